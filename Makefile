@@ -1,0 +1,58 @@
+# Everything from a fresh checkout. Needs make and Python >= 3.11; the rest goes into .venv.
+# Another Python: make PYTHON=python3.12 test
+
+SUITABLE = import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,\
+            $(shell $(name) -c '$(SUITABLE)' 2>/dev/null && echo $(name))) python3)
+BIN := .venv/bin
+READY := .venv/.installed
+
+.PHONY: help install demo test check bench build clean
+
+help:
+	@echo 'make demo    CAM baseline against SEAM on a small data set, into runs/demo'
+	@echo 'make test    all tests'
+	@echo 'make check   ruff, mypy and the import rules'
+	@echo 'make bench   timings, into bench.json'
+	@echo 'make build   wheel and sdist, into dist'
+	@echo 'make clean   delete what build, test and check left; keeps .venv and runs'
+
+install: $(READY)
+
+# torch, torchvision and timm in one command with the package: pip must choose versions that fit
+# each other. A .venv that somebody else filled is completed, not made anew.
+$(READY): pyproject.toml
+	@$(PYTHON) -c '$(SUITABLE)' || \
+		{ echo 'tag2mask needs Python >= 3.11: make PYTHON=/path/to/python3' >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	@echo 'Installing into .venv; PyTorch is large, so this takes some minutes the first time.'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		torch torchvision timm --editable '.[dev,lite2]'
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/tag2mask demo --out runs/demo
+	@echo
+	@echo 'photos and tags:  runs/demo/data'
+	@echo 'SEAM:             runs/demo'
+	@echo 'CAM baseline:     runs/demo/cam-baseline'
+	@echo 'masks:            runs/demo/pseudo-masks/masks'
+	@echo 'report:           runs/demo/report/index.html'
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+build: $(READY)
+	$(BIN)/python -m build --outdir dist
+
+clean:
+	rm -rf dist build bench.json .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,61 @@
+"""Run the benchmarks: ``python -m benchmarks [names] [--out bench.json]``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import inference_views, pcm_memory, prepare_time, threshold_curve, train_steps
+from benchmarks.measure import Row, commit, machine, versions
+
+BENCHMARKS: dict[str, tuple[Callable[..., Row], str]] = {
+    "train_step_seam_vs_cam": (train_steps.seam_vs_cam, "SEAM step / CAM step"),
+    "train_step_vs_published": (train_steps.vs_published, "our step / published step"),
+    "inference_vs_single": (inference_views.batched_vs_single, "batched views / one at a time"),
+    "threshold_curve_vs_passes": (threshold_curve.one_pass_vs_passes, "one pass / 60 passes"),
+    "pcm_memory_vs_dense": (pcm_memory.blocks_vs_dense, "PCM in blocks / at once, peak"),
+    "prepare_100k_seconds": (prepare_time.prepare_100k, "prepare / plain loop, 100,000 photos"),
+}
+"""Name of the row -> (what measures it, what is divided by what)."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print a table and write the file."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=main.__doc__)
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(BENCHMARKS)}; none: all")
+    parser.add_argument("--out", type=Path, default=Path("bench.json"))
+    parser.add_argument("--toy", action="store_true",
+                        help="smallest sizes, once: whether it runs, not how fast")
+    options = parser.parse_args(arguments)
+    unknown = [name for name in options.names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
+    console = Console(stderr=True)
+    report = {"machine": machine(), "versions": versions(), "commit": commit(), "toy": options.toy}
+    rows: dict[str, Row] = {}
+    for name in options.names or BENCHMARKS:
+        with console.status(name):
+            rows[name] = BENCHMARKS[name][0](toy=options.toy)
+        options.out.write_text(json.dumps(
+            {"rows": {key: row._asdict() for key, row in rows.items()}, **report}, indent=2) + "\n")
+    Console(width=None if Console().is_terminal else 120).print(_table(rows))
+    print(f"written to {options.out}")
+
+
+def _table(rows: dict[str, Row]) -> Table:
+    table = Table("row", "what", "ratio", "ours", "other", "unit")
+    for column in table.columns[2:5]:
+        column.justify = "right"
+    for name, row in rows.items():
+        figures = (f"{value:.3g}" for value in (row.ratio, row.ours, row.other))
+        table.add_row(name, BENCHMARKS[name][1], *figures, row.unit)
+    return table
+
+
+if __name__ == "__main__":
+    main()

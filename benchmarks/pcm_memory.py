@@ -1,0 +1,75 @@
+"""Peak memory of PCM, forward and backward: in blocks against the whole affinity at once.
+
+Each is measured in a process of its own: `python -m benchmarks.pcm_memory blocks|dense H W`.
+"""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmarks.measure import Row
+from tag2mask.nn.pcm import EPSILON, correlate
+
+GRID = (94, 125)
+"""11,750 positions: a photo of 750 x 1,000 px at stride 8."""
+CHANNELS, FEATURES = 21, 192
+
+
+def blocks_vs_dense(*, toy: bool = False) -> Row:
+    """Peaks above what the process held before, median of three processes each."""
+    grid, times = ((12, 16), 1) if toy else (GRID, 3)
+    ours, other = ([_measured(kind, grid) for _ in range(times)] for kind in ("blocks", "dense"))
+    return Row.of(ours, other, unit="MiB")
+
+
+def dense(maps: Tensor, features: Tensor) -> Tensor:
+    """PCM's product with the affinity of all pairs at once, as published."""
+    keys = features.flatten(2)
+    keys = keys / (keys.norm(dim=1, keepdim=True) + EPSILON)
+    affinity = F.relu(keys.transpose(1, 2) @ keys)
+    affinity = affinity / (affinity.sum(dim=1, keepdim=True) + EPSILON)
+    return (maps.flatten(2) @ affinity).view_as(maps)
+
+
+def peak_mib(kind: str, grid: tuple[int, int]) -> float:
+    """Growth of this process's peak memory by one forward and backward pass, MiB."""
+    torch.manual_seed(0)
+    maps = torch.rand(1, CHANNELS, *grid)
+    features = torch.randn(1, FEATURES, *grid, requires_grad=True)
+    function = {"blocks": correlate, "dense": dense}[kind]
+    small = features[:, :, :4, :4].detach().requires_grad_()
+    function(maps[:, :, :4, :4], small).sum().backward()  # loads the libraries
+    before = _peak_kib()
+    function(maps, features).square().sum().backward()
+    return (_peak_kib() - before) / 1024
+
+
+def _measured(kind: str, grid: tuple[int, int]) -> float:
+    command = (sys.executable, "-m", "benchmarks.pcm_memory", kind, *map(str, grid))
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], check=True,
+                          capture_output=True, text=True)
+    return float(done.stdout)
+
+
+def _peak_kib() -> int:
+    """Peak memory of this process since it began.
+
+    Linux counts it per program in VmHWM; ``getrusage`` there starts from the parent's.
+    """
+    path = Path("/proc/self/status")
+    if path.is_file():
+        line = next(x for x in path.read_text().splitlines() if x.startswith("VmHWM"))
+        return int(line.split()[1])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // 1024 if sys.platform == "darwin" else peak
+
+
+if __name__ == "__main__":
+    print(peak_mib(sys.argv[1], (int(sys.argv[2]), int(sys.argv[3]))))

@@ -1,0 +1,106 @@
+"""Time of a training step: SEAM against a plain classifier, ours against the published one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmarks.measure import Row, side_by_side
+from benchmarks.published_step import VIEW_SCALE, PublishedNet, published_loss, published_terms
+from tag2mask.classes import VOC_NAMES, ClassSet
+from tag2mask.nn.model_file import NetSpec, build_net
+from tag2mask.nn.optim import freeze, train_mode
+from tag2mask.nn.seam import SeamNet
+from tag2mask.nn.siamese import LossWeights, SiameseSeam
+from tag2mask.ops.geometry import ViewTransform
+from tag2mask.recipe import TrainCam, load_recipe
+from tag2mask.runtime import resolve_precision
+from tag2mask.stages.train_cam import cam_optimiser, net_spec, seam_objective
+
+Inputs = tuple[Tensor, Tensor, Tensor]
+
+
+def seam_vs_cam(*, toy: bool = False) -> Row:
+    """A SEAM step of the default recipe against one of the same recipe with SEAM switched off."""
+    plain = ["train_cam.views.enabled=false", "train_cam.pcm.enabled=false"]
+    seam = recipe_step(load_recipe("lite0-cpu").train_cam, toy=toy)
+    cam = recipe_step(load_recipe("lite0-cpu", plain).train_cam, toy=toy)
+    return side_by_side(seam, cam, seconds=0 if toy else 60)
+
+
+def vs_published(*, toy: bool = False) -> Row:
+    """Our step in published behaviour against a plain transcription of it (Lite0, 224 px)."""
+    net = published_behaviour_net(dropout=0.5)
+    published = PublishedNet(net).train()
+    image, tags, valid = inputs(2 if toy else 8, 64 if toy else 224)
+    optimiser = torch.optim.SGD([p for p in published.parameters() if p.requires_grad], lr=1e-4)
+
+    def other() -> None:
+        published_loss(published_terms(published, image, tags)).backward()
+        optimiser.step()
+        optimiser.zero_grad()
+
+    ours = our_step(net, SiameseSeam(net, LossWeights(), paper=True, gate_pcm=False),
+                    torch.optim.SGD([p for p in net.parameters() if p.requires_grad], lr=1e-4),
+                    (image, tags, valid), lambda: ViewTransform(scale=VIEW_SCALE))
+    return side_by_side(ours, other, seconds=0 if toy else 100)
+
+
+def published_behaviour_net(*, dropout: float) -> SeamNet:
+    """Our network on Lite0 with ImageNet weights, batch norms frozen, in training mode."""
+    net = build_net(NetSpec(classes=VOC_NAMES, backbone="tf_efficientnet_lite0", output_stride=16,
+                            dropout=dropout), weights="packaged")
+    freeze(net, net.backbone.frozen(), batch_norm=True)
+    train_mode(net, freeze_batch_norm=True)
+    return net.to(memory_format=torch.channels_last)
+
+
+def recipe_step(section: TrainCam, *, toy: bool) -> Callable[[], None]:
+    """One training step as the step ``train-cam`` does it, reading of photos left out."""
+    net = build_net(net_spec(section, ClassSet(VOC_NAMES)), weights=section.backbone.weights)
+    seam, optimiser = seam_objective(net, section), cam_optimiser(net, section)
+    views = section.views
+    generator = torch.Generator().manual_seed(0)
+
+    def draw() -> ViewTransform | None:
+        return ViewTransform.draw(generator, scale=views.scale, size_multiple=views.size_multiple,
+                                  antialias=views.antialias) if views.enabled else None
+
+    batch = inputs(2, 64) if toy else inputs(section.batch_size, section.crop)
+    return our_step(net, seam, optimiser, batch, draw)
+
+
+def our_step(net: SeamNet, seam: SiameseSeam, optimiser: torch.optim.Optimizer, batch: Inputs,
+             draw: Callable[[], ViewTransform | None]) -> Callable[[], None]:
+    """Forward, backward and update, in the fastest precision of this processor."""
+    precision = resolve_precision("auto", torch.device("cpu"))
+    image, tags, valid = batch
+    image = image.to(memory_format=torch.channels_last)
+
+    def step() -> None:
+        transform = draw()
+        with torch.autocast("cpu", precision, enabled=precision is not torch.float32):
+            terms = seam(image, tags, valid, transform)
+        weights = seam.total_weights(two_views=transform is not None)
+        loss = sum((weights[name] * term.value for name, term in terms.items()), torch.zeros(()))
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+
+    return step
+
+
+def inputs(batch: int, side: int) -> Inputs:
+    """Smooth random photos, one to three tags each, no padding."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.randn(batch, 3, max(2, side // 16), max(2, side // 16), generator=generator)
+    image = F.interpolate(coarse, (side, side), mode="bicubic")
+    tags = torch.zeros(batch, len(VOC_NAMES))
+    for row in tags:
+        count = int(torch.randint(1, 4, (1,), generator=generator))
+        row[torch.randperm(len(row), generator=generator)[:count]] = 1.0
+    return image, tags, torch.ones(batch, side, side, dtype=torch.bool)
+

@@ -1,0 +1,91 @@
+"""Train with changed settings and score the maps on the fixed list of 200 training photos.
+
+    python benchmarks/tune_cam.py DATA OUT [--set train_cam.epochs=3 ...] [--model MODEL_FOLDER]
+
+DATA is a VOC-like folder. Trains on its whole training split, computes maps of the listed photos
+only, and prints mIoU at the best background score with precision and recall of the foreground, for
+the plain and the refined map. The list is a sample of the training split (seed 0): choosing
+settings on it never touches a validation photo. ``--model`` scores a model trained before.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from tag2mask.artifacts import CamModel, PreparedData, step_folder
+from tag2mask.data.maps import read_map
+from tag2mask.data.masks import read_mask
+from tag2mask.data.samples import (
+    data_root,
+    read_classes,
+    read_index,
+    read_masks,
+    write_index,
+    write_source,
+)
+from tag2mask.files import write_json
+from tag2mask.ops.curve import ThresholdCurve
+from tag2mask.recipe import Recipe, load_recipe
+from tag2mask.runtime import Runtime
+from tag2mask.stages.infer_cam import infer_cam
+from tag2mask.stages.prepare import prepare
+from tag2mask.stages.train_cam import train_cam
+
+LIST = Path(__file__).with_name("voc12_tune200.txt")
+SCORES = [i / 100 for i in range(100)]
+
+
+def listed(data: PreparedData, ids: set[str], out: Path) -> PreparedData:
+    """A prepared folder of some of the training photos."""
+    with step_folder(PreparedData, out, section={"photos": sorted(ids)},
+                     inputs={"data": data}) as step:
+        if not step.complete:
+            samples = [s for s in read_index(data.path, "train") if s.id in ids]
+            write_json(out / "classes.json", {"names": list(read_classes(data.path).names)})
+            write_source(out, "voc", data_root(data.path))
+            write_index(out, "train", samples, data_root(data.path))
+            write_index(out, "val", [], data_root(data.path))
+            step.finish(counts={"train": len(samples)})
+        return step.handle
+
+
+def score(data: PreparedData, masks: dict[str, Path], maps: Path) -> str:
+    """MIoU at the best background score, precision and recall of the foreground there."""
+    classes = len(read_classes(data.path))
+    curve = ThresholdCurve.empty(classes, SCORES)
+    for sample in read_index(data.path, "train"):
+        cam = read_map(maps / f"{sample.id}.npz")
+        curve.add(read_mask(masks[sample.id], classes), cam.tags, cam.full_scores())
+    threshold, miou = curve.best()
+    counts = curve.confusion(SCORES.index(threshold)).counts
+    right = np.trace(counts[1:, 1:])
+    return (f"mIoU {100 * miou:.2f} at {threshold:.2f}, precision "
+            f"{100 * right / counts[:, 1:].sum():.1f}, recall {100 * right / counts[1:].sum():.1f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--recipe", default="lite0-cpu")
+    parser.add_argument("--set", action="append", default=[], dest="overrides")
+    parser.add_argument("--model", type=Path)
+    options = parser.parse_args()
+    recipe: Recipe = load_recipe(options.recipe, options.overrides)
+    runtime = Runtime.start(workers=recipe.runtime.workers)
+    data = prepare(options.data, recipe.prepare, options.out / "prepare")
+    model = (CamModel.open(options.model) if options.model
+             else train_cam(data, recipe.train_cam, options.out / "train-cam", runtime))
+    some = listed(data, set(LIST.read_text().split()), options.out / "listed")
+    branches = ["plain", "refined"] if recipe.train_cam.pcm.enabled else ["plain"]
+    for branch in branches:
+        section = recipe.infer_cam.model_copy(update={"branch": branch, "splits": ("train",)})
+        maps = infer_cam(some, model, section, options.out / f"maps-{branch}", runtime)
+        print(branch, score(some, read_masks(data.path), maps.path / "maps"), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,355 @@
+"""Run folders: one step, one folder, one manifest; and files that are whole or absent.
+
+Every step writes into a folder of its own through ``step_folder``. ``manifest.json`` is written
+last and atomically, so a folder that has one is complete; until then ``started.json`` holds the
+same identity, so a partial folder is only resumed by the step, recipe and inputs that began it.
+
+What a folder was made from has two parts:
+
+* **inputs** decide what every file in it says (the model that drew the maps). A change is refused,
+  with the keys that differ;
+* **coverage** decides which items it holds (the photos and their tags). A change makes a complete
+  folder partial again: the step runs and redoes only the items whose own key changed, which the
+  item journal (``items.jsonl``) remembers.
+
+Left out: any knowledge of what lies in a folder besides these files; the steps own that. Nothing
+here imports torch, so that ``status`` and ``--help`` answer at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from importlib import metadata
+from pathlib import Path
+from types import MappingProxyType
+from typing import IO, Any, Generic
+
+from pydantic import BaseModel
+
+from tag2mask import __version__
+from tag2mask.errors import RunFolderError
+from tag2mask.files import (
+    atomic_write,
+    read_json,
+    readable_os_errors,
+    remove_temporary_files,
+    write_bytes,
+    write_json,
+    write_text,
+)
+from tag2mask.manifests import (
+    MANIFEST,
+    STARTED,
+    CamMaps,
+    CamModel,
+    Evaluation,
+    FolderStatus,
+    Handle,
+    HandleT,
+    Identity,
+    Input,
+    Manifest,
+    PreparedData,
+    PseudoMaskFolder,
+    ReportPage,
+    folder_status,
+    identity_of,
+    read_identity,
+    refuse_differences,
+)
+
+__all__ = [
+    "CamMaps", "CamModel", "Evaluation", "FolderStatus", "Handle", "Input", "Manifest",
+    "PreparedData", "PseudoMaskFolder", "ReportPage", "Step", "atomic_write", "folder_status",
+    "read_json", "readable_os_errors", "remove_step_folder", "step_folder", "write_bytes",
+    "write_json", "write_text",
+]  # fmt: skip
+
+RANK_ZERO_SECONDS = 120.0
+"""How long the other ranks wait for rank 0 to open a folder."""
+_REPORTED_VERSIONS = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "pillow")
+
+
+class Step(Generic[HandleT]):
+    """A step folder at work; ``step_folder`` makes it.
+
+    Attributes:
+        handle: the folder's handle (its manifest can be read once complete).
+        complete: True when the folder was complete on entry and nothing is left to do.
+        resumed: True when an earlier, partial attempt left work to build on.
+    """
+
+    def __init__(self, handle: HandleT, identity: Identity, *, complete: bool, resumed: bool,
+                 rank: int) -> None:
+        self.handle = handle
+        self.complete = complete
+        self.resumed = resumed
+        self.finished = False
+        self._identity = identity
+        self._rank = rank
+        self._begun = time.monotonic()
+        self._keys: dict[str, str] | None = None
+        self._journal: IO[bytes] | None = None
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self.handle.path
+
+    def finish(self, *, counts: Mapping[str, int] = MappingProxyType({}),
+               metrics: Mapping[str, Any] = MappingProxyType({}),
+               skipped: Sequence[str] = ()) -> HandleT:
+        """Write the manifest: from now on the folder is complete.
+
+        On ranks above 0 it writes nothing; let all ranks meet before rank 0 calls it, and again
+        before any rank reads the manifest.
+
+        Args:
+            counts: how many of what.
+            metrics: what the step measured; JSON values.
+            skipped: photos left out, each as ``id: reason``.
+        """
+        self._close_journal()
+        self.finished = True
+        if self._rank == 0:
+            manifest = Manifest(
+                **(self._identity.model_dump() | {"seconds": round(self._seconds(), 3)}),
+                tag2mask=__version__,
+                counts=dict(counts),
+                metrics=dict(metrics),
+                skipped=tuple(skipped),
+                versions=_versions(),
+            )
+            remove_temporary_files(self.path)
+            write_json(self.path / MANIFEST, manifest.model_dump(mode="json"))
+            (self.path / STARTED).unlink(missing_ok=True)
+        return self.handle
+
+    def item_key(self, item: str) -> str | None:
+        """The key an item was last recorded with (on any rank), or None."""
+        if self._keys is None:
+            self._keys = _read_journals(self.path)
+        return self._keys.get(item)
+
+    def items(self) -> tuple[str, ...]:
+        """Ids of all recorded items: to find those that the data no longer holds."""
+        if self._keys is None:
+            self._keys = _read_journals(self.path)
+        return tuple(self._keys)
+
+    def record_item(self, item: str, key: str) -> None:
+        """Note that an item's files are written; call it after they are in place.
+
+        Args:
+            item: the item's id.
+            key: whatever decides the item's content besides the inputs (photo's stamp, tags).
+        """
+        self._append(item, key)
+
+    def drop_item(self, item: str) -> None:
+        """Forget an item; call it before its files are deleted."""
+        self._append(item, None)
+
+    def drop_vanished(self, ids: Collection[str], file_of: Callable[[str], Path]) -> None:
+        """Forget the items that the data no longer holds, and delete their files.
+
+        Rank 0 alone does it; let all ranks meet before any of them records an item.
+
+        Args:
+            ids: the items there are.
+            file_of: an item's file.
+        """
+        if self._rank == 0:
+            for gone in [item for item in self.items() if item not in ids]:
+                self.drop_item(gone)
+                file_of(gone).unlink(missing_ok=True)
+
+    def _append(self, item: str, key: str | None) -> None:
+        self.item_key(item)
+        assert self._keys is not None
+        if key is None:
+            self._keys.pop(item, None)
+        else:
+            self._keys[item] = key
+        name = "items.jsonl" if self._rank == 0 else f"items.rank{self._rank}.jsonl"
+        with readable_os_errors(self.path / name):
+            if self._journal is None:
+                self._journal = _open_journal(self.path / name)
+            line = json.dumps({"id": item, "key": key, "time": time.time_ns()})
+            self._journal.write(line.encode() + b"\n")
+            self._journal.flush()  # a killed process then loses at most the line being written
+
+    def _close_journal(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+
+    def _seconds(self) -> float:
+        return self._identity.seconds + time.monotonic() - self._begun
+
+    def _interrupted(self) -> None:
+        """Keep the time spent; the folder stays partial."""
+        self._close_journal()
+        if self._rank == 0 and not self.complete and not self.finished:
+            identity = self._identity.model_copy(update={"seconds": round(self._seconds(), 3)})
+            with suppress(RunFolderError):
+                write_json(self.path / STARTED, identity.model_dump(mode="json"))
+
+
+@contextmanager
+def step_folder(
+    kind: type[HandleT],
+    out: Path | str,
+    *,
+    section: BaseModel | Mapping[str, Any],
+    inputs: Mapping[str, Handle | str] = MappingProxyType({}),
+    coverage: Mapping[str, Handle | str] = MappingProxyType({}),
+    rank: int = 0,
+) -> Iterator[Step[HandleT]]:
+    """Open a step's folder for work: new, to be resumed, or complete.
+
+    Any exception, Ctrl-C included, leaves a partial folder that the same call resumes.
+
+    Args:
+        kind: which step.
+        out: the folder; made when missing.
+        section: the step's settings; fields that the section's class lists in ``not_identity`` may
+            change freely. Any JSON mapping will do, so a folder of one's own maps can be made too.
+        inputs: handles of the folders read, or plain strings such as a fingerprint of files.
+        coverage: handles or strings that decide which items there are. Of a handle, what its own
+            folder was made from counts as input, and only the coverage it has is coverage here.
+        rank: of this process; rank 0 alone writes ``started.json`` and the manifest.
+
+    Raises:
+        RunFolderError: the folder was made from something else (the keys that differ, old and new),
+            holds other files, is in use by another process, or can't be written.
+    """
+    folder = Path(out)
+    wanted = identity_of(kind, folder, section, inputs, coverage)
+    found = read_identity(folder) if rank == 0 else _wait_for_rank_zero(folder, wanted)
+    if found is not None:
+        refuse_differences(found, wanted, section, folder)
+    elif rank == 0 and folder.exists():
+        _refuse_foreign(folder, kind)
+    complete = isinstance(found, Manifest) and found.fingerprint == wanted.fingerprint
+    with readable_os_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    if found is not None and not isinstance(found, Manifest):
+        wanted = wanted.model_copy(update={"started": found.started, "seconds": found.seconds})
+    with _locked(folder, wanted=rank == 0 and not complete):
+        if rank == 0 and not complete:
+            write_json(folder / STARTED, wanted.model_dump(mode="json"))
+            (folder / MANIFEST).unlink(missing_ok=True)
+        step = Step(kind(folder), wanted, complete=complete, resumed=found is not None, rank=rank)
+        try:
+            with readable_os_errors(folder, only_inside=True):
+                yield step
+        finally:
+            step._interrupted()
+    assert step.complete or step.finished, f"{kind.step} neither finished nor raised"
+
+
+def remove_step_folder(kind: type[Handle], path: Path | str) -> None:
+    """Delete a step's folder, complete or partial, so that the step runs anew.
+
+    Raises:
+        RunFolderError: the folder is not of this step, or can't be deleted.
+    """
+    folder = Path(path)
+    if not folder.exists():
+        return
+    found = read_identity(folder)
+    if found is None:
+        _refuse_foreign(folder, kind)
+    elif found.step != kind.step:
+        raise RunFolderError(f"this folder holds {found.step}, not {kind.step}; not deleted",
+                             where=folder, fix="Correct the path.")
+    with readable_os_errors(folder):
+        # The manifest first: a deletion that is cut short must not leave a "complete" folder.
+        (folder / MANIFEST).unlink(missing_ok=True)
+        shutil.rmtree(folder)
+
+
+def _wait_for_rank_zero(folder: Path, wanted: Identity) -> Identity | None:
+    """What rank 0 found or wrote: other ranks must not fill a folder that it may yet refuse."""
+    deadline = time.monotonic() + RANK_ZERO_SECONDS
+    found = read_identity(folder)
+    while found is None or (found.identity == wanted.identity
+                            and found.fingerprint != wanted.fingerprint):
+        if time.monotonic() > deadline:
+            raise RunFolderError("the first process did not open this folder", where=folder,
+                                 fix="Its own message says why.")
+        time.sleep(0.05)
+        found = read_identity(folder)
+    return found
+
+
+def _refuse_foreign(folder: Path, kind: type[Handle]) -> None:
+    """Refuse a file, or a folder with files that no step wrote."""
+    if not folder.is_dir():
+        raise RunFolderError("a file stands where the folder should be", where=folder,
+                             fix="Give another --out.")
+    if any(not entry.name.startswith(".") for entry in folder.iterdir()):
+        raise RunFolderError(f"the folder holds other files, but no {MANIFEST} of {kind.step}",
+                             where=folder, fix="Give another --out, or an empty folder.")
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for name in _REPORTED_VERSIONS:
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
+
+
+def _open_journal(path: Path) -> IO[bytes]:
+    journal = path.open("ab+")
+    if journal.tell() > 0:
+        journal.seek(-1, os.SEEK_END)
+        if journal.read(1) != b"\n":  # torn by a kill: end that line, it will be ignored
+            journal.write(b"\n")
+    return journal
+
+
+def _read_journals(folder: Path) -> dict[str, str]:
+    """Last key of each item over the journals of all ranks; torn lines are ignored."""
+    last: dict[str, tuple[int, str | None]] = {}
+    for path in sorted(folder.glob("items*.jsonl")):
+        with path.open("rb") as lines:
+            for line in lines:
+                try:
+                    entry = json.loads(line)
+                    item, key, when = entry["id"], entry["key"], entry["time"]
+                except (ValueError, KeyError, TypeError):
+                    continue
+                if item not in last or when >= last[item][0]:
+                    last[item] = (when, key)
+    return {item: key for item, (_, key) in last.items() if key is not None}
+
+
+@contextmanager
+def _locked(folder: Path, *, wanted: bool) -> Iterator[None]:
+    """Hold the folder against a second process; released by the system when this one dies."""
+    if not wanted or sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    with readable_os_errors(folder):
+        lock = (folder / ".lock").open("w")
+    with lock:
+        try:
+            # Not flock: its lock would pass on to data loading processes and outlive a kill.
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            raise RunFolderError("another process is working in this folder", where=folder,
+                                 fix="Wait for it to end, or give another --out.") from None
+        except OSError:
+            pass  # a file system without locks
+        yield

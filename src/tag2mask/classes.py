@@ -1,0 +1,118 @@
+"""Class names, ids and colours.
+
+Two numberings exist, and this is the only place that converts between them:
+
+* **tag ids** ``0 .. C-1`` number the foreground classes (classifier outputs, ``Sample.tags``);
+* **mask ids** are the values of a mask's pixels: ``0`` background, ``1 .. C`` foreground,
+  ``255`` ignore. Channel ``c`` of a ``(b, C+1, h, w)`` map is mask id ``c``.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tag2mask.errors import DataError
+
+BACKGROUND = 0
+IGNORE = 255
+MAX_CLASSES = 254
+
+VOC_NAMES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
+    "tvmonitor",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ClassSet:
+    """The foreground classes of a data set, in the order of their tag ids.
+
+    Args:
+        names: 1 to 254 distinct, non-empty names; ``background`` is not one of them.
+
+    Raises:
+        DataError: no name, more than 254, an empty name, a name given twice, or ``background``.
+    """
+
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.names) <= MAX_CLASSES:
+            raise DataError(
+                f"{len(self.names)} classes; a mask file holds 1 to {MAX_CLASSES}",
+                fix="Check the class list or the tag table.",
+            )
+        seen: set[str] = set()
+        for name in self.names:
+            if not name.strip() or name == "background":
+                raise DataError(f"class name {name!r} is not allowed",
+                                fix="Name foreground classes only, each with a non-empty name.")
+            if name in seen:
+                raise DataError(f"class {name!r} is listed twice", fix="Remove one of the two.")
+            seen.add(name)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def tag_id(self, name: str) -> int:
+        """Return the tag id of a class name; DataError names the nearest known one."""
+        try:
+            return self.names.index(name)
+        except ValueError:
+            raise DataError(f"unknown tag {name!r}{nearest_hint(name, self.names)}") from None
+
+    @property
+    def mask_names(self) -> tuple[str, ...]:
+        """Names by mask id: ``background`` first (C+1)."""
+        return ("background", *self.names)
+
+    @property
+    def colours(self) -> tuple[tuple[int, int, int], ...]:
+        """RGB 0..255 by mask id (C+1): the VOC palette for VOC, a distinct one otherwise."""
+        if self.names == VOC_NAMES:
+            return voc_palette(len(self) + 1)
+        return distinct_palette(len(self) + 1)
+
+
+def mask_id(tag_id: int) -> int:
+    """Mask id of a tag id."""
+    return tag_id + 1
+
+
+def tag_id_of_mask(mask_id: int) -> int:
+    """Tag id of a foreground mask id."""
+    assert mask_id not in (BACKGROUND, IGNORE)
+    return mask_id - 1
+
+
+def nearest_hint(name: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean 'x'?`` for the nearest known name, or an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def voc_palette(count: int) -> tuple[tuple[int, int, int], ...]:
+    """The PASCAL VOC colour map: bit k of the id sets bit 7-k//3 of channel k mod 3."""
+    colours = []
+    for i in range(count):
+        rgb = [0, 0, 0]
+        for bit in range(8):
+            for channel in range(3):
+                rgb[channel] |= ((i >> (3 * bit + channel)) & 1) << (7 - bit)
+        colours.append((rgb[0], rgb[1], rgb[2]))
+    return tuple(colours)
+
+
+def distinct_palette(count: int) -> tuple[tuple[int, int, int], ...]:
+    """Black, then hues a golden angle apart; as lightness alternates, neighbours differ clearly."""
+    colours = [(0, 0, 0)]
+    for i in range(1, count):
+        hue = (0.02 + (i - 1) * 0.61803398875) % 1.0
+        lightness = (0.55, 0.42, 0.68)[(i - 1) % 3]
+        red, green, blue = colorsys.hls_to_rgb(hue, lightness, 0.75)
+        colours.append((round(red * 255), round(green * 255), round(blue * 255)))
+    return tuple(colours)

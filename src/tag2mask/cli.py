@@ -1,0 +1,234 @@
+"""The command line: paths in, exit code out. Every command is one call of a typed function.
+
+Exit codes: 0 done; 1 an error that the message tells how to mend; 2 wrong command line; 3 finished
+with some photos left out; 130 interrupted. ``TAG2MASK_DEBUG=1`` shows the traceback of an error.
+Stages are imported inside the commands: ``--help`` and ``status`` answer without torch.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from tag2mask import __version__, cli_steps, pipeline
+from tag2mask.cli_steps import (
+    DEFAULT_RECIPE,
+    Compare,
+    DataFolder,
+    Out,
+    Overrides,
+    RecipeName,
+    SkipBad,
+    Source,
+    chosen_recipe,
+    end,
+    is_first_process,
+)
+from tag2mask.console import (
+    say,
+    show_data,
+    show_plan,
+    show_recipes,
+    show_run,
+    show_scores,
+    show_status,
+)
+from tag2mask.errors import Tag2MaskError
+from tag2mask.recipe import dump_recipe, load_recipe, shipped_recipes
+
+INTERRUPTED = 130
+
+
+class StepName(StrEnum):
+    """The steps, as the command line writes them."""
+
+    PREPARE = "prepare"
+    TRAIN_CAM = "train-cam"
+    INFER_CAM = "infer-cam"
+    PSEUDO_MASKS = "pseudo-masks"
+    EVALUATE = "evaluate"
+    REPORT = "report"
+
+
+class _Commands(TyperGroup):
+    """Turns the errors a user can mend into one message and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with _readable_errors():
+            return super().invoke(ctx)
+
+
+app = typer.Typer(
+    name="tag2mask", cls=_Commands, no_args_is_help=True, add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Segmentation masks from image-level tags (SEAM).",
+)  # fmt: skip
+data_app = typer.Typer(no_args_is_help=True, help="Look at a data folder.")
+recipe_app = typer.Typer(no_args_is_help=True, help="List, show and check recipes.")
+app.add_typer(data_app, name="data")
+app.add_typer(recipe_app, name="recipe")
+app.command("prepare")(cli_steps.prepare)
+app.command("train-cam")(cli_steps.train_cam)
+app.command("infer-cam")(cli_steps.infer_cam)
+app.command("pseudo-masks")(cli_steps.pseudo_masks)
+app.command("evaluate")(cli_steps.evaluate)
+app.command("report")(cli_steps.report)
+
+
+def main() -> None:
+    """Run the command line; always ends with SystemExit."""
+    app(prog_name="tag2mask")
+
+
+@contextmanager
+def _readable_errors() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("interrupted; run the same command again to resume")
+        raise typer.Exit(INTERRUPTED) from None
+    except Tag2MaskError as error:
+        _fail(str(error), error)
+    except MemoryError as error:
+        _fail("out of memory. Lower train_cam.batch_size or infer_cam.batch_views", error)
+    except OSError as error:
+        if error.errno == errno.EPIPE or error.errno is None:
+            raise
+        where = f" [{error.filename}]" if error.filename else ""
+        _fail(f"{error.strerror}{where}", error)
+
+
+def _fail(message: str, error: BaseException) -> None:
+    if os.environ.get("TAG2MASK_DEBUG") == "1":
+        raise error
+    say(f"error: {message}")
+    raise typer.Exit(1) from None
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"tag2mask {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
+    ] = False,
+) -> None:
+    """Segmentation masks from image-level tags (SEAM)."""
+    # Read when torch is imported, later: with several devices each process would log a warning that
+    # concerns only us (an unneeded search for unused parameters).
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+
+
+@app.command("run")
+def run_command(
+    data: DataFolder,
+    out: Out,
+    recipe: RecipeName = DEFAULT_RECIPE,
+    overrides: Overrides = None,
+    until: Annotated[StepName | None, typer.Option(help="Last step to run.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would run, and what it would cost.")
+    ] = False,
+    update: Annotated[
+        bool, typer.Option("--update", help="The data changed: keep the model, redo what changed.")
+    ] = False,
+    redo: Annotated[
+        StepName | None, typer.Option(help="Delete this step and all later ones first.")
+    ] = None,
+    skip_bad: SkipBad = False,
+    source: Source = None,
+    compare: Compare = None,
+) -> None:
+    """Run all steps: from photos and tags to masks, scores and a report."""
+    settings = chosen_recipe(recipe, overrides, skip_bad=skip_bad, source=source)
+    last = None if until is None else until.value
+    first = None if redo is None else redo.value
+    if dry_run:
+        show_plan(pipeline.dry_run(data, settings, out, until=last, update=update, redo=first))
+        return
+    result = pipeline.run(
+        data, settings, out, until=last, update=update,
+        redo=first, compare=compare or (),
+    )  # fmt: skip
+    if is_first_process():
+        show_run(result)
+    end(result.skipped)
+
+
+@app.command()
+def status(
+    run: Annotated[Path, typer.Argument(help="Run folder.", metavar="RUN")],
+) -> None:
+    """Tell where a run stands: each step's state, what it reads, and why it is stale."""
+    show_status(pipeline.status(run))
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder to write.")] = Path("runs/demo"),
+) -> None:
+    """The whole job on a small data set made on the spot: CAM baseline against SEAM."""
+    results = pipeline.demo(out)
+    if not is_first_process():
+        return
+    for name, result in results.items():
+        print(f"\n{name}:")
+        show_run(result)
+    show_scores({name: result.handles["evaluate"] for name, result in results.items()})
+    print(f"The report: {out / 'report' / 'index.html'}")
+
+
+@data_app.command("check")
+def data_check(
+    folder: Annotated[Path, typer.Argument(help="Folder of photos and tags.", metavar="DIR")],
+    recipe: RecipeName = DEFAULT_RECIPE, overrides: Overrides = None, source: Source = None,
+) -> None:  # fmt: skip
+    """Count what a data folder holds and report all its problems at once."""
+    from tag2mask.data.check import check_data
+    from tag2mask.data.samples import SourceOptions
+
+    section = chosen_recipe(recipe, overrides, source=source).prepare
+    options = SourceOptions(train_split=section.train_split, val_split=section.val_split,
+                            tags=section.tags)
+    report = check_data(folder, section.source, options)
+    show_data(report)
+    if report.errors:
+        raise typer.Exit(1)
+
+
+@recipe_app.command("list")
+def recipe_list() -> None:
+    """List the shipped recipes."""
+    show_recipes(list(shipped_recipes()))
+
+
+@recipe_app.command("show")
+def recipe_show(
+    recipe: Annotated[str, typer.Argument(help="Shipped recipe, or a YAML file.")],
+    overrides: Overrides = None,
+) -> None:
+    """Print a recipe with every key written out."""
+    print(dump_recipe(load_recipe(recipe, overrides or ())), end="")
+
+
+@recipe_app.command("check")
+def recipe_check(
+    recipe: Annotated[str, typer.Argument(help="Shipped recipe, or a YAML file.")],
+    overrides: Overrides = None,
+) -> None:
+    """Check a recipe: unknown keys and impossible values, all at once."""
+    load_recipe(recipe, overrides or ())
+    print(f"{recipe}: fine")

@@ -1,0 +1,143 @@
+"""What the command line prints: tables on the standard output, messages on the standard error.
+
+Kept apart so that ``cli`` stays a list of commands. On a pipe the tables are plain text.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tag2mask import pipeline
+from tag2mask.artifacts import Handle
+from tag2mask.recipe import load_recipe
+
+if TYPE_CHECKING:
+    from tag2mask.data.check import DataReport
+
+_SHOWN_SKIPPED = 10
+_SHOWN_PAIRS = 10
+
+
+def say(message: str) -> None:
+    """Print a message to the standard error."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def show_handle(handle: Handle, *, width: int = 0) -> None:
+    """Print where a finished step lies, and its counts."""
+    page = handle.path / "index.html"
+    counts = ", ".join(f"{count} {name}" for name, count in handle.manifest.counts.items())
+    print(f"{handle.step:>{width}}: {page if page.is_file() else handle.path}"
+          + (f" ({counts})" if counts else ""))
+
+
+def show_run(result: pipeline.RunResult) -> None:
+    """Print where every step of a run lies."""
+    width = max(len(name) for name in result.handles)
+    for handle in result.handles.values():
+        show_handle(handle, width=width)
+
+
+def show_scores(evaluations: dict[str, Handle]) -> None:
+    """Print the mIoU of several runs side by side, a line a run and split."""
+    table = Table("run", "split", "mIoU of the masks", "of the maps, best score", "tags, mAP")
+    for name, evaluation in evaluations.items():
+        for split, found in evaluation.manifest.metrics.items():
+            table.add_row(name, split, _percent(found["miou"]), _percent(found["best_miou"]),
+                          _percent(found["tag_map"]))
+    _print(table)
+
+
+def show_skipped(skipped: Sequence[str]) -> None:
+    """Print the first photos that were left out, and how many more there are."""
+    for line in skipped[:_SHOWN_SKIPPED]:
+        say(f"left out: {line}")
+    if len(skipped) > _SHOWN_SKIPPED:
+        say(f"left out: {len(skipped) - _SHOWN_SKIPPED} more, listed in manifest.json")
+
+
+def show_status(states: Sequence[pipeline.StepStatus]) -> None:
+    """Print the state of every step."""
+    table = Table("step", "state", "reads", "why")
+    for found in states:
+        folder = found.folder
+        table.add_row(found.step, folder.state, ", ".join(folder.reads),
+                      escape("\n".join(folder.reasons)))
+    _print(table)
+
+
+def show_plan(plan: pipeline.Plan) -> None:
+    """Print what a run would do and cost."""
+    table = Table("step", "would", "time", "disk", "memory", "why",
+                  title=f"{plan.train} training and {plan.val} validation photos")
+    for planned in plan.steps:
+        cost = planned.cost
+        figures = ("", "", "") if cost is None else (
+            duration(cost.seconds), size(cost.disk_mib), size(cost.memory_mib))
+        table.add_row(planned.step, planned.action, *figures, escape("\n".join(planned.why)))
+    _print(table)
+    costs = [planned.cost for planned in plan.steps if planned.cost is not None]
+    if costs:
+        print(f"Estimated, within a factor of two: {duration(sum(c.seconds for c in costs))}, "
+              f"{size(sum(c.disk_mib for c in costs))} on disk, "
+              f"{size(max(c.memory_mib for c in costs))} of memory.")
+    else:
+        print("Nothing to do.")
+
+
+def show_recipes(names: Sequence[str]) -> None:
+    """Print the shipped recipes with their descriptions."""
+    table = Table("recipe", "description")
+    for name in names:
+        table.add_row(name, escape(load_recipe(name).description))
+    _print(table)
+
+
+def show_data(report: DataReport) -> None:
+    """Print what a data folder holds, and all its problems."""
+    photos = ", ".join(f"{count} {split}" for split, count in report.photos.items())
+    print(f"{report.root}: layout {report.layout}; photos: {photos or 'none'}; "
+          f"{report.untagged} untagged, {report.masks} with a mask")
+    if report.sizes:
+        shown = ", ".join(f"{width}x{height}" for height, width in report.sizes)
+        print(f"sizes, smallest, median and largest: {shown} px")
+    table = Table("class", *(f"{split} photos" for split in report.photos))
+    for index, name in enumerate(report.class_names):
+        table.add_row(escape(name), *(str(row[index]) for row in report.tag_counts))
+    _print(table)
+    if report.pairs:
+        shown = ", ".join(f"{a} + {b}: {count}" for a, b, count in report.pairs[:_SHOWN_PAIRS])
+        print(f"most often together: {shown}")
+    for message in report.warnings:
+        say(f"warning: {message}")
+    for message in report.errors:
+        say(f"error: {message}")
+    say(f"{len(report.errors)} errors, {len(report.warnings)} warnings")
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, whichever reads best."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def size(mib: float) -> str:
+    """MiB or GiB, whichever reads best."""
+    return f"{max(1, round(mib))} MiB" if mib < 1024 else f"{mib / 1024:.1f} GiB"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"
+
+
+def _print(table: Table) -> None:
+    # A pipe has no width: wrapping there would cut paths and keys apart.
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    console.print(table)

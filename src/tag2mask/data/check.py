@@ -1,0 +1,272 @@
+"""All problems of a data folder at once.
+
+Two depths. ``inventory_problems`` looks at what the source read: ids, tags, splits, classes; it is
+a matter of seconds for 100,000 photos, and ``prepare`` runs it. ``check_data`` also decodes every
+photo and every mask, counts what there is, and is what ``tag2mask data check`` prints.
+
+An error stops a run before it trains; a warning doesn't.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tag2mask.classes import ClassSet, nearest_hint
+from tag2mask.data.images import image_size, read_image
+from tag2mask.data.listing import some
+from tag2mask.data.masks import read_mask
+from tag2mask.data.samples import SPLITS, Entry, Inventory, Problem, SourceOptions
+from tag2mask.data.sources import Layout, find_source
+from tag2mask.errors import DataError
+from tag2mask.ops.parallel import ordered_map
+
+Progress = Callable[[int, int], None]
+"""Called with (done, all)."""
+
+BLOCK = 16
+"""Photos that a thread takes at once: only a file's head is read of most."""
+_SIMILAR = 0.8
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What a data folder holds and what is wrong with it.
+
+    Attributes:
+        layout: as recognised.
+        root: the data folder, absolute.
+        class_names: C names in the order of their tag ids.
+        photos: photos of each split that has any.
+        untagged: photos with no tag.
+        tag_counts: int64 (splits, C): photos of each class, rows in the order of ``photos``.
+        cooccurrence: int64 (C, C): photos that hold both classes; the diagonal counts each.
+        sizes: (h, w) px of the smallest, median and largest readable photo, by area.
+        masks: photos that have a mask.
+        problems: errors and warnings.
+    """
+
+    layout: str
+    root: Path
+    class_names: tuple[str, ...]
+    photos: dict[str, int]
+    untagged: int
+    tag_counts: NDArray[np.int64]
+    cooccurrence: NDArray[np.int64]
+    sizes: tuple[tuple[int, int], ...]
+    masks: int
+    problems: tuple[Problem, ...]
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """Messages that stop a run."""
+        return tuple(p.message for p in self.problems if not p.warning)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Messages that don't."""
+        return tuple(p.message for p in self.problems if p.warning)
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str, int], ...]:
+        """Classes that occur together, the most frequent pair first."""
+        rows, columns = np.nonzero(np.triu(self.cooccurrence, 1))
+        pairs = [(self.class_names[r], self.class_names[c], int(self.cooccurrence[r, c]))
+                 for r, c in zip(rows, columns, strict=True)]
+        return tuple(sorted(pairs, key=lambda pair: -pair[2]))
+
+
+def check_data(
+    folder: Path,
+    layout: Layout = "auto",
+    options: SourceOptions | None = None,
+    *,
+    decode: bool = True,
+    workers: int = 4,
+    progress: Progress | None = None,
+) -> DataReport:
+    """Read a data folder, open every photo and mask, and report everything that is wrong.
+
+    Args:
+        folder: the data folder.
+        layout: how to read it.
+        options: splits and the source of tags; None: the defaults.
+        decode: decode the photos in full, which finds cut-off files; False: headers only.
+        workers: threads that read.
+        progress: called as photos are done.
+
+    Raises:
+        DataError: nothing can be read at all (see ``find_source``).
+    """
+    inventory = find_source(folder, layout, options)
+    problems = inventory_problems(inventory)
+
+    def look(entry: Entry) -> tuple[tuple[int, int] | None, list[Problem]]:
+        return _look_at(inventory, entry, decode=decode)
+
+    sizes: list[tuple[int, int]] = []
+    results = ordered_map(look, inventory.entries, workers, block=BLOCK)
+    for done, (size, found) in enumerate(results, start=1):
+        if progress is not None:
+            progress(done, len(inventory.entries))
+        problems += found
+        if size is not None:
+            sizes.append(size)
+    return _report(inventory, sizes, problems)
+
+
+def inventory_problems(inventory: Inventory) -> list[Problem]:
+    """Problems of ids, tags, splits and classes, with those met while reading.
+
+    No photo is opened.
+    """
+    problems = list(inventory.problems)
+    problems += _duplicates(inventory.entries)
+    problems += _tag_problems(inventory)
+    try:
+        if inventory.class_names:
+            ClassSet(inventory.class_names)
+    except DataError as error:
+        problems.append(Problem(str(error)))
+    train = [entry for entry in inventory.entries if entry.split == "train"]
+    if not train:
+        problems.append(Problem("no photo for training; splits found: "
+                                f"{some(inventory.found_splits) or 'none'}; set "
+                                "prepare.train_split to one of them"))
+    elif not any(entry.tags for entry in train):
+        problems.append(Problem(f"no training photo has a tag ({inventory.reads}): there is "
+                                "nothing to learn; fill in the tags"))
+    return problems
+
+
+def mask_problem(inventory: Inventory, entry: Entry, size: tuple[int, int]) -> Problem | None:
+    """What is wrong with a photo's mask: its size, its kind, its values; None where all is well.
+
+    Args:
+        inventory: where the entry is from.
+        entry: a photo; without a mask all is well.
+        size: the photo's (h, w).
+    """
+    try:
+        if entry.mask is not None:
+            mask = read_mask(inventory.root / entry.mask, len(inventory.class_names))
+        elif entry.mask_stamp and inventory.drawn_masks is not None:
+            mask = inventory.drawn_masks.draw(entry.id)
+        else:
+            return None
+    except DataError as error:
+        return Problem(f"mask of photo {entry.id!r}: {error}")
+    if mask.shape != size:
+        return Problem(
+            f"mask of photo {entry.id!r} has another size: mask {mask.shape[1]}x{mask.shape[0]}, "
+            f"photo {size[1]}x{size[0]} px [{entry.mask or entry.where}]; replace one of the two")
+    return None
+
+
+def _look_at(inventory: Inventory, entry: Entry,
+             *, decode: bool) -> tuple[tuple[int, int] | None, list[Problem]]:
+    """Size of a photo, and the problems of the photo and its mask."""
+    if entry.image is None:
+        return None, []  # reported by the source
+    path = inventory.root / entry.image
+    try:
+        size = image_size(path)
+        if decode:
+            read_image(path)
+    except DataError as error:
+        return None, [Problem(f"photo {entry.id!r}: {error}", photo=entry.id)]
+    problem = mask_problem(inventory, entry, size)
+    return size, [] if problem is None else [problem]
+
+
+def _duplicates(entries: Sequence[Entry]) -> list[Problem]:
+    seen: dict[str, Entry] = {}
+    problems: list[Problem] = []
+    for entry in entries:
+        first = seen.setdefault(entry.id, entry)
+        if first is entry:
+            continue
+        if first.split != entry.split:
+            what = "is in both splits, training and validation"
+        else:
+            what = "stands twice"
+        problems.append(Problem(f"id {entry.id!r} {what} ({first.where} and {entry.where}); remove "
+                                "one of the two"))
+    return problems
+
+
+def _tag_problems(inventory: Inventory) -> list[Problem]:
+    known = set(inventory.class_names)
+    photos: dict[str, list[Entry]] = {}
+    for entry in inventory.entries:
+        for tag in entry.tags:
+            photos.setdefault(tag, []).append(entry)
+    problems = [
+        Problem(f"unknown tag {tag!r}{nearest_hint(tag, inventory.class_names)} "
+                f"({_photos(tagged)}; {inventory.reads}); mend the tag or add it to the classes")
+        for tag, tagged in sorted(photos.items()) if tag not in known
+    ]
+    in_training = {tag for tag, tagged in photos.items()
+                   if any(entry.split == "train" for entry in tagged)}
+    if in_training:
+        problems += [Problem(f"class {name!r} has no training photo", warning=True)
+                     for name in inventory.class_names if name not in in_training]
+    if not inventory.names_from_tags:
+        return problems
+    return problems + [
+        Problem(f"tag {rare!r} of {_photos(photos[rare])} looks like {common!r} "
+                f"({len(photos[common])} photos); is it a slip?", warning=True)
+        for rare, common in _look_alikes({tag: len(tagged) for tag, tagged in photos.items()})
+    ]
+
+
+def _photos(entries: Sequence[Entry]) -> str:
+    """A few photos by name and line."""
+    shown = some((f"{e.id!r} [{e.where}]" if e.where else repr(e.id) for e in entries), 3)
+    return f"photo {shown}" if len(entries) == 1 else f"{len(entries)} photos: {shown}"
+
+
+def _look_alikes(counts: dict[str, int]) -> list[tuple[str, str]]:
+    """(rare, common) names of classes so alike that the rare one may be a slip."""
+    pairs: list[tuple[str, str]] = []
+    for rare, count in sorted(counts.items()):
+        if count > 1:
+            continue
+        common = [name for name, times in counts.items() if times >= 3]
+        folded = {name.casefold(): name for name in common}
+        close = difflib.get_close_matches(rare.casefold(), folded, n=1, cutoff=_SIMILAR)
+        if close:
+            pairs.append((rare, folded[close[0]]))
+    return pairs
+
+
+def _report(inventory: Inventory, sizes: list[tuple[int, int]],
+            problems: list[Problem]) -> DataReport:
+    names = inventory.class_names
+    number = {name: index for index, name in enumerate(names)}
+    splits = [split for split in SPLITS if any(e.split == split for e in inventory.entries)]
+    tag_counts = np.zeros((len(splits), len(names)), np.int64)
+    together: Counter[tuple[int, int]] = Counter()
+    for entry in inventory.entries:
+        own = sorted({number[tag] for tag in entry.tags if tag in number})
+        tag_counts[splits.index(entry.split), own] += 1
+        together.update((a, b) for a in own for b in own)
+    cooccurrence = np.zeros((len(names), len(names)), np.int64)
+    for (row, column), count in together.items():
+        cooccurrence[row, column] = count
+    by_area = sorted(sizes, key=lambda size: size[0] * size[1])
+    middle = (by_area[0], by_area[len(by_area) // 2], by_area[-1]) if by_area else ()
+    return DataReport(
+        layout=inventory.layout, root=inventory.root, class_names=names,
+        photos={split: sum(e.split == split for e in inventory.entries) for split in splits},
+        untagged=sum(not entry.tags for entry in inventory.entries),
+        tag_counts=tag_counts, cooccurrence=cooccurrence, sizes=middle,
+        masks=sum(bool(entry.mask_stamp) for entry in inventory.entries),
+        problems=tuple(problems),
+    )

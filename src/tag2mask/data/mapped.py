@@ -1,0 +1,111 @@
+"""Photos of the prepared data that have maps: their map files, and masks that must fit them.
+
+The steps after ``infer-cam`` take a folder of maps that may hold one split only, or leave out
+photos that could not be read, or come from elsewhere. What fits together is decided here, once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tag2mask.artifacts import CamMaps, PreparedData
+from tag2mask.data.maps import MAP_SUFFIX, CamMap, read_map
+from tag2mask.data.masks import read_mask
+from tag2mask.data.samples import SPLITS, Sample, Split, read_index
+from tag2mask.errors import DataError
+
+
+@dataclass(frozen=True)
+class MappedPhotos:
+    """Photos with maps.
+
+    Attributes:
+        splits: the samples of each split that has maps, in the order of the index.
+        skipped: photos left out by ``infer-cam``, each as ``id: reason``.
+        folder: where the map files lie.
+        classes: C, the number of foreground classes.
+    """
+
+    splits: dict[Split, list[Sample]]
+    skipped: tuple[str, ...]
+    folder: Path
+    classes: int
+
+    def path(self, photo_id: str) -> Path:
+        """Map file of a photo."""
+        return self.folder / f"{photo_id}{MAP_SUFFIX}"
+
+    def stamp(self, photo_id: str) -> str:
+        """``<bytes>-<mtime_ns>`` of a photo's map file: tells whether it changed."""
+        stat = self.path(photo_id).stat()
+        return f"{stat.st_size}-{stat.st_mtime_ns}"
+
+    def read(self, sample: Sample) -> CamMap:
+        """Read the maps of a photo.
+
+        Raises:
+            DataError: damaged, or made for a photo of another size or other classes.
+        """
+        path = self.path(sample.id)
+        cam_map = read_map(path)
+        fix = "Run infer-cam on this data, or give the maps that belong to it."
+        if cam_map.size != sample.size:
+            (h, w), (photo_h, photo_w) = cam_map.size, sample.size
+            raise DataError(f"map is of a photo of {w} x {h} px, but {sample.id!r} has "
+                            f"{photo_w} x {photo_h}", where=path, fix=fix)
+        if len(cam_map.probabilities) != self.classes:
+            raise DataError(f"map is of {len(cam_map.probabilities)} classes, the data has "
+                            f"{self.classes}", where=path, fix=fix)
+        return cam_map
+
+    def read_mask(self, path: Path, sample: Sample) -> NDArray[np.uint8]:
+        """Read a mask of a photo, uint8 (h, w) of mask ids.
+
+        Raises:
+            DataError: missing, damaged, colour-coded, of another size than the photo, or with
+                values outside the class list.
+        """
+        mask = read_mask(path, self.classes)
+        if mask.shape != sample.size:
+            (h, w), (photo_h, photo_w) = mask.shape, sample.size
+            raise DataError(
+                f"mask is {w} x {h} px, but its photo {sample.id!r} is {photo_w} x {photo_h}",
+                where=path, fix="Give the mask of this photo at its upright size, not resized.",
+            )
+        return mask
+
+
+def mapped_photos(data: PreparedData, maps: CamMaps, classes: int) -> MappedPhotos:
+    """Find the photos that have maps.
+
+    A split without a single map was not asked for; in any other a photo without a map must be among
+    those that ``infer-cam`` left out.
+
+    Raises:
+        DataError: a photo's map is missing, or there is none at all.
+        RunFolderError: the prepared index or the maps' manifest is damaged.
+    """
+    folder = maps.path / "maps"
+    left_out = maps.manifest.skipped
+    splits: dict[Split, list[Sample]] = {}
+    for split in SPLITS:
+        samples = read_index(data.path, split)
+        found = [s for s in samples if (folder / f"{s.id}{MAP_SUFFIX}").is_file()]
+        if not found:
+            continue
+        present = {sample.id for sample in found}
+        for sample in samples:
+            if sample.id not in present and not any(
+                line.startswith(f"{sample.id}: ") for line in left_out
+            ):
+                raise DataError(f"photo {sample.id!r} has no map", where=folder,
+                                fix="Run infer-cam again: it makes only what is missing.")
+        splits[split] = found
+    if not splits:
+        raise DataError("no photo of the data has a map", where=folder,
+                        fix="Run infer-cam on this data, or give the maps that belong to it.")
+    return MappedPhotos(splits, left_out, folder, classes)

@@ -1,0 +1,95 @@
+"""Mask files: one byte a pixel, mask ids as ``classes.py`` numbers them.
+
+Written masks are palette PNGs: the bytes are the ids, the palette gives the colours that a viewer
+shows. Read masks must be indexed too. A colour-coded mask (RGB) is refused rather than guessed at:
+which colour means which class is written nowhere in the file.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tag2mask.artifacts import atomic_write
+from tag2mask.classes import IGNORE
+from tag2mask.errors import DataError
+
+IGNORE_COLOUR = (224, 224, 192)
+"""VOC's cream, shown for the ignored pixels."""
+
+_INDEXED_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
+
+
+def read_mask(path: Path, num_classes: int) -> NDArray[np.uint8]:
+    """Read an indexed mask.
+
+    The EXIF orientation of a mask is not applied: a mask lies on the upright photo.
+
+    Args:
+        path: a palette or grey image, 1 to 16 bits, whose values are mask ids.
+        num_classes: C, the number of foreground classes.
+
+    Returns:
+        uint8 (h, w): 0 background, 1..C classes, 255 ignore.
+
+    Raises:
+        DataError: missing or damaged, colour-coded, or values outside 0..C and 255.
+    """
+    try:
+        with Image.open(path) as image:
+            mode, kind = image.mode, image.format
+            values = np.asarray(image) if mode in _INDEXED_MODES else None
+    except FileNotFoundError:
+        raise DataError("mask is missing", where=path,
+                        fix="Put the file there, or take its line out of the table.") from None
+    except (OSError, SyntaxError, ValueError, EOFError, zlib.error) as error:
+        raise DataError(f"mask can't be read: {' '.join(str(error).split())}", where=path,
+                        fix="It is cut off, damaged or no image: replace it.") from None
+    if values is None:
+        raise DataError(
+            f"mask is colour-coded (mode {mode}), not indexed", where=path,
+            fix="Write each pixel's class number into a one-channel PNG: 0 background, "
+                "1, 2, ... the classes in the order of the class list, 255 ignore.",
+        )
+    present = np.unique(values)
+    foreign = [int(v) for v in present if not (0 <= v <= num_classes or v == IGNORE)]
+    if foreign:
+        shown = ", ".join(map(str, foreign[:5])) + (", ..." if len(foreign) > 5 else "")
+        cause = " JPEG blurs class numbers: masks must be PNG." if kind == "JPEG" else ""
+        raise DataError(
+            f"mask holds {shown}; {num_classes} classes allow 0..{num_classes} and {IGNORE}",
+            where=path,
+            fix=f"Check the class list and the mask's numbering.{cause}",
+        )
+    return values.astype(np.uint8)
+
+
+def write_mask(
+    path: Path, mask: NDArray[np.uint8], colours: Sequence[tuple[int, int, int]]
+) -> None:
+    """Write a mask as a palette PNG, whole or not at all.
+
+    Args:
+        path: the file (``.png``); missing folders are made.
+        mask: uint8 (h, w) of mask ids.
+        colours: RGB 0..255 by mask id (C+1), as `ClassSet.colours` gives them; 255 gets
+            VOC's cream.
+
+    Raises:
+        RunFolderError: the disk is full or the folder may not be written.
+    """
+    assert mask.dtype == np.uint8 and mask.ndim == 2, (mask.dtype, mask.shape)
+    assert 2 <= len(colours) <= IGNORE, len(colours)
+    palette = np.zeros((256, 3), np.uint8)
+    palette[: len(colours)] = colours
+    palette[IGNORE] = IGNORE_COLOUR
+    image = Image.fromarray(np.ascontiguousarray(mask))
+    image.putpalette(palette.tobytes())
+    # Not durable: waiting for the disk after each of thousands of files would cost more than they.
+    with atomic_write(path, durable=False) as temporary:
+        image.save(temporary, format="PNG")

@@ -1,0 +1,81 @@
+"""The errors a user can cause: each says what happened, where, and how to mend it.
+
+The command line prints ``str(error)`` on one line and exits with 1; nothing here imports torch.
+Our own bugs are asserts, never one of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+class Tag2MaskError(Exception):
+    """An error that the user can mend.
+
+    Args:
+        what: what is wrong, naming the offending value.
+        where: the file, folder, key or option that holds it.
+        fix: what to do about it.
+    """
+
+    def __init__(self, what: str, *, where: str | Path | None = None,
+                 fix: str | None = None) -> None:
+        self.what = what
+        self.where = where
+        self.fix = fix
+        message = what.rstrip(".")
+        if where is not None:
+            message += f" [{where}]"
+        if fix is not None:
+            message += f". {fix}"
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(kind: type[Tag2MaskError], args: tuple[Any, ...],
+             state: dict[str, Any]) -> Tag2MaskError:
+    """Rebuild an error that another process raised."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
+
+
+class DataError(Tag2MaskError):
+    """A data folder, photo, tag table or mask that can't be used."""
+
+
+class RecipeError(Tag2MaskError):
+    """A recipe with an unknown key or an impossible value."""
+
+
+class RunFolderError(Tag2MaskError):
+    """A run folder made by another recipe, incomplete, or not writable."""
+
+
+class WeightsError(Tag2MaskError):
+    """Weights or a checkpoint that can't be read, or that belong to another network."""
+
+
+class DeviceError(Tag2MaskError):
+    """A device that isn't there or is too small."""
+
+
+class ProblemsError(DataError):
+    """Many problems found in one pass, raised once.
+
+    Attributes:
+        problems: one line each.
+    """
+
+    def __init__(self, title: str, problems: Sequence[str], *, where: str | Path | None = None,
+                 fix: str | None = None) -> None:
+        self.problems = tuple(problems)
+        shown = "".join(f"\n  - {p}" for p in self.problems[:50])
+        if len(self.problems) > 50:
+            shown += f"\n  - ... and {len(self.problems) - 50} more"
+        super().__init__(title, where=where, fix=fix)
+        self.args = (f"{self}{shown}",)

@@ -1,0 +1,132 @@
+"""What a run will cost, before it starts: time, disk and memory of each step, roughly.
+
+Plain arithmetic on the recipe and the number of photos, with constants measured on two cores of a
+current server processor (EfficientNet-Lite0, 224 px). Expect a factor of two either way, more with
+networks that are not in ``_COST``. Left out: a probe run, which would take longer than it tells.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from tag2mask.recipe import InferCam, Recipe, TrainCam
+
+_TRAIN_SECONDS_PER_MPX = 2.2
+"""Forward and backward of 10^6 pixels, Lite0 at stride 16, two cores."""
+_INFER_SECONDS_PER_MPX = 0.7
+_GPU_SPEEDUP = 40.0
+_STRIDE_COST = {8: 2.5, 16: 1.0, 32: 0.7}
+_COST = {
+    "tf_efficientnet_lite0": 1.0, "tf_efficientnet_lite1": 1.6, "tf_efficientnet_lite2": 2.1,
+    "tf_efficientnet_lite3": 3.3, "tf_efficientnet_lite4": 5.5, "resnet18": 2.0, "resnet50": 5.0,
+    "resnet38": 60.0,
+}  # fmt: skip
+"""Work per pixel relative to Lite0."""
+_OTHER_COST = 5.0
+_WEIGHT_MIB = {"tf_efficientnet_lite0": 14.0, "tf_efficientnet_lite2": 20.0, "resnet38": 480.0}
+_OTHER_WEIGHT_MIB = 100.0
+_BASE_MIB = 700.0
+"""The libraries."""
+_TRAIN_MIB_PER_MPX = 3000.0
+_INFER_MIB_PER_MPX = 600.0
+_ASSUMED_LONG_SIDE = 500
+"""Of a photo whose size the recipe leaves alone, px."""
+_ASPECT = 0.75
+_TAGS_PER_PHOTO = 1.6
+
+
+@dataclass(frozen=True)
+class Cost:
+    """An estimate.
+
+    Attributes:
+        seconds: wall clock.
+        disk_mib: written to the run folder, MiB.
+        memory_mib: peak of the process (of the GPU, where there is one), MiB.
+    """
+
+    seconds: float
+    disk_mib: float
+    memory_mib: float
+
+
+def estimate(recipe: Recipe, *, train: int, val: int, gpu: bool) -> dict[str, Cost]:
+    """Estimate every step's cost.
+
+    Args:
+        recipe: the settings.
+        train: number of training photos.
+        val: number of validation photos.
+        gpu: whether the network runs on a GPU.
+
+    Returns:
+        Costs by the step's name, in order.
+    """
+    photos = train + val
+    mapped = (train if "train" in recipe.infer_cam.splits else 0) + (
+        val if "val" in recipe.infer_cam.splits else 0)
+    speed = _speed(gpu, recipe.runtime.devices)
+    return {
+        "prepare": Cost(1 + photos * 0.001, photos * 0.0004, 150 + photos * 0.002),
+        "train-cam": _training(recipe.train_cam, train, speed),
+        "infer-cam": _inference(recipe, mapped, speed),
+        "pseudo-masks": Cost(1 + mapped * 0.03, mapped * 0.008, _BASE_MIB),
+        "evaluate": Cost(2 + mapped * 0.06, 1, _BASE_MIB),
+        "report": Cost(10, 5, _BASE_MIB),
+    }
+
+
+def training_steps(section: TrainCam, photos: int) -> int:
+    """Number of optimiser steps over ``photos`` training photos."""
+    batches = section.epochs * max(1, photos // section.batch_size)
+    steps = max(1, batches // section.optimiser.accumulate)
+    return steps if section.max_steps is None else min(steps, section.max_steps)
+
+
+def _training(section: TrainCam, photos: int, speed: float) -> Cost:
+    backbone = section.backbone
+    views = 1.0
+    if section.views.enabled:
+        low, high = section.views.scale
+        views += ((low + high) / 2) ** 2
+    mpx = section.batch_size * section.crop**2 / 1e6 * views
+    work = _COST.get(backbone.name, _OTHER_COST) * _STRIDE_COST[backbone.output_stride]
+    batches = training_steps(section, photos) * section.optimiser.accumulate
+    weights = _WEIGHT_MIB.get(backbone.name, _OTHER_WEIGHT_MIB)
+    return Cost(
+        seconds=10 + batches * mpx * work * _TRAIN_SECONDS_PER_MPX / speed,
+        disk_mib=weights * 4 + 5,  # the model, and a checkpoint with the optimiser's moments
+        memory_mib=_BASE_MIB + 4 * weights + mpx * _TRAIN_MIB_PER_MPX * _activations(work),
+    )
+
+
+def _inference(recipe: Recipe, photos: int, speed: float) -> Cost:
+    section: InferCam = recipe.infer_cam
+    backbone = recipe.train_cam.backbone
+    long_side = section.long_side or _ASSUMED_LONG_SIDE
+    scale_one = long_side**2 * _ASPECT / 1e6
+    views = sum(scale**2 for scale in section.scales) * (2 if section.flip else 1)
+    work = _COST.get(backbone.name, _OTHER_COST) * _STRIDE_COST[backbone.output_stride]
+    stored = _ASSUMED_LONG_SIDE**2 * _ASPECT / section.map_stride**2 * _TAGS_PER_PHOTO
+    bytes_each = stored * (2 if section.map_dtype == "float16" else 1) + 1000
+    largest = scale_one * max(section.scales) ** 2 * section.batch_views
+    weights = _WEIGHT_MIB.get(backbone.name, _OTHER_WEIGHT_MIB)
+    return Cost(
+        seconds=5 + photos * scale_one * views * work * _INFER_SECONDS_PER_MPX / speed,
+        disk_mib=photos * bytes_each / 2**20,
+        memory_mib=_BASE_MIB + weights + recipe.train_cam.pcm.block_mib
+        + largest * _INFER_MIB_PER_MPX * _activations(work),
+    )
+
+
+def _activations(work: float) -> float:
+    """Activations grow far slower than the arithmetic does."""
+    return float(work**0.4)
+
+
+def _speed(gpu: bool, devices: int) -> float:
+    """Speed relative to two cores."""
+    if gpu:
+        return _GPU_SPEEDUP * devices
+    return min(os.cpu_count() or 2, 16) / 2

@@ -1,0 +1,145 @@
+"""Files that are whole or absent: a temporary name in the same folder, then a rename.
+
+A full disk or a missing permission becomes a ``RunFolderError`` that says what to do. Left out:
+locking, and any knowledge of what the files hold. Import these through ``tag2mask.artifacts``.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from tag2mask.errors import RunFolderError
+
+_TEMPORARY = ".tmp-"
+_EXPLAINED = {
+    errno.ENOSPC: ("the disk is full", "Free some space and run the same command again: it "
+                                       "resumes."),
+    errno.EDQUOT: ("the disk quota is used up", "Free some space and run the same command again: "
+                                                "it resumes."),
+    errno.EACCES: ("no permission to write", "Give a folder you may write to, or change its "
+                                             "permissions."),
+    errno.EPERM: ("no permission to write", "Give a folder you may write to, or change its "
+                                            "permissions."),
+    errno.EROFS: ("the file system is read-only", "Give a folder on a writable disk."),
+    errno.ENAMETOOLONG: ("the file name is too long", "Shorten the photo's file name or the path."),
+    errno.ENOTDIR: ("a file stands where a folder should be", "Give another folder."),
+    errno.EEXIST: ("a file stands where a folder should be", "Give another folder."),
+}
+
+
+@contextmanager
+def readable_os_errors(where: Path, *, only_inside: bool = False) -> Iterator[None]:
+    """Turn a full disk or a missing permission into a RunFolderError.
+
+    Args:
+        where: the file or folder to name when the system's error names none.
+        only_inside: leave errors alone that name a file outside of ``where``.
+
+    Raises:
+        RunFolderError: in place of such an OSError; other errors pass.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _EXPLAINED:
+            raise
+        named = Path(os.fsdecode(error.filename)) if error.filename else where
+        if only_inside and not named.absolute().is_relative_to(where.absolute()):
+            raise
+        what, fix = _EXPLAINED[error.errno]
+        raise RunFolderError(what, where=where if only_inside else named, fix=fix) from error
+
+
+@contextmanager
+def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Yield a temporary path in the same folder; rename it to ``path`` when the block succeeds.
+
+    The temporary name keeps the suffix, which some writers look at. Missing parent folders are
+    made. On any exception the temporary file is removed and an older ``path`` stays as it was.
+
+    Args:
+        path: the file to write.
+        durable: wait until the disk has it, so that it survives a power cut too.
+
+    Raises:
+        RunFolderError: full disk, no permission, name too long.
+    """
+    temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(6)}{path.suffix}")
+    try:
+        with readable_os_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            if durable:
+                _flush_to_disk(temporary)
+            temporary.replace(path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Write a file atomically (see ``atomic_write``)."""
+    with atomic_write(path, durable=durable) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a UTF-8 file atomically, with Unix line ends everywhere (see ``atomic_write``)."""
+    write_bytes(path, content.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically; NaN and infinities become null (see ``atomic_write``)."""
+    write_text(path, json.dumps(_finite(value), indent=1, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        RunFolderError: missing, unreadable or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunFolderError(f"{path.name} is missing", where=path.parent,
+                             fix="Run the step that writes this folder again.") from None
+    except OSError as error:
+        raise RunFolderError(f"can't be read ({error.strerror})", where=path,
+                             fix="Check the file's permissions.") from None
+    except ValueError:
+        raise RunFolderError("not valid JSON", where=path,
+                             fix="Delete its folder and run the step again.") from None
+
+
+def remove_temporary_files(folder: Path) -> None:
+    """Remove what killed writers left behind; only while nobody else writes there."""
+    for path in folder.rglob(f"{_TEMPORARY}*"):
+        with suppress(OSError):
+            path.unlink()
+
+
+def _flush_to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: a number that is not finite becomes null."""
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value

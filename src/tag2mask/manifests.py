@@ -1,0 +1,363 @@
+"""What a step folder was made from and what it holds: identities, manifests and typed handles.
+
+An identity is the step, its section of the recipe and fingerprints of what it read; two folders are
+the same exactly when their identities are. ``artifacts`` writes these files and explains the rules.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tag2mask.errors import RunFolderError
+from tag2mask.files import read_json
+
+MANIFEST = "manifest.json"
+STARTED = "started.json"
+_SETTINGS = " settings"  # ends the name of what a coverage folder was itself made from
+
+
+class Input(BaseModel):
+    """One thing a folder was made from."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str | None = None
+    """Its folder, relative to the step's folder; None for a plain value."""
+    fingerprint: str
+
+
+class Identity(BaseModel):
+    """What a folder was made from (``started.json``)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    step: str
+    section: dict[str, Any]
+    """The whole section of the recipe."""
+    inputs: dict[str, Input] = {}
+    coverage: dict[str, Input] = {}
+    identity: str
+    """sha256 of step, section and inputs."""
+    fingerprint: str
+    """sha256 of the identity and the coverage."""
+    started: str
+    """UTC, ISO 8601."""
+    seconds: float = 0.0
+    """Work so far, without sessions that were killed."""
+
+
+class Manifest(Identity):
+    """What a complete folder says of itself (``manifest.json``)."""
+
+    tag2mask: str
+    counts: dict[str, int] = {}
+    skipped: tuple[str, ...] = ()
+    """Photos left out, each with its reason."""
+    versions: dict[str, str] = {}
+    metrics: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Handle:
+    """A complete step folder; made by ``open`` or by the step that wrote it."""
+
+    path: Path
+    step: ClassVar[str] = ""
+
+    @classmethod
+    def open(cls, path: Path | str) -> Self:
+        """Return the handle of a complete folder.
+
+        Raises:
+            RunFolderError: missing, unfinished, damaged, or the folder of another step.
+        """
+        folder = Path(path)
+        command = f"tag2mask {cls.step}"
+        if not folder.is_dir():
+            raise RunFolderError(f"no {cls.step} folder", where=folder,
+                                 fix=f"Run `{command}` first, or correct the path.")
+        found = read_identity(folder)
+        if found is None:
+            raise RunFolderError(f"not a {cls.step} folder: it has no {MANIFEST}", where=folder,
+                                 fix=f"Give the folder that `{command}` wrote.")
+        if found.step != cls.step:
+            raise RunFolderError(f"this folder holds {found.step}, not {cls.step}",
+                                 where=folder, fix=f"Give the folder that `{command}` wrote.")
+        if not isinstance(found, Manifest):
+            raise RunFolderError(f"{cls.step} is unfinished", where=folder,
+                                 fix=f"Run `{command}` again: it resumes.")
+        return cls(folder)
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest, read anew.
+
+        Raises:
+            RunFolderError: missing or damaged.
+        """
+        return _read_record(self.path / MANIFEST, Manifest)
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 (hex) of everything this folder was made from."""
+        return self.manifest.fingerprint
+
+
+@dataclass(frozen=True)
+class PreparedData(Handle):
+    """``prepare``: the samples of each split and the classes."""
+
+    step = "prepare"
+
+
+@dataclass(frozen=True)
+class CamModel(Handle):
+    """``train-cam``: a trained network with its CAM head."""
+
+    step = "train-cam"
+
+
+@dataclass(frozen=True)
+class CamMaps(Handle):
+    """``infer-cam``: one map file a photo."""
+
+    step = "infer-cam"
+
+
+@dataclass(frozen=True)
+class PseudoMaskFolder(Handle):
+    """``pseudo-masks``: one palette PNG a photo."""
+
+    step = "pseudo-masks"
+
+
+@dataclass(frozen=True)
+class Evaluation(Handle):
+    """``evaluate``: scores of maps, masks and tags."""
+
+    step = "evaluate"
+
+
+@dataclass(frozen=True)
+class ReportPage(Handle):
+    """``report``: the HTML page."""
+
+    step = "report"
+
+
+HandleT = TypeVar("HandleT", bound=Handle)
+
+
+@dataclass(frozen=True)
+class FolderStatus:
+    """Where a step's folder stands.
+
+    Attributes:
+        state: missing, partial, fresh (complete and true to what it was made from) or stale.
+        reasons: why it is stale, one difference each.
+        reads: names of what it was made from.
+        settings: those of the reasons that are settings.
+    """
+
+    state: Literal["missing", "partial", "fresh", "stale"]
+    reasons: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+
+
+def folder_status(kind: type[Handle], path: Path | str,
+                  section: BaseModel | None = None) -> FolderStatus:
+    """Compare a folder with what it was made from, as that is now.
+
+    Args:
+        kind: the step it should be of.
+        path: the folder.
+        section: the section it should be made with; None: not compared.
+
+    Raises:
+        RunFolderError: damaged, or the folder of another step.
+    """
+    folder = Path(path)
+    found = read_identity(folder)
+    if found is None:
+        return FolderStatus("missing")
+    if found.step != kind.step:
+        raise RunFolderError(f"this folder holds {found.step}, not {kind.step}", where=folder,
+                             fix="Correct the path.")
+    settings = () if section is None else tuple(
+        _section_differences(found, _dump(section), section))
+    reasons = list(settings)
+    reads = found.inputs | found.coverage
+    for name, used in reads.items():
+        if used.path is None:
+            continue
+        source = read_identity(folder / used.path)
+        if not isinstance(source, Manifest):
+            reasons.append(f"{name}: {'missing' if source is None else 'unfinished'} now")
+        elif source.fingerprint != used.fingerprint:
+            reasons.append(f"{name}: changed since ({_short(used.fingerprint)} -> "
+                           f"{_short(source.fingerprint)})")
+    names = tuple(name for name in reads if not name.endswith(_SETTINGS))
+    if not isinstance(found, Manifest):
+        return FolderStatus("partial", tuple(reasons), names, settings)
+    return FolderStatus("stale" if reasons else "fresh", tuple(reasons), names, settings)
+
+
+def identity_of(kind: type[Handle], folder: Path, section: BaseModel | Mapping[str, Any],
+              inputs: Mapping[str, Handle | str],
+              coverage: Mapping[str, Handle | str]) -> Identity:
+    """What the folder would be made from now (the arguments are those of ``step_folder``)."""
+    values = _dump(section)
+    input_records = {name: _input(folder, source) for name, source in inputs.items()}
+    for name, source in coverage.items():
+        if isinstance(source, Handle):
+            own = source.manifest.identity
+            input_records[f"{name}{_SETTINGS}"] = Input(fingerprint=own)
+    coverage_records = {name: _input(folder, source) for name, source in coverage.items()}
+    identity = _sha256({
+        "step": kind.step,
+        "section": _without_free_keys(values, section),
+        "inputs": {name: record.fingerprint for name, record in input_records.items()},
+    })
+    covered = {name: record.fingerprint for name, record in coverage_records.items()}
+    return Identity(
+        step=kind.step,
+        section=values,
+        inputs=input_records,
+        coverage=coverage_records,
+        identity=identity,
+        fingerprint=_sha256({"identity": identity, "coverage": covered}) if covered else identity,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _input(folder: Path, source: Handle | str) -> Input:
+    if isinstance(source, str):
+        return Input(fingerprint=source)
+    # Relative, so that a run folder can be moved as a whole.
+    relative = os.path.relpath(source.path.absolute(), folder.absolute())
+    return Input(path=Path(relative).as_posix(), fingerprint=source.fingerprint)
+
+
+def refuse_differences(found: Identity, wanted: Identity,
+                       section: BaseModel | Mapping[str, Any], folder: Path) -> None:
+    """Raise a RunFolderError that names each key that differs, unless the identities are equal."""
+    if found.step != wanted.step:
+        raise RunFolderError(f"this folder holds {found.step}, not {wanted.step}", where=folder,
+                             fix="Give another --out.")
+    if found.identity == wanted.identity:
+        return
+    differences = _section_differences(found, wanted.section, section)
+    for name in sorted({*found.inputs, *wanted.inputs}):
+        old, new = found.inputs.get(name), wanted.inputs.get(name)
+        old_text, new_text = _fingerprint_text(old), _fingerprint_text(new)
+        if old_text != new_text:
+            differences.append(f"input {name}: {old_text} -> {new_text}")
+    if not differences:  # what counts as a setting has changed
+        differences.append("it was made by another version of tag2mask")
+    data_only = all(difference.startswith("input data") for difference in differences)
+    update = "`tag2mask run --update` keeps the trained model and redoes only what the data " \
+             "changed. Else g" if data_only else "G"
+    raise RunFolderError(
+        f"{wanted.step} was made with other settings or inputs: {'; '.join(differences)}",
+        where=folder,
+        fix=f"{update}ive another --out, go back to the old settings, or make it anew: "
+            f"`tag2mask run --redo {wanted.step}`, `tag2mask {wanted.step} --redo`, or delete the "
+            "folder.",
+    )
+
+
+def _section_differences(found: Identity, values: Mapping[str, Any],
+                         section: BaseModel | Mapping[str, Any]) -> list[str]:
+    old = _flat(_without_free_keys(found.section, section))
+    new = _flat(_without_free_keys(values, section))
+    prefix = found.step.replace("-", "_")
+    return [
+        f"{prefix}.{key}: {_value_text(old, key)} -> {_value_text(new, key)}"
+        for key in sorted({*old, *new})
+        if _value_text(old, key) != _value_text(new, key)
+    ]
+
+
+def _dump(section: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
+    values = section.model_dump(mode="json") if isinstance(section, BaseModel) else dict(section)
+    # Through JSON, so that a tuple here equals the list that a manifest gives back.
+    plain: dict[str, Any] = json.loads(json.dumps(values))
+    return plain
+
+
+def _without_free_keys(values: Mapping[str, Any],
+                       section: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
+    free: frozenset[str] = getattr(type(section), "not_identity", frozenset())
+    return _without(values, free, "")
+
+
+def _without(values: Mapping[str, Any], free: frozenset[str], prefix: str) -> dict[str, Any]:
+    """The values without the free keys, which are dotted where they lie in a section inside."""
+    return {
+        key: _without(value, free, f"{prefix}{key}.") if isinstance(value, Mapping) else value
+        for key, value in values.items() if prefix + key not in free
+    }
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _value_text(values: Mapping[str, Any], key: str) -> str:
+    return json.dumps(values[key]) if key in values else "(absent)"
+
+
+def _fingerprint_text(record: Input | None) -> str:
+    return "(absent)" if record is None else _short(record.fingerprint)
+
+
+def _short(fingerprint: str) -> str:
+    return fingerprint if len(fingerprint) <= 24 else f"{fingerprint[:8]}.."
+
+
+def _sha256(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_identity(folder: Path) -> Identity | None:
+    """The manifest of a complete folder, the identity of a partial one, or None.
+
+    Raises:
+        RunFolderError: the file is damaged.
+    """
+    records: tuple[tuple[str, type[Identity]], ...] = ((MANIFEST, Manifest), (STARTED, Identity))
+    for name, kind in records:
+        try:
+            return _read_record(folder / name, kind)
+        except RunFolderError:
+            if (folder / name).exists():  # else absent, or another rank just replaced it
+                raise
+    return None
+
+
+RecordT = TypeVar("RecordT", bound=BaseModel)
+
+
+def _read_record(path: Path, kind: type[RecordT]) -> RecordT:
+    try:
+        return kind.model_validate(read_json(path))
+    except ValidationError as error:
+        raise RunFolderError(f"not a {path.name} of tag2mask ({error.error_count()} problems)",
+                             where=path, fix="Delete its folder and run the step again.") from None

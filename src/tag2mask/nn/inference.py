@@ -1,0 +1,253 @@
+"""Multi-scale maps of photos: every scale and mirror image, views of equal size computed together.
+
+Published protocol (Wang et al., CVPR 2020, and its code): scales .5, 1, 1.5, 2 of the photo's own
+size, each with its mirror image, maps resized to the photo, summed, scaled per class to [0, 1]. The
+default differs where that costs accuracy or time: view sides are rounded to the backbone's
+``size_multiple`` (elsewhere a network with asymmetric padding is not equivariant to flips), maps
+are resized once, and summed on a grid coarser than the photo's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from tag2mask.nn.seam import CamPair, SeamNet
+from tag2mask.runtime import memory_hint
+
+EPSILON = 1e-5
+SUM_STRIDE = 4
+"""Photo pixels per cell of the grid on which views are summed and scaled, at whatever stride the
+result is stored: a class's maximum depends on how finely it is looked for, and with it every score.
+"""
+CPU_BATCH_PIXELS = 220_000
+"""A CPU computes larger batches no faster: their maps outgrow its caches."""
+
+
+@dataclass(frozen=True)
+class InferenceSettings:
+    """How a photo's maps are computed.
+
+    Attributes:
+        scales: of the base size.
+        flip: each scale with its mirror image too.
+        long_side: long side of scale 1, px; None: the photo's own.
+        branch: refined or plain map.
+        gate_pcm: only the photo's own classes enter PCM.
+        map_stride: photo pixels per cell of the maps returned.
+        batch_views: views computed at once; fewer where the CPU is faster so.
+        paper: the published protocol to the letter.
+    """
+
+    scales: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0)
+    flip: bool = True
+    long_side: int | None = None
+    branch: Literal["refined", "plain"] = "refined"
+    gate_pcm: bool = True
+    map_stride: int = 4
+    batch_views: int = 8
+    paper: bool = False
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Maps of one photo.
+
+    Attributes:
+        tags: k tag ids.
+        scores: float32 (k, h, w), scaled per class; in [0, 1], but for ``paper`` at stride 1.
+        probabilities: float32 (C,) of the classifier.
+    """
+
+    tags: tuple[int, ...]
+    scores: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
+
+
+class MultiScaleInference:
+    """Computes maps of photos with a trained network.
+
+    Args:
+        net: in evaluation mode, on ``device``.
+        settings: see `InferenceSettings`.
+        device: where the network is.
+        autocast: makes a context for mixed precision.
+    """
+
+    def __init__(self, net: SeamNet, settings: InferenceSettings, device: torch.device,
+                 autocast: Callable[[], AbstractContextManager[Any]] = nullcontext) -> None:
+        assert settings.branch == "plain" or net.pcm is not None, "refined maps need PCM"
+        self.net = net
+        self.settings = settings
+        self.device = device
+        self.autocast = autocast
+        backbone = net.backbone
+        self.mean = torch.tensor(backbone.mean, device=device)[:, None, None]
+        self.std = torch.tensor(backbone.std, device=device)[:, None, None]
+        self.multiple = 1 if settings.paper else backbone.size_multiple
+
+    @torch.inference_mode()
+    def probabilities(self, photos: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """Tag probabilities (n, C) at scale 1, averaged over the mirror images."""
+        logits = _Sums(len(photos))
+        for indices, images, _ in self._batches(photos, [1.0]):
+            pair = self._forward(images, None)
+            for row, index in enumerate(indices):
+                logits.add(index, pair.logits[row])
+        return torch.sigmoid(torch.stack(logits.means())).cpu().numpy()
+
+    @torch.inference_mode()
+    def maps(self, photos: Sequence[Image.Image], tags: Sequence[tuple[int, ...]]) -> list[Maps]:
+        """Maps of the given classes of each photo.
+
+        Args:
+            photos: upright RGB.
+            tags: tag ids of each photo.
+        """
+        sums, logits = _Sums(len(photos)), _Sums(len(photos))
+        scales = self.settings.scales
+        reference_scale = min(scales, key=lambda scale: abs(scale - 1.0))
+        for indices, images, views in self._batches(photos, scales):
+            pair = self._forward(images, [tags[index] for index in indices])
+            maps = pair.cam if self.settings.branch == "plain" else pair.refined
+            assert maps is not None
+            for row, (index, (scale, flipped)) in enumerate(zip(indices, views, strict=True)):
+                if scale == reference_scale:
+                    logits.add(index, pair.logits[row])
+                if tags[index]:
+                    chosen = maps[row : row + 1, [tag + 1 for tag in tags[index]]].float()
+                    chosen = chosen.flip(3) if flipped else chosen
+                    sums.add(index, F.interpolate(
+                        chosen, self._grid(photos[index]), mode="bilinear", align_corners=False)[0])
+        return [
+            Maps(tags[index], self._scaled(sums.total(index), photo),
+                 torch.sigmoid(logits.mean(index)).cpu().numpy())
+            for index, photo in enumerate(photos)
+        ]  # fmt: skip
+
+    def _forward(self, images: Tensor, tags: Sequence[tuple[int, ...]] | None) -> CamPair:
+        present = None
+        if tags is not None and self.settings.gate_pcm:
+            present = torch.zeros(len(tags), self.net.num_classes, device=self.device)
+            for row, photo_tags in enumerate(tags):
+                present[row, list(photo_tags)] = 1.0
+        with self.autocast(), memory_hint("infer_cam.batch_views", "infer_cam.long_side"):
+            pair: CamPair = self.net(images, tags=present, own_grid=not self.settings.paper,
+                                     pool_on_grid=not self.settings.paper)
+        return pair
+
+    def _batches(
+        self, photos: Sequence[Image.Image], scales: Sequence[float]
+    ) -> Iterator[tuple[list[int], Tensor, list[tuple[float, bool]]]]:
+        """(photo indices, images, (scale, flipped) of each): views of one size together."""
+        by_size: dict[tuple[int, int], list[tuple[int, float]]] = {}
+        for index, photo in enumerate(photos):
+            for scale in scales:
+                by_size.setdefault(self._view_size(photo, scale), []).append((index, scale))
+        for size, wanted in by_size.items():
+            views = self._views(photos, wanted, size)
+            while part := list(islice(views, self._views_at_once(size))):
+                images = torch.stack([image for _, _, image in part])
+                yield [index for index, _, _ in part], images, [view for _, view, _ in part]
+
+    def _views(
+        self, photos: Sequence[Image.Image], wanted: Sequence[tuple[int, float]],
+        size: tuple[int, int],
+    ) -> Iterator[tuple[int, tuple[float, bool], Tensor]]:
+        """(photo index, (scale, flipped), image) of views of one size (h, w)."""
+        for index, scale in wanted:
+            image = self._view(photos[index], (size[1], size[0]))
+            yield index, (scale, False), image
+            if self.settings.flip:
+                yield index, (scale, True), image.flip(2)
+
+    def _views_at_once(self, size: tuple[int, int]) -> int:
+        """Views of a size (h, w) to compute together."""
+        most = self.settings.batch_views
+        if self.device.type == "cpu":
+            most = min(most, CPU_BATCH_PIXELS // (size[0] * size[1]))
+        return max(1, most)
+
+    def _view_size(self, photo: Image.Image, scale: float) -> tuple[int, int]:
+        """(h, w) of a view."""
+        width, height = photo.size
+        base = 1.0 if self.settings.long_side is None else self.settings.long_side / max(photo.size)
+        multiple = self.multiple
+        rounded = [max(1, round(side * base * scale / multiple)) * multiple
+                   for side in (height, width)]
+        return rounded[0], rounded[1]
+
+    def _view(self, photo: Image.Image, size: tuple[int, int]) -> Tensor:
+        """(3, h, w), normalised, on the device."""
+        resized = photo if photo.size == size else photo.resize(size, Image.Resampling.BICUBIC)
+        pixels = torch.from_numpy(np.asarray(resized).copy()).to(self.device)
+        return (pixels.permute(2, 0, 1).float() / 255 - self.mean) / self.std
+
+    def _grid(self, photo: Image.Image) -> tuple[int, int]:
+        """(h, w) of the sums; published: the photo's own size."""
+        return map_grid(photo.size[1], photo.size[0], 1 if self.settings.paper else SUM_STRIDE)
+
+    def _scaled(self, total: Tensor | None, photo: Image.Image) -> NDArray[np.float32]:
+        """Scale each class by its own minimum and maximum, and go to the grid that is stored."""
+        grid = map_grid(photo.size[1], photo.size[0], self.settings.map_stride)
+        if total is None:
+            return np.zeros((0, *grid), dtype=np.float32)
+        scaled = scale_maps(total, clip=not self.settings.paper)
+        if tuple(scaled.shape[1:]) != grid:
+            scaled = F.interpolate(scaled[None].clamp(0, 1), grid, mode="bilinear",
+                                   align_corners=False)[0]
+        return scaled.cpu().numpy()
+
+
+def map_grid(height: int, width: int, stride: int) -> tuple[int, int]:
+    """Cells of a map of a photo at a stride."""
+    return -(-height // stride), -(-width // stride)
+
+
+def scale_maps(total: Tensor, *, clip: bool = True) -> Tensor:
+    """Scale summed maps per class: negative -> 0, then by minimum and maximum.
+
+    Args:
+        total: (k, h, w).
+        clip: keep the result in [0, 1]; the published code lets the lowest pixels of a class fall
+            far below 0 where minimum and maximum nearly agree.
+    """
+    total = F.relu(total)
+    low, high = total.amin(dim=(1, 2), keepdim=True), total.amax(dim=(1, 2), keepdim=True)
+    total = torch.where(total < low + EPSILON, 0.0, total)
+    scaled = (total - low - EPSILON) / (high - low + EPSILON)
+    return scaled.clamp(0, 1) if clip else scaled
+
+
+class _Sums:
+    """Running sums of tensors, one a photo."""
+
+    def __init__(self, photos: int) -> None:
+        self._totals: list[Tensor | None] = [None] * photos
+        self._counts = [0] * photos
+
+    def add(self, index: int, value: Tensor) -> None:
+        total = self._totals[index]
+        self._totals[index] = value.float() if total is None else total + value
+        self._counts[index] += 1
+
+    def total(self, index: int) -> Tensor | None:
+        return self._totals[index]
+
+    def mean(self, index: int) -> Tensor:
+        total = self._totals[index]
+        assert total is not None
+        return total / self._counts[index]
+
+    def means(self) -> list[Tensor]:
+        return [self.mean(index) for index in range(len(self._totals))]

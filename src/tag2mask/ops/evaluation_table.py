@@ -1,0 +1,83 @@
+"""``evaluation.json`` as tables: Markdown that also reads well in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tag2mask.ops.evaluation import EvaluationScores, SplitScores
+
+
+def format_scores(scores: EvaluationScores) -> str:
+    """All splits side by side, then each split's classes and tags."""
+    parts = [_overview(scores)]
+    for split in scores.splits:
+        if split.masks is not None:
+            parts.append(_class_table(split))
+        if split.tags is not None:
+            parts.append(_tag_table(split))
+    return "\n\n".join(parts) + "\n"
+
+
+def _overview(scores: EvaluationScores) -> str:
+    rows = []
+    for split in scores.splits:
+        masks, curve, tags = split.masks, split.curve, split.tags
+        at = "?" if split.background_score is None else f"{split.background_score:g}"
+        facts = {
+            "split": split.split,
+            "photos": f"{split.photos}" if masks is None else f"{masks.photos} of {split.photos}",
+            "tags": split.tag_source,
+            "background score": f"{at} ({split.background_source})",
+            "mIoU": _percent(getattr(masks, "miou", None)),
+            "best possible": "-" if curve is None else
+                             f"{_percent(curve.best_miou)} at {curve.best_threshold:g}",
+            "boundary IoU": _percent(getattr(masks, "boundary_miou", None)),
+            "precision": _percent(getattr(masks, "precision", None)),
+            "recall": _percent(getattr(masks, "recall", None)),
+            "pixel accuracy": _percent(getattr(masks, "pixel_accuracy", None)),
+            "tag mAP": _percent(getattr(tags, "mean_average_precision", None)),
+            "tag F1": _percent(getattr(tags, "mean_f1", None)),
+            "map certainty": _percent(split.certainty),
+        }
+        rows.append(facts)
+    # A fact a line: the splits side by side fit any terminal.
+    columns = [("%", *(row["split"] for row in rows))]
+    columns += [(key, *(row[key] for row in rows)) for key in rows[0] if key != "split"]
+    return _table(columns[0], columns[1:])
+
+
+def _class_table(split: SplitScores) -> str:
+    assert split.masks is not None
+    head = (f"{split.split}, {split.masks.photos} photos, %", "IoU", "precision", "recall",
+            "false positives", "false negatives", "boundary IoU")
+    return _table(head, [
+        (c.name, *map(_percent, (c.iou, c.precision, c.recall, c.false_positive_share,
+                                 c.false_negative_share, c.boundary_iou)))
+        for c in split.masks.classes
+    ])
+
+
+def _tag_table(split: SplitScores) -> str:
+    assert split.tags is not None
+    head = (f"tags of {split.split}, {split.tags.photos} photos, %", "photos", "AP", "precision",
+            "recall", "F1")
+    return _table(head, [
+        (c.name, str(c.photos), *map(_percent, (c.average_precision, c.precision, c.recall, c.f1)))
+        for c in split.tags.classes
+    ])
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in (head, *rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) if i == 0 else cell.rjust(width)
+                          for i, (cell, width) in enumerate(zip(row, widths, strict=True))) + " |"
+        for row in cells
+    ]
+    rule = [":" + "-" * (w + 1) if i == 0 else "-" * (w + 1) + ":" for i, w in enumerate(widths)]
+    return "\n".join([lines[0], "|" + "|".join(rule) + "|", *lines[1:]])
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.2f}"

@@ -1,0 +1,58 @@
+"""Work on many photos in a few threads, in order and within bounded memory.
+
+Reading files, decompression, interpolation and NumPy's larger operations release Python's global
+lock, so threads are enough and nothing needs to be copied between processes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+MOST_THREADS = 8
+"""Results of large photos take hundreds of MB each: their number must not grow with the machine."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def ordered_map(function: Callable[[Item], Result], items: Iterable[Item],
+                threads: int | None = None, *, block: int = 1) -> Iterator[Result]:
+    """Yield ``function(item)`` of each item in order, some items ahead in other threads.
+
+    At most ``2 * threads * block`` results are held. The first exception is raised at the place of
+    its item's block; work that hasn't begun is then dropped.
+
+    Args:
+        function: safe to call from several threads at once.
+        items: consumed as results are taken.
+        threads: number of threads; None: one a processor that this process may use, at most
+            ``MOST_THREADS``.
+        block: items that a thread takes at once; more where an item is a matter of microseconds.
+    """
+    def work(part: list[Item]) -> list[Result]:
+        return [function(item) for item in part]
+
+    threads = threads or min(_processors(), MOST_THREADS)
+    rest = iter(items)
+    pending: deque[Future[list[Result]]] = deque()
+    pool = ThreadPoolExecutor(threads)
+    try:
+        while part := list(islice(rest, block)):
+            pending.append(pool.submit(work, part))
+            if len(pending) >= 2 * threads:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

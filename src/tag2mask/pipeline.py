@@ -1,0 +1,212 @@
+"""The steps in order: the method, from tags to masks.
+
+``run`` reads as the paper's method does. Each step decides by itself whether its folder is
+complete, to be resumed or to be refused (``artifacts``); here is only their order, what a change of
+the data may keep. Stages are imported when they run, so importing this costs no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tag2mask.artifacts import (
+    CamMaps,
+    CamModel,
+    Evaluation,
+    Handle,
+    PreparedData,
+    PseudoMaskFolder,
+    ReportPage,
+    folder_status,
+    remove_step_folder,
+    write_text,
+)
+from tag2mask.errors import RunFolderError, Tag2MaskError
+from tag2mask.recipe import Recipe, RuntimeSettings, dump_recipe, load_recipe
+from tag2mask.run_state import (
+    RECIPE,
+    STEPS,
+    Plan,
+    PlannedStep,
+    StepStatus,
+    dry_run,
+    refuse_run_inside_data,
+    section_of,
+    status,
+    step_index,
+)
+
+if TYPE_CHECKING:
+    from tag2mask.runtime import Runtime
+
+__all__ = [
+    "STEPS", "Plan", "PlannedStep", "RunResult", "StepStatus", "demo", "dry_run", "run", "status",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run made.
+
+    Attributes:
+        path: the run folder.
+        handles: of the steps that are complete now, by name, in order.
+    """
+
+    path: Path
+    handles: dict[str, Handle]
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Photos that a step left out, each with its reason, once."""
+        lines = (line for handle in self.handles.values() for line in handle.manifest.skipped)
+        return tuple(dict.fromkeys(lines))
+
+
+def run(
+    data: Path,
+    recipe: Recipe,
+    out: Path,
+    *,
+    until: str | None = None,
+    update: bool = False,
+    redo: str | None = None,
+    compare: Sequence[Path] = (),
+) -> RunResult:
+    """Run the steps in order into the step folders of ``out``.
+
+    Complete steps are skipped, partial ones resumed.
+
+    Args:
+        data: the data folder.
+        recipe: settings of every step; written to ``out`` as ``recipe.yaml``.
+        out: the run folder.
+        until: name of the last step to run; None: all.
+        update: the data changed: keep the trained model as it is, redo the maps and masks of the
+            photos that changed, evaluate and report anew.
+        redo: name of the first step to make anew; its folder and all later ones are deleted.
+        compare: other run folders that the report shows beside this one.
+
+    Raises:
+        RunFolderError: ``out`` was made by another recipe or from other data, or can't be written.
+        DataError: data that can't be used, or no such step.
+        Tag2MaskError: what the steps raise.
+    """
+    steps = STEPS[: step_index(until) + 1] if until is not None else STEPS
+    refuse_run_inside_data(data, out)
+    runtime = _start_runtime(recipe.runtime)
+    first_rank = _FirstRank(runtime)
+    first_rank(lambda: _begin(recipe, out, steps, redo))
+    handles: dict[str, Handle] = {}
+    for handle in _method(data, recipe, out, runtime, update=update, compare=compare):
+        handles[handle.step] = handle
+        if handle.step == steps[-1].step:
+            break
+    return RunResult(out, handles)
+
+
+def _method(data: Path, recipe: Recipe, out: Path, runtime: Runtime, *, update: bool,
+            compare: Sequence[Path]) -> Iterator[Handle]:
+    """The method: tags -> classifier -> maps -> masks -> evidence."""
+    from tag2mask.stages.evaluate import evaluate
+    from tag2mask.stages.infer_cam import infer_cam
+    from tag2mask.stages.prepare import prepare
+    from tag2mask.stages.pseudo_masks import pseudo_masks
+    from tag2mask.stages.report import report
+    from tag2mask.stages.train_cam import train_cam
+
+    first_rank = _FirstRank(runtime)
+    folder = {kind: out / kind.step for kind in STEPS}
+
+    first_rank(lambda: prepare(data, recipe.prepare, folder[PreparedData], update=update))
+    prepared = PreparedData.open(folder[PreparedData])
+    yield prepared
+
+    if update and folder_status(CamModel, folder[CamModel]).state in ("fresh", "stale"):
+        model = CamModel.open(folder[CamModel])
+    else:
+        model = train_cam(prepared, recipe.train_cam, folder[CamModel], runtime)
+    yield model
+
+    maps = infer_cam(prepared, model, recipe.infer_cam, folder[CamMaps], runtime)
+    yield maps
+
+    masks = pseudo_masks(prepared, maps, recipe.pseudo_masks, folder[PseudoMaskFolder], runtime)
+    yield masks
+
+    yield evaluate(prepared, maps, masks, recipe.evaluate, folder[Evaluation], runtime)
+
+    first_rank(lambda: report(out, recipe.report, folder[ReportPage], compare))
+    yield ReportPage.open(folder[ReportPage])
+
+
+def demo(out: Path) -> dict[str, RunResult]:
+    """Make a small tagged data set, train the CAM baseline and SEAM on it, and compare them.
+
+    Args:
+        out: folder of the SEAM run; ``data/`` and ``cam-baseline/`` are made in it.
+
+    Returns:
+        The two runs by name, ``CAM baseline`` and ``SEAM``.
+    """
+    from tag2mask.data.demo import make_demo_data
+
+    data, baseline = make_demo_data(out / "data", seed=0), out / "cam-baseline"
+    return {
+        "CAM baseline": run(data, load_recipe("demo-cam-baseline"), baseline),
+        "SEAM": run(data, load_recipe("demo-seam"), out, compare=(baseline,)),
+    }
+
+
+def _start_runtime(settings: RuntimeSettings) -> Runtime:
+    from tag2mask.runtime import Runtime
+
+    return Runtime.start(device=settings.device, devices=settings.devices,
+                         workers=settings.workers, threads=settings.threads)
+
+
+class _FirstRank:
+    """Calls a function on rank 0 alone; the other ranks wait, and stop where it failed."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def __call__(self, work: Callable[[], object]) -> None:
+        failure: Tag2MaskError | OSError | None = None
+        if self._runtime.rank == 0:
+            try:
+                work()
+            except (Tag2MaskError, OSError) as error:
+                failure = error
+        failed = self._runtime.all_gather_object(failure is not None)[0]
+        if failure is not None:
+            raise failure
+        if failed:
+            raise Tag2MaskError("the first process stopped", fix="Its own message says why.")
+
+
+def _begin(recipe: Recipe, out: Path, steps: Sequence[type[Handle]], redo: str | None) -> None:
+    """Make room for what is to be redone, refuse what another recipe made, and note the recipe."""
+    if redo is not None:
+        for kind in reversed(STEPS[step_index(redo):]):
+            remove_step_folder(kind, out / kind.step)
+    differences = [
+        reason
+        for kind in steps
+        if kind is not ReportPage  # cheap, and never refused
+        for reason in folder_status(kind, out / kind.step, section_of(recipe, kind)).settings
+    ]
+    if differences:
+        raise RunFolderError(
+            f"the run was made with other settings: {'; '.join(differences)}", where=out,
+            fix="Give another --out, go back to the old settings, or make the steps anew from the "
+                "first that differs with `--redo STEP`.",
+        )
+    text = dump_recipe(recipe)
+    path = out / RECIPE
+    # The report looks at the file's time: an unchanged recipe is left as it lies.
+    if not path.is_file() or path.read_bytes() != text.encode("utf-8"):
+        write_text(path, text)

@@ -1,0 +1,262 @@
+"""The HTML page: sections of blocks, rendered into one file that needs nothing else.
+
+A section is a title and blocks: cards, tables, figures, photos, folded text. Whoever adds a step
+writes a function that returns a `Section`; templates and style need no change. Pictures become
+data URIs, the style is inline, there is no script: the page works from the file system, offline,
+by mail, for as long as there are browsers. Every name is escaped by the template engine; only
+figures drawn by ``plots`` pass as markup.
+
+Left out: where the numbers come from (``sections``, the stage ``report``).
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import ClassVar, Literal, Protocol
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
+
+from tag2mask.report.plots import Svg
+
+
+@dataclass(frozen=True)
+class Card:
+    """One key number.
+
+    Attributes:
+        label: what is measured.
+        value: the number as shown, with its unit.
+        detail: what it was measured on: split, photos, tags, threshold and its source.
+    """
+
+    label: str
+    value: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A table cell with more than text.
+
+    Attributes:
+        text: what it says.
+        bar: length of a bar beside the text, in [0, 1]; None: no bar.
+        heat: strength of the background colour, in [0, 1]; None: none.
+        swatch: ``#rrggbb`` of a class, shown as a small square.
+        tone: better or worse than what it is compared with.
+        title: shown when the pointer rests on it.
+    """
+
+    text: str
+    bar: float | None = None
+    heat: float | None = None
+    swatch: str | None = None
+    tone: Literal["", "good", "bad", "muted"] = ""
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A table column; numeric ones are aligned by their digits."""
+
+    title: str
+    numeric: bool = True
+    wide: bool = False
+    """True: takes the room that is left (bars, long text)."""
+
+
+class Block(Protocol):
+    """Something a section shows; ``kind`` names its macro in ``blocks.html.j2``."""
+
+    kind: ClassVar[str]
+
+
+@dataclass(frozen=True)
+class Cards:
+    """Key numbers side by side."""
+
+    cards: tuple[Card, ...]
+    kind: ClassVar[str] = "cards"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; rows after ``unfolded`` are folded away."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str | Cell, ...], ...]
+    caption: str = ""
+    unfolded: int = 30
+    matrix: bool = False
+    """True: a dense table of shaded cells with slanted column heads."""
+    kind: ClassVar[str] = "table"
+
+    def __post_init__(self) -> None:
+        assert all(len(row) == len(self.columns) for row in self.rows)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Plots side by side, with one legend.
+
+    Attributes:
+        figures: (title, drawing) each.
+        legend: names of the series, in the order of their colours; one name or none: no legend.
+        caption: below all of them.
+    """
+
+    figures: tuple[tuple[str, Svg], ...]
+    legend: tuple[str, ...] = ()
+    caption: str = ""
+    kind: ClassVar[str] = "figures"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of a photo."""
+
+    caption: str
+    uri: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class PhotoRow:
+    """Pictures of one photo, side by side.
+
+    Attributes:
+        title: the photo's id.
+        detail: its score.
+        classes: (name, ``#rrggbb``) of the classes shown.
+        pictures: photo, ground truth, heat, mask, of each run.
+    """
+
+    title: str
+    detail: str
+    classes: tuple[tuple[str, str], ...]
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Photos under one heading."""
+
+    title: str
+    rows: tuple[PhotoRow, ...]
+    kind: ClassVar[str] = "gallery"
+
+
+@dataclass(frozen=True)
+class Folded:
+    """Preformatted text behind a heading that opens it."""
+
+    summary: str
+    text: str
+    kind: ClassVar[str] = "folded"
+
+
+@dataclass(frozen=True)
+class Preformatted:
+    """Text to be copied, such as a command."""
+
+    text: str
+    kind: ClassVar[str] = "preformatted"
+
+
+@dataclass(frozen=True)
+class Note:
+    """A paragraph."""
+
+    text: str
+    kind: ClassVar[str] = "note"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page.
+
+    Attributes:
+        anchor: its id in the page.
+        title: heading.
+        blocks: what it shows.
+        intro: one or two sentences on how to read it.
+    """
+
+    anchor: str
+    title: str
+    blocks: tuple[Block, ...]
+    intro: str = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """The whole page; sections without blocks are left out."""
+
+    title: str
+    subtitle: str
+    sections: tuple[Section, ...]
+    footer: str = ""
+
+
+def render(page: Page) -> str:
+    """Return the page as one HTML document without any reference to another file."""
+    environment = Environment(
+        loader=PackageLoader("tag2mask.report"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )
+    style = resources.files("tag2mask.report") / "templates" / "style.css"
+    shown = [section for section in page.sections if section.blocks]
+    return environment.get_template("page.html.j2").render(
+        page=page, sections=shown, style=style.read_text(encoding="utf-8")
+    )
+
+
+def picture(caption: str, image: Image.Image) -> Picture:
+    """Embed an RGB image as JPEG."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="JPEG", quality=84, optimize=True)
+    uri = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return Picture(caption, uri, image.width, image.height)
+
+
+def hex_colour(rgb: Sequence[int]) -> str:
+    """``#rrggbb`` of RGB 0..255."""
+    return "#{:02x}{:02x}{:02x}".format(*rgb)
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share in [0, 1] as percent without the sign; a dash where there is none."""
+    return "–" if share is None else f"{100.0 * share:.{digits}f}"
+
+
+def with_unit(share: float | None) -> str:
+    """A share in [0, 1] as percent with its sign, which never stands alone on a line."""
+    return "–" if share is None else f"{percent(share)}\N{NO-BREAK SPACE}%"
+
+
+def difference(share: float | None, reference: float | None) -> Cell:
+    """Percent points between two shares, with a sign and a tone."""
+    if share is None or reference is None:
+        return Cell("–", tone="muted")
+    points = round(100.0 * (share - reference), 1)
+    tone: Literal["good", "bad", "muted"] = (
+        "muted" if points == 0 else "good" if points > 0 else "bad"
+    )
+    text = f"{points:+.1f}".replace("-", "−") if points else "0.0"
+    return Cell(text, tone=tone)
+
+
+def duration(seconds: float) -> str:
+    """A time as a person says it: 4.2 s, 3 min 05 s, 2 h 10 min."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02} s"
+    return f"{minutes // 60} h {minutes % 60:02} min"

@@ -1,0 +1,169 @@
+"""Maps and masks laid over photos, and contact sheets of them.
+
+The heat colours rise evenly in lightness (matplotlib's *inferno*, CC0), so that a picture printed
+in grey or seen with a colour deficiency tells the same; they are interpolated from a few anchors
+here, so that no plotting library is loaded while a network trains. The photo is shown darker and
+nearly grey, so that the colours stand for the scores alone.
+
+Left out: reading and writing files. A mask's colours come from `ClassSet.colours`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from tag2mask.classes import BACKGROUND, IGNORE
+
+Rgb = tuple[int, int, int]
+
+_INFERNO = (
+    0x000004, 0x0B0724, 0x210C4A, 0x3D0965, 0x57106E, 0x71196E, 0x8A226A, 0xA32C61, 0xBC3754,
+    0xD24644, 0xE45A31, 0xF1731D, 0xF98E09, 0xFCAC11, 0xF9CB35, 0xF2EA69, 0xFCFFA4,
+)  # fmt: skip
+_VOID_LIGHT, _VOID_DARK = 200.0, 110.0
+_PAPER, _INK, _FAINT = (250, 250, 249), (28, 27, 26), (120, 118, 114)
+_GAP = 6
+
+
+def _lut(anchors: Sequence[int]) -> NDArray[np.float32]:
+    """256 colours (256, 3) in 0..255, linear between evenly spaced 0xRRGGBB anchors."""
+    rgb = np.array([(a >> 16, a >> 8 & 255, a & 255) for a in anchors], np.float32)
+    at, places = np.linspace(0, 1, 256), np.linspace(0, 1, len(anchors))
+    return np.stack([np.interp(at, places, rgb[:, i]) for i in range(3)], 1).astype(np.float32)
+
+
+HEAT = _lut(_INFERNO)
+"""Colours of the scores 0..1 in 256 steps, float32 (256, 3) in 0..255."""
+
+
+def heat_overlay(image: Image.Image, scores: NDArray[np.float32]) -> Image.Image:
+    """Lay scores over a photo as heat colours.
+
+    Args:
+        image: photo of mode RGB, (H, W) px.
+        scores: float32 (h, w) in [0, 1], of any size; resized to the photo's (bilinear).
+
+    Returns:
+        Image of mode RGB and the photo's size.
+    """
+    assert scores.ndim == 2 and scores.size, scores.shape
+    values = np.clip(np.nan_to_num(scores.astype(np.float32), nan=0.0), 0.0, 1.0)
+    if values.shape != (image.height, image.width):
+        resized = Image.fromarray(values).resize(image.size, Image.Resampling.BILINEAR)
+        values = np.asarray(resized)
+    photo = np.asarray(image, np.float32)
+    grey = np.asarray(image.convert("L"), np.float32)[..., None]
+    dim = 0.6 * (0.75 * grey + 0.25 * photo)
+    heat = HEAT[np.rint(values * 255.0).astype(np.uint8)]
+    alpha = (0.15 + 0.65 * values)[..., None]
+    return _to_image(dim * (1.0 - alpha) + heat * alpha)
+
+
+def mask_overlay(
+    image: Image.Image, mask: NDArray[np.uint8], colours: Sequence[Rgb]
+) -> Image.Image:
+    """Lay a mask over a photo: filled classes with an outline, void hatched, background free.
+
+    Args:
+        image: photo of mode RGB, (H, W) px.
+        mask: mask ids, uint8 (h, w), 255 void; resized to the photo's size (nearest).
+        colours: RGB 0..255 by mask id (C+1).
+
+    Returns:
+        Image of mode RGB and the photo's size.
+    """
+    assert mask.dtype == np.uint8 and mask.ndim == 2 and mask.size, (mask.dtype, mask.shape)
+    if mask.shape != (image.height, image.width):
+        mask = np.asarray(Image.fromarray(mask).resize(image.size, Image.Resampling.NEAREST))
+    table = np.zeros((256, 3), np.float32)
+    table[: len(colours)] = colours
+    fill = table[mask]
+    void = mask == IGNORE
+    height, width = mask.shape
+    stripes = (np.add.outer(np.arange(height), np.arange(width)) // 4) % 2 == 0
+    fill[void] = np.where(stripes[void], _VOID_LIGHT, _VOID_DARK)[:, None]
+    alpha = np.where(mask == BACKGROUND, 0.0, 0.55).astype(np.float32)[..., None]
+    photo = np.asarray(image, np.float32)
+    shown = photo * (1.0 - alpha) + fill * alpha
+    edge = _outline(mask, max(1, round(max(mask.shape) / 250)))
+    shown[edge] = 0.45 * fill[edge] + 0.55 * 255.0  # light: a dark palette's edge shows as well
+    return _to_image(shown)
+
+
+def _outline(mask: NDArray[np.uint8], width: int) -> NDArray[np.bool_]:
+    """Class pixels (h, w) within ``width`` of another id; void has no outline of its own."""
+    edge = np.zeros(mask.shape, bool)
+    for step in range(1, width + 1):
+        rows, columns = mask[step:] != mask[:-step], mask[:, step:] != mask[:, :-step]
+        edge[step:] |= rows
+        edge[:-step] |= rows
+        edge[:, step:] |= columns
+        edge[:, :-step] |= columns
+    edge &= (mask != BACKGROUND) & (mask != IGNORE)
+    return edge
+
+
+def cam_sheet(
+    photos: Sequence[Image.Image],
+    maps: Sequence[Sequence[tuple[str, NDArray[np.float32]]]],
+    *,
+    cell: int = 200,
+) -> Image.Image:
+    """Contact sheet of photos and their maps: one row a photo, first the photo, then its maps.
+
+    Args:
+        photos: RGB photos of any sizes.
+        maps: of each photo, its maps: a caption (class, largest score) and float32 (h, w) in
+            [0, 1]. Photos may have different numbers of maps, or none.
+        cell: side of the square that a picture is fitted into, px.
+
+    Returns:
+        Image of mode RGB; its size grows with the number of photos and maps.
+    """
+    assert len(photos) == len(maps) >= 1, (len(photos), len(maps))
+    font = ImageFont.load_default(max(9, cell // 15))
+    caption_height = cell // 9
+    small = [fitted(photo, cell) for photo in photos]
+    columns = 1 + max(len(row) for row in maps)
+    height = _GAP + sum(photo.height + caption_height + _GAP for photo in small)
+    sheet = Image.new("RGB", (_GAP + columns * (cell + _GAP), height), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    top = _GAP
+    for photo, row in zip(small, maps, strict=True):
+        pictures = [("photo", photo), *((name, heat_overlay(photo, map_)) for name, map_ in row)]
+        for j, (caption, picture) in enumerate(pictures):
+            left = _GAP + j * (cell + _GAP)
+            sheet.paste(picture, (left + (cell - picture.width) // 2, top))
+            middle = (left + cell // 2, top + photo.height + caption_height // 2)
+            draw.text(middle, _shortened(caption, font, cell), anchor="mm",
+                      fill=_FAINT if j == 0 else _INK, font=font)
+        top += photo.height + caption_height + _GAP
+    return sheet
+
+
+def fitted(image: Image.Image, side: int) -> Image.Image:
+    """The image shrunk so that its long side is at most ``side`` px; never enlarged."""
+    scale = side / max(image.size)
+    if scale >= 1.0:
+        return image
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
+
+
+def _shortened(
+    text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
+) -> str:
+    """The text, its end replaced by dots where it is wider than ``width`` px."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "...") > width:
+        text = text[:-1]
+    return text + "..."
+
+
+def _to_image(values: NDArray[np.float32]) -> Image.Image:
+    return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))

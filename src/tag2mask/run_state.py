@@ -1,0 +1,189 @@
+"""Where a run stands, and what running it would do: read from its folders, nothing is written.
+
+Imports neither torch nor a stage, so that ``tag2mask status`` answers at once.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from tag2mask.artifacts import (
+    CamMaps,
+    CamModel,
+    Evaluation,
+    FolderStatus,
+    Handle,
+    PreparedData,
+    PseudoMaskFolder,
+    ReportPage,
+    folder_status,
+)
+from tag2mask.classes import nearest_hint
+from tag2mask.errors import DataError, RunFolderError
+from tag2mask.estimates import Cost, estimate
+from tag2mask.recipe import Recipe, Section, load_recipe
+
+STEPS: tuple[type[Handle], ...] = (
+    PreparedData, CamModel, CamMaps, PseudoMaskFolder, Evaluation, ReportPage,
+)  # fmt: skip
+RECIPE = "recipe.yaml"
+Action = Literal["run", "resume", "skip", "update", "refuse"]
+
+
+@dataclass(frozen=True)
+class StepStatus:
+    """Where one step of a run stands."""
+
+    step: str
+    folder: FolderStatus
+
+
+def status(run: Path) -> list[StepStatus]:
+    """Tell where each step of a run stands: its state, what it reads, and why it is stale.
+
+    The data folder itself is not listed; ``prepare`` compares it when it runs.
+
+    Raises:
+        RunFolderError: no run folder, or a damaged one.
+    """
+    if not run.is_dir():
+        raise RunFolderError("no run folder", where=run, fix="Give the --out of a `tag2mask run`.")
+    recipe = load_recipe(run / RECIPE) if (run / RECIPE).is_file() else None
+    if recipe is None and not any((run / kind.step).is_dir() for kind in STEPS):
+        raise RunFolderError(f"not a run folder: neither {RECIPE} nor a step's folder in it",
+                             where=run, fix="Give the --out of a `tag2mask run`.")
+    return folder_states(run, recipe)
+
+
+def folder_states(run: Path, recipe: Recipe | None) -> list[StepStatus]:
+    """State of every step's folder against a recipe, stale where an earlier step is not fresh."""
+    states: list[StepStatus] = []
+    for kind in STEPS:
+        section = None if recipe is None else section_of(recipe, kind)
+        found = folder_status(kind, run / kind.step, section)
+        earlier = tuple(
+            f"{done.step} is {done.folder.state}" for done in states
+            if done.folder.state != "fresh" and not _only_trained_on_older_data(done)
+        )  # fmt: skip
+        if found.state in ("fresh", "stale") and earlier:
+            found = replace(found, state="stale", reasons=(*found.reasons, *earlier))
+        states.append(StepStatus(kind.step, found))
+    return states
+
+
+def _only_trained_on_older_data(found: StepStatus) -> bool:
+    """Whether this is a model kept over a change of the data, which later steps may build on."""
+    reasons = found.folder.reasons
+    return (found.step == CamModel.step and found.folder.state == "stale" and len(reasons) == 1
+            and reasons[0].startswith("data: changed"))
+
+
+def section_of(recipe: Recipe, kind: type[Handle]) -> Section:
+    """A step's section of a recipe."""
+    section = getattr(recipe, kind.step.replace("-", "_"))
+    assert isinstance(section, Section)
+    return section
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """What a run would do with one step.
+
+    Attributes:
+        step: its name.
+        action: run, resume, skip (fresh already), update (redo what changed) or refuse.
+        why: differences and states behind the action.
+        cost: of the whole step, were it run from the start; None where it is skipped.
+    """
+
+    step: str
+    action: Action
+    why: tuple[str, ...]
+    cost: Cost | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do.
+
+    Attributes:
+        train: number of training photos.
+        val: number of validation photos.
+        steps: in order.
+    """
+
+    train: int
+    val: int
+    steps: tuple[PlannedStep, ...]
+
+
+def dry_run(data: Path, recipe: Recipe, out: Path, *, until: str | None = None,
+            update: bool = False, redo: str | None = None) -> Plan:
+    """Say which steps a run would take and what they would cost, roughly; writes nothing.
+
+    The arguments are those of ``pipeline.run``. Whether the data changed since it was prepared is
+    not looked at.
+
+    Raises:
+        DataError: data that can't be listed.
+        RunFolderError: no such step, or a damaged run folder.
+    """
+    from tag2mask.data.samples import SourceOptions
+    from tag2mask.data.sources import find_source
+
+    last = STEPS[-1].step if until is None else STEPS[step_index(until)].step
+    redone = {kind.step for kind in STEPS[step_index(redo):]} if redo is not None else set()
+    refuse_run_inside_data(data, out)
+    section = recipe.prepare
+    found = find_source(data, section.source, SourceOptions(
+        train_split=section.train_split, val_split=section.val_split, tags=section.tags))
+    train = sum(entry.split == "train" for entry in found.entries)
+    val = len(found.entries) - train
+    gpu = recipe.runtime.device == "cuda" or (
+        recipe.runtime.device == "auto" and shutil.which("nvidia-smi") is not None)
+    costs = estimate(recipe, train=train, val=val, gpu=gpu)
+    planned: list[PlannedStep] = []
+    for state in folder_states(out, recipe):
+        action = "run" if state.step in redone else _action(state, update=update)
+        planned.append(PlannedStep(state.step, action, state.folder.reasons,
+                                   None if action == "skip" else costs[state.step]))
+        if state.step == last:
+            break
+    return Plan(train, val, tuple(planned))
+
+
+def _action(found: StepStatus, *, update: bool) -> Action:
+    folder = found.folder
+    if folder.settings and found.step != ReportPage.step:
+        return "refuse"
+    if _only_trained_on_older_data(found):
+        return "skip" if update else "refuse"
+    actions: dict[str, Action] = {
+        "missing": "run", "partial": "resume", "fresh": "skip", "stale": "update"}
+    return actions[folder.state]
+
+
+def step_index(step: str) -> int:
+    """Place of a step among ``STEPS``; RunFolderError names the nearest known one."""
+    names = [kind.step for kind in STEPS]
+    if step not in names:
+        raise RunFolderError(f"no step {step!r}{nearest_hint(step, names)}",
+                             fix=f"The steps are: {', '.join(names)}.")
+    return names.index(step)
+
+
+def refuse_run_inside_data(data: Path, out: Path) -> None:
+    """A run's pictures must not turn up as photos the next time the data is listed.
+
+    Raises:
+        DataError: no data folder.
+        RunFolderError: the run folder lies inside it.
+    """
+    if not data.is_dir():
+        raise DataError("no such data folder", where=data, fix="Correct --data.")
+    if out.resolve().is_relative_to(data.resolve()):
+        raise RunFolderError("the run folder lies inside the data folder", where=out,
+                             fix="Give an --out outside of --data.")

@@ -1,0 +1,353 @@
+"""Where a step runs: devices, precision, seeds, ranks, checkpoints and progress.
+
+The only importer of Lightning Fabric. The training loops stay visible elsewhere; this module hides
+which device, how many processes, and whether a terminal watches.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_fabric.wrappers import _FabricModule
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from tag2mask.artifacts import atomic_write
+from tag2mask.errors import DeviceError, Tag2MaskError, WeightsError
+
+T = TypeVar("T")
+Precision = Literal["auto", "32", "bf16", "16"]
+PLAIN_SECONDS = 10.0
+"""Without a terminal, a line of progress at most this often."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Devices and ranks of a run. Create it with `Runtime.start`."""
+
+    fabric: Fabric
+    workers: int
+
+    @classmethod
+    def start(cls, *, device: Literal["auto", "cpu", "cuda", "mps"] = "auto", devices: int = 1,
+              workers: int = 2, threads: int = 0) -> Runtime:
+        """Claim the devices and, for several, start the other processes.
+
+        Args:
+            device: kind of device; auto: CUDA, else MPS, else the CPU.
+            devices: how many; more than one trains with DDP.
+            workers: processes that read photos.
+            threads: CPU threads of the network; 0: what ``OMP_NUM_THREADS`` says, else one a core,
+                shared among the ranks.
+
+        Raises:
+            DeviceError: no such device, or fewer than asked for.
+        """
+        kind = _pick_device(device, devices)
+        if not threads and "OMP_NUM_THREADS" in os.environ:
+            threads = torch.get_num_threads()
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fabric = Fabric(
+                accelerator=kind, devices=devices, precision="32-true",
+                # One forward call per step serves both branches; frozen buffers need no broadcast.
+                strategy=DDPStrategy(broadcast_buffers=False, find_unused_parameters=True)
+                if devices > 1 else "auto",
+            )  # fmt: skip
+            fabric.launch()
+        # After the launch, which sets a number of its own.
+        torch.set_num_threads(threads or max(1, _cores() // (devices if kind == "cpu" else 1)))
+        return cls(fabric, workers)
+
+    @property
+    def device(self) -> torch.device:
+        """This rank's device."""
+        return self.fabric.device
+
+    @property
+    def rank(self) -> int:
+        """This process's number, 0 .. world_size - 1."""
+        return int(self.fabric.global_rank)
+
+    @property
+    def world_size(self) -> int:
+        """Number of processes."""
+        return int(self.fabric.world_size)
+
+    def seed(self, seed: int) -> None:
+        """Seed Python, NumPy and torch, and ask torch for repeatable algorithms."""
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.manual_seed(seed)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        # Else every new tensor is filled before it is written; nothing here reads what isn't.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        torch.backends.cudnn.benchmark = False
+
+    def shard(self, items: Sequence[T]) -> list[T]:
+        """This rank's share of the items: every world_size-th one."""
+        return list(items[self.rank :: self.world_size])
+
+    def barrier(self) -> None:
+        """Wait for every rank."""
+        self.fabric.barrier()
+
+    def all_gather_object(self, value: T) -> list[T]:
+        """Every rank's value, by rank."""
+        if self.world_size == 1:
+            return [value]
+        gathered: list[Any] = [None] * self.world_size
+        torch.distributed.all_gather_object(gathered, value)
+        return cast(list[T], gathered)
+
+    def together(self, work: Callable[[], T]) -> list[T]:
+        """Every rank's result, by rank; an error of one becomes one of all.
+
+        It is raised once all have done their share, so that none is left waiting.
+
+        Args:
+            work: this rank's share, without any wait for other ranks in it.
+
+        Raises:
+            Tag2MaskError: of the first rank that failed.
+            OSError: likewise.
+        """
+        result: T | None = None
+        failure: Tag2MaskError | OSError | None = None
+        try:
+            result = work()
+        except (Tag2MaskError, OSError) as error:
+            failure = error
+        shares = self.all_gather_object((failure, result))
+        for failed, _ in shares:
+            if failed is not None:
+                raise failed
+        return [cast(T, result) for _, result in shares]
+
+    def sum_over_ranks(self, value: Tensor) -> Tensor:
+        """Sum of a tensor over the ranks (no gradient)."""
+        if self.world_size == 1:
+            return value
+        total = value.detach().clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    def setup(self, module: nn.Module, optimiser: torch.optim.Optimizer) -> tuple[nn.Module, Any]:
+        """Move a module to the device and wrap it for several ranks."""
+        with warnings.catch_warnings():
+            # Its successor is not in every version of torch that we take.
+            warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
+            wrapped, wrapped_optimiser = self.fabric.setup(module, optimiser)
+        return wrapped, wrapped_optimiser
+
+    def backward(self, loss: Tensor) -> None:
+        """Backward pass of a loss; several ranks average their gradients."""
+        self.fabric.backward(loss)
+
+    def gradients_kept_local(self, module: nn.Module, *,
+                             enabled: bool) -> AbstractContextManager[Any]:
+        """Backward passes in this context don't average gradients over the ranks.
+
+        Args:
+            module: as `setup` returned it.
+            enabled: False: a context that does nothing.
+        """
+        if not enabled or self.world_size == 1:
+            return nullcontext()
+        return self.fabric.no_backward_sync(cast(_FabricModule, module))
+
+    def autocast(self, precision: Precision) -> AbstractContextManager[Any]:
+        """Mixed precision for the forward pass; see `resolve_precision` for auto."""
+        dtype = resolve_precision(precision, self.device)
+        if dtype is torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=dtype)
+
+    @contextmanager
+    def progress(self, total: int, description: str, *, done: int = 0) -> Iterator[ProgressBar]:
+        """A progress bar on rank 0: rich on a terminal, plain lines elsewhere."""
+        bar = ProgressBar(total, description, done=done, silent=self.rank != 0)
+        with bar:
+            yield bar
+
+
+class ProgressBar:
+    """Progress of one step: count, rate, time left and a few figures."""
+
+    def __init__(self, total: int, description: str, *, done: int = 0,
+                 silent: bool = False) -> None:
+        self.total = total
+        self.description = description
+        self.done = done
+        self._first = done
+        self._started = time.monotonic()
+        self._printed = self._started
+        self._rich: Progress | None = None
+        self._plain = not silent and not sys.stderr.isatty()
+        if not silent and sys.stderr.isatty():
+            self._rich = Progress(
+                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+                TimeRemainingColumn(), TextColumn("{task.fields[figures]}"),
+                console=Console(stderr=True),
+            )  # fmt: skip
+            self._task = self._rich.add_task(description, total=total, completed=done, figures="")
+
+    def __enter__(self) -> ProgressBar:
+        if self._rich is not None:
+            self._rich.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._rich is not None:
+            self._rich.stop()
+        elif self._plain and self.done == self.total and self.done > self._first:
+            self._line("")
+
+    def advance(self, count: int = 1, figures: str = "") -> None:
+        """Count finished items and show a few figures (losses, photos/s)."""
+        self.done += count
+        if self._rich is not None:
+            self._rich.update(self._task, advance=count)
+            if figures:
+                self._rich.update(self._task, figures=figures)
+        elif self._plain and self.done < self.total:
+            now = time.monotonic()
+            if now - self._printed >= PLAIN_SECONDS:
+                self._printed = now
+                self._line(figures)
+
+    def _line(self, figures: str) -> None:
+        seconds = max(time.monotonic() - self._started, 1e-9)
+        rate = (self.done - self._first) / seconds
+        left = (self.total - self.done) / rate if rate > 0 else float("inf")
+        line = f"{self.description}: {self.done}/{self.total}, {rate:.2f}/s, {_clock(left)} left"
+        print(f"{line}  {figures}".rstrip(), file=sys.stderr, flush=True)
+
+
+def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype:
+    """The dtype of the forward pass.
+
+    bf16 is native on CUDA from Ampere on and on CPUs with AVX512-BF16 or AMX; elsewhere it is
+    emulated and slower than float32, so ``auto`` doesn't choose it there.
+    """
+    if precision == "auto":
+        if device.type == "cuda":
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+            return torch.bfloat16 if native else torch.float32
+        return torch.bfloat16 if device.type == "cpu" and cpu_has_bf16() else torch.float32
+    return {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}[precision]
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the CPU multiplies bf16 natively."""
+    check: Callable[[], bool] | None = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(check()) if check is not None else False
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint to a temporary name and rename it: a kill leaves the last one whole.
+
+    Raises:
+        RunFolderError: full disk or no permission.
+    """
+    # Given a path, torch hides a full disk behind an assertion of its own; a file object doesn't.
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        torch.save(state, file)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint written by `save_checkpoint` onto the CPU.
+
+    Raises:
+        WeightsError: cut off, or not a checkpoint.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise WeightsError(
+            f"the checkpoint can't be read ({type(error).__name__})", where=path,
+            fix="Delete it to start this step from the beginning.",
+        ) from error
+    if not isinstance(state, dict):
+        raise WeightsError(f"holds no checkpoint but {type(state).__name__}", where=path,
+                           fix="Delete it to start this step from the beginning.")
+    return state
+
+
+@contextmanager
+def memory_hint(*settings: str) -> Iterator[None]:
+    """Name the settings that need less memory when the device or the machine runs out of it.
+
+    Torch has an error of its own for GPUs alone; on the CPU, and where a process that reads photos
+    dies (killed for its memory, or shared memory is full), the message has to tell.
+
+    Raises:
+        DeviceError: in place of torch's error.
+    """
+    lower = f"Lower {' or '.join(settings)}."
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise DeviceError("the GPU ran out of memory", fix=lower) from error
+    except MemoryError as error:
+        raise DeviceError("the machine ran out of memory", fix=lower) from error
+    except RuntimeError as error:
+        message = str(error)
+        if "DefaultCPUAllocator" in message:
+            raise DeviceError("the machine ran out of memory", fix=lower) from error
+        if "out of memory" in message:  # MPS, and CUDA outside of torch's allocator
+            raise DeviceError("the device ran out of memory", fix=lower) from error
+        if "DataLoader worker" in message:
+            raise DeviceError(
+                "a process that reads photos died; the memory or the shared memory may be full",
+                fix="Set runtime.workers=0, give a container more shared memory (docker run "
+                    f"--shm-size=2g), or lower {' or '.join(settings)}.",
+            ) from error
+        raise
+
+
+def _cores() -> int:
+    """CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _pick_device(device: str, devices: int) -> str:
+    available = {"cpu": True, "cuda": torch.cuda.is_available(),
+                 "mps": torch.backends.mps.is_available()}
+    if device == "auto":
+        device = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
+    if not available[device]:
+        raise DeviceError(f"no {device} device on this machine", where="runtime.device",
+                          fix="Use --set runtime.device=cpu, or auto.")
+    if device == "cuda" and devices > torch.cuda.device_count():
+        raise DeviceError(
+            f"{devices} GPUs asked for, {torch.cuda.device_count()} found",
+            where="runtime.devices", fix="Lower runtime.devices.",
+        )
+    return device
+
+
+def _clock(seconds: float) -> str:
+    if seconds == float("inf"):
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

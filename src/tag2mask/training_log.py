@@ -1,0 +1,88 @@
+"""The log of a training: a CSV file to read and plot, and TensorBoard events to watch.
+
+Both survive a kill: on resume, rows after the last checkpoint are dropped, so that no step stands
+twice.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from tag2mask.artifacts import atomic_write
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+
+class TrainingLog:
+    """Writes ``losses.csv`` and ``tensorboard/`` in a step's folder.
+
+    Args:
+        folder: the step's folder.
+        columns: figures of a row, after ``step``.
+        first_step: steps from here on are written anew.
+    """
+
+    def __init__(self, folder: Path, columns: tuple[str, ...], first_step: int = 0) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.columns = columns
+        path = folder / "losses.csv"
+        kept = _rows_before(path, columns, first_step)
+        with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
+            csv.writer(file).writerows([("step", *columns), *kept])
+        self._file = path.open("a", newline="")
+        self._csv = csv.writer(self._file)
+        self._events: SummaryWriter = SummaryWriter(
+            folder / "tensorboard", purge_step=first_step or None
+        )
+
+    def write(self, step: int, figures: Mapping[str, float]) -> None:
+        """Write one row; columns without a figure stay empty."""
+        cells = [f"{figures[name]:.6g}" if name in figures else "" for name in self.columns]
+        self._csv.writerow([step, *cells])
+        self._file.flush()
+        for name, value in figures.items():
+            self._events.add_scalar(name, value, step)
+
+    def __enter__(self) -> TrainingLog:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self._file.close()
+        self._events.close()
+
+
+def last_figures(folder: Path) -> dict[str, float]:
+    """The figures of the last row of ``losses.csv``; empty where there is none to read."""
+    path = folder / "losses.csv"
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        names, *rows = list(csv.reader(file)) or [[]]
+    if not rows or len(rows[-1]) != len(names):
+        return {}
+    try:
+        return {name: float(cell) for name, cell in zip(names[1:], rows[-1][1:], strict=True)
+                if cell}
+    except ValueError:
+        return {}
+
+
+def _rows_before(path: Path, columns: tuple[str, ...], first_step: int) -> list[list[str]]:
+    """Whole rows of an earlier attempt, up to the step that is resumed."""
+    if not path.is_file():
+        return []
+    # A damaged file costs its damaged rows, not the training.
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        rows = list(csv.reader(file))
+    if not rows or rows[0] != ["step", *columns]:
+        return []
+    width = len(columns) + 1
+    whole = [row for row in rows[1:] if len(row) == width and row[0].isdecimal()]
+    return [row for row in whole if int(row[0]) < first_step]

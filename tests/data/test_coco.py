@@ -1,0 +1,231 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+import tag2mask.data.json_stream as json_stream
+from tag2mask.data.coco import is_coco, read_coco
+from tag2mask.data.json_stream import iterate_items
+from tag2mask.data.samples import SourceOptions
+from tag2mask.errors import DataError
+
+_CATEGORIES = [{"id": 7, "name": "dog"}, {"id": 3, "name": "traffic light"}]
+
+
+def _box(x: int, y: int, width: int, height: int) -> list[list[int]]:
+    return [[x, y, x + width, y, x + width, y + height, x, y + height]]
+
+
+def _annotation(image: int, category: int, segmentation: object, **more: object) -> dict:
+    return {"id": 1, "image_id": image, "category_id": category, "segmentation": segmentation,
+            "iscrowd": 0, **more}
+
+
+def _coco(root: Path, split: str, images: dict[int, str], annotations: list[dict], *,
+          folder: str = "images", name: str | None = None, photos: bool = True) -> Path:
+    path = root / (name or f"annotations/instances_{split}.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({
+        "info": {"year": 2026, "nested": [1, {"a": []}]},
+        "annotations": annotations,
+        "images": [{"id": key, "file_name": file, "height": 8, "width": 10}
+                   for key, file in images.items()],
+        "categories": _CATEGORIES,
+        "licenses": [],
+    }, ensure_ascii=False), encoding="utf-8")
+    for file in images.values() if photos else ():
+        (root / folder / file).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (10, 8)).save(root / folder / file)
+    return path
+
+
+def _two_splits(root: Path, train: str = "train2017", val: str = "val2017") -> None:
+    _coco(root, train, {1: "0001.jpg", 2: "0002.jpg"},
+          [_annotation(1, 7, _box(0, 0, 4, 4)), _annotation(1, 3, _box(6, 0, 2, 2))],
+          folder=f"images/{train}")
+    _coco(root, val, {1: "0001.jpg"}, [_annotation(1, 7, _box(0, 0, 4, 4))],
+          folder=f"images/{val}")
+
+
+def test_tags_and_splits(tmp_path):
+    _two_splits(tmp_path)
+    assert is_coco(tmp_path)
+    found = read_coco(tmp_path, SourceOptions())
+    assert found.problems == () and found.class_names == ("traffic light", "dog")
+    assert [(e.id, e.split, e.tags) for e in found.entries] == [
+        ("train2017/0001", "train", ("traffic light", "dog")),
+        ("train2017/0002", "train", ()),
+        ("val2017/0001", "val", ("dog",)),
+    ]
+
+
+@pytest.mark.parametrize(("name", "folder"), [
+    ("annotations/instances_train.json", "train"),
+    ("annotations/train.json", "images"),
+    ("train/_annotations.coco.json", "train"),
+    ("instances.json", ""),
+    ("annotations/anything.json", "images"),
+])
+def test_where_json_and_photos_may_lie(tmp_path, name, folder):
+    _coco(tmp_path, "train", {5: "sub/a.jpg"}, [_annotation(5, 7, _box(0, 0, 2, 2))],
+          folder=folder, name=name)
+    found = read_coco(tmp_path, SourceOptions())
+    assert found.problems == ()
+    [entry] = found.entries
+    assert entry.split == "train" and entry.tags == ("dog",)
+    assert (tmp_path / entry.image).is_file() and entry.id.endswith("sub/a")
+
+
+def test_a_list_of_ids_splits_one_json(tmp_path):
+    _coco(tmp_path, "", {1: "a.jpg", 2: "b.jpg"}, [_annotation(1, 7, _box(0, 0, 2, 2))],
+          name="annotations.json")
+    (tmp_path / "held-out.txt").write_text("b\n")
+    found = read_coco(tmp_path, SourceOptions(val_split="held-out.txt"))
+    assert [(e.id, e.split) for e in found.entries] == [("a", "train"), ("b", "val")]
+
+
+def test_masks_small_on_large_and_crowds_ignored(tmp_path):
+    crowd = np.zeros((8, 10), np.uint8)
+    crowd[6:, :] = 1
+    code = coco_mask.encode(np.asfortranarray(crowd))
+    _coco(tmp_path, "train", {1: "a.jpg", 2: "b.jpg"}, [
+        _annotation(1, 7, _box(2, 2, 2, 2)),
+        _annotation(1, 3, _box(0, 0, 6, 7)),
+        _annotation(1, 7, {"size": [8, 10], "counts": code["counts"].decode()}, iscrowd=1),
+    ])
+    found = read_coco(tmp_path, SourceOptions())
+    expected = np.zeros((8, 10), np.uint8)
+    expected[6:, :] = 255
+    expected[:7, :6] = 1  # traffic light
+    expected[2:4, 2:4] = 2  # dog
+    assert np.array_equal(found.drawn_masks.draw("a"), expected)
+    assert np.array_equal(found.drawn_masks.draw("b"), np.zeros((8, 10), np.uint8))
+    assert all(e.mask is None and e.mask_stamp for e in found.entries)
+
+
+def test_run_length_lists_and_slivers(tmp_path):
+    _coco(tmp_path, "train", {1: "a.jpg"}, [
+        _annotation(1, 7, {"size": [8, 10], "counts": [8, 16, 56]}),
+        _annotation(1, 3, [[1, 1, 5, 5]]),  # two corners: nothing, and not a box
+    ])
+    mask = read_coco(tmp_path, SourceOptions()).drawn_masks.draw("a")
+    assert np.array_equal(np.unique(mask), [0, 2]) and (mask[:, 1:3] == 2).all()
+    assert (mask == 2).sum() == 16
+
+
+def test_boxes_without_outlines_give_tags_but_no_mask(tmp_path):
+    _coco(tmp_path, "train", {1: "a.jpg", 2: "b.jpg"},
+          [_annotation(1, 7, []), _annotation(2, 3, _box(0, 0, 3, 3))])
+    found = read_coco(tmp_path, SourceOptions())
+    assert {e.id: bool(e.mask_stamp) for e in found.entries} == {"a": False, "b": True}
+    assert found.entries[0].tags == ("dog",)
+
+
+def test_a_changed_outline_changes_the_masks_stamp(tmp_path):
+    stamps = []
+    for side in (3, 4):
+        _coco(tmp_path, "train", {1: "a.jpg"}, [_annotation(1, 7, _box(0, 0, side, 3))])
+        stamps.append(read_coco(tmp_path, SourceOptions()).entries[0].mask_stamp)
+    assert stamps[0] != stamps[1]
+
+
+def test_a_file_that_changed_since_it_was_read(tmp_path):
+    path = _coco(tmp_path, "train", {1: "a.jpg"}, [_annotation(1, 7, _box(0, 0, 3, 3))])
+    found = read_coco(tmp_path, SourceOptions())
+    path.write_bytes(b"\xff" * path.stat().st_size)
+    with pytest.raises(DataError, match=r"damaged outline of photo 'a' \(annotation \?\)"):
+        found.drawn_masks.draw("a")
+
+
+@pytest.mark.parametrize("outline", [
+    {"size": [8, 11], "counts": [88]}, {"size": [8, 10]}, [["x"] * 6], "dog", 5,
+])
+def test_damaged_outlines_are_named_when_drawn(tmp_path, outline):
+    path = _coco(tmp_path, "train", {1: "a.jpg"}, [_annotation(1, 7, outline)])
+    found = read_coco(tmp_path, SourceOptions())
+    with pytest.raises(DataError, match="damaged outline of photo 'a'") as caught:
+        found.drawn_masks.draw("a")
+    assert str(path) in str(caught.value)
+
+
+def test_all_problems_of_the_lists_are_named(tmp_path):
+    _coco(tmp_path, "train", {1: "a.jpg", 2: "../b.jpg", 3: "/c.jpg", 4: "gone.jpg"},
+          [_annotation(1, 99, []), _annotation(77, 7, []), {"id": 4}], photos=False)
+    Image.new("RGB", (10, 8)).save(tmp_path / "a.jpg")
+    found = read_coco(tmp_path, SourceOptions())
+    messages = " | ".join(p.message for p in found.problems)
+    for part in ("leads out of the data folder", "is absolute", "'gone' does not exist",
+                 "unknown categories: 99", "annotations of 1 photos", "annotations item 3"):
+        assert part in messages, part
+    assert [e.id for e in found.entries] == ["a", "gone"]
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    ("", "cut off"), ("[]", "'{' expected"), ('{"images": [', "cut off"),
+    ('{"images": [{"id": 1 "x"', "not JSON"), ('{"images": []}', "no images"),
+    ('{"images": [{"id": 1, "file_name": "a.jpg"}]}', "no categories"),
+])
+def test_files_that_are_no_coco_json(tmp_path, text, says):
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations/instances_train.json").write_text(text)
+    with pytest.raises(DataError, match=r"instances_train\.json") as caught:
+        read_coco(tmp_path, SourceOptions())
+    assert says in str(caught.value)
+
+
+def test_which_json(tmp_path):
+    with pytest.raises(DataError, match="no COCO JSON"):
+        read_coco(tmp_path, SourceOptions())
+    _two_splits(tmp_path)
+    with pytest.raises(DataError, match="no JSON for split 'trian'"):
+        read_coco(tmp_path, SourceOptions(train_split="trian", val_split=None))
+    _coco(tmp_path, "train2014", {}, [])
+    with pytest.raises(DataError, match="several JSON files for split 'train'"):
+        read_coco(tmp_path, SourceOptions())
+    assert len(read_coco(tmp_path, SourceOptions("train2017", "val2017")).entries) == 3
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=6), lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.text(max_size=3), inner, max_size=3), max_leaves=8)
+
+
+@settings(max_examples=25, deadline=None)
+@given(items=st.lists(_json, max_size=5), other=_json, ascii=st.booleans(),
+       block=st.integers(6, 60), indent=st.sampled_from([None, 2]))
+def test_stream_gives_what_json_gives(tmp_path_factory, items, other, ascii, block, indent):
+    path = tmp_path_factory.mktemp("json") / "a.json"
+    text = json.dumps({"before": other, "items": items, "x": [other]}, ensure_ascii=ascii,
+                      indent=indent)
+    path.write_text(text, encoding="utf-8", errors="surrogatepass")
+    before = json_stream._BLOCK
+    json_stream._BLOCK = block
+    try:
+        found = list(iterate_items(path, ["items"]))
+    finally:
+        json_stream._BLOCK = before
+    assert [item.value for item in found] == items
+    content = path.read_bytes()
+    for item in found:
+        assert content[item.start:item.start + len(item.raw)] == item.raw
+
+
+def test_stream_holds_a_block_not_the_file(tmp_path, monkeypatch):
+    import tracemalloc
+
+    monkeypatch.setattr(json_stream, "_BLOCK", 1 << 16)
+    path = tmp_path / "a.json"
+    item = json.dumps({"segmentation": [list(range(200))]})
+    path.write_text('{"items": [' + ",".join([item] * 5_000) + "]}")
+    assert path.stat().st_size > 4e6
+    tracemalloc.start()
+    count = sum(1 for _ in iterate_items(path, ["items"]))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 5_000 and peak < 1e6

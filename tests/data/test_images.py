@@ -1,0 +1,187 @@
+"""Photos of any mode and orientation come out upright, RGB and the same everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms, PngImagePlugin
+
+from tag2mask.data.images import image_size, read_image
+from tag2mask.errors import DataError
+
+GRADIENT = np.linspace(0, 255, 24 * 40).reshape(24, 40)
+
+
+def photo(height: int = 24, width: int = 40) -> Image.Image:
+    values = np.zeros((height, width, 3), np.uint8)
+    values[: height // 2, : width // 2] = (255, 0, 0)
+    values[: height // 2, width // 2 :] = (0, 255, 0)
+    values[height // 2 :, : width // 2] = (0, 0, 255)
+    return Image.fromarray(values)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "YCbCr", "LAB"])
+def test_every_mode_becomes_rgb_of_the_same_size(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / f"x.{'tif' if mode in ('CMYK', 'YCbCr', 'LAB') else 'png'}"
+    in_mode = photo()
+    if mode == "LAB":
+        srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+        in_mode = ImageCms.profileToProfile(in_mode, srgb, lab, outputMode="LAB")
+    else:
+        in_mode = in_mode.convert(mode)
+    in_mode.save(path)
+    image = read_image(path)
+    assert image.mode == "RGB"
+    assert image.size == (40, 24)
+    assert image_size(path) == (24, 40)
+    # Top left is the red quarter, bottom right the black one; one bit is dithered.
+    pixels = np.asarray(image, float)
+    assert pixels[:12, :20].mean() > pixels[12:, 20:].mean()
+
+
+def test_cmyk_jpeg_keeps_its_colours(tmp_path: Path) -> None:
+    photo().convert("CMYK").save(tmp_path / "x.jpg", quality=98)
+    red = np.asarray(read_image(tmp_path / "x.jpg"))[2:8, 2:12].mean((0, 1))
+    assert red[0] > 200
+    assert red[1:].max() < 60
+
+
+def test_palette_with_transparency_is_laid_on_white(tmp_path: Path) -> None:
+    image = Image.new("P", (8, 8), 0)
+    image.putpalette([10, 20, 30, 200, 100, 50])
+    image.putpixel((4, 4), 1)
+    image.save(tmp_path / "x.png", transparency=0)
+    rgb = read_image(tmp_path / "x.png")
+    assert rgb.getpixel((0, 0)) == (255, 255, 255)
+    assert rgb.getpixel((4, 4)) == (200, 100, 50)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_transparent_colour_is_laid_on_white(tmp_path: Path, mode: str) -> None:
+    colour: object = 7 if mode == "L" else (7, 8, 9)
+    Image.new(mode, (5, 5), colour).save(tmp_path / "x.png", transparency=colour)
+    assert read_image(tmp_path / "x.png").getpixel((2, 2)) == (255, 255, 255)
+
+
+def test_alpha_is_laid_on_white(tmp_path: Path) -> None:
+    Image.new("RGBA", (5, 5), (0, 0, 0, 51)).save(tmp_path / "x.png")
+    assert read_image(tmp_path / "x.png").getpixel((2, 2)) == (204, 204, 204)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        (GRADIENT * 257).astype(np.uint16),
+        (GRADIENT * 257).astype(np.int32),
+        GRADIENT.astype(np.int32),
+        (GRADIENT / 255).astype(np.float32),
+        GRADIENT.astype(np.float32),
+        (GRADIENT * 1000 - 5000).astype(np.float32),
+    ],
+    ids=["I;16", "I to 65535", "I to 255", "F to 1", "F to 255", "F of any range"],
+)
+def test_deep_grey_is_scaled_not_clipped(tmp_path: Path, values: np.ndarray) -> None:
+    Image.fromarray(values).save(tmp_path / "x.tif")
+    grey = np.asarray(read_image(tmp_path / "x.tif"))[..., 0].astype(float)
+    assert np.abs(grey - GRADIENT).max() <= 1.0
+
+
+def test_sixteen_bit_grey_uses_the_range_of_its_type(tmp_path: Path) -> None:
+    Image.fromarray(np.full((4, 4), 257 * 100, np.uint16)).save(tmp_path / "x.png")
+    assert read_image(tmp_path / "x.png").getpixel((1, 1)) == (100, 100, 100)
+
+
+def test_nan_in_floats_is_black(tmp_path: Path) -> None:
+    values = np.full((4, 4), 0.5, np.float32)
+    values[0, 0] = np.nan
+    Image.fromarray(values).save(tmp_path / "x.tif")
+    assert read_image(tmp_path / "x.tif").getpixel((0, 0)) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+def test_orientation_is_undone(tmp_path: Path, orientation: int, suffix: str) -> None:
+    undo = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }  # fmt: skip
+    upright = photo(64, 96)
+    stored = upright.transpose(undo[orientation]) if orientation in undo else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"x.{suffix}"
+    if suffix == "tif":
+        stored.save(path, tiffinfo={274: orientation})
+    else:
+        stored.save(path, exif=exif, quality=98)
+    assert image_size(path) == (64, 96)
+    read = read_image(path, at_least=48)
+    assert read.size in ((96, 64), (48, 32))
+    small = np.asarray(read.resize((6, 4), Image.Resampling.BOX), float)
+    wanted = np.asarray(upright.resize((6, 4), Image.Resampling.BOX), float)
+    assert np.abs(small - wanted).max() < 30
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_damaged_exif_does_not_lose_the_photo(tmp_path: Path) -> None:
+    photo().save(tmp_path / "x.jpg", exif=b"Exif\x00\x00MM\x00*\x00\x00\xff\xff broken")
+    assert read_image(tmp_path / "x.jpg").size == (40, 24)
+    assert image_size(tmp_path / "x.jpg") == (24, 40)
+
+
+@pytest.mark.parametrize(("at_least", "long"), [(None, 1000), (501, 1000), (500, 500), (250, 250),
+                                                (130, 250), (125, 125), (1, 125), (4000, 1000)])
+@pytest.mark.parametrize("tall", [False, True])
+def test_draft_decodes_smaller_but_never_below(
+    tmp_path: Path, at_least: int | None, long: int, tall: bool
+) -> None:
+    photo(*((1000, 30) if tall else (30, 1000))).save(tmp_path / "x.jpg")
+    assert max(read_image(tmp_path / "x.jpg", at_least=at_least).size) == long
+
+
+def test_size_needs_no_pixels(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (300, 200, 3), np.uint8)
+    for name in ("x.png", "x.jpg"):
+        path = tmp_path / name
+        Image.fromarray(noise).save(path)
+        path.write_bytes(path.read_bytes()[:2000])
+        assert image_size(path) == (300, 200)
+        with pytest.raises(DataError, match=rf"can't be read.*{name}.*replace it"):
+            read_image(path)
+
+
+def test_exif_behind_the_pixels_of_a_png_changes_neither(tmp_path: Path) -> None:
+    info = PngImagePlugin.PngInfo()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    info.add(b"eXIf", exif.tobytes()[6:], after_idat=True)
+    photo().save(tmp_path / "x.png", pnginfo=info)
+    assert image_size(tmp_path / "x.png") == (24, 40)
+    assert read_image(tmp_path / "x.png").size == (40, 24)
+
+
+@pytest.mark.parametrize("reader", [read_image, image_size])
+def test_bad_files_are_named(tmp_path: Path, reader) -> None:
+    with pytest.raises(DataError, match=r"missing.*gone\.jpg"):
+        reader(tmp_path / "gone.jpg")
+    (tmp_path / "text.jpg").write_text("not a photo\n" * 50)
+    with pytest.raises(DataError, match=r"not a photo.*text\.jpg.*--skip-bad"):
+        reader(tmp_path / "text.jpg")
+    (tmp_path / "empty.png").touch()
+    with pytest.raises(DataError, match=r"not a photo.*empty\.png"):
+        reader(tmp_path / "empty.png")
+    (tmp_path / "folder.jpg").mkdir()
+    with pytest.raises(DataError, match=r"folder.*folder\.jpg"):
+        reader(tmp_path / "folder.jpg")
+
+
+def test_real_photos(shared: Path) -> None:
+    paths = sorted((shared / "voc12" / "JPEGImages").iterdir())[:10]
+    assert paths
+    for path in paths:
+        image = read_image(path)
+        assert (image.height, image.width) == image_size(path)

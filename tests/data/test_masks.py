@@ -1,0 +1,115 @@
+"""Indexed masks survive a round trip; everything that is not one is refused with a way out."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from tag2mask.classes import ClassSet, voc_palette
+from tag2mask.data.masks import IGNORE_COLOUR, read_mask, write_mask
+from tag2mask.errors import DataError, RunFolderError
+
+
+@settings(max_examples=25, deadline=None)
+@given(classes=st.integers(1, 254), seed=st.integers(0, 99), side=st.integers(1, 30))
+def test_round_trip(tmp_path_factory: pytest.TempPathFactory, classes: int, seed: int,
+                    side: int) -> None:
+    path = tmp_path_factory.mktemp("masks") / "a.png"
+    colours = ClassSet(tuple(f"c{i}" for i in range(classes))).colours
+    rng = np.random.default_rng(seed)
+    mask = rng.choice(np.r_[0 : classes + 1, 255], (side, 7)).astype(np.uint8)
+    write_mask(path, mask, colours)
+    np.testing.assert_array_equal(read_mask(path, classes), mask)
+    shown = np.asarray(Image.open(path).convert("RGB"))
+    lut = np.zeros((256, 3), np.uint8)
+    lut[: classes + 1], lut[255] = colours, IGNORE_COLOUR
+    np.testing.assert_array_equal(shown, lut[mask])
+    assert [p.name for p in path.parent.iterdir()] == ["a.png"]
+
+
+def test_a_palette_png_is_written(tmp_path: Path) -> None:
+    write_mask(tmp_path / "a.png", np.zeros((3, 4), np.uint8), voc_palette(21))
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.mode == "P"
+        assert image.size == (4, 3)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "I;16"])
+def test_every_indexed_mode_is_read(tmp_path: Path, mode: str) -> None:
+    mask = np.array([[0, 1, 2], [255, 2, 0]], np.uint8)
+    image = Image.fromarray(mask.astype(np.uint16) if mode == "I;16" else mask)
+    if mode == "P":
+        image.putpalette(list(range(256)) * 3)
+    image.save(tmp_path / "a.png")
+    assert Image.open(tmp_path / "a.png").mode == mode
+    read = read_mask(tmp_path / "a.png", 2)
+    assert read.dtype == np.uint8
+    np.testing.assert_array_equal(read, mask)
+
+
+def test_one_bit_mask_is_class_one(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[True, False]])).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png", 1), [[1, 0]])
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+def test_colour_coded_masks_are_refused(tmp_path: Path, mode: str) -> None:
+    Image.new(mode, (4, 4)).save(tmp_path / "colour.png")
+    with pytest.raises(DataError, match=r"colour-coded.*colour\.png.*one-channel PNG"):
+        read_mask(tmp_path / "colour.png", 20)
+
+
+def test_foreign_values_are_named(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 3, 4, 250, 255]], np.uint8)).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"holds 4, 250; 3 classes allow 0\.\.3 and 255.*a\.png"):
+        read_mask(tmp_path / "a.png", 3)
+    with pytest.raises(DataError, match=r"holds 1000;"):
+        Image.fromarray(np.full((2, 2), 1000, np.uint16)).save(tmp_path / "b.png")
+        read_mask(tmp_path / "b.png", 3)
+
+
+def test_jpeg_mask_says_why(tmp_path: Path) -> None:
+    mask = np.zeros((32, 32), np.uint8)
+    mask[5:20, 7:23] = 20
+    Image.fromarray(mask).save(tmp_path / "a.jpg", quality=50)
+    with pytest.raises(DataError, match="must be PNG"):
+        read_mask(tmp_path / "a.jpg", 1)
+
+
+def test_missing_and_broken(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"missing.*gone\.png"):
+        read_mask(tmp_path / "gone.png", 3)
+    noise = np.random.default_rng(0).integers(0, 3, (200, 200)).astype(np.uint8)
+    write_mask(tmp_path / "cut.png", noise, voc_palette(4))
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:2000])
+    with pytest.raises(DataError, match=r"can't be read.*cut\.png"):
+        read_mask(tmp_path / "cut.png", 3)
+
+
+def test_voc_ground_truth(shared: Path) -> None:
+    paths = sorted((shared / "voc12" / "SegmentationClass").iterdir())[:10]
+    assert paths
+    for path in paths:
+        assert set(np.unique(read_mask(path, 20))) <= {*range(21), 255}
+
+
+def test_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.png"
+    write_mask(path, np.ones((3, 3), np.uint8), voc_palette(3))
+    before = path.read_bytes()
+
+    def full_disk(self: Image.Image, target: Path, **_: object) -> None:
+        Path(target).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full_disk)
+    with pytest.raises(RunFolderError, match="disk is full"):
+        write_mask(path, np.zeros((3, 3), np.uint8), voc_palette(3))
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]

@@ -1,0 +1,42 @@
+"""The authors' network, built once from a checkpoint of the form that they released (400 MB)."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from tag2mask.nn.resnet38 import ResNet38
+from tag2mask.nn.seam import SeamNet
+from tag2mask.nn.weights import load_into, load_state, official_seam_state
+
+
+def official_state(reference: Path, shapes_file: str) -> dict[str, Tensor]:
+    """The reference checkpoint, rebuilt by the script that lies beside the values."""
+    spec = importlib.util.spec_from_file_location(
+        "official_weights", reference / "official_weights.py"
+    )
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    state: dict[str, Tensor] = module.official_state_dict(reference / shapes_file)
+    return state
+
+
+@pytest.fixture(scope="session")
+def network(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeamNet]:
+    """The SEAM network in evaluation mode, with as many classes as the checkpoint has."""
+    checkpoint = tmp_path_factory.mktemp("official") / "resnet38_SEAM.pth"
+    state = official_state(reference, "resnet38_seam_shapes.json")
+    torch.save({f"module.{name}": tensor for name, tensor in state.items()}, checkpoint)
+    shapes = json.loads((reference / "resnet38_seam_shapes.json").read_text())
+    channels = (shapes["f8_3.weight"][0], shapes["f8_4.weight"][0])
+    net = SeamNet(ResNet38(), shapes["fc8.weight"][0] - 1, pcm_channels=channels)
+    load_into(net, official_seam_state(load_state(checkpoint)), where=checkpoint)
+    checkpoint.unlink()  # 400 MB
+    yield net.eval()

@@ -1,0 +1,87 @@
+"""Every loss term equals the authors' (1e-5), the gradients their norms (1e-3 relative)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tag2mask.nn.losses import Mean
+from tag2mask.nn.optim import freeze
+from tag2mask.nn.seam import SeamNet
+from tag2mask.nn.siamese import LossWeights, SiameseSeam
+from tag2mask.nn.weights import official_seam_state
+from tag2mask.ops.geometry import ViewTransform
+
+PUBLISHED_VIEWS = ViewTransform(scale=0.3)
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(scope="module")
+def expected(reference: Path) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads((reference / "seam_losses.json").read_text())
+    return values
+
+
+@pytest.fixture(scope="module")
+def siamese(network: SeamNet) -> Iterator[SiameseSeam]:
+    """The published step: nothing masked, every class in PCM, frozen layers frozen."""
+    trainable = {name: p.requires_grad for name, p in network.named_parameters()}
+    freeze(network, network.backbone.frozen(), batch_norm=True)
+    yield SiameseSeam(network, LossWeights(), paper=True, gate_pcm=False)
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(trainable[name])
+        parameter.grad = None
+
+
+@pytest.fixture(scope="module")
+def terms(siamese: SiameseSeam, reference: Path) -> dict[str, Mean]:
+    with np.load(reference / "seam_forward.npz") as arrays:
+        image, label = torch.from_numpy(arrays["image"]), torch.from_numpy(arrays["label"])
+    valid = torch.ones(image.shape[0], *image.shape[2:], dtype=torch.bool)
+    computed: dict[str, Mean] = siamese(image, label, valid, PUBLISHED_VIEWS)
+    return computed
+
+
+@pytest.fixture(scope="module")
+def total(siamese: SiameseSeam, terms: dict[str, Mean]) -> Tensor:
+    """The weighted sum, after its backward pass."""
+    weights = siamese.total_weights(two_views=True)
+    loss = sum((terms[name].value * weights[name] for name in terms), torch.zeros(()))
+    loss.backward()
+    return loss.detach()
+
+
+def test_every_term(terms: dict[str, Mean], expected: dict[str, Any]) -> None:
+    wanted = {k.removeprefix("loss_"): v for k, v in expected.items() if k.startswith("loss_")}
+    assert set(terms) == set(wanted)
+    for name, value in wanted.items():
+        assert terms[name].value.item() == pytest.approx(value, abs=TOLERANCE), name
+
+
+def test_total(total: Tensor, expected: dict[str, Any]) -> None:
+    assert total.item() == pytest.approx(expected["loss"], abs=TOLERANCE)
+
+
+def test_gradient_norms(siamese: SiameseSeam, total: Tensor, expected: dict[str, Any]) -> None:
+    parameters = dict(siamese.net.named_parameters())
+    for official, norm in expected["grad_norm"].items():
+        (name,) = official_seam_state({official: torch.zeros(())})
+        gradient = parameters[name].grad
+        assert gradient is not None, name
+        assert gradient.norm().item() == pytest.approx(norm, rel=1e-3), name
+
+
+def test_as_many_tensors_train(
+    siamese: SiameseSeam, total: Tensor, expected: dict[str, Any]
+) -> None:
+    trainable = [p for p in siamese.net.parameters() if p.requires_grad]
+    assert len(trainable) == expected["n_trainable"]
+    assert sum(p.grad is not None for p in trainable) == expected["n_params_with_grad"]
+    assert all(p.grad is None for p in siamese.net.parameters() if not p.requires_grad)

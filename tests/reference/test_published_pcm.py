@@ -1,0 +1,36 @@
+"""PCM's refined maps equal the authors' (1e-5), whatever the size of the blocks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tag2mask.nn.pcm import correlate
+from tag2mask.nn.seam import SeamNet
+
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(scope="module")
+def values(reference: Path) -> dict[str, Tensor]:
+    with np.load(reference / "pcm.npz") as arrays:
+        return {name: torch.from_numpy(arrays[name]) for name in arrays}
+
+
+def test_refined_maps_equal_the_authors(network: SeamNet, values: dict[str, Tensor]) -> None:
+    assert network.pcm is not None
+    with torch.no_grad():
+        refined = network.pcm.refine(values["cam"], values["features"])
+    torch.testing.assert_close(refined, values["refined"], atol=TOLERANCE, rtol=0)
+
+
+def test_blocks_change_nothing(network: SeamNet, values: dict[str, Tensor]) -> None:
+    assert network.pcm is not None
+    with torch.no_grad():
+        fused = network.pcm.fuse(values["features"])
+        refined = correlate(values["cam"], fused, block_mib=0)  # one column a block
+    torch.testing.assert_close(refined, values["refined"], atol=TOLERANCE, rtol=0)

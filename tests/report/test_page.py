@@ -1,0 +1,106 @@
+"""Every block is shown, every name escaped; numbers are worded the same everywhere."""
+
+from __future__ import annotations
+
+import base64
+import io
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from blocks_page import EVIL, LONG, page_of_all_blocks
+from PIL import Image
+
+from tag2mask.report.page import (
+    Cell,
+    Column,
+    Table,
+    difference,
+    duration,
+    percent,
+    picture,
+    render,
+    with_unit,
+)
+
+
+def test_names_never_become_markup() -> None:
+    html = render(page_of_all_blocks())
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
+    assert LONG in html
+
+
+def test_sections_without_blocks_are_left_out() -> None:
+    html = render(page_of_all_blocks())
+    assert 'id="all"' in html and 'id="none"' not in html
+
+
+def test_tags_are_balanced() -> None:
+    stack: list[str] = []
+
+    class Balance(HTMLParser):
+        def handle_starttag(self, tag, attributes) -> None:
+            if tag not in ("meta", "link", "img"):
+                stack.append(tag)
+
+        def handle_startendtag(self, tag, attributes) -> None:
+            pass
+
+        def handle_endtag(self, tag) -> None:
+            assert stack.pop() == tag
+
+    Balance().feed(render(page_of_all_blocks()))
+    assert stack == []
+
+
+def test_long_tables_are_folded() -> None:
+    assert "30 more rows" in render(page_of_all_blocks())
+
+
+def test_every_row_has_a_cell_for_each_column() -> None:
+    with pytest.raises(AssertionError):
+        Table((Column("a"), Column("b")), (("1",),))
+
+
+def test_an_embedded_picture_can_be_read_back() -> None:
+    image = Image.fromarray(np.full((30, 50, 3), (200, 60, 20), np.uint8))
+    embedded = picture("photo", image)
+    assert (embedded.width, embedded.height) == (50, 30)
+    kind, content = embedded.uri.split(",", 1)
+    assert kind == "data:image/jpeg;base64"
+    with Image.open(io.BytesIO(base64.b64decode(content))) as read:
+        assert read.size == (50, 30)
+        assert np.abs(np.asarray(read).astype(int) - (200, 60, 20)).max() < 6
+
+
+def test_the_title_is_text() -> None:
+    assert f"<title>tag2mask {EVIL}" not in render(page_of_all_blocks())
+
+
+@pytest.mark.parametrize(("share", "text"), [(0.5541, "55.4"), (1.0, "100.0"), (None, "–")])
+def test_percent(share: float | None, text: str) -> None:
+    assert percent(share) == text
+    assert with_unit(share).rstrip("%").strip() == text
+
+
+@pytest.mark.parametrize(
+    ("share", "reference", "cell"),
+    [
+        (0.554, 0.474, Cell("+8.0", tone="good")),
+        (0.474, 0.554, Cell("−8.0", tone="bad")),
+        (0.5, 0.50001, Cell("0.0", tone="muted")),
+        (None, 0.5, Cell("–", tone="muted")),
+    ],
+)
+def test_difference(share: float | None, reference: float | None, cell: Cell) -> None:
+    assert difference(share, reference) == cell
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(4.21, "4.2 s"), (185, "3 min 05 s"), (59.98, "1 min 00 s"), (7800, "2 h 10 min"),
+     (3599.7, "1 h 00 min")],
+)  # fmt: skip
+def test_duration(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -1,0 +1,151 @@
+"""The smallest real runs: noise photos with tags, a network of 100,000 weights, a few steps."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from click.testing import Result
+from PIL import Image
+from typer.testing import CliRunner
+
+from tag2mask import cli
+from tag2mask.artifacts import CamModel, PreparedData
+from tag2mask.recipe import Recipe, recipe_from
+from tag2mask.runtime import Runtime
+from tag2mask.stages.prepare import prepare
+from tag2mask.stages.train_cam import train_cam
+
+NAMES = ("cat", "dog", "bird")
+
+SMALL: dict[str, Any] = {
+    "train_cam": {
+        "backbone": {"name": "test_efficientnet", "weights": "none", "output_stride": 16},
+        "pcm": {"enabled": True, "channels": [8, 16]},
+        "views": {"enabled": True, "scale": [0.5, 1.0], "size_multiple": 32},
+        "losses": {"cls": 1.0, "cls_view2": 1.0, "min_pool": 1.0, "er": 1.0, "ecr": 1.0,
+                   "ramp": 0.0},
+        "optimiser": {"name": "adamw", "lr": 0.001},
+        "epochs": 1, "max_steps": None, "batch_size": 4, "crop": 64, "long_side": [48, 80],
+        "precision": "32", "picture_every": 0, "log_every": 1,
+    },
+    "infer_cam": {"long_side": 64, "scales": [1.0, 0.5], "precision": "32"},
+    "report": {"photos": 1},
+    "runtime": {"device": "cpu", "workers": 0, "threads": 1},
+}  # fmt: skip
+
+
+def recipe(**changes: Any) -> Recipe:
+    """The small recipe, changed by ``section__key=value`` (deeper keys likewise)."""
+    return recipe_from(_changed(changes))
+
+
+def write_recipe(path: Path, **changes: Any) -> Path:
+    """The same as a file."""
+    path.write_text(yaml.safe_dump(_changed(changes)))
+    return path
+
+
+def _changed(changes: dict[str, Any]) -> dict[str, Any]:
+    values: dict[str, Any] = yaml.safe_load(yaml.safe_dump(SMALL))
+    for key, value in changes.items():
+        *sections, last = key.split("__")
+        here = values
+        for section in sections:
+            here = here.setdefault(section, {})
+        here[last] = value
+    return values
+
+
+def one_rank(workers: int = 0) -> Runtime:
+    """This process alone, one thread: the same numbers in every process."""
+    return Runtime.start(device="cpu", workers=workers, threads=1)
+
+
+def write_photos(folder: Path, count: int = 12, *, masks: bool = False) -> Path:
+    """A CSV data folder of noise photos of 48-64 px; each fourth is for validation.
+
+    Every sixth photo has no tag; ids lie in sub-folders.
+    """
+    rng = np.random.default_rng(0)
+    rows = []
+    for index in range(count):
+        size = (48 + 8 * (index % 3), 64 - 8 * (index % 2))
+        name = f"{'ab'[index % 2]}/{index:02}"
+        _save(folder / f"{name}.png", rng.integers(0, 256, (*size, 3), np.uint8))
+        tags = [] if index % 6 == 5 else sorted({index % 3, (index // 3) % 3})
+        row = [f"{name}.png", ";".join(NAMES[tag] for tag in tags),
+               "val" if index % 4 == 3 else "train"]
+        if masks:
+            mask = np.zeros(size, np.uint8)
+            for place, tag in enumerate(tags):
+                mask[8:40, 4 + 24 * place : 24 + 24 * place] = tag + 1
+            _save(folder / "masks" / f"{name}.png", mask)
+            row.append(f"masks/{name}.png")
+        rows.append(row)
+    write_table(folder, rows)
+    (folder / "classes.txt").write_text("\n".join(NAMES) + "\n")
+    return folder
+
+
+def write_table(folder: Path, rows: Iterable[list[str]]) -> None:
+    """``tags.csv`` of rows of image, tags, split and perhaps mask."""
+    rows = list(rows)
+    header = ["image", "tags", "split", "mask"][: len(rows[0])]
+    lines = (",".join(row) for row in [header, *rows])
+    (folder / "tags.csv").write_text("\n".join(lines) + "\n")
+
+
+def read_table(folder: Path) -> list[list[str]]:
+    """Rows of ``tags.csv``."""
+    return [line.split(",") for line in (folder / "tags.csv").read_text().splitlines()[1:]]
+
+
+def _save(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def cut_off(photo: Path) -> None:
+    """Keep what gives the size, lose the pixels: only decoding notices."""
+    photo.write_bytes(photo.read_bytes()[:200])
+
+
+def prepared(photos: Path, out: Path) -> PreparedData:
+    """The photos' ``prepare/``."""
+    return prepare(photos, recipe().prepare, out)
+
+
+def trained(data: PreparedData, out: Path, **changes: Any) -> CamModel:
+    """A network trained for an epoch of the small recipe."""
+    return train_cam(data, recipe(**changes).train_cam, out, one_rank())
+
+
+def invoke(*arguments: str | Path) -> Result:
+    """Run the command line in this process."""
+    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+
+
+def command(*arguments: str | Path) -> list[str]:
+    """The command line, in a process of its own."""
+    return [sys.executable, "-m", "tag2mask", *(str(argument) for argument in arguments)]
+
+
+def call(*arguments: str | Path, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+    """Run the command line to its end."""
+    return subprocess.run(command(*arguments), capture_output=True, text=True, check=False,
+                          timeout=timeout, env=environment())  # fmt: skip
+
+
+def environment() -> dict[str, str]:
+    """No threads beyond ours, no debugging switch, no ranks of another launcher."""
+    unwanted = {"TAG2MASK_DEBUG", "LOCAL_RANK", "RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT",
+                "NODE_RANK"}  # fmt: skip
+    kept = {name: value for name, value in os.environ.items() if name not in unwanted}
+    return kept | {"OMP_NUM_THREADS": "1"}

@@ -1,0 +1,189 @@
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+from scenes import NAMES, run_on_ranks
+
+from tag2mask.classes import ClassSet
+from tag2mask.data.maps import read_map, write_map
+from tag2mask.errors import DataError, RunFolderError
+from tag2mask.ops.curve import ThresholdCurve
+from tag2mask.ops.thresholds import (
+    ScoreHistogram,
+    estimate_background_score,
+    labels_from_scores,
+)
+from tag2mask.recipe import PseudoMasks
+from tag2mask.stages.pseudo_masks import CALIBRATION_SCORES, pseudo_masks
+
+FIXED = PseudoMasks(background="fixed", score=0.4)
+
+
+def make(scene, runtime, section=FIXED, name="pseudo-masks"):
+    return pseudo_masks(scene.data, scene.maps, section, scene.root / name, runtime)
+
+
+def ids(scene):
+    return [sample.id for split in scene.samples.values() for sample in split]
+
+
+def masks(handle):
+    return {path.relative_to(handle.path / "masks").with_suffix("").as_posix():
+            path.read_bytes() for path in (handle.path / "masks").rglob("*.png")}
+
+
+def test_every_photo_gets_a_palette_mask_of_its_size(scene, one_rank):
+    handle = make(scene, one_rank)
+    for split in scene.samples.values():
+        for sample in split:
+            with Image.open(handle.path / "masks" / f"{sample.id}.png") as image:
+                assert image.mode == "P"
+                palette = np.array(image.getpalette()).reshape(-1, 3)
+                labels = np.asarray(image)
+            np.testing.assert_array_equal(palette[: len(NAMES) + 1], ClassSet(NAMES).colours)
+            cam_map = read_map(scene.map_path(sample.id))
+            expected = labels_from_scores(cam_map.full_scores(), cam_map.tags, 0.4, sample.size)
+            np.testing.assert_array_equal(labels, expected)
+            assert labels.shape == sample.size
+            assert labels.any() == bool(sample.tags)  # without a tag: all background
+    manifest = handle.manifest
+    assert manifest.counts == {"photos": 11, "computed": 11}
+    assert manifest.metrics == {"background_score": 0.4, "background_source": "fixed"}
+
+
+def test_estimate_comes_from_the_training_maps_alone(scene, one_rank):
+    section = PseudoMasks(background="estimated")
+    metrics = make(scene, one_rank, section, "with").manifest.metrics
+    histogram = ScoreHistogram.empty()
+    for sample in scene.samples["train"]:
+        histogram.add(read_map(scene.map_path(sample.id)).scores)
+    assert metrics == {"background_source": "estimated",
+                       "background_score": estimate_background_score(histogram)}
+    scene.masked = set()
+    scene.write()
+    assert make(scene, one_rank, section, "without").manifest.metrics == metrics
+
+
+def test_calibration_takes_the_best_score_of_a_few_named_photos(scene, one_rank):
+    section = PseudoMasks(background="calibrated", calibrate_photos=4)
+    metrics = make(scene, one_rank, section).manifest.metrics
+    chosen = metrics["calibration_photos"]
+    assert len(chosen) == len(set(chosen)) == 4
+    assert set(chosen) <= {s.id for s in scene.samples["train"]} & scene.masked
+    curve = ThresholdCurve.empty(len(NAMES), CALIBRATION_SCORES)
+    for id in chosen:
+        cam_map = read_map(scene.map_path(id))
+        curve.add(scene.truths[id], cam_map.tags, cam_map.full_scores())
+    assert (metrics["background_score"], metrics["calibration_miou"]) == curve.best()
+    assert make(scene, one_rank, section, "again").manifest.metrics == metrics
+
+
+def test_calibration_without_masks(scene, one_rank):
+    scene.masked = {s.id for s in scene.samples["val"]}
+    scene.write()
+    with pytest.raises(DataError, match="no training photo has a mask"):
+        make(scene, one_rank, PseudoMasks(background="calibrated"))
+
+
+def test_calibration_on_masks_that_are_all_void(scene, one_rank):
+    for sample in scene.samples["train"]:
+        Image.new("L", sample.size[::-1], 255).save(scene.root / "photos" / f"{sample.id}.png")
+    with pytest.raises(DataError, match="void everywhere"):
+        make(scene, one_rank, PseudoMasks(background="calibrated"))
+
+
+@pytest.mark.parametrize("background", ["fixed", "estimated", "calibrated"])
+def test_two_ranks_make_the_same_masks(scene, one_rank, background):
+    section = PseudoMasks(background=background, score=0.4, calibrate_photos=5)
+    alone = make(scene, one_rank, section, "alone")
+    together, _ = run_on_ranks(lambda rank: make(scene, rank, section, "together"), 2)
+    assert masks(alone) == masks(together) and len(masks(alone)) == 11
+    assert alone.manifest.metrics == together.manifest.metrics
+    assert together.manifest.counts == alone.manifest.counts
+
+
+def test_a_broken_run_goes_on_where_it_stopped(scene, one_rank):
+    damaged = scene.map_path("val/9")
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:50])
+    with pytest.raises(DataError, match="can't be read"):
+        make(scene, one_rank)
+    folder = scene.root / "pseudo-masks"
+    assert not (folder / "manifest.json").exists()
+    # Photos behind the damaged one may have been made ahead of their turn; those don't count yet.
+    done = [p for p in folder.rglob("*.png") if p.parent.name == "train" or p.stem == "8"]
+    before = {p: p.stat().st_mtime_ns for p in done}
+    assert len(before) == 9
+    damaged.write_bytes(whole)
+    handle = make(scene, one_rank)
+    assert all(p.stat().st_mtime_ns == t for p, t in before.items())
+    assert handle.manifest.counts["computed"] < 11 and len(masks(handle)) == 11
+    assert not [p for p in folder.rglob("*") if p.name.startswith(".") and p.name != ".lock"]
+
+
+def test_only_changed_photos_are_made_anew(scene, one_rank):
+    handle = make(scene, one_rank)
+    first = masks(handle)
+    changed = scene.samples["train"][0]
+    scene.samples["train"][0] = replace(changed, stamp="2-2")
+    gone = scene.samples["train"].pop(2)
+    path = scene.map_path(changed.id)
+    cam_map = read_map(path)
+    write_map(path, replace(cam_map, scores=1 - cam_map.scores))
+    os.utime(path, ns=(1, 1))
+    scene.write()
+    handle = make(scene, one_rank)
+    second = masks(handle)
+    assert handle.manifest.counts == {"photos": 10, "computed": 1}
+    assert set(first) - set(second) == {gone.id}
+    assert {id for id in second if first[id] != second[id]} == {changed.id}
+
+
+def test_a_complete_folder_makes_lost_masks_only_and_refuses_another_score(scene, one_rank):
+    handle = make(scene, one_rank)
+    first = masks(handle)
+    before = {p: p.stat().st_mtime_ns for p in (handle.path / "masks").rglob("*.png")}
+    lost = handle.path / "masks" / "val" / "8.png"
+    lost.unlink()
+    assert make(scene, one_rank).manifest.counts["computed"] == 1
+    assert masks(handle).keys() == first.keys() and lost.is_file()
+    assert [p for p, t in before.items() if p.stat().st_mtime_ns != t] == [lost]
+    with pytest.raises(RunFolderError, match=r"pseudo_masks\.score: 0\.4 -> 0\.5"):
+        make(scene, one_rank, PseudoMasks(background="fixed", score=0.5))
+
+
+def test_photos_left_out_by_infer_cam_are_passed_on(scene, one_rank):
+    scene.map_path("train/1").unlink()
+    with pytest.raises(DataError, match="'train/1' has no map"):
+        make(scene, one_rank, name="missing")
+    scene.write(skipped=("train/1: photo can't be read",))
+    handle = make(scene, one_rank)
+    assert handle.manifest.skipped == ("train/1: photo can't be read",)
+    assert "train/1" not in masks(handle)
+
+
+def test_maps_of_other_photos_or_classes_are_refused(scene, one_rank):
+    path = scene.map_path("train/1")
+    cam_map = read_map(path)
+    write_map(path, replace(cam_map, size=(400, 300)))
+    with pytest.raises(DataError, match="300 x 400 px, but 'train/1' has 56 x 40"):
+        make(scene, one_rank)
+    write_map(path, replace(cam_map, probabilities=np.zeros(7, np.float32)))
+    with pytest.raises(DataError, match="map is of 7 classes, the data has 3"):
+        make(scene, one_rank)
+
+
+def test_no_map_at_all(scene, one_rank):
+    for id in ids(scene):
+        scene.map_path(id).unlink()
+    with pytest.raises(DataError, match="no photo of the data has a map"):
+        make(scene, one_rank)
+
+
+def test_a_split_without_maps_was_not_asked_for(scene, one_rank):
+    for sample in scene.samples["train"]:
+        scene.map_path(sample.id).unlink()
+    handle = make(scene, one_rank, PseudoMasks(background="estimated"))
+    assert set(masks(handle)) == {s.id for s in scene.samples["val"]}

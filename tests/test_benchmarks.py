@@ -1,0 +1,145 @@
+"""Every benchmark runs at a toy size; what is compared gives the same numbers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # the benchmarks are no part of the installed package
+from benchmarks import inference_views, pcm_memory, prepare_time, threshold_curve  # noqa: E402
+from benchmarks.__main__ import BENCHMARKS, main  # noqa: E402
+from benchmarks.measure import Row, side_by_side  # noqa: E402
+from benchmarks.published_step import (  # noqa: E402
+    VIEW_SCALE,
+    PublishedNet,
+    published_loss,
+    published_terms,
+)
+from benchmarks.train_steps import inputs, published_behaviour_net  # noqa: E402
+
+from tag2mask.classes import VOC_NAMES, ClassSet  # noqa: E402
+from tag2mask.data.samples import read_index  # noqa: E402
+from tag2mask.nn.inference import InferenceSettings, MultiScaleInference  # noqa: E402
+from tag2mask.nn.model_file import build_net  # noqa: E402
+from tag2mask.nn.pcm import correlate  # noqa: E402
+from tag2mask.nn.siamese import LossWeights, SiameseSeam  # noqa: E402
+from tag2mask.ops.geometry import ViewTransform  # noqa: E402
+from tag2mask.recipe import Prepare, load_recipe  # noqa: E402
+from tag2mask.stages.prepare import prepare  # noqa: E402
+from tag2mask.stages.train_cam import net_spec  # noqa: E402
+
+ROWS = {
+    "train_step_seam_vs_cam", "train_step_vs_published", "inference_vs_single",
+    "threshold_curve_vs_passes", "pcm_memory_vs_dense", "prepare_100k_seconds",
+}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_rows_and_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "bench.json"
+    main(["--toy", "--out", str(out)])
+    written = json.loads(out.read_text())
+    assert set(written["rows"]) == ROWS == set(BENCHMARKS)
+    for name, row in written["rows"].items():
+        assert set(row) == {"ratio", "ours", "other", "unit"}, name
+        assert row["ours"] >= 0 and row["other"] > 0, name
+        assert row["ratio"] == pytest.approx(row["ours"] / row["other"]), name
+    assert written["toy"] and written["machine"]["cores"] >= 1
+    assert written["versions"]["torch"] == torch.__version__
+    assert "train_step" in capsys.readouterr().out
+
+
+def test_an_unknown_name_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["train_stepp"])
+    assert stopped.value.code == 2
+    assert "train_stepp" in capsys.readouterr().err
+
+
+def test_medians() -> None:
+    assert Row.of([1.0, 9.0, 2.0], [4.0, 4.0, 90.0], "s") == (0.5, 2.0, 4.0, "s")
+    calls: list[str] = []
+    side_by_side(lambda: calls.append("a"), lambda: calls.append("b"), seconds=0)
+    assert calls == ["a", "b"] * 4
+
+
+@pytest.fixture(scope="module")
+def photos_with_differing_counts() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    image, tags, valid = inputs(3, 96)
+    assert len(set(tags.sum(1).tolist())) > 1
+    return image, tags, valid
+
+
+def test_our_step_computes_the_published_losses_and_gradients(
+    photos_with_differing_counts: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+) -> None:
+    image, tags, valid = photos_with_differing_counts
+    torch.manual_seed(0)
+    net = published_behaviour_net(dropout=0.0)
+    published = PublishedNet(net, dropout=0.0).train()
+    seam = SiameseSeam(net, LossWeights(), paper=True, gate_pcm=False)
+    ours = seam(image, tags, valid, ViewTransform(scale=VIEW_SCALE))
+    theirs = published_terms(published, image, tags)
+    assert set(ours) == set(theirs)
+    for name, term in theirs.items():
+        assert ours[name].value.item() == pytest.approx(term.item(), abs=1e-5), name
+    weights = seam.total_weights(two_views=True)
+    torch.stack([weights[name] * term.value for name, term in ours.items()]).sum().backward()
+    published_loss(theirs).backward()
+    assert net.pcm is not None
+    plain = dict(published.backbone.named_parameters())
+    for name, parameter in net.backbone.net.named_parameters():  # type: ignore[attr-defined]
+        assert parameter.requires_grad == plain[name].requires_grad, name
+    for mine, other in (
+        (net.head.weight, published.fc8.weight), (net.pcm.fuse.weight, published.f9.weight),
+        (net.pcm.embed_low.weight, published.f8_3.weight),
+        (net.pcm.embed_mid.weight, published.f8_4.weight),
+        (net.backbone.net.conv_stem.weight, plain["conv_stem.weight"]),  # type: ignore[attr-defined]
+    ):  # fmt: skip
+        assert mine.grad is not None and other.grad is not None
+        assert mine.grad.norm().item() == pytest.approx(other.grad.norm().item(), rel=1e-3)
+
+
+def test_views_one_at_a_time_give_the_same_maps() -> None:
+    recipe = load_recipe("lite0-cpu")
+    net = build_net(net_spec(recipe.train_cam, ClassSet(VOC_NAMES))).eval()
+    settings = InferenceSettings(scales=(0.5, 1.0), long_side=64)
+    photos, tags = inference_views.photos_of(((60, 45), (45, 60))), [(3,), (1, 5)]
+    batched = MultiScaleInference(net, settings, torch.device("cpu")).maps(photos, tags)
+    single = inference_views.one_at_a_time(net, settings, photos, tags)
+    for one, other in zip(batched, single, strict=True):
+        np.testing.assert_allclose(one.scores, other.numpy(), atol=1e-3)
+
+
+def test_passes_give_the_same_curve() -> None:
+    photos, thresholds = threshold_curve.photos_of(4, (30, 20)), (0.1, 0.25, 0.9)
+    np.testing.assert_allclose(threshold_curve.one_pass(photos, thresholds),
+                               threshold_curve.passes(photos, thresholds))
+
+
+def test_dense_pcm_gives_the_same_maps() -> None:
+    maps, features = torch.rand(2, 4, 6, 5), torch.randn(2, 8, 6, 5)
+    torch.testing.assert_close(correlate(maps, features), pcm_memory.dense(maps, features))
+
+
+def test_memory_is_measured() -> None:
+    command = (sys.executable, "-m", "benchmarks.pcm_memory", "dense", "60", "60")
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    affinity = 3600**2 * 4 / 2**20
+    assert 2 * affinity <= float(done.stdout) <= 12 * affinity
+
+
+def test_photos_to_prepare_are_tagged(tmp_path: Path) -> None:
+    prepare_time.write_photos(tmp_path / "data", 30)
+    handle = prepare(tmp_path / "data", Prepare(), tmp_path / "out")
+    listed = prepare_time.plain_listing(tmp_path / "data")
+    samples = read_index(handle.path, "train")
+    assert [s.size for s in samples] == [(h, w) for _, (w, h), _ in listed]
+    assert all(len(s.tags) == len(names) for s, (_, _, names) in zip(samples, listed, strict=True))

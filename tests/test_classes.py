@@ -1,0 +1,87 @@
+"""Class names, the two numberings and the colours."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tag2mask.classes import (
+    BACKGROUND,
+    IGNORE,
+    VOC_NAMES,
+    ClassSet,
+    distinct_palette,
+    mask_id,
+    nearest_hint,
+    tag_id_of_mask,
+    voc_palette,
+)
+from tag2mask.errors import DataError
+
+names = st.lists(
+    st.text(min_size=1, max_size=8).filter(lambda n: n.strip() and n != "background"),
+    min_size=1, max_size=20, unique=True,
+)  # fmt: skip
+
+
+@settings(max_examples=25, deadline=None)
+@given(names)
+def test_the_numberings_agree(names: list[str]) -> None:
+    classes = ClassSet(tuple(names))
+    for tag, name in enumerate(names):
+        assert classes.tag_id(name) == tag
+        assert classes.mask_names[mask_id(tag)] == name
+        assert tag_id_of_mask(mask_id(tag)) == tag
+        assert mask_id(tag) not in (BACKGROUND, IGNORE)
+    assert classes.mask_names[BACKGROUND] == "background"
+    assert len(classes.colours) == len(classes) + 1
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ((), "0 classes"),
+        (tuple(f"c{i}" for i in range(255)), "255 classes"),
+        (("cat", ""), "''"),
+        (("cat", " "), "' '"),
+        (("background", "cat"), "'background'"),
+        (("cat", "dog", "cat"), "'cat' is listed twice"),
+    ],
+)
+def test_impossible_class_lists(names: tuple[str, ...], words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        ClassSet(names)
+
+
+def test_the_largest_class_list_fits_a_mask() -> None:
+    classes = ClassSet(tuple(f"c{i}" for i in range(254)))
+    assert mask_id(len(classes) - 1) == IGNORE - 1
+    assert len(set(classes.colours)) == 255
+
+
+def test_an_unknown_tag_names_the_nearest() -> None:
+    with pytest.raises(DataError, match="unknown tag 'bycicle'; did you mean 'bicycle'"):
+        ClassSet(VOC_NAMES).tag_id("bycicle")
+    assert nearest_hint("zzz", VOC_NAMES) == ""
+
+
+def test_voc_has_its_own_palette() -> None:
+    # The first, some middle and the last colours of the VOC development kit, and its void colour.
+    known = {0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 8: (64, 0, 0), 15: (192, 128, 128),
+             20: (0, 64, 128)}  # fmt: skip
+    colours = ClassSet(VOC_NAMES).colours
+    assert {index: colours[index] for index in known} == known
+    assert voc_palette(256)[IGNORE] == (224, 224, 192)
+
+
+def test_other_palettes_are_distinct_and_stable() -> None:
+    colours = distinct_palette(255)
+    assert colours[0] == (0, 0, 0)
+    assert len(set(colours)) == 255
+    assert all(0 <= channel <= 255 for colour in colours for channel in colour)
+    assert distinct_palette(10) == colours[:10]
+    for first, second in itertools.pairwise(colours):
+        assert sum(abs(a - b) for a, b in zip(first, second, strict=True)) > 60

@@ -1,0 +1,121 @@
+"""Two processes on the CPU (gloo) do what one does with the same batch; both stop for one's error.
+
+Dropout is off, since each process draws its own; everything else is drawn alike.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from small_runs import call, cut_off, write_photos, write_recipe
+from tag2mask.artifacts import CamMaps, CamModel
+from tag2mask.data.maps import read_map
+from tag2mask.data.samples import read_index
+
+pytestmark = pytest.mark.slow
+
+CHANGES: dict[str, Any] = {
+    "train_cam__dropout": 0.0, "train_cam__batch_size": 5, "train_cam__epochs": 3,
+    "train_cam__optimiser": {"name": "sgd", "lr": 0.01, "accumulate": 2},
+    "train_cam__losses__teach": 0.5, "infer_cam__map_dtype": "float16",
+}  # fmt: skip
+
+
+def run(tmp_path: Path, devices: int, *options: str, **changes: Any) -> Any:
+    settings = write_recipe(tmp_path / "recipe.yaml", **CHANGES, **changes)
+    return call("run", "--data", tmp_path / "photos", "--recipe", settings, "--out",
+                tmp_path / f"on{devices}", "--until", "infer-cam", *options,
+                "--set", f"runtime.devices={devices}", timeout=900)  # fmt: skip
+
+
+def losses(folder: Path) -> np.ndarray:
+    with (folder / "train-cam" / "losses.csv").open(newline="") as file:
+        rows = [{k: v for k, v in row.items() if k != "photos_per_second"}
+                for row in csv.DictReader(file)]
+    return np.array([[float(value) for value in row.values()] for row in rows])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[int, Any]]:
+    """The same run on one process and on two, with batches that two can't halve."""
+    root = tmp_path_factory.mktemp("ddp")
+    write_photos(root / "photos", 15)
+    return root, {devices: run(root, devices) for devices in (1, 2)}
+
+
+def test_both_finish_and_say_nothing_else(finished: tuple[Path, dict[int, Any]]) -> None:
+    _, results = finished
+    for devices, result in results.items():
+        assert result.returncode == 0, (devices, result.stderr)
+        assert all(line.startswith(("train-cam:", "infer-cam:"))
+                   for line in result.stderr.splitlines()), result.stderr  # fmt: skip
+    assert results[1].stdout.replace("on1", "on2") == results[2].stdout
+
+
+def test_losses_are_those_of_one_process(finished: tuple[Path, dict[int, Any]]) -> None:
+    root, _ = finished
+    one, two = losses(root / "on1"), losses(root / "on2")
+    assert one.shape == two.shape
+    assert len(one) == 3
+    assert np.isfinite(one).all()
+    assert (one[:, 1:].std(axis=0) > 1e-4).any()
+    np.testing.assert_allclose(two, one, atol=1e-5, rtol=1e-5)
+
+
+def test_weights_are_those_of_one_process(finished: tuple[Path, dict[int, Any]]) -> None:
+    from safetensors.torch import load_file
+
+    root, _ = finished
+    one, two = (load_file(root / name / "train-cam" / "model.safetensors") for name in
+                ("on1", "on2"))  # fmt: skip
+    assert one.keys() == two.keys()
+    for name, tensor in one.items():
+        np.testing.assert_allclose(two[name], tensor, atol=1e-5, err_msg=name)
+
+
+def test_maps_are_those_of_one_process(finished: tuple[Path, dict[int, Any]]) -> None:
+    root, _ = finished
+    folders = [CamMaps.open(root / name / "infer-cam") for name in ("on1", "on2")]
+    counts = [folder.manifest.counts for folder in folders]
+    assert counts == [{"photos": 15, "computed": 15}] * 2
+    for split in ("train", "val"):
+        for sample in read_index(root / "on1" / "prepare", split):
+            one, two = (read_map(f.path / "maps" / f"{sample.id}.npz") for f in folders)
+            assert one.tags == two.tags
+            np.testing.assert_allclose(two.scores, one.scores, atol=5e-3)
+            np.testing.assert_allclose(two.probabilities, one.probabilities, atol=1e-5)
+
+
+def test_one_process_stops_both_and_photos_are_left_out_alike(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", 15)
+    cut_off(tmp_path / "photos" / "a" / "00.png")
+    cut_off(tmp_path / "photos" / "b" / "03.png")
+    stopped = run(tmp_path, 2)
+    assert stopped.returncode == 1, stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    assert set(stopped.stderr.splitlines()) == {
+        line for line in stopped.stderr.splitlines() if "00.png" in line and "--skip-bad" in line}
+    for devices in (2, 1):
+        result = run(tmp_path, devices, "--skip-bad")
+        assert result.returncode == 3, result.stderr
+        assert "left out: a/00" in result.stderr
+    model = CamModel.open(tmp_path / "on2" / "train-cam").manifest
+    assert [line.split(": ")[0] for line in model.skipped] == ["a/00"]
+    maps = CamMaps.open(tmp_path / "on2" / "infer-cam").manifest
+    assert [line.split(": ")[0] for line in maps.skipped] == ["a/00", "b/03"]
+    assert maps.counts == {"photos": 13, "computed": 13}
+    np.testing.assert_allclose(losses(tmp_path / "on2"), losses(tmp_path / "on1"), atol=1e-5,
+                               rtol=1e-5)  # fmt: skip
+
+
+def test_batches_too_small_for_the_processes(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", 15)
+    result = run(tmp_path, 2, "--set", "train_cam.batch_size=1")
+    assert result.returncode == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    assert "can't be shared among 2 processes [train_cam.batch_size]" in result.stderr

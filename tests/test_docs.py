@@ -1,0 +1,223 @@
+"""The pages say what is true: links lead somewhere, commands exist, examples run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+from pydantic import BaseModel
+
+from tag2mask import cli
+from tag2mask.artifacts import CamMaps, CamModel, PreparedData, PseudoMaskFolder
+from tag2mask.pipeline import STEPS
+from tag2mask.recipe import Recipe, load_recipe, shipped_recipes
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+INLINE = re.compile(r"`([^`]+)`")
+PLACEHOLDERS = ("section.key=value", "SECTION.KEY=VALUE")
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def fences(page: Path, *languages: str) -> list[str]:
+    return [body for language, body in FENCE.findall(page.read_text()) if language in languages]
+
+
+def prose(page: Path) -> str:
+    return FENCE.sub("", page.read_text())
+
+
+def anchors(page: Path) -> set[str]:
+    titles = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def commands(page: Path, program: str) -> Iterator[list[str]]:
+    """Words of every call of a program, in fences and in running text."""
+    lines = [line for body in fences(page, "", "sh") for line in
+             body.replace("\\\n", " ").splitlines()]
+    for line in lines + INLINE.findall(prose(page)):
+        if line.strip().startswith(f"{program} "):
+            yield shlex.split(line, comments=True)[1:]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    broken = []
+    for link in LINK.findall(INLINE.sub("", prose(page))):
+        if link.startswith(("http://", "https://", "mailto:")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert not broken
+
+
+def test_every_page_is_listed() -> None:
+    index = ROOT / "docs" / "index.md"
+    linked = {(index.parent / link).resolve() for link in LINK.findall(prose(index))}
+    assert {page for page in PAGES if page.is_relative_to(index.parent)} - linked == {index}
+    assert {f"{kind.step}.md" for kind in STEPS} <= {page.name for page in linked}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_commands_exist(page: Path) -> None:
+    wrong = [f"tag2mask {' '.join(words)}: {problem}"
+             for words in commands(page, "tag2mask") for problem in command_problems(words)]
+    assert not wrong
+
+
+def command_problems(words: list[str]) -> list[str]:
+    """What the command line would refuse: commands, options, recipes, settings."""
+    command: Any = typer.main.get_command(cli.app)
+    while words and words[0] in getattr(command, "commands", {}):
+        command, words = command.commands[words[0]], words[1:]
+    if getattr(command, "commands", None) and words and not words[0].startswith("-"):
+        return [f"no command {words[0]!r}"] if words[0].islower() else []
+    known = {name for parameter in command.params for name in parameter.opts} | {"--help"}
+    problems = [f"no option {word}" for word in words
+                if word.startswith("--") and word.partition("=")[0] not in known]
+    given = dict(pairwise(words))
+    recipe = given.get("--recipe", "lite0-cpu")
+    if recipe in shipped_recipes():
+        load_recipe(recipe, [value for option, value in pairwise(words)
+                             if option == "--set" and value not in PLACEHOLDERS])
+    elif recipe.islower() and not recipe.endswith(".yaml"):
+        problems.append(f"no recipe {recipe!r}")
+    steps = [kind.step for kind in STEPS]
+    return problems + [f"no step {given[option]!r}" for option in ("--until", "--redo")
+                       if option in given and given[option].islower()
+                       and given[option] not in steps]
+
+
+def test_a_wrong_command_is_found() -> None:
+    assert command_problems(["run", "--datas", "x"]) == ["no option --datas"]
+    assert command_problems(["trian-cam"]) == ["no command 'trian-cam'"]
+    assert command_problems(["run", "--recipe", "lite1"]) == ["no recipe 'lite1'"]
+    assert command_problems(["run", "--until", "masks"]) == ["no step 'masks'"]
+    assert command_problems(["recipe", "show", "tiny"]) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_make_targets_exist(page: Path) -> None:
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {word for words in commands(page, "make") for word in words if "=" not in word}
+    assert named <= targets
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make on this machine")
+def test_make_knows_what_to_do() -> None:
+    for target in ("demo", "test", "check", "bench", "build", "clean"):
+        done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True,
+                              check=False)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+
+def test_every_setting_is_described() -> None:
+    text = (ROOT / "docs" / "recipes.md").read_text().partition("## Every setting")[2]
+    described = {}
+    for part in text.split("\n### ")[1:]:
+        section, _, table = part.partition("\n")
+        rows = re.findall(r"^\| `([\w.]+)`( °)? \| \S", table, re.MULTILINE)
+        described |= {f"{section}.{key}": bool(free) for key, free in rows}
+    assert described == dict(settings(Recipe, ""))
+
+
+def settings(model: type[BaseModel], prefix: str,
+             free: frozenset[str] = frozenset()) -> Iterator[tuple[str, bool]]:
+    """Every key of the sections, and whether it is no part of a folder's identity."""
+    free |= {prefix + key for key in getattr(model, "not_identity", ())}
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from settings(kind, f"{prefix}{name}.", free)
+        elif prefix:
+            yield prefix + name, prefix + name in free
+
+
+def test_every_recipe_is_described() -> None:
+    text = (ROOT / "docs" / "recipes.md").read_text()
+    assert [name for name in shipped_recipes() if f"`{name}`" not in text] == []
+
+
+def test_every_module_is_in_the_architecture() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    source = ROOT / "src" / "tag2mask"
+    modules = {path.relative_to(source).as_posix() for path in source.rglob("*.py")
+               if not path.name.startswith("__")}
+    named = set(re.findall(r"^\| `([\w/]+\.py)` \|", text, re.MULTILINE))
+    assert named == modules
+
+
+def test_every_dependency_is_explained() -> None:
+    project = (ROOT / "pyproject.toml").read_text()
+    wanted = re.findall(r'"([\w-]+)', project.split("\ndependencies = [")[1].partition("]")[0])
+    text = (ROOT / "docs" / "architecture.md").read_text().partition("## Dependencies")[2]
+    named = re.findall(r"^\| ([\w-]+) \|", text, re.MULTILINE)
+    assert set(wanted) <= set(named)
+
+
+def test_the_parts_work_on_a_users_network(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = run_examples(ROOT / "docs" / "parts.md", {})
+    assert names["loss"].isfinite()
+    assert all(parameter.grad is not None for parameter in names["net"].head.parameters())
+    assert names["maps"].scores.shape == (2, 32, 48)
+    assert names["labels"].shape == (32, 48)
+    assert set(names["labels"].ravel().tolist()) <= {0, 1, 3}
+    assert names["refined"].shape == (1, 4, 40, 60)
+    assert names["image2"].shape == (2, 3, 48, 72)
+    assert names["back"].shape == names["cam"].shape
+    assert names["confusion"].counts.sum() == 32 * 48
+    assert (tmp_path / "mine" / "infer-cam" / "maps" / "street" / "001.npz").is_file()
+
+
+@pytest.mark.slow
+def test_the_examples_run(tmp_path: Path, monkeypatch: Any) -> None:
+    from tag2mask.data.demo import make_demo_data
+    from tag2mask.runtime import Runtime
+
+    monkeypatch.chdir(tmp_path)
+    make_demo_data(tmp_path / "photos", photos=12, side=64)
+    small = ["tiny", ["train_cam.max_steps=2", "train_cam.batch_size=2", "runtime.workers=0"]]
+    names = run_examples(ROOT / "README.md", {}, {'"lite0-cpu"': repr(small)[1:-1]})
+    handles, run = names["result"].handles, Path("runs/first")
+    names |= {
+        "recipe": load_recipe(*small), "runtime": Runtime.start(device="cpu", workers=0),
+        "data": PreparedData.open(run / "prepare"), "model": CamModel.open(run / "train-cam"),
+        "maps": CamMaps.open(run / "infer-cam"),
+        "masks": PseudoMaskFolder.open(run / "pseudo-masks"), "run": run,
+    }  # fmt: skip
+    for other in ("seam", "cam"):  # the runs that report's example speaks of
+        shutil.copytree(run, run.parent / other)
+    for kind in STEPS:
+        page = ROOT / "docs" / "steps" / f"{kind.step}.md"
+        run_examples(page, {**names, "out": run / kind.step})
+        assert kind.open(run / kind.step).fingerprint == handles[kind.step].fingerprint, kind.step
+
+
+def run_examples(page: Path, names: dict[str, Any],
+                 replace: dict[str, str] | None = None) -> dict[str, Any]:
+    """Run the Python examples of a page, from top to bottom, in one namespace."""
+    examples = fences(page, "python")
+    assert examples, page
+    for code in examples:
+        for old, new in (replace or {}).items():
+            assert old in code
+            code = code.replace(old, new)
+        exec(compile(code, str(page), "exec"), names)
+    return names

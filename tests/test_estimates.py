@@ -1,0 +1,24 @@
+"""Estimates that follow from the recipe alone agree with what is run."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tag2mask.data.training import steps_per_epoch
+from tag2mask.estimates import training_steps
+from tag2mask.nn.fit import epochs_to_steps
+from tag2mask.recipe import Optimiser, TrainCam
+
+counts = st.integers(1, 40)
+
+
+@settings(max_examples=25, deadline=None)
+@given(counts, counts, counts, counts, st.none() | counts)
+def test_estimated_steps_are_those_of_the_training(
+    photos: int, batch: int, epochs: int, accumulate: int, most: int | None
+) -> None:
+    section = TrainCam(batch_size=batch, epochs=epochs, max_steps=most,
+                       optimiser=Optimiser(accumulate=accumulate))
+    steps = epochs_to_steps(epochs, steps_per_epoch(photos, batch), accumulate, most)
+    assert training_steps(section, photos) == steps

@@ -1,0 +1,366 @@
+"""The order of the steps, what a change keeps, where a run stands; stages are stand-ins."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tag2mask import pipeline
+from tag2mask.artifacts import (
+    CamMaps,
+    CamModel,
+    Evaluation,
+    Handle,
+    PreparedData,
+    PseudoMaskFolder,
+    ReportPage,
+    folder_status,
+    remove_step_folder,
+    step_folder,
+)
+from tag2mask.errors import DataError, RunFolderError, Tag2MaskError
+from tag2mask.recipe import Recipe, load_recipe, recipe_from
+
+ALL = ["prepare", "train-cam", "infer-cam", "pseudo-masks", "evaluate", "report"]
+
+
+class OneRank:
+    """A runtime of one process that computes nothing."""
+
+    rank = 0
+
+    def all_gather_object(self, value: Any) -> list[Any]:
+        return [value]
+
+    def barrier(self) -> None:
+        pass
+
+
+@dataclass
+class FakeStages:
+    """Steps that only write their manifests, and note each time they really work."""
+
+    worked: list[str] = field(default_factory=list)
+    listing: str = "listing-1"
+    fail_at: str | None = None
+    skipped: tuple[str, ...] = ()
+
+    def work(self, kind: type[Handle], out: Path, **identity: Any) -> Any:
+        with step_folder(kind, out, **identity) as step:
+            if step.complete:
+                return step.handle
+            if self.fail_at == kind.step:
+                raise DataError("photo a can't be read", where="a.jpg")
+            self.worked.append(kind.step)
+            return step.finish(skipped=self.skipped if kind is CamMaps else ())
+
+    def prepare(self, data: Path, section: Any, out: Path, *, update: bool = False) -> Any:
+        if out.exists() and not update:
+            assert PreparedData.open(out).manifest.coverage["photos"].fingerprint == self.listing
+        return self.work(PreparedData, out, section=section, coverage={"photos": self.listing})
+
+    def train_cam(self, data: Any, section: Any, out: Path, runtime: Any) -> Any:
+        return self.work(CamModel, out, section=section, inputs={"data": data})
+
+    def infer_cam(self, data: Any, model: Any, section: Any, out: Path, runtime: Any) -> Any:
+        return self.work(CamMaps, out, section=section, inputs={"model": model},
+                         coverage={"data": data})
+
+    def pseudo_masks(self, data: Any, maps: Any, section: Any, out: Path, runtime: Any) -> Any:
+        return self.work(PseudoMaskFolder, out, section=section,
+                         coverage={"data": data, "maps": maps})
+
+    def evaluate(self, data: Any, maps: Any, masks: Any, section: Any, out: Path,
+                 runtime: Any) -> Any:
+        return self.work(Evaluation, out, section=section,
+                         coverage={"data": data, "maps": maps, "masks": masks})
+
+    def report(self, run: Path, section: Any, out: Path, compare: Sequence[Path] = ()) -> Any:
+        if folder_status(ReportPage, out, section).state == "stale":
+            remove_step_folder(ReportPage, out)
+        return self.work(ReportPage, out, section=section,
+                         inputs={"evaluate": Evaluation.open(run / "evaluate")})
+
+
+@pytest.fixture
+def stages(monkeypatch: pytest.MonkeyPatch) -> FakeStages:
+    fake = FakeStages()
+    for name in ("prepare", "train_cam", "infer_cam", "pseudo_masks", "evaluate", "report"):
+        module = ModuleType(f"tag2mask.stages.{name}")
+        setattr(module, name, getattr(fake, name))
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(pipeline, "_start_runtime", lambda settings: OneRank())
+    return fake
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data"
+
+
+def states(run: Path) -> dict[str, str]:
+    return {found.step: found.folder.state for found in pipeline.status(run)}
+
+
+def test_a_run_takes_every_step_once_and_keeps_its_recipe(
+    stages: FakeStages, data: Path, tmp_path: Path
+) -> None:
+    out, recipe = tmp_path / "run", recipe_from({"name": "mine", "train_cam": {"epochs": 2}})
+    result = pipeline.run(data, recipe, out)
+    assert stages.worked == list(result.handles) == ALL
+    assert load_recipe(out / "recipe.yaml") == recipe
+    assert set(states(out).values()) == {"fresh"}
+    pipeline.run(data, recipe, out)
+    assert stages.worked == ALL
+
+
+def test_until_stops_and_the_rest_is_done_later(
+    stages: FakeStages, data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    assert list(pipeline.run(data, Recipe(), out, until="infer-cam").handles) == ALL[:3]
+    assert states(out)["infer-cam"] == "fresh"
+    assert states(out)["pseudo-masks"] == "missing"
+    pipeline.run(data, Recipe(), out)
+    assert stages.worked == ALL
+
+
+def test_an_error_leaves_a_partial_step_that_is_resumed(
+    stages: FakeStages, data: Path, tmp_path: Path
+) -> None:
+    out, stages.fail_at = tmp_path / "run", "infer-cam"
+    with pytest.raises(DataError, match="can't be read"):
+        pipeline.run(data, Recipe(), out)
+    assert states(out) | {"infer-cam": "partial"} == states(out)
+    stages.fail_at = None
+    pipeline.run(data, Recipe(), out)
+    assert stages.worked == ALL
+
+
+def test_another_recipe_is_refused_before_anything_is_touched(
+    stages: FakeStages, data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    pipeline.run(data, Recipe(), out)
+    before = (out / "recipe.yaml").read_bytes()
+    other = recipe_from({"infer_cam": {"flip": False}, "pseudo_masks": {"score": 0.5}})
+    with pytest.raises(RunFolderError) as caught:
+        pipeline.run(data, other, out)
+    assert "infer_cam.flip: true -> false" in str(caught.value)
+    assert "pseudo_masks.score: 0.26 -> 0.5" in str(caught.value)
+    assert "--redo" in str(caught.value)
+    assert (out / "recipe.yaml").read_bytes() == before
+    assert stages.worked == ALL
+
+
+def test_the_report_takes_other_settings(stages: FakeStages, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    pipeline.run(data, Recipe(), out)
+    pipeline.run(data, recipe_from({"report": {"title": "mine"}}), out)
+    assert stages.worked == [*ALL, "report"]
+
+
+def test_an_unchanged_recipe_is_left_as_it_lies(
+    stages: FakeStages, data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    pipeline.run(data, Recipe(), out)
+    before = (out / "recipe.yaml").stat().st_mtime_ns
+    pipeline.run(data, Recipe(), out)
+    assert (out / "recipe.yaml").stat().st_mtime_ns == before
+    (out / "recipe.yaml").write_bytes(b"\xff")  # no UTF-8: it is only ever compared and replaced
+    pipeline.run(data, Recipe(), out)
+    assert load_recipe(out / "recipe.yaml") == Recipe()
+
+
+def test_redo_makes_a_step_and_all_later_ones_anew(
+    stages: FakeStages, data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    pipeline.run(data, Recipe(), out)
+    other = recipe_from({"infer_cam": {"flip": False}})
+    pipeline.run(data, other, out, redo="infer-cam")
+    assert stages.worked == ALL + ALL[2:]
+    assert set(states(out).values()) == {"fresh"}
+
+
+def test_update_keeps_the_model_and_redoes_what_depends_on_the_data(
+    stages: FakeStages, data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    pipeline.run(data, Recipe(), out)
+    model = (out / "train-cam" / "manifest.json").read_bytes()
+    stages.listing = "listing-2"
+    pipeline.run(data, Recipe(), out, update=True)
+    assert stages.worked == [*ALL, "prepare", *ALL[2:]]
+    assert (out / "train-cam" / "manifest.json").read_bytes() == model
+    # The model's manifest says that it was trained on the older data; the rest is up to date.
+    found = {state.step: state.folder for state in pipeline.status(out)}
+    assert found["train-cam"].state == "stale"
+    assert found["train-cam"].reasons[0].startswith("data: changed")
+    assert {state for step, state in states(out).items() if step != "train-cam"} == {"fresh"}
+    pipeline.run(data, Recipe(), out, update=True)
+    assert stages.worked == [*ALL, "prepare", *ALL[2:]]
+
+
+def test_changed_data_without_update_is_refused_by_the_model(
+    stages: FakeStages, data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    pipeline.run(data, Recipe(), out)
+    stages.listing = "listing-2"
+    stages.prepare(data, Recipe().prepare, out / "prepare", update=True)
+    with pytest.raises(RunFolderError, match=r"input data.*--update"):
+        pipeline.run(data, Recipe(), out)
+
+
+def test_photos_left_out_are_told_once(stages: FakeStages, data: Path, tmp_path: Path) -> None:
+    stages.skipped = ("a: cut off", "b: cut off")
+    assert pipeline.run(data, Recipe(), tmp_path / "run").skipped == stages.skipped
+    assert pipeline.run(data, Recipe(), tmp_path / "run").skipped == stages.skipped
+
+
+def test_impossible_folders_and_steps_are_named(
+    stages: FakeStages, data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="no such data folder"):
+        pipeline.run(tmp_path / "nowhere", Recipe(), tmp_path / "run")
+    with pytest.raises(RunFolderError, match="inside the data folder"):
+        pipeline.run(data, Recipe(), data / "run")
+    with pytest.raises(RunFolderError, match="did you mean 'train-cam'"):
+        pipeline.run(data, Recipe(), tmp_path / "run", until="train_cam")
+    with pytest.raises(RunFolderError, match="no step"):
+        pipeline.run(data, Recipe(), tmp_path / "run", redo="everything")
+    assert not (tmp_path / "run").exists()
+    assert stages.worked == []
+
+
+def test_other_ranks_stop_where_the_first_one_failed(
+    stages: FakeStages, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class SecondRank(OneRank):
+        rank = 1
+
+        def all_gather_object(self, value: Any) -> list[Any]:
+            return [True, value]
+
+    monkeypatch.setattr(pipeline, "_start_runtime", lambda settings: SecondRank())
+    with pytest.raises(Tag2MaskError, match="first process stopped"):
+        pipeline.run(data, Recipe(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_status_needs_a_run_folder(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="no run folder"):
+        pipeline.status(tmp_path / "nowhere")
+    with pytest.raises(RunFolderError, match="not a run folder"):
+        pipeline.status(tmp_path)
+
+
+def test_status_follows_staleness_downstream(
+    stages: FakeStages, data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    pipeline.run(data, Recipe(), out)
+    text = (out / "recipe.yaml").read_text().replace("epochs: 5", "epochs: 6")
+    (out / "recipe.yaml").write_text(text)
+    found = {state.step: state.folder for state in pipeline.status(out)}
+    assert found["prepare"].state == "fresh"
+    assert found["train-cam"].reasons == ("train_cam.epochs: 5 -> 6",)
+    assert "train-cam is stale" in found["report"].reasons
+
+
+def write_tagged_photos(folder: Path, count: int) -> None:
+    from PIL import Image
+
+    rows = ["image,tags,split"]
+    for index in range(count):
+        Image.new("RGB", (8, 8)).save(folder / f"{index}.png")
+        rows.append(f"{index}.png,cat,{'val' if index % 4 == 0 else 'train'}")
+    (folder / "tags.csv").write_text("\n".join(rows) + "\n")
+
+
+def test_dry_run_says_what_would_run_and_writes_nothing(
+    stages: FakeStages, data: Path, tmp_path: Path
+) -> None:
+    write_tagged_photos(data, 8)
+    out = tmp_path / "run"
+    plan = pipeline.dry_run(data, Recipe(), out)
+    assert (plan.train, plan.val) == (6, 2)
+    assert [(step.step, step.action) for step in plan.steps] == [(name, "run") for name in ALL]
+    assert all(step.cost is not None and step.cost.seconds > 0 for step in plan.steps)
+    assert not out.exists()
+    stages.fail_at = "infer-cam"
+    with pytest.raises(DataError, match="can't be read"):
+        pipeline.run(data, Recipe(), out)
+    plan = pipeline.dry_run(data, Recipe(), out, until="infer-cam")
+    assert [step.action for step in plan.steps] == ["skip", "skip", "resume"]
+    other = recipe_from({"train_cam": {"epochs": 9}})
+    planned = {step.step: step for step in pipeline.dry_run(data, other, out).steps}
+    assert planned["train-cam"].action == "refuse"
+    assert planned["train-cam"].why == ("train_cam.epochs: 5 -> 9",)
+    again = pipeline.dry_run(data, other, out, redo="train-cam", until="infer-cam")
+    assert [step.action for step in again.steps] == ["skip", "run", "run"]
+    stages.listing = "listing-2"
+    stages.prepare(data, Recipe().prepare, out / "prepare", update=True)
+    actions = {
+        update: pipeline.dry_run(data, Recipe(), out, until="train-cam", update=update)
+        .steps[1].action for update in (False, True)
+    }  # fmt: skip
+    assert actions == {False: "refuse", True: "skip"}
+
+
+def test_estimates_grow_with_the_work(data: Path) -> None:
+    from tag2mask.estimates import estimate
+
+    small = estimate(Recipe(), train=100, val=10, gpu=False)
+    large = estimate(Recipe(), train=1000, val=100, gpu=False)
+    heavy = estimate(
+        recipe_from({"train_cam": {"backbone": {"name": "resnet38", "output_stride": 8}}}),
+        train=100, val=10, gpu=False,
+    )  # fmt: skip
+    assert list(small) == ALL
+    assert all(large[step].seconds >= small[step].seconds for step in ALL)
+    assert large["infer-cam"].disk_mib > 9 * small["infer-cam"].disk_mib
+    assert heavy["train-cam"].seconds > 20 * small["train-cam"].seconds
+    # Memory doesn't depend on the number of photos, but for the list of them.
+    assert large["train-cam"].memory_mib == small["train-cam"].memory_mib
+    assert large["infer-cam"].memory_mib == small["infer-cam"].memory_mib
+
+
+def test_demo_is_two_ordinary_runs(
+    stages: FakeStages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(folder: Path, *, seed: int) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    module = ModuleType("tag2mask.data.demo")
+    module.make_demo_data = make  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    names: list[str] = []
+
+    def load(name: str) -> Recipe:
+        names.append(name)
+        return recipe_from({"name": name})
+
+    monkeypatch.setattr(pipeline, "load_recipe", load)
+    results = pipeline.demo(tmp_path / "demo")
+    assert names == ["demo-cam-baseline", "demo-seam"]
+    assert results["SEAM"].path == tmp_path / "demo"
+    assert results["CAM baseline"].path == tmp_path / "demo" / "cam-baseline"
+    assert stages.worked == ALL + ALL
+
+
+def test_the_pipeline_imports_no_torch() -> None:
+    code = "import sys, tag2mask.pipeline; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,217 @@
+"""Recipes: strict, frozen, and with errors a person can read."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+
+from tag2mask.errors import RecipeError
+from tag2mask.manifests import CamMaps, CamModel, identity_of
+from tag2mask.recipe import (
+    InferCam,
+    Recipe,
+    Section,
+    TrainCam,
+    dump_recipe,
+    load_recipe,
+    recipe_from,
+    shipped_recipes,
+)
+
+
+def sections(model: type[BaseModel], prefix: str = "") -> dict[str, type[BaseModel]]:
+    found: dict[str, type[BaseModel]] = {}
+    for name, info in model.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            found[prefix + name] = info.annotation
+            found |= sections(info.annotation, f"{prefix}{name}.")
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+def test_every_shipped_recipe_loads_under_its_name(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.description
+    assert recipe_from(yaml.safe_load(dump_recipe(recipe))) == recipe
+
+
+def test_the_default_recipe_is_shipped() -> None:
+    assert "lite0-cpu" in shipped_recipes()
+
+
+def test_sections_bear_the_names_of_the_steps() -> None:
+    steps = {"prepare", "train_cam", "infer_cam", "pseudo_masks", "evaluate", "report"}
+    assert steps < set(Recipe.model_fields)
+
+
+def test_every_section_is_strict_and_frozen() -> None:
+    for name, section in {"": Recipe, **sections(Recipe)}.items():
+        assert issubclass(section, Section), name
+        with pytest.raises(ValidationError):
+            section.model_validate({"no_such_key": 1})
+        key = next(iter(section.model_fields))
+        with pytest.raises(ValidationError):
+            setattr(section(), key, None)
+
+
+def test_keys_outside_of_the_identity_exist() -> None:
+    for section in sections(Recipe).values():
+        assert issubclass(section, Section)
+        assert section.not_identity <= set(keys(section))
+
+
+@pytest.mark.parametrize(
+    ("changed", "same"),
+    [
+        (InferCam(batch_views=1), True),
+        (InferCam(long_side=100), False),
+        (TrainCam.model_validate({"pcm": {"block_mib": 1}}), True),
+        (TrainCam.model_validate({"pcm": {"power": 2.0}}), False),
+    ],
+)
+def test_what_only_saves_memory_may_change_on_resume(
+    tmp_path: Path, changed: InferCam | TrainCam, same: bool
+) -> None:
+    kind = CamMaps if isinstance(changed, InferCam) else CamModel
+    before = identity_of(kind, tmp_path, type(changed)(), {}, {})
+    after = identity_of(kind, tmp_path, changed, {}, {})
+    assert (before.identity == after.identity) is same
+
+
+def keys(section: type[Section]) -> Iterator[str]:
+    for name, field in section.model_fields.items():
+        yield name
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            yield from (f"{name}.{key}" for key in keys(kind))
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"train_cm": {}}, "unknown key 'train_cm'; did you mean 'train_cam'?"),
+        ({"train_cam": {"epoch": 3}}, "did you mean 'train_cam.epochs'?"),
+        ({"train_cam": {"losses": {"erc": 1}}}, "did you mean 'train_cam.losses.e"),
+        ({"lr": 0.1}, "did you mean 'train_cam.optimiser.lr'?"),
+        ({"train_cam": {"epochs": 0}}, "train_cam.epochs: input should be greater"),
+        ({"train_cam": {"epochs": "many"}}, "given 'many'"),
+        ({"train_cam": {"backbone": {"output_stride": 12}}}, "8, 16 or 32"),
+        ({"train_cam": {"long_side": [500, 300]}}, "train_cam.long_side"),
+        ({"train_cam": {"views": {"scale": [0.9, 0.3]}}}, "train_cam.views.scale"),
+        ({"train_cam": {"optimiser": {"lr": float("inf")}}}, "train_cam.optimiser.lr"),
+        ({"train_cam": {"optimiser": {"lr": float("nan")}}}, "train_cam.optimiser.lr"),
+        ({"infer_cam": {"scales": []}}, "at least one scale"),
+        ({"infer_cam": {"scales": [1.0, 0.0]}}, "infer_cam.scales.1"),
+        ({"infer_cam": {"splits": ["trian"]}}, "infer_cam.splits.0"),
+        ({"evaluate": {"thresholds": [0.2, 0.1]}}, "rise strictly"),
+        ({"evaluate": {"thresholds": [0.2, 0.2]}}, "rise strictly"),
+        ({"evaluate": {"thresholds": [1.2]}}, "evaluate.thresholds.0"),
+        ({"train_cam": 5}, "train_cam"),
+        ({1: 2}, "1"),
+    ],
+)  # fmt: skip
+def test_unknown_keys_and_impossible_values_are_named(values: dict[Any, Any], words: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        recipe_from(values, where="mine.yaml")
+    assert words in str(caught.value)
+    assert "[mine.yaml]" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_all_problems_come_at_once() -> None:
+    with pytest.raises(RecipeError) as caught:
+        recipe_from({"train_cam": {"epoch": 3, "crop": 1}, "infer_cam": {"map_stride": 3}})
+    assert all(key in str(caught.value) for key in ("epoch", "crop", "map_stride"))
+
+
+@pytest.mark.parametrize(
+    ("override", "section", "key", "value"),
+    [
+        ("train_cam.epochs=3", "train_cam", "epochs", 3),
+        ("infer_cam.scales=[0.5, 1]", "infer_cam", "scales", (0.5, 1.0)),
+        ("infer_cam.flip=false", "infer_cam", "flip", False),
+        ("prepare.val_split=null", "prepare", "val_split", None),
+        ("report.title=a=b: c", "report", "title", "a=b: c"),
+        (" train_cam.crop = 64", "train_cam", "crop", 64),
+    ],
+)
+def test_overrides(override: str, section: str, key: str, value: Any) -> None:
+    if ": " in override:
+        override = override.replace("=a=b: c", "='a=b: c'")
+    assert getattr(getattr(load_recipe("lite0-cpu", [override]), section), key) == value
+
+
+def test_nested_overrides_and_the_last_one_wins() -> None:
+    recipe = load_recipe(
+        "lite0-cpu", ["train_cam.losses.er=2", "train_cam.losses.er=3", "train_cam.losses.ecr=0"]
+    )
+    assert (recipe.train_cam.losses.er, recipe.train_cam.losses.ecr) == (3.0, 0.0)
+
+
+@pytest.mark.parametrize("override", ["", "=", "train_cam.epochs", "=3", "train_cam.epochs=[",
+                                      "name.x.y=3"])  # fmt: skip
+def test_broken_overrides_are_named(override: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe("lite0-cpu", [override])
+    assert repr(override) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"train_cam: [", "not valid YAML"),
+        (b"- 1\n- 2\n", "mapping"),
+        (b"just text", "mapping"),
+        (b"\xff\xfe\x00\x01", "not UTF-8 text"),
+        (b"a: !!python/object/apply:os.system ['echo']", "not valid YAML"),
+    ],
+)
+def test_files_that_are_no_recipe(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(content)
+    with pytest.raises(RecipeError, match=words) as caught:
+        load_recipe(path)
+    assert "mine.yaml" in str(caught.value)
+
+
+def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("")
+    assert load_recipe(tmp_path / "mine.yaml") == Recipe()
+
+
+def test_an_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(RecipeError, match="no recipe 'lite0-cpi'; did you mean 'lite0-cpu'"):
+        load_recipe("lite0-cpi")
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    epochs=st.integers(1, 1000),
+    scales=st.lists(st.floats(0.1, 4.0), min_size=1, max_size=5),
+    lr=st.floats(1e-6, 10.0),
+    title=st.text(st.characters(exclude_categories=("Cs",)), max_size=20),
+)
+def test_a_dumped_recipe_loads_as_the_same(
+    epochs: int, scales: list[float], lr: float, title: str
+) -> None:
+    recipe = recipe_from({
+        "train_cam": {"epochs": epochs, "optimiser": {"lr": lr}},
+        "infer_cam": {"scales": scales}, "report": {"title": title},
+    })  # fmt: skip
+    assert recipe_from(yaml.safe_load(dump_recipe(recipe))) == recipe
+
+
+def test_the_given_values_are_not_changed(tmp_path: Path) -> None:
+    values = {"train_cam": {"epochs": 2}}
+    before = copy.deepcopy(values)
+    recipe_from(values)
+    assert values == before

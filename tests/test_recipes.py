@@ -1,0 +1,100 @@
+"""Every shipped recipe runs: each takes a step with its own network, ``tiny`` takes all of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from small_runs import call, one_rank, prepared, write_photos
+from tag2mask.artifacts import CamMaps, Evaluation, PseudoMaskFolder
+from tag2mask.classes import VOC_NAMES, ClassSet
+from tag2mask.data.demo import make_demo_data
+from tag2mask.nn.model_file import build_net, read_spec
+from tag2mask.recipe import load_recipe, shipped_recipes
+from tag2mask.stages.infer_cam import infer_cam
+from tag2mask.stages.train_cam import net_spec, train_cam
+
+LARGE = "resnet38"
+
+
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+def test_every_shipped_recipe_describes_a_network(name: str) -> None:
+    section = load_recipe(name).train_cam
+    spec = net_spec(section, ClassSet(VOC_NAMES))
+    assert (spec.pcm, spec.dropout) == (section.pcm.enabled, section.dropout)
+    if LARGE not in spec.backbone:
+        net = build_net(spec)
+        assert net.num_classes == 20
+        assert (net.pcm is not None) == spec.pcm
+
+
+SMALL = ["train_cam.max_steps=2", "train_cam.batch_size=2", "train_cam.crop=64",
+         "train_cam.long_side=[48, 80]", "train_cam.backbone.weights=none",
+         "train_cam.checkpoint_minutes=100", "infer_cam.long_side=64"]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+def test_every_shipped_recipe_trains_and_infers(name: str, tmp_path: Path) -> None:
+    """Its network, losses, views and optimiser, on small photos and for two steps."""
+    recipe = load_recipe(name, SMALL)
+    data = prepared(write_photos(tmp_path / "photos", 4), tmp_path / "prepare")
+    runtime = one_rank()
+    model = train_cam(data, recipe.train_cam, tmp_path / "train-cam", runtime)
+    assert np.isfinite(model.manifest.metrics["loss"])
+    assert read_spec(model.path / "model.safetensors").backbone == recipe.train_cam.backbone.name
+    maps = infer_cam(data, model, recipe.infer_cam, tmp_path / "infer-cam", runtime)
+    assert maps.manifest.counts["photos"] == 4
+
+
+def photos_for_tiny(folder: Path) -> Path:
+    """24 masked photos of the shared set with their tags; the demo's where that is missing."""
+    root = Path(os.environ.get("TAG2MASK_SHARED", Path(__file__).parents[2] / "shared")) / "voc12"
+    if not root.is_dir():
+        if "CI" in os.environ:
+            pytest.fail(f"no shared data: {root}")
+        return make_demo_data(folder, photos=24, side=128)
+    tags = dict(line.split(",", 1) for line in
+                (root / "tags.csv").read_text().splitlines()[1:])  # fmt: skip
+    chosen = []
+    for split, step in (("train", 45), ("val", 45)):
+        lines = (root / "ImageSets" / "Segmentation" / f"{split}.txt").read_text().split()
+        chosen += [(split, name) for name in lines[::step][: 18 if split == "train" else 6]]
+    rows = ["image,tags,split,mask"]
+    for split, name in chosen:
+        rows.append(f"{name}.jpg,{tags[name].split(',')[0]},{split},masks/{name}.png")
+        _link(root / "JPEGImages" / f"{name}.jpg", folder / f"{name}.jpg")
+        _link(root / "SegmentationClass" / f"{name}.png", folder / "masks" / f"{name}.png")
+    (folder / "tags.csv").write_text("\n".join(rows) + "\n")
+    (folder / "classes.txt").write_text("\n".join(VOC_NAMES) + "\n")
+    return folder
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.symlink_to(source)
+
+
+@pytest.mark.slow
+def test_tiny_takes_every_step_on_real_photos(tmp_path: Path) -> None:
+    photos = photos_for_tiny(tmp_path / "photos")
+    out = tmp_path / "run"
+    result = call("run", "--data", photos, "--recipe", "tiny", "--out", out,
+                  "--set", "runtime.device=cpu")  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "Traceback" not in result.stderr
+    assert CamMaps.open(out / "infer-cam").manifest.counts["photos"] == 24
+    masks = sorted(PseudoMaskFolder.open(out / "pseudo-masks").path.rglob("*.png"))
+    assert len(masks) == 24
+    shown = np.unique(np.concatenate([np.unique(np.asarray(Image.open(p))) for p in masks]))
+    assert len(shown) > 3  # not all background
+    scores = Evaluation.open(out / "evaluate").manifest.metrics
+    assert scores["train"]["best_miou"] > 0.02
+    page = (out / "report" / "index.html").read_text()
+    assert "data:image" in page
+    pictures = list((out / "train-cam" / "pictures").glob("*.jpg"))
+    assert pictures

@@ -1,0 +1,231 @@
+"""Devices, seeds, precision, checkpoints and progress."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tag2mask import runtime as runtime_module
+from tag2mask.errors import DataError, DeviceError, RunFolderError, WeightsError
+from tag2mask.runtime import (
+    ProgressBar,
+    Runtime,
+    load_checkpoint,
+    memory_hint,
+    resolve_precision,
+    save_checkpoint,
+)
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def runtime() -> Runtime:
+    return Runtime.start(device="cpu", workers=0, threads=1)
+
+
+def test_one_process(runtime: Runtime) -> None:
+    assert (runtime.rank, runtime.world_size, runtime.device) == (0, 1, CPU)
+    assert runtime.shard([1, 2, 3]) == [1, 2, 3]
+    assert runtime.all_gather_object("a") == ["a"]
+    assert torch.equal(runtime.sum_over_ranks(torch.ones(2)), torch.ones(2))
+    assert torch.get_num_threads() == 1
+    runtime.barrier()
+
+
+def test_setup_wraps_the_same_weights(runtime: Runtime) -> None:
+    module = nn.Linear(2, 1)
+    wrapped, _ = runtime.setup(module, torch.optim.SGD(module.parameters(), lr=0.1))
+    loss = wrapped(torch.ones(1, 2)).sum()
+    with runtime.gradients_kept_local(wrapped, enabled=True):
+        runtime.backward(loss)
+    assert module.weight.grad is not None and torch.equal(module.weight.grad, torch.ones(1, 2))
+
+
+def test_seed_fixes_every_generator(runtime: Runtime) -> None:
+    drawn = []
+    for _ in range(2):
+        runtime.seed(7)
+        drawn.append((torch.rand(3).tolist(), np.random.rand(3).tolist()))
+    assert drawn[0] == drawn[1]
+    runtime.seed(8)
+    assert torch.rand(3).tolist() != drawn[0][0]
+
+
+@pytest.mark.parametrize(("device", "module"), [("cuda", torch.cuda), ("mps", torch.backends.mps)])
+def test_absent_device(monkeypatch: pytest.MonkeyPatch, device: str, module: object) -> None:
+    monkeypatch.setattr(module, "is_available", lambda: False)
+    with pytest.raises(DeviceError, match=rf"no {device} device.*runtime\.device=cpu"):
+        Runtime.start(device=device)  # type: ignore[arg-type]
+
+
+def test_fewer_gpus_than_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(DeviceError, match=r"4 GPUs asked for, 2 found.*Lower runtime\.devices"):
+        Runtime.start(device="cuda", devices=4)
+
+
+def test_auto_falls_back_to_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert Runtime.start(device="auto", workers=0, threads=1).device == CPU
+
+
+def test_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert resolve_precision("32", CPU) is torch.float32
+    assert resolve_precision("bf16", CPU) is torch.bfloat16
+    assert resolve_precision("16", CPU) is torch.float16
+    for native, wanted in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(runtime_module, "cpu_has_bf16", lambda native=native: native)
+        assert resolve_precision("auto", CPU) is wanted
+
+
+def test_autocast_computes_in_the_precision(runtime: Runtime) -> None:
+    left = torch.ones(2, 2)
+    with runtime.autocast("bf16"):
+        assert (left @ left).dtype is torch.bfloat16
+    with runtime.autocast("32"):
+        assert (left @ left).dtype is torch.float32
+
+
+def test_checkpoint_round_trip(tmp_path: Path) -> None:
+    state = {"model": {"weight": torch.randn(3)}, "step": 4}
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, {"step": 1})
+    save_checkpoint(path, state)
+    loaded = load_checkpoint(path)
+    assert loaded["step"] == 4
+    assert torch.equal(loaded["model"]["weight"], state["model"]["weight"])
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_full_disk_leaves_the_last_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, {"step": 1})
+    with monkeypatch.context() as patch:
+        full = os.open("/dev/full", os.O_RDWR)
+        patch.setattr(Path, "open", lambda _, mode: os.fdopen(full, mode))
+        with pytest.raises(RunFolderError, match="disk is full"):
+            save_checkpoint(path, {"weights": torch.zeros(100_000)})
+    assert load_checkpoint(path) == {"step": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"not a checkpoint" * 9])
+def test_damaged_checkpoint(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"can't be read.*checkpoint\.pt.*Delete it"):
+        load_checkpoint(path)
+
+
+def test_memory_hint_names_the_settings() -> None:
+    with pytest.raises(DeviceError, match=r"ran out of memory\. Lower a or b\."), memory_hint(
+        "a", "b"
+    ):
+        raise torch.OutOfMemoryError
+    for error in (KeyError("a"), RuntimeError("shapes don't match")):
+        with pytest.raises(type(error), match=str(error.args[0])), memory_hint("a"):
+            raise error
+
+
+class _TwoRanks(Runtime):
+    """Rank 0 of two; what the other one sends is given."""
+
+    other: Any = None
+
+    def all_gather_object(self, value: Any) -> list[Any]:
+        return [value, pickle.loads(pickle.dumps(self.other))]
+
+
+@pytest.mark.parametrize("error", [DataError("no photo"), OSError(5, "Input/output error")])
+def test_an_error_of_one_rank_is_one_of_all(runtime: Runtime, error: Exception) -> None:
+    ranks = _TwoRanks(runtime.fabric, 0)
+    done: list[int] = []
+    with pytest.raises(type(error), match=str(error.args[-1])):  # the other rank's
+        object.__setattr__(ranks, "other", (error, None))
+        ranks.together(lambda: done.append(1))
+    assert done  # this rank did its share first
+
+    def fail() -> int:
+        raise error
+
+    object.__setattr__(ranks, "other", (None, 7))
+    with pytest.raises(type(error), match=str(error.args[-1])):  # this rank's
+        ranks.together(fail)
+    assert ranks.together(lambda: 3) == [3, 7]
+
+
+@pytest.mark.parametrize("message", [
+    "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you "
+    "tried to allocate 4000000000000 bytes. Error code 12 (Cannot allocate memory)",
+    "MPS backend out of memory (MPS allocated: 9.0 GB)",
+])  # fmt: skip
+def test_memory_hint_knows_every_device(message: str) -> None:
+    with pytest.raises(DeviceError, match=r"ran out of memory\. Lower a\."), memory_hint("a"):
+        raise RuntimeError(message)
+
+
+def test_memory_hint_on_this_machine() -> None:
+    with pytest.raises(DeviceError, match=r"machine ran out of memory\. Lower a\."), \
+            memory_hint("a"):
+        torch.empty(2**60, dtype=torch.uint8)
+
+
+class _Dying(torch.utils.data.Dataset[int]):
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> int:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return index
+
+
+def test_memory_hint_tells_of_a_dead_reader() -> None:
+    loader = torch.utils.data.DataLoader(_Dying(), num_workers=1)
+    with pytest.raises(DeviceError, match=r"died.*runtime\.workers=0.*--shm-size.*lower a"), \
+            memory_hint("a"):
+        list(loader)
+
+
+def test_progress_in_plain_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
+    clock = iter(range(0, 10_000, 4))
+    monkeypatch.setattr(runtime_module.time, "monotonic", lambda: float(next(clock)))
+    with ProgressBar(10, "infer-cam", done=4) as bar:
+        for _ in range(6):
+            bar.advance(figures="loss 0.5")
+    lines = capsys.readouterr().err.splitlines()
+    assert 1 < len(lines) < 6
+    assert all(line.startswith("infer-cam: ") for line in lines)
+    assert "loss 0.5" in lines[0] and " left" in lines[0]
+    assert lines[-1].startswith("infer-cam: 10/10")
+
+
+def test_progress_says_nothing_on_other_ranks(capsys: pytest.CaptureFixture[str]) -> None:
+    with ProgressBar(2, "step", silent=True) as bar:
+        bar.advance(2)
+    captured = capsys.readouterr()
+    assert captured.err == captured.out == ""
+
+
+def test_progress_of_a_step_that_failed_claims_no_end(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(KeyError), ProgressBar(2, "step") as bar:
+        bar.advance()
+        raise KeyError
+    assert "2/2" not in capsys.readouterr().err

@@ -1,0 +1,76 @@
+"""The training log: rows, resuming, and what a kill leaves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tag2mask.training_log import TrainingLog, last_figures
+
+COLUMNS = ("lr", "loss")
+
+
+def write(folder: Path, steps: range, first: int = 0, columns: tuple[str, ...] = COLUMNS) -> None:
+    with TrainingLog(folder, columns, first) as log:
+        for step in steps:
+            log.write(step, {"lr": 0.1, "loss": step / 8})
+
+
+def lines(folder: Path) -> list[str]:
+    return (folder / "losses.csv").read_text().splitlines()
+
+
+def test_rows(tmp_path: Path) -> None:
+    write(tmp_path, range(2))
+    assert lines(tmp_path) == ["step,lr,loss", "0,0.1,0", "1,0.1,0.125"]
+
+
+def test_every_row_is_on_disk_at_once(tmp_path: Path) -> None:
+    with TrainingLog(tmp_path, COLUMNS) as log:
+        log.write(0, {"lr": 0.1, "loss": 1.0})
+        assert lines(tmp_path)[-1] == "0,0.1,1"
+
+
+def test_a_figure_that_is_missing_stays_empty(tmp_path: Path) -> None:
+    with TrainingLog(tmp_path, COLUMNS) as log:
+        log.write(3, {"lr": 0.5})
+    assert lines(tmp_path)[-1] == "3,0.5,"
+
+
+def test_no_step_stands_twice_after_resuming(tmp_path: Path) -> None:
+    write(tmp_path, range(5))
+    write(tmp_path, range(3, 6), first=3)
+    assert [line.split(",")[0] for line in lines(tmp_path)[1:]] == list("012345")
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("loss")] == list(range(6))
+
+
+def test_a_row_that_was_cut_off_is_dropped(tmp_path: Path) -> None:
+    write(tmp_path, range(2))
+    with (tmp_path / "losses.csv").open("a") as file:
+        file.write("2,0.")
+    write(tmp_path, range(2, 3), first=2)
+    assert [line.split(",")[0] for line in lines(tmp_path)] == ["step", "0", "1", "2"]
+
+
+def test_a_damaged_row_is_dropped(tmp_path: Path) -> None:
+    write(tmp_path, range(2))
+    with (tmp_path / "losses.csv").open("ab") as file:
+        file.write(b"\xff\xfe,0.1,\x80\n")
+    assert last_figures(tmp_path) == {}
+    write(tmp_path, range(2, 3), first=2)
+    assert [line.split(",")[0] for line in lines(tmp_path)] == ["step", "0", "1", "2"]
+    assert last_figures(tmp_path) == {"lr": 0.1, "loss": 0.25}
+
+
+def test_rows_of_other_columns_are_not_mixed_in(tmp_path: Path) -> None:
+    write(tmp_path, range(2))
+    write(tmp_path, range(2, 3), first=2, columns=("lr", "loss", "er"))
+    assert lines(tmp_path) == ["step,lr,loss,er", "2,0.1,0.25,"]
+
+
+def test_a_log_that_is_no_table_starts_anew(tmp_path: Path) -> None:
+    (tmp_path / "losses.csv").write_text("")
+    write(tmp_path, range(1, 2), first=1)
+    assert lines(tmp_path) == ["step,lr,loss", "1,0.1,0.125"]

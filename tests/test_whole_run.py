@@ -1,0 +1,135 @@
+"""The whole job by one command: all steps, nothing done twice, changes cost what they change."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from small_runs import invoke, read_table, recipe, write_photos, write_recipe, write_table
+from tag2mask import pipeline
+from tag2mask.artifacts import CamMaps, Evaluation, PseudoMaskFolder, ReportPage
+from tag2mask.data.masks import read_mask
+
+STEPS = [kind.step for kind in pipeline.STEPS]
+
+
+def run(root: Path, *options: str) -> Result:
+    return invoke("run", "--data", root / "photos", "--recipe", root / "recipe.yaml", "--out",
+                  root / "run", *options)  # fmt: skip
+
+
+def manifests(out: Path) -> dict[str, str]:
+    return {step: (out / step / "manifest.json").read_text() for step in STEPS}
+
+
+def stamps(folder: Path) -> dict[str, int]:
+    return {path.relative_to(folder).as_posix(): path.stat().st_mtime_ns
+            for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("finished")
+    write_photos(root / "photos", 16, masks=True)
+    write_recipe(root / "recipe.yaml")
+    result = run(root)
+    assert result.exit_code == 0, result.output
+    return root
+
+
+@pytest.fixture
+def root(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run with its data, in another place."""
+    shutil.copytree(finished, tmp_path / "moved", copy_function=shutil.copy2)
+    return tmp_path / "moved"
+
+
+def test_every_step_writes_its_folder(finished: Path) -> None:
+    out = finished / "run"
+    assert {path.name for path in out.iterdir()} == {*STEPS, "recipe.yaml"}
+    assert [state.folder.state for state in pipeline.status(out)] == ["fresh"] * len(STEPS)
+    masks = sorted((out / "pseudo-masks").rglob("*.png"))
+    assert len(masks) == 16
+    assert all(set(read_mask(path, 3).ravel()) <= {0, 1, 2, 3} for path in masks)
+    scores = Evaluation.open(out / "evaluate").manifest.metrics
+    assert set(scores) == {"train", "val"}
+    assert all(0 <= found["miou"] <= 1 for found in scores.values())
+    assert "<html" in (out / "report" / "index.html").read_text()[:500]
+
+
+def test_the_same_command_again_does_nothing(root: Path) -> None:
+    before = stamps(root / "run")
+    assert run(root).exit_code == 0
+    after = stamps(root / "run")
+    # Data and run were moved: prepare notes where the photos lie now, and that is all.
+    changed = {name for name in after if after[name] != before[name]}
+    assert "prepare/source.json" in changed
+    assert all(name.startswith("prepare/") for name in changed)
+    assert run(root).exit_code == 0
+    assert stamps(root / "run") == after
+
+
+def test_a_step_of_its_own_finds_the_folders_of_a_run(root: Path) -> None:
+    out = root / "run"
+    again = invoke("infer-cam", "--data", out / "prepare", "--model", out / "train-cam",
+                   "--recipe", root / "recipe.yaml", "--out", root / "maps")  # fmt: skip
+    assert again.exit_code == 0, again.output
+    one = {p.name: p.read_bytes() for p in (out / "infer-cam" / "maps").rglob("*.npz")}
+    assert one == {p.name: p.read_bytes() for p in (root / "maps" / "maps").rglob("*.npz")}
+
+
+def test_a_mended_tag_costs_its_own_photo(root: Path) -> None:
+    rows = read_table(root / "photos")
+    assert rows[0][1] == "cat"
+    rows[0][1] = "dog"
+    write_table(root / "photos", rows)
+    refused = run(root)
+    assert refused.exit_code == 1
+    assert "--update" in refused.stderr
+    before = stamps(root / "run")
+    assert run(root, "--update").exit_code == 0
+    after = stamps(root / "run")
+    assert CamMaps.open(root / "run" / "infer-cam").manifest.counts["computed"] == 1
+    changed = {name for name in after if after[name] != before.get(name)}
+    assert {name for name in changed if name.endswith(".npz")} == {"infer-cam/maps/a/00.npz"}
+    assert not any(name.startswith("train-cam/") for name in changed)
+    assert "evaluate/manifest.json" in changed
+    assert "report/manifest.json" in changed
+
+
+def test_other_settings_of_a_late_step_keep_the_earlier_ones(root: Path) -> None:
+    before = stamps(root / "run")
+    score = ["--set", "pseudo_masks.background=fixed", "--set", "pseudo_masks.score=0.4"]
+    refused = run(root, *score)
+    assert refused.exit_code == 1
+    assert "pseudo_masks.background" in refused.stderr
+    assert stamps(root / "run") == before
+    assert run(root, *score, "--redo", "pseudo-masks").exit_code == 0
+    after = stamps(root / "run")
+    kept = {name for name in before if after.get(name) == before[name]}
+    assert {name for name in before if name.startswith(("train-cam", "infer-cam"))} <= kept
+    masks = PseudoMaskFolder.open(root / "run" / "pseudo-masks").manifest
+    assert "0.4" in json.dumps(masks.metrics)
+
+
+def test_without_masks_and_without_validation(tmp_path: Path) -> None:
+    rows = read_table(write_photos(tmp_path / "photos"))
+    write_table(tmp_path / "photos", [[*row[:2], "train"] for row in rows])
+    write_recipe(tmp_path / "recipe.yaml")
+    result = run(tmp_path)
+    assert result.exit_code == 0, result.output
+    assert (ReportPage.open(tmp_path / "run" / "report").path / "index.html").is_file()
+
+
+def test_the_functions_are_the_command(finished: Path, tmp_path: Path) -> None:
+    result = pipeline.run(finished / "photos", recipe(), tmp_path / "run")
+    assert list(result.handles) == STEPS
+    assert result.skipped == ()
+    for made in ("train-cam/*.safetensors", "infer-cam/**/*.npz", "pseudo-masks/**/*.png"):
+        one, other = ([path.read_bytes() for path in sorted((folder / "run").glob(made))]
+                      for folder in (finished, tmp_path))  # fmt: skip
+        assert one and one == other
