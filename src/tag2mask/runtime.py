@@ -6,6 +6,7 @@ which device, how many processes, and whether a terminal watches.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import random
@@ -71,6 +72,8 @@ class Runtime:
                 if devices > 1 else "auto",
             )  # fmt: skip
             fabric.launch()
+        if devices > 1:
+            atexit.register(_leave_group)
         # After the launch, which sets a number of its own.
         torch.set_num_threads(threads or max(1, _cores() // (devices if kind == "cpu" else 1)))
         return cls(fabric, workers)
@@ -320,6 +323,15 @@ def memory_hint(*settings: str) -> Iterator[None]:
                     f"--shm-size=2g), or lower {' or '.join(settings)}.",
             ) from error
         raise
+
+
+def _leave_group() -> None:
+    """End the process group while Python still runs: its threads must not outlive the interpreter.
+
+    Fabric does so for NCCL alone; a gloo group left open now and then aborts its process at exit.
+    """
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _cores() -> int:
