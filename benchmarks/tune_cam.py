@@ -1,10 +1,11 @@
 """Train with changed settings and score the maps on the fixed list of 200 training photos.
 
     python benchmarks/tune_cam.py DATA OUT [--set train_cam.epochs=3 ...] [--model MODEL_FOLDER]
+                                 [--branches refined]
 
 DATA is a VOC-like folder. Trains on its whole training split, computes maps of the listed photos
 only, and prints mIoU at the best background score with precision and recall of the foreground, for
-the plain and the refined map. The list is a sample of the training split (seed 0): choosing
+the plain and the refined map, or for one of them. The list is a sample of the training split (seed 0): choosing
 settings on it never touches a validation photo. ``--model`` scores a model trained before.
 """
 
@@ -73,6 +74,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="lite0-cpu")
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     parser.add_argument("--model", type=Path)
+    parser.add_argument("--branches", nargs="+", choices=["plain", "refined"])
     options = parser.parse_args()
     recipe: Recipe = load_recipe(options.recipe, options.overrides)
     runtime = Runtime.start(workers=recipe.runtime.workers)
@@ -80,8 +82,8 @@ def main() -> None:
     model = (CamModel.open(options.model) if options.model
              else train_cam(data, recipe.train_cam, options.out / "train-cam", runtime))
     some = listed(data, set(LIST.read_text().split()), options.out / "listed")
-    branches = ["plain", "refined"] if recipe.train_cam.pcm.enabled else ["plain"]
-    for branch in branches:
+    every = ["plain", "refined"] if recipe.train_cam.pcm.enabled else ["plain"]
+    for branch in options.branches or every:
         section = recipe.infer_cam.model_copy(update={"branch": branch, "splits": ("train",)})
         maps = infer_cam(some, model, section, options.out / f"maps-{branch}", runtime)
         print(branch, score(some, read_masks(data.path), maps.path / "maps"), flush=True)

@@ -126,6 +126,8 @@ class Optimiser(Section):
     lr: Positive = 3e-4
     new_layer_lr: Positive = 10.0
     """Learning rate of new layers, relative to the backbone's."""
+    pcm_lr: Positive = 1.0
+    """Learning rate of PCM, relative to the other new layers'."""
     bias_lr: Positive = 1.0
     """Learning rate of biases, relative to their layer's (paper: 2)."""
     momentum: Fraction = 0.9
@@ -137,6 +139,8 @@ class Optimiser(Section):
     clip_norm: Positive | None = None
     accumulate: Count = 1
     """Batches per optimiser step."""
+    ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Decay of the moving average of the weights, which becomes the model; 0: the last weights."""
 
 
 class TrainCam(Section):

@@ -37,7 +37,8 @@ def rows(folder: Path) -> list[dict[str, str]]:
 def test_resumed_training_equals_an_undisturbed_one(
     tmp_path: Path, runtime: Runtime, optimiser: str, checkpoint_seconds: float
 ) -> None:
-    settings = {"optimiser": optimiser, "accumulate": 2, "clip_norm": 1.0, "warmup_steps": 2}
+    settings = {"optimiser": optimiser, "accumulate": 2, "clip_norm": 1.0, "warmup_steps": 2,
+                "ema": 0.5 if optimiser == "adamw" else 0.0}  # fmt: skip
     straight = TinyTask()
     train(straight, tmp_path / "straight", runtime, **settings)
     for stop in (2, 5):
@@ -107,6 +108,26 @@ def test_accumulated_gradients_are_the_mean_over_the_batches(
     wanted = start[name] - lr * (gradient + decay * start[name])
     torch.testing.assert_close(task.module.state_dict()[name], wanted)
     assert float(rows(tmp_path)[0]["loss"]) == pytest.approx(total.item(), rel=1e-5)
+
+
+def test_the_moving_average_becomes_the_model(tmp_path: Path, runtime: Runtime) -> None:
+    decay, name = 0.8, "net.head.weight"
+    plain = TinyTask(dropout=0.0)
+    history: list[Tensor] = []
+
+    def note(step: int, module: torch.nn.Module) -> None:
+        history.append(module.state_dict()[name].clone())
+
+    plain.after_step = note  # type: ignore[method-assign]
+    train(plain, tmp_path / "plain", runtime)
+    wanted = history[0]
+    for weights in history[1:]:
+        wanted = decay * wanted + (1 - decay) * weights
+    averaged = TinyTask(dropout=0.0)
+    for _ in range(2):  # a finished training gives it again
+        train(averaged, tmp_path / "averaged", runtime, ema=decay)
+        torch.testing.assert_close(averaged.module.state_dict()[name], wanted)
+    assert not torch.allclose(wanted, history[-1], atol=1e-4)
 
 
 def test_clipping_bounds_a_step(tmp_path: Path, runtime: Runtime) -> None:

@@ -26,8 +26,8 @@ def make_net() -> nn.Sequential:
 
 def test_groups_as_in_the_paper() -> None:
     net = make_net()
-    new = list(net[2].parameters())
-    groups = parameter_groups(net, new, lr=0.01, new_layer_lr=10, bias_lr=2, weight_decay=5e-4)
+    groups = parameter_groups(net, [(net[2].parameters(), 10.0)], lr=0.01, bias_lr=2,
+                              weight_decay=5e-4)  # fmt: skip
     by_parameter = {id(p): group for group in groups for p in group["params"]}
     assert len(by_parameter) == sum(len(g["params"]) for g in groups) == 6
     for parameter, lr, decay in (
@@ -42,14 +42,25 @@ def test_groups_as_in_the_paper() -> None:
 def test_frozen_parameters_are_in_no_group() -> None:
     net = make_net()
     freeze(net, net[0].parameters(), batch_norm=True)
-    groups = parameter_groups(net, [], lr=1.0, new_layer_lr=1, bias_lr=1, weight_decay=0)
+    groups = parameter_groups(net, [], lr=1.0, bias_lr=1, weight_decay=0)
     assert {id(p) for g in groups for p in g["params"]} == {id(p) for p in net[2].parameters()}
+
+
+def test_each_part_has_its_own_rate() -> None:
+    net = make_net()
+    groups = parameter_groups(
+        net, [(net[2].parameters(), 10.0), (net[1].parameters(), 3.0), ([], 7.0)], lr=0.1,
+        bias_lr=1.0, weight_decay=0.0)  # fmt: skip
+    rates = {id(p): group["base_lr"] for group in groups for p in group["params"]}
+    assert groups[0]["base_lr"] == rates[id(net[0].weight)] == pytest.approx(0.1)
+    assert rates[id(net[1].weight)] == pytest.approx(0.3)
+    assert rates[id(net[2].bias)] == rates[id(net[2].weight)] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
 def test_optimiser_scales_every_group(name: str) -> None:
     net = make_net()
-    groups = parameter_groups(net, net[2].parameters(), lr=0.1, new_layer_lr=10, bias_lr=2,
+    groups = parameter_groups(net, [(net[2].parameters(), 10.0)], lr=0.1, bias_lr=2,
                               weight_decay=0.01)  # fmt: skip
     optimiser = build_optimiser(groups, name=name, momentum=0.7)  # type: ignore[arg-type]
     base = [group["lr"] for group in optimiser.param_groups]

@@ -76,8 +76,8 @@ class TinyTask:
 def train(task: TinyTask, folder: Path, runtime: Runtime, *, optimiser: str = "adamw",
           **settings: Any) -> dict[str, float]:
     """Fit the task."""
-    groups = parameter_groups(task.net, task.net.new_parameters(), lr=0.01, new_layer_lr=2.0,
-                              bias_lr=2.0, weight_decay=0.01)  # fmt: skip
+    groups = parameter_groups(task.net, [(task.net.new_parameters(), 2.0)], lr=0.01, bias_lr=2.0,
+                              weight_decay=0.01)  # fmt: skip
     chosen = build_optimiser(groups, name=optimiser, momentum=0.9)  # type: ignore[arg-type]
     values = {"steps": 6, "batch_size": BATCH, "log_every": 1} | settings
     return fit(task, chosen, FitSettings(**values), folder, runtime, name="tiny")

@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tag2mask.errors import Tag2MaskError, WeightsError
 from tag2mask.nn.losses import Mean
@@ -46,6 +47,7 @@ class FitSettings:
         accumulate: batches per optimiser step.
         precision: of the forward pass.
         clip_norm: largest gradient norm; None: no clipping.
+        ema: decay of the moving average of the weights that the module has in the end; 0: none.
         schedule: of the learning rate, with ``poly_power`` and ``warmup_steps``.
         checkpoint_seconds: time between two checkpoints.
         log_every: steps between two rows of the log.
@@ -57,6 +59,7 @@ class FitSettings:
     accumulate: int = 1
     precision: Precision = "32"
     clip_norm: float | None = None
+    ema: float = 0.0
     schedule: Literal["poly", "cosine", "constant"] = "poly"
     poly_power: float = 0.9
     warmup_steps: int = 0
@@ -117,7 +120,8 @@ def fit(task: Task, optimiser: torch.optim.Optimizer, settings: FitSettings, fol
     )
     module, _ = runtime.setup(task.module, optimiser)
     # After the move: the optimiser's state follows its parameters to the device.
-    first = _restore(path, task.module, optimiser, scaler)
+    average = _average(task.module, settings.ema)
+    first = _restore(path, task.module, optimiser, scaler, average)
     loop = _Loop(task, module, optimiser, scaler, settings, runtime)
     columns = ("lr", "photos_per_second", "loss", *task.weights(settings.steps))
     saved = time.monotonic()
@@ -127,6 +131,7 @@ def fit(task: Task, optimiser: torch.optim.Optimizer, settings: FitSettings, fol
             save_checkpoint(path, {
                 "model": task.module.state_dict(), "optimiser": optimiser.state_dict(),
                 "scaler": scaler.state_dict(), "step": step,
+                "average": None if average is None else average.state_dict(),
             })  # fmt: skip
 
     meter = _Meter(settings.batch_size * settings.accumulate)
@@ -138,6 +143,8 @@ def fit(task: Task, optimiser: torch.optim.Optimizer, settings: FitSettings, fol
         for step in range(first, settings.steps):
             with memory_hint(*task.memory_settings):
                 figures = loop.step(step, batches)
+            if average is not None:
+                average.update_parameters(task.module)
             meter.add(figures)
             bar.advance(1, meter.text)
             last = step + 1 == settings.steps
@@ -153,6 +160,8 @@ def fit(task: Task, optimiser: torch.optim.Optimizer, settings: FitSettings, fol
     if first >= settings.steps:  # killed after the last checkpoint: the figures stand in the log
         meter.latest = last_figures(folder)
         meter.latest.pop("lr", None)
+    if average is not None:
+        task.module.load_state_dict(average.module.state_dict())
     return meter.summary
 
 
@@ -225,8 +234,15 @@ def _combine(terms: dict[str, Mean], weights: dict[str, float],
     return loss * runtime.world_size, values
 
 
+def _average(module: nn.Module, decay: float) -> AveragedModel | None:
+    """A moving average of the weights; buffers are those of the last step."""
+    if decay == 0:
+        return None
+    return AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(decay))
+
+
 def _restore(path: Path, module: nn.Module, optimiser: torch.optim.Optimizer,
-             scaler: torch.amp.GradScaler) -> int:
+             scaler: torch.amp.GradScaler, average: AveragedModel | None) -> int:
     """Load a checkpoint if there is one; returns the step to go on with."""
     if not path.is_file():
         return 0
@@ -237,10 +253,12 @@ def _restore(path: Path, module: nn.Module, optimiser: torch.optim.Optimizer,
         optimiser.load_state_dict(state["optimiser"])
         if scaler.is_enabled() and state["scaler"]:
             scaler.load_state_dict(state["scaler"])
+        if average is not None:
+            average.load_state_dict(state["average"])
         return int(state["step"])
     except WeightsError as error:
         raise WeightsError(f"the checkpoint holds {error.what}", where=path, fix=fix) from None
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise WeightsError(f"not a checkpoint of this training ({error})", where=path,
                            fix=fix) from None
 

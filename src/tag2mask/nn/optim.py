@@ -7,37 +7,39 @@ nothing to store in a checkpoint.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
 
-def parameter_groups(net: nn.Module, new: Iterable[nn.Parameter], *, lr: float, new_layer_lr: float,
-                     bias_lr: float, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(net: nn.Module, new: Sequence[tuple[Iterable[nn.Parameter], float]], *,
+                     lr: float, bias_lr: float, weight_decay: float) -> list[dict[str, Any]]:
     """Group the trainable parameters of a network.
 
     Args:
         net: the network; parameters with ``requires_grad=False`` are left out.
-        new: parameters of new layers.
-        lr: learning rate of pretrained weights.
-        new_layer_lr: factor for new layers (paper: 10).
+        new: parameters of new layers, with the factor of their learning rate (paper: 10).
+        lr: learning rate of all others, which are pretrained.
         bias_lr: factor for biases (paper: 2).
         weight_decay: for weights; biases and norm parameters (one dimension) have none.
 
     Returns:
-        Up to four groups with ``base_lr``, which `set_lr` scales.
+        Two groups for each learning rate, with ``base_lr``, which `set_lr` scales; the pretrained
+        weights first.
     """
-    is_new = {id(p) for p in new}
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    factors = {id(parameter): (part, factor)
+               for part, (parameters, factor) in enumerate(new, start=1)
+               for parameter in parameters}  # fmt: skip
+    groups: dict[tuple[int, float, bool], list[nn.Parameter]] = {}
     for parameter in net.parameters():
         if parameter.requires_grad:
-            key = (id(parameter) in is_new, parameter.ndim <= 1)
-            groups.setdefault(key, []).append(parameter)
+            part, factor = factors.get(id(parameter), (0, 1.0))
+            groups.setdefault((part, factor, parameter.ndim <= 1), []).append(parameter)
     result = []
-    for (fresh, bias), parameters in sorted(groups.items()):
-        base = lr * (new_layer_lr if fresh else 1.0) * (bias_lr if bias else 1.0)
+    for (_, factor, bias), parameters in sorted(groups.items()):
+        base = lr * factor * (bias_lr if bias else 1.0)
         result.append({"params": parameters, "lr": base, "base_lr": base,
                        "weight_decay": 0.0 if bias else weight_decay})
     return result

@@ -171,9 +171,10 @@ def seam_objective(net: SeamNet, section: TrainCam) -> SiameseSeam:
 def cam_optimiser(net: SeamNet, section: TrainCam) -> torch.optim.Optimizer:
     """The optimiser over what isn't frozen."""
     o = section.optimiser
+    pcm = [] if net.pcm is None else list(net.pcm.parameters())
     groups = parameter_groups(
-        net, net.new_parameters(), lr=o.lr, new_layer_lr=o.new_layer_lr,
-        bias_lr=o.bias_lr, weight_decay=o.weight_decay,
+        net, [(net.head.parameters(), o.new_layer_lr), (pcm, o.new_layer_lr * o.pcm_lr)],
+        lr=o.lr, bias_lr=o.bias_lr, weight_decay=o.weight_decay,
     )  # fmt: skip
     return build_optimiser(groups, name=o.name, momentum=o.momentum)
 
@@ -226,7 +227,7 @@ class _CamTask:
         self.settings = FitSettings(
             steps=epochs_to_steps(section.epochs, per_epoch, o.accumulate, section.max_steps),
             batch_size=min(section.batch_size, len(samples)), accumulate=o.accumulate,
-            precision=section.precision, clip_norm=o.clip_norm, schedule=o.schedule,
+            precision=section.precision, clip_norm=o.clip_norm, ema=o.ema, schedule=o.schedule,
             poly_power=o.poly_power, warmup_steps=o.warmup_steps,
             checkpoint_seconds=section.checkpoint_minutes * 60, log_every=section.log_every,
             seed=section.seed,
