@@ -5,8 +5,9 @@
 
 DATA is a VOC-like folder. Trains on its whole training split, computes maps of the listed photos
 only, and prints mIoU at the best background score with precision and recall of the foreground, for
-the plain and the refined map, or for one of them. The list is a sample of the training split (seed 0): choosing
-settings on it never touches a validation photo. ``--model`` scores a model trained before.
+the plain and the refined map, or for one of them. The list is a sample of the training split (seed
+0): choosing settings on it never touches a validation photo. ``--model`` scores a model trained
+before.
 """
 
 from __future__ import annotations

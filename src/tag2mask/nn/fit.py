@@ -238,7 +238,8 @@ def _average(module: nn.Module, decay: float) -> AveragedModel | None:
     """A moving average of the weights; buffers are those of the last step."""
     if decay == 0:
         return None
-    return AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(decay))
+    blend = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    return AveragedModel(module, multi_avg_fn=blend)
 
 
 def _restore(path: Path, module: nn.Module, optimiser: torch.optim.Optimizer,
