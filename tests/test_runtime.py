@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import random
 import signal
 import sys
 from pathlib import Path
@@ -51,14 +52,46 @@ def test_setup_wraps_the_same_weights(runtime: Runtime) -> None:
     assert module.weight.grad is not None and torch.equal(module.weight.grad, torch.ones(1, 2))
 
 
-def test_seed_fixes_every_generator(runtime: Runtime) -> None:
+def draws() -> tuple[Any, ...]:
+    return torch.rand(3).tolist(), np.random.rand(3).tolist(), random.random()
+
+
+def test_seeded_fixes_every_generator(runtime: Runtime) -> None:
     drawn = []
-    for _ in range(2):
-        runtime.seed(7)
-        drawn.append((torch.rand(3).tolist(), np.random.rand(3).tolist()))
+    for seed in (7, 7, 8):
+        with runtime.seeded(seed):
+            drawn.append(draws())
     assert drawn[0] == drawn[1]
-    runtime.seed(8)
-    assert torch.rand(3).tolist() != drawn[0][0]
+    assert all(one != other for one, other in zip(drawn[0], drawn[2], strict=True))
+
+
+def test_after_seeded_all_is_as_before(runtime: Runtime) -> None:
+    def modes() -> tuple[bool, ...]:
+        return (torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark,
+                torch.utils.deterministic.fill_uninitialized_memory)  # fmt: skip
+
+    def seed_all() -> None:
+        torch.manual_seed(1)
+        np.random.seed(1)
+        random.seed(1)
+
+    seed_all()
+    wanted, before = draws(), modes()
+    seed_all()
+    with pytest.raises(KeyError), runtime.seeded(7):
+        assert modes() == (True, False, False)
+        draws()
+        raise KeyError
+    assert modes() == before
+    assert draws() == wanted
+    torch.use_deterministic_algorithms(True)
+    try:
+        with runtime.seeded(7):
+            assert torch.is_deterministic_algorithms_warn_only_enabled()
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.is_deterministic_algorithms_warn_only_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 @pytest.mark.parametrize(("device", "module"), [("cuda", torch.cuda), ("mps", torch.backends.mps)])

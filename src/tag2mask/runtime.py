@@ -93,15 +93,30 @@ class Runtime:
         """Number of processes."""
         return int(self.fabric.world_size)
 
-    def seed(self, seed: int) -> None:
-        """Seed Python, NumPy and torch, and ask torch for repeatable algorithms."""
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        torch.manual_seed(seed)
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        # Else every new tensor is filled before it is written; nothing here reads what isn't.
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-        torch.backends.cudnn.benchmark = False
+    @contextmanager
+    def seeded(self, seed: int) -> Iterator[None]:
+        """Seed Python, NumPy and torch, and ask torch for repeatable algorithms, inside a block.
+
+        After it all is as before: what a user's own program draws and how it computes.
+        """
+        torch_state = (torch.are_deterministic_algorithms_enabled(),
+                       torch.is_deterministic_algorithms_warn_only_enabled(),
+                       torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
+                       torch.backends.cudnn.benchmark)  # fmt: skip
+        python_state, numpy_state = random.getstate(), np.random.get_state()
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            try:
+                random.seed(seed)
+                np.random.seed(seed % 2**32)
+                torch.manual_seed(seed)
+                # Not filled before they are written: nothing here reads a tensor that isn't.
+                _repeatable(True, True, False, False)
+                yield
+            finally:
+                _repeatable(*torch_state)
+                random.setstate(python_state)
+                np.random.set_state(numpy_state)
 
     def shard(self, items: Sequence[T]) -> list[T]:
         """This rank's share of the items: every world_size-th one."""
@@ -323,6 +338,12 @@ def memory_hint(*settings: str) -> Iterator[None]:
                     f"--shm-size=2g), or lower {' or '.join(settings)}.",
             ) from error
         raise
+
+
+def _repeatable(deterministic: bool, warn_only: bool, fill: bool, benchmark: bool) -> None:
+    torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+    torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
+    torch.backends.cudnn.benchmark = benchmark
 
 
 def _leave_group() -> None:

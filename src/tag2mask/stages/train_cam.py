@@ -80,14 +80,14 @@ def train_cam(data: PreparedData, section: TrainCam, out: Path, runtime: Runtime
         if not any(sample.tags for sample in samples):
             raise DataError("no training photo has a tag", where=data.path,
                             fix="Check the tag table and the training split.")
-        runtime.seed(section.seed)
-        spec = net_spec(section, classes)
-        net = build_net(spec, weights="none" if section.init_from else section.backbone.weights)
-        if section.init_from:
-            _start_from(net, spec, Path(section.init_from))
-        task = _CamTask(net, spec, samples, section, runtime, step)
-        summary = fit(task, cam_optimiser(net, section), task.settings, step.path, runtime,
-                      name="train-cam")
+        with runtime.seeded(section.seed):
+            spec = net_spec(section, classes)
+            net = build_net(spec, weights="none" if section.init_from else section.backbone.weights)
+            if section.init_from:
+                _start_from(net, spec, Path(section.init_from))
+            task = _CamTask(net, spec, samples, section, runtime, step)
+            summary = fit(task, cam_optimiser(net, section), task.settings, step.path, runtime,
+                          name="train-cam")
         left_out = task.left_out()
         if runtime.rank == 0:
             with atomic_write(step.path / MODEL) as temporary:
