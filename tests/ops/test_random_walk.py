@@ -31,7 +31,7 @@ def maps_of(k: int, size: tuple[int, int], seed: int = 1) -> Tensor:
 
 
 def dense_walk(affinity: Tensor, maps: Tensor, radius: int, beta: float, steps: int) -> Tensor:
-    """Section 3.4 of the paper to the letter."""
+    """Section 3.3 of the paper to the letter."""
     _, height, width = affinity.shape
     cells = height * width
     matrix = torch.eye(cells, dtype=torch.float64)

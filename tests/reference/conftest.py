@@ -1,4 +1,4 @@
-"""The authors' network, built once from a checkpoint of the form that they released (400 MB)."""
+"""The authors' networks, each built once from a checkpoint of the form that they released (400 MB)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tag2mask.nn.affinity_net import OFFICIAL_AFFINITY, AffinityNet, load_affinity_net
 from tag2mask.nn.resnet38 import ResNet38
 from tag2mask.nn.seam import SeamNet
 from tag2mask.nn.weights import load_into, load_state, official_seam_state
@@ -40,3 +41,14 @@ def network(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     load_into(net, official_seam_state(load_state(checkpoint)), where=checkpoint)
     checkpoint.unlink()  # 400 MB
     yield net.eval()
+
+
+@pytest.fixture(scope="module")
+def affinity_net(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> AffinityNet:
+    """The AffinityNet in evaluation mode."""
+    checkpoint = tmp_path_factory.mktemp("official") / "resnet38_aff.pth"
+    torch.save(official_state(reference, "resnet38_aff_shapes.json"), checkpoint)
+    net, spec = load_affinity_net(checkpoint)
+    checkpoint.unlink()
+    assert spec == OFFICIAL_AFFINITY and not net.training
+    return net

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import nn
 
 from tag2mask.classes import VOC_NAMES, ClassSet
 from tag2mask.errors import WeightsError
@@ -22,6 +24,23 @@ from tag2mask.nn.seam import SeamNet
 from tag2mask.nn.weights import load_into, load_state, official_seam_state
 
 KEY = "tag2mask"
+AFFINITY_KEY = "tag2mask_affinity"
+
+Spec = TypeVar("Spec")
+
+
+class _Kind(NamedTuple):
+    name: str
+    fix: str
+
+
+_KINDS = {
+    KEY: _Kind("a CAM model", "Give a model.safetensors written by train-cam, or an official SEAM"
+                              " .pth."),
+    AFFINITY_KEY: _Kind("an AffinityNet", "Give a model.safetensors written by train-affinity, or"
+                                          " an official AffinityNet .pth."),
+}  # fmt: skip
+"""Key of the specification in a file's metadata -> what the file holds."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +91,13 @@ def save_net(path: Path, net: SeamNet, spec: NetSpec) -> None:
     Raises:
         OSError: full disk, no permission (safetensors' own writer hides these).
     """
+    write_model(path, net, KEY, spec)
+
+
+def write_model(path: Path, net: nn.Module, key: str, spec: Any) -> None:
+    """`save_net` for any kind of network; ``key`` is the kind's, ``spec`` a dataclass."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
-    path.write_bytes(save(state, metadata={KEY: json.dumps(dataclasses.asdict(spec))}))
+    path.write_bytes(save(state, metadata={key: json.dumps(dataclasses.asdict(spec))}))
 
 
 def load_net(path: Path) -> tuple[SeamNet, NetSpec]:
@@ -97,8 +121,22 @@ def load_net(path: Path) -> tuple[SeamNet, NetSpec]:
 
 
 def read_spec(path: Path) -> NetSpec:
-    """The specification inside one of our model files."""
-    fix = "Give a model.safetensors written by train-cam, or an official SEAM .pth."
+    """The specification inside one of our CAM model files."""
+    return read_model_spec(path, KEY, NetSpec)
+
+
+def read_model_spec(path: Path, key: str, kind: Callable[..., Spec]) -> Spec:
+    """The specification inside a model file of some kind.
+
+    Args:
+        path: the file.
+        key: of the kind.
+        kind: makes the specification from its fields.
+
+    Raises:
+        WeightsError: missing, cut off, no model, one of another kind or of another version.
+    """
+    fix = _KINDS[key].fix
     if not path.is_file():
         raise WeightsError("no such model file", where=path, fix=fix)
     try:
@@ -106,13 +144,16 @@ def read_spec(path: Path) -> NetSpec:
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"not a model file, or cut off ({error})", where=path, fix=fix) from None
-    if KEY not in metadata:
-        raise WeightsError("this safetensors file holds no tag2mask model", where=path, fix=fix)
+    if key not in metadata:
+        other = next((kind.name for k, kind in _KINDS.items() if k in metadata), None)
+        what = (f"this is {other}, not {_KINDS[key].name}" if other
+                else "this safetensors file holds no tag2mask model")
+        raise WeightsError(what, where=path, fix=fix)
     try:
-        values: dict[str, Any] = json.loads(metadata[KEY])
-        for key, value in values.items():
-            values[key] = tuple(value) if isinstance(value, list) else value
-        return NetSpec(**values)
+        values: dict[str, Any] = json.loads(metadata[key])
+        for name, value in values.items():
+            values[name] = tuple(value) if isinstance(value, list) else value
+        return kind(**values)
     except (TypeError, ValueError, AttributeError) as error:
         raise WeightsError(f"a model of another version of tag2mask ({error})", where=path,
                            fix="Use the version that wrote it, or train again.") from None

@@ -38,6 +38,14 @@ OFFICIAL_HEADS = {
 }
 """Names of the authors' heads -> names of ``SeamNet``'s."""
 
+OFFICIAL_AFFINITY_HEADS = {
+    "f8_3.weight": "embed_low.weight",
+    "f8_4.weight": "embed_mid.weight",
+    "f8_5.weight": "embed_last.weight",
+    "f9.weight": "fuse.weight",
+}
+"""Names of psa's AffinityNet heads -> names of ``AffinityNet``'s."""
+
 _OFFICIAL_BACKBONE = re.compile(r"(conv1a|b[2-7](_\d+)?|bn7)\.")
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
 _SHOWN = 3
@@ -137,9 +145,25 @@ def official_seam_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Args:
         state: of ``resnet38_SEAM.pth``, as :func:`load_state` returns it.
     """
+    return _renamed(state, OFFICIAL_HEADS)
+
+
+def official_affinity_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename psa's AffinityNet tensors to ``AffinityNet``'s, as `official_seam_state` does SEAM's.
+
+    ``f8_3``, ``f8_4`` and ``f8_5`` -> ``embed_low``, ``embed_mid`` and ``embed_last``, ``f9`` ->
+    ``fuse``, ResNet-38's tensors under ``backbone.``.
+
+    Args:
+        state: of ``resnet38_aff.pth``, as :func:`load_state` returns it.
+    """
+    return _renamed(state, OFFICIAL_AFFINITY_HEADS)
+
+
+def _renamed(state: Mapping[str, Tensor], heads: Mapping[str, str]) -> dict[str, Tensor]:
     return {
-        OFFICIAL_HEADS.get(name, f"backbone.{name}" if _OFFICIAL_BACKBONE.match(name) else name): t
-        for name, t in state.items()
+        heads.get(name, f"backbone.{name}" if _OFFICIAL_BACKBONE.match(name) else name): tensor
+        for name, tensor in state.items()
     }
 
 

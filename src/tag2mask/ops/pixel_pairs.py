@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 Ends = tuple[slice, slice]
 
@@ -67,6 +69,27 @@ def sources(size: tuple[int, int], radius: int, *, paper: bool) -> npt.NDArray[n
         first, _ = pair_ends(size, dy, dx)
         one[first] = True
     return exist
+
+
+def second_ends(values: Tensor, radius: int, *, outside: float) -> Tensor:
+    """Bring each pair's second end to its first.
+
+    Args:
+        values: (b, h, w) of any dtype.
+        radius: see `pair_offsets`.
+        outside: what is read beyond the map.
+
+    Returns:
+        (b, offsets, h, w) of the same dtype.
+    """
+    batch, height, width = values.shape
+    offsets = pair_offsets(radius).tolist()
+    ends = torch.full((batch, len(offsets), height, width), outside, dtype=values.dtype,
+                      device=values.device)
+    for index, (dy, dx) in enumerate(offsets):
+        first, second = pair_ends((height, width), dy, dx)
+        ends[:, index][:, *first] = values[:, *second]
+    return ends
 
 
 def usable_radius(size: tuple[int, int], radius: int, *, paper: bool = False) -> int:

@@ -1,6 +1,6 @@
 """Random walk on a map's cells, led by their affinities: exact and sparse.
 
-AffinityNet (Ahn and Kwak, CVPR 2018, section 3.4): T = D⁻¹ A^β, with A^β the affinities to the
+AffinityNet (Ahn and Kwak, CVPR 2018, section 3.3): T = D⁻¹ A^β, with A^β the affinities to the
 power β element by element, 1 on the diagonal and 0 for cells that form no pair, and D its column
 sums; a map m becomes m · T^t. The published code squares the N x N matrix T log₂ t times; here T is
 a sparse matrix (69 entries a row at radius 5) that t multiplications apply to the maps, which gives

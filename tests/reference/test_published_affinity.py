@@ -1,0 +1,75 @@
+"""AffinityNet's affinities, walk, pair labels and losses equal the authors'."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tag2mask.nn.affinity_loss import AFFINITY_WEIGHTS, affinity_terms, pair_labels
+from tag2mask.nn.affinity_net import AffinityNet
+from tag2mask.ops.pixel_pairs import sources
+from tag2mask.ops.random_walk import random_walk
+
+RADIUS, BETA, STEPS = 5, 8.0, 64
+
+
+def arrays_of(reference: Path, name: str) -> dict[str, Tensor]:
+    with np.load(reference / name) as arrays:
+        return {key: torch.from_numpy(arrays[key]) for key in arrays}
+
+
+def published_pairs(size: tuple[int, int]) -> Tensor:
+    return torch.from_numpy(sources(size, RADIUS, paper=True))
+
+
+def laid_out(pairs: Tensor, size: tuple[int, int]) -> Tensor:
+    """The published list of pairs (offsets, n) as (offsets, h, w)."""
+    exist = published_pairs(size)
+    return torch.zeros(exist.shape, dtype=pairs.dtype).masked_scatter(exist, pairs)
+
+
+def test_affinities_equal_the_authors(affinity_net: AffinityNet, reference: Path) -> None:
+    values = arrays_of(reference, "affinity.npz")
+    with torch.no_grad():
+        affinity = affinity_net(values["image"], radius=RADIUS, paper=True)
+        everywhere = affinity_net(values["image"], radius=RADIUS)
+    size = (affinity.shape[2], affinity.shape[3])
+    assert size == tuple(values["cam"].shape[1:])
+    wanted = laid_out(values["affinity"][0], size)
+    torch.testing.assert_close(affinity[0], wanted, atol=1e-4, rtol=0)
+    # The mended border adds pairs and changes none.
+    published = published_pairs(size)
+    assert torch.equal(everywhere[0][published], affinity[0][published])
+    assert (everywhere > 0).sum() > published.sum()
+
+
+def test_walk_equals_the_authors(reference: Path) -> None:
+    values = arrays_of(reference, "affinity.npz")
+    affinity = laid_out(values["affinity"][0], tuple(values["cam"].shape[1:]))
+    walked = random_walk(affinity, values["cam"], radius=RADIUS, beta=BETA, steps=STEPS)
+    torch.testing.assert_close(walked, values["walk_t64"], atol=1e-5, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def labels(reference: Path) -> dict[str, Tensor]:
+    return arrays_of(reference, "affinity_labels.npz")
+
+
+def test_pair_labels_equal_the_authors(labels: dict[str, Tensor]) -> None:
+    size = tuple(labels["label_map"].shape)
+    found = pair_labels(labels["label_map"][None], RADIUS, paper=True)
+    for name, kind in found._asdict().items():
+        assert torch.equal(kind[0], laid_out(labels[name], size).bool()), name
+
+
+def test_losses_equal_the_authors(labels: dict[str, Tensor]) -> None:
+    affinity = laid_out(labels["affinity"], tuple(labels["label_map"].shape))
+    terms = affinity_terms(affinity[None], labels["label_map"][None], radius=RADIUS, paper=True)
+    values = [term.value for term in terms.values()]
+    total = sum(AFFINITY_WEIGHTS[name] * term.value for name, term in terms.items())
+    torch.testing.assert_close(torch.stack([*values, torch.as_tensor(total)]), labels["losses"],
+                               atol=1e-5, rtol=0)
