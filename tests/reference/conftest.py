@@ -1,4 +1,4 @@
-"""The authors' networks, each built once from a checkpoint of the form that they released (400 MB)."""
+"""The authors' networks, built once from checkpoints of the form that they released (400 MB)."""
 
 from __future__ import annotations
 

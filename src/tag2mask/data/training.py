@@ -7,8 +7,9 @@ here: the samples that this module reads don't hold them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ from tag2mask.errors import RecipeError, Tag2MaskError
 
 Item = tuple[Tensor, Tensor, Tensor, str]
 """Image (3, h, w), tags (C,), valid (h, w) and id of one photo; see `Batch`."""
+
+OneBatch = TypeVar("OneBatch")
 
 
 @dataclass(frozen=True)
@@ -68,17 +71,55 @@ class Augmentation:
 
     Attributes:
         crop: side of the crop, px.
-        long_side: range of the long side before cropping, px.
+        long_side: range of the long side before cropping, px; None: the photo's own.
         colour_jitter: brightness, contrast, saturation, hue.
         mean: of the normalisation, per channel, for values in [0, 1].
         std: likewise.
     """
 
     crop: int
-    long_side: tuple[int, int]
+    long_side: tuple[int, int] | None
     colour_jitter: tuple[float, float, float, float]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Where one training crop lies, for the photo and for any map of its size.
+
+    Attributes:
+        size: (width, height) that the whole photo is resized to.
+        flip: whether it is then mirrored.
+        box: (left, top, right, bottom) that is then cut out.
+        rows: of the crop that the box fills; the rest is padding.
+        columns: likewise.
+        side: of the crop.
+    """
+
+    size: tuple[int, int]
+    flip: bool
+    box: tuple[int, int, int, int]
+    rows: slice
+    columns: slice
+    side: int
+
+    @classmethod
+    def draw(cls, size: tuple[int, int], side: int, rng: np.random.Generator) -> Crop:
+        """Mirror half of the photos and place them at random, inside the padding if smaller."""
+        flip = rng.random() < 0.5
+        width, height = size
+        top_from, top_to, high = _place(height, side, rng)
+        left_from, left_to, wide = _place(width, side, rng)
+        return cls(size, flip, (left_from, top_from, left_from + wide, top_from + high),
+                   slice(top_to, top_to + high), slice(left_to, left_to + wide), side)
+
+    def cut(self, image: Image.Image, resample: Image.Resampling) -> Image.Image:
+        """The part of an image that falls into the crop, (h, w) of ``rows`` and ``columns``."""
+        image = image.resize(self.size, resample)
+        if self.flip:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        return image.crop(self.box)
 
 
 class TrainingPhotos(Dataset[Item]):
@@ -103,40 +144,40 @@ class TrainingPhotos(Dataset[Item]):
         return len(self.samples)
 
     def __getitem__(self, address: tuple[int, int]) -> Item:
-        epoch, index = address
-        sample = self.samples[index]
-        rng = np.random.default_rng((self.seed, epoch, index))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(rng.integers(2**62)))
-            image, valid = self._crop(sample, rng)
+        image, valid, _ = self.cropped(address)
+        sample = self.samples[address[1]]
         tags = torch.zeros(self.num_classes)
         tags[list(sample.tags)] = 1.0
         return image, tags, valid, sample.id
 
-    def _crop(self, sample: Sample, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def cropped(self, address: tuple[int, int]) -> tuple[Tensor, Tensor, Crop]:
+        """Image and valid mask of an address, and which part of the photo they are."""
+        epoch, index = address
+        rng = np.random.default_rng((self.seed, epoch, index))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(rng.integers(2**62)))
+            return self._crop(self.samples[index], rng)
+
+    def _crop(self, sample: Sample, rng: np.random.Generator) -> tuple[Tensor, Tensor, Crop]:
         """Resize, flip, crop (zero padded), jitter what was cropped, normalise."""
         settings = self.augmentation
-        long_side = int(rng.integers(settings.long_side[0], settings.long_side[1] + 1))
+        if settings.long_side is None:
+            long_side = max(sample.size)
+        else:
+            long_side = int(rng.integers(settings.long_side[0], settings.long_side[1] + 1))
         photo = read_image(sample.image, at_least=long_side)
         scale = long_side / max(photo.size)
         width, height = (max(1, round(side * scale)) for side in photo.size)
-        photo = photo.resize((width, height), Image.Resampling.BICUBIC)
-        if rng.random() < 0.5:
-            photo = photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         side = settings.crop
-        # Where the photo is smaller than the crop it is placed at random inside the padding.
-        top_from, top_to, high = _place(height, side, rng)
-        left_from, left_to, wide = _place(width, side, rng)
-        photo = photo.crop((left_from, top_from, left_from + wide, top_from + high))
-        photo = self.jitter(photo)
+        crop = Crop.draw((width, height), side, rng)
+        photo = self.jitter(crop.cut(photo, Image.Resampling.BICUBIC))
         pixels = torch.from_numpy(np.asarray(photo, dtype=np.float32) / 255).permute(2, 0, 1)
         mean, std = torch.tensor(settings.mean), torch.tensor(settings.std)
         image = torch.zeros(3, side, side)
         valid = torch.zeros(side, side, dtype=torch.bool)
-        rows, columns = slice(top_to, top_to + high), slice(left_to, left_to + wide)
-        image[:, rows, columns] = (pixels - mean[:, None, None]) / std[:, None, None]
-        valid[rows, columns] = True
-        return image, valid
+        image[:, crop.rows, crop.columns] = (pixels - mean[:, None, None]) / std[:, None, None]
+        valid[crop.rows, crop.columns] = True
+        return image, valid, crop
 
 
 class StepBatches:
@@ -153,19 +194,21 @@ class StepBatches:
         seed: of the order.
         rank: this process.
         world_size: number of processes; each takes its slice of the batch.
+        setting: key of the batch size, as the user knows it.
 
     Raises:
         RecipeError: fewer photos in a batch than processes.
     """
 
     def __init__(self, photos: int, batch_size: int, *, start: int, stop: int, seed: int,
-                 rank: int = 0, world_size: int = 1) -> None:
+                 rank: int = 0, world_size: int = 1,
+                 setting: str = "train_cam.batch_size") -> None:
         self.photos = photos
         self.batch_size = min(batch_size, photos)
         if self.batch_size < world_size:
             raise RecipeError(
                 f"batches of {self.batch_size} photos can't be shared among {world_size} processes",
-                where="train_cam.batch_size", fix="Raise it, or lower runtime.devices.",
+                where=setting, fix="Raise it, or lower runtime.devices.",
             )
         self.start = start
         self.stop = stop
@@ -194,6 +237,15 @@ def steps_per_epoch(photos: int, batch_size: int) -> int:
     return max(1, photos // batch_size)
 
 
+class Addressed(Protocol):
+    """What a loader reads: items by (epoch, index of a photo)."""
+
+    samples: Sequence[Sample]
+
+    def __getitem__(self, address: tuple[int, int], /) -> Any:
+        """One item, or a `Tag2MaskError` that names what can't be read."""
+
+
 def training_loader(photos: TrainingPhotos, batches: StepBatches, *, workers: int,
                     pin_memory: bool = False) -> Iterable[Batch]:
     """Load batches in the order of ``batches``.
@@ -207,21 +259,28 @@ def training_loader(photos: TrainingPhotos, batches: StepBatches, *, workers: in
         workers: processes that read photos; 0: this one does.
         pin_memory: for a GPU.
     """
-    loader: DataLoader[Batch] = DataLoader(
-        _ErrorsAsItems(photos), batch_sampler=batches,  # type: ignore[arg-type]
+    return step_loader(photos, batches, collate, workers=workers, pin_memory=pin_memory)
+
+
+def step_loader(photos: Addressed, batches: StepBatches,
+                collate: Callable[[Sequence[Any]], OneBatch], *, workers: int,
+                pin_memory: bool = False) -> Iterable[OneBatch]:
+    """`training_loader` of any items; ``collate`` gets `Unread` in the place of some."""
+    loader: DataLoader[OneBatch] = DataLoader(
+        _ErrorsAsItems(photos), batch_sampler=batches,
         num_workers=workers, collate_fn=collate, pin_memory=pin_memory,
         prefetch_factor=4 if workers else None,
     )  # fmt: skip
     return loader
 
 
-class _ErrorsAsItems(Dataset[Item | Unread]):
+class _ErrorsAsItems(Dataset[Any]):
     """Hands errors through worker processes, which would wrap them in their traceback."""
 
-    def __init__(self, photos: TrainingPhotos) -> None:
+    def __init__(self, photos: Addressed) -> None:
         self.photos = photos
 
-    def __getitem__(self, address: tuple[int, int]) -> Item | Unread:
+    def __getitem__(self, address: tuple[int, int]) -> Any:
         try:
             return self.photos[address]
         except Tag2MaskError as error:
