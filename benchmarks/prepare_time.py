@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.measure import Row
-from tag2mask.recipe import Prepare
+from tag2mask.sections import Prepare
 from tag2mask.stages.prepare import prepare
 
 CLASSES = ("car", "dog", "person", "tree")

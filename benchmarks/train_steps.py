@@ -16,9 +16,10 @@ from tag2mask.nn.optim import freeze, train_mode
 from tag2mask.nn.seam import SeamNet
 from tag2mask.nn.siamese import LossWeights, SiameseSeam
 from tag2mask.ops.geometry import ViewTransform
-from tag2mask.recipe import TrainCam, load_recipe
+from tag2mask.recipe import load_recipe
 from tag2mask.runtime import resolve_precision
 from tag2mask.stages.train_cam import cam_optimiser, net_spec, seam_objective
+from tag2mask.training_sections import TrainCam
 
 Inputs = tuple[Tensor, Tensor, Tensor]
 

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from tag2mask import artifacts
 from tag2mask.artifacts import CamMaps, CamModel, PreparedData, folder_status, step_folder
 from tag2mask.errors import RunFolderError
-from tag2mask.recipe import InferCam, Prepare, TrainCam
+from tag2mask.sections import InferCam, Prepare
+from tag2mask.training_sections import TrainCam
 
 
 def make_prepared(out: Path, listing: str = "listing-1", **section: Any) -> PreparedData:
@@ -413,7 +414,7 @@ def test_a_killed_step_is_resumed_and_a_working_one_is_locked(tmp_path: Path) ->
     script = textwrap.dedent("""
         import sys, time
         from tag2mask.artifacts import CamMaps, step_folder
-        from tag2mask.recipe import InferCam
+        from tag2mask.sections import InferCam
         with step_folder(CamMaps, sys.argv[1], section=InferCam()) as step:
             step.record_item("a", "1")
             print("at work", flush=True)

@@ -13,7 +13,7 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the benchmarks are no part of the installed package
-from benchmarks import inference_views, pcm_memory, prepare_time, threshold_curve  # noqa: E402
+from benchmarks import inference_views, pcm_memory, prepare_time, threshold_curve, walk  # noqa: E402
 from benchmarks.__main__ import BENCHMARKS, main  # noqa: E402
 from benchmarks.measure import Row, side_by_side  # noqa: E402
 from benchmarks.published_step import (  # noqa: E402
@@ -31,13 +31,14 @@ from tag2mask.nn.model_file import build_net  # noqa: E402
 from tag2mask.nn.pcm import correlate  # noqa: E402
 from tag2mask.nn.siamese import LossWeights, SiameseSeam  # noqa: E402
 from tag2mask.ops.geometry import ViewTransform  # noqa: E402
-from tag2mask.recipe import Prepare, load_recipe  # noqa: E402
+from tag2mask.recipe import load_recipe  # noqa: E402
+from tag2mask.sections import Prepare  # noqa: E402
 from tag2mask.stages.prepare import prepare  # noqa: E402
 from tag2mask.stages.train_cam import net_spec  # noqa: E402
 
 ROWS = {
     "train_step_seam_vs_cam", "train_step_vs_published", "inference_vs_single",
-    "threshold_curve_vs_passes", "pcm_memory_vs_dense", "prepare_100k_seconds",
+    "threshold_curve_vs_passes", "pcm_memory_vs_dense", "walk_vs_dense", "prepare_100k_seconds",
 }  # fmt: skip
 
 
@@ -127,6 +128,12 @@ def test_passes_give_the_same_curve() -> None:
 def test_dense_pcm_gives_the_same_maps() -> None:
     maps, features = torch.rand(2, 4, 6, 5), torch.randn(2, 8, 6, 5)
     torch.testing.assert_close(correlate(maps, features), pcm_memory.dense(maps, features))
+
+
+def test_squaring_gives_the_same_walk() -> None:
+    affinity, maps = walk.affinity_and_maps((7, 9))
+    torch.testing.assert_close(walk.walk(affinity, maps), walk.squared(affinity, maps), atol=1e-5,
+                               rtol=0)
 
 
 def test_memory_is_measured() -> None:

@@ -17,7 +17,8 @@ from tag2mask import __version__, cli, cli_steps, pipeline
 from tag2mask.artifacts import CamMaps, CamModel, PreparedData, PseudoMaskFolder, step_folder
 from tag2mask.errors import DataError
 from tag2mask.pipeline import RunResult
-from tag2mask.recipe import Prepare, PseudoMasks, Recipe, load_recipe
+from tag2mask.recipe import Recipe, load_recipe
+from tag2mask.sections import Prepare, PseudoMasks
 
 runner = CliRunner()
 COMMANDS = [

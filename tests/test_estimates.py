@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tag2mask.data.training import steps_per_epoch
 from tag2mask.estimates import training_steps
 from tag2mask.nn.fit import epochs_to_steps
-from tag2mask.recipe import Optimiser, TrainCam
+from tag2mask.training_sections import Optimiser, TrainCam
 
 counts = st.integers(1, 40)
 

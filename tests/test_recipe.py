@@ -15,16 +15,9 @@ from pydantic import BaseModel, ValidationError
 
 from tag2mask.errors import RecipeError
 from tag2mask.manifests import CamMaps, CamModel, identity_of
-from tag2mask.recipe import (
-    InferCam,
-    Recipe,
-    Section,
-    TrainCam,
-    dump_recipe,
-    load_recipe,
-    recipe_from,
-    shipped_recipes,
-)
+from tag2mask.recipe import Recipe, dump_recipe, load_recipe, recipe_from, shipped_recipes
+from tag2mask.sections import InferCam, Section
+from tag2mask.training_sections import TrainCam
 
 
 def sections(model: type[BaseModel], prefix: str = "") -> dict[str, type[BaseModel]]:

@@ -26,8 +26,9 @@ from tag2mask.artifacts import (
     remove_step_folder,
 )
 from tag2mask.console import show_handle, show_skipped
-from tag2mask.recipe import Recipe, Section, load_recipe
+from tag2mask.recipe import Recipe, load_recipe
 from tag2mask.run_state import RECIPE
+from tag2mask.sections import Section
 
 if TYPE_CHECKING:
     from tag2mask.runtime import Runtime

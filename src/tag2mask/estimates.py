@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from tag2mask.recipe import InferCam, Recipe, TrainCam
+from tag2mask.recipe import Recipe
+from tag2mask.sections import InferCam
+from tag2mask.training_sections import TrainCam
 
 _TRAIN_SECONDS_PER_MPX = 2.2
 """Forward and backward of 10^6 pixels, Lite0 at stride 16, two cores."""

@@ -25,7 +25,7 @@ from tag2mask.artifacts import (
     write_text,
 )
 from tag2mask.errors import RunFolderError, Tag2MaskError
-from tag2mask.recipe import Recipe, RuntimeSettings, dump_recipe, load_recipe
+from tag2mask.recipe import Recipe, dump_recipe, load_recipe
 from tag2mask.run_state import (
     RECIPE,
     STEPS,
@@ -38,6 +38,7 @@ from tag2mask.run_state import (
     status,
     step_index,
 )
+from tag2mask.sections import RuntimeSettings
 
 if TYPE_CHECKING:
     from tag2mask.runtime import Runtime

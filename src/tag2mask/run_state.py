@@ -24,7 +24,8 @@ from tag2mask.artifacts import (
 from tag2mask.classes import nearest_hint
 from tag2mask.errors import DataError, RunFolderError
 from tag2mask.estimates import Cost, estimate
-from tag2mask.recipe import Recipe, Section, load_recipe
+from tag2mask.recipe import Recipe, load_recipe
+from tag2mask.sections import Section
 
 STEPS: tuple[type[Handle], ...] = (
     PreparedData, CamModel, CamMaps, PseudoMaskFolder, Evaluation, ReportPage,

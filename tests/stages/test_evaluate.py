@@ -10,7 +10,7 @@ from tag2mask.data.maps import read_map, write_map
 from tag2mask.errors import DataError, RunFolderError
 from tag2mask.ops.boundary import BoundaryCounts
 from tag2mask.ops.metrics import Confusion
-from tag2mask.recipe import Evaluate, PseudoMasks
+from tag2mask.sections import Evaluate, PseudoMasks
 from tag2mask.stages.evaluate import evaluate, format_table, read_scores
 from tag2mask.stages.pseudo_masks import pseudo_masks
 

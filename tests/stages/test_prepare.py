@@ -12,7 +12,7 @@ from tag2mask.artifacts import PreparedData
 from tag2mask.data.masks import read_mask
 from tag2mask.data.samples import masks_fingerprint, read_classes, read_index, read_masks
 from tag2mask.errors import DataError, ProblemsError, RunFolderError
-from tag2mask.recipe import Prepare
+from tag2mask.sections import Prepare
 from tag2mask.stages.prepare import prepare
 
 

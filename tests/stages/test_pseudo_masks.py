@@ -15,7 +15,7 @@ from tag2mask.ops.thresholds import (
     estimate_background_score,
     labels_from_scores,
 )
-from tag2mask.recipe import PseudoMasks
+from tag2mask.sections import PseudoMasks
 from tag2mask.stages.pseudo_masks import CALIBRATION_SCORES, pseudo_masks
 
 FIXED = PseudoMasks(background="fixed", score=0.4)

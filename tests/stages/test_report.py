@@ -15,7 +15,7 @@ from scenes import NAMES, OneRank, Scene, discs
 
 from tag2mask.artifacts import CamModel, ReportPage, read_json, step_folder, write_json, write_text
 from tag2mask.errors import RunFolderError
-from tag2mask.recipe import Evaluate, PseudoMasks, Report
+from tag2mask.sections import Evaluate, PseudoMasks, Report
 from tag2mask.stages.evaluate import evaluate
 from tag2mask.stages.pseudo_masks import pseudo_masks
 from tag2mask.stages.report import report

@@ -49,9 +49,9 @@ from tag2mask.ops.evaluation_table import format_scores
 from tag2mask.ops.metrics import Confusion
 from tag2mask.ops.parallel import ordered_map
 from tag2mask.ops.tag_metrics import doubtful_tags, tag_quality
-from tag2mask.recipe import Evaluate
 from tag2mask.report.curve_plot import draw_curve
 from tag2mask.runtime import Runtime
+from tag2mask.sections import Evaluate
 
 SCORES = "evaluation.json"
 PHOTOS = "photos.jsonl"

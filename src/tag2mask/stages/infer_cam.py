@@ -25,8 +25,8 @@ from tag2mask.errors import DataError, RecipeError, Tag2MaskError, WeightsError
 from tag2mask.nn.inference import InferenceSettings, Maps, MultiScaleInference
 from tag2mask.nn.model_file import load_net
 from tag2mask.nn.seam import SeamNet
-from tag2mask.recipe import InferCam
 from tag2mask.runtime import Runtime
+from tag2mask.sections import InferCam
 
 MODEL = "model.safetensors"
 CHUNK = 16

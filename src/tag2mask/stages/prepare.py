@@ -43,7 +43,7 @@ from tag2mask.data.sources import find_source
 from tag2mask.errors import DataError, ProblemsError, RunFolderError
 from tag2mask.files import write_json
 from tag2mask.ops.parallel import ordered_map
-from tag2mask.recipe import Prepare
+from tag2mask.sections import Prepare
 
 DRAWN_FOLDER = "coco-masks"
 Samples = dict[Split, list[Sample]]

@@ -26,8 +26,8 @@ from tag2mask.ops.thresholds import (
     estimate_background_score,
     labels_from_scores,
 )
-from tag2mask.recipe import PseudoMasks
 from tag2mask.runtime import Runtime
+from tag2mask.sections import PseudoMasks
 
 CALIBRATION_SCORES = tuple(i / 100 for i in range(100))
 CALIBRATION_SEED = 0

@@ -38,7 +38,6 @@ from tag2mask.data.samples import SPLITS, Sample, data_root, read_classes, read_
 from tag2mask.errors import DataError, RunFolderError
 from tag2mask.manifests import Manifest, identity_of, read_identity
 from tag2mask.ops.evaluation import EvaluationScores, scores_from_json
-from tag2mask.recipe import Report
 from tag2mask.report.class_sections import class_section, confusion_section, tag_section
 from tag2mask.report.page import (
     Block,
@@ -58,6 +57,7 @@ from tag2mask.report.run_sections import recipe_section, timing_section, trainin
 from tag2mask.report.runs import RunFolder, open_runs
 from tag2mask.report.score_sections import curve_section, numbers_section
 from tag2mask.report.scored import ScoredRun
+from tag2mask.sections import Report
 
 PAGE = "index.html"
 SCORES = "evaluation.json"

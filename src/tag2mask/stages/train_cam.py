@@ -46,9 +46,9 @@ from tag2mask.nn.seam import SeamNet
 from tag2mask.nn.siamese import LossWeights, SiameseSeam
 from tag2mask.nn.weights import load_into
 from tag2mask.ops.geometry import ViewTransform
-from tag2mask.recipe import TrainCam, Views
 from tag2mask.report.pictures import cam_sheet
 from tag2mask.runtime import Runtime
+from tag2mask.training_sections import TrainCam, Views
 
 MODEL = "model.safetensors"
 PICTURED = 4

@@ -1,0 +1,111 @@
+"""The sections of a recipe: every setting of every step, with its default and its range.
+
+A section is strict (unknown keys are refused) and frozen. Each one that touches the published
+method carries ``behaviour``: ``paper`` reproduces the authors' code with its quirks, ``default``
+mends them. The sections of the steps that train stand in ``training_sections.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Behaviour = Literal["default", "paper"]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+NonNegative = Annotated[float, Field(ge=0.0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A frozen section that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    not_identity: ClassVar[frozenset[str]] = frozenset()
+    """Keys that don't change what the step makes; they may differ when a folder is resumed. A key
+    of a section inside is written with a dot (``pcm.block_mib``)."""
+
+
+class Prepare(Section):
+    """Step ``prepare``: which photos and tags."""
+
+    not_identity = frozenset({"skip_bad"})
+
+    source: Literal["auto", "voc", "csv", "folders", "coco"] = "auto"
+    tags: Literal["auto", "annotations", "tags.csv", "cls_labels"] = "auto"
+    """Where a VOC layout's tags come from."""
+    train_split: str = "train"
+    """Name of a split, or path of a text file of ids."""
+    val_split: str | None = "val"
+    """Name of a split, or path of a text file of ids; null: none."""
+    skip_bad: bool = False
+    """Leave unreadable photos out (listed in the manifest, exit code 3) instead of stopping."""
+
+
+class InferCam(Section):
+    """Step ``infer-cam``: multi-scale maps of every photo."""
+
+    not_identity = frozenset({"batch_views", "skip_bad"})
+
+    behaviour: Behaviour = "default"
+    branch: Literal["auto", "refined", "plain"] = "auto"
+    """Which map; auto: refined where PCM was trained, else plain."""
+    long_side: Count | None = 384
+    """Scale 1 has this long side, px; null: the photo's own size (published)."""
+    scales: tuple[Positive, ...] = (0.5, 0.75, 1.0, 1.25)
+    flip: bool = True
+    gate_by_tags: bool = True
+    """Only the photo's own classes enter PCM."""
+    batch_views: Count = 8
+    """Views computed at once."""
+    map_stride: Literal[1, 2, 4, 8] = 4
+    """Photo pixels per stored map cell."""
+    map_dtype: Literal["uint8", "float16"] = "uint8"
+    tags: Literal["known", "predicted"] = "known"
+    tag_threshold: Fraction = 0.5
+    """Predicted tags: the smallest probability; the best class always counts where tags are due."""
+    splits: tuple[Literal["train", "val"], ...] = ("train", "val")
+    precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    skip_bad: bool = False
+
+
+class PseudoMasks(Section):
+    """Step ``pseudo-masks``: maps to palette PNGs."""
+
+    background: Literal["fixed", "calibrated", "estimated"] = "estimated"
+    """Where the background score comes from: ``score``; a few masked photos; or the maps alone."""
+    score: Fraction = 0.26
+    calibrate_photos: Count = 50
+    """Masked training photos that ``calibrated`` may look at (drawn by seed 0, named in the
+    manifest)."""
+
+
+class Evaluate(Section):
+    """Step ``evaluate``: how good maps, masks and tags are."""
+
+    behaviour: Behaviour = "default"
+    """paper: a class that occurs nowhere counts as IoU 0."""
+    thresholds: tuple[Fraction, ...] = tuple(round(i / 100, 2) for i in range(100))
+    boundary_share: Annotated[float, Field(gt=0.0, le=0.5)] = 0.02
+    """Boundary IoU: width of the band, share of the photo's diagonal."""
+
+
+class Report(Section):
+    """Step ``report``: the HTML page."""
+
+    photos: Count = 6
+    """Photos shown of each kind."""
+    title: str = "tag2mask"
+
+
+class RuntimeSettings(Section):
+    """Where it runs. Never part of a fingerprint."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: Count = 1
+    workers: Annotated[int, Field(ge=0)] = 2
+    """Processes that read photos."""
+    threads: Annotated[int, Field(ge=0)] = 0
+    """CPU threads of the network; 0: one a core."""
