@@ -10,7 +10,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import inference_views, pcm_memory, prepare_time, threshold_curve, train_steps
+from benchmarks import (
+    inference_views,
+    pcm_memory,
+    prepare_time,
+    threshold_curve,
+    train_steps,
+    walk,
+)
 from benchmarks.measure import Row, commit, machine, versions
 
 BENCHMARKS: dict[str, tuple[Callable[..., Row], str]] = {
@@ -19,6 +26,7 @@ BENCHMARKS: dict[str, tuple[Callable[..., Row], str]] = {
     "inference_vs_single": (inference_views.batched_vs_single, "batched views / one at a time"),
     "threshold_curve_vs_passes": (threshold_curve.one_pass_vs_passes, "one pass / 60 passes"),
     "pcm_memory_vs_dense": (pcm_memory.blocks_vs_dense, "PCM in blocks / at once, peak"),
+    "walk_vs_dense": (walk.sparse_vs_dense, "sparse walk / squaring the dense matrix"),
     "prepare_100k_seconds": (prepare_time.prepare_100k, "prepare / plain loop, 100,000 photos"),
 }
 """Name of the row -> (what measures it, what is divided by what)."""

@@ -1,0 +1,55 @@
+"""Time of a random walk: sparse steps against squaring the matrix of all pairs of cells."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from benchmarks.measure import Row, side_by_side
+from tag2mask.ops.pixel_pairs import pair_offsets, sources
+from tag2mask.ops.random_walk import random_walk
+
+GRID = (47, 63)
+"""A photo of 375 x 500 px at stride 8."""
+RADIUS, BETA, SQUARINGS = 5, 8.0, 6
+CHANNELS = 21
+"""Background and VOC's classes, as published. A photo's own are two to four, in half the time."""
+
+
+def sparse_vs_dense(*, toy: bool = False) -> Row:
+    """2^6 = 64 steps on one thread, from affinities to walked maps."""
+    affinity, maps = affinity_and_maps((9, 11) if toy else GRID)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return side_by_side(lambda: walk(affinity, maps), lambda: squared(affinity, maps),
+                            seconds=0 if toy else 10)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def affinity_and_maps(grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Random affinities (offsets, h, w) and maps (k, h, w)."""
+    torch.manual_seed(0)
+    exist = torch.from_numpy(sources(grid, RADIUS, paper=False))
+    return torch.rand(exist.shape) * exist, torch.rand(CHANNELS, *grid)
+
+
+def walk(affinity: Tensor, maps: Tensor) -> Tensor:
+    """Ours."""
+    return random_walk(affinity, maps, radius=RADIUS, beta=BETA, steps=2**SQUARINGS)
+
+
+def squared(affinity: Tensor, maps: Tensor) -> Tensor:
+    """As published: a dense float32 matrix, squared log2 t times."""
+    _, height, width = affinity.shape
+    cells = height * width
+    matrix = torch.eye(cells)
+    offset, y, x = affinity.nonzero(as_tuple=True)
+    dy, dx = torch.from_numpy(pair_offsets(RADIUS))[offset].T
+    first, second = y * width + x, (y + dy) * width + x + dx
+    matrix[first, second] = matrix[second, first] = affinity[offset, y, x] ** BETA
+    matrix /= matrix.sum(dim=0)
+    for _ in range(SQUARINGS):
+        matrix = matrix @ matrix
+    return (maps.flatten(1) @ matrix).view_as(maps)
