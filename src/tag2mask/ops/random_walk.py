@@ -91,7 +91,7 @@ class Walk:
         channels = len(maps)
         precision = torch.float32 if max(steps, default=0) <= _SINGLE_STEPS else torch.float64
         transition = self._transition.to(precision)
-        rows = maps.flatten(1).T.to(transition.device, precision)
+        rows = maps.flatten(1).T.to(transition.device).to(precision)
         columns = max(1, -(-channels // _WIDTH)) * _WIDTH
         walked = rows.new_zeros(len(rows), columns)
         walked[:, :channels] = rows
@@ -101,7 +101,7 @@ class Walk:
             for _ in range(step - done):
                 walked = transition @ walked
             done = step
-            found[step] = walked[:, :channels].T.reshape(maps.shape).to(self.device, torch.float32)
+            found[step] = walked[:, :channels].T.reshape(maps.shape).float().to(self.device)
         return [found[step] for step in steps]
 
 
