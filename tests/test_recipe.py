@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from tag2mask.errors import RecipeError
-from tag2mask.manifests import CamMaps, CamModel, identity_of
+from tag2mask.handles import CamMaps, CamModel
+from tag2mask.manifests import identity_of
 from tag2mask.recipe import Recipe, dump_recipe, load_recipe, recipe_from, shipped_recipes
 from tag2mask.sections import InferCam, Section
 from tag2mask.training_sections import TrainCam

@@ -43,21 +43,28 @@ from tag2mask.files import (
     write_json,
     write_text,
 )
-from tag2mask.manifests import (
-    MANIFEST,
-    STARTED,
+from tag2mask.handles import (
+    AffinityLabels,
+    AffinityModel,
+    AnyMaps,
     CamMaps,
     CamModel,
     Evaluation,
+    PreparedData,
+    PseudoMaskFolder,
+    ReportPage,
+    WalkedMaps,
+    open_maps,
+)
+from tag2mask.manifests import (
+    MANIFEST,
+    STARTED,
     FolderStatus,
     Handle,
     HandleT,
     Identity,
     Input,
     Manifest,
-    PreparedData,
-    PseudoMaskFolder,
-    ReportPage,
     folder_status,
     identity_of,
     read_identity,
@@ -65,10 +72,11 @@ from tag2mask.manifests import (
 )
 
 __all__ = [
-    "CamMaps", "CamModel", "Evaluation", "FolderStatus", "Handle", "Input", "Manifest",
-    "PreparedData", "PseudoMaskFolder", "ReportPage", "Step", "atomic_write", "folder_status",
-    "read_json", "readable_os_errors", "remove_step_folder", "step_folder", "write_bytes",
-    "write_json", "write_text",
+    "AffinityLabels", "AffinityModel", "AnyMaps", "CamMaps", "CamModel", "Evaluation",
+    "FolderStatus", "Handle", "Input", "Manifest", "PreparedData", "PseudoMaskFolder", "ReportPage",
+    "Step", "WalkedMaps", "atomic_write", "folder_status", "open_maps", "read_json",
+    "readable_os_errors", "remove_step_folder", "step_folder", "write_bytes", "write_json",
+    "write_text",
 ]  # fmt: skip
 
 RANK_ZERO_SECONDS = 120.0

@@ -1,4 +1,4 @@
-"""What a step folder was made from and what it holds: identities, manifests and typed handles.
+"""What a step folder was made from and what it holds: identities and manifests.
 
 An identity is the step, its section of the recipe and fingerprints of what it read; two folders are
 the same exactly when their identities are. ``artifacts`` writes these files and explains the rules.
@@ -110,48 +110,6 @@ class Handle:
     def fingerprint(self) -> str:
         """sha256 (hex) of everything this folder was made from."""
         return self.manifest.fingerprint
-
-
-@dataclass(frozen=True)
-class PreparedData(Handle):
-    """``prepare``: the samples of each split and the classes."""
-
-    step = "prepare"
-
-
-@dataclass(frozen=True)
-class CamModel(Handle):
-    """``train-cam``: a trained network with its CAM head."""
-
-    step = "train-cam"
-
-
-@dataclass(frozen=True)
-class CamMaps(Handle):
-    """``infer-cam``: one map file a photo."""
-
-    step = "infer-cam"
-
-
-@dataclass(frozen=True)
-class PseudoMaskFolder(Handle):
-    """``pseudo-masks``: one palette PNG a photo."""
-
-    step = "pseudo-masks"
-
-
-@dataclass(frozen=True)
-class Evaluation(Handle):
-    """``evaluate``: scores of maps, masks and tags."""
-
-    step = "evaluate"
-
-
-@dataclass(frozen=True)
-class ReportPage(Handle):
-    """``report``: the HTML page."""
-
-    step = "report"
 
 
 HandleT = TypeVar("HandleT", bound=Handle)

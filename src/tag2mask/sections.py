@@ -71,15 +71,20 @@ class InferCam(Section):
     skip_bad: bool = False
 
 
-class PseudoMasks(Section):
-    """Step ``pseudo-masks``: maps to palette PNGs."""
+class BackgroundChoice(Section):
+    """Where the background score comes from that maps are held against."""
 
-    background: Literal["fixed", "calibrated", "estimated"] = "estimated"
-    """Where the background score comes from: ``score``; a few masked photos; or the maps alone."""
+    background: Literal["auto", "fixed", "calibrated", "estimated"] = "auto"
+    """``score``; a few masked photos; the maps alone. auto: 0.5 for walked maps, in which the
+    background took part, else estimated."""
     score: Fraction = 0.26
     calibrate_photos: Count = 50
     """Masked training photos that ``calibrated`` may look at (drawn by seed 0, named in the
     manifest)."""
+
+
+class PseudoMasks(BackgroundChoice):
+    """Step ``pseudo-masks``: maps to palette PNGs."""
 
 
 class Evaluate(Section):

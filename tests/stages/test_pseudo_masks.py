@@ -7,6 +7,7 @@ from PIL import Image
 from scenes import NAMES, run_on_ranks
 
 from tag2mask.classes import ClassSet
+from tag2mask.data.background_score import CALIBRATION_SCORES
 from tag2mask.data.maps import read_map, write_map
 from tag2mask.errors import DataError, RunFolderError
 from tag2mask.ops.curve import ThresholdCurve
@@ -16,7 +17,7 @@ from tag2mask.ops.thresholds import (
     labels_from_scores,
 )
 from tag2mask.sections import PseudoMasks
-from tag2mask.stages.pseudo_masks import CALIBRATION_SCORES, pseudo_masks
+from tag2mask.stages.pseudo_masks import pseudo_masks
 
 FIXED = PseudoMasks(background="fixed", score=0.4)
 

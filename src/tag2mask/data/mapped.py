@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tag2mask.artifacts import CamMaps, PreparedData
+from tag2mask.artifacts import AnyMaps, PreparedData
 from tag2mask.data.maps import MAP_SUFFIX, CamMap, read_map
 from tag2mask.data.masks import read_mask
 from tag2mask.data.samples import SPLITS, Sample, Split, read_index
@@ -25,15 +25,17 @@ class MappedPhotos:
 
     Attributes:
         splits: the samples of each split that has maps, in the order of the index.
-        skipped: photos left out by ``infer-cam``, each as ``id: reason``.
+        skipped: photos left out by the step that made the maps, each as ``id: reason``.
         folder: where the map files lie.
         classes: C, the number of foreground classes.
+        made_by: name of the step that made the maps.
     """
 
     splits: dict[Split, list[Sample]]
     skipped: tuple[str, ...]
     folder: Path
     classes: int
+    made_by: str
 
     def path(self, photo_id: str) -> Path:
         """Map file of a photo."""
@@ -52,7 +54,7 @@ class MappedPhotos:
         """
         path = self.path(sample.id)
         cam_map = read_map(path)
-        fix = "Run infer-cam on this data, or give the maps that belong to it."
+        fix = f"Run {self.made_by} on this data, or give the maps that belong to it."
         if cam_map.size != sample.size:
             (h, w), (photo_h, photo_w) = cam_map.size, sample.size
             raise DataError(f"map is of a photo of {w} x {h} px, but {sample.id!r} has "
@@ -79,11 +81,11 @@ class MappedPhotos:
         return mask
 
 
-def mapped_photos(data: PreparedData, maps: CamMaps, classes: int) -> MappedPhotos:
+def mapped_photos(data: PreparedData, maps: AnyMaps, classes: int) -> MappedPhotos:
     """Find the photos that have maps.
 
     A split without a single map was not asked for; in any other a photo without a map must be among
-    those that ``infer-cam`` left out.
+    those that the maps' step left out.
 
     Raises:
         DataError: a photo's map is missing, or there is none at all.
@@ -103,9 +105,9 @@ def mapped_photos(data: PreparedData, maps: CamMaps, classes: int) -> MappedPhot
                 line.startswith(f"{sample.id}: ") for line in left_out
             ):
                 raise DataError(f"photo {sample.id!r} has no map", where=folder,
-                                fix="Run infer-cam again: it makes only what is missing.")
+                                fix=f"Run {maps.step} again: it makes only what is missing.")
         splits[split] = found
     if not splits:
         raise DataError("no photo of the data has a map", where=folder,
-                        fix="Run infer-cam on this data, or give the maps that belong to it.")
-    return MappedPhotos(splits, left_out, folder, classes)
+                        fix=f"Run {maps.step} on this data, or give the maps that belong to it.")
+    return MappedPhotos(splits, left_out, folder, classes, maps.step)
