@@ -42,6 +42,7 @@ from tag2mask.errors import (
 )
 from tag2mask.nn import fit as fit_module
 from tag2mask.nn.siamese import SiameseSeam
+from tag2mask.runtime import Runtime
 from tag2mask.stages.train_cam import train_cam
 
 
@@ -227,6 +228,20 @@ def test_an_unreadable_photo_can_be_left_out(
     assert model.manifest.counts["photos"] == 7
     again = train_cam(data, section, tmp_path / "again", one_rank())
     assert same_bits(weights(model), weights(again))
+
+
+def test_objects_are_gathered_for_batches_with_unreadable_photos_alone(
+    data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gathered: list[Any] = []
+    monkeypatch.setattr(Runtime, "all_gather_object",
+                        lambda _, value: (gathered.append(value), [value])[1])
+    trained(data, tmp_path / "whole", train_cam__epochs=4)
+    in_the_end = len(gathered)
+    spoil(data, "b/05")
+    model = trained(data, tmp_path / "spoilt", train_cam__epochs=4, train_cam__skip_bad=True,
+                    train_cam__batch_size=9)  # fmt: skip
+    assert len(gathered) == 2 * in_the_end + model.manifest.metrics["steps"]
 
 
 def test_photos_left_out_before_an_interruption_are_still_named(

@@ -253,10 +253,12 @@ class _CamTask:
 
     def _leave_out(self, batch: Batch) -> None:
         """Note photos that can't be read, or stop for them; all ranks decide alike."""
+        # Nearly every batch is whole: one number over the ranks says so, without gathering objects.
+        missing = torch.tensor(len(batch.unread), device=self.runtime.device)
+        if not self.runtime.sum_over_ranks(missing):
+            return
         shares = self.runtime.all_gather_object((batch.unread, len(batch.ids)))
         unread = [photo for share, _ in shares for photo in share]
-        if not unread:
-            return
         if not self.section.skip_bad:
             raise unread[0].error
         for photo in batch.unread:
