@@ -6,6 +6,7 @@ import os
 import pickle
 import random
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 import torch
 from torch import nn
 
+from small_runs import environment
 from tag2mask import runtime as runtime_module
 from tag2mask.errors import DataError, DeviceError, RunFolderError, WeightsError
 from tag2mask.runtime import (
@@ -262,3 +264,26 @@ def test_progress_of_a_step_that_failed_claims_no_end(capsys: pytest.CaptureFixt
         bar.advance()
         raise KeyError
     assert "2/2" not in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="no list of threads")
+@pytest.mark.parametrize(("how", "code"), [("well", 0), ("together", 3)])
+def test_no_thread_of_the_process_group_outlives_it(how: str, code: int) -> None:
+    # One that does now and then aborts the whole process while Python ends.
+    done = two_ranks(how)
+    assert done.returncode == code, done.stderr
+    assert done.stdout.splitlines() == ["left:", "left:"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["rank 0 fails", "rank 1 fails",
+                                 "rank 1 fails with a sum under way"])  # fmt: skip
+def test_a_rank_that_fails_leaves_none_waiting(how: str) -> None:
+    assert two_ranks(how).returncode != 0
+
+
+def two_ranks(how: str) -> subprocess.CompletedProcess[str]:
+    """Run `two_ranks.py` until both processes have ended."""
+    return subprocess.run([sys.executable, Path(__file__).with_name("two_ranks.py"), how],
+                          capture_output=True, text=True, timeout=600, env=environment())

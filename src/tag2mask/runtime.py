@@ -7,10 +7,12 @@ which device, how many processes, and whether a terminal watches.
 from __future__ import annotations
 
 import atexit
+import gc
 import logging
 import os
 import random
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +37,8 @@ T = TypeVar("T")
 Precision = Literal["auto", "32", "bf16", "16"]
 PLAIN_SECONDS = 10.0
 """Without a terminal, a line of progress at most this often."""
+LEAVE_SECONDS = 10.0
+"""For the end of a process group; where all is well it takes none."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ class Runtime:
             )  # fmt: skip
             fabric.launch()
         if devices > 1:
-            atexit.register(_leave_group)
+            _leave_group_at_exit()
         # After the launch, which sets a number of its own.
         torch.set_num_threads(threads or max(1, _cores() // (devices if kind == "cpu" else 1)))
         return cls(fabric, workers)
@@ -346,13 +350,31 @@ def _repeatable(deterministic: bool, warn_only: bool, fill: bool, benchmark: boo
     torch.backends.cudnn.benchmark = benchmark
 
 
-def _leave_group() -> None:
-    """End the process group while Python still runs: its threads must not outlive the interpreter.
+def _leave_group_at_exit() -> None:
+    """End the process group, and with it gloo's threads, while Python still runs.
 
-    Fabric does so for NCCL alone; a gloo group left open now and then aborts its process at exit.
+    A thread of gloo that lets go of a collective's tensor asks for Python's lock. Once Python is
+    ending it is thrown out of there instead, through C++ that can't be left so, and the whole
+    process aborts ("terminate called without an active exception"). Fabric ends NCCL groups alone.
+
+    The end waits for collectives under way, so it has a thread: a rank that failed in the midst of
+    one doesn't wait for the others. The thread starts now, because Python 3.12 refuses one later.
     """
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    at_exit = threading.Event()
+
+    def leave() -> None:
+        at_exit.wait()
+        if torch.distributed.is_initialized():
+            gc.collect()  # a network wrapped for several ranks would keep the group
+            torch.distributed.destroy_process_group()
+
+    def end() -> None:
+        at_exit.set()
+        leaving.join(LEAVE_SECONDS)
+
+    leaving = threading.Thread(target=leave, daemon=True)
+    leaving.start()
+    atexit.register(end)
 
 
 def _cores() -> int:
