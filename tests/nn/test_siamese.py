@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from toy_backbone import PointwiseBackbone, corner, random
 
+from tag2mask.nn import losses
 from tag2mask.nn.losses import Mean
 from tag2mask.nn.seam import SeamNet
 from tag2mask.nn.siamese import LossWeights, SiameseSeam
@@ -162,3 +163,17 @@ def test_refined_terms_train_only_pcm() -> None:
         assert any(name.startswith(reached) for name in trained)
         others = ("backbone.", "head.") if reached == "pcm." else ("pcm.",)
         assert not any(name.startswith(others) for name in trained), names
+
+
+def test_each_map_is_normalised_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    siamese, image = make_siamese(LossWeights(teach=0.5)), random(2, 3, SIZE, SIZE)
+    normalised: list[Tensor] = []
+    max_norm = losses.max_norm
+
+    def noted(maps: Tensor, valid: Tensor | None = None) -> Tensor:
+        normalised.append(maps)
+        return max_norm(maps, valid)
+
+    monkeypatch.setattr(losses, "max_norm", noted)
+    siamese(image, TAGS, ALL, VIEWS["rescaled"])
+    assert len(normalised) == 4  # plain and refined of both views

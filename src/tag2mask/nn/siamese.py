@@ -7,6 +7,7 @@ Branch 1 sees the image, branch 2 the transformed image; the weights are shared.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -124,8 +125,7 @@ class SiameseSeam(nn.Module):
             terms[f"min{branch}"] = losses.min_pooling(refined, tags, view.valid)
         if self.weights.teach > 0:
             terms[f"teach{branch}"] = losses.teaching(
-                losses.max_norm(view.pair.cam, view.valid),
-                losses.max_norm(refined, view.valid), tags, view.valid,
+                losses.with_background(view.foreground), view.refined, tags, view.valid,
                 num_classes=self.net.num_classes)  # fmt: skip
 
     def _cross(self, terms: dict[str, Mean], view1: _View, view2: _View, tags: Tensor,
@@ -138,17 +138,15 @@ class SiameseSeam(nn.Module):
         if view1.valid is not None and view2.valid is not None:
             valid = transform.valid(view1.valid, size) & view2.valid
         present = tags[:, :, None, None]
-        map1 = transform.maps(losses.max_norm(view1.pair.cam[:, 1:], view1.valid), size) * present
-        map2 = losses.max_norm(view2.pair.cam[:, 1:], view2.valid) * present
+        map1 = transform.maps(view1.foreground, size) * present
+        map2 = view2.foreground * present
         map1, map2 = losses.with_background(map1), losses.with_background(map2)
         if self.weights.er > 0:
             terms["er"] = losses.equivariance(map1, map2, tags, valid,
                                               num_classes=self.net.num_classes)
         if self.weights.ecr > 0 and view1.pair.refined is not None:
-            assert view2.pair.refined is not None
-            refined1 = transform.maps(losses.max_norm(view1.pair.refined, view1.valid), size)
-            refined2 = losses.max_norm(view2.pair.refined, view2.valid)
-            for name, target, refined in (("ecr1", map2, refined1), ("ecr2", map1, refined2)):
+            refined1 = transform.maps(view1.refined, size)
+            for name, target, refined in (("ecr1", map2, refined1), ("ecr2", map1, view2.refined)):
                 terms[name] = losses.cross_equivariance(
                     losses.keep_largest(target.detach()), refined, tags, top=self.ecr_top,
                     valid=valid, num_classes=self.net.num_classes)
@@ -156,8 +154,21 @@ class SiameseSeam(nn.Module):
 
 @dataclass(frozen=True)
 class _View:
+    """One branch's maps; max-normalised once, whichever terms compare them."""
+
     pair: CamPair
     valid: Tensor | None
+
+    @cached_property
+    def foreground(self) -> Tensor:
+        """Max-normalised plain maps, (b, k, h, w)."""
+        return losses.max_norm(self.pair.cam[:, 1:], self.valid)
+
+    @cached_property
+    def refined(self) -> Tensor:
+        """Max-normalised refined maps, (b, 1 + k, h, w)."""
+        assert self.pair.refined is not None
+        return losses.max_norm(self.pair.refined, self.valid)
 
 
 def present_channels(tags: Tensor) -> Tensor:
