@@ -5,6 +5,15 @@ from pathlib import Path
 import pytest
 from scenes import OneRank, Scene, discs
 
+from small_runs import prepared, write_photos
+from tag2mask.artifacts import PreparedData
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> PreparedData:
+    """The 12 small photos of `write_photos` in ``photos``, prepared."""
+    return prepared(write_photos(tmp_path / "photos"), tmp_path / "prepare")
+
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Scene:

@@ -40,11 +40,6 @@ from tag2mask.stages.prepare import prepare
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> PreparedData:
-    return prepared(write_photos(tmp_path / "photos"), tmp_path / "prepare")
-
-
-@pytest.fixture
 def model(data: PreparedData, tmp_path: Path) -> CamModel:
     """Hardly trained, but with maps above zero."""
     made = trained(data, tmp_path / "train-cam")

@@ -46,11 +46,6 @@ from tag2mask.runtime import Runtime
 from tag2mask.stages.train_cam import train_cam
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> PreparedData:
-    return prepared(write_photos(tmp_path / "photos"), tmp_path / "prepare")
-
-
 def weights(model: CamModel | Path) -> dict[str, torch.Tensor]:
     folder = model if isinstance(model, Path) else model.path
     return load_file(folder / "model.safetensors")
@@ -273,8 +268,7 @@ def test_a_batch_without_any_readable_photo_stops(data: PreparedData, tmp_path: 
         trained(data, tmp_path / "model", train_cam__skip_bad=True)
 
 
-def test_no_tag_anywhere(tmp_path: Path) -> None:
-    data = prepared(write_photos(tmp_path / "photos"), tmp_path / "prepare")
+def test_no_tag_anywhere(data: PreparedData, tmp_path: Path) -> None:
     lines = (data.path / "train.jsonl").read_text().splitlines()
     (data.path / "train.jsonl").write_text("".join(
         json.dumps(json.loads(line) | {"tags": []}) + "\n" for line in lines))
