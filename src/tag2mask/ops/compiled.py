@@ -1,0 +1,68 @@
+"""Loops compiled by Numba, and the threads that run them.
+
+Numba compiles a loop when it is first called and stores it beside its source, or in the user's
+cache folder where that is read-only, or in ``NUMBA_CACHE_DIR``; a later process loads it. Compiled
+loops run without Python's global lock, so plain threads share the work. Numba's own parallel loops
+are not used: on many systems they must not be entered by two callers at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import pairwise
+from types import TracebackType
+from typing import Any, TypeVar
+
+import numba
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Result = TypeVar("Result")
+
+BLOCK = 256
+"""Items that a compiled loop takes at once; parts begin at multiples of it."""
+
+
+def compiled(function: Function) -> Function:
+    """Compile a loop at its first call and keep it for other processes.
+
+    A product and a sum may become one instruction; the order of sums stays as written.
+    """
+    loop: Function = numba.njit(nogil=True, fastmath={"contract"})(function)
+    with suppress(RuntimeError):  # No folder can be written: compiled anew in each process.
+        loop.enable_caching()  # type: ignore[attr-defined]
+    return loop
+
+
+class Team:
+    """A few threads that share one piece of work after another.
+
+    Args:
+        threads: how many; 1: the caller does all the work itself.
+    """
+
+    def __init__(self, threads: int) -> None:
+        assert threads >= 1
+        self.threads = threads
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+
+    def __enter__(self) -> Team:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def run(self, tasks: Iterable[Callable[[], Result]]) -> list[Result]:
+        """Every task's result, in order; returns when all are done."""
+        if self._pool is None:
+            return [task() for task in tasks]
+        return [future.result() for future in [self._pool.submit(task) for task in tasks]]
+
+    def parts(self, count: int) -> list[tuple[int, int]]:
+        """Split 0..count into one range a thread, none of them empty."""
+        blocks = -(-count // BLOCK)
+        bounds = [min(count, blocks * i // self.threads * BLOCK) for i in range(self.threads + 1)]
+        return [(first, last) for first, last in pairwise(bounds) if first < last]

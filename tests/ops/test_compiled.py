@@ -1,0 +1,34 @@
+import threading
+
+import numpy as np
+import pytest
+
+from tag2mask.ops.compiled import BLOCK, Team, compiled
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+@pytest.mark.parametrize("count", [0, 1, BLOCK - 1, BLOCK, 10 * BLOCK + 1, 1000 * BLOCK])
+def test_parts_cover_everything_once(threads, count):
+    with Team(threads) as team:
+        parts = team.parts(count)
+    assert len(parts) <= threads
+    assert [i for part in parts for i in range(*part)] == list(range(count))
+    assert all(first % BLOCK == 0 and first < last for first, last in parts)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_results_come_in_order_and_errors_are_raised(threads):
+    before = threading.active_count()
+    with Team(threads) as team:
+        assert team.run((lambda i=i: i * i) for i in range(20)) == [i * i for i in range(20)]
+        with pytest.raises(ZeroDivisionError):
+            team.run([lambda: 1, lambda: 1 // 0, lambda: 2])
+    assert threading.active_count() == before
+
+
+def test_a_loop_that_cannot_be_stored_is_compiled_all_the_same():
+    names = {}
+    exec("def double(a):\n    for i in range(len(a)):\n        a[i] *= 2\n", names)  # in no file
+    array = np.ones(3, np.float32)
+    compiled(names["double"])(array)
+    np.testing.assert_array_equal(array, 2)
