@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -13,7 +14,14 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the benchmarks are no part of the installed package
-from benchmarks import inference_views, pcm_memory, prepare_time, threshold_curve, walk  # noqa: E402
+from benchmarks import (  # noqa: E402
+    crf,
+    inference_views,
+    pcm_memory,
+    prepare_time,
+    threshold_curve,
+    walk,
+)
 from benchmarks.__main__ import BENCHMARKS, main  # noqa: E402
 from benchmarks.measure import Row, side_by_side  # noqa: E402
 from benchmarks.published_step import (  # noqa: E402
@@ -38,8 +46,11 @@ from tag2mask.stages.train_cam import net_spec  # noqa: E402
 
 ROWS = {
     "train_step_seam_vs_cam", "train_step_vs_published", "inference_vs_single",
-    "threshold_curve_vs_passes", "pcm_memory_vs_dense", "walk_vs_dense", "prepare_100k_seconds",
+    "threshold_curve_vs_passes", "pcm_memory_vs_dense", "walk_vs_dense", "crf_vs_pydensecrf_2",
+    "crf_vs_pydensecrf_21", "crf_two_threads_vs_one", "prepare_100k_seconds",
 }  # fmt: skip
+AGAINST_PYDENSECRF = {"crf_vs_pydensecrf_2", "crf_vs_pydensecrf_21"}
+HAS_PYDENSECRF = importlib.util.find_spec("pydensecrf") is not None
 
 
 @pytest.mark.slow
@@ -47,7 +58,8 @@ def test_rows_and_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     out = tmp_path / "bench.json"
     main(["--toy", "--out", str(out)])
     written = json.loads(out.read_text())
-    assert set(written["rows"]) == ROWS == set(BENCHMARKS)
+    assert set(BENCHMARKS) == ROWS
+    assert set(written["rows"]) == ROWS - (set() if HAS_PYDENSECRF else AGAINST_PYDENSECRF)
     for name, row in written["rows"].items():
         assert set(row) == {"ratio", "ours", "other", "unit"}, name
         assert row["ours"] >= 0 and row["other"] > 0, name
@@ -128,6 +140,20 @@ def test_passes_give_the_same_curve() -> None:
 def test_dense_pcm_gives_the_same_maps() -> None:
     maps, features = torch.rand(2, 4, 6, 5), torch.randn(2, 8, 6, 5)
     torch.testing.assert_close(correlate(maps, features), pcm_memory.dense(maps, features))
+
+
+@pytest.mark.skipif(not HAS_PYDENSECRF, reason="pydensecrf2 needs a C++ compiler")
+def test_pydensecrf_gives_the_same_marginals() -> None:
+    image, scores = crf.inputs(3, toy=True)
+    np.testing.assert_allclose(crf.ours(image, scores), crf.theirs(image, scores), atol=2e-3)
+
+
+def test_a_row_that_cannot_be_measured_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    main(["crf_vs_pydensecrf_2", "--toy", "--out", str(tmp_path / "bench.json")])
+    assert "crf_vs_pydensecrf_2 is left out: pydensecrf2 is not" in capsys.readouterr().err
 
 
 def test_squaring_gives_the_same_walk() -> None:

@@ -174,6 +174,9 @@ def test_inputs_stay_as_they_are_and_may_be_views():
     turned = DenseCrf(image[::-1, ::-1]).refine(scores[:, ::-1, ::-1])
     copied = DenseCrf(image[::-1, ::-1].copy()).refine(scores[:, ::-1, ::-1].copy())
     np.testing.assert_array_equal(turned, copied)
+    channels_last = np.moveaxis(np.moveaxis(scores, 0, 2).copy(), 2, 0)
+    np.testing.assert_array_equal(DenseCrf(image).refine(channels_last),
+                                  DenseCrf(image).refine(scores))
     np.testing.assert_array_equal(image, kept[0])
     np.testing.assert_array_equal(scores, kept[1])
 

@@ -133,7 +133,7 @@ class DenseCrf:
                             fix="Make the maps anew.")
         if len(scores) == 1:
             return np.ones_like(scores)
-        marginals = np.empty_like(scores)
+        marginals = np.empty(scores.shape, np.float32)
         with Team(self.threads) as team:
             field = _MeanField(scores.reshape(len(scores), -1), self._kernels, team)
             for iteration in range(self.settings.iterations + 1):
@@ -223,8 +223,8 @@ class _MeanField:
                        for part in self._team.parts(self._pixels))
 
     def _update_part(self, total: Float32, out: Float32, first: int, last: int) -> None:
-        rows = sum(marginals.shape[1] for marginals in self._channels())
-        messages = np.empty((rows, min(STRIP, last - first)), np.float32)
+        channels = sum(marginals.shape[1] for marginals in self._channels())
+        messages = np.empty((channels, min(STRIP, last - first)), np.float32)
         for begin in range(first, last, STRIP):
             end = min(begin + STRIP, last)
             messages[:] = 0
