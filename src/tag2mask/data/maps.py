@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from tag2mask.artifacts import atomic_write
 from tag2mask.errors import DataError
 
 MAP_SUFFIX = ".npz"
+MapDtype = Literal["uint8", "float16"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +86,10 @@ class CamMap:
         full: NDArray[np.float32] = resized[0].numpy()
         return full
 
+    def as_stored(self, dtype: MapDtype = "uint8") -> CamMap:
+        """The map that `read_map` gives back once `write_map` has stored this one."""
+        return replace(self, scores=_unpacked(_packed(self.scores, dtype)))
+
     @property
     def certainty(self) -> float:
         """How clearly the maps decide, in [0, 1]; needs no mask.
@@ -100,9 +105,7 @@ class CamMap:
         return float((ordered[-1] - ordered[-2]).mean())
 
 
-def write_map(
-    path: Path, cam_map: CamMap, dtype: Literal["uint8", "float16"] = "uint8"
-) -> None:
+def write_map(path: Path, cam_map: CamMap, dtype: MapDtype = "uint8") -> None:
     """Write the maps of one photo, whole or not at all.
 
     Args:
@@ -113,8 +116,7 @@ def write_map(
     Raises:
         RunFolderError: the disk is full or the folder may not be written.
     """
-    scores = cam_map.scores
-    stored = np.rint(scores * 255.0).astype(np.uint8) if dtype == "uint8" else scores.astype("<f2")
+    stored = _packed(cam_map.scores, dtype)
     # Not durable: waiting for the disk after each of thousands of files would cost more than they.
     with atomic_write(path, durable=False) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
@@ -145,11 +147,7 @@ def read_map(path: Path) -> CamMap:
             zipfile.BadZipFile, zlib.error) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"map can't be read: {reason}", where=path, fix=fix) from None
-    if scores.dtype == np.uint8:
-        floats = scores.astype(np.float32) * np.float32(1.0 / 255.0)
-    elif scores.dtype.kind == "f":
-        floats = scores.astype(np.float32)
-    else:
+    if scores.dtype != np.uint8 and scores.dtype.kind != "f":
         raise DataError(f"map holds {scores.dtype} scores, not uint8 or floats", where=path,
                         fix=fix)
     if size.shape != (2,) or {size.dtype.kind, tags.dtype.kind} - {"i", "u"} or tags.ndim != 1:
@@ -158,8 +156,18 @@ def read_map(path: Path) -> CamMap:
         raise DataError(f"probabilities are {probabilities.dtype}, not floats", where=path, fix=fix)
     try:
         return CamMap(
-            photo_id, tuple(int(t) for t in tags), floats, (int(size[0]), int(size[1])),
+            photo_id, tuple(int(t) for t in tags), _unpacked(scores), (int(size[0]), int(size[1])),
             probabilities.astype(np.float32),
         )
     except DataError as error:
         raise DataError(error.what, where=path, fix=fix) from None
+
+
+def _packed(scores: NDArray[np.float32], dtype: MapDtype) -> NDArray[Any]:
+    """Scores as a file holds them."""
+    return np.rint(scores * 255.0).astype(np.uint8) if dtype == "uint8" else scores.astype("<f2")
+
+
+def _unpacked(stored: NDArray[Any]) -> NDArray[np.float32]:
+    floats = stored.astype(np.float32)
+    return floats * np.float32(1.0 / 255.0) if stored.dtype == np.uint8 else floats

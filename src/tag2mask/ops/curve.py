@@ -94,15 +94,20 @@ class ThresholdCurve:
 
     def iou(self, *, paper: bool = False) -> Float64:
         """IoU by threshold and class (T, C+1); absent classes NaN (paper: 0)."""
+        true, predicted, hits = self.tallies()
+        union = true[:, None] + predicted - hits
+        return ratio(hits, union, empty=0.0 if paper else np.nan).T
+
+    def tallies(self) -> tuple[Int64, Int64, Int64]:
+        """What IoU is made of: true pixels (C+1,), predicted ones (C+1, T), hits (C+1, T)."""
         # (C+1, C, T): pixels whose strongest class wins against threshold i.
         won = np.cumsum(self.counts[:, :, ::-1], axis=2)[:, :, ::-1][:, :, 1:]
-        true = self.counts.sum(axis=(1, 2))[:, None]
-        hits = np.einsum("cct->ct", won[mask_id(0) :])
+        true: Int64 = self.counts.sum(axis=(1, 2))
+        hits: Int64 = np.einsum("cct->ct", won[mask_id(0) :])
         hits = np.concatenate([true[BACKGROUND] - won[BACKGROUND].sum(axis=0)[None], hits])
-        predicted = won.sum(axis=0)
+        predicted: Int64 = won.sum(axis=0)
         predicted = np.concatenate([true.sum() - predicted.sum(axis=0)[None], predicted])
-        union = true + predicted - hits
-        return ratio(hits, union, empty=0.0 if paper else np.nan).T
+        return true, predicted, hits
 
     def miou(self, *, paper: bool = False) -> Float64:
         """Mean IoU by threshold (T,); see `Confusion.miou`."""
