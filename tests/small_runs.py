@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
+import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,8 @@ from tag2mask.stages.prepare import prepare
 from tag2mask.stages.train_cam import train_cam
 
 NAMES = ("cat", "dog", "bird")
+MOMENT = random.SystemRandom()
+"""Chooses when commands are killed: nobody's seed fixes it."""
 
 SMALL: dict[str, Any] = {
     "train_cam": {
@@ -141,6 +146,36 @@ def call(*arguments: str | Path, timeout: float = 600) -> subprocess.CompletedPr
     """Run the command line to its end."""
     return subprocess.run(command(*arguments), capture_output=True, text=True, check=False,
                           timeout=timeout, env=environment())  # fmt: skip
+
+
+def start(*arguments: str | Path) -> subprocess.Popen[str]:
+    """Start the command line, to be killed by `kill_when` or waited for by `end_of`."""
+    return subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            text=True, env=environment(), start_new_session=True)
+
+
+def wait_until(process: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
+    """Wait for a running command to get somewhere."""
+    deadline = time.monotonic() + 600
+    while not reached():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def kill_when(process: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
+    """SIGKILL a command at a random moment after it got somewhere, long before its end."""
+    wait_until(process, reached)
+    time.sleep(MOMENT.uniform(0.0, 0.05))
+    process.kill()
+    _, stderr = process.communicate()
+    assert process.returncode == -signal.SIGKILL, stderr
+
+
+def end_of(process: subprocess.Popen[str]) -> None:
+    """Wait until a command has done its work."""
+    _, stderr = process.communicate()
+    assert process.returncode == 0, stderr
 
 
 def environment() -> dict[str, str]:

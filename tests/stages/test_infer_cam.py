@@ -15,12 +15,16 @@ from PIL import Image
 from scenes import run_on_ranks
 
 from small_runs import (
+    MOMENT,
     cut_off,
+    end_of,
     invoke,
+    kill_when,
     one_rank,
     prepared,
     read_table,
     recipe,
+    start,
     trained,
     write_photos,
     write_recipe,
@@ -59,14 +63,14 @@ def infer(data: PreparedData, model: CamModel, out: Path, **changes: Any) -> Cam
 def files(maps: CamMaps | Path) -> dict[str, Path]:
     folder = (maps if isinstance(maps, Path) else maps.path) / "maps"
     return {path.relative_to(folder).as_posix().removesuffix(".npz"): path
-            for path in folder.rglob("*.npz")}
+            for path in folder.rglob("*.npz") if not path.name.startswith(".tmp-")}
 
 
 def stamps(maps: CamMaps) -> dict[str, int]:
     return {name: path.stat().st_mtime_ns for name, path in files(maps).items()}
 
 
-def contents(maps: CamMaps) -> dict[str, Any]:
+def contents(maps: CamMaps | Path) -> dict[str, Any]:
     found = {name: read_map(path) for name, path in files(maps).items()}
     return {name: (m.tags, m.scores.tolist(), m.size, m.probabilities.tolist())
             for name, m in found.items()}
@@ -174,6 +178,32 @@ def test_an_interrupted_step_computes_only_the_rest(
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert maps.manifest.counts == {"photos": 12, "computed": 7}
     assert contents(maps) == contents(whole)
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_the_maps_are_the_same(model: CamModel, tmp_path: Path) -> None:
+    data = prepared(write_photos(tmp_path / "many", 240), tmp_path / "many-prepared")
+    # One view at a time: which photos share a batch can move the last bit.
+    settings = write_recipe(tmp_path / "recipe.yaml", infer_cam__batch_views=1)
+    whole = contents(infer(data, model, tmp_path / "whole", batch_views=1))
+    out = tmp_path / "killed"
+    line = ["infer-cam", "--data", data.path, "--model", model.path, "--recipe", settings,
+            "--out", out]  # fmt: skip
+    for count in (MOMENT.randint(1, 60), MOMENT.randint(61, 120)):
+        kill_when(start(*line), lambda count=count: len(files(out)) >= count)
+        assert not (out / "manifest.json").exists()
+        written = contents(out)  # whole, each of them
+        assert count <= len(written) < 240
+        assert all(whole[name] == found for name, found in written.items())
+    kept = {name: path.stat().st_mtime_ns for name, path in files(out).items()}
+    end_of(start(*line))
+    maps = CamMaps.open(out)
+    assert contents(maps) == whole
+    assert not list(out.rglob(".tmp-*"))
+    # What was noted is not computed again, but for the few that the kill came in between.
+    computed = maps.manifest.counts["computed"]
+    assert 240 - len(kept) <= computed <= 240 - len(kept) + stage.CHUNK
+    assert sum(stamps(maps)[name] == stamp for name, stamp in kept.items()) == 240 - computed
 
 
 def test_a_complete_folder_is_left_as_it_is_but_for_lost_maps(

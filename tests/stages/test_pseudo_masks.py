@@ -4,11 +4,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
-from scenes import NAMES, run_on_ranks
+from scenes import NAMES, Scene, run_on_ranks
 
+import small_runs
+from small_runs import MOMENT, end_of, kill_when, start, write_recipe
+from tag2mask.artifacts import PseudoMaskFolder
 from tag2mask.classes import ClassSet
 from tag2mask.data.background_score import CALIBRATION_SCORES
-from tag2mask.data.maps import read_map, write_map
+from tag2mask.data.maps import CamMap, read_map, write_map
+from tag2mask.data.samples import Sample
 from tag2mask.errors import DataError, RunFolderError
 from tag2mask.ops.curve import ThresholdCurve
 from tag2mask.ops.thresholds import (
@@ -30,9 +34,10 @@ def ids(scene):
     return [sample.id for split in scene.samples.values() for sample in split]
 
 
-def masks(handle):
-    return {path.relative_to(handle.path / "masks").with_suffix("").as_posix():
-            path.read_bytes() for path in (handle.path / "masks").rglob("*.png")}
+def masks(made):
+    folder = getattr(made, "path", made) / "masks"
+    return {path.relative_to(folder).with_suffix("").as_posix(): path.read_bytes()
+            for path in folder.rglob("*.png") if not path.name.startswith(".tmp-")}
 
 
 def test_every_photo_gets_a_palette_mask_of_its_size(scene, one_rank):
@@ -188,3 +193,43 @@ def test_a_split_without_maps_was_not_asked_for(scene, one_rank):
         scene.map_path(sample.id).unlink()
     handle = make(scene, one_rank, PseudoMasks(background="estimated"))
     assert set(masks(handle)) == {s.id for s in scene.samples["val"]}
+
+
+def large_scene(root, count):
+    """Photos whose masks take long enough to be interrupted."""
+    rng = np.random.default_rng(0)
+    samples = [Sample(f"{'ab'[i % 2]}/{i}", root / "photos" / f"{i}.jpg", (600, 800), (0, 1, 2),
+                      "1-1") for i in range(count)]  # fmt: skip
+    scene = Scene(root, {"train": samples, "val": []}, {}, set())
+    scene.write()
+    y, x = np.mgrid[:150, :200] / 20
+    for sample in samples:
+        turned = rng.uniform(0.2, 1, (3, 2))
+        scores = np.array([np.sin(a * y + b * x) ** 2 for a, b in turned], np.float32)
+        path = scene.map_path(sample.id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_map(path, CamMap(sample.id, sample.tags, scores, sample.size, np.ones(3, np.float32)))
+    return scene
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_the_masks_are_the_same(tmp_path):
+    scene = large_scene(tmp_path, 160)
+    # As many threads as the command has: they share out the resizing, which rounds accordingly.
+    whole = masks(make(scene, small_runs.one_rank(), name="whole"))
+    out = tmp_path / "killed"
+    settings = write_recipe(tmp_path / "recipe.yaml", pseudo_masks__background="fixed",
+                            pseudo_masks__score=0.4)  # fmt: skip
+    line = ["pseudo-masks", "--data", scene.data.path, "--maps", scene.maps.path, "--recipe",
+            settings, "--out", out]  # fmt: skip
+    for count in (MOMENT.randint(1, 40), MOMENT.randint(41, 80)):
+        kill_when(start(*line), lambda count=count: len(masks(out)) >= count)
+        assert not (out / "manifest.json").exists()
+        written = masks(out)  # whole, each of them
+        assert count <= len(written) < len(whole)
+        assert all(whole[name] == content for name, content in written.items())
+    end_of(start(*line))
+    handle = PseudoMaskFolder.open(out)
+    assert masks(handle) == whole
+    assert not list(out.rglob(".tmp-*"))
+    assert 0 < handle.manifest.counts["computed"] < len(whole)

@@ -8,8 +8,7 @@ import json
 import os
 import random
 import signal
-import subprocess
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,18 @@ import torch
 from safetensors.torch import load_file
 
 from small_runs import (
-    command,
+    MOMENT,
     cut_off,
-    environment,
+    end_of,
     invoke,
+    kill_when,
     one_rank,
     prepared,
     read_table,
     recipe,
+    start,
     trained,
+    wait_until,
     write_photos,
     write_recipe,
     write_table,
@@ -121,41 +123,26 @@ def test_training_goes_on_from_the_checkpoint(
     assert losses(whole.path) == losses(broken.path)
 
 
-def start(data: PreparedData, settings: Path, out: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command("train-cam", "--data", data.path, "--recipe", settings, "--out", out),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
-        start_new_session=True,
-    )  # fmt: skip
+def command_line(data: PreparedData, settings: Path, out: Path) -> list[str | Path]:
+    return ["train-cam", "--data", data.path, "--recipe", settings, "--out", out]
 
 
-def wait_for_rows(process: subprocess.Popen[str], out: Path, count: int) -> None:
-    deadline = time.monotonic() + 300
-    while not ((out / "losses.csv").is_file() and len(rows(out)) >= count):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+def rows_reach(out: Path, count: int) -> Callable[[], bool]:
+    return lambda: (out / "losses.csv").is_file() and len(rows(out)) >= count
 
 
 @pytest.mark.slow
 def test_killed_at_any_moment_the_weights_are_the_same(data: PreparedData, tmp_path: Path) -> None:
     changes: dict[str, Any] = {
-        "train_cam__epochs": 40, "train_cam__checkpoint_minutes": 1e-4, "runtime__workers": 1}
+        "train_cam__epochs": 60, "train_cam__checkpoint_minutes": 1e-4, "runtime__workers": 1}
     settings = write_recipe(tmp_path / "recipe.yaml", **changes)
     whole = trained(data, tmp_path / "whole", **changes)
     out = tmp_path / "killed"
-    moment = random.Random(os.getpid())
-    for count in (moment.randint(1, 25), moment.randint(35, 60)):
-        process = start(data, settings, out)
-        wait_for_rows(process, out, count)
-        time.sleep(moment.uniform(0.0, 0.05))
-        process.kill()
-        _, stderr = process.communicate()
-        assert process.returncode == -signal.SIGKILL, stderr
+    line = command_line(data, settings, out)
+    for count in (MOMENT.randint(1, 25), MOMENT.randint(35, 60)):
+        kill_when(start(*line), rows_reach(out, count))
         assert not (out / "manifest.json").exists()
-    last = start(data, settings, out)
-    _, stderr = last.communicate()
-    assert last.returncode == 0, stderr
+    end_of(start(*line))
     assert same_bits(weights(whole), weights(out))
     assert losses(whole.path) == losses(out)
 
@@ -166,8 +153,8 @@ def test_ctrl_c_ends_with_130_and_is_resumed(data: PreparedData, tmp_path: Path)
         "train_cam__epochs": 40, "train_cam__checkpoint_minutes": 1e-4, "runtime__workers": 1}
     settings = write_recipe(tmp_path / "recipe.yaml", **changes)
     out = tmp_path / "model"
-    process = start(data, settings, out)
-    wait_for_rows(process, out, 3)
+    process = start(*command_line(data, settings, out))
+    wait_until(process, rows_reach(out, 3))
     os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the reading processes too
     _, stderr = process.communicate()
     assert process.returncode == 130
