@@ -34,6 +34,7 @@ def test_round_trip(tmp_path_factory: pytest.TempPathFactory, k: int, h: int, w:
     assert (after.id, after.tags, after.size) == (before.id, before.tags, before.size)
     assert after.scores.dtype == np.float32
     np.testing.assert_array_equal(after.probabilities, before.probabilities)
+    np.testing.assert_array_equal(before.as_stored(dtype).scores, after.scores)
     half_step = 0.5 / 255 if dtype == "uint8" else 0.5 / 1024
     np.testing.assert_allclose(after.scores, before.scores, atol=half_step + 1e-6)
     full = after.full_scores()
