@@ -41,6 +41,13 @@ SMALL: dict[str, Any] = {
         "precision": "32", "picture_every": 0, "log_every": 1,
     },
     "infer_cam": {"long_side": 64, "scales": [1.0, 0.5], "precision": "32"},
+    "affinity_labels": {"crf": {"iterations": 1}},
+    "train_affinity": {
+        "channels": [4, 4, 8], "optimiser": {"name": "adamw", "lr": 0.001},
+        "epochs": 1, "batch_size": 4, "crop": 64, "long_side": [48, 80], "precision": "32",
+        "log_every": 1,
+    },
+    "walk": {"long_side": 64, "precision": "32"},
     "report": {"photos": 1},
     "runtime": {"device": "cpu", "workers": 0, "threads": 1},
 }  # fmt: skip

@@ -22,9 +22,9 @@ from tag2mask.sections import Prepare, PseudoMasks
 
 runner = CliRunner()
 COMMANDS = [
-    ["run"], ["status"], ["prepare"], ["train-cam"], ["infer-cam"], ["pseudo-masks"], ["evaluate"],
-    ["report"], ["demo"], ["data", "check"], ["recipe", "list"], ["recipe", "show"],
-    ["recipe", "check"],
+    ["run"], ["status"], ["prepare"], ["train-cam"], ["infer-cam"], ["affinity-labels"],
+    ["train-affinity"], ["walk"], ["pseudo-masks"], ["evaluate"], ["report"], ["demo"],
+    ["data", "check"], ["recipe", "list"], ["recipe", "show"], ["recipe", "check"],
 ]  # fmt: skip
 
 
@@ -115,6 +115,12 @@ def test_a_wrong_command_line_exits_with_2(arguments: list[str]) -> None:
          "train_cam.epochs"),
         (["status", "nowhere"], "no run folder"),
         (["infer-cam", "--data", "nowhere", "--model", "m", "--out", "r"], "no prepare folder"),
+        (["affinity-labels", "--data", "nowhere", "--maps", "m", "--out", "r"],
+         "no prepare folder"),
+        (["train-affinity", "--data", "nowhere", "--labels", "l", "--out", "r"],
+         "no prepare folder"),
+        (["walk", "--data", "nowhere", "--maps", "m", "--model", "a", "--out", "r"],
+         "no prepare folder"),
         (["recipe", "check", "nowhere.yaml"], "no recipe"),
         (["data", "check", "nowhere"], "no such data folder"),
     ],
@@ -149,6 +155,8 @@ def test_run_hands_its_options_to_the_pipeline(
     assert recipe == load_recipe("lite0-cpu", [
         "train_cam.epochs=3", "infer_cam.scales=[1.0]", "prepare.source=csv",
         "prepare.skip_bad=true", "train_cam.skip_bad=true", "infer_cam.skip_bad=true",
+        "affinity_labels.skip_bad=true", "train_affinity.skip_bad=true", "walk.skip_bad=true",
+        "pseudo_masks.skip_bad=true",
     ])  # fmt: skip
     assert (seen["until"], seen["update"], seen["redo"]) == ("infer-cam", True, "train-cam")
     assert seen["compare"] == [Path("other")]
@@ -239,7 +247,7 @@ def test_a_step_gets_handles_its_section_and_a_folder(
 
     fake_stage(monkeypatch, "infer_cam", infer_cam=infer)
     ranks = OneRank()
-    monkeypatch.setattr(cli_steps, "_runtime", lambda settings: ranks)
+    monkeypatch.setattr(cli_steps, "start_runtime", lambda settings: ranks)
     data = prepared(tmp_path / "prepare")
     with step_folder(CamModel, tmp_path / "model", section={}) as step:
         step.finish()
@@ -265,7 +273,7 @@ def test_a_step_refuses_the_folder_of_another_step(tmp_path: Path) -> None:
     data = prepared(tmp_path / "prepare")
     result = call("pseudo-masks", "--data", data, "--maps", data, "--out", tmp_path / "masks")
     assert result.exit_code == 1
-    assert "this folder holds prepare, not infer-cam" in result.stderr
+    assert "this folder holds prepare, not maps" in result.stderr
 
 
 def test_evaluate_can_choose_the_background_score_first(
@@ -287,7 +295,7 @@ def test_evaluate_can_choose_the_background_score_first(
 
     fake_stage(monkeypatch, "pseudo_masks", pseudo_masks=make)
     fake_stage(monkeypatch, "evaluate", evaluate=evaluate)
-    monkeypatch.setattr(cli_steps, "_runtime", lambda settings: OneRank())
+    monkeypatch.setattr(cli_steps, "start_runtime", lambda settings: OneRank())
     data = prepared(tmp_path / "prepare")
     with step_folder(CamMaps, tmp_path / "maps", section={}) as step:
         step.finish()

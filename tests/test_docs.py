@@ -16,7 +16,15 @@ import typer.main
 from pydantic import BaseModel
 
 from tag2mask import cli
-from tag2mask.artifacts import CamMaps, CamModel, PreparedData, PseudoMaskFolder
+from tag2mask.artifacts import (
+    AffinityLabels,
+    AffinityModel,
+    CamMaps,
+    CamModel,
+    PreparedData,
+    PseudoMaskFolder,
+    WalkedMaps,
+)
 from tag2mask.pipeline import STEPS
 from tag2mask.recipe import Recipe, load_recipe, shipped_recipes
 
@@ -200,11 +208,15 @@ def test_the_examples_run(tmp_path: Path, monkeypatch: Any) -> None:
         "recipe": load_recipe(*small), "runtime": Runtime.start(device="cpu", workers=0),
         "data": PreparedData.open(run / "prepare"), "model": CamModel.open(run / "train-cam"),
         "maps": CamMaps.open(run / "infer-cam"),
+        "labels": AffinityLabels.open(run / "affinity-labels"),
+        "affinity": AffinityModel.open(run / "train-affinity"),
         "masks": PseudoMaskFolder.open(run / "pseudo-masks"), "run": run,
     }  # fmt: skip
     for other in ("seam", "cam"):  # the runs that report's example speaks of
         shutil.copytree(run, run.parent / other)
     for kind in STEPS:
+        if kind is PseudoMaskFolder:
+            names["maps"] = WalkedMaps.open(run / "walk")
         page = ROOT / "docs" / "steps" / f"{kind.step}.md"
         run_examples(page, {**names, "out": run / kind.step})
         assert kind.open(run / kind.step).fingerprint == handles[kind.step].fingerprint, kind.step

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tag2mask.data.training import steps_per_epoch
 from tag2mask.estimates import training_steps
 from tag2mask.nn.fit import epochs_to_steps
-from tag2mask.training_sections import Optimiser, TrainCam
+from tag2mask.training_sections import CamOptimiser, TrainCam
 
 counts = st.integers(1, 40)
 
@@ -19,6 +19,6 @@ def test_estimated_steps_are_those_of_the_training(
     photos: int, batch: int, epochs: int, accumulate: int, most: int | None
 ) -> None:
     section = TrainCam(batch_size=batch, epochs=epochs, max_steps=most,
-                       optimiser=Optimiser(accumulate=accumulate))
+                       optimiser=CamOptimiser(accumulate=accumulate))
     steps = epochs_to_steps(epochs, steps_per_epoch(photos, batch), accumulate, most)
     assert training_steps(section, photos) == steps

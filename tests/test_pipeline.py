@@ -14,6 +14,8 @@ import pytest
 
 from tag2mask import pipeline
 from tag2mask.artifacts import (
+    AffinityLabels,
+    AffinityModel,
     CamMaps,
     CamModel,
     Evaluation,
@@ -21,6 +23,7 @@ from tag2mask.artifacts import (
     PreparedData,
     PseudoMaskFolder,
     ReportPage,
+    WalkedMaps,
     folder_status,
     remove_step_folder,
     step_folder,
@@ -28,7 +31,9 @@ from tag2mask.artifacts import (
 from tag2mask.errors import DataError, RunFolderError, Tag2MaskError
 from tag2mask.recipe import Recipe, load_recipe, recipe_from
 
-ALL = ["prepare", "train-cam", "infer-cam", "pseudo-masks", "evaluate", "report"]
+AFFINITY = ["affinity-labels", "train-affinity", "walk"]
+ALL = ["prepare", "train-cam", "infer-cam", *AFFINITY, "pseudo-masks", "evaluate", "report"]
+STAGES = [step.replace("-", "_") for step in ALL]
 
 
 class OneRank:
@@ -73,9 +78,24 @@ class FakeStages:
         return self.work(CamMaps, out, section=section, inputs={"model": model},
                          coverage={"data": data})
 
-    def pseudo_masks(self, data: Any, maps: Any, section: Any, out: Path, runtime: Any) -> Any:
-        return self.work(PseudoMaskFolder, out, section=section,
+    def affinity_labels(self, data: Any, maps: Any, section: Any, out: Path, runtime: Any) -> Any:
+        return self.work(AffinityLabels, out, section=section,
                          coverage={"data": data, "maps": maps})
+
+    def train_affinity(self, data: Any, labels: Any, section: Any, out: Path,
+                       runtime: Any) -> Any:
+        return self.work(AffinityModel, out, section=section,
+                         inputs={"data": data, "labels": labels})
+
+    def walk(self, data: Any, maps: Any, model: Any, section: Any, out: Path,
+             runtime: Any) -> Any:
+        return self.work(WalkedMaps, out, section=section, inputs={"model": model},
+                         coverage={"data": data, "maps": maps})
+
+    def pseudo_masks(self, data: Any, maps: Any, section: Any, out: Path, runtime: Any) -> Any:
+        name = "walked maps" if isinstance(maps, WalkedMaps) else "maps"
+        return self.work(PseudoMaskFolder, out, section=section,
+                         coverage={"data": data, name: maps})
 
     def evaluate(self, data: Any, maps: Any, masks: Any, section: Any, out: Path,
                  runtime: Any) -> Any:
@@ -92,7 +112,7 @@ class FakeStages:
 @pytest.fixture
 def stages(monkeypatch: pytest.MonkeyPatch) -> FakeStages:
     fake = FakeStages()
-    for name in ("prepare", "train_cam", "infer_cam", "pseudo_masks", "evaluate", "report"):
+    for name in STAGES:
         module = ModuleType(f"tag2mask.stages.{name}")
         setattr(module, name, getattr(fake, name))
         monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -192,23 +212,62 @@ def test_redo_makes_a_step_and_all_later_ones_anew(
     assert set(states(out).values()) == {"fresh"}
 
 
-def test_update_keeps_the_model_and_redoes_what_depends_on_the_data(
+def test_update_keeps_the_models_and_redoes_what_depends_on_the_data(
     stages: FakeStages, data: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "run"
+    out, models = tmp_path / "run", ("train-cam", "train-affinity")
     pipeline.run(data, Recipe(), out)
-    model = (out / "train-cam" / "manifest.json").read_bytes()
+    before = [(out / model / "manifest.json").read_bytes() for model in models]
     stages.listing = "listing-2"
     pipeline.run(data, Recipe(), out, update=True)
-    assert stages.worked == [*ALL, "prepare", *ALL[2:]]
-    assert (out / "train-cam" / "manifest.json").read_bytes() == model
-    # The model's manifest says that it was trained on the older data; the rest is up to date.
+    updated = [*ALL, *(step for step in ALL if step not in models)]
+    assert stages.worked == updated
+    assert [(out / model / "manifest.json").read_bytes() for model in models] == before
+    # The models' manifests say that they were trained on the older data; the rest is up to date.
     found = {state.step: state.folder for state in pipeline.status(out)}
-    assert found["train-cam"].state == "stale"
-    assert found["train-cam"].reasons[0].startswith("data: changed")
-    assert {state for step, state in states(out).items() if step != "train-cam"} == {"fresh"}
+    for model in models:
+        assert found[model].state == "stale"
+        assert found[model].reasons[0].startswith("data: changed")
+    assert found["train-affinity"].reasons[1].startswith("labels: changed")
+    assert {state for step, state in states(out).items() if step not in models} == {"fresh"}
     pipeline.run(data, Recipe(), out, update=True)
-    assert stages.worked == [*ALL, "prepare", *ALL[2:]]
+    assert stages.worked == updated
+
+
+def test_without_the_walk_its_three_steps_are_left_out(
+    stages: FakeStages, data: Path, tmp_path: Path
+) -> None:
+    write_tagged_photos(data, 4)
+    out, plain = tmp_path / "run", recipe_from({"walk": {"enabled": False}})
+    short = [step for step in ALL if step not in AFFINITY]
+    assert [step.step for step in pipeline.dry_run(data, plain, out).steps] == short
+    assert list(pipeline.run(data, plain, out).handles) == stages.worked == short
+    assert states(out) == dict.fromkeys(short, "fresh")
+    for wrong in ({"until": "walk"}, {"redo": "train-affinity"}):
+        with pytest.raises(RunFolderError, match=r"leaves .* out.*walk\.enabled"):
+            pipeline.run(data, plain, out, **wrong)
+        with pytest.raises(RunFolderError, match=r"leaves .* out.*walk\.enabled"):
+            pipeline.dry_run(data, plain, out, **wrong)
+
+
+def test_masks_made_before_the_walk_are_not_those_made_after_it(
+    stages: FakeStages, data: Path, tmp_path: Path
+) -> None:
+    write_tagged_photos(data, 4)
+    out, plain = tmp_path / "run", recipe_from({"walk": {"enabled": False}})
+    pipeline.run(data, plain, out)
+    before = list(stages.worked)
+    with pytest.raises(RunFolderError, match=r"walk\.enabled: false -> true.*--redo"):
+        pipeline.run(data, Recipe(), out)
+    assert stages.worked == before
+    planned = {step.step: step for step in pipeline.dry_run(data, Recipe(), out).steps}
+    assert [planned[step].action for step in AFFINITY] == ["run"] * 3
+    assert planned["pseudo-masks"].action == "refuse"
+    pipeline.run(data, Recipe(), out, redo="pseudo-masks")
+    assert stages.worked == [*before, *AFFINITY, "pseudo-masks", "evaluate", "report"]
+    assert states(out) == dict.fromkeys(ALL, "fresh")
+    with pytest.raises(RunFolderError, match=r"walk\.enabled: true -> false"):
+        pipeline.run(data, plain, out)
 
 
 def test_changed_data_without_update_is_refused_by_the_model(

@@ -95,8 +95,9 @@ def test_a_mended_tag_costs_its_own_photo(root: Path) -> None:
     after = stamps(root / "run")
     assert CamMaps.open(root / "run" / "infer-cam").manifest.counts["computed"] == 1
     changed = {name for name in after if after[name] != before.get(name)}
-    assert {name for name in changed if name.endswith(".npz")} == {"infer-cam/maps/a/00.npz"}
-    assert not any(name.startswith("train-cam/") for name in changed)
+    assert {name for name in changed if name.endswith(".npz")} == {
+        "infer-cam/maps/a/00.npz", "walk/maps/a/00.npz"}
+    assert not any(name.startswith("train-") for name in changed)  # both models are kept
     assert "evaluate/manifest.json" in changed
     assert "report/manifest.json" in changed
 
@@ -129,7 +130,8 @@ def test_the_functions_are_the_command(finished: Path, tmp_path: Path) -> None:
     result = pipeline.run(finished / "photos", recipe(), tmp_path / "run")
     assert list(result.handles) == STEPS
     assert result.skipped == ()
-    for made in ("train-cam/*.safetensors", "infer-cam/**/*.npz", "pseudo-masks/**/*.png"):
+    for made in ("train-*/*.safetensors", "affinity-labels/**/*.png", "infer-cam/**/*.npz",
+                 "walk/**/*.npz", "pseudo-masks/**/*.png"):
         one, other = ([path.read_bytes() for path in sorted((folder / "run").glob(made))]
                       for folder in (finished, tmp_path))  # fmt: skip
         assert one and one == other

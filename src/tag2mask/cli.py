@@ -19,7 +19,7 @@ import typer
 from typer.core import TyperGroup
 
 from tag2mask import __version__, cli_steps, pipeline
-from tag2mask.cli_steps import (
+from tag2mask.cli_options import (
     DEFAULT_RECIPE,
     Compare,
     DataFolder,
@@ -53,6 +53,9 @@ class StepName(StrEnum):
     PREPARE = "prepare"
     TRAIN_CAM = "train-cam"
     INFER_CAM = "infer-cam"
+    AFFINITY_LABELS = "affinity-labels"
+    TRAIN_AFFINITY = "train-affinity"
+    WALK = "walk"
     PSEUDO_MASKS = "pseudo-masks"
     EVALUATE = "evaluate"
     REPORT = "report"
@@ -78,6 +81,9 @@ app.add_typer(recipe_app, name="recipe")
 app.command("prepare")(cli_steps.prepare)
 app.command("train-cam")(cli_steps.train_cam)
 app.command("infer-cam")(cli_steps.infer_cam)
+app.command("affinity-labels")(cli_steps.affinity_labels)
+app.command("train-affinity")(cli_steps.train_affinity)
+app.command("walk")(cli_steps.walk)
 app.command("pseudo-masks")(cli_steps.pseudo_masks)
 app.command("evaluate")(cli_steps.evaluate)
 app.command("report")(cli_steps.report)
@@ -143,7 +149,7 @@ def run_command(
         bool, typer.Option("--dry-run", help="Say what would run, and what it would cost.")
     ] = False,
     update: Annotated[
-        bool, typer.Option("--update", help="The data changed: keep the model, redo what changed.")
+        bool, typer.Option("--update", help="The data changed: keep the models, redo what changed.")
     ] = False,
     redo: Annotated[
         StepName | None, typer.Option(help="Delete this step and all later ones first.")

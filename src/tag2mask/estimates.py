@@ -11,8 +11,8 @@ import os
 from dataclasses import dataclass
 
 from tag2mask.recipe import Recipe
-from tag2mask.sections import InferCam
-from tag2mask.training_sections import TrainCam
+from tag2mask.sections import Crf, InferCam, PseudoMasks
+from tag2mask.training_sections import TrainAffinity, TrainCam
 
 _TRAIN_SECONDS_PER_MPX = 2.2
 """Forward and backward of 10^6 pixels, Lite0 at stride 16, two cores."""
@@ -36,6 +36,11 @@ _ASSUMED_LONG_SIDE = 500
 """Of a photo whose size the recipe leaves alone, px."""
 _ASPECT = 0.75
 _TAGS_PER_PHOTO = 1.6
+_CRF_SECONDS = 0.005
+"""An iteration of the dense CRF on a photo of that size, two cores, kernels included."""
+_CRF_MIB = 60.0
+"""What a dense CRF holds of such a photo, by thread."""
+_WALK_SECONDS_PER_STEP = 0.0002
 
 
 @dataclass(frozen=True)
@@ -73,23 +78,26 @@ def estimate(recipe: Recipe, *, train: int, val: int, gpu: bool) -> dict[str, Co
         "prepare": Cost(1 + photos * 0.001, photos * 0.0004, 150 + photos * 0.002),
         "train-cam": _training(recipe.train_cam, train, speed),
         "infer-cam": _inference(recipe, mapped, speed),
-        "pseudo-masks": Cost(1 + mapped * 0.03, mapped * 0.008, _BASE_MIB),
+        "affinity-labels": _crf_cost(recipe.affinity_labels.crf, train, crfs=2),
+        "train-affinity": _training(recipe.train_affinity, train, speed),
+        "walk": _walk(recipe, mapped, speed),
+        "pseudo-masks": _masks(recipe.pseudo_masks, mapped),
         "evaluate": Cost(2 + mapped * 0.06, 1, _BASE_MIB),
         "report": Cost(10, 5, _BASE_MIB),
     }
 
 
-def training_steps(section: TrainCam, photos: int) -> int:
+def training_steps(section: TrainCam | TrainAffinity, photos: int) -> int:
     """Number of optimiser steps over ``photos`` training photos."""
     batches = section.epochs * max(1, photos // section.batch_size)
     steps = max(1, batches // section.optimiser.accumulate)
     return steps if section.max_steps is None else min(steps, section.max_steps)
 
 
-def _training(section: TrainCam, photos: int, speed: float) -> Cost:
+def _training(section: TrainCam | TrainAffinity, photos: int, speed: float) -> Cost:
     backbone = section.backbone
     views = 1.0
-    if section.views.enabled:
+    if isinstance(section, TrainCam) and section.views.enabled:
         low, high = section.views.scale
         views += ((low + high) / 2) ** 2
     mpx = section.batch_size * section.crop**2 / 1e6 * views
@@ -110,16 +118,49 @@ def _inference(recipe: Recipe, photos: int, speed: float) -> Cost:
     scale_one = long_side**2 * _ASPECT / 1e6
     views = sum(scale**2 for scale in section.scales) * (2 if section.flip else 1)
     work = _COST.get(backbone.name, _OTHER_COST) * _STRIDE_COST[backbone.output_stride]
-    stored = _ASSUMED_LONG_SIDE**2 * _ASPECT / section.map_stride**2 * _TAGS_PER_PHOTO
-    bytes_each = stored * (2 if section.map_dtype == "float16" else 1) + 1000
     largest = scale_one * max(section.scales) ** 2 * section.batch_views
     weights = _WEIGHT_MIB.get(backbone.name, _OTHER_WEIGHT_MIB)
     return Cost(
         seconds=5 + photos * scale_one * views * work * _INFER_SECONDS_PER_MPX / speed,
-        disk_mib=photos * bytes_each / 2**20,
+        disk_mib=photos * _map_bytes(section.map_stride, section.map_dtype) / 2**20,
         memory_mib=_BASE_MIB + weights + recipe.train_cam.pcm.block_mib
         + largest * _INFER_MIB_PER_MPX * _activations(work),
     )
+
+
+def _walk(recipe: Recipe, photos: int, speed: float) -> Cost:
+    section, backbone = recipe.walk, recipe.train_affinity.backbone
+    mpx = (section.long_side or _ASSUMED_LONG_SIDE) ** 2 * _ASPECT / 1e6
+    work = _COST.get(backbone.name, _OTHER_COST) * _STRIDE_COST[backbone.output_stride]
+    network = mpx * sum(scale**2 for scale in section.scales) * work * _INFER_SECONDS_PER_MPX
+    weights = _WEIGHT_MIB.get(backbone.name, _OTHER_WEIGHT_MIB)
+    return Cost(
+        seconds=5 + photos * (network / speed + section.steps * _WALK_SECONDS_PER_STEP + 0.01),
+        disk_mib=photos * _map_bytes(section.map_stride, section.map_dtype) / 2**20,
+        memory_mib=_BASE_MIB + weights
+        + mpx * max(section.scales) ** 2 * _INFER_MIB_PER_MPX * _activations(work),
+    )
+
+
+def _crf_cost(crf: Crf, photos: int, *, crfs: int) -> Cost:
+    """Of palette PNGs that some dense CRFs of each photo decide on; a GPU doesn't help."""
+    seconds = photos * (0.02 + crfs * (crf.iterations + 2) * _CRF_SECONDS)
+    threads = min(os.cpu_count() or 2, 8)
+    return Cost(2 + seconds * 2 / threads, photos * 0.008, _BASE_MIB + threads * _CRF_MIB)
+
+
+def _masks(section: PseudoMasks, photos: int) -> Cost:
+    plain = Cost(1 + photos * 0.03, photos * (0.06 if section.confidence else 0.008), _BASE_MIB)
+    if not section.crf.enabled:
+        return plain
+    crf = _crf_cost(section.crf, photos, crfs=1)
+    return Cost(plain.seconds + crf.seconds, plain.disk_mib, crf.memory_mib)
+
+
+def _map_bytes(stride: int, dtype: str) -> float:
+    """Of a photo's map file."""
+    stored = _ASSUMED_LONG_SIDE**2 * _ASPECT / stride**2 * _TAGS_PER_PHOTO
+    return stored * (2 if dtype == "float16" else 1) + 1000
 
 
 def _activations(work: float) -> float:

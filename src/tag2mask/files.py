@@ -7,6 +7,7 @@ locking, and any knowledge of what the files hold. Import these through ``tag2ma
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import secrets
@@ -143,3 +144,13 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return None
     return value
+
+
+def digest(file: Path) -> str:
+    """sha256 (hex) of a file's content.
+
+    Raises:
+        RunFolderError: no permission to read it.
+    """
+    with readable_os_errors(file), file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -76,6 +76,10 @@ AnyMaps = CamMaps | WalkedMaps
 """Folders of map files; masks are made of either, and either is scored."""
 
 
+WALKED_MAPS = "walked maps"
+"""Name of walked maps among what masks were made from; those of ``infer-cam`` are ``maps``."""
+
+
 def open_maps(path: Path | str) -> AnyMaps:
     """Return the handle of a complete folder of maps, of whichever step.
 

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tag2mask.errors import RunFolderError
-from tag2mask.files import read_json
+from tag2mask.files import digest, read_json
 
 MANIFEST = "manifest.json"
 STARTED = "started.json"
@@ -206,6 +206,19 @@ def _input(folder: Path, source: Handle | str) -> Input:
     return Input(path=Path(relative).as_posix(), fingerprint=source.fingerprint)
 
 
+def file_input(key: str, file: Path, out: Path) -> dict[str, str]:
+    """Digest of a file that a step's folder is made from, by its key, as an input of the folder.
+
+    The section names its path alone, and another file may come to lie there. One that is gone can't
+    be compared: then what ``out`` was made from stands, and a finished training stays usable.
+    """
+    if file.is_file():
+        return {key: digest(file)}
+    found = read_identity(out)
+    known = found.inputs.get(key) if found is not None else None
+    return {} if known is None else {key: known.fingerprint}
+
+
 def refuse_differences(found: Identity, wanted: Identity,
                        section: BaseModel | Mapping[str, Any], folder: Path) -> None:
     """Raise a RunFolderError that names each key that differs, unless the identities are equal."""
@@ -222,7 +235,8 @@ def refuse_differences(found: Identity, wanted: Identity,
             differences.append(f"input {name}: {old_text} -> {new_text}")
     if not differences:  # what counts as a setting has changed
         differences.append("it was made by another version of tag2mask")
-    data_only = all(difference.startswith("input data") for difference in differences)
+    data_only = all(difference.startswith(("input data", "input labels"))
+                    for difference in differences)
     update = "`tag2mask run --update` keeps the trained model and redoes only what the data " \
              "changed. Else g" if data_only else "G"
     raise RunFolderError(

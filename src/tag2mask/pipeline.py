@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tag2mask.artifacts import (
+    AffinityLabels,
+    AffinityModel,
+    AnyMaps,
     CamMaps,
     CamModel,
     Evaluation,
@@ -20,6 +23,7 @@ from tag2mask.artifacts import (
     PreparedData,
     PseudoMaskFolder,
     ReportPage,
+    WalkedMaps,
     folder_status,
     remove_step_folder,
     write_text,
@@ -33,10 +37,11 @@ from tag2mask.run_state import (
     PlannedStep,
     StepStatus,
     dry_run,
+    folder_states,
     refuse_run_inside_data,
-    section_of,
     status,
     step_index,
+    steps_of,
 )
 from tag2mask.sections import RuntimeSettings
 
@@ -86,8 +91,8 @@ def run(
         recipe: settings of every step; written to ``out`` as ``recipe.yaml``.
         out: the run folder.
         until: name of the last step to run; None: all.
-        update: the data changed: keep the trained model as it is, redo the maps and masks of the
-            photos that changed, evaluate and report anew.
+        update: the data changed: keep the trained models as they are, redo the maps and masks of
+            the photos that changed, evaluate and report anew.
         redo: name of the first step to make anew; its folder and all later ones are deleted.
         compare: other run folders that the report shows beside this one.
 
@@ -96,7 +101,9 @@ def run(
         DataError: data that can't be used, or no such step.
         Tag2MaskError: what the steps raise.
     """
-    steps = STEPS[: step_index(until) + 1] if until is not None else STEPS
+    steps = steps_of(recipe)
+    if until is not None:
+        steps = steps[: step_index(until, steps) + 1]
     refuse_run_inside_data(data, out)
     runtime = _start_runtime(recipe.runtime)
     first_rank = _FirstRank(runtime)
@@ -111,13 +118,16 @@ def run(
 
 def _method(data: Path, recipe: Recipe, out: Path, runtime: Runtime, *, update: bool,
             compare: Sequence[Path]) -> Iterator[Handle]:
-    """The method: tags -> classifier -> maps -> masks -> evidence."""
+    """The method: tags -> classifier -> maps -> affinities, walk -> masks -> evidence."""
+    from tag2mask.stages.affinity_labels import affinity_labels
     from tag2mask.stages.evaluate import evaluate
     from tag2mask.stages.infer_cam import infer_cam
     from tag2mask.stages.prepare import prepare
     from tag2mask.stages.pseudo_masks import pseudo_masks
     from tag2mask.stages.report import report
+    from tag2mask.stages.train_affinity import train_affinity
     from tag2mask.stages.train_cam import train_cam
+    from tag2mask.stages.walk import walk
 
     first_rank = _FirstRank(runtime)
     folder = {kind: out / kind.step for kind in STEPS}
@@ -126,14 +136,29 @@ def _method(data: Path, recipe: Recipe, out: Path, runtime: Runtime, *, update: 
     prepared = PreparedData.open(folder[PreparedData])
     yield prepared
 
-    if update and folder_status(CamModel, folder[CamModel]).state in ("fresh", "stale"):
+    if update and _is_complete(CamModel, folder[CamModel]):
         model = CamModel.open(folder[CamModel])
     else:
         model = train_cam(prepared, recipe.train_cam, folder[CamModel], runtime)
     yield model
 
-    maps = infer_cam(prepared, model, recipe.infer_cam, folder[CamMaps], runtime)
+    maps: AnyMaps = infer_cam(prepared, model, recipe.infer_cam, folder[CamMaps], runtime)
     yield maps
+
+    if recipe.walk.enabled:
+        labels = affinity_labels(prepared, maps, recipe.affinity_labels, folder[AffinityLabels],
+                                 runtime)
+        yield labels
+
+        if update and _is_complete(AffinityModel, folder[AffinityModel]):
+            affinity = AffinityModel.open(folder[AffinityModel])
+        else:
+            affinity = train_affinity(prepared, labels, recipe.train_affinity,
+                                      folder[AffinityModel], runtime)
+        yield affinity
+
+        maps = walk(prepared, maps, affinity, recipe.walk, folder[WalkedMaps], runtime)
+        yield maps
 
     masks = pseudo_masks(prepared, maps, recipe.pseudo_masks, folder[PseudoMaskFolder], runtime)
     yield masks
@@ -142,6 +167,10 @@ def _method(data: Path, recipe: Recipe, out: Path, runtime: Runtime, *, update: 
 
     first_rank(lambda: report(out, recipe.report, folder[ReportPage], compare))
     yield ReportPage.open(folder[ReportPage])
+
+
+def _is_complete(kind: type[Handle], folder: Path) -> bool:
+    return folder_status(kind, folder).state in ("fresh", "stale")
 
 
 def demo(out: Path) -> dict[str, RunResult]:
@@ -192,14 +221,12 @@ class _FirstRank:
 def _begin(recipe: Recipe, out: Path, steps: Sequence[type[Handle]], redo: str | None) -> None:
     """Make room for what is to be redone, refuse what another recipe made, and note the recipe."""
     if redo is not None:
+        step_index(redo, steps_of(recipe))
         for kind in reversed(STEPS[step_index(redo):]):
             remove_step_folder(kind, out / kind.step)
-    differences = [
-        reason
-        for kind in steps
-        if kind is not ReportPage  # cheap, and never refused
-        for reason in folder_status(kind, out / kind.step, section_of(recipe, kind)).settings
-    ]
+    taken = {kind.step for kind in steps if kind is not ReportPage}  # cheap, and never refused
+    differences = [reason for found in folder_states(out, recipe) if found.step in taken
+                   for reason in found.folder.settings]
     if differences:
         raise RunFolderError(
             f"the run was made with other settings: {'; '.join(differences)}", where=out,

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError, model_validator
 from tag2mask.classes import nearest_hint
 from tag2mask.errors import RecipeError
 from tag2mask.sections import (
+    AffinityLabelling,
     Evaluate,
     InferCam,
     Prepare,
@@ -25,8 +26,9 @@ from tag2mask.sections import (
     Report,
     RuntimeSettings,
     Section,
+    Walk,
 )
-from tag2mask.training_sections import TrainCam
+from tag2mask.training_sections import Backbone, TrainAffinity, TrainCam
 
 
 class Recipe(Section):
@@ -37,10 +39,28 @@ class Recipe(Section):
     prepare: Prepare = Prepare()
     train_cam: TrainCam = TrainCam()
     infer_cam: InferCam = InferCam()
+    affinity_labels: AffinityLabelling = AffinityLabelling()
+    train_affinity: TrainAffinity = TrainAffinity()
+    walk: Walk = Walk()
     pseudo_masks: PseudoMasks = PseudoMasks()
     evaluate: Evaluate = Evaluate()
     report: Report = Report()
     runtime: RuntimeSettings = RuntimeSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _same_backbone(cls, values: Any) -> Any:
+        """AffinityNet takes the CAM network's backbone, but for the keys that say otherwise."""
+        if not isinstance(values, Mapping):
+            return values
+        affinity, cam = values.get("train_affinity", {}), values.get("train_cam", {})
+        if not (isinstance(affinity, Mapping) and isinstance(cam, Mapping)):
+            return values
+        own, other = affinity.get("backbone", {}), cam.get("backbone", {})
+        if not (isinstance(own, Mapping) and isinstance(other, Mapping)) or not other:
+            return values
+        known = {key: value for key, value in other.items() if key in Backbone.model_fields}
+        return {**values, "train_affinity": {**affinity, "backbone": {**known, **own}}}
 
     @model_validator(mode="after")
     def _ranges(self) -> Recipe:
@@ -48,9 +68,16 @@ class Recipe(Section):
         for key, (low, high) in {
             "train_cam.long_side": train.long_side,
             "train_cam.views.scale": train.views.scale,
+            "train_affinity.long_side": self.train_affinity.long_side,
+            "affinity_labels.alpha_factors": self.affinity_labels.alpha_factors,
+            "affinity_labels.alphas": self.affinity_labels.alphas or (0, 0),
         }.items():
             if low > high:
                 raise ValueError(f"{key}: the range starts at {low} and ends before it, at {high}")
+        if not self.walk.scales:
+            raise ValueError("walk.scales: at least one scale")
+        if self.walk.behaviour == "paper" and self.walk.scales != (1.0,):
+            raise ValueError("walk.scales: behaviour paper computes affinities at scale 1 alone")
         losses = train.losses
         if not (losses.cls > 0 or (losses.er > 0 and train.views.enabled)
                 or (losses.teach > 0 and train.pcm.enabled)):
@@ -117,9 +144,18 @@ def recipe_from(values: Mapping[str, Any], *, where: str = "recipe") -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        problems = [_readable(problem, values) for problem in error.errors()]
+        problems = [_readable(problem, values) for problem in error.errors()
+                    if not _inherited(problem["loc"], values)]
         raise RecipeError("; ".join(problems), where=where,
                           fix="`tag2mask recipe show lite0-cpu` lists every key.") from None
+
+
+def _inherited(location: Sequence[Any], values: Mapping[str, Any]) -> bool:
+    """Whether a value stands in ``train_cam.backbone`` alone, where its problem is told already."""
+    if tuple(location[:2]) != ("train_affinity", "backbone") or len(location) < 3:
+        return False
+    own = values.get("train_affinity", {}).get("backbone", {})
+    return isinstance(own, Mapping) and location[2] not in own
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -177,7 +213,8 @@ def _nearest_key(location: Sequence[str]) -> str:
     if hint:
         prefix = ".".join(location[:-1])
         return hint if not prefix else hint.replace("mean '", f"mean '{prefix}.")
-    everywhere = {key.rsplit(".", 1)[-1]: key for key in _all_keys(Recipe)}
+    # Backwards, so that of equal names the first one counts.
+    everywhere = {key.rsplit(".", 1)[-1]: key for key in reversed(_all_keys(Recipe))}
     leaf = everywhere.get(location[-1])
     return f"; did you mean {leaf!r}?" if leaf else ""
 

@@ -6,11 +6,14 @@ Imports neither torch nor a stage, so that ``tag2mask status`` answers at once.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from tag2mask.artifacts import (
+    AffinityLabels,
+    AffinityModel,
     CamMaps,
     CamModel,
     Evaluation,
@@ -19,17 +22,23 @@ from tag2mask.artifacts import (
     PreparedData,
     PseudoMaskFolder,
     ReportPage,
+    WalkedMaps,
     folder_status,
 )
 from tag2mask.classes import nearest_hint
 from tag2mask.errors import DataError, RunFolderError
 from tag2mask.estimates import Cost, estimate
+from tag2mask.handles import WALKED_MAPS
 from tag2mask.recipe import Recipe, load_recipe
 from tag2mask.sections import Section
 
 STEPS: tuple[type[Handle], ...] = (
-    PreparedData, CamModel, CamMaps, PseudoMaskFolder, Evaluation, ReportPage,
+    PreparedData, CamModel, CamMaps, AffinityLabels, AffinityModel, WalkedMaps, PseudoMaskFolder,
+    Evaluation, ReportPage,
 )  # fmt: skip
+"""All steps in order."""
+MODELS = (CamModel, AffinityModel)
+"""Trained networks, which a change of the data may keep."""
 RECIPE = "recipe.yaml"
 Action = Literal["run", "resume", "skip", "update", "refuse"]
 
@@ -59,12 +68,20 @@ def status(run: Path) -> list[StepStatus]:
     return folder_states(run, recipe)
 
 
+def steps_of(recipe: Recipe) -> tuple[type[Handle], ...]:
+    """The steps that a recipe takes, in order."""
+    without = () if recipe.walk.enabled else (AffinityLabels, AffinityModel, WalkedMaps)
+    return tuple(kind for kind in STEPS if kind not in without)
+
+
 def folder_states(run: Path, recipe: Recipe | None) -> list[StepStatus]:
     """State of every step's folder against a recipe, stale where an earlier step is not fresh."""
     states: list[StepStatus] = []
-    for kind in STEPS:
+    for kind in STEPS if recipe is None else steps_of(recipe):
         section = None if recipe is None else section_of(recipe, kind)
         found = folder_status(kind, run / kind.step, section)
+        if recipe is not None and kind is PseudoMaskFolder:
+            found = _of_these_maps(found, recipe)
         earlier = tuple(
             f"{done.step} is {done.folder.state}" for done in states
             if done.folder.state != "fresh" and not _only_trained_on_older_data(done)
@@ -75,11 +92,23 @@ def folder_states(run: Path, recipe: Recipe | None) -> list[StepStatus]:
     return states
 
 
+def _of_these_maps(found: FolderStatus, recipe: Recipe) -> FolderStatus:
+    """Masks made of the maps before the walk are other ones than those made after it."""
+    if not found.reads or (WALKED_MAPS in found.reads) == recipe.walk.enabled:
+        return found
+    now = str(recipe.walk.enabled).lower()
+    was = str(not recipe.walk.enabled).lower()
+    reason = f"walk.enabled: {was} -> {now}"
+    return replace(found, state="stale" if found.state == "fresh" else found.state,
+                   reasons=(reason, *found.reasons), settings=(reason, *found.settings))
+
+
 def _only_trained_on_older_data(found: StepStatus) -> bool:
     """Whether this is a model kept over a change of the data, which later steps may build on."""
-    reasons = found.folder.reasons
-    return (found.step == CamModel.step and found.folder.state == "stale" and len(reasons) == 1
-            and reasons[0].startswith("data: changed"))
+    folder = found.folder
+    return (found.step in {kind.step for kind in MODELS} and folder.state == "stale"
+            and all(reason.startswith(("data: changed", "labels: changed"))
+                    for reason in folder.reasons))
 
 
 def section_of(recipe: Recipe, kind: type[Handle]) -> Section:
@@ -135,8 +164,9 @@ def dry_run(data: Path, recipe: Recipe, out: Path, *, until: str | None = None,
     from tag2mask.data.samples import SourceOptions
     from tag2mask.data.sources import find_source
 
-    last = STEPS[-1].step if until is None else STEPS[step_index(until)].step
-    redone = {kind.step for kind in STEPS[step_index(redo):]} if redo is not None else set()
+    steps = steps_of(recipe)
+    last = steps[-1].step if until is None else steps[step_index(until, steps)].step
+    redone = set() if redo is None else {kind.step for kind in steps[step_index(redo, steps):]}
     refuse_run_inside_data(data, out)
     section = recipe.prepare
     found = find_source(data, section.source, SourceOptions(
@@ -167,9 +197,12 @@ def _action(found: StepStatus, *, update: bool) -> Action:
     return actions[folder.state]
 
 
-def step_index(step: str) -> int:
-    """Place of a step among ``STEPS``; RunFolderError names the nearest known one."""
-    names = [kind.step for kind in STEPS]
+def step_index(step: str, steps: Sequence[type[Handle]] = STEPS) -> int:
+    """Place of a step among ``steps``; RunFolderError names the nearest known one."""
+    names = [kind.step for kind in steps]
+    if step in {kind.step for kind in STEPS} - set(names):
+        raise RunFolderError(f"the recipe leaves {step} out", where="walk.enabled",
+                             fix="Set walk.enabled=true.")
     if step not in names:
         raise RunFolderError(f"no step {step!r}{nearest_hint(step, names)}",
                              fix=f"The steps are: {', '.join(names)}.")

@@ -54,7 +54,7 @@ class InferCam(Section):
     """Which map; auto: refined where PCM was trained, else plain."""
     long_side: Count | None = 384
     """Scale 1 has this long side, px; null: the photo's own size (published)."""
-    scales: tuple[Positive, ...] = (0.5, 0.75, 1.0, 1.25)
+    scales: tuple[Positive, ...] = (1.0, 1.5, 2.0)
     flip: bool = True
     gate_by_tags: bool = True
     """Only the photo's own classes enter PCM."""
@@ -83,8 +83,82 @@ class BackgroundChoice(Section):
     manifest)."""
 
 
+class Crf(Section):
+    """The dense CRF; the defaults are published for activation maps."""
+
+    iterations: Annotated[int, Field(ge=0)] = 10
+    gaussian_sxy: Positive = 3.0
+    """Standard deviation of the kernel of position, px."""
+    gaussian_weight: NonNegative = 3.0
+    bilateral_sxy: Positive = 80.0
+    """Standard deviation of position in the kernel of position and colour, px."""
+    bilateral_srgb: Positive = 13.0
+    """Standard deviation of colour in that kernel, of 255 levels."""
+    bilateral_weight: NonNegative = 10.0
+
+
+class AffinityLabelling(BackgroundChoice):
+    """Step ``affinity-labels``: where two dense CRFs agree."""
+
+    not_identity = frozenset({"skip_bad"})
+
+    alphas: tuple[Positive, Positive] | None = None
+    """α of the strong and of the weak background (published: 4 and 24); null: from the background
+    score in use."""
+    alpha_factors: tuple[Positive, Positive] = (2 / 3, 4.0)
+    """The two α relative to that of the background score in use (published: 4 and 24 around 6)."""
+    crf: Crf = Crf()
+    skip_bad: bool = False
+
+
+class Walk(BackgroundChoice):
+    """Step ``walk``: maps spread along affinities."""
+
+    not_identity = frozenset({"skip_bad"})
+
+    enabled: bool = True
+    """False: no walk, and no affinities; masks are made of the maps of ``infer-cam``."""
+    behaviour: Behaviour = "default"
+    alpha: Positive | None = None
+    """Exponent of the background (1 - max)^α (published: 6); null: from the background score in
+    use."""
+    radius: Count | None = None
+    """Of the pairs, in cells; null: that of the training."""
+    beta: Positive = 8.0
+    """Exponent of the affinities; the larger, the less maps cross weak ones."""
+    steps: Annotated[int, Field(ge=0)] = 64
+    """Multiplications with the transition matrix; 0: the maps stay as they are."""
+    long_side: Count | None = 384
+    """The photo's long side at scale 1, px; null: its own size (published)."""
+    scales: tuple[Positive, ...] = (1.0,)
+    """Scales at which affinities are computed; their mean is used."""
+    map_stride: Literal[1, 2, 4, 8] = 4
+    """Photo pixels per stored map cell."""
+    map_dtype: Literal["uint8", "float16"] = "uint8"
+    precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    skip_bad: bool = False
+
+
+class MaskCrf(Crf):
+    """The dense CRF that masks are sharpened with."""
+
+    enabled: bool = False
+    iterations: Annotated[int, Field(ge=0)] = 1
+    """Published: 1 after the walk, 10 on activation maps."""
+
+
 class PseudoMasks(BackgroundChoice):
     """Step ``pseudo-masks``: maps to palette PNGs."""
+
+    not_identity = frozenset({"skip_bad"})
+
+    crf: MaskCrf = MaskCrf()
+    unsure_below: Fraction | None = None
+    """Pixels of a lower confidence get the ignore value 255; null: none."""
+    confidence: bool = False
+    """Write each pixel's confidence too, ``confidence/<id>.png``, 8 bits of grey."""
+    skip_bad: bool = False
+    """With the CRF, which reads photos: leave unreadable ones out."""
 
 
 class Evaluate(Section):

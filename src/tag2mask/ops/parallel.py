@@ -16,6 +16,9 @@ from typing import TypeVar
 MOST_THREADS = 8
 """Results of large photos take hundreds of MB each: their number must not grow with the machine."""
 
+SMALL_PIXELS = 1_000_000
+"""Photos of more pixels are worked on one at a time, see `sized_map`."""
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -37,7 +40,7 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item],
     def work(part: list[Item]) -> list[Result]:
         return [function(item) for item in part]
 
-    threads = threads or min(_processors(), MOST_THREADS)
+    threads = threads or min(processors(), MOST_THREADS)
     rest = iter(items)
     pending: deque[Future[list[Result]]] = deque()
     pool = ThreadPoolExecutor(threads)
@@ -52,7 +55,29 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item],
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _processors() -> int:
+def sized_map(function: Callable[[Item, int], Result], items: Iterable[Item],
+              pixels: Callable[[Item], int]) -> Iterator[Result]:
+    """Yield ``function(item, threads)`` of each item, in order among the small and then the large.
+
+    Small photos are worked on side by side with one thread each, large ones one at a time with all
+    threads: what a dense CRF holds of a photo is hundreds of bytes a pixel.
+
+    Args:
+        function: safe to call from several threads at once.
+        items: all are looked at before the first result.
+        pixels: of an item.
+    """
+    small: list[Item] = []
+    large: list[Item] = []
+    for item in items:
+        (small if pixels(item) <= SMALL_PIXELS else large).append(item)
+    yield from ordered_map(lambda item: function(item, 1), small)
+    for item in large:
+        yield function(item, min(processors(), MOST_THREADS))
+
+
+def processors() -> int:
+    """Number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -16,6 +16,8 @@ import yaml
 from numpy.typing import NDArray
 
 from tag2mask.artifacts import (
+    AffinityLabels,
+    AffinityModel,
     CamMaps,
     CamModel,
     Evaluation,
@@ -23,12 +25,14 @@ from tag2mask.artifacts import (
     Manifest,
     PreparedData,
     PseudoMaskFolder,
+    WalkedMaps,
 )
 from tag2mask.errors import RunFolderError
 from tag2mask.manifests import read_identity
 
 REPORTED_STEPS: tuple[type[Handle], ...] = (
-    PreparedData, CamModel, CamMaps, PseudoMaskFolder, Evaluation,
+    PreparedData, CamModel, CamMaps, AffinityLabels, AffinityModel, WalkedMaps, PseudoMaskFolder,
+    Evaluation,
 )  # fmt: skip
 """Steps that the page tells of, in the order of a run."""
 

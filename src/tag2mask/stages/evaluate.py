@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tag2mask.artifacts import (
-    CamMaps,
+    AnyMaps,
     Evaluation,
     Handle,
     PreparedData,
@@ -29,7 +29,7 @@ from tag2mask.artifacts import (
     write_json,
     write_text,
 )
-from tag2mask.classes import ClassSet
+from tag2mask.classes import BACKGROUND, IGNORE, ClassSet
 from tag2mask.data.mapped import MappedPhotos, mapped_photos
 from tag2mask.data.maps import CamMap
 from tag2mask.data.samples import Sample, masks_fingerprint, read_classes, read_masks
@@ -59,7 +59,7 @@ TABLE = "table.md"
 CURVE = "curve.png"
 
 
-def evaluate(data: PreparedData, maps: CamMaps, masks: PseudoMaskFolder, section: Evaluate,
+def evaluate(data: PreparedData, maps: AnyMaps, masks: PseudoMaskFolder, section: Evaluate,
              out: Path, runtime: Runtime) -> Evaluation:
     """Score maps and pseudo masks against masks, and tag probabilities against tags.
 
@@ -221,6 +221,10 @@ def _compare(found: _Found, job: _Job, sample: Sample, cam_map: CamMap) -> None:
     truth = job.photos.read_mask(job.truths[sample.id], sample)
     prediction = job.photos.read_mask(pseudo_path, sample)
     found.truth, found.tags, found.scores = truth, cam_map.tags, cam_map.full_scores()
+    # What a mask leaves open (255) is counted as void; for the contours, it has none of its own.
+    unsure = prediction == IGNORE
+    prediction = np.where(unsure, np.where(truth == IGNORE, BACKGROUND, truth), prediction)
+    truth = np.where(unsure, np.uint8(IGNORE), truth)
     found.confusion = Confusion.empty(len(job.classes))
     found.confusion.add(truth, prediction)
     found.boundary = BoundaryCounts.empty(len(job.classes))
@@ -231,7 +235,7 @@ def _compare(found: _Found, job: _Job, sample: Sample, cam_map: CamMap) -> None:
 
 
 def _split_scores(total: _Total, split: str, samples: list[Sample], classes: ClassSet,
-                  maps: CamMaps, masks: PseudoMaskFolder, section: Evaluate) -> SplitScores:
+                  maps: AnyMaps, masks: PseudoMaskFolder, section: Evaluate) -> SplitScores:
     paper = section.behaviour == "paper"
     known = np.zeros((len(samples), len(classes)), np.bool_)
     for row, sample in enumerate(samples):

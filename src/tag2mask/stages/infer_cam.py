@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tag2mask.artifacts import CamMaps, CamModel, PreparedData, Step, step_folder
-from tag2mask.data.images import read_image
 from tag2mask.data.maps import MAP_SUFFIX, CamMap, write_map
 from tag2mask.data.samples import SPLITS, Sample, read_classes, read_index
-from tag2mask.errors import DataError, RecipeError, Tag2MaskError, WeightsError
+from tag2mask.data.unread import read_photo
+from tag2mask.errors import DataError, RecipeError, Tag2MaskError
 from tag2mask.nn.inference import InferenceSettings, Maps, MultiScaleInference
 from tag2mask.nn.model_file import load_net
 from tag2mask.nn.seam import SeamNet
+from tag2mask.nn.weights import refuse_not_finite
 from tag2mask.runtime import Runtime
 from tag2mask.sections import InferCam
 
@@ -85,10 +86,7 @@ def _load(model: CamModel, data: PreparedData) -> SeamNet:
             "the model was trained on other classes than the data has", where=data.path,
             fix="Train on this data, or give the data it was trained on.",
         )
-    for name, tensor in net.state_dict().items():
-        if not torch.isfinite(tensor).all():
-            raise WeightsError(f"the weights aren't finite ({name})", where=path,
-                               fix="Train again, with a lower train_cam.optimiser.lr.")
+    refuse_not_finite(net, where=path, setting="train_cam.optimiser.lr")
     return net
 
 
@@ -170,13 +168,9 @@ def _write(step: Step[CamMaps], sample: Sample, maps: Maps, section: InferCam) -
 
 def _try_read(sample: Sample) -> Image.Image | Tag2MaskError:
     try:
-        photo = read_image(sample.image)
+        return read_photo(sample)
     except DataError as error:
         return error
-    if (photo.height, photo.width) != sample.size:
-        return DataError("photo is of another size than when it was listed", where=sample.image,
-                         fix="Run `tag2mask run --update`, or `tag2mask prepare --update`.")
-    return photo
 
 
 def _predicted(probabilities: NDArray[np.float32], section: InferCam) -> tuple[int, ...]:

@@ -7,7 +7,6 @@ the folder's item journal, so that a resumed training still knows them.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from tag2mask.artifacts import (
-    CamModel,
-    PreparedData,
-    Step,
-    atomic_write,
-    readable_os_errors,
-    step_folder,
-)
+from tag2mask.artifacts import CamModel, PreparedData, Step, atomic_write, step_folder
 from tag2mask.classes import ClassSet
 from tag2mask.data.samples import Sample, read_classes, read_index
 from tag2mask.data.training import (
@@ -36,8 +28,10 @@ from tag2mask.data.training import (
     steps_per_epoch,
     training_loader,
 )
+from tag2mask.data.unread import LeftOut
 from tag2mask.errors import DataError, RecipeError
-from tag2mask.manifests import read_identity
+from tag2mask.files import digest
+from tag2mask.manifests import file_input
 from tag2mask.nn.fit import FitSettings, epochs_to_steps, fit
 from tag2mask.nn.losses import max_norm
 from tag2mask.nn.model_file import NetSpec, build_net, load_net, save_net
@@ -88,7 +82,7 @@ def train_cam(data: PreparedData, section: TrainCam, out: Path, runtime: Runtime
             task = _CamTask(net, spec, samples, section, runtime, step)
             summary = fit(task, cam_optimiser(net, section), task.settings, step.path, runtime,
                           name="train-cam")
-        left_out = task.left_out()
+        left_out = task.left_out.lines()
         if runtime.rank == 0:
             with atomic_write(step.path / MODEL) as temporary:
                 save_net(temporary, net, spec)
@@ -110,7 +104,7 @@ def import_model(file: Path, out: Path) -> CamModel:
     """
     net, spec = load_net(file)  # before any folder is opened: a bad file leaves nothing behind
     with step_folder(CamModel, out, section={"imported": file.name},
-                     inputs={"model": _digest(file)}) as step:
+                     inputs={"model": digest(file)}) as step:
         if not step.complete:
             with atomic_write(step.path / MODEL) as temporary:
                 save_net(temporary, net, spec)
@@ -119,27 +113,12 @@ def import_model(file: Path, out: Path) -> CamModel:
 
 
 def _weight_files(section: TrainCam, out: Path) -> dict[str, str]:
-    """Digest of the weight file that training starts from, if it is one, by its key.
-
-    The section names its path alone, and another file may come to lie there. One that is gone can't
-    be compared: then what ``out`` was made from stands, and a finished training stays usable.
-    """
+    """Digest of the weight file that training starts from, if it is one, by its key."""
     if section.init_from:
-        key, file = "init_from", Path(section.init_from)
-    elif section.backbone.weights not in ("packaged", "hub", "none"):
-        key, file = "backbone.weights", Path(section.backbone.weights)
-    else:
-        return {}
-    if file.is_file():
-        return {key: _digest(file)}
-    found = read_identity(out)
-    known = found.inputs.get(key) if found is not None else None
-    return {} if known is None else {key: known.fingerprint}
-
-
-def _digest(file: Path) -> str:
-    with readable_os_errors(file), file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+        return file_input("init_from", Path(section.init_from), out)
+    if section.backbone.weights not in ("packaged", "hub", "none"):
+        return file_input("backbone.weights", Path(section.backbone.weights), out)
+    return {}
 
 
 def net_spec(section: TrainCam, classes: ClassSet) -> NetSpec:
@@ -220,6 +199,8 @@ class _CamTask:
         self.section = section
         self.runtime = runtime
         self.step = step
+        self.left_out = LeftOut(step, runtime, allowed=section.skip_bad,
+                                batch_setting="train_cam.batch_size")
         self.draw = _ViewDraw(section.views, section.seed)
         self.two_views = section.views.enabled
         per_epoch = steps_per_epoch(len(samples), section.batch_size)
@@ -248,34 +229,8 @@ class _CamTask:
         )  # fmt: skip
         for batch in training_loader(self.photos, order, workers=runtime.workers,
                                      pin_memory=runtime.device.type == "cuda"):
-            self._leave_out(batch)
+            self.left_out.check(batch)
             yield batch
-
-    def _leave_out(self, batch: Batch) -> None:
-        """Note photos that can't be read, or stop for them; all ranks decide alike."""
-        # Nearly every batch is whole: one number over the ranks says so, without gathering objects.
-        missing = torch.tensor(len(batch.unread), device=self.runtime.device)
-        if not self.runtime.sum_over_ranks(missing):
-            return
-        shares = self.runtime.all_gather_object((batch.unread, len(batch.ids)))
-        unread = [photo for share, _ in shares for photo in share]
-        if not self.section.skip_bad:
-            raise unread[0].error
-        for photo in batch.unread:
-            if self.step.item_key(photo.id) is None:
-                self.step.record_item(photo.id, photo.error.what)
-        if any(read == 0 for _, read in shares):
-            raise DataError(
-                f"none of the {len(batch.unread)} photos of a batch can be read",
-                where=unread[0].error.where,
-                fix="Mend the photos, or raise train_cam.batch_size.",
-            )
-
-    def left_out(self) -> list[str]:
-        """Photos that some batch had to do without, each as ``id: reason``."""
-        own = {item: self.step.item_key(item) for item in self.step.items()}
-        reasons = {k: v for share in self.runtime.all_gather_object(own) for k, v in share.items()}
-        return [f"{item}: {reason}" for item, reason in sorted(reasons.items())]
 
     def inputs(self, batch: Batch, step: int, device: torch.device) -> tuple[Any, ...]:
         """Tensors on the device and this step's view transform."""

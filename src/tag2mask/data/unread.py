@@ -1,0 +1,89 @@
+"""Photos that a step or a training has to do without: noted, named, or a reason to stop."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from PIL import Image
+
+from tag2mask.artifacts import Step
+from tag2mask.data.images import read_image
+from tag2mask.data.samples import Sample
+from tag2mask.data.training import Unread
+from tag2mask.errors import DataError
+from tag2mask.runtime import Runtime
+
+
+def read_photo(sample: Sample) -> Image.Image:
+    """Read a photo that must still be as it was when it was listed.
+
+    Raises:
+        DataError: missing, damaged or of another size.
+    """
+    photo = read_image(sample.image)
+    if (photo.height, photo.width) != sample.size:
+        raise DataError("photo is of another size than when it was listed", where=sample.image,
+                        fix="Run `tag2mask run --update`, or `tag2mask prepare --update`.")
+    return photo
+
+
+class BatchLike(Protocol):
+    """A training batch that names the photos it lacks."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Of the photos that it holds."""
+
+    @property
+    def unread(self) -> tuple[Unread, ...]:
+        """Photos that it lacks."""
+
+
+class LeftOut:
+    """Keeps the photos that training does without in the step's item journal.
+
+    Args:
+        step: the folder; a resumed training still knows what an earlier session left out.
+        runtime: all its ranks decide alike.
+        allowed: whether photos may be left out at all.
+        batch_setting: key of the batch size, as the user knows it.
+    """
+
+    def __init__(self, step: Step[Any], runtime: Runtime, *, allowed: bool,
+                 batch_setting: str) -> None:
+        self._step = step
+        self._runtime = runtime
+        self._allowed = allowed
+        self._batch_setting = batch_setting
+
+    def check(self, batch: BatchLike) -> None:
+        """Note photos that can't be read, or stop for them.
+
+        Raises:
+            Tag2MaskError: the photo's, where none may be left out.
+            DataError: a rank's share of the batch is empty.
+        """
+        # Nearly every batch is whole: one number over the ranks says so, without gathering objects.
+        missing = torch.tensor(len(batch.unread), device=self._runtime.device)
+        if not self._runtime.sum_over_ranks(missing):
+            return
+        shares = self._runtime.all_gather_object((batch.unread, len(batch.ids)))
+        unread = [photo for share, _ in shares for photo in share]
+        if not self._allowed:
+            raise unread[0].error
+        for photo in batch.unread:
+            if self._step.item_key(photo.id) is None:
+                self._step.record_item(photo.id, photo.error.what)
+        if any(read == 0 for _, read in shares):
+            raise DataError(
+                f"none of the {len(batch.unread)} photos of a batch can be read",
+                where=unread[0].error.where,
+                fix=f"Mend the photos, or raise {self._batch_setting}.",
+            )
+
+    def lines(self) -> list[str]:
+        """Photos that some batch had to do without, each as ``id: reason``."""
+        own = {item: self._step.item_key(item) for item in self._step.items()}
+        reasons = {k: v for share in self._runtime.all_gather_object(own) for k, v in share.items()}
+        return [f"{item}: {reason}" for item, reason in sorted(reasons.items())]
