@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from tag2mask.artifacts import PreparedData, WalkedMaps, read_json, write_json
 from tag2mask.data.mapped import MappedPhotos
-from tag2mask.data.samples import read_masks
+from tag2mask.data.samples import Sample, read_masks
 from tag2mask.errors import DataError, RunFolderError
 from tag2mask.ops.background import alpha_from_score
 from tag2mask.ops.curve import ThresholdCurve
@@ -113,22 +113,19 @@ def calibrated_score(data: PreparedData, photos: MappedPhotos, count: int,
     Raises:
         DataError: no training photo has a mask, or a mask can't be used.
     """
-    masks = read_masks(data.path)
-    masked = sorted((s for s in photos.splits.get("train", []) if s.id in masks),
-                    key=lambda sample: sample.id)
-    if not masked:
+    chosen = drawn_masked_photos(data, photos, count)
+    if not chosen:
         raise DataError(
             "the background score can't be calibrated: no training photo has a mask",
             where=data.path,
             fix="Give masks of a few training photos, or set `background` to estimated or fixed.",
         )
-    chosen = random.Random(CALIBRATION_SEED).sample(masked, min(count, len(masked)))
 
     def own_share() -> ThresholdCurve:
         curve = ThresholdCurve.empty(photos.classes, CALIBRATION_SCORES)
-        for sample in runtime.shard(chosen):
+        for sample, mask in runtime.shard(chosen):
             cam_map = photos.read(sample)
-            truth = photos.read_mask(masks[sample.id], sample)
+            truth = photos.read_mask(mask, sample)
             curve.add(truth, cam_map.tags, cam_map.full_scores())
         return curve
 
@@ -138,8 +135,28 @@ def calibrated_score(data: PreparedData, photos: MappedPhotos, count: int,
     score, miou = total.best()
     if math.isnan(miou):
         raise DataError("the background score can't be calibrated: the masks are void everywhere",
-                        where=masks[chosen[0].id], fix="Give masks with class numbers.")
-    return BackgroundScore(score, "calibrated", tuple(s.id for s in chosen), miou)
+                        where=chosen[0][1], fix="Give masks with class numbers.")
+    return BackgroundScore(score, "calibrated", tuple(s.id for s, _ in chosen), miou)
+
+
+def drawn_masked_photos(data: PreparedData, photos: MappedPhotos,
+                        count: int) -> list[tuple[Sample, Path]]:
+    """Some training photos that have maps and a mask, with their masks' files.
+
+    Args:
+        data: the prepared data.
+        photos: photos with maps.
+        count: how many at most; drawn by a fixed seed, so that whoever looks at masks looks at the
+            same ones.
+
+    Returns:
+        In the order of drawing; empty where no training photo has a mask.
+    """
+    masks = read_masks(data.path)
+    masked = sorted((s for s in photos.splits.get("train", []) if s.id in masks),
+                    key=lambda sample: sample.id)
+    chosen = random.Random(CALIBRATION_SEED).sample(masked, min(count, len(masked)))
+    return [(sample, masks[sample.id]) for sample in chosen]
 
 
 def kept_background_score(folder: Path, data: PreparedData, photos: MappedPhotos,

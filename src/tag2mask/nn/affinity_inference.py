@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from tag2mask.nn.affinity_net import AffinityNet, pair_affinity
+from tag2mask.nn.affinity_net import AffinityNet, load_affinity_net, pair_affinity
+from tag2mask.nn.weights import refuse_not_finite
 from tag2mask.ops.background import with_background
 from tag2mask.ops.pixel_pairs import usable_radius
 from tag2mask.runtime import memory_hint
@@ -147,6 +149,30 @@ class AffinityInference:
         height, width = (max(1, round(side * scale / self.multiple)) * self.multiple
                          for side in (photo.height, photo.width))
         return height, width
+
+
+def load_affinity_inference(
+    path: Path, device: torch.device, *, radius: int | None, long_side: int | None,
+    scales: Sequence[float], paper: bool, autocast: Callable[[], AbstractContextManager[Any]],
+) -> AffinityInference:
+    """`AffinityInference` with the network of a model file.
+
+    Args:
+        path: the file.
+        device: where to run.
+        radius: of the pairs; None: that of the training.
+        long_side: see `AffinityInference`, as the rest.
+        scales: likewise.
+        paper: likewise.
+        autocast: likewise.
+
+    Raises:
+        WeightsError: the model can't be read, or isn't finite.
+    """
+    net, spec = load_affinity_net(path)
+    refuse_not_finite(net, where=path, setting="train_affinity.optimiser.lr")
+    return AffinityInference(net.to(device), device, radius=radius or spec.radius,
+                             long_side=long_side, scales=scales, paper=paper, autocast=autocast)
 
 
 def _resized(maps: Tensor, size: Size) -> Tensor:

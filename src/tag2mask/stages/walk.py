@@ -29,10 +29,8 @@ from tag2mask.data.maps import MAP_SUFFIX, CamMap, write_map
 from tag2mask.data.samples import Sample, read_classes
 from tag2mask.data.unread import read_photo
 from tag2mask.errors import DataError, Tag2MaskError
-from tag2mask.nn.affinity_inference import AffinityInference
-from tag2mask.nn.affinity_net import load_affinity_net
+from tag2mask.nn.affinity_inference import AffinityInference, load_affinity_inference
 from tag2mask.nn.inference import map_grid
-from tag2mask.nn.weights import refuse_not_finite
 from tag2mask.ops.background import against_background
 from tag2mask.ops.parallel import ordered_map
 from tag2mask.ops.random_walk import random_walk
@@ -93,12 +91,9 @@ def walk(data: PreparedData, maps: AnyMaps, model: AffinityModel, section: Walk,
 
 
 def _inference(model: AffinityModel, section: Walk, runtime: Runtime) -> AffinityInference:
-    path = model.path / MODEL
-    net, spec = load_affinity_net(path)
-    refuse_not_finite(net, where=path, setting="train_affinity.optimiser.lr")
-    return AffinityInference(
-        net.to(runtime.device), runtime.device, radius=section.radius or spec.radius,
-        long_side=section.long_side, scales=section.scales, paper=section.behaviour == "paper",
+    return load_affinity_inference(
+        model.path / MODEL, runtime.device, radius=section.radius, long_side=section.long_side,
+        scales=section.scales, paper=section.behaviour == "paper",
         autocast=partial(runtime.autocast, section.precision),
     )  # fmt: skip
 
