@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import subprocess
 import sys
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from tiny_task import TinyTask, train
 from torch import Tensor
 
 from tag2mask.errors import DeviceError, Tag2MaskError, WeightsError
+from tag2mask.nn import fit as fit_module
 from tag2mask.nn.fit import epochs_to_steps
 from tag2mask.nn.optim import schedule
 from tag2mask.runtime import Runtime
@@ -128,6 +131,68 @@ def test_the_moving_average_becomes_the_model(tmp_path: Path, runtime: Runtime) 
         train(averaged, tmp_path / "averaged", runtime, ema=decay)
         torch.testing.assert_close(averaged.module.state_dict()[name], wanted)
     assert not torch.allclose(wanted, history[-1], atol=1e-4)
+
+
+@pytest.fixture
+def small_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradients scaled by 16, not 65536, which these small networks' overflow by themselves."""
+    monkeypatch.setattr(torch.amp, "GradScaler", partial(torch.amp.GradScaler, init_scale=16.0))
+
+
+@pytest.mark.usefixtures("small_scale")
+def test_half_precision_leaves_out_steps_that_overflow(tmp_path: Path, runtime: Runtime) -> None:
+    task = TinyTask(dropout=0.0, overflow_at=2)
+    task.spoil_at = 4  # and a loss that is no number
+    history = [weights_of(task)]
+    task.after_step = lambda *_: history.append(weights_of(task))  # type: ignore[method-assign]
+    train(task, tmp_path, runtime, precision="16")
+    moved = [not all(torch.equal(before[name], after[name]) for name in before)
+             for before, after in pairwise(history)]
+    assert moved == [True, True, False, True, False, True]
+    assert all(tensor.isfinite().all() for tensor in history[-1].values())
+    kept = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert kept["scaler"]["scale"] == 16 / 2**2
+
+
+@pytest.mark.usefixtures("small_scale")
+def test_half_precision_learns_what_float32_does(tmp_path: Path, runtime: Runtime) -> None:
+    moved = {}
+    for precision in ("32", "16"):
+        task = TinyTask(dropout=0.0)
+        start = weights_of(task)
+        train(task, tmp_path / precision, runtime, precision=precision, steps=1, optimiser="sgd")
+        moved[precision] = {name: w - start[name] for name, w in weights_of(task).items()}
+    for name, wanted in moved["32"].items():
+        found = moved["16"][name]
+        assert (found - wanted).norm() <= 0.05 * wanted.norm() + 1e-6, name
+    assert any(not torch.equal(moved["16"][name], w) for name, w in moved["32"].items())
+
+
+@pytest.mark.usefixtures("small_scale")
+def test_half_precision_is_resumed_with_its_scale(tmp_path: Path, runtime: Runtime) -> None:
+    straight, cut_off, resumed = (TinyTask(overflow_at=1) for _ in range(3))
+    train(straight, tmp_path / "straight", runtime, precision="16")
+    cut_off.stop_after = 4
+    with pytest.raises(KeyboardInterrupt):
+        train(cut_off, tmp_path / "cut", runtime, precision="16", checkpoint_seconds=0.0)
+    train(resumed, tmp_path / "cut", runtime, precision="16")
+    assert resumed.finished == [4, 5, 6]
+    wanted = weights_of(straight)
+    assert all(torch.equal(tensor, wanted[name]) for name, tensor in weights_of(resumed).items())
+    for name in ("straight", "cut"):
+        kept = torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["scaler"]
+        assert (kept["scale"], kept["_growth_tracker"]) == (8.0, 4)
+
+
+def test_half_precision_gives_up_on_losses_that_are_never_finite(
+    tmp_path: Path, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit_module, "PATIENCE", 3)
+    task = TinyTask()
+    task.inputs = lambda *given: (  # type: ignore[method-assign]
+        TinyTask.inputs(task, *given)[0] * float("nan"), *TinyTask.inputs(task, *given)[1:])
+    with pytest.raises(Tag2MaskError, match="loss became nan at step 3"):
+        train(task, tmp_path, runtime, precision="16")
 
 
 def test_clipping_bounds_a_step(tmp_path: Path, runtime: Runtime) -> None:

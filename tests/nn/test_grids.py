@@ -40,6 +40,16 @@ def test_without_padding_as_published(h: int, w: int, to: tuple[int, int]) -> No
     torch.testing.assert_close(resize(maps, to, torch.ones(2, 4 * h, 4 * w).bool()), wanted)
 
 
+def test_half_precision_stays_finite_beside_padding() -> None:
+    for dtype in (torch.float16, torch.bfloat16):
+        maps = padded(random(2, 3, 5, 4).to(dtype), (9, 8), fill=50.0)
+        valid = corner(5, 4, (9, 8), batch=2)
+        resized = resize(maps, (40, 40), valid)
+        assert resized.dtype is dtype
+        wanted = resize(maps.float(), (40, 40), valid)
+        torch.testing.assert_close(resized.float(), wanted, atol=0.03, rtol=0.03)
+
+
 def test_cells_mostly_on_the_photo_are_valid() -> None:
     inside = cells_inside(corner(8, 11, (16, 16)), (4, 4))
     assert inside[0].tolist() == [[True] * 3 + [False]] * 2 + [[False] * 4] * 2

@@ -32,12 +32,13 @@ class TinyTask:
         classes: foreground classes.
         rank: this process.
         world_size: processes, which share each batch.
+        overflow_at: step whose gradients overflow, while its loss is finite.
     """
 
     memory_settings = ("tiny.batch",)
 
     def __init__(self, *, dropout: float = 0.5, classes: int = 3, rank: int = 0,
-                 world_size: int = 1) -> None:
+                 world_size: int = 1, overflow_at: int | None = None) -> None:
         torch.manual_seed(0)
         net = SeamNet(PointwiseBackbone(2), classes, pcm_channels=(2, 3), dropout=dropout)
         self.module = SiameseSeam(net.to(memory_format=torch.channels_last), LossWeights())
@@ -47,7 +48,10 @@ class TinyTask:
         self.finished: list[int] = []
         self.stop_after: int | None = None
         self.spoil_at: int | None = None
-        self.gradient_norms: list[float] = []
+        self.step = 0
+        if overflow_at is not None:
+            net.head.weight.register_hook(
+                lambda gradient: gradient * (torch.inf if self.step == overflow_at else 1.0))
 
     def batches(self, start: int, stop: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         for index in range(start, stop):
@@ -60,6 +64,7 @@ class TinyTask:
 
     def inputs(self, batch: Any, step: int, device: torch.device) -> tuple[Any, ...]:
         image, tags, valid = batch
+        self.step = step
         if step == self.spoil_at:
             image = image * float("nan")
         return image, tags, valid, ViewTransform(scale=0.5)

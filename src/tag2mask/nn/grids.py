@@ -31,8 +31,10 @@ def resize(maps: Tensor, size: Size, valid: Tensor | None = None) -> Tensor:
     if valid is None:
         return _interpolated(maps, size)
     inside = cells_inside(valid, maps.shape[2:])[:, None].to(maps.dtype)
-    weight = _interpolated(inside, size)
-    return _interpolated(maps * inside, size) * weight.clamp(min=1e-6).reciprocal()
+    # In half precision the reciprocal of less is infinite.
+    least = max(1e-6, torch.finfo(maps.dtype).tiny)
+    weight = _interpolated(inside, size).clamp(min=least)
+    return _interpolated(maps * inside, size) * weight.reciprocal()
 
 
 def cells_inside(valid: Tensor, size: Size) -> Tensor:
