@@ -63,7 +63,8 @@ def drawn_labels(data: PreparedData, out: Path, unsure: tuple[str, ...] = (),
         without: ids of photos that get no labels, and are said to be left out.
     """
     classes = ClassSet(read_classes(data.path).names)
-    with step_folder(AffinityLabels, out, section={}, coverage={"data": data}) as step:
+    section = {"unsure": unsure, "without": without}
+    with step_folder(AffinityLabels, out, section=section, coverage={"data": data}) as step:
         for sample in read_index(data.path, "train"):
             labels = np.full(sample.size, 255, np.uint8)
             if sample.id not in unsure:
