@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from affinity_scenes import one_photo, paint
 from PIL import Image
 from scenes import NAMES, Scene, run_on_ranks
 
@@ -14,13 +15,15 @@ from tag2mask.data.background_score import CALIBRATION_SCORES
 from tag2mask.data.maps import CamMap, read_map, write_map
 from tag2mask.data.samples import Sample
 from tag2mask.errors import DataError, RunFolderError
+from tag2mask.ops.background import alpha_from_score, with_background
 from tag2mask.ops.curve import ThresholdCurve
+from tag2mask.ops.dense_crf import CrfSettings, DenseCrf
 from tag2mask.ops.thresholds import (
     ScoreHistogram,
     estimate_background_score,
     labels_from_scores,
 )
-from tag2mask.sections import PseudoMasks
+from tag2mask.sections import MaskCrf, PseudoMasks
 from tag2mask.stages.pseudo_masks import pseudo_masks
 
 FIXED = PseudoMasks(background="fixed", score=0.4)
@@ -193,6 +196,100 @@ def test_a_split_without_maps_was_not_asked_for(scene, one_rank):
         scene.map_path(sample.id).unlink()
     handle = make(scene, one_rank, PseudoMasks(background="estimated"))
     assert set(masks(handle)) == {s.id for s in scene.samples["val"]}
+
+
+SHARP = FIXED.model_copy(update={"crf": MaskCrf(enabled=True, iterations=2, bilateral_sxy=20)})
+
+
+def changed(section, **values):
+    return section.model_copy(update=values)
+
+
+def grey(handle, photo_id, folder="confidence"):
+    with Image.open(handle.path / folder / f"{photo_id}.png") as image:
+        assert image.mode == ("L" if folder == "confidence" else "P")
+        return np.asarray(image)
+
+
+def test_the_crf_sharpens_masks_and_says_how_sure_it_is(scene, one_rank):
+    paint(scene)
+    handle = make(scene, one_rank, changed(SHARP, confidence=True))
+    settings = CrfSettings(iterations=2, bilateral_sxy=20)
+    better = []
+    for sample in scene.samples["train"]:
+        labels, sure = (grey(handle, sample.id, folder) for folder in ("masks", "confidence"))
+        assert labels.shape == sure.shape == sample.size
+        if not sample.tags:
+            assert not labels.any() and (sure == 255).all()
+            continue
+        scores = read_map(scene.map_path(sample.id)).full_scores()
+        marginals = DenseCrf(np.asarray(Image.open(sample.image)), settings).refine(
+            with_background(scores, alpha_from_score(0.4)))
+        ids = np.array([0, *(tag + 1 for tag in sample.tags)])
+        np.testing.assert_array_equal(labels, ids[marginals.argmax(axis=0)])
+        np.testing.assert_allclose(sure, 255 * marginals.max(axis=0), atol=0.51)
+        plain = labels_from_scores(scores, sample.tags, 0.4, sample.size)
+        counted = scene.truths[sample.id] != 255
+        better.append((labels == scene.truths[sample.id])[counted].mean()
+                       - (plain == scene.truths[sample.id])[counted].mean())
+    assert np.mean(better) > 0  # the discs are painted in their classes' colours
+
+
+def test_the_most_confident_pixels_are_far_from_the_background_score(scene, one_rank):
+    plain = make(scene, one_rank)
+    handle = make(scene, one_rank, changed(FIXED, confidence=True), "sure")
+    assert masks(plain) == masks(handle)  # confidence is told, not used
+    sample = scene.samples["train"][0]
+    scores = read_map(scene.map_path(sample.id)).full_scores()[0]
+    background = (1 - scores) ** alpha_from_score(0.4)
+    expected = np.maximum(scores, background) / (scores + background)
+    np.testing.assert_allclose(grey(handle, sample.id), 255 * expected, atol=0.51)
+    assert grey(handle, sample.id)[np.abs(scores - 0.4) < 0.02].max() < 140
+    assert not (plain.path / "confidence").exists()
+
+
+def test_unsure_pixels_are_ignored(scene, one_rank):
+    section = changed(FIXED, confidence=True, unsure_below=0.8)
+    handle, plain = make(scene, one_rank, section), make(scene, one_rank, name="plain")
+    for sample in scene.samples["train"]:
+        labels, whole = grey(handle, sample.id, "masks"), grey(plain, sample.id, "masks")
+        sure = grey(handle, sample.id) / 255
+        assert (labels[sure > 0.805] == whole[sure > 0.805]).all()
+        assert (labels[sure < 0.795] == 255).all()
+        assert (labels == 255).any() == bool(sample.tags)
+
+
+def test_lost_confidence_is_made_again_and_goes_with_its_photo(scene, one_rank):
+    section = changed(FIXED, confidence=True)
+    handle = make(scene, one_rank, section)
+    (handle.path / "confidence" / "train" / "1.png").unlink()
+    assert make(scene, one_rank, section).manifest.counts["computed"] == 1
+    scene.samples["val"].pop()
+    scene.write()
+    make(scene, one_rank, section)
+    assert len(list((handle.path / "confidence").rglob("*.png"))) == 10
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (30, 40)])
+def test_the_crf_takes_single_pixels_and_single_colours(tmp_path, one_rank, size):
+    scores = np.linspace(0, 1, num=size[0] * size[1]).reshape(1, *size)
+    scene = one_photo(tmp_path, np.full((*size, 3), 77, np.uint8), (1,), scores)
+    for score in (0.0, 0.4, 1.0):
+        section = PseudoMasks(background="fixed", score=score, crf=MaskCrf(enabled=True),
+                              confidence=True, unsure_below=0.6)
+        handle = make(scene, one_rank, section, f"masks-{score}")
+        assert grey(handle, "only", "masks").shape == size
+
+
+def test_the_crf_needs_readable_photos(scene, one_rank):
+    paint(scene)
+    scene.samples["train"][1].image.unlink()
+    with pytest.raises(DataError, match=r"photo is missing.*train/1\.jpg"):
+        make(scene, one_rank, SHARP)
+    handle = make(scene, one_rank, changed(SHARP, skip_bad=True))
+    assert [line.split(":")[0] for line in handle.manifest.skipped] == ["train/1"]
+    assert handle.manifest.counts["photos"] == 10
+    assert "train/1" not in masks(handle)
 
 
 def large_scene(root, count):
