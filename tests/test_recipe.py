@@ -43,7 +43,8 @@ def test_the_default_recipe_is_shipped() -> None:
 
 
 def test_sections_bear_the_names_of_the_steps() -> None:
-    steps = {"prepare", "train_cam", "infer_cam", "pseudo_masks", "evaluate", "report"}
+    steps = {"prepare", "train_cam", "infer_cam", "affinity_labels", "train_affinity", "walk",
+             "pseudo_masks", "evaluate", "report"}
     assert steps < set(Recipe.model_fields)
 
 
@@ -103,6 +104,15 @@ def keys(section: type[Section]) -> Iterator[str]:
         ({"train_cam": {"views": {"scale": [0.9, 0.3]}}}, "train_cam.views.scale"),
         ({"train_cam": {"optimiser": {"lr": float("inf")}}}, "train_cam.optimiser.lr"),
         ({"train_cam": {"optimiser": {"lr": float("nan")}}}, "train_cam.optimiser.lr"),
+        ({"train_affinity": {"long_side": [500, 300]}}, "train_affinity.long_side"),
+        ({"affinity_labels": {"alphas": [24, 4]}}, "affinity_labels.alphas"),
+        ({"affinity_labels": {"alpha_factors": [2, 1]}}, "affinity_labels.alpha_factors"),
+        ({"affinity_labels": {"crf": {"iterations": -1}}}, "affinity_labels.crf.iterations"),
+        ({"walk": {"scales": []}}, "walk.scales: at least one scale"),
+        ({"walk": {"behaviour": "paper", "scales": [0.5, 1]}}, "at scale 1 alone"),
+        ({"walk": {"beta": 0}}, "walk.beta"),
+        ({"walk": {"steps": -1}}, "walk.steps"),
+        ({"pseudo_masks": {"crf": {"enable": True}}}, "did you mean 'pseudo_masks.crf.enabled'"),
         ({"infer_cam": {"scales": []}}, "at least one scale"),
         ({"infer_cam": {"scales": [1.0, 0.0]}}, "infer_cam.scales.1"),
         ({"infer_cam": {"splits": ["trian"]}}, "infer_cam.splits.0"),
@@ -209,3 +219,21 @@ def test_the_given_values_are_not_changed(tmp_path: Path) -> None:
     before = copy.deepcopy(values)
     recipe_from(values)
     assert values == before
+
+
+def test_affinitynet_takes_the_backbone_of_the_cam_network() -> None:
+    shared = {"name": "resnet18", "weights": "none", "output_stride": 8}
+    found = recipe_from({"train_cam": {"backbone": shared}})
+    assert found.train_affinity.backbone == found.train_cam.backbone
+    own = recipe_from({"train_cam": {"backbone": shared},
+                       "train_affinity": {"backbone": {"output_stride": 16}}})
+    assert own.train_affinity.backbone.name == "resnet18"
+    assert own.train_affinity.backbone.output_stride == 16
+    assert recipe_from(yaml.safe_load(dump_recipe(own))) == own
+    overridden = load_recipe("tiny", ["train_cam.backbone.name=resnet18"])
+    assert overridden.train_affinity.backbone.name == "resnet18"
+    with pytest.raises(RecipeError) as caught:  # told once, where it stands
+        recipe_from({"train_cam": {"backbone": {"output_stride": 7}}})
+    assert "train_affinity" not in str(caught.value)
+    with pytest.raises(RecipeError, match=r"train_affinity\.backbone\.output_stride"):
+        recipe_from({"train_affinity": {"backbone": {"output_stride": 7}}})

@@ -10,13 +10,17 @@ import pytest
 from PIL import Image
 
 from small_runs import call, one_rank, prepared, write_photos
-from tag2mask.artifacts import CamMaps, Evaluation, PseudoMaskFolder
+from tag2mask.artifacts import CamMaps, Evaluation, PseudoMaskFolder, WalkedMaps
 from tag2mask.classes import VOC_NAMES, ClassSet
 from tag2mask.data.demo import make_demo_data
+from tag2mask.nn.affinity_net import build_affinity_net
 from tag2mask.nn.model_file import build_net, read_spec
 from tag2mask.recipe import load_recipe, shipped_recipes
+from tag2mask.stages.affinity_labels import affinity_labels
 from tag2mask.stages.infer_cam import infer_cam
+from tag2mask.stages.train_affinity import affinity_spec, train_affinity
 from tag2mask.stages.train_cam import net_spec, train_cam
+from tag2mask.stages.walk import walk
 
 LARGE = "resnet38"
 
@@ -32,9 +36,21 @@ def test_every_shipped_recipe_describes_a_network(name: str) -> None:
         assert (net.pcm is not None) == spec.pcm
 
 
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+def test_every_shipped_recipe_describes_an_affinity_network(name: str) -> None:
+    section = load_recipe(name).train_affinity
+    spec = affinity_spec(section)
+    assert spec.backbone == load_recipe(name).train_cam.backbone.name
+    if LARGE not in spec.backbone:
+        assert build_affinity_net(spec).stride in (4, 8)
+
+
 SMALL = ["train_cam.max_steps=2", "train_cam.batch_size=2", "train_cam.crop=64",
          "train_cam.long_side=[48, 80]", "train_cam.backbone.weights=none",
-         "train_cam.checkpoint_minutes=100", "infer_cam.long_side=64"]  # fmt: skip
+         "train_cam.checkpoint_minutes=100", "infer_cam.long_side=64",
+         "train_affinity.max_steps=2", "train_affinity.batch_size=2", "train_affinity.crop=64",
+         "train_affinity.long_side=[48, 80]", "train_affinity.checkpoint_minutes=100",
+         "walk.long_side=64", "affinity_labels.crf.iterations=1"]  # fmt: skip
 
 
 @pytest.mark.slow
@@ -49,6 +65,13 @@ def test_every_shipped_recipe_trains_and_infers(name: str, tmp_path: Path) -> No
     assert read_spec(model.path / "model.safetensors").backbone == recipe.train_cam.backbone.name
     maps = infer_cam(data, model, recipe.infer_cam, tmp_path / "infer-cam", runtime)
     assert maps.manifest.counts["photos"] == 4
+    if recipe.walk.enabled:
+        labels = affinity_labels(data, maps, recipe.affinity_labels, tmp_path / "labels", runtime)
+        affinity = train_affinity(data, labels, recipe.train_affinity, tmp_path / "affinity",
+                                  runtime)
+        assert np.isfinite(affinity.manifest.metrics["loss"])
+        walked = walk(data, maps, affinity, recipe.walk, tmp_path / "walk", runtime)
+        assert walked.manifest.counts["photos"] == 4
 
 
 def photos_for_tiny(folder: Path) -> Path:
@@ -88,6 +111,7 @@ def test_tiny_takes_every_step_on_real_photos(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert "Traceback" not in result.stderr
     assert CamMaps.open(out / "infer-cam").manifest.counts["photos"] == 24
+    assert WalkedMaps.open(out / "walk").manifest.counts["photos"] == 24
     masks = sorted(PseudoMaskFolder.open(out / "pseudo-masks").path.rglob("*.png"))
     assert len(masks) == 24
     shown = np.unique(np.concatenate([np.unique(np.asarray(Image.open(p))) for p in masks]))

@@ -55,6 +55,22 @@ def test_scores_are_those_of_the_counts_of_all_photos(scene, masks, one_rank):
     assert [c.name for c in train.masks.classes] == ["background", *NAMES]
 
 
+def test_pixels_that_a_mask_leaves_open_count_like_void(scene, masks, one_rank):
+    whole = read_scores(run(scene, masks, one_rank))
+    section = FIXED.model_copy(update={"unsure_below": 0.7})
+    unsure = pseudo_masks(scene.data, scene.maps, section, scene.root / "unsure", one_rank)
+    found = read_scores(run(scene, unsure, one_rank, name="evaluate-unsure"))
+    for split, one, other in zip(("train", "val"), whole.splits, found.splits, strict=True):
+        confusion = Confusion.empty(len(NAMES))
+        for id in [s.id for s in scene.samples[split] if s.id in scene.masked]:
+            made = labels(unsure, id)
+            confusion.add(np.where(made == 255, 255, scene.truths[id]).astype(np.uint8),
+                          np.where(made == 255, 0, made).astype(np.uint8))
+        assert other.masks.confusion == tuple(map(tuple, confusion.counts.tolist()))
+        assert other.masks.miou > one.masks.miou  # what is sure is right more often
+        assert other.curve == one.curve  # the maps are scored everywhere
+
+
 def test_the_curve_meets_the_pseudo_masks_at_their_score(scene, masks, one_rank):
     for split in read_scores(run(scene, masks, one_rank)).splits:
         assert split.curve.miou[split.curve.thresholds.index(0.4)] == split.masks.miou
