@@ -144,3 +144,32 @@ def test_lowest_pixels_fall_below_0_only_as_published() -> None:
 
 def test_a_map_without_relief_says_nothing() -> None:
     assert not scale_maps(torch.full((1, 3, 3), 0.7)).any()
+
+
+@pytest.mark.parametrize("branch", ["refined", "plain"])
+def test_a_photo_decoded_small_has_the_maps_of_the_whole_one(net: SeamNet, branch: str) -> None:
+    settings = replace(DEFAULT, scales=(0.5, 1.0), branch=branch)
+    inference = MultiScaleInference(net, settings, CPU)
+    whole = photo(40, 32, 5).resize((320, 240), Image.Resampling.BICUBIC)
+    assert inference.largest_view((240, 320)) == 48
+    small = whole.resize((80, 60), Image.Resampling.BOX)
+    ((wanted,), (found,)) = (inference.maps([one], [(0, 2)], [(240, 320)])
+                             for one in (whole, small))
+    assert found.scores.shape == wanted.scores.shape == (2, 60, 80)
+    np.testing.assert_allclose(found.scores, wanted.scores, atol=0.05)
+    np.testing.assert_allclose(found.probabilities, wanted.probabilities, atol=0.01)
+    np.testing.assert_allclose(*(inference.probabilities([one], [(240, 320)])
+                                 for one in (whole, small)), atol=0.01)
+
+
+def test_the_largest_view() -> None:
+    def largest(**settings: object) -> int:
+        net = SeamNet(PointwiseBackbone(4, size_multiple=16), 3, pcm=False)
+        chosen = InferenceSettings(branch="plain", **settings)  # type: ignore[arg-type]
+        return MultiScaleInference(net, chosen, CPU).largest_view((300, 400))
+
+    assert largest(long_side=96, scales=(0.5, 1.5)) == 144
+    assert largest(long_side=90) == 176  # rounded to the backbone's multiple
+    assert largest(long_side=96, scales=(0.5,)) == 96  # tags are predicted at scale 1
+    assert largest(scales=(0.5, 2.0)) == 800
+    assert largest(scales=(0.5,), paper=True) == 400

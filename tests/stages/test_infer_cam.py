@@ -123,6 +123,57 @@ def test_large_photos_are_held_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) 
     assert list(stage._chunks([])) == []
 
 
+def test_a_large_jpeg_is_decoded_no_larger_than_needed(
+    model: CamModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos, rng = tmp_path / "large", np.random.default_rng(0)
+    photos.mkdir()
+    sizes = {"large": (1200, 1600), "tall": (1003, 501), "small": (90, 120)}
+    for name, (height, width) in sizes.items():
+        pixels = Image.fromarray(rng.integers(0, 256, (9, 12, 3), np.uint8))
+        pixels.resize((width, height), Image.Resampling.BICUBIC).save(photos / f"{name}.jpg")
+    write_table(photos, [[f"{name}.jpg", "cat", "train"] for name in sizes])
+    (photos / "classes.txt").write_text("cat\ndog\nbird\n")
+    data = prepared(photos, tmp_path / "large-prepared")
+    read, decoded = stage.read_photo, {}
+
+    def noted(sample: Sample, *, at_least: int | None) -> Image.Image:
+        found = read(sample, at_least=at_least)
+        decoded[sample.id] = found.size[::-1]
+        return found
+
+    monkeypatch.setattr(stage, "read_photo", noted)
+    maps = infer(data, model, tmp_path / "maps")
+    assert decoded == {"large": (150, 200), "tall": (126, 63), "small": (90, 120)}
+    infer(data, model, tmp_path / "paper", behaviour="paper", long_side=64, gate_by_tags=False)
+    assert decoded == sizes
+    infer(data, model, tmp_path / "own", long_side=None, scales=[0.25])
+    assert decoded == sizes
+    monkeypatch.setattr(stage, "_needed", lambda *_: None)
+    whole = infer(data, model, tmp_path / "whole")
+    assert decoded == sizes
+    for name, path in files(whole).items():
+        one, other = read_map(path), read_map(files(maps)[name])
+        assert one.size == other.size == sizes[name]
+        assert one.scores.shape == other.scores.shape
+        # Scaled by a range that is small in a network hardly trained.
+        difference = np.abs(other.scores - one.scores)
+        assert difference.mean() < (1e-9 if name == "small" else 0.1), name
+        np.testing.assert_allclose(other.probabilities, one.probabilities, atol=0.01)
+
+
+def test_a_large_jpeg_that_changed_its_size_is_noticed(model: CamModel, tmp_path: Path) -> None:
+    photos = tmp_path / "large"
+    photos.mkdir()
+    Image.new("RGB", (1600, 1200)).save(photos / "x.jpg")
+    write_table(photos, [["x.jpg", "cat", "train"]])
+    (photos / "classes.txt").write_text("cat\ndog\nbird\n")
+    data = prepared(photos, tmp_path / "large-prepared")
+    Image.new("RGB", (1600, 1198)).save(photos / "x.jpg")
+    with pytest.raises(DataError, match=r"another size.*x\.jpg.*--update"):
+        infer(data, model, tmp_path / "maps")
+
+
 MODES = ["RGB", "L", "P", "RGBA", "CMYK", "I;16", "1", "LA"]
 
 

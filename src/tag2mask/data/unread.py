@@ -8,21 +8,28 @@ import torch
 from PIL import Image
 
 from tag2mask.artifacts import Step
-from tag2mask.data.images import read_image
+from tag2mask.data.images import image_size, read_image
 from tag2mask.data.samples import Sample
 from tag2mask.data.training import Unread
 from tag2mask.errors import DataError
 from tag2mask.runtime import Runtime
 
 
-def read_photo(sample: Sample) -> Image.Image:
+def read_photo(sample: Sample, *, at_least: int | None = None) -> Image.Image:
     """Read a photo that must still be as it was when it was listed.
+
+    Args:
+        sample: the photo.
+        at_least: the long side that is needed, px; a JPEG may be decoded at less than its size.
 
     Raises:
         DataError: missing, damaged or of another size.
     """
-    photo = read_image(sample.image)
-    if (photo.height, photo.width) != sample.size:
+    photo = read_image(sample.image, at_least=at_least)
+    size = (photo.height, photo.width)
+    if size != sample.size and at_least is not None:
+        size = image_size(sample.image)
+    if size != sample.size:
         raise DataError("photo is of another size than when it was listed", where=sample.image,
                         fix="Run `tag2mask run --update`, or `tag2mask prepare --update`.")
     return photo

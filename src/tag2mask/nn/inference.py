@@ -96,28 +96,37 @@ class MultiScaleInference:
         self.std = torch.tensor(backbone.std, device=device)[:, None, None]
         self.multiple = 1 if settings.paper else backbone.size_multiple
 
+    def largest_view(self, size: tuple[int, int]) -> int:
+        """Long side, px, of the largest view of a photo of a size (h, w)."""
+        return max(max(self._view_size(size, scale)) for scale in (1.0, *self.settings.scales))
+
     @torch.inference_mode()
-    def probabilities(self, photos: Sequence[Image.Image]) -> NDArray[np.float32]:
-        """Tag probabilities (n, C) at scale 1, averaged over the mirror images."""
+    def probabilities(self, photos: Sequence[Image.Image],
+                      sizes: Sequence[tuple[int, int]] | None = None) -> NDArray[np.float32]:
+        """Tag probabilities (n, C) at scale 1, averaged over the mirror images; see `maps`."""
         logits = _Sums(len(photos))
-        for indices, images, _ in self._batches(photos, [1.0]):
+        for indices, images, _ in self._batches(photos, sizes or _sizes(photos), [1.0]):
             pair = self._forward(images, None)
             for row, index in enumerate(indices):
                 logits.add(index, pair.logits[row])
         return torch.sigmoid(torch.stack(logits.means())).cpu().numpy()
 
     @torch.inference_mode()
-    def maps(self, photos: Sequence[Image.Image], tags: Sequence[tuple[int, ...]]) -> list[Maps]:
+    def maps(self, photos: Sequence[Image.Image], tags: Sequence[tuple[int, ...]],
+             sizes: Sequence[tuple[int, int]] | None = None) -> list[Maps]:
         """Maps of the given classes of each photo.
 
         Args:
             photos: upright RGB.
             tags: tag ids of each photo.
+            sizes: (h, w) of each photo, where some were decoded at less than that but no less than
+                `largest_view` says; views and maps are those of the whole photo. None: as they are.
         """
+        sizes = sizes or _sizes(photos)
         sums, logits = _Sums(len(photos)), _Sums(len(photos))
         scales = self.settings.scales
         reference_scale = min(scales, key=lambda scale: abs(scale - 1.0))
-        for indices, images, views in self._batches(photos, scales):
+        for indices, images, views in self._batches(photos, sizes, scales):
             pair = self._forward(images, [tags[index] for index in indices])
             maps = pair.cam if self.settings.branch == "plain" else pair.refined
             assert maps is not None
@@ -128,11 +137,11 @@ class MultiScaleInference:
                     chosen = maps[row : row + 1, [tag + 1 for tag in tags[index]]].float()
                     chosen = chosen.flip(3) if flipped else chosen
                     sums.add(index, F.interpolate(
-                        chosen, self._grid(photos[index]), mode="bilinear", align_corners=False)[0])
+                        chosen, self._grid(sizes[index]), mode="bilinear", align_corners=False)[0])
         return [
-            Maps(tags[index], self._scaled(sums.total(index), photo),
+            Maps(tags[index], self._scaled(sums.total(index), size),
                  torch.sigmoid(logits.mean(index)).cpu().numpy())
-            for index, photo in enumerate(photos)
+            for index, size in enumerate(sizes)
         ]  # fmt: skip
 
     def _forward(self, images: Tensor, tags: Sequence[tuple[int, ...]] | None) -> CamPair:
@@ -147,13 +156,14 @@ class MultiScaleInference:
         return pair
 
     def _batches(
-        self, photos: Sequence[Image.Image], scales: Sequence[float]
+        self, photos: Sequence[Image.Image], sizes: Sequence[tuple[int, int]],
+        scales: Sequence[float],
     ) -> Iterator[tuple[list[int], Tensor, list[tuple[float, bool]]]]:
         """(photo indices, images, (scale, flipped) of each): views of one size together."""
         by_size: dict[tuple[int, int], list[tuple[int, float]]] = {}
-        for index, photo in enumerate(photos):
+        for index, whole in enumerate(sizes):
             for scale in scales:
-                by_size.setdefault(self._view_size(photo, scale), []).append((index, scale))
+                by_size.setdefault(self._view_size(whole, scale), []).append((index, scale))
         for size, wanted in by_size.items():
             views = self._views(photos, wanted, size)
             while part := list(islice(views, self._views_at_once(size))):
@@ -178,13 +188,11 @@ class MultiScaleInference:
             most = min(most, CPU_BATCH_PIXELS // (size[0] * size[1]))
         return max(1, most)
 
-    def _view_size(self, photo: Image.Image, scale: float) -> tuple[int, int]:
-        """(h, w) of a view."""
-        width, height = photo.size
-        base = 1.0 if self.settings.long_side is None else self.settings.long_side / max(photo.size)
+    def _view_size(self, size: tuple[int, int], scale: float) -> tuple[int, int]:
+        """(h, w) of a view of a photo of a size (h, w)."""
+        base = 1.0 if self.settings.long_side is None else self.settings.long_side / max(size)
         multiple = self.multiple
-        rounded = [max(1, round(side * base * scale / multiple)) * multiple
-                   for side in (height, width)]
+        rounded = [max(1, round(side * base * scale / multiple)) * multiple for side in size]
         return rounded[0], rounded[1]
 
     def _view(self, photo: Image.Image, size: tuple[int, int]) -> Tensor:
@@ -193,13 +201,13 @@ class MultiScaleInference:
         pixels = torch.from_numpy(np.asarray(resized).copy()).to(self.device)
         return (pixels.permute(2, 0, 1).float() / 255 - self.mean) / self.std
 
-    def _grid(self, photo: Image.Image) -> tuple[int, int]:
+    def _grid(self, size: tuple[int, int]) -> tuple[int, int]:
         """(h, w) of the sums; published: the photo's own size."""
-        return map_grid(photo.size[1], photo.size[0], 1 if self.settings.paper else SUM_STRIDE)
+        return map_grid(*size, 1 if self.settings.paper else SUM_STRIDE)
 
-    def _scaled(self, total: Tensor | None, photo: Image.Image) -> NDArray[np.float32]:
+    def _scaled(self, total: Tensor | None, size: tuple[int, int]) -> NDArray[np.float32]:
         """Scale each class by its own minimum and maximum, and go to the grid that is stored."""
-        grid = map_grid(photo.size[1], photo.size[0], self.settings.map_stride)
+        grid = map_grid(*size, self.settings.map_stride)
         if total is None:
             return np.zeros((0, *grid), dtype=np.float32)
         scaled = scale_maps(total, clip=not self.settings.paper)
@@ -207,6 +215,10 @@ class MultiScaleInference:
             scaled = F.interpolate(scaled[None].clamp(0, 1), grid, mode="bilinear",
                                    align_corners=False)[0]
         return scaled.cpu().numpy()
+
+
+def _sizes(photos: Sequence[Image.Image]) -> list[tuple[int, int]]:
+    return [(photo.height, photo.width) for photo in photos]
 
 
 def map_grid(height: int, width: int, stride: int) -> tuple[int, int]:

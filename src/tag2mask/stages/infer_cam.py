@@ -132,7 +132,8 @@ def _infer_chunk(chunk: Sequence[Sample], inference: MultiScaleInference, sectio
     skipped = []
     photos: list[tuple[Sample, Image.Image]] = []
     with ThreadPoolExecutor(max_workers=4) as pool:
-        for sample, photo in zip(chunk, pool.map(_try_read, chunk), strict=True):
+        read = pool.map(lambda sample: _try_read(sample, _needed(sample, inference)), chunk)
+        for sample, photo in zip(chunk, read, strict=True):
             if isinstance(photo, Tag2MaskError):
                 if not section.skip_bad:
                     raise photo
@@ -143,11 +144,12 @@ def _infer_chunk(chunk: Sequence[Sample], inference: MultiScaleInference, sectio
         if not photos:
             return skipped
         images = [photo for _, photo in photos]
-        tags = [sample.tags for sample, _ in photos]
-        if section.tags == "predicted":
-            tags = [_predicted(p, section) for p in inference.probabilities(images)]
-        maps = inference.maps(images, tags)
         samples = [sample for sample, _ in photos]
+        sizes = [sample.size for sample in samples]
+        tags = [sample.tags for sample in samples]
+        if section.tags == "predicted":
+            tags = [_predicted(p, section) for p in inference.probabilities(images, sizes)]
+        maps = inference.maps(images, tags, sizes)
         written = pool.map(lambda sample, found: _write(step, sample, found, section),
                            samples, maps)
         for sample, _ in zip(samples, written, strict=True):
@@ -166,9 +168,14 @@ def _write(step: Step[CamMaps], sample: Sample, maps: Maps, section: InferCam) -
     write_map(_map_path(step, sample.id), cam_map, dtype=section.map_dtype)
 
 
-def _try_read(sample: Sample) -> Image.Image | Tag2MaskError:
+def _needed(sample: Sample, inference: MultiScaleInference) -> int | None:
+    """Long side to read a photo at: a photo of many megapixels need not be decoded in full."""
+    return None if inference.settings.paper else inference.largest_view(sample.size)
+
+
+def _try_read(sample: Sample, at_least: int | None) -> Image.Image | Tag2MaskError:
     try:
-        return read_photo(sample)
+        return read_photo(sample, at_least=at_least)
     except DataError as error:
         return error
 
