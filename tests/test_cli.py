@@ -23,8 +23,8 @@ from tag2mask.sections import Prepare, PseudoMasks
 runner = CliRunner()
 COMMANDS = [
     ["run"], ["status"], ["prepare"], ["train-cam"], ["infer-cam"], ["affinity-labels"],
-    ["train-affinity"], ["walk"], ["pseudo-masks"], ["evaluate"], ["report"], ["demo"],
-    ["data", "check"], ["recipe", "list"], ["recipe", "show"], ["recipe", "check"],
+    ["train-affinity"], ["walk"], ["pseudo-masks"], ["evaluate"], ["report"], ["tune"],
+    ["demo"], ["data", "check"], ["recipe", "list"], ["recipe", "show"], ["recipe", "check"],
 ]  # fmt: skip
 
 
@@ -125,6 +125,7 @@ def test_a_wrong_command_line_exits_with_2(arguments: list[str]) -> None:
         (["walk", "--data", "nowhere", "--maps", "m", "--model", "a", "--out", "r"],
          "no prepare folder"),
         (["recipe", "check", "nowhere.yaml"], "no recipe"),
+        (["tune", "nowhere"], "no prepare folder"),
         (["data", "check", "nowhere"], "no such data folder"),
     ],
 )  # fmt: skip
@@ -159,6 +160,7 @@ def test_run_hands_its_options_to_the_pipeline(
         "train_cam.epochs=3", "infer_cam.scales=[1.0]", "prepare.source=csv",
         "prepare.skip_bad=true", "train_cam.skip_bad=true", "infer_cam.skip_bad=true",
         "affinity_labels.skip_bad=true", "train_affinity.skip_bad=true", "walk.skip_bad=true",
+        "tune.skip_bad=true",
         "pseudo_masks.skip_bad=true",
     ])  # fmt: skip
     assert (seen["until"], seen["update"], seen["redo"]) == ("infer-cam", True, "train-cam")

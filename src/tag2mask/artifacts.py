@@ -242,7 +242,7 @@ def step_folder(
     wanted = identity_of(kind, folder, section, inputs, coverage)
     found = read_identity(folder) if rank == 0 else _wait_for_rank_zero(folder, wanted)
     if found is not None:
-        refuse_differences(found, wanted, section, folder)
+        refuse_differences(kind, found, wanted, section, folder)
     elif rank == 0 and folder.exists():
         _refuse_foreign(folder, kind)
     complete = isinstance(found, Manifest) and found.fingerprint == wanted.fingerprint

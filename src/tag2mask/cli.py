@@ -87,6 +87,7 @@ app.command("walk")(cli_steps.walk)
 app.command("pseudo-masks")(cli_steps.pseudo_masks)
 app.command("evaluate")(cli_steps.evaluate)
 app.command("report")(cli_steps.report)
+app.command("tune")(cli_steps.tune)
 
 
 def main() -> None:

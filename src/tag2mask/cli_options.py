@@ -13,6 +13,7 @@ import typer
 from tag2mask.artifacts import Handle, remove_step_folder
 from tag2mask.console import show_handle, show_skipped
 from tag2mask.recipe import Recipe, load_recipe
+from tag2mask.run_state import RECIPE
 from tag2mask.sections import Section
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class TagChoice(StrEnum):
     """Whose tags decide which maps a photo gets."""
 
     KNOWN = "known"
+    UNTAGGED = "untagged"
     PREDICTED = "predicted"
 
 
@@ -69,6 +71,12 @@ def chosen_recipe(name: str, overrides: Sequence[str] | None, *, skip_bad: bool 
                     and "skip_bad" in section.model_fields:
                 extra.append(f"{key}.skip_bad=true")
     return load_recipe(name, [*(overrides or ()), *extra])
+
+
+def own_recipe(run: Path) -> str:
+    """The recipe that lies in a run folder, else the default one."""
+    own = run / RECIPE
+    return str(own) if own.is_file() else DEFAULT_RECIPE
 
 
 def start_runtime(settings: Recipe) -> Runtime:

@@ -40,9 +40,12 @@ from tag2mask.cli_options import (
     chosen_recipe,
     clear,
     done,
+    is_first_process,
+    own_recipe,
     start_runtime,
 )
-from tag2mask.run_state import RECIPE
+from tag2mask.console import show_tuning
+from tag2mask.handles import Tuning
 
 
 def prepare(
@@ -170,6 +173,36 @@ def walk(
 
 
 def pseudo_masks(
+def tune(
+    run: Annotated[Path, typer.Argument(help="Run folder with masked photos.", metavar="RUN")],
+    photos: Annotated[
+        int | None,
+        typer.Option("--photos", min=1, metavar="N", help="Masked training photos to look at."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Default: RUN/tune.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", help="Default: the run's own.")
+    ] = None,
+    overrides: Overrides = None, skip_bad: SkipBad = False, redo: Redo = False,
+) -> None:  # fmt: skip
+    """Find the walk's best settings and background score on a few masked photos."""
+    from tag2mask.stages import tune as stage
+
+    chosen = [] if photos is None else [f"tune.photos={photos}"]
+    settings = chosen_recipe(recipe or own_recipe(run), [*(overrides or ()), *chosen],
+                             skip_bad=skip_bad)
+    prepared, maps = PreparedData.open(run / "prepare"), CamMaps.open(run / "infer-cam")
+    model, folder = AffinityModel.open(run / "train-affinity"), out or run / "tune"
+    runtime = start_runtime(settings)
+    clear(Tuning, folder, redo, runtime)
+    found = stage.tune(prepared, maps, model, settings.tune, settings.walk, settings.pseudo_masks,
+                       folder, runtime)
+    if is_first_process():
+        result = stage.read_tuning(found)
+        show_tuning(result, stage.recipe_values(result.best), crf=settings.pseudo_masks.crf.enabled)
+    done(found)
+
+
     data: Prepared, maps: Maps, out: Out, recipe: RecipeName = DEFAULT_RECIPE,
     overrides: Overrides = None, skip_bad: SkipBad = False, redo: Redo = False,
 ) -> None:  # fmt: skip
@@ -221,8 +254,7 @@ def report(
     """Write the HTML page of a run."""
     from tag2mask.stages import report as stage
 
-    own = run / RECIPE
-    settings = chosen_recipe(recipe or (str(own) if own.is_file() else DEFAULT_RECIPE), overrides)
+    settings = chosen_recipe(recipe or own_recipe(run), overrides)
     folder = out or run / "report"
     clear(ReportPage, folder, redo)
     done(stage.report(run, settings.report, folder, compare or ()))

@@ -6,9 +6,10 @@ Kept apart so that ``cli`` stays a list of commands. On a pipe the tables are pl
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -19,9 +20,11 @@ from tag2mask.recipe import load_recipe
 
 if TYPE_CHECKING:
     from tag2mask.data.check import DataReport
+    from tag2mask.stages.tune import TuningResult
 
 _SHOWN_SKIPPED = 10
 _SHOWN_PAIRS = 10
+_SHOWN_SETTINGS = 10
 
 
 def say(message: str) -> None:
@@ -52,6 +55,32 @@ def show_scores(evaluations: dict[str, Handle]) -> None:
             table.add_row(name, split, _percent(found["miou"]), _percent(found["best_miou"]),
                           _percent(found["tag_map"]))
     _print(table)
+
+
+def show_tuning(result: TuningResult, values: Mapping[str, Mapping[str, object]], *,
+                crf: bool) -> None:
+    """Print the best settings of the walk, the recipe's own beside them, and how to use the best.
+
+    Args:
+        result: what `tag2mask tune` found.
+        values: the best setting as keys of a recipe.
+        crf: whether the recipe's masks go through a dense CRF, which the tuning leaves out.
+    """
+    table = Table("", "walk.alpha", "beta", "steps", "background score", "mIoU",
+                  title=f"{len(result.ranked)} walks on {len(result.photos)} photos"
+                        + (", before the CRF" if crf else ""))
+    rows = [(str(place), tuned) for place, tuned in enumerate(result.ranked[:_SHOWN_SETTINGS], 1)]
+    for name, tuned in [*rows, ("recipe", result.untuned)]:
+        setting = tuned.setting
+        table.add_row(name, f"{setting.alpha:g}", f"{setting.beta:g}", str(setting.steps),
+                      f"{tuned.score:g}", f"{100 * tuned.miou:.2f} %")
+    _print(table)
+    options = [f"--set {section}.{key}={value}" for section, keys in values.items()
+               for key, value in keys.items()]
+    print(f"The best, for the next run (`tag2mask run ... --redo walk`):\n{' '.join(options)}")
+    print(yaml.safe_dump(dict(values), sort_keys=False), end="")
+    for name in result.ends:
+        say(f"note: the best of tune.{name} is an outermost one; better ones may lie beyond")
 
 
 def show_skipped(skipped: Sequence[str]) -> None:

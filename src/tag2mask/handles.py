@@ -52,6 +52,14 @@ class WalkedMaps(Handle):
 
 
 @dataclass(frozen=True)
+class Tuning(Handle):
+    """``tune``: the settings of the walk that are best on a few masked photos."""
+
+    step = "tune"
+    in_run = False
+
+
+@dataclass(frozen=True)
 class PseudoMaskFolder(Handle):
     """``pseudo-masks``: one palette PNG a photo."""
 

@@ -72,6 +72,8 @@ class Handle:
 
     path: Path
     step: ClassVar[str] = ""
+    in_run: ClassVar[bool] = True
+    """Whether ``tag2mask run`` makes it."""
 
     @classmethod
     def open(cls, path: Path | str) -> Self:
@@ -219,7 +221,7 @@ def file_input(key: str, file: Path, out: Path) -> dict[str, str]:
     return {} if known is None else {key: known.fingerprint}
 
 
-def refuse_differences(found: Identity, wanted: Identity,
+def refuse_differences(kind: type[Handle], found: Identity, wanted: Identity,
                        section: BaseModel | Mapping[str, Any], folder: Path) -> None:
     """Raise a RunFolderError that names each key that differs, unless the identities are equal."""
     if found.step != wanted.step:
@@ -239,12 +241,12 @@ def refuse_differences(found: Identity, wanted: Identity,
                     for difference in differences)
     update = "`tag2mask run --update` keeps the trained model and redoes only what the data " \
              "changed. Else g" if data_only else "G"
+    redo = f"`tag2mask run --redo {kind.step}`, " if kind.in_run else ""
     raise RunFolderError(
         f"{wanted.step} was made with other settings or inputs: {'; '.join(differences)}",
         where=folder,
         fix=f"{update}ive another --out, go back to the old settings, or make it anew: "
-            f"`tag2mask run --redo {wanted.step}`, `tag2mask {wanted.step} --redo`, or delete the "
-            "folder.",
+            f"{redo}`tag2mask {kind.step} --redo`, or delete the folder.",
     )
 
 

@@ -26,6 +26,7 @@ from tag2mask.sections import (
     Report,
     RuntimeSettings,
     Section,
+    Tune,
     Walk,
 )
 from tag2mask.training_sections import Backbone, TrainAffinity, TrainCam
@@ -42,6 +43,7 @@ class Recipe(Section):
     affinity_labels: AffinityLabelling = AffinityLabelling()
     train_affinity: TrainAffinity = TrainAffinity()
     walk: Walk = Walk()
+    tune: Tune = Tune()
     pseudo_masks: PseudoMasks = PseudoMasks()
     evaluate: Evaluate = Evaluate()
     report: Report = Report()

@@ -16,6 +16,7 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Count = Annotated[int, Field(ge=1)]
+NonNegativeCount = Annotated[int, Field(ge=0)]
 
 
 class Section(BaseModel):
@@ -140,6 +141,23 @@ class Walk(BackgroundChoice):
 
 
 class MaskCrf(Crf):
+class Tune(Section):
+    """Command ``tune``: which settings of the walk are tried, each combined with each.
+
+    Those of the recipe are tried too, and every background score after the walk.
+    """
+
+    not_identity = frozenset({"skip_bad"})
+
+    photos: Count = 50
+    """Masked training photos to look at, at most (drawn as for ``calibrated``)."""
+    alphas: Annotated[tuple[Positive, ...], Field(min_length=1)] = (
+        1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 24.0)  # fmt: skip
+    betas: Annotated[tuple[Positive, ...], Field(min_length=1)] = (2.0, 4.0, 8.0, 16.0)
+    steps: Annotated[tuple[NonNegativeCount, ...], Field(min_length=1)] = (16, 32, 64, 128, 256)
+    skip_bad: bool = False
+
+
     """The dense CRF that masks are sharpened with."""
 
     enabled: bool = False
