@@ -98,9 +98,10 @@ class FakeStages:
                          coverage={"data": data, name: maps})
 
     def evaluate(self, data: Any, maps: Any, masks: Any, section: Any, out: Path,
-                 runtime: Any) -> Any:
+                 runtime: Any, earlier: Sequence[Any] = ()) -> Any:
+        before = {"earlier maps": one for one in earlier}
         return self.work(Evaluation, out, section=section,
-                         coverage={"data": data, "maps": maps, "masks": masks})
+                         coverage={"data": data, "maps": maps, "masks": masks, **before})
 
     def report(self, run: Path, section: Any, out: Path, compare: Sequence[Path] = ()) -> Any:
         if folder_status(ReportPage, out, section).state == "stale":

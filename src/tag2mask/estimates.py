@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 
 from tag2mask.recipe import Recipe
-from tag2mask.sections import Crf, InferCam, PseudoMasks
+from tag2mask.sections import Crf, Evaluate, InferCam, PseudoMasks
 from tag2mask.training_sections import TrainAffinity, TrainCam
 
 _TRAIN_SECONDS_PER_MPX = 2.2
@@ -82,7 +82,7 @@ def estimate(recipe: Recipe, *, train: int, val: int, gpu: bool) -> dict[str, Co
         "train-affinity": _training(recipe.train_affinity, train, speed),
         "walk": _walk(recipe, mapped, speed),
         "pseudo-masks": _masks(recipe.pseudo_masks, mapped),
-        "evaluate": Cost(2 + mapped * 0.06, 1, _BASE_MIB),
+        "evaluate": _evaluation(recipe.evaluate, mapped),
         "report": Cost(10, 5, _BASE_MIB),
     }
 
@@ -155,6 +155,14 @@ def _masks(section: PseudoMasks, photos: int) -> Cost:
         return plain
     crf = _crf_cost(section.crf, photos, crfs=1)
     return Cost(plain.seconds + crf.seconds, plain.disk_mib, crf.memory_mib)
+
+
+def _evaluation(section: Evaluate, photos: int) -> Cost:
+    plain = Cost(2 + photos * 0.06, 1, _BASE_MIB)
+    if not section.crf.enabled:
+        return plain
+    crf = _crf_cost(section.crf, photos, crfs=1)
+    return Cost(plain.seconds + crf.seconds, plain.disk_mib + crf.disk_mib, crf.memory_mib)
 
 
 def _map_bytes(stride: int, dtype: str) -> float:

@@ -143,6 +143,7 @@ def _method(data: Path, recipe: Recipe, out: Path, runtime: Runtime, *, update: 
     yield model
 
     maps: AnyMaps = infer_cam(prepared, model, recipe.infer_cam, folder[CamMaps], runtime)
+    earlier: tuple[AnyMaps, ...] = ()
     yield maps
 
     if recipe.walk.enabled:
@@ -157,13 +158,14 @@ def _method(data: Path, recipe: Recipe, out: Path, runtime: Runtime, *, update: 
                                       folder[AffinityModel], runtime)
         yield affinity
 
+        earlier = (maps,)
         maps = walk(prepared, maps, affinity, recipe.walk, folder[WalkedMaps], runtime)
         yield maps
 
     masks = pseudo_masks(prepared, maps, recipe.pseudo_masks, folder[PseudoMaskFolder], runtime)
     yield masks
 
-    yield evaluate(prepared, maps, masks, recipe.evaluate, folder[Evaluation], runtime)
+    yield evaluate(prepared, maps, masks, recipe.evaluate, folder[Evaluation], runtime, earlier)
 
     first_rank(lambda: report(out, recipe.report, folder[ReportPage], compare))
     yield ReportPage.open(folder[ReportPage])

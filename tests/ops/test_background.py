@@ -4,7 +4,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tag2mask.ops.background import against_background, alpha_from_score, with_background
+from tag2mask.ops.background import (
+    against_background,
+    alpha_from_score,
+    score_from_alpha,
+    with_background,
+)
 from tag2mask.ops.thresholds import labels_from_scores, strongest
 
 UNIT = st.floats(0, 1, width=32)
@@ -22,6 +27,11 @@ def test_alpha_of_the_papers_scores(score, alpha):
 @given(st.floats(0.001, 0.999))
 def test_alpha_is_where_class_and_background_tie(score):
     assert (1 - score) ** alpha_from_score(score) == pytest.approx(score, rel=1e-9)
+
+
+@given(st.floats(0.001, 0.999))
+def test_a_score_follows_from_its_alpha(score):
+    assert score_from_alpha(alpha_from_score(score)) == pytest.approx(score, rel=1e-6)
 
 
 @given(maps_of(2), st.floats(0.05, 0.95))

@@ -76,6 +76,18 @@ def test_merging_equals_counting_together():
     np.testing.assert_array_equal(total.counts, expected.counts)
 
 
+def test_some_of_the_thresholds_are_counted_as_if_they_were_all():
+    rng = np.random.default_rng(0)
+    truth, scores = rng.integers(0, 3, (9, 9), np.uint8), rng.random((2, 9, 9), np.float32)
+    whole = ThresholdCurve.empty(2, [0.0, 0.1, 0.35, 0.5, 0.8, 0.99])
+    whole.add(truth, [0, 1], scores)
+    for kept in ([0], [5], [1, 2], [0, 3, 5], [0, 1, 2, 3, 4, 5]):
+        alone = ThresholdCurve.empty(2, whole.thresholds[kept].tolist())
+        alone.add(truth, [0, 1], scores)
+        np.testing.assert_array_equal(whole.restricted(kept).counts, alone.counts)
+        np.testing.assert_array_equal(whole.restricted(kept).thresholds, alone.thresholds)
+
+
 def test_best_is_the_lowest_of_equal_thresholds():
     curve = ThresholdCurve.empty(1, [0.0, 0.4, 0.5, 0.9])
     curve.add(np.array([[0, 1]], np.uint8), [0], np.array([[[0.3, 0.7]]], np.float32))

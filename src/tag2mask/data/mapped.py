@@ -6,7 +6,8 @@ photos that could not be read, or come from elsewhere. What fits together is dec
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,19 @@ class MappedPhotos:
             raise DataError(f"map is of {len(cam_map.probabilities)} classes, the data has "
                             f"{self.classes}", where=path, fix=fix)
         return cam_map
+
+    def without(self, ids: Collection[str]) -> MappedPhotos:
+        """The same without some photos, and without splits of which none is left.
+
+        Raises:
+            DataError: no photo is left.
+        """
+        kept = {split: [sample for sample in samples if sample.id not in ids]
+                for split, samples in self.splits.items()}
+        if not any(kept.values()):
+            raise DataError("every photo that has a map is to be left out", where=self.folder,
+                            fix="Leave out fewer.")
+        return replace(self, splits={split: left for split, left in kept.items() if left})
 
     def read_mask(self, path: Path, sample: Sample) -> NDArray[np.uint8]:
         """Read a mask of a photo, uint8 (h, w) of mask ids.

@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import brentq
 
 Float32 = npt.NDArray[np.float32]
 
@@ -23,6 +24,16 @@ def alpha_from_score(score: float) -> float:
     """
     assert 0 < score < 1, score
     return math.log(score) / math.log1p(-score)
+
+
+def score_from_alpha(alpha: float) -> float:
+    """The background score that ties with (1 - max)^α: the inverse of `alpha_from_score`.
+
+    Args:
+        alpha: > 0; 6 gives 0.2219.
+    """
+    assert alpha > 0, alpha
+    return float(brentq(lambda score: alpha_from_score(score) - alpha, 1e-12, 1 - 1e-12))
 
 
 def with_background(scores: Float32, alpha: float) -> Float32:

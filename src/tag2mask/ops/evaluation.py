@@ -20,6 +20,11 @@ from tag2mask.ops.curve import ThresholdCurve
 from tag2mask.ops.metrics import Confusion, Float64, mean_of_present
 from tag2mask.ops.tag_metrics import TagDoubt, TagQuality
 
+MAPS_BY_BRANCH = {"refined": "SEAM", "plain": "CAM"}
+"""What maps are called by the branch of the network that drew them."""
+WALK, CRF = "walk", "CRF"
+"""What may have been done to them since."""
+
 
 @dataclass(frozen=True)
 class ClassScores:
@@ -67,6 +72,44 @@ class CurveScores:
 
 
 @dataclass(frozen=True)
+class PointScores:
+    """Labels at one background score.
+
+    Attributes:
+        background_score: None: the masks don't say.
+        background_source: as in `SplitScores`; ``best``: the best of the curve, chosen with the
+            very masks that it is measured on.
+        precision, recall: means over the classes that have one.
+    """
+
+    background_score: float | None
+    background_source: str
+    miou: float | None
+    precision: float | None
+    recall: float | None
+
+
+@dataclass(frozen=True)
+class StageScores:
+    """One stage on the way from activation maps to masks, against the masks of ``photos`` photos.
+
+    Attributes:
+        name: what was done so far, such as ``SEAM + walk``.
+        tag_source: of its maps.
+        used: at the background score in use; None where no score is.
+        best: None where a background score can no longer be chosen, after a dense CRF.
+        curve: likewise.
+    """
+
+    name: str
+    photos: int
+    tag_source: str
+    used: PointScores | None
+    best: PointScores | None
+    curve: CurveScores | None
+
+
+@dataclass(frozen=True)
 class ClassTagScores:
     """The tag classifier on one foreground class."""
 
@@ -110,6 +153,8 @@ class SplitScores:
         certainty: mean over photos of `CamMap.certainty`.
         masks, curve: None where no photo of the split has a mask.
         tags: None where no photo of the split has a tag.
+        stages: from the earliest maps to the masks; none without masks.
+        left_out: photos with maps that were to be left out, and are in no number.
     """
 
     split: str
@@ -122,6 +167,8 @@ class SplitScores:
     curve: CurveScores | None
     tags: TagScores | None
     doubtful_tags: tuple[DoubtfulTag, ...]
+    stages: tuple[StageScores, ...] = ()
+    left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -184,6 +231,17 @@ def curve_scores(curve: ThresholdCurve, *, paper: bool) -> CurveScores:
         thresholds=tuple(round(float(t), 6) for t in curve.thresholds),
         miou=tuple(_known(value) for value in curve.miou(paper=paper)),
         best_threshold=best_threshold, best_miou=_known(best_miou),
+    )
+
+
+def point_scores(confusion: Confusion, score: float | None, source: str, *,
+                 paper: bool) -> PointScores:
+    """Put the counts at one background score into a record."""
+    return PointScores(
+        background_score=score, background_source=source,
+        miou=_known(confusion.miou(paper=paper)),
+        precision=_known(mean_of_present(confusion.precision())),
+        recall=_known(mean_of_present(confusion.recall())),
     )
 
 

@@ -8,8 +8,9 @@ from tag2mask.ops.evaluation import EvaluationScores, SplitScores
 
 
 def format_scores(scores: EvaluationScores) -> str:
-    """All splits side by side, then each split's classes and tags."""
+    """All splits side by side, then each split's stages, classes and tags."""
     parts = [_overview(scores)]
+    parts += [_stage_table(split) for split in scores.splits if len(split.stages) > 1]
     for split in scores.splits:
         if split.masks is not None:
             parts.append(_class_table(split))
@@ -22,12 +23,11 @@ def _overview(scores: EvaluationScores) -> str:
     rows = []
     for split in scores.splits:
         masks, curve, tags = split.masks, split.curve, split.tags
-        at = "?" if split.background_score is None else f"{split.background_score:g}"
         facts = {
             "split": split.split,
             "photos": f"{split.photos}" if masks is None else f"{masks.photos} of {split.photos}",
             "tags": split.tag_source,
-            "background score": f"{at} ({split.background_source})",
+            "background score": _score(split.background_score, split.background_source),
             "mIoU": _percent(getattr(masks, "miou", None)),
             "best possible": "-" if curve is None else
                              f"{_percent(curve.best_miou)} at {curve.best_threshold:g}",
@@ -39,11 +39,33 @@ def _overview(scores: EvaluationScores) -> str:
             "tag F1": _percent(getattr(tags, "mean_f1", None)),
             "map certainty": _percent(split.certainty),
         }
+        if any(other.left_out for other in scores.splits):
+            facts["photos left out"] = str(split.left_out)
         rows.append(facts)
     # A fact a line: the splits side by side fit any terminal.
     columns = [("%", *(row["split"] for row in rows))]
     columns += [(key, *(row[key] for row in rows)) for key in rows[0] if key != "split"]
     return _table(columns[0], columns[1:])
+
+
+def _stage_table(split: SplitScores) -> str:
+    first = split.stages[0]
+    head = (f"stages of {split.split}, {first.photos} photos, {first.tag_source} tags, %", "mIoU",
+            "precision", "recall", "background score", "best possible")
+    rows = []
+    for stage in split.stages:
+        used, best = stage.used, stage.best
+        rows.append((
+            stage.name,
+            *(_percent(getattr(used, name, None)) for name in ("miou", "precision", "recall")),
+            "?" if used is None else _score(used.background_score, used.background_source),
+            "-" if best is None else f"{_percent(best.miou)} at {best.background_score:g}",
+        ))  # fmt: skip
+    return _table(head, rows)
+
+
+def _score(score: float | None, source: str) -> str:
+    return f"{'?' if score is None else f'{score:g}'} ({source})"
 
 
 def _class_table(split: SplitScores) -> str:

@@ -1,4 +1,4 @@
-"""The threshold curve as a PNG: mIoU of the maps over the background score."""
+"""The threshold curves as a PNG: mIoU of the maps of each stage over the background score."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from tag2mask.ops.evaluation import EvaluationScores
+from tag2mask.ops.evaluation import CurveScores, EvaluationScores, SplitScores
 
-_COLOURS = ("#0072b2", "#d55e00")
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
+_STYLES = ("-", "--")
 
 
 def draw_curve(path: Path, scores: EvaluationScores) -> None:
-    """Draw each split's curve with its best point, and the background score in use.
+    """Draw each split's curves with their best points, and the background score in use.
+
+    Of one stage a split has a colour; of several each stage has one, and a split a line style.
 
     Args:
         path: PNG to write.
@@ -23,18 +26,29 @@ def draw_curve(path: Path, scores: EvaluationScores) -> None:
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     FigureCanvasAgg(figure)  # No pyplot: it keeps global state and looks for a display.
     axes = figure.add_subplot()
-    for colour, split in zip(_COLOURS, scores.splits, strict=False):
-        if split.curve is None or split.curve.best_miou is None or split.masks is None:
-            continue
-        percent = [np.nan if miou is None else 100 * miou for miou in split.curve.miou]
-        axes.plot(split.curve.thresholds, percent, color=colour,
-                  label=f"{split.split}, {split.masks.photos} photos, {split.tag_source} tags")
-        axes.plot(split.curve.best_threshold, 100 * split.curve.best_miou, "o", color=colour)
+    several = any(len(_curves(split)) > 1 for split in scores.splits)
+    for number, split in enumerate(scores.splits):
+        for place, (name, curve) in enumerate(_curves(split)):
+            if curve.best_miou is None or split.masks is None:
+                continue
+            colour = _COLOURS[(place if several else number) % len(_COLOURS)]
+            style = _STYLES[number % len(_STYLES)] if several else "-"
+            percent = [np.nan if miou is None else 100 * miou for miou in curve.miou]
+            label = f"{split.split}, {split.masks.photos} photos, {split.tag_source} tags"
+            axes.plot(curve.thresholds, percent, color=colour, linestyle=style,
+                      label=f"{name}: {label}" if several else label)
+            axes.plot(curve.best_threshold, 100 * curve.best_miou, "o", color=colour)
     used = scores.splits[0]
     if used.background_score is not None:
-        axes.axvline(used.background_score, color="0.4", linestyle="--",
+        axes.axvline(used.background_score, color="0.4", linestyle=":" if several else "--",
                      label=f"in use: {used.background_score:g} ({used.background_source})")
     axes.set(xlabel="background score", ylabel="mIoU of the maps, %")
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(fontsize="small" if several else None)
     figure.savefig(path, dpi=144, format="png")
+
+
+def _curves(split: SplitScores) -> list[tuple[str, CurveScores]]:
+    """The stages that have a curve, by name; of an older evaluation the maps alone."""
+    found = [(stage.name, stage.curve) for stage in split.stages if stage.curve is not None]
+    return found or ([] if split.curve is None else [("maps", split.curve)])

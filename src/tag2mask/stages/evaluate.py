@@ -1,52 +1,62 @@
-"""Step ``evaluate``: how good maps, pseudo masks and tags are.
+"""Step ``evaluate``: how good maps, pseudo masks and tags are, and what each stage added.
 
 One pass over the photos. The only step, beside the calibration of the background score, that reads
 masks; where there are none it still scores the tag classifier, lists tags in doubt and says how
 certain each photo's maps are. Writes ``evaluation.json``, ``photos.jsonl``, ``table.md`` and, with
-masks, ``curve.png``.
+masks, ``curve.png``; with ``crf.enabled``, masks that a dense CRF makes of the maps, in ``crf/``.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tag2mask.artifacts import (
     AnyMaps,
+    CamMaps,
     Evaluation,
     Handle,
     PreparedData,
     PseudoMaskFolder,
+    Step,
     atomic_write,
     read_json,
     step_folder,
     write_json,
     write_text,
 )
-from tag2mask.classes import BACKGROUND, IGNORE, ClassSet
+from tag2mask.classes import ClassSet
+from tag2mask.data.comparison import Comparison, SplitCounts, Stage, StageCounts
+from tag2mask.data.crf_masks import CRF_MASKS, CrfMasks
+from tag2mask.data.listing import read_id_list, some
 from tag2mask.data.mapped import MappedPhotos, mapped_photos
-from tag2mask.data.maps import CamMap
-from tag2mask.data.samples import Sample, masks_fingerprint, read_classes, read_masks
+from tag2mask.data.samples import (
+    SPLITS,
+    Sample,
+    masks_fingerprint,
+    read_classes,
+    read_index,
+    read_masks,
+)
+from tag2mask.data.scored_stages import map_stages, sharpened_by_crf, with_crf
 from tag2mask.errors import DataError
-from tag2mask.ops.boundary import BoundaryCounts
-from tag2mask.ops.curve import ThresholdCurve
+from tag2mask.ops.dense_crf import CrfSettings
 from tag2mask.ops.evaluation import (
     EvaluationScores,
     SplitScores,
-    curve_scores,
+    StageScores,
     doubt_records,
     mask_scores,
     scores_from_json,
     tag_scores,
 )
 from tag2mask.ops.evaluation_table import format_scores
-from tag2mask.ops.metrics import Confusion
 from tag2mask.ops.parallel import ordered_map
 from tag2mask.ops.tag_metrics import doubtful_tags, tag_quality
 from tag2mask.report.curve_plot import draw_curve
@@ -60,38 +70,53 @@ CURVE = "curve.png"
 
 
 def evaluate(data: PreparedData, maps: AnyMaps, masks: PseudoMaskFolder, section: Evaluate,
-             out: Path, runtime: Runtime) -> Evaluation:
+             out: Path, runtime: Runtime, earlier: Sequence[AnyMaps] = ()) -> Evaluation:
     """Score maps and pseudo masks against masks, and tag probabilities against tags.
 
     Args:
         data: photos, tags, and masks where there are any.
-        maps: their maps.
-        masks: their pseudo masks.
+        maps: the maps that the pseudo masks were made of.
+        masks: the pseudo masks.
         section: settings.
-        out: folder to write.
+        out: folder to write; with the dense CRF, an interrupted evaluation goes on where it was.
         runtime: where to run.
+        earlier: maps of the same photos from before the walk, to be scored beside them.
 
     Raises:
         DataError: a mask that is colour-coded, of another size than its photo, or with values
-            outside the class list; a map or pseudo mask that is missing or damaged.
+            outside the class list; a map or pseudo mask that is missing or damaged; ids to leave
+            out that can't be read or aren't in the data; with the dense CRF, a photo that can't be
+            read, or no maps from before the walk.
         RunFolderError: ``out`` was made with other settings, or can't be written.
     """
+    left_out = _left_out(data, section)
     coverage: dict[str, Handle | str] = {
         "data": data, "maps": maps, "masks": masks,
         "ground truth": masks_fingerprint(data.path),
-    }
+        **{f"earlier maps {number}" if number > 1 else "earlier maps": handle
+           for number, handle in enumerate(earlier, 1)},
+    }  # fmt: skip
+    if left_out:
+        ids = "\n".join(sorted(left_out))
+        coverage["left out"] = hashlib.sha256(ids.encode()).hexdigest()
     with step_folder(Evaluation, out, section=section, coverage=coverage,
                      rank=runtime.rank) as step:
         if step.complete:
             return step.handle
         classes = read_classes(data.path)
-        photos = mapped_photos(data, maps, len(classes))
-        job = _Job(photos, classes, read_masks(data.path), masks.path / "masks", section)
+        mapped = mapped_photos(data, maps, len(classes))
+        photos = mapped.without(left_out)
+        stages = map_stages(data, maps, photos, masks, earlier, runtime)
+        truths = read_masks(data.path)
+        if section.crf.enabled and truths:
+            stages = _with_crf_masks(stages, masks, photos, truths, classes, section, step, runtime)
+        job = Comparison(photos, classes, truths, masks.path / "masks", section, stages)
         splits, rows = [], []
         for split, samples in photos.splits.items():
-            total = _evaluate_split(job, split, samples, runtime)
-            rows += total.rows
-            splits.append(_split_scores(total, split, samples, classes, maps, masks, section))
+            counts = _count_split(job, split, samples, runtime)
+            rows += counts.rows
+            found = _split_scores(job, counts, split, samples, maps, masks)
+            splits.append(replace(found, left_out=len(mapped.splits[split]) - len(samples)))
         scores = EvaluationScores(classes.mask_names, section.behaviour, tuple(splits))
         if runtime.rank == 0:
             _write(step.path, scores, rows)
@@ -120,128 +145,75 @@ def format_table(evaluation: Evaluation) -> str:
     return format_scores(read_scores(evaluation))
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What every photo is evaluated with."""
-
-    photos: MappedPhotos
-    classes: ClassSet
-    truths: dict[str, Path]
-    masks: Path
-    section: Evaluate
-
-
-@dataclass
-class _Found:
-    """What one photo says; the maps at full size are dropped once counted."""
-
-    row: dict[str, Any]
-    probabilities: npt.NDArray[np.float32]
-    truth: npt.NDArray[np.uint8] | None = None
-    tags: tuple[int, ...] = ()
-    scores: npt.NDArray[np.float32] | None = None
-    confusion: Confusion | None = None
-    boundary: BoundaryCounts | None = None
+def _left_out(data: PreparedData, section: Evaluate) -> frozenset[str]:
+    """Ids of the photos that are to be in no number."""
+    if section.leave_out is None:
+        return frozenset()
+    path = Path(section.leave_out)
+    listed, problems = read_id_list(path)
+    if problems:
+        raise DataError(problems[0].message, where=path, fix="Give one id a line.")
+    known = {sample.id for split in SPLITS for sample in read_index(data.path, split)}
+    unknown = [photo.id for photo in listed if photo.id not in known]
+    if unknown:
+        raise DataError(f"photos not in the data: {some(unknown)}", where=path,
+                        fix="Set evaluate.leave_out to a list of this data's ids.")
+    return frozenset(photo.id for photo in listed)
 
 
-@dataclass
-class _Total:
-    """Sums over a split's photos, and what is kept of each."""
-
-    rows: list[dict[str, Any]]
-    probabilities: list[npt.NDArray[np.float32]]
-    masked: int
-    confusion: Confusion
-    boundary: BoundaryCounts
-    curve: ThresholdCurve
-
-    @classmethod
-    def empty(cls, classes: int, section: Evaluate) -> _Total:
-        return cls([], [], 0, Confusion.empty(classes), BoundaryCounts.empty(classes),
-                   ThresholdCurve.empty(classes, section.thresholds))
-
-    def add(self, found: _Found) -> None:
-        self.rows.append(found.row)
-        self.probabilities.append(found.probabilities)
-        if found.truth is not None:
-            assert found.confusion is not None and found.boundary is not None
-            assert found.scores is not None
-            self.masked += 1
-            self.confusion.merge(found.confusion)
-            self.boundary.merge(found.boundary)
-            self.curve.add(found.truth, found.tags, found.scores)
+def _with_crf_masks(stages: tuple[Stage, ...], masks: PseudoMaskFolder, photos: MappedPhotos,
+                    truths: dict[str, Path], classes: ClassSet, section: Evaluate,
+                    step: Step[Evaluation], runtime: Runtime) -> tuple[Stage, ...]:
+    """The stages and, after the last maps from before the walk, these with a dense CRF."""
+    before = [stage for stage in stages if _from_before_the_walk(stage)]
+    if not before:
+        raise DataError("the maps are walked ones; evaluate.crf sharpens those from before the "
+                        "walk", where=photos.folder,
+                        fix="Give the folder of infer-cam too, as --earlier.")
+    base = before[-1]
+    if base is stages[-1] and sharpened_by_crf(masks):
+        return stages  # the pseudo masks are just that
+    assert isinstance(base.content, MappedPhotos) and base.score is not None
+    settings = CrfSettings(**section.crf.model_dump(exclude={"enabled"}))
+    masked = {sample.id: sample for samples in photos.splits.values() for sample in samples
+              if sample.id in truths}
+    CrfMasks(base.content, classes.colours, settings, base.score).make(
+        step, list(masked.values()), runtime)
+    place = stages.index(base) + 1
+    added = replace(base, name=with_crf(base.name), content=step.path / CRF_MASKS)
+    return (*stages[:place], added, *stages[place:])
 
 
-def _evaluate_split(job: _Job, split: str, samples: list[Sample], runtime: Runtime) -> _Total:
-    """Evaluate a split's photos, each rank its share; every rank gets the sums of all."""
-    def own_share() -> _Total:
-        total = _Total.empty(len(job.classes), job.section)
+def _from_before_the_walk(stage: Stage) -> bool:
+    return isinstance(stage.content, MappedPhotos) and stage.content.made_by == CamMaps.step
+
+
+def _count_split(job: Comparison, split: str, samples: list[Sample],
+                 runtime: Runtime) -> SplitCounts:
+    """Count a split's photos, each rank its share; every rank gets the sums of all."""
+    def own_share() -> SplitCounts:
+        total = job.nothing()
         mine = runtime.shard(samples)
         with runtime.progress(len(mine), f"evaluate {split}") as bar:
-            for found in ordered_map(lambda sample: _evaluate_photo(job, split, sample), mine):
+            for found in ordered_map(lambda sample: job.photo(split, sample), mine):
                 total.add(found)
                 bar.advance()
         return total
 
     parts = runtime.together(own_share)
-    if len(parts) == 1:
-        return parts[0]
-    merged = _Total.empty(len(job.classes), job.section)
-    merged.rows = _interleaved([part.rows for part in parts])
-    merged.probabilities = _interleaved([part.probabilities for part in parts])
-    for part in parts:
-        merged.masked += part.masked
-        merged.confusion.merge(part.confusion)
-        merged.boundary.merge(part.boundary)
-        merged.curve.merge(part.curve)
-    return merged
+    return parts[0] if len(parts) == 1 else job.nothing().add_shares(parts)
 
 
-def _evaluate_photo(job: _Job, split: str, sample: Sample) -> _Found:
-    cam_map = job.photos.read(sample)
-    names = job.classes.names
-    row: dict[str, Any] = {
-        "id": sample.id, "split": split,
-        "tags": [names[tag] for tag in sample.tags],
-        "map_tags": [names[tag] for tag in cam_map.tags],
-        "certainty": cam_map.certainty, "miou": None, "pixel_accuracy": None,
-    }  # fmt: skip
-    found = _Found(row, cam_map.probabilities)
-    if sample.id in job.truths:
-        _compare(found, job, sample, cam_map)
-    return found
-
-
-def _compare(found: _Found, job: _Job, sample: Sample, cam_map: CamMap) -> None:
-    """Count a photo's pseudo mask against its mask."""
-    pseudo_path = job.masks / f"{sample.id}.png"
-    if not pseudo_path.is_file():
-        raise DataError(f"photo {sample.id!r} has no pseudo mask", where=job.masks,
-                        fix="Run pseudo-masks again: it makes only what is missing.")
-    truth = job.photos.read_mask(job.truths[sample.id], sample)
-    prediction = job.photos.read_mask(pseudo_path, sample)
-    found.truth, found.tags, found.scores = truth, cam_map.tags, cam_map.full_scores()
-    # What a mask leaves open (255) is counted as void; for the contours, it has none of its own.
-    unsure = prediction == IGNORE
-    prediction = np.where(unsure, np.where(truth == IGNORE, BACKGROUND, truth), prediction)
-    truth = np.where(unsure, np.uint8(IGNORE), truth)
-    found.confusion = Confusion.empty(len(job.classes))
-    found.confusion.add(truth, prediction)
-    found.boundary = BoundaryCounts.empty(len(job.classes))
-    found.boundary.add(truth, prediction, job.section.boundary_share)
-    # Of one photo: over the classes that occur in it, whatever the behaviour.
-    found.row |= {"miou": found.confusion.miou(),
-                  "pixel_accuracy": found.confusion.pixel_accuracy()}
-
-
-def _split_scores(total: _Total, split: str, samples: list[Sample], classes: ClassSet,
-                  maps: AnyMaps, masks: PseudoMaskFolder, section: Evaluate) -> SplitScores:
+def _split_scores(job: Comparison, counts: SplitCounts, split: str, samples: list[Sample],
+                  maps: AnyMaps, masks: PseudoMaskFolder) -> SplitScores:
+    classes, section = job.classes, job.section
     paper = section.behaviour == "paper"
     known = np.zeros((len(samples), len(classes)), np.bool_)
     for row, sample in enumerate(samples):
         known[row, list(sample.tags)] = True
-    probabilities = np.stack(total.probabilities)
+    probabilities = np.stack(counts.probabilities)
     tagged = bool(known.any())
+    stages = _stage_scores(job, counts, masks) if counts.masked else ()
     score = masks.manifest.metrics.get("background_score")
     return SplitScores(
         split=split,
@@ -249,16 +221,27 @@ def _split_scores(total: _Total, split: str, samples: list[Sample], classes: Cla
         tag_source=str(maps.manifest.metrics.get("tags", "known")),
         background_score=None if score is None else float(score),
         background_source=str(masks.manifest.metrics.get("background_source", "unknown")),
-        certainty=float(np.mean([row["certainty"] for row in total.rows])),
-        masks=mask_scores(total.confusion, total.boundary, total.masked, classes.mask_names,
-                          paper=paper) if total.masked else None,
-        curve=curve_scores(total.curve, paper=paper) if total.masked else None,
+        certainty=float(np.mean([row["certainty"] for row in counts.rows])),
+        masks=mask_scores(counts.confusion, counts.boundary, counts.masked, classes.mask_names,
+                          paper=paper) if counts.masked else None,
+        curve=next((stage.curve for stage in reversed(stages) if stage.curve), None),
         tags=tag_scores(tag_quality(probabilities, known), len(samples), classes.names)
         if tagged else None,
         doubtful_tags=doubt_records(doubtful_tags(probabilities, known),
                                     [sample.id for sample in samples], classes.names)
         if tagged else (),
+        stages=stages,
     )  # fmt: skip
+
+
+def _stage_scores(job: Comparison, counts: SplitCounts,
+                  masks: PseudoMaskFolder) -> tuple[StageScores, ...]:
+    """Scores of every stage; the masks are one of their own where a dense CRF made them."""
+    pairs: list[tuple[Stage, StageCounts]] = list(zip(job.stages, counts.stages, strict=True))
+    if sharpened_by_crf(masks):
+        last = job.stages[-1]
+        pairs.append((replace(last, name=with_crf(last.name)), counts.confusion))
+    return tuple(stage.scores(found, counts.masked, job.section) for stage, found in pairs)
 
 
 def _write(folder: Path, scores: EvaluationScores, rows: Sequence[dict[str, Any]]) -> None:
@@ -290,14 +273,3 @@ def _headline(scores: EvaluationScores) -> dict[str, Any]:
 def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
     return {key: None if isinstance(value, float) and np.isnan(value) else value
             for key, value in row.items()}
-
-
-T = TypeVar("T")
-
-
-def _interleaved(parts: list[list[T]]) -> list[T]:
-    """Undo ``Runtime.shard``: parts[r] holds the items r, r + n, ..."""
-    merged: list[T] = [item for part in parts for item in part]
-    for rank, part in enumerate(parts):
-        merged[rank :: len(parts)] = part
-    return merged
