@@ -91,6 +91,38 @@ def test_maps_are_those_of_one_process(finished: tuple[Path, dict[int, Any]]) ->
             np.testing.assert_allclose(two.probabilities, one.probabilities, atol=1e-5)
 
 
+def test_affinities_and_walks_are_those_of_one_process(
+    finished: tuple[Path, dict[int, Any]],
+) -> None:
+    from safetensors.torch import load_file
+
+    root, _ = finished
+    settings = write_recipe(root / "affinity.yaml", train_affinity__batch_size=5,
+                            train_affinity__epochs=2,
+                            train_affinity__optimiser={"name": "sgd", "lr": 0.01})  # fmt: skip
+    data, cams = root / "on1" / "prepare", root / "on1" / "infer-cam"
+
+    def step(name: str, devices: int, *reads: str | Path) -> Path:
+        out = root / f"{name}-on{devices}"
+        result = call(name, "--data", data, *reads, "--recipe", settings, "--out", out,
+                      "--set", f"runtime.devices={devices}")  # fmt: skip
+        assert result.returncode == 0, result.stderr
+        return out
+
+    labels = [step("affinity-labels", devices, "--maps", cams) for devices in (1, 2)]
+    files = [{path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.png")}
+             for folder in labels]
+    assert files[0] == files[1] and len(files[0]) == 12
+    models = [step("train-affinity", devices, "--labels", labels[0]) for devices in (1, 2)]
+    one, two = (load_file(folder / "model.safetensors") for folder in models)
+    for name, tensor in one.items():
+        np.testing.assert_allclose(two[name], tensor, atol=1e-5, err_msg=name)
+    walked = [step("walk", devices, "--maps", cams, "--model", models[0]) for devices in (1, 2)]
+    for path in (walked[0] / "maps").rglob("*.npz"):
+        other = read_map(walked[1] / path.relative_to(walked[0]))
+        np.testing.assert_allclose(other.scores, read_map(path).scores, atol=5e-3)
+
+
 def test_one_process_stops_both_and_photos_are_left_out_alike(tmp_path: Path) -> None:
     write_photos(tmp_path / "photos", 15)
     cut_off(tmp_path / "photos" / "a" / "00.png")

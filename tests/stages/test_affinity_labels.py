@@ -4,18 +4,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from affinity_scenes import one_photo, paint
+from affinity_scenes import one_photo, paint, save
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from scenes import NAMES, run_on_ranks
+from scenes import NAMES, Scene, run_on_ranks
 
+from small_runs import MOMENT, end_of, kill_when, start, write_recipe
 from tag2mask.artifacts import read_json
 from tag2mask.classes import ClassSet
 from tag2mask.data.affinity_labels import agreed_labels, without_sure_pixels
 from tag2mask.data.background_score import derived_alpha
-from tag2mask.data.maps import read_map, write_map
-from tag2mask.data.samples import read_index
+from tag2mask.data.maps import CamMap, read_map, write_map
+from tag2mask.data.samples import Sample, read_index
 from tag2mask.errors import DataError, RunFolderError
 from tag2mask.ops.background import with_background
 from tag2mask.ops.dense_crf import CrfSettings, DenseCrf
@@ -242,3 +243,34 @@ def test_two_ranks_make_the_same_labels(scene, one_rank):
     assert files(alone.path) == files(together.path) and len(files(alone.path)) == 8
     assert alone.manifest.metrics == together.manifest.metrics
     assert alone.manifest.counts == together.manifest.counts
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_the_labels_are_the_same(tmp_path, one_rank):
+    rng = np.random.default_rng(0)
+    samples = [Sample(f"{'ab'[i % 2]}/{i}", tmp_path / "photos" / f"{i}.jpg", (150, 200), (0, 2),
+                      "1-1") for i in range(80)]  # fmt: skip
+    scene = Scene(tmp_path, {"train": samples, "val": []}, {}, set())
+    scene.write()
+    for sample in samples:
+        scores = rng.random((2, 10, 12), dtype=np.float32)
+        save(sample.image, rng.integers(0, 256, (*sample.size, 3), np.uint8))
+        scene.map_path(sample.id).parent.mkdir(parents=True, exist_ok=True)
+        write_map(scene.map_path(sample.id), CamMap(
+            sample.id, sample.tags, scores, sample.size, np.ones(3, np.float32)))
+    section = AffinityLabelling(background="fixed", score=0.4)
+    whole = files(make(scene, one_rank, section, "whole").path)
+    out = tmp_path / "killed"
+    settings = write_recipe(tmp_path / "recipe.yaml", affinity_labels=section.model_dump())
+    line = ["affinity-labels", "--data", scene.data.path, "--maps", scene.maps.path, "--recipe",
+            settings, "--out", out]  # fmt: skip
+
+    def written():
+        return {name: content for name, content in files(out).items() if ".tmp-" not in name}
+
+    for count in (MOMENT.randint(1, 20), MOMENT.randint(21, 40)):
+        kill_when(start(*line), lambda count=count: len(written()) >= count)
+        assert not (out / "manifest.json").exists()
+        assert all(whole[name] == content for name, content in written().items())
+    end_of(start(*line))
+    assert files(out) == whole
