@@ -38,6 +38,7 @@ class TagChoice(StrEnum):
 
     KNOWN = "known"
     UNTAGGED = "untagged"
+    UNTAGGED = "untagged"
     PREDICTED = "predicted"
 
 

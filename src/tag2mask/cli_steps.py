@@ -94,7 +94,8 @@ def infer_cam(
     model: Annotated[Path, typer.Option(help="Folder that `train-cam` wrote.")],
     out: Out, recipe: RecipeName = DEFAULT_RECIPE, overrides: Overrides = None,
     tags: Annotated[
-        TagChoice | None, typer.Option(help="Maps of the known tags, or of predicted ones.")
+        TagChoice | None, typer.Option(help="Maps of the known tags; of predicted ones for photos "
+                                       "without any; of predicted ones for all photos.")
     ] = None,
     skip_bad: SkipBad = False, redo: Redo = False,
 ) -> None:  # fmt: skip
@@ -172,7 +173,6 @@ def walk(
     done(stage.walk(prepared, found, trained, settings.walk, out, runtime))
 
 
-def pseudo_masks(
 def tune(
     run: Annotated[Path, typer.Argument(help="Run folder with masked photos.", metavar="RUN")],
     photos: Annotated[
@@ -203,6 +203,7 @@ def tune(
     done(found)
 
 
+def pseudo_masks(
     data: Prepared, maps: Maps, out: Out, recipe: RecipeName = DEFAULT_RECIPE,
     overrides: Overrides = None, skip_bad: SkipBad = False, redo: Redo = False,
 ) -> None:  # fmt: skip
@@ -224,6 +225,10 @@ def evaluate(
         typer.Option(min=1, metavar="N", help="First choose the background score on N masked "
                      "training photos, and make the folder of --masks anew with it."),
     ] = None,
+    earlier: Annotated[
+        list[Path] | None,
+        typer.Option("--earlier", help="Maps from before the walk, to score beside; repeatable."),
+    ] = None,
     redo: Redo = False,
 ) -> None:  # fmt: skip
     """Say how good maps, masks and tags are."""
@@ -239,8 +244,9 @@ def evaluate(
         clear(PseudoMaskFolder, masks, bool(differs), runtime)
         make_masks(prepared, found, settings.pseudo_masks, masks, runtime)
     made = PseudoMaskFolder.open(masks)
+    before = [open_maps(folder) for folder in earlier or ()]
     clear(Evaluation, out, redo, runtime)
-    done(stage.evaluate(prepared, found, made, settings.evaluate, out, runtime))
+    done(stage.evaluate(prepared, found, made, settings.evaluate, out, runtime, before))
 
 
 def report(

@@ -64,7 +64,8 @@ class InferCam(Section):
     map_stride: Literal[1, 2, 4, 8] = 4
     """Photo pixels per stored map cell."""
     map_dtype: Literal["uint8", "float16"] = "uint8"
-    tags: Literal["known", "predicted"] = "known"
+    tags: Literal["known", "untagged", "predicted"] = "known"
+    """Whose maps: the photo's tags; predicted ones for photos without any; predicted for all."""
     tag_threshold: Fraction = 0.5
     """Predicted tags: the smallest probability; the best class always counts where tags are due."""
     splits: tuple[Literal["train", "val"], ...] = ("train", "val")
@@ -140,7 +141,6 @@ class Walk(BackgroundChoice):
     skip_bad: bool = False
 
 
-class MaskCrf(Crf):
 class Tune(Section):
     """Command ``tune``: which settings of the walk are tried, each combined with each.
 
@@ -158,6 +158,7 @@ class Tune(Section):
     skip_bad: bool = False
 
 
+class MaskCrf(Crf):
     """The dense CRF that masks are sharpened with."""
 
     enabled: bool = False
@@ -179,6 +180,13 @@ class PseudoMasks(BackgroundChoice):
     """With the CRF, which reads photos: leave unreadable ones out."""
 
 
+class ComparedCrf(Crf):
+    """A dense CRF on the maps of ``infer-cam``, to compare the random walk with."""
+
+    enabled: bool = False
+    """About a second a photo and processor."""
+
+
 class Evaluate(Section):
     """Step ``evaluate``: how good maps, masks and tags are."""
 
@@ -187,6 +195,9 @@ class Evaluate(Section):
     thresholds: tuple[Fraction, ...] = tuple(round(i / 100, 2) for i in range(100))
     boundary_share: Annotated[float, Field(gt=0.0, le=0.5)] = 0.02
     """Boundary IoU: width of the band, share of the photo's diagonal."""
+    crf: ComparedCrf = ComparedCrf()
+    leave_out: str | None = None
+    """Text file of ids, of photos that are to be in no number: settings were chosen on them."""
 
 
 class Report(Section):
