@@ -38,7 +38,6 @@ class TagChoice(StrEnum):
 
     KNOWN = "known"
     UNTAGGED = "untagged"
-    UNTAGGED = "untagged"
     PREDICTED = "predicted"
 
 

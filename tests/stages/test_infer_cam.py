@@ -310,6 +310,30 @@ def test_predicted_tags_do_not_look_at_the_known_ones(
     assert every.manifest.metrics["tags"] == "predicted"
 
 
+def test_tags_are_predicted_for_photos_without_any(
+    data: PreparedData, model: CamModel, tmp_path: Path
+) -> None:
+    options = {"tags": "untagged", "tag_threshold": 0.0}
+    known = contents(infer(data, model, tmp_path / "known"))
+    maps = infer(data, model, tmp_path / "maps", **options)
+    found = contents(maps)
+    untagged = {name for name, (tags, *_) in known.items() if not tags}
+    assert untagged == {"b/05", "b/11"}
+    assert all(found[name][0] == (0, 1, 2) for name in untagged)
+    for name in known.keys() - untagged:
+        assert found[name][0] == known[name][0]
+        np.testing.assert_allclose(found[name][1], known[name][1], atol=1 / 255 + 1e-6)
+    assert maps.manifest.metrics["tags"] == "known or predicted"
+    before = stamps(maps)
+    rows = read_table(tmp_path / "photos")
+    rows[5][1] = "bird"  # b/05 is tagged after all
+    write_table(tmp_path / "photos", rows)
+    changed = prepare(tmp_path / "photos", recipe().prepare, data.path, update=True)
+    again = infer(changed, model, tmp_path / "maps", **options)
+    assert {name for name, stamp in stamps(again).items() if stamp != before[name]} == {"b/05"}
+    assert contents(again)["b/05"][0] == (2,)
+
+
 def test_several_ranks_share_the_photos(
     data: PreparedData, model: CamModel, tmp_path: Path
 ) -> None:

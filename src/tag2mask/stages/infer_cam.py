@@ -30,6 +30,8 @@ from tag2mask.runtime import Runtime
 from tag2mask.sections import InferCam
 
 MODEL = "model.safetensors"
+TAG_SOURCE = {"known": "known", "untagged": "known or predicted", "predicted": "predicted"}
+"""What stands beside every number that comes of the maps."""
 CHUNK = 16
 CHUNK_PIXELS = 100_000_000
 """Photos held at once, and their pixels (3 bytes each) where they are large: what bounds the
@@ -71,7 +73,7 @@ def infer_cam(data: PreparedData, model: CamModel, section: InferCam, out: Path,
         computed, skipped = _infer_all(due, inference, section, step, runtime)
         handle = step.finish(
             counts={"photos": len(samples) - len(skipped), "computed": computed}, skipped=skipped,
-            metrics={"tags": section.tags, "branch": inference.settings.branch},
+            metrics={"tags": TAG_SOURCE[section.tags], "branch": inference.settings.branch},
         )  # fmt: skip
         runtime.barrier()
         return handle
@@ -146,10 +148,7 @@ def _infer_chunk(chunk: Sequence[Sample], inference: MultiScaleInference, sectio
         images = [photo for _, photo in photos]
         samples = [sample for sample, _ in photos]
         sizes = [sample.size for sample in samples]
-        tags = [sample.tags for sample in samples]
-        if section.tags == "predicted":
-            tags = [_predicted(p, section) for p in inference.probabilities(images, sizes)]
-        maps = inference.maps(images, tags, sizes)
+        maps = inference.maps(images, _tags(samples, images, inference, section), sizes)
         written = pool.map(lambda sample, found: _write(step, sample, found, section),
                            samples, maps)
         for sample, _ in zip(samples, written, strict=True):
@@ -178,6 +177,19 @@ def _try_read(sample: Sample, at_least: int | None) -> Image.Image | Tag2MaskErr
         return read_photo(sample, at_least=at_least)
     except DataError as error:
         return error
+
+
+def _tags(samples: Sequence[Sample], images: Sequence[Image.Image],
+          inference: MultiScaleInference, section: InferCam) -> list[tuple[int, ...]]:
+    """Which maps each photo gets."""
+    tags = [sample.tags for sample in samples]
+    due = [index for index, known in enumerate(tags)
+           if section.tags == "predicted" or (section.tags == "untagged" and not known)]
+    if due:
+        found = inference.probabilities([images[i] for i in due], [samples[i].size for i in due])
+        for index, probabilities in zip(due, found, strict=True):
+            tags[index] = _predicted(probabilities, section)
+    return tags
 
 
 def _predicted(probabilities: NDArray[np.float32], section: InferCam) -> tuple[int, ...]:
