@@ -199,7 +199,8 @@ def tune(
                        folder, runtime)
     if is_first_process():
         result = stage.read_tuning(found)
-        show_tuning(result, stage.recipe_values(result.best), crf=settings.pseudo_masks.crf.enabled)
+        show_tuning(result, stage.recipe_values(result.best), found.path / stage.PHOTOS,
+                    crf=settings.pseudo_masks.crf.enabled)
     done(found)
 
 

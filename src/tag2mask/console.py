@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
@@ -57,13 +58,14 @@ def show_scores(evaluations: dict[str, Handle]) -> None:
     _print(table)
 
 
-def show_tuning(result: TuningResult, values: Mapping[str, Mapping[str, object]], *,
-                crf: bool) -> None:
+def show_tuning(result: TuningResult, values: Mapping[str, Mapping[str, object]],
+                photos: Path, *, crf: bool) -> None:
     """Print the best settings of the walk, the recipe's own beside them, and how to use the best.
 
     Args:
         result: what `tag2mask tune` found.
         values: the best setting as keys of a recipe.
+        photos: the file of the photos' ids.
         crf: whether the recipe's masks go through a dense CRF, which the tuning leaves out.
     """
     table = Table("", "walk.alpha", "beta", "steps", "background score", "mIoU",
@@ -79,6 +81,7 @@ def show_tuning(result: TuningResult, values: Mapping[str, Mapping[str, object]]
                for key, value in keys.items()]
     print(f"The best, for the next run (`tag2mask run ... --redo walk`):\n{' '.join(options)}")
     print(yaml.safe_dump(dict(values), sort_keys=False), end="")
+    print(f"To keep its photos out of an evaluation: --set evaluate.leave_out={photos}")
     for name in result.ends:
         say(f"note: the best of tune.{name} is an outermost one; better ones may lie beyond")
 

@@ -128,6 +128,7 @@ def test_the_command(painted, model):
     shown = " ".join(done.stdout.split())
     assert f"--set walk.alpha={values['walk']['alpha']} " in shown
     assert f"--set pseudo_masks.score={values['pseudo_masks']['score']} " in shown
+    assert f"--set evaluate.leave_out={folder / 'photos.txt'}" in done.stdout
     assert "walks on 3 photos, before the CRF" in shown
     assert f" {100 * result.untuned.miou:.2f} %" in shown
     assert yaml.safe_dump(values, sort_keys=False) in done.stdout
