@@ -42,9 +42,11 @@ def page_of_all_blocks() -> Page:
               tuple((Cell(name, swatch="#ff0000"), Cell("5.0", bar=0.05), Cell("+1", tone="good"))
                     for name in names * 20), caption=LONG),
         Table((Column("", numeric=False), *(Column(name) for name in names)), matrix, matrix=True),
-        Figures((("one", plot), (EVIL, plot)), legend=(EVIL, LONG), caption="Two plots."),
+        Figures((("one", plot), (EVIL, plot)), legend=(EVIL, LONG), caption="Two plots.",
+                title=LONG),
         Gallery(EVIL, tuple(PhotoRow(LONG, "mIoU 3 %", ((LONG, "#00ff00"), (EVIL, "#0000ff")),
                                      (photo,) * count) for count in (1, 4, 5, 6, 8))),
+        Gallery("", (PhotoRow("untitled", "", (), (photo,) * 10),)),
         Folded("Recipe", "train_cam:\n  epochs: 5\n" + LONG * 3),
         Preformatted(f"tag2mask run --data {LONG}"),
     )  # fmt: skip

@@ -61,7 +61,7 @@ def opened(browser: str, folder: Path, html: str, width: int, *options: str) -> 
 def test_page_in_a_browser(browser: str, tmp_path: Path, width: int) -> None:
     html = render(page_of_all_blocks())
     found = opened(browser, tmp_path, html, width)
-    assert found["images"] == found["loaded"] == str(1 + 4 + 5 + 6 + 8)
+    assert found["images"] == found["loaded"] == str(1 + 4 + 5 + 6 + 8 + 10)
     assert found["plots"] == "2"
     assert found["fetched"] == "0"
     assert int(found["overhang"]) <= 0, "the page can't be scrolled sideways"

@@ -16,13 +16,14 @@ from tag2mask.data.samples import Sample
 ABSENT = np.full(3, 0.1, np.float32)
 
 
-def drawn_by(scene: Scene, branch: str = "refined", name: str = "infer-cam") -> CamMaps:
-    """The scene's maps once more, in a folder that says which branch drew them."""
+def drawn_by(scene: Scene, branch: str = "refined", name: str = "infer-cam",
+             source: str = "infer-cam") -> CamMaps:
+    """The maps of ``source`` once more, in a folder that says which branch drew them."""
     folder = scene.root / name
     with step_folder(CamMaps, folder, section={"branch": branch, "name": name},
                      coverage={"data": scene.data}) as step:
-        for path in (scene.root / "infer-cam" / "maps").rglob("*.npz"):
-            to = folder / path.relative_to(scene.root / "infer-cam")
+        for path in (scene.root / source / "maps").rglob("*.npz"):
+            to = folder / path.relative_to(scene.root / source)
             to.parent.mkdir(parents=True, exist_ok=True)
             to.write_bytes(path.read_bytes())
         return step.finish(metrics={"tags": "known", "branch": branch})

@@ -108,11 +108,13 @@ class Figures:
         figures: (title, drawing) each.
         legend: names of the series, in the order of their colours; one name or none: no legend.
         caption: below all of them.
+        title: heading above all of them.
     """
 
     figures: tuple[tuple[str, Svg], ...]
     legend: tuple[str, ...] = ()
     caption: str = ""
+    title: str = ""
     kind: ClassVar[str] = "figures"
 
 
@@ -134,7 +136,7 @@ class PhotoRow:
         title: the photo's id.
         detail: its score.
         classes: (name, ``#rrggbb``) of the classes shown.
-        pictures: photo, ground truth, heat, mask, of each run.
+        pictures: photo, what each run's stages made of it, ground truth.
     """
 
     title: str

@@ -23,16 +23,22 @@ from tag2mask.report.page import (
     duration,
 )
 from tag2mask.report.plots import Series, Svg, line_plot, running_mean, thinned
-from tag2mask.report.runs import REPORTED_STEPS, LossLog, RunFolder
+from tag2mask.report.runs import REPORTED_STEPS, TRAINED, LossLog, RunFolder
 
 _TERMS = {
     "loss": "total loss",
-    "cls": "classification, view 1",
-    "cls_view2": "classification, view 2",
-    "min_pool": "min-pooling",
+    "cls1": "classification, view 1",
+    "cls2": "classification, view 2",
+    "min1": "min-pooling, view 1",
+    "min2": "min-pooling, view 2",
     "er": "ER: equivariance",
-    "ecr": "ECR: equivariant cross",
-    "teach": "refined map as teacher",
+    "ecr1": "ECR: equivariant cross, view 1",
+    "ecr2": "ECR: equivariant cross, view 2",
+    "teach1": "refined map as teacher, view 1",
+    "teach2": "refined map as teacher, view 2",
+    "bg": "pairs of background",
+    "fg": "pairs of one class",
+    "neg": "pairs of different classes",
     "lr": "learning rate",
     "photos_per_second": "photos per second",
 }
@@ -41,26 +47,32 @@ _FOLDED_LINES = 1000
 
 
 def training_section(runs: Sequence[RunFolder]) -> Section:
-    """Loss terms, learning rate and speed over the steps, all runs in the same plots."""
-    logs = [(i, run.label, log) for i, run in enumerate(runs) if (log := run.losses())]
+    """Loss terms, learning rate and speed over the steps of each training, all runs together."""
+    blocks: list[Block] = []
+    for model in TRAINED:
+        unfinished = [run.label for run in runs if model.step in run.unfinished]
+        if unfinished:
+            blocks.append(Note(f"Training is not complete yet: {model.step} of "
+                               f"{', '.join(unfinished)}."))
+        figures = _loss_figures([(i, run.label, log) for i, run in enumerate(runs)
+                                 if (log := run.losses(model))])
+        if figures:
+            blocks.append(Figures(
+                figures, legend=tuple(run.label for run in runs), title=model.step,
+                caption="Pale: logged values; strong: running mean over a twentieth of the "
+                        "training. Terms are shown unweighted, the total with its weights.",
+            ))  # fmt: skip
+    return Section("training", "Training", tuple(blocks))
+
+
+def _loss_figures(logs: Sequence[tuple[int, str, LossLog]]) -> tuple[tuple[str, Svg], ...]:
     names = list(dict.fromkeys(name for _, _, log in logs for name in log.values))
     names = [n for n in names if n not in _LAST] + [n for n in _LAST if n in names]
-    figures = tuple(
+    return tuple(
         (_TERMS.get(name, name), _loss_plot(name, logs))
         for name in names
         if any(np.isfinite(log.values[name]).any() for _, _, log in logs if name in log.values)
     )
-    blocks: list[Block] = []
-    unfinished = [run.label for run in runs if "train-cam" in run.unfinished]
-    if unfinished:
-        blocks.append(Note(f"Training is not complete yet: {', '.join(unfinished)}."))
-    if figures:
-        blocks.append(Figures(
-            figures, legend=tuple(run.label for run in runs),
-            caption="Pale: logged values; strong: running mean over a twentieth of the training. "
-                    "Terms are shown unweighted, the total with its weights.",
-        ))  # fmt: skip
-    return Section("training", "Training", tuple(blocks))
 
 
 def _loss_plot(name: str, logs: Sequence[tuple[int, str, LossLog]]) -> Svg:

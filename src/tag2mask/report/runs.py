@@ -36,6 +36,9 @@ REPORTED_STEPS: tuple[type[Handle], ...] = (
 )  # fmt: skip
 """Steps that the page tells of, in the order of a run."""
 
+TRAINED: tuple[type[Handle], ...] = (CamModel, AffinityModel)
+"""Those that train, and log it."""
+
 LOSSES = "losses.csv"
 
 
@@ -79,14 +82,15 @@ class RunFolder:
         return [kind(self.path / kind.step) for kind in REPORTED_STEPS
                 if kind.step in self.manifests]
 
-    def losses(self) -> LossLog | None:
-        """The training log, of an unfinished training too; None where there is none."""
-        return read_losses(self.path / CamModel.step / LOSSES)
+    def losses(self, model: type[Handle]) -> LossLog | None:
+        """A model's training log, of an unfinished training too; None where there is none."""
+        return read_losses(self.path / model.step / LOSSES)
 
     def stamps(self) -> dict[str, str]:
         """What the page shows besides complete steps, so that a change is noticed."""
         return {"recipe": _stamp(self.path / "recipe.yaml"),
-                "losses": _stamp(self.path / CamModel.step / LOSSES)}
+                **{f"losses of {model.step}": _stamp(self.path / model.step / LOSSES)
+                   for model in TRAINED}}
 
 
 def open_runs(paths: Sequence[Path]) -> list[RunFolder]:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from tag2mask.ops.evaluation import CurveScores, SplitScores
+from tag2mask.ops.evaluation import SplitScores
 from tag2mask.report.page import (
     Block,
     Card,
@@ -25,8 +23,9 @@ from tag2mask.report.page import (
     percent,
     with_unit,
 )
-from tag2mask.report.plots import Series, line_plot
+from tag2mask.report.plots import line_plot
 from tag2mask.report.scored import ScoredRun, basis_text, photos_text, split_names
+from tag2mask.report.stage_sections import curve_series, has_stages
 
 _FIGURES = {
     "miou": "mIoU", "boundary_miou": "boundary IoU", "pixel_accuracy": "pixel accuracy",
@@ -57,7 +56,12 @@ def numbers_section(runs: Sequence[ScoredRun]) -> Section:
 
 
 def curve_section(runs: Sequence[ScoredRun]) -> Section:
-    """The threshold curve of each split, all runs in one plot."""
+    """The threshold curve of each split, all runs in one plot.
+
+    Of a single run with several stages, the plot of these says it.
+    """
+    if len(runs) == 1 and has_stages(runs[0]):
+        return Section("background-score", "Background score", ())
     figures, lines = [], []
     splits = [
         name for name in split_names(runs)
@@ -70,7 +74,7 @@ def curve_section(runs: Sequence[ScoredRun]) -> Section:
             if split is None or split.curve is None or split.masks is None:
                 continue
             curve = split.curve
-            series.append(_curve_series(run, curve, split.background_score))
+            series.append(curve_series(run.label, curve, split.background_score, run.colour))
             lines.append(f"{run.label} on {photos_text(split, split.masks.photos)}: best "
                          f"{with_unit(curve.best_miou)} at {curve.best_threshold:.2f}"
                          f"{_in_use(split)}.")
@@ -155,21 +159,6 @@ def _comparison(runs: Sequence[ScoredRun]) -> list[Block]:
     )  # fmt: skip
     return [Table(columns, tuple(rows),
                   caption=f"Lead: by how many percent points {main.label} is ahead of that run.")]
-
-
-def _curve_series(run: ScoredRun, curve: CurveScores, used: float | None) -> Series:
-    thresholds = np.array(curve.thresholds)
-    miou = np.array([np.nan if m is None else m for m in curve.miou])
-    marks = []
-    if curve.best_miou is not None:
-        text = f"{run.label}: best, {with_unit(curve.best_miou)} at {curve.best_threshold:.2f}"
-        marks.append((curve.best_threshold, 100 * curve.best_miou, text))
-    if used is not None and thresholds[0] <= used <= thresholds[-1]:
-        value = float(np.interp(used, thresholds, miou))
-        if np.isfinite(value):
-            marks.append((used, 100 * value, f"{run.label}: in use, {with_unit(value)} at "
-                                             f"{used:.2f}"))
-    return Series(run.label, thresholds, 100 * miou, tuple(marks), run.colour)
 
 
 def _in_use(split: SplitScores) -> str:

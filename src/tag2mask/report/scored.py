@@ -45,15 +45,26 @@ def class_colours(scores: EvaluationScores) -> list[str]:
 
 
 def photos_text(split: SplitScores, photos: int) -> str:
-    """Split, number of photos and tag source."""
+    """Split, number of photos, of those left out, and tag source."""
+    return measured_text(split, photos, split.tag_source)
+
+
+def measured_text(split: SplitScores, photos: int, tag_source: str) -> str:
+    """The same for maps of another tag source."""
     plural = "" if photos == 1 else "s"
-    return f"{split.split}, {photos:,} photo{plural}, {split.tag_source} tags"
+    left_out = f" ({split.left_out:,} left out)" if split.left_out else ""
+    return f"{split.split}, {photos:,} photo{plural}{left_out}, {tag_source} tags"
 
 
 def basis_text(split: SplitScores, photos: int) -> str:
     """Split, photos, tag source, background score in use and its source."""
-    score = "unknown" if split.background_score is None else f"{split.background_score:.3g}"
-    return f"{photos_text(split, photos)}, background score {score} ({split.background_source})"
+    return (f"{photos_text(split, photos)}, "
+            f"background score {score_text(split.background_score, split.background_source)}")
+
+
+def score_text(score: float | None, source: str) -> str:
+    """A background score and its source."""
+    return f"{'unknown' if score is None else f'{score:.3g}'} ({source})"
 
 
 def mask_scores_of(run: ScoredRun, split: str) -> MaskScores | None:

@@ -8,10 +8,7 @@ masks, the most and least certain ones where there are none.
 
 from __future__ import annotations
 
-import heapq
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,25 +16,29 @@ from PIL import Image
 
 from tag2mask import __version__
 from tag2mask.artifacts import (
+    AffinityLabels,
     CamMaps,
     Evaluation,
     Handle,
     PreparedData,
     PseudoMaskFolder,
     ReportPage,
+    WalkedMaps,
     read_json,
     remove_step_folder,
     step_folder,
     write_text,
 )
 from tag2mask.classes import ClassSet, mask_id
+from tag2mask.data.affinity_labels import label_path
+from tag2mask.data.crf_masks import CRF_MASKS
 from tag2mask.data.images import read_image
 from tag2mask.data.maps import MAP_SUFFIX, read_map
 from tag2mask.data.masks import read_mask
 from tag2mask.data.samples import SPLITS, Sample, data_root, read_classes, read_index, read_masks
-from tag2mask.errors import DataError, RunFolderError
+from tag2mask.errors import DataError
 from tag2mask.manifests import Manifest, identity_of, read_identity
-from tag2mask.ops.evaluation import EvaluationScores, scores_from_json
+from tag2mask.ops.evaluation import MAPS_BY_BRANCH, EvaluationScores, scores_from_json
 from tag2mask.report.class_sections import class_section, confusion_section, tag_section
 from tag2mask.report.page import (
     Block,
@@ -52,16 +53,20 @@ from tag2mask.report.page import (
     render,
     with_unit,
 )
+from tag2mask.report.photo_choice import PhotoScore, examples, photo_mious, telling
 from tag2mask.report.pictures import fitted, heat_overlay, mask_overlay
 from tag2mask.report.run_sections import recipe_section, timing_section, training_section
 from tag2mask.report.runs import RunFolder, open_runs
 from tag2mask.report.score_sections import curve_section, numbers_section
 from tag2mask.report.scored import ScoredRun
+from tag2mask.report.stage_sections import stage_section
 from tag2mask.sections import Report
 
 PAGE = "index.html"
 SCORES = "evaluation.json"
 PHOTOS = "photos.jsonl"
+LABELLED = 4
+"""Photos whose affinity labels are shown."""
 PICTURE_SIDE = 360
 """Long side of a picture, px; twice what the page shows, for dense screens."""
 
@@ -107,9 +112,10 @@ def _page(runs: Sequence[RunFolder], section: Report) -> Page:
     main = runs[0]
     prepared = main.handle(PreparedData)
     sections = (
-        numbers_section(scored), curve_section(scored), class_section(scored),
-        _photo_section(runs, section.photos), confusion_section(scored), tag_section(scored),
-        training_section(runs), timing_section(runs),
+        numbers_section(scored), stage_section(scored), curve_section(scored),
+        class_section(scored), _photo_section(runs, section.photos), _label_section(main),
+        confusion_section(scored), tag_section(scored), training_section(runs),
+        timing_section(runs),
         recipe_section(runs, data_root(prepared.path) if prepared is not None else None),
     )  # fmt: skip
     dates = [manifest.started[:10] for manifest in main.manifests.values()]
@@ -139,17 +145,6 @@ def _scores(run: RunFolder) -> EvaluationScores | None:
     return scores_from_json(read_json(path), where=str(path))
 
 
-@dataclass(frozen=True)
-class _PhotoScore:
-    """What ``evaluate`` says of one photo."""
-
-    id: str
-    split: str
-    miou: float | None
-    certainty: float
-    mapped: bool
-
-
 def _photo_section(runs: Sequence[RunFolder], count: int) -> Section:
     """Overlays of telling photos."""
     main = runs[0]
@@ -161,11 +156,12 @@ def _photo_section(runs: Sequence[RunFolder], count: int) -> Section:
         for split in SPLITS for sample in read_index(prepared.path, split)
     }  # fmt: skip
     evaluation = main.handle(Evaluation)
-    chosen = _examples(list(samples), count) if evaluation is None else \
-        _telling(evaluation.path / PHOTOS, count)
+    chosen = [("Examples", examples(list(samples), count))] if evaluation is None else \
+        telling(evaluation.path / PHOTOS, count)
     ids = {(photo.split, photo.id) for _, photos in chosen for photo in photos}
     draw = _Overlays(runs, read_classes(prepared.path), read_masks(prepared.path),
-                     [_scores_of(run, ids) for run in runs])
+                     [photo_mious(scored.path / PHOTOS, ids)
+                      if (scored := run.handle(Evaluation)) else {} for run in runs])
     blocks: list[Block] = []
     for title, photos in chosen:
         rows = []
@@ -184,67 +180,32 @@ def _photo_section(runs: Sequence[RunFolder], count: int) -> Section:
                          "yellow (high). Hatched: pixels that the ground truth leaves out.")
 
 
-def _telling(path: Path, count: int) -> list[tuple[str, list[_PhotoScore]]]:
-    """Best, middle and worst photos by mIoU; without masks, most and least certain ones.
-
-    Photos without a class are all background and right by construction: they tell nothing.
-    """
-    rows = [row for row in _photo_scores(path) if row.mapped]
-    masked = sorted((r for r in rows if r.miou is not None), key=_miou, reverse=True)
-    if masked:
-        best, rest = masked[:count], masked[count:]
-        worst = rest[-count:][::-1]
-        rest = rest[: len(rest) - len(worst)]
-        first = max(0, (len(rest) - count) // 2)
-        return [("Best", best), ("Middle", rest[first : first + count]), ("Worst", worst)]
-    most = heapq.nlargest(count, rows, key=lambda row: row.certainty)
-    others = [row for row in rows if row not in most]
-    least = heapq.nsmallest(count, others, key=lambda row: row.certainty)
-    return [("Most certain", most), ("Least certain", least)]
-
-
-def _examples(ids: Sequence[tuple[str, str]], count: int) -> list[tuple[str, list[_PhotoScore]]]:
-    """Evenly spaced photos, for a run that isn't evaluated."""
-    places = np.unique(np.linspace(0, len(ids) - 1, min(count, len(ids))).round().astype(int))
-    return [("Examples", [_PhotoScore(ids[i][1], ids[i][0], None, float("nan"), False)
-                          for i in places])]  # fmt: skip
-
-
-def _photo_scores(path: Path) -> Iterator[_PhotoScore]:
-    try:
-        with path.open(encoding="utf-8") as lines:
-            for line in lines:
-                row = json.loads(line)
-                yield _PhotoScore(row["id"], row["split"], row["miou"], row["certainty"],
-                                  bool(row["map_tags"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        raise RunFolderError(f"{path.name} is missing or damaged", where=path.parent,
-                             fix="Delete the folder and run `tag2mask evaluate` again.") from None
-
-
-def _scores_of(run: RunFolder, ids: set[tuple[str, str]]) -> dict[tuple[str, str], float]:
-    """A run's mIoU of a few photos, by split and id."""
-    handle = run.handle(Evaluation)
-    rows = _photo_scores(handle.path / PHOTOS) if handle is not None else iter(())
-    return {(row.split, row.id): row.miou for row in rows
-            if row.miou is not None and (row.split, row.id) in ids}
-
-
-def _miou(row: _PhotoScore) -> float:
-    assert row.miou is not None
-    return row.miou
-
-
-def _detail(found: _PhotoScore) -> str:
-    if found.miou is not None:
-        return f"{found.split}, mIoU {with_unit(found.miou)}"
-    if np.isfinite(found.certainty):
-        return f"{found.split}, certainty {with_unit(found.certainty)}"
-    return found.split
+def _label_section(run: RunFolder) -> Section:
+    """Affinity labels of a few training photos with a class."""
+    prepared, labels = run.handle(PreparedData), run.handle(AffinityLabels)
+    if prepared is None or labels is None:
+        return Section("affinity-labels", "Affinity labels", ())
+    samples = {sample.id: sample for sample in read_index(prepared.path, "train") if sample.tags}
+    draw = _Overlays([run], read_classes(prepared.path), read_masks(prepared.path), [{}])
+    alphas = " and ".join(f"{alpha:g}" for alpha in labels.manifest.metrics.get("alphas", ()))
+    rows: list[PhotoRow] = []
+    blocks: list[Block] = [Note(f"α of the two backgrounds: {alphas}.")] if alphas else []
+    for found in examples([("train", photo_id) for photo_id in samples], LABELLED):
+        path = label_path(labels.path, found.id)
+        if path.is_file():
+            try:
+                rows.append(draw.labels(run, samples[found.id], path))
+            except DataError as error:
+                blocks.append(Note(f"{found.id} can't be shown: {error.what}."))
+    if rows:
+        blocks.append(Gallery("", tuple(rows)))
+    return Section("affinity-labels", "Affinity labels", tuple(blocks),
+                   intro="What AffinityNet learns from: labels that two dense CRFs agree on, one "
+                         "against a strong and one against a weak background. Hatched: unsure.")
 
 
 class _Overlays:
-    """Draws a photo's pictures: photo, ground truth, and heat and mask of each run."""
+    """Draws a photo's pictures: photo, what the stages of each run made of it, ground truth."""
 
     def __init__(self, runs: Sequence[RunFolder], classes: ClassSet, truths: dict[str, Path],
                  mious: Sequence[dict[tuple[str, str], float]]) -> None:
@@ -254,41 +215,80 @@ class _Overlays:
         self.mious = mious
         self.colours = classes.colours
 
-    def row(self, sample: Sample, found: _PhotoScore) -> PhotoRow:
+    def row(self, sample: Sample, found: PhotoScore) -> PhotoRow:
         """The pictures of one photo; what a run doesn't have is left out.
 
         Raises:
             DataError: the photo, its mask or its map can't be read.
         """
-        photo = fitted(read_image(sample.image, at_least=PICTURE_SIDE), PICTURE_SIDE)
+        photo = _small(sample)
         pictures = [picture("photo", photo)]
-        if sample.id in self.truths:
-            truth = read_mask(self.truths[sample.id], len(self.classes))
-            pictures.append(picture("ground truth", mask_overlay(photo, truth, self.colours)))
         for run, mious in zip(self.runs, self.mious, strict=True):
             pictures += self._of_run(run, photo, sample.id, mious.get((found.split, found.id)))
-        chips = tuple((self.classes.names[tag], hex_colour(self.colours[mask_id(tag)]))
-                      for tag in sample.tags)
-        return PhotoRow(sample.id, _detail(found), chips, tuple(pictures))
+        return PhotoRow(sample.id, found.text, self._chips(sample),
+                        (*pictures, *self._truth(sample, photo)))
+
+    def labels(self, run: RunFolder, sample: Sample, path: Path) -> PhotoRow:
+        """Photo, heat, affinity labels and ground truth.
+
+        Raises:
+            DataError: the photo, its labels, its mask or its map can't be read.
+        """
+        photo = _small(sample)
+        pictures = (picture("photo", photo), *self._heat(run, CamMaps, photo, sample.id, ""),
+                    self._mask("affinity labels", path, photo), *self._truth(sample, photo))
+        return PhotoRow(sample.id, "train", self._chips(sample), pictures)
 
     def _of_run(self, run: RunFolder, photo: Image.Image, photo_id: str,
                 miou: float | None) -> list[Picture]:
-        """Heat and pseudo mask of one run."""
+        """What the stages of one run made of a photo, in their order."""
         several = len(self.runs) > 1
         name = f", {run.label}" if several else ""
-        pictures = []
-        heat = _file(run, CamMaps, "maps", f"{photo_id}{MAP_SUFFIX}")
-        if heat is not None:
-            scores = read_map(heat).scores
-            strongest = scores.max(axis=0) if len(scores) else np.zeros((1, 1), np.float32)
-            pictures.append(picture(f"heat{name}", heat_overlay(photo, strongest)))
+        pictures = self._heat(run, CamMaps, photo, photo_id, name)
+        crf = _file(run, Evaluation, CRF_MASKS, f"{photo_id}.png")
+        if crf is not None:
+            pictures.append(self._mask(f"mask: CRF{name}", crf, photo))
+        pictures += self._heat(run, WalkedMaps, photo, photo_id, name)
         mask = _file(run, PseudoMaskFolder, "masks", f"{photo_id}.png")
         if mask is not None:
-            labels = read_mask(mask, len(self.classes))
             score = f", {with_unit(miou)}" if several and miou is not None else ""
-            pictures.append(picture(f"pseudo mask{name}{score}",
-                                    mask_overlay(photo, labels, self.colours)))
+            pictures.append(self._mask(f"pseudo mask{name}{score}", mask, photo))
         return pictures
+
+    def _heat(self, run: RunFolder, kind: type[Handle], photo: Image.Image, photo_id: str,
+              name: str) -> list[Picture]:
+        """The strongest score at each place, of one folder of maps; nothing without a map."""
+        path = _file(run, kind, "maps", f"{photo_id}{MAP_SUFFIX}")
+        if path is None:
+            return []
+        scores = read_map(path).scores
+        strongest = scores.max(axis=0) if len(scores) else np.zeros((1, 1), np.float32)
+        what = "walk" if kind is WalkedMaps else _maps_name(run)
+        caption = f"heat: {what}" if what else "heat"
+        return [picture(f"{caption}{name}", heat_overlay(photo, strongest))]
+
+    def _mask(self, caption: str, path: Path, photo: Image.Image) -> Picture:
+        labels = read_mask(path, len(self.classes))
+        return picture(caption, mask_overlay(photo, labels, self.colours))
+
+    def _truth(self, sample: Sample, photo: Image.Image) -> list[Picture]:
+        path = self.truths.get(sample.id)
+        return [] if path is None else [self._mask("ground truth", path, photo)]
+
+    def _chips(self, sample: Sample) -> tuple[tuple[str, str], ...]:
+        return tuple((self.classes.names[tag], hex_colour(self.colours[mask_id(tag)]))
+                     for tag in sample.tags)
+
+
+def _small(sample: Sample) -> Image.Image:
+    return fitted(read_image(sample.image, at_least=PICTURE_SIDE), PICTURE_SIDE)
+
+
+def _maps_name(run: RunFolder) -> str:
+    """CAM or SEAM; empty where the maps don't say."""
+    maps = run.handle(CamMaps)
+    branch = None if maps is None else maps.manifest.metrics.get("branch")
+    return MAPS_BY_BRANCH.get(str(branch), "")
 
 
 def _file(run: RunFolder, kind: type[Handle], folder: str, name: str) -> Path | None:

@@ -1,0 +1,101 @@
+"""Which photos of a run tell most: the best, middle and worst, or the most and least certain."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tag2mask.errors import RunFolderError
+from tag2mask.report.page import with_unit
+
+
+@dataclass(frozen=True)
+class PhotoScore:
+    """What ``evaluate`` says of one photo.
+
+    Attributes:
+        id: the photo.
+        split: its split.
+        miou: of its pseudo mask; None where it has no mask.
+        certainty: of its maps.
+        mapped: whether a class has a map.
+    """
+
+    id: str
+    split: str
+    miou: float | None
+    certainty: float
+    mapped: bool
+
+    @property
+    def text(self) -> str:
+        """Split and score."""
+        if self.miou is not None:
+            return f"{self.split}, mIoU {with_unit(self.miou)}"
+        if np.isfinite(self.certainty):
+            return f"{self.split}, certainty {with_unit(self.certainty)}"
+        return self.split
+
+
+def telling(path: Path, count: int) -> list[tuple[str, list[PhotoScore]]]:
+    """Best, middle and worst photos by mIoU; without masks, most and least certain ones.
+
+    Photos without a class are all background and right by construction: they tell nothing.
+
+    Args:
+        path: the ``photos.jsonl`` of an evaluation.
+        count: photos of each kind, at most.
+
+    Raises:
+        RunFolderError: missing or damaged.
+    """
+    rows = [row for row in _photo_scores(path) if row.mapped]
+    masked = sorted((r for r in rows if r.miou is not None), key=_miou, reverse=True)
+    if masked:
+        best, rest = masked[:count], masked[count:]
+        worst = rest[-count:][::-1]
+        rest = rest[: len(rest) - len(worst)]
+        first = max(0, (len(rest) - count) // 2)
+        return [("Best", best), ("Middle", rest[first : first + count]), ("Worst", worst)]
+    most = heapq.nlargest(count, rows, key=lambda row: row.certainty)
+    others = [row for row in rows if row not in most]
+    least = heapq.nsmallest(count, others, key=lambda row: row.certainty)
+    return [("Most certain", most), ("Least certain", least)]
+
+
+def examples(ids: Sequence[tuple[str, str]], count: int) -> list[PhotoScore]:
+    """Evenly spaced photos, given as (split, id), which nothing is known of."""
+    places = np.unique(np.linspace(0, len(ids) - 1, min(count, len(ids))).round().astype(int))
+    return [PhotoScore(ids[i][1], ids[i][0], None, float("nan"), False) for i in places]
+
+
+def photo_mious(path: Path, ids: Collection[tuple[str, str]]) -> dict[tuple[str, str], float]:
+    """Scores (mIoU) of some photos, by split and id, where they have one.
+
+    Raises:
+        RunFolderError: ``path`` is missing or damaged.
+    """
+    return {(row.split, row.id): row.miou for row in _photo_scores(path)
+            if row.miou is not None and (row.split, row.id) in ids}
+
+
+def _photo_scores(path: Path) -> Iterator[PhotoScore]:
+    try:
+        with path.open(encoding="utf-8") as lines:
+            for line in lines:
+                row = json.loads(line)
+                yield PhotoScore(row["id"], row["split"], row["miou"], row["certainty"],
+                                 bool(row["map_tags"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        raise RunFolderError(f"{path.name} is missing or damaged", where=path.parent,
+                             fix="Delete the folder and run `tag2mask evaluate` again.") from None
+
+
+def _miou(row: PhotoScore) -> float:
+    assert row.miou is not None
+    return row.miou
