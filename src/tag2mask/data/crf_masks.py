@@ -1,6 +1,6 @@
 """Masks of maps that a dense CRF has sharpened, made for comparison and kept beside it.
 
-A dense CRF takes about a second a photo. So each mask is a file of its own, ``crf/<id>.png``, and
+A dense CRF takes far longer than all else. So each mask is a file of its own, ``crf/<id>.png``, and
 the step's journal knows what it was made from: an interrupted step goes on where it was.
 """
 
