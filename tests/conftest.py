@@ -1,13 +1,29 @@
-"""Shared fixtures: where the shared data lies, and small data made on the spot."""
+"""What all tests share: where the shared data lies, no deadlines, the same random numbers."""
 
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
+# A machine with more to do is no reason to fail.
+settings.register_profile("unhurried", deadline=None,
+                          suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
+settings.load_profile("unhurried")
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers() -> None:
+    """Numbers that a test draws without a seed are the same each time, whatever ran before."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
 
 
 def _shared_folder(name: str, default: Path, *, required: bool) -> Path:

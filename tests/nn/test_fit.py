@@ -279,7 +279,7 @@ def test_two_processes_equal_one_with_the_same_global_batch(tmp_path: Path) -> N
         script = [sys.executable, Path(__file__).with_name("tiny_task.py"),
                   tmp_path / str(devices), str(devices)]  # fmt: skip
         (tmp_path / str(devices)).mkdir()
-        subprocess.run(script, check=True, capture_output=True, timeout=300)
+        subprocess.run(script, check=True, capture_output=True, timeout=900)
     logged = [rows(tmp_path / str(devices)) for devices in (1, 2)]
     for one, two in zip(*logged, strict=True):
         shown = {name for name, value in one.items() if value} - {"photos_per_second"}

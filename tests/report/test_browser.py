@@ -49,7 +49,7 @@ def opened(browser: str, folder: Path, html: str, width: int, *options: str) -> 
         f"--window-size={width},900", "--enable-logging=stderr", *options, "--dump-dom",
         path.as_uri(),
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     if "data-images" not in done.stdout:
         pytest.skip(f"the browser doesn't start here: {done.stderr.strip()[-300:]}")
     assert ":CONSOLE" not in done.stderr, done.stderr

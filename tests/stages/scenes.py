@@ -26,6 +26,8 @@ from tag2mask.data.samples import (
 from tag2mask.runtime import Runtime
 
 NAMES = ("cat", "dog", "bird")
+PATIENCE = 120.0
+"""Seconds for the slowest rank on a busy machine; one that fails ends the wait at once."""
 
 
 class OneRank:
@@ -58,13 +60,13 @@ class ThreadRank(OneRank):
         self._barrier, self._board = barrier, board
 
     def barrier(self) -> None:
-        self._barrier.wait(30)
+        self._barrier.wait(PATIENCE)
 
     def all_gather_object(self, value):
         self._board[self.rank] = value
-        self._barrier.wait(30)
+        self._barrier.wait(PATIENCE)
         gathered = list(self._board)
-        self._barrier.wait(30)
+        self._barrier.wait(PATIENCE)
         return gathered
 
 
