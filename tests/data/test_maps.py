@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -128,3 +131,20 @@ def test_cut_off_and_missing_files(tmp_path: Path) -> None:
 def test_diverged_maps_are_never_written() -> None:
     with pytest.raises(DataError, match=r"'x'.*NaN"):
         CamMap("x", (0,), np.full((1, 2, 2), np.nan, np.float32), (4, 4), np.ones(1, np.float32))
+
+
+def test_threads_take_turns_with_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_map(tmp_path / "x.npz", cam_map())
+    parse, inside, most = ast.literal_eval, [0], [0]
+
+    def noted(text: str) -> object:
+        inside[0] += 1
+        most[0] = max(most[0], inside[0])
+        time.sleep(0.001)
+        inside[0] -= 1
+        return parse(text)
+
+    monkeypatch.setattr(ast, "literal_eval", noted)  # NumPy's parser; Python 3.11's can't do two
+    with ThreadPoolExecutor(4) as pool:
+        assert len(list(pool.map(read_map, [tmp_path / "x.npz"] * 12))) == 12
+    assert most == [1]

@@ -11,6 +11,8 @@ The file is a numpy ``.npz`` without pickles, readable by anybody with ``numpy.l
 
 from __future__ import annotations
 
+import io
+import threading
 import zipfile
 import zlib
 from dataclasses import dataclass, replace
@@ -27,6 +29,9 @@ from tag2mask.errors import DataError
 
 MAP_SUFFIX = ".npz"
 MapDtype = Literal["uint8", "float16"]
+_PARSING = threading.Lock()
+"""NumPy parses headers with `ast`, which Python 3.11 mixes up when several threads do so at once
+(SystemError: AST constructor recursion depth mismatch)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +142,8 @@ def read_map(path: Path) -> CamMap:
     """
     fix = "Delete the file and run infer-cam again: it makes only what is missing."
     try:
-        with np.load(path, allow_pickle=False) as file:
+        content = io.BytesIO(path.read_bytes())
+        with _PARSING, np.load(content, allow_pickle=False) as file:
             scores, size = file["scores"], file["size"]
             tags, probabilities = file["tags"], file["probabilities"]
             photo_id = str(file["id"][()])
