@@ -418,7 +418,7 @@ def test_a_killed_step_is_resumed_and_a_working_one_is_locked(tmp_path: Path) ->
         with step_folder(CamMaps, sys.argv[1], section=InferCam()) as step:
             step.record_item("a", "1")
             print("at work", flush=True)
-            time.sleep(60)
+            time.sleep(600)
     """)
     command = [sys.executable, "-c", script, str(tmp_path / "maps")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
