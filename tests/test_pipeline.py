@@ -99,7 +99,7 @@ class FakeStages:
 
     def evaluate(self, data: Any, maps: Any, masks: Any, section: Any, out: Path,
                  runtime: Any, earlier: Sequence[Any] = ()) -> Any:
-        before = {"earlier maps": one for one in earlier}
+        before = {"earlier maps": earlier[-1]} if earlier else {}
         return self.work(Evaluation, out, section=section,
                          coverage={"data": data, "maps": maps, "masks": masks, **before})
 
