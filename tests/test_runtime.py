@@ -1,4 +1,4 @@
-"""Devices, seeds, precision, checkpoints and progress."""
+"""Devices, seeds, precision and checkpoints."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from small_runs import environment
 from tag2mask import runtime as runtime_module
 from tag2mask.errors import DataError, DeviceError, RunFolderError, WeightsError
 from tag2mask.runtime import (
-    ProgressBar,
     Runtime,
     load_checkpoint,
     memory_hint,
@@ -234,36 +233,6 @@ def test_memory_hint_tells_of_a_dead_reader() -> None:
     with pytest.raises(DeviceError, match=r"died.*runtime\.workers=0.*--shm-size.*lower a"), \
             memory_hint("a"):
         list(loader)
-
-
-def test_progress_in_plain_lines(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
-    clock = iter(range(0, 10_000, 4))
-    monkeypatch.setattr(runtime_module.time, "monotonic", lambda: float(next(clock)))
-    with ProgressBar(10, "infer-cam", done=4) as bar:
-        for _ in range(6):
-            bar.advance(figures="loss 0.5")
-    lines = capsys.readouterr().err.splitlines()
-    assert 1 < len(lines) < 6
-    assert all(line.startswith("infer-cam: ") for line in lines)
-    assert "loss 0.5" in lines[0] and " left" in lines[0]
-    assert lines[-1].startswith("infer-cam: 10/10")
-
-
-def test_progress_says_nothing_on_other_ranks(capsys: pytest.CaptureFixture[str]) -> None:
-    with ProgressBar(2, "step", silent=True) as bar:
-        bar.advance(2)
-    captured = capsys.readouterr()
-    assert captured.err == captured.out == ""
-
-
-def test_progress_of_a_step_that_failed_claims_no_end(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(KeyError), ProgressBar(2, "step") as bar:
-        bar.advance()
-        raise KeyError
-    assert "2/2" not in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
-"""Where a step runs: devices, precision, seeds, ranks, checkpoints and progress.
+"""Where a step runs: devices, precision, seeds, ranks and checkpoints.
 
 The only importer of Lightning Fabric. The training loops stay visible elsewhere; this module hides
-which device, how many processes, and whether a terminal watches.
+which device and how many processes.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ import gc
 import logging
 import os
 import random
-import sys
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -26,17 +24,14 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.wrappers import _FabricModule
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from tag2mask.artifacts import atomic_write
 from tag2mask.errors import DeviceError, Tag2MaskError, WeightsError
+from tag2mask.progress import ProgressBar
 
 T = TypeVar("T")
 Precision = Literal["auto", "32", "bf16", "16"]
-PLAIN_SECONDS = 10.0
-"""Without a terminal, a line of progress at most this often."""
 LEAVE_SECONDS = 10.0
 """For the end of a process group; where all is well it takes none."""
 
@@ -209,59 +204,6 @@ class Runtime:
             yield bar
 
 
-class ProgressBar:
-    """Progress of one step: count, rate, time left and a few figures."""
-
-    def __init__(self, total: int, description: str, *, done: int = 0,
-                 silent: bool = False) -> None:
-        self.total = total
-        self.description = description
-        self.done = done
-        self._first = done
-        self._started = time.monotonic()
-        self._printed = self._started
-        self._rich: Progress | None = None
-        self._plain = not silent and not sys.stderr.isatty()
-        if not silent and sys.stderr.isatty():
-            self._rich = Progress(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-                TimeRemainingColumn(), TextColumn("{task.fields[figures]}"),
-                console=Console(stderr=True),
-            )  # fmt: skip
-            self._task = self._rich.add_task(description, total=total, completed=done, figures="")
-
-    def __enter__(self) -> ProgressBar:
-        if self._rich is not None:
-            self._rich.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._rich is not None:
-            self._rich.stop()
-        elif self._plain and self.done == self.total and self.done > self._first:
-            self._line("")
-
-    def advance(self, count: int = 1, figures: str = "") -> None:
-        """Count finished items and show a few figures (losses, photos/s)."""
-        self.done += count
-        if self._rich is not None:
-            self._rich.update(self._task, advance=count)
-            if figures:
-                self._rich.update(self._task, figures=figures)
-        elif self._plain and self.done < self.total:
-            now = time.monotonic()
-            if now - self._printed >= PLAIN_SECONDS:
-                self._printed = now
-                self._line(figures)
-
-    def _line(self, figures: str) -> None:
-        seconds = max(time.monotonic() - self._started, 1e-9)
-        rate = (self.done - self._first) / seconds
-        left = (self.total - self.done) / rate if rate > 0 else float("inf")
-        line = f"{self.description}: {self.done}/{self.total}, {rate:.2f}/s, {_clock(left)} left"
-        print(f"{line}  {figures}".rstrip(), file=sys.stderr, flush=True)
-
-
 def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype:
     """The dtype of the forward pass.
 
@@ -398,11 +340,3 @@ def _pick_device(device: str, devices: int) -> str:
             where="runtime.devices", fix="Lower runtime.devices.",
         )
     return device
-
-
-def _clock(seconds: float) -> str:
-    if seconds == float("inf"):
-        return "?"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -43,6 +43,7 @@ from tag2mask.data.sources import find_source
 from tag2mask.errors import DataError, ProblemsError, RunFolderError
 from tag2mask.files import write_json
 from tag2mask.ops.parallel import ordered_map
+from tag2mask.progress import ProgressBar
 from tag2mask.sections import Prepare
 
 DRAWN_FOLDER = "coco-masks"
@@ -273,8 +274,6 @@ def _write_masks(inventory: Inventory, rows: list[MaskRow], samples: Samples, cl
 
 def _draw_masks(inventory: Inventory, rows: list[MaskRow], samples: Samples, classes: ClassSet,
                 step: Step[PreparedData]) -> None:
-    from tag2mask.runtime import ProgressBar  # imports torch, which only this case can afford
-
     assert inventory.drawn_masks is not None
     drawer = inventory.drawn_masks
     sizes = {s.id: s.size for split in SPLITS for s in samples[split]}

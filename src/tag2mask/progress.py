@@ -1,0 +1,73 @@
+"""Progress of anything long: a bar where a terminal watches, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+PLAIN_SECONDS = 10.0
+"""Without a terminal, a line of progress at most this often."""
+
+
+class ProgressBar:
+    """Progress of one step: count, rate, time left and a few figures."""
+
+    def __init__(self, total: int, description: str, *, done: int = 0,
+                 silent: bool = False) -> None:
+        self.total = total
+        self.description = description
+        self.done = done
+        self._first = done
+        self._started = time.monotonic()
+        self._printed = self._started
+        self._rich: Progress | None = None
+        self._plain = not silent and not sys.stderr.isatty()
+        if not silent and sys.stderr.isatty():
+            self._rich = Progress(
+                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+                TimeRemainingColumn(), TextColumn("{task.fields[figures]}"),
+                console=Console(stderr=True),
+            )  # fmt: skip
+            self._task = self._rich.add_task(description, total=total, completed=done, figures="")
+
+    def __enter__(self) -> ProgressBar:
+        if self._rich is not None:
+            self._rich.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._rich is not None:
+            self._rich.stop()
+        elif self._plain and self.done == self.total and self.done > self._first:
+            self._line("")
+
+    def advance(self, count: int = 1, figures: str = "") -> None:
+        """Count finished items and show a few figures (losses, photos/s)."""
+        self.done += count
+        if self._rich is not None:
+            self._rich.update(self._task, advance=count)
+            if figures:
+                self._rich.update(self._task, figures=figures)
+        elif self._plain and self.done < self.total:
+            now = time.monotonic()
+            if now - self._printed >= PLAIN_SECONDS:
+                self._printed = now
+                self._line(figures)
+
+    def _line(self, figures: str) -> None:
+        seconds = max(time.monotonic() - self._started, 1e-9)
+        rate = (self.done - self._first) / seconds
+        left = (self.total - self.done) / rate if rate > 0 else float("inf")
+        line = f"{self.description}: {self.done}/{self.total}, {rate:.2f}/s, {_clock(left)} left"
+        print(f"{line}  {figures}".rstrip(), file=sys.stderr, flush=True)
+
+
+def _clock(seconds: float) -> str:
+    if seconds == float("inf"):
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,40 @@
+"""Progress in plain lines."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tag2mask import progress as progress_module
+from tag2mask.progress import ProgressBar
+
+
+def test_progress_in_plain_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
+    clock = iter(range(0, 10_000, 4))
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: float(next(clock)))
+    with ProgressBar(10, "infer-cam", done=4) as bar:
+        for _ in range(6):
+            bar.advance(figures="loss 0.5")
+    lines = capsys.readouterr().err.splitlines()
+    assert 1 < len(lines) < 6
+    assert all(line.startswith("infer-cam: ") for line in lines)
+    assert "loss 0.5" in lines[0] and " left" in lines[0]
+    assert lines[-1].startswith("infer-cam: 10/10")
+
+
+def test_progress_says_nothing_on_other_ranks(capsys: pytest.CaptureFixture[str]) -> None:
+    with ProgressBar(2, "step", silent=True) as bar:
+        bar.advance(2)
+    captured = capsys.readouterr()
+    assert captured.err == captured.out == ""
+
+
+def test_progress_of_a_step_that_failed_claims_no_end(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(KeyError), ProgressBar(2, "step") as bar:
+        bar.advance()
+        raise KeyError
+    assert "2/2" not in capsys.readouterr().err
