@@ -158,7 +158,13 @@ def call(*arguments: str | Path, timeout: float = 600) -> subprocess.CompletedPr
 def start(*arguments: str | Path) -> subprocess.Popen[str]:
     """Start the command line, to be killed by `kill_when` or waited for by `end_of`."""
     return subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            text=True, env=environment(), start_new_session=True)
+                            text=True, env=environment(), start_new_session=True,
+                            preexec_fn=_heed_ctrl_c)
+
+
+def _heed_ctrl_c() -> None:
+    """Tests that a shell runs in the background inherit from it that ctrl-C is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_until(process: subprocess.Popen[str], reached: Callable[[], bool]) -> None:

@@ -291,7 +291,8 @@ def test_evaluate_can_choose_the_background_score_first(
         with step_folder(PseudoMaskFolder, out, section=section) as step:
             return step.handle if step.complete else step.finish()
 
-    def evaluate(data: Any, maps: Any, masks: Any, section: Any, out: Path, runtime: Any) -> Any:
+    def evaluate(data: Any, maps: Any, masks: Any, section: Any, out: Path, runtime: Any,
+                 earlier: Any) -> Any:
         from tag2mask.artifacts import Evaluation
 
         assert masks.manifest.section["background"] == "calibrated"
