@@ -50,9 +50,11 @@ from tag2mask.handles import (
     CamMaps,
     CamModel,
     Evaluation,
+    Predictions,
     PreparedData,
     PseudoMaskFolder,
     ReportPage,
+    SegmenterModel,
     WalkedMaps,
     open_maps,
 )
@@ -73,8 +75,8 @@ from tag2mask.manifests import (
 
 __all__ = [
     "AffinityLabels", "AffinityModel", "AnyMaps", "CamMaps", "CamModel", "Evaluation",
-    "FolderStatus", "Handle", "Input", "Manifest", "PreparedData", "PseudoMaskFolder", "ReportPage",
-    "Step", "WalkedMaps", "atomic_write", "folder_status", "open_maps", "read_json",
+    "FolderStatus", "Handle", "Input", "Manifest", "Predictions", "PreparedData",
+    "PseudoMaskFolder", "ReportPage", "SegmenterModel", "Step", "WalkedMaps", "atomic_write", "folder_status", "open_maps", "read_json",
     "readable_os_errors", "remove_step_folder", "step_folder", "write_bytes", "write_json",
     "write_text",
 ]  # fmt: skip

@@ -17,6 +17,7 @@ from tag2mask.artifacts import (
     CamMaps,
     CamModel,
     Evaluation,
+    Predictions,
     PreparedData,
     PseudoMaskFolder,
     ReportPage,
@@ -230,6 +231,11 @@ def evaluate(
         list[Path] | None,
         typer.Option("--earlier", help="Maps from before the walk, to score beside; repeatable."),
     ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option("--predictions", help="Folder that `predict` wrote of these photos, to score "
+                     "beside."),
+    ] = None,
     redo: Redo = False,
 ) -> None:  # fmt: skip
     """Say how good maps, masks and tags are."""
@@ -246,8 +252,9 @@ def evaluate(
         make_masks(prepared, found, settings.pseudo_masks, masks, runtime)
     made = PseudoMaskFolder.open(masks)
     before = [open_maps(folder) for folder in earlier or ()]
+    predicted = None if predictions is None else Predictions.open(predictions)
     clear(Evaluation, out, redo, runtime)
-    done(stage.evaluate(prepared, found, made, settings.evaluate, out, runtime, before))
+    done(stage.evaluate(prepared, found, made, settings.evaluate, out, runtime, before, predicted))
 
 
 def report(

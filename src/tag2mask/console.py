@@ -50,11 +50,12 @@ def show_run(result: pipeline.RunResult) -> None:
 
 def show_scores(evaluations: dict[str, Handle]) -> None:
     """Print the mIoU of several runs side by side, a line a run and split."""
-    table = Table("run", "split", "mIoU of the masks", "of the maps, best score", "tags, mAP")
+    table = Table("run", "split", "mIoU of the maps, best score", "of the masks",
+                  "of the segmentation network", "tags, mAP")
     for name, evaluation in evaluations.items():
         for split, found in evaluation.manifest.metrics.items():
-            table.add_row(name, split, _percent(found["miou"]), _percent(found["best_miou"]),
-                          _percent(found["tag_map"]))
+            figures = ("best_miou", "miou", "segmenter_miou", "tag_map")
+            table.add_row(name, split, *(_percent(found.get(key)) for key in figures))
     _print(table)
 
 

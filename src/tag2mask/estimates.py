@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tag2mask.recipe import Recipe
 from tag2mask.sections import Crf, Evaluate, InferCam, PseudoMasks
-from tag2mask.training_sections import TrainAffinity, TrainCam
+from tag2mask.training_sections import TrainAffinity, TrainCam, TrainSegmenter
 
 _TRAIN_SECONDS_PER_MPX = 2.2
 """Forward and backward of 10^6 pixels, Lite0 at stride 16, two cores."""
@@ -41,6 +41,8 @@ _CRF_SECONDS = 0.005
 _CRF_MIB = 60.0
 """What a dense CRF holds of such a photo, by thread."""
 _WALK_SECONDS_PER_STEP = 0.0002
+_DECODER_COST = 0.8
+"""Work of DeepLabV3+'s decoder relative to a Lite0 encoder."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +84,14 @@ def estimate(recipe: Recipe, *, train: int, val: int, gpu: bool) -> dict[str, Co
         "train-affinity": _training(recipe.train_affinity, train, speed),
         "walk": _walk(recipe, mapped, speed),
         "pseudo-masks": _masks(recipe.pseudo_masks, mapped),
+        "train-segmenter": _segmenter_training(recipe.train_segmenter, train, speed),
+        "predict": _prediction(recipe, train, val, speed),
         "evaluate": _evaluation(recipe.evaluate, mapped),
         "report": Cost(10, 5, _BASE_MIB),
     }
 
 
-def training_steps(section: TrainCam | TrainAffinity, photos: int) -> int:
+def training_steps(section: TrainCam | TrainAffinity | TrainSegmenter, photos: int) -> int:
     """Number of optimiser steps over ``photos`` training photos."""
     batches = section.epochs * max(1, photos // section.batch_size)
     steps = max(1, batches // section.optimiser.accumulate)
@@ -109,6 +113,41 @@ def _training(section: TrainCam | TrainAffinity, photos: int, speed: float) -> C
         disk_mib=weights * 4 + 5,  # the model, and a checkpoint with the optimiser's moments
         memory_mib=_BASE_MIB + 4 * weights + mpx * _TRAIN_MIB_PER_MPX * _activations(work),
     )
+
+
+def _segmenter_training(section: TrainSegmenter, photos: int, speed: float) -> Cost:
+    """Of one round; later ones take as long each, and draw the masks that they learn from."""
+    mpx = section.batch_size * section.crop**2 / 1e6
+    work = _segmenter_work(section)
+    batches = training_steps(section, photos) * section.optimiser.accumulate
+    weights = _WEIGHT_MIB.get(section.network.encoder, _OTHER_WEIGHT_MIB)
+    return Cost(
+        seconds=10 + section.rounds * batches * mpx * work * _TRAIN_SECONDS_PER_MPX / speed,
+        disk_mib=section.rounds * (weights * 4 + 5),
+        memory_mib=_BASE_MIB + 4 * weights + mpx * _TRAIN_MIB_PER_MPX * _activations(work),
+    )
+
+
+def _prediction(recipe: Recipe, train: int, val: int, speed: float) -> Cost:
+    section, trained = recipe.predict, recipe.train_segmenter
+    photos = (train if "train" in section.splits else 0) + (val if "val" in section.splits else 0)
+    sides = {"trained": trained.long_side or _ASSUMED_LONG_SIDE, "photo": _ASSUMED_LONG_SIDE}
+    side = section.long_side if isinstance(section.long_side, int) else sides[section.long_side]
+    mpx = side**2 * _ASPECT / 1e6
+    views = sum(scale**2 for scale in section.scales) * (2 if section.flip else 1)
+    work = _segmenter_work(trained)
+    seconds = photos * (0.02 + mpx * views * work * _INFER_SECONDS_PER_MPX / speed)
+    if section.crf.enabled:
+        seconds += _crf_cost(section.crf, photos, crfs=1).seconds
+    largest = min(mpx * max(section.scales) ** 2, section.tile**2 / 1e6) * section.batch_size
+    return Cost(5 + seconds, photos * 0.008,
+                _BASE_MIB + largest * _INFER_MIB_PER_MPX * _activations(work))
+
+
+def _segmenter_work(section: TrainSegmenter) -> float:
+    network = section.network
+    encoder = _COST.get(network.encoder, _OTHER_COST) * _STRIDE_COST[network.output_stride]
+    return encoder + _DECODER_COST
 
 
 def _inference(recipe: Recipe, photos: int, speed: float) -> Cost:

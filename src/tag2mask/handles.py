@@ -67,6 +67,20 @@ class PseudoMaskFolder(Handle):
 
 
 @dataclass(frozen=True)
+class SegmenterModel(Handle):
+    """``train-segmenter``: a segmentation network, trained on masks."""
+
+    step = "train-segmenter"
+
+
+@dataclass(frozen=True)
+class Predictions(Handle):
+    """``predict``: what the segmentation network says of photos, one palette PNG each."""
+
+    step = "predict"
+
+
+@dataclass(frozen=True)
 class Evaluation(Handle):
     """``evaluate``: scores of maps, masks and tags."""
 

@@ -20,15 +20,18 @@ from tag2mask.artifacts import (
     CamModel,
     Evaluation,
     Handle,
+    Predictions,
     PreparedData,
     PseudoMaskFolder,
     ReportPage,
+    SegmenterModel,
     WalkedMaps,
     folder_status,
     remove_step_folder,
     write_text,
 )
 from tag2mask.errors import RunFolderError, Tag2MaskError
+from tag2mask.manifests import HandleT
 from tag2mask.recipe import Recipe, dump_recipe, load_recipe
 from tag2mask.run_state import (
     RECIPE,
@@ -39,17 +42,19 @@ from tag2mask.run_state import (
     dry_run,
     folder_states,
     refuse_run_inside_data,
+    section_of,
     status,
     step_index,
     steps_of,
 )
-from tag2mask.sections import RuntimeSettings
+from tag2mask.sections import RuntimeSettings, Section
 
 if TYPE_CHECKING:
     from tag2mask.runtime import Runtime
 
 __all__ = [
-    "STEPS", "Plan", "PlannedStep", "RunResult", "StepStatus", "demo", "dry_run", "run", "status",
+    "STEPS", "FirstRank", "Place", "Plan", "PlannedStep", "RunResult", "StepStatus", "demo",
+    "dry_run", "method", "run", "start_runtime", "status",
 ]  # fmt: skip
 
 
@@ -103,72 +108,120 @@ def run(
     """
     steps = steps_of(recipe)
     if until is not None:
-        steps = steps[: step_index(until, steps) + 1]
+        steps = steps[: step_index(until, recipe) + 1]
     refuse_run_inside_data(data, out)
-    runtime = _start_runtime(recipe.runtime)
-    first_rank = _FirstRank(runtime)
+    runtime = start_runtime(recipe.runtime)
+    first_rank = FirstRank(runtime)
     first_rank(lambda: _begin(recipe, out, steps, redo))
     handles: dict[str, Handle] = {}
-    for handle in _method(data, recipe, out, runtime, update=update, compare=compare):
+    for handle in method(data, recipe, _in_folder(out), runtime, update=update):
         handles[handle.step] = handle
         if handle.step == steps[-1].step:
-            break
+            return RunResult(out, handles)
+    page = out / ReportPage.step
+    first_rank(lambda: report_page(out, recipe, page, compare))
+    handles[ReportPage.step] = ReportPage.open(page)
     return RunResult(out, handles)
 
 
-def _method(data: Path, recipe: Recipe, out: Path, runtime: Runtime, *, update: bool,
-            compare: Sequence[Path]) -> Iterator[Handle]:
-    """The method: tags -> classifier -> maps -> affinities, walk -> masks -> evidence."""
+Place = Callable[[type[Handle], tuple[Handle, ...], Section], Path]
+"""Where a step's folder lies, from the step, the folders it reads and its settings."""
+
+
+def method(data: Path, recipe: Recipe, place: Place, runtime: Runtime, *,
+           update: bool = False) -> Iterator[Handle]:
+    """The method: tags -> classifier -> maps -> affinities, walk -> masks -> network -> evidence.
+
+    A step runs when the iterator is asked for its handle, so a caller may stop after any of them.
+
+    Args:
+        data: the data folder.
+        recipe: settings of every step.
+        place: where each step's folder lies.
+        runtime: where to run.
+        update: as in `run`.
+
+    Yields:
+        The handle of each step, in order.
+    """
     from tag2mask.stages.affinity_labels import affinity_labels
     from tag2mask.stages.evaluate import evaluate
     from tag2mask.stages.infer_cam import infer_cam
     from tag2mask.stages.prepare import prepare
     from tag2mask.stages.pseudo_masks import pseudo_masks
-    from tag2mask.stages.report import report
     from tag2mask.stages.train_affinity import train_affinity
     from tag2mask.stages.train_cam import train_cam
     from tag2mask.stages.walk import walk
 
-    first_rank = _FirstRank(runtime)
-    folder = {kind: out / kind.step for kind in STEPS}
+    def folder(kind: type[Handle], *read: Handle) -> Path:
+        return place(kind, read, section_of(recipe, kind))
 
-    first_rank(lambda: prepare(data, recipe.prepare, folder[PreparedData], update=update))
-    prepared = PreparedData.open(folder[PreparedData])
+    def kept(kind: type[HandleT], path: Path) -> HandleT | None:
+        """The trained network as it is, where a change of the data is to keep it."""
+        return kind.open(path) if update and _is_complete(kind, path) else None
+
+    out = folder(PreparedData)
+    FirstRank(runtime)(lambda: prepare(data, recipe.prepare, out, update=update))
+    prepared = PreparedData.open(out)
     yield prepared
 
-    if update and _is_complete(CamModel, folder[CamModel]):
-        model = CamModel.open(folder[CamModel])
-    else:
-        model = train_cam(prepared, recipe.train_cam, folder[CamModel], runtime)
+    out = folder(CamModel, prepared)
+    model = kept(CamModel, out) or train_cam(prepared, recipe.train_cam, out, runtime)
     yield model
 
-    maps: AnyMaps = infer_cam(prepared, model, recipe.infer_cam, folder[CamMaps], runtime)
+    maps: AnyMaps = infer_cam(prepared, model, recipe.infer_cam,
+                              folder(CamMaps, prepared, model), runtime)
     earlier: tuple[AnyMaps, ...] = ()
     yield maps
 
     if recipe.walk.enabled:
-        labels = affinity_labels(prepared, maps, recipe.affinity_labels, folder[AffinityLabels],
-                                 runtime)
+        labels = affinity_labels(prepared, maps, recipe.affinity_labels,
+                                 folder(AffinityLabels, prepared, maps), runtime)
         yield labels
 
-        if update and _is_complete(AffinityModel, folder[AffinityModel]):
-            affinity = AffinityModel.open(folder[AffinityModel])
-        else:
-            affinity = train_affinity(prepared, labels, recipe.train_affinity,
-                                      folder[AffinityModel], runtime)
+        out = folder(AffinityModel, prepared, labels)
+        affinity = kept(AffinityModel, out) or train_affinity(
+            prepared, labels, recipe.train_affinity, out, runtime)
         yield affinity
 
         earlier = (maps,)
-        maps = walk(prepared, maps, affinity, recipe.walk, folder[WalkedMaps], runtime)
+        maps = walk(prepared, maps, affinity, recipe.walk,
+                    folder(WalkedMaps, prepared, maps, affinity), runtime)
         yield maps
 
-    masks = pseudo_masks(prepared, maps, recipe.pseudo_masks, folder[PseudoMaskFolder], runtime)
+    masks = pseudo_masks(prepared, maps, recipe.pseudo_masks,
+                         folder(PseudoMaskFolder, prepared, maps), runtime)
     yield masks
 
-    yield evaluate(prepared, maps, masks, recipe.evaluate, folder[Evaluation], runtime, earlier)
+    predictions: Predictions | None = None
+    if recipe.train_segmenter.enabled:
+        from tag2mask.stages.predict import predict_prepared
+        from tag2mask.stages.train_segmenter import train_segmenter
 
-    first_rank(lambda: report(out, recipe.report, folder[ReportPage], compare))
-    yield ReportPage.open(folder[ReportPage])
+        out = folder(SegmenterModel, prepared, masks)
+        segmenter = kept(SegmenterModel, out) or train_segmenter(
+            prepared, masks, recipe.train_segmenter, out, runtime)
+        yield segmenter
+
+        predictions = predict_prepared(prepared, segmenter, recipe.predict,
+                                       folder(Predictions, prepared, segmenter), runtime)
+        yield predictions
+
+    read = (prepared, maps, masks, *earlier, *(() if predictions is None else (predictions,)))
+    yield evaluate(prepared, maps, masks, recipe.evaluate, folder(Evaluation, *read), runtime,
+                   earlier, predictions)
+
+
+def report_page(out: Path, recipe: Recipe, page: Path, compare: Sequence[Path]) -> None:
+    """Write the page of a run."""
+    from tag2mask.stages.report import report
+
+    report(out, recipe.report, page, compare)
+
+
+def _in_folder(out: Path) -> Place:
+    """Every step's folder by its name, in the run's."""
+    return lambda kind, _read, _section: out / kind.step
 
 
 def _is_complete(kind: type[Handle], folder: Path) -> bool:
@@ -193,20 +246,27 @@ def demo(out: Path) -> dict[str, RunResult]:
     }
 
 
-def _start_runtime(settings: RuntimeSettings) -> Runtime:
+def start_runtime(settings: RuntimeSettings) -> Runtime:
+    """Claim the devices that the settings ask for."""
     from tag2mask.runtime import Runtime
 
     return Runtime.start(device=settings.device, devices=settings.devices,
                          workers=settings.workers, threads=settings.threads)
 
 
-class _FirstRank:
+class FirstRank:
     """Calls a function on rank 0 alone; the other ranks wait, and stop where it failed."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
 
     def __call__(self, work: Callable[[], object]) -> None:
+        """Call it.
+
+        Raises:
+            Tag2MaskError: what it raised; on the other ranks, that the first process stopped.
+            OSError: what it raised.
+        """
         failure: Tag2MaskError | OSError | None = None
         if self._runtime.rank == 0:
             try:
@@ -223,8 +283,8 @@ class _FirstRank:
 def _begin(recipe: Recipe, out: Path, steps: Sequence[type[Handle]], redo: str | None) -> None:
     """Make room for what is to be redone, refuse what another recipe made, and note the recipe."""
     if redo is not None:
-        step_index(redo, steps_of(recipe))
-        for kind in reversed(STEPS[step_index(redo):]):
+        first = steps_of(recipe)[step_index(redo, recipe)]
+        for kind in reversed(STEPS[STEPS.index(first):]):
             remove_step_folder(kind, out / kind.step)
     taken = {kind.step for kind in steps if kind is not ReportPage}  # cheap, and never refused
     differences = [reason for found in folder_states(out, recipe) if found.step in taken

@@ -21,6 +21,7 @@ from tag2mask.sections import (
     AffinityLabelling,
     Evaluate,
     InferCam,
+    Predict,
     Prepare,
     PseudoMasks,
     Report,
@@ -29,7 +30,7 @@ from tag2mask.sections import (
     Tune,
     Walk,
 )
-from tag2mask.training_sections import Backbone, TrainAffinity, TrainCam
+from tag2mask.training_sections import Backbone, TrainAffinity, TrainCam, TrainSegmenter
 
 
 class Recipe(Section):
@@ -45,6 +46,8 @@ class Recipe(Section):
     walk: Walk = Walk()
     tune: Tune = Tune()
     pseudo_masks: PseudoMasks = PseudoMasks()
+    train_segmenter: TrainSegmenter = TrainSegmenter()
+    predict: Predict = Predict()
     evaluate: Evaluate = Evaluate()
     report: Report = Report()
     runtime: RuntimeSettings = RuntimeSettings()
@@ -71,6 +74,7 @@ class Recipe(Section):
             "train_cam.long_side": train.long_side,
             "train_cam.views.scale": train.views.scale,
             "train_affinity.long_side": self.train_affinity.long_side,
+            "train_segmenter.scale": self.train_segmenter.scale,
             "affinity_labels.alpha_factors": self.affinity_labels.alpha_factors,
             "affinity_labels.alphas": self.affinity_labels.alphas or (0, 0),
         }.items():
@@ -84,6 +88,15 @@ class Recipe(Section):
         if not (losses.cls > 0 or (losses.er > 0 and train.views.enabled)
                 or (losses.teach > 0 and train.pcm.enabled)):
             raise ValueError("train_cam.losses: no term trains the network; raise cls, er or teach")
+        segmenter = self.train_segmenter
+        if not any((segmenter.losses.cross_entropy, segmenter.losses.dice,
+                    segmenter.losses.lovasz)):
+            raise ValueError("train_segmenter.losses: no term trains the network")
+        if segmenter.confidence_weight and not self.pseudo_masks.confidence:
+            raise ValueError("train_segmenter.confidence_weight: set pseudo_masks.confidence=true "
+                             "too, which writes the confidences")
+        if self.predict.overlap >= self.predict.tile:
+            raise ValueError("predict.overlap: must be smaller than predict.tile")
         if not self.infer_cam.scales:
             raise ValueError("infer_cam.scales: at least one scale")
         if list(self.evaluate.thresholds) != sorted(set(self.evaluate.thresholds)):

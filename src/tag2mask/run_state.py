@@ -6,7 +6,6 @@ Imports neither torch nor a stage, so that ``tag2mask status`` answers at once.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -19,9 +18,11 @@ from tag2mask.artifacts import (
     Evaluation,
     FolderStatus,
     Handle,
+    Predictions,
     PreparedData,
     PseudoMaskFolder,
     ReportPage,
+    SegmenterModel,
     WalkedMaps,
     folder_status,
 )
@@ -34,10 +35,10 @@ from tag2mask.sections import Section
 
 STEPS: tuple[type[Handle], ...] = (
     PreparedData, CamModel, CamMaps, AffinityLabels, AffinityModel, WalkedMaps, PseudoMaskFolder,
-    Evaluation, ReportPage,
+    SegmenterModel, Predictions, Evaluation, ReportPage,
 )  # fmt: skip
 """All steps in order."""
-MODELS = (CamModel, AffinityModel)
+MODELS = (CamModel, AffinityModel, SegmenterModel)
 """Trained networks, which a change of the data may keep."""
 RECIPE = "recipe.yaml"
 Action = Literal["run", "resume", "skip", "update", "refuse"]
@@ -70,8 +71,16 @@ def status(run: Path) -> list[StepStatus]:
 
 def steps_of(recipe: Recipe) -> tuple[type[Handle], ...]:
     """The steps that a recipe takes, in order."""
-    without = () if recipe.walk.enabled else (AffinityLabels, AffinityModel, WalkedMaps)
-    return tuple(kind for kind in STEPS if kind not in without)
+    return tuple(kind for kind in STEPS if _leaving_out(recipe, kind) is None)
+
+
+def _leaving_out(recipe: Recipe, kind: type[Handle]) -> str | None:
+    """The key that leaves a step out of a run; None where none does."""
+    if kind in (AffinityLabels, AffinityModel, WalkedMaps) and not recipe.walk.enabled:
+        return "walk.enabled"
+    if kind in (SegmenterModel, Predictions) and not recipe.train_segmenter.enabled:
+        return "train_segmenter.enabled"
+    return None
 
 
 def folder_states(run: Path, recipe: Recipe | None) -> list[StepStatus]:
@@ -107,7 +116,7 @@ def _only_trained_on_older_data(found: StepStatus) -> bool:
     """Whether this is a model kept over a change of the data, which later steps may build on."""
     folder = found.folder
     return (found.step in {kind.step for kind in MODELS} and folder.state == "stale"
-            and all(reason.startswith(("data: changed", "labels: changed"))
+            and all(reason.startswith(("data: changed", "labels: changed", "masks: changed"))
                     for reason in folder.reasons))
 
 
@@ -165,8 +174,8 @@ def dry_run(data: Path, recipe: Recipe, out: Path, *, until: str | None = None,
     from tag2mask.data.sources import find_source
 
     steps = steps_of(recipe)
-    last = steps[-1].step if until is None else steps[step_index(until, steps)].step
-    redone = set() if redo is None else {kind.step for kind in steps[step_index(redo, steps):]}
+    last = steps[-1].step if until is None else steps[step_index(until, recipe)].step
+    redone = set() if redo is None else {kind.step for kind in steps[step_index(redo, recipe):]}
     refuse_run_inside_data(data, out)
     section = recipe.prepare
     found = find_source(data, section.source, SourceOptions(
@@ -197,12 +206,13 @@ def _action(found: StepStatus, *, update: bool) -> Action:
     return actions[folder.state]
 
 
-def step_index(step: str, steps: Sequence[type[Handle]] = STEPS) -> int:
-    """Place of a step among ``steps``; RunFolderError names the nearest known one."""
-    names = [kind.step for kind in steps]
-    if step in {kind.step for kind in STEPS} - set(names):
-        raise RunFolderError(f"the recipe leaves {step} out", where="walk.enabled",
-                             fix="Set walk.enabled=true.")
+def step_index(step: str, recipe: Recipe) -> int:
+    """Place of a step among those of a recipe; RunFolderError names the nearest known one."""
+    left_out = {kind.step: key for kind in STEPS if (key := _leaving_out(recipe, kind))}
+    if step in left_out:
+        raise RunFolderError(f"the recipe leaves {step} out", where=left_out[step],
+                             fix=f"Set {left_out[step]}=true.")
+    names = [kind.step for kind in steps_of(recipe)]
     if step not in names:
         raise RunFolderError(f"no step {step!r}{nearest_hint(step, names)}",
                              fix=f"The steps are: {', '.join(names)}.")

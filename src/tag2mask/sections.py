@@ -180,6 +180,46 @@ class PseudoMasks(BackgroundChoice):
     """With the CRF, which reads photos: leave unreadable ones out."""
 
 
+class SegmentationCrf(Crf):
+    """The dense CRF on the segmentation network's probabilities, as published for DeepLab."""
+
+    enabled: bool = False
+    iterations: Annotated[int, Field(ge=0)] = 1
+    bilateral_sxy: Positive = 32.0
+
+
+class Predict(Section):
+    """Step ``predict``: masks of photos by the segmentation network, without tags."""
+
+    not_identity = frozenset({"batch_size", "skip_bad"})
+
+    splits: tuple[Literal["train", "val"], ...] = ("train", "val")
+    """In a run: whose masks."""
+    long_side: Count | Literal["trained", "photo"] = "trained"
+    """The photo's long side at scale 1, px; trained: the middle of what the network was trained at;
+    photo: its own size."""
+    scales: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.0,)
+    """Scales whose probabilities are averaged."""
+    flip: bool = False
+    """Average each view with its mirror image too."""
+    tile: Annotated[int, Field(ge=64)] = 1024
+    """Views larger than this are computed in tiles of this side, px."""
+    overlap: Annotated[int, Field(ge=0)] = 128
+    """Shared by neighbouring tiles, px; blended there."""
+    crf: SegmentationCrf = SegmentationCrf()
+    overlays: bool = False
+    """Write ``overlays/<id>.jpg`` too: the mask over the photo."""
+    confidence: bool = False
+    """Write each pixel's confidence too, ``confidence/<id>.png``, 8 bits of grey."""
+    probabilities: bool = False
+    """Write every class's probability too, ``probabilities/<id>.npz``, half floats."""
+    batch_size: Count = 8
+    """Views of equal size computed at once."""
+    precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    skip_bad: bool = False
+    """Leave unreadable photos out (named, exit code 3); the command always does."""
+
+
 class ComparedCrf(Crf):
     """A dense CRF on the maps of ``infer-cam``, to compare the random walk with."""
 

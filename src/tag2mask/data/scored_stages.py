@@ -9,12 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tag2mask.artifacts import AnyMaps, CamMaps, PreparedData, PseudoMaskFolder, WalkedMaps
+from tag2mask.artifacts import (
+    AnyMaps,
+    CamMaps,
+    Predictions,
+    PreparedData,
+    PseudoMaskFolder,
+    WalkedMaps,
+)
 from tag2mask.data.background_score import BackgroundScore, estimated_score
 from tag2mask.data.comparison import Stage
 from tag2mask.data.mapped import MappedPhotos, mapped_photos
 from tag2mask.ops.background import score_from_alpha
-from tag2mask.ops.evaluation import CRF, MAPS_BY_BRANCH, WALK
+from tag2mask.ops.evaluation import CRF, MAPS_BY_BRANCH, NO_SCORE, NO_TAGS, SEGMENTER, WALK
 from tag2mask.runtime import Runtime
 
 
@@ -48,6 +55,14 @@ def map_stages(data: PreparedData, maps: AnyMaps, photos: MappedPhotos, masks: P
                         None if score is None else float(score),
                         str(metrics.get("background_source", "unknown")), photos))
     return tuple(_told_apart(stages))
+
+
+def predicted_stage(predictions: Predictions) -> Stage:
+    """The segmentation network's masks."""
+    name = SEGMENTER
+    if predictions.manifest.section.get("crf", {}).get("enabled", False):
+        name = with_crf(name)
+    return Stage(name, NO_TAGS, None, NO_SCORE, predictions.path / "masks")
 
 
 def sharpened_by_crf(masks: PseudoMaskFolder) -> bool:

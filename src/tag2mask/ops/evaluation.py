@@ -24,6 +24,10 @@ MAPS_BY_BRANCH = {"refined": "SEAM", "plain": "CAM"}
 """What maps are called by the branch of the network that drew them."""
 WALK, CRF = "walk", "CRF"
 """What may have been done to them since."""
+SEGMENTER = "segmenter"
+"""The segmentation network's own masks, which need no tags and no background score."""
+NO_TAGS, NO_SCORE = "no", "argmax"
+"""Its tag source, and what stands in the place of a background score's source."""
 
 
 @dataclass(frozen=True)

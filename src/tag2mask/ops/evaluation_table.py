@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tag2mask.ops.evaluation import EvaluationScores, SplitScores
+from tag2mask.ops.evaluation import NO_SCORE, EvaluationScores, SplitScores
 
 
 def format_scores(scores: EvaluationScores) -> str:
@@ -65,6 +65,8 @@ def _stage_table(split: SplitScores) -> str:
 
 
 def _score(score: float | None, source: str) -> str:
+    if source == NO_SCORE:
+        return source
     return f"{'?' if score is None else f'{score:g}'} ({source})"
 
 

@@ -39,6 +39,9 @@ _TERMS = {
     "bg": "pairs of background",
     "fg": "pairs of one class",
     "neg": "pairs of different classes",
+    "cross_entropy": "cross entropy",
+    "dice": "Dice loss",
+    "lovasz": "Lovász loss",
     "lr": "learning rate",
     "photos_per_second": "photos per second",
 }

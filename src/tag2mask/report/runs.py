@@ -23,8 +23,10 @@ from tag2mask.artifacts import (
     Evaluation,
     Handle,
     Manifest,
+    Predictions,
     PreparedData,
     PseudoMaskFolder,
+    SegmenterModel,
     WalkedMaps,
 )
 from tag2mask.errors import RunFolderError
@@ -32,11 +34,11 @@ from tag2mask.manifests import read_identity
 
 REPORTED_STEPS: tuple[type[Handle], ...] = (
     PreparedData, CamModel, CamMaps, AffinityLabels, AffinityModel, WalkedMaps, PseudoMaskFolder,
-    Evaluation,
+    SegmenterModel, Predictions, Evaluation,
 )  # fmt: skip
 """Steps that the page tells of, in the order of a run."""
 
-TRAINED: tuple[type[Handle], ...] = (CamModel, AffinityModel)
+TRAINED: tuple[type[Handle], ...] = (CamModel, AffinityModel, SegmenterModel)
 """Those that train, and log it."""
 
 LOSSES = "losses.csv"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tag2mask.classes import ClassSet
-from tag2mask.ops.evaluation import EvaluationScores, MaskScores, SplitScores
+from tag2mask.ops.evaluation import NO_SCORE, EvaluationScores, MaskScores, SplitScores
 from tag2mask.report.page import hex_colour
 
 
@@ -64,6 +64,8 @@ def basis_text(split: SplitScores, photos: int) -> str:
 
 def score_text(score: float | None, source: str) -> str:
     """A background score and its source."""
+    if source == NO_SCORE:
+        return source
     return f"{'unknown' if score is None else f'{score:.3g}'} ({source})"
 
 

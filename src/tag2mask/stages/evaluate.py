@@ -22,6 +22,7 @@ from tag2mask.artifacts import (
     CamMaps,
     Evaluation,
     Handle,
+    Predictions,
     PreparedData,
     PseudoMaskFolder,
     Step,
@@ -44,10 +45,16 @@ from tag2mask.data.samples import (
     read_index,
     read_masks,
 )
-from tag2mask.data.scored_stages import map_stages, sharpened_by_crf, with_crf
+from tag2mask.data.scored_stages import (
+    map_stages,
+    predicted_stage,
+    sharpened_by_crf,
+    with_crf,
+)
 from tag2mask.errors import DataError
 from tag2mask.ops.dense_crf import CrfSettings
 from tag2mask.ops.evaluation import (
+    NO_TAGS,
     EvaluationScores,
     SplitScores,
     StageScores,
@@ -70,7 +77,8 @@ CURVE = "curve.png"
 
 
 def evaluate(data: PreparedData, maps: AnyMaps, masks: PseudoMaskFolder, section: Evaluate,
-             out: Path, runtime: Runtime, earlier: Sequence[AnyMaps] = ()) -> Evaluation:
+             out: Path, runtime: Runtime, earlier: Sequence[AnyMaps] = (),
+             predictions: Predictions | None = None) -> Evaluation:
     """Score maps and pseudo masks against masks, and tag probabilities against tags.
 
     Args:
@@ -81,6 +89,7 @@ def evaluate(data: PreparedData, maps: AnyMaps, masks: PseudoMaskFolder, section
         out: folder to write; with the dense CRF, an interrupted evaluation goes on where it was.
         runtime: where to run.
         earlier: maps of the same photos from before the walk, to be scored beside them.
+        predictions: the segmentation network's masks of these photos, likewise.
 
     Raises:
         DataError: a mask that is colour-coded, of another size than its photo, or with values
@@ -93,6 +102,7 @@ def evaluate(data: PreparedData, maps: AnyMaps, masks: PseudoMaskFolder, section
     coverage: dict[str, Handle | str] = {
         "data": data, "maps": maps, "masks": masks,
         "ground truth": masks_fingerprint(data.path),
+        **({} if predictions is None else {"predictions": predictions}),
         **{f"earlier maps {number}" if number > 1 else "earlier maps": handle
            for number, handle in enumerate(earlier, 1)},
     }  # fmt: skip
@@ -110,9 +120,12 @@ def evaluate(data: PreparedData, maps: AnyMaps, masks: PseudoMaskFolder, section
         truths = read_masks(data.path)
         if section.crf.enabled and truths:
             stages = _with_crf_masks(stages, masks, photos, truths, classes, section, step, runtime)
-        job = Comparison(photos, classes, truths, masks.path / "masks", section, stages)
+        every = Comparison(photos, classes, truths, masks.path / "masks", section, stages)
         splits, rows = [], []
         for split, samples in photos.splits.items():
+            job = every
+            if predictions is not None and split in _predicted_splits(predictions):
+                job = replace(every, stages=(*stages, predicted_stage(predictions)))
             counts = _count_split(job, split, samples, runtime)
             rows += counts.rows
             found = _split_scores(job, counts, split, samples, maps, masks)
@@ -143,6 +156,11 @@ def format_table(evaluation: Evaluation) -> str:
         RunFolderError: ``evaluation.json`` is missing or damaged.
     """
     return format_scores(read_scores(evaluation))
+
+
+def _predicted_splits(predictions: Predictions) -> Sequence[str]:
+    """Splits whose photos the segmentation network was asked about; of photos without, none."""
+    return tuple(predictions.manifest.section.get("splits", ()))
 
 
 def _left_out(data: PreparedData, section: Evaluate) -> frozenset[str]:
@@ -239,8 +257,10 @@ def _stage_scores(job: Comparison, counts: SplitCounts,
     """Scores of every stage; the masks are one of their own where a dense CRF made them."""
     pairs: list[tuple[Stage, StageCounts]] = list(zip(job.stages, counts.stages, strict=True))
     if sharpened_by_crf(masks):
-        last = job.stages[-1]
-        pairs.append((replace(last, name=with_crf(last.name)), counts.confusion))
+        place = max(i for i, stage in enumerate(job.stages)
+                    if isinstance(stage.content, MappedPhotos))
+        last = job.stages[place]
+        pairs.insert(place + 1, (replace(last, name=with_crf(last.name)), counts.confusion))
     return tuple(stage.scores(found, counts.masked, job.section) for stage, found in pairs)
 
 
@@ -263,6 +283,8 @@ def _headline(scores: EvaluationScores) -> dict[str, Any]:
         found[split.split] = {
             "miou": split.masks and split.masks.miou,
             "best_miou": split.curve and split.curve.best_miou,
+            "segmenter_miou": next((stage.used.miou for stage in split.stages
+                                    if stage.tag_source == NO_TAGS and stage.used), None),
             "best_background_score": split.curve and split.curve.best_threshold,
             "tag_map": split.tags and split.tags.mean_average_precision,
             "certainty": split.certainty,

@@ -20,6 +20,7 @@ from tag2mask.artifacts import (
     CamMaps,
     Evaluation,
     Handle,
+    Predictions,
     PreparedData,
     PseudoMaskFolder,
     ReportPage,
@@ -38,7 +39,12 @@ from tag2mask.data.masks import read_mask
 from tag2mask.data.samples import SPLITS, Sample, data_root, read_classes, read_index, read_masks
 from tag2mask.errors import DataError
 from tag2mask.manifests import Manifest, identity_of, read_identity
-from tag2mask.ops.evaluation import MAPS_BY_BRANCH, EvaluationScores, scores_from_json
+from tag2mask.ops.evaluation import (
+    MAPS_BY_BRANCH,
+    SEGMENTER,
+    EvaluationScores,
+    scores_from_json,
+)
 from tag2mask.report.class_sections import class_section, confusion_section, tag_section
 from tag2mask.report.page import (
     Block,
@@ -253,6 +259,9 @@ class _Overlays:
         if mask is not None:
             score = f", {with_unit(miou)}" if several and miou is not None else ""
             pictures.append(self._mask(f"pseudo mask{name}{score}", mask, photo))
+        predicted = _file(run, Predictions, "masks", f"{photo_id}.png")
+        if predicted is not None:
+            pictures.append(self._mask(f"{SEGMENTER}{name}", predicted, photo))
         return pictures
 
     def _heat(self, run: RunFolder, kind: type[Handle], photo: Image.Image, photo_id: str,
