@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from tag2mask.nn.affinity_net import OFFICIAL_AFFINITY, AffinityNet, load_affinity_net
+from tag2mask.nn.deeplab_v1 import DeepLabV1, build_deeplab_v1
 from tag2mask.nn.resnet38 import ResNet38
 from tag2mask.nn.seam import SeamNet
 from tag2mask.nn.weights import load_into, load_state, official_seam_state
@@ -52,3 +53,15 @@ def affinity_net(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> A
     checkpoint.unlink()
     assert spec == OFFICIAL_AFFINITY and not net.training
     return net
+
+
+@pytest.fixture(scope="module")
+def deeplab(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> DeepLabV1:
+    """The segmentation network in evaluation mode, with as many classes as the checkpoint has."""
+    checkpoint = tmp_path_factory.mktemp("official") / "deeplabv1.pth"
+    state = official_state(reference, "deeplabv1_resnet38_shapes.json")
+    torch.save({f"module.{name}": tensor for name, tensor in state.items()}, checkpoint)
+    net = build_deeplab_v1(len(state["cls_conv.bias"]) - 1, weights="none")
+    load_into(net, load_state(checkpoint), where=checkpoint)
+    checkpoint.unlink()
+    return net.eval()

@@ -1,0 +1,24 @@
+"""The retrained network's logits equal the authors', from a checkpoint of their form."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tag2mask.nn.deeplab_v1 import DeepLabV1
+
+def test_logits_equal_the_authors(deeplab: DeepLabV1, reference: Path) -> None:
+    with np.load(reference / "deeplabv1.npz") as values:
+        image, logits = torch.from_numpy(values["image"]), torch.from_numpy(values["logits"])
+    with torch.no_grad():
+        found = deeplab(image)
+    torch.testing.assert_close(found, logits, atol=1e-4, rtol=0)
+
+
+def test_names_are_the_authors(deeplab: DeepLabV1, reference: Path) -> None:
+    shapes = json.loads((reference / "deeplabv1_resnet38_shapes.json").read_text())
+    own = {name: list(tensor.shape) for name, tensor in deeplab.state_dict().items()}
+    assert own == shapes
