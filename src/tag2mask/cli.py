@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tag2mask import __version__, cli_steps, pipeline
+from tag2mask import __version__, cli_ablate, cli_steps, pipeline
 from tag2mask.cli_options import (
     DEFAULT_RECIPE,
     Compare,
@@ -88,6 +88,7 @@ app.command("pseudo-masks")(cli_steps.pseudo_masks)
 app.command("evaluate")(cli_steps.evaluate)
 app.command("report")(cli_steps.report)
 app.command("tune")(cli_steps.tune)
+app.command("ablate")(cli_ablate.ablate)
 
 
 def main() -> None:

@@ -63,14 +63,19 @@ Compare = Annotated[
 def chosen_recipe(name: str, overrides: Sequence[str] | None, *, skip_bad: bool = False,
             source: SourceName | None = None) -> Recipe:
     """Load a recipe with ``--set`` and with the options that are short for it."""
-    extra = [] if source is None else [f"prepare.source={source.value}"]
+    return load_recipe(name, [*(overrides or ()), *short_options(skip_bad=skip_bad, source=source)])
+
+
+def short_options(*, skip_bad: bool, source: SourceName | None) -> list[str]:
+    """The ``--set`` that other options are short for."""
+    options = [] if source is None else [f"prepare.source={source.value}"]
     if skip_bad:
         for key, field in Recipe.model_fields.items():
             section = field.annotation
             if isinstance(section, type) and issubclass(section, Section) \
                     and "skip_bad" in section.model_fields:
-                extra.append(f"{key}.skip_bad=true")
-    return load_recipe(name, [*(overrides or ()), *extra])
+                options.append(f"{key}.skip_bad=true")
+    return options
 
 
 def own_recipe(run: Path) -> str:
