@@ -55,15 +55,35 @@ def build_backbone(
     )
     if weights in ("hub", "none"):
         return backbone
+    state, where = timm_state(backbone.net, name, weights)
+    load_into(backbone.net, state, where=where, allow_unexpected=classifier_names(backbone.net))
+    return backbone
+
+
+def timm_state(net: nn.Module, name: str, weights: str, *,
+               setting: str = "backbone.weights") -> tuple[dict[str, Tensor], str | Path]:
+    """Weights of a timm model under its own names, with or without a classifier.
+
+    Args:
+        net: the model without its classifier.
+        name: of the model.
+        weights: ``packaged`` or a file.
+        setting: key of ``weights``, as the user knows it.
+
+    Returns:
+        Tensors by name, and the file they came from.
+
+    Raises:
+        WeightsError: weights missing, damaged, or an EfficientNet-Lite's of another size.
+    """
     where: str | Path
     if weights == "packaged":
-        state, where = packaged_state(name)
+        state, where = packaged_state(name, setting=setting)
     else:
         state, where = load_state(Path(weights)), weights
     if "_conv_stem.weight" in state:
-        state = _efficientnet_lite_names(state, backbone.net, where)
-    load_into(backbone.net, state, where=where, allow_unexpected=_classifier_names(backbone.net))
-    return backbone
+        state = _efficientnet_lite_names(state, net, where)
+    return state, where
 
 
 def _resnet38(
@@ -94,8 +114,8 @@ def _resnet38(
     return backbone
 
 
-def _classifier_names(net: Any) -> tuple[str, ...]:
-    """Beginnings of the names of the ImageNet classifier, which the backbone lacks."""
+def classifier_names(net: Any) -> tuple[str, ...]:
+    """Beginnings of the names of a timm model's ImageNet classifier, which a backbone lacks."""
     names = net.pretrained_cfg.get("classifier") or ()
     return tuple(f"{n}." for n in ((names,) if isinstance(names, str) else names))
 

