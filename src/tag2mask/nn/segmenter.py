@@ -55,14 +55,14 @@ class SegmenterSpec:
         architecture: one of `ARCHITECTURES`.
         encoder: name of a timm model; ``resnet38`` for DeepLab v1.
         output_stride: image pixels per cell of the encoder's last map.
-        long_side: the photo's long side at scale 1 in training, px; None: its own.
+        long_side: that photos had at scale 1 in training, px.
     """
 
     classes: tuple[str, ...]
     architecture: str
     encoder: str
     output_stride: int
-    long_side: int | None = None
+    long_side: int
 
     @property
     def class_set(self) -> ClassSet:
@@ -70,8 +70,8 @@ class SegmenterSpec:
         return ClassSet(self.classes)
 
 
-OFFICIAL_DEEPLAB = SegmenterSpec(VOC_NAMES, DEEPLAB_V1, RESNET38, ResNet38.stride)
-"""The network that the paper retrains."""
+OFFICIAL_DEEPLAB = SegmenterSpec(VOC_NAMES, DEEPLAB_V1, RESNET38, ResNet38.stride, long_side=500)
+"""The network that the paper retrains, on VOC's photos as they are."""
 
 
 class EncoderDecoder(nn.Module):
