@@ -8,6 +8,7 @@ import typer
 
 from tag2mask import ablation
 from tag2mask.ablation_table import load_table
+from tag2mask.ablation_trials import plan
 from tag2mask.cli_options import (
     LEFT_OUT,
     DataFolder,
@@ -15,10 +16,11 @@ from tag2mask.cli_options import (
     Overrides,
     SkipBad,
     Source,
+    end,
     is_first_process,
     short_options,
 )
-from tag2mask.console import say, show_skipped
+from tag2mask.console import say, show_trials
 from tag2mask.errors import RecipeError
 
 
@@ -35,7 +37,11 @@ def ablate(
         str | None,
         typer.Option("--recipe", help="In place of the table's: shipped, or a YAML file."),
     ] = None,
-    overrides: Overrides = None, skip_bad: SkipBad = False, source: Source = None,
+    overrides: Overrides = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would run, and what it would cost.")
+    ] = False,
+    skip_bad: SkipBad = False, source: Source = None,
 ) -> None:  # fmt: skip
     """Run a table of recipes, with what they share run once, and compare them."""
     chosen = load_table(table)
@@ -44,21 +50,20 @@ def ablate(
     if recipe is not None:
         chosen = chosen.model_copy(update={"recipe": recipe})
     options = [*(overrides or ()), *short_options(skip_bad=skip_bad, source=source)]
-
-    def announce(message: str) -> None:
-        if is_first_process():
-            say(message)
-
-    scores = ablation.ablate(data, chosen, out, name=table, seeds=_numbers(seeds),
-                             overrides=options, announce=announce)
+    numbers = _numbers(seeds)
+    if dry_run:
+        show_trials(plan(data, chosen, out, numbers, options))
+        return
+    scores = ablation.ablate(data, chosen, out, name=table, seeds=numbers, overrides=options,
+                             announce=say if is_first_process() else lambda _: None)
     if is_first_process():
-        print((out / ablation.MARKDOWN).read_text(encoding="utf-8"), end="")
-    skipped = tuple(dict.fromkeys(line for row in scores.rows for trial in row.trials
-                                  for line in trial.skipped))
-    if is_first_process():
-        show_skipped(skipped)
-    if skipped or scores.counts["failed"]:
+        print(f"{ablation.overview(scores)}\n\nThe page: {out / ablation.PAGE}")
+    failed = scores.counts["failed"]
+    if failed:
+        say(f"{failed} failed; the same command tries them again")
         raise typer.Exit(LEFT_OUT if scores.counts["done"] else 1)
+    end(tuple(dict.fromkeys(line for row in scores.rows for trial in row.trials
+                            for line in trial.skipped)))
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -20,6 +20,7 @@ from tag2mask.artifacts import Handle
 from tag2mask.recipe import load_recipe
 
 if TYPE_CHECKING:
+    from tag2mask.ablation_trials import PlannedTrial
     from tag2mask.data.check import DataReport
     from tag2mask.stages.tune import TuningResult
 
@@ -120,6 +121,21 @@ def show_plan(plan: pipeline.Plan) -> None:
         print(f"Estimated, within a factor of two: {duration(sum(c.seconds for c in costs))}, "
               f"{size(sum(c.disk_mib for c in costs))} on disk, "
               f"{size(max(c.memory_mib for c in costs))} of memory.")
+    else:
+        print("Nothing to do.")
+
+
+def show_trials(planned: Sequence[PlannedTrial]) -> None:
+    """Print what an ablation would do, in its order."""
+    table = Table("row", "seed", "would make", "time", "disk")
+    for found in planned:
+        cost = (duration(found.seconds), size(found.disk_mib)) if found.steps else ("", "")
+        table.add_row(escape(found.trial.row.name), str(found.trial.seed),
+                      ", ".join(found.steps) or "nothing", *cost)
+    _print(table)
+    if any(found.steps for found in planned):
+        print(f"Estimated, within a factor of two: {duration(sum(p.seconds for p in planned))}, "
+              f"{size(sum(p.disk_mib for p in planned))} on disk.")
     else:
         print("Nothing to do.")
 

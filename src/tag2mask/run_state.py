@@ -31,7 +31,7 @@ from tag2mask.errors import DataError, RunFolderError
 from tag2mask.estimates import Cost, estimate
 from tag2mask.handles import WALKED_MAPS
 from tag2mask.recipe import Recipe, load_recipe
-from tag2mask.sections import Section
+from tag2mask.sections import Prepare, Section
 
 STEPS: tuple[type[Handle], ...] = (
     PreparedData, CamModel, CamMaps, AffinityLabels, AffinityModel, WalkedMaps, PseudoMaskFolder,
@@ -170,21 +170,12 @@ def dry_run(data: Path, recipe: Recipe, out: Path, *, until: str | None = None,
         DataError: data that can't be listed.
         RunFolderError: no such step, or a damaged run folder.
     """
-    from tag2mask.data.samples import SourceOptions
-    from tag2mask.data.sources import find_source
-
     steps = steps_of(recipe)
     last = steps[-1].step if until is None else steps[step_index(until, recipe)].step
     redone = set() if redo is None else {kind.step for kind in steps[step_index(redo, recipe):]}
     refuse_run_inside_data(data, out)
-    section = recipe.prepare
-    found = find_source(data, section.source, SourceOptions(
-        train_split=section.train_split, val_split=section.val_split, tags=section.tags))
-    train = sum(entry.split == "train" for entry in found.entries)
-    val = len(found.entries) - train
-    gpu = recipe.runtime.device == "cuda" or (
-        recipe.runtime.device == "auto" and shutil.which("nvidia-smi") is not None)
-    costs = estimate(recipe, train=train, val=val, gpu=gpu)
+    train, val = photo_counts(data, recipe.prepare)
+    costs = step_costs(recipe, train, val)
     planned: list[PlannedStep] = []
     for state in folder_states(out, recipe):
         action = "run" if state.step in redone else _action(state, update=update)
@@ -193,6 +184,28 @@ def dry_run(data: Path, recipe: Recipe, out: Path, *, until: str | None = None,
         if state.step == last:
             break
     return Plan(train, val, tuple(planned))
+
+
+def photo_counts(data: Path, section: Prepare) -> tuple[int, int]:
+    """Number of training and of validation photos, listed anew.
+
+    Raises:
+        DataError: data that can't be listed.
+    """
+    from tag2mask.data.samples import SourceOptions
+    from tag2mask.data.sources import find_source
+
+    found = find_source(data, section.source, SourceOptions(
+        train_split=section.train_split, val_split=section.val_split, tags=section.tags))
+    train = sum(entry.split == "train" for entry in found.entries)
+    return train, len(found.entries) - train
+
+
+def step_costs(recipe: Recipe, train: int, val: int) -> dict[str, Cost]:
+    """What each step would cost on this machine, roughly, by name."""
+    gpu = recipe.runtime.device == "cuda" or (
+        recipe.runtime.device == "auto" and shutil.which("nvidia-smi") is not None)
+    return estimate(recipe, train=train, val=val, gpu=gpu)
 
 
 def _action(found: StepStatus, *, update: bool) -> Action:

@@ -148,8 +148,15 @@ class RowScores:
 
 @dataclass(frozen=True)
 class AblationScores:
-    """The whole of ``ablation.json``."""
+    """The whole of ``ablation.json``.
 
+    Attributes:
+        tag2mask: the version that wrote it.
+        table: name or file.
+        data: the data folder.
+    """
+
+    tag2mask: str
     table: str
     description: str
     data: str

@@ -4,47 +4,62 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tag2mask.ops.ablation import AblationScores, RowScores, Statistic, Summary
+from tag2mask.ops.ablation import MASKS, AblationScores, RowScores, Statistic, Summary
 from tag2mask.ops.evaluation import NO_SCORE
 
+MEASURE_HEAD = ("row", "split", "measured", "mIoU", "best", "boundary IoU", "precision", "recall",
+                "background score", "tags", "photos")
+"""Columns of `measure_rows`."""
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "–": "--", "−": "$-$", "±": r"$\pm$", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': r"\textquotedbl{}",
+    "|": r"\textbar{}",
 }  # fmt: skip
 
 
 def markdown_table(scores: AblationScores) -> str:
-    """The rows' own numbers, a table a split; then every measure; then commands and failures."""
-    parts = [f"{state_text(scores)}."]
-    for split in scores.splits:
-        parts += [f"## {split}", _markdown(own_head(scores), own_rows(scores, split)),
-                  basis_text(scores, split)]
+    """The rows' own numbers, a table a split; then every measure, failures and commands."""
+    parts = [overview(scores)]
     if scores.splits:
         parts += ["## Every measure", _markdown(MEASURE_HEAD, measure_rows(scores))]
-    failed = [f"- {row.name}, seed {trial.seed}: {trial.message}"
-              for row in scores.rows for trial in row.trials if trial.state == "failed"]
+    failed = [f"- {name}, seed {seed}: {message}" for name, seed, message in failures(scores)]
     if failed:
         parts += ["## Failed", "\n".join(failed)]
     commands = "\n".join(row.trials[0].command for row in scores.rows)
-    parts += ["## Commands", f"Of seed {scores.seeds[0]}.", f"```\n{commands}\n```"]
+    parts += ["## Commands", f"A run of its own for each row, seed {scores.seeds[0]}:",
+              f"```\n{commands}\n```"]
     return "\n\n".join(parts) + "\n"
 
 
-def latex_table(scores: AblationScores) -> str:
-    """The rows' own numbers of all splits, for the LaTeX package ``booktabs``."""
-    lines = [rf"% {line}" for line in (state_text(scores), "needs \\usepackage{booktabs}")]
+def overview(scores: AblationScores) -> str:
+    """The rows' own numbers alone."""
+    parts = [f"{state_text(scores)}."]
     for split in scores.splits:
-        head = own_head(scores)
-        lines += [
-            r"\begin{table}", r"\centering",
-            rf"\caption{{{latex_text(basis_text(scores, split))}}}",
-            rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", r"\toprule",
-            _latex_row(head), r"\midrule",
-            *(_latex_row(row) for row in own_rows(scores, split)),
-            r"\bottomrule", r"\end{tabular}", r"\end{table}",
-        ]  # fmt: skip
+        parts += [f"## {basis_text(scores, split)}",
+                  _markdown(own_head(scores), own_rows(scores, split))]
+    return "\n\n".join([*parts, reading_text(scores)] if scores.splits else parts)
+
+
+def latex_table(scores: AblationScores) -> str:
+    """The rows' own numbers, the splits side by side; for the LaTeX package ``booktabs``."""
+    splits = scores.splits
+    columns = ("mIoU", f"over {scores.rows[0].name}", "best", "boundary")
+    bases = "; ".join(basis_text(scores, split) for split in splits)
+    rules = " ".join(rf"\cmidrule(lr){{{start}-{start + 3}}}"
+                     for start in range(3, 3 + 4 * len(splits), 4))
+    heads = "".join(rf" & \multicolumn{{4}}{{c}}{{{latex_text(split)}}}" for split in splits)
+    lines = [
+        rf"% {state_text(scores)}. Needs \usepackage{{booktabs}}.",
+        r"\begin{table*}", r"\centering\small",
+        rf"\begin{{tabular}}{{ll{'rrrr' * len(splits)}}}", r"\toprule",
+        rf" &{heads} \\", rules, _latex_row(("row", "background score", *columns * len(splits))),
+        r"\midrule",
+        *(_latex_row(_latex_cells(row, splits)) for row in scores.rows),
+        r"\bottomrule", r"\end{tabular}",
+        rf"\caption{{{latex_text(f'{bases}. {reading_text(scores)}')}}}",
+        r"\end{table*}",
+    ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
@@ -54,67 +69,77 @@ def latex_text(text: str) -> str:
 
 
 def state_text(scores: AblationScores) -> str:
-    """How many of the rows times seeds are done, have failed, or wait."""
-    counts = scores.counts
-    seeds = "seed" if len(scores.seeds) == 1 else "seeds"
-    parts = [f"{len(scores.rows)} rows, {seeds} {', '.join(map(str, scores.seeds))}"]
-    parts += [f"{count} {state}" for state, count in counts.items() if count or state == "done"]
-    return "; ".join([parts[0], ", ".join(parts[1:])])
+    """How many of the rows times seeds are done, have failed, or wait for their turn."""
+    seeds = ", ".join(map(str, scores.seeds))
+    counts = {state: count for state, count in scores.counts.items() if count or state == "done"}
+    return (f"{len(scores.rows)} row{'s' * (len(scores.rows) != 1)}, "
+            f"seed{'s' * (len(scores.seeds) != 1)} {seeds}: "
+            + ", ".join(f"{count} {state}" for state, count in counts.items()))
+
+
+def failures(scores: AblationScores) -> list[tuple[str, int, str]]:
+    """Row, seed and message of what failed."""
+    return [(row.name, trial.seed, trial.message)
+            for row in scores.rows for trial in row.trials if trial.state == "failed"]
 
 
 def own_head(scores: AblationScores) -> tuple[str, ...]:
     """Columns of `own_rows`."""
-    first = scores.rows[0].name
-    return ("row", "measured", "mIoU", f"over {first}", "best", f"over {first}", "boundary IoU",
-            "precision", "recall", "background score", "seeds", "time")
+    gain = f"over {scores.rows[0].name}"
+    return ("row", "measured", "mIoU", gain, "best", gain, "boundary IoU", "background score",
+            "seeds", "time")
 
 
 def own_rows(scores: AblationScores, split: str) -> list[tuple[str, ...]]:
-    """A row's own measure on a split, a line a row."""
-    rows: list[tuple[str, ...]] = []
-    for row in scores.rows:
-        own = row.own(split)
-        if own is None:
-            rows.append((row.name, "–", *("–",) * 8, str(done(row)), seconds_text(row.seconds)))
-            continue
-        rows.append((
-            row.name, stage_text(row, own), percent(own.miou), points(own.gain),
-            best_text(own), points(own.best_gain), percent(own.boundary_miou),
-            percent(own.precision), percent(own.recall), score_text(own), str(done(row)),
-            seconds_text(row.seconds),
-        ))  # fmt: skip
-    return rows
+    """Each row's own measure on a split."""
+    return [(row.name, *_own_cells(row, row.own(split)), str(seeds_done(row)),
+             seconds_text(row.seconds)) for row in scores.rows]
 
 
-MEASURE_HEAD = ("row", "split", "measure", "mIoU", "best", "boundary IoU", "background score",
-                "tags", "photos")
+def _own_cells(row: RowScores, own: Summary | None) -> tuple[str, ...]:
+    if own is None:
+        return ("–",) * 7
+    return (stage_text(row, own), percent(own.miou), points(own.gain), best_text(own),
+            points(own.best_gain), percent(own.boundary_miou), score_text(own))
 
 
 def measure_rows(scores: AblationScores) -> list[tuple[str, ...]]:
-    """Every measure of every row and split."""
+    """Every measure of every row and split; maps that the masks were made of as the masks alone."""
     return [
-        (row.name, own.split, own.stage if own.measure != "masks" else f"masks ({own.stage})",
-         percent(own.miou), best_text(own), percent(own.boundary_miou), score_text(own),
+        (row.name, own.split, own.stage, percent(own.miou), best_text(own),
+         percent(own.boundary_miou), percent(own.precision), percent(own.recall), score_text(own),
          own.tag_source, str(own.photos))
-        for row in scores.rows for own in row.summaries
+        for row in scores.rows for own in row.summaries if not _is_of_masks(own, row)
     ]
 
 
+def _is_of_masks(own: Summary, row: RowScores) -> bool:
+    return own.measure != MASKS and any(
+        other.measure == MASKS and (other.split, other.stage) == (own.split, own.stage)
+        for other in row.summaries)
+
+
 def basis_text(scores: AblationScores, split: str) -> str:
-    """What all numbers of a split stand on."""
-    photos = sorted({summary.photos for row in scores.rows for summary in row.summaries
-                     if summary.split == split})
-    tags = sorted({own.tag_source for row in scores.rows if (own := row.own(split)) is not None})
-    spread = "mean ± sample standard deviation over seeds" if len(scores.seeds) > 1 else "one seed"
-    return (f"{split}, {' or '.join(map(str, photos))} photos, {' or '.join(tags)} tags, %; "
-            f"{spread}. mIoU: at the background score in use, whose source stands beside it. "
-            "Best: at the score that is best for these very photos, which their masks had to "
-            f"tell. {_supervision_text(scores)}Time: of all the row's steps, shared ones too.")
+    """Split, number of photos and tag source of the rows' own numbers."""
+    own = [found for row in scores.rows if (found := row.own(split)) is not None]
+    photos = " or ".join(dict.fromkeys(str(found.photos) for found in own))
+    tags = " or ".join(dict.fromkeys(found.tag_source for found in own))
+    return f"{split}, {photos} photos, {tags} tags"
 
 
-def _supervision_text(scores: AblationScores) -> str:
-    rows = [row.name for row in scores.rows if row.learns_from == "masks"]
-    return f"Learns from masks, fully supervised: {', '.join(rows)}. " if rows else ""
+def reading_text(scores: AblationScores) -> str:
+    """How to read the rows' own numbers."""
+    supervised = [row.name for row in scores.rows if row.learns_from == "masks"]
+    parts = [
+        "%: mean ± sample standard deviation over seeds" if len(scores.seeds) > 1
+        else "%, of one seed",
+        "mIoU and boundary IoU: at the background score in use; its source stands beside it",
+        "Best: mIoU at the score that is best for these very photos, which their masks had to tell",
+        f"Over {scores.rows[0].name}: percent points, seed by seed",
+        *([f"Trained on masks, not on tags: {', '.join(supervised)}"] if supervised else []),
+        "Time: all steps of a row, those shared with other rows included",
+    ]
+    return f"{'. '.join(parts)}."
 
 
 def stage_text(row: RowScores, own: Summary) -> str:
@@ -122,19 +147,19 @@ def stage_text(row: RowScores, own: Summary) -> str:
     return f"{own.stage}, masks used" if row.learns_from == "masks" else own.stage
 
 
-def done(row: RowScores) -> int:
-    """Number of seeds that are done."""
+def seeds_done(row: RowScores) -> int:
+    """Number of seeds that a row's numbers are of."""
     return sum(trial.state == "done" for trial in row.trials)
 
 
 def percent(value: Statistic | None) -> str:
     """Mean ± spread in percent."""
-    return _spread_text(value, lambda share: f"{100 * share:.2f}")
+    return _with_spread(value, lambda share: f"{100 * share:.2f}")
 
 
 def points(value: Statistic | None) -> str:
     """The same with a sign."""
-    return _spread_text(value, lambda share: f"{100 * share:+.2f}".replace("-", "−"))
+    return _with_spread(value, lambda share: f"{100 * share:+.2f}".replace("-", "−"))
 
 
 def best_text(own: Summary) -> str:
@@ -153,30 +178,36 @@ def score_text(own: Summary) -> str:
 
 
 def seconds_text(value: Statistic | None) -> str:
-    """A time in seconds, minutes or hours."""
+    """Seconds, minutes or hours, whichever reads best."""
     if value is None:
         return "–"
     if value.mean < 90:
         return f"{value.mean:.0f} s"
-    minutes = value.mean / 60
-    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+    return f"{value.mean / 60:.0f} min" if value.mean < 7200 else f"{value.mean / 3600:.1f} h"
 
 
-def _spread_text(value: Statistic | None, text: Callable[[float], str]) -> str:
+def _with_spread(value: Statistic | None, text: Callable[[float], str]) -> str:
     if value is None:
         return "–"
-    spread = "" if value.spread is None else f" ± {100 * value.spread:.2f}"
-    return text(value.mean) + spread
+    return text(value.mean) + ("" if value.spread is None else f" ± {100 * value.spread:.2f}")
 
 
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     cells = [[cell.replace("|", "\\|") for cell in row] for row in (head, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
-        for row in cells
-    ]
+    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+             + " |" for row in cells]
     return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])
+
+
+def _latex_cells(row: RowScores, splits: Sequence[str]) -> list[str]:
+    found = [row.own(split) for split in splits]
+    name = f"{row.name} (masks used)" if row.learns_from == "masks" else row.name
+    cells = [name, next((score_text(own) for own in found if own is not None), "–")]
+    for own in found:
+        cells += ("–",) * 4 if own is None else (
+            percent(own.miou), points(own.gain), best_text(own), percent(own.boundary_miou))
+    return cells
 
 
 def _latex_row(cells: Sequence[str]) -> str:
