@@ -79,20 +79,30 @@ class MappedPhotos:
         return replace(self, splits={split: left for split, left in kept.items() if left})
 
     def read_mask(self, path: Path, sample: Sample) -> NDArray[np.uint8]:
-        """Read a mask of a photo, uint8 (h, w) of mask ids.
+        """`read_mask_of` with the classes of the maps."""
+        return read_mask_of(sample, path, self.classes)
 
-        Raises:
-            DataError: missing, damaged, colour-coded, of another size than the photo, or with
-                values outside the class list.
-        """
-        mask = read_mask(path, self.classes)
-        if mask.shape != sample.size:
-            (h, w), (photo_h, photo_w) = mask.shape, sample.size
-            raise DataError(
-                f"mask is {w} x {h} px, but its photo {sample.id!r} is {photo_w} x {photo_h}",
-                where=path, fix="Give the mask of this photo at its upright size, not resized.",
-            )
-        return mask
+
+def read_mask_of(sample: Sample, path: Path, num_classes: int) -> NDArray[np.uint8]:
+    """Read a mask of a photo, uint8 (h, w) of mask ids.
+
+    Args:
+        sample: the photo.
+        path: of its mask.
+        num_classes: foreground classes C.
+
+    Raises:
+        DataError: missing, damaged, colour-coded, of another size than the photo, or with values
+            outside the class list.
+    """
+    mask = read_mask(path, num_classes)
+    if mask.shape != sample.size:
+        (h, w), (photo_h, photo_w) = mask.shape, sample.size
+        raise DataError(
+            f"mask is {w} x {h} px, but its photo {sample.id!r} is {photo_w} x {photo_h}",
+            where=path, fix="Give the mask of this photo at its upright size, not resized.",
+        )
+    return mask
 
 
 def mapped_photos(data: PreparedData, maps: AnyMaps, classes: int) -> MappedPhotos:

@@ -23,6 +23,8 @@ IGNORE_COLOUR = (224, 224, 192)
 """VOC's cream, shown for the ignored pixels."""
 
 _INDEXED_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, zlib.error)
+"""What Pillow's decoders raise on broken files."""
 
 
 def read_mask(path: Path, num_classes: int) -> NDArray[np.uint8]:
@@ -47,7 +49,7 @@ def read_mask(path: Path, num_classes: int) -> NDArray[np.uint8]:
     except FileNotFoundError:
         raise DataError("mask is missing", where=path,
                         fix="Put the file there, or take its line out of the table.") from None
-    except (OSError, SyntaxError, ValueError, EOFError, zlib.error) as error:
+    except _BROKEN as error:
         raise DataError(f"mask can't be read: {' '.join(str(error).split())}", where=path,
                         fix="It is cut off, damaged or no image: replace it.") from None
     if values is None:
@@ -108,3 +110,23 @@ def write_confidence(path: Path, confidence: NDArray[np.float32]) -> None:
     grey = np.rint(confidence * 255).astype(np.uint8)
     with atomic_write(path, durable=False) as temporary:
         Image.fromarray(grey).save(temporary, format="PNG")
+
+
+def read_confidence(path: Path) -> NDArray[np.uint8]:
+    """Read what `write_confidence` wrote, uint8 (h, w); 255 stands for 1.
+
+    Raises:
+        DataError: missing, damaged, or not 8 bits of grey.
+    """
+    fix = "Make it anew: pseudo-masks writes it with pseudo_masks.confidence=true."
+    try:
+        with Image.open(path) as image:
+            mode, values = image.mode, np.asarray(image)
+    except FileNotFoundError:
+        raise DataError("confidence is missing", where=path, fix=fix) from None
+    except _BROKEN as error:
+        raise DataError(f"confidence can't be read: {' '.join(str(error).split())}", where=path,
+                        fix=fix) from None
+    if mode != "L":
+        raise DataError(f"confidence is of mode {mode}, not 8 bits of grey", where=path, fix=fix)
+    return values

@@ -75,6 +75,7 @@ class Augmentation:
         colour_jitter: brightness, contrast, saturation, hue.
         mean: of the normalisation, per channel, for values in [0, 1].
         std: likewise.
+        scale: range of a factor that the long side is multiplied by; None: none.
     """
 
     crop: int
@@ -82,6 +83,7 @@ class Augmentation:
     colour_jitter: tuple[float, float, float, float]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    scale: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,8 @@ class TrainingPhotos(Dataset[Item]):
             long_side = max(sample.size)
         else:
             long_side = int(rng.integers(settings.long_side[0], settings.long_side[1] + 1))
+        if settings.scale is not None:
+            long_side = max(1, round(long_side * rng.uniform(*settings.scale)))
         photo = read_image(sample.image, at_least=long_side)
         scale = long_side / max(photo.size)
         width, height = (max(1, round(side * scale)) for side in photo.size)
