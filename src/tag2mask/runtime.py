@@ -165,6 +165,12 @@ class Runtime:
         torch.distributed.all_reduce(total)
         return total
 
+    def share_buffers(self, module: nn.Module) -> None:
+        """Give every rank the buffers of rank 0: batch norms that learn see their own photos."""
+        if self.world_size > 1:
+            for buffer in module.buffers():
+                torch.distributed.broadcast(buffer, src=0)
+
     def setup(self, module: nn.Module, optimiser: torch.optim.Optimizer) -> tuple[nn.Module, Any]:
         """Move a module to the device and wrap it for several ranks."""
         with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""The log of a training: a CSV file to read and plot, and TensorBoard events to watch.
+"""The log of a training: CSV files to read and plot, and TensorBoard events to watch.
 
 Both survive a kill: on resume, rows after the last checkpoint are dropped, so that no step stands
 twice.
@@ -16,6 +16,9 @@ from tag2mask.artifacts import atomic_write
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
+
+
+VALIDATION = "validation.csv"
 
 
 class TrainingLog:
@@ -56,6 +59,33 @@ class TrainingLog:
                  trace: TracebackType | None) -> None:
         self._file.close()
         self._events.close()
+
+
+def write_validation(folder: Path, step: int, figures: Mapping[str, float]) -> bool:
+    """Write a row of ``validation.csv``; rows from this step on, of a killed attempt, are dropped.
+
+    Args:
+        folder: the step's folder.
+        step: optimiser steps so far.
+        figures: the first one says how good the network is; always of the same names.
+
+    Returns:
+        Whether the network is better than after every earlier row, or the first.
+    """
+    path = folder / VALIDATION
+    kept = _rows_before(path, tuple(figures), step)
+    row = [str(step), *(f"{value:.6g}" for value in figures.values())]
+    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
+        csv.writer(file).writerows([("step", *figures), *kept, row])
+    # NaN, of photos without a single known pixel, is better than nothing alone.
+    good, before = float(row[1]), [float(other[1]) for other in kept]
+    return not before or (good == good and not any(other >= good for other in before))
+
+
+def best_of_validation(folder: Path) -> float:
+    """The largest first figure of ``validation.csv``."""
+    with (folder / VALIDATION).open(newline="") as file:
+        return max(float(row[1]) for row in list(csv.reader(file))[1:])
 
 
 def last_figures(folder: Path) -> dict[str, float]:

@@ -11,7 +11,7 @@ from tag2mask.artifacts import Step
 from tag2mask.data.images import image_size, read_image
 from tag2mask.data.samples import Sample
 from tag2mask.data.training import Unread
-from tag2mask.errors import DataError
+from tag2mask.errors import DataError, Tag2MaskError
 from tag2mask.runtime import Runtime
 
 
@@ -80,14 +80,24 @@ class LeftOut:
         if not self._allowed:
             raise unread[0].error
         for photo in batch.unread:
-            if self._step.item_key(photo.id) is None:
-                self._step.record_item(photo.id, photo.error.what)
+            self.leave_out(photo.id, photo.error)
         if any(read == 0 for _, read in shares):
             raise DataError(
                 f"none of the {len(batch.unread)} photos of a batch can be read",
                 where=unread[0].error.where,
                 fix=f"Mend the photos, or raise {self._batch_setting}.",
             )
+
+    def leave_out(self, photo_id: str, error: Tag2MaskError) -> None:
+        """Note a photo of this rank that can't be read, or stop for it.
+
+        Raises:
+            Tag2MaskError: the photo's, where none may be left out.
+        """
+        if not self._allowed:
+            raise error
+        if self._step.item_key(photo_id) is None:
+            self._step.record_item(photo_id, error.what)
 
     def lines(self) -> list[str]:
         """Photos that some batch had to do without, each as ``id: reason``."""

@@ -89,7 +89,13 @@ class Task(Protocol):
         """Weight of each term in the total; terms without one are only logged."""
 
     def after_step(self, step: int, module: nn.Module) -> None:
-        """Called on rank 0 after each optimiser step, to draw pictures and the like."""
+        """Called on every rank after each optimiser step, to draw pictures and the like.
+
+        Args:
+            step: number of optimiser steps so far.
+            module: as it would be if training ended here: its weights are the moving average where
+                there is one.
+        """
 
 
 def fit(task: Task, optimiser: torch.optim.Optimizer, settings: FitSettings, folder: Path,
@@ -152,8 +158,7 @@ def fit(task: Task, optimiser: torch.optim.Optimizer, settings: FitSettings, fol
                 row = meter.take() | {"lr": optimiser.param_groups[0]["lr"]}
                 if log is not None:
                     log.write(step, row)
-            if runtime.rank == 0:
-                task.after_step(step + 1, task.module)
+            task.after_step(step + 1, task.module if average is None else average.module)
             if last or time.monotonic() - saved >= settings.checkpoint_seconds:
                 save(step + 1)
                 saved = time.monotonic()

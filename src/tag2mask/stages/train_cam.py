@@ -128,7 +128,8 @@ def net_spec(section: TrainCam, classes: ClassSet) -> NetSpec:
         output_stride=section.backbone.output_stride, pcm_levels=section.backbone.pcm_levels,
         pcm=section.pcm.enabled, pcm_channels=section.pcm.channels,
         pcm_finest=section.pcm.stride == "finest", pcm_power=section.pcm.power,
-        block_mib=section.pcm.block_mib, dropout=section.dropout,
+        block_mib=section.pcm.block_mib, dropout=section.dropout, head=section.head,
+        mdc_rates=section.mdc_rates, mdc_channels=section.mdc_channels,
     )  # fmt: skip
 
 
@@ -251,7 +252,8 @@ class _CamTask:
     def after_step(self, step: int, module: nn.Module) -> None:
         """Now and then, a picture of a few training photos' maps."""
         every = self.section.picture_every
-        if every and (step % every == 0 or step == self.settings.steps):
+        if self.runtime.rank == 0 and every and (
+                step % every == 0 or step == self.settings.steps):
             self._picture(step)
 
     def _picture(self, step: int) -> None:
