@@ -17,8 +17,8 @@ from torch import Tensor
 
 from tag2mask.classes import ClassSet
 from tag2mask.nn.segmenter import SegmentationNet
+from tag2mask.ops.label_loops import Float32
 from tag2mask.ops.parallel import MOST_THREADS, processors
-from tag2mask.ops.segmenter import Float32
 from tag2mask.runtime import Precision, memory_hint, resolve_precision
 
 
