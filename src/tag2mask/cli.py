@@ -57,6 +57,7 @@ class StepName(StrEnum):
     TRAIN_AFFINITY = "train-affinity"
     WALK = "walk"
     PSEUDO_MASKS = "pseudo-masks"
+    TRAIN_SEGMENTER = "train-segmenter"
     EVALUATE = "evaluate"
     REPORT = "report"
 
@@ -85,6 +86,7 @@ app.command("affinity-labels")(cli_steps.affinity_labels)
 app.command("train-affinity")(cli_steps.train_affinity)
 app.command("walk")(cli_steps.walk)
 app.command("pseudo-masks")(cli_steps.pseudo_masks)
+app.command("train-segmenter")(cli_steps.train_segmenter)
 app.command("evaluate")(cli_steps.evaluate)
 app.command("report")(cli_steps.report)
 app.command("tune")(cli_steps.tune)

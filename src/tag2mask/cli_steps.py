@@ -21,6 +21,7 @@ from tag2mask.artifacts import (
     PreparedData,
     PseudoMaskFolder,
     ReportPage,
+    SegmenterModel,
     WalkedMaps,
     folder_status,
     open_maps,
@@ -216,6 +217,41 @@ def pseudo_masks(
     prepared, found, runtime = PreparedData.open(data), open_maps(maps), start_runtime(settings)
     clear(PseudoMaskFolder, out, redo, runtime)
     done(stage.pseudo_masks(prepared, found, settings.pseudo_masks, out, runtime))
+
+
+def train_segmenter(
+    out: Out,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Folder that `prepare` wrote.")
+    ] = None,
+    masks: Annotated[
+        Path | None, typer.Option("--masks", help="Folder that `pseudo-masks` wrote.")
+    ] = None,
+    recipe: RecipeName = DEFAULT_RECIPE, overrides: Overrides = None,
+    import_file: Annotated[
+        Path | None, typer.Option("--import", help="Take a trained model instead."),
+    ] = None,
+    skip_bad: SkipBad = False, redo: Redo = False,
+) -> None:  # fmt: skip
+    """Train the network that segments photos without tags."""
+    from tag2mask.stages import train_segmenter as stage
+
+    settings = chosen_recipe(recipe, overrides, skip_bad=skip_bad)
+    supervised = settings.train_segmenter.masks == "ground truth"
+    given = {data is not None, masks is not None or (data is not None and supervised),
+             import_file is None}
+    if len(given) > 1:
+        raise typer.BadParameter("give either --data and --masks (to train) or --import (a "
+                                 "trained model)")
+    if import_file is not None:
+        clear(SegmenterModel, out, redo)
+        done(stage.import_model(import_file, out))
+    if data is not None:
+        prepared = PreparedData.open(data)
+        found = None if masks is None else PseudoMaskFolder.open(masks)
+        runtime = start_runtime(settings)
+        clear(SegmenterModel, out, redo, runtime)
+        done(stage.train_segmenter(prepared, found, settings.train_segmenter, out, runtime))
 
 
 def evaluate(

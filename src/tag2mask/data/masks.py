@@ -97,17 +97,20 @@ def write_mask(
         image.save(temporary, format="PNG")
 
 
-def write_confidence(path: Path, confidence: NDArray[np.float32]) -> None:
+def write_confidence(path: Path, confidence: NDArray[np.float32] | NDArray[np.uint8]) -> None:
     """Write how sure each pixel of a mask is, as 8 bits of grey, whole or not at all.
 
     Args:
         path: the file (``.png``); missing folders are made.
-        confidence: float32 (h, w) in [0, 1]; 255 stands for 1.
+        confidence: (h, w), float32 in [0, 1] or uint8 as it is written: 255 stands for 1.
 
     Raises:
         RunFolderError: the disk is full or the folder may not be written.
     """
-    grey = np.rint(confidence * 255).astype(np.uint8)
+    if confidence.dtype == np.uint8:
+        grey = np.ascontiguousarray(confidence)
+    else:
+        grey = np.rint(confidence * 255).astype(np.uint8)
     with atomic_write(path, durable=False) as temporary:
         Image.fromarray(grey).save(temporary, format="PNG")
 
