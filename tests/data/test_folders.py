@@ -55,6 +55,17 @@ def test_the_same_name_in_several_folders_has_several_tags(tmp_path, how):
     assert _rows(found) == {"a": ("train", ("dog", "person"))} and found.problems == ()
 
 
+def test_links_to_nothing_are_named(tmp_path):
+    _photo(tmp_path / "dog/a.jpg")
+    (tmp_path / "dog/b.jpg").symlink_to(tmp_path / "nothing.jpg")
+    (tmp_path / "dog/readme.md").symlink_to(tmp_path / "nothing.md")
+    found = _found(tmp_path)
+    assert set(_rows(found)) == {"a"}
+    [problem] = found.problems
+    assert "'dog/b.jpg' is a link to nothing" in problem.message
+    assert problem.photo is not None and not problem.warning  # --skip-bad goes on without it
+
+
 def test_different_photos_of_one_name_are_both_named(tmp_path):
     _photo(tmp_path / "dog/001.jpg", "red")
     _photo(tmp_path / "cat/001.jpg", "blue")

@@ -120,7 +120,8 @@ def _add_class(root: Path, split: str, name: str, photos: dict[str, _Photo],
                problems: list[Problem]) -> None:
     base = f"{split}/{name}" if split else name
     seen: dict[str, str] = {}
-    for file in list_files(root, base):
+    dangling: list[str] = []
+    for file in list_files(root, base, dangling=dangling):
         inner = without_suffix(file.path[len(base) + 1:])
         plain, problem = written_path(inner)
         if problem or plain != inner:
@@ -137,6 +138,8 @@ def _add_class(root: Path, split: str, name: str, photos: dict[str, _Photo],
         photo.files.append(file)
         if name not in UNTAGGED:
             photo.tags.append(name)
+    problems += [Problem(f"photo {path!r} is a link to nothing; mend or remove the link",
+                         photo=without_suffix(path)) for path in dangling]
 
 
 def _different_files(root: Path, id: str, files: list[FoundFile]) -> Problem | None:

@@ -31,7 +31,8 @@ class FoundFile(NamedTuple):
     """``<bytes>-<mtime_ns>``."""
 
 
-def list_files(root: Path, under: str = "", *, skip: Collection[str] = ()) -> list[FoundFile]:
+def list_files(root: Path, under: str = "", *, skip: Collection[str] = (),
+               dangling: list[str] | None = None) -> list[FoundFile]:
     """List the images below a folder, sorted by path.
 
     Names that begin with a dot are not looked at.
@@ -40,20 +41,24 @@ def list_files(root: Path, under: str = "", *, skip: Collection[str] = ()) -> li
         root: the data folder.
         under: folder inside ``root`` to list; an absent one gives an empty list.
         skip: paths of folders (relative to ``root``) not to enter.
+        dangling: gets the paths of links to nothing, for layouts that name no photo elsewhere.
 
     Raises:
         DataError: a folder may not be read.
     """
     found: list[FoundFile] = []
+    broken: list[str] = []
     start = root / under if under else root
     if start.is_dir():
-        _walk(str(start), f"{under}/" if under else "", frozenset(skip), (), found)
+        _walk(str(start), f"{under}/" if under else "", frozenset(skip), (), found, broken)
         found.sort()
+    if dangling is not None:
+        dangling += sorted(broken)
     return found
 
 
 def _walk(folder: str, prefix: str, skip: frozenset[str], above: tuple[tuple[int, int], ...],
-          found: list[FoundFile]) -> None:
+          found: list[FoundFile], dangling: list[str]) -> None:
     folders: list[tuple[str, str]] = []
     try:
         here = os.stat(folder)  # noqa: PTH116 - a Path a folder is not needed
@@ -71,11 +76,13 @@ def _walk(folder: str, prefix: str, skip: frozenset[str], above: tuple[tuple[int
                     found.append(FoundFile(prefix + name, stamp))
                 elif prefix + name not in skip and entry.is_dir():
                     folders.append((entry.path, f"{prefix}{name}/"))
+                elif suffix.lower() in IMAGE_SUFFIXES and entry.is_symlink():
+                    dangling.append(prefix + name)
     except PermissionError:
         raise DataError("no permission to read the folder", where=folder,
                         fix="Change its permissions.") from None
     for path, inner in folders:
-        _walk(path, inner, skip, (*above, (here.st_dev, here.st_ino)), found)
+        _walk(path, inner, skip, (*above, (here.st_dev, here.st_ino)), found, dangling)
 
 
 def subfolders(folder: Path) -> list[str]:
