@@ -23,7 +23,7 @@ from tag2mask.sections import Prepare, PseudoMasks
 runner = CliRunner()
 COMMANDS = [
     ["run"], ["status"], ["prepare"], ["train-cam"], ["infer-cam"], ["affinity-labels"],
-    ["train-affinity"], ["walk"], ["pseudo-masks"], ["evaluate"], ["report"], ["tune"],
+    ["train-affinity"], ["walk"], ["pseudo-masks"], ["evaluate"], ["report"], ["tune"], ["ablate"],
     ["demo"], ["data", "check"], ["recipe", "list"], ["recipe", "show"], ["recipe", "check"],
 ]  # fmt: skip
 
@@ -64,7 +64,8 @@ def test_help_and_status_import_no_torch(tmp_path: Path) -> None:
     code = (
         "import sys\nfrom typer.testing import CliRunner\nfrom tag2mask.cli import app\n"
         "results = [CliRunner().invoke(app, a) for a in (['--help'], ['run', '--help'],"
-        " ['train-cam', '--help'], ['recipe', 'list'], ['status', sys.argv[1]])]\n"
+        " ['ablate', '--help'], ['train-cam', '--help'], ['recipe', 'list'],"
+        " ['status', sys.argv[1]])]\n"
         "assert all(r.exit_code == 0 for r in results), [r.output for r in results]\n"
         "print([m for m in ('torch', 'timm', 'lightning_fabric') if m in sys.modules])"
     )

@@ -44,7 +44,8 @@ def test_the_wheel_holds_the_whole_package(built: Path) -> None:
     info = f"tag2mask-{__version__}.dist-info/"
     assert {name for name in names if not name.startswith(info)} == package_files()
     assert "tag2mask/py.typed" in names
-    assert {"tag2mask/recipes/lite0-cpu.yaml", "tag2mask/recipes/tiny.yaml"} <= names
+    assert {"tag2mask/recipes/lite0-cpu.yaml", "tag2mask/recipes/tiny.yaml",
+            "tag2mask/tables/paper.yaml"} <= names
     assert any(name.startswith("tag2mask/report/templates/") for name in names)
     assert info + "licenses/LICENSE" in names
 

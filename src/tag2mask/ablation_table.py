@@ -118,6 +118,8 @@ def load_table(name_or_file: str | Path) -> Table:
     except yaml.YAMLError as error:
         problem = " ".join(str(error).split())
         raise RecipeError(f"not valid YAML: {problem}", where=where) from None
+    if not isinstance(values, dict):
+        raise RecipeError("a table is a mapping with a list of rows", where=where)
     try:
         return Table.model_validate(values)
     except ValidationError as error:

@@ -251,10 +251,12 @@ def _summary(by_seed: dict[int, Measured], first: dict[int, Measured] | None) ->
 
 def _measure_of(stage: StageScores) -> str | None:
     """Which measure a stage is; None of one that the masks alone are (walk and CRF)."""
-    origin, *done = stage.name.split(" + ")
-    if origin == SEGMENTER:
+    done = stage.name.split(" + ")
+    if done[0] == SEGMENTER:
         return SEGMENTER
-    return {(): MAPS, (CRF,): CRF, (WALK,): WALK}.get(tuple(done))
+    if done[-1] == CRF:
+        return None if WALK in done else CRF
+    return WALK if done[-1] == WALK else MAPS
 
 
 def _of_stage(measure: str, stage: StageScores, split: SplitScores) -> Measured:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from tag2mask.ops.ablation import MASKS, AblationScores, RowScores, Statistic, Summary
 from tag2mask.ops.evaluation import NO_SCORE
 
-MEASURE_HEAD = ("row", "split", "measured", "mIoU", "best", "boundary IoU", "precision", "recall",
-                "background score", "tags", "photos")
+MEASURE_HEAD = ("row", "measured", "mIoU", "best", "boundary IoU", "precision", "recall",
+                "background score", "on")
 """Columns of `measure_rows`."""
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
@@ -103,12 +103,12 @@ def _own_cells(row: RowScores, own: Summary | None) -> tuple[str, ...]:
             points(own.best_gain), percent(own.boundary_miou), score_text(own))
 
 
-def measure_rows(scores: AblationScores) -> list[tuple[str, ...]]:
+def measure_rows(scores: AblationScores, digits: int = 2) -> list[tuple[str, ...]]:
     """Every measure of every row and split; maps that the masks were made of as the masks alone."""
     return [
-        (row.name, own.split, own.stage, percent(own.miou), best_text(own),
-         percent(own.boundary_miou), percent(own.precision), percent(own.recall), score_text(own),
-         own.tag_source, str(own.photos))
+        (row.name, own.stage, percent(own.miou, digits), best_text(own, digits),
+         percent(own.boundary_miou, digits), percent(own.precision, digits),
+         percent(own.recall, digits), score_text(own), _basis(own.split, [own]))
         for row in scores.rows for own in row.summaries if not _is_of_masks(own, row)
     ]
 
@@ -121,9 +121,12 @@ def _is_of_masks(own: Summary, row: RowScores) -> bool:
 
 def basis_text(scores: AblationScores, split: str) -> str:
     """Split, number of photos and tag source of the rows' own numbers."""
-    own = [found for row in scores.rows if (found := row.own(split)) is not None]
-    photos = " or ".join(dict.fromkeys(str(found.photos) for found in own))
-    tags = " or ".join(dict.fromkeys(found.tag_source for found in own))
+    return _basis(split, [own for row in scores.rows if (own := row.own(split)) is not None])
+
+
+def _basis(split: str, measured: Sequence[Summary]) -> str:
+    photos = " or ".join(dict.fromkeys(str(found.photos) for found in measured))
+    tags = " or ".join(dict.fromkeys(found.tag_source for found in measured))
     return f"{split}, {photos} photos, {tags} tags"
 
 
@@ -152,21 +155,27 @@ def seeds_done(row: RowScores) -> int:
     return sum(trial.state == "done" for trial in row.trials)
 
 
-def percent(value: Statistic | None) -> str:
+def percent(value: Statistic | None, digits: int = 2) -> str:
     """Mean ± spread in percent."""
-    return _with_spread(value, lambda share: f"{100 * share:.2f}")
+    return "–" if value is None else f"{100 * value.mean:.{digits}f}{_spread(value, digits)}"
 
 
-def points(value: Statistic | None) -> str:
+def points(value: Statistic | None, digits: int = 2) -> str:
     """The same with a sign."""
-    return _with_spread(value, lambda share: f"{100 * share:+.2f}".replace("-", "−"))
+    if value is None:
+        return "–"
+    return f"{100 * value.mean:+.{digits}f}".replace("-", "−") + _spread(value, digits)
 
 
-def best_text(own: Summary) -> str:
+def _spread(value: Statistic, digits: int) -> str:
+    return "" if value.spread is None else f" ± {100 * value.spread:.{digits}f}"
+
+
+def best_text(own: Summary, digits: int = 2) -> str:
     """The best mIoU and its background score."""
     if own.best_miou is None or own.best_background_score is None:
         return "–"
-    return f"{percent(own.best_miou)} at {own.best_background_score.mean:.2f}"
+    return f"{percent(own.best_miou, digits)} at {own.best_background_score.mean:.2f}"
 
 
 def score_text(own: Summary) -> str:
@@ -184,12 +193,6 @@ def seconds_text(value: Statistic | None) -> str:
     if value.mean < 90:
         return f"{value.mean:.0f} s"
     return f"{value.mean / 60:.0f} min" if value.mean < 7200 else f"{value.mean / 3600:.1f} h"
-
-
-def _with_spread(value: Statistic | None, text: Callable[[float], str]) -> str:
-    if value is None:
-        return "–"
-    return text(value.mean) + ("" if value.spread is None else f" ± {100 * value.spread:.2f}")
 
 
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -37,7 +37,7 @@ from tag2mask.report.page import (
 )
 from tag2mask.report.plots import Svg
 
-_TEXTS = frozenset({"row", "split", "measured", "background score", "tags"})
+_TEXTS = frozenset({"row", "measured", "background score", "on"})
 """Heads of columns that hold no numbers."""
 
 
@@ -59,8 +59,8 @@ def _numbers(scores: AblationScores) -> Section:
         blocks.append(Figures((("", _plot(scores)),), legend=legend, caption=(
             "Each row's own mIoU: filled at the background score in use, hollow at the best one, "
             "which the masks had to tell. Bars: sample standard deviation over seeds.")))
-        blocks += [_own_table(scores, split) for split in scores.splits]
         blocks.append(Note(reading_text(scores)))
+        blocks += [_own_table(scores, split) for split in scores.splits]
     return Section("rows", "Rows", tuple(blocks),
                    intro="Each row's own number: of its segmentation network where it trains one, "
                          "else of its pseudo masks, unless the table says otherwise.")
@@ -73,18 +73,22 @@ def _plot(scores: AblationScores) -> Svg:
         for colour, split in enumerate(scores.splits):
             own = row.own(split)
             if own is not None:
-                dots += _dots(own.best_miou, f"{split}: {best_text(own)} (best)", colour, True)
-                dots += _dots(own.miou, f"{split}: {percent(own.miou)}, {score_text(own)}", colour,
-                              False)
+                dots += _dots(own, colour)
         rows.append((row.name, dots))
     return dot_plot(rows, x_label="mIoU, %")
 
 
-def _dots(value: Statistic | None, text: str, colour: int, hollow: bool) -> list[Dot]:
-    if value is None:
-        return []
-    spread = None if value.spread is None else 100 * value.spread
-    return [Dot(100 * value.mean, spread, text, colour, hollow)]
+def _dots(own: Summary, colour: int) -> list[Dot]:
+    """Both dots of a row; the best score's has no bar, which would lie over the other's."""
+    dots = []
+    if own.best_miou is not None:
+        dots.append(Dot(100 * own.best_miou.mean, None, f"{own.split}, best: {best_text(own, 1)}",
+                        colour, hollow=True))
+    if own.miou is not None:
+        spread = None if own.miou.spread is None else 100 * own.miou.spread
+        text = f"{own.split}: {percent(own.miou, 1)} at {score_text(own)}"
+        dots.append(Dot(100 * own.miou.mean, spread, text, colour))
+    return dots
 
 
 def _own_table(scores: AblationScores, split: str) -> Table:
@@ -102,8 +106,8 @@ def _own_cells(row: RowScores, own: Summary | None,
     if own is None:
         return ("–",) * 7
     return (
-        Cell(stage_text(row, own), tone="muted"), percent(own.miou), _gain(own.gain),
-        best_text(own), _gain(own.best_gain), percent(own.boundary_miou),
+        Cell(stage_text(row, own), tone="muted"), percent(own.miou, 1), _gain(own.gain),
+        best_text(own, 1), _gain(own.best_gain), percent(own.boundary_miou, 1),
         Cell(score_text(own), tone="muted"),
     )  # fmt: skip
 
@@ -111,13 +115,13 @@ def _own_cells(row: RowScores, own: Summary | None,
 def _gain(value: Statistic | None) -> Cell:
     """A gain in its tone; one within the seeds' spread has none."""
     if value is None or abs(value.mean) <= (value.spread or 0.0):
-        return Cell(points(value), tone="muted")
+        return Cell(points(value, 1), tone="muted")
     tone: Literal["good", "bad"] = "good" if value.mean > 0 else "bad"
-    return Cell(points(value), tone=tone)
+    return Cell(points(value, 1), tone=tone)
 
 
 def _measures(scores: AblationScores) -> Section:
-    rows = tuple(measure_rows(scores))
+    rows = tuple(measure_rows(scores, digits=1))
     table = Table(tuple(Column(title, numeric=title not in _TEXTS) for title in MEASURE_HEAD), rows,
                   caption="%, means over seeds. Precision and recall: means over the classes.")
     return Section("measures", "Every measure", (table,) if rows else (),
@@ -144,7 +148,7 @@ _TONES: dict[str, Literal["", "bad", "muted"]] = {"done": "", "failed": "bad", "
 def _miou(row: RowScores, trial: TrialScores, split: str) -> str:
     found = next((value.miou for value in trial.measured
                   if (value.split, value.measure) == (split, row.measure)), None)
-    return "–" if found is None else f"{100 * found:.2f}"
+    return "–" if found is None else f"{100 * found:.1f}"
 
 
 def _failed(scores: AblationScores) -> Section:

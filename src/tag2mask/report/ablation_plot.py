@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from tag2mask.ops.ablation import AblationScores, RowScores, Statistic
+from tag2mask.ops.ablation import AblationScores, RowScores, Summary
 from tag2mask.ops.ablation_tables import state_text
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
@@ -32,8 +32,7 @@ def draw_ablation(path: Path, scores: AblationScores) -> None:
         for place, row in enumerate(scores.rows):
             own = row.own(split)
             if own is not None:
-                _dot(axes, own.best_miou, place + shift, colour, hollow=True)
-                _dot(axes, own.miou, place + shift, colour, hollow=False)
+                _dots(axes, own, place + shift, colour)
         photos = max(own.photos for row in scores.rows if (own := row.own(split)) is not None)
         label = f"{split}, {photos} photos"
         axes.plot([], [], "o", color=colour, label=label)
@@ -50,13 +49,15 @@ def draw_ablation(path: Path, scores: AblationScores) -> None:
     figure.savefig(path, dpi=144, format="png")
 
 
-def _dot(axes: Axes, value: Statistic | None, place: float, colour: str, *, hollow: bool) -> None:
-    if value is None:
-        return
-    spread = None if value.spread is None else 100 * value.spread
-    axes.errorbar(100 * value.mean, place, xerr=spread, fmt="o", color=colour, elinewidth=1.2,
-                  capsize=2.5, markersize=5.5 if not hollow else 6.5,
-                  markerfacecolor="white" if hollow else colour)
+def _dots(axes: Axes, own: Summary, place: float, colour: str) -> None:
+    """Both dots of a row; the best score's has no bar, which would lie over the other's."""
+    if own.best_miou is not None:
+        axes.plot(100 * own.best_miou.mean, place, "o", color=colour, markerfacecolor="white",
+                  markersize=6.5)
+    if own.miou is not None:
+        spread = None if own.miou.spread is None else 100 * own.miou.spread
+        axes.errorbar(100 * own.miou.mean, place, xerr=spread, fmt="o", color=colour,
+                      elinewidth=1.2, capsize=2.5, markersize=5.5)
 
 
 def _label(row: RowScores) -> str:
