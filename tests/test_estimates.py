@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tag2mask.data.training import steps_per_epoch
-from tag2mask.estimates import training_steps
+from tag2mask.estimates import estimate, training_steps
 from tag2mask.nn.fit import epochs_to_steps
+from tag2mask.recipe import load_recipe
 from tag2mask.training_sections import CamOptimiser, TrainCam
 
 counts = st.integers(1, 40)
@@ -22,3 +23,15 @@ def test_estimated_steps_are_those_of_the_training(
                        optimiser=CamOptimiser(accumulate=accumulate))
     steps = epochs_to_steps(epochs, steps_per_epoch(photos, batch), accumulate, most)
     assert training_steps(section, photos) == steps
+
+
+def test_a_head_of_many_branches_costs_time() -> None:
+    cam, mdc, wider = (
+        estimate(load_recipe(name, changes), train=800, val=300, gpu=False)
+        for name, changes in (("cam-baseline", []), ("mdc-baseline", []),
+                              ("mdc-baseline", ["train_cam.mdc_channels=512"]))
+    )  # fmt: skip
+    for step in ("train-cam", "infer-cam"):
+        assert cam[step].seconds < mdc[step].seconds < wider[step].seconds
+        assert mdc[step].seconds < 2 * cam[step].seconds
+    assert cam["walk"] == mdc["walk"] == wider["walk"]

@@ -26,6 +26,8 @@ _COST = {
 }  # fmt: skip
 """Work per pixel relative to Lite0."""
 _OTHER_COST = 5.0
+_MDC_COST = 0.4
+"""Work of an MDC head of four branches of 128 channels at stride 16, relative to Lite0."""
 _WEIGHT_MIB = {"tf_efficientnet_lite0": 14.0, "tf_efficientnet_lite2": 20.0, "resnet38": 480.0}
 _OTHER_WEIGHT_MIB = 100.0
 _BASE_MIB = 700.0
@@ -105,7 +107,7 @@ def _training(section: TrainCam | TrainAffinity, photos: int, speed: float) -> C
         low, high = section.views.scale
         views += ((low + high) / 2) ** 2
     mpx = section.batch_size * section.crop**2 / 1e6 * views
-    work = _COST.get(backbone.name, _OTHER_COST) * _STRIDE_COST[backbone.output_stride]
+    work = _work(backbone.name, backbone.output_stride) + _head_work(section)
     batches = training_steps(section, photos) * section.optimiser.accumulate
     weights = _WEIGHT_MIB.get(backbone.name, _OTHER_WEIGHT_MIB)
     return Cost(
@@ -146,8 +148,7 @@ def _prediction(recipe: Recipe, train: int, val: int, speed: float) -> Cost:
 
 def _segmenter_work(section: TrainSegmenter) -> float:
     network = section.network
-    encoder = _COST.get(network.encoder, _OTHER_COST) * _STRIDE_COST[network.output_stride]
-    return encoder + _DECODER_COST
+    return _work(network.encoder, network.output_stride) + _DECODER_COST
 
 
 def _inference(recipe: Recipe, photos: int, speed: float) -> Cost:
@@ -156,7 +157,7 @@ def _inference(recipe: Recipe, photos: int, speed: float) -> Cost:
     long_side = section.long_side or _ASSUMED_LONG_SIDE
     scale_one = long_side**2 * _ASPECT / 1e6
     views = sum(scale**2 for scale in section.scales) * (2 if section.flip else 1)
-    work = _COST.get(backbone.name, _OTHER_COST) * _STRIDE_COST[backbone.output_stride]
+    work = _work(backbone.name, backbone.output_stride) + _head_work(recipe.train_cam)
     largest = scale_one * max(section.scales) ** 2 * section.batch_views
     weights = _WEIGHT_MIB.get(backbone.name, _OTHER_WEIGHT_MIB)
     return Cost(
@@ -170,7 +171,7 @@ def _inference(recipe: Recipe, photos: int, speed: float) -> Cost:
 def _walk(recipe: Recipe, photos: int, speed: float) -> Cost:
     section, backbone = recipe.walk, recipe.train_affinity.backbone
     mpx = (section.long_side or _ASSUMED_LONG_SIDE) ** 2 * _ASPECT / 1e6
-    work = _COST.get(backbone.name, _OTHER_COST) * _STRIDE_COST[backbone.output_stride]
+    work = _work(backbone.name, backbone.output_stride)
     network = mpx * sum(scale**2 for scale in section.scales) * work * _INFER_SECONDS_PER_MPX
     weights = _WEIGHT_MIB.get(backbone.name, _OTHER_WEIGHT_MIB)
     return Cost(
@@ -202,6 +203,19 @@ def _evaluation(section: Evaluate, photos: int) -> Cost:
         return plain
     crf = _crf_cost(section.crf, photos, crfs=1)
     return Cost(plain.seconds + crf.seconds, plain.disk_mib + crf.disk_mib, crf.memory_mib)
+
+
+def _work(backbone: str, output_stride: int) -> float:
+    """Of a backbone on a pixel, relative to Lite0 at stride 16."""
+    return _COST.get(backbone, _OTHER_COST) * _STRIDE_COST[output_stride]
+
+
+def _head_work(section: TrainCam | TrainAffinity) -> float:
+    """Of the head, likewise; one of 1x1 convolutions takes next to nothing."""
+    if not isinstance(section, TrainCam) or section.head != "mdc":
+        return 0.0
+    cells = (16 / section.backbone.output_stride) ** 2
+    return _MDC_COST * cells * len(section.mdc_rates) * section.mdc_channels / 512
 
 
 def _map_bytes(stride: int, dtype: str) -> float:

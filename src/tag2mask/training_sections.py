@@ -114,6 +114,12 @@ class TrainCam(Section):
     behaviour: Behaviour = "default"
     seed: Annotated[int, Field(ge=0)] = 0
     backbone: Backbone = Backbone()
+    head: Literal["cam", "mdc"] = "cam"
+    """A 1x1 convolution, or multi-dilated convolutions (Wei et al., CVPR 2018), to compare with."""
+    mdc_rates: Annotated[tuple[Count, ...], Field(min_length=2)] = (1, 3, 6, 9)
+    """Dilations of ``mdc``, in cells of the last map; the first one's map counts whole."""
+    mdc_channels: Count = 128
+    """Channels of each of its branches."""
     pcm: Pcm = Pcm()
     views: Views = Views()
     losses: Losses = Losses()
@@ -132,7 +138,7 @@ class TrainCam(Section):
     colour_jitter: tuple[NonNegative, NonNegative, NonNegative, NonNegative] = (0.3, 0.3, 0.3, 0.1)
     """Brightness, contrast, saturation, hue."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
-    """Channel dropout in front of the CAM head."""
+    """Channel dropout in front of the head."""
     freeze_batch_norm: bool = True
     precision: Literal["auto", "32", "bf16", "16"] = "auto"
     """auto: bf16 where the device computes it natively, else 32."""

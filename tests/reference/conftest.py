@@ -15,7 +15,12 @@ from tag2mask.nn.affinity_net import OFFICIAL_AFFINITY, AffinityNet, load_affini
 from tag2mask.nn.deeplab_v1 import DeepLabV1, build_deeplab_v1
 from tag2mask.nn.resnet38 import ResNet38
 from tag2mask.nn.seam import SeamNet
-from tag2mask.nn.weights import load_into, load_state, official_seam_state
+from tag2mask.nn.weights import (
+    load_into,
+    load_state,
+    official_deeplab_state,
+    official_seam_state,
+)
 
 
 def official_state(reference: Path, shapes_file: str) -> dict[str, Tensor]:
@@ -62,6 +67,6 @@ def deeplab(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> DeepLa
     state = official_state(reference, "deeplabv1_resnet38_shapes.json")
     torch.save({f"module.{name}": tensor for name, tensor in state.items()}, checkpoint)
     net = build_deeplab_v1(len(state["cls_conv.bias"]) - 1, weights="none")
-    load_into(net, load_state(checkpoint), where=checkpoint)
+    load_into(net, official_deeplab_state(load_state(checkpoint)), where=checkpoint)
     checkpoint.unlink()
     return net.eval()

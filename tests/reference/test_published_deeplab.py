@@ -10,6 +10,7 @@ import torch
 
 from tag2mask.nn.deeplab_v1 import DeepLabV1
 
+
 def test_logits_equal_the_authors(deeplab: DeepLabV1, reference: Path) -> None:
     with np.load(reference / "deeplabv1.npz") as values:
         image, logits = torch.from_numpy(values["image"]), torch.from_numpy(values["logits"])

@@ -21,7 +21,7 @@ from tag2mask.data.background_score import BackgroundScore, estimated_score
 from tag2mask.data.comparison import Stage
 from tag2mask.data.mapped import MappedPhotos, mapped_photos
 from tag2mask.ops.background import score_from_alpha
-from tag2mask.ops.evaluation import CRF, MAPS_BY_BRANCH, NO_SCORE, NO_TAGS, SEGMENTER, WALK
+from tag2mask.ops.evaluation import CRF, NO_SCORE, NO_TAGS, SEGMENTER, WALK, maps_name
 from tag2mask.runtime import Runtime
 
 
@@ -78,7 +78,7 @@ def with_crf(name: str) -> str:
 def _name(handle: AnyMaps, earlier: Sequence[AnyMaps]) -> str:
     manifest = handle.manifest
     if isinstance(handle, CamMaps):
-        return MAPS_BY_BRANCH.get(str(manifest.metrics.get("branch")), "maps")
+        return maps_name(manifest.metrics) or "maps"
     before = [other for other in earlier if isinstance(other, CamMaps)]
     origin = [other for other in before if _is_made_of(handle, other)] or before
     return f"{_name(origin[-1], ())} + {WALK}" if origin else WALK

@@ -87,14 +87,18 @@ def keep_largest(maps: Tensor) -> Tensor:
 
 
 def classification(logits: Tensor, tags: Tensor) -> Mean:
-    """Multi-label soft margin loss over the foreground classes.
+    """Multi-label soft margin loss over the foreground classes, of each branch of the head.
+
+    The branches' mean, not their sum: the term then weighs the same beside ER and ECR however many
+    there are.
 
     Args:
-        logits: pooled foreground CAMs, (b, C).
+        logits: pooled foreground maps of the branches, (b, n, C).
         tags: 0/1 (b, C).
     """
+    targets = tags.float()[:, None].expand_as(logits)
     return _mean_of(
-        F.binary_cross_entropy_with_logits(logits.float(), tags.float(), reduction="none")
+        F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none")
     )
 
 

@@ -1,9 +1,11 @@
-"""The CAM network: a backbone, a CAM head, and (for SEAM) the pixel correlation module.
+"""The CAM network: a backbone, a head, and (for SEAM) the pixel correlation module.
 
 Pooling comes after the 1x1 convolution, so the CAM is the map itself (Wang et al., CVPR 2020). The
 background channel 0 is never supervised by the classification loss. Official names map onto ours:
 ``fc8`` -> ``head``, ``f8_3`` and ``f8_4`` -> ``pcm.embed_low`` and ``pcm.embed_mid``, ``f9`` ->
 ``pcm.fuse``.
+
+The head is a 1x1 convolution (CAM), or several branches that are classified each (MDC).
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 
 from tag2mask.nn.backbones import Backbone
 from tag2mask.nn.grids import cells_inside, resize, resized_average
+from tag2mask.nn.mdc import MdcHead, localisation_map
 from tag2mask.nn.pcm import PixelCorrelation, pcm_input
 
 
@@ -21,18 +24,24 @@ class CamPair(NamedTuple):
     """What one view gives.
 
     Attributes:
-        logits: pooled foreground scores, (b, C) float32.
+        branch_logits: pooled foreground scores of each branch of the head, (b, n, C) float32; a
+            CAM head has one.
         cam: plain maps, (b, C+1, h, w).
         refined: maps after PCM, of the same shape; None without PCM.
     """
 
-    logits: Tensor
+    branch_logits: Tensor
     cam: Tensor
     refined: Tensor | None
 
+    @property
+    def logits(self) -> Tensor:
+        """The branches' mean, (b, C): what the network says of a photo's classes."""
+        return self.branch_logits.mean(dim=1)
+
 
 class SeamNet(nn.Module):
-    """CAM head and PCM on any backbone.
+    """Head and PCM on any backbone.
 
     Args:
         backbone: gives two mid-level maps and the last one.
@@ -43,19 +52,20 @@ class SeamNet(nn.Module):
         pcm_power: exponent of PCM's similarity (published: 1).
         block_mib: memory for the affinity at once, MiB.
         dropout: channel dropout in front of the head.
+        head: of several branches; None: a CAM head.
     """
 
     def __init__(self, backbone: Backbone, num_classes: int, *, pcm: bool = True,
                  pcm_channels: tuple[int, int] = (64, 128), pcm_finest: bool = False,
-                 pcm_power: float = 1.0, block_mib: int = 64, dropout: float = 0.5) -> None:
+                 pcm_power: float = 1.0, block_mib: int = 64, dropout: float = 0.5,
+                 head: MdcHead | None = None) -> None:
         super().__init__()
         low, mid, last = backbone.channels
         self.backbone = backbone
         self.num_classes = num_classes
         self.pcm_finest = pcm_finest
         self.dropout = nn.Dropout2d(dropout)
-        self.head = nn.Conv2d(last, num_classes + 1, 1, bias=False)
-        nn.init.xavier_uniform_(self.head.weight)
+        self.head = _cam_head(last, num_classes) if head is None else head
         self.pcm = (
             PixelCorrelation(low, mid, channels=pcm_channels, power=pcm_power,
                              block_mib=block_mib) if pcm else None
@@ -82,7 +92,7 @@ class SeamNet(nn.Module):
         """
         size = map_size or (image.shape[2], image.shape[3])
         features = self.backbone(image)
-        raw = self.head(self.dropout(features.last))
+        raw, branches = self._maps(features.last, valid)
         refined = None
         if self.pcm is not None:
             grid = features.low.shape[2:] if self.pcm_finest else raw.shape[2:]
@@ -95,12 +105,30 @@ class SeamNet(nn.Module):
         cam = _chosen(raw, channels)
         cam = cam if own_grid else resize(cam, size, valid)
         pooled_size = raw.shape[2:] if own_grid or pool_on_grid else size
-        return CamPair(resized_average(raw[:, 1:], pooled_size, valid), cam, refined)
+        logits = resized_average(branches[:, :, 1:].flatten(1, 2), pooled_size, valid)
+        return CamPair(logits.reshape(*branches.shape[:2], self.num_classes), cam, refined)
+
+    def _maps(self, last: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The plain map (b, C+1, h, w), and those that are pooled, (b, n, C+1, h, w)."""
+        last = self.dropout(last)
+        if not isinstance(self.head, MdcHead):
+            cam = self.head(last)
+            return cam, cam[:, None]
+        if valid is not None:  # its convolutions reach far
+            last = last * cells_inside(valid, last.shape[2:])[:, None]
+        branches = self.head(last)
+        return localisation_map(branches), branches
 
     def new_parameters(self) -> list[nn.Parameter]:
         """Parameters that no pretraining gave: the head's and PCM's."""
         new = list(self.head.parameters())
         return new if self.pcm is None else new + list(self.pcm.parameters())
+
+
+def _cam_head(inputs: int, num_classes: int) -> nn.Conv2d:
+    head = nn.Conv2d(inputs, num_classes + 1, 1, bias=False)
+    nn.init.xavier_uniform_(head.weight)
+    return head
 
 
 def _chosen(maps: Tensor, channels: Tensor | None) -> Tensor:

@@ -79,7 +79,7 @@ class SiameseSeam(nn.Module):
         terms: dict[str, Mean] = {}
         self._single(terms, "1", view1, present)
         if self.weights.cls > 0:
-            terms["cls1"] = losses.classification(view1.pair.logits, tags)
+            terms["cls1"] = losses.classification(view1.pair.branch_logits, tags)
         if transform is None:
             return terms
         image2 = transform.image(image)
@@ -87,7 +87,7 @@ class SiameseSeam(nn.Module):
         view2 = self._view(image2, inside2, tags, channels)
         self._single(terms, "2", view2, present)
         if self.weights.cls > 0 and self.weights.cls_view2 > 0:
-            terms["cls2"] = losses.classification(view2.pair.logits, tags)
+            terms["cls2"] = losses.classification(view2.pair.branch_logits, tags)
         self._cross(terms, view1, view2, present, transform)
         return terms
 
@@ -112,7 +112,7 @@ class SiameseSeam(nn.Module):
         pair = self.net(image, valid=valid, tags=tags if self.gate_pcm else None,
                         channels=channels, map_size=size, pool_on_grid=not self.paper)
         # Losses are computed in float32 whatever the network's precision.
-        pair = CamPair(pair.logits, pair.cam.float(),
+        pair = CamPair(pair.branch_logits, pair.cam.float(),
                        None if pair.refined is None else pair.refined.float())
         return _View(pair, None if valid is None else cells_inside(valid, size))
 

@@ -7,7 +7,7 @@ its source: no figure leaves here without them. docs/steps/evaluate.md describes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,8 +20,11 @@ from tag2mask.ops.curve import ThresholdCurve
 from tag2mask.ops.metrics import Confusion, Float64, mean_of_present
 from tag2mask.ops.tag_metrics import TagDoubt, TagQuality
 
-MAPS_BY_BRANCH = {"refined": "SEAM", "plain": "CAM"}
-"""What maps are called by the branch of the network that drew them."""
+MAPS_BY_HEAD = {
+    "cam": {"refined": "SEAM", "plain": "CAM"},
+    "mdc": {"refined": "MDC + PCM", "plain": "MDC"},
+}
+"""What maps are called by the head and the branch of the network that drew them."""
 WALK, CRF = "walk", "CRF"
 """What may have been done to them since."""
 SEGMENTER = "segmenter"
@@ -187,6 +190,12 @@ class EvaluationScores:
     classes: tuple[str, ...]
     behaviour: Literal["default", "paper"]
     splits: tuple[SplitScores, ...]
+
+
+def maps_name(metrics: Mapping[str, Any]) -> str | None:
+    """What the maps of an ``infer-cam`` with these metrics are called; None: they don't say."""
+    branches = MAPS_BY_HEAD.get(str(metrics.get("head", "cam")), {})
+    return branches.get(str(metrics.get("branch")))
 
 
 def scores_from_json(values: Any, *, where: str) -> EvaluationScores:

@@ -23,7 +23,7 @@ from tag2mask.data.samples import SPLITS, Sample, read_classes, read_index
 from tag2mask.data.unread import read_photo
 from tag2mask.errors import DataError, RecipeError, Tag2MaskError
 from tag2mask.nn.inference import InferenceSettings, Maps, MultiScaleInference
-from tag2mask.nn.model_file import load_net
+from tag2mask.nn.model_file import NetSpec, load_net
 from tag2mask.nn.seam import SeamNet
 from tag2mask.nn.weights import refuse_not_finite
 from tag2mask.runtime import Runtime
@@ -62,7 +62,7 @@ def infer_cam(data: PreparedData, model: CamModel, section: InferCam, out: Path,
                      coverage={"data": data}, rank=runtime.rank) as step:
         if step.complete and all(_map_path(step, item).is_file() for item in step.items()):
             return step.handle
-        net = _load(model, data)
+        net, spec = _load(model, data)
         samples = [sample for split in SPLITS if split in section.splits
                    for sample in read_index(data.path, split)]
         step.drop_vanished({sample.id for sample in samples}, partial(_map_path, step))
@@ -73,14 +73,15 @@ def infer_cam(data: PreparedData, model: CamModel, section: InferCam, out: Path,
         computed, skipped = _infer_all(due, inference, section, step, runtime)
         handle = step.finish(
             counts={"photos": len(samples) - len(skipped), "computed": computed}, skipped=skipped,
-            metrics={"tags": TAG_SOURCE[section.tags], "branch": inference.settings.branch},
+            metrics={"tags": TAG_SOURCE[section.tags], "branch": inference.settings.branch,
+                     "head": spec.head},
         )  # fmt: skip
         runtime.barrier()
         return handle
 
 
-def _load(model: CamModel, data: PreparedData) -> SeamNet:
-    """The network, if it belongs to the data's classes."""
+def _load(model: CamModel, data: PreparedData) -> tuple[SeamNet, NetSpec]:
+    """The network and its shape, if it belongs to the data's classes."""
     path = model.path / MODEL
     net, spec = load_net(path)
     if read_classes(data.path).names != spec.classes:
@@ -89,7 +90,7 @@ def _load(model: CamModel, data: PreparedData) -> SeamNet:
             fix="Train on this data, or give the data it was trained on.",
         )
     refuse_not_finite(net, where=path, setting="train_cam.optimiser.lr")
-    return net
+    return net, spec
 
 
 def _inference(net: SeamNet, section: InferCam, runtime: Runtime) -> MultiScaleInference:

@@ -40,9 +40,9 @@ from tag2mask.data.samples import SPLITS, Sample, data_root, read_classes, read_
 from tag2mask.errors import DataError
 from tag2mask.manifests import Manifest, identity_of, read_identity
 from tag2mask.ops.evaluation import (
-    MAPS_BY_BRANCH,
     SEGMENTER,
     EvaluationScores,
+    maps_name,
     scores_from_json,
 )
 from tag2mask.report.class_sections import class_section, confusion_section, tag_section
@@ -294,10 +294,9 @@ def _small(sample: Sample) -> Image.Image:
 
 
 def _maps_name(run: RunFolder) -> str:
-    """CAM or SEAM; empty where the maps don't say."""
+    """CAM, SEAM or MDC; empty where the maps don't say."""
     maps = run.handle(CamMaps)
-    branch = None if maps is None else maps.manifest.metrics.get("branch")
-    return MAPS_BY_BRANCH.get(str(branch), "")
+    return (None if maps is None else maps_name(maps.manifest.metrics)) or ""
 
 
 def _file(run: RunFolder, kind: type[Handle], folder: str, name: str) -> Path | None:
