@@ -76,7 +76,8 @@ from tag2mask.manifests import (
 __all__ = [
     "AffinityLabels", "AffinityModel", "AnyMaps", "CamMaps", "CamModel", "Evaluation",
     "FolderStatus", "Handle", "Input", "Manifest", "Predictions", "PreparedData",
-    "PseudoMaskFolder", "ReportPage", "SegmenterModel", "Step", "WalkedMaps", "atomic_write", "folder_status", "open_maps", "read_json",
+    "PseudoMaskFolder", "ReportPage", "SegmenterModel", "Step", "WalkedMaps", "atomic_write",
+    "folder_status", "open_maps", "read_json",
     "readable_os_errors", "remove_step_folder", "step_folder", "write_bytes", "write_json",
     "write_text",
 ]  # fmt: skip

@@ -58,7 +58,7 @@ class Runtime:
         Raises:
             DeviceError: no such device, or fewer than asked for.
         """
-        kind = _pick_device(device, devices)
+        kind = pick_device(device, devices)
         if not threads and "OMP_NUM_THREADS" in os.environ:
             threads = torch.get_num_threads()
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
@@ -332,7 +332,12 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _pick_device(device: str, devices: int) -> str:
+def pick_device(device: str, devices: int = 1) -> str:
+    """The kind of device that is meant: ``auto`` is CUDA, else MPS, else the CPU.
+
+    Raises:
+        DeviceError: no such device, or fewer than asked for.
+    """
     available = {"cpu": True, "cuda": torch.cuda.is_available(),
                  "mps": torch.backends.mps.is_available()}
     if device == "auto":

@@ -17,7 +17,10 @@ sRGB; networks trained on web photos don't notice.
 from __future__ import annotations
 
 import struct
+import threading
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +33,10 @@ IMAGE_SUFFIXES = frozenset(
 )
 """Lower-case suffixes of the files that count as photos when a folder is listed."""
 
+LARGE_PIXELS = 1_000_000_000
+"""What a photo may have at most where large ones are expected: 3 GB once decoded."""
+
+_OPENING = threading.Lock()
 _ORIENTATION = 0x0112
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -47,7 +54,7 @@ _BROKEN = (
 )  # fmt: skip
 
 
-def read_image(path: Path, *, at_least: int | None = None) -> Image.Image:
+def read_image(path: Path, *, at_least: int | None = None, large: bool = False) -> Image.Image:
     """Read a photo as upright RGB.
 
     Args:
@@ -55,6 +62,7 @@ def read_image(path: Path, *, at_least: int | None = None) -> Image.Image:
         at_least: the long side that the caller needs, px. A JPEG is then decoded at 1/2, 1/4 or
             1/8 of its size when its long side stays at least this long: several times faster for
             large photos. The result may still be larger; it is never enlarged.
+        large: take photos of up to ``LARGE_PIXELS``; else Pillow refuses over 179 megapixels.
 
     Returns:
         An image of mode RGB with the orientation applied.
@@ -64,7 +72,7 @@ def read_image(path: Path, *, at_least: int | None = None) -> Image.Image:
     """
     assert at_least is None or at_least >= 1
     try:
-        with Image.open(path) as image:
+        with _opened(path, large) as image:
             if at_least is not None and image.format in ("JPEG", "MPO"):
                 # draft() keeps both sides at or above the asked ones; only the long one matters.
                 wide = image.width >= image.height
@@ -77,11 +85,12 @@ def read_image(path: Path, *, at_least: int | None = None) -> Image.Image:
     return rgb.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else rgb
 
 
-def image_size(path: Path) -> tuple[int, int]:
+def image_size(path: Path, *, large: bool = False) -> tuple[int, int]:
     """Size of a photo once upright, from its header; the pixels are not decoded.
 
     Args:
         path: as for `read_image`.
+        large: likewise.
 
     Returns:
         ``(h, w)`` in px, the size of ``read_image(path)``.
@@ -91,7 +100,7 @@ def image_size(path: Path) -> tuple[int, int]:
             its header is only found by `read_image`.
     """
     try:
-        with Image.open(path) as image:
+        with _opened(path, large) as image:
             width, height = image.size
             orientation = _orientation(image)
             if isinstance(image, TiffImagePlugin.TiffImageFile):
@@ -101,6 +110,28 @@ def image_size(path: Path) -> tuple[int, int]:
     except _BROKEN as error:
         raise _unreadable(path, error) from None
     return (width, height) if orientation in (5, 6, 7, 8) else (height, width)
+
+
+@contextmanager
+def _opened(path: Path, large: bool) -> Iterator[Image.Image]:
+    """Open a photo, its pixels not decoded yet."""
+    if not large:
+        with Image.open(path) as image:
+            yield image
+        return
+    # Pillow's limit is a variable of the whole process: lifted for the moment of opening alone.
+    with _OPENING:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            image = Image.open(path)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+    with image:
+        if image.width * image.height > LARGE_PIXELS:
+            raise DataError(
+                f"photo has {image.width} x {image.height} pixels", where=path,
+                fix=f"Cut it into pieces of at most {LARGE_PIXELS // 10**6:,} megapixels.")
+        yield image
 
 
 def _orientation(image: Image.Image) -> int:
@@ -122,7 +153,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     """Convert a loaded image of any mode to RGB."""
     mode = image.mode
     if mode == "RGB" and "transparency" not in image.info:
-        return image.copy()
+        return image  # no copy, which would double the memory of a large photo
     if mode == "F" or mode.startswith("I"):
         return Image.fromarray(_eight_bits(np.asarray(image), mode)).convert("RGB")
     if mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:

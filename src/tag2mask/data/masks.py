@@ -85,6 +85,14 @@ def write_mask(
     Raises:
         RunFolderError: the disk is full or the folder may not be written.
     """
+    image = palette_image(mask, colours)
+    # Not durable: waiting for the disk after each of thousands of files would cost more than they.
+    with atomic_write(path, durable=False) as temporary:
+        image.save(temporary, format="PNG")
+
+
+def palette_image(mask: NDArray[np.uint8], colours: Sequence[tuple[int, int, int]]) -> Image.Image:
+    """A mask as an image of mode P; the arguments are those of `write_mask`."""
     assert mask.dtype == np.uint8 and mask.ndim == 2, (mask.dtype, mask.shape)
     assert 2 <= len(colours) <= IGNORE, len(colours)
     palette = np.zeros((256, 3), np.uint8)
@@ -92,9 +100,7 @@ def write_mask(
     palette[IGNORE] = IGNORE_COLOUR
     image = Image.fromarray(np.ascontiguousarray(mask))
     image.putpalette(palette.tobytes())
-    # Not durable: waiting for the disk after each of thousands of files would cost more than they.
-    with atomic_write(path, durable=False) as temporary:
-        image.save(temporary, format="PNG")
+    return image
 
 
 def write_confidence(path: Path, confidence: NDArray[np.float32] | NDArray[np.uint8]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 
 
 def ordered_map(function: Callable[[Item], Result], items: Iterable[Item],
-                threads: int | None = None, *, block: int = 1) -> Iterator[Result]:
+                threads: int | None = None, *, block: int = 1) -> Generator[Result, None, None]:
     """Yield ``function(item)`` of each item in order, some items ahead in other threads.
 
     At most ``2 * threads * block`` results are held. The first exception is raised at the place of
@@ -74,6 +74,32 @@ def sized_map(function: Callable[[Item, int], Result], items: Iterable[Item],
     yield from ordered_map(lambda item: function(item, 1), small)
     for item in large:
         yield function(item, min(processors(), MOST_THREADS))
+
+
+def grouped(items: Iterable[Item], key: Callable[[Item], Hashable], most: int,
+            ahead: int) -> Iterator[list[Item]]:
+    """Gather items that are alike, however they are mixed.
+
+    Args:
+        items: consumed as groups are taken.
+        key: equal for items that are alike.
+        most: items of a group; a full one is given at once.
+        ahead: items that may wait; then the group that waits the longest is given as it is.
+    """
+    waiting: dict[Hashable, list[Item]] = {}
+    count = 0
+    for item in items:
+        name = key(item)
+        waiting.setdefault(name, []).append(item)
+        count += 1
+        full = name if len(waiting[name]) == most else None
+        if full is None and count > ahead:
+            full = next(iter(waiting))
+        if full is not None:
+            group = waiting.pop(full)
+            count -= len(group)
+            yield group
+    yield from waiting.values()
 
 
 def processors() -> int:

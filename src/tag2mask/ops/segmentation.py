@@ -98,13 +98,17 @@ class Segmentation:
         return max(1, self.settings.batch_size // (2 if self.settings.flip else 1))
 
     def __call__(self, photo: Image.Image, size: Size | None = None,
-                 tags: Sequence[int] | None = None) -> Labelled:
-        """Label one photo of any size.
+                 tags: Sequence[int] | None = None,
+                 progress: Callable[[int, int], object] = lambda done, of: None) -> Labelled:
+        """Label one photo of any size, in tiles where it `is_tiled`.
+
+        In tiles no map of the whole is made, unless probabilities are wanted.
 
         Args:
             photo: upright RGB.
             size: (H, W), where it was decoded at less than that but no less than `decode_at` says.
             tags: ids of the only classes that may win beside the background; None: all.
+            progress: called with the number of finished tiles and that of all.
 
         Raises:
             DataError: the network's probabilities aren't finite.
@@ -112,7 +116,7 @@ class Segmentation:
         """
         size = size or (photo.height, photo.width)
         if self.is_tiled(size):
-            return self.label_in_tiles(photo, size, tags)
+            return self._label_in_tiles(photo, size, tags, progress)
         return self.label([self.views(photo, size)], [tags])[0]
 
     def decode_at(self, size: Size) -> int:
@@ -150,21 +154,9 @@ class Segmentation:
         return [self._labelled(photo, maps, allowed) for photo, maps, allowed
                 in zip(photos, maps, tags or [None] * len(photos), strict=True)]
 
-    def label_in_tiles(self, photo: Image.Image, size: Size, tags: Sequence[int] | None = None,
-                       progress: Callable[[int, int], object] = lambda done, total: None,
-                       ) -> Labelled:
-        """Label one large photo; no map of the whole is made unless probabilities are wanted.
-
-        Args:
-            photo: as for calling.
-            size: likewise.
-            tags: likewise.
-            progress: called with the number of finished tiles and that of all.
-
-        Raises:
-            DataError: the network's probabilities aren't finite.
-            DeviceError: out of memory.
-        """
+    def _label_in_tiles(self, photo: Image.Image, size: Size, tags: Sequence[int] | None,
+                        progress: Callable[[int, int], object]) -> Labelled:
+        """Label one large photo, in tiles that fade into each other."""
         grid, ids = self._grid(size), _mask_ids(None, self._channels)
         rows, columns = self._spans(grid[0]), self._spans(grid[1])
         canvas = self._canvas(size, grid, grid)

@@ -1,0 +1,126 @@
+"""Photos from anywhere: files, folders and patterns -> ids that are unique, relative and stable.
+
+A photo's id is its path without suffix, relative to the folder that all that was given lies in; it
+names the photo's mask. Folders are listed as data folders are: by suffix, in all folders inside,
+hidden ones left out. A file that was named is taken whatever its suffix.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+
+from tag2mask.data.images import IMAGE_SUFFIXES, image_size
+from tag2mask.data.listing import list_files, some, without_suffix
+from tag2mask.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoFile:
+    """One photo, not opened yet.
+
+    Attributes:
+        id: relative path without suffix, ``/`` as separator; never absolute, no ``..``.
+        path: of the file.
+        stamp: ``<bytes>-<mtime_ns>``: tells whether the photo changed.
+        size: (h, w) that it must have, as it was listed with; None: any.
+    """
+
+    id: str
+    path: Path
+    stamp: str
+    size: tuple[int, int] | None = None
+
+    def current_size(self) -> tuple[int, int]:
+        """(h, w) px, upright, from the file's header.
+
+        Raises:
+            DataError: missing, no photo, or of another size than it was listed with.
+        """
+        size = image_size(self.path, large=True)
+        if self.size not in (None, size):
+            raise DataError("photo is of another size than when it was listed", where=self.path,
+                            fix="Run `tag2mask run --update`, or `tag2mask prepare --update`.")
+        return size
+
+
+def list_photos(wanted: Sequence[str | Path], *, leave_out: Path | None = None) -> list[PhotoFile]:
+    """List the photos that files, folders and patterns name, each once, sorted by id.
+
+    Args:
+        wanted: paths of files or folders, or patterns (``*``, ``?``, ``[...]``, ``**`` for folders
+            of any depth). Where the name before the suffix is not enough to tell photos apart, the
+            suffix becomes part of their ids.
+        leave_out: a folder whose files are no photos, such as the one that masks are written to.
+
+    Raises:
+        DataError: a path that doesn't exist, a pattern that matches nothing, a folder without a
+            photo, a file name that can't be written down.
+    """
+    found: dict[Path, str] = {}
+    bases: list[Path] = []
+    hidden = None if leave_out is None else _absolute(leave_out)
+    for text in wanted:
+        base, files = _files_of(text)
+        files = {path: stamp for path, stamp in files.items()
+                 if hidden is None or not path.is_relative_to(hidden)}
+        if not files:
+            raise DataError("no photo in the folder" if Path(text).is_dir()
+                            else "the pattern matches no photo", where=text,
+                            fix=f"Photos are files named {', '.join(sorted(IMAGE_SUFFIXES))}.")
+        bases.append(base)
+        found.update(files)
+    if not found:
+        raise DataError("no photos given", fix="Name files, folders or patterns.")
+    root = Path(os.path.commonpath(bases))
+    relative = {path: path.relative_to(root).as_posix() for path in found}
+    odd = [name for name in relative.values() if not name.isprintable() or "\\" in name]
+    if odd:
+        raise DataError(f"file names that can't be used: {some(map(repr, odd))}", where=root,
+                        fix="Rename them: printable characters, no backslash.")
+    ids = _ids(relative.values())
+    return sorted((PhotoFile(ids[name], path, found[path]) for path, name in relative.items()),
+                  key=lambda photo: photo.id)
+
+
+def _files_of(text: str | Path) -> tuple[Path, dict[Path, str]]:
+    """The folder that names are relative to, and the files (absolute) with their stamps."""
+    path = _absolute(Path(text))
+    if path.is_dir():
+        return path, {path / file.path: file.stamp for file in list_files(path)}
+    if path.is_file():
+        return path.parent, {path: _stamp(path)}
+    if not glob.has_magic(str(text)):
+        raise DataError("no such photo or folder", where=text, fix="Correct the path.")
+    files: dict[Path, str] = {}
+    for name in glob.iglob(str(text), recursive=True):  # noqa: PTH207 - of any root
+        match = _absolute(Path(name))
+        if match.is_dir():
+            files |= {match / file.path: file.stamp for file in list_files(match)}
+        elif match.suffix.lower() in IMAGE_SUFFIXES and match.is_file():
+            files[match] = _stamp(match)
+    plain = [*takewhile(lambda part: not glob.has_magic(part), path.parts)]
+    return Path(*plain), files
+
+
+def _ids(names: Iterable[str]) -> dict[str, str]:
+    """Id of each path: without its suffix, unless that leaves two alike."""
+    ids = {name: without_suffix(name) for name in names}
+    while alike := {i for i, count in Counter(ids.values()).items() if count > 1}:
+        ids |= {name: name for name, i in ids.items() if i in alike}
+    return ids
+
+
+def _absolute(path: Path) -> Path:
+    """Without ``..``, links as they are."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
+
+
+def _stamp(path: Path) -> str:
+    status = path.stat()
+    return f"{status.st_size}-{status.st_mtime_ns}"

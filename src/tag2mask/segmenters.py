@@ -1,0 +1,86 @@
+"""A trained segmentation network by its path: a run, a step's folder or a file, torch or ONNX.
+
+Torch is imported where the network needs it, and not for a file of ONNX.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tag2mask.artifacts import SegmenterModel
+from tag2mask.errors import RunFolderError, WeightsError
+from tag2mask.manifests import read_identity
+from tag2mask.ops.segmenter import Segmenter
+
+if TYPE_CHECKING:
+    from tag2mask.runtime import Precision
+
+MODEL = "model.safetensors"
+ONNX = ".onnx"
+_TORCH = (".safetensors", ".pth")
+
+
+def segmenter_file(path: Path) -> Path:
+    """The file of the network that a path means.
+
+    Args:
+        path: a run folder, the folder that ``train-segmenter`` wrote, or the file itself.
+
+    Raises:
+        RunFolderError: a folder without a finished ``train-segmenter``.
+        WeightsError: no such file, or one of another kind.
+    """
+    if path.is_dir():
+        found = read_identity(path)
+        step = path / SegmenterModel.step
+        if found is not None or step.is_dir():
+            return SegmenterModel.open(path if found is not None else step).path / MODEL
+        raise RunFolderError(f"no {SegmenterModel.step} in this folder", where=path,
+                             fix=f"Give a run that has it, the folder that `tag2mask "
+                                 f"{SegmenterModel.step}` wrote, or a model file.")
+    fix = f"Give a run folder, or a file ({', '.join((*_TORCH, ONNX))})."
+    if not path.is_file():
+        raise WeightsError("no such model", where=path, fix=fix)
+    if path.suffix not in (*_TORCH, ONNX):
+        raise WeightsError(f"{path.suffix or path.name!r} is no kind of model file", where=path,
+                           fix=fix)
+    return path
+
+
+def open_segmenter(path: Path, *, device: str = "auto", precision: Precision = "auto",
+                   threads: int = 0, callers: int | None = None) -> Segmenter:
+    """Read a trained network.
+
+    Args:
+        path: as for `segmenter_file`.
+        device: ``auto``, ``cpu``, ``cuda``, ``mps``, or a device of torch (``cuda:1``). ONNX runs
+            on the CPU.
+        precision: of the forward pass of a network of torch.
+        threads: CPU threads of a network of ONNX; 0: one a core. One of torch takes as many as
+            torch is set to.
+        callers: threads that will ask for probabilities at once; None: as many as keep the device
+            busy.
+
+    Raises:
+        RunFolderError: as `segmenter_file`.
+        WeightsError: likewise; cut off, not a segmentation network, of another version, or not
+            finite.
+        DeviceError: no such device.
+    """
+    file = segmenter_file(path)
+    if file.suffix == ONNX:
+        from tag2mask.onnx_segmenter import OnnxSegmenter
+
+        return OnnxSegmenter.open(file, threads=threads, callers=callers)
+    import torch
+
+    from tag2mask.nn.segmenter import load_segmenter
+    from tag2mask.nn.segmenter_inference import TorchSegmenter
+    from tag2mask.nn.weights import refuse_not_finite
+    from tag2mask.runtime import pick_device
+
+    place = torch.device(pick_device(device) if ":" not in device else device)
+    net, spec = load_segmenter(file)
+    refuse_not_finite(net, where=file, setting="train_segmenter.optimiser.lr")
+    return TorchSegmenter(net, spec.class_set, spec.long_side, place, precision, callers=callers)

@@ -1,0 +1,309 @@
+"""Step ``predict``: a segmentation network's masks of photos; no tags are needed.
+
+In a run these are the photos of the chosen splits (`predict_prepared`), else photos from anywhere
+(`predict`). Writes ``masks/<id>.png`` and, if asked, ``overlays/<id>.jpg``, ``confidence/<id>.png``
+and ``probabilities/<id>.npz``; resumable per photo and sharded over ranks.
+
+Photos are read, labelled and written in the same few threads, so that neither the network nor the
+disk waits. Large photos go one at a time. Imports no torch: a network of ONNX needs none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from tag2mask.artifacts import Handle, Predictions, PreparedData, SegmenterModel, Step, step_folder
+from tag2mask.data.images import read_image
+from tag2mask.data.masks import write_confidence, write_mask
+from tag2mask.data.photo_files import PhotoFile
+from tag2mask.data.samples import SPLITS, read_classes, read_index
+from tag2mask.errors import DataError
+from tag2mask.files import atomic_write
+from tag2mask.ops.dense_crf import CrfSettings
+from tag2mask.ops.parallel import grouped, ordered_map
+from tag2mask.ops.segmentation import (
+    Labelled,
+    PhotoViews,
+    Segmentation,
+    SegmentationSettings,
+    Segmenter,
+)
+from tag2mask.progress import ProgressBar
+from tag2mask.ranks import OneProcess, Ranks
+from tag2mask.report.pictures import fitted, mask_overlay
+from tag2mask.sections import Predict
+from tag2mask.segmenters import open_segmenter
+
+if TYPE_CHECKING:
+    from tag2mask.runtime import Runtime
+
+LARGE_PIXELS = 64_000_000
+"""Photos of more are worked on one at a time: their pixels take hundreds of MB each."""
+OVERLAY_SIDE = 1600
+"""Long side of an overlay at most, px."""
+WAITING_BATCHES = 8
+"""Photos that wait for others of their size, in batches."""
+
+
+def predict_prepared(data: PreparedData, model: SegmenterModel, section: Predict, out: Path,
+                     runtime: Runtime) -> Predictions:
+    """Make the masks of all photos of the chosen splits; their tags are not looked at.
+
+    Args:
+        data: photos and classes.
+        model: a segmentation network trained on these classes.
+        section: settings.
+        out: folder to write; masks of unchanged photos are kept, even in a complete folder only
+            those are made whose file is lost.
+        runtime: where to run.
+
+    Raises:
+        DataError: a photo can't be read (unless ``skip_bad``) or changed since ``prepare``, the
+            data has other classes than the model, or its probabilities aren't finite.
+        WeightsError: the model can't be read, or isn't finite.
+        DeviceError: out of memory.
+        RunFolderError: ``out`` was made with another model or other settings, or can't be written.
+    """
+    with step_folder(Predictions, out, section=section, inputs={"model": model},
+                     coverage={"data": data}, rank=runtime.rank) as step:
+        files = _Files(step, section)
+        if step.complete and files.all_there():
+            return step.handle
+        segmenter = open_segmenter(model.path, device=str(runtime.device),
+                                   precision=section.precision)
+        if read_classes(data.path) != segmenter.classes:
+            raise DataError(
+                "the segmentation network was trained on other classes than the data has",
+                where=data.path, fix="Train on this data, or give the data it was trained on.",
+            )
+        samples = {sample.id: sample for split in SPLITS if split in section.splits
+                   for sample in read_index(data.path, split)}
+        photos = [PhotoFile(s.id, s.image, s.stamp, s.size) for s in samples.values()]
+        job = _Job(segmenter, section, files, skip_bad=section.skip_bad)
+        return job.finish(photos, runtime)
+
+
+def predict(photos: Sequence[PhotoFile], segmenter: Segmenter, section: Predict, out: Path, *,
+            model: Handle | str, ranks: Ranks | None = None) -> Predictions:
+    """Make the masks of photos from anywhere; those that can't be read are left out and listed.
+
+    Args:
+        photos: as `list_photos` lists them.
+        segmenter: the network.
+        section: settings.
+        out: folder to write; masks of unchanged photos are kept, those of photos that are no longer
+            among ``photos`` deleted.
+        model: what the network was read from: the folder of its step, or the sha256 of its file.
+        ranks: processes that share the photos; None: this one alone.
+
+    Raises:
+        DataError: the network's probabilities aren't finite.
+        DeviceError: out of memory.
+        RunFolderError: ``out`` was made with another model or other settings, or can't be written.
+    """
+    ranks = ranks or OneProcess()
+    with step_folder(Predictions, out, section=section, inputs={"model": model},
+                     coverage={"photos": _fingerprint(photos)}, rank=ranks.rank) as step:
+        files = _Files(step, section)
+        if step.complete and files.all_there():
+            return step.handle
+        return _Job(segmenter, section, files, skip_bad=True).finish(photos, ranks)
+
+
+def segmentation_settings(section: Predict, segmenter: Segmenter) -> SegmentationSettings:
+    """What a section means for a network."""
+    sides = {"trained": segmenter.long_side, "photo": None}
+    crf = CrfSettings(**section.crf.model_dump(exclude={"enabled"}))
+    return SegmentationSettings(
+        long_side=section.long_side if isinstance(section.long_side, int)
+        else sides[section.long_side],
+        scales=section.scales, flip=section.flip, tile=section.tile, overlap=section.overlap,
+        batch_size=section.batch_size, crf=crf if section.crf.enabled else None,
+        confidence="uint8" if section.confidence else None, probabilities=section.probabilities,
+    )  # fmt: skip
+
+
+class _Files:
+    """A photo's files in the step's folder."""
+
+    def __init__(self, step: Step[Predictions], section: Predict) -> None:
+        self.step = step
+        wanted = {"masks": True, "overlays": section.overlays, "confidence": section.confidence,
+                  "probabilities": section.probabilities}
+        self._suffixes = {name: suffix for name, suffix in _SUFFIXES.items() if wanted[name]}
+
+    def path(self, name: str, photo_id: str) -> Path:
+        return self.step.path / name / f"{photo_id}{_SUFFIXES[name]}"
+
+    def there(self, photo_id: str) -> bool:
+        return all(self.path(name, photo_id).is_file() for name in self._suffixes)
+
+    def all_there(self) -> bool:
+        return all(self.there(item) for item in self.step.items())
+
+    def drop(self, photo_id: str) -> None:
+        """Forget a photo and delete its files."""
+        self.step.drop_item(photo_id)
+        for name in _SUFFIXES:
+            self.path(name, photo_id).unlink(missing_ok=True)
+
+    def drop_vanished(self, ids: set[str]) -> None:
+        """Delete what belongs to photos that are no longer among those wanted."""
+        for gone in set(self.step.items()) - ids:
+            for name in _SUFFIXES:
+                self.path(name, gone).unlink(missing_ok=True)
+        self.step.drop_vanished(ids, lambda gone: self.path("masks", gone))
+
+
+_SUFFIXES = {"masks": ".png", "overlays": ".jpg", "confidence": ".png", "probabilities": ".npz"}
+"""Folders of the step's folder -> suffix of the files in them."""
+
+
+class _Read(NamedTuple):
+    """A photo once it was read, or why it was not; neither: it is large, and waits for the end."""
+
+    photo: PhotoFile
+    views: PhotoViews | None = None
+    shown: Image.Image | None = None
+    """What an overlay shows."""
+    failure: DataError | None = None
+
+
+class _Job:
+    """What every mask is made with."""
+
+    def __init__(self, segmenter: Segmenter, section: Predict, files: _Files, *,
+                 skip_bad: bool) -> None:
+        self.segmenter = segmenter
+        self.section = section
+        self.files = files
+        self.skip_bad = skip_bad
+        self.segmentation = Segmentation(segmenter, segmentation_settings(section, segmenter))
+
+    def finish(self, photos: Sequence[PhotoFile], ranks: Ranks) -> Predictions:
+        """Make what is not there yet, all ranks together, and complete the folder."""
+        step = self.files.step
+        self.files.drop_vanished({photo.id for photo in photos})
+        ranks.barrier()
+        shares = ranks.together(lambda: self._make(ranks.shard(photos), ranks))
+        skipped = sorted(line for _, part in shares for line in part)
+        handle = step.finish(
+            counts={"photos": len(photos) - len(skipped),
+                    "computed": sum(done for done, _ in shares)},
+            metrics={"classes": list(self.segmenter.classes.names),
+                     "long_side": self.segmentation.settings.long_side},
+            skipped=skipped,
+        )  # fmt: skip
+        ranks.barrier()
+        return handle
+
+    def _make(self, photos: Sequence[PhotoFile], ranks: Ranks) -> tuple[int, list[str]]:
+        """Write this rank's masks; returns how many, and photos left out."""
+        step, skipped = self.files.step, []
+        due = [photo for photo in photos if step.item_key(photo.id) != photo.stamp
+               or not self.files.there(photo.id)]
+        with ranks.progress(len(due), "predict") as bar:
+            for photo, failure in self._done(due, bar):
+                if failure is None:
+                    step.record_item(photo.id, photo.stamp)
+                elif not self.skip_bad:
+                    raise failure
+                else:
+                    self.files.drop(photo.id)  # no older mask may pass for this photo's
+                    skipped.append(f"{photo.id}: {failure.what}")
+                bar.advance()
+        return len(due) - len(skipped), skipped
+
+    def _done(self, due: Sequence[PhotoFile],
+              bar: ProgressBar) -> Iterator[tuple[PhotoFile, DataError | None]]:
+        """Photos whose files are written, or why they are not; large ones last."""
+        large: list[PhotoFile] = []
+        threads, most = self.segmenter.callers, self.segmentation.photos_at_once
+        with closing(ordered_map(self._read, due, threads)) as read:
+            batches = grouped(read, _alike, most, WAITING_BATCHES * most)
+            with closing(ordered_map(self._label, batches, threads)) as labelled:
+                for found in labelled:
+                    for photo, views, _, failure in found:
+                        if views is None and failure is None:
+                            large.append(photo)
+                        else:
+                            yield photo, failure
+        for photo in large:
+            yield photo, self._label_large(photo, bar)
+
+    def _read(self, photo: PhotoFile) -> _Read:
+        try:
+            height, width = size = photo.current_size()
+            if height * width > LARGE_PIXELS or self.segmentation.is_tiled(size):
+                return _Read(photo)
+            image, shown = self._image(photo, size)
+        except DataError as error:
+            return _Read(photo, failure=error)
+        return _Read(photo, self.segmentation.views(image, size), shown)
+
+    def _image(self, photo: PhotoFile,
+               size: tuple[int, int]) -> tuple[Image.Image, Image.Image | None]:
+        """A photo, no larger than needed where its format allows, and what an overlay shows."""
+        needed = self.segmentation.decode_at(size)
+        overlay = OVERLAY_SIDE if self.section.overlays else 1
+        image = read_image(photo.path, at_least=max(needed, overlay), large=True)
+        return image, fitted(image, OVERLAY_SIDE) if self.section.overlays else None
+
+    def _label(self, batch: Sequence[_Read]) -> Sequence[_Read]:
+        """Label and write photos whose views are of equal sizes; others pass."""
+        views = [read.views for read in batch if read.views is not None]
+        if views:
+            for read, labelled in zip(batch, self.segmentation.label(views), strict=True):
+                self._write(read.photo, labelled, read.shown)
+        return batch
+
+    def _label_large(self, photo: PhotoFile, bar: ProgressBar) -> DataError | None:
+        """Label and write one large photo, with all threads."""
+        try:
+            size = photo.current_size()
+            image, shown = self._image(photo, size)
+        except DataError as error:
+            return error
+        labelled = self.segmentation(
+            image, size, progress=lambda done, of: bar.advance(0, f"tile {done} of {of}"))
+        del image
+        self._write(photo, labelled, shown)
+        return None
+
+    def _write(self, photo: PhotoFile, labelled: Labelled, shown: Image.Image | None) -> None:
+        path, colours = self.files.path, self.segmenter.classes.colours
+        write_mask(path("masks", photo.id), labelled.labels, colours)
+        if shown is not None:
+            overlay = mask_overlay(shown, labelled.labels, colours)
+            with atomic_write(path("overlays", photo.id), durable=False) as temporary:
+                overlay.save(temporary, quality=90)
+        if labelled.confidence is not None:
+            write_confidence(path("confidence", photo.id), labelled.confidence)
+        if labelled.probabilities is not None:
+            with (atomic_write(path("probabilities", photo.id), durable=False) as temporary,
+                  temporary.open("wb") as file):
+                np.savez_compressed(
+                    file, id=np.array(photo.id), size=np.array(labelled.labels.shape, "<i4"),
+                    classes=np.array(self.segmenter.classes.mask_names),
+                    probabilities=labelled.probabilities,
+                )
+
+
+def _alike(read: _Read) -> object:
+    """What photos of a batch share; a photo without views is a batch of its own."""
+    return read.photo.id if read.views is None else read.views.padded
+
+
+def _fingerprint(photos: Sequence[PhotoFile]) -> str:
+    """sha256 (hex) of ids and stamps."""
+    digest = hashlib.sha256()
+    for photo in photos:
+        digest.update(f"{photo.id}\0{photo.stamp}\n".encode())
+    return digest.hexdigest()
