@@ -1,4 +1,4 @@
-"""``train-cam --import`` takes the authors' checkpoint, in the form in which they released it."""
+"""``--import`` takes the authors' checkpoints, in the form in which they released them."""
 
 from __future__ import annotations
 
@@ -11,29 +11,48 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from tag2mask import cli
-from tag2mask.artifacts import CamModel
+from tag2mask.artifacts import AffinityModel, CamModel
 from tag2mask.classes import VOC_NAMES
+from tag2mask.nn.affinity_net import OFFICIAL_AFFINITY, load_affinity_net
 from tag2mask.nn.model_file import load_net
 
 pytestmark = pytest.mark.slow
 NAMES = {"fc8.weight": "head.weight", "f8_3.weight": "pcm.embed_low.weight",
          "f8_4.weight": "pcm.embed_mid.weight", "f9.weight": "pcm.fuse.weight"}  # fmt: skip
+AFFINITY_NAMES = {"f8_3.weight": "embed_low.weight", "f8_4.weight": "embed_mid.weight",
+                  "f8_5.weight": "embed_last.weight", "f9.weight": "fuse.weight"}  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def checkpoint(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def released(shapes: Path, path: Path, prefix: str = "") -> Path:
     """Official names and shapes, every tensor filled with its own number; half floats for speed."""
-    shapes = json.loads((reference / "resnet38_seam_shapes.json").read_text())
-    state = {name: torch.full(tuple(shape), 1 + index / 1024, dtype=torch.float16) if shape
-             else torch.tensor(index) for index, (name, shape) in enumerate(shapes.items())}
-    path = tmp_path_factory.mktemp("official") / "resnet38_SEAM.pth"
+    state = {prefix + name: torch.full(tuple(shape), 1 + index / 1024, dtype=torch.float16) if shape
+             else torch.tensor(index)
+             for index, (name, shape) in enumerate(json.loads(shapes.read_text()).items())}
     torch.save(state, path)
     return path
 
 
-def call(file: Path, out: Path) -> tuple[int, str]:
-    result = CliRunner().invoke(cli.app, ["train-cam", "--import", str(file), "--out", str(out)])
+@pytest.fixture(scope="module")
+def checkpoint(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SEAM's."""
+    return released(reference / "resnet38_seam_shapes.json",
+                    tmp_path_factory.mktemp("official") / "resnet38_SEAM.pth")
+
+
+def call(file: Path, out: Path, step: str = "train-cam") -> tuple[int, str]:
+    result = CliRunner().invoke(cli.app, [step, "--import", str(file), "--out", str(out)])
     return result.exit_code, result.output
+
+
+def assert_holds(ours: dict[str, Tensor], checkpoint: Path, names: dict[str, str]) -> None:
+    """Every official tensor lies under its name here, and there are no others."""
+    official = torch.load(checkpoint, weights_only=True)
+    for name, tensor in official.items():
+        name = name.removeprefix("module.")
+        own = ours[names.get(name, f"backbone.{name}")]
+        assert own.shape == tensor.shape
+        assert own.flatten()[0] == tensor.flatten()[0], name
+    assert len(ours) == len(official)
 
 
 def test_one_command_imports_it(checkpoint: Path, tmp_path: Path) -> None:
@@ -43,13 +62,18 @@ def test_one_command_imports_it(checkpoint: Path, tmp_path: Path) -> None:
     model = CamModel.open(out)
     net, spec = load_net(model.path / "model.safetensors")
     assert (spec.classes, spec.backbone, spec.pcm) == (VOC_NAMES, "resnet38", True)
-    ours: dict[str, Tensor] = net.state_dict()
-    official = torch.load(checkpoint, weights_only=True)
-    for name, tensor in official.items():
-        own = ours[NAMES.get(name, f"backbone.{name}")]
-        assert own.shape == tensor.shape
-        assert own.flatten()[0] == tensor.flatten()[0], name
-    assert len(ours) == len(official)
+    assert_holds(net.state_dict(), checkpoint, NAMES)
+
+
+def test_one_command_imports_affinitynet(reference: Path, tmp_path: Path) -> None:
+    file = released(reference / "resnet38_aff_shapes.json", tmp_path / "resnet38_aff.pth",
+                    prefix="module.")
+    code, output = call(file, tmp_path / "train-affinity", "train-affinity")
+    assert code == 0, output
+    model = AffinityModel.open(tmp_path / "train-affinity")
+    net, spec = load_affinity_net(model.path / "model.safetensors")
+    assert spec == OFFICIAL_AFFINITY
+    assert_holds(net.state_dict(), file, AFFINITY_NAMES)
 
 
 def test_a_cut_off_file_is_refused(checkpoint: Path, tmp_path: Path) -> None:

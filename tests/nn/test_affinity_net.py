@@ -182,22 +182,6 @@ def test_official_names() -> None:
     assert set(official_affinity_state(official)) == names
 
 
-@pytest.mark.slow
-def test_official_checkpoint(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    net = build_affinity_net(OFFICIAL_AFFINITY)
-    official = {ours: official for official, ours in OFFICIAL_AFFINITY_HEADS.items()}
-    state = {"module." + official.get(name, name.removeprefix("backbone.")): tensor
-             for name, tensor in net.state_dict().items()}
-    path = tmp_path / "resnet38_aff.pth"
-    torch.save(state, path)
-    del state
-    loaded, spec = load_affinity_net(path)
-    assert spec == OFFICIAL_AFFINITY and loaded.stride == 8
-    wanted = net.state_dict()
-    assert all(torch.equal(tensor, wanted[name]) for name, tensor in loaded.state_dict().items())
-
-
 def test_only_one_difference_is_held() -> None:
     """34 differences of 448 channels at once would take 34 times the embedding's memory."""
     features = random(1, 64, 20, 20).requires_grad_()
