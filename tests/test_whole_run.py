@@ -8,10 +8,17 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from PIL import Image
 
 from small_runs import invoke, read_table, recipe, write_photos, write_recipe, write_table
 from tag2mask import pipeline
-from tag2mask.artifacts import CamMaps, Evaluation, PseudoMaskFolder, ReportPage
+from tag2mask.artifacts import (
+    CamMaps,
+    Evaluation,
+    PreparedData,
+    PseudoMaskFolder,
+    ReportPage,
+)
 from tag2mask.data.masks import read_mask
 
 STEPS = [kind.step for kind in pipeline.STEPS]
@@ -117,19 +124,38 @@ def test_other_settings_of_a_late_step_keep_the_earlier_ones(root: Path) -> None
     assert "0.4" in json.dumps(masks.metrics)
 
 
-def test_without_masks_and_without_validation(tmp_path: Path) -> None:
-    rows = read_table(write_photos(tmp_path / "photos"))
-    write_table(tmp_path / "photos", [[*row[:2], "train"] for row in rows])
+def test_odd_photos_without_masks_and_without_validation(tmp_path: Path) -> None:
+    """Single pixels, a single row and a single colour go through every step and a dense CRF."""
+    folder = write_photos(tmp_path / "photos")
+    rows = [[*row[:2], "train"] for row in read_table(folder)]
+    for name, size, tags in (("pixel", (1, 1), "cat"), ("untagged", (1, 1), ""),
+                             ("row", (90, 1), "dog"), ("flat", (40, 50), "cat;bird")):
+        Image.new("RGB", size, "tan").save(folder / f"{name}.png")
+        rows.append([f"{name}.png", tags, "train"])
+    write_table(folder, rows)
     write_recipe(tmp_path / "recipe.yaml")
-    result = run(tmp_path)
+    result = run(tmp_path, "--set", "pseudo_masks.crf.enabled=true")
     assert result.exit_code == 0, result.output
+    made = tmp_path / "run" / "pseudo-masks" / "masks"
+    masks = {path.stem: read_mask(path, 3) for path in made.glob("*.png")}
+    assert {name: mask.shape for name, mask in masks.items()} == {
+        "pixel": (1, 1), "untagged": (1, 1), "row": (1, 90), "flat": (50, 40)}
+    assert not masks["untagged"].any()
     assert (ReportPage.open(tmp_path / "run" / "report").path / "index.html").is_file()
 
 
-def test_the_functions_are_the_command(finished: Path, tmp_path: Path) -> None:
-    result = pipeline.run(finished / "photos", recipe(), tmp_path / "run")
+def test_the_functions_are_the_command_and_no_mask_has_a_say(
+    finished: Path, tmp_path: Path
+) -> None:
+    """From the same photos, but for their masks: every file is the same."""
+    photos = tmp_path / "photos"
+    shutil.copytree(finished / "photos", photos, copy_function=shutil.copy2)
+    shutil.rmtree(photos / "masks")
+    write_table(photos, [row[:3] for row in read_table(photos)])
+    result = pipeline.run(photos, recipe(), tmp_path / "run")
     assert list(result.handles) == STEPS
     assert result.skipped == ()
+    assert PreparedData.open(tmp_path / "run" / "prepare").manifest.counts["masks"] == 0
     for made in ("train-*/*.safetensors", "affinity-labels/**/*.png", "infer-cam/**/*.npz",
                  "walk/**/*.npz", "pseudo-masks/**/*.png"):
         one, other = ([path.read_bytes() for path in sorted((folder / "run").glob(made))]
