@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tag2mask import __version__, cli_ablate, cli_steps, pipeline
+from tag2mask import __version__, cli_ablate, cli_network, cli_steps, pipeline
 from tag2mask.cli_options import (
     DEFAULT_RECIPE,
     Compare,
@@ -58,6 +58,7 @@ class StepName(StrEnum):
     WALK = "walk"
     PSEUDO_MASKS = "pseudo-masks"
     TRAIN_SEGMENTER = "train-segmenter"
+    PREDICT = "predict"
     EVALUATE = "evaluate"
     REPORT = "report"
 
@@ -87,6 +88,7 @@ app.command("train-affinity")(cli_steps.train_affinity)
 app.command("walk")(cli_steps.walk)
 app.command("pseudo-masks")(cli_steps.pseudo_masks)
 app.command("train-segmenter")(cli_steps.train_segmenter)
+app.command("predict")(cli_network.predict)
 app.command("evaluate")(cli_steps.evaluate)
 app.command("report")(cli_steps.report)
 app.command("tune")(cli_steps.tune)
@@ -108,7 +110,8 @@ def _readable_errors() -> Iterator[None]:
     except Tag2MaskError as error:
         _fail(str(error), error)
     except MemoryError as error:
-        _fail("out of memory. Lower train_cam.batch_size or infer_cam.batch_views", error)
+        _fail("out of memory. Lower train_cam.batch_size, infer_cam.batch_views or predict.tile",
+              error)
     except OSError as error:
         if error.errno == errno.EPIPE or error.errno is None:
             raise

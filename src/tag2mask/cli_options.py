@@ -12,6 +12,7 @@ import typer
 
 from tag2mask.artifacts import Handle, remove_step_folder
 from tag2mask.console import show_handle, show_skipped
+from tag2mask.ranks import Ranks
 from tag2mask.recipe import Recipe, load_recipe
 from tag2mask.run_state import RECIPE
 from tag2mask.sections import Section
@@ -91,18 +92,18 @@ def start_runtime(settings: Recipe) -> Runtime:
     return Runtime.start(**settings.runtime.model_dump())
 
 
-def clear(kind: type[Handle], out: Path, redo: bool, runtime: Runtime | None = None) -> None:
+def clear(kind: type[Handle], out: Path, redo: bool, ranks: Ranks | None = None) -> None:
     """Delete a step's folder where it is to be made anew; all ranks wait for it.
 
-    A step of several processes must give its runtime: else another rank could take the old folder
-    for a complete one.
+    A step of several processes must give its ranks: else one of them could take the old folder for
+    a complete one.
     """
     def remove() -> None:
         if is_first_process():
             remove_step_folder(kind, out)
 
-    if redo and runtime is not None:
-        runtime.together(remove)
+    if redo and ranks is not None:
+        ranks.together(remove)
     elif redo:
         remove()
 

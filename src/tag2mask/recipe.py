@@ -95,8 +95,8 @@ class Recipe(Section):
         if segmenter.confidence_weight and not self.pseudo_masks.confidence:
             raise ValueError("train_segmenter.confidence_weight: set pseudo_masks.confidence=true "
                              "too, which writes the confidences")
-        if self.predict.overlap >= self.predict.tile:
-            raise ValueError("predict.overlap: must be smaller than predict.tile")
+        if 2 * self.predict.overlap > self.predict.tile:
+            raise ValueError("predict.overlap: at most half of predict.tile")
         if not self.infer_cam.scales:
             raise ValueError("infer_cam.scales: at least one scale")
         if list(self.evaluate.thresholds) != sorted(set(self.evaluate.thresholds)):

@@ -79,7 +79,7 @@ def read_image(path: Path, *, at_least: int | None = None, large: bool = False) 
                 image.draft(None, (at_least, 1) if wide else (1, at_least))
             orientation = _orientation(image)
             image.load()
-            rgb = _to_rgb(image)
+            rgb = to_rgb(image)
     except _BROKEN as error:
         raise _unreadable(path, error) from None
     return rgb.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else rgb
@@ -149,8 +149,8 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Convert a loaded image of any mode to RGB."""
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert a loaded image of any mode to RGB, its orientation as it is."""
     mode = image.mode
     if mode == "RGB" and "transparency" not in image.info:
         return image  # no copy, which would double the memory of a large photo

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image
 
-from tag2mask.artifacts import Handle, Predictions, PreparedData, SegmenterModel, Step, step_folder
+from tag2mask.artifacts import Predictions, PreparedData, SegmenterModel, Step, step_folder
 from tag2mask.data.images import read_image
 from tag2mask.data.masks import write_confidence, write_mask
 from tag2mask.data.photo_files import PhotoFile
@@ -91,7 +91,7 @@ def predict_prepared(data: PreparedData, model: SegmenterModel, section: Predict
 
 
 def predict(photos: Sequence[PhotoFile], segmenter: Segmenter, section: Predict, out: Path, *,
-            model: Handle | str, ranks: Ranks | None = None) -> Predictions:
+            model: str, ranks: Ranks | None = None) -> Predictions:
     """Make the masks of photos from anywhere; those that can't be read are left out and listed.
 
     Args:
@@ -100,7 +100,7 @@ def predict(photos: Sequence[PhotoFile], segmenter: Segmenter, section: Predict,
         section: settings.
         out: folder to write; masks of unchanged photos are kept, those of photos that are no longer
             among ``photos`` deleted.
-        model: what the network was read from: the folder of its step, or the sha256 of its file.
+        model: sha256 of the network's file, by which the folder knows it.
         ranks: processes that share the photos; None: this one alone.
 
     Raises:

@@ -1,0 +1,54 @@
+"""The commands that use a trained segmentation network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tag2mask.artifacts import Predictions
+from tag2mask.cli_options import (
+    Out,
+    Overrides,
+    Redo,
+    chosen_recipe,
+    clear,
+    done,
+    own_recipe,
+    start_runtime,
+)
+from tag2mask.files import digest
+from tag2mask.ranks import OneProcess, Ranks
+
+Network = Annotated[
+    Path, typer.Option("--model", help="Run folder, folder that `train-segmenter` wrote, or file.")
+]
+
+
+def predict(
+    photos: Annotated[
+        list[str], typer.Argument(metavar="PHOTOS...", help="Files, folders, or patterns (quoted).")
+    ],
+    model: Network, out: Out,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", help="Default: that of the run given as --model.")
+    ] = None,
+    overrides: Overrides = None, redo: Redo = False,
+) -> None:  # fmt: skip
+    """Make masks of photos with a trained network: no tags needed."""
+    from tag2mask.data.photo_files import list_photos
+    from tag2mask.segmenters import ONNX, open_segmenter, segmenter_file
+    from tag2mask.stages import predict as stage
+
+    settings = chosen_recipe(recipe or own_recipe(model), overrides)
+    file, found = segmenter_file(model), list_photos(photos, leave_out=out)
+    ranks: Ranks = OneProcess()
+    if file.suffix == ONNX:
+        segmenter = open_segmenter(file, threads=settings.runtime.threads)
+    else:
+        ranks = runtime = start_runtime(settings)
+        segmenter = open_segmenter(file, device=str(runtime.device),
+                                   precision=settings.predict.precision)
+    clear(Predictions, out, redo, ranks)
+    done(stage.predict(found, segmenter, settings.predict, out, model=digest(file), ranks=ranks))
