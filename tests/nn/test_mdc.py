@@ -21,7 +21,7 @@ from tag2mask.ops.geometry import ViewTransform
 
 CLASSES = 3
 TAGS = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
-SPEC = NetSpec(classes=("a", "b"), backbone="resnet10t", output_stride=16, pcm=False, head="mdc",
+SPEC = NetSpec(classes=("a", "b"), backbone="test_efficientnet", output_stride=16, pcm=False, head="mdc",
                mdc_rates=(1, 2, 5), mdc_channels=8)  # fmt: skip
 
 
@@ -118,6 +118,24 @@ def test_every_branch_is_classified(views: bool) -> None:
         assert not classifier.weight.grad[0].any()  # the background
         assert classifier.weight.grad[1:].any()
     assert all(convolution.weight.grad.any() for convolution in net.head.convolutions)
+
+
+def test_each_branch_learns_to_tell_the_classes() -> None:
+    torch.manual_seed(0)
+    net = make_net(stride=4)
+    siamese = SiameseSeam(net, LossWeights())
+    optimiser = torch.optim.Adam(net.parameters(), lr=0.03)
+    image = 0.1 * random(2, 3, 24, 24)
+    for row, tags in enumerate(TAGS):  # each class is a corner of its own colour
+        for tag in tags.nonzero().flatten().tolist():
+            image[row, tag, 8 * tag : 8 * tag + 8, :12] += 2.0
+    for _ in range(25):
+        term = siamese(image, TAGS, torch.ones(2, 24, 24, dtype=torch.bool), None)["cls1"]
+        optimiser.zero_grad()
+        term.value.backward()
+        optimiser.step()
+    told = net(image).branch_logits > 0
+    assert torch.equal(told, TAGS.bool()[:, None].expand_as(told))
 
 
 def test_the_term_weighs_the_same_for_any_number_of_branches() -> None:

@@ -182,6 +182,19 @@ def test_masks_through_a_crf_are_a_stage_of_their_own(scene, seam, one_rank) -> 
         assert split.stages[1].used.miou != split.masks.miou
 
 
+@pytest.mark.parametrize(("head", "branch", "name"), [
+    ("cam", "plain", "CAM"), ("mdc", "plain", "MDC"), ("mdc", "refined", "MDC + PCM"),
+    ("of another version", "plain", "maps"),
+])  # fmt: skip
+def test_maps_are_called_by_their_head(scene, one_rank, head: str, branch: str, name: str) -> None:
+    maps = drawn_by(scene, branch, name="drawn", head=head)
+    after = walked(scene, maps, background_score=0.3, background_source="estimated")
+    masks = pseudo_masks(scene.data, after, PseudoMasks(), scene.root / "pseudo-masks", one_rank)
+    evaluation = evaluate(scene.data, after, masks, FOUR, scene.root / "evaluate", one_rank, [maps])
+    for split in splits(evaluation):
+        assert [stage.name for stage in split.stages] == [name, f"{name} + walk"]
+
+
 def test_without_a_walk_all_is_as_before_but_the_new_keys(scene, one_rank) -> None:
     section = PseudoMasks(background="fixed", score=0.4)
     masks = pseudo_masks(scene.data, scene.maps, section, scene.root / "pseudo-masks", one_rank)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from scenes import run_on_ranks
 
@@ -90,8 +91,33 @@ def test_every_photo_gets_maps_of_its_tags(
         if found.tags:  # scaled per class: each reaches 1 somewhere
             assert found.scores.max() > 0.9
     assert maps.manifest.counts == {"photos": 12, "computed": 12}
-    assert maps.manifest.metrics == {"tags": "known", "branch": "refined"}
+    assert maps.manifest.metrics == {"tags": "known", "branch": "refined", "head": "cam"}
     assert not any(samples[name].tags for name in ("b/05", "b/11"))
+
+
+def test_maps_of_an_mdc_head(data: PreparedData, tmp_path: Path) -> None:
+    model = trained(data, tmp_path / "train-cam", train_cam__head="mdc",
+                    train_cam__mdc_channels=4, train_cam__pcm__enabled=False,
+                    train_cam__views__enabled=False)  # fmt: skip
+    maps = infer(data, model, tmp_path / "maps", scales=[1.0], flip=False)
+    assert maps.manifest.metrics == {"tags": "known", "branch": "plain", "head": "mdc"}
+    sample = next(s for s in read_index(data.path, "train") if len(s.tags) == 2)
+    found = read_map(files(maps)[sample.id])
+    net, _ = load_net(model.path / "model.safetensors")
+    with Image.open(sample.image) as photo, torch.no_grad():
+        sides = tuple(round(side / max(photo.size) * 2) * 32 for side in photo.size)
+        pixels = torch.from_numpy(np.array(photo.resize(sides, Image.Resampling.BICUBIC)))
+        mean, std = (torch.tensor(v) for v in (net.backbone.mean, net.backbone.std))
+        branches = net.head(net.backbone(((pixels / 255 - mean) / std).permute(2, 0, 1)[None]).last)
+    chosen = [tag + 1 for tag in sample.tags]
+    combined = (branches[:, 0] + branches[:, 1:].sum(1) / 3)[:, chosen]
+    enlarged = F.interpolate(combined, found.scores.shape[1:], mode="bilinear")[0].clamp(min=0)
+    high = enlarged.amax(dim=(1, 2), keepdim=True)
+    low = enlarged.amin(dim=(1, 2), keepdim=True)
+    wanted = ((enlarged - low - 1e-5) / (high - low + 1e-5)).clamp(min=0).numpy()
+    np.testing.assert_allclose(found.scores, wanted, atol=3e-3)  # bytes
+    tagged = torch.sigmoid(branches[0, :, 1:].mean(dim=(0, 2, 3))).numpy()
+    np.testing.assert_allclose(found.probabilities, tagged, atol=1e-3)
 
 
 def test_one_split_only(data: PreparedData, model: CamModel, tmp_path: Path) -> None:

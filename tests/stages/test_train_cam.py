@@ -84,6 +84,24 @@ def test_training_writes_model_log_and_pictures_and_nothing_else(
     assert (model.path / "model.safetensors").stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize("siamese", [False, True])
+def test_every_branch_of_an_mdc_head_is_trained(
+    data: PreparedData, tmp_path: Path, siamese: bool
+) -> None:
+    changes: dict[str, Any] = {
+        "train_cam__head": "mdc", "train_cam__mdc_rates": [1, 2, 3], "train_cam__mdc_channels": 4,
+        "train_cam__pcm__enabled": siamese, "train_cam__views__enabled": siamese}  # fmt: skip
+    model = trained(data, tmp_path / "model", **changes)
+    found = weights(model)
+    begun = weights(trained(data, tmp_path / "begun", **changes, train_cam__max_steps=1))
+    branches = [name for name in found if name.startswith("head.")]
+    assert len(branches) == 3 * 3
+    for name in branches:
+        assert not torch.equal(found[name], begun[name]), name
+    assert same_bits(found, weights(trained(data, tmp_path / "again", **changes)))
+    assert ("cls2" in rows(model.path)[0]) == siamese
+
+
 def test_weights_depend_on_the_seed_alone(data: PreparedData, tmp_path: Path) -> None:
     first = weights(trained(data, tmp_path / "first"))
     assert not torch.are_deterministic_algorithms_enabled()  # the caller's torch is as it was
@@ -320,6 +338,8 @@ def test_starting_from_a_trained_model(data: PreparedData, tmp_path: Path) -> No
     with pytest.raises(WeightsError, match=r"weights of another network.*backbone\."):
         trained(data, tmp_path / "resnet", train_cam__init_from=file,
                 train_cam__backbone__name="test_resnet")  # fmt: skip
+    with pytest.raises(WeightsError, match=r"another network.*head\.convolutions"):
+        trained(data, tmp_path / "mdc", train_cam__init_from=file, train_cam__head="mdc")
     with pytest.raises(WeightsError, match="no such model file"):
         trained(data, tmp_path / "none", train_cam__init_from=str(tmp_path / "none.safetensors"))
     photos = write_photos(tmp_path / "others")

@@ -17,7 +17,7 @@ ABSENT = np.full(3, 0.1, np.float32)
 
 
 def drawn_by(scene: Scene, branch: str = "refined", name: str = "infer-cam",
-             source: str = "infer-cam") -> CamMaps:
+             source: str = "infer-cam", **metrics: str) -> CamMaps:
     """The maps of ``source`` once more, in a folder that says which branch drew them."""
     folder = scene.root / name
     with step_folder(CamMaps, folder, section={"branch": branch, "name": name},
@@ -26,7 +26,7 @@ def drawn_by(scene: Scene, branch: str = "refined", name: str = "infer-cam",
             to = folder / path.relative_to(scene.root / source)
             to.parent.mkdir(parents=True, exist_ok=True)
             to.write_bytes(path.read_bytes())
-        return step.finish(metrics={"tags": "known", "branch": branch})
+        return step.finish(metrics={"tags": "known", "branch": branch, **metrics})
 
 
 def walked(scene: Scene, maps: CamMaps, scores: dict[str, np.ndarray] | None = None, *,
