@@ -39,6 +39,13 @@ def test_the_papers_rows_are_there() -> None:
     assert rows["+ PCM + ECR without mining"].train_cam.losses.ecr_top == 1.0
     assert seam.train_cam == load_recipe("lite0-cpu").train_cam
     assert rows["SEAM + CRF"].pseudo_masks.crf.iterations == 10
+    assert rows["MDC"].train_cam.head == "mdc" and not rows["MDC"].train_cam.views.enabled
+    for name in ("CAM", "SEAM", "SEAM + CRF", "SEAM + walk"):
+        network = rows[f"segmenter on {name}"]
+        assert network.train_segmenter.enabled and not rows[name].train_segmenter.enabled
+        same = {"name", "description", "train_segmenter"}
+        assert network.model_dump(exclude=same) == rows[name].model_dump(exclude=same)
+    assert rows["segmenter on ground truth"].train_segmenter.masks == "ground truth"
     assert rows["SEAM + walk"].walk.enabled and not seam.walk.enabled
     views = {name: row.train_cam.views for name, row in rows.items() if name.startswith("SEAM: ")}
     assert views["SEAM: rescale 0.3"].scale == (0.3, 0.3)
