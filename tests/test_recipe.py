@@ -221,6 +221,31 @@ def test_the_given_values_are_not_changed(tmp_path: Path) -> None:
     assert values == before
 
 
+def test_a_segmentation_network_on_the_cam_networks_backbone_takes_its_weights() -> None:
+    backbone = {"name": "resnet38", "weights": "a.params", "output_stride": 8}
+    network = {"architecture": "deeplabv1", "encoder": "resnet38", "output_stride": 8}
+    found = recipe_from({"train_cam": {"backbone": backbone},
+                         "train_segmenter": {"network": network}})
+    assert found.train_segmenter.network.weights == "a.params"
+    own = recipe_from({"train_cam": {"backbone": backbone},
+                       "train_segmenter": {"network": {**network, "weights": "none"}}})
+    assert own.train_segmenter.network.weights == "none"
+    other = recipe_from({"train_cam": {"backbone": backbone}})
+    assert other.train_segmenter.network.weights == "packaged", "another network"
+    both = recipe_from({"train_cam": {"backbone": {"weights": "lite0.pth"}}})
+    assert both.train_segmenter.network.weights == "lite0.pth", "both by default"
+    overridden = load_recipe("voc12-resnet38", ["train_cam.backbone.weights=mine.pth"])
+    assert overridden.train_segmenter.network.weights == "mine.pth"
+    assert overridden.train_affinity.backbone.weights == "mine.pth"
+    with pytest.raises(RecipeError) as caught:  # told once, where it stands
+        recipe_from({"train_cam": {"backbone": {"weights": 7}}})
+    assert "train_segmenter" not in str(caught.value)
+    for nonsense in (7, {"network": 7}):
+        with pytest.raises(RecipeError, match="train_segmenter"):
+            recipe_from({"train_cam": {"backbone": {"weights": "a.pth"}},
+                         "train_segmenter": nonsense})
+
+
 def test_affinitynet_takes_the_backbone_of_the_cam_network() -> None:
     shared = {"name": "resnet18", "weights": "none", "output_stride": 8}
     found = recipe_from({"train_cam": {"backbone": shared}})

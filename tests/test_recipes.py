@@ -7,17 +7,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from small_runs import call, one_rank, prepared, write_photos
 from tag2mask.artifacts import CamMaps, Evaluation, PseudoMaskFolder, WalkedMaps
 from tag2mask.classes import VOC_NAMES, ClassSet
 from tag2mask.data.demo import make_demo_data
+from tag2mask.data.samples import Sample
+from tag2mask.estimates import training_steps
 from tag2mask.nn.affinity_net import build_affinity_net
+from tag2mask.nn.deeplab_v1 import DeepLabV1
 from tag2mask.nn.model_file import build_net, read_spec
+from tag2mask.nn.segmenter import build_segmenter
 from tag2mask.recipe import load_recipe, shipped_recipes
 from tag2mask.stages.affinity_labels import affinity_labels
 from tag2mask.stages.infer_cam import infer_cam
+from tag2mask.stages.segmenter_task import segmenter_optimiser, segmenter_spec
 from tag2mask.stages.train_affinity import affinity_spec, train_affinity
 from tag2mask.stages.train_cam import net_spec, train_cam
 from tag2mask.stages.walk import walk
@@ -43,6 +49,37 @@ def test_every_shipped_recipe_describes_an_affinity_network(name: str) -> None:
     assert spec.backbone == load_recipe(name).train_cam.backbone.name
     if LARGE not in spec.backbone:
         assert build_affinity_net(spec).stride in (4, 8)
+
+
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+def test_every_shipped_recipe_describes_a_segmentation_network(name: str) -> None:
+    recipe = load_recipe(name)
+    spec = segmenter_spec(recipe.train_segmenter, ClassSet(VOC_NAMES), samples(name))
+    with torch.device("meta" if spec.encoder == LARGE else "cpu"):
+        net = build_segmenter(spec)
+    assert net.new_parameters()
+    assert recipe.train_segmenter.crop % net.size_multiple == 0
+
+
+@pytest.mark.parametrize("name", ["voc12-resnet38", "voc12-resnet38-paper"])
+def test_the_papers_segmentation_network(name: str) -> None:
+    recipe = load_recipe(name)
+    section = recipe.train_segmenter
+    assert section.enabled
+    assert section.network.weights == recipe.train_cam.backbone.weights
+    for photos in (300, 1464, 10_582):
+        assert training_steps(section, photos) == 20_000
+    spec = segmenter_spec(section, ClassSet(VOC_NAMES), samples(name))
+    with torch.device("meta"):
+        net = build_segmenter(spec)
+        groups = segmenter_optimiser(net, section).param_groups
+    found = {(group["lr"], group["weight_decay"]) for group in groups}
+    assert found == {(0.001, 0.0005), (0.002, 0.0), (0.01, 0.0005), (0.02, 0.0)}
+    assert isinstance(net, DeepLabV1)
+
+
+def samples(name: str) -> list[Sample]:
+    return [Sample(name, Path(f"{name}.jpg"), (375, 500), (0,), "1-1")]
 
 
 SMALL = ["train_cam.max_steps=2", "train_cam.batch_size=2", "train_cam.crop=64",

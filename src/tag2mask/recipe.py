@@ -30,7 +30,13 @@ from tag2mask.sections import (
     Tune,
     Walk,
 )
-from tag2mask.training_sections import Backbone, TrainAffinity, TrainCam, TrainSegmenter
+from tag2mask.training_sections import (
+    Backbone,
+    SegmentationNetwork,
+    TrainAffinity,
+    TrainCam,
+    TrainSegmenter,
+)
 
 
 class Recipe(Section):
@@ -55,17 +61,24 @@ class Recipe(Section):
     @model_validator(mode="before")
     @classmethod
     def _same_backbone(cls, values: Any) -> Any:
-        """AffinityNet takes the CAM network's backbone, but for the keys that say otherwise."""
-        if not isinstance(values, Mapping):
+        """What other networks take over from the CAM network, but for the keys that say otherwise.
+
+        AffinityNet takes its backbone, a segmentation network on that backbone its weights.
+        """
+        backbone = _inside(values, "train_cam", "backbone")
+        if not backbone:
             return values
-        affinity, cam = values.get("train_affinity", {}), values.get("train_cam", {})
-        if not (isinstance(affinity, Mapping) and isinstance(cam, Mapping)):
-            return values
-        own, other = affinity.get("backbone", {}), cam.get("backbone", {})
-        if not (isinstance(own, Mapping) and isinstance(other, Mapping)) or not other:
-            return values
-        known = {key: value for key, value in other.items() if key in Backbone.model_fields}
-        return {**values, "train_affinity": {**affinity, "backbone": {**known, **own}}}
+        known = {key: value for key, value in backbone.items() if key in Backbone.model_fields}
+        affinity = _inside(values, "train_affinity", "backbone")
+        if affinity is not None:
+            values = _replaced(values, "train_affinity", "backbone", {**known, **affinity})
+        network = _inside(values, "train_segmenter", "network")
+        if network is not None and "weights" in known:
+            name = known.get("name", Backbone().name)
+            if network.get("encoder", SegmentationNetwork().encoder) == name:
+                values = _replaced(values, "train_segmenter", "network",
+                                   {"weights": known["weights"], **network})
+        return values
 
     @model_validator(mode="after")
     def _ranges(self) -> Recipe:
@@ -102,6 +115,21 @@ class Recipe(Section):
         if list(self.evaluate.thresholds) != sorted(set(self.evaluate.thresholds)):
             raise ValueError("evaluate.thresholds: must rise strictly")
         return self
+
+
+_TAKING_OVER = (("train_affinity", "backbone"), ("train_segmenter", "network"))
+
+
+def _inside(values: Any, section: str, key: str) -> Mapping[str, Any] | None:
+    """A section within one of a recipe's, not checked yet; None: something else stands there."""
+    outer = values.get(section, {}) if isinstance(values, Mapping) else None
+    inner = outer.get(key, {}) if isinstance(outer, Mapping) else None
+    return inner if isinstance(inner, Mapping) else None
+
+
+def _replaced(values: Mapping[str, Any], section: str, key: str,
+              inner: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**values, section: {**values.get(section, {}), key: inner}}
 
 
 def shipped_recipes() -> dict[str, str]:
@@ -167,10 +195,10 @@ def recipe_from(values: Mapping[str, Any], *, where: str = "recipe") -> Recipe:
 
 def _inherited(location: Sequence[Any], values: Mapping[str, Any]) -> bool:
     """Whether a value stands in ``train_cam.backbone`` alone, where its problem is told already."""
-    if tuple(location[:2]) != ("train_affinity", "backbone") or len(location) < 3:
+    if tuple(location[:2]) not in _TAKING_OVER or len(location) < 3:
         return False
-    own = values.get("train_affinity", {}).get("backbone", {})
-    return isinstance(own, Mapping) and location[2] not in own
+    own = _inside(values, location[0], location[1])
+    return own is not None and location[2] not in own
 
 
 def dump_recipe(recipe: Recipe) -> str:

