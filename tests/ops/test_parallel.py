@@ -4,7 +4,7 @@ import time
 import pytest
 
 from tag2mask.ops import parallel
-from tag2mask.ops.parallel import ordered_map
+from tag2mask.ops.parallel import grouped, ordered_map
 
 
 def test_order_is_kept():
@@ -53,3 +53,24 @@ def test_the_error_comes_at_its_place_and_ends_the_work():
 def test_blocks_keep_the_order(count: int) -> None:
     results = list(ordered_map(lambda x: 2 * x, range(count), 3, block=16))
     assert results == [2 * x for x in range(count)]
+
+
+def test_what_is_alike_goes_together() -> None:
+    found = list(grouped("abacbaabd", key=str, most=2, ahead=100))
+    assert found == [["a", "a"], ["b", "b"], ["a", "a"], ["c"], ["b"], ["d"]]
+
+
+def test_single_items_never_wait() -> None:
+    taken = []
+    groups = grouped((taken.append(i) or i for i in range(9)), key=lambda i: i % 3, most=1, ahead=5)
+    assert next(groups) == [0]
+    assert taken == [0]
+
+
+def test_few_items_wait_and_the_oldest_go_first() -> None:
+    taken = []
+    groups = grouped((taken.append(i) or i for i in range(100)), key=lambda i: i, most=8, ahead=3)
+    for i, group in enumerate(groups):
+        assert group == [i]
+        assert len(taken) <= i + 4
+    assert len(taken) == 100
