@@ -24,7 +24,8 @@ def split(name: str, stages: Stages, masks: float | None) -> SplitScores:
         StageScores(stage, 10, "no" if stage == "segmenter" else "known",
                     PointScores(0.3, "estimated", used, 0.6, 0.7),
                     None if best is None else PointScores(0.4, "best", best, 0.5, 0.8),
-                    None if best is None else CurveScores((0.4,), (best,), 0.4, best))
+                    None if best is None else CurveScores((0.4,), (best,), 0.4, best),
+                    None if best is not None or used is None else used / 3)
         for stage, used, best in stages
     )  # fmt: skip
     made = None if masks is None else MaskScores(10, masks, masks / 2, 0.9, 0.6, 0.7, 0.1, 0.1, (),

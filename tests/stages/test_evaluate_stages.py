@@ -106,6 +106,8 @@ def test_the_segmentation_network_comes_last(tiny, one_rank) -> None:
     assert (last.tag_source, last.best, last.curve) == ("no", None, None)
     assert evaluation.manifest.metrics["train"]["segmenter_miou"] == last.used.miou
     assert train.stages[2].used.miou == train.masks.miou, "the masks are not the network's"
+    assert train.stages[2].boundary_miou == train.masks.boundary_miou != last.boundary_miou
+    assert train.stages[0].boundary_miou is None, "of maps"
     assert "| segmenter" in format_table(evaluation) and "argmax" in format_table(evaluation)
 
 
@@ -117,7 +119,7 @@ def test_predictions_of_one_split_are_scored_on_it_alone(scene, seam, one_rank) 
                                  one_rank, predictions=found))
     assert [stage.name for stage in train.stages] == ["SEAM"]
     assert [stage.name for stage in val.stages] == ["SEAM", "segmenter + CRF"]
-    assert val.stages[-1].used.miou == 1.0
+    assert val.stages[-1].used.miou == val.stages[-1].boundary_miou == 1.0
 
 
 def test_a_missing_prediction_is_named(tiny, one_rank) -> None:

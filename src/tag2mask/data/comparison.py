@@ -21,12 +21,36 @@ from tag2mask.data.samples import Sample
 from tag2mask.errors import DataError
 from tag2mask.ops.boundary import BoundaryCounts
 from tag2mask.ops.curve import ThresholdCurve
-from tag2mask.ops.evaluation import StageScores, curve_scores, point_scores
+from tag2mask.ops.evaluation import StageScores, curve_scores, known, point_scores
 from tag2mask.ops.metrics import Confusion, Labels
 from tag2mask.sections import Evaluate
 
-StageCounts = ThresholdCurve | Confusion
-"""Of maps, counts at every background score; of masks, the one confusion matrix."""
+
+@dataclass(frozen=True)
+class MaskCounts:
+    """Counts of masks: of all pixels, and of those along contours."""
+
+    confusion: Confusion
+    boundary: BoundaryCounts
+
+    @classmethod
+    def empty(cls, classes: int) -> MaskCounts:
+        """No counts, of a number of foreground classes."""
+        return cls(Confusion.empty(classes), BoundaryCounts.empty(classes))
+
+    def add(self, truth: Labels, prediction: Labels, boundary_share: float) -> None:
+        """Count one photo (see `BoundaryCounts.add`)."""
+        self.confusion.add(truth, prediction)
+        self.boundary.add(truth, prediction, boundary_share)
+
+    def merge(self, other: MaskCounts) -> None:
+        """Add the counts of other photos or of another process."""
+        self.confusion.merge(other.confusion)
+        self.boundary.merge(other.boundary)
+
+
+StageCounts = ThresholdCurve | MaskCounts
+"""Of maps, counts at every background score; of masks, theirs."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +74,7 @@ class Stage:
     def no_counts(self, classes: int, thresholds: Sequence[float]) -> StageCounts:
         """Zero counts; of maps at the given background scores and at the one in use."""
         if isinstance(self.content, Path):
-            return Confusion.empty(classes)
+            return MaskCounts.empty(classes)
         used = [] if self.score is None else [self.score]
         return ThresholdCurve.empty(
             classes, np.unique(np.array([*thresholds, *used], np.float32)).tolist())
@@ -58,9 +82,10 @@ class Stage:
     def scores(self, counts: StageCounts, photos: int, section: Evaluate) -> StageScores:
         """Scores of the counts over some photos with masks."""
         paper = section.behaviour == "paper"
-        if isinstance(counts, Confusion):
-            used = point_scores(counts, self.score, self.source, paper=paper)
-            return StageScores(self.name, photos, self.tag_source, used, None, None)
+        if isinstance(counts, MaskCounts):
+            used = point_scores(counts.confusion, self.score, self.source, paper=paper)
+            boundary = known(counts.boundary.miou(paper=paper))
+            return StageScores(self.name, photos, self.tag_source, used, None, None, boundary)
         wanted = np.searchsorted(counts.thresholds, np.array(section.thresholds, np.float32))
         curve = counts.restricted(wanted.tolist())
         record = curve_scores(curve, paper=paper)
@@ -127,16 +152,14 @@ class Comparison:
         unsure = prediction == IGNORE
         prediction = np.where(unsure, np.where(truth == IGNORE, BACKGROUND, truth), prediction)
         truth = np.where(unsure, np.uint8(IGNORE), truth)
-        found.confusion = Confusion.empty(len(self.classes))
-        found.confusion.add(truth, prediction)
-        found.boundary = BoundaryCounts.empty(len(self.classes))
-        found.boundary.add(truth, prediction, self.section.boundary_share)
+        found.masks = MaskCounts.empty(len(self.classes))
+        found.masks.add(truth, prediction, self.section.boundary_share)
         # Of one photo: over the classes that occur in it, whatever the behaviour.
-        found.row |= {"miou": found.confusion.miou(),
-                      "pixel_accuracy": found.confusion.pixel_accuracy()}
+        found.row |= {"miou": found.masks.confusion.miou(),
+                      "pixel_accuracy": found.masks.confusion.pixel_accuracy()}
 
     def _stage(self, stage: Stage, truth: Labels, sample: Sample,
-               cam_map: CamMap) -> Confusion | _FullMaps:
+               cam_map: CamMap) -> MaskCounts | _FullMaps:
         if isinstance(stage.content, Path):
             path = stage.content / f"{sample.id}.png"
             if not path.is_file():
@@ -144,16 +167,16 @@ class Comparison:
                 raise DataError(f"photo {sample.id!r} has no mask of stage {stage.name!r}",
                                 where=stage.content,
                                 fix=f"Run {step} again: it makes only what is missing.")
-            confusion = Confusion.empty(len(self.classes))
-            confusion.add(truth, self.photos.read_mask(path, sample))
-            return confusion
+            counts = MaskCounts.empty(len(self.classes))
+            counts.add(truth, self.photos.read_mask(path, sample), self.section.boundary_share)
+            return counts
         own = cam_map if stage.content is self.photos else stage.content.read(sample)
         return _FullMaps(own.tags, own.full_scores())
 
     def nothing(self) -> SplitCounts:
         """The sums over no photo."""
         classes = len(self.classes)
-        return SplitCounts(Confusion.empty(classes), BoundaryCounts.empty(classes), [
+        return SplitCounts(MaskCounts.empty(classes), [
             stage.no_counts(classes, self.section.thresholds) for stage in self.stages])
 
 
@@ -173,16 +196,15 @@ class PhotoCounts:
         row: its line of ``photos.jsonl``.
         probabilities: float32 (C,).
         truth: its mask; None where it has none, and nothing below is there then.
-        confusion, boundary: of its pseudo mask.
+        masks: of its pseudo mask.
         stages: of each stage its maps, or the counts of its mask.
     """
 
     row: dict[str, Any]
     probabilities: npt.NDArray[np.float32]
     truth: Labels | None = None
-    confusion: Confusion | None = None
-    boundary: BoundaryCounts | None = None
-    stages: list[Confusion | _FullMaps] = field(default_factory=list)
+    masks: MaskCounts | None = None
+    stages: list[MaskCounts | _FullMaps] = field(default_factory=list)
 
 
 @dataclass
@@ -190,15 +212,14 @@ class SplitCounts:
     """Sums over photos, and what is kept of each.
 
     Attributes:
-        confusion, boundary: of the pseudo masks.
+        masks: of the pseudo masks.
         stages: of each stage.
         rows: of all photos.
         probabilities: likewise, float32 (C,) each.
         masked: number of photos with a mask.
     """
 
-    confusion: Confusion
-    boundary: BoundaryCounts
+    masks: MaskCounts
     stages: list[StageCounts]
     rows: list[dict[str, Any]] = field(default_factory=list)
     probabilities: list[npt.NDArray[np.float32]] = field(default_factory=list)
@@ -210,16 +231,15 @@ class SplitCounts:
         self.probabilities.append(found.probabilities)
         if found.truth is None:
             return
-        assert found.confusion is not None and found.boundary is not None
+        assert found.masks is not None
         self.masked += 1
-        self.confusion.merge(found.confusion)
-        self.boundary.merge(found.boundary)
+        self.masks.merge(found.masks)
         for total, own in zip(self.stages, found.stages, strict=True):
             if isinstance(own, _FullMaps):
                 assert isinstance(total, ThresholdCurve)
                 total.add(found.truth, own.tags, own.scores)
             else:
-                assert isinstance(total, Confusion)
+                assert isinstance(total, MaskCounts)
                 total.merge(own)
 
     def add_shares(self, parts: Sequence[SplitCounts]) -> SplitCounts:
@@ -228,14 +248,13 @@ class SplitCounts:
         self.probabilities += _interleaved([part.probabilities for part in parts])
         for part in parts:
             self.masked += part.masked
-            self.confusion.merge(part.confusion)
-            self.boundary.merge(part.boundary)
+            self.masks.merge(part.masks)
             for total, own in zip(self.stages, part.stages, strict=True):
                 if isinstance(own, ThresholdCurve):
                     assert isinstance(total, ThresholdCurve)
                     total.merge(own)
                 else:
-                    assert isinstance(total, Confusion)
+                    assert isinstance(total, MaskCounts)
                     total.merge(own)
         return self
 

@@ -266,7 +266,7 @@ def _of_stage(measure: str, stage: StageScores, split: SplitScores) -> Measured:
         measure=measure, stage=stage.name, split=split.split, photos=stage.photos,
         tag_source=stage.tag_source, background_score=used.background_score,
         background_source=used.background_source, miou=used.miou, best_miou=best.miou,
-        best_background_score=best.background_score, boundary_miou=None,
+        best_background_score=best.background_score, boundary_miou=stage.boundary_miou,
         precision=used.precision, recall=used.recall,
     )
 

@@ -106,6 +106,7 @@ class StageScores:
         used: at the background score in use; None where no score is.
         best: None where a background score can no longer be chosen, after a dense CRF.
         curve: likewise.
+        boundary_miou: of masks; None of maps.
     """
 
     name: str
@@ -114,6 +115,7 @@ class StageScores:
     used: PointScores | None
     best: PointScores | None
     curve: CurveScores | None
+    boundary_miou: float | None = None
 
 
 @dataclass(frozen=True)
@@ -222,15 +224,15 @@ def mask_scores(confusion: Confusion, boundary: BoundaryCounts, photos: int,
     )  # fmt: skip
     return MaskScores(
         photos=photos,
-        miou=_known(confusion.miou(paper=paper)),
-        boundary_miou=_known(boundary.miou(paper=paper)),
-        pixel_accuracy=_known(confusion.pixel_accuracy()),
-        precision=_known(mean_of_present(confusion.precision())),
-        recall=_known(mean_of_present(confusion.recall())),
-        over_activation=_known(confusion.over_activation()),
-        under_activation=_known(confusion.under_activation()),
+        miou=known(confusion.miou(paper=paper)),
+        boundary_miou=known(boundary.miou(paper=paper)),
+        pixel_accuracy=known(confusion.pixel_accuracy()),
+        precision=known(mean_of_present(confusion.precision())),
+        recall=known(mean_of_present(confusion.recall())),
+        over_activation=known(confusion.over_activation()),
+        under_activation=known(confusion.under_activation()),
         classes=tuple(
-            ClassScores(name, *(_known(column[i]) for column in columns))
+            ClassScores(name, *(known(column[i]) for column in columns))
             for i, name in enumerate(names)
         ),
         confusion=tuple(tuple(row) for row in confusion.counts.tolist()),
@@ -242,8 +244,8 @@ def curve_scores(curve: ThresholdCurve, *, paper: bool) -> CurveScores:
     best_threshold, best_miou = curve.best(paper=paper)
     return CurveScores(
         thresholds=tuple(round(float(t), 6) for t in curve.thresholds),
-        miou=tuple(_known(value) for value in curve.miou(paper=paper)),
-        best_threshold=best_threshold, best_miou=_known(best_miou),
+        miou=tuple(known(value) for value in curve.miou(paper=paper)),
+        best_threshold=best_threshold, best_miou=known(best_miou),
     )
 
 
@@ -252,9 +254,9 @@ def point_scores(confusion: Confusion, score: float | None, source: str, *,
     """Put the counts at one background score into a record."""
     return PointScores(
         background_score=score, background_source=source,
-        miou=_known(confusion.miou(paper=paper)),
-        precision=_known(mean_of_present(confusion.precision())),
-        recall=_known(mean_of_present(confusion.recall())),
+        miou=known(confusion.miou(paper=paper)),
+        precision=known(mean_of_present(confusion.precision())),
+        recall=known(mean_of_present(confusion.recall())),
     )
 
 
@@ -264,10 +266,10 @@ def tag_scores(quality: TagQuality, photos: int, names: Sequence[str]) -> TagSco
         quality.average_precision, quality.precision, quality.recall, quality.f1)
     return TagScores(
         photos=photos,
-        mean_average_precision=_known(quality.mean_average_precision),
-        mean_f1=_known(quality.mean_f1),
+        mean_average_precision=known(quality.mean_average_precision),
+        mean_f1=known(quality.mean_f1),
         classes=tuple(
-            ClassTagScores(name, int(quality.photos[c]), *(_known(column[c]) for column in columns))
+            ClassTagScores(name, int(quality.photos[c]), *(known(column[c]) for column in columns))
             for c, name in enumerate(names)
         ),
     )
@@ -283,5 +285,6 @@ def doubt_records(doubts: Sequence[TagDoubt], ids: Sequence[str],
     )
 
 
-def _known(value: float) -> float | None:
+def known(value: float) -> float | None:
+    """A number, or None where it is NaN."""
     return None if np.isnan(value) else float(value)

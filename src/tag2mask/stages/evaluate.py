@@ -240,8 +240,8 @@ def _split_scores(job: Comparison, counts: SplitCounts, split: str, samples: lis
         background_score=None if score is None else float(score),
         background_source=str(masks.manifest.metrics.get("background_source", "unknown")),
         certainty=float(np.mean([row["certainty"] for row in counts.rows])),
-        masks=mask_scores(counts.confusion, counts.boundary, counts.masked, classes.mask_names,
-                          paper=paper) if counts.masked else None,
+        masks=mask_scores(counts.masks.confusion, counts.masks.boundary, counts.masked,
+                          classes.mask_names, paper=paper) if counts.masked else None,
         curve=next((stage.curve for stage in reversed(stages) if stage.curve), None),
         tags=tag_scores(tag_quality(probabilities, known), len(samples), classes.names)
         if tagged else None,
@@ -260,7 +260,7 @@ def _stage_scores(job: Comparison, counts: SplitCounts,
         place = max(i for i, stage in enumerate(job.stages)
                     if isinstance(stage.content, MappedPhotos))
         last = job.stages[place]
-        pairs.insert(place + 1, (replace(last, name=with_crf(last.name)), counts.confusion))
+        pairs.insert(place + 1, (replace(last, name=with_crf(last.name)), counts.masks))
     return tuple(stage.scores(found, counts.masked, job.section) for stage, found in pairs)
 
 
