@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
+from tag2mask.data import images
 from tag2mask.data.images import image_size, read_image
 from tag2mask.errors import DataError
 
@@ -177,6 +178,26 @@ def test_bad_files_are_named(tmp_path: Path, reader) -> None:
     (tmp_path / "folder.jpg").mkdir()
     with pytest.raises(DataError, match=r"folder.*folder\.jpg"):
         reader(tmp_path / "folder.jpg")
+
+
+def test_large_photos_are_read_where_they_are_expected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo().save(tmp_path / "x.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)
+    for reader in (read_image, image_size):
+        with pytest.raises(DataError, match=r"too many pixels.*x\.png"):
+            reader(tmp_path / "x.png")
+    assert image_size(tmp_path / "x.png", large=True) == (24, 40)
+    assert read_image(tmp_path / "x.png", large=True).size == (40, 24)
+    assert Image.MAX_IMAGE_PIXELS == 400
+    monkeypatch.setattr(images, "LARGE_PIXELS", 24 * 40 - 1)
+    for reader in (read_image, image_size):
+        with pytest.raises(DataError, match=r"40 x 24 pixels.*x\.png.*pieces"):
+            reader(tmp_path / "x.png", large=True)
+        with pytest.raises(DataError, match="missing"):
+            reader(tmp_path / "gone.png", large=True)
+    assert Image.MAX_IMAGE_PIXELS == 400
 
 
 def test_real_photos(shared: Path) -> None:

@@ -1,0 +1,133 @@
+"""Files, folders and patterns -> photos: which, under what ids, and what is refused."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tag2mask.data.photo_files import PhotoFile, list_photos
+from tag2mask.errors import DataError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Photos in two folders, one of them twice as deep, and files that are none."""
+    root = tmp_path / "photos"
+    for name in ("a/1.jpg", "a/2.PNG", "b/1.jpg", "b/deep/3.tif", "c.webp"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (3, 2)).save(root / name)
+    (root / "notes.txt").write_text("none")
+    (root / ".hidden.jpg").write_text("none")
+    return root
+
+
+def ids(*wanted: str | Path, leave_out: Path | None = None) -> list[str]:
+    return [photo.id for photo in list_photos(wanted, leave_out=leave_out)]
+
+
+def test_a_folder_is_listed_with_all_folders_inside(folder: Path) -> None:
+    assert ids(folder) == ["a/1", "a/2", "b/1", "b/deep/3", "c"]
+    photos = list_photos([folder])
+    assert all(photo.path.is_file() and photo.path.is_absolute() for photo in photos)
+    status = photos[0].path.stat()
+    assert photos[0].stamp == f"{status.st_size}-{status.st_mtime_ns}"
+
+
+def test_ids_are_relative_to_what_all_share(folder: Path) -> None:
+    assert ids(folder / "a", folder / "b") == ["a/1", "a/2", "b/1", "b/deep/3"]
+    assert ids(folder / "b") == ["1", "deep/3"]
+    assert ids(folder / "a" / "1.jpg", folder / "a" / "2.PNG") == ["1", "2"]
+    assert ids(folder / "a" / "1.jpg", folder / "b" / "1.jpg") == ["a/1", "b/1"]
+    assert ids(folder / "a" / "1.jpg") == ["1"]
+
+
+@pytest.mark.parametrize(("pattern", "found"), [
+    ("a/*.jpg", ["1"]), ("*/1.jpg", ["a/1", "b/1"]), ("**/*.tif", ["b/deep/3"]),
+    ("[ab]/?.*", ["a/1", "a/2", "b/1"]), ("*", ["a/1", "a/2", "b/1", "b/deep/3", "c"]),
+    ("**", ["a/1", "a/2", "b/1", "b/deep/3", "c"]),
+])  # fmt: skip
+def test_patterns(folder: Path, pattern: str, found: list[str]) -> None:
+    assert ids(f"{folder}/{pattern}") == found
+
+
+def test_paths_from_here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder / "a")
+    assert ids(".") == ids("*") == ids("../a") == ["1", "2"]
+    assert ids("../*.webp", "1.jpg") == ["a/1", "c"]
+
+
+def test_a_path_that_exists_is_no_pattern(folder: Path) -> None:
+    odd = folder / "[2020] a*"
+    odd.mkdir()
+    Image.new("RGB", (3, 2)).save(odd / "1.jpg")
+    assert ids(odd) == ids(odd / "1.jpg") == ["1"]
+
+
+def test_each_photo_is_listed_once(folder: Path) -> None:
+    assert ids(folder, folder / "a", folder / "c.webp", f"{folder}/*") == ids(folder)
+
+
+def test_suffixes_tell_photos_apart_where_names_do_not(folder: Path) -> None:
+    for name in ("a/1.png", "a/1.jpg.png"):
+        Image.new("RGB", (3, 2)).save(folder / name)
+    found = list_photos([folder / "a"])
+    assert [photo.id for photo in found] == ["1.jpg", "1.jpg.png", "1.png", "2"]
+    assert len({photo.path for photo in found}) == 4
+
+
+def test_a_named_file_is_taken_whatever_its_suffix(folder: Path) -> None:
+    assert ids(folder / "notes.txt", folder / "c.webp") == ["c", "notes.txt"]
+
+
+def test_masks_written_into_the_folder_are_no_photos(folder: Path) -> None:
+    before = ids(folder)
+    Image.new("L", (3, 2)).save(folder / "b" / "deep" / "mask.png")
+    assert ids(folder, leave_out=folder / "b" / "deep") == [i for i in before if "deep" not in i]
+    with pytest.raises(DataError, match="no photo in the folder"):
+        ids(folder / "b" / "deep", leave_out=folder / "b")
+
+
+def test_links_are_followed_and_name_themselves(folder: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(folder / "a")
+    (link / "again.jpg").symlink_to(folder / "c.webp")
+    (folder / "loop").symlink_to(folder)
+    assert ids(link) == ["1", "2", "again"]
+    assert "loop/c" not in ids(folder)
+    (folder / "gone.jpg").symlink_to(folder / "nothing.jpg")
+    assert "gone" not in ids(folder)
+
+
+@pytest.mark.parametrize(("wanted", "message"), [
+    ("nothing.jpg", r"no such photo or folder.*nothing\.jpg"),
+    ("empty", r"no photo in the folder.*empty.*\.jpg"),
+    ("*.gif", r"the pattern matches no photo.*\*\.gif"),
+    ("*.txt", "the pattern matches no photo"),
+])  # fmt: skip
+def test_nothing_found_is_an_error(folder: Path, wanted: str, message: str) -> None:
+    (folder / "empty").mkdir()
+    with pytest.raises(DataError, match=message):
+        ids(folder, folder / wanted)
+
+
+def test_no_argument_is_an_error() -> None:
+    with pytest.raises(DataError, match="no photos given"):
+        list_photos([])
+
+
+@pytest.mark.parametrize("name", ["a\nb.jpg", "a\\b.jpg", os.fsdecode(b"\xff.jpg")])
+def test_names_that_no_list_can_hold(folder: Path, name: str) -> None:
+    (folder / name).write_bytes(b"")
+    with pytest.raises(DataError, match=r"file names that can't be used.*Rename"):
+        ids(folder)
+
+
+def test_a_photos_size_must_be_as_listed(folder: Path) -> None:
+    path = folder / "c.webp"
+    assert PhotoFile("c", path, "").current_size() == (2, 3)
+    assert PhotoFile("c", path, "", (2, 3)).current_size() == (2, 3)
+    with pytest.raises(DataError, match=r"another size.*c\.webp.*--update"):
+        PhotoFile("c", path, "", (3, 2)).current_size()
