@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from blocks_page import page_of_all_blocks
 
+from ablation_scores import cam_and_seam
+from tag2mask.report.ablation_page import ablation_page
 from tag2mask.report.page import render
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -64,6 +66,14 @@ def test_page_in_a_browser(browser: str, tmp_path: Path, width: int) -> None:
     assert found["images"] == found["loaded"] == str(1 + 4 + 5 + 6 + 8 + 10)
     assert found["plots"] == "2"
     assert found["fetched"] == "0"
+    assert int(found["overhang"]) <= 0, "the page can't be scrolled sideways"
+
+
+@pytest.mark.slow
+def test_page_of_an_ablation_in_a_browser(browser: str, tmp_path: Path) -> None:
+    html = render(ablation_page(cam_and_seam(name="a long name " * 9)))
+    found = opened(browser, tmp_path, html, 500)
+    assert (found["plots"], found["fetched"]) == ("1", "0")
     assert int(found["overhang"]) <= 0, "the page can't be scrolled sideways"
 
 
