@@ -8,7 +8,8 @@ ResNet-38, which is ours (``deeplab_v1``); every other network comes from the li
   The library's 12, 24, 36 mostly reach beyond the crops of light networks.
 * A batch norm behind a global pooling sees one value a photo; in a batch of one photo, which has
   no variance, it uses its running statistics instead of failing.
-* Convolutions are computed faster, see ``fast_conv``.
+* The encoder's convolutions are computed faster, see ``fast_conv``; a pyramid's, whose dilation is
+  that of the whole map, gain nothing from it.
 
 Left out: training, and photos of any size (``segmenter_inference``).
 """
@@ -27,7 +28,7 @@ from timm.data import resolve_data_config
 from torch import Tensor, nn
 
 from tag2mask.classes import VOC_NAMES, ClassSet, nearest_hint
-from tag2mask.errors import RecipeError
+from tag2mask.errors import RecipeError, WeightsError
 from tag2mask.nn.backbones import RESNET38, classifier_names, timm_state
 from tag2mask.nn.deeplab_v1 import DeepLabV1, build_deeplab_v1
 from tag2mask.nn.fast_conv import speed_up
@@ -102,7 +103,7 @@ class EncoderDecoder(nn.Module):
         _allow_one_photo(self.net, probe)
         self.eval()
         with torch.enable_grad():
-            speed_up(self.net, lambda: [self.net(probe)])
+            speed_up(self.net.encoder, lambda: [self.net(probe)])
         self.train()
 
     def forward(self, image: Tensor) -> Tensor:
@@ -205,7 +206,7 @@ def load_segmenter(path: Path) -> tuple[SegmentationNet, SegmenterSpec]:
         The network in evaluation mode, and its specification.
 
     Raises:
-        WeightsError: missing, cut off, not a segmentation network.
+        WeightsError: missing, cut off, not a segmentation network (a CAM model is named as such).
     """
     if path.suffix == ".safetensors":
         spec = read_model_spec(path, SEGMENTER_KEY, SegmenterSpec)
@@ -213,6 +214,9 @@ def load_segmenter(path: Path) -> tuple[SegmentationNet, SegmenterSpec]:
     else:
         spec = OFFICIAL_DEEPLAB
         state = official_deeplab_state(load_state(path))
+        if "fc8.weight" in state:
+            raise WeightsError("this is a CAM checkpoint, not a segmentation network", where=path,
+                               fix="Give the retrained network's .pth.")
     net = build_segmenter(spec)
     load_into(net, state, where=path)
     net.eval()
