@@ -11,10 +11,11 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from tag2mask import cli
-from tag2mask.artifacts import AffinityModel, CamModel
+from tag2mask.artifacts import AffinityModel, CamModel, SegmenterModel
 from tag2mask.classes import VOC_NAMES
 from tag2mask.nn.affinity_net import OFFICIAL_AFFINITY, load_affinity_net
 from tag2mask.nn.model_file import load_net
+from tag2mask.nn.segmenter import OFFICIAL_DEEPLAB, load_segmenter
 
 pytestmark = pytest.mark.slow
 NAMES = {"fc8.weight": "head.weight", "f8_3.weight": "pcm.embed_low.weight",
@@ -74,6 +75,24 @@ def test_one_command_imports_affinitynet(reference: Path, tmp_path: Path) -> Non
     net, spec = load_affinity_net(model.path / "model.safetensors")
     assert spec == OFFICIAL_AFFINITY
     assert_holds(net.state_dict(), file, AFFINITY_NAMES)
+
+
+def test_one_command_imports_the_segmentation_network(reference: Path, tmp_path: Path) -> None:
+    file = released(reference / "deeplabv1_resnet38_shapes.json", tmp_path / "deeplabv1.pth",
+                    prefix="module.")
+    code, output = call(file, tmp_path / "train-segmenter", "train-segmenter")
+    assert code == 0, output
+    model = SegmenterModel.open(tmp_path / "train-segmenter")
+    net, spec = load_segmenter(model.path / "model.safetensors")
+    assert spec == OFFICIAL_DEEPLAB
+    assert_holds(net.state_dict(), file, {name: name for name in net.state_dict()})
+
+
+def test_another_networks_checkpoint_is_named(checkpoint: Path, tmp_path: Path) -> None:
+    code, output = call(checkpoint, tmp_path / "out", "train-segmenter")
+    assert code == 1
+    assert "CAM checkpoint" in output and "resnet38_SEAM.pth" in output
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_cut_off_file_is_refused(checkpoint: Path, tmp_path: Path) -> None:
