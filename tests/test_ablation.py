@@ -58,7 +58,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Place:
     found = place(tmp_path_factory.mktemp("ablation"))
     result = found.ablate("--seeds", "0,1")
     assert result.exit_code == 0, result.output
-    assert "4 rows, seeds 0, 1: 8 done." in result.stdout
+    assert "6 rows, seeds 0, 1: 12 done." in result.stdout
     return found
 
 
@@ -78,9 +78,10 @@ def rows_of(scores: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def test_shared_work_lies_in_one_folder(done: Place) -> None:
     counts = {name: len(steps(done, name)) for name in (
         "prepare", "train-cam", "infer-cam", "affinity-labels", "train-affinity", "walk",
-        "pseudo-masks", "evaluate")}  # fmt: skip
+        "pseudo-masks", "train-segmenter", "predict", "evaluate")}  # fmt: skip
     assert counts == {"prepare": 1, "train-cam": 4, "infer-cam": 4, "affinity-labels": 2,
-                      "train-affinity": 2, "walk": 2, "pseudo-masks": 8, "evaluate": 8}
+                      "train-affinity": 2, "walk": 2, "pseudo-masks": 8, "train-segmenter": 4,
+                      "predict": 4, "evaluate": 12}  # fmt: skip
 
 
 def test_every_output_is_there(done: Place) -> None:
@@ -92,48 +93,64 @@ def test_every_output_is_there(done: Place) -> None:
 
 
 def test_mean_and_spread_are_those_of_the_evaluations(done: Place) -> None:
-    masks: dict[tuple[str, str], list[float]] = {}
-    for name, row in rows_of(done.scores()).items():
+    found: dict[tuple[str, str], list[float]] = {}
+    rows = rows_of(done.scores())
+    for name, row in rows.items():
         for trial in row["trials"]:
-            own = {(v["split"], v["measure"]): v for v in trial["measured"]}
-            evaluated = evaluation_of(done, name, trial["seed"])
-            for split in evaluated["splits"]:
-                value = own[split["split"], "masks"]
-                assert value["miou"] == split["masks"]["miou"]
-                assert value["boundary_miou"] == split["masks"]["boundary_miou"]
-                assert value["background_score"] == split["background_score"]
-                masks.setdefault((name, split["split"]), []).append(value["miou"])
-    for (name, split), values in masks.items():
-        (own,) = (summary for summary in rows_of(done.scores())[name]["summaries"]
-                  if (summary["split"], summary["measure"]) == (split, "masks"))
+            own = {(value["split"], value["measure"]): value for value in trial["measured"]}
+            for split in evaluation_of(done, name, trial["seed"])["splits"]:
+                masks = own[split["split"], "masks"]
+                assert masks["miou"] == split["masks"]["miou"]
+                assert masks["boundary_miou"] == split["masks"]["boundary_miou"]
+                assert masks["background_score"] == split["background_score"]
+                last = split["stages"][-1]["used"]["miou"]
+                assert own[split["split"], row["measure"]]["miou"] == pytest.approx(last)
+                found.setdefault((name, split["split"]), []).append(last)
+    for (name, split), values in found.items():
+        (own,) = (summary for summary in rows[name]["summaries"]
+                  if (summary["split"], summary["measure"]) == (split, rows[name]["measure"]))
         assert own["miou"] == {"mean": pytest.approx(np.mean(values)), "n": len(SEEDS),
                                "spread": pytest.approx(np.std(values, ddof=1))}  # fmt: skip
-        gains = np.subtract(values, masks["CAM", split])
+        gains = np.subtract(values, found["CAM", split])
         if name != "CAM":
             assert own["gain"]["mean"] == pytest.approx(gains.mean())
             assert own["gain"]["spread"] == pytest.approx(gains.std(ddof=1))
 
 
+def test_a_row_that_learns_from_masks_says_so(done: Place) -> None:
+    rows = rows_of(done.scores())
+    assert {name: row["learns_from"] for name, row in rows.items() if name != "CAM"} == {
+        "SEAM": "tags", "SEAM + CRF": "tags", "SEAM + walk": "tags", "segmenter on SEAM": "tags",
+        "segmenter on ground truth": "masks"}  # fmt: skip
+    assert "masks used" in (done.out / "index.html").read_text()
+
+
 def evaluation_of(at: Place, row: str, seed: int) -> dict[str, Any]:
-    """The evaluation whose stages and training are those of a row and seed."""
-    names = {"SEAM": ["SEAM"], "CAM": ["CAM"], "SEAM + CRF": ["SEAM", "SEAM + CRF"],
-             "SEAM + walk": ["SEAM", "SEAM + walk"]}[row]  # fmt: skip
+    """The one evaluation whose stages, network and seed are those of a row."""
+    stages = {"SEAM + CRF": ["SEAM", "SEAM + CRF"], "SEAM + walk": ["SEAM", "SEAM + walk"]}
+    names = ["SEAM", "segmenter"] if "segmenter" in row else stages.get(row, [row])
+    chosen = []
     for folder in steps(at, "evaluate"):
-        found = read_json(folder / "evaluation.json")
-        if [s["name"] for s in found["splits"][0]["stages"]] == names \
-                and trained_with(folder)["seed"] == seed:
-            return found
-    raise AssertionError((row, seed))
+        scores = read_json(folder / "evaluation.json")
+        network = origin(folder, "train-segmenter")
+        kind = "ground truth" if "ground truth" in row else "pseudo"
+        if [stage["name"] for stage in scores["splits"][0]["stages"]] == names \
+                and origin(folder, "train-cam")["seed"] == seed \
+                and (network is None or network["masks"] == kind):
+            chosen.append(scores)
+    (found,) = chosen
+    return found
 
 
-def trained_with(folder: Path) -> dict[str, Any]:
-    """The settings of the CAM network at the root of what a folder was made from."""
+def origin(folder: Path, step: str) -> dict[str, Any] | None:
+    """The settings of a step that a folder was made from, directly or not."""
     record = read_json(folder / "manifest.json")
-    if record["step"] == "train-cam":
+    if record["step"] == step:
         return record["section"]
-    read = record["inputs"] | record["coverage"]
-    name = next(name for name in ("walked maps", "maps", "model") if name in read)
-    return trained_with(folder / read[name]["path"])
+    for read in (record["coverage"] | record["inputs"]).values():
+        if read["path"] is not None and (found := origin(folder / read["path"], step)):
+            return found
+    return None
 
 
 def test_a_rows_command_makes_the_same_numbers(done: Place) -> None:

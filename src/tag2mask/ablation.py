@@ -26,6 +26,7 @@ from tag2mask.artifacts import (
     write_text,
 )
 from tag2mask.errors import DataError, Tag2MaskError
+from tag2mask.manifests import MANIFEST
 from tag2mask.pipeline import FirstRank, method, start_runtime
 from tag2mask.run_state import refuse_run_inside_data
 from tag2mask.sections import Section
@@ -73,12 +74,14 @@ def ablate(data: Path, table: Table, out: Path, *, name: str, seeds: Sequence[in
     failed: dict[Path, str] = {}
     for number, trial in enumerate(in_order(trials), 1):
         announce(f"{number}/{len(trials)}: {trial.row.name}, seed {trial.seed}")
+        news = not (trial.folders[Evaluation] / MANIFEST).is_file()
         result = found[trial.row.name, trial.seed] = _run(data, trial, failed, runtime)
         if result.message:
             announce(f"failed: {result.message}")
         scores = AblationScores(__version__, name, table.description, str(data), tuple(seeds),
                                 _rows(table, trials, found))
-        first_rank(partial(write_outputs, out, scores))
+        if news or number == len(trials):
+            first_rank(partial(write_outputs, out, scores))
     return scores
 
 
@@ -94,8 +97,7 @@ def _refuse_without_masks(data: Path, trial: Trial, runtime: Runtime) -> None:
 
 def _run(data: Path, trial: Trial, failed: dict[Path, str], runtime: Runtime) -> TrialScores:
     """Run a trial, or note why it can't be; a step that failed once is not tried again."""
-    from tag2mask.ops.ablation import TrialScores, measured
-    from tag2mask.stages.evaluate import read_scores
+    from tag2mask.ops.ablation import TrialScores
 
     at = trial.folders[PreparedData]
 
@@ -108,10 +110,17 @@ def _run(data: Path, trial: Trial, failed: dict[Path, str], runtime: Runtime) ->
     if known is not None:
         return TrialScores(trial.seed, "failed", trial.command, known)
     try:
-        handles = list(method(data, trial.recipe, place, runtime))
+        return _result(trial, list(method(data, trial.recipe, place, runtime)))
     except Tag2MaskError as error:
         failed[at] = str(error)
         return TrialScores(trial.seed, "failed", trial.command, str(error))
+
+
+def _result(trial: Trial, handles: Sequence[Handle]) -> TrialScores:
+    """What the steps of a trial made."""
+    from tag2mask.ops.ablation import TrialScores, measured
+    from tag2mask.stages.evaluate import read_scores
+
     evaluation = handles[-1]
     assert isinstance(evaluation, Evaluation)
     manifests = [handle.manifest for handle in handles]
