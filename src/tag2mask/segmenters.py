@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tag2mask.artifacts import SegmenterModel
-from tag2mask.errors import RunFolderError, WeightsError
+from tag2mask.errors import DeviceError, RunFolderError, WeightsError
 from tag2mask.manifests import read_identity
 from tag2mask.ops.segmenter import Segmenter
 
 if TYPE_CHECKING:
+    import torch
+
     from tag2mask.runtime import Precision
 
 MODEL = "model.safetensors"
 ONNX = ".onnx"
 _TORCH = (".safetensors", ".pth")
+_DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def segmenter_file(path: Path) -> Path:
@@ -73,14 +76,24 @@ def open_segmenter(path: Path, *, device: str = "auto", precision: Precision = "
         from tag2mask.onnx_segmenter import OnnxSegmenter
 
         return OnnxSegmenter.open(file, threads=threads, callers=callers)
-    import torch
-
     from tag2mask.nn.segmenter import load_segmenter
     from tag2mask.nn.segmenter_inference import TorchSegmenter
     from tag2mask.nn.weights import refuse_not_finite
-    from tag2mask.runtime import pick_device
 
-    place = torch.device(pick_device(device) if ":" not in device else device)
+    place = _torch_device(device)
     net, spec = load_segmenter(file)
     refuse_not_finite(net, where=file, setting="train_segmenter.optimiser.lr")
     return TorchSegmenter(net, spec.class_set, spec.long_side, place, precision, callers=callers)
+
+
+def _torch_device(name: str) -> torch.device:
+    import torch
+
+    from tag2mask.runtime import pick_device
+
+    kind, _, index = name.partition(":")
+    if kind not in _DEVICES or (index and not index.isdigit()):
+        raise DeviceError(f"no device {name!r}", where="device",
+                          fix=f"One of {', '.join(_DEVICES)}, or cuda:1 and so on.")
+    kind = pick_device(kind, int(index or 0) + 1)
+    return torch.device(f"{kind}:{index}" if index else kind)
