@@ -58,7 +58,8 @@ def _numbers(scores: AblationScores) -> Section:
         legend = tuple(f"{split}, {_photos(scores, split)} photos" for split in scores.splits)
         blocks.append(Figures((("", _plot(scores)),), legend=legend, caption=(
             "Each row's own mIoU: filled at the background score in use, hollow at the best one, "
-            "which the masks had to tell. Bars: sample standard deviation over seeds.")))
+            "which the masks had to tell."
+            + " Bars: sample standard deviation over seeds." * (len(scores.seeds) > 1))))
         blocks.append(Note(reading_text(scores)))
         blocks += [_own_table(scores, split) for split in scores.splits]
     return Section("rows", "Rows", tuple(blocks),
@@ -113,8 +114,8 @@ def _own_cells(row: RowScores, own: Summary | None,
 
 
 def _gain(value: Statistic | None) -> Cell:
-    """A gain in its tone; one within the seeds' spread has none."""
-    if value is None or abs(value.mean) <= (value.spread or 0.0):
+    """A gain in its tone; one within the seeds' spread, or of one seed, has none."""
+    if value is None or value.spread is None or abs(value.mean) <= value.spread:
         return Cell(points(value, 1), tone="muted")
     tone: Literal["good", "bad"] = "good" if value.mean > 0 else "bad"
     return Cell(points(value, 1), tone=tone)
