@@ -23,8 +23,7 @@ from tag2mask.ops.evaluation import (
 )
 
 MAPS, MASKS = "maps", "masks"
-MEASURES = (MAPS, CRF, WALK, MASKS, SEGMENTER)
-"""Where numbers are taken from, in a run's order."""
+"""Measures beside those that are named as their stage is: ``CRF``, ``walk``, ``segmenter``."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Measured:
     """One measure of one trial on one split.
 
     Attributes:
-        measure: one of `MEASURES`.
+        measure: ``maps``, ``CRF``, ``walk``, ``masks`` or ``segmenter``.
         stage: what the evaluation calls it, such as ``SEAM + walk``.
         background_score, background_source: as in `PointScores`.
         miou: at that score.
