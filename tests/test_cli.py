@@ -162,7 +162,7 @@ def test_run_hands_its_options_to_the_pipeline(
         "prepare.skip_bad=true", "train_cam.skip_bad=true", "infer_cam.skip_bad=true",
         "affinity_labels.skip_bad=true", "train_affinity.skip_bad=true", "walk.skip_bad=true",
         "tune.skip_bad=true",
-        "pseudo_masks.skip_bad=true",
+        "pseudo_masks.skip_bad=true", "train_segmenter.skip_bad=true", "predict.skip_bad=true",
     ])  # fmt: skip
     assert (seen["until"], seen["update"], seen["redo"]) == ("infer-cam", True, "train-cam")
     assert seen["compare"] == [Path("other")]
@@ -293,7 +293,7 @@ def test_evaluate_can_choose_the_background_score_first(
             return step.handle if step.complete else step.finish()
 
     def evaluate(data: Any, maps: Any, masks: Any, section: Any, out: Path, runtime: Any,
-                 earlier: Any) -> Any:
+                 earlier: Any, predictions: Any) -> Any:
         from tag2mask.artifacts import Evaluation
 
         assert masks.manifest.section["background"] == "calibrated"

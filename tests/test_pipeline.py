@@ -20,9 +20,11 @@ from tag2mask.artifacts import (
     CamModel,
     Evaluation,
     Handle,
+    Predictions,
     PreparedData,
     PseudoMaskFolder,
     ReportPage,
+    SegmenterModel,
     WalkedMaps,
     folder_status,
     remove_step_folder,
@@ -32,8 +34,12 @@ from tag2mask.errors import DataError, RunFolderError, Tag2MaskError
 from tag2mask.recipe import Recipe, load_recipe, recipe_from
 
 AFFINITY = ["affinity-labels", "train-affinity", "walk"]
-ALL = ["prepare", "train-cam", "infer-cam", *AFFINITY, "pseudo-masks", "evaluate", "report"]
-STAGES = [step.replace("-", "_") for step in ALL]
+NETWORK = ["train-segmenter", "predict"]
+ALL = ["prepare", "train-cam", "infer-cam", *AFFINITY, "pseudo-masks", *NETWORK, "evaluate",
+       "report"]
+FUNCTIONS = {step.replace("-", "_"): step.replace("-", "_") for step in ALL} | {
+    "predict": "predict_prepared"}
+"""Of a run, by the module of the step."""
 
 
 class OneRank:
@@ -97,11 +103,23 @@ class FakeStages:
         return self.work(PseudoMaskFolder, out, section=section,
                          coverage={"data": data, name: maps})
 
-    def evaluate(self, data: Any, maps: Any, masks: Any, section: Any, out: Path,
-                 runtime: Any, earlier: Sequence[Any] = ()) -> Any:
-        before = {"earlier maps": earlier[-1]} if earlier else {}
+    def train_segmenter(self, data: Any, masks: Any, section: Any, out: Path,
+                        runtime: Any) -> Any:
+        return self.work(SegmenterModel, out, section=section,
+                         inputs={"data": data, "masks": masks})
+
+    def predict_prepared(self, data: Any, model: Any, section: Any, out: Path,
+                         runtime: Any) -> Any:
+        return self.work(Predictions, out, section=section, inputs={"model": model},
+                         coverage={"data": data})
+
+    def evaluate(self, data: Any, maps: Any, masks: Any, section: Any, out: Path, runtime: Any,
+                 earlier: Sequence[Any] = (), predictions: Any = None) -> Any:
+        others = {"earlier maps": earlier[-1]} if earlier else {}
+        if predictions is not None:
+            others["predictions"] = predictions
         return self.work(Evaluation, out, section=section,
-                         coverage={"data": data, "maps": maps, "masks": masks, **before})
+                         coverage={"data": data, "maps": maps, "masks": masks, **others})
 
     def report(self, run: Path, section: Any, out: Path, compare: Sequence[Path] = ()) -> Any:
         if folder_status(ReportPage, out, section).state == "stale":
@@ -113,11 +131,11 @@ class FakeStages:
 @pytest.fixture
 def stages(monkeypatch: pytest.MonkeyPatch) -> FakeStages:
     fake = FakeStages()
-    for name in STAGES:
+    for name, function in FUNCTIONS.items():
         module = ModuleType(f"tag2mask.stages.{name}")
-        setattr(module, name, getattr(fake, name))
+        setattr(module, function, getattr(fake, function))
         monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(pipeline, "_start_runtime", lambda settings: OneRank())
+    monkeypatch.setattr(pipeline, "start_runtime", lambda settings: OneRank())
     return fake
 
 
@@ -216,7 +234,7 @@ def test_redo_makes_a_step_and_all_later_ones_anew(
 def test_update_keeps_the_models_and_redoes_what_depends_on_the_data(
     stages: FakeStages, data: Path, tmp_path: Path
 ) -> None:
-    out, models = tmp_path / "run", ("train-cam", "train-affinity")
+    out, models = tmp_path / "run", ("train-cam", "train-affinity", "train-segmenter")
     pipeline.run(data, Recipe(), out)
     before = [(out / model / "manifest.json").read_bytes() for model in models]
     stages.listing = "listing-2"
@@ -230,25 +248,29 @@ def test_update_keeps_the_models_and_redoes_what_depends_on_the_data(
         assert found[model].state == "stale"
         assert found[model].reasons[0].startswith("data: changed")
     assert found["train-affinity"].reasons[1].startswith("labels: changed")
+    assert found["train-segmenter"].reasons[1].startswith("masks: changed")
     assert {state for step, state in states(out).items() if step not in models} == {"fresh"}
     pipeline.run(data, Recipe(), out, update=True)
     assert stages.worked == updated
 
 
-def test_without_the_walk_its_three_steps_are_left_out(
-    stages: FakeStages, data: Path, tmp_path: Path
+@pytest.mark.parametrize(("section", "left_out", "wrong"), [
+    ("walk", AFFINITY, {"until": "walk"}), ("walk", AFFINITY, {"redo": "train-affinity"}),
+    ("train_segmenter", NETWORK, {"until": "predict"}),
+])  # fmt: skip
+def test_a_recipe_may_leave_out_the_walk_or_the_segmentation_network(
+    stages: FakeStages, data: Path, tmp_path: Path, section: str, left_out: list[str],
+    wrong: dict[str, str]
 ) -> None:
     write_tagged_photos(data, 4)
-    out, plain = tmp_path / "run", recipe_from({"walk": {"enabled": False}})
-    short = [step for step in ALL if step not in AFFINITY]
+    out, plain = tmp_path / "run", recipe_from({section: {"enabled": False}})
+    short = [step for step in ALL if step not in left_out]
     assert [step.step for step in pipeline.dry_run(data, plain, out).steps] == short
     assert list(pipeline.run(data, plain, out).handles) == stages.worked == short
     assert states(out) == dict.fromkeys(short, "fresh")
-    for wrong in ({"until": "walk"}, {"redo": "train-affinity"}):
-        with pytest.raises(RunFolderError, match=r"leaves .* out.*walk\.enabled"):
-            pipeline.run(data, plain, out, **wrong)
-        with pytest.raises(RunFolderError, match=r"leaves .* out.*walk\.enabled"):
-            pipeline.dry_run(data, plain, out, **wrong)
+    for refused in (pipeline.run, pipeline.dry_run):
+        with pytest.raises(RunFolderError, match=rf"leaves .* out.*{section}\.enabled"):
+            refused(data, plain, out, **wrong)
 
 
 def test_masks_made_before_the_walk_are_not_those_made_after_it(
@@ -265,7 +287,7 @@ def test_masks_made_before_the_walk_are_not_those_made_after_it(
     assert [planned[step].action for step in AFFINITY] == ["run"] * 3
     assert planned["pseudo-masks"].action == "refuse"
     pipeline.run(data, Recipe(), out, redo="pseudo-masks")
-    assert stages.worked == [*before, *AFFINITY, "pseudo-masks", "evaluate", "report"]
+    assert stages.worked == [*before, *AFFINITY, "pseudo-masks", *NETWORK, "evaluate", "report"]
     assert states(out) == dict.fromkeys(ALL, "fresh")
     with pytest.raises(RunFolderError, match=r"walk\.enabled: true -> false"):
         pipeline.run(data, plain, out)
@@ -312,7 +334,7 @@ def test_other_ranks_stop_where_the_first_one_failed(
         def all_gather_object(self, value: Any) -> list[Any]:
             return [True, value]
 
-    monkeypatch.setattr(pipeline, "_start_runtime", lambda settings: SecondRank())
+    monkeypatch.setattr(pipeline, "start_runtime", lambda settings: SecondRank())
     with pytest.raises(Tag2MaskError, match="first process stopped"):
         pipeline.run(data, Recipe(), tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -213,7 +213,7 @@ class TrainSegmenter(Section):
 
     not_identity = frozenset({"checkpoint_minutes", "log_every", "skip_bad"})
 
-    enabled: bool = False
+    enabled: bool = True
     """False: the run ends with the pseudo masks."""
     behaviour: Behaviour = "default"
     seed: Annotated[int, Field(ge=0)] = 0
