@@ -11,9 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import (
+    affinity_labels,
     crf,
+    disk_per_photo,
     inference_views,
     pcm_memory,
+    predict_photos,
     prepare_time,
     threshold_curve,
     train_steps,
@@ -31,6 +34,14 @@ BENCHMARKS: dict[str, tuple[Callable[..., Row | str], str]] = {
     "crf_vs_pydensecrf_2": (crf.vs_pydensecrf_2, "dense CRF, 2 classes / pydensecrf"),
     "crf_vs_pydensecrf_21": (crf.vs_pydensecrf_21, "dense CRF, 21 classes / pydensecrf"),
     "crf_two_threads_vs_one": (crf.two_threads_vs_one, "dense CRF, 2 threads / 1"),
+    "affinity_labels_photos_per_second": (
+        affinity_labels.step_vs_plain_loop, "affinity-labels / plain loop, rates"),
+    "disk_maps_per_photo": (disk_per_photo.maps, "maps / float32 at the photo's size"),
+    "disk_affinity_labels_per_photo": (
+        disk_per_photo.affinity_labels, "labels / marginals of both CRFs"),
+    "disk_walked_maps_per_photo": (disk_per_photo.walked_maps, "walked maps / float32"),
+    "disk_masks_per_photo": (disk_per_photo.masks, "masks / a byte a pixel"),
+    "predict_vs_forward": (predict_photos.vs_forward, "predict / the network's forward alone"),
     "prepare_100k_seconds": (prepare_time.prepare_100k, "prepare / plain loop, 100,000 photos"),
 }
 """Name of the row -> (what measures it or says why it can't, what is divided by what)."""

@@ -15,14 +15,17 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the benchmarks are no part of the installed package
 from benchmarks import (  # noqa: E402
+    affinity_labels,
     crf,
     inference_views,
     pcm_memory,
+    predict_photos,
     prepare_time,
     threshold_curve,
     walk,
 )
 from benchmarks.__main__ import BENCHMARKS, main  # noqa: E402
+from benchmarks.demo_run import demo_run  # noqa: E402
 from benchmarks.measure import Row, side_by_side  # noqa: E402
 from benchmarks.published_step import (  # noqa: E402
     VIEW_SCALE,
@@ -33,6 +36,7 @@ from benchmarks.published_step import (  # noqa: E402
 from benchmarks.train_steps import inputs, published_behaviour_net  # noqa: E402
 
 from tag2mask.classes import VOC_NAMES, ClassSet  # noqa: E402
+from tag2mask.data.masks import read_mask  # noqa: E402
 from tag2mask.data.samples import read_index  # noqa: E402
 from tag2mask.nn.inference import InferenceSettings, MultiScaleInference  # noqa: E402
 from tag2mask.nn.model_file import build_net  # noqa: E402
@@ -40,14 +44,17 @@ from tag2mask.nn.pcm import correlate  # noqa: E402
 from tag2mask.nn.siamese import LossWeights, SiameseSeam  # noqa: E402
 from tag2mask.ops.geometry import ViewTransform  # noqa: E402
 from tag2mask.recipe import load_recipe  # noqa: E402
-from tag2mask.sections import Prepare  # noqa: E402
+from tag2mask.sections import Predict, Prepare  # noqa: E402
+from tag2mask.stages.predict import predict  # noqa: E402
 from tag2mask.stages.prepare import prepare  # noqa: E402
 from tag2mask.stages.train_cam import net_spec  # noqa: E402
 
 ROWS = {
     "train_step_seam_vs_cam", "train_step_vs_published", "inference_vs_single",
     "threshold_curve_vs_passes", "pcm_memory_vs_dense", "walk_vs_dense", "crf_vs_pydensecrf_2",
-    "crf_vs_pydensecrf_21", "crf_two_threads_vs_one", "prepare_100k_seconds",
+    "crf_vs_pydensecrf_21", "crf_two_threads_vs_one", "affinity_labels_photos_per_second",
+    "disk_maps_per_photo", "disk_affinity_labels_per_photo", "disk_walked_maps_per_photo",
+    "disk_masks_per_photo", "predict_vs_forward", "prepare_100k_seconds",
 }  # fmt: skip
 AGAINST_PYDENSECRF = {"crf_vs_pydensecrf_2", "crf_vs_pydensecrf_21"}
 HAS_PYDENSECRF = importlib.util.find_spec("pydensecrf") is not None
@@ -148,6 +155,18 @@ def test_pydensecrf_gives_the_same_marginals() -> None:
     np.testing.assert_allclose(crf.ours(image, scores), crf.theirs(image, scores), atol=2e-3)
 
 
+@pytest.mark.slow
+def test_a_plain_loop_gives_the_same_labels(tmp_path: Path) -> None:
+    run = demo_run(toy=True)
+    affinity_labels.step(run, tmp_path / "step")
+    affinity_labels.plain_loop(run, tmp_path / "loop")
+    one, other = ({path.relative_to(tmp_path / name): path.read_bytes()
+                   for path in (tmp_path / name / "labels").rglob("*.png")}
+                  for name in ("step", "loop"))  # fmt: skip
+    assert len(one) == 10
+    assert list(one.values()) == list(other.values())
+
+
 def test_a_row_that_cannot_be_measured_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -167,6 +186,21 @@ def test_memory_is_measured() -> None:
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     affinity = 3600**2 * 4 / 2**20
     assert 2 * affinity <= float(done.stdout) <= 12 * affinity
+
+
+def test_the_forward_alone_gives_the_same_masks(tmp_path: Path) -> None:
+    photos = predict_photos.write_photos(tmp_path / "photos", 2)
+    net, segmenter = predict_photos.network()
+    made = predict(photos, segmenter, Predict(), tmp_path / "out", model="random")
+    images = predict_photos.network_inputs(photos, segmenter)
+    for photo, image in zip(photos, images, strict=True):
+        with torch.no_grad():
+            scores = net(image).softmax(1)
+        labels = read_mask(made.path / "masks" / f"{photo.id}.png", len(VOC_NAMES))
+        height, width = (round(side * 320 / 500) for side in labels.shape)
+        enlarged = torch.nn.functional.interpolate(
+            scores[:, :, :height, :width], labels.shape, mode="bilinear", align_corners=False)
+        assert (enlarged[0].argmax(0).numpy() == labels).mean() > 0.999
 
 
 def test_photos_to_prepare_are_tagged(tmp_path: Path) -> None:

@@ -1,0 +1,62 @@
+"""Photos a second of ``affinity-labels``: two dense CRFs a photo that share what they can."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.demo_run import demo_run
+from benchmarks.measure import Row, side_by_side
+from tag2mask.artifacts import AffinityLabels, CamMaps, PreparedData
+from tag2mask.data.affinity_labels import agreed_labels, label_path
+from tag2mask.data.images import read_image
+from tag2mask.data.maps import read_map
+from tag2mask.data.masks import write_mask
+from tag2mask.data.samples import read_classes, read_index
+from tag2mask.ops.background import with_background
+from tag2mask.ops.dense_crf import DenseCrf
+from tag2mask.runtime import Runtime
+from tag2mask.sections import AffinityLabelling
+from tag2mask.stages.affinity_labels import affinity_labels
+
+
+def step_vs_plain_loop(*, toy: bool = False) -> Row:
+    """Photos a second of the step, and of a loop that does one CRF after the other.
+
+    Returns:
+        Rates, unlike the other rows: the larger the ratio, the better.
+    """
+    run = demo_run(toy=toy)
+    count = len(read_index(run / "prepare", "train"))
+    with tempfile.TemporaryDirectory(prefix="tag2mask-bench-") as folder:
+        new = (Path(folder) / str(number) for number in itertools.count())
+        times = side_by_side(lambda: step(run, next(new)), lambda: plain_loop(run, next(new)),
+                             seconds=0 if toy else 30)
+    return Row.of([count / times.ours], [count / times.other], unit="photos/s")
+
+
+def step(run: Path, out: Path) -> AffinityLabels:
+    """The step, with all cores."""
+    with contextlib.redirect_stderr(io.StringIO()):  # its progress
+        return affinity_labels(PreparedData.open(run / "prepare"), CamMaps.open(run / "infer-cam"),
+                               AffinityLabelling(), out, Runtime.start(device="cpu"))
+
+
+def plain_loop(run: Path, out: Path) -> None:
+    """The same labels: photo after photo, one thread, nothing shared by a photo's two CRFs."""
+    strong, weak = AffinityLabels.open(run / "affinity-labels").manifest.metrics["alphas"]
+    colours = read_classes(run / "prepare").colours
+    for sample in read_index(run / "prepare", "train"):
+        cam_map = read_map(run / "infer-cam" / "maps" / f"{sample.id}.npz")
+        labels = np.zeros(sample.size, np.uint8)
+        if cam_map.tags:
+            image, scores = np.asarray(read_image(sample.image)), cam_map.full_scores()
+            refined = [DenseCrf(image, threads=1).refine(with_background(scores, alpha))
+                       for alpha in (strong, weak)]
+            labels = agreed_labels(refined[0], refined[1], cam_map.tags)
+        write_mask(label_path(out, sample.id), labels, colours)
