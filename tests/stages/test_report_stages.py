@@ -15,6 +15,8 @@ from walked import drawn_by, photographed, walked
 from tag2mask.artifacts import (
     AffinityLabels,
     AffinityModel,
+    Predictions,
+    SegmenterModel,
     read_json,
     step_folder,
     write_json,
@@ -27,7 +29,7 @@ from tag2mask.sections import ComparedCrf, Evaluate, MaskCrf, PseudoMasks
 from tag2mask.stages.evaluate import evaluate
 from tag2mask.stages.pseudo_masks import pseudo_masks
 
-STAGES = ["SEAM", "SEAM + CRF", "SEAM + walk", "SEAM + walk + CRF"]
+STAGES = ["SEAM", "SEAM + CRF", "SEAM + walk", "SEAM + walk + CRF", "segmenter"]
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +56,21 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     after = walked(scene, seam, background_score=0.3, background_source="calibrated")
     masks = pseudo_masks(scene.data, after, PseudoMasks(crf=MaskCrf(enabled=True)),
                          run / "pseudo-masks", rank)
+    with step_folder(SegmenterModel, run / "train-segmenter", section={},
+                     inputs={"masks": masks}) as step:
+        rows = [f"{i},0.01,30,{1 / i},{1 / i}" for i in range(1, 9)]
+        write_text(step.path / "losses.csv",
+                   "\n".join(["step,lr,photos_per_second,loss,cross_entropy", *rows, ""]))
+        network = step.finish()
+    with step_folder(Predictions, run / "predict", section={"splits": ["train", "val"]},
+                     inputs={"model": network}, coverage={"data": scene.data}) as step:
+        for sample in (s for samples in scene.samples.values() for s in samples):
+            labels = np.zeros(sample.size, np.uint8)
+            labels[:, : sample.size[1] // 2] = 1
+            write_mask(step.path / "masks" / f"{sample.id}.png", labels, colours)
+        predictions = step.finish()
     section = Evaluate(crf=ComparedCrf(enabled=True, iterations=1))
-    evaluate(scene.data, after, masks, section, run / "evaluate", rank, [seam])
+    evaluate(scene.data, after, masks, section, run / "evaluate", rank, [seam], predictions)
     return run
 
 
@@ -93,7 +108,10 @@ def test_a_row_for_each_stage(run: Path) -> None:
         shown = f"{gain:+.1f}".replace("-", "−") if gain else "0.0"
         assert row[2] == ("" if stage is first else shown)
         assert row[3:5] == [f"{100 * used[key]:.1f}" for key in ("precision", "recall")]
-        assert row[5] == ("0.3 (calibrated)" if "walk" not in stage["name"] else "0.5 (walk)")
+        if stage["name"] == "segmenter":
+            assert re.fullmatch(r"argmax; (train, 7|val, 3) photos, no tags", row[5])
+        else:
+            assert row[5] == ("0.3 (calibrated)" if "walk" not in stage["name"] else "0.5 (walk)")
         assert row[6:] == (["–", "–"] if best is None else [
             f"{100 * best['miou']:.1f}", f"{best['background_score']:.2f}"])
     text = part(run, "stages")
@@ -111,7 +129,7 @@ def test_a_curve_or_a_dot_for_each_stage(run: Path) -> None:
             2, 1, 2, 1], "best and in use; a CRF alone"
     legend = re.search(r'<ul class="legend">(.*?)</ul>', html, re.S)
     assert legend is not None
-    assert re.findall(r"</span>(.*?)</li>", legend[1]) == STAGES
+    assert re.findall(r"</span>(.*?)</li>", legend[1]) == STAGES[:-1], "a network has no score"
     whole = (run / "report" / "index.html").read_text(encoding="utf-8")
     assert 'id="background-score"' not in whole, "one plot says it"
 
@@ -119,7 +137,8 @@ def test_a_curve_or_a_dot_for_each_stage(run: Path) -> None:
 def test_a_row_of_pictures_from_the_photo_to_the_truth(run: Path) -> None:
     page(run)
     captions = re.findall(r"<figcaption>(.*?)</figcaption></figure>", part(run, "photos"))
-    wanted = ["photo", "heat: SEAM", "mask: CRF", "heat: walk", "pseudo mask", "ground truth"]
+    wanted = ["photo", "heat: SEAM", "mask: CRF", "heat: walk", "pseudo mask",
+              "segmenter", "ground truth"]
     assert captions == wanted * 6
     shutil.rmtree(run / "evaluate" / "crf")
     shutil.rmtree(run / "report")
@@ -155,7 +174,7 @@ def test_a_label_that_cant_be_read_is_named(run: Path) -> None:
 def test_runs_with_and_without_a_walk_are_compared(run: Path, tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     shutil.copytree(run, plain)
-    for step in ("walk", "affinity-labels", "train-affinity"):
+    for step in ("walk", "affinity-labels", "train-affinity", "train-segmenter", "predict"):
         shutil.rmtree(plain / step)
     write_text(plain / "recipe.yaml", "name: plain\n")
     path = plain / "evaluate" / "evaluation.json"
@@ -167,14 +186,14 @@ def test_runs_with_and_without_a_walk_are_compared(run: Path, tmp_path: Path) ->
     page(run, compare=[plain])
     rows = rows_of(part(run, "stages"))
     assert [row[0] for row in rows] == [*STAGES, "SEAM"] * 2
-    assert rows[4][1] == "plain"
-    assert rows[4][6] == "0.3 (calibrated); train, 7 photos (2 left out), known tags"
+    assert rows[5][1] == "plain"
+    assert rows[5][6] == "0.3 (calibrated); train, 7 photos (2 left out), known tags"
     assert 'id="background-score"' in (run / "report" / "index.html").read_text(encoding="utf-8")
     captions = re.findall(r"<figcaption>(.*?)</figcaption></figure>", part(run, "photos"))
     assert captions[:5] == ["photo", "heat: SEAM, run", "mask: CRF, run", "heat: walk, run",
                             captions[4]] and captions[4].startswith("pseudo mask, run, ")
-    assert captions[5:7] == ["heat: SEAM, plain", "mask: CRF, plain"]
-    assert captions[8] == "ground truth"
+    assert captions[5:8] == ["segmenter, run", "heat: SEAM, plain", "mask: CRF, plain"]
+    assert captions[9] == "ground truth"
 
 
 def test_an_evaluation_of_before_there_were_stages(run: Path) -> None:

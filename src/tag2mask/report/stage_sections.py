@@ -118,9 +118,16 @@ def _score(stage: StageScores) -> str:
                         (used.background_score, used.background_source)))
 
 
+def _has_score(stage: StageScores) -> bool:
+    """Whether a stage has a place along the background scores."""
+    return stage.curve is not None or (
+        stage.used is not None and stage.used.background_score is not None)
+
+
 def _plots(run: ScoredRun) -> Figures:
     splits = [split for split in run.scores.splits if split.stages] if run.scores else []
-    names = list(dict.fromkeys(stage.name for split in splits for stage in split.stages))
+    names = list(dict.fromkeys(stage.name for split in splits for stage in split.stages
+                               if _has_score(stage)))
     figures = tuple((f"Split {split.split}" if len(splits) > 1 else "",
                      _plot(split, names, wide=len(splits) == 1)) for split in splits)
     return Figures(figures, legend=tuple(names),
@@ -131,7 +138,7 @@ def _plots(run: ScoredRun) -> Figures:
 
 def _plot(split: SplitScores, names: Sequence[str], *, wide: bool) -> Svg:
     series = []
-    for stage in split.stages:
+    for stage in filter(_has_score, split.stages):
         colour, used = names.index(stage.name), stage.used
         score = used.background_score if used is not None else None
         if stage.curve is not None:
