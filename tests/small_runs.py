@@ -48,6 +48,12 @@ SMALL: dict[str, Any] = {
         "log_every": 1,
     },
     "walk": {"long_side": 64, "precision": "32"},
+    "train_segmenter": {
+        "network": {"encoder": "test_efficientnet", "weights": "none", "output_stride": 16},
+        "optimiser": {"name": "adamw", "lr": 0.001}, "epochs": 1, "batch_size": 4, "crop": 64,
+        "long_side": 64, "precision": "32", "log_every": 1,
+    },
+    "predict": {"precision": "32"},
     "report": {"photos": 1},
     "runtime": {"device": "cpu", "workers": 0, "threads": 1},
 }  # fmt: skip

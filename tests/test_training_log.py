@@ -6,7 +6,12 @@ from pathlib import Path
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tag2mask.training_log import TrainingLog, last_figures
+from tag2mask.training_log import (
+    TrainingLog,
+    best_of_validation,
+    last_figures,
+    write_validation,
+)
 
 COLUMNS = ("lr", "loss")
 
@@ -74,3 +79,24 @@ def test_a_log_that_is_no_table_starts_anew(tmp_path: Path) -> None:
     (tmp_path / "losses.csv").write_text("")
     write(tmp_path, range(1, 2), first=1)
     assert lines(tmp_path) == ["step,lr,loss", "1,0.1,0.125"]
+
+
+def test_validation_says_which_network_is_the_best_so_far(tmp_path: Path) -> None:
+    scores = {10: 0.3, 20: 0.5, 30: 0.4, 40: 0.5, 50: 0.6}
+    best = [step for step, score in scores.items()
+            if write_validation(tmp_path, step, {"miou": score, "cat": 0.1})]
+    assert best == [10, 20, 50], "as good as before is not better"
+    lines = (tmp_path / "validation.csv").read_text().splitlines()
+    assert lines[:2] == ["step,miou,cat", "10,0.3,0.1"] and len(lines) == 6
+    assert best_of_validation(tmp_path) == 0.6
+    assert write_validation(tmp_path, 30, {"miou": 0.55, "cat": 0.1}), "later rows don't count"
+    assert len((tmp_path / "validation.csv").read_text().splitlines()) == 4
+
+
+def test_a_validation_without_pixels_is_better_than_none_alone(tmp_path: Path) -> None:
+    nan = float("nan")
+    assert write_validation(tmp_path, 1, {"miou": nan})
+    assert not write_validation(tmp_path, 2, {"miou": nan})
+    assert write_validation(tmp_path, 3, {"miou": 0.0})
+    assert not write_validation(tmp_path, 4, {"miou": nan})
+    assert best_of_validation(tmp_path) == 0.0

@@ -85,7 +85,8 @@ def write_validation(folder: Path, step: int, figures: Mapping[str, float]) -> b
 def best_of_validation(folder: Path) -> float:
     """The largest first figure of ``validation.csv``."""
     with (folder / VALIDATION).open(newline="") as file:
-        return max(float(row[1]) for row in list(csv.reader(file))[1:])
+        figures = [float(row[1]) for row in list(csv.reader(file))[1:]]
+    return max((figure for figure in figures if figure == figure), default=float("nan"))
 
 
 def last_figures(folder: Path) -> dict[str, float]:

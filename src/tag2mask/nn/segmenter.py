@@ -6,8 +6,8 @@ ResNet-38, which is ours (``deeplab_v1``); every other network comes from the li
 
 * Dilation rates of DeepLab's pyramid are the papers' 6, 12, 18 at stride 16 and twice these at 8.
   The library's 12, 24, 36 mostly reach beyond the crops of light networks.
-* A batch norm behind a global pooling sees one value a photo; in a batch of one photo, which has
-  no variance, it uses its running statistics instead of failing.
+* A batch norm of the decoder sees one value a photo behind a global pooling; in a batch of one
+  photo, which has no variance, it uses its running statistics instead of failing.
 * The encoder's convolutions are computed faster, see ``fast_conv``; a pyramid's, whose dilation is
   that of the whole map, gain nothing from it.
 
@@ -99,8 +99,8 @@ class EncoderDecoder(nn.Module):
         if self.net.encoder.output_stride != spec.output_stride:
             raise _wrong_stride(spec.architecture, (self.net.encoder.output_stride,), spec)
         self.size_multiple = _size_multiple(self.net, spec)
-        probe = torch.zeros(1, 3, self.size_multiple, 3 * self.size_multiple)
-        _allow_one_photo(self.net, probe)
+        _allow_one_photo(self.net.decoder)
+        probe = torch.zeros(1, 3, self.size_multiple, self.size_multiple)
         self.eval()
         with torch.enable_grad():
             speed_up(self.net.encoder, lambda: [self.net(probe)])
@@ -138,8 +138,8 @@ SegmentationNet = EncoderDecoder | DeepLabV1
 """Both give logits (b, C+1, H, W), and tell of their normalisation, sizes and parameters alike."""
 
 
-class PooledBatchNorm(nn.BatchNorm2d):
-    """A batch norm behind a global pooling.
+class DecoderBatchNorm(nn.BatchNorm2d):
+    """A batch norm that may stand behind a global pooling.
 
     Args:
         norm: the batch norm whose tensors it takes over.
@@ -267,25 +267,12 @@ def _size_multiple(net: nn.Module, spec: SegmenterSpec) -> int:
     raise _not_together(spec, failure or ValueError("the result is of another size"))
 
 
-def _allow_one_photo(net: nn.Module, probe: Tensor) -> None:
-    """Replace the batch norms that see one value of each photo, as told by a forward pass."""
-    pooled = []
-
-    def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        if inputs[0].shape[2:].numel() == 1:
-            pooled.append(module)
-
-    hooks = [module.register_forward_pre_hook(note) for module in net.modules()
-             if type(module) is nn.BatchNorm2d]
-    net.eval()
-    with torch.no_grad():
-        net(probe)
-    for hook in hooks:
-        hook.remove()
-    for module in list(net.modules()):
+def _allow_one_photo(decoder: nn.Module) -> None:
+    """Replace batch norms by those that stand a single value."""
+    for module in list(decoder.modules()):
         for name, child in module.named_children():
-            if child in pooled and isinstance(child, nn.BatchNorm2d):
-                setattr(module, name, PooledBatchNorm(child))
+            if type(child) is nn.BatchNorm2d:
+                setattr(module, name, DecoderBatchNorm(child))
 
 
 def _load_encoder(encoder: nn.Module, name: str, weights: str) -> None:

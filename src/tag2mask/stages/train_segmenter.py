@@ -157,6 +157,8 @@ class _Training:
             # Told by the file that is written last: the model is the best network so far.
             if not (folder / (LAST if self.validated else MODEL)).is_file():
                 self.one_round(samples, labels, folder, made_by)
+            if self.runtime.rank == 0:
+                (folder / CHECKPOINT).unlink(missing_ok=True)
             samples, labels = self.labelled_by(folder, samples)
             made_by = f"the network of round {number}"
         return self.one_round(samples, labels, self.step.path, made_by)
