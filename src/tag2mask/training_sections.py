@@ -215,7 +215,6 @@ class TrainSegmenter(Section):
 
     enabled: bool = True
     """False: the run ends with the pseudo masks."""
-    behaviour: Behaviour = "default"
     seed: Annotated[int, Field(ge=0)] = 0
     masks: Literal["pseudo", "ground truth"] = "pseudo"
     """What it learns from; ground truth: fully supervised, an upper bound to compare with."""

@@ -21,8 +21,8 @@ from tag2mask.ops.geometry import ViewTransform
 
 CLASSES = 3
 TAGS = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
-SPEC = NetSpec(classes=("a", "b"), backbone="test_efficientnet", output_stride=16, pcm=False, head="mdc",
-               mdc_rates=(1, 2, 5), mdc_channels=8)  # fmt: skip
+SPEC = NetSpec(classes=("a", "b"), backbone="test_efficientnet", output_stride=16, pcm=False,
+               head="mdc", mdc_rates=(1, 2, 5), mdc_channels=8)  # fmt: skip
 
 
 def make_head(inputs: int = 6, rates: tuple[int, ...] = RATES) -> MdcHead:
