@@ -1,4 +1,4 @@
-"""Progress in plain lines."""
+"""Progress as a bar on a terminal, in plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -24,6 +24,22 @@ def test_progress_in_plain_lines(
     assert all(line.startswith("infer-cam: ") for line in lines)
     assert "loss 0.5" in lines[0] and " left" in lines[0]
     assert lines[-1].startswith("infer-cam: 10/10")
+
+
+def test_progress_on_a_terminal_is_a_bar(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    for name, value in (("TERM", "xterm"), ("COLUMNS", "120")):
+        monkeypatch.setenv(name, value)
+    with ProgressBar(10, "train-cam", done=4) as bar:
+        bar.advance(3, figures="loss 0.5")
+        bar.advance(3)
+    drawn = capsys.readouterr().err
+    assert "\x1b[" in drawn  # drawn over, not line by line
+    last = next(line for line in reversed(drawn.splitlines()) if "train-cam" in line)
+    for shown in ("━", "10/10", "0:00:00", "loss 0.5"):
+        assert shown in last, last
 
 
 def test_progress_says_nothing_on_other_ranks(capsys: pytest.CaptureFixture[str]) -> None:
