@@ -17,6 +17,7 @@ from segmenter_scenes import drawn_masks, paint_halves
 
 from small_runs import (
     MOMENT,
+    call,
     cut_off,
     end_of,
     invoke,
@@ -31,10 +32,12 @@ from small_runs import (
 )
 from tag2mask.artifacts import PreparedData, PseudoMaskFolder, SegmenterModel
 from tag2mask.data.samples import read_index
+from tag2mask.data.segmenter_labels import compare, validation_photos
 from tag2mask.errors import DataError, RecipeError, RunFolderError, WeightsError
 from tag2mask.nn import fit as fit_module
 from tag2mask.nn.segmenter import load_segmenter
 from tag2mask.ops.metrics import Confusion
+from tag2mask.stages.segmenter_task import single_view
 from tag2mask.stages.train_segmenter import import_model, train_segmenter
 
 
@@ -179,6 +182,38 @@ def test_killed_at_any_moment_the_weights_are_the_same(
     end_of(start(*line))
     assert same_bits(whole.path, out) and same_bits(whole.path / "round-1", first)
     assert rows(whole.path) == rows(out)
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_network(masked: PreparedData, tmp_path: Path) -> None:
+    """Both rounds, their masks and the validation are shared; batch norms know one another."""
+    paint_halves(masked)
+    masks = drawn_masks(masked, tmp_path / "masks")
+    changes = LEARNING | {"rounds": 2, "validate_epochs": 8, "batch_size": 5, "epochs": 16}
+    cut_off(masked.path.parent / "masked" / "b" / "01.png")
+    settings = write_recipe(tmp_path / "recipe.yaml", runtime__devices=2, **{
+        f"train_segmenter__{key}": value for key, value in changes.items()})
+    out = tmp_path / "model"
+    line = ["train-segmenter", "--data", masked.path, "--masks", masks.path, "--recipe", settings,
+            "--out", out]  # fmt: skip
+    stopped = call(*line)
+    assert stopped.returncode == 1 and "Traceback" not in stopped.stderr, stopped.stderr
+    assert "01.png" in stopped.stderr and "--skip-bad" in stopped.stderr
+    result = call(*line, "--skip-bad")
+    assert result.returncode == 3, result.stderr
+    model = SegmenterModel.open(out)
+    assert [line.split(":")[0] for line in model.manifest.skipped] == ["b/01"]
+    assert model.manifest.counts == {"photos": 8, "without_masks": 0}
+    assert len(list((out / "round-1" / "masks").rglob("*.png"))) == 8
+    # What two processes scored together is what one says of the network that was written.
+    section = recipe(**{f"train_segmenter__{k}": v for k, v in changes.items()}).train_segmenter
+    samples, truths = validation_photos(masked.path)
+    for folder in (out, out / "round-1"):
+        net, spec = load_segmenter(folder / "last.safetensors")
+        found = compare(samples, truths, single_view(net, spec, section, one_rank()), 3,
+                        unread=lambda *_: None)
+        last = float(rows(folder, "validation.csv")[-1]["miou"])
+        assert found.miou() == pytest.approx(last, abs=1e-3)
 
 
 def test_pseudo_masks_teach_the_same_with_and_without_ground_truth(
