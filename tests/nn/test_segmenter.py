@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -196,6 +197,13 @@ def test_other_files_are_named_for_what_they_are(tmp_path: Path) -> None:
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(WeightsError, match=r"another network.*other\.pth"):
         load_segmenter(tmp_path / "other.pth")
+
+
+def test_a_file_of_a_network_that_is_unknown_here(tmp_path: Path) -> None:
+    later = replace(spec(), architecture="deeplabv9")
+    save_segmenter(tmp_path / "model.safetensors", build(), later)
+    with pytest.raises(WeightsError, match=r"another version.*'deeplabv9'.*model\.safetensors"):
+        load_segmenter(tmp_path / "model.safetensors")
 
 
 @pytest.mark.slow

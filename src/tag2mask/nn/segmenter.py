@@ -217,7 +217,11 @@ def load_segmenter(path: Path) -> tuple[SegmentationNet, SegmenterSpec]:
         if "fc8.weight" in state:
             raise WeightsError("this is a CAM checkpoint, not a segmentation network", where=path,
                                fix="Give the retrained network's .pth.")
-    net = build_segmenter(spec)
+    try:
+        net = build_segmenter(spec)
+    except RecipeError as error:
+        raise WeightsError(f"a model of another version of tag2mask ({error.what})", where=path,
+                           fix="Use the version that wrote it, or train again.") from None
     load_into(net, state, where=path)
     net.eval()
     return net, spec
