@@ -28,18 +28,16 @@ from tag2mask.stages.train_affinity import affinity_spec, train_affinity
 from tag2mask.stages.train_cam import net_spec, train_cam
 from tag2mask.stages.walk import walk
 
-LARGE = "resnet38"
-
 
 @pytest.mark.parametrize("name", sorted(shipped_recipes()))
 def test_every_shipped_recipe_describes_a_network(name: str) -> None:
     section = load_recipe(name).train_cam
     spec = net_spec(section, ClassSet(VOC_NAMES))
     assert (spec.pcm, spec.dropout) == (section.pcm.enabled, section.dropout)
-    if LARGE not in spec.backbone:
+    with torch.device("meta"):  # no weight is drawn: a tenth of the time
         net = build_net(spec)
-        assert net.num_classes == 20
-        assert (net.pcm is not None) == spec.pcm
+    assert net.num_classes == 20
+    assert (net.pcm is not None) == spec.pcm
 
 
 @pytest.mark.parametrize("name", sorted(shipped_recipes()))
@@ -47,7 +45,7 @@ def test_every_shipped_recipe_describes_an_affinity_network(name: str) -> None:
     section = load_recipe(name).train_affinity
     spec = affinity_spec(section)
     assert spec.backbone == load_recipe(name).train_cam.backbone.name
-    if LARGE not in spec.backbone:
+    with torch.device("meta"):
         assert build_affinity_net(spec).stride in (4, 8)
 
 
@@ -55,7 +53,7 @@ def test_every_shipped_recipe_describes_an_affinity_network(name: str) -> None:
 def test_every_shipped_recipe_describes_a_segmentation_network(name: str) -> None:
     recipe = load_recipe(name)
     spec = segmenter_spec(recipe.train_segmenter, ClassSet(VOC_NAMES), samples(name))
-    with torch.device("meta" if spec.encoder == LARGE else "cpu"):
+    with torch.device("meta"):
         net = build_segmenter(spec)
     assert net.new_parameters()
     assert recipe.train_segmenter.crop % net.size_multiple == 0
