@@ -194,8 +194,7 @@ def test_the_forward_alone_gives_the_same_masks(tmp_path: Path) -> None:
     made = predict(photos, segmenter, Predict(), tmp_path / "out", model="random")
     images = predict_photos.network_inputs(photos, segmenter)
     for photo, image in zip(photos, images, strict=True):
-        with torch.no_grad():
-            scores = net(image).softmax(1)
+        scores = predict_photos.forward(net, image).float().softmax(1)
         labels = read_mask(made.path / "masks" / f"{photo.id}.png", len(VOC_NAMES))
         height, width = (round(side * 320 / 500) for side in labels.shape)
         enlarged = torch.nn.functional.interpolate(

@@ -15,7 +15,7 @@ import pytest
 import typer.main
 from pydantic import BaseModel
 
-from tag2mask import cli
+from tag2mask import cli, pipeline
 from tag2mask.artifacts import (
     AffinityLabels,
     AffinityModel,
@@ -202,6 +202,11 @@ def test_the_examples_run(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     make_demo_data(tmp_path / "photos", photos=12, side=64)
     small = ["tiny", ["train_cam.max_steps=2", "train_cam.batch_size=2", "runtime.workers=0"]]
+    photo = next((tmp_path / "photos").rglob("*.jpg"))
+    (tmp_path / "street").mkdir()
+    shutil.copy(photo, "street/001.jpg")
+    shutil.copy(photo, "photo.jpg")
+    pipeline.run(Path("photos"), load_recipe(*small), Path("runs/first"))
     names = run_examples(ROOT / "README.md", {}, {'"lite0-cpu"': repr(small)[1:-1]})
     handles, run = names["result"].handles, Path("runs/first")
     names |= {
@@ -220,6 +225,8 @@ def test_the_examples_run(tmp_path: Path, monkeypatch: Any) -> None:
         page = ROOT / "docs" / "steps" / f"{kind.step}.md"
         run_examples(page, {**names, "out": run / kind.step})
         assert kind.open(run / kind.step).fingerprint == handles[kind.step].fingerprint, kind.step
+    run_examples(ROOT / "docs" / "steps" / "export.md", names)
+    assert Path("mask.png").is_file()
 
 
 def run_examples(page: Path, names: dict[str, Any],
@@ -227,9 +234,9 @@ def run_examples(page: Path, names: dict[str, Any],
     """Run the Python examples of a page, from top to bottom, in one namespace."""
     examples = fences(page, "python")
     assert examples, page
+    assert all(old in "".join(examples) for old in replace or {})
     for code in examples:
         for old, new in (replace or {}).items():
-            assert old in code
             code = code.replace(old, new)
         exec(compile(code, str(page), "exec"), names)
     return names

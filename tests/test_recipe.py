@@ -262,3 +262,10 @@ def test_affinitynet_takes_the_backbone_of_the_cam_network() -> None:
     assert "train_affinity" not in str(caught.value)
     with pytest.raises(RecipeError, match=r"train_affinity\.backbone\.output_stride"):
         recipe_from({"train_affinity": {"backbone": {"output_stride": 7}}})
+
+
+def test_a_precision_without_quotes_is_no_number() -> None:
+    recipe = load_recipe("tiny", ["train_cam.precision=32", 'predict.precision="16"'])
+    assert (recipe.train_cam.precision, recipe.predict.precision) == ("32", "16")
+    with pytest.raises(RecipeError, match="given 64"):
+        load_recipe("tiny", ["train_cam.precision=64"])

@@ -19,6 +19,7 @@ from tag2mask.cli_options import (
     start_runtime,
 )
 from tag2mask.files import digest
+from tag2mask.handles import Export
 from tag2mask.ranks import OneProcess, Ranks
 
 Network = Annotated[
@@ -52,3 +53,25 @@ def predict(
                                    precision=settings.predict.precision)
     clear(Predictions, out, redo, ranks)
     done(stage.predict(found, segmenter, settings.predict, out, model=digest(file), ranks=ranks))
+
+
+def export(
+    model: Annotated[
+        Path, typer.Argument(metavar="RUN_OR_FILE",
+                             help="Run folder, folder that `train-segmenter` wrote, or file.")
+    ],
+    out: Out,
+    formats: Annotated[
+        str, typer.Option("--format", help="onnx, torch (torch.export), or both.")
+    ] = "onnx,torch",
+    redo: Redo = False,
+) -> None:  # fmt: skip
+    """Write a trained network as ONNX and for torch.export, with a model card."""
+    wanted = formats.split(",")
+    if unknown := set(wanted) - {"onnx", "torch"}:
+        raise typer.BadParameter(f"no format {min(unknown)!r}; there are onnx and torch",
+                                 param_hint="--format")
+    from tag2mask.stages import export as stage
+
+    clear(Export, out, redo)
+    done(stage.export(model, wanted, out))

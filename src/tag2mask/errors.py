@@ -64,6 +64,14 @@ class DeviceError(Tag2MaskError):
     """A device that isn't there or is too small."""
 
 
+class PackageError(Tag2MaskError):
+    """An optional package that isn't installed."""
+
+
+class ExportError(Tag2MaskError):
+    """A network that can't be exported, or whose export computes something else."""
+
+
 class ProblemsError(DataError):
     """Many problems found in one pass, raised once.
 

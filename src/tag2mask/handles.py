@@ -81,6 +81,14 @@ class Predictions(Handle):
 
 
 @dataclass(frozen=True)
+class Export(Handle):
+    """``export``: a segmentation network as files for other programs, with its model card."""
+
+    step = "export"
+    in_run = False
+
+
+@dataclass(frozen=True)
 class Evaluation(Handle):
     """``evaluate``: scores of maps, masks and tags."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Behaviour = Literal["default", "paper"]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -17,6 +17,10 @@ Positive = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Count = Annotated[int, Field(ge=1)]
 NonNegativeCount = Annotated[int, Field(ge=0)]
+Precision = Annotated[Literal["auto", "32", "bf16", "16"],
+                      BeforeValidator(lambda given: {32: "32", 16: "16"}.get(given, given)
+                                      if isinstance(given, int) else given)]
+"""Of numbers in a network; YAML reads 32 without quotes as a number."""
 
 
 class Section(BaseModel):
@@ -69,7 +73,7 @@ class InferCam(Section):
     tag_threshold: Fraction = 0.5
     """Predicted tags: the smallest probability; the best class always counts where tags are due."""
     splits: tuple[Literal["train", "val"], ...] = ("train", "val")
-    precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    precision: Precision = "auto"
     skip_bad: bool = False
 
 
@@ -137,7 +141,7 @@ class Walk(BackgroundChoice):
     map_stride: Literal[1, 2, 4, 8] = 4
     """Photo pixels per stored map cell."""
     map_dtype: Literal["uint8", "float16"] = "uint8"
-    precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    precision: Precision = "auto"
     skip_bad: bool = False
 
 
@@ -215,7 +219,7 @@ class Predict(Section):
     """Write every class's probability too, ``probabilities/<id>.npz``, half floats."""
     batch_size: Count = 8
     """Views of equal size computed at once."""
-    precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    precision: Precision = "auto"
     skip_bad: bool = False
     """Leave unreadable photos out (named, exit code 3); the command always does."""
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tag2mask.sections import Behaviour, Count, Fraction, NonNegative, Positive, Section
+from tag2mask.sections import Behaviour, Count, Fraction, NonNegative, Positive, Precision, Section
 
 
 class Backbone(Section):
@@ -140,7 +140,7 @@ class TrainCam(Section):
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
     """Channel dropout in front of the head."""
     freeze_batch_norm: bool = True
-    precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    precision: Precision = "auto"
     """auto: bf16 where the device computes it natively, else 32."""
     checkpoint_minutes: Positive = 2.0
     log_every: Count = 10
@@ -177,7 +177,7 @@ class TrainAffinity(Section):
     colour_jitter: tuple[NonNegative, NonNegative, NonNegative, NonNegative] = (0.3, 0.3, 0.3, 0.1)
     """Brightness, contrast, saturation, hue."""
     freeze_batch_norm: bool = True
-    precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    precision: Precision = "auto"
     checkpoint_minutes: Positive = 2.0
     log_every: Count = 10
     """Steps between two lines of the log."""
@@ -243,7 +243,7 @@ class TrainSegmenter(Section):
     validate_epochs: Annotated[int, Field(ge=0)] = 0
     """Epochs between two validations on masks of the validation split; the best network becomes the
     model. 0: none, and the last one does."""
-    precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    precision: Precision = "auto"
     checkpoint_minutes: Positive = 2.0
     log_every: Count = 10
     """Steps between two lines of the log."""

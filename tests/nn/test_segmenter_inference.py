@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -26,16 +27,16 @@ class Toy(nn.Module):
     """One convolution, and notes of the threads it computes with."""
 
     mean, std, size_multiple = (0.4, 0.5, 0.3), (0.2, 0.3, 0.25), 4
+    threads: ClassVar[set[int]] = set()
+    """Shared by its copies."""
 
     def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(3, 3, 3, padding=1)
-        self.threads: set[int] = set()
-        self.callers: set[int] = set()
+        self.threads.clear()
 
     def forward(self, image: Tensor) -> Tensor:
         self.threads.add(torch.get_num_threads())
-        self.callers.add(threading.get_ident())
         return self.conv(image)
 
 
@@ -58,7 +59,17 @@ def test_probabilities_are_the_softmax_of_the_network(channels_last: bool) -> No
     np.testing.assert_allclose(found, wanted, atol=1e-6)
     assert (segmenter.mean, segmenter.std) == (net.mean, net.std)
     assert (segmenter.size_multiple, segmenter.long_side, segmenter.classes) == (4, 64, CLASSES)
-    assert not segmenter.batched and not net.training
+    assert not segmenter.batched
+
+
+def test_a_network_that_trains_on_is_copied() -> None:
+    net = Toy()
+    segmenter = TorchSegmenter(net, CLASSES, 64, CPU, "32")  # type: ignore[arg-type]
+    before = segmenter.probabilities(images_of(0))
+    with torch.no_grad():
+        net.conv.weight += 1
+    np.testing.assert_array_equal(segmenter.probabilities(images_of(0)), before)
+    assert all(parameter.requires_grad for parameter in net.parameters())
 
 
 @pytest.fixture

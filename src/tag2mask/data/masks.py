@@ -88,7 +88,9 @@ def write_mask(
     image = palette_image(mask, colours)
     # Not durable: waiting for the disk after each of thousands of files would cost more than they.
     with atomic_write(path, durable=False) as temporary:
-        image.save(temporary, format="PNG")
+        # Masks are runs of equal bytes: looked for alone, they compress about as well in a third of
+        # the time.
+        image.save(temporary, format="PNG", compress_type=zlib.Z_RLE)
 
 
 def palette_image(mask: NDArray[np.uint8], colours: Sequence[tuple[int, int, int]]) -> Image.Image:

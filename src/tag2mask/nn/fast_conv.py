@@ -105,10 +105,14 @@ class FastConv2d(nn.Conv2d):
         self._norm = (norm,)  # in a tuple: not a submodule, or its tensors had two names
         self.train(conv.training)
 
+    @property
+    def norm(self) -> FoldedBatchNorm | None:
+        """The batch norm folded in."""
+        return self._norm[0]
+
     def forward(self, x: Tensor) -> Tensor:
         """Convolve, (b, c, h, w) -> (b, c', h', w')."""
-        weight, bias = self.weight, self.bias
-        (norm,) = self._norm
+        weight, bias, norm = self.weight, self.bias, self.norm
         if norm is not None and not norm.training:
             scale, shift = norm.affine_map()
             weight = weight * scale[:, None, None, None]

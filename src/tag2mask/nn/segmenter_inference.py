@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from tag2mask.classes import ClassSet
+from tag2mask.nn.plain_net import plain_copy
 from tag2mask.nn.segmenter import SegmentationNet
 from tag2mask.ops.label_loops import Float32
 from tag2mask.ops.parallel import MOST_THREADS, processors
@@ -26,7 +27,7 @@ class TorchSegmenter:
     """A network that gives probabilities; see `Segmenter` for attributes and method.
 
     Args:
-        net: moved to the device, and set to evaluation mode.
+        net: set to evaluation mode and copied; what becomes of it later makes no difference.
         classes: the foreground classes.
         long_side: the photo's long side at scale 1 when it was trained, px.
         device: where to compute.
@@ -44,7 +45,7 @@ class TorchSegmenter:
         self.batched = device.type != "cpu"
         self._threads = torch.get_num_threads()
         self.callers = callers or min(processors() if self.batched else self._threads, MOST_THREADS)
-        self._net = net.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._net = plain_copy(net.eval()).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._device = device
         self._dtype = resolve_precision(precision, device)
         self._alone = threading.Lock()

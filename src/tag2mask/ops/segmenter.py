@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from tag2mask.classes import ClassSet
+from tag2mask.ops.compiled import compiled
 from tag2mask.ops.label_loops import Float32, UInt8, resized
 
 Rgb = tuple[float, float, float]
@@ -130,10 +131,17 @@ class AveragedViews:
         padded = self.padded(size_of(views[0]))
         images = np.zeros((len(views), *padded, 3), np.float32)
         for image, view in zip(images, views, strict=True):
-            inside = image[: view.shape[0], : view.shape[1]]
-            np.multiply(view, self._scale_by, out=inside)
-            inside -= self._shift_by
+            _normalise(view, self._scale_by, self._shift_by, image)
         return images.transpose(0, 3, 1, 2)
+
+
+@compiled
+def _normalise(view: UInt8, scale_by: Float32, shift_by: Float32, image: Float32) -> None:
+    height, width, channels = view.shape
+    for y in range(height):
+        for x in range(width):
+            for c in range(channels):
+                image[y, x, c] = view[y, x, c] * scale_by[c] - shift_by[c]
 
 
 class Box(NamedTuple):

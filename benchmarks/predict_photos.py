@@ -1,0 +1,119 @@
+"""Time of ``predict``, from the first photo to the last, against the network's forward alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from PIL import Image
+from skimage import data
+from torch import Tensor
+
+from benchmarks.measure import Row, side_by_side
+from tag2mask.classes import VOC_NAMES, ClassSet
+from tag2mask.data.images import read_image
+from tag2mask.data.photo_files import PhotoFile, list_photos
+from tag2mask.nn.segmenter import SegmentationNet, build_segmenter
+from tag2mask.nn.segmenter_inference import TorchSegmenter
+from tag2mask.ops.label_loops import Float32
+from tag2mask.ops.segmentation import Segmentation, Segmenter
+from tag2mask.progress import ProgressBar
+from tag2mask.ranks import OneProcess
+from tag2mask.recipe import load_recipe
+from tag2mask.runtime import resolve_precision
+from tag2mask.sections import Predict
+from tag2mask.stages.predict import predict, segmentation_settings
+from tag2mask.stages.segmenter_task import segmenter_spec
+
+PHOTOS = 320
+SIZES = ((500, 375), (500, 375), (375, 500), (500, 333))
+"""(w, h) of the photos, as VOC's often are."""
+CPU = torch.device("cpu")
+
+
+def vs_forward(*, toy: bool = False) -> Row:
+    """Read, resize, forward, label and write; against the fastest plain loop of the forward."""
+    with TemporaryDirectory() as folder:
+        photos = write_photos(Path(folder) / "photos", 4 if toy else PHOTOS)
+        net, segmenter = network()
+        images, numbers = network_inputs(photos, segmenter), count()
+
+        def ours() -> None:
+            predict(photos, segmenter, Predict(), Path(folder) / f"out-{next(numbers)}",
+                    model="random", ranks=_Quiet())
+
+        def other() -> None:
+            for image in images:
+                forward(net, image)
+
+        return side_by_side(ours, other, seconds=0 if toy else 60)
+
+
+def write_photos(folder: Path, number: int) -> list[PhotoFile]:
+    """JPEGs of 500 px: parts of scikit-image's photos."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    sources = [Image.fromarray(source) for source in
+               (data.astronaut(), data.coffee(), data.chelsea(), data.rocket())]
+    for index in range(number):
+        source, size = sources[index % len(sources)], SIZES[index // 4 % len(SIZES)]
+        left, top = (int(rng.integers(0, side // 4)) for side in source.size)
+        part = (left, top, left + source.width * 3 // 4, top + source.height * 3 // 4)
+        photo = source.resize(size, Image.Resampling.BICUBIC, part)
+        photo.save(folder / f"{index:04}.jpg", quality=92)
+    return list_photos([folder])
+
+
+def network() -> tuple[SegmentationNet, TorchSegmenter]:
+    """The default recipe's network, its encoder with ImageNet weights, its decoder random."""
+    section, classes = load_recipe("lite0-cpu").train_segmenter, ClassSet(VOC_NAMES)
+    torch.manual_seed(0)
+    spec = segmenter_spec(section, classes, ())
+    net = build_segmenter(spec, weights=section.network.weights).eval()
+    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return net, TorchSegmenter(net, classes, spec.long_side, CPU)
+
+
+def network_inputs(photos: Sequence[PhotoFile], segmenter: Segmenter) -> list[Tensor]:
+    """What the network is given of the photos, one by one."""
+    noting = _Noting(segmenter)
+    segmentation = Segmentation(noting, segmentation_settings(Predict(), segmenter))
+    for photo in photos:
+        segmentation(read_image(photo.path))
+    return noting.images
+
+
+@torch.inference_mode()
+def forward(net: SegmentationNet, image: Tensor) -> Tensor:
+    """The network's logits, in the precision of the segmenter."""
+    dtype = resolve_precision("auto", CPU)
+    with torch.autocast("cpu", dtype, enabled=dtype is not torch.float32):
+        logits: Tensor = net(image)
+    return logits
+
+
+class _Noting:
+    """Takes a network's place and keeps what it is given."""
+
+    callers, batched = 1, False
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        self.classes, self.long_side = segmenter.classes, segmenter.long_side
+        self.mean, self.std = segmenter.mean, segmenter.std
+        self.size_multiple = segmenter.size_multiple
+        self.images: list[Tensor] = []
+
+    def probabilities(self, images: Float32) -> Float32:
+        self.images.append(torch.from_numpy(images.copy(order="K")))
+        return np.zeros((len(images), len(self.classes) + 1, *images.shape[2:]), np.float32)
+
+
+class _Quiet(OneProcess):
+    """No progress bar between the figures."""
+
+    def progress(self, total: int, description: str, *, done: int = 0) -> ProgressBar:
+        return ProgressBar(total, description, done=done, silent=True)

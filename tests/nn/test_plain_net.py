@@ -1,0 +1,90 @@
+"""Plain layers compute what the network does, at all sizes that its strides divide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from timm.layers import Conv2dSame
+from torch import nn
+
+from tag2mask.nn.fast_conv import FastConv2d, FoldedBatchNorm
+from tag2mask.nn.plain_net import plain_copy
+from tag2mask.nn.segmenter import SegmenterSpec, build_segmenter
+
+OURS = (FastConv2d, FoldedBatchNorm, Conv2dSame)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Networks this small only wait for each other's threads on a machine with more to do."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+
+
+@settings(max_examples=40)
+@given(kernel=st.sampled_from([1, 2, 3, 5]), stride=st.sampled_from([1, 2, 3]),
+       dilation=st.sampled_from([1, 2, 3]), cells=st.tuples(st.integers(1, 5), st.integers(1, 5)))
+def test_same_padding(kernel: int, stride: int, dilation: int, cells: tuple[int, int]) -> None:
+    if dilation > 1:
+        stride = 1
+    net = nn.Sequential(Conv2dSame(2, 3, kernel, stride, dilation=dilation)).eval()
+    x = torch.randn(2, 2, *(side * stride for side in cells))
+    torch.testing.assert_close(plain_copy(net)(x), net(x))
+
+
+@settings(max_examples=40)
+@given(windows=st.sampled_from([1, 2, 3, 6, (2, 3)]),
+       size=st.tuples(st.integers(1, 13), st.integers(1, 13)))
+def test_means_of_windows(windows: int | tuple[int, int], size: tuple[int, int]) -> None:
+    x = torch.randn(2, 3, *size)
+    net = nn.Sequential(nn.AdaptiveAvgPool2d(windows)).eval()
+    torch.testing.assert_close(plain_copy(net)(x), F.adaptive_avg_pool2d(x, windows))
+
+
+@pytest.fixture(scope="module")
+def net() -> nn.Module:
+    """A network with "same" padding, whose batch norms have seen something."""
+    torch.manual_seed(0)
+    net = build_segmenter(SegmenterSpec(("cat", "dog"), "deeplabv3plus",
+                                        "tf_mobilenetv3_small_minimal_100", 16, 96))
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None and module.running_var is not None
+            nn.init.normal_(module.running_mean, std=0.1)
+            nn.init.uniform_(module.running_var, 0.5, 2.0)
+            nn.init.uniform_(module.weight, 0.5, 2.0)
+            nn.init.normal_(module.bias, std=0.1)
+    return net.eval()
+
+
+@pytest.mark.parametrize("size", [(16, 16), (48, 80)])
+def test_a_whole_network(net: nn.Module, size: tuple[int, int]) -> None:
+    plain = plain_copy(net)
+    assert not any(isinstance(module, OURS) for module in plain.modules())
+    image = torch.randn(2, 3, *size)
+    with torch.no_grad():
+        wanted = net(image)
+    assert wanted.std() > 0.01
+    torch.testing.assert_close(plain(image), wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_the_network_itself_stays(net: nn.Module) -> None:
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    modules = [type(module) for module in net.modules()]
+    plain = plain_copy(net)
+    for tensor in plain.state_dict().values():
+        tensor.zero_()
+    assert [type(module) for module in net.modules()] == modules
+    for name, tensor in net.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+    assert all(parameter.requires_grad for parameter in net.parameters())
+    assert not any(parameter.requires_grad for parameter in plain.parameters())
