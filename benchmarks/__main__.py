@@ -18,6 +18,7 @@ from benchmarks import (
     pcm_memory,
     predict_photos,
     prepare_time,
+    run_steps,
     threshold_curve,
     train_steps,
     walk,
@@ -42,6 +43,8 @@ BENCHMARKS: dict[str, tuple[Callable[..., Row | str], str]] = {
     "disk_walked_maps_per_photo": (disk_per_photo.walked_maps, "walked maps / float32"),
     "disk_masks_per_photo": (disk_per_photo.masks, "masks / a byte a pixel"),
     "predict_vs_forward": (predict_photos.vs_forward, "predict / the network's forward alone"),
+    "onnx_vs_torch": (predict_photos.onnx_vs_torch, "network of ONNX / of torch, float32"),
+    **{name: (row, "of the whole run") for name, row in run_steps.STEP_ROWS.items()},
     "prepare_100k_seconds": (prepare_time.prepare_100k, "prepare / plain loop, 100,000 photos"),
 }
 """Name of the row -> (what measures it or says why it can't, what is divided by what)."""

@@ -22,6 +22,11 @@ TOY = (
     "runtime.workers=0",
 )  # fmt: skip
 
+TOY_SEGMENTER = (
+    "train_segmenter.network.encoder=test_efficientnet", "train_segmenter.network.weights=none",
+    "train_segmenter.max_steps=1", "train_segmenter.crop=64", "train_segmenter.long_side=64",
+)  # fmt: skip
+
 
 @functools.cache
 def demo_run(*, toy: bool = False) -> Path:

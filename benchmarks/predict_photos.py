@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,8 +19,9 @@ from benchmarks.measure import Row, side_by_side
 from tag2mask.classes import VOC_NAMES, ClassSet
 from tag2mask.data.images import read_image
 from tag2mask.data.photo_files import PhotoFile, list_photos
-from tag2mask.nn.segmenter import SegmentationNet, build_segmenter
+from tag2mask.nn.segmenter import SegmentationNet, build_segmenter, save_segmenter
 from tag2mask.nn.segmenter_inference import TorchSegmenter
+from tag2mask.onnx_segmenter import OnnxSegmenter
 from tag2mask.ops.label_loops import Float32
 from tag2mask.ops.segmentation import Segmentation, Segmenter
 from tag2mask.progress import ProgressBar
@@ -26,6 +29,7 @@ from tag2mask.ranks import OneProcess
 from tag2mask.recipe import load_recipe
 from tag2mask.runtime import resolve_precision
 from tag2mask.sections import Predict
+from tag2mask.stages.export import export
 from tag2mask.stages.predict import predict, segmentation_settings
 from tag2mask.stages.segmenter_task import segmenter_spec
 
@@ -51,6 +55,34 @@ def vs_forward(*, toy: bool = False) -> Row:
                 forward(net, image)
 
         return side_by_side(ours, other, seconds=0 if toy else 60)
+
+
+def onnx_vs_torch(*, toy: bool = False) -> Row | str:
+    """Probabilities by onnxruntime and by torch: float32, all cores, images ready in memory."""
+    if any(find_spec(package) is None for package in ("onnx", "onnxscript", "onnxruntime")):
+        return "tag2mask[onnx] is not installed"
+    with TemporaryDirectory() as folder:
+        photos = write_photos(Path(folder) / "photos", 4 if toy else PHOTOS // 8)
+        net, bf16 = network()
+        images = [image.numpy() for image in network_inputs(photos, bf16)]
+        torch_segmenter = TorchSegmenter(net, bf16.classes, bf16.long_side, CPU, "32")
+        onnx_segmenter = as_onnx(net, bf16, Path(folder))
+        return side_by_side(lambda: label_all(onnx_segmenter, images),
+                            lambda: label_all(torch_segmenter, images), seconds=0 if toy else 30)
+
+
+def as_onnx(net: SegmentationNet, segmenter: Segmenter, folder: Path) -> OnnxSegmenter:
+    """The network as ``tag2mask export`` writes it, opened."""
+    spec = segmenter_spec(load_recipe("lite0-cpu").train_segmenter, segmenter.classes, ())
+    save_segmenter(folder / "model.safetensors", net, spec)
+    export(folder / "model.safetensors", ("onnx",), folder / "exported")
+    return OnnxSegmenter.open(folder / "exported" / "model.onnx", threads=torch.get_num_threads())
+
+
+def label_all(segmenter: Segmenter, images: Sequence[Float32]) -> list[Float32]:
+    """Probabilities of all images, with as many threads as ``predict`` takes."""
+    with ThreadPoolExecutor(segmenter.callers) as pool:
+        return list(pool.map(segmenter.probabilities, images))
 
 
 def write_photos(folder: Path, number: int) -> list[PhotoFile]:

@@ -21,6 +21,7 @@ from benchmarks import (  # noqa: E402
     pcm_memory,
     predict_photos,
     prepare_time,
+    run_steps,
     threshold_curve,
     walk,
 )
@@ -41,8 +42,10 @@ from tag2mask.data.samples import read_index  # noqa: E402
 from tag2mask.nn.inference import InferenceSettings, MultiScaleInference  # noqa: E402
 from tag2mask.nn.model_file import build_net  # noqa: E402
 from tag2mask.nn.pcm import correlate  # noqa: E402
+from tag2mask.nn.segmenter_inference import TorchSegmenter  # noqa: E402
 from tag2mask.nn.siamese import LossWeights, SiameseSeam  # noqa: E402
 from tag2mask.ops.geometry import ViewTransform  # noqa: E402
+from tag2mask.pipeline import STEPS  # noqa: E402
 from tag2mask.recipe import load_recipe  # noqa: E402
 from tag2mask.sections import Predict, Prepare  # noqa: E402
 from tag2mask.stages.predict import predict  # noqa: E402
@@ -54,7 +57,8 @@ ROWS = {
     "threshold_curve_vs_passes", "pcm_memory_vs_dense", "walk_vs_dense", "crf_vs_pydensecrf_2",
     "crf_vs_pydensecrf_21", "crf_two_threads_vs_one", "affinity_labels_photos_per_second",
     "disk_maps_per_photo", "disk_affinity_labels_per_photo", "disk_walked_maps_per_photo",
-    "disk_masks_per_photo", "predict_vs_forward", "prepare_100k_seconds",
+    "disk_masks_per_photo", "predict_vs_forward", "onnx_vs_torch", "prepare_100k_seconds",
+    *(f"run_{step.step.replace('-', '_')}" for step in STEPS),
 }  # fmt: skip
 AGAINST_PYDENSECRF = {"crf_vs_pydensecrf_2", "crf_vs_pydensecrf_21"}
 HAS_PYDENSECRF = importlib.util.find_spec("pydensecrf") is not None
@@ -200,6 +204,24 @@ def test_the_forward_alone_gives_the_same_masks(tmp_path: Path) -> None:
         enlarged = torch.nn.functional.interpolate(
             scores[:, :, :height, :width], labels.shape, mode="bilinear", align_corners=False)
         assert (enlarged[0].argmax(0).numpy() == labels).mean() > 0.999
+
+
+def test_onnx_gives_the_same_probabilities(tmp_path: Path) -> None:
+    photos = predict_photos.write_photos(tmp_path / "photos", 2)
+    net, bf16 = predict_photos.network()
+    images = [image.numpy() for image in predict_photos.network_inputs(photos, bf16)]
+    torch_segmenter = TorchSegmenter(net, bf16.classes, bf16.long_side, predict_photos.CPU, "32")
+    onnx_segmenter = predict_photos.as_onnx(net, bf16, tmp_path)
+    for one, other in zip(*(predict_photos.label_all(segmenter, images)
+                            for segmenter in (onnx_segmenter, torch_segmenter)), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_the_steps_of_a_run_are_timed() -> None:
+    rows = [row(toy=True) for row in run_steps.STEP_ROWS.values()]
+    assert all(row.ours > 0 for row in rows)
+    assert sum(row.ratio for row in rows) == pytest.approx(1)
 
 
 def test_photos_to_prepare_are_tagged(tmp_path: Path) -> None:

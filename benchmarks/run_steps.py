@@ -1,0 +1,48 @@
+"""Wall time of a whole run, step by step."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import cache, partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.demo_run import TOY, TOY_SEGMENTER
+from benchmarks.measure import Row
+from tag2mask.data.demo import make_demo_data
+from tag2mask.pipeline import STEPS
+
+PHOTOS, SIDE = 96, 500
+"""A demo's photos, and their long side, px."""
+
+
+def seconds_of(step: str, *, toy: bool = False) -> Row:
+    """A step's share of the run's time."""
+    seconds = run_seconds(toy=toy)
+    whole = sum(seconds.values())
+    return Row(seconds[step] / whole, seconds[step], whole, "s")
+
+
+STEP_ROWS = {f"run_{kind.step.replace('-', '_')}": partial(seconds_of, kind.step)
+             for kind in STEPS}  # fmt: skip
+
+
+@cache
+def run_seconds(*, toy: bool = False) -> dict[str, float]:
+    """Seconds of each step of a run of the default recipe; every training one epoch long."""
+    with TemporaryDirectory(prefix="tag2mask-bench-") as name:
+        folder = Path(name)
+        make_demo_data(folder / "data", photos=12 if toy else PHOTOS, side=64 if toy else SIDE)
+        epochs = [f"train_{what}.epochs=1" for what in ("cam", "affinity", "segmenter")]
+        settings = [word for value in (*epochs, *((*TOY, *TOY_SEGMENTER) if toy else ()))
+                    for word in ("--set", value)]
+        subprocess.run([sys.executable, "-m", "tag2mask", "run", "--data", folder / "data",
+                        "--out", folder / "run", *settings], check=True, capture_output=True)
+        return {kind.step: _seconds(folder / "run" / kind.step) for kind in STEPS}
+
+
+def _seconds(folder: Path) -> float:
+    seconds: float = json.loads((folder / "manifest.json").read_text())["seconds"]
+    return seconds
