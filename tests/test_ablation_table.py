@@ -119,6 +119,9 @@ def test_not_text(tmp_path: Path) -> None:
     ({"set": ["train_cam.epochs"]}, ["row 'a'", "is not section.key=value"]),
     ({"recipe": "lite9"}, ["row 'a'", "no recipe 'lite9'"]),
     ({"measure": "walk", "set": {"walk.enabled": False}}, ["row 'a'", "walk.enabled=true"]),
+    ({"measure": "CRF", "set": {"evaluate.crf.enabled": False, "walk.enabled": True,
+                                "pseudo_masks.crf.enabled": True}},
+     ["row 'a'", "evaluate.crf.enabled=true"]),
     ({"measure": "segmenter", "set": {"train_segmenter.enabled": False}},
      ["row 'a'", "train_segmenter.enabled=true"]),
 ])  # fmt: skip

@@ -70,8 +70,9 @@ def test_threads_give_the_same_as_one(file: Path) -> None:
     (None, 0, None, (min(processors(), 8), None)),
     ("3", 0, None, (3, 1)),
     ("0", 0, None, (min(processors(), 8), None)),
-    ("3", 12, None, (8, 1)),
-    (None, 6, 2, (2, 3)),
+    ("3", 12, None, (8, 5)),
+    (None, 6, 2, (2, 5)),
+    (None, 12, None, (8, 5)),
     (None, 1, 4, (4, 1)),
 ])  # fmt: skip
 def test_threads_are_shared_among_callers(

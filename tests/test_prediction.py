@@ -103,6 +103,8 @@ def test_overlays(predictor: tag2mask.Predictor) -> None:
     whole = found.overlay(PHOTO)
     assert (whole.size, whole.mode) == ((120, 90), "RGB")
     assert found.overlay(Image.fromarray(PHOTO).resize((40, 30))).size == (40, 30)
+    assert found.overlay(PHOTO, most=60).size == (60, 45)
+    assert found.overlay(PHOTO, most=500).size == (120, 90)
     shown = np.asarray(whole).astype(int)
     free = found.labels == 0
     assert free.any()
@@ -135,11 +137,17 @@ def test_a_run_brings_its_own_settings(model: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("image", [
     np.zeros((5, 5, 3), np.float32), np.zeros((0, 5, 3), np.uint8), np.zeros(5, np.uint8), None,
-    np.zeros((5, 5, 2, 2), np.uint8),
+    np.zeros((5, 5, 2, 2), np.uint8), np.zeros((3, 5, 5), np.uint8), np.zeros((5, 5, 1), np.uint8),
+    np.zeros((5, 5, 2), np.uint8),
 ])  # fmt: skip
 def test_what_is_no_image(predictor: tag2mask.Predictor, image: object) -> None:
     with pytest.raises(DataError, match="Give a path"):
         predictor(image)  # type: ignore[arg-type]
+
+
+def test_an_image_without_pixels(predictor: tag2mask.Predictor) -> None:
+    with pytest.raises(DataError, match="the image has 0x5 px"):
+        predictor(Image.new("RGB", (0, 5)))
 
 
 def test_files_that_cannot_be_read(predictor: tag2mask.Predictor, tmp_path: Path) -> None:

@@ -160,7 +160,9 @@ def row_recipe(table: Table, row: Row, options: Sequence[str]) -> Recipe:
         raise RecipeError(f"row {row.name!r}: {error.what}", where=error.where,
                           fix=error.fix) from None
     for measure, key, made in (("segmenter", "train_segmenter", recipe.train_segmenter.enabled),
-                               ("walk", "walk", recipe.walk.enabled)):
+                               ("walk", "walk", recipe.walk.enabled),
+                               ("CRF", "evaluate.crf", recipe.evaluate.crf.enabled or (
+                                   recipe.pseudo_masks.crf.enabled and not recipe.walk.enabled))):
         if row.measure == measure and not made:
             raise RecipeError(f"row {row.name!r} has measure {measure}, but leaves that out",
                               fix=f"Set {key}.enabled=true, or another measure.")

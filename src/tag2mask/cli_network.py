@@ -71,7 +71,12 @@ def export(
     if unknown := set(wanted) - {"onnx", "torch"}:
         raise typer.BadParameter(f"no format {min(unknown)!r}; there are onnx and torch",
                                  param_hint="--format")
+    from tag2mask.nn.export import require_onnx
+    from tag2mask.segmenters import segmenter_file
     from tag2mask.stages import export as stage
 
+    segmenter_file(model)  # what can't be exported costs no earlier export
+    if "onnx" in wanted:
+        require_onnx()
     clear(Export, out, redo)
     done(stage.export(model, wanted, out))

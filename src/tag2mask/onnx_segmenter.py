@@ -49,8 +49,8 @@ class OnnxSegmenter:
         Args:
             file: the ``.onnx`` file.
             threads: CPU threads; 0: what ``OMP_NUM_THREADS`` says, else one a core.
-            callers: threads that will call; None: as many as keep the processors busy. All threads
-                are shared among them.
+            callers: threads that will call; None: as many as keep the processors busy. The
+                session's other threads help whoever calls.
 
         Raises:
             PackageError: onnxruntime is not installed.
@@ -59,7 +59,7 @@ class OnnxSegmenter:
         """
         threads = threads or _usual_threads()
         callers = callers or min(threads, MOST_THREADS)
-        session = _session(file, threads=max(1, threads // callers))
+        session = _session(file, threads=max(1, threads - callers + 1))
         metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
         if KEY not in metadata:
             raise WeightsError("this ONNX file holds no network of tag2mask", where=file, fix=_FIX)

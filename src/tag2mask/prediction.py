@@ -16,7 +16,7 @@ from tag2mask.data.masks import palette_image
 from tag2mask.errors import DataError
 from tag2mask.ops.segmentation import Segmentation, SegmentationSettings, Segmenter
 from tag2mask.recipe import Recipe, load_recipe, recipe_from
-from tag2mask.report.pictures import mask_overlay
+from tag2mask.report.pictures import fitted, mask_overlay
 from tag2mask.run_state import RECIPE
 from tag2mask.segmenters import open_segmenter
 from tag2mask.stages.predict import segmentation_settings
@@ -52,9 +52,17 @@ class Prediction:
         """The labels as an image of mode P, to be saved as PNG."""
         return palette_image(self.labels, self.classes.colours)
 
-    def overlay(self, image: AnyImage) -> Image.Image:
-        """The mask over its photo, which may also be given smaller or larger."""
-        return mask_overlay(_photo(image)[0], self.labels, self.classes.colours)
+    def overlay(self, image: AnyImage, *, most: int | None = None) -> Image.Image:
+        """The mask over its photo.
+
+        Args:
+            image: the photo, as for `Predictor`; it may also be smaller or larger than the mask.
+            most: long side of the overlay at most, px; None: the photo's, which takes some 60 bytes
+                a pixel.
+        """
+        photo = _photo(image)[0]
+        return mask_overlay(photo if most is None else fitted(photo, most), self.labels,
+                            self.classes.colours)
 
 
 class Predictor:
@@ -124,11 +132,16 @@ def _photo(image: AnyImage,
         at_least = None if segmentation is None else segmentation.decode_at(size)
         return read_image(path, at_least=at_least, large=True), size
     if not isinstance(image, Image.Image):
-        form = getattr(image, "dtype", None), getattr(image, "shape", None)
-        if form[0] != np.uint8 or len(form[1] or ()) not in (2, 3) or not image.size:
+        shape: tuple[int, ...] = getattr(image, "shape", ())
+        form = getattr(image, "dtype", None), shape
+        if form[0] != np.uint8 or not image.size \
+                or not (len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4))):
             raise DataError(f"the image is {type(image).__name__} of {form[0]}, {form[1]}",
                             fix="Give a path, an image of Pillow, or uint8 (h, w, 3) in RGB.")
         image = Image.fromarray(image)
+    if not all(image.size):
+        raise DataError(f"the image has {image.width}x{image.height} px",
+                        fix="Give one with pixels.")
     try:
         image.load()
         rgb = to_rgb(image)

@@ -43,6 +43,14 @@ def test_each_measure_comes_from_its_stage() -> None:
     assert basis == {(10, "known", "estimated"), (10, "no", "estimated")}
 
 
+def test_masks_are_of_the_stage_before_a_crf_that_is_only_compared_with() -> None:
+    stages = [("SEAM", 0.4, 0.41), ("SEAM + CRF", 0.42, None), ("segmenter", 0.5, None)]
+    for miou, wanted in ((0.4, ("SEAM", 0.41)), (0.42, ("SEAM + CRF", None))):
+        (masks,) = [value for value in measured(evaluation(split("train", stages, miou)))
+                    if value.measure == "masks"]
+        assert (masks.stage, masks.best_miou) == wanted
+
+
 @pytest.mark.parametrize(("name", "measure"), [
     ("CAM", "maps"), ("MDC + PCM", "maps"), ("MDC + PCM + CRF", "CRF"), ("walk", "walk"),
     ("segmenter + CRF", "segmenter"),

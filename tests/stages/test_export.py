@@ -328,6 +328,27 @@ def test_numbers_of_another_network_are_not_quoted(run: Path, tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("quick")
+def test_a_folder_of_its_own_tells_how_it_was_trained(run: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(run / "train-segmenter", tmp_path / "mine")
+    for given in (tmp_path / "mine", tmp_path / "mine" / "model.safetensors"):
+        out = tmp_path / f"out-{given.name}"
+        export(given, ("onnx",), out)
+        card = read_json(out / "model-card.json")
+        assert card["training"] is not None and card["data"] is None and card["scores"] == []
+
+
+def test_what_is_not_there_costs_no_earlier_export(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with step_folder(Export, out, section={}) as step:
+        step.finish()
+    done = invoke("export", tmp_path / "gone", "--out", out, "--redo")
+    assert done.exit_code == 1 and "no such model" in done.stderr
+    assert (out / "manifest.json").is_file()
+
+
+@pytest.mark.usefixtures("quick")
 def test_a_file_alone_says_little(run: Path, tmp_path: Path) -> None:
     import shutil
 

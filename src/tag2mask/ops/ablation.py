@@ -271,11 +271,15 @@ def _of_stage(measure: str, stage: StageScores, split: SplitScores) -> Measured:
 
 
 def _of_masks(split: SplitScores) -> Measured | None:
-    """The pseudo masks: the last stage before the segmenter, and more is known of them."""
+    """The pseudo masks: one of the stages before the segmenter, and more is known of them.
+
+    Mostly the last one; the last but one where a CRF was only added to compare with.
+    """
     stages = [stage for stage in split.stages if _measure_of(stage) != SEGMENTER]
     if split.masks is None or not stages:
         return None
     masks = split.masks
-    return replace(_of_stage(MASKS, stages[-1], split), miou=masks.miou,
+    same = [stage for stage in stages if stage.used is not None and stage.used.miou == masks.miou]
+    return replace(_of_stage(MASKS, (same or stages)[-1], split), miou=masks.miou,
                    boundary_miou=masks.boundary_miou, precision=masks.precision,
                    recall=masks.recall)

@@ -31,6 +31,9 @@ __all__ = ["Labelled", "PhotoViews", "Segmentation", "SegmentationSettings", "Se
 CRF_PIXELS = 1_000_000
 """The dense CRF sees a photo at its size, or shrunk to this many pixels."""
 
+TILE_BYTES = 2**31
+"""Of a large photo's tiles that are computed at once and wait, at most."""
+
 
 @dataclass(frozen=True)
 class SegmentationSettings:
@@ -163,8 +166,10 @@ class Segmentation:
         scores = Blend(self._channels, rows, columns)
         plain = Blend(self._channels, rows, columns) if self.settings.probabilities else None
         tiles = list(product(rows, columns))
+        # Two tiles a thread may wait to be blended.
+        fitting = TILE_BYTES // (2 * 4 * self._channels * self.settings.tile**2)
         computed = ordered_map(lambda tile: self._tile(photo, grid, *tile, tags), tiles,
-                               self.segmenter.callers)
+                               max(1, min(self.segmenter.callers, fitting)))
         for done, ((row, column), (tile, before)) in enumerate(
                 zip(tiles, computed, strict=True), 1):
             if plain is not None and before is not None:

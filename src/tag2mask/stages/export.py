@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from importlib import metadata
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -108,7 +108,7 @@ def exported_spec(net: SegmentationNet, spec: SegmenterSpec) -> ExportedSpec:
 
 
 class _Source(NamedTuple):
-    """Where a network comes from; of a file alone nothing more is known."""
+    """Where a network comes from; a folder tells of its training, a run of its data and scores."""
 
     file: Path
     trained: SegmenterModel | None = None
@@ -125,6 +125,8 @@ def _source(model: Path) -> _Source:
     found = read_identity(folder) if file.name == MODEL else None
     if not isinstance(found, Manifest) or found.step != SegmenterModel.step:
         return _Source(file)
+    if folder.absolute().name != SegmenterModel.step:  # a folder of its own, in no run
+        return _Source(file, SegmenterModel(folder))
     run = open_runs([folder.absolute().parent])[0]
     return _Source(file, SegmenterModel(folder), run, evaluation_of(run, found))
 
@@ -174,15 +176,15 @@ def _card(source: _Source, spec: ExportedSpec, files: tuple[CardFile, ...],
           parameters: int) -> ModelCard:
     """Everything known of a network."""
     training = data = None
-    if source.trained is not None and source.run is not None:
-        manifest, prepared = source.trained.manifest, source.run.handle(PreparedData)
-        training = training_of(manifest)
-        if prepared is not None:
-            data = data_of(source.run, manifest, data_root(prepared.path).name)
+    if source.trained is not None:
+        training = training_of(source.trained.manifest)
+        prepared = source.run.handle(PreparedData) if source.run is not None else None
+        if source.run is not None and prepared is not None:
+            data = data_of(source.run, source.trained.manifest, data_root(prepared.path).name)
     scores, left_out = ((), {}) if source.evaluation is None else scores_of(source.evaluation)
     packages = ("torch", "onnx", "onnxruntime") if files[0].name == ONNX_FILE else ("torch",)
     return ModelCard(
         name=source.file.stem if source.run is None else source.run.label,
         spec=spec, parameters=parameters, files=files, training=training, data=data, scores=scores,
-        left_out=left_out, versions={name: metadata.version(name) for name in packages},
+        left_out=left_out, versions={name: import_module(name).__version__ for name in packages},
     )  # fmt: skip
