@@ -1,4 +1,6 @@
 import threading
+import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -32,3 +34,26 @@ def test_a_loop_that_cannot_be_stored_is_compiled_all_the_same():
     array = np.ones(3, np.float32)
     compiled(names["double"])(array)
     np.testing.assert_array_equal(array, 2)
+
+
+def test_a_place_has_its_own_thread() -> None:
+    with Team(3) as team:
+        rounds = [team.run([threading.get_ident] * 7) for _ in range(5)]
+    assert all(one == rounds[0] for one in rounds)
+    assert rounds[0][:3] == rounds[0][3:6] and rounds[0][0] == threading.get_ident()
+    assert len(set(rounds[0])) == 3
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_an_error_comes_when_all_are_done(place: int) -> None:
+    done = []
+
+    def task(index: int) -> None:
+        if index == place:
+            raise ValueError("broken")
+        time.sleep(0.05)
+        done.append(index)
+
+    with Team(2) as team, pytest.raises(ValueError, match="broken"):
+        team.run([partial(task, index) for index in range(2)])
+    assert done == [1 - place]
