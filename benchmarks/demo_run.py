@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from tag2mask.data.demo import make_demo_data
@@ -18,13 +19,10 @@ SHORT = ("train_cam.max_steps=40", "train_affinity.max_steps=10", "train_cam.pic
 TOY = (
     "train_cam.backbone.name=test_efficientnet", "train_cam.backbone.weights=none",
     "train_cam.max_steps=1", "train_cam.crop=64", "train_affinity.max_steps=1",
-    "train_affinity.crop=64", "infer_cam.long_side=64", "walk.long_side=64", "runtime.threads=1",
-    "runtime.workers=0",
-)  # fmt: skip
-
-TOY_SEGMENTER = (
+    "train_affinity.crop=64", "infer_cam.long_side=64", "walk.long_side=64",
     "train_segmenter.network.encoder=test_efficientnet", "train_segmenter.network.weights=none",
     "train_segmenter.max_steps=1", "train_segmenter.crop=64", "train_segmenter.long_side=64",
+    "runtime.threads=1", "runtime.workers=0",
 )  # fmt: skip
 
 
@@ -37,8 +35,13 @@ def demo_run(*, toy: bool = False) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="tag2mask-bench-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     make_demo_data(folder / "data", photos=PHOTOS, side=64 if toy else SIDE)
-    settings = [word for value in (*SHORT, *(TOY if toy else ())) for word in ("--set", value)]
-    command = [sys.executable, "-m", "tag2mask", "run", "--data", folder / "data", "--out",
-               folder / "run", "--until", "pseudo-masks", *settings]  # fmt: skip
-    subprocess.run(command, check=True, capture_output=True)
+    run(folder, SHORT, "--until", "pseudo-masks", toy=toy)
     return folder / "run"
+
+
+def run(folder: Path, settings: Sequence[str], *options: str, toy: bool) -> None:
+    """Run the default recipe, with some settings, on ``folder/data`` into ``folder/run``."""
+    changed = [word for value in (*settings, *(TOY if toy else ())) for word in ("--set", value)]
+    command = [sys.executable, "-m", "tag2mask", "run", "--data", folder / "data", "--out",
+               folder / "run", *options, *changed]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +18,8 @@ from benchmarks.measure import Row, side_by_side
 from tag2mask.classes import VOC_NAMES, ClassSet
 from tag2mask.data.images import read_image
 from tag2mask.data.photo_files import PhotoFile, list_photos
+from tag2mask.errors import PackageError
+from tag2mask.nn.export import require_onnx
 from tag2mask.nn.segmenter import SegmentationNet, build_segmenter, save_segmenter
 from tag2mask.nn.segmenter_inference import TorchSegmenter
 from tag2mask.onnx_segmenter import OnnxSegmenter
@@ -59,8 +60,10 @@ def vs_forward(*, toy: bool = False) -> Row:
 
 def onnx_vs_torch(*, toy: bool = False) -> Row | str:
     """Probabilities by onnxruntime and by torch: float32, all cores, images ready in memory."""
-    if any(find_spec(package) is None for package in ("onnx", "onnxscript", "onnxruntime")):
-        return "tag2mask[onnx] is not installed"
+    try:
+        require_onnx()
+    except PackageError as error:
+        return error.what
     with TemporaryDirectory() as folder:
         photos = write_photos(Path(folder) / "photos", 4 if toy else PHOTOS // 8)
         net, bf16 = network()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.demo_run import TOY, TOY_SEGMENTER
+from benchmarks.demo_run import run
 from benchmarks.measure import Row
 from tag2mask.data.demo import make_demo_data
 from tag2mask.pipeline import STEPS
@@ -35,12 +33,9 @@ def run_seconds(*, toy: bool = False) -> dict[str, float]:
     with TemporaryDirectory(prefix="tag2mask-bench-") as name:
         folder = Path(name)
         make_demo_data(folder / "data", photos=12 if toy else PHOTOS, side=64 if toy else SIDE)
-        epochs = [f"train_{what}.epochs=1" for what in ("cam", "affinity", "segmenter")]
-        settings = [word for value in (*epochs, *((*TOY, *TOY_SEGMENTER) if toy else ()))
-                    for word in ("--set", value)]
         start = time.time()
-        subprocess.run([sys.executable, "-m", "tag2mask", "run", "--data", folder / "data",
-                        "--out", folder / "run", *settings], check=True, capture_output=True)
+        run(folder, [f"train_{what}.epochs=1" for what in ("cam", "affinity", "segmenter")],
+            toy=toy)
         # A step ends with its manifest: what lies between two is all that the later one took.
         ends = [(folder / "run" / kind.step / "manifest.json").stat().st_mtime for kind in STEPS]
         return {kind.step: end - begin for kind, begin, end

@@ -1,9 +1,10 @@
-"""What all tests share: where the shared data lies, no deadlines, the same random numbers."""
+"""What tests share: where the shared data lies, no deadlines, the same random numbers, threads."""
 
 from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,15 @@ def _same_numbers() -> None:
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Networks this small only wait for each other's threads on a machine with more to do."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def _shared_folder(name: str, default: Path, *, required: bool) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,15 +14,7 @@ from tag2mask.nn.segmenter import SegmenterSpec, build_segmenter, save_segmenter
 from tag2mask.segmenters import open_segmenter, segmenter_file
 
 SPEC = SegmenterSpec(("cat", "dog"), "unet", "test_efficientnet", 32, 96)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Networks this small only wait for each other's threads on a machine with more to do."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -18,13 +18,13 @@ from tag2mask.cli_options import (
     own_recipe,
     start_runtime,
 )
+from tag2mask.exported import FORMATS, ONNX_FORMAT
 from tag2mask.files import digest
 from tag2mask.handles import Export
 from tag2mask.ranks import OneProcess, Ranks
 
-Network = Annotated[
-    Path, typer.Option("--model", help="Run folder, folder that `train-segmenter` wrote, or file.")
-]
+_NETWORK = "Run folder, folder that `train-segmenter` wrote, or file."
+Network = Annotated[Path, typer.Option("--model", help=_NETWORK)]
 
 
 def predict(
@@ -57,26 +57,25 @@ def predict(
 
 def export(
     model: Annotated[
-        Path, typer.Argument(metavar="RUN_OR_FILE",
-                             help="Run folder, folder that `train-segmenter` wrote, or file.")
+        Path, typer.Argument(metavar="RUN_OR_FILE", help=_NETWORK)
     ],
     out: Out,
     formats: Annotated[
         str, typer.Option("--format", help="onnx, torch (torch.export), or both.")
-    ] = "onnx,torch",
+    ] = ",".join(FORMATS),
     redo: Redo = False,
 ) -> None:  # fmt: skip
     """Write a trained network as ONNX and for torch.export, with a model card."""
     wanted = formats.split(",")
-    if unknown := set(wanted) - {"onnx", "torch"}:
-        raise typer.BadParameter(f"no format {min(unknown)!r}; there are onnx and torch",
+    if unknown := set(wanted) - set(FORMATS):
+        raise typer.BadParameter(f"no format {min(unknown)!r}; there are {' and '.join(FORMATS)}",
                                  param_hint="--format")
     from tag2mask.nn.export import require_onnx
     from tag2mask.segmenters import segmenter_file
     from tag2mask.stages import export as stage
 
     segmenter_file(model)  # what can't be exported costs no earlier export
-    if "onnx" in wanted:
+    if ONNX_FORMAT in wanted:
         require_onnx()
     clear(Export, out, redo)
     done(stage.export(model, wanted, out))

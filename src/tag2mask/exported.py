@@ -17,6 +17,10 @@ from tag2mask.errors import WeightsError
 KEY = "tag2mask_segmenter"
 """Of the record among a file's metadata."""
 FORMAT = 1
+"""Of the record."""
+ONNX_FORMAT, TORCH_FORMAT = "onnx", "torch"
+FORMATS = (ONNX_FORMAT, TORCH_FORMAT)
+"""Kinds of files that a network is exported to."""
 IMAGE, LOGITS = "image", "logits"
 """Names of a network's input and output."""
 

@@ -133,10 +133,10 @@ def _photo(image: AnyImage,
         return read_image(path, at_least=at_least, large=True), size
     if not isinstance(image, Image.Image):
         shape: tuple[int, ...] = getattr(image, "shape", ())
-        form = getattr(image, "dtype", None), shape
-        if form[0] != np.uint8 or not image.size \
+        dtype = getattr(image, "dtype", None)
+        if dtype != np.uint8 or not image.size \
                 or not (len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4))):
-            raise DataError(f"the image is {type(image).__name__} of {form[0]}, {form[1]}",
+            raise DataError(f"the image is {type(image).__name__} of {dtype}, {shape}",
                             fix="Give a path, an image of Pillow, or uint8 (h, w, 3) in RGB.")
         image = Image.fromarray(image)
     if not all(image.size):

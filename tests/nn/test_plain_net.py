@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -17,17 +15,7 @@ from tag2mask.nn.plain_net import plain_copy
 from tag2mask.nn.segmenter import SegmenterSpec, build_segmenter
 
 OURS = (FastConv2d, FoldedBatchNorm, Conv2dSame)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Networks this small only wait for each other's threads on a machine with more to do."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @settings(max_examples=40)

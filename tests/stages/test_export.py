@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -43,15 +42,7 @@ from tag2mask.stages.export import export
 
 SPEC = SegmenterSpec(("cat", "dog", "bird"), "deeplabv3plus", "test_efficientnet", 16, 64)
 ALL = {"MODEL_CARD.md", "manifest.json", "model-card.json", "model.onnx", "model.pt2"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Networks this small only wait for each other's threads on a machine with more to do."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def write_model(path: Path) -> Path:

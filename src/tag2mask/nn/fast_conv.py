@@ -105,18 +105,19 @@ class FastConv2d(nn.Conv2d):
         self._norm = (norm,)  # in a tuple: not a submodule, or its tensors had two names
         self.train(conv.training)
 
-    @property
-    def norm(self) -> FoldedBatchNorm | None:
-        """The batch norm folded in."""
-        return self._norm[0]
+    def folded(self) -> tuple[Tensor, Tensor | None]:
+        """Kernel and bias, with the batch norm in them unless that is in training mode."""
+        weight, bias = self.weight, self.bias
+        (norm,) = self._norm
+        if norm is None or norm.training:
+            return weight, bias
+        scale, shift = norm.affine_map()
+        return (weight * scale[:, None, None, None],
+                shift if bias is None else bias * scale + shift)
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve, (b, c, h, w) -> (b, c', h', w')."""
-        weight, bias, norm = self.weight, self.bias, self.norm
-        if norm is not None and not norm.training:
-            scale, shift = norm.affine_map()
-            weight = weight * scale[:, None, None, None]
-            bias = shift if bias is None else bias * scale + shift
+        weight, bias = self.folded()
         if self.same_padding:
             x = pad_same(x, self.kernel_size, self.stride, self.dilation)
         if self.depthwise and x.device.type == "cpu" and torch.is_grad_enabled():

@@ -75,14 +75,10 @@ def _shares(windows: int, side: int) -> Tensor:
 @torch.no_grad()
 def _plain_convolution(conv: Any) -> nn.Module:
     """A convolution with its batch norm's scale and shift, behind a padding of fixed width."""
-    weight, bias = conv.weight, conv.bias
-    same = isinstance(conv, Conv2dSame)
     if isinstance(conv, FastConv2d):
-        same = conv.same_padding
-        if conv.norm is not None:
-            scale, shift = conv.norm.affine_map()
-            weight = weight * scale[:, None, None, None]
-            bias = shift if bias is None else bias * scale + shift
+        (weight, bias), same = conv.folded(), conv.same_padding
+    else:
+        weight, bias, same = conv.weight, conv.bias, True
     plain = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride,
                       0 if same else conv.padding, conv.dilation, conv.groups, bias is not None,
                       conv.padding_mode, device="meta")  # fmt: skip

@@ -14,13 +14,12 @@ import yaml
 
 from tag2mask.artifacts import Evaluation, Manifest, Predictions, PreparedData, SegmenterModel
 from tag2mask.exported import ExportedSpec
-from tag2mask.files import read_json
-from tag2mask.ops.evaluation import SEGMENTER, SplitScores, scores_from_json
+from tag2mask.ops.evaluation import SEGMENTER, EvaluationScores, SplitScores
+from tag2mask.report.page import hex_colour
 from tag2mask.report.runs import RunFolder
 
 ONNX_FILE, TORCH_FILE = "model.onnx", "model.pt2"
 """Names of an exported network's files."""
-_SCORES = "evaluation.json"
 _USE = {
     ONNX_FILE: """
 ```sh
@@ -125,16 +124,10 @@ def evaluation_of(run: RunFolder, model: Manifest) -> Evaluation | None:
     return Evaluation(run.path / Evaluation.step)
 
 
-def scores_of(evaluation: Evaluation) -> tuple[tuple[CardScore, ...], dict[str, int]]:
-    """Scores for the card, and how many photos of each split are in none of them.
-
-    Raises:
-        RunFolderError: ``evaluation.json`` is missing or damaged.
-    """
-    path = evaluation.path / _SCORES
-    splits = scores_from_json(read_json(path), where=str(path)).splits
-    rows = tuple(row for split in splits for row in _rows(split))
-    return rows, {split.split: split.left_out for split in splits if split.left_out}
+def scores_of(scores: EvaluationScores) -> tuple[tuple[CardScore, ...], dict[str, int]]:
+    """Scores for the card, and how many photos of each split are in none of them."""
+    rows = tuple(row for split in scores.splits for row in _rows(split))
+    return rows, {split.split: split.left_out for split in scores.splits if split.left_out}
 
 
 def _rows(split: SplitScores) -> list[CardScore]:
@@ -191,7 +184,7 @@ def markdown(card: ModelCard) -> str:
         f"{len(spec.colours)}, height, width); the largest channel is the label.",
         "## Classes",
         _table(("label", "class", "colour"), [
-            (str(label), name, "#{:02x}{:02x}{:02x}".format(*colour)) for label, (name, colour)
+            (str(label), name, hex_colour(colour)) for label, (name, colour)
             in enumerate(zip(("background", *spec.classes), spec.colours, strict=True))]),
         "## Training", *_training(card),
         "## Metrics", *_metrics(card),

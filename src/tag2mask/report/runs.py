@@ -1,4 +1,4 @@
-"""What a run folder says of itself: manifests, recipe and training log, finished or not.
+"""What a run folder says of itself: manifests, recipe, training log and scores.
 
 A report is also wanted halfway, so a step that is missing or unfinished is no error here: it is
 left out, and its section of the page with it.
@@ -28,9 +28,11 @@ from tag2mask.artifacts import (
     PseudoMaskFolder,
     SegmenterModel,
     WalkedMaps,
+    read_json,
 )
 from tag2mask.errors import RunFolderError
 from tag2mask.manifests import read_identity
+from tag2mask.ops.evaluation import EvaluationScores, scores_from_json
 
 REPORTED_STEPS: tuple[type[Handle], ...] = (
     PreparedData, CamModel, CamMaps, AffinityLabels, AffinityModel, WalkedMaps, PseudoMaskFolder,
@@ -41,7 +43,7 @@ REPORTED_STEPS: tuple[type[Handle], ...] = (
 TRAINED: tuple[type[Handle], ...] = (CamModel, AffinityModel, SegmenterModel)
 """Those that train, and log it."""
 
-LOSSES = "losses.csv"
+LOSSES, SCORES = "losses.csv", "evaluation.json"
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,16 @@ def open_runs(paths: Sequence[Path]) -> list[RunFolder]:
         run if labels.count(run.label) == 1 else _relabelled(run, f"{run.label} ({run.path})")
         for run in runs
     ]
+
+
+def read_scores(evaluation: Evaluation) -> EvaluationScores:
+    """Read ``evaluation.json``.
+
+    Raises:
+        RunFolderError: missing or damaged.
+    """
+    path = evaluation.path / SCORES
+    return scores_from_json(read_json(path), where=str(path))
 
 
 def read_losses(path: Path) -> LossLog | None:

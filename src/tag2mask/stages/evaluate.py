@@ -27,7 +27,6 @@ from tag2mask.artifacts import (
     PseudoMaskFolder,
     Step,
     atomic_write,
-    read_json,
     step_folder,
     write_json,
     write_text,
@@ -60,17 +59,17 @@ from tag2mask.ops.evaluation import (
     StageScores,
     doubt_records,
     mask_scores,
-    scores_from_json,
     tag_scores,
 )
 from tag2mask.ops.evaluation_table import format_scores
 from tag2mask.ops.parallel import ordered_map
 from tag2mask.ops.tag_metrics import doubtful_tags, tag_quality
 from tag2mask.report.curve_plot import draw_curve
+from tag2mask.report.runs import SCORES
+from tag2mask.report.runs import read_scores as read_scores  # for those who evaluated
 from tag2mask.runtime import Runtime
 from tag2mask.sections import Evaluate
 
-SCORES = "evaluation.json"
 PHOTOS = "photos.jsonl"
 TABLE = "table.md"
 CURVE = "curve.png"
@@ -137,16 +136,6 @@ def evaluate(data: PreparedData, maps: AnyMaps, masks: PseudoMaskFolder, section
                              metrics=_headline(scores), skipped=photos.skipped)
         runtime.barrier()
         return handle
-
-
-def read_scores(evaluation: Evaluation) -> EvaluationScores:
-    """Read ``evaluation.json``.
-
-    Raises:
-        RunFolderError: missing or damaged.
-    """
-    path = evaluation.path / SCORES
-    return scores_from_json(read_json(path), where=str(path))
 
 
 def format_table(evaluation: Evaluation) -> str:

@@ -28,7 +28,7 @@ from tag2mask.artifacts import (
 )
 from tag2mask.data.samples import data_root
 from tag2mask.errors import WeightsError
-from tag2mask.exported import FORMAT, KEY, ExportedSpec
+from tag2mask.exported import FORMAT, FORMATS, KEY, ONNX_FORMAT, TORCH_FORMAT, ExportedSpec
 from tag2mask.files import digest
 from tag2mask.handles import Export
 from tag2mask.manifests import read_identity
@@ -57,12 +57,10 @@ from tag2mask.report.model_card import (
     scores_of,
     training_of,
 )
-from tag2mask.report.runs import RunFolder, open_runs
+from tag2mask.report.runs import RunFolder, open_runs, read_scores
 from tag2mask.segmenters import MODEL, ONNX, segmenter_file
 
 CARD, CARD_JSON = "MODEL_CARD.md", "model-card.json"
-ONNX_FORMAT, TORCH_FORMAT = "onnx", "torch"
-FORMATS = (ONNX_FORMAT, TORCH_FORMAT)
 
 
 def export(model: Path, formats: Sequence[str], out: Path) -> Export:
@@ -70,7 +68,7 @@ def export(model: Path, formats: Sequence[str], out: Path) -> Export:
 
     Args:
         model: a run folder, the folder that ``train-segmenter`` wrote, or a model file.
-        formats: which of `FORMATS`.
+        formats: which of `tag2mask.exported.FORMATS`.
         out: folder to write; a complete one is left as it is, unless its run was evaluated anew.
 
     Raises:
@@ -177,11 +175,12 @@ def _card(source: _Source, spec: ExportedSpec, files: tuple[CardFile, ...],
     """Everything known of a network."""
     training = data = None
     if source.trained is not None:
-        training = training_of(source.trained.manifest)
-        prepared = source.run.handle(PreparedData) if source.run is not None else None
-        if source.run is not None and prepared is not None:
-            data = data_of(source.run, source.trained.manifest, data_root(prepared.path).name)
-    scores, left_out = ((), {}) if source.evaluation is None else scores_of(source.evaluation)
+        manifest = source.trained.manifest
+        training = training_of(manifest)
+        if source.run is not None and (prepared := source.run.handle(PreparedData)) is not None:
+            data = data_of(source.run, manifest, data_root(prepared.path).name)
+    scores, left_out = ((), {}) if source.evaluation is None else \
+        scores_of(read_scores(source.evaluation))
     packages = ("torch", "onnx", "onnxruntime") if files[0].name == ONNX_FILE else ("torch",)
     return ModelCard(
         name=source.file.stem if source.run is None else source.run.label,

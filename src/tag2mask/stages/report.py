@@ -25,7 +25,6 @@ from tag2mask.artifacts import (
     PseudoMaskFolder,
     ReportPage,
     WalkedMaps,
-    read_json,
     remove_step_folder,
     step_folder,
     write_text,
@@ -43,7 +42,6 @@ from tag2mask.ops.evaluation import (
     SEGMENTER,
     EvaluationScores,
     maps_name,
-    scores_from_json,
 )
 from tag2mask.report.class_sections import class_section, confusion_section, tag_section
 from tag2mask.report.page import (
@@ -62,14 +60,13 @@ from tag2mask.report.page import (
 from tag2mask.report.photo_choice import PhotoScore, examples, photo_mious, telling
 from tag2mask.report.pictures import fitted, heat_overlay, mask_overlay
 from tag2mask.report.run_sections import recipe_section, timing_section, training_section
-from tag2mask.report.runs import RunFolder, open_runs
+from tag2mask.report.runs import RunFolder, open_runs, read_scores
 from tag2mask.report.score_sections import curve_section, numbers_section
 from tag2mask.report.scored import ScoredRun
 from tag2mask.report.stage_sections import stage_section
 from tag2mask.sections import Report
 
 PAGE = "index.html"
-SCORES = "evaluation.json"
 PHOTOS = "photos.jsonl"
 LABELLED = 4
 """Photos whose affinity labels are shown."""
@@ -145,10 +142,7 @@ def _subtitle(run: RunFolder) -> str:
 
 def _scores(run: RunFolder) -> EvaluationScores | None:
     handle = run.handle(Evaluation)
-    if handle is None:
-        return None
-    path = handle.path / SCORES
-    return scores_from_json(read_json(path), where=str(path))
+    return None if handle is None else read_scores(Evaluation(handle.path))
 
 
 def _photo_section(runs: Sequence[RunFolder], count: int) -> Section:
