@@ -61,6 +61,8 @@ class Runtime:
         kind = pick_device(device, devices)
         if not threads and "OMP_NUM_THREADS" in os.environ:
             threads = torch.get_num_threads()
+        if kind == "cuda":  # read at the first matrix product, for repeatable ones
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -164,7 +164,7 @@ def test_half_precision_learns_what_float32_does(tmp_path: Path, runtime: Runtim
         moved[precision] = {name: w - start[name] for name, w in weights_of(task).items()}
     for name, wanted in moved["32"].items():
         found = moved["16"][name]
-        assert (found - wanted).norm() <= 0.05 * wanted.norm() + 1e-6, name
+        assert (found - wanted).norm() <= 0.1 * wanted.norm() + 1e-6, name
     assert any(not torch.equal(moved["16"][name], w) for name, w in moved["32"].items())
 
 

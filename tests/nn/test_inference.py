@@ -13,6 +13,7 @@ from toy_backbone import PointwiseBackbone
 
 from tag2mask.nn.inference import InferenceSettings, MultiScaleInference, map_grid, scale_maps
 from tag2mask.nn.seam import SeamNet
+from tag2mask.nn.steady_batches import SteadyBatches
 
 CPU = torch.device("cpu")
 DEFAULT = InferenceSettings(long_side=48)
@@ -44,6 +45,15 @@ def test_batched_equals_one_view_at_a_time(net: SeamNet, settings: InferenceSett
         assert maps.tags == alone.tags == TAGS[index]
         np.testing.assert_allclose(maps.scores, alone.scores, atol=1e-5)
         np.testing.assert_allclose(maps.probabilities, alone.probabilities, atol=1e-5)
+
+
+def test_batches_that_were_filled_up_give_the_same(net: SeamNet) -> None:
+    wanted = MultiScaleInference(net, DEFAULT, CPU).maps(PHOTOS, TAGS)
+    filled = MultiScaleInference(net, replace(DEFAULT, batch_views=3), CPU)
+    filled.fill = SteadyBatches(torch.device("cuda"))  # as on a GPU
+    for maps, same in zip(filled.maps(PHOTOS, TAGS), wanted, strict=True):
+        np.testing.assert_allclose(maps.scores, same.scores, atol=1e-5)
+        np.testing.assert_allclose(maps.probabilities, same.probabilities, atol=1e-5)
 
 
 def test_maps_of_a_mirrored_photo_are_mirrored(net: SeamNet) -> None:

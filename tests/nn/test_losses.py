@@ -193,3 +193,24 @@ def test_teaching_moves_the_plain_map_alone() -> None:
     losses.teaching(plain, refined, TAGS, corner(4, 4, (4, 4), batch=2)).value.backward()
     assert plain.grad is not None and plain.grad.any()
     assert refined.grad is None
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=SEEDS, share=st.sampled_from([0.2, 0.25, 0.5, 1.0]), largest=st.booleans(),
+       levels=st.sampled_from([2, 5, 10_000]))
+def test_the_ranked_share_is_that_of_sorted_rows(seed: int, share: float, largest: bool,
+                                                 levels: int) -> None:
+    """Few levels: many ties, at the edge too."""
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randint(levels, (3, 41), generator=generator).double() / levels
+    counted = torch.rand(3, 41, generator=generator) < 0.6
+    counted[2] = False
+    found = losses._ranked(values.requires_grad_(), counted, share=share, largest=largest)
+    kept = [math.ceil(int(row.sum()) * share) for row in counted]
+    wanted = sum(sum(sorted(row[keep].tolist(), reverse=largest)[:count])
+                 for row, keep, count in zip(values, counted, kept, strict=True))
+    assert found.total.item() == pytest.approx(wanted)
+    assert found.count.item() == sum(kept)
+    found.total.backward()
+    assert values.grad is not None and not values.grad[~counted].any()
+    torch.testing.assert_close(values.grad.sum(dim=1), torch.tensor(kept).double())

@@ -23,6 +23,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tag2mask.errors import Tag2MaskError, WeightsError
 from tag2mask.nn.losses import Mean
 from tag2mask.nn.optim import schedule, set_lr
+from tag2mask.nn.resizing import repeatable_resizing
 from tag2mask.nn.weights import load_into
 from tag2mask.runtime import (
     Precision,
@@ -145,6 +146,7 @@ def fit(task: Task, optimiser: torch.optim.Optimizer, settings: FitSettings, fol
     with (
         TrainingLog(folder, columns, first) if runtime.rank == 0 else nullcontext() as log,
         runtime.progress(settings.steps, name, done=first) as bar,
+        repeatable_resizing(runtime.device),
     ):
         for step in range(first, settings.steps):
             with memory_hint(*task.memory_settings):

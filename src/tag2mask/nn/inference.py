@@ -23,6 +23,8 @@ from PIL import Image
 from torch import Tensor
 
 from tag2mask.nn.seam import CamPair, SeamNet
+from tag2mask.nn.steady_batches import SteadyBatches
+from tag2mask.ops.parallel import ordered_map
 from tag2mask.runtime import memory_hint
 
 EPSILON = 1e-5
@@ -91,6 +93,7 @@ class MultiScaleInference:
         self.settings = settings
         self.device = device
         self.autocast = autocast
+        self.fill = SteadyBatches(device)
         backbone = net.backbone
         self.mean = torch.tensor(backbone.mean, device=device)[:, None, None]
         self.std = torch.tensor(backbone.std, device=device)[:, None, None]
@@ -145,15 +148,17 @@ class MultiScaleInference:
         ]  # fmt: skip
 
     def _forward(self, images: Tensor, tags: Sequence[tuple[int, ...]] | None) -> CamPair:
+        count = len(images)
+        images = self.fill(images)
         present = None
         if tags is not None and self.settings.gate_pcm:
-            present = torch.zeros(len(tags), self.net.num_classes, device=self.device)
+            present = torch.zeros(len(images), self.net.num_classes, device=self.device)
             for row, photo_tags in enumerate(tags):
                 present[row, list(photo_tags)] = 1.0
         with self.autocast(), memory_hint("infer_cam.batch_views", "infer_cam.long_side"):
             pair: CamPair = self.net(images, tags=present, own_grid=not self.settings.paper,
                                      pool_on_grid=not self.settings.paper)
-        return pair
+        return pair.first(count)
 
     def _batches(
         self, photos: Sequence[Image.Image], sizes: Sequence[tuple[int, int]],
@@ -174,9 +179,15 @@ class MultiScaleInference:
         self, photos: Sequence[Image.Image], wanted: Sequence[tuple[int, float]],
         size: tuple[int, int],
     ) -> Iterator[tuple[int, tuple[float, bool], Tensor]]:
-        """(photo index, (scale, flipped), image) of views of one size (h, w)."""
-        for index, scale in wanted:
-            image = self._view(photos[index], (size[1], size[0]))
+        """(photo index, (scale, flipped), image) of views of one size (h, w).
+
+        Photos are resized ahead in other threads: a GPU would wait for them.
+        """
+        def resized(item: tuple[int, float]) -> tuple[int, float, NDArray[np.uint8]]:
+            return *item, _resized(photos[item[0]], (size[1], size[0]))
+
+        for index, scale, pixels in ordered_map(resized, wanted):
+            image = self._normalised(pixels)
             yield index, (scale, False), image
             if self.settings.flip:
                 yield index, (scale, True), image.flip(2)
@@ -195,11 +206,10 @@ class MultiScaleInference:
         rounded = [max(1, round(side * base * scale / multiple)) * multiple for side in size]
         return rounded[0], rounded[1]
 
-    def _view(self, photo: Image.Image, size: tuple[int, int]) -> Tensor:
+    def _normalised(self, pixels: NDArray[np.uint8]) -> Tensor:
         """(3, h, w), normalised, on the device."""
-        resized = photo if photo.size == size else photo.resize(size, Image.Resampling.BICUBIC)
-        pixels = torch.from_numpy(np.asarray(resized).copy()).to(self.device)
-        return (pixels.permute(2, 0, 1).float() / 255 - self.mean) / self.std
+        view = torch.from_numpy(pixels).to(self.device)
+        return (view.permute(2, 0, 1).float() / 255 - self.mean) / self.std
 
     def _grid(self, size: tuple[int, int]) -> tuple[int, int]:
         """(h, w) of the sums; published: the photo's own size."""
@@ -215,6 +225,12 @@ class MultiScaleInference:
             scaled = F.interpolate(scaled[None].clamp(0, 1), grid, mode="bilinear",
                                    align_corners=False)[0]
         return scaled.cpu().numpy()
+
+
+def _resized(photo: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A photo at a size (w, h), uint8 (h, w, 3), of its own memory."""
+    resized = photo if photo.size == size else photo.resize(size, Image.Resampling.BICUBIC)
+    return np.array(resized)
 
 
 def _sizes(photos: Sequence[Image.Image]) -> list[tuple[int, int]]:

@@ -39,6 +39,11 @@ class CamPair(NamedTuple):
         """The branches' mean, (b, C): what the network says of a photo's classes."""
         return self.branch_logits.mean(dim=1)
 
+    def first(self, count: int) -> CamPair:
+        """Those of the first images of the batch."""
+        return CamPair(self.branch_logits[:count], self.cam[:count],
+                       None if self.refined is None else self.refined[:count])
+
 
 class SeamNet(nn.Module):
     """Head and PCM on any backbone.

@@ -18,6 +18,7 @@ from torch import Tensor
 from tag2mask.classes import ClassSet
 from tag2mask.nn.plain_net import plain_copy
 from tag2mask.nn.segmenter import SegmentationNet
+from tag2mask.nn.steady_batches import SteadyBatches
 from tag2mask.ops.label_loops import Float32
 from tag2mask.ops.parallel import MOST_THREADS, processors
 from tag2mask.runtime import Precision, memory_hint, resolve_precision
@@ -49,15 +50,17 @@ class TorchSegmenter:
         self._device = device
         self._dtype = resolve_precision(precision, device)
         self._alone = threading.Lock()
+        self._fill = SteadyBatches(device)
 
     @torch.inference_mode()
     def probabilities(self, images: Float32) -> Float32:
         """See `Segmenter.probabilities`."""
         hint = memory_hint("predict.batch_size", "predict.tile")
         with hint, self._turn(), self._autocast():
-            given = torch.from_numpy(images).to(self._device).contiguous(
+            given = self._fill(torch.from_numpy(images).to(self._device)).contiguous(
                 memory_format=torch.channels_last)
-            found: Float32 = _softmax(self._net(given).float()).cpu().numpy()
+            logits = self._net(given)[: len(images)]
+            found: Float32 = _softmax(logits.float()).cpu().numpy()
         return found
 
     def _turn(self) -> AbstractContextManager[Any]:
