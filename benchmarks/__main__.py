@@ -21,6 +21,7 @@ from benchmarks import (
     run_steps,
     threshold_curve,
     train_steps,
+    two_threads,
     walk,
 )
 from benchmarks.measure import Row, commit, machine, versions
@@ -35,6 +36,10 @@ BENCHMARKS: dict[str, tuple[Callable[..., Row | str], str]] = {
     "crf_vs_pydensecrf_2": (crf.vs_pydensecrf_2, "dense CRF, 2 classes / pydensecrf"),
     "crf_vs_pydensecrf_21": (crf.vs_pydensecrf_21, "dense CRF, 21 classes / pydensecrf"),
     "crf_two_threads_vs_one": (crf.two_threads_vs_one, "dense CRF, 2 threads / 1"),
+    "loop_in_cache_two_threads_vs_one": (two_threads.loop_in_cache,
+                                         "vector loop in a core's cache, 2 threads / 1"),
+    "loop_in_memory_two_threads_vs_one": (two_threads.loop_in_memory,
+                                          "vector loop in memory, 2 threads / 1"),
     "affinity_labels_photos_per_second": (
         affinity_labels.step_vs_plain_loop, "affinity-labels / plain loop, rates"),
     "disk_maps_per_photo": (disk_per_photo.maps, "maps / float32 at the photo's size"),

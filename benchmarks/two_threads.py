@@ -1,0 +1,48 @@
+"""What two threads come to on this machine: the yardstick of `crf_two_threads_vs_one`.
+
+Two processors of a rented machine are often the two threads of one core, which share its vector
+units, its caches and its way to memory.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.measure import Row, side_by_side
+from tag2mask.ops.compiled import Team, compiled
+
+IN_CACHE, IN_MEMORY = 2**14, 2**23
+"""float32 numbers of each of two arrays a thread: 64 kB, 32 MB."""
+NUMBERS = 2**26
+"""Updated by all threads together."""
+
+
+@compiled
+def blend(values: npt.NDArray[np.float32], other: npt.NDArray[np.float32], rounds: int) -> None:
+    """Mix other values into some, again and again."""
+    for _ in range(rounds):
+        for i in range(len(values)):
+            values[i] = np.float32(0.99) * values[i] + other[i]
+
+
+def loop_in_cache(*, toy: bool = False) -> Row:
+    """A vector loop over numbers that each core's cache holds."""
+    return _two_vs_one(IN_CACHE, toy=toy)
+
+
+def loop_in_memory(*, toy: bool = False) -> Row:
+    """The same over numbers that lie in memory."""
+    return _two_vs_one(IN_MEMORY, toy=toy)
+
+
+def _two_vs_one(size: int, *, toy: bool) -> Row:
+    arrays = [(np.zeros(size, np.float32), np.ones(size, np.float32)) for _ in range(2)]
+    rounds = 1 if toy else NUMBERS // (2 * size)
+    with Team(1) as one, Team(2) as two:
+        def run(team: Team) -> None:
+            team.run(partial(blend, *pair, rounds) for pair in arrays)
+
+        return side_by_side(partial(run, two), partial(run, one), seconds=0 if toy else 5)
