@@ -155,13 +155,13 @@ def overview(scores: AblationScores) -> str:
 
 def write_outputs(out: Path, scores: AblationScores) -> None:
     """Write the numbers as JSON, tables, plot and page."""
-    from tag2mask.ops.ablation_tables import latex_table, markdown_table
+    from tag2mask.ops.ablation_tables import latex_table, markdown_report
     from tag2mask.report.ablation_page import ablation_page
     from tag2mask.report.ablation_plot import draw_ablation
     from tag2mask.report.page import render
 
     write_json(out / SCORES, asdict(scores))
-    write_text(out / MARKDOWN, markdown_table(scores))
+    write_text(out / MARKDOWN, markdown_report(scores))
     write_text(out / LATEX, latex_table(scores))
     write_text(out / PAGE, render(ablation_page(scores)))
     if scores.splits:

@@ -13,7 +13,7 @@ from tag2mask.ops.ablation import AblationScores, Statistic
 from tag2mask.ops.ablation_tables import (
     latex_table,
     latex_text,
-    markdown_table,
+    markdown_report,
     overview,
     percent,
     points,
@@ -36,7 +36,7 @@ def test_numbers_stand_with_spread_gain_and_basis() -> None:
 
 
 def test_every_measure_failures_and_commands_follow() -> None:
-    text = markdown_table(cam_and_seam(name="a|b"))
+    text = markdown_report(cam_and_seam(name="a|b"))
     measures = text.split("## Every measure")[1].split("##")[0]
     assert [line.split("|")[2].strip() for line in measures.splitlines() if line[:5] == "| CAM"] \
         == ["CAM"], "maps and the masks made of them are one line"

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tag2mask.report.plots import Series, line_plot, nice_ticks, running_mean, thinned
@@ -17,6 +17,9 @@ finite = st.floats(-1e6, 1e6, allow_nan=False)
 
 @settings(max_examples=50, deadline=None)
 @given(finite, finite)
+@example(0.0, 2e-13)
+@example(0.0, 5e-324)
+@example(1e6, 1e6 + 1e-9)
 def test_ticks_enclose_the_range_in_equal_round_steps(a: float, b: float) -> None:
     low, high = min(a, b), max(a, b)
     ticks = nice_ticks(low, high)

@@ -139,10 +139,11 @@ def test_the_card_as_a_page(exported: Path) -> None:
     headings = [line for line in page.splitlines() if line.startswith("## ")]
     assert headings == ["## Use", "## Classes", "## Training", "## Metrics", "## Licence"]
     assert "multiples of 16" in page and "is 64 px at scale 1" in page
-    assert "| 3 | bird | #" in page
+    lines = [line.replace(" ", "") for line in page.splitlines()]
+    assert any(line.startswith("|3|bird|#") for line in lines)
     assert "not checked by hand: 9 photos" in page and "train_segmenter:\n" in page
-    assert "| val | 3 | the network (segmenter) | no | (argmax) | 62.5 | 75.0 | 50.0 |" in page
-    assert "| val | 3 | the pseudo masks | known | 0.3 (estimated) | 50.0 | 60.0 | 70.0 |" in page
+    assert "|val|3|thenetwork(segmenter)|no|argmax|62.5|75.0|50.0|" in lines
+    assert "|val|3|thepseudomasks|known|0.3(estimated)|50.0|60.0|70.0|" in lines
     assert "1 val photos" in page
 
 

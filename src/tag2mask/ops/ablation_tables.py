@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tag2mask.ops.ablation import MASKS, AblationScores, RowScores, Statistic, Summary
 from tag2mask.ops.evaluation import NO_SCORE
+from tag2mask.ops.markdown import markdown_table
 
 MEASURE_HEAD = ("row", "measured", "mIoU", "best", "boundary IoU", "precision", "recall",
                 "background score", "on")
@@ -18,11 +19,11 @@ _LATEX = {
 }  # fmt: skip
 
 
-def markdown_table(scores: AblationScores) -> str:
+def markdown_report(scores: AblationScores) -> str:
     """The rows' own numbers, a table a split; then every measure, failures and commands."""
     parts = [overview(scores)]
     if scores.splits:
-        parts += ["## Every measure", _markdown(MEASURE_HEAD, measure_rows(scores))]
+        parts += ["## Every measure", markdown_table(MEASURE_HEAD, measure_rows(scores))]
     failed = [f"- {name}, seed {seed}: {message}" for name, seed, message in failures(scores)]
     if failed:
         parts += ["## Failed", "\n".join(failed)]
@@ -37,7 +38,7 @@ def overview(scores: AblationScores) -> str:
     parts = [f"{state_text(scores)}."]
     for split in scores.splits:
         parts += [f"## {basis_text(scores, split)}",
-                  _markdown(own_head(scores), own_rows(scores, split))]
+                  markdown_table(own_head(scores), own_rows(scores, split))]
     return "\n\n".join([*parts, reading_text(scores)] if scores.splits else parts)
 
 
@@ -193,14 +194,6 @@ def seconds_text(value: Statistic | None) -> str:
     if value.mean < 90:
         return f"{value.mean:.0f} s"
     return f"{value.mean / 60:.0f} min" if value.mean < 7200 else f"{value.mean / 3600:.1f} h"
-
-
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in (head, *rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-             + " |" for row in cells]
-    return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])
 
 
 def _latex_cells(row: RowScores, splits: Sequence[str]) -> list[str]:

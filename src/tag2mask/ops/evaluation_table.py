@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from tag2mask.ops.evaluation import NO_SCORE, EvaluationScores, SplitScores
+from tag2mask.ops.markdown import markdown_table
 
 
 def format_scores(scores: EvaluationScores) -> str:
@@ -45,7 +44,7 @@ def _overview(scores: EvaluationScores) -> str:
     # A fact a line: the splits side by side fit any terminal.
     columns = [("%", *(row["split"] for row in rows))]
     columns += [(key, *(row[key] for row in rows)) for key in rows[0] if key != "split"]
-    return _table(columns[0], columns[1:])
+    return markdown_table(columns[0], columns[1:])
 
 
 def _stage_table(split: SplitScores) -> str:
@@ -61,7 +60,7 @@ def _stage_table(split: SplitScores) -> str:
             "?" if used is None else _score(used.background_score, used.background_source),
             "-" if best is None else f"{_percent(best.miou)} at {best.background_score:g}",
         ))  # fmt: skip
-    return _table(head, rows)
+    return markdown_table(head, rows)
 
 
 def _score(score: float | None, source: str) -> str:
@@ -74,7 +73,7 @@ def _class_table(split: SplitScores) -> str:
     assert split.masks is not None
     head = (f"{split.split}, {split.masks.photos} photos, %", "IoU", "precision", "recall",
             "false positives", "false negatives", "boundary IoU")
-    return _table(head, [
+    return markdown_table(head, [
         (c.name, *map(_percent, (c.iou, c.precision, c.recall, c.false_positive_share,
                                  c.false_negative_share, c.boundary_iou)))
         for c in split.masks.classes
@@ -85,22 +84,10 @@ def _tag_table(split: SplitScores) -> str:
     assert split.tags is not None
     head = (f"tags of {split.split}, {split.tags.photos} photos, %", "photos", "AP", "precision",
             "recall", "F1")
-    return _table(head, [
+    return markdown_table(head, [
         (c.name, str(c.photos), *map(_percent, (c.average_precision, c.precision, c.recall, c.f1)))
         for c in split.tags.classes
     ])
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in (head, *rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) if i == 0 else cell.rjust(width)
-                          for i, (cell, width) in enumerate(zip(row, widths, strict=True))) + " |"
-        for row in cells
-    ]
-    rule = [":" + "-" * (w + 1) if i == 0 else "-" * (w + 1) + ":" for i, w in enumerate(widths)]
-    return "\n".join([lines[0], "|" + "|".join(rule) + "|", *lines[1:]])
 
 
 def _percent(share: float | None) -> str:

@@ -6,7 +6,7 @@ folder answers them. No number stands here without its split, photos and tags.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +14,8 @@ import yaml
 
 from tag2mask.artifacts import Evaluation, Manifest, Predictions, PreparedData, SegmenterModel
 from tag2mask.exported import ExportedSpec
-from tag2mask.ops.evaluation import SEGMENTER, EvaluationScores, SplitScores
+from tag2mask.ops.evaluation import NO_SCORE, SEGMENTER, EvaluationScores, SplitScores
+from tag2mask.ops.markdown import markdown_table
 from tag2mask.report.page import hex_colour
 from tag2mask.report.runs import RunFolder
 
@@ -173,7 +174,7 @@ def markdown(card: ModelCard) -> str:
         f"{spec.output_stride}, {card.parameters:,} weights) that labels every pixel of a photo "
         f"as background or one of {len(spec.classes)} classes. Exported by tag2mask "
         f"{spec.tag2mask}.",
-        _table(("file", "format", "MB", "largest difference of a logit", "sha256"), [
+        markdown_table(("file", "format", "MB", "largest difference of a logit", "sha256"), [
             (f"`{file.name}`", file.format, f"{file.bytes / 1e6:.1f}",
              f"{file.largest_difference:.1g}", f"`{file.sha256}`") for file in card.files]),
         "## Use", *(_USE[file.name].strip() for file in card.files),
@@ -183,7 +184,7 @@ def markdown(card: ModelCard) -> str:
         f"it was trained on is {spec.long_side} px at scale 1. Output `logits`: float32 (batch, "
         f"{len(spec.colours)}, height, width); the largest channel is the label.",
         "## Classes",
-        _table(("label", "class", "colour"), [
+        markdown_table(("label", "class", "colour"), [
             (str(label), name, hex_colour(colour)) for label, (name, colour)
             in enumerate(zip(("background", *spec.classes), spec.colours, strict=True))]),
         "## Training", *_training(card),
@@ -218,8 +219,8 @@ def _metrics(card: ModelCard) -> list[str]:
         return ["No masks to compare with, or no evaluation beside the network."]
     rows = [(row.split, str(row.photos), row.masks_of, row.tags, _background(row),
              *map(_percent, (row.miou, row.precision, row.recall))) for row in card.scores]
-    parts = [_table(("split", "photos", "masks of", "tags told", "background score", "mIoU, %",
-                     "precision, %", "recall, %"), rows),
+    parts = [markdown_table(("split", "photos", "masks of", "tags told", "background score",
+                             "mIoU, %", "precision, %", "recall, %"), rows),
              "Measured by `tag2mask evaluate`. `train` holds the photos that the network learned "
              "from." + (_CHOSEN if (card.training or {})["section"].get("validate_epochs") else "")]
     if card.left_out:
@@ -229,8 +230,10 @@ def _metrics(card: ModelCard) -> list[str]:
 
 
 def _background(row: CardScore) -> str:
-    score = "" if row.background_score is None else f"{row.background_score:g} "
-    return f"{score}({row.background_source})"
+    if row.background_source == NO_SCORE:
+        return NO_SCORE
+    score = "?" if row.background_score is None else f"{row.background_score:g}"
+    return f"{score} ({row.background_source})"
 
 
 def _counts(counts: Mapping[str, int]) -> str:
@@ -238,10 +241,4 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |"
-                     for line in lines)
+    return "–" if share is None else f"{100 * share:.1f}"

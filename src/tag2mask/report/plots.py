@@ -116,14 +116,15 @@ def thinned(
 
 def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
     """Round numbers (1, 2, 2.5, 5 times a power of ten) that enclose [low, high]."""
-    if not high > low:
+    if high - low <= max(1e-9 * max(abs(low), abs(high)), 1e-200):  # floats can't part it evenly
         pad = abs(low) * 0.1 or 1.0
         low, high = low - pad, high + pad
     rough = (high - low) / (most - 1)
-    power = 10.0 ** math.floor(math.log10(rough))
+    exponent = math.floor(math.log10(rough))
+    power = 10.0**exponent
     step = next(m * power for m in (1.0, 2.0, 2.5, 5.0, 10.0) if m * power >= rough * (1 - 1e-9))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(i * step, 12) for i in range(first, last + 1)]
+    return [round(i * step, 2 - exponent) for i in range(first, last + 1)]
 
 
 class _Frame:
