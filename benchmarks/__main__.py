@@ -34,6 +34,7 @@ BENCHMARKS: dict[str, tuple[Callable[..., Row | str], str]] = {
     "pcm_memory_vs_dense": (pcm_memory.blocks_vs_dense, "PCM in blocks / at once, peak"),
     "walk_vs_dense": (walk.sparse_vs_dense, "sparse walk / squaring the dense matrix"),
     "crf_vs_pydensecrf_2": (crf.vs_pydensecrf_2, "dense CRF, 2 classes / pydensecrf"),
+    "crf_vs_pydensecrf_4": (crf.vs_pydensecrf_4, "dense CRF, 4 classes / pydensecrf"),
     "crf_vs_pydensecrf_21": (crf.vs_pydensecrf_21, "dense CRF, 21 classes / pydensecrf"),
     "crf_two_threads_vs_one": (crf.two_threads_vs_one, "dense CRF, 2 threads / 1"),
     "loop_in_cache_two_threads_vs_one": (two_threads.loop_in_cache,

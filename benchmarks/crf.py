@@ -22,6 +22,11 @@ def vs_pydensecrf_2(*, toy: bool = False) -> Row | str:
     return _vs_pydensecrf(2, toy=toy)
 
 
+def vs_pydensecrf_4(*, toy: bool = False) -> Row | str:
+    """Three classes against the background."""
+    return _vs_pydensecrf(4, toy=toy)
+
+
 def vs_pydensecrf_21(*, toy: bool = False) -> Row | str:
     """As many classes as VOC has."""
     return _vs_pydensecrf(21, toy=toy)

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from benchmarks.measure import Row, side_by_side
 from tag2mask.ops.compiled import Team, compiled
 
-IN_CACHE, IN_MEMORY = 2**14, 2**23
-"""float32 numbers of each of two arrays a thread: 64 kB, 32 MB."""
-NUMBERS = 2**26
+IN_CACHE, IN_MEMORY = 2**14, 2**25
+"""float32 numbers of each of two arrays a thread: 64 kB, 128 MB."""
+NUMBERS = 2**27
 """Updated by all threads together."""
 
 
@@ -39,6 +39,7 @@ def loop_in_memory(*, toy: bool = False) -> Row:
 
 
 def _two_vs_one(size: int, *, toy: bool) -> Row:
+    size = 2**10 if toy else size
     arrays = [(np.zeros(size, np.float32), np.ones(size, np.float32)) for _ in range(2)]
     rounds = 1 if toy else NUMBERS // (2 * size)
     with Team(1) as one, Team(2) as two:

@@ -55,13 +55,14 @@ from tag2mask.stages.train_cam import net_spec  # noqa: E402
 ROWS = {
     "train_step_seam_vs_cam", "train_step_vs_published", "inference_vs_single",
     "threshold_curve_vs_passes", "pcm_memory_vs_dense", "walk_vs_dense", "crf_vs_pydensecrf_2",
-    "crf_vs_pydensecrf_21", "crf_two_threads_vs_one", "loop_in_cache_two_threads_vs_one",
-    "loop_in_memory_two_threads_vs_one", "affinity_labels_photos_per_second",
+    "crf_vs_pydensecrf_4", "crf_vs_pydensecrf_21", "crf_two_threads_vs_one",
+    "loop_in_cache_two_threads_vs_one", "loop_in_memory_two_threads_vs_one",
+    "affinity_labels_photos_per_second",
     "disk_maps_per_photo", "disk_affinity_labels_per_photo", "disk_walked_maps_per_photo",
     "disk_masks_per_photo", "predict_vs_forward", "onnx_vs_torch", "prepare_100k_seconds",
     *(f"run_{step.step.replace('-', '_')}" for step in STEPS),
 }  # fmt: skip
-AGAINST_PYDENSECRF = {"crf_vs_pydensecrf_2", "crf_vs_pydensecrf_21"}
+AGAINST_PYDENSECRF = {"crf_vs_pydensecrf_2", "crf_vs_pydensecrf_4", "crf_vs_pydensecrf_21"}
 HAS_PYDENSECRF = importlib.util.find_spec("pydensecrf") is not None
 
 

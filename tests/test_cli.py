@@ -14,8 +14,16 @@ import pytest
 from typer.testing import CliRunner
 
 from tag2mask import __version__, cli, cli_steps, pipeline
-from tag2mask.artifacts import CamMaps, CamModel, PreparedData, PseudoMaskFolder, step_folder
+from tag2mask.artifacts import (
+    AffinityModel,
+    CamMaps,
+    CamModel,
+    PreparedData,
+    PseudoMaskFolder,
+    step_folder,
+)
 from tag2mask.errors import DataError
+from tag2mask.handles import WITHOUT_SURE_PIXELS
 from tag2mask.pipeline import RunResult
 from tag2mask.recipe import Recipe, load_recipe
 from tag2mask.sections import Prepare, PseudoMasks
@@ -218,6 +226,19 @@ def test_photos_left_out_are_named_and_exit_with_3(
     assert result.exit_code == 3
     assert "left out: photo0: cut off" in result.stderr
     assert "2 more" in result.stderr
+
+
+def test_photos_that_taught_affinitynet_nothing_are_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with step_folder(AffinityModel, tmp_path / "a", section={}) as step:
+        handle = step.finish(counts={WITHOUT_SURE_PIXELS: 12},
+                             metrics={WITHOUT_SURE_PIXELS: [f"b/{i}" for i in range(12)]})
+    monkeypatch.setattr(pipeline, "run", lambda *_, **__: RunResult(tmp_path, {"a": handle}))
+    result = call("run", "--data", "x", "--out", tmp_path)
+    assert result.exit_code == 0
+    assert "without a sure pixel: b/0, b/1," in result.stderr
+    assert "b/9 and 2 more" in result.stderr and "b/10" not in result.stderr
 
 
 def fake_stage(monkeypatch: pytest.MonkeyPatch, name: str, **functions: Any) -> None:

@@ -59,6 +59,21 @@ def test_every_shipped_recipe_describes_a_segmentation_network(name: str) -> Non
     assert recipe.train_segmenter.crop % net.size_multiple == 0
 
 
+def test_the_dense_crf_and_its_backgrounds_are_the_published_ones() -> None:
+    maps = {"gaussian_sxy": 3.0, "gaussian_weight": 3.0, "bilateral_sxy": 80.0,
+            "bilateral_srgb": 13.0, "bilateral_weight": 10.0, "iterations": 10}
+    recipe = load_recipe("voc12-resnet38-paper")
+    assert recipe.affinity_labels.crf.model_dump() == maps
+    assert recipe.affinity_labels.alphas == (4.0, 24.0)
+    assert recipe.walk.alpha == 6.0
+    masks = recipe.pseudo_masks.crf.model_dump(exclude={"enabled"})
+    assert masks == {**maps, "iterations": 1}
+    predicted = recipe.predict.crf
+    assert (predicted.bilateral_sxy, predicted.bilateral_srgb, predicted.bilateral_weight) == (
+        32.0, 13.0, 10.0)
+    assert (predicted.gaussian_sxy, predicted.gaussian_weight) == (3.0, 3.0)
+
+
 @pytest.mark.parametrize("name", ["voc12-resnet38", "voc12-resnet38-paper"])
 def test_the_papers_segmentation_network(name: str) -> None:
     recipe = load_recipe(name)

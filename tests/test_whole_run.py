@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import Result
 from PIL import Image
@@ -19,6 +20,7 @@ from tag2mask.artifacts import (
     PseudoMaskFolder,
     ReportPage,
 )
+from tag2mask.classes import IGNORE
 from tag2mask.data.masks import read_mask
 
 STEPS = [kind.step for kind in pipeline.STEPS]
@@ -122,6 +124,19 @@ def test_other_settings_of_a_late_step_keep_the_earlier_ones(root: Path) -> None
     assert {name for name in before if name.startswith(("train-cam", "infer-cam"))} <= kept
     masks = PseudoMaskFolder.open(root / "run" / "pseudo-masks").manifest
     assert "0.4" in json.dumps(masks.metrics)
+
+
+def test_retraining_takes_ignored_pixels_and_confidence_from_the_walk(root: Path) -> None:
+    before = (root / "run" / "train-segmenter" / "model.safetensors").read_bytes()
+    result = run(root, "--redo", "pseudo-masks", "--set", "pseudo_masks.unsure_below=0.6",
+                 "--set", "pseudo_masks.confidence=true",
+                 "--set", "train_segmenter.confidence_weight=true")
+    assert result.exit_code == 0, result.output
+    masks = [np.asarray(Image.open(path))
+             for path in (root / "run" / "pseudo-masks" / "masks").rglob("*.png")]
+    assert any((mask == IGNORE).any() for mask in masks)
+    assert any((mask != IGNORE).any() for mask in masks)
+    assert (root / "run" / "train-segmenter" / "model.safetensors").read_bytes() != before
 
 
 def test_odd_photos_without_masks_and_without_validation(tmp_path: Path) -> None:

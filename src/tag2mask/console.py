@@ -17,6 +17,7 @@ from rich.table import Table
 
 from tag2mask import pipeline
 from tag2mask.artifacts import Handle
+from tag2mask.handles import WITHOUT_SURE_PIXELS, AffinityModel
 from tag2mask.recipe import load_recipe
 
 if TYPE_CHECKING:
@@ -40,6 +41,12 @@ def show_handle(handle: Handle, *, width: int = 0) -> None:
     counts = ", ".join(f"{count} {name}" for name, count in handle.manifest.counts.items())
     print(f"{handle.step:>{width}}: {page if page.is_file() else handle.path}"
           + (f" ({counts})" if counts else ""))
+    if handle.step == AffinityModel.step and (unsure := handle.manifest.metrics.get(
+            WITHOUT_SURE_PIXELS)):
+        shown = ", ".join(unsure[:_SHOWN_SKIPPED])
+        more = len(unsure) - _SHOWN_SKIPPED
+        say(f"no use to AffinityNet, without a sure pixel: {shown}"
+            + (f" and {more} more, listed in manifest.json" if more > 0 else ""))
 
 
 def show_run(result: pipeline.RunResult) -> None:

@@ -30,6 +30,10 @@ class CamMaps(Handle):
     step = "infer-cam"
 
 
+WITHOUT_SURE_PIXELS = "without_sure_pixels"
+"""Key of counts and metrics: photos in whose affinity labels no pixel is sure."""
+
+
 @dataclass(frozen=True)
 class AffinityLabels(Handle):
     """``affinity-labels``: one palette PNG a training photo, 255 where unsure."""

@@ -48,6 +48,8 @@ class Runtime:
               workers: int = 2, threads: int = 0) -> Runtime:
         """Claim the devices and, for several, start the other processes.
 
+        On CUDA it sets the environment variable ``CUBLAS_WORKSPACE_CONFIG`` where it isn't set.
+
         Args:
             device: kind of device; auto: CUDA, else MPS, else the CPU.
             devices: how many; more than one trains with DDP.
@@ -61,7 +63,7 @@ class Runtime:
         kind = pick_device(device, devices)
         if not threads and "OMP_NUM_THREADS" in os.environ:
             threads = torch.get_num_threads()
-        if kind == "cuda":  # read at the first matrix product, for repeatable ones
+        if kind == "cuda":  # for repeatable matrix products; cuBLAS reads it at the first one
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         with warnings.catch_warnings():

@@ -113,7 +113,9 @@ def test_every_parameter_learns_and_new_ones_are_named() -> None:
 
 
 @pytest.mark.parametrize(("backbone", "output_stride", "stride"), [
-    ("tf_efficientnet_lite0", 16, 8), ("resnet10t", 32, 8), ("convnext_atto", 32, 8),
+    ("tf_efficientnet_lite0", 16, 8), ("tf_efficientnet_lite0", 8, 8), ("resnet10t", 32, 8),
+    ("convnext_atto", 32, 8), ("regnety_002", 16, 8), ("mobilenetv3_small_100", 32, 8),
+    ("test_vit", 16, 16), ("mambaout_femto", 32, 8),
 ])  # fmt: skip
 def test_on_timm_backbones(backbone: str, output_stride: int, stride: int) -> None:
     net = build_affinity_net(AffinitySpec(backbone, output_stride)).eval()

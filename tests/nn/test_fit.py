@@ -5,19 +5,23 @@ from __future__ import annotations
 import csv
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from tiny_task import TinyTask, train
 from torch import Tensor
+from torch.overrides import _get_current_function_mode_stack
 
 from tag2mask.errors import DeviceError, Tag2MaskError, WeightsError
 from tag2mask.nn import fit as fit_module
 from tag2mask.nn.fit import epochs_to_steps
 from tag2mask.nn.optim import schedule
+from tag2mask.nn.resizing import BilinearByMatrices
 from tag2mask.runtime import Runtime
 
 
@@ -164,8 +168,45 @@ def test_half_precision_learns_what_float32_does(tmp_path: Path, runtime: Runtim
         moved[precision] = {name: w - start[name] for name, w in weights_of(task).items()}
     for name, wanted in moved["32"].items():
         found = moved["16"][name]
-        assert (found - wanted).norm() <= 0.1 * wanted.norm() + 1e-6, name
+        # Half precision makes values tie for the last place that a loss counts; they then share it.
+        share = 0.1 if ".pcm." in name else 0.05
+        assert (found - wanted).norm() <= share * wanted.norm() + 1e-6, name
     assert any(not torch.equal(moved["16"][name], w) for name, w in moved["32"].items())
+
+
+def test_only_the_passes_see_resizing_by_matrices(
+    tmp_path: Path, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU: the network's passes, not what reads photos or draws pictures."""
+    plain, resizing = TinyTask(dropout=0.0), TinyTask(dropout=0.0)
+    train(plain, tmp_path / "plain", runtime)
+    own_batches, own_inputs, own_after = resizing.batches, resizing.inputs, resizing.after_step
+    seen: set[tuple[str, bool]] = set()
+
+    def note(name: str) -> None:
+        seen.add((name, any(isinstance(mode, BilinearByMatrices)
+                            for mode in _get_current_function_mode_stack())))
+
+    def batches(start: int, stop: int) -> Iterator[Any]:
+        for batch in own_batches(start, stop):
+            note("batches")
+            yield batch
+
+    def inputs(*given: Any) -> Any:
+        note("inputs")
+        return own_inputs(*given)
+
+    def after_step(*given: Any) -> None:
+        note("after_step")
+        own_after(*given)
+
+    for name, function in (("batches", batches), ("inputs", inputs), ("after_step", after_step)):
+        monkeypatch.setattr(resizing, name, function)
+    monkeypatch.setattr(fit_module, "repeatable_resizing", BilinearByMatrices)
+    train(resizing, tmp_path / "resizing", runtime)
+    assert set(seen) == {("batches", False), ("inputs", True), ("after_step", False)}
+    for name, wanted in weights_of(plain).items():
+        torch.testing.assert_close(weights_of(resizing)[name], wanted, atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.usefixtures("small_scale")

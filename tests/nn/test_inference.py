@@ -49,8 +49,8 @@ def test_batched_equals_one_view_at_a_time(net: SeamNet, settings: InferenceSett
 
 def test_batches_that_were_filled_up_give_the_same(net: SeamNet) -> None:
     wanted = MultiScaleInference(net, DEFAULT, CPU).maps(PHOTOS, TAGS)
-    filled = MultiScaleInference(net, replace(DEFAULT, batch_views=3), CPU)
-    filled.fill = SteadyBatches(torch.device("cuda"))  # as on a GPU
+    filled = MultiScaleInference(net, replace(DEFAULT, batch_views=5), CPU)
+    filled.fill = SteadyBatches(torch.device("cuda"), 5)  # as on a GPU
     for maps, same in zip(filled.maps(PHOTOS, TAGS), wanted, strict=True):
         np.testing.assert_allclose(maps.scores, same.scores, atol=1e-5)
         np.testing.assert_allclose(maps.probabilities, same.probabilities, atol=1e-5)

@@ -13,22 +13,23 @@ from torch import Tensor, nn
 
 from tag2mask.nn.resizing import BilinearByMatrices, repeatable_resizing, resize_bilinear
 
+CPU = torch.device("cpu")
 sides = st.integers(1, 12)
 
 
 def both(maps: Tensor, **options: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """What torch and the matrices give, with the gradients of a loss."""
     found = []
-    for mode in (None, BilinearByMatrices()):
-        given = maps.clone().requires_grad_()
+    for mode in (None, BilinearByMatrices(CPU)):
+        leaf = maps.clone().requires_grad_()
         if mode is None:
-            result = F.interpolate(given, mode="bilinear", **options)
+            result = F.interpolate(leaf, mode="bilinear", **options)
         else:
             with mode:
-                result = F.interpolate(given, mode="bilinear", **options)
+                result = F.interpolate(leaf, mode="bilinear", **options)
         (result * torch.linspace(-1, 2, result.numel()).view_as(result)).sum().backward()
-        assert given.grad is not None
-        found += [result.detach(), given.grad]
+        assert leaf.grad is not None
+        found += [result.detach(), leaf.grad]
     wanted, wanted_gradient, result, gradient = found
     return wanted, wanted_gradient, result, gradient
 
@@ -60,13 +61,13 @@ def test_other_peoples_modules_are_answered(monkeypatch: pytest.MonkeyPatch) -> 
     wanted = nn.Upsample(scale_factor=4, mode="bilinear", align_corners=True)(maps)
     resize_bilinear(maps, (12, 12), align_corners=True)  # makes the matrices
     monkeypatch.setattr(torch._C._nn, "upsample_bilinear2d", refuse)
-    with BilinearByMatrices():
+    with BilinearByMatrices(CPU):
         found = nn.Upsample(scale_factor=4, mode="bilinear", align_corners=True)(maps)
     torch.testing.assert_close(found, wanted)
 
 
 def test_other_modes_and_ranks_are_torchs() -> None:
-    with BilinearByMatrices():
+    with BilinearByMatrices(CPU):
         nearest = F.interpolate(torch.arange(4.0).view(1, 1, 2, 2), scale_factor=2)
         line = F.interpolate(torch.arange(3.0).view(1, 1, 3), 5, mode="linear", align_corners=True)
     assert nearest[0, 0, 0].tolist() == [0, 0, 1, 1]
@@ -87,13 +88,28 @@ def test_only_gpus_need_it() -> None:
     assert not isinstance(repeatable_resizing(torch.device("cpu")), BilinearByMatrices)
 
 
+def test_tensors_elsewhere_and_doubles_stay_torchs() -> None:
+    maps = torch.randn(1, 2, 3, 4, dtype=torch.float64)
+    with BilinearByMatrices(CPU):
+        found = F.interpolate(maps, (6, 6), mode="bilinear")
+    assert torch.equal(found, F.interpolate(maps, (6, 6), mode="bilinear"))
+    with BilinearByMatrices(torch.device("cuda")):
+        found = F.interpolate(maps.float(), (6, 6), mode="bilinear")
+    assert torch.equal(found, F.interpolate(maps.float(), (6, 6), mode="bilinear"))
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_gradients_on_a_gpu_repeat_themselves() -> None:
     maps = torch.randn(8, 64, 20, 20, device="cuda")
     gradients = []
-    with repeatable_resizing(maps.device):
-        for _ in range(3):
-            given = maps.clone().requires_grad_()
-            F.interpolate(given, (80, 80), mode="bilinear").square().sum().backward()
-            gradients.append(given.grad)
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with repeatable_resizing(maps.device):
+            for _ in range(3):
+                leaf = maps.clone().requires_grad_()
+                F.interpolate(leaf, (80, 80), mode="bilinear").square().sum().backward()
+                gradients.append(leaf.grad)
+    finally:
+        torch.use_deterministic_algorithms(before)
     assert all(torch.equal(gradients[0], other) for other in gradients[1:])

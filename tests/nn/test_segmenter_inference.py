@@ -17,6 +17,7 @@ from tag2mask.classes import ClassSet
 from tag2mask.errors import DeviceError
 from tag2mask.nn.segmenter import SegmenterSpec, build_segmenter
 from tag2mask.nn.segmenter_inference import TorchSegmenter
+from tag2mask.nn.steady_batches import SteadyBatches
 from tag2mask.ops.segmentation import PhotoViews, Segmentation, SegmentationSettings
 
 CPU = torch.device("cpu")
@@ -172,6 +173,15 @@ def test_out_of_memory_names_what_to_lower(error: Exception) -> None:
     with pytest.raises(DeviceError, match=r"Lower predict\.batch_size or predict\.tile"):
         segmenter.probabilities(images_of(0))
     assert torch.get_num_threads() == before
+
+
+def test_a_batch_that_was_filled_up_gives_the_same() -> None:
+    segmenter = TorchSegmenter(Toy(), CLASSES, 64, CPU, "32")  # type: ignore[arg-type]
+    wanted = segmenter.probabilities(images_of(0, 1, 2))
+    segmenter._fill = SteadyBatches(torch.device("cuda"))  # as on a GPU
+    found = segmenter.probabilities(images_of(0, 1, 2))
+    assert found.shape == wanted.shape
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from tag2mask.nn.steady_batches import SteadyBatches
@@ -9,26 +10,15 @@ from tag2mask.nn.steady_batches import SteadyBatches
 GPU = torch.device("cuda")  # nothing is moved there
 
 
-def test_a_smaller_batch_is_filled_up() -> None:
-    steady = SteadyBatches(GPU)
-    assert steady(torch.ones(3, 3, 4, 5)).shape == (3, 3, 4, 5)
-    filled = steady(torch.full((1, 3, 4, 5), 2.0))
-    assert filled.shape == (3, 3, 4, 5)
-    assert (filled[0] == 2).all() and (filled[1:] == 0).all()
-
-
-def test_a_larger_one_sets_the_size() -> None:
-    steady = SteadyBatches(GPU)
-    assert [len(steady(torch.ones(n, 3, 4, 5))) for n in (2, 5, 1, 5)] == [2, 5, 5, 5]
-
-
-def test_every_size_of_image_has_its_own() -> None:
-    steady = SteadyBatches(GPU)
-    steady(torch.ones(4, 3, 8, 8))
-    assert len(steady(torch.ones(2, 3, 8, 4))) == 2
+@pytest.mark.parametrize(("count", "most", "full"), [
+    (1, None, 1), (2, None, 2), (3, None, 4), (5, None, 8), (8, None, 8), (9, None, 16),
+    (9, 12, 12), (12, 12, 12), (3, 12, 4), (1, 1, 1),
+])  # fmt: skip
+def test_filled_up_to_a_power_of_two(count: int, most: int | None, full: int) -> None:
+    filled = SteadyBatches(GPU, most)(torch.full((count, 3, 4, 5), 2.0))
+    assert filled.shape == (full, 3, 4, 5)
+    assert (filled[:count] == 2).all() and (filled[count:] == 0).all()
 
 
 def test_a_cpu_computes_nothing_in_vain() -> None:
-    steady = SteadyBatches(torch.device("cpu"))
-    steady(torch.ones(4, 3, 8, 8))
-    assert len(steady(torch.ones(2, 3, 8, 8))) == 2
+    assert len(SteadyBatches(torch.device("cpu"))(torch.ones(3, 3, 8, 8))) == 3

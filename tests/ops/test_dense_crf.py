@@ -85,6 +85,21 @@ def test_same_answer_as_pydensecrf(size, classes, kind):
     assert (got.argmax(0) == expected.argmax(0)).mean() > 0.999
 
 
+@settings(max_examples=40, deadline=None)
+@given(size=st.tuples(st.integers(1, 60), st.integers(1, 60)), classes=st.integers(1, 21),
+       kind=st.sampled_from(["photo", "flat", "noise"]), seed=st.integers(0, 2**16),
+       sure=st.booleans())  # fmt: skip
+def test_same_answer_as_pydensecrf_whatever_the_photo(size, classes, kind, seed, sure):
+    image, scores = photo_of(size, kind, seed), scores_of(classes, size, seed)
+    if sure:  # some pixels belong to a class for certain, or can't
+        rng = np.random.default_rng(seed)
+        scores[rng.random(scores.shape) < 0.1] = 0.0
+        scores[rng.random(scores.shape) < 0.1] = 1.0
+    expected, got = published(image, scores), DenseCrf(image).refine(scores)
+    assert np.abs(got - expected).mean() < 1e-3
+    assert (got.argmax(0) == expected.argmax(0)).mean() > 0.99
+
+
 @pytest.mark.parametrize("crf", [
     SMALL, CrfSettings(iterations=1, bilateral_sxy=32.0), CrfSettings(iterations=0),
     CrfSettings(gaussian_weight=0.5, bilateral_weight=2.5, bilateral_srgb=3.0),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -155,14 +156,38 @@ def test_torch_says_nothing_of_its_sparse_matrices() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_memory_of_a_large_photo() -> None:
-    """2000 x 3000 px at stride 8 within 2 GiB, the program and torch included."""
+def test_memory_of_a_large_photo_and_its_growth() -> None:
+    """2000 x 3000 px at stride 8 within 2 GiB, program and torch included; four times, linear."""
+    before, large, larger = (peak_mib(*size) for size in ((1, 1), (250, 375), (500, 750)))
+    assert large < 2 * 1024
+    assert larger - before < 5 * (large - before)
+
+
+def peak_mib(height: int, width: int) -> float:
+    """Peak memory of a process that walks on a grid, MiB."""
     code = (
         "import re, torch; from tag2mask.ops.random_walk import random_walk;"
-        "walked = random_walk(torch.rand(34, 250, 375), torch.rand(4, 250, 375), radius=5, beta=8,"
-        " steps=64); assert walked.isfinite().all();"
+        f"size = ({height}, {width}); walked = random_walk(torch.rand(34, *size),"
+        " torch.rand(4, *size), radius=5, beta=8, steps=8); assert walked.isfinite().all();"
         # Not getrusage: its peak starts from that of the process that started this one.
         "print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert int(done.stdout) * 1024 < 2 * 2**30
+    return int(done.stdout) / 1024
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_threads_make_no_difference() -> None:
+    affinity, maps = affinity_of((40, 50), 5), maps_of(3, (40, 50))
+    two = random_walk(affinity, maps, radius=5, beta=8, steps=20)
+    torch.set_num_threads(1)
+    torch.testing.assert_close(random_walk(affinity, maps, radius=5, beta=8, steps=20), two,
+                               atol=1e-6, rtol=0)
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)

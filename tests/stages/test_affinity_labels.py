@@ -11,7 +11,7 @@ from PIL import Image
 from scenes import NAMES, Scene, run_on_ranks
 
 from small_runs import MOMENT, end_of, kill_when, start, write_recipe
-from tag2mask.artifacts import read_json
+from tag2mask.artifacts import read_json, write_json
 from tag2mask.classes import ClassSet
 from tag2mask.data.affinity_labels import agreed_labels, without_sure_pixels
 from tag2mask.data.background_score import derived_alpha
@@ -168,10 +168,48 @@ def test_maps_of_other_photos_are_refused(scene, one_rank):
     scene.map_path("train/1").unlink()
     with pytest.raises(DataError, match=r"'train/1' has no map.*infer-cam"):
         make(scene, one_rank, name="missing")
-    cam_map = read_map(scene.map_path("train/0"))
+    cam_map = replace(read_map(scene.map_path("train/0")), id="train/1")
     write_map(scene.map_path("train/1"), cam_map)  # 48 x 40, where the photo has 40 x 56
     with pytest.raises(DataError, match=r"map is of a photo of"):
         make(scene, one_rank, name="size")
+
+
+def test_maps_of_another_photo_of_that_size_or_of_other_tags_are_refused(scene, one_rank):
+    path = paint(scene).map_path("train/1")
+    cam_map = read_map(path)
+    write_map(path, replace(cam_map, id="train/5"))
+    with pytest.raises(DataError, match=r"map is of photo 'train/5', not of 'train/1'.*1\.npz"):
+        make(scene, one_rank)
+    other = tuple({0, 1, 2} - set(cam_map.tags))[: len(cam_map.tags)]
+    write_map(path, replace(cam_map, tags=other, scores=cam_map.scores[: len(other)]))
+    with pytest.raises(DataError, match=r"map of 'train/1' is of other tags than the data has"):
+        make(scene, one_rank)
+
+
+def test_maps_of_classes_of_other_names_are_refused(scene, one_rank):
+    paint(scene)
+    write_json(scene.data.path / "classes.json", {"names": ["train", "plane", "boat"]})
+    with pytest.raises(DataError, match=r"maps are of the classes .*, the data has train, plane, "):
+        make(scene, one_rank)
+
+
+def test_both_backgrounds_share_the_kernels_of_a_photo(scene, one_rank, monkeypatch):
+    made = []
+
+    class Counted(DenseCrf):
+        def __init__(self, *given, **settings):
+            super().__init__(*given, **settings)
+            self.channels = []
+            made.append(self)
+
+        def refine(self, scores):
+            self.channels.append(len(scores))
+            return super().refine(scores)
+
+    monkeypatch.setattr(stage, "DenseCrf", Counted)
+    make(paint(scene), one_rank)
+    tagged = [len(s.tags) for s in scene.samples["train"] if s.tags]
+    assert sorted(crf.channels for crf in made) == sorted([n + 1] * 2 for n in tagged)
 
 
 def test_maps_of_another_class_list_are_refused(scene, one_rank):

@@ -34,7 +34,7 @@ from small_runs import (
 from tag2mask.artifacts import CamMaps, CamModel, PreparedData
 from tag2mask.data.maps import read_map
 from tag2mask.data.masks import read_mask
-from tag2mask.data.samples import Sample, read_index, read_masks
+from tag2mask.data.samples import Sample, read_classes, read_index, read_masks
 from tag2mask.errors import DataError, DeviceError, RecipeError, RunFolderError, WeightsError
 from tag2mask.nn.model_file import build_net, load_net, read_spec, save_net
 from tag2mask.nn.seam import SeamNet
@@ -91,7 +91,8 @@ def test_every_photo_gets_maps_of_its_tags(
         if found.tags:  # scaled per class: each reaches 1 somewhere
             assert found.scores.max() > 0.9
     assert maps.manifest.counts == {"photos": 12, "computed": 12}
-    assert maps.manifest.metrics == {"tags": "known", "branch": "refined", "head": "cam"}
+    assert maps.manifest.metrics == {"tags": "known", "branch": "refined", "head": "cam",
+                                     "classes": list(read_classes(data.path).names)}
     assert not any(samples[name].tags for name in ("b/05", "b/11"))
 
 
@@ -100,7 +101,8 @@ def test_maps_of_an_mdc_head(data: PreparedData, tmp_path: Path) -> None:
                     train_cam__mdc_channels=4, train_cam__pcm__enabled=False,
                     train_cam__views__enabled=False)  # fmt: skip
     maps = infer(data, model, tmp_path / "maps", scales=[1.0], flip=False)
-    assert maps.manifest.metrics == {"tags": "known", "branch": "plain", "head": "mdc"}
+    assert maps.manifest.metrics == {"tags": "known", "branch": "plain", "head": "mdc",
+                                     "classes": list(read_classes(data.path).names)}
     sample = next(s for s in read_index(data.path, "train") if len(s.tags) == 2)
     found = read_map(files(maps)[sample.id])
     net, _ = load_net(model.path / "model.safetensors")

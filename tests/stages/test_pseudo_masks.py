@@ -182,6 +182,9 @@ def test_maps_of_other_photos_or_classes_are_refused(scene, one_rank):
     write_map(path, replace(cam_map, probabilities=np.zeros(7, np.float32)))
     with pytest.raises(DataError, match="map is of 7 classes, the data has 3"):
         make(scene, one_rank)
+    write_map(path, replace(cam_map, id="train/5"))
+    with pytest.raises(DataError, match="map is of photo 'train/5', not of 'train/1'"):
+        make(scene, one_rank)
 
 
 def test_no_map_at_all(scene, one_rank):

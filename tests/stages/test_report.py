@@ -13,8 +13,17 @@ import pytest
 from PIL import Image
 from scenes import NAMES, OneRank, Scene, discs
 
-from tag2mask.artifacts import CamModel, ReportPage, read_json, step_folder, write_json, write_text
+from tag2mask.artifacts import (
+    AffinityModel,
+    CamModel,
+    ReportPage,
+    read_json,
+    step_folder,
+    write_json,
+    write_text,
+)
 from tag2mask.errors import RunFolderError
+from tag2mask.handles import WITHOUT_SURE_PIXELS
 from tag2mask.sections import Evaluate, PseudoMasks, Report
 from tag2mask.stages.evaluate import evaluate
 from tag2mask.stages.pseudo_masks import pseudo_masks
@@ -193,6 +202,8 @@ def loss_plots(run: Path) -> list[str]:
 def test_names_are_escaped(scene: Scene) -> None:
     names = ["<script>alert(1)</script>", 'a "quoted" & very ' + "long " * 40 + "name", "bird"]
     write_json(scene.root / "prepare" / "classes.json", {"names": names})
+    maps = scene.root / "infer-cam" / "manifest.json"
+    write_json(maps, read_json(maps) | {"metrics": {"tags": "known", "classes": names}})
     run = finished(photographed(scene))
     write_text(run / "recipe.yaml", "name: '<b>bold</b>'\n")
     shown = page(run)
@@ -260,6 +271,14 @@ def test_a_photo_that_has_vanished_is_named_and_left_out(run: Path) -> None:
     shown = page(run)
     assert f"{rows[0]['id']} can't be shown: photo is missing" in shown.text
     assert shown.count("img") == 20
+
+
+def test_photos_without_a_sure_pixel_are_listed(run: Path) -> None:
+    with step_folder(AffinityModel, run / "train-affinity", section={}) as step:
+        step.finish(metrics={WITHOUT_SURE_PIXELS: ["train/x", "train/y"]})
+    shown = page(run)
+    assert "2 photos without a sure pixel for AffinityNet" in shown.text
+    assert "train/x" in shown.text
 
 
 def test_left_out_photos_are_listed(run: Path) -> None:

@@ -144,6 +144,18 @@ def test_photos_without_a_sure_pixel_are_left_out_and_named(
     assert model.manifest.skipped == ()
 
 
+@pytest.mark.parametrize("precision", ["bf16", "16"])
+def test_mixed_precision_learns_and_stores_float32(
+    data: PreparedData, labels: AffinityLabels, tmp_path: Path, precision: str
+) -> None:
+    model = train(data, labels, tmp_path / "mixed", precision=precision)
+    exact = weights(train(data, labels, tmp_path / "exact", precision="32").path)
+    mixed = weights(model.path)
+    assert all(t.dtype == exact[name].dtype and t.isfinite().all() for name, t in mixed.items())
+    assert any(not torch.equal(t, exact[name]) for name, t in mixed.items())
+    assert float(rows(model.path)[-1]["loss"]) > 0
+
+
 def test_nothing_sure_at_all_is_an_error(data: PreparedData, tmp_path: Path) -> None:
     ids = tuple(path.relative_to(tmp_path / "photos").with_suffix("").as_posix()
                 for path in (tmp_path / "photos").rglob("*.png"))

@@ -73,7 +73,7 @@ def test_the_best_of_the_grid_is_that_of_the_steps(painted, model):
 def test_what_is_written(painted, model):
     tuning = make(painted, model)
     result, manifest = read_tuning(tuning), tuning.manifest
-    drawn = drawn_masked_photos(painted.data, mapped_photos(painted.data, painted.maps, 3), 5)
+    drawn = drawn_masked_photos(painted.data, mapped_photos(painted.data, painted.maps), 5)
     assert list(result.photos) == [sample.id for sample, _ in drawn] and len(drawn) == 5
     assert manifest.metrics["photos"] == list(result.photos)
     assert (tuning.path / "photos.txt").read_text().split() == list(result.photos)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from affinity_scenes import affinity_model, one_photo, paint
 from PIL import Image
-from scenes import Scene
+from scenes import NAMES, Scene
 
 import small_runs
 from tag2mask.artifacts import AffinityModel
@@ -58,7 +58,7 @@ def files(folder):
 def test_every_map_walks(painted, model):
     handle = make(painted, model)
     assert handle.manifest.counts == {"photos": 11, "computed": 11}
-    assert handle.manifest.metrics == {"tags": "known", "alpha": 2.0}
+    assert handle.manifest.metrics == {"tags": "known", "classes": list(NAMES), "alpha": 2.0}
     for split in painted.samples.values():
         for sample in split:
             before, after = read_map(painted.map_path(sample.id)), found(handle, sample.id)
@@ -155,10 +155,26 @@ def test_several_scales(painted, model):
     assert files(one.path) != files(several.path)
 
 
+def test_the_affinity_of_several_scales_is_their_mean(painted, model):
+    net, _ = load_affinity_net(model.path / "model.safetensors")
+    photo = Image.open(painted.samples["train"][0].image)
+
+    def affinity_at(*scales):
+        return AffinityInference(net, torch.device("cpu"), radius=5, long_side=64,
+                                 scales=scales).affinity(photo).affinity
+
+    half, one = affinity_at(0.5), affinity_at(1.0)
+    torch.testing.assert_close(affinity_at(1.0, 1.0), one)
+    # Both on the grid of scale 1.
+    assert half.shape == one.shape and not torch.allclose(half, one, atol=1e-3)
+    torch.testing.assert_close(affinity_at(0.5, 1.0), (half + one) / 2)
+
+
 def test_alpha_follows_from_the_background_score(painted, model):
     section = changed(alpha=None, background="fixed", score=0.5)
     assert make(painted, model, section).manifest.metrics == {
-        "tags": "known", "background_score": 0.5, "background_source": "fixed", "alpha": 1.0}
+        "tags": "known", "classes": list(NAMES), "background_score": 0.5,
+        "background_source": "fixed", "alpha": 1.0}
     for extreme in (0.0, 1.0):  # where α has no value
         handle = make(painted, model, changed(alpha=None, background="fixed", score=extreme),
                       f"walk-{extreme}")
@@ -240,6 +256,9 @@ def test_maps_of_other_photos_or_classes_are_refused(painted, model):
     with pytest.raises(DataError, match="map is of 9 classes"):
         make(painted, model)
     write_map(painted.map_path("train/0"), read_map(painted.map_path("train/1")))
+    with pytest.raises(DataError, match="map is of photo 'train/1', not of 'train/0'"):
+        make(painted, model)
+    write_map(painted.map_path("train/0"), replace(cam_map, size=(9, 9)))
     with pytest.raises(DataError, match="map is of a photo of"):
         make(painted, model)
 

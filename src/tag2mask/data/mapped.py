@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tag2mask.artifacts import AnyMaps, PreparedData
+from tag2mask.data.listing import some
 from tag2mask.data.maps import MAP_SUFFIX, CamMap, read_map
 from tag2mask.data.masks import read_mask
-from tag2mask.data.samples import SPLITS, Sample, Split, read_index
+from tag2mask.data.samples import SPLITS, Sample, Split, read_classes, read_index
 from tag2mask.errors import DataError
 
 
@@ -30,6 +31,7 @@ class MappedPhotos:
         folder: where the map files lie.
         classes: C, the number of foreground classes.
         made_by: name of the step that made the maps.
+        tag_source: whose classes have maps: ``known``, ``known or predicted``, ``predicted``.
     """
 
     splits: dict[Split, list[Sample]]
@@ -37,6 +39,7 @@ class MappedPhotos:
     folder: Path
     classes: int
     made_by: str
+    tag_source: str = "known"
 
     def path(self, photo_id: str) -> Path:
         """Map file of a photo."""
@@ -51,11 +54,14 @@ class MappedPhotos:
         """Read the maps of a photo.
 
         Raises:
-            DataError: damaged, or made for a photo of another size or other classes.
+            DataError: damaged, or made for another photo, other tags or other classes.
         """
         path = self.path(sample.id)
         cam_map = read_map(path)
         fix = f"Run {self.made_by} on this data, or give the maps that belong to it."
+        if cam_map.id != sample.id:
+            raise DataError(f"map is of photo {cam_map.id!r}, not of {sample.id!r}", where=path,
+                            fix=fix)
         if cam_map.size != sample.size:
             (h, w), (photo_h, photo_w) = cam_map.size, sample.size
             raise DataError(f"map is of a photo of {w} x {h} px, but {sample.id!r} has "
@@ -63,6 +69,10 @@ class MappedPhotos:
         if len(cam_map.probabilities) != self.classes:
             raise DataError(f"map is of {len(cam_map.probabilities)} classes, the data has "
                             f"{self.classes}", where=path, fix=fix)
+        told = self.tag_source == "known" or (self.tag_source != "predicted" and sample.tags)
+        if told and cam_map.tags != sample.tags:
+            raise DataError(f"map of {sample.id!r} is of other tags than the data has", where=path,
+                            fix=fix)
         return cam_map
 
     def without(self, ids: Collection[str]) -> MappedPhotos:
@@ -105,18 +115,24 @@ def read_mask_of(sample: Sample, path: Path, num_classes: int) -> NDArray[np.uin
     return mask
 
 
-def mapped_photos(data: PreparedData, maps: AnyMaps, classes: int) -> MappedPhotos:
+def mapped_photos(data: PreparedData, maps: AnyMaps) -> MappedPhotos:
     """Find the photos that have maps.
 
     A split without a single map was not asked for; in any other a photo without a map must be among
     those that the maps' step left out.
 
     Raises:
-        DataError: a photo's map is missing, or there is none at all.
+        DataError: a photo's map is missing, or there is none at all; maps of other classes.
         RunFolderError: the prepared index or the maps' manifest is damaged.
     """
     folder = maps.path / "maps"
     left_out = maps.manifest.skipped
+    names = read_classes(data.path).names
+    known = tuple(maps.manifest.metrics.get("classes", names))
+    if known != names:
+        raise DataError(f"maps are of the classes {some(known)}, the data has {some(names)}",
+                        where=maps.path,
+                        fix=f"Run {maps.step} on this data, or give the maps that belong to it.")
     splits: dict[Split, list[Sample]] = {}
     for split in SPLITS:
         samples = read_index(data.path, split)
@@ -134,4 +150,5 @@ def mapped_photos(data: PreparedData, maps: AnyMaps, classes: int) -> MappedPhot
     if not splits:
         raise DataError("no photo of the data has a map", where=folder,
                         fix=f"Run {maps.step} on this data, or give the maps that belong to it.")
-    return MappedPhotos(splits, left_out, folder, classes, maps.step)
+    return MappedPhotos(splits, left_out, folder, len(names), maps.step,
+                        str(maps.manifest.metrics.get("tags", "known")))

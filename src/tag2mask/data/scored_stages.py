@@ -45,7 +45,7 @@ def map_stages(data: PreparedData, maps: AnyMaps, photos: MappedPhotos, masks: P
     """
     stages: list[Stage] = []
     for handle in earlier:
-        found = mapped_photos(data, handle, photos.classes)
+        found = mapped_photos(data, handle)
         background = _score_of_the_walk(maps, handle) or estimated_score(found, runtime)
         stages.append(Stage(_name(handle, earlier), _tag_source(handle), background.score,
                             background.source, found))

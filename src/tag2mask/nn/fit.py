@@ -146,7 +146,6 @@ def fit(task: Task, optimiser: torch.optim.Optimizer, settings: FitSettings, fol
     with (
         TrainingLog(folder, columns, first) if runtime.rank == 0 else nullcontext() as log,
         runtime.progress(settings.steps, name, done=first) as bar,
-        repeatable_resizing(runtime.device),
     ):
         for step in range(first, settings.steps):
             with memory_hint(*task.memory_settings):
@@ -195,7 +194,7 @@ class _Loop:
         for part in range(settings.accumulate):
             batch = next(batches)
             torch.manual_seed(_mix(settings.seed, step, part, runtime.rank))
-            with runtime.gradients_kept_local(
+            with repeatable_resizing(runtime.device), runtime.gradients_kept_local(
                     self.module, enabled=part + 1 < settings.accumulate):
                 with runtime.autocast(settings.precision):
                     terms = self.module(*self.task.inputs(batch, step, runtime.device))

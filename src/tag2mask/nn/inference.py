@@ -10,7 +10,7 @@ are resized once, and summed on a grid coarser than the photo's.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
@@ -24,7 +24,7 @@ from torch import Tensor
 
 from tag2mask.nn.seam import CamPair, SeamNet
 from tag2mask.nn.steady_batches import SteadyBatches
-from tag2mask.ops.parallel import ordered_map
+from tag2mask.ops.parallel import SMALL_PIXELS, ordered_map
 from tag2mask.runtime import memory_hint
 
 EPSILON = 1e-5
@@ -93,7 +93,7 @@ class MultiScaleInference:
         self.settings = settings
         self.device = device
         self.autocast = autocast
-        self.fill = SteadyBatches(device)
+        self.fill = SteadyBatches(device, settings.batch_views)
         backbone = net.backbone
         self.mean = torch.tensor(backbone.mean, device=device)[:, None, None]
         self.std = torch.tensor(backbone.std, device=device)[:, None, None]
@@ -181,16 +181,19 @@ class MultiScaleInference:
     ) -> Iterator[tuple[int, tuple[float, bool], Tensor]]:
         """(photo index, (scale, flipped), image) of views of one size (h, w).
 
-        Photos are resized ahead in other threads: a GPU would wait for them.
+        Photos are resized ahead in other threads, so that a GPU needn't wait for them; large ones
+        and those for a CPU one by one.
         """
         def resized(item: tuple[int, float]) -> tuple[int, float, NDArray[np.uint8]]:
             return *item, _resized(photos[item[0]], (size[1], size[0]))
 
-        for index, scale, pixels in ordered_map(resized, wanted):
-            image = self._normalised(pixels)
-            yield index, (scale, False), image
-            if self.settings.flip:
-                yield index, (scale, True), image.flip(2)
+        ahead = self.device.type != "cpu" and size[0] * size[1] <= SMALL_PIXELS
+        with closing(ordered_map(resized, wanted, None if ahead else 1)) as views:
+            for index, scale, pixels in views:
+                image = self._normalised(pixels)
+                yield index, (scale, False), image
+                if self.settings.flip:
+                    yield index, (scale, True), image.flip(2)
 
     def _views_at_once(self, size: tuple[int, int]) -> int:
         """Views of a size (h, w) to compute together."""
@@ -228,7 +231,7 @@ class MultiScaleInference:
 
 
 def _resized(photo: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A photo at a size (w, h), uint8 (h, w, 3), of its own memory."""
+    """A photo at a size (w, h), uint8 (h, w, 3), in memory of its own."""
     resized = photo if photo.size == size else photo.resize(size, Image.Resampling.BICUBIC)
     return np.array(resized)
 

@@ -37,7 +37,7 @@ class Mean(NamedTuple):
 
 def _mean_of(values: Tensor, weights: Tensor | None = None) -> Mean:
     if weights is None:
-        return Mean(values.sum(), values.new_tensor(float(values.numel())))
+        return Mean(values.sum(), values.new_full((), float(values.numel())))
     weights = weights.to(values.dtype)
     return Mean((values * weights).sum(), weights.expand_as(values).sum())
 
@@ -115,7 +115,7 @@ def min_pooling(refined: Tensor, tags: Tensor, valid: Tensor | None = None) -> M
     if valid is None:
         quarter = pixels // 4
         lowest = largest.topk(quarter, dim=1, largest=False, sorted=False).values
-        return Mean(F.relu(lowest).sum(), largest.new_tensor(float(quarter * batch)))
+        return Mean(F.relu(lowest).sum(), largest.new_full((), float(quarter * batch)))
     return _ranked(F.relu(largest), valid.flatten(1), share=0.25, largest=False)
 
 
@@ -135,7 +135,7 @@ def equivariance(map1: Tensor, map2: Tensor, tags: Tensor, valid: Tensor | None 
     if valid is None:
         batch, channels, height, width = difference.shape
         values = batch * (num_classes or channels) * height * width
-        return Mean(difference.sum(), difference.new_tensor(float(values)))
+        return Mean(difference.sum(), difference.new_full((), float(values)))
     return _mean_of(difference, (present * valid[:, None]).expand_as(difference))
 
 
@@ -163,7 +163,7 @@ def cross_equivariance(target: Tensor, refined: Tensor, tags: Tensor, *, top: fl
         largest = error.flatten(1)
         if kept < largest.shape[1]:
             largest = largest.topk(kept, dim=1, sorted=False).values
-        return Mean(largest.sum(), error.new_tensor(float(batch * kept)))
+        return Mean(largest.sum(), error.new_full((), float(batch * kept)))
     counted = present[:, :, None, None].bool() & valid[:, None]
     return _ranked(error.flatten(1), counted.flatten(1), share=top, largest=True)
 
@@ -187,15 +187,17 @@ def teaching(plain: Tensor, refined: Tensor, tags: Tensor, valid: Tensor | None 
 def _ranked(values: Tensor, counted: Tensor, *, share: float, largest: bool) -> Mean:
     """Add up each row's ``share`` of largest or smallest values (b, n) among the counted ones.
 
-    Without a look at the numbers in between, for which a GPU would have to be waited for. Values
-    that tie for the last places share them.
+    Nothing is read back in between, so that a GPU isn't waited for. Values that tie for the last
+    places share them.
     """
     parts = 1_000_000  # whole numbers: rounding must not decide how many are kept
-    kept = -(counted.sum(dim=1, keepdim=True) * -round(share * parts) // parts)
+    share_parts = round(share * parts)
+    kept = -(counted.sum(dim=1, keepdim=True) * -share_parts // parts)
+    most = max(1, -(values.shape[1] * -share_parts // parts))
     with torch.no_grad():
         last = -math.inf if largest else math.inf
         ranked = values.masked_fill(~counted, last)
-        edge = ranked.sort(dim=1, descending=largest).values.gather(1, (kept - 1).clamp(min=0))
+        edge = ranked.topk(most, dim=1, largest=largest).values.gather(1, (kept - 1).clamp(min=0))
         beyond = ranked > edge if largest else ranked < edge
         tied = (ranked == edge) & counted
         places = kept - beyond.sum(dim=1, keepdim=True)

@@ -21,10 +21,12 @@ from torch.overrides import TorchFunctionMode
 def repeatable_resizing(device: torch.device) -> AbstractContextManager[Any]:
     """A context in which ``interpolate`` is repeatable on a device, in other people's modules too.
 
+    Every call of torch takes a little longer in it: it belongs around a network's passes alone.
+
     Args:
-        device: of the tensors; on the CPU torch's own is repeatable and stays.
+        device: of the tensors; elsewhere torch's own stays, which is repeatable on a CPU.
     """
-    return BilinearByMatrices() if device.type == "cuda" else nullcontext()
+    return BilinearByMatrices(device) if device.type == "cuda" else nullcontext()
 
 
 def resize_bilinear(maps: Tensor, size: tuple[int, int], *, align_corners: bool) -> Tensor:
@@ -45,7 +47,15 @@ def resize_bilinear(maps: Tensor, size: tuple[int, int], *, align_corners: bool)
 
 
 class BilinearByMatrices(TorchFunctionMode):
-    """Takes calls of ``interpolate`` that `resize_bilinear` can answer, wherever they are made."""
+    """Takes calls of ``interpolate`` that `resize_bilinear` can answer, wherever they are made.
+
+    Args:
+        device: kind of device whose tensors are taken.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__()
+        self._kind = device.type
 
     def __torch_function__(self, func: Callable[..., Any], types: Iterable[type],
                            args: tuple[Any, ...] = (),
@@ -53,7 +63,7 @@ class BilinearByMatrices(TorchFunctionMode):
         given = dict(kwargs or {})
         if func is F.interpolate:
             wanted = _wanted(*args, **given)
-            if wanted is not None:
+            if wanted is not None and wanted[0].device.type == self._kind:
                 maps, size, align_corners = wanted
                 return resize_bilinear(maps, size, align_corners=align_corners)
         return func(*args, **given)
@@ -62,10 +72,11 @@ class BilinearByMatrices(TorchFunctionMode):
 def _wanted(
     input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest",
     align_corners: bool | None = None, recompute_scale_factor: bool | None = None,
-    antialias: bool = False,
+    antialias: bool = False, **others: Any,
 ) -> tuple[Tensor, tuple[int, int], bool] | None:
     """Maps, size and convention of a call (the arguments are torch's); None: not for us."""
-    if mode != "bilinear" or antialias or input.ndim != 4 or not input.is_floating_point():
+    if (mode != "bilinear" or antialias or others or input.ndim != 4
+            or input.dtype not in (torch.float32, torch.bfloat16, torch.float16)):
         return None
     if size is None:
         factors = scale_factor if isinstance(scale_factor, tuple | list) else (scale_factor,) * 2

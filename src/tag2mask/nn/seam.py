@@ -40,7 +40,7 @@ class CamPair(NamedTuple):
         return self.branch_logits.mean(dim=1)
 
     def first(self, count: int) -> CamPair:
-        """Those of the first images of the batch."""
+        """What it holds of the batch's first ``count`` images."""
         return CamPair(self.branch_logits[:count], self.cam[:count],
                        None if self.refined is None else self.refined[:count])
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 import segmentation_models_pytorch as smp
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tag2mask.classes import IGNORE
@@ -82,8 +83,8 @@ def cross_entropy(logits: Tensor, labels: Tensor, pixel_weights: Tensor | None =
         weights = weights * pixel_weights
     if class_weights is not None:
         weights = weights * class_weights[known]
-    # Not torch's own loss, whose gradient on GPUs differs from run to run.
-    loss = -logits.log_softmax(dim=1).gather(1, known[:, None])[:, 0]
+    # Not torch's own mean, which on GPUs differs from run to run.
+    loss = F.nll_loss(logits.log_softmax(dim=1), known, reduction="none")
     return Mean((loss * weights).sum(), weights.sum())
 
 
@@ -144,7 +145,7 @@ def _shown(labels: Tensor) -> list[int]:
 
 
 def _of_classes(mean: Tensor, classes: list[int]) -> Mean:
-    return Mean(mean * len(classes), mean.new_tensor(float(len(classes))))
+    return Mean(mean * len(classes), mean.new_full((), float(len(classes))))
 
 
 def _nothing(logits: Tensor) -> Mean:

@@ -1,7 +1,7 @@
-"""Few shapes for a GPU: cuDNN plans every convolution anew for each shape of batch it meets.
+"""Few shapes of batches for a GPU: cuDNN plans each convolution anew for every shape.
 
-A plan takes some 15 ms, a network has a hundred convolutions, photos come in many sizes: planned
-for each of their batches, an inference spends most of its time so.
+A plan takes some 15 ms and a network has a hundred convolutions. Photos come in many sizes, so with
+batches of every length most of the time would go into planning.
 """
 
 from __future__ import annotations
@@ -11,24 +11,23 @@ from torch import Tensor
 
 
 class SteadyBatches:
-    """Fills batches up to the largest seen so far of images of that size.
-
-    Memory stays within what earlier batches took.
+    """Fills batches up to a power of two.
 
     Args:
-        device: where the network is; on a CPU nothing is planned, and nothing is filled up.
+        device: where the network is; elsewhere than on CUDA nothing is filled up.
+        most: images that a batch may have; None: as many as it is filled up to.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, most: int | None = None) -> None:
         self._needed = device.type == "cuda"
-        self._largest: dict[tuple[int, ...], int] = {}
+        self._most = most
 
     def __call__(self, images: Tensor) -> Tensor:
-        """The images (b, c, h, w), and black ones after them where more were seen before."""
-        if not self._needed:
+        """The images (b, c, h, w), and zeros after them."""
+        count = len(images)
+        full = 1 << (count - 1).bit_length()
+        if self._most is not None:
+            full = max(count, min(full, self._most))
+        if not self._needed or full == count:
             return images
-        shape = tuple(images.shape[1:])
-        largest = self._largest[shape] = max(len(images), self._largest.get(shape, 0))
-        if largest == len(images):
-            return images
-        return torch.cat([images, images.new_zeros(largest - len(images), *shape)])
+        return torch.cat([images, images.new_zeros(full - count, *images.shape[1:])])

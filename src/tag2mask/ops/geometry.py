@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -238,6 +239,8 @@ def _cell_positions(count: int, align_corners: bool, device: torch.device) -> Te
     return positions.to(device, torch.float32)
 
 
+@lru_cache(maxsize=256)
+@torch.inference_mode(False)  # what is kept must serve training too
 def _triangle_weights(
     before: int, after: int, align_corners: bool, device: torch.device
 ) -> Tensor:

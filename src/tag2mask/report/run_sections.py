@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tag2mask.handles import WITHOUT_SURE_PIXELS, AffinityModel
 from tag2mask.report.page import (
     Block,
     Cell,
@@ -120,15 +121,23 @@ def timing_section(runs: Sequence[RunFolder]) -> Section:
     blocks: list[Block] = [Table(columns, tuple(rows))]
     for run in runs:
         skipped = list(dict.fromkeys(s for m in run.manifests.values() for s in m.skipped))
-        if skipped:
-            text = "\n".join(skipped[:_FOLDED_LINES])
-            if len(skipped) > _FOLDED_LINES:
-                text += f"\n... and {len(skipped) - _FOLDED_LINES} more"
-            plural = "" if len(skipped) == 1 else "s"
-            blocks.append(Folded(f"{len(skipped)} photo{plural} left out in {run.label}", text))
+        learned = run.manifests.get(AffinityModel.step)
+        unsure = learned.metrics.get(WITHOUT_SURE_PIXELS, ()) if learned is not None else ()
+        for photos, what in ((skipped, "left out"),
+                             (unsure, "without a sure pixel for AffinityNet")):
+            if photos:
+                blocks.append(_folded(photos, f"{what} in {run.label}"))
     return Section("times", "Times", tuple(blocks),
                    intro="Time worked, interruptions left out; the rest is what the first run "
                          "counted.")
+
+
+def _folded(photos: Sequence[str], what: str) -> Folded:
+    """A list of photos, cut where it is long."""
+    text = "\n".join(photos[:_FOLDED_LINES])
+    if len(photos) > _FOLDED_LINES:
+        text += f"\n... and {len(photos) - _FOLDED_LINES} more"
+    return Folded(f"{len(photos)} photo{'' if len(photos) == 1 else 's'} {what}", text)
 
 
 def recipe_section(runs: Sequence[RunFolder], data: Path | None) -> Section:

@@ -20,13 +20,12 @@ from tag2mask.data.masks import write_mask
 from tag2mask.data.samples import Sample, read_classes
 from tag2mask.data.unread import read_photo
 from tag2mask.errors import DataError, Tag2MaskError
+from tag2mask.handles import WITHOUT_SURE_PIXELS
 from tag2mask.ops.background import with_background
 from tag2mask.ops.dense_crf import CrfSettings, DenseCrf
 from tag2mask.ops.parallel import sized_map
 from tag2mask.runtime import Runtime
 from tag2mask.sections import AffinityLabelling
-
-UNSURE = "without_sure_pixels"
 
 
 def affinity_labels(data: PreparedData, maps: AnyMaps, section: AffinityLabelling, out: Path,
@@ -52,7 +51,7 @@ def affinity_labels(data: PreparedData, maps: AnyMaps, section: AffinityLabellin
         if step.complete and all(path_of(item).is_file() for item in step.items()):
             return step.handle
         classes = read_classes(data.path)
-        photos = mapped_photos(data, maps, len(classes))
+        photos = mapped_photos(data, maps)
         samples = photos.splits.get("train", [])
         if not samples:
             raise DataError("no training photo has a map", where=maps.path,
@@ -67,8 +66,8 @@ def affinity_labels(data: PreparedData, maps: AnyMaps, section: AffinityLabellin
         unsure = without_sure_pixels(made, step.path, len(classes))
         handle = step.finish(
             counts={"photos": len(made), "computed": sum(done for done, _ in shares),
-                    UNSURE: len(unsure)},
-            metrics={"alphas": list(alphas), UNSURE: unsure,
+                    WITHOUT_SURE_PIXELS: len(unsure)},
+            metrics={"alphas": list(alphas), WITHOUT_SURE_PIXELS: unsure,
                      **({} if background is None else background.metrics())},
             skipped=[*photos.skipped, *skipped],
         )  # fmt: skip

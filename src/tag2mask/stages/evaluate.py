@@ -113,7 +113,7 @@ def evaluate(data: PreparedData, maps: AnyMaps, masks: PseudoMaskFolder, section
         if step.complete:
             return step.handle
         classes = read_classes(data.path)
-        mapped = mapped_photos(data, maps, len(classes))
+        mapped = mapped_photos(data, maps)
         photos = mapped.without(left_out)
         stages = map_stages(data, maps, photos, masks, earlier, runtime)
         truths = read_masks(data.path)

@@ -74,7 +74,7 @@ def infer_cam(data: PreparedData, model: CamModel, section: InferCam, out: Path,
         handle = step.finish(
             counts={"photos": len(samples) - len(skipped), "computed": computed}, skipped=skipped,
             metrics={"tags": TAG_SOURCE[section.tags], "branch": inference.settings.branch,
-                     "head": spec.head},
+                     "head": spec.head, "classes": list(spec.classes)},
         )  # fmt: skip
         runtime.barrier()
         return handle

@@ -67,7 +67,7 @@ def pseudo_masks(data: PreparedData, maps: AnyMaps, section: PseudoMasks, out: P
         if step.complete and all(files.there(item) for item in step.items()):
             return step.handle
         classes = read_classes(data.path)
-        photos = mapped_photos(data, maps, len(classes))
+        photos = mapped_photos(data, maps)
         background = choose_background_score(data, photos, section, runtime)
         samples = list({s.id: s for split in photos.splits.values() for s in split}.values())
         files.drop_vanished({sample.id for sample in samples})

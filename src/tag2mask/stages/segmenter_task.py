@@ -139,8 +139,8 @@ class SegmenterTask:
         image = batch.image.to(device, non_blocking=True, memory_format=torch.channels_last)
         confidence = None
         if self.section.confidence_weight:
-            confidence = batch.confidence.to(device).float() / 255
-        return image, batch.labels.to(device).long(), confidence
+            confidence = batch.confidence.to(device, non_blocking=True).float() / 255
+        return image, batch.labels.to(device, non_blocking=True).long(), confidence
 
     def weights(self, step: int) -> dict[str, float]:
         """Weights of the terms that are switched on."""

@@ -30,6 +30,7 @@ from tag2mask.data.training import Augmentation, StepBatches, steps_per_epoch
 from tag2mask.data.unread import LeftOut
 from tag2mask.errors import DataError
 from tag2mask.files import digest
+from tag2mask.handles import WITHOUT_SURE_PIXELS
 from tag2mask.manifests import file_input
 from tag2mask.nn.affinity_loss import AFFINITY_WEIGHTS, AffinityObjective
 from tag2mask.nn.affinity_net import (
@@ -45,7 +46,6 @@ from tag2mask.runtime import Runtime
 from tag2mask.training_sections import TrainAffinity
 
 MODEL = "model.safetensors"
-UNSURE = "without_sure_pixels"
 
 
 def train_affinity(data: PreparedData, labels: AffinityLabels, section: TrainAffinity, out: Path,
@@ -96,8 +96,9 @@ def train_affinity(data: PreparedData, labels: AffinityLabels, section: TrainAff
             with atomic_write(step.path / MODEL) as temporary:
                 save_affinity_net(temporary, net, spec)
         handle = step.finish(
-            counts={"photos": len(samples) - len(left_out), UNSURE: len(unsure)}, skipped=left_out,
-            metrics={"steps": task.settings.steps, **summary, UNSURE: sorted(unsure)},
+            counts={"photos": len(samples) - len(left_out), WITHOUT_SURE_PIXELS: len(unsure)},
+            metrics={"steps": task.settings.steps, **summary, WITHOUT_SURE_PIXELS: sorted(unsure)},
+            skipped=left_out,
         )  # fmt: skip
         if runtime.rank == 0:
             (step.path / "checkpoint.pt").unlink(missing_ok=True)
@@ -200,7 +201,8 @@ class _AffinityTask:
     def inputs(self, batch: AffinityBatch, step: int, device: torch.device) -> tuple[Any, ...]:
         """Tensors on the device."""
         image = batch.image.to(device, non_blocking=True, memory_format=torch.channels_last)
-        return image, batch.labels.to(device).long(), batch.valid.to(device)
+        labels = batch.labels.to(device, non_blocking=True).long()
+        return image, labels, batch.valid.to(device, non_blocking=True)
 
     def weights(self, step: int) -> dict[str, float]:
         """Term weights, as published."""

@@ -237,7 +237,8 @@ class _CamTask:
         """Tensors on the device and this step's view transform."""
         image = batch.image.to(device, non_blocking=True, memory_format=torch.channels_last)
         transform = self.draw.at(step) if self.two_views else None
-        return image, batch.tags.to(device), batch.valid.to(device), transform
+        tags = batch.tags.to(device, non_blocking=True)
+        return image, tags, batch.valid.to(device, non_blocking=True), transform
 
     def weights(self, step: int) -> dict[str, float]:
         """Term weights; er, ecr and teach grow over the ramp."""

@@ -31,7 +31,7 @@ from tag2mask.data.background_score import (
     drawn_masked_photos,
 )
 from tag2mask.data.mapped import MappedPhotos, mapped_photos
-from tag2mask.data.samples import Sample, masks_fingerprint, read_classes
+from tag2mask.data.samples import Sample, masks_fingerprint
 from tag2mask.data.unread import read_photo
 from tag2mask.errors import DataError, RunFolderError
 from tag2mask.files import write_json, write_text
@@ -104,7 +104,7 @@ def tune(data: PreparedData, maps: CamMaps, model: AffinityModel, section: Tune,
         DeviceError: the GPU ran out of memory.
         RunFolderError: ``out`` was made with another model or other settings.
     """
-    photos = mapped_photos(data, maps, len(read_classes(data.path)))
+    photos = mapped_photos(data, maps)
     chosen = drawn_masked_photos(data, photos, section.photos)
     if not chosen:
         raise DataError(

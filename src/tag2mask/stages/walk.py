@@ -67,8 +67,9 @@ def walk(data: PreparedData, maps: AnyMaps, model: AffinityModel, section: Walk,
         path_of = partial(_map_path, step)
         if step.complete and all(path_of(item).is_file() for item in step.items()):
             return step.handle
-        photos = mapped_photos(data, maps, len(read_classes(data.path)))
-        metrics = {"tags": maps.manifest.metrics.get("tags", "known")}
+        photos = mapped_photos(data, maps)
+        metrics = {"tags": maps.manifest.metrics.get("tags", "known"),
+                   "classes": list(read_classes(data.path).names)}
         if section.alpha is None:
             background = kept_background_score(step.path, data, photos, section, runtime)
             alpha = round(derived_alpha(background.score), 4)
