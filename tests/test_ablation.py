@@ -222,6 +222,15 @@ def test_photos_left_out_are_told(small: Place) -> None:
     assert f"a/{photo.stem}" in result.stderr
 
 
+def test_changed_data_need_another_folder(small: Place) -> None:
+    assert small.ablate("--rows", "SEAM").exit_code == 0
+    table = small.root / "photos" / "tags.csv"
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
+    result = small.ablate("--rows", "SEAM")
+    assert result.exit_code == 1
+    assert "Give another --out" in result.stderr and "--update" not in result.stderr
+
+
 def test_without_masks_there_is_nothing_to_compare(tmp_path: Path) -> None:
     at = place(tmp_path, masks=False)
     result = at.ablate()

@@ -16,11 +16,11 @@ from typing import Literal
 from tag2mask.ablation_table import Measure, Row, Table, row_options, row_recipe
 from tag2mask.artifacts import Handle, ReportPage, folder_status
 from tag2mask.errors import RecipeError
+from tag2mask.files import refuse_run_inside_data
 from tag2mask.manifests import identity_of
 from tag2mask.recipe import Recipe
 from tag2mask.run_state import (
     photo_counts,
-    refuse_run_inside_data,
     section_of,
     step_costs,
     steps_of,

@@ -59,6 +59,12 @@ class ExportedSpec:
         """As it stands in a file."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
+    def _check(self) -> None:
+        """Refuse with ValueError what no network can have."""
+        if (len(self.colours) != len(self.classes) + 1 or min(self.std) <= 0
+                or min(self.size_multiple, self.long_side) < 1):
+            raise ValueError(self)
+
     @classmethod
     def from_json(cls, text: str, *, where: Path) -> Self:
         """Read what `to_json` wrote.
@@ -69,8 +75,12 @@ class ExportedSpec:
         try:
             values = json.loads(text)
             found = values["format"]
+            if type(found) is not int:
+                raise TypeError(found)
             if found == FORMAT:
-                return TypeAdapter(cls).validate_python(values)
+                spec = TypeAdapter(cls).validate_python(values)
+                spec._check()
+                return spec
         except (ValueError, TypeError, KeyError, ValidationError):
             raise WeightsError("what the file says of its network can't be read", where=where,
                                fix="Export the network again.") from None

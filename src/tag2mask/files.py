@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tag2mask.errors import RunFolderError
+from tag2mask.errors import DataError, RunFolderError
 
 _TEMPORARY = ".tmp-"
 _EXPLAINED = {
@@ -154,3 +154,17 @@ def digest(file: Path) -> str:
     """
     with readable_os_errors(file), file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def refuse_run_inside_data(data: Path, out: Path) -> None:
+    """A run's pictures must not turn up as photos the next time the data is listed.
+
+    Raises:
+        DataError: no data folder.
+        RunFolderError: the run folder lies inside it.
+    """
+    if not data.is_dir():
+        raise DataError("no such data folder", where=data, fix="Correct --data.")
+    if out.resolve().is_relative_to(data.resolve()):
+        raise RunFolderError("the run folder lies inside the data folder", where=out,
+                             fix="Give an --out outside of --data.")

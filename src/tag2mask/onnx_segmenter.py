@@ -62,11 +62,14 @@ class OnnxSegmenter:
         session = _session(file, threads=max(1, threads - callers + 1))
         metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
         if KEY not in metadata:
-            raise WeightsError("this ONNX file holds no network of tag2mask", where=file, fix=_FIX)
+            raise WeightsError("this ONNX file holds no network of tag2mask, or is cut off",
+                               where=file, fix=_FIX)
         spec = ExportedSpec.from_json(metadata[KEY], where=file)
         names = [[node.name for node in nodes]
                  for nodes in (session.get_inputs(), session.get_outputs())]
-        if names != [[IMAGE], [LOGITS]]:
+        channels = session.get_outputs()[0].shape[1:2]
+        if names != [[IMAGE], [LOGITS]] or (
+                isinstance(channels[0], int) and channels[0] != len(spec.classes) + 1):
             raise WeightsError("the file's network and what it says of it don't belong together",
                                where=file, fix="Export the network again.")
         return cls(session, spec, callers)
@@ -110,7 +113,8 @@ def _session(file: Path, *, threads: int) -> Any:
         return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         reason = str(error)
-        if "IR version" in reason or "opset" in reason.lower():
+        if "IR version" in reason or (
+                "opset" in reason.lower() and "missing opset" not in reason.lower()):
             raise WeightsError(
                 f"onnxruntime {onnxruntime.__version__} doesn't know this version of ONNX",
                 where=file, fix="Update it: pip install --upgrade onnxruntime. Or export the "

@@ -31,6 +31,7 @@ from tag2mask.artifacts import (
     write_text,
 )
 from tag2mask.errors import RunFolderError, Tag2MaskError
+from tag2mask.files import refuse_run_inside_data
 from tag2mask.manifests import HandleT
 from tag2mask.recipe import Recipe, dump_recipe, load_recipe
 from tag2mask.run_state import (
@@ -41,7 +42,6 @@ from tag2mask.run_state import (
     StepStatus,
     dry_run,
     folder_states,
-    refuse_run_inside_data,
     section_of,
     status,
     step_index,

@@ -128,9 +128,9 @@ def _photo(image: AnyImage,
     """A photo as RGB, no larger than needed where its format allows, and its true size (H, W)."""
     if isinstance(image, str | Path):
         path = Path(image)
-        size = image_size(path, large=True)
+        size = image_size(path)
         at_least = None if segmentation is None else segmentation.decode_at(size)
-        return read_image(path, at_least=at_least, large=True), size
+        return read_image(path, at_least=at_least), size
     if not isinstance(image, Image.Image):
         shape: tuple[int, ...] = getattr(image, "shape", ())
         dtype = getattr(image, "dtype", None)

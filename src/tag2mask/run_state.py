@@ -27,8 +27,9 @@ from tag2mask.artifacts import (
     folder_status,
 )
 from tag2mask.classes import nearest_hint
-from tag2mask.errors import DataError, RunFolderError
+from tag2mask.errors import RunFolderError
 from tag2mask.estimates import Cost, estimate
+from tag2mask.files import refuse_run_inside_data
 from tag2mask.handles import WALKED_MAPS
 from tag2mask.recipe import Recipe, load_recipe
 from tag2mask.sections import Prepare, Section
@@ -230,17 +231,3 @@ def step_index(step: str, recipe: Recipe) -> int:
         raise RunFolderError(f"no step {step!r}{nearest_hint(step, names)}",
                              fix=f"The steps are: {', '.join(names)}.")
     return names.index(step)
-
-
-def refuse_run_inside_data(data: Path, out: Path) -> None:
-    """A run's pictures must not turn up as photos the next time the data is listed.
-
-    Raises:
-        DataError: no data folder.
-        RunFolderError: the run folder lies inside it.
-    """
-    if not data.is_dir():
-        raise DataError("no such data folder", where=data, fix="Correct --data.")
-    if out.resolve().is_relative_to(data.resolve()):
-        raise RunFolderError("the run folder lies inside the data folder", where=out,
-                             fix="Give an --out outside of --data.")

@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 from pathlib import Path
@@ -30,6 +31,77 @@ def _data(root: Path, rows: str, classes: str | None = None, photos: str = "") -
     for name in photos.split():
         _photo(root / f"{name}.jpg")
     return root
+
+
+@pytest.mark.parametrize(("rows", "warning"), [
+    ("a,dog,train\nb,dog,tran\nc,dog,Val\n",
+     "1 of split 'tran'; did you mean 'train'?, 1 of split 'Val'; did you mean 'val'?"),
+    ("a,dog,train\nb,dog,validation\nc,dog,train\n", "1 of split 'validation'"),
+    ("a,dog,train\nb,Dog,train\nc,Dog,train\n",
+     "tag 'dog' of photo 'a' [tags.csv line 2] looks like 'Dog' (2 photos); is it a slip?"),
+    ("a,café,train\nb,cafe\u0301,train\nc,cafe\u0301,train\n", "is it a slip?"),
+])  # fmt: skip
+def test_slips_that_are_no_error_are_told(tmp_path, rows, warning):
+    report = check_data(_data(tmp_path, rows, photos="a b c"))
+    assert report.errors == ()
+    assert any(warning in text for text in report.warnings), report.warnings
+
+
+def test_splits_for_later_are_no_slip(tmp_path):
+    root = _data(tmp_path, "a,dog,train\nb,dog,test\n", photos="a b")
+    assert check_data(root).problems == ()
+
+
+def test_a_rare_name_near_a_common_one_is_told(tmp_path):
+    names = [f"x{i}" for i in range(43)]
+    rows = "".join(f"{name},{'dogg' if i < 2 else 'dog'},train\n" for i, name in enumerate(names))
+    root = _data(tmp_path, rows, photos=" ".join(names))
+    (warning,) = check_data(root, decode=False).warnings
+    assert "tag 'dogg' of 2 photos" in warning and "looks like 'dog' (41 photos)" in warning
+
+
+def test_one_photo_under_two_ids_is_an_error(tmp_path):
+    _photo(tmp_path / "images" / "a.jpg")
+    (tmp_path / "tags.csv").write_text("image,tags,split\nimages/a.jpg,dog,train\na.jpg,cat,val\n")
+    assert any("ids 'images/a' and 'a' are the same photo (tags.csv line 2 and tags.csv line 3)"
+               in error for error in check_data(tmp_path).errors)
+
+
+def test_masks_that_fit_no_photo_are_told(tmp_path):
+    root = _data(tmp_path, "a,dog,train\n", photos="a")
+    _mask(root / "masks/a_mask.png", np.zeros((6, 8), np.uint8))
+    (warning,) = check_data(root).warnings
+    assert "1 masks fit no photo: masks/a_mask.png" in warning
+
+
+def test_masks_and_tags_that_contradict_each_other_are_told(tmp_path):
+    root = _data(tmp_path, "a,dog,train\nb,dog,train\nc,cat,train\nd,,train\n", "cat dog",
+                 "a b c d")
+    binary = np.zeros((6, 8), np.uint8)
+    binary[2:4, 2:4] = 255
+    _mask(root / "masks/a.png", binary)
+    _mask(root / "masks/b.png", np.ones((6, 8), np.uint8))  # cat
+    _mask(root / "masks/c.png", np.ones((6, 8), np.uint8))
+    _mask(root / "masks/d.png", binary)  # no tag: nothing to be labelled
+    binary_mask, other_class = check_data(root).warnings
+    assert "hold 255 but no class (photo 'a'" in binary_mask and "write 1, 2," in binary_mask
+    assert "classes that the tags lack (photo 'b'" in other_class
+
+
+def test_folders_and_json_of_other_splits_are_told(tmp_path):
+    for name in ("train/dog/1", "train/cat/2", "valid/dog/3", "test/dog/4"):
+        _photo(tmp_path / "f" / f"{name}.jpg")
+    (warning,) = check_data(tmp_path / "f").warnings
+    assert "folders beside those of the splits take no part: valid" in warning
+    for split in ("train", "valid", "test"):
+        _photo(tmp_path / "c" / split / "1.jpg")
+        (tmp_path / "c" / split / "_annotations.coco.json").write_text(json.dumps({
+            "images": [{"id": 1, "file_name": "1.jpg", "width": 8, "height": 6}],
+            "categories": [{"id": 1, "name": "dog"}],
+            "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 2, 2]}],
+        }))  # fmt: skip
+    assert any("JSON files that take no part: valid/_annotations.coco.json" in text
+               for text in check_data(tmp_path / "c").warnings)
 
 
 def test_counts(tmp_path):
@@ -144,5 +216,8 @@ def test_progress_counts_every_photo(tmp_path):
 
 def test_shared_voc_folder(shared):
     report = check_data(shared / "voc12", decode=False)
-    assert report.problems == () and report.photos == {"train": 849, "val": 300}
+    assert report.errors == () and report.photos == {"train": 849, "val": 300}
+    # Its mask shows a sofa, of which its annotations know nothing.
+    assert [w.split("[")[0] for w in report.warnings] == [
+        "masks show classes that the tags lack (photo '2008_005245' "]
     assert report.masks == 1149 and report.sizes[-1] == (500, 500)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -182,6 +183,19 @@ def test_bad_photos_are_named_and_the_others_go_on(photos: Path, tmp_path: Path)
     assert "can't be read" in reasons["6"]
 
 
+def test_photos_of_another_folder_are_other_photos(tmp_path: Path) -> None:
+    """Even where name, bytes and time agree."""
+    for number, name in enumerate(("one", "two")):
+        (tmp_path / name).mkdir()
+        path = tmp_path / name / "x.bmp"
+        Image.fromarray(colourful(20, 20, number)).save(path)
+        os.utime(path, ns=(1, 1))
+    first = contents(predicted(tmp_path / "one", tmp_path / "out"))
+    second = contents(predicted(tmp_path / "two", tmp_path / "out"))
+    assert second == contents(predicted(tmp_path / "two", tmp_path / "anew"))
+    assert first != second
+
+
 def test_only_what_changed_is_made_anew(photos: Path, tmp_path: Path) -> None:
     made = predicted(photos, tmp_path / "out", confidence=True)
     before = stamps(made)
@@ -194,7 +208,7 @@ def test_only_what_changed_is_made_anew(photos: Path, tmp_path: Path) -> None:
     after = stamps(again)
     assert set(after) == {*before, "new"} - {"1"} == set(files(again, "confidence"))
     assert {name for name in after if after[name] != before.get(name)} == {"0", "3", "new"}
-    assert again.manifest.counts == {"photos": len(after), "computed": 3}
+    assert again.manifest.counts == {"photos": len(after), "computed": 3, "removed": 1}
     assert contents(again) == contents(predicted(photos, tmp_path / "anew", confidence=True))
 
 
@@ -302,7 +316,7 @@ def test_photos_that_join_and_leave_a_run(network: Path, tmp_path: Path) -> None
     data = prepared(photos, tmp_path / "less")
     again = in_run(data, network, tmp_path / "predict")
     assert stamps(again) == {name: at for name, at in stamped.items() if name != "a/00"}
-    assert again.manifest.counts == {"photos": 11, "computed": 0}
+    assert again.manifest.counts == {"photos": 11, "computed": 0, "removed": 1}
 
 
 def test_bad_photos_of_a_run(data: PreparedData, network: Path, tmp_path: Path) -> None:

@@ -59,7 +59,8 @@ def test_every_photo_gets_a_palette_mask_of_its_size(scene, one_rank):
             assert labels.any() == bool(sample.tags)  # without a tag: all background
     manifest = handle.manifest
     assert manifest.counts == {"photos": 11, "computed": 11}
-    assert manifest.metrics == {"background_score": 0.4, "background_source": "fixed"}
+    assert manifest.metrics == {"background_score": 0.4, "background_source": "fixed",
+                                "classes": list(NAMES)}
 
 
 def test_estimate_comes_from_the_training_maps_alone(scene, one_rank):
@@ -69,7 +70,8 @@ def test_estimate_comes_from_the_training_maps_alone(scene, one_rank):
     for sample in scene.samples["train"]:
         histogram.add(read_map(scene.map_path(sample.id)).scores)
     assert metrics == {"background_source": "estimated",
-                       "background_score": estimate_background_score(histogram)}
+                       "background_score": estimate_background_score(histogram),
+                       "classes": list(NAMES)}
     scene.masked = set()
     scene.write()
     assert make(scene, one_rank, section, "without").manifest.metrics == metrics

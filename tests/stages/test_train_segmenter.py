@@ -30,7 +30,13 @@ from small_runs import (
     write_photos,
     write_recipe,
 )
-from tag2mask.artifacts import PreparedData, PseudoMaskFolder, SegmenterModel
+from tag2mask.artifacts import (
+    PreparedData,
+    PseudoMaskFolder,
+    SegmenterModel,
+    read_json,
+    write_json,
+)
 from tag2mask.data.samples import read_index
 from tag2mask.data.segmenter_labels import compare, validation_photos
 from tag2mask.errors import DataError, RecipeError, RunFolderError, WeightsError
@@ -376,6 +382,17 @@ def test_masks_must_belong_to_the_photos(
         train(data, masks, tmp_path / "unsure", confidence_weight=True)
     path.write_bytes(whole)
     assert train(data, masks, tmp_path / "size").manifest.counts["photos"] == 9
+
+
+@pytest.mark.parametrize("names", [["bird", "dog", "cat"], ["car", "sofa", "tree"],
+                                   ["cat", "dog", "bird", "cow"]], ids=" ".join)
+def test_masks_of_other_classes_are_refused(
+    data: PreparedData, masks: PseudoMaskFolder, tmp_path: Path, names: list[str]
+) -> None:
+    path = masks.path / "manifest.json"
+    write_json(path, read_json(path) | {"metrics": {"classes": names}})
+    with pytest.raises(DataError, match=rf"masks are of the classes {', '.join(names)}, the data "):
+        train(data, PseudoMaskFolder.open(masks.path), tmp_path / "model")
 
 
 def test_photos_that_got_no_masks_are_left_out(data: PreparedData, tmp_path: Path) -> None:

@@ -10,15 +10,17 @@ An error stops a run before it trains; a warning doesn't.
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tag2mask.classes import ClassSet, nearest_hint
+from tag2mask.classes import BACKGROUND, IGNORE, ClassSet, mask_id, nearest_hint
 from tag2mask.data.images import image_size, read_image
 from tag2mask.data.listing import some
 from tag2mask.data.masks import read_mask
@@ -33,6 +35,8 @@ Progress = Callable[[int, int], None]
 BLOCK = 16
 """Photos that a thread takes at once: only a file's head is read of most."""
 _SIMILAR = 0.8
+_RARE = 0.05
+"""Share of a class's photos that a slip of its name may have."""
 
 
 @dataclass(frozen=True)
@@ -107,17 +111,22 @@ def check_data(
     inventory = find_source(folder, layout, options)
     problems = inventory_problems(inventory)
 
-    def look(entry: Entry) -> tuple[tuple[int, int] | None, list[Problem]]:
+    def look(entry: Entry) -> _Look:
         return _look_at(inventory, entry, decode=decode)
 
     sizes: list[tuple[int, int]] = []
+    shown: list[tuple[Entry, frozenset[int]]] = []
     results = ordered_map(look, inventory.entries, workers, block=BLOCK)
-    for done, (size, found) in enumerate(results, start=1):
+    for done, (entry, found) in enumerate(zip(inventory.entries, results, strict=True), start=1):
         if progress is not None:
             progress(done, len(inventory.entries))
-        problems += found
-        if size is not None:
-            sizes.append(size)
+        if found.size is not None:
+            sizes.append(found.size)
+        if found.problem is not None:
+            problems.append(found.problem)
+        elif found.mask_values is not None:
+            shown.append((entry, found.mask_values))
+    problems += _masks_against_tags(inventory, shown)
     return _report(inventory, sizes, problems)
 
 
@@ -145,12 +154,13 @@ def inventory_problems(inventory: Inventory) -> list[Problem]:
     return problems
 
 
-def mask_problem(inventory: Inventory, entry: Entry, size: tuple[int, int]) -> Problem | None:
-    """What is wrong with a photo's mask: its size, its kind, its values; None where all is well.
+def read_checked_mask(inventory: Inventory, entry: Entry,
+                      size: tuple[int, int]) -> NDArray[np.uint8] | Problem | None:
+    """A photo's mask, uint8 (h, w), or what is wrong with its size, kind or values.
 
     Args:
         inventory: where the entry is from.
-        entry: a photo; without a mask all is well.
+        entry: a photo; None where it has no mask.
         size: the photo's (h, w).
     """
     try:
@@ -166,29 +176,66 @@ def mask_problem(inventory: Inventory, entry: Entry, size: tuple[int, int]) -> P
         return Problem(
             f"mask of photo {entry.id!r} has another size: mask {mask.shape[1]}x{mask.shape[0]}, "
             f"photo {size[1]}x{size[0]} px [{entry.mask or entry.where}]; replace one of the two")
-    return None
+    return mask
 
 
-def _look_at(inventory: Inventory, entry: Entry,
-             *, decode: bool) -> tuple[tuple[int, int] | None, list[Problem]]:
-    """Size of a photo, and the problems of the photo and its mask."""
+class _Look(NamedTuple):
+    """What a photo and its mask turned out to be."""
+
+    size: tuple[int, int] | None = None
+    problem: Problem | None = None
+    mask_values: frozenset[int] | None = None
+
+
+def _look_at(inventory: Inventory, entry: Entry, *, decode: bool) -> _Look:
     if entry.image is None:
-        return None, []  # reported by the source
+        return _Look()  # reported by the source
     path = inventory.root / entry.image
     try:
         size = image_size(path)
         if decode:
             read_image(path)
     except DataError as error:
-        return None, [Problem(f"photo {entry.id!r}: {error}", photo=entry.id)]
-    problem = mask_problem(inventory, entry, size)
-    return size, [] if problem is None else [problem]
+        return _Look(problem=Problem(f"photo {entry.id!r}: {error}", photo=entry.id))
+    mask = read_checked_mask(inventory, entry, size)
+    if mask is None or isinstance(mask, Problem):
+        return _Look(size, mask)
+    return _Look(size, mask_values=frozenset(np.unique(mask).tolist()))
+
+
+def _masks_against_tags(inventory: Inventory,
+                        shown: Sequence[tuple[Entry, frozenset[int]]]) -> list[Problem]:
+    """Warnings where masks (photos with the values in them) and tags can't both be right."""
+    ids = {name: mask_id(tag) for tag, name in enumerate(inventory.class_names)}
+    empty, foreign = [], []
+    for entry, values in shown:
+        classes = values - {BACKGROUND, IGNORE}
+        if not classes and IGNORE in values and entry.tags:
+            empty.append(entry)
+        elif classes - {ids[tag] for tag in entry.tags if tag in ids}:
+            foreign.append(entry)
+    problems = []
+    if empty:
+        problems.append(Problem(
+            f"masks of tagged photos hold 255 but no class ({_photos(empty)}): 255 means not "
+            "labelled; write 1, 2, ... for the classes", warning=True))
+    if foreign:
+        problems.append(Problem(
+            f"masks show classes that the tags lack ({_photos(foreign)}); mend the tags or the "
+            "masks", warning=True))
+    return problems
 
 
 def _duplicates(entries: Sequence[Entry]) -> list[Problem]:
     seen: dict[str, Entry] = {}
     problems: list[Problem] = []
+    files: dict[str, Entry] = {}
     for entry in entries:
+        if entry.image is not None:
+            same = files.setdefault(entry.image, entry)
+            if same.id != entry.id:
+                problems.append(Problem(f"ids {same.id!r} and {entry.id!r} are the same photo "
+                                        f"({same.where} and {entry.where}); remove one of the two"))
         first = seen.setdefault(entry.id, entry)
         if first is entry:
             continue
@@ -233,17 +280,27 @@ def _photos(entries: Sequence[Entry]) -> str:
 
 
 def _look_alikes(counts: dict[str, int]) -> list[tuple[str, str]]:
-    """(rare, common) names of classes so alike that the rare one may be a slip."""
+    """(rare, common) names of classes so alike that the rare one may be a slip.
+
+    Names that differ in case or in how their accents are encoded alone always are; others where one
+    is much rarer than the other.
+    """
     pairs: list[tuple[str, str]] = []
     for rare, count in sorted(counts.items()):
-        if count > 1:
-            continue
-        common = [name for name, times in counts.items() if times >= 3]
-        folded = {name.casefold(): name for name in common}
-        close = difflib.get_close_matches(rare.casefold(), folded, n=1, cutoff=_SIMILAR)
-        if close:
-            pairs.append((rare, folded[close[0]]))
+        others = {name: _folded(name) for name, times in counts.items()
+                  if name != rare and (times, name) > (count, rare)}
+        same = [name for name, folded in others.items() if folded == _folded(rare)]
+        far_more = {folded: name for name, folded in others.items()
+                    if counts[name] >= 3 and count <= max(1, _RARE * counts[name])}
+        close = difflib.get_close_matches(_folded(rare), far_more, n=1, cutoff=_SIMILAR)
+        if same or close:
+            pairs.append((rare, same[0] if same else far_more[close[0]]))
     return pairs
+
+
+def _folded(name: str) -> str:
+    """A name as case and the encoding of accents don't matter."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _report(inventory: Inventory, sizes: list[tuple[int, int]],

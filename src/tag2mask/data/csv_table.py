@@ -16,7 +16,7 @@ tags means background only.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -97,24 +97,32 @@ def read_csv(folder: Path, options: SourceOptions) -> Inventory:
         photo = finder.photo(row, problems)
         if photo is not None:
             used.add(photo.path)
-        if split is None:
-            continue
         mask = finder.mask(row, problems)
         used.add(mask.path if mask else "")
+        if split is None:
+            continue
         entries.append(Entry(
             id=row.id, split=split, tags=row.tags, where=row.where,
             image=photo.path if photo else None, stamp=photo.stamp if photo else "",
             mask=mask.path if mask else None, mask_stamp=mask.stamp if mask else "",
         ))
-    problems += rule.problems
+    problems += rule.problems + rule.left_out()
     problems += rule.unknown({row.id for row in table.rows})
     spare = [file.path for file in finder.photos if file.path not in used]
     if spare:
         problems.append(Problem(f"{len(spare)} photos are not in {path.name} and take no part: "
                                 f"{some(spare)}", warning=True))
+    problems += spare_masks(finder.masks, used)
     names = known or tuple(sorted({tag for row in table.rows for tag in row.tags}))
     return Inventory("csv", root, names, tuple(entries), tuple(problems), tuple(sorted(splits)),
                      reads=path.name, names_from_tags=known is None)
+
+
+def spare_masks(masks: Iterable[str], fitting: Collection[str]) -> list[Problem]:
+    """A warning where masks (paths) belong to no photo: somebody meant to be scored on them."""
+    spare = [path for path in masks if path not in fitting]
+    return [Problem(f"{len(spare)} masks fit no photo: {some(spare)}; name each as its photo",
+                    warning=True)] if spare else []
 
 
 def read_table(path: Path, known: Sequence[str] | None = None) -> Table:
@@ -289,6 +297,7 @@ class _Finder:
         self._by_path = {file.path: file for file in self.photos}
         self._by_id = by_id(self.photos)
         self._masks = {file.path: file for file in list_files(root, MASK_FOLDER)}
+        self.masks = tuple(self._masks)
         self._masks_by_id = by_id(self._masks.values(), f"{MASK_FOLDER}/")
 
     def photo(self, row: TableRow, problems: list[Problem]) -> FoundFile | None:

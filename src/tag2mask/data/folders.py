@@ -19,7 +19,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tag2mask.data.csv_table import MASK_FOLDER
+from tag2mask.data.csv_table import MASK_FOLDER, spare_masks
 from tag2mask.data.listing import (
     FoundFile,
     SplitRule,
@@ -70,24 +70,34 @@ def read_folders(folder: Path, options: SourceOptions) -> Inventory:
         if name not in UNTAGGED:
             found_names.add(name)
         _add_class(root, split, name, photos, problems)
+    beside = [name for name in subfolders(root) if name not in (MASK_FOLDER, "test")
+              and name not in {split for split, _ in class_folders}]
+    if beside and class_folders[0][0]:
+        problems.append(Problem(
+            f"folders beside those of the splits take no part: {some(beside)}; set "
+            "prepare.val_split or prepare.train_split to one of them if it is a split",
+            warning=True))
     masks = {without_suffix(file.path): file for file in list_files(root, MASK_FOLDER)}
+    fitting: set[str] = set()
     entries: list[Entry] = []
     for id, photo in sorted(photos.items()):
         problem = _different_files(root, id, photo.files)
         if problem:
             problems.append(problem)
         wanted = rule.split_of(id, photo.split)
+        mask = _mask_of(id, photo, masks)
+        fitting.add(mask.path if mask else "")
         if wanted is None:
             continue
-        mask = _mask_of(id, photo, masks)
         entries.append(Entry(
             id=id, split=wanted, tags=tuple(photo.tags), where=photo.files[0].path,
             image=photo.files[0].path, stamp=photo.files[0].stamp,
             mask=mask.path if mask else None, mask_stamp=mask.stamp if mask else "",
         ))
+    problems += spare_masks([file.path for file in masks.values()], fitting)
     class_list = root / "classes.txt"
     names = read_class_list(class_list) if class_list.is_file() else tuple(sorted(found_names))
-    problems += rule.problems + rule.unknown(photos)
+    problems += rule.problems + rule.left_out() + rule.unknown(photos)
     splits = sorted({split or "train" for split, _ in class_folders})
     return Inventory("folders", root, names, tuple(entries), tuple(problems), tuple(splits),
                      reads="class folders", names_from_tags=not class_list.is_file())

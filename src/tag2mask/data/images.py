@@ -29,12 +29,13 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 from tag2mask.errors import DataError
 
 IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm",
+     ".pgm"}
 )
 """Lower-case suffixes of the files that count as photos when a folder is listed."""
 
 LARGE_PIXELS = 1_000_000_000
-"""What a photo may have at most where large ones are expected: 3 GB once decoded."""
+"""What a photo may have at most: 3 GB once decoded."""
 
 _OPENING = threading.Lock()
 _ORIENTATION = 0x0112
@@ -50,11 +51,11 @@ _TRANSPOSE = {
 # What Pillow's decoders raise on broken files, beside OSError.
 _BROKEN = (
     OSError, SyntaxError, ValueError, TypeError, EOFError, KeyError, IndexError, OverflowError,
-    struct.error, zlib.error, Image.DecompressionBombError,
+    struct.error, zlib.error,
 )  # fmt: skip
 
 
-def read_image(path: Path, *, at_least: int | None = None, large: bool = False) -> Image.Image:
+def read_image(path: Path, *, at_least: int | None = None) -> Image.Image:
     """Read a photo as upright RGB.
 
     Args:
@@ -62,17 +63,16 @@ def read_image(path: Path, *, at_least: int | None = None, large: bool = False) 
         at_least: the long side that the caller needs, px. A JPEG is then decoded at 1/2, 1/4 or
             1/8 of its size when its long side stays at least this long: several times faster for
             large photos. The result may still be larger; it is never enlarged.
-        large: take photos of up to ``LARGE_PIXELS``; else Pillow refuses over 179 megapixels.
 
     Returns:
         An image of mode RGB with the orientation applied.
 
     Raises:
-        DataError: the file is missing, no photo, or damaged.
+        DataError: the file is missing, no photo, damaged, or has over ``LARGE_PIXELS``.
     """
     assert at_least is None or at_least >= 1
     try:
-        with _opened(path, large) as image:
+        with _opened(path) as image:
             if at_least is not None and image.format in ("JPEG", "MPO"):
                 # draft() keeps both sides at or above the asked ones; only the long one matters.
                 wide = image.width >= image.height
@@ -85,12 +85,11 @@ def read_image(path: Path, *, at_least: int | None = None, large: bool = False) 
     return rgb.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else rgb
 
 
-def image_size(path: Path, *, large: bool = False) -> tuple[int, int]:
+def image_size(path: Path) -> tuple[int, int]:
     """Size of a photo once upright, from its header; the pixels are not decoded.
 
     Args:
         path: as for `read_image`.
-        large: likewise.
 
     Returns:
         ``(h, w)`` in px, the size of ``read_image(path)``.
@@ -100,7 +99,7 @@ def image_size(path: Path, *, large: bool = False) -> tuple[int, int]:
             its header is only found by `read_image`.
     """
     try:
-        with _opened(path, large) as image:
+        with _opened(path) as image:
             width, height = image.size
             orientation = _orientation(image)
             if isinstance(image, TiffImagePlugin.TiffImageFile):
@@ -113,13 +112,10 @@ def image_size(path: Path, *, large: bool = False) -> tuple[int, int]:
 
 
 @contextmanager
-def _opened(path: Path, large: bool) -> Iterator[Image.Image]:
+def _opened(path: Path) -> Iterator[Image.Image]:
     """Open a photo, its pixels not decoded yet."""
-    if not large:
-        with Image.open(path) as image:
-            yield image
-        return
-    # Pillow's limit is a variable of the whole process: lifted for the moment of opening alone.
+    # Pillow's limit, near which it also warns, is a variable of the whole process: lifted for the
+    # moment of opening alone.
     with _OPENING:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
@@ -195,9 +191,6 @@ def _unreadable(path: Path, error: BaseException) -> DataError:
     if isinstance(error, UnidentifiedImageError):
         return DataError("not a photo, whatever its name says", where=path,
                          fix="Replace the file, or leave it out with --skip-bad.")
-    if isinstance(error, Image.DecompressionBombError):
-        return DataError("photo has too many pixels to be decoded safely", where=path,
-                         fix="Scale it down below 179 megapixels.")
     reason = " ".join(str(error).split()) or type(error).__name__
     return DataError(f"photo can't be read: {reason}", where=path,
                      fix="It is cut off or damaged: replace it, or leave it out with --skip-bad.")

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from tag2mask.classes import nearest_hint
 from tag2mask.data.images import IMAGE_SUFFIXES
 from tag2mask.data.samples import Problem, SourceOptions, Split
 from tag2mask.errors import DataError
 
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
@@ -119,7 +121,7 @@ def written_path(text: str) -> tuple[str, str | None]:
     text = text.strip().replace("\\", "/")
     if not text:
         return text, "is empty"
-    if _UNPRINTABLE.search(text):
+    if UNPRINTABLE.search(text):
         return text, "holds an unprintable character or is not UTF-8"
     if text.startswith("/") or _DRIVE.match(text):
         return text, "is absolute; write it relative to the data folder"
@@ -136,6 +138,8 @@ def missing_photo(id: str, path: Path, where: str) -> Problem:
     what = "does not exist"
     if path.is_symlink():
         what = "is a link to nothing"
+    elif path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
+        what = "is reached by a link to a folder above"
     elif path.is_file():
         what = f"has the unknown suffix {path.suffix!r}"
     return Problem(f"photo {id!r} {what} (looked for {path.name}, named in {where}); put the photo "
@@ -149,7 +153,8 @@ def read_lines(path: Path) -> list[str]:
         DataError: it can't be read or is not UTF-8.
     """
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
+        # Not splitlines(), which parts lines at characters that a name may hold.
+        return path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError:
         raise DataError("not UTF-8 text", where=path, fix="Save it as UTF-8.") from None
     except OSError as error:
@@ -180,9 +185,10 @@ class ListedPhoto(NamedTuple):
 def read_id_list(path: Path) -> tuple[list[ListedPhoto], list[Problem]]:
     """Read a text file of ids, one a line.
 
-    A line may also be a photo's path, and may name its mask in a second column, as psa's lists do
-    (``/JPEGImages/2007_000032.jpg /SegmentationClassAug/2007_000032.png``): there a leading slash
-    means the data folder.
+    Of a line of VOC's class lists (``2007_000032 -1``) the id counts, not the number: tags come
+    from elsewhere. A line may also be a photo's path, and may name its mask in a second column, as
+    psa's lists do (``/JPEGImages/2007_000032.jpg /SegmentationClassAug/2007_000032.png``): there a
+    leading slash means the data folder.
 
     Returns:
         The listed photos (paths still with their folders, suffixes removed), and the problems.
@@ -216,7 +222,10 @@ def read_id_list(path: Path) -> tuple[list[ListedPhoto], list[Problem]]:
 def _columns(line: str) -> tuple[str, str | None]:
     """Photo and mask of a list's line; a name may hold spaces, so both must look like paths."""
     match = re.fullmatch(r"\s*(\S.*\.\w+)\s+(\S.*\.png)\s*", line, re.IGNORECASE)
-    return (match[1], match[2]) if match else (line.strip(), None)
+    if match:
+        return match[1], match[2]
+    of_class = re.fullmatch(r"\s*(\S+)\s+(?:-1|0|1)\s*", line)
+    return (of_class[1] if of_class else line.strip()), None
 
 
 def find_list(root: Path, name: str) -> Path | None:
@@ -247,6 +256,7 @@ class SplitRule:
         self._wheres: dict[str, str] = {}
         self.problems: list[Problem] = []
         self.train_is_listed = False
+        self._not_asked_for: Counter[str] = Counter()
         for split, wanted in (("train", options.train_split), ("val", options.val_split)):
             side: Split = "train" if split == "train" else "val"
             path = None if wanted is None else find_list(root, wanted)
@@ -277,7 +287,19 @@ class SplitRule:
             return listed
         if not written:
             return None if self.train_is_listed else "train"
-        return self._names.get(written)
+        split = self._names.get(written)
+        if split is None:
+            self._not_asked_for[written] += 1
+        return split
+
+    def left_out(self) -> list[Problem]:
+        """A warning where photos take no part because of their split, ``test`` apart."""
+        names = {name: count for name, count in self._not_asked_for.items() if name != "test"}
+        said = [f"{count} of split {name!r}{nearest_hint(name, self._names)}"
+                for name, count in names.items()]
+        return [Problem(f"photos that take no part: {', '.join(said)} (mend the name, or set "
+                        "prepare.train_split or prepare.val_split to it)",
+                        warning=True)] if said else []
 
     def unknown(self, known: Collection[str]) -> list[Problem]:
         """Problems of listed ids that the data doesn't hold."""

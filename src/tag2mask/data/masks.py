@@ -54,7 +54,8 @@ def read_mask(path: Path, num_classes: int) -> NDArray[np.uint8]:
                         fix="It is cut off, damaged or no image: replace it.") from None
     if values is None:
         raise DataError(
-            f"mask is colour-coded (mode {mode}), not indexed", where=path,
+            f"mask is {'of floating point numbers' if mode == 'F' else 'colour-coded'} "
+            f"(mode {mode}), not indexed", where=path,
             fix="Write each pixel's class number into a one-channel PNG: 0 background, "
                 "1, 2, ... the classes in the order of the class list, 255 ignore.",
         )

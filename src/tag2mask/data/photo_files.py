@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import glob
 import os
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from tag2mask.data.images import IMAGE_SUFFIXES, image_size
-from tag2mask.data.listing import list_files, some, without_suffix
+from tag2mask.data.listing import UNPRINTABLE, list_files, some, without_suffix
 from tag2mask.errors import DataError
 
 
@@ -27,7 +28,8 @@ class PhotoFile:
     Attributes:
         id: relative path without suffix, ``/`` as separator; never absolute, no ``..``.
         path: of the file.
-        stamp: ``<bytes>-<mtime_ns>``: tells whether the photo changed.
+        stamp: ``<bytes>-<mtime_ns>``, of a listed file also a checksum of its path: tells whether
+            the photo is another one.
         size: (h, w) that it must have, as it was listed with; None: any.
     """
 
@@ -42,7 +44,7 @@ class PhotoFile:
         Raises:
             DataError: missing, no photo, or of another size than it was listed with.
         """
-        size = image_size(self.path, large=True)
+        size = image_size(self.path)
         if self.size not in (None, size):
             raise DataError("photo is of another size than when it was listed", where=self.path,
                             fix="Run `tag2mask run --update`, or `tag2mask prepare --update`.")
@@ -79,13 +81,13 @@ def list_photos(wanted: Sequence[str | Path], *, leave_out: Path | None = None) 
         raise DataError("no photos given", fix="Name files, folders or patterns.")
     root = Path(os.path.commonpath(bases))
     relative = {path: path.relative_to(root).as_posix() for path in found}
-    odd = [name for name in relative.values() if not name.isprintable() or "\\" in name]
+    odd = [name for name in relative.values() if UNPRINTABLE.search(name) or "\\" in name]
     if odd:
         raise DataError(f"file names that can't be used: {some(map(repr, odd))}", where=root,
                         fix="Rename them: printable characters, no backslash.")
     ids = _ids(relative.values())
-    return sorted((PhotoFile(ids[name], path, found[path]) for path, name in relative.items()),
-                  key=lambda photo: photo.id)
+    return sorted((PhotoFile(ids[name], path, f"{found[path]}-{_checksum(path)}")
+                   for path, name in relative.items()), key=lambda photo: photo.id)
 
 
 def _files_of(text: str | Path) -> tuple[Path, dict[Path, str]]:
@@ -119,6 +121,11 @@ def _ids(names: Iterable[str]) -> dict[str, str]:
 def _absolute(path: Path) -> Path:
     """Without ``..``, links as they are."""
     return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
+
+
+def _checksum(path: Path) -> str:
+    """Of the path: photos of two folders may agree in name, size and time."""
+    return f"{zlib.crc32(os.fsencode(path)):08x}"
 
 
 def _stamp(path: Path) -> str:

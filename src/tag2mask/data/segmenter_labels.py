@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tag2mask.artifacts import PreparedData, PseudoMaskFolder
+from tag2mask.data.listing import some
 from tag2mask.data.mapped import read_mask_of
 from tag2mask.data.masks import write_confidence, write_mask
-from tag2mask.data.samples import Sample, read_index, read_masks
+from tag2mask.data.samples import Sample, read_classes, read_index, read_masks
 from tag2mask.data.segmenter_training import LabelMaps
 from tag2mask.data.unread import read_photo
 from tag2mask.errors import DataError
@@ -51,8 +52,14 @@ def pseudo_labelled(data: PreparedData, masks: PseudoMaskFolder, *,
         confidence: whether the confidences are wanted too.
 
     Raises:
-        DataError: a photo's mask or confidence is missing, or all are.
+        DataError: a photo's mask or confidence is missing, or all are; masks of other classes.
     """
+    names = read_classes(data.path).names
+    known = tuple(masks.manifest.metrics.get("classes", names))
+    if known != names:
+        raise DataError(f"the pseudo masks are of the classes {some(known)}, the data has "
+                        f"{some(names)}", where=masks.path,
+                        fix="Run pseudo-masks on this data, or give the masks that belong to it.")
     own = MaskFolder(masks.path, confidence)
     left_out = masks.manifest.skipped
     samples, without = [], []

@@ -154,12 +154,14 @@ class _Files:
         for name in _SUFFIXES:
             self.path(name, photo_id).unlink(missing_ok=True)
 
-    def drop_vanished(self, ids: set[str]) -> None:
-        """Delete what belongs to photos that are no longer among those wanted."""
-        for gone in set(self.step.items()) - ids:
+    def drop_vanished(self, ids: set[str]) -> int:
+        """Delete what belongs to photos that are no longer wanted; returns how many those were."""
+        vanished = set(self.step.items()) - ids
+        for gone in vanished:
             for name in _SUFFIXES:
                 self.path(name, gone).unlink(missing_ok=True)
         self.step.drop_vanished(ids, lambda gone: self.path("masks", gone))
+        return len(vanished)
 
 
 _SUFFIXES = {"masks": ".png", "overlays": ".jpg", "confidence": ".png", "probabilities": ".npz"}
@@ -190,13 +192,14 @@ class _Job:
     def finish(self, photos: Sequence[PhotoFile], ranks: Ranks) -> Predictions:
         """Make what is not there yet, all ranks together, and complete the folder."""
         step = self.files.step
-        self.files.drop_vanished({photo.id for photo in photos})
+        removed = self.files.drop_vanished({photo.id for photo in photos})
         ranks.barrier()
         shares = ranks.together(lambda: self._make(ranks.shard(photos), ranks))
         skipped = sorted(line for _, part in shares for line in part)
         handle = step.finish(
             counts={"photos": len(photos) - len(skipped),
-                    "computed": sum(done for done, _ in shares)},
+                    "computed": sum(done for done, _ in shares),
+                    **({"removed": removed} if removed else {})},
             metrics={"classes": list(self.segmenter.classes.names),
                      "long_side": self.segmentation.settings.long_side},
             skipped=skipped,
@@ -253,7 +256,7 @@ class _Job:
         """A photo, no larger than needed where its format allows, and what an overlay shows."""
         needed = self.segmentation.decode_at(size)
         overlay = OVERLAY_SIDE if self.section.overlays else 1
-        image = read_image(photo.path, at_least=max(needed, overlay), large=True)
+        image = read_image(photo.path, at_least=max(needed, overlay))
         return image, fitted(image, OVERLAY_SIDE) if self.section.overlays else None
 
     def _label(self, batch: Sequence[_Read]) -> Sequence[_Read]:

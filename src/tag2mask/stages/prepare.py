@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tag2mask.artifacts import PreparedData, Step, folder_status, remove_step_folder, step_folder
 from tag2mask.classes import ClassSet
-from tag2mask.data.check import BLOCK, inventory_problems, mask_problem
+from tag2mask.data.check import BLOCK, inventory_problems, read_checked_mask
 from tag2mask.data.images import image_size
 from tag2mask.data.masks import write_mask
 from tag2mask.data.samples import (
@@ -41,7 +41,7 @@ from tag2mask.data.samples import (
 )
 from tag2mask.data.sources import find_source
 from tag2mask.errors import DataError, ProblemsError, RunFolderError
-from tag2mask.files import write_json
+from tag2mask.files import refuse_run_inside_data, write_json
 from tag2mask.ops.parallel import ordered_map
 from tag2mask.progress import ProgressBar
 from tag2mask.sections import Prepare
@@ -77,9 +77,10 @@ def prepare(data: Path, section: Prepare, out: Path, *, update: bool = False) ->
         DataError: no data, or nothing in it to learn from.
         ProblemsError: photos, tags or masks with errors, all at once. With ``skip_bad`` photos
             that are missing or unreadable are left out instead.
-        RunFolderError: ``out`` was made with other settings or (without ``update``) from other
-            photos or tags, or can't be written.
+        RunFolderError: ``out`` lies inside the data, was made with other settings or (without
+            ``update``) from other photos or tags, or can't be written.
     """
+    refuse_run_inside_data(data, out)
     inventory = find_source(
         data, section.source,
         SourceOptions(section.train_split, section.val_split, section.tags),
@@ -143,8 +144,8 @@ def _measure(inventory: Inventory, old: _Index | None) -> tuple[Samples, list[Ma
         # Outlines are checked where they are drawn.
         unchecked = entry.mask is not None and not (
             known and (entry.id, entry.mask, entry.mask_stamp) in checked)
-        problem = mask_problem(inventory, entry, size) if unchecked else None
-        return size if problem is None else problem
+        mask = read_checked_mask(inventory, entry, size) if unchecked else None
+        return mask if isinstance(mask, Problem) else size
 
     samples: Samples = {split: [] for split in SPLITS}
     masks: list[MaskRow] = []

@@ -77,7 +77,8 @@ def pseudo_masks(data: PreparedData, maps: AnyMaps, section: PseudoMasks, out: P
         skipped = sorted(line for _, part in shares for line in part)
         counts = {"photos": len(samples) - len(skipped),
                   "computed": sum(done for done, _ in shares)}
-        handle = step.finish(counts=counts, metrics=background.metrics(),
+        handle = step.finish(counts=counts,
+                             metrics={**background.metrics(), "classes": list(classes.names)},
                              skipped=[*photos.skipped, *skipped])
         runtime.barrier()
         return handle
