@@ -315,13 +315,19 @@ def large_scene(root, count):
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_the_masks_are_the_same(tmp_path):
+@pytest.mark.parametrize("crf", [False, True])
+def test_killed_at_any_moment_the_masks_are_the_same(tmp_path, crf):
     scene = large_scene(tmp_path, 160)
+    for sample in scene.samples["train"] if crf else ():
+        sample.image.parent.mkdir(parents=True, exist_ok=True)
+        colours = np.random.default_rng(0).integers(0, 256, (*sample.size, 3), np.uint8)
+        Image.fromarray(colours).save(sample.image, format="PNG")
     # As many threads as the command has: they share out the resizing, which rounds accordingly.
-    whole = masks(make(scene, small_runs.one_rank(), name="whole"))
+    section = PseudoMasks(background="fixed", score=0.4, crf=MaskCrf(enabled=crf))
+    whole = masks(make(scene, small_runs.one_rank(), section, "whole"))
     out = tmp_path / "killed"
     settings = write_recipe(tmp_path / "recipe.yaml", pseudo_masks__background="fixed",
-                            pseudo_masks__score=0.4)  # fmt: skip
+                            pseudo_masks__score=0.4, pseudo_masks__crf__enabled=crf)  # fmt: skip
     line = ["pseudo-masks", "--data", scene.data.path, "--maps", scene.maps.path, "--recipe",
             settings, "--out", out]  # fmt: skip
     for count in (MOMENT.randint(1, 40), MOMENT.randint(41, 80)):
