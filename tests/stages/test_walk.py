@@ -184,7 +184,8 @@ def test_alpha_follows_from_the_background_score(painted, model):
 def test_later_steps_take_walked_maps(painted, model, one_rank):
     handle = make(painted, model)
     masks = pseudo_masks(painted.data, handle, PseudoMasks(), painted.root / "masks", one_rank)
-    assert masks.manifest.metrics == {"background_score": 0.5, "background_source": "walk"}
+    assert masks.manifest.metrics == {"background_score": 0.5, "background_source": "walk",
+                                      "classes": list(NAMES)}
     assert "walked maps" in masks.manifest.coverage
     for sample in painted.samples["train"]:
         scores = found(handle, sample.id).full_scores()
