@@ -25,7 +25,7 @@ from tag2mask.artifacts import (
     write_json,
     write_text,
 )
-from tag2mask.errors import DataError, RunFolderError, Tag2MaskError
+from tag2mask.errors import DataChangedError, DataError, Tag2MaskError
 from tag2mask.files import refuse_run_inside_data
 from tag2mask.manifests import MANIFEST
 from tag2mask.pipeline import FirstRank, method, start_runtime
@@ -91,10 +91,10 @@ def _refuse_without_masks(data: Path, trial: Trial, runtime: Runtime) -> None:
 
     try:
         prepared = next(method(data, trial.recipe, lambda kind, *_: trial.folders[kind], runtime))
-    except RunFolderError as error:  # whose advice is that of a single run
-        raise RunFolderError(error.what, where=error.where,
-                             fix="Give another --out: an ablation is of one state of the data."
-                             ) from None
+    except DataChangedError as error:  # whose advice is that of a single run
+        raise DataChangedError(error.what, where=error.where,
+                               fix="Give another --out: an ablation is of one state of the data."
+                               ) from None
     if not read_masks(prepared.path):
         raise DataError("no photo has a mask, so that nothing could be compared", where=data,
                         fix="Add masks, of some validation photos at least; docs/data.md says how.")

@@ -43,10 +43,10 @@ def show_handle(handle: Handle, *, width: int = 0) -> None:
           + (f" ({counts})" if counts else ""))
     if handle.step == AffinityModel.step and (unsure := handle.manifest.metrics.get(
             WITHOUT_SURE_PIXELS)):
-        shown = ", ".join(unsure[:_SHOWN_SKIPPED])
-        more = len(unsure) - _SHOWN_SKIPPED
-        say(f"no use to AffinityNet, without a sure pixel: {shown}"
-            + (f" and {more} more, listed in manifest.json" if more > 0 else ""))
+        from tag2mask.data.listing import some  # reads photos: not for every command
+
+        say(f"no use to AffinityNet, without a sure pixel: {some(unsure, _SHOWN_SKIPPED)} "
+            "(listed in manifest.json)")
 
 
 def show_run(result: pipeline.RunResult) -> None:

@@ -56,6 +56,10 @@ class RunFolderError(Tag2MaskError):
     """A run folder made by another recipe, incomplete, or not writable."""
 
 
+class DataChangedError(RunFolderError):
+    """A run folder made from another state of the data."""
+
+
 class WeightsError(Tag2MaskError):
     """Weights or a checkpoint that can't be read, or that belong to another network."""
 

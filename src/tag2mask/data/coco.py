@@ -89,9 +89,9 @@ def read_coco(folder: Path, options: SourceOptions) -> Inventory:
     files = [_read_annotations(path, split) for path, split in chosen]
     categories: dict[int, str] = {}
     problems: list[Problem] = []
+    taken = {path for path, _ in chosen}
     spare = [path.relative_to(root).as_posix() for path in _candidates(root)
-             if path not in {chosen_path for chosen_path, _ in chosen}
-             and "test" not in path.relative_to(root).as_posix()]
+             if path not in taken and not _is_split(path, root, "test")]
     if spare:
         problems.append(Problem(f"JSON files that take no part: {some(spare)}; set "
                                 "prepare.val_split or prepare.train_split to their split",
@@ -113,7 +113,7 @@ def read_coco(folder: Path, options: SourceOptions) -> Inventory:
             entries.append(entry)
             if entry.mask_stamp:
                 masks.add(entry.id, file.path, file.photos[key].size, file.places.get(key, []))
-    problems += rule.problems + rule.left_out() + rule.unknown(ids)
+    problems += rule.problems(ids)
     splits = tuple(sorted({file.split or "train" for file in files}))
     return Inventory("coco", root, names, tuple(entries), tuple(problems), splits,
                      drawn_masks=masks, reads=", ".join(file.path.name for file in files))

@@ -106,8 +106,7 @@ def read_csv(folder: Path, options: SourceOptions) -> Inventory:
             image=photo.path if photo else None, stamp=photo.stamp if photo else "",
             mask=mask.path if mask else None, mask_stamp=mask.stamp if mask else "",
         ))
-    problems += rule.problems + rule.left_out()
-    problems += rule.unknown({row.id for row in table.rows})
+    problems += rule.problems({row.id for row in table.rows})
     spare = [file.path for file in finder.photos if file.path not in used]
     if spare:
         problems.append(Problem(f"{len(spare)} photos are not in {path.name} and take no part: "

@@ -70,9 +70,9 @@ def read_folders(folder: Path, options: SourceOptions) -> Inventory:
         if name not in UNTAGGED:
             found_names.add(name)
         _add_class(root, split, name, photos, problems)
-    beside = [name for name in subfolders(root) if name not in (MASK_FOLDER, "test")
-              and name not in {split for split, _ in class_folders}]
-    if beside and class_folders[0][0]:
+    splits = {split for split, _ in class_folders}  # of "" alone where there are none
+    beside = [name for name in subfolders(root) if name not in {MASK_FOLDER, "test", *splits}]
+    if beside and splits != {""}:
         problems.append(Problem(
             f"folders beside those of the splits take no part: {some(beside)}; set "
             "prepare.val_split or prepare.train_split to one of them if it is a split",
@@ -97,9 +97,9 @@ def read_folders(folder: Path, options: SourceOptions) -> Inventory:
     problems += spare_masks([file.path for file in masks.values()], fitting)
     class_list = root / "classes.txt"
     names = read_class_list(class_list) if class_list.is_file() else tuple(sorted(found_names))
-    problems += rule.problems + rule.left_out() + rule.unknown(photos)
-    splits = sorted({split or "train" for split, _ in class_folders})
-    return Inventory("folders", root, names, tuple(entries), tuple(problems), tuple(splits),
+    problems += rule.problems(photos)
+    return Inventory("folders", root, names, tuple(entries), tuple(problems),
+                     tuple(sorted(split or "train" for split in splits)),
                      reads="class folders", names_from_tags=not class_list.is_file())
 
 

@@ -254,7 +254,7 @@ class SplitRule:
         self._names: dict[str, Split] = {}
         self._listed: dict[str, Split] = {}
         self._wheres: dict[str, str] = {}
-        self.problems: list[Problem] = []
+        self._problems: list[Problem] = []
         self.train_is_listed = False
         self._not_asked_for: Counter[str] = Counter()
         for split, wanted in (("train", options.train_split), ("val", options.val_split)):
@@ -266,10 +266,10 @@ class SplitRule:
                 continue
             self.train_is_listed |= side == "train"
             photos, problems = read_id_list(path)
-            self.problems += problems
+            self._problems += problems
             for photo in photos:
                 if photo.id in self._listed:
-                    self.problems.append(Problem(
+                    self._problems.append(Problem(
                         f"{photo.where}: photo {photo.id!r} is listed twice "
                         f"(also in {self._wheres[photo.id]}); remove one of the two"))
                 self._listed[photo.id] = side
@@ -292,20 +292,24 @@ class SplitRule:
             self._not_asked_for[written] += 1
         return split
 
-    def left_out(self) -> list[Problem]:
+    def problems(self, known: Collection[str]) -> list[Problem]:
+        """What is wrong with the lists and the written splits, once every photo was asked about.
+
+        Args:
+            known: ids that the data holds.
+        """
+        unknown = [Problem(f"{self._wheres[id]}: photo {id!r} is not in the data; remove its line",
+                           photo=id)
+                   for id in self._listed if id not in known]
+        return [*self._problems, *self._left_out(), *unknown]
+
+    def _left_out(self) -> list[Problem]:
         """A warning where photos take no part because of their split, ``test`` apart."""
-        names = {name: count for name, count in self._not_asked_for.items() if name != "test"}
         said = [f"{count} of split {name!r}{nearest_hint(name, self._names)}"
-                for name, count in names.items()]
+                for name, count in self._not_asked_for.items() if name != "test"]
         return [Problem(f"photos that take no part: {', '.join(said)} (mend the name, or set "
                         "prepare.train_split or prepare.val_split to it)",
                         warning=True)] if said else []
-
-    def unknown(self, known: Collection[str]) -> list[Problem]:
-        """Problems of listed ids that the data doesn't hold."""
-        return [Problem(f"{self._wheres[id]}: photo {id!r} is not in the data; remove its line",
-                        photo=id)
-                for id in self._listed if id not in known]
 
 
 def some(names: Iterable[str], count: int = 5) -> str:

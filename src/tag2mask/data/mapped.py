@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tag2mask.artifacts import AnyMaps, PreparedData
+from tag2mask.artifacts import AnyMaps, Handle, PreparedData
 from tag2mask.data.listing import some
 from tag2mask.data.maps import MAP_SUFFIX, CamMap, read_map
 from tag2mask.data.masks import read_mask
@@ -39,7 +39,7 @@ class MappedPhotos:
     folder: Path
     classes: int
     made_by: str
-    tag_source: str = "known"
+    tag_source: str
 
     def path(self, photo_id: str) -> Path:
         """Map file of a photo."""
@@ -128,11 +128,7 @@ def mapped_photos(data: PreparedData, maps: AnyMaps) -> MappedPhotos:
     folder = maps.path / "maps"
     left_out = maps.manifest.skipped
     names = read_classes(data.path).names
-    known = tuple(maps.manifest.metrics.get("classes", names))
-    if known != names:
-        raise DataError(f"maps are of the classes {some(known)}, the data has {some(names)}",
-                        where=maps.path,
-                        fix=f"Run {maps.step} on this data, or give the maps that belong to it.")
+    refuse_other_classes(maps, names, "maps")
     splits: dict[Split, list[Sample]] = {}
     for split in SPLITS:
         samples = read_index(data.path, split)
@@ -151,4 +147,27 @@ def mapped_photos(data: PreparedData, maps: AnyMaps) -> MappedPhotos:
         raise DataError("no photo of the data has a map", where=folder,
                         fix=f"Run {maps.step} on this data, or give the maps that belong to it.")
     return MappedPhotos(splits, left_out, folder, len(names), maps.step,
-                        str(maps.manifest.metrics.get("tags", "known")))
+                        tag_source(maps))
+
+
+def tag_source(maps: AnyMaps) -> str:
+    """Whose classes have maps: ``known``, ``known or predicted``, ``predicted``."""
+    return str(maps.manifest.metrics.get("tags", "known"))
+
+
+def refuse_other_classes(made: Handle, names: tuple[str, ...], what: str) -> None:
+    """Refuse a folder that says it was made for other classes.
+
+    Args:
+        made: the folder; one that doesn't say is taken.
+        names: of the data's classes.
+        what: lies in it.
+
+    Raises:
+        DataError: other names, or another order.
+    """
+    known = tuple(made.manifest.metrics.get("classes", names))
+    if known != names:
+        raise DataError(f"the {what} are of the classes {some(known)}, the data has {some(names)}",
+                        where=made.path,
+                        fix=f"Run {made.step} on this data, or give the {what} that belong to it.")

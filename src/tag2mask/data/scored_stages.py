@@ -19,7 +19,7 @@ from tag2mask.artifacts import (
 )
 from tag2mask.data.background_score import BackgroundScore, estimated_score
 from tag2mask.data.comparison import Stage
-from tag2mask.data.mapped import MappedPhotos, mapped_photos
+from tag2mask.data.mapped import MappedPhotos, mapped_photos, tag_source
 from tag2mask.ops.background import score_from_alpha
 from tag2mask.ops.evaluation import CRF, NO_SCORE, NO_TAGS, SEGMENTER, WALK, maps_name
 from tag2mask.runtime import Runtime
@@ -47,11 +47,11 @@ def map_stages(data: PreparedData, maps: AnyMaps, photos: MappedPhotos, masks: P
     for handle in earlier:
         found = mapped_photos(data, handle)
         background = _score_of_the_walk(maps, handle) or estimated_score(found, runtime)
-        stages.append(Stage(_name(handle, earlier), _tag_source(handle), background.score,
+        stages.append(Stage(_name(handle, earlier), tag_source(handle), background.score,
                             background.source, found))
     metrics = masks.manifest.metrics
     score = metrics.get("background_score")
-    stages.append(Stage(_name(maps, earlier), _tag_source(maps),
+    stages.append(Stage(_name(maps, earlier), tag_source(maps),
                         None if score is None else float(score),
                         str(metrics.get("background_source", "unknown")), photos))
     return tuple(_told_apart(stages))
@@ -97,10 +97,6 @@ def _score_of_the_walk(walked: AnyMaps, maps: AnyMaps) -> BackgroundScore | None
     if "background_score" in metrics:
         return BackgroundScore(float(metrics["background_score"]), metrics["background_source"])
     return BackgroundScore(round(score_from_alpha(float(metrics["alpha"])), 4), "fixed")
-
-
-def _tag_source(handle: AnyMaps) -> str:
-    return str(handle.manifest.metrics.get("tags", "known"))
 
 
 def _told_apart(stages: Sequence[Stage]) -> list[Stage]:

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tag2mask.artifacts import PreparedData, PseudoMaskFolder
-from tag2mask.data.listing import some
-from tag2mask.data.mapped import read_mask_of
+from tag2mask.data.mapped import read_mask_of, refuse_other_classes
 from tag2mask.data.masks import write_confidence, write_mask
 from tag2mask.data.samples import Sample, read_classes, read_index, read_masks
 from tag2mask.data.segmenter_training import LabelMaps
@@ -54,12 +53,7 @@ def pseudo_labelled(data: PreparedData, masks: PseudoMaskFolder, *,
     Raises:
         DataError: a photo's mask or confidence is missing, or all are; masks of other classes.
     """
-    names = read_classes(data.path).names
-    known = tuple(masks.manifest.metrics.get("classes", names))
-    if known != names:
-        raise DataError(f"the pseudo masks are of the classes {some(known)}, the data has "
-                        f"{some(names)}", where=masks.path,
-                        fix="Run pseudo-masks on this data, or give the masks that belong to it.")
+    refuse_other_classes(masks, read_classes(data.path).names, "pseudo masks")
     own = MaskFolder(masks.path, confidence)
     left_out = masks.manifest.skipped
     samples, without = [], []

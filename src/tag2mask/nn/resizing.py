@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from tag2mask.ops.geometry import resized_by
+
 
 def repeatable_resizing(device: torch.device) -> AbstractContextManager[Any]:
     """A context in which ``interpolate`` is repeatable on a device, in other people's modules too.
@@ -42,8 +44,7 @@ def resize_bilinear(maps: Tensor, size: tuple[int, int], *, align_corners: bool)
     """
     rows = _weights(maps.shape[2], size[0], align_corners, maps.device)
     columns = _weights(maps.shape[3], size[1], align_corners, maps.device)
-    with torch.autocast(maps.device.type, enabled=False):
-        return (rows @ (maps.float() @ columns.T)).to(maps.dtype)
+    return resized_by(maps, rows, columns)
 
 
 class BilinearByMatrices(TorchFunctionMode):

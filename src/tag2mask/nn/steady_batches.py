@@ -1,7 +1,7 @@
 """Few shapes of batches for a GPU: cuDNN plans each convolution anew for every shape.
 
-A plan takes some 15 ms and a network has a hundred convolutions. Photos come in many sizes, so with
-batches of every length most of the time would go into planning.
+A plan takes milliseconds and a network has a hundred convolutions. Photos come in many sizes, so
+with batches of every length most of the time would go into planning.
 """
 
 from __future__ import annotations

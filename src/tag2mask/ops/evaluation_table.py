@@ -26,7 +26,7 @@ def _overview(scores: EvaluationScores) -> str:
             "split": split.split,
             "photos": f"{split.photos}" if masks is None else f"{masks.photos} of {split.photos}",
             "tags": split.tag_source,
-            "background score": _score(split.background_score, split.background_source),
+            "background score": score_text(split.background_score, split.background_source),
             "mIoU": _percent(getattr(masks, "miou", None)),
             "best possible": "-" if curve is None else
                              f"{_percent(curve.best_miou)} at {curve.best_threshold:g}",
@@ -57,13 +57,14 @@ def _stage_table(split: SplitScores) -> str:
         rows.append((
             stage.name,
             *(_percent(getattr(used, name, None)) for name in ("miou", "precision", "recall")),
-            "?" if used is None else _score(used.background_score, used.background_source),
+            "?" if used is None else score_text(used.background_score, used.background_source),
             "-" if best is None else f"{_percent(best.miou)} at {best.background_score:g}",
         ))  # fmt: skip
     return markdown_table(head, rows)
 
 
-def _score(score: float | None, source: str) -> str:
+def score_text(score: float | None, source: str) -> str:
+    """A background score and its source."""
     if source == NO_SCORE:
         return source
     return f"{'?' if score is None else f'{score:g}'} ({source})"

@@ -199,8 +199,7 @@ class ViewTransform:
             # asked; as two matrix products it is right for both, and as fast.
             rows = _triangle_weights(h, size[0], self.align_corners, x.device)
             columns = _triangle_weights(w, size[1], self.align_corners, x.device)
-            with torch.autocast(x.device.type, enabled=False):
-                return (rows @ (x.float() @ columns.T)).to(x.dtype)
+            return resized_by(x, rows, columns)
         return functional.interpolate(
             x, size=size, mode="bilinear", align_corners=self.align_corners
         )
@@ -227,6 +226,21 @@ class ViewTransform:
                 align_corners=self.align_corners,
             )
         return sampled.to(x.dtype)
+
+
+def resized_by(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Resize by matrices, in float32 whatever the precision around it.
+
+    Args:
+        x: floating, (b, c, h, w).
+        rows: float32 (h', h), how much each row of the result takes of each given one.
+        columns: float32 (w', w), likewise.
+
+    Returns:
+        (b, c, h', w') of the same dtype.
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        return (rows @ (x.float() @ columns.T)).to(x.dtype)
 
 
 def _cell_positions(count: int, align_corners: bool, device: torch.device) -> Tensor:

@@ -14,9 +14,10 @@ import yaml
 
 from tag2mask.artifacts import Evaluation, Manifest, Predictions, PreparedData, SegmenterModel
 from tag2mask.exported import ExportedSpec
-from tag2mask.ops.evaluation import NO_SCORE, SEGMENTER, EvaluationScores, SplitScores
+from tag2mask.ops.evaluation import SEGMENTER, EvaluationScores, SplitScores
+from tag2mask.ops.evaluation_table import score_text
 from tag2mask.ops.markdown import markdown_table
-from tag2mask.report.page import hex_colour
+from tag2mask.report.page import hex_colour, percent
 from tag2mask.report.runs import RunFolder
 
 ONNX_FILE, TORCH_FILE = "model.onnx", "model.pt2"
@@ -217,8 +218,9 @@ def _training(card: ModelCard) -> list[str]:
 def _metrics(card: ModelCard) -> list[str]:
     if not card.scores:
         return ["No masks to compare with, or no evaluation beside the network."]
-    rows = [(row.split, str(row.photos), row.masks_of, row.tags, _background(row),
-             *map(_percent, (row.miou, row.precision, row.recall))) for row in card.scores]
+    rows = [(row.split, str(row.photos), row.masks_of, row.tags,
+             score_text(row.background_score, row.background_source),
+             *map(percent, (row.miou, row.precision, row.recall))) for row in card.scores]
     parts = [markdown_table(("split", "photos", "masks of", "tags told", "background score",
                              "mIoU, %", "precision, %", "recall, %"), rows),
              "Measured by `tag2mask evaluate`. `train` holds the photos that the network learned "
@@ -229,16 +231,5 @@ def _metrics(card: ModelCard) -> list[str]:
     return parts
 
 
-def _background(row: CardScore) -> str:
-    if row.background_source == NO_SCORE:
-        return NO_SCORE
-    score = "?" if row.background_score is None else f"{row.background_score:g}"
-    return f"{score} ({row.background_source})"
-
-
 def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f}"

@@ -35,7 +35,7 @@ from tag2mask.classes import ClassSet
 from tag2mask.data.comparison import Comparison, SplitCounts, Stage, StageCounts
 from tag2mask.data.crf_masks import CRF_MASKS, CrfMasks
 from tag2mask.data.listing import read_id_list, some
-from tag2mask.data.mapped import MappedPhotos, mapped_photos
+from tag2mask.data.mapped import MappedPhotos, mapped_photos, tag_source
 from tag2mask.data.samples import (
     SPLITS,
     Sample,
@@ -225,7 +225,7 @@ def _split_scores(job: Comparison, counts: SplitCounts, split: str, samples: lis
     return SplitScores(
         split=split,
         photos=len(samples),
-        tag_source=str(maps.manifest.metrics.get("tags", "known")),
+        tag_source=tag_source(maps),
         background_score=None if score is None else float(score),
         background_source=str(masks.manifest.metrics.get("background_source", "unknown")),
         certainty=float(np.mean([row["certainty"] for row in counts.rows])),

@@ -40,7 +40,7 @@ from tag2mask.data.samples import (
     write_source,
 )
 from tag2mask.data.sources import find_source
-from tag2mask.errors import DataError, ProblemsError, RunFolderError
+from tag2mask.errors import DataChangedError, DataError, ProblemsError, RunFolderError
 from tag2mask.files import refuse_run_inside_data, write_json
 from tag2mask.ops.parallel import ordered_map
 from tag2mask.progress import ProgressBar
@@ -196,7 +196,7 @@ def _refuse_changes(old: _Index | None, samples: Samples, classes: ClassSet, out
     """Refuse a finished folder of other photos or tags; make room where the classes changed.
 
     Raises:
-        RunFolderError: naming what changed in numbers.
+        DataChangedError: naming what changed in numbers.
     """
     if old is None:
         return
@@ -207,7 +207,7 @@ def _refuse_changes(old: _Index | None, samples: Samples, classes: ClassSet, out
     if not changes:
         return
     if not update:
-        raise RunFolderError(
+        raise DataChangedError(
             f"the data changed since it was prepared: {', '.join(changes)}", where=out,
             fix="Take the changes in with --update, or give another --out.")
     if old.names != classes.names:

@@ -68,7 +68,7 @@ def walk(data: PreparedData, maps: AnyMaps, model: AffinityModel, section: Walk,
         if step.complete and all(path_of(item).is_file() for item in step.items()):
             return step.handle
         photos = mapped_photos(data, maps)
-        metrics = {"tags": maps.manifest.metrics.get("tags", "known"),
+        metrics = {"tags": photos.tag_source,
                    "classes": list(read_classes(data.path).names)}
         if section.alpha is None:
             background = kept_background_score(step.path, data, photos, section, runtime)
