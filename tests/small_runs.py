@@ -162,7 +162,7 @@ def call(*arguments: str | Path, timeout: float = 600) -> subprocess.CompletedPr
 
 
 def start(*arguments: str | Path) -> subprocess.Popen[str]:
-    """Start the command line, to be killed by `kill_when` or waited for by `end_of`."""
+    """Start the command line, for `kill_when`, `interrupt_when` or `end_of`."""
     return subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                             text=True, env=environment(), start_new_session=True,
                             preexec_fn=_heed_ctrl_c)
@@ -189,6 +189,16 @@ def kill_when(process: subprocess.Popen[str], reached: Callable[[], bool]) -> No
     process.kill()
     _, stderr = process.communicate()
     assert process.returncode == -signal.SIGKILL, stderr
+
+
+def interrupt_when(process: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
+    """Ctrl-C once a command got somewhere: it says so, and how to go on."""
+    wait_until(process, reached)
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the reading processes too
+    _, stderr = process.communicate()
+    assert process.returncode == 130, stderr
+    assert stderr.endswith("interrupted; run the same command again to resume\n"), stderr
+    assert "Traceback" not in stderr
 
 
 def end_of(process: subprocess.Popen[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 import yaml
 from click.testing import Result
 
-from small_runs import SMALL, invoke, kill_when, start, write_photos, write_recipe
+from small_runs import SMALL, interrupt_when, invoke, kill_when, start, write_photos, write_recipe
 from tag2mask.files import read_json
 
 SEEDS = (0, 1)
@@ -182,8 +183,11 @@ def test_a_row_that_means_the_same_costs_nothing(done: Place) -> None:
     assert "SEAM again" in planned.stdout and "Nothing to do" in planned.stdout
 
 
-def test_killed_it_goes_on_and_ends_with_the_same_numbers(done: Place, small: Place) -> None:
-    kill_when(start(*small.words("--rows", "CAM,SEAM")), lambda: any(
+@pytest.mark.parametrize("stop", [kill_when, interrupt_when])
+def test_stopped_it_goes_on_and_ends_with_the_same_numbers(
+    done: Place, small: Place, stop: Callable[..., None]
+) -> None:
+    stop(start(*small.words("--rows", "CAM,SEAM")), lambda: any(
         (folder / "items.jsonl").is_file() for folder in steps(small, "infer-cam")
     ) and (small.out / "ablation.json").is_file())
     states = [row["trials"][0]["state"] for row in small.scores()["rows"]]

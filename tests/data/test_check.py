@@ -67,6 +67,14 @@ def test_one_photo_under_two_ids_is_an_error(tmp_path):
                in error for error in check_data(tmp_path).errors)
 
 
+def test_photos_whose_files_would_be_in_each_others_way(tmp_path):
+    root = _data(tmp_path, "a,dog,train\na.png/b,dog,train\nb.png/c,dog,train\n", photos="a")
+    for name in ("a.png/b", "b.png/c"):
+        _photo(root / "images" / f"{name}.jpg")
+    (error,) = check_data(root).errors
+    assert error.startswith("photo 'a.png/b' lies in a folder named as a file of photo 'a' would")
+
+
 def test_masks_that_fit_no_photo_are_told(tmp_path):
     root = _data(tmp_path, "a,dog,train\n", photos="a")
     _mask(root / "masks/a_mask.png", np.zeros((6, 8), np.uint8))

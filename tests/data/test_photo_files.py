@@ -131,6 +131,16 @@ def test_names_that_no_list_can_hold(folder: Path, name: str) -> None:
         ids(folder)
 
 
+def test_a_folder_named_as_a_mask_would_be(tmp_path: Path) -> None:
+    for name in ("a.jpg", "a.png/b.jpg", "c.png/d.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (3, 2)).save(tmp_path / name)
+    with pytest.raises(DataError, match=r"mask would be: 'a\.png/b' .*Rename"):
+        ids(tmp_path)
+    (tmp_path / "a.jpg").unlink()
+    assert ids(tmp_path) == ["a.png/b", "c.png/d"]
+
+
 def test_a_photos_size_must_be_as_listed(folder: Path) -> None:
     path = folder / "c.webp"
     assert PhotoFile("c", path, "").current_size() == (2, 3)

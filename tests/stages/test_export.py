@@ -13,7 +13,15 @@ import torch
 from PIL import Image
 
 from local_segmenter import colourful
-from small_runs import environment, invoke, prepared, recipe, write_photos
+from small_runs import (
+    environment,
+    interrupt_when,
+    invoke,
+    prepared,
+    recipe,
+    start,
+    write_photos,
+)
 from tag2mask.artifacts import (
     CamModel,
     Evaluation,
@@ -253,6 +261,15 @@ def test_an_export_that_computes_something_else_leaves_no_file(
     message = invoke("export", run, "--out", tmp_path / "out", "--format", "torch")
     assert message.exit_code == 1 and message.stderr.startswith("error: the exported network")
     assert len(message.stderr.splitlines()) == 1
+
+
+def test_ctrl_c_leaves_no_file_and_is_resumed(run: Path, exported: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    interrupt_when(start("export", run, "--out", out), out.is_dir)
+    assert not names_in(out) & ALL
+    assert invoke("export", run, "--out", out).exit_code == 0
+    assert names_in(out) == ALL
+    assert (out / "model.onnx").read_bytes() == (exported / "model.onnx").read_bytes()
 
 
 def test_one_wrong_format_keeps_the_other_back(

@@ -17,10 +17,13 @@ from PIL import Image
 from scenes import run_on_ranks
 
 from local_segmenter import NAMES, LocalSegmenter, colourful
+from onnx_file import SPEC as SPEC_OF_ONNX
+from onnx_file import write_network
 from small_runs import (
     cut_off,
     end_of,
     environment,
+    interrupt_when,
     invoke,
     kill_when,
     one_rank,
@@ -30,6 +33,7 @@ from small_runs import (
     write_photos,
     write_table,
 )
+from small_runs import start as start_command
 from tag2mask.artifacts import Predictions, PreparedData, SegmenterModel, step_folder
 from tag2mask.classes import ClassSet
 from tag2mask.data.images import read_image
@@ -37,6 +41,7 @@ from tag2mask.data.masks import read_mask
 from tag2mask.data.photo_files import list_photos
 from tag2mask.data.samples import read_index
 from tag2mask.errors import DataError, RunFolderError
+from tag2mask.exported import KEY
 from tag2mask.nn.segmenter import SegmenterSpec, build_segmenter, save_segmenter
 from tag2mask.ops.segmentation import Segmentation
 from tag2mask.sections import Predict
@@ -260,6 +265,37 @@ def test_killed_at_any_moment_the_masks_are_the_same(tmp_path: Path) -> None:
     assert not list(out.rglob(".tmp-*"))
     # Noted ones were not computed again, but for those that the kills came in between.
     assert Predictions.open(out).manifest.counts["computed"] <= 60 - 25 + 8
+
+
+def test_ctrl_c_ends_with_130_and_is_resumed(tmp_path: Path) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    for index in range(300):
+        Image.fromarray(colourful(200, 300, index)).save(photos / f"{index:03}.png")
+    line = ("predict", photos, "--model", write_network(tmp_path / "net.onnx"))
+    interrupt_when(start_command(*line, "--out", out), lambda: len(files(out)) >= 3)
+    assert not (out / "manifest.json").exists() and 3 <= len(files(out)) < 300
+    assert invoke(*line, "--out", out).exit_code == 0
+    assert Predictions.open(out).manifest.counts["computed"] < 300
+    assert invoke(*line, "--out", tmp_path / "whole").exit_code == 0
+    assert contents(out) == contents(tmp_path / "whole")
+    assert not list(out.rglob(".tmp-*"))
+
+
+@pytest.mark.parametrize("other", ["format", "opset"])
+def test_a_network_of_another_version_is_refused(photos: Path, tmp_path: Path, other: str) -> None:
+    if other == "format":
+        known = SPEC_OF_ONNX.to_json()
+        newer = known.replace(f'"format": {SPEC_OF_ONNX.format}', '"format": 99')
+        assert newer != known
+        model, message = write_network(tmp_path / "net.onnx", metadata={KEY: newer}), "format 99"
+    else:
+        model, message = write_network(tmp_path / "net.onnx", opset=99), "version of ONNX"
+    result = invoke("predict", photos, "--model", model, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ") and message in line and str(model) in line
+    assert not (tmp_path / "out").exists()
 
 
 def test_predicting_needs_no_torch(photos: Path, tmp_path: Path) -> None:

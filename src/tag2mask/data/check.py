@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from tag2mask.classes import BACKGROUND, IGNORE, ClassSet, mask_id, nearest_hint
 from tag2mask.data.images import image_size, read_image
-from tag2mask.data.listing import some
+from tag2mask.data.listing import in_the_way, some
 from tag2mask.data.masks import read_mask
 from tag2mask.data.samples import SPLITS, Entry, Inventory, Problem, SourceOptions
 from tag2mask.data.sources import Layout, find_source
@@ -137,6 +137,11 @@ def inventory_problems(inventory: Inventory) -> list[Problem]:
     """
     problems = list(inventory.problems)
     problems += _duplicates(inventory.entries)
+    problems += [
+        Problem(f"photo {inner!r} lies in a folder named as a file of photo {photo!r} would be; "
+                "rename one of the two")
+        for photo, inner in in_the_way({entry.id for entry in inventory.entries})
+    ]
     problems += _tag_problems(inventory)
     try:
         if inventory.class_names:

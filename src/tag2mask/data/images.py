@@ -30,9 +30,10 @@ from tag2mask.errors import DataError
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm",
-     ".pgm"}
+     ".pgm", ".jp2", ".avif", ".heic", ".heif"}
 )
-"""Lower-case suffixes of the files that count as photos when a folder is listed."""
+"""Lower-case suffixes of the files that count as photos when a folder is listed. Not every Pillow
+reads the last three: such a photo is named as one that can't be read, not passed over."""
 
 LARGE_PIXELS = 1_000_000_000
 """What a photo may have at most: 3 GB once decoded."""
@@ -123,6 +124,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         finally:
             Image.MAX_IMAGE_PIXELS = limit
     with image:
+        if image.format == "EPS":  # a program, which Pillow would have Ghostscript run
+            raise UnidentifiedImageError
         if image.width * image.height > LARGE_PIXELS:
             raise DataError(
                 f"photo has {image.width} x {image.height} pixels", where=path,
@@ -189,6 +192,10 @@ def _unreadable(path: Path, error: BaseException) -> DataError:
         return DataError("no permission to read the photo", where=path,
                          fix="Change the file's permissions.")
     if isinstance(error, UnidentifiedImageError):
+        kind = path.suffix.lower()
+        if kind in (".avif", ".heic", ".heif"):
+            return DataError(f"photos of the kind {kind} are not read here", where=path,
+                             fix="Convert it to JPEG or PNG, or leave it out with --skip-bad.")
         return DataError("not a photo, whatever its name says", where=path,
                          fix="Replace the file, or leave it out with --skip-bad.")
     reason = " ".join(str(error).split()) or type(error).__name__

@@ -21,6 +21,8 @@ from tag2mask.data.samples import Problem, SourceOptions, Split
 from tag2mask.errors import DataError
 
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_FILE_LIKE_FOLDER = re.compile(r"\.(?:png|jpg|npz)/")
+"""Suffixes of what steps write of a photo, after its id."""
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
@@ -100,6 +102,18 @@ def without_suffix(path: str) -> str:
     """A photo's path without the suffix; other suffixes are part of the name."""
     stem, dot, suffix = path.rpartition(".")
     return stem if dot and f".{suffix.lower()}" in IMAGE_SUFFIXES else path
+
+
+def in_the_way(ids: Collection[str]) -> list[tuple[str, str]]:
+    """Photos that can't both be written of: one's file would bear the name of the other's folder.
+
+    Of photos ``a`` and ``a.png/b`` the masks are ``a.png`` and ``a.png/b.png``.
+
+    Returns:
+        (id, id in a folder of that name) of each, sorted.
+    """
+    return sorted((photo, id) for id in ids for found in _FILE_LIKE_FOLDER.finditer(id)
+                  if (photo := id[:found.start()]) in ids)
 
 
 def by_id(files: Iterable[FoundFile], prefix: str = "") -> dict[str, list[FoundFile]]:

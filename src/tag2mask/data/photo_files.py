@@ -17,7 +17,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from tag2mask.data.images import IMAGE_SUFFIXES, image_size
-from tag2mask.data.listing import UNPRINTABLE, list_files, some, without_suffix
+from tag2mask.data.listing import UNPRINTABLE, in_the_way, list_files, some, without_suffix
 from tag2mask.errors import DataError
 
 
@@ -62,7 +62,7 @@ def list_photos(wanted: Sequence[str | Path], *, leave_out: Path | None = None) 
 
     Raises:
         DataError: a path that doesn't exist, a pattern that matches nothing, a folder without a
-            photo, a file name that can't be written down.
+            photo, file names that can't be written down or are in each other's way.
     """
     found: dict[Path, str] = {}
     bases: list[Path] = []
@@ -86,6 +86,11 @@ def list_photos(wanted: Sequence[str | Path], *, leave_out: Path | None = None) 
         raise DataError(f"file names that can't be used: {some(map(repr, odd))}", where=root,
                         fix="Rename them: printable characters, no backslash.")
     ids = _ids(relative.values())
+    blocked = in_the_way(set(ids.values()))
+    if blocked:
+        raise DataError("photos in folders named as another photo's mask would be: "
+                        f"{some(repr(inner) for _, inner in blocked)}", where=root,
+                        fix="Rename the folders.")
     return sorted((PhotoFile(ids[name], path, f"{found[path]}-{_checksum(path)}")
                    for path, name in relative.items()), key=lambda photo: photo.id)
 
