@@ -28,12 +28,13 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from tag2mask.errors import DataError
 
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm",
-     ".pgm", ".jp2", ".avif", ".heic", ".heif"}
-)
-"""Lower-case suffixes of the files that count as photos when a folder is listed. Not every Pillow
-reads the last three: such a photo is named as one that can't be read, not passed over."""
+_NOT_READ_EVERYWHERE = frozenset({".avif", ".heic", ".heif"})
+"""Not every Pillow can: such a photo is named as one that can't be read, not passed over."""
+IMAGE_SUFFIXES = _NOT_READ_EVERYWHERE | {
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm",
+    ".pgm",
+}
+"""Lower-case suffixes of the files that count as photos when a folder is listed."""
 
 LARGE_PIXELS = 1_000_000_000
 """What a photo may have at most: 3 GB once decoded."""
@@ -193,7 +194,7 @@ def _unreadable(path: Path, error: BaseException) -> DataError:
                          fix="Change the file's permissions.")
     if isinstance(error, UnidentifiedImageError):
         kind = path.suffix.lower()
-        if kind in (".avif", ".heic", ".heif"):
+        if kind in _NOT_READ_EVERYWHERE:
             return DataError(f"photos of the kind {kind} are not read here", where=path,
                              fix="Convert it to JPEG or PNG, or leave it out with --skip-bad.")
         return DataError("not a photo, whatever its name says", where=path,
