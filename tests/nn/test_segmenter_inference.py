@@ -103,7 +103,7 @@ def test_a_single_caller_has_all_threads() -> None:
     assert TorchSegmenter(net, CLASSES, 64, CPU, "32").callers == 4  # type: ignore[arg-type]
 
 
-def test_photos_alone_in_pairs_and_by_several_callers_are_the_same_bit_for_bit() -> None:
+def test_photos_in_pairs_and_by_several_callers_are_the_same_as_alone() -> None:
     torch.manual_seed(0)
     spec = SegmenterSpec(("cat", "dog"), "unet", "test_efficientnet", 32, 64)
     net = build_segmenter(spec)
@@ -119,9 +119,11 @@ def test_photos_alone_in_pairs_and_by_several_callers_are_the_same_bit_for_bit()
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(lambda view: shared.label([view])[0], views(shared)))
     for left, right, pair in zip(wanted, found, alone.label(views(alone)), strict=True):
-        for other in (right, pair):
-            np.testing.assert_array_equal(left.labels, other.labels)
-            np.testing.assert_array_equal(left.confidence, other.confidence)
+        np.testing.assert_array_equal(left.labels, pair.labels)
+        np.testing.assert_array_equal(left.confidence, pair.confidence)  # bit for bit
+        np.testing.assert_array_equal(left.labels, right.labels)
+        # A call of fewer threads may add up in another order.
+        np.testing.assert_allclose(left.confidence, right.confidence, rtol=1e-5)
 
 
 def test_half_precision_gives_nearly_the_same() -> None:

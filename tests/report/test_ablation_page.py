@@ -59,6 +59,16 @@ def test_the_page_holds_rows_seeds_failures_and_commands() -> None:
     assert not re.search(r'(?:src|href)="(?!#|data:)', html), "the page needs nothing else"
 
 
+def test_a_split_without_a_row_s_own_number_stands_among_the_measures_alone() -> None:
+    scored = trial(0, split("train", [("SEAM", 0.44, 0.45)], 0.44),
+                   split("val", [("SEAM", 0.40, 0.41), ("segmenter", 0.47, None)], 0.40))
+    row = row_scores("network", "lite0-cpu", (), "tags", "segmenter", [scored], None)
+    html = render(ablation_page(AblationScores("0", "paper", "", "photos", (0,), (row,))))
+    assert "val, 10 photos" in html and "train, mIoU" not in html
+    measures = html.partition("Every measure")[2]
+    assert "44.0" in measures and "47.0" in measures
+
+
 def test_a_gain_within_the_spread_of_the_seeds_has_no_colour() -> None:
     def row(name: str, values: tuple[float, float], first=None):
         return row_scores(name, "tiny", (), "tags", "masks", [

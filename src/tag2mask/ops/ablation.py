@@ -164,8 +164,9 @@ class AblationScores:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Names of the splits that any row was scored on."""
-        found = (summary.split for row in self.rows for summary in row.summaries)
+        """Names of the splits that any row has its own number on."""
+        found = (summary.split for row in self.rows for summary in row.summaries
+                 if summary.measure == row.measure)
         return tuple(dict.fromkeys(found))
 
     @property
