@@ -23,31 +23,34 @@ from tag2mask.stages.train_cam import net_spec
 SIZES = ((500, 375), (500, 375), (375, 500), (500, 333))
 """(w, h) of the photos, as VOC's often are."""
 TAGS = ((14,), (6, 14), (11,), (2,))
+ON_GPU = 4
+"""Times as many photos on a GPU: sixteen are what `infer-cam` holds at once."""
 
 
 def batched_vs_single(*, toy: bool = False) -> Row:
-    """The default recipe's inference of four photos, in the same precision on both sides."""
-    recipe = load_recipe("lite0-cpu")
+    """Inference in the same precision on both sides: lite0-cpu's, on a GPU lite2-gpu's."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    recipe = load_recipe("lite0-cpu" if device.type == "cpu" else "lite2-gpu")
     spec = net_spec(recipe.train_cam, ClassSet(VOC_NAMES))
     net = build_net(spec, weights=recipe.train_cam.backbone.weights).eval()
-    net = net.to(memory_format=torch.channels_last)
+    net = net.to(device, memory_format=torch.channels_last)
     section = recipe.infer_cam
     settings = InferenceSettings(
         scales=section.scales, flip=section.flip, long_side=64 if toy else section.long_side,
         map_stride=section.map_stride, batch_views=section.batch_views,
     )  # fmt: skip
-    photos = photos_of(SIZES)
-    device = torch.device("cpu")
+    times = 1 if device.type == "cpu" else ON_GPU
+    photos, tags = photos_of(SIZES * times), TAGS * times
     precision = resolve_precision(section.precision, device)
-    autocast = partial(torch.autocast, "cpu", precision,
+    autocast = partial(torch.autocast, device.type, precision,
                        enabled=precision is not torch.float32)
     batched = MultiScaleInference(net, settings, device, autocast)
 
     def single() -> None:
         with autocast():
-            one_at_a_time(net, settings, photos, TAGS)
+            one_at_a_time(net, settings, photos, tags)
 
-    return side_by_side(lambda: batched.maps(photos, TAGS), single, seconds=0 if toy else 60)
+    return side_by_side(lambda: batched.maps(photos, tags), single, seconds=0 if toy else 60)
 
 
 def photos_of(sizes: Sequence[tuple[int, int]]) -> list[Image.Image]:
@@ -61,22 +64,23 @@ def photos_of(sizes: Sequence[tuple[int, int]]) -> list[Image.Image]:
 def one_at_a_time(net: SeamNet, settings: InferenceSettings, photos: Sequence[Image.Image],
                   tags: Sequence[tuple[int, ...]]) -> list[Tensor]:
     """The same maps (k, h, w) by a plain loop over photos, scales and mirror images."""
-    mean, std = torch.tensor(net.backbone.mean), torch.tensor(net.backbone.std)
+    device = next(net.parameters()).device
+    mean, std = (torch.tensor(of, device=device) for of in (net.backbone.mean, net.backbone.std))
     multiple, long_side = net.backbone.size_multiple, settings.long_side
     assert long_side is not None and settings.flip
     results = []
     for photo, own in zip(photos, tags, strict=True):
-        present = torch.zeros(1, net.num_classes)
+        present = torch.zeros(1, net.num_classes, device=device)
         present[0, list(own)] = 1.0
         grid = map_grid(photo.size[1], photo.size[0], settings.map_stride)
-        total = torch.zeros(len(own), *grid)
+        total = torch.zeros(len(own), *grid, device=device)
         for scale in settings.scales:
             width, height = (
                 max(1, round(side * scale * long_side / max(photo.size) / multiple)) * multiple
                 for side in photo.size
             )
             resized = photo.resize((width, height), Image.Resampling.BICUBIC)
-            pixels = (torch.from_numpy(np.array(resized)) / 255 - mean) / std
+            pixels = (torch.from_numpy(np.array(resized)).to(device) / 255 - mean) / std
             view = pixels.permute(2, 0, 1)[None]
             for flip in (False, True):
                 pair = net(view.flip(3) if flip else view, tags=present, own_grid=True,
@@ -84,5 +88,5 @@ def one_at_a_time(net: SeamNet, settings: InferenceSettings, photos: Sequence[Im
                 maps = pair.refined[:, [tag + 1 for tag in own]]
                 maps = (maps.flip(3) if flip else maps).float()
                 total += F.interpolate(maps, grid, mode="bilinear", align_corners=False)[0]
-        results.append(scale_maps(total))
+        results.append(scale_maps(total).cpu())
     return results

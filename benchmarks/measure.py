@@ -66,6 +66,7 @@ def machine() -> dict[str, Any]:
     """What the figures were measured on."""
     return {
         "processor": _processor(), "cores": len(os.sched_getaffinity(0)),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "torch_threads": torch.get_num_threads(), "native_bf16": cpu_has_bf16(),
         "system": platform.platform(), "load_before": round(os.getloadavg()[0], 2),
     }  # fmt: skip
