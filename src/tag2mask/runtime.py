@@ -285,7 +285,7 @@ def memory_hint(*settings: str) -> Iterator[None]:
         message = str(error)
         if "DefaultCPUAllocator" in message:
             raise DeviceError("the machine ran out of memory", fix=lower) from error
-        if "out of memory" in message:  # MPS, and CUDA outside of torch's allocator
+        if "out of memory" in message or "ALLOC_FAILED" in message:  # MPS; CUDA's libraries
             raise DeviceError("the device ran out of memory", fix=lower) from error
         if "DataLoader worker" in message:
             raise DeviceError(

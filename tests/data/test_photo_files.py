@@ -86,7 +86,7 @@ def test_masks_written_into_the_folder_are_no_photos(folder: Path) -> None:
     before = ids(folder)
     Image.new("L", (3, 2)).save(folder / "b" / "deep" / "mask.png")
     assert ids(folder, leave_out=folder / "b" / "deep") == [i for i in before if "deep" not in i]
-    with pytest.raises(DataError, match="no photo in the folder"):
+    with pytest.raises(DataError, match=r"no photo but in .*b, whose files are left out.*--out"):
         ids(folder / "b" / "deep", leave_out=folder / "b")
 
 
@@ -97,8 +97,12 @@ def test_links_are_followed_and_name_themselves(folder: Path, tmp_path: Path) ->
     (folder / "loop").symlink_to(folder)
     assert ids(link) == ["1", "2", "again"]
     assert "loop/c" not in ids(folder)
-    (folder / "gone.jpg").symlink_to(folder / "nothing.jpg")
-    assert "gone" not in ids(folder)
+    for name in ("gone.jpg", "gone.txt"):
+        (folder / name).symlink_to(folder / "nothing.jpg")
+    assert "gone" in ids(folder) and "gone" in ids(folder / "*.jpg")
+    (gone,) = (photo for photo in list_photos([folder]) if photo.id == "gone")
+    with pytest.raises(DataError, match="gone"):  # named as a photo that can't be read
+        gone.current_size()
 
 
 @pytest.mark.parametrize(("wanted", "message"), [

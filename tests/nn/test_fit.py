@@ -291,6 +291,16 @@ def test_device_out_of_memory(tmp_path: Path, runtime: Runtime) -> None:
         train(task, tmp_path, runtime)
 
 
+def test_device_without_memory_for_the_network(tmp_path: Path, runtime: Runtime,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_large(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(Runtime, "setup", too_large)
+    with pytest.raises(DeviceError, match=r"ran out of memory\. Lower tiny\.batch"):
+        train(TinyTask(), tmp_path, runtime)
+
+
 def test_checkpoint_of_another_network(tmp_path: Path, runtime: Runtime) -> None:
     train(TinyTask(classes=3), tmp_path, runtime, steps=1)
     with pytest.raises(WeightsError, match=r"another network.*net\.head\.weight.*checkpoint\.pt"):

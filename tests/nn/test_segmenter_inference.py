@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -163,6 +163,7 @@ def test_a_device_computes_for_one_caller_at_a_time() -> None:
 
 @pytest.mark.parametrize("error", [
     torch.OutOfMemoryError("CUDA out of memory"), MemoryError(),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
     RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
 ])  # fmt: skip
 def test_out_of_memory_names_what_to_lower(error: Exception) -> None:
@@ -175,6 +176,19 @@ def test_out_of_memory_names_what_to_lower(error: Exception) -> None:
     with pytest.raises(DeviceError, match=r"Lower predict\.batch_size or predict\.tile"):
         segmenter.probabilities(images_of(0))
     assert torch.get_num_threads() == before
+    own = TorchSegmenter(Hungry(), CLASSES, 64, CPU, "32",  # type: ignore[arg-type]
+                         memory_settings=("train_segmenter.long_side",))
+    with pytest.raises(DeviceError, match=r"memory\. Lower train_segmenter\.long_side\."):
+        own.probabilities(images_of(0))
+
+
+def test_a_device_without_memory_for_the_network() -> None:
+    class Large(Toy):
+        def to(self, *_: Any, **__: Any) -> Any:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(DeviceError, match=r"the GPU ran out of memory\. Lower predict"):
+        TorchSegmenter(Large(), CLASSES, 64, CPU, "32")  # type: ignore[arg-type]
 
 
 def test_a_batch_that_was_filled_up_gives_the_same() -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from ablation_scores import cam_and_seam, split, trial
 from tag2mask.ops.ablation import AblationScores, TrialScores, row_scores
+from tag2mask.ops.ablation_tables import NO_OWN_NUMBER, markdown_report
 from tag2mask.report.ablation_page import ablation_page
 from tag2mask.report.ablation_plot import draw_ablation
 from tag2mask.report.dot_plot import Dot, dot_plot
@@ -67,6 +68,15 @@ def test_a_split_without_a_row_s_own_number_stands_among_the_measures_alone() ->
     assert "val, 10 photos" in html and "train, mIoU" not in html
     measures = html.partition("Every measure")[2]
     assert "44.0" in measures and "47.0" in measures
+
+
+def test_no_row_with_a_number_of_its_own_still_shows_every_measure() -> None:
+    scored = trial(0, split("val", [("SEAM", 0.40, 0.41)], 0.40))
+    row = row_scores("network", "lite0-cpu", (), "tags", "segmenter", [scored], None)
+    scores = AblationScores("0", "paper", "", "photos", (0,), (row,))
+    assert scores.splits == ()
+    for text in (render(ablation_page(scores)), markdown_report(scores)):
+        assert NO_OWN_NUMBER in text and "40.0" in text and "No row is done" not in text
 
 
 def test_a_gain_within_the_spread_of_the_seeds_has_no_colour() -> None:

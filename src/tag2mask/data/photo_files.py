@@ -20,6 +20,9 @@ from tag2mask.data.images import IMAGE_SUFFIXES, image_size
 from tag2mask.data.listing import UNPRINTABLE, in_the_way, list_files, some, without_suffix
 from tag2mask.errors import DataError
 
+MISSING = "0-0"
+"""Stamp of a link to nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class PhotoFile:
@@ -68,9 +71,12 @@ def list_photos(wanted: Sequence[str | Path], *, leave_out: Path | None = None) 
     bases: list[Path] = []
     hidden = None if leave_out is None else _absolute(leave_out)
     for text in wanted:
-        base, files = _files_of(text)
-        files = {path: stamp for path, stamp in files.items()
+        base, listed = _files_of(text)
+        files = {path: stamp for path, stamp in listed.items()
                  if hidden is None or not path.is_relative_to(hidden)}
+        if listed and not files:
+            raise DataError(f"no photo but in {leave_out}, whose files are left out", where=text,
+                            fix="Write to another folder (--out), one without photos.")
         if not files:
             raise DataError("no photo in the folder" if Path(text).is_dir()
                             else "the pattern matches no photo", where=text,
@@ -99,7 +105,7 @@ def _files_of(text: str | Path) -> tuple[Path, dict[Path, str]]:
     """The folder that names are relative to, and the files (absolute) with their stamps."""
     path = _absolute(Path(text))
     if path.is_dir():
-        return path, {path / file.path: file.stamp for file in list_files(path)}
+        return path, _inside(path)
     if path.is_file():
         return path.parent, {path: _stamp(path)}
     if not glob.has_magic(str(text)):
@@ -108,11 +114,18 @@ def _files_of(text: str | Path) -> tuple[Path, dict[Path, str]]:
     for name in glob.iglob(str(text), recursive=True):  # noqa: PTH207 - of any root
         match = _absolute(Path(name))
         if match.is_dir():
-            files |= {match / file.path: file.stamp for file in list_files(match)}
-        elif match.suffix.lower() in IMAGE_SUFFIXES and match.is_file():
+            files |= _inside(match)
+        elif match.suffix.lower() in IMAGE_SUFFIXES and (match.is_file() or match.is_symlink()):
             files[match] = _stamp(match)
     plain = [*takewhile(lambda part: not glob.has_magic(part), path.parts)]
     return Path(*plain), files
+
+
+def _inside(folder: Path) -> dict[Path, str]:
+    """Files below a folder with their stamps; links to nothing too, which can't be read."""
+    dangling: list[str] = []
+    found = {folder / file.path: file.stamp for file in list_files(folder, dangling=dangling)}
+    return found | {folder / name: MISSING for name in dangling}
 
 
 def _ids(names: Iterable[str]) -> dict[str, str]:
@@ -134,5 +147,7 @@ def _checksum(path: Path) -> str:
 
 
 def _stamp(path: Path) -> str:
+    if not path.exists():
+        return MISSING
     status = path.stat()
     return f"{status.st_size}-{status.st_mtime_ns}"

@@ -125,10 +125,11 @@ def fit(task: Task, optimiser: torch.optim.Optimizer, settings: FitSettings, fol
         runtime.device.type,
         enabled=resolve_precision(settings.precision, runtime.device) is torch.float16,
     )
-    module, _ = runtime.setup(task.module, optimiser)
-    # After the move: the optimiser's state follows its parameters to the device.
-    average = _average(task.module, settings.ema)
-    first = _restore(path, task.module, optimiser, scaler, average)
+    with memory_hint(*task.memory_settings):
+        module, _ = runtime.setup(task.module, optimiser)
+        # After the move: the optimiser's state follows its parameters to the device.
+        average = _average(task.module, settings.ema)
+        first = _restore(path, task.module, optimiser, scaler, average)
     loop = _Loop(task, module, optimiser, scaler, settings, runtime)
     columns = ("lr", "photos_per_second", "loss", *task.weights(settings.steps))
     saved = time.monotonic()
@@ -150,8 +151,8 @@ def fit(task: Task, optimiser: torch.optim.Optimizer, settings: FitSettings, fol
         for step in range(first, settings.steps):
             with memory_hint(*task.memory_settings):
                 figures = loop.step(step, batches)
-            if average is not None:
-                average.update_parameters(task.module)
+                if average is not None:
+                    average.update_parameters(task.module)
             meter.add(figures)
             bar.advance(1, meter.text)
             last = step + 1 == settings.steps

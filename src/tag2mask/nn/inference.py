@@ -83,7 +83,8 @@ class MultiScaleInference:
         net: in evaluation mode, on ``device``.
         settings: see `InferenceSettings`.
         device: where the network is.
-        autocast: makes a context for mixed precision.
+        autocast: makes a context for mixed precision, which the arithmetic after the network leaves
+            in float32.
     """
 
     def __init__(self, net: SeamNet, settings: InferenceSettings, device: torch.device,
@@ -108,10 +109,11 @@ class MultiScaleInference:
                       sizes: Sequence[tuple[int, int]] | None = None) -> NDArray[np.float32]:
         """Tag probabilities (n, C) at scale 1, averaged over the mirror images; see `maps`."""
         logits = _Sums(len(photos))
-        for indices, images, _ in self._batches(photos, sizes or _sizes(photos), [1.0]):
-            pair = self._forward(images, None)
-            for row, index in enumerate(indices):
-                logits.add(index, pair.logits[row])
+        with self.autocast():  # once for all views: it casts the weights once
+            for indices, images, _ in self._batches(photos, sizes or _sizes(photos), [1.0]):
+                pair = self._forward(images, None)
+                for row, index in enumerate(indices):
+                    logits.add(index, pair.logits[row])
         return torch.sigmoid(torch.stack(logits.means())).cpu().numpy()
 
     @torch.inference_mode()
@@ -129,18 +131,19 @@ class MultiScaleInference:
         sums, logits = _Sums(len(photos)), _Sums(len(photos))
         scales = self.settings.scales
         reference_scale = min(scales, key=lambda scale: abs(scale - 1.0))
-        for indices, images, views in self._batches(photos, sizes, scales):
-            pair = self._forward(images, [tags[index] for index in indices])
-            maps = pair.cam if self.settings.branch == "plain" else pair.refined
-            assert maps is not None
-            for row, (index, (scale, flipped)) in enumerate(zip(indices, views, strict=True)):
-                if scale == reference_scale:
-                    logits.add(index, pair.logits[row])
-                if tags[index]:
-                    chosen = maps[row : row + 1, [tag + 1 for tag in tags[index]]].float()
-                    chosen = chosen.flip(3) if flipped else chosen
-                    sums.add(index, F.interpolate(
-                        chosen, self._grid(sizes[index]), mode="bilinear", align_corners=False)[0])
+        with self.autocast():
+            for indices, images, views in self._batches(photos, sizes, scales):
+                pair = self._forward(images, [tags[index] for index in indices])
+                maps = pair.cam if self.settings.branch == "plain" else pair.refined
+                assert maps is not None
+                for row, (index, (scale, flipped)) in enumerate(zip(indices, views, strict=True)):
+                    if scale == reference_scale:
+                        logits.add(index, pair.logits[row])
+                    if tags[index]:
+                        chosen = maps[row : row + 1, [tag + 1 for tag in tags[index]]].float()
+                        chosen = chosen.flip(3) if flipped else chosen
+                        sums.add(index, F.interpolate(chosen, self._grid(sizes[index]),
+                                                      mode="bilinear", align_corners=False)[0])
         return [
             Maps(tags[index], self._scaled(sums.total(index), size),
                  torch.sigmoid(logits.mean(index)).cpu().numpy())
@@ -155,7 +158,7 @@ class MultiScaleInference:
             present = torch.zeros(len(images), self.net.num_classes, device=self.device)
             for row, photo_tags in enumerate(tags):
                 present[row, list(photo_tags)] = 1.0
-        with self.autocast(), memory_hint("infer_cam.batch_views", "infer_cam.long_side"):
+        with memory_hint("infer_cam.batch_views", "infer_cam.long_side"):
             pair: CamPair = self.net(images, tags=present, own_grid=not self.settings.paper,
                                      pool_on_grid=not self.settings.paper)
         return pair.first(count)

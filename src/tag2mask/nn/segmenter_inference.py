@@ -35,18 +35,25 @@ class TorchSegmenter:
         precision: of the forward pass; see `resolve_precision` for auto.
         callers: threads that will call; None: as many as keep the device busy. A CPU's threads, as
             many as torch has now, are shared among them.
+        memory_settings: of the recipe, to lower where the memory doesn't suffice.
+
+    Raises:
+        DeviceError: the device has no memory for the network.
     """
 
     def __init__(self, net: SegmentationNet, classes: ClassSet, long_side: int,
                  device: torch.device, precision: Precision = "auto", *,
-                 callers: int | None = None) -> None:
+                 callers: int | None = None,
+                 memory_settings: tuple[str, ...] = ("predict.batch_size", "predict.tile")) -> None:
         self.classes, self.long_side = classes, long_side
         self.mean, self.std = net.mean, net.std
         self.size_multiple = net.size_multiple
         self.batched = device.type != "cpu"
         self._threads = torch.get_num_threads()
         self.callers = callers or min(processors() if self.batched else self._threads, MOST_THREADS)
-        self._net = plain_copy(net.eval()).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._memory_settings = memory_settings
+        with memory_hint(*memory_settings):
+            self._net = plain_copy(net.eval()).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._device = device
         self._dtype = resolve_precision(precision, device)
         self._alone = threading.Lock()
@@ -55,7 +62,7 @@ class TorchSegmenter:
     @torch.inference_mode()
     def probabilities(self, images: Float32) -> Float32:
         """See `Segmenter.probabilities`."""
-        hint = memory_hint("predict.batch_size", "predict.tile")
+        hint = memory_hint(*self._memory_settings)
         with hint, self._turn(), self._autocast():
             given = self._fill(torch.from_numpy(images).to(self._device)).contiguous(
                 memory_format=torch.channels_last)

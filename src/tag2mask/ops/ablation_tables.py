@@ -8,6 +8,7 @@ from tag2mask.ops.ablation import MASKS, AblationScores, RowScores, Statistic, S
 from tag2mask.ops.evaluation import NO_SCORE
 from tag2mask.ops.markdown import markdown_table
 
+NO_OWN_NUMBER = "No row has a number of its own; whatever else was measured stands below."
 MEASURE_HEAD = ("row", "measured", "mIoU", "best", "boundary IoU", "precision", "recall",
                 "background score", "on")
 """Columns of `measure_rows`."""
@@ -22,8 +23,9 @@ _LATEX = {
 def markdown_report(scores: AblationScores) -> str:
     """The rows' own numbers, a table a split; then every measure, failures and commands."""
     parts = [overview(scores)]
-    if scores.splits:
-        parts += ["## Every measure", markdown_table(MEASURE_HEAD, measure_rows(scores))]
+    measures = list(measure_rows(scores))
+    if measures:
+        parts += ["## Every measure", markdown_table(MEASURE_HEAD, measures)]
     failed = [f"- {name}, seed {seed}: {message}" for name, seed, message in failures(scores)]
     if failed:
         parts += ["## Failed", "\n".join(failed)]
@@ -39,14 +41,18 @@ def overview(scores: AblationScores) -> str:
     for split in scores.splits:
         parts += [f"## {basis_text(scores, split)}",
                   markdown_table(own_head(scores), own_rows(scores, split))]
-    return "\n\n".join([*parts, reading_text(scores)] if scores.splits else parts)
+    if scores.splits:
+        parts.append(reading_text(scores))
+    elif scores.counts["done"]:
+        parts.append(NO_OWN_NUMBER)
+    return "\n\n".join(parts)
 
 
 def latex_table(scores: AblationScores) -> str:
     """The rows' own numbers, the splits side by side; for the LaTeX package ``booktabs``."""
     splits = scores.splits
     columns = ("mIoU", f"over {scores.rows[0].name}", "best", "boundary")
-    bases = "; ".join(basis_text(scores, split) for split in splits)
+    bases = "; ".join(basis_text(scores, split) for split in splits) or "No numbers"
     rules = " ".join(rf"\cmidrule(lr){{{start}-{start + 3}}}"
                      for start in range(3, 3 + 4 * len(splits), 4))
     heads = "".join(rf" & \multicolumn{{4}}{{c}}{{{latex_text(split)}}}" for split in splits)

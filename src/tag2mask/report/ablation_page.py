@@ -8,6 +8,7 @@ from typing import Literal
 from tag2mask.ops.ablation import AblationScores, RowScores, Statistic, Summary, TrialScores
 from tag2mask.ops.ablation_tables import (
     MEASURE_HEAD,
+    NO_OWN_NUMBER,
     basis_text,
     best_text,
     failures,
@@ -53,7 +54,8 @@ def ablation_page(scores: AblationScores) -> Page:
 
 
 def _numbers(scores: AblationScores) -> Section:
-    blocks: list[Block] = [] if scores.splits else [Note("No row is done yet.")]
+    none = "No row is done yet." if scores.counts["done"] == 0 else NO_OWN_NUMBER
+    blocks: list[Block] = [] if scores.splits else [Note(none)]
     if scores.splits:
         legend = tuple(f"{split}, {_photos(scores, split)} photos" for split in scores.splits)
         blocks.append(Figures((("", _plot(scores)),), legend=legend, caption=(

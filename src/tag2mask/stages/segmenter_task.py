@@ -63,7 +63,7 @@ def single_view(net: SegmentationNet, spec: SegmenterSpec, section: TrainSegment
                 runtime: Runtime, *, confidence: bool = False) -> Segmentation:
     """Photos through the network once, at the size it is trained at."""
     segmenter = TorchSegmenter(net, spec.class_set, spec.long_side, runtime.device,
-                               section.precision)
+                               section.precision, memory_settings=("train_segmenter.long_side",))
     return Segmentation(segmenter, SegmentationSettings(
         long_side=spec.long_side, confidence="uint8" if confidence else None))
 
