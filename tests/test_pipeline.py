@@ -231,6 +231,23 @@ def test_redo_makes_a_step_and_all_later_ones_anew(
     assert set(states(out).values()) == {"fresh"}
 
 
+def test_a_refused_redo_deletes_nothing(stages: FakeStages, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    pipeline.run(data, Recipe(), out)
+    other = recipe_from({"prepare": {"val_split": None}})
+    with pytest.raises(RunFolderError, match=r"prepare\.val_split.*--redo"):
+        pipeline.run(data, other, out, redo="train-cam")
+    assert states(out) == dict.fromkeys(ALL, "fresh") and stages.worked == ALL
+
+
+def test_a_run_to_compare_with_must_be_there_from_the_start(
+    stages: FakeStages, data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(RunFolderError, match="nowhere"):
+        pipeline.run(data, Recipe(), tmp_path / "run", compare=[tmp_path / "nowhere"])
+    assert stages.worked == [] and not (tmp_path / "run").exists()
+
+
 def test_update_keeps_the_models_and_redoes_what_depends_on_the_data(
     stages: FakeStages, data: Path, tmp_path: Path
 ) -> None:

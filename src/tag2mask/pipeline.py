@@ -110,6 +110,8 @@ def run(
     if until is not None:
         steps = steps[: step_index(until, recipe) + 1]
     refuse_run_inside_data(data, out)
+    if ReportPage in steps:
+        _refuse_no_runs(compare)
     runtime = start_runtime(recipe.runtime)
     first_rank = FirstRank(runtime)
     first_rank(lambda: _begin(recipe, out, steps, redo))
@@ -280,13 +282,20 @@ class FirstRank:
             raise Tag2MaskError("the first process stopped", fix="Its own message says why.")
 
 
+def _refuse_no_runs(compare: Sequence[Path]) -> None:
+    """The page of a run comes after hours of training."""
+    from tag2mask.report.runs import open_runs
+
+    open_runs(compare)
+
+
 def _begin(recipe: Recipe, out: Path, steps: Sequence[type[Handle]], redo: str | None) -> None:
-    """Make room for what is to be redone, refuse what another recipe made, and note the recipe."""
+    """Refuse what another recipe made, make room for what is to be redone, and note the recipe."""
+    redone: Sequence[type[Handle]] = ()
     if redo is not None:
-        first = steps_of(recipe)[step_index(redo, recipe)]
-        for kind in reversed(STEPS[STEPS.index(first):]):
-            remove_step_folder(kind, out / kind.step)
-    taken = {kind.step for kind in steps if kind is not ReportPage}  # cheap, and never refused
+        redone = STEPS[STEPS.index(steps_of(recipe)[step_index(redo, recipe)]):]
+    # The page is cheap, and never refused.
+    taken = {kind.step for kind in steps if kind is not ReportPage and kind not in redone}
     differences = [reason for found in folder_states(out, recipe) if found.step in taken
                    for reason in found.folder.settings]
     if differences:
@@ -295,6 +304,8 @@ def _begin(recipe: Recipe, out: Path, steps: Sequence[type[Handle]], redo: str |
             fix="Give another --out, go back to the old settings, or make the steps anew from the "
                 "first that differs with `--redo STEP`.",
         )
+    for kind in reversed(redone):
+        remove_step_folder(kind, out / kind.step)
     text = dump_recipe(recipe)
     path = out / RECIPE
     # The report looks at the file's time: an unchanged recipe is left as it lies.

@@ -112,6 +112,11 @@ class Recipe(Section):
             raise ValueError("predict.overlap: at most half of predict.tile")
         if not self.infer_cam.scales:
             raise ValueError("infer_cam.scales: at least one scale")
+        if not self.infer_cam.splits:
+            raise ValueError("infer_cam.splits: train, val or both")
+        if self.infer_cam.branch == "refined" and not train.pcm.enabled:
+            raise ValueError("infer_cam.branch: no refined maps with train_cam.pcm.enabled=false; "
+                             "set plain or auto")
         if list(self.evaluate.thresholds) != sorted(set(self.evaluate.thresholds)):
             raise ValueError("evaluate.thresholds: must rise strictly")
         return self
