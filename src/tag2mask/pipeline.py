@@ -110,7 +110,7 @@ def run(
     if until is not None:
         steps = steps[: step_index(until, recipe) + 1]
     refuse_run_inside_data(data, out)
-    if ReportPage in steps:
+    if compare and ReportPage in steps:
         _refuse_no_runs(compare)
     runtime = start_runtime(recipe.runtime)
     first_rank = FirstRank(runtime)

@@ -147,7 +147,8 @@ def _checksum(path: Path) -> str:
 
 
 def _stamp(path: Path) -> str:
-    if not path.exists():
+    try:
+        status = path.stat()
+    except FileNotFoundError:
         return MISSING
-    status = path.stat()
     return f"{status.st_size}-{status.st_mtime_ns}"

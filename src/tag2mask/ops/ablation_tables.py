@@ -23,7 +23,7 @@ _LATEX = {
 def markdown_report(scores: AblationScores) -> str:
     """The rows' own numbers, a table a split; then every measure, failures and commands."""
     parts = [overview(scores)]
-    measures = list(measure_rows(scores))
+    measures = measure_rows(scores)
     if measures:
         parts += ["## Every measure", markdown_table(MEASURE_HEAD, measures)]
     failed = [f"- {name}, seed {seed}: {message}" for name, seed, message in failures(scores)]

@@ -54,9 +54,10 @@ def ablation_page(scores: AblationScores) -> Page:
 
 
 def _numbers(scores: AblationScores) -> Section:
-    none = "No row is done yet." if scores.counts["done"] == 0 else NO_OWN_NUMBER
-    blocks: list[Block] = [] if scores.splits else [Note(none)]
-    if scores.splits:
+    blocks: list[Block] = []
+    if not scores.splits:
+        blocks.append(Note(NO_OWN_NUMBER if scores.counts["done"] else "No row is done yet."))
+    else:
         legend = tuple(f"{split}, {_photos(scores, split)} photos" for split in scores.splits)
         blocks.append(Figures((("", _plot(scores)),), legend=legend, caption=(
             "Each row's own mIoU: filled at the background score in use, hollow at the best one, "
