@@ -15,6 +15,7 @@ from benchmarks.measure import Row, side_by_side
 from tag2mask.classes import VOC_NAMES, ClassSet
 from tag2mask.nn.inference import InferenceSettings, MultiScaleInference, map_grid, scale_maps
 from tag2mask.nn.model_file import build_net
+from tag2mask.nn.plain_net import plain_copy
 from tag2mask.nn.seam import SeamNet
 from tag2mask.recipe import load_recipe
 from tag2mask.runtime import resolve_precision
@@ -44,7 +45,7 @@ def batched_vs_single(*, toy: bool = False) -> Row:
     precision = resolve_precision(section.precision, device)
     autocast = partial(torch.autocast, device.type, precision,
                        enabled=precision is not torch.float32)
-    batched = MultiScaleInference(net, settings, device, autocast)
+    batched = MultiScaleInference(plain_copy(net), settings, device, autocast)  # as the step does
 
     def single() -> None:
         with autocast():

@@ -105,10 +105,11 @@ def test_blocks_equal_the_dense_affinity(
     torch.testing.assert_close(again, dense)
 
 
+@pytest.mark.parametrize("size", [(3, 4), (6, 11)], ids=["one-tile", "three-tiles"])
 @pytest.mark.parametrize("power", [1.0, 1.5, 3.0])
-def test_gradient_of_the_features_is_exact(power: float) -> None:
-    maps = random(1, 2, 3, 4).abs().double()
-    features = random(1, 3, 3, 4, seed=1).double().requires_grad_()
+def test_gradient_of_the_features_is_exact(power: float, size: tuple[int, int]) -> None:
+    maps = random(1, 2, *size).abs().double()
+    features = random(1, 3, *size, seed=1).double().requires_grad_()
     assert torch.autograd.gradcheck(
         lambda x: correlate(maps, x, power=power, block_mib=0), features
     )

@@ -4,14 +4,17 @@ SEAM (Wang et al., CVPR 2020), section 3.3. Against standard self-attention it h
 separate query, key and value embeddings, and a ReLU with an L1 norm in the softmax's place.
 Everything enters detached, so only the three 1x1 convolutions learn from it.
 
-The affinity of N positions is an N x N matrix. It is exact here at any size: columns are computed
-in blocks that fit a stated amount of memory, in training too (the backward pass computes each block
-again).
+The affinity of N positions is an N x N matrix. It is exact here at any size: square tiles of it
+are computed one after the other, within a stated amount of memory, in training too (the backward
+pass computes each tile again). It is symmetric before it is normalised, so a tile off the diagonal
+serves two blocks of columns, and nearly half of all tiles are never computed.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from itertools import combinations_with_replacement
 from typing import Any
 
 import torch
@@ -23,7 +26,11 @@ from tag2mask.nn.grids import cells_inside, resize
 
 EPSILON = 1e-5
 _COPIES = 2.25
-"""Blocks that live at once in the backward pass: similarity, its gradient, and a mask of bytes."""
+"""Tiles that live at once in the backward pass: similarity, its gradient, and a mask of bytes."""
+_CPU_TILE = 512
+"""Side of a tile that stays in a CPU's cache between its products."""
+_LEAST_TILE = 64
+"""Below this side the calls take longer than the products, and there is no memory left to save."""
 
 
 def pcm_input(cam: Tensor, *, tags: Tensor | None = None, valid: Tensor | None = None) -> Tensor:
@@ -68,7 +75,7 @@ def correlate(maps: Tensor, features: Tensor, *, power: float = 1.0,
         features: (b, d, h, w); gradients flow.
         power: exponent of the similarity. Published: 1. More keeps a map from spreading to what is
             merely alike (AffinityNet's walk sharpens its affinity in the same way).
-        block_mib: memory for the affinity at once, MiB; larger ones are computed in exact blocks.
+        block_mib: memory for the affinity at once, MiB; larger ones are computed in exact tiles.
 
     Returns:
         Refined maps, (b, c, h, w), of the features' dtype.
@@ -81,60 +88,86 @@ def correlate(maps: Tensor, features: Tensor, *, power: float = 1.0,
         keys = keys.to(torch.get_autocast_dtype(keys.device.type))
     # One more row of ones makes the same product give the column sums: the affinity is read once.
     values = torch.cat([maps.detach().flatten(2), maps.new_ones(batch, 1, positions)], dim=1)
-    column_bytes = _COPIES * batch * positions * keys.element_size()
-    columns = min(positions, max(1, int(block_mib * 2**20 / column_bytes)))
-    spread: Tensor = _Spread.apply(values.to(keys.dtype), keys, power, columns)
+    spread: Tensor = _Spread.apply(values.to(keys.dtype), keys, power, _tile(keys, block_mib))
     refined = spread[:, :-1] / (spread[:, -1:] + EPSILON)
     return refined.view(batch, channels, height, width)
 
 
 class _Spread(torch.autograd.Function):
-    """values · relu(keysᵀ keys)^power, by blocks of columns, in buffers that are used again.
+    """values · relu(keysᵀ keys)^power, by tiles, in buffers that are used again.
 
     Not ``torch.utils.checkpoint``: its blocks leave memory behind that grows with the number of
     blocks.
     """
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, keys: Tensor, power: float, columns: int) -> Tensor:
+    def forward(ctx: Any, values: Tensor, keys: Tensor, power: float, side: int) -> Tensor:
         """(b, c, N), (b, d, N) -> (b, c, N)."""
         ctx.save_for_backward(values, keys)
-        ctx.power, ctx.columns = power, columns
-        spread = torch.empty_like(values)
-        buffer = _buffer(keys, columns)
-        for block in _blocks(keys.shape[2], columns):
-            similarity = _product(keys.transpose(1, 2), keys[:, :, block], buffer).relu_()
+        ctx.power, ctx.side = power, side
+        spread = _zeros(values)
+        keys_of, values_of = _blocks(keys, side), _blocks(values, side)
+        spread_of = torch.split(spread, side, dim=2)
+        buffer = _buffer(keys, side)
+        for row, column in _tiles(len(keys_of)):
+            similarity = _product(keys_of[row].mT, keys_of[column], buffer).relu_()
             if power != 1.0:
                 similarity.pow_(power)
-            spread[:, :, block] = torch.bmm(values, similarity)
-        return spread
+            spread_of[column].add_(torch.bmm(values_of[row], similarity))
+            if row != column:
+                spread_of[row].add_(torch.bmm(values_of[column], similarity.mT))
+        return spread.to(values.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None, None]:
-        """Gradient of the keys; each block of the similarity is computed again."""
+        """Gradient of the keys; each tile of the similarity is computed again."""
         values, keys = ctx.saved_tensors
-        total = torch.zeros_like(keys, dtype=torch.promote_types(keys.dtype, torch.float32))
-        first, second = _buffer(keys, ctx.columns), _buffer(keys, ctx.columns)
-        for block in _blocks(keys.shape[2], ctx.columns):
-            similarity = _product(keys.transpose(1, 2), keys[:, :, block], first)
+        total = _zeros(keys)
+        keys_of, total_of = _blocks(keys, ctx.side), torch.split(total, ctx.side, dim=2)
+        # A pair of positions counts twice, either one as a column: one product gives the sum.
+        first_of = _blocks(torch.cat([values, gradient], dim=1), ctx.side)
+        second_of = _blocks(torch.cat([gradient, values], dim=1), ctx.side)
+        first, second = _buffer(keys, ctx.side), _buffer(keys, ctx.side)
+        for row, column in _tiles(len(keys_of)):
+            similarity = _product(keys_of[row].mT, keys_of[column], first)
             outside = similarity <= 0
-            back = _product(values.transpose(1, 2), gradient[:, :, block].contiguous(), second)
+            back = _product(first_of[row].mT, second_of[column], second)
             if ctx.power != 1.0:
                 back.mul_(similarity.clamp_(min=EPSILON).pow_(ctx.power - 1).mul_(ctx.power))
             back.masked_fill_(outside, 0.0)
-            # A position is read once as a column and once as a row.
-            total[:, :, block] += torch.bmm(keys, back)
-            total += torch.bmm(keys[:, :, block], back.transpose(1, 2))
+            total_of[column].add_(torch.bmm(keys_of[row], back))
+            if row != column:
+                total_of[row].add_(torch.bmm(keys_of[column], back.mT))
         return None, total.to(keys.dtype), None, None
 
 
-def _blocks(positions: int, columns: int) -> list[slice]:
-    return [slice(start, min(start + columns, positions)) for start in range(0, positions, columns)]
+def _tile(keys: Tensor, block_mib: int) -> int:
+    """Side of the tiles, positions."""
+    pair_bytes = _COPIES * keys.shape[0] * keys.element_size()
+    side = max(_LEAST_TILE, math.isqrt(int(block_mib * 2**20 / pair_bytes)))
+    if keys.device.type == "cpu":
+        side = min(side, _CPU_TILE)
+    return min(side, keys.shape[2])
 
 
-def _buffer(keys: Tensor, columns: int) -> Tensor:
-    return keys.new_empty(keys.shape[0] * keys.shape[2] * columns)
+def _tiles(blocks: int) -> Iterator[tuple[int, int]]:
+    """(row, column) of the tiles on the diagonal and above."""
+    return combinations_with_replacement(range(blocks), 2)
+
+
+def _blocks(tensor: Tensor, side: int) -> list[Tensor]:
+    """Runs of positions (b, c, up to side), each contiguous for the products."""
+    return [block.contiguous() for block in torch.split(tensor, side, dim=2)]
+
+
+def _zeros(like: Tensor) -> Tensor:
+    """To sum tiles in, in single precision at least."""
+    return torch.zeros_like(like, dtype=torch.promote_types(like.dtype, torch.float32))
+
+
+def _buffer(keys: Tensor, side: int) -> Tensor:
+    return keys.new_empty(keys.shape[0] * side * side)
 
 
 def _product(left: Tensor, right: Tensor, buffer: Tensor) -> Tensor:

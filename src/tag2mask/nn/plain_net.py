@@ -15,7 +15,7 @@ Left out: training it further.
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from timm.layers import Conv2dSame
@@ -23,8 +23,10 @@ from torch import Tensor, nn
 
 from tag2mask.nn.fast_conv import FastConv2d, FoldedBatchNorm
 
+Net = TypeVar("Net", bound=nn.Module)
 
-def plain_copy(net: nn.Module) -> nn.Module:
+
+def plain_copy(net: Net) -> Net:
     """Copy a network for inference; the given one stays as it is.
 
     Args:

@@ -24,6 +24,7 @@ from tag2mask.data.unread import read_photo
 from tag2mask.errors import DataError, RecipeError, Tag2MaskError
 from tag2mask.nn.inference import InferenceSettings, Maps, MultiScaleInference
 from tag2mask.nn.model_file import NetSpec, load_net
+from tag2mask.nn.plain_net import plain_copy
 from tag2mask.nn.seam import SeamNet
 from tag2mask.nn.weights import refuse_not_finite
 from tag2mask.runtime import Runtime
@@ -62,7 +63,7 @@ def infer_cam(data: PreparedData, model: CamModel, section: InferCam, out: Path,
                      coverage={"data": data}, rank=runtime.rank) as step:
         if step.complete and all(_map_path(step, item).is_file() for item in step.items()):
             return step.handle
-        net, spec = _load(model, data)
+        net, spec = _load(model, data, section)
         samples = [sample for split in SPLITS if split in section.splits
                    for sample in read_index(data.path, split)]
         step.drop_vanished({sample.id for sample in samples}, partial(_map_path, step))
@@ -80,7 +81,7 @@ def infer_cam(data: PreparedData, model: CamModel, section: InferCam, out: Path,
         return handle
 
 
-def _load(model: CamModel, data: PreparedData) -> tuple[SeamNet, NetSpec]:
+def _load(model: CamModel, data: PreparedData, section: InferCam) -> tuple[SeamNet, NetSpec]:
     """The network and its shape, if it belongs to the data's classes."""
     path = model.path / MODEL
     net, spec = load_net(path)
@@ -90,7 +91,8 @@ def _load(model: CamModel, data: PreparedData) -> tuple[SeamNet, NetSpec]:
             fix="Train on this data, or give the data it was trained on.",
         )
     refuse_not_finite(net, where=path, setting="train_cam.optimiser.lr")
-    return net, spec
+    # Published views have any size; those of the default are what a plain copy can read.
+    return net if section.behaviour == "paper" else plain_copy(net), spec
 
 
 def _inference(net: SeamNet, section: InferCam, runtime: Runtime) -> MultiScaleInference:
