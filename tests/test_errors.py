@@ -20,6 +20,8 @@ from tag2mask.errors import DataError, ProblemsError, Tag2MaskError
         (Tag2MaskError("no photo", where=Path("a/b.jpg"), fix="Add it."),
          f"no photo [{Path('a/b.jpg')}]. Add it."),
         (Tag2MaskError("no photo", fix="Add it."), "no photo. Add it."),
+        (Tag2MaskError("no dgo; did you mean 'dog'?", fix="Add it."),
+         "no dgo; did you mean 'dog'? Add it."),
     ],
 )  # fmt: skip
 def test_message(error: Tag2MaskError, message: str) -> None:

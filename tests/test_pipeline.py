@@ -30,7 +30,7 @@ from tag2mask.artifacts import (
     remove_step_folder,
     step_folder,
 )
-from tag2mask.errors import DataError, RunFolderError, Tag2MaskError
+from tag2mask.errors import DataError, RecipeError, RunFolderError, Tag2MaskError
 from tag2mask.recipe import Recipe, load_recipe, recipe_from
 
 AFFINITY = ["affinity-labels", "train-affinity", "walk"]
@@ -38,7 +38,7 @@ NETWORK = ["train-segmenter", "predict"]
 ALL = ["prepare", "train-cam", "infer-cam", *AFFINITY, "pseudo-masks", *NETWORK, "evaluate",
        "report"]
 FUNCTIONS = {step.replace("-", "_"): step.replace("-", "_") for step in ALL} | {
-    "predict": "predict_prepared"}
+    "predict": "predict_prepared", "networks": "try_networks"}
 """Of a run, by the module of the step."""
 
 
@@ -62,6 +62,8 @@ class FakeStages:
     listing: str = "listing-1"
     fail_at: str | None = None
     skipped: tuple[str, ...] = ()
+    tried: list[tuple[bool, bool, bool]] = field(default_factory=list)
+    unknown_network: bool = False
 
     def work(self, kind: type[Handle], out: Path, **identity: Any) -> Any:
         with step_folder(kind, out, **identity) as step:
@@ -71,6 +73,11 @@ class FakeStages:
                 raise DataError("photo a can't be read", where="a.jpg")
             self.worked.append(kind.step)
             return step.finish(skipped=self.skipped if kind is CamMaps else ())
+
+    def try_networks(self, affinity: Any, segmenter: Any, *, built: Any, run: Path) -> None:
+        self.tried.append((affinity is not None, segmenter is not None, built is not None))
+        if self.unknown_network:
+            raise RecipeError("no encoder 'x'", where="network.encoder", fix="Name another.")
 
     def prepare(self, data: Path, section: Any, out: Path, *, update: bool = False) -> Any:
         if out.exists() and not update:
@@ -246,6 +253,25 @@ def test_a_run_to_compare_with_must_be_there_from_the_start(
     with pytest.raises(RunFolderError, match="nowhere"):
         pipeline.run(data, Recipe(), tmp_path / "run", compare=[tmp_path / "nowhere"])
     assert stages.worked == [] and not (tmp_path / "run").exists()
+
+
+def test_networks_that_train_late_are_tried_before_anything_is_touched(
+    stages: FakeStages, data: Path, tmp_path: Path
+) -> None:
+    out, stages.unknown_network = tmp_path / "run", True
+    with pytest.raises(RecipeError, match="no encoder"):
+        pipeline.run(data, Recipe(), out)
+    assert stages.worked == [] and not out.exists()
+    stages.unknown_network = False
+    pipeline.run(data, Recipe(), out)
+    pipeline.run(data, Recipe(), out)  # nothing is left to train
+    assert stages.tried == [(True, True, True)] * 2
+    pipeline.run(data, Recipe(), out, redo="train-segmenter")
+    assert stages.tried[2:] == [(False, True, False)]
+    stages.unknown_network = True
+    with pytest.raises(RecipeError):
+        pipeline.run(data, Recipe(), out, redo="train-cam")
+    assert set(states(out).values()) == {"fresh"}
 
 
 def test_update_keeps_the_models_and_redoes_what_depends_on_the_data(

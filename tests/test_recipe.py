@@ -99,6 +99,8 @@ def keys(section: type[Section]) -> Iterator[str]:
         ({"lr": 0.1}, "did you mean 'train_cam.optimiser.lr'?"),
         ({"train_cam": {"epochs": 0}}, "train_cam.epochs: input should be greater"),
         ({"train_cam": {"epochs": "many"}}, "given 'many'"),
+        ({"train_cam": {"batch_size": True}}, "batch_size: a number, not true or false"),
+        ({"walk": {"scales": [0.5, True]}}, "a number, not true or false"),
         ({"train_cam": {"backbone": {"output_stride": 12}}}, "8, 16 or 32"),
         ({"train_cam": {"long_side": [500, 300]}}, "train_cam.long_side"),
         ({"train_cam": {"views": {"scale": [0.9, 0.3]}}}, "train_cam.views.scale"),
@@ -215,6 +217,14 @@ def test_a_dumped_recipe_loads_as_the_same(
         "infer_cam": {"scales": scales}, "report": {"title": title},
     })  # fmt: skip
     assert recipe_from(yaml.safe_load(dump_recipe(recipe))) == recipe
+
+
+@pytest.mark.parametrize("title", ["\x85", "a\u2028b", "c\u2029 'd'\n", "Hügel", "\ufeff"])
+def test_odd_characters_survive_a_dump(tmp_path: Path, title: str) -> None:
+    recipe = recipe_from({"report": {"title": title}})
+    path = tmp_path / "recipe.yaml"
+    path.write_text(dump_recipe(recipe), encoding="utf-8")
+    assert load_recipe(path) == recipe
 
 
 def test_the_given_values_are_not_changed(tmp_path: Path) -> None:

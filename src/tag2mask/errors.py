@@ -29,7 +29,7 @@ class Tag2MaskError(Exception):
         if where is not None:
             message += f" [{where}]"
         if fix is not None:
-            message += f". {fix}"
+            message += f"{'' if message.endswith('?') else '.'} {fix}"
         super().__init__(message)
 
     def __reduce__(self) -> tuple[Any, ...]:

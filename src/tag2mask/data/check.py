@@ -147,7 +147,7 @@ def inventory_problems(inventory: Inventory) -> list[Problem]:
         if inventory.class_names:
             ClassSet(inventory.class_names)
     except DataError as error:
-        problems.append(Problem(str(error)))
+        problems.append(Problem(f"{error.what} ({inventory.reads}). {error.fix}"))
     train = [entry for entry in inventory.entries if entry.split == "train"]
     if not train:
         problems.append(Problem("no photo for training; splits found: "

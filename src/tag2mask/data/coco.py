@@ -100,7 +100,7 @@ def read_coco(folder: Path, options: SourceOptions) -> Inventory:
         for key, name in file.categories.items():
             if categories.setdefault(key, name) != name:
                 problems.append(Problem(f"{file.path.name}: category {key} is {name!r}, elsewhere "
-                                        f"{categories[key]!r}"))
+                                        f"{categories[key]!r}; give it one name in all files"))
         problems += file.problems
     order = {key: index for index, key in enumerate(sorted(categories))}
     names = tuple(categories[key] for key in sorted(categories))
@@ -257,7 +257,8 @@ def _read_annotations(path: Path, split: str) -> _Annotated:
     unknown = {c for tags in file.tags.values() for c in tags} - file.categories.keys()
     if unknown:
         file.problems.append(Problem(f"{path.name}: annotations of unknown categories: "
-                                     f"{some(map(str, sorted(unknown)))}"))
+                                     f"{some(map(str, sorted(unknown)))}; list them in "
+                                     "`categories`, or mend the annotations"))
         for tags in file.tags.values():
             tags -= unknown
     return file
