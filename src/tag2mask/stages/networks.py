@@ -1,0 +1,49 @@
+"""The networks that a run trains late, each built once at its start.
+
+A misspelt encoder, a stride that it doesn't give or a damaged file of weights then ends a run in
+its first seconds, not after hours of the steps before. The first network needs no such trial: its
+training comes first.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from tag2mask.classes import ClassSet
+from tag2mask.nn.affinity_net import build_affinity_net
+from tag2mask.nn.segmenter import build_segmenter
+from tag2mask.stages.segmenter_task import segmenter_spec
+from tag2mask.stages.train_affinity import affinity_spec
+from tag2mask.training_sections import Backbone, TrainAffinity, TrainSegmenter
+
+
+def try_networks(affinity: TrainAffinity | None, segmenter: TrainSegmenter | None, *,
+                 built: Backbone | None, run: Path) -> None:
+    """Build networks with their weights, and drop them again.
+
+    Args:
+        affinity: of the network to try; None: none.
+        segmenter: likewise.
+        built: a backbone that a step before them builds anyway.
+        run: the run folder; files of weights that it shall hold may not be there yet, and aren't
+            looked at.
+
+    Raises:
+        RecipeError: a network can't be built.
+        WeightsError: its weights are missing, damaged or of another network.
+    """
+    with torch.random.fork_rng(devices=[]):  # whoever draws later finds the generator as it was
+        if affinity is not None and affinity.backbone != built:
+            build_affinity_net(affinity_spec(affinity),
+                               weights=_weights(affinity.backbone.weights, run))
+        if segmenter is not None:
+            # How many classes there are, and how large the photos, makes no difference here.
+            sized = segmenter.model_copy(update={"long_side": segmenter.long_side or 1})
+            build_segmenter(segmenter_spec(sized, ClassSet(("object",)), []),
+                            weights=_weights(segmenter.network.weights, run))
+
+
+def _weights(weights: str, run: Path) -> str:
+    return "none" if Path(weights).resolve().is_relative_to(run.resolve()) else weights
