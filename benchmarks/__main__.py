@@ -18,6 +18,7 @@ from benchmarks import (
     pcm_memory,
     predict_photos,
     prepare_time,
+    run_memory,
     run_steps,
     threshold_curve,
     train_steps,
@@ -31,7 +32,7 @@ BENCHMARKS: dict[str, tuple[Callable[..., Row | str], str]] = {
     "train_step_vs_published": (train_steps.vs_published, "our step / published step"),
     "inference_vs_single": (inference_views.batched_vs_single, "batched views / one at a time"),
     "threshold_curve_vs_passes": (threshold_curve.one_pass_vs_passes, "one pass / 60 passes"),
-    "pcm_memory_vs_dense": (pcm_memory.blocks_vs_dense, "PCM in blocks / at once, peak"),
+    "pcm_memory_vs_dense": (pcm_memory.tiles_vs_dense, "PCM in tiles / at once, peak"),
     "walk_vs_dense": (walk.sparse_vs_dense, "sparse walk / squaring the dense matrix"),
     "crf_vs_pydensecrf_2": (crf.vs_pydensecrf_2, "dense CRF, 2 classes / pydensecrf"),
     "crf_vs_pydensecrf_4": (crf.vs_pydensecrf_4, "dense CRF, 4 classes / pydensecrf"),
@@ -51,6 +52,7 @@ BENCHMARKS: dict[str, tuple[Callable[..., Row | str], str]] = {
     "predict_vs_forward": (predict_photos.vs_forward, "predict / the network's forward alone"),
     "onnx_vs_torch": (predict_photos.onnx_vs_torch, "network of ONNX / of torch, float32"),
     **{name: (row, "of the whole run") for name, row in run_steps.STEP_ROWS.items()},
+    "run_memory_vs_photos": (run_memory.many_vs_quarter, "run of 2,000 photos / of 500, peak"),
     "prepare_100k_seconds": (prepare_time.prepare_100k, "prepare / plain loop, 100,000 photos"),
 }
 """Name of the row -> (what measures it or says why it can't, what is divided by what)."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
@@ -60,6 +62,19 @@ def side_by_side(ours: Callable[[], object], other: Callable[[], object], *,
             function()
             taken.append(time.perf_counter() - start)
     return Row.of(*times, unit="s")
+
+
+def peak_kib() -> int:
+    """Peak memory of this process since it began.
+
+    Linux counts it per program in VmHWM; ``getrusage`` there starts from the parent's.
+    """
+    path = Path("/proc/self/status")
+    if path.is_file():
+        line = next(x for x in path.read_text().splitlines() if x.startswith("VmHWM"))
+        return int(line.split()[1])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // 1024 if sys.platform == "darwin" else peak
 
 
 def machine() -> dict[str, Any]:

@@ -1,11 +1,10 @@
-"""Peak memory of PCM, forward and backward: in blocks against the whole affinity at once.
+"""Peak memory of PCM, forward and backward: in tiles against the whole affinity at once.
 
-Each is measured in a process of its own: `python -m benchmarks.pcm_memory blocks|dense H W`.
+Each is measured in a process of its own: `python -m benchmarks.pcm_memory tiles|dense H W`.
 """
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.measure import Row
+from benchmarks.measure import Row, peak_kib
 from tag2mask.nn.pcm import EPSILON, correlate
 
 GRID = (94, 125)
@@ -22,10 +21,10 @@ GRID = (94, 125)
 CHANNELS, FEATURES = 21, 192
 
 
-def blocks_vs_dense(*, toy: bool = False) -> Row:
+def tiles_vs_dense(*, toy: bool = False) -> Row:
     """Peaks above what the process held before, median of three processes each."""
     grid, times = ((12, 16), 1) if toy else (GRID, 3)
-    ours, other = ([_measured(kind, grid) for _ in range(times)] for kind in ("blocks", "dense"))
+    ours, other = ([_measured(kind, grid) for _ in range(times)] for kind in ("tiles", "dense"))
     return Row.of(ours, other, unit="MiB")
 
 
@@ -43,12 +42,12 @@ def peak_mib(kind: str, grid: tuple[int, int]) -> float:
     torch.manual_seed(0)
     maps = torch.rand(1, CHANNELS, *grid)
     features = torch.randn(1, FEATURES, *grid, requires_grad=True)
-    function = {"blocks": correlate, "dense": dense}[kind]
+    function = {"tiles": correlate, "dense": dense}[kind]
     small = features[:, :, :4, :4].detach().requires_grad_()
     function(maps[:, :, :4, :4], small).sum().backward()  # loads the libraries
-    before = _peak_kib()
+    before = peak_kib()
     function(maps, features).square().sum().backward()
-    return (_peak_kib() - before) / 1024
+    return (peak_kib() - before) / 1024
 
 
 def _measured(kind: str, grid: tuple[int, int]) -> float:
@@ -56,19 +55,6 @@ def _measured(kind: str, grid: tuple[int, int]) -> float:
     done = subprocess.run(command, cwd=Path(__file__).parents[1], check=True,
                           capture_output=True, text=True)
     return float(done.stdout)
-
-
-def _peak_kib() -> int:
-    """Peak memory of this process since it began.
-
-    Linux counts it per program in VmHWM; ``getrusage`` there starts from the parent's.
-    """
-    path = Path("/proc/self/status")
-    if path.is_file():
-        line = next(x for x in path.read_text().splitlines() if x.startswith("VmHWM"))
-        return int(line.split()[1])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak // 1024 if sys.platform == "darwin" else peak
 
 
 if __name__ == "__main__":

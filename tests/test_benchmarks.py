@@ -59,7 +59,8 @@ ROWS = {
     "loop_in_cache_two_threads_vs_one", "loop_in_memory_two_threads_vs_one",
     "affinity_labels_photos_per_second",
     "disk_maps_per_photo", "disk_affinity_labels_per_photo", "disk_walked_maps_per_photo",
-    "disk_masks_per_photo", "predict_vs_forward", "onnx_vs_torch", "prepare_100k_seconds",
+    "disk_masks_per_photo", "predict_vs_forward", "onnx_vs_torch", "run_memory_vs_photos",
+    "prepare_100k_seconds",
     *(f"run_{step.step.replace('-', '_')}" for step in STEPS),
 }  # fmt: skip
 AGAINST_PYDENSECRF = {"crf_vs_pydensecrf_2", "crf_vs_pydensecrf_4", "crf_vs_pydensecrf_21"}

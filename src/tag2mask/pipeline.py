@@ -290,8 +290,9 @@ def _refuse_no_runs(compare: Sequence[Path]) -> None:
 
 
 def _begin(recipe: Recipe, out: Path, steps: Sequence[type[Handle]], redo: str | None) -> None:
-    """Refuse what another recipe made and networks that can't be built, make room for what is to be
-    redone, and note the recipe.
+    """Refuse what can't become a run, make room for what is to be redone, and note the recipe.
+
+    Refused are folders that another recipe made, and networks that can't be built.
     """
     redone: Sequence[type[Handle]] = ()
     if redo is not None:

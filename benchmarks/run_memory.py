@@ -1,0 +1,51 @@
+"""Peak memory of a whole run: of many photos against a quarter of them.
+
+Each run is a process of its own: `python -m benchmarks.run_memory DATA RUN [SETTING ...]`. The
+photos are tiny and the recipe is short, so that what a run holds per photo would show beside what
+it holds anyway.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.demo_run import TOY
+from benchmarks.measure import Row, peak_kib
+from benchmarks.prepare_time import write_photos
+from tag2mask.pipeline import run
+from tag2mask.recipe import load_recipe
+
+PHOTOS = 2000
+SHARE = 4
+
+
+def many_vs_quarter(*, toy: bool = False) -> Row:
+    """Peaks of runs of `PHOTOS` photos and of a quarter of them."""
+    photos = 40 if toy else PHOTOS
+    with TemporaryDirectory(prefix="tag2mask-bench-") as folder:
+        ours, other = (_measured(Path(folder) / str(count), count, TOY if toy else ())
+                       for count in (photos, photos // SHARE))
+    return Row.of([ours], [other], unit="MiB")
+
+
+def peak_mib(data: Path, out: Path, settings: Sequence[str]) -> float:
+    """Peak memory of this process after a run of the recipe ``tiny``, MiB."""
+    run(data, load_recipe("tiny", ["prepare.val_split=null", "runtime.workers=0", *settings]), out)
+    return peak_kib() / 1024
+
+
+def _measured(folder: Path, photos: int, settings: Sequence[str]) -> float:
+    write_photos(folder / "data", photos)
+    command = (sys.executable, "-m", "benchmarks.run_memory", str(folder / "data"),
+               str(folder / "run"), *settings)
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], check=True,
+                          capture_output=True, text=True)
+    return float(done.stdout.splitlines()[-1])
+
+
+if __name__ == "__main__":
+    print(peak_mib(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]))
