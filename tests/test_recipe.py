@@ -100,6 +100,7 @@ def keys(section: type[Section]) -> Iterator[str]:
         ({"train_cam": {"epochs": 0}}, "train_cam.epochs: input should be greater"),
         ({"train_cam": {"epochs": "many"}}, "given 'many'"),
         ({"train_cam": {"batch_size": True}}, "batch_size: a number, not true or false"),
+        ({"infer_cam": {"map_stride": True}}, "a number, not true or false"),
         ({"walk": {"scales": [0.5, True]}}, "a number, not true or false"),
         ({"train_cam": {"backbone": {"output_stride": 12}}}, "8, 16 or 32"),
         ({"train_cam": {"long_side": [500, 300]}}, "train_cam.long_side"),

@@ -28,6 +28,7 @@ Positive = Annotated[Number, Field(gt=0.0)]
 NonNegative = Annotated[Number, Field(ge=0.0)]
 Count = Annotated[Integer, Field(ge=1)]
 NonNegativeCount = Annotated[Integer, Field(ge=0)]
+MapStride = Annotated[Literal[1, 2, 4, 8], BeforeValidator(_no_boolean)]
 Precision = Annotated[Literal["auto", "32", "bf16", "16"],
                       BeforeValidator(lambda given: {32: "32", 16: "16"}.get(given, given)
                                       if isinstance(given, int) else given)]
@@ -76,7 +77,7 @@ class InferCam(Section):
     """Only the photo's own classes enter PCM."""
     batch_views: Count = 8
     """Views computed at once."""
-    map_stride: Literal[1, 2, 4, 8] = 4
+    map_stride: MapStride = 4
     """Photo pixels per stored map cell."""
     map_dtype: Literal["uint8", "float16"] = "uint8"
     tags: Literal["known", "untagged", "predicted"] = "known"
@@ -149,7 +150,7 @@ class Walk(BackgroundChoice):
     """The photo's long side at scale 1, px; null: its own size (published)."""
     scales: tuple[Positive, ...] = (1.0,)
     """Scales at which affinities are computed; their mean is used."""
-    map_stride: Literal[1, 2, 4, 8] = 4
+    map_stride: MapStride = 4
     """Photo pixels per stored map cell."""
     map_dtype: Literal["uint8", "float16"] = "uint8"
     precision: Precision = "auto"

@@ -1,4 +1,4 @@
-"""PCM against plain transcriptions, in blocks, with padding, within its memory."""
+"""PCM against plain transcriptions, in tiles, with padding, within its memory."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_without_any_tag_all_is_background() -> None:
 @pytest.mark.parametrize("block_mib", [0, 1, 2, 64])
 @pytest.mark.parametrize("power", [1.0, 2.0, 3.0])
 @pytest.mark.parametrize("size", [(20, 31), (1, 1), (3, 2)])
-def test_blocks_equal_the_dense_affinity(
+def test_tiles_equal_the_dense_affinity(
     block_mib: int, power: float, size: tuple[int, int]
 ) -> None:
     maps = random(2, 4, *size).abs()
@@ -126,11 +126,12 @@ def test_the_module_hands_its_power_on() -> None:
         torch.testing.assert_close(one.refine(maps, features), slow_correlate(maps, fused))
 
 
-def test_half_precision_stays_close() -> None:
+@pytest.mark.parametrize("block_mib", [64, 0], ids=["one-tile", "three-tiles"])
+def test_half_precision_stays_close(block_mib: int) -> None:
     maps, features = random(2, 4, 9, 8).abs(), random(2, 6, 9, 8, seed=1).requires_grad_()
     (wanted,) = torch.autograd.grad(correlate(maps, features).square().sum(), features)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        refined = correlate(maps, features)
+        refined = correlate(maps, features, block_mib=block_mib)
     assert refined.dtype == torch.bfloat16
     (gradient,) = torch.autograd.grad(refined.float().square().sum(), features)
     assert (gradient - wanted).norm() < 0.05 * wanted.norm()

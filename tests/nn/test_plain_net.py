@@ -1,4 +1,4 @@
-"""Plain layers compute what the network does, at all sizes that its strides divide."""
+"""Plain layers compute what the network does, at all sizes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import nn
 from tag2mask.nn.fast_conv import FastConv2d, FoldedBatchNorm
 from tag2mask.nn.plain_net import plain_copy
 from tag2mask.nn.segmenter import SegmenterSpec, build_segmenter
+from tag2mask.nn.timm_backbone import TimmBackbone
 
 OURS = (FastConv2d, FoldedBatchNorm, Conv2dSame)
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -26,7 +27,7 @@ def test_same_padding(kernel: int, stride: int, dilation: int, cells: tuple[int,
         stride = 1
     net = nn.Sequential(Conv2dSame(2, 3, kernel, stride, dilation=dilation)).eval()
     x = torch.randn(2, 2, *(side * stride for side in cells))
-    torch.testing.assert_close(plain_copy(net)(x), net(x))
+    torch.testing.assert_close(plain_copy(net, fixed_padding=True)(x), net(x))
 
 
 @settings(max_examples=40)
@@ -54,15 +55,27 @@ def net() -> nn.Module:
     return net.eval()
 
 
+@pytest.mark.parametrize("fixed", [False, True])
 @pytest.mark.parametrize("size", [(16, 16), (48, 80)])
-def test_a_whole_network(net: nn.Module, size: tuple[int, int]) -> None:
-    plain = plain_copy(net)
+def test_a_whole_network(net: nn.Module, size: tuple[int, int], fixed: bool) -> None:
+    plain = plain_copy(net, fixed_padding=fixed)
     assert not any(isinstance(module, OURS) for module in plain.modules())
     image = torch.randn(2, 3, *size)
     with torch.no_grad():
         wanted = net(image)
     assert wanted.std() > 0.01
     torch.testing.assert_close(plain(image), wanted, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(37, 53), (64, 41)])
+def test_padding_that_follows_the_size(size: tuple[int, int]) -> None:
+    """Published views have any size; and some networks make odd sides of even ones."""
+    torch.manual_seed(0)
+    net = TimmBackbone("tf_efficientnet_lite0", output_stride=16).eval()
+    image = torch.randn(1, 3, *size)
+    with torch.no_grad():
+        for plain, wanted in zip(plain_copy(net)(image), net(image), strict=True):
+            torch.testing.assert_close(plain, wanted, atol=1e-4, rtol=1e-4)
 
 
 def test_the_network_itself_stays(net: nn.Module) -> None:

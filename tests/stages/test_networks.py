@@ -32,8 +32,8 @@ def test_networks_that_fit_leave_no_trace(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("of", "settings", "message"), [
     (NETWORK, {"encoder": "tf_efficientnet_lite9", "weights": "none"}, "tf_efficientnet_lite"),
     (NETWORK, {"architecture": "deeplabv4"}, "no architecture 'deeplabv4'"),
-    (NETWORK, {"output_stride": 32}, "output stride"),
-    (BACKBONE, {"name": "resnet1", "weights": "none"}, "no backbone 'resnet1'"),
+    (NETWORK, {"output_stride": 32}, "train_segmenter: .*output stride"),
+    (BACKBONE, {"name": "resnet1", "weights": "none"}, "train_affinity: no backbone 'resnet1'"),
 ])
 def test_a_network_that_cannot_be_built_is_named(
     tmp_path: Path, of: tuple[str, str], settings: dict[str, object], message: str
@@ -50,6 +50,14 @@ def test_weights_must_be_there_unless_the_run_shall_write_them(
     with pytest.raises(WeightsError, match="no such weight file"):
         tried(run, settings={"weights": str(tmp_path / "lost.pth")}, of=of)
     tried(run, settings={"weights": str(run / "train-cam" / "model.safetensors")}, of=of)
+
+
+def test_packaged_is_no_file_of_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WeightsError, match="train_segmenter: no packaged weights for 'resnet18'"):
+        tried(Path(), settings={"encoder": "resnet18", "weights": "packaged"})
 
 
 def test_a_backbone_that_is_built_anyway_is_not_built_twice(

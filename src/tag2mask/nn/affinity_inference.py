@@ -172,9 +172,7 @@ def load_affinity_inference(
     """
     net, spec = load_affinity_net(path)
     refuse_not_finite(net, where=path, setting="train_affinity.optimiser.lr")
-    # Published views have any size; those of the default are what a plain copy can read.
-    net = net if paper else plain_copy(net)
-    return AffinityInference(net.to(device), device, radius=radius or spec.radius,
+    return AffinityInference(plain_copy(net).to(device), device, radius=radius or spec.radius,
                              long_side=long_side, scales=scales, paper=paper, autocast=autocast)
 
 

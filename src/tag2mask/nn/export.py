@@ -55,8 +55,8 @@ def exported_program(net: SegmentationNet) -> torch.export.ExportedProgram:
     # Sides like no number in a network, or tracing would take the one for the other.
     example = torch.zeros(2, 3, (least + 5) * multiple, (least + 7) * multiple)
     with _readable_errors("the network can't be traced with sizes left open"):
-        return torch.export.export(plain_copy(net), (example,), dynamic_shapes={IMAGE: shapes},
-                                   strict=False)
+        return torch.export.export(plain_copy(net, fixed_padding=True), (example,),
+                                   dynamic_shapes={IMAGE: shapes}, strict=False)
 
 
 def torch_bytes(program: torch.export.ExportedProgram, metadata: Mapping[str, str]) -> bytes:

@@ -109,7 +109,7 @@ class MultiScaleInference:
                       sizes: Sequence[tuple[int, int]] | None = None) -> NDArray[np.float32]:
         """Tag probabilities (n, C) at scale 1, averaged over the mirror images; see `maps`."""
         logits = _Sums(len(photos))
-        with self.autocast():  # once for all views: it casts the weights once
+        with self.autocast():
             for indices, images, _ in self._batches(photos, sizes or _sizes(photos), [1.0]):
                 pair = self._forward(images, None)
                 for row, index in enumerate(indices):

@@ -1,11 +1,11 @@
 """A trained network as layers of torch alone: what exporters understand, and runtimes run best.
 
-The result is the same, at every size that the network's ``size_multiple`` divides:
+The result is the same:
 
 * Batch norms that `fast_conv` folds into kernels anew in each pass are folded for good.
 * The padding of TensorFlow's convolutions ("same") depends on the image's size, unless the stride
   divides that; then it is always the same. An exporter would have to carry that arithmetic through
-  the whole network.
+  the whole network, so for it the padding can be fixed.
 * Means over a fixed number of windows, which pyramid poolings take, become products of matrices:
   ONNX has no such pooling of images of any size.
 
@@ -18,7 +18,7 @@ import copy
 from typing import Any, TypeVar
 
 import torch
-from timm.layers import Conv2dSame
+from timm.layers import Conv2dSame, pad_same
 from torch import Tensor, nn
 
 from tag2mask.nn.fast_conv import FastConv2d, FoldedBatchNorm
@@ -26,11 +26,13 @@ from tag2mask.nn.fast_conv import FastConv2d, FoldedBatchNorm
 Net = TypeVar("Net", bound=nn.Module)
 
 
-def plain_copy(net: Net) -> Net:
+def plain_copy(net: Net, *, fixed_padding: bool = False) -> Net:
     """Copy a network for inference; the given one stays as it is.
 
     Args:
-        net: in evaluation mode, its images' sides multiples of all its strides.
+        net: in evaluation mode.
+        fixed_padding: pad by fixed widths what TensorFlow's convolutions pad by the image's size.
+            The sides of what they read must then be multiples of their strides.
 
     Returns:
         A network in evaluation mode without gradients.
@@ -40,7 +42,7 @@ def plain_copy(net: Net) -> Net:
     for module in list(copied.modules()):
         for name, child in module.named_children():
             if isinstance(child, FastConv2d | Conv2dSame):
-                setattr(module, name, _plain_convolution(child))
+                setattr(module, name, _plain_convolution(child, fixed_padding))
             elif isinstance(child, FoldedBatchNorm):
                 setattr(module, name, nn.Sequential(child.drop, child.act))
             elif isinstance(child, nn.AdaptiveAvgPool2d):
@@ -75,8 +77,8 @@ def _shares(windows: int, side: int) -> Tensor:
 
 
 @torch.no_grad()
-def _plain_convolution(conv: Any) -> nn.Module:
-    """A convolution with its batch norm's scale and shift, behind a padding of fixed width."""
+def _plain_convolution(conv: Any, fixed_padding: bool) -> nn.Module:
+    """A convolution with its batch norm's scale and shift, behind its padding."""
     if isinstance(conv, FastConv2d):
         (weight, bias), same = conv.folded(), conv.same_padding
     else:
@@ -86,7 +88,27 @@ def _plain_convolution(conv: Any) -> nn.Module:
                       conv.padding_mode, device="meta")  # fmt: skip
     plain.weight = nn.Parameter(weight)
     plain.bias = None if bias is None else nn.Parameter(bias)
-    return nn.Sequential(nn.ZeroPad2d(_same_padding(conv)), plain) if same else plain
+    if not same:
+        return plain
+    padding = nn.ZeroPad2d(_same_padding(conv)) if fixed_padding else _SamePadding(conv)
+    return nn.Sequential(padding, plain)
+
+
+class _SamePadding(nn.Module):
+    """TensorFlow's padding of an image of any size.
+
+    Args:
+        conv: the convolution that reads it.
+    """
+
+    def __init__(self, conv: Any) -> None:
+        super().__init__()
+        self._window = conv.kernel_size, conv.stride, conv.dilation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, c, h, w) -> (b, c, h + ..., w + ...)."""
+        padded: Tensor = pad_same(x, *self._window)
+        return padded
 
 
 def _same_padding(conv: Any) -> tuple[int, int, int, int]:

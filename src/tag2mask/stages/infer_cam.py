@@ -63,7 +63,7 @@ def infer_cam(data: PreparedData, model: CamModel, section: InferCam, out: Path,
                      coverage={"data": data}, rank=runtime.rank) as step:
         if step.complete and all(_map_path(step, item).is_file() for item in step.items()):
             return step.handle
-        net, spec = _load(model, data, section)
+        net, spec = _load(model, data)
         samples = [sample for split in SPLITS if split in section.splits
                    for sample in read_index(data.path, split)]
         step.drop_vanished({sample.id for sample in samples}, partial(_map_path, step))
@@ -81,7 +81,7 @@ def infer_cam(data: PreparedData, model: CamModel, section: InferCam, out: Path,
         return handle
 
 
-def _load(model: CamModel, data: PreparedData, section: InferCam) -> tuple[SeamNet, NetSpec]:
+def _load(model: CamModel, data: PreparedData) -> tuple[SeamNet, NetSpec]:
     """The network and its shape, if it belongs to the data's classes."""
     path = model.path / MODEL
     net, spec = load_net(path)
@@ -91,8 +91,7 @@ def _load(model: CamModel, data: PreparedData, section: InferCam) -> tuple[SeamN
             fix="Train on this data, or give the data it was trained on.",
         )
     refuse_not_finite(net, where=path, setting="train_cam.optimiser.lr")
-    # Published views have any size; those of the default are what a plain copy can read.
-    return net if section.behaviour == "paper" else plain_copy(net), spec
+    return plain_copy(net), spec
 
 
 def _inference(net: SeamNet, section: InferCam, runtime: Runtime) -> MultiScaleInference:

@@ -2,16 +2,19 @@
 
 A misspelt encoder, a stride that it doesn't give or a damaged file of weights then ends a run in
 its first seconds, not after hours of the steps before. The first network needs no such trial: its
-training comes first.
+training follows on ``prepare``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 from tag2mask.classes import ClassSet
+from tag2mask.errors import RecipeError, WeightsError
 from tag2mask.nn.affinity_net import build_affinity_net
 from tag2mask.nn.segmenter import build_segmenter
 from tag2mask.stages.segmenter_task import segmenter_spec
@@ -36,14 +39,28 @@ def try_networks(affinity: TrainAffinity | None, segmenter: TrainSegmenter | Non
     """
     with torch.random.fork_rng(devices=[]):  # whoever draws later finds the generator as it was
         if affinity is not None and affinity.backbone != built:
-            build_affinity_net(affinity_spec(affinity),
-                               weights=_weights(affinity.backbone.weights, run))
+            with _of("train_affinity"):
+                build_affinity_net(affinity_spec(affinity),
+                                   weights=_weights_now(affinity.backbone.weights, run))
         if segmenter is not None:
             # How many classes there are, and how large the photos, makes no difference here.
             sized = segmenter.model_copy(update={"long_side": segmenter.long_side or 1})
-            build_segmenter(segmenter_spec(sized, ClassSet(("object",)), []),
-                            weights=_weights(segmenter.network.weights, run))
+            with _of("train_segmenter"):
+                build_segmenter(segmenter_spec(sized, ClassSet(("object",)), []),
+                                weights=_weights_now(segmenter.network.weights, run))
 
 
-def _weights(weights: str, run: Path) -> str:
+@contextmanager
+def _of(section: str) -> Iterator[None]:
+    """Name the section: several networks have keys of one name, and no step's name stands above."""
+    try:
+        yield
+    except (RecipeError, WeightsError) as error:
+        raise type(error)(f"{section}: {error.what}", where=error.where, fix=error.fix) from None
+
+
+def _weights_now(weights: str, run: Path) -> str:
+    """The weights, or none where an earlier step of the run has yet to write them."""
+    if weights in ("packaged", "hub", "none") or Path(weights).is_file():
+        return weights
     return "none" if Path(weights).resolve().is_relative_to(run.resolve()) else weights
