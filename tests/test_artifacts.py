@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from tag2mask import artifacts
 from tag2mask.artifacts import CamMaps, CamModel, PreparedData, folder_status, step_folder
 from tag2mask.errors import RunFolderError
+from tag2mask.manifests import read_identity
 from tag2mask.sections import InferCam, Prepare
 from tag2mask.training_sections import TrainCam
 
@@ -477,3 +478,21 @@ def test_what_the_data_no_longer_holds_is_dropped_by_the_first_rank(tmp_path: Pa
         assert step.items() == ("a",)
         assert (step.path / "a").exists() and not (step.path / "b").exists()
         step.finish()
+
+
+def test_a_record_that_another_rank_writes_meanwhile_is_found_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_text = Path.read_text
+
+    def written_after(path: Path, *args: Any, **options: Any) -> str:
+        try:
+            return read_text(path, *args, **options)
+        except FileNotFoundError:
+            path.write_text("{}")
+            raise
+
+    monkeypatch.setattr(Path, "read_text", written_after)
+    assert read_identity(tmp_path) is None
+    with pytest.raises(RunFolderError, match=r"not a manifest\.json"):
+        read_identity(tmp_path)

@@ -56,6 +56,10 @@ class RunFolderError(Tag2MaskError):
     """A run folder made by another recipe, incomplete, or not writable."""
 
 
+class MissingFileError(RunFolderError):
+    """A file of a run folder that isn't there."""
+
+
 class DataChangedError(RunFolderError):
     """A run folder made from another state of the data."""
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tag2mask.errors import DataError, RunFolderError
+from tag2mask.errors import DataError, MissingFileError, RunFolderError
 
 _TEMPORARY = ".tmp-"
 _EXPLAINED = {
@@ -105,13 +105,14 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        RunFolderError: missing, unreadable or not JSON.
+        MissingFileError: missing.
+        RunFolderError: unreadable or not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunFolderError(f"{path.name} is missing", where=path.parent,
-                             fix="Run the step that writes this folder again.") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise MissingFileError(f"{path.name} is missing", where=path.parent,
+                               fix="Run the step that writes this folder again.") from None
     except OSError as error:
         raise RunFolderError(f"can't be read ({error.strerror})", where=path,
                              fix="Check the file's permissions.") from None

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tag2mask.errors import RunFolderError
+from tag2mask.errors import MissingFileError, RunFolderError
 from tag2mask.files import digest, read_json
 
 MANIFEST = "manifest.json"
@@ -320,9 +320,8 @@ def read_identity(folder: Path) -> Identity | None:
     for name, kind in records:
         try:
             return _read_record(folder / name, kind)
-        except RunFolderError:
-            if (folder / name).exists():  # else absent, or another rank just replaced it
-                raise
+        except MissingFileError:
+            continue  # looking again would find what another rank has written since
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -18,6 +19,11 @@ from tag2mask.sections import (
     Precision,
     Section,
 )
+
+
+def weight_file(weights: str) -> Path | None:
+    """The file that weights name, unless they are ``packaged``, ``hub`` or ``none``."""
+    return None if weights in ("packaged", "hub", "none") else Path(weights)
 
 
 class Backbone(Section):

@@ -126,13 +126,13 @@ class _Spread(torch.autograd.Function):
         total = _zeros(keys)
         keys_of, total_of = _blocks(keys, ctx.side), torch.split(total, ctx.side, dim=2)
         # A pair of positions counts twice, either one as a column: one product gives the sum.
-        first_of = _blocks(torch.cat([values, gradient], dim=1), ctx.side)
-        second_of = _blocks(torch.cat([gradient, values], dim=1), ctx.side)
+        left_of = _blocks(torch.cat([values, gradient], dim=1), ctx.side)
+        right_of = _blocks(torch.cat([gradient, values], dim=1), ctx.side)
         first, second = _buffer(keys, ctx.side), _buffer(keys, ctx.side)
         for row, column in _tiles(len(keys_of)):
             similarity = _product(keys_of[row].mT, keys_of[column], first)
             outside = similarity <= 0
-            back = _product(first_of[row].mT, second_of[column], second)
+            back = _product(left_of[row].mT, right_of[column], second)
             if ctx.power != 1.0:
                 back.mul_(similarity.clamp_(min=EPSILON).pow_(ctx.power - 1).mul_(ctx.power))
             back.masked_fill_(outside, 0.0)

@@ -19,7 +19,7 @@ from tag2mask.nn.affinity_net import build_affinity_net
 from tag2mask.nn.segmenter import build_segmenter
 from tag2mask.stages.segmenter_task import segmenter_spec
 from tag2mask.stages.train_affinity import affinity_spec
-from tag2mask.training_sections import Backbone, TrainAffinity, TrainSegmenter
+from tag2mask.training_sections import Backbone, TrainAffinity, TrainSegmenter, weight_file
 
 
 def try_networks(affinity: TrainAffinity | None, segmenter: TrainSegmenter | None, *,
@@ -61,6 +61,7 @@ def _of(section: str) -> Iterator[None]:
 
 def _weights_now(weights: str, run: Path) -> str:
     """The weights, or none where an earlier step of the run has yet to write them."""
-    if weights in ("packaged", "hub", "none") or Path(weights).is_file():
+    file = weight_file(weights)
+    if file is None or file.is_file() or not file.resolve().is_relative_to(run.resolve()):
         return weights
-    return "none" if Path(weights).resolve().is_relative_to(run.resolve()) else weights
+    return "none"

@@ -43,7 +43,7 @@ from tag2mask.nn.affinity_net import (
 from tag2mask.nn.fit import FitSettings, epochs_to_steps, fit
 from tag2mask.nn.optim import build_optimiser, freeze, parameter_groups, train_mode
 from tag2mask.runtime import Runtime
-from tag2mask.training_sections import TrainAffinity
+from tag2mask.training_sections import TrainAffinity, weight_file
 
 MODEL = "model.safetensors"
 
@@ -68,8 +68,8 @@ def train_affinity(data: PreparedData, labels: AffinityLabels, section: TrainAff
         RunFolderError: ``out`` was made with other settings, data or labels.
     """
     weights = section.backbone.weights
-    files = {} if weights in ("packaged", "hub", "none") else \
-        file_input("backbone.weights", Path(weights), out)
+    file = weight_file(weights)
+    files = {} if file is None else file_input("backbone.weights", file, out)
     with step_folder(AffinityModel, out, section=section,
                      inputs={"data": data, "labels": labels, **files}, rank=runtime.rank) as step:
         if step.complete:

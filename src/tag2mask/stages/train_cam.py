@@ -42,7 +42,7 @@ from tag2mask.nn.weights import load_into
 from tag2mask.ops.geometry import ViewTransform
 from tag2mask.report.pictures import cam_sheet
 from tag2mask.runtime import Runtime
-from tag2mask.training_sections import TrainCam, Views
+from tag2mask.training_sections import TrainCam, Views, weight_file
 
 MODEL = "model.safetensors"
 PICTURED = 4
@@ -116,9 +116,8 @@ def _weight_files(section: TrainCam, out: Path) -> dict[str, str]:
     """Digest of the weight file that training starts from, if it is one, by its key."""
     if section.init_from:
         return file_input("init_from", Path(section.init_from), out)
-    if section.backbone.weights not in ("packaged", "hub", "none"):
-        return file_input("backbone.weights", Path(section.backbone.weights), out)
-    return {}
+    file = weight_file(section.backbone.weights)
+    return {} if file is None else file_input("backbone.weights", file, out)
 
 
 def net_spec(section: TrainCam, classes: ClassSet) -> NetSpec:

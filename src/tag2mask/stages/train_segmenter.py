@@ -54,7 +54,7 @@ from tag2mask.stages.segmenter_task import (
     single_view,
 )
 from tag2mask.training_log import best_of_validation
-from tag2mask.training_sections import TrainSegmenter
+from tag2mask.training_sections import TrainSegmenter, weight_file
 
 CHECKPOINT = "checkpoint.pt"
 WITHOUT = "without_masks"
@@ -129,9 +129,9 @@ def _inputs(data: PreparedData, masks: PseudoMaskFolder | None, section: TrainSe
         inputs["masks"] = masks
     if section.masks == "ground truth" or section.validate_epochs:
         inputs["ground truth"] = masks_fingerprint(data.path)
-    weights = section.network.weights
-    if weights not in ("packaged", "hub", "none"):
-        inputs |= file_input("network.weights", Path(weights), out)
+    file = weight_file(section.network.weights)
+    if file is not None:
+        inputs |= file_input("network.weights", file, out)
     return inputs
 
 
