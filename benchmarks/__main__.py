@@ -52,7 +52,7 @@ BENCHMARKS: dict[str, tuple[Callable[..., Row | str], str]] = {
     "predict_vs_forward": (predict_photos.vs_forward, "predict / the network's forward alone"),
     "onnx_vs_torch": (predict_photos.onnx_vs_torch, "network of ONNX / of torch, float32"),
     **{name: (row, "of the whole run") for name, row in run_steps.STEP_ROWS.items()},
-    "run_memory_vs_photos": (run_memory.many_vs_quarter, "run of 2,000 photos / of 500, peak"),
+    "run_memory_vs_photos": (run_memory.many_vs_quarter, "run of 1,000 photos / of 250, peak"),
     "prepare_100k_seconds": (prepare_time.prepare_100k, "prepare / plain loop, 100,000 photos"),
 }
 """Name of the row -> (what measures it or says why it can't, what is divided by what)."""

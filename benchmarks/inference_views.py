@@ -15,7 +15,7 @@ from benchmarks.measure import Row, side_by_side
 from tag2mask.classes import VOC_NAMES, ClassSet
 from tag2mask.nn.inference import InferenceSettings, MultiScaleInference, map_grid, scale_maps
 from tag2mask.nn.model_file import build_net
-from tag2mask.nn.plain_net import plain_copy
+from tag2mask.nn.plain_net import inference_copy, memory_format
 from tag2mask.nn.seam import SeamNet
 from tag2mask.recipe import load_recipe
 from tag2mask.runtime import resolve_precision
@@ -34,7 +34,7 @@ def batched_vs_single(*, toy: bool = False) -> Row:
     recipe = load_recipe("lite0-cpu" if device.type == "cpu" else "lite2-gpu")
     spec = net_spec(recipe.train_cam, ClassSet(VOC_NAMES))
     net = build_net(spec, weights=recipe.train_cam.backbone.weights).eval()
-    net = net.to(device, memory_format=torch.channels_last)
+    net = net.to(device, memory_format=memory_format(device))
     section = recipe.infer_cam
     settings = InferenceSettings(
         scales=section.scales, flip=section.flip, long_side=64 if toy else section.long_side,
@@ -45,7 +45,7 @@ def batched_vs_single(*, toy: bool = False) -> Row:
     precision = resolve_precision(section.precision, device)
     autocast = partial(torch.autocast, device.type, precision,
                        enabled=precision is not torch.float32)
-    batched = MultiScaleInference(plain_copy(net), settings, device, autocast)  # as the step does
+    batched = MultiScaleInference(inference_copy(net, device), settings, device, autocast)
 
     def single() -> None:
         with autocast():

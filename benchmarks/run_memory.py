@@ -19,7 +19,7 @@ from benchmarks.prepare_time import write_photos
 from tag2mask.pipeline import run
 from tag2mask.recipe import load_recipe
 
-PHOTOS = 2000
+PHOTOS = 1000
 SHARE = 4
 
 

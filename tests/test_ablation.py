@@ -218,6 +218,23 @@ def test_a_failing_row_leaves_the_others_alone(small: Place) -> None:
     assert small.ablate("--rows", "broken", table=table).exit_code == 1, "nothing is done"
 
 
+@pytest.mark.parametrize(("broken", "words"), [
+    ({"network.encoder": "tf_efficientnet_lite9"}, "no encoder 'tf_efficientnet_lite9'"),
+    ({"network.weights": "nowhere.pth"}, "no such weight file"),
+    ({"crop": 100}, "takes crops that are multiples"),
+])
+def test_a_network_that_cannot_be_built_is_named_before_anything_runs(
+    small: Place, broken: dict[str, object], words: str
+) -> None:
+    settings = {f"train_segmenter.{key}": value for key, value in broken.items()}
+    table = small.table({"name": "SEAM"},
+                        {"name": "late", "set": {"train_segmenter.enabled": True, **settings}})
+    result = small.ablate(table=table)
+    assert result.exit_code == 1
+    assert "row 'late'" in result.stderr and words in result.stderr
+    assert not small.out.exists()
+
+
 def test_photos_left_out_are_told(small: Place) -> None:
     photo = next((small.root / "photos" / "a").glob("*.png"))
     photo.unlink()

@@ -18,14 +18,23 @@ from tag2mask import __version__
 from tag2mask.ablation_table import Table
 from tag2mask.ablation_trials import Trial, in_order, trials_of
 from tag2mask.artifacts import (
+    AffinityModel,
+    CamModel,
     Evaluation,
     Handle,
     PreparedData,
+    SegmenterModel,
     atomic_write,
     write_json,
     write_text,
 )
-from tag2mask.errors import DataChangedError, DataError, Tag2MaskError
+from tag2mask.errors import (
+    DataChangedError,
+    DataError,
+    RecipeError,
+    Tag2MaskError,
+    WeightsError,
+)
 from tag2mask.files import refuse_run_inside_data
 from tag2mask.manifests import MANIFEST
 from tag2mask.pipeline import FirstRank, method, start_runtime
@@ -59,7 +68,8 @@ def ablate(data: Path, table: Table, out: Path, *, name: str, seeds: Sequence[in
         announce: is told what runs next.
 
     Raises:
-        RecipeError: a row that makes no recipe.
+        RecipeError: a row that makes no recipe, or whose networks can't be built.
+        WeightsError: a row's weights are missing, damaged or of another network.
         DataError: no data, or none with masks.
         RunFolderError: ``out`` lies inside the data, or can't be written.
     """
@@ -69,6 +79,7 @@ def ablate(data: Path, table: Table, out: Path, *, name: str, seeds: Sequence[in
     trials = trials_of(data, table, out, seeds, overrides)
     runtime = start_runtime(trials[0].recipe.runtime)
     first_rank = FirstRank(runtime)
+    first_rank(partial(_try_networks, trials, out))
     _refuse_without_masks(data, trials[0], runtime)
     found: dict[tuple[str, int], TrialScores] = {}
     failed: dict[Path, str] = {}
@@ -83,6 +94,30 @@ def ablate(data: Path, table: Table, out: Path, *, name: str, seeds: Sequence[in
         if news or number == len(trials):
             first_rank(partial(write_outputs, out, scores))
     return scores
+
+
+def _try_networks(trials: Sequence[Trial], out: Path) -> None:
+    """Build each network once that a row still has to train late; see `try_networks`."""
+    from tag2mask.stages.networks import try_networks
+
+    tried: list[tuple[Section | None, ...]] = []
+    for trial in trials:
+        due = {kind for kind, folder in trial.folders.items() if not (folder / MANIFEST).is_file()}
+        recipe = trial.recipe
+        affinity = recipe.train_affinity if AffinityModel in due else None
+        segmenter = recipe.train_segmenter if SegmenterModel in due else None
+        # Networks that differ in nothing but their seed are built alike.
+        networks = tuple(None if section is None else section.model_copy(update={"seed": 0})
+                         for section in (affinity, segmenter))
+        if networks in tried:
+            continue
+        tried.append(networks)
+        try:
+            try_networks(affinity, segmenter, run=out,
+                         built=recipe.train_cam.backbone if CamModel in due else None)
+        except (RecipeError, WeightsError) as error:
+            raise type(error)(f"row {trial.row.name!r}: {error.what}", where=error.where,
+                              fix=error.fix) from None
 
 
 def _refuse_without_masks(data: Path, trial: Trial, runtime: Runtime) -> None:

@@ -11,7 +11,7 @@ from timm.layers import Conv2dSame
 from torch import nn
 
 from tag2mask.nn.fast_conv import FastConv2d, FoldedBatchNorm
-from tag2mask.nn.plain_net import plain_copy
+from tag2mask.nn.plain_net import inference_copy, memory_format, plain_copy
 from tag2mask.nn.segmenter import SegmenterSpec, build_segmenter
 from tag2mask.nn.timm_backbone import TimmBackbone
 
@@ -28,6 +28,21 @@ def test_same_padding(kernel: int, stride: int, dilation: int, cells: tuple[int,
     net = nn.Sequential(Conv2dSame(2, 3, kernel, stride, dilation=dilation)).eval()
     x = torch.randn(2, 2, *(side * stride for side in cells))
     torch.testing.assert_close(plain_copy(net, fixed_padding=True)(x), net(x))
+
+
+@settings(max_examples=40)
+@given(kernel=st.sampled_from([3, 5]), dilation=st.integers(1, 9), grouped=st.booleans(),
+       cells=st.tuples(st.integers(1, 9), st.integers(1, 9)))
+def test_wide_padding_of_depthwise_convolutions(kernel: int, dilation: int, grouped: bool,
+                                                cells: tuple[int, int]) -> None:
+    padding = dilation * (kernel // 2)
+    net = nn.Sequential(nn.Conv2d(4, 4, kernel, padding=padding, dilation=dilation,
+                                  groups=4 if grouped else 1)).eval()
+    plain, x = plain_copy(net), torch.randn(2, 4, *cells)
+    torch.testing.assert_close(plain(x), net(x))
+    convolutions = [m for m in plain.modules() if isinstance(m, nn.Conv2d)]
+    assert [int(conv.padding[0]) for conv in convolutions] == [
+        0 if grouped and padding > 6 else padding]
 
 
 @settings(max_examples=40)
@@ -76,6 +91,13 @@ def test_padding_that_follows_the_size(size: tuple[int, int]) -> None:
     with torch.no_grad():
         for plain, wanted in zip(plain_copy(net)(image), net(image), strict=True):
             torch.testing.assert_close(plain, wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_a_copy_for_a_device_is_laid_out_as_that_computes_best(net: nn.Module) -> None:
+    copied = inference_copy(net, torch.device("cpu"))
+    kernels = [m.weight for m in copied.modules() if isinstance(m, nn.Conv2d)]
+    assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
+    assert memory_format(torch.device("cuda")) is torch.contiguous_format
 
 
 def test_the_network_itself_stays(net: nn.Module) -> None:

@@ -36,6 +36,7 @@ from tag2mask.data.maps import read_map
 from tag2mask.data.masks import read_mask
 from tag2mask.data.samples import Sample, read_classes, read_index, read_masks
 from tag2mask.errors import DataError, DeviceError, RecipeError, RunFolderError, WeightsError
+from tag2mask.nn.inference import InferenceSettings, MultiScaleInference
 from tag2mask.nn.model_file import build_net, load_net, read_spec, save_net
 from tag2mask.nn.seam import SeamNet
 from tag2mask.ops.curve import ThresholdCurve
@@ -139,6 +140,24 @@ def test_the_size_of_a_batch_does_not_matter(
     batched = infer(data, model, tmp_path / "batched", map_dtype="float16")
     monkeypatch.setattr(stage, "CHUNK", 3)
     close(batched, infer(data, model, tmp_path / "single", batch_views=1, map_dtype="float16"))
+
+
+@pytest.mark.parametrize("paper", [False, True])
+def test_maps_are_those_of_the_network_as_it_was_trained(
+    data: PreparedData, model: CamModel, tmp_path: Path, paper: bool
+) -> None:
+    maps = infer(data, model, tmp_path / "maps", precision="32", map_dtype="float16",
+                 scales=[0.5, 1.0], long_side=None if paper else 64,
+                 behaviour="paper" if paper else "default")
+    net, _ = load_net(model.path / "model.safetensors")  # its batch norms and paddings apart
+    settings = InferenceSettings(scales=(0.5, 1.0), long_side=None if paper else 64,
+                                 batch_views=1, paper=paper)
+    inference = MultiScaleInference(net.eval(), settings, torch.device("cpu"))
+    for sample in read_index(data.path, "train"):
+        (wanted,) = inference.maps([Image.open(sample.image).convert("RGB")], [sample.tags])
+        found = read_map(files(maps)[sample.id])
+        np.testing.assert_allclose(found.scores, np.clip(wanted.scores, 0, 1), atol=2e-3)
+        np.testing.assert_allclose(found.probabilities, wanted.probabilities, atol=1e-5)
 
 
 def test_large_photos_are_held_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from PIL import Image
 from torch import Tensor
 
 from tag2mask.nn.affinity_net import AffinityNet, load_affinity_net, pair_affinity
-from tag2mask.nn.plain_net import plain_copy
+from tag2mask.nn.plain_net import inference_copy
 from tag2mask.nn.weights import refuse_not_finite
 from tag2mask.ops.background import with_background
 from tag2mask.ops.pixel_pairs import usable_radius
@@ -172,7 +172,7 @@ def load_affinity_inference(
     """
     net, spec = load_affinity_net(path)
     refuse_not_finite(net, where=path, setting="train_affinity.optimiser.lr")
-    return AffinityInference(plain_copy(net).to(device), device, radius=radius or spec.radius,
+    return AffinityInference(inference_copy(net, device), device, radius=radius or spec.radius,
                              long_side=long_side, scales=scales, paper=paper, autocast=autocast)
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from tag2mask.classes import ClassSet
-from tag2mask.nn.plain_net import plain_copy
+from tag2mask.nn.plain_net import inference_copy, memory_format
 from tag2mask.nn.segmenter import SegmentationNet
 from tag2mask.nn.steady_batches import SteadyBatches
 from tag2mask.ops.label_loops import Float32
@@ -53,7 +53,7 @@ class TorchSegmenter:
         self.callers = callers or min(processors() if self.batched else self._threads, MOST_THREADS)
         self._memory_settings = memory_settings
         with memory_hint(*memory_settings):
-            self._net = plain_copy(net.eval()).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self._net = inference_copy(net.eval(), device)
         self._device = device
         self._dtype = resolve_precision(precision, device)
         self._alone = threading.Lock()
@@ -65,7 +65,7 @@ class TorchSegmenter:
         hint = memory_hint(*self._memory_settings)
         with hint, self._turn(), self._autocast():
             given = self._fill(torch.from_numpy(images).to(self._device)).contiguous(
-                memory_format=torch.channels_last)
+                memory_format=memory_format(self._device))
             logits = self._net(given)[: len(images)]
             found: Float32 = _softmax(logits.float()).cpu().numpy()
         return found

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -24,7 +23,7 @@ from tag2mask.data.unread import read_photo
 from tag2mask.errors import DataError, RecipeError, Tag2MaskError
 from tag2mask.nn.inference import InferenceSettings, Maps, MultiScaleInference
 from tag2mask.nn.model_file import NetSpec, load_net
-from tag2mask.nn.plain_net import plain_copy
+from tag2mask.nn.plain_net import inference_copy
 from tag2mask.nn.seam import SeamNet
 from tag2mask.nn.weights import refuse_not_finite
 from tag2mask.runtime import Runtime
@@ -91,7 +90,7 @@ def _load(model: CamModel, data: PreparedData) -> tuple[SeamNet, NetSpec]:
             fix="Train on this data, or give the data it was trained on.",
         )
     refuse_not_finite(net, where=path, setting="train_cam.optimiser.lr")
-    return plain_copy(net), spec
+    return net, spec
 
 
 def _inference(net: SeamNet, section: InferCam, runtime: Runtime) -> MultiScaleInference:
@@ -101,8 +100,7 @@ def _inference(net: SeamNet, section: InferCam, runtime: Runtime) -> MultiScaleI
         map_stride=section.map_stride, batch_views=section.batch_views,
         paper=section.behaviour == "paper",
     )  # fmt: skip
-    net = net.to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return MultiScaleInference(net, settings, runtime.device,
+    return MultiScaleInference(inference_copy(net, runtime.device), settings, runtime.device,
                                partial(runtime.autocast, section.precision))
 
 

@@ -17,7 +17,7 @@ from tag2mask.classes import ClassSet
 from tag2mask.errors import RecipeError, WeightsError
 from tag2mask.nn.affinity_net import build_affinity_net
 from tag2mask.nn.segmenter import build_segmenter
-from tag2mask.stages.segmenter_task import segmenter_spec
+from tag2mask.stages.segmenter_task import refuse_crop, segmenter_spec
 from tag2mask.stages.train_affinity import affinity_spec
 from tag2mask.training_sections import Backbone, TrainAffinity, TrainSegmenter, weight_file
 
@@ -34,7 +34,7 @@ def try_networks(affinity: TrainAffinity | None, segmenter: TrainSegmenter | Non
             looked at.
 
     Raises:
-        RecipeError: a network can't be built.
+        RecipeError: a network can't be built, or takes no such crops.
         WeightsError: its weights are missing, damaged or of another network.
     """
     with torch.random.fork_rng(devices=[]):  # whoever draws later finds the generator as it was
@@ -46,8 +46,9 @@ def try_networks(affinity: TrainAffinity | None, segmenter: TrainSegmenter | Non
             # How many classes there are, and how large the photos, makes no difference here.
             sized = segmenter.model_copy(update={"long_side": segmenter.long_side or 1})
             with _of("train_segmenter"):
-                build_segmenter(segmenter_spec(sized, ClassSet(("object",)), []),
-                                weights=_weights_now(segmenter.network.weights, run))
+                net = build_segmenter(segmenter_spec(sized, ClassSet(("object",)), []),
+                                      weights=_weights_now(segmenter.network.weights, run))
+                refuse_crop(net, segmenter)
 
 
 @contextmanager

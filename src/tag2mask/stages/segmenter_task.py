@@ -90,7 +90,7 @@ class SegmenterTask:
     def __init__(self, net: SegmentationNet, samples: list[Sample], labels: LabelMaps,
                  pixels: NDArray[np.int64], section: TrainSegmenter, runtime: Runtime,
                  left_out: LeftOut, validation: Validation | None) -> None:
-        _check_crop(net, section)
+        refuse_crop(net, section)
         assert isinstance(net.backbone, nn.Module)
         self.backbone = net.backbone
         freeze(self.backbone, net.frozen(), batch_norm=section.freeze_batch_norm)
@@ -202,8 +202,12 @@ class Validation:
         runtime.barrier()
 
 
-def _check_crop(net: SegmentationNet, section: TrainSegmenter) -> None:
-    """Refuse crops that the network can't take, or of which it sees one cell."""
+def refuse_crop(net: SegmentationNet, section: TrainSegmenter) -> None:
+    """Refuse crops that the network can't take, or of which it sees one cell.
+
+    Raises:
+        RecipeError: such a crop.
+    """
     multiple = net.size_multiple
     least = max(multiple, 2 * section.network.output_stride)
     if section.crop % multiple or section.crop < least:
