@@ -265,6 +265,27 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
+def share_of_threads(threads: int, callers: int) -> Iterator[None]:
+    """Compute with one caller's share of the CPU threads.
+
+    Args:
+        threads: of torch, as the thread that starts the callers finds them.
+        callers: threads that compute at once.
+    """
+    if callers == 1:
+        yield
+        return
+    # A thread that torch has not met takes, when it first computes, what any thread set last.
+    torch.get_num_threads()
+    # Holds for the calling thread; for threads begun meanwhile too, hence it is undone.
+    torch.set_num_threads(max(1, threads // callers))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
 def memory_hint(*settings: str) -> Iterator[None]:
     """Name the settings that need less memory when the device or the machine runs out of it.
 

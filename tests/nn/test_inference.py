@@ -38,7 +38,9 @@ TAGS: list[tuple[int, ...]] = [(0, 2), (1,), (), (0, 1, 2)]
 
 @pytest.mark.parametrize("settings", [DEFAULT, PAPER], ids=["default", "paper"])
 def test_batched_equals_one_view_at_a_time(net: SeamNet, settings: InferenceSettings) -> None:
-    together = MultiScaleInference(net, settings, CPU).maps(PHOTOS, TAGS)
+    batched = MultiScaleInference(net, settings, CPU)
+    batched.photo_by_photo = False  # as on a GPU
+    together = batched.maps(PHOTOS, TAGS)
     single = MultiScaleInference(net, replace(settings, batch_views=1), CPU)
     for index, maps in enumerate(together):
         (alone,) = single.maps([PHOTOS[index]], [TAGS[index]])
@@ -50,10 +52,32 @@ def test_batched_equals_one_view_at_a_time(net: SeamNet, settings: InferenceSett
 def test_batches_that_were_filled_up_give_the_same(net: SeamNet) -> None:
     wanted = MultiScaleInference(net, DEFAULT, CPU).maps(PHOTOS, TAGS)
     filled = MultiScaleInference(net, replace(DEFAULT, batch_views=5), CPU)
-    filled.fill = SteadyBatches(torch.device("cuda"), 5)  # as on a GPU
+    filled.photo_by_photo, filled.fill = False, SteadyBatches(torch.device("cuda"), 5)
     for maps, same in zip(filled.maps(PHOTOS, TAGS), wanted, strict=True):
         np.testing.assert_allclose(maps.scores, same.scores, atol=1e-5)
         np.testing.assert_allclose(maps.probabilities, same.probabilities, atol=1e-5)
+
+
+@pytest.mark.parametrize(("large", "wanted"), [(10**6, {1}), (64 * 48, {1, 3}), (1, {3})])
+def test_each_thread_computes_a_photo_by_itself_but_large_ones(
+    net: SeamNet, monkeypatch: pytest.MonkeyPatch, large: int, wanted: set[int]
+) -> None:
+    seen: set[int] = set()
+    hook = net.register_forward_pre_hook(lambda *_: seen.add(torch.get_num_threads()))
+    inference = MultiScaleInference(net, replace(DEFAULT, long_side=None, scales=(1.0,)), CPU)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        monkeypatch.setattr("tag2mask.nn.inference.SMALL_PIXELS", large)
+        found = inference.maps([*PHOTOS, photo(80, 64)], [*TAGS, (1,)])
+        assert seen == wanted and torch.get_num_threads() == 3
+    finally:
+        hook.remove()
+        torch.set_num_threads(before)
+    for index, maps in enumerate(found[:-1]):
+        (alone,) = inference.maps([PHOTOS[index]], [TAGS[index]])
+        assert maps.tags == alone.tags
+        np.testing.assert_allclose(maps.scores, alone.scores, atol=1e-5)
 
 
 def test_maps_of_a_mirrored_photo_are_mirrored(net: SeamNet) -> None:

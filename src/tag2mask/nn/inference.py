@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, Literal
 
@@ -24,8 +25,8 @@ from torch import Tensor
 
 from tag2mask.nn.seam import CamPair, SeamNet
 from tag2mask.nn.steady_batches import SteadyBatches
-from tag2mask.ops.parallel import SMALL_PIXELS, ordered_map
-from tag2mask.runtime import memory_hint
+from tag2mask.ops.parallel import MOST_THREADS, SMALL_PIXELS, ordered_map
+from tag2mask.runtime import memory_hint, share_of_threads
 
 EPSILON = 1e-5
 SUM_STRIDE = 4
@@ -95,6 +96,7 @@ class MultiScaleInference:
         self.device = device
         self.autocast = autocast
         self.fill = SteadyBatches(device, settings.batch_views)
+        self.photo_by_photo = device.type == "cpu"
         backbone = net.backbone
         self.mean = torch.tensor(backbone.mean, device=device)[:, None, None]
         self.std = torch.tensor(backbone.std, device=device)[:, None, None]
@@ -103,6 +105,10 @@ class MultiScaleInference:
     def largest_view(self, size: tuple[int, int]) -> int:
         """Long side, px, of the largest view of a photo of a size (h, w)."""
         return max(max(self._view_size(size, scale)) for scale in (1.0, *self.settings.scales))
+
+    def _largest_pixels(self, size: tuple[int, int]) -> int:
+        height, width = self._view_size(size, max(1.0, *self.settings.scales))
+        return height * width
 
     @torch.inference_mode()
     def probabilities(self, photos: Sequence[Image.Image],
@@ -116,10 +122,13 @@ class MultiScaleInference:
                     logits.add(index, pair.logits[row])
         return torch.sigmoid(torch.stack(logits.means())).cpu().numpy()
 
-    @torch.inference_mode()
     def maps(self, photos: Sequence[Image.Image], tags: Sequence[tuple[int, ...]],
              sizes: Sequence[tuple[int, int]] | None = None) -> list[Maps]:
         """Maps of the given classes of each photo.
+
+        On a CPU each thread computes a photo by itself, as small convolutions keep several threads
+        waiting for each other; photos with large views one at a time with all threads, which bounds
+        the memory.
 
         Args:
             photos: upright RGB.
@@ -128,6 +137,25 @@ class MultiScaleInference:
                 `largest_view` says; views and maps are those of the whole photo. None: as they are.
         """
         sizes = sizes or _sizes(photos)
+        if not self.photo_by_photo:
+            return self._maps(photos, tags, sizes)
+
+        threads = torch.get_num_threads()
+        callers = min(threads, MOST_THREADS)
+
+        def one(index: int, callers: int) -> Maps:
+            with share_of_threads(threads, callers):
+                return self._maps([photos[index]], [tags[index]], [sizes[index]])[0]
+
+        small = [index for index, size in enumerate(sizes)
+                 if self._largest_pixels(size) <= SMALL_PIXELS]
+        found = dict(zip(small, ordered_map(partial(one, callers=callers), small, callers),
+                         strict=True))
+        return [found.get(index) or one(index, 1) for index in range(len(photos))]
+
+    @torch.inference_mode()
+    def _maps(self, photos: Sequence[Image.Image], tags: Sequence[tuple[int, ...]],
+              sizes: Sequence[tuple[int, int]]) -> list[Maps]:
         sums, logits = _Sums(len(photos)), _Sums(len(photos))
         scales = self.settings.scales
         reference_scale = min(scales, key=lambda scale: abs(scale - 1.0))

@@ -8,8 +8,7 @@ but the image. On a GPU one call computes at a time, with as many images as it i
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -21,7 +20,7 @@ from tag2mask.nn.segmenter import SegmentationNet
 from tag2mask.nn.steady_batches import SteadyBatches
 from tag2mask.ops.label_loops import Float32
 from tag2mask.ops.parallel import MOST_THREADS, processors
-from tag2mask.runtime import Precision, memory_hint, resolve_precision
+from tag2mask.runtime import Precision, memory_hint, resolve_precision, share_of_threads
 
 
 class TorchSegmenter:
@@ -72,19 +71,7 @@ class TorchSegmenter:
 
     def _turn(self) -> AbstractContextManager[Any]:
         """Of a caller: the device for itself, or its share of the processors."""
-        return self._alone if self.batched else self._share()
-
-    @contextmanager
-    def _share(self) -> Iterator[None]:
-        if self.callers == 1:
-            yield
-            return
-        # Holds for the calling thread; for threads begun meanwhile too, hence it is undone.
-        torch.set_num_threads(max(1, self._threads // self.callers))
-        try:
-            yield
-        finally:
-            torch.set_num_threads(self._threads)
+        return self._alone if self.batched else share_of_threads(self._threads, self.callers)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self._dtype is torch.float32:
