@@ -15,6 +15,7 @@ import yaml
 from click.testing import Result
 
 from small_runs import SMALL, interrupt_when, invoke, kill_when, start, write_photos, write_recipe
+from tag2mask.errors import WeightsError
 from tag2mask.files import read_json
 
 SEEDS = (0, 1)
@@ -221,18 +222,33 @@ def test_a_failing_row_leaves_the_others_alone(small: Place) -> None:
 @pytest.mark.parametrize(("broken", "words"), [
     ({"network.encoder": "tf_efficientnet_lite9"}, "no encoder 'tf_efficientnet_lite9'"),
     ({"network.weights": "nowhere.pth"}, "no such weight file"),
-    ({"crop": 100}, "takes crops that are multiples"),
+    ({"crop": 100}, "deeplabv3plus takes crops that are multiples"),
 ])
-def test_a_network_that_cannot_be_built_is_named_before_anything_runs(
+def test_a_row_whose_late_network_cannot_be_built_is_not_begun(
     small: Place, broken: dict[str, object], words: str
 ) -> None:
     settings = {f"train_segmenter.{key}": value for key, value in broken.items()}
-    table = small.table({"name": "SEAM"},
-                        {"name": "late", "set": {"train_segmenter.enabled": True, **settings}})
+    table = small.table({"name": "late", "set": {"train_segmenter.enabled": True, **settings,
+                                                 "train_cam.seed": 7}}, {"name": "SEAM"})
     result = small.ablate(table=table)
-    assert result.exit_code == 1
-    assert "row 'late'" in result.stderr and words in result.stderr
-    assert not small.out.exists()
+    assert result.exit_code == 3
+    assert f"row 'late' will fail: train_segmenter: {words}" in " ".join(result.output.split())
+    rows = rows_of(small.scores())
+    assert [rows[name]["trials"][0]["state"] for name in ("late", "SEAM")] == ["failed", "done"]
+    assert words in rows["late"]["trials"][0]["message"]
+    assert len(steps(small, "train-cam")) == 1
+
+
+def test_a_row_that_is_done_needs_its_weights_no_more(
+    small: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert small.ablate("--rows", "segmenter on SEAM").exit_code == 0
+
+    def refuse(*_: object, **__: object) -> None:
+        raise WeightsError("gone", where="weights", fix="Bring them back.")
+
+    monkeypatch.setattr("tag2mask.stages.networks.try_networks", refuse)
+    assert small.ablate("--rows", "segmenter on SEAM").exit_code == 0
 
 
 def test_photos_left_out_are_told(small: Place) -> None:

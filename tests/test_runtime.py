@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from tag2mask.runtime import (
     memory_hint,
     resolve_precision,
     save_checkpoint,
+    share_of_threads,
 )
 
 CPU = torch.device("cpu")
@@ -256,3 +258,27 @@ def two_ranks(how: str) -> subprocess.CompletedProcess[str]:
     """Run `two_ranks.py` until both processes have ended."""
     return subprocess.run([sys.executable, Path(__file__).with_name("two_ranks.py"), how],
                           capture_output=True, text=True, timeout=600, env=environment())
+
+
+def test_a_share_of_the_threads_holds_in_a_thread_that_is_new() -> None:
+    """Torch lets a thread take, when it first computes, what any other thread set last."""
+    before, inside, changed = torch.get_num_threads(), threading.Event(), threading.Event()
+    found: list[int] = []
+
+    def caller() -> None:
+        with share_of_threads(4, 2):
+            inside.set()
+            changed.wait(10)
+            found.append(torch.get_num_threads())
+        found.append(torch.get_num_threads())
+
+    try:
+        thread = threading.Thread(target=caller)
+        thread.start()
+        inside.wait(10)
+        torch.set_num_threads(3)
+        changed.set()
+        thread.join()
+        assert found == [2, 4]
+    finally:
+        torch.set_num_threads(before)

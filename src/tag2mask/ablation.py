@@ -19,12 +19,12 @@ from tag2mask.ablation_table import Table
 from tag2mask.ablation_trials import Trial, in_order, trials_of
 from tag2mask.artifacts import (
     AffinityModel,
-    CamModel,
     Evaluation,
     Handle,
     PreparedData,
     SegmenterModel,
     atomic_write,
+    folder_status,
     write_json,
     write_text,
 )
@@ -37,7 +37,8 @@ from tag2mask.errors import (
 )
 from tag2mask.files import refuse_run_inside_data
 from tag2mask.manifests import MANIFEST
-from tag2mask.pipeline import FirstRank, method, start_runtime
+from tag2mask.pipeline import FirstRank, method, start_runtime, try_late_networks
+from tag2mask.run_state import section_of
 from tag2mask.sections import Section
 
 if TYPE_CHECKING:
@@ -68,8 +69,7 @@ def ablate(data: Path, table: Table, out: Path, *, name: str, seeds: Sequence[in
         announce: is told what runs next.
 
     Raises:
-        RecipeError: a row that makes no recipe, or whose networks can't be built.
-        WeightsError: a row's weights are missing, damaged or of another network.
+        RecipeError: a row that makes no recipe.
         DataError: no data, or none with masks.
         RunFolderError: ``out`` lies inside the data, or can't be written.
     """
@@ -79,10 +79,13 @@ def ablate(data: Path, table: Table, out: Path, *, name: str, seeds: Sequence[in
     trials = trials_of(data, table, out, seeds, overrides)
     runtime = start_runtime(trials[0].recipe.runtime)
     first_rank = FirstRank(runtime)
-    first_rank(partial(_try_networks, trials, out))
     _refuse_without_masks(data, trials[0], runtime)
     found: dict[tuple[str, int], TrialScores] = {}
-    failed: dict[Path, str] = {}
+    failed = _unbuildable(trials, out)
+    failing = {trial.row.name: failed[folder] for trial in trials
+               for folder in trial.folders.values() if folder in failed}
+    for row, message in failing.items():
+        announce(f"row {row!r} will fail: {message}")
     for number, trial in enumerate(in_order(trials), 1):
         announce(f"{number}/{len(trials)}: {trial.row.name}, seed {trial.seed}")
         news = not (trial.folders[Evaluation] / MANIFEST).is_file()
@@ -96,28 +99,37 @@ def ablate(data: Path, table: Table, out: Path, *, name: str, seeds: Sequence[in
     return scores
 
 
-def _try_networks(trials: Sequence[Trial], out: Path) -> None:
-    """Build each network once that a row still has to train late; see `try_networks`."""
-    from tag2mask.stages.networks import try_networks
+def _unbuildable(trials: Sequence[Trial], out: Path) -> dict[Path, str]:
+    """What is wrong with the networks that rows train late, by the folder of the training.
 
-    tried: list[tuple[Section | None, ...]] = []
+    A row would find it after hours of its earlier steps.
+    """
+    messages: dict[tuple[object, ...], str | None] = {}
+    found: dict[Path, str] = {}
     for trial in trials:
-        due = {kind for kind, folder in trial.folders.items() if not (folder / MANIFEST).is_file()}
-        recipe = trial.recipe
-        affinity = recipe.train_affinity if AffinityModel in due else None
-        segmenter = recipe.train_segmenter if SegmenterModel in due else None
-        # Networks that differ in nothing but their seed are built alike.
-        networks = tuple(None if section is None else section.model_copy(update={"seed": 0})
-                         for section in (affinity, segmenter))
-        if networks in tried:
+        due = {kind for kind, folder in trial.folders.items()
+               if folder_status(kind, folder).state == "missing"}
+        late = [kind for kind in (AffinityModel, SegmenterModel) if kind in due]
+        if not late:
             continue
-        tried.append(networks)
-        try:
-            try_networks(affinity, segmenter, run=out,
-                         built=recipe.train_cam.backbone if CamModel in due else None)
-        except (RecipeError, WeightsError) as error:
-            raise type(error)(f"row {trial.row.name!r}: {error.what}", where=error.where,
-                              fix=error.fix) from None
+        # Networks that differ in nothing but their seed are built alike.
+        sections = [section_of(trial.recipe, kind).model_copy(update={"seed": 0}) for kind in late]
+        cam = trial.recipe.train_cam
+        key = (*sections, cam.backbone, cam.init_from)
+        if key not in messages:
+            messages[key] = _message(partial(try_late_networks, trial.recipe, out, due))
+        message = messages[key]
+        if message is not None:
+            found[trial.folders[late[-1]]] = message
+    return found
+
+
+def _message(work: Callable[[], None]) -> str | None:
+    try:
+        work()
+    except (RecipeError, WeightsError) as error:
+        return str(error)
+    return None
 
 
 def _refuse_without_masks(data: Path, trial: Trial, runtime: Runtime) -> None:

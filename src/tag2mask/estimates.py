@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from tag2mask.ops.parallel import MOST_THREADS
 from tag2mask.recipe import Recipe
 from tag2mask.sections import Crf, Evaluate, InferCam, PseudoMasks
 from tag2mask.training_sections import TrainAffinity, TrainCam, TrainSegmenter
@@ -158,7 +159,9 @@ def _inference(recipe: Recipe, photos: int, speed: float) -> Cost:
     scale_one = long_side**2 * _ASPECT / 1e6
     views = sum(scale**2 for scale in section.scales) * (2 if section.flip else 1)
     work = _work(backbone.name, backbone.output_stride) + _head_work(recipe.train_cam)
-    largest = scale_one * max(section.scales) ** 2 * section.batch_views
+    # On a CPU each thread holds a photo's views of one size.
+    at_once = max(section.batch_views, MOST_THREADS)
+    largest = scale_one * max(section.scales) ** 2 * at_once
     weights = _WEIGHT_MIB.get(backbone.name, _OTHER_WEIGHT_MIB)
     return Cost(
         seconds=5 + photos * scale_one * views * work * _INFER_SECONDS_PER_MPX / speed,

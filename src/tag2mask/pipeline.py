@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "STEPS", "FirstRank", "Place", "Plan", "PlannedStep", "RunResult", "StepStatus", "demo",
-    "dry_run", "method", "run", "start_runtime", "status",
+    "dry_run", "method", "run", "start_runtime", "status", "try_late_networks",
 ]  # fmt: skip
 
 
@@ -309,8 +309,8 @@ def _begin(recipe: Recipe, out: Path, steps: Sequence[type[Handle]], redo: str |
                 "first that differs with `--redo STEP`.",
         )
     begun = {found.step for found in states if found.folder.state != "missing"}
-    _try_networks(recipe, out, {kind for kind in steps
-                                if kind in redone or kind.step not in begun})
+    try_late_networks(recipe, out, {kind for kind in steps
+                                    if kind in redone or kind.step not in begun})
     for kind in reversed(redone):
         remove_step_folder(kind, out / kind.step)
     text = dump_recipe(recipe)
@@ -320,13 +320,25 @@ def _begin(recipe: Recipe, out: Path, steps: Sequence[type[Handle]], redo: str |
         write_text(path, text)
 
 
-def _try_networks(recipe: Recipe, out: Path, due: Collection[type[Handle]]) -> None:
-    """Networks that a step trains whose turn comes late."""
+def try_late_networks(recipe: Recipe, out: Path, due: Collection[type[Handle]]) -> None:
+    """Build the networks once whose turn comes late; see `stages.networks`.
+
+    Args:
+        recipe: of the run.
+        out: where its files of weights may be written.
+        due: steps that have yet to begin.
+
+    Raises:
+        RecipeError: a network can't be built, or takes no such crops.
+        WeightsError: its weights are missing, damaged or of another network.
+    """
     affinity = recipe.train_affinity if AffinityModel in due else None
     segmenter = recipe.train_segmenter if SegmenterModel in due else None
     if affinity is None and segmenter is None:
         return
     from tag2mask.stages.networks import try_networks
 
-    try_networks(affinity, segmenter, run=out,
-                 built=recipe.train_cam.backbone if CamModel in due else None)
+    cam = recipe.train_cam if CamModel in due else None
+    # One that goes on from another network never looks at its backbone's weights.
+    built = cam.backbone if cam is not None and cam.init_from is None else None
+    try_networks(affinity, segmenter, built=built, run=out)

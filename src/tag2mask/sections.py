@@ -76,7 +76,7 @@ class InferCam(Section):
     gate_by_tags: bool = True
     """Only the photo's own classes enter PCM."""
     batch_views: Count = 8
-    """Views computed at once."""
+    """Views computed at once, on a CPU of one photo alone."""
     map_stride: MapStride = 4
     """Photo pixels per stored map cell."""
     map_dtype: Literal["uint8", "float16"] = "uint8"

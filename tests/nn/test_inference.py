@@ -58,6 +58,23 @@ def test_batches_that_were_filled_up_give_the_same(net: SeamNet) -> None:
         np.testing.assert_allclose(maps.probabilities, same.probabilities, atol=1e-5)
 
 
+@pytest.mark.parametrize(("count", "wanted"), [(1, {6}), (2, {3}), (4, {1})])
+def test_few_photos_share_all_threads(net: SeamNet, count: int, wanted: set[int]) -> None:
+    seen: set[int] = set()
+    hook = net.register_forward_pre_hook(lambda *_: seen.add(torch.get_num_threads()))
+    inference = MultiScaleInference(net, DEFAULT, CPU)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(6)
+        inference.maps(PHOTOS[:count], TAGS[:count])
+        assert seen == wanted
+        inference.probabilities(PHOTOS[:count])
+        assert seen == wanted
+    finally:
+        hook.remove()
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize(("large", "wanted"), [(10**6, {1}), (64 * 48, {1, 3}), (1, {3})])
 def test_each_thread_computes_a_photo_by_itself_but_large_ones(
     net: SeamNet, monkeypatch: pytest.MonkeyPatch, large: int, wanted: set[int]

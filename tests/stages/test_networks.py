@@ -42,6 +42,12 @@ def test_a_network_that_cannot_be_built_is_named(
         tried(tmp_path / "run", settings=settings, of=of)
 
 
+def test_a_crop_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    recipe: Recipe = recipe_from({"train_segmenter": {"crop": 100}})
+    with pytest.raises(RecipeError, match=r"train_segmenter: .* multiples of \d+ px.*not 100"):
+        try_networks(None, recipe.train_segmenter, built=None, run=tmp_path)
+
+
 @pytest.mark.parametrize("of", [NETWORK, BACKBONE])
 def test_weights_must_be_there_unless_the_run_shall_write_them(
     tmp_path: Path, of: tuple[str, str]

@@ -12,9 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +26,8 @@ from tag2mask.nn.seam import CamPair, SeamNet
 from tag2mask.nn.steady_batches import SteadyBatches
 from tag2mask.ops.parallel import MOST_THREADS, SMALL_PIXELS, ordered_map
 from tag2mask.runtime import memory_hint, share_of_threads
+
+T = TypeVar("T")
 
 EPSILON = 1e-5
 SUM_STRIDE = 4
@@ -106,17 +107,21 @@ class MultiScaleInference:
         """Long side, px, of the largest view of a photo of a size (h, w)."""
         return max(max(self._view_size(size, scale)) for scale in (1.0, *self.settings.scales))
 
-    def _largest_pixels(self, size: tuple[int, int]) -> int:
-        height, width = self._view_size(size, max(1.0, *self.settings.scales))
-        return height * width
-
-    @torch.inference_mode()
     def probabilities(self, photos: Sequence[Image.Image],
                       sizes: Sequence[tuple[int, int]] | None = None) -> NDArray[np.float32]:
         """Tag probabilities (n, C) at scale 1, averaged over the mirror images; see `maps`."""
+        sizes = sizes or _sizes(photos)
+        if not self.photo_by_photo:
+            return self._probabilities(photos, sizes)
+        found = self._each(lambda i: self._probabilities([photos[i]], [sizes[i]]), sizes, [1.0])
+        return np.concatenate(found)
+
+    @torch.inference_mode()
+    def _probabilities(self, photos: Sequence[Image.Image],
+                       sizes: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
         logits = _Sums(len(photos))
         with self.autocast():
-            for indices, images, _ in self._batches(photos, sizes or _sizes(photos), [1.0]):
+            for indices, images, _ in self._batches(photos, sizes, [1.0]):
                 pair = self._forward(images, None)
                 for row, index in enumerate(indices):
                     logits.add(index, pair.logits[row])
@@ -140,18 +145,23 @@ class MultiScaleInference:
         if not self.photo_by_photo:
             return self._maps(photos, tags, sizes)
 
+        return self._each(lambda i: self._maps([photos[i]], [tags[i]], [sizes[i]])[0], sizes,
+                          self.settings.scales)
+
+    def _each(self, work: Callable[[int], T], sizes: Sequence[tuple[int, int]],
+              scales: Sequence[float]) -> list[T]:
+        """``work(index)`` of each photo, by index; see `maps`."""
+        largest = [self._view_size(size, max(scales)) for size in sizes]
+        small = [i for i, (height, width) in enumerate(largest) if height * width <= SMALL_PIXELS]
         threads = torch.get_num_threads()
-        callers = min(threads, MOST_THREADS)
+        callers = max(1, min(threads, MOST_THREADS, len(small)))
 
-        def one(index: int, callers: int) -> Maps:
+        def shared(index: int) -> T:
             with share_of_threads(threads, callers):
-                return self._maps([photos[index]], [tags[index]], [sizes[index]])[0]
+                return work(index)
 
-        small = [index for index, size in enumerate(sizes)
-                 if self._largest_pixels(size) <= SMALL_PIXELS]
-        found = dict(zip(small, ordered_map(partial(one, callers=callers), small, callers),
-                         strict=True))
-        return [found.get(index) or one(index, 1) for index in range(len(photos))]
+        found = dict(zip(small, ordered_map(shared, small, callers), strict=True))
+        return [found[i] if i in found else work(i) for i in range(len(sizes))]
 
     @torch.inference_mode()
     def _maps(self, photos: Sequence[Image.Image], tags: Sequence[tuple[int, ...]],
@@ -186,7 +196,8 @@ class MultiScaleInference:
             present = torch.zeros(len(images), self.net.num_classes, device=self.device)
             for row, photo_tags in enumerate(tags):
                 present[row, list(photo_tags)] = 1.0
-        with memory_hint("infer_cam.batch_views", "infer_cam.long_side"):
+        fewer = "runtime.threads" if self.photo_by_photo else "infer_cam.batch_views"
+        with memory_hint(fewer, "infer_cam.long_side"):
             pair: CamPair = self.net(images, tags=present, own_grid=not self.settings.paper,
                                      pool_on_grid=not self.settings.paper)
         return pair.first(count)

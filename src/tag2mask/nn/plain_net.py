@@ -10,6 +10,7 @@ The result is the same:
   ONNX has no such pooling of images of any size.
 * Depthwise convolutions that pad widely, as dilated ones do, get their zeros beforehand: on CPUs
   oneDNN's fast kernel pads by 6 px at most, beyond which a loop some ten times slower takes over.
+  Elsewhere that costs a copy of these maps.
 
 Left out: training it further.
 """
@@ -64,7 +65,7 @@ def memory_format(device: torch.device) -> torch.memory_format:
     """How a device computes networks with depthwise convolutions in the least time.
 
     CPUs: channels last. CUDA: contiguous, for which torch has depthwise kernels of its own; cuDNN's
-    for channels last are planned anew for every size of photo, which takes some seconds.
+    for channels last are planned anew for every size of photo, which takes seconds for a network.
     """
     return torch.channels_last if device.type == "cpu" else torch.contiguous_format
 

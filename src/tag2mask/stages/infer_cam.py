@@ -62,14 +62,13 @@ def infer_cam(data: PreparedData, model: CamModel, section: InferCam, out: Path,
                      coverage={"data": data}, rank=runtime.rank) as step:
         if step.complete and all(_map_path(step, item).is_file() for item in step.items()):
             return step.handle
-        net, spec = _load(model, data)
+        inference, spec = _load(model, data, section, runtime)
         samples = [sample for split in SPLITS if split in section.splits
                    for sample in read_index(data.path, split)]
         step.drop_vanished({sample.id for sample in samples}, partial(_map_path, step))
         runtime.barrier()
         due = [s for s in runtime.shard(samples) if step.item_key(s.id) != _key(s, section)
                or not _map_path(step, s.id).is_file()]
-        inference = _inference(net, section, runtime)
         computed, skipped = _infer_all(due, inference, section, step, runtime)
         handle = step.finish(
             counts={"photos": len(samples) - len(skipped), "computed": computed}, skipped=skipped,
@@ -80,7 +79,8 @@ def infer_cam(data: PreparedData, model: CamModel, section: InferCam, out: Path,
         return handle
 
 
-def _load(model: CamModel, data: PreparedData) -> tuple[SeamNet, NetSpec]:
+def _load(model: CamModel, data: PreparedData, section: InferCam,
+          runtime: Runtime) -> tuple[MultiScaleInference, NetSpec]:
     """The network and its shape, if it belongs to the data's classes."""
     path = model.path / MODEL
     net, spec = load_net(path)
@@ -90,7 +90,7 @@ def _load(model: CamModel, data: PreparedData) -> tuple[SeamNet, NetSpec]:
             fix="Train on this data, or give the data it was trained on.",
         )
     refuse_not_finite(net, where=path, setting="train_cam.optimiser.lr")
-    return net, spec
+    return _inference(net, section, runtime), spec
 
 
 def _inference(net: SeamNet, section: InferCam, runtime: Runtime) -> MultiScaleInference:

@@ -1,4 +1,4 @@
-"""The networks that a run trains late, each built once at its start.
+"""The networks that a run or an ablation trains late, each built once at its start.
 
 A misspelt encoder, a stride that it doesn't give or a damaged file of weights then ends a run in
 its first seconds, not after hours of the steps before. The first network needs no such trial: its
