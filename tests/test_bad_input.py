@@ -199,6 +199,39 @@ def test_a_disk_that_takes_nothing_more_stops_every_step_and_each_is_resumed(
     assert all((out / kind.step / "manifest.json").is_file() for kind in STEPS)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_record_that_finds_no_room_is_told_once(
+    photos: Path, settings: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closing a file whose buffer could not be written fails once more."""
+    with monkeypatch.context() as patched:
+        patched.setattr("tag2mask.artifacts._open_journal",
+                        lambda path: Path("/dev/full").open("ab"))  # noqa: SIM115
+        message = error_of(run(photos, settings, out))
+    assert "the disk is full" in message and str(out / "infer-cam") in message
+    assert "Free some space" in message
+    assert run(photos, settings, out).exit_code == 0
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
+def test_a_place_where_no_folder_can_be_made(photos: Path, settings: Path) -> None:
+    message = error_of(run(photos, settings, Path("/proc/tag2mask-run")))
+    assert "the folder can't be made" in message and "Give another folder" in message
+
+
+@pytest.mark.parametrize(("setting", "words"), [
+    ("evaluate.thresholds=[]", "evaluate.thresholds"),
+    ("train_segmenter.colour_jitter=[0.1,0.1,0.1,0.6]", "train_segmenter.colour_jitter"),
+    ("evaluate.leave_out=nolist.txt", "no list of ids 'nolist.txt'"),
+])
+def test_a_setting_that_a_late_step_can_not_use_is_found_at_once(
+    photos: Path, settings: Path, out: Path, setting: str, words: str
+) -> None:
+    message = error_of(run(photos, settings, out, "--set", setting))
+    assert words in message
+    assert not (out / "prepare").exists()
+
+
 def test_a_place_that_may_not_be_written(photos: Path, settings: Path) -> None:
     place = Path("/sys/tag2mask-run")
     if not place.parent.is_dir():

@@ -19,14 +19,13 @@ from tag2mask.artifacts import (
     CamMaps,
     CamModel,
     PreparedData,
-    PseudoMaskFolder,
     step_folder,
 )
 from tag2mask.errors import DataError
 from tag2mask.handles import WITHOUT_SURE_PIXELS
 from tag2mask.pipeline import RunResult
 from tag2mask.recipe import Recipe, load_recipe
-from tag2mask.sections import Prepare, PseudoMasks
+from tag2mask.sections import Prepare
 
 runner = CliRunner()
 COMMANDS = [
@@ -301,37 +300,6 @@ def test_a_step_refuses_the_folder_of_another_step(tmp_path: Path) -> None:
     result = call("pseudo-masks", "--data", data, "--maps", data, "--out", tmp_path / "masks")
     assert result.exit_code == 1
     assert "this folder holds prepare, not maps" in result.stderr
-
-
-def test_evaluate_can_choose_the_background_score_first(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    made: list[PseudoMasks] = []
-
-    def make(data: Any, maps: Any, section: Any, out: Path, runtime: Any) -> PseudoMaskFolder:
-        made.append(section)
-        with step_folder(PseudoMaskFolder, out, section=section) as step:
-            return step.handle if step.complete else step.finish()
-
-    def evaluate(data: Any, maps: Any, masks: Any, section: Any, out: Path, runtime: Any,
-                 earlier: Any, predictions: Any) -> Any:
-        from tag2mask.artifacts import Evaluation
-
-        assert masks.manifest.section["background"] == "calibrated"
-        with step_folder(Evaluation, out, section=section) as step:
-            return step.finish()
-
-    fake_stage(monkeypatch, "pseudo_masks", pseudo_masks=make)
-    fake_stage(monkeypatch, "evaluate", evaluate=evaluate)
-    monkeypatch.setattr(cli_steps, "start_runtime", lambda settings: OneRank())
-    data = prepared(tmp_path / "prepare")
-    with step_folder(CamMaps, tmp_path / "maps", section={}) as step:
-        step.finish()
-    make(None, None, PseudoMasks(), tmp_path / "masks", None)
-    result = call("evaluate", "--data", data, "--maps", tmp_path / "maps", "--masks",
-                  tmp_path / "masks", "--out", tmp_path / "scores", "--calibrate", "20")
-    assert result.exit_code == 0, result.output
-    assert (made[-1].background, made[-1].calibrate_photos) == ("calibrated", 20)
 
 
 def test_recipes_are_listed_shown_and_checked(tmp_path: Path) -> None:

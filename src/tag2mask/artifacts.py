@@ -36,6 +36,7 @@ from tag2mask import __version__
 from tag2mask.errors import RunFolderError
 from tag2mask.files import (
     atomic_write,
+    make_folder,
     read_json,
     readable_os_errors,
     remove_temporary_files,
@@ -197,16 +198,17 @@ class Step(Generic[HandleT]):
             self._journal.flush()  # a killed process then loses at most the line being written
 
     def _close_journal(self) -> None:
-        if self._journal is not None:
-            self._journal.close()
-            self._journal = None
+        journal, self._journal = self._journal, None
+        if journal is not None:
+            journal.close()
 
     def _seconds(self) -> float:
         return self._identity.seconds + time.monotonic() - self._begun
 
     def _interrupted(self) -> None:
         """Keep the time spent; the folder stays partial."""
-        self._close_journal()
+        with suppress(OSError):  # a full disk has told already; closing writes the lost line again
+            self._close_journal()
         if self._rank == 0 and not self.complete and not self.finished:
             identity = self._identity.model_copy(update={"seconds": round(self._seconds(), 3)})
             with suppress(RunFolderError):
@@ -249,8 +251,7 @@ def step_folder(
     elif rank == 0 and folder.exists():
         _refuse_foreign(folder, kind)
     complete = isinstance(found, Manifest) and found.fingerprint == wanted.fingerprint
-    with readable_os_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     if found is not None and not isinstance(found, Manifest):
         wanted = wanted.model_copy(update={"started": found.started, "seconds": found.seconds})
     with _locked(folder, wanted=rank == 0 and not complete):

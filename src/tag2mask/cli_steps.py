@@ -275,6 +275,8 @@ def evaluate(
     redo: Redo = False,
 ) -> None:  # fmt: skip
     """Say how good maps, masks and tags are."""
+    from tag2mask.data.background_score import calibrated_score
+    from tag2mask.data.mapped import mapped_photos
     from tag2mask.stages import evaluate as stage
     from tag2mask.stages.pseudo_masks import pseudo_masks as make_masks
 
@@ -283,9 +285,12 @@ def evaluate(
     settings = chosen_recipe(recipe, [*(overrides or ()), *chosen])
     prepared, found, runtime = PreparedData.open(data), open_maps(maps), start_runtime(settings)
     if calibrate is not None:
+        # Before the old masks are deleted: there may be no photo to calibrate on.
+        calibrated_score(prepared, mapped_photos(prepared, found), calibrate, runtime)
         differs = folder_status(PseudoMaskFolder, masks, settings.pseudo_masks).settings
         clear(PseudoMaskFolder, masks, bool(differs), runtime)
         make_masks(prepared, found, settings.pseudo_masks, masks, runtime)
+        redo = redo or bool(differs)
     made = PseudoMaskFolder.open(masks)
     before = [open_maps(folder) for folder in earlier or ()]
     predicted = None if predictions is None else Predictions.open(predictions)

@@ -58,6 +58,20 @@ def readable_os_errors(where: Path, *, only_inside: bool = False) -> Iterator[No
         raise RunFolderError(what, where=where if only_inside else named, fix=fix) from error
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder where there is none.
+
+    Raises:
+        RunFolderError: it can't be made.
+    """
+    with readable_os_errors(folder):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError as error:  # as in /proc
+            raise RunFolderError("the folder can't be made", where=folder,
+                                 fix="Give another folder.") from error
+
+
 @contextmanager
 def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path in the same folder; rename it to ``path`` when the block succeeds.
@@ -75,7 +89,7 @@ def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
     temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(6)}{path.suffix}")
     try:
         with readable_os_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             yield temporary
             if durable:
                 _flush_to_disk(temporary)

@@ -30,7 +30,7 @@ from tag2mask.artifacts import (
     remove_step_folder,
     write_text,
 )
-from tag2mask.errors import RunFolderError, Tag2MaskError
+from tag2mask.errors import RecipeError, RunFolderError, Tag2MaskError
 from tag2mask.files import refuse_run_inside_data
 from tag2mask.manifests import HandleT
 from tag2mask.recipe import Recipe, dump_recipe, load_recipe
@@ -308,6 +308,8 @@ def _begin(recipe: Recipe, out: Path, steps: Sequence[type[Handle]], redo: str |
             fix="Give another --out, go back to the old settings, or make the steps anew from the "
                 "first that differs with `--redo STEP`.",
         )
+    if Evaluation in steps and recipe.evaluate.leave_out is not None:
+        _refuse_missing_list(Path(recipe.evaluate.leave_out))
     begun = {found.step for found in states if found.folder.state != "missing"}
     try_late_networks(recipe, out, {kind for kind in steps
                                     if kind in redone or kind.step not in begun})
@@ -318,6 +320,13 @@ def _begin(recipe: Recipe, out: Path, steps: Sequence[type[Handle]], redo: str |
     # The report looks at the file's time: an unchanged recipe is left as it lies.
     if not path.is_file() or path.read_bytes() != text.encode("utf-8"):
         write_text(path, text)
+
+
+def _refuse_missing_list(path: Path) -> None:
+    """The evaluation comes after hours of training."""
+    if not path.is_file():
+        raise RecipeError(f"no list of ids {str(path)!r}", where="evaluate.leave_out",
+                          fix="Give a text file with one id a line, or null.")
 
 
 def try_late_networks(recipe: Recipe, out: Path, due: Collection[type[Handle]]) -> None:

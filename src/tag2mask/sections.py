@@ -92,6 +92,9 @@ class InferCam(Section):
 class BackgroundChoice(Section):
     """Where the background score comes from that maps are held against."""
 
+    key: ClassVar[str]
+    """Name of the section in a recipe."""
+
     background: Literal["auto", "fixed", "calibrated", "estimated"] = "auto"
     """``score``; a few masked photos; the maps alone. auto: 0.5 for walked maps, in which the
     background took part, else estimated."""
@@ -118,6 +121,8 @@ class Crf(Section):
 class AffinityLabelling(BackgroundChoice):
     """Step ``affinity-labels``: where two dense CRFs agree."""
 
+    key: ClassVar[str] = "affinity_labels"
+
     not_identity = frozenset({"skip_bad"})
 
     alphas: tuple[Positive, Positive] | None = None
@@ -131,6 +136,8 @@ class AffinityLabelling(BackgroundChoice):
 
 class Walk(BackgroundChoice):
     """Step ``walk``: maps spread along affinities."""
+
+    key: ClassVar[str] = "walk"
 
     not_identity = frozenset({"skip_bad"})
 
@@ -184,6 +191,8 @@ class MaskCrf(Crf):
 
 class PseudoMasks(BackgroundChoice):
     """Step ``pseudo-masks``: maps to palette PNGs."""
+
+    key: ClassVar[str] = "pseudo_masks"
 
     not_identity = frozenset({"skip_bad"})
 
@@ -248,7 +257,8 @@ class Evaluate(Section):
 
     behaviour: Behaviour = "default"
     """paper: a class that occurs nowhere counts as IoU 0."""
-    thresholds: tuple[Fraction, ...] = tuple(round(i / 100, 2) for i in range(100))
+    thresholds: Annotated[tuple[Fraction, ...], Field(min_length=1)] = tuple(
+        round(i / 100, 2) for i in range(100))
     boundary_share: Annotated[Number, Field(gt=0.0, le=0.5)] = 0.02
     """Boundary IoU: width of the band, share of the photo's diagonal."""
     crf: ComparedCrf = ComparedCrf()

@@ -20,6 +20,10 @@ from tag2mask.sections import (
     Section,
 )
 
+ColourJitter = tuple[NonNegative, NonNegative, NonNegative,
+                     Annotated[Number, Field(ge=0.0, le=0.5)]]
+"""Brightness, contrast, saturation, hue."""
+
 
 def weight_file(weights: str) -> Path | None:
     """The file that weights name, unless they are ``packaged``, ``hub`` or ``none``."""
@@ -152,7 +156,7 @@ class TrainCam(Section):
     """Side of the training crop, px."""
     long_side: tuple[Count, Count] = (224, 384)
     """The photo's long side is drawn from this range before cropping, px."""
-    colour_jitter: tuple[NonNegative, NonNegative, NonNegative, NonNegative] = (0.3, 0.3, 0.3, 0.1)
+    colour_jitter: ColourJitter = (0.3, 0.3, 0.3, 0.1)
     """Brightness, contrast, saturation, hue."""
     dropout: Annotated[Number, Field(ge=0.0, lt=1.0)] = 0.5
     """Channel dropout in front of the head."""
@@ -191,7 +195,7 @@ class TrainAffinity(Section):
     """Side of the training crop, px."""
     long_side: tuple[Count, Count] = (224, 384)
     """The photo's long side is drawn from this range before cropping, px."""
-    colour_jitter: tuple[NonNegative, NonNegative, NonNegative, NonNegative] = (0.3, 0.3, 0.3, 0.1)
+    colour_jitter: ColourJitter = (0.3, 0.3, 0.3, 0.1)
     """Brightness, contrast, saturation, hue."""
     freeze_batch_norm: bool = True
     precision: Precision = "auto"
@@ -253,7 +257,7 @@ class TrainSegmenter(Section):
     """The photo's long side at scale 1, px; null: its own (published)."""
     scale: tuple[Positive, Positive] = (0.5, 1.5)
     """Range of the scale that is drawn for each crop."""
-    colour_jitter: tuple[NonNegative, NonNegative, NonNegative, NonNegative] = (0.3, 0.3, 0.3, 0.1)
+    colour_jitter: ColourJitter = (0.3, 0.3, 0.3, 0.1)
     """Brightness, contrast, saturation, hue."""
     freeze_batch_norm: bool = True
     """Of the pretrained encoder; new layers' batch norms always learn."""

@@ -12,6 +12,7 @@ from tag2mask.ops.thresholds import (
     labels_from_scores,
     strongest,
 )
+from tag2mask.sections import AffinityLabelling
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6))
@@ -94,5 +95,6 @@ def test_no_estimate_from_nothing(photos, message):
     histogram = ScoreHistogram.empty()
     for photo in photos:
         histogram.add(photo)
-    with pytest.raises(DataError, match=message):
-        estimate_background_score(histogram)
+    with pytest.raises(DataError, match=message) as found:
+        estimate_background_score(histogram, section=AffinityLabelling.key)
+    assert "set affinity_labels.background=fixed" in str(found.value)

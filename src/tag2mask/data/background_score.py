@@ -74,13 +74,19 @@ def choose_background_score(data: PreparedData, photos: MappedPhotos, section: B
         return BackgroundScore(section.score, "fixed")
     if section.background == "calibrated":
         return calibrated_score(data, photos, section.calibrate_photos, runtime)
-    return estimated_score(photos, runtime)
+    return estimated_score(photos, runtime, section=section.key)
 
 
-def estimated_score(photos: MappedPhotos, runtime: Runtime) -> BackgroundScore:
+def estimated_score(photos: MappedPhotos, runtime: Runtime, *,
+                    section: str = "pseudo_masks") -> BackgroundScore:
     """Estimate the background score from the training photos' maps alone.
 
     Where only other splits have maps, from those.
+
+    Args:
+        photos: photos with maps.
+        runtime: where to run.
+        section: of the recipe that asks for it, to name its settings.
 
     Raises:
         DataError: no map, or maps of one score only.
@@ -97,7 +103,7 @@ def estimated_score(photos: MappedPhotos, runtime: Runtime) -> BackgroundScore:
     total = ScoreHistogram.empty()
     for part in runtime.together(own_share):
         total.merge(part)
-    return BackgroundScore(estimate_background_score(total), "estimated")
+    return BackgroundScore(estimate_background_score(total, section=section), "estimated")
 
 
 def calibrated_score(data: PreparedData, photos: MappedPhotos, count: int,
@@ -118,7 +124,8 @@ def calibrated_score(data: PreparedData, photos: MappedPhotos, count: int,
         raise DataError(
             "the background score can't be calibrated: no training photo has a mask",
             where=data.path,
-            fix="Give masks of a few training photos, or set `background` to estimated or fixed.",
+            fix="Give masks of a few training photos, or set the step's `background` to estimated "
+                "or fixed.",
         )
 
     def own_share() -> ThresholdCurve:

@@ -95,11 +95,13 @@ class ScoreHistogram:
         self.counts += other.counts
 
 
-def estimate_background_score(histogram: ScoreHistogram) -> float:
+def estimate_background_score(histogram: ScoreHistogram, *,
+                              section: str = "pseudo_masks") -> float:
     """Estimate the background score without any mask: Otsu's threshold (1979).
 
     Args:
         histogram: strongest scores of the photos that have tags.
+        section: of the recipe that asks for it, to name its settings.
 
     Returns:
         A score in (0, 1), rounded to 1e-4.
@@ -112,8 +114,8 @@ def estimate_background_score(histogram: ScoreHistogram) -> float:
             "no background score can be estimated: "
             + ("the maps hold one score only" if histogram.counts.any()
                else "no photo has a map of any class"),
-            where="pseudo_masks.background",
-            fix="Look at the maps, or set pseudo_masks.background=fixed and pseudo_masks.score.",
+            where=f"{section}.background",
+            fix=f"Look at the maps, or set {section}.background=fixed and {section}.score.",
         )
     upper_edges = np.arange(1, HISTOGRAM_BINS + 1) / HISTOGRAM_BINS
     return round(float(threshold_otsu(hist=(histogram.counts, upper_edges))), 4)
