@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from toy_backbone import PointwiseBackbone
 
+from tag2mask.errors import DeviceError
 from tag2mask.nn.inference import InferenceSettings, MultiScaleInference, map_grid, scale_maps
 from tag2mask.nn.seam import SeamNet
 from tag2mask.nn.steady_batches import SteadyBatches
@@ -95,6 +96,21 @@ def test_each_thread_computes_a_photo_by_itself_but_large_ones(
         (alone,) = inference.maps([PHOTOS[index]], [TAGS[index]])
         assert maps.tags == alone.tags
         np.testing.assert_allclose(maps.scores, alone.scores, atol=1e-5)
+
+
+@pytest.mark.parametrize(("by_photo", "setting"), [(True, "runtime.threads"),
+                                                   (False, "infer_cam.batch_views")])
+def test_out_of_memory_names_what_to_lower(
+    net: SeamNet, monkeypatch: pytest.MonkeyPatch, by_photo: bool, setting: str
+) -> None:
+    def forward(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB")
+
+    monkeypatch.setattr(SeamNet, "forward", forward)
+    inference = MultiScaleInference(net, DEFAULT, CPU)
+    inference.photo_by_photo = by_photo  # not so on a GPU
+    with pytest.raises(DeviceError, match=f"Lower {setting} or infer_cam.long_side"):
+        inference.maps(PHOTOS, TAGS)
 
 
 def test_maps_of_a_mirrored_photo_are_mirrored(net: SeamNet) -> None:
