@@ -210,7 +210,7 @@ def test_a_record_that_finds_no_room_is_told_once(
         message = error_of(run(photos, settings, out))
     assert "the disk is full" in message and str(out / "infer-cam") in message
     assert "Free some space" in message
-    assert run(photos, settings, out).exit_code == 0
+    assert run(photos, settings, out, "--until", "infer-cam").exit_code == 0
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
