@@ -282,3 +282,22 @@ def test_a_share_of_the_threads_holds_in_a_thread_that_is_new() -> None:
         assert found == [2, 4]
     finally:
         torch.set_num_threads(before)
+
+
+def test_an_interrupt_while_a_checkpoint_is_written_stays_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_checkpoint(tmp_path / "checkpoint.pt", {"step": 1})
+
+    def interrupted(*_: Any) -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("unexpected pos 6629568 vs 6629456")  # as torch's writer does
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            save_checkpoint(tmp_path / "checkpoint.pt", {"step": 2})
+    assert load_checkpoint(tmp_path / "checkpoint.pt") == {"step": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]

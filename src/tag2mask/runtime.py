@@ -242,7 +242,13 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """
     # Given a path, torch hides a full disk behind an assertion of its own; a file object doesn't.
     with atomic_write(path) as temporary, temporary.open("wb") as file:
-        torch.save(state, file)
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:
+            # Interrupted, torch's writer ends with an error of its own and hides the interrupt.
+            if isinstance(error.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from None
+            raise
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 from scenes import NAMES, run_on_ranks
 
+from tag2mask.artifacts import Predictions, step_folder
 from tag2mask.data.maps import read_map, write_map
 from tag2mask.errors import DataError, RunFolderError
 from tag2mask.ops.boundary import BoundaryCounts
@@ -224,3 +225,12 @@ def test_a_damaged_file_is_named(scene, masks, one_rank):
     (evaluation.path / "evaluation.json").write_text('{"classes": 3}')
     with pytest.raises(RunFolderError, match=r"not an evaluation\.json of this version"):
         read_scores(evaluation)
+
+
+def test_masks_of_a_network_of_other_classes_are_refused(scene, masks, one_rank):
+    with step_folder(Predictions, scene.root / "predict", section={"splits": ["val"]}) as step:
+        predictions = step.finish(metrics={"classes": ["cow", "horse"]})
+    with pytest.raises(DataError, match=r"knows other classes .*cow.*horse"):
+        evaluate(scene.data, scene.maps, masks, Evaluate(), scene.root / "evaluate", one_rank,
+                 predictions=predictions)
+    assert not (scene.root / "evaluate").exists()

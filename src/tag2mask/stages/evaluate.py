@@ -93,11 +93,13 @@ def evaluate(data: PreparedData, maps: AnyMaps, masks: PseudoMaskFolder, section
     Raises:
         DataError: a mask that is colour-coded, of another size than its photo, or with values
             outside the class list; a map or pseudo mask that is missing or damaged; ids to leave
-            out that can't be read or aren't in the data; with the dense CRF, a photo that can't be
-            read, or no maps from before the walk.
+            out that can't be read or aren't in the data; predictions of other classes; with the
+            dense CRF, a photo that can't be read, or no maps from before the walk.
         RunFolderError: ``out`` was made with other settings, or can't be written.
     """
     left_out = _left_out(data, section)
+    if predictions is not None:
+        _refuse_other_classes(data, predictions)
     coverage: dict[str, Handle | str] = {
         "data": data, "maps": maps, "masks": masks,
         "ground truth": masks_fingerprint(data.path),
@@ -145,6 +147,15 @@ def format_table(evaluation: Evaluation) -> str:
         RunFolderError: ``evaluation.json`` is missing or damaged.
     """
     return format_scores(read_scores(evaluation))
+
+
+def _refuse_other_classes(data: PreparedData, predictions: Predictions) -> None:
+    """Class 1 of one network is not class 1 of another: the scores would mean nothing."""
+    own, found = list(read_classes(data.path).names), predictions.manifest.metrics.get("classes")
+    if found not in (None, own):
+        raise DataError(f"the network knows other classes ({some(found)}) than the data "
+                        f"({some(own)})", where=predictions.path,
+                        fix="Give masks of a network that was trained on these classes.")
 
 
 def _predicted_splits(predictions: Predictions) -> Sequence[str]:
