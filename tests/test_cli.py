@@ -344,3 +344,15 @@ def test_status_prints_states_and_reasons(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert 'prepare.train_split: "train" -> "mine"' in result.stdout
     assert "missing" in result.stdout
+
+
+def test_an_interrupt_inside_code_made_from_a_string_ends_with_130_too(tmp_path: Path) -> None:
+    (tmp_path / "interrupted.py").write_text(
+        "from tag2mask import cli, cli_steps\n"
+        "cli_steps.chosen_recipe = lambda *_, **__: exec('raise KeyboardInterrupt')\n"
+        "cli.main()\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "interrupted", "prepare", "--data", ".", "--out", "out"],
+        cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 130, done.stderr
+    assert done.stderr == "interrupted; run the same command again to resume\n"

@@ -106,6 +106,9 @@ def _readable_errors() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
+        # An interrupt that meets code made from a string, as dataclasses are, makes Python end by
+        # the signal in place of our exit code, unless such code runs once more.
+        exec("")
         say("interrupted; run the same command again to resume")
         raise typer.Exit(INTERRUPTED) from None
     except Tag2MaskError as error:
