@@ -285,12 +285,12 @@ def evaluate(
     settings = chosen_recipe(recipe, [*(overrides or ()), *chosen])
     prepared, found, runtime = PreparedData.open(data), open_maps(maps), start_runtime(settings)
     if calibrate is not None:
-        # Before the old masks are deleted: there may be no photo to calibrate on.
-        calibrated_score(prepared, mapped_photos(prepared, found), calibrate, runtime)
-        differs = folder_status(PseudoMaskFolder, masks, settings.pseudo_masks).settings
-        clear(PseudoMaskFolder, masks, bool(differs), runtime)
+        differs = bool(folder_status(PseudoMaskFolder, masks, settings.pseudo_masks).settings)
+        if differs:  # before the old masks are deleted: there may be no photo to calibrate on
+            calibrated_score(prepared, mapped_photos(prepared, found), calibrate, runtime)
+        clear(PseudoMaskFolder, masks, differs, runtime)
         make_masks(prepared, found, settings.pseudo_masks, masks, runtime)
-        redo = redo or bool(differs)
+        redo = redo or differs
     made = PseudoMaskFolder.open(masks)
     before = [open_maps(folder) for folder in earlier or ()]
     predicted = None if predictions is None else Predictions.open(predictions)

@@ -144,7 +144,6 @@ class MultiScaleInference:
         sizes = sizes or _sizes(photos)
         if not self.photo_by_photo:
             return self._maps(photos, tags, sizes)
-
         return self._each(lambda i: self._maps([photos[i]], [tags[i]], [sizes[i]])[0], sizes,
                           self.settings.scales)
 
