@@ -270,6 +270,17 @@ def test_without_masks_there_is_nothing_to_compare(tmp_path: Path) -> None:
     assert not steps(at, "train-cam")
 
 
+@pytest.mark.parametrize("name", ["index.html", "table.tex", "table.md", "plot.png"])
+def test_files_of_others_are_not_written_over(tmp_path: Path, name: str) -> None:
+    at = place(tmp_path)
+    at.out.mkdir()
+    (at.out / name).write_text("mine")
+    result = at.ablate()
+    assert result.exit_code == 1
+    assert f"the folder holds {name}, which no ablation wrote" in result.stderr
+    assert [path.name for path in at.out.iterdir()] == [name]
+
+
 @pytest.mark.parametrize(("options", "words"), [
     (["--seeds", "0,0"], "no list of seeds"), (["--seeds", "1,x"], "no list of seeds"),
     (["--seeds", "-1"], "no list of seeds"), (["--rows", "SAEM"], "did you mean 'SEAM'"),

@@ -84,14 +84,30 @@ def test_other_settings_and_inputs_are_refused_each_named(tmp_path: Path) -> Non
 def test_a_partial_folder_refuses_other_settings_too(tmp_path: Path) -> None:
     with (
         pytest.raises(KeyboardInterrupt),
-        step_folder(CamModel, tmp_path / "m", section=TrainCam(epochs=1)),
+        step_folder(CamModel, tmp_path / "m", section=TrainCam(epochs=1)) as step,
     ):
+        (step.path / "checkpoint").touch()
         raise KeyboardInterrupt
     with (
         pytest.raises(RunFolderError, match=r"train_cam\.epochs: 1 -> 2"),
         step_folder(CamModel, tmp_path / "m", section=TrainCam(epochs=2)),
     ):
         pass
+    assert folder_status(CamModel, tmp_path / "m", TrainCam(epochs=2)).state == "partial"
+
+
+def test_a_folder_in_which_nothing_was_made_takes_other_settings(tmp_path: Path) -> None:
+    with (
+        pytest.raises(RunFolderError, match="refused"),
+        step_folder(CamModel, tmp_path / "m", section=TrainCam(epochs=1)),
+    ):
+        raise RunFolderError("refused", where=tmp_path, fix="Give another model.")
+    assert folder_status(CamModel, tmp_path / "m", TrainCam(epochs=1)).state == "partial"
+    assert folder_status(CamModel, tmp_path / "m", TrainCam(epochs=2)).state == "missing"
+    with step_folder(CamModel, tmp_path / "m", section=TrainCam(epochs=2)) as step:
+        assert not step.resumed
+        step.finish()
+    assert CamModel.open(tmp_path / "m").manifest.section["epochs"] == 2
 
 
 def test_nested_keys_are_named_in_full(tmp_path: Path) -> None:

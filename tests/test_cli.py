@@ -346,11 +346,21 @@ def test_status_prints_states_and_reasons(tmp_path: Path) -> None:
     assert "missing" in result.stdout
 
 
-def test_an_interrupt_inside_code_made_from_a_string_ends_with_130_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("moment", [
+    # Inside code made from a string.
+    "from tag2mask import cli_steps\n"
+    "cli_steps.chosen_recipe = lambda *_, **__: exec('raise KeyboardInterrupt')\n",
+    # While the command line is imported.
+    "import sys\n"
+    "class Interrupt:\n"
+    "    def find_spec(self, name, path, target=None):\n"
+    "        if name == 'tag2mask.recipe':\n"
+    "            raise KeyboardInterrupt\n"
+    "sys.meta_path.insert(0, Interrupt())\n",
+])
+def test_an_interrupt_at_an_odd_moment_ends_with_130_too(tmp_path: Path, moment: str) -> None:
     (tmp_path / "interrupted.py").write_text(
-        "from tag2mask import cli, cli_steps\n"
-        "cli_steps.chosen_recipe = lambda *_, **__: exec('raise KeyboardInterrupt')\n"
-        "cli.main()\n")
+        f"{moment}from tag2mask.__main__ import main\nmain()\n")
     done = subprocess.run(
         [sys.executable, "-m", "interrupted", "prepare", "--data", ".", "--out", "out"],
         cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -227,6 +227,30 @@ def test_an_unchanged_recipe_is_left_as_it_lies(
     assert load_recipe(out / "recipe.yaml") == Recipe()
 
 
+@pytest.mark.parametrize("text", ["train_cam: {epochs: 3}  # tried 5 before\n", "shopping: [milk"])
+def test_a_recipe_written_by_hand_is_not_replaced(
+    stages: FakeStages, data: Path, tmp_path: Path, text: str
+) -> None:
+    own = tmp_path / "recipe.yaml"
+    own.write_text(text)
+    with pytest.raises(RunFolderError, match=r"holds a recipe\.yaml that no run wrote"):
+        pipeline.run(data, Recipe(), tmp_path)
+    assert own.read_text() == text
+    assert not stages.worked
+
+
+def test_what_a_refused_first_attempt_left_is_replaced(
+    stages: FakeStages, data: Path, tmp_path: Path
+) -> None:
+    stages.fail_at = "train-cam"
+    with pytest.raises(DataError):
+        pipeline.run(data, Recipe(), tmp_path / "run")
+    stages.fail_at = None
+    other = recipe_from({"train_cam": {"epochs": 3}})
+    pipeline.run(data, other, tmp_path / "run")
+    assert load_recipe(tmp_path / "run" / "recipe.yaml") == other
+
+
 def test_redo_makes_a_step_and_all_later_ones_anew(
     stages: FakeStages, data: Path, tmp_path: Path
 ) -> None:

@@ -1,5 +1,21 @@
-"""``python -m tag2mask``: the same as the command ``tag2mask``."""
+"""The command ``tag2mask``, and ``python -m tag2mask``.
 
-from tag2mask.cli import main
+The command line is imported inside: that takes a moment, in which an interrupt may come too.
+"""
 
-main()
+from __future__ import annotations
+
+from tag2mask.interrupts import end_interrupted
+
+
+def main() -> None:
+    """Run the command line; always ends with SystemExit."""
+    try:
+        from tag2mask.cli import app
+    except KeyboardInterrupt:
+        end_interrupted()
+    app(prog_name="tag2mask")
+
+
+if __name__ == "__main__":
+    main()

@@ -32,6 +32,7 @@ from tag2mask.errors import (
     DataChangedError,
     DataError,
     RecipeError,
+    RunFolderError,
     Tag2MaskError,
     WeightsError,
 )
@@ -71,11 +72,13 @@ def ablate(data: Path, table: Table, out: Path, *, name: str, seeds: Sequence[in
     Raises:
         RecipeError: a row that makes no recipe.
         DataError: no data, or none with masks.
-        RunFolderError: ``out`` lies inside the data, or can't be written.
+        RunFolderError: ``out`` lies inside the data, holds files that would be written over, or
+            can't be written.
     """
     from tag2mask.ops.ablation import AblationScores
 
     refuse_run_inside_data(data, out)
+    _refuse_foreign(out)
     trials = trials_of(data, table, out, seeds, overrides)
     runtime = start_runtime(trials[0].recipe.runtime)
     first_rank = FirstRank(runtime)
@@ -97,6 +100,15 @@ def ablate(data: Path, table: Table, out: Path, *, name: str, seeds: Sequence[in
         if news or number == len(trials):
             first_rank(partial(write_outputs, out, scores))
     return scores
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Tables and pages of an ablation are written over again and again; those of others never."""
+    if not (out / SCORES).exists():
+        for name in (MARKDOWN, LATEX, PLOT, PAGE):
+            if (out / name).exists():
+                raise RunFolderError(f"the folder holds {name}, which no ablation wrote", where=out,
+                                     fix="Give another --out, or an empty folder.")
 
 
 def _unbuildable(trials: Sequence[Trial], out: Path) -> dict[Path, str]:

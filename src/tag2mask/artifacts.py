@@ -69,6 +69,7 @@ from tag2mask.manifests import (
     Input,
     Manifest,
     folder_status,
+    holds_work,
     identity_of,
     read_identity,
     refuse_differences,
@@ -246,7 +247,9 @@ def step_folder(
     folder = Path(out)
     wanted = identity_of(kind, folder, section, inputs, coverage)
     found = read_identity(folder) if rank == 0 else _wait_for_rank_zero(folder, wanted)
-    if found is not None:
+    if rank == 0 and _only_begun(found, wanted, folder):
+        found = None
+    elif found is not None:
         refuse_differences(kind, found, wanted, section, folder)
     elif rank == 0 and folder.exists():
         _refuse_foreign(folder, kind)
@@ -292,14 +295,21 @@ def _wait_for_rank_zero(folder: Path, wanted: Identity) -> Identity | None:
     """What rank 0 found or wrote: other ranks must not fill a folder that it may yet refuse."""
     deadline = time.monotonic() + RANK_ZERO_SECONDS
     found = read_identity(folder)
-    while found is None or (found.identity == wanted.identity
-                            and found.fingerprint != wanted.fingerprint):
+    while found is None or _only_begun(found, wanted, folder) or (
+            found.identity == wanted.identity and found.fingerprint != wanted.fingerprint):
         if time.monotonic() > deadline:
             raise RunFolderError("the first process did not open this folder", where=folder,
                                  fix="Its own message says why.")
         time.sleep(0.05)
         found = read_identity(folder)
     return found
+
+
+def _only_begun(found: Identity | None, wanted: Identity, folder: Path) -> bool:
+    """Whether the folder was begun as something else, and nothing made: nothing is lost with it."""
+    return (found is not None and not isinstance(found, Manifest)
+            and (found.step, found.identity) != (wanted.step, wanted.identity)
+            and not holds_work(folder))
 
 
 def _refuse_foreign(folder: Path, kind: type[Handle]) -> None:

@@ -42,9 +42,8 @@ from tag2mask.console import (
     show_status,
 )
 from tag2mask.errors import Tag2MaskError
+from tag2mask.interrupts import end_interrupted
 from tag2mask.recipe import dump_recipe, load_recipe, shipped_recipes
-
-INTERRUPTED = 130
 
 
 class StepName(StrEnum):
@@ -96,21 +95,12 @@ app.command("tune")(cli_steps.tune)
 app.command("ablate")(cli_ablate.ablate)
 
 
-def main() -> None:
-    """Run the command line; always ends with SystemExit."""
-    app(prog_name="tag2mask")
-
-
 @contextmanager
 def _readable_errors() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        # An interrupt that meets code made from a string, as dataclasses are, makes Python end by
-        # the signal in place of our exit code, unless such code runs once more.
-        exec("")
-        say("interrupted; run the same command again to resume")
-        raise typer.Exit(INTERRUPTED) from None
+        end_interrupted()
     except Tag2MaskError as error:
         _fail(str(error), error)
     except MemoryError as error:

@@ -168,8 +168,16 @@ def folder_status(kind: type[Handle], path: Path | str,
                            f"{_short(source.fingerprint)})")
     names = tuple(name for name in reads if not name.endswith(_SETTINGS))
     if not isinstance(found, Manifest):
+        if reasons and not holds_work(folder):
+            return FolderStatus("missing")
         return FolderStatus("partial", tuple(reasons), names, settings)
     return FolderStatus("stale" if reasons else "fresh", tuple(reasons), names, settings)
+
+
+def holds_work(folder: Path) -> bool:
+    """Whether a step wrote more than that it began; one that was refused at once did not."""
+    return any(entry.name != STARTED and not entry.name.startswith(".")
+               for entry in folder.iterdir())
 
 
 def identity_of(kind: type[Handle], folder: Path, section: BaseModel | Mapping[str, Any],

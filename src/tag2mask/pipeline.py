@@ -317,9 +317,22 @@ def _begin(recipe: Recipe, out: Path, steps: Sequence[type[Handle]], redo: str |
         remove_step_folder(kind, out / kind.step)
     text = dump_recipe(recipe)
     path = out / RECIPE
+    if not begun and not _is_a_runs(path):
+        raise RunFolderError(f"the folder holds a {RECIPE} that no run wrote", where=out,
+                             fix="Give another --out: the run's recipe would replace it.")
     # The report looks at the file's time: an unchanged recipe is left as it lies.
     if not path.is_file() or path.read_bytes() != text.encode("utf-8"):
         write_text(path, text)
+
+
+def _is_a_runs(path: Path) -> bool:
+    """Whether nothing is lost with a recipe's file: it is missing, or what a run writes."""
+    try:
+        return path.read_bytes() == dump_recipe(load_recipe(path)).encode("utf-8")
+    except FileNotFoundError:
+        return True
+    except RecipeError:
+        return False
 
 
 def _refuse_missing_list(path: Path) -> None:

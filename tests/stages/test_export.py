@@ -176,7 +176,7 @@ class Block:
         if name.partition(".")[0] in {blocked}:
             raise ImportError(f"{{name}} is blocked")
 sys.meta_path.insert(0, Block())
-from tag2mask.cli import main
+from tag2mask.__main__ import main
 main()
 """
 TRAINING = {"torch", "torchvision", "timm", "lightning_fabric", "segmentation_models_pytorch",
