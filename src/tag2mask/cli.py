@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,8 +64,20 @@ class StepName(StrEnum):
     REPORT = "report"
 
 
+_EMPTY_OPTION = re.compile("--[a-z-]+=")
+
+
 class _Commands(TyperGroup):
     """Turns the errors a user can mend into one message and an exit code."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        # As a path it would mean the working directory; mostly it is a shell's unset variable.
+        for before, value in pairwise(["", *args]):
+            if not value or _EMPTY_OPTION.fullmatch(value):
+                name = value.rstrip("=") or before
+                raise typer.BadParameter("an empty value", ctx, param_hint=name
+                                         if name.startswith("--") else "an argument")
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         with _readable_errors():

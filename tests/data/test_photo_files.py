@@ -128,21 +128,31 @@ def test_spaces_of_any_kind_are_fine(tmp_path: Path, name: str) -> None:
     assert ids(tmp_path) == [name]
 
 
-@pytest.mark.parametrize("name", ["a\nb.jpg", "a\\b.jpg", os.fsdecode(b"\xff.jpg")])
-def test_names_that_no_list_can_hold(folder: Path, name: str) -> None:
-    (folder / name).write_bytes(b"")
-    with pytest.raises(DataError, match=r"file names that can't be used.*Rename"):
-        ids(folder)
+@pytest.mark.parametrize(("name", "shown"), [
+    ("a\nb.jpg", r"a\nb"), ("a\\b.jpg", r"a\\b"), (os.fsdecode(b"\xff.jpg"), r"\udcff"),
+])  # fmt: skip
+def test_a_name_that_no_list_can_hold_spoils_its_photo_alone(
+    folder: Path, name: str, shown: str
+) -> None:
+    Image.new("RGB", (3, 2)).save(folder / name)
+    photos = {photo.id: photo for photo in list_photos([folder])}
+    assert set(photos) == {"a/1", "a/2", "b/1", "b/deep/3", "c", shown}
+    with pytest.raises(DataError, match=r"the file name has.*Rename it"):
+        photos.pop(shown).current_size()
+    assert {photo.current_size() for photo in photos.values()} == {(2, 3)}
 
 
 def test_a_folder_named_as_a_mask_would_be(tmp_path: Path) -> None:
     for name in ("a.jpg", "a.png/b.jpg", "c.png/d.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.new("RGB", (3, 2)).save(tmp_path / name)
-    with pytest.raises(DataError, match=r"mask would be: 'a\.png/b' .*Rename"):
-        ids(tmp_path)
-    (tmp_path / "a.jpg").unlink()
-    assert ids(tmp_path) == ["a.png/b", "c.png/d"]
+    assert ids(tmp_path) == ["a.jpg", "a.png/b", "c.png/d"]
+    (tmp_path / "a.jpg.png").mkdir()
+    Image.new("RGB", (3, 2)).save(tmp_path / "a.jpg.png" / "e.jpg")
+    photos = {photo.id: photo for photo in list_photos([tmp_path])}
+    with pytest.raises(DataError, match=r"a folder has the name of its mask.*a\.jpg.*Rename"):
+        photos.pop("a.jpg").current_size()
+    assert {photo.current_size() for photo in photos.values()} == {(2, 3)}
 
 
 def test_a_photos_size_must_be_as_listed(folder: Path) -> None:

@@ -196,9 +196,23 @@ def test_photos_of_another_folder_are_other_photos(tmp_path: Path) -> None:
         Image.fromarray(colourful(20, 20, number)).save(path)
         os.utime(path, ns=(1, 1))
     first = contents(predicted(tmp_path / "one", tmp_path / "out"))
-    second = contents(predicted(tmp_path / "two", tmp_path / "out"))
-    assert second == contents(predicted(tmp_path / "two", tmp_path / "anew"))
-    assert first != second
+    with pytest.raises(RunFolderError, match=r"other photos with the same names lie here: x .*out"):
+        predicted(tmp_path / "two", tmp_path / "out")
+    assert contents(predicted(tmp_path / "one", tmp_path / "out")) == first
+    assert contents(predicted(tmp_path / "two", tmp_path / "anew")) != first
+
+
+def test_masks_of_earlier_calls_stay(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    some = [photos / f"{name}.png" for name in "012"]
+    predict(list_photos(some), LocalSegmenter(), Predict(), out, model="local")
+    before = stamps(Predictions.open(out))
+    second = predict(list_photos([photos / "2.png", photos / "3.png"]), LocalSegmenter(), Predict(),
+                     out, model="local")
+    assert second.manifest.counts == {"photos": 2, "computed": 1, "earlier": 2}
+    after = stamps(second)
+    assert set(after) == {"0", "1", "2", "3"}
+    assert {name: after[name] for name in before} == before
 
 
 def test_only_what_changed_is_made_anew(photos: Path, tmp_path: Path) -> None:
@@ -208,12 +222,11 @@ def test_only_what_changed_is_made_anew(photos: Path, tmp_path: Path) -> None:
     files(made, "confidence")["3"].unlink()
     Image.fromarray(colourful(20, 20, 7)).save(photos / "0.png")
     Image.fromarray(colourful(20, 20, 8)).save(photos / "new.png")
-    (photos / "1.png").unlink()
     again = predicted(photos, tmp_path / "out", confidence=True)
     after = stamps(again)
-    assert set(after) == {*before, "new"} - {"1"} == set(files(again, "confidence"))
+    assert set(after) == {*before, "new"} == set(files(again, "confidence"))
     assert {name for name in after if after[name] != before.get(name)} == {"0", "3", "new"}
-    assert again.manifest.counts == {"photos": len(after), "computed": 3, "removed": 1}
+    assert again.manifest.counts == {"photos": len(after), "computed": 3}
     assert contents(again) == contents(predicted(photos, tmp_path / "anew", confidence=True))
 
 

@@ -129,8 +129,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             raise UnidentifiedImageError
         if image.width * image.height > LARGE_PIXELS:
             raise DataError(
-                f"photo has {image.width} x {image.height} pixels", where=path,
-                fix=f"Cut it into pieces of at most {LARGE_PIXELS // 10**6:,} megapixels.")
+                f"photo has {image.width} x {image.height} pixels, more than "
+                f"{LARGE_PIXELS // 10**6:,} megapixels", where=path, fix="Cut it into pieces.")
         yield image
 
 

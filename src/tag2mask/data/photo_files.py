@@ -11,13 +11,13 @@ import glob
 import os
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
 from tag2mask.data.images import IMAGE_SUFFIXES, image_size
-from tag2mask.data.listing import UNPRINTABLE, in_the_way, list_files, some, without_suffix
+from tag2mask.data.listing import UNPRINTABLE, in_the_way, list_files, without_suffix
 from tag2mask.errors import DataError
 
 MISSING = "0-0"
@@ -34,19 +34,28 @@ class PhotoFile:
         stamp: ``<bytes>-<mtime_ns>``, of a listed file also a checksum of its path: tells whether
             the photo is another one.
         size: (h, w) that it must have, as it was listed with; None: any.
+        problem: why its name can't be a mask's; None: it can.
     """
 
     id: str
     path: Path
     stamp: str
     size: tuple[int, int] | None = None
+    problem: str | None = None
+
+    def is_another(self, stamp: str) -> bool:
+        """Whether the listed file that bore this stamp lies, or lay, somewhere else."""
+        return self.stamp.rpartition("-")[2] != stamp.rpartition("-")[2]
 
     def current_size(self) -> tuple[int, int]:
         """(h, w) px, upright, from the file's header.
 
         Raises:
-            DataError: missing, no photo, or of another size than it was listed with.
+            DataError: missing, no photo, of another size than it was listed with, or with a name
+                that no mask can have.
         """
+        if self.problem is not None:
+            raise DataError(self.problem, where=repr(str(self.path)), fix="Rename it.")
         size = image_size(self.path)
         if self.size not in (None, size):
             raise DataError("photo is of another size than when it was listed", where=self.path,
@@ -59,13 +68,13 @@ def list_photos(wanted: Sequence[str | Path], *, leave_out: Path | None = None) 
 
     Args:
         wanted: paths of files or folders, or patterns (``*``, ``?``, ``[...]``, ``**`` for folders
-            of any depth). Where the name before the suffix is not enough to tell photos apart, the
-            suffix becomes part of their ids.
+            of any depth). Where the name before the suffix is not enough to tell photos apart, or
+            to tell a mask from a folder, the suffix becomes part of their ids.
         leave_out: a folder whose files are no photos, such as the one that masks are written to.
 
     Raises:
-        DataError: a path that doesn't exist, a pattern that matches nothing, a folder without a
-            photo, file names that can't be written down or are in each other's way.
+        DataError: a path that doesn't exist, a pattern that matches nothing, or a folder without a
+            photo.
     """
     found: dict[Path, str] = {}
     bases: list[Path] = []
@@ -87,18 +96,24 @@ def list_photos(wanted: Sequence[str | Path], *, leave_out: Path | None = None) 
         raise DataError("no photos given", fix="Name files, folders or patterns.")
     root = Path(os.path.commonpath(bases))
     relative = {path: path.relative_to(root).as_posix() for path in found}
-    odd = [name for name in relative.values() if UNPRINTABLE.search(name) or "\\" in name]
-    if odd:
-        raise DataError(f"file names that can't be used: {some(map(repr, odd))}", where=root,
-                        fix="Rename them: printable characters, no backslash.")
     ids = _ids(relative.values())
-    blocked = in_the_way(set(ids.values()))
-    if blocked:
-        raise DataError("photos in folders named as another photo's mask would be: "
-                        f"{some(repr(inner) for _, inner in blocked)}", where=root,
-                        fix="Rename the folders.")
-    return sorted((PhotoFile(ids[name], path, f"{found[path]}-{_checksum(path)}")
+    blocked = {outer for outer, _ in in_the_way(set(ids.values()))}
+    return sorted((PhotoFile(_printable(ids[name]), path, f"{found[path]}-{_checksum(path)}",
+                             problem=_problem(ids[name], blocked))
                    for path, name in relative.items()), key=lambda photo: photo.id)
+
+
+def _problem(photo_id: str, blocked: Container[str]) -> str | None:
+    if UNPRINTABLE.search(photo_id):
+        return "the file name has characters that can't be printed"
+    if "\\" in photo_id:
+        return "the file name has a backslash"
+    return "a folder has the name of its mask" if photo_id in blocked else None
+
+
+def _printable(photo_id: str) -> str:
+    """With escapes in place of what a name must not have."""
+    return repr(photo_id)[1:-1] if _problem(photo_id, ()) else photo_id
 
 
 def _files_of(text: str | Path) -> tuple[Path, dict[Path, str]]:
@@ -129,11 +144,15 @@ def _inside(folder: Path) -> dict[Path, str]:
 
 
 def _ids(names: Iterable[str]) -> dict[str, str]:
-    """Id of each path: without its suffix, unless that leaves two alike."""
+    """Id of each path: without its suffix, unless that leaves two alike or in each other's way."""
     ids = {name: without_suffix(name) for name in names}
-    while alike := {i for i, count in Counter(ids.values()).items() if count > 1}:
-        ids |= {name: name for name, i in ids.items() if i in alike}
-    return ids
+    while True:
+        unclear = {i for i, count in Counter(ids.values()).items() if count > 1}
+        unclear |= {outer for outer, _ in in_the_way(set(ids.values()))}
+        longer = {name: name for name, i in ids.items() if i in unclear and i != name}
+        if not longer:
+            return ids
+        ids |= longer
 
 
 def _absolute(path: Path) -> Path:

@@ -11,7 +11,7 @@ disk waits. Large photos go one at a time. Imports no torch: a network of ONNX n
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,10 +21,11 @@ from PIL import Image
 
 from tag2mask.artifacts import Predictions, PreparedData, SegmenterModel, Step, step_folder
 from tag2mask.data.images import read_image
+from tag2mask.data.listing import some
 from tag2mask.data.masks import write_confidence, write_mask
 from tag2mask.data.photo_files import PhotoFile
 from tag2mask.data.samples import SPLITS, read_classes, read_index
-from tag2mask.errors import DataError
+from tag2mask.errors import DataError, RunFolderError
 from tag2mask.files import atomic_write
 from tag2mask.ops.dense_crf import CrfSettings
 from tag2mask.ops.parallel import grouped, ordered_map
@@ -86,8 +87,10 @@ def predict_prepared(data: PreparedData, model: SegmenterModel, section: Predict
         samples = {sample.id: sample for split in SPLITS if split in section.splits
                    for sample in read_index(data.path, split)}
         photos = [PhotoFile(s.id, s.image, s.stamp, s.size) for s in samples.values()]
+        removed = files.drop_vanished({photo.id for photo in photos})
+        runtime.barrier()
         job = _Job(segmenter, section, files, skip_bad=section.skip_bad)
-        return job.finish(photos, runtime)
+        return job.finish(photos, runtime, {"removed": removed})
 
 
 def predict(photos: Sequence[PhotoFile], segmenter: Segmenter, section: Predict, out: Path, *,
@@ -98,15 +101,16 @@ def predict(photos: Sequence[PhotoFile], segmenter: Segmenter, section: Predict,
         photos: as `list_photos` lists them.
         segmenter: the network.
         section: settings.
-        out: folder to write; masks of unchanged photos are kept, those of photos that are no longer
-            among ``photos`` deleted.
+        out: folder to write; masks of unchanged photos are kept, also those of earlier calls with
+            other photos.
         model: sha256 of the network's file, by which the folder knows it.
         ranks: processes that share the photos; None: this one alone.
 
     Raises:
         DataError: the network's probabilities aren't finite.
         DeviceError: out of memory.
-        RunFolderError: ``out`` was made with another model or other settings, or can't be written.
+        RunFolderError: ``out`` was made with another model or other settings, holds masks of other
+            photos of the same ids, or can't be written.
     """
     ranks = ranks or OneProcess()
     with step_folder(Predictions, out, section=section, inputs={"model": model},
@@ -114,7 +118,20 @@ def predict(photos: Sequence[PhotoFile], segmenter: Segmenter, section: Predict,
         files = _Files(step, section)
         if step.complete and files.all_there():
             return step.handle
-        return _Job(segmenter, section, files, skip_bad=True).finish(photos, ranks)
+        ids = {photo.id for photo in photos}
+        earlier = sum(item not in ids for item in step.items())
+        _refuse_others(step, photos)
+        job = _Job(segmenter, section, files, skip_bad=True)
+        return job.finish(photos, ranks, {"earlier": earlier})
+
+
+def _refuse_others(step: Step[Predictions], photos: Sequence[PhotoFile]) -> None:
+    """A folder has room for one mask of an id."""
+    found = [(photo, step.item_key(photo.id)) for photo in photos]
+    others = [photo.id for photo, stamp in found if stamp is not None and photo.is_another(stamp)]
+    if others:
+        raise RunFolderError(f"masks of other photos with the same names lie here: {some(others)}",
+                             where=step.path, fix="Give another --out, or --redo to delete them.")
 
 
 def segmentation_settings(section: Predict, segmenter: Segmenter) -> SegmentationSettings:
@@ -189,17 +206,19 @@ class _Job:
         self.skip_bad = skip_bad
         self.segmentation = Segmentation(segmenter, segmentation_settings(section, segmenter))
 
-    def finish(self, photos: Sequence[PhotoFile], ranks: Ranks) -> Predictions:
-        """Make what is not there yet, all ranks together, and complete the folder."""
+    def finish(self, photos: Sequence[PhotoFile], ranks: Ranks,
+               counts: Mapping[str, int]) -> Predictions:
+        """Make what is not there yet, all ranks together, and complete the folder.
+
+        ``counts`` is told of the folder too, unless 0.
+        """
         step = self.files.step
-        removed = self.files.drop_vanished({photo.id for photo in photos})
-        ranks.barrier()
         shares = ranks.together(lambda: self._make(ranks.shard(photos), ranks))
         skipped = sorted(line for _, part in shares for line in part)
         handle = step.finish(
             counts={"photos": len(photos) - len(skipped),
                     "computed": sum(done for done, _ in shares),
-                    **({"removed": removed} if removed else {})},
+                    **{name: count for name, count in counts.items() if count}},
             metrics={"classes": list(self.segmenter.classes.names),
                      "long_side": self.segmentation.settings.long_side},
             skipped=skipped,
