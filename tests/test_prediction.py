@@ -121,8 +121,10 @@ def test_a_run_brings_its_own_settings(model: Path, tmp_path: Path) -> None:
         (step.path / "model.safetensors").write_bytes(model.read_bytes())
         step.finish()
     (tmp_path / "recipe.yaml").write_text("predict: {long_side: 32, probabilities: true}\n")
-    found = tag2mask.load(tmp_path, device="cpu")(PHOTO)
-    assert found.probabilities is not None and found.probabilities.shape == (4, 24, 32)
+    folder = tmp_path / "train-segmenter"
+    for path in (tmp_path, folder, folder / "model.safetensors"):
+        found = tag2mask.load(path, device="cpu")(PHOTO)
+        assert found.probabilities is not None and found.probabilities.shape == (4, 24, 32)
     assert tag2mask.load(tmp_path, device="cpu", probabilities=False)(PHOTO).probabilities is None
 
 

@@ -33,19 +33,19 @@ def predict(
     ],
     model: Network, out: Out,
     recipe: Annotated[
-        str | None, typer.Option("--recipe", help="Default: that of the run given as --model.")
+        str | None, typer.Option("--recipe", help="Default: that of the run that --model lies in.")
     ] = None,
     overrides: Overrides = None, redo: Redo = False,
 ) -> None:  # fmt: skip
     """Make masks of photos with a trained network: no tags needed."""
     from tag2mask.data.photo_files import list_photos
-    from tag2mask.segmenters import ONNX, open_segmenter, segmenter_file
+    from tag2mask.segmenters import is_onnx, open_segmenter, segmenter_file
     from tag2mask.stages import predict as stage
 
     settings = chosen_recipe(recipe or own_recipe(model), overrides)
     file, found = segmenter_file(model), list_photos(photos, leave_out=out)
     ranks: Ranks = OneProcess()
-    if file.suffix == ONNX:
+    if is_onnx(file):
         segmenter = open_segmenter(file, threads=settings.runtime.threads)
     else:
         ranks = runtime = start_runtime(settings)
@@ -71,10 +71,10 @@ def export(
         raise typer.BadParameter(f"no format {min(unknown)!r}; there are {' and '.join(FORMATS)}",
                                  param_hint="--format")
     from tag2mask.nn.export import require_onnx
-    from tag2mask.segmenters import segmenter_file
+    from tag2mask.segmenters import trained_file
     from tag2mask.stages import export as stage
 
-    segmenter_file(model)  # what can't be exported costs no earlier export
+    trained_file(model)  # what can't be exported costs no earlier export
     if ONNX_FORMAT in wanted:
         require_onnx()
     clear(Export, out, redo)

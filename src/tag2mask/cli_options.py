@@ -14,7 +14,7 @@ from tag2mask.artifacts import Handle, remove_step_folder
 from tag2mask.console import show_handle, show_skipped
 from tag2mask.ranks import Ranks
 from tag2mask.recipe import Recipe, load_recipe
-from tag2mask.run_state import RECIPE
+from tag2mask.run_state import recipe_beside
 from tag2mask.sections import Section
 
 if TYPE_CHECKING:
@@ -79,10 +79,9 @@ def short_options(*, skip_bad: bool, source: SourceName | None) -> list[str]:
     return options
 
 
-def own_recipe(run: Path) -> str:
-    """The recipe that lies in a run folder, else the default one."""
-    own = run / RECIPE
-    return str(own) if own.is_file() else DEFAULT_RECIPE
+def own_recipe(path: Path) -> str:
+    """The recipe of the run that a path lies in, else the default one."""
+    return str(recipe_beside(path) or DEFAULT_RECIPE)
 
 
 def start_runtime(settings: Recipe) -> Runtime:

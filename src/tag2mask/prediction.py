@@ -17,7 +17,7 @@ from tag2mask.errors import DataError
 from tag2mask.ops.segmentation import Segmentation, SegmentationSettings, Segmenter
 from tag2mask.recipe import Recipe, load_recipe, recipe_from
 from tag2mask.report.pictures import fitted, mask_overlay
-from tag2mask.run_state import RECIPE
+from tag2mask.run_state import recipe_beside
 from tag2mask.segmenters import open_segmenter
 from tag2mask.stages.predict import segmentation_settings
 
@@ -115,8 +115,8 @@ def load(path: str | Path, *, device: str = "auto", **settings: Any) -> Predicto
         RecipeError: an unknown setting, or an impossible value.
         DeviceError: no such device.
     """
-    own = Path(path) / RECIPE
-    values = (load_recipe(str(own)) if own.is_file() else Recipe()).model_dump()
+    own = recipe_beside(Path(path))
+    values = (Recipe() if own is None else load_recipe(own)).model_dump()
     section = recipe_from(values | {"predict": values["predict"] | settings}).predict
     segmenter = open_segmenter(Path(path), device=device, precision=section.precision, callers=1)
     return Predictor(segmenter, replace(segmentation_settings(section, segmenter),

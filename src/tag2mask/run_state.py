@@ -70,6 +70,14 @@ def status(run: Path) -> list[StepStatus]:
     return folder_states(run, recipe)
 
 
+def recipe_beside(path: Path) -> Path | None:
+    """The recipe of the run that a path lies in: the run, a step's folder, or a file in that."""
+    path = path.absolute()
+    places = [path, *(inner.parent for inner in (path, path.parent)
+                      if inner.name in {kind.step for kind in STEPS})]
+    return next((place / RECIPE for place in places if (place / RECIPE).is_file()), None)
+
+
 def steps_of(recipe: Recipe) -> tuple[type[Handle], ...]:
     """The steps that a recipe takes, in order."""
     return tuple(kind for kind in STEPS if _leaving_out(recipe, kind) is None)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tag2mask.artifacts import SegmenterModel
 from tag2mask.errors import DeviceError, RunFolderError, WeightsError
+from tag2mask.handles import Export
 from tag2mask.manifests import read_identity
 from tag2mask.ops.segmenter import Segmenter
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 MODEL = "model.safetensors"
 ONNX = ".onnx"
 _TORCH = (".safetensors", ".pth")
+_PROGRAM = ".pt2"
 _DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -36,6 +38,9 @@ def segmenter_file(path: Path) -> Path:
     """
     if path.is_dir():
         found = read_identity(path)
+        if found is not None and found.step == Export.step:
+            raise RunFolderError("this folder holds an exported network", where=path,
+                                 fix="Give the file of ONNX in it, or the run it comes from.")
         step = path / SegmenterModel.step
         if found is not None or step.is_dir():
             return SegmenterModel.open(path if found is not None else step).path / MODEL
@@ -45,10 +50,32 @@ def segmenter_file(path: Path) -> Path:
     fix = f"Give a run folder, or a file ({', '.join((*_TORCH, ONNX))})."
     if not path.is_file():
         raise WeightsError("no such model", where=path, fix=fix)
-    if path.suffix not in (*_TORCH, ONNX):
+    if path.suffix.lower() == _PROGRAM:
+        raise WeightsError("this exported network is for torch.export.load alone", where=path,
+                           fix="Give the file of ONNX beside it, or the run it comes from.")
+    if path.suffix.lower() not in (*_TORCH, ONNX):
         raise WeightsError(f"{path.suffix or path.name!r} is no kind of model file", where=path,
                            fix=fix)
     return path
+
+
+def is_onnx(file: Path) -> bool:
+    """Whether a network's file is one of ONNX."""
+    return file.suffix.lower() == ONNX
+
+
+def trained_file(path: Path) -> Path:
+    """The file of a network with its weights: as `segmenter_file`, but for exported ones.
+
+    Raises:
+        RunFolderError: as `segmenter_file`.
+        WeightsError: likewise, or an exported network.
+    """
+    file = segmenter_file(path)
+    if is_onnx(file):
+        raise WeightsError("this network is exported already", where=file,
+                           fix="Give the run or the model.safetensors that it comes from.")
+    return file
 
 
 def open_segmenter(path: Path, *, device: str = "auto", precision: Precision = "auto",
@@ -72,7 +99,7 @@ def open_segmenter(path: Path, *, device: str = "auto", precision: Precision = "
         DeviceError: no such device.
     """
     file = segmenter_file(path)
-    if file.suffix == ONNX:
+    if is_onnx(file):
         from tag2mask.onnx_segmenter import OnnxSegmenter
 
         return OnnxSegmenter.open(file, threads=threads, callers=callers)

@@ -45,6 +45,7 @@ from tag2mask.ops.evaluation import (
     SplitScores,
     StageScores,
 )
+from tag2mask.sections import Predict
 from tag2mask.stages import export as stage
 from tag2mask.stages.export import export
 
@@ -76,9 +77,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_model(step.path / "model.safetensors")
         segmenter = step.finish(counts={"photos": 9, "without_masks": 0},
                                 metrics={"masks": "pseudo", "steps": 3, "without_masks": []})
-    with step_folder(Predictions, root / "predict", section={"splits": ["val"]},
+    with step_folder(Predictions, root / "predict", section=Predict(scales=(1.0, 1.5), flip=True),
                      inputs={"model": segmenter}) as step:
-        predictions = step.finish()
+        predictions = step.finish(metrics={"long_side": 64})
     evaluate(root, predictions, miou=0.625)
     (root / "recipe.yaml").write_text("name: small\n")
     return root
@@ -153,6 +154,9 @@ def test_the_card_as_a_page(exported: Path) -> None:
     assert "|val|3|thenetwork(segmenter)|no|argmax|62.5|75.0|50.0|" in lines
     assert "|val|3|thepseudomasks|known|0.3(estimated)|50.0|60.0|70.0|" in lines
     assert "1 val photos" in page
+    assert ("saw photos at a long side of 64 px, times 1.0 and 1.5, with mirror images, without a "
+            "dense CRF") in page
+    assert "at least 16 px for `model.onnx` and 64 px for `model.pt2`" in page
 
 
 def test_it_is_done_once(run: Path, exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,6 +243,8 @@ def test_what_is_no_segmentation_network(
             tmp_path / "cam" / "train-cam", out)
     refused(RunFolderError, "no train-segmenter in this folder", tmp_path / "cam", out)
     refused(WeightsError, "exported already", exported / "model.onnx", out)
+    refused(WeightsError, r"for torch\.export\.load alone", exported / "model.pt2", out)
+    refused(RunFolderError, "this folder holds an exported network", exported, out)
     refused(WeightsError, "no such model", tmp_path / "gone.safetensors", out)
     whole = (run / "train-segmenter" / "model.safetensors").read_bytes()
     (tmp_path / "cut.safetensors").write_bytes(whole[:5000])
@@ -346,6 +352,15 @@ def test_a_folder_of_its_own_tells_how_it_was_trained(run: Path, tmp_path: Path)
         export(given, ("onnx",), out)
         card = read_json(out / "model-card.json")
         assert card["training"] is not None and card["data"] is None and card["scores"] == []
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_folder_made_by_hand(run: Path, tmp_path: Path) -> None:
+    with step_folder(SegmenterModel, tmp_path / "train-segmenter", section={"mine": 1}) as step:
+        write_model(step.path / "model.safetensors")
+        step.finish()
+    export(tmp_path, ("onnx",), tmp_path / "out")
+    assert "How it was trained is not recorded." in (tmp_path / "out/MODEL_CARD.md").read_text()
 
 
 def test_what_is_not_there_costs_no_earlier_export(run: Path, tmp_path: Path) -> None:

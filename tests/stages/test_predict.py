@@ -421,6 +421,9 @@ def test_a_run_predicts_as_its_recipe_says(photos: Path, network: Path, tmp_path
     assert done.exit_code == 0, done.stderr
     assert Predictions.open(out).manifest.metrics["long_side"] == 96
     assert set(files(out, "confidence")) == {"6"}
+    for inside in (run / "train-segmenter", run / "train-segmenter" / "model.safetensors"):
+        same = invoke("predict", photos / "6.png", "--model", inside, "--out", out, *ONE_THREAD)
+        assert same.exit_code == 0, same.stderr
     refused = invoke(*line, "--recipe", "tiny")
     assert refused.exit_code == 1
     assert "predict.long_side: 96 ->" in refused.stderr

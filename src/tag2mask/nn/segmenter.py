@@ -208,7 +208,7 @@ def load_segmenter(path: Path) -> tuple[SegmentationNet, SegmenterSpec]:
     Raises:
         WeightsError: missing, cut off, not a segmentation network (a CAM model is named as such).
     """
-    if path.suffix == ".safetensors":
+    if path.suffix.lower() == ".safetensors":
         spec = read_model_spec(path, SEGMENTER_KEY, SegmenterSpec)
         state = load_state(path)
     else:

@@ -69,9 +69,10 @@ def load_state(path: Path) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise WeightsError("no such weight file", where=path, fix="Check the path.")
-    if path.suffix == ".params":
+    suffix = path.suffix.lower()
+    if suffix == ".params":
         return resnet38_names(read_params(path))
-    if path.suffix == ".safetensors":
+    if suffix == ".safetensors":
         try:
             return _without_wrapper(load_file(path))
         except (SafetensorError, OSError) as error:

@@ -6,7 +6,7 @@ folder answers them. No number stands here without its split, photos and tags.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -30,6 +30,8 @@ tag2mask predict PHOTOS --model model.onnx --out DIR
 """,
     TORCH_FILE: """
 ```python
+import torch
+
 network = torch.export.load("model.pt2").module()
 logits = network(image)
 ```
@@ -44,6 +46,7 @@ class CardFile:
 
     Attributes:
         largest_difference: of its logits from the network's, where both were compared.
+        smallest_side: of an image that it takes, px.
     """
 
     name: str
@@ -51,6 +54,7 @@ class CardFile:
     bytes: int
     sha256: str
     largest_difference: float
+    smallest_side: int
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ class ModelCard:
         training: section, counts, metrics and versions of ``train-segmenter``; None: unknown.
         data: name, layout and counts of the photos; None: unknown.
         scores: of the network on photos with masks, and of what it learned from.
+        scored_with: the settings of ``predict`` that the network's scores were reached with.
         left_out: photos by split that are in none of them.
         versions: of the packages that exported it.
     """
@@ -91,6 +96,7 @@ class ModelCard:
     training: dict[str, Any] | None
     data: dict[str, Any] | None
     scores: tuple[CardScore, ...]
+    scored_with: dict[str, Any] | None
     left_out: dict[str, int]
     versions: dict[str, str]
 
@@ -124,6 +130,16 @@ def evaluation_of(run: RunFolder, model: Manifest) -> Evaluation | None:
             or used is None or used.fingerprint != model.fingerprint:
         return None
     return Evaluation(run.path / Evaluation.step)
+
+
+def settings_of(run: RunFolder) -> dict[str, Any] | None:
+    """What decides the masks of a run's predictions besides the network; None: made by hand."""
+    predictions = run.manifests[Predictions.step]
+    section = predictions.section
+    if "scales" not in section:
+        return None
+    return {"long_side": predictions.metrics["long_side"], "scales": section["scales"],
+            "flip": section["flip"], "crf": section["crf"]["enabled"]}
 
 
 def scores_of(scores: EvaluationScores) -> tuple[tuple[CardScore, ...], dict[str, int]]:
@@ -181,9 +197,11 @@ def markdown(card: ModelCard) -> str:
         "## Use", *(_USE[file.name].strip() for file in card.files),
         "Input `image`: float32 (batch, 3, height, width), RGB in [0, 1] minus "
         f"{list(spec.mean)}, divided by {list(spec.std)}; height and width are multiples of "
-        f"{spec.size_multiple}, padded by 0 on the right and below. The long side of the photos "
-        f"it was trained on is {spec.long_side} px at scale 1. Output `logits`: float32 (batch, "
-        f"{len(spec.colours)}, height, width); the largest channel is the label.",
+        f"{spec.size_multiple}, padded by 0 on the right and below, of at least "
+        f"{_and(f'{file.smallest_side} px for `{file.name}`' for file in card.files)}. "
+        f"The long side of the photos it was trained on is {spec.long_side} px at scale 1. Output "
+        f"`logits`: float32 (batch, {len(spec.colours)}, height, width); the largest channel is "
+        "the label.",
         "## Classes",
         markdown_table(("label", "class", "colour"), [
             (str(label), name, hex_colour(colour)) for label, (name, colour)
@@ -206,6 +224,8 @@ def _training(card: ModelCard) -> list[str]:
     training, section = card.training, card.training["section"]
     if "imported" in section:
         return [*parts, f"It was trained elsewhere and imported from {section['imported']}."]
+    if "masks" not in section:  # a folder made by hand
+        return [*parts, "How it was trained is not recorded."]
     source = "masks made from image-level tags (SEAM, CVPR 2020), which were not checked by hand" \
         if section["masks"] == "pseudo" else "ground truth masks"
     versions = ", ".join(f"{name} {v}" for name, v in training["finished_with"].items())
@@ -223,12 +243,31 @@ def _metrics(card: ModelCard) -> list[str]:
              *map(percent, (row.miou, row.precision, row.recall))) for row in card.scores]
     parts = [markdown_table(("split", "photos", "masks of", "tags told", "background score",
                              "mIoU, %", "precision, %", "recall, %"), rows),
-             "Measured by `tag2mask evaluate`. `train` holds the photos that the network learned "
-             "from." + (_CHOSEN if (card.training or {})["section"].get("validate_epochs") else "")]
+             f"{_scored_with(card.scored_with)}Measured by `tag2mask evaluate`. `train` holds the "
+             "photos that the network learned from."
+             + (_CHOSEN if (card.training or {})["section"].get("validate_epochs") else "")]
     if card.left_out:
         parts.append(f"In no number: {_counts(card.left_out)} photos, which settings were chosen "
                      "on.")
     return parts
+
+
+def _scored_with(settings: Mapping[str, Any] | None) -> str:
+    if settings is None:
+        return ""
+    side = "the photo's own size" if settings["long_side"] is None else \
+        f"a long side of {settings['long_side']} px"
+    parts = [f"The network saw photos at {side}, times {_and(map(str, settings['scales']))}"]
+    parts += ["with mirror images"] if settings["flip"] else []
+    parts += [f"{'with' if settings['crf'] else 'without'} a dense CRF on the probabilities, which "
+              "were enlarged to the photo"]
+    return f"{', '.join(parts)}. "
+
+
+def _and(words: Iterable[str]) -> str:
+    """Words in a row, as in a sentence."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -27,7 +27,6 @@ from tag2mask.artifacts import (
     write_text,
 )
 from tag2mask.data.samples import data_root
-from tag2mask.errors import WeightsError
 from tag2mask.exported import FORMAT, FORMATS, KEY, ONNX_FORMAT, TORCH_FORMAT, ExportedSpec
 from tag2mask.files import digest
 from tag2mask.handles import Export
@@ -55,10 +54,11 @@ from tag2mask.report.model_card import (
     evaluation_of,
     markdown,
     scores_of,
+    settings_of,
     training_of,
 )
 from tag2mask.report.runs import RunFolder, open_runs, read_scores
-from tag2mask.segmenters import MODEL, ONNX, segmenter_file
+from tag2mask.segmenters import MODEL, trained_file
 
 CARD, CARD_JSON = "MODEL_CARD.md", "model-card.json"
 
@@ -115,10 +115,7 @@ class _Source(NamedTuple):
 
 
 def _source(model: Path) -> _Source:
-    file = segmenter_file(model)
-    if file.suffix == ONNX:
-        raise WeightsError("this network is exported already", where=file,
-                           fix="Give the run that it comes from.")
+    file = trained_file(model)
     folder = file.parent
     found = read_identity(folder) if file.name == MODEL else None
     if not isinstance(found, Manifest) or found.step != SegmenterModel.step:
@@ -144,13 +141,15 @@ def _write_files(net: SegmentationNet, spec: ExportedSpec, formats: Sequence[str
             difference = largest_difference(
                 net, OnnxSegmenter.open(file, callers=1).logits,
                 shapes_to_check(net, spec.long_side, net.size_multiple))
-            found.append(_card_file(file, ONNX_FILE, f"ONNX, opset {OPSET}", difference))
+            found.append(_card_file(file, ONNX_FILE, f"ONNX, opset {OPSET}", difference,
+                                    net.size_multiple))
         if TORCH_FORMAT in formats:
             file = written.enter_context(atomic_write(out / TORCH_FILE))
             file.write_bytes(torch_bytes(program, text))
             difference = largest_difference(
                 net, _torch_logits(file), shapes_to_check(net, spec.long_side, smallest_side(net)))
-            found.append(_card_file(file, TORCH_FILE, "torch.export", difference))
+            found.append(_card_file(file, TORCH_FILE, "torch.export", difference,
+                                    smallest_side(net)))
     return tuple(found)
 
 
@@ -165,9 +164,9 @@ def _torch_logits(file: Path) -> Callable[[Float32], Float32]:
     return logits
 
 
-def _card_file(file: Path, name: str, form: str, difference: float) -> CardFile:
+def _card_file(file: Path, name: str, form: str, difference: float, least: int) -> CardFile:
     return CardFile(name=name, format=form, bytes=file.stat().st_size, sha256=digest(file),
-                    largest_difference=difference)
+                    largest_difference=difference, smallest_side=least)
 
 
 def _card(source: _Source, spec: ExportedSpec, files: tuple[CardFile, ...],
@@ -185,5 +184,6 @@ def _card(source: _Source, spec: ExportedSpec, files: tuple[CardFile, ...],
     return ModelCard(
         name=source.file.stem if source.run is None else source.run.label,
         spec=spec, parameters=parameters, files=files, training=training, data=data, scores=scores,
+        scored_with=settings_of(source.run) if scores and source.run is not None else None,
         left_out=left_out, versions={name: import_module(name).__version__ for name in packages},
     )  # fmt: skip
