@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import threading
 from pathlib import Path
 
+import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from tag2mask.training_log import (
     TrainingLog,
@@ -35,6 +39,34 @@ def test_every_row_is_on_disk_at_once(tmp_path: Path) -> None:
     with TrainingLog(tmp_path, COLUMNS) as log:
         log.write(0, {"lr": 0.1, "loss": 1.0})
         assert lines(tmp_path)[-1] == "0,0.1,1"
+
+
+def test_a_disk_that_fills_up_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", heard.append)
+    hook = threading.excepthook
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"), TrainingLog(tmp_path, COLUMNS) as log:
+        monkeypatch.setattr(RecordWriter, "write", full)
+        for step in range(1000):
+            log.write(step, {"lr": 0.1, "loss": 1.0})
+    assert heard == [], "its own thread told of it too"
+    assert threading.excepthook is hook
+
+
+def test_other_threads_are_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", lambda failed: heard.append(failed.exc_type))
+    with TrainingLog(tmp_path, COLUMNS):
+        thread = threading.Thread(target=lambda: 1 / 0)
+        thread.start()
+        thread.join()
+    assert heard == [ZeroDivisionError]
 
 
 def test_a_figure_that_is_missing_stays_empty(tmp_path: Path) -> None:

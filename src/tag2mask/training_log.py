@@ -7,6 +7,7 @@ twice.
 from __future__ import annotations
 
 import csv
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -43,6 +44,8 @@ class TrainingLog:
         self._events: SummaryWriter = SummaryWriter(
             folder / "tensorboard", purge_step=first_step or None
         )
+        self._hook = threading.excepthook
+        threading.excepthook = self._on_thread_error
 
     def write(self, step: int, figures: Mapping[str, float]) -> None:
         """Write one row; columns without a figure stay empty."""
@@ -52,13 +55,23 @@ class TrainingLog:
         for name, value in figures.items():
             self._events.add_scalar(name, value, step)
 
+    def _on_thread_error(self, failed: threading.ExceptHookArgs) -> None:
+        """A full disk is no news from TensorBoard's own thread: the next row raises it here."""
+        if type(failed.thread).__module__.startswith("tensorboard.") \
+                and isinstance(failed.exc_value, OSError):
+            return
+        self._hook(failed)
+
     def __enter__(self) -> TrainingLog:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
-        self._file.close()
-        self._events.close()
+        try:
+            self._file.close()
+            self._events.close()
+        finally:
+            threading.excepthook = self._hook
 
 
 def write_validation(folder: Path, step: int, figures: Mapping[str, float]) -> bool:

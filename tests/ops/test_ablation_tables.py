@@ -66,6 +66,7 @@ def test_latex_has_a_row_a_row_with_equal_cells() -> None:
         assert len(re.split(r"(?<!\\)&", line)) == len(columns)
     assert r"SEAM \& 50 \% (masks used)" in text
     assert r"41.00 $\pm$ 1.41" in text
+    assert "Time" not in text, "no such column"
     for pair in ("table*", "tabular"):
         assert text.count(rf"\begin{{{pair}}}") == text.count(rf"\end{{{pair}}}") == 1
 

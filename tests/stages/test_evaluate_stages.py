@@ -125,7 +125,7 @@ def test_predictions_of_one_split_are_scored_on_it_alone(scene, seam, one_rank) 
 def test_a_missing_prediction_is_named(tiny, one_rank) -> None:
     scene, maps, after, masks = tiny
     found = predicted(scene, {"a": np.zeros((2, 4), np.uint8)}, splits=["train"])
-    with pytest.raises(DataError, match=r"'b' has no mask of stage 'segmenter'.*predict again"):
+    with pytest.raises(DataError, match=r"'b' has no mask of stage 'segmenter'.*step again"):
         evaluate(scene.data, after, masks, FOUR, scene.root / "evaluate", one_rank, [maps], found)
 
 

@@ -39,10 +39,11 @@ from tag2mask.artifacts import (
 )
 from tag2mask.data.samples import read_index
 from tag2mask.data.segmenter_labels import compare, validation_photos
-from tag2mask.errors import DataError, RecipeError, RunFolderError, WeightsError
+from tag2mask.errors import DataError, DeviceError, RecipeError, RunFolderError, WeightsError
 from tag2mask.nn import fit as fit_module
 from tag2mask.nn.segmenter import load_segmenter
 from tag2mask.nn.segmenter_inference import TorchSegmenter
+from tag2mask.nn.segmenter_loss import SegmenterObjective
 from tag2mask.ops.metrics import Confusion
 from tag2mask.stages.segmenter_task import single_view
 from tag2mask.stages.train_segmenter import import_model, train_segmenter
@@ -477,6 +478,29 @@ def test_photos_keep_their_size_where_asked_and_the_model_knows_the_median(
     model = train(data, masks, tmp_path / "model", long_side=None, max_steps=1)
     sides = [max(sample.size) for sample in read_index(data.path, "train")]
     assert load_segmenter(model.path / "model.safetensors")[1].long_side == int(np.median(sides))
+
+
+def test_running_out_of_gpu_memory_names_the_settings(
+    data: PreparedData, masks: PseudoMaskFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forward(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB")
+
+    whole = train(data, masks, tmp_path / "whole")
+    with monkeypatch.context() as patched:
+        patched.setattr(SegmenterObjective, "forward", forward)
+        with pytest.raises(DeviceError, match=r"out of memory.*train_segmenter\.batch_size"):
+            train(data, masks, tmp_path / "model")
+    assert same_bits(train(data, masks, tmp_path / "model").path, whole.path)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.pt2"])
+def test_an_exported_network_is_not_imported(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    result = invoke("train-segmenter", "--import", tmp_path / name, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "exported" in result.stderr and "it comes from" in result.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_trained_model_can_be_imported(

@@ -163,10 +163,9 @@ class Comparison:
         if isinstance(stage.content, Path):
             path = stage.content / f"{sample.id}.png"
             if not path.is_file():
-                step = stage.content.parent.name
                 raise DataError(f"photo {sample.id!r} has no mask of stage {stage.name!r}",
-                                where=stage.content,
-                                fix=f"Run {step} again: it makes only what is missing.")
+                                where=stage.content, fix="Give masks of these photos; if some were "
+                                "lost, run their step again: it makes only those.")
             counts = MaskCounts.empty(len(self.classes))
             counts.add(truth, self.photos.read_mask(path, sample), self.section.boundary_share)
             return counts

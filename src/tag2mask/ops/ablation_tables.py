@@ -64,7 +64,7 @@ def latex_table(scores: AblationScores) -> str:
         r"\midrule",
         *(_latex_row(_latex_cells(row, splits)) for row in scores.rows),
         r"\bottomrule", r"\end{tabular}",
-        rf"\caption{{{latex_text(f'{bases}. {reading_text(scores)}')}}}",
+        rf"\caption{{{latex_text(f'{bases}. {reading_text(scores, time=False)}')}}}",
         r"\end{table*}",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
@@ -137,7 +137,7 @@ def _basis(split: str, measured: Sequence[Summary]) -> str:
     return f"{split}, {photos} photos, {tags} tags"
 
 
-def reading_text(scores: AblationScores) -> str:
+def reading_text(scores: AblationScores, *, time: bool = True) -> str:
     """How to read the rows' own numbers."""
     supervised = [row.name for row in scores.rows if row.learns_from == "masks"]
     parts = [
@@ -147,7 +147,7 @@ def reading_text(scores: AblationScores) -> str:
         "Best: mIoU at the score that is best for these very photos, which their masks had to tell",
         f"Over {scores.rows[0].name}: percent points, seed by seed",
         *([f"Trained on masks, not on tags: {', '.join(supervised)}"] if supervised else []),
-        "Time: all steps of a row, those shared with other rows included",
+        *(["Time: all steps of a row, those shared with other rows included"] if time else []),
     ]
     return f"{'. '.join(parts)}."
 
