@@ -230,6 +230,15 @@ def test_photos_left_out_are_named_and_exit_with_3(
     assert "2 more" in result.stderr
 
 
+def test_warnings_of_the_data_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with step_folder(PreparedData, tmp_path / "p", section=Prepare()) as step:
+        handle = step.finish(metrics={"warnings": ["class 'cat' has no training photo"]})
+    monkeypatch.setattr(pipeline, "run", lambda *_, **__: RunResult(tmp_path, {"p": handle}))
+    result = call("run", "--data", "x", "--out", tmp_path)
+    assert result.exit_code == 0
+    assert "warning: class 'cat' has no training photo" in result.stderr
+
+
 def test_photos_that_taught_affinitynet_nothing_are_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -179,6 +179,9 @@ def test_broken_overrides_are_named(override: str) -> None:
     ("content", "words"),
     [
         (b"train_cam: [", "not valid YAML"),
+        (b"train_cam: {epochs: 5}\nwalk: {beta: 3}\ntrain_cam: {crop: 64}\n",
+         "key 'train_cam' stands twice"),
+        (b"walk: {beta: 3, steps: 4, beta: 3}", "key 'beta' stands twice"),
         (b"- 1\n- 2\n", "mapping"),
         (b"just text", "mapping"),
         (b"\xff\xfe\x00\x01", "not UTF-8 text"),

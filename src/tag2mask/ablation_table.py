@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 
 from tag2mask.classes import nearest_hint
 from tag2mask.errors import RecipeError
-from tag2mask.recipe import Recipe, load_recipe
+from tag2mask.recipe import Recipe, load_recipe, read_yaml
 from tag2mask.sections import Section
 
 Measure = Literal["maps", "CRF", "walk", "masks", "segmenter"]
@@ -114,7 +114,7 @@ def load_table(name_or_file: str | Path) -> Table:
                           f"{nearest_hint(str(name_or_file), shipped)}",
                           fix=f"Give a YAML file or one of: {', '.join(shipped)}.")
     try:
-        values = yaml.safe_load(text)
+        values = read_yaml(text)
     except yaml.YAMLError as error:
         problem = " ".join(str(error).split())
         raise RecipeError(f"not valid YAML: {problem}", where=where) from None

@@ -41,6 +41,8 @@ def show_handle(handle: Handle, *, width: int = 0) -> None:
     counts = ", ".join(f"{count} {name}" for name, count in handle.manifest.counts.items())
     print(f"{handle.step:>{width}}: {page if page.is_file() else handle.path}"
           + (f" ({counts})" if counts else ""))
+    for message in handle.manifest.metrics.get("warnings", ()):  # of the data
+        say(f"warning: {message}")
     if handle.step == AffinityModel.step and (unsure := handle.manifest.metrics.get(
             WITHOUT_SURE_PIXELS)):
         from tag2mask.data.listing import some  # reads photos: not for every command

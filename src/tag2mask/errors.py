@@ -6,7 +6,8 @@ Our own bugs are asserts, never one of these.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +96,12 @@ class ProblemsError(DataError):
             shown += f"\n  - ... and {len(self.problems) - 50} more"
         super().__init__(title, where=where, fix=fix)
         self.args = (f"{self}{shown}",)
+
+
+@contextmanager
+def in_section(section: str) -> Iterator[None]:
+    """Name the section of a recipe in errors of a network: several have keys of one name."""
+    try:
+        yield
+    except (RecipeError, WeightsError) as error:
+        raise type(error)(f"{section}: {error.what}", where=error.where, fix=error.fix) from None

@@ -170,7 +170,7 @@ def load_recipe(name_or_file: str | Path, overrides: Sequence[str] = ()) -> Reci
             fix=f"Give a YAML file or one of: {', '.join(shipped)}.",
         )
     try:
-        values = yaml.safe_load(text)
+        values = read_yaml(text)
     except yaml.YAMLError as error:
         problem = " ".join(str(error).split())
         raise RecipeError(f"not valid YAML: {problem}", where=where) from None
@@ -213,6 +213,30 @@ def dump_recipe(recipe: Recipe) -> str:
     return dumped
 
 
+def read_yaml(text: str) -> Any:
+    """The value of a YAML text, of plain types.
+
+    Raises:
+        yaml.YAMLError: not YAML, or a key that stands twice, of which YAML would drop the first.
+    """
+    return yaml.load(text, _Loader)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's own, but for keys that stand twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Refuse keys that stand twice; a key merged in (``<<``) gives way, as YAML has it."""
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, str | int) and key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} stands twice", key_node.start_mark)
+            seen.add(key if isinstance(key, str | int) else id(key_node))
+        return super().construct_mapping(node, deep)
+
+
 class _Dumper(yaml.SafeDumper):
     """YAML's own, which loses Unicode's line breaks unless they stand in double quotes."""
 
@@ -237,7 +261,7 @@ def _override(values: dict[str, Any], override: str) -> None:
     if not equals or not key.strip():
         raise RecipeError(f"override {override!r} is not section.key=value", where="--set")
     try:
-        value = yaml.safe_load(text)
+        value = read_yaml(text)
     except yaml.YAMLError:
         raise RecipeError(f"override {override!r}: the value is not valid YAML",
                           where="--set") from None

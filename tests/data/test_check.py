@@ -9,7 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tag2mask.classes import ClassSet
 from tag2mask.data.check import check_data
+from tag2mask.data.masks import write_mask
+from tag2mask.data.samples import SourceOptions
 
 
 def _photo(path: Path, size=(8, 6)) -> None:
@@ -45,6 +48,29 @@ def test_slips_that_are_no_error_are_told(tmp_path, rows, warning):
     report = check_data(_data(tmp_path, rows, photos="a b c"))
     assert report.errors == ()
     assert any(warning in text for text in report.warnings), report.warnings
+
+
+def test_a_validation_split_that_no_photo_has_is_an_error(tmp_path):
+    root = _data(tmp_path, "a,dog,train\nb,dog,validation\n", photos="a b")
+    report = check_data(root, options=SourceOptions(val_split="validaton"))
+    (error,) = report.errors
+    assert "no photo of split 'validaton'; did you mean 'validation'?" in error
+    assert check_data(root, options=SourceOptions(val_split="validation")).problems == ()
+    assert check_data(root, options=SourceOptions(val_split=None)).errors == ()
+
+
+def test_colours_saved_with_a_palette_of_each_masks_own_are_told(tmp_path):
+    root = _data(tmp_path, "a,dog,train\nb,dog,train\nc,dog,train\n", photos="a b c")
+    red, blue = (200, 0, 0), (0, 0, 200)
+    palettes = {"a": [red, blue], "b": [blue, red], "c": [red, blue]}
+    numbers = np.eye(6, 8, dtype=np.uint8)
+    for name, palette in palettes.items():
+        write_mask(root / "masks" / f"{name}.png", numbers, palette)
+    (warning,) = [text for text in check_data(root).warnings if "another colour" in text]
+    assert "(photo 'b' [tags.csv line 3])" in warning and "write class numbers" in warning
+    for name in palettes:
+        write_mask(root / "masks" / f"{name}.png", numbers, ClassSet(("dog",)).colours)
+    assert check_data(root).problems == ()
 
 
 def test_splits_for_later_are_no_slip(tmp_path):

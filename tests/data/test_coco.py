@@ -165,6 +165,17 @@ def test_all_problems_of_the_lists_are_named(tmp_path):
     assert [e.id for e in found.entries] == ["a", "gone"]
 
 
+def test_a_photo_without_a_size_has_no_mask(tmp_path):
+    _coco(tmp_path, "train", {1: "a.jpg", 2: "b.jpg"}, [_annotation(1, 7, _box(0, 0, 2, 2))])
+    path = tmp_path / "annotations" / "instances_train.json"
+    values = json.loads(path.read_text())
+    del values["images"][0]["width"]
+    path.write_text(json.dumps(values))
+    [problem] = read_coco(tmp_path, SourceOptions()).problems
+    assert "instances_train.json image 1: no width and height" in problem.message
+    assert problem.photo == "a" and not problem.warning
+
+
 @pytest.mark.parametrize(("text", "says"), [
     ("", "cut off"), ("[]", "'{' expected"), ('{"images": [', "cut off"),
     ('{"images": [{"id": 1 "x"', "not JSON"), ('{"images": []}', "no images"),

@@ -66,6 +66,16 @@ def test_links_to_nothing_are_named(tmp_path):
     assert problem.photo is not None and not problem.warning  # --skip-bad goes on without it
 
 
+def test_files_of_kinds_that_are_not_read_are_told(tmp_path):
+    _photo(tmp_path / "dog/a.jpg")
+    (tmp_path / "dog/b.nef").touch()
+    (tmp_path / "dog/.hidden").touch()
+    (tmp_path / "classes.txt").write_text("dog\n")
+    [problem] = _found(tmp_path).problems
+    assert problem.warning
+    assert "1 files in class folders" in problem.message and "dog/b.nef" in problem.message
+
+
 def test_different_photos_of_one_name_are_both_named(tmp_path):
     _photo(tmp_path / "dog/001.jpg", "red")
     _photo(tmp_path / "cat/001.jpg", "blue")

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from tag2mask.classes import BACKGROUND, IGNORE, ClassSet, mask_id, nearest_hint
 from tag2mask.data.images import image_size, read_image
 from tag2mask.data.listing import in_the_way, some
-from tag2mask.data.masks import read_mask
+from tag2mask.data.masks import mask_colours, read_mask
 from tag2mask.data.samples import SPLITS, Entry, Inventory, Problem, SourceOptions
 from tag2mask.data.sources import Layout, find_source
 from tag2mask.errors import DataError
@@ -116,6 +116,8 @@ def check_data(
 
     sizes: list[tuple[int, int]] = []
     shown: list[tuple[Entry, frozenset[int]]] = []
+    recoloured: list[Entry] = []
+    colours: dict[int, tuple[int, int, int]] = {}
     results = ordered_map(look, inventory.entries, workers, block=BLOCK)
     for done, (entry, found) in enumerate(zip(inventory.entries, results, strict=True), start=1):
         if progress is not None:
@@ -126,6 +128,13 @@ def check_data(
             problems.append(found.problem)
         elif found.mask_values is not None:
             shown.append((entry, found.mask_values))
+            if any(colours.setdefault(value, own) != own for value, own in found.colours):
+                recoloured.append(entry)
+    if recoloured:
+        problems.append(Problem(
+            "masks give a class number another colour than masks before them "
+            f"({_photos(recoloured)}): colours that were saved with a palette of each mask's own "
+            "look so, and then the numbers mean nothing; write class numbers", warning=True))
     problems += _masks_against_tags(inventory, shown)
     return _report(inventory, sizes, problems)
 
@@ -190,6 +199,8 @@ class _Look(NamedTuple):
     size: tuple[int, int] | None = None
     problem: Problem | None = None
     mask_values: frozenset[int] | None = None
+    colours: frozenset[tuple[int, tuple[int, int, int]]] = frozenset()
+    """Of a palette mask: the values in it with their colours."""
 
 
 def _look_at(inventory: Inventory, entry: Entry, *, decode: bool) -> _Look:
@@ -205,7 +216,10 @@ def _look_at(inventory: Inventory, entry: Entry, *, decode: bool) -> _Look:
     mask = read_checked_mask(inventory, entry, size)
     if mask is None or isinstance(mask, Problem):
         return _Look(size, mask)
-    return _Look(size, mask_values=frozenset(np.unique(mask).tolist()))
+    values = frozenset(np.unique(mask).tolist())
+    colours = {} if entry.mask is None else mask_colours(inventory.root / entry.mask)
+    return _Look(size, mask_values=values,
+                 colours=frozenset((value, colours[value]) for value in values & colours.keys()))
 
 
 def _masks_against_tags(inventory: Inventory,

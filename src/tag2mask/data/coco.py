@@ -204,6 +204,9 @@ def _entries(file: _Annotated, root: Path, listing: dict[str, FoundFile], rule: 
         if found is None:
             problems.append(missing_photo(id, root / path, where))
         masked = file.outlined and key not in file.boxes_only
+        if masked and min(photo.size) < 1:
+            problems.append(Problem(f"{where}: no width and height, without which no mask can be "
+                                    "drawn; add them", photo=id))
         stamp = f"coco-{len(file.places.get(key, []))}-{file.checksums.get(key, 0):08x}"
         yield Entry(
             id=id, split=split, where=where,

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tag2mask.data.csv_table import MASK_FOLDER, spare_masks
+from tag2mask.data.images import IMAGE_SUFFIXES
 from tag2mask.data.listing import (
     FoundFile,
     SplitRule,
@@ -66,10 +67,15 @@ def read_folders(folder: Path, options: SourceOptions) -> Inventory:
                                 f"{some(loose)}", warning=True))
     photos: dict[str, _Photo] = {}
     found_names: set[str] = set()
+    others: list[str] = []
     for split, name in class_folders:
         if name not in UNTAGGED:
             found_names.add(name)
-        _add_class(root, split, name, photos, problems)
+        others += _add_class(root, split, name, photos, problems)
+    if others:
+        problems.append(Problem(f"{len(others)} files in class folders are no photos by their "
+                                f"names and take no part: {some(others)}; photos are files named "
+                                f"{', '.join(sorted(IMAGE_SUFFIXES))}", warning=True))
     splits = {split for split, _ in class_folders}  # of "" alone where there are none
     beside = [name for name in subfolders(root) if name not in {MASK_FOLDER, "test", *splits}]
     if beside and splits != {""}:
@@ -127,11 +133,13 @@ def _class_folders(root: Path, options: SourceOptions) -> tuple[list[tuple[str, 
 
 
 def _add_class(root: Path, split: str, name: str, photos: dict[str, _Photo],
-               problems: list[Problem]) -> None:
+               problems: list[Problem]) -> list[str]:
+    """Take in the photos of a class folder; returns the files in it that are none."""
     base = f"{split}/{name}" if split else name
     seen: dict[str, str] = {}
     dangling: list[str] = []
-    for file in list_files(root, base, dangling=dangling):
+    others: list[str] = []
+    for file in list_files(root, base, dangling=dangling, others=others):
         inner = without_suffix(file.path[len(base) + 1:])
         plain, problem = written_path(inner)
         if problem or plain != inner:
@@ -150,6 +158,7 @@ def _add_class(root: Path, split: str, name: str, photos: dict[str, _Photo],
             photo.tags.append(name)
     problems += [Problem(f"photo {path!r} is a link to nothing; mend or remove the link",
                          photo=without_suffix(path)) for path in dangling]
+    return others
 
 
 def _different_files(root: Path, id: str, files: list[FoundFile]) -> Problem | None:

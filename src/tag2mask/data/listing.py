@@ -36,7 +36,8 @@ class FoundFile(NamedTuple):
 
 
 def list_files(root: Path, under: str = "", *, skip: Collection[str] = (),
-               dangling: list[str] | None = None) -> list[FoundFile]:
+               dangling: list[str] | None = None,
+               others: list[str] | None = None) -> list[FoundFile]:
     """List the images below a folder, sorted by path.
 
     Names that begin with a dot are not looked at.
@@ -46,23 +47,27 @@ def list_files(root: Path, under: str = "", *, skip: Collection[str] = (),
         under: folder inside ``root`` to list; an absent one gives an empty list.
         skip: paths of folders (relative to ``root``) not to enter.
         dangling: gets the paths of links to nothing, for layouts that name no photo elsewhere.
+        others: gets the paths of files that are no images by their names, likewise.
 
     Raises:
         DataError: a folder may not be read.
     """
     found: list[FoundFile] = []
     broken: list[str] = []
+    passed: list[str] = []
     start = root / under if under else root
     if start.is_dir():
-        _walk(str(start), f"{under}/" if under else "", frozenset(skip), (), found, broken)
+        _walk(str(start), f"{under}/" if under else "", frozenset(skip), (), found, broken, passed)
         found.sort()
     if dangling is not None:
         dangling += sorted(broken)
+    if others is not None:
+        others += sorted(passed)
     return found
 
 
 def _walk(folder: str, prefix: str, skip: frozenset[str], above: tuple[tuple[int, int], ...],
-          found: list[FoundFile], dangling: list[str]) -> None:
+          found: list[FoundFile], dangling: list[str], others: list[str]) -> None:
     folders: list[tuple[str, str]] = []
     try:
         here = os.stat(folder)  # noqa: PTH116 - a Path a folder is not needed
@@ -82,11 +87,14 @@ def _walk(folder: str, prefix: str, skip: frozenset[str], above: tuple[tuple[int
                     folders.append((entry.path, f"{prefix}{name}/"))
                 elif suffix.lower() in IMAGE_SUFFIXES and entry.is_symlink():
                     dangling.append(prefix + name)
+                elif entry.is_file():
+                    others.append(prefix + name)
     except PermissionError:
         raise DataError("no permission to read the folder", where=folder,
                         fix="Change its permissions.") from None
     for path, inner in folders:
-        _walk(path, inner, skip, (*above, (here.st_dev, here.st_ino)), found, dangling)
+        _walk(path, inner, skip, (*above, (here.st_dev, here.st_ino)), found, dangling,
+              others)
 
 
 def subfolders(folder: Path) -> list[str]:
@@ -271,6 +279,7 @@ class SplitRule:
         self._problems: list[Problem] = []
         self.train_is_listed = False
         self._not_asked_for: Counter[str] = Counter()
+        self._met: set[str] = set()
         for split, wanted in (("train", options.train_split), ("val", options.val_split)):
             side: Split = "train" if split == "train" else "val"
             path = None if wanted is None else find_list(root, wanted)
@@ -302,6 +311,7 @@ class SplitRule:
         if not written:
             return None if self.train_is_listed else "train"
         split = self._names.get(written)
+        self._met.add(written)
         if split is None:
             self._not_asked_for[written] += 1
         return split
@@ -315,7 +325,14 @@ class SplitRule:
         unknown = [Problem(f"{self._wheres[id]}: photo {id!r} is not in the data; remove its line",
                            photo=id)
                    for id in self._listed if id not in known]
-        return [*self._problems, *self._left_out(), *unknown]
+        return [*self._problems, *self._unmet(), *self._left_out(), *unknown]
+
+    def _unmet(self) -> list[Problem]:
+        """A validation split by a name of its own that no photo has; by the usual one it may."""
+        return [Problem(f"no photo of split {name!r}{nearest_hint(name, self._not_asked_for)}; set "
+                        "prepare.val_split to one that there is, or to null for none")
+                for name, side in self._names.items()
+                if side == "val" and name not in {SourceOptions().val_split, *self._met}]
 
     def _left_out(self) -> list[Problem]:
         """A warning where photos take no part because of their split, ``test`` apart."""

@@ -72,6 +72,18 @@ def read_mask(path: Path, num_classes: int) -> NDArray[np.uint8]:
     return values.astype(np.uint8)
 
 
+def mask_colours(path: Path) -> dict[int, tuple[int, int, int]]:
+    """RGB 0..255 that a palette mask gives to values, from the file's head; empty where none does.
+
+    Args:
+        path: a mask that `read_mask` read.
+    """
+    with Image.open(path) as image:
+        flat = image.getpalette("RGB") if image.mode == "P" else None
+    colours = [] if flat is None else [*zip(flat[::3], flat[1::3], flat[2::3], strict=True)]
+    return dict(enumerate(colours))
+
+
 def write_mask(
     path: Path, mask: NDArray[np.uint8], colours: Sequence[tuple[int, int, int]]
 ) -> None:

@@ -130,7 +130,7 @@ def fit(task: Task, optimiser: torch.optim.Optimizer, settings: FitSettings, fol
         # After the move: the optimiser's state follows its parameters to the device.
         average = _average(task.module, settings.ema)
         first = _restore(path, task.module, optimiser, scaler, average)
-    loop = _Loop(task, module, optimiser, scaler, settings, runtime)
+    loop = _Loop(task, module, optimiser, scaler, settings, runtime, name)
     columns = ("lr", "photos_per_second", "loss", *task.weights(settings.steps))
     saved = time.monotonic()
 
@@ -176,13 +176,15 @@ class _Loop:
     """One optimiser step at a time."""
 
     def __init__(self, task: Task, module: nn.Module, optimiser: torch.optim.Optimizer,
-                 scaler: torch.amp.GradScaler, settings: FitSettings, runtime: Runtime) -> None:
+                 scaler: torch.amp.GradScaler, settings: FitSettings, runtime: Runtime,
+                 name: str) -> None:
         self.task = task
         self.module = module
         self.optimiser = optimiser
         self.scaler = scaler
         self.settings = settings
         self.runtime = runtime
+        self.name = name
         self.not_finite = 0
 
     def step(self, step: int, batches: Iterator[Any]) -> dict[str, float]:
@@ -218,7 +220,7 @@ class _Loop:
         # With a scaler, a step with such gradients is left out.
         if self.not_finite > (PATIENCE if self.scaler.is_enabled() else 0):
             raise Tag2MaskError(
-                f"the loss became {loss} at step {step}",
+                f"{self.name}: the loss became {loss} at step {step}",
                 fix="Lower optimiser.lr, or set optimiser.clip_norm or precision: '32'.",
             )
 

@@ -7,14 +7,12 @@ training follows on ``prepare``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 from tag2mask.classes import ClassSet
-from tag2mask.errors import RecipeError, WeightsError
+from tag2mask.errors import in_section
 from tag2mask.nn.affinity_net import build_affinity_net
 from tag2mask.nn.segmenter import build_segmenter
 from tag2mask.stages.segmenter_task import refuse_crop, segmenter_spec
@@ -39,25 +37,16 @@ def try_networks(affinity: TrainAffinity | None, segmenter: TrainSegmenter | Non
     """
     with torch.random.fork_rng(devices=[]):  # whoever draws later finds the generator as it was
         if affinity is not None and affinity.backbone != built:
-            with _of("train_affinity"):
+            with in_section("train_affinity"):
                 build_affinity_net(affinity_spec(affinity),
                                    weights=_weights_now(affinity.backbone.weights, run))
         if segmenter is not None:
             # How many classes there are, and how large the photos, makes no difference here.
             sized = segmenter.model_copy(update={"long_side": segmenter.long_side or 1})
-            with _of("train_segmenter"):
+            with in_section("train_segmenter"):
                 net = build_segmenter(segmenter_spec(sized, ClassSet(("object",)), []),
                                       weights=_weights_now(segmenter.network.weights, run))
                 refuse_crop(net, segmenter)
-
-
-@contextmanager
-def _of(section: str) -> Iterator[None]:
-    """Name the section: several networks have keys of one name, and no step's name stands above."""
-    try:
-        yield
-    except (RecipeError, WeightsError) as error:
-        raise type(error)(f"{section}: {error.what}", where=error.where, fix=error.fix) from None
 
 
 def _weights_now(weights: str, run: Path) -> str:

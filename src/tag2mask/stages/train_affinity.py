@@ -28,7 +28,7 @@ from tag2mask.data.affinity_training import AffinityBatch, AffinityPhotos, affin
 from tag2mask.data.samples import Sample, read_classes, read_index
 from tag2mask.data.training import Augmentation, StepBatches, steps_per_epoch
 from tag2mask.data.unread import LeftOut
-from tag2mask.errors import DataError
+from tag2mask.errors import DataError, in_section
 from tag2mask.files import digest
 from tag2mask.handles import WITHOUT_SURE_PIXELS
 from tag2mask.manifests import file_input
@@ -86,7 +86,8 @@ def train_affinity(data: PreparedData, labels: AffinityLabels, section: TrainAff
             )
         with runtime.seeded(section.seed):
             spec = affinity_spec(section)
-            net = build_affinity_net(spec, weights=weights)
+            with in_section("train_affinity"):
+                net = build_affinity_net(spec, weights=weights)
             task = _AffinityTask(net, samples, labels.path / "labels", classes, section, runtime,
                                  step)
             summary = fit(task, affinity_optimiser(net, section), task.settings, step.path, runtime,

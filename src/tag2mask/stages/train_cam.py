@@ -29,7 +29,7 @@ from tag2mask.data.training import (
     training_loader,
 )
 from tag2mask.data.unread import LeftOut
-from tag2mask.errors import DataError, RecipeError
+from tag2mask.errors import DataError, RecipeError, in_section
 from tag2mask.files import digest
 from tag2mask.manifests import file_input
 from tag2mask.nn.fit import FitSettings, epochs_to_steps, fit
@@ -76,7 +76,9 @@ def train_cam(data: PreparedData, section: TrainCam, out: Path, runtime: Runtime
                             fix="Check the tag table and the training split.")
         with runtime.seeded(section.seed):
             spec = net_spec(section, classes)
-            net = build_net(spec, weights="none" if section.init_from else section.backbone.weights)
+            with in_section("train_cam"):
+                net = build_net(
+                    spec, weights="none" if section.init_from else section.backbone.weights)
             if section.init_from:
                 _start_from(net, spec, Path(section.init_from))
             task = _CamTask(net, spec, samples, section, runtime, step)

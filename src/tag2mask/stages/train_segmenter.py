@@ -38,7 +38,7 @@ from tag2mask.data.segmenter_labels import (
 )
 from tag2mask.data.segmenter_training import LabelMaps, pixels_by_class
 from tag2mask.data.unread import LeftOut
-from tag2mask.errors import DataError
+from tag2mask.errors import DataError, in_section
 from tag2mask.files import digest
 from tag2mask.manifests import file_input
 from tag2mask.nn.fit import fit
@@ -172,7 +172,8 @@ class _Training:
         pixels = self.pixels(samples, labels, made_by)
         with runtime.seeded(section.seed):
             spec = segmenter_spec(section, self.classes, samples)
-            net = build_segmenter(spec, weights=section.network.weights)
+            with in_section("train_segmenter"):
+                net = build_segmenter(spec, weights=section.network.weights)
             validation = None if self.validated is None else \
                 Validation(*self.validated, spec, section, folder, runtime, self.left_out)
             task = SegmenterTask(net, samples, labels, pixels, section, runtime, self.left_out,
