@@ -11,7 +11,7 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
-from small_runs import invoke, read_table, recipe, write_photos, write_recipe, write_table
+from small_runs import NAMES, invoke, read_table, recipe, write_photos, write_recipe, write_table
 from tag2mask import pipeline
 from tag2mask.artifacts import (
     CamMaps,
@@ -137,6 +137,32 @@ def test_retraining_takes_ignored_pixels_and_confidence_from_the_walk(root: Path
     assert any((mask == IGNORE).any() for mask in masks)
     assert any((mask != IGNORE).any() for mask in masks)
     assert (root / "run" / "train-segmenter" / "model.safetensors").read_bytes() != before
+
+
+@pytest.mark.parametrize("count", [1, 254])
+def test_one_class_and_as_many_as_there_may_be(tmp_path: Path, count: int) -> None:
+    photos = write_photos(tmp_path / "photos", 12, masks=True)
+    names = [f"class{number}" for number in range(count)]
+    last = dict(zip(NAMES, names[-3:] * (3 if count == 1 else 1), strict=True))
+    (photos / "classes.txt").write_text("\n".join(names) + "\n")
+    rows = read_table(photos)
+    for row in rows:
+        row[1] = ";".join(dict.fromkeys(last[name] for name in row[1].split(";") if name))
+        labels = read_mask(photos / row[3], 3)
+        numbers = np.where(labels, np.maximum(1, labels + count - 3.0), 0)
+        Image.fromarray(numbers.astype(np.uint8)).save(photos / row[3])
+    write_table(photos, rows)
+    fixed = {f"{step}__{key}": value for step in ("affinity_labels", "walk", "pseudo_masks")
+             for key, value in (("background", "fixed"), ("score", 0.1))}
+    write_recipe(tmp_path / "recipe.yaml", **fixed)
+    result = run(tmp_path)
+    assert result.exit_code == 0, result.output
+    out = tmp_path / "run"
+    found = {int(value) for path in (out / "pseudo-masks").rglob("*.png")
+             for value in np.unique(read_mask(path, count))} - {0, IGNORE}
+    assert found and found <= {max(1, count - less) for less in range(3)}
+    assert Evaluation.open(out / "evaluate").manifest.metrics["val"]["miou"] > 0
+    assert names[-1] in (out / "report" / "index.html").read_text()
 
 
 def test_odd_photos_without_masks_and_without_validation(tmp_path: Path) -> None:

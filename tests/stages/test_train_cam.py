@@ -112,11 +112,20 @@ def test_weights_depend_on_the_seed_alone(data: PreparedData, tmp_path: Path) ->
     assert not same_bits(first, weights(trained(data, tmp_path / "third", train_cam__seed=1)))
 
 
+@pytest.mark.parametrize(("precision", "threads"), [("32", 1), ("bf16", 2)])
+@pytest.mark.usefixtures("one_thread")
 def test_training_goes_on_from_the_checkpoint(
-    data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str,
+    threads: int,
 ) -> None:
-    changes: dict[str, Any] = {"train_cam__epochs": 4, "train_cam__checkpoint_minutes": 1e-6}
-    whole = trained(data, tmp_path / "whole", **changes)
+    section = recipe(train_cam__epochs=4, train_cam__checkpoint_minutes=1e-6,
+                     train_cam__precision=precision).train_cam
+
+    def train(out: Path) -> CamModel:
+        runtime = Runtime.start(device="cpu", workers=0, threads=threads)
+        return train_cam(data, section, out, runtime)
+
+    whole = train(tmp_path / "whole")
     seen: list[int] = []
     step = fit_module._Loop.step
 
@@ -132,9 +141,9 @@ def test_training_goes_on_from_the_checkpoint(
     for limit in (3, 6):
         stop_at(limit)
         with pytest.raises(KeyboardInterrupt):
-            trained(data, tmp_path / "broken", **changes)
+            train(tmp_path / "broken")
     stop_at(-1)
-    broken = trained(data, tmp_path / "broken", **changes)
+    broken = train(tmp_path / "broken")
     assert seen == list(range(8))
     assert same_bits(weights(whole), weights(broken))
     assert losses(whole.path) == losses(broken.path)
