@@ -25,6 +25,16 @@ def test_estimated_steps_are_those_of_the_training(
     assert training_steps(section, photos) == steps
 
 
+def test_a_warm_start_costs_a_plain_training() -> None:
+    plain, seam, warm = (
+        estimate(load_recipe(name, changes), train=800, val=300, gpu=False)["train-cam"]
+        for name, changes in (("cam-baseline", []), ("lite0-cpu", ["train_cam.warm_start=0"]),
+                              ("lite0-cpu", ["train_cam.warm_start=5"]))
+    )  # fmt: skip
+    assert warm.seconds == plain.seconds + seam.seconds
+    assert warm.memory_mib == seam.memory_mib and warm.disk_mib > seam.disk_mib
+
+
 def test_a_head_of_many_branches_costs_time() -> None:
     cam, mdc, wider = (
         estimate(load_recipe(name, changes), train=800, val=300, gpu=False)

@@ -118,7 +118,7 @@ def _readable_errors() -> Iterator[None]:
     except Tag2MaskError as error:
         _fail(str(error), error)
     except MemoryError as error:
-        _fail("out of memory. Lower train_cam.batch_size, infer_cam.batch_views or predict.tile",
+        _fail("out of memory. Lower train_cam.batch_size, runtime.threads or predict.tile",
               error)
     except OSError as error:
         if error.errno == errno.EPIPE or error.errno is None:

@@ -81,7 +81,7 @@ def estimate(recipe: Recipe, *, train: int, val: int, gpu: bool) -> dict[str, Co
     speed = _speed(gpu, recipe.runtime.devices)
     return {
         "prepare": Cost(1 + photos * 0.001, photos * 0.0004, 150 + photos * 0.002),
-        "train-cam": _training(recipe.train_cam, train, speed),
+        "train-cam": _cam_training(recipe.train_cam, train, speed),
         "infer-cam": _inference(recipe, mapped, speed),
         "affinity-labels": _crf_cost(recipe.affinity_labels.crf, train, crfs=2),
         "train-affinity": _training(recipe.train_affinity, train, speed),
@@ -116,6 +116,16 @@ def _training(section: TrainCam | TrainAffinity, photos: int, speed: float) -> C
         disk_mib=weights * 4 + 5,  # the model, and a checkpoint with the optimiser's moments
         memory_mib=_BASE_MIB + 4 * weights + mpx * _TRAIN_MIB_PER_MPX * _activations(work),
     )
+
+
+def _cam_training(section: TrainCam, photos: int, speed: float) -> Cost:
+    own = _training(section, photos, speed)
+    if not section.warm_start:
+        return own
+    plain = _training(section.model_copy(update={
+        "epochs": section.warm_start, "views": section.views.model_copy(update={"enabled": False}),
+    }), photos, speed)
+    return Cost(own.seconds + plain.seconds, own.disk_mib + plain.disk_mib, own.memory_mib)
 
 
 def _segmenter_training(section: TrainSegmenter, photos: int, speed: float) -> Cost:

@@ -101,6 +101,10 @@ class Recipe(Section):
         if not (losses.cls > 0 or (losses.er > 0 and train.views.enabled)
                 or (losses.teach > 0 and train.pcm.enabled)):
             raise ValueError("train_cam.losses: no term trains the network; raise cls, er or teach")
+        if train.warm_start and not losses.cls:
+            raise ValueError("train_cam.warm_start: a plain CAM learns by losses.cls; raise it")
+        if train.warm_start and train.init_from:
+            raise ValueError("train_cam.warm_start: init_from is a start already; set one of them")
         segmenter = self.train_segmenter
         if not any((segmenter.losses.cross_entropy, segmenter.losses.dice,
                     segmenter.losses.lovasz)):

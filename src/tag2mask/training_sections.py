@@ -147,6 +147,8 @@ class TrainCam(Section):
     optimiser: CamOptimiser = CamOptimiser()
     init_from: str | None = None
     """A trained CAM model to start from (``model.safetensors`` or an official ``.pth``)."""
+    warm_start: NonNegativeCount = 0
+    """Epochs of a plain CAM (one view, no PCM), with a schedule of their own, to start from."""
     epochs: Count = 5
     max_steps: Count | None = None
     """Stop earlier; the schedule is stretched over these steps."""

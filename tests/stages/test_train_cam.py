@@ -324,6 +324,42 @@ def _interrupt_fit(*_: Any, **__: Any) -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.parametrize("limits", [(1, 3), (2, 4)])
+def test_a_warm_start_is_a_plain_cam_and_then_seam_from_it(
+    data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int]
+) -> None:
+    changes: dict[str, Any] = {"train_cam__epochs": 2, "train_cam__checkpoint_minutes": 1e-6}
+    plain = trained(data, tmp_path / "plain", **changes | {"train_cam__epochs": 1},
+                    train_cam__pcm__enabled=False, train_cam__views__enabled=False)  # fmt: skip
+    by_hand = trained(data, tmp_path / "seam", **changes,
+                      train_cam__init_from=str(plain.path / "model.safetensors"))
+    warm = changes | {"train_cam__warm_start": 1}
+    whole = trained(data, tmp_path / "whole", **warm)
+    assert same_bits(weights(plain), weights(whole.path / "warm-start"))
+    assert same_bits(weights(by_hand), weights(whole))
+    assert losses(by_hand.path) == losses(whole.path)
+    assert {path.name for path in (whole.path / "warm-start").iterdir()} == {
+        "model.safetensors", "losses.csv", "tensorboard"}
+    steps: list[int] = []
+    stops = set(limits)
+    step = fit_module._Loop.step
+
+    def stepped(loop: Any, number: int, batches: Any) -> dict[str, float]:
+        if len(steps) in stops:
+            stops.remove(len(steps))
+            raise KeyboardInterrupt
+        steps.append(number)
+        return step(loop, number, batches)
+
+    monkeypatch.setattr(fit_module._Loop, "step", stepped)
+    for _ in limits:
+        with pytest.raises(KeyboardInterrupt):
+            trained(data, tmp_path / "broken", **warm)
+    broken = trained(data, tmp_path / "broken", **warm)
+    assert steps == [0, 1, 0, 1, 2, 3], "none twice"
+    assert same_bits(weights(whole), weights(broken))
+
+
 def test_starting_from_a_trained_model(data: PreparedData, tmp_path: Path) -> None:
     plain = trained(data, tmp_path / "plain", train_cam__pcm__enabled=False,
                     train_cam__views__enabled=False)  # fmt: skip

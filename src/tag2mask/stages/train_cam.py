@@ -1,7 +1,8 @@
 """Step ``train-cam``: learn class activation maps from image-level tags, Siamese (SEAM) or plain.
 
 Reads photos and tags, never a mask. Writes ``model.safetensors``, ``losses.csv``, ``tensorboard/``
-and ``pictures/``; ``checkpoint.pt`` while it is unfinished. Photos that training left out stand in
+and ``pictures/``; ``checkpoint.pt`` while it is unfinished. A plain CAM that the training starts
+from has the same files in ``warm-start/``. Photos that training left out stand in
 the folder's item journal, so that a resumed training still knows them.
 """
 
@@ -45,6 +46,8 @@ from tag2mask.runtime import Runtime
 from tag2mask.training_sections import TrainCam, Views, weight_file
 
 MODEL = "model.safetensors"
+WARM_START = "warm-start"
+"""Folder of the plain CAM that a training started from."""
 PICTURED = 4
 """Training photos shown in the pictures."""
 
@@ -74,28 +77,64 @@ def train_cam(data: PreparedData, section: TrainCam, out: Path, runtime: Runtime
         if not any(sample.tags for sample in samples):
             raise DataError("no training photo has a tag", where=data.path,
                             fix="Check the tag table and the training split.")
+        training = _Training(classes, samples, runtime, step)
+        if section.warm_start:
+            begun = step.path / WARM_START
+            if not (begun / MODEL).is_file():
+                training(_plain(section), begun, name="train-cam, warm start")
+                training.forget_checkpoint(begun)
+            section = section.model_copy(update={"init_from": str(begun / MODEL)})
+        metrics, left_out = training(section, step.path, name="train-cam")
+        handle = step.finish(counts={"photos": len(samples) - len(left_out)}, skipped=left_out,
+                             metrics=metrics)
+        training.forget_checkpoint(step.path)
+        return handle
+
+
+def _plain(section: TrainCam) -> TrainCam:
+    """The training of a plain CAM that another training starts from."""
+    return section.model_copy(update={
+        "epochs": section.warm_start, "picture_every": 0,
+        "pcm": section.pcm.model_copy(update={"enabled": False}),
+        "views": section.views.model_copy(update={"enabled": False}),
+    })  # fmt: skip
+
+
+class _Training:
+    """Trains networks on the same photos, one after the other."""
+
+    def __init__(self, classes: ClassSet, samples: list[Sample], runtime: Runtime,
+                 step: Step[CamModel]) -> None:
+        self.classes = classes
+        self.samples = samples
+        self.runtime = runtime
+        self.step = step
+
+    def __call__(self, section: TrainCam, folder: Path, *,
+                 name: str) -> tuple[dict[str, float], list[str]]:
+        """Train a network and write it; returns what was measured, and photos left out."""
+        runtime = self.runtime
         with runtime.seeded(section.seed):
-            spec = net_spec(section, classes)
+            spec = net_spec(section, self.classes)
             with in_section("train_cam"):
                 net = build_net(
                     spec, weights="none" if section.init_from else section.backbone.weights)
             if section.init_from:
                 _start_from(net, spec, Path(section.init_from))
-            task = _CamTask(net, spec, samples, section, runtime, step)
-            summary = fit(task, cam_optimiser(net, section), task.settings, step.path, runtime,
-                          name="train-cam")
+            task = _CamTask(net, spec, self.samples, section, runtime, self.step)
+            summary = fit(task, cam_optimiser(net, section), task.settings, folder, runtime,
+                          name=name)
         left_out = task.left_out.lines()
         if runtime.rank == 0:
-            with atomic_write(step.path / MODEL) as temporary:
+            with atomic_write(folder / MODEL) as temporary:
                 save_net(temporary, net, spec)
-        handle = step.finish(
-            counts={"photos": len(samples) - len(left_out)}, skipped=left_out,
-            metrics={"steps": task.settings.steps, **summary},
-        )  # fmt: skip
-        if runtime.rank == 0:
-            (step.path / "checkpoint.pt").unlink(missing_ok=True)
-        runtime.barrier()
-        return handle
+        return {"steps": task.settings.steps, **summary}, left_out
+
+    def forget_checkpoint(self, folder: Path) -> None:
+        """Delete the checkpoint of a network that is written; all ranks see the network then."""
+        if self.runtime.rank == 0:
+            (folder / "checkpoint.pt").unlink(missing_ok=True)
+        self.runtime.barrier()
 
 
 def import_model(file: Path, out: Path) -> CamModel:
