@@ -104,10 +104,44 @@ def test_a_folder_in_which_nothing_was_made_takes_other_settings(tmp_path: Path)
         raise RunFolderError("refused", where=tmp_path, fix="Give another model.")
     assert folder_status(CamModel, tmp_path / "m", TrainCam(epochs=1)).state == "partial"
     assert folder_status(CamModel, tmp_path / "m", TrainCam(epochs=2)).state == "missing"
+    with (
+        pytest.MonkeyPatch.context() as patched,
+        pytest.raises(RunFolderError, match=r"train_cam\.epochs: 1 -> 2"),
+    ):
+        patched.setattr(artifacts.sys, "platform", "win32")  # somebody may be at work there
+        with step_folder(CamModel, tmp_path / "m", section=TrainCam(epochs=2)):
+            pass
     with step_folder(CamModel, tmp_path / "m", section=TrainCam(epochs=2)) as step:
         assert not step.resumed
+        with step_folder(CamModel, tmp_path / "m", section=TrainCam(epochs=2), rank=1) as other:
+            assert other.path == step.path
+            other.finish()
         step.finish()
     assert CamModel.open(tmp_path / "m").manifest.section["epochs"] == 2
+
+
+def test_a_folder_that_another_process_fills_meanwhile_is_not_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        pytest.raises(RunFolderError, match="refused"),
+        step_folder(CamModel, tmp_path / "m", section=TrainCam(epochs=1)),
+    ):
+        raise RunFolderError("refused", where=tmp_path, fix="Give another model.")
+    make_folder = artifacts.make_folder
+
+    def filled(folder: Path) -> None:
+        make_folder(folder)
+        (folder / "checkpoint").touch()
+
+    monkeypatch.setattr(artifacts, "make_folder", filled)
+    before = (tmp_path / "m" / "started.json").read_bytes()
+    with (
+        pytest.raises(RunFolderError, match="another process has worked in this folder"),
+        step_folder(CamModel, tmp_path / "m", section=TrainCam(epochs=2)),
+    ):
+        pass
+    assert (tmp_path / "m" / "started.json").read_bytes() == before
 
 
 def test_nested_keys_are_named_in_full(tmp_path: Path) -> None:

@@ -232,11 +232,13 @@ def test_photos_left_out_are_named_and_exit_with_3(
 
 def test_warnings_of_the_data_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with step_folder(PreparedData, tmp_path / "p", section=Prepare()) as step:
-        handle = step.finish(metrics={"warnings": ["class 'cat' has no training photo"]})
+        handle = step.finish(metrics={"warnings": [
+            f"class 'cat{number}' has no training photo" for number in range(7)]})
     monkeypatch.setattr(pipeline, "run", lambda *_, **__: RunResult(tmp_path, {"p": handle}))
     result = call("run", "--data", "x", "--out", tmp_path)
     assert result.exit_code == 0
-    assert "warning: class 'cat' has no training photo" in result.stderr
+    assert "warning: class 'cat4' has no training photo" in result.stderr
+    assert "cat5" not in result.stderr and "2 more warnings" in result.stderr
 
 
 def test_photos_that_taught_affinitynet_nothing_are_named(

@@ -199,6 +199,16 @@ def test_files_that_are_no_recipe(tmp_path: Path, content: bytes, words: str) ->
     assert "mine.yaml" in str(caught.value)
 
 
+def test_anchors_and_merged_keys_are_yaml_too(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "affinity_labels: &a {background: fixed, score: 0.2}\n"
+        "walk: &b {<<: *a, score: 0.3}\npseudo_masks: {<<: *b, score: 0.4}\n")
+    found = load_recipe(tmp_path / "mine.yaml")
+    sections = (found.affinity_labels, found.walk, found.pseudo_masks)
+    assert [section.background for section in sections] == ["fixed"] * 3
+    assert [section.score for section in sections] == [0.2, 0.3, 0.4]
+
+
 def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("")
     assert load_recipe(tmp_path / "mine.yaml") == Recipe()

@@ -108,7 +108,7 @@ def _refuse_foreign(out: Path) -> None:
         for name in (MARKDOWN, LATEX, PLOT, PAGE):
             if (out / name).exists():
                 raise RunFolderError(f"the folder holds {name}, which no ablation wrote", where=out,
-                                     fix="Give another --out, or an empty folder.")
+                                     fix="Give another --out, or move the file away.")
 
 
 def _unbuildable(trials: Sequence[Trial], out: Path) -> dict[Path, str]:

@@ -79,9 +79,8 @@ __all__ = [
     "AffinityLabels", "AffinityModel", "AnyMaps", "CamMaps", "CamModel", "Evaluation",
     "FolderStatus", "Handle", "Input", "Manifest", "Predictions", "PreparedData",
     "PseudoMaskFolder", "ReportPage", "SegmenterModel", "Step", "WalkedMaps", "atomic_write",
-    "folder_status", "open_maps", "read_json",
-    "readable_os_errors", "remove_step_folder", "step_folder", "write_bytes", "write_json",
-    "write_text",
+    "folder_status", "open_maps", "read_json", "readable_os_errors", "recorded_items",
+    "remove_step_folder", "step_folder", "write_bytes", "write_json", "write_text",
 ]  # fmt: skip
 
 RANK_ZERO_SECONDS = 120.0
@@ -147,13 +146,13 @@ class Step(Generic[HandleT]):
     def item_key(self, item: str) -> str | None:
         """The key an item was last recorded with (on any rank), or None."""
         if self._keys is None:
-            self._keys = _read_journals(self.path)
+            self._keys = recorded_items(self.path)
         return self._keys.get(item)
 
     def items(self) -> tuple[str, ...]:
         """Ids of all recorded items: to find those that the data no longer holds."""
         if self._keys is None:
-            self._keys = _read_journals(self.path)
+            self._keys = recorded_items(self.path)
         return tuple(self._keys)
 
     def record_item(self, item: str, key: str) -> None:
@@ -247,7 +246,8 @@ def step_folder(
     folder = Path(out)
     wanted = identity_of(kind, folder, section, inputs, coverage)
     found = read_identity(folder) if rank == 0 else _wait_for_rank_zero(folder, wanted)
-    if rank == 0 and _only_begun(found, wanted, folder):
+    taken_over = found if rank == 0 and _only_begun(found, wanted, holds_work(folder)) else None
+    if taken_over is not None:
         found = None
     elif found is not None:
         refuse_differences(kind, found, wanted, section, folder)
@@ -257,7 +257,13 @@ def step_folder(
     make_folder(folder)
     if found is not None and not isinstance(found, Manifest):
         wanted = wanted.model_copy(update={"started": found.started, "seconds": found.seconds})
-    with _locked(folder, wanted=rank == 0 and not complete):
+    with _locked(folder, wanted=rank == 0 and not complete) as locked:
+        if taken_over is not None:
+            if not locked:  # somebody may be at work there
+                refuse_differences(kind, taken_over, wanted, section, folder)
+            if not _only_begun(read_identity(folder), wanted, holds_work(folder)):
+                raise RunFolderError("another process has worked in this folder meanwhile",
+                                     where=folder, fix="Run the same command again.")
         if rank == 0 and not complete:
             write_json(folder / STARTED, wanted.model_dump(mode="json"))
             (folder / MANIFEST).unlink(missing_ok=True)
@@ -294,22 +300,24 @@ def remove_step_folder(kind: type[Handle], path: Path | str) -> None:
 def _wait_for_rank_zero(folder: Path, wanted: Identity) -> Identity | None:
     """What rank 0 found or wrote: other ranks must not fill a folder that it may yet refuse."""
     deadline = time.monotonic() + RANK_ZERO_SECONDS
-    found = read_identity(folder)
-    while found is None or _only_begun(found, wanted, folder) or (
+    work, found = holds_work(folder), read_identity(folder)
+    while found is None or _only_begun(found, wanted, work) or (
             found.identity == wanted.identity and found.fingerprint != wanted.fingerprint):
         if time.monotonic() > deadline:
             raise RunFolderError("the first process did not open this folder", where=folder,
                                  fix="Its own message says why.")
         time.sleep(0.05)
-        found = read_identity(folder)
+        work, found = holds_work(folder), read_identity(folder)
     return found
 
 
-def _only_begun(found: Identity | None, wanted: Identity, folder: Path) -> bool:
-    """Whether the folder was begun as something else, and nothing made: nothing is lost with it."""
-    return (found is not None and not isinstance(found, Manifest)
-            and (found.step, found.identity) != (wanted.step, wanted.identity)
-            and not holds_work(folder))
+def _only_begun(found: Identity | None, wanted: Identity, work: bool) -> bool:
+    """Whether a folder was begun with other settings, and nothing made: nothing is lost with it.
+
+    A rank other than 0 must look for ``work`` before it reads what it found.
+    """
+    return (found is not None and not isinstance(found, Manifest) and not work
+            and found.step == wanted.step and found.identity != wanted.identity)
 
 
 def _refuse_foreign(folder: Path, kind: type[Handle]) -> None:
@@ -339,8 +347,8 @@ def _open_journal(path: Path) -> IO[bytes]:
     return journal
 
 
-def _read_journals(folder: Path) -> dict[str, str]:
-    """Last key of each item over the journals of all ranks; torn lines are ignored."""
+def recorded_items(folder: Path) -> dict[str, str]:
+    """Last key of each item over a folder's journals, of all ranks; torn lines are ignored."""
     last: dict[str, tuple[int, str | None]] = {}
     for path in sorted(folder.glob("items*.jsonl")):
         with path.open("rb") as lines:
@@ -356,16 +364,20 @@ def _read_journals(folder: Path) -> dict[str, str]:
 
 
 @contextmanager
-def _locked(folder: Path, *, wanted: bool) -> Iterator[None]:
-    """Hold the folder against a second process; released by the system when this one dies."""
+def _locked(folder: Path, *, wanted: bool) -> Iterator[bool]:
+    """Hold the folder against a second process; released by the system when this one dies.
+
+    Yields whether it is held: not where there are no locks.
+    """
     if not wanted or sys.platform == "win32":
-        yield
+        yield False
         return
     import fcntl
 
     with readable_os_errors(folder):
         lock = (folder / ".lock").open("w")
     with lock:
+        held = True
         try:
             # Not flock: its lock would pass on to data loading processes and outlive a kill.
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -373,5 +385,5 @@ def _locked(folder: Path, *, wanted: bool) -> Iterator[None]:
             raise RunFolderError("another process is working in this folder", where=folder,
                                  fix="Wait for it to end, or give another --out.") from None
         except OSError:
-            pass  # a file system without locks
-        yield
+            held = False  # a file system without locks
+        yield held

@@ -18,6 +18,7 @@ from rich.table import Table
 from tag2mask import pipeline
 from tag2mask.artifacts import Handle
 from tag2mask.handles import WITHOUT_SURE_PIXELS, AffinityModel
+from tag2mask.manifests import MANIFEST
 from tag2mask.recipe import load_recipe
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from tag2mask.stages.tune import TuningResult
 
 _SHOWN_SKIPPED = 10
+_SHOWN_WARNINGS = 5
 _SHOWN_PAIRS = 10
 _SHOWN_SETTINGS = 10
 
@@ -41,8 +43,11 @@ def show_handle(handle: Handle, *, width: int = 0) -> None:
     counts = ", ".join(f"{count} {name}" for name, count in handle.manifest.counts.items())
     print(f"{handle.step:>{width}}: {page if page.is_file() else handle.path}"
           + (f" ({counts})" if counts else ""))
-    for message in handle.manifest.metrics.get("warnings", ()):  # of the data
+    warnings = handle.manifest.metrics.get("warnings", ())  # of the data
+    for message in warnings[:_SHOWN_WARNINGS]:
         say(f"warning: {message}")
+    if len(warnings) > _SHOWN_WARNINGS:
+        say(f"{len(warnings) - _SHOWN_WARNINGS} more warnings: {handle.path / MANIFEST}")
     if handle.step == AffinityModel.step and (unsure := handle.manifest.metrics.get(
             WITHOUT_SURE_PIXELS)):
         from tag2mask.data.listing import some  # reads photos: not for every command

@@ -176,8 +176,9 @@ def folder_status(kind: type[Handle], path: Path | str,
 
 def holds_work(folder: Path) -> bool:
     """Whether a step wrote more than that it began; one that was refused at once did not."""
-    return any(entry.name != STARTED and not entry.name.startswith(".")
-               for entry in folder.iterdir())
+    return folder.is_dir() and any(
+        entry.name != STARTED and not entry.name.startswith(".")
+        for entry in folder.iterdir())
 
 
 def identity_of(kind: type[Handle], folder: Path, section: BaseModel | Mapping[str, Any],

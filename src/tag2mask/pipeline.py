@@ -289,6 +289,10 @@ def _refuse_no_runs(compare: Sequence[Path]) -> None:
     open_runs(compare)
 
 
+_HEAD = "# The settings of this run, as `tag2mask run` took them."
+"""First line of the recipe in a run folder."""
+
+
 def _begin(recipe: Recipe, out: Path, steps: Sequence[type[Handle]], redo: str | None) -> None:
     """Refuse what can't become a run, make room for what is to be redone, and note the recipe.
 
@@ -311,28 +315,18 @@ def _begin(recipe: Recipe, out: Path, steps: Sequence[type[Handle]], redo: str |
     if Evaluation in steps and recipe.evaluate.leave_out is not None:
         _refuse_missing_list(Path(recipe.evaluate.leave_out))
     begun = {found.step for found in states if found.folder.state != "missing"}
+    path = out / RECIPE
+    if not begun and path.is_file() and not path.read_bytes().startswith(_HEAD.encode()):
+        raise RunFolderError(f"the folder holds a {RECIPE} that no run wrote", where=out,
+                             fix="Give another --out: the run's recipe would replace it.")
     try_late_networks(recipe, out, {kind for kind in steps
                                     if kind in redone or kind.step not in begun})
     for kind in reversed(redone):
         remove_step_folder(kind, out / kind.step)
-    text = dump_recipe(recipe)
-    path = out / RECIPE
-    if not begun and not _is_a_runs(path):
-        raise RunFolderError(f"the folder holds a {RECIPE} that no run wrote", where=out,
-                             fix="Give another --out: the run's recipe would replace it.")
+    text = f"{_HEAD}\n{dump_recipe(recipe)}"
     # The report looks at the file's time: an unchanged recipe is left as it lies.
     if not path.is_file() or path.read_bytes() != text.encode("utf-8"):
         write_text(path, text)
-
-
-def _is_a_runs(path: Path) -> bool:
-    """Whether nothing is lost with a recipe's file: it is missing, or what a run writes."""
-    try:
-        return path.read_bytes() == dump_recipe(load_recipe(path)).encode("utf-8")
-    except FileNotFoundError:
-        return True
-    except RecipeError:
-        return False
 
 
 def _refuse_missing_list(path: Path) -> None:

@@ -72,10 +72,19 @@ def trained_file(path: Path) -> Path:
         WeightsError: likewise, or an exported network.
     """
     file = segmenter_file(path)
-    if is_onnx(file):
+    refuse_exported(file)
+    return file
+
+
+def refuse_exported(file: Path) -> None:
+    """Refuse a file whose weights can't be taken out.
+
+    Raises:
+        WeightsError: it is an exported network.
+    """
+    if file.suffix.lower() in (ONNX, _PROGRAM):
         raise WeightsError("this network is exported already", where=file,
                            fix="Give the run or the model.safetensors that it comes from.")
-    return file
 
 
 def open_segmenter(path: Path, *, device: str = "auto", precision: Precision = "auto",

@@ -196,9 +196,9 @@ def test_photos_of_another_folder_are_other_photos(tmp_path: Path) -> None:
         Image.fromarray(colourful(20, 20, number)).save(path)
         os.utime(path, ns=(1, 1))
     first = contents(predicted(tmp_path / "one", tmp_path / "out"))
-    with pytest.raises(RunFolderError, match=r"other photos with the same names lie here: x .*out"):
+    with pytest.raises(RunFolderError, match=r"names of these .*: x \[.*out"):
         predicted(tmp_path / "two", tmp_path / "out")
-    assert contents(predicted(tmp_path / "one", tmp_path / "out")) == first
+    assert contents(Predictions.open(tmp_path / "out")) == first, "still complete"
     assert contents(predicted(tmp_path / "two", tmp_path / "anew")) != first
 
 
@@ -213,6 +213,35 @@ def test_masks_of_earlier_calls_stay(photos: Path, tmp_path: Path) -> None:
     after = stamps(second)
     assert set(after) == {"0", "1", "2", "3"}
     assert {name: after[name] for name in before} == before
+
+
+def test_names_that_no_mask_can_have_spoil_their_photos_alone(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    names = ["fine.png", "a\nb.png", "x.jpg", "x.png/y.png", "x.jpg.png/z.png",
+             os.fsdecode(b"\xe0" * 60 + b".png")]
+    for number, name in enumerate(names):
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(colourful(20, 20, number)).save(photos / name)
+    for _ in range(2):
+        made = predicted(photos, tmp_path / "out")
+        assert {name for name, path in files(made).items() if path.is_file()} == {
+            "fine", "x.png/y", "x.jpg.png/z"}
+        assert len(made.manifest.skipped) == 3
+        assert "x.jpg: a folder has the name of its mask" in made.manifest.skipped
+
+
+def test_masks_of_earlier_calls_are_in_the_way(tmp_path: Path) -> None:
+    for name in ("x.bmp", "x.png/y.bmp"):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(colourful(20, 20, 0)).save(tmp_path / "photos" / name)
+    out = tmp_path / "out"
+    predict(list_photos([tmp_path / "photos" / "x.bmp"]), LocalSegmenter(), Predict(), out,
+            model="local")
+    later = list_photos([f"{tmp_path}/photos/*/y.bmp"])
+    assert [photo.id for photo in later] == ["x.png/y"]
+    with pytest.raises(RunFolderError, match=r"names of these .*: x\.png/y \["):
+        predict(later, LocalSegmenter(), Predict(), out, model="local")
+    assert set(files(Predictions.open(out))) == {"x"}
 
 
 def test_only_what_changed_is_made_anew(photos: Path, tmp_path: Path) -> None:

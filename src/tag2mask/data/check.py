@@ -133,8 +133,8 @@ def check_data(
     if recoloured:
         problems.append(Problem(
             "masks give a class number another colour than masks before them "
-            f"({_photos(recoloured)}): colours that were saved with a palette of each mask's own "
-            "look so, and then the numbers mean nothing; write class numbers", warning=True))
+            f"({_photos(recoloured)}): if they are colours that were saved with a palette of each "
+            "mask's own, the numbers mean nothing; write class numbers", warning=True))
     problems += _masks_against_tags(inventory, shown)
     return _report(inventory, sizes, problems)
 
@@ -200,7 +200,7 @@ class _Look(NamedTuple):
     problem: Problem | None = None
     mask_values: frozenset[int] | None = None
     colours: frozenset[tuple[int, tuple[int, int, int]]] = frozenset()
-    """Of a palette mask: the values in it with their colours."""
+    """Of a palette mask: the class numbers in it with their colours."""
 
 
 def _look_at(inventory: Inventory, entry: Entry, *, decode: bool) -> _Look:
@@ -219,7 +219,8 @@ def _look_at(inventory: Inventory, entry: Entry, *, decode: bool) -> _Look:
     values = frozenset(np.unique(mask).tolist())
     colours = {} if entry.mask is None else mask_colours(inventory.root / entry.mask)
     return _Look(size, mask_values=values,
-                 colours=frozenset((value, colours[value]) for value in values & colours.keys()))
+                 colours=frozenset((value, colours[value]) for value in
+                                   (values & colours.keys()) - {BACKGROUND, IGNORE}))
 
 
 def _masks_against_tags(inventory: Inventory,

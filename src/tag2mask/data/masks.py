@@ -73,7 +73,7 @@ def read_mask(path: Path, num_classes: int) -> NDArray[np.uint8]:
 
 
 def mask_colours(path: Path) -> dict[int, tuple[int, int, int]]:
-    """RGB 0..255 that a palette mask gives to values, from the file's head; empty where none does.
+    """RGB 0..255 that a palette mask gives to values; of another mask, none.
 
     Args:
         path: a mask that `read_mask` read.

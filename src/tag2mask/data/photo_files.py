@@ -44,7 +44,7 @@ class PhotoFile:
     problem: str | None = None
 
     def is_another(self, stamp: str) -> bool:
-        """Whether the listed file that bore this stamp lies, or lay, somewhere else."""
+        """Whether the listed file that bore this stamp lay somewhere else, by its path."""
         return self.stamp.rpartition("-")[2] != stamp.rpartition("-")[2]
 
     def current_size(self) -> tuple[int, int]:

@@ -133,7 +133,7 @@ def evaluation_of(run: RunFolder, model: Manifest) -> Evaluation | None:
 
 
 def settings_of(run: RunFolder) -> dict[str, Any] | None:
-    """What decides the masks of a run's predictions besides the network; None: made by hand."""
+    """The settings that matter most to a run's predictions; None: they were made by hand."""
     predictions = run.manifests[Predictions.step]
     section = predictions.section
     if "scales" not in section:

@@ -11,7 +11,7 @@ disk waits. Large photos go one at a time. Imports no torch: a network of ONNX n
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,9 +19,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image
 
-from tag2mask.artifacts import Predictions, PreparedData, SegmenterModel, Step, step_folder
+from tag2mask.artifacts import (
+    Predictions,
+    PreparedData,
+    SegmenterModel,
+    Step,
+    recorded_items,
+    step_folder,
+)
 from tag2mask.data.images import read_image
-from tag2mask.data.listing import some
+from tag2mask.data.listing import in_the_way, some
 from tag2mask.data.masks import write_confidence, write_mask
 from tag2mask.data.photo_files import PhotoFile
 from tag2mask.data.samples import SPLITS, read_classes, read_index
@@ -75,7 +82,7 @@ def predict_prepared(data: PreparedData, model: SegmenterModel, section: Predict
     with step_folder(Predictions, out, section=section, inputs={"model": model},
                      coverage={"data": data}, rank=runtime.rank) as step:
         files = _Files(step, section)
-        if step.complete and files.all_there():
+        if step.complete and files.all_there(step.items()):
             return step.handle
         segmenter = open_segmenter(model.path, device=str(runtime.device),
                                    precision=section.precision)
@@ -88,7 +95,6 @@ def predict_prepared(data: PreparedData, model: SegmenterModel, section: Predict
                    for sample in read_index(data.path, split)}
         photos = [PhotoFile(s.id, s.image, s.stamp, s.size) for s in samples.values()]
         removed = files.drop_vanished({photo.id for photo in photos})
-        runtime.barrier()
         job = _Job(segmenter, section, files, skip_bad=section.skip_bad)
         return job.finish(photos, runtime, {"removed": removed})
 
@@ -113,25 +119,31 @@ def predict(photos: Sequence[PhotoFile], segmenter: Segmenter, section: Predict,
             photos of the same ids, or can't be written.
     """
     ranks = ranks or OneProcess()
+    ids = {photo.id for photo in photos}
+    _refuse_others(out, photos, ids)
     with step_folder(Predictions, out, section=section, inputs={"model": model},
                      coverage={"photos": _fingerprint(photos)}, rank=ranks.rank) as step:
         files = _Files(step, section)
-        if step.complete and files.all_there():
+        if step.complete and files.all_there(ids.intersection(step.items())):
             return step.handle
-        ids = {photo.id for photo in photos}
         earlier = sum(item not in ids for item in step.items())
-        _refuse_others(step, photos)
         job = _Job(segmenter, section, files, skip_bad=True)
         return job.finish(photos, ranks, {"earlier": earlier})
 
 
-def _refuse_others(step: Step[Predictions], photos: Sequence[PhotoFile]) -> None:
-    """A folder has room for one mask of an id."""
-    found = [(photo, step.item_key(photo.id)) for photo in photos]
-    others = [photo.id for photo, stamp in found if stamp is not None and photo.is_another(stamp)]
+def _refuse_others(out: Path, photos: Sequence[PhotoFile], ids: Set[str]) -> None:
+    """A folder has room for one mask of an id, and of photos that aren't in each other's way."""
+    stamps = recorded_items(out)
+    others = {photo.id for photo in photos
+              if photo.id in stamps and photo.is_another(stamps[photo.id])}
+    earlier = stamps.keys() - ids
+    if earlier:
+        others |= {outer if outer in ids else inner for outer, inner in in_the_way(earlier | ids)
+                   if outer in earlier or inner in earlier}
     if others:
-        raise RunFolderError(f"masks of other photos with the same names lie here: {some(others)}",
-                             where=step.path, fix="Give another --out, or --redo to delete them.")
+        raise RunFolderError("masks of other photos have the names of these (or their folder was "
+                             f"moved): {some(sorted(others))}", where=out,
+                             fix="Give another --out, or --redo to delete the older masks.")
 
 
 def segmentation_settings(section: Predict, segmenter: Segmenter) -> SegmentationSettings:
@@ -162,8 +174,8 @@ class _Files:
     def there(self, photo_id: str) -> bool:
         return all(self.path(name, photo_id).is_file() for name in self._suffixes)
 
-    def all_there(self) -> bool:
-        return all(self.there(item) for item in self.step.items())
+    def all_there(self, ids: Iterable[str]) -> bool:
+        return all(self.there(item) for item in ids)
 
     def drop(self, photo_id: str) -> None:
         """Forget a photo and delete its files."""
@@ -213,6 +225,7 @@ class _Job:
         ``counts`` is told of the folder too, unless 0.
         """
         step = self.files.step
+        ranks.barrier()  # all have seen what is there before any of them adds to it
         shares = ranks.together(lambda: self._make(ranks.shard(photos), ranks))
         skipped = sorted(line for _, part in shares for line in part)
         handle = step.finish(
@@ -238,7 +251,8 @@ class _Job:
                 elif not self.skip_bad:
                     raise failure
                 else:
-                    self.files.drop(photo.id)  # no older mask may pass for this photo's
+                    if photo.problem is None:  # else there never was a file of its name
+                        self.files.drop(photo.id)  # no older mask may pass for this photo's
                     skipped.append(f"{photo.id}: {failure.what}")
                 bar.advance()
         return len(due) - len(skipped), skipped

@@ -44,7 +44,7 @@ from tag2mask.manifests import file_input
 from tag2mask.nn.fit import fit
 from tag2mask.nn.segmenter import build_segmenter, load_segmenter, save_segmenter
 from tag2mask.runtime import Runtime
-from tag2mask.segmenters import trained_file
+from tag2mask.segmenters import refuse_exported
 from tag2mask.stages.segmenter_task import (
     LAST,
     MODEL,
@@ -111,7 +111,7 @@ def import_model(file: Path, out: Path) -> SegmenterModel:
     Raises:
         WeightsError: the file is no segmentation network that we know, cut off, or exported.
     """
-    file = trained_file(file)
+    refuse_exported(file)
     net, spec = load_segmenter(file)  # before any folder is opened: a bad file leaves nothing
     with step_folder(SegmenterModel, out, section={"imported": file.name},
                      inputs={"model": digest(file)}) as step:
