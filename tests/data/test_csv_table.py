@@ -176,6 +176,10 @@ def test_a_bad_line_is_named_and_the_others_are_read(tmp_path, line, says):
     table = read_table(tmp_path / "tags.csv")
     assert [row.id for row in table.rows] == ["b"]
     assert says in table.problems[0].message and "line 2" in table.problems[0].message
+    _photo(tmp_path / "a.jpg")
+    _photo(tmp_path / "b.jpg")
+    found = read_csv(tmp_path, SourceOptions())
+    assert [problem.warning for problem in found.problems] == [False], "its photo isn't spare"
 
 
 def test_words_between_semicolons_raise_a_doubt(tmp_path):

@@ -107,11 +107,12 @@ def read_csv(folder: Path, options: SourceOptions) -> Inventory:
             mask=mask.path if mask else None, mask_stamp=mask.stamp if mask else "",
         ))
     problems += rule.problems({row.id for row in table.rows})
-    spare = [file.path for file in finder.photos if file.path not in used]
-    if spare:
-        problems.append(Problem(f"{len(spare)} photos are not in {path.name} and take no part: "
-                                f"{some(spare)}", warning=True))
-    problems += spare_masks(finder.masks, used)
+    if all(problem.warning for problem in table.problems):  # else a broken line may name them
+        spare = [file.path for file in finder.photos if file.path not in used]
+        if spare:
+            problems.append(Problem(f"{len(spare)} photos are not in {path.name} and take no part: "
+                                    f"{some(spare)}", warning=True))
+        problems += spare_masks(finder.masks, used)
     names = known or tuple(sorted({tag for row in table.rows for tag in row.tags}))
     return Inventory("csv", root, names, tuple(entries), tuple(problems), tuple(sorted(splits)),
                      reads=path.name, names_from_tags=known is None)
