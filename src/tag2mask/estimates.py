@@ -122,9 +122,7 @@ def _cam_training(section: TrainCam, photos: int, speed: float) -> Cost:
     own = _training(section, photos, speed)
     if not section.warm_start:
         return own
-    plain = _training(section.model_copy(update={
-        "epochs": section.warm_start, "views": section.views.model_copy(update={"enabled": False}),
-    }), photos, speed)
+    plain = _training(section.plain_start(), photos, speed)
     return Cost(own.seconds + plain.seconds, own.disk_mib + plain.disk_mib, own.memory_mib)
 
 

@@ -173,6 +173,14 @@ class TrainCam(Section):
     skip_bad: bool = False
     """Train without unreadable photos (listed in the manifest, exit code 3) instead of stopping."""
 
+    def plain_start(self) -> TrainCam:
+        """The training of the plain CAM that ``warm_start`` asks for."""
+        return self.model_copy(update={
+            "epochs": self.warm_start, "picture_every": 0,
+            "pcm": self.pcm.model_copy(update={"enabled": False}),
+            "views": self.views.model_copy(update={"enabled": False}),
+        })  # fmt: skip
+
 
 class TrainAffinity(Section):
     """Step ``train-affinity``: AffinityNet."""

@@ -81,7 +81,7 @@ def train_cam(data: PreparedData, section: TrainCam, out: Path, runtime: Runtime
         if section.warm_start:
             begun = step.path / WARM_START
             if not (begun / MODEL).is_file():
-                training(_plain(section), begun, name="train-cam, warm start")
+                training(section.plain_start(), begun, name="train-cam, warm start")
                 training.forget_checkpoint(begun)
             section = section.model_copy(update={"init_from": str(begun / MODEL)})
         metrics, left_out = training(section, step.path, name="train-cam")
@@ -89,15 +89,6 @@ def train_cam(data: PreparedData, section: TrainCam, out: Path, runtime: Runtime
                              metrics=metrics)
         training.forget_checkpoint(step.path)
         return handle
-
-
-def _plain(section: TrainCam) -> TrainCam:
-    """The training of a plain CAM that another training starts from."""
-    return section.model_copy(update={
-        "epochs": section.warm_start, "picture_every": 0,
-        "pcm": section.pcm.model_copy(update={"enabled": False}),
-        "views": section.views.model_copy(update={"enabled": False}),
-    })  # fmt: skip
 
 
 class _Training:
