@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tag2mask import artifacts
 from tag2mask.artifacts import CamMaps, CamModel, PreparedData, folder_status, step_folder
@@ -173,7 +171,7 @@ def test_changed_coverage_reopens_a_complete_folder(tmp_path: Path) -> None:
         CamMaps, tmp_path / "maps", section=InferCam(), inputs={"model": "m"},
         coverage={"data": data},
     ) as step:  # fmt: skip
-        step.record_item("a", "stamp-1")
+        step.journal.record("a", "stamp-1")
         step.finish()
     artifacts.remove_step_folder(PreparedData, tmp_path / "prepare")
     data = make_prepared(tmp_path / "prepare", "listing-2")
@@ -194,7 +192,7 @@ def test_added_photos_keep_the_items_of_the_others(tmp_path: Path) -> None:
         CamMaps, tmp_path / "maps", section=InferCam(), inputs={"model": "m"},
         coverage={"data": data},
     ) as step:  # fmt: skip
-        step.record_item("a", "stamp-1")
+        step.journal.record("a", "stamp-1")
         first = step.finish().fingerprint
     data = prepared_with_coverage(tmp_path / "prepare", "listing-2")
     assert folder_status(CamMaps, tmp_path / "maps").state == "stale"
@@ -203,8 +201,8 @@ def test_added_photos_keep_the_items_of_the_others(tmp_path: Path) -> None:
         coverage={"data": data},
     ) as step:  # fmt: skip
         assert not step.complete
-        assert step.item_key("a") == "stamp-1"
-        assert step.item_key("b") is None
+        assert step.journal.key("a") == "stamp-1"
+        assert step.journal.key("b") is None
         with pytest.raises(RunFolderError, match="unfinished"):
             CamMaps.open(tmp_path / "maps")
         assert step.finish().fingerprint != first
@@ -294,34 +292,15 @@ def test_a_moved_run_stays_fresh(tmp_path: Path) -> None:
 def test_only_rank_zero_writes_and_each_rank_has_its_journal(tmp_path: Path) -> None:
     with step_folder(CamMaps, tmp_path, section=InferCam()) as first:
         with step_folder(CamMaps, tmp_path, section=InferCam(), rank=1) as second:
-            first.record_item("a", "1")
-            second.record_item("b", "2")
+            first.journal.record("a", "1")
+            second.journal.record("b", "2")
             second.finish()
         assert not (tmp_path / "manifest.json").exists()
         first.finish()
     assert {path.name for path in tmp_path.glob("*.jsonl")} == {"items.jsonl", "items.rank1.jsonl"}
     with step_folder(CamMaps, tmp_path, section=InferCam()) as step:
         assert step.complete
-        assert (step.item_key("a"), step.item_key("b")) == ("1", "2")
-
-
-def test_the_latest_record_wins_whichever_rank_wrote_it(tmp_path: Path) -> None:
-    for keys in (("old", "new"), ("newer", "newest")):
-        with (
-            pytest.raises(ValueError, match="stop"),
-            step_folder(CamMaps, tmp_path, section=InferCam()) as first,
-            step_folder(CamMaps, tmp_path, section=InferCam(), rank=1) as second,
-        ):
-            order = (first, second) if keys[1] == "new" else (second, first)
-            for step, key in zip(order, keys, strict=True):
-                step.record_item("a", key)
-            raise ValueError("stop")
-    with step_folder(CamMaps, tmp_path, section=InferCam()) as step:
-        assert step.item_key("a") == "newest"
-        step.drop_item("a")
-        assert step.item_key("a") is None
-        assert step.items() == ()
-        step.finish()
+        assert (step.journal.key("a"), step.journal.key("b")) == ("1", "2")
 
 
 def test_other_ranks_wait_for_rank_zero(
@@ -334,43 +313,6 @@ def test_other_ranks_wait_for_rank_zero(
     ):
         pass
     assert not (tmp_path / "m").exists()
-
-
-operations = st.lists(
-    st.tuples(st.sampled_from("abc"), st.one_of(st.none(), st.text(max_size=5)), st.booleans()),
-    max_size=12,
-)
-
-
-@settings(max_examples=25, deadline=None)
-@given(operations=operations, torn=st.binary(max_size=8))
-def test_the_journal_remembers_across_crashes(
-    tmp_path_factory: pytest.TempPathFactory,
-    operations: list[tuple[str, str | None, bool]],
-    torn: bytes,
-) -> None:
-    folder = tmp_path_factory.mktemp("journal")
-    expected: dict[str, str] = {}
-
-    def work(item: str, key: str | None) -> None:
-        with step_folder(CamMaps, folder, section=InferCam()) as step:
-            if key is None:
-                step.drop_item(item)
-                expected.pop(item, None)
-            else:
-                step.record_item(item, key)
-                expected[item] = key
-            raise KeyboardInterrupt
-
-    for item, key, crash in operations:
-        with pytest.raises(KeyboardInterrupt):
-            work(item, key)
-        if crash:  # a line cut off in the middle
-            with (folder / "items.jsonl").open("ab") as journal:
-                journal.write(b'{"id": "a", "key": "never"' + torn.replace(b"\n", b""))
-    with step_folder(CamMaps, folder, section=InferCam()) as step:
-        assert {item: step.item_key(item) for item in step.items()} == expected
-        step.finish()
 
 
 def test_atomic_write_replaces_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -467,7 +409,7 @@ def test_a_killed_step_is_resumed_and_a_working_one_is_locked(tmp_path: Path) ->
         from tag2mask.artifacts import CamMaps, step_folder
         from tag2mask.sections import InferCam
         with step_folder(CamMaps, sys.argv[1], section=InferCam()) as step:
-            step.record_item("a", "1")
+            step.journal.record("a", "1")
             print("at work", flush=True)
             time.sleep(600)
     """)
@@ -486,7 +428,7 @@ def test_a_killed_step_is_resumed_and_a_working_one_is_locked(tmp_path: Path) ->
     time.sleep(0.05)
     with step_folder(CamMaps, tmp_path / "maps", section=InferCam()) as step:
         assert step.resumed
-        assert step.item_key("a") == "1"
+        assert step.journal.key("a") == "1"
         (tmp_path / "maps" / ".tmp-left-behind.npz").write_bytes(b"x")
         step.finish()
     assert not list((tmp_path / "maps").glob(".tmp-*"))
@@ -513,21 +455,6 @@ def test_json_is_plain(tmp_path: Path) -> None:
     assert "é" in text
     with pytest.raises(RunFolderError, match=r"b\.json is missing"):
         artifacts.read_json(tmp_path / "b.json")
-
-
-def test_what_the_data_no_longer_holds_is_dropped_by_the_first_rank(tmp_path: Path) -> None:
-    with step_folder(CamMaps, tmp_path / "maps", section={}) as step:
-        for item in "ab":
-            (step.path / item).touch()
-            step.record_item(item, "key")
-        with step_folder(CamMaps, step.path, section={}, rank=1) as second:
-            second.drop_vanished(["a"], lambda item: step.path / item)
-            assert set(second.items()) == {"a", "b"} and (step.path / "b").exists()
-            second.finish()
-        step.drop_vanished(["a"], lambda item: step.path / item)
-        assert step.items() == ("a",)
-        assert (step.path / "a").exists() and not (step.path / "b").exists()
-        step.finish()
 
 
 def test_a_record_that_another_rank_writes_meanwhile_is_found_the_next_time(

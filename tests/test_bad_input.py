@@ -204,7 +204,7 @@ def test_a_record_that_finds_no_room_is_told_once(
 ) -> None:
     """Closing a file whose buffer could not be written fails once more."""
     with monkeypatch.context() as patched:
-        patched.setattr("tag2mask.artifacts._open_journal",
+        patched.setattr("tag2mask.journal._open",
                         lambda path: Path("/dev/full").open("ab"))  # noqa: SIM115
         message = error_of(run(photos, settings, out))
     assert "the disk is full" in message and str(out / "infer-cam") in message

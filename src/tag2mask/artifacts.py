@@ -10,7 +10,7 @@ What a folder was made from has two parts:
   with the keys that differ;
 * **coverage** decides which items it holds (the photos and their tags). A change makes a complete
   folder partial again: the step runs and redoes only the items whose own key changed, which the
-  item journal (``items.jsonl``) remembers.
+  ``journal`` remembers.
 
 Left out: any knowledge of what lies in a folder besides these files; the steps own that. Nothing
 here imports torch, so that ``status`` and ``--help`` answer at once.
@@ -18,17 +18,15 @@ here imports torch, so that ``status`` and ``--help`` answer at once.
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, Any, Generic
+from typing import Any, Generic
 
 from pydantic import BaseModel
 
@@ -59,6 +57,7 @@ from tag2mask.handles import (
     WalkedMaps,
     open_maps,
 )
+from tag2mask.journal import Journal
 from tag2mask.manifests import (
     MANIFEST,
     STARTED,
@@ -79,8 +78,8 @@ __all__ = [
     "AffinityLabels", "AffinityModel", "AnyMaps", "CamMaps", "CamModel", "Evaluation",
     "FolderStatus", "Handle", "Input", "Manifest", "Predictions", "PreparedData",
     "PseudoMaskFolder", "ReportPage", "SegmenterModel", "Step", "WalkedMaps", "atomic_write",
-    "folder_status", "open_maps", "read_json", "readable_os_errors", "recorded_items",
-    "remove_step_folder", "step_folder", "write_bytes", "write_json", "write_text",
+    "folder_status", "open_maps", "read_json", "readable_os_errors", "remove_step_folder",
+    "step_folder", "write_bytes", "write_json", "write_text",
 ]  # fmt: skip
 
 RANK_ZERO_SECONDS = 120.0
@@ -93,6 +92,7 @@ class Step(Generic[HandleT]):
 
     Attributes:
         handle: the folder's handle (its manifest can be read once complete).
+        journal: the items whose files are written, and what each was made from.
         complete: True when the folder was complete on entry and nothing is left to do.
         resumed: True when an earlier, partial attempt left work to build on.
     """
@@ -100,14 +100,13 @@ class Step(Generic[HandleT]):
     def __init__(self, handle: HandleT, identity: Identity, *, complete: bool, resumed: bool,
                  rank: int) -> None:
         self.handle = handle
+        self.journal = Journal(handle.path, rank)
         self.complete = complete
         self.resumed = resumed
         self.finished = False
         self._identity = identity
         self._rank = rank
         self._begun = time.monotonic()
-        self._keys: dict[str, str] | None = None
-        self._journal: IO[bytes] | None = None
 
     @property
     def path(self) -> Path:
@@ -127,7 +126,7 @@ class Step(Generic[HandleT]):
             metrics: what the step measured; JSON values.
             skipped: photos left out, each as ``id: reason``.
         """
-        self._close_journal()
+        self.journal.close()
         self.finished = True
         if self._rank == 0:
             manifest = Manifest(
@@ -143,72 +142,13 @@ class Step(Generic[HandleT]):
             (self.path / STARTED).unlink(missing_ok=True)
         return self.handle
 
-    def item_key(self, item: str) -> str | None:
-        """The key an item was last recorded with (on any rank), or None."""
-        if self._keys is None:
-            self._keys = recorded_items(self.path)
-        return self._keys.get(item)
-
-    def items(self) -> tuple[str, ...]:
-        """Ids of all recorded items: to find those that the data no longer holds."""
-        if self._keys is None:
-            self._keys = recorded_items(self.path)
-        return tuple(self._keys)
-
-    def record_item(self, item: str, key: str) -> None:
-        """Note that an item's files are written; call it after they are in place.
-
-        Args:
-            item: the item's id.
-            key: whatever decides the item's content besides the inputs (photo's stamp, tags).
-        """
-        self._append(item, key)
-
-    def drop_item(self, item: str) -> None:
-        """Forget an item; call it before its files are deleted."""
-        self._append(item, None)
-
-    def drop_vanished(self, ids: Collection[str], file_of: Callable[[str], Path]) -> None:
-        """Forget the items that the data no longer holds, and delete their files.
-
-        Rank 0 alone does it; let all ranks meet before any of them records an item.
-
-        Args:
-            ids: the items there are.
-            file_of: an item's file.
-        """
-        if self._rank == 0:
-            for gone in [item for item in self.items() if item not in ids]:
-                self.drop_item(gone)
-                file_of(gone).unlink(missing_ok=True)
-
-    def _append(self, item: str, key: str | None) -> None:
-        self.item_key(item)
-        assert self._keys is not None
-        if key is None:
-            self._keys.pop(item, None)
-        else:
-            self._keys[item] = key
-        name = "items.jsonl" if self._rank == 0 else f"items.rank{self._rank}.jsonl"
-        with readable_os_errors(self.path / name):
-            if self._journal is None:
-                self._journal = _open_journal(self.path / name)
-            line = json.dumps({"id": item, "key": key, "time": time.time_ns()})
-            self._journal.write(line.encode() + b"\n")
-            self._journal.flush()  # a killed process then loses at most the line being written
-
-    def _close_journal(self) -> None:
-        journal, self._journal = self._journal, None
-        if journal is not None:
-            journal.close()
-
     def _seconds(self) -> float:
         return self._identity.seconds + time.monotonic() - self._begun
 
     def _interrupted(self) -> None:
         """Keep the time spent; the folder stays partial."""
         with suppress(OSError):  # a full disk has told already; closing writes the lost line again
-            self._close_journal()
+            self.journal.close()
         if self._rank == 0 and not self.complete and not self.finished:
             identity = self._identity.model_copy(update={"seconds": round(self._seconds(), 3)})
             with suppress(RunFolderError):
@@ -336,31 +276,6 @@ def _versions() -> dict[str, str]:
         with suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
     return versions
-
-
-def _open_journal(path: Path) -> IO[bytes]:
-    journal = path.open("ab+")
-    if journal.tell() > 0:
-        journal.seek(-1, os.SEEK_END)
-        if journal.read(1) != b"\n":  # torn by a kill: end that line, it will be ignored
-            journal.write(b"\n")
-    return journal
-
-
-def recorded_items(folder: Path) -> dict[str, str]:
-    """Last key of each item over a folder's journals, of all ranks; torn lines are ignored."""
-    last: dict[str, tuple[int, str | None]] = {}
-    for path in sorted(folder.glob("items*.jsonl")):
-        with path.open("rb") as lines:
-            for line in lines:
-                try:
-                    entry = json.loads(line)
-                    item, key, when = entry["id"], entry["key"], entry["time"]
-                except (ValueError, KeyError, TypeError):
-                    continue
-                if item not in last or when >= last[item][0]:
-                    last[item] = (when, key)
-    return {item: key for item, (_, key) in last.items() if key is not None}
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from tag2mask import pipeline
 from tag2mask.artifacts import Handle
+from tag2mask.errors import some
 from tag2mask.handles import WITHOUT_SURE_PIXELS, AffinityModel
 from tag2mask.manifests import MANIFEST
 from tag2mask.recipe import load_recipe
@@ -50,8 +51,6 @@ def show_handle(handle: Handle, *, width: int = 0) -> None:
         say(f"{len(warnings) - _SHOWN_WARNINGS} more warnings: {handle.path / MANIFEST}")
     if handle.step == AffinityModel.step and (unsure := handle.manifest.metrics.get(
             WITHOUT_SURE_PIXELS)):
-        from tag2mask.data.listing import some  # reads photos: not for every command
-
         say(f"no use to AffinityNet, without a sure pixel: {some(unsure, _SHOWN_SKIPPED)} "
             "(listed in manifest.json)")
 

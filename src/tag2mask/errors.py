@@ -6,8 +6,9 @@ Our own bugs are asserts, never one of these.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +106,11 @@ def in_section(section: str) -> Iterator[None]:
         yield
     except (RecipeError, WeightsError) as error:
         raise type(error)(f"{section}: {error.what}", where=error.where, fix=error.fix) from None
+
+
+def some(names: Iterable[str], count: int = 5) -> str:
+    """The first few names, and how many more there are."""
+    iterator = iter(names)
+    shown = list(islice(iterator, count))
+    more = sum(1 for _ in iterator)
+    return ", ".join(shown) + (f" and {more} more" if more else "")

@@ -31,17 +31,10 @@ from pycocotools import mask as coco_mask
 
 from tag2mask.classes import IGNORE, mask_id
 from tag2mask.data.json_stream import Item, iterate_items
-from tag2mask.data.listing import (
-    FoundFile,
-    SplitRule,
-    list_files,
-    missing_photo,
-    some,
-    without_suffix,
-    written_path,
-)
+from tag2mask.data.listing import FoundFile, list_files, missing_photo, without_suffix, written_path
 from tag2mask.data.samples import Entry, Inventory, Problem, SourceOptions
-from tag2mask.errors import DataError
+from tag2mask.data.splits import SplitRule
+from tag2mask.errors import DataError, some
 
 _SINGLE = ("instances.json", "annotations.json", "coco.json", "_annotations.coco.json")
 _OTHER_TASKS = ("captions_", "person_keypoints_", "image_info_", "stuff_", "panoptic_")

@@ -65,17 +65,17 @@ class CrfMasks:
             RunFolderError: a file can't be written.
         """
         path_of = partial(crf_mask_path, step.path)
-        step.drop_vanished({sample.id for sample in samples}, path_of)
+        step.journal.drop_vanished({sample.id for sample in samples}, path_of)
         runtime.barrier()
         runtime.together(lambda: self._make_share(step, samples, runtime))
 
     def _make_share(self, step: Step[Any], samples: Sequence[Sample], runtime: Runtime) -> None:
-        due = [s for s in runtime.shard(samples) if step.item_key(s.id) != self._key(s)
+        due = [s for s in runtime.shard(samples) if step.journal.key(s.id) != self._key(s)
                or not crf_mask_path(step.path, s.id).is_file()]
         with runtime.progress(len(due), "dense CRF") as bar:
             for sample in sized_map(partial(self._one, step.path), due,
                                     lambda s: s.size[0] * s.size[1]):
-                step.record_item(sample.id, self._key(sample))
+                step.journal.record(sample.id, self._key(sample))
                 bar.advance()
 
     def _key(self, sample: Sample) -> str:

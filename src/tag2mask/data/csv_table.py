@@ -24,18 +24,17 @@ from typing import NamedTuple
 from tag2mask.classes import nearest_hint
 from tag2mask.data.listing import (
     FoundFile,
-    SplitRule,
     by_id,
     list_files,
     missing_photo,
     read_class_list,
     read_lines,
-    some,
     without_suffix,
     written_path,
 )
 from tag2mask.data.samples import Entry, Inventory, Problem, SourceOptions
-from tag2mask.errors import DataError
+from tag2mask.data.splits import SplitRule
+from tag2mask.errors import DataError, some
 
 _COLUMNS = ("id", "image", "tags", "split", "mask")
 _CELL = re.compile(r'((?:"(?:[^"]|"")*"|[^",])*)(,|$)')

@@ -23,16 +23,15 @@ from tag2mask.data.csv_table import MASK_FOLDER, spare_masks
 from tag2mask.data.images import IMAGE_SUFFIXES
 from tag2mask.data.listing import (
     FoundFile,
-    SplitRule,
     list_files,
     read_class_list,
-    some,
     subfolders,
     without_suffix,
     written_path,
 )
 from tag2mask.data.samples import Entry, Inventory, Problem, SourceOptions
-from tag2mask.errors import DataError
+from tag2mask.data.splits import SplitRule
+from tag2mask.errors import DataError, some
 
 UNTAGGED = ("background", "_background_", "__background__", "_none")
 _PHOTO_FOLDERS = ("images", "photos", "JPEGImages", "img")

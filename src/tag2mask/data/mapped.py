@@ -14,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tag2mask.artifacts import AnyMaps, Handle, PreparedData
-from tag2mask.data.listing import some
 from tag2mask.data.maps import MAP_SUFFIX, CamMap, read_map
 from tag2mask.data.masks import read_mask
 from tag2mask.data.samples import SPLITS, Sample, Split, read_classes, read_index
-from tag2mask.errors import DataError
+from tag2mask.errors import DataError, some
 
 
 @dataclass(frozen=True)

@@ -96,11 +96,11 @@ class LeftOut:
         """
         if not self._allowed:
             raise error
-        if self._step.item_key(photo_id) is None:
-            self._step.record_item(photo_id, error.what)
+        if self._step.journal.key(photo_id) is None:
+            self._step.journal.record(photo_id, error.what)
 
     def lines(self) -> list[str]:
         """Photos that some batch had to do without, each as ``id: reason``."""
-        own = {item: self._step.item_key(item) for item in self._step.items()}
+        own = {item: self._step.journal.key(item) for item in self._step.journal.ids()}
         reasons = {k: v for share in self._runtime.all_gather_object(own) for k, v in share.items()}
         return [f"{item}: {reason}" for item, reason in sorted(reasons.items())]

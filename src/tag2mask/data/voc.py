@@ -25,19 +25,10 @@ from xml.parsers import expat
 from tag2mask.classes import VOC_NAMES, nearest_hint
 from tag2mask.data.cls_labels import read_cls_labels
 from tag2mask.data.csv_table import read_table
-from tag2mask.data.listing import (
-    FoundFile,
-    ListedPhoto,
-    by_id,
-    find_list,
-    list_files,
-    missing_photo,
-    read_class_list,
-    read_id_list,
-    some,
-)
+from tag2mask.data.listing import FoundFile, by_id, list_files, missing_photo, read_class_list
 from tag2mask.data.samples import SPLITS, Entry, Inventory, Problem, SourceOptions, Split
-from tag2mask.errors import DataError
+from tag2mask.data.splits import ListedPhoto, find_list, read_id_list
+from tag2mask.errors import DataError, some
 
 _PHOTOS = "JPEGImages"
 _MASKS = ("SegmentationClass", "SegmentationClassAug")

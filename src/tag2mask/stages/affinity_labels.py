@@ -48,7 +48,7 @@ def affinity_labels(data: PreparedData, maps: AnyMaps, section: AffinityLabellin
     with step_folder(AffinityLabels, out, section=section, coverage={"data": data, "maps": maps},
                      rank=runtime.rank) as step:
         path_of = partial(label_path, step.path)
-        if step.complete and all(path_of(item).is_file() for item in step.items()):
+        if step.complete and all(path_of(item).is_file() for item in step.journal.ids()):
             return step.handle
         classes = read_classes(data.path)
         photos = mapped_photos(data, maps)
@@ -57,7 +57,7 @@ def affinity_labels(data: PreparedData, maps: AnyMaps, section: AffinityLabellin
             raise DataError("no training photo has a map", where=maps.path,
                             fix=f"Let {maps.step} make maps of the training photos too.")
         alphas, background = _alphas(data, photos, section, step.path, runtime)
-        step.drop_vanished({sample.id for sample in samples}, path_of)
+        step.journal.drop_vanished({sample.id for sample in samples}, path_of)
         runtime.barrier()
         job = _Job(photos, classes.colours, section, alphas, step)
         shares = runtime.together(lambda: job.make(runtime.shard(samples), runtime))
@@ -102,15 +102,15 @@ class _Job:
     def make(self, samples: list[Sample], runtime: Runtime) -> tuple[int, list[str]]:
         """Write the labels that are not there yet; returns how many, and photos left out."""
         step = self.step
-        due = [sample for sample in samples if step.item_key(sample.id) != self._key(sample)
+        due = [sample for sample in samples if step.journal.key(sample.id) != self._key(sample)
                or not label_path(step.path, sample.id).is_file()]
         skipped = []
         with runtime.progress(len(due), "affinity-labels") as bar:
             for sample, failure in sized_map(self._label, due, lambda s: s.size[0] * s.size[1]):
                 if failure is None:
-                    step.record_item(sample.id, self._key(sample))
+                    step.journal.record(sample.id, self._key(sample))
                 else:
-                    step.drop_item(sample.id)
+                    step.journal.drop(sample.id)
                     label_path(step.path, sample.id).unlink(missing_ok=True)
                     skipped.append(f"{sample.id}: {failure.what}")
                 bar.advance()

@@ -34,7 +34,6 @@ from tag2mask.artifacts import (
 from tag2mask.classes import ClassSet
 from tag2mask.data.comparison import Comparison, SplitCounts, Stage, StageCounts
 from tag2mask.data.crf_masks import CRF_MASKS, CrfMasks
-from tag2mask.data.listing import read_id_list, some
 from tag2mask.data.mapped import MappedPhotos, mapped_photos, tag_source
 from tag2mask.data.samples import (
     SPLITS,
@@ -50,7 +49,8 @@ from tag2mask.data.scored_stages import (
     sharpened_by_crf,
     with_crf,
 )
-from tag2mask.errors import DataError
+from tag2mask.data.splits import read_id_list
+from tag2mask.errors import DataError, some
 from tag2mask.ops.dense_crf import CrfSettings
 from tag2mask.ops.evaluation import (
     NO_TAGS,

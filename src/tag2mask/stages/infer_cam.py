@@ -60,14 +60,14 @@ def infer_cam(data: PreparedData, model: CamModel, section: InferCam, out: Path,
     """
     with step_folder(CamMaps, out, section=section, inputs={"model": model},
                      coverage={"data": data}, rank=runtime.rank) as step:
-        if step.complete and all(_map_path(step, item).is_file() for item in step.items()):
+        if step.complete and all(_map_path(step, item).is_file() for item in step.journal.ids()):
             return step.handle
         inference, spec = _load(model, data, section, runtime)
         samples = [sample for split in SPLITS if split in section.splits
                    for sample in read_index(data.path, split)]
-        step.drop_vanished({sample.id for sample in samples}, partial(_map_path, step))
+        step.journal.drop_vanished({sample.id for sample in samples}, partial(_map_path, step))
         runtime.barrier()
-        due = [s for s in runtime.shard(samples) if step.item_key(s.id) != _key(s, section)
+        due = [s for s in runtime.shard(samples) if step.journal.key(s.id) != _key(s, section)
                or not _map_path(step, s.id).is_file()]
         computed, skipped = _infer_all(due, inference, section, step, runtime)
         handle = step.finish(
@@ -152,7 +152,7 @@ def _infer_chunk(chunk: Sequence[Sample], inference: MultiScaleInference, sectio
         written = pool.map(lambda sample, found: _write(step, sample, found, section),
                            samples, maps)
         for sample, _ in zip(samples, written, strict=True):
-            step.record_item(sample.id, _key(sample, section))
+            step.journal.record(sample.id, _key(sample, section))
     return skipped
 
 
@@ -232,5 +232,5 @@ def _map_path(step: Step[CamMaps], photo_id: str) -> Path:
 
 def _drop(step: Step[CamMaps], photo_id: str) -> None:
     """Forget a photo's map and delete it."""
-    step.drop_item(photo_id)
+    step.journal.drop(photo_id)
     _map_path(step, photo_id).unlink(missing_ok=True)

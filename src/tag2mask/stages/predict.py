@@ -24,16 +24,16 @@ from tag2mask.artifacts import (
     PreparedData,
     SegmenterModel,
     Step,
-    recorded_items,
     step_folder,
 )
 from tag2mask.data.images import read_image
-from tag2mask.data.listing import in_the_way, some
+from tag2mask.data.listing import in_the_way
 from tag2mask.data.masks import write_confidence, write_mask
 from tag2mask.data.photo_files import PhotoFile
 from tag2mask.data.samples import SPLITS, read_classes, read_index
-from tag2mask.errors import DataError, RunFolderError
+from tag2mask.errors import DataError, RunFolderError, some
 from tag2mask.files import atomic_write
+from tag2mask.journal import recorded_items
 from tag2mask.ops.dense_crf import CrfSettings
 from tag2mask.ops.parallel import grouped, ordered_map
 from tag2mask.ops.segmentation import (
@@ -82,7 +82,7 @@ def predict_prepared(data: PreparedData, model: SegmenterModel, section: Predict
     with step_folder(Predictions, out, section=section, inputs={"model": model},
                      coverage={"data": data}, rank=runtime.rank) as step:
         files = _Files(step, section)
-        if step.complete and files.all_there(step.items()):
+        if step.complete and files.all_there(step.journal.ids()):
             return step.handle
         segmenter = open_segmenter(model.path, device=str(runtime.device),
                                    precision=section.precision)
@@ -124,9 +124,9 @@ def predict(photos: Sequence[PhotoFile], segmenter: Segmenter, section: Predict,
     with step_folder(Predictions, out, section=section, inputs={"model": model},
                      coverage={"photos": _fingerprint(photos)}, rank=ranks.rank) as step:
         files = _Files(step, section)
-        if step.complete and files.all_there(ids.intersection(step.items())):
+        if step.complete and files.all_there(ids.intersection(step.journal.ids())):
             return step.handle
-        earlier = sum(item not in ids for item in step.items())
+        earlier = sum(item not in ids for item in step.journal.ids())
         job = _Job(segmenter, section, files, skip_bad=True)
         return job.finish(photos, ranks, {"earlier": earlier})
 
@@ -179,17 +179,17 @@ class _Files:
 
     def drop(self, photo_id: str) -> None:
         """Forget a photo and delete its files."""
-        self.step.drop_item(photo_id)
+        self.step.journal.drop(photo_id)
         for name in _SUFFIXES:
             self.path(name, photo_id).unlink(missing_ok=True)
 
     def drop_vanished(self, ids: set[str]) -> int:
         """Delete what belongs to photos that are no longer wanted; returns how many those were."""
-        vanished = set(self.step.items()) - ids
+        vanished = set(self.step.journal.ids()) - ids
         for gone in vanished:
             for name in _SUFFIXES:
                 self.path(name, gone).unlink(missing_ok=True)
-        self.step.drop_vanished(ids, lambda gone: self.path("masks", gone))
+        self.step.journal.drop_vanished(ids, lambda gone: self.path("masks", gone))
         return len(vanished)
 
 
@@ -242,12 +242,12 @@ class _Job:
     def _make(self, photos: Sequence[PhotoFile], ranks: Ranks) -> tuple[int, list[str]]:
         """Write this rank's masks; returns how many, and photos left out."""
         step, skipped = self.files.step, []
-        due = [photo for photo in photos if step.item_key(photo.id) != photo.stamp
+        due = [photo for photo in photos if step.journal.key(photo.id) != photo.stamp
                or not self.files.there(photo.id)]
         with ranks.progress(len(due), "predict") as bar:
             for photo, failure in self._done(due, bar):
                 if failure is None:
-                    step.record_item(photo.id, photo.stamp)
+                    step.journal.record(photo.id, photo.stamp)
                 elif not self.skip_bad:
                     raise failure
                 else:

@@ -265,8 +265,8 @@ def _write_masks(inventory: Inventory, rows: list[MaskRow], samples: Samples, cl
         ProblemsError: damaged outlines, or masks of another size than their photo.
     """
     wanted = {row.id: row for row in rows if row.drawn}
-    step.drop_vanished(wanted, lambda gone: step.path / DRAWN_FOLDER / f"{gone}.png")
-    missing = [row for row in wanted.values() if step.item_key(row.id) != row.stamp
+    step.journal.drop_vanished(wanted, lambda gone: step.path / DRAWN_FOLDER / f"{gone}.png")
+    missing = [row for row in wanted.values() if step.journal.key(row.id) != row.stamp
                or not (step.path / row.mask).is_file()]
     if missing:
         _draw_masks(inventory, missing, samples, classes, step)
@@ -297,7 +297,7 @@ def _draw_masks(inventory: Inventory, rows: list[MaskRow], samples: Samples, cla
         for row, problem in zip(rows, ordered_map(draw, rows), strict=True):
             bar.advance()
             if problem is None:
-                step.record_item(row.id, row.stamp)
+                step.journal.record(row.id, row.stamp)
             else:
                 problems.append(problem)
     if problems:

@@ -64,7 +64,7 @@ def pseudo_masks(data: PreparedData, maps: AnyMaps, section: PseudoMasks, out: P
     with step_folder(PseudoMaskFolder, out, section=section, coverage=coverage,
                      rank=runtime.rank) as step:
         files = _Files(step, confidence=section.confidence)
-        if step.complete and all(files.there(item) for item in step.items()):
+        if step.complete and all(files.there(item) for item in step.journal.ids()):
             return step.handle
         classes = read_classes(data.path)
         photos = mapped_photos(data, maps)
@@ -103,15 +103,15 @@ class _Files:
 
     def drop(self, photo_id: str) -> None:
         """Forget a photo and delete its files."""
-        self.step.drop_item(photo_id)
+        self.step.journal.drop(photo_id)
         self.mask(photo_id).unlink(missing_ok=True)
         self.confidence(photo_id).unlink(missing_ok=True)
 
     def drop_vanished(self, ids: set[str]) -> None:
         """Delete what belongs to photos that the data no longer holds."""
-        for gone in set(self.step.items()) - ids:
+        for gone in set(self.step.journal.ids()) - ids:
             self.confidence(gone).unlink(missing_ok=True)
-        self.step.drop_vanished(ids, self.mask)
+        self.step.journal.drop_vanished(ids, self.mask)
 
 
 class _Job:
@@ -130,15 +130,15 @@ class _Job:
 
     def make(self, samples: list[Sample], runtime: Runtime) -> tuple[int, list[str]]:
         """Write the masks that are not there yet; returns how many, and photos left out."""
-        files = self.files
-        due = [sample for sample in samples if files.step.item_key(sample.id) != self._key(sample)
+        files, journal = self.files, self.files.step.journal
+        due = [sample for sample in samples if journal.key(sample.id) != self._key(sample)
                or not files.there(sample.id)]
         skipped = []
         with runtime.progress(len(due), "pseudo-masks") as bar:
             for sample, made_from, failure in sized_map(
                     self._one, due, lambda s: s.size[0] * s.size[1]):
                 if failure is None:
-                    files.step.record_item(sample.id, made_from)
+                    journal.record(sample.id, made_from)
                 else:
                     files.drop(sample.id)
                     skipped.append(f"{sample.id}: {failure.what}")

@@ -65,7 +65,7 @@ def walk(data: PreparedData, maps: AnyMaps, model: AffinityModel, section: Walk,
     with step_folder(WalkedMaps, out, section=section, inputs={"model": model},
                      coverage={"data": data, "maps": maps}, rank=runtime.rank) as step:
         path_of = partial(_map_path, step)
-        if step.complete and all(path_of(item).is_file() for item in step.items()):
+        if step.complete and all(path_of(item).is_file() for item in step.journal.ids()):
             return step.handle
         photos = mapped_photos(data, maps)
         metrics = {"tags": photos.tag_source,
@@ -77,7 +77,7 @@ def walk(data: PreparedData, maps: AnyMaps, model: AffinityModel, section: Walk,
         else:
             alpha = section.alpha
         samples = list({s.id: s for split in photos.splits.values() for s in split}.values())
-        step.drop_vanished({sample.id for sample in samples}, path_of)
+        step.journal.drop_vanished({sample.id for sample in samples}, path_of)
         runtime.barrier()
         job = _Job(photos, _inference(model, section, runtime), section, alpha, step)
         shares = runtime.together(lambda: job.walk_all(runtime.shard(samples), runtime))
@@ -113,7 +113,7 @@ class _Job:
     def walk_all(self, samples: list[Sample], runtime: Runtime) -> tuple[int, list[str]]:
         """Write the maps that are not there yet; returns how many, and photos left out."""
         step = self.step
-        due = [sample for sample in samples if step.item_key(sample.id) != self._key(sample)
+        due = [sample for sample in samples if step.journal.key(sample.id) != self._key(sample)
                or not _map_path(step, sample.id).is_file()]
         skipped = []
         with runtime.progress(len(due), "walk") as bar:
@@ -122,12 +122,12 @@ class _Job:
                     if not self.section.skip_bad:
                         raise photo
                     skipped.append(f"{sample.id}: {photo.what}")
-                    step.drop_item(sample.id)  # no older map may pass for this photo's
+                    step.journal.drop(sample.id)  # no older map may pass for this photo's
                     _map_path(step, sample.id).unlink(missing_ok=True)
                 else:
                     walked = self._walked(cam_map, photo)
                     write_map(_map_path(step, sample.id), walked, dtype=self.section.map_dtype)
-                    step.record_item(sample.id, self._key(sample))
+                    step.journal.record(sample.id, self._key(sample))
                 bar.advance()
         return len(due) - len(skipped), skipped
 
