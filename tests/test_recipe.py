@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,13 @@ def keys(section: type[Section]) -> Iterator[str]:
         ({"evaluate": {"thresholds": [0.2, 0.1]}}, "rise strictly"),
         ({"evaluate": {"thresholds": [0.2, 0.2]}}, "rise strictly"),
         ({"evaluate": {"thresholds": [1.2]}}, "evaluate.thresholds.0"),
+        ({"infer_cam": {"scales": [1000]}}, "less than or equal to 8 (given 1000"),
+        ({"infer_cam": {"long_side": 10**9}}, "infer_cam.long_side"),
+        ({"train_cam": {"crop": 100_000}}, "train_cam.crop"),
+        *(({section: {"seed": 2**63}}, f"{section}.seed: input should be less than")
+          for section in ("train_cam", "train_affinity", "train_segmenter")),
+        *(({"predict": {"long_side": value}}, "[mine.yaml]")
+          for value in ("trainedd", 0, 10**15, True, 1.5)),
         ({"train_cam": 5}, "train_cam"),
         ({1: 2}, "1"),
     ],
@@ -138,6 +146,22 @@ def test_unknown_keys_and_impossible_values_are_named(values: dict[Any, Any], wo
     assert words in str(caught.value)
     assert "[mine.yaml]" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["nonsense", -1, [0], [], {"a": 1}, None, True, 10**30, 1.5])
+def test_no_message_shows_the_library_that_checks(value: object) -> None:
+    refused = 0
+    for key in keys(Recipe):
+        values: Any = value
+        for part in reversed(key.split(".")):
+            values = {part: values}
+        try:
+            recipe_from(values)
+        except RecipeError as error:
+            refused += 1
+            assert not re.search(r"function-|functools|<|literal\[|\.int\b|lambda", str(error)), key
+            assert "after validation" not in str(error) or value == [], key
+    assert refused
 
 
 def test_all_problems_come_at_once() -> None:

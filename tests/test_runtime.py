@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import pickle
 import random
@@ -154,6 +156,34 @@ def test_full_disk_leaves_the_last_checkpoint(
     with monkeypatch.context() as patch:
         full = os.open("/dev/full", os.O_RDWR)
         patch.setattr(Path, "open", lambda _, mode: os.fdopen(full, mode))
+        with pytest.raises(RunFolderError, match="disk is full"):
+            save_checkpoint(path, {"weights": torch.zeros(100_000)})
+    assert load_checkpoint(path) == {"step": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+class _FullDisk(io.BytesIO):
+    """A file that has room for ``room`` bytes, and closes without a word as real ones do."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+
+    def write(self, data: Any) -> int:
+        self.room -= len(data)
+        if self.room < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(data)
+
+
+@pytest.mark.parametrize("room", [0, 100, 5_000, 300_000])
+def test_a_disk_that_fills_meanwhile_leaves_the_last_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, {"step": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", lambda _path, _mode: _FullDisk(room))
         with pytest.raises(RunFolderError, match="disk is full"):
             save_checkpoint(path, {"weights": torch.zeros(100_000)})
     assert load_checkpoint(path) == {"step": 1}

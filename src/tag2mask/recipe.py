@@ -196,10 +196,18 @@ def recipe_from(values: Mapping[str, Any], *, where: str = "recipe") -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        problems = [_readable(problem, values) for problem in error.errors()
+        problems = [_readable(problem, values) for problem in _causes(error)
                     if not _inherited(problem["loc"], values)]
         raise RecipeError("; ".join(problems), where=where,
                           fix="`tag2mask recipe show lite0-cpu` lists every key.") from None
+
+
+def _causes(error: ValidationError) -> list[Any]:
+    """Its problems, but for "too short" of a list of which single values are refused."""
+    problems = error.errors()
+    inner = {problem["loc"][:-1] for problem in problems}
+    return [problem for problem in problems
+            if problem["type"] != "too_short" or problem["loc"] not in inner]
 
 
 def _inherited(location: Sequence[Any], values: Mapping[str, Any]) -> bool:
@@ -265,7 +273,8 @@ def _read_text(path: Path) -> str:
 def _override(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
-        raise RecipeError(f"override {override!r} is not section.key=value", where="--set")
+        raise RecipeError(f"override {override!r} is not section.key=value", where="--set",
+                          fix="Write it as in `--set train_cam.epochs=5`.")
     try:
         value = read_yaml(text)
     except yaml.YAMLError:

@@ -240,14 +240,14 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     Raises:
         RunFolderError: full disk or no permission.
     """
-    # Given a path, torch hides a full disk behind an assertion of its own; a file object doesn't.
+    # Given a path, torch would not tell a full disk at all.
     with atomic_write(path) as temporary, temporary.open("wb") as file:
         try:
             torch.save(state, file)
         except RuntimeError as error:
-            # Interrupted, torch's writer ends with an error of its own and hides the interrupt.
-            if isinstance(error.__context__, KeyboardInterrupt):
-                raise KeyboardInterrupt from None
+            # Interrupted, or out of room, torch's writer ends with an assertion of its own.
+            if isinstance(error.__context__, (KeyboardInterrupt, OSError)):
+                raise error.__context__ from None
             raise
 
 

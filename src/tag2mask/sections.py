@@ -28,6 +28,21 @@ Positive = Annotated[Number, Field(gt=0.0)]
 NonNegative = Annotated[Number, Field(ge=0.0)]
 Count = Annotated[Integer, Field(ge=1)]
 NonNegativeCount = Annotated[Integer, Field(ge=0)]
+Seed = Annotated[Integer, Field(ge=0, lt=2**63)]
+Side = Annotated[Integer, Field(ge=1, le=100_000)]
+"""Of a photo, px. A slip of the keyboard must not ask for more than any machine holds."""
+Scale = Annotated[Number, Field(ge=0.05, le=8.0)]
+"""Of a photo or view relative to its side at scale 1."""
+
+
+def _side_or_name(given: object) -> object:
+    """Told at once, instead of what is wrong with each of the two."""
+    whole = isinstance(given, int) and not isinstance(given, bool) and 1 <= given <= 100_000
+    if whole or given in ("trained", "photo"):
+        return given
+    raise ValueError("a number of px up to 100000, 'trained' or 'photo'")
+
+
 MapStride = Annotated[Literal[1, 2, 4, 8], BeforeValidator(_no_boolean)]
 Precision = Annotated[Literal["auto", "32", "bf16", "16"],
                       BeforeValidator(lambda given: {32: "32", 16: "16"}.get(given, given)
@@ -69,9 +84,9 @@ class InferCam(Section):
     behaviour: Behaviour = "default"
     branch: Literal["auto", "refined", "plain"] = "auto"
     """Which map; auto: refined where PCM was trained, else plain."""
-    long_side: Count | None = 384
+    long_side: Side | None = 384
     """Scale 1 has this long side, px; null: the photo's own size (published)."""
-    scales: tuple[Positive, ...] = (1.0, 1.5, 2.0)
+    scales: tuple[Scale, ...] = (1.0, 1.5, 2.0)
     flip: bool = True
     gate_by_tags: bool = True
     """Only the photo's own classes enter PCM."""
@@ -153,9 +168,9 @@ class Walk(BackgroundChoice):
     """Exponent of the affinities; the larger, the less maps cross weak ones."""
     steps: NonNegativeCount = 64
     """Multiplications with the transition matrix; 0: the maps stay as they are."""
-    long_side: Count | None = 384
+    long_side: Side | None = 384
     """The photo's long side at scale 1, px; null: its own size (published)."""
-    scales: tuple[Positive, ...] = (1.0,)
+    scales: tuple[Scale, ...] = (1.0,)
     """Scales at which affinities are computed; their mean is used."""
     map_stride: MapStride = 4
     """Photo pixels per stored map cell."""
@@ -220,14 +235,15 @@ class Predict(Section):
 
     splits: tuple[Literal["train", "val"], ...] = ("train", "val")
     """In a run: whose masks."""
-    long_side: Count | Literal["trained", "photo"] = "trained"
+    long_side: Annotated[Side | Literal["trained", "photo"],
+                         BeforeValidator(_side_or_name)] = "trained"
     """The photo's long side at scale 1, px; trained: the middle of what the network was trained at;
     photo: its own size."""
-    scales: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.0,)
+    scales: Annotated[tuple[Scale, ...], Field(min_length=1)] = (1.0,)
     """Scales whose probabilities are averaged."""
     flip: bool = False
     """Average each view with its mirror image too."""
-    tile: Annotated[Integer, Field(ge=64)] = 1024
+    tile: Annotated[Integer, Field(ge=64, le=100_000)] = 1024
     """Views larger than this are computed in tiles of this side, px."""
     overlap: NonNegativeCount = 128
     """Shared by neighbouring tiles, px; blended there."""

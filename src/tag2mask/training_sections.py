@@ -17,9 +17,14 @@ from tag2mask.sections import (
     Number,
     Positive,
     Precision,
+    Scale,
     Section,
+    Seed,
+    Side,
 )
 
+Crop = Annotated[Integer, Field(ge=32, le=8192)]
+"""Side of the training crop, px."""
 ColourJitter = tuple[NonNegative, NonNegative, NonNegative,
                      Annotated[Number, Field(ge=0.0, le=0.5)]]
 """Brightness, contrast, saturation, hue."""
@@ -64,7 +69,7 @@ class Views(Section):
 
     enabled: bool = True
     """False: one branch only, a plain CAM classifier."""
-    scale: tuple[Positive, Positive] = (0.5, 0.8)
+    scale: tuple[Scale, Scale] = (0.5, 0.8)
     """Range of the rescale factor; equal ends fix it. (1, 1): no rescale."""
     size_multiple: Count = 32
     """View 2's sides are rounded to a multiple of this."""
@@ -133,7 +138,7 @@ class TrainCam(Section):
     })  # fmt: skip
 
     behaviour: Behaviour = "default"
-    seed: NonNegativeCount = 0
+    seed: Seed = 0
     backbone: Backbone = Backbone()
     head: Literal["cam", "mdc"] = "cam"
     """A 1x1 convolution, or multi-dilated convolutions (Wei et al., CVPR 2018), to compare with."""
@@ -154,9 +159,8 @@ class TrainCam(Section):
     """Stop earlier; the schedule is stretched over these steps."""
     batch_size: Count = 8
     """Photos per step over all devices."""
-    crop: Annotated[Integer, Field(ge=32)] = 224
-    """Side of the training crop, px."""
-    long_side: tuple[Count, Count] = (224, 384)
+    crop: Crop = 224
+    long_side: tuple[Side, Side] = (224, 384)
     """The photo's long side is drawn from this range before cropping, px."""
     colour_jitter: ColourJitter = (0.3, 0.3, 0.3, 0.1)
     """Brightness, contrast, saturation, hue."""
@@ -188,7 +192,7 @@ class TrainAffinity(Section):
     not_identity = frozenset({"checkpoint_minutes", "log_every", "skip_bad"})
 
     behaviour: Behaviour = "default"
-    seed: NonNegativeCount = 0
+    seed: Seed = 0
     backbone: Backbone = Backbone()
     """In a recipe, keys that are left out are those of ``train_cam.backbone``."""
     channels: tuple[Count, Count, Count] = (64, 128, 256)
@@ -201,9 +205,8 @@ class TrainAffinity(Section):
     """Stop earlier; the schedule is stretched over these steps."""
     batch_size: Count = 8
     """Photos per step over all devices."""
-    crop: Annotated[Integer, Field(ge=32)] = 224
-    """Side of the training crop, px."""
-    long_side: tuple[Count, Count] = (224, 384)
+    crop: Crop = 224
+    long_side: tuple[Side, Side] = (224, 384)
     """The photo's long side is drawn from this range before cropping, px."""
     colour_jitter: ColourJitter = (0.3, 0.3, 0.3, 0.1)
     """Brightness, contrast, saturation, hue."""
@@ -246,7 +249,7 @@ class TrainSegmenter(Section):
 
     enabled: bool = True
     """False: the run ends with the pseudo masks."""
-    seed: NonNegativeCount = 0
+    seed: Seed = 0
     masks: Literal["pseudo", "ground truth"] = "pseudo"
     """What it learns from; ground truth: fully supervised, an upper bound to compare with."""
     network: SegmentationNetwork = SegmentationNetwork()
@@ -261,11 +264,10 @@ class TrainSegmenter(Section):
     """Stop earlier; the schedule is stretched over these steps."""
     batch_size: Count = 8
     """Photos per step over all devices."""
-    crop: Annotated[Integer, Field(ge=32)] = 224
-    """Side of the training crop, px."""
-    long_side: Count | None = 320
+    crop: Crop = 224
+    long_side: Side | None = 320
     """The photo's long side at scale 1, px; null: its own (published)."""
-    scale: tuple[Positive, Positive] = (0.5, 1.5)
+    scale: tuple[Scale, Scale] = (0.5, 1.5)
     """Range of the scale that is drawn for each crop."""
     colour_jitter: ColourJitter = (0.3, 0.3, 0.3, 0.1)
     """Brightness, contrast, saturation, hue."""
