@@ -164,6 +164,22 @@ def test_a_rows_command_makes_the_same_numbers(done: Place) -> None:
     assert read_json(out / "evaluate" / "evaluation.json") == evaluation_of(done, "SEAM + CRF", 1)
 
 
+def test_rows_start_from_one_plain_cam_as_runs_of_their_own_do(small: Place) -> None:
+    table = small.table({"name": "ER", "set": {"train_cam.pcm.enabled": False}}, {"name": "SEAM"})
+    result = small.ablate("--set", "train_cam.warm_start=1", table=table)
+    assert result.exit_code == 0, result.output
+    started = [read_json(folder / "manifest.json")["section"]["warm_start"]
+               for folder in steps(small, "train-cam")]
+    assert sorted(started) == [0, 1, 1]
+    for name in ("ER", "SEAM"):
+        words = shlex.split(rows_of(small.scores())[name]["trials"][0]["command"])
+        out = small.root / name
+        words[words.index("--out") + 1] = str(out)
+        assert invoke(*words[1:]).exit_code == 0
+        assert read_json(out / "evaluate" / "evaluation.json") in [
+            read_json(folder / "evaluation.json") for folder in steps(small, "evaluate")]
+
+
 def test_a_second_time_nothing_is_made(done: Place) -> None:
     before = {path: path.stat().st_mtime_ns for path in (done.out / "steps").rglob("*")}
     first = done.scores()

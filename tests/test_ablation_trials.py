@@ -142,3 +142,23 @@ def test_the_paper_shares_its_expensive_steps(tmp_path: Path) -> None:
     assert len(trained) == 1
     prepared = {trial.folders[PreparedData] for trial in trials.values()}
     assert len(prepared) == 1
+
+
+def test_the_paper_starts_from_one_plain_cam_a_head(tmp_path: Path) -> None:
+    trials = trials_of(tmp_path, load_table("paper"), tmp_path / "out", [0, 1])
+    assert all(trial.recipe.train_cam.warm_start for trial in trials)
+    assert len({trial.start for trial in trials}) == 4, "two heads, two seeds"
+    cold = trials_of(tmp_path, table(), tmp_path / "out", [0], ["train_cam.warm_start=0"])
+    assert {trial.start for trial in cold} == {None}
+
+
+def test_the_plan_counts_a_shared_start_once(tmp_path: Path) -> None:
+    photos, out = write_photos(tmp_path / "photos", 4), tmp_path / "out"
+    warm, cold = (
+        {found.trial.row.name: found.seconds for found in plan(
+            photos, table(), out, [0],
+            [f"train_cam.warm_start={epochs}", "train_cam.max_steps=null"])}
+        for epochs in (50, 0)
+    )  # fmt: skip
+    assert warm["CAM"] > cold["CAM"] + 1
+    assert warm["SEAM"] == pytest.approx(cold["SEAM"])

@@ -174,7 +174,8 @@ def _run(data: Path, trial: Trial, failed: dict[Path, str], runtime: Runtime) ->
     if known is not None:
         return TrialScores(trial.seed, "failed", trial.command, known)
     try:
-        return _result(trial, list(method(data, trial.recipe, place, runtime)))
+        return _result(trial, list(method(data, trial.recipe, place, runtime,
+                                          start=trial.start)))
     except Tag2MaskError as error:
         failed[at] = str(error)
         return TrialScores(trial.seed, "failed", trial.command, str(error))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from tag2mask.ablation_table import Measure, Row, Table, row_options, row_recipe
-from tag2mask.artifacts import Handle, ReportPage, folder_status
+from tag2mask.artifacts import CamModel, Handle, ReportPage, folder_status
 from tag2mask.errors import RecipeError
 from tag2mask.files import refuse_run_inside_data
 from tag2mask.manifests import identity_of
@@ -37,6 +37,7 @@ class Trial:
         options: what the row sets, besides the seed.
         recipe: what it runs.
         folders: of its steps, in order.
+        start: folder of the plain CAM that its training starts from, if it does.
         command: makes the same as a run of its own.
     """
 
@@ -46,6 +47,7 @@ class Trial:
     options: tuple[str, ...]
     recipe: Recipe
     folders: Mapping[type[Handle], Path]
+    start: Path | None
     command: str
 
     @property
@@ -82,8 +84,10 @@ def trials_of(data: Path, table: Table, out: Path, seeds: Sequence[int],
             command = ["tag2mask", "run", "--data", str(data), "--recipe", name,
                        *(word for option in seeded for word in ("--set", option)),
                        "--out", str(run)]
+            steps = out / "steps"
             trials.append(Trial(row, seed, name, tuple(options), recipe,
-                                step_folders(recipe, out / "steps"), shlex.join(command)))
+                                step_folders(recipe, steps), start_folder(recipe, steps),
+                                shlex.join(command)))
     return trials
 
 
@@ -117,6 +121,17 @@ def step_folders(recipe: Recipe, steps: Path) -> dict[type[Handle], Path]:
         earlier = identity_of(kind, steps, section, {"earlier": earlier}, {}).identity
         folders[kind] = steps / f"{kind.step}-{earlier[:12]}"
     return folders
+
+
+def start_folder(recipe: Recipe, steps: Path) -> Path | None:
+    """The folder of the plain CAM that train-cam starts from: that of its training alone."""
+    if not recipe.train_cam.warm_start:
+        return None
+    return step_folders(_of_its_start(recipe), steps)[CamModel]
+
+
+def _of_its_start(recipe: Recipe) -> Recipe:
+    return recipe.model_copy(update={"train_cam": recipe.train_cam.plain_start()})
 
 
 def in_order(trials: Sequence[Trial]) -> list[Trial]:
@@ -171,6 +186,13 @@ def plan(data: Path, table: Table, out: Path, seeds: Sequence[int],
         due = [kind.step for kind, folder in trial.folders.items()
                if folder not in taken and folder_status(kind, folder).state != "fresh"]
         taken.update(trial.folders.values())
-        planned.append(PlannedTrial(trial, tuple(due), sum(costs[step].seconds for step in due),
-                                    sum(costs[step].disk_mib for step in due)))
+        seconds = sum(costs[step].seconds for step in due)
+        disk_mib = sum(costs[step].disk_mib for step in due)
+        if trial.start is not None and CamModel.step in due:
+            if trial.start in taken or folder_status(CamModel, trial.start).state == "fresh":
+                spared = step_costs(_of_its_start(trial.recipe), train, val)[CamModel.step]
+                seconds -= spared.seconds
+                disk_mib -= spared.disk_mib
+            taken.add(trial.start)
+        planned.append(PlannedTrial(trial, tuple(due), seconds, disk_mib))
     return planned

@@ -177,7 +177,8 @@ def folder_status(kind: type[Handle], path: Path | str,
 def holds_work(folder: Path) -> bool:
     """Whether a step wrote more than that it began; one that was refused at once did not."""
     return folder.is_dir() and any(
-        entry.name != STARTED and not entry.name.startswith(".")
+        holds_work(entry) if entry.is_dir()
+        else entry.name != STARTED and not entry.name.startswith(".")
         for entry in folder.iterdir())
 
 

@@ -131,7 +131,7 @@ Place = Callable[[type[Handle], tuple[Handle, ...], Section], Path]
 
 
 def method(data: Path, recipe: Recipe, place: Place, runtime: Runtime, *,
-           update: bool = False) -> Iterator[Handle]:
+           update: bool = False, start: Path | None = None) -> Iterator[Handle]:
     """The method: tags -> classifier -> maps -> affinities, walk -> masks -> network -> evidence.
 
     A step runs when the iterator is asked for its handle, so a caller may stop after any of them.
@@ -142,6 +142,7 @@ def method(data: Path, recipe: Recipe, place: Place, runtime: Runtime, *,
         place: where each step's folder lies.
         runtime: where to run.
         update: as in `run`.
+        start: as in `stages.train_cam.train_cam`.
 
     Yields:
         The handle of each step, in order.
@@ -168,7 +169,8 @@ def method(data: Path, recipe: Recipe, place: Place, runtime: Runtime, *,
     yield prepared
 
     out = folder(CamModel, prepared)
-    model = kept(CamModel, out) or train_cam(prepared, recipe.train_cam, out, runtime)
+    model = kept(CamModel, out) or train_cam(
+        prepared, recipe.train_cam, out, runtime, start)
     yield model
 
     maps: AnyMaps = infer_cam(prepared, model, recipe.infer_cam,

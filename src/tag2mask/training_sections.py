@@ -178,11 +178,15 @@ class TrainCam(Section):
     """Train without unreadable photos (listed in the manifest, exit code 3) instead of stopping."""
 
     def plain_start(self) -> TrainCam:
-        """The training of the plain CAM that ``warm_start`` asks for."""
+        """The training of the plain CAM that ``warm_start`` asks for.
+
+        What has no say in it has its default: trainings that differ in that start alike.
+        """
         return self.model_copy(update={
-            "epochs": self.warm_start, "picture_every": 0,
-            "pcm": self.pcm.model_copy(update={"enabled": False}),
-            "views": self.views.model_copy(update={"enabled": False}),
+            "warm_start": 0, "epochs": self.warm_start, "picture_every": 0,
+            "pcm": Pcm(enabled=False), "views": Views(enabled=False),
+            "losses": Losses(cls=self.losses.cls, min_pool=self.losses.min_pool),
+            "optimiser": self.optimiser.model_copy(update={"pcm_lr": 1.0}),
         })  # fmt: skip
 
 

@@ -339,7 +339,7 @@ def test_a_warm_start_is_a_plain_cam_and_then_seam_from_it(
     assert same_bits(weights(by_hand), weights(whole))
     assert losses(by_hand.path) == losses(whole.path)
     assert {path.name for path in (whole.path / "warm-start").iterdir()} == {
-        "model.safetensors", "losses.csv", "tensorboard"}
+        "model.safetensors", "losses.csv", "tensorboard", "manifest.json", ".lock"}
     steps: list[int] = []
     stops = set(limits)
     step = fit_module._Loop.step

@@ -2,13 +2,14 @@
 
 Reads photos and tags, never a mask. Writes ``model.safetensors``, ``losses.csv``, ``tensorboard/``
 and ``pictures/``; ``checkpoint.pt`` while it is unfinished. A plain CAM that the training starts
-from has the same files in ``warm-start/``. Photos that training left out stand in
-the folder's item journal, so that a resumed training still knows them.
+from has a folder of the same kind, ``warm-start/`` in it where no other is named. Photos that
+training left out stand in the folder's item journal, so that a resumed training still knows them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,8 @@ PICTURED = 4
 """Training photos shown in the pictures."""
 
 
-def train_cam(data: PreparedData, section: TrainCam, out: Path, runtime: Runtime) -> CamModel:
+def train_cam(data: PreparedData, section: TrainCam, out: Path, runtime: Runtime,
+              start: Path | None = None) -> CamModel:
     """Train the CAM network.
 
     Args:
@@ -60,6 +62,8 @@ def train_cam(data: PreparedData, section: TrainCam, out: Path, runtime: Runtime
         section: settings.
         out: folder to write; a partial one of the same settings is resumed from its checkpoint.
         runtime: where to run.
+        start: folder of the plain CAM that ``warm_start`` asks for, which is trained where it is
+            not complete; trainings that differ in other things may share it. None: in ``out``.
 
     Raises:
         DataError: no training photo has a tag; a photo can't be read (unless ``skip_bad``).
@@ -68,64 +72,63 @@ def train_cam(data: PreparedData, section: TrainCam, out: Path, runtime: Runtime
         DeviceError: out of memory, on the device or where photos are read.
         RunFolderError: ``out`` was made with other settings or data.
     """
-    with step_folder(CamModel, out, section=section,
-                     inputs={"data": data, **_weight_files(section, out)},
-                     rank=runtime.rank) as step:
+    with _folder(data, section, out, runtime) as step:
         if step.complete:
             return step.handle
-        classes, samples = read_classes(data.path), read_index(data.path, "train")
-        if not any(sample.tags for sample in samples):
-            raise DataError("no training photo has a tag", where=data.path,
-                            fix="Check the tag table and the training split.")
-        training = _Training(classes, samples, runtime, step)
+        samples = _tagged(data)
+        left_out: tuple[str, ...] = ()
         if section.warm_start:
-            begun = step.path / WARM_START
-            if not (begun / MODEL).is_file():
-                training(section.plain_start(), begun, name="train-cam, warm start")
-                training.forget_checkpoint(begun)
-            section = section.model_copy(update={"init_from": str(begun / MODEL)})
-        metrics, left_out = training(section, step.path, name="train-cam")
-        handle = step.finish(counts={"photos": len(samples) - len(left_out)}, skipped=left_out,
-                             metrics=metrics)
-        training.forget_checkpoint(step.path)
-        return handle
+            begun = _plain_cam(data, section.plain_start(), start or out / WARM_START, runtime)
+            left_out = begun.manifest.skipped
+            section = section.model_copy(update={"init_from": str(begun.path / MODEL)})
+        return _train(data, samples, section, runtime, step, name="train-cam", left_out=left_out)
 
 
-class _Training:
-    """Trains networks on the same photos, one after the other."""
+def _plain_cam(data: PreparedData, section: TrainCam, out: Path, runtime: Runtime) -> CamModel:
+    with _folder(data, section, out, runtime) as step:
+        if step.complete:
+            return step.handle
+        return _train(data, _tagged(data), section, runtime, step, name="train-cam, warm start")
 
-    def __init__(self, classes: ClassSet, samples: list[Sample], runtime: Runtime,
-                 step: Step[CamModel]) -> None:
-        self.classes = classes
-        self.samples = samples
-        self.runtime = runtime
-        self.step = step
 
-    def __call__(self, section: TrainCam, folder: Path, *,
-                 name: str) -> tuple[dict[str, float], list[str]]:
-        """Train a network and write it; returns what was measured, and photos left out."""
-        runtime = self.runtime
-        with runtime.seeded(section.seed):
-            spec = net_spec(section, self.classes)
-            with in_section("train_cam"):
-                net = build_net(
-                    spec, weights="none" if section.init_from else section.backbone.weights)
-            if section.init_from:
-                _start_from(net, spec, Path(section.init_from))
-            task = _CamTask(net, spec, self.samples, section, runtime, self.step)
-            summary = fit(task, cam_optimiser(net, section), task.settings, folder, runtime,
-                          name=name)
-        left_out = task.left_out.lines()
-        if runtime.rank == 0:
-            with atomic_write(folder / MODEL) as temporary:
-                save_net(temporary, net, spec)
-        return {"steps": task.settings.steps, **summary}, left_out
+def _folder(data: PreparedData, section: TrainCam, out: Path,
+            runtime: Runtime) -> AbstractContextManager[Step[CamModel]]:
+    return step_folder(CamModel, out, section=section,
+                       inputs={"data": data, **_weight_files(section, out)}, rank=runtime.rank)
 
-    def forget_checkpoint(self, folder: Path) -> None:
-        """Delete the checkpoint of a network that is written; all ranks see the network then."""
-        if self.runtime.rank == 0:
-            (folder / "checkpoint.pt").unlink(missing_ok=True)
-        self.runtime.barrier()
+
+def _tagged(data: PreparedData) -> list[Sample]:
+    """The photos to train on."""
+    samples = read_index(data.path, "train")
+    if not any(sample.tags for sample in samples):
+        raise DataError("no training photo has a tag", where=data.path,
+                        fix="Check the tag table and the training split.")
+    return samples
+
+
+def _train(data: PreparedData, samples: list[Sample], section: TrainCam, runtime: Runtime,
+           step: Step[CamModel], *, name: str, left_out: Sequence[str] = ()) -> CamModel:
+    """Train a network and write it; ``left_out`` are photos that its start did without."""
+    with runtime.seeded(section.seed):
+        spec = net_spec(section, read_classes(data.path))
+        with in_section("train_cam"):
+            net = build_net(
+                spec, weights="none" if section.init_from else section.backbone.weights)
+        if section.init_from:
+            _start_from(net, spec, Path(section.init_from))
+        task = _CamTask(net, spec, samples, section, runtime, step)
+        summary = fit(task, cam_optimiser(net, section), task.settings, step.path, runtime,
+                      name=name)
+    skipped = tuple(dict.fromkeys([*left_out, *task.left_out.lines()]))
+    if runtime.rank == 0:
+        with atomic_write(step.path / MODEL) as temporary:
+            save_net(temporary, net, spec)
+    handle = step.finish(counts={"photos": len(samples) - len(skipped)}, skipped=skipped,
+                         metrics={"steps": task.settings.steps, **summary})
+    if runtime.rank == 0:
+        (step.path / "checkpoint.pt").unlink(missing_ok=True)
+    runtime.barrier()  # all ranks see the manifest from here on
+    return handle
 
 
 def import_model(file: Path, out: Path) -> CamModel:
@@ -209,7 +212,8 @@ class _ViewDraw:
     seed: int
 
     def at(self, step: int) -> ViewTransform:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        generator = torch.Generator().manual_seed(
+            (self.seed * 1_000_003 + step) % 2**63)
         views = self.views
         return ViewTransform.draw(
             generator, scale=views.scale, flip=views.flip, rotate=views.rotate,
