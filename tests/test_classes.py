@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tag2mask.classes import (
     BACKGROUND,
     IGNORE,
+    UNPRINTABLE,
     VOC_NAMES,
     ClassSet,
     distinct_palette,
@@ -22,7 +23,8 @@ from tag2mask.classes import (
 from tag2mask.errors import DataError
 
 names = st.lists(
-    st.text(min_size=1, max_size=8).filter(lambda n: n.strip() and n != "background"),
+    st.text(min_size=1, max_size=8).filter(
+        lambda n: n.strip() and n != "background" and not UNPRINTABLE.search(n)),
     min_size=1, max_size=20, unique=True,
 )  # fmt: skip
 
@@ -49,6 +51,10 @@ def test_the_numberings_agree(names: list[str]) -> None:
         (("cat", " "), "' '"),
         (("background", "cat"), "'background'"),
         (("cat", "dog", "cat"), "'cat' is listed twice"),
+        (("cat", "d\0g"), r"'d\\x00g' holds an unprintable character"),
+        (("hot\ndog",), r"'hot\\ndog' holds an unprintable character"),
+        (("\x1b[31m",), "unprintable"),
+        (("caf\udce9",), "not UTF-8"),
     ],
 )
 def test_impossible_class_lists(names: tuple[str, ...], words: str) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import colorsys
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from tag2mask.errors import DataError
 BACKGROUND = 0
 IGNORE = 255
 MAX_CLASSES = 254
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+"""What no name of a class or photo may hold: lists of names have one a line, in UTF-8."""
 
 VOC_NAMES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -32,10 +35,11 @@ class ClassSet:
     """The foreground classes of a data set, in the order of their tag ids.
 
     Args:
-        names: 1 to 254 distinct, non-empty names; ``background`` is not one of them.
+        names: 1 to 254 distinct, non-empty, printable names; ``background`` is not one of them.
 
     Raises:
-        DataError: no name, more than 254, an empty name, a name given twice, or ``background``.
+        DataError: no name, more than 254, an empty name, one with a control character, a name given
+            twice, or ``background``.
     """
 
     names: tuple[str, ...]
@@ -51,6 +55,9 @@ class ClassSet:
             if not name.strip() or name == "background":
                 raise DataError(f"class name {name!r} is not allowed",
                                 fix="Name foreground classes only, each with a non-empty name.")
+            if UNPRINTABLE.search(name):
+                raise DataError(f"class name {name!r} holds an unprintable character or is not "
+                                "UTF-8", fix="Rename the class.")
             if name in seen:
                 raise DataError(f"class {name!r} is listed twice", fix="Remove one of the two.")
             seen.add(name)

@@ -13,6 +13,7 @@ from tag2mask.classes import ClassSet
 from tag2mask.data.check import check_data
 from tag2mask.data.masks import write_mask
 from tag2mask.data.samples import SourceOptions
+from tag2mask.errors import DataError
 
 
 def _photo(path: Path, size=(8, 6)) -> None:
@@ -208,13 +209,66 @@ def test_a_slip_in_a_tag_is_a_doubt_where_no_list_names_the_classes(tmp_path):
     ("a,,train\n", None, "nothing to learn"),
     ("a,,train\n", "dog", "nothing to learn"),
     ("a,dog,test\n", None, "no photo for training; splits found: test"),
-    ("", None, "no photo for training"),
+    ("", None, "no photo for training: no line of tags.csv names one; write one line a photo"),
     ("a,background,train\n", None, "'background' is not allowed"),
-    ("a,dog,train\n", "dog dog", "listed twice"),
+    ("a,dog,train\n", "dog dog", "class 'dog' is listed twice (classes.txt). Remove one"),
+    ("a,dgo,train\n", "dog", "[tags.csv line 2]; tags.csv); mend the tag or add it to classes.txt"),
 ])
 def test_data_that_cannot_be_learned_from(tmp_path, rows, classes, says):
     errors = check_data(_data(tmp_path, rows, classes, "a")).errors
     assert any(says in error for error in errors), errors
+
+
+@pytest.mark.parametrize("layout", ["csv", "folders", "voc"])
+def test_problems_of_the_class_list_name_it(tmp_path, layout):
+    if layout == "csv":
+        _data(tmp_path, "a,dog,train\n", photos="a")
+    elif layout == "folders":
+        _photo(tmp_path / "dog/a.jpg")
+    else:
+        _photo(tmp_path / "JPEGImages/a.jpg")
+        (tmp_path / "ImageSets").mkdir()
+        (tmp_path / "ImageSets/train.txt").write_text("a\n")
+        (tmp_path / "Annotations").mkdir()
+        (tmp_path / "Annotations/a.xml").write_text(
+            "<annotation><object><name>dog</name></object></annotation>")
+    (tmp_path / "classes.txt").write_text("dog\ndog\n")
+    assert check_data(tmp_path).errors == (
+        "class 'dog' is listed twice (classes.txt). Remove one of the two.",)
+    for text in ("", "\n \n", "background\n"):
+        (tmp_path / "classes.txt").write_text(text)
+        with pytest.raises(DataError, match=r"classes\.txt names no class.*Write one name a line"):
+            check_data(tmp_path)
+
+
+def test_a_class_named_by_a_control_character(tmp_path):
+    _photo(tmp_path / "a.jpg")
+    (tmp_path / "annotations.json").write_text(json.dumps({
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 8, "height": 6}],
+        "categories": [{"id": 1, "name": "hot\ndog"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 2, 2]}],
+    }))
+    assert check_data(tmp_path).errors == (
+        r"class name 'hot\ndog' holds an unprintable character or is not UTF-8 "
+        "(annotations.json). Rename the class.",)
+
+
+def test_outlines_that_would_crash_are_problems_of_their_photos(tmp_path):
+    outlines = {"a": [[1, 2, 3, float("nan"), 5, 6]], "b": [[0, 0, 4, 0, 4, 4]],
+                "c": [[0, 0, 4, 0, 4, 4]]}
+    for name in outlines:
+        _photo(tmp_path / f"{name}.jpg")
+    (tmp_path / "annotations.json").write_text(json.dumps({
+        "images": [{"id": i, "file_name": f"{name}.jpg", "width": 10**9 if name == "b" else 8,
+                    "height": 6} for i, name in enumerate(outlines)],
+        "categories": [{"id": 1, "name": "dog"}],
+        "annotations": [{"id": i, "image_id": i, "category_id": 1, "segmentation": outline}
+                        for i, outline in enumerate(outlines.values())],
+    }))
+    first, second = check_data(tmp_path).errors
+    assert "mask of photo 'a': damaged outline of photo 'a' (annotation 0): the coordinate nan" \
+        in first
+    assert "photo 'b' has another size: 1000000000x6 in the JSON, 8x6 px in its file" in second
 
 
 def test_too_many_classes(tmp_path):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+import tag2mask.data.coco as coco_module
 import tag2mask.data.json_stream as json_stream
 from tag2mask.data.coco import is_coco, read_coco
 from tag2mask.data.json_stream import iterate_items
@@ -142,15 +143,93 @@ def test_a_file_that_changed_since_it_was_read(tmp_path):
         found.drawn_masks.draw("a")
 
 
-@pytest.mark.parametrize("outline", [
-    {"size": [8, 11], "counts": [88]}, {"size": [8, 10]}, [["x"] * 6], "dog", 5,
+@pytest.mark.parametrize(("outline", "says"), [
+    ({"size": [8, 11], "counts": [88]}, "its size [8, 11] is not the photo's [8, 10]"),
+    ({"size": [8, 10]}, "counts are neither"),
+    ([["x"] * 6], "list of numbers"),
+    ("dog", "'dog' is neither a list of polygons"),
+    (5, "'5' is neither"),
+    # What pycocotools crashes on, takes all memory for, or reads as anything at all.
+    ([[1, 2, 3, float("nan"), 5, 6]], "nan lies far outside"),
+    ([[1, 2, float("inf"), 4, 5, 6]], "inf lies far outside"),
+    ([[1, 2, 1e9, 4, 5, 6]], "1000000000.0 lies far outside of the photo, 10x8 px"),
+    ([[1, 2, 3, 1e308, 5, 6]], "1e+308"),
+    ([[1, 2, 3, -10**400, 5, 6]], "far outside"),
+    ([[1, 2, 3, 17, 5, 6]], "17 lies far outside"),
+    ([[1, 2, 3, 4, 5, 6, 7]], "a polygon of 7 numbers"),
+    ([1, 2, 3, 4, 5, 6], "list of numbers"),
+    ([[1, 2, 3, 4, 5, None]], "list of numbers"),
+    ({"size": [10**9, 10**9], "counts": [10**18]}, "its size"),
+    ({"size": [8, 10], "counts": []}, "come to 0 pixels"),
+    ({"size": [8, 10], "counts": [5]}, "come to 5 pixels, or some are negative; the photo has 80"),
+    ({"size": [8, 10], "counts": [1000]}, "come to 1000"),
+    ({"size": [8, 10], "counts": [-5, 85]}, "negative"),
+    ({"size": [8, 10], "counts": [0.5, 79.5]}, "whole numbers"),
+    ({"size": [8, 10], "counts": ""}, "come to 0"),
+    ({"size": [8, 10], "counts": "5"}, "come to 5"),
+    ({"size": [8, 10], "counts": "zzzz"}, "the character 'z'"),
+    ({"size": [8, 10], "counts": "`"}, "cut off"),
 ])
-def test_damaged_outlines_are_named_when_drawn(tmp_path, outline):
+def test_damaged_outlines_are_named_when_drawn(tmp_path, outline, says):
     path = _coco(tmp_path, "train", {1: "a.jpg"}, [_annotation(1, 7, outline)])
     found = read_coco(tmp_path, SourceOptions())
     with pytest.raises(DataError, match="damaged outline of photo 'a'") as caught:
         found.drawn_masks.draw("a")
-    assert str(path) in str(caught.value)
+    assert str(path) in str(caught.value) and says in str(caught.value)
+
+
+def test_outlines_over_the_border_are_cut_there(tmp_path):
+    _coco(tmp_path, "train", {1: "a.jpg"}, [_annotation(1, 7, [[-10, -8, 4, -8, 4, 16, -10, 16]])])
+    mask = read_coco(tmp_path, SourceOptions()).drawn_masks.draw("a")
+    assert (mask[:, :4] == 2).all() and not mask[:, 4:].any()
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), share=st.sampled_from([0.0, 0.02, 0.5, 1.0]),
+       compressed=st.booleans())
+def test_run_length_codes_are_read_as_pycocotools_reads_them(seed, share, compressed):
+    mask = np.asfortranarray(np.random.default_rng(seed).random((97, 61)) < share)
+    code = coco_mask.encode(mask.astype(np.uint8))
+    counts = code["counts"].decode()
+    if not compressed:
+        flat = mask.ravel(order="F")
+        ends = [*np.flatnonzero(flat[1:] != flat[:-1]) + 1, flat.size]
+        counts = [int(run) for run in np.diff([0, *([0] if flat[0] else []), *ends])]
+    inside = coco_module._inside({"size": [97, 61], "counts": counts}, 97, 61)
+    assert np.array_equal(inside, mask)
+
+
+@pytest.mark.parametrize("size", [(10**9, 10**9), (8, 10**9), (9, 10)])
+def test_a_size_that_is_not_the_photos_is_named_before_anything_is_drawn(tmp_path, size):
+    path = _coco(tmp_path, "train", {1: "a.jpg"}, [_annotation(1, 7, _box(0, 0, 3, 3))])
+    values = json.loads(path.read_text())
+    values["images"][0] |= {"height": size[0], "width": size[1]}
+    path.write_text(json.dumps(values))
+    found = read_coco(tmp_path, SourceOptions())
+    with pytest.raises(DataError, match=f"'a' has another size: {size[1]}x{size[0]} in the JSON, "
+                                        r"10x8 px in its file.*Correct its width and height"):
+        found.drawn_masks.draw("a")
+
+
+def test_an_unknown_category_is_named_when_drawn(tmp_path):
+    _coco(tmp_path, "train", {1: "a.jpg", 2: "b.jpg"},
+          [_annotation(1, 9, _box(0, 0, 3, 3)), _annotation(2, "7", _box(0, 0, 3, 3))])
+    masks = read_coco(tmp_path, SourceOptions()).drawn_masks
+    with pytest.raises(DataError, match=r"photo 'a' is of the unknown category 9.*`categories`"):
+        masks.draw("a")
+    assert masks.draw("b")[0, 0] == 2  # an id as text counts as it does for the tags
+
+
+def test_items_that_cannot_be_read_say_how_to_mend_them(tmp_path):
+    path = _coco(tmp_path, "train", {1: "a.jpg"}, [
+        {"id": 4, "image_id": 1}, _annotation(77, 7, []), {"image_id": None, "category_id": 7}])
+    path.write_text(path.read_text().replace('"height": 8', '"height": 1e999'))
+    messages = [p.message.partition(": ")[2] for p in read_coco(tmp_path, SourceOptions()).problems]
+    assert messages[0] == ("annotations item 1 lacks the key 'category_id'; add it, or remove the "
+                           "item")
+    assert "item 3 is damaged" in messages[1] and "mend or remove it" in messages[1]
+    assert "images item 1 is damaged: cannot convert float infinity" in messages[2]
+    assert "list them there, or remove their annotations" in messages[3]
 
 
 def test_all_problems_of_the_lists_are_named(tmp_path):
@@ -171,9 +250,11 @@ def test_a_photo_without_a_size_has_no_mask(tmp_path):
     values = json.loads(path.read_text())
     del values["images"][0]["width"]
     path.write_text(json.dumps(values))
-    [problem] = read_coco(tmp_path, SourceOptions()).problems
+    found = read_coco(tmp_path, SourceOptions())
+    [problem] = found.problems
     assert "instances_train.json image 1: no width and height" in problem.message
     assert problem.photo == "a" and not problem.warning
+    assert [bool(e.mask_stamp) for e in found.entries] == [False, True]
 
 
 @pytest.mark.parametrize(("text", "says"), [

@@ -98,6 +98,12 @@ def test_ids_classes_and_other_splits(tmp_path):
     assert found.problems == () and "test" in found.found_splits
 
 
+def test_a_list_of_ids_whose_name_is_too_long(tmp_path):
+    _table(tmp_path, "id,tags\na,dog\n")
+    with pytest.raises(DataError, match="no list of ids 'aaa"):
+        read_csv(tmp_path, SourceOptions(val_split=f"{'a' * 300}.txt"))
+
+
 def test_lists_of_ids_decide_the_split(tmp_path):
     for name in "abc":
         _photo(tmp_path / f"{name}.jpg")
@@ -127,14 +133,18 @@ def test_paths_that_escape_or_name_nothing_are_errors(tmp_path, image):
 
 def test_links_inside_the_folder_are_followed(tmp_path):
     _photo(tmp_path / "elsewhere/deep/a.jpg")
-    folder = _table(tmp_path / "data", "image,tags\nlinked/deep/a.jpg,dog\nb.jpg,dog\nc.jpg,dog\n")
+    folder = _table(tmp_path / "data", "image,tags\nlinked/deep/a.jpg,dog\nb.jpg,dog\nc.jpg,dog\n"
+                                       f"d.jpg,dog\n{'a' * 300}.jpg,dog\n")
     (folder / "linked").symlink_to(tmp_path / "elsewhere")
     (folder / "b.jpg").symlink_to(tmp_path / "elsewhere/deep/a.jpg")
     (folder / "c.jpg").symlink_to(tmp_path / "nothing.jpg")
+    (folder / "d.jpg").symlink_to("d.jpg")
     (folder / "loop").symlink_to(folder)
     found = read_csv(folder, SourceOptions())
-    assert [e.image for e in found.entries] == ["linked/deep/a.jpg", "b.jpg", None]
+    assert [e.image for e in found.entries] == ["linked/deep/a.jpg", "b.jpg", None, None, None]
     assert "link to nothing" in found.problems[0].message and found.problems[0].photo == "c"
+    assert "link to nothing" in found.problems[1].message and found.problems[1].photo == "d"
+    assert "can't be looked for: File name too long" in found.problems[2].message
 
 
 def test_missing_and_spare_photos_are_named(tmp_path):
@@ -168,8 +178,12 @@ def test_a_missing_mask_is_named(tmp_path):
 @pytest.mark.parametrize(("line", "says"), [
     ("a,dog,cat", "3 cells where the header has 2"),
     ('a,"dog', "quote is not closed"),
+    ("a,dog,cat", "not by a comma"),
     ('a,"dog,cat"', "holds a comma"),
     ("a", "1 cells"),
+    ("a", "write a comma before each cell that is left empty"),
+    ("a,d\0g cat", r"tag 'd\x00g' holds an unprintable character; remove it"),
+    ('a,"hot\tdog"', r"tag 'hot\tdog' holds"),
 ])
 def test_a_bad_line_is_named_and_the_others_are_read(tmp_path, line, says):
     _table(tmp_path, f"id,tags\n{line}\nb,dog\n")

@@ -55,10 +55,12 @@ def test_the_same_name_in_several_folders_has_several_tags(tmp_path, how):
     assert _rows(found) == {"a": ("train", ("dog", "person"))} and found.problems == ()
 
 
-def test_links_to_nothing_are_named(tmp_path):
+@pytest.mark.parametrize("target", ["nothing", "itself", "a" * 300])
+def test_links_to_nothing_are_named(tmp_path, target):
     _photo(tmp_path / "dog/a.jpg")
-    (tmp_path / "dog/b.jpg").symlink_to(tmp_path / "nothing.jpg")
-    (tmp_path / "dog/readme.md").symlink_to(tmp_path / "nothing.md")
+    for name in ("dog/b.jpg", "dog/readme.md", "dog/folder", "loose.jpg", "folder"):
+        link = tmp_path / name
+        link.symlink_to(link.name if target == "itself" else target)
     found = _found(tmp_path)
     assert set(_rows(found)) == {"a"}
     [problem] = found.problems
@@ -145,6 +147,55 @@ def test_photos_without_tags_are_no_class_folder(tmp_path):
     _photo(tmp_path / "images/a.jpg")
     with pytest.raises(DataError, match=r"no tags.*tags\.csv"):
         _found(tmp_path)
+
+
+@pytest.mark.parametrize(("folders", "says"), [
+    ("Train/dog Train/cat Val/dog", r"Train/ is named as a split and holds folders \(cat, dog\).*"
+     r"Set prepare\.train_split to 'Train' and prepare\.val_split to 'Val'\."),
+    ("training/dog validation/dog", "to 'training' and prepare.val_split to 'validation'"),
+    ("TRAIN/dog test/dog", r"Set prepare\.train_split to 'TRAIN'\."),
+    ("dog cat valid/dog", "valid/ is named as a split.*into train/ beside it"),
+    ("mydata/cat mydata/dog masks", r"mydata/, holds folders \(cat, dog\).*Give .*/mydata if"),
+    ("train/mydata/cat val/mydata/dog", "train/mydata/, holds folders.*into train/ if"),
+    ("images/cat images/dog", "Give .*/images if"),
+    ("images labels", "photos in images/ but no tags"),
+    ("Images/train Labels/train", "photos in Images/ but no tags"),
+    ("Images background", "photos in Images/ but no tags"),
+    ("train val", "photos in train/ but no tags"),
+    ("dog Masks", "the folder Masks/ would be a class.*Rename it to masks"),
+])
+def test_other_layouts_are_not_taken_for_classes(tmp_path, folders, says):
+    for number, folder in enumerate(folders.split()):
+        _photo(tmp_path / folder / f"{number}.jpg")
+    with pytest.raises(DataError, match=says):
+        _found(tmp_path)
+
+
+def test_the_named_way_out_of_other_names_of_splits(tmp_path):
+    for path in ("Train/dog/1.jpg", "Train/cat/2.jpg", "Val/dog/3.jpg"):
+        _photo(tmp_path / path)
+    found = _found(tmp_path, train_split="Train", val_split="Val")
+    assert found.class_names == ("cat", "dog") and found.problems == ()
+    assert [e.split for e in found.entries] == ["train", "train", "val"]
+
+
+@pytest.mark.parametrize("folders", ["dog train", "train background", "Test dog/deep dog"])
+def test_classes_may_have_the_name_of_a_split_and_hold_folders(tmp_path, folders):
+    for number, folder in enumerate(folders.split()):
+        _photo(tmp_path / folder / f"{number}.jpg")
+    assert _found(tmp_path).problems == ()
+
+
+@pytest.mark.parametrize(("folders", "says"), [
+    ("dog/a dog/b cat", "dog/ (a, b); if the folders inside are the classes, move them up"),
+    ("dog Labels", "against their names: Labels; move them elsewhere if they are none"),
+    ("train/dog train/masks", "against their names: train/masks"),
+])
+def test_doubtful_class_folders_are_told(tmp_path, folders, says):
+    for number, folder in enumerate(folders.split()):
+        _photo(tmp_path / folder / f"{number}.jpg")
+    [problem] = _found(tmp_path).problems
+    assert problem.warning and says in problem.message
 
 
 def test_unusable_names_are_problems(tmp_path):

@@ -97,12 +97,22 @@ def test_links_are_followed_and_name_themselves(folder: Path, tmp_path: Path) ->
     (folder / "loop").symlink_to(folder)
     assert ids(link) == ["1", "2", "again"]
     assert "loop/c" not in ids(folder)
+    loop, long = "loop.jpg", "long.jpg"
+    (folder / loop).symlink_to(loop)
+    (folder / long).symlink_to("a" * 300)
     for name in ("gone.jpg", "gone.txt"):
         (folder / name).symlink_to(folder / "nothing.jpg")
     assert "gone" in ids(folder) and "gone" in ids(folder / "*.jpg")
-    (gone,) = (photo for photo in list_photos([folder]) if photo.id == "gone")
-    with pytest.raises(DataError, match="gone"):  # named as a photo that can't be read
-        gone.current_size()
+    for wanted in (folder, folder / "*.jpg"):
+        bad = [photo for photo in list_photos([wanted]) if photo.id in ("gone", "loop", "long")]
+        assert len(bad) == 3
+        for photo in bad:
+            with pytest.raises(DataError, match=photo.id):  # named as one that can't be read
+                photo.current_size()
+    with pytest.raises(DataError, match="no such photo or folder"):
+        ids(folder / loop)
+    with pytest.raises(DataError, match="no such photo or folder"):
+        ids(folder / ("a" * 300))
 
 
 @pytest.mark.parametrize(("wanted", "message"), [

@@ -107,6 +107,15 @@ def test_any_split_list(tmp_path):
     assert len(read_voc(root, SourceOptions()).entries) == 2
 
 
+def test_no_split_list_at_all(tmp_path):
+    root = _voc(tmp_path)
+    for path in (root / "ImageSets/Segmentation").iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match=r"no split list 'train'.*There is none in ImageSets: write "
+                                        r"train\.txt there, one id a line"):
+        read_voc(root, SourceOptions())
+
+
 def test_problems_of_lists_photos_and_tags_are_all_named(tmp_path):
     root = _voc(tmp_path, tags="tags.csv")
     (root / "tags.csv").write_text("id,tags\na,dog\na,cat\nghost,dog\nc,cat\n")
@@ -146,6 +155,19 @@ def test_missing_and_damaged_annotations_are_named(tmp_path):
 def test_object_names_count_objects_not_their_parts():
     assert object_names(_xml("dog", "person", "dog").encode()) == ("dog", "person")
     assert object_names(b"<annotation/>") == ()
+
+
+@pytest.mark.parametrize("nameless", [
+    "<object><part><name>head</name></part></object>", "<object/>",
+    "<object><name> </name></object>",
+])
+def test_an_object_without_a_name_is_no_background(tmp_path, nameless):
+    root = _voc(tmp_path)
+    text = f"<annotation><object><name>dog</name></object>{nameless}</annotation>"
+    (root / "Annotations/a.xml").write_text(text)
+    [problem] = read_voc(root, SourceOptions()).problems
+    assert "Annotations/a.xml can't be read: object 2 has no name" in problem.message
+    assert problem.photo == "a" and not problem.warning
 
 
 def test_entities_are_never_expanded():

@@ -156,11 +156,15 @@ def inventory_problems(inventory: Inventory) -> list[Problem]:
         if inventory.class_names:
             ClassSet(inventory.class_names)
     except DataError as error:
-        problems.append(Problem(f"{error.what} ({inventory.reads}). {error.fix}"))
+        named_in = inventory.class_list or inventory.reads
+        problems.append(Problem(f"{error.what} ({named_in}). {error.fix}"))
     train = [entry for entry in inventory.entries if entry.split == "train"]
-    if not train:
+    if not inventory.found_splits:
+        problems.append(Problem(f"no photo for training: no line of {inventory.reads} names one; "
+                                "write one line a photo below its header"))
+    elif not train:
         problems.append(Problem("no photo for training; splits found: "
-                                f"{some(inventory.found_splits) or 'none'}; set "
+                                f"{some(inventory.found_splits)}; set "
                                 "prepare.train_split to one of them"))
     elif not any(entry.tags for entry in train):
         problems.append(Problem(f"no training photo has a tag ({inventory.reads}): there is "
@@ -276,7 +280,8 @@ def _tag_problems(inventory: Inventory) -> list[Problem]:
             photos.setdefault(tag, []).append(entry)
     problems = [
         Problem(f"unknown tag {tag!r}{nearest_hint(tag, inventory.class_names)} "
-                f"({_photos(tagged)}; {inventory.reads}); mend the tag or add it to the classes")
+                f"({_photos(tagged)}; {inventory.reads}); mend the tag or add it to "
+                f"{inventory.class_list or 'the classes'}")
         for tag, tagged in sorted(photos.items()) if tag not in known
     ]
     in_training = {tag for tag, tagged in photos.items()

@@ -30,8 +30,16 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from tag2mask.classes import IGNORE, mask_id
+from tag2mask.data.images import image_size
 from tag2mask.data.json_stream import Item, iterate_items
-from tag2mask.data.listing import FoundFile, list_files, missing_photo, without_suffix, written_path
+from tag2mask.data.listing import (
+    FoundFile,
+    list_files,
+    missing_photo,
+    subfolders,
+    without_suffix,
+    written_path,
+)
 from tag2mask.data.samples import Entry, Inventory, Problem, SourceOptions
 from tag2mask.data.splits import SplitRule
 from tag2mask.errors import DataError, some
@@ -45,6 +53,17 @@ class _Photo(NamedTuple):
 
     file_name: str
     size: tuple[int, int]
+
+
+class _Outlined(NamedTuple):
+    """A photo and where its outlines stand."""
+
+    photo: Path
+    file: Path
+    """The JSON file."""
+    size: tuple[int, int]
+    """(h, w) as the JSON has it."""
+    places: list[tuple[int, int]]
 
 
 @dataclass
@@ -104,8 +123,9 @@ def read_coco(folder: Path, options: SourceOptions) -> Inventory:
     for file in files:
         for entry, key in _entries(file, root, listing, rule, categories, ids, problems):
             entries.append(entry)
-            if entry.mask_stamp:
-                masks.add(entry.id, file.path, file.photos[key].size, file.places.get(key, []))
+            if entry.mask_stamp and entry.image is not None:
+                masks.add(entry.id, root / entry.image, file.path, file.photos[key].size,
+                          file.places.get(key, []))
     problems += rule.problems(ids)
     splits = tuple(sorted({file.split or "train" for file in files}))
     return Inventory("coco", root, names, tuple(entries), tuple(problems), splits,
@@ -121,20 +141,27 @@ class CocoMasks:
 
     def __init__(self, order: dict[int, int]) -> None:
         self._order = order
-        self._photos: dict[str, tuple[Path, tuple[int, int], list[tuple[int, int]]]] = {}
+        self._photos: dict[str, _Outlined] = {}
 
-    def add(self, id: str, path: Path, size: tuple[int, int],
+    def add(self, id: str, photo: Path, file: Path, size: tuple[int, int],
             places: list[tuple[int, int]]) -> None:
-        """Note where a photo's annotations stand in the file, and its (h, w)."""
-        self._photos[id] = (path, size, places)
+        """Note where a photo's annotations stand in a JSON file, and its (h, w) there."""
+        self._photos[id] = _Outlined(photo, file, size, places)
 
     def draw(self, id: str) -> NDArray[np.uint8]:
         """Mask of a photo, uint8 (h, w): 0 background, 1..C classes, 255 crowds.
 
         Raises:
-            DataError: an outline is damaged or lies in no size.
+            DataError: an outline is damaged or of an unknown category, or the photo can't be read
+                or has another size than in the JSON.
         """
-        path, (height, width), places = self._photos[id]
+        photo, path, (height, width), places = self._photos[id]
+        # First, since a wrong size may take all memory.
+        real = image_size(photo)
+        if real != (height, width):
+            raise DataError(f"photo {id!r} has another size: {width}x{height} in the JSON, "
+                            f"{real[1]}x{real[0]} px in its file", where=path,
+                            fix="Correct its width and height, or replace the photo.")
         objects: list[tuple[int, int, NDArray[np.bool_]]] = []
         with path.open("rb") as file:
             for start, length in places:
@@ -144,13 +171,17 @@ class CocoMasks:
                 try:
                     annotation = json.loads(text)
                     number = annotation.get("id")
+                    category = int(annotation["category_id"])
                     inside = _inside(annotation["segmentation"], height, width)
-                    value = (IGNORE if annotation.get("iscrowd") else
-                             mask_id(self._order[annotation["category_id"]]))
                 except Exception as error:  # pycocotools raises bare ones
                     raise DataError(f"damaged outline of photo {id!r} (annotation {number}): "
                                     f"{error}", where=path,
                                     fix="Mend or remove the annotation.") from None
+                if category not in self._order:
+                    raise DataError(f"annotation {number} of photo {id!r} is of the unknown "
+                                    f"category {category}", where=path,
+                                    fix="List it in `categories`, or mend the annotation.")
+                value = IGNORE if annotation.get("iscrowd") else mask_id(self._order[category])
                 objects.append((value, int(inside.sum()), inside))
         mask = np.zeros((height, width), np.uint8)
         for value, _, inside in sorted(objects, key=lambda o: (o[0] != IGNORE, -o[1])):
@@ -159,21 +190,86 @@ class CocoMasks:
 
 
 def _inside(segmentation: Any, height: int, width: int) -> NDArray[np.bool_]:
-    """Pixels (h, w) of polygons, or of a run-length code in either form."""
+    """Pixels (h, w) of polygons, or of a run-length code in either form.
+
+    Raises:
+        ValueError: what pycocotools would crash on, or read as anything at all.
+    """
     if isinstance(segmentation, list):
+        for polygon in segmentation:
+            _check_polygon(polygon, height, width)
         # Fewer than three corners enclose nothing; pycocotools would read four numbers as a box.
         polygons = [p for p in segmentation if len(p) >= 6]
         if not polygons:
             return np.zeros((height, width), np.bool_)
         code = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
-    elif isinstance(segmentation["counts"], list):
-        code = coco_mask.frPyObjects(segmentation, height, width)
+    elif isinstance(segmentation, dict):
+        return _from_runs(segmentation, height, width)
     else:
-        code = {"size": segmentation["size"], "counts": segmentation["counts"].encode("ascii")}
-    if list(code["size"]) != [height, width]:
-        raise ValueError(f"its size {list(code['size'])} is not the photo's {[height, width]}")
+        raise ValueError(f"{str(segmentation)[:40]!r} is neither a list of polygons nor a "
+                         "run-length code")
     inside: NDArray[np.bool_] = coco_mask.decode(code).astype(np.bool_)
     return inside
+
+
+def _check_polygon(polygon: Any, height: int, width: int) -> None:
+    """Refuse a polygon that pycocotools can't fill: it takes memory by its length in pixels."""
+    if not isinstance(polygon, list) or not all(type(n) in (int, float) for n in polygon):
+        raise ValueError("a polygon is a list of numbers, x, y, x, y, ...")
+    if len(polygon) % 2:
+        raise ValueError(f"a polygon of {len(polygon)} numbers, which should be pairs of x and y")
+    for side, numbers in ((width, polygon[::2]), (height, polygon[1::2])):
+        for number in numbers:  # over the border a little, as outlines often are; NaN is nowhere
+            if not -side <= number <= 2 * side:
+                raise ValueError(f"the coordinate {number} lies far outside of the photo, "
+                                 f"{width}x{height} px")
+
+
+def _from_runs(segmentation: dict[str, Any], height: int, width: int) -> NDArray[np.bool_]:
+    """Pixels (h, w) of a run-length code: runs of pixels outside and inside in turn, by column.
+
+    Not by pycocotools, which decodes runs that end too soon to whatever lies in the memory.
+    """
+    size, counts = segmentation.get("size"), segmentation.get("counts")
+    if size != [height, width]:
+        raise ValueError(f"its size {size} is not the photo's {[height, width]}")
+    if isinstance(counts, str):
+        runs = _decompressed(counts)
+    elif isinstance(counts, list) and all(
+            type(n) is int or (type(n) is float and n.is_integer()) for n in counts):
+        runs = [int(n) for n in counts]
+    else:
+        raise ValueError("its counts are neither a string nor a list of whole numbers")
+    if min(runs, default=0) < 0 or sum(runs) != height * width:
+        raise ValueError(f"its counts come to {sum(runs)} pixels, or some are negative; the photo "
+                         f"has {height * width}")
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape((width, height)).T
+
+
+def _decompressed(text: str) -> list[int]:
+    """Run lengths of COCO's compressed form.
+
+    A number is written in characters of five bits, the lowest first; a sixth bit says that more
+    follow, the fifth of the last one is the sign. From the fourth run on it is what the run has
+    more than the one before the last.
+    """
+    runs: list[int] = []
+    number = shift = 0
+    for character in text:
+        bits = ord(character) - 48
+        if not 0 <= bits < 64:
+            raise ValueError(f"its counts hold the character {character!r}")
+        number |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:
+            continue
+        if bits & 16:
+            number -= 1 << shift
+        runs.append(number + (runs[-2] if len(runs) > 2 else 0))
+        number = shift = 0
+    if shift:
+        raise ValueError("its counts are cut off")
+    return runs
 
 
 def _entries(file: _Annotated, root: Path, listing: dict[str, FoundFile], rule: SplitRule,
@@ -198,6 +294,7 @@ def _entries(file: _Annotated, root: Path, listing: dict[str, FoundFile], rule: 
             problems.append(missing_photo(id, root / path, where))
         masked = file.outlined and key not in file.boxes_only
         if masked and min(photo.size) < 1:
+            masked = False
             problems.append(Problem(f"{where}: no width and height, without which no mask can be "
                                     "drawn; add them", photo=id))
         stamp = f"coco-{len(file.places.get(key, []))}-{file.checksums.get(key, 0):08x}"
@@ -232,10 +329,12 @@ def _read_annotations(path: Path, split: str) -> _Annotated:
             counts[item.array] += 1
             try:
                 _add_item(file, item)
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
+                wrong = (f"lacks the key {error}; add it, or remove the item"
+                         if isinstance(error, KeyError) else
+                         f"is damaged: {error}; mend or remove it")
                 file.problems.append(Problem(
-                    f"{path.name}: {item.array} item {counts[item.array]} is damaged or lacks a "
-                    f"key: {error}"))
+                    f"{path.name}: {item.array} item {counts[item.array]} {wrong}"))
     except OSError as error:
         raise DataError(f"can't be read: {error.strerror}", where=path,
                         fix="Check its permissions.") from None
@@ -249,7 +348,8 @@ def _read_annotations(path: Path, split: str) -> _Annotated:
     lost = [key for key in file.tags if key not in file.photos]
     if lost:
         file.problems.append(Problem(f"{path.name}: annotations of {len(lost)} photos that "
-                                     f"`images` doesn't list: {some(map(str, lost))}"))
+                                     f"`images` doesn't list: {some(map(str, lost))}; list them "
+                                     "there, or remove their annotations"))
     unknown = {c for tags in file.tags.values() for c in tags} - file.categories.keys()
     if unknown:
         file.problems.append(Problem(f"{path.name}: annotations of unknown categories: "
@@ -323,4 +423,5 @@ def _candidates(root: Path) -> list[Path]:
              if not path.name.startswith((*_OTHER_TASKS, "."))]
     found += [path for path in sorted(root.glob("*.json"))
               if path.name in _SINGLE or path.name.startswith("instances_")]
-    return found + sorted(root.glob("*/_annotations.coco.json"))
+    inner = (root / name / "_annotations.coco.json" for name in subfolders(root))
+    return found + [path for path in inner if path.exists()]

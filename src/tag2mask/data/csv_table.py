@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from tag2mask.classes import nearest_hint
+from tag2mask.classes import UNPRINTABLE, nearest_hint
 from tag2mask.data.listing import (
     FoundFile,
     by_id,
@@ -114,7 +114,8 @@ def read_csv(folder: Path, options: SourceOptions) -> Inventory:
         problems += spare_masks(finder.masks, used)
     names = known or tuple(sorted({tag for row in table.rows for tag in row.tags}))
     return Inventory("csv", root, names, tuple(entries), tuple(problems), tuple(sorted(splits)),
-                     reads=path.name, names_from_tags=known is None)
+                     reads=path.name, class_list="" if known is None else class_list.name,
+                     names_from_tags=known is None)
 
 
 def spare_masks(masks: Iterable[str], fitting: Collection[str]) -> list[Problem]:
@@ -152,9 +153,11 @@ def read_table(path: Path, known: Sequence[str] | None = None) -> Table:
             problems.append(Problem(f"{where}: a quote is not closed"))
             continue
         if len(cells) != len(columns):
-            problems.append(Problem(
-                f"{where}: {len(cells)} cells where the header has {len(columns)}; separate "
-                "several tags by a space, ';' or '|', not by a comma"))
+            mend = ("separate several tags by a space, ';' or '|', not by a comma"
+                    if len(cells) > len(columns) else
+                    "write a comma before each cell that is left empty, too")
+            problems.append(Problem(f"{where}: {len(cells)} cells where the header has "
+                                    f"{len(columns)}; {mend}"))
             continue
         row = _row(dict(zip(columns, cells, strict=True)), where, whole_cells, names, problems)
         if row is not None:
@@ -197,7 +200,7 @@ def parse_tags(cell: str, *, whole_cell: bool = False,
 
 def _row(cells: dict[str, str], where: str, whole_cells: bool, known: frozenset[str],
          problems: list[Problem]) -> TableRow | None:
-    """One line's cells as a row; None where its id or path can't be used."""
+    """One line's cells as a row; None where its id, a path or a tag can't be used."""
     paths: dict[str, str] = {}
     for column in ("id", "image", "mask"):
         text = _unquoted(cells.get(column, ""))
@@ -212,6 +215,11 @@ def _row(cells: dict[str, str], where: str, whole_cells: bool, known: frozenset[
     if commas:
         problems.append(Problem(f"{where}: tag {commas[0]!r} holds a comma; separate tags by a "
                                 "space, ';' or '|'"))
+        return None
+    unprintable = [tag for tag in tags if UNPRINTABLE.search(tag)]
+    if unprintable:
+        problems.append(Problem(f"{where}: tag {unprintable[0]!r} holds an unprintable character; "
+                                "remove it"))
         return None
     return TableRow(id, paths.get("image", ""), tags, _unquoted(cells.get("split", "")),
                     paths.get("mask", ""), where)

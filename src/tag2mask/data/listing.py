@@ -7,17 +7,20 @@ written text, before any look at the disk.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from tag2mask.classes import UNPRINTABLE
 from tag2mask.data.images import IMAGE_SUFFIXES
 from tag2mask.data.samples import Problem
 from tag2mask.errors import DataError
 
-UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+LEADS_NOWHERE = frozenset({errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG})
+"""Errors of links to nothing, to themselves, or to a name that no disk holds."""
 _FILE_LIKE_FOLDER = re.compile(r"\.(?:png|jpg|npz)/")
 """Suffixes of what steps write of a photo, after its id."""
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -43,11 +46,12 @@ def list_files(root: Path, under: str = "", *, skip: Collection[str] = (),
         root: the data folder.
         under: folder inside ``root`` to list; an absent one gives an empty list.
         skip: paths of folders (relative to ``root``) not to enter.
-        dangling: gets the paths of links to nothing, for layouts that name no photo elsewhere.
+        dangling: gets the paths of links to nothing (or to themselves), for layouts that name no
+            photo elsewhere.
         others: gets the paths of files that are no images by their names, likewise.
 
     Raises:
-        DataError: a folder may not be read.
+        DataError: a folder may not or can't be read.
     """
     found: list[FoundFile] = []
     broken: list[str] = []
@@ -76,22 +80,44 @@ def _walk(folder: str, prefix: str, skip: frozenset[str], above: tuple[tuple[int
                 if name.startswith("."):
                     continue
                 suffix = os.path.splitext(name)[1]  # noqa: PTH122 - speed
-                if suffix.lower() in IMAGE_SUFFIXES and entry.is_file():
+                if suffix.lower() in IMAGE_SUFFIXES and is_file(entry):
                     status = entry.stat()
                     stamp = f"{status.st_size}-{status.st_mtime_ns}"
                     found.append(FoundFile(prefix + name, stamp))
-                elif prefix + name not in skip and entry.is_dir():
+                elif prefix + name not in skip and is_folder(entry):
                     folders.append((entry.path, f"{prefix}{name}/"))
                 elif suffix.lower() in IMAGE_SUFFIXES and entry.is_symlink():
                     dangling.append(prefix + name)
-                elif entry.is_file():
+                elif is_file(entry):
                     others.append(prefix + name)
     except PermissionError:
         raise DataError("no permission to read the folder", where=folder,
                         fix="Change its permissions.") from None
+    except OSError as error:  # a path that is too long, or a damaged disk
+        raise DataError(f"the folder can't be read: {error.strerror}", where=folder,
+                        fix="Rename, mend or remove it.") from None
     for path, inner in folders:
         _walk(path, inner, skip, (*above, (here.st_dev, here.st_ino)), found, dangling,
               others)
+
+
+def is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry of a folder is a file or leads to one."""
+    return _leads_there(entry.is_file)
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry of a folder is a folder or leads to one."""
+    return _leads_there(entry.is_dir)
+
+
+def _leads_there(look: Callable[[], bool]) -> bool:
+    try:
+        return look()
+    except OSError as error:
+        if error.errno not in LEADS_NOWHERE:
+            raise
+        return False
 
 
 def subfolders(folder: Path) -> list[str]:
@@ -100,7 +126,7 @@ def subfolders(folder: Path) -> list[str]:
         return []
     with os.scandir(folder) as entries:
         return sorted(e.name for e in entries
-                      if not e.name.startswith((".", "__MACOSX")) and e.is_dir())
+                      if not e.name.startswith((".", "__MACOSX")) and is_folder(e))
 
 
 def without_suffix(path: str) -> str:
@@ -155,12 +181,15 @@ def written_path(text: str) -> tuple[str, str | None]:
 def missing_photo(id: str, path: Path, where: str) -> Problem:
     """The problem of a photo that a table or list names but that isn't there."""
     what = "does not exist"
-    if path.is_symlink():
-        what = "is a link to nothing"
-    elif path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
-        what = "is reached by a link to a folder above"
-    elif path.is_file():
-        what = f"has the unknown suffix {path.suffix!r}"
+    try:
+        if path.is_symlink():
+            what = "is a link to nothing"
+        elif path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
+            what = "is reached by a link to a folder above"
+        elif path.is_file():
+            what = f"has the unknown suffix {path.suffix!r}"
+    except OSError as error:  # a name that is too long
+        what = f"can't be looked for: {error.strerror}"
     return Problem(f"photo {id!r} {what} (looked for {path.name}, named in {where}); put the photo "
                    "there or remove its line", photo=id)
 
@@ -185,9 +214,12 @@ def read_class_list(path: Path) -> tuple[str, ...]:
     """Foreground class names of a ``classes.txt``: one a line, an optional background first.
 
     Raises:
-        DataError: it can't be read.
+        DataError: it can't be read or names no class.
     """
     names = [line.strip() for line in read_lines(path) if line.strip()]
     if names and names[0].strip("_").lower() == "background":
         del names[0]
+    if not names:
+        raise DataError(f"{path.name} names no class", where=path,
+                        fix="Write one name a line, or remove the file.")
     return tuple(names)

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
+from tag2mask.classes import UNPRINTABLE
 from tag2mask.data.images import IMAGE_SUFFIXES, image_size
-from tag2mask.data.listing import UNPRINTABLE, in_the_way, list_files, without_suffix
+from tag2mask.data.listing import LEADS_NOWHERE, in_the_way, list_files, without_suffix
 from tag2mask.errors import DataError
 
 MISSING = "0-0"
-"""Stamp of a link to nothing."""
+"""Stamp of a link to nothing, or to itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,18 +120,19 @@ def _printable(photo_id: str) -> str:
 def _files_of(text: str | Path) -> tuple[Path, dict[Path, str]]:
     """The folder that names are relative to, and the files (absolute) with their stamps."""
     path = _absolute(Path(text))
-    if path.is_dir():
+    # os.path, not Path: there a name too long for the disk is none, here it raises.
+    if os.path.isdir(path):  # noqa: PTH112
         return path, _inside(path)
-    if path.is_file():
+    if os.path.isfile(path):  # noqa: PTH113
         return path.parent, {path: _stamp(path)}
     if not glob.has_magic(str(text)):
         raise DataError("no such photo or folder", where=text, fix="Correct the path.")
     files: dict[Path, str] = {}
     for name in glob.iglob(str(text), recursive=True):  # noqa: PTH207 - of any root
         match = _absolute(Path(name))
-        if match.is_dir():
+        if os.path.isdir(match):  # noqa: PTH112
             files |= _inside(match)
-        elif match.suffix.lower() in IMAGE_SUFFIXES and (match.is_file() or match.is_symlink()):
+        elif match.suffix.lower() in IMAGE_SUFFIXES and (match.is_symlink() or match.is_file()):
             files[match] = _stamp(match)
     plain = [*takewhile(lambda part: not glob.has_magic(part), path.parts)]
     return Path(*plain), files
@@ -168,6 +170,8 @@ def _checksum(path: Path) -> str:
 def _stamp(path: Path) -> str:
     try:
         status = path.stat()
-    except FileNotFoundError:
+    except OSError as error:
+        if error.errno not in LEADS_NOWHERE:
+            raise
         return MISSING
     return f"{status.st_size}-{status.st_mtime_ns}"

@@ -112,7 +112,8 @@ class Inventory:
         problems: what went wrong while reading.
         found_splits: names of all splits met, wanted or not.
         drawn_masks: set where entries have a ``mask_stamp`` but no mask file.
-        reads: files that tell classes and tags, to be named in messages.
+        reads: files that tell the tags, to be named in messages.
+        class_list: the file that names the classes, likewise; empty: none but ``reads``.
         names_from_tags: no list names the classes, so a slip in a tag becomes a class.
     """
 
@@ -124,6 +125,7 @@ class Inventory:
     found_splits: tuple[str, ...] = ()
     drawn_masks: DrawnMasks | None = None
     reads: str = ""
+    class_list: str = ""
     names_from_tags: bool = False
 
 

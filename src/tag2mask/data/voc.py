@@ -62,7 +62,8 @@ def read_voc(folder: Path, options: SourceOptions) -> Inventory:
         raise DataError("not laid out like VOC: no JPEGImages with ImageSets beside it",
                         where=folder, fix="Give the folder that holds VOC2012, or --source.")
     class_list = root / "classes.txt"
-    names = read_class_list(class_list) if class_list.is_file() else VOC_NAMES
+    has_list = class_list.is_file()
+    names = read_class_list(class_list) if has_list else VOC_NAMES
     problems: list[Problem] = []
     tags = _tag_source(root, options, names, problems)
     photos = by_id(list_files(root, _PHOTOS), f"{_PHOTOS}/")
@@ -88,7 +89,7 @@ def read_voc(folder: Path, options: SourceOptions) -> Inventory:
     problems += masks.problems()
     problems += _tags_without_photo(tags, photos, entries)
     return Inventory("voc", root, names, tuple(entries), tuple(problems), tuple(listed_by_split),
-                     reads=tags.name)
+                     reads=tags.name, class_list=class_list.name if has_list else "")
 
 
 def object_names(xml: bytes) -> tuple[str, ...]:
@@ -97,21 +98,32 @@ def object_names(xml: bytes) -> tuple[str, ...]:
     Document type declarations are refused, so no entity can be expanded.
 
     Raises:
-        ValueError: not XML, or it declares a document type.
+        ValueError: not XML, it declares a document type, or an object has no name.
     """
     names: list[str] = []
+    objects = 0
+    named = False
     path: list[str] = []
     text: list[str] = []
     parser = expat.ParserCreate()
 
     def start(tag: str, _: object) -> None:
+        nonlocal objects, named
         path.append(tag)
         text.clear()
+        if len(path) == 2 and tag == "object":
+            objects += 1
+            named = False
 
     def end(_: str) -> None:
+        nonlocal named
         # Three levels: an object's parts have names too (object/part/name).
         if len(path) == 3 and path[1:] == ["object", "name"]:
-            names.append("".join(text).strip())
+            name = "".join(text).strip()
+            named = named or bool(name)
+            names.extend([name] if name else [])
+        elif len(path) == 2 and path[1] == "object" and not named:
+            raise ValueError(f"object {objects} has no name")
         path.pop()
 
     def doctype(*_: object) -> None:
@@ -152,7 +164,9 @@ def _listed(root: Path, options: SourceOptions,
             known = sorted({p.stem for lists in _LISTS for p in (root / lists).glob("*.txt")})
             raise DataError(f"no split list {wanted!r}{nearest_hint(wanted, known)}",
                             where=root / _LISTS[0],
-                            fix=f"Known: {some(known, 12)}; or give a text file of ids.")
+                            fix=f"Known: {some(known, 12)}; or give a text file of ids." if known
+                                else f"There is none in ImageSets: write {wanted}.txt there, one "
+                                     "id a line, or give a text file of ids.")
         listed[split], found = read_id_list(path)
         problems += found
     return listed
