@@ -249,6 +249,16 @@ def test_a_row_whose_late_network_cannot_be_built_is_not_begun(small: Place) -> 
     assert len(steps(small, "train-cam")) == 1
 
 
+def test_a_row_whose_list_of_ids_is_not_there_is_not_begun(small: Place) -> None:
+    table = small.table({"name": "late", "set": {"train_cam.seed": 7,
+                                                 "evaluate.leave_out": "nowhere.txt"}},
+                        {"name": "SEAM"})
+    result = small.ablate(table=table)
+    assert result.exit_code == 3
+    assert "row 'late' will fail: no list of ids 'nowhere.txt'" in " ".join(result.output.split())
+    assert len(steps(small, "train-cam")) == 1
+
+
 def test_a_row_that_is_done_needs_its_weights_no_more(
     small: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,6 +46,7 @@ def test_a_finished_folder_is_complete_and_says_what_it_was_made_from(tmp_path: 
         assert not step.complete
         assert not step.resumed
         assert not (step.path / "manifest.json").exists()
+        (step.path / "model.safetensors").touch()
         step.finish(counts={"steps": 5}, metrics={"loss": float("nan")}, skipped=["a: unreadable"])
     manifest = CamModel.open(tmp_path / "train-cam").manifest
     assert manifest.step == "train-cam"
@@ -114,6 +115,7 @@ def test_a_folder_in_which_nothing_was_made_takes_other_settings(tmp_path: Path)
         with step_folder(CamModel, tmp_path / "m", section=TrainCam(epochs=2), rank=1) as other:
             assert other.path == step.path
             other.finish()
+        (step.path / "model.safetensors").touch()
         step.finish()
     assert CamModel.open(tmp_path / "m").manifest.section["epochs"] == 2
 

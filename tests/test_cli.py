@@ -290,6 +290,7 @@ def test_a_step_gets_handles_its_section_and_a_folder(
     monkeypatch.setattr(cli_steps, "start_runtime", lambda settings: ranks)
     data = prepared(tmp_path / "prepare")
     with step_folder(CamModel, tmp_path / "model", section={}) as step:
+        (step.path / "model.safetensors").touch()
         step.finish()
     arguments = ["infer-cam", "--data", data, "--model", tmp_path / "model", "--out",
                  tmp_path / "maps", "--tags", "predicted", "--set", "infer_cam.flip=false"]

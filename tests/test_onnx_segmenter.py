@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,9 @@ def test_networks_of_others(tmp_path: Path) -> None:
     assert "of format 7" in refusal(path)
     write_network(path, metadata={KEY: "{"})
     assert "can't be read" in refusal(path)
+    for classes in (("red", "red", "blue"), ("red", "background", "blue")):
+        write_network(path, metadata={KEY: replace(SPEC, classes=classes).to_json()})
+        assert "names impossible classes" in refusal(path)
     model = network()
     model.graph.output[0].name = model.graph.node[2].output[0] = "scores of classes"
     path.write_bytes(model.SerializeToString())

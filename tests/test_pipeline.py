@@ -72,6 +72,8 @@ class FakeStages:
             if self.fail_at == kind.step:
                 raise DataError("photo a can't be read", where="a.jpg")
             self.worked.append(kind.step)
+            for name in kind.needs:
+                (out / name).touch()
             return step.finish(skipped=self.skipped if kind is CamMaps else ())
 
     def try_networks(self, affinity: Any, segmenter: Any, *, built: Any, run: Path) -> None:
@@ -84,7 +86,9 @@ class FakeStages:
             assert PreparedData.open(out).manifest.coverage["photos"].fingerprint == self.listing
         return self.work(PreparedData, out, section=section, coverage={"photos": self.listing})
 
-    def train_cam(self, data: Any, section: Any, out: Path, runtime: Any) -> Any:
+    def train_cam(self, data: Any, section: Any, out: Path, runtime: Any,
+                  start: Path | None = None) -> Any:
+        assert start is None
         return self.work(CamModel, out, section=section, inputs={"data": data})
 
     def infer_cam(self, data: Any, model: Any, section: Any, out: Path, runtime: Any) -> Any:
@@ -166,6 +170,24 @@ def test_a_run_takes_every_step_once_and_keeps_its_recipe(
     assert set(states(out).values()) == {"fresh"}
     pipeline.run(data, recipe, out)
     assert stages.worked == ALL
+
+
+@pytest.mark.parametrize(("step", "name"), [
+    ("train-cam", "model.safetensors"), ("train-affinity", "model.safetensors"),
+    ("train-segmenter", "model.safetensors"), ("evaluate", "evaluation.json")])
+def test_a_lost_file_is_made_anew(
+    stages: FakeStages, data: Path, tmp_path: Path, step: str, name: str
+) -> None:
+    out = tmp_path / "run"
+    pipeline.run(data, Recipe(), out)
+    (out / step / name).unlink()
+    (found,) = (found for found in pipeline.status(out) if found.step == step)
+    assert (found.folder.state, found.folder.reasons) == ("partial", (f"{name}: missing",))
+    with pytest.raises(RunFolderError, match=rf"{name} is missing.*run `tag2mask {step}` again"):
+        next(kind for kind in pipeline.STEPS if kind.step == step).open(out / step)
+    pipeline.run(data, Recipe(), out)
+    assert stages.worked == [*ALL, step] and (out / step / name).is_file()
+    assert set(states(out).values()) == {"fresh"}
 
 
 def test_until_stops_and_the_rest_is_done_later(
@@ -296,6 +318,18 @@ def test_networks_that_train_late_are_tried_before_anything_is_touched(
     with pytest.raises(RecipeError):
         pipeline.run(data, Recipe(), out, redo="train-cam")
     assert set(states(out).values()) == {"fresh"}
+
+
+def test_what_would_not_be_made_anew_is_not_deleted(
+    stages: FakeStages, data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    pipeline.run(data, Recipe(), out)
+    with pytest.raises(DataError, match=r"walk comes after prepare.*--redo"):
+        pipeline.run(data, Recipe(), out, redo="walk", until="prepare")
+    assert set(states(out).values()) == {"fresh"}
+    pipeline.run(data, Recipe(), out, redo="walk", until="walk")
+    assert stages.worked == [*ALL, "walk"]
 
 
 def test_update_keeps_the_models_and_redoes_what_depends_on_the_data(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from onnx_file import write_network
 from tag2mask.artifacts import CamModel, SegmenterModel, step_folder
 from tag2mask.errors import DeviceError, RunFolderError, Tag2MaskError, WeightsError
 from tag2mask.nn.model_file import NetSpec, build_net, save_net
@@ -102,3 +104,12 @@ def test_a_device_that_is_not_there(run: Path) -> None:
 def test_a_device_that_is_none(run: Path, name: str) -> None:
     with pytest.raises(DeviceError, match=r"no device|no cuda|found"):
         open_segmenter(run, device=name)
+
+
+@pytest.mark.parametrize("wish", [
+    {"device": "cuda"}, {"device": "banana"}, {"device": "cuda:1"}, {"precision": "bf16"}])
+def test_onnx_is_computed_on_the_cpu_alone(tmp_path: Path, wish: dict[str, Any]) -> None:
+    file = write_network(tmp_path / "model.onnx")
+    open_segmenter(file, device="cpu", precision="32")
+    with pytest.raises(DeviceError, match=r"ONNX is computed on the CPU.*model\.onnx"):
+        open_segmenter(file, **wish)

@@ -38,7 +38,13 @@ from tag2mask.errors import (
 )
 from tag2mask.files import refuse_run_inside_data
 from tag2mask.manifests import MANIFEST
-from tag2mask.pipeline import FirstRank, method, start_runtime, try_late_networks
+from tag2mask.pipeline import (
+    FirstRank,
+    method,
+    refuse_missing_list,
+    start_runtime,
+    try_late_networks,
+)
 from tag2mask.run_state import section_of
 from tag2mask.sections import Section
 
@@ -112,7 +118,7 @@ def _refuse_foreign(out: Path) -> None:
 
 
 def _unbuildable(trials: Sequence[Trial], out: Path) -> dict[Path, str]:
-    """What is wrong with the networks that rows train late, by the folder of the training.
+    """What is wrong with what rows read late, their networks above all, by the step's folder.
 
     A row would find it after hours of its earlier steps.
     """
@@ -121,6 +127,8 @@ def _unbuildable(trials: Sequence[Trial], out: Path) -> dict[Path, str]:
     for trial in trials:
         due = {kind for kind, folder in trial.folders.items()
                if folder_status(kind, folder).state == "missing"}
+        if Evaluation in due and (message := _message(partial(refuse_missing_list, trial.recipe))):
+            found[trial.folders[Evaluation]] = message
         late = [kind for kind in (AffinityModel, SegmenterModel) if kind in due]
         if not late:
             continue

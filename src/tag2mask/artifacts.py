@@ -70,6 +70,7 @@ from tag2mask.manifests import (
     folder_status,
     holds_work,
     identity_of,
+    missing_files,
     read_identity,
     refuse_differences,
 )
@@ -193,7 +194,8 @@ def step_folder(
         refuse_differences(kind, found, wanted, section, folder)
     elif rank == 0 and folder.exists():
         _refuse_foreign(folder, kind)
-    complete = isinstance(found, Manifest) and found.fingerprint == wanted.fingerprint
+    complete = (isinstance(found, Manifest) and found.fingerprint == wanted.fingerprint
+                and not missing_files(kind, folder))
     make_folder(folder)
     if found is not None and not isinstance(found, Manifest):
         wanted = wanted.model_copy(update={"started": found.started, "seconds": found.seconds})

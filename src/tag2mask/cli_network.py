@@ -46,7 +46,9 @@ def predict(
     file, found = segmenter_file(model), list_photos(photos, leave_out=out)
     ranks: Ranks = OneProcess()
     if is_onnx(file):
-        segmenter = open_segmenter(file, threads=settings.runtime.threads)
+        segmenter = open_segmenter(file, device=settings.runtime.device,
+                                   precision=settings.predict.precision,
+                                   threads=settings.runtime.threads)
     else:
         ranks = runtime = start_runtime(settings)
         segmenter = open_segmenter(file, device=str(runtime.device),

@@ -21,6 +21,7 @@ class CamModel(Handle):
     """``train-cam``: a trained network with its CAM head."""
 
     step = "train-cam"
+    needs = ("model.safetensors",)
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class AffinityModel(Handle):
     """``train-affinity``: a trained AffinityNet."""
 
     step = "train-affinity"
+    needs = ("model.safetensors",)
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class SegmenterModel(Handle):
     """``train-segmenter``: a segmentation network, trained on masks."""
 
     step = "train-segmenter"
+    needs = ("model.safetensors",)
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ class Evaluation(Handle):
     """``evaluate``: scores of maps, masks and tags."""
 
     step = "evaluate"
+    needs = ("evaluation.json",)
 
 
 @dataclass(frozen=True)

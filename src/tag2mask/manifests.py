@@ -74,6 +74,8 @@ class Handle:
     step: ClassVar[str] = ""
     in_run: ClassVar[bool] = True
     """Whether ``tag2mask run`` makes it."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Files without which a folder isn't complete, whatever its manifest says."""
 
     @classmethod
     def open(cls, path: Path | str) -> Self:
@@ -97,6 +99,9 @@ class Handle:
         if not isinstance(found, Manifest):
             raise RunFolderError(f"{cls.step} is unfinished", where=folder,
                                  fix=f"Run `{command}` again: it resumes.")
+        if missing := missing_files(cls, folder):
+            raise MissingFileError(f"{missing[0]} is missing", where=folder,
+                                   fix=f"Put it back, or run `{command}` again: it makes it anew.")
         return cls(folder)
 
     @property
@@ -112,6 +117,11 @@ class Handle:
     def fingerprint(self) -> str:
         """sha256 (hex) of everything this folder was made from."""
         return self.manifest.fingerprint
+
+
+def missing_files(kind: type[Handle], folder: Path) -> list[str]:
+    """Those of the files that a complete folder needs that are not there."""
+    return [name for name in kind.needs if not (folder / name).is_file()]
 
 
 HandleT = TypeVar("HandleT", bound=Handle)
@@ -171,6 +181,9 @@ def folder_status(kind: type[Handle], path: Path | str,
         if reasons and not holds_work(folder):
             return FolderStatus("missing")
         return FolderStatus("partial", tuple(reasons), names, settings)
+    if missing := missing_files(kind, folder):
+        lost = tuple(f"{name}: missing" for name in missing)
+        return FolderStatus("partial", (*lost, *reasons), names, settings)
     return FolderStatus("stale" if reasons else "fresh", tuple(reasons), names, settings)
 
 

@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 
 from tag2mask.classes import ClassSet
-from tag2mask.errors import DeviceError, PackageError, WeightsError
+from tag2mask.errors import DataError, DeviceError, PackageError, WeightsError
 from tag2mask.exported import IMAGE, KEY, LOGITS, ExportedSpec
 from tag2mask.ops.label_loops import Float32
 from tag2mask.ops.parallel import MOST_THREADS, processors
@@ -72,7 +72,11 @@ class OnnxSegmenter:
                 isinstance(channels[0], int) and channels[0] != len(spec.classes) + 1):
             raise WeightsError("the file's network and what it says of it don't belong together",
                                where=file, fix="Export the network again.")
-        return cls(session, spec, callers)
+        try:
+            return cls(session, spec, callers)
+        except DataError as error:
+            raise WeightsError(f"the file names impossible classes: {error.what}", where=file,
+                               fix="Export the network again.") from None
 
     def probabilities(self, images: Float32) -> Float32:
         """See `Segmenter.probabilities`."""

@@ -30,7 +30,7 @@ from tag2mask.artifacts import (
     remove_step_folder,
     write_text,
 )
-from tag2mask.errors import RecipeError, RunFolderError, Tag2MaskError
+from tag2mask.errors import DataError, RecipeError, RunFolderError, Tag2MaskError
 from tag2mask.files import refuse_run_inside_data
 from tag2mask.manifests import HandleT
 from tag2mask.recipe import Recipe, dump_recipe, load_recipe
@@ -54,7 +54,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "STEPS", "FirstRank", "Place", "Plan", "PlannedStep", "RunResult", "StepStatus", "demo",
-    "dry_run", "method", "run", "start_runtime", "status", "try_late_networks",
+    "dry_run", "method", "refuse_missing_list", "run", "start_runtime", "status",
+    "try_late_networks",
 ]  # fmt: skip
 
 
@@ -103,12 +104,16 @@ def run(
 
     Raises:
         RunFolderError: ``out`` was made by another recipe or from other data, or can't be written.
-        DataError: data that can't be used, or no such step.
+        DataError: data that can't be used, no such step, or a ``redo`` after ``until``.
         Tag2MaskError: what the steps raise.
     """
     steps = steps_of(recipe)
     if until is not None:
-        steps = steps[: step_index(until, recipe) + 1]
+        last = step_index(until, recipe)
+        if redo is not None and step_index(redo, recipe) > last:
+            raise DataError(f"{redo} comes after {until}: nothing would be made anew",
+                            where="--redo", fix="Let --until name a later step, or leave it out.")
+        steps = steps[: last + 1]
     refuse_run_inside_data(data, out)
     if compare and ReportPage in steps:
         _refuse_no_runs(compare)
@@ -314,8 +319,8 @@ def _begin(recipe: Recipe, out: Path, steps: Sequence[type[Handle]], redo: str |
             fix="Give another --out, go back to the old settings, or make the steps anew from the "
                 "first that differs with `--redo STEP`.",
         )
-    if Evaluation in steps and recipe.evaluate.leave_out is not None:
-        _refuse_missing_list(Path(recipe.evaluate.leave_out))
+    if Evaluation in steps:
+        refuse_missing_list(recipe)
     begun = {found.step for found in states if found.folder.state != "missing"}
     path = out / RECIPE
     if not begun and path.is_file() and not path.read_bytes().startswith(_HEAD.encode()):
@@ -331,10 +336,15 @@ def _begin(recipe: Recipe, out: Path, steps: Sequence[type[Handle]], redo: str |
         write_text(path, text)
 
 
-def _refuse_missing_list(path: Path) -> None:
-    """The evaluation comes after hours of training."""
-    if not path.is_file():
-        raise RecipeError(f"no list of ids {str(path)!r}", where="evaluate.leave_out",
+def refuse_missing_list(recipe: Recipe) -> None:
+    """The evaluation, which reads ``evaluate.leave_out``, comes after hours of training.
+
+    Raises:
+        RecipeError: the list is not there.
+    """
+    path = recipe.evaluate.leave_out
+    if path is not None and not Path(path).is_file():
+        raise RecipeError(f"no list of ids {path!r}", where="evaluate.leave_out",
                           fix="Give a text file with one id a line, or null.")
 
 

@@ -105,7 +105,8 @@ def load(path: str | Path, *, device: str = "auto", **settings: Any) -> Predicto
     Args:
         path: a run folder, the folder that ``train-segmenter`` wrote, ``model.safetensors``, or a
             file of ONNX, which needs no torch.
-        device: ``auto``, ``cpu``, ``cuda``, ``mps``, or a device of torch (``cuda:1``).
+        device: ``auto``, ``cpu``, ``cuda``, ``mps``, or a device of torch (``cuda:1``); a file of
+            ONNX runs on the CPU alone.
         **settings: of the recipe's section ``predict``, such as ``flip=True`` or
             ``long_side="photo"``; else those of the run's own recipe, or the defaults.
 

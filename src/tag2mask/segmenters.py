@@ -94,8 +94,8 @@ def open_segmenter(path: Path, *, device: str = "auto", precision: Precision = "
     Args:
         path: as for `segmenter_file`.
         device: ``auto``, ``cpu``, ``cuda``, ``mps``, or a device of torch (``cuda:1``). ONNX runs
-            on the CPU.
-        precision: of the forward pass of a network of torch.
+            on the CPU alone.
+        precision: of the forward pass; ONNX has 32 bits alone.
         threads: CPU threads of a network of ONNX; 0: one a core. One of torch takes as many as
             torch is set to.
         callers: threads that will ask for probabilities at once; None: as many as keep the device
@@ -105,12 +105,17 @@ def open_segmenter(path: Path, *, device: str = "auto", precision: Precision = "
         RunFolderError: as `segmenter_file`.
         WeightsError: likewise; cut off, not a segmentation network, of another version, or not
             finite.
-        DeviceError: no such device.
+        DeviceError: no such device, or precision on it.
     """
     file = segmenter_file(path)
     if is_onnx(file):
         from tag2mask.onnx_segmenter import OnnxSegmenter
 
+        if device not in ("auto", "cpu") or precision not in ("auto", "32"):
+            raise DeviceError(f"a network of ONNX is computed on the CPU in 32 bits, not on "
+                              f"{device} in {precision}", where=file,
+                              fix="Leave device and precision at auto, or give the run that it "
+                                  "comes from.")
         return OnnxSegmenter.open(file, threads=threads, callers=callers)
     from tag2mask.nn.segmenter import load_segmenter
     from tag2mask.nn.segmenter_inference import TorchSegmenter

@@ -164,8 +164,9 @@ class Comparison:
             path = stage.content / f"{sample.id}.png"
             if not path.is_file():
                 raise DataError(f"photo {sample.id!r} has no mask of stage {stage.name!r}",
-                                where=stage.content, fix="Give masks of these photos; if some were "
-                                "lost, run their step again: it makes only those.")
+                                where=stage.content, fix="Give masks of all photos of the split; "
+                                "if some were lost, run their step again: it makes only those. "
+                                "Predictions of one split alone say so by `predict.splits`.")
             counts = MaskCounts.empty(len(self.classes))
             counts.add(truth, self.photos.read_mask(path, sample), self.section.boundary_share)
             return counts

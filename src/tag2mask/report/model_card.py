@@ -226,7 +226,7 @@ def _training(card: ModelCard) -> list[str]:
         return [*parts, f"It was trained elsewhere and imported from {section['imported']}."]
     if "masks" not in section:  # a folder made by hand
         return [*parts, "How it was trained is not recorded."]
-    source = "masks made from image-level tags (SEAM, CVPR 2020), which were not checked by hand" \
+    source = "pseudo masks, made from image-level tags and not checked by hand" \
         if section["masks"] == "pseudo" else "ground truth masks"
     versions = ", ".join(f"{name} {v}" for name, v in training["finished_with"].items())
     fragment = yaml.safe_dump({SegmenterModel.step.replace("-", "_"): section}, sort_keys=False)
