@@ -35,7 +35,7 @@ class TinyTask:
         overflow_at: step whose gradients overflow, while its loss is finite.
     """
 
-    memory_settings = ("tiny.batch",)
+    section_name = "tiny"
 
     def __init__(self, *, dropout: float = 0.5, classes: int = 3, rank: int = 0,
                  world_size: int = 1, overflow_at: int | None = None) -> None:

@@ -77,8 +77,8 @@ class Task(Protocol):
         """Holds everything that learns; called once per batch as ``module(*inputs)``."""
 
     @property
-    def memory_settings(self) -> tuple[str, ...]:
-        """The settings to lower where memory is short, as the user knows them."""
+    def section_name(self) -> str:
+        """The section of a recipe that holds its settings; messages name those to change."""
 
     def batches(self, start: int, stop: int) -> Iterable[Any]:
         """Batches ``start .. stop`` (counted from the beginning of training)."""
@@ -125,7 +125,8 @@ def fit(task: Task, optimiser: torch.optim.Optimizer, settings: FitSettings, fol
         runtime.device.type,
         enabled=resolve_precision(settings.precision, runtime.device) is torch.float16,
     )
-    with memory_hint(*task.memory_settings):
+    memory_settings = (f"{task.section_name}.batch_size", f"{task.section_name}.crop")
+    with memory_hint(*memory_settings):
         module, _ = runtime.setup(task.module, optimiser)
         # After the move: the optimiser's state follows its parameters to the device.
         average = _average(task.module, settings.ema)
@@ -149,7 +150,7 @@ def fit(task: Task, optimiser: torch.optim.Optimizer, settings: FitSettings, fol
         runtime.progress(settings.steps, name, done=first) as bar,
     ):
         for step in range(first, settings.steps):
-            with memory_hint(*task.memory_settings):
+            with memory_hint(*memory_settings):
                 figures = loop.step(step, batches)
                 if average is not None:
                     average.update_parameters(task.module)
@@ -219,9 +220,13 @@ class _Loop:
         self.not_finite = 0 if math.isfinite(loss) else self.not_finite + 1
         # With a scaler, a step with such gradients is left out.
         if self.not_finite > (PATIENCE if self.scaler.is_enabled() else 0):
+            own = self.task.section_name
+            ways = [f"a lower {own}.optimiser.lr", f"{own}.optimiser.clip_norm=1"]
+            if resolve_precision(self.settings.precision, self.runtime.device) is not torch.float32:
+                ways.append(f"{own}.precision=32")
             raise Tag2MaskError(
                 f"{self.name}: the loss became {loss} at step {step}",
-                fix="Lower optimiser.lr, or set optimiser.clip_norm or precision: '32'.",
+                fix=f"Begin anew (--redo, or another --out) with {' or '.join(ways)}.",
             )
 
 

@@ -85,7 +85,7 @@ class SegmenterTask:
         RecipeError: a crop that the network can't take.
     """
 
-    memory_settings = ("train_segmenter.batch_size", "train_segmenter.crop")
+    section_name = "train_segmenter"
 
     def __init__(self, net: SegmentationNet, samples: list[Sample], labels: LabelMaps,
                  pixels: NDArray[np.int64], section: TrainSegmenter, runtime: Runtime,

@@ -156,7 +156,7 @@ def _labelled(data: PreparedData, labels: AffinityLabels) -> list[Sample]:
 class _AffinityTask:
     """AffinityNet as a task for the training loop."""
 
-    memory_settings = ("train_affinity.batch_size", "train_affinity.crop")
+    section_name = "train_affinity"
 
     def __init__(self, net: AffinityNet, samples: list[Sample], labels: Path, classes: int,
                  section: TrainAffinity, runtime: Runtime, step: Step[AffinityModel]) -> None:

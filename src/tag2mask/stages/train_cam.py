@@ -225,7 +225,7 @@ class _ViewDraw:
 class _CamTask:
     """SEAM as a task for the training loop."""
 
-    memory_settings = ("train_cam.batch_size", "train_cam.crop")
+    section_name = "train_cam"
 
     def __init__(self, net: SeamNet, spec: NetSpec, samples: list[Sample], section: TrainCam,
                  runtime: Runtime, step: Step[CamModel]) -> None:
