@@ -307,6 +307,15 @@ def test_files_of_others_are_not_written_over(tmp_path: Path, name: str) -> None
     assert [path.name for path in at.out.iterdir()] == [name]
 
 
+def test_a_run_is_no_place_for_an_ablation(small: Place) -> None:
+    small.out.mkdir()
+    (small.out / "recipe.yaml").write_text("name: mine\n")
+    result = small.ablate()
+    assert result.exit_code == 1
+    assert "holds a run, not an ablation" in " ".join(result.output.split())
+    assert [path.name for path in small.out.iterdir()] == ["recipe.yaml"]
+
+
 @pytest.mark.parametrize(("options", "words"), [
     (["--seeds", "0,0"], "no list of seeds"), (["--seeds", "1,x"], "no list of seeds"),
     (["--seeds", "-1"], "no list of seeds"), (["--rows", "SAEM"], "did you mean 'SEAM'"),

@@ -45,7 +45,7 @@ from tag2mask.pipeline import (
     start_runtime,
     try_late_networks,
 )
-from tag2mask.run_state import section_of
+from tag2mask.run_state import RECIPE, section_of
 from tag2mask.sections import Section
 
 if TYPE_CHECKING:
@@ -110,6 +110,9 @@ def ablate(data: Path, table: Table, out: Path, *, name: str, seeds: Sequence[in
 
 def _refuse_foreign(out: Path) -> None:
     """Tables and pages of an ablation are written over again and again; those of others never."""
+    if (out / RECIPE).exists():
+        raise RunFolderError("the folder holds a run, not an ablation", where=out,
+                             fix="Give another --out.")
     if not (out / SCORES).exists():
         for name in (MARKDOWN, LATEX, PLOT, PAGE):
             if (out / name).exists():

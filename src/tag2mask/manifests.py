@@ -253,6 +253,10 @@ def refuse_differences(kind: type[Handle], found: Identity, wanted: Identity,
     if found.identity == wanted.identity:
         return
     differences = _section_differences(found, wanted.section, section)
+    imported = ["imported" in identity.section for identity in (found, wanted)]
+    if imported[0] != imported[1]:  # else every setting of a training would be listed
+        differences = ["an imported network stands there" if imported[0] else
+                       "a network that was trained here stands there"]
     for name in sorted({*found.inputs, *wanted.inputs}):
         old, new = found.inputs.get(name), wanted.inputs.get(name)
         old_text, new_text = _fingerprint_text(old), _fingerprint_text(new)
