@@ -352,6 +352,27 @@ def test_dry_run_prints_a_plan_and_writes_nothing(photos: Path, tmp_path: Path) 
     assert not (tmp_path / "run").exists()
 
 
+def test_dry_run_ends_with_the_error_that_the_run_would_end_with(
+    photos: Path, tmp_path: Path
+) -> None:
+    run = ["run", "--data", photos, "--out", tmp_path / "run", "--dry-run"]
+    assert call("prepare", "--data", photos, "--out", tmp_path / "run" / "prepare").exit_code == 0
+    (photos / "1.png").unlink()
+    table = photos / "tags.csv"
+    for text, wrong in ((table.read_text(), "1 problem in the data"),
+                        (table.read_text().replace("1.png,cat,train\n", ""), "1 photo removed")):
+        table.write_text(text)
+        result = call(*run)
+        assert result.exit_code == 1
+        assert result.stderr == call("prepare", "--data", photos, "--out",
+                                     tmp_path / "run" / "prepare").stderr
+        assert wrong in result.stderr and "Estimated" not in result.stdout
+        assert "refuse" in result.stdout and "not reached" in result.stdout
+    result = call(*run, "--update")
+    assert result.exit_code == 0, result.output
+    assert "less where a step resumes or updates" in result.stdout
+
+
 def test_status_prints_states_and_reasons(tmp_path: Path) -> None:
     prepared(tmp_path / "prepare")
     (tmp_path / "recipe.yaml").write_text("prepare: {train_split: mine}")

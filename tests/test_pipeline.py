@@ -30,8 +30,16 @@ from tag2mask.artifacts import (
     remove_step_folder,
     step_folder,
 )
-from tag2mask.errors import DataError, RecipeError, RunFolderError, Tag2MaskError
+from tag2mask.errors import (
+    DataChangedError,
+    DataError,
+    ProblemsError,
+    RecipeError,
+    RunFolderError,
+    Tag2MaskError,
+)
 from tag2mask.recipe import Recipe, load_recipe, recipe_from
+from tag2mask.stages import prepare
 
 AFFINITY = ["affinity-labels", "train-affinity", "walk"]
 NETWORK = ["train-segmenter", "predict"]
@@ -40,6 +48,7 @@ ALL = ["prepare", "train-cam", "infer-cam", *AFFINITY, "pseudo-masks", *NETWORK,
 FUNCTIONS = {step.replace("-", "_"): step.replace("-", "_") for step in ALL} | {
     "predict": "predict_prepared", "networks": "try_networks"}
 """Of a run, by the module of the step."""
+LOOKS = {name: value for name, value in vars(prepare).items() if not name.startswith("__")}
 
 
 class OneRank:
@@ -144,6 +153,8 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> FakeStages:
     fake = FakeStages()
     for name, function in FUNCTIONS.items():
         module = ModuleType(f"tag2mask.stages.{name}")
+        if name == "prepare":  # a dry run looks at the data with its functions
+            vars(module).update(LOOKS)
         setattr(module, function, getattr(fake, function))
         monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr(pipeline, "start_runtime", lambda settings: OneRank())
@@ -387,6 +398,7 @@ def test_masks_made_before_the_walk_are_not_those_made_after_it(
     planned = {step.step: step for step in pipeline.dry_run(data, Recipe(), out).steps}
     assert [planned[step].action for step in AFFINITY] == ["run"] * 3
     assert planned["pseudo-masks"].action == "refuse"
+    assert {planned[step].action for step in ALL[ALL.index("pseudo-masks") + 1:]} == {"not reached"}
     pipeline.run(data, Recipe(), out, redo="pseudo-masks")
     assert stages.worked == [*before, *AFFINITY, "pseudo-masks", *NETWORK, "evaluate", "report"]
     assert states(out) == dict.fromkeys(ALL, "fresh")
@@ -490,6 +502,9 @@ def test_dry_run_says_what_would_run_and_writes_nothing(
     planned = {step.step: step for step in pipeline.dry_run(data, other, out).steps}
     assert planned["train-cam"].action == "refuse"
     assert planned["train-cam"].why == ("train_cam.epochs: 5 -> 9",)
+    assert {planned[step].action for step in ALL[2:]} == {"not reached"}
+    with pytest.raises(DataError, match="infer-cam comes after train-cam"):
+        pipeline.dry_run(data, Recipe(), out, until="train-cam", redo="infer-cam")
     again = pipeline.dry_run(data, other, out, redo="train-cam", until="infer-cam")
     assert [step.action for step in again.steps] == ["skip", "run", "run"]
     stages.listing = "listing-2"
@@ -499,6 +514,121 @@ def test_dry_run_says_what_would_run_and_writes_nothing(
         .steps[1].action for update in (False, True)
     }  # fmt: skip
     assert actions == {False: "refuse", True: "skip"}
+
+
+def test_a_dry_run_says_what_is_refused_and_the_ways_out(
+    stages: FakeStages, data: Path, tmp_path: Path
+) -> None:
+    write_tagged_photos(data, 8)
+    out = tmp_path / "run"
+    pipeline.run(data, Recipe(), out)
+    other = recipe_from({"infer_cam": {"flip": False}, "pseudo_masks": {"score": 0.5}})
+    plan = pipeline.dry_run(data, other, out)
+    assert [step.action for step in plan.steps] == [
+        "skip", "skip", "refuse", *["not reached"] * len(ALL[3:])]
+    assert all(step.cost is None for step in plan.steps)
+    assert isinstance(plan.refusal, RunFolderError)
+    with pytest.raises(RunFolderError) as caught:
+        pipeline.run(data, other, out)
+    assert plan.refusal.what == caught.value.what
+    assert "`--redo infer-cam`" in str(plan.refusal)
+    stages.listing = "listing-2"
+    stages.prepare(data, Recipe().prepare, out / "prepare", update=True)
+    plan = pipeline.dry_run(data, Recipe(), out)
+    assert [step.action for step in plan.steps] == [
+        "skip", "refuse", *["not reached"] * len(ALL[2:])]
+    assert "--update" in str(plan.refusal)
+
+
+def test_a_dry_run_looks_at_the_photos_sizes(data: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    costs = []
+    for side in (100, 3000):
+        write_tagged_photos(data, 4)
+        for index in (1, 2):
+            Image.new("1", (side, side)).save(data / f"{index}.png")
+        (data / "3.png").write_bytes(b"no photo")  # the step's to find
+        plan = pipeline.dry_run(data, Recipe(), tmp_path / "run")
+        costs.append({step.step: step.cost for step in plan.steps})
+    small, large = costs
+    for step in ("affinity-labels", "walk", "pseudo-masks", "predict", "evaluate"):
+        assert large[step].seconds > 1.05 * small[step].seconds
+    assert large["affinity-labels"].memory_mib > small["affinity-labels"].memory_mib + 1000
+    assert large["train-cam"] == small["train-cam"]
+
+
+@pytest.fixture
+def looked_at(stages: FakeStages, monkeypatch: pytest.MonkeyPatch) -> FakeStages:
+    """Stages of which ``prepare`` is the real one."""
+    monkeypatch.setattr(sys.modules["tag2mask.stages.prepare"], "prepare", prepare.prepare)
+    return stages
+
+
+def test_a_dry_run_sees_that_the_data_changed(
+    looked_at: FakeStages, data: Path, tmp_path: Path
+) -> None:
+    write_tagged_photos(data, 8)
+    out = tmp_path / "run"
+    pipeline.run(data, Recipe(), out)
+    plan = pipeline.dry_run(data, Recipe(), out)
+    assert plan.refusal is None and {step.action for step in plan.steps} == {"skip"}
+    write_tagged_photos(data, 9)
+    plan = pipeline.dry_run(data, Recipe(), out)
+    with pytest.raises(DataChangedError, match=r"1 photo added.*--update") as caught:
+        pipeline.run(data, Recipe(), out)
+    assert str(plan.refusal) == str(caught.value)
+    assert plan.steps[0].action == "refuse" and "1 photo added" in plan.steps[0].why[0]
+    assert {step.action for step in plan.steps[1:]} == {"not reached"}
+    assert all(step.cost is None for step in plan.steps)
+    before = (out / "prepare" / "manifest.json").read_bytes()
+    plan = pipeline.dry_run(data, Recipe(), out, update=True)
+    assert (out / "prepare" / "manifest.json").read_bytes() == before
+    assert plan.refusal is None and "1 photo added" in plan.steps[0].why
+    looked_at.worked.clear()
+    pipeline.run(data, Recipe(), out, update=True)
+    assert [step.step for step in plan.steps if step.action == "update"] == [
+        "prepare", *looked_at.worked]
+    plan = pipeline.dry_run(data, Recipe(), out, update=True)
+    assert {step.action for step in plan.steps} == {"skip"}
+
+
+def test_a_dry_run_sees_masks_that_came_later(
+    looked_at: FakeStages, data: Path, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    write_tagged_photos(data, 8)
+    out = tmp_path / "run"
+    pipeline.run(data, Recipe(), out)
+    (data / "masks").mkdir()
+    Image.new("P", (8, 8)).save(data / "masks" / "1.png")
+    plan = pipeline.dry_run(data, Recipe(), out)
+    assert [step.step for step in plan.steps if step.action == "update"] == [
+        "prepare", "evaluate", "report"]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize(("line", "wrong"), [
+    ("0.png,cet,val", "unknown tag 'cet'"), ("77.png,cat,train", "'77' does not exist"),
+    ("1.png,cat,train", "stands twice")])
+def test_a_dry_run_reports_data_with_errors_as_the_run_does(
+    looked_at: FakeStages, data: Path, tmp_path: Path, begun: bool, line: str, wrong: str
+) -> None:
+    write_tagged_photos(data, 8)
+    (data / "classes.txt").write_text("cat\n")
+    out = tmp_path / "run"
+    if begun:
+        pipeline.run(data, Recipe(), out)
+    with (data / "tags.csv").open("a") as table:
+        table.write(f"{line}\n")
+    plan = pipeline.dry_run(data, Recipe(), out)
+    with pytest.raises(ProblemsError, match=wrong) as caught:
+        pipeline.run(data, Recipe(), out)
+    assert str(plan.refusal) == str(caught.value)
+    assert [step.action for step in plan.steps] == ["refuse", *["not reached"] * len(ALL[1:])]
+    skipping = recipe_from({"prepare": {"skip_bad": True}})
+    assert (pipeline.dry_run(data, skipping, out, update=True).refusal is None) == ("77" in line)
 
 
 def test_estimates_grow_with_the_work(data: Path) -> None:

@@ -178,7 +178,10 @@ def run_command(
     last = None if until is None else until.value
     first = None if redo is None else redo.value
     if dry_run:
-        show_plan(pipeline.dry_run(data, settings, out, until=last, update=update, redo=first))
+        plan = pipeline.dry_run(data, settings, out, until=last, update=update, redo=first)
+        show_plan(plan)
+        if plan.refusal is not None:
+            raise plan.refusal
         return
     result = pipeline.run(
         data, settings, out, until=last, update=update,

@@ -120,20 +120,24 @@ def show_status(states: Sequence[pipeline.StepStatus]) -> None:
 
 
 def show_plan(plan: pipeline.Plan) -> None:
-    """Print what a run would do and cost."""
+    """Print what a run would do and cost; what it is refused for is the caller's to raise."""
     table = Table("step", "would", "time", "disk", "memory", "why",
                   title=f"{plan.train} training and {plan.val} validation photos")
     for planned in plan.steps:
-        cost = planned.cost
+        cost = planned.cost if plan.refusal is None else None
         figures = ("", "", "") if cost is None else (
             duration(cost.seconds), size(cost.disk_mib), size(cost.memory_mib))
         table.add_row(planned.step, planned.action, *figures, escape("\n".join(planned.why)))
     _print(table)
+    if plan.refusal is not None:
+        return
     costs = [planned.cost for planned in plan.steps if planned.cost is not None]
     if costs:
+        less = any(planned.action in ("resume", "update") for planned in plan.steps)
         print(f"Estimated, within a factor of two: {duration(sum(c.seconds for c in costs))}, "
               f"{size(sum(c.disk_mib for c in costs))} on disk, "
-              f"{size(max(c.memory_mib for c in costs))} of memory.")
+              f"{size(max(c.memory_mib for c in costs))} of memory"
+              + ("; less where a step resumes or updates." if less else "."))
     else:
         print("Nothing to do.")
 
