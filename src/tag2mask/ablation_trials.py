@@ -15,16 +15,12 @@ from typing import Literal
 
 from tag2mask.ablation_table import Measure, Row, Table, row_options, row_recipe
 from tag2mask.artifacts import CamModel, Handle, ReportPage, folder_status
+from tag2mask.dry_run import listed_data, sampled_sizes, step_costs
 from tag2mask.errors import RecipeError
 from tag2mask.files import refuse_run_inside_data
 from tag2mask.manifests import identity_of
 from tag2mask.recipe import Recipe
-from tag2mask.run_state import (
-    photo_counts,
-    section_of,
-    step_costs,
-    steps_of,
-)
+from tag2mask.run_state import section_of, steps_of
 from tag2mask.sections import Section
 
 
@@ -178,11 +174,12 @@ def plan(data: Path, table: Table, out: Path, seeds: Sequence[int],
     """
     refuse_run_inside_data(data, out)
     trials = in_order(trials_of(data, table, out, seeds, overrides))
-    train, val = photo_counts(data, trials[0].recipe.prepare)
+    inventory = listed_data(data, trials[0].recipe.prepare)
+    sizes = sampled_sizes(inventory)
     taken: set[Path] = set()
     planned = []
     for trial in trials:
-        costs = step_costs(trial.recipe, train, val)
+        costs = step_costs(trial.recipe, inventory, sizes)
         due = [kind.step for kind, folder in trial.folders.items()
                if folder not in taken and folder_status(kind, folder).state != "fresh"]
         taken.update(trial.folders.values())
@@ -190,7 +187,8 @@ def plan(data: Path, table: Table, out: Path, seeds: Sequence[int],
         disk_mib = sum(costs[step].disk_mib for step in due)
         if trial.start is not None and CamModel.step in due:
             if trial.start in taken or folder_status(CamModel, trial.start).state == "fresh":
-                spared = step_costs(_of_its_start(trial.recipe), train, val)[CamModel.step]
+                spared = step_costs(_of_its_start(trial.recipe), inventory, sizes)[
+                    CamModel.step]
                 seconds -= spared.seconds
                 disk_mib -= spared.disk_mib
             taken.add(trial.start)

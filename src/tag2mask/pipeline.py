@@ -30,18 +30,18 @@ from tag2mask.artifacts import (
     remove_step_folder,
     write_text,
 )
-from tag2mask.errors import DataError, RecipeError, RunFolderError, Tag2MaskError
+from tag2mask.dry_run import Plan, PlannedStep, dry_run
+from tag2mask.errors import RecipeError, RunFolderError, Tag2MaskError
 from tag2mask.files import refuse_run_inside_data
 from tag2mask.manifests import HandleT
 from tag2mask.recipe import Recipe, dump_recipe, load_recipe
 from tag2mask.run_state import (
     RECIPE,
     STEPS,
-    Plan,
-    PlannedStep,
     StepStatus,
-    dry_run,
     folder_states,
+    other_settings,
+    refuse_useless_redo,
     section_of,
     status,
     step_index,
@@ -108,12 +108,9 @@ def run(
         Tag2MaskError: what the steps raise.
     """
     steps = steps_of(recipe)
+    refuse_useless_redo(recipe, until, redo)
     if until is not None:
-        last = step_index(until, recipe)
-        if redo is not None and step_index(redo, recipe) > last:
-            raise DataError(f"{redo} comes after {until}: nothing would be made anew",
-                            where="--redo", fix="Let --until name a later step, or leave it out.")
-        steps = steps[: last + 1]
+        steps = steps[: step_index(until, recipe) + 1]
     refuse_run_inside_data(data, out)
     if compare and ReportPage in steps:
         _refuse_no_runs(compare)
@@ -311,14 +308,9 @@ def _begin(recipe: Recipe, out: Path, steps: Sequence[type[Handle]], redo: str |
     # The page is cheap, and never refused.
     taken = {kind.step for kind in steps if kind is not ReportPage and kind not in redone}
     states = folder_states(out, recipe)
-    differences = [reason for found in states if found.step in taken
-                   for reason in found.folder.settings]
-    if differences:
-        raise RunFolderError(
-            f"the run was made with other settings: {'; '.join(differences)}", where=out,
-            fix="Give another --out, go back to the old settings, or make the steps anew from the "
-                "first that differs with `--redo STEP`.",
-        )
+    refused = [found for found in states if found.step in taken and found.folder.settings]
+    if refused:
+        raise other_settings(refused, out)
     if Evaluation in steps:
         refuse_missing_list(recipe)
     begun = {found.step for found in states if found.folder.state != "missing"}

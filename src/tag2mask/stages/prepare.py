@@ -85,12 +85,12 @@ def prepare(data: Path, section: Prepare, out: Path, *, update: bool = False) ->
         data, section.source,
         SourceOptions(section.train_split, section.val_split, section.tags),
     )
-    old = _read_old(out)
-    samples, masks, problems = _measure(inventory, old)
+    old = read_old_index(out)
+    samples, masks, problems = measure_photos(inventory, old)
     problems = inventory_problems(inventory) + problems
-    samples, masks, skipped = _without_bad(samples, masks, problems, data, section.skip_bad)
+    samples, masks, skipped = without_bad(samples, masks, problems, data, section.skip_bad)
     classes = ClassSet(inventory.class_names)
-    _refuse_changes(old, samples, classes, out, section, update=update)
+    refuse_changes(old, samples, classes, out, section, update=update)
     warnings = [problem.message for problem in problems if problem.warning]
     with step_folder(
         PreparedData, out, section=section,
@@ -120,7 +120,7 @@ def _says(done: PreparedData, counts: dict[str, int], metrics: dict[str, object]
             and manifest.skipped == tuple(skipped))
 
 
-def _measure(inventory: Inventory, old: _Index | None) -> tuple[Samples, list[MaskRow],
+def measure_photos(inventory: Inventory, old: _Index | None) -> tuple[Samples, list[MaskRow],
                                                                 list[Problem]]:
     """Sizes and tag ids of the photos, and the masks; what the old index knows isn't read again."""
     tag_ids = {name: index for index, name in enumerate(inventory.class_names)}
@@ -165,7 +165,7 @@ def _measure(inventory: Inventory, old: _Index | None) -> tuple[Samples, list[Ma
     return samples, masks, problems
 
 
-def _without_bad(samples: Samples, masks: list[MaskRow], problems: Sequence[Problem], data: Path,
+def without_bad(samples: Samples, masks: list[MaskRow], problems: Sequence[Problem], data: Path,
                  skip_bad: bool) -> tuple[Samples, list[MaskRow], list[str]]:
     """Stop at errors, or leave out the photos that cause them.
 
@@ -191,7 +191,7 @@ def _without_bad(samples: Samples, masks: list[MaskRow], problems: Sequence[Prob
     return samples, masks, list(skipped.values())
 
 
-def _refuse_changes(old: _Index | None, samples: Samples, classes: ClassSet, out: Path,
+def refuse_changes(old: _Index | None, samples: Samples, classes: ClassSet, out: Path,
                     section: Prepare, *, update: bool) -> None:
     """Refuse a finished folder of other photos or tags; make room where the classes changed.
 
@@ -203,7 +203,7 @@ def _refuse_changes(old: _Index | None, samples: Samples, classes: ClassSet, out
     status = folder_status(PreparedData, out, section)
     if status.state in ("missing", "partial") or status.settings:
         return  # to be finished, or refused by name of the setting
-    changes = _changes(old, samples, classes)
+    changes = changes_of(old, samples, classes)
     if not changes:
         return
     if not update:
@@ -214,7 +214,7 @@ def _refuse_changes(old: _Index | None, samples: Samples, classes: ClassSet, out
         remove_step_folder(PreparedData, out)
 
 
-def _changes(old: _Index, samples: Samples, classes: ClassSet) -> list[str]:
+def changes_of(old: _Index, samples: Samples, classes: ClassSet) -> list[str]:
     """What differs between two indexes, in numbers."""
     changes: list[str] = []
     if old.names != classes.names:
@@ -245,7 +245,7 @@ def _changes(old: _Index, samples: Samples, classes: ClassSet) -> list[str]:
     return changes
 
 
-def _read_old(out: Path) -> _Index | None:
+def read_old_index(out: Path) -> _Index | None:
     """The index that lies in the folder, or None where there is none that can be read."""
     if not out.is_dir() or not (out / "source.json").is_file():
         return None
