@@ -15,6 +15,7 @@ import yaml
 from click.testing import Result
 
 from small_runs import SMALL, interrupt_when, invoke, kill_when, start, write_photos, write_recipe
+from tag2mask import pipeline
 from tag2mask.errors import WeightsError
 from tag2mask.files import read_json
 
@@ -180,6 +181,24 @@ def test_rows_start_from_one_plain_cam_as_runs_of_their_own_do(small: Place) -> 
             read_json(folder / "evaluation.json") for folder in steps(small, "evaluate")]
 
 
+def test_a_start_that_fails_is_tried_once(
+    small: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+
+    def fail(*_: Any, name: str, **__: Any) -> None:
+        tried.append(name)
+        raise WeightsError("the loss became nan")
+
+    monkeypatch.setattr("tag2mask.stages.train_cam._train", fail)
+    table = small.table({"name": "ER", "set": {"train_cam.pcm.enabled": False}}, {"name": "SEAM"})
+    result = small.ablate("--set", "train_cam.warm_start=1", table=table)
+    assert result.exit_code == 1
+    assert tried == ["train-cam, warm start"]
+    messages = [row["trials"][0]["message"] for row in rows_of(small.scores()).values()]
+    assert messages == ["the loss became nan"] * 2
+
+
 def test_a_second_time_nothing_is_made(done: Place) -> None:
     before = {path: path.stat().st_mtime_ns for path in (done.out / "steps").rglob("*")}
     first = done.scores()
@@ -309,7 +328,7 @@ def test_files_of_others_are_not_written_over(tmp_path: Path, name: str) -> None
 
 def test_a_run_is_no_place_for_an_ablation(small: Place) -> None:
     small.out.mkdir()
-    (small.out / "recipe.yaml").write_text("name: mine\n")
+    (small.out / "recipe.yaml").write_text(f"{pipeline._HEAD}\nname: mine\n")
     result = small.ablate()
     assert result.exit_code == 1
     assert "holds a run, not an ablation" in " ".join(result.output.split())

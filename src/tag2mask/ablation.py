@@ -19,6 +19,7 @@ from tag2mask.ablation_table import Table
 from tag2mask.ablation_trials import Trial, in_order, trials_of
 from tag2mask.artifacts import (
     AffinityModel,
+    CamModel,
     Evaluation,
     Handle,
     PreparedData,
@@ -40,6 +41,7 @@ from tag2mask.files import refuse_run_inside_data
 from tag2mask.manifests import MANIFEST
 from tag2mask.pipeline import (
     FirstRank,
+    is_a_runs,
     method,
     refuse_missing_list,
     start_runtime,
@@ -110,7 +112,7 @@ def ablate(data: Path, table: Table, out: Path, *, name: str, seeds: Sequence[in
 
 def _refuse_foreign(out: Path) -> None:
     """Tables and pages of an ablation are written over again and again; those of others never."""
-    if (out / RECIPE).exists():
+    if is_a_runs(out / RECIPE):
         raise RunFolderError("the folder holds a run, not an ablation", where=out,
                              fix="Give another --out.")
     if not (out / SCORES).exists():
@@ -181,7 +183,8 @@ def _run(data: Path, trial: Trial, failed: dict[Path, str], runtime: Runtime) ->
         at = trial.folders[kind]
         return at
 
-    known = next((failed[folder] for folder in trial.folders.values() if folder in failed), None)
+    needed = [*trial.folders.values(), *([] if trial.start is None else [trial.start])]
+    known = next((failed[folder] for folder in needed if folder in failed), None)
     if known is not None:
         return TrialScores(trial.seed, "failed", trial.command, known)
     try:
@@ -189,6 +192,9 @@ def _run(data: Path, trial: Trial, failed: dict[Path, str], runtime: Runtime) ->
                                           start=trial.start)))
     except Tag2MaskError as error:
         failed[at] = str(error)
+        if at == trial.folders[CamModel] and trial.start is not None \
+                and not (trial.start / MANIFEST).is_file():
+            failed[trial.start] = str(error)
         return TrialScores(trial.seed, "failed", trial.command, str(error))
 
 

@@ -31,7 +31,7 @@ from typing import Any, Generic
 from pydantic import BaseModel
 
 from tag2mask import __version__
-from tag2mask.errors import RunFolderError
+from tag2mask.errors import FolderInUseError, RunFolderError
 from tag2mask.files import (
     atomic_write,
     make_folder,
@@ -204,8 +204,9 @@ def step_folder(
             if not locked:  # somebody may be at work there
                 refuse_differences(kind, taken_over, wanted, section, folder)
             if not _only_begun(read_identity(folder), wanted, holds_work(folder)):
-                raise RunFolderError("another process has worked in this folder meanwhile",
-                                     where=folder, fix="Run the same command again.")
+                raise _worked_meanwhile(folder)
+        elif locked and read_identity(folder) != found:
+            raise _worked_meanwhile(folder)
         if rank == 0 and not complete:
             write_json(folder / STARTED, wanted.model_dump(mode="json"))
             (folder / MANIFEST).unlink(missing_ok=True)
@@ -216,6 +217,12 @@ def step_folder(
         finally:
             step._interrupted()
     assert step.complete or step.finished, f"{kind.step} neither finished nor raised"
+
+
+def _worked_meanwhile(folder: Path) -> FolderInUseError:
+    """Its state is not the one that was looked at before the folder was held."""
+    return FolderInUseError("another process has worked in this folder meanwhile", where=folder,
+                            fix="Run the same command again.")
 
 
 def remove_step_folder(kind: type[Handle], path: Path | str) -> None:
@@ -299,8 +306,8 @@ def _locked(folder: Path, *, wanted: bool) -> Iterator[bool]:
             # Not flock: its lock would pass on to data loading processes and outlive a kill.
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
-            raise RunFolderError("another process is working in this folder", where=folder,
-                                 fix="Wait for it to end, or give another --out.") from None
+            raise FolderInUseError("another process is working in this folder", where=folder,
+                                   fix="Wait for it to end, or give another --out.") from None
         except OSError:
             held = False  # a file system without locks
         yield held

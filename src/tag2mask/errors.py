@@ -58,6 +58,10 @@ class RunFolderError(Tag2MaskError):
     """A run folder made by another recipe, incomplete, or not writable."""
 
 
+class FolderInUseError(RunFolderError):
+    """A folder in which another process works."""
+
+
 class MissingFileError(RunFolderError):
     """A file of a run folder that isn't there."""
 

@@ -190,9 +190,8 @@ def folder_status(kind: type[Handle], path: Path | str,
 def holds_work(folder: Path) -> bool:
     """Whether a step wrote more than that it began; one that was refused at once did not."""
     return folder.is_dir() and any(
-        holds_work(entry) if entry.is_dir()
-        else entry.name != STARTED and not entry.name.startswith(".")
-        for entry in folder.iterdir())
+        holds_work(entry) if entry.is_dir() else entry.name != STARTED
+        for entry in folder.iterdir() if not entry.name.startswith("."))
 
 
 def identity_of(kind: type[Handle], folder: Path, section: BaseModel | Mapping[str, Any],
@@ -266,11 +265,13 @@ def refuse_differences(kind: type[Handle], found: Identity, wanted: Identity,
         differences.append("it was made by another version of tag2mask")
     data_only = all(difference.startswith(("input data", "input labels"))
                     for difference in differences)
+    lost = missing_files(kind, folder) if isinstance(found, Manifest) else []
     update = "`tag2mask run --update` keeps the trained model and redoes only what the data " \
-             "changed. Else g" if data_only else "G"
+             "changed. Else g" if data_only and not lost else "G"
     redo = f"`tag2mask run --redo {kind.step}`, " if kind.in_run else ""
     raise RunFolderError(
-        f"{wanted.step} was made with other settings or inputs: {'; '.join(differences)}",
+        f"{wanted.step} was made with other settings or inputs: "
+        + "; ".join([*(f"{name} is missing" for name in lost), *differences]),
         where=folder,
         fix=f"{update}ive another --out, go back to the old settings, or make it anew: "
             f"{redo}`tag2mask {kind.step} --redo`, or delete the folder.",

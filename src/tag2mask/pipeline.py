@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "STEPS", "FirstRank", "Place", "Plan", "PlannedStep", "RunResult", "StepStatus", "demo",
-    "dry_run", "method", "refuse_missing_list", "run", "start_runtime", "status",
+    "dry_run", "is_a_runs", "method", "refuse_missing_list", "run", "start_runtime", "status",
     "try_late_networks",
 ]  # fmt: skip
 
@@ -315,7 +315,7 @@ def _begin(recipe: Recipe, out: Path, steps: Sequence[type[Handle]], redo: str |
         refuse_missing_list(recipe)
     begun = {found.step for found in states if found.folder.state != "missing"}
     path = out / RECIPE
-    if not begun and path.is_file() and not path.read_bytes().startswith(_HEAD.encode()):
+    if not begun and path.is_file() and not is_a_runs(path):
         raise RunFolderError(f"the folder holds a {RECIPE} that no run wrote", where=out,
                              fix="Give another --out: the run's recipe would replace it.")
     try_late_networks(recipe, out, {kind for kind in steps
@@ -326,6 +326,11 @@ def _begin(recipe: Recipe, out: Path, steps: Sequence[type[Handle]], redo: str |
     # The report looks at the file's time: an unchanged recipe is left as it lies.
     if not path.is_file() or path.read_bytes() != text.encode("utf-8"):
         write_text(path, text)
+
+
+def is_a_runs(recipe: Path) -> bool:
+    """Whether a recipe's file is there, and a run wrote it."""
+    return recipe.is_file() and recipe.read_bytes().startswith(_HEAD.encode())
 
 
 def refuse_missing_list(recipe: Recipe) -> None:

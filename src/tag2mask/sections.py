@@ -28,7 +28,7 @@ Positive = Annotated[Number, Field(gt=0.0)]
 NonNegative = Annotated[Number, Field(ge=0.0)]
 Count = Annotated[Integer, Field(ge=1)]
 NonNegativeCount = Annotated[Integer, Field(ge=0)]
-Seed = Annotated[Integer, Field(ge=0, lt=2**63)]
+Seed = Annotated[Integer, Field(ge=0, le=2**63 - 1)]
 Side = Annotated[Integer, Field(ge=1, le=100_000)]
 """Of a photo, px. A slip of the keyboard must not ask for more than any machine holds."""
 Scale = Annotated[Number, Field(ge=0.05, le=8.0)]
@@ -37,7 +37,8 @@ Scale = Annotated[Number, Field(ge=0.05, le=8.0)]
 
 def _side_or_name(given: object) -> object:
     """Told at once, instead of what is wrong with each of the two."""
-    whole = isinstance(given, int) and not isinstance(given, bool) and 1 <= given <= 100_000
+    whole = (isinstance(given, (int, float)) and not isinstance(given, bool)
+             and 1 <= given <= 100_000 and given == int(given))
     if whole or given in ("trained", "photo"):
         return given
     raise ValueError("a number of px up to 100000, 'trained' or 'photo'")

@@ -182,10 +182,12 @@ class TrainCam(Section):
 
         What has no say in it has its default: trainings that differ in that start alike.
         """
+        # As published, maps are pooled on the grid that the losses compare them on.
+        grid = {"map_stride": self.losses.map_stride} if self.behaviour == "paper" else {}
         return self.model_copy(update={
             "warm_start": 0, "epochs": self.warm_start, "picture_every": 0,
             "pcm": Pcm(enabled=False), "views": Views(enabled=False),
-            "losses": Losses(cls=self.losses.cls, min_pool=self.losses.min_pool),
+            "losses": Losses(cls=self.losses.cls, **grid),
             "optimiser": self.optimiser.model_copy(update={"pcm_lr": 1.0}),
         })  # fmt: skip
 

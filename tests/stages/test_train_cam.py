@@ -7,6 +7,8 @@ import errno
 import json
 import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,7 @@ from tag2mask.nn import fit as fit_module
 from tag2mask.nn.siamese import SiameseSeam
 from tag2mask.runtime import Runtime
 from tag2mask.stages.train_cam import train_cam
+from tag2mask.training_sections import TrainCam
 
 
 def weights(model: CamModel | Path) -> dict[str, torch.Tensor]:
@@ -358,6 +361,42 @@ def test_a_warm_start_is_a_plain_cam_and_then_seam_from_it(
     broken = trained(data, tmp_path / "broken", **warm)
     assert steps == [0, 1, 0, 1, 2, 3], "none twice"
     assert same_bits(weights(whole), weights(broken))
+
+
+def test_a_start_that_another_process_trains_is_waited_for(
+    data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("fcntl")
+    monkeypatch.setattr("tag2mask.stages.train_cam.WAIT_SECONDS", 0.1)
+    monkeypatch.setattr("tag2mask.progress.PLAIN_SECONDS", 0.0)
+    plain = tmp_path / "start"
+    plain.mkdir()
+    hold = ("import fcntl, sys, time; file = open(sys.argv[1], 'w'); "
+            "fcntl.lockf(file, fcntl.LOCK_EX); print(); time.sleep(1)")
+    with subprocess.Popen([sys.executable, "-c", hold, str(plain / ".lock")],
+                          stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        section = recipe(train_cam__warm_start=1, train_cam__epochs=1).train_cam
+        model = train_cam(data, section, tmp_path / "model", one_rank(), plain)
+        assert other.wait() == 0
+    assert "trained by another process: 0/1" in capsys.readouterr().err
+    assert CamModel.open(plain) and not (model.path / "warm-start").exists()
+
+
+@pytest.mark.parametrize("behaviour", ["default", "paper"])
+def test_trainings_that_differ_in_what_a_plain_cam_has_not_start_alike(behaviour: str) -> None:
+    def begun(**weights: Any) -> TrainCam:
+        section = TrainCam.model_validate(
+            {"behaviour": behaviour, "warm_start": 2, "losses": weights})
+        return section.plain_start()
+
+    assert begun() == begun(er=0.0, ecr=0.5, ecr_top=1.0, min_pool=0.0, teach=1.0, ramp=0.0)
+    assert begun() != begun(cls=0.5)
+    # As published, the map is pooled on the grid of the losses.
+    assert (begun() == begun(map_stride=1)) is (behaviour == "default")
+    assert begun().warm_start == 0 and begun().epochs == 2
 
 
 def test_starting_from_a_trained_model(data: PreparedData, tmp_path: Path) -> None:

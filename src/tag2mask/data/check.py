@@ -160,8 +160,9 @@ def inventory_problems(inventory: Inventory) -> list[Problem]:
         problems.append(Problem(f"{error.what} ({named_in}). {error.fix}"))
     train = [entry for entry in inventory.entries if entry.split == "train"]
     if not inventory.found_splits:
-        problems.append(Problem(f"no photo for training: no line of {inventory.reads} names one; "
-                                "write one line a photo below its header"))
+        if all(problem.warning for problem in problems):  # else they say why no line counts
+            problems.append(Problem(f"no photo for training: no line of {inventory.reads} names "
+                                    "one; write one line a photo below its header"))
     elif not train:
         problems.append(Problem("no photo for training; splits found: "
                                 f"{some(inventory.found_splits)}; set "

@@ -8,8 +8,9 @@ training left out stand in the folder's item journal, so that a resumed training
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from tag2mask.data.training import (
     training_loader,
 )
 from tag2mask.data.unread import LeftOut
-from tag2mask.errors import DataError, RecipeError, in_section
+from tag2mask.errors import DataError, FolderInUseError, RecipeError, in_section
 from tag2mask.files import digest
 from tag2mask.manifests import file_input
 from tag2mask.nn.fit import FitSettings, epochs_to_steps, fit
@@ -42,6 +43,7 @@ from tag2mask.nn.seam import SeamNet
 from tag2mask.nn.siamese import LossWeights, SiameseSeam
 from tag2mask.nn.weights import load_into
 from tag2mask.ops.geometry import ViewTransform
+from tag2mask.progress import ProgressBar
 from tag2mask.report.pictures import cam_sheet
 from tag2mask.runtime import Runtime
 from tag2mask.training_sections import TrainCam, Views, weight_file
@@ -49,6 +51,8 @@ from tag2mask.training_sections import TrainCam, Views, weight_file
 MODEL = "model.safetensors"
 WARM_START = "warm-start"
 """Folder of the plain CAM that a training started from."""
+WAIT_SECONDS = 2.0
+"""Between two looks at a folder in which another process works."""
 PICTURED = 4
 """Training photos shown in the pictures."""
 
@@ -78,17 +82,34 @@ def train_cam(data: PreparedData, section: TrainCam, out: Path, runtime: Runtime
         samples = _tagged(data)
         left_out: tuple[str, ...] = ()
         if section.warm_start:
-            begun = _plain_cam(data, section.plain_start(), start or out / WARM_START, runtime)
+            begun = _plain_cam(data, section.plain_start(), start or out / WARM_START, runtime,
+                               shared=start is not None)
             left_out = begun.manifest.skipped
             section = section.model_copy(update={"init_from": str(begun.path / MODEL)})
         return _train(data, samples, section, runtime, step, name="train-cam", left_out=left_out)
 
 
-def _plain_cam(data: PreparedData, section: TrainCam, out: Path, runtime: Runtime) -> CamModel:
-    with _folder(data, section, out, runtime) as step:
-        if step.complete:
-            return step.handle
-        return _train(data, _tagged(data), section, runtime, step, name="train-cam, warm start")
+def _plain_cam(data: PreparedData, section: TrainCam, out: Path, runtime: Runtime, *,
+               shared: bool) -> CamModel:
+    """Train it, or wait for the process that does."""
+    name = "train-cam, warm start"
+    waiting: ProgressBar | None = None
+    with ExitStack() as stack:
+        while True:
+            try:
+                with _folder(data, section, out, runtime) as step:
+                    if step.complete:
+                        return step.handle
+                    return _train(data, _tagged(data), section, runtime, step, name=name)
+            except FolderInUseError:
+                # The other ranks would not know of it.
+                if not shared or runtime.world_size > 1:
+                    raise
+            if waiting is None:
+                waiting = stack.enter_context(
+                    runtime.progress(1, f"{name}, trained by another process"))
+            waiting.advance(0)
+            time.sleep(WAIT_SECONDS)
 
 
 def _folder(data: PreparedData, section: TrainCam, out: Path,
