@@ -15,7 +15,7 @@ from typing import Literal
 
 from tag2mask.ablation_table import Measure, Row, Table, row_options, row_recipe
 from tag2mask.artifacts import CamModel, Handle, ReportPage, folder_status
-from tag2mask.dry_run import listed_data, sampled_sizes, step_costs
+from tag2mask.dry_run import sampled_sizes, step_costs
 from tag2mask.errors import RecipeError
 from tag2mask.files import refuse_run_inside_data
 from tag2mask.manifests import identity_of
@@ -172,6 +172,8 @@ def plan(data: Path, table: Table, out: Path, seeds: Sequence[int],
         DataError: data that can't be listed.
         RunFolderError: ``out`` lies inside the data, or holds a damaged folder.
     """
+    from tag2mask.stages.prepare import listed_data
+
     refuse_run_inside_data(data, out)
     trials = in_order(trials_of(data, table, out, seeds, overrides))
     inventory = listed_data(data, trials[0].recipe.prepare)

@@ -225,9 +225,7 @@ def data_check(
     from tag2mask.data.samples import SourceOptions
 
     section = chosen_recipe(recipe, overrides, source=source).prepare
-    options = SourceOptions(train_split=section.train_split, val_split=section.val_split,
-                            tags=section.tags)
-    report = check_data(folder, section.source, options)
+    report = check_data(folder, section.source, SourceOptions.of(section))
     show_data(report)
     if report.errors:
         raise typer.Exit(1)

@@ -92,6 +92,8 @@ def dry_run(data: Path, recipe: Recipe, out: Path, *, until: str | None = None,
         DataError: data that can't be listed, or a ``redo`` after ``until``.
         RunFolderError: no such step, or a damaged run folder.
     """
+    from tag2mask.stages.prepare import listed_data
+
     steps = steps_of(recipe)
     refuse_useless_redo(recipe, until, redo)
     end = len(steps) - 1 if until is None else step_index(until, recipe)
@@ -207,19 +209,6 @@ def _trained_on_older_data(found: StepStatus, out: Path) -> RunFolderError:
         where=out / found.step,
         fix=f"Keep it with --update, make it anew with `--redo {found.step}`, or give another "
             "--out.")
-
-
-def listed_data(data: Path, section: Prepare) -> Inventory:
-    """The data as ``prepare`` lists it.
-
-    Raises:
-        DataError: data that can't be listed.
-    """
-    from tag2mask.data.samples import SourceOptions
-    from tag2mask.data.sources import find_source
-
-    return find_source(data, section.source, SourceOptions(
-        train_split=section.train_split, val_split=section.val_split, tags=section.tags))
 
 
 def sampled_sizes(inventory: Inventory) -> list[tuple[int, int]]:

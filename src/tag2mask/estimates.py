@@ -10,12 +10,11 @@ run, which would take longer than it tells.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from tag2mask.ops.parallel import MOST_THREADS, SMALL_PIXELS, processors
+from tag2mask.ops.parallel import MOST_THREADS, SMALL_PIXELS, named_threads, processors
 from tag2mask.recipe import Recipe
 from tag2mask.sections import Crf, Evaluate, Predict, PseudoMasks, RuntimeSettings
 from tag2mask.training_sections import TrainAffinity, TrainCam, TrainSegmenter
@@ -145,8 +144,7 @@ class _Machine:
 
     @classmethod
     def of(cls, settings: RuntimeSettings, *, gpu: bool) -> _Machine:
-        named = os.environ.get("OMP_NUM_THREADS", "")
-        threads = settings.threads or (int(named) if named.isdecimal() else 0)
+        threads = settings.threads or named_threads()
         if threads and not gpu:
             threads *= settings.devices
         return cls(max(1, threads or processors()), min(processors(), MOST_THREADS),

@@ -8,7 +8,6 @@ Each calling thread computes an image by itself, as with a network of torch.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,7 +17,7 @@ from tag2mask.classes import ClassSet
 from tag2mask.errors import DataError, DeviceError, PackageError, WeightsError
 from tag2mask.exported import IMAGE, KEY, LOGITS, ExportedSpec
 from tag2mask.ops.label_loops import Float32
-from tag2mask.ops.parallel import MOST_THREADS, processors
+from tag2mask.ops.parallel import MOST_THREADS, named_threads, processors
 
 _FIX = "Give a file that `tag2mask export` wrote."
 
@@ -57,7 +56,7 @@ class OnnxSegmenter:
             WeightsError: missing, not ONNX, cut off, not exported by tag2mask, of another version
                 of it, or of an ONNX that this onnxruntime doesn't know.
         """
-        threads = threads or _usual_threads()
+        threads = threads or named_threads() or processors()
         callers = callers or min(threads, MOST_THREADS)
         session = _session(file, threads=max(1, threads - callers + 1))
         metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
@@ -125,11 +124,6 @@ def _session(file: Path, *, threads: int) -> Any:
                                 "network again, with the packages installed here.",
             ) from None
         raise WeightsError("not a file of ONNX, or cut off", where=file, fix=_FIX) from None
-
-
-def _usual_threads() -> int:
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    return int(given) if given.isdigit() and int(given) else processors()
 
 
 def _softmax(logits: Float32) -> Float32:

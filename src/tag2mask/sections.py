@@ -29,8 +29,10 @@ NonNegative = Annotated[Number, Field(ge=0.0)]
 Count = Annotated[Integer, Field(ge=1)]
 NonNegativeCount = Annotated[Integer, Field(ge=0)]
 Seed = Annotated[Integer, Field(ge=0, le=2**63 - 1)]
-Side = Annotated[Integer, Field(ge=1, le=100_000)]
-"""Of a photo, px. A slip of the keyboard must not ask for more than any machine holds."""
+MOST_SIDE = 100_000
+"""A slip of the keyboard must not ask for more than any machine holds."""
+Side = Annotated[Integer, Field(ge=1, le=MOST_SIDE)]
+"""Of a photo, px."""
 Scale = Annotated[Number, Field(ge=0.05, le=8.0)]
 """Of a photo or view relative to its side at scale 1."""
 
@@ -38,10 +40,10 @@ Scale = Annotated[Number, Field(ge=0.05, le=8.0)]
 def _side_or_name(given: object) -> object:
     """Told at once, instead of what is wrong with each of the two."""
     whole = (isinstance(given, (int, float)) and not isinstance(given, bool)
-             and 1 <= given <= 100_000 and given == int(given))
+             and 1 <= given <= MOST_SIDE and given == int(given))
     if whole or given in ("trained", "photo"):
         return given
-    raise ValueError("a number of px up to 100000, 'trained' or 'photo'")
+    raise ValueError(f"a number of px up to {MOST_SIDE}, 'trained' or 'photo'")
 
 
 MapStride = Annotated[Literal[1, 2, 4, 8], BeforeValidator(_no_boolean)]
@@ -244,7 +246,7 @@ class Predict(Section):
     """Scales whose probabilities are averaged."""
     flip: bool = False
     """Average each view with its mirror image too."""
-    tile: Annotated[Integer, Field(ge=64, le=100_000)] = 1024
+    tile: Annotated[Integer, Field(ge=64, le=MOST_SIDE)] = 1024
     """Views larger than this are computed in tiles of this side, px."""
     overlap: NonNegativeCount = 128
     """Shared by neighbouring tiles, px; blended there."""

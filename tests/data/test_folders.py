@@ -15,6 +15,11 @@ def _photo(path: Path, colour: str = "red") -> Path:
     return path
 
 
+def _photo_in_each(root, folders):
+    for number, folder in enumerate(folders.split()):
+        _photo(root / folder / f"{number}.jpg")
+
+
 def _found(root: Path, **options):
     return read_folders(root, SourceOptions(**options))
 
@@ -165,8 +170,7 @@ def test_photos_without_tags_are_no_class_folder(tmp_path):
     ("dog Masks", "the folder Masks/ would be a class.*Rename it to masks"),
 ])
 def test_other_layouts_are_not_taken_for_classes(tmp_path, folders, says):
-    for number, folder in enumerate(folders.split()):
-        _photo(tmp_path / folder / f"{number}.jpg")
+    _photo_in_each(tmp_path, folders)
     with pytest.raises(DataError, match=says):
         _found(tmp_path)
 
@@ -181,8 +185,7 @@ def test_the_named_way_out_of_other_names_of_splits(tmp_path):
 
 @pytest.mark.parametrize("folders", ["dog train", "train background", "Test dog/deep dog"])
 def test_classes_may_have_the_name_of_a_split_and_hold_folders(tmp_path, folders):
-    for number, folder in enumerate(folders.split()):
-        _photo(tmp_path / folder / f"{number}.jpg")
+    _photo_in_each(tmp_path, folders)
     assert _found(tmp_path).problems == ()
 
 
@@ -192,8 +195,7 @@ def test_classes_may_have_the_name_of_a_split_and_hold_folders(tmp_path, folders
     ("train/dog train/masks", "against their names: train/masks"),
 ])
 def test_doubtful_class_folders_are_told(tmp_path, folders, says):
-    for number, folder in enumerate(folders.split()):
-        _photo(tmp_path / folder / f"{number}.jpg")
+    _photo_in_each(tmp_path, folders)
     [problem] = _found(tmp_path).problems
     assert problem.warning and says in problem.message
 

@@ -186,7 +186,7 @@ def read_checked_mask(inventory: Inventory, entry: Entry,
         if entry.mask is not None:
             mask = read_mask(inventory.root / entry.mask, len(inventory.class_names))
         elif entry.mask_stamp and inventory.drawn_masks is not None:
-            mask = inventory.drawn_masks.draw(entry.id)
+            mask = inventory.drawn_masks.draw(entry.id, size)
         else:
             return None
     except DataError as error:

@@ -30,7 +30,6 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from tag2mask.classes import IGNORE, mask_id
-from tag2mask.data.images import image_size
 from tag2mask.data.json_stream import Item, iterate_items
 from tag2mask.data.listing import (
     FoundFile,
@@ -56,9 +55,8 @@ class _Photo(NamedTuple):
 
 
 class _Outlined(NamedTuple):
-    """A photo and where its outlines stand."""
+    """Where a photo's outlines stand."""
 
-    photo: Path
     file: Path
     """The JSON file."""
     size: tuple[int, int]
@@ -123,9 +121,8 @@ def read_coco(folder: Path, options: SourceOptions) -> Inventory:
     for file in files:
         for entry, key in _entries(file, root, listing, rule, categories, ids, problems):
             entries.append(entry)
-            if entry.mask_stamp and entry.image is not None:
-                masks.add(entry.id, root / entry.image, file.path, file.photos[key].size,
-                          file.places.get(key, []))
+            if entry.mask_stamp:
+                masks.add(entry.id, file.path, file.photos[key].size, file.places.get(key, []))
     problems += rule.problems(ids)
     splits = tuple(sorted({file.split or "train" for file in files}))
     return Inventory("coco", root, names, tuple(entries), tuple(problems), splits,
@@ -143,24 +140,23 @@ class CocoMasks:
         self._order = order
         self._photos: dict[str, _Outlined] = {}
 
-    def add(self, id: str, photo: Path, file: Path, size: tuple[int, int],
+    def add(self, id: str, file: Path, size: tuple[int, int],
             places: list[tuple[int, int]]) -> None:
         """Note where a photo's annotations stand in a JSON file, and its (h, w) there."""
-        self._photos[id] = _Outlined(photo, file, size, places)
+        self._photos[id] = _Outlined(file, size, places)
 
-    def draw(self, id: str) -> NDArray[np.uint8]:
-        """Mask of a photo, uint8 (h, w): 0 background, 1..C classes, 255 crowds.
+    def draw(self, id: str, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """Mask of a photo of ``size`` (h, w), uint8: 0 background, 1..C classes, 255 crowds.
 
         Raises:
-            DataError: an outline is damaged or of an unknown category, or the photo can't be read
-                or has another size than in the JSON.
+            DataError: an outline is damaged or of an unknown category, or the photo has another
+                size in the JSON.
         """
-        photo, path, (height, width), places = self._photos[id]
+        path, (height, width), places = self._photos[id]
         # First, since a wrong size may take all memory.
-        real = image_size(photo)
-        if real != (height, width):
+        if size != (height, width):
             raise DataError(f"photo {id!r} has another size: {width}x{height} in the JSON, "
-                            f"{real[1]}x{real[0]} px in its file", where=path,
+                            f"{size[1]}x{size[0]} px in its file", where=path,
                             fix="Correct its width and height, or replace the photo.")
         objects: list[tuple[int, int, NDArray[np.bool_]]] = []
         with path.open("rb") as file:

@@ -15,7 +15,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from tag2mask.artifacts import atomic_write, read_json, write_json
 from tag2mask.classes import ClassSet
 from tag2mask.errors import RunFolderError
+from tag2mask.sections import Prepare
 
 Split = Literal["train", "val"]
 SPLITS: tuple[Split, ...] = ("train", "val")
@@ -62,6 +63,11 @@ class SourceOptions:
     val_split: str | None = "val"
     tags: TagSource = "auto"
 
+    @classmethod
+    def of(cls, section: Prepare) -> Self:
+        """What a recipe's section says."""
+        return cls(section.train_split, section.val_split, section.tags)
+
 
 class Entry(NamedTuple):
     """One photo as a source found it, tags still by name. Paths are relative to the data folder."""
@@ -96,8 +102,8 @@ class Problem:
 class DrawnMasks(Protocol):
     """Masks that a layout holds as outlines instead of pixels."""
 
-    def draw(self, id: str) -> NDArray[np.uint8]:
-        """Mask ids (h, w) of a photo; DataError where its outlines are damaged."""
+    def draw(self, id: str, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """Mask ids of a photo of ``size`` (h, w); DataError where its outlines don't fit it."""
 
 
 @dataclass(frozen=True)

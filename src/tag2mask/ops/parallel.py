@@ -102,6 +102,12 @@ def grouped(items: Iterable[Item], key: Callable[[Item], Hashable], most: int,
     yield from waiting.values()
 
 
+def named_threads() -> int:
+    """Number of threads that ``OMP_NUM_THREADS`` asks for; 0: it doesn't."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdecimal() else 0
+
+
 def processors() -> int:
     """Number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):

@@ -81,10 +81,7 @@ def prepare(data: Path, section: Prepare, out: Path, *, update: bool = False) ->
             ``update``) from other photos or tags, or can't be written.
     """
     refuse_run_inside_data(data, out)
-    inventory = find_source(
-        data, section.source,
-        SourceOptions(section.train_split, section.val_split, section.tags),
-    )
+    inventory = listed_data(data, section)
     old = read_old_index(out)
     samples, masks, problems = measure_photos(inventory, old)
     problems = inventory_problems(inventory) + problems
@@ -110,6 +107,15 @@ def prepare(data: Path, section: Prepare, out: Path, *, update: bool = False) ->
             write_index(out, split, samples[split], inventory.root)
         _write_masks(inventory, masks, samples, classes, step)
         return step.finish(counts=counts, metrics=metrics, skipped=skipped)
+
+
+def listed_data(data: Path, section: Prepare) -> Inventory:
+    """The photos, tags and masks that the data holds; no photo is opened.
+
+    Raises:
+        DataError: data that can't be listed.
+    """
+    return find_source(data, section.source, SourceOptions.of(section))
 
 
 def _says(done: PreparedData, counts: dict[str, int], metrics: dict[str, object],
@@ -281,12 +287,9 @@ def _draw_masks(inventory: Inventory, rows: list[MaskRow], samples: Samples, cla
 
     def draw(row: MaskRow) -> str | None:
         try:
-            mask = drawer.draw(row.id)
+            mask = drawer.draw(row.id, sizes[row.id])
         except DataError as error:
             return str(error)
-        if mask.shape != sizes[row.id]:
-            return (f"mask of photo {row.id!r} has another size: {mask.shape[1]}x{mask.shape[0]} "
-                    f"in the JSON, photo {sizes[row.id][1]}x{sizes[row.id][0]} px")
         path = step.path / row.mask
         path.parent.mkdir(parents=True, exist_ok=True)
         write_mask(path, mask, classes.colours)

@@ -82,15 +82,15 @@ def train_cam(data: PreparedData, section: TrainCam, out: Path, runtime: Runtime
         samples = _tagged(data)
         left_out: tuple[str, ...] = ()
         if section.warm_start:
-            begun = _plain_cam(data, section.plain_start(), start or out / WARM_START, runtime,
-                               shared=start is not None)
+            begun = _plain_cam(data, samples, section.plain_start(), start or out / WARM_START,
+                               runtime, shared=start is not None)
             left_out = begun.manifest.skipped
             section = section.model_copy(update={"init_from": str(begun.path / MODEL)})
         return _train(data, samples, section, runtime, step, name="train-cam", left_out=left_out)
 
 
-def _plain_cam(data: PreparedData, section: TrainCam, out: Path, runtime: Runtime, *,
-               shared: bool) -> CamModel:
+def _plain_cam(data: PreparedData, samples: list[Sample], section: TrainCam, out: Path,
+               runtime: Runtime, *, shared: bool) -> CamModel:
     """Train it, or wait for the process that does."""
     name = "train-cam, warm start"
     waiting: ProgressBar | None = None
@@ -100,7 +100,7 @@ def _plain_cam(data: PreparedData, section: TrainCam, out: Path, runtime: Runtim
                 with _folder(data, section, out, runtime) as step:
                     if step.complete:
                         return step.handle
-                    return _train(data, _tagged(data), section, runtime, step, name=name)
+                    return _train(data, samples, section, runtime, step, name=name)
             except FolderInUseError:
                 # The other ranks would not know of it.
                 if not shared or runtime.world_size > 1:
