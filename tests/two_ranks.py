@@ -6,6 +6,7 @@ Each prints the threads of its process group that are left when Python ends.
 from __future__ import annotations
 
 import atexit
+import os
 import sys
 import time
 from pathlib import Path
@@ -19,7 +20,9 @@ from tag2mask.runtime import Runtime
 
 def threads_left() -> None:
     names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
-    print("left:", *(name for name in names if "gloo" in name), flush=True)
+    line = " ".join(["left:", *(name for name in names if "gloo" in name)])
+    # In one piece: unbuffered, print writes the line's end apart, and the other process between.
+    os.write(sys.stdout.fileno(), f"{line}\n".encode())
 
 
 def train(runtime: Runtime) -> None:
