@@ -12,17 +12,17 @@ import numpy as np
 
 from benchmarks.demo_run import demo_run
 from benchmarks.measure import Row, side_by_side
-from tag2mask.artifacts import AffinityLabels, CamMaps, PreparedData
-from tag2mask.data.affinity_labels import agreed_labels, label_path
+from tag2mask.affinity.labels import agreed_labels, label_path
+from tag2mask.artifacts.handles import AffinityLabels, CamMaps, PreparedData
+from tag2mask.crf.dense_crf import DenseCrf
 from tag2mask.data.images import read_image
-from tag2mask.data.maps import read_map
+from tag2mask.data.index import read_classes, read_index
 from tag2mask.data.masks import write_mask
-from tag2mask.data.samples import read_classes, read_index
-from tag2mask.ops.background import with_background
-from tag2mask.ops.dense_crf import DenseCrf
-from tag2mask.runtime import Runtime
-from tag2mask.sections import AffinityLabelling
-from tag2mask.stages.affinity_labels import affinity_labels
+from tag2mask.maps.background import with_background
+from tag2mask.maps.cam_map import read_map
+from tag2mask.recipe.sections import AffinityLabelling
+from tag2mask.runtime.session import Runtime
+from tag2mask.steps.affinity_labels import affinity_labels
 
 
 def step_vs_plain_loop(*, toy: bool = False) -> Row:

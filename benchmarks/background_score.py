@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 from skimage.filters import threshold_isodata, threshold_otsu, threshold_yen
 
-from tag2mask.artifacts import CamMaps, PreparedData
-from tag2mask.data.mapped import MappedPhotos, mapped_photos
-from tag2mask.data.samples import Sample, read_classes, read_masks
-from tag2mask.ops.curve import ThresholdCurve
-from tag2mask.ops.parallel import ordered_map
-from tag2mask.ops.thresholds import HISTOGRAM_BINS, ScoreHistogram
+from tag2mask.artifacts.handles import CamMaps, PreparedData
+from tag2mask.data.index import Sample, read_classes, read_masks
+from tag2mask.maps.background import HISTOGRAM_BINS, ScoreHistogram
+from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
+from tag2mask.metrics.threshold_curve import ThresholdCurve
+from tag2mask.runtime.threads import ordered_map
 
 SCORES = [i / 100 for i in range(100)]
 CENTRES = (np.arange(HISTOGRAM_BINS) + 0.5) / HISTOGRAM_BINS

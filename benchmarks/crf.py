@@ -10,7 +10,7 @@ from PIL import Image
 from skimage import data
 
 from benchmarks.measure import Row, side_by_side
-from tag2mask.ops.dense_crf import CrfSettings, DenseCrf
+from tag2mask.crf.dense_crf import CrfSettings, DenseCrf
 
 SIZE = (375, 500)
 Photo = npt.NDArray[np.uint8]

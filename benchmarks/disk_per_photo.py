@@ -7,7 +7,8 @@ from statistics import mean
 
 from benchmarks.demo_run import demo_run
 from benchmarks.measure import Row
-from tag2mask.data.samples import SPLITS, read_index
+from tag2mask.data.index import read_index
+from tag2mask.data.inventory import SPLITS
 
 FLOAT32 = 4
 """Bytes of a number in the published code's ``.npy`` files."""

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from benchmarks.measure import Row, side_by_side
 from tag2mask.classes import VOC_NAMES, ClassSet
-from tag2mask.nn.inference import InferenceSettings, MultiScaleInference, map_grid, scale_maps
-from tag2mask.nn.model_file import build_net
-from tag2mask.nn.plain_net import inference_copy, memory_format
-from tag2mask.nn.seam import SeamNet
-from tag2mask.recipe import load_recipe
-from tag2mask.runtime import resolve_precision
-from tag2mask.stages.train_cam import net_spec
+from tag2mask.maps.cam_map import map_grid
+from tag2mask.nn.inference_copy import inference_copy, memory_format
+from tag2mask.recipe.loading import load_recipe
+from tag2mask.runtime.precision import resolve_precision
+from tag2mask.seam.inference import InferenceSettings, MultiScaleInference, scale_maps
+from tag2mask.seam.network import SeamNet, build_net
+from tag2mask.steps.train_cam import net_spec
 
 SIZES = ((500, 375), (500, 375), (375, 500), (500, 333))
 """(w, h) of the photos, as VOC's often are."""

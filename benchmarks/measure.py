@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from tag2mask.runtime import cpu_has_bf16
+from tag2mask.runtime.precision import cpu_has_bf16
 
 PACKAGES = ("tag2mask", "torchvision", "timm", "numpy", "pillow")
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.measure import Row, peak_kib
-from tag2mask.nn.pcm import EPSILON, correlate
+from tag2mask.seam.pcm import EPSILON, correlate
 
 GRID = (94, 125)
 """11,750 positions: a photo of 750 x 1,000 px at stride 8."""

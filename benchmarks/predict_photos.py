@@ -19,20 +19,21 @@ from tag2mask.classes import VOC_NAMES, ClassSet
 from tag2mask.data.images import read_image
 from tag2mask.data.photo_files import PhotoFile, list_photos
 from tag2mask.errors import PackageError
-from tag2mask.nn.export import require_onnx
-from tag2mask.nn.segmenter import SegmentationNet, build_segmenter, save_segmenter
-from tag2mask.nn.segmenter_inference import TorchSegmenter
-from tag2mask.onnx_segmenter import OnnxSegmenter
-from tag2mask.ops.label_loops import Float32
-from tag2mask.ops.segmentation import Segmentation, Segmenter
-from tag2mask.progress import ProgressBar
-from tag2mask.ranks import OneProcess
-from tag2mask.recipe import load_recipe
-from tag2mask.runtime import resolve_precision
-from tag2mask.sections import Predict
-from tag2mask.stages.export import export
-from tag2mask.stages.predict import predict, segmentation_settings
-from tag2mask.stages.segmenter_task import segmenter_spec
+from tag2mask.recipe.loading import load_recipe
+from tag2mask.recipe.sections import Predict
+from tag2mask.runtime.precision import resolve_precision
+from tag2mask.runtime.progress import ProgressBar
+from tag2mask.runtime.ranks import OneProcess
+from tag2mask.segmentation.export import require_onnx
+from tag2mask.segmentation.inference.label_loops import Float32
+from tag2mask.segmentation.inference.labeling import Segmentation
+from tag2mask.segmentation.inference.onnx_segmenter import OnnxSegmenter
+from tag2mask.segmentation.inference.segmenter import Segmenter
+from tag2mask.segmentation.networks import SegmentationNet, build_segmenter, save_segmenter
+from tag2mask.segmentation.torch_segmenter import TorchSegmenter
+from tag2mask.steps.export import export
+from tag2mask.steps.predict import predict, segmentation_settings
+from tag2mask.steps.segmenter_task import segmenter_spec
 
 PHOTOS = 320
 SIZES = ((500, 375), (500, 375), (375, 500), (500, 333))

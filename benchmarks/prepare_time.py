@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.measure import Row
-from tag2mask.sections import Prepare
-from tag2mask.stages.prepare import prepare
+from tag2mask.recipe.sections import Prepare
+from tag2mask.steps.prepare import prepare
 
 CLASSES = ("car", "dog", "person", "tree")
 ORIGINALS = 10

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tag2mask.nn.seam import SeamNet
+from tag2mask.seam.network import SeamNet
 
 EPSILON = 1e-5
 VIEW_SCALE = 0.3
@@ -87,7 +87,7 @@ def published_terms(net: PublishedNet, image: Tensor, tags: Tensor) -> dict[str,
         tags: 0/1 float (b, C).
 
     Returns:
-        Scalars named as `tag2mask.nn.siamese.SiameseSeam` names them.
+        Scalars named as `tag2mask.seam.objective.SiameseSeam` names them.
     """
     size = [int(VIEW_SCALE * side) for side in image.shape[2:]]
     labels = F.pad(tags, (1, 0), value=1.0)[:, :, None, None]

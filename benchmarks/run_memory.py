@@ -16,8 +16,8 @@ from tempfile import TemporaryDirectory
 from benchmarks.demo_run import TOY
 from benchmarks.measure import Row, peak_kib
 from benchmarks.prepare_time import write_photos
-from tag2mask.pipeline import run
-from tag2mask.recipe import load_recipe
+from tag2mask.pipeline.run import run
+from tag2mask.recipe.loading import load_recipe
 
 PHOTOS = 1000
 SHARE = 4

@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.demo_run import run
 from benchmarks.measure import Row
+from tag2mask.artifacts.handles import STEPS
 from tag2mask.data.demo import make_demo_data
-from tag2mask.pipeline import STEPS
 
 PHOTOS, SIDE = 96, 500
 """A demo's photos, and their long side, px."""

@@ -7,8 +7,8 @@ import numpy.typing as npt
 
 from benchmarks.measure import Row, side_by_side
 from tag2mask.classes import VOC_NAMES
-from tag2mask.ops.curve import ThresholdCurve
-from tag2mask.sections import Evaluate
+from tag2mask.metrics.threshold_curve import ThresholdCurve
+from tag2mask.recipe.sections import Evaluate
 
 Photo = tuple[npt.NDArray[np.uint8], tuple[int, ...], npt.NDArray[np.float32]]
 CLASSES = len(VOC_NAMES)

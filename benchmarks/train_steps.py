@@ -11,15 +11,14 @@ from torch import Tensor
 from benchmarks.measure import Row, side_by_side
 from benchmarks.published_step import VIEW_SCALE, PublishedNet, published_loss, published_terms
 from tag2mask.classes import VOC_NAMES, ClassSet
-from tag2mask.nn.model_file import NetSpec, build_net
-from tag2mask.nn.optim import freeze, train_mode
-from tag2mask.nn.seam import SeamNet
-from tag2mask.nn.siamese import LossWeights, SiameseSeam
-from tag2mask.ops.geometry import ViewTransform
-from tag2mask.recipe import load_recipe
-from tag2mask.runtime import resolve_precision
-from tag2mask.stages.train_cam import cam_optimiser, net_spec, seam_objective
-from tag2mask.training_sections import TrainCam
+from tag2mask.recipe.loading import load_recipe
+from tag2mask.recipe.training import TrainCam
+from tag2mask.runtime.precision import resolve_precision
+from tag2mask.seam.network import NetSpec, SeamNet, build_net
+from tag2mask.seam.objective import LossWeights, SiameseSeam
+from tag2mask.seam.transform import ViewTransform
+from tag2mask.steps.train_cam import cam_optimiser, net_spec, seam_objective
+from tag2mask.training.optim import freeze, train_mode
 
 Inputs = tuple[Tensor, Tensor, Tensor]
 

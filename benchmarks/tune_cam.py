@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tag2mask.artifacts import CamModel, PreparedData, step_folder
-from tag2mask.data.maps import read_map
-from tag2mask.data.masks import read_mask
-from tag2mask.data.samples import (
+from tag2mask.artifacts.files import write_json
+from tag2mask.artifacts.handles import CamModel, PreparedData
+from tag2mask.artifacts.step_folder import step_folder
+from tag2mask.data.index import (
     data_root,
     read_classes,
     read_index,
@@ -28,13 +28,15 @@ from tag2mask.data.samples import (
     write_index,
     write_source,
 )
-from tag2mask.files import write_json
-from tag2mask.ops.curve import ThresholdCurve
-from tag2mask.recipe import Recipe, load_recipe
-from tag2mask.runtime import Runtime
-from tag2mask.stages.infer_cam import infer_cam
-from tag2mask.stages.prepare import prepare
-from tag2mask.stages.train_cam import train_cam
+from tag2mask.data.masks import read_mask
+from tag2mask.maps.cam_map import read_map
+from tag2mask.metrics.threshold_curve import ThresholdCurve
+from tag2mask.recipe.loading import load_recipe
+from tag2mask.recipe.schema import Recipe
+from tag2mask.runtime.session import Runtime
+from tag2mask.steps.infer_cam import infer_cam
+from tag2mask.steps.prepare import prepare
+from tag2mask.steps.train_cam import train_cam
 
 LIST = Path(__file__).with_name("voc12_tune200.txt")
 SCORES = [i / 100 for i in range(100)]

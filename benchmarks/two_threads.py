@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.measure import Row, side_by_side
-from tag2mask.ops.compiled import Team, compiled
+from tag2mask.runtime.compiled import Team, compiled
 
 IN_CACHE, IN_MEMORY = 2**14, 2**25
 """float32 numbers of each of two arrays a thread: 64 kB, 128 MB."""

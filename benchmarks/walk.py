@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.measure import Row, side_by_side
-from tag2mask.ops.pixel_pairs import pair_offsets, sources
-from tag2mask.ops.random_walk import random_walk
+from tag2mask.affinity.pairs import pair_offsets, sources
+from tag2mask.affinity.random_walk import random_walk
 
 GRID = (47, 63)
 """A photo of 375 x 500 px at stride 8."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tag2mask.classes import ClassSet
-from tag2mask.ops.segmenter import Rgb
+from tag2mask.segmentation.inference.segmenter import Rgb
 
 Float32 = NDArray[np.float32]
 REACH = 2

@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from tag2mask.classes import ClassSet
-from tag2mask.exported import FORMAT, IMAGE, KEY, LOGITS, ExportedSpec
+from tag2mask.segmentation.inference.export_spec import FORMAT, IMAGE, KEY, LOGITS, ExportedSpec
 
 CLASSES = ClassSet(("red", "green", "blue"))
 SPEC = ExportedSpec(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from local_segmenter import LocalSegmenter
 from tag2mask.data.photo_files import list_photos
-from tag2mask.sections import Predict
-from tag2mask.stages.predict import predict
+from tag2mask.recipe.sections import Predict
+from tag2mask.steps.predict import predict
 
 if __name__ == "__main__":
     photos, out, seconds = sys.argv[1:]

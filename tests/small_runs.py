@@ -18,12 +18,13 @@ from click.testing import Result
 from PIL import Image
 from typer.testing import CliRunner
 
-from tag2mask import cli
-from tag2mask.artifacts import CamModel, PreparedData
-from tag2mask.recipe import Recipe, recipe_from
-from tag2mask.runtime import Runtime
-from tag2mask.stages.prepare import prepare
-from tag2mask.stages.train_cam import train_cam
+from tag2mask.artifacts.handles import CamModel, PreparedData
+from tag2mask.cli import app as cli
+from tag2mask.recipe.loading import recipe_from
+from tag2mask.recipe.schema import Recipe
+from tag2mask.runtime.session import Runtime
+from tag2mask.steps.prepare import prepare
+from tag2mask.steps.train_cam import train_cam
 
 NAMES = ("cat", "dog", "bird")
 MOMENT = random.SystemRandom()

@@ -19,9 +19,9 @@ import torch
 from click.testing import Result
 
 from small_runs import cut_off, invoke, read_table, write_photos, write_recipe, write_table
-from tag2mask.nn import fit as fit_module
-from tag2mask.nn.siamese import SiameseSeam
-from tag2mask.pipeline import STEPS
+from tag2mask.artifacts.handles import STEPS
+from tag2mask.seam.objective import SiameseSeam
+from tag2mask.training import loop as fit_module
 
 
 @pytest.fixture
@@ -204,7 +204,7 @@ def test_a_record_that_finds_no_room_is_told_once(
 ) -> None:
     """Closing a file whose buffer could not be written fails once more."""
     with monkeypatch.context() as patched:
-        patched.setattr("tag2mask.journal._open",
+        patched.setattr("tag2mask.artifacts.journal._open",
                         lambda path: Path("/dev/full").open("ab"))  # noqa: SIM115
         message = error_of(run(photos, settings, out))
     assert "the disk is full" in message and str(out / "infer-cam") in message

@@ -13,8 +13,7 @@ import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # the benchmarks are no part of the installed package
-from benchmarks import (  # noqa: E402
+from benchmarks import (
     affinity_labels,
     crf,
     inference_views,
@@ -25,32 +24,32 @@ from benchmarks import (  # noqa: E402
     threshold_curve,
     walk,
 )
-from benchmarks.__main__ import BENCHMARKS, main  # noqa: E402
-from benchmarks.demo_run import demo_run  # noqa: E402
-from benchmarks.measure import Row, side_by_side  # noqa: E402
-from benchmarks.published_step import (  # noqa: E402
+from benchmarks.__main__ import BENCHMARKS, main
+from benchmarks.demo_run import demo_run
+from benchmarks.measure import Row, side_by_side
+from benchmarks.published_step import (
     VIEW_SCALE,
     PublishedNet,
     published_loss,
     published_terms,
 )
-from benchmarks.train_steps import inputs, published_behaviour_net  # noqa: E402
+from benchmarks.train_steps import inputs, published_behaviour_net
 
-from tag2mask.classes import VOC_NAMES, ClassSet  # noqa: E402
-from tag2mask.data.masks import read_mask  # noqa: E402
-from tag2mask.data.samples import read_index  # noqa: E402
-from tag2mask.nn.inference import InferenceSettings, MultiScaleInference  # noqa: E402
-from tag2mask.nn.model_file import build_net  # noqa: E402
-from tag2mask.nn.pcm import correlate  # noqa: E402
-from tag2mask.nn.segmenter_inference import TorchSegmenter  # noqa: E402
-from tag2mask.nn.siamese import LossWeights, SiameseSeam  # noqa: E402
-from tag2mask.ops.geometry import ViewTransform  # noqa: E402
-from tag2mask.pipeline import STEPS  # noqa: E402
-from tag2mask.recipe import load_recipe  # noqa: E402
-from tag2mask.sections import Predict, Prepare  # noqa: E402
-from tag2mask.stages.predict import predict  # noqa: E402
-from tag2mask.stages.prepare import prepare  # noqa: E402
-from tag2mask.stages.train_cam import net_spec  # noqa: E402
+from tag2mask.artifacts.handles import STEPS
+from tag2mask.classes import VOC_NAMES, ClassSet
+from tag2mask.data.index import read_index
+from tag2mask.data.masks import read_mask
+from tag2mask.recipe.loading import load_recipe
+from tag2mask.recipe.sections import Predict, Prepare
+from tag2mask.seam.inference import InferenceSettings, MultiScaleInference
+from tag2mask.seam.network import build_net
+from tag2mask.seam.objective import LossWeights, SiameseSeam
+from tag2mask.seam.pcm import correlate
+from tag2mask.seam.transform import ViewTransform
+from tag2mask.segmentation.torch_segmenter import TorchSegmenter
+from tag2mask.steps.predict import predict
+from tag2mask.steps.prepare import prepare
+from tag2mask.steps.train_cam import net_spec
 
 ROWS = {
     "train_step_seam_vs_cam", "train_step_vs_published", "inference_vs_single",

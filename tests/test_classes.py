@@ -16,11 +16,10 @@ from tag2mask.classes import (
     ClassSet,
     distinct_palette,
     mask_id,
-    nearest_hint,
     tag_id_of_mask,
     voc_palette,
 )
-from tag2mask.errors import DataError
+from tag2mask.errors import DataError, nearest_hint
 
 names = st.lists(
     st.text(min_size=1, max_size=8).filter(

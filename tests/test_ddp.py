@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from small_runs import call, cut_off, write_photos, write_recipe
-from tag2mask.artifacts import CamMaps, CamModel
-from tag2mask.data.maps import read_map
-from tag2mask.data.samples import read_index
+from tag2mask.artifacts.handles import CamMaps, CamModel
+from tag2mask.data.index import read_index
+from tag2mask.maps.cam_map import read_map
 
 pytestmark = pytest.mark.slow
 

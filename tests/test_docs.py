@@ -15,8 +15,8 @@ import pytest
 import typer.main
 from pydantic import BaseModel
 
-from tag2mask import cli, pipeline
-from tag2mask.artifacts import (
+from tag2mask.artifacts.handles import (
+    STEPS,
     AffinityLabels,
     AffinityModel,
     CamMaps,
@@ -25,8 +25,10 @@ from tag2mask.artifacts import (
     PseudoMaskFolder,
     WalkedMaps,
 )
-from tag2mask.pipeline import STEPS
-from tag2mask.recipe import Recipe, load_recipe, shipped_recipes
+from tag2mask.cli import app as cli
+from tag2mask.pipeline import run as pipeline
+from tag2mask.recipe.loading import load_recipe, shipped_recipes
+from tag2mask.recipe.schema import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -197,7 +199,7 @@ def test_the_parts_work_on_a_users_network(tmp_path: Path, monkeypatch: Any) -> 
 @pytest.mark.slow
 def test_the_examples_run(tmp_path: Path, monkeypatch: Any) -> None:
     from tag2mask.data.demo import make_demo_data
-    from tag2mask.runtime import Runtime
+    from tag2mask.runtime.session import Runtime
 
     monkeypatch.chdir(tmp_path)
     make_demo_data(tmp_path / "photos", photos=12, side=64)

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from typer.testing import CliRunner
 
-from tag2mask import cli
-from tag2mask.artifacts import AffinityModel, CamModel, SegmenterModel
+from tag2mask.affinity.network import OFFICIAL_AFFINITY, load_affinity_net
+from tag2mask.artifacts.handles import AffinityModel, CamModel, SegmenterModel
 from tag2mask.classes import VOC_NAMES
-from tag2mask.nn.affinity_net import OFFICIAL_AFFINITY, load_affinity_net
-from tag2mask.nn.model_file import load_net
-from tag2mask.nn.segmenter import OFFICIAL_DEEPLAB, load_segmenter
+from tag2mask.cli import app as cli
+from tag2mask.seam.network import load_net
+from tag2mask.segmentation.networks import OFFICIAL_DEEPLAB, load_segmenter
 
 pytestmark = pytest.mark.slow
 NAMES = {"fc8.weight": "head.weight", "f8_3.weight": "pcm.embed_low.weight",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tag2mask import __version__
+from tag2mask.version import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "tag2mask"
@@ -44,8 +44,8 @@ def test_the_wheel_holds_the_whole_package(built: Path) -> None:
     info = f"tag2mask-{__version__}.dist-info/"
     assert {name for name in names if not name.startswith(info)} == package_files()
     assert "tag2mask/py.typed" in names
-    assert {"tag2mask/recipes/lite0-cpu.yaml", "tag2mask/recipes/tiny.yaml",
-            "tag2mask/tables/paper.yaml"} <= names
+    assert {"tag2mask/recipe/recipes/lite0-cpu.yaml", "tag2mask/recipe/recipes/tiny.yaml",
+            "tag2mask/ablation/tables/paper.yaml"} <= names
     assert any(name.startswith("tag2mask/report/templates/") for name in names)
     assert info + "licenses/LICENSE" in names
 
@@ -71,7 +71,7 @@ def test_the_wheel_works_once_installed(built: Path, tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(site)}
     check = (
         "import sys, tag2mask\n"
-        "from tag2mask.recipe import load_recipe, shipped_recipes\n"
+        "from tag2mask.recipe.schema import load_recipe, shipped_recipes\n"
         "from tag2mask.report.page import Page, render\n"
         "assert tag2mask.__file__.startswith(sys.argv[1]), tag2mask.__file__\n"
         "print(len([load_recipe(name) for name in shipped_recipes()]))\n"
@@ -79,7 +79,7 @@ def test_the_wheel_works_once_installed(built: Path, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", check, str(site)], env=environment, cwd=tmp_path,
                           capture_output=True, text=True, check=False)  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) == len(list((SOURCE / "recipes").glob("*.yaml")))
+    assert int(done.stdout) == len(list((SOURCE / "recipe" / "recipes").glob("*.yaml")))
     version = subprocess.run([str(site / "bin" / "tag2mask"), "--version"], env=environment,
                              cwd=tmp_path, capture_output=True, text=True, check=True)  # fmt: skip
     assert version.stdout.strip() == f"tag2mask {__version__}"

@@ -12,8 +12,7 @@ from click.testing import Result
 from PIL import Image
 
 from small_runs import NAMES, invoke, read_table, recipe, write_photos, write_recipe, write_table
-from tag2mask import pipeline
-from tag2mask.artifacts import (
+from tag2mask.artifacts.handles import (
     CamMaps,
     Evaluation,
     PreparedData,
@@ -22,6 +21,7 @@ from tag2mask.artifacts import (
 )
 from tag2mask.classes import IGNORE
 from tag2mask.data.masks import read_mask
+from tag2mask.pipeline import run as pipeline
 
 STEPS = [kind.step for kind in pipeline.STEPS]
 

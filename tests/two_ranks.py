@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from tag2mask.errors import DataError
-from tag2mask.runtime import Runtime
+from tag2mask.runtime.session import Runtime
 
 
 def threads_left() -> None:

@@ -5,13 +5,13 @@ The command line is imported inside: that takes a moment, in which an interrupt 
 
 from __future__ import annotations
 
-from tag2mask.interrupts import end_interrupted
+from tag2mask.cli.interrupts import end_interrupted
 
 
 def main() -> None:
     """Run the command line; always ends with SystemExit."""
     try:
-        from tag2mask.cli import app
+        from tag2mask.cli.app import app
     except KeyboardInterrupt:
         end_interrupted()
     app(prog_name="tag2mask")

@@ -10,12 +10,10 @@ Two numberings exist, and this is the only place that converts between them:
 from __future__ import annotations
 
 import colorsys
-import difflib
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tag2mask.errors import DataError
+from tag2mask.errors import DataError, nearest_hint
 
 BACKGROUND = 0
 IGNORE = 255
@@ -94,12 +92,6 @@ def tag_id_of_mask(mask_id: int) -> int:
     """Tag id of a foreground mask id."""
     assert mask_id not in (BACKGROUND, IGNORE)
     return mask_id - 1
-
-
-def nearest_hint(name: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean 'x'?`` for the nearest known name, or an empty string."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def voc_palette(count: int) -> tuple[tuple[int, int, int], ...]:

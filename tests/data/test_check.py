@@ -11,8 +11,8 @@ from PIL import Image
 
 from tag2mask.classes import ClassSet
 from tag2mask.data.check import check_data
+from tag2mask.data.inventory import SourceOptions
 from tag2mask.data.masks import write_mask
-from tag2mask.data.samples import SourceOptions
 from tag2mask.errors import DataError
 
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
+from tag2mask.nn.backbones.timm_backbone import TimmBackbone
 from tag2mask.nn.fast_conv import FastConv2d, FoldedBatchNorm, depthwise_conv, speed_up
-from tag2mask.nn.timm_backbone import TimmBackbone
 
 
 @st.composite

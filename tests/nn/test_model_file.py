@@ -12,8 +12,9 @@ from safetensors.torch import save_file
 
 from tag2mask.classes import VOC_NAMES
 from tag2mask.errors import WeightsError
-from tag2mask.nn.model_file import KEY, OFFICIAL_SEAM, NetSpec, build_net, load_net, save_net
-from tag2mask.nn.weights import OFFICIAL_HEADS
+from tag2mask.nn.model_file import KEY
+from tag2mask.nn.official_checkpoints import OFFICIAL_HEADS
+from tag2mask.seam.network import OFFICIAL_SEAM, NetSpec, build_net, load_net, save_net
 
 SPEC = NetSpec(classes=("cat", "traffic light"), backbone="resnet10t", output_stride=16,
                pcm_channels=(3, 4), pcm_power=2.0, dropout=0.1)  # fmt: skip

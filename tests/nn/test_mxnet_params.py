@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tag2mask.errors import WeightsError
-from tag2mask.nn.backbones import build_backbone
+from tag2mask.nn.backbones.build import build_backbone
+from tag2mask.nn.backbones.resnet38 import ResNet38
 from tag2mask.nn.mxnet_params import read_params, resnet38_names
-from tag2mask.nn.resnet38 import ResNet38
 
 LAYOUTS = ("legacy", "v1", "v2", "v3")
 RELAXED = {

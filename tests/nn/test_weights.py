@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tag2mask.errors import WeightsError
-from tag2mask.nn.weights import load_into, load_state, official_seam_state, packaged_state
+from tag2mask.nn.official_checkpoints import official_seam_state
+from tag2mask.nn.weights import load_into, load_state, packaged_state
 
 
 def small_state() -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tag2mask.nn.features import Features
+from tag2mask.nn.backbones.base import Features
 
 
 class PointwiseBackbone(nn.Module):

@@ -11,16 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from tag2mask.nn.affinity_net import OFFICIAL_AFFINITY, AffinityNet, load_affinity_net
-from tag2mask.nn.deeplab_v1 import DeepLabV1, build_deeplab_v1
-from tag2mask.nn.resnet38 import ResNet38
-from tag2mask.nn.seam import SeamNet
-from tag2mask.nn.weights import (
-    load_into,
-    load_state,
-    official_deeplab_state,
-    official_seam_state,
-)
+from tag2mask.affinity.network import OFFICIAL_AFFINITY, AffinityNet, load_affinity_net
+from tag2mask.nn.backbones.resnet38 import ResNet38
+from tag2mask.nn.official_checkpoints import official_deeplab_state, official_seam_state
+from tag2mask.nn.weights import load_into, load_state
+from tag2mask.seam.network import SeamNet
+from tag2mask.segmentation.deeplab_v1 import DeepLabV1, build_deeplab_v1
 
 
 def official_state(reference: Path, shapes_file: str) -> dict[str, Tensor]:

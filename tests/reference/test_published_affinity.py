@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from tag2mask.nn.affinity_loss import AFFINITY_WEIGHTS, affinity_terms, pair_labels
-from tag2mask.nn.affinity_net import AffinityNet
-from tag2mask.ops.pixel_pairs import sources
-from tag2mask.ops.random_walk import random_walk
+from tag2mask.affinity.loss import AFFINITY_WEIGHTS, affinity_terms, pair_labels
+from tag2mask.affinity.network import AffinityNet
+from tag2mask.affinity.pairs import sources
+from tag2mask.affinity.random_walk import random_walk
 
 RADIUS, BETA, STEPS = 5, 8.0, 64
 

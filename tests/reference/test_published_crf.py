@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tag2mask.ops.dense_crf import DenseCrf
+from tag2mask.crf.dense_crf import DenseCrf
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tag2mask.nn.deeplab_v1 import DeepLabV1
+from tag2mask.segmentation.deeplab_v1 import DeepLabV1
 
 
 def test_logits_equal_the_authors(deeplab: DeepLabV1, reference: Path) -> None:

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from tag2mask.ops.curve import ThresholdCurve
-from tag2mask.ops.metrics import Confusion
+from tag2mask.metrics.confusion import Confusion
+from tag2mask.metrics.threshold_curve import ThresholdCurve
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tag2mask.nn.seam import SeamNet
+from tag2mask.seam.network import SeamNet
 
 TOLERANCE = 1e-4
 VIEW2_SCALE = 0.3

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from tag2mask.nn.inference import InferenceSettings, Maps, MultiScaleInference
-from tag2mask.nn.seam import SeamNet
+from tag2mask.seam.inference import InferenceSettings, Maps, MultiScaleInference
+from tag2mask.seam.network import SeamNet
 
 PUBLISHED = InferenceSettings(
     scales=(0.5, 1.0, 1.5, 2.0), flip=True, long_side=None, branch="refined", gate_pcm=False,

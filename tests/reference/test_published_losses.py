@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from tag2mask.nn.losses import Mean
-from tag2mask.nn.optim import freeze
-from tag2mask.nn.seam import SeamNet
-from tag2mask.nn.siamese import LossWeights, SiameseSeam
-from tag2mask.nn.weights import official_seam_state
-from tag2mask.ops.geometry import ViewTransform
+from tag2mask.nn.mean import Mean
+from tag2mask.nn.official_checkpoints import official_seam_state
+from tag2mask.seam.network import SeamNet
+from tag2mask.seam.objective import LossWeights, SiameseSeam
+from tag2mask.seam.transform import ViewTransform
+from tag2mask.training.optim import freeze
 
 PUBLISHED_VIEWS = ViewTransform(scale=0.3)
 TOLERANCE = 1e-5

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tag2mask.nn.pcm import correlate
-from tag2mask.nn.seam import SeamNet
+from tag2mask.seam.network import SeamNet
+from tag2mask.seam.pcm import correlate
 
 TOLERANCE = 1e-5
 

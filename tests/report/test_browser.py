@@ -8,10 +8,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from ablation_scores import cam_and_seam
 from blocks_page import page_of_all_blocks
 
-from ablation_scores import cam_and_seam
-from tag2mask.report.ablation_page import ablation_page
+from tag2mask.ablation.page import ablation_page
 from tag2mask.report.page import render
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

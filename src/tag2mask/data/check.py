@@ -20,14 +20,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tag2mask.classes import BACKGROUND, IGNORE, ClassSet, mask_id, nearest_hint
+from tag2mask.classes import BACKGROUND, IGNORE, ClassSet, mask_id
 from tag2mask.data.images import image_size, read_image
-from tag2mask.data.listing import in_the_way
+from tag2mask.data.inventory import SPLITS, Entry, Inventory, Problem, SourceOptions
+from tag2mask.data.layouts.detect import Layout, find_source
+from tag2mask.data.layouts.listing import in_the_way
 from tag2mask.data.masks import mask_colours, read_mask
-from tag2mask.data.samples import SPLITS, Entry, Inventory, Problem, SourceOptions
-from tag2mask.data.sources import Layout, find_source
-from tag2mask.errors import DataError, some
-from tag2mask.ops.parallel import ordered_map
+from tag2mask.errors import DataError, nearest_hint, some
+from tag2mask.runtime.threads import ordered_map
 
 Progress = Callable[[int, int], None]
 """Called with (done, all)."""

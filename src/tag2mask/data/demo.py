@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from tag2mask.artifacts import readable_os_errors, write_json, write_text
+from tag2mask.artifacts.files import readable_os_errors, write_json, write_text
 from tag2mask.classes import ClassSet, mask_id
 from tag2mask.data.demo_objects import places, things
 from tag2mask.data.masks import write_mask

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tag2mask.artifacts import atomic_write
+from tag2mask.artifacts.files import atomic_write
 from tag2mask.classes import IGNORE
 from tag2mask.errors import DataError
 

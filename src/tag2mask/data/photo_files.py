@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tag2mask.classes import UNPRINTABLE
 from tag2mask.data.images import IMAGE_SUFFIXES, image_size
-from tag2mask.data.listing import LEADS_NOWHERE, in_the_way, list_files, without_suffix
+from tag2mask.data.layouts.listing import LEADS_NOWHERE, in_the_way, list_files, without_suffix
 from tag2mask.errors import DataError
 
 MISSING = "0-0"

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from tag2mask.ops.evaluation import CurveScores, EvaluationScores, SplitScores
+from tag2mask.evaluation.records import CurveScores, EvaluationScores, SplitScores
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 _STYLES = ("-", "--")

@@ -12,13 +12,13 @@ from typing import Any
 
 import yaml
 
-from tag2mask.artifacts import Evaluation, Manifest, Predictions, PreparedData, SegmenterModel
-from tag2mask.exported import ExportedSpec
-from tag2mask.ops.evaluation import SEGMENTER, EvaluationScores, SplitScores
-from tag2mask.ops.evaluation_table import score_text
-from tag2mask.ops.markdown import markdown_table
+from tag2mask.artifacts.handles import Evaluation, Predictions, PreparedData, SegmenterModel
+from tag2mask.artifacts.manifest import Manifest
+from tag2mask.evaluation.records import SEGMENTER, EvaluationScores, SplitScores
+from tag2mask.evaluation.tables import markdown_table, score_text
 from tag2mask.report.page import hex_colour, percent
-from tag2mask.report.runs import RunFolder
+from tag2mask.report.run_folder import RunFolder
+from tag2mask.segmentation.inference.export_spec import ExportedSpec
 
 ONNX_FILE, TORCH_FILE = "model.onnx", "model.pt2"
 """Names of an exported network's files."""

@@ -1,0 +1,216 @@
+"""``ablation.json`` as tables: Markdown that also reads well in a terminal, and LaTeX."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tag2mask.ablation.scores import MASKS, AblationScores, RowScores, Statistic, Summary
+from tag2mask.evaluation.records import NO_SCORE
+from tag2mask.evaluation.tables import markdown_table
+
+NO_OWN_NUMBER = "No row has a number of its own; whatever else was measured stands below."
+MEASURE_HEAD = ("row", "measured", "mIoU", "best", "boundary IoU", "precision", "recall",
+                "background score", "on")
+"""Columns of `measure_rows`."""
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "–": "--", "−": "$-$", "±": r"$\pm$", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+}  # fmt: skip
+
+
+def markdown_report(scores: AblationScores) -> str:
+    """The rows' own numbers, a table a split; then every measure, failures and commands."""
+    parts = [overview(scores)]
+    measures = measure_rows(scores)
+    if measures:
+        parts += ["## Every measure", markdown_table(MEASURE_HEAD, measures)]
+    failed = [f"- {name}, seed {seed}: {message}" for name, seed, message in failures(scores)]
+    if failed:
+        parts += ["## Failed", "\n".join(failed)]
+    commands = "\n".join(row.trials[0].command for row in scores.rows)
+    parts += ["## Commands", f"A run of its own for each row, seed {scores.seeds[0]}:",
+              f"```\n{commands}\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def overview(scores: AblationScores) -> str:
+    """The rows' own numbers alone."""
+    parts = [f"{state_text(scores)}."]
+    for split in scores.splits:
+        parts += [f"## {basis_text(scores, split)}",
+                  markdown_table(own_head(scores), own_rows(scores, split))]
+    if scores.splits:
+        parts.append(reading_text(scores))
+    elif scores.counts["done"]:
+        parts.append(NO_OWN_NUMBER)
+    return "\n\n".join(parts)
+
+
+def latex_table(scores: AblationScores) -> str:
+    """The rows' own numbers, the splits side by side; for the LaTeX package ``booktabs``."""
+    splits = scores.splits
+    columns = ("mIoU", f"over {scores.rows[0].name}", "best", "boundary")
+    bases = "; ".join(basis_text(scores, split) for split in splits) or "No numbers"
+    rules = " ".join(rf"\cmidrule(lr){{{start}-{start + 3}}}"
+                     for start in range(3, 3 + 4 * len(splits), 4))
+    heads = "".join(rf" & \multicolumn{{4}}{{c}}{{{latex_text(split)}}}" for split in splits)
+    lines = [
+        rf"% {state_text(scores)}. Needs \usepackage{{booktabs}}.",
+        r"\begin{table*}", r"\centering\small",
+        rf"\begin{{tabular}}{{ll{'rrrr' * len(splits)}}}", r"\toprule",
+        rf" &{heads} \\", rules, _latex_row(("row", "background score", *columns * len(splits))),
+        r"\midrule",
+        *(_latex_row(_latex_cells(row, splits)) for row in scores.rows),
+        r"\bottomrule", r"\end{tabular}",
+        rf"\caption{{{latex_text(f'{bases}. {reading_text(scores, time=False)}')}}}",
+        r"\end{table*}",
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def latex_text(text: str) -> str:
+    """Text in which LaTeX reads no command."""
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def state_text(scores: AblationScores) -> str:
+    """How many of the rows times seeds are done, have failed, or wait for their turn."""
+    seeds = ", ".join(map(str, scores.seeds))
+    counts = {state: count for state, count in scores.counts.items() if count or state == "done"}
+    return (f"{len(scores.rows)} row{'s' * (len(scores.rows) != 1)}, "
+            f"seed{'s' * (len(scores.seeds) != 1)} {seeds}: "
+            + ", ".join(f"{count} {state}" for state, count in counts.items()))
+
+
+def failures(scores: AblationScores) -> list[tuple[str, int, str]]:
+    """Row, seed and message of what failed."""
+    return [(row.name, trial.seed, trial.message)
+            for row in scores.rows for trial in row.trials if trial.state == "failed"]
+
+
+def own_head(scores: AblationScores) -> tuple[str, ...]:
+    """Columns of `own_rows`."""
+    gain = f"over {scores.rows[0].name}"
+    return ("row", "measured", "mIoU", gain, "best", gain, "boundary IoU", "background score",
+            "seeds", "time")
+
+
+def own_rows(scores: AblationScores, split: str) -> list[tuple[str, ...]]:
+    """Each row's own measure on a split."""
+    return [(row.name, *_own_cells(row, row.own(split)), str(seeds_done(row)),
+             seconds_text(row.seconds)) for row in scores.rows]
+
+
+def _own_cells(row: RowScores, own: Summary | None) -> tuple[str, ...]:
+    if own is None:
+        return ("–",) * 7
+    return (stage_text(row, own), percent(own.miou), points(own.gain), best_text(own),
+            points(own.best_gain), percent(own.boundary_miou), score_text(own))
+
+
+def measure_rows(scores: AblationScores, digits: int = 2) -> list[tuple[str, ...]]:
+    """Every measure of every row and split; maps that the masks were made of as the masks alone."""
+    return [
+        (row.name, own.stage, percent(own.miou, digits), best_text(own, digits),
+         percent(own.boundary_miou, digits), percent(own.precision, digits),
+         percent(own.recall, digits), score_text(own), _basis(own.split, [own]))
+        for row in scores.rows for own in row.summaries if not _is_of_masks(own, row)
+    ]
+
+
+def _is_of_masks(own: Summary, row: RowScores) -> bool:
+    return own.measure != MASKS and any(
+        other.measure == MASKS and (other.split, other.stage) == (own.split, own.stage)
+        for other in row.summaries)
+
+
+def basis_text(scores: AblationScores, split: str) -> str:
+    """Split, number of photos and tag source of the rows' own numbers."""
+    return _basis(split, [own for row in scores.rows if (own := row.own(split)) is not None])
+
+
+def _basis(split: str, measured: Sequence[Summary]) -> str:
+    photos = " or ".join(dict.fromkeys(str(found.photos) for found in measured))
+    tags = " or ".join(dict.fromkeys(found.tag_source for found in measured))
+    return f"{split}, {photos} photos, {tags} tags"
+
+
+def reading_text(scores: AblationScores, *, time: bool = True) -> str:
+    """How to read the rows' own numbers."""
+    supervised = [row.name for row in scores.rows if row.learns_from == "masks"]
+    parts = [
+        "%: mean ± sample standard deviation over seeds" if len(scores.seeds) > 1
+        else "%, of one seed",
+        "mIoU and boundary IoU: at the background score in use; its source stands beside it",
+        "Best: mIoU at the score that is best for these very photos, which their masks had to tell",
+        f"Over {scores.rows[0].name}: percent points, seed by seed",
+        *([f"Trained on masks, not on tags: {', '.join(supervised)}"] if supervised else []),
+        *(["Time: all steps of a row, those shared with other rows included"] if time else []),
+    ]
+    return f"{'. '.join(parts)}."
+
+
+def stage_text(row: RowScores, own: Summary) -> str:
+    """What a row's own number was taken from."""
+    return f"{own.stage}, masks used" if row.learns_from == "masks" else own.stage
+
+
+def seeds_done(row: RowScores) -> int:
+    """Number of seeds that a row's numbers are of."""
+    return sum(trial.state == "done" for trial in row.trials)
+
+
+def percent(value: Statistic | None, digits: int = 2) -> str:
+    """Mean ± spread in percent."""
+    return "–" if value is None else f"{100 * value.mean:.{digits}f}{_spread(value, digits)}"
+
+
+def points(value: Statistic | None, digits: int = 2) -> str:
+    """The same with a sign."""
+    if value is None:
+        return "–"
+    return f"{100 * value.mean:+.{digits}f}".replace("-", "−") + _spread(value, digits)
+
+
+def _spread(value: Statistic, digits: int) -> str:
+    return "" if value.spread is None else f" ± {100 * value.spread:.{digits}f}"
+
+
+def best_text(own: Summary, digits: int = 2) -> str:
+    """The best mIoU and its background score."""
+    if own.best_miou is None or own.best_background_score is None:
+        return "–"
+    return f"{percent(own.best_miou, digits)} at {own.best_background_score.mean:.2f}"
+
+
+def score_text(own: Summary) -> str:
+    """The background score in use and its source."""
+    if own.background_source == NO_SCORE:
+        return NO_SCORE
+    score = own.background_score
+    return f"{'?' if score is None else f'{score.mean:.2f}'} ({own.background_source})"
+
+
+def seconds_text(value: Statistic | None) -> str:
+    """Seconds, minutes or hours, whichever reads best."""
+    if value is None:
+        return "–"
+    if value.mean < 90:
+        return f"{value.mean:.0f} s"
+    return f"{value.mean / 60:.0f} min" if value.mean < 7200 else f"{value.mean / 3600:.1f} h"
+
+
+def _latex_cells(row: RowScores, splits: Sequence[str]) -> list[str]:
+    found = [row.own(split) for split in splits]
+    name = f"{row.name} (masks used)" if row.learns_from == "masks" else row.name
+    cells = [name, next((score_text(own) for own in found if own is not None), "–")]
+    for own in found:
+        cells += ("–",) * 4 if own is None else (
+            percent(own.miou), points(own.gain), best_text(own), percent(own.boundary_miou))
+    return cells
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    return " & ".join(latex_text(cell) for cell in cells) + r" \\"

@@ -1,0 +1,136 @@
+"""Photos and their affinity labels as training batches.
+
+The crops of ``training.py``, and with each the same part of its label map: scaled, mirrored and
+placed alike, then reduced to the grid on which affinities are computed. The labels were made from
+maps, not by hand: ground truth can't be reached from here either, unless somebody hands its folder
+over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from tag2mask.classes import IGNORE
+from tag2mask.data.index import Sample
+from tag2mask.data.masks import read_mask
+from tag2mask.errors import DataError
+from tag2mask.training.dataset import Augmentation, StepBatches, TrainingPhotos, Unread, step_loader
+
+AffinityItem = tuple[Tensor, Tensor, Tensor, str]
+"""Image (3, H, W), labels (h, w), valid (H, W) and id of one photo; see `AffinityBatch`."""
+
+
+@dataclass(frozen=True)
+class AffinityBatch:
+    """A batch for AffinityNet.
+
+    Attributes:
+        image: normalised, float32 (b, 3, H, W); 0 on padding.
+        labels: mask ids uint8 (b, h, w) on the affinity's grid; 255 = unsure or padding.
+        valid: bool (b, H, W), False on padding.
+        ids: b photo ids.
+        unread: photos that are missing because they or their labels can't be read; b may be 0 then.
+    """
+
+    image: Tensor
+    labels: Tensor
+    valid: Tensor
+    ids: tuple[str, ...]
+    unread: tuple[Unread, ...] = ()
+
+    def pin_memory(self) -> AffinityBatch:
+        """The batch in page-locked memory; loaders call this before a copy to a GPU."""
+        return AffinityBatch(self.image.pin_memory(), self.labels.pin_memory(),
+                             self.valid.pin_memory(), self.ids, self.unread)
+
+
+class AffinityPhotos(Dataset[AffinityItem]):
+    """Augmented photos with their labels, addressed by (epoch, index).
+
+    Args:
+        samples: the photos, each with a label map.
+        labels: folder of the label maps: ``<id>.png``, indexed, of the photo's size.
+        num_classes: foreground classes C.
+        augmentation: how photos become crops.
+        seed: of the augmentation.
+        stride: crop pixels per cell of the affinity's grid; should divide the crop.
+    """
+
+    def __init__(self, samples: Sequence[Sample], labels: Path, num_classes: int,
+                 augmentation: Augmentation, seed: int, *, stride: int) -> None:
+        self.samples = samples
+        self.labels = labels
+        self.num_classes = num_classes
+        self.stride = stride
+        self.photos = TrainingPhotos(samples, num_classes, augmentation, seed)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, address: tuple[int, int]) -> AffinityItem:
+        sample = self.samples[address[1]]
+        image, valid, crop = self.photos.cropped(address)
+        cut = crop.cut(Image.fromarray(self._label_map(sample)), Image.Resampling.NEAREST)
+        labels = np.full((crop.side, crop.side), IGNORE, np.uint8)
+        labels[crop.rows, crop.columns] = np.asarray(cut)
+        return image, torch.from_numpy(reduce_labels(labels, self.stride)), valid, sample.id
+
+    def _label_map(self, sample: Sample) -> NDArray[np.uint8]:
+        path = self.labels / f"{sample.id}.png"
+        label_map = read_mask(path, self.num_classes)
+        if label_map.shape != sample.size:
+            raise DataError(
+                f"labels of {label_map.shape[1]}x{label_map.shape[0]} px for a photo of"
+                f" {sample.size[1]}x{sample.size[0]} px", where=path,
+                fix="Make the labels of these photos anew.",
+            )
+        return label_map
+
+
+def affinity_loader(photos: AffinityPhotos, batches: StepBatches, *, workers: int,
+                    pin_memory: bool = False) -> Iterable[AffinityBatch]:
+    """Load batches in the order of ``batches``; see `training_loader`."""
+    return step_loader(photos, batches, collate_affinity, workers=workers, pin_memory=pin_memory)
+
+
+def collate_affinity(items: Sequence[AffinityItem | Unread]) -> AffinityBatch:
+    """Stack the photos that could be read into a batch, and name the others."""
+    unread = tuple(item for item in items if isinstance(item, Unread))
+    read = [item for item in items if not isinstance(item, Unread)]
+    if not read:
+        return AffinityBatch(torch.zeros(0, 3, 1, 1), torch.zeros(0, 1, 1, dtype=torch.uint8),
+                             torch.zeros(0, 1, 1, dtype=torch.bool), (), unread)
+    images, labels, valid, ids = zip(*read, strict=True)
+    return AffinityBatch(torch.stack(images), torch.stack(labels), torch.stack(valid), ids, unread)
+
+
+def reduce_labels(labels: NDArray[np.uint8], stride: int) -> NDArray[np.uint8]:
+    """Reduce a label map to cells: each takes what most of its pixels are.
+
+    Published: the average of the one-hot scores over the cell, then argmax. Unsure pixels vote too;
+    of equals the lowest mask id wins, so 255 only with more than any other.
+
+    Args:
+        labels: mask ids uint8 (H, W).
+        stride: pixels per cell; what the last cells lack counts as 255.
+
+    Returns:
+        uint8 (ceil(H / stride), ceil(W / stride)).
+    """
+    height, width = (-(-side // stride) for side in labels.shape)
+    whole = np.full((height * stride, width * stride), IGNORE, np.uint8)
+    whole[: labels.shape[0], : labels.shape[1]] = labels
+    kinds = np.unique(whole)
+    blocks = whole.reshape(height, stride, width, stride)
+    votes = np.stack([(blocks == kind).sum(axis=(1, 3)) for kind in kinds])
+    reduced: NDArray[np.uint8] = kinds[votes.argmax(axis=0)]
+    return reduced

@@ -1,0 +1,227 @@
+"""AffinityNet: how alike neighbouring cells of a photo are (Ahn and Kwak, CVPR 2018).
+
+Three levels of a backbone, each through a 1x1 convolution and ELU, side by side on the finest one's
+grid, and once more through a 1x1 convolution and ELU. The affinity of two cells is
+exp(-mean |f_i - f_j|) of the embedding. In ResNet-38 all three levels (conv4, conv5, conv6) have
+stride 8, as published; elsewhere the coarser ones are enlarged.
+
+The affinity is wanted for pairs within a small radius only, and their differences are never kept:
+the backward pass computes them again, so memory is that of the embedding.
+
+Official names map onto ours: ``f8_3``, ``f8_4``, ``f8_5`` -> ``embed_low``, ``embed_mid``,
+``embed_last``; ``f9`` -> ``fuse``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from tag2mask.affinity.pairs import pair_ends, pair_offsets, second_ends, sources
+from tag2mask.errors import WeightsError
+from tag2mask.nn.backbones.base import Backbone
+from tag2mask.nn.backbones.build import build_backbone
+from tag2mask.nn.masked_resize import cells_inside, resize
+from tag2mask.nn.model_file import AFFINITY_KEY, read_model_spec, write_model
+from tag2mask.nn.official_checkpoints import official_affinity_state
+from tag2mask.nn.weights import load_into, load_state
+
+
+@dataclass(frozen=True)
+class AffinitySpec:
+    """All that is needed to build an AffinityNet again, without its weights.
+
+    Attributes:
+        backbone: its name.
+        output_stride: of the backbone's last map.
+        pcm_levels: strides of its two mid-level maps, finest first; None: chosen by stride.
+        levels: embedding channels of the three levels, finest first.
+        radius: that it was trained with.
+    """
+
+    backbone: str
+    output_stride: int
+    pcm_levels: tuple[int, int] | None = None
+    levels: tuple[int, int, int] = (64, 128, 256)
+    radius: int = 5
+
+
+OFFICIAL_AFFINITY = AffinitySpec(backbone="resnet38", output_stride=8)
+"""The network of psa's ``resnet38_aff.pth``."""
+
+
+class AffinityNet(nn.Module):
+    """An embedding on any backbone, and the affinities of its neighbouring cells.
+
+    Args:
+        backbone: gives two mid-level maps and the last one.
+        levels: embedding channels of the three maps, finest first.
+
+    Attributes:
+        stride: image pixels per cell of the affinity's grid.
+    """
+
+    def __init__(self, backbone: Backbone, *, levels: tuple[int, int, int] = (64, 128, 256)):
+        super().__init__()
+        self.backbone = backbone
+        self.stride = backbone.mid_strides[0]
+        low, mid, last = backbone.channels
+        self.embed_low = nn.Conv2d(low, levels[0], 1, bias=False)
+        self.embed_mid = nn.Conv2d(mid, levels[1], 1, bias=False)
+        self.embed_last = nn.Conv2d(last, levels[2], 1, bias=False)
+        self.fuse = nn.Conv2d(sum(levels), sum(levels), 1, bias=False)
+        # As published.
+        for embed in (self.embed_low, self.embed_mid, self.embed_last):
+            nn.init.kaiming_normal_(embed.weight)
+        nn.init.xavier_uniform_(self.fuse.weight, gain=4)
+
+    def embed(self, image: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Features of each cell.
+
+        Args:
+            image: normalised, (b, 3, H, W).
+            valid: bool (b, H, W), False on padding, which is kept out of the enlarged levels (the
+                convolutions see it, as zeros); None: all valid.
+
+        Returns:
+            (b, c, h, w) on the finest level's grid, at ``stride``.
+        """
+        low, mid, last = self.backbone(image)
+        grid = low.shape[2:]
+        levels = ((self.embed_low, low), (self.embed_mid, mid), (self.embed_last, last))
+        embedded = [resize(F.elu(convolve(x)), grid, valid) for convolve, x in levels]
+        return F.elu(self.fuse(torch.cat(embedded, dim=1)))
+
+    def forward(self, image: Tensor, *, radius: int, paper: bool = False,
+                valid: Tensor | None = None) -> Tensor:
+        """Affinities of the pairs within a radius.
+
+        Args:
+            image: normalised, (b, 3, H, W).
+            radius: of the pairs, see `pair_offsets`.
+            paper: the published rule of which cells are first ends; see `sources`.
+            valid: bool (b, H, W); given, pairs with an end on padding have affinity 0.
+
+        Returns:
+            float32 (b, offsets, h, w) in [0, 1]; 0 where there is no pair.
+        """
+        features = self.embed(image, valid)
+        inside = None if valid is None else cells_inside(valid, features.shape[2:])
+        return pair_affinity(features, radius=radius, paper=paper, valid=inside)
+
+    def new_parameters(self) -> list[nn.Parameter]:
+        """Parameters that no pretraining gave: all but the backbone's."""
+        new = (self.embed_low, self.embed_mid, self.embed_last, self.fuse)
+        return [parameter for module in new for parameter in module.parameters()]
+
+
+def pair_affinity(features: Tensor, *, radius: int, paper: bool = False,
+                  valid: Tensor | None = None) -> Tensor:
+    """Affinity exp(-mean |f_i - f_j|) of neighbouring cells (section 3.2).
+
+    Args:
+        features: (b, c, h, w); gradients flow.
+        radius: of the pairs.
+        paper: see `sources`.
+        valid: bool (b, h, w) of the same grid, False on padding; None: all valid.
+
+    Returns:
+        float32 (b, offsets, h, w); 0 where there is no pair.
+    """
+    size = (features.shape[2], features.shape[3])
+    exist = torch.from_numpy(sources(size, radius, paper=paper)).to(features.device)
+    if valid is not None:
+        exist = exist & valid[:, None] & second_ends(valid, radius, outside=False)
+    # Channels last: neighbouring values in memory are subtracted, and their mean is one sweep.
+    by_cell = features.float().permute(0, 2, 3, 1).contiguous()
+    distance: Tensor = _PairDistance.apply(by_cell, radius)
+    return torch.exp(-distance) * exist
+
+
+class _PairDistance(torch.autograd.Function):
+    """mean |f_i - f_j| of all pairs inside the map, offset by offset; 0 elsewhere."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, radius: int) -> Tensor:
+        """(b, h, w, c) -> (b, offsets, h, w)."""
+        ctx.save_for_backward(features)
+        ctx.radius = radius
+        batch, height, width, _ = features.shape
+        offsets = pair_offsets(radius).tolist()
+        distance = features.new_zeros(batch, len(offsets), height, width)
+        for index, (dy, dx) in enumerate(offsets):
+            first, second = pair_ends((height, width), dy, dx)
+            difference = features[:, *first] - features[:, *second]
+            distance[:, index][:, *first] = difference.abs_().mean(dim=3)
+        return distance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """Gradient of the features; each difference is computed again."""
+        (features,) = ctx.saved_tensors
+        _, height, width, channels = features.shape
+        total = torch.zeros_like(features)
+        gradient = gradient[..., None] / channels
+        for index, (dy, dx) in enumerate(pair_offsets(ctx.radius).tolist()):
+            first, second = pair_ends((height, width), dy, dx)
+            difference = features[:, *first] - features[:, *second]
+            part = difference.sign_().mul_(gradient[:, index][:, *first])
+            total[:, *first] += part
+            total[:, *second] -= part
+        return total, None
+
+
+def build_affinity_net(spec: AffinitySpec, *, weights: str = "none") -> AffinityNet:
+    """Build a network.
+
+    Args:
+        spec: its shape.
+        weights: of the backbone: ``packaged``, ``hub``, ``none`` or a file.
+
+    Raises:
+        RecipeError: unknown backbone, or a stride that it doesn't give.
+        WeightsError: weights missing or of another network.
+    """
+    backbone = build_backbone(spec.backbone, weights=weights, output_stride=spec.output_stride,
+                              pcm_levels=spec.pcm_levels)
+    return AffinityNet(backbone, levels=spec.levels)
+
+
+def save_affinity_net(path: Path, net: AffinityNet, spec: AffinitySpec) -> None:
+    """Write weights and specification to ``path`` (the caller makes it atomic).
+
+    Raises:
+        OSError: full disk, no permission.
+    """
+    write_model(path, net, AFFINITY_KEY, spec)
+
+
+def load_affinity_net(path: Path) -> tuple[AffinityNet, AffinitySpec]:
+    """Read a model file: ours, or psa's ``.pth`` of ResNet-38.
+
+    Returns:
+        The network in evaluation mode, and its specification.
+
+    Raises:
+        WeightsError: missing, cut off, not an AffinityNet (a CAM model is named as such).
+    """
+    if path.suffix == ".safetensors":
+        spec = read_model_spec(path, AFFINITY_KEY, AffinitySpec)
+        state = load_state(path)
+    else:
+        spec = OFFICIAL_AFFINITY
+        state = load_state(path)
+        if "fc8.weight" in state:
+            raise WeightsError("this is a CAM checkpoint, not an AffinityNet", where=path,
+                               fix="Give the AffinityNet's .pth, such as resnet38_aff.pth.")
+        state = official_affinity_state(state)
+    net = build_affinity_net(spec)
+    load_into(net, state, where=path)
+    return net.eval(), spec

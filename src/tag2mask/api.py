@@ -1,0 +1,154 @@
+"""A trained network from Python: ``tag2mask.load(path)(image)``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from tag2mask.classes import ClassSet
+from tag2mask.data.images import image_size, read_image, to_rgb
+from tag2mask.data.masks import palette_image
+from tag2mask.errors import DataError
+from tag2mask.pipeline.status import recipe_beside
+from tag2mask.recipe.loading import load_recipe, recipe_from
+from tag2mask.recipe.schema import Recipe
+from tag2mask.report.overlays import fitted, mask_overlay
+from tag2mask.segmentation.inference.labeling import Segmentation, SegmentationSettings
+from tag2mask.segmentation.inference.segmenter import Segmenter
+from tag2mask.segmentation.loading import open_segmenter
+from tag2mask.steps.predict import segmentation_settings
+
+AnyImage = str | Path | Image.Image | npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network says of one photo of (H, W) px.
+
+    Attributes:
+        labels: mask ids, uint8 (H, W): 0 background, 1..C the classes.
+        confidence: the label's probability, float32 (H, W) in [0, 1].
+        classes: the foreground classes.
+        probabilities: of all mask ids on the network's grid, float16 (C+1, h, w); None unless
+            ``probabilities=True`` was asked for.
+    """
+
+    labels: npt.NDArray[np.uint8]
+    confidence: npt.NDArray[np.float32]
+    classes: ClassSet
+    probabilities: npt.NDArray[np.float16] | None = None
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of the photo's pixels that each class has, by name; only those that it shows."""
+        counts = np.bincount(self.labels.ravel(), minlength=len(self.classes) + 1)
+        return {name: float(count) / self.labels.size
+                for name, count in zip(self.classes.mask_names, counts, strict=True) if count}
+
+    def mask(self) -> Image.Image:
+        """The labels as an image of mode P, to be saved as PNG."""
+        return palette_image(self.labels, self.classes.colours)
+
+    def overlay(self, image: AnyImage, *, most: int | None = None) -> Image.Image:
+        """The mask over its photo.
+
+        Args:
+            image: the photo, as for `Predictor`; it may also be smaller or larger than the mask.
+            most: long side of the overlay at most, px; None: the photo's, which takes some 60 bytes
+                a pixel.
+        """
+        photo = _photo(image)[0]
+        return mask_overlay(photo if most is None else fitted(photo, most), self.labels,
+                            self.classes.colours)
+
+
+class Predictor:
+    """Labels photos with a trained network; `load` makes it.
+
+    Args:
+        segmenter: the network.
+        settings: how photos are labelled; with ``confidence="float32"``.
+    """
+
+    def __init__(self, segmenter: Segmenter, settings: SegmentationSettings) -> None:
+        self._segmentation = Segmentation(segmenter, settings)
+
+    @property
+    def classes(self) -> ClassSet:
+        """The foreground classes."""
+        return self._segmentation.segmenter.classes
+
+    def __call__(self, image: AnyImage) -> Prediction:
+        """Label one photo.
+
+        Args:
+            image: path of a photo of any format and size, which is turned upright; or an image of
+                Pillow of any mode, or uint8 (H, W, 3) in RGB, (H, W, 4) or (H, W): as they are.
+
+        Raises:
+            DataError: the photo can't be read, or is no such array.
+            DeviceError: out of memory.
+        """
+        photo, size = _photo(image, self._segmentation)
+        found = self._segmentation(photo, size)
+        assert found.confidence is not None
+        return Prediction(found.labels, found.confidence.astype(np.float32, copy=False),
+                          self.classes, found.probabilities)
+
+
+def load(path: str | Path, *, device: str = "auto", **settings: Any) -> Predictor:
+    """Read a trained segmentation network, to label photos with.
+
+    Args:
+        path: a run folder, the folder that ``train-segmenter`` wrote, ``model.safetensors``, or a
+            file of ONNX, which needs no torch.
+        device: ``auto``, ``cpu``, ``cuda``, ``mps``, or a device of torch (``cuda:1``); a file of
+            ONNX runs on the CPU alone.
+        **settings: of the recipe's section ``predict``, such as ``flip=True`` or
+            ``long_side="photo"``; else those of the run's own recipe, or the defaults.
+
+    Raises:
+        RunFolderError: a folder without a finished ``train-segmenter``.
+        WeightsError: no such file, cut off, or not a segmentation network.
+        RecipeError: an unknown setting, or an impossible value.
+        DeviceError: no such device.
+    """
+    own = recipe_beside(Path(path))
+    values = (Recipe() if own is None else load_recipe(own)).model_dump()
+    section = recipe_from(values | {"predict": values["predict"] | settings}).predict
+    segmenter = open_segmenter(Path(path), device=device, precision=section.precision, callers=1)
+    return Predictor(segmenter, replace(segmentation_settings(section, segmenter),
+                                        confidence="float32"))
+
+
+def _photo(image: AnyImage,
+           segmentation: Segmentation | None = None) -> tuple[Image.Image, tuple[int, int]]:
+    """A photo as RGB, no larger than needed where its format allows, and its true size (H, W)."""
+    if isinstance(image, str | Path):
+        path = Path(image)
+        size = image_size(path)
+        at_least = None if segmentation is None else segmentation.decode_at(size)
+        return read_image(path, at_least=at_least), size
+    if not isinstance(image, Image.Image):
+        shape: tuple[int, ...] = getattr(image, "shape", ())
+        dtype = getattr(image, "dtype", None)
+        if dtype != np.uint8 or not image.size \
+                or not (len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4))):
+            raise DataError(f"the image is {type(image).__name__} of {dtype}, {shape}",
+                            fix="Give a path, an image of Pillow, or uint8 (h, w, 3) in RGB.")
+        image = Image.fromarray(image)
+    if not all(image.size):
+        raise DataError(f"the image has {image.width}x{image.height} px",
+                        fix="Give one with pixels.")
+    try:
+        image.load()
+        rgb = to_rgb(image)
+    except OSError as error:
+        raise DataError(f"the image can't be read: {error}", fix="It is cut off or damaged.") \
+            from None
+    return rgb, (rgb.height, rgb.width)

@@ -1,0 +1,232 @@
+"""What a folder was made from, and what differs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from tag2mask.artifacts.files import digest
+from tag2mask.artifacts.handles import Handle, missing_files
+from tag2mask.artifacts.manifest import STARTED, Identity, Input, Manifest, read_identity
+from tag2mask.errors import RunFolderError
+
+_SETTINGS = " settings"  # ends the name of what a coverage folder was itself made from
+
+
+@dataclass(frozen=True)
+class FolderStatus:
+    """Where a step's folder stands.
+
+    Attributes:
+        state: missing, partial, fresh (complete and true to what it was made from) or stale.
+        reasons: why it is stale, one difference each.
+        reads: names of what it was made from.
+        settings: those of the reasons that are settings.
+    """
+
+    state: Literal["missing", "partial", "fresh", "stale"]
+    reasons: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+
+
+def folder_status(kind: type[Handle], path: Path | str,
+                  section: BaseModel | None = None) -> FolderStatus:
+    """Compare a folder with what it was made from, as that is now.
+
+    Args:
+        kind: the step it should be of.
+        path: the folder.
+        section: the section it should be made with; None: not compared.
+
+    Raises:
+        RunFolderError: damaged, or the folder of another step.
+    """
+    folder = Path(path)
+    found = read_identity(folder)
+    if found is None:
+        return FolderStatus("missing")
+    if found.step != kind.step:
+        raise RunFolderError(f"this folder holds {found.step}, not {kind.step}", where=folder,
+                             fix="Correct the path.")
+    settings = () if section is None else tuple(
+        _section_differences(found, _dump(section), section))
+    reasons = list(settings)
+    reads = found.inputs | found.coverage
+    for name, used in reads.items():
+        if used.path is None:
+            continue
+        source = read_identity(folder / used.path)
+        if not isinstance(source, Manifest):
+            reasons.append(f"{name}: {'missing' if source is None else 'unfinished'} now")
+        elif source.fingerprint != used.fingerprint:
+            reasons.append(f"{name}: changed since ({_short(used.fingerprint)} -> "
+                           f"{_short(source.fingerprint)})")
+    names = tuple(name for name in reads if not name.endswith(_SETTINGS))
+    if not isinstance(found, Manifest):
+        if reasons and not holds_work(folder):
+            return FolderStatus("missing")
+        return FolderStatus("partial", tuple(reasons), names, settings)
+    if missing := missing_files(kind, folder):
+        lost = tuple(f"{name}: missing" for name in missing)
+        return FolderStatus("partial", (*lost, *reasons), names, settings)
+    return FolderStatus("stale" if reasons else "fresh", tuple(reasons), names, settings)
+
+
+def holds_work(folder: Path) -> bool:
+    """Whether a step wrote more than that it began; one that was refused at once did not."""
+    return folder.is_dir() and any(
+        holds_work(entry) if entry.is_dir() else entry.name != STARTED
+        for entry in folder.iterdir() if not entry.name.startswith("."))
+
+
+def identity_of(kind: type[Handle], folder: Path, section: BaseModel | Mapping[str, Any],
+              inputs: Mapping[str, Handle | str],
+              coverage: Mapping[str, Handle | str]) -> Identity:
+    """What the folder would be made from now (the arguments are those of ``step_folder``)."""
+    values = _dump(section)
+    input_records = {name: _input(folder, source) for name, source in inputs.items()}
+    for name, source in coverage.items():
+        if isinstance(source, Handle):
+            own = source.manifest.identity
+            input_records[f"{name}{_SETTINGS}"] = Input(fingerprint=own)
+    coverage_records = {name: _input(folder, source) for name, source in coverage.items()}
+    identity = _sha256({
+        "step": kind.step,
+        "section": _without_free_keys(values, section),
+        "inputs": {name: record.fingerprint for name, record in input_records.items()},
+    })
+    covered = {name: record.fingerprint for name, record in coverage_records.items()}
+    return Identity(
+        step=kind.step,
+        section=values,
+        inputs=input_records,
+        coverage=coverage_records,
+        identity=identity,
+        fingerprint=_sha256({"identity": identity, "coverage": covered}) if covered else identity,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _input(folder: Path, source: Handle | str) -> Input:
+    if isinstance(source, str):
+        return Input(fingerprint=source)
+    # Relative, so that a run folder can be moved as a whole.
+    relative = os.path.relpath(source.path.absolute(), folder.absolute())
+    return Input(path=Path(relative).as_posix(), fingerprint=source.fingerprint)
+
+
+def file_input(key: str, file: Path, out: Path) -> dict[str, str]:
+    """Digest of a file that a step's folder is made from, by its key, as an input of the folder.
+
+    The section names its path alone, and another file may come to lie there. One that is gone can't
+    be compared: then what ``out`` was made from stands, and a finished training stays usable.
+    """
+    if file.is_file():
+        return {key: digest(file)}
+    found = read_identity(out)
+    known = found.inputs.get(key) if found is not None else None
+    return {} if known is None else {key: known.fingerprint}
+
+
+def refuse_differences(kind: type[Handle], found: Identity, wanted: Identity,
+                       section: BaseModel | Mapping[str, Any], folder: Path) -> None:
+    """Raise a RunFolderError that names each key that differs, unless the identities are equal."""
+    if found.step != wanted.step:
+        raise RunFolderError(f"this folder holds {found.step}, not {wanted.step}", where=folder,
+                             fix="Give another --out.")
+    if found.identity == wanted.identity:
+        return
+    differences = _section_differences(found, wanted.section, section)
+    imported = ["imported" in identity.section for identity in (found, wanted)]
+    if imported[0] != imported[1]:  # else every setting of a training would be listed
+        differences = ["an imported network stands there" if imported[0] else
+                       "a network that was trained here stands there"]
+    for name in sorted({*found.inputs, *wanted.inputs}):
+        old, new = found.inputs.get(name), wanted.inputs.get(name)
+        old_text, new_text = _fingerprint_text(old), _fingerprint_text(new)
+        if old_text != new_text:
+            differences.append(f"input {name}: {old_text} -> {new_text}")
+    if not differences:  # what counts as a setting has changed
+        differences.append("it was made by another version of tag2mask")
+    data_only = all(difference.startswith(("input data", "input labels"))
+                    for difference in differences)
+    lost = missing_files(kind, folder) if isinstance(found, Manifest) else []
+    update = "`tag2mask run --update` keeps the trained model and redoes only what the data " \
+             "changed. Else g" if data_only and not lost else "G"
+    redo = f"`tag2mask run --redo {kind.step}`, " if kind.in_run else ""
+    raise RunFolderError(
+        f"{wanted.step} was made with other settings or inputs: "
+        + "; ".join([*(f"{name} is missing" for name in lost), *differences]),
+        where=folder,
+        fix=f"{update}ive another --out, go back to the old settings, or make it anew: "
+            f"{redo}`tag2mask {kind.step} --redo`, or delete the folder.",
+    )
+
+
+def _section_differences(found: Identity, values: Mapping[str, Any],
+                         section: BaseModel | Mapping[str, Any]) -> list[str]:
+    old = _flat(_without_free_keys(found.section, section))
+    new = _flat(_without_free_keys(values, section))
+    prefix = found.step.replace("-", "_")
+    return [
+        f"{prefix}.{key}: {_value_text(old, key)} -> {_value_text(new, key)}"
+        for key in sorted({*old, *new})
+        if _value_text(old, key) != _value_text(new, key)
+    ]
+
+
+def _dump(section: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
+    values = section.model_dump(mode="json") if isinstance(section, BaseModel) else dict(section)
+    # Through JSON, so that a tuple here equals the list that a manifest gives back.
+    plain: dict[str, Any] = json.loads(json.dumps(values))
+    return plain
+
+
+def _without_free_keys(values: Mapping[str, Any],
+                       section: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
+    free: frozenset[str] = getattr(type(section), "not_identity", frozenset())
+    return _without(values, free, "")
+
+
+def _without(values: Mapping[str, Any], free: frozenset[str], prefix: str) -> dict[str, Any]:
+    """The values without the free keys, which are dotted where they lie in a section inside."""
+    return {
+        key: _without(value, free, f"{prefix}{key}.") if isinstance(value, Mapping) else value
+        for key, value in values.items() if prefix + key not in free
+    }
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _value_text(values: Mapping[str, Any], key: str) -> str:
+    return json.dumps(values[key]) if key in values else "(absent)"
+
+
+def _fingerprint_text(record: Input | None) -> str:
+    return "(absent)" if record is None else _short(record.fingerprint)
+
+
+def _short(fingerprint: str) -> str:
+    return fingerprint if len(fingerprint) <= 24 else f"{fingerprint[:8]}.."
+
+
+def _sha256(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,85 @@
+"""What a step folder was made from and what it holds: identities and manifests.
+
+An identity is the step, its section of the recipe and fingerprints of what it read; two folders are
+the same exactly when their identities are. ``artifacts`` writes these files and explains the rules.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tag2mask.artifacts.files import read_json
+from tag2mask.errors import MissingFileError, RunFolderError
+
+MANIFEST = "manifest.json"
+STARTED = "started.json"
+
+
+class Input(BaseModel):
+    """One thing a folder was made from."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str | None = None
+    """Its folder, relative to the step's folder; None for a plain value."""
+    fingerprint: str
+
+
+class Identity(BaseModel):
+    """What a folder was made from (``started.json``)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    step: str
+    section: dict[str, Any]
+    """The whole section of the recipe."""
+    inputs: dict[str, Input] = {}
+    coverage: dict[str, Input] = {}
+    identity: str
+    """sha256 of step, section and inputs."""
+    fingerprint: str
+    """sha256 of the identity and the coverage."""
+    started: str
+    """UTC, ISO 8601."""
+    seconds: float = 0.0
+    """Work so far, without sessions that were killed."""
+
+
+class Manifest(Identity):
+    """What a complete folder says of itself (``manifest.json``)."""
+
+    tag2mask: str
+    counts: dict[str, int] = {}
+    skipped: tuple[str, ...] = ()
+    """Photos left out, each with its reason."""
+    versions: dict[str, str] = {}
+    metrics: dict[str, Any] = {}
+
+
+def read_identity(folder: Path) -> Identity | None:
+    """The manifest of a complete folder, the identity of a partial one, or None.
+
+    Raises:
+        RunFolderError: the file is damaged.
+    """
+    records: tuple[tuple[str, type[Identity]], ...] = ((MANIFEST, Manifest), (STARTED, Identity))
+    for name, kind in records:
+        try:
+            return _read_record(folder / name, kind)
+        except MissingFileError:
+            continue  # looking again would find what another rank has written since
+    return None
+
+
+RecordT = TypeVar("RecordT", bound=BaseModel)
+
+
+def _read_record(path: Path, kind: type[RecordT]) -> RecordT:
+    try:
+        return kind.model_validate(read_json(path))
+    except ValidationError as error:
+        raise RunFolderError(f"not a {path.name} of tag2mask ({error.error_count()} problems)",
+                             where=path, fix="Delete its folder and run the step again.") from None

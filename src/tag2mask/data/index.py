@@ -1,0 +1,201 @@
+"""What a source found (``Inventory``), and the prepared index that every later step reads.
+
+The index is four small files in ``prepare/``: ``classes.json``, ``train.jsonl`` and ``val.jsonl``
+(one photo a line), ``source.json`` (layout and place of the data), and, only where masks exist,
+``masks.jsonl``. Photos and masks lie in separate files so that training, which opens the first,
+has no way to a mask. Paths are kept relative to the data folder: moving it costs nothing.
+
+Left out: pixels. Nothing here opens a photo or a mask.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from tag2mask.artifacts.files import atomic_write, read_json, write_json
+from tag2mask.classes import ClassSet
+from tag2mask.data.inventory import SPLITS, Split
+from tag2mask.errors import RunFolderError
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One photo of a split, as training and inference see it. It knows no mask.
+
+    Attributes:
+        id: relative path without suffix, ``/`` as separator; never absolute, no ``..``.
+        image: absolute path of the photo.
+        size: (h, w) px, upright (after EXIF orientation).
+        tags: sorted tag ids; () = background only.
+        stamp: ``<bytes>-<mtime_ns>``: tells whether the photo changed.
+    """
+
+    id: str
+    image: Path
+    size: tuple[int, int]
+    tags: tuple[int, ...]
+    stamp: str
+
+
+class MaskRow(NamedTuple):
+    """One line of ``masks.jsonl``."""
+
+    id: str
+    mask: str
+    """Relative to the data folder, or to the prepared folder where ``drawn``."""
+    drawn: bool
+    stamp: str
+
+
+def write_index(folder: Path, split: Split, samples: Iterable[Sample], root: Path) -> None:
+    """Write one split's samples, their paths relative to ``root``.
+
+    Raises:
+        RunFolderError: the folder can't be written.
+    """
+    def rows() -> Iterator[Any]:
+        for sample in samples:
+            yield {
+                "id": sample.id, "image": sample.image.relative_to(root).as_posix(),
+                "size": sample.size, "tags": sample.tags, "stamp": sample.stamp,
+            }
+
+    _write_lines(folder / f"{split}.jsonl", rows())
+
+
+def read_index(folder: Path, split: Split) -> list[Sample]:
+    """Read a split's samples in their order; an absent validation split is an empty list.
+
+    Args:
+        folder: a ``prepare/`` folder.
+        split: ``train`` or ``val``.
+
+    Raises:
+        RunFolderError: the index is missing or damaged.
+    """
+    root = data_root(folder)
+
+    def sample(row: Any) -> Sample:
+        height, width = row["size"]
+        return Sample(id=row["id"], image=root / row["image"], size=(height, width),
+                      tags=tuple(row["tags"]), stamp=row["stamp"])
+
+    return list(_read_lines(folder / f"{split}.jsonl", sample))
+
+
+def write_masks(folder: Path, rows: Iterable[MaskRow]) -> None:
+    """Write ``masks.jsonl``; with no row, remove it."""
+    rows = list(rows)
+    path = folder / "masks.jsonl"
+    if not rows:
+        path.unlink(missing_ok=True)
+        return
+    _write_lines(path, ({"id": r.id, "mask": r.mask, "drawn": r.drawn, "stamp": r.stamp}
+                        for r in rows))
+
+
+def read_mask_rows(folder: Path) -> list[MaskRow]:
+    """Rows of ``masks.jsonl``; none where no photo has a mask.
+
+    Raises:
+        RunFolderError: the file is damaged.
+    """
+    path = folder / "masks.jsonl"
+    if not path.exists():
+        return []
+    return list(_read_lines(
+        path, lambda row: MaskRow(row["id"], row["mask"], row["drawn"], row["stamp"])))
+
+
+def read_masks(folder: Path) -> dict[str, Path]:
+    """Absolute path of each mask by photo id: for evaluation and calibration only.
+
+    Raises:
+        RunFolderError: the index is missing or damaged.
+    """
+    root = data_root(folder)
+    return {row.id: (folder if row.drawn else root) / row.mask for row in read_mask_rows(folder)}
+
+
+def read_classes(folder: Path) -> ClassSet:
+    """The classes of a ``prepare/`` folder.
+
+    Raises:
+        RunFolderError: the index is missing or damaged.
+    """
+    values = read_json(folder / "classes.json")
+    try:
+        return ClassSet(tuple(values["names"]))
+    except (KeyError, TypeError):
+        raise _damaged(folder / "classes.json") from None
+
+
+def data_root(folder: Path) -> Path:
+    """Where the photos of a ``prepare/`` folder lie.
+
+    Raises:
+        RunFolderError: the index is missing or damaged.
+    """
+    values = read_json(folder / "source.json")
+    try:
+        return Path(values["root"])
+    except (KeyError, TypeError):
+        raise _damaged(folder / "source.json") from None
+
+
+def write_source(folder: Path, layout: str, root: Path) -> None:
+    """Note the layout and place of the data."""
+    write_json(folder / "source.json", {"layout": layout, "root": str(root)})
+
+
+def photos_fingerprint(samples: dict[Split, list[Sample]]) -> str:
+    """sha256 (hex) of ids, tags, stamps and splits; not of the place nor of masks."""
+    digest = hashlib.sha256()
+    for split in SPLITS:
+        digest.update(f"\n{split}\n".encode())
+        for s in samples[split]:
+            digest.update(f"{s.id}\0{s.tags}\0{s.stamp}\n".encode())
+    return digest.hexdigest()
+
+
+def masks_fingerprint(folder: Path) -> str:
+    """sha256 (hex) of which masks there are and their stamps: an input of whatever reads masks.
+
+    Raises:
+        RunFolderError: the index is damaged.
+    """
+    digest = hashlib.sha256()
+    for row in read_mask_rows(folder):
+        digest.update(f"{row.id}\0{row.mask}\0{row.stamp}\n".encode())
+    return digest.hexdigest()
+
+
+def _write_lines(path: Path, rows: Iterable[Any]) -> None:
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as f:
+        for row in rows:
+            f.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+Row = TypeVar("Row")
+
+
+def _read_lines(path: Path, make: Callable[[Any], Row]) -> Iterator[Row]:
+    try:
+        with path.open(encoding="utf-8") as lines:
+            for line in lines:
+                yield make(json.loads(line))
+    except FileNotFoundError:
+        raise RunFolderError(f"{path.name} is missing", where=path.parent,
+                             fix="Run `tag2mask prepare` again.") from None
+    except (ValueError, KeyError, TypeError):
+        raise _damaged(path) from None
+
+
+def _damaged(path: Path) -> RunFolderError:
+    return RunFolderError(f"{path.name} is damaged", where=path.parent,
+                          fix="Delete the folder and run `tag2mask prepare` again.")

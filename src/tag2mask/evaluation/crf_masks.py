@@ -1,0 +1,93 @@
+"""Masks of maps that a dense CRF has sharpened, made for comparison and kept beside it.
+
+A dense CRF takes far longer than all else. So each mask is a file of its own, ``crf/<id>.png``, and
+the step's journal knows what it was made from: an interrupted step goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tag2mask.artifacts.step_folder import Step
+from tag2mask.classes import BACKGROUND, mask_id
+from tag2mask.crf.dense_crf import CrfSettings, DenseCrf
+from tag2mask.data.index import Sample
+from tag2mask.data.masks import write_mask
+from tag2mask.data.photos import read_photo
+from tag2mask.maps.background import with_background
+from tag2mask.maps.background_choice import derived_alpha
+from tag2mask.maps.mapped_photos import MappedPhotos
+from tag2mask.runtime.session import Runtime
+from tag2mask.runtime.threads import sized_map
+
+CRF_MASKS = "crf"
+
+
+def crf_mask_path(folder: Path, photo_id: str) -> Path:
+    """CRF mask of a photo in a step's folder."""
+    return folder / CRF_MASKS / f"{photo_id}.png"
+
+
+@dataclass(frozen=True)
+class CrfMasks:
+    """How the masks are made.
+
+    Attributes:
+        photos: photos with maps.
+        colours: RGB by mask id (C+1).
+        settings: of the dense CRF.
+        score: background score; the background's own follows from it, see `derived_alpha`.
+    """
+
+    photos: MappedPhotos
+    colours: tuple[tuple[int, int, int], ...]
+    settings: CrfSettings
+    score: float
+
+    def make(self, step: Step[Any], samples: Sequence[Sample], runtime: Runtime) -> None:
+        """Make the masks of some photos that aren't there yet, each rank its share.
+
+        Masks of other photos are deleted.
+
+        Args:
+            step: the folder to write to.
+            samples: the photos.
+            runtime: where to run.
+
+        Raises:
+            DataError: a photo or its map can't be read.
+            RunFolderError: a file can't be written.
+        """
+        path_of = partial(crf_mask_path, step.path)
+        step.journal.drop_vanished({sample.id for sample in samples}, path_of)
+        runtime.barrier()
+        runtime.together(lambda: self._make_share(step, samples, runtime))
+
+    def _make_share(self, step: Step[Any], samples: Sequence[Sample], runtime: Runtime) -> None:
+        due = [s for s in runtime.shard(samples) if step.journal.key(s.id) != self._key(s)
+               or not crf_mask_path(step.path, s.id).is_file()]
+        with runtime.progress(len(due), "dense CRF") as bar:
+            for sample in sized_map(partial(self._one, step.path), due,
+                                    lambda s: s.size[0] * s.size[1]):
+                step.journal.record(sample.id, self._key(sample))
+                bar.advance()
+
+    def _key(self, sample: Sample) -> str:
+        return f"{self.score:g} {sample.stamp} {self.photos.stamp(sample.id)}"
+
+    def _one(self, folder: Path, sample: Sample, threads: int) -> Sample:
+        cam_map = self.photos.read(sample)
+        labels = np.zeros(sample.size, np.uint8)
+        if cam_map.tags:
+            crf = DenseCrf(np.asarray(read_photo(sample)), self.settings, threads=threads)
+            rivals = with_background(cam_map.full_scores(), derived_alpha(self.score))
+            ids = np.array([BACKGROUND, *(mask_id(tag) for tag in cam_map.tags)], np.uint8)
+            labels = ids[crf.refine(rivals).argmax(axis=0)]
+        write_mask(crf_mask_path(folder, sample.id), labels, self.colours)
+        return sample

@@ -1,0 +1,113 @@
+"""``evaluation.json`` as tables: Markdown that also reads well in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tag2mask.evaluation.records import NO_SCORE, EvaluationScores, SplitScores
+
+
+def format_scores(scores: EvaluationScores) -> str:
+    """All splits side by side, then each split's stages, classes and tags."""
+    parts = [_overview(scores)]
+    parts += [_stage_table(split) for split in scores.splits if len(split.stages) > 1]
+    for split in scores.splits:
+        if split.masks is not None:
+            parts.append(_class_table(split))
+        if split.tags is not None:
+            parts.append(_tag_table(split))
+    return "\n\n".join(parts) + "\n"
+
+
+def _overview(scores: EvaluationScores) -> str:
+    rows = []
+    for split in scores.splits:
+        masks, curve, tags = split.masks, split.curve, split.tags
+        facts = {
+            "split": split.split,
+            "photos": f"{split.photos}" if masks is None else f"{masks.photos} of {split.photos}",
+            "tags": split.tag_source,
+            "background score": score_text(split.background_score, split.background_source),
+            "mIoU": _percent(getattr(masks, "miou", None)),
+            "best possible": "-" if curve is None else
+                             f"{_percent(curve.best_miou)} at {curve.best_threshold:g}",
+            "boundary IoU": _percent(getattr(masks, "boundary_miou", None)),
+            "precision": _percent(getattr(masks, "precision", None)),
+            "recall": _percent(getattr(masks, "recall", None)),
+            "pixel accuracy": _percent(getattr(masks, "pixel_accuracy", None)),
+            "tag mAP": _percent(getattr(tags, "mean_average_precision", None)),
+            "tag F1": _percent(getattr(tags, "mean_f1", None)),
+            "map certainty": _percent(split.certainty),
+        }
+        if any(other.left_out for other in scores.splits):
+            facts["photos left out"] = str(split.left_out)
+        rows.append(facts)
+    # A fact a line: the splits side by side fit any terminal.
+    columns = [("%", *(row["split"] for row in rows))]
+    columns += [(key, *(row[key] for row in rows)) for key in rows[0] if key != "split"]
+    return markdown_table(columns[0], columns[1:])
+
+
+def _stage_table(split: SplitScores) -> str:
+    first = split.stages[0]
+    head = (f"stages of {split.split}, {first.photos} photos, {first.tag_source} tags, %", "mIoU",
+            "precision", "recall", "background score", "best possible")
+    rows = []
+    for stage in split.stages:
+        used, best = stage.used, stage.best
+        rows.append((
+            stage.name,
+            *(_percent(getattr(used, name, None)) for name in ("miou", "precision", "recall")),
+            "?" if used is None else score_text(used.background_score, used.background_source),
+            "-" if best is None else f"{_percent(best.miou)} at {best.background_score:g}",
+        ))  # fmt: skip
+    return markdown_table(head, rows)
+
+
+def score_text(score: float | None, source: str) -> str:
+    """A background score and its source."""
+    if source == NO_SCORE:
+        return source
+    return f"{'?' if score is None else f'{score:g}'} ({source})"
+
+
+def _class_table(split: SplitScores) -> str:
+    assert split.masks is not None
+    head = (f"{split.split}, {split.masks.photos} photos, %", "IoU", "precision", "recall",
+            "false positives", "false negatives", "boundary IoU")
+    return markdown_table(head, [
+        (c.name, *map(_percent, (c.iou, c.precision, c.recall, c.false_positive_share,
+                                 c.false_negative_share, c.boundary_iou)))
+        for c in split.masks.classes
+    ])
+
+
+def _tag_table(split: SplitScores) -> str:
+    assert split.tags is not None
+    head = (f"tags of {split.split}, {split.tags.photos} photos, %", "photos", "AP", "precision",
+            "recall", "F1")
+    return markdown_table(head, [
+        (c.name, str(c.photos), *map(_percent, (c.average_precision, c.precision, c.recall, c.f1)))
+        for c in split.tags.classes
+    ])
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.2f}"
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in columns of equal width: the first aligned left, the others right.
+
+    Args:
+        head: names of the columns.
+        rows: cells, as many as the head has; bars in them are escaped.
+    """
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in (head, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [" | ".join(cell.rjust(width) if i else cell.ljust(width)
+                        for i, (cell, width) in enumerate(zip(row, widths, strict=True)))
+             for row in cells]
+    rule = "|".join("-" * (width + 1) + ":" if i else ":" + "-" * (width + 1)
+                    for i, width in enumerate(widths))
+    return "\n".join([f"| {lines[0]} |", f"|{rule}|", *(f"| {line} |" for line in lines[1:])])

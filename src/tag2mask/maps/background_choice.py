@@ -1,0 +1,199 @@
+"""The background score that maps are held against: fixed, from a few masks, or from the maps alone.
+
+Every step that sets foreground maps against a background needs one, and all find it here. Masks are
+read for the calibration alone.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tag2mask.artifacts.files import read_json, write_json
+from tag2mask.artifacts.handles import PreparedData, WalkedMaps
+from tag2mask.data.index import Sample, read_masks
+from tag2mask.errors import DataError, RunFolderError
+from tag2mask.maps.background import ScoreHistogram, alpha_from_score, estimate_background_score
+from tag2mask.maps.mapped_photos import MappedPhotos
+from tag2mask.metrics.threshold_curve import ThresholdCurve
+from tag2mask.recipe.sections import BackgroundChoice
+from tag2mask.runtime.session import Runtime
+from tag2mask.runtime.threads import ordered_map
+
+CALIBRATION_SCORES = tuple(i / 100 for i in range(100))
+CALIBRATION_SEED = 0
+BACKGROUND = "background.json"
+WALKED_SCORE = 0.5
+"""In walked maps a class exceeds it exactly where it exceeds the walked background."""
+
+
+@dataclass(frozen=True)
+class BackgroundScore:
+    """A background score and where it comes from.
+
+    Attributes:
+        score: in [0, 1]; a class must exceed it.
+        source: how it was found; walk: the background took part in the random walk.
+        photos: ids of the masked photos that it was calibrated on.
+        miou: of these photos' maps at this score, in [0, 1].
+    """
+
+    score: float
+    source: Literal["fixed", "calibrated", "estimated", "walk"]
+    photos: tuple[str, ...] = ()
+    miou: float | None = None
+
+    def metrics(self) -> dict[str, Any]:
+        """As the manifest says it."""
+        found: dict[str, Any] = {"background_score": self.score, "background_source": self.source}
+        if self.source == "calibrated":
+            found |= {"calibration_photos": list(self.photos), "calibration_miou": self.miou}
+        return found
+
+
+def choose_background_score(data: PreparedData, photos: MappedPhotos, section: BackgroundChoice,
+                            runtime: Runtime) -> BackgroundScore:
+    """Find the background score as a section says; every rank gets the same.
+
+    Args:
+        data: the prepared data; its masks are read for ``calibrated`` alone.
+        photos: photos with maps.
+        section: where the score comes from.
+        runtime: where to run.
+
+    Raises:
+        DataError: no photo to calibrate on, or one whose mask can't be used; maps from which no
+            score can be estimated; a map that is missing, damaged or of other photos.
+    """
+    if section.background == "auto" and photos.made_by == WalkedMaps.step:
+        return BackgroundScore(WALKED_SCORE, "walk")
+    if section.background == "fixed":
+        return BackgroundScore(section.score, "fixed")
+    if section.background == "calibrated":
+        return calibrated_score(data, photos, section.calibrate_photos, runtime)
+    return estimated_score(photos, runtime, section=section.key)
+
+
+def estimated_score(photos: MappedPhotos, runtime: Runtime, *,
+                    section: str = "pseudo_masks") -> BackgroundScore:
+    """Estimate the background score from the training photos' maps alone.
+
+    Where only other splits have maps, from those.
+
+    Args:
+        photos: photos with maps.
+        runtime: where to run.
+        section: of the recipe that asks for it, to name its settings.
+
+    Raises:
+        DataError: no map, or maps of one score only.
+    """
+    samples = photos.splits.get("train") or next(iter(photos.splits.values()))
+
+    def own_share() -> ScoreHistogram:
+        histogram = ScoreHistogram.empty()
+        # At the stored stride: interpolation would hardly move the histogram.
+        for cam_map in ordered_map(photos.read, runtime.shard(samples)):
+            histogram.add(cam_map.scores)
+        return histogram
+
+    total = ScoreHistogram.empty()
+    for part in runtime.together(own_share):
+        total.merge(part)
+    return BackgroundScore(estimate_background_score(total, section=section), "estimated")
+
+
+def calibrated_score(data: PreparedData, photos: MappedPhotos, count: int,
+                     runtime: Runtime) -> BackgroundScore:
+    """Find the background score that is best on a few masked training photos.
+
+    Args:
+        data: the prepared data, with masks.
+        photos: photos with maps.
+        count: how many photos to look at, at most; drawn with a fixed seed.
+        runtime: where to run.
+
+    Raises:
+        DataError: no training photo has a mask, or a mask can't be used.
+    """
+    chosen = drawn_masked_photos(data, photos, count)
+    if not chosen:
+        raise DataError(
+            "the background score can't be calibrated: no training photo has a mask",
+            where=data.path,
+            fix="Give masks of a few training photos, or set the step's `background` to estimated "
+                "or fixed.",
+        )
+
+    def own_share() -> ThresholdCurve:
+        curve = ThresholdCurve.empty(photos.classes, CALIBRATION_SCORES)
+        for sample, mask in runtime.shard(chosen):
+            cam_map = photos.read(sample)
+            truth = photos.read_mask(mask, sample)
+            curve.add(truth, cam_map.tags, cam_map.full_scores())
+        return curve
+
+    total = ThresholdCurve.empty(photos.classes, CALIBRATION_SCORES)
+    for part in runtime.together(own_share):
+        total.merge(part)
+    score, miou = total.best()
+    if math.isnan(miou):
+        raise DataError("the background score can't be calibrated: the masks are void everywhere",
+                        where=chosen[0][1], fix="Give masks with class numbers.")
+    return BackgroundScore(score, "calibrated", tuple(s.id for s, _ in chosen), miou)
+
+
+def drawn_masked_photos(data: PreparedData, photos: MappedPhotos,
+                        count: int) -> list[tuple[Sample, Path]]:
+    """Some training photos that have maps and a mask, with their masks' files.
+
+    Args:
+        data: the prepared data.
+        photos: photos with maps.
+        count: how many at most; drawn by a fixed seed, so that whoever looks at masks looks at the
+            same ones.
+
+    Returns:
+        In the order of drawing; empty where no training photo has a mask.
+    """
+    masks = read_masks(data.path)
+    masked = sorted((s for s in photos.splits.get("train", []) if s.id in masks),
+                    key=lambda sample: sample.id)
+    chosen = random.Random(CALIBRATION_SEED).sample(masked, min(count, len(masked)))
+    return [(sample, masks[sample.id]) for sample in chosen]
+
+
+def kept_background_score(folder: Path, data: PreparedData, photos: MappedPhotos,
+                          section: BackgroundChoice, runtime: Runtime) -> BackgroundScore:
+    """The background score of a step's folder: found once, then kept in ``background.json``.
+
+    A score that follows every photo that is added would make all earlier ones be done again.
+
+    Raises:
+        DataError: as `choose_background_score`.
+        RunFolderError: the file is damaged, or can't be written.
+    """
+    path = folder / BACKGROUND
+    kept = runtime.together(lambda: read_json(path) if path.is_file() else None)[0]
+    if kept is not None:
+        try:
+            return BackgroundScore(**kept | {"photos": tuple(kept["photos"])})
+        except (TypeError, KeyError):
+            raise RunFolderError("not a background score of tag2mask", where=path,
+                                 fix="Delete the file: the score is then found again.") from None
+    found = choose_background_score(data, photos, section, runtime)
+    if runtime.rank == 0:
+        write_json(path, asdict(found))
+    return found
+
+
+def derived_alpha(score: float) -> float:
+    """α of the background (1 - max)^α that ties with a class of this score.
+
+    Args:
+        score: in [0, 1]; α has no value at its ends, which count as 0.01 and 0.99.
+    """
+    return alpha_from_score(min(max(score, 0.01), 0.99))

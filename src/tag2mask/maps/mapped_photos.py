@@ -1,0 +1,151 @@
+"""Photos of the prepared data that have maps: their map files, and masks that must fit them.
+
+The steps after ``infer-cam`` take a folder of maps that may hold one split only, or leave out
+photos that could not be read, or come from elsewhere. What fits together is decided here, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tag2mask.artifacts.handles import AnyMaps, Handle, PreparedData
+from tag2mask.data.index import Sample, read_classes, read_index
+from tag2mask.data.inventory import SPLITS, Split
+from tag2mask.data.photos import read_mask_of
+from tag2mask.errors import DataError, some
+from tag2mask.maps.cam_map import MAP_SUFFIX, CamMap, read_map
+
+
+@dataclass(frozen=True)
+class MappedPhotos:
+    """Photos with maps.
+
+    Attributes:
+        splits: the samples of each split that has maps, in the order of the index.
+        skipped: photos left out by the step that made the maps, each as ``id: reason``.
+        folder: where the map files lie.
+        classes: C, the number of foreground classes.
+        made_by: name of the step that made the maps.
+        tag_source: whose classes have maps: ``known``, ``known or predicted``, ``predicted``.
+    """
+
+    splits: dict[Split, list[Sample]]
+    skipped: tuple[str, ...]
+    folder: Path
+    classes: int
+    made_by: str
+    tag_source: str
+
+    def path(self, photo_id: str) -> Path:
+        """Map file of a photo."""
+        return self.folder / f"{photo_id}{MAP_SUFFIX}"
+
+    def stamp(self, photo_id: str) -> str:
+        """``<bytes>-<mtime_ns>`` of a photo's map file: tells whether it changed."""
+        stat = self.path(photo_id).stat()
+        return f"{stat.st_size}-{stat.st_mtime_ns}"
+
+    def read(self, sample: Sample) -> CamMap:
+        """Read the maps of a photo.
+
+        Raises:
+            DataError: damaged, or made for another photo, other tags or other classes.
+        """
+        path = self.path(sample.id)
+        cam_map = read_map(path)
+        fix = f"Run {self.made_by} on this data, or give the maps that belong to it."
+        if cam_map.id != sample.id:
+            raise DataError(f"map is of photo {cam_map.id!r}, not of {sample.id!r}", where=path,
+                            fix=fix)
+        if cam_map.size != sample.size:
+            (h, w), (photo_h, photo_w) = cam_map.size, sample.size
+            raise DataError(f"map is of a photo of {w} x {h} px, but {sample.id!r} has "
+                            f"{photo_w} x {photo_h}", where=path, fix=fix)
+        if len(cam_map.probabilities) != self.classes:
+            raise DataError(f"map is of {len(cam_map.probabilities)} classes, the data has "
+                            f"{self.classes}", where=path, fix=fix)
+        told = self.tag_source == "known" or (self.tag_source != "predicted" and sample.tags)
+        if told and cam_map.tags != sample.tags:
+            raise DataError(f"map of {sample.id!r} is of other tags than the data has", where=path,
+                            fix=fix)
+        return cam_map
+
+    def without(self, ids: Collection[str]) -> MappedPhotos:
+        """The same without some photos, and without splits of which none is left.
+
+        Raises:
+            DataError: no photo is left.
+        """
+        kept = {split: [sample for sample in samples if sample.id not in ids]
+                for split, samples in self.splits.items()}
+        if not any(kept.values()):
+            raise DataError("every photo that has a map is to be left out", where=self.folder,
+                            fix="Leave out fewer.")
+        return replace(self, splits={split: left for split, left in kept.items() if left})
+
+    def read_mask(self, path: Path, sample: Sample) -> NDArray[np.uint8]:
+        """`read_mask_of` with the classes of the maps."""
+        return read_mask_of(sample, path, self.classes)
+
+
+def mapped_photos(data: PreparedData, maps: AnyMaps) -> MappedPhotos:
+    """Find the photos that have maps.
+
+    A split without a single map was not asked for; in any other a photo without a map must be among
+    those that the maps' step left out.
+
+    Raises:
+        DataError: a photo's map is missing, or there is none at all; maps of other classes.
+        RunFolderError: the prepared index or the maps' manifest is damaged.
+    """
+    folder = maps.path / "maps"
+    left_out = maps.manifest.skipped
+    names = read_classes(data.path).names
+    refuse_other_classes(maps, names, "maps")
+    splits: dict[Split, list[Sample]] = {}
+    for split in SPLITS:
+        samples = read_index(data.path, split)
+        found = [s for s in samples if (folder / f"{s.id}{MAP_SUFFIX}").is_file()]
+        if not found:
+            continue
+        present = {sample.id for sample in found}
+        for sample in samples:
+            if sample.id not in present and not any(
+                line.startswith(f"{sample.id}: ") for line in left_out
+            ):
+                raise DataError(f"photo {sample.id!r} has no map", where=folder,
+                                fix=f"Run {maps.step} again: it makes only what is missing.")
+        splits[split] = found
+    if not splits:
+        raise DataError("no photo of the data has a map", where=folder,
+                        fix=f"Run {maps.step} on this data, or give the maps that belong to it.")
+    return MappedPhotos(splits, left_out, folder, len(names), maps.step,
+                        tag_source(maps))
+
+
+def tag_source(maps: AnyMaps) -> str:
+    """Whose classes have maps: ``known``, ``known or predicted``, ``predicted``."""
+    return str(maps.manifest.metrics.get("tags", "known"))
+
+
+def refuse_other_classes(made: Handle, names: tuple[str, ...], what: str) -> None:
+    """Refuse a folder that says it was made for other classes.
+
+    Args:
+        made: the folder; one that doesn't say is taken.
+        names: of the data's classes.
+        what: lies in it.
+
+    Raises:
+        DataError: other names, or another order.
+    """
+    known = tuple(made.manifest.metrics.get("classes", names))
+    if known != names:
+        raise DataError(f"the {what} are of the classes {some(known)}, the data has {some(names)}",
+                        where=made.path,
+                        fix=f"Run {made.step} on this data, or give the {what} that belong to it.")

@@ -1,0 +1,183 @@
+"""mIoU at every background score, in one pass over the photos.
+
+A pixel's strongest class doesn't depend on the background score t; t only decides whether that
+class or the background takes the pixel (class if its score > t). So a photo is reduced once to
+counts by (true class, strongest class, number of thresholds below the score), and the confusion
+matrix of every threshold is a cumulative sum of them: exactly what a pass each would count.
+
+Scores and thresholds are compared as float32, as the published evaluation does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tag2mask.classes import BACKGROUND, IGNORE, MAX_CLASSES, mask_id
+from tag2mask.metrics.confusion import Confusion, Float64, Int64, Labels, mean_of_present, ratio
+
+_MIN_CELLS = 1024
+_MAX_CELLS = 1 << 15
+
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass
+class ThresholdCurve:
+    """Counts from which the confusion matrix at each of T background scores follows.
+
+    Attributes:
+        thresholds: float32 (T,), strictly rising, in [0, 1].
+        counts: int64 (C+1, C, T+1): true mask id, strongest tag id, thresholds below its score.
+    """
+
+    thresholds: Float32
+    counts: Int64
+
+    def __post_init__(self) -> None:
+        self._bins = _Bins(self.thresholds)
+
+    @classmethod
+    def empty(cls, classes: int, thresholds: Sequence[float]) -> ThresholdCurve:
+        """Return zero counts.
+
+        Args:
+            classes: C, the number of foreground classes.
+            thresholds: T background scores, strictly rising, in [0, 1].
+        """
+        assert 1 <= classes <= MAX_CLASSES
+        values = np.asarray(thresholds, np.float32)
+        return cls(values, np.zeros((classes + 1, classes, len(values) + 1), np.int64))
+
+    def add(self, truth: Labels, tags: Sequence[int], scores: Float32) -> None:
+        """Count one photo.
+
+        Args:
+            truth: mask ids uint8 (H, W), 255 = void.
+            tags: k tag ids, rising.
+            scores: float32 (k, H, W) in [0, 1] of these tags.
+        """
+        assert scores.shape == (len(tags), *truth.shape), (scores.shape, len(tags), truth.shape)
+        bins = len(self.thresholds) + 1
+        if not tags:  # All background at any threshold: bin 0 of whichever class.
+            self.counts[:, 0, 0] += np.bincount(truth.ravel(), minlength=256)[: len(self.counts)]
+            return
+        best, winner = strongest(scores)
+        # Sixteen bits hold the index of photos with few tags, which is nearly all, and go faster.
+        rows, kinds = 256, len(tags) * bins
+        index_type: type[np.uint16 | np.int64] = np.uint16 if rows * kinds <= 1 << 16 else np.int64
+        index: npt.NDArray[Any] = truth.astype(index_type)
+        index *= kinds
+        if len(tags) > 1:
+            offset: npt.NDArray[Any] = winner.astype(index_type)
+            offset *= bins
+            index += offset
+        index += self._bins.of(best)
+        table = np.bincount(index.ravel(), minlength=rows * kinds).reshape(rows, len(tags), bins)
+        size = len(self.counts)
+        assert not table[size:IGNORE].any(), "the truth holds values outside the class list"
+        self.counts[:, list(tags)] += table[:size]
+
+    def merge(self, other: ThresholdCurve) -> None:
+        """Add the counts of other photos or of another process."""
+        assert np.array_equal(self.thresholds, other.thresholds)
+        self.counts += other.counts
+
+    def restricted(self, indices: Sequence[int]) -> ThresholdCurve:
+        """Return the counts for some of the thresholds alone, given by their rising indices."""
+        starts = [0, *(index + 1 for index in indices)]
+        return ThresholdCurve(self.thresholds[list(indices)],
+                              np.add.reduceat(self.counts, starts, axis=2))
+
+    def confusion(self, index: int) -> Confusion:
+        """Return the confusion matrix at ``thresholds[index]``."""
+        won: Int64 = self.counts[:, :, index + 1 :].sum(axis=2)
+        lost: Int64 = self.counts[:, :, : index + 1].sum(axis=(1, 2))
+        return Confusion(np.concatenate([lost[:, None], won], axis=1))
+
+    def iou(self, *, paper: bool = False) -> Float64:
+        """IoU by threshold and class (T, C+1); absent classes NaN (paper: 0)."""
+        true, predicted, hits = self.tallies()
+        union = true[:, None] + predicted - hits
+        return ratio(hits, union, empty=0.0 if paper else np.nan).T
+
+    def tallies(self) -> tuple[Int64, Int64, Int64]:
+        """What IoU is made of: true pixels (C+1,), predicted ones (C+1, T), hits (C+1, T)."""
+        # (C+1, C, T): pixels whose strongest class wins against threshold i.
+        won = np.cumsum(self.counts[:, :, ::-1], axis=2)[:, :, ::-1][:, :, 1:]
+        true: Int64 = self.counts.sum(axis=(1, 2))
+        hits: Int64 = np.einsum("cct->ct", won[mask_id(0) :])
+        hits = np.concatenate([true[BACKGROUND] - won[BACKGROUND].sum(axis=0)[None], hits])
+        predicted: Int64 = won.sum(axis=0)
+        predicted = np.concatenate([true.sum() - predicted.sum(axis=0)[None], predicted])
+        return true, predicted, hits
+
+    def miou(self, *, paper: bool = False) -> Float64:
+        """Mean IoU by threshold (T,); see `Confusion.miou`."""
+        return np.array([mean_of_present(row) for row in self.iou(paper=paper)])
+
+    def best(self, *, paper: bool = False) -> tuple[float, float]:
+        """Return the best threshold and its mIoU; the lowest of equals, NaN without a pixel."""
+        miou = self.miou(paper=paper)
+        index = int(np.argmax(np.nan_to_num(miou, nan=-1.0)))
+        return round(float(self.thresholds[index]), 6), float(miou[index])
+
+
+class _Bins:
+    """Counts the thresholds strictly below each score, several times faster than a bisection.
+
+    [0, 1] is cut into equal cells, so fine that each holds at most one threshold. The cell tells
+    how many thresholds lie below it; one comparison with the next threshold decides exactly.
+    """
+
+    def __init__(self, thresholds: Float32) -> None:
+        assert thresholds.ndim == 1 and len(thresholds) >= 1
+        assert thresholds[0] >= 0 and thresholds[-1] <= 1 and (np.diff(thresholds) > 0).all()
+        self._thresholds = thresholds
+        self._type: type[np.uint8 | np.uint16] = np.uint8 if len(thresholds) < 256 else np.uint16
+        # Powers of two: the product with a float32 is exact.
+        self._cells = _MIN_CELLS
+        cells = self._cell(thresholds)
+        while len(np.unique(cells)) < len(cells) and self._cells < _MAX_CELLS:
+            self._cells *= 2
+            cells = self._cell(thresholds)
+        self._fine = len(np.unique(cells)) == len(cells)
+        below = np.searchsorted(cells, np.arange(self._cells + 1))
+        self._below: npt.NDArray[Any] = below.astype(self._type)
+        self._next = np.append(thresholds, np.float32(np.inf))
+
+    def of(self, scores: Float32) -> npt.NDArray[Any]:
+        """Number of thresholds < score, for scores in [0, 1]; same shape."""
+        if not self._fine:
+            exact = np.searchsorted(self._thresholds, scores, side="left")
+            return exact.astype(self._type)
+        # Interpolated scores may pass 1 by a rounding error; the last cell takes them.
+        bins: npt.NDArray[Any] = self._below.take(self._cell(scores), mode="clip")
+        bins += scores > self._next.take(bins)
+        return bins
+
+    def _cell(self, scores: Float32) -> npt.NDArray[np.uint16]:
+        return (scores * np.float32(self._cells)).astype(np.uint16)
+
+
+def strongest(scores: Float32) -> tuple[Float32, npt.NDArray[np.uint8]]:
+    """Return each pixel's largest score and its channel.
+
+    Args:
+        scores: float32 (k, h, w), k of 1 to 254.
+
+    Returns:
+        float32 (h, w) and uint8 (h, w); of equal channels the first.
+    """
+    assert scores.ndim == 3 and 1 <= len(scores) <= 254, scores.shape
+    # A running maximum: several times faster than argmax over the first axis.
+    best = scores[0].copy()
+    winner = np.zeros(best.shape, np.uint8)
+    for channel in range(1, len(scores)):
+        winner[scores[channel] > best] = channel
+        np.maximum(best, scores[channel], out=best)
+    return best, winner

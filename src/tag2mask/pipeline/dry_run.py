@@ -1,0 +1,217 @@
+"""What running a recipe would do, and cost: nothing is written, and nothing trained.
+
+The data is listed and compared with what was prepared, by ``prepare``'s own functions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from tag2mask.artifacts.files import refuse_run_inside_data
+from tag2mask.artifacts.handles import MODELS, Evaluation, PreparedData, ReportPage
+from tag2mask.artifacts.identity import folder_status
+from tag2mask.classes import ClassSet
+from tag2mask.errors import (
+    DataChangedError,
+    DataError,
+    ProblemsError,
+    RunFolderError,
+    Tag2MaskError,
+)
+from tag2mask.pipeline.estimates import Cost, counts, sampled_sizes, step_costs
+from tag2mask.pipeline.status import (
+    StepStatus,
+    folder_states,
+    only_trained_on_older_data,
+    other_settings,
+    refuse_useless_redo,
+    step_index,
+    steps_of,
+)
+from tag2mask.recipe.schema import Recipe
+from tag2mask.recipe.sections import Prepare
+
+if TYPE_CHECKING:
+    from tag2mask.data.inventory import Inventory
+
+
+Action = Literal["run", "resume", "skip", "update", "refuse", "not reached"]
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """What a run would do with one step.
+
+    Attributes:
+        step: its name.
+        action: run, resume, skip (fresh already), update (redo what changed), refuse, or not
+            reached (it comes after a refused one).
+        why: differences and states behind the action.
+        cost: of the whole step, were it run from the start; None where nothing is computed.
+    """
+
+    step: str
+    action: Action
+    why: tuple[str, ...]
+    cost: Cost | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do.
+
+    Attributes:
+        train: number of training photos.
+        val: number of validation photos.
+        steps: in order.
+        refusal: what the run would end with before it computes anything, and the ways out; None:
+            nothing is refused.
+    """
+
+    train: int
+    val: int
+    steps: tuple[PlannedStep, ...]
+    refusal: Tag2MaskError | None = None
+
+
+def dry_run(data: Path, recipe: Recipe, out: Path, *, until: str | None = None,
+            update: bool = False, redo: str | None = None) -> Plan:
+    """Say which steps a run would take and what they would cost, roughly; writes nothing.
+
+    The arguments are those of ``pipeline.run``. The data is listed and compared with what was
+    prepared; of photos that are not prepared yet, some are opened.
+
+    Raises:
+        DataError: data that can't be listed, or a ``redo`` after ``until``.
+        RunFolderError: no such step, or a damaged run folder.
+    """
+    from tag2mask.steps.prepare import listed_data
+
+    steps = steps_of(recipe)
+    refuse_useless_redo(recipe, until, redo)
+    end = len(steps) - 1 if until is None else step_index(until, recipe)
+    first = len(steps) if redo is None else step_index(redo, recipe)
+    redone = {kind.step for kind in steps[first:]}
+    refuse_run_inside_data(data, out)
+    inventory = listed_data(data, recipe.prepare)
+    prepared = None if PreparedData.step in redone else out / PreparedData.step
+    listing = _compared(inventory, data, recipe.prepare, prepared, update=update)
+    train, val = counts(inventory)
+    costs = step_costs(recipe, inventory, sampled_sizes(inventory))
+    planned: list[PlannedStep] = []
+    others: list[StepStatus] = []
+    refusal: Tag2MaskError | None = None
+    for found in folder_states(out, recipe):
+        state = _after(listing, found)
+        action = "run" if state.step in redone else _action(state, update=update)
+        refused: Tag2MaskError | None = (
+            listing.refusal if state.step == PreparedData.step else None)
+        if action == "refuse" and state.folder.settings:
+            others.append(state)
+        elif action == "refuse":
+            refused = refused or _trained_on_older_data(state, out)
+        if refusal is not None or (others and others[0] is not state):
+            action = "not reached"
+        elif refused is not None:
+            action, refusal = "refuse", refused
+        why = state.folder.settings if action == "not reached" else state.folder.reasons
+        cost = costs[state.step] if action in ("run", "resume", "update") else None
+        planned.append(PlannedStep(state.step, action, why, cost))
+        if state.step == steps[end].step:
+            break
+    if others:  # a run looks for them before its first step
+        refusal = other_settings(others, out)
+    return Plan(train, val, tuple(planned), refusal)
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """What came of a listing that was compared with the prepared one.
+
+    Attributes:
+        refusal: what ``prepare`` would end with.
+        changes: in the photos, tags and classes, that it would take in.
+        masks: whether masks changed, which only what compares with them reads.
+    """
+
+    refusal: DataError | DataChangedError | None = None
+    changes: tuple[str, ...] = ()
+    masks: bool = False
+
+
+def _compared(inventory: Inventory, data: Path, section: Prepare, prepared: Path | None, *,
+              update: bool) -> _Listing:
+    """Look at a listing as ``prepare`` would, and hold it against the finished folder if any."""
+    from tag2mask.data.check import inventory_problems
+    from tag2mask.steps.prepare import (
+        changes_of,
+        measure_photos,
+        read_old_index,
+        refuse_changes,
+        without_bad,
+    )
+
+    old = None
+    if prepared is not None:
+        found = folder_status(PreparedData, prepared, section)
+        if found.state in ("fresh", "stale") and not found.settings:
+            old = read_old_index(prepared)
+    problems = inventory_problems(inventory)
+    if prepared is None or old is None:
+        try:
+            without_bad({"train": [], "val": []}, [], problems, data, section.skip_bad)
+        except ProblemsError as error:
+            return _Listing(error)
+        except DataError:
+            pass  # whether any photo can be read is found by opening all, which is the step's work
+        return _Listing()
+    samples, masks, found_problems = measure_photos(inventory, old)
+    try:
+        samples, masks, _ = without_bad(samples, masks, problems + found_problems, data,
+                                         section.skip_bad)
+        classes = ClassSet(inventory.class_names)
+        changes = tuple(changes_of(old, samples, classes))
+        if changes and not update:
+            refuse_changes(old, samples, classes, prepared, section, update=False)
+    except (DataError, DataChangedError) as error:
+        return _Listing(error)
+    return _Listing(changes=changes, masks=old.masks != tuple(masks))
+
+
+def _after(listing: _Listing, found: StepStatus) -> StepStatus:
+    """Where a step stands once ``prepare`` has taken in what changed."""
+    prepares = found.step == PreparedData.step
+    if prepares and listing.refusal is not None:
+        reasons: tuple[str, ...] = (listing.refusal.what, *found.folder.reasons)
+    elif found.folder.state != "fresh" or not (listing.changes or listing.masks):
+        return found
+    elif prepares:
+        reasons = listing.changes or ("the masks changed",)
+    elif listing.changes and found.step not in {kind.step for kind in MODELS}:
+        reasons = (f"{PreparedData.step} takes in changes",)
+    elif listing.masks and found.step in (Evaluation.step, ReportPage.step):
+        reasons = ("the masks changed",)
+    else:
+        return found
+    return replace(found, folder=replace(found.folder, state="stale", reasons=reasons))
+
+
+def _trained_on_older_data(found: StepStatus, out: Path) -> RunFolderError:
+    return RunFolderError(
+        f"{found.step} was trained before the data changed: {'; '.join(found.folder.reasons)}",
+        where=out / found.step,
+        fix=f"Keep it with --update, make it anew with `--redo {found.step}`, or give another "
+            "--out.")
+
+
+def _action(found: StepStatus, *, update: bool) -> Action:
+    folder = found.folder
+    if folder.settings and found.step != ReportPage.step:
+        return "refuse"
+    if only_trained_on_older_data(found):
+        return "skip" if update else "refuse"
+    actions: dict[str, Action] = {
+        "missing": "run", "partial": "resume", "fresh": "skip", "stale": "update"}
+    return actions[folder.state]

@@ -1,0 +1,126 @@
+"""The method, from tags to masks: every step in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tag2mask.artifacts.handles import (
+    AffinityLabels,
+    AffinityModel,
+    AnyMaps,
+    CamMaps,
+    CamModel,
+    Evaluation,
+    Handle,
+    HandleT,
+    Predictions,
+    PreparedData,
+    PseudoMaskFolder,
+    SegmenterModel,
+    WalkedMaps,
+)
+from tag2mask.artifacts.identity import folder_status
+from tag2mask.pipeline.status import section_of
+from tag2mask.recipe.fields import Section
+from tag2mask.recipe.schema import Recipe
+from tag2mask.runtime.ranks import FirstRank
+
+if TYPE_CHECKING:
+    from tag2mask.runtime.session import Runtime
+
+
+
+Place = Callable[[type[Handle], tuple[Handle, ...], Section], Path]
+"""Where a step's folder lies, from the step, the folders it reads and its settings."""
+
+
+def method(data: Path, recipe: Recipe, place: Place, runtime: Runtime, *,
+           update: bool = False, start: Path | None = None) -> Iterator[Handle]:
+    """The method: tags -> classifier -> maps -> affinities, walk -> masks -> network -> evidence.
+
+    A step runs when the iterator is asked for its handle, so a caller may stop after any of them.
+
+    Args:
+        data: the data folder.
+        recipe: settings of every step.
+        place: where each step's folder lies.
+        runtime: where to run.
+        update: as in `run`.
+        start: as in `stages.train_cam.train_cam`.
+
+    Yields:
+        The handle of each step, in order.
+    """
+    from tag2mask.steps.affinity_labels import affinity_labels
+    from tag2mask.steps.evaluate import evaluate
+    from tag2mask.steps.infer_cam import infer_cam
+    from tag2mask.steps.prepare import prepare
+    from tag2mask.steps.pseudo_masks import pseudo_masks
+    from tag2mask.steps.train_affinity import train_affinity
+    from tag2mask.steps.train_cam import train_cam
+    from tag2mask.steps.walk import walk
+
+    def folder(kind: type[Handle], *read: Handle) -> Path:
+        return place(kind, read, section_of(recipe, kind))
+
+    def kept(kind: type[HandleT], path: Path) -> HandleT | None:
+        """The trained network as it is, where a change of the data is to keep it."""
+        return kind.open(path) if update and _is_complete(kind, path) else None
+
+    out = folder(PreparedData)
+    FirstRank(runtime)(lambda: prepare(data, recipe.prepare, out, update=update))
+    prepared = PreparedData.open(out)
+    yield prepared
+
+    out = folder(CamModel, prepared)
+    model = kept(CamModel, out) or train_cam(
+        prepared, recipe.train_cam, out, runtime, start)
+    yield model
+
+    maps: AnyMaps = infer_cam(prepared, model, recipe.infer_cam,
+                              folder(CamMaps, prepared, model), runtime)
+    earlier: tuple[AnyMaps, ...] = ()
+    yield maps
+
+    if recipe.walk.enabled:
+        labels = affinity_labels(prepared, maps, recipe.affinity_labels,
+                                 folder(AffinityLabels, prepared, maps), runtime)
+        yield labels
+
+        out = folder(AffinityModel, prepared, labels)
+        affinity = kept(AffinityModel, out) or train_affinity(
+            prepared, labels, recipe.train_affinity, out, runtime)
+        yield affinity
+
+        earlier = (maps,)
+        maps = walk(prepared, maps, affinity, recipe.walk,
+                    folder(WalkedMaps, prepared, maps, affinity), runtime)
+        yield maps
+
+    masks = pseudo_masks(prepared, maps, recipe.pseudo_masks,
+                         folder(PseudoMaskFolder, prepared, maps), runtime)
+    yield masks
+
+    predictions: Predictions | None = None
+    if recipe.train_segmenter.enabled:
+        from tag2mask.steps.predict import predict_prepared
+        from tag2mask.steps.train_segmenter import train_segmenter
+
+        out = folder(SegmenterModel, prepared, masks)
+        segmenter = kept(SegmenterModel, out) or train_segmenter(
+            prepared, masks, recipe.train_segmenter, out, runtime)
+        yield segmenter
+
+        predictions = predict_prepared(prepared, segmenter, recipe.predict,
+                                       folder(Predictions, prepared, segmenter), runtime)
+        yield predictions
+
+    read = (prepared, maps, masks, *earlier, *(() if predictions is None else (predictions,)))
+    yield evaluate(prepared, maps, masks, recipe.evaluate, folder(Evaluation, *read), runtime,
+                   earlier, predictions)
+
+
+def _is_complete(kind: type[Handle], folder: Path) -> bool:
+    return folder_status(kind, folder).state in ("fresh", "stale")

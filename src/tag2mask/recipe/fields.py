@@ -1,0 +1,49 @@
+"""Types of a recipe's values, and the base of its sections."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+Behaviour = Literal["default", "paper"]
+
+
+def _no_boolean(given: object) -> object:
+    """Python counts true as 1; who writes it means another key."""
+    if isinstance(given, bool):
+        raise ValueError("a number, not true or false")
+    return given
+
+
+Integer = Annotated[int, BeforeValidator(_no_boolean)]
+Number = Annotated[float, BeforeValidator(_no_boolean)]
+Fraction = Annotated[Number, Field(ge=0.0, le=1.0)]
+Positive = Annotated[Number, Field(gt=0.0)]
+NonNegative = Annotated[Number, Field(ge=0.0)]
+Count = Annotated[Integer, Field(ge=1)]
+NonNegativeCount = Annotated[Integer, Field(ge=0)]
+Seed = Annotated[Integer, Field(ge=0, le=2**63 - 1)]
+MOST_SIDE = 100_000
+"""A slip of the keyboard must not ask for more than any machine holds."""
+Side = Annotated[Integer, Field(ge=1, le=MOST_SIDE)]
+"""Of a photo, px."""
+Scale = Annotated[Number, Field(ge=0.05, le=8.0)]
+"""Of a photo or view relative to its side at scale 1."""
+
+
+MapStride = Annotated[Literal[1, 2, 4, 8], BeforeValidator(_no_boolean)]
+Precision = Annotated[Literal["auto", "32", "bf16", "16"],
+                      BeforeValidator(lambda given: {32: "32", 16: "16"}.get(given, given)
+                                      if isinstance(given, int) else given)]
+"""Of numbers in a network; YAML reads 32 without quotes as a number."""
+
+
+class Section(BaseModel):
+    """A frozen section that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    not_identity: ClassVar[frozenset[str]] = frozenset()
+    """Keys that don't change what the step makes; they may differ when a folder is resumed. A key
+    of a section inside is written with a dot (``pcm.block_mib``)."""

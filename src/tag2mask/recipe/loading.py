@@ -1,0 +1,204 @@
+"""Recipes from files: YAML, ``--set``, errors a person can read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from tag2mask.errors import RecipeError, nearest_hint
+from tag2mask.recipe.schema import _TAKING_OVER, Recipe, _inside
+
+
+def shipped_recipes() -> dict[str, str]:
+    """Names and texts of the recipes inside the package, by name."""
+    folder = resources.files("tag2mask.recipe") / "recipes"
+    return {
+        entry.name.removesuffix(".yaml"): entry.read_text(encoding="utf-8")
+        for entry in sorted(folder.iterdir(), key=lambda e: e.name)
+        if entry.name.endswith(".yaml")
+    }
+
+
+def load_recipe(name_or_file: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Load a shipped recipe by name, or a YAML file, apply overrides and check it.
+
+    Args:
+        name_or_file: a shipped name (``lite0-cpu``) or the path of a YAML file.
+        overrides: ``section.key=value`` strings; values are YAML.
+
+    Raises:
+        RecipeError: no such recipe, not YAML, unknown keys (nearest named), impossible values; all
+            problems at once.
+    """
+    shipped = shipped_recipes()
+    path = Path(name_or_file)
+    if str(name_or_file) in shipped:
+        text, where = shipped[str(name_or_file)], f"recipe {name_or_file}"
+    elif path.is_file():
+        text, where = _read_text(path), str(path)
+    else:
+        raise RecipeError(
+            f"no recipe {str(name_or_file)!r}{nearest_hint(str(name_or_file), shipped)}",
+            fix=f"Give a YAML file or one of: {', '.join(shipped)}.",
+        )
+    try:
+        values = read_yaml(text)
+    except yaml.YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise RecipeError(f"not valid YAML: {problem}", where=where) from None
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        raise RecipeError("a recipe is a mapping of sections", where=where)
+    for override in overrides:
+        _override(values, override)
+    return recipe_from(values, where=where)
+
+
+def recipe_from(values: Mapping[str, Any], *, where: str = "recipe") -> Recipe:
+    """Check a mapping of sections and return the recipe.
+
+    Raises:
+        RecipeError: all unknown keys and impossible values at once.
+    """
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        problems = [_readable(problem, values) for problem in _causes(error)
+                    if not _inherited(problem["loc"], values)]
+        raise RecipeError("; ".join(problems), where=where,
+                          fix="`tag2mask recipe show lite0-cpu` lists every key.") from None
+
+
+def _causes(error: ValidationError) -> list[Any]:
+    """Its problems, but for "too short" of a list of which single values are refused."""
+    problems = error.errors()
+    inner = {problem["loc"][:-1] for problem in problems}
+    return [problem for problem in problems
+            if problem["type"] != "too_short" or problem["loc"] not in inner]
+
+
+def _inherited(location: Sequence[Any], values: Mapping[str, Any]) -> bool:
+    """Whether a value stands in ``train_cam.backbone`` alone, where its problem is told already."""
+    if tuple(location[:2]) not in _TAKING_OVER or len(location) < 3:
+        return False
+    own = _inside(values, location[0], location[1])
+    return own is not None and location[2] not in own
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The resolved recipe as YAML, every key written out."""
+    dumped: str = yaml.dump(recipe.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False,
+                            allow_unicode=True)
+    return dumped
+
+
+def read_yaml(text: str) -> Any:
+    """The value of a YAML text, of plain types.
+
+    Raises:
+        yaml.YAMLError: not YAML, or a key that stands twice, of which YAML would drop the first.
+    """
+    return yaml.load(text, _Loader)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's own, but for keys that stand twice."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Refuse keys that are written twice; those of a merge (``<<``) are looked up later."""
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if (key.tag, key.value) in seen:
+                raise yaml.composer.ComposerError(None, None, f"key {key.value!r} stands twice",
+                                                  key.start_mark)
+            seen.add((key.tag, key.value))
+        return node
+
+
+class _Dumper(yaml.SafeDumper):
+    """YAML's own, which loses Unicode's line breaks unless they stand in double quotes."""
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        """Quote where it matters."""
+        style = '"' if any(line_break in data for line_break in "\x85\u2028\u2029") else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise RecipeError("not UTF-8 text", where=path, fix="Give a YAML file.") from None
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise RecipeError(f"override {override!r} is not section.key=value", where="--set",
+                          fix="Write it as in `--set train_cam.epochs=5`.")
+    try:
+        value = read_yaml(text)
+    except yaml.YAMLError:
+        raise RecipeError(f"override {override!r}: the value is not valid YAML",
+                          where="--set") from None
+    *sections, last = key.strip().split(".")
+    here: Any = values
+    for section in sections:
+        here = here.setdefault(section, {}) if isinstance(here, dict) else None
+    if not isinstance(here, dict):
+        raise RecipeError(f"override {override!r}: {'.'.join(sections)!r} holds no keys",
+                          where="--set")
+    here[last] = value
+
+
+def _readable(problem: Any, values: Mapping[str, Any]) -> str:
+    """One pydantic problem as one clause a person can read."""
+    location = [str(part) for part in problem["loc"]]
+    key = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {key!r}{_nearest_key(location)}"
+    message = problem["msg"].removeprefix("Value error, ")
+    if not key:
+        return str(message)
+    given = problem.get("input")
+    return f"{key}: {message[0].lower() + message[1:]} (given {given!r})"
+
+
+def _nearest_key(location: Sequence[str]) -> str:
+    """Hint at the nearest key of the section that holds an unknown one, else anywhere."""
+    section: type[BaseModel] = Recipe
+    for part in location[:-1]:
+        annotation = section.model_fields[part].annotation if part in section.model_fields else None
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            section = annotation
+    hint = nearest_hint(location[-1], section.model_fields)
+    if hint:
+        prefix = ".".join(location[:-1])
+        return hint if not prefix else hint.replace("mean '", f"mean '{prefix}.")
+    # Backwards, so that of equal names the first one counts.
+    everywhere = {key.rsplit(".", 1)[-1]: key for key in reversed(_all_keys(Recipe))}
+    leaf = everywhere.get(location[-1])
+    return f"; did you mean {leaf!r}?" if leaf else ""
+
+
+def _all_keys(section: type[BaseModel], prefix: str = "") -> list[str]:
+    keys: list[str] = []
+    for name, field in section.model_fields.items():
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            keys += _all_keys(annotation, f"{prefix}{name}.")
+        else:
+            keys.append(prefix + name)
+    return keys

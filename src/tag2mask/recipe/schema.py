@@ -1,0 +1,136 @@
+"""Recipes: the settings of a run, checked, frozen, with errors a person can read.
+
+A recipe is one YAML file of one level: a section a step, named as the step with underscores. There
+is no inheritance; the resolved recipe is written into the run folder. ``--set a.b=c`` overrides
+single values before the check. What the sections hold stands in ``sections.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import model_validator
+
+from tag2mask.recipe.fields import Section
+from tag2mask.recipe.sections import (
+    AffinityLabelling,
+    Evaluate,
+    InferCam,
+    Predict,
+    Prepare,
+    PseudoMasks,
+    Report,
+    RuntimeSettings,
+    Tune,
+    Walk,
+)
+from tag2mask.recipe.training import (
+    Backbone,
+    SegmentationNetwork,
+    TrainAffinity,
+    TrainCam,
+    TrainSegmenter,
+)
+
+
+class Recipe(Section):
+    """All settings of a run, a section a step."""
+
+    name: str = "unnamed"
+    description: str = ""
+    prepare: Prepare = Prepare()
+    train_cam: TrainCam = TrainCam()
+    infer_cam: InferCam = InferCam()
+    affinity_labels: AffinityLabelling = AffinityLabelling()
+    train_affinity: TrainAffinity = TrainAffinity()
+    walk: Walk = Walk()
+    tune: Tune = Tune()
+    pseudo_masks: PseudoMasks = PseudoMasks()
+    train_segmenter: TrainSegmenter = TrainSegmenter()
+    predict: Predict = Predict()
+    evaluate: Evaluate = Evaluate()
+    report: Report = Report()
+    runtime: RuntimeSettings = RuntimeSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _same_backbone(cls, values: Any) -> Any:
+        """What other networks take over from the CAM network, but for the keys that say otherwise.
+
+        AffinityNet takes its backbone, a segmentation network on that backbone its weights.
+        """
+        backbone = _inside(values, "train_cam", "backbone")
+        if not backbone:
+            return values
+        known = {key: value for key, value in backbone.items() if key in Backbone.model_fields}
+        affinity = _inside(values, "train_affinity", "backbone")
+        if affinity is not None:
+            values = _replaced(values, "train_affinity", "backbone", {**known, **affinity})
+        network = _inside(values, "train_segmenter", "network")
+        if network is not None and "weights" in known:
+            name = known.get("name", Backbone().name)
+            if network.get("encoder", SegmentationNetwork().encoder) == name:
+                values = _replaced(values, "train_segmenter", "network",
+                                   {"weights": known["weights"], **network})
+        return values
+
+    @model_validator(mode="after")
+    def _ranges(self) -> Recipe:
+        train = self.train_cam
+        for key, (low, high) in {
+            "train_cam.long_side": train.long_side,
+            "train_cam.views.scale": train.views.scale,
+            "train_affinity.long_side": self.train_affinity.long_side,
+            "train_segmenter.scale": self.train_segmenter.scale,
+            "affinity_labels.alpha_factors": self.affinity_labels.alpha_factors,
+            "affinity_labels.alphas": self.affinity_labels.alphas or (0, 0),
+        }.items():
+            if low > high:
+                raise ValueError(f"{key}: the range starts at {low} and ends before it, at {high}")
+        if not self.walk.scales:
+            raise ValueError("walk.scales: at least one scale")
+        if self.walk.behaviour == "paper" and self.walk.scales != (1.0,):
+            raise ValueError("walk.scales: behaviour paper computes affinities at scale 1 alone")
+        losses = train.losses
+        if not (losses.cls > 0 or (losses.er > 0 and train.views.enabled)
+                or (losses.teach > 0 and train.pcm.enabled)):
+            raise ValueError("train_cam.losses: no term trains the network; raise cls, er or teach")
+        if train.warm_start and not losses.cls:
+            raise ValueError("train_cam.warm_start: a plain CAM learns by losses.cls; raise it")
+        if train.warm_start and train.init_from:
+            raise ValueError("train_cam.warm_start: init_from is a start already; set one of them")
+        segmenter = self.train_segmenter
+        if not any((segmenter.losses.cross_entropy, segmenter.losses.dice,
+                    segmenter.losses.lovasz)):
+            raise ValueError("train_segmenter.losses: no term trains the network")
+        if segmenter.confidence_weight and not self.pseudo_masks.confidence:
+            raise ValueError("train_segmenter.confidence_weight: set pseudo_masks.confidence=true "
+                             "too, which writes the confidences")
+        if 2 * self.predict.overlap > self.predict.tile:
+            raise ValueError("predict.overlap: at most half of predict.tile")
+        if not self.infer_cam.scales:
+            raise ValueError("infer_cam.scales: at least one scale")
+        if not self.infer_cam.splits:
+            raise ValueError("infer_cam.splits: train, val or both")
+        if self.infer_cam.branch == "refined" and not train.pcm.enabled:
+            raise ValueError("infer_cam.branch: no refined maps with train_cam.pcm.enabled=false; "
+                             "set plain or auto")
+        if list(self.evaluate.thresholds) != sorted(set(self.evaluate.thresholds)):
+            raise ValueError("evaluate.thresholds: must rise strictly")
+        return self
+
+
+_TAKING_OVER = (("train_affinity", "backbone"), ("train_segmenter", "network"))
+
+
+def _inside(values: Any, section: str, key: str) -> Mapping[str, Any] | None:
+    """A section within one of a recipe's, not checked yet; None: something else stands there."""
+    outer = values.get(section, {}) if isinstance(values, Mapping) else None
+    inner = outer.get(key, {}) if isinstance(outer, Mapping) else None
+    return inner if isinstance(inner, Mapping) else None
+
+
+def _replaced(values: Mapping[str, Any], section: str, key: str,
+              inner: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**values, section: {**values.get(section, {}), key: inner}}

@@ -1,0 +1,167 @@
+"""What a run folder says of itself: manifests, recipe, training log and scores.
+
+A report is also wanted halfway, so a step that is missing or unfinished is no error here: it is
+left out, and its section of the page with it.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from tag2mask.artifacts.files import read_json
+from tag2mask.artifacts.handles import REPORTED_STEPS, TRAINED, Evaluation, Handle
+from tag2mask.artifacts.manifest import Manifest, read_identity
+from tag2mask.errors import RunFolderError
+from tag2mask.evaluation.records import EvaluationScores, scores_from_json
+
+LOSSES, SCORES = "losses.csv", "evaluation.json"
+
+
+@dataclass(frozen=True)
+class LossLog:
+    """A training log.
+
+    Attributes:
+        steps: float (n,), rising.
+        values: figure by column name, each float (n,), NaN where a row has none.
+    """
+
+    steps: NDArray[np.float64]
+    values: dict[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run folder.
+
+    Attributes:
+        path: the folder.
+        label: its name on the page.
+        manifests: of the complete steps, by name, in the order of a run.
+        unfinished: names of the steps that are begun and not complete.
+        recipe: text of the resolved recipe.
+    """
+
+    path: Path
+    label: str
+    manifests: dict[str, Manifest]
+    unfinished: tuple[str, ...]
+    recipe: str
+
+    def handle(self, kind: type[Handle]) -> Handle | None:
+        """The handle of a step, None unless complete."""
+        return kind(self.path / kind.step) if kind.step in self.manifests else None
+
+    def handles(self) -> list[Handle]:
+        """The handles of all complete steps."""
+        return [kind(self.path / kind.step) for kind in REPORTED_STEPS
+                if kind.step in self.manifests]
+
+    def losses(self, model: type[Handle]) -> LossLog | None:
+        """A model's training log, of an unfinished training too; None where there is none."""
+        return read_losses(self.path / model.step / LOSSES)
+
+    def stamps(self) -> dict[str, str]:
+        """What the page shows besides complete steps, so that a change is noticed."""
+        return {"recipe": _stamp(self.path / "recipe.yaml"),
+                **{f"losses of {model.step}": _stamp(self.path / model.step / LOSSES)
+                   for model in TRAINED}}
+
+
+def open_runs(paths: Sequence[Path]) -> list[RunFolder]:
+    """Read the run folders; each gets a label of its own.
+
+    Raises:
+        RunFolderError: no such folder, nothing of a run in it, or a damaged manifest.
+    """
+    runs = [_open_run(path) for path in paths]
+    labels = [run.label for run in runs]
+    return [
+        run if labels.count(run.label) == 1 else _relabelled(run, f"{run.label} ({run.path})")
+        for run in runs
+    ]
+
+
+def read_scores(evaluation: Evaluation) -> EvaluationScores:
+    """Read ``evaluation.json``.
+
+    Raises:
+        RunFolderError: missing or damaged.
+    """
+    path = evaluation.path / SCORES
+    return scores_from_json(read_json(path), where=str(path))
+
+
+def read_losses(path: Path) -> LossLog | None:
+    """Read ``losses.csv``; rows that are cut off are left out. None where no row is whole."""
+    if not path.is_file():
+        return None
+    with path.open(newline="", encoding="utf-8") as file:
+        lines = csv.reader(file)
+        head = next(lines, [])
+        rows = [row for row in lines if len(row) == len(head) and row[0].isdigit()]
+    if not rows or head[0] != "step":
+        return None
+    table = np.array([[_number(cell) for cell in row] for row in rows])
+    return LossLog(table[:, 0], {name: table[:, i] for i, name in enumerate(head) if i})
+
+
+def _open_run(path: Path) -> RunFolder:
+    if not path.is_dir():
+        raise RunFolderError("no run folder", where=path, fix="Give the --out of `tag2mask run`.")
+    manifests: dict[str, Manifest] = {}
+    unfinished = []
+    for kind in REPORTED_STEPS:
+        found = read_identity(path / kind.step)
+        if isinstance(found, Manifest):
+            manifests[kind.step] = found
+        elif found is not None:
+            unfinished.append(kind.step)
+    if not manifests and not unfinished:
+        raise RunFolderError("not a run folder: no step's folder in it", where=path,
+                             fix="Give the --out of `tag2mask run`.")
+    recipe = _recipe_text(path / "recipe.yaml", manifests)
+    name = _recipe_name(recipe) or path.resolve().name
+    return RunFolder(path, name, manifests, tuple(unfinished), recipe)
+
+
+def _relabelled(run: RunFolder, label: str) -> RunFolder:
+    return RunFolder(run.path, label, run.manifests, run.unfinished, run.recipe)
+
+
+def _recipe_text(path: Path, manifests: dict[str, Manifest]) -> str:
+    """The run's recipe; of steps that were run one by one, their sections."""
+    if path.is_file():
+        return path.read_text(encoding="utf-8")
+    sections = {step.replace("-", "_"): manifest.section for step, manifest in manifests.items()}
+    return yaml.safe_dump(sections, sort_keys=False, allow_unicode=True)
+
+
+def _recipe_name(text: str) -> str | None:
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return None
+    name = values.get("name") if isinstance(values, dict) else None
+    return str(name) if name and name != "unnamed" else None
+
+
+def _number(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return float("nan")
+
+
+def _stamp(path: Path) -> str:
+    if not path.is_file():
+        return "absent"
+    found = path.stat()
+    return f"{found.st_size}-{found.st_mtime_ns}"

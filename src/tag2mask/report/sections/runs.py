@@ -1,0 +1,179 @@
+"""Sections about the work itself: training, times, recipe, versions, commands."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tag2mask.artifacts.handles import REPORTED_STEPS, TRAINED, WITHOUT_SURE_PIXELS, AffinityModel
+from tag2mask.report.page import (
+    Block,
+    Cell,
+    Column,
+    Figures,
+    Folded,
+    Note,
+    Preformatted,
+    Section,
+    Table,
+    duration,
+)
+from tag2mask.report.plots import Series, Svg, line_plot, running_mean, thinned
+from tag2mask.report.run_folder import LossLog, RunFolder
+
+_TERMS = {
+    "loss": "total loss",
+    "cls1": "classification, view 1",
+    "cls2": "classification, view 2",
+    "min1": "min-pooling, view 1",
+    "min2": "min-pooling, view 2",
+    "er": "ER: equivariance",
+    "ecr1": "ECR: equivariant cross, view 1",
+    "ecr2": "ECR: equivariant cross, view 2",
+    "teach1": "refined map as teacher, view 1",
+    "teach2": "refined map as teacher, view 2",
+    "bg": "pairs of background",
+    "fg": "pairs of one class",
+    "neg": "pairs of different classes",
+    "cross_entropy": "cross entropy",
+    "dice": "Dice loss",
+    "lovasz": "Lovász loss",
+    "lr": "learning rate",
+    "photos_per_second": "photos per second",
+}
+_LAST = ("lr", "photos_per_second")
+_FOLDED_LINES = 1000
+
+
+def training_section(runs: Sequence[RunFolder]) -> Section:
+    """Loss terms, learning rate and speed over the steps of each training, all runs together."""
+    blocks: list[Block] = []
+    for model in TRAINED:
+        unfinished = [run.label for run in runs if model.step in run.unfinished]
+        if unfinished:
+            blocks.append(Note(f"Training is not complete yet: {model.step} of "
+                               f"{', '.join(unfinished)}."))
+        figures = _loss_figures([(i, run.label, log) for i, run in enumerate(runs)
+                                 if (log := run.losses(model))])
+        if figures:
+            blocks.append(Figures(
+                figures, legend=tuple(run.label for run in runs), title=model.step,
+                caption="Pale: logged values; strong: running mean over a twentieth of the "
+                        "training. Terms are shown unweighted, the total with its weights.",
+            ))  # fmt: skip
+    return Section("training", "Training", tuple(blocks))
+
+
+def _loss_figures(logs: Sequence[tuple[int, str, LossLog]]) -> tuple[tuple[str, Svg], ...]:
+    names = list(dict.fromkeys(name for _, _, log in logs for name in log.values))
+    names = [n for n in names if n not in _LAST] + [n for n in _LAST if n in names]
+    return tuple(
+        (_TERMS.get(name, name), _loss_plot(name, logs))
+        for name in names
+        if any(np.isfinite(log.values[name]).any() for _, _, log in logs if name in log.values)
+    )
+
+
+def _loss_plot(name: str, logs: Sequence[tuple[int, str, LossLog]]) -> Svg:
+    series: list[Series] = []
+    for colour, label, log in logs:
+        values = log.values.get(name)
+        if values is None:
+            continue
+        window = max(1, len(values) // 20)
+        if name not in _LAST and window > 1:
+            series.append(_series(label, log.steps, values, colour, faint=True))
+        smooth = running_mean(values, window) if name != "lr" else values
+        series.append(_series(label, log.steps, smooth, colour))
+    series.sort(key=lambda s: not s.faint)
+    return line_plot(series, x_label="step", y_label="", size=(360, 210), y_from_zero=True)
+
+
+def _series(label: str, x: NDArray[np.float64], y: NDArray[np.float64], colour: int, *,
+            faint: bool = False) -> Series:
+    shown_x, shown_y = thinned(x, y)
+    return Series(label, shown_x, shown_y, colour=colour, faint=faint)
+
+
+def timing_section(runs: Sequence[RunFolder]) -> Section:
+    """How long each step worked, what it counted, which photos it left out."""
+    columns = (Column("step", numeric=False), *(Column(run.label) for run in runs),
+               Column("what", numeric=False, wide=True))
+    rows: list[tuple[str | Cell, ...]] = []
+    for step in (kind.step for kind in REPORTED_STEPS):
+        done = [run.manifests.get(step) for run in runs]
+        if not any(done):
+            continue
+        counts = done[0].counts if done[0] is not None else {}
+        what = ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in counts.items())
+        times = (
+            Cell("–", tone="muted") if m is None else Cell(duration(m.seconds), title=m.started)
+            for m in done
+        )
+        rows.append((step, *times, Cell(what, tone="muted")))
+    totals = [sum(m.seconds for m in run.manifests.values()) for run in runs]
+    rows.append(("together", *(duration(total) for total in totals), ""))
+    blocks: list[Block] = [Table(columns, tuple(rows))]
+    for run in runs:
+        skipped = list(dict.fromkeys(s for m in run.manifests.values() for s in m.skipped))
+        learned = run.manifests.get(AffinityModel.step)
+        unsure = learned.metrics.get(WITHOUT_SURE_PIXELS, ()) if learned is not None else ()
+        for photos, what in ((skipped, "left out"),
+                             (unsure, "without a sure pixel for AffinityNet")):
+            if photos:
+                blocks.append(_folded(photos, f"{what} in {run.label}"))
+    return Section("times", "Times", tuple(blocks),
+                   intro="Time worked, interruptions left out; the rest is what the first run "
+                         "counted.")
+
+
+def _folded(photos: Sequence[str], what: str) -> Folded:
+    """A list of photos, cut where it is long."""
+    text = "\n".join(photos[:_FOLDED_LINES])
+    if len(photos) > _FOLDED_LINES:
+        text += f"\n... and {len(photos) - _FOLDED_LINES} more"
+    return Folded(f"{len(photos)} photo{'' if len(photos) == 1 else 's'} {what}", text)
+
+
+def recipe_section(runs: Sequence[RunFolder], data: Path | None) -> Section:
+    """Command, resolved recipe and versions of each run."""
+    blocks: list[Block] = []
+    if data is not None:
+        blocks.append(Preformatted("\n".join(_commands(run, data) for run in runs)))
+    blocks += [Folded(f"Recipe of {run.label}", run.recipe) for run in runs]
+    rows = _version_rows(runs)
+    if rows:
+        columns = (Column("version", numeric=False),
+                   *(Column(run.label, numeric=False) for run in runs))
+        blocks.append(Table(columns, rows))
+    return Section("recipe", "Recipe and versions", tuple(blocks),
+                   intro="What it takes to make these numbers again.")
+
+
+def _commands(run: RunFolder, data: Path) -> str:
+    recipe = run.path / "recipe.yaml"
+    if not recipe.is_file():
+        return f"# {run.label}: its steps were run one by one"
+    arguments = ["tag2mask", "run", "--data", os.fspath(data), "--recipe", os.fspath(recipe),
+                 "--out", os.fspath(run.path)]
+    return shlex.join(arguments)
+
+
+def _version_rows(runs: Sequence[RunFolder]) -> tuple[tuple[str | Cell, ...], ...]:
+    """Versions by package; several where the steps were made with different ones."""
+    found: list[dict[str, str]] = []
+    for run in runs:
+        versions: dict[str, list[str]] = {}
+        for manifest in run.manifests.values():
+            for name, version in {"tag2mask": manifest.tag2mask, **manifest.versions}.items():
+                known = versions.setdefault(name, [])
+                if version not in known:
+                    known.append(version)
+        found.append({name: ", ".join(known) for name, known in versions.items()})
+    names = dict.fromkeys(name for versions in found for name in versions)
+    return tuple((name, *(versions.get(name, "–") for versions in found)) for name in names)

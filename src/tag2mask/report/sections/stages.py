@@ -1,0 +1,152 @@
+"""Section about the stages from activation maps to masks: what each of them added.
+
+All stages of a run were scored on the same photos, so their numbers may be subtracted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tag2mask.evaluation.records import CurveScores, SplitScores, StageScores
+from tag2mask.report.page import (
+    Block,
+    Cell,
+    Column,
+    Figures,
+    Section,
+    Table,
+    difference,
+    percent,
+    with_unit,
+)
+from tag2mask.report.plots import Series, Svg, line_plot
+from tag2mask.report.sections.wording import ScoredRun, measured_text, score_text, split_names
+
+
+def has_stages(run: ScoredRun) -> bool:
+    """Whether more than one stage of a run was scored."""
+    return run.scores is not None and any(len(split.stages) > 1 for split in run.scores.splits)
+
+
+def stage_section(runs: Sequence[ScoredRun]) -> Section:
+    """One table of the stages of all runs, and the threshold curves of the main run's."""
+    blocks: list[Block] = []
+    if any(has_stages(run) for run in runs):
+        blocks += [_table(runs, name) for name in split_names(runs)
+                   if any(found.stages for found in _of_split(runs, name))]
+    if has_stages(runs[0]):
+        blocks.append(_plots(runs[0]))
+    return Section("stages", "From maps to masks", tuple(blocks),
+                   intro="What each stage adds, all on the same photos: activation maps, a dense "
+                         "CRF on them, the random walk, a dense CRF after it, and the segmentation "
+                         "network that learned from the pseudo masks, which is told no tags. Gain: "
+                         "percent points over the first stage. Best: mIoU at the background score "
+                         "that is best for these photos, chosen with the same masks; after a dense "
+                         "CRF, and for the network, there is none to choose.")
+
+
+def _of_split(runs: Sequence[ScoredRun], name: str) -> list[SplitScores]:
+    return [split for run in runs if (split := run.split(name)) is not None]
+
+
+def curve_series(name: str, curve: CurveScores, used: float | None, colour: int) -> Series:
+    """A threshold curve, its best point and the one in use marked."""
+    thresholds = np.array(curve.thresholds)
+    miou = np.array([np.nan if m is None else m for m in curve.miou])
+    marks = []
+    if curve.best_miou is not None:
+        text = f"{name}: best, {with_unit(curve.best_miou)} at {curve.best_threshold:.2f}"
+        marks.append((curve.best_threshold, 100 * curve.best_miou, text))
+    if used is not None and thresholds[0] <= used <= thresholds[-1]:
+        value = float(np.interp(used, thresholds, miou))
+        if np.isfinite(value):
+            marks.append((used, 100 * value, f"{name}: in use, {with_unit(value)} at {used:.2f}"))
+    return Series(name, thresholds, 100 * miou, tuple(marks), colour)
+
+
+def _table(runs: Sequence[ScoredRun], name: str) -> Table:
+    """The stages of all runs on one split; what most were measured on stands below."""
+    several = len(runs) > 1
+    main = next(split for split in _of_split(runs, name) if split.stages)
+    basis = _basis(main, main.stages[0])
+    rows: list[tuple[str | Cell, ...]] = []
+    for run in runs:
+        split = run.split(name)
+        for stage in split.stages if split is not None else ():
+            assert split is not None
+            first, own = split.stages[0], _basis(split, stage)
+            gain = Cell("") if stage is first else difference(_miou(stage), _miou(first))
+            rows.append((
+                stage.name, *((run.label,) if several else ()), percent(_miou(stage)), gain,
+                *_precision_and_recall(stage),
+                Cell(_score(stage) if own == basis else f"{_score(stage)}; {own}", tone="muted"),
+                *_best(stage),
+            ))  # fmt: skip
+    columns = (
+        Column("stage", numeric=False), *((Column("run", numeric=False),) if several else ()),
+        Column("mIoU, %"), Column("gain"), Column("precision, %"), Column("recall, %"),
+        Column("at background score", numeric=False), Column("best, %"), Column("at"),
+    )  # fmt: skip
+    return Table(columns, tuple(rows), caption=f"{basis}.")
+
+
+def _miou(stage: StageScores) -> float | None:
+    return stage.used.miou if stage.used is not None else None
+
+
+def _precision_and_recall(stage: StageScores) -> tuple[str, str]:
+    used = stage.used
+    return ("–", "–") if used is None else (percent(used.precision), percent(used.recall))
+
+
+def _best(stage: StageScores) -> tuple[str, str]:
+    best = stage.best
+    if best is None or best.background_score is None:
+        return "–", "–"
+    return percent(best.miou), f"{best.background_score:.2f}"
+
+
+def _basis(split: SplitScores, stage: StageScores) -> str:
+    return measured_text(split, stage.photos, stage.tag_source)
+
+
+def _score(stage: StageScores) -> str:
+    used = stage.used
+    return score_text(*((None, "unknown") if used is None else
+                        (used.background_score, used.background_source)))
+
+
+def _has_score(stage: StageScores) -> bool:
+    """Whether a stage has a place along the background scores."""
+    return stage.curve is not None or (
+        stage.used is not None and stage.used.background_score is not None)
+
+
+def _plots(run: ScoredRun) -> Figures:
+    splits = [split for split in run.scores.splits if split.stages] if run.scores else []
+    names = list(dict.fromkeys(stage.name for split in splits for stage in split.stages
+                               if _has_score(stage)))
+    figures = tuple((f"Split {split.split}" if len(splits) > 1 else "",
+                     _plot(split, names, wide=len(splits) == 1)) for split in splits)
+    return Figures(figures, legend=tuple(names),
+                   caption="The maps' mIoU at each background score; a pixel goes to its strongest "
+                           "class if that scores higher. Dots mark the best score, known only with "
+                           "ground truth, and the one in use; a dense CRF is a dot alone.")
+
+
+def _plot(split: SplitScores, names: Sequence[str], *, wide: bool) -> Svg:
+    series = []
+    for stage in filter(_has_score, split.stages):
+        colour, used = names.index(stage.name), stage.used
+        score = used.background_score if used is not None else None
+        if stage.curve is not None:
+            series.append(curve_series(stage.name, stage.curve, score, colour))
+        elif used is not None and score is not None and used.miou is not None:
+            miou = 100 * used.miou
+            text = f"{stage.name}: {with_unit(used.miou)} from {score:.2f}"
+            series.append(Series(stage.name, np.array([score]), np.array([miou]),
+                                 ((score, miou, text),), colour))
+    return line_plot(series, x_label="background score", y_label="mIoU, %",
+                     size=(680, 300) if wide else (480, 280))

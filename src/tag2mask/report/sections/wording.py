@@ -1,0 +1,75 @@
+"""The evaluations of the runs on the page, and how their numbers are worded.
+
+No number stands alone: split, photos, tag source, background score and its source go with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tag2mask.classes import ClassSet
+from tag2mask.evaluation.records import NO_SCORE, EvaluationScores, MaskScores, SplitScores
+from tag2mask.report.page import hex_colour
+
+
+@dataclass(frozen=True)
+class ScoredRun:
+    """A run and what its evaluation says.
+
+    Attributes:
+        label: the run's name on the page.
+        colour: index of its colour in plots.
+        scores: None where the run is not evaluated yet.
+    """
+
+    label: str
+    colour: int
+    scores: EvaluationScores | None
+
+    def split(self, name: str) -> SplitScores | None:
+        """The scores of one split, None where there are none."""
+        splits = self.scores.splits if self.scores is not None else ()
+        return next((split for split in splits if split.split == name), None)
+
+
+def split_names(runs: Sequence[ScoredRun]) -> list[str]:
+    """Names of the splits that any run was scored on, in their order."""
+    found = (s.split for run in runs if run.scores is not None for s in run.scores.splits)
+    return list(dict.fromkeys(found))
+
+
+def class_colours(scores: EvaluationScores) -> list[str]:
+    """``#rrggbb`` by mask id (C+1)."""
+    return [hex_colour(rgb) for rgb in ClassSet(scores.classes[1:]).colours]
+
+
+def photos_text(split: SplitScores, photos: int) -> str:
+    """Split, number of photos, of those left out, and tag source."""
+    return measured_text(split, photos, split.tag_source)
+
+
+def measured_text(split: SplitScores, photos: int, tag_source: str) -> str:
+    """The same for maps of another tag source."""
+    plural = "" if photos == 1 else "s"
+    left_out = f" ({split.left_out:,} left out)" if split.left_out else ""
+    return f"{split.split}, {photos:,} photo{plural}{left_out}, {tag_source} tags"
+
+
+def basis_text(split: SplitScores, photos: int) -> str:
+    """Split, photos, tag source, background score in use and its source."""
+    return (f"{photos_text(split, photos)}, "
+            f"background score {score_text(split.background_score, split.background_source)}")
+
+
+def score_text(score: float | None, source: str) -> str:
+    """A background score and its source."""
+    if source == NO_SCORE:
+        return source
+    return f"{'unknown' if score is None else f'{score:.3g}'} ({source})"
+
+
+def mask_scores_of(run: ScoredRun, split: str) -> MaskScores | None:
+    """A run's mask scores on a split, None where it has none."""
+    found = run.split(split)
+    return found.masks if found is not None else None

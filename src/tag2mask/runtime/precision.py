@@ -1,0 +1,30 @@
+"""Precision of the forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+
+Precision = Literal["auto", "32", "bf16", "16"]
+
+
+def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype:
+    """The dtype of the forward pass.
+
+    bf16 is native on CUDA from Ampere on and on CPUs with AVX512-BF16 or AMX; elsewhere it is
+    emulated and slower than float32, so ``auto`` doesn't choose it there.
+    """
+    if precision == "auto":
+        if device.type == "cuda":
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+            return torch.bfloat16 if native else torch.float32
+        return torch.bfloat16 if device.type == "cpu" and cpu_has_bf16() else torch.float32
+    return {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}[precision]
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the CPU multiplies bf16 natively."""
+    check: Callable[[], bool] | None = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(check()) if check is not None else False

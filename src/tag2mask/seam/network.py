@@ -1,0 +1,231 @@
+"""The CAM network: a backbone, a head, and (for SEAM) the pixel correlation module.
+
+Pooling comes after the 1x1 convolution, so the CAM is the map itself (Wang et al., CVPR 2020). The
+background channel 0 is never supervised by the classification loss. Official names map onto ours:
+``fc8`` -> ``head``, ``f8_3`` and ``f8_4`` -> ``pcm.embed_low`` and ``pcm.embed_mid``, ``f9`` ->
+``pcm.fuse``.
+
+The head is a 1x1 convolution (CAM), or several branches that are classified each (MDC).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from torch import Tensor, nn
+
+from tag2mask.classes import VOC_NAMES, ClassSet
+from tag2mask.nn.backbones.base import Backbone
+from tag2mask.nn.backbones.build import build_backbone
+from tag2mask.nn.masked_resize import cells_inside, resize, resized_average
+from tag2mask.nn.model_file import KEY, read_model_spec, write_model
+from tag2mask.nn.official_checkpoints import official_seam_state
+from tag2mask.nn.weights import load_into, load_state
+from tag2mask.seam.mdc import RATES, MdcHead, localisation_map
+from tag2mask.seam.pcm import PixelCorrelation, pcm_input
+
+
+@dataclass(frozen=True)
+class NetSpec:
+    """All that is needed to build a CAM network again, without its weights."""
+
+    classes: tuple[str, ...]
+    backbone: str
+    output_stride: int
+    pcm_levels: tuple[int, int] | None = None
+    pcm: bool = True
+    pcm_channels: tuple[int, int] = (64, 128)
+    pcm_finest: bool = False
+    pcm_power: float = 1.0
+    block_mib: int = 64
+    dropout: float = 0.5
+    head: Literal["cam", "mdc"] = "cam"
+    mdc_rates: tuple[int, ...] = RATES
+    mdc_channels: int = 128
+
+    @property
+    def class_set(self) -> ClassSet:
+        """The foreground classes."""
+        return ClassSet(self.classes)
+
+
+OFFICIAL_SEAM = NetSpec(classes=VOC_NAMES, backbone="resnet38", output_stride=8)
+"""The network of the authors' ``resnet38_SEAM.pth``."""
+
+
+def build_net(spec: NetSpec, *, weights: str = "none") -> SeamNet:
+    """Build a network.
+
+    Args:
+        spec: its shape.
+        weights: ImageNet weights of the backbone: ``packaged``, ``hub``, ``none`` or a file.
+
+    Raises:
+        WeightsError: weights missing or of another network.
+    """
+    backbone = build_backbone(spec.backbone, weights=weights, output_stride=spec.output_stride,
+                              pcm_levels=spec.pcm_levels)
+    head = MdcHead(backbone.channels[2], len(spec.classes), rates=spec.mdc_rates,
+                   channels=spec.mdc_channels) if spec.head == "mdc" else None
+    return SeamNet(backbone, len(spec.classes), pcm=spec.pcm, pcm_channels=spec.pcm_channels,
+                   pcm_finest=spec.pcm_finest, pcm_power=spec.pcm_power,
+                   block_mib=spec.block_mib, dropout=spec.dropout, head=head)
+
+
+def save_net(path: Path, net: SeamNet, spec: NetSpec) -> None:
+    """Write weights and specification to ``path`` (the caller makes it atomic).
+
+    Raises:
+        OSError: full disk, no permission (safetensors' own writer hides these).
+    """
+    write_model(path, net, KEY, spec)
+
+
+def load_net(path: Path) -> tuple[SeamNet, NetSpec]:
+    """Read a model file: ours, or an official SEAM ``.pth``.
+
+    Returns:
+        The network in evaluation mode, and its specification.
+
+    Raises:
+        WeightsError: missing, cut off, not a model, or of another network.
+    """
+    if path.suffix != ".safetensors":
+        spec = OFFICIAL_SEAM
+        net = build_net(spec)
+        load_into(net, official_seam_state(load_state(path)), where=path)
+    else:
+        spec = read_spec(path)
+        net = build_net(spec)
+        load_into(net, load_state(path), where=path)
+    return net.eval(), spec
+
+
+def read_spec(path: Path) -> NetSpec:
+    """The specification inside one of our CAM model files."""
+    return read_model_spec(path, KEY, NetSpec)
+
+
+class CamPair(NamedTuple):
+    """What one view gives.
+
+    Attributes:
+        branch_logits: pooled foreground scores of each branch of the head, (b, n, C) float32; a
+            CAM head has one.
+        cam: plain maps, (b, C+1, h, w).
+        refined: maps after PCM, of the same shape; None without PCM.
+    """
+
+    branch_logits: Tensor
+    cam: Tensor
+    refined: Tensor | None
+
+    @property
+    def logits(self) -> Tensor:
+        """The branches' mean, (b, C): what the network says of a photo's classes."""
+        return self.branch_logits.mean(dim=1)
+
+    def first(self, count: int) -> CamPair:
+        """What it holds of the batch's first ``count`` images."""
+        return CamPair(self.branch_logits[:count], self.cam[:count],
+                       None if self.refined is None else self.refined[:count])
+
+
+class SeamNet(nn.Module):
+    """Head and PCM on any backbone.
+
+    Args:
+        backbone: gives two mid-level maps and the last one.
+        num_classes: foreground classes C.
+        pcm: whether to refine.
+        pcm_channels: embedding channels of the two mid-level maps.
+        pcm_finest: compute the affinity on the grid of the finer mid-level map, not the CAM's.
+        pcm_power: exponent of PCM's similarity (published: 1).
+        block_mib: memory for the affinity at once, MiB.
+        dropout: channel dropout in front of the head.
+        head: of several branches; None: a CAM head.
+    """
+
+    def __init__(self, backbone: Backbone, num_classes: int, *, pcm: bool = True,
+                 pcm_channels: tuple[int, int] = (64, 128), pcm_finest: bool = False,
+                 pcm_power: float = 1.0, block_mib: int = 64, dropout: float = 0.5,
+                 head: MdcHead | None = None) -> None:
+        super().__init__()
+        low, mid, last = backbone.channels
+        self.backbone = backbone
+        self.num_classes = num_classes
+        self.pcm_finest = pcm_finest
+        self.dropout = nn.Dropout2d(dropout)
+        self.head = _cam_head(last, num_classes) if head is None else head
+        self.pcm = (
+            PixelCorrelation(low, mid, channels=pcm_channels, power=pcm_power,
+                             block_mib=block_mib) if pcm else None
+        )
+
+    def forward(self, image: Tensor, *, valid: Tensor | None = None, tags: Tensor | None = None,
+                channels: Tensor | None = None, map_size: tuple[int, int] | None = None,
+                own_grid: bool = False, pool_on_grid: bool = False) -> CamPair:
+        """Compute the maps of one view.
+
+        Args:
+            image: normalised, (b, 3, H, W).
+            valid: bool (b, H, W), False on padding, which is kept out of pooling, PCM and resizing
+                (the backbone's own convolutions see it, as zeros); None: all valid.
+            tags: 0/1 (b, C); given, absent classes don't enter PCM.
+            channels: int64 (b, k), the channels of each photo's maps to return; None: all. All are
+                pooled, and all that ``tags`` admits take part in PCM.
+            map_size: size of the maps returned; None: the image's (published).
+            own_grid: return each map on the grid it was computed on, not resized.
+            pool_on_grid: pool at the CAM's own stride (no work twice) instead of at ``map_size``.
+
+        Returns:
+            Logits and maps resized to ``map_size`` (bilinear, align_corners=True).
+        """
+        size = map_size or (image.shape[2], image.shape[3])
+        features = self.backbone(image)
+        raw, branches = self._maps(features.last, valid)
+        refined = None
+        if self.pcm is not None:
+            grid = features.low.shape[2:] if self.pcm_finest else raw.shape[2:]
+            seeds = resize(raw.detach(), grid, valid)
+            inside = None if valid is None else cells_inside(valid, grid)
+            refined = self.pcm(pcm_input(seeds, tags=tags, valid=inside), features.low,
+                               features.mid, image, valid=valid)
+            refined = _chosen(refined, channels)
+            refined = refined if own_grid else resize(refined, size, valid)
+        cam = _chosen(raw, channels)
+        cam = cam if own_grid else resize(cam, size, valid)
+        pooled_size = raw.shape[2:] if own_grid or pool_on_grid else size
+        logits = resized_average(branches[:, :, 1:].flatten(1, 2), pooled_size, valid)
+        return CamPair(logits.reshape(*branches.shape[:2], self.num_classes), cam, refined)
+
+    def _maps(self, last: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The plain map (b, C+1, h, w), and those that are pooled, (b, n, C+1, h, w)."""
+        last = self.dropout(last)
+        if not isinstance(self.head, MdcHead):
+            cam = self.head(last)
+            return cam, cam[:, None]
+        if valid is not None:  # its convolutions reach far
+            last = last * cells_inside(valid, last.shape[2:])[:, None]
+        branches = self.head(last)
+        return localisation_map(branches), branches
+
+    def new_parameters(self) -> list[nn.Parameter]:
+        """Parameters that no pretraining gave: the head's and PCM's."""
+        new = list(self.head.parameters())
+        return new if self.pcm is None else new + list(self.pcm.parameters())
+
+
+def _cam_head(inputs: int, num_classes: int) -> nn.Conv2d:
+    head = nn.Conv2d(inputs, num_classes + 1, 1, bias=False)
+    nn.init.xavier_uniform_(head.weight)
+    return head
+
+
+def _chosen(maps: Tensor, channels: Tensor | None) -> Tensor:
+    """Each photo's own channels, (b, c, h, w) -> (b, k, h, w)."""
+    if channels is None:
+        return maps
+    return maps.gather(1, channels[:, :, None, None].expand(-1, -1, *maps.shape[2:]))

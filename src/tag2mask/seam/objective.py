@@ -1,0 +1,190 @@
+"""The Siamese objective: two views of a batch through one network, and every term of SEAM's loss.
+
+Branch 1 sees the image, branch 2 the transformed image; the weights are shared. One module and one
+``forward`` for both branches, so that data-parallel wrappers see a single call per step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from tag2mask.nn.masked_resize import cells_inside
+from tag2mask.nn.mean import Mean
+from tag2mask.seam import losses
+from tag2mask.seam.network import CamPair, SeamNet
+from tag2mask.seam.transform import ViewTransform
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the terms; 0 switches a term, and the work for it, off.
+
+    ``cls_view2`` weighs branch 2 within the classification loss, relative to branch 1.
+    """
+
+    cls: float = 1.0
+    cls_view2: float = 1.0
+    min_pool: float = 1.0
+    er: float = 1.0
+    ecr: float = 1.0
+    teach: float = 0.0
+
+
+class SiameseSeam(nn.Module):
+    """Both branches and their loss terms.
+
+    Args:
+        net: the network both branches share.
+        weights: which terms, how strong.
+        ecr_top: share of values that ECR keeps.
+        paper: the published conventions (padding takes part, means over all channels, pooling at
+            the maps' size); False: the mended ones.
+        gate_pcm: only present classes enter PCM; the published code lets all.
+        map_stride: pixels per cell of the maps that losses compare (published: 1).
+    """
+
+    def __init__(self, net: SeamNet, weights: LossWeights, *, ecr_top: float = 0.2,
+                 paper: bool = False, gate_pcm: bool = True, map_stride: int = 1) -> None:
+        super().__init__()
+        self.net = net
+        self.weights = weights
+        self.ecr_top = ecr_top
+        self.paper = paper
+        self.gate_pcm = gate_pcm
+        self.map_stride = map_stride
+
+    def forward(self, image: Tensor, tags: Tensor, valid: Tensor,
+                transform: ViewTransform | None) -> dict[str, Mean]:
+        """Compute the terms of one batch.
+
+        Args:
+            image: normalised, (b, 3, H, W).
+            tags: 0/1 float (b, C).
+            valid: bool (b, H, W), False on padding.
+            transform: view 1 to view 2; None: branch 1 alone.
+
+        Returns:
+            Terms by name, unweighted: ``cls1 cls2 min1 min2 er ecr1 ecr2 teach1 teach2``, those
+            that the weights switch on. `total_weights` says how they add up.
+        """
+        inside = None if self.paper else valid
+        # Absent classes count as 0 in every term, so their maps aren't made.
+        channels = present_channels(tags)
+        present = tags.gather(1, channels[:, 1:] - 1)
+        view1 = self._view(image, inside, tags, channels)
+        terms: dict[str, Mean] = {}
+        self._single(terms, "1", view1, present)
+        if self.weights.cls > 0:
+            terms["cls1"] = losses.classification(view1.pair.branch_logits, tags)
+        if transform is None:
+            return terms
+        image2 = transform.image(image)
+        inside2 = None if inside is None else transform.valid(inside)
+        view2 = self._view(image2, inside2, tags, channels)
+        self._single(terms, "2", view2, present)
+        if self.weights.cls > 0 and self.weights.cls_view2 > 0:
+            terms["cls2"] = losses.classification(view2.pair.branch_logits, tags)
+        self._cross(terms, view1, view2, present, transform)
+        return terms
+
+    def total_weights(self, *, two_views: bool) -> dict[str, float]:
+        """Weight of each term in the total, before any ramp.
+
+        Classification (view 2 weighed by ``cls_view2``) and min-pooling are averaged over the
+        branches.
+        """
+        w = self.weights
+        if not two_views:
+            return {"cls1": w.cls, "min1": w.min_pool, "teach1": w.teach}
+        return {
+            "cls1": w.cls / (1 + w.cls_view2), "cls2": w.cls * w.cls_view2 / (1 + w.cls_view2),
+            "min1": w.min_pool / 2, "min2": w.min_pool / 2,
+            "er": w.er, "ecr1": w.ecr, "ecr2": w.ecr,
+            "teach1": w.teach / 2, "teach2": w.teach / 2,
+        }  # fmt: skip
+
+    def _view(self, image: Tensor, valid: Tensor | None, tags: Tensor, channels: Tensor) -> _View:
+        size = (_cells(image.shape[2], self.map_stride), _cells(image.shape[3], self.map_stride))
+        pair = self.net(image, valid=valid, tags=tags if self.gate_pcm else None,
+                        channels=channels, map_size=size, pool_on_grid=not self.paper)
+        # Losses are computed in float32 whatever the network's precision.
+        pair = CamPair(pair.branch_logits, pair.cam.float(),
+                       None if pair.refined is None else pair.refined.float())
+        return _View(pair, None if valid is None else cells_inside(valid, size))
+
+    def _single(self, terms: dict[str, Mean], branch: str, view: _View, tags: Tensor) -> None:
+        """Terms of one branch alone."""
+        refined = view.pair.refined
+        if refined is None:
+            return
+        if self.weights.min_pool > 0:
+            terms[f"min{branch}"] = losses.min_pooling(refined, tags, view.valid)
+        if self.weights.teach > 0:
+            terms[f"teach{branch}"] = losses.teaching(
+                losses.with_background(view.foreground), view.refined, tags, view.valid,
+                num_classes=self.net.num_classes)  # fmt: skip
+
+    def _cross(self, terms: dict[str, Mean], view1: _View, view2: _View, tags: Tensor,
+               transform: ViewTransform) -> None:
+        """Terms between the branches, compared in view 2's frame (ER and ECR, eq. 5 and 6)."""
+        if self.weights.er <= 0 and (self.weights.ecr <= 0 or view1.pair.refined is None):
+            return
+        size = (view2.pair.cam.shape[2], view2.pair.cam.shape[3])
+        valid = None
+        if view1.valid is not None and view2.valid is not None:
+            valid = transform.valid(view1.valid, size) & view2.valid
+        present = tags[:, :, None, None]
+        map1 = transform.maps(view1.foreground, size) * present
+        map2 = view2.foreground * present
+        map1, map2 = losses.with_background(map1), losses.with_background(map2)
+        if self.weights.er > 0:
+            terms["er"] = losses.equivariance(map1, map2, tags, valid,
+                                              num_classes=self.net.num_classes)
+        if self.weights.ecr > 0 and view1.pair.refined is not None:
+            refined1 = transform.maps(view1.refined, size)
+            for name, target, refined in (("ecr1", map2, refined1), ("ecr2", map1, view2.refined)):
+                terms[name] = losses.cross_equivariance(
+                    losses.keep_largest(target.detach()), refined, tags, top=self.ecr_top,
+                    valid=valid, num_classes=self.net.num_classes)
+
+
+@dataclass(frozen=True)
+class _View:
+    """One branch's maps; max-normalised once, whichever terms compare them."""
+
+    pair: CamPair
+    valid: Tensor | None
+
+    @cached_property
+    def foreground(self) -> Tensor:
+        """Max-normalised plain maps, (b, k, h, w)."""
+        return losses.max_norm(self.pair.cam[:, 1:], self.valid)
+
+    @cached_property
+    def refined(self) -> Tensor:
+        """Max-normalised refined maps, (b, 1 + k, h, w)."""
+        assert self.pair.refined is not None
+        return losses.max_norm(self.pair.refined, self.valid)
+
+
+def present_channels(tags: Tensor) -> Tensor:
+    """Channels of each photo's maps that losses look at: the background and the photo's classes.
+
+    Args:
+        tags: 0/1 (b, C).
+
+    Returns:
+        int64 (b, 1 + k), rising, k the most classes of any photo and at least 1; photos with fewer
+        have absent classes in the remaining places.
+    """
+    most = max(1, int(tags.sum(dim=1).amax()))
+    classes = tags.argsort(dim=1, descending=True, stable=True)[:, :most].sort(dim=1).values
+    return torch.cat([torch.zeros_like(classes[:, :1]), classes + 1], dim=1)
+
+
+def _cells(side: int, stride: int) -> int:
+    return max(1, -(-side // stride))

@@ -1,0 +1,174 @@
+"""Photos and their label maps as training batches for a segmentation network.
+
+The crops of ``training.py``, and with each the same part of its label map at every pixel. Which
+label maps these are, pseudo masks or ground truth, is for the caller to say: no mask of the data
+can be reached from here unless its path is handed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from tag2mask.classes import IGNORE
+from tag2mask.data.index import Sample
+from tag2mask.data.masks import read_confidence
+from tag2mask.data.photos import read_mask_of
+from tag2mask.errors import DataError
+from tag2mask.runtime.threads import ordered_map
+from tag2mask.training.dataset import (
+    Augmentation,
+    Crop,
+    StepBatches,
+    TrainingPhotos,
+    Unread,
+    step_loader,
+)
+
+SegmenterItem = tuple[Tensor, Tensor, Tensor, str]
+"""Image (3, s, s), labels (s, s), confidence (s, s) and id of one photo; see `SegmenterBatch`."""
+
+
+@dataclass(frozen=True)
+class LabelMaps:
+    """Label maps of photos.
+
+    Attributes:
+        masks: by photo id: indexed masks of the photo's size.
+        confidences: by photo id: how sure each pixel is, 8 bits of grey; None: all alike.
+    """
+
+    masks: Mapping[str, Path]
+    confidences: Mapping[str, Path] | None = None
+
+
+@dataclass(frozen=True)
+class SegmenterBatch:
+    """A batch for a segmentation network.
+
+    Attributes:
+        image: normalised, float32 (b, 3, s, s); 0 on padding.
+        labels: mask ids uint8 (b, s, s); 255 = not labelled or padding.
+        confidence: uint8 (b, s, s); 255 stands for 1, as everywhere without confidence maps.
+        ids: b photo ids.
+        unread: photos that are missing because they or their labels can't be read; b may be 0 then.
+    """
+
+    image: Tensor
+    labels: Tensor
+    confidence: Tensor
+    ids: tuple[str, ...]
+    unread: tuple[Unread, ...] = ()
+
+    def pin_memory(self) -> SegmenterBatch:
+        """The batch in page-locked memory; loaders call this before a copy to a GPU."""
+        return SegmenterBatch(self.image.pin_memory(), self.labels.pin_memory(),
+                              self.confidence.pin_memory(), self.ids, self.unread)
+
+
+class SegmenterPhotos(Dataset[SegmenterItem]):
+    """Augmented photos with their label maps, addressed by (epoch, index).
+
+    Args:
+        samples: the photos, each with a label map.
+        labels: the label maps.
+        num_classes: foreground classes C.
+        augmentation: how photos become crops.
+        seed: of the augmentation.
+    """
+
+    def __init__(self, samples: Sequence[Sample], labels: LabelMaps, num_classes: int,
+                 augmentation: Augmentation, seed: int) -> None:
+        self.samples = samples
+        self.labels = labels
+        self.num_classes = num_classes
+        self.photos = TrainingPhotos(samples, num_classes, augmentation, seed)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, address: tuple[int, int]) -> SegmenterItem:
+        sample = self.samples[address[1]]
+        image, _, crop = self.photos.cropped(address)
+        mask = read_mask_of(sample, self.labels.masks[sample.id], self.num_classes)
+        labels = _cut(crop, mask, Image.Resampling.NEAREST, outside=IGNORE)
+        if self.labels.confidences is None:
+            confidence = np.full_like(labels, 255)
+        else:
+            grey = _confidence(sample, self.labels.confidences[sample.id])
+            confidence = _cut(crop, grey, Image.Resampling.BILINEAR, outside=0)
+        return image, torch.from_numpy(labels), torch.from_numpy(confidence), sample.id
+
+
+def segmenter_loader(photos: SegmenterPhotos, batches: StepBatches, *, workers: int,
+                     pin_memory: bool = False) -> Iterable[SegmenterBatch]:
+    """Load batches in the order of ``batches``; see `training_loader`."""
+    return step_loader(photos, batches, collate_segmenter, workers=workers, pin_memory=pin_memory)
+
+
+def collate_segmenter(items: Sequence[SegmenterItem | Unread]) -> SegmenterBatch:
+    """Stack the photos that could be read into a batch, and name the others."""
+    unread = tuple(item for item in items if isinstance(item, Unread))
+    read = [item for item in items if not isinstance(item, Unread)]
+    if not read:
+        nothing = torch.zeros(0, 1, 1, dtype=torch.uint8)
+        return SegmenterBatch(torch.zeros(0, 3, 1, 1), nothing, nothing, (), unread)
+    images, labels, confidences, ids = zip(*read, strict=True)
+    return SegmenterBatch(torch.stack(images), torch.stack(labels), torch.stack(confidences), ids,
+                          unread)
+
+
+def pixels_by_class(samples: Sequence[Sample], labels: LabelMaps, num_classes: int, *,
+                    skip_bad: bool) -> NDArray[np.int64]:
+    """Labelled pixels of each mask id over all label maps, (C+1,).
+
+    Args:
+        samples: photos with label maps.
+        labels: the label maps.
+        num_classes: foreground classes C.
+        skip_bad: count those that can't be read as empty (training tells of them) instead of
+            stopping.
+
+    Raises:
+        DataError: a label map is missing, damaged, or of another photo or other classes.
+    """
+    def count(sample: Sample) -> NDArray[np.int64]:
+        try:
+            mask = read_mask_of(sample, labels.masks[sample.id], num_classes)
+        except DataError:
+            if not skip_bad:
+                raise
+            return np.zeros(num_classes + 1, np.int64)
+        return np.bincount(mask.ravel(), minlength=IGNORE + 1)[: num_classes + 1]
+
+    total = np.zeros(num_classes + 1, np.int64)
+    for counted in ordered_map(count, samples):
+        total += counted
+    return total
+
+
+def _cut(crop: Crop, values: NDArray[np.uint8], resample: Image.Resampling, *,
+         outside: int) -> NDArray[np.uint8]:
+    """The part of a map of the photo's size that falls into a crop, padded."""
+    result = np.full((crop.side, crop.side), outside, np.uint8)
+    result[crop.rows, crop.columns] = np.asarray(crop.cut(Image.fromarray(values), resample))
+    return result
+
+
+def _confidence(sample: Sample, path: Path) -> NDArray[np.uint8]:
+    grey = read_confidence(path)
+    if grey.shape != sample.size:
+        raise DataError(
+            f"confidences of {grey.shape[1]} x {grey.shape[0]} px for a photo of"
+            f" {sample.size[1]} x {sample.size[0]} px", where=path,
+            fix="Make the pseudo masks of these photos anew, with pseudo_masks.confidence=true.",
+        )
+    return grey

@@ -1,0 +1,204 @@
+"""Where a segmentation network's labels come from: pseudo masks, ground truth, or a network's own.
+
+Ground truth is opened where it is asked for by name, to learn from or to validate on; pseudo masks
+are found without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tag2mask.artifacts.handles import PreparedData, PseudoMaskFolder
+from tag2mask.data.index import Sample, read_classes, read_index, read_masks
+from tag2mask.data.masks import write_confidence, write_mask
+from tag2mask.data.photos import read_mask_of, read_photo
+from tag2mask.errors import DataError
+from tag2mask.maps.mapped_photos import refuse_other_classes
+from tag2mask.metrics.confusion import Confusion
+from tag2mask.runtime.threads import ordered_map
+from tag2mask.segmentation.dataset import LabelMaps
+from tag2mask.segmentation.inference.label_canvas import Labelled
+from tag2mask.segmentation.inference.labeling import Segmentation
+
+Unreadable = Callable[[str, DataError], None]
+"""Takes a photo's id and why it can't be read; may raise that."""
+
+
+@dataclass(frozen=True)
+class LabelledPhotos:
+    """Training photos with label maps.
+
+    Attributes:
+        samples: the photos, in the order of the index.
+        labels: their label maps.
+        without: ids of the training photos that have none.
+    """
+
+    samples: list[Sample]
+    labels: LabelMaps
+    without: list[str]
+
+
+def pseudo_labelled(data: PreparedData, masks: PseudoMaskFolder, *,
+                    confidence: bool) -> LabelledPhotos:
+    """The training photos with pseudo masks; the others must be known to have none.
+
+    Args:
+        data: the photos.
+        masks: their pseudo masks.
+        confidence: whether the confidences are wanted too.
+
+    Raises:
+        DataError: a photo's mask or confidence is missing, or all are; masks of other classes.
+    """
+    refuse_other_classes(masks, read_classes(data.path).names, "pseudo masks")
+    own = MaskFolder(masks.path, confidence)
+    left_out = masks.manifest.skipped
+    samples, without = [], []
+    for sample in read_index(data.path, "train"):
+        if own.mask(sample.id).is_file():
+            samples.append(sample)
+        elif any(line.startswith(f"{sample.id}: ") for line in left_out):
+            without.append(sample.id)
+        else:
+            raise DataError(f"photo {sample.id!r} has no pseudo mask", where=masks.path,
+                            fix="Run pseudo-masks on this data, or give the masks that belong to "
+                                "it.")
+    if not samples:
+        raise DataError("no training photo has a pseudo mask", where=masks.path,
+                        fix="Every one was left out by an earlier step; its messages say why.")
+    if confidence and not own.grey(samples[0].id).is_file():
+        raise DataError("the pseudo masks have no confidences", where=masks.path,
+                        fix="Make them with pseudo_masks.confidence=true, or set "
+                            "train_segmenter.confidence_weight=false.")
+    return LabelledPhotos(samples, own.of(samples), without)
+
+
+def truly_labelled(data: PreparedData) -> LabelledPhotos:
+    """The training photos with ground truth.
+
+    Raises:
+        DataError: there is none.
+    """
+    masks = read_masks(data.path)
+    photos = read_index(data.path, "train")
+    samples = [sample for sample in photos if sample.id in masks]
+    if not samples:
+        raise DataError("no training photo has a mask to learn from", where=data.path,
+                        fix="Set train_segmenter.masks=pseudo, or give masks in the data folder.")
+    return LabelledPhotos(samples, LabelMaps({s.id: masks[s.id] for s in samples}),
+                          [sample.id for sample in photos if sample.id not in masks])
+
+
+@dataclass(frozen=True)
+class MaskFolder:
+    """A folder of masks of photos whose tags are known, made as ``pseudo-masks`` makes them.
+
+    Attributes:
+        folder: holds ``masks/`` and, with confidences, ``confidence/``.
+        confidence: whether each pixel's confidence is kept too.
+    """
+
+    folder: Path
+    confidence: bool
+
+    def mask(self, photo_id: str) -> Path:
+        """A photo's mask: palette PNG, mask ids."""
+        return self.folder / "masks" / f"{photo_id}.png"
+
+    def grey(self, photo_id: str) -> Path:
+        """A photo's confidences: 8 bits of grey."""
+        return self.folder / "confidence" / f"{photo_id}.png"
+
+    def there(self, photo_id: str) -> bool:
+        """Whether all files of a photo are."""
+        return self.mask(photo_id).is_file() and (
+            not self.confidence or self.grey(photo_id).is_file())
+
+    def of(self, samples: Sequence[Sample]) -> LabelMaps:
+        """The files of photos."""
+        return LabelMaps({sample.id: self.mask(sample.id) for sample in samples},
+                         {sample.id: self.grey(sample.id) for sample in samples}
+                         if self.confidence else None)
+
+    def write(self, samples: Sequence[Sample], segmentation: Segmentation,
+              colours: Sequence[tuple[int, int, int]], *, unread: Unreadable,
+              done: Callable[[], None]) -> None:
+        """Write masks of photos; only a photo's own classes may win.
+
+        Args:
+            samples: photos.
+            segmentation: labels them.
+            colours: RGB by mask id.
+            unread: called for each photo that can't be read, and so has no mask.
+            done: called after each photo.
+
+        Raises:
+            DeviceError: out of memory.
+        """
+        for sample, found in _labelled(samples, segmentation, gated=True):
+            if isinstance(found, DataError):
+                unread(sample.id, found)
+            else:
+                if self.confidence:
+                    assert found.confidence is not None
+                    write_confidence(self.grey(sample.id), found.confidence)
+                write_mask(self.mask(sample.id), found.labels, colours)
+            done()
+
+
+def validation_photos(folder: Path) -> tuple[list[Sample], Mapping[str, Path]]:
+    """Validation photos with ground truth, and its paths by photo id.
+
+    Args:
+        folder: ``prepare/``.
+
+    Raises:
+        DataError: there is none.
+    """
+    masks = read_masks(folder)
+    samples = [sample for sample in read_index(folder, "val") if sample.id in masks]
+    if not samples:
+        raise DataError("no validation photo has a mask to validate on", where=folder,
+                        fix="Set train_segmenter.validate_epochs=0, or give masks of the "
+                            "validation split.")
+    return samples, masks
+
+
+def compare(samples: Sequence[Sample], masks: Mapping[str, Path], segmentation: Segmentation,
+            classes: int, *, unread: Unreadable) -> Confusion:
+    """Compare a network's masks, made without tags, with ground truth.
+
+    Args:
+        samples: photos.
+        masks: their ground truth by photo id.
+        segmentation: labels them.
+        classes: foreground classes C.
+        unread: called for each photo that can't be read, and so doesn't count.
+
+    Raises:
+        DataError: a mask can't be read.
+        DeviceError: out of memory.
+    """
+    confusion = Confusion.empty(classes)
+    for sample, found in _labelled(samples, segmentation, gated=False):
+        if isinstance(found, DataError):
+            unread(sample.id, found)
+        else:
+            confusion.add(read_mask_of(sample, masks[sample.id], classes), found.labels)
+    return confusion
+
+
+def _labelled(samples: Sequence[Sample], segmentation: Segmentation, *,
+              gated: bool) -> Iterator[tuple[Sample, Labelled | DataError]]:
+    """Labels of photos in order, or why a photo can't be read."""
+    def label(sample: Sample) -> tuple[Sample, Labelled | DataError]:
+        try:
+            photo = read_photo(sample, at_least=segmentation.decode_at(sample.size))
+        except DataError as error:
+            return sample, error
+        return sample, segmentation(photo, sample.size, sample.tags if gated else None)
+
+    return ordered_map(label, samples, segmentation.segmenter.callers)

@@ -1,0 +1,138 @@
+"""Step ``affinity-labels``: where two dense CRFs agree, as labels for AffinityNet.
+
+Each training photo's maps are refined twice, against a strong and against a weak background; what
+both agree on is sure, the rest is 255. Writes ``labels/<id>.png``, resumable per photo and sharded
+over ranks, and ``background.json``. A photo's labels are made anew only when its map changed.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from tag2mask.affinity.labels import agreed_labels, label_path, without_sure_pixels
+from tag2mask.artifacts.handles import WITHOUT_SURE_PIXELS, AffinityLabels, AnyMaps, PreparedData
+from tag2mask.artifacts.step_folder import Step, step_folder
+from tag2mask.crf.dense_crf import CrfSettings, DenseCrf
+from tag2mask.data.index import Sample, read_classes
+from tag2mask.data.masks import write_mask
+from tag2mask.data.photos import read_photo
+from tag2mask.errors import DataError, Tag2MaskError
+from tag2mask.maps.background import with_background
+from tag2mask.maps.background_choice import BackgroundScore, derived_alpha, kept_background_score
+from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
+from tag2mask.recipe.sections import AffinityLabelling
+from tag2mask.runtime.session import Runtime
+from tag2mask.runtime.threads import sized_map
+
+
+def affinity_labels(data: PreparedData, maps: AnyMaps, section: AffinityLabelling, out: Path,
+                    runtime: Runtime) -> AffinityLabels:
+    """Make the affinity labels of every training photo that has maps.
+
+    Args:
+        data: photos and classes.
+        maps: maps of these photos.
+        section: settings.
+        out: folder to write; labels whose map is unchanged are kept, even in a complete folder only
+            those are made whose file is lost.
+        runtime: where to run.
+
+    Raises:
+        DataError: maps missing, damaged, of other photos or classes; no training photo has any; a
+            photo can't be read (unless ``skip_bad``); no background score can be found.
+        RunFolderError: ``out`` was made with other maps or other settings, or can't be written.
+    """
+    with step_folder(AffinityLabels, out, section=section, coverage={"data": data, "maps": maps},
+                     rank=runtime.rank) as step:
+        path_of = partial(label_path, step.path)
+        if step.complete and all(path_of(item).is_file() for item in step.journal.ids()):
+            return step.handle
+        classes = read_classes(data.path)
+        photos = mapped_photos(data, maps)
+        samples = photos.splits.get("train", [])
+        if not samples:
+            raise DataError("no training photo has a map", where=maps.path,
+                            fix=f"Let {maps.step} make maps of the training photos too.")
+        alphas, background = _alphas(data, photos, section, step.path, runtime)
+        step.journal.drop_vanished({sample.id for sample in samples}, path_of)
+        runtime.barrier()
+        job = _Job(photos, classes.colours, section, alphas, step)
+        shares = runtime.together(lambda: job.make(runtime.shard(samples), runtime))
+        skipped = sorted(line for _, part in shares for line in part)
+        made = [s for s in samples if path_of(s.id).is_file()]
+        unsure = without_sure_pixels(made, step.path, len(classes))
+        handle = step.finish(
+            counts={"photos": len(made), "computed": sum(done for done, _ in shares),
+                    WITHOUT_SURE_PIXELS: len(unsure)},
+            metrics={"alphas": list(alphas), WITHOUT_SURE_PIXELS: unsure,
+                     **({} if background is None else background.metrics())},
+            skipped=[*photos.skipped, *skipped],
+        )  # fmt: skip
+        runtime.barrier()
+        return handle
+
+
+def _alphas(data: PreparedData, photos: MappedPhotos, section: AffinityLabelling, folder: Path,
+            runtime: Runtime) -> tuple[tuple[float, float], BackgroundScore | None]:
+    """α of the strong and of the weak background, and the score that they were derived from."""
+    if section.alphas is not None:
+        return section.alphas, None
+    background = kept_background_score(folder, data, photos, section, runtime)
+    alpha = derived_alpha(background.score)
+    strong, weak = (round(alpha * factor, 4) for factor in section.alpha_factors)
+    return (strong, weak), background
+
+
+class _Job:
+    """What every photo is labelled with."""
+
+    def __init__(self, photos: MappedPhotos, colours: tuple[tuple[int, int, int], ...],
+                 section: AffinityLabelling, alphas: tuple[float, float],
+                 step: Step[AffinityLabels]) -> None:
+        self.photos = photos
+        self.colours = colours
+        self.section = section
+        self.alphas = alphas
+        self.step = step
+        self.crf = CrfSettings(**section.crf.model_dump())
+
+    def make(self, samples: list[Sample], runtime: Runtime) -> tuple[int, list[str]]:
+        """Write the labels that are not there yet; returns how many, and photos left out."""
+        step = self.step
+        due = [sample for sample in samples if step.journal.key(sample.id) != self._key(sample)
+               or not label_path(step.path, sample.id).is_file()]
+        skipped = []
+        with runtime.progress(len(due), "affinity-labels") as bar:
+            for sample, failure in sized_map(self._label, due, lambda s: s.size[0] * s.size[1]):
+                if failure is None:
+                    step.journal.record(sample.id, self._key(sample))
+                else:
+                    step.journal.drop(sample.id)
+                    label_path(step.path, sample.id).unlink(missing_ok=True)
+                    skipped.append(f"{sample.id}: {failure.what}")
+                bar.advance()
+        return len(due) - len(skipped), skipped
+
+    def _key(self, sample: Sample) -> str:
+        alphas = " ".join(f"{alpha:g}" for alpha in self.alphas)
+        return f"{alphas} {sample.stamp} {self.photos.stamp(sample.id)}"
+
+    def _label(self, sample: Sample, threads: int) -> tuple[Sample, Tag2MaskError | None]:
+        cam_map = self.photos.read(sample)
+        labels = np.zeros(sample.size, np.uint8)  # without a tag: background all over
+        if cam_map.tags:
+            try:
+                photo = read_photo(sample)
+            except DataError as error:
+                if not self.section.skip_bad:
+                    raise
+                return sample, error
+            scores = cam_map.full_scores()
+            crf = DenseCrf(np.asarray(photo), self.crf, threads=threads)
+            strong, weak = (crf.refine(with_background(scores, alpha)) for alpha in self.alphas)
+            labels = agreed_labels(strong, weak, cam_map.tags)
+        write_mask(label_path(self.step.path, sample.id), labels, self.colours)
+        return sample, None

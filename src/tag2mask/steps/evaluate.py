@@ -1,0 +1,283 @@
+"""Step ``evaluate``: how good maps, pseudo masks and tags are, and what each stage added.
+
+One pass over the photos. The only step, beside the calibration of the background score, that reads
+masks; where there are none it still scores the tag classifier, lists tags in doubt and says how
+certain each photo's maps are. Writes ``evaluation.json``, ``photos.jsonl``, ``table.md`` and, with
+masks, ``curve.png``; with ``crf.enabled``, masks that a dense CRF makes of the maps, in ``crf/``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tag2mask.artifacts.files import atomic_write, write_json, write_text
+from tag2mask.artifacts.handles import (
+    AnyMaps,
+    CamMaps,
+    Evaluation,
+    Handle,
+    Predictions,
+    PreparedData,
+    PseudoMaskFolder,
+)
+from tag2mask.artifacts.step_folder import Step, step_folder
+from tag2mask.classes import ClassSet
+from tag2mask.crf.dense_crf import CrfSettings
+from tag2mask.data.index import Sample, masks_fingerprint, read_classes, read_index, read_masks
+from tag2mask.data.inventory import SPLITS
+from tag2mask.data.layouts.splits import read_id_list
+from tag2mask.errors import DataError, some
+from tag2mask.evaluation.comparison import Comparison, SplitCounts, Stage, StageCounts
+from tag2mask.evaluation.crf_masks import CRF_MASKS, CrfMasks
+from tag2mask.evaluation.records import (
+    NO_TAGS,
+    EvaluationScores,
+    SplitScores,
+    StageScores,
+    doubt_records,
+    mask_scores,
+    tag_scores,
+)
+from tag2mask.evaluation.stages import map_stages, predicted_stage, sharpened_by_crf, with_crf
+from tag2mask.evaluation.tables import format_scores
+from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos, tag_source
+from tag2mask.metrics.tag_scores import doubtful_tags, tag_quality
+from tag2mask.recipe.sections import Evaluate
+from tag2mask.report.curve_plot import draw_curve
+from tag2mask.report.run_folder import SCORES
+from tag2mask.report.run_folder import read_scores as read_scores
+from tag2mask.runtime.session import Runtime
+from tag2mask.runtime.threads import ordered_map
+
+PHOTOS = "photos.jsonl"
+TABLE = "table.md"
+CURVE = "curve.png"
+
+
+def evaluate(data: PreparedData, maps: AnyMaps, masks: PseudoMaskFolder, section: Evaluate,
+             out: Path, runtime: Runtime, earlier: Sequence[AnyMaps] = (),
+             predictions: Predictions | None = None) -> Evaluation:
+    """Score maps and pseudo masks against masks, and tag probabilities against tags.
+
+    Args:
+        data: photos, tags, and masks where there are any.
+        maps: the maps that the pseudo masks were made of.
+        masks: the pseudo masks.
+        section: settings.
+        out: folder to write; with the dense CRF, an interrupted evaluation goes on where it was.
+        runtime: where to run.
+        earlier: maps of the same photos from before the walk, to be scored beside them.
+        predictions: the segmentation network's masks of these photos, likewise.
+
+    Raises:
+        DataError: a mask that is colour-coded, of another size than its photo, or with values
+            outside the class list; a map or pseudo mask that is missing or damaged; ids to leave
+            out that can't be read or aren't in the data; predictions of other classes; with the
+            dense CRF, a photo that can't be read, or no maps from before the walk.
+        RunFolderError: ``out`` was made with other settings, or can't be written.
+    """
+    left_out = _left_out(data, section)
+    if predictions is not None:
+        _refuse_other_classes(data, predictions)
+    coverage: dict[str, Handle | str] = {
+        "data": data, "maps": maps, "masks": masks,
+        "ground truth": masks_fingerprint(data.path),
+        **({} if predictions is None else {"predictions": predictions}),
+        **{f"earlier maps {number}" if number > 1 else "earlier maps": handle
+           for number, handle in enumerate(earlier, 1)},
+    }  # fmt: skip
+    if left_out:
+        ids = "\n".join(sorted(left_out))
+        coverage["left out"] = hashlib.sha256(ids.encode()).hexdigest()
+    with step_folder(Evaluation, out, section=section, coverage=coverage,
+                     rank=runtime.rank) as step:
+        if step.complete:
+            return step.handle
+        classes = read_classes(data.path)
+        mapped = mapped_photos(data, maps)
+        photos = mapped.without(left_out)
+        stages = map_stages(data, maps, photos, masks, earlier, runtime)
+        truths = read_masks(data.path)
+        if section.crf.enabled and truths:
+            stages = _with_crf_masks(stages, masks, photos, truths, classes, section, step, runtime)
+        every = Comparison(photos, classes, truths, masks.path / "masks", section, stages)
+        splits, rows = [], []
+        for split, samples in photos.splits.items():
+            job = every
+            if predictions is not None and split in _predicted_splits(predictions):
+                job = replace(every, stages=(*stages, predicted_stage(predictions)))
+            counts = _count_split(job, split, samples, runtime)
+            rows += counts.rows
+            found = _split_scores(job, counts, split, samples, maps, masks)
+            splits.append(replace(found, left_out=len(mapped.splits[split]) - len(samples)))
+        scores = EvaluationScores(classes.mask_names, section.behaviour, tuple(splits))
+        if runtime.rank == 0:
+            _write(step.path, scores, rows)
+        handle = step.finish(counts={split.split: split.photos for split in splits},
+                             metrics=_headline(scores), skipped=photos.skipped)
+        runtime.barrier()
+        return handle
+
+
+def format_table(evaluation: Evaluation) -> str:
+    """The numbers as Markdown tables, readable in a terminal.
+
+    Raises:
+        RunFolderError: ``evaluation.json`` is missing or damaged.
+    """
+    return format_scores(read_scores(evaluation))
+
+
+def _refuse_other_classes(data: PreparedData, predictions: Predictions) -> None:
+    """Class 1 of one network is not class 1 of another: the scores would mean nothing."""
+    own, found = list(read_classes(data.path).names), predictions.manifest.metrics.get("classes")
+    if found not in (None, own):
+        raise DataError(f"the network knows other classes ({some(found)}) than the data "
+                        f"({some(own)})", where=predictions.path,
+                        fix="Give masks of a network that was trained on these classes.")
+
+
+def _predicted_splits(predictions: Predictions) -> Sequence[str]:
+    """Splits whose photos the segmentation network was asked about; of photos without, none."""
+    return tuple(predictions.manifest.section.get("splits", ()))
+
+
+def _left_out(data: PreparedData, section: Evaluate) -> frozenset[str]:
+    """Ids of the photos that are to be in no number."""
+    if section.leave_out is None:
+        return frozenset()
+    path = Path(section.leave_out)
+    listed, problems = read_id_list(path)
+    if problems:
+        raise DataError(problems[0].message, where=path, fix="Give one id a line.")
+    known = {sample.id for split in SPLITS for sample in read_index(data.path, split)}
+    unknown = [photo.id for photo in listed if photo.id not in known]
+    if unknown:
+        raise DataError(f"photos not in the data: {some(unknown)}", where=path,
+                        fix="Set evaluate.leave_out to a list of this data's ids.")
+    return frozenset(photo.id for photo in listed)
+
+
+def _with_crf_masks(stages: tuple[Stage, ...], masks: PseudoMaskFolder, photos: MappedPhotos,
+                    truths: dict[str, Path], classes: ClassSet, section: Evaluate,
+                    step: Step[Evaluation], runtime: Runtime) -> tuple[Stage, ...]:
+    """The stages and, after the last maps from before the walk, these with a dense CRF."""
+    before = [stage for stage in stages if _from_before_the_walk(stage)]
+    if not before:
+        raise DataError("the maps are walked ones; evaluate.crf sharpens those from before the "
+                        "walk", where=photos.folder,
+                        fix="Give the folder of infer-cam too, as --earlier.")
+    base = before[-1]
+    if base is stages[-1] and sharpened_by_crf(masks):
+        return stages  # the pseudo masks are just that
+    assert isinstance(base.content, MappedPhotos) and base.score is not None
+    settings = CrfSettings(**section.crf.model_dump(exclude={"enabled"}))
+    masked = {sample.id: sample for samples in photos.splits.values() for sample in samples
+              if sample.id in truths}
+    CrfMasks(base.content, classes.colours, settings, base.score).make(
+        step, list(masked.values()), runtime)
+    place = stages.index(base) + 1
+    added = replace(base, name=with_crf(base.name), content=step.path / CRF_MASKS)
+    return (*stages[:place], added, *stages[place:])
+
+
+def _from_before_the_walk(stage: Stage) -> bool:
+    return isinstance(stage.content, MappedPhotos) and stage.content.made_by == CamMaps.step
+
+
+def _count_split(job: Comparison, split: str, samples: list[Sample],
+                 runtime: Runtime) -> SplitCounts:
+    """Count a split's photos, each rank its share; every rank gets the sums of all."""
+    def own_share() -> SplitCounts:
+        total = job.nothing()
+        mine = runtime.shard(samples)
+        with runtime.progress(len(mine), f"evaluate {split}") as bar:
+            for found in ordered_map(lambda sample: job.photo(split, sample), mine):
+                total.add(found)
+                bar.advance()
+        return total
+
+    parts = runtime.together(own_share)
+    return parts[0] if len(parts) == 1 else job.nothing().add_shares(parts)
+
+
+def _split_scores(job: Comparison, counts: SplitCounts, split: str, samples: list[Sample],
+                  maps: AnyMaps, masks: PseudoMaskFolder) -> SplitScores:
+    classes, section = job.classes, job.section
+    paper = section.behaviour == "paper"
+    known = np.zeros((len(samples), len(classes)), np.bool_)
+    for row, sample in enumerate(samples):
+        known[row, list(sample.tags)] = True
+    probabilities = np.stack(counts.probabilities)
+    tagged = bool(known.any())
+    stages = _stage_scores(job, counts, masks) if counts.masked else ()
+    score = masks.manifest.metrics.get("background_score")
+    return SplitScores(
+        split=split,
+        photos=len(samples),
+        tag_source=tag_source(maps),
+        background_score=None if score is None else float(score),
+        background_source=str(masks.manifest.metrics.get("background_source", "unknown")),
+        certainty=float(np.mean([row["certainty"] for row in counts.rows])),
+        masks=mask_scores(counts.masks.confusion, counts.masks.boundary, counts.masked,
+                          classes.mask_names, paper=paper) if counts.masked else None,
+        curve=next((stage.curve for stage in reversed(stages) if stage.curve), None),
+        tags=tag_scores(tag_quality(probabilities, known), len(samples), classes.names)
+        if tagged else None,
+        doubtful_tags=doubt_records(doubtful_tags(probabilities, known),
+                                    [sample.id for sample in samples], classes.names)
+        if tagged else (),
+        stages=stages,
+    )  # fmt: skip
+
+
+def _stage_scores(job: Comparison, counts: SplitCounts,
+                  masks: PseudoMaskFolder) -> tuple[StageScores, ...]:
+    """Scores of every stage; the masks are one of their own where a dense CRF made them."""
+    pairs: list[tuple[Stage, StageCounts]] = list(zip(job.stages, counts.stages, strict=True))
+    if sharpened_by_crf(masks):
+        place = max(i for i, stage in enumerate(job.stages)
+                    if isinstance(stage.content, MappedPhotos))
+        last = job.stages[place]
+        pairs.insert(place + 1, (replace(last, name=with_crf(last.name)), counts.masks))
+    return tuple(stage.scores(found, counts.masked, job.section) for stage, found in pairs)
+
+
+def _write(folder: Path, scores: EvaluationScores, rows: Sequence[dict[str, Any]]) -> None:
+    write_json(folder / SCORES, asdict(scores))
+    lines = (json.dumps(_without_nan(row), ensure_ascii=False) for row in rows)
+    write_text(folder / PHOTOS, "".join(f"{line}\n" for line in lines))
+    write_text(folder / TABLE, format_scores(scores))
+    if any(split.curve for split in scores.splits):
+        with atomic_write(folder / CURVE) as temporary:
+            draw_curve(temporary, scores)
+    else:
+        (folder / CURVE).unlink(missing_ok=True)
+
+
+def _headline(scores: EvaluationScores) -> dict[str, Any]:
+    """What the manifest says of each split."""
+    found: dict[str, Any] = {}
+    for split in scores.splits:
+        found[split.split] = {
+            "miou": split.masks and split.masks.miou,
+            "best_miou": split.curve and split.curve.best_miou,
+            "segmenter_miou": next((stage.used.miou for stage in split.stages
+                                    if stage.tag_source == NO_TAGS and stage.used), None),
+            "best_background_score": split.curve and split.curve.best_threshold,
+            "tag_map": split.tags and split.tags.mean_average_precision,
+            "certainty": split.certainty,
+        }
+    return found
+
+
+def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: None if isinstance(value, float) and np.isnan(value) else value
+            for key, value in row.items()}

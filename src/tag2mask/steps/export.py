@@ -1,0 +1,187 @@
+"""Step ``export``: a trained segmentation network as files for other programs, with a model card.
+
+Writes ``model.onnx`` and ``model.pt2`` as asked, each only after what it computes was held to the
+network, and ``MODEL_CARD.md`` with the same as ``model-card.json``. No step of a run: it reads the
+folder that ``train-segmenter`` wrote, or a model file, and what lies beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from tag2mask.artifacts.files import atomic_write, digest, write_json, write_text
+from tag2mask.artifacts.handles import Evaluation, Export, PreparedData, SegmenterModel
+from tag2mask.artifacts.manifest import Manifest, read_identity
+from tag2mask.artifacts.step_folder import step_folder
+from tag2mask.data.index import data_root
+from tag2mask.nn.weights import refuse_not_finite
+from tag2mask.report.model_card import (
+    ONNX_FILE,
+    TORCH_FILE,
+    CardFile,
+    ModelCard,
+    data_of,
+    evaluation_of,
+    markdown,
+    scores_of,
+    settings_of,
+    training_of,
+)
+from tag2mask.report.run_folder import RunFolder, open_runs, read_scores
+from tag2mask.segmentation.export import (
+    OPSET,
+    exported_program,
+    largest_difference,
+    onnx_bytes,
+    require_onnx,
+    shapes_to_check,
+    smallest_side,
+    torch_bytes,
+)
+from tag2mask.segmentation.inference.export_spec import (
+    FORMAT,
+    FORMATS,
+    KEY,
+    ONNX_FORMAT,
+    TORCH_FORMAT,
+    ExportedSpec,
+)
+from tag2mask.segmentation.inference.label_loops import Float32
+from tag2mask.segmentation.inference.onnx_segmenter import OnnxSegmenter
+from tag2mask.segmentation.loading import MODEL, trained_file
+from tag2mask.segmentation.networks import SegmentationNet, SegmenterSpec, load_segmenter
+from tag2mask.version import __version__
+
+CARD, CARD_JSON = "MODEL_CARD.md", "model-card.json"
+
+
+def export(model: Path, formats: Sequence[str], out: Path) -> Export:
+    """Export a trained segmentation network.
+
+    Args:
+        model: a run folder, the folder that ``train-segmenter`` wrote, or a model file.
+        formats: which of `tag2mask.exported.FORMATS`.
+        out: folder to write; a complete one is left as it is, unless its run was evaluated anew.
+
+    Raises:
+        RunFolderError: a folder without a finished ``train-segmenter``; ``out`` was made of another
+            network or in other formats, or can't be written.
+        WeightsError: not a segmentation network, cut off, not finite, or already exported.
+        ExportError: the network can't be exported, or its export computes something else.
+        PackageError: onnx, onnxscript or onnxruntime is not installed.
+    """
+    source = _source(model)
+    net, spec = load_segmenter(source.file)
+    refuse_not_finite(net, where=source.file, setting="train_segmenter.optimiser.lr")
+    with step_folder(Export, out, section={"formats": [f for f in FORMATS if f in formats]},
+                     inputs={"model": source.trained or digest(source.file)},
+                     coverage={} if source.evaluation is None else
+                     {"evaluation": source.evaluation.fingerprint}) as step:
+        if step.complete:
+            return step.handle
+        exported = exported_spec(net, spec)
+        files = _write_files(net, exported, formats, step.path)
+        card = _card(source, exported, files, sum(p.numel() for p in net.parameters()))
+        write_json(step.path / CARD_JSON, card.to_json())
+        write_text(step.path / CARD, markdown(card))
+        return step.finish(counts={"files": len(files)}, metrics={
+            "largest_difference": {file.name: file.largest_difference for file in files}})
+
+
+def exported_spec(net: SegmentationNet, spec: SegmenterSpec) -> ExportedSpec:
+    """What the files say of a network."""
+    return ExportedSpec(
+        format=FORMAT, tag2mask=__version__, classes=spec.classes, colours=spec.class_set.colours,
+        mean=net.mean, std=net.std, size_multiple=net.size_multiple, long_side=spec.long_side,
+        architecture=spec.architecture, encoder=spec.encoder, output_stride=spec.output_stride,
+    )  # fmt: skip
+
+
+class _Source(NamedTuple):
+    """Where a network comes from; a folder tells of its training, a run of its data and scores."""
+
+    file: Path
+    trained: SegmenterModel | None = None
+    run: RunFolder | None = None
+    evaluation: Evaluation | None = None
+
+
+def _source(model: Path) -> _Source:
+    file = trained_file(model)
+    folder = file.parent
+    found = read_identity(folder) if file.name == MODEL else None
+    if not isinstance(found, Manifest) or found.step != SegmenterModel.step:
+        return _Source(file)
+    if folder.absolute().name != SegmenterModel.step:  # a folder of its own, in no run
+        return _Source(file, SegmenterModel(folder))
+    run = open_runs([folder.absolute().parent])[0]
+    return _Source(file, SegmenterModel(folder), run, evaluation_of(run, found))
+
+
+def _write_files(net: SegmentationNet, spec: ExportedSpec, formats: Sequence[str],
+                 out: Path) -> tuple[CardFile, ...]:
+    """Write the formats; none is there before all were found to compute what the network does."""
+    if ONNX_FORMAT in formats:
+        require_onnx()
+    program = exported_program(net)
+    text = {KEY: spec.to_json()}
+    found = []
+    with ExitStack() as written:
+        if ONNX_FORMAT in formats:
+            file = written.enter_context(atomic_write(out / ONNX_FILE))
+            file.write_bytes(onnx_bytes(program, text))
+            difference = largest_difference(
+                net, OnnxSegmenter.open(file, callers=1).logits,
+                shapes_to_check(net, spec.long_side, net.size_multiple))
+            found.append(_card_file(file, ONNX_FILE, f"ONNX, opset {OPSET}", difference,
+                                    net.size_multiple))
+        if TORCH_FORMAT in formats:
+            file = written.enter_context(atomic_write(out / TORCH_FILE))
+            file.write_bytes(torch_bytes(program, text))
+            difference = largest_difference(
+                net, _torch_logits(file), shapes_to_check(net, spec.long_side, smallest_side(net)))
+            found.append(_card_file(file, TORCH_FILE, "torch.export", difference,
+                                    smallest_side(net)))
+    return tuple(found)
+
+
+def _torch_logits(file: Path) -> Callable[[Float32], Float32]:
+    """An exported program, as a function of images."""
+    network = torch.export.load(file).module()
+
+    def logits(images: Float32) -> Float32:
+        found: Float32 = network(torch.from_numpy(images)).numpy()
+        return found
+
+    return logits
+
+
+def _card_file(file: Path, name: str, form: str, difference: float, least: int) -> CardFile:
+    return CardFile(name=name, format=form, bytes=file.stat().st_size, sha256=digest(file),
+                    largest_difference=difference, smallest_side=least)
+
+
+def _card(source: _Source, spec: ExportedSpec, files: tuple[CardFile, ...],
+          parameters: int) -> ModelCard:
+    """Everything known of a network."""
+    training = data = None
+    if source.trained is not None:
+        manifest = source.trained.manifest
+        training = training_of(manifest)
+        if source.run is not None and (prepared := source.run.handle(PreparedData)) is not None:
+            data = data_of(source.run, manifest, data_root(prepared.path).name)
+    scores, left_out = ((), {}) if source.evaluation is None else \
+        scores_of(read_scores(source.evaluation))
+    packages = ("torch", "onnx", "onnxruntime") if files[0].name == ONNX_FILE else ("torch",)
+    return ModelCard(
+        name=source.file.stem if source.run is None else source.run.label,
+        spec=spec, parameters=parameters, files=files, training=training, data=data, scores=scores,
+        scored_with=settings_of(source.run) if scores and source.run is not None else None,
+        left_out=left_out, versions={name: import_module(name).__version__ for name in packages},
+    )  # fmt: skip

@@ -1,0 +1,237 @@
+"""Step ``infer-cam``: multi-scale maps of every photo, stored small.
+
+Resumable per photo and sharded over ranks. Writes ``maps/<id>.npz``. Photos added, removed or
+retagged since cost only their own maps: each photo's stamp and tags are remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tag2mask.artifacts.handles import CamMaps, CamModel, PreparedData
+from tag2mask.artifacts.step_folder import Step, step_folder
+from tag2mask.data.index import Sample, read_classes, read_index
+from tag2mask.data.inventory import SPLITS
+from tag2mask.data.photos import read_photo
+from tag2mask.errors import DataError, RecipeError, Tag2MaskError
+from tag2mask.maps.cam_map import MAP_SUFFIX, CamMap, write_map
+from tag2mask.nn.inference_copy import inference_copy
+from tag2mask.nn.weights import refuse_not_finite
+from tag2mask.recipe.sections import InferCam
+from tag2mask.runtime.session import Runtime
+from tag2mask.seam.inference import InferenceSettings, Maps, MultiScaleInference
+from tag2mask.seam.network import NetSpec, SeamNet, load_net
+
+MODEL = "model.safetensors"
+TAG_SOURCE = {"known": "known", "untagged": "known or predicted", "predicted": "predicted"}
+"""What stands beside every number that comes of the maps."""
+CHUNK = 16
+CHUNK_PIXELS = 100_000_000
+"""Photos held at once, and their pixels (3 bytes each) where they are large: what bounds the
+memory."""
+
+
+def infer_cam(data: PreparedData, model: CamModel, section: InferCam, out: Path,
+              runtime: Runtime) -> CamMaps:
+    """Compute and store the maps of all photos of the chosen splits.
+
+    Args:
+        data: photos and tags.
+        model: trained CAM network.
+        section: settings.
+        out: folder to write; photos already there with the same stamp and tags are kept, even in a
+            complete folder only those are computed whose map is lost.
+        runtime: where to run.
+
+    Raises:
+        RecipeError: the refined branch of a network without PCM is asked for.
+        DataError: a photo can't be read (unless ``skip_bad``) or changed since ``prepare``, or the
+            data has other classes than the model.
+        WeightsError: the model can't be read, or isn't finite.
+        DeviceError: the GPU ran out of memory.
+        RunFolderError: ``out`` was made with another model or other settings.
+    """
+    with step_folder(CamMaps, out, section=section, inputs={"model": model},
+                     coverage={"data": data}, rank=runtime.rank) as step:
+        if step.complete and all(_map_path(step, item).is_file() for item in step.journal.ids()):
+            return step.handle
+        inference, spec = _load(model, data, section, runtime)
+        samples = [sample for split in SPLITS if split in section.splits
+                   for sample in read_index(data.path, split)]
+        step.journal.drop_vanished({sample.id for sample in samples}, partial(_map_path, step))
+        runtime.barrier()
+        due = [s for s in runtime.shard(samples) if step.journal.key(s.id) != _key(s, section)
+               or not _map_path(step, s.id).is_file()]
+        computed, skipped = _infer_all(due, inference, section, step, runtime)
+        handle = step.finish(
+            counts={"photos": len(samples) - len(skipped), "computed": computed}, skipped=skipped,
+            metrics={"tags": TAG_SOURCE[section.tags], "branch": inference.settings.branch,
+                     "head": spec.head, "classes": list(spec.classes)},
+        )  # fmt: skip
+        runtime.barrier()
+        return handle
+
+
+def _load(model: CamModel, data: PreparedData, section: InferCam,
+          runtime: Runtime) -> tuple[MultiScaleInference, NetSpec]:
+    """The network and its shape, if it belongs to the data's classes."""
+    path = model.path / MODEL
+    net, spec = load_net(path)
+    if read_classes(data.path).names != spec.classes:
+        raise DataError(
+            "the model was trained on other classes than the data has", where=data.path,
+            fix="Train on this data, or give the data it was trained on.",
+        )
+    refuse_not_finite(net, where=path, setting="train_cam.optimiser.lr")
+    return _inference(net, section, runtime), spec
+
+
+def _inference(net: SeamNet, section: InferCam, runtime: Runtime) -> MultiScaleInference:
+    settings = InferenceSettings(
+        scales=section.scales, flip=section.flip, long_side=section.long_side,
+        branch=_branch(net, section), gate_pcm=section.gate_by_tags,
+        map_stride=section.map_stride, batch_views=section.batch_views,
+        paper=section.behaviour == "paper",
+    )  # fmt: skip
+    return MultiScaleInference(inference_copy(net, runtime.device), settings, runtime.device,
+                               partial(runtime.autocast, section.precision))
+
+
+def _branch(net: SeamNet, section: InferCam) -> Literal["refined", "plain"]:
+    if section.branch == "auto":
+        return "plain" if net.pcm is None else "refined"
+    if section.branch == "refined" and net.pcm is None:
+        raise RecipeError("the model was trained without PCM and has no refined maps",
+                          where="infer_cam.branch", fix="Use branch: plain or auto.")
+    return section.branch
+
+
+def _infer_all(due: Sequence[Sample], inference: MultiScaleInference, section: InferCam,
+               step: Step[CamMaps], runtime: Runtime) -> tuple[int, list[str]]:
+    """Compute and write this rank's maps; returns photos computed and left out, over all ranks."""
+    def own_share() -> tuple[int, list[str]]:
+        skipped: list[str] = []
+        with runtime.progress(len(due), "infer-cam") as bar:
+            for chunk in _chunks(_by_shape(due)):
+                skipped += _infer_chunk(chunk, inference, section, step)
+                bar.advance(len(chunk))
+        return len(due) - len(skipped), skipped
+
+    shares = runtime.together(own_share)
+    return sum(done for done, _ in shares), sorted(line for _, part in shares for line in part)
+
+
+def _infer_chunk(chunk: Sequence[Sample], inference: MultiScaleInference, section: InferCam,
+                 step: Step[CamMaps]) -> list[str]:
+    """Compute and write the maps of a few photos; returns those left out, with the reason."""
+    skipped = []
+    photos: list[tuple[Sample, Image.Image]] = []
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        read = pool.map(lambda sample: _try_read(sample, _needed(sample, inference)), chunk)
+        for sample, photo in zip(chunk, read, strict=True):
+            if isinstance(photo, Tag2MaskError):
+                if not section.skip_bad:
+                    raise photo
+                skipped.append(f"{sample.id}: {photo.what}")
+                _drop(step, sample.id)  # no older map may pass for this photo's
+            else:
+                photos.append((sample, photo))
+        if not photos:
+            return skipped
+        images = [photo for _, photo in photos]
+        samples = [sample for sample, _ in photos]
+        sizes = [sample.size for sample in samples]
+        maps = inference.maps(images, _tags(samples, images, inference, section), sizes)
+        written = pool.map(lambda sample, found: _write(step, sample, found, section),
+                           samples, maps)
+        for sample, _ in zip(samples, written, strict=True):
+            step.journal.record(sample.id, _key(sample, section))
+    return skipped
+
+
+def _write(step: Step[CamMaps], sample: Sample, maps: Maps, section: InferCam) -> None:
+    if not (np.isfinite(maps.scores).all() and np.isfinite(maps.probabilities).all()):
+        raise DataError(
+            f"the maps of {sample.id!r} aren't finite", where=sample.image,
+            fix="Set infer_cam.precision to '32'; if it is, the network is no good: train again.",
+        )
+    cam_map = CamMap(id=sample.id, tags=maps.tags, scores=np.clip(maps.scores, 0, 1),
+                     size=sample.size, probabilities=maps.probabilities)
+    write_map(_map_path(step, sample.id), cam_map, dtype=section.map_dtype)
+
+
+def _needed(sample: Sample, inference: MultiScaleInference) -> int | None:
+    """Long side to read a photo at: a photo of many megapixels need not be decoded in full."""
+    return None if inference.settings.paper else inference.largest_view(sample.size)
+
+
+def _try_read(sample: Sample, at_least: int | None) -> Image.Image | Tag2MaskError:
+    try:
+        return read_photo(sample, at_least=at_least)
+    except DataError as error:
+        return error
+
+
+def _tags(samples: Sequence[Sample], images: Sequence[Image.Image],
+          inference: MultiScaleInference, section: InferCam) -> list[tuple[int, ...]]:
+    """Which maps each photo gets."""
+    tags = [sample.tags for sample in samples]
+    due = [index for index, known in enumerate(tags)
+           if section.tags == "predicted" or (section.tags == "untagged" and not known)]
+    if due:
+        found = inference.probabilities([images[i] for i in due], [samples[i].size for i in due])
+        for index, probabilities in zip(due, found, strict=True):
+            tags[index] = _predicted(probabilities, section)
+    return tags
+
+
+def _predicted(probabilities: NDArray[np.float32], section: InferCam) -> tuple[int, ...]:
+    """Classes over the threshold, and the best one in any case."""
+    tags = set(np.flatnonzero(probabilities >= section.tag_threshold).tolist())
+    tags.add(int(probabilities.argmax()))
+    return tuple(sorted(tags))
+
+
+def _key(sample: Sample, section: InferCam) -> str:
+    """What decides a photo's maps besides model and settings."""
+    if section.tags == "predicted":
+        return sample.stamp
+    return f"{sample.stamp} {','.join(map(str, sample.tags))}"
+
+
+def _by_shape(samples: Sequence[Sample]) -> list[Sample]:
+    """Photos of one size together, so that their views share batches."""
+    return sorted(samples, key=lambda sample: (sample.size, sample.id))
+
+
+def _chunks(samples: Sequence[Sample]) -> Iterator[Sequence[Sample]]:
+    """Runs of photos that may be held at once; a photo over the limit stands alone."""
+    chunk: list[Sample] = []
+    pixels = 0
+    for sample in samples:
+        height, width = sample.size
+        if chunk and (len(chunk) == CHUNK or pixels + height * width > CHUNK_PIXELS):
+            yield chunk
+            chunk, pixels = [], 0
+        chunk.append(sample)
+        pixels += height * width
+    if chunk:
+        yield chunk
+
+
+def _map_path(step: Step[CamMaps], photo_id: str) -> Path:
+    return step.path / "maps" / f"{photo_id}{MAP_SUFFIX}"
+
+
+def _drop(step: Step[CamMaps], photo_id: str) -> None:
+    """Forget a photo's map and delete it."""
+    step.journal.drop(photo_id)
+    _map_path(step, photo_id).unlink(missing_ok=True)

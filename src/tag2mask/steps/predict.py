@@ -1,0 +1,338 @@
+"""Step ``predict``: a segmentation network's masks of photos; no tags are needed.
+
+In a run these are the photos of the chosen splits (`predict_prepared`), else photos from anywhere
+(`predict`). Writes ``masks/<id>.png`` and, if asked, ``overlays/<id>.jpg``, ``confidence/<id>.png``
+and ``probabilities/<id>.npz``; resumable per photo and sharded over ranks.
+
+Photos are read, labelled and written in the same few threads, so that neither the network nor the
+disk waits. Large photos go one at a time. Imports no torch: a network of ONNX needs none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from tag2mask.artifacts.files import atomic_write
+from tag2mask.artifacts.handles import Predictions, PreparedData, SegmenterModel
+from tag2mask.artifacts.journal import recorded_items
+from tag2mask.artifacts.step_folder import Step, step_folder
+from tag2mask.crf.dense_crf import CrfSettings
+from tag2mask.data.images import read_image
+from tag2mask.data.index import read_classes, read_index
+from tag2mask.data.inventory import SPLITS
+from tag2mask.data.layouts.listing import in_the_way
+from tag2mask.data.masks import write_confidence, write_mask
+from tag2mask.data.photo_files import PhotoFile
+from tag2mask.errors import DataError, RunFolderError, some
+from tag2mask.recipe.sections import Predict
+from tag2mask.report.overlays import fitted, mask_overlay
+from tag2mask.runtime.progress import ProgressBar
+from tag2mask.runtime.ranks import OneProcess, Ranks
+from tag2mask.runtime.threads import grouped, ordered_map
+from tag2mask.segmentation.inference.label_canvas import Labelled
+from tag2mask.segmentation.inference.labeling import PhotoViews, Segmentation, SegmentationSettings
+from tag2mask.segmentation.inference.segmenter import Segmenter
+from tag2mask.segmentation.loading import open_segmenter
+
+if TYPE_CHECKING:
+    from tag2mask.runtime.session import Runtime
+
+
+LARGE_PIXELS = 64_000_000
+"""Photos of more are worked on one at a time: their pixels take hundreds of MB each."""
+OVERLAY_SIDE = 1600
+"""Long side of an overlay at most, px."""
+WAITING_BATCHES = 8
+"""Photos that wait for others of their size, in batches."""
+
+
+def predict_prepared(data: PreparedData, model: SegmenterModel, section: Predict, out: Path,
+                     runtime: Runtime) -> Predictions:
+    """Make the masks of all photos of the chosen splits; their tags are not looked at.
+
+    Args:
+        data: photos and classes.
+        model: a segmentation network trained on these classes.
+        section: settings.
+        out: folder to write; masks of unchanged photos are kept, even in a complete folder only
+            those are made whose file is lost.
+        runtime: where to run.
+
+    Raises:
+        DataError: a photo can't be read (unless ``skip_bad``) or changed since ``prepare``, the
+            data has other classes than the model, or its probabilities aren't finite.
+        WeightsError: the model can't be read, or isn't finite.
+        DeviceError: out of memory.
+        RunFolderError: ``out`` was made with another model or other settings, or can't be written.
+    """
+    with step_folder(Predictions, out, section=section, inputs={"model": model},
+                     coverage={"data": data}, rank=runtime.rank) as step:
+        files = _Files(step, section)
+        if step.complete and files.all_there(step.journal.ids()):
+            return step.handle
+        segmenter = open_segmenter(model.path, device=str(runtime.device),
+                                   precision=section.precision)
+        if read_classes(data.path) != segmenter.classes:
+            raise DataError(
+                "the segmentation network was trained on other classes than the data has",
+                where=data.path, fix="Train on this data, or give the data it was trained on.",
+            )
+        samples = {sample.id: sample for split in SPLITS if split in section.splits
+                   for sample in read_index(data.path, split)}
+        photos = [PhotoFile(s.id, s.image, s.stamp, s.size) for s in samples.values()]
+        removed = files.drop_vanished({photo.id for photo in photos})
+        job = _Job(segmenter, section, files, skip_bad=section.skip_bad)
+        return job.finish(photos, runtime, {"removed": removed})
+
+
+def predict(photos: Sequence[PhotoFile], segmenter: Segmenter, section: Predict, out: Path, *,
+            model: str, ranks: Ranks | None = None) -> Predictions:
+    """Make the masks of photos from anywhere; those that can't be read are left out and listed.
+
+    Args:
+        photos: as `list_photos` lists them.
+        segmenter: the network.
+        section: settings.
+        out: folder to write; masks of unchanged photos are kept, also those of earlier calls with
+            other photos.
+        model: sha256 of the network's file, by which the folder knows it.
+        ranks: processes that share the photos; None: this one alone.
+
+    Raises:
+        DataError: the network's probabilities aren't finite.
+        DeviceError: out of memory.
+        RunFolderError: ``out`` was made with another model or other settings, holds masks of other
+            photos of the same ids, or can't be written.
+    """
+    ranks = ranks or OneProcess()
+    ids = {photo.id for photo in photos}
+    _refuse_others(out, photos, ids)
+    with step_folder(Predictions, out, section=section, inputs={"model": model},
+                     coverage={"photos": _fingerprint(photos)}, rank=ranks.rank) as step:
+        files = _Files(step, section)
+        if step.complete and files.all_there(ids.intersection(step.journal.ids())):
+            return step.handle
+        earlier = sum(item not in ids for item in step.journal.ids())
+        job = _Job(segmenter, section, files, skip_bad=True)
+        return job.finish(photos, ranks, {"earlier": earlier})
+
+
+def _refuse_others(out: Path, photos: Sequence[PhotoFile], ids: Set[str]) -> None:
+    """A folder has room for one mask of an id, and of photos that aren't in each other's way."""
+    stamps = recorded_items(out)
+    others = {photo.id for photo in photos
+              if photo.id in stamps and photo.is_another(stamps[photo.id])}
+    earlier = stamps.keys() - ids
+    if earlier:
+        others |= {outer if outer in ids else inner for outer, inner in in_the_way(earlier | ids)
+                   if outer in earlier or inner in earlier}
+    if others:
+        raise RunFolderError("masks of other photos have the names of these (or their folder was "
+                             f"moved): {some(sorted(others))}", where=out,
+                             fix="Give another --out, or --redo to delete the older masks.")
+
+
+def segmentation_settings(section: Predict, segmenter: Segmenter) -> SegmentationSettings:
+    """What a section means for a network."""
+    sides = {"trained": segmenter.long_side, "photo": None}
+    crf = CrfSettings(**section.crf.model_dump(exclude={"enabled"}))
+    return SegmentationSettings(
+        long_side=section.long_side if isinstance(section.long_side, int)
+        else sides[section.long_side],
+        scales=section.scales, flip=section.flip, tile=section.tile, overlap=section.overlap,
+        batch_size=section.batch_size, crf=crf if section.crf.enabled else None,
+        confidence="uint8" if section.confidence else None, probabilities=section.probabilities,
+    )  # fmt: skip
+
+
+class _Files:
+    """A photo's files in the step's folder."""
+
+    def __init__(self, step: Step[Predictions], section: Predict) -> None:
+        self.step = step
+        wanted = {"masks": True, "overlays": section.overlays, "confidence": section.confidence,
+                  "probabilities": section.probabilities}
+        self._suffixes = {name: suffix for name, suffix in _SUFFIXES.items() if wanted[name]}
+
+    def path(self, name: str, photo_id: str) -> Path:
+        return self.step.path / name / f"{photo_id}{_SUFFIXES[name]}"
+
+    def there(self, photo_id: str) -> bool:
+        return all(self.path(name, photo_id).is_file() for name in self._suffixes)
+
+    def all_there(self, ids: Iterable[str]) -> bool:
+        return all(self.there(item) for item in ids)
+
+    def drop(self, photo_id: str) -> None:
+        """Forget a photo and delete its files."""
+        self.step.journal.drop(photo_id)
+        for name in _SUFFIXES:
+            self.path(name, photo_id).unlink(missing_ok=True)
+
+    def drop_vanished(self, ids: set[str]) -> int:
+        """Delete what belongs to photos that are no longer wanted; returns how many those were."""
+        vanished = set(self.step.journal.ids()) - ids
+        for gone in vanished:
+            for name in _SUFFIXES:
+                self.path(name, gone).unlink(missing_ok=True)
+        self.step.journal.drop_vanished(ids, lambda gone: self.path("masks", gone))
+        return len(vanished)
+
+
+_SUFFIXES = {"masks": ".png", "overlays": ".jpg", "confidence": ".png", "probabilities": ".npz"}
+"""Folders of the step's folder -> suffix of the files in them."""
+
+
+class _Read(NamedTuple):
+    """A photo once it was read, or why it was not; neither: it is large, and waits for the end."""
+
+    photo: PhotoFile
+    views: PhotoViews | None = None
+    shown: Image.Image | None = None
+    """What an overlay shows."""
+    failure: DataError | None = None
+
+
+class _Job:
+    """What every mask is made with."""
+
+    def __init__(self, segmenter: Segmenter, section: Predict, files: _Files, *,
+                 skip_bad: bool) -> None:
+        self.segmenter = segmenter
+        self.section = section
+        self.files = files
+        self.skip_bad = skip_bad
+        self.segmentation = Segmentation(segmenter, segmentation_settings(section, segmenter))
+
+    def finish(self, photos: Sequence[PhotoFile], ranks: Ranks,
+               counts: Mapping[str, int]) -> Predictions:
+        """Make what is not there yet, all ranks together, and complete the folder.
+
+        ``counts`` is told of the folder too, unless 0.
+        """
+        step = self.files.step
+        ranks.barrier()  # all have seen what is there before any of them adds to it
+        shares = ranks.together(lambda: self._make(ranks.shard(photos), ranks))
+        skipped = sorted(line for _, part in shares for line in part)
+        handle = step.finish(
+            counts={"photos": len(photos) - len(skipped),
+                    "computed": sum(done for done, _ in shares),
+                    **{name: count for name, count in counts.items() if count}},
+            metrics={"classes": list(self.segmenter.classes.names),
+                     "long_side": self.segmentation.settings.long_side},
+            skipped=skipped,
+        )  # fmt: skip
+        ranks.barrier()
+        return handle
+
+    def _make(self, photos: Sequence[PhotoFile], ranks: Ranks) -> tuple[int, list[str]]:
+        """Write this rank's masks; returns how many, and photos left out."""
+        step, skipped = self.files.step, []
+        due = [photo for photo in photos if step.journal.key(photo.id) != photo.stamp
+               or not self.files.there(photo.id)]
+        with ranks.progress(len(due), "predict") as bar:
+            for photo, failure in self._done(due, bar):
+                if failure is None:
+                    step.journal.record(photo.id, photo.stamp)
+                elif not self.skip_bad:
+                    raise failure
+                else:
+                    if photo.problem is None:  # else there never was a file of its name
+                        self.files.drop(photo.id)  # no older mask may pass for this photo's
+                    skipped.append(f"{photo.id}: {failure.what}")
+                bar.advance()
+        return len(due) - len(skipped), skipped
+
+    def _done(self, due: Sequence[PhotoFile],
+              bar: ProgressBar) -> Iterator[tuple[PhotoFile, DataError | None]]:
+        """Photos whose files are written, or why they are not; large ones last."""
+        large: list[PhotoFile] = []
+        threads, most = self.segmenter.callers, self.segmentation.photos_at_once
+        with closing(ordered_map(self._read, due, threads)) as read:
+            batches = grouped(read, _alike, most, WAITING_BATCHES * most)
+            with closing(ordered_map(self._label, batches, threads)) as labelled:
+                for found in labelled:
+                    for photo, views, _, failure in found:
+                        if views is None and failure is None:
+                            large.append(photo)
+                        else:
+                            yield photo, failure
+        for photo in large:
+            yield photo, self._label_large(photo, bar)
+
+    def _read(self, photo: PhotoFile) -> _Read:
+        try:
+            height, width = size = photo.current_size()
+            if height * width > LARGE_PIXELS or self.segmentation.is_tiled(size):
+                return _Read(photo)
+            image, shown = self._image(photo, size)
+        except DataError as error:
+            return _Read(photo, failure=error)
+        return _Read(photo, self.segmentation.views(image, size), shown)
+
+    def _image(self, photo: PhotoFile,
+               size: tuple[int, int]) -> tuple[Image.Image, Image.Image | None]:
+        """A photo, no larger than needed where its format allows, and what an overlay shows."""
+        needed = self.segmentation.decode_at(size)
+        overlay = OVERLAY_SIDE if self.section.overlays else 1
+        image = read_image(photo.path, at_least=max(needed, overlay))
+        return image, fitted(image, OVERLAY_SIDE) if self.section.overlays else None
+
+    def _label(self, batch: Sequence[_Read]) -> Sequence[_Read]:
+        """Label and write photos whose views are of equal sizes; others pass."""
+        views = [read.views for read in batch if read.views is not None]
+        if views:
+            for read, labelled in zip(batch, self.segmentation.label(views), strict=True):
+                self._write(read.photo, labelled, read.shown)
+        return batch
+
+    def _label_large(self, photo: PhotoFile, bar: ProgressBar) -> DataError | None:
+        """Label and write one large photo, with all threads."""
+        try:
+            size = photo.current_size()
+            image, shown = self._image(photo, size)
+        except DataError as error:
+            return error
+        labelled = self.segmentation(
+            image, size, progress=lambda done, of: bar.advance(0, f"tile {done} of {of}"))
+        del image
+        self._write(photo, labelled, shown)
+        return None
+
+    def _write(self, photo: PhotoFile, labelled: Labelled, shown: Image.Image | None) -> None:
+        path, colours = self.files.path, self.segmenter.classes.colours
+        write_mask(path("masks", photo.id), labelled.labels, colours)
+        if shown is not None:
+            overlay = mask_overlay(shown, labelled.labels, colours)
+            with atomic_write(path("overlays", photo.id), durable=False) as temporary:
+                overlay.save(temporary, quality=90)
+        if labelled.confidence is not None:
+            write_confidence(path("confidence", photo.id), labelled.confidence)
+        if labelled.probabilities is not None:
+            with (atomic_write(path("probabilities", photo.id), durable=False) as temporary,
+                  temporary.open("wb") as file):
+                np.savez_compressed(
+                    file, id=np.array(photo.id), size=np.array(labelled.labels.shape, "<i4"),
+                    classes=np.array(self.segmenter.classes.mask_names),
+                    probabilities=labelled.probabilities,
+                )
+
+
+def _alike(read: _Read) -> object:
+    """What photos of a batch share; a photo without views is a batch of its own."""
+    return read.photo.id if read.views is None else read.views.padded
+
+
+def _fingerprint(photos: Sequence[PhotoFile]) -> str:
+    """sha256 (hex) of ids and stamps."""
+    digest = hashlib.sha256()
+    for photo in photos:
+        digest.update(f"{photo.id}\0{photo.stamp}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,104 @@
+"""Step ``report``: one self-contained HTML page about a run, alone or beside others.
+
+Reads whatever steps are complete and writes ``index.html``. The page is cheap and holds nothing of
+its own, so it is made anew whenever anything it shows changed, and never refused. The sections come
+from ``report``; chosen here are the photos to show: the best, middle and worst ones where there are
+masks, the most and least certain ones where there are none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tag2mask.artifacts.files import write_text
+from tag2mask.artifacts.handles import Evaluation, Handle, PreparedData, ReportPage
+from tag2mask.artifacts.identity import identity_of
+from tag2mask.artifacts.manifest import Manifest, read_identity
+from tag2mask.artifacts.step_folder import remove_step_folder, step_folder
+from tag2mask.data.index import data_root, read_classes, read_index
+from tag2mask.data.inventory import SPLITS
+from tag2mask.evaluation.records import EvaluationScores
+from tag2mask.recipe.sections import Report
+from tag2mask.report.page import Page, render
+from tag2mask.report.run_folder import RunFolder, open_runs, read_scores
+from tag2mask.report.sections.classes import class_section, confusion_section, tag_section
+from tag2mask.report.sections.photos import _label_section, _photo_section
+from tag2mask.report.sections.runs import recipe_section, timing_section, training_section
+from tag2mask.report.sections.scores import curve_section, numbers_section
+from tag2mask.report.sections.stages import stage_section
+from tag2mask.report.sections.wording import ScoredRun
+from tag2mask.version import __version__
+
+PAGE = "index.html"
+
+
+def report(run: Path, section: Report, out: Path, compare: Sequence[Path] = ()) -> ReportPage:
+    """Write the page of a run.
+
+    Args:
+        run: the run folder; steps that are missing or unfinished are left out.
+        section: settings.
+        out: folder to write.
+        compare: other run folders, shown beside the first.
+
+    Raises:
+        RunFolderError: no run folder, a damaged file in one, or ``out`` can't be written.
+    """
+    runs = open_runs([run, *compare])
+    inputs = _inputs(runs)
+    wanted = identity_of(ReportPage, out, section, inputs, {})
+    found = read_identity(out)
+    if isinstance(found, Manifest) and found.fingerprint == wanted.fingerprint:
+        return ReportPage.open(out)
+    html = render(_page(runs, section))
+    if found is not None and found.identity != wanted.identity:
+        remove_step_folder(ReportPage, out)
+    with step_folder(ReportPage, out, section=section, inputs=inputs) as step:
+        write_text(step.path / PAGE, html)
+        return step.finish(counts={"runs": len(runs)}, metrics={"bytes": len(html.encode())})
+
+
+def _inputs(runs: Sequence[RunFolder]) -> dict[str, Handle | str]:
+    """Everything that the page shows."""
+    inputs: dict[str, Handle | str] = {"tag2mask": __version__}
+    for number, run in enumerate(runs):
+        of = f" of {run.label}" if number else ""
+        inputs |= {f"{handle.step}{of}": handle for handle in run.handles()}
+        inputs |= {f"{name}{of}": stamp for name, stamp in run.stamps().items()}
+    return inputs
+
+
+def _page(runs: Sequence[RunFolder], section: Report) -> Page:
+    scored = [ScoredRun(run.label, colour, _scores(run)) for colour, run in enumerate(runs)]
+    main = runs[0]
+    prepared = main.handle(PreparedData)
+    sections = (
+        numbers_section(scored), stage_section(scored), curve_section(scored),
+        class_section(scored), _photo_section(runs, section.photos), _label_section(main),
+        confusion_section(scored), tag_section(scored), training_section(runs),
+        timing_section(runs),
+        recipe_section(runs, data_root(prepared.path) if prepared is not None else None),
+    )  # fmt: skip
+    dates = [manifest.started[:10] for manifest in main.manifests.values()]
+    made = f" Steps made from {min(dates)} to {max(dates)} (UTC)." if dates else ""
+    return Page(f"{section.title}: {main.label}", _subtitle(main), sections,
+                footer=f"tag2mask {__version__}.{made}")
+
+
+def _subtitle(run: RunFolder) -> str:
+    parts = []
+    prepared = run.handle(PreparedData)
+    if prepared is not None:
+        classes = read_classes(prepared.path)
+        counts = {split: len(read_index(prepared.path, split)) for split in SPLITS}
+        parts.append(f"{counts['train']:,} training and {counts['val']:,} validation photos, "
+                     f"{len(classes)} class{'es' if len(classes) > 1 else ''}")
+    if run.unfinished:
+        parts.append(f"not complete: {', '.join(run.unfinished)}")
+    return " · ".join(parts)
+
+
+def _scores(run: RunFolder) -> EvaluationScores | None:
+    handle = run.handle(Evaluation)
+    return None if handle is None else read_scores(Evaluation(handle.path))

@@ -1,0 +1,219 @@
+"""A segmentation network as a task for the training loop, with its validation.
+
+A room beside ``train_segmenter``, which says what the network learns from and in how many rounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from tag2mask.artifacts.files import atomic_write
+from tag2mask.classes import ClassSet
+from tag2mask.data.index import Sample
+from tag2mask.errors import RecipeError
+from tag2mask.recipe.training import TrainSegmenter
+from tag2mask.runtime.session import Runtime
+from tag2mask.segmentation.dataset import (
+    LabelMaps,
+    SegmenterBatch,
+    SegmenterPhotos,
+    segmenter_loader,
+)
+from tag2mask.segmentation.inference.labeling import Segmentation, SegmentationSettings
+from tag2mask.segmentation.labels import compare
+from tag2mask.segmentation.losses import SegmenterObjective, balanced_weights
+from tag2mask.segmentation.networks import SegmentationNet, SegmenterSpec, save_segmenter
+from tag2mask.segmentation.torch_segmenter import TorchSegmenter
+from tag2mask.training.dataset import Augmentation, StepBatches, steps_per_epoch
+from tag2mask.training.log import write_validation
+from tag2mask.training.loop import FitSettings, epochs_to_steps
+from tag2mask.training.optim import build_optimiser, freeze, parameter_groups, train_mode
+from tag2mask.training.skipped import LeftOut
+
+MODEL = "model.safetensors"
+LAST = "last.safetensors"
+
+
+def segmenter_spec(section: TrainSegmenter, classes: ClassSet,
+                   samples: Sequence[Sample]) -> SegmenterSpec:
+    """The network that a section describes; where photos keep their own size, the median counts."""
+    network = section.network
+    long_side = section.long_side or int(np.median([max(sample.size) for sample in samples]))
+    return SegmenterSpec(classes=classes.names, architecture=network.architecture,
+                         encoder=network.encoder, output_stride=network.output_stride,
+                         long_side=long_side)
+
+
+def segmenter_optimiser(net: SegmentationNet, section: TrainSegmenter) -> torch.optim.Optimizer:
+    """The optimiser over what isn't frozen."""
+    o = section.optimiser
+    groups = parameter_groups(net, [(net.new_parameters(), o.new_layer_lr)], lr=o.lr,
+                              bias_lr=o.bias_lr, weight_decay=o.weight_decay)
+    return build_optimiser(groups, name=o.name, momentum=o.momentum)
+
+
+def single_view(net: SegmentationNet, spec: SegmenterSpec, section: TrainSegmenter,
+                runtime: Runtime, *, confidence: bool = False) -> Segmentation:
+    """Photos through the network once, at the size it is trained at."""
+    segmenter = TorchSegmenter(net, spec.class_set, spec.long_side, runtime.device,
+                               section.precision, memory_settings=("train_segmenter.long_side",))
+    return Segmentation(segmenter, SegmentationSettings(
+        long_side=spec.long_side, confidence="uint8" if confidence else None))
+
+
+class SegmenterTask:
+    """A segmentation network as a task for the training loop.
+
+    Args:
+        net: the network.
+        samples: photos.
+        labels: their label maps.
+        pixels: labelled pixels of each mask id, (C+1,).
+        section: settings.
+        runtime: where.
+        left_out: takes the photos that can't be read.
+        validation: is called after each step; None: none.
+
+    Raises:
+        RecipeError: a crop that the network can't take.
+    """
+
+    section_name = "train_segmenter"
+
+    def __init__(self, net: SegmentationNet, samples: list[Sample], labels: LabelMaps,
+                 pixels: NDArray[np.int64], section: TrainSegmenter, runtime: Runtime,
+                 left_out: LeftOut, validation: Validation | None) -> None:
+        refuse_crop(net, section)
+        assert isinstance(net.backbone, nn.Module)
+        self.backbone = net.backbone
+        freeze(self.backbone, net.frozen(), batch_norm=section.freeze_batch_norm)
+        self.module = SegmenterObjective(
+            net.to(memory_format=torch.channels_last),
+            section.losses.model_dump(include={"cross_entropy", "dice", "lovasz"}),
+            balanced_weights(torch.from_numpy(pixels), section.losses.class_balance),
+        )  # fmt: skip
+        self.section = section
+        self.runtime = runtime
+        self.left_out = left_out
+        self.validation = validation
+        self._train_mode()
+        o = section.optimiser
+        self.per_epoch = steps_per_epoch(len(samples), section.batch_size)
+        self.settings = FitSettings(
+            steps=epochs_to_steps(section.epochs, self.per_epoch, o.accumulate, section.max_steps),
+            batch_size=min(section.batch_size, len(samples)), accumulate=o.accumulate,
+            precision=section.precision, clip_norm=o.clip_norm, ema=o.ema, schedule=o.schedule,
+            poly_power=o.poly_power, warmup_steps=o.warmup_steps,
+            checkpoint_seconds=section.checkpoint_minutes * 60, log_every=section.log_every,
+            seed=section.seed,
+        )  # fmt: skip
+        side = section.long_side
+        augmentation = Augmentation(
+            crop=section.crop, long_side=None if side is None else (side, side),
+            colour_jitter=section.colour_jitter, mean=net.mean, std=net.std, scale=section.scale,
+        )  # fmt: skip
+        self.photos = SegmenterPhotos(samples, labels, len(pixels) - 1, augmentation, section.seed)
+
+    def batches(self, start: int, stop: int) -> Iterator[SegmenterBatch]:
+        """This rank's batches."""
+        runtime = self.runtime
+        order = StepBatches(
+            len(self.photos), self.section.batch_size, start=start, stop=stop,
+            seed=self.section.seed, rank=runtime.rank, world_size=runtime.world_size,
+            setting="train_segmenter.batch_size",
+        )  # fmt: skip
+        for batch in segmenter_loader(self.photos, order, workers=runtime.workers,
+                                      pin_memory=runtime.device.type == "cuda"):
+            self.left_out.check(batch)
+            yield batch
+
+    def inputs(self, batch: SegmenterBatch, step: int, device: torch.device) -> tuple[Any, ...]:
+        """Tensors on the device."""
+        image = batch.image.to(device, non_blocking=True, memory_format=torch.channels_last)
+        confidence = None
+        if self.section.confidence_weight:
+            confidence = batch.confidence.to(device, non_blocking=True).float() / 255
+        return image, batch.labels.to(device, non_blocking=True).long(), confidence
+
+    def weights(self, step: int) -> dict[str, float]:
+        """Weights of the terms that are switched on."""
+        return self.module.weights
+
+    def after_step(self, step: int, module: nn.Module) -> None:
+        """Now and then, the score on the validation photos."""
+        every = self.section.validate_epochs * self.per_epoch // self.section.optimiser.accumulate
+        last = step == self.settings.steps
+        if self.validation is not None and (last or step % max(1, every) == 0):
+            assert isinstance(module, SegmenterObjective)
+            self.validation.after(step, module.net)
+            self._train_mode()
+
+    def _train_mode(self) -> None:
+        """Batch norms of the encoder stay on their statistics if asked; new ones always learn."""
+        self.module.train()
+        train_mode(self.backbone, freeze_batch_norm=self.section.freeze_batch_norm)
+
+
+class Validation:
+    """Scores on the validation photos, ``validation.csv``, and the best network as the model.
+
+    Args:
+        samples: validation photos.
+        masks: their ground truth by photo id.
+        spec: of the network.
+        section: settings.
+        folder: of the round.
+        runtime: where; the photos are shared among its ranks.
+        left_out: takes the photos that can't be read.
+    """
+
+    def __init__(self, samples: Sequence[Sample], masks: Mapping[str, Path], spec: SegmenterSpec,
+                 section: TrainSegmenter, folder: Path, runtime: Runtime,
+                 left_out: LeftOut) -> None:
+        self.samples = samples
+        self.masks = masks
+        self.spec = spec
+        self.section = section
+        self.folder = folder
+        self.runtime = runtime
+        self.left_out = left_out
+
+    def after(self, step: int, net: SegmentationNet) -> None:
+        """Score the network after some steps; it becomes the model if none before was as good."""
+        runtime, classes = self.runtime, self.spec.classes
+        runtime.share_buffers(net)
+        segmentation = single_view(net, self.spec, self.section, runtime)
+        first, *others = runtime.together(lambda: compare(
+            runtime.shard(self.samples), self.masks, segmentation, len(classes),
+            unread=self.left_out.leave_out))
+        for other in others:
+            first.merge(other)
+        iou = dict(zip(("background", *classes), first.iou().tolist(), strict=True))
+        if runtime.rank == 0 and write_validation(self.folder, step, {"miou": first.miou(), **iou}):
+            with atomic_write(self.folder / MODEL) as temporary:
+                save_segmenter(temporary, net, self.spec)
+        runtime.barrier()
+
+
+def refuse_crop(net: SegmentationNet, section: TrainSegmenter) -> None:
+    """Refuse crops that the network can't take, or of which it sees one cell.
+
+    Raises:
+        RecipeError: such a crop.
+    """
+    multiple = net.size_multiple
+    least = max(multiple, 2 * section.network.output_stride)
+    if section.crop % multiple or section.crop < least:
+        fitting = max(least, -(-section.crop // multiple) * multiple)
+        raise RecipeError(
+            f"{section.network.architecture} takes crops that are multiples of {multiple} px, of"
+            f" {least} at least, not {section.crop}", where="train_segmenter.crop",
+            fix=f"Set it to {fitting}.",
+        )

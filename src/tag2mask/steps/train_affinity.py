@@ -1,0 +1,211 @@
+"""Step ``train-affinity``: trains AffinityNet on labels that two dense CRFs agreed on.
+
+Never opens a mask of the data. Writes ``model.safetensors``, ``losses.csv`` and ``tensorboard/``;
+``checkpoint.pt`` while it is unfinished. Photos without a single sure pixel teach nothing: they are
+left out, counted and named in the manifest. Photos that can't be read stand in the folder's item
+journal, so that a resumed training still knows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tag2mask.affinity.dataset import AffinityBatch, AffinityPhotos, affinity_loader
+from tag2mask.affinity.labels import label_path, without_sure_pixels
+from tag2mask.affinity.loss import AFFINITY_WEIGHTS, AffinityObjective
+from tag2mask.affinity.network import (
+    AffinityNet,
+    AffinitySpec,
+    build_affinity_net,
+    load_affinity_net,
+    save_affinity_net,
+)
+from tag2mask.artifacts.files import atomic_write, digest
+from tag2mask.artifacts.handles import (
+    WITHOUT_SURE_PIXELS,
+    AffinityLabels,
+    AffinityModel,
+    PreparedData,
+)
+from tag2mask.artifacts.identity import file_input
+from tag2mask.artifacts.step_folder import Step, step_folder
+from tag2mask.data.index import Sample, read_classes, read_index
+from tag2mask.errors import DataError, in_section
+from tag2mask.recipe.training import TrainAffinity, weight_file
+from tag2mask.runtime.session import Runtime
+from tag2mask.training.dataset import Augmentation, StepBatches, steps_per_epoch
+from tag2mask.training.loop import FitSettings, epochs_to_steps, fit
+from tag2mask.training.optim import build_optimiser, freeze, parameter_groups, train_mode
+from tag2mask.training.skipped import LeftOut
+
+MODEL = "model.safetensors"
+
+
+def train_affinity(data: PreparedData, labels: AffinityLabels, section: TrainAffinity, out: Path,
+                   runtime: Runtime) -> AffinityModel:
+    """Train AffinityNet.
+
+    Args:
+        data: photos.
+        labels: their affinity labels.
+        section: settings.
+        out: folder to write; a partial one of the same settings is resumed from its checkpoint.
+        runtime: where to run.
+
+    Raises:
+        DataError: no label map has a sure pixel; labels missing, or of other photos or classes; a
+            photo can't be read (unless ``skip_bad``).
+        RecipeError: batches too small for the devices.
+        WeightsError: weights or checkpoint unusable.
+        DeviceError: out of memory, on the device or where photos are read.
+        RunFolderError: ``out`` was made with other settings, data or labels.
+    """
+    weights = section.backbone.weights
+    file = weight_file(weights)
+    files = {} if file is None else file_input("backbone.weights", file, out)
+    with step_folder(AffinityModel, out, section=section,
+                     inputs={"data": data, "labels": labels, **files}, rank=runtime.rank) as step:
+        if step.complete:
+            return step.handle
+        classes = len(read_classes(data.path))
+        samples = _labelled(data, labels)
+        unsure = set(without_sure_pixels(samples, labels.path, classes))
+        samples = [sample for sample in samples if sample.id not in unsure]
+        if not samples:
+            raise DataError(
+                "no photo has a single sure pixel to learn affinities from", where=labels.path,
+                fix="Look at the maps; affinity_labels.alpha_factors closer to 1 make more pixels "
+                    "sure. walk.enabled=false does without affinities.",
+            )
+        with runtime.seeded(section.seed):
+            spec = affinity_spec(section)
+            with in_section("train_affinity"):
+                net = build_affinity_net(spec, weights=weights)
+            task = _AffinityTask(net, samples, labels.path / "labels", classes, section, runtime,
+                                 step)
+            summary = fit(task, affinity_optimiser(net, section), task.settings, step.path, runtime,
+                          name="train-affinity")
+        left_out = task.left_out.lines()
+        if runtime.rank == 0:
+            with atomic_write(step.path / MODEL) as temporary:
+                save_affinity_net(temporary, net, spec)
+        handle = step.finish(
+            counts={"photos": len(samples) - len(left_out), WITHOUT_SURE_PIXELS: len(unsure)},
+            metrics={"steps": task.settings.steps, **summary, WITHOUT_SURE_PIXELS: sorted(unsure)},
+            skipped=left_out,
+        )  # fmt: skip
+        if runtime.rank == 0:
+            (step.path / "checkpoint.pt").unlink(missing_ok=True)
+        runtime.barrier()
+        return handle
+
+
+def import_model(file: Path, out: Path) -> AffinityModel:
+    """Make a ``train-affinity`` folder of a model trained elsewhere (psa's ``resnet38_aff.pth``).
+
+    Raises:
+        WeightsError: the file is no AffinityNet that we know, or cut off.
+    """
+    net, spec = load_affinity_net(file)  # before any folder is opened: a bad file leaves nothing
+    with step_folder(AffinityModel, out, section={"imported": file.name},
+                     inputs={"model": digest(file)}) as step:
+        if not step.complete:
+            with atomic_write(step.path / MODEL) as temporary:
+                save_affinity_net(temporary, net, spec)
+            step.finish(metrics={"imported": str(file)})
+        return step.handle
+
+
+def affinity_spec(section: TrainAffinity) -> AffinitySpec:
+    """The network that a section describes."""
+    backbone = section.backbone
+    return AffinitySpec(backbone=backbone.name, output_stride=backbone.output_stride,
+                        pcm_levels=backbone.pcm_levels, levels=section.channels,
+                        radius=section.radius)
+
+
+def affinity_optimiser(net: AffinityNet, section: TrainAffinity) -> torch.optim.Optimizer:
+    """The optimiser over what isn't frozen."""
+    o = section.optimiser
+    groups = parameter_groups(net, [(net.new_parameters(), o.new_layer_lr)], lr=o.lr,
+                              bias_lr=o.bias_lr, weight_decay=o.weight_decay)
+    return build_optimiser(groups, name=o.name, momentum=o.momentum)
+
+
+def _labelled(data: PreparedData, labels: AffinityLabels) -> list[Sample]:
+    """The training photos with labels; the others must be known to have none."""
+    left_out = tuple(labels.manifest.skipped)
+    samples = []
+    for sample in read_index(data.path, "train"):
+        if label_path(labels.path, sample.id).is_file():
+            samples.append(sample)
+        elif not any(line.startswith(f"{sample.id}: ") for line in left_out):
+            raise DataError(f"photo {sample.id!r} has no affinity labels", where=labels.path,
+                            fix="Run affinity-labels on this data, or give the labels that belong "
+                                "to it.")
+    return samples
+
+
+class _AffinityTask:
+    """AffinityNet as a task for the training loop."""
+
+    section_name = "train_affinity"
+
+    def __init__(self, net: AffinityNet, samples: list[Sample], labels: Path, classes: int,
+                 section: TrainAffinity, runtime: Runtime, step: Step[AffinityModel]) -> None:
+        backbone = net.backbone
+        freeze(net, backbone.frozen(), batch_norm=section.freeze_batch_norm)
+        self.module = AffinityObjective(net.to(memory_format=torch.channels_last),
+                                        radius=section.radius, paper=section.behaviour == "paper")
+        train_mode(self.module, freeze_batch_norm=section.freeze_batch_norm)
+        self.section = section
+        self.runtime = runtime
+        self.left_out = LeftOut(step, runtime, allowed=section.skip_bad,
+                                batch_setting="train_affinity.batch_size")
+        o = section.optimiser
+        per_epoch = steps_per_epoch(len(samples), section.batch_size)
+        self.settings = FitSettings(
+            steps=epochs_to_steps(section.epochs, per_epoch, o.accumulate, section.max_steps),
+            batch_size=min(section.batch_size, len(samples)), accumulate=o.accumulate,
+            precision=section.precision, clip_norm=o.clip_norm, ema=o.ema, schedule=o.schedule,
+            poly_power=o.poly_power, warmup_steps=o.warmup_steps,
+            checkpoint_seconds=section.checkpoint_minutes * 60, log_every=section.log_every,
+            seed=section.seed,
+        )  # fmt: skip
+        augmentation = Augmentation(
+            crop=section.crop, long_side=section.long_side, colour_jitter=section.colour_jitter,
+            mean=backbone.mean, std=backbone.std,
+        )  # fmt: skip
+        self.photos = AffinityPhotos(samples, labels, classes, augmentation, section.seed,
+                                     stride=net.stride)
+
+    def batches(self, start: int, stop: int) -> Iterator[AffinityBatch]:
+        """This rank's batches."""
+        runtime = self.runtime
+        order = StepBatches(
+            len(self.photos), self.section.batch_size, start=start, stop=stop,
+            seed=self.section.seed, rank=runtime.rank, world_size=runtime.world_size,
+            setting="train_affinity.batch_size",
+        )  # fmt: skip
+        for batch in affinity_loader(self.photos, order, workers=runtime.workers,
+                                     pin_memory=runtime.device.type == "cuda"):
+            self.left_out.check(batch)
+            yield batch
+
+    def inputs(self, batch: AffinityBatch, step: int, device: torch.device) -> tuple[Any, ...]:
+        """Tensors on the device."""
+        image = batch.image.to(device, non_blocking=True, memory_format=torch.channels_last)
+        labels = batch.labels.to(device, non_blocking=True).long()
+        return image, labels, batch.valid.to(device, non_blocking=True)
+
+    def weights(self, step: int) -> dict[str, float]:
+        """Term weights, as published."""
+        return AFFINITY_WEIGHTS
+
+    def after_step(self, step: int, module: nn.Module) -> None:
+        """Nothing: the log says it all."""

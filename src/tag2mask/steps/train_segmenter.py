@@ -1,0 +1,210 @@
+"""Step ``train-segmenter``: a segmentation network learns from the pseudo masks.
+
+Opens a mask of the data only where a recipe says so: to learn from ground truth (an upper bound to
+compare with) or to validate while it trains. Writes ``model.safetensors``, ``losses.csv`` and
+``tensorboard/``; ``checkpoint.pt`` while it is unfinished; with validation also ``validation.csv``
+and, since the best network is the model, ``last.safetensors``. With several rounds each but the
+last has a folder ``round-<n>/`` with its network and the masks that this makes of the training
+photos, which the next network learns from.
+
+Photos that can't be read stand in the folder's item journal, so that a resumed training still knows
+them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tag2mask.artifacts.files import atomic_write, digest
+from tag2mask.artifacts.handles import Handle, PreparedData, PseudoMaskFolder, SegmenterModel
+from tag2mask.artifacts.identity import file_input
+from tag2mask.artifacts.step_folder import Step, step_folder
+from tag2mask.data.index import Sample, masks_fingerprint, read_classes
+from tag2mask.errors import DataError, in_section
+from tag2mask.recipe.training import TrainSegmenter, weight_file
+from tag2mask.runtime.session import Runtime
+from tag2mask.segmentation.dataset import LabelMaps, pixels_by_class
+from tag2mask.segmentation.labels import (
+    LabelledPhotos,
+    MaskFolder,
+    pseudo_labelled,
+    truly_labelled,
+    validation_photos,
+)
+from tag2mask.segmentation.loading import refuse_exported
+from tag2mask.segmentation.networks import build_segmenter, load_segmenter, save_segmenter
+from tag2mask.steps.segmenter_task import (
+    LAST,
+    MODEL,
+    SegmenterTask,
+    Validation,
+    segmenter_optimiser,
+    segmenter_spec,
+    single_view,
+)
+from tag2mask.training.log import best_of_validation
+from tag2mask.training.loop import fit
+from tag2mask.training.skipped import LeftOut
+
+CHECKPOINT = "checkpoint.pt"
+WITHOUT = "without_masks"
+
+
+def train_segmenter(data: PreparedData, masks: PseudoMaskFolder | None, section: TrainSegmenter,
+                    out: Path, runtime: Runtime) -> SegmenterModel:
+    """Train a segmentation network.
+
+    Args:
+        data: photos.
+        masks: their pseudo masks; not looked at (and may be None) with ``masks: ground truth``.
+        section: settings.
+        out: folder to write; a partial one of the same settings is resumed from its checkpoint.
+        runtime: where to run.
+
+    Raises:
+        DataError: no mask shows any foreground; masks missing, or of other photos or classes; none
+            in the data where they are asked for; a photo can't be read (unless ``skip_bad``).
+        RecipeError: unknown network, or one that can't do what is asked; a crop that doesn't fit
+            it; batches too small for the devices.
+        WeightsError: weights or checkpoint unusable.
+        DeviceError: out of memory, on the device or where photos are read.
+        RunFolderError: ``out`` was made with other settings, data or masks.
+    """
+    with step_folder(SegmenterModel, out, section=section,
+                     inputs=_inputs(data, masks, section, out), rank=runtime.rank) as step:
+        if step.complete:
+            return step.handle
+        if section.masks == "ground truth":
+            photos = truly_labelled(data)
+        else:
+            assert masks is not None
+            photos = pseudo_labelled(data, masks, confidence=section.confidence_weight)
+        training = _Training(data, section, runtime, step)
+        metrics = training.all_rounds(photos)
+        left_out = training.left_out.lines()
+        lost = [sample for sample in photos.samples
+                if any(line.startswith(f"{sample.id}: ") for line in left_out)]
+        handle = step.finish(
+            counts={"photos": len(photos.samples) - len(lost), WITHOUT: len(photos.without)},
+            metrics={"masks": section.masks, **metrics, WITHOUT: photos.without}, skipped=left_out,
+        )  # fmt: skip
+        if runtime.rank == 0:
+            (step.path / CHECKPOINT).unlink(missing_ok=True)
+        runtime.barrier()
+        return handle
+
+
+def import_model(file: Path, out: Path) -> SegmenterModel:
+    """Make a ``train-segmenter`` folder of a model trained elsewhere.
+
+    Raises:
+        WeightsError: the file is no segmentation network that we know, cut off, or exported.
+    """
+    refuse_exported(file)
+    net, spec = load_segmenter(file)  # before any folder is opened: a bad file leaves nothing
+    with step_folder(SegmenterModel, out, section={"imported": file.name},
+                     inputs={"model": digest(file)}) as step:
+        if not step.complete:
+            with atomic_write(step.path / MODEL) as temporary:
+                save_segmenter(temporary, net, spec)
+            step.finish(metrics={"imported": str(file)})
+        return step.handle
+
+
+def _inputs(data: PreparedData, masks: PseudoMaskFolder | None, section: TrainSegmenter,
+            out: Path) -> dict[str, Handle | str]:
+    """All that decides what the network learns."""
+    inputs: dict[str, Handle | str] = {"data": data}
+    if section.masks == "pseudo":
+        assert masks is not None
+        inputs["masks"] = masks
+    if section.masks == "ground truth" or section.validate_epochs:
+        inputs["ground truth"] = masks_fingerprint(data.path)
+    file = weight_file(section.network.weights)
+    if file is not None:
+        inputs |= file_input("network.weights", file, out)
+    return inputs
+
+
+class _Training:
+    """The networks of all rounds, one after the other."""
+
+    def __init__(self, data: PreparedData, section: TrainSegmenter, runtime: Runtime,
+                 step: Step[SegmenterModel]) -> None:
+        self.classes = read_classes(data.path)
+        self.section = section
+        self.runtime = runtime
+        self.step = step
+        self.left_out = LeftOut(step, runtime, allowed=section.skip_bad,
+                                batch_setting="train_segmenter.batch_size")
+        self.validated = validation_photos(data.path) if section.validate_epochs else None
+
+    def all_rounds(self, photos: LabelledPhotos) -> dict[str, Any]:
+        """Train every network that isn't trained yet; returns what the manifest keeps."""
+        samples, labels, made_by = photos.samples, photos.labels, "the steps before"
+        for number in range(1, self.section.rounds):
+            folder = self.step.path / f"round-{number}"
+            self.runtime.barrier()
+            # Told by the file that is written last: the model is the best network so far.
+            if not (folder / (LAST if self.validated else MODEL)).is_file():
+                self.one_round(samples, labels, folder, made_by)
+            if self.runtime.rank == 0:
+                (folder / CHECKPOINT).unlink(missing_ok=True)
+            samples, labels = self.labelled_by(folder, samples)
+            made_by = f"the network of round {number}"
+        return self.one_round(samples, labels, self.step.path, made_by)
+
+    def one_round(self, samples: list[Sample], labels: LabelMaps, folder: Path,
+                  made_by: str) -> dict[str, Any]:
+        """Train one network and write it."""
+        section, runtime = self.section, self.runtime
+        pixels = self.pixels(samples, labels, made_by)
+        with runtime.seeded(section.seed):
+            spec = segmenter_spec(section, self.classes, samples)
+            with in_section("train_segmenter"):
+                net = build_segmenter(spec, weights=section.network.weights)
+            validation = None if self.validated is None else \
+                Validation(*self.validated, spec, section, folder, runtime, self.left_out)
+            task = SegmenterTask(net, samples, labels, pixels, section, runtime, self.left_out,
+                                 validation)
+            summary = fit(task, segmenter_optimiser(net, section), task.settings, folder, runtime,
+                          name="train-segmenter")
+        if runtime.rank == 0:
+            with atomic_write(folder / (LAST if self.validated else MODEL)) as temporary:
+                save_segmenter(temporary, net, spec)
+        runtime.barrier()
+        scored = {} if validation is None else {"validation_miou": best_of_validation(folder)}
+        return {"steps": task.settings.steps, **summary, **scored}
+
+    def labelled_by(self, folder: Path, samples: list[Sample]) -> tuple[list[Sample], LabelMaps]:
+        """Photos and their masks by a round's network; absent classes can't win."""
+        runtime, section = self.runtime, self.section
+        net, spec = load_segmenter(folder / MODEL)
+        segmentation = single_view(net, spec, section, runtime,
+                                   confidence=section.confidence_weight)
+        masks = MaskFolder(folder, section.confidence_weight)
+        due = [sample for sample in runtime.shard(samples) if not masks.there(sample.id)]
+        with runtime.progress(len(due), "train-segmenter: masks") as bar:
+            runtime.together(lambda: masks.write(due, segmentation, self.classes.colours,
+                                                 unread=self.left_out.leave_out, done=bar.advance))
+        kept = [sample for sample in samples if masks.there(sample.id)]
+        return kept, masks.of(kept)
+
+    def pixels(self, samples: list[Sample], labels: LabelMaps,
+               made_by: str) -> NDArray[np.int64]:
+        """Labelled pixels of each mask id, (C+1,)."""
+        count = len(self.classes)
+        shares = self.runtime.together(lambda: pixels_by_class(
+            self.runtime.shard(samples), labels, count, skip_bad=self.section.skip_bad))
+        pixels: NDArray[np.int64] = np.sum(shares, axis=0)
+        if not pixels[1:].any():
+            raise DataError(
+                f"no mask made by {made_by} shows a single pixel of any class",
+                where=next(iter(labels.masks.values())).parent,
+                fix="Look at the maps: a lower pseudo_masks.score, or more training, gives masks.",
+            )
+        return pixels

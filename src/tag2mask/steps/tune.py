@@ -1,0 +1,290 @@
+"""Command ``tune``: the settings of the walk that are best on a few masked training photos.
+
+Background α, β, number of steps, and the background score of the masks made afterwards. A photo's
+affinity is computed once and serves every setting (``ops/walk_tuning``); what is counted is what
+``walk`` would store and ``pseudo-masks`` would make of it, without the dense CRF. Writes
+``photos.txt``, ``tuned.json``, ``table.csv`` and ``best.yaml``. It takes minutes, so a broken
+tuning begins anew.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from tag2mask.affinity.inference import AffinityInference, load_affinity_inference
+from tag2mask.affinity.tuning import (
+    PhotoTallies,
+    TunedWalk,
+    WalkGrid,
+    WalkSetting,
+    WalkTallies,
+    best_settings,
+    count_photo,
+    walked_scores,
+)
+from tag2mask.artifacts.files import read_json, write_json, write_text
+from tag2mask.artifacts.handles import AffinityModel, CamMaps, PreparedData, Tuning
+from tag2mask.artifacts.step_folder import step_folder
+from tag2mask.data.index import Sample, masks_fingerprint
+from tag2mask.data.photos import read_photo
+from tag2mask.errors import DataError, RunFolderError
+from tag2mask.maps.background_choice import (
+    CALIBRATION_SCORES,
+    WALKED_SCORE,
+    choose_background_score,
+    derived_alpha,
+    drawn_masked_photos,
+)
+from tag2mask.maps.cam_map import map_grid
+from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
+from tag2mask.metrics.confusion import Float64
+from tag2mask.metrics.threshold_curve import Float32
+from tag2mask.recipe.sections import PseudoMasks, Tune, Walk
+from tag2mask.runtime.session import Runtime
+from tag2mask.runtime.threads import sized_map
+
+MODEL = "model.safetensors"
+TUNED = "tuned.json"
+PHOTOS = "photos.txt"
+TABLE = "table.csv"
+BEST = "best.yaml"
+
+
+@dataclass(frozen=True)
+class TuningResult:
+    """What a tuning found.
+
+    Attributes:
+        photos: ids of the photos that it looked at.
+        untuned: the recipe's own setting.
+        ranked: every setting at its best background score, best first.
+        ends: those of alphas, betas and steps that the best setting takes an outermost value of.
+    """
+
+    photos: tuple[str, ...]
+    untuned: TunedWalk
+    ranked: tuple[TunedWalk, ...]
+    ends: tuple[str, ...]
+
+    @property
+    def best(self) -> TunedWalk:
+        """The best setting."""
+        return self.ranked[0]
+
+
+def tune(data: PreparedData, maps: CamMaps, model: AffinityModel, section: Tune, walk: Walk,
+         masks: PseudoMasks, out: Path, runtime: Runtime) -> Tuning:
+    """Try settings of the walk on a few masked training photos.
+
+    Args:
+        data: photos, classes and masks.
+        maps: maps of these photos, before the walk.
+        model: trained AffinityNet.
+        section: what to try.
+        walk: the recipe's walk; its α, β and steps are tried too.
+        masks: the recipe's masks; a fixed background score is tried too.
+        out: folder to write.
+        runtime: where to run.
+
+    Raises:
+        DataError: no training photo has a mask; a mask can't be used; maps missing, damaged or of
+            other photos; a photo can't be read (unless ``skip_bad``).
+        WeightsError: the model can't be read, or isn't finite.
+        DeviceError: the GPU ran out of memory.
+        RunFolderError: ``out`` was made with another model or other settings.
+    """
+    photos = mapped_photos(data, maps)
+    chosen = drawn_masked_photos(data, photos, section.photos)
+    if not chosen:
+        raise DataError(
+            "the walk can't be tuned: no training photo has a mask", where=data.path,
+            fix="Give masks of a few training photos and prepare the data again, or keep the "
+                "recipe's settings.",
+        )  # fmt: skip
+    score = masks.score if masks.background == "fixed" else WALKED_SCORE
+    settings = {**section.model_dump(mode="json", exclude={"skip_bad"}), "score": score,
+                "walk": walk.model_dump(mode="json", exclude={"enabled", "skip_bad"})}
+    with step_folder(Tuning, out, section=settings, inputs={"model": model},
+                     coverage={"data": data, "maps": maps,
+                               "ground truth": masks_fingerprint(data.path)},
+                     rank=runtime.rank) as step:
+        if step.complete:
+            return step.handle
+        own = WalkSetting(_alpha(data, photos, walk, runtime), walk.beta, walk.steps)
+        job = _Job(photos, dict(chosen), _inference(model, walk, runtime), section, walk,
+                   _grid(section, own, score))
+        total, skipped = job.count_all([sample for sample, _ in chosen], runtime)
+        miou = total.miou()
+        if np.isnan(miou).any():
+            raise DataError("the walk can't be tuned: the masks are void everywhere",
+                            where=chosen[0][1], fix="Give masks with class numbers.")
+        left_out = {line.partition(": ")[0] for line in skipped}
+        result = _result(job.grid, miou, own, score,
+                         tuple(sample.id for sample, _ in chosen if sample.id not in left_out))
+        if runtime.rank == 0:
+            _write(step.path, result, job.grid, miou)
+        handle = step.finish(
+            counts={"photos": len(result.photos), "settings": miou.size},
+            metrics={"photos": list(result.photos), "best": _plain(result.best),
+                     "untuned": _plain(result.untuned)},
+            skipped=skipped,
+        )  # fmt: skip
+        runtime.barrier()
+        return handle
+
+
+def read_tuning(tuning: Tuning) -> TuningResult:
+    """Read ``tuned.json``.
+
+    Raises:
+        RunFolderError: missing or damaged.
+    """
+    path = tuning.path / TUNED
+    found = read_json(path)
+    try:
+        return TuningResult(tuple(found["photos"]), _tuned(found["untuned"]),
+                            tuple(_tuned(row) for row in found["settings"]), tuple(found["ends"]))
+    except (KeyError, TypeError):
+        raise RunFolderError("not a tuning of tag2mask", where=path,
+                             fix="Delete its folder and run `tag2mask tune` again.") from None
+
+
+def recipe_values(tuned: TunedWalk) -> dict[str, dict[str, Any]]:
+    """A setting as keys of a recipe."""
+    return {"walk": asdict(tuned.setting),
+            "pseudo_masks": {"background": "fixed", "score": tuned.score}}
+
+
+def _alpha(data: PreparedData, photos: MappedPhotos, walk: Walk, runtime: Runtime) -> float:
+    """α as ``walk`` finds it."""
+    if walk.alpha is not None:
+        return walk.alpha
+    return round(derived_alpha(choose_background_score(data, photos, walk, runtime).score), 4)
+
+
+def _grid(section: Tune, own: WalkSetting, own_score: float) -> WalkGrid:
+    scores = list(CALIBRATION_SCORES)
+    if not np.isclose(scores, own_score, rtol=0, atol=1e-6).any():  # compared as float32
+        scores = sorted([*scores, own_score])
+    return WalkGrid(
+        tuple(sorted({*section.alphas, own.alpha})), tuple(sorted({*section.betas, own.beta})),
+        tuple(sorted({*section.steps, own.steps})), tuple(scores),
+    )  # fmt: skip
+
+
+def _inference(model: AffinityModel, walk: Walk, runtime: Runtime) -> AffinityInference:
+    return load_affinity_inference(
+        model.path / MODEL, runtime.device, radius=walk.radius, long_side=walk.long_side,
+        scales=walk.scales, paper=walk.behaviour == "paper",
+        autocast=partial(runtime.autocast, walk.precision),
+    )  # fmt: skip
+
+
+class _Job:
+    """What every photo is counted with."""
+
+    def __init__(self, photos: MappedPhotos, masks: dict[Sample, Path],
+                 inference: AffinityInference, section: Tune, walk: Walk, grid: WalkGrid) -> None:
+        self.photos = photos
+        self.masks = masks
+        self.inference = inference
+        self.section = section
+        self.walk = walk
+        self.grid = grid
+        self.network = Lock()
+
+    def count_all(self, samples: Sequence[Sample],
+                  runtime: Runtime) -> tuple[WalkTallies, list[str]]:
+        """Counts over all ranks' photos, and photos left out."""
+        shares = runtime.together(lambda: self._count_share(runtime.shard(samples), runtime))
+        total = WalkTallies.empty(self.photos.classes, self.grid)
+        for share, _ in shares:
+            total.merge(share)
+        return total, sorted(line for _, left_out in shares for line in left_out)
+
+    def _count_share(self, samples: list[Sample],
+                     runtime: Runtime) -> tuple[WalkTallies, list[str]]:
+        total, skipped = WalkTallies.empty(self.photos.classes, self.grid), []
+        with runtime.progress(len(samples), f"tune {len(self.grid.settings)} walks") as bar:
+            for sample, found in sized_map(self._count, samples,
+                                           lambda sample: sample.size[0] * sample.size[1]):
+                if isinstance(found, PhotoTallies):
+                    total.add(found)
+                elif self.section.skip_bad:
+                    skipped.append(f"{sample.id}: {found.what}")
+                else:
+                    raise found
+                bar.advance()
+        return total, skipped
+
+    def _count(self, sample: Sample, _: int) -> tuple[Sample, PhotoTallies | DataError]:
+        """Count one photo, or tell why it can't be read."""
+        cam_map = self.photos.read(sample)
+        truth = self.photos.read_mask(self.masks[sample], sample)
+        if not cam_map.tags:
+            return sample, count_photo(truth, (), [], self.grid)
+        try:
+            photo = read_photo(sample)
+        except DataError as error:
+            return sample, error
+        with self.network:  # its memory is that of one photo
+            found = self.inference.affinity(photo)
+        cells = [found.cells(cam_map.scores, alpha) for alpha in self.grid.alphas]
+        stored = map_grid(*cam_map.size, self.walk.map_stride)
+        walked = walked_scores(
+            found.affinity, torch.stack([maps[0] for maps in cells]), cells[0][1:],
+            radius=found.radius, grid=self.grid, enlarged=partial(found.enlarged, size=stored),
+        )  # fmt: skip
+
+        def as_masks_are_made(scores: Float32) -> Float32:
+            return replace(cam_map, scores=scores).as_stored(self.walk.map_dtype).full_scores()
+
+        return sample, count_photo(truth, cam_map.tags, map(as_masks_are_made, walked), self.grid)
+
+
+def _result(grid: WalkGrid, miou: Float64, own: WalkSetting, own_score: float,
+            photos: tuple[str, ...]) -> TuningResult:
+    ranked = tuple(best_settings(grid, miou))
+    index = int(np.abs(np.array(grid.scores) - own_score).argmin())
+    untuned = TunedWalk(own, grid.scores[index], float(miou[grid.settings.index(own), index]))
+    return TuningResult(photos, untuned, ranked, tuple(grid.at_an_end(ranked[0].setting)))
+
+
+def _write(folder: Path, result: TuningResult, grid: WalkGrid, miou: Float64) -> None:
+    curves = dict(zip(grid.settings, miou, strict=True))
+    rows = [{**_plain(tuned), "curve": curves[tuned.setting].round(6).tolist()}
+            for tuned in result.ranked]
+    write_json(folder / TUNED, {
+        "photos": result.photos, "untuned": _plain(result.untuned), "ends": result.ends,
+        "grid": asdict(grid), "settings": rows,
+    })  # fmt: skip
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["alpha", "beta", "steps", "score", "miou"])
+    for tuned in result.ranked:
+        writer.writerow([*asdict(tuned.setting).values(), tuned.score, round(tuned.miou, 6)])
+    write_text(folder / TABLE, table.getvalue())
+    write_text(folder / PHOTOS, "".join(f"{photo}\n" for photo in result.photos))
+    fragment = yaml.safe_dump(recipe_values(result.best), sort_keys=False)
+    write_text(folder / BEST, "# Part of a recipe: the best of tag2mask tune on the photos of "
+                              f"{PHOTOS}.\n{fragment}")
+
+
+def _plain(tuned: TunedWalk) -> dict[str, Any]:
+    return {**asdict(tuned.setting), "score": tuned.score, "miou": round(tuned.miou, 6)}
+
+
+def _tuned(row: dict[str, Any]) -> TunedWalk:
+    return TunedWalk(WalkSetting(row["alpha"], row["beta"], row["steps"]), row["score"],
+                     row["miou"])

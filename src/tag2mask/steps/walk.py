@@ -1,0 +1,156 @@
+"""Step ``walk``: maps spread along the affinities of their photo.
+
+The background (1 - max)^α takes part in the walk. What comes out is stored as maps of the
+foreground alone, in which a class exceeds 0.5 exactly where it exceeds the walked background: so
+every step that takes the maps of ``infer-cam`` takes these. Writes ``maps/<id>.npz``, resumable per
+photo and sharded over ranks, and ``background.json``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tag2mask.affinity.inference import AffinityInference, load_affinity_inference
+from tag2mask.affinity.random_walk import random_walk
+from tag2mask.artifacts.handles import AffinityModel, AnyMaps, PreparedData, WalkedMaps
+from tag2mask.artifacts.step_folder import Step, step_folder
+from tag2mask.data.index import Sample, read_classes
+from tag2mask.data.photos import read_photo
+from tag2mask.errors import DataError, Tag2MaskError
+from tag2mask.maps.background import against_background
+from tag2mask.maps.background_choice import derived_alpha, kept_background_score
+from tag2mask.maps.cam_map import MAP_SUFFIX, CamMap, map_grid, write_map
+from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
+from tag2mask.recipe.sections import Walk
+from tag2mask.runtime.session import Runtime
+from tag2mask.runtime.threads import ordered_map
+
+MODEL = "model.safetensors"
+READERS = 2
+"""Threads that read photos ahead of the network."""
+
+
+def walk(data: PreparedData, maps: AnyMaps, model: AffinityModel, section: Walk, out: Path,
+         runtime: Runtime) -> WalkedMaps:
+    """Walk and store the maps of all photos that have any.
+
+    Args:
+        data: photos and classes.
+        maps: maps of these photos.
+        model: trained AffinityNet.
+        section: settings.
+        out: folder to write; maps whose origin is unchanged are kept, even in a complete folder
+            only those are made whose file is lost.
+        runtime: where to run.
+
+    Raises:
+        DataError: maps missing, damaged, of other photos or classes; a photo can't be read (unless
+            ``skip_bad``); no background score can be found.
+        WeightsError: the model can't be read, or isn't finite.
+        DeviceError: the GPU ran out of memory.
+        RunFolderError: ``out`` was made with another model, other maps or settings.
+    """
+    with step_folder(WalkedMaps, out, section=section, inputs={"model": model},
+                     coverage={"data": data, "maps": maps}, rank=runtime.rank) as step:
+        path_of = partial(_map_path, step)
+        if step.complete and all(path_of(item).is_file() for item in step.journal.ids()):
+            return step.handle
+        photos = mapped_photos(data, maps)
+        metrics = {"tags": photos.tag_source,
+                   "classes": list(read_classes(data.path).names)}
+        if section.alpha is None:
+            background = kept_background_score(step.path, data, photos, section, runtime)
+            alpha = round(derived_alpha(background.score), 4)
+            metrics |= background.metrics()
+        else:
+            alpha = section.alpha
+        samples = list({s.id: s for split in photos.splits.values() for s in split}.values())
+        step.journal.drop_vanished({sample.id for sample in samples}, path_of)
+        runtime.barrier()
+        job = _Job(photos, _inference(model, section, runtime), section, alpha, step)
+        shares = runtime.together(lambda: job.walk_all(runtime.shard(samples), runtime))
+        skipped = sorted(line for _, part in shares for line in part)
+        handle = step.finish(
+            counts={"photos": len(samples) - len(skipped),
+                    "computed": sum(done for done, _ in shares)},
+            metrics={**metrics, "alpha": alpha}, skipped=[*photos.skipped, *skipped],
+        )  # fmt: skip
+        runtime.barrier()
+        return handle
+
+
+def _inference(model: AffinityModel, section: Walk, runtime: Runtime) -> AffinityInference:
+    return load_affinity_inference(
+        model.path / MODEL, runtime.device, radius=section.radius, long_side=section.long_side,
+        scales=section.scales, paper=section.behaviour == "paper",
+        autocast=partial(runtime.autocast, section.precision),
+    )  # fmt: skip
+
+
+class _Job:
+    """What every photo is walked with."""
+
+    def __init__(self, photos: MappedPhotos, inference: AffinityInference, section: Walk,
+                 alpha: float, step: Step[WalkedMaps]) -> None:
+        self.photos = photos
+        self.inference = inference
+        self.section = section
+        self.alpha = alpha
+        self.step = step
+
+    def walk_all(self, samples: list[Sample], runtime: Runtime) -> tuple[int, list[str]]:
+        """Write the maps that are not there yet; returns how many, and photos left out."""
+        step = self.step
+        due = [sample for sample in samples if step.journal.key(sample.id) != self._key(sample)
+               or not _map_path(step, sample.id).is_file()]
+        skipped = []
+        with runtime.progress(len(due), "walk") as bar:
+            for sample, cam_map, photo in self._read(due):
+                if isinstance(photo, Tag2MaskError):
+                    if not self.section.skip_bad:
+                        raise photo
+                    skipped.append(f"{sample.id}: {photo.what}")
+                    step.journal.drop(sample.id)  # no older map may pass for this photo's
+                    _map_path(step, sample.id).unlink(missing_ok=True)
+                else:
+                    walked = self._walked(cam_map, photo)
+                    write_map(_map_path(step, sample.id), walked, dtype=self.section.map_dtype)
+                    step.journal.record(sample.id, self._key(sample))
+                bar.advance()
+        return len(due) - len(skipped), skipped
+
+    def _key(self, sample: Sample) -> str:
+        return f"{self.alpha:g} {sample.stamp} {self.photos.stamp(sample.id)}"
+
+    def _read(
+        self, samples: list[Sample]
+    ) -> Iterator[tuple[Sample, CamMap, Image.Image | Tag2MaskError | None]]:
+        """Photos with their maps, read ahead; no photo where no class has a map."""
+        def one(sample: Sample) -> tuple[Sample, CamMap, Image.Image | Tag2MaskError | None]:
+            cam_map = self.photos.read(sample)
+            try:
+                return sample, cam_map, read_photo(sample) if cam_map.tags else None
+            except DataError as error:
+                return sample, cam_map, error
+
+        return ordered_map(one, samples, READERS)
+
+    def _walked(self, cam_map: CamMap, photo: Image.Image | None) -> CamMap:
+        grid = map_grid(*cam_map.size, self.section.map_stride)
+        scores = np.zeros((0, *grid), np.float32)
+        if photo is not None:
+            found = self.inference.affinity(photo)
+            walked = random_walk(found.affinity, found.cells(cam_map.scores, self.alpha),
+                                 radius=found.radius, beta=self.section.beta,
+                                 steps=self.section.steps)
+            scores = np.clip(against_background(found.enlarged(walked, grid)), 0, 1)
+        return CamMap(cam_map.id, cam_map.tags, scores, cam_map.size, cam_map.probabilities)
+
+
+def _map_path(step: Step[WalkedMaps], photo_id: str) -> Path:
+    return step.path / "maps" / f"{photo_id}{MAP_SUFFIX}"

@@ -1,0 +1,47 @@
+"""Checkpoints: written whole, read onto the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tag2mask.artifacts.files import atomic_write
+from tag2mask.errors import WeightsError
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint to a temporary name and rename it: a kill leaves the last one whole.
+
+    Raises:
+        RunFolderError: full disk or no permission.
+    """
+    # Given a path, torch would not tell a full disk at all.
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:
+            # Interrupted, or out of room, torch's writer ends with an assertion of its own.
+            if isinstance(error.__context__, (KeyboardInterrupt, OSError)):
+                raise error.__context__ from None
+            raise
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint written by `save_checkpoint` onto the CPU.
+
+    Raises:
+        WeightsError: cut off, or not a checkpoint.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise WeightsError(
+            f"the checkpoint can't be read ({type(error).__name__})", where=path,
+            fix="Delete it to start this step from the beginning.",
+        ) from error
+    if not isinstance(state, dict):
+        raise WeightsError(f"holds no checkpoint but {type(state).__name__}", where=path,
+                           fix="Delete it to start this step from the beginning.")
+    return state

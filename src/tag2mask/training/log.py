@@ -1,0 +1,133 @@
+"""The log of a training: CSV files to read and plot, and TensorBoard events to watch.
+
+Both survive a kill: on resume, rows after the last checkpoint are dropped, so that no step stands
+twice.
+"""
+
+from __future__ import annotations
+
+import csv
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from tag2mask.artifacts.files import atomic_write
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+
+
+VALIDATION = "validation.csv"
+
+
+class TrainingLog:
+    """Writes ``losses.csv`` and ``tensorboard/`` in a step's folder.
+
+    Args:
+        folder: the step's folder.
+        columns: figures of a row, after ``step``.
+        first_step: steps from here on are written anew.
+    """
+
+    def __init__(self, folder: Path, columns: tuple[str, ...], first_step: int = 0) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.columns = columns
+        path = folder / "losses.csv"
+        kept = _rows_before(path, columns, first_step)
+        with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
+            csv.writer(file).writerows([("step", *columns), *kept])
+        self._file = path.open("a", newline="")
+        self._csv = csv.writer(self._file)
+        self._events: SummaryWriter = SummaryWriter(
+            folder / "tensorboard", purge_step=first_step or None
+        )
+        self._hook = threading.excepthook
+        threading.excepthook = self._on_thread_error
+
+    def write(self, step: int, figures: Mapping[str, float]) -> None:
+        """Write one row; columns without a figure stay empty."""
+        cells = [f"{figures[name]:.6g}" if name in figures else "" for name in self.columns]
+        self._csv.writerow([step, *cells])
+        self._file.flush()
+        for name, value in figures.items():
+            self._events.add_scalar(name, value, step)
+
+    def _on_thread_error(self, failed: threading.ExceptHookArgs) -> None:
+        """A full disk is no news from TensorBoard's own thread: the next row raises it here."""
+        if type(failed.thread).__module__.startswith("tensorboard.") \
+                and isinstance(failed.exc_value, OSError):
+            return
+        self._hook(failed)
+
+    def __enter__(self) -> TrainingLog:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        try:
+            self._file.close()
+            self._events.close()
+        finally:
+            threading.excepthook = self._hook
+
+
+def write_validation(folder: Path, step: int, figures: Mapping[str, float]) -> bool:
+    """Write a row of ``validation.csv``; rows from this step on, of a killed attempt, are dropped.
+
+    Args:
+        folder: the step's folder.
+        step: optimiser steps so far.
+        figures: the first one says how good the network is; always of the same names.
+
+    Returns:
+        Whether the network is better than after every earlier row, or the first.
+    """
+    path = folder / VALIDATION
+    kept = _rows_before(path, tuple(figures), step)
+    row = [str(step), *(f"{value:.6g}" for value in figures.values())]
+    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
+        csv.writer(file).writerows([("step", *figures), *kept, row])
+    # NaN, of photos without a single known pixel, is better than nothing alone.
+    good, before = float(row[1]), [float(other[1]) for other in kept]
+    return not before or (good == good and not any(other >= good for other in before))
+
+
+def best_of_validation(folder: Path) -> float:
+    """The largest first figure of ``validation.csv``."""
+    with (folder / VALIDATION).open(newline="") as file:
+        figures = [float(row[1]) for row in list(csv.reader(file))[1:]]
+    return max((figure for figure in figures if figure == figure), default=float("nan"))
+
+
+def last_figures(folder: Path) -> dict[str, float]:
+    """The figures of the last row of ``losses.csv``; empty where there is none to read."""
+    path = folder / "losses.csv"
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        names, *rows = list(csv.reader(file)) or [[]]
+    if not rows or len(rows[-1]) != len(names):
+        return {}
+    try:
+        return {name: float(cell) for name, cell in zip(names[1:], rows[-1][1:], strict=True)
+                if cell}
+    except ValueError:
+        return {}
+
+
+def _rows_before(path: Path, columns: tuple[str, ...], first_step: int) -> list[list[str]]:
+    """Whole rows of an earlier attempt, up to the step that is resumed."""
+    if not path.is_file():
+        return []
+    # A damaged file costs its damaged rows, not the training.
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        rows = list(csv.reader(file))
+    if not rows or rows[0] != ["step", *columns]:
+        return []
+    width = len(columns) + 1
+    whole = [row for row in rows[1:] if len(row) == width and row[0].isdecimal()]
+    return [row for row in whole if int(row[0]) < first_step]

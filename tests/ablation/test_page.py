@@ -1,0 +1,106 @@
+"""An ablation's page, plot and drawing: every row at its place, no name as markup."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from ablation_scores import cam_and_seam, split, trial
+from PIL import Image
+
+from tag2mask.ablation.page import ablation_page
+from tag2mask.ablation.plot import draw_ablation
+from tag2mask.ablation.scores import AblationScores, TrialScores, row_scores
+from tag2mask.ablation.text_tables import NO_OWN_NUMBER, markdown_report
+from tag2mask.report.dot_plot import Dot, dot_plot
+from tag2mask.report.page import render
+
+EVIL = '<script>document.title="evil"</script>'
+
+
+def circles(svg: str) -> list[tuple[str, float, float]]:
+    """Kind, x and y of every dot."""
+    found = re.findall(r'<circle class="(\w+) s\d" cx="([\d.]+)" cy="([\d.]+)"', svg)
+    return [(kind, float(x), float(y)) for kind, x, y in found]
+
+
+def test_dots_lie_by_value_and_row() -> None:
+    svg = dot_plot([("a", [Dot(10.0, 1.0, "ten"), Dot(12.0, None, "twelve", hollow=True)]),
+                    ("b", [Dot(20.0, None, "twenty", colour=1)])], x_label="mIoU, %")
+    (_, x12, y12), (_, x10, y10), (_, x20, y20) = circles(svg)
+    assert x10 < x12 < x20 and y10 == y12 < y20
+    assert (x20 - x12) / (x12 - x10) == pytest.approx(4, rel=0.02)
+    bars = re.findall(r'd="M([\d.]+) [\d.]+L([\d.]+) ', svg)
+    assert len(bars) == 1 and float(bars[0][0]) < x10 < float(bars[0][1])
+    assert [kind for kind, _, _ in circles(svg)] == ["hollow", "mark", "mark"]
+
+
+def test_splits_of_a_row_lie_apart() -> None:
+    svg = dot_plot([("a", [Dot(1.0, None, "", colour=0), Dot(1.0, None, "", colour=1)])],
+                   x_label="x")
+    (_, x0, y0), (_, x1, y1) = circles(svg)
+    assert x0 == x1 and abs(y0 - y1) >= 8
+
+
+def test_no_dot_no_drawing() -> None:
+    assert "<svg" not in dot_plot([("a", [])], x_label="x")
+
+
+def test_names_and_messages_never_become_markup() -> None:
+    html = render(ablation_page(cam_and_seam(name=EVIL, message=EVIL)))
+    assert "<script" not in html and "&lt;script&gt;" in html
+
+
+def test_the_page_holds_rows_seeds_failures_and_commands() -> None:
+    html = render(ablation_page(cam_and_seam(name="SEAM")))
+    for text in ("41.0 ± 1.4", "+7.0", "segmenter, masks used", "Failed", "it &lt;broke&gt;",
+                 "tag2mask run --set train_cam.seed=0", "2 rows, seeds 0, 1: 3 done, 1 failed"):
+        assert text in html, text
+    assert not re.search(r'(?:src|href)="(?!#|data:)', html), "the page needs nothing else"
+
+
+def test_a_split_without_a_row_s_own_number_stands_among_the_measures_alone() -> None:
+    scored = trial(0, split("train", [("SEAM", 0.44, 0.45)], 0.44),
+                   split("val", [("SEAM", 0.40, 0.41), ("segmenter", 0.47, None)], 0.40))
+    row = row_scores("network", "lite0-cpu", (), "tags", "segmenter", [scored], None)
+    html = render(ablation_page(AblationScores("0", "paper", "", "photos", (0,), (row,))))
+    assert "val, 10 photos" in html and "train, mIoU" not in html
+    measures = html.partition("Every measure")[2]
+    assert "44.0" in measures and "47.0" in measures
+
+
+def test_no_row_with_a_number_of_its_own_still_shows_every_measure() -> None:
+    scored = trial(0, split("val", [("SEAM", 0.40, 0.41)], 0.40))
+    row = row_scores("network", "lite0-cpu", (), "tags", "segmenter", [scored], None)
+    scores = AblationScores("0", "paper", "", "photos", (0,), (row,))
+    assert scores.splits == ()
+    for text in (render(ablation_page(scores)), markdown_report(scores)):
+        assert NO_OWN_NUMBER in text and "40.0" in text and "No row is done" not in text
+
+
+def test_a_gain_within_the_spread_of_the_seeds_has_no_colour() -> None:
+    def row(name: str, values: tuple[float, float], first=None):
+        return row_scores(name, "tiny", (), "tags", "masks", [
+            trial(seed, split("train", [("CAM", value, None)], value))
+            for seed, value in enumerate(values)], first)
+
+    cam = row("CAM", (0.40, 0.41))
+    rows = (cam, row("clear", (0.50, 0.51), cam), row("unclear", (0.43, 0.40), cam))
+    html = render(ablation_page(AblationScores("0", "t", "", "photos", (0, 1), rows)))
+    tones = {text: tone for tone, text in re.findall(
+        r'<td class="[^"]*?(good|bad|muted)[^"]*"[^>]*>\s*(\+[\d.]+ ± [\d.]+)', html)}
+    assert tones == {"+10.0 ± 0.0": "good", "+1.0 ± 2.8": "muted"}
+
+
+def test_a_page_before_the_first_row_is_done() -> None:
+    waiting = TrialScores(0, "waiting", "tag2mask run")
+    row = row_scores("CAM", "tiny", (), "tags", "masks", [waiting], None)
+    html = render(ablation_page(AblationScores("0", "t", "", "photos", (0,), (row,))))
+    assert "No row is done yet." in html and "waiting" in html
+
+
+def test_the_plot_is_a_picture(tmp_path: Path) -> None:
+    draw_ablation(tmp_path / "plot.png", cam_and_seam(name="a name of many letters " * 5))
+    with Image.open(tmp_path / "plot.png") as picture:
+        assert picture.width > 900 and picture.height > 200

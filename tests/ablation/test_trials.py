@@ -1,0 +1,165 @@
+"""Where the trials of an ablation lie, in which order they run, and what they would cost."""
+
+from __future__ import annotations
+
+import shlex
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from small_runs import write_photos
+from tag2mask.ablation.table import Table, load_table
+from tag2mask.ablation.trials import in_order, plan, step_folders, trials_of
+from tag2mask.artifacts.handles import CamModel, PreparedData, PseudoMaskFolder
+from tag2mask.artifacts.step_folder import step_folder
+from tag2mask.errors import DataError, RecipeError, RunFolderError
+from tag2mask.recipe.loading import load_recipe
+from tag2mask.recipe.sections import Prepare
+
+ROWS = [{"name": "CAM", "set": {"train_cam.views.enabled": False}},
+        {"name": "alone", "set": {"train_cam.epochs": 9}},
+        {"name": "SEAM"}, {"name": "SEAM + CRF", "set": {"pseudo_masks.crf.enabled": True}},
+        {"name": "SEAM + walk", "set": {"walk.enabled": True}}]
+
+
+def table(*rows: dict) -> Table:
+    shared = {"walk.enabled": False, "train_segmenter.enabled": False}
+    return Table.model_validate({"recipe": "tiny", "set": shared, "rows": rows or ROWS})
+
+
+def folders(*options: str) -> dict[str, Path]:
+    found = step_folders(load_recipe("tiny", options), Path("steps"))
+    return {kind.step: folder for kind, folder in found.items()}
+
+
+def differing(*options: str) -> list[str]:
+    """Steps that lie elsewhere, or in one recipe alone."""
+    one, other = folders(), folders(*options)
+    return [step for step in {**one, **other} if one.get(step) != other.get(step)]
+
+
+@pytest.mark.parametrize(("option", "first"), [
+    ("train_cam.seed=1", "train-cam"), ("infer_cam.flip=false", "infer-cam"),
+    ("train_affinity.seed=1", "train-affinity"), ("walk.beta=2", "walk"),
+    ("pseudo_masks.score=0.3", "pseudo-masks"), ("evaluate.behaviour=paper", "evaluate"),
+])  # fmt: skip
+def test_a_setting_moves_its_step_and_all_later_ones(option: str, first: str) -> None:
+    steps = list(folders())
+    assert differing(option) == steps[steps.index(first):]
+
+
+@pytest.mark.parametrize("option", [
+    "train_cam.log_every=7", "train_cam.pcm.block_mib=7", "runtime.workers=5", "report.photos=9",
+    "name=other", "tune.photos=3",
+])  # fmt: skip
+def test_what_makes_no_difference_moves_nothing(option: str) -> None:
+    assert differing(option) == []
+
+
+def test_the_order_is_first_row_then_shared_work_then_the_rest(tmp_path: Path) -> None:
+    trials = in_order(trials_of(tmp_path, table(), tmp_path / "out", [3, 0]))
+    assert [(trial.seed, trial.row.name) for trial in trials] == [
+        (seed, name) for seed in (3, 0)
+        for name in ("CAM", "SEAM", "SEAM + CRF", "SEAM + walk", "alone")]  # fmt: skip
+
+
+def test_equal_rows_share_every_folder(tmp_path: Path) -> None:
+    rows = [{"name": "one"}, {"name": "same", "set": {"train_cam.log_every": 3}},
+            {"name": "other", "set": {"infer_cam.flip": False}}]
+    one, same, other = trials_of(tmp_path, table(*rows), tmp_path / "out", [0])
+    assert one.folders == same.folders
+    assert one.folders[CamModel] == other.folders[CamModel]
+    assert one.folders[PseudoMaskFolder] != other.folders[PseudoMaskFolder]
+
+
+def test_a_command_makes_the_rows_recipe(tmp_path: Path) -> None:
+    rows = [{"name": "SEAM: rescale 0.3", "set": {"train_cam.views.scale": [0.3, 0.3]}}]
+    (trial,) = trials_of(tmp_path / "my photos", table(*rows), tmp_path / "out", [4],
+                         ["train_cam.epochs=2"])
+    words = shlex.split(trial.command)
+    assert words[:4] == ["tag2mask", "run", "--data", str(tmp_path / "my photos")]
+    options = [value for word, value in pairwise(words) if word == "--set"]
+    recipe = load_recipe(words[words.index("--recipe") + 1], options)
+    assert recipe == trial.recipe
+    seeds = (recipe.train_cam.seed, recipe.train_affinity.seed, recipe.train_segmenter.seed)
+    assert seeds == (4, 4, 4) and recipe.train_cam.epochs == 2
+    assert words[-2:] == ["--out", str(tmp_path / "out" / "runs" / "01-seam-rescale-0-3-seed4")]
+
+
+def test_a_seed_of_the_row_gives_way(tmp_path: Path) -> None:
+    rows = [{"name": "a", "set": {"train_cam.seed": 9}}]
+    (trial,) = trials_of(tmp_path, table(*rows), tmp_path, [4])
+    assert trial.recipe.train_cam.seed == 4
+
+
+def test_rows_run_on_the_same_devices(tmp_path: Path) -> None:
+    rows = [{"name": "a"}, {"name": "b", "set": {"runtime.threads": 7}}]
+    with pytest.raises(RecipeError, match="row 'b' runs elsewhere"):
+        trials_of(tmp_path, table(*rows), tmp_path, [0])
+    trials_of(tmp_path, table(rows[0]), tmp_path, [0], ["runtime.threads=7"])
+
+
+def test_what_a_row_is_about(tmp_path: Path) -> None:
+    rows = [{"name": "maps", "measure": "maps"}, {"name": "masks"},
+            {"name": "network", "set": {"train_segmenter.enabled": True}},
+            {"name": "bound", "set": {"train_segmenter.enabled": True,
+                                      "train_segmenter.masks": "ground truth"}}]  # fmt: skip
+    found = {trial.row.name: (trial.measure, trial.learns_from)
+             for trial in trials_of(tmp_path, table(*rows), tmp_path, [0])}
+    assert found == {"maps": ("maps", "tags"), "masks": ("masks", "tags"),
+                     "network": ("segmenter", "tags"), "bound": ("segmenter", "masks")}  # fmt: skip
+
+
+def test_the_plan_counts_shared_work_once_and_writes_nothing(tmp_path: Path) -> None:
+    photos, out = write_photos(tmp_path / "photos", 4), tmp_path / "out"
+    planned = plan(photos, table(), out, [0, 1])
+    assert not out.exists()
+    steps = {(found.trial.row.name, found.trial.seed): found.steps for found in planned}
+    maps = ("train-cam", "infer-cam", "pseudo-masks", "evaluate")
+    assert steps["CAM", 0] == ("prepare", *maps)
+    assert steps["SEAM", 0] == steps["SEAM", 1] == maps
+    assert steps["SEAM + CRF", 0] == maps[2:]
+    assert steps["SEAM + walk", 0] == ("affinity-labels", "train-affinity", "walk", *maps[2:])
+    assert all(found.seconds > 0 and found.disk_mib > 0 for found in planned)
+    first = planned[0].trial
+    with step_folder(PreparedData, first.folders[PreparedData], section=Prepare()) as step:
+        step.finish()
+    assert plan(photos, table(), out, [0])[0].steps == maps
+
+
+def test_a_plan_of_what_cannot_be_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such data folder"):
+        plan(tmp_path / "nowhere", table(), tmp_path / "out", [0])
+    photos = write_photos(tmp_path / "photos", 4)
+    with pytest.raises(RunFolderError, match="inside the data"):
+        plan(photos, table(), photos / "out", [0])
+
+
+def test_the_paper_shares_its_expensive_steps(tmp_path: Path) -> None:
+    trials = {trial.row.name: trial for trial in trials_of(tmp_path, load_table("paper"),
+                                                           tmp_path / "out", [0])}
+    trained = {trials[name].folders[CamModel] for name in ("SEAM", "SEAM + CRF", "SEAM + walk")}
+    assert len(trained) == 1
+    prepared = {trial.folders[PreparedData] for trial in trials.values()}
+    assert len(prepared) == 1
+
+
+def test_the_paper_starts_from_one_plain_cam_a_head(tmp_path: Path) -> None:
+    trials = trials_of(tmp_path, load_table("paper"), tmp_path / "out", [0, 1])
+    assert all(trial.recipe.train_cam.warm_start for trial in trials)
+    assert len({trial.start for trial in trials}) == 4, "two heads, two seeds"
+    cold = trials_of(tmp_path, table(), tmp_path / "out", [0], ["train_cam.warm_start=0"])
+    assert {trial.start for trial in cold} == {None}
+
+
+def test_the_plan_counts_a_shared_start_once(tmp_path: Path) -> None:
+    photos, out = write_photos(tmp_path / "photos", 4), tmp_path / "out"
+    warm, cold = (
+        {found.trial.row.name: found.seconds for found in plan(
+            photos, table(), out, [0],
+            [f"train_cam.warm_start={epochs}", "train_cam.max_steps=null"])}
+        for epochs in (50, 0)
+    )  # fmt: skip
+    assert warm["CAM"] > cold["CAM"] + 1
+    assert warm["SEAM"] == pytest.approx(cold["SEAM"])

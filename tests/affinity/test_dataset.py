@@ -1,0 +1,153 @@
+"""Labels move with their photo, and are reduced to cells by vote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+
+from tag2mask.affinity.dataset import AffinityBatch, AffinityPhotos, affinity_loader, reduce_labels
+from tag2mask.classes import IGNORE
+from tag2mask.data.index import Sample
+from tag2mask.errors import DataError, RecipeError
+from tag2mask.training.dataset import Augmentation, StepBatches, TrainingPhotos
+
+MEAN, STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+PLAIN = Augmentation(crop=32, long_side=(24, 60), colour_jitter=(0, 0, 0, 0), mean=MEAN, std=STD)
+SIZES = ((64, 64), (40, 64), (64, 30), (12, 9), (1, 1), (50, 50))
+CELL = 4
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photos of large red (class 1), green (class 2) and black areas, labels that say so; some
+    columns are unsure."""
+    folder = tmp_path_factory.mktemp("labelled")
+    rng = np.random.default_rng(0)
+    for index, (width, height) in enumerate(SIZES):
+        blocks = rng.integers(0, 3, (-(-height // 16), -(-width // 16)))
+        labels = blocks.repeat(16, axis=0).repeat(16, axis=1)[:height, :width].astype(np.uint8)
+        photo = np.zeros((height, width, 3), np.uint8)
+        for kind in (1, 2):
+            photo[labels == kind, kind - 1] = 255
+        if width > 40:
+            labels[:, 20:36] = IGNORE
+        Image.fromarray(photo).save(folder / f"photo{index}.png")
+        (folder / "labels").mkdir(exist_ok=True)
+        Image.fromarray(labels).save(folder / "labels" / f"{index}.png")
+    return folder
+
+
+def samples_of(folder: Path) -> list[Sample]:
+    return [Sample(str(i), folder / f"photo{i}.png", (h, w), (0, 1), "0-0")
+            for i, (w, h) in enumerate(SIZES)]
+
+
+def photos_of(folder: Path, augmentation: Augmentation = PLAIN, seed: int = 0) -> AffinityPhotos:
+    return AffinityPhotos(samples_of(folder), folder / "labels", 2, augmentation, seed, stride=CELL)
+
+
+@settings(max_examples=60, deadline=None)
+@given(epoch=st.integers(0, 50), index=st.integers(0, len(SIZES) - 1), seed=st.integers(0, 3))
+def test_labels_lie_on_what_they_name(folder: Path, epoch: int, index: int, seed: int) -> None:
+    image, labels, valid, name = photos_of(folder, seed=seed)[(epoch, index)]
+    assert image.shape == (3, 32, 32) and valid.shape == (32, 32) and name == str(index)
+    assert labels.shape == (8, 8) and labels.dtype == torch.uint8
+    cells = image.unflatten(1, (8, CELL)).unflatten(3, (8, CELL)).mean(dim=(2, 4))
+    covered = valid.unflatten(0, (8, CELL)).unflatten(2, (8, CELL)).float().mean(dim=(1, 3))
+    assert (labels[covered < 0.5] == IGNORE).all(), "padding is unsure"
+    # Interpolation blurs the edges between areas; inside them the colour tells the label.
+    for kind, channel in ((1, 0), (2, 1)):
+        pure = (cells[channel] > 0.95) & (covered == 1)
+        assert set(labels[pure].tolist()) <= {kind, IGNORE}
+    dark = (cells.amax(dim=0) < 0.05) & (covered == 1)
+    assert set(labels[dark].tolist()) <= {0, IGNORE}
+
+
+def test_the_crops_are_those_of_cam_training(folder: Path) -> None:
+    other = TrainingPhotos(samples_of(folder), 2, PLAIN, seed=4)
+    ours = photos_of(folder, seed=4)
+    for address in ((0, 0), (3, 1), (2, 3)):
+        image, _, valid, _ = ours[address]
+        assert torch.equal(image, other[address][0]) and torch.equal(valid, other[address][2])
+
+
+def test_photos_can_keep_their_own_size(folder: Path) -> None:
+    augmentation = Augmentation(crop=64, long_side=None, colour_jitter=(0, 0, 0, 0), mean=MEAN,
+                                std=STD)  # fmt: skip
+    image, labels, valid, _ = photos_of(folder, augmentation)[(0, 2)]
+    assert int(valid.sum()) == 64 * 30
+    photo = np.asarray(Image.open(folder / "photo2.png"), np.float32).transpose(2, 0, 1) / 255
+    inside = image[:, valid.any(dim=1)][:, :, valid.any(dim=0)].numpy()
+    assert np.array_equal(inside, photo) or np.array_equal(inside, photo[:, :, ::-1])
+    assert labels.shape == (16, 16)
+
+
+LABELS = hnp.arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20)),
+                    elements=st.sampled_from([0, 1, 2, 7, IGNORE]))
+
+
+@given(LABELS, st.integers(1, 6))
+@settings(max_examples=80, deadline=None)
+def test_each_cell_takes_most_votes(labels: np.ndarray, stride: int) -> None:
+    reduced = reduce_labels(labels, stride)
+    assert reduced.shape == tuple(-(-side // stride) for side in labels.shape)
+    for y, x in np.ndindex(reduced.shape):
+        cell = labels[y * stride : (y + 1) * stride, x * stride : (x + 1) * stride]
+        votes = np.bincount(cell.ravel(), minlength=256)
+        votes[IGNORE] += stride * stride - cell.size
+        assert reduced[y, x] == votes.argmax()
+
+
+def batches_of(folder: Path, workers: int, start: int = 0) -> list[AffinityBatch]:
+    order = StepBatches(len(SIZES), 3, start=start, stop=3, seed=1)
+    return list(affinity_loader(photos_of(folder), order, workers=workers))
+
+
+@pytest.mark.parametrize(("workers", "start"), [(2, 0), (0, 2)])
+def test_batches_are_the_same_whoever_reads_them(folder: Path, workers: int, start: int) -> None:
+    alone, other = batches_of(folder, 0)[start:], batches_of(folder, workers, start)
+    assert len(alone) == len(other) == 3 - start
+    for one, two in zip(alone, other, strict=True):
+        assert one.ids == two.ids and one.labels.shape == (3, 8, 8)
+        assert all(torch.equal(getattr(one, name), getattr(two, name))
+                   for name in ("image", "labels", "valid"))
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda path: path.unlink(), "missing"),
+    (lambda path: path.write_bytes(b"no PNG"), "can't be read"),
+    (lambda path: Image.new("L", (50, 50), 3).save(path), "holds 3"),
+    (lambda path: Image.new("L", (50, 49), 1).save(path), "50x49 px for a photo of 50x50 px"),
+])  # fmt: skip
+def test_bad_labels_are_named_in_their_batch(folder: Path, tmp_path: Path, change, message) -> None:
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    for path in (folder / "labels").iterdir():
+        (labels / path.name).write_bytes(path.read_bytes())
+    change(labels / "5.png")
+    photos = AffinityPhotos(samples_of(folder), labels, 2, PLAIN, 0, stride=CELL)
+    order = StepBatches(len(SIZES), len(SIZES), start=0, stop=1, seed=0)
+    (batch,) = affinity_loader(photos, order, workers=0)
+    assert sorted(batch.ids) == list("01234") and len(batch.labels) == 5
+    (unread,) = batch.unread
+    assert unread.id == "5" and isinstance(unread.error, DataError)
+    assert message in str(unread.error) and "5.png" in str(unread.error)
+
+
+def test_a_batch_of_nothing(folder: Path, tmp_path: Path) -> None:
+    photos = AffinityPhotos(samples_of(folder)[:1], tmp_path, 2, PLAIN, 0, stride=CELL)
+    (batch,) = affinity_loader(photos, StepBatches(1, 1, start=0, stop=1, seed=0), workers=0)
+    assert len(batch.image) == len(batch.labels) == len(batch.ids) == 0 and len(batch.unread) == 1
+
+
+def test_too_small_batches_name_their_setting() -> None:
+    with pytest.raises(RecipeError, match=r"train_affinity\.batch_size"):
+        StepBatches(5, 1, start=0, stop=1, seed=0, world_size=2,
+                    setting="train_affinity.batch_size")

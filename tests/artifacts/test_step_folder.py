@@ -1,0 +1,479 @@
+"""Step folders: complete, partial or refused, and never half-written."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tag2mask.artifacts import step_folder as artifacts
+from tag2mask.artifacts.handles import CamMaps, CamModel, PreparedData
+from tag2mask.artifacts.identity import folder_status
+from tag2mask.artifacts.manifest import read_identity
+from tag2mask.artifacts.step_folder import step_folder
+from tag2mask.errors import RunFolderError
+from tag2mask.recipe.sections import InferCam, Prepare
+from tag2mask.recipe.training import TrainCam
+
+
+def make_prepared(out: Path, listing: str = "listing-1", **section: Any) -> PreparedData:
+    with step_folder(
+        PreparedData, out, section=Prepare(**section), inputs={"data": listing}
+    ) as step:
+        return step.handle if step.complete else step.finish(counts={"train": 3})
+
+
+def make_maps(out: Path, data: PreparedData, model: str = "model-1", **section: Any) -> CamMaps:
+    with step_folder(
+        CamMaps, out, section=InferCam(**section), inputs={"model": model}, coverage={"data": data}
+    ) as step:
+        return step.handle if step.complete else step.finish()
+
+
+def test_a_finished_folder_is_complete_and_says_what_it_was_made_from(tmp_path: Path) -> None:
+    section = TrainCam(epochs=3)
+    data = make_prepared(tmp_path / "prepare")
+    with step_folder(
+        CamModel, tmp_path / "train-cam", section=section, inputs={"data": data}
+    ) as step:
+        assert not step.complete
+        assert not step.resumed
+        assert not (step.path / "manifest.json").exists()
+        (step.path / "model.safetensors").touch()
+        step.finish(counts={"steps": 5}, metrics={"loss": float("nan")}, skipped=["a: unreadable"])
+    manifest = CamModel.open(tmp_path / "train-cam").manifest
+    assert manifest.step == "train-cam"
+    assert manifest.section["epochs"] == 3
+    assert manifest.inputs["data"].path == "../prepare"
+    assert manifest.inputs["data"].fingerprint == data.fingerprint
+    assert manifest.counts == {"steps": 5}
+    assert manifest.metrics == {"loss": None}
+    assert manifest.skipped == ("a: unreadable",)
+    assert manifest.versions["python"]
+    assert not (tmp_path / "train-cam" / "started.json").exists()
+    with step_folder(
+        CamModel, tmp_path / "train-cam", section=section, inputs={"data": data}
+    ) as again:
+        assert again.complete
+
+
+def test_other_settings_and_inputs_are_refused_each_named(tmp_path: Path) -> None:
+    data = make_prepared(tmp_path / "prepare")
+    make_maps(tmp_path / "maps", data)
+    before = (tmp_path / "maps" / "manifest.json").read_bytes()
+    with pytest.raises(RunFolderError) as caught:
+        make_maps(tmp_path / "maps", data, model="model-2", scales=(1.0,), flip=False)
+    message = str(caught.value)
+    assert f"infer_cam.scales: {list(InferCam().scales)} -> [1.0]" in message
+    assert "infer_cam.flip: true -> false" in message
+    assert "input model: model-1 -> model-2" in message
+    assert "--out" in message
+    assert "--redo infer-cam" in message
+    assert "delete" in message
+    assert (tmp_path / "maps" / "manifest.json").read_bytes() == before
+
+
+def test_a_partial_folder_refuses_other_settings_too(tmp_path: Path) -> None:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        step_folder(CamModel, tmp_path / "m", section=TrainCam(epochs=1)) as step,
+    ):
+        (step.path / "checkpoint").touch()
+        raise KeyboardInterrupt
+    with (
+        pytest.raises(RunFolderError, match=r"train_cam\.epochs: 1 -> 2"),
+        step_folder(CamModel, tmp_path / "m", section=TrainCam(epochs=2)),
+    ):
+        pass
+    assert folder_status(CamModel, tmp_path / "m", TrainCam(epochs=2)).state == "partial"
+
+
+def test_a_folder_in_which_nothing_was_made_takes_other_settings(tmp_path: Path) -> None:
+    with (
+        pytest.raises(RunFolderError, match="refused"),
+        step_folder(CamModel, tmp_path / "m", section=TrainCam(epochs=1)),
+    ):
+        raise RunFolderError("refused", where=tmp_path, fix="Give another model.")
+    assert folder_status(CamModel, tmp_path / "m", TrainCam(epochs=1)).state == "partial"
+    assert folder_status(CamModel, tmp_path / "m", TrainCam(epochs=2)).state == "missing"
+    with (
+        pytest.MonkeyPatch.context() as patched,
+        pytest.raises(RunFolderError, match=r"train_cam\.epochs: 1 -> 2"),
+    ):
+        patched.setattr(artifacts.sys, "platform", "win32")  # somebody may be at work there
+        with step_folder(CamModel, tmp_path / "m", section=TrainCam(epochs=2)):
+            pass
+    with step_folder(CamModel, tmp_path / "m", section=TrainCam(epochs=2)) as step:
+        assert not step.resumed
+        with step_folder(CamModel, tmp_path / "m", section=TrainCam(epochs=2), rank=1) as other:
+            assert other.path == step.path
+            other.finish()
+        (step.path / "model.safetensors").touch()
+        step.finish()
+    assert CamModel.open(tmp_path / "m").manifest.section["epochs"] == 2
+
+
+def test_a_folder_that_another_process_fills_meanwhile_is_not_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        pytest.raises(RunFolderError, match="refused"),
+        step_folder(CamModel, tmp_path / "m", section=TrainCam(epochs=1)),
+    ):
+        raise RunFolderError("refused", where=tmp_path, fix="Give another model.")
+    make_folder = artifacts.make_folder
+
+    def filled(folder: Path) -> None:
+        make_folder(folder)
+        (folder / "checkpoint").touch()
+
+    monkeypatch.setattr(artifacts, "make_folder", filled)
+    before = (tmp_path / "m" / "started.json").read_bytes()
+    with (
+        pytest.raises(RunFolderError, match="another process has worked in this folder"),
+        step_folder(CamModel, tmp_path / "m", section=TrainCam(epochs=2)),
+    ):
+        pass
+    assert (tmp_path / "m" / "started.json").read_bytes() == before
+
+
+def test_nested_keys_are_named_in_full(tmp_path: Path) -> None:
+    with step_folder(CamModel, tmp_path / "m", section=TrainCam()) as step:
+        step.finish()
+    other = TrainCam.model_validate({"losses": {"er": 0.0}})
+    with (
+        pytest.raises(RunFolderError, match=r"train_cam\.losses\.er: 0\.1 -> 0\.0"),
+        step_folder(CamModel, tmp_path / "m", section=other),
+    ):
+        pass
+
+
+def test_keys_that_do_not_change_the_result_may_change(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ValueError, match="stop"),
+        step_folder(CamMaps, tmp_path / "m", section=InferCam()),
+    ):
+        raise ValueError("stop")
+    with step_folder(CamMaps, tmp_path / "m", section=InferCam(skip_bad=True)) as step:
+        assert step.resumed
+        step.finish()
+    assert folder_status(CamMaps, tmp_path / "m", InferCam()).state == "fresh"
+
+
+def test_changed_coverage_reopens_a_complete_folder(tmp_path: Path) -> None:
+    data = make_prepared(tmp_path / "prepare")
+    with step_folder(
+        CamMaps, tmp_path / "maps", section=InferCam(), inputs={"model": "m"},
+        coverage={"data": data},
+    ) as step:  # fmt: skip
+        step.journal.record("a", "stamp-1")
+        step.finish()
+    artifacts.remove_step_folder(PreparedData, tmp_path / "prepare")
+    data = make_prepared(tmp_path / "prepare", "listing-2")
+    # What the data's own settings were is an input all the same; its listing is an input of
+    # prepare here, so the maps refuse.
+    with pytest.raises(RunFolderError, match="data settings"):
+        make_maps(tmp_path / "maps", data, model="m")
+
+
+def prepared_with_coverage(out: Path, listing: str) -> PreparedData:
+    with step_folder(PreparedData, out, section=Prepare(), coverage={"photos": listing}) as step:
+        return step.handle if step.complete else step.finish()
+
+
+def test_added_photos_keep_the_items_of_the_others(tmp_path: Path) -> None:
+    data = prepared_with_coverage(tmp_path / "prepare", "listing-1")
+    with step_folder(
+        CamMaps, tmp_path / "maps", section=InferCam(), inputs={"model": "m"},
+        coverage={"data": data},
+    ) as step:  # fmt: skip
+        step.journal.record("a", "stamp-1")
+        first = step.finish().fingerprint
+    data = prepared_with_coverage(tmp_path / "prepare", "listing-2")
+    assert folder_status(CamMaps, tmp_path / "maps").state == "stale"
+    with step_folder(
+        CamMaps, tmp_path / "maps", section=InferCam(), inputs={"model": "m"},
+        coverage={"data": data},
+    ) as step:  # fmt: skip
+        assert not step.complete
+        assert step.journal.key("a") == "stamp-1"
+        assert step.journal.key("b") is None
+        with pytest.raises(RunFolderError, match="unfinished"):
+            CamMaps.open(tmp_path / "maps")
+        assert step.finish().fingerprint != first
+
+
+def test_open_names_what_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="no train-cam folder"):
+        CamModel.open(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RunFolderError, match="not a train-cam folder"):
+        CamModel.open(tmp_path / "empty")
+    make_prepared(tmp_path / "prepare")
+    with pytest.raises(RunFolderError, match="holds prepare, not train-cam"):
+        CamModel.open(tmp_path / "prepare")
+    with (
+        pytest.raises(ValueError, match="stop"),
+        step_folder(CamModel, tmp_path / "part", section=TrainCam()),
+    ):
+        raise ValueError("stop")
+    with pytest.raises(RunFolderError, match="unfinished"):
+        CamModel.open(tmp_path / "part")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"step": "prepare"}', "\x00\x01"])
+def test_a_damaged_manifest_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(RunFolderError, match=r"manifest\.json"):
+        PreparedData.open(tmp_path)
+
+
+def test_a_folder_with_other_files_is_not_taken_nor_deleted(tmp_path: Path) -> None:
+    (tmp_path / "holiday.jpg").write_bytes(b"x")
+    with pytest.raises(RunFolderError, match="other files"):
+        make_prepared(tmp_path)
+    with pytest.raises(RunFolderError, match="other files"):
+        artifacts.remove_step_folder(PreparedData, tmp_path)
+    assert (tmp_path / "holiday.jpg").exists()
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(RunFolderError, match="a file stands"):
+        make_prepared(tmp_path / "file")
+
+
+def test_another_steps_folder_is_not_taken_nor_deleted(tmp_path: Path) -> None:
+    make_prepared(tmp_path / "p")
+    with (
+        pytest.raises(RunFolderError, match="holds prepare, not train-cam"),
+        step_folder(CamModel, tmp_path / "p", section=TrainCam()),
+    ):
+        pass
+    with pytest.raises(RunFolderError, match="not deleted"):
+        artifacts.remove_step_folder(CamModel, tmp_path / "p")
+    artifacts.remove_step_folder(PreparedData, tmp_path / "p")
+    assert not (tmp_path / "p").exists()
+    artifacts.remove_step_folder(PreparedData, tmp_path / "p")
+
+
+def test_status_tells_missing_partial_fresh_stale(tmp_path: Path) -> None:
+    out = tmp_path / "prepare"
+    assert folder_status(PreparedData, out).state == "missing"
+    with (
+        pytest.raises(ValueError, match="stop"),
+        step_folder(PreparedData, out, section=Prepare(), inputs={"data": "listing-1"}),
+    ):
+        raise ValueError("stop")
+    assert folder_status(PreparedData, out).state == "partial"
+    data = make_prepared(out)
+    make_maps(tmp_path / "maps", data)
+    status = folder_status(CamMaps, tmp_path / "maps", InferCam())
+    assert status.state == "fresh"
+    assert set(status.reads) == {"model", "data"}
+    changed = folder_status(CamMaps, tmp_path / "maps", InferCam(flip=False))
+    assert changed.state == "stale"
+    assert changed.reasons == ("infer_cam.flip: true -> false",)
+    artifacts.remove_step_folder(PreparedData, out)
+    assert folder_status(CamMaps, tmp_path / "maps").reasons == ("data: missing now",)
+
+
+def test_a_moved_run_stays_fresh(tmp_path: Path) -> None:
+    data = make_prepared(tmp_path / "run" / "prepare")
+    make_maps(tmp_path / "run" / "infer-cam", data)
+    (tmp_path / "run").rename(tmp_path / "elsewhere")
+    moved = tmp_path / "elsewhere"
+    assert folder_status(CamMaps, moved / "infer-cam", InferCam()).state == "fresh"
+    assert make_maps(moved / "infer-cam", PreparedData.open(moved / "prepare")).manifest
+
+
+def test_only_rank_zero_writes_and_each_rank_has_its_journal(tmp_path: Path) -> None:
+    with step_folder(CamMaps, tmp_path, section=InferCam()) as first:
+        with step_folder(CamMaps, tmp_path, section=InferCam(), rank=1) as second:
+            first.journal.record("a", "1")
+            second.journal.record("b", "2")
+            second.finish()
+        assert not (tmp_path / "manifest.json").exists()
+        first.finish()
+    assert {path.name for path in tmp_path.glob("*.jsonl")} == {"items.jsonl", "items.rank1.jsonl"}
+    with step_folder(CamMaps, tmp_path, section=InferCam()) as step:
+        assert step.complete
+        assert (step.journal.key("a"), step.journal.key("b")) == ("1", "2")
+
+
+def test_other_ranks_wait_for_rank_zero(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifacts, "RANK_ZERO_SECONDS", 0.2)
+    with (
+        pytest.raises(RunFolderError, match="first process did not open"),
+        step_folder(CamMaps, tmp_path / "m", section=InferCam(), rank=1),
+    ):
+        pass
+    assert not (tmp_path / "m").exists()
+
+
+def test_atomic_write_replaces_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "map.npz"
+    artifacts.write_bytes(target, b"old")
+
+    def fail() -> None:
+        with artifacts.atomic_write(target) as temporary:
+            assert temporary.parent == target.parent
+            assert temporary.suffix == ".npz"
+            temporary.write_bytes(b"half")
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        fail()
+    assert target.read_bytes() == b"old"
+    artifacts.write_bytes(target, b"new")
+    assert target.read_bytes() == b"new"
+    assert [path.name for path in target.parent.iterdir()] == ["map.npz"]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (errno.ENOSPC, "disk is full"),
+        (errno.EDQUOT, "quota"),
+        (errno.EACCES, "no permission"),
+        (errno.EROFS, "read-only"),
+    ],
+)
+def test_system_errors_become_advice(tmp_path: Path, code: int, words: str) -> None:
+    def fail() -> None:
+        with artifacts.atomic_write(tmp_path / "a.json") as temporary:
+            temporary.write_text("half")
+            raise OSError(code, os.strerror(code))
+
+    with pytest.raises(RunFolderError, match=words) as caught:
+        fail()
+    assert str(tmp_path) in str(caught.value)
+    assert caught.value.fix
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_within_a_step_leaves_it_resumable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        with step_folder(CamMaps, tmp_path / "m", section=InferCam()):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(RunFolderError, match="disk is full"):
+        fail()
+    with step_folder(CamMaps, tmp_path / "m", section=InferCam()) as step:
+        assert step.resumed
+        step.finish()
+
+
+def test_errors_about_files_elsewhere_keep_their_name(tmp_path: Path) -> None:
+    def fail() -> None:
+        with step_folder(CamMaps, tmp_path / "m", section=InferCam()):
+            raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "photo.jpg"))
+
+    with pytest.raises(PermissionError, match=r"photo\.jpg"):
+        fail()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_write_permission_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(RunFolderError, match="no permission"):
+            make_prepared(tmp_path / "prepare")
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_a_real_full_disk_is_named() -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("/dev/full is Linux only")
+
+    def fail() -> None:
+        with artifacts.readable_os_errors(full), full.open("wb") as file:
+            file.write(b"x")
+            file.flush()
+
+    with pytest.raises(RunFolderError, match="disk is full"):
+        fail()
+
+
+def test_a_killed_step_is_resumed_and_a_working_one_is_locked(tmp_path: Path) -> None:
+    script = textwrap.dedent("""
+        import sys, time
+        from tag2mask.artifacts import CamMaps, step_folder
+        from tag2mask.sections import InferCam
+        with step_folder(CamMaps, sys.argv[1], section=InferCam()) as step:
+            step.journal.record("a", "1")
+            print("at work", flush=True)
+            time.sleep(600)
+    """)
+    command = [sys.executable, "-c", script, str(tmp_path / "maps")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "at work\n"
+        try:
+            with (
+                pytest.raises(RunFolderError, match="another process"),
+                step_folder(CamMaps, tmp_path / "maps", section=InferCam()),
+            ):
+                pass
+        finally:
+            process.send_signal(signal.SIGKILL)
+    time.sleep(0.05)
+    with step_folder(CamMaps, tmp_path / "maps", section=InferCam()) as step:
+        assert step.resumed
+        assert step.journal.key("a") == "1"
+        (tmp_path / "maps" / ".tmp-left-behind.npz").write_bytes(b"x")
+        step.finish()
+    assert not list((tmp_path / "maps").glob(".tmp-*"))
+
+
+def test_a_step_must_finish_or_raise(tmp_path: Path) -> None:
+    with (
+        pytest.raises(AssertionError, match="neither finished nor raised"),
+        step_folder(CamMaps, tmp_path / "m", section=InferCam()),
+    ):
+        pass
+
+
+def test_a_folder_of_ones_own_maps_can_be_made(tmp_path: Path) -> None:
+    with step_folder(CamMaps, tmp_path / "mine", section={"made by": "my network"}) as step:
+        step.finish(counts={"maps": 1})
+    assert CamMaps.open(tmp_path / "mine").manifest.section == {"made by": "my network"}
+
+
+def test_json_is_plain(tmp_path: Path) -> None:
+    artifacts.write_json(tmp_path / "a.json", {"x": [1.5, float("inf"), (1, 2)], "name": "é"})
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads(text) == {"x": [1.5, None, [1, 2]], "name": "é"}
+    assert "é" in text
+    with pytest.raises(RunFolderError, match=r"b\.json is missing"):
+        artifacts.read_json(tmp_path / "b.json")
+
+
+def test_a_record_that_another_rank_writes_meanwhile_is_found_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_text = Path.read_text
+
+    def written_after(path: Path, *args: Any, **options: Any) -> str:
+        try:
+            return read_text(path, *args, **options)
+        except FileNotFoundError:
+            path.write_text("{}")
+            raise
+
+    monkeypatch.setattr(Path, "read_text", written_after)
+    assert read_identity(tmp_path) is None
+    with pytest.raises(RunFolderError, match=r"not a manifest\.json"):
+        read_identity(tmp_path)

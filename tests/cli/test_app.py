@@ -1,0 +1,408 @@
+"""The command line: what it parses, which exit code, and one readable message."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from tag2mask.artifacts.handles import (
+    WITHOUT_SURE_PIXELS,
+    AffinityModel,
+    CamMaps,
+    CamModel,
+    PreparedData,
+)
+from tag2mask.artifacts.step_folder import step_folder
+from tag2mask.cli import app as cli
+from tag2mask.cli import steps as cli_steps
+from tag2mask.errors import DataError
+from tag2mask.pipeline import run as pipeline
+from tag2mask.pipeline.run import RunResult
+from tag2mask.recipe.loading import load_recipe
+from tag2mask.recipe.schema import Recipe
+from tag2mask.recipe.sections import Prepare
+from tag2mask.version import __version__
+
+runner = CliRunner()
+COMMANDS = [
+    ["run"], ["status"], ["prepare"], ["train-cam"], ["infer-cam"], ["affinity-labels"],
+    ["train-affinity"], ["walk"], ["pseudo-masks"], ["evaluate"], ["report"], ["tune"], ["ablate"],
+    ["demo"], ["data", "check"], ["recipe", "list"], ["recipe", "show"], ["recipe", "check"],
+]  # fmt: skip
+
+
+def call(*arguments: str | Path) -> Any:
+    return runner.invoke(cli.app, [str(argument) for argument in arguments])
+
+
+def prepared(out: Path) -> Path:
+    with step_folder(PreparedData, out, section=Prepare()) as step:
+        step.finish()
+    return out
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    from PIL import Image
+
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rows = ["image,tags,split"]
+    for index in range(8):
+        Image.new("RGB", (20, 10)).save(folder / f"{index}.png")
+        rows.append(f"{index}.png,cat,{'val' if index % 4 == 0 else 'train'}")
+    (folder / "tags.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself(command: list[str]) -> None:
+    result = call(*command, "--help")
+    assert result.exit_code == 0
+    assert "Usage" in result.output
+
+
+def test_help_and_status_import_no_torch(tmp_path: Path) -> None:
+    prepared(tmp_path / "prepare")
+    code = (
+        "import sys\nfrom typer.testing import CliRunner\nfrom tag2mask.cli.app import app\n"
+        "results = [CliRunner().invoke(app, a) for a in (['--help'], ['run', '--help'],"
+        " ['ablate', '--help'], ['train-cam', '--help'], ['recipe', 'list'],"
+        " ['status', sys.argv[1]])]\n"
+        "assert all(r.exit_code == 0 for r in results), [r.output for r in results]\n"
+        "print([m for m in ('torch', 'timm', 'lightning_fabric') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True,
+                          text=True, check=True)  # fmt: skip
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_module_is_the_command(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", "tag2mask", "status", str(tmp_path / "nowhere")],
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: no run folder")
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_version() -> None:
+    assert call("--version").output == f"tag2mask {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fly"],
+        ["run", "--data", "x"],
+        ["run", "--data", "x", "--out", "y", "--until", "train_cam"],
+        ["run", "--data", "x", "--out", "y", "--source", "excel"],
+        ["infer-cam", "--data", "x", "--model", "m", "--out", "y", "--tags", "guessed"],
+        ["run", "--data", "", "--out", "y"],
+        ["run", "--data", "x", "--out="],
+        ["predict", "", "--model", "x", "--out", "y"],
+        ["train-cam", "--out", "y"],
+        ["train-cam", "--out", "y", "--data", "x", "--import", "z"],
+        ["train-affinity", "--out", "y"],
+        ["train-affinity", "--out", "y", "--data", "x"],
+        ["train-affinity", "--out", "y", "--labels", "x", "--import", "z"],
+        ["evaluate", "--data", "d", "--maps", "m", "--masks", "k", "--out", "o",
+         "--calibrate", "0"],
+    ],
+)  # fmt: skip
+def test_a_wrong_command_line_exits_with_2(arguments: list[str]) -> None:
+    assert call(*arguments).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "--data", "nowhere", "--out", "r"], "no such data folder"),
+        (["run", "--data", "nowhere", "--out", "r", "--recipe", "lite0"], "'lite0-cpu'"),
+        (["run", "--data", "nowhere", "--out", "r", "--set", "train_cam.epoch=3"],
+         "did you mean 'train_cam.epochs'"),
+        (["run", "--data", "nowhere", "--out", "r", "--set", "train_cam.epochs=-1"],
+         "train_cam.epochs"),
+        (["status", "nowhere"], "no run folder"),
+        (["infer-cam", "--data", "nowhere", "--model", "m", "--out", "r"], "no prepare folder"),
+        (["affinity-labels", "--data", "nowhere", "--maps", "m", "--out", "r"],
+         "no prepare folder"),
+        (["train-affinity", "--data", "nowhere", "--labels", "l", "--out", "r"],
+         "no prepare folder"),
+        (["walk", "--data", "nowhere", "--maps", "m", "--model", "a", "--out", "r"],
+         "no prepare folder"),
+        (["recipe", "check", "nowhere.yaml"], "no recipe"),
+        (["tune", "nowhere"], "no prepare folder"),
+        (["data", "check", "nowhere"], "no such data folder"),
+    ],
+)  # fmt: skip
+def test_an_error_is_one_message_and_exit_code_1(arguments: list[str], words: str) -> None:
+    result = call(*arguments)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: ")
+    assert words in result.stderr
+    assert "Traceback" not in result.output
+    assert not Path("r").exists()
+
+
+def test_run_hands_its_options_to_the_pipeline(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen: dict[str, Any] = {}
+
+    def run(data: Path, recipe: Recipe, out: Path, **options: Any) -> RunResult:
+        seen.update(options, data=data, recipe=recipe, out=out)
+        return RunResult(out, {"prepare": PreparedData.open(prepared(out / "prepare"))})
+
+    monkeypatch.setattr(pipeline, "run", run)
+    result = call(
+        "run", "--data", "photos", "--out", tmp_path / "run", "--set", "train_cam.epochs=3",
+        "--set", "infer_cam.scales=[1.0]", "--until", "infer-cam", "--update", "--redo",
+        "train-cam", "--skip-bad", "--source", "csv", "--compare", "other",
+    )  # fmt: skip
+    assert result.exit_code == 0
+    assert str(tmp_path / "run" / "prepare") in result.stdout
+    recipe = seen["recipe"]
+    assert recipe == load_recipe("lite0-cpu", [
+        "train_cam.epochs=3", "infer_cam.scales=[1.0]", "prepare.source=csv",
+        "prepare.skip_bad=true", "train_cam.skip_bad=true", "infer_cam.skip_bad=true",
+        "affinity_labels.skip_bad=true", "train_affinity.skip_bad=true", "walk.skip_bad=true",
+        "tune.skip_bad=true",
+        "pseudo_masks.skip_bad=true", "train_segmenter.skip_bad=true", "predict.skip_bad=true",
+    ])  # fmt: skip
+    assert (seen["until"], seen["update"], seen["redo"]) == ("infer-cam", True, "train-cam")
+    assert seen["compare"] == [Path("other")]
+
+
+def raising(error: BaseException) -> Any:
+    def run(*_: Any, **__: Any) -> RunResult:
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (DataError("photo a can't be read", where="a.jpg", fix="Replace it."), 1,
+         "error: photo a can't be read [a.jpg]. Replace it."),
+        (KeyboardInterrupt(), 130, "interrupted; run the same command again to resume"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), 1, "error: No space left on device"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x/y"), 1,
+         "error: Permission denied [/x/y]"),
+        (MemoryError(), 1, "error: out of memory"),
+    ],
+)  # fmt: skip
+def test_errors_of_a_run_become_exit_codes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: BaseException, code: int, words: str
+) -> None:
+    monkeypatch.delenv("TAG2MASK_DEBUG", raising=False)
+    monkeypatch.setattr(pipeline, "run", raising(error))
+    result = call("run", "--data", "photos", "--out", tmp_path)
+    assert result.exit_code == code
+    assert result.stderr == f"{words}\n" or result.stderr.startswith(words)
+
+
+def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TAG2MASK_DEBUG", "1")
+    monkeypatch.setattr(pipeline, "run", raising(DataError("bad")))
+    assert isinstance(call("run", "--data", "x", "--out", tmp_path).exception, DataError)
+
+
+def test_our_own_bugs_are_not_dressed_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(pipeline, "run", raising(AssertionError("bug")))
+    assert isinstance(call("run", "--data", "x", "--out", tmp_path).exception, AssertionError)
+
+
+def test_photos_left_out_are_named_and_exit_with_3(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with step_folder(CamMaps, tmp_path / "m", section={}) as step:
+        handle = step.finish(skipped=[f"photo{i}: cut off" for i in range(12)])
+    monkeypatch.setattr(pipeline, "run", lambda *_, **__: RunResult(tmp_path, {"m": handle}))
+    result = call("run", "--data", "x", "--out", tmp_path)
+    assert result.exit_code == 3
+    assert "left out: photo0: cut off" in result.stderr
+    assert "2 more" in result.stderr
+
+
+def test_warnings_of_the_data_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with step_folder(PreparedData, tmp_path / "p", section=Prepare()) as step:
+        handle = step.finish(metrics={"warnings": [
+            f"class 'cat{number}' has no training photo" for number in range(7)]})
+    monkeypatch.setattr(pipeline, "run", lambda *_, **__: RunResult(tmp_path, {"p": handle}))
+    result = call("run", "--data", "x", "--out", tmp_path)
+    assert result.exit_code == 0
+    assert "warning: class 'cat4' has no training photo" in result.stderr
+    assert "cat5" not in result.stderr and "2 more warnings" in result.stderr
+
+
+def test_photos_that_taught_affinitynet_nothing_are_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with step_folder(AffinityModel, tmp_path / "a", section={}) as step:
+        handle = step.finish(counts={WITHOUT_SURE_PIXELS: 12},
+                             metrics={WITHOUT_SURE_PIXELS: [f"b/{i}" for i in range(12)]})
+    monkeypatch.setattr(pipeline, "run", lambda *_, **__: RunResult(tmp_path, {"a": handle}))
+    result = call("run", "--data", "x", "--out", tmp_path)
+    assert result.exit_code == 0
+    assert "without a sure pixel: b/0, b/1," in result.stderr
+    assert "b/9 and 2 more" in result.stderr and "b/10" not in result.stderr
+
+
+def fake_stage(monkeypatch: pytest.MonkeyPatch, name: str, **functions: Any) -> None:
+    module = ModuleType(f"tag2mask.steps.{name}")
+    for key, function in functions.items():
+        setattr(module, key, function)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    import tag2mask.steps
+
+    monkeypatch.setattr(tag2mask.steps, name, module, raising=False)
+
+
+class OneRank:
+    """Counts how often the ranks meet."""
+
+    def __init__(self) -> None:
+        self.met = 0
+
+    def together(self, work: Any) -> list[Any]:
+        self.met += 1
+        return [work()]
+
+
+def test_a_step_gets_handles_its_section_and_a_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen: list[Any] = []
+
+    def infer(data: Any, model: Any, section: Any, out: Path, runtime: Any) -> CamMaps:
+        seen.extend([data, model, section, out])
+        with step_folder(CamMaps, out, section=section) as step:
+            return step.handle if step.complete else step.finish(counts={"photos": 2})
+
+    fake_stage(monkeypatch, "infer_cam", infer_cam=infer)
+    ranks = OneRank()
+    monkeypatch.setattr(cli_steps, "start_runtime", lambda settings: ranks)
+    data = prepared(tmp_path / "prepare")
+    with step_folder(CamModel, tmp_path / "model", section={}) as step:
+        (step.path / "model.safetensors").touch()
+        step.finish()
+    arguments = ["infer-cam", "--data", data, "--model", tmp_path / "model", "--out",
+                 tmp_path / "maps", "--tags", "predicted", "--set", "infer_cam.flip=false"]
+    result = call(*arguments)
+    assert result.exit_code == 0, result.output
+    assert "2 photos" in result.stdout
+    handle, model, section, out = seen
+    assert (handle, model) == (PreparedData(data), CamModel(tmp_path / "model"))
+    assert (section.tags, section.flip) == ("predicted", False)
+    assert out == tmp_path / "maps"
+    # Other settings are refused, and --redo is the way out that the message names.
+    refused = call(*arguments[:-1], "infer_cam.flip=true")
+    assert refused.exit_code == 1
+    assert "tag2mask infer-cam --redo" in refused.stderr
+    assert ranks.met == 0
+    assert call(*arguments[:-1], "infer_cam.flip=true", "--redo").exit_code == 0
+    assert ranks.met == 1  # no rank may look at the folder before it is gone
+
+
+def test_a_step_refuses_the_folder_of_another_step(tmp_path: Path) -> None:
+    data = prepared(tmp_path / "prepare")
+    result = call("pseudo-masks", "--data", data, "--maps", data, "--out", tmp_path / "masks")
+    assert result.exit_code == 1
+    assert "this folder holds prepare, not maps" in result.stderr
+
+
+def test_recipes_are_listed_shown_and_checked(tmp_path: Path) -> None:
+    listed = call("recipe", "list")
+    assert "lite0-cpu" in listed.stdout
+    shown = call("recipe", "show", "lite0-cpu", "--set", "train_cam.epochs=7")
+    (tmp_path / "mine.yaml").write_text(shown.stdout)
+    assert load_recipe(tmp_path / "mine.yaml").train_cam.epochs == 7
+    assert call("recipe", "check", tmp_path / "mine.yaml").exit_code == 0
+    (tmp_path / "mine.yaml").write_text("train_cam: {epocs: 7, crop: 3}")
+    checked = call("recipe", "check", tmp_path / "mine.yaml")
+    assert checked.exit_code == 1
+    assert "train_cam.epocs" in checked.stderr
+    assert "train_cam.crop" in checked.stderr
+
+
+def test_data_check_counts_and_reports_all_problems(photos: Path) -> None:
+    fine = call("data", "check", photos)
+    assert fine.exit_code == 0, fine.output
+    assert "6 train, 2 val" in fine.stdout
+    (photos / "1.png").write_bytes(b"no photo")
+    (photos / "2.png").unlink()
+    broken = call("data", "check", photos)
+    assert broken.exit_code == 1
+    assert "1.png" in broken.stderr
+    assert "2.png" in broken.stderr
+    assert "2 errors" in broken.stderr
+
+
+def test_dry_run_prints_a_plan_and_writes_nothing(photos: Path, tmp_path: Path) -> None:
+    result = call("run", "--data", photos, "--out", tmp_path / "run", "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert "6 training and 2 validation photos" in result.stdout
+    assert "Estimated" in result.stdout
+    assert not (tmp_path / "run").exists()
+
+
+def test_dry_run_ends_with_the_error_that_the_run_would_end_with(
+    photos: Path, tmp_path: Path
+) -> None:
+    run = ["run", "--data", photos, "--out", tmp_path / "run", "--dry-run"]
+    assert call("prepare", "--data", photos, "--out", tmp_path / "run" / "prepare").exit_code == 0
+    (photos / "1.png").unlink()
+    table = photos / "tags.csv"
+    for text, wrong in ((table.read_text(), "1 problem in the data"),
+                        (table.read_text().replace("1.png,cat,train\n", ""), "1 photo removed")):
+        table.write_text(text)
+        result = call(*run)
+        assert result.exit_code == 1
+        assert result.stderr == call("prepare", "--data", photos, "--out",
+                                     tmp_path / "run" / "prepare").stderr
+        assert wrong in result.stderr and "Estimated" not in result.stdout
+        assert "refuse" in result.stdout and "not reached" in result.stdout
+    result = call(*run, "--update")
+    assert result.exit_code == 0, result.output
+    assert "less where a step resumes or updates" in result.stdout
+
+
+def test_status_prints_states_and_reasons(tmp_path: Path) -> None:
+    prepared(tmp_path / "prepare")
+    (tmp_path / "recipe.yaml").write_text("prepare: {train_split: mine}")
+    result = call("status", tmp_path)
+    assert result.exit_code == 0
+    assert 'prepare.train_split: "train" -> "mine"' in result.stdout
+    assert "missing" in result.stdout
+
+
+@pytest.mark.parametrize("moment", [
+    # Inside code made from a string.
+    "from tag2mask import cli_steps\n"
+    "cli_steps.chosen_recipe = lambda *_, **__: exec('raise KeyboardInterrupt')\n",
+    # While the command line is imported.
+    "import sys\n"
+    "class Interrupt:\n"
+    "    def find_spec(self, name, path, target=None):\n"
+    "        if name == 'tag2mask.recipe.schema':\n"
+    "            raise KeyboardInterrupt\n"
+    "sys.meta_path.insert(0, Interrupt())\n",
+])
+def test_an_interrupt_at_an_odd_moment_ends_with_130_too(tmp_path: Path, moment: str) -> None:
+    (tmp_path / "interrupted.py").write_text(
+        f"{moment}from tag2mask.__main__ import main\nmain()\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "interrupted", "prepare", "--data", ".", "--out", "out"],
+        cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 130, done.stderr
+    assert done.stderr == "interrupted; run the same command again to resume\n"

@@ -1,0 +1,43 @@
+"""Commands of single steps, on the folders of a finished run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from small_runs import invoke, write_photos, write_recipe
+from tag2mask.artifacts.files import read_json
+from tag2mask.artifacts.handles import PseudoMaskFolder
+
+
+def calibrated(root: Path, *, masks: bool) -> tuple[Path, list[str | Path]]:
+    """A small run, and the command that calibrates its background score."""
+    photos, run = write_photos(root / "photos", masks=masks), root / "run"
+    settings = write_recipe(root / "small.yaml", walk__enabled=False,
+                            train_segmenter__enabled=False)
+    done = invoke("run", "--data", photos, "--recipe", settings, "--out", run, "--until",
+                  "evaluate")
+    assert done.exit_code == 0, done.output
+    return run, ["evaluate", "--data", run / "prepare", "--maps", run / "infer-cam", "--masks",
+                 run / "pseudo-masks", "--out", run / "evaluate", "--recipe", settings,
+                 "--calibrate", "3"]
+
+
+def test_a_finished_run_is_calibrated_with_its_masks_and_scores_anew(tmp_path: Path) -> None:
+    run, command = calibrated(tmp_path, masks=True)
+    for _ in range(2):  # the second time nothing differs any more
+        result = invoke(*command)
+        assert result.exit_code == 0, result.output
+        metrics = PseudoMaskFolder.open(run / "pseudo-masks").manifest.metrics
+        assert metrics["background_source"] == "calibrated"
+        assert len(metrics["calibration_photos"]) == 3
+        split = read_json(run / "evaluate" / "evaluation.json")["splits"][0]
+        assert split["background_source"] == "calibrated"
+
+
+def test_where_nothing_can_be_calibrated_the_old_masks_stay(tmp_path: Path) -> None:
+    run, command = calibrated(tmp_path, masks=False)
+    before = sorted((run / "pseudo-masks").rglob("*.*"))
+    result = invoke(*command)
+    assert result.exit_code == 1 and "no training photo has a mask" in result.stderr
+    assert sorted((run / "pseudo-masks").rglob("*.*")) == before
+    assert PseudoMaskFolder.open(run / "pseudo-masks").manifest.counts["photos"] > 0

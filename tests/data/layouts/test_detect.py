@@ -1,0 +1,80 @@
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tag2mask.data.layouts.detect import find_source
+from tag2mask.errors import DataError
+
+
+def _photo(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (4, 3)).save(path)
+
+
+def _add_folders(root: Path) -> None:
+    _photo(root / "dog/a.jpg")
+
+
+def _add_csv(root: Path) -> None:
+    _photo(root / "a.jpg")
+    (root / "tags.csv").write_text("id,tags\na,dog\n")
+
+
+def _add_coco(root: Path) -> None:
+    _photo(root / "images/a.jpg")
+    (root / "annotations").mkdir()
+    (root / "annotations/instances_train.json").write_text(
+        '{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 1, '
+        '"category_id": 1}], "categories": [{"id": 1, "name": "dog"}]}')
+
+
+def _add_voc(root: Path) -> None:
+    _photo(root / "JPEGImages/a.jpg")
+    (root / "ImageSets/Segmentation").mkdir(parents=True)
+    (root / "ImageSets/Segmentation/train.txt").write_text("a\n")
+    if not (root / "tags.csv").exists():
+        (root / "tags.csv").write_text("id,tags\na,dog\n")
+
+
+_ADD = {"folders": _add_folders, "csv": _add_csv, "coco": _add_coco, "voc": _add_voc}
+
+
+@pytest.mark.parametrize("layout", _ADD)
+def test_each_layout_is_recognised(tmp_path, layout):
+    _ADD[layout](tmp_path)
+    found = find_source(tmp_path)
+    assert found.layout == layout and found.root == tmp_path.resolve()
+    assert [(e.id, e.tags) for e in found.entries] == [("a", ("dog",))]
+
+
+def test_the_order_of_the_layouts_and_its_override(tmp_path):
+    for layout, add in _ADD.items():
+        add(tmp_path)
+        assert find_source(tmp_path).layout == layout  # each one outranks those before it
+    for layout in _ADD:
+        assert find_source(tmp_path, layout).layout == layout
+
+
+def test_a_relative_folder(tmp_path, monkeypatch):
+    _add_csv(tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    assert find_source(Path("data")).root == (tmp_path / "data").resolve()
+
+
+def test_no_data(tmp_path):
+    with pytest.raises(DataError, match="no such data folder"):
+        find_source(tmp_path / "gone")
+    with pytest.raises(DataError, match="no layout fits"):
+        find_source(tmp_path)
+    _photo(tmp_path / "a.jpg")
+    with pytest.raises(DataError, match=r"no layout fits.*tags\.csv"):
+        find_source(tmp_path)
+    with pytest.raises(DataError, match="a file, not a data folder"):
+        find_source(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("layout", _ADD)
+def test_a_named_layout_that_is_not_there(tmp_path, layout):
+    with pytest.raises(DataError, match=str(tmp_path)):
+        find_source(tmp_path, layout)

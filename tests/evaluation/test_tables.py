@@ -1,0 +1,22 @@
+"""Markdown tables."""
+
+from __future__ import annotations
+
+from tag2mask.evaluation.tables import markdown_table
+
+
+def test_columns_line_up() -> None:
+    assert markdown_table(("name", "%"), [("a", "7.25"), ("longer", "–")]).splitlines() == [
+        "| name   |    % |",
+        "|:-------|-----:|",
+        "| a      | 7.25 |",
+        "| longer |    – |",
+    ]
+
+
+def test_a_bar_ends_no_cell() -> None:
+    assert r"| a\|b | 1 |" in markdown_table(("name", "n"), [("a|b", "1")])
+
+
+def test_without_rows_there_is_a_head() -> None:
+    assert markdown_table(("a", "b"), []) == "| a | b |\n|:--|--:|"

@@ -1,0 +1,150 @@
+"""Map files: small, exact to their rounding, and refused when they can't be maps."""
+
+from __future__ import annotations
+
+import ast
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tag2mask.errors import DataError
+from tag2mask.maps.cam_map import CamMap, read_map, write_map
+
+
+def cam_map(k: int = 2, size: tuple[int, int] = (37, 50), stride: int = 4, classes: int = 5,
+            seed: int = 0) -> CamMap:
+    rng = np.random.default_rng(seed)
+    h, w = (-(-side // stride) for side in size)
+    tags = tuple(sorted(int(t) for t in rng.choice(classes, k, replace=False)))
+    return CamMap("dir/photo é", tags, rng.random((k, h, w), np.float32), size,
+                  rng.random(classes, np.float32))
+
+
+@settings(max_examples=25, deadline=None)
+@given(k=st.integers(0, 5), h=st.integers(1, 70), w=st.integers(1, 70),
+       stride=st.sampled_from([1, 2, 4, 8]), dtype=st.sampled_from(["uint8", "float16"]))
+def test_round_trip(tmp_path_factory: pytest.TempPathFactory, k: int, h: int, w: int, stride: int,
+                    dtype: str) -> None:
+    path = tmp_path_factory.mktemp("maps") / "a.npz"
+    before = cam_map(k, (h, w), stride)
+    write_map(path, before, dtype)
+    after = read_map(path)
+    assert (after.id, after.tags, after.size) == (before.id, before.tags, before.size)
+    assert after.scores.dtype == np.float32
+    np.testing.assert_array_equal(after.probabilities, before.probabilities)
+    np.testing.assert_array_equal(before.as_stored(dtype).scores, after.scores)
+    half_step = 0.5 / 255 if dtype == "uint8" else 0.5 / 1024
+    np.testing.assert_allclose(after.scores, before.scores, atol=half_step + 1e-6)
+    full = after.full_scores()
+    assert full.shape == (k, h, w)
+    assert full.dtype == np.float32
+    assert [p.name for p in path.parent.iterdir()] == ["a.npz"]
+
+
+def test_full_scores_are_bilinear_at_cell_centres() -> None:
+    scores = np.array([[[0.0, 1.0]]], np.float32)
+    full = CamMap("a", (0,), scores, (1, 8), np.ones(1, np.float32)).full_scores()
+    # Cell centres lie at pixels 1.5 and 5.5 of 8; outside them the border value holds.
+    np.testing.assert_allclose(full[0, 0], [0, 0, 0.125, 0.375, 0.625, 0.875, 1, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float16"])
+@pytest.mark.parametrize("stride", [2, 4, 8])
+def test_files_are_small(tmp_path: Path, stride: int, dtype: str) -> None:
+    size = (375, 500)
+    ys, xs = np.mgrid[0 : -(-size[0] // stride), 0 : -(-size[1] // stride)] * stride
+    blob = np.exp(-(((ys - 180) / 70) ** 2 + ((xs - 260) / 110) ** 2)).astype(np.float32)
+    write_map(tmp_path / "a.npz", CamMap("a", (0,), blob[None], size, np.ones(20, np.float32)),
+              dtype)
+    assert (tmp_path / "a.npz").stat().st_size < size[0] * size[1] * 4 / 8
+
+
+def test_certainty_orders_maps() -> None:
+    def certainty(value: float, k: int = 1) -> float:
+        return CamMap("a", tuple(range(k)), np.full((k, 3, 3), value, np.float32), (3, 3),
+                      np.ones(4, np.float32)).certainty
+
+    assert certainty(1.0) == certainty(0.0) == 1.0
+    assert certainty(0.5) == pytest.approx(0.0)
+    assert certainty(0.7) == pytest.approx(0.4, abs=1e-6)
+    assert certainty(0.9, k=2) == pytest.approx(0.0)
+    assert certainty(0.0, k=0) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scores": np.full((2, 3, 4), np.nan, np.float32)}, "NaN"),
+        ({"scores": np.full((2, 3, 4), 1.5, np.float32)}, "outside"),
+        ({"scores": np.full((2, 3, 4), -0.1, np.float32)}, "outside"),
+        ({"scores": np.zeros((3, 3, 4), np.float32)}, "3 score channels for 2 tags"),
+        ({"scores": np.zeros((3, 4), np.float32)}, "shape"),
+        ({"scores": np.zeros((2, 3, 0), np.float32)}, "empty"),
+        ({"scores": np.zeros((2, 3, 4), np.int64)}, "int64"),
+        ({"tags": np.array([1, 9])}, "outside the 5 classes"),
+        ({"tags": np.array([3, 1])}, "rise"),
+        ({"tags": np.array([1, 1])}, "rise"),
+        ({"tags": np.array([1.0, 2.0])}, "tags"),
+        ({"size": np.array([0, 4])}, "empty"),
+        ({"size": np.array([1, 2, 3])}, "size"),
+        ({"probabilities": np.full(5, np.nan, np.float32)}, "probabilities"),
+        ({"probabilities": np.array(["a"] * 5)}, "probabilities"),
+        ({"scores": np.array([None, 1], object)}, "read"),
+        ({"scores": None}, "read"),
+    ],
+)
+def test_impossible_files_are_refused(tmp_path: Path, change: dict, message: str) -> None:
+    arrays = {
+        "id": np.array("a"), "tags": np.array([1, 3]), "scores": np.zeros((2, 3, 4), np.uint8),
+        "size": np.array([12, 16]), "probabilities": np.zeros(5, np.float32), **change,
+    }
+    path = tmp_path / "bad.npz"
+    np.savez(path, **{name: value for name, value in arrays.items() if value is not None})
+    with pytest.raises(DataError, match=message) as caught:
+        read_map(path)
+    assert "bad.npz" in str(caught.value)
+    assert "infer-cam" in str(caught.value)
+
+
+def test_cut_off_and_missing_files(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    write_map(path, cam_map())
+    whole = path.read_bytes()
+    for length in (0, 10, len(whole) // 2, len(whole) - 5):
+        path.write_bytes(whole[:length])
+        with pytest.raises(DataError, match=r"can't be read.*a\.npz"):
+            read_map(path)
+    damaged = bytearray(whole)
+    damaged[len(whole) // 2] ^= 0xFF
+    path.write_bytes(damaged)
+    with pytest.raises(DataError, match=r"a\.npz"):
+        read_map(path)
+    with pytest.raises(DataError, match=r"missing.*gone\.npz"):
+        read_map(tmp_path / "gone.npz")
+
+
+def test_diverged_maps_are_never_written() -> None:
+    with pytest.raises(DataError, match=r"'x'.*NaN"):
+        CamMap("x", (0,), np.full((1, 2, 2), np.nan, np.float32), (4, 4), np.ones(1, np.float32))
+
+
+def test_threads_take_turns_with_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_map(tmp_path / "x.npz", cam_map())
+    parse, inside, most = ast.literal_eval, [0], [0]
+
+    def noted(text: str) -> object:
+        inside[0] += 1
+        most[0] = max(most[0], inside[0])
+        time.sleep(0.001)
+        inside[0] -= 1
+        return parse(text)
+
+    monkeypatch.setattr(ast, "literal_eval", noted)  # NumPy's parser; Python 3.11's can't do two
+    with ThreadPoolExecutor(4) as pool:
+        assert len(list(pool.map(read_map, [tmp_path / "x.npz"] * 12))) == 12
+    assert most == [1]

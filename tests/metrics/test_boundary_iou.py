@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage.morphology import erosion
+
+from tag2mask.metrics.boundary_iou import BoundaryCounts, band_width, contour_band
+
+
+def published_band(mask, width):
+    """Mask minus its erosion by a 3x3 square, repeated, with zeros around the photo."""
+    eroded = np.pad(mask, 1)
+    for _ in range(width):
+        eroded = np.pad(erosion(eroded, np.ones((3, 3)), mode="ignore")[1:-1, 1:-1], 1)
+    return mask & ~eroded[1:-1, 1:-1]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4))
+@settings(max_examples=25, deadline=None)
+def test_band_is_the_published_one_for_every_class(seed, width):
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 3, (3, 3)).astype(np.uint8)
+    labels = np.kron(coarse, np.ones(rng.integers(1, 8, 2), np.uint8))
+    band = contour_band(labels, width)
+    for c in range(3):
+        np.testing.assert_array_equal(band & (labels == c), published_band(labels == c, width))
+
+
+def square(low, high, size=40):
+    labels = np.zeros((size, size), np.uint8)
+    labels[low:high, low:high] = 1
+    return labels
+
+
+def counted(truth, prediction, share=0.05):
+    counts = BoundaryCounts.empty(2)
+    counts.add(truth, prediction, share)
+    return counts
+
+
+def test_equal_masks_score_one_and_absent_classes_nothing():
+    counts = counted(square(10, 30), square(10, 30))
+    np.testing.assert_allclose(counts.iou(), [1.0, 1.0, np.nan])
+    assert counts.iou(paper=True)[2] == 0.0
+    assert counts.miou() == 1.0
+
+
+def test_a_shifted_contour_costs_more_than_in_plain_iou():
+    # Band of 3 px (5 % of 56.6): the 24 px square's band is 252 px, the 20 px square's 204 px, and
+    # they share the ring from 10 to 29 inclusive, 1 px wide: 76 px.
+    counts = counted(square(10, 30), square(8, 32))
+    assert band_width((40, 40), 0.05) == 3
+    assert counts.iou()[1] == pytest.approx(76 / (252 + 204 - 76))
+    assert counts.iou()[1] < (20 / 24) ** 2
+
+
+def test_a_contour_within_the_void_is_right_and_one_beyond_it_is_not():
+    truth = square(10, 30)
+    truth[(square(8, 32) == 1) & (truth == 0)] = 255
+    for edge in (10, 9, 8):
+        assert counted(truth, square(edge, 40 - edge)).miou() == 1.0
+    assert counted(truth, square(4, 36)).iou()[1] < 0.5
+
+
+def test_merging_equals_counting_together():
+    pairs = [(square(10, 30), square(8, 32)), (square(3, 9), square(3, 12))]
+    together, merged = BoundaryCounts.empty(2), BoundaryCounts.empty(2)
+    for truth, prediction in pairs:
+        together.add(truth, prediction, 0.05)
+        merged.merge(counted(truth, prediction))
+    np.testing.assert_array_equal(together.intersection, merged.intersection)
+    np.testing.assert_array_equal(together.iou(), merged.iou())
+
+
+def test_a_photo_of_one_pixel():
+    one = np.ones((1, 1), np.uint8)
+    assert counted(one, one).iou()[1] == 1.0

@@ -1,0 +1,258 @@
+"""Backbones give the maps they state, at the strides asked for, with the weights asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+import timm
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from tag2mask.errors import RecipeError, Tag2MaskError, WeightsError
+from tag2mask.nn.backbones import timm_backbone
+from tag2mask.nn.backbones.base import Backbone
+from tag2mask.nn.backbones.build import build_backbone
+from tag2mask.nn.backbones.resnet38 import ResNet38
+from tag2mask.nn.backbones.timm_backbone import TimmBackbone
+from tag2mask.nn.weights import packaged_state
+from tag2mask.seam.network import NetSpec, build_net, save_net
+
+CATS = range(281, 286)
+"""ImageNet's classes of domestic cats."""
+
+
+def build(name: str, stride: int, levels: tuple[int, int] | None = None) -> TimmBackbone:
+    torch.manual_seed(0)
+    backbone = build_backbone(name, weights="none", output_stride=stride, pcm_levels=levels)
+    assert isinstance(backbone, TimmBackbone)
+    return backbone.eval()
+
+
+@pytest.fixture(scope="module")
+def lite0() -> TimmBackbone:
+    backbone = build_backbone("tf_efficientnet_lite0", weights="packaged", output_stride=16)
+    assert isinstance(backbone, TimmBackbone)
+    return backbone.eval()
+
+
+def cat_photo(backbone: Backbone, size: tuple[int, int]) -> Tensor:
+    """A normalised photo of a cat, (1, 3, *size)."""
+    photo = torch.from_numpy(np.ascontiguousarray(skimage.data.chelsea()[:, 60:360]))
+    image = F.interpolate(photo.permute(2, 0, 1)[None] / 255, size, mode="bilinear", antialias=True)
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (backbone.mean, backbone.std))
+    return (image - mean) / std
+
+
+@pytest.mark.parametrize(
+    ("name", "stride", "channels", "mid_strides"),
+    [
+        ("tf_efficientnet_lite0", 8, (40, 320, 1280), (8, 8)),
+        ("tf_efficientnet_lite0", 16, (40, 320, 1280), (8, 16)),
+        ("tf_efficientnet_lite0", 32, (40, 112, 1280), (8, 16)),
+        ("resnet18", 8, (128, 256, 512), (8, 8)),
+        ("resnet18", 16, (128, 256, 512), (8, 16)),
+        ("convnext_atto", 16, (80, 160, 320), (8, 16)),
+        ("regnety_002", 16, (56, 152, 368), (8, 16)),
+        ("mobilenetv3_small_100", 32, (24, 48, 576), (8, 16)),
+        ("test_vit", 16, (64, 64, 64), (16, 16)),
+        ("mambaout_femto", 32, (96, 192, 288), (8, 16)),
+    ],
+)
+def test_maps_have_the_stated_form(
+    name: str, stride: int, channels: tuple[int, int, int], mid_strides: tuple[int, int]
+) -> None:
+    backbone = build(name, stride)
+    assert (backbone.channels, backbone.stride) == (channels, stride)
+    assert backbone.mid_strides == mid_strides
+    with torch.no_grad():
+        features = backbone(torch.randn(2, 3, 96, 160))
+    for one, count, step in zip(features, channels, (*mid_strides, stride), strict=True):
+        assert tuple(one.shape) == (2, count, 96 // step, 160 // step)
+        assert one.min() >= 0
+        assert one.std() > 0
+
+
+@pytest.mark.parametrize("name", ["resnet18", "tf_efficientnet_lite0"])
+def test_levels_are_chosen_by_stride(name: str) -> None:
+    backbone = build(name, 16, levels=(4, 8))
+    assert backbone.mid_strides == (4, 8)
+    with torch.no_grad():
+        low, mid, last = backbone(torch.randn(1, 3, 64, 64))
+    assert [f.shape[-1] for f in (low, mid, last)] == [16, 8, 4]
+
+
+def test_the_last_block_serves_pcm_where_asked() -> None:
+    assert build("resnet18", 32, levels=(4, 32)).channels == (64, 512, 512)
+
+
+@pytest.mark.parametrize("levels", [(5, 8), (16, 8), (4, 64), (4, 4)])
+def test_impossible_levels_name_the_strides(levels: tuple[int, int]) -> None:
+    with pytest.raises(RecipeError, match=r"resnet18.*backbone\.pcm_levels.*2, 4, 8, 16"):
+        build("resnet18", 16, levels)
+
+
+def test_dilation_refines_the_grid_and_keeps_the_values() -> None:
+    """A dilated network is the coarse one computed at more places."""
+    coarse = build("resnet18", 32)
+    image = torch.randn(1, 3, 128, 96)
+    for stride in (16, 8):
+        fine = build("resnet18", stride)
+        fine.load_state_dict(coarse.state_dict())
+        step = 32 // stride
+        with torch.no_grad():
+            sampled = fine(image).last[:, :, ::step, ::step]
+            torch.testing.assert_close(sampled, coarse(image).last, atol=1e-4, rtol=1e-4)
+
+
+def test_last_is_what_the_imagenet_head_reads(lite0: TimmBackbone) -> None:
+    """Pooled and classified, the last map of a cat's photo says cat."""
+    state, _ = packaged_state("tf_efficientnet_lite0")
+    with torch.no_grad():
+        last = lite0(cat_photo(lite0, (224, 224))).last
+    scores = state["_fc.weight"] @ last.mean(dim=(2, 3))[0] + state["_fc.bias"]
+    assert int(scores.argmax()) in CATS
+
+
+def test_mirror_images_agree_best_at_the_size_multiple(lite0: TimmBackbone) -> None:
+    def disagreement(side: int) -> float:
+        image = cat_photo(lite0, (side, side))
+        with torch.no_grad():
+            plain, mirrored = lite0(image).last, lite0(image.flip(-1)).last.flip(-1)
+        return float((plain - mirrored).norm() / plain.norm())
+
+    fitting = [disagreement(15 * lite0.size_multiple), disagreement(16 * lite0.size_multiple)]
+    assert max(fitting) < min(disagreement(232), disagreement(249))
+
+
+def test_one_forward_pass_gives_all_maps(lite0: TimmBackbone) -> None:
+    calls = []
+    convolutions = [m for m in lite0.modules() if isinstance(m, nn.Conv2d)]
+    hooks = [m.register_forward_hook(lambda *_: calls.append(1)) for m in convolutions]
+    with torch.no_grad():
+        lite0(torch.zeros(1, 3, 64, 64))
+    for hook in hooks:
+        hook.remove()
+    assert len(calls) == len(convolutions)
+
+
+def test_normalisation_is_the_networks_own(lite0: TimmBackbone) -> None:
+    assert (lite0.mean, lite0.std) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    assert build("resnet18", 32).mean == ResNet38.mean == (0.485, 0.456, 0.406)
+
+
+@pytest.mark.parametrize("name", ["mobilenetv3_small_100", "resnet18"])
+def test_frozen_parameters_are_those_without_gradient(name: str) -> None:
+    backbone = build(name, 32)
+    backbone(torch.randn(1, 3, 64, 64)).last.sum().backward()
+    frozen = {id(p) for p in backbone.frozen()}
+    assert {id(p) for p in backbone.parameters() if p.grad is None} == frozen
+    assert bool(frozen) == (name == "mobilenetv3_small_100")
+
+
+@pytest.mark.parametrize(
+    ("name", "stride", "message"),
+    [
+        ("resnet9000", 16, r"no backbone 'resnet9000'"),
+        ("densenet121", 16, r"stride 32 only, not 16.*Set it to 32"),
+        ("test_vit", 32, r"stride 16 only, not 32"),
+        ("mixer_s32_224", 32, r"can't read photos of any size"),
+        ("resnet38", 16, r"stride 8 only, not 16"),
+    ],
+)
+def test_networks_that_do_not_fit(name: str, stride: int, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        build_backbone(name, weights="none", output_stride=stride)
+
+
+def test_models_without_intermediate_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Plain(nn.Module):
+        pretrained_cfg: dict[str, object] = {}  # noqa: RUF012
+
+    monkeypatch.setattr(timm_backbone.timm, "create_model", lambda *_, **__: Plain())
+    with pytest.raises(RecipeError, match="resnet18 gives no intermediate maps"):
+        build_backbone("resnet18", weights="none", output_stride=32)
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "levels", "message"),
+    [
+        ("resnet38", "hub", None, "resnet38 has no hub weights"),
+        ("resnet38", "nowhere.pth", None, r"nowhere\.pth"),
+        ("resnet38", "none", (8, 16), "two maps at stride 8"),
+    ],
+)
+def test_resnet38_settings(
+    name: str, weights: str, levels: tuple[int, int] | None, message: str
+) -> None:
+    with pytest.raises(Tag2MaskError, match=message):
+        build_backbone(name, weights=weights, output_stride=8, pcm_levels=levels)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("heads", [("fc8", "f8_3", "f8_4", "f9"), ("f8_3", "f8_4", "f8_5", "f9")])
+def test_released_checkpoints_load_as_resnet38(tmp_path: Path, heads: tuple[str, ...]) -> None:
+    state = {name: t.half() for name, t in ResNet38().state_dict().items()}
+    state |= {f"{head}.weight": torch.zeros(3, 4, 1, 1) for head in heads}
+    torch.save({f"module.{name}": t for name, t in state.items()}, tmp_path / "released.pth")
+    weights = str(tmp_path / "released.pth")
+    backbone = build_backbone("resnet38", weights=weights, output_stride=8)
+    assert isinstance(backbone, ResNet38)
+    assert torch.equal(backbone.b7.conv_branch1.weight.half(), state["b7.conv_branch1.weight"])
+
+
+def test_files_load_without_their_classifier(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    net = timm.create_model("resnet18", num_classes=7)
+    save_file(net.state_dict(), tmp_path / "net.safetensors")
+    torch.save({"state_dict": net.state_dict()}, tmp_path / "net.pth")
+    for file in ("net.safetensors", "net.pth"):
+        backbone = build_backbone("resnet18", weights=str(tmp_path / file), output_stride=16)
+        assert isinstance(backbone, TimmBackbone)
+        assert torch.equal(backbone.net.layer4[1].conv2.weight, net.layer4[1].conv2.weight)
+
+
+@pytest.mark.parametrize(("name", "stride"), [
+    ("test_efficientnet", 16), pytest.param("resnet38", 8, marks=pytest.mark.slow)])
+def test_the_backbone_of_a_trained_network_is_taken(
+    tmp_path: Path, name: str, stride: int
+) -> None:
+    file, spec = tmp_path / "model.safetensors", NetSpec(("cat", "dog"), name, stride)
+    torch.manual_seed(3)
+    trained = build_net(spec)
+    save_net(file, trained, spec)
+    backbone = build_backbone(name, weights=str(file), output_stride=stride)
+    for key, tensor in trained.backbone.state_dict().items():
+        assert torch.equal(backbone.state_dict()[key], tensor), key
+    with pytest.raises(WeightsError, match=r"another network.*model\.safetensors"):
+        build_backbone("resnet18", weights=str(file), output_stride=16)
+
+
+def test_weights_of_another_network_name_the_tensors(tmp_path: Path) -> None:
+    torch.save(timm.create_model("resnet10t").state_dict(), tmp_path / "other.pth")
+    with pytest.raises(WeightsError, match=r"missing.*layer1\.1\.conv1\.weight.*other\.pth"):
+        build_backbone("resnet18", weights=str(tmp_path / "other.pth"), output_stride=16)
+    with pytest.raises(WeightsError, match="no packaged weights for 'resnet18'"):
+        build_backbone("resnet18", weights="packaged", output_stride=16)
+
+
+def test_lite_weights_load_only_into_their_own_network(tmp_path: Path) -> None:
+    state, path = packaged_state("tf_efficientnet_lite0")
+    backbone = build_backbone("tf_efficientnet_lite0", weights=str(path), output_stride=32)
+    assert isinstance(backbone, TimmBackbone)
+    assert torch.equal(backbone.net.conv_head.weight, state["_conv_head.weight"])
+    with pytest.raises(WeightsError, match="EfficientNet-Lite"):
+        build_backbone("tf_efficientnet_lite2", weights=str(path), output_stride=32)
+
+
+def test_a_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise ConnectionError("Name or service not known")
+
+    monkeypatch.setattr(timm_backbone.timm, "create_model", offline)
+    with pytest.raises(WeightsError, match=r"resnet18 can't be had \(Name or service not known"):
+        build_backbone("resnet18", weights="hub", output_stride=16)

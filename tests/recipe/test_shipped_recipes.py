@@ -1,0 +1,176 @@
+"""Every shipped recipe runs: each takes a step with its own network, ``tiny`` takes all of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from small_runs import call, one_rank, prepared, write_photos
+from tag2mask.affinity.network import build_affinity_net
+from tag2mask.artifacts.handles import CamMaps, Evaluation, PseudoMaskFolder, WalkedMaps
+from tag2mask.classes import VOC_NAMES, ClassSet
+from tag2mask.data.demo import make_demo_data
+from tag2mask.data.index import Sample
+from tag2mask.pipeline.estimates import training_steps
+from tag2mask.recipe.loading import load_recipe, shipped_recipes
+from tag2mask.seam.network import build_net, read_spec
+from tag2mask.segmentation.deeplab_v1 import DeepLabV1
+from tag2mask.segmentation.networks import build_segmenter
+from tag2mask.steps.affinity_labels import affinity_labels
+from tag2mask.steps.infer_cam import infer_cam
+from tag2mask.steps.segmenter_task import segmenter_optimiser, segmenter_spec
+from tag2mask.steps.train_affinity import affinity_spec, train_affinity
+from tag2mask.steps.train_cam import net_spec, train_cam
+from tag2mask.steps.walk import walk
+
+
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+def test_every_shipped_recipe_describes_a_network(name: str) -> None:
+    section = load_recipe(name).train_cam
+    spec = net_spec(section, ClassSet(VOC_NAMES))
+    assert (spec.pcm, spec.dropout) == (section.pcm.enabled, section.dropout)
+    with torch.device("meta"):  # no weight is drawn: a tenth of the time
+        net = build_net(spec)
+    assert net.num_classes == 20
+    assert (net.pcm is not None) == spec.pcm
+
+
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+def test_every_shipped_recipe_describes_an_affinity_network(name: str) -> None:
+    section = load_recipe(name).train_affinity
+    spec = affinity_spec(section)
+    assert spec.backbone == load_recipe(name).train_cam.backbone.name
+    with torch.device("meta"):
+        assert build_affinity_net(spec).stride in (4, 8)
+
+
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+def test_every_shipped_recipe_describes_a_segmentation_network(name: str) -> None:
+    recipe = load_recipe(name)
+    spec = segmenter_spec(recipe.train_segmenter, ClassSet(VOC_NAMES), samples(name))
+    with torch.device("meta"):
+        net = build_segmenter(spec)
+    assert net.new_parameters()
+    assert recipe.train_segmenter.crop % net.size_multiple == 0
+
+
+def test_the_dense_crf_and_its_backgrounds_are_the_published_ones() -> None:
+    maps = {"gaussian_sxy": 3.0, "gaussian_weight": 3.0, "bilateral_sxy": 80.0,
+            "bilateral_srgb": 13.0, "bilateral_weight": 10.0, "iterations": 10}
+    recipe = load_recipe("voc12-resnet38-paper")
+    assert recipe.affinity_labels.crf.model_dump() == maps
+    assert recipe.affinity_labels.alphas == (4.0, 24.0)
+    assert recipe.walk.alpha == 6.0
+    masks = recipe.pseudo_masks.crf.model_dump(exclude={"enabled"})
+    assert masks == {**maps, "iterations": 1}
+    predicted = recipe.predict.crf
+    assert (predicted.bilateral_sxy, predicted.bilateral_srgb, predicted.bilateral_weight) == (
+        32.0, 13.0, 10.0)
+    assert (predicted.gaussian_sxy, predicted.gaussian_weight) == (3.0, 3.0)
+
+
+@pytest.mark.parametrize("name", ["voc12-resnet38", "voc12-resnet38-paper"])
+def test_the_papers_segmentation_network(name: str) -> None:
+    recipe = load_recipe(name)
+    section = recipe.train_segmenter
+    assert section.enabled
+    assert section.network.weights == recipe.train_cam.backbone.weights
+    for photos in (300, 1464, 10_582):
+        assert training_steps(section, photos) == 20_000
+    spec = segmenter_spec(section, ClassSet(VOC_NAMES), samples(name))
+    with torch.device("meta"):
+        net = build_segmenter(spec)
+        groups = segmenter_optimiser(net, section).param_groups
+    found = {(group["lr"], group["weight_decay"]) for group in groups}
+    assert found == {(0.001, 0.0005), (0.002, 0.0), (0.01, 0.0005), (0.02, 0.0)}
+    assert isinstance(net, DeepLabV1)
+
+
+def samples(name: str) -> list[Sample]:
+    return [Sample(name, Path(f"{name}.jpg"), (375, 500), (0,), "1-1")]
+
+
+SMALL = ["train_cam.max_steps=2", "train_cam.batch_size=2", "train_cam.crop=64",
+         "train_cam.long_side=[48, 80]", "train_cam.backbone.weights=none",
+         "train_cam.checkpoint_minutes=100", "infer_cam.long_side=64",
+         "train_affinity.max_steps=2", "train_affinity.batch_size=2", "train_affinity.crop=64",
+         "train_affinity.long_side=[48, 80]", "train_affinity.checkpoint_minutes=100",
+         "walk.long_side=64", "affinity_labels.crf.iterations=1",
+         # These photos have no masks to calibrate on.
+         "affinity_labels.background=estimated", "walk.background=estimated"]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+def test_every_shipped_recipe_trains_and_infers(name: str, tmp_path: Path) -> None:
+    """Its network, losses, views and optimiser, on small photos and for two steps."""
+    recipe = load_recipe(name, SMALL)
+    data = prepared(write_photos(tmp_path / "photos", 4), tmp_path / "prepare")
+    runtime = one_rank()
+    model = train_cam(data, recipe.train_cam, tmp_path / "train-cam", runtime)
+    assert np.isfinite(model.manifest.metrics["loss"])
+    assert read_spec(model.path / "model.safetensors").backbone == recipe.train_cam.backbone.name
+    maps = infer_cam(data, model, recipe.infer_cam, tmp_path / "infer-cam", runtime)
+    assert maps.manifest.counts["photos"] == 4
+    if recipe.walk.enabled:
+        labels = affinity_labels(data, maps, recipe.affinity_labels, tmp_path / "labels", runtime)
+        affinity = train_affinity(data, labels, recipe.train_affinity, tmp_path / "affinity",
+                                  runtime)
+        assert np.isfinite(affinity.manifest.metrics["loss"])
+        walked = walk(data, maps, affinity, recipe.walk, tmp_path / "walk", runtime)
+        assert walked.manifest.counts["photos"] == 4
+
+
+def photos_for_tiny(folder: Path) -> Path:
+    """24 masked photos of the shared set with their tags; the demo's where that is missing."""
+    root = Path(os.environ.get("TAG2MASK_SHARED", Path(__file__).parents[3] / "shared")) / "voc12"
+    if not root.is_dir():
+        if "CI" in os.environ:
+            pytest.fail(f"no shared data: {root}")
+        return make_demo_data(folder, photos=24, side=128)
+    tags = dict(line.split(",", 1) for line in
+                (root / "tags.csv").read_text().splitlines()[1:])  # fmt: skip
+    chosen = []
+    for split, step in (("train", 45), ("val", 45)):
+        lines = (root / "ImageSets" / "Segmentation" / f"{split}.txt").read_text().split()
+        chosen += [(split, name) for name in lines[::step][: 18 if split == "train" else 6]]
+    rows = ["image,tags,split,mask"]
+    for split, name in chosen:
+        rows.append(f"{name}.jpg,{tags[name].split(',')[0]},{split},masks/{name}.png")
+        _link(root / "JPEGImages" / f"{name}.jpg", folder / f"{name}.jpg")
+        _link(root / "SegmentationClass" / f"{name}.png", folder / "masks" / f"{name}.png")
+    (folder / "tags.csv").write_text("\n".join(rows) + "\n")
+    (folder / "classes.txt").write_text("\n".join(VOC_NAMES) + "\n")
+    return folder
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.symlink_to(source)
+
+
+@pytest.mark.slow
+def test_tiny_takes_every_step_on_real_photos(tmp_path: Path) -> None:
+    photos = photos_for_tiny(tmp_path / "photos")
+    out = tmp_path / "run"
+    result = call("run", "--data", photos, "--recipe", "tiny", "--out", out,
+                  "--set", "runtime.device=cpu")  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "Traceback" not in result.stderr
+    assert CamMaps.open(out / "infer-cam").manifest.counts["photos"] == 24
+    assert WalkedMaps.open(out / "walk").manifest.counts["photos"] == 24
+    masks = sorted(PseudoMaskFolder.open(out / "pseudo-masks").path.rglob("*.png"))
+    assert len(masks) == 24
+    shown = np.unique(np.concatenate([np.unique(np.asarray(Image.open(p))) for p in masks]))
+    assert len(shown) > 3  # not all background
+    scores = Evaluation.open(out / "evaluate").manifest.metrics
+    assert scores["train"]["best_miou"] > 0.02
+    page = (out / "report" / "index.html").read_text()
+    assert "data:image" in page
+    pictures = list((out / "train-cam" / "pictures").glob("*.jpg"))
+    assert pictures

@@ -1,0 +1,243 @@
+"""Multi-scale maps: batching, mirror images, awkward sizes, and the two protocols."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps
+from toy_backbone import PointwiseBackbone
+
+from tag2mask.errors import DeviceError
+from tag2mask.maps.cam_map import map_grid
+from tag2mask.nn.batch_padding import SteadyBatches
+from tag2mask.seam.inference import InferenceSettings, MultiScaleInference, scale_maps
+from tag2mask.seam.network import SeamNet
+
+CPU = torch.device("cpu")
+DEFAULT = InferenceSettings(long_side=48)
+PAPER = InferenceSettings(gate_pcm=False, map_stride=1, paper=True)
+
+
+@pytest.fixture(scope="module")
+def net() -> SeamNet:
+    torch.manual_seed(1)
+    return SeamNet(PointwiseBackbone(4, size_multiple=16), 3, pcm_channels=(2, 3)).eval()
+
+
+def photo(width: int, height: int, seed: int = 0) -> Image.Image:
+    rng = np.random.default_rng(seed)
+    small = rng.integers(0, 256, (max(1, height // 8), max(1, width // 8), 3), dtype=np.uint8)
+    return Image.fromarray(small).resize((width, height), Image.Resampling.BILINEAR)
+
+
+PHOTOS = [photo(64, 48, 1), photo(64, 48, 2), photo(40, 72, 3), photo(33, 21, 4)]
+TAGS: list[tuple[int, ...]] = [(0, 2), (1,), (), (0, 1, 2)]
+
+
+@pytest.mark.parametrize("settings", [DEFAULT, PAPER], ids=["default", "paper"])
+def test_batched_equals_one_view_at_a_time(net: SeamNet, settings: InferenceSettings) -> None:
+    batched = MultiScaleInference(net, settings, CPU)
+    batched.photo_by_photo = False  # as on a GPU
+    together = batched.maps(PHOTOS, TAGS)
+    single = MultiScaleInference(net, replace(settings, batch_views=1), CPU)
+    for index, maps in enumerate(together):
+        (alone,) = single.maps([PHOTOS[index]], [TAGS[index]])
+        assert maps.tags == alone.tags == TAGS[index]
+        np.testing.assert_allclose(maps.scores, alone.scores, atol=1e-5)
+        np.testing.assert_allclose(maps.probabilities, alone.probabilities, atol=1e-5)
+
+
+def test_batches_that_were_filled_up_give_the_same(net: SeamNet) -> None:
+    wanted = MultiScaleInference(net, DEFAULT, CPU).maps(PHOTOS, TAGS)
+    filled = MultiScaleInference(net, replace(DEFAULT, batch_views=5), CPU)
+    filled.photo_by_photo, filled.fill = False, SteadyBatches(torch.device("cuda"), 5)
+    for maps, same in zip(filled.maps(PHOTOS, TAGS), wanted, strict=True):
+        np.testing.assert_allclose(maps.scores, same.scores, atol=1e-5)
+        np.testing.assert_allclose(maps.probabilities, same.probabilities, atol=1e-5)
+
+
+@pytest.mark.parametrize(("count", "wanted"), [(1, {6}), (2, {3}), (4, {1})])
+def test_few_photos_share_all_threads(net: SeamNet, count: int, wanted: set[int]) -> None:
+    seen: set[int] = set()
+    hook = net.register_forward_pre_hook(lambda *_: seen.add(torch.get_num_threads()))
+    inference = MultiScaleInference(net, DEFAULT, CPU)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(6)
+        inference.maps(PHOTOS[:count], TAGS[:count])
+        assert seen == wanted
+        inference.probabilities(PHOTOS[:count])
+        assert seen == wanted
+    finally:
+        hook.remove()
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("large", "wanted"), [(10**6, {1}), (64 * 48, {1, 3}), (1, {3})])
+def test_each_thread_computes_a_photo_by_itself_but_large_ones(
+    net: SeamNet, monkeypatch: pytest.MonkeyPatch, large: int, wanted: set[int]
+) -> None:
+    seen: set[int] = set()
+    hook = net.register_forward_pre_hook(lambda *_: seen.add(torch.get_num_threads()))
+    inference = MultiScaleInference(net, replace(DEFAULT, long_side=None, scales=(1.0,)), CPU)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        monkeypatch.setattr("tag2mask.seam.inference.SMALL_PIXELS", large)
+        found = inference.maps([*PHOTOS, photo(80, 64)], [*TAGS, (1,)])
+        assert seen == wanted and torch.get_num_threads() == 3
+    finally:
+        hook.remove()
+        torch.set_num_threads(before)
+    for index, maps in enumerate(found[:-1]):
+        (alone,) = inference.maps([PHOTOS[index]], [TAGS[index]])
+        assert maps.tags == alone.tags
+        np.testing.assert_allclose(maps.scores, alone.scores, atol=1e-5)
+
+
+@pytest.mark.parametrize(("by_photo", "setting"), [(True, "runtime.threads"),
+                                                   (False, "infer_cam.batch_views")])
+def test_out_of_memory_names_what_to_lower(
+    net: SeamNet, monkeypatch: pytest.MonkeyPatch, by_photo: bool, setting: str
+) -> None:
+    def forward(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB")
+
+    monkeypatch.setattr(SeamNet, "forward", forward)
+    inference = MultiScaleInference(net, DEFAULT, CPU)
+    inference.photo_by_photo = by_photo  # not so on a GPU
+    with pytest.raises(DeviceError, match=f"Lower {setting} or infer_cam.long_side"):
+        inference.maps(PHOTOS, TAGS)
+
+
+def test_maps_of_a_mirrored_photo_are_mirrored(net: SeamNet) -> None:
+    inference = MultiScaleInference(net, DEFAULT, CPU)
+    (maps,) = inference.maps([PHOTOS[0]], [(0, 1)])
+    (mirrored,) = inference.maps([ImageOps.mirror(PHOTOS[0])], [(0, 1)])
+    np.testing.assert_allclose(mirrored.scores[..., ::-1], maps.scores, atol=1e-4)
+
+
+@pytest.mark.parametrize("settings", [DEFAULT, replace(DEFAULT, long_side=None), PAPER],
+                         ids=["default", "own size", "paper"])
+@pytest.mark.parametrize("size", [(1, 1), (3, 2), (200, 1), (17, 40)])
+def test_any_photo_size(net: SeamNet, settings: InferenceSettings, size: tuple[int, int]) -> None:
+    (maps,) = MultiScaleInference(net, settings, CPU).maps([photo(*size)], [(0, 2)])
+    assert maps.scores.shape == (2, *map_grid(size[1], size[0], settings.map_stride))
+    assert maps.scores.dtype == np.float32
+    assert np.isfinite(maps.scores).all() and np.isfinite(maps.probabilities).all()
+    if not settings.paper:
+        assert maps.scores.min() >= 0 and maps.scores.max() <= 1
+
+
+@pytest.mark.parametrize("settings", [DEFAULT, PAPER], ids=["default", "paper"])
+def test_the_stored_stride_does_not_change_the_scores(
+    net: SeamNet, settings: InferenceSettings
+) -> None:
+    image = photo(240, 160)
+
+    def full(stride: int) -> torch.Tensor:
+        inference = MultiScaleInference(net, replace(settings, map_stride=stride), CPU)
+        (maps,) = inference.maps([image], [(0, 2)])
+        scores = torch.from_numpy(maps.scores).clamp(0, 1)[None]
+        return F.interpolate(scores, (160, 240), mode="bilinear", align_corners=False)
+
+    finest = full(1)
+    for stride in (2, 4):
+        assert (full(stride) - finest).mean().abs() < 0.003  # no class as a whole goes up or down
+
+
+def test_without_tags_there_are_probabilities_but_no_map(net: SeamNet) -> None:
+    (maps,) = MultiScaleInference(net, DEFAULT, CPU).maps([PHOTOS[0]], [()])
+    assert maps.tags == () and maps.scores.shape == (0, 12, 16)
+    assert maps.probabilities.shape == (3,)
+
+
+def test_probabilities(net: SeamNet) -> None:
+    inference = MultiScaleInference(net, DEFAULT, CPU)
+    probabilities = inference.probabilities(PHOTOS)
+    assert probabilities.shape == (4, 3) and probabilities.dtype == np.float32
+    assert ((probabilities > 0) & (probabilities < 1)).all()
+    for row, maps in zip(probabilities, inference.maps(PHOTOS, TAGS), strict=True):
+        np.testing.assert_allclose(maps.probabilities, row, atol=1e-5)
+    assert not np.allclose(probabilities[0], probabilities[1])
+
+
+def test_an_ungated_class_steals_pixels_from_the_refined_map(net: SeamNet) -> None:
+    gated = MultiScaleInference(net, DEFAULT, CPU).maps([PHOTOS[0]], [(0,)])[0]
+    free = MultiScaleInference(net, replace(DEFAULT, gate_pcm=False), CPU)
+    assert not np.allclose(gated.scores, free.maps([PHOTOS[0]], [(0,)])[0].scores)
+
+
+def test_plain_branch_needs_no_pcm() -> None:
+    torch.manual_seed(0)
+    plain = SeamNet(PointwiseBackbone(4), 3, pcm=False).eval()
+    (maps,) = MultiScaleInference(plain, replace(DEFAULT, branch="plain"), CPU).maps(
+        [PHOTOS[0]], [(1,)]
+    )
+    assert maps.scores.max() > 0.9
+
+
+def test_paper_protocol_step_by_step(net: SeamNet) -> None:
+    image, classes = PHOTOS[3], (0, 2)
+    mean, std = (torch.tensor(v)[:, None, None] for v in (net.backbone.mean, net.backbone.std))
+    total = torch.zeros(len(classes), image.height, image.width)
+    for scale in (0.5, 1.0, 1.5, 2.0):
+        size = (round(image.width * scale), round(image.height * scale))
+        view = np.asarray(image.resize(size, Image.Resampling.BICUBIC))
+        for mirrored in (False, True):
+            pixels = torch.from_numpy(view[:, ::-1].copy() if mirrored else view.copy())
+            with torch.no_grad():
+                pair = net(((pixels.permute(2, 0, 1) / 255 - mean) / std)[None])
+            assert pair.refined is not None
+            maps = F.interpolate(pair.refined[:, 1:], (image.height, image.width),
+                                 mode="bilinear", align_corners=False)[0, list(classes)]
+            total += maps.flip(2) if mirrored else maps
+    wanted = scale_maps(total, clip=False).numpy()
+    (maps,) = MultiScaleInference(net, PAPER, CPU).maps([image], [classes])
+    np.testing.assert_allclose(maps.scores, wanted, atol=1e-4)
+
+
+def test_lowest_pixels_fall_below_0_only_as_published() -> None:
+    total = torch.tensor([[[0.5, 0.5001, 0.6]], [[-1.0, 0.0, 2.0]]])
+    published, clipped = scale_maps(total, clip=False), scale_maps(total)
+    assert published[0, 0, 0] < -4
+    assert clipped.min() == 0 and clipped.max() <= 1
+    torch.testing.assert_close(clipped, published.clamp(0, 1))
+    torch.testing.assert_close(clipped[:, 0, 2], torch.ones(2), atol=2e-4, rtol=0)
+
+
+def test_a_map_without_relief_says_nothing() -> None:
+    assert not scale_maps(torch.full((1, 3, 3), 0.7)).any()
+
+
+@pytest.mark.parametrize("branch", ["refined", "plain"])
+def test_a_photo_decoded_small_has_the_maps_of_the_whole_one(net: SeamNet, branch: str) -> None:
+    settings = replace(DEFAULT, scales=(0.5, 1.0), branch=branch)
+    inference = MultiScaleInference(net, settings, CPU)
+    whole = photo(40, 32, 5).resize((320, 240), Image.Resampling.BICUBIC)
+    assert inference.largest_view((240, 320)) == 48
+    small = whole.resize((80, 60), Image.Resampling.BOX)
+    ((wanted,), (found,)) = (inference.maps([one], [(0, 2)], [(240, 320)])
+                             for one in (whole, small))
+    assert found.scores.shape == wanted.scores.shape == (2, 60, 80)
+    np.testing.assert_allclose(found.scores, wanted.scores, atol=0.05)
+    np.testing.assert_allclose(found.probabilities, wanted.probabilities, atol=0.01)
+    np.testing.assert_allclose(*(inference.probabilities([one], [(240, 320)])
+                                 for one in (whole, small)), atol=0.01)
+
+
+def test_the_largest_view() -> None:
+    def largest(**settings: object) -> int:
+        net = SeamNet(PointwiseBackbone(4, size_multiple=16), 3, pcm=False)
+        chosen = InferenceSettings(branch="plain", **settings)  # type: ignore[arg-type]
+        return MultiScaleInference(net, chosen, CPU).largest_view((300, 400))
+
+    assert largest(long_side=96, scales=(0.5, 1.5)) == 144
+    assert largest(long_side=90) == 176  # rounded to the backbone's multiple
+    assert largest(long_side=96, scales=(0.5,)) == 96  # tags are predicted at scale 1
+    assert largest(scales=(0.5, 2.0)) == 800
+    assert largest(scales=(0.5,), paper=True) == 400

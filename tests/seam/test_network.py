@@ -1,0 +1,103 @@
+"""The CAM network: sizes, pooling, padding, gating, and who learns from what."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from toy_backbone import PointwiseBackbone, corner, random
+
+from tag2mask.seam.network import SeamNet
+
+CHANNELS = (2, 3)
+
+
+def make_net(*, stride: int = 4, low_stride: int | None = None, **settings: object) -> SeamNet:
+    torch.manual_seed(0)
+    backbone = PointwiseBackbone(stride, low_stride)
+    return SeamNet(backbone, 3, pcm_channels=CHANNELS, **settings).eval()
+
+
+@pytest.mark.parametrize("pcm", [False, True])
+def test_maps_have_the_size_that_is_asked_for(pcm: bool) -> None:
+    net, image = make_net(pcm=pcm), random(2, 3, 20, 24)
+    for settings, size in (
+        ({}, (20, 24)), ({"map_size": (10, 12)}, (10, 12)), ({"own_grid": True}, (5, 6)),
+    ):  # fmt: skip
+        pair = net(image, **settings)
+        assert pair.logits.shape == (2, 3)
+        assert pair.cam.shape == (2, 4, *size)
+        assert (pair.refined is not None) == pcm
+        assert pair.refined is None or pair.refined.shape == pair.cam.shape
+
+
+def test_logits_pool_the_foreground_maps() -> None:
+    net, image = make_net(), random(2, 3, 20, 24)
+    published = net(image)
+    torch.testing.assert_close(published.logits, published.cam[:, 1:].mean(dim=(2, 3)))
+    own = net(image, own_grid=True, pool_on_grid=True)
+    torch.testing.assert_close(own.logits, own.cam[:, 1:].mean(dim=(2, 3)))
+    upsampled = F.interpolate(own.cam, (20, 24), mode="bilinear", align_corners=True)
+    torch.testing.assert_close(published.cam, upsampled)
+
+
+def test_pcm_on_the_finest_grid() -> None:
+    net, image = make_net(stride=4, low_stride=2, pcm_finest=True), random(1, 3, 16, 16)
+    pair = net(image, own_grid=True)
+    assert pair.cam.shape[2:] == (4, 4)
+    assert pair.refined is not None and pair.refined.shape[2:] == (8, 8)
+
+
+@pytest.mark.parametrize("finest", [False, True])
+@pytest.mark.parametrize("pool_on_grid", [False, True])
+def test_padding_does_not_matter(finest: bool, pool_on_grid: bool) -> None:
+    net = make_net(stride=4, low_stride=2, pcm_finest=finest)
+    valid = corner(16, 8, (24, 24), batch=2)
+    results = []
+    for fill in (0.0, 30.0):
+        image = random(2, 3, 24, 24).masked_fill(~valid[:, None], fill)
+        results.append(net(image, valid=valid, pool_on_grid=pool_on_grid))
+    for one, other in zip(*results, strict=True):
+        if one.ndim == 4:
+            one, other = one * valid[:, None], other * valid[:, None]
+        torch.testing.assert_close(one, other)
+
+
+def test_absent_classes_stay_out_of_pcm() -> None:
+    net, image = make_net(), random(1, 3, 16, 16)
+    tags = torch.tensor([[1.0, 0.0, 1.0]])
+    before = net(image, tags=tags).refined
+    with torch.no_grad():
+        net.head.weight[2] *= 50.0
+    after = net(image, tags=tags).refined
+    assert before is not None and after is not None
+    torch.testing.assert_close(before, after)
+    assert not after[:, 2].any()
+    ungated = net(image).refined
+    assert ungated is not None and ungated[:, 2].any()
+
+
+def test_classification_never_supervises_the_background() -> None:
+    net = make_net()
+    net(random(1, 3, 16, 16)).logits.sum().backward()
+    assert net.head.weight.grad is not None
+    assert not net.head.weight.grad[0].any()
+    assert net.head.weight.grad[1:].any()
+
+
+def test_refined_maps_train_only_pcm() -> None:
+    net = make_net()
+    refined = net(random(1, 3, 16, 16)).refined
+    assert refined is not None and net.pcm is not None
+    refined.square().sum().backward()
+    trained = {name for name, p in net.named_parameters() if p.grad is not None and p.grad.any()}
+    assert trained == {f"pcm.{name}" for name, _ in net.pcm.named_parameters()}
+
+
+def test_new_parameters_are_those_no_pretraining_gave() -> None:
+    net = make_net()
+    new = {id(p) for p in net.new_parameters()}
+    named = {name for name, p in net.named_parameters() if id(p) in new}
+    assert named == {"head.weight", "pcm.embed_low.weight", "pcm.embed_mid.weight",
+                     "pcm.fuse.weight"}  # fmt: skip
+    assert len(make_net(pcm=False).new_parameters()) == 1

@@ -1,0 +1,179 @@
+"""The Siamese step: which terms, how they add up, and what must not reach them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from torch import Tensor
+from toy_backbone import PointwiseBackbone, corner, random
+
+from tag2mask.nn.mean import Mean
+from tag2mask.seam import losses
+from tag2mask.seam.network import SeamNet
+from tag2mask.seam.objective import LossWeights, SiameseSeam
+from tag2mask.seam.transform import ViewTransform
+
+TAGS = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
+SIZE = 24
+ALL = torch.ones(2, SIZE, SIZE, dtype=torch.bool)
+VIEWS = {
+    "rescaled": ViewTransform(scale=0.5),
+    "averaged": ViewTransform(scale=0.6, size_multiple=4, antialias=True),
+    "flipped": ViewTransform(flip=True),
+    "turned": ViewTransform(rotate=20.0),
+    "moved": ViewTransform(translate=(0.2, -0.1)),
+    "all": ViewTransform(scale=0.7, flip=True, rotate=-15.0, translate=(0.1, 0.1)),
+}
+
+
+def make_siamese(weights: LossWeights | None = None, *, stride: int = 1, pcm: bool = True,
+                 **settings: bool | int) -> SiameseSeam:
+    torch.manual_seed(0)
+    net = SeamNet(PointwiseBackbone(stride), 3, pcm=pcm, pcm_channels=(2, 3)).eval()
+    return SiameseSeam(net, weights or LossWeights(teach=0.5), **settings)  # type: ignore[arg-type]
+
+
+def values(terms: dict[str, Mean]) -> dict[str, Tensor]:
+    return {name: term.value.detach() for name, term in terms.items()}
+
+
+def test_one_view_has_its_own_terms_alone() -> None:
+    siamese = make_siamese()
+    terms = siamese(random(2, 3, SIZE, SIZE), TAGS, ALL, None)
+    assert set(terms) == {"cls1", "min1", "teach1"} == set(siamese.total_weights(two_views=False))
+
+
+def test_two_views_have_all_terms() -> None:
+    siamese = make_siamese()
+    terms = siamese(random(2, 3, SIZE, SIZE), TAGS, ALL, VIEWS["rescaled"])
+    assert set(terms) == set(siamese.total_weights(two_views=True))
+    assert all(term.value.isfinite() and term.value > 0 for term in terms.values())
+
+
+@pytest.mark.parametrize("off", ["cls", "cls_view2", "min_pool", "er", "ecr", "teach"])
+def test_a_weight_of_0_switches_its_term_off(off: str) -> None:
+    siamese = make_siamese(replace(LossWeights(teach=0.5), **{off: 0.0}))
+    terms = siamese(random(2, 3, SIZE, SIZE), TAGS, ALL, VIEWS["rescaled"])
+    names = {"cls": "cls1", "cls_view2": "cls2", "min_pool": "min1", "er": "er", "ecr": "ecr1",
+             "teach": "teach1"}  # fmt: skip
+    assert names[off] not in terms
+    weights = siamese.total_weights(two_views=True)
+    assert weights[names[off]] == 0.0
+    assert {name for name, weight in weights.items() if weight > 0} == set(terms)
+
+
+def test_without_pcm_there_is_nothing_to_refine() -> None:
+    siamese = make_siamese(pcm=False)
+    terms = siamese(random(2, 3, SIZE, SIZE), TAGS, ALL, VIEWS["rescaled"])
+    assert set(terms) == {"cls1", "cls2", "er"}
+
+
+def test_published_total() -> None:
+    weights = make_siamese(LossWeights()).total_weights(two_views=True)
+    assert {name: weight for name, weight in weights.items() if weight > 0} == {
+        "cls1": 0.5, "cls2": 0.5, "min1": 0.5, "min2": 0.5, "er": 1.0, "ecr1": 1.0, "ecr2": 1.0,
+    }  # fmt: skip
+
+
+def test_view_2_classification_is_weighed_against_view_1() -> None:
+    weights = make_siamese(LossWeights(cls=2.0, cls_view2=0.25)).total_weights(two_views=True)
+    assert weights["cls1"] == pytest.approx(1.6)
+    assert weights["cls2"] == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("map_stride", [1, 2])
+def test_padding_does_not_matter(view: str, map_stride: int) -> None:
+    siamese = make_siamese(map_stride=map_stride)
+    valid = corner(16, 20, (SIZE, SIZE), batch=2)
+    results = []
+    for fill in (0.0, -8.0):
+        image = random(2, 3, SIZE, SIZE).masked_fill(~valid[:, None], fill)
+        results.append(values(siamese(image, TAGS, valid, VIEWS[view])))
+    torch.testing.assert_close(results[0], results[1])
+
+
+def test_padding_takes_part_as_published() -> None:
+    siamese = make_siamese(paper=True)
+    valid = corner(16, 20, (SIZE, SIZE), batch=2)
+    results = []
+    for fill in (0.0, -8.0):
+        image = random(2, 3, SIZE, SIZE).masked_fill(~valid[:, None], fill)
+        results.append(values(siamese(image, TAGS, valid, VIEWS["rescaled"])))
+    assert all(results[0][name] != results[1][name] for name in results[0])
+
+
+@dataclass(frozen=True)
+class Soiled(ViewTransform):
+    """Shows rubbish where view 2 looks outside of view 1."""
+
+    def image(self, x: Tensor) -> Tensor:
+        everywhere = torch.ones(x.shape[0], *x.shape[2:], dtype=torch.bool)
+        return super().image(x).masked_fill(~self.valid(everywhere)[:, None], 7.0)
+
+
+def test_what_is_out_of_view_never_enters_a_loss() -> None:
+    siamese, image = make_siamese(), random(2, 3, SIZE, SIZE)
+    geometry = {"scale": 0.7, "rotate": 25.0, "translate": (0.15, -0.1)}
+    clean = siamese(image, TAGS, ALL, ViewTransform(**geometry))
+    soiled = siamese(image, TAGS, ALL, Soiled(**geometry))
+    torch.testing.assert_close(values(soiled), values(clean))
+
+
+@pytest.mark.parametrize("view", [VIEWS["flipped"], ViewTransform(rotate=90.0), ViewTransform()])
+def test_an_equivariant_network_has_no_equivariance_loss(view: ViewTransform) -> None:
+    terms = make_siamese()(random(2, 3, SIZE, SIZE), TAGS, ALL, view)
+    assert terms["er"].value.item() == pytest.approx(0.0, abs=1e-6)
+    torch.testing.assert_close(terms["ecr1"].value, terms["ecr2"].value)
+
+
+def test_absent_classes_do_not_matter() -> None:
+    siamese, image = make_siamese(), random(2, 3, SIZE, SIZE)
+    tags = torch.tensor([[1.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
+    before = values(siamese(image, tags, ALL, VIEWS["rescaled"]))
+    with torch.no_grad():
+        siamese.net.head.weight[2] = random(6, 1, 1, seed=5)
+    after = values(siamese(image, tags, ALL, VIEWS["rescaled"]))
+    for name in before:
+        if not name.startswith("cls"):
+            torch.testing.assert_close(after[name], before[name], msg=name)
+
+
+def test_default_averages_over_present_classes_only() -> None:
+    image, tags = random(2, 3, SIZE, SIZE), torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    er = {
+        paper: make_siamese(paper=paper)(image, tags, ALL, VIEWS["flipped"])["er"]
+        for paper in (False, True)
+    }
+    assert er[True].count.item() == 2 * 3 * SIZE * SIZE
+    assert er[False].count.item() == 2 * 1 * SIZE * SIZE
+
+
+def test_refined_terms_train_only_pcm() -> None:
+    siamese = make_siamese(LossWeights(teach=0.0))
+    terms = siamese(random(2, 3, SIZE, SIZE), TAGS, ALL, VIEWS["rescaled"])
+    for names, reached in ((("min1", "min2", "ecr1", "ecr2"), "pcm."), (("er",), "backbone.")):
+        siamese.zero_grad()
+        total = sum((terms[name].value for name in names), torch.zeros(()))
+        total.backward(retain_graph=True)
+        trained = {name for name, p in siamese.net.named_parameters()
+                   if p.grad is not None and p.grad.any()}  # fmt: skip
+        assert any(name.startswith(reached) for name in trained)
+        others = ("backbone.", "head.") if reached == "pcm." else ("pcm.",)
+        assert not any(name.startswith(others) for name in trained), names
+
+
+def test_each_map_is_normalised_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    siamese, image = make_siamese(LossWeights(teach=0.5)), random(2, 3, SIZE, SIZE)
+    normalised: list[Tensor] = []
+    max_norm = losses.max_norm
+
+    def noted(maps: Tensor, valid: Tensor | None = None) -> Tensor:
+        normalised.append(maps)
+        return max_norm(maps, valid)
+
+    monkeypatch.setattr(losses, "max_norm", noted)
+    siamese(image, TAGS, ALL, VIEWS["rescaled"])
+    assert len(normalised) == 4  # plain and refined of both views

@@ -1,0 +1,250 @@
+"""One transform for images, maps and masks: exact where it can be, consistent everywhere else."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional
+
+from tag2mask.seam.transform import ViewTransform
+
+QUICK = settings(max_examples=25, deadline=None)
+SIDES = st.integers(5, 40)
+
+
+def positions(count: int, align_corners: bool) -> Tensor:
+    index = torch.arange(count, dtype=torch.float64)
+    return 2 * index / (count - 1) - 1 if align_corners else (2 * index + 1) / count - 1
+
+
+def plane(size: tuple[int, int], slope: tuple[float, float], align_corners: bool) -> Tensor:
+    """The field slope . (v, u) sampled in a frame: linear, so interpolation reproduces it."""
+    v, u = (positions(side, align_corners) for side in size)
+    return (slope[0] * v[:, None] + slope[1] * u[None, :])[None, None].float()
+
+
+def source_plane(t: ViewTransform, size: tuple[int, int], slope: tuple[float, float],
+                 ratio: float) -> Tensor:
+    """The same field seen through the transform, by formula: undo shift, rotation and flip."""
+    v, u = (positions(side, t.align_corners) for side in size)
+    v, u = torch.meshgrid(v - 2 * t.translate[0], u - 2 * t.translate[1], indexing="ij")
+    x, y = u * ratio, -v  # lengths, y upwards
+    angle = math.radians(t.rotate)
+    # Content was turned counter-clockwise by the angle, so look clockwise of where it is now.
+    x, y = x * math.cos(angle) + y * math.sin(angle), y * math.cos(angle) - x * math.sin(angle)
+    u, v = x / ratio, -y
+    u = -u if t.flip else u
+    return (slope[0] * v + slope[1] * u)[None, None].float()
+
+
+@QUICK
+@given(h=SIDES, w=SIDES, flip=st.booleans(), turns=st.integers(-5, 5), align=st.booleans())
+def test_flips_and_quarter_turns_are_exact(
+    h: int, w: int, flip: bool, turns: int, align: bool
+) -> None:
+    x = torch.randn(2, 3, h, w, generator=torch.Generator().manual_seed(h * w))
+    t = ViewTransform(flip=flip, rotate=90.0 * turns, align_corners=align)
+    wanted = torch.rot90(x.flip(3) if flip else x, turns, (2, 3))
+    moved = t.image(x)
+    assert torch.equal(moved, wanted)
+    assert torch.equal(t.maps(x), wanted)
+    assert moved.shape[2:] == t.output_size(h, w)
+    assert torch.equal(t.inverse(moved, (h, w)), x)
+    mask = x[:, 0] > 0
+    assert torch.equal(t.valid(mask), moved[:, 0] > 0)
+
+
+def test_rotation_is_counter_clockwise_and_shift_goes_down_and_right() -> None:
+    x = torch.zeros(1, 1, 9, 9)
+    x[0, 0, 4, 8] = 1.0  # at three o'clock
+    up = ViewTransform(rotate=89.999).maps(x)
+    assert up[0, 0, 0, 4] > 0.99
+    moved = ViewTransform(translate=(2 / 9, -1 / 9), align_corners=False).maps(x)
+    assert moved[0, 0, 6, 7] == pytest.approx(1.0, abs=1e-5)
+
+
+def test_any_other_angle_agrees_with_the_quarter_turn() -> None:
+    x = torch.rand(1, 2, 24, 24)
+    for align in (True, False):
+        near = ViewTransform(rotate=90 + 1e-7, align_corners=align).maps(x)
+        assert torch.allclose(near, torch.rot90(x, 1, (2, 3)), atol=1e-4)
+
+
+def test_identity_returns_its_input() -> None:
+    x = torch.rand(2, 3, 17, 11)
+    assert ViewTransform().image(x) is x
+    assert ViewTransform().maps(x) is x
+    assert ViewTransform(scale=0.9, size_multiple=32).image(torch.rand(1, 1, 32, 32)).shape[2] == 32
+
+
+@QUICK
+@given(h=SIDES, w=SIDES, scale=st.sampled_from([0.3, 0.5, 0.77, 1.0, 1.7]))
+def test_published_rescaling(h: int, w: int, scale: float) -> None:
+    x = torch.randn(2, 3, h, w)
+    wanted = functional.interpolate(
+        x, scale_factor=scale, mode="bilinear", align_corners=True, recompute_scale_factor=True
+    )
+    t = ViewTransform(scale=scale)
+    assert t.output_size(h, w) == tuple(wanted.shape[2:])
+    assert torch.equal(t.image(x), wanted)
+    assert torch.equal(t.maps(x), wanted)
+
+
+@pytest.mark.parametrize(("side", "scale", "wanted"), [
+    (224, 0.5, 128), (224, 0.3, 64), (224, 0.05, 32), (320, 0.8, 256), (224, 1.0, 224)])
+def test_sides_are_rounded_to_the_multiple(side: int, scale: float, wanted: int) -> None:
+    t = ViewTransform(scale=scale, size_multiple=32, antialias=True)
+    assert t.output_size(side, side) == (wanted, wanted)
+    assert t.image(torch.rand(1, 1, side, side)).shape[2:] == (wanted, wanted)
+
+
+@QUICK
+@given(scale=st.floats(0.4, 1.6), flip=st.booleans(),
+       rotate=st.floats(-170, 170).filter(lambda angle: angle == 0 or angle % 90 != 0),
+       dy=st.floats(-0.3, 0.3), dx=st.floats(-0.3, 0.3), align=st.booleans(),
+       stride=st.sampled_from([1, 2, 4]), wide=st.sampled_from([(32, 32), (32, 48), (64, 32)]))
+def test_every_composition_moves_a_plane_as_geometry_says(
+    scale: float, flip: bool, rotate: float, dy: float, dx: float, align: bool, stride: int,
+    wide: tuple[int, int],
+) -> None:
+    """At any stride of the same frame, on all pixels that the valid mask admits."""
+    t = ViewTransform(scale, flip, rotate, (dy, dx), align_corners=align)
+    cells = (wide[0] // stride, wide[1] // stride)
+    size = tuple(side // stride for side in t.output_size(*wide))
+    x = plane(cells, (0.7, -0.4), align)
+    moved = t.maps(x, size)
+    wanted = source_plane(t, size, (0.7, -0.4), size[1] / size[0])
+    inside = torch.ones(1, *cells, dtype=torch.bool)
+    if not align:
+        inside[:, [0, -1]] = False  # beyond the outermost centres nothing is linear any more
+        inside[:, :, [0, -1]] = False
+    valid = t.valid(inside, size)
+    assert torch.allclose(moved[0, 0][valid[0]], wanted[0, 0][valid[0]], atol=4e-3)
+    assert moved.shape[2:] == size
+
+
+@QUICK
+@given(h=SIDES, w=SIDES, to_h=SIDES, to_w=SIDES)
+def test_antialiasing_is_torchs_where_that_is_right(h: int, w: int, to_h: int, to_w: int) -> None:
+    x = torch.rand(1, 2, h, w)
+    wanted = functional.interpolate(
+        x, size=(to_h, to_w), mode="bilinear", align_corners=False, antialias=True
+    )
+    got = ViewTransform(antialias=True, align_corners=False)._resize(
+        x, (to_h, to_w), antialias=True)
+    assert torch.allclose(got, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("align", [True, False])
+def test_antialiased_images_lie_where_maps_do(align: bool) -> None:
+    t = ViewTransform(scale=0.37, antialias=True, align_corners=align)
+    x = plane((60, 80), (1.0, -0.5), align)
+    image, maps = t.image(x), t.maps(x)
+    assert torch.allclose(image[..., 2:-2, 2:-2], maps[..., 2:-2, 2:-2], atol=4e-3)
+    stripes = (torch.arange(80) % 2).float().expand(1, 1, 60, 80)
+    assert (t.image(stripes) - 0.5)[..., 1:-1].abs().max() < 0.12
+    assert (t.maps(stripes) - 0.5)[..., 1:-1].abs().max() > 0.4
+
+
+@QUICK
+@given(scale=st.floats(0.3, 1.5), rotate=st.floats(-40, 40), dx=st.floats(-0.2, 0.2),
+       flip=st.booleans(), align=st.booleans(), antialias=st.booleans(), seed=st.integers(0, 999))
+def test_nothing_invalid_reaches_a_valid_pixel(
+    scale: float, rotate: float, dx: float, flip: bool, align: bool, antialias: bool, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.rand(1, 3, 30, 36, generator=generator)
+    mask = torch.ones(1, 30, 36, dtype=torch.bool)
+    mask[:, 20:] = False
+    mask[:, :, : seed % 9] = False
+    t = ViewTransform(scale, flip, rotate, (0.0, dx), antialias=antialias, align_corners=align)
+    valid = t.valid(mask)[:, None]
+    for move in (t.image, t.maps):
+        kept, spoilt = move(x * mask[:, None]), move(torch.where(mask[:, None], x, 1.0))
+        assert ((kept - spoilt).abs() * valid).max() < 2e-3
+    # Nor does anything from outside: a field of ones stays one.
+    assert ((t.maps(torch.ones_like(x)) - 1).abs() * valid).max() < 2e-3
+
+
+def test_valid_is_not_empty_either() -> None:
+    whole = torch.ones(2, 32, 32, dtype=torch.bool)
+    for scale in (0.3, 0.5, 1.0, 1.3):
+        for antialias in (True, False):
+            assert ViewTransform(scale, antialias=antialias).valid(whole).all()
+    shifted = ViewTransform(translate=(0.0, 0.25), align_corners=False).valid(whole)
+    assert not shifted[:, :, :8].any()
+    assert shifted[:, :, 8:].all()
+    rotated = ViewTransform(rotate=10.0).valid(whole)
+    assert 0.75 < rotated.float().mean() < 1.0
+    assert not rotated[:, 0, 0].any()
+
+
+@QUICK
+@given(rotate=st.floats(-180, 180), flip=st.booleans(), dy=st.floats(-0.2, 0.2),
+       dx=st.floats(-0.2, 0.2), align=st.booleans(), w=st.sampled_from([48, 64]),
+       scale=st.sampled_from([0.8, 1.0, 1.5]))
+def test_inverse_brings_maps_back(
+    rotate: float, flip: bool, dy: float, dx: float, align: bool, w: int, scale: float
+) -> None:
+    t = ViewTransform(scale, flip, rotate, (dy, dx), align_corners=align)
+    ys, xs = torch.linspace(-1, 1, 48)[:, None], torch.linspace(-1, 1, w)[None, :]
+    # A smooth blob well inside, so that it stays in view.
+    x = torch.exp(-(((ys - 0.1) / 0.4) ** 2) - ((xs + 0.05) / 0.4) ** 2)[None, None]
+    back = t.inverse(t.maps(x), (48, w))
+    seen = t.inverse(t.maps(torch.ones_like(x)), (48, w)) > 0.999
+    assert seen.float().mean() > 0.2
+    assert ((back - x).abs() * seen).max() < 0.06
+
+
+@pytest.mark.parametrize("t", [
+    ViewTransform(scale=0.6), ViewTransform(flip=True, rotate=90.0),
+    ViewTransform(scale=1.4, rotate=13.0, translate=(0.1, -0.05)),
+    ViewTransform(scale=0.6, antialias=True, align_corners=False)])
+def test_gradients_flow_through_maps(t: ViewTransform) -> None:
+    x = torch.rand(1, 2, 9, 11, requires_grad=True)
+    direction = torch.randn_like(t.maps(x))
+    (t.maps(x) * direction).sum().backward()
+    assert x.grad is not None
+    # The transform is linear, so the adjoint identity is the whole gradient.
+    other = torch.rand(1, 2, 9, 11)
+    assert (x.grad * other).sum().item() == pytest.approx(
+        (direction * t.maps(other)).sum().item(), rel=1e-4, abs=1e-4)
+    assert t.inverse(t.maps(x), (9, 11)).requires_grad
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_other_precisions(dtype: torch.dtype) -> None:
+    x = torch.rand(1, 3, 32, 32)
+    for t in (ViewTransform(0.5), ViewTransform(0.5, antialias=True), ViewTransform(rotate=20.0),
+              ViewTransform(flip=True)):
+        moved = t.image(x.to(dtype))
+        assert moved.dtype == dtype
+        assert torch.allclose(moved.float(), t.image(x), atol=1e-2)
+
+
+def test_draws_stay_in_range_and_repeat() -> None:
+    def draws(seed: int) -> list[ViewTransform]:
+        generator = torch.Generator().manual_seed(seed)
+        return [ViewTransform.draw(generator, scale=(0.5, 0.8), flip=0.5, rotate=10.0,
+                                   translate=0.1, size_multiple=32, antialias=True)
+                for _ in range(200)]
+
+    many = draws(0)
+    assert many == draws(0) != draws(1)
+    assert all(0.5 <= t.scale <= 0.8 and abs(t.rotate) <= 10 for t in many)
+    assert max(abs(share) for t in many for share in t.translate) <= 0.1
+    assert 60 < sum(t.flip for t in many) < 140
+    assert min(t.rotate for t in many) < -5 < 5 < max(t.rotate for t in many)
+    fixed = ViewTransform.draw(torch.Generator(), scale=(0.3, 0.3))
+    assert fixed == ViewTransform(scale=0.3)
+
+
+def test_switching_a_part_on_leaves_the_others_drawn_alike() -> None:
+    plain = ViewTransform.draw(torch.Generator().manual_seed(3), scale=(0.5, 0.8))
+    turned = ViewTransform.draw(torch.Generator().manual_seed(3), scale=(0.5, 0.8), rotate=9.0)
+    assert plain.scale == turned.scale

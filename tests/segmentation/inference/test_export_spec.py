@@ -1,0 +1,40 @@
+"""The record inside an exported file, and records that can't be read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from onnx_file import SPEC
+from tag2mask.errors import WeightsError
+from tag2mask.segmentation.inference.export_spec import FORMAT, ExportedSpec
+
+FILE = Path("model.onnx")
+
+
+def test_it_comes_back() -> None:
+    assert ExportedSpec.from_json(SPEC.to_json(), where=FILE) == SPEC
+
+
+def changed(**values: object) -> str:
+    return json.dumps(json.loads(SPEC.to_json()) | values)
+
+
+def test_another_format_is_named() -> None:
+    with pytest.raises(WeightsError) as refused:
+        ExportedSpec.from_json(changed(format=FORMAT + 1, tag2mask="9.1"), where=FILE)
+    assert f"of format {FORMAT + 1}; this version of tag2mask reads {FORMAT}" in str(refused.value)
+    assert "Use tag2mask 9.1 that wrote it" in str(refused.value)
+
+
+@pytest.mark.parametrize("text", [
+    "", "no JSON", "[]", "{}", "null", changed(classes=None), changed(mean=[0.5, 0.5]),
+    changed(size_multiple="many"), changed(size_multiple=0), changed(long_side=0),
+    changed(std=[0.5, 0.0, 0.5]), changed(colours=[]), changed(format="1"),
+    json.dumps({"format": FORMAT}),
+])  # fmt: skip
+def test_what_is_no_record(text: str) -> None:
+    with pytest.raises(WeightsError, match=r"can't be read \[model\.onnx\]"):
+        ExportedSpec.from_json(text, where=FILE)

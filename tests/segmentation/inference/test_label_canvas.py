@@ -1,0 +1,78 @@
+"""A photo labelled block by block is the photo labelled at once."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tag2mask.errors import DataError
+from tag2mask.segmentation.inference import label_canvas
+from tag2mask.segmentation.inference.label_canvas import LabelCanvas, Labelled
+from tag2mask.segmentation.inference.tiles import Block
+
+IDS = np.array([0, 2, 7], np.uint8)
+
+
+def maps_of(cells: tuple[int, int]) -> np.ndarray:
+    return np.random.default_rng(0).random((3, *cells), np.float32)
+
+
+def at_once(size: tuple[int, int], maps: np.ndarray, **wanted: Any) -> Labelled:
+    canvas = LabelCanvas(size, maps.shape[1:], **wanted)
+    canvas.paint(Block(maps, 0, 0), IDS)
+    canvas.keep(Block(maps, 0, 0))
+    return canvas.labelled
+
+
+@given(size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+       cells=st.tuples(st.integers(1, 20), st.integers(1, 20)),
+       step=st.integers(1, 9))
+def test_blocks_make_the_whole(size: tuple[int, int], cells: tuple[int, int], step: int) -> None:
+    maps = maps_of(cells)
+    whole = at_once(size, maps, confidence="float32", probabilities=maps.shape)
+    canvas = LabelCanvas(size, cells, confidence="float32", probabilities=maps.shape)
+    canvas.labelled.labels[:] = 99
+    for top, left in product(range(0, cells[0], step), range(0, cells[1], step)):
+        above, beside = max(top - 1, 0), max(left - 1, 0)
+        block = Block(maps[:, above : top + step, beside : left + step], above, beside)
+        canvas.paint(block, IDS)
+        canvas.keep(block)
+    np.testing.assert_array_equal(canvas.labelled.labels, whole.labels)
+    assert canvas.labelled.confidence is not None and whole.confidence is not None
+    np.testing.assert_array_equal(canvas.labelled.confidence, whole.confidence)
+    assert canvas.labelled.probabilities is not None
+    np.testing.assert_array_equal(canvas.labelled.probabilities, maps.astype(np.float16))
+
+
+def test_strips_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    maps = maps_of((9, 7))
+    whole = at_once((50, 30), maps, confidence="uint8")
+    monkeypatch.setattr(label_canvas, "STRIP_PIXELS", 61)
+    strips = at_once((50, 30), maps, confidence="uint8")
+    np.testing.assert_array_equal(strips.labels, whole.labels)
+    np.testing.assert_array_equal(strips.confidence, whole.confidence)  # type: ignore[arg-type]
+
+
+def test_confidence_in_bytes_is_rounded() -> None:
+    floats = at_once((20, 20), maps_of((20, 20)), confidence="float32").confidence
+    small = at_once((20, 20), maps_of((20, 20)), confidence="uint8").confidence
+    assert floats is not None and small is not None and small.dtype == np.uint8
+    np.testing.assert_array_equal(small, np.rint(floats * 255))
+
+
+def test_nothing_unwanted_is_made() -> None:
+    found = at_once((5, 5), maps_of((3, 3)))
+    assert found.confidence is None and found.probabilities is None
+    assert set(np.unique(found.labels)) <= {0, 2, 7}
+
+
+def test_what_is_not_a_number_is_an_error() -> None:
+    maps = maps_of((3, 3))
+    maps[1, 1, 1] = np.nan
+    with pytest.raises(DataError, match=r"aren't finite.*predict\.precision"):
+        at_once((9, 9), maps)

@@ -1,0 +1,117 @@
+"""Labels without floats of the photo's size: held to the argmax of all classes enlarged."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from tag2mask.segmentation.inference.label_loops import enlarged_labels, places, resized, winners
+
+Float32 = NDArray[np.float32]
+SIDES = st.integers(1, 17)
+
+
+def plain(maps: Float32, size: tuple[int, int]) -> Float32:
+    found = F.interpolate(torch.from_numpy(np.ascontiguousarray(maps))[None], size,
+                          mode="bilinear", align_corners=False)
+    return found[0].numpy()
+
+
+def channels_last(maps: Float32) -> Float32:
+    return np.ascontiguousarray(maps.transpose(1, 2, 0)).transpose(2, 0, 1)
+
+
+def random_maps(k: int, h: int, w: int, seed: int, *, steps: int = 0) -> Float32:
+    """Random probabilities; ``steps``: of few different values, so that many are equal."""
+    maps = np.random.default_rng(seed).random((k, h, w), np.float32)
+    if steps:
+        maps = np.floor(maps * steps) / np.float32(steps)
+    return maps
+
+
+@given(k=st.integers(1, 6), cells=st.tuples(SIDES, SIDES), size=st.tuples(SIDES, SIDES),
+       seed=st.integers(0, 99), last=st.booleans(), coarse=st.booleans())
+@settings(max_examples=150)
+def test_labels_are_the_argmax_of_the_enlarged_maps(
+    k: int, cells: tuple[int, int], size: tuple[int, int], seed: int, last: bool, coarse: bool
+) -> None:
+    maps = random_maps(k, *cells, seed)
+    if coarse:  # large areas of one class, where only one class is looked at
+        maps = plain(maps[:, ::4, ::4], cells)
+    given_maps = channels_last(maps) if last else maps
+    winner = winners(given_maps)
+    assert winner is not None
+    labels, sure = enlarged_labels(given_maps, winner, places(cells[0], size[0]),
+                                   places(cells[1], size[1]), confidence=True)
+    whole = plain(maps, size)
+    chosen = np.take_along_axis(whole, labels[None].astype(np.intp), axis=0)[0]
+    np.testing.assert_allclose(chosen, whole.max(axis=0), atol=1e-6)
+    np.testing.assert_allclose(sure, whole.max(axis=0), atol=1e-6)
+    clear = _margin(whole) > 1e-6
+    np.testing.assert_array_equal(labels[clear], whole.argmax(axis=0)[clear])
+    alone, none = enlarged_labels(given_maps, winner, places(cells[0], size[0]),
+                                  places(cells[1], size[1]), confidence=False)
+    np.testing.assert_array_equal(alone, labels)
+    assert none.size == 0
+
+
+def _margin(maps: Float32) -> Float32:
+    """By how much the largest channel exceeds the second."""
+    if len(maps) == 1:
+        return np.ones(maps.shape[1:], np.float32)
+    ordered = np.sort(maps, axis=0)
+    return ordered[-1] - ordered[-2]
+
+
+@given(k=st.integers(1, 5), size=st.tuples(SIDES, SIDES), seed=st.integers(0, 99))
+def test_of_equal_channels_the_first_wins(k: int, size: tuple[int, int], seed: int) -> None:
+    maps = random_maps(k, *size, seed, steps=3)
+    np.testing.assert_array_equal(winners(maps), maps.argmax(axis=0))
+    winner = winners(maps)
+    assert winner is not None
+    same, sure = enlarged_labels(maps, winner, places(size[0], size[0]),
+                                 places(size[1], size[1]), confidence=True)
+    np.testing.assert_array_equal(same, maps.argmax(axis=0))
+    np.testing.assert_array_equal(sure, maps.max(axis=0))
+
+
+def test_a_channel_that_is_second_everywhere_may_win_between() -> None:
+    maps = np.array([[[0.55, 0.0]], [[0.0, 0.55]], [[0.45, 0.45]]], np.float32)
+    winner = winners(maps)
+    assert winner is not None
+    labels, sure = enlarged_labels(maps, winner, places(1, 1), places(2, 8), confidence=True)
+    assert labels.tolist() == [[0, 0, 0, 2, 2, 1, 1, 1]]
+    assert sure[0, 3] == pytest.approx(0.45)
+
+
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_what_is_not_a_number_is_told(channel: int) -> None:
+    maps = random_maps(3, 4, 5, 0)
+    assert winners(maps) is not None
+    maps[channel, 2, 3] = np.nan
+    assert winners(maps) is None
+
+
+@given(cells=st.tuples(SIDES, SIDES), size=st.tuples(SIDES, SIDES), last=st.booleans())
+def test_resized_as_torch_does(cells: tuple[int, int], size: tuple[int, int], last: bool) -> None:
+    maps = random_maps(3, *cells, 1)
+    found = resized(channels_last(maps) if last else maps, size)
+    np.testing.assert_allclose(found, plain(maps, size), atol=1e-6)
+    np.testing.assert_allclose(resized(maps[:, :, ::-1], size)[:, :, ::-1], found, atol=1e-6)
+
+
+def test_parts_know_where_they_lie() -> None:
+    maps = random_maps(4, 12, 9, 2)
+    rows, columns = places(12, 31), places(9, 20)
+    winner = winners(maps)
+    assert winner is not None
+    whole, _ = enlarged_labels(maps, winner, rows, columns, confidence=False)
+    inside = maps[:, 3:9, 2:]
+    part, _ = enlarged_labels(inside, winner[3:9, 2:], rows.part(9, 20, 3), columns.part(6, 20, 2),
+                              confidence=False)
+    np.testing.assert_array_equal(part, whole[9:20, 6:])

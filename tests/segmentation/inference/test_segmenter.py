@@ -1,0 +1,73 @@
+"""What a network is shown, and how its answers are averaged."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from local_segmenter import LocalSegmenter, colourful
+from tag2mask.segmentation.inference.segmenter import AveragedViews, Box, Segmenter, pixels
+
+
+class Noting(LocalSegmenter):
+    """Keeps the image that it was given."""
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        (self.image,) = images.copy()
+        return super().probabilities(images)
+
+
+def of_one(segmenter: Segmenter, view: np.ndarray) -> np.ndarray:
+    return AveragedViews(segmenter, 1, flip=False).mean([[view]], [view.shape[:2]])[0]
+
+
+def test_images_are_normalised_and_padded_with_the_mean_colour() -> None:
+    segmenter, view = Noting(), colourful(13, 20)
+    found = of_one(segmenter, view)
+    image = segmenter.image
+    assert image.shape == (3, 16, 24)
+    wanted = (view / 255 - segmenter.mean) / segmenter.std
+    np.testing.assert_allclose(image[:, :13, :20], wanted.transpose(2, 0, 1), atol=1e-5)
+    assert not image[:, 13:].any() and not image[:, :, 20:].any()
+    assert found.shape == (4, 13, 20)
+    np.testing.assert_allclose(found.sum(axis=0), 1, atol=1e-6)
+
+
+def test_mirrored_views_are_turned_back() -> None:
+    view = colourful(16, 24)
+    views = AveragedViews(LocalSegmenter(), 1, flip=True)
+    plain = of_one(LocalSegmenter(), view)
+    mirrored = of_one(LocalSegmenter(), view[:, ::-1].copy())[:, :, ::-1]
+    (found,) = views.mean([[view]], [(16, 24)])
+    np.testing.assert_allclose(found, (plain + mirrored) / 2, atol=1e-6)
+    # Of a network that is symmetrical as well, the average is itself.
+    np.testing.assert_allclose(found, plain, atol=1e-6)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_company_changes_nothing(flip: bool) -> None:
+    """Views of other sizes that are equal once padded."""
+    photos = [[colourful(13, 20, i), colourful(27, 33, i)] for i in range(3)]
+    photos[1] = [colourful(15, 17, 9), colourful(31, 36, 9)]
+    grids = [(13, 20), (15, 17), (9, 9)]
+    for batched in (False, True):
+        segmenter = LocalSegmenter(batched=batched)
+        views = AveragedViews(segmenter, 2, flip=flip)
+        together = views.mean(photos, grids)
+        assert {shape[0] for shape in segmenter.shapes} == ({3 + 3 * flip} if batched else {1})
+        for photo, grid, found in zip(photos, grids, together, strict=True):
+            assert found.shape == (4, *grid)
+            np.testing.assert_array_equal(views.mean([photo], [grid])[0], found)
+
+
+def test_a_part_of_the_grid_is_that_part_of_the_resized_photo() -> None:
+    photo = Image.fromarray(colourful(90, 120))
+    whole = pixels(photo, (60, 80))
+    part = Box(10, 24, 42, 56)
+    found = pixels(photo, part.size, part, (60, 80))
+    assert found.shape == (32, 32, 3)
+    difference = np.abs(found.astype(int) - whole[10:42, 24:56])
+    assert difference.max() <= 1
+    end = Box(17, 31, 333, 500)  # 500 / 333 * 333 is not 500 in floats
+    assert pixels(Image.new("RGB", (500, 333)), end.size, end, (333, 500)).shape == (316, 469, 3)

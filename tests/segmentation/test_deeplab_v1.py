@@ -1,0 +1,87 @@
+"""DeepLab v1: against plain torch, at the image's size, head and backbone told apart."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from toy_backbone import PointwiseBackbone, random
+
+from tag2mask.errors import WeightsError
+from tag2mask.segmentation.deeplab_v1 import DeepLabV1, build_deeplab_v1
+
+STRIDE = 4
+
+
+def make_net() -> DeepLabV1:
+    torch.manual_seed(0)
+    net = DeepLabV1(PointwiseBackbone(STRIDE, size_multiple=STRIDE), 3)
+    for module in (net.bn_fov, net.bn_fov2):  # statistics that matter
+        module.running_mean.copy_(random(512, seed=1))
+        module.running_var.copy_(random(512, seed=2).abs() + 0.5)
+    return net.eval()
+
+
+def plain(net: DeepLabV1, image: torch.Tensor) -> torch.Tensor:
+    """The head as the paper has it, step by step."""
+    x = net.backbone(image).last
+    x = F.conv2d(x, net.conv_fov.weight, padding=12, dilation=12)
+    x = F.batch_norm(x, net.bn_fov.running_mean, net.bn_fov.running_var, net.bn_fov.weight,
+                     net.bn_fov.bias).clamp(min=0)
+    x = torch.einsum("bihw,oi->bohw", x, net.conv_fov2.weight[:, :, 0, 0])
+    x = F.batch_norm(x, net.bn_fov2.running_mean, net.bn_fov2.running_var, net.bn_fov2.weight,
+                     net.bn_fov2.bias).clamp(min=0)
+    x = F.conv2d(x, net.cls_conv.weight, net.cls_conv.bias)
+    return F.interpolate(x, image.shape[2:], mode="bilinear", align_corners=True)
+
+
+@pytest.mark.parametrize("size", [(64, 80), (62, 51)])
+def test_equals_its_transcription(size: tuple[int, int]) -> None:
+    net, image = make_net(), random(2, 3, *size)
+    logits = net(image)
+    assert logits.shape == (2, 4, *size)
+    torch.testing.assert_close(logits, plain(net, image))
+
+
+def test_a_cell_sees_12_cells_away_and_nothing_between() -> None:
+    net, image = make_net(), random(1, 3, STRIDE * 30, STRIDE * 30)
+    other = image.clone()
+    other[:, :, STRIDE * 12 : STRIDE * 13, STRIDE * 15 : STRIDE * 16] += 5.0
+    cells = (net.conv_fov(net.backbone(other).last) - net.conv_fov(net.backbone(image).last))
+    moved = cells.abs().sum(dim=(0, 1)) > 1e-4
+    assert {tuple(cell) for cell in moved.nonzero().tolist()} == {
+        (row, column) for row in (0, 12, 24) for column in (3, 15, 27)}  # fmt: skip
+
+
+def test_dropout_works_in_training_alone() -> None:
+    net, image = make_net(), random(1, 3, 32, 32)
+    assert torch.equal(net(image), net(image))
+    net.dropout.train()
+    assert not torch.equal(net(image), net(image))
+
+
+def test_new_parameters_are_the_heads() -> None:
+    net = make_net()
+    new = {id(parameter) for parameter in net.new_parameters()}
+    named = {name for name, parameter in net.named_parameters() if id(parameter) in new}
+    assert named == {name for name, _ in net.named_parameters() if not name.startswith("backbone.")}
+    assert {id(p) for p in net.frozen()} == {id(p) for p in net.backbone.frozen()}
+
+
+def test_it_says_how_photos_are_to_be_given() -> None:
+    net = make_net()
+    assert (net.mean, net.std, net.size_multiple) == (
+        PointwiseBackbone.mean, PointwiseBackbone.std, STRIDE)  # fmt: skip
+
+
+def test_first_predictions_favour_no_class() -> None:
+    torch.manual_seed(0)
+    logits = DeepLabV1(PointwiseBackbone(STRIDE), 3)(random(2, 3, 64, 64))
+    loss = F.cross_entropy(logits, torch.zeros(2, 64, 64, dtype=torch.long))
+    assert loss.item() == pytest.approx(torch.tensor(4.0).log().item(), abs=0.2)
+
+
+@pytest.mark.parametrize("weights", ["packaged", "hub"])
+def test_resnet38_comes_from_a_file(weights: str) -> None:
+    with pytest.raises(WeightsError, match="resnet38"):
+        build_deeplab_v1(3, weights=weights)

@@ -1,0 +1,212 @@
+"""A network of torch labels photos: probabilities, threads, precision, memory."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from local_segmenter import colourful
+from tag2mask.classes import ClassSet
+from tag2mask.errors import DeviceError
+from tag2mask.nn.batch_padding import SteadyBatches
+from tag2mask.segmentation.inference.labeling import PhotoViews, Segmentation, SegmentationSettings
+from tag2mask.segmentation.networks import SegmenterSpec, build_segmenter
+from tag2mask.segmentation.torch_segmenter import TorchSegmenter
+
+CPU = torch.device("cpu")
+CLASSES = ClassSet(("cat", "dog"))
+
+
+class Toy(nn.Module):
+    """One convolution, and notes of the threads it computes with."""
+
+    mean, std, size_multiple = (0.4, 0.5, 0.3), (0.2, 0.3, 0.25), 4
+    threads: ClassVar[set[int]] = set()
+    """Shared by its copies."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        self.threads.clear()
+
+    def forward(self, image: Tensor) -> Tensor:
+        self.threads.add(torch.get_num_threads())
+        return self.conv(image)
+
+
+def images_of(*seeds: int) -> np.ndarray:
+    """Float32 (b, 3, 16, 24), channels last in memory."""
+    pixels = np.stack([colourful(16, 24, seed) for seed in seeds])
+    return (pixels / np.float32(128) - 1).astype(np.float32).transpose(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_probabilities_are_the_softmax_of_the_network(channels_last: bool) -> None:
+    net = Toy()
+    segmenter = TorchSegmenter(net, CLASSES, 64, CPU, "32")  # type: ignore[arg-type]
+    images = images_of(0, 1)
+    given = images if channels_last else np.ascontiguousarray(images)
+    found = segmenter.probabilities(given)
+    with torch.no_grad():
+        wanted = net(torch.from_numpy(np.ascontiguousarray(images))).softmax(1).numpy()
+    assert found.dtype == np.float32 and found.shape == (2, 3, 16, 24)
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+    assert (segmenter.mean, segmenter.std) == (net.mean, net.std)
+    assert (segmenter.size_multiple, segmenter.long_side, segmenter.classes) == (4, 64, CLASSES)
+    assert not segmenter.batched
+
+
+def test_a_network_that_trains_on_is_copied() -> None:
+    net = Toy()
+    segmenter = TorchSegmenter(net, CLASSES, 64, CPU, "32")  # type: ignore[arg-type]
+    before = segmenter.probabilities(images_of(0))
+    with torch.no_grad():
+        net.conv.weight += 1
+    np.testing.assert_array_equal(segmenter.probabilities(images_of(0)), before)
+    assert all(parameter.requires_grad for parameter in net.parameters())
+
+
+@pytest.fixture
+def threads(request: pytest.FixtureRequest) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("threads", [4], indirect=True)
+@pytest.mark.usefixtures("threads")
+def test_callers_share_the_threads_and_leave_them_as_they_were() -> None:
+    net = Toy()
+    segmenter = TorchSegmenter(net, CLASSES, 64, CPU, "32", callers=2)  # type: ignore[arg-type]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(segmenter.probabilities, [images_of(seed) for seed in range(20)]))
+        assert set(pool.map(lambda _: torch.get_num_threads(), range(9))) == {4}
+    assert net.threads == {2}
+    assert torch.get_num_threads() == 4
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == 4
+
+
+@pytest.mark.parametrize("threads", [4], indirect=True)
+@pytest.mark.usefixtures("threads")
+def test_a_single_caller_has_all_threads() -> None:
+    net = Toy()
+    TorchSegmenter(net, CLASSES, 64, CPU, "32", callers=1).probabilities(  # type: ignore[arg-type]
+        images_of(0))
+    assert net.threads == {4}
+    assert TorchSegmenter(net, CLASSES, 64, CPU, "32").callers == 4  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("threads", [2], indirect=True)  # 4 and 2 add up in another order
+@pytest.mark.usefixtures("threads")
+def test_photos_alone_in_pairs_and_by_several_callers_are_the_same_bit_for_bit() -> None:
+    torch.manual_seed(0)
+    spec = SegmenterSpec(("cat", "dog"), "unet", "test_efficientnet", 32, 64)
+    net = build_segmenter(spec)
+    one, two = (TorchSegmenter(net, CLASSES, 64, CPU, "32", callers=n) for n in (1, 2))
+    photos = [colourful(48, 64, seed) for seed in range(4)]
+    settings = SegmentationSettings(64, confidence="float32", probabilities=True)
+
+    def views(segmentation: Segmentation) -> list[PhotoViews]:
+        return [segmentation.views(Image.fromarray(photo), (48, 64)) for photo in photos]
+
+    alone, shared = Segmentation(one, settings), Segmentation(two, settings)
+    wanted = [alone.label([view])[0] for view in views(alone)]
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda view: shared.label([view])[0], views(shared)))
+    for left, right, pair in zip(wanted, found, alone.label(views(alone)), strict=True):
+        for other in (right, pair):
+            np.testing.assert_array_equal(left.labels, other.labels)
+            np.testing.assert_array_equal(left.confidence, other.confidence)
+
+
+def test_half_precision_gives_nearly_the_same() -> None:
+    net = Toy()
+    exact = TorchSegmenter(net, CLASSES, 64, CPU, "32").probabilities(  # type: ignore[arg-type]
+        images_of(0))
+    half = TorchSegmenter(net, CLASSES, 64, CPU, "bf16").probabilities(  # type: ignore[arg-type]
+        images_of(0))
+    assert half.dtype == np.float32
+    np.testing.assert_allclose(half, exact, atol=0.02)
+    assert (half != exact).any()
+    np.testing.assert_allclose(half.sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_device_computes_for_one_caller_at_a_time() -> None:
+    """Told by a device that is none but takes its place."""
+    inside, most = 0, []
+
+    class Slow(Toy):
+        def forward(self, image: Tensor) -> Tensor:
+            nonlocal inside
+            inside += 1
+            most.append(inside)
+            threading.Event().wait(0.01)
+            inside -= 1
+            return super().forward(image)
+
+    segmenter = TorchSegmenter(Slow(), CLASSES, 64, CPU, "32", callers=4)  # type: ignore[arg-type]
+    for batched, allowed in ((True, {1}), (False, {1, 2, 3, 4})):
+        most.clear()
+        segmenter.batched = batched
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(segmenter.probabilities, [images_of(0)] * 12))
+        assert set(most) <= allowed
+    assert max(most) > 1
+
+
+@pytest.mark.parametrize("error", [
+    torch.OutOfMemoryError("CUDA out of memory"), MemoryError(),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+])  # fmt: skip
+def test_out_of_memory_names_what_to_lower(error: Exception) -> None:
+    class Hungry(Toy):
+        def forward(self, image: Tensor) -> Tensor:
+            raise error
+
+    segmenter = TorchSegmenter(Hungry(), CLASSES, 64, CPU, "32", callers=2)  # type: ignore[arg-type]
+    before = torch.get_num_threads()
+    with pytest.raises(DeviceError, match=r"Lower predict\.batch_size or predict\.tile"):
+        segmenter.probabilities(images_of(0))
+    assert torch.get_num_threads() == before
+    own = TorchSegmenter(Hungry(), CLASSES, 64, CPU, "32",  # type: ignore[arg-type]
+                         memory_settings=("train_segmenter.long_side",))
+    with pytest.raises(DeviceError, match=r"memory\. Lower train_segmenter\.long_side\."):
+        own.probabilities(images_of(0))
+
+
+def test_a_device_without_memory_for_the_network() -> None:
+    class Large(Toy):
+        def to(self, *_: Any, **__: Any) -> Any:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(DeviceError, match=r"the GPU ran out of memory\. Lower predict"):
+        TorchSegmenter(Large(), CLASSES, 64, CPU, "32")  # type: ignore[arg-type]
+
+
+def test_a_batch_that_was_filled_up_gives_the_same() -> None:
+    segmenter = TorchSegmenter(Toy(), CLASSES, 64, CPU, "32")  # type: ignore[arg-type]
+    wanted = segmenter.probabilities(images_of(0, 1, 2))
+    segmenter._fill = SteadyBatches(torch.device("cuda"))  # as on a GPU
+    found = segmenter.probabilities(images_of(0, 1, 2))
+    assert found.shape == wanted.shape
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_gives_the_same() -> None:
+    net = Toy()
+    wanted = TorchSegmenter(net, CLASSES, 64, CPU, "32").probabilities(  # type: ignore[arg-type]
+        images_of(0, 1))
+    segmenter = TorchSegmenter(net, CLASSES, 64, torch.device("cuda"), "32")  # type: ignore[arg-type]
+    assert segmenter.batched
+    np.testing.assert_allclose(segmenter.probabilities(images_of(0, 1)), wanted, atol=1e-3)

@@ -1,0 +1,238 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+from scenes import NAMES, run_on_ranks
+
+from tag2mask.artifacts.handles import Predictions
+from tag2mask.artifacts.step_folder import step_folder
+from tag2mask.errors import DataError, RunFolderError
+from tag2mask.maps.cam_map import read_map, write_map
+from tag2mask.metrics.boundary_iou import BoundaryCounts
+from tag2mask.metrics.confusion import Confusion
+from tag2mask.recipe.sections import Evaluate, PseudoMasks
+from tag2mask.report.run_folder import read_scores
+from tag2mask.steps.evaluate import evaluate, format_table
+from tag2mask.steps.pseudo_masks import pseudo_masks
+
+FIXED = PseudoMasks(background="fixed", score=0.4)
+
+
+@pytest.fixture
+def masks(scene, one_rank):
+    return pseudo_masks(scene.data, scene.maps, FIXED, scene.root / "pseudo-masks", one_rank)
+
+
+def run(scene, masks, runtime, section=Evaluate(), name="evaluate"):  # noqa: B008
+    return evaluate(scene.data, scene.maps, masks, section, scene.root / name, runtime)
+
+
+def labels(masks, id):
+    with Image.open(masks.path / "masks" / f"{id}.png") as image:
+        return np.asarray(image)
+
+
+def test_scores_are_those_of_the_counts_of_all_photos(scene, masks, one_rank):
+    train, val = read_scores(run(scene, masks, one_rank)).splits
+    for found, samples in ((train, scene.samples["train"]), (val, scene.samples["val"])):
+        confusion, boundary = Confusion.empty(len(NAMES)), BoundaryCounts.empty(len(NAMES))
+        known = [s.id for s in samples if s.id in scene.masked]
+        for id in known:
+            confusion.add(scene.truths[id], labels(masks, id))
+            boundary.add(scene.truths[id], labels(masks, id), 0.02)
+        assert found.masks.photos == len(known)
+        assert found.photos == len(samples)
+        assert found.masks.confusion == tuple(map(tuple, confusion.counts.tolist()))
+        assert found.masks.miou == confusion.miou()
+        assert found.masks.boundary_miou == boundary.miou()
+        assert found.masks.pixel_accuracy == confusion.pixel_accuracy()
+        for c, scores in enumerate(found.masks.classes):
+            expected = [confusion.iou()[c], confusion.precision()[c], confusion.recall()[c],
+                        confusion.false_positive_share()[c], confusion.false_negative_share()[c],
+                        boundary.iou()[c]]
+            got = [scores.iou, scores.precision, scores.recall, scores.false_positive_share,
+                   scores.false_negative_share, scores.boundary_iou]
+            assert got == [None if np.isnan(e) else e for e in expected]
+    assert [c.name for c in train.masks.classes] == ["background", *NAMES]
+
+
+def test_pixels_that_a_mask_leaves_open_count_like_void(scene, masks, one_rank):
+    whole = read_scores(run(scene, masks, one_rank))
+    section = FIXED.model_copy(update={"unsure_below": 0.7})
+    unsure = pseudo_masks(scene.data, scene.maps, section, scene.root / "unsure", one_rank)
+    found = read_scores(run(scene, unsure, one_rank, name="evaluate-unsure"))
+    for split, one, other in zip(("train", "val"), whole.splits, found.splits, strict=True):
+        confusion = Confusion.empty(len(NAMES))
+        for id in [s.id for s in scene.samples[split] if s.id in scene.masked]:
+            made = labels(unsure, id)
+            confusion.add(np.where(made == 255, 255, scene.truths[id]).astype(np.uint8),
+                          np.where(made == 255, 0, made).astype(np.uint8))
+        assert other.masks.confusion == tuple(map(tuple, confusion.counts.tolist()))
+        assert other.masks.miou > one.masks.miou  # what is sure is right more often
+        assert other.curve == one.curve  # the maps are scored everywhere
+
+
+def test_the_curve_meets_the_pseudo_masks_at_their_score(scene, masks, one_rank):
+    for split in read_scores(run(scene, masks, one_rank)).splits:
+        assert split.curve.miou[split.curve.thresholds.index(0.4)] == split.masks.miou
+        assert split.curve.best_miou == max(split.curve.miou)
+        assert split.curve.miou[split.curve.thresholds.index(split.curve.best_threshold)] == \
+            split.curve.best_miou
+
+
+def test_beside_every_number_stands_where_it_comes_from(scene, masks, one_rank):
+    evaluation = run(scene, masks, one_rank)
+    for split in read_scores(evaluation).splits:
+        assert (split.tag_source, split.background_score, split.background_source) == \
+            ("known", 0.4, "fixed")
+    table = format_table(evaluation)
+    assert table == (evaluation.path / "table.md").read_text()
+    for fact in ("train", "7 of 8", "3 of 3", "known", "0.4 (fixed)", "bird"):
+        assert fact in table
+    headline = evaluation.manifest.metrics["val"]
+    assert headline["miou"] == read_scores(evaluation).splits[1].masks.miou
+
+
+def test_one_line_a_photo(scene, masks, one_rank):
+    lines = (run(scene, masks, one_rank).path / "photos.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    samples = scene.samples["train"] + scene.samples["val"]
+    assert [row["id"] for row in rows] == [sample.id for sample in samples]
+    for row, sample in zip(rows, samples, strict=True):
+        confusion = Confusion.empty(len(NAMES))
+        if sample.id in scene.masked:
+            confusion.add(scene.truths[sample.id], labels(masks, sample.id))
+            assert row["miou"] == confusion.miou()
+        else:
+            assert row["miou"] is None and row["pixel_accuracy"] is None
+        assert row["certainty"] == read_map(scene.map_path(sample.id)).certainty
+        assert row["tags"] == [NAMES[tag] for tag in sample.tags]
+
+
+def test_the_plot_is_a_picture(scene, masks, one_rank):
+    with Image.open(run(scene, masks, one_rank).path / "curve.png") as image:
+        assert image.format == "PNG" and min(image.size) > 400
+
+
+def test_without_masks_tags_and_certainty_remain(scene, one_rank):
+    scene.masked = set()
+    scene.write()
+    masks = pseudo_masks(scene.data, scene.maps, FIXED, scene.root / "pseudo-masks", one_rank)
+    evaluation = run(scene, masks, one_rank)
+    for split in read_scores(evaluation).splits:
+        assert split.masks is None and split.curve is None
+        assert split.tags.mean_average_precision == 1.0 and split.tags.mean_f1 == 1.0
+        assert 0 < split.certainty < 1
+    assert not (evaluation.path / "curve.png").exists()
+    assert "tag mAP" in format_table(evaluation)
+
+
+def test_tags_that_the_classifier_contradicts_are_named(scene, masks, one_rank):
+    path = scene.map_path("train/1")
+    cam_map = read_map(path)
+    write_map(path, replace(cam_map, probabilities=np.array([0.8, 0.05, 0.1], np.float32)))
+    train, val = read_scores(run(scene, masks, one_rank)).splits
+    assert [(d.photo, d.tag, d.kind) for d in train.doubtful_tags] == [
+        ("train/1", "dog", "wrong"), ("train/1", "cat", "missing")]
+    assert val.doubtful_tags == ()
+    assert train.tags.mean_average_precision < 1
+
+
+def take_tags(scene):
+    """Leave the validation photos without tags, and their maps without classes."""
+    scene.samples["val"] = [replace(s, tags=()) for s in scene.samples["val"]]
+    scene.write()
+    for sample in scene.samples["val"]:
+        path = scene.map_path(sample.id)
+        cam_map = read_map(path)
+        write_map(path, replace(cam_map, tags=(), scores=cam_map.scores[:0]))
+
+
+def test_a_split_without_any_tag_has_no_tag_scores(scene, one_rank):
+    take_tags(scene)
+    masks = pseudo_masks(scene.data, scene.maps, FIXED, scene.root / "pseudo-masks", one_rank)
+    train, val = read_scores(run(scene, masks, one_rank)).splits
+    assert train.tags is not None and val.tags is None
+
+
+def test_paper_behaviour_counts_absent_classes(scene, masks, one_rank):
+    for id, truth in scene.truths.items():  # "cat" and "dog" vanish from the validation masks
+        if id.startswith("val/"):
+            Image.fromarray(np.where(truth == 3, 3, 0).astype(np.uint8)).save(
+                scene.root / "photos" / f"{id}.png")
+    take_tags(scene)
+    masks = pseudo_masks(scene.data, scene.maps, FIXED, scene.root / "again", one_rank)
+    default = read_scores(run(scene, masks, one_rank)).splits[1].masks
+    paper = read_scores(run(scene, masks, one_rank, Evaluate(behaviour="paper"), "paper"))
+    assert [c.iou for c in default.classes][1:3] == [None, None]
+    assert [c.iou for c in paper.splits[1].masks.classes][1:3] == [0.0, 0.0]
+    assert paper.splits[1].masks.miou == pytest.approx(default.miou / 2)
+
+
+def test_two_ranks_give_the_same_files(scene, masks, one_rank):
+    alone = run(scene, masks, one_rank, name="alone")
+    together, _ = run_on_ranks(lambda rank: run(scene, masks, rank, name="together"), 2)
+    for name in ("evaluation.json", "photos.jsonl", "table.md"):
+        assert (alone.path / name).read_bytes() == (together.path / name).read_bytes()
+
+
+def broken(image, scene, sample):
+    if image == "colour-coded":
+        return Image.new("RGB", sample.size[::-1], (128, 0, 0))
+    if image == "resized":
+        return Image.fromarray(scene.truths[sample.id][::2, ::2].copy())
+    return Image.new("L", sample.size[::-1], 9)
+
+
+@pytest.mark.parametrize(("image", "message"), [
+    ("colour-coded", "colour-coded"),
+    ("resized", r"mask is 28 x 20 px, but its photo 'train/1' is 56 x 40"),
+    ("outside", "mask holds 9; 3 classes allow"),
+])
+def test_masks_that_mean_something_else_are_refused(scene, masks, one_rank, image, message):
+    sample = scene.samples["train"][1]
+    broken(image, scene, sample).save(scene.root / "photos" / f"{sample.id}.png")
+    with pytest.raises(DataError, match=message) as raised:
+        run(scene, masks, one_rank)
+    assert "train/1.png" in str(raised.value)
+    assert not (scene.root / "evaluate" / "manifest.json").exists()
+
+
+def test_a_missing_pseudo_mask_is_named(scene, masks, one_rank):
+    (masks.path / "masks" / "train" / "2.png").unlink()
+    with pytest.raises(DataError, match="'train/2' has no pseudo mask"):
+        run(scene, masks, one_rank)
+
+
+def test_new_masks_are_evaluated_without_another_folder(scene, masks, one_rank):
+    before = read_scores(run(scene, masks, one_rank)).splits[0].masks.photos
+    scene.masked = set(scene.truths)
+    scene.write()
+    masks = pseudo_masks(scene.data, scene.maps, FIXED, masks.path, one_rank)
+    assert masks.manifest.counts["computed"] == 0
+    assert read_scores(run(scene, masks, one_rank)).splits[0].masks.photos == before + 1
+
+
+def test_a_complete_folder_is_left_alone(scene, masks, one_rank):
+    path = run(scene, masks, one_rank).path / "table.md"
+    path.write_text("mine")
+    run(scene, masks, one_rank)
+    assert path.read_text() == "mine"
+
+
+def test_a_damaged_file_is_named(scene, masks, one_rank):
+    evaluation = run(scene, masks, one_rank)
+    (evaluation.path / "evaluation.json").write_text('{"classes": 3}')
+    with pytest.raises(RunFolderError, match=r"not an evaluation\.json of this version"):
+        read_scores(evaluation)
+
+
+def test_masks_of_a_network_of_other_classes_are_refused(scene, masks, one_rank):
+    with step_folder(Predictions, scene.root / "predict", section={"splits": ["val"]}) as step:
+        predictions = step.finish(metrics={"classes": ["cow", "horse"]})
+    with pytest.raises(DataError, match=r"knows other classes .*cow.*horse"):
+        evaluate(scene.data, scene.maps, masks, Evaluate(), scene.root / "evaluate", one_rank,
+                 predictions=predictions)
+    assert not (scene.root / "evaluate").exists()

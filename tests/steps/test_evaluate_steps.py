@@ -1,0 +1,357 @@
+"""Every stage from activation maps to masks is scored, beside what it was measured on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scenes import OneRank, Scene, run_on_ranks
+from walked import drawn_by, eight_pixels, photographed, walked
+
+from small_runs import invoke
+from tag2mask.artifacts.handles import (
+    CamMaps,
+    Evaluation,
+    Predictions,
+    PseudoMaskFolder,
+    WalkedMaps,
+)
+from tag2mask.artifacts.step_folder import step_folder
+from tag2mask.crf.dense_crf import CrfSettings, DenseCrf
+from tag2mask.data.masks import read_mask, write_mask
+from tag2mask.errors import DataError
+from tag2mask.evaluation.records import PointScores, SplitScores
+from tag2mask.maps.background import alpha_from_score, with_background
+from tag2mask.maps.background_choice import derived_alpha
+from tag2mask.maps.cam_map import read_map
+from tag2mask.metrics.confusion import Confusion
+from tag2mask.recipe.sections import ComparedCrf, Evaluate, MaskCrf, PseudoMasks
+from tag2mask.report.run_folder import read_scores
+from tag2mask.steps.evaluate import evaluate, format_table
+from tag2mask.steps.pseudo_masks import pseudo_masks
+
+FOUR = Evaluate(thresholds=(0.1, 0.3, 0.5, 0.7))
+CRF = Evaluate(crf=ComparedCrf(enabled=True, iterations=1))
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> tuple[Scene, CamMaps, WalkedMaps, PseudoMaskFolder]:
+    scene, maps, after = eight_pixels(tmp_path)
+    masks = pseudo_masks(scene.data, after, PseudoMasks(), tmp_path / "pseudo-masks", OneRank())
+    return scene, maps, after, masks
+
+
+@pytest.fixture
+def seam(scene: Scene) -> CamMaps:
+    photographed(scene)
+    return drawn_by(scene, name="seam")
+
+
+def splits(evaluation: Evaluation) -> tuple[SplitScores, ...]:
+    return read_scores(evaluation).splits
+
+
+def test_by_hand(tiny, one_rank) -> None:
+    scene, maps, after, masks = tiny
+    (train,) = splits(evaluate(scene.data, after, masks, FOUR, scene.root / "evaluate", one_rank,
+                               [maps]))
+    seam, walk = train.stages
+    assert (seam.name, walk.name) == ("SEAM", "SEAM + walk")
+    assert seam.photos == walk.photos == 2
+    # Photo a at 0.25: the cat has 3 of its 4 pixels and one of background's 3; b adds 8 of these.
+    assert seam.used == PointScores(
+        0.25, "estimated", miou=pytest.approx((3 / 5 + 10 / 12) / 2),
+        precision=pytest.approx((3 / 4 + 10 / 11) / 2), recall=pytest.approx((3 / 4 + 10 / 11) / 2))
+    assert seam.curve.thresholds == (0.1, 0.3, 0.5, 0.7)
+    assert seam.curve.miou == pytest.approx((
+        (4 / 6 + 9 / 11) / 2, (3 / 5 + 10 / 12) / 2, (2 / 5 + 10 / 13) / 2, (1 / 4 + 11 / 14) / 2))
+    assert seam.best == replace(seam.used, background_score=0.1, background_source="best",
+                                miou=pytest.approx((4 / 6 + 9 / 11) / 2),
+                                precision=pytest.approx((4 / 6 + 1) / 2),
+                                recall=pytest.approx((1 + 9 / 11) / 2))
+    assert walk.used == PointScores(0.5, "walk", 1.0, 1.0, 1.0)
+    assert walk.best == PointScores(0.3, "best", 1.0, 1.0, 1.0), "the lowest of equals"
+    assert train.masks.miou == 1.0 and train.curve == walk.curve
+
+
+def predicted(scene: Scene, masks: dict[str, np.ndarray], **section: object) -> Predictions:
+    """A folder of ``predict`` with given masks by photo."""
+    folder = scene.root / "predict"
+    with step_folder(Predictions, folder, section=section, inputs={"model": "a network"},
+                     coverage={"data": scene.data}) as step:
+        for photo_id, labels in masks.items():
+            write_mask(folder / "masks" / f"{photo_id}.png", labels, ((0, 0, 0),) * 4)
+        return step.finish()
+
+
+def test_the_segmentation_network_comes_last(tiny, one_rank) -> None:
+    scene, maps, after, _ = tiny
+    masks = pseudo_masks(scene.data, after, PseudoMasks(crf=MaskCrf(enabled=True)),
+                         scene.root / "sharpened", one_rank)
+    said = {"a": np.array([[1, 1, 0, 0], [1, 2, 0, 0]], np.uint8), "b": np.zeros((2, 4), np.uint8)}
+    found = predicted(scene, said, splits=["train", "val"])
+    evaluation = evaluate(scene.data, after, masks, FOUR, scene.root / "evaluate", one_rank, [maps],
+                          found)
+    (train,) = splits(evaluation)
+    assert [stage.name for stage in train.stages] == [
+        "SEAM", "SEAM + walk", "SEAM + walk + CRF", "segmenter"]
+    last = train.stages[-1]
+    # The cat has 3 of its 4 pixels, the dog one that is none, the background all of its 11.
+    assert last.used == PointScores(None, "argmax", miou=pytest.approx((3 / 4 + 0 + 1) / 3),
+                                    precision=pytest.approx((1 + 0 + 1) / 3),
+                                    recall=pytest.approx((3 / 4 + 1) / 2))
+    assert (last.tag_source, last.best, last.curve) == ("no", None, None)
+    assert evaluation.manifest.metrics["train"]["segmenter_miou"] == last.used.miou
+    assert train.stages[2].used.miou == train.masks.miou, "the masks are not the network's"
+    assert train.stages[2].boundary_miou == train.masks.boundary_miou != last.boundary_miou
+    assert train.stages[0].boundary_miou is None, "of maps"
+    assert "| segmenter" in format_table(evaluation) and "argmax" in format_table(evaluation)
+
+
+def test_predictions_of_one_split_are_scored_on_it_alone(scene, seam, one_rank) -> None:
+    masks = pseudo_masks(scene.data, seam, PseudoMasks(), scene.root / "pseudo-masks", one_rank)
+    found = predicted(scene, {s.id: scene.truths[s.id] % 255 for s in scene.samples["val"]},
+                      splits=["val"], crf={"enabled": True})
+    train, val = splits(evaluate(scene.data, seam, masks, Evaluate(), scene.root / "evaluate",
+                                 one_rank, predictions=found))
+    assert [stage.name for stage in train.stages] == ["SEAM"]
+    assert [stage.name for stage in val.stages] == ["SEAM", "segmenter + CRF"]
+    assert val.stages[-1].used.miou == val.stages[-1].boundary_miou == 1.0
+
+
+def test_a_missing_prediction_is_named(tiny, one_rank) -> None:
+    scene, maps, after, masks = tiny
+    found = predicted(scene, {"a": np.zeros((2, 4), np.uint8)}, splits=["train"])
+    with pytest.raises(DataError, match=r"'b' has no mask of stage 'segmenter'.*step again"):
+        evaluate(scene.data, after, masks, FOUR, scene.root / "evaluate", one_rank, [maps], found)
+
+
+def test_a_crf_without_iterations_is_the_threshold(tiny, one_rank) -> None:
+    scene, maps, after, masks = tiny
+    section = FOUR.model_copy(update={"crf": ComparedCrf(enabled=True, iterations=0)})
+    evaluation = evaluate(scene.data, after, masks, section, scene.root / "evaluate", one_rank,
+                          [maps])
+    (train,) = splits(evaluation)
+    seam, crf, _ = train.stages
+    assert [stage.name for stage in train.stages] == ["SEAM", "SEAM + CRF", "SEAM + walk"]
+    assert crf.used == seam.used and crf.curve is None and crf.best is None
+    assert read_mask(evaluation.path / "crf" / "a.png", 3).tolist() == [[1, 1, 0, 0], [1, 0, 1, 1]]
+    table = format_table(evaluation)
+    assert "stages of train, 2 photos, known tags, %" in table
+    assert "SEAM + CRF" in table and "0.25 (estimated)" in table and "0.5 (walk)" in table
+
+
+def test_the_crf_is_that_of_the_score_in_use(scene, seam, one_rank) -> None:
+    after = walked(scene, seam, alpha=alpha_from_score(0.3))
+    masks = pseudo_masks(scene.data, after, PseudoMasks(), scene.root / "pseudo-masks", one_rank)
+    evaluation = evaluate(scene.data, after, masks, CRF, scene.root / "evaluate", one_rank, [seam])
+    settings = CrfSettings(iterations=1)
+    for split, samples in zip(splits(evaluation), scene.samples.values(), strict=True):
+        confusion = Confusion.empty(3)
+        for sample in [s for s in samples if s.id in scene.masked]:
+            found, labels = read_map(scene.map_path(sample.id)), np.zeros(sample.size, np.uint8)
+            if found.tags:
+                with Image.open(sample.image) as photo:
+                    crf = DenseCrf(np.asarray(photo), settings)
+                rivals = with_background(found.full_scores(), derived_alpha(0.3))
+                labels = np.array([0, *(tag + 1 for tag in found.tags)], np.uint8)[
+                    crf.refine(rivals).argmax(axis=0)]
+            confusion.add(scene.truths[sample.id], labels)
+        row = split.stages[1]
+        assert row.name == "SEAM + CRF"
+        assert (row.used.background_score, row.used.background_source) == (0.3, "fixed")
+        assert row.used.miou == confusion.miou()
+        assert row.used.precision == pytest.approx(np.nanmean(confusion.precision()))
+        assert row.used.recall == pytest.approx(np.nanmean(confusion.recall()))
+    assert not (evaluation.path / "crf" / "train" / "7.png").exists(), "it has no mask"
+
+
+def test_masks_through_a_crf_are_a_stage_of_their_own(scene, seam, one_rank) -> None:
+    after = walked(scene, seam, background_score=0.3, background_source="calibrated")
+    section = PseudoMasks(crf=MaskCrf(enabled=True))
+    masks = pseudo_masks(scene.data, after, section, scene.root / "pseudo-masks", one_rank)
+    for split in splits(evaluate(scene.data, after, masks, Evaluate(), scene.root / "evaluate",
+                                 one_rank, [seam])):
+        names = [stage.name for stage in split.stages]
+        assert names == ["SEAM", "SEAM + walk", "SEAM + walk + CRF"]
+        last = split.stages[-1]
+        assert (last.used.miou, last.used.precision, last.used.recall) == (
+            split.masks.miou, split.masks.precision, split.masks.recall)
+        assert last.used.background_source == "walk" and last.curve is None
+        assert split.stages[1].used.miou != split.masks.miou
+
+
+@pytest.mark.parametrize(("head", "branch", "name"), [
+    ("cam", "plain", "CAM"), ("mdc", "plain", "MDC"), ("mdc", "refined", "MDC + PCM"),
+    ("of another version", "plain", "maps"),
+])  # fmt: skip
+def test_maps_are_called_by_their_head(scene, one_rank, head: str, branch: str, name: str) -> None:
+    maps = drawn_by(scene, branch, name="drawn", head=head)
+    after = walked(scene, maps, background_score=0.3, background_source="estimated")
+    masks = pseudo_masks(scene.data, after, PseudoMasks(), scene.root / "pseudo-masks", one_rank)
+    evaluation = evaluate(scene.data, after, masks, FOUR, scene.root / "evaluate", one_rank, [maps])
+    for split in splits(evaluation):
+        assert [stage.name for stage in split.stages] == [name, f"{name} + walk"]
+
+
+def test_without_a_walk_all_is_as_before_but_the_new_keys(scene, one_rank) -> None:
+    section = PseudoMasks(background="fixed", score=0.4)
+    masks = pseudo_masks(scene.data, scene.maps, section, scene.root / "pseudo-masks", one_rank)
+    evaluation = evaluate(scene.data, scene.maps, masks, Evaluate(), scene.root / "evaluate",
+                          one_rank)
+    written = json.loads((evaluation.path / "evaluation.json").read_text())
+    for split in written["splits"]:
+        assert list(split) == ["split", "photos", "tag_source", "background_score",
+                               "background_source", "certainty", "masks", "curve", "tags",
+                               "doubtful_tags", "stages", "left_out"]
+        (only,) = split["stages"]
+        assert only["name"] == "maps", "the folder doesn't say which branch drew them"
+        assert only["curve"] == split["curve"] and split["left_out"] == 0
+        assert only["used"] == {"background_score": 0.4, "background_source": "fixed"} | {
+            key: split["masks"][key] for key in ("miou", "precision", "recall")}
+    assert "stages of" not in format_table(evaluation)
+    assert set(evaluation.manifest.coverage) == {"data", "maps", "masks", "ground truth"}
+
+
+def test_without_a_walk_the_crf_follows_the_maps(scene, one_rank) -> None:
+    photographed(scene)
+    maps = drawn_by(scene, "plain", name="cam")
+    plain = PseudoMasks(background="fixed", score=0.4)
+    masks = pseudo_masks(scene.data, maps, plain, scene.root / "plain", one_rank)
+    rows = splits(evaluate(scene.data, maps, masks, CRF, scene.root / "one", one_rank))[0].stages
+    assert [row.name for row in rows] == ["CAM", "CAM + CRF"]
+    # Where the masks were made with a CRF of their own, theirs is the one.
+    sharp = plain.model_copy(update={"crf": MaskCrf(enabled=True)})
+    masks = pseudo_masks(scene.data, maps, sharp, scene.root / "sharp", one_rank)
+    evaluation = evaluate(scene.data, maps, masks, CRF, scene.root / "two", one_rank)
+    assert [row.name for row in splits(evaluation)[0].stages] == ["CAM", "CAM + CRF"]
+    assert splits(evaluation)[0].stages[1].used.miou == splits(evaluation)[0].masks.miou
+    assert not (evaluation.path / "crf").exists()
+
+
+def test_several_earlier_maps(scene, seam, one_rank) -> None:
+    cam, again = drawn_by(scene, "plain", name="cam"), drawn_by(scene, name="again")
+    after = walked(scene, seam, background_score=0.3, background_source="calibrated")
+    masks = pseudo_masks(scene.data, after, PseudoMasks(), scene.root / "pseudo-masks", one_rank)
+    evaluation = evaluate(scene.data, after, masks, Evaluate(), scene.root / "evaluate", one_rank,
+                          [cam, again, seam])
+    rows = splits(evaluation)[0].stages
+    assert [row.name for row in rows] == ["CAM", "SEAM", "SEAM 2", "SEAM + walk"]
+    assert [row.used.background_source for row in rows] == [
+        "estimated", "estimated", "calibrated", "walk"], "the walk took the last one"
+    assert set(evaluation.manifest.coverage) > {
+        "earlier maps", "earlier maps 2", "earlier maps 3"}
+
+
+def test_walked_maps_alone(scene, seam, one_rank) -> None:
+    after = walked(scene, seam, background_score=0.3, background_source="calibrated")
+    masks = pseudo_masks(scene.data, after, PseudoMasks(), scene.root / "pseudo-masks", one_rank)
+    evaluation = evaluate(scene.data, after, masks, Evaluate(), scene.root / "one", one_rank)
+    assert [row.name for row in splits(evaluation)[0].stages] == ["walk"]
+    with pytest.raises(DataError, match="--earlier"):
+        evaluate(scene.data, after, masks, CRF, scene.root / "two", one_rank)
+
+
+def test_two_ranks_give_the_same_files(scene, seam, one_rank) -> None:
+    after = walked(scene, seam, background_score=0.3, background_source="calibrated")
+    masks = pseudo_masks(scene.data, after, PseudoMasks(), scene.root / "pseudo-masks", one_rank)
+
+    def run(name: str, rank: OneRank) -> Evaluation:
+        return evaluate(scene.data, after, masks, CRF, scene.root / name, rank, [seam])
+
+    alone = run("alone", one_rank)
+    together, _ = run_on_ranks(lambda rank: run("together", rank), 2)
+    for file in ("evaluation.json", "photos.jsonl", "table.md", "crf/train/0.png"):
+        assert (alone.path / file).read_bytes() == (together.path / file).read_bytes()
+
+
+def test_an_interrupted_crf_goes_on_where_it_was(scene, seam, one_rank, monkeypatch) -> None:
+    after = walked(scene, seam, background_score=0.3, background_source="calibrated")
+    masks = pseudo_masks(scene.data, after, PseudoMasks(), scene.root / "pseudo-masks", one_rank)
+    out, refine, done = scene.root / "evaluate", DenseCrf.refine, []
+
+    def interrupted(crf: DenseCrf, scores: np.ndarray) -> np.ndarray:
+        if len(done) == 4:
+            raise KeyboardInterrupt
+        done.append(scores)
+        return refine(crf, scores)
+
+    monkeypatch.setattr(DenseCrf, "refine", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(scene.data, after, masks, CRF, out, one_rank, [seam])
+    known = {path: path.stat().st_mtime_ns for path in (out / "crf").rglob("*.png")
+             if path.stem in [line_id.rpartition("/")[2] for line_id in journal(out)]}
+    assert known
+    monkeypatch.setattr(DenseCrf, "refine", refine)
+    evaluation = evaluate(scene.data, after, masks, CRF, out, one_rank, [seam])
+    assert {path: path.stat().st_mtime_ns for path in known} == known, "those were kept"
+    assert len(list((out / "crf").rglob("*.png"))) == len(scene.masked)
+    whole = evaluate(scene.data, after, masks, CRF, scene.root / "whole", one_rank, [seam])
+    assert [asdict(split) for split in splits(evaluation)] == [asdict(s) for s in splits(whole)]
+
+
+def journal(folder: Path) -> list[str]:
+    return [json.loads(line)["id"] for line in (folder / "items.jsonl").read_text().splitlines()]
+
+
+def test_photos_that_settings_were_chosen_on_are_in_no_number(scene, seam, one_rank) -> None:
+    after = walked(scene, seam, background_score=0.3, background_source="calibrated")
+    masks = pseudo_masks(scene.data, after, PseudoMasks(), scene.root / "pseudo-masks", one_rank)
+    listed = scene.root / "tuned-on.txt"
+    listed.write_text("train/0\ntrain/2\n")
+    section = Evaluate(leave_out=str(listed))
+    evaluation = evaluate(scene.data, after, masks, section, scene.root / "left-out", one_rank,
+                          [seam])
+    train, val = splits(evaluation)
+    assert (train.left_out, train.photos, train.masks.photos) == (2, 6, 5)
+    assert (val.left_out, val.photos) == (0, 3)
+    lines = (evaluation.path / "photos.jsonl").read_text().splitlines()
+    assert not {json.loads(line)["id"] for line in lines} & {"train/0", "train/2"}
+    confusion = Confusion.empty(3)
+    for sample in scene.samples["train"]:
+        if sample.id in scene.masked - {"train/0", "train/2"}:
+            made = read_mask(masks.path / "masks" / f"{sample.id}.png", 3)
+            confusion.add(scene.truths[sample.id], made)
+    assert train.masks.miou == train.stages[-1].used.miou == confusion.miou()
+    assert train.tags.photos == 6
+    assert "photos left out" in format_table(evaluation)
+    # The list as it is now decides, not what it is called.
+    listed.write_text("train/0\n")
+    again = evaluate(scene.data, after, masks, section, evaluation.path, one_rank, [seam])
+    assert splits(again)[0].left_out == 1
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("train/0\nelsewhere/1\n", "photos not in the data: elsewhere/1"),
+    (None, "tuned-on"),
+    ("../x\n", "tuned-on"),
+    ("".join(f"{split}/{i}\n" for i in range(11) for split in [("train", "val")[i > 7]]),
+     "every photo that has a map is to be left out"),
+])
+def test_lists_that_mean_something_else_are_refused(scene, one_rank, text, message) -> None:
+    masks = pseudo_masks(scene.data, scene.maps, PseudoMasks(background="fixed"),
+                         scene.root / "pseudo-masks", one_rank)
+    listed = scene.root / "tuned-on.txt"
+    if text is not None:
+        listed.write_text(text)
+    with pytest.raises(DataError, match=message):
+        evaluate(scene.data, scene.maps, masks, Evaluate(leave_out=str(listed)),
+                 scene.root / "evaluate", one_rank)
+
+
+def test_the_command_takes_earlier_maps(scene, seam, one_rank) -> None:
+    after = walked(scene, seam, background_score=0.3, background_source="calibrated")
+    masks = pseudo_masks(scene.data, after, PseudoMasks(), scene.root / "pseudo-masks", one_rank)
+    out = scene.root / "evaluate"
+    line = ["evaluate", "--data", scene.data.path, "--maps", after.path, "--masks", masks.path,
+            "--out", out]  # fmt: skip
+    refused = invoke(*line, "--earlier", scene.root / "elsewhere")
+    assert refused.exit_code == 1 and "elsewhere" in refused.stderr and not out.exists()
+    done = invoke(*line, "--earlier", seam.path)
+    assert done.exit_code == 0, done.output
+    rows = splits(Evaluation.open(out))[0].stages
+    assert [row.name for row in rows] == ["SEAM", "SEAM + walk"]

@@ -1,0 +1,80 @@
+"""Networks tried before a run begins: what can't be built is named, nothing else changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tag2mask.errors import RecipeError, WeightsError
+from tag2mask.recipe.loading import recipe_from
+from tag2mask.recipe.schema import Recipe
+from tag2mask.steps.trial_networks import try_networks
+
+NETWORK = "train_segmenter", "network"
+BACKBONE = "train_affinity", "backbone"
+
+
+def tried(run: Path, *, settings: dict[str, object] | None = None,
+          of: tuple[str, str] = NETWORK) -> None:
+    recipe: Recipe = recipe_from({of[0]: {of[1]: settings or {}}})
+    try_networks(recipe.train_affinity, recipe.train_segmenter,
+                 built=recipe.train_cam.backbone, run=run)
+
+
+def test_networks_that_fit_leave_no_trace(tmp_path: Path) -> None:
+    before = torch.get_rng_state()
+    tried(tmp_path / "run")
+    assert torch.equal(torch.get_rng_state(), before)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("of", "settings", "message"), [
+    (NETWORK, {"encoder": "tf_efficientnet_lite9", "weights": "none"}, "tf_efficientnet_lite"),
+    (NETWORK, {"architecture": "deeplabv4"}, "no architecture 'deeplabv4'"),
+    (NETWORK, {"output_stride": 32}, "train_segmenter: .*output stride"),
+    (BACKBONE, {"name": "resnet1", "weights": "none"}, "train_affinity: no backbone 'resnet1'"),
+])
+def test_a_network_that_cannot_be_built_is_named(
+    tmp_path: Path, of: tuple[str, str], settings: dict[str, object], message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message):
+        tried(tmp_path / "run", settings=settings, of=of)
+
+
+def test_a_crop_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    recipe: Recipe = recipe_from({"train_segmenter": {"crop": 100}})
+    with pytest.raises(RecipeError, match=r"train_segmenter: .* multiples of \d+ px.*not 100"):
+        try_networks(None, recipe.train_segmenter, built=None, run=tmp_path)
+
+
+@pytest.mark.parametrize("of", [NETWORK, BACKBONE])
+def test_weights_must_be_there_unless_the_run_shall_write_them(
+    tmp_path: Path, of: tuple[str, str]
+) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(WeightsError, match="no such weight file"):
+        tried(run, settings={"weights": str(tmp_path / "lost.pth")}, of=of)
+    tried(run, settings={"weights": str(run / "train-cam" / "model.safetensors")}, of=of)
+
+
+def test_packaged_is_no_file_of_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WeightsError, match="train_segmenter: no packaged weights for 'resnet18'"):
+        tried(Path(), settings={"encoder": "resnet18", "weights": "packaged"})
+
+
+def test_a_backbone_that_is_built_anyway_is_not_built_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[str] = []
+    monkeypatch.setattr("tag2mask.steps.trial_networks.build_affinity_net",
+                        lambda spec, weights: built.append(weights))
+    recipe = Recipe()
+    try_networks(recipe.train_affinity, None, built=recipe.train_cam.backbone, run=tmp_path)
+    assert built == []
+    try_networks(recipe.train_affinity, None, built=None, run=tmp_path)
+    assert built == ["packaged"]

@@ -1,0 +1,102 @@
+"""A SEAM training of a second: what the loop is tested with, on one process or several.
+
+As a script, ``python tiny_task.py FOLDER DEVICES`` trains there and writes ``weights.pt``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from toy_backbone import PointwiseBackbone
+
+from tag2mask.runtime.session import Runtime
+from tag2mask.seam.network import SeamNet
+from tag2mask.seam.objective import LossWeights, SiameseSeam
+from tag2mask.seam.transform import ViewTransform
+from tag2mask.training.loop import FitSettings, fit
+from tag2mask.training.optim import build_optimiser, parameter_groups
+
+BATCH = 4
+
+
+class TinyTask:
+    """Learns from random photos with padding.
+
+    Args:
+        dropout: in front of the CAM head.
+        classes: foreground classes.
+        rank: this process.
+        world_size: processes, which share each batch.
+        overflow_at: step whose gradients overflow, while its loss is finite.
+    """
+
+    section_name = "tiny"
+
+    def __init__(self, *, dropout: float = 0.5, classes: int = 3, rank: int = 0,
+                 world_size: int = 1, overflow_at: int | None = None) -> None:
+        torch.manual_seed(0)
+        net = SeamNet(PointwiseBackbone(2), classes, pcm_channels=(2, 3), dropout=dropout)
+        self.module = SiameseSeam(net.to(memory_format=torch.channels_last), LossWeights())
+        self.net = net
+        self.classes = classes
+        self.share = slice(rank, None, world_size)
+        self.finished: list[int] = []
+        self.stop_after: int | None = None
+        self.spoil_at: int | None = None
+        self.step = 0
+        if overflow_at is not None:
+            net.head.weight.register_hook(
+                lambda gradient: gradient * (torch.inf if self.step == overflow_at else 1.0))
+
+    def batches(self, start: int, stop: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        for index in range(start, stop):
+            generator = torch.Generator().manual_seed(index)
+            image = torch.randn(BATCH, 3, 12, 12, generator=generator)
+            tags = (torch.rand(BATCH, self.classes, generator=generator) < 0.5).float()
+            valid = torch.ones(BATCH, 12, 12, dtype=torch.bool)
+            valid[0, 6:], valid[3, :, 4:] = False, False
+            yield tuple(x[self.share] for x in (image, tags, valid))  # type: ignore[misc]
+
+    def inputs(self, batch: Any, step: int, device: torch.device) -> tuple[Any, ...]:
+        image, tags, valid = batch
+        self.step = step
+        if step == self.spoil_at:
+            image = image * float("nan")
+        return image, tags, valid, ViewTransform(scale=0.5)
+
+    def weights(self, step: int) -> dict[str, float]:
+        return self.module.total_weights(two_views=True)
+
+    def after_step(self, step: int, module: nn.Module) -> None:
+        self.finished.append(step)
+        if step == self.stop_after:
+            raise KeyboardInterrupt
+
+
+def train(task: TinyTask, folder: Path, runtime: Runtime, *, optimiser: str = "adamw",
+          **settings: Any) -> dict[str, float]:
+    """Fit the task."""
+    groups = parameter_groups(task.net, [(task.net.new_parameters(), 2.0)], lr=0.01, bias_lr=2.0,
+                              weight_decay=0.01)  # fmt: skip
+    chosen = build_optimiser(groups, name=optimiser, momentum=0.9)  # type: ignore[arg-type]
+    values = {"steps": 6, "batch_size": BATCH, "log_every": 1} | settings
+    return fit(task, chosen, FitSettings(**values), folder, runtime, name="tiny")
+
+
+def main() -> None:
+    folder, devices = Path(sys.argv[1]), int(sys.argv[2])
+    runtime = Runtime.start(device="cpu", devices=devices, workers=0, threads=1)
+    task = TinyTask(dropout=0.0, rank=runtime.rank, world_size=runtime.world_size)
+    train(task, folder, runtime, steps=4, accumulate=2)
+    if runtime.rank == 0:
+        torch.save(task.module.state_dict(), folder / "weights.pt")
+    runtime.barrier()
+
+
+if __name__ == "__main__":
+    main()
