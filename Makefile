@@ -43,6 +43,7 @@ test: $(READY)
 	$(BIN)/python -m pytest
 
 check: $(READY)
+	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports

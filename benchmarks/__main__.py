@@ -38,15 +38,23 @@ BENCHMARKS: dict[str, tuple[Callable[..., Row | str], str]] = {
     "crf_vs_pydensecrf_4": (crf.vs_pydensecrf_4, "dense CRF, 4 classes / pydensecrf"),
     "crf_vs_pydensecrf_21": (crf.vs_pydensecrf_21, "dense CRF, 21 classes / pydensecrf"),
     "crf_two_threads_vs_one": (crf.two_threads_vs_one, "dense CRF, 2 threads / 1"),
-    "loop_in_cache_two_threads_vs_one": (two_threads.loop_in_cache,
-                                         "vector loop in a core's cache, 2 threads / 1"),
-    "loop_in_memory_two_threads_vs_one": (two_threads.loop_in_memory,
-                                          "vector loop in memory, 2 threads / 1"),
+    "loop_in_cache_two_threads_vs_one": (
+        two_threads.loop_in_cache,
+        "vector loop in a core's cache, 2 threads / 1",
+    ),
+    "loop_in_memory_two_threads_vs_one": (
+        two_threads.loop_in_memory,
+        "vector loop in memory, 2 threads / 1",
+    ),
     "affinity_labels_photos_per_second": (
-        affinity_labels.step_vs_plain_loop, "affinity-labels / plain loop, rates"),
+        affinity_labels.step_vs_plain_loop,
+        "affinity-labels / plain loop, rates",
+    ),
     "disk_maps_per_photo": (disk_per_photo.maps, "maps / float32 at the photo's size"),
     "disk_affinity_labels_per_photo": (
-        disk_per_photo.affinity_labels, "labels / marginals of both CRFs"),
+        disk_per_photo.affinity_labels,
+        "labels / marginals of both CRFs",
+    ),
     "disk_walked_maps_per_photo": (disk_per_photo.walked_maps, "walked maps / float32"),
     "disk_masks_per_photo": (disk_per_photo.masks, "masks / a byte a pixel"),
     "predict_vs_forward": (predict_photos.vs_forward, "predict / the network's forward alone"),
@@ -63,8 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=main.__doc__)
     parser.add_argument("names", nargs="*", help=f"of {', '.join(BENCHMARKS)}; none: all")
     parser.add_argument("--out", type=Path, default=Path("bench.json"))
-    parser.add_argument("--toy", action="store_true",
-                        help="smallest sizes, once: whether it runs, not how fast")
+    parser.add_argument(
+        "--toy", action="store_true", help="smallest sizes, once: whether it runs, not how fast"
+    )
     options = parser.parse_args(arguments)
     unknown = [name for name in options.names if name not in BENCHMARKS]
     if unknown:
@@ -79,8 +88,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             console.print(f"{name} is left out: {row}")
             continue
         rows[name] = row
-        options.out.write_text(json.dumps(
-            {"rows": {key: row._asdict() for key, row in rows.items()}, **report}, indent=2) + "\n")
+        options.out.write_text(
+            json.dumps(
+                {"rows": {key: row._asdict() for key, row in rows.items()}, **report}, indent=2
+            )
+            + "\n"
+        )
     Console(width=None if Console().is_terminal else 120).print(_table(rows))
     print(f"written to {options.out}")
 

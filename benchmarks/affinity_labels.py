@@ -35,16 +35,24 @@ def step_vs_plain_loop(*, toy: bool = False) -> Row:
     count = len(read_index(run / "prepare", "train"))
     with tempfile.TemporaryDirectory(prefix="tag2mask-bench-") as folder:
         new = (Path(folder) / str(number) for number in itertools.count())
-        times = side_by_side(lambda: step(run, next(new)), lambda: plain_loop(run, next(new)),
-                             seconds=0 if toy else 30)
+        times = side_by_side(
+            lambda: step(run, next(new)),
+            lambda: plain_loop(run, next(new)),
+            seconds=0 if toy else 30,
+        )
     return Row.of([count / times.ours], [count / times.other], unit="photos/s")
 
 
 def step(run: Path, out: Path) -> AffinityLabels:
     """The step, with all cores."""
     with contextlib.redirect_stderr(io.StringIO()):  # its progress
-        return affinity_labels(PreparedData.open(run / "prepare"), CamMaps.open(run / "infer-cam"),
-                               AffinityLabelling(), out, Runtime.start(device="cpu"))
+        return affinity_labels(
+            PreparedData.open(run / "prepare"),
+            CamMaps.open(run / "infer-cam"),
+            AffinityLabelling(),
+            out,
+            Runtime.start(device="cpu"),
+        )
 
 
 def plain_loop(run: Path, out: Path) -> None:
@@ -56,7 +64,9 @@ def plain_loop(run: Path, out: Path) -> None:
         labels = np.zeros(sample.size, np.uint8)
         if cam_map.tags:
             image, scores = np.asarray(read_image(sample.image)), cam_map.full_scores()
-            refined = [DenseCrf(image, threads=1).refine(with_background(scores, alpha))
-                       for alpha in (strong, weak)]
+            refined = [
+                DenseCrf(image, threads=1).refine(with_background(scores, alpha))
+                for alpha in (strong, weak)
+            ]
             labels = agreed_labels(refined[0], refined[1], cam_map.tags)
         write_mask(label_path(out, sample.id), labels, colours)

@@ -56,8 +56,9 @@ RULES: dict[str, Callable[[np.ndarray], float]] = {
 }
 
 
-def measure(photos: MappedPhotos, samples: Sequence[Sample], masks: dict[str, Path],
-            title: str) -> None:
+def measure(
+    photos: MappedPhotos, samples: Sequence[Sample], masks: dict[str, Path], title: str
+) -> None:
     """Print the rules' table for some photos."""
     curve, histogram = ThresholdCurve.empty(photos.classes, SCORES), ScoreHistogram.empty()
     for sample, cam_map in zip(samples, ordered_map(photos.read, samples), strict=True):

@@ -35,8 +35,11 @@ def vs_pydensecrf_21(*, toy: bool = False) -> Row | str:
 def two_threads_vs_one(*, toy: bool = False) -> Row:
     """Four classes."""
     image, scores = inputs(4, toy=toy)
-    return side_by_side(lambda: ours(image, scores, threads=2), lambda: ours(image, scores),
-                        seconds=0 if toy else 15)
+    return side_by_side(
+        lambda: ours(image, scores, threads=2),
+        lambda: ours(image, scores),
+        seconds=0 if toy else 15,
+    )
 
 
 def inputs(classes: int, *, toy: bool = False) -> tuple[Photo, Scores]:
@@ -60,8 +63,9 @@ def theirs(image: Photo, scores: Scores) -> Scores:
     unary = -np.log(np.clip(scores, 1e-5, 1))
     model.setUnaryEnergy(unary.reshape(len(scores), -1))
     model.addPairwiseGaussian(sxy=crf.gaussian_sxy, compat=crf.gaussian_weight)
-    model.addPairwiseBilateral(sxy=crf.bilateral_sxy, srgb=crf.bilateral_srgb, rgbim=image,
-                               compat=crf.bilateral_weight)
+    model.addPairwiseBilateral(
+        sxy=crf.bilateral_sxy, srgb=crf.bilateral_srgb, rgbim=image, compat=crf.bilateral_weight
+    )
     return np.array(model.inference(crf.iterations)).reshape(scores.shape)
 
 
@@ -69,5 +73,6 @@ def _vs_pydensecrf(classes: int, *, toy: bool) -> Row | str:
     if importlib.util.find_spec("pydensecrf") is None:
         return "pydensecrf2 is not installed (pip install pydensecrf2, with a C++ compiler)"
     image, scores = inputs(classes, toy=toy)
-    return side_by_side(lambda: ours(image, scores), lambda: theirs(image, scores),
-                        seconds=0 if toy else 20)
+    return side_by_side(
+        lambda: ours(image, scores), lambda: theirs(image, scores), seconds=0 if toy else 20
+    )

@@ -17,13 +17,22 @@ PHOTOS, SIDE = 12, 500
 """A demo's photos, ten of them for training, and their long side, px."""
 SHORT = ("train_cam.max_steps=40", "train_affinity.max_steps=10", "train_cam.picture_every=0")
 TOY = (
-    "train_cam.backbone.name=test_efficientnet", "train_cam.backbone.weights=none",
-    "train_cam.max_steps=1", "train_cam.crop=64", "train_affinity.max_steps=1",
-    "train_affinity.crop=64", "infer_cam.long_side=64", "walk.long_side=64",
-    "train_segmenter.network.encoder=test_efficientnet", "train_segmenter.network.weights=none",
-    "train_segmenter.max_steps=1", "train_segmenter.crop=64", "train_segmenter.long_side=64",
-    "runtime.threads=1", "runtime.workers=0",
-)  # fmt: skip
+    "train_cam.backbone.name=test_efficientnet",
+    "train_cam.backbone.weights=none",
+    "train_cam.max_steps=1",
+    "train_cam.crop=64",
+    "train_affinity.max_steps=1",
+    "train_affinity.crop=64",
+    "infer_cam.long_side=64",
+    "walk.long_side=64",
+    "train_segmenter.network.encoder=test_efficientnet",
+    "train_segmenter.network.weights=none",
+    "train_segmenter.max_steps=1",
+    "train_segmenter.crop=64",
+    "train_segmenter.long_side=64",
+    "runtime.threads=1",
+    "runtime.workers=0",
+)
 
 
 @functools.cache
@@ -42,6 +51,16 @@ def demo_run(*, toy: bool = False) -> Path:
 def run(folder: Path, settings: Sequence[str], *options: str, toy: bool) -> None:
     """Run the default recipe, with some settings, on ``folder/data`` into ``folder/run``."""
     changed = [word for value in (*settings, *(TOY if toy else ())) for word in ("--set", value)]
-    command = [sys.executable, "-m", "tag2mask", "run", "--data", folder / "data", "--out",
-               folder / "run", *options, *changed]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "tag2mask",
+        "run",
+        "--data",
+        folder / "data",
+        "--out",
+        folder / "run",
+        *options,
+        *changed,
+    ]
     subprocess.run(command, check=True, capture_output=True)

@@ -23,8 +23,12 @@ def maps(*, toy: bool = False) -> Row:
 
 def affinity_labels(*, toy: bool = False) -> Row:
     """Labels; the two CRFs' float32 marginals that the published code keeps, background too."""
-    return _row("affinity-labels/labels", ".png",
-                lambda pixels, tags: 2 * (tags + 1) * pixels * FLOAT32, toy=toy)
+    return _row(
+        "affinity-labels/labels",
+        ".png",
+        lambda pixels, tags: 2 * (tags + 1) * pixels * FLOAT32,
+        toy=toy,
+    )
 
 
 def walked_maps(*, toy: bool = False) -> Row:

@@ -37,14 +37,18 @@ def batched_vs_single(*, toy: bool = False) -> Row:
     net = net.to(device, memory_format=memory_format(device))
     section = recipe.infer_cam
     settings = InferenceSettings(
-        scales=section.scales, flip=section.flip, long_side=64 if toy else section.long_side,
-        map_stride=section.map_stride, batch_views=section.batch_views,
-    )  # fmt: skip
+        scales=section.scales,
+        flip=section.flip,
+        long_side=64 if toy else section.long_side,
+        map_stride=section.map_stride,
+        batch_views=section.batch_views,
+    )
     times = 1 if device.type == "cpu" else ON_GPU
     photos, tags = photos_of(SIZES * times), TAGS * times
     precision = resolve_precision(section.precision, device)
-    autocast = partial(torch.autocast, device.type, precision,
-                       enabled=precision is not torch.float32)
+    autocast = partial(
+        torch.autocast, device.type, precision, enabled=precision is not torch.float32
+    )
     batched = MultiScaleInference(inference_copy(net, device), settings, device, autocast)
 
     def single() -> None:
@@ -57,13 +61,19 @@ def batched_vs_single(*, toy: bool = False) -> Row:
 def photos_of(sizes: Sequence[tuple[int, int]]) -> list[Image.Image]:
     """Smooth random photos."""
     rng = np.random.default_rng(0)
-    return [Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize(size)
-            for size in sizes]
+    return [
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize(size)
+        for size in sizes
+    ]
 
 
 @torch.inference_mode()
-def one_at_a_time(net: SeamNet, settings: InferenceSettings, photos: Sequence[Image.Image],
-                  tags: Sequence[tuple[int, ...]]) -> list[Tensor]:
+def one_at_a_time(
+    net: SeamNet,
+    settings: InferenceSettings,
+    photos: Sequence[Image.Image],
+    tags: Sequence[tuple[int, ...]],
+) -> list[Tensor]:
     """The same maps (k, h, w) by a plain loop over photos, scales and mirror images."""
     device = next(net.parameters()).device
     mean, std = (torch.tensor(of, device=device) for of in (net.backbone.mean, net.backbone.std))
@@ -84,8 +94,9 @@ def one_at_a_time(net: SeamNet, settings: InferenceSettings, photos: Sequence[Im
             pixels = (torch.from_numpy(np.array(resized)).to(device) / 255 - mean) / std
             view = pixels.permute(2, 0, 1)[None]
             for flip in (False, True):
-                pair = net(view.flip(3) if flip else view, tags=present, own_grid=True,
-                           pool_on_grid=True)
+                pair = net(
+                    view.flip(3) if flip else view, tags=present, own_grid=True, pool_on_grid=True
+                )
                 maps = pair.refined[:, [tag + 1 for tag in own]]
                 maps = (maps.flip(3) if flip else maps).float()
                 total += F.interpolate(maps, grid, mode="bilinear", align_corners=False)[0]

@@ -43,8 +43,9 @@ class Row(NamedTuple):
         return cls(mine / theirs, mine, theirs, unit)
 
 
-def side_by_side(ours: Callable[[], object], other: Callable[[], object], *,
-                 seconds: float, most: int = 25) -> Row:
+def side_by_side(
+    ours: Callable[[], object], other: Callable[[], object], *, seconds: float, most: int = 25
+) -> Row:
     """Time two functions in turn, so that whatever else the machine does slows both.
 
     Args:
@@ -80,24 +81,36 @@ def peak_kib() -> int:
 def machine() -> dict[str, Any]:
     """What the figures were measured on."""
     return {
-        "processor": _processor(), "cores": len(os.sched_getaffinity(0)),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "torch_threads": torch.get_num_threads(), "native_bf16": cpu_has_bf16(),
-        "system": platform.platform(), "load_before": round(os.getloadavg()[0], 2),
-    }  # fmt: skip
+        "torch_threads": torch.get_num_threads(),
+        "native_bf16": cpu_has_bf16(),
+        "system": platform.platform(),
+        "load_before": round(os.getloadavg()[0], 2),
+    }
 
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that the figures depend on."""
-    return {"python": platform.python_version(), "torch": torch.__version__,
-            **{name: version(name) for name in PACKAGES}}
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        **{name: version(name) for name in PACKAGES},
+    }
 
 
 def commit() -> str | None:
     """The commit that is checked out, with ``+`` where files differ from it; None without git."""
+
     def git(*arguments: str) -> str:
-        return subprocess.run(("git", *arguments), cwd=Path(__file__).parent, check=True,
-                              capture_output=True, text=True).stdout.strip()
+        return subprocess.run(
+            ("git", *arguments),
+            cwd=Path(__file__).parent,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
 
     try:
         return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain") else "")

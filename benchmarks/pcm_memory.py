@@ -52,8 +52,9 @@ def peak_mib(kind: str, grid: tuple[int, int]) -> float:
 
 def _measured(kind: str, grid: tuple[int, int]) -> float:
     command = (sys.executable, "-m", "benchmarks.pcm_memory", kind, *map(str, grid))
-    done = subprocess.run(command, cwd=Path(__file__).parents[1], check=True,
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=Path(__file__).parents[1], check=True, capture_output=True, text=True
+    )
     return float(done.stdout)
 
 

@@ -49,8 +49,14 @@ def vs_forward(*, toy: bool = False) -> Row:
         images, numbers = network_inputs(photos, segmenter), count()
 
         def ours() -> None:
-            predict(photos, segmenter, Predict(), Path(folder) / f"out-{next(numbers)}",
-                    model="random", ranks=_Quiet())
+            predict(
+                photos,
+                segmenter,
+                Predict(),
+                Path(folder) / f"out-{next(numbers)}",
+                model="random",
+                ranks=_Quiet(),
+            )
 
         def other() -> None:
             for image in images:
@@ -71,8 +77,11 @@ def onnx_vs_torch(*, toy: bool = False) -> Row | str:
         images = [image.numpy() for image in network_inputs(photos, bf16)]
         torch_segmenter = TorchSegmenter(net, bf16.classes, bf16.long_side, CPU, "32")
         onnx_segmenter = as_onnx(net, bf16, Path(folder))
-        return side_by_side(lambda: label_all(onnx_segmenter, images),
-                            lambda: label_all(torch_segmenter, images), seconds=0 if toy else 30)
+        return side_by_side(
+            lambda: label_all(onnx_segmenter, images),
+            lambda: label_all(torch_segmenter, images),
+            seconds=0 if toy else 30,
+        )
 
 
 def as_onnx(net: SegmentationNet, segmenter: Segmenter, folder: Path) -> OnnxSegmenter:
@@ -93,8 +102,10 @@ def write_photos(folder: Path, number: int) -> list[PhotoFile]:
     """JPEGs of 500 px: parts of scikit-image's photos."""
     folder.mkdir()
     rng = np.random.default_rng(0)
-    sources = [Image.fromarray(source) for source in
-               (data.astronaut(), data.coffee(), data.chelsea(), data.rocket())]
+    sources = [
+        Image.fromarray(source)
+        for source in (data.astronaut(), data.coffee(), data.chelsea(), data.rocket())
+    ]
     for index in range(number):
         source, size = sources[index % len(sources)], SIZES[index // 4 % len(SIZES)]
         left, top = (int(rng.integers(0, side // 4)) for side in source.size)

@@ -66,11 +66,14 @@ class PublishedNet(nn.Module):
             largest = seeds[:, 1:].max(dim=1, keepdim=True).values
             seeds[:, :1] = 1 - largest
             seeds[:, 1:][seeds[:, 1:] < largest] = 0
-        features = torch.cat([
-            _enlarge(image, (height, width)),
-            _enlarge(F.relu(self.f8_3(low.detach())), (height, width)),
-            _enlarge(F.relu(self.f8_4(mid.detach())), (height, width)),
-        ], dim=1)  # fmt: skip
+        features = torch.cat(
+            [
+                _enlarge(image, (height, width)),
+                _enlarge(F.relu(self.f8_3(low.detach())), (height, width)),
+                _enlarge(F.relu(self.f8_4(mid.detach())), (height, width)),
+            ],
+            dim=1,
+        )
         features = self.f9(features).flatten(2)
         features = features / (features.norm(dim=1, keepdim=True) + EPSILON)
         affinity = F.relu(features.transpose(1, 2) @ features)
@@ -96,8 +99,9 @@ def published_terms(net: PublishedNet, image: Tensor, tags: Tensor) -> dict[str,
     terms = {
         "cls1": F.multilabel_soft_margin_loss(cam1.mean(dim=(2, 3))[:, 1:], tags),
         "cls2": F.multilabel_soft_margin_loss(cam2.mean(dim=(2, 3))[:, 1:], tags),
-        "min1": _min_pooling(refined1 * labels), "min2": _min_pooling(refined2 * labels),
-    }  # fmt: skip
+        "min1": _min_pooling(refined1 * labels),
+        "min2": _min_pooling(refined2 * labels),
+    }
     map1 = _enlarge(_max_norm(cam1), size) * labels
     map2 = _max_norm(cam2) * labels
     hard1 = _enlarge(_max_norm(refined1), size) * labels

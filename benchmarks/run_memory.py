@@ -27,8 +27,10 @@ def many_vs_quarter(*, toy: bool = False) -> Row:
     """Peaks of runs of `PHOTOS` photos and of a quarter of them."""
     photos = 40 if toy else PHOTOS
     with TemporaryDirectory(prefix="tag2mask-bench-") as folder:
-        ours, other = (_measured(Path(folder) / str(count), count, TOY if toy else ())
-                       for count in (photos, photos // SHARE))
+        ours, other = (
+            _measured(Path(folder) / str(count), count, TOY if toy else ())
+            for count in (photos, photos // SHARE)
+        )
     return Row.of([ours], [other], unit="MiB")
 
 
@@ -40,10 +42,17 @@ def peak_mib(data: Path, out: Path, settings: Sequence[str]) -> float:
 
 def _measured(folder: Path, photos: int, settings: Sequence[str]) -> float:
     write_photos(folder / "data", photos)
-    command = (sys.executable, "-m", "benchmarks.run_memory", str(folder / "data"),
-               str(folder / "run"), *settings)
-    done = subprocess.run(command, cwd=Path(__file__).parents[1], check=True,
-                          capture_output=True, text=True)
+    command = (
+        sys.executable,
+        "-m",
+        "benchmarks.run_memory",
+        str(folder / "data"),
+        str(folder / "run"),
+        *settings,
+    )
+    done = subprocess.run(
+        command, cwd=Path(__file__).parents[1], check=True, capture_output=True, text=True
+    )
     return float(done.stdout.splitlines()[-1])
 
 

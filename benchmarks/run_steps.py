@@ -23,8 +23,7 @@ def seconds_of(step: str, *, toy: bool = False) -> Row:
     return Row(seconds[step] / whole, seconds[step], whole, "s")
 
 
-STEP_ROWS = {f"run_{kind.step.replace('-', '_')}": partial(seconds_of, kind.step)
-             for kind in STEPS}  # fmt: skip
+STEP_ROWS = {f"run_{kind.step.replace('-', '_')}": partial(seconds_of, kind.step) for kind in STEPS}
 
 
 @cache
@@ -34,9 +33,17 @@ def run_seconds(*, toy: bool = False) -> dict[str, float]:
         folder = Path(name)
         make_demo_data(folder / "data", photos=12 if toy else PHOTOS, side=64 if toy else SIDE)
         start = time.time()
-        run(folder, ["train_cam.warm_start=1", *(
-            f"train_{what}.epochs=1" for what in ("cam", "affinity", "segmenter"))], toy=toy)
+        run(
+            folder,
+            [
+                "train_cam.warm_start=1",
+                *(f"train_{what}.epochs=1" for what in ("cam", "affinity", "segmenter")),
+            ],
+            toy=toy,
+        )
         # A step ends with its manifest: what lies between two is all that the later one took.
         ends = [(folder / "run" / kind.step / "manifest.json").stat().st_mtime for kind in STEPS]
-        return {kind.step: end - begin for kind, begin, end
-                in zip(STEPS, (start, *ends), ends, strict=False)}
+        return {
+            kind.step: end - begin
+            for kind, begin, end in zip(STEPS, (start, *ends), ends, strict=False)
+        }

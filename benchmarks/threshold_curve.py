@@ -18,8 +18,11 @@ def one_pass_vs_passes(*, toy: bool = False) -> Row:
     """Eight photos of VOC's size with one to three tags, in memory."""
     photos = photos_of(2 if toy else 8, (24, 32) if toy else (375, 500))
     thresholds = Evaluate().thresholds
-    return side_by_side(lambda: one_pass(photos, thresholds), lambda: passes(photos, thresholds),
-                        seconds=0 if toy else 40)
+    return side_by_side(
+        lambda: one_pass(photos, thresholds),
+        lambda: passes(photos, thresholds),
+        seconds=0 if toy else 40,
+    )
 
 
 def photos_of(count: int, size: tuple[int, int]) -> list[Photo]:

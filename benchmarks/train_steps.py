@@ -43,16 +43,24 @@ def vs_published(*, toy: bool = False) -> Row:
         optimiser.step()
         optimiser.zero_grad()
 
-    ours = our_step(net, SiameseSeam(net, LossWeights(), paper=True, gate_pcm=False),
-                    torch.optim.SGD([p for p in net.parameters() if p.requires_grad], lr=1e-4),
-                    (image, tags, valid), lambda: ViewTransform(scale=VIEW_SCALE))
+    ours = our_step(
+        net,
+        SiameseSeam(net, LossWeights(), paper=True, gate_pcm=False),
+        torch.optim.SGD([p for p in net.parameters() if p.requires_grad], lr=1e-4),
+        (image, tags, valid),
+        lambda: ViewTransform(scale=VIEW_SCALE),
+    )
     return side_by_side(ours, other, seconds=0 if toy else 100)
 
 
 def published_behaviour_net(*, dropout: float) -> SeamNet:
     """Our network on Lite0 with ImageNet weights, batch norms frozen, in training mode."""
-    net = build_net(NetSpec(classes=VOC_NAMES, backbone="tf_efficientnet_lite0", output_stride=16,
-                            dropout=dropout), weights="packaged")
+    net = build_net(
+        NetSpec(
+            classes=VOC_NAMES, backbone="tf_efficientnet_lite0", output_stride=16, dropout=dropout
+        ),
+        weights="packaged",
+    )
     freeze(net, net.backbone.frozen(), batch_norm=True)
     train_mode(net, freeze_batch_norm=True)
     return net.to(memory_format=torch.channels_last)
@@ -66,15 +74,28 @@ def recipe_step(section: TrainCam, *, toy: bool) -> Callable[[], None]:
     generator = torch.Generator().manual_seed(0)
 
     def draw() -> ViewTransform | None:
-        return ViewTransform.draw(generator, scale=views.scale, size_multiple=views.size_multiple,
-                                  antialias=views.antialias) if views.enabled else None
+        return (
+            ViewTransform.draw(
+                generator,
+                scale=views.scale,
+                size_multiple=views.size_multiple,
+                antialias=views.antialias,
+            )
+            if views.enabled
+            else None
+        )
 
     batch = inputs(2, 64) if toy else inputs(section.batch_size, section.crop)
     return our_step(net, seam, optimiser, batch, draw)
 
 
-def our_step(net: SeamNet, seam: SiameseSeam, optimiser: torch.optim.Optimizer, batch: Inputs,
-             draw: Callable[[], ViewTransform | None]) -> Callable[[], None]:
+def our_step(
+    net: SeamNet,
+    seam: SiameseSeam,
+    optimiser: torch.optim.Optimizer,
+    batch: Inputs,
+    draw: Callable[[], ViewTransform | None],
+) -> Callable[[], None]:
     """Forward, backward and update, in the fastest precision of this processor."""
     precision = resolve_precision("auto", torch.device("cpu"))
     image, tags, valid = batch
@@ -103,4 +124,3 @@ def inputs(batch: int, side: int) -> Inputs:
         count = int(torch.randint(1, 4, (1,), generator=generator))
         row[torch.randperm(len(row), generator=generator)[:count]] = 1.0
     return image, tags, torch.ones(batch, side, side, dtype=torch.bool)
-

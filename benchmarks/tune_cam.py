@@ -44,8 +44,9 @@ SCORES = [i / 100 for i in range(100)]
 
 def listed(data: PreparedData, ids: set[str], out: Path) -> PreparedData:
     """A prepared folder of some of the training photos."""
-    with step_folder(PreparedData, out, section={"photos": sorted(ids)},
-                     inputs={"data": data}) as step:
+    with step_folder(
+        PreparedData, out, section={"photos": sorted(ids)}, inputs={"data": data}
+    ) as step:
         if not step.complete:
             samples = [s for s in read_index(data.path, "train") if s.id in ids]
             write_json(out / "classes.json", {"names": list(read_classes(data.path).names)})
@@ -66,8 +67,10 @@ def score(data: PreparedData, masks: dict[str, Path], maps: Path) -> str:
     threshold, miou = curve.best()
     counts = curve.confusion(SCORES.index(threshold)).counts
     right = np.trace(counts[1:, 1:])
-    return (f"mIoU {100 * miou:.2f} at {threshold:.2f}, precision "
-            f"{100 * right / counts[:, 1:].sum():.1f}, recall {100 * right / counts[1:].sum():.1f}")
+    return (
+        f"mIoU {100 * miou:.2f} at {threshold:.2f}, precision "
+        f"{100 * right / counts[:, 1:].sum():.1f}, recall {100 * right / counts[1:].sum():.1f}"
+    )
 
 
 def main() -> None:
@@ -82,8 +85,11 @@ def main() -> None:
     recipe: Recipe = load_recipe(options.recipe, options.overrides)
     runtime = Runtime.start(workers=recipe.runtime.workers)
     data = prepare(options.data, recipe.prepare, options.out / "prepare")
-    model = (CamModel.open(options.model) if options.model
-             else train_cam(data, recipe.train_cam, options.out / "train-cam", runtime))
+    model = (
+        CamModel.open(options.model)
+        if options.model
+        else train_cam(data, recipe.train_cam, options.out / "train-cam", runtime)
+    )
     some = listed(data, set(LIST.read_text().split()), options.out / "listed")
     every = ["plain", "refined"] if recipe.train_cam.pcm.enabled else ["plain"]
     for branch in options.branches or every:

@@ -43,6 +43,7 @@ def _two_vs_one(size: int, *, toy: bool) -> Row:
     arrays = [(np.zeros(size, np.float32), np.ones(size, np.float32)) for _ in range(2)]
     rounds = 1 if toy else NUMBERS // (2 * size)
     with Team(1) as one, Team(2) as two:
+
         def run(team: Team) -> None:
             team.run(partial(blend, *pair, rounds) for pair in arrays)
 

@@ -22,8 +22,9 @@ def sparse_vs_dense(*, toy: bool = False) -> Row:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return side_by_side(lambda: walk(affinity, maps), lambda: squared(affinity, maps),
-                            seconds=0 if toy else 10)
+        return side_by_side(
+            lambda: walk(affinity, maps), lambda: squared(affinity, maps), seconds=0 if toy else 10
+        )
     finally:
         torch.set_num_threads(threads)
 

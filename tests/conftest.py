@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).resolve().parents[1]
 # A machine with more to do is no reason to fail, and the same code passes or fails each time;
 # `--hypothesis-profile=default` looks for new examples.
-settings.register_profile("unhurried", deadline=None, derandomize=True,
-                          suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
+settings.register_profile(
+    "unhurried", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("unhurried")
 
 

@@ -12,6 +12,11 @@ from tag2mask.steps.predict import predict
 
 if __name__ == "__main__":
     photos, out, seconds = sys.argv[1:]
-    predict(list_photos([photos]), LocalSegmenter(seconds=float(seconds)),
-            Predict(confidence=True), Path(out), model="local")
+    predict(
+        list_photos([photos]),
+        LocalSegmenter(seconds=float(seconds)),
+        Predict(confidence=True),
+        Path(out),
+        model="local",
+    )
     print("torch" in sys.modules)

@@ -35,29 +35,51 @@ SMALL: dict[str, Any] = {
         "backbone": {"name": "test_efficientnet", "weights": "none", "output_stride": 16},
         "pcm": {"enabled": True, "channels": [8, 16]},
         "views": {"enabled": True, "scale": [0.5, 1.0], "size_multiple": 32},
-        "losses": {"cls": 1.0, "cls_view2": 1.0, "min_pool": 1.0, "er": 1.0, "ecr": 1.0,
-                   "ramp": 0.0},
+        "losses": {
+            "cls": 1.0,
+            "cls_view2": 1.0,
+            "min_pool": 1.0,
+            "er": 1.0,
+            "ecr": 1.0,
+            "ramp": 0.0,
+        },
         "optimiser": {"name": "adamw", "lr": 0.001},
-        "epochs": 1, "max_steps": None, "batch_size": 4, "crop": 64, "long_side": [48, 80],
-        "precision": "32", "picture_every": 0, "log_every": 1,
+        "epochs": 1,
+        "max_steps": None,
+        "batch_size": 4,
+        "crop": 64,
+        "long_side": [48, 80],
+        "precision": "32",
+        "picture_every": 0,
+        "log_every": 1,
     },
     "infer_cam": {"long_side": 64, "scales": [1.0, 0.5], "precision": "32"},
     "affinity_labels": {"crf": {"iterations": 1}},
     "train_affinity": {
-        "channels": [4, 4, 8], "optimiser": {"name": "adamw", "lr": 0.001},
-        "epochs": 1, "batch_size": 4, "crop": 64, "long_side": [48, 80], "precision": "32",
+        "channels": [4, 4, 8],
+        "optimiser": {"name": "adamw", "lr": 0.001},
+        "epochs": 1,
+        "batch_size": 4,
+        "crop": 64,
+        "long_side": [48, 80],
+        "precision": "32",
         "log_every": 1,
     },
     "walk": {"long_side": 64, "precision": "32"},
     "train_segmenter": {
         "network": {"encoder": "test_efficientnet", "weights": "none", "output_stride": 16},
-        "optimiser": {"name": "adamw", "lr": 0.001}, "epochs": 1, "batch_size": 4, "crop": 64,
-        "long_side": 64, "precision": "32", "log_every": 1,
+        "optimiser": {"name": "adamw", "lr": 0.001},
+        "epochs": 1,
+        "batch_size": 4,
+        "crop": 64,
+        "long_side": 64,
+        "precision": "32",
+        "log_every": 1,
     },
     "predict": {"precision": "32"},
     "report": {"photos": 1},
     "runtime": {"device": "cpu", "workers": 0, "threads": 1},
-}  # fmt: skip
+}
 
 
 def recipe(**changes: Any) -> Recipe:
@@ -99,8 +121,11 @@ def write_photos(folder: Path, count: int = 12, *, masks: bool = False) -> Path:
         name = f"{'ab'[index % 2]}/{index:02}"
         _save(folder / f"{name}.png", rng.integers(0, 256, (*size, 3), np.uint8))
         tags = [] if index % 6 == 5 else sorted({index % 3, (index // 3) % 3})
-        row = [f"{name}.png", ";".join(NAMES[tag] for tag in tags),
-               "val" if index % 4 == 3 else "train"]
+        row = [
+            f"{name}.png",
+            ";".join(NAMES[tag] for tag in tags),
+            "val" if index % 4 == 3 else "train",
+        ]
         if masks:
             mask = np.zeros(size, np.uint8)
             for place, tag in enumerate(tags):
@@ -158,15 +183,27 @@ def command(*arguments: str | Path) -> list[str]:
 
 def call(*arguments: str | Path, timeout: float = 600) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end."""
-    return subprocess.run(command(*arguments), capture_output=True, text=True, check=False,
-                          timeout=timeout, env=environment())  # fmt: skip
+    return subprocess.run(
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout,
+        env=environment(),
+    )
 
 
 def start(*arguments: str | Path) -> subprocess.Popen[str]:
     """Start the command line, for `kill_when`, `interrupt_when` or `end_of`."""
-    return subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            text=True, env=environment(), start_new_session=True,
-                            preexec_fn=_heed_ctrl_c)
+    return subprocess.Popen(
+        command(*arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        start_new_session=True,
+        preexec_fn=_heed_ctrl_c,
+    )
 
 
 def _heed_ctrl_c() -> None:
@@ -210,7 +247,14 @@ def end_of(process: subprocess.Popen[str]) -> None:
 
 def environment() -> dict[str, str]:
     """No threads beyond ours, no debugging switch, no ranks of another launcher."""
-    unwanted = {"TAG2MASK_DEBUG", "LOCAL_RANK", "RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT",
-                "NODE_RANK"}  # fmt: skip
+    unwanted = {
+        "TAG2MASK_DEBUG",
+        "LOCAL_RANK",
+        "RANK",
+        "WORLD_SIZE",
+        "MASTER_ADDR",
+        "MASTER_PORT",
+        "NODE_RANK",
+    }
     kept = {name: value for name, value in os.environ.items() if name not in unwanted}
     return kept | {"OMP_NUM_THREADS": "1"}

@@ -57,8 +57,13 @@ def test_any_image_will_do(predictor: tag2mask.Predictor, tmp_path: Path) -> Non
     wanted = predictor(PHOTO).labels
     Image.fromarray(PHOTO).save(tmp_path / "photo.png")
     opaque = np.dstack([PHOTO, np.full(PHOTO.shape[:2], 255, np.uint8)])
-    for image in (Image.fromarray(PHOTO), tmp_path / "photo.png", str(tmp_path / "photo.png"),
-                  Image.open(tmp_path / "photo.png"), opaque):
+    for image in (
+        Image.fromarray(PHOTO),
+        tmp_path / "photo.png",
+        str(tmp_path / "photo.png"),
+        Image.open(tmp_path / "photo.png"),
+        opaque,
+    ):
         np.testing.assert_array_equal(predictor(image).labels, wanted)
     grey = Image.fromarray(PHOTO).convert("L")
     np.testing.assert_array_equal(predictor(grey).labels, predictor(np.asarray(grey)).labels)
@@ -77,8 +82,18 @@ def test_the_command_writes_the_same_mask(
     model: Path, predictor: tag2mask.Predictor, tmp_path: Path
 ) -> None:
     Image.fromarray(PHOTO).save(tmp_path / "photo.png")
-    done = invoke("predict", tmp_path / "photo.png", "--model", model, "--out", tmp_path / "out",
-                  "--set", "runtime.device=cpu", "--set", "runtime.threads=1")  # fmt: skip
+    done = invoke(
+        "predict",
+        tmp_path / "photo.png",
+        "--model",
+        model,
+        "--out",
+        tmp_path / "out",
+        "--set",
+        "runtime.device=cpu",
+        "--set",
+        "runtime.threads=1",
+    )
     assert done.exit_code == 0, done.stderr
     mask = tmp_path / "out" / "masks" / "photo.png"
     found = predictor(tmp_path / "photo.png")
@@ -104,8 +119,9 @@ def test_overlays(predictor: tag2mask.Predictor) -> None:
 
 
 def test_settings(model: Path, predictor: tag2mask.Predictor) -> None:
-    found = tag2mask.load(model, device="cpu", long_side="photo", flip=True, scales=(0.5, 1),
-                          probabilities=True)(PHOTO)
+    found = tag2mask.load(
+        model, device="cpu", long_side="photo", flip=True, scales=(0.5, 1), probabilities=True
+    )(PHOTO)
     assert found.probabilities is not None and found.probabilities.shape == (4, 90, 120)
     assert (found.labels != predictor(PHOTO).labels).any()
     with pytest.raises(RecipeError, match=r"predict\.long_sides"):
@@ -129,11 +145,19 @@ def test_a_run_brings_its_own_settings(model: Path, tmp_path: Path) -> None:
     assert tag2mask.load(tmp_path, device="cpu", probabilities=False)(PHOTO).probabilities is None
 
 
-@pytest.mark.parametrize("image", [
-    np.zeros((5, 5, 3), np.float32), np.zeros((0, 5, 3), np.uint8), np.zeros(5, np.uint8), None,
-    np.zeros((5, 5, 2, 2), np.uint8), np.zeros((3, 5, 5), np.uint8), np.zeros((5, 5, 1), np.uint8),
-    np.zeros((5, 5, 2), np.uint8),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((5, 5, 3), np.float32),
+        np.zeros((0, 5, 3), np.uint8),
+        np.zeros(5, np.uint8),
+        None,
+        np.zeros((5, 5, 2, 2), np.uint8),
+        np.zeros((3, 5, 5), np.uint8),
+        np.zeros((5, 5, 1), np.uint8),
+        np.zeros((5, 5, 2), np.uint8),
+    ],
+)
 def test_what_is_no_image(predictor: tag2mask.Predictor, image: object) -> None:
     with pytest.raises(DataError, match="Give a path"):
         predictor(image)  # type: ignore[arg-type]
@@ -158,10 +182,17 @@ def test_files_that_cannot_be_read(predictor: tag2mask.Predictor, tmp_path: Path
 
 
 def test_importing_the_package_costs_nothing() -> None:
-    program = ("import sys, tag2mask; print(tag2mask.__version__, 'torch' in sys.modules, "
-               "'numpy' in sys.modules); print(tag2mask.load.__module__, 'torch' in sys.modules)")
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
-                          check=True, env=environment())
+    program = (
+        "import sys, tag2mask; print(tag2mask.__version__, 'torch' in sys.modules, "
+        "'numpy' in sys.modules); print(tag2mask.load.__module__, 'torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment(),
+    )
     assert done.stdout == f"{tag2mask.__version__} False False\ntag2mask.api False\n"
     with pytest.raises(AttributeError, match="no attribute 'laod'"):
         tag2mask.laod  # noqa: B018

@@ -32,8 +32,9 @@ def photos(tmp_path: Path) -> Path:
 @pytest.fixture
 def settings(tmp_path: Path) -> Path:
     """Maps of so little training are low everywhere: the score lets them become masks."""
-    return write_recipe(tmp_path / "recipe.yaml", pseudo_masks__background="fixed",
-                        pseudo_masks__score=0.01)
+    return write_recipe(
+        tmp_path / "recipe.yaml", pseudo_masks__background="fixed", pseudo_masks__score=0.01
+    )
 
 
 @pytest.fixture
@@ -87,8 +88,9 @@ def test_a_wrong_folder(photos: Path, settings: Path, out: Path) -> None:
     assert str(photos / "a") in message
     for command, wrong in [("infer-cam", "--model"), ("pseudo-masks", "--maps")]:
         run(photos, settings, out, "--until", "prepare")
-        message = error_of(invoke(command, "--data", out / "prepare", wrong, out / "prepare",
-                                  "--out", out / "new"))  # fmt: skip
+        message = error_of(
+            invoke(command, "--data", out / "prepare", wrong, out / "prepare", "--out", out / "new")
+        )
         assert "holds prepare, not" in message
         assert not (out / "new").exists()
 
@@ -111,8 +113,9 @@ def test_an_unknown_recipe_key_and_an_impossible_value(
     assert "'train_cam.epocs'; did you mean 'train_cam.epochs'" in message
     assert "'train_cam.losses.ecr_top'" in message
     assert "bad.yaml" in message
-    message = error_of(run(photos, settings, out, "--set", "train_cam.crop=8",
-                           "--set", "infer_cam.map_dtype=int4"))  # fmt: skip
+    message = error_of(
+        run(photos, settings, out, "--set", "train_cam.crop=8", "--set", "infer_cam.map_dtype=int4")
+    )
     assert "train_cam.crop" in message
     assert "infer_cam.map_dtype" in message
     message = error_of(run(photos, settings, out, "--set", "train_cam.losses={cls: 0, er: 0}"))
@@ -132,8 +135,7 @@ def test_weights_of_another_network(
 ) -> None:
     other = tmp_path / "other.pth"
     torch.save({"layer1.0.conv1.weight": torch.zeros(64, 64, 3, 3)}, other)
-    message = error_of(run(photos, settings, out, "--set",
-                           f"train_cam.backbone.weights={other}"))  # fmt: skip
+    message = error_of(run(photos, settings, out, "--set", f"train_cam.backbone.weights={other}"))
     assert "weights of another network" in message
     assert "missing (" in message
     assert str(other) in message
@@ -150,8 +152,15 @@ def test_weights_that_are_missing_or_no_weights(
 ) -> None:
     (tmp_path / "text.pth").write_text("no weights")
     for name in ("nowhere.pth", "text.pth"):
-        message = error_of(run(photos, settings, out / name, "--set",
-                               f"train_cam.backbone.weights={tmp_path / name}"))  # fmt: skip
+        message = error_of(
+            run(
+                photos,
+                settings,
+                out / name,
+                "--set",
+                f"train_cam.backbone.weights={tmp_path / name}",
+            )
+        )
         assert str(tmp_path / name) in message
 
 
@@ -204,8 +213,9 @@ def test_a_record_that_finds_no_room_is_told_once(
 ) -> None:
     """Closing a file whose buffer could not be written fails once more."""
     with monkeypatch.context() as patched:
-        patched.setattr("tag2mask.artifacts.journal._open",
-                        lambda path: Path("/dev/full").open("ab"))  # noqa: SIM115
+        patched.setattr(
+            "tag2mask.artifacts.journal._open", lambda path: Path("/dev/full").open("ab")
+        )  # noqa: SIM115
         message = error_of(run(photos, settings, out))
     assert "the disk is full" in message and str(out / "infer-cam") in message
     assert "Free some space" in message
@@ -218,11 +228,14 @@ def test_a_place_where_no_folder_can_be_made(photos: Path, settings: Path) -> No
     assert "the folder can't be made" in message and "Give another folder" in message
 
 
-@pytest.mark.parametrize(("setting", "words"), [
-    ("evaluate.thresholds=[]", "evaluate.thresholds"),
-    ("train_segmenter.colour_jitter=[0.1,0.1,0.1,0.6]", "train_segmenter.colour_jitter"),
-    ("evaluate.leave_out=nolist.txt", "no list of ids 'nolist.txt'"),
-])
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("evaluate.thresholds=[]", "evaluate.thresholds"),
+        ("train_segmenter.colour_jitter=[0.1,0.1,0.1,0.6]", "train_segmenter.colour_jitter"),
+        ("evaluate.leave_out=nolist.txt", "no list of ids 'nolist.txt'"),
+    ],
+)
 def test_a_setting_that_a_late_step_can_not_use_is_found_at_once(
     photos: Path, settings: Path, out: Path, setting: str, words: str
 ) -> None:
@@ -313,7 +326,10 @@ def test_photos_that_disappear_after_they_were_listed(
 ) -> None:
     assert run(photos, settings, out, "--until", "prepare").exit_code == 0
     shutil.rmtree(photos / "a")
-    message = error_of(invoke("train-cam", "--data", out / "prepare", "--recipe", settings,
-                              "--out", out / "train-cam"))  # fmt: skip
+    message = error_of(
+        invoke(
+            "train-cam", "--data", out / "prepare", "--recipe", settings, "--out", out / "train-cam"
+        )
+    )
     assert "photo is missing" in message
     assert str(photos / "a") in message

@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
-ROOT = Path(__file__).resolve().parents[1]
 from benchmarks import (
     affinity_labels,
     crf,
@@ -51,17 +49,31 @@ from tag2mask.steps.predict import predict
 from tag2mask.steps.prepare import prepare
 from tag2mask.steps.train_cam import net_spec
 
+ROOT = Path(__file__).resolve().parents[1]
 ROWS = {
-    "train_step_seam_vs_cam", "train_step_vs_published", "inference_vs_single",
-    "threshold_curve_vs_passes", "pcm_memory_vs_dense", "walk_vs_dense", "crf_vs_pydensecrf_2",
-    "crf_vs_pydensecrf_4", "crf_vs_pydensecrf_21", "crf_two_threads_vs_one",
-    "loop_in_cache_two_threads_vs_one", "loop_in_memory_two_threads_vs_one",
+    "train_step_seam_vs_cam",
+    "train_step_vs_published",
+    "inference_vs_single",
+    "threshold_curve_vs_passes",
+    "pcm_memory_vs_dense",
+    "walk_vs_dense",
+    "crf_vs_pydensecrf_2",
+    "crf_vs_pydensecrf_4",
+    "crf_vs_pydensecrf_21",
+    "crf_two_threads_vs_one",
+    "loop_in_cache_two_threads_vs_one",
+    "loop_in_memory_two_threads_vs_one",
     "affinity_labels_photos_per_second",
-    "disk_maps_per_photo", "disk_affinity_labels_per_photo", "disk_walked_maps_per_photo",
-    "disk_masks_per_photo", "predict_vs_forward", "onnx_vs_torch", "run_memory_vs_photos",
+    "disk_maps_per_photo",
+    "disk_affinity_labels_per_photo",
+    "disk_walked_maps_per_photo",
+    "disk_masks_per_photo",
+    "predict_vs_forward",
+    "onnx_vs_torch",
+    "run_memory_vs_photos",
     "prepare_100k_seconds",
     *(f"run_{step.step.replace('-', '_')}" for step in STEPS),
-}  # fmt: skip
+}
 AGAINST_PYDENSECRF = {"crf_vs_pydensecrf_2", "crf_vs_pydensecrf_4", "crf_vs_pydensecrf_21"}
 HAS_PYDENSECRF = importlib.util.find_spec("pydensecrf") is not None
 
@@ -124,11 +136,12 @@ def test_our_step_computes_the_published_losses_and_gradients(
     for name, parameter in net.backbone.net.named_parameters():  # type: ignore[attr-defined]
         assert parameter.requires_grad == plain[name].requires_grad, name
     for mine, other in (
-        (net.head.weight, published.fc8.weight), (net.pcm.fuse.weight, published.f9.weight),
+        (net.head.weight, published.fc8.weight),
+        (net.pcm.fuse.weight, published.f9.weight),
         (net.pcm.embed_low.weight, published.f8_3.weight),
         (net.pcm.embed_mid.weight, published.f8_4.weight),
         (net.backbone.net.conv_stem.weight, plain["conv_stem.weight"]),  # type: ignore[attr-defined]
-    ):  # fmt: skip
+    ):
         assert mine.grad is not None and other.grad is not None
         assert mine.grad.norm().item() == pytest.approx(other.grad.norm().item(), rel=1e-3)
 
@@ -146,8 +159,9 @@ def test_views_one_at_a_time_give_the_same_maps() -> None:
 
 def test_passes_give_the_same_curve() -> None:
     photos, thresholds = threshold_curve.photos_of(4, (30, 20)), (0.1, 0.25, 0.9)
-    np.testing.assert_allclose(threshold_curve.one_pass(photos, thresholds),
-                               threshold_curve.passes(photos, thresholds))
+    np.testing.assert_allclose(
+        threshold_curve.one_pass(photos, thresholds), threshold_curve.passes(photos, thresholds)
+    )
 
 
 def test_dense_pcm_gives_the_same_maps() -> None:
@@ -166,15 +180,21 @@ def test_a_plain_loop_gives_the_same_labels(tmp_path: Path) -> None:
     run = demo_run(toy=True)
     affinity_labels.step(run, tmp_path / "step")
     affinity_labels.plain_loop(run, tmp_path / "loop")
-    one, other = ({path.relative_to(tmp_path / name): path.read_bytes()
-                   for path in (tmp_path / name / "labels").rglob("*.png")}
-                  for name in ("step", "loop"))  # fmt: skip
+    one, other = (
+        {
+            path.relative_to(tmp_path / name): path.read_bytes()
+            for path in (tmp_path / name / "labels").rglob("*.png")
+        }
+        for name in ("step", "loop")
+    )
     assert len(one) == 10
     assert list(one.values()) == list(other.values())
 
 
 def test_a_row_that_cannot_be_measured_is_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     main(["crf_vs_pydensecrf_2", "--toy", "--out", str(tmp_path / "bench.json")])
@@ -183,8 +203,9 @@ def test_a_row_that_cannot_be_measured_is_left_out(
 
 def test_squaring_gives_the_same_walk() -> None:
     affinity, maps = walk.affinity_and_maps((7, 9))
-    torch.testing.assert_close(walk.walk(affinity, maps), walk.squared(affinity, maps), atol=1e-5,
-                               rtol=0)
+    torch.testing.assert_close(
+        walk.walk(affinity, maps), walk.squared(affinity, maps), atol=1e-5, rtol=0
+    )
 
 
 def test_memory_is_measured() -> None:
@@ -204,7 +225,8 @@ def test_the_forward_alone_gives_the_same_masks(tmp_path: Path) -> None:
         labels = read_mask(made.path / "masks" / f"{photo.id}.png", len(VOC_NAMES))
         height, width = (round(side * 320 / 500) for side in labels.shape)
         enlarged = torch.nn.functional.interpolate(
-            scores[:, :, :height, :width], labels.shape, mode="bilinear", align_corners=False)
+            scores[:, :, :height, :width], labels.shape, mode="bilinear", align_corners=False
+        )
         assert (enlarged[0].argmax(0).numpy() == labels).mean() > 0.999
 
 
@@ -214,8 +236,13 @@ def test_onnx_gives_the_same_probabilities(tmp_path: Path) -> None:
     images = [image.numpy() for image in predict_photos.network_inputs(photos, bf16)]
     torch_segmenter = TorchSegmenter(net, bf16.classes, bf16.long_side, predict_photos.CPU, "32")
     onnx_segmenter = predict_photos.as_onnx(net, bf16, tmp_path)
-    for one, other in zip(*(predict_photos.label_all(segmenter, images)
-                            for segmenter in (onnx_segmenter, torch_segmenter)), strict=True):
+    for one, other in zip(
+        *(
+            predict_photos.label_all(segmenter, images)
+            for segmenter in (onnx_segmenter, torch_segmenter)
+        ),
+        strict=True,
+    ):
         np.testing.assert_allclose(one, other, atol=1e-3)
 
 

@@ -23,9 +23,12 @@ from tag2mask.errors import DataError, nearest_hint
 
 names = st.lists(
     st.text(min_size=1, max_size=8).filter(
-        lambda n: n.strip() and n != "background" and not UNPRINTABLE.search(n)),
-    min_size=1, max_size=20, unique=True,
-)  # fmt: skip
+        lambda n: n.strip() and n != "background" and not UNPRINTABLE.search(n)
+    ),
+    min_size=1,
+    max_size=20,
+    unique=True,
+)
 
 
 @settings(max_examples=25, deadline=None)
@@ -75,8 +78,14 @@ def test_an_unknown_tag_names_the_nearest() -> None:
 
 def test_voc_has_its_own_palette() -> None:
     # The first, some middle and the last colours of the VOC development kit, and its void colour.
-    known = {0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 8: (64, 0, 0), 15: (192, 128, 128),
-             20: (0, 64, 128)}  # fmt: skip
+    known = {
+        0: (0, 0, 0),
+        1: (128, 0, 0),
+        2: (0, 128, 0),
+        8: (64, 0, 0),
+        15: (192, 128, 128),
+        20: (0, 64, 128),
+    }
     colours = ClassSet(VOC_NAMES).colours
     assert {index: colours[index] for index in known} == known
     assert voc_palette(256)[IGNORE] == (224, 224, 192)

@@ -20,24 +20,41 @@ from tag2mask.maps.cam_map import read_map
 pytestmark = pytest.mark.slow
 
 CHANGES: dict[str, Any] = {
-    "train_cam__dropout": 0.0, "train_cam__batch_size": 5, "train_cam__epochs": 3,
+    "train_cam__dropout": 0.0,
+    "train_cam__batch_size": 5,
+    "train_cam__epochs": 3,
     "train_cam__warm_start": 1,
     "train_cam__optimiser": {"name": "sgd", "lr": 0.01, "accumulate": 2},
-    "train_cam__losses__teach": 0.5, "infer_cam__map_dtype": "float16",
-}  # fmt: skip
+    "train_cam__losses__teach": 0.5,
+    "infer_cam__map_dtype": "float16",
+}
 
 
 def run(tmp_path: Path, devices: int, *options: str, **changes: Any) -> Any:
     settings = write_recipe(tmp_path / "recipe.yaml", **CHANGES, **changes)
-    return call("run", "--data", tmp_path / "photos", "--recipe", settings, "--out",
-                tmp_path / f"on{devices}", "--until", "infer-cam", *options,
-                "--set", f"runtime.devices={devices}", timeout=900)  # fmt: skip
+    return call(
+        "run",
+        "--data",
+        tmp_path / "photos",
+        "--recipe",
+        settings,
+        "--out",
+        tmp_path / f"on{devices}",
+        "--until",
+        "infer-cam",
+        *options,
+        "--set",
+        f"runtime.devices={devices}",
+        timeout=900,
+    )
 
 
 def losses(folder: Path) -> np.ndarray:
     with (folder / "train-cam" / "losses.csv").open(newline="") as file:
-        rows = [{k: v for k, v in row.items() if k != "photos_per_second"}
-                for row in csv.DictReader(file)]
+        rows = [
+            {k: v for k, v in row.items() if k != "photos_per_second"}
+            for row in csv.DictReader(file)
+        ]
     return np.array([[float(value) for value in row.values()] for row in rows])
 
 
@@ -53,8 +70,9 @@ def test_both_finish_and_say_nothing_else(finished: tuple[Path, dict[int, Any]])
     _, results = finished
     for devices, result in results.items():
         assert result.returncode == 0, (devices, result.stderr)
-        assert all(line.startswith(("train-cam", "infer-cam:"))
-                   for line in result.stderr.splitlines()), result.stderr  # fmt: skip
+        assert all(
+            line.startswith(("train-cam", "infer-cam:")) for line in result.stderr.splitlines()
+        ), result.stderr
     assert results[1].stdout.replace("on1", "on2") == results[2].stdout
 
 
@@ -72,8 +90,9 @@ def test_weights_are_those_of_one_process(finished: tuple[Path, dict[int, Any]])
     from safetensors.torch import load_file
 
     root, _ = finished
-    one, two = (load_file(root / name / "train-cam" / "model.safetensors") for name in
-                ("on1", "on2"))  # fmt: skip
+    one, two = (
+        load_file(root / name / "train-cam" / "model.safetensors") for name in ("on1", "on2")
+    )
     assert one.keys() == two.keys()
     for name, tensor in one.items():
         np.testing.assert_allclose(two[name], tensor, atol=1e-5, err_msg=name)
@@ -98,21 +117,36 @@ def test_affinities_and_walks_are_those_of_one_process(
     from safetensors.torch import load_file
 
     root, _ = finished
-    settings = write_recipe(root / "affinity.yaml", train_affinity__batch_size=5,
-                            train_affinity__epochs=2,
-                            train_affinity__optimiser={"name": "sgd", "lr": 0.01})  # fmt: skip
+    settings = write_recipe(
+        root / "affinity.yaml",
+        train_affinity__batch_size=5,
+        train_affinity__epochs=2,
+        train_affinity__optimiser={"name": "sgd", "lr": 0.01},
+    )
     data, cams = root / "on1" / "prepare", root / "on1" / "infer-cam"
 
     def step(name: str, devices: int, *reads: str | Path) -> Path:
         out = root / f"{name}-on{devices}"
-        result = call(name, "--data", data, *reads, "--recipe", settings, "--out", out,
-                      "--set", f"runtime.devices={devices}")  # fmt: skip
+        result = call(
+            name,
+            "--data",
+            data,
+            *reads,
+            "--recipe",
+            settings,
+            "--out",
+            out,
+            "--set",
+            f"runtime.devices={devices}",
+        )
         assert result.returncode == 0, result.stderr
         return out
 
     labels = [step("affinity-labels", devices, "--maps", cams) for devices in (1, 2)]
-    files = [{path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.png")}
-             for folder in labels]
+    files = [
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.png")}
+        for folder in labels
+    ]
     assert files[0] == files[1] and len(files[0]) == 12
     models = [step("train-affinity", devices, "--labels", labels[0]) for devices in (1, 2)]
     one, two = (load_file(folder / "model.safetensors") for folder in models)
@@ -132,7 +166,8 @@ def test_one_process_stops_both_and_photos_are_left_out_alike(tmp_path: Path) ->
     assert stopped.returncode == 1, stopped.stderr
     assert "Traceback" not in stopped.stderr
     assert set(stopped.stderr.splitlines()) == {
-        line for line in stopped.stderr.splitlines() if "00.png" in line and "--skip-bad" in line}
+        line for line in stopped.stderr.splitlines() if "00.png" in line and "--skip-bad" in line
+    }
     for devices in (2, 1):
         result = run(tmp_path, devices, "--skip-bad")
         assert result.returncode == 3, result.stderr
@@ -142,8 +177,9 @@ def test_one_process_stops_both_and_photos_are_left_out_alike(tmp_path: Path) ->
     maps = CamMaps.open(tmp_path / "on2" / "infer-cam").manifest
     assert [line.split(": ")[0] for line in maps.skipped] == ["a/00", "b/03"]
     assert maps.counts == {"photos": 13, "computed": 13}
-    np.testing.assert_allclose(losses(tmp_path / "on2"), losses(tmp_path / "on1"), atol=1e-5,
-                               rtol=1e-5)  # fmt: skip
+    np.testing.assert_allclose(
+        losses(tmp_path / "on2"), losses(tmp_path / "on1"), atol=1e-5, rtol=1e-5
+    )
 
 
 def test_batches_too_small_for_the_processes(tmp_path: Path) -> None:

@@ -57,8 +57,9 @@ def anchors(page: Path) -> set[str]:
 
 def commands(page: Path, program: str) -> Iterator[list[str]]:
     """Words of every call of a program, in fences and in running text."""
-    lines = [line for body in fences(page, "", "sh") for line in
-             body.replace("\\\n", " ").splitlines()]
+    lines = [
+        line for body in fences(page, "", "sh") for line in body.replace("\\\n", " ").splitlines()
+    ]
     for line in lines + INLINE.findall(prose(page)):
         if line.strip().startswith(f"{program} "):
             yield shlex.split(line, comments=True)[1:]
@@ -86,8 +87,11 @@ def test_every_page_is_listed() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_commands_exist(page: Path) -> None:
-    wrong = [f"tag2mask {' '.join(words)}: {problem}"
-             for words in commands(page, "tag2mask") for problem in command_problems(words)]
+    wrong = [
+        f"tag2mask {' '.join(words)}: {problem}"
+        for words in commands(page, "tag2mask")
+        for problem in command_problems(words)
+    ]
     assert not wrong
 
 
@@ -99,19 +103,30 @@ def command_problems(words: list[str]) -> list[str]:
     if getattr(command, "commands", None) and words and not words[0].startswith("-"):
         return [f"no command {words[0]!r}"] if words[0].islower() else []
     known = {name for parameter in command.params for name in parameter.opts} | {"--help"}
-    problems = [f"no option {word}" for word in words
-                if word.startswith("--") and word.partition("=")[0] not in known]
+    problems = [
+        f"no option {word}"
+        for word in words
+        if word.startswith("--") and word.partition("=")[0] not in known
+    ]
     given = dict(pairwise(words))
     recipe = given.get("--recipe", "lite0-cpu")
     if recipe in shipped_recipes():
-        load_recipe(recipe, [value for option, value in pairwise(words)
-                             if option == "--set" and value not in PLACEHOLDERS])
+        load_recipe(
+            recipe,
+            [
+                value
+                for option, value in pairwise(words)
+                if option == "--set" and value not in PLACEHOLDERS
+            ],
+        )
     elif recipe.islower() and not recipe.endswith(".yaml"):
         problems.append(f"no recipe {recipe!r}")
     steps = [kind.step for kind in STEPS]
-    return problems + [f"no step {given[option]!r}" for option in ("--until", "--redo")
-                       if option in given and given[option].islower()
-                       and given[option] not in steps]
+    return problems + [
+        f"no step {given[option]!r}"
+        for option in ("--until", "--redo")
+        if option in given and given[option].islower() and given[option] not in steps
+    ]
 
 
 def test_a_wrong_command_is_found() -> None:
@@ -132,8 +147,9 @@ def test_make_targets_exist(page: Path) -> None:
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make on this machine")
 def test_make_knows_what_to_do() -> None:
     for target in ("demo", "test", "check", "bench", "build", "clean"):
-        done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True,
-                              check=False)  # fmt: skip
+        done = subprocess.run(
+            ["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
 
 
@@ -147,8 +163,9 @@ def test_every_setting_is_described() -> None:
     assert described == dict(settings(Recipe, ""))
 
 
-def settings(model: type[BaseModel], prefix: str,
-             free: frozenset[str] = frozenset()) -> Iterator[tuple[str, bool]]:
+def settings(
+    model: type[BaseModel], prefix: str, free: frozenset[str] = frozenset()
+) -> Iterator[tuple[str, bool]]:
     """Every key of the sections, and whether it is no part of a folder's identity."""
     free |= {prefix + key for key in getattr(model, "not_identity", ())}
     for name, field in model.model_fields.items():
@@ -167,8 +184,11 @@ def test_every_recipe_is_described() -> None:
 def test_every_module_is_in_the_architecture() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text()
     source = ROOT / "src" / "tag2mask"
-    modules = {path.relative_to(source).as_posix() for path in source.rglob("*.py")
-               if not path.name.startswith("__")}
+    modules = {
+        path.relative_to(source).as_posix()
+        for path in source.rglob("*.py")
+        if not path.name.startswith("__")
+    }
     named = set(re.findall(r"^\| `([\w/]+\.py)` \|", text, re.MULTILINE))
     assert named == modules
 
@@ -212,13 +232,16 @@ def test_the_examples_run(tmp_path: Path, monkeypatch: Any) -> None:
     names = run_examples(ROOT / "README.md", {}, {'"lite0-cpu"': repr(small)[1:-1]})
     handles, run = names["result"].handles, Path("runs/first")
     names |= {
-        "recipe": load_recipe(*small), "runtime": Runtime.start(device="cpu", workers=0),
-        "data": PreparedData.open(run / "prepare"), "model": CamModel.open(run / "train-cam"),
+        "recipe": load_recipe(*small),
+        "runtime": Runtime.start(device="cpu", workers=0),
+        "data": PreparedData.open(run / "prepare"),
+        "model": CamModel.open(run / "train-cam"),
         "maps": CamMaps.open(run / "infer-cam"),
         "labels": AffinityLabels.open(run / "affinity-labels"),
         "affinity": AffinityModel.open(run / "train-affinity"),
-        "masks": PseudoMaskFolder.open(run / "pseudo-masks"), "run": run,
-    }  # fmt: skip
+        "masks": PseudoMaskFolder.open(run / "pseudo-masks"),
+        "run": run,
+    }
     for other in ("seam", "cam"):  # the runs that report's example speaks of
         shutil.copytree(run, run.parent / other)
     for kind in STEPS:
@@ -231,8 +254,9 @@ def test_the_examples_run(tmp_path: Path, monkeypatch: Any) -> None:
     assert Path("mask.png").is_file()
 
 
-def run_examples(page: Path, names: dict[str, Any],
-                 replace: dict[str, str] | None = None) -> dict[str, Any]:
+def run_examples(
+    page: Path, names: dict[str, Any], replace: dict[str, str] | None = None
+) -> dict[str, Any]:
     """Run the Python examples of a page, from top to bottom, in one namespace."""
     examples = fences(page, "python")
     assert examples, page

@@ -17,13 +17,17 @@ from tag2mask.errors import DataError, ProblemsError, Tag2MaskError
         (Tag2MaskError("no photo"), "no photo"),
         (Tag2MaskError("no photo."), "no photo"),
         (Tag2MaskError("no photo", where="tags.csv line 3"), "no photo [tags.csv line 3]"),
-        (Tag2MaskError("no photo", where=Path("a/b.jpg"), fix="Add it."),
-         f"no photo [{Path('a/b.jpg')}]. Add it."),
+        (
+            Tag2MaskError("no photo", where=Path("a/b.jpg"), fix="Add it."),
+            f"no photo [{Path('a/b.jpg')}]. Add it.",
+        ),
         (Tag2MaskError("no photo", fix="Add it."), "no photo. Add it."),
-        (Tag2MaskError("no dgo; did you mean 'dog'?", fix="Add it."),
-         "no dgo; did you mean 'dog'? Add it."),
+        (
+            Tag2MaskError("no dgo; did you mean 'dog'?", fix="Add it."),
+            "no dgo; did you mean 'dog'? Add it.",
+        ),
     ],
-)  # fmt: skip
+)
 def test_message(error: Tag2MaskError, message: str) -> None:
     assert str(error) == message
 
@@ -34,8 +38,11 @@ def test_parts_stay_readable() -> None:
 
 
 def test_every_error_is_of_the_family() -> None:
-    found = [value for value in vars(errors).values()
-             if isinstance(value, type) and issubclass(value, Exception)]  # fmt: skip
+    found = [
+        value
+        for value in vars(errors).values()
+        if isinstance(value, type) and issubclass(value, Exception)
+    ]
     assert len(found) >= 6
     assert all(issubclass(value, Tag2MaskError) for value in found)
 

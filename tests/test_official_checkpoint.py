@@ -18,17 +18,28 @@ from tag2mask.seam.network import load_net
 from tag2mask.segmentation.networks import OFFICIAL_DEEPLAB, load_segmenter
 
 pytestmark = pytest.mark.slow
-NAMES = {"fc8.weight": "head.weight", "f8_3.weight": "pcm.embed_low.weight",
-         "f8_4.weight": "pcm.embed_mid.weight", "f9.weight": "pcm.fuse.weight"}  # fmt: skip
-AFFINITY_NAMES = {"f8_3.weight": "embed_low.weight", "f8_4.weight": "embed_mid.weight",
-                  "f8_5.weight": "embed_last.weight", "f9.weight": "fuse.weight"}  # fmt: skip
+NAMES = {
+    "fc8.weight": "head.weight",
+    "f8_3.weight": "pcm.embed_low.weight",
+    "f8_4.weight": "pcm.embed_mid.weight",
+    "f9.weight": "pcm.fuse.weight",
+}
+AFFINITY_NAMES = {
+    "f8_3.weight": "embed_low.weight",
+    "f8_4.weight": "embed_mid.weight",
+    "f8_5.weight": "embed_last.weight",
+    "f9.weight": "fuse.weight",
+}
 
 
 def released(shapes: Path, path: Path, prefix: str = "") -> Path:
     """Official names and shapes, every tensor filled with its own number; half floats for speed."""
-    state = {prefix + name: torch.full(tuple(shape), 1 + index / 1024, dtype=torch.float16) if shape
-             else torch.tensor(index)
-             for index, (name, shape) in enumerate(json.loads(shapes.read_text()).items())}
+    state = {
+        prefix + name: torch.full(tuple(shape), 1 + index / 1024, dtype=torch.float16)
+        if shape
+        else torch.tensor(index)
+        for index, (name, shape) in enumerate(json.loads(shapes.read_text()).items())
+    }
     torch.save(state, path)
     return path
 
@@ -36,8 +47,10 @@ def released(shapes: Path, path: Path, prefix: str = "") -> Path:
 @pytest.fixture(scope="module")
 def checkpoint(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """SEAM's."""
-    return released(reference / "resnet38_seam_shapes.json",
-                    tmp_path_factory.mktemp("official") / "resnet38_SEAM.pth")
+    return released(
+        reference / "resnet38_seam_shapes.json",
+        tmp_path_factory.mktemp("official") / "resnet38_SEAM.pth",
+    )
 
 
 def call(file: Path, out: Path, step: str = "train-cam") -> tuple[int, str]:
@@ -67,8 +80,9 @@ def test_one_command_imports_it(checkpoint: Path, tmp_path: Path) -> None:
 
 
 def test_one_command_imports_affinitynet(reference: Path, tmp_path: Path) -> None:
-    file = released(reference / "resnet38_aff_shapes.json", tmp_path / "resnet38_aff.pth",
-                    prefix="module.")
+    file = released(
+        reference / "resnet38_aff_shapes.json", tmp_path / "resnet38_aff.pth", prefix="module."
+    )
     code, output = call(file, tmp_path / "train-affinity", "train-affinity")
     assert code == 0, output
     model = AffinityModel.open(tmp_path / "train-affinity")
@@ -78,8 +92,9 @@ def test_one_command_imports_affinitynet(reference: Path, tmp_path: Path) -> Non
 
 
 def test_one_command_imports_the_segmentation_network(reference: Path, tmp_path: Path) -> None:
-    file = released(reference / "deeplabv1_resnet38_shapes.json", tmp_path / "deeplabv1.pth",
-                    prefix="module.")
+    file = released(
+        reference / "deeplabv1_resnet38_shapes.json", tmp_path / "deeplabv1.pth", prefix="module."
+    )
     code, output = call(file, tmp_path / "train-segmenter", "train-segmenter")
     assert code == 0, output
     model = SegmenterModel.open(tmp_path / "train-segmenter")

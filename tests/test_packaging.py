@@ -26,16 +26,21 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Without isolation: the network isn't what is tested here.
     done = subprocess.run(
         [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(ROOT)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return out
 
 
 def package_files() -> set[str]:
     """Everything in the package's source that isn't a leftover."""
-    return {path.relative_to(SOURCE.parent).as_posix() for path in SOURCE.rglob("*")
-            if path.is_file() and "__pycache__" not in path.parts}
+    return {
+        path.relative_to(SOURCE.parent).as_posix()
+        for path in SOURCE.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
 
 
 def test_the_wheel_holds_the_whole_package(built: Path) -> None:
@@ -44,8 +49,11 @@ def test_the_wheel_holds_the_whole_package(built: Path) -> None:
     info = f"tag2mask-{__version__}.dist-info/"
     assert {name for name in names if not name.startswith(info)} == package_files()
     assert "tag2mask/py.typed" in names
-    assert {"tag2mask/recipe/recipes/lite0-cpu.yaml", "tag2mask/recipe/recipes/tiny.yaml",
-            "tag2mask/ablation/tables/paper.yaml"} <= names
+    assert {
+        "tag2mask/recipe/recipes/lite0-cpu.yaml",
+        "tag2mask/recipe/recipes/tiny.yaml",
+        "tag2mask/ablation/tables/paper.yaml",
+    } <= names
     assert any(name.startswith("tag2mask/report/templates/") for name in names)
     assert info + "licenses/LICENSE" in names
 
@@ -54,8 +62,15 @@ def test_the_sdist_can_be_tested_and_read(built: Path) -> None:
     with tarfile.open(next(built.glob("*.tar.gz"))) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
     assert {f"src/{name}" for name in package_files()} <= names
-    assert {"README.md", "CHANGELOG.md", "LICENSE", "Makefile", "pyproject.toml",
-            "docs/index.md", "tests/conftest.py"} <= names
+    assert {
+        "README.md",
+        "CHANGELOG.md",
+        "LICENSE",
+        "Makefile",
+        "pyproject.toml",
+        "docs/index.md",
+        "tests/conftest.py",
+    } <= names
     # Photos of experiments, runs and environments stay at home.
     assert not [name for name in names if name.startswith((".venv", "runs", "dist"))]
     assert not [name for name in names if name.endswith((".pth", ".safetensors", ".npz"))]
@@ -64,10 +79,21 @@ def test_the_sdist_can_be_tested_and_read(built: Path) -> None:
 def test_the_wheel_works_once_installed(built: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index",
-         "--disable-pip-version-check", "--target", str(site), str(next(built.glob("*.whl")))],
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--no-index",
+            "--disable-pip-version-check",
+            "--target",
+            str(site),
+            str(next(built.glob("*.whl"))),
+        ],
         check=True,
-    )  # fmt: skip
+    )
     environment = os.environ | {"PYTHONPATH": str(site)}
     check = (
         "import sys, tag2mask\n"
@@ -76,10 +102,22 @@ def test_the_wheel_works_once_installed(built: Path, tmp_path: Path) -> None:
         "assert tag2mask.__file__.startswith(sys.argv[1]), tag2mask.__file__\n"
         "print(len([load_recipe(name) for name in shipped_recipes()]))\n"
     )
-    done = subprocess.run([sys.executable, "-c", check, str(site)], env=environment, cwd=tmp_path,
-                          capture_output=True, text=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", check, str(site)],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) == len(list((SOURCE / "recipe" / "recipes").glob("*.yaml")))
-    version = subprocess.run([str(site / "bin" / "tag2mask"), "--version"], env=environment,
-                             cwd=tmp_path, capture_output=True, text=True, check=True)  # fmt: skip
+    version = subprocess.run(
+        [str(site / "bin" / "tag2mask"), "--version"],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert version.stdout.strip() == f"tag2mask {__version__}"

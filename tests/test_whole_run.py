@@ -27,8 +27,16 @@ STEPS = [kind.step for kind in pipeline.STEPS]
 
 
 def run(root: Path, *options: str) -> Result:
-    return invoke("run", "--data", root / "photos", "--recipe", root / "recipe.yaml", "--out",
-                  root / "run", *options)  # fmt: skip
+    return invoke(
+        "run",
+        "--data",
+        root / "photos",
+        "--recipe",
+        root / "recipe.yaml",
+        "--out",
+        root / "run",
+        *options,
+    )
 
 
 def manifests(out: Path) -> dict[str, str]:
@@ -36,8 +44,11 @@ def manifests(out: Path) -> dict[str, str]:
 
 
 def stamps(folder: Path) -> dict[str, int]:
-    return {path.relative_to(folder).as_posix(): path.stat().st_mtime_ns
-            for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.stat().st_mtime_ns
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +95,17 @@ def test_the_same_command_again_does_nothing(root: Path) -> None:
 
 def test_a_step_of_its_own_finds_the_folders_of_a_run(root: Path) -> None:
     out = root / "run"
-    again = invoke("infer-cam", "--data", out / "prepare", "--model", out / "train-cam",
-                   "--recipe", root / "recipe.yaml", "--out", root / "maps")  # fmt: skip
+    again = invoke(
+        "infer-cam",
+        "--data",
+        out / "prepare",
+        "--model",
+        out / "train-cam",
+        "--recipe",
+        root / "recipe.yaml",
+        "--out",
+        root / "maps",
+    )
     assert again.exit_code == 0, again.output
     one = {p.name: p.read_bytes() for p in (out / "infer-cam" / "maps").rglob("*.npz")}
     assert one == {p.name: p.read_bytes() for p in (root / "maps" / "maps").rglob("*.npz")}
@@ -105,7 +125,9 @@ def test_a_mended_tag_costs_its_own_photo(root: Path) -> None:
     assert CamMaps.open(root / "run" / "infer-cam").manifest.counts["computed"] == 1
     changed = {name for name in after if after[name] != before.get(name)}
     assert {name for name in changed if name.endswith(".npz")} == {
-        "infer-cam/maps/a/00.npz", "walk/maps/a/00.npz"}
+        "infer-cam/maps/a/00.npz",
+        "walk/maps/a/00.npz",
+    }
     assert not any(name.startswith("train-") for name in changed)  # both models are kept
     assert "evaluate/manifest.json" in changed
     assert "report/manifest.json" in changed
@@ -128,12 +150,22 @@ def test_other_settings_of_a_late_step_keep_the_earlier_ones(root: Path) -> None
 
 def test_retraining_takes_ignored_pixels_and_confidence_from_the_walk(root: Path) -> None:
     before = (root / "run" / "train-segmenter" / "model.safetensors").read_bytes()
-    result = run(root, "--redo", "pseudo-masks", "--set", "pseudo_masks.unsure_below=0.6",
-                 "--set", "pseudo_masks.confidence=true",
-                 "--set", "train_segmenter.confidence_weight=true")
+    result = run(
+        root,
+        "--redo",
+        "pseudo-masks",
+        "--set",
+        "pseudo_masks.unsure_below=0.6",
+        "--set",
+        "pseudo_masks.confidence=true",
+        "--set",
+        "train_segmenter.confidence_weight=true",
+    )
     assert result.exit_code == 0, result.output
-    masks = [np.asarray(Image.open(path))
-             for path in (root / "run" / "pseudo-masks" / "masks").rglob("*.png")]
+    masks = [
+        np.asarray(Image.open(path))
+        for path in (root / "run" / "pseudo-masks" / "masks").rglob("*.png")
+    ]
     assert any((mask == IGNORE).any() for mask in masks)
     assert any((mask != IGNORE).any() for mask in masks)
     assert (root / "run" / "train-segmenter" / "model.safetensors").read_bytes() != before
@@ -152,14 +184,20 @@ def test_one_class_and_as_many_as_there_may_be(tmp_path: Path, count: int) -> No
         numbers = np.where(labels, np.maximum(1, labels + count - 3.0), 0)
         Image.fromarray(numbers.astype(np.uint8)).save(photos / row[3])
     write_table(photos, rows)
-    fixed = {f"{step}__{key}": value for step in ("affinity_labels", "walk", "pseudo_masks")
-             for key, value in (("background", "fixed"), ("score", 0.1))}
+    fixed = {
+        f"{step}__{key}": value
+        for step in ("affinity_labels", "walk", "pseudo_masks")
+        for key, value in (("background", "fixed"), ("score", 0.1))
+    }
     write_recipe(tmp_path / "recipe.yaml", **fixed)
     result = run(tmp_path)
     assert result.exit_code == 0, result.output
     out = tmp_path / "run"
-    found = {int(value) for path in (out / "pseudo-masks").rglob("*.png")
-             for value in np.unique(read_mask(path, count))} - {0, IGNORE}
+    found = {
+        int(value)
+        for path in (out / "pseudo-masks").rglob("*.png")
+        for value in np.unique(read_mask(path, count))
+    } - {0, IGNORE}
     assert found and found <= {max(1, count - less) for less in range(3)}
     assert Evaluation.open(out / "evaluate").manifest.metrics["val"]["miou"] > 0
     assert names[-1] in (out / "report" / "index.html").read_text()
@@ -169,8 +207,12 @@ def test_odd_photos_without_masks_and_without_validation(tmp_path: Path) -> None
     """Single pixels, a single row and a single colour go through every step and a dense CRF."""
     folder = write_photos(tmp_path / "photos")
     rows = [[*row[:2], "train"] for row in read_table(folder)]
-    for name, size, tags in (("pixel", (1, 1), "cat"), ("untagged", (1, 1), ""),
-                             ("row", (90, 1), "dog"), ("flat", (40, 50), "cat;bird")):
+    for name, size, tags in (
+        ("pixel", (1, 1), "cat"),
+        ("untagged", (1, 1), ""),
+        ("row", (90, 1), "dog"),
+        ("flat", (40, 50), "cat;bird"),
+    ):
         Image.new("RGB", size, "tan").save(folder / f"{name}.png")
         rows.append([f"{name}.png", tags, "train"])
     write_table(folder, rows)
@@ -180,7 +222,11 @@ def test_odd_photos_without_masks_and_without_validation(tmp_path: Path) -> None
     made = tmp_path / "run" / "pseudo-masks" / "masks"
     masks = {path.stem: read_mask(path, 3) for path in made.glob("*.png")}
     assert {name: mask.shape for name, mask in masks.items()} == {
-        "pixel": (1, 1), "untagged": (1, 1), "row": (1, 90), "flat": (50, 40)}
+        "pixel": (1, 1),
+        "untagged": (1, 1),
+        "row": (1, 90),
+        "flat": (50, 40),
+    }
     assert not masks["untagged"].any()
     assert (ReportPage.open(tmp_path / "run" / "report").path / "index.html").is_file()
 
@@ -197,8 +243,15 @@ def test_the_functions_are_the_command_and_no_mask_has_a_say(
     assert list(result.handles) == STEPS
     assert result.skipped == ()
     assert PreparedData.open(tmp_path / "run" / "prepare").manifest.counts["masks"] == 0
-    for made in ("train-*/*.safetensors", "affinity-labels/**/*.png", "infer-cam/**/*.npz",
-                 "walk/**/*.npz", "pseudo-masks/**/*.png"):
-        one, other = ([path.read_bytes() for path in sorted((folder / "run").glob(made))]
-                      for folder in (finished, tmp_path))  # fmt: skip
+    for made in (
+        "train-*/*.safetensors",
+        "affinity-labels/**/*.png",
+        "infer-cam/**/*.npz",
+        "walk/**/*.npz",
+        "pseudo-masks/**/*.png",
+    ):
+        one, other = (
+            [path.read_bytes() for path in sorted((folder / "run").glob(made))]
+            for folder in (finished, tmp_path)
+        )
         assert one and one == other

@@ -47,8 +47,11 @@ class Prediction:
     def shares(self) -> dict[str, float]:
         """Share of the photo's pixels that each class has, by name; only those that it shows."""
         counts = np.bincount(self.labels.ravel(), minlength=len(self.classes) + 1)
-        return {name: float(count) / self.labels.size
-                for name, count in zip(self.classes.mask_names, counts, strict=True) if count}
+        return {
+            name: float(count) / self.labels.size
+            for name, count in zip(self.classes.mask_names, counts, strict=True)
+            if count
+        }
 
     def mask(self) -> Image.Image:
         """The labels as an image of mode P, to be saved as PNG."""
@@ -63,8 +66,9 @@ class Prediction:
                 a pixel.
         """
         photo = _photo(image)[0]
-        return mask_overlay(photo if most is None else fitted(photo, most), self.labels,
-                            self.classes.colours)
+        return mask_overlay(
+            photo if most is None else fitted(photo, most), self.labels, self.classes.colours
+        )
 
 
 class Predictor:
@@ -97,8 +101,12 @@ class Predictor:
         photo, size = _photo(image, self._segmentation)
         found = self._segmentation(photo, size)
         assert found.confidence is not None
-        return Prediction(found.labels, found.confidence.astype(np.float32, copy=False),
-                          self.classes, found.probabilities)
+        return Prediction(
+            found.labels,
+            found.confidence.astype(np.float32, copy=False),
+            self.classes,
+            found.probabilities,
+        )
 
 
 def load(path: str | Path, *, device: str = "auto", **settings: Any) -> Predictor:
@@ -122,12 +130,14 @@ def load(path: str | Path, *, device: str = "auto", **settings: Any) -> Predicto
     values = (Recipe() if own is None else load_recipe(own)).model_dump()
     section = recipe_from(values | {"predict": values["predict"] | settings}).predict
     segmenter = open_segmenter(Path(path), device=device, precision=section.precision, callers=1)
-    return Predictor(segmenter, replace(segmentation_settings(section, segmenter),
-                                        confidence="float32"))
+    return Predictor(
+        segmenter, replace(segmentation_settings(section, segmenter), confidence="float32")
+    )
 
 
-def _photo(image: AnyImage,
-           segmentation: Segmentation | None = None) -> tuple[Image.Image, tuple[int, int]]:
+def _photo(
+    image: AnyImage, segmentation: Segmentation | None = None
+) -> tuple[Image.Image, tuple[int, int]]:
     """A photo as RGB, no larger than needed where its format allows, and its true size (H, W)."""
     if isinstance(image, str | Path):
         path = Path(image)
@@ -137,18 +147,25 @@ def _photo(image: AnyImage,
     if not isinstance(image, Image.Image):
         shape: tuple[int, ...] = getattr(image, "shape", ())
         dtype = getattr(image, "dtype", None)
-        if dtype != np.uint8 or not image.size \
-                or not (len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4))):
-            raise DataError(f"the image is {type(image).__name__} of {dtype}, {shape}",
-                            fix="Give a path, an image of Pillow, or uint8 (h, w, 3) in RGB.")
+        if (
+            dtype != np.uint8
+            or not image.size
+            or not (len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4)))
+        ):
+            raise DataError(
+                f"the image is {type(image).__name__} of {dtype}, {shape}",
+                fix="Give a path, an image of Pillow, or uint8 (h, w, 3) in RGB.",
+            )
         image = Image.fromarray(image)
     if not all(image.size):
-        raise DataError(f"the image has {image.width}x{image.height} px",
-                        fix="Give one with pixels.")
+        raise DataError(
+            f"the image has {image.width}x{image.height} px", fix="Give one with pixels."
+        )
     try:
         image.load()
         rgb = to_rgb(image)
     except OSError as error:
-        raise DataError(f"the image can't be read: {error}", fix="It is cut off or damaged.") \
-            from None
+        raise DataError(
+            f"the image can't be read: {error}", fix="It is cut off or damaged."
+        ) from None
     return rgb, (rgb.height, rgb.width)

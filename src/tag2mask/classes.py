@@ -22,10 +22,27 @@ UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 """What no name of a class or photo may hold: lists of names have one a line, in UTF-8."""
 
 VOC_NAMES = (
-    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
-    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
     "tvmonitor",
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -51,11 +68,15 @@ class ClassSet:
         seen: set[str] = set()
         for name in self.names:
             if not name.strip() or name == "background":
-                raise DataError(f"class name {name!r} is not allowed",
-                                fix="Name foreground classes only, each with a non-empty name.")
+                raise DataError(
+                    f"class name {name!r} is not allowed",
+                    fix="Name foreground classes only, each with a non-empty name.",
+                )
             if UNPRINTABLE.search(name):
-                raise DataError(f"class name {name!r} holds an unprintable character or is not "
-                                "UTF-8", fix="Rename the class.")
+                raise DataError(
+                    f"class name {name!r} holds an unprintable character or is not UTF-8",
+                    fix="Rename the class.",
+                )
             if name in seen:
                 raise DataError(f"class {name!r} is listed twice", fix="Remove one of the two.")
             seen.add(name)

@@ -29,8 +29,9 @@ class Tag2MaskError(Exception):
         fix: what to do about it.
     """
 
-    def __init__(self, what: str, *, where: str | Path | None = None,
-                 fix: str | None = None) -> None:
+    def __init__(
+        self, what: str, *, where: str | Path | None = None, fix: str | None = None
+    ) -> None:
         self.what = what
         self.where = where
         self.fix = fix
@@ -45,8 +46,9 @@ class Tag2MaskError(Exception):
         return _restore, (type(self), self.args, self.__dict__)
 
 
-def _restore(kind: type[Tag2MaskError], args: tuple[Any, ...],
-             state: dict[str, Any]) -> Tag2MaskError:
+def _restore(
+    kind: type[Tag2MaskError], args: tuple[Any, ...], state: dict[str, Any]
+) -> Tag2MaskError:
     """Rebuild an error that another process raised."""
     error = kind.__new__(kind, *args)
     error.__dict__.update(state)
@@ -100,8 +102,14 @@ class ProblemsError(DataError):
         problems: one line each.
     """
 
-    def __init__(self, title: str, problems: Sequence[str], *, where: str | Path | None = None,
-                 fix: str | None = None) -> None:
+    def __init__(
+        self,
+        title: str,
+        problems: Sequence[str],
+        *,
+        where: str | Path | None = None,
+        fix: str | None = None,
+    ) -> None:
         self.problems = tuple(problems)
         shown = "".join(f"\n  - {p}" for p in self.problems[:50])
         if len(self.problems) > 50:

@@ -21,15 +21,20 @@ Stages = Sequence[tuple[str, float | None, float | None]]
 def split(name: str, stages: Stages, masks: float | None) -> SplitScores:
     """A split of 10 photos with known tags."""
     records = tuple(
-        StageScores(stage, 10, "no" if stage == "segmenter" else "known",
-                    PointScores(0.3, "estimated", used, 0.6, 0.7),
-                    None if best is None else PointScores(0.4, "best", best, 0.5, 0.8),
-                    None if best is None else CurveScores((0.4,), (best,), 0.4, best),
-                    None if best is not None or used is None else used / 3)
+        StageScores(
+            stage,
+            10,
+            "no" if stage == "segmenter" else "known",
+            PointScores(0.3, "estimated", used, 0.6, 0.7),
+            None if best is None else PointScores(0.4, "best", best, 0.5, 0.8),
+            None if best is None else CurveScores((0.4,), (best,), 0.4, best),
+            None if best is not None or used is None else used / 3,
+        )
         for stage, used, best in stages
-    )  # fmt: skip
-    made = None if masks is None else MaskScores(10, masks, masks / 2, 0.9, 0.6, 0.7, 0.1, 0.1, (),
-                                                 ())
+    )
+    made = (
+        None if masks is None else MaskScores(10, masks, masks / 2, 0.9, 0.6, 0.7, 0.1, 0.1, (), ())
+    )
     return SplitScores(name, 10, "known", 0.3, "estimated", 0.5, made, None, None, (), records)
 
 
@@ -40,17 +45,31 @@ def evaluation(*splits: SplitScores) -> EvaluationScores:
 
 def trial(seed: int, *splits: SplitScores) -> TrialScores:
     """A trial that is done, after a minute."""
-    return TrialScores(seed, "done", f"tag2mask run --set train_cam.seed={seed}", seconds=60.0,
-                       measured=measured(evaluation(*splits)))
+    return TrialScores(
+        seed,
+        "done",
+        f"tag2mask run --set train_cam.seed={seed}",
+        seconds=60.0,
+        measured=measured(evaluation(*splits)),
+    )
 
 
-def cam_and_seam(name: str = "SEAM & 50 %", message: str = "it <broke> & failed_1"
-                 ) -> AblationScores:
+def cam_and_seam(
+    name: str = "SEAM & 50 %", message: str = "it <broke> & failed_1"
+) -> AblationScores:
     """Two rows and two seeds; the second seed of the second row has failed."""
     cam = row_scores(
-        "CAM", "lite0-cpu", ("walk.enabled=false",), "tags", "masks",
-        [trial(seed, split("train", [("CAM", used, used + 0.02)], used)) for seed, used in
-         ((0, 0.40), (1, 0.42))], None)  # fmt: skip
+        "CAM",
+        "lite0-cpu",
+        ("walk.enabled=false",),
+        "tags",
+        "masks",
+        [
+            trial(seed, split("train", [("CAM", used, used + 0.02)], used))
+            for seed, used in ((0, 0.40), (1, 0.42))
+        ],
+        None,
+    )
     done = trial(0, split("train", [("SEAM", 0.44, 0.45), ("segmenter", 0.47, None)], 0.44))
     failed = TrialScores(1, "failed", "tag2mask run --set train_cam.seed=1", message)
     seam = row_scores(name, "lite0-cpu", (), "masks", "segmenter", [done, failed], cam)

@@ -26,8 +26,13 @@ def circles(svg: str) -> list[tuple[str, float, float]]:
 
 
 def test_dots_lie_by_value_and_row() -> None:
-    svg = dot_plot([("a", [Dot(10.0, 1.0, "ten"), Dot(12.0, None, "twelve", hollow=True)]),
-                    ("b", [Dot(20.0, None, "twenty", colour=1)])], x_label="mIoU, %")
+    svg = dot_plot(
+        [
+            ("a", [Dot(10.0, 1.0, "ten"), Dot(12.0, None, "twelve", hollow=True)]),
+            ("b", [Dot(20.0, None, "twenty", colour=1)]),
+        ],
+        x_label="mIoU, %",
+    )
     (_, x12, y12), (_, x10, y10), (_, x20, y20) = circles(svg)
     assert x10 < x12 < x20 and y10 == y12 < y20
     assert (x20 - x12) / (x12 - x10) == pytest.approx(4, rel=0.02)
@@ -37,8 +42,9 @@ def test_dots_lie_by_value_and_row() -> None:
 
 
 def test_splits_of_a_row_lie_apart() -> None:
-    svg = dot_plot([("a", [Dot(1.0, None, "", colour=0), Dot(1.0, None, "", colour=1)])],
-                   x_label="x")
+    svg = dot_plot(
+        [("a", [Dot(1.0, None, "", colour=0), Dot(1.0, None, "", colour=1)])], x_label="x"
+    )
     (_, x0, y0), (_, x1, y1) = circles(svg)
     assert x0 == x1 and abs(y0 - y1) >= 8
 
@@ -54,15 +60,25 @@ def test_names_and_messages_never_become_markup() -> None:
 
 def test_the_page_holds_rows_seeds_failures_and_commands() -> None:
     html = render(ablation_page(cam_and_seam(name="SEAM")))
-    for text in ("41.0 ± 1.4", "+7.0", "segmenter, masks used", "Failed", "it &lt;broke&gt;",
-                 "tag2mask run --set train_cam.seed=0", "2 rows, seeds 0, 1: 3 done, 1 failed"):
+    for text in (
+        "41.0 ± 1.4",
+        "+7.0",
+        "segmenter, masks used",
+        "Failed",
+        "it &lt;broke&gt;",
+        "tag2mask run --set train_cam.seed=0",
+        "2 rows, seeds 0, 1: 3 done, 1 failed",
+    ):
         assert text in html, text
     assert not re.search(r'(?:src|href)="(?!#|data:)', html), "the page needs nothing else"
 
 
 def test_a_split_without_a_row_s_own_number_stands_among_the_measures_alone() -> None:
-    scored = trial(0, split("train", [("SEAM", 0.44, 0.45)], 0.44),
-                   split("val", [("SEAM", 0.40, 0.41), ("segmenter", 0.47, None)], 0.40))
+    scored = trial(
+        0,
+        split("train", [("SEAM", 0.44, 0.45)], 0.44),
+        split("val", [("SEAM", 0.40, 0.41), ("segmenter", 0.47, None)], 0.40),
+    )
     row = row_scores("network", "lite0-cpu", (), "tags", "segmenter", [scored], None)
     html = render(ablation_page(AblationScores("0", "paper", "", "photos", (0,), (row,))))
     assert "val, 10 photos" in html and "train, mIoU" not in html
@@ -81,15 +97,28 @@ def test_no_row_with_a_number_of_its_own_still_shows_every_measure() -> None:
 
 def test_a_gain_within_the_spread_of_the_seeds_has_no_colour() -> None:
     def row(name: str, values: tuple[float, float], first=None):
-        return row_scores(name, "tiny", (), "tags", "masks", [
-            trial(seed, split("train", [("CAM", value, None)], value))
-            for seed, value in enumerate(values)], first)
+        return row_scores(
+            name,
+            "tiny",
+            (),
+            "tags",
+            "masks",
+            [
+                trial(seed, split("train", [("CAM", value, None)], value))
+                for seed, value in enumerate(values)
+            ],
+            first,
+        )
 
     cam = row("CAM", (0.40, 0.41))
     rows = (cam, row("clear", (0.50, 0.51), cam), row("unclear", (0.43, 0.40), cam))
     html = render(ablation_page(AblationScores("0", "t", "", "photos", (0, 1), rows)))
-    tones = {text: tone for tone, text in re.findall(
-        r'<td class="[^"]*?(good|bad|muted)[^"]*"[^>]*>\s*(\+[\d.]+ ± [\d.]+)', html)}
+    tones = {
+        text: tone
+        for tone, text in re.findall(
+            r'<td class="[^"]*?(good|bad|muted)[^"]*"[^>]*>\s*(\+[\d.]+ ± [\d.]+)', html
+        )
+    }
     assert tones == {"+10.0 ± 0.0": "good", "+1.0 ± 2.8": "muted"}
 
 

@@ -33,8 +33,18 @@ class Place:
         return self.root / "out"
 
     def words(self, *options: str | Path, table: str | Path = "tiny") -> list[str | Path]:
-        return ["ablate", "--data", self.root / "photos", "--out", self.out, "--table", table,
-                "--recipe", self.root / "small.yaml", *options]
+        return [
+            "ablate",
+            "--data",
+            self.root / "photos",
+            "--out",
+            self.out,
+            "--table",
+            table,
+            "--recipe",
+            self.root / "small.yaml",
+            *options,
+        ]
 
     def ablate(self, *options: str | Path, table: str | Path = "tiny") -> Result:
         return invoke(*self.words(*options, table=table))
@@ -79,17 +89,44 @@ def rows_of(scores: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def test_shared_work_lies_in_one_folder(done: Place) -> None:
-    counts = {name: len(steps(done, name)) for name in (
-        "prepare", "train-cam", "infer-cam", "affinity-labels", "train-affinity", "walk",
-        "pseudo-masks", "train-segmenter", "predict", "evaluate")}  # fmt: skip
-    assert counts == {"prepare": 1, "train-cam": 4, "infer-cam": 4, "affinity-labels": 2,
-                      "train-affinity": 2, "walk": 2, "pseudo-masks": 8, "train-segmenter": 4,
-                      "predict": 4, "evaluate": 12}  # fmt: skip
+    counts = {
+        name: len(steps(done, name))
+        for name in (
+            "prepare",
+            "train-cam",
+            "infer-cam",
+            "affinity-labels",
+            "train-affinity",
+            "walk",
+            "pseudo-masks",
+            "train-segmenter",
+            "predict",
+            "evaluate",
+        )
+    }
+    assert counts == {
+        "prepare": 1,
+        "train-cam": 4,
+        "infer-cam": 4,
+        "affinity-labels": 2,
+        "train-affinity": 2,
+        "walk": 2,
+        "pseudo-masks": 8,
+        "train-segmenter": 4,
+        "predict": 4,
+        "evaluate": 12,
+    }
 
 
 def test_every_output_is_there(done: Place) -> None:
     assert {path.name for path in done.out.iterdir()} == {
-        "ablation.json", "table.md", "table.tex", "plot.png", "index.html", "steps"}
+        "ablation.json",
+        "table.md",
+        "table.tex",
+        "plot.png",
+        "index.html",
+        "steps",
+    }
     page = (done.out / "index.html").read_text()
     assert "SEAM + walk" in page and "<svg" in page
     assert (done.out / "plot.png").read_bytes().startswith(b"\x89PNG")
@@ -110,10 +147,16 @@ def test_mean_and_spread_are_those_of_the_evaluations(done: Place) -> None:
                 assert own[split["split"], row["measure"]]["miou"] == pytest.approx(last)
                 found.setdefault((name, split["split"]), []).append(last)
     for (name, split), values in found.items():
-        (own,) = (summary for summary in rows[name]["summaries"]
-                  if (summary["split"], summary["measure"]) == (split, rows[name]["measure"]))
-        assert own["miou"] == {"mean": pytest.approx(np.mean(values)), "n": len(SEEDS),
-                               "spread": pytest.approx(np.std(values, ddof=1))}  # fmt: skip
+        (own,) = (
+            summary
+            for summary in rows[name]["summaries"]
+            if (summary["split"], summary["measure"]) == (split, rows[name]["measure"])
+        )
+        assert own["miou"] == {
+            "mean": pytest.approx(np.mean(values)),
+            "n": len(SEEDS),
+            "spread": pytest.approx(np.std(values, ddof=1)),
+        }
         gains = np.subtract(values, found["CAM", split])
         if name != "CAM":
             assert own["gain"]["mean"] == pytest.approx(gains.mean())
@@ -123,8 +166,12 @@ def test_mean_and_spread_are_those_of_the_evaluations(done: Place) -> None:
 def test_a_row_that_learns_from_masks_says_so(done: Place) -> None:
     rows = rows_of(done.scores())
     assert {name: row["learns_from"] for name, row in rows.items() if name != "CAM"} == {
-        "SEAM": "tags", "SEAM + CRF": "tags", "SEAM + walk": "tags", "segmenter on SEAM": "tags",
-        "segmenter on ground truth": "masks"}  # fmt: skip
+        "SEAM": "tags",
+        "SEAM + CRF": "tags",
+        "SEAM + walk": "tags",
+        "segmenter on SEAM": "tags",
+        "segmenter on ground truth": "masks",
+    }
     assert "masks used" in (done.out / "index.html").read_text()
 
 
@@ -137,9 +184,11 @@ def evaluation_of(at: Place, row: str, seed: int) -> dict[str, Any]:
         scores = read_json(folder / "evaluation.json")
         network = origin(folder, "train-segmenter")
         kind = "ground truth" if "ground truth" in row else "pseudo"
-        if [stage["name"] for stage in scores["splits"][0]["stages"]] == names \
-                and origin(folder, "train-cam")["seed"] == seed \
-                and (network is None or network["masks"] == kind):
+        if (
+            [stage["name"] for stage in scores["splits"][0]["stages"]] == names
+            and origin(folder, "train-cam")["seed"] == seed
+            and (network is None or network["masks"] == kind)
+        ):
             chosen.append(scores)
     (found,) = chosen
     return found
@@ -169,8 +218,10 @@ def test_rows_start_from_one_plain_cam_as_runs_of_their_own_do(small: Place) -> 
     table = small.table({"name": "ER", "set": {"train_cam.pcm.enabled": False}}, {"name": "SEAM"})
     result = small.ablate("--set", "train_cam.warm_start=1", table=table)
     assert result.exit_code == 0, result.output
-    started = [read_json(folder / "manifest.json")["section"]["warm_start"]
-               for folder in steps(small, "train-cam")]
+    started = [
+        read_json(folder / "manifest.json")["section"]["warm_start"]
+        for folder in steps(small, "train-cam")
+    ]
     assert sorted(started) == [0, 1, 1]
     for name in ("ER", "SEAM"):
         words = shlex.split(rows_of(small.scores())[name]["trials"][0]["command"])
@@ -178,12 +229,11 @@ def test_rows_start_from_one_plain_cam_as_runs_of_their_own_do(small: Place) -> 
         words[words.index("--out") + 1] = str(out)
         assert invoke(*words[1:]).exit_code == 0
         assert read_json(out / "evaluate" / "evaluation.json") in [
-            read_json(folder / "evaluation.json") for folder in steps(small, "evaluate")]
+            read_json(folder / "evaluation.json") for folder in steps(small, "evaluate")
+        ]
 
 
-def test_a_start_that_fails_is_tried_once(
-    small: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_start_that_fails_is_tried_once(small: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[str] = []
 
     def fail(*_: Any, name: str, **__: Any) -> None:
@@ -211,9 +261,13 @@ def test_a_second_time_nothing_is_made(done: Place) -> None:
 
 
 def test_a_row_that_means_the_same_costs_nothing(done: Place) -> None:
-    table = done.table({"name": "the baseline", "set": {"train_cam.pcm.enabled": False,
-                                                        "train_cam.views.enabled": False}},
-                       {"name": "SEAM again", "set": {"train_cam.log_every": 5}})  # fmt: skip
+    table = done.table(
+        {
+            "name": "the baseline",
+            "set": {"train_cam.pcm.enabled": False, "train_cam.views.enabled": False},
+        },
+        {"name": "SEAM again", "set": {"train_cam.log_every": 5}},
+    )
     planned = done.ablate("--dry-run", table=table)
     assert planned.exit_code == 0
     assert "SEAM again" in planned.stdout and "Nothing to do" in planned.stdout
@@ -223,16 +277,24 @@ def test_a_row_that_means_the_same_costs_nothing(done: Place) -> None:
 def test_stopped_it_goes_on_and_ends_with_the_same_numbers(
     done: Place, small: Place, stop: Callable[..., None]
 ) -> None:
-    stop(start(*small.words("--rows", "CAM,SEAM")), lambda: any(
-        (folder / "items.jsonl").is_file() for folder in steps(small, "infer-cam")
-    ) and (small.out / "ablation.json").is_file())
+    stop(
+        start(*small.words("--rows", "CAM,SEAM")),
+        lambda: (
+            any((folder / "items.jsonl").is_file() for folder in steps(small, "infer-cam"))
+            and (small.out / "ablation.json").is_file()
+        ),
+    )
     states = [row["trials"][0]["state"] for row in small.scores()["rows"]]
     assert states == ["done", "waiting"]
-    trained = {folder: (folder / "manifest.json").stat().st_mtime_ns
-               for folder in steps(small, "train-cam") if (folder / "manifest.json").is_file()}
+    trained = {
+        folder: (folder / "manifest.json").stat().st_mtime_ns
+        for folder in steps(small, "train-cam")
+        if (folder / "manifest.json").is_file()
+    }
     assert small.ablate("--rows", "CAM,SEAM").exit_code == 0
-    assert all((folder / "manifest.json").stat().st_mtime_ns == time
-               for folder, time in trained.items()), "what was trained is not trained again"
+    assert all(
+        (folder / "manifest.json").stat().st_mtime_ns == time for folder, time in trained.items()
+    ), "what was trained is not trained again"
     ours, theirs = rows_of(small.scores()), rows_of(done.scores())
     for name in ("CAM", "SEAM"):
         assert ours[name]["trials"][0]["measured"] == theirs[name]["trials"][0]["measured"]
@@ -240,9 +302,11 @@ def test_stopped_it_goes_on_and_ends_with_the_same_numbers(
 
 def test_a_failing_row_leaves_the_others_alone(small: Place) -> None:
     broken = {"train_cam.init_from": "nowhere.safetensors"}
-    table = small.table({"name": "SEAM"}, {"name": "broken", "set": broken},
-                        {"name": "broken + CRF", "set": {**broken,
-                                                         "pseudo_masks.crf.enabled": True}})
+    table = small.table(
+        {"name": "SEAM"},
+        {"name": "broken", "set": broken},
+        {"name": "broken + CRF", "set": {**broken, "pseudo_masks.crf.enabled": True}},
+    )
     result = small.ablate(table=table)
     assert result.exit_code == 3, result.output
     assert "Traceback" not in result.output
@@ -256,9 +320,17 @@ def test_a_failing_row_leaves_the_others_alone(small: Place) -> None:
 
 def test_a_row_whose_late_network_cannot_be_built_is_not_begun(small: Place) -> None:
     words = "deeplabv3plus takes crops that are multiples"
-    table = small.table({"name": "late", "set": {"train_segmenter.enabled": True,
-                                                 "train_segmenter.crop": 100,
-                                                 "train_cam.seed": 7}}, {"name": "SEAM"})
+    table = small.table(
+        {
+            "name": "late",
+            "set": {
+                "train_segmenter.enabled": True,
+                "train_segmenter.crop": 100,
+                "train_cam.seed": 7,
+            },
+        },
+        {"name": "SEAM"},
+    )
     result = small.ablate(table=table)
     assert result.exit_code == 3
     assert f"row 'late' will fail: train_segmenter: {words}" in " ".join(result.output.split())
@@ -269,9 +341,10 @@ def test_a_row_whose_late_network_cannot_be_built_is_not_begun(small: Place) -> 
 
 
 def test_a_row_whose_list_of_ids_is_not_there_is_not_begun(small: Place) -> None:
-    table = small.table({"name": "late", "set": {"train_cam.seed": 7,
-                                                 "evaluate.leave_out": "nowhere.txt"}},
-                        {"name": "SEAM"})
+    table = small.table(
+        {"name": "late", "set": {"train_cam.seed": 7, "evaluate.leave_out": "nowhere.txt"}},
+        {"name": "SEAM"},
+    )
     result = small.ablate(table=table)
     assert result.exit_code == 3
     assert "row 'late' will fail: no list of ids 'nowhere.txt'" in " ".join(result.output.split())
@@ -335,12 +408,17 @@ def test_a_run_is_no_place_for_an_ablation(small: Place) -> None:
     assert [path.name for path in small.out.iterdir()] == ["recipe.yaml"]
 
 
-@pytest.mark.parametrize(("options", "words"), [
-    (["--seeds", "0,0"], "no list of seeds"), (["--seeds", "1,x"], "no list of seeds"),
-    (["--seeds", "-1"], "no list of seeds"), (["--rows", "SAEM"], "did you mean 'SEAM'"),
-    (["--set", "train_cam.epoch=3"], "unknown key 'train_cam.epoch'"),
-    (["--recipe", "lite9"], "no recipe 'lite9'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--seeds", "0,0"], "no list of seeds"),
+        (["--seeds", "1,x"], "no list of seeds"),
+        (["--seeds", "-1"], "no list of seeds"),
+        (["--rows", "SAEM"], "did you mean 'SEAM'"),
+        (["--set", "train_cam.epoch=3"], "unknown key 'train_cam.epoch'"),
+        (["--recipe", "lite9"], "no recipe 'lite9'"),
+    ],
+)
 def test_a_wrong_option_is_named(tmp_path: Path, options: list[str], words: str) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(SMALL))
@@ -356,6 +434,9 @@ def test_the_numbers_say_what_they_stand_on(done: Place) -> None:
     summary = rows_of(scores)["SEAM + walk"]["summaries"]
     walked = next(s for s in summary if (s["split"], s["measure"]) == ("val", "walk"))
     assert (walked["photos"], walked["tag_source"], walked["background_source"]) == (
-        2, "known", "walk")
+        2,
+        "known",
+        "walk",
+    )
     assert json.loads(json.dumps(scores)) == scores
     assert "estimated" in (done.out / "table.md").read_text()

@@ -28,16 +28,25 @@ def test_mean_and_sample_deviation_of_the_values_there_are(values) -> None:
 
 
 def test_each_measure_comes_from_its_stage() -> None:
-    stages = [("SEAM", 0.4, 0.41), ("SEAM + CRF", 0.42, None), ("SEAM + walk", 0.45, 0.46),
-              ("SEAM + walk + CRF", 0.44, None), ("segmenter", 0.5, None)]
+    stages = [
+        ("SEAM", 0.4, 0.41),
+        ("SEAM + CRF", 0.42, None),
+        ("SEAM + walk", 0.45, 0.46),
+        ("SEAM + walk + CRF", 0.44, None),
+        ("segmenter", 0.5, None),
+    ]
     found = measured(evaluation(split("train", stages, 0.44), split("val", [], None)))
-    values = {value.measure: (value.stage, value.miou, value.best_miou, value.boundary_miou)
-              for value in found}
+    values = {
+        value.measure: (value.stage, value.miou, value.best_miou, value.boundary_miou)
+        for value in found
+    }
     assert values == {
-        "maps": ("SEAM", 0.4, 0.41, None), "CRF": ("SEAM + CRF", 0.42, None, 0.42 / 3),
-        "walk": ("SEAM + walk", 0.45, 0.46, None), "segmenter": ("segmenter", 0.5, None, 0.5 / 3),
+        "maps": ("SEAM", 0.4, 0.41, None),
+        "CRF": ("SEAM + CRF", 0.42, None, 0.42 / 3),
+        "walk": ("SEAM + walk", 0.45, 0.46, None),
+        "segmenter": ("segmenter", 0.5, None, 0.5 / 3),
         "masks": ("SEAM + walk + CRF", 0.44, None, 0.22),
-    }  # fmt: skip
+    }
     assert {value.split for value in found} == {"train"}, "val has no masks"
     basis = {(value.photos, value.tag_source, value.background_source) for value in found}
     assert basis == {(10, "known", "estimated"), (10, "no", "estimated")}
@@ -46,15 +55,24 @@ def test_each_measure_comes_from_its_stage() -> None:
 def test_masks_are_of_the_stage_before_a_crf_that_is_only_compared_with() -> None:
     stages = [("SEAM", 0.4, 0.41), ("SEAM + CRF", 0.42, None), ("segmenter", 0.5, None)]
     for miou, wanted in ((0.4, ("SEAM", 0.41)), (0.42, ("SEAM + CRF", None))):
-        (masks,) = [value for value in measured(evaluation(split("train", stages, miou)))
-                    if value.measure == "masks"]
+        (masks,) = [
+            value
+            for value in measured(evaluation(split("train", stages, miou)))
+            if value.measure == "masks"
+        ]
         assert (masks.stage, masks.best_miou) == wanted
 
 
-@pytest.mark.parametrize(("name", "measure"), [
-    ("CAM", "maps"), ("MDC + PCM", "maps"), ("MDC + PCM + CRF", "CRF"), ("walk", "walk"),
-    ("segmenter + CRF", "segmenter"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "measure"),
+    [
+        ("CAM", "maps"),
+        ("MDC + PCM", "maps"),
+        ("MDC + PCM + CRF", "CRF"),
+        ("walk", "walk"),
+        ("segmenter + CRF", "segmenter"),
+    ],
+)
 def test_names_of_stages_are_understood(name: str, measure: str) -> None:
     found = measured(evaluation(split("train", [(name, 0.4, None)], None)))
     assert [value.measure for value in found] == [measure]
@@ -62,9 +80,18 @@ def test_names_of_stages_are_understood(name: str, measure: str) -> None:
 
 def test_gains_are_taken_seed_by_seed() -> None:
     def row(name: str, by_seed: dict[int, float], first=None):
-        return row_scores(name, "lite0-cpu", (), "tags", "masks", [
-            trial(seed, split("train", [("CAM", value, value + 0.1)], value))
-            for seed, value in by_seed.items()], first)
+        return row_scores(
+            name,
+            "lite0-cpu",
+            (),
+            "tags",
+            "masks",
+            [
+                trial(seed, split("train", [("CAM", value, value + 0.1)], value))
+                for seed, value in by_seed.items()
+            ],
+            first,
+        )
 
     first = row("CAM", {0: 0.40, 1: 0.50, 2: 0.30})
     other = row("SEAM", {1: 0.52, 0: 0.45, 3: 0.90}, first)

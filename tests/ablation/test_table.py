@@ -50,47 +50,73 @@ def test_the_papers_rows_are_there() -> None:
     views = {name: row.train_cam.views for name, row in rows.items() if name.startswith("SEAM: ")}
     assert views["SEAM: rescale 0.3"].scale == (0.3, 0.3)
     assert views["SEAM: rescale 0.5"].scale == (0.5, 0.5)
-    moves = {name: (view.flip > 0, view.rotate > 0, view.translate > 0, view.scale == (1, 1))
-             for name, view in views.items() if "rescale" not in name}
-    assert moves == {"SEAM: flip": (True, False, False, True),
-                     "SEAM: rotation": (False, True, False, True),
-                     "SEAM: translation": (False, False, True, True)}  # fmt: skip
+    moves = {
+        name: (view.flip > 0, view.rotate > 0, view.translate > 0, view.scale == (1, 1))
+        for name, view in views.items()
+        if "rescale" not in name
+    }
+    assert moves == {
+        "SEAM: flip": (True, False, False, True),
+        "SEAM: rotation": (False, True, False, True),
+        "SEAM: translation": (False, False, True, True),
+    }
 
 
 def test_settings_are_a_list_or_a_mapping_and_the_rows_own_win(tmp_path: Path) -> None:
-    table = load_table(table_file(tmp_path, """
+    table = load_table(
+        table_file(
+            tmp_path,
+            """
 recipe: tiny
 set: [train_cam.epochs=3, walk.enabled=false]
 rows:
   - name: a
   - {name: b, set: {train_cam.epochs: 7, train_cam.views.scale: [0.3, 0.3]}}
   - {name: c, recipe: cam-baseline, set: [train_cam.pcm.enabled=true]}
-"""))
+""",
+        )
+    )
     a, b, c = table.rows
     assert row_options(table, b) == [
-        "train_cam.epochs=7", "walk.enabled=false", "train_cam.views.scale=[0.3,0.3]"]
+        "train_cam.epochs=7",
+        "walk.enabled=false",
+        "train_cam.views.scale=[0.3,0.3]",
+    ]
     over = ["train_cam.epochs=5", "train_cam.seed=4"]
     assert row_options(table, a, over) == [
-        "train_cam.epochs=5", "walk.enabled=false", "train_cam.seed=4"]
+        "train_cam.epochs=5",
+        "walk.enabled=false",
+        "train_cam.seed=4",
+    ]
     recipe = row_recipe(table, b, row_options(table, b, over))
-    assert recipe == load_recipe("tiny", ["train_cam.epochs=7", "walk.enabled=false",
-                                          "train_cam.views.scale=[0.3, 0.3]", "train_cam.seed=4"])
+    assert recipe == load_recipe(
+        "tiny",
+        [
+            "train_cam.epochs=7",
+            "walk.enabled=false",
+            "train_cam.views.scale=[0.3, 0.3]",
+            "train_cam.seed=4",
+        ],
+    )
     assert row_recipe(table, c, row_options(table, c)).name == "cam-baseline"
 
 
-@pytest.mark.parametrize(("text", "words"), [
-    ("rows: []", ["rows", "at least 1 item"]),
-    ("recipe: tiny", ["rows: field required"]),
-    ("- a\n- b", ["a table is a mapping"]),
-    ("rows: [{name: a, sett: []}]", ["unknown key 'rows.0.sett'", "did you mean 'set'?"]),
-    ("rows: [{name: a}]\nrecpie: tiny", ["unknown key 'recpie'", "did you mean 'recipe'?"]),
-    ("rows: [{name: a}, {name: a}]", ["names must differ, 'a' comes twice"]),
-    ("rows: [{name: 'a, b'}]", ["'a, b' has a comma"]),
-    ("rows: [{name: a, measure: maskz}]", ["rows.0.measure", "'masks'"]),
-    ("rows: [{name: a, set: 5}, {name: ''}]", ["rows.0.set", "rows.1.name"]),
-    ("rows: [{", ["not valid YAML"]),
-    ("", ["a table is a mapping"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("rows: []", ["rows", "at least 1 item"]),
+        ("recipe: tiny", ["rows: field required"]),
+        ("- a\n- b", ["a table is a mapping"]),
+        ("rows: [{name: a, sett: []}]", ["unknown key 'rows.0.sett'", "did you mean 'set'?"]),
+        ("rows: [{name: a}]\nrecpie: tiny", ["unknown key 'recpie'", "did you mean 'recipe'?"]),
+        ("rows: [{name: a}, {name: a}]", ["names must differ, 'a' comes twice"]),
+        ("rows: [{name: 'a, b'}]", ["'a, b' has a comma"]),
+        ("rows: [{name: a, measure: maskz}]", ["rows.0.measure", "'masks'"]),
+        ("rows: [{name: a, set: 5}, {name: ''}]", ["rows.0.set", "rows.1.name"]),
+        ("rows: [{", ["not valid YAML"]),
+        ("", ["a table is a mapping"]),
+    ],
+)
 def test_a_wrong_table_is_named(tmp_path: Path, text: str, words: list[str]) -> None:
     path = table_file(tmp_path, text)
     with pytest.raises(RecipeError) as caught:
@@ -114,17 +140,30 @@ def test_not_text(tmp_path: Path) -> None:
         load_table(path)
 
 
-@pytest.mark.parametrize(("row", "words"), [
-    ({"set": {"train_cam.epoch": 3}}, ["row 'a'", "unknown key 'train_cam.epoch'", "epochs"]),
-    ({"set": ["train_cam.epochs"]}, ["row 'a'", "is not section.key=value"]),
-    ({"recipe": "lite9"}, ["row 'a'", "no recipe 'lite9'"]),
-    ({"measure": "walk", "set": {"walk.enabled": False}}, ["row 'a'", "walk.enabled=true"]),
-    ({"measure": "CRF", "set": {"evaluate.crf.enabled": False, "walk.enabled": True,
-                                "pseudo_masks.crf.enabled": True}},
-     ["row 'a'", "evaluate.crf.enabled=true"]),
-    ({"measure": "segmenter", "set": {"train_segmenter.enabled": False}},
-     ["row 'a'", "train_segmenter.enabled=true"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"set": {"train_cam.epoch": 3}}, ["row 'a'", "unknown key 'train_cam.epoch'", "epochs"]),
+        ({"set": ["train_cam.epochs"]}, ["row 'a'", "is not section.key=value"]),
+        ({"recipe": "lite9"}, ["row 'a'", "no recipe 'lite9'"]),
+        ({"measure": "walk", "set": {"walk.enabled": False}}, ["row 'a'", "walk.enabled=true"]),
+        (
+            {
+                "measure": "CRF",
+                "set": {
+                    "evaluate.crf.enabled": False,
+                    "walk.enabled": True,
+                    "pseudo_masks.crf.enabled": True,
+                },
+            },
+            ["row 'a'", "evaluate.crf.enabled=true"],
+        ),
+        (
+            {"measure": "segmenter", "set": {"train_segmenter.enabled": False}},
+            ["row 'a'", "train_segmenter.enabled=true"],
+        ),
+    ],
+)
 def test_a_row_that_makes_no_recipe_is_named(tmp_path: Path, row: dict, words: list[str]) -> None:
     table = load_table(table_file(tmp_path, yaml.safe_dump({"rows": [{"name": "a", **row}]})))
     with pytest.raises(RecipeError) as caught:

@@ -19,8 +19,10 @@ from tag2mask.ablation.text_tables import (
     points,
 )
 
-ESCAPED = re.compile(r"\\textbackslash\{\}|\\textasciitilde\{\}|\\textasciicircum\{\}"
-                     r"|\\text(?:less|greater|bar)\{\}|\\[&%$#_{}]|\$-\$|\$\\pm\$")  # fmt: skip
+ESCAPED = re.compile(
+    r"\\textbackslash\{\}|\\textasciitilde\{\}|\\textasciicircum\{\}"
+    r"|\\text(?:less|greater|bar)\{\}|\\[&%$#_{}]|\$-\$|\$\\pm\$"
+)
 
 
 def test_numbers_stand_with_spread_gain_and_basis() -> None:
@@ -38,8 +40,9 @@ def test_numbers_stand_with_spread_gain_and_basis() -> None:
 def test_every_measure_failures_and_commands_follow() -> None:
     text = markdown_report(cam_and_seam(name="a|b"))
     measures = text.split("## Every measure")[1].split("##")[0]
-    assert [line.split("|")[2].strip() for line in measures.splitlines() if line[:5] == "| CAM"] \
-        == ["CAM"], "maps and the masks made of them are one line"
+    assert [
+        line.split("|")[2].strip() for line in measures.splitlines() if line[:5] == "| CAM"
+    ] == ["CAM"], "maps and the masks made of them are one line"
     assert r"a\|b" in measures
     assert "- a|b, seed 1: it <broke> & failed_1" in text
     assert text.count("tag2mask run") == 2
@@ -77,9 +80,13 @@ def test_latex_reads_no_command_in_a_name(name: str) -> None:
     assert not re.search(r"[\\&%$#_{}~^–−±<>|]", left)
 
 
-@pytest.mark.parametrize(("value", "text", "signed"), [
-    (Statistic(0.4321, None, 1), "43.21", "+43.21"),
-    (Statistic(-0.01, 0.0, 2), "-1.00 ± 0.00", "−1.00 ± 0.00"), (None, "–", "–"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "text", "signed"),
+    [
+        (Statistic(0.4321, None, 1), "43.21", "+43.21"),
+        (Statistic(-0.01, 0.0, 2), "-1.00 ± 0.00", "−1.00 ± 0.00"),
+        (None, "–", "–"),
+    ],
+)
 def test_wording(value, text: str, signed: str) -> None:
     assert (percent(value), points(value)) == (text, signed)

@@ -17,10 +17,13 @@ from tag2mask.errors import DataError, RecipeError, RunFolderError
 from tag2mask.recipe.loading import load_recipe
 from tag2mask.recipe.sections import Prepare
 
-ROWS = [{"name": "CAM", "set": {"train_cam.views.enabled": False}},
-        {"name": "alone", "set": {"train_cam.epochs": 9}},
-        {"name": "SEAM"}, {"name": "SEAM + CRF", "set": {"pseudo_masks.crf.enabled": True}},
-        {"name": "SEAM + walk", "set": {"walk.enabled": True}}]
+ROWS = [
+    {"name": "CAM", "set": {"train_cam.views.enabled": False}},
+    {"name": "alone", "set": {"train_cam.epochs": 9}},
+    {"name": "SEAM"},
+    {"name": "SEAM + CRF", "set": {"pseudo_masks.crf.enabled": True}},
+    {"name": "SEAM + walk", "set": {"walk.enabled": True}},
+]
 
 
 def table(*rows: dict) -> Table:
@@ -39,20 +42,33 @@ def differing(*options: str) -> list[str]:
     return [step for step in {**one, **other} if one.get(step) != other.get(step)]
 
 
-@pytest.mark.parametrize(("option", "first"), [
-    ("train_cam.seed=1", "train-cam"), ("infer_cam.flip=false", "infer-cam"),
-    ("train_affinity.seed=1", "train-affinity"), ("walk.beta=2", "walk"),
-    ("pseudo_masks.score=0.3", "pseudo-masks"), ("evaluate.behaviour=paper", "evaluate"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("option", "first"),
+    [
+        ("train_cam.seed=1", "train-cam"),
+        ("infer_cam.flip=false", "infer-cam"),
+        ("train_affinity.seed=1", "train-affinity"),
+        ("walk.beta=2", "walk"),
+        ("pseudo_masks.score=0.3", "pseudo-masks"),
+        ("evaluate.behaviour=paper", "evaluate"),
+    ],
+)
 def test_a_setting_moves_its_step_and_all_later_ones(option: str, first: str) -> None:
     steps = list(folders())
-    assert differing(option) == steps[steps.index(first):]
+    assert differing(option) == steps[steps.index(first) :]
 
 
-@pytest.mark.parametrize("option", [
-    "train_cam.log_every=7", "train_cam.pcm.block_mib=7", "runtime.workers=5", "report.photos=9",
-    "name=other", "tune.photos=3",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "option",
+    [
+        "train_cam.log_every=7",
+        "train_cam.pcm.block_mib=7",
+        "runtime.workers=5",
+        "report.photos=9",
+        "name=other",
+        "tune.photos=3",
+    ],
+)
 def test_what_makes_no_difference_moves_nothing(option: str) -> None:
     assert differing(option) == []
 
@@ -60,13 +76,18 @@ def test_what_makes_no_difference_moves_nothing(option: str) -> None:
 def test_the_order_is_first_row_then_shared_work_then_the_rest(tmp_path: Path) -> None:
     trials = in_order(trials_of(tmp_path, table(), tmp_path / "out", [3, 0]))
     assert [(trial.seed, trial.row.name) for trial in trials] == [
-        (seed, name) for seed in (3, 0)
-        for name in ("CAM", "SEAM", "SEAM + CRF", "SEAM + walk", "alone")]  # fmt: skip
+        (seed, name)
+        for seed in (3, 0)
+        for name in ("CAM", "SEAM", "SEAM + CRF", "SEAM + walk", "alone")
+    ]
 
 
 def test_equal_rows_share_every_folder(tmp_path: Path) -> None:
-    rows = [{"name": "one"}, {"name": "same", "set": {"train_cam.log_every": 3}},
-            {"name": "other", "set": {"infer_cam.flip": False}}]
+    rows = [
+        {"name": "one"},
+        {"name": "same", "set": {"train_cam.log_every": 3}},
+        {"name": "other", "set": {"infer_cam.flip": False}},
+    ]
     one, same, other = trials_of(tmp_path, table(*rows), tmp_path / "out", [0])
     assert one.folders == same.folders
     assert one.folders[CamModel] == other.folders[CamModel]
@@ -75,8 +96,9 @@ def test_equal_rows_share_every_folder(tmp_path: Path) -> None:
 
 def test_a_command_makes_the_rows_recipe(tmp_path: Path) -> None:
     rows = [{"name": "SEAM: rescale 0.3", "set": {"train_cam.views.scale": [0.3, 0.3]}}]
-    (trial,) = trials_of(tmp_path / "my photos", table(*rows), tmp_path / "out", [4],
-                         ["train_cam.epochs=2"])
+    (trial,) = trials_of(
+        tmp_path / "my photos", table(*rows), tmp_path / "out", [4], ["train_cam.epochs=2"]
+    )
     words = shlex.split(trial.command)
     assert words[:4] == ["tag2mask", "run", "--data", str(tmp_path / "my photos")]
     options = [value for word, value in pairwise(words) if word == "--set"]
@@ -101,14 +123,25 @@ def test_rows_run_on_the_same_devices(tmp_path: Path) -> None:
 
 
 def test_what_a_row_is_about(tmp_path: Path) -> None:
-    rows = [{"name": "maps", "measure": "maps"}, {"name": "masks"},
-            {"name": "network", "set": {"train_segmenter.enabled": True}},
-            {"name": "bound", "set": {"train_segmenter.enabled": True,
-                                      "train_segmenter.masks": "ground truth"}}]  # fmt: skip
-    found = {trial.row.name: (trial.measure, trial.learns_from)
-             for trial in trials_of(tmp_path, table(*rows), tmp_path, [0])}
-    assert found == {"maps": ("maps", "tags"), "masks": ("masks", "tags"),
-                     "network": ("segmenter", "tags"), "bound": ("segmenter", "masks")}  # fmt: skip
+    rows = [
+        {"name": "maps", "measure": "maps"},
+        {"name": "masks"},
+        {"name": "network", "set": {"train_segmenter.enabled": True}},
+        {
+            "name": "bound",
+            "set": {"train_segmenter.enabled": True, "train_segmenter.masks": "ground truth"},
+        },
+    ]
+    found = {
+        trial.row.name: (trial.measure, trial.learns_from)
+        for trial in trials_of(tmp_path, table(*rows), tmp_path, [0])
+    }
+    assert found == {
+        "maps": ("maps", "tags"),
+        "masks": ("masks", "tags"),
+        "network": ("segmenter", "tags"),
+        "bound": ("segmenter", "masks"),
+    }
 
 
 def test_the_plan_counts_shared_work_once_and_writes_nothing(tmp_path: Path) -> None:
@@ -137,8 +170,10 @@ def test_a_plan_of_what_cannot_be_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_paper_shares_its_expensive_steps(tmp_path: Path) -> None:
-    trials = {trial.row.name: trial for trial in trials_of(tmp_path, load_table("paper"),
-                                                           tmp_path / "out", [0])}
+    trials = {
+        trial.row.name: trial
+        for trial in trials_of(tmp_path, load_table("paper"), tmp_path / "out", [0])
+    }
     trained = {trials[name].folders[CamModel] for name in ("SEAM", "SEAM + CRF", "SEAM + walk")}
     assert len(trained) == 1
     prepared = {trial.folders[PreparedData] for trial in trials.values()}
@@ -156,10 +191,17 @@ def test_the_paper_starts_from_one_plain_cam_a_head(tmp_path: Path) -> None:
 def test_the_plan_counts_a_shared_start_once(tmp_path: Path) -> None:
     photos, out = write_photos(tmp_path / "photos", 4), tmp_path / "out"
     warm, cold = (
-        {found.trial.row.name: found.seconds for found in plan(
-            photos, table(), out, [0],
-            [f"train_cam.warm_start={epochs}", "train_cam.max_steps=null"])}
+        {
+            found.trial.row.name: found.seconds
+            for found in plan(
+                photos,
+                table(),
+                out,
+                [0],
+                [f"train_cam.warm_start={epochs}", "train_cam.max_steps=null"],
+            )
+        }
         for epochs in (50, 0)
-    )  # fmt: skip
+    )
     assert warm["CAM"] > cold["CAM"] + 1
     assert warm["SEAM"] == pytest.approx(cold["SEAM"])

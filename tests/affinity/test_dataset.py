@@ -45,8 +45,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def samples_of(folder: Path) -> list[Sample]:
-    return [Sample(str(i), folder / f"photo{i}.png", (h, w), (0, 1), "0-0")
-            for i, (w, h) in enumerate(SIZES)]
+    return [
+        Sample(str(i), folder / f"photo{i}.png", (h, w), (0, 1), "0-0")
+        for i, (w, h) in enumerate(SIZES)
+    ]
 
 
 def photos_of(folder: Path, augmentation: Augmentation = PLAIN, seed: int = 0) -> AffinityPhotos:
@@ -79,8 +81,9 @@ def test_the_crops_are_those_of_cam_training(folder: Path) -> None:
 
 
 def test_photos_can_keep_their_own_size(folder: Path) -> None:
-    augmentation = Augmentation(crop=64, long_side=None, colour_jitter=(0, 0, 0, 0), mean=MEAN,
-                                std=STD)  # fmt: skip
+    augmentation = Augmentation(
+        crop=64, long_side=None, colour_jitter=(0, 0, 0, 0), mean=MEAN, std=STD
+    )
     image, labels, valid, _ = photos_of(folder, augmentation)[(0, 2)]
     assert int(valid.sum()) == 64 * 30
     photo = np.asarray(Image.open(folder / "photo2.png"), np.float32).transpose(2, 0, 1) / 255
@@ -89,8 +92,11 @@ def test_photos_can_keep_their_own_size(folder: Path) -> None:
     assert labels.shape == (16, 16)
 
 
-LABELS = hnp.arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20)),
-                    elements=st.sampled_from([0, 1, 2, 7, IGNORE]))
+LABELS = hnp.arrays(
+    np.uint8,
+    st.tuples(st.integers(1, 20), st.integers(1, 20)),
+    elements=st.sampled_from([0, 1, 2, 7, IGNORE]),
+)
 
 
 @given(LABELS, st.integers(1, 6))
@@ -116,16 +122,21 @@ def test_batches_are_the_same_whoever_reads_them(folder: Path, workers: int, sta
     assert len(alone) == len(other) == 3 - start
     for one, two in zip(alone, other, strict=True):
         assert one.ids == two.ids and one.labels.shape == (3, 8, 8)
-        assert all(torch.equal(getattr(one, name), getattr(two, name))
-                   for name in ("image", "labels", "valid"))
+        assert all(
+            torch.equal(getattr(one, name), getattr(two, name))
+            for name in ("image", "labels", "valid")
+        )
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (lambda path: path.unlink(), "missing"),
-    (lambda path: path.write_bytes(b"no PNG"), "can't be read"),
-    (lambda path: Image.new("L", (50, 50), 3).save(path), "holds 3"),
-    (lambda path: Image.new("L", (50, 49), 1).save(path), "50x49 px for a photo of 50x50 px"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda path: path.unlink(), "missing"),
+        (lambda path: path.write_bytes(b"no PNG"), "can't be read"),
+        (lambda path: Image.new("L", (50, 50), 3).save(path), "holds 3"),
+        (lambda path: Image.new("L", (50, 49), 1).save(path), "50x49 px for a photo of 50x50 px"),
+    ],
+)
 def test_bad_labels_are_named_in_their_batch(folder: Path, tmp_path: Path, change, message) -> None:
     labels = tmp_path / "labels"
     labels.mkdir()
@@ -149,5 +160,6 @@ def test_a_batch_of_nothing(folder: Path, tmp_path: Path) -> None:
 
 def test_too_small_batches_name_their_setting() -> None:
     with pytest.raises(RecipeError, match=r"train_affinity\.batch_size"):
-        StepBatches(5, 1, start=0, stop=1, seed=0, world_size=2,
-                    setting="train_affinity.batch_size")
+        StepBatches(
+            5, 1, start=0, stop=1, seed=0, world_size=2, setting="train_affinity.batch_size"
+        )

@@ -19,8 +19,7 @@ KINDS = torch.tensor([0, 0, 1, 2, 255], dtype=torch.uint8)
 
 
 def labels_of(size: tuple[int, int], seed: int, batch: int = 2) -> Tensor:
-    drawn = torch.randint(len(KINDS), (batch, *size),
-                          generator=torch.Generator().manual_seed(seed))
+    drawn = torch.randint(len(KINDS), (batch, *size), generator=torch.Generator().manual_seed(seed))
     return KINDS[drawn]
 
 
@@ -42,11 +41,17 @@ def transcription(affinity: Tensor, labels: Tensor, radius: int, paper: bool) ->
     return {kind: total / max(count, 1) for kind, (total, count) in sums.items()}
 
 
-@given(height=st.integers(1, 9), width=st.integers(1, 9), radius=st.integers(1, 5),
-       paper=st.booleans(), seed=st.integers(0, 100))  # fmt: skip
+@given(
+    height=st.integers(1, 9),
+    width=st.integers(1, 9),
+    radius=st.integers(1, 5),
+    paper=st.booleans(),
+    seed=st.integers(0, 100),
+)
 @settings(max_examples=40, deadline=None)
-def test_losses_equal_the_transcription(height: int, width: int, radius: int, paper: bool,
-                                        seed: int) -> None:
+def test_losses_equal_the_transcription(
+    height: int, width: int, radius: int, paper: bool, seed: int
+) -> None:
     labels = labels_of((height, width), seed)
     affinity = random(2, len(pair_offsets(radius)), height, width, seed=seed).sigmoid()
     terms = affinity_terms(affinity, labels, radius=radius, paper=paper)

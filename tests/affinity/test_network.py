@@ -35,11 +35,13 @@ def toy_net(stride: int = 4, low_stride: int | None = None) -> AffinityNet:
     return AffinityNet(PointwiseBackbone(stride, low_stride), levels=(4, 5, 6)).eval()
 
 
-@given(height=st.integers(1, 9), width=st.integers(1, 9), radius=st.integers(1, 6),
-       paper=st.booleans())  # fmt: skip
+@given(
+    height=st.integers(1, 9), width=st.integers(1, 9), radius=st.integers(1, 6), paper=st.booleans()
+)
 @settings(max_examples=40, deadline=None)
-def test_affinities_and_gradients_equal_a_transcription(height: int, width: int, radius: int,
-                                                        paper: bool) -> None:
+def test_affinities_and_gradients_equal_a_transcription(
+    height: int, width: int, radius: int, paper: bool
+) -> None:
     features = random(2, 7, height, width).double().requires_grad_()
     exist = torch.from_numpy(sources((height, width), radius, paper=paper))
     wanted = torch.zeros(2, *exist.shape, dtype=torch.float64)
@@ -113,11 +115,19 @@ def test_every_parameter_learns_and_new_ones_are_named() -> None:
     assert named == set(OFFICIAL_AFFINITY_HEADS.values())
 
 
-@pytest.mark.parametrize(("backbone", "output_stride", "stride"), [
-    ("tf_efficientnet_lite0", 16, 8), ("tf_efficientnet_lite0", 8, 8), ("resnet10t", 32, 8),
-    ("convnext_atto", 32, 8), ("regnety_002", 16, 8), ("mobilenetv3_small_100", 32, 8),
-    ("test_vit", 16, 16), ("mambaout_femto", 32, 8),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("backbone", "output_stride", "stride"),
+    [
+        ("tf_efficientnet_lite0", 16, 8),
+        ("tf_efficientnet_lite0", 8, 8),
+        ("resnet10t", 32, 8),
+        ("convnext_atto", 32, 8),
+        ("regnety_002", 16, 8),
+        ("mobilenetv3_small_100", 32, 8),
+        ("test_vit", 16, 16),
+        ("mambaout_femto", 32, 8),
+    ],
+)
 def test_on_timm_backbones(backbone: str, output_stride: int, stride: int) -> None:
     net = build_affinity_net(AffinitySpec(backbone, output_stride)).eval()
     assert net.stride == stride
@@ -189,7 +199,8 @@ def test_only_one_difference_is_held() -> None:
     """34 differences of 448 channels at once would take 34 times the embedding's memory."""
     features = random(1, 64, 20, 20).requires_grad_()
     held: list[int] = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: held.append(t.numel()) or t,
-                                                  lambda t: t):
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda t: held.append(t.numel()) or t, lambda t: t
+    ):
         pair_affinity(features, radius=5)
     assert sum(held) < 3 * features.numel()

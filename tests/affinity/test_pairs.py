@@ -11,7 +11,8 @@ SIDES, RADII = st.integers(1, 14), st.integers(1, 7)
 def test_the_published_offsets():
     """As psa lists them: to the right in the own row, then row by row below."""
     wanted = [(0, x) for x in range(1, 5)] + [
-        (y, x) for y in range(1, 5) for x in range(-4, 5) if x * x + y * y < 25]
+        (y, x) for y in range(1, 5) for x in range(-4, 5) if x * x + y * y < 25
+    ]
     assert pair_offsets(5).tolist() == [list(offset) for offset in wanted]
     assert pair_offsets(5).shape == (34, 2) and pair_offsets(5).dtype == np.int64
 
@@ -20,8 +21,12 @@ def test_the_published_offsets():
 def test_each_neighbour_once(radius):
     offsets = {tuple(o) for o in pair_offsets(radius).tolist()}
     both = offsets | {(-dy, -dx) for dy, dx in offsets}
-    circle = {(dy, dx) for dy in range(-8, 9) for dx in range(-8, 9)
-              if 0 < dy * dy + dx * dx < radius * radius}
+    circle = {
+        (dy, dx)
+        for dy in range(-8, 9)
+        for dx in range(-8, 9)
+        if 0 < dy * dy + dx * dx < radius * radius
+    }
     assert both == circle and len(both) == 2 * len(offsets)
 
 
@@ -62,16 +67,25 @@ def test_ends_fit_each_other(height, width, dy, dx):
     assert rows[first].size == max(0, height - dy) * max(0, width - abs(dx))
 
 
-@pytest.mark.parametrize(("size", "wanted"), [
-    ((40, 60), 5), ((11, 11), 5), ((10, 60), 4), ((60, 6), 2), ((3, 3), 1), ((2, 9), 1), ((1, 1), 1)
-])
+@pytest.mark.parametrize(
+    ("size", "wanted"),
+    [
+        ((40, 60), 5),
+        ((11, 11), 5),
+        ((10, 60), 4),
+        ((60, 6), 2),
+        ((3, 3), 1),
+        ((2, 9), 1),
+        ((1, 1), 1),
+    ],
+)
 def test_the_published_radius_of_small_maps(size, wanted):
     assert usable_radius(size, 5, paper=True) == wanted
 
 
-@pytest.mark.parametrize(("size", "wanted"), [
-    ((40, 60), 5), ((1, 60), 5), ((3, 2), 3), ((1, 1), 1)
-])
+@pytest.mark.parametrize(
+    ("size", "wanted"), [((40, 60), 5), ((1, 60), 5), ((3, 2), 3), ((1, 1), 1)]
+)
 def test_the_default_radius_keeps_every_pair(size, wanted):
     assert usable_radius(size, 5) == wanted
     assert sources(size, wanted, paper=False).sum() == sources(size, 5, paper=False).sum()

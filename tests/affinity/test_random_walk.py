@@ -19,8 +19,9 @@ from tag2mask.affinity.random_walk import Walk, random_walk
 TOLERANCE = 1e-5
 
 
-def affinity_of(size: tuple[int, int], radius: int, *, paper: bool = False,
-                seed: int = 0) -> Tensor:
+def affinity_of(
+    size: tuple[int, int], radius: int, *, paper: bool = False, seed: int = 0
+) -> Tensor:
     """Random affinities, 0 where there is no pair; some pairs are 0 or 1."""
     exist = torch.from_numpy(sources(size, radius, paper=paper))
     random = torch.rand(exist.shape, generator=torch.Generator().manual_seed(seed))
@@ -47,12 +48,20 @@ def dense_walk(affinity: Tensor, maps: Tensor, radius: int, beta: float, steps: 
     return walked.reshape(maps.shape)
 
 
-@given(height=st.integers(1, 12), width=st.integers(1, 12), radius=st.integers(1, 6),
-       beta=st.floats(0.5, 16), steps=st.integers(0, 300), k=st.integers(1, 6), paper=st.booleans(),
-       seed=st.integers(0, 1000))  # fmt: skip
+@given(
+    height=st.integers(1, 12),
+    width=st.integers(1, 12),
+    radius=st.integers(1, 6),
+    beta=st.floats(0.5, 16),
+    steps=st.integers(0, 300),
+    k=st.integers(1, 6),
+    paper=st.booleans(),
+    seed=st.integers(0, 1000),
+)
 @settings(max_examples=60, deadline=None)
-def test_equals_dense_matrix_powers(height: int, width: int, radius: int, beta: float, steps: int,
-                                    k: int, paper: bool, seed: int) -> None:
+def test_equals_dense_matrix_powers(
+    height: int, width: int, radius: int, beta: float, steps: int, k: int, paper: bool, seed: int
+) -> None:
     affinity = affinity_of((height, width), radius, paper=paper, seed=seed)
     maps = maps_of(k, (height, width), seed)
     walked = random_walk(affinity, maps, radius=radius, beta=beta, steps=steps)
@@ -78,8 +87,9 @@ def test_an_even_map_stays_and_no_value_leaves_its_range(
 def test_radius_larger_than_the_map(size: tuple[int, int]) -> None:
     affinity, maps = affinity_of(size, 12), maps_of(2, size)
     walked = random_walk(affinity, maps, radius=12, beta=2, steps=7)
-    torch.testing.assert_close(walked.double(), dense_walk(affinity, maps, 12, 2, 7),
-                               atol=TOLERANCE, rtol=0)
+    torch.testing.assert_close(
+        walked.double(), dense_walk(affinity, maps, 12, 2, 7), atol=TOLERANCE, rtol=0
+    )
 
 
 def test_nothing_moves_without_steps_pairs_or_affinity() -> None:
@@ -89,8 +99,9 @@ def test_nothing_moves_without_steps_pairs_or_affinity() -> None:
     assert torch.equal(random_walk(affinity[:0], maps, radius=1, beta=8, steps=9), maps)
     assert torch.equal(random_walk(0 * affinity, maps, radius=5, beta=8, steps=9), maps)
     single = maps[:, :1, :1]
-    assert torch.equal(random_walk(affinity_of((1, 1), 5), single, radius=5, beta=8, steps=64),
-                       single)
+    assert torch.equal(
+        random_walk(affinity_of((1, 1), 5), single, radius=5, beta=8, steps=64), single
+    )
 
 
 def test_no_map_at_all() -> None:
@@ -147,10 +158,16 @@ def test_the_same_on_cuda() -> None:
 
 
 def test_torch_says_nothing_of_its_sparse_matrices() -> None:
-    code = ("import torch; from tag2mask.affinity.random_walk import random_walk;"
-            "random_walk(torch.ones(4, 3, 3), torch.ones(1, 3, 3), radius=2, beta=8.0, steps=1)")
-    done = subprocess.run([sys.executable, "-W", "always::UserWarning", "-c", code],
-                          capture_output=True, text=True, check=True)
+    code = (
+        "import torch; from tag2mask.affinity.random_walk import random_walk;"
+        "random_walk(torch.ones(4, 3, 3), torch.ones(1, 3, 3), radius=2, beta=8.0, steps=1)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "always::UserWarning", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert "Sparse" not in done.stderr
 
 
@@ -181,8 +198,9 @@ def test_threads_make_no_difference() -> None:
     affinity, maps = affinity_of((40, 50), 5), maps_of(3, (40, 50))
     two = random_walk(affinity, maps, radius=5, beta=8, steps=20)
     torch.set_num_threads(1)
-    torch.testing.assert_close(random_walk(affinity, maps, radius=5, beta=8, steps=20), two,
-                               atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        random_walk(affinity, maps, radius=5, beta=8, steps=20), two, atol=1e-6, rtol=0
+    )
 
 
 @pytest.fixture

@@ -27,8 +27,7 @@ from tag2mask.metrics.confusion import Confusion
 from tag2mask.metrics.threshold_curve import ThresholdCurve
 
 CLASSES = 6
-GRID = WalkGrid(alphas=(2.0, 7.5), betas=(1.0, 8.0), steps=(0, 3, 20),
-                scores=(0.0, 0.3, 0.5, 0.8))  # fmt: skip
+GRID = WalkGrid(alphas=(2.0, 7.5), betas=(1.0, 8.0), steps=(0, 3, 20), scores=(0.0, 0.3, 0.5, 0.8))
 
 
 @dataclass
@@ -43,15 +42,21 @@ class Photo:
 
     def tallies(self, grid: WalkGrid = GRID):
         backgrounds = [with_background(self.scores, alpha)[0] for alpha in grid.alphas]
-        walked = walked_scores(self.affinity, torch.from_numpy(np.stack(backgrounds)),
-                               torch.from_numpy(self.scores), radius=self.radius, grid=grid,
-                               enlarged=enlarged)
+        walked = walked_scores(
+            self.affinity,
+            torch.from_numpy(np.stack(backgrounds)),
+            torch.from_numpy(self.scores),
+            radius=self.radius,
+            grid=grid,
+            enlarged=enlarged,
+        )
         return count_photo(self.truth, self.tags, walked, grid)
 
     def labels(self, setting: WalkSetting, score: float) -> np.ndarray:
         maps = torch.from_numpy(with_background(self.scores, setting.alpha))
-        walked = random_walk(self.affinity, maps, radius=self.radius, beta=setting.beta,
-                             steps=setting.steps)
+        walked = random_walk(
+            self.affinity, maps, radius=self.radius, beta=setting.beta, steps=setting.steps
+        )
         scores = against_background(enlarged(walked))
         return labels_from_scores(scores, self.tags, score, self.truth.shape)
 
@@ -60,8 +65,13 @@ def enlarged(maps: Tensor) -> np.ndarray:
     return F.interpolate(maps[None], scale_factor=2, mode="bilinear")[0].numpy()
 
 
-def photo_of(tags: tuple[int, ...], seed: int, truths: tuple[int, ...] = (0, 1, 2, 5, 255),
-             size: tuple[int, int] = (6, 5), radius: int = 2) -> Photo:
+def photo_of(
+    tags: tuple[int, ...],
+    seed: int,
+    truths: tuple[int, ...] = (0, 1, 2, 5, 255),
+    size: tuple[int, int] = (6, 5),
+    radius: int = 2,
+) -> Photo:
     rng = np.random.default_rng(seed)
     exist = torch.from_numpy(sources(size, radius, paper=False))
     affinity = torch.from_numpy(rng.random(tuple(exist.shape), np.float32)) * exist
@@ -69,8 +79,14 @@ def photo_of(tags: tuple[int, ...], seed: int, truths: tuple[int, ...] = (0, 1, 
     return Photo(affinity, radius, rng.random((len(tags), *size), np.float32), tags, truth)
 
 
-@given(tags=st.lists(st.sets(st.integers(0, CLASSES - 1), max_size=3).map(sorted).map(tuple),
-                     min_size=1, max_size=3), seed=st.integers(0, 1000))
+@given(
+    tags=st.lists(
+        st.sets(st.integers(0, CLASSES - 1), max_size=3).map(sorted).map(tuple),
+        min_size=1,
+        max_size=3,
+    ),
+    seed=st.integers(0, 1000),
+)
 @settings(max_examples=15, deadline=None)
 def test_equals_a_walk_and_a_confusion_for_each_setting(tags, seed) -> None:
     photos = [photo_of(one, seed + index) for index, one in enumerate(tags)]
@@ -135,12 +151,14 @@ def test_void_everywhere_has_no_miou() -> None:
 
 def test_the_best_comes_first_and_of_equals_the_shortest_walk() -> None:
     grid = WalkGrid((1.0, 4.0), (8.0,), (64, 16), (0.2, 0.4, 0.6))
-    miou = np.array([[.5, .6, .6], [.1, .2, .3], [.2, .6, .1], [.7, .1, .1]])
+    miou = np.array([[0.5, 0.6, 0.6], [0.1, 0.2, 0.3], [0.2, 0.6, 0.1], [0.7, 0.1, 0.1]])
     ranked = best_settings(grid, miou)
     assert [(one.setting, one.score, one.miou) for one in ranked] == [
-        (WalkSetting(4.0, 8.0, 16), 0.2, .7), (WalkSetting(1.0, 8.0, 16), 0.4, .6),
-        (WalkSetting(1.0, 8.0, 64), 0.4, .6), (WalkSetting(4.0, 8.0, 64), 0.6, .3),
-    ]  # fmt: skip
+        (WalkSetting(4.0, 8.0, 16), 0.2, 0.7),
+        (WalkSetting(1.0, 8.0, 16), 0.4, 0.6),
+        (WalkSetting(1.0, 8.0, 64), 0.4, 0.6),
+        (WalkSetting(4.0, 8.0, 64), 0.6, 0.3),
+    ]
 
 
 def test_an_end_of_the_grid_is_told() -> None:

@@ -172,9 +172,12 @@ def test_keys_that_do_not_change_the_result_may_change(tmp_path: Path) -> None:
 def test_changed_coverage_reopens_a_complete_folder(tmp_path: Path) -> None:
     data = make_prepared(tmp_path / "prepare")
     with step_folder(
-        CamMaps, tmp_path / "maps", section=InferCam(), inputs={"model": "m"},
+        CamMaps,
+        tmp_path / "maps",
+        section=InferCam(),
+        inputs={"model": "m"},
         coverage={"data": data},
-    ) as step:  # fmt: skip
+    ) as step:
         step.journal.record("a", "stamp-1")
         step.finish()
     artifacts.remove_step_folder(PreparedData, tmp_path / "prepare")
@@ -193,17 +196,23 @@ def prepared_with_coverage(out: Path, listing: str) -> PreparedData:
 def test_added_photos_keep_the_items_of_the_others(tmp_path: Path) -> None:
     data = prepared_with_coverage(tmp_path / "prepare", "listing-1")
     with step_folder(
-        CamMaps, tmp_path / "maps", section=InferCam(), inputs={"model": "m"},
+        CamMaps,
+        tmp_path / "maps",
+        section=InferCam(),
+        inputs={"model": "m"},
         coverage={"data": data},
-    ) as step:  # fmt: skip
+    ) as step:
         step.journal.record("a", "stamp-1")
         first = step.finish().fingerprint
     data = prepared_with_coverage(tmp_path / "prepare", "listing-2")
     assert folder_status(CamMaps, tmp_path / "maps").state == "stale"
     with step_folder(
-        CamMaps, tmp_path / "maps", section=InferCam(), inputs={"model": "m"},
+        CamMaps,
+        tmp_path / "maps",
+        section=InferCam(),
+        inputs={"model": "m"},
         coverage={"data": data},
-    ) as step:  # fmt: skip
+    ) as step:
         assert not step.complete
         assert step.journal.key("a") == "stamp-1"
         assert step.journal.key("b") is None
@@ -307,9 +316,7 @@ def test_only_rank_zero_writes_and_each_rank_has_its_journal(tmp_path: Path) -> 
         assert (step.journal.key("a"), step.journal.key("b")) == ("1", "2")
 
 
-def test_other_ranks_wait_for_rank_zero(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_ranks_wait_for_rank_zero(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(artifacts, "RANK_ZERO_SECONDS", 0.2)
     with (
         pytest.raises(RunFolderError, match="first process did not open"),

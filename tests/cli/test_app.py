@@ -33,10 +33,25 @@ from tag2mask.version import __version__
 
 runner = CliRunner()
 COMMANDS = [
-    ["run"], ["status"], ["prepare"], ["train-cam"], ["infer-cam"], ["affinity-labels"],
-    ["train-affinity"], ["walk"], ["pseudo-masks"], ["evaluate"], ["report"], ["tune"], ["ablate"],
-    ["demo"], ["data", "check"], ["recipe", "list"], ["recipe", "show"], ["recipe", "check"],
-]  # fmt: skip
+    ["run"],
+    ["status"],
+    ["prepare"],
+    ["train-cam"],
+    ["infer-cam"],
+    ["affinity-labels"],
+    ["train-affinity"],
+    ["walk"],
+    ["pseudo-masks"],
+    ["evaluate"],
+    ["report"],
+    ["tune"],
+    ["ablate"],
+    ["demo"],
+    ["data", "check"],
+    ["recipe", "list"],
+    ["recipe", "show"],
+    ["recipe", "check"],
+]
 
 
 def call(*arguments: str | Path) -> Any:
@@ -80,14 +95,19 @@ def test_help_and_status_import_no_torch(tmp_path: Path) -> None:
         "assert all(r.exit_code == 0 for r in results), [r.output for r in results]\n"
         "print([m for m in ('torch', 'timm', 'lightning_fabric') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True,
-                          text=True, check=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"
 
 
 def test_the_module_is_the_command(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-m", "tag2mask", "status", str(tmp_path / "nowhere")],
-                          capture_output=True, text=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "tag2mask", "status", str(tmp_path / "nowhere")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 1
     assert done.stderr.startswith("error: no run folder")
     assert done.stderr.count("\n") == 1
@@ -114,10 +134,21 @@ def test_version() -> None:
         ["train-affinity", "--out", "y"],
         ["train-affinity", "--out", "y", "--data", "x"],
         ["train-affinity", "--out", "y", "--labels", "x", "--import", "z"],
-        ["evaluate", "--data", "d", "--maps", "m", "--masks", "k", "--out", "o",
-         "--calibrate", "0"],
+        [
+            "evaluate",
+            "--data",
+            "d",
+            "--maps",
+            "m",
+            "--masks",
+            "k",
+            "--out",
+            "o",
+            "--calibrate",
+            "0",
+        ],
     ],
-)  # fmt: skip
+)
 def test_a_wrong_command_line_exits_with_2(arguments: list[str]) -> None:
     assert call(*arguments).exit_code == 2
 
@@ -127,23 +158,33 @@ def test_a_wrong_command_line_exits_with_2(arguments: list[str]) -> None:
     [
         (["run", "--data", "nowhere", "--out", "r"], "no such data folder"),
         (["run", "--data", "nowhere", "--out", "r", "--recipe", "lite0"], "'lite0-cpu'"),
-        (["run", "--data", "nowhere", "--out", "r", "--set", "train_cam.epoch=3"],
-         "did you mean 'train_cam.epochs'"),
-        (["run", "--data", "nowhere", "--out", "r", "--set", "train_cam.epochs=-1"],
-         "train_cam.epochs"),
+        (
+            ["run", "--data", "nowhere", "--out", "r", "--set", "train_cam.epoch=3"],
+            "did you mean 'train_cam.epochs'",
+        ),
+        (
+            ["run", "--data", "nowhere", "--out", "r", "--set", "train_cam.epochs=-1"],
+            "train_cam.epochs",
+        ),
         (["status", "nowhere"], "no run folder"),
         (["infer-cam", "--data", "nowhere", "--model", "m", "--out", "r"], "no prepare folder"),
-        (["affinity-labels", "--data", "nowhere", "--maps", "m", "--out", "r"],
-         "no prepare folder"),
-        (["train-affinity", "--data", "nowhere", "--labels", "l", "--out", "r"],
-         "no prepare folder"),
-        (["walk", "--data", "nowhere", "--maps", "m", "--model", "a", "--out", "r"],
-         "no prepare folder"),
+        (
+            ["affinity-labels", "--data", "nowhere", "--maps", "m", "--out", "r"],
+            "no prepare folder",
+        ),
+        (
+            ["train-affinity", "--data", "nowhere", "--labels", "l", "--out", "r"],
+            "no prepare folder",
+        ),
+        (
+            ["walk", "--data", "nowhere", "--maps", "m", "--model", "a", "--out", "r"],
+            "no prepare folder",
+        ),
         (["recipe", "check", "nowhere.yaml"], "no recipe"),
         (["tune", "nowhere"], "no prepare folder"),
         (["data", "check", "nowhere"], "no such data folder"),
     ],
-)  # fmt: skip
+)
 def test_an_error_is_one_message_and_exit_code_1(arguments: list[str], words: str) -> None:
     result = call(*arguments)
     assert result.exit_code == 1
@@ -164,20 +205,47 @@ def test_run_hands_its_options_to_the_pipeline(
 
     monkeypatch.setattr(pipeline, "run", run)
     result = call(
-        "run", "--data", "photos", "--out", tmp_path / "run", "--set", "train_cam.epochs=3",
-        "--set", "infer_cam.scales=[1.0]", "--until", "infer-cam", "--update", "--redo",
-        "train-cam", "--skip-bad", "--source", "csv", "--compare", "other",
-    )  # fmt: skip
+        "run",
+        "--data",
+        "photos",
+        "--out",
+        tmp_path / "run",
+        "--set",
+        "train_cam.epochs=3",
+        "--set",
+        "infer_cam.scales=[1.0]",
+        "--until",
+        "infer-cam",
+        "--update",
+        "--redo",
+        "train-cam",
+        "--skip-bad",
+        "--source",
+        "csv",
+        "--compare",
+        "other",
+    )
     assert result.exit_code == 0
     assert str(tmp_path / "run" / "prepare") in result.stdout
     recipe = seen["recipe"]
-    assert recipe == load_recipe("lite0-cpu", [
-        "train_cam.epochs=3", "infer_cam.scales=[1.0]", "prepare.source=csv",
-        "prepare.skip_bad=true", "train_cam.skip_bad=true", "infer_cam.skip_bad=true",
-        "affinity_labels.skip_bad=true", "train_affinity.skip_bad=true", "walk.skip_bad=true",
-        "tune.skip_bad=true",
-        "pseudo_masks.skip_bad=true", "train_segmenter.skip_bad=true", "predict.skip_bad=true",
-    ])  # fmt: skip
+    assert recipe == load_recipe(
+        "lite0-cpu",
+        [
+            "train_cam.epochs=3",
+            "infer_cam.scales=[1.0]",
+            "prepare.source=csv",
+            "prepare.skip_bad=true",
+            "train_cam.skip_bad=true",
+            "infer_cam.skip_bad=true",
+            "affinity_labels.skip_bad=true",
+            "train_affinity.skip_bad=true",
+            "walk.skip_bad=true",
+            "tune.skip_bad=true",
+            "pseudo_masks.skip_bad=true",
+            "train_segmenter.skip_bad=true",
+            "predict.skip_bad=true",
+        ],
+    )
     assert (seen["until"], seen["update"], seen["redo"]) == ("infer-cam", True, "train-cam")
     assert seen["compare"] == [Path("other")]
 
@@ -192,15 +260,21 @@ def raising(error: BaseException) -> Any:
 @pytest.mark.parametrize(
     ("error", "code", "words"),
     [
-        (DataError("photo a can't be read", where="a.jpg", fix="Replace it."), 1,
-         "error: photo a can't be read [a.jpg]. Replace it."),
+        (
+            DataError("photo a can't be read", where="a.jpg", fix="Replace it."),
+            1,
+            "error: photo a can't be read [a.jpg]. Replace it.",
+        ),
         (KeyboardInterrupt(), 130, "interrupted; run the same command again to resume"),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), 1, "error: No space left on device"),
-        (PermissionError(errno.EACCES, "Permission denied", "/x/y"), 1,
-         "error: Permission denied [/x/y]"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/x/y"),
+            1,
+            "error: Permission denied [/x/y]",
+        ),
         (MemoryError(), 1, "error: out of memory"),
     ],
-)  # fmt: skip
+)
 def test_errors_of_a_run_become_exit_codes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: BaseException, code: int, words: str
 ) -> None:
@@ -236,8 +310,11 @@ def test_photos_left_out_are_named_and_exit_with_3(
 
 def test_warnings_of_the_data_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with step_folder(PreparedData, tmp_path / "p", section=Prepare()) as step:
-        handle = step.finish(metrics={"warnings": [
-            f"class 'cat{number}' has no training photo" for number in range(7)]})
+        handle = step.finish(
+            metrics={
+                "warnings": [f"class 'cat{number}' has no training photo" for number in range(7)]
+            }
+        )
     monkeypatch.setattr(pipeline, "run", lambda *_, **__: RunResult(tmp_path, {"p": handle}))
     result = call("run", "--data", "x", "--out", tmp_path)
     assert result.exit_code == 0
@@ -249,8 +326,10 @@ def test_photos_that_taught_affinitynet_nothing_are_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with step_folder(AffinityModel, tmp_path / "a", section={}) as step:
-        handle = step.finish(counts={WITHOUT_SURE_PIXELS: 12},
-                             metrics={WITHOUT_SURE_PIXELS: [f"b/{i}" for i in range(12)]})
+        handle = step.finish(
+            counts={WITHOUT_SURE_PIXELS: 12},
+            metrics={WITHOUT_SURE_PIXELS: [f"b/{i}" for i in range(12)]},
+        )
     monkeypatch.setattr(pipeline, "run", lambda *_, **__: RunResult(tmp_path, {"a": handle}))
     result = call("run", "--data", "x", "--out", tmp_path)
     assert result.exit_code == 0
@@ -296,8 +375,19 @@ def test_a_step_gets_handles_its_section_and_a_folder(
     with step_folder(CamModel, tmp_path / "model", section={}) as step:
         (step.path / "model.safetensors").touch()
         step.finish()
-    arguments = ["infer-cam", "--data", data, "--model", tmp_path / "model", "--out",
-                 tmp_path / "maps", "--tags", "predicted", "--set", "infer_cam.flip=false"]
+    arguments = [
+        "infer-cam",
+        "--data",
+        data,
+        "--model",
+        tmp_path / "model",
+        "--out",
+        tmp_path / "maps",
+        "--tags",
+        "predicted",
+        "--set",
+        "infer_cam.flip=false",
+    ]
     result = call(*arguments)
     assert result.exit_code == 0, result.output
     assert "2 photos" in result.stdout
@@ -363,13 +453,17 @@ def test_dry_run_ends_with_the_error_that_the_run_would_end_with(
     assert call("prepare", "--data", photos, "--out", tmp_path / "run" / "prepare").exit_code == 0
     (photos / "1.png").unlink()
     table = photos / "tags.csv"
-    for text, wrong in ((table.read_text(), "1 problem in the data"),
-                        (table.read_text().replace("1.png,cat,train\n", ""), "1 photo removed")):
+    for text, wrong in (
+        (table.read_text(), "1 problem in the data"),
+        (table.read_text().replace("1.png,cat,train\n", ""), "1 photo removed"),
+    ):
         table.write_text(text)
         result = call(*run)
         assert result.exit_code == 1
-        assert result.stderr == call("prepare", "--data", photos, "--out",
-                                     tmp_path / "run" / "prepare").stderr
+        assert (
+            result.stderr
+            == call("prepare", "--data", photos, "--out", tmp_path / "run" / "prepare").stderr
+        )
         assert wrong in result.stderr and "Estimated" not in result.stdout
         assert "refuse" in result.stdout and "not reached" in result.stdout
     result = call(*run, "--update")
@@ -386,23 +480,31 @@ def test_status_prints_states_and_reasons(tmp_path: Path) -> None:
     assert "missing" in result.stdout
 
 
-@pytest.mark.parametrize("moment", [
-    # Inside code made from a string.
-    "from tag2mask import cli_steps\n"
-    "cli_steps.chosen_recipe = lambda *_, **__: exec('raise KeyboardInterrupt')\n",
-    # While the command line is imported.
-    "import sys\n"
-    "class Interrupt:\n"
-    "    def find_spec(self, name, path, target=None):\n"
-    "        if name == 'tag2mask.recipe.schema':\n"
-    "            raise KeyboardInterrupt\n"
-    "sys.meta_path.insert(0, Interrupt())\n",
-])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        # Inside code made from a string.
+        "from tag2mask import cli_steps\n"
+        "cli_steps.chosen_recipe = lambda *_, **__: exec('raise KeyboardInterrupt')\n",
+        # While the command line is imported.
+        "import sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'tag2mask.recipe.schema':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupt())\n",
+    ],
+)
 def test_an_interrupt_at_an_odd_moment_ends_with_130_too(tmp_path: Path, moment: str) -> None:
     (tmp_path / "interrupted.py").write_text(
-        f"{moment}from tag2mask.__main__ import main\nmain()\n")
+        f"{moment}from tag2mask.__main__ import main\nmain()\n"
+    )
     done = subprocess.run(
         [sys.executable, "-m", "interrupted", "prepare", "--data", ".", "--out", "out"],
-        cwd=tmp_path, capture_output=True, text=True, check=False)
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 130, done.stderr
     assert done.stderr == "interrupted; run the same command again to resume\n"

@@ -12,14 +12,28 @@ from tag2mask.artifacts.handles import PseudoMaskFolder
 def calibrated(root: Path, *, masks: bool) -> tuple[Path, list[str | Path]]:
     """A small run, and the command that calibrates its background score."""
     photos, run = write_photos(root / "photos", masks=masks), root / "run"
-    settings = write_recipe(root / "small.yaml", walk__enabled=False,
-                            train_segmenter__enabled=False)
-    done = invoke("run", "--data", photos, "--recipe", settings, "--out", run, "--until",
-                  "evaluate")
+    settings = write_recipe(
+        root / "small.yaml", walk__enabled=False, train_segmenter__enabled=False
+    )
+    done = invoke(
+        "run", "--data", photos, "--recipe", settings, "--out", run, "--until", "evaluate"
+    )
     assert done.exit_code == 0, done.output
-    return run, ["evaluate", "--data", run / "prepare", "--maps", run / "infer-cam", "--masks",
-                 run / "pseudo-masks", "--out", run / "evaluate", "--recipe", settings,
-                 "--calibrate", "3"]
+    return run, [
+        "evaluate",
+        "--data",
+        run / "prepare",
+        "--maps",
+        run / "infer-cam",
+        "--masks",
+        run / "pseudo-masks",
+        "--out",
+        run / "evaluate",
+        "--recipe",
+        settings,
+        "--calibrate",
+        "3",
+    ]
 
 
 def test_a_finished_run_is_calibrated_with_its_masks_and_scores_anew(tmp_path: Path) -> None:

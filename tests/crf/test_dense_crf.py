@@ -25,7 +25,8 @@ def photo_of(size, kind="photo", seed=0):
         return np.array(Image.fromarray(data.astronaut()).resize(size[::-1]))
     rng = np.random.default_rng(seed)
     return rng.integers(0, 256, (1, 1, 3) if kind == "flat" else (*size, 3), np.uint8) * np.ones(
-        (*size, 1), np.uint8)
+        (*size, 1), np.uint8
+    )
 
 
 def scores_of(classes, size, seed=0):
@@ -38,13 +39,18 @@ def scores_of(classes, size, seed=0):
 def published(image, scores, crf=CrfSettings()):  # noqa: B008
     """The customary C++ code."""
     densecrf = pytest.importorskip(
-        "pydensecrf.densecrf", reason="pydensecrf2 is not installed; it needs a C++ compiler")
+        "pydensecrf.densecrf", reason="pydensecrf2 is not installed; it needs a C++ compiler"
+    )
     (k, h, w), unary = scores.shape, -np.log(np.clip(scores, 1e-5, 1))
     model = densecrf.DenseCRF2D(w, h, k)
     model.setUnaryEnergy(np.ascontiguousarray(unary.reshape(k, -1)))
     model.addPairwiseGaussian(sxy=crf.gaussian_sxy, compat=crf.gaussian_weight)
-    model.addPairwiseBilateral(sxy=crf.bilateral_sxy, srgb=crf.bilateral_srgb,
-                               rgbim=np.ascontiguousarray(image), compat=crf.bilateral_weight)
+    model.addPairwiseBilateral(
+        sxy=crf.bilateral_sxy,
+        srgb=crf.bilateral_srgb,
+        rgbim=np.ascontiguousarray(image),
+        compat=crf.bilateral_weight,
+    )
     return np.array(model.inference(crf.iterations)).reshape(k, h, w)
 
 
@@ -54,9 +60,10 @@ def exact(image, scores, crf):
     place = np.indices((h, w)).reshape(2, -1)
     colour = image.reshape(-1, 3).T / crf.bilateral_srgb
     kernels = 0.0
-    for weight, features in ((crf.gaussian_weight, place / crf.gaussian_sxy),
-                             (crf.bilateral_weight,
-                              np.concatenate([place / crf.bilateral_sxy, colour]))):
+    for weight, features in (
+        (crf.gaussian_weight, place / crf.gaussian_sxy),
+        (crf.bilateral_weight, np.concatenate([place / crf.bilateral_sxy, colour])),
+    ):
         kernel = np.exp(-np.square(features[:, :, None] - features[:, None]).sum(0) / 2)
         norm = 1 / np.sqrt(kernel.sum(1))
         kernels = kernels + weight * kernel * norm[:, None] * norm
@@ -70,13 +77,22 @@ def exact(image, scores, crf):
 
 
 @pytest.mark.parametrize("kind", ["photo", "flat", "noise"])
-@pytest.mark.parametrize(("size", "classes"), [
-    ((1, 1), 2), ((1, 1), 21), ((1, 40), 3), ((60, 1), 2), ((7, 5), 6), ((33, 47), 2),
-    ((64, 80), 4), ((40, 30), 21),
-    pytest.param((375, 500), 2, marks=pytest.mark.slow),
-    pytest.param((375, 500), 21, marks=pytest.mark.slow),
-    pytest.param((700, 500), 3, marks=pytest.mark.slow),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("size", "classes"),
+    [
+        ((1, 1), 2),
+        ((1, 1), 21),
+        ((1, 40), 3),
+        ((60, 1), 2),
+        ((7, 5), 6),
+        ((33, 47), 2),
+        ((64, 80), 4),
+        ((40, 30), 21),
+        pytest.param((375, 500), 2, marks=pytest.mark.slow),
+        pytest.param((375, 500), 21, marks=pytest.mark.slow),
+        pytest.param((700, 500), 3, marks=pytest.mark.slow),
+    ],
+)
 def test_same_answer_as_pydensecrf(size, classes, kind):
     image, scores = photo_of(size, kind), scores_of(classes, size)
     expected = published(image, scores)
@@ -86,9 +102,13 @@ def test_same_answer_as_pydensecrf(size, classes, kind):
 
 
 @settings(max_examples=40, deadline=None)
-@given(size=st.tuples(st.integers(1, 60), st.integers(1, 60)), classes=st.integers(1, 21),
-       kind=st.sampled_from(["photo", "flat", "noise"]), seed=st.integers(0, 2**16),
-       sure=st.booleans())  # fmt: skip
+@given(
+    size=st.tuples(st.integers(1, 60), st.integers(1, 60)),
+    classes=st.integers(1, 21),
+    kind=st.sampled_from(["photo", "flat", "noise"]),
+    seed=st.integers(0, 2**16),
+    sure=st.booleans(),
+)
 def test_same_answer_as_pydensecrf_whatever_the_photo(size, classes, kind, seed, sure):
     image, scores = photo_of(size, kind, seed), scores_of(classes, size, seed)
     if sure:  # some pixels belong to a class for certain, or can't
@@ -100,14 +120,20 @@ def test_same_answer_as_pydensecrf_whatever_the_photo(size, classes, kind, seed,
     assert (got.argmax(0) == expected.argmax(0)).mean() > 0.99
 
 
-@pytest.mark.parametrize("crf", [
-    SMALL, CrfSettings(iterations=1, bilateral_sxy=32.0), CrfSettings(iterations=0),
-    CrfSettings(gaussian_weight=0.5, bilateral_weight=2.5, bilateral_srgb=3.0),
-])
+@pytest.mark.parametrize(
+    "crf",
+    [
+        SMALL,
+        CrfSettings(iterations=1, bilateral_sxy=32.0),
+        CrfSettings(iterations=0),
+        CrfSettings(gaussian_weight=0.5, bilateral_weight=2.5, bilateral_srgb=3.0),
+    ],
+)
 def test_same_answer_as_pydensecrf_with_other_settings(crf):
     image, scores = photo_of((50, 70)), scores_of(3, (50, 70))
-    np.testing.assert_allclose(DenseCrf(image, crf).refine(scores), published(image, scores, crf),
-                               atol=2e-3)
+    np.testing.assert_allclose(
+        DenseCrf(image, crf).refine(scores), published(image, scores, crf), atol=2e-3
+    )
 
 
 @pytest.mark.parametrize("classes", [2, 3, 6])
@@ -127,7 +153,8 @@ def tasks(draw):
     kind = draw(st.sampled_from(["flat", "noise"]))
     scores = scores_of(draw(st.integers(1, 9)), size, seed)
     scores[np.random.default_rng(seed).random(scores.shape) < 0.2] = draw(
-        st.sampled_from([0.0, 1.0, -3.0, 7.0, np.inf]))
+        st.sampled_from([0.0, 1.0, -3.0, 7.0, np.inf])
+    )
     return photo_of(size, kind, seed), scores
 
 
@@ -183,8 +210,9 @@ def test_one_photo_serves_several_score_maps_and_callers():
 def test_without_iterations_or_kernels_scores_are_only_normalised():
     image, scores = photo_of((9, 8)), scores_of(3, (9, 8))
     for crf in (CrfSettings(iterations=0), CrfSettings(gaussian_weight=0, bilateral_weight=0)):
-        np.testing.assert_allclose(DenseCrf(image, crf).refine(scores), scores / scores.sum(0),
-                                   rtol=1e-5)
+        np.testing.assert_allclose(
+            DenseCrf(image, crf).refine(scores), scores / scores.sum(0), rtol=1e-5
+        )
 
 
 def test_inputs_stay_as_they_are_and_may_be_views():
@@ -194,43 +222,56 @@ def test_inputs_stay_as_they_are_and_may_be_views():
     copied = DenseCrf(image[::-1, ::-1].copy()).refine(scores[:, ::-1, ::-1].copy())
     np.testing.assert_array_equal(turned, copied)
     channels_last = np.moveaxis(np.moveaxis(scores, 0, 2).copy(), 2, 0)
-    np.testing.assert_array_equal(DenseCrf(image).refine(channels_last),
-                                  DenseCrf(image).refine(scores))
+    np.testing.assert_array_equal(
+        DenseCrf(image).refine(channels_last), DenseCrf(image).refine(scores)
+    )
     np.testing.assert_array_equal(image, kept[0])
     np.testing.assert_array_equal(scores, kept[1])
 
 
-@pytest.mark.parametrize(("image", "named"), [
-    (np.zeros((4, 5), np.uint8), "(4, 5)"),
-    (np.zeros((4, 5, 4), np.uint8), "(4, 5, 4)"),
-    (np.zeros((4, 5, 3), np.float32), "float32"),
-    (np.zeros((0, 5, 3), np.uint8), "(0, 5, 3)"),
-    ([[1]], "list"),
-])
+@pytest.mark.parametrize(
+    ("image", "named"),
+    [
+        (np.zeros((4, 5), np.uint8), "(4, 5)"),
+        (np.zeros((4, 5, 4), np.uint8), "(4, 5, 4)"),
+        (np.zeros((4, 5, 3), np.float32), "float32"),
+        (np.zeros((0, 5, 3), np.uint8), "(0, 5, 3)"),
+        ([[1]], "list"),
+    ],
+)
 def test_no_such_photo(image, named):
     with pytest.raises(DataError, match="RGB") as raised:
         DenseCrf(image)
     assert named in str(raised.value)
 
 
-@pytest.mark.parametrize(("scores", "named"), [
-    (np.zeros((2, 5, 4), np.float32), "(2, 5, 4)"),
-    (np.zeros((4, 5), np.float32), "(4, 5)"),
-    (np.zeros((0, 4, 5), np.float32), "(0, 4, 5)"),
-    (np.zeros((2, 4, 5)), "float64"),
-    (np.full((2, 4, 5), np.nan, np.float32), "40 of the scores are NaN"),
-    (None, "NoneType"),
-])
+@pytest.mark.parametrize(
+    ("scores", "named"),
+    [
+        (np.zeros((2, 5, 4), np.float32), "(2, 5, 4)"),
+        (np.zeros((4, 5), np.float32), "(4, 5)"),
+        (np.zeros((0, 4, 5), np.float32), "(0, 4, 5)"),
+        (np.zeros((2, 4, 5)), "float64"),
+        (np.full((2, 4, 5), np.nan, np.float32), "40 of the scores are NaN"),
+        (None, "NoneType"),
+    ],
+)
 def test_no_such_scores(scores, named):
     with pytest.raises(DataError, match="dense CRF") as raised:
         DenseCrf(np.zeros((4, 5, 3), np.uint8)).refine(scores)
     assert named in str(raised.value)
 
 
-@pytest.mark.parametrize("values", [
-    {"iterations": -1}, {"gaussian_sxy": 0.0}, {"bilateral_srgb": float("nan")},
-    {"bilateral_weight": -1.0}, {"bilateral_sxy": float("inf")},
-])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"iterations": -1},
+        {"gaussian_sxy": 0.0},
+        {"bilateral_srgb": float("nan")},
+        {"bilateral_weight": -1.0},
+        {"bilateral_sxy": float("inf")},
+    ],
+)
 def test_impossible_settings(values):
     with pytest.raises(RecipeError, match=next(iter(values))):
         CrfSettings(**values)
@@ -257,12 +298,24 @@ def test_compiling_takes_seconds_and_only_once(tmp_path):
 
     No compiler of the system takes part.
     """
-    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "PATH": "", "CC": "false",
-                                "CXX": "false"}  # fmt: skip
+    environment = os.environ | {
+        "NUMBA_CACHE_DIR": str(tmp_path),
+        "PATH": "",
+        "CC": "false",
+        "CXX": "false",
+    }
     first, again = (
-        float(subprocess.run([sys.executable, "-c", FIRST_CRF], env=environment, check=True,
-                             capture_output=True, text=True).stdout)
-        for _ in range(2))  # fmt: skip
+        float(
+            subprocess.run(
+                [sys.executable, "-c", FIRST_CRF],
+                env=environment,
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stdout
+        )
+        for _ in range(2)
+    )
     assert any(tmp_path.rglob("*.nbc"))
     assert again < first < 10
     assert again < 2

@@ -22,8 +22,9 @@ def plain_filter(features, values):
     scaled = (features.T * math.sqrt(2 / 3) * side / np.sqrt(axes * (axes + 1))).astype(float)
     corners, points = [], defaultdict(float)
     for pixel in range(pixels):
-        place = np.array([scaled[pixel, j:].sum() - (j * scaled[pixel, j - 1] if j else 0)
-                          for j in range(side)])
+        place = np.array(
+            [scaled[pixel, j:].sum() - (j * scaled[pixel, j - 1] if j else 0) for j in range(side)]
+        )
         corner = side * np.floor(place / side + 0.5)
         order = np.argsort(corner - place, kind="stable")  # largest distance first
         excess = round(corner.sum() / side)
@@ -36,19 +37,21 @@ def plain_filter(features, values):
         falling = distance[order]
         for r in range(side):
             vertex = corner.copy()
-            vertex[order[:side - r]] += r
-            vertex[order[side - r:]] += r - side
+            vertex[order[: side - r]] += r
+            vertex[order[side - r :]] += r - side
             weight = falling[dims - r] - falling[side - r] if r else 1 - falling[0] + falling[-1]
             corners.append((pixel, tuple(vertex.astype(int)), weight))
             points[corners[-1][1]] += weight * values[pixel]
     for axis in range(side):
         step = -np.ones(side, int)
         step[axis] = dims
-        points = {key: value + sum(points.get(tuple(np.add(key, way * step)), 0.0)
-                                   for way in (1, -1)) / 2 for key, value in points.items()}
+        points = {
+            key: value + sum(points.get(tuple(np.add(key, way * step)), 0.0) for way in (1, -1)) / 2
+            for key, value in points.items()
+        }
     out = np.zeros(pixels)
     for pixel, key, weight in corners:
-        out[pixel] += weight * points[key] / (1 + 2.0 ** -dims)
+        out[pixel] += weight * points[key] / (1 + 2.0**-dims)
     return out
 
 
@@ -77,14 +80,18 @@ def test_the_filter_is_the_papers(drawn):
     np.testing.assert_allclose(got, expected, rtol=2e-3, atol=2e-3)
 
 
-@pytest.mark.parametrize(("size", "srgb", "mean", "most"),
-                         [((18, 23), None, 0.01, 0.03), ((18, 23), 60.0, 0.03, 0.12)])
+@pytest.mark.parametrize(
+    ("size", "srgb", "mean", "most"), [((18, 23), None, 0.01, 0.03), ((18, 23), 60.0, 0.03, 0.12)]
+)
 def test_it_is_nearly_gaussian(size, srgb, mean, most):
     rng = np.random.default_rng(0)
     place = np.indices(size, np.float32).reshape(2, -1)
-    colour = np.kron(rng.integers(0, 256, (3, 3, 4)), np.ones((1, 6, 6)))[:, :size[0], :size[1]]
-    features = place / 3 if srgb is None else np.concatenate(
-        [place / 8, colour.reshape(3, -1).astype(np.float32) / srgb])
+    colour = np.kron(rng.integers(0, 256, (3, 3, 4)), np.ones((1, 6, 6)))[:, : size[0], : size[1]]
+    features = (
+        place / 3
+        if srgb is None
+        else np.concatenate([place / 8, colour.reshape(3, -1).astype(np.float32) / srgb])
+    )
     lattice = PermutohedralLattice(features, ALONE)
     lattice.normalise(ALONE)
     values = rng.random(place.shape[1], np.float32)

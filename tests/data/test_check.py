@@ -37,14 +37,21 @@ def _data(root: Path, rows: str, classes: str | None = None, photos: str = "") -
     return root
 
 
-@pytest.mark.parametrize(("rows", "warning"), [
-    ("a,dog,train\nb,dog,tran\nc,dog,Val\n",
-     "1 of split 'tran'; did you mean 'train'?, 1 of split 'Val'; did you mean 'val'?"),
-    ("a,dog,train\nb,dog,validation\nc,dog,train\n", "1 of split 'validation'"),
-    ("a,dog,train\nb,Dog,train\nc,Dog,train\n",
-     "tag 'dog' of photo 'a' [tags.csv line 2] looks like 'Dog' (2 photos); is it a slip?"),
-    ("a,café,train\nb,cafe\u0301,train\nc,cafe\u0301,train\n", "is it a slip?"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("rows", "warning"),
+    [
+        (
+            "a,dog,train\nb,dog,tran\nc,dog,Val\n",
+            "1 of split 'tran'; did you mean 'train'?, 1 of split 'Val'; did you mean 'val'?",
+        ),
+        ("a,dog,train\nb,dog,validation\nc,dog,train\n", "1 of split 'validation'"),
+        (
+            "a,dog,train\nb,Dog,train\nc,Dog,train\n",
+            "tag 'dog' of photo 'a' [tags.csv line 2] looks like 'Dog' (2 photos); is it a slip?",
+        ),
+        ("a,café,train\nb,cafe\u0301,train\nc,cafe\u0301,train\n", "is it a slip?"),
+    ],
+)
 def test_slips_that_are_no_error_are_told(tmp_path, rows, warning):
     report = check_data(_data(tmp_path, rows, photos="a b c"))
     assert report.errors == ()
@@ -94,8 +101,10 @@ def test_a_rare_name_near_a_common_one_is_told(tmp_path):
 def test_one_photo_under_two_ids_is_an_error(tmp_path):
     _photo(tmp_path / "images" / "a.jpg")
     (tmp_path / "tags.csv").write_text("image,tags,split\nimages/a.jpg,dog,train\na.jpg,cat,val\n")
-    assert any("ids 'images/a' and 'a' are the same photo (tags.csv line 2 and tags.csv line 3)"
-               in error for error in check_data(tmp_path).errors)
+    assert any(
+        "ids 'images/a' and 'a' are the same photo (tags.csv line 2 and tags.csv line 3)" in error
+        for error in check_data(tmp_path).errors
+    )
 
 
 def test_photos_whose_files_would_be_in_each_others_way(tmp_path):
@@ -114,8 +123,9 @@ def test_masks_that_fit_no_photo_are_told(tmp_path):
 
 
 def test_masks_and_tags_that_contradict_each_other_are_told(tmp_path):
-    root = _data(tmp_path, "a,dog,train\nb,dog,train\nc,cat,train\nd,,train\n", "cat dog",
-                 "a b c d")
+    root = _data(
+        tmp_path, "a,dog,train\nb,dog,train\nc,cat,train\nd,,train\n", "cat dog", "a b c d"
+    )
     binary = np.zeros((6, 8), np.uint8)
     binary[2:4, 2:4] = 255
     _mask(root / "masks/a.png", binary)
@@ -134,18 +144,27 @@ def test_folders_and_json_of_other_splits_are_told(tmp_path):
     assert "folders beside those of the splits take no part: valid" in warning
     for split in ("train", "valid", "test"):
         _photo(tmp_path / "c" / split / "1.jpg")
-        (tmp_path / "c" / split / "_annotations.coco.json").write_text(json.dumps({
-            "images": [{"id": 1, "file_name": "1.jpg", "width": 8, "height": 6}],
-            "categories": [{"id": 1, "name": "dog"}],
-            "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 2, 2]}],
-        }))  # fmt: skip
-    assert any("JSON files that take no part: valid/_annotations.coco.json" in text
-               for text in check_data(tmp_path / "c").warnings)
+        (tmp_path / "c" / split / "_annotations.coco.json").write_text(
+            json.dumps(
+                {
+                    "images": [{"id": 1, "file_name": "1.jpg", "width": 8, "height": 6}],
+                    "categories": [{"id": 1, "name": "dog"}],
+                    "annotations": [
+                        {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 2, 2]}
+                    ],
+                }
+            )
+        )
+    assert any(
+        "JSON files that take no part: valid/_annotations.coco.json" in text
+        for text in check_data(tmp_path / "c").warnings
+    )
 
 
 def test_counts(tmp_path):
-    root = _data(tmp_path, "a,dog cat,train\nb,dog,train\nc,,train\nd,cat dog,val\n",
-                 photos="a b c")
+    root = _data(
+        tmp_path, "a,dog cat,train\nb,dog,train\nc,,train\nd,cat dog,val\n", photos="a b c"
+    )
     _photo(root / "d.jpg", (20, 10))
     _mask(root / "masks/d.png", np.zeros((10, 20), np.uint8))
     report = check_data(root)
@@ -162,8 +181,12 @@ def test_counts(tmp_path):
 @given(tags=st.lists(st.sets(st.sampled_from("pqrs")), min_size=1, max_size=6))
 def test_cooccurrence_is_the_product_of_the_tags(tmp_path_factory, tags):
     root = tmp_path_factory.mktemp("data")
-    _data(root, "".join(f"x{i},{' '.join(t)},train\n" for i, t in enumerate(tags)), "p q r s",
-          " ".join(f"x{i}" for i in range(len(tags))))
+    _data(
+        root,
+        "".join(f"x{i},{' '.join(t)},train\n" for i, t in enumerate(tags)),
+        "p q r s",
+        " ".join(f"x{i}" for i in range(len(tags))),
+    )
     report = check_data(root, decode=False)
     present = np.array([[name in t for name in "pqrs"] for t in tags], np.int64)
     assert np.array_equal(report.cooccurrence, present.T @ present)
@@ -171,10 +194,14 @@ def test_cooccurrence_is_the_product_of_the_tags(tmp_path_factory, tags):
 
 
 def test_all_problems_at_once(tmp_path):
-    root = _data(tmp_path / "data", "a,dgo,train\nb,dog,train\nb,dog,train\nmissing,cat,train\n"
-                 "../x,dog,train\nbroken,dog,train\ncut,dog,val\ncolour,dog,train\n"
-                 "small,dog,train\nvalues,dog,train\n", "dog cat bird",
-                 "a b colour small values")
+    root = _data(
+        tmp_path / "data",
+        "a,dgo,train\nb,dog,train\nb,dog,train\nmissing,cat,train\n"
+        "../x,dog,train\nbroken,dog,train\ncut,dog,val\ncolour,dog,train\n"
+        "small,dog,train\nvalues,dog,train\n",
+        "dog cat bird",
+        "a b colour small values",
+    )
     (root / "broken.jpg").write_text("no photo")
     _photo(root / "whole.jpg", (64, 64))
     (root / "cut.jpg").write_bytes((root / "whole.jpg").read_bytes()[:-900])
@@ -184,11 +211,18 @@ def test_all_problems_at_once(tmp_path):
     _mask(root / "masks/values.png", np.full((6, 8), 77, np.uint8))
     report = check_data(root)
     errors = " | ".join(report.errors)
-    for part in ("unknown tag 'dgo'; did you mean 'dog'", "tags.csv line 2", "id 'b' stands twice",
-                 "photo 'missing' does not exist", "'../x' leads out", "photo 'broken'",
-                 "photo 'cut'", "photo 'colour': mask is colour-coded",
-                 "photo 'small' has another size: mask 4x3, photo 8x6",
-                 "photo 'values': mask holds 77"):
+    for part in (
+        "unknown tag 'dgo'; did you mean 'dog'",
+        "tags.csv line 2",
+        "id 'b' stands twice",
+        "photo 'missing' does not exist",
+        "'../x' leads out",
+        "photo 'broken'",
+        "photo 'cut'",
+        "photo 'colour': mask is colour-coded",
+        "photo 'small' has another size: mask 4x3, photo 8x6",
+        "photo 'values': mask holds 77",
+    ):
         assert part in errors, part
     assert len(report.errors) == 9
     assert report.warnings == ("class 'bird' has no training photo",)
@@ -205,15 +239,22 @@ def test_a_slip_in_a_tag_is_a_doubt_where_no_list_names_the_classes(tmp_path):
     assert listed.problems == ()
 
 
-@pytest.mark.parametrize(("rows", "classes", "says"), [
-    ("a,,train\n", None, "nothing to learn"),
-    ("a,,train\n", "dog", "nothing to learn"),
-    ("a,dog,test\n", None, "no photo for training; splits found: test"),
-    ("", None, "no photo for training: no line of tags.csv names one; write one line a photo"),
-    ("a,background,train\n", None, "'background' is not allowed"),
-    ("a,dog,train\n", "dog dog", "class 'dog' is listed twice (classes.txt). Remove one"),
-    ("a,dgo,train\n", "dog", "[tags.csv line 2]; tags.csv); mend the tag or add it to classes.txt"),
-])
+@pytest.mark.parametrize(
+    ("rows", "classes", "says"),
+    [
+        ("a,,train\n", None, "nothing to learn"),
+        ("a,,train\n", "dog", "nothing to learn"),
+        ("a,dog,test\n", None, "no photo for training; splits found: test"),
+        ("", None, "no photo for training: no line of tags.csv names one; write one line a photo"),
+        ("a,background,train\n", None, "'background' is not allowed"),
+        ("a,dog,train\n", "dog dog", "class 'dog' is listed twice (classes.txt). Remove one"),
+        (
+            "a,dgo,train\n",
+            "dog",
+            "[tags.csv line 2]; tags.csv); mend the tag or add it to classes.txt",
+        ),
+    ],
+)
 def test_data_that_cannot_be_learned_from(tmp_path, rows, classes, says):
     errors = check_data(_data(tmp_path, rows, classes, "a")).errors
     assert any(says in error for error in errors), errors
@@ -231,10 +272,12 @@ def test_problems_of_the_class_list_name_it(tmp_path, layout):
         (tmp_path / "ImageSets/train.txt").write_text("a\n")
         (tmp_path / "Annotations").mkdir()
         (tmp_path / "Annotations/a.xml").write_text(
-            "<annotation><object><name>dog</name></object></annotation>")
+            "<annotation><object><name>dog</name></object></annotation>"
+        )
     (tmp_path / "classes.txt").write_text("dog\ndog\n")
     assert check_data(tmp_path).errors == (
-        "class 'dog' is listed twice (classes.txt). Remove one of the two.",)
+        "class 'dog' is listed twice (classes.txt). Remove one of the two.",
+    )
     for text in ("", "\n \n", "background\n"):
         (tmp_path / "classes.txt").write_text(text)
         with pytest.raises(DataError, match=r"classes\.txt names no class.*Write one name a line"):
@@ -243,31 +286,54 @@ def test_problems_of_the_class_list_name_it(tmp_path, layout):
 
 def test_a_class_named_by_a_control_character(tmp_path):
     _photo(tmp_path / "a.jpg")
-    (tmp_path / "annotations.json").write_text(json.dumps({
-        "images": [{"id": 1, "file_name": "a.jpg", "width": 8, "height": 6}],
-        "categories": [{"id": 1, "name": "hot\ndog"}],
-        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 2, 2]}],
-    }))
+    (tmp_path / "annotations.json").write_text(
+        json.dumps(
+            {
+                "images": [{"id": 1, "file_name": "a.jpg", "width": 8, "height": 6}],
+                "categories": [{"id": 1, "name": "hot\ndog"}],
+                "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 2, 2]}],
+            }
+        )
+    )
     assert check_data(tmp_path).errors == (
         r"class name 'hot\ndog' holds an unprintable character or is not UTF-8 "
-        "(annotations.json). Rename the class.",)
+        "(annotations.json). Rename the class.",
+    )
 
 
 def test_outlines_that_would_crash_are_problems_of_their_photos(tmp_path):
-    outlines = {"a": [[1, 2, 3, float("nan"), 5, 6]], "b": [[0, 0, 4, 0, 4, 4]],
-                "c": [[0, 0, 4, 0, 4, 4]]}
+    outlines = {
+        "a": [[1, 2, 3, float("nan"), 5, 6]],
+        "b": [[0, 0, 4, 0, 4, 4]],
+        "c": [[0, 0, 4, 0, 4, 4]],
+    }
     for name in outlines:
         _photo(tmp_path / f"{name}.jpg")
-    (tmp_path / "annotations.json").write_text(json.dumps({
-        "images": [{"id": i, "file_name": f"{name}.jpg", "width": 10**9 if name == "b" else 8,
-                    "height": 6} for i, name in enumerate(outlines)],
-        "categories": [{"id": 1, "name": "dog"}],
-        "annotations": [{"id": i, "image_id": i, "category_id": 1, "segmentation": outline}
-                        for i, outline in enumerate(outlines.values())],
-    }))
+    (tmp_path / "annotations.json").write_text(
+        json.dumps(
+            {
+                "images": [
+                    {
+                        "id": i,
+                        "file_name": f"{name}.jpg",
+                        "width": 10**9 if name == "b" else 8,
+                        "height": 6,
+                    }
+                    for i, name in enumerate(outlines)
+                ],
+                "categories": [{"id": 1, "name": "dog"}],
+                "annotations": [
+                    {"id": i, "image_id": i, "category_id": 1, "segmentation": outline}
+                    for i, outline in enumerate(outlines.values())
+                ],
+            }
+        )
+    )
     first, second = check_data(tmp_path).errors
-    assert "mask of photo 'a': damaged outline of photo 'a' (annotation 0): the coordinate nan" \
+    assert (
+        "mask of photo 'a': damaged outline of photo 'a' (annotation 0): the coordinate nan"
         in first
+    )
     assert "photo 'b' has another size: 1000000000x6 in the JSON, 8x6 px in its file" in second
 
 
@@ -301,8 +367,10 @@ def test_a_photo_that_may_not_be_read(tmp_path):
 
 def test_progress_counts_every_photo(tmp_path):
     seen: list[tuple[int, int]] = []
-    check_data(_data(tmp_path, "a,dog,train\nb,dog,train\n"),
-               progress=lambda done, all: seen.append((done, all)))
+    check_data(
+        _data(tmp_path, "a,dog,train\nb,dog,train\n"),
+        progress=lambda done, all: seen.append((done, all)),
+    )
     assert seen == [(1, 2), (2, 2)]
 
 
@@ -311,5 +379,6 @@ def test_shared_voc_folder(shared):
     assert report.errors == () and report.photos == {"train": 849, "val": 300}
     # Its mask shows a sofa, of which its annotations know nothing.
     assert [w.split("[")[0] for w in report.warnings] == [
-        "masks show classes that the tags lack (photo '2008_005245' "]
+        "masks show classes that the tags lack (photo '2008_005245' "
+    ]
     assert report.masks == 1149 and report.sizes[-1] == (500, 500)

@@ -37,8 +37,13 @@ def names(folder: Path) -> list[str]:
 def test_folder_is_complete(folder: Path, rows: list[dict[str, str]]) -> None:
     assert len(rows) == PHOTOS
     assert Counter(row["split"] for row in rows) == {"train": 40, "val": 8}
-    assert {p.name for p in folder.iterdir()} == {"tags.csv", "classes.txt", "images", "masks",
-                                                  "demo.json"}
+    assert {p.name for p in folder.iterdir()} == {
+        "tags.csv",
+        "classes.txt",
+        "images",
+        "masks",
+        "demo.json",
+    }
     for row in rows:
         size = image_size(folder / row["image"])
         assert max(size) == 96 and min(size) >= 72
@@ -54,11 +59,13 @@ def test_tags_are_what_the_masks_show(folder: Path, rows: list[dict[str, str]]) 
             assert (mask == value).mean() > 0.003, "a thing too small to be seen"
 
 
-def test_every_class_and_the_background_alone_occur(rows: list[dict[str, str]],
-                                                    folder: Path) -> None:
+def test_every_class_and_the_background_alone_occur(
+    rows: list[dict[str, str]], folder: Path
+) -> None:
     for split in ("train", "val"):
-        seen = Counter(tag for row in rows if row["split"] == split
-                       for tag in row["tags"].split(";"))
+        seen = Counter(
+            tag for row in rows if row["split"] == split for tag in row["tags"].split(";")
+        )
         assert set(names(folder)) <= set(seen), split
     assert 2 <= sum(row["tags"] == "" for row in rows) <= PHOTOS // 6
     assert max(len(row["tags"].split(";")) for row in rows) > 1

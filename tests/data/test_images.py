@@ -106,11 +106,14 @@ def test_nan_in_floats_is_black(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
 def test_orientation_is_undone(tmp_path: Path, orientation: int, suffix: str) -> None:
     undo = {
-        2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
         8: Image.Transpose.ROTATE_270,
-    }  # fmt: skip
+    }
     upright = photo(64, 96)
     stored = upright.transpose(undo[orientation]) if orientation in undo else upright
     exif = Image.Exif()
@@ -135,8 +138,19 @@ def test_damaged_exif_does_not_lose_the_photo(tmp_path: Path) -> None:
     assert image_size(tmp_path / "x.jpg") == (24, 40)
 
 
-@pytest.mark.parametrize(("at_least", "long"), [(None, 1000), (501, 1000), (500, 500), (250, 250),
-                                                (130, 250), (125, 125), (1, 125), (4000, 1000)])
+@pytest.mark.parametrize(
+    ("at_least", "long"),
+    [
+        (None, 1000),
+        (501, 1000),
+        (500, 500),
+        (250, 250),
+        (130, 250),
+        (125, 125),
+        (1, 125),
+        (4000, 1000),
+    ],
+)
 @pytest.mark.parametrize("tall", [False, True])
 def test_draft_decodes_smaller_but_never_below(
     tmp_path: Path, at_least: int | None, long: int, tall: bool

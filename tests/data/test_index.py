@@ -19,19 +19,25 @@ from tag2mask.data.index import (
 )
 from tag2mask.errors import RunFolderError
 
-_name = st.text(st.characters(blacklist_categories=("Cc", "Cs"), blacklist_characters="/\\."),
-                min_size=1, max_size=8)
+_name = st.text(
+    st.characters(blacklist_categories=("Cc", "Cs"), blacklist_characters="/\\."),
+    min_size=1,
+    max_size=8,
+)
 
 
-def _sample(root: Path, id: str = "a/b", tags: tuple[int, ...] = (0, 3),
-            stamp: str = "9-1") -> Sample:
+def _sample(
+    root: Path, id: str = "a/b", tags: tuple[int, ...] = (0, 3), stamp: str = "9-1"
+) -> Sample:
     return Sample(id, root / f"{id}.jpg", (3, 4), tags, stamp)
 
 
 @settings(max_examples=25, deadline=None)
-@given(parts=st.lists(_name, min_size=1, max_size=3),
-       tags=st.lists(st.integers(0, 253), unique=True).map(lambda t: tuple(sorted(t))),
-       size=st.tuples(st.integers(1, 9999), st.integers(1, 9999)))
+@given(
+    parts=st.lists(_name, min_size=1, max_size=3),
+    tags=st.lists(st.integers(0, 253), unique=True).map(lambda t: tuple(sorted(t))),
+    size=st.tuples(st.integers(1, 9999), st.integers(1, 9999)),
+)
 def test_index_gives_back_what_was_written(tmp_path_factory, parts, tags, size):
     folder, root = tmp_path_factory.mktemp("prepare"), Path("/data")
     id = "/".join(parts)
@@ -58,30 +64,39 @@ def test_samples_and_their_index_know_no_mask(tmp_path):
 
 def test_masks_lie_in_the_data_or_in_the_prepared_folder(tmp_path):
     write_source(tmp_path, "coco", Path("/d"))
-    write_masks(tmp_path, [MaskRow("a", "masks/a.png", False, "1-1"),
-                           MaskRow("b", "coco-masks/b.png", True, "coco-1")])
-    assert read_masks(tmp_path) == {"a": Path("/d/masks/a.png"),
-                                    "b": tmp_path / "coco-masks/b.png"}
+    write_masks(
+        tmp_path,
+        [
+            MaskRow("a", "masks/a.png", False, "1-1"),
+            MaskRow("b", "coco-masks/b.png", True, "coco-1"),
+        ],
+    )
+    assert read_masks(tmp_path) == {"a": Path("/d/masks/a.png"), "b": tmp_path / "coco-masks/b.png"}
     before = masks_fingerprint(tmp_path)
     write_masks(tmp_path, [])
     assert read_masks(tmp_path) == {} and not (tmp_path / "masks.jsonl").exists()
     assert masks_fingerprint(tmp_path) != before
 
 
-@pytest.mark.parametrize("other", [
-    {"train": [_sample(Path("/d"), tags=(0,))], "val": []},
-    {"train": [_sample(Path("/d"), stamp="9-2")], "val": []},
-    {"train": [_sample(Path("/d"), id="a/c")], "val": []},
-    {"train": [], "val": [_sample(Path("/d"))]},
-])
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"train": [_sample(Path("/d"), tags=(0,))], "val": []},
+        {"train": [_sample(Path("/d"), stamp="9-2")], "val": []},
+        {"train": [_sample(Path("/d"), id="a/c")], "val": []},
+        {"train": [], "val": [_sample(Path("/d"))]},
+    ],
+)
 def test_fingerprint_tells_tags_stamps_ids_and_splits_apart(other):
-    assert photos_fingerprint({"train": [_sample(Path("/d"))], "val": []}) != \
-        photos_fingerprint(other)
+    assert photos_fingerprint({"train": [_sample(Path("/d"))], "val": []}) != photos_fingerprint(
+        other
+    )
 
 
 def test_fingerprint_does_not_depend_on_the_place():
-    assert photos_fingerprint({"train": [_sample(Path("/d"))], "val": []}) == \
-        photos_fingerprint({"train": [_sample(Path("/e"))], "val": []})
+    assert photos_fingerprint({"train": [_sample(Path("/d"))], "val": []}) == photos_fingerprint(
+        {"train": [_sample(Path("/e"))], "val": []}
+    )
 
 
 @pytest.mark.parametrize("content", ["{not json\n", '{"id": "a"}\n', "[]\n"])

@@ -18,8 +18,9 @@ from tag2mask.errors import DataError, RunFolderError
 
 @settings(max_examples=25, deadline=None)
 @given(classes=st.integers(1, 254), seed=st.integers(0, 99), side=st.integers(1, 30))
-def test_round_trip(tmp_path_factory: pytest.TempPathFactory, classes: int, seed: int,
-                    side: int) -> None:
+def test_round_trip(
+    tmp_path_factory: pytest.TempPathFactory, classes: int, seed: int, side: int
+) -> None:
     path = tmp_path_factory.mktemp("masks") / "a.png"
     colours = ClassSet(tuple(f"c{i}" for i in range(classes))).colours
     rng = np.random.default_rng(seed)

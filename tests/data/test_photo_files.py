@@ -44,11 +44,17 @@ def test_ids_are_relative_to_what_all_share(folder: Path) -> None:
     assert ids(folder / "a" / "1.jpg") == ["1"]
 
 
-@pytest.mark.parametrize(("pattern", "found"), [
-    ("a/*.jpg", ["1"]), ("*/1.jpg", ["a/1", "b/1"]), ("**/*.tif", ["b/deep/3"]),
-    ("[ab]/?.*", ["a/1", "a/2", "b/1"]), ("*", ["a/1", "a/2", "b/1", "b/deep/3", "c"]),
-    ("**", ["a/1", "a/2", "b/1", "b/deep/3", "c"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("a/*.jpg", ["1"]),
+        ("*/1.jpg", ["a/1", "b/1"]),
+        ("**/*.tif", ["b/deep/3"]),
+        ("[ab]/?.*", ["a/1", "a/2", "b/1"]),
+        ("*", ["a/1", "a/2", "b/1", "b/deep/3", "c"]),
+        ("**", ["a/1", "a/2", "b/1", "b/deep/3", "c"]),
+    ],
+)
 def test_patterns(folder: Path, pattern: str, found: list[str]) -> None:
     assert ids(f"{folder}/{pattern}") == found
 
@@ -115,12 +121,15 @@ def test_links_are_followed_and_name_themselves(folder: Path, tmp_path: Path) ->
         ids(folder / ("a" * 300))
 
 
-@pytest.mark.parametrize(("wanted", "message"), [
-    ("nothing.jpg", r"no such photo or folder.*nothing\.jpg"),
-    ("empty", r"no photo in the folder.*empty.*\.jpg"),
-    ("*.gif", r"the pattern matches no photo.*\*\.gif"),
-    ("*.txt", "the pattern matches no photo"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ("nothing.jpg", r"no such photo or folder.*nothing\.jpg"),
+        ("empty", r"no photo in the folder.*empty.*\.jpg"),
+        ("*.gif", r"the pattern matches no photo.*\*\.gif"),
+        ("*.txt", "the pattern matches no photo"),
+    ],
+)
 def test_nothing_found_is_an_error(folder: Path, wanted: str, message: str) -> None:
     (folder / "empty").mkdir()
     with pytest.raises(DataError, match=message):
@@ -138,9 +147,14 @@ def test_spaces_of_any_kind_are_fine(tmp_path: Path, name: str) -> None:
     assert ids(tmp_path) == [name]
 
 
-@pytest.mark.parametrize(("name", "shown"), [
-    ("a\nb.jpg", r"a\nb"), ("a\\b.jpg", r"a\\b"), (os.fsdecode(b"\xff.jpg"), r"\udcff"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a\nb.jpg", r"a\nb"),
+        ("a\\b.jpg", r"a\\b"),
+        (os.fsdecode(b"\xff.jpg"), r"\udcff"),
+    ],
+)
 def test_a_name_that_no_list_can_hold_spoils_its_photo_alone(
     folder: Path, name: str, shown: str
 ) -> None:

@@ -16,20 +16,32 @@ from tag2mask.errors import DataError
 from tag2mask.maps.cam_map import CamMap, read_map, write_map
 
 
-def cam_map(k: int = 2, size: tuple[int, int] = (37, 50), stride: int = 4, classes: int = 5,
-            seed: int = 0) -> CamMap:
+def cam_map(
+    k: int = 2, size: tuple[int, int] = (37, 50), stride: int = 4, classes: int = 5, seed: int = 0
+) -> CamMap:
     rng = np.random.default_rng(seed)
     h, w = (-(-side // stride) for side in size)
     tags = tuple(sorted(int(t) for t in rng.choice(classes, k, replace=False)))
-    return CamMap("dir/photo é", tags, rng.random((k, h, w), np.float32), size,
-                  rng.random(classes, np.float32))
+    return CamMap(
+        "dir/photo é",
+        tags,
+        rng.random((k, h, w), np.float32),
+        size,
+        rng.random(classes, np.float32),
+    )
 
 
 @settings(max_examples=25, deadline=None)
-@given(k=st.integers(0, 5), h=st.integers(1, 70), w=st.integers(1, 70),
-       stride=st.sampled_from([1, 2, 4, 8]), dtype=st.sampled_from(["uint8", "float16"]))
-def test_round_trip(tmp_path_factory: pytest.TempPathFactory, k: int, h: int, w: int, stride: int,
-                    dtype: str) -> None:
+@given(
+    k=st.integers(0, 5),
+    h=st.integers(1, 70),
+    w=st.integers(1, 70),
+    stride=st.sampled_from([1, 2, 4, 8]),
+    dtype=st.sampled_from(["uint8", "float16"]),
+)
+def test_round_trip(
+    tmp_path_factory: pytest.TempPathFactory, k: int, h: int, w: int, stride: int, dtype: str
+) -> None:
     path = tmp_path_factory.mktemp("maps") / "a.npz"
     before = cam_map(k, (h, w), stride)
     write_map(path, before, dtype)
@@ -59,15 +71,21 @@ def test_files_are_small(tmp_path: Path, stride: int, dtype: str) -> None:
     size = (375, 500)
     ys, xs = np.mgrid[0 : -(-size[0] // stride), 0 : -(-size[1] // stride)] * stride
     blob = np.exp(-(((ys - 180) / 70) ** 2 + ((xs - 260) / 110) ** 2)).astype(np.float32)
-    write_map(tmp_path / "a.npz", CamMap("a", (0,), blob[None], size, np.ones(20, np.float32)),
-              dtype)
+    write_map(
+        tmp_path / "a.npz", CamMap("a", (0,), blob[None], size, np.ones(20, np.float32)), dtype
+    )
     assert (tmp_path / "a.npz").stat().st_size < size[0] * size[1] * 4 / 8
 
 
 def test_certainty_orders_maps() -> None:
     def certainty(value: float, k: int = 1) -> float:
-        return CamMap("a", tuple(range(k)), np.full((k, 3, 3), value, np.float32), (3, 3),
-                      np.ones(4, np.float32)).certainty
+        return CamMap(
+            "a",
+            tuple(range(k)),
+            np.full((k, 3, 3), value, np.float32),
+            (3, 3),
+            np.ones(4, np.float32),
+        ).certainty
 
     assert certainty(1.0) == certainty(0.0) == 1.0
     assert certainty(0.5) == pytest.approx(0.0)
@@ -100,8 +118,12 @@ def test_certainty_orders_maps() -> None:
 )
 def test_impossible_files_are_refused(tmp_path: Path, change: dict, message: str) -> None:
     arrays = {
-        "id": np.array("a"), "tags": np.array([1, 3]), "scores": np.zeros((2, 3, 4), np.uint8),
-        "size": np.array([12, 16]), "probabilities": np.zeros(5, np.float32), **change,
+        "id": np.array("a"),
+        "tags": np.array([1, 3]),
+        "scores": np.zeros((2, 3, 4), np.uint8),
+        "size": np.array([12, 16]),
+        "probabilities": np.zeros(5, np.float32),
+        **change,
     }
     path = tmp_path / "bad.npz"
     np.savez(path, **{name: value for name, value in arrays.items() if value is not None})

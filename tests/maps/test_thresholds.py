@@ -63,7 +63,8 @@ def test_estimate_is_otsu_of_the_pixels():
     for photo in scores:
         histogram.add(photo[None])
     assert estimate_background_score(histogram) == pytest.approx(
-        threshold_otsu(scores, nbins=256), abs=2 / 256)
+        threshold_otsu(scores, nbins=256), abs=2 / 256
+    )
 
 
 def test_parts_of_the_photos_merge_and_untagged_ones_say_nothing():
@@ -81,11 +82,14 @@ def test_parts_of_the_photos_merge_and_untagged_ones_say_nothing():
     np.testing.assert_array_equal(whole.counts, part.counts)
 
 
-@pytest.mark.parametrize(("photos", "message"), [
-    ([], "no photo has a map"),
-    ([np.zeros((0, 4, 4), np.float32)], "no photo has a map"),
-    ([np.full((1, 4, 4), 0.5, np.float32)], "one score only"),
-])
+@pytest.mark.parametrize(
+    ("photos", "message"),
+    [
+        ([], "no photo has a map"),
+        ([np.zeros((0, 4, 4), np.float32)], "no photo has a map"),
+        ([np.full((1, 4, 4), 0.5, np.float32)], "one score only"),
+    ],
+)
 def test_no_estimate_from_nothing(photos, message):
     histogram = ScoreHistogram.empty()
     for photo in photos:

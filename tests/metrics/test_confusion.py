@@ -48,8 +48,7 @@ def test_merging_equals_counting_together(maps):
 def test_iou_and_both_shares_sum_to_one(maps):
     confusion = Confusion.empty(CLASSES)
     confusion.add(*maps)
-    total = (confusion.iou() + confusion.false_positive_share()
-             + confusion.false_negative_share())
+    total = confusion.iou() + confusion.false_positive_share() + confusion.false_negative_share()
     np.testing.assert_allclose(total[~np.isnan(total)], 1.0)
 
 
@@ -87,5 +86,6 @@ def test_254_classes_fit():
 @pytest.mark.parametrize(("truth", "prediction"), [(3, 0), (0, 3), (0, 255)])
 def test_values_outside_the_classes_are_our_bug(truth, prediction):
     with pytest.raises(AssertionError, match="outside the class list"):
-        Confusion.empty(2).add(np.full((2, 2), truth, np.uint8),
-                               np.full((2, 2), prediction, np.uint8))
+        Confusion.empty(2).add(
+            np.full((2, 2), truth, np.uint8), np.full((2, 2), prediction, np.uint8)
+        )

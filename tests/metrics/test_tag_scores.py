@@ -7,7 +7,8 @@ from tag2mask.metrics.tag_scores import doubtful_tags, tag_quality
 def test_quality_of_a_small_example():
     tags = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0]], bool)
     probabilities = np.array(
-        [[0.9, 0.6, 0.1], [0.3, 0.8, 0.1], [0.4, 0.7, 0.9], [0.2, 0.1, 0.1]], np.float32)
+        [[0.9, 0.6, 0.1], [0.3, 0.8, 0.1], [0.4, 0.7, 0.9], [0.2, 0.1, 0.1]], np.float32
+    )
     quality = tag_quality(probabilities, tags)
     assert quality.photos.tolist() == [2, 2, 0]
     # Class 0 ranks its photos 1st and 3rd: (1/1 + 2/3) / 2.
@@ -23,8 +24,9 @@ def test_quality_of_a_small_example():
 def test_swapped_tags_are_found_first():
     rng = np.random.default_rng(0)
     truth = rng.random((300, 4)) < 0.3
-    probabilities = np.where(truth, rng.normal(0.85, 0.08, truth.shape),
-                             rng.normal(0.1, 0.08, truth.shape)).clip(0.01, 0.99)
+    probabilities = np.where(
+        truth, rng.normal(0.85, 0.08, truth.shape), rng.normal(0.1, 0.08, truth.shape)
+    ).clip(0.01, 0.99)
     tags = truth.copy()
     present, absent = np.argwhere(truth)[::40], np.argwhere(~truth)[::100]
     tags[tuple(present.T)] = False

@@ -29,8 +29,9 @@ THRESHOLDS = st.one_of(
     st.just([i / 100 for i in range(60)]),
     st.just([i / 255 for i in range(256)]),  # more than a byte counts
     st.just([0.0, 0.3, 0.3 + 1e-6, 1.0]),  # too close for the cells
-    st.lists(st.integers(0, 1000).map(lambda i: i / 1000), min_size=1, max_size=9,
-             unique=True).map(sorted),
+    st.lists(st.integers(0, 1000).map(lambda i: i / 1000), min_size=1, max_size=9, unique=True).map(
+        sorted
+    ),
 )
 
 
@@ -51,13 +52,15 @@ def test_one_pass_equals_one_pass_per_threshold(photos, thresholds):
             prediction = channels.argmax(axis=0).astype(np.uint8)
             if tags:
                 np.testing.assert_array_equal(
-                    prediction, labels_from_scores(scores, tags, threshold, truth.shape))
+                    prediction, labels_from_scores(scores, tags, threshold, truth.shape)
+                )
             confusion.add(truth, prediction)
         np.testing.assert_array_equal(curve.confusion(index).counts, confusion.counts)
         for paper in (False, True):
             np.testing.assert_array_equal(curve.iou(paper=paper)[index], confusion.iou(paper=paper))
-            np.testing.assert_array_equal(curve.miou(paper=paper)[index],
-                                          confusion.miou(paper=paper))
+            np.testing.assert_array_equal(
+                curve.miou(paper=paper)[index], confusion.miou(paper=paper)
+            )
 
 
 def test_merging_equals_counting_together():

@@ -10,10 +10,21 @@ from tag2mask.nn.batch_padding import SteadyBatches
 GPU = torch.device("cuda")  # nothing is moved there
 
 
-@pytest.mark.parametrize(("count", "most", "full"), [
-    (1, None, 1), (2, None, 2), (3, None, 4), (5, None, 8), (8, None, 8), (9, None, 16),
-    (9, 12, 12), (12, 12, 12), (3, 12, 4), (1, 1, 1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("count", "most", "full"),
+    [
+        (1, None, 1),
+        (2, None, 2),
+        (3, None, 4),
+        (5, None, 8),
+        (8, None, 8),
+        (9, None, 16),
+        (9, 12, 12),
+        (12, 12, 12),
+        (3, 12, 4),
+        (1, 1, 1),
+    ],
+)
 def test_filled_up_to_a_power_of_two(count: int, most: int | None, full: int) -> None:
     filled = SteadyBatches(GPU, most)(torch.full((count, 3, 4, 5), 2.0))
     assert filled.shape == (full, 3, 4, 5)

@@ -42,9 +42,14 @@ def test_depthwise_conv_is_torchs(
     got = depthwise_conv(*inputs, stride, padding, dilation)
     seed = torch.randn_like(expected)
     tolerance = {torch.float64: 1e-10, torch.float32: 1e-4, torch.bfloat16: 4e-2}[dtype]
-    pairs = [(got, expected), *zip(
-        torch.autograd.grad(got, inputs, seed), torch.autograd.grad(expected, inputs, seed),
-        strict=True)]  # fmt: skip
+    pairs = [
+        (got, expected),
+        *zip(
+            torch.autograd.grad(got, inputs, seed),
+            torch.autograd.grad(expected, inputs, seed),
+            strict=True,
+        ),
+    ]
     for mine, theirs in pairs:
         assert mine.dtype == dtype
         scale = float(theirs.detach().abs().max()) + 1e-3

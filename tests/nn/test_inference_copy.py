@@ -20,8 +20,12 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @settings(max_examples=40)
-@given(kernel=st.sampled_from([1, 2, 3, 5]), stride=st.sampled_from([1, 2, 3]),
-       dilation=st.sampled_from([1, 2, 3]), cells=st.tuples(st.integers(1, 5), st.integers(1, 5)))
+@given(
+    kernel=st.sampled_from([1, 2, 3, 5]),
+    stride=st.sampled_from([1, 2, 3]),
+    dilation=st.sampled_from([1, 2, 3]),
+    cells=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+)
 def test_same_padding(kernel: int, stride: int, dilation: int, cells: tuple[int, int]) -> None:
     if dilation > 1:
         stride = 1
@@ -31,23 +35,32 @@ def test_same_padding(kernel: int, stride: int, dilation: int, cells: tuple[int,
 
 
 @settings(max_examples=40)
-@given(kernel=st.sampled_from([3, 5]), dilation=st.integers(1, 9), grouped=st.booleans(),
-       cells=st.tuples(st.integers(1, 9), st.integers(1, 9)))
-def test_wide_padding_of_depthwise_convolutions(kernel: int, dilation: int, grouped: bool,
-                                                cells: tuple[int, int]) -> None:
+@given(
+    kernel=st.sampled_from([3, 5]),
+    dilation=st.integers(1, 9),
+    grouped=st.booleans(),
+    cells=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+)
+def test_wide_padding_of_depthwise_convolutions(
+    kernel: int, dilation: int, grouped: bool, cells: tuple[int, int]
+) -> None:
     padding = dilation * (kernel // 2)
-    net = nn.Sequential(nn.Conv2d(4, 4, kernel, padding=padding, dilation=dilation,
-                                  groups=4 if grouped else 1)).eval()
+    net = nn.Sequential(
+        nn.Conv2d(4, 4, kernel, padding=padding, dilation=dilation, groups=4 if grouped else 1)
+    ).eval()
     plain, x = plain_copy(net), torch.randn(2, 4, *cells)
     torch.testing.assert_close(plain(x), net(x))
     convolutions = [m for m in plain.modules() if isinstance(m, nn.Conv2d)]
     assert [int(conv.padding[0]) for conv in convolutions] == [
-        0 if grouped and padding > 6 else padding]
+        0 if grouped and padding > 6 else padding
+    ]
 
 
 @settings(max_examples=40)
-@given(windows=st.sampled_from([1, 2, 3, 6, (2, 3)]),
-       size=st.tuples(st.integers(1, 13), st.integers(1, 13)))
+@given(
+    windows=st.sampled_from([1, 2, 3, 6, (2, 3)]),
+    size=st.tuples(st.integers(1, 13), st.integers(1, 13)),
+)
 def test_means_of_windows(windows: int | tuple[int, int], size: tuple[int, int]) -> None:
     x = torch.randn(2, 3, *size)
     net = nn.Sequential(nn.AdaptiveAvgPool2d(windows)).eval()
@@ -58,8 +71,9 @@ def test_means_of_windows(windows: int | tuple[int, int], size: tuple[int, int])
 def net() -> nn.Module:
     """A network with "same" padding, whose batch norms have seen something."""
     torch.manual_seed(0)
-    net = build_segmenter(SegmenterSpec(("cat", "dog"), "deeplabv3plus",
-                                        "tf_mobilenetv3_small_minimal_100", 16, 96))
+    net = build_segmenter(
+        SegmenterSpec(("cat", "dog"), "deeplabv3plus", "tf_mobilenetv3_small_minimal_100", 16, 96)
+    )
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             assert module.running_mean is not None and module.running_var is not None

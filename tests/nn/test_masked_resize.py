@@ -14,8 +14,13 @@ SIDES = st.integers(1, 6)
 
 
 @settings(max_examples=25, deadline=None)
-@given(h=SIDES, w=SIDES, down=st.integers(0, 3), right=st.integers(0, 3),
-       to=st.tuples(st.integers(1, 20), st.integers(1, 20)))
+@given(
+    h=SIDES,
+    w=SIDES,
+    down=st.integers(0, 3),
+    right=st.integers(0, 3),
+    to=st.tuples(st.integers(1, 20), st.integers(1, 20)),
+)
 def test_padding_never_enters_a_resized_map(
     h: int, w: int, down: int, right: int, to: tuple[int, int]
 ) -> None:

@@ -16,8 +16,14 @@ from tag2mask.nn.model_file import KEY
 from tag2mask.nn.official_checkpoints import OFFICIAL_HEADS
 from tag2mask.seam.network import OFFICIAL_SEAM, NetSpec, build_net, load_net, save_net
 
-SPEC = NetSpec(classes=("cat", "traffic light"), backbone="resnet10t", output_stride=16,
-               pcm_channels=(3, 4), pcm_power=2.0, dropout=0.1)  # fmt: skip
+SPEC = NetSpec(
+    classes=("cat", "traffic light"),
+    backbone="resnet10t",
+    output_stride=16,
+    pcm_channels=(3, 4),
+    pcm_power=2.0,
+    dropout=0.1,
+)
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +99,16 @@ def test_safetensors_of_something_else(tmp_path: Path) -> None:
         load_net(path)
 
 
-@pytest.mark.parametrize("metadata", ["{", "[1]", "null", json.dumps({"backbone": "resnet18"}),
-                                      json.dumps({"classes": ["a"], "colour": 1})])
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        "{",
+        "[1]",
+        "null",
+        json.dumps({"backbone": "resnet18"}),
+        json.dumps({"classes": ["a"], "colour": 1}),
+    ],
+)
 def test_damaged_specification(tmp_path: Path, metadata: str) -> None:
     path = tmp_path / "model.safetensors"
     save_file({"weight": torch.zeros(2)}, path, metadata={KEY: metadata})
@@ -105,8 +119,12 @@ def test_damaged_specification(tmp_path: Path, metadata: str) -> None:
 def test_tensors_of_another_network_are_named(model: Path, tmp_path: Path) -> None:
     net, spec = load_net(model)
     state = {k: v.contiguous() for k, v in net.state_dict().items() if k != "head.weight"}
-    wrong = {"classes": spec.classes, "backbone": spec.backbone, "output_stride": 16,
-             "pcm_channels": [3, 4]}  # fmt: skip
+    wrong = {
+        "classes": spec.classes,
+        "backbone": spec.backbone,
+        "output_stride": 16,
+        "pcm_channels": [3, 4],
+    }
     path = tmp_path / "model.safetensors"
     save_file(state, path, metadata={KEY: json.dumps(wrong)})
     with pytest.raises(WeightsError, match=r"1 missing \(head\.weight\)"):

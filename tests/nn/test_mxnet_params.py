@@ -116,8 +116,13 @@ def test_refuses_what_it_cannot_read(tmp_path: Path) -> None:
         "2 arrays but 1 distinct names": struct.pack("<3Q", 0x112, 0, 2)
         + 2 * array_bytes(one)
         + struct.pack("<2Qc", 1, 1, b"a"),
-        "element type 12": list_bytes({"a": array_bytes(one).replace(
-            struct.pack("<3i", 1, 0, 0), struct.pack("<3i", 1, 0, 12))}),
+        "element type 12": list_bytes(
+            {
+                "a": array_bytes(one).replace(
+                    struct.pack("<3i", 1, 0, 0), struct.pack("<3i", 1, 0, 12)
+                )
+            }
+        ),
         "9000000000000 bytes|announced": struct.pack("<3Q", 0x112, 0, 9_000_000_000_000),
     }
     for message, data in cases.items():
@@ -163,8 +168,11 @@ def test_a_whole_imagenet_file_loads_into_the_network(tmp_path: Path) -> None:
     path = tmp_path / "resnet_38d.params"
     with torch.device("meta"):
         own = ResNet38().state_dict()
-    shapes = {name: tuple(own[new].shape) for name in mxnet_names()
-              for new in resnet38_names({name: torch.ones(1)})}  # fmt: skip
+    shapes = {
+        name: tuple(own[new].shape)
+        for name in mxnet_names()
+        for new in resnet38_names({name: torch.ones(1)})
+    }
     shapes["linear1000_weight"] = (1000, 4096)
     values = {name: i / 256 for i, name in enumerate(shapes)}
     with path.open("wb") as file:

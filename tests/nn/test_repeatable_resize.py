@@ -35,18 +35,26 @@ def both(maps: Tensor, **options: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 @given(st.tuples(sides, sides), st.tuples(sides, sides), st.booleans())
-def test_torchs_numbers_and_gradients(before: tuple[int, int], after: tuple[int, int],
-                                      align_corners: bool) -> None:
+def test_torchs_numbers_and_gradients(
+    before: tuple[int, int], after: tuple[int, int], align_corners: bool
+) -> None:
     maps = torch.randn(2, 3, *before, generator=torch.Generator().manual_seed(0))
     wanted, wanted_gradient, result, gradient = both(maps, size=after, align_corners=align_corners)
     torch.testing.assert_close(result, wanted, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(gradient, wanted_gradient, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("options", [
-    {"scale_factor": 2.0}, {"scale_factor": (2.0, 0.5), "align_corners": True}, {"size": 9},
-    {"scale_factor": 1.3}, {"size": (3, 3), "antialias": True},
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"scale_factor": 2.0},
+        {"scale_factor": (2.0, 0.5), "align_corners": True},
+        {"size": 9},
+        {"scale_factor": 1.3},
+        {"size": (3, 3), "antialias": True},
+    ],
+    ids=str,
+)
 def test_every_way_to_say_the_size(options: dict[str, Any]) -> None:
     wanted, wanted_gradient, result, gradient = both(torch.randn(1, 2, 4, 6), **options)
     torch.testing.assert_close(result, wanted, atol=1e-5, rtol=1e-5)

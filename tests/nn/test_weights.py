@@ -134,8 +134,12 @@ def test_loading_names_what_differs_and_changes_nothing() -> None:
     with pytest.raises(WeightsError) as caught:
         load_into(target, state, where="other.pth")
     message = str(caught.value)
-    for part in ("other.pth", "2 missing (0.bias, 1.running_var)", "1.weight (9,) instead of (4,)",
-                 "5 unexpected (fc0.weight, fc1.weight, fc2.weight and 2 more)"):  # fmt: skip
+    for part in (
+        "other.pth",
+        "2 missing (0.bias, 1.running_var)",
+        "1.weight (9,) instead of (4,)",
+        "5 unexpected (fc0.weight, fc1.weight, fc2.weight and 2 more)",
+    ):
         assert part in message
     assert all(torch.equal(t, before[name]) for name, t in target.state_dict().items())
 

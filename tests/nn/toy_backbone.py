@@ -35,9 +35,7 @@ class PointwiseBackbone(nn.Module):
         self.last = nn.Conv2d(3, 6, 1)
 
     def forward(self, image: Tensor) -> Features:
-        fine, coarse = (
-            F.avg_pool2d(image, stride, ceil_mode=True) for stride in self.mid_strides
-        )
+        fine, coarse = (F.avg_pool2d(image, stride, ceil_mode=True) for stride in self.mid_strides)
         return Features(F.relu(self.low(fine)), F.relu(self.mid(coarse)), F.relu(self.last(coarse)))
 
     def frozen(self) -> Iterable[nn.Parameter]:

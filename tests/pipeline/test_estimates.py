@@ -23,8 +23,12 @@ counts = st.integers(1, 40)
 def test_estimated_steps_are_those_of_the_training(
     photos: int, batch: int, epochs: int, accumulate: int, most: int | None
 ) -> None:
-    section = TrainCam(batch_size=batch, epochs=epochs, max_steps=most,
-                       optimiser=CamOptimiser(accumulate=accumulate))
+    section = TrainCam(
+        batch_size=batch,
+        epochs=epochs,
+        max_steps=most,
+        optimiser=CamOptimiser(accumulate=accumulate),
+    )
     steps = epochs_to_steps(epochs, steps_per_epoch(photos, batch), accumulate, most)
     assert training_steps(section, photos) == steps
 
@@ -32,10 +36,12 @@ def test_estimated_steps_are_those_of_the_training(
 def test_a_warm_start_costs_a_plain_training() -> None:
     plain, seam, warm = (
         estimate(load_recipe(name, changes), train=800, val=300, gpu=False)["train-cam"]
-        for name, changes in (("cam-baseline", ["train_cam.epochs=5"]),
-                              ("lite0-cpu", ["train_cam.warm_start=0"]),
-                              ("lite0-cpu", ["train_cam.warm_start=5"]))
-    )  # fmt: skip
+        for name, changes in (
+            ("cam-baseline", ["train_cam.epochs=5"]),
+            ("lite0-cpu", ["train_cam.warm_start=0"]),
+            ("lite0-cpu", ["train_cam.warm_start=5"]),
+        )
+    )
     assert warm.seconds == plain.seconds + seam.seconds
     assert warm.memory_mib == seam.memory_mib and warm.disk_mib > seam.disk_mib
 
@@ -43,9 +49,12 @@ def test_a_warm_start_costs_a_plain_training() -> None:
 def test_a_head_of_many_branches_costs_time() -> None:
     cam, mdc, wider = (
         estimate(load_recipe(name, changes), train=800, val=300, gpu=False)
-        for name, changes in (("cam-baseline", []), ("mdc-baseline", []),
-                              ("mdc-baseline", ["train_cam.mdc_channels=512"]))
-    )  # fmt: skip
+        for name, changes in (
+            ("cam-baseline", []),
+            ("mdc-baseline", []),
+            ("mdc-baseline", ["train_cam.mdc_channels=512"]),
+        )
+    )
     for step in ("train-cam", "infer-cam"):
         assert cam[step].seconds < mdc[step].seconds < wider[step].seconds
         assert mdc[step].seconds < 2 * cam[step].seconds
@@ -84,45 +93,132 @@ VOC = ((375, 500),) * 4 + ((500, 350), (334, 500))
 CASES = {
     "voc12": Case(
         "two processors of an AMD EPYC, other work beside it, 2026-11-27; walk took 150 to 280",
-        ("lite0-cpu",), 849, 300, VOC,
-        {"train-cam": 599, "infer-cam": 414, "affinity-labels": 78, "train-affinity": 439,
-         "walk": 205, "pseudo-masks": 2.9, "train-segmenter": 2672, "predict": 35, "evaluate": 18},
-        2468, {"train-cam": 33.4, "infer-cam": 13.6, "affinity-labels": 5.8, "walk": 7.5,
-               "pseudo-masks": 2.1, "predict": 2.1}),
+        ("lite0-cpu",),
+        849,
+        300,
+        VOC,
+        {
+            "train-cam": 599,
+            "infer-cam": 414,
+            "affinity-labels": 78,
+            "train-affinity": 439,
+            "walk": 205,
+            "pseudo-masks": 2.9,
+            "train-segmenter": 2672,
+            "predict": 35,
+            "evaluate": 18,
+        },
+        2468,
+        {
+            "train-cam": 33.4,
+            "infer-cam": 13.6,
+            "affinity-labels": 5.8,
+            "walk": 7.5,
+            "pseudo-masks": 2.1,
+            "predict": 2.1,
+        },
+    ),
     "demo": Case(
         "two idle processors of an AMD EPYC, docs/results.md, Speed; prepare has the start-up",
-        ("lite0-cpu", "train_cam.warm_start=1", "train_cam.epochs=1", "train_affinity.epochs=1",
-         "train_segmenter.epochs=1"), 80, 16, ((375, 500),),
-        {"prepare": 5.2, "train-cam": 6.5, "infer-cam": 48.9, "affinity-labels": 8.2,
-         "train-affinity": 5.5, "walk": 6.3, "pseudo-masks": 0.2, "train-segmenter": 6.8,
-         "predict": 3.5, "evaluate": 1.5, "report": 0.9, "": 93},
-        kb={"affinity-labels": 3.64, "infer-cam": 17.4, "walk": 11.5, "pseudo-masks": 2.08}),
+        (
+            "lite0-cpu",
+            "train_cam.warm_start=1",
+            "train_cam.epochs=1",
+            "train_affinity.epochs=1",
+            "train_segmenter.epochs=1",
+        ),
+        80,
+        16,
+        ((375, 500),),
+        {
+            "prepare": 5.2,
+            "train-cam": 6.5,
+            "infer-cam": 48.9,
+            "affinity-labels": 8.2,
+            "train-affinity": 5.5,
+            "walk": 6.3,
+            "pseudo-masks": 0.2,
+            "train-segmenter": 6.8,
+            "predict": 3.5,
+            "evaluate": 1.5,
+            "report": 0.9,
+            "": 93,
+        },
+        kb={"affinity-labels": 3.64, "infer-cam": 17.4, "walk": 11.5, "pseudo-masks": 2.08},
+    ),
     "large photos": Case(
         "two processors of an AMD EPYC, other work beside it; trainings of one step left out: they "
         "took 8 to 14 s, to build the network and start the readers",
-        ("tiny",), 3, 1, ((3000, 4000),),
-        {"infer-cam": 2.8, "affinity-labels": 45, "walk": 5.2, "pseudo-masks": 0.84,
-         "predict": 2.9, "evaluate": 13.6, "": 120}, 3802),
+        ("tiny",),
+        3,
+        1,
+        ((3000, 4000),),
+        {
+            "infer-cam": 2.8,
+            "affinity-labels": 45,
+            "walk": 5.2,
+            "pseudo-masks": 0.84,
+            "predict": 2.9,
+            "evaluate": 13.6,
+            "": 120,
+        },
+        3802,
+    ),
     "eight large photos": Case(
-        "likewise, on a busier machine", ("tiny",), 8, 0, ((3000, 4000),),
-        {"affinity-labels": 162, "": 213}, 3.7 * 1024),
+        "likewise, on a busier machine",
+        ("tiny",),
+        8,
+        0,
+        ((3000, 4000),),
+        {"affinity-labels": 162, "": 213},
+        3.7 * 1024,
+    ),
     "100,000 photos": Case(
-        "two idle processors, the step alone", ("lite0-cpu",), 100_000, 0, ((60, 80),),
-        {"prepare": 13.2}),
+        "two idle processors, the step alone",
+        ("lite0-cpu",),
+        100_000,
+        0,
+        ((60, 80),),
+        {"prepare": 13.2},
+    ),
     "probabilities": Case(
-        "VOC's photos, 21 channels", ("lite0-cpu", "predict.probabilities=true"), 849, 300, VOC,
-        {}, kb={"predict": 468}),
+        "VOC's photos, 21 channels",
+        ("lite0-cpu", "predict.probabilities=true"),
+        849,
+        300,
+        VOC,
+        {},
+        kb={"predict": 468},
+    ),
     "a huge photo": Case(
         "one thread on a busy machine, docs/results.md, Speed",
-        ("lite0-cpu", "predict.long_side=photo", "runtime.threads=1"), 1, 0, ((20000, 20000),),
-        {"predict": 577}),
+        ("lite0-cpu", "predict.long_side=photo", "runtime.threads=1"),
+        1,
+        0,
+        ((20000, 20000),),
+        {"predict": 577},
+    ),
     "tiny photos": Case(
-        "two idle processors, docs/results.md, Speed", ("tiny",), 1000, 0, ((64, 64),), {}, 1304),
+        "two idle processors, docs/results.md, Speed", ("tiny",), 1000, 0, ((64, 64),), {}, 1304
+    ),
     "GPU": Case(
-        "one H200, 16 processors, docs/results.md; trainings beside others", ("lite2-gpu",), 849,
-        300, VOC, {"train-cam": 127, "train-affinity": 35, "infer-cam": 1149 / 25, "walk": 52,
-                   "train-segmenter": 66, "predict": 56}, gpu=True, processors=16),
-}  # fmt: skip
+        "one H200, 16 processors, docs/results.md; trainings beside others",
+        ("lite2-gpu",),
+        849,
+        300,
+        VOC,
+        {
+            "train-cam": 127,
+            "train-affinity": 35,
+            "infer-cam": 1149 / 25,
+            "walk": 52,
+            "train-segmenter": 66,
+            "predict": 56,
+        },
+        gpu=True,
+        processors=16,
+    ),
+}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -131,8 +227,13 @@ def test_estimates_are_within_a_factor_of_two_of_what_was_measured(
 ) -> None:
     case = CASES[name]
     costs = estimated(case, monkeypatch)
-    pairs = {(step, "s"): (costs[step].seconds if step else sum(c.seconds for c in costs.values()),
-                           seconds) for step, seconds in case.seconds.items()}
+    pairs = {
+        (step, "s"): (
+            costs[step].seconds if step else sum(c.seconds for c in costs.values()),
+            seconds,
+        )
+        for step, seconds in case.seconds.items()
+    }
     if case.memory_mib is not None:
         pairs["", "MiB"] = max(c.memory_mib for c in costs.values()), case.memory_mib
     for step, kb in case.kb.items():
@@ -149,9 +250,7 @@ def estimated(case: Case, monkeypatch: pytest.MonkeyPatch) -> dict[str, Cost]:
     return estimate(recipe, train=case.train, val=case.val, gpu=case.gpu, sizes=case.sizes)
 
 
-def test_fewer_threads_take_longer_where_the_network_works(
-    monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fewer_threads_take_longer_where_the_network_works(monkeypatch: pytest.MonkeyPatch) -> None:
     two = estimated(CASES["voc12"], monkeypatch)
     named = replace(CASES["voc12"], recipe=("lite0-cpu", "runtime.threads=1"))
     one = estimated(named, monkeypatch)
@@ -166,7 +265,9 @@ def test_fewer_threads_take_longer_where_the_network_works(
 def test_what_predict_writes_too_takes_room() -> None:
     plain, *more = (
         estimate(load_recipe("lite0-cpu", changes), train=100, val=0, gpu=False)["predict"].disk_mib
-        for changes in ([], *([f"predict.{key}=true"]
-                              for key in ("overlays", "confidence", "probabilities")))
-    )  # fmt: skip
+        for changes in (
+            [],
+            *([f"predict.{key}=true"] for key in ("overlays", "confidence", "probabilities")),
+        )
+    )
     assert all(each > 2 * plain for each in more)

@@ -43,10 +43,20 @@ from tag2mask.steps import prepare
 
 AFFINITY = ["affinity-labels", "train-affinity", "walk"]
 NETWORK = ["train-segmenter", "predict"]
-ALL = ["prepare", "train-cam", "infer-cam", *AFFINITY, "pseudo-masks", *NETWORK, "evaluate",
-       "report"]
+ALL = [
+    "prepare",
+    "train-cam",
+    "infer-cam",
+    *AFFINITY,
+    "pseudo-masks",
+    *NETWORK,
+    "evaluate",
+    "report",
+]
 FUNCTIONS = {step.replace("-", "_"): step.replace("-", "_") for step in ALL} | {
-    "predict": "predict_prepared", "networks": "try_networks"}
+    "predict": "predict_prepared",
+    "networks": "try_networks",
+}
 """Of a run, by the module of the step."""
 LOOKS = {name: value for name, value in vars(prepare).items() if not name.startswith("__")}
 
@@ -95,57 +105,79 @@ class FakeStages:
             assert PreparedData.open(out).manifest.coverage["photos"].fingerprint == self.listing
         return self.work(PreparedData, out, section=section, coverage={"photos": self.listing})
 
-    def train_cam(self, data: Any, section: Any, out: Path, runtime: Any,
-                  start: Path | None = None) -> Any:
+    def train_cam(
+        self, data: Any, section: Any, out: Path, runtime: Any, start: Path | None = None
+    ) -> Any:
         assert start is None
         return self.work(CamModel, out, section=section, inputs={"data": data})
 
     def infer_cam(self, data: Any, model: Any, section: Any, out: Path, runtime: Any) -> Any:
-        return self.work(CamMaps, out, section=section, inputs={"model": model},
-                         coverage={"data": data})
+        return self.work(
+            CamMaps, out, section=section, inputs={"model": model}, coverage={"data": data}
+        )
 
     def affinity_labels(self, data: Any, maps: Any, section: Any, out: Path, runtime: Any) -> Any:
-        return self.work(AffinityLabels, out, section=section,
-                         coverage={"data": data, "maps": maps})
+        return self.work(
+            AffinityLabels, out, section=section, coverage={"data": data, "maps": maps}
+        )
 
-    def train_affinity(self, data: Any, labels: Any, section: Any, out: Path,
-                       runtime: Any) -> Any:
-        return self.work(AffinityModel, out, section=section,
-                         inputs={"data": data, "labels": labels})
+    def train_affinity(self, data: Any, labels: Any, section: Any, out: Path, runtime: Any) -> Any:
+        return self.work(
+            AffinityModel, out, section=section, inputs={"data": data, "labels": labels}
+        )
 
-    def walk(self, data: Any, maps: Any, model: Any, section: Any, out: Path,
-             runtime: Any) -> Any:
-        return self.work(WalkedMaps, out, section=section, inputs={"model": model},
-                         coverage={"data": data, "maps": maps})
+    def walk(self, data: Any, maps: Any, model: Any, section: Any, out: Path, runtime: Any) -> Any:
+        return self.work(
+            WalkedMaps,
+            out,
+            section=section,
+            inputs={"model": model},
+            coverage={"data": data, "maps": maps},
+        )
 
     def pseudo_masks(self, data: Any, maps: Any, section: Any, out: Path, runtime: Any) -> Any:
         name = "walked maps" if isinstance(maps, WalkedMaps) else "maps"
-        return self.work(PseudoMaskFolder, out, section=section,
-                         coverage={"data": data, name: maps})
+        return self.work(
+            PseudoMaskFolder, out, section=section, coverage={"data": data, name: maps}
+        )
 
-    def train_segmenter(self, data: Any, masks: Any, section: Any, out: Path,
-                        runtime: Any) -> Any:
-        return self.work(SegmenterModel, out, section=section,
-                         inputs={"data": data, "masks": masks})
+    def train_segmenter(self, data: Any, masks: Any, section: Any, out: Path, runtime: Any) -> Any:
+        return self.work(
+            SegmenterModel, out, section=section, inputs={"data": data, "masks": masks}
+        )
 
-    def predict_prepared(self, data: Any, model: Any, section: Any, out: Path,
-                         runtime: Any) -> Any:
-        return self.work(Predictions, out, section=section, inputs={"model": model},
-                         coverage={"data": data})
+    def predict_prepared(self, data: Any, model: Any, section: Any, out: Path, runtime: Any) -> Any:
+        return self.work(
+            Predictions, out, section=section, inputs={"model": model}, coverage={"data": data}
+        )
 
-    def evaluate(self, data: Any, maps: Any, masks: Any, section: Any, out: Path, runtime: Any,
-                 earlier: Sequence[Any] = (), predictions: Any = None) -> Any:
+    def evaluate(
+        self,
+        data: Any,
+        maps: Any,
+        masks: Any,
+        section: Any,
+        out: Path,
+        runtime: Any,
+        earlier: Sequence[Any] = (),
+        predictions: Any = None,
+    ) -> Any:
         others = {"earlier maps": earlier[-1]} if earlier else {}
         if predictions is not None:
             others["predictions"] = predictions
-        return self.work(Evaluation, out, section=section,
-                         coverage={"data": data, "maps": maps, "masks": masks, **others})
+        return self.work(
+            Evaluation,
+            out,
+            section=section,
+            coverage={"data": data, "maps": maps, "masks": masks, **others},
+        )
 
     def report(self, run: Path, section: Any, out: Path, compare: Sequence[Path] = ()) -> Any:
         if folder_status(ReportPage, out, section).state == "stale":
             remove_step_folder(ReportPage, out)
-        return self.work(ReportPage, out, section=section,
-                         inputs={"evaluate": Evaluation.open(run / "evaluate")})
+        return self.work(
+            ReportPage, out, section=section, inputs={"evaluate": Evaluation.open(run / "evaluate")}
+        )
 
 
 @pytest.fixture
@@ -183,9 +215,15 @@ def test_a_run_takes_every_step_once_and_keeps_its_recipe(
     assert stages.worked == ALL
 
 
-@pytest.mark.parametrize(("step", "name"), [
-    ("train-cam", "model.safetensors"), ("train-affinity", "model.safetensors"),
-    ("train-segmenter", "model.safetensors"), ("evaluate", "evaluation.json")])
+@pytest.mark.parametrize(
+    ("step", "name"),
+    [
+        ("train-cam", "model.safetensors"),
+        ("train-affinity", "model.safetensors"),
+        ("train-segmenter", "model.safetensors"),
+        ("evaluate", "evaluation.json"),
+    ],
+)
 def test_a_lost_file_is_made_anew(
     stages: FakeStages, data: Path, tmp_path: Path, step: str, name: str
 ) -> None:
@@ -366,13 +404,21 @@ def test_update_keeps_the_models_and_redoes_what_depends_on_the_data(
     assert stages.worked == updated
 
 
-@pytest.mark.parametrize(("section", "left_out", "wrong"), [
-    ("walk", AFFINITY, {"until": "walk"}), ("walk", AFFINITY, {"redo": "train-affinity"}),
-    ("train_segmenter", NETWORK, {"until": "predict"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("section", "left_out", "wrong"),
+    [
+        ("walk", AFFINITY, {"until": "walk"}),
+        ("walk", AFFINITY, {"redo": "train-affinity"}),
+        ("train_segmenter", NETWORK, {"until": "predict"}),
+    ],
+)
 def test_a_recipe_may_leave_out_the_walk_or_the_segmentation_network(
-    stages: FakeStages, data: Path, tmp_path: Path, section: str, left_out: list[str],
-    wrong: dict[str, str]
+    stages: FakeStages,
+    data: Path,
+    tmp_path: Path,
+    section: str,
+    left_out: list[str],
+    wrong: dict[str, str],
 ) -> None:
     write_tagged_photos(data, 4)
     out, plain = tmp_path / "run", recipe_from({section: {"enabled": False}})
@@ -398,7 +444,9 @@ def test_masks_made_before_the_walk_are_not_those_made_after_it(
     planned = {step.step: step for step in pipeline.dry_run(data, Recipe(), out).steps}
     assert [planned[step].action for step in AFFINITY] == ["run"] * 3
     assert planned["pseudo-masks"].action == "refuse"
-    assert {planned[step].action for step in ALL[ALL.index("pseudo-masks") + 1:]} == {"not reached"}
+    assert {planned[step].action for step in ALL[ALL.index("pseudo-masks") + 1 :]} == {
+        "not reached"
+    }
     pipeline.run(data, Recipe(), out, redo="pseudo-masks")
     assert stages.worked == [*before, *AFFINITY, "pseudo-masks", *NETWORK, "evaluate", "report"]
     assert states(out) == dict.fromkeys(ALL, "fresh")
@@ -511,8 +559,10 @@ def test_dry_run_says_what_would_run_and_writes_nothing(
     stages.prepare(data, Recipe().prepare, out / "prepare", update=True)
     actions = {
         update: pipeline.dry_run(data, Recipe(), out, until="train-cam", update=update)
-        .steps[1].action for update in (False, True)
-    }  # fmt: skip
+        .steps[1]
+        .action
+        for update in (False, True)
+    }
     assert actions == {False: "refuse", True: "skip"}
 
 
@@ -525,7 +575,11 @@ def test_a_dry_run_says_what_is_refused_and_the_ways_out(
     other = recipe_from({"infer_cam": {"flip": False}, "pseudo_masks": {"score": 0.5}})
     plan = pipeline.dry_run(data, other, out)
     assert [step.action for step in plan.steps] == [
-        "skip", "skip", "refuse", *["not reached"] * len(ALL[3:])]
+        "skip",
+        "skip",
+        "refuse",
+        *["not reached"] * len(ALL[3:]),
+    ]
     assert all(step.cost is None for step in plan.steps)
     assert isinstance(plan.refusal, RunFolderError)
     with pytest.raises(RunFolderError) as caught:
@@ -536,7 +590,10 @@ def test_a_dry_run_says_what_is_refused_and_the_ways_out(
     stages.prepare(data, Recipe().prepare, out / "prepare", update=True)
     plan = pipeline.dry_run(data, Recipe(), out)
     assert [step.action for step in plan.steps] == [
-        "skip", "refuse", *["not reached"] * len(ALL[2:])]
+        "skip",
+        "refuse",
+        *["not reached"] * len(ALL[2:]),
+    ]
     assert "--update" in str(plan.refusal)
 
 
@@ -588,7 +645,9 @@ def test_a_dry_run_sees_that_the_data_changed(
     looked_at.worked.clear()
     pipeline.run(data, Recipe(), out, update=True)
     assert [step.step for step in plan.steps if step.action == "update"] == [
-        "prepare", *looked_at.worked]
+        "prepare",
+        *looked_at.worked,
+    ]
     plan = pipeline.dry_run(data, Recipe(), out, update=True)
     assert {step.action for step in plan.steps} == {"skip"}
 
@@ -605,13 +664,21 @@ def test_a_dry_run_sees_masks_that_came_later(
     Image.new("P", (8, 8)).save(data / "masks" / "1.png")
     plan = pipeline.dry_run(data, Recipe(), out)
     assert [step.step for step in plan.steps if step.action == "update"] == [
-        "prepare", "evaluate", "report"]
+        "prepare",
+        "evaluate",
+        "report",
+    ]
 
 
 @pytest.mark.parametrize("begun", [False, True])
-@pytest.mark.parametrize(("line", "wrong"), [
-    ("0.png,cet,val", "unknown tag 'cet'"), ("77.png,cat,train", "'77' does not exist"),
-    ("1.png,cat,train", "stands twice")])
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ("0.png,cet,val", "unknown tag 'cet'"),
+        ("77.png,cat,train", "'77' does not exist"),
+        ("1.png,cat,train", "stands twice"),
+    ],
+)
 def test_a_dry_run_reports_data_with_errors_as_the_run_does(
     looked_at: FakeStages, data: Path, tmp_path: Path, begun: bool, line: str, wrong: str
 ) -> None:
@@ -638,8 +705,10 @@ def test_estimates_grow_with_the_work(data: Path) -> None:
     large = estimate(Recipe(), train=1000, val=100, gpu=False)
     heavy = estimate(
         recipe_from({"train_cam": {"backbone": {"name": "resnet38", "output_stride": 8}}}),
-        train=100, val=10, gpu=False,
-    )  # fmt: skip
+        train=100,
+        val=10,
+        gpu=False,
+    )
     assert list(small) == ALL
     assert all(large[step].seconds >= small[step].seconds for step in ALL)
     assert large["infer-cam"].disk_mib > 9 * small["infer-cam"].disk_mib

@@ -46,8 +46,17 @@ def test_the_default_recipe_is_shipped() -> None:
 
 
 def test_sections_bear_the_names_of_the_steps() -> None:
-    steps = {"prepare", "train_cam", "infer_cam", "affinity_labels", "train_affinity", "walk",
-             "pseudo_masks", "evaluate", "report"}
+    steps = {
+        "prepare",
+        "train_cam",
+        "infer_cam",
+        "affinity_labels",
+        "train_affinity",
+        "walk",
+        "pseudo_masks",
+        "evaluate",
+        "report",
+    }
     assert steps < set(Recipe.model_fields)
 
 
@@ -121,11 +130,15 @@ def keys(section: type[Section]) -> Iterator[str]:
         ({"pseudo_masks": {"crf": {"enable": True}}}, "did you mean 'pseudo_masks.crf.enabled'"),
         ({"infer_cam": {"scales": []}}, "at least one scale"),
         ({"infer_cam": {"splits": []}}, "infer_cam.splits: train, val or both"),
-        ({"infer_cam": {"branch": "refined"}, "train_cam": {"pcm": {"enabled": False}}},
-         "infer_cam.branch: no refined maps with train_cam.pcm.enabled=false"),
+        (
+            {"infer_cam": {"branch": "refined"}, "train_cam": {"pcm": {"enabled": False}}},
+            "infer_cam.branch: no refined maps with train_cam.pcm.enabled=false",
+        ),
         ({"train_cam": {"warm_start": 1, "init_from": "x.pth"}}, "set one of them"),
-        ({"train_cam": {"warm_start": 1, "losses": {"cls": 0.0, "er": 1.0}}},
-         "a plain CAM learns by losses.cls"),
+        (
+            {"train_cam": {"warm_start": 1, "losses": {"cls": 0.0, "er": 1.0}}},
+            "a plain CAM learns by losses.cls",
+        ),
         ({"infer_cam": {"scales": [1.0, 0.0]}}, "infer_cam.scales.1"),
         ({"infer_cam": {"splits": ["trian"]}}, "infer_cam.splits.0"),
         ({"evaluate": {"thresholds": [0.2, 0.1]}}, "rise strictly"),
@@ -134,14 +147,18 @@ def keys(section: type[Section]) -> Iterator[str]:
         ({"infer_cam": {"scales": [1000]}}, "less than or equal to 8 (given 1000"),
         ({"infer_cam": {"long_side": 10**9}}, "infer_cam.long_side"),
         ({"train_cam": {"crop": 100_000}}, "train_cam.crop"),
-        *(({section: {"seed": 2**63}}, f"{section}.seed: input should be less than")
-          for section in ("train_cam", "train_affinity", "train_segmenter")),
-        *(({"predict": {"long_side": value}}, "[mine.yaml]")
-          for value in ("trainedd", 0, 10**15, True, 1.5)),
+        *(
+            ({section: {"seed": 2**63}}, f"{section}.seed: input should be less than")
+            for section in ("train_cam", "train_affinity", "train_segmenter")
+        ),
+        *(
+            ({"predict": {"long_side": value}}, "[mine.yaml]")
+            for value in ("trainedd", 0, 10**15, True, 1.5)
+        ),
         ({"train_cam": 5}, "train_cam"),
         ({1: 2}, "1"),
     ],
-)  # fmt: skip
+)
 def test_unknown_keys_and_impossible_values_are_named(values: dict[Any, Any], words: str) -> None:
     with pytest.raises(RecipeError) as caught:
         recipe_from(values, where="mine.yaml")
@@ -196,8 +213,9 @@ def test_nested_overrides_and_the_last_one_wins() -> None:
     assert (recipe.train_cam.losses.er, recipe.train_cam.losses.ecr) == (3.0, 0.0)
 
 
-@pytest.mark.parametrize("override", ["", "=", "train_cam.epochs", "=3", "train_cam.epochs=[",
-                                      "name.x.y=3"])  # fmt: skip
+@pytest.mark.parametrize(
+    "override", ["", "=", "train_cam.epochs", "=3", "train_cam.epochs=[", "name.x.y=3"]
+)
 def test_broken_overrides_are_named(override: str) -> None:
     with pytest.raises(RecipeError) as caught:
         load_recipe("lite0-cpu", [override])
@@ -208,8 +226,10 @@ def test_broken_overrides_are_named(override: str) -> None:
     ("content", "words"),
     [
         (b"train_cam: [", "not valid YAML"),
-        (b"train_cam: {epochs: 5}\nwalk: {beta: 3}\ntrain_cam: {crop: 64}\n",
-         "key 'train_cam' stands twice"),
+        (
+            b"train_cam: {epochs: 5}\nwalk: {beta: 3}\ntrain_cam: {crop: 64}\n",
+            "key 'train_cam' stands twice",
+        ),
         (b"walk: {beta: 3, steps: 4, beta: 3}", "key 'beta' stands twice"),
         (b"- 1\n- 2\n", "mapping"),
         (b"just text", "mapping"),
@@ -228,7 +248,8 @@ def test_files_that_are_no_recipe(tmp_path: Path, content: bytes, words: str) ->
 def test_anchors_and_merged_keys_are_yaml_too(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(
         "affinity_labels: &a {background: fixed, score: 0.2}\n"
-        "walk: &b {<<: *a, score: 0.3}\npseudo_masks: {<<: *b, score: 0.4}\n")
+        "walk: &b {<<: *a, score: 0.3}\npseudo_masks: {<<: *b, score: 0.4}\n"
+    )
     found = load_recipe(tmp_path / "mine.yaml")
     sections = (found.affinity_labels, found.walk, found.pseudo_masks)
     assert [section.background for section in sections] == ["fixed"] * 3
@@ -255,10 +276,13 @@ def test_an_unknown_recipe_names_the_nearest() -> None:
 def test_a_dumped_recipe_loads_as_the_same(
     epochs: int, scales: list[float], lr: float, title: str
 ) -> None:
-    recipe = recipe_from({
-        "train_cam": {"epochs": epochs, "optimiser": {"lr": lr}},
-        "infer_cam": {"scales": scales}, "report": {"title": title},
-    })  # fmt: skip
+    recipe = recipe_from(
+        {
+            "train_cam": {"epochs": epochs, "optimiser": {"lr": lr}},
+            "infer_cam": {"scales": scales},
+            "report": {"title": title},
+        }
+    )
     assert recipe_from(yaml.safe_load(dump_recipe(recipe))) == recipe
 
 
@@ -280,11 +304,16 @@ def test_the_given_values_are_not_changed(tmp_path: Path) -> None:
 def test_a_segmentation_network_on_the_cam_networks_backbone_takes_its_weights() -> None:
     backbone = {"name": "resnet38", "weights": "a.params", "output_stride": 8}
     network = {"architecture": "deeplabv1", "encoder": "resnet38", "output_stride": 8}
-    found = recipe_from({"train_cam": {"backbone": backbone},
-                         "train_segmenter": {"network": network}})
+    found = recipe_from(
+        {"train_cam": {"backbone": backbone}, "train_segmenter": {"network": network}}
+    )
     assert found.train_segmenter.network.weights == "a.params"
-    own = recipe_from({"train_cam": {"backbone": backbone},
-                       "train_segmenter": {"network": {**network, "weights": "none"}}})
+    own = recipe_from(
+        {
+            "train_cam": {"backbone": backbone},
+            "train_segmenter": {"network": {**network, "weights": "none"}},
+        }
+    )
     assert own.train_segmenter.network.weights == "none"
     other = recipe_from({"train_cam": {"backbone": backbone}})
     assert other.train_segmenter.network.weights == "packaged", "another network"
@@ -298,16 +327,18 @@ def test_a_segmentation_network_on_the_cam_networks_backbone_takes_its_weights()
     assert "train_segmenter" not in str(caught.value)
     for nonsense in (7, {"network": 7}):
         with pytest.raises(RecipeError, match="train_segmenter"):
-            recipe_from({"train_cam": {"backbone": {"weights": "a.pth"}},
-                         "train_segmenter": nonsense})
+            recipe_from(
+                {"train_cam": {"backbone": {"weights": "a.pth"}}, "train_segmenter": nonsense}
+            )
 
 
 def test_affinitynet_takes_the_backbone_of_the_cam_network() -> None:
     shared = {"name": "resnet18", "weights": "none", "output_stride": 8}
     found = recipe_from({"train_cam": {"backbone": shared}})
     assert found.train_affinity.backbone == found.train_cam.backbone
-    own = recipe_from({"train_cam": {"backbone": shared},
-                       "train_affinity": {"backbone": {"output_stride": 16}}})
+    own = recipe_from(
+        {"train_cam": {"backbone": shared}, "train_affinity": {"backbone": {"output_stride": 16}}}
+    )
     assert own.train_affinity.backbone.name == "resnet18"
     assert own.train_affinity.backbone.output_stride == 16
     assert recipe_from(yaml.safe_load(dump_recipe(own))) == own

@@ -60,8 +60,14 @@ def test_every_shipped_recipe_describes_a_segmentation_network(name: str) -> Non
 
 
 def test_the_dense_crf_and_its_backgrounds_are_the_published_ones() -> None:
-    maps = {"gaussian_sxy": 3.0, "gaussian_weight": 3.0, "bilateral_sxy": 80.0,
-            "bilateral_srgb": 13.0, "bilateral_weight": 10.0, "iterations": 10}
+    maps = {
+        "gaussian_sxy": 3.0,
+        "gaussian_weight": 3.0,
+        "bilateral_sxy": 80.0,
+        "bilateral_srgb": 13.0,
+        "bilateral_weight": 10.0,
+        "iterations": 10,
+    }
     recipe = load_recipe("voc12-resnet38-paper")
     assert recipe.affinity_labels.crf.model_dump() == maps
     assert recipe.affinity_labels.alphas == (4.0, 24.0)
@@ -70,7 +76,10 @@ def test_the_dense_crf_and_its_backgrounds_are_the_published_ones() -> None:
     assert masks == {**maps, "iterations": 1}
     predicted = recipe.predict.crf
     assert (predicted.bilateral_sxy, predicted.bilateral_srgb, predicted.bilateral_weight) == (
-        32.0, 13.0, 10.0)
+        32.0,
+        13.0,
+        10.0,
+    )
     assert (predicted.gaussian_sxy, predicted.gaussian_weight) == (3.0, 3.0)
 
 
@@ -95,14 +104,25 @@ def samples(name: str) -> list[Sample]:
     return [Sample(name, Path(f"{name}.jpg"), (375, 500), (0,), "1-1")]
 
 
-SMALL = ["train_cam.max_steps=2", "train_cam.batch_size=2", "train_cam.crop=64",
-         "train_cam.long_side=[48, 80]", "train_cam.backbone.weights=none",
-         "train_cam.checkpoint_minutes=100", "infer_cam.long_side=64",
-         "train_affinity.max_steps=2", "train_affinity.batch_size=2", "train_affinity.crop=64",
-         "train_affinity.long_side=[48, 80]", "train_affinity.checkpoint_minutes=100",
-         "walk.long_side=64", "affinity_labels.crf.iterations=1",
-         # These photos have no masks to calibrate on.
-         "affinity_labels.background=estimated", "walk.background=estimated"]  # fmt: skip
+SMALL = [
+    "train_cam.max_steps=2",
+    "train_cam.batch_size=2",
+    "train_cam.crop=64",
+    "train_cam.long_side=[48, 80]",
+    "train_cam.backbone.weights=none",
+    "train_cam.checkpoint_minutes=100",
+    "infer_cam.long_side=64",
+    "train_affinity.max_steps=2",
+    "train_affinity.batch_size=2",
+    "train_affinity.crop=64",
+    "train_affinity.long_side=[48, 80]",
+    "train_affinity.checkpoint_minutes=100",
+    "walk.long_side=64",
+    "affinity_labels.crf.iterations=1",
+    # These photos have no masks to calibrate on.
+    "affinity_labels.background=estimated",
+    "walk.background=estimated",
+]
 
 
 @pytest.mark.slow
@@ -119,8 +139,9 @@ def test_every_shipped_recipe_trains_and_infers(name: str, tmp_path: Path) -> No
     assert maps.manifest.counts["photos"] == 4
     if recipe.walk.enabled:
         labels = affinity_labels(data, maps, recipe.affinity_labels, tmp_path / "labels", runtime)
-        affinity = train_affinity(data, labels, recipe.train_affinity, tmp_path / "affinity",
-                                  runtime)
+        affinity = train_affinity(
+            data, labels, recipe.train_affinity, tmp_path / "affinity", runtime
+        )
         assert np.isfinite(affinity.manifest.metrics["loss"])
         walked = walk(data, maps, affinity, recipe.walk, tmp_path / "walk", runtime)
         assert walked.manifest.counts["photos"] == 4
@@ -133,8 +154,7 @@ def photos_for_tiny(folder: Path) -> Path:
         if "CI" in os.environ:
             pytest.fail(f"no shared data: {root}")
         return make_demo_data(folder, photos=24, side=128)
-    tags = dict(line.split(",", 1) for line in
-                (root / "tags.csv").read_text().splitlines()[1:])  # fmt: skip
+    tags = dict(line.split(",", 1) for line in (root / "tags.csv").read_text().splitlines()[1:])
     chosen = []
     for split, step in (("train", 45), ("val", 45)):
         lines = (root / "ImageSets" / "Segmentation" / f"{split}.txt").read_text().split()
@@ -158,8 +178,9 @@ def _link(source: Path, target: Path) -> None:
 def test_tiny_takes_every_step_on_real_photos(tmp_path: Path) -> None:
     photos = photos_for_tiny(tmp_path / "photos")
     out = tmp_path / "run"
-    result = call("run", "--data", photos, "--recipe", "tiny", "--out", out,
-                  "--set", "runtime.device=cpu")  # fmt: skip
+    result = call(
+        "run", "--data", photos, "--recipe", "tiny", "--out", out, "--set", "runtime.device=cpu"
+    )
     assert result.returncode == 0, result.stderr
     assert "Traceback" not in result.stderr
     assert CamMaps.open(out / "infer-cam").manifest.counts["photos"] == 24

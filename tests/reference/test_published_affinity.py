@@ -71,5 +71,6 @@ def test_losses_equal_the_authors(labels: dict[str, Tensor]) -> None:
     terms = affinity_terms(affinity[None], labels["label_map"][None], radius=RADIUS, paper=True)
     values = [term.value for term in terms.values()]
     total = sum(AFFINITY_WEIGHTS[name] * term.value for name, term in terms.items())
-    torch.testing.assert_close(torch.stack([*values, torch.as_tensor(total)]), labels["losses"],
-                               atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        torch.stack([*values, torch.as_tensor(total)]), labels["losses"], atol=1e-5, rtol=0
+    )

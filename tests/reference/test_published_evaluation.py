@@ -37,7 +37,8 @@ def test_threshold_curve(values, expected):
     wanted = expected["cam_threshold_curve_miou_percent"]
     thresholds = [i / 100 for i in range(len(wanted))]
     curve = ThresholdCurve.empty(_classes(expected), thresholds)
-    for truth, scores, classes in zip(values["ground_truth"], values["cam"], values["classes"],
-                                      strict=True):
+    for truth, scores, classes in zip(
+        values["ground_truth"], values["cam"], values["classes"], strict=True
+    ):
         curve.add(truth, [int(c) - 1 for c in classes], scores)
     np.testing.assert_allclose(100 * curve.miou(paper=True), wanted, atol=1e-3)

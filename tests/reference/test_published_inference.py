@@ -14,9 +14,14 @@ from tag2mask.seam.inference import InferenceSettings, Maps, MultiScaleInference
 from tag2mask.seam.network import SeamNet
 
 PUBLISHED = InferenceSettings(
-    scales=(0.5, 1.0, 1.5, 2.0), flip=True, long_side=None, branch="refined", gate_pcm=False,
-    map_stride=1, paper=True,
-)  # fmt: skip
+    scales=(0.5, 1.0, 1.5, 2.0),
+    flip=True,
+    long_side=None,
+    branch="refined",
+    gate_pcm=False,
+    map_stride=1,
+    paper=True,
+)
 TOLERANCE = 1e-4
 BACKGROUND_SCORE = 0.26
 

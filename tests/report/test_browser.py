@@ -45,12 +45,23 @@ def opened(browser: str, folder: Path, html: str, width: int, *options: str) -> 
     path = folder / "index.html"
     path.write_text(html.replace("</body>", f"{PROBE}</body>"), encoding="utf-8")
     command = [
-        browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
-        "--no-first-run", "--disable-background-networking", "--disable-component-update",
-        "--disable-sync", "--disable-dev-shm-usage", f"--user-data-dir={folder / 'profile'}",
-        f"--window-size={width},900", "--enable-logging=stderr", *options, "--dump-dom",
+        browser,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--disable-dev-shm-usage",
+        f"--user-data-dir={folder / 'profile'}",
+        f"--window-size={width},900",
+        "--enable-logging=stderr",
+        *options,
+        "--dump-dom",
         path.as_uri(),
-    ]  # fmt: skip
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     if "data-images" not in done.stdout:
         pytest.skip(f"the browser doesn't start here: {done.stderr.strip()[-300:]}")

@@ -67,8 +67,11 @@ def test_seeded_fixes_every_generator(runtime: Runtime) -> None:
 
 def test_after_seeded_all_is_as_before(runtime: Runtime) -> None:
     def modes() -> tuple[bool, ...]:
-        return (torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark,
-                torch.utils.deterministic.fill_uninitialized_memory)  # fmt: skip
+        return (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.backends.cudnn.benchmark,
+            torch.utils.deterministic.fill_uninitialized_memory,
+        )
 
     def seed_all() -> None:
         torch.manual_seed(1)
@@ -194,8 +197,9 @@ def test_damaged_checkpoint(tmp_path: Path, content: bytes) -> None:
 
 
 def test_memory_hint_names_the_settings() -> None:
-    with pytest.raises(DeviceError, match=r"ran out of memory\. Lower a or b\."), memory_hint(
-        "a", "b"
+    with (
+        pytest.raises(DeviceError, match=r"ran out of memory\. Lower a or b\."),
+        memory_hint("a", "b"),
     ):
         raise torch.OutOfMemoryError
     for error in (KeyError("a"), RuntimeError("shapes don't match")):
@@ -230,19 +234,24 @@ def test_an_error_of_one_rank_is_one_of_all(runtime: Runtime, error: Exception) 
     assert ranks.together(lambda: 3) == [3, 7]
 
 
-@pytest.mark.parametrize("message", [
-    "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you "
-    "tried to allocate 4000000000000 bytes. Error code 12 (Cannot allocate memory)",
-    "MPS backend out of memory (MPS allocated: 9.0 GB)",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "message",
+    [
+        "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you "
+        "tried to allocate 4000000000000 bytes. Error code 12 (Cannot allocate memory)",
+        "MPS backend out of memory (MPS allocated: 9.0 GB)",
+    ],
+)
 def test_memory_hint_knows_every_device(message: str) -> None:
     with pytest.raises(DeviceError, match=r"ran out of memory\. Lower a\."), memory_hint("a"):
         raise RuntimeError(message)
 
 
 def test_memory_hint_on_this_machine() -> None:
-    with pytest.raises(DeviceError, match=r"machine ran out of memory\. Lower a\."), \
-            memory_hint("a"):
+    with (
+        pytest.raises(DeviceError, match=r"machine ran out of memory\. Lower a\."),
+        memory_hint("a"),
+    ):
         torch.empty(2**60, dtype=torch.uint8)
 
 
@@ -257,8 +266,10 @@ class _Dying(torch.utils.data.Dataset[int]):
 
 def test_memory_hint_tells_of_a_dead_reader() -> None:
     loader = torch.utils.data.DataLoader(_Dying(), num_workers=1)
-    with pytest.raises(DeviceError, match=r"died.*runtime\.workers=0.*--shm-size.*lower a"), \
-            memory_hint("a"):
+    with (
+        pytest.raises(DeviceError, match=r"died.*runtime\.workers=0.*--shm-size.*lower a"),
+        memory_hint("a"),
+    ):
         list(loader)
 
 
@@ -273,16 +284,22 @@ def test_no_thread_of_the_process_group_outlives_it(how: str, code: int) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["rank 0 fails", "rank 1 fails",
-                                 "rank 1 fails with a sum under way"])  # fmt: skip
+@pytest.mark.parametrize(
+    "how", ["rank 0 fails", "rank 1 fails", "rank 1 fails with a sum under way"]
+)
 def test_a_rank_that_fails_leaves_none_waiting(how: str) -> None:
     assert two_ranks(how).returncode != 0
 
 
 def two_ranks(how: str) -> subprocess.CompletedProcess[str]:
     """Run `two_ranks.py` until both processes have ended."""
-    return subprocess.run([sys.executable, Path(__file__).with_name("two_ranks.py"), how],
-                          capture_output=True, text=True, timeout=600, env=environment())
+    return subprocess.run(
+        [sys.executable, Path(__file__).with_name("two_ranks.py"), how],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env=environment(),
+    )
 
 
 def test_a_share_of_the_threads_holds_in_a_thread_that_is_new() -> None:

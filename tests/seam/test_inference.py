@@ -99,8 +99,9 @@ def test_each_thread_computes_a_photo_by_itself_but_large_ones(
         np.testing.assert_allclose(maps.scores, alone.scores, atol=1e-5)
 
 
-@pytest.mark.parametrize(("by_photo", "setting"), [(True, "runtime.threads"),
-                                                   (False, "infer_cam.batch_views")])
+@pytest.mark.parametrize(
+    ("by_photo", "setting"), [(True, "runtime.threads"), (False, "infer_cam.batch_views")]
+)
 def test_out_of_memory_names_what_to_lower(
     net: SeamNet, monkeypatch: pytest.MonkeyPatch, by_photo: bool, setting: str
 ) -> None:
@@ -121,8 +122,11 @@ def test_maps_of_a_mirrored_photo_are_mirrored(net: SeamNet) -> None:
     np.testing.assert_allclose(mirrored.scores[..., ::-1], maps.scores, atol=1e-4)
 
 
-@pytest.mark.parametrize("settings", [DEFAULT, replace(DEFAULT, long_side=None), PAPER],
-                         ids=["default", "own size", "paper"])
+@pytest.mark.parametrize(
+    "settings",
+    [DEFAULT, replace(DEFAULT, long_side=None), PAPER],
+    ids=["default", "own size", "paper"],
+)
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (200, 1), (17, 40)])
 def test_any_photo_size(net: SeamNet, settings: InferenceSettings, size: tuple[int, int]) -> None:
     (maps,) = MultiScaleInference(net, settings, CPU).maps([photo(*size)], [(0, 2)])
@@ -193,8 +197,12 @@ def test_paper_protocol_step_by_step(net: SeamNet) -> None:
             with torch.no_grad():
                 pair = net(((pixels.permute(2, 0, 1) / 255 - mean) / std)[None])
             assert pair.refined is not None
-            maps = F.interpolate(pair.refined[:, 1:], (image.height, image.width),
-                                 mode="bilinear", align_corners=False)[0, list(classes)]
+            maps = F.interpolate(
+                pair.refined[:, 1:],
+                (image.height, image.width),
+                mode="bilinear",
+                align_corners=False,
+            )[0, list(classes)]
             total += maps.flip(2) if mirrored else maps
     wanted = scale_maps(total, clip=False).numpy()
     (maps,) = MultiScaleInference(net, PAPER, CPU).maps([image], [classes])
@@ -221,13 +229,15 @@ def test_a_photo_decoded_small_has_the_maps_of_the_whole_one(net: SeamNet, branc
     whole = photo(40, 32, 5).resize((320, 240), Image.Resampling.BICUBIC)
     assert inference.largest_view((240, 320)) == 48
     small = whole.resize((80, 60), Image.Resampling.BOX)
-    ((wanted,), (found,)) = (inference.maps([one], [(0, 2)], [(240, 320)])
-                             for one in (whole, small))
+    ((wanted,), (found,)) = (
+        inference.maps([one], [(0, 2)], [(240, 320)]) for one in (whole, small)
+    )
     assert found.scores.shape == wanted.scores.shape == (2, 60, 80)
     np.testing.assert_allclose(found.scores, wanted.scores, atol=0.05)
     np.testing.assert_allclose(found.probabilities, wanted.probabilities, atol=0.01)
-    np.testing.assert_allclose(*(inference.probabilities([one], [(240, 320)])
-                                 for one in (whole, small)), atol=0.01)
+    np.testing.assert_allclose(
+        *(inference.probabilities([one], [(240, 320)]) for one in (whole, small)), atol=0.01
+    )
 
 
 def test_the_largest_view() -> None:

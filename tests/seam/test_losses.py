@@ -111,8 +111,14 @@ def test_background_is_what_the_classes_leave() -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(h=SIDES, w=SIDES, down=st.integers(0, 4), right=st.integers(0, 4), seed=SEEDS,
-       fill=st.sampled_from([-9.0, 0.0, 9.0]))
+@given(
+    h=SIDES,
+    w=SIDES,
+    down=st.integers(0, 4),
+    right=st.integers(0, 4),
+    seed=SEEDS,
+    fill=st.sampled_from([-9.0, 0.0, 9.0]),
+)
 def test_padding_changes_no_term(
     h: int, w: int, down: int, right: int, seed: int, fill: float
 ) -> None:
@@ -147,10 +153,11 @@ def test_half_batches_add_up_to_the_whole(name: str, masked: bool) -> None:
     one, two = maps_of(5, 4, seed=6), maps_of(5, 4, seed=7)
     valid = torch.rand(2, 5, 4, generator=torch.Generator().manual_seed(0)) < 0.7
     halves = [
-        TERMS[name](one[i : i + 1], two[i : i + 1], TAGS[i : i + 1],
-                    valid[i : i + 1] if masked else None)
+        TERMS[name](
+            one[i : i + 1], two[i : i + 1], TAGS[i : i + 1], valid[i : i + 1] if masked else None
+        )
         for i in range(2)
-    ]  # fmt: skip
+    ]
     whole = TERMS[name](one, two, TAGS, valid if masked else None)
     torch.testing.assert_close(halves[0].total + halves[1].total, whole.total)
     torch.testing.assert_close(halves[0].count + halves[1].count, whole.count)
@@ -176,9 +183,7 @@ def test_max_norm_of_nothing_valid_is_0_and_differentiable() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(h=SIDES, w=SIDES, seed=SEEDS, top=st.sampled_from([0.1, 0.2, 0.5, 1.0]))
-def test_mining_takes_its_share_of_present_channels(
-    h: int, w: int, seed: int, top: float
-) -> None:
+def test_mining_takes_its_share_of_present_channels(h: int, w: int, seed: int, top: float) -> None:
     one, two = maps_of(h, w, seed), maps_of(h, w, seed + 1)
     valid = corner(h, w, (h, w), batch=2)
     term = losses.cross_equivariance(gated(one, TAGS), two, TAGS, top=top, valid=valid)
@@ -196,10 +201,15 @@ def test_teaching_moves_the_plain_map_alone() -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(seed=SEEDS, share=st.sampled_from([0.2, 0.25, 0.5, 1.0]), largest=st.booleans(),
-       levels=st.sampled_from([2, 5, 10_000]))
-def test_the_ranked_share_is_that_of_sorted_rows(seed: int, share: float, largest: bool,
-                                                 levels: int) -> None:
+@given(
+    seed=SEEDS,
+    share=st.sampled_from([0.2, 0.25, 0.5, 1.0]),
+    largest=st.booleans(),
+    levels=st.sampled_from([2, 5, 10_000]),
+)
+def test_the_ranked_share_is_that_of_sorted_rows(
+    seed: int, share: float, largest: bool, levels: int
+) -> None:
     """Few levels: many ties, at the edge too."""
     generator = torch.Generator().manual_seed(seed)
     values = torch.randint(levels, (3, 41), generator=generator).double() / levels
@@ -207,8 +217,10 @@ def test_the_ranked_share_is_that_of_sorted_rows(seed: int, share: float, larges
     counted[2] = False
     found = losses._ranked(values.requires_grad_(), counted, share=share, largest=largest)
     kept = [math.ceil(int(row.sum()) * share) for row in counted]
-    wanted = sum(sum(sorted(row[keep].tolist(), reverse=largest)[:count])
-                 for row, keep, count in zip(values, counted, kept, strict=True))
+    wanted = sum(
+        sum(sorted(row[keep].tolist(), reverse=largest)[:count])
+        for row, keep, count in zip(values, counted, kept, strict=True)
+    )
     assert found.total.item() == pytest.approx(wanted)
     assert found.count.item() == sum(kept)
     found.total.backward()

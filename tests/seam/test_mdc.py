@@ -21,8 +21,15 @@ from tag2mask.seam.transform import ViewTransform
 
 CLASSES = 3
 TAGS = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
-SPEC = NetSpec(classes=("a", "b"), backbone="test_efficientnet", output_stride=16, pcm=False,
-               head="mdc", mdc_rates=(1, 2, 5), mdc_channels=8)  # fmt: skip
+SPEC = NetSpec(
+    classes=("a", "b"),
+    backbone="test_efficientnet",
+    output_stride=16,
+    pcm=False,
+    head="mdc",
+    mdc_rates=(1, 2, 5),
+    mdc_channels=8,
+)
 
 
 def make_head(inputs: int = 6, rates: tuple[int, ...] = RATES) -> MdcHead:
@@ -42,16 +49,18 @@ def plain(head: MdcHead, last: torch.Tensor, rates: tuple[int, ...] = RATES) -> 
     """Each branch's map, tap by tap: cell (y, x) reads (y + i rate, x + j rate), 0 outside."""
     maps = []
     h, w = last.shape[2:]
-    for rate, convolution, classifier in zip(rates, head.convolutions, head.classifiers,
-                                             strict=True):
+    for rate, convolution, classifier in zip(
+        rates, head.convolutions, head.classifiers, strict=True
+    ):
         around = F.pad(last, (rate, rate, rate, rate))
         hidden = convolution.bias[:, None, None].expand(len(last), -1, h, w)
         for i in range(3):
             for j in range(3):
                 tap = around[:, :, i * rate : i * rate + h, j * rate : j * rate + w]
                 hidden = hidden + torch.einsum("bihw,oi->bohw", tap, convolution.weight[..., i, j])
-        maps.append(torch.einsum("bihw,oi->bohw", hidden.clamp(min=0),
-                                 classifier.weight[..., 0, 0]))
+        maps.append(
+            torch.einsum("bihw,oi->bohw", hidden.clamp(min=0), classifier.weight[..., 0, 0])
+        )
     return maps
 
 
@@ -110,8 +119,9 @@ def test_every_branch_is_classified(views: bool) -> None:
     for name, seen in (("cls1", image), ("cls2", view.image(image) if view else None)):
         if seen is not None:
             maps = plain(net.head, net.backbone(seen).last)
-            single = [F.multilabel_soft_margin_loss(one[:, 1:].mean(dim=(2, 3)), TAGS)
-                      for one in maps]
+            single = [
+                F.multilabel_soft_margin_loss(one[:, 1:].mean(dim=(2, 3)), TAGS) for one in maps
+            ]
             torch.testing.assert_close(terms[name].value, torch.stack(single).mean())
     sum(term.value for term in terms.values()).backward()
     for classifier in net.head.classifiers:
@@ -190,7 +200,10 @@ def test_model_file_round_trip(tmp_path: Path) -> None:
 
 def test_a_file_that_names_no_head_has_a_cam_head(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
-    older = {name: value for name, value in asdict(SPEC).items()
-             if name not in ("head", "mdc_rates", "mdc_channels")}  # fmt: skip
+    older = {
+        name: value
+        for name, value in asdict(SPEC).items()
+        if name not in ("head", "mdc_rates", "mdc_channels")
+    }
     save_file({"weight": torch.zeros(2)}, path, metadata={KEY: json.dumps(older)})
     assert read_spec(path).head == "cam"

@@ -22,8 +22,10 @@ def make_net(*, stride: int = 4, low_stride: int | None = None, **settings: obje
 def test_maps_have_the_size_that_is_asked_for(pcm: bool) -> None:
     net, image = make_net(pcm=pcm), random(2, 3, 20, 24)
     for settings, size in (
-        ({}, (20, 24)), ({"map_size": (10, 12)}, (10, 12)), ({"own_grid": True}, (5, 6)),
-    ):  # fmt: skip
+        ({}, (20, 24)),
+        ({"map_size": (10, 12)}, (10, 12)),
+        ({"own_grid": True}, (5, 6)),
+    ):
         pair = net(image, **settings)
         assert pair.logits.shape == (2, 3)
         assert pair.cam.shape == (2, 4, *size)
@@ -98,6 +100,10 @@ def test_new_parameters_are_those_no_pretraining_gave() -> None:
     net = make_net()
     new = {id(p) for p in net.new_parameters()}
     named = {name for name, p in net.named_parameters() if id(p) in new}
-    assert named == {"head.weight", "pcm.embed_low.weight", "pcm.embed_mid.weight",
-                     "pcm.fuse.weight"}  # fmt: skip
+    assert named == {
+        "head.weight",
+        "pcm.embed_low.weight",
+        "pcm.embed_mid.weight",
+        "pcm.fuse.weight",
+    }
     assert len(make_net(pcm=False).new_parameters()) == 1

@@ -28,8 +28,9 @@ VIEWS = {
 }
 
 
-def make_siamese(weights: LossWeights | None = None, *, stride: int = 1, pcm: bool = True,
-                 **settings: bool | int) -> SiameseSeam:
+def make_siamese(
+    weights: LossWeights | None = None, *, stride: int = 1, pcm: bool = True, **settings: bool | int
+) -> SiameseSeam:
     torch.manual_seed(0)
     net = SeamNet(PointwiseBackbone(stride), 3, pcm=pcm, pcm_channels=(2, 3)).eval()
     return SiameseSeam(net, weights or LossWeights(teach=0.5), **settings)  # type: ignore[arg-type]
@@ -56,8 +57,14 @@ def test_two_views_have_all_terms() -> None:
 def test_a_weight_of_0_switches_its_term_off(off: str) -> None:
     siamese = make_siamese(replace(LossWeights(teach=0.5), **{off: 0.0}))
     terms = siamese(random(2, 3, SIZE, SIZE), TAGS, ALL, VIEWS["rescaled"])
-    names = {"cls": "cls1", "cls_view2": "cls2", "min_pool": "min1", "er": "er", "ecr": "ecr1",
-             "teach": "teach1"}  # fmt: skip
+    names = {
+        "cls": "cls1",
+        "cls_view2": "cls2",
+        "min_pool": "min1",
+        "er": "er",
+        "ecr": "ecr1",
+        "teach": "teach1",
+    }
     assert names[off] not in terms
     weights = siamese.total_weights(two_views=True)
     assert weights[names[off]] == 0.0
@@ -73,8 +80,14 @@ def test_without_pcm_there_is_nothing_to_refine() -> None:
 def test_published_total() -> None:
     weights = make_siamese(LossWeights()).total_weights(two_views=True)
     assert {name: weight for name, weight in weights.items() if weight > 0} == {
-        "cls1": 0.5, "cls2": 0.5, "min1": 0.5, "min2": 0.5, "er": 1.0, "ecr1": 1.0, "ecr2": 1.0,
-    }  # fmt: skip
+        "cls1": 0.5,
+        "cls2": 0.5,
+        "min1": 0.5,
+        "min2": 0.5,
+        "er": 1.0,
+        "ecr1": 1.0,
+        "ecr2": 1.0,
+    }
 
 
 def test_view_2_classification_is_weighed_against_view_1() -> None:
@@ -158,8 +171,11 @@ def test_refined_terms_train_only_pcm() -> None:
         siamese.zero_grad()
         total = sum((terms[name].value for name in names), torch.zeros(()))
         total.backward(retain_graph=True)
-        trained = {name for name, p in siamese.net.named_parameters()
-                   if p.grad is not None and p.grad.any()}  # fmt: skip
+        trained = {
+            name
+            for name, p in siamese.net.named_parameters()
+            if p.grad is not None and p.grad.any()
+        }
         assert any(name.startswith(reached) for name in trained)
         others = ("backbone.", "head.") if reached == "pcm." else ("pcm.",)
         assert not any(name.startswith(others) for name in trained), names

@@ -191,8 +191,9 @@ print(peak() - before)
 )
 def test_memory_stays_within_300_mb(batch: int, height: int, width: int, train: bool) -> None:
     arguments = [str(int(value)) for value in (batch, height, width, train)]
-    result = subprocess.run([sys.executable, "-c", MEMORY, *arguments], capture_output=True,
-                            text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", MEMORY, *arguments], capture_output=True, text=True, check=True
+    )
     used = float(result.stdout)
     dense = batch * (height * width) ** 2 * 4 / 2**20
     assert 10 < used < 300 < dense
@@ -228,12 +229,20 @@ print(*cells[-1][2:])
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-@pytest.mark.parametrize(("name", "behaviour"), [
-    ("pointwise", "default"), ("pointwise", "paper"), ("tf_efficientnet_lite0", "paper")])
+@pytest.mark.parametrize(
+    ("name", "behaviour"),
+    [("pointwise", "default"), ("pointwise", "paper"), ("tf_efficientnet_lite0", "paper")],
+)
 def test_pcm_takes_less_than_300_mb_on_top_of_the_network(name: str, behaviour: str) -> None:
     """A photo of 500 x 500 px at scale 2 and stride 8: 15,625 positions as published."""
-    done = subprocess.run([sys.executable, "-c", NETWORK_MEMORY, name, behaviour], check=True,
-                          capture_output=True, text=True, cwd=Path(__file__).parent, timeout=900)
+    done = subprocess.run(
+        [sys.executable, "-c", NETWORK_MEMORY, name, behaviour],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent,
+        timeout=900,
+    )
     without, peak, height, width = (int(value) for value in done.stdout.split())
     assert height * width >= (15_625 if behaviour == "paper" else 15_000)
     extra = (peak - without) * 1024 / 1e6

@@ -13,9 +13,11 @@ from tag2mask.seam import losses
 from tag2mask.seam.objective import present_channels
 
 CLASSES = 6
-TAGS = st.lists(
-    st.lists(st.booleans(), min_size=CLASSES, max_size=CLASSES), min_size=1, max_size=4
-).map(torch.tensor).map(Tensor.float)
+TAGS = (
+    st.lists(st.lists(st.booleans(), min_size=CLASSES, max_size=CLASSES), min_size=1, max_size=4)
+    .map(torch.tensor)
+    .map(Tensor.float)
+)
 SIDES = st.integers(1, 9)
 
 
@@ -45,13 +47,18 @@ def test_terms_are_the_same(tags: Tensor, masked: bool, top: float, seed: int) -
 
     few = tags.gather(1, channels[:, 1:] - 1)
     pairs = [
-        (losses.equivariance(one, other, tags, valid),
-         losses.equivariance(kept(one), kept(other), few, valid, num_classes=CLASSES)),
-        (losses.cross_equivariance(one, other, tags, top=top, valid=valid),
-         losses.cross_equivariance(kept(one), kept(other), few, top=top, valid=valid,
-                                   num_classes=CLASSES)),
+        (
+            losses.equivariance(one, other, tags, valid),
+            losses.equivariance(kept(one), kept(other), few, valid, num_classes=CLASSES),
+        ),
+        (
+            losses.cross_equivariance(one, other, tags, top=top, valid=valid),
+            losses.cross_equivariance(
+                kept(one), kept(other), few, top=top, valid=valid, num_classes=CLASSES
+            ),
+        ),
         (losses.min_pooling(one, tags, valid), losses.min_pooling(kept(one), few, valid)),
-    ]  # fmt: skip
+    ]
     for whole, part in pairs:
         assert part.count == whole.count
         assert part.total.item() == pytest.approx(whole.total.item(), abs=1e-4)

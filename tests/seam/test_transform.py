@@ -28,8 +28,9 @@ def plane(size: tuple[int, int], slope: tuple[float, float], align_corners: bool
     return (slope[0] * v[:, None] + slope[1] * u[None, :])[None, None].float()
 
 
-def source_plane(t: ViewTransform, size: tuple[int, int], slope: tuple[float, float],
-                 ratio: float) -> Tensor:
+def source_plane(
+    t: ViewTransform, size: tuple[int, int], slope: tuple[float, float], ratio: float
+) -> Tensor:
     """The same field seen through the transform, by formula: undo shift, rotation and flip."""
     v, u = (positions(side, t.align_corners) for side in size)
     v, u = torch.meshgrid(v - 2 * t.translate[0], u - 2 * t.translate[1], indexing="ij")
@@ -95,8 +96,10 @@ def test_published_rescaling(h: int, w: int, scale: float) -> None:
     assert torch.equal(t.maps(x), wanted)
 
 
-@pytest.mark.parametrize(("side", "scale", "wanted"), [
-    (224, 0.5, 128), (224, 0.3, 64), (224, 0.05, 32), (320, 0.8, 256), (224, 1.0, 224)])
+@pytest.mark.parametrize(
+    ("side", "scale", "wanted"),
+    [(224, 0.5, 128), (224, 0.3, 64), (224, 0.05, 32), (320, 0.8, 256), (224, 1.0, 224)],
+)
 def test_sides_are_rounded_to_the_multiple(side: int, scale: float, wanted: int) -> None:
     t = ViewTransform(scale=scale, size_multiple=32, antialias=True)
     assert t.output_size(side, side) == (wanted, wanted)
@@ -104,12 +107,24 @@ def test_sides_are_rounded_to_the_multiple(side: int, scale: float, wanted: int)
 
 
 @QUICK
-@given(scale=st.floats(0.4, 1.6), flip=st.booleans(),
-       rotate=st.floats(-170, 170).filter(lambda angle: angle == 0 or angle % 90 != 0),
-       dy=st.floats(-0.3, 0.3), dx=st.floats(-0.3, 0.3), align=st.booleans(),
-       stride=st.sampled_from([1, 2, 4]), wide=st.sampled_from([(32, 32), (32, 48), (64, 32)]))
+@given(
+    scale=st.floats(0.4, 1.6),
+    flip=st.booleans(),
+    rotate=st.floats(-170, 170).filter(lambda angle: angle == 0 or angle % 90 != 0),
+    dy=st.floats(-0.3, 0.3),
+    dx=st.floats(-0.3, 0.3),
+    align=st.booleans(),
+    stride=st.sampled_from([1, 2, 4]),
+    wide=st.sampled_from([(32, 32), (32, 48), (64, 32)]),
+)
 def test_every_composition_moves_a_plane_as_geometry_says(
-    scale: float, flip: bool, rotate: float, dy: float, dx: float, align: bool, stride: int,
+    scale: float,
+    flip: bool,
+    rotate: float,
+    dy: float,
+    dx: float,
+    align: bool,
+    stride: int,
     wide: tuple[int, int],
 ) -> None:
     """At any stride of the same frame, on all pixels that the valid mask admits."""
@@ -136,7 +151,8 @@ def test_antialiasing_is_torchs_where_that_is_right(h: int, w: int, to_h: int, t
         x, size=(to_h, to_w), mode="bilinear", align_corners=False, antialias=True
     )
     got = ViewTransform(antialias=True, align_corners=False)._resize(
-        x, (to_h, to_w), antialias=True)
+        x, (to_h, to_w), antialias=True
+    )
     assert torch.allclose(got, wanted, atol=1e-5)
 
 
@@ -152,8 +168,15 @@ def test_antialiased_images_lie_where_maps_do(align: bool) -> None:
 
 
 @QUICK
-@given(scale=st.floats(0.3, 1.5), rotate=st.floats(-40, 40), dx=st.floats(-0.2, 0.2),
-       flip=st.booleans(), align=st.booleans(), antialias=st.booleans(), seed=st.integers(0, 999))
+@given(
+    scale=st.floats(0.3, 1.5),
+    rotate=st.floats(-40, 40),
+    dx=st.floats(-0.2, 0.2),
+    flip=st.booleans(),
+    align=st.booleans(),
+    antialias=st.booleans(),
+    seed=st.integers(0, 999),
+)
 def test_nothing_invalid_reaches_a_valid_pixel(
     scale: float, rotate: float, dx: float, flip: bool, align: bool, antialias: bool, seed: int
 ) -> None:
@@ -185,9 +208,15 @@ def test_valid_is_not_empty_either() -> None:
 
 
 @QUICK
-@given(rotate=st.floats(-180, 180), flip=st.booleans(), dy=st.floats(-0.2, 0.2),
-       dx=st.floats(-0.2, 0.2), align=st.booleans(), w=st.sampled_from([48, 64]),
-       scale=st.sampled_from([0.8, 1.0, 1.5]))
+@given(
+    rotate=st.floats(-180, 180),
+    flip=st.booleans(),
+    dy=st.floats(-0.2, 0.2),
+    dx=st.floats(-0.2, 0.2),
+    align=st.booleans(),
+    w=st.sampled_from([48, 64]),
+    scale=st.sampled_from([0.8, 1.0, 1.5]),
+)
 def test_inverse_brings_maps_back(
     rotate: float, flip: bool, dy: float, dx: float, align: bool, w: int, scale: float
 ) -> None:
@@ -201,10 +230,15 @@ def test_inverse_brings_maps_back(
     assert ((back - x).abs() * seen).max() < 0.06
 
 
-@pytest.mark.parametrize("t", [
-    ViewTransform(scale=0.6), ViewTransform(flip=True, rotate=90.0),
-    ViewTransform(scale=1.4, rotate=13.0, translate=(0.1, -0.05)),
-    ViewTransform(scale=0.6, antialias=True, align_corners=False)])
+@pytest.mark.parametrize(
+    "t",
+    [
+        ViewTransform(scale=0.6),
+        ViewTransform(flip=True, rotate=90.0),
+        ViewTransform(scale=1.4, rotate=13.0, translate=(0.1, -0.05)),
+        ViewTransform(scale=0.6, antialias=True, align_corners=False),
+    ],
+)
 def test_gradients_flow_through_maps(t: ViewTransform) -> None:
     x = torch.rand(1, 2, 9, 11, requires_grad=True)
     direction = torch.randn_like(t.maps(x))
@@ -213,15 +247,20 @@ def test_gradients_flow_through_maps(t: ViewTransform) -> None:
     # The transform is linear, so the adjoint identity is the whole gradient.
     other = torch.rand(1, 2, 9, 11)
     assert (x.grad * other).sum().item() == pytest.approx(
-        (direction * t.maps(other)).sum().item(), rel=1e-4, abs=1e-4)
+        (direction * t.maps(other)).sum().item(), rel=1e-4, abs=1e-4
+    )
     assert t.inverse(t.maps(x), (9, 11)).requires_grad
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_other_precisions(dtype: torch.dtype) -> None:
     x = torch.rand(1, 3, 32, 32)
-    for t in (ViewTransform(0.5), ViewTransform(0.5, antialias=True), ViewTransform(rotate=20.0),
-              ViewTransform(flip=True)):
+    for t in (
+        ViewTransform(0.5),
+        ViewTransform(0.5, antialias=True),
+        ViewTransform(rotate=20.0),
+        ViewTransform(flip=True),
+    ):
         moved = t.image(x.to(dtype))
         assert moved.dtype == dtype
         assert torch.allclose(moved.float(), t.image(x), atol=1e-2)
@@ -230,9 +269,18 @@ def test_other_precisions(dtype: torch.dtype) -> None:
 def test_draws_stay_in_range_and_repeat() -> None:
     def draws(seed: int) -> list[ViewTransform]:
         generator = torch.Generator().manual_seed(seed)
-        return [ViewTransform.draw(generator, scale=(0.5, 0.8), flip=0.5, rotate=10.0,
-                                   translate=0.1, size_multiple=32, antialias=True)
-                for _ in range(200)]
+        return [
+            ViewTransform.draw(
+                generator,
+                scale=(0.5, 0.8),
+                flip=0.5,
+                rotate=10.0,
+                translate=0.1,
+                size_multiple=32,
+                antialias=True,
+            )
+            for _ in range(200)
+        ]
 
     many = draws(0)
     assert many == draws(0) != draws(1)

@@ -25,8 +25,9 @@ from tag2mask.training.dataset import Augmentation, StepBatches, TrainingPhotos
 
 MEAN, STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 SIDE = 32
-PLAIN = Augmentation(crop=SIDE, long_side=(40, 40), colour_jitter=(0, 0, 0, 0), mean=MEAN, std=STD,
-                     scale=(0.5, 1.5))  # fmt: skip
+PLAIN = Augmentation(
+    crop=SIDE, long_side=(40, 40), colour_jitter=(0, 0, 0, 0), mean=MEAN, std=STD, scale=(0.5, 1.5)
+)
 SIZES = ((64, 64), (40, 64), (64, 30), (12, 9), (1, 1), (50, 50))
 
 
@@ -51,20 +52,26 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def samples_of(folder: Path) -> list[Sample]:
-    return [Sample(str(i), folder / f"photo{i}.png", (h, w), (0, 1), "0-0")
-            for i, (w, h) in enumerate(SIZES)]
+    return [
+        Sample(str(i), folder / f"photo{i}.png", (h, w), (0, 1), "0-0")
+        for i, (w, h) in enumerate(SIZES)
+    ]
 
 
 def maps_of(folder: Path, *, confidences: bool = True) -> LabelMaps:
-    masks, grey = ({str(i): folder / name / f"{i}.png" for i in range(len(SIZES))}
-                   for name in ("masks", "confidence"))  # fmt: skip
+    masks, grey = (
+        {str(i): folder / name / f"{i}.png" for i in range(len(SIZES))}
+        for name in ("masks", "confidence")
+    )
     return LabelMaps(masks, grey if confidences else None)
 
 
-def photos_of(folder: Path, augmentation: Augmentation = PLAIN, seed: int = 0, *,
-              confidences: bool = True) -> SegmenterPhotos:  # fmt: skip
-    return SegmenterPhotos(samples_of(folder), maps_of(folder, confidences=confidences), 2,
-                           augmentation, seed)
+def photos_of(
+    folder: Path, augmentation: Augmentation = PLAIN, seed: int = 0, *, confidences: bool = True
+) -> SegmenterPhotos:
+    return SegmenterPhotos(
+        samples_of(folder), maps_of(folder, confidences=confidences), 2, augmentation, seed
+    )
 
 
 @settings(max_examples=60)
@@ -99,8 +106,9 @@ def test_photos_can_keep_their_own_size(folder: Path) -> None:
     mask = np.asarray(Image.open(folder / "masks" / "2.png"))
     inside = labels[:, (labels != IGNORE).any(dim=0)][(labels != IGNORE).any(dim=1)].numpy()
     assert np.array_equal(inside, mask) or np.array_equal(inside, mask[:, ::-1])
-    twice = Augmentation(crop=256, long_side=None, colour_jitter=(0, 0, 0, 0), mean=MEAN, std=STD,
-                         scale=(2.0, 2.0))  # fmt: skip
+    twice = Augmentation(
+        crop=256, long_side=None, colour_jitter=(0, 0, 0, 0), mean=MEAN, std=STD, scale=(2.0, 2.0)
+    )
     assert int((photos_of(folder, twice)[(0, 2)][1] != IGNORE).sum()) == 4 * mask.size
 
 
@@ -108,10 +116,12 @@ def test_draws_come_from_seed_epoch_and_index_alone(folder: Path) -> None:
     one, other = photos_of(folder, seed=4), photos_of(folder, seed=4)
     other[(7, 3)]
     for address in ((0, 0), (3, 1), (2, 3)):
-        assert all(torch.equal(x, y) for x, y in zip(one[address][:3], other[address][:3],
-                                                     strict=True))  # fmt: skip
-    assert any(not torch.equal(one[(0, i)][1], photos_of(folder, seed=5)[(0, i)][1])
-               for i in range(3))
+        assert all(
+            torch.equal(x, y) for x, y in zip(one[address][:3], other[address][:3], strict=True)
+        )
+    assert any(
+        not torch.equal(one[(0, i)][1], photos_of(folder, seed=5)[(0, i)][1]) for i in range(3)
+    )
 
 
 def test_without_confidences_every_pixel_is_sure(folder: Path) -> None:
@@ -129,22 +139,32 @@ def test_batches_are_the_same_whoever_reads_them(folder: Path) -> None:
     assert len(alone) == len(others) == 2
     for one, two in zip(alone, others, strict=True):
         assert one.ids == two.ids and one.labels.shape == (3, SIDE, SIDE)
-        assert all(torch.equal(getattr(one, name), getattr(two, name))
-                   for name in ("image", "labels", "confidence"))
+        assert all(
+            torch.equal(getattr(one, name), getattr(two, name))
+            for name in ("image", "labels", "confidence")
+        )
 
 
-@pytest.mark.parametrize(("name", "change", "message"), [
-    ("masks", lambda path: path.unlink(), "mask is missing"),
-    ("masks", lambda path: path.write_bytes(b"no PNG"), "mask can't be read"),
-    ("masks", lambda path: Image.new("L", (50, 50), 3).save(path), "mask holds 3"),
-    ("masks", lambda path: Image.new("L", (50, 49), 1).save(path), "mask is 50 x 49 px"),
-    ("confidence", lambda path: path.unlink(), "confidence is missing"),
-    ("confidence", lambda path: path.write_bytes(b"no PNG"), "confidence can't be read"),
-    ("confidence", lambda path: Image.new("RGB", (50, 50)).save(path), "mode RGB"),
-    ("confidence", lambda path: Image.new("L", (50, 49)).save(path), "confidences of 50 x 49 px"),
-])  # fmt: skip
-def test_bad_labels_are_named_in_their_batch(folder: Path, tmp_path: Path, name: str, change,
-                                             message: str) -> None:  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("masks", lambda path: path.unlink(), "mask is missing"),
+        ("masks", lambda path: path.write_bytes(b"no PNG"), "mask can't be read"),
+        ("masks", lambda path: Image.new("L", (50, 50), 3).save(path), "mask holds 3"),
+        ("masks", lambda path: Image.new("L", (50, 49), 1).save(path), "mask is 50 x 49 px"),
+        ("confidence", lambda path: path.unlink(), "confidence is missing"),
+        ("confidence", lambda path: path.write_bytes(b"no PNG"), "confidence can't be read"),
+        ("confidence", lambda path: Image.new("RGB", (50, 50)).save(path), "mode RGB"),
+        (
+            "confidence",
+            lambda path: Image.new("L", (50, 49)).save(path),
+            "confidences of 50 x 49 px",
+        ),
+    ],
+)
+def test_bad_labels_are_named_in_their_batch(
+    folder: Path, tmp_path: Path, name: str, change, message: str
+) -> None:
     for kind in ("masks", "confidence"):
         (tmp_path / kind).mkdir()
         for path in (folder / kind).iterdir():
@@ -161,8 +181,9 @@ def test_bad_labels_are_named_in_their_batch(folder: Path, tmp_path: Path, name:
         with pytest.raises(DataError, match=message):
             pixels_by_class(samples_of(folder), maps_of(tmp_path), 2, skip_bad=False)
         rest = pixels_by_class(samples_of(folder)[:5], maps_of(tmp_path), 2, skip_bad=False)
-        assert (pixels_by_class(samples_of(folder), maps_of(tmp_path), 2, skip_bad=True)
-                == rest).all()
+        assert (
+            pixels_by_class(samples_of(folder), maps_of(tmp_path), 2, skip_bad=True) == rest
+        ).all()
 
 
 def test_a_batch_of_nothing(folder: Path, tmp_path: Path) -> None:

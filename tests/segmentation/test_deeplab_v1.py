@@ -26,11 +26,13 @@ def plain(net: DeepLabV1, image: torch.Tensor) -> torch.Tensor:
     """The head as the paper has it, step by step."""
     x = net.backbone(image).last
     x = F.conv2d(x, net.conv_fov.weight, padding=12, dilation=12)
-    x = F.batch_norm(x, net.bn_fov.running_mean, net.bn_fov.running_var, net.bn_fov.weight,
-                     net.bn_fov.bias).clamp(min=0)
+    x = F.batch_norm(
+        x, net.bn_fov.running_mean, net.bn_fov.running_var, net.bn_fov.weight, net.bn_fov.bias
+    ).clamp(min=0)
     x = torch.einsum("bihw,oi->bohw", x, net.conv_fov2.weight[:, :, 0, 0])
-    x = F.batch_norm(x, net.bn_fov2.running_mean, net.bn_fov2.running_var, net.bn_fov2.weight,
-                     net.bn_fov2.bias).clamp(min=0)
+    x = F.batch_norm(
+        x, net.bn_fov2.running_mean, net.bn_fov2.running_var, net.bn_fov2.weight, net.bn_fov2.bias
+    ).clamp(min=0)
     x = F.conv2d(x, net.cls_conv.weight, net.cls_conv.bias)
     return F.interpolate(x, image.shape[2:], mode="bilinear", align_corners=True)
 
@@ -47,10 +49,11 @@ def test_a_cell_sees_12_cells_away_and_nothing_between() -> None:
     net, image = make_net(), random(1, 3, STRIDE * 30, STRIDE * 30)
     other = image.clone()
     other[:, :, STRIDE * 12 : STRIDE * 13, STRIDE * 15 : STRIDE * 16] += 5.0
-    cells = (net.conv_fov(net.backbone(other).last) - net.conv_fov(net.backbone(image).last))
+    cells = net.conv_fov(net.backbone(other).last) - net.conv_fov(net.backbone(image).last)
     moved = cells.abs().sum(dim=(0, 1)) > 1e-4
     assert {tuple(cell) for cell in moved.nonzero().tolist()} == {
-        (row, column) for row in (0, 12, 24) for column in (3, 15, 27)}  # fmt: skip
+        (row, column) for row in (0, 12, 24) for column in (3, 15, 27)
+    }
 
 
 def test_dropout_works_in_training_alone() -> None:
@@ -71,7 +74,10 @@ def test_new_parameters_are_the_heads() -> None:
 def test_it_says_how_photos_are_to_be_given() -> None:
     net = make_net()
     assert (net.mean, net.std, net.size_multiple) == (
-        PointwiseBackbone.mean, PointwiseBackbone.std, STRIDE)  # fmt: skip
+        PointwiseBackbone.mean,
+        PointwiseBackbone.std,
+        STRIDE,
+    )
 
 
 def test_first_predictions_favour_no_class() -> None:

@@ -113,11 +113,16 @@ def test_deeplab_v1() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("architecture", "encoder", "stride"), [
-    ("deeplabv3plus", "tf_mobilenetv3_small_minimal_100", 16), ("unet", "test_resnet", 32),
-    ("fpn", "test_convnext", 32), ("pspnet", "test_efficientnet", 8),
-    ("upernet", "test_efficientnet", 32),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("architecture", "encoder", "stride"),
+    [
+        ("deeplabv3plus", "tf_mobilenetv3_small_minimal_100", 16),
+        ("unet", "test_resnet", 32),
+        ("fpn", "test_convnext", 32),
+        ("pspnet", "test_efficientnet", 8),
+        ("upernet", "test_efficientnet", 32),
+    ],
+)
 def test_networks_of_the_library(architecture: str, encoder: str, stride: int) -> None:
     torch.manual_seed(0)
     spec = SegmenterSpec(("cat", "dog"), architecture, encoder, stride, 96)
@@ -169,14 +174,15 @@ def test_what_computes_something_else_is_refused(toy: Exported) -> None:
             return net(torch.from_numpy(images)).numpy()
 
     assert largest_difference(net, right, SHAPES) == 0
-    assert largest_difference(net, lambda x: right(x) + np.float32(5e-4), SHAPES) == \
-        pytest.approx(5e-4, rel=1e-2)
+    assert largest_difference(net, lambda x: right(x) + np.float32(5e-4), SHAPES) == pytest.approx(
+        5e-4, rel=1e-2
+    )
     for wrong, message in (
         (lambda x: right(x) + np.float32(9e-3) * (x.shape[0] == 2), "2 images .* by up to 0.009"),
         (lambda x: right(x) * np.float32(np.nan), "something else"),
         (lambda x: right(x)[:, :, :-1], r"logits \(1, 4, 63, 64\) of 1 images"),
         (lambda x: right(x)[:1], r"logits \(1, 4, 72, 88\) of 3 images"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(ExportError, match=message):
             largest_difference(net, wrong, SHAPES)
 
@@ -209,8 +215,10 @@ def test_too_large_for_a_file_of_onnx(toy: Exported, monkeypatch: pytest.MonkeyP
 def test_a_package_that_is_missing(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     require_onnx()
     found = importlib.util.find_spec
-    monkeypatch.setattr("tag2mask.segmentation.export.find_spec",
-                        lambda name: None if name == package else found(name))
+    monkeypatch.setattr(
+        "tag2mask.segmentation.export.find_spec",
+        lambda name: None if name == package else found(name),
+    )
     with pytest.raises(PackageError, match=rf"needs the package {package}, .*tag2mask\[onnx\]"):
         require_onnx()
 

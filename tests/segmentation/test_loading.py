@@ -60,12 +60,15 @@ def test_a_run_without_a_segmenter(run: Path, tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="not a train-segmenter folder"):
         open_segmenter(tmp_path)
     assert "this folder holds train-cam, not train-segmenter" in refusal(
-        run / "train-cam", RunFolderError)
+        run / "train-cam", RunFolderError
+    )
 
 
 def test_a_segmenter_that_is_still_trained(tmp_path: Path) -> None:
-    with (pytest.raises(KeyboardInterrupt),
-          step_folder(SegmenterModel, tmp_path / "train-segmenter", section={})):
+    with (
+        pytest.raises(KeyboardInterrupt),
+        step_folder(SegmenterModel, tmp_path / "train-segmenter", section={}),
+    ):
         raise KeyboardInterrupt
     with pytest.raises(RunFolderError, match="train-segmenter is unfinished"):
         open_segmenter(tmp_path)
@@ -107,8 +110,9 @@ def test_a_device_that_is_none(run: Path, name: str) -> None:
         open_segmenter(run, device=name)
 
 
-@pytest.mark.parametrize("wish", [
-    {"device": "cuda"}, {"device": "banana"}, {"device": "cuda:1"}, {"precision": "bf16"}])
+@pytest.mark.parametrize(
+    "wish", [{"device": "cuda"}, {"device": "banana"}, {"device": "cuda:1"}, {"precision": "bf16"}]
+)
 def test_onnx_is_computed_on_the_cpu_alone(tmp_path: Path, wish: dict[str, Any]) -> None:
     file = write_network(tmp_path / "model.onnx")
     open_segmenter(file, device="cpu", precision="32")

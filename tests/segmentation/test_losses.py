@@ -24,8 +24,11 @@ from tag2mask.segmentation.losses import (
 CLASSES = 4
 
 
-def case(seed: int, ignored: float = 0.2, size: tuple[int, int, int] = (2, 5, 6),
-         ) -> tuple[Tensor, Tensor]:  # fmt: skip
+def case(
+    seed: int,
+    ignored: float = 0.2,
+    size: tuple[int, int, int] = (2, 5, 6),
+) -> tuple[Tensor, Tensor]:
     """Logits and labels; the last class is in no label."""
     generator = torch.Generator().manual_seed(seed)
     logits = 2 * torch.randn(size[0], CLASSES, *size[1:], generator=generator)
@@ -58,8 +61,9 @@ def test_pixels_weigh_as_much_as_they_are_sure() -> None:
     torch.testing.assert_close(cross_entropy(logits, labels, sure).value, wanted)
     unsure = torch.where(labels == 0, 0.0, 1.0)
     without = torch.where(labels == 0, IGNORE, labels)
-    torch.testing.assert_close(cross_entropy(logits, labels, unsure).value,
-                               cross_entropy(logits, without).value)
+    torch.testing.assert_close(
+        cross_entropy(logits, labels, unsure).value, cross_entropy(logits, without).value
+    )
 
 
 def test_shares_of_a_batch_add_up_to_the_whole() -> None:
@@ -129,8 +133,7 @@ def test_pixels_without_label_have_no_gradient(term) -> None:
     assert not logits.grad[unlabelled].any() and logits.grad[~unlabelled].any()
 
 
-@given(st.lists(st.integers(0, 10**6), min_size=2, max_size=6).filter(any),
-       st.floats(0.01, 1.0))  # fmt: skip
+@given(st.lists(st.integers(0, 10**6), min_size=2, max_size=6).filter(any), st.floats(0.01, 1.0))
 def test_balance_weighs_rare_classes_more(pixels: list[int], balance: float) -> None:
     counts = torch.tensor(pixels)
     weights = balanced_weights(counts, balance)
@@ -166,10 +169,15 @@ class Pointwise(nn.Module):
         return self.head(image)
 
 
-@pytest.mark.parametrize("weights", [
-    {"cross_entropy": 1.0, "dice": 0.0, "lovasz": 0.0}, {"cross_entropy": 0.0, "dice": 2.0},
-    {"lovasz": 0.5}, {"cross_entropy": 1.0, "dice": 1.0, "lovasz": 1.0},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "weights",
+    [
+        {"cross_entropy": 1.0, "dice": 0.0, "lovasz": 0.0},
+        {"cross_entropy": 0.0, "dice": 2.0},
+        {"lovasz": 0.5},
+        {"cross_entropy": 1.0, "dice": 1.0, "lovasz": 1.0},
+    ],
+)
 def test_terms_are_those_that_weigh_something_and_teach(weights: dict[str, float]) -> None:
     net = Pointwise()
     objective = SegmenterObjective(net, weights, torch.ones(CLASSES))  # type: ignore[arg-type]

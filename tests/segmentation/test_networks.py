@@ -29,8 +29,11 @@ STRIDES = {"deeplabv3": 8, "deeplabv3plus": 16, "pan": 16, "pspnet": 8, "dpt": 1
 """A stride that the architecture gives; the others give 32."""
 
 
-def spec(architecture: str = "deeplabv3plus", encoder: str = "test_efficientnet",
-         stride: int | None = None) -> SegmenterSpec:  # fmt: skip
+def spec(
+    architecture: str = "deeplabv3plus",
+    encoder: str = "test_efficientnet",
+    stride: int | None = None,
+) -> SegmenterSpec:
     stride = STRIDES.get(architecture, 32) if stride is None else stride
     return SegmenterSpec(("cat", "traffic light"), architecture, encoder, stride, 64)
 
@@ -64,8 +67,11 @@ def test_dilation_makes_the_last_map_finer_and_the_pyramid_as_wide_in_pixels(str
     assert net.size_multiple == stride
     with torch.no_grad():
         assert net.backbone(torch.zeros(1, 3, 64, 64))[-1].shape[2:] == (64 // stride, 64 // stride)
-    rates = {m.dilation[0] * stride for m in net.net.decoder.modules()
-             if isinstance(m, torch.nn.Conv2d) and m.dilation[0] > 1}  # fmt: skip
+    rates = {
+        m.dilation[0] * stride
+        for m in net.net.decoder.modules()
+        if isinstance(m, torch.nn.Conv2d) and m.dilation[0] > 1
+    }
     assert rates == {96, 192, 288}, "6, 12 and 18 cells at stride 16, as published"
 
 
@@ -167,19 +173,25 @@ def test_a_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
         build("unet", "resnet10t", weights="hub")
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (("unett", "resnet10t", 32), r"no architecture 'unett'; did you mean 'unet'.*deeplabv3plus"),
-    (("unet", "reznet18", 32), r"no encoder 'reznet18'; did you mean 'resnet18'"),
-    (("unet", "resnet38", 32), r"resnet38 is for deeplabv1"),
-    (("unet", "resnet10t", 16), r"unet gives output stride 32 only, not 16.*output_stride\]"),
-    (("pspnet", "resnet10t", 32), r"pspnet gives output stride 8 only.*Set it to 8"),
-    (("deeplabv3plus", "resnet10t", 32), r"stride 8 or 16 only, not 32"),
-    (("pan", "resnet10t", 8), r"stride 16 or 32 only, not 8"),
-    (("deeplabv1", "resnet10t", 8), r"deeplabv1 has the encoder resnet38, not resnet10t"),
-    (("deeplabv1", "resnet38", 16), r"deeplabv1 gives output stride 8 only"),
-    (("unet", "test_vit", 32), r"unet can't be built on test_vit"),
-    (("deeplabv3plus", "mixer_s32_224", 16), r"can't be built on mixer_s32_224"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("unett", "resnet10t", 32),
+            r"no architecture 'unett'; did you mean 'unet'.*deeplabv3plus",
+        ),
+        (("unet", "reznet18", 32), r"no encoder 'reznet18'; did you mean 'resnet18'"),
+        (("unet", "resnet38", 32), r"resnet38 is for deeplabv1"),
+        (("unet", "resnet10t", 16), r"unet gives output stride 32 only, not 16.*output_stride\]"),
+        (("pspnet", "resnet10t", 32), r"pspnet gives output stride 8 only.*Set it to 8"),
+        (("deeplabv3plus", "resnet10t", 32), r"stride 8 or 16 only, not 32"),
+        (("pan", "resnet10t", 8), r"stride 16 or 32 only, not 8"),
+        (("deeplabv1", "resnet10t", 8), r"deeplabv1 has the encoder resnet38, not resnet10t"),
+        (("deeplabv1", "resnet38", 16), r"deeplabv1 gives output stride 8 only"),
+        (("unet", "test_vit", 32), r"unet can't be built on test_vit"),
+        (("deeplabv3plus", "mixer_s32_224", 16), r"can't be built on mixer_s32_224"),
+    ],
+)
 def test_networks_that_do_not_fit(arguments: tuple[str, str, int], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         build_segmenter(spec(*arguments))
@@ -224,8 +236,10 @@ def test_a_file_of_a_network_that_is_unknown_here(tmp_path: Path) -> None:
 def test_official_deeplab_checkpoint(tmp_path: Path) -> None:
     official = SegmenterSpec(VOC_NAMES, DEEPLAB_V1, "resnet38", 8, 500)
     state = build_segmenter(official).state_dict()
-    torch.save({f"module.{name.removeprefix('backbone.')}": t for name, t in state.items()},
-               tmp_path / "deeplab.pth")
+    torch.save(
+        {f"module.{name.removeprefix('backbone.')}": t for name, t in state.items()},
+        tmp_path / "deeplab.pth",
+    )
     net, found = load_segmenter(tmp_path / "deeplab.pth")
     assert found == official
     assert all(torch.equal(tensor, state[name]) for name, tensor in net.state_dict().items())

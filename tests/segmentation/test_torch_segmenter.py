@@ -100,7 +100,8 @@ def test_callers_share_the_threads_and_leave_them_as_they_were() -> None:
 def test_a_single_caller_has_all_threads() -> None:
     net = Toy()
     TorchSegmenter(net, CLASSES, 64, CPU, "32", callers=1).probabilities(  # type: ignore[arg-type]
-        images_of(0))
+        images_of(0)
+    )
     assert net.threads == {4}
     assert TorchSegmenter(net, CLASSES, 64, CPU, "32").callers == 4  # type: ignore[arg-type]
 
@@ -131,9 +132,11 @@ def test_photos_alone_in_pairs_and_by_several_callers_are_the_same_bit_for_bit()
 def test_half_precision_gives_nearly_the_same() -> None:
     net = Toy()
     exact = TorchSegmenter(net, CLASSES, 64, CPU, "32").probabilities(  # type: ignore[arg-type]
-        images_of(0))
+        images_of(0)
+    )
     half = TorchSegmenter(net, CLASSES, 64, CPU, "bf16").probabilities(  # type: ignore[arg-type]
-        images_of(0))
+        images_of(0)
+    )
     assert half.dtype == np.float32
     np.testing.assert_allclose(half, exact, atol=0.02)
     assert (half != exact).any()
@@ -163,11 +166,15 @@ def test_a_device_computes_for_one_caller_at_a_time() -> None:
     assert max(most) > 1
 
 
-@pytest.mark.parametrize("error", [
-    torch.OutOfMemoryError("CUDA out of memory"), MemoryError(),
-    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
-    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError(),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
 def test_out_of_memory_names_what_to_lower(error: Exception) -> None:
     class Hungry(Toy):
         def forward(self, image: Tensor) -> Tensor:
@@ -178,8 +185,14 @@ def test_out_of_memory_names_what_to_lower(error: Exception) -> None:
     with pytest.raises(DeviceError, match=r"Lower predict\.batch_size or predict\.tile"):
         segmenter.probabilities(images_of(0))
     assert torch.get_num_threads() == before
-    own = TorchSegmenter(Hungry(), CLASSES, 64, CPU, "32",  # type: ignore[arg-type]
-                         memory_settings=("train_segmenter.long_side",))
+    own = TorchSegmenter(
+        Hungry(),
+        CLASSES,
+        64,
+        CPU,
+        "32",  # type: ignore[arg-type]
+        memory_settings=("train_segmenter.long_side",),
+    )
     with pytest.raises(DeviceError, match=r"memory\. Lower train_segmenter\.long_side\."):
         own.probabilities(images_of(0))
 
@@ -206,7 +219,8 @@ def test_a_batch_that_was_filled_up_gives_the_same() -> None:
 def test_a_gpu_gives_the_same() -> None:
     net = Toy()
     wanted = TorchSegmenter(net, CLASSES, 64, CPU, "32").probabilities(  # type: ignore[arg-type]
-        images_of(0, 1))
+        images_of(0, 1)
+    )
     segmenter = TorchSegmenter(net, CLASSES, 64, torch.device("cuda"), "32")  # type: ignore[arg-type]
     assert segmenter.batched
     np.testing.assert_allclose(segmenter.probabilities(images_of(0, 1)), wanted, atol=1e-3)

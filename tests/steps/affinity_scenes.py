@@ -48,13 +48,15 @@ def one_photo(root: Path, pixels: np.ndarray, tags: tuple[int, ...], scores: np.
     save(sample.image, pixels)
     probabilities = np.full(3, 0.5, np.float32)
     scene.map_path("only").parent.mkdir(parents=True, exist_ok=True)
-    write_map(scene.map_path("only"),
-              CamMap("only", tags, scores.astype(np.float32), size, probabilities))
+    write_map(
+        scene.map_path("only"), CamMap("only", tags, scores.astype(np.float32), size, probabilities)
+    )
     return scene
 
 
-def drawn_labels(data: PreparedData, out: Path, unsure: tuple[str, ...] = (),
-                 without: tuple[str, ...] = ()) -> AffinityLabels:
+def drawn_labels(
+    data: PreparedData, out: Path, unsure: tuple[str, ...] = (), without: tuple[str, ...] = ()
+) -> AffinityLabels:
     """Labels of the training photos: a class on the left, background on the right, 255 between.
 
     Args:

@@ -126,8 +126,13 @@ class Scene:
         write_source(folder, "csv", photos)
         write_json(folder / "classes.json", {"names": NAMES})
         self.data = PreparedData.open(folder)
-        self._finish(CamMaps, self.root / "infer-cam", {"photos": known, "left out": str(skipped)},
-                     {"tags": "known", "classes": NAMES}, skipped)
+        self._finish(
+            CamMaps,
+            self.root / "infer-cam",
+            {"photos": known, "left out": str(skipped)},
+            {"tags": "known", "classes": NAMES},
+            skipped,
+        )
         self.maps = CamMaps.open(self.root / "infer-cam")
 
     def map_path(self, id: str) -> Path:

@@ -14,8 +14,14 @@ from tag2mask.data.index import read_classes, read_index
 from tag2mask.data.masks import write_confidence, write_mask
 
 
-def drawn_masks(data: PreparedData, out: Path, *, empty: bool = False,
-                without: tuple[str, ...] = (), confidence: bool = False) -> PseudoMaskFolder:
+def drawn_masks(
+    data: PreparedData,
+    out: Path,
+    *,
+    empty: bool = False,
+    without: tuple[str, ...] = (),
+    confidence: bool = False,
+) -> PseudoMaskFolder:
     """Masks of all photos: their first class on the left half, background on the right.
 
     Args:
@@ -39,8 +45,9 @@ def drawn_masks(data: PreparedData, out: Path, *, empty: bool = False,
                 write_mask(out / "masks" / f"{sample.id}.png", mask, classes.colours)
                 if confidence:
                     sure = np.broadcast_to(np.where(left, 1, 0.2), sample.size)
-                    write_confidence(out / "confidence" / f"{sample.id}.png",
-                                     sure.astype(np.float32))
+                    write_confidence(
+                        out / "confidence" / f"{sample.id}.png", sure.astype(np.float32)
+                    )
         return step.finish(skipped=[f"{photo}: cut off" for photo in without])
 
 

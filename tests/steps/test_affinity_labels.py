@@ -36,8 +36,10 @@ def read(handle, photo_id):
 
 
 def files(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes()
-            for path in (folder / "labels").rglob("*.png")}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in (folder / "labels").rglob("*.png")
+    }
 
 
 def test_sure_is_what_both_crfs_agree_on(scene, one_rank):
@@ -58,8 +60,10 @@ def test_sure_is_what_both_crfs_agree_on(scene, one_rank):
         scores = read_map(scene.map_path(sample.id)).full_scores()
         crf = DenseCrf(np.asarray(Image.open(sample.image)), settings)
         for pixel in ((3, 4), (20, 20), (30, 12)):
-            one, other = (crf.refine(with_background(scores, alpha))[:, *pixel].argmax()
-                          for alpha in (low, high))
+            one, other = (
+                crf.refine(with_background(scores, alpha))[:, *pixel].argmax()
+                for alpha in (low, high)
+            )
             wanted = 0 if other == 0 else 255 if one == 0 else sample.tags[one - 1] + 1
             assert labels[pixel] == wanted
     assert kinds == {0, 1, 2, 3, 255}
@@ -214,8 +218,7 @@ def test_both_backgrounds_share_the_kernels_of_a_photo(scene, one_rank, monkeypa
 
 def test_maps_of_another_class_list_are_refused(scene, one_rank):
     cam_map = read_map(paint(scene).map_path("train/0"))
-    write_map(scene.map_path("train/0"),
-              replace(cam_map, probabilities=np.zeros(20, np.float32)))
+    write_map(scene.map_path("train/0"), replace(cam_map, probabilities=np.zeros(20, np.float32)))
     with pytest.raises(DataError, match="map is of 20 classes, the data has 3"):
         make(scene, one_rank)
 
@@ -286,22 +289,35 @@ def test_two_ranks_make_the_same_labels(scene, one_rank):
 @pytest.mark.slow
 def test_killed_at_any_moment_the_labels_are_the_same(tmp_path, one_rank):
     rng = np.random.default_rng(0)
-    samples = [Sample(f"{'ab'[i % 2]}/{i}", tmp_path / "photos" / f"{i}.jpg", (150, 200), (0, 2),
-                      "1-1") for i in range(80)]  # fmt: skip
+    samples = [
+        Sample(f"{'ab'[i % 2]}/{i}", tmp_path / "photos" / f"{i}.jpg", (150, 200), (0, 2), "1-1")
+        for i in range(80)
+    ]
     scene = Scene(tmp_path, {"train": samples, "val": []}, {}, set())
     scene.write()
     for sample in samples:
         scores = rng.random((2, 10, 12), dtype=np.float32)
         save(sample.image, rng.integers(0, 256, (*sample.size, 3), np.uint8))
         scene.map_path(sample.id).parent.mkdir(parents=True, exist_ok=True)
-        write_map(scene.map_path(sample.id), CamMap(
-            sample.id, sample.tags, scores, sample.size, np.ones(3, np.float32)))
+        write_map(
+            scene.map_path(sample.id),
+            CamMap(sample.id, sample.tags, scores, sample.size, np.ones(3, np.float32)),
+        )
     section = AffinityLabelling(background="fixed", score=0.4)
     whole = files(make(scene, one_rank, section, "whole").path)
     out = tmp_path / "killed"
     settings = write_recipe(tmp_path / "recipe.yaml", affinity_labels=section.model_dump())
-    line = ["affinity-labels", "--data", scene.data.path, "--maps", scene.maps.path, "--recipe",
-            settings, "--out", out]  # fmt: skip
+    line = [
+        "affinity-labels",
+        "--data",
+        scene.data.path,
+        "--maps",
+        scene.maps.path,
+        "--recipe",
+        settings,
+        "--out",
+        out,
+    ]
 
     def written():
         # By name alone: a temporary file may be gone before it is read.
@@ -310,7 +326,8 @@ def test_killed_at_any_moment_the_labels_are_the_same(tmp_path, one_rank):
     for count in (MOMENT.randint(1, 20), MOMENT.randint(21, 40)):
         kill_when(start(*line), lambda count=count: len(written()) >= count)
         assert not (out / "manifest.json").exists()
-        assert all(whole[path.relative_to(out).as_posix()] == path.read_bytes()
-                   for path in written())
+        assert all(
+            whole[path.relative_to(out).as_posix()] == path.read_bytes() for path in written()
+        )
     end_of(start(*line))
     assert files(out) == whole

@@ -49,11 +49,22 @@ def test_scores_are_those_of_the_counts_of_all_photos(scene, masks, one_rank):
         assert found.masks.boundary_miou == boundary.miou()
         assert found.masks.pixel_accuracy == confusion.pixel_accuracy()
         for c, scores in enumerate(found.masks.classes):
-            expected = [confusion.iou()[c], confusion.precision()[c], confusion.recall()[c],
-                        confusion.false_positive_share()[c], confusion.false_negative_share()[c],
-                        boundary.iou()[c]]
-            got = [scores.iou, scores.precision, scores.recall, scores.false_positive_share,
-                   scores.false_negative_share, scores.boundary_iou]
+            expected = [
+                confusion.iou()[c],
+                confusion.precision()[c],
+                confusion.recall()[c],
+                confusion.false_positive_share()[c],
+                confusion.false_negative_share()[c],
+                boundary.iou()[c],
+            ]
+            got = [
+                scores.iou,
+                scores.precision,
+                scores.recall,
+                scores.false_positive_share,
+                scores.false_negative_share,
+                scores.boundary_iou,
+            ]
             assert got == [None if np.isnan(e) else e for e in expected]
     assert [c.name for c in train.masks.classes] == ["background", *NAMES]
 
@@ -67,8 +78,10 @@ def test_pixels_that_a_mask_leaves_open_count_like_void(scene, masks, one_rank):
         confusion = Confusion.empty(len(NAMES))
         for id in [s.id for s in scene.samples[split] if s.id in scene.masked]:
             made = labels(unsure, id)
-            confusion.add(np.where(made == 255, 255, scene.truths[id]).astype(np.uint8),
-                          np.where(made == 255, 0, made).astype(np.uint8))
+            confusion.add(
+                np.where(made == 255, 255, scene.truths[id]).astype(np.uint8),
+                np.where(made == 255, 0, made).astype(np.uint8),
+            )
         assert other.masks.confusion == tuple(map(tuple, confusion.counts.tolist()))
         assert other.masks.miou > one.masks.miou  # what is sure is right more often
         assert other.curve == one.curve  # the maps are scored everywhere
@@ -78,15 +91,20 @@ def test_the_curve_meets_the_pseudo_masks_at_their_score(scene, masks, one_rank)
     for split in read_scores(run(scene, masks, one_rank)).splits:
         assert split.curve.miou[split.curve.thresholds.index(0.4)] == split.masks.miou
         assert split.curve.best_miou == max(split.curve.miou)
-        assert split.curve.miou[split.curve.thresholds.index(split.curve.best_threshold)] == \
-            split.curve.best_miou
+        assert (
+            split.curve.miou[split.curve.thresholds.index(split.curve.best_threshold)]
+            == split.curve.best_miou
+        )
 
 
 def test_beside_every_number_stands_where_it_comes_from(scene, masks, one_rank):
     evaluation = run(scene, masks, one_rank)
     for split in read_scores(evaluation).splits:
-        assert (split.tag_source, split.background_score, split.background_source) == \
-            ("known", 0.4, "fixed")
+        assert (split.tag_source, split.background_score, split.background_source) == (
+            "known",
+            0.4,
+            "fixed",
+        )
     table = format_table(evaluation)
     assert table == (evaluation.path / "table.md").read_text()
     for fact in ("train", "7 of 8", "3 of 3", "known", "0.4 (fixed)", "bird"):
@@ -135,7 +153,9 @@ def test_tags_that_the_classifier_contradicts_are_named(scene, masks, one_rank):
     write_map(path, replace(cam_map, probabilities=np.array([0.8, 0.05, 0.1], np.float32)))
     train, val = read_scores(run(scene, masks, one_rank)).splits
     assert [(d.photo, d.tag, d.kind) for d in train.doubtful_tags] == [
-        ("train/1", "dog", "wrong"), ("train/1", "cat", "missing")]
+        ("train/1", "dog", "wrong"),
+        ("train/1", "cat", "missing"),
+    ]
     assert val.doubtful_tags == ()
     assert train.tags.mean_average_precision < 1
 
@@ -161,7 +181,8 @@ def test_paper_behaviour_counts_absent_classes(scene, masks, one_rank):
     for id, truth in scene.truths.items():  # "cat" and "dog" vanish from the validation masks
         if id.startswith("val/"):
             Image.fromarray(np.where(truth == 3, 3, 0).astype(np.uint8)).save(
-                scene.root / "photos" / f"{id}.png")
+                scene.root / "photos" / f"{id}.png"
+            )
     take_tags(scene)
     masks = pseudo_masks(scene.data, scene.maps, FIXED, scene.root / "again", one_rank)
     default = read_scores(run(scene, masks, one_rank)).splits[1].masks
@@ -186,11 +207,14 @@ def broken(image, scene, sample):
     return Image.new("L", sample.size[::-1], 9)
 
 
-@pytest.mark.parametrize(("image", "message"), [
-    ("colour-coded", "colour-coded"),
-    ("resized", r"mask is 28 x 20 px, but its photo 'train/1' is 56 x 40"),
-    ("outside", "mask holds 9; 3 classes allow"),
-])
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        ("colour-coded", "colour-coded"),
+        ("resized", r"mask is 28 x 20 px, but its photo 'train/1' is 56 x 40"),
+        ("outside", "mask holds 9; 3 classes allow"),
+    ],
+)
 def test_masks_that_mean_something_else_are_refused(scene, masks, one_rank, image, message):
     sample = scene.samples["train"][1]
     broken(image, scene, sample).save(scene.root / "photos" / f"{sample.id}.png")
@@ -233,6 +257,13 @@ def test_masks_of_a_network_of_other_classes_are_refused(scene, masks, one_rank)
     with step_folder(Predictions, scene.root / "predict", section={"splits": ["val"]}) as step:
         predictions = step.finish(metrics={"classes": ["cow", "horse"]})
     with pytest.raises(DataError, match=r"knows other classes .*cow.*horse"):
-        evaluate(scene.data, scene.maps, masks, Evaluate(), scene.root / "evaluate", one_rank,
-                 predictions=predictions)
+        evaluate(
+            scene.data,
+            scene.maps,
+            masks,
+            Evaluate(),
+            scene.root / "evaluate",
+            one_rank,
+            predictions=predictions,
+        )
     assert not (scene.root / "evaluate").exists()

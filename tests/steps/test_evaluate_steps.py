@@ -57,22 +57,32 @@ def splits(evaluation: Evaluation) -> tuple[SplitScores, ...]:
 
 def test_by_hand(tiny, one_rank) -> None:
     scene, maps, after, masks = tiny
-    (train,) = splits(evaluate(scene.data, after, masks, FOUR, scene.root / "evaluate", one_rank,
-                               [maps]))
+    (train,) = splits(
+        evaluate(scene.data, after, masks, FOUR, scene.root / "evaluate", one_rank, [maps])
+    )
     seam, walk = train.stages
     assert (seam.name, walk.name) == ("SEAM", "SEAM + walk")
     assert seam.photos == walk.photos == 2
     # Photo a at 0.25: the cat has 3 of its 4 pixels and one of background's 3; b adds 8 of these.
     assert seam.used == PointScores(
-        0.25, "estimated", miou=pytest.approx((3 / 5 + 10 / 12) / 2),
-        precision=pytest.approx((3 / 4 + 10 / 11) / 2), recall=pytest.approx((3 / 4 + 10 / 11) / 2))
+        0.25,
+        "estimated",
+        miou=pytest.approx((3 / 5 + 10 / 12) / 2),
+        precision=pytest.approx((3 / 4 + 10 / 11) / 2),
+        recall=pytest.approx((3 / 4 + 10 / 11) / 2),
+    )
     assert seam.curve.thresholds == (0.1, 0.3, 0.5, 0.7)
-    assert seam.curve.miou == pytest.approx((
-        (4 / 6 + 9 / 11) / 2, (3 / 5 + 10 / 12) / 2, (2 / 5 + 10 / 13) / 2, (1 / 4 + 11 / 14) / 2))
-    assert seam.best == replace(seam.used, background_score=0.1, background_source="best",
-                                miou=pytest.approx((4 / 6 + 9 / 11) / 2),
-                                precision=pytest.approx((4 / 6 + 1) / 2),
-                                recall=pytest.approx((1 + 9 / 11) / 2))
+    assert seam.curve.miou == pytest.approx(
+        ((4 / 6 + 9 / 11) / 2, (3 / 5 + 10 / 12) / 2, (2 / 5 + 10 / 13) / 2, (1 / 4 + 11 / 14) / 2)
+    )
+    assert seam.best == replace(
+        seam.used,
+        background_score=0.1,
+        background_source="best",
+        miou=pytest.approx((4 / 6 + 9 / 11) / 2),
+        precision=pytest.approx((4 / 6 + 1) / 2),
+        recall=pytest.approx((1 + 9 / 11) / 2),
+    )
     assert walk.used == PointScores(0.5, "walk", 1.0, 1.0, 1.0)
     assert walk.best == PointScores(0.3, "best", 1.0, 1.0, 1.0), "the lowest of equals"
     assert train.masks.miou == 1.0 and train.curve == walk.curve
@@ -81,8 +91,13 @@ def test_by_hand(tiny, one_rank) -> None:
 def predicted(scene: Scene, masks: dict[str, np.ndarray], **section: object) -> Predictions:
     """A folder of ``predict`` with given masks by photo."""
     folder = scene.root / "predict"
-    with step_folder(Predictions, folder, section=section, inputs={"model": "a network"},
-                     coverage={"data": scene.data}) as step:
+    with step_folder(
+        Predictions,
+        folder,
+        section=section,
+        inputs={"model": "a network"},
+        coverage={"data": scene.data},
+    ) as step:
         for photo_id, labels in masks.items():
             write_mask(folder / "masks" / f"{photo_id}.png", labels, ((0, 0, 0),) * 4)
         return step.finish()
@@ -90,20 +105,34 @@ def predicted(scene: Scene, masks: dict[str, np.ndarray], **section: object) -> 
 
 def test_the_segmentation_network_comes_last(tiny, one_rank) -> None:
     scene, maps, after, _ = tiny
-    masks = pseudo_masks(scene.data, after, PseudoMasks(crf=MaskCrf(enabled=True)),
-                         scene.root / "sharpened", one_rank)
+    masks = pseudo_masks(
+        scene.data,
+        after,
+        PseudoMasks(crf=MaskCrf(enabled=True)),
+        scene.root / "sharpened",
+        one_rank,
+    )
     said = {"a": np.array([[1, 1, 0, 0], [1, 2, 0, 0]], np.uint8), "b": np.zeros((2, 4), np.uint8)}
     found = predicted(scene, said, splits=["train", "val"])
-    evaluation = evaluate(scene.data, after, masks, FOUR, scene.root / "evaluate", one_rank, [maps],
-                          found)
+    evaluation = evaluate(
+        scene.data, after, masks, FOUR, scene.root / "evaluate", one_rank, [maps], found
+    )
     (train,) = splits(evaluation)
     assert [stage.name for stage in train.stages] == [
-        "SEAM", "SEAM + walk", "SEAM + walk + CRF", "segmenter"]
+        "SEAM",
+        "SEAM + walk",
+        "SEAM + walk + CRF",
+        "segmenter",
+    ]
     last = train.stages[-1]
     # The cat has 3 of its 4 pixels, the dog one that is none, the background all of its 11.
-    assert last.used == PointScores(None, "argmax", miou=pytest.approx((3 / 4 + 0 + 1) / 3),
-                                    precision=pytest.approx((1 + 0 + 1) / 3),
-                                    recall=pytest.approx((3 / 4 + 1) / 2))
+    assert last.used == PointScores(
+        None,
+        "argmax",
+        miou=pytest.approx((3 / 4 + 0 + 1) / 3),
+        precision=pytest.approx((1 + 0 + 1) / 3),
+        recall=pytest.approx((3 / 4 + 1) / 2),
+    )
     assert (last.tag_source, last.best, last.curve) == ("no", None, None)
     assert evaluation.manifest.metrics["train"]["segmenter_miou"] == last.used.miou
     assert train.stages[2].used.miou == train.masks.miou, "the masks are not the network's"
@@ -114,10 +143,23 @@ def test_the_segmentation_network_comes_last(tiny, one_rank) -> None:
 
 def test_predictions_of_one_split_are_scored_on_it_alone(scene, seam, one_rank) -> None:
     masks = pseudo_masks(scene.data, seam, PseudoMasks(), scene.root / "pseudo-masks", one_rank)
-    found = predicted(scene, {s.id: scene.truths[s.id] % 255 for s in scene.samples["val"]},
-                      splits=["val"], crf={"enabled": True})
-    train, val = splits(evaluate(scene.data, seam, masks, Evaluate(), scene.root / "evaluate",
-                                 one_rank, predictions=found))
+    found = predicted(
+        scene,
+        {s.id: scene.truths[s.id] % 255 for s in scene.samples["val"]},
+        splits=["val"],
+        crf={"enabled": True},
+    )
+    train, val = splits(
+        evaluate(
+            scene.data,
+            seam,
+            masks,
+            Evaluate(),
+            scene.root / "evaluate",
+            one_rank,
+            predictions=found,
+        )
+    )
     assert [stage.name for stage in train.stages] == ["SEAM"]
     assert [stage.name for stage in val.stages] == ["SEAM", "segmenter + CRF"]
     assert val.stages[-1].used.miou == val.stages[-1].boundary_miou == 1.0
@@ -133,8 +175,9 @@ def test_a_missing_prediction_is_named(tiny, one_rank) -> None:
 def test_a_crf_without_iterations_is_the_threshold(tiny, one_rank) -> None:
     scene, maps, after, masks = tiny
     section = FOUR.model_copy(update={"crf": ComparedCrf(enabled=True, iterations=0)})
-    evaluation = evaluate(scene.data, after, masks, section, scene.root / "evaluate", one_rank,
-                          [maps])
+    evaluation = evaluate(
+        scene.data, after, masks, section, scene.root / "evaluate", one_rank, [maps]
+    )
     (train,) = splits(evaluation)
     seam, crf, _ = train.stages
     assert [stage.name for stage in train.stages] == ["SEAM", "SEAM + CRF", "SEAM + walk"]
@@ -159,7 +202,8 @@ def test_the_crf_is_that_of_the_score_in_use(scene, seam, one_rank) -> None:
                     crf = DenseCrf(np.asarray(photo), settings)
                 rivals = with_background(found.full_scores(), derived_alpha(0.3))
                 labels = np.array([0, *(tag + 1 for tag in found.tags)], np.uint8)[
-                    crf.refine(rivals).argmax(axis=0)]
+                    crf.refine(rivals).argmax(axis=0)
+                ]
             confusion.add(scene.truths[sample.id], labels)
         row = split.stages[1]
         assert row.name == "SEAM + CRF"
@@ -174,21 +218,30 @@ def test_masks_through_a_crf_are_a_stage_of_their_own(scene, seam, one_rank) -> 
     after = walked(scene, seam, background_score=0.3, background_source="calibrated")
     section = PseudoMasks(crf=MaskCrf(enabled=True))
     masks = pseudo_masks(scene.data, after, section, scene.root / "pseudo-masks", one_rank)
-    for split in splits(evaluate(scene.data, after, masks, Evaluate(), scene.root / "evaluate",
-                                 one_rank, [seam])):
+    for split in splits(
+        evaluate(scene.data, after, masks, Evaluate(), scene.root / "evaluate", one_rank, [seam])
+    ):
         names = [stage.name for stage in split.stages]
         assert names == ["SEAM", "SEAM + walk", "SEAM + walk + CRF"]
         last = split.stages[-1]
         assert (last.used.miou, last.used.precision, last.used.recall) == (
-            split.masks.miou, split.masks.precision, split.masks.recall)
+            split.masks.miou,
+            split.masks.precision,
+            split.masks.recall,
+        )
         assert last.used.background_source == "walk" and last.curve is None
         assert split.stages[1].used.miou != split.masks.miou
 
 
-@pytest.mark.parametrize(("head", "branch", "name"), [
-    ("cam", "plain", "CAM"), ("mdc", "plain", "MDC"), ("mdc", "refined", "MDC + PCM"),
-    ("of another version", "plain", "maps"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("head", "branch", "name"),
+    [
+        ("cam", "plain", "CAM"),
+        ("mdc", "plain", "MDC"),
+        ("mdc", "refined", "MDC + PCM"),
+        ("of another version", "plain", "maps"),
+    ],
+)
 def test_maps_are_called_by_their_head(scene, one_rank, head: str, branch: str, name: str) -> None:
     maps = drawn_by(scene, branch, name="drawn", head=head)
     after = walked(scene, maps, background_score=0.3, background_source="estimated")
@@ -201,18 +254,31 @@ def test_maps_are_called_by_their_head(scene, one_rank, head: str, branch: str, 
 def test_without_a_walk_all_is_as_before_but_the_new_keys(scene, one_rank) -> None:
     section = PseudoMasks(background="fixed", score=0.4)
     masks = pseudo_masks(scene.data, scene.maps, section, scene.root / "pseudo-masks", one_rank)
-    evaluation = evaluate(scene.data, scene.maps, masks, Evaluate(), scene.root / "evaluate",
-                          one_rank)
+    evaluation = evaluate(
+        scene.data, scene.maps, masks, Evaluate(), scene.root / "evaluate", one_rank
+    )
     written = json.loads((evaluation.path / "evaluation.json").read_text())
     for split in written["splits"]:
-        assert list(split) == ["split", "photos", "tag_source", "background_score",
-                               "background_source", "certainty", "masks", "curve", "tags",
-                               "doubtful_tags", "stages", "left_out"]
+        assert list(split) == [
+            "split",
+            "photos",
+            "tag_source",
+            "background_score",
+            "background_source",
+            "certainty",
+            "masks",
+            "curve",
+            "tags",
+            "doubtful_tags",
+            "stages",
+            "left_out",
+        ]
         (only,) = split["stages"]
         assert only["name"] == "maps", "the folder doesn't say which branch drew them"
         assert only["curve"] == split["curve"] and split["left_out"] == 0
         assert only["used"] == {"background_score": 0.4, "background_source": "fixed"} | {
-            key: split["masks"][key] for key in ("miou", "precision", "recall")}
+            key: split["masks"][key] for key in ("miou", "precision", "recall")
+        }
     assert "stages of" not in format_table(evaluation)
     assert set(evaluation.manifest.coverage) == {"data", "maps", "masks", "ground truth"}
 
@@ -237,14 +303,18 @@ def test_several_earlier_maps(scene, seam, one_rank) -> None:
     cam, again = drawn_by(scene, "plain", name="cam"), drawn_by(scene, name="again")
     after = walked(scene, seam, background_score=0.3, background_source="calibrated")
     masks = pseudo_masks(scene.data, after, PseudoMasks(), scene.root / "pseudo-masks", one_rank)
-    evaluation = evaluate(scene.data, after, masks, Evaluate(), scene.root / "evaluate", one_rank,
-                          [cam, again, seam])
+    evaluation = evaluate(
+        scene.data, after, masks, Evaluate(), scene.root / "evaluate", one_rank, [cam, again, seam]
+    )
     rows = splits(evaluation)[0].stages
     assert [row.name for row in rows] == ["CAM", "SEAM", "SEAM 2", "SEAM + walk"]
     assert [row.used.background_source for row in rows] == [
-        "estimated", "estimated", "calibrated", "walk"], "the walk took the last one"
-    assert set(evaluation.manifest.coverage) > {
-        "earlier maps", "earlier maps 2", "earlier maps 3"}
+        "estimated",
+        "estimated",
+        "calibrated",
+        "walk",
+    ], "the walk took the last one"
+    assert set(evaluation.manifest.coverage) > {"earlier maps", "earlier maps 2", "earlier maps 3"}
 
 
 def test_walked_maps_alone(scene, seam, one_rank) -> None:
@@ -283,8 +353,11 @@ def test_an_interrupted_crf_goes_on_where_it_was(scene, seam, one_rank, monkeypa
     monkeypatch.setattr(DenseCrf, "refine", interrupted)
     with pytest.raises(KeyboardInterrupt):
         evaluate(scene.data, after, masks, CRF, out, one_rank, [seam])
-    known = {path: path.stat().st_mtime_ns for path in (out / "crf").rglob("*.png")
-             if path.stem in [line_id.rpartition("/")[2] for line_id in journal(out)]}
+    known = {
+        path: path.stat().st_mtime_ns
+        for path in (out / "crf").rglob("*.png")
+        if path.stem in [line_id.rpartition("/")[2] for line_id in journal(out)]
+    }
     assert known
     monkeypatch.setattr(DenseCrf, "refine", refine)
     evaluation = evaluate(scene.data, after, masks, CRF, out, one_rank, [seam])
@@ -304,8 +377,9 @@ def test_photos_that_settings_were_chosen_on_are_in_no_number(scene, seam, one_r
     listed = scene.root / "tuned-on.txt"
     listed.write_text("train/0\ntrain/2\n")
     section = Evaluate(leave_out=str(listed))
-    evaluation = evaluate(scene.data, after, masks, section, scene.root / "left-out", one_rank,
-                          [seam])
+    evaluation = evaluate(
+        scene.data, after, masks, section, scene.root / "left-out", one_rank, [seam]
+    )
     train, val = splits(evaluation)
     assert (train.left_out, train.photos, train.masks.photos) == (2, 6, 5)
     assert (val.left_out, val.photos) == (0, 3)
@@ -325,30 +399,55 @@ def test_photos_that_settings_were_chosen_on_are_in_no_number(scene, seam, one_r
     assert splits(again)[0].left_out == 1
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("train/0\nelsewhere/1\n", "photos not in the data: elsewhere/1"),
-    (None, "tuned-on"),
-    ("../x\n", "tuned-on"),
-    ("".join(f"{split}/{i}\n" for i in range(11) for split in [("train", "val")[i > 7]]),
-     "every photo that has a map is to be left out"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train/0\nelsewhere/1\n", "photos not in the data: elsewhere/1"),
+        (None, "tuned-on"),
+        ("../x\n", "tuned-on"),
+        (
+            "".join(f"{split}/{i}\n" for i in range(11) for split in [("train", "val")[i > 7]]),
+            "every photo that has a map is to be left out",
+        ),
+    ],
+)
 def test_lists_that_mean_something_else_are_refused(scene, one_rank, text, message) -> None:
-    masks = pseudo_masks(scene.data, scene.maps, PseudoMasks(background="fixed"),
-                         scene.root / "pseudo-masks", one_rank)
+    masks = pseudo_masks(
+        scene.data,
+        scene.maps,
+        PseudoMasks(background="fixed"),
+        scene.root / "pseudo-masks",
+        one_rank,
+    )
     listed = scene.root / "tuned-on.txt"
     if text is not None:
         listed.write_text(text)
     with pytest.raises(DataError, match=message):
-        evaluate(scene.data, scene.maps, masks, Evaluate(leave_out=str(listed)),
-                 scene.root / "evaluate", one_rank)
+        evaluate(
+            scene.data,
+            scene.maps,
+            masks,
+            Evaluate(leave_out=str(listed)),
+            scene.root / "evaluate",
+            one_rank,
+        )
 
 
 def test_the_command_takes_earlier_maps(scene, seam, one_rank) -> None:
     after = walked(scene, seam, background_score=0.3, background_source="calibrated")
     masks = pseudo_masks(scene.data, after, PseudoMasks(), scene.root / "pseudo-masks", one_rank)
     out = scene.root / "evaluate"
-    line = ["evaluate", "--data", scene.data.path, "--maps", after.path, "--masks", masks.path,
-            "--out", out]  # fmt: skip
+    line = [
+        "evaluate",
+        "--data",
+        scene.data.path,
+        "--maps",
+        after.path,
+        "--masks",
+        masks.path,
+        "--out",
+        out,
+    ]
     refused = invoke(*line, "--earlier", scene.root / "elsewhere")
     assert refused.exit_code == 1 and "elsewhere" in refused.stderr and not out.exists()
     done = invoke(*line, "--earlier", seam.path)

@@ -64,13 +64,20 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("run")
     data = prepared(write_photos(root / "photos"), root / "prepare")
     section = recipe().train_segmenter
-    with step_folder(SegmenterModel, root / "train-segmenter", section=section,
-                     inputs={"data": data}) as step:
+    with step_folder(
+        SegmenterModel, root / "train-segmenter", section=section, inputs={"data": data}
+    ) as step:
         write_model(step.path / "model.safetensors")
-        segmenter = step.finish(counts={"photos": 9, "without_masks": 0},
-                                metrics={"masks": "pseudo", "steps": 3, "without_masks": []})
-    with step_folder(Predictions, root / "predict", section=Predict(scales=(1.0, 1.5), flip=True),
-                     inputs={"model": segmenter}) as step:
+        segmenter = step.finish(
+            counts={"photos": 9, "without_masks": 0},
+            metrics={"masks": "pseudo", "steps": 3, "without_masks": []},
+        )
+    with step_folder(
+        Predictions,
+        root / "predict",
+        section=Predict(scales=(1.0, 1.5), flip=True),
+        inputs={"model": segmenter},
+    ) as step:
         predictions = step.finish(metrics={"long_side": 64})
     evaluate(root, predictions, miou=0.625)
     (root / "recipe.yaml").write_text("name: small\n")
@@ -81,13 +88,33 @@ def evaluate(root: Path, predictions: Predictions, miou: float) -> None:
     """Write an evaluation of the predictions."""
     point = PointScores(None, "argmax", miou, 0.75, 0.5)
     masks = MaskScores(3, 0.5, None, None, 0.6, 0.7, None, None, (), ())
-    split = SplitScores("val", 3, "known", 0.3, "estimated", None, masks, None, None, (),
-                        (StageScores("SEAM", 3, "known", point, None, None),
-                         StageScores("segmenter", 3, "no", point, None, None)), left_out=1)
-    with step_folder(Evaluation, root / "evaluate", section={},
-                     coverage={"predictions": predictions, "seen": str(miou)}) as step:
-        write_json(step.path / "evaluation.json", asdict(EvaluationScores(
-            ("background", *SPEC.classes), "default", (split,))))
+    split = SplitScores(
+        "val",
+        3,
+        "known",
+        0.3,
+        "estimated",
+        None,
+        masks,
+        None,
+        None,
+        (),
+        (
+            StageScores("SEAM", 3, "known", point, None, None),
+            StageScores("segmenter", 3, "no", point, None, None),
+        ),
+        left_out=1,
+    )
+    with step_folder(
+        Evaluation,
+        root / "evaluate",
+        section={},
+        coverage={"predictions": predictions, "seen": str(miou)},
+    ) as step:
+        write_json(
+            step.path / "evaluation.json",
+            asdict(EvaluationScores(("background", *SPEC.classes), "default", (split,))),
+        )
         step.finish()
 
 
@@ -107,8 +134,9 @@ def test_files_and_manifest(run: Path, exported: Path) -> None:
     assert names_in(exported) == ALL
     manifest = Export.open(exported).manifest
     assert manifest.section == {"formats": ["onnx", "torch"]}
-    assert manifest.inputs["model"].fingerprint == SegmenterModel(
-        run / "train-segmenter").fingerprint
+    assert (
+        manifest.inputs["model"].fingerprint == SegmenterModel(run / "train-segmenter").fingerprint
+    )
     assert set(manifest.metrics["largest_difference"]) == {"model.onnx", "model.pt2"}
     assert max(manifest.metrics["largest_difference"].values()) < 1e-3
 
@@ -146,8 +174,10 @@ def test_the_card_as_a_page(exported: Path) -> None:
     assert "|val|3|thenetwork(segmenter)|no|argmax|62.5|75.0|50.0|" in lines
     assert "|val|3|thepseudomasks|known|0.3(estimated)|50.0|60.0|70.0|" in lines
     assert "1 val photos" in page
-    assert ("saw photos at a long side of 64 px, times 1.0 and 1.5, with mirror images, without a "
-            "dense CRF") in page
+    assert (
+        "saw photos at a long side of 64 px, times 1.0 and 1.5, with mirror images, without a "
+        "dense CRF"
+    ) in page
     assert "at least 16 px for `model.onnx` and 64 px for `model.pt2`" in page
 
 
@@ -175,8 +205,15 @@ sys.meta_path.insert(0, Block())
 from tag2mask.__main__ import main
 main()
 """
-TRAINING = {"torch", "torchvision", "timm", "lightning_fabric", "segmentation_models_pytorch",
-            "safetensors", "onnx"}  # fmt: skip
+TRAINING = {
+    "torch",
+    "torchvision",
+    "timm",
+    "lightning_fabric",
+    "segmentation_models_pytorch",
+    "safetensors",
+    "onnx",
+}
 
 
 def test_photos_are_labelled_without_torch(run: Path, exported: Path, tmp_path: Path) -> None:
@@ -186,19 +223,49 @@ def test_photos_are_labelled_without_torch(run: Path, exported: Path, tmp_path: 
     (tmp_path / "photos").mkdir()
     for index, size in enumerate(((90, 120), (64, 64), (31, 200))):
         Image.fromarray(colourful(*size, seed=index)).save(tmp_path / "photos" / f"{index}.png")
-    arguments = [str(tmp_path / "photos"), "--model", str(exported / "model.onnx"),
-                 "--set", "predict.flip=true", "--set", "predict.confidence=true"]
+    arguments = [
+        str(tmp_path / "photos"),
+        "--model",
+        str(exported / "model.onnx"),
+        "--set",
+        "predict.flip=true",
+        "--set",
+        "predict.confidence=true",
+    ]
     done = subprocess.run(
-        [sys.executable, "-c", BLOCKED.format(blocked=TRAINING), "predict", *arguments, "--out",
-         str(tmp_path / "onnx")], capture_output=True, text=True, check=False, env=environment())
+        [
+            sys.executable,
+            "-c",
+            BLOCKED.format(blocked=TRAINING),
+            "predict",
+            *arguments,
+            "--out",
+            str(tmp_path / "onnx"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
+    )
     assert done.returncode == 0, done.stderr
-    other = invoke("predict", *arguments[:2], run, *arguments[3:], "--out", tmp_path / "torch",
-                   "--set", "runtime.device=cpu", "--set", "predict.precision=32")  # fmt: skip
+    other = invoke(
+        "predict",
+        *arguments[:2],
+        run,
+        *arguments[3:],
+        "--out",
+        tmp_path / "torch",
+        "--set",
+        "runtime.device=cpu",
+        "--set",
+        "predict.precision=32",
+    )
     assert other.exit_code == 0, other.stderr
     same, seen = [], set()
     for index in range(3):
-        masks = [read_mask(tmp_path / kind / "masks" / f"{index}.png", 3)
-                 for kind in ("onnx", "torch")]
+        masks = [
+            read_mask(tmp_path / kind / "masks" / f"{index}.png", 3) for kind in ("onnx", "torch")
+        ]
         same.append(masks[0].ravel() == masks[1].ravel())
         seen |= set(np.unique(masks[0]).tolist())
         assert (tmp_path / "onnx" / "confidence" / f"{index}.png").is_file()
@@ -213,8 +280,13 @@ class Refusing:
         raise AssertionError("something was exported")
 
 
-def refused(kind: type[Exception], message: str, model: Path, out: Path,
-            formats: tuple[str, ...] = ("torch",)) -> None:
+def refused(
+    kind: type[Exception],
+    message: str,
+    model: Path,
+    out: Path,
+    formats: tuple[str, ...] = ("torch",),
+) -> None:
     with pytest.raises(kind, match=message):
         export(model, formats, out)
     assert not out.exists() or names_in(out) <= {"started.json"}
@@ -229,10 +301,18 @@ def test_what_is_no_segmentation_network(
         cam = NetSpec(classes=("cat", "dog"), backbone="test_efficientnet", output_stride=16)
         save_net(step.path / "model.safetensors", build_net(cam), cam)
         step.finish()
-    refused(WeightsError, "this is a CAM model, not a segmentation network",
-            tmp_path / "cam" / "train-cam" / "model.safetensors", out)
-    refused(RunFolderError, "this folder holds train-cam, not train-segmenter",
-            tmp_path / "cam" / "train-cam", out)
+    refused(
+        WeightsError,
+        "this is a CAM model, not a segmentation network",
+        tmp_path / "cam" / "train-cam" / "model.safetensors",
+        out,
+    )
+    refused(
+        RunFolderError,
+        "this folder holds train-cam, not train-segmenter",
+        tmp_path / "cam" / "train-cam",
+        out,
+    )
     refused(RunFolderError, "no train-segmenter in this folder", tmp_path / "cam", out)
     refused(WeightsError, "exported already", exported / "model.onnx", out)
     refused(WeightsError, r"for torch\.export\.load alone", exported / "model.pt2", out)
@@ -253,8 +333,11 @@ def test_an_export_that_computes_something_else_leaves_no_file(
 ) -> None:
     monkeypatch.setattr(stage, "exported_program", lambda net: net)
     monkeypatch.setattr(stage, "torch_bytes", lambda *_: b"program")
-    monkeypatch.setattr(stage, "_torch_logits", lambda file: lambda images: np.zeros(
-        (len(images), 4, *images.shape[2:]), np.float32))
+    monkeypatch.setattr(
+        stage,
+        "_torch_logits",
+        lambda file: lambda images: np.zeros((len(images), 4, *images.shape[2:]), np.float32),
+    )
     refused(ExportError, "something else than the network", run, tmp_path / "out")
     message = invoke("export", run, "--out", tmp_path / "out", "--format", "torch")
     assert message.exit_code == 1 and message.stderr.startswith("error: the exported network")

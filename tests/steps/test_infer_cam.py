@@ -63,8 +63,11 @@ def infer(data: PreparedData, model: CamModel, out: Path, **changes: Any) -> Cam
 
 def files(maps: CamMaps | Path) -> dict[str, Path]:
     folder = (maps if isinstance(maps, Path) else maps.path) / "maps"
-    return {path.relative_to(folder).as_posix().removesuffix(".npz"): path
-            for path in folder.rglob("*.npz") if not path.name.startswith(".tmp-")}
+    return {
+        path.relative_to(folder).as_posix().removesuffix(".npz"): path
+        for path in folder.rglob("*.npz")
+        if not path.name.startswith(".tmp-")
+    }
 
 
 def stamps(maps: CamMaps) -> dict[str, int]:
@@ -73,8 +76,10 @@ def stamps(maps: CamMaps) -> dict[str, int]:
 
 def contents(maps: CamMaps | Path) -> dict[str, Any]:
     found = {name: read_map(path) for name, path in files(maps).items()}
-    return {name: (m.tags, m.scores.tolist(), m.size, m.probabilities.tolist())
-            for name, m in found.items()}
+    return {
+        name: (m.tags, m.scores.tolist(), m.size, m.probabilities.tolist())
+        for name, m in found.items()
+    }
 
 
 def test_every_photo_gets_maps_of_its_tags(
@@ -91,18 +96,31 @@ def test_every_photo_gets_maps_of_its_tags(
         if found.tags:  # scaled per class: each reaches 1 somewhere
             assert found.scores.max() > 0.9
     assert maps.manifest.counts == {"photos": 12, "computed": 12}
-    assert maps.manifest.metrics == {"tags": "known", "branch": "refined", "head": "cam",
-                                     "classes": list(read_classes(data.path).names)}
+    assert maps.manifest.metrics == {
+        "tags": "known",
+        "branch": "refined",
+        "head": "cam",
+        "classes": list(read_classes(data.path).names),
+    }
     assert not any(samples[name].tags for name in ("b/05", "b/11"))
 
 
 def test_maps_of_an_mdc_head(data: PreparedData, tmp_path: Path) -> None:
-    model = trained(data, tmp_path / "train-cam", train_cam__head="mdc",
-                    train_cam__mdc_channels=4, train_cam__pcm__enabled=False,
-                    train_cam__views__enabled=False)  # fmt: skip
+    model = trained(
+        data,
+        tmp_path / "train-cam",
+        train_cam__head="mdc",
+        train_cam__mdc_channels=4,
+        train_cam__pcm__enabled=False,
+        train_cam__views__enabled=False,
+    )
     maps = infer(data, model, tmp_path / "maps", scales=[1.0], flip=False)
-    assert maps.manifest.metrics == {"tags": "known", "branch": "plain", "head": "mdc",
-                                     "classes": list(read_classes(data.path).names)}
+    assert maps.manifest.metrics == {
+        "tags": "known",
+        "branch": "plain",
+        "head": "mdc",
+        "classes": list(read_classes(data.path).names),
+    }
     sample = next(s for s in read_index(data.path, "train") if len(s.tags) == 2)
     found = read_map(files(maps)[sample.id])
     net, _ = load_net(model.path / "model.safetensors")
@@ -145,12 +163,20 @@ def test_the_size_of_a_batch_does_not_matter(
 def test_maps_are_those_of_the_network_as_it_was_trained(
     data: PreparedData, model: CamModel, tmp_path: Path, paper: bool
 ) -> None:
-    maps = infer(data, model, tmp_path / "maps", precision="32", map_dtype="float16",
-                 scales=[0.5, 1.0], long_side=None if paper else 64,
-                 behaviour="paper" if paper else "default")
+    maps = infer(
+        data,
+        model,
+        tmp_path / "maps",
+        precision="32",
+        map_dtype="float16",
+        scales=[0.5, 1.0],
+        long_side=None if paper else 64,
+        behaviour="paper" if paper else "default",
+    )
     net, _ = load_net(model.path / "model.safetensors")  # its batch norms and paddings apart
-    settings = InferenceSettings(scales=(0.5, 1.0), long_side=None if paper else 64,
-                                 batch_views=1, paper=paper)
+    settings = InferenceSettings(
+        scales=(0.5, 1.0), long_side=None if paper else 64, batch_views=1, paper=paper
+    )
     inference = MultiScaleInference(net.eval(), settings, torch.device("cpu"))
     for sample in read_index(data.path, "train"):
         (wanted,) = inference.maps([Image.open(sample.image).convert("RGB")], [sample.tags])
@@ -244,8 +270,9 @@ def test_any_mode_and_any_size(tmp_path: Path) -> None:
     data = prepared(photos, tmp_path / "prepare")
     model = trained(data, tmp_path / "train-cam")
     for changes in ({}, {"long_side": None}, {"behaviour": "paper", "gate_by_tags": False}):
-        maps = infer(data, model, tmp_path / f"maps{len(changes)}{'paper' in str(changes)}",
-                     **changes)  # fmt: skip
+        maps = infer(
+            data, model, tmp_path / f"maps{len(changes)}{'paper' in str(changes)}", **changes
+        )
         found = {name: read_map(path) for name, path in files(maps).items()}
         assert len(found) == len(kinds)
         for index, (_, (width, height)) in enumerate(kinds):
@@ -284,8 +311,17 @@ def test_killed_at_any_moment_the_maps_are_the_same(model: CamModel, tmp_path: P
     settings = write_recipe(tmp_path / "recipe.yaml", infer_cam__batch_views=1)
     whole = contents(infer(data, model, tmp_path / "whole", batch_views=1))
     out = tmp_path / "killed"
-    line = ["infer-cam", "--data", data.path, "--model", model.path, "--recipe", settings,
-            "--out", out]  # fmt: skip
+    line = [
+        "infer-cam",
+        "--data",
+        data.path,
+        "--model",
+        model.path,
+        "--recipe",
+        settings,
+        "--out",
+        out,
+    ]
     for count in (MOMENT.randint(1, 60), MOMENT.randint(61, 120)):
         kill_when(start(*line), lambda count=count: len(files(out)) >= count)
         assert not (out / "manifest.json").exists()
@@ -351,8 +387,10 @@ def test_predicted_tags_do_not_look_at_the_known_ones(
     rows[0][1] = "bird"
     write_table(tmp_path / "photos", rows)
     changed = prepare(tmp_path / "photos", recipe().prepare, data.path, update=True)
-    assert stamps(infer(changed, model, tmp_path / "all", tags="predicted",
-                        tag_threshold=0.0)) == before  # fmt: skip
+    assert (
+        stamps(infer(changed, model, tmp_path / "all", tags="predicted", tag_threshold=0.0))
+        == before
+    )
     assert every.manifest.metrics["tags"] == "predicted"
 
 
@@ -388,8 +426,9 @@ def test_several_ranks_share_the_photos(
     def on_rank(rank: Any) -> CamMaps:
         real = one_rank()
         rank.device, rank.autocast = real.device, real.autocast
-        return infer_cam(data, model, recipe(infer_cam__map_dtype="float16").infer_cam,
-                         tmp_path / "shared", rank)  # fmt: skip
+        return infer_cam(
+            data, model, recipe(infer_cam__map_dtype="float16").infer_cam, tmp_path / "shared", rank
+        )
 
     shared = run_on_ranks(on_rank, 3)[0]
     assert shared.manifest.counts == whole.manifest.counts
@@ -479,8 +518,13 @@ def test_maps_that_are_not_finite(
     data: PreparedData, model: CamModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forward = SeamNet.forward
-    monkeypatch.setattr(SeamNet, "forward", lambda net, *a, **k: type(forward(net, *a, **k))(*(
-        part if part is None else part * float("nan") for part in forward(net, *a, **k))))
+    monkeypatch.setattr(
+        SeamNet,
+        "forward",
+        lambda net, *a, **k: type(forward(net, *a, **k))(
+            *(part if part is None else part * float("nan") for part in forward(net, *a, **k))
+        ),
+    )
     with pytest.raises(DataError, match=r"aren't finite.*infer_cam\.precision"):
         infer(data, model, tmp_path / "maps")
     assert files(tmp_path / "maps") == {}
@@ -498,8 +542,11 @@ def test_a_model_file_that_is_cut_off_or_of_another_network(
     spec = read_spec(file)
     other = replace(spec, backbone="test_resnet")
     save_net(file, build_net(spec), other)
-    with pytest.raises(WeightsError, match=r"weights of another network: \d+ tensors wanted, "
-                                           r"\d+ missing \(backbone\."):  # fmt: skip
+    with pytest.raises(
+        WeightsError,
+        match=r"weights of another network: \d+ tensors wanted, "
+        r"\d+ missing \(backbone\.",
+    ):
         infer(data, model, tmp_path / "maps")
 
 
@@ -543,8 +590,17 @@ def test_the_command_leaves_bad_photos_out_and_exits_with_3(
 ) -> None:
     cut_off(tmp_path / "photos" / "b" / "03.png")
     settings = write_recipe(tmp_path / "recipe.yaml")
-    line = ["infer-cam", "--data", data.path, "--model", model.path, "--recipe", settings,
-            "--out", tmp_path / "maps"]  # fmt: skip
+    line = [
+        "infer-cam",
+        "--data",
+        data.path,
+        "--model",
+        model.path,
+        "--recipe",
+        settings,
+        "--out",
+        tmp_path / "maps",
+    ]
     stopped = invoke(*line)
     assert stopped.exit_code == 1
     assert "03.png" in stopped.stderr
@@ -564,10 +620,15 @@ def real(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Prepar
     section = recipe(prepare__train_split=str(root / "ids.txt"), prepare__val_split=None).prepare
     data = prepare(shared / "voc12", section, root / "prepare")
     model = trained(
-        data, root / "train-cam", train_cam__backbone__name="tf_efficientnet_lite0",
-        train_cam__backbone__weights="packaged", train_cam__crop=128,
-        train_cam__long_side=[128, 160], train_cam__epochs=5, train_cam__optimiser__lr=3e-4,
-    )  # fmt: skip
+        data,
+        root / "train-cam",
+        train_cam__backbone__name="tf_efficientnet_lite0",
+        train_cam__backbone__weights="packaged",
+        train_cam__crop=128,
+        train_cam__long_side=[128, 160],
+        train_cam__epochs=5,
+        train_cam__optimiser__lr=3e-4,
+    )
     return data, model
 
 

@@ -72,16 +72,25 @@ def photos(tmp_path: Path) -> Path:
     return root
 
 
-def predicted(photos: Path, out: Path, segmenter: LocalSegmenter | None = None,
-              **settings: Any) -> Predictions:
-    return predict(list_photos([photos], leave_out=out), segmenter or LocalSegmenter(),
-                   Predict(**settings), out, model="local")
+def predicted(
+    photos: Path, out: Path, segmenter: LocalSegmenter | None = None, **settings: Any
+) -> Predictions:
+    return predict(
+        list_photos([photos], leave_out=out),
+        segmenter or LocalSegmenter(),
+        Predict(**settings),
+        out,
+        model="local",
+    )
 
 
 def files(made: Predictions | Path, folder: str = "masks") -> dict[str, Path]:
     root = (made if isinstance(made, Path) else made.path) / folder
-    return {path.relative_to(root).with_suffix("").as_posix(): path
-            for path in root.rglob("*.*") if not path.name.startswith(".tmp-")}
+    return {
+        path.relative_to(root).with_suffix("").as_posix(): path
+        for path in root.rglob("*.*")
+        if not path.name.startswith(".tmp-")
+    }
 
 
 def contents(made: Predictions | Path, folder: str = "masks") -> dict[str, bytes]:
@@ -157,8 +166,9 @@ def test_which_photos_share_a_batch_does_not_matter(photos: Path, tmp_path: Path
 def test_large_photos_go_through_in_tiles(photos: Path, tmp_path: Path) -> None:
     segmenter = LocalSegmenter()
     whole = predicted(photos, tmp_path / "whole", long_side="photo", tile=10_000)
-    tiles = predicted(photos, tmp_path / "tiles", segmenter, long_side="photo", tile=96, overlap=32,
-                      overlays=True)
+    tiles = predicted(
+        photos, tmp_path / "tiles", segmenter, long_side="photo", tile=96, overlap=32, overlays=True
+    )
     assert max(max(shape[2:]) for shape in segmenter.shapes) <= 96
     assert set(files(tiles)) == set(files(whole)) == set(files(tiles, "overlays"))
     for name, path in files(whole).items():
@@ -208,8 +218,13 @@ def test_masks_of_earlier_calls_stay(photos: Path, tmp_path: Path) -> None:
     some = [photos / f"{name}.png" for name in "012"]
     predict(list_photos(some), LocalSegmenter(), Predict(), out, model="local")
     before = stamps(Predictions.open(out))
-    second = predict(list_photos([photos / "2.png", photos / "3.png"]), LocalSegmenter(), Predict(),
-                     out, model="local")
+    second = predict(
+        list_photos([photos / "2.png", photos / "3.png"]),
+        LocalSegmenter(),
+        Predict(),
+        out,
+        model="local",
+    )
     assert second.manifest.counts == {"photos": 2, "computed": 1, "earlier": 2}
     after = stamps(second)
     assert set(after) == {"0", "1", "2", "3"}
@@ -218,15 +233,24 @@ def test_masks_of_earlier_calls_stay(photos: Path, tmp_path: Path) -> None:
 
 def test_names_that_no_mask_can_have_spoil_their_photos_alone(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
-    names = ["fine.png", "a\nb.png", "x.jpg", "x.png/y.png", "x.jpg.png/z.png",
-             os.fsdecode(b"\xe0" * 60 + b".png")]
+    names = [
+        "fine.png",
+        "a\nb.png",
+        "x.jpg",
+        "x.png/y.png",
+        "x.jpg.png/z.png",
+        os.fsdecode(b"\xe0" * 60 + b".png"),
+    ]
     for number, name in enumerate(names):
         (photos / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(colourful(20, 20, number)).save(photos / name)
     for _ in range(2):
         made = predicted(photos, tmp_path / "out")
         assert {name for name, path in files(made).items() if path.is_file()} == {
-            "fine", "x.png/y", "x.jpg.png/z"}
+            "fine",
+            "x.png/y",
+            "x.jpg.png/z",
+        }
         assert len(made.manifest.skipped) == 3
         assert "x.jpg: a folder has the name of its mask" in made.manifest.skipped
 
@@ -236,8 +260,13 @@ def test_masks_of_earlier_calls_are_in_the_way(tmp_path: Path) -> None:
         (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(colourful(20, 20, 0)).save(tmp_path / "photos" / name)
     out = tmp_path / "out"
-    predict(list_photos([tmp_path / "photos" / "x.bmp"]), LocalSegmenter(), Predict(), out,
-            model="local")
+    predict(
+        list_photos([tmp_path / "photos" / "x.bmp"]),
+        LocalSegmenter(),
+        Predict(),
+        out,
+        model="local",
+    )
     later = list_photos([f"{tmp_path}/photos/*/y.bmp"])
     assert [photo.id for photo in later] == ["x.png/y"]
     with pytest.raises(RunFolderError, match=r"names of these .*: x\.png/y \["):
@@ -275,8 +304,16 @@ def test_several_processes_share_the_photos(photos: Path, tmp_path: Path) -> Non
     out = tmp_path / "two"
     (photos / "text.jpg").write_text("no photo")
     one, other = run_on_ranks(
-        lambda ranks: predict(list_photos([photos]), segmenters[ranks.rank], Predict(), out,
-                              model="local", ranks=ranks), 2)  # fmt: skip
+        lambda ranks: predict(
+            list_photos([photos]),
+            segmenters[ranks.rank],
+            Predict(),
+            out,
+            model="local",
+            ranks=ranks,
+        ),
+        2,
+    )
     assert one == other
     assert contents(one) == contents(alone)
     assert one.manifest.skipped == ("text: not a photo, whatever its name says",)
@@ -286,8 +323,13 @@ def test_several_processes_share_the_photos(photos: Path, tmp_path: Path) -> Non
 
 def start(photos: Path, out: Path, seconds: float) -> subprocess.Popen[str]:
     line = [sys.executable, TESTS / "predict_process.py", photos, out, str(seconds)]
-    return subprocess.Popen([str(word) for word in line], stdout=subprocess.PIPE, text=True,
-                            stderr=subprocess.PIPE, env=environment())
+    return subprocess.Popen(
+        [str(word) for word in line],
+        stdout=subprocess.PIPE,
+        text=True,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    )
 
 
 def test_killed_at_any_moment_the_masks_are_the_same(tmp_path: Path) -> None:
@@ -369,8 +411,9 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def in_run(data: PreparedData, network: Path, out: Path, **settings: Any) -> Predictions:
     named = {f"predict__{key}": value for key, value in {"precision": "32", **settings}.items()}
-    return predict_prepared(data, SegmenterModel.open(network), recipe(**named).predict, out,
-                            one_rank())
+    return predict_prepared(
+        data, SegmenterModel.open(network), recipe(**named).predict, out, one_rank()
+    )
 
 
 def test_the_photos_of_a_run(data: PreparedData, network: Path, tmp_path: Path) -> None:
@@ -434,9 +477,16 @@ def test_the_command(photos: Path, network: Path, tmp_path: Path) -> None:
     left = invoke(*line)
     assert left.exit_code == 3
     assert "left out: text: not a photo" in left.stderr
-    by_file = invoke("predict", f"{photos}/*.png", photos / "modes", "--model",
-                     network / "model.safetensors", "--out", tmp_path / "by-file",
-                     *ONE_THREAD)  # fmt: skip
+    by_file = invoke(
+        "predict",
+        f"{photos}/*.png",
+        photos / "modes",
+        "--model",
+        network / "model.safetensors",
+        "--out",
+        tmp_path / "by-file",
+        *ONE_THREAD,
+    )
     assert by_file.exit_code == 0, by_file.stderr
     assert contents(tmp_path / "by-file") == contents(out)
 
@@ -470,18 +520,23 @@ def test_masks_written_among_the_photos_stay_masks(
         assert "(14 photos" in done.stdout
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["nothing"], "no such photo or folder"),
-    (["*.webp"], "the pattern matches no photo"),
-    (["."], "no photo in the folder"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing"], "no such photo or folder"),
+        (["*.webp"], "the pattern matches no photo"),
+        (["."], "no photo in the folder"),
+    ],
+)
 def test_nothing_to_predict(
-    network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str],
+    network: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
     message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    done = invoke("predict", *arguments, "--model", network, "--out", tmp_path / "out",
-                  *ONE_THREAD)  # fmt: skip
+    done = invoke("predict", *arguments, "--model", network, "--out", tmp_path / "out", *ONE_THREAD)
     assert done.exit_code == 1
     assert message in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()

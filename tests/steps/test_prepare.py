@@ -47,8 +47,11 @@ def _write_table(root: Path, rows: dict[str, str]) -> None:
 
 
 def _files(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*"))
-            if p.is_file() and p.name != ".lock"}
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and p.name != ".lock"
+    }
 
 
 @pytest.fixture
@@ -71,14 +74,23 @@ def test_the_index_of_a_small_folder(data, tmp_path):
     assert read_classes(done.path).names == ("cat", "dog")
     train = read_index(done.path, "train")
     assert [(s.id, s.tags, s.size) for s in train] == [
-        ("a", (1,), (6, 8)), ("b", (0, 1), (6, 8)), ("c", (), (6, 8))]
+        ("a", (1,), (6, 8)),
+        ("b", (0, 1), (6, 8)),
+        ("c", (), (6, 8)),
+    ]
     status = (data / "images/a.jpg").stat()
     assert train[0].stamp == f"{status.st_size}-{status.st_mtime_ns}"
     assert train[0].image == (data / "images/a.jpg").resolve()
     assert [s.id for s in read_index(done.path, "val")] == ["d"]
     assert read_masks(done.path) == {} and not (done.path / "masks.jsonl").exists()
-    assert done.manifest.counts == {"train": 3, "val": 1, "classes": 2, "masks": 0, "skipped": 0,
-                                    "untagged": 1}
+    assert done.manifest.counts == {
+        "train": 3,
+        "val": 1,
+        "classes": 2,
+        "masks": 0,
+        "skipped": 0,
+        "untagged": 1,
+    }
     assert done.manifest.metrics == {"layout": "csv", "warnings": []}
 
 
@@ -106,12 +118,19 @@ def test_changed_data_is_refused_in_numbers(data, tmp_path):
     _photo(data / "images/b.jpg", seed=1)
     os.utime(data / "images/b.jpg", ns=(1, 1))
     (data / "images/c.jpg").unlink()
-    _write_table(data, {"a": "dog cat,train", "b": "cat dog,train", "e": "dog,train",
-                        "d": "cat,train"})
+    _write_table(
+        data, {"a": "dog cat,train", "b": "cat dog,train", "e": "dog,train", "d": "cat,train"}
+    )
     with pytest.raises(RunFolderError) as caught:
         prepare(data, Prepare(), done.path)
-    for part in ("1 photo added", "1 photo removed", "1 photo replaced", "1 photo with other tags",
-                 "1 photo in another split", "--update"):
+    for part in (
+        "1 photo added",
+        "1 photo removed",
+        "1 photo replaced",
+        "1 photo with other tags",
+        "1 photo in another split",
+        "--update",
+    ):
         assert part in str(caught.value), part
     assert _files(done.path) == before
 
@@ -125,7 +144,11 @@ def test_update_takes_changes_in_and_reads_only_those(data, tmp_path, sizes_read
     done = prepare(data, Prepare(), tmp_path / "out", update=True)
     assert sizes_read == ["e.jpg"]
     assert [(s.id, s.tags) for s in read_index(done.path, "train")] == [
-        ("a", (0, 1)), ("b", (0, 1)), ("c", ()), ("e", (1,))]
+        ("a", (0, 1)),
+        ("b", (0, 1)),
+        ("c", ()),
+        ("e", (1,)),
+    ]
     # What decides the maps of untouched photos stays; only which photos there are changes.
     assert done.manifest.identity == identity and done.fingerprint != fingerprint
 
@@ -170,15 +193,18 @@ def test_masks_added_later_leave_the_fingerprint_alone(data, tmp_path):
     assert with_mask.fingerprint == fingerprint
 
 
-@pytest.mark.parametrize(("spoil", "says"), [
-    (lambda d: (d / "images/a.jpg").write_text("no photo"), "'a'.*not a photo"),
-    (lambda d: (d / "images/a.jpg").unlink(), "'a' does not exist"),
-    (lambda d: _write_table(d, ROWS | {"a": "dgo,train"}), "1 problem"),
-    (lambda d: _write_table(d, ROWS | {"../a": "dog,train"}), "leads out"),
-    (lambda d: _mask(d / "masks/a.png", 9), "mask holds 9"),
-    (lambda d: _mask(d / "masks/a.png", size=(4, 4)), "another size"),
-    (lambda d: _photo(d / "masks/a.png"), "colour-coded"),
-])
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda d: (d / "images/a.jpg").write_text("no photo"), "'a'.*not a photo"),
+        (lambda d: (d / "images/a.jpg").unlink(), "'a' does not exist"),
+        (lambda d: _write_table(d, ROWS | {"a": "dgo,train"}), "1 problem"),
+        (lambda d: _write_table(d, ROWS | {"../a": "dog,train"}), "leads out"),
+        (lambda d: _mask(d / "masks/a.png", 9), "mask holds 9"),
+        (lambda d: _mask(d / "masks/a.png", size=(4, 4)), "another size"),
+        (lambda d: _photo(d / "masks/a.png"), "colour-coded"),
+    ],
+)
 def test_errors_stop_before_anything_is_written(data, tmp_path, spoil, says):
     (data / "classes.txt").write_text("cat\ndog\n")
     spoil(data)
@@ -262,13 +288,26 @@ def _coco(root: Path, side: int = 4, names: str = "abc") -> Path:
             _photo(root / f"images/{name}.jpg")
     (root / "annotations").mkdir(exist_ok=True)
     polygon = [[0, 0, side, 0, side, side, 0, side]]
-    (root / "annotations/instances_train.json").write_text(json.dumps({
-        "images": [{"id": i, "file_name": f"{name}.jpg", "height": 6, "width": 8}
-                   for i, name in enumerate(names)],
-        "categories": [{"id": 5, "name": "dog"}],
-        "annotations": [{"id": 1, "image_id": 0, "category_id": 5, "segmentation": polygon,
-                         "iscrowd": 0}],
-    }))
+    (root / "annotations/instances_train.json").write_text(
+        json.dumps(
+            {
+                "images": [
+                    {"id": i, "file_name": f"{name}.jpg", "height": 6, "width": 8}
+                    for i, name in enumerate(names)
+                ],
+                "categories": [{"id": 5, "name": "dog"}],
+                "annotations": [
+                    {
+                        "id": 1,
+                        "image_id": 0,
+                        "category_id": 5,
+                        "segmentation": polygon,
+                        "iscrowd": 0,
+                    }
+                ],
+            }
+        )
+    )
     return root
 
 
@@ -283,8 +322,9 @@ def test_outlines_are_drawn_once(tmp_path, monkeypatch):
 
     drawn: list[Path] = []
     real = prepare_module.write_mask
-    monkeypatch.setattr(prepare_module, "write_mask",
-                        lambda path, *rest: (drawn.append(path), real(path, *rest)))
+    monkeypatch.setattr(
+        prepare_module, "write_mask", lambda path, *rest: (drawn.append(path), real(path, *rest))
+    )
     prepare(data, Prepare(), tmp_path / "out")
     assert drawn == []
     _coco(data, side=3)
@@ -327,8 +367,9 @@ def test_three_thousand_photos(tmp_path):
     photo = _photo(data / "images/0.jpg").read_bytes()
     for i in range(1, 3000):
         (data / f"images/{i}.jpg").write_bytes(photo)
-    _write_table(data, {str(i): f"c{i % 5} c{i % 3},{'val' if i % 9 == 0 else 'train'}"
-                        for i in range(3000)})
+    _write_table(
+        data, {str(i): f"c{i % 5} c{i % 3},{'val' if i % 9 == 0 else 'train'}" for i in range(3000)}
+    )
     began = time.process_time()
     done = prepare(data, Prepare(), tmp_path / "out")
     assert time.process_time() - began < 10  # of the processor; about 0.5 s
@@ -342,6 +383,12 @@ def test_three_thousand_photos(tmp_path):
 
 def test_shared_voc_folder(shared, tmp_path):
     done = prepare(shared / "voc12", Prepare(), tmp_path / "out")
-    assert done.manifest.counts == {"train": 849, "val": 300, "classes": 20, "masks": 1149,
-                                    "skipped": 0, "untagged": 0}
+    assert done.manifest.counts == {
+        "train": 849,
+        "val": 300,
+        "classes": 20,
+        "masks": 1149,
+        "skipped": 0,
+        "untagged": 0,
+    }
     assert "Segmentation" not in (done.path / "train.jsonl").read_text()

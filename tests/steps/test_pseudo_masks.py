@@ -40,8 +40,11 @@ def ids(scene):
 
 def masks(made):
     folder = getattr(made, "path", made) / "masks"
-    return {path.relative_to(folder).with_suffix("").as_posix(): path.read_bytes()
-            for path in folder.rglob("*.png") if not path.name.startswith(".tmp-")}
+    return {
+        path.relative_to(folder).with_suffix("").as_posix(): path.read_bytes()
+        for path in folder.rglob("*.png")
+        if not path.name.startswith(".tmp-")
+    }
 
 
 def test_every_photo_gets_a_palette_mask_of_its_size(scene, one_rank):
@@ -60,8 +63,11 @@ def test_every_photo_gets_a_palette_mask_of_its_size(scene, one_rank):
             assert labels.any() == bool(sample.tags)  # without a tag: all background
     manifest = handle.manifest
     assert manifest.counts == {"photos": 11, "computed": 11}
-    assert manifest.metrics == {"background_score": 0.4, "background_source": "fixed",
-                                "classes": list(NAMES)}
+    assert manifest.metrics == {
+        "background_score": 0.4,
+        "background_source": "fixed",
+        "classes": list(NAMES),
+    }
 
 
 def test_estimate_comes_from_the_training_maps_alone(scene, one_rank):
@@ -70,9 +76,11 @@ def test_estimate_comes_from_the_training_maps_alone(scene, one_rank):
     histogram = ScoreHistogram.empty()
     for sample in scene.samples["train"]:
         histogram.add(read_map(scene.map_path(sample.id)).scores)
-    assert metrics == {"background_source": "estimated",
-                       "background_score": estimate_background_score(histogram),
-                       "classes": list(NAMES)}
+    assert metrics == {
+        "background_source": "estimated",
+        "background_score": estimate_background_score(histogram),
+        "classes": list(NAMES),
+    }
     scene.masked = set()
     scene.write()
     assert make(scene, one_rank, section, "without").manifest.metrics == metrics
@@ -230,14 +238,17 @@ def test_the_crf_sharpens_masks_and_says_how_sure_it_is(scene, one_rank):
             continue
         scores = read_map(scene.map_path(sample.id)).full_scores()
         marginals = DenseCrf(np.asarray(Image.open(sample.image)), settings).refine(
-            with_background(scores, alpha_from_score(0.4)))
+            with_background(scores, alpha_from_score(0.4))
+        )
         ids = np.array([0, *(tag + 1 for tag in sample.tags)])
         np.testing.assert_array_equal(labels, ids[marginals.argmax(axis=0)])
         np.testing.assert_allclose(sure, 255 * marginals.max(axis=0), atol=0.51)
         plain = labels_from_scores(scores, sample.tags, 0.4, sample.size)
         counted = scene.truths[sample.id] != 255
-        better.append((labels == scene.truths[sample.id])[counted].mean()
-                       - (plain == scene.truths[sample.id])[counted].mean())
+        better.append(
+            (labels == scene.truths[sample.id])[counted].mean()
+            - (plain == scene.truths[sample.id])[counted].mean()
+        )
     assert np.mean(better) > 0  # the discs are painted in their classes' colours
 
 
@@ -281,8 +292,13 @@ def test_the_crf_takes_single_pixels_and_single_colours(tmp_path, one_rank, size
     scores = np.linspace(0, 1, num=size[0] * size[1]).reshape(1, *size)
     scene = one_photo(tmp_path, np.full((*size, 3), 77, np.uint8), (1,), scores)
     for score in (0.0, 0.4, 1.0):
-        section = PseudoMasks(background="fixed", score=score, crf=MaskCrf(enabled=True),
-                              confidence=True, unsure_below=0.6)
+        section = PseudoMasks(
+            background="fixed",
+            score=score,
+            crf=MaskCrf(enabled=True),
+            confidence=True,
+            unsure_below=0.6,
+        )
         handle = make(scene, one_rank, section, f"masks-{score}")
         assert grey(handle, "only", "masks").shape == size
 
@@ -301,8 +317,10 @@ def test_the_crf_needs_readable_photos(scene, one_rank):
 def large_scene(root, count, size=(600, 800)):
     """Photos whose masks take long enough to be interrupted."""
     rng = np.random.default_rng(0)
-    samples = [Sample(f"{'ab'[i % 2]}/{i}", root / "photos" / f"{i}.jpg", size, (0, 1, 2),
-                      "1-1") for i in range(count)]  # fmt: skip
+    samples = [
+        Sample(f"{'ab'[i % 2]}/{i}", root / "photos" / f"{i}.jpg", size, (0, 1, 2), "1-1")
+        for i in range(count)
+    ]
     scene = Scene(root, {"train": samples, "val": []}, {}, set())
     scene.write()
     y, x = np.mgrid[:150, :200] / 20
@@ -327,10 +345,23 @@ def test_killed_at_any_moment_the_masks_are_the_same(tmp_path, crf):
     section = PseudoMasks(background="fixed", score=0.4, crf=MaskCrf(enabled=crf))
     whole = masks(make(scene, small_runs.one_rank(), section, "whole"))
     out = tmp_path / "killed"
-    settings = write_recipe(tmp_path / "recipe.yaml", pseudo_masks__background="fixed",
-                            pseudo_masks__score=0.4, pseudo_masks__crf__enabled=crf)  # fmt: skip
-    line = ["pseudo-masks", "--data", scene.data.path, "--maps", scene.maps.path, "--recipe",
-            settings, "--out", out]  # fmt: skip
+    settings = write_recipe(
+        tmp_path / "recipe.yaml",
+        pseudo_masks__background="fixed",
+        pseudo_masks__score=0.4,
+        pseudo_masks__crf__enabled=crf,
+    )
+    line = [
+        "pseudo-masks",
+        "--data",
+        scene.data.path,
+        "--maps",
+        scene.maps.path,
+        "--recipe",
+        settings,
+        "--out",
+        out,
+    ]
     for count in (MOMENT.randint(1, 40), MOMENT.randint(41, 80)):
         kill_when(start(*line), lambda count=count: len(masks(out)) >= count)
         assert not (out / "manifest.json").exists()

@@ -109,8 +109,10 @@ def test_numbers_are_those_of_the_evaluation(run: Path) -> None:
         assert f"{100 * split['masks']['miou']:.1f} %" in shown
         assert f"{100 * split['curve']['best_miou']:.1f} %" in shown
         assert f"{100 * split['tags']['mean_average_precision']:.1f} %" in shown
-        basis = f"{split['split']}, {split['masks']['photos']} photos, known tags, " \
-                "background score 0.4 (fixed)"
+        basis = (
+            f"{split['split']}, {split['masks']['photos']} photos, known tags, "
+            "background score 0.4 (fixed)"
+        )
         assert basis in shown
     for name in NAMES:
         assert name in shown
@@ -169,8 +171,10 @@ def test_a_run_with_some_steps_only(scene: Scene) -> None:
 
 def test_an_unfinished_training_is_plotted_and_redrawn(run: Path) -> None:
     def train(rows: int) -> None:
-        with pytest.raises(KeyboardInterrupt), \
-                step_folder(CamModel, run / "train-cam", section={}) as step:
+        with (
+            pytest.raises(KeyboardInterrupt),
+            step_folder(CamModel, run / "train-cam", section={}) as step,
+        ):
             lines = [f"{10 * i},0.001,8,{1 / (i + 1)},{0.5 / (i + 1)}" for i in range(rows)]
             text = "\n".join(["step,lr,photos_per_second,loss,er", *lines, "70,0.0"])
             write_text(step.path / "losses.csv", text)
@@ -258,8 +262,10 @@ def test_the_same_run_gives_the_same_page(run: Path) -> None:
 
 def test_a_photo_that_has_vanished_is_named_and_left_out(run: Path) -> None:
     lines = (run / "evaluate" / "photos.jsonl").read_text().splitlines()
-    rows = sorted((r for r in map(json.loads, lines) if r["miou"] is not None and r["map_tags"]),
-                  key=lambda row: -row["miou"])
+    rows = sorted(
+        (r for r in map(json.loads, lines) if r["miou"] is not None and r["map_tags"]),
+        key=lambda row: -row["miou"],
+    )
     (run / "photos" / f"{rows[0]['id']}.jpg").unlink()
     shown = page(run)
     assert f"{rows[0]['id']} can't be shown: photo is missing" in shown.text

@@ -33,30 +33,46 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.move(run / "infer-cam", run / "drawn")
     seam = drawn_by(scene, source="drawn")
     colours = [(0, 0, 0), (128, 0, 0), (0, 128, 0), (0, 0, 128)]
-    with step_folder(AffinityLabels, run / "affinity-labels", section={},
-                     coverage={"data": scene.data, "maps": seam}) as step:
+    with step_folder(
+        AffinityLabels,
+        run / "affinity-labels",
+        section={},
+        coverage={"data": scene.data, "maps": seam},
+    ) as step:
         for sample in scene.samples["train"]:
             labels = np.full(sample.size, IGNORE, np.uint8)
             labels[:9] = 0
             write_mask(label_path(step.path, sample.id), labels, colours)
         labels = step.finish(metrics={"alphas": [2.5, 15.0]})
-    with step_folder(AffinityModel, run / "train-affinity", section={},
-                     inputs={"labels": labels}) as step:
+    with step_folder(
+        AffinityModel, run / "train-affinity", section={}, inputs={"labels": labels}
+    ) as step:
         rows = [f"{i},0.01,30,{1 / i},{2 / i},{3 / i},{4 / i}" for i in range(1, 9)]
-        write_text(step.path / "losses.csv",
-                   "\n".join(["step,lr,photos_per_second,loss,bg,fg,neg", *rows, ""]))
+        write_text(
+            step.path / "losses.csv",
+            "\n".join(["step,lr,photos_per_second,loss,bg,fg,neg", *rows, ""]),
+        )
         step.finish(counts={"photos": 8})
     after = walked(scene, seam, background_score=0.3, background_source="calibrated")
-    masks = pseudo_masks(scene.data, after, PseudoMasks(crf=MaskCrf(enabled=True)),
-                         run / "pseudo-masks", rank)
-    with step_folder(SegmenterModel, run / "train-segmenter", section={},
-                     inputs={"masks": masks}) as step:
+    masks = pseudo_masks(
+        scene.data, after, PseudoMasks(crf=MaskCrf(enabled=True)), run / "pseudo-masks", rank
+    )
+    with step_folder(
+        SegmenterModel, run / "train-segmenter", section={}, inputs={"masks": masks}
+    ) as step:
         rows = [f"{i},0.01,30,{1 / i},{1 / i}" for i in range(1, 9)]
-        write_text(step.path / "losses.csv",
-                   "\n".join(["step,lr,photos_per_second,loss,cross_entropy", *rows, ""]))
+        write_text(
+            step.path / "losses.csv",
+            "\n".join(["step,lr,photos_per_second,loss,cross_entropy", *rows, ""]),
+        )
         network = step.finish()
-    with step_folder(Predictions, run / "predict", section={"splits": ["train", "val"]},
-                     inputs={"model": network}, coverage={"data": scene.data}) as step:
+    with step_folder(
+        Predictions,
+        run / "predict",
+        section={"splits": ["train", "val"]},
+        inputs={"model": network},
+        coverage={"data": scene.data},
+    ) as step:
         for sample in (s for samples in scene.samples.values() for s in samples):
             labels = np.zeros(sample.size, np.uint8)
             labels[:, : sample.size[1] // 2] = 1
@@ -83,8 +99,9 @@ def part(run: Path, anchor: str) -> str:
 
 
 def rows_of(html: str) -> list[list[str]]:
-    rows = [re.findall(r"<td.*?</td>", row, re.S)
-            for row in re.findall(r"<tr>.*?</tr>", html, re.S)]
+    rows = [
+        re.findall(r"<td.*?</td>", row, re.S) for row in re.findall(r"<tr>.*?</tr>", html, re.S)
+    ]
     return [[re.sub(r"<[^>]*>", "", cell).strip() for cell in row] for row in rows if row]
 
 
@@ -105,8 +122,11 @@ def test_a_row_for_each_stage(run: Path) -> None:
             assert re.fullmatch(r"argmax; (train, 7|val, 3) photos, no tags", row[5])
         else:
             assert row[5] == ("0.3 (calibrated)" if "walk" not in stage["name"] else "0.5 (walk)")
-        assert row[6:] == (["–", "–"] if best is None else [
-            f"{100 * best['miou']:.1f}", f"{best['background_score']:.2f}"])
+        assert row[6:] == (
+            ["–", "–"]
+            if best is None
+            else [f"{100 * best['miou']:.1f}", f"{best['background_score']:.2f}"]
+        )
     text = part(run, "stages")
     assert "train, 7 photos, known tags." in text and "val, 3 photos, known tags." in text
 
@@ -119,7 +139,11 @@ def test_a_curve_or_a_dot_for_each_stage(run: Path) -> None:
     for plot in plots:
         assert re.findall(r'<path class="line (s\d)"', plot) == ["s0", "s1", "s2", "s3"]
         assert [plot.count(f'class="mark {name}"') for name in ("s0", "s1", "s2", "s3")] == [
-            2, 1, 2, 1], "best and in use; a CRF alone"
+            2,
+            1,
+            2,
+            1,
+        ], "best and in use; a CRF alone"
     legend = re.search(r'<ul class="legend">(.*?)</ul>', html, re.S)
     assert legend is not None
     assert re.findall(r"</span>(.*?)</li>", legend[1]) == STAGES[:-1], "a network has no score"
@@ -130,8 +154,15 @@ def test_a_curve_or_a_dot_for_each_stage(run: Path) -> None:
 def test_a_row_of_pictures_from_the_photo_to_the_truth(run: Path) -> None:
     page(run)
     captions = re.findall(r"<figcaption>(.*?)</figcaption></figure>", part(run, "photos"))
-    wanted = ["photo", "heat: SEAM", "mask: CRF", "heat: walk", "pseudo mask",
-              "segmenter", "ground truth"]
+    wanted = [
+        "photo",
+        "heat: SEAM",
+        "mask: CRF",
+        "heat: walk",
+        "pseudo mask",
+        "segmenter",
+        "ground truth",
+    ]
     assert captions == wanted * 6
     shutil.rmtree(run / "evaluate" / "crf")
     shutil.rmtree(run / "report")
@@ -146,10 +177,17 @@ def test_labels_and_training_of_affinitynet(run: Path) -> None:
     assert "α of the two backgrounds: 2.5 and 15." in html
     captions = re.findall(r"<figcaption>(.*?)</figcaption></figure>", html)
     assert captions == ["photo", "heat: SEAM", "affinity labels", "ground truth"] * 3 + [
-        "photo", "heat: SEAM", "affinity labels"], "train/7 has no mask; train/3 has no class"
+        "photo",
+        "heat: SEAM",
+        "affinity labels",
+    ], "train/7 has no mask; train/3 has no class"
     training = part(run, "training")
-    for name in ("train-affinity", "pairs of background", "pairs of one class",
-                 "pairs of different classes"):
+    for name in (
+        "train-affinity",
+        "pairs of background",
+        "pairs of one class",
+        "pairs of different classes",
+    ):
         assert name in training
     assert "train-cam" not in training and "8 photos" in shown.text
     before = training
@@ -183,8 +221,13 @@ def test_runs_with_and_without_a_walk_are_compared(run: Path, tmp_path: Path) ->
     assert rows[5][6] == "0.3 (calibrated); train, 7 photos (2 left out), known tags"
     assert 'id="background-score"' in (run / "report" / "index.html").read_text(encoding="utf-8")
     captions = re.findall(r"<figcaption>(.*?)</figcaption></figure>", part(run, "photos"))
-    assert captions[:5] == ["photo", "heat: SEAM, run", "mask: CRF, run", "heat: walk, run",
-                            captions[4]] and captions[4].startswith("pseudo mask, run, ")
+    assert captions[:5] == [
+        "photo",
+        "heat: SEAM, run",
+        "mask: CRF, run",
+        "heat: walk, run",
+        captions[4],
+    ] and captions[4].startswith("pseudo mask, run, ")
     assert captions[5:8] == ["segmenter, run", "heat: SEAM, plain", "mask: CRF, plain"]
     assert captions[9] == "ground truth"
 
@@ -198,4 +241,3 @@ def test_an_evaluation_of_before_there_were_stages(run: Path) -> None:
     page(run)
     html = (run / "report" / "index.html").read_text(encoding="utf-8")
     assert 'id="stages"' not in html and 'id="background-score"' in html
-

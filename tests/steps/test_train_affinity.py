@@ -37,8 +37,9 @@ def labels(data: PreparedData, tmp_path: Path) -> AffinityLabels:
     return drawn_labels(data, tmp_path / "affinity-labels")
 
 
-def train(data: PreparedData, labels: AffinityLabels, out: Path, workers: int = 0,
-          **changes: Any) -> AffinityModel:
+def train(
+    data: PreparedData, labels: AffinityLabels, out: Path, workers: int = 0, **changes: Any
+) -> AffinityModel:
     changed = {f"train_affinity__{key}": value for key, value in changes.items()}
     return train_affinity(data, labels, recipe(**changed).train_affinity, out, one_rank(workers))
 
@@ -54,8 +55,10 @@ def same_bits(left: Path, right: Path) -> bool:
 
 def rows(folder: Path) -> list[dict[str, str]]:
     with (folder / "losses.csv").open(newline="") as file:
-        return [{k: v for k, v in row.items() if k != "photos_per_second"}
-                for row in csv.DictReader(file)]
+        return [
+            {k: v for k, v in row.items() if k != "photos_per_second"}
+            for row in csv.DictReader(file)
+        ]
 
 
 def test_training_writes_a_model_that_loads(
@@ -84,8 +87,14 @@ def test_the_loss_falls_where_colours_tell_the_classes(
         pixels = np.full((*Image.open(path).size[::-1], 3), 20, np.uint8)
         pixels[:, : pixels.shape[1] // 2] = 230
         Image.fromarray(pixels).save(path)
-    model = train(data, labels, tmp_path / "model", epochs=20, optimiser={"lr": 0.003},
-                  freeze_batch_norm=False)  # fmt: skip
+    model = train(
+        data,
+        labels,
+        tmp_path / "model",
+        epochs=20,
+        optimiser={"lr": 0.003},
+        freeze_batch_norm=False,
+    )
     losses = [float(row["loss"]) for row in rows(model.path)]
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
 
@@ -119,14 +128,27 @@ def test_killed_at_any_moment_the_weights_are_the_same(
 ) -> None:
     changes: dict[str, Any] = {"epochs": 60, "checkpoint_minutes": 1e-4}
     whole = train(data, labels, tmp_path / "whole", **changes)
-    settings = write_recipe(tmp_path / "recipe.yaml", **{
-        f"train_affinity__{key}": value for key, value in changes.items()})
+    settings = write_recipe(
+        tmp_path / "recipe.yaml",
+        **{f"train_affinity__{key}": value for key, value in changes.items()},
+    )
     out = tmp_path / "killed"
-    line = ["train-affinity", "--data", data.path, "--labels", labels.path, "--recipe", settings,
-            "--out", out]  # fmt: skip
+    line = [
+        "train-affinity",
+        "--data",
+        data.path,
+        "--labels",
+        labels.path,
+        "--recipe",
+        settings,
+        "--out",
+        out,
+    ]
     for count in (MOMENT.randint(1, 25), MOMENT.randint(35, 60)):
-        kill_when(start(*line), lambda count=count: (out / "losses.csv").is_file()
-                  and len(rows(out)) >= count)
+        kill_when(
+            start(*line),
+            lambda count=count: (out / "losses.csv").is_file() and len(rows(out)) >= count,
+        )
         assert not (out / "manifest.json").exists()
     end_of(start(*line))
     assert same_bits(whole.path, out)
@@ -157,8 +179,10 @@ def test_mixed_precision_learns_and_stores_float32(
 
 
 def test_nothing_sure_at_all_is_an_error(data: PreparedData, tmp_path: Path) -> None:
-    ids = tuple(path.relative_to(tmp_path / "photos").with_suffix("").as_posix()
-                for path in (tmp_path / "photos").rglob("*.png"))
+    ids = tuple(
+        path.relative_to(tmp_path / "photos").with_suffix("").as_posix()
+        for path in (tmp_path / "photos").rglob("*.png")
+    )
     labels = drawn_labels(data, tmp_path / "labels", ids)
     with pytest.raises(DataError, match=r"no photo has a single sure pixel.*alpha_factors"):
         train(data, labels, tmp_path / "model")

@@ -91,8 +91,12 @@ def test_every_branch_of_an_mdc_head_is_trained(
     data: PreparedData, tmp_path: Path, siamese: bool
 ) -> None:
     changes: dict[str, Any] = {
-        "train_cam__head": "mdc", "train_cam__mdc_rates": [1, 2, 3], "train_cam__mdc_channels": 4,
-        "train_cam__pcm__enabled": siamese, "train_cam__views__enabled": siamese}  # fmt: skip
+        "train_cam__head": "mdc",
+        "train_cam__mdc_rates": [1, 2, 3],
+        "train_cam__mdc_channels": 4,
+        "train_cam__pcm__enabled": siamese,
+        "train_cam__views__enabled": siamese,
+    }
     model = trained(data, tmp_path / "model", **changes)
     found = weights(model)
     begun = weights(trained(data, tmp_path / "begun", **changes, train_cam__max_steps=1))
@@ -109,20 +113,32 @@ def test_weights_depend_on_the_seed_alone(data: PreparedData, tmp_path: Path) ->
     assert not torch.are_deterministic_algorithms_enabled()  # the caller's torch is as it was
     random.seed(5)
     torch.manual_seed(5)
-    assert same_bits(first, weights(train_cam(
-        data, recipe(train_cam__picture_every=1).train_cam, tmp_path / "second",
-        one_rank(workers=1))))  # fmt: skip
+    assert same_bits(
+        first,
+        weights(
+            train_cam(
+                data,
+                recipe(train_cam__picture_every=1).train_cam,
+                tmp_path / "second",
+                one_rank(workers=1),
+            )
+        ),
+    )
     assert not same_bits(first, weights(trained(data, tmp_path / "third", train_cam__seed=1)))
 
 
 @pytest.mark.parametrize(("precision", "threads"), [("32", 1), ("bf16", 2)])
 @pytest.mark.usefixtures("one_thread")
 def test_training_goes_on_from_the_checkpoint(
-    data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str,
+    data: PreparedData,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    precision: str,
     threads: int,
 ) -> None:
-    section = recipe(train_cam__epochs=4, train_cam__checkpoint_minutes=1e-6,
-                     train_cam__precision=precision).train_cam
+    section = recipe(
+        train_cam__epochs=4, train_cam__checkpoint_minutes=1e-6, train_cam__precision=precision
+    ).train_cam
 
     def train(out: Path) -> CamModel:
         runtime = Runtime.start(device="cpu", workers=0, threads=threads)
@@ -163,7 +179,10 @@ def rows_reach(out: Path, count: int) -> Callable[[], bool]:
 @pytest.mark.slow
 def test_killed_at_any_moment_the_weights_are_the_same(data: PreparedData, tmp_path: Path) -> None:
     changes: dict[str, Any] = {
-        "train_cam__epochs": 60, "train_cam__checkpoint_minutes": 1e-4, "runtime__workers": 1}
+        "train_cam__epochs": 60,
+        "train_cam__checkpoint_minutes": 1e-4,
+        "runtime__workers": 1,
+    }
     settings = write_recipe(tmp_path / "recipe.yaml", **changes)
     whole = trained(data, tmp_path / "whole", **changes)
     out = tmp_path / "killed"
@@ -179,13 +198,18 @@ def test_killed_at_any_moment_the_weights_are_the_same(data: PreparedData, tmp_p
 @pytest.mark.slow
 def test_ctrl_c_ends_with_130_and_is_resumed(data: PreparedData, tmp_path: Path) -> None:
     changes: dict[str, Any] = {
-        "train_cam__epochs": 40, "train_cam__checkpoint_minutes": 1e-4, "runtime__workers": 1}
+        "train_cam__epochs": 40,
+        "train_cam__checkpoint_minutes": 1e-4,
+        "runtime__workers": 1,
+    }
     settings = write_recipe(tmp_path / "recipe.yaml", **changes)
     out = tmp_path / "model"
     interrupt_when(start(*command_line(data, settings, out)), rows_reach(out, 3))
     assert (out / "checkpoint.pt").is_file()
-    assert same_bits(weights(train_cam(data, recipe(**changes).train_cam, out, one_rank())),
-                     weights(trained(data, tmp_path / "whole", **changes)))
+    assert same_bits(
+        weights(train_cam(data, recipe(**changes).train_cam, out, one_rank())),
+        weights(trained(data, tmp_path / "whole", **changes)),
+    )
 
 
 def test_training_cannot_reach_a_mask(tmp_path: Path) -> None:
@@ -211,8 +235,9 @@ def spoil(data: PreparedData, *names: str) -> None:
 def test_an_unreadable_photo_is_named(data: PreparedData, tmp_path: Path, workers: int) -> None:
     spoil(data, "b/05")
     with pytest.raises(DataError, match=r"photo can't be read.*05\.png.*--skip-bad") as caught:
-        train_cam(data, recipe(train_cam__epochs=4).train_cam, tmp_path / "model",
-                  one_rank(workers))
+        train_cam(
+            data, recipe(train_cam__epochs=4).train_cam, tmp_path / "model", one_rank(workers)
+        )
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "model" / "manifest.json").exists()
 
@@ -239,13 +264,19 @@ def test_objects_are_gathered_for_batches_with_unreadable_photos_alone(
     data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gathered: list[Any] = []
-    monkeypatch.setattr(Runtime, "all_gather_object",
-                        lambda _, value: (gathered.append(value), [value])[1])
+    monkeypatch.setattr(
+        Runtime, "all_gather_object", lambda _, value: (gathered.append(value), [value])[1]
+    )
     trained(data, tmp_path / "whole", train_cam__epochs=4)
     in_the_end = len(gathered)
     spoil(data, "b/05")
-    model = trained(data, tmp_path / "spoilt", train_cam__epochs=4, train_cam__skip_bad=True,
-                    train_cam__batch_size=9)  # fmt: skip
+    model = trained(
+        data,
+        tmp_path / "spoilt",
+        train_cam__epochs=4,
+        train_cam__skip_bad=True,
+        train_cam__batch_size=9,
+    )
     assert len(gathered) == 2 * in_the_end + model.manifest.metrics["steps"]
 
 
@@ -255,8 +286,12 @@ def test_photos_left_out_before_an_interruption_are_still_named(
     photo = data.path.parent / "photos" / "b" / "05.png"
     whole = photo.read_bytes()
     spoil(data, "b/05")
-    changes: dict[str, Any] = {"train_cam__epochs": 2, "train_cam__checkpoint_minutes": 1e-6,
-                               "train_cam__skip_bad": True, "train_cam__batch_size": 9}
+    changes: dict[str, Any] = {
+        "train_cam__epochs": 2,
+        "train_cam__checkpoint_minutes": 1e-6,
+        "train_cam__skip_bad": True,
+        "train_cam__batch_size": 9,
+    }
     step = fit_module._Loop.step
 
     def stepped(loop: Any, number: int, batches: Any) -> dict[str, float]:
@@ -280,8 +315,9 @@ def test_a_batch_without_any_readable_photo_stops(data: PreparedData, tmp_path: 
 
 def test_no_tag_anywhere(data: PreparedData, tmp_path: Path) -> None:
     lines = (data.path / "train.jsonl").read_text().splitlines()
-    (data.path / "train.jsonl").write_text("".join(
-        json.dumps(json.loads(line) | {"tags": []}) + "\n" for line in lines))
+    (data.path / "train.jsonl").write_text(
+        "".join(json.dumps(json.loads(line) | {"tags": []}) + "\n" for line in lines)
+    )
     with pytest.raises(DataError, match="no training photo has a tag"):
         trained(data, tmp_path / "model")
 
@@ -332,17 +368,31 @@ def test_a_warm_start_is_a_plain_cam_and_then_seam_from_it(
     data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int]
 ) -> None:
     changes: dict[str, Any] = {"train_cam__epochs": 2, "train_cam__checkpoint_minutes": 1e-6}
-    plain = trained(data, tmp_path / "plain", **changes | {"train_cam__epochs": 1},
-                    train_cam__pcm__enabled=False, train_cam__views__enabled=False)  # fmt: skip
-    by_hand = trained(data, tmp_path / "seam", **changes,
-                      train_cam__init_from=str(plain.path / "model.safetensors"))
+    plain = trained(
+        data,
+        tmp_path / "plain",
+        **changes | {"train_cam__epochs": 1},
+        train_cam__pcm__enabled=False,
+        train_cam__views__enabled=False,
+    )
+    by_hand = trained(
+        data,
+        tmp_path / "seam",
+        **changes,
+        train_cam__init_from=str(plain.path / "model.safetensors"),
+    )
     warm = changes | {"train_cam__warm_start": 1}
     whole = trained(data, tmp_path / "whole", **warm)
     assert same_bits(weights(plain), weights(whole.path / "warm-start"))
     assert same_bits(weights(by_hand), weights(whole))
     assert losses(by_hand.path) == losses(whole.path)
     assert {path.name for path in (whole.path / "warm-start").iterdir()} == {
-        "model.safetensors", "losses.csv", "tensorboard", "manifest.json", ".lock"}
+        "model.safetensors",
+        "losses.csv",
+        "tensorboard",
+        "manifest.json",
+        ".lock",
+    }
     steps: list[int] = []
     stops = set(limits)
     step = fit_module._Loop.step
@@ -364,7 +414,9 @@ def test_a_warm_start_is_a_plain_cam_and_then_seam_from_it(
 
 
 def test_a_start_that_another_process_trains_is_waited_for(
-    data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    data: PreparedData,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     pytest.importorskip("fcntl")
@@ -372,10 +424,13 @@ def test_a_start_that_another_process_trains_is_waited_for(
     monkeypatch.setattr("tag2mask.runtime.progress.PLAIN_SECONDS", 0.0)
     plain = tmp_path / "start"
     plain.mkdir()
-    hold = ("import fcntl, sys, time; file = open(sys.argv[1], 'w'); "
-            "fcntl.lockf(file, fcntl.LOCK_EX); print(); time.sleep(1)")
-    with subprocess.Popen([sys.executable, "-c", hold, str(plain / ".lock")],
-                          stdout=subprocess.PIPE) as other:
+    hold = (
+        "import fcntl, sys, time; file = open(sys.argv[1], 'w'); "
+        "fcntl.lockf(file, fcntl.LOCK_EX); print(); time.sleep(1)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(plain / ".lock")], stdout=subprocess.PIPE
+    ) as other:
         assert other.stdout is not None
         other.stdout.readline()
         section = recipe(train_cam__warm_start=1, train_cam__epochs=1).train_cam
@@ -389,7 +444,8 @@ def test_a_start_that_another_process_trains_is_waited_for(
 def test_trainings_that_differ_in_what_a_plain_cam_has_not_start_alike(behaviour: str) -> None:
     def begun(**weights: Any) -> TrainCam:
         section = TrainCam.model_validate(
-            {"behaviour": behaviour, "warm_start": 2, "losses": weights})
+            {"behaviour": behaviour, "warm_start": 2, "losses": weights}
+        )
         return section.plain_start()
 
     assert begun() == begun(er=0.0, ecr=0.5, ecr_top=1.0, min_pool=0.0, teach=1.0, ramp=0.0)
@@ -400,28 +456,43 @@ def test_trainings_that_differ_in_what_a_plain_cam_has_not_start_alike(behaviour
 
 
 def test_starting_from_a_trained_model(data: PreparedData, tmp_path: Path) -> None:
-    plain = trained(data, tmp_path / "plain", train_cam__pcm__enabled=False,
-                    train_cam__views__enabled=False)  # fmt: skip
+    plain = trained(
+        data, tmp_path / "plain", train_cam__pcm__enabled=False, train_cam__views__enabled=False
+    )
     file = str(plain.path / "model.safetensors")
-    begun = trained(data, tmp_path / "seam", train_cam__init_from=file,
-                    train_cam__optimiser__lr=1e-12, train_cam__optimiser__weight_decay=0.0)
+    begun = trained(
+        data,
+        tmp_path / "seam",
+        train_cam__init_from=file,
+        train_cam__optimiser__lr=1e-12,
+        train_cam__optimiser__weight_decay=0.0,
+    )
     started = weights(plain)
     found = weights(begun)
     assert all(torch.allclose(found[name], tensor, atol=1e-6) for name, tensor in started.items())
     assert any(name.startswith("pcm.") for name in found)
     # And back: what PCM learnt is left behind.
-    trained(data, tmp_path / "back", train_cam__pcm__enabled=False,
-            train_cam__init_from=str(begun.path / "model.safetensors"))  # fmt: skip
+    trained(
+        data,
+        tmp_path / "back",
+        train_cam__pcm__enabled=False,
+        train_cam__init_from=str(begun.path / "model.safetensors"),
+    )
     with pytest.raises(WeightsError, match=r"weights of another network.*backbone\."):
-        trained(data, tmp_path / "resnet", train_cam__init_from=file,
-                train_cam__backbone__name="test_resnet")  # fmt: skip
+        trained(
+            data,
+            tmp_path / "resnet",
+            train_cam__init_from=file,
+            train_cam__backbone__name="test_resnet",
+        )
     with pytest.raises(WeightsError, match=r"another network.*head\.convolutions"):
         trained(data, tmp_path / "mdc", train_cam__init_from=file, train_cam__head="mdc")
     with pytest.raises(WeightsError, match="no such model file"):
         trained(data, tmp_path / "none", train_cam__init_from=str(tmp_path / "none.safetensors"))
     photos = write_photos(tmp_path / "others")
-    write_table(photos, [[row[0], row[1].replace("dog", "hen"), row[2]]
-                         for row in read_table(photos)])
+    write_table(
+        photos, [[row[0], row[1].replace("dog", "hen"), row[2]] for row in read_table(photos)]
+    )
     (photos / "classes.txt").write_text("cat\nhen\nbird\n")
     other = prepared(photos, tmp_path / "others-prepared")
     with pytest.raises(RecipeError, match="other classes"):
@@ -446,8 +517,7 @@ def test_other_weights_under_the_same_name_are_refused(data: PreparedData, tmp_p
 def test_weights_of_another_network_name_the_tensors(data: PreparedData, tmp_path: Path) -> None:
     torch.save({"layer1.weight": torch.zeros(2, 2)}, tmp_path / "other.pth")
     with pytest.raises(WeightsError, match=r"other\.pth|another network") as caught:
-        trained(data, tmp_path / "model",
-                train_cam__backbone__weights=str(tmp_path / "other.pth"))  # fmt: skip
+        trained(data, tmp_path / "model", train_cam__backbone__weights=str(tmp_path / "other.pth"))
     assert "missing" in str(caught.value)
 
 
@@ -472,8 +542,11 @@ def test_a_full_disk_keeps_the_last_checkpoint(
     assert not list((tmp_path / "model").glob(".tmp-*"))
     steps: list[int] = []
     step = fit_module._Loop.step
-    monkeypatch.setattr(fit_module._Loop, "step", lambda loop, number, batches: (
-        steps.append(number), step(loop, number, batches))[1])  # fmt: skip
+    monkeypatch.setattr(
+        fit_module._Loop,
+        "step",
+        lambda loop, number, batches: (steps.append(number), step(loop, number, batches))[1],
+    )
     assert same_bits(whole, weights(trained(data, tmp_path / "model", **changes)))
     assert steps == [3, 4, 5]
 

@@ -55,13 +55,22 @@ def masked(tmp_path: Path) -> PreparedData:
     return prepared(write_photos(tmp_path / "masked", masks=True), tmp_path / "masked-prepare")
 
 
-LEARNING: dict[str, Any] = {"epochs": 5, "freeze_batch_norm": False,
-                            "optimiser": {"lr": 0.003, "new_layer_lr": 1.0}}
+LEARNING: dict[str, Any] = {
+    "epochs": 5,
+    "freeze_batch_norm": False,
+    "optimiser": {"lr": 0.003, "new_layer_lr": 1.0},
+}
 """Enough to find something on painted photos."""
 
 
-def train(data: PreparedData, masks: PseudoMaskFolder | None, out: Path, /, workers: int = 0,
-          **changes: Any) -> SegmenterModel:
+def train(
+    data: PreparedData,
+    masks: PseudoMaskFolder | None,
+    out: Path,
+    /,
+    workers: int = 0,
+    **changes: Any,
+) -> SegmenterModel:
     changed = {f"train_segmenter__{key}": value for key, value in changes.items()}
     if changes.get("confidence_weight"):
         changed["pseudo_masks__confidence"] = True
@@ -79,8 +88,10 @@ def same_bits(left: Path, right: Path, name: str = "model.safetensors") -> bool:
 
 def rows(folder: Path, name: str = "losses.csv") -> list[dict[str, str]]:
     with (folder / name).open(newline="") as file:
-        return [{k: v for k, v in row.items() if k != "photos_per_second"}
-                for row in csv.DictReader(file)]
+        return [
+            {k: v for k, v in row.items() if k != "photos_per_second"}
+            for row in csv.DictReader(file)
+        ]
 
 
 def files(folder: Path) -> set[str]:
@@ -98,7 +109,10 @@ def test_training_writes_a_model_that_loads(
     assert manifest.metrics["masks"] == "pseudo" and manifest.metrics["steps"] == 2
     net, spec = load_segmenter(model.path / "model.safetensors")
     assert (spec.architecture, spec.encoder, spec.long_side) == (
-        "deeplabv3plus", "test_efficientnet", 64)
+        "deeplabv3plus",
+        "test_efficientnet",
+        64,
+    )
     with torch.no_grad():
         assert torch.isfinite(net(torch.zeros(1, 3, 64, 64))).all()
     before = (model.path / "model.safetensors").stat().st_mtime_ns
@@ -111,10 +125,12 @@ def test_it_learns_what_the_masks_say(
 ) -> None:
     paint_halves(data)
     changes: dict[str, Any] = {
-        "epochs": 15, "colour_jitter": [0, 0, 0, 0], "freeze_batch_norm": False,
+        "epochs": 15,
+        "colour_jitter": [0, 0, 0, 0],
+        "freeze_batch_norm": False,
         "losses": {"cross_entropy": 1.0, "dice": 0.3, "lovasz": 0.3, "class_balance": 0.5},
         "optimiser": {"lr": 0.003, "new_layer_lr": 1.0, "ema": 0.5},
-    }  # fmt: skip
+    }
     model = train(data, masks, tmp_path / "model", **changes)
     losses = [float(row["loss"]) for row in rows(model.path)]
     assert {"cross_entropy", "dice", "lovasz"} <= rows(model.path)[0].keys()
@@ -127,9 +143,13 @@ def test_training_goes_on_from_the_checkpoint(
     """In two rounds with validation, stopped in each, and with other workers."""
     masks = drawn_masks(masked, tmp_path / "masks", confidence=True)
     changes: dict[str, Any] = {
-        "epochs": 3, "checkpoint_minutes": 1e-6, "rounds": 2, "validate_epochs": 1,
-        "confidence_weight": True, "optimiser": {"lr": 0.001, "ema": 0.5},
-    }  # fmt: skip
+        "epochs": 3,
+        "checkpoint_minutes": 1e-6,
+        "rounds": 2,
+        "validate_epochs": 1,
+        "confidence_weight": True,
+        "optimiser": {"lr": 0.001, "ema": 0.5},
+    }
     whole = train(masked, masks, tmp_path / "whole", **changes)
     step = fit_module._Loop.step
     calls = 0
@@ -147,8 +167,10 @@ def test_training_goes_on_from_the_checkpoint(
         with pytest.raises(KeyboardInterrupt):
             train(masked, masks, tmp_path / "broken", **changes)
     broken = train(masked, masks, tmp_path / "broken", workers=1, **changes)
-    for folder, other in ((whole.path, broken.path),
-                          (whole.path / "round-1", broken.path / "round-1")):
+    for folder, other in (
+        (whole.path, broken.path),
+        (whole.path / "round-1", broken.path / "round-1"),
+    ):
         assert same_bits(folder, other) and same_bits(folder, other, "last.safetensors")
         assert rows(folder) == rows(other)
         assert rows(folder, "validation.csv") == rows(other, "validation.csv")
@@ -165,11 +187,22 @@ def test_killed_at_any_moment_the_weights_are_the_same(
     paint_halves(data)
     changes = LEARNING | {"epochs": 12, "checkpoint_minutes": 1e-4, "rounds": 2}
     whole = train(data, masks, tmp_path / "whole", **changes)
-    settings = write_recipe(tmp_path / "recipe.yaml", **{
-        f"train_segmenter__{key}": value for key, value in changes.items()})
+    settings = write_recipe(
+        tmp_path / "recipe.yaml",
+        **{f"train_segmenter__{key}": value for key, value in changes.items()},
+    )
     out = tmp_path / "killed"
-    line = ["train-segmenter", "--data", data.path, "--masks", masks.path, "--recipe", settings,
-            "--out", out]  # fmt: skip
+    line = [
+        "train-segmenter",
+        "--data",
+        data.path,
+        "--masks",
+        masks.path,
+        "--recipe",
+        settings,
+        "--out",
+        out,
+    ]
     first = out / "round-1"
 
     def trained(folder: Path, least: int) -> Callable[[], bool]:
@@ -177,8 +210,11 @@ def test_killed_at_any_moment_the_weights_are_the_same(
         return lambda: (folder / "losses.csv").is_file() and len(rows(folder)) >= steps
 
     photos = MOMENT.randint(1, 8)
-    moments = (trained(first, 1), lambda: len(list((first / "masks").rglob("*.png"))) >= photos,
-               trained(out, 1))
+    moments = (
+        trained(first, 1),
+        lambda: len(list((first / "masks").rglob("*.png"))) >= photos,
+        trained(out, 1),
+    )
     for moment in moments:
         kill_when(start(*line), moment)
         assert not (out / "manifest.json").exists()
@@ -194,11 +230,23 @@ def test_two_processes_train_one_network(masked: PreparedData, tmp_path: Path) -
     masks = drawn_masks(masked, tmp_path / "masks")
     changes = LEARNING | {"rounds": 2, "validate_epochs": 8, "batch_size": 5, "epochs": 16}
     cut_off(masked.path.parent / "masked" / "b" / "01.png")
-    settings = write_recipe(tmp_path / "recipe.yaml", runtime__devices=2, **{
-        f"train_segmenter__{key}": value for key, value in changes.items()})
+    settings = write_recipe(
+        tmp_path / "recipe.yaml",
+        runtime__devices=2,
+        **{f"train_segmenter__{key}": value for key, value in changes.items()},
+    )
     out = tmp_path / "model"
-    line = ["train-segmenter", "--data", masked.path, "--masks", masks.path, "--recipe", settings,
-            "--out", out]  # fmt: skip
+    line = [
+        "train-segmenter",
+        "--data",
+        masked.path,
+        "--masks",
+        masks.path,
+        "--recipe",
+        settings,
+        "--out",
+        out,
+    ]
     stopped = call(*line)
     assert stopped.returncode == 1 and "Traceback" not in stopped.stderr, stopped.stderr
     assert "01.png" in stopped.stderr and "--skip-bad" in stopped.stderr
@@ -213,8 +261,9 @@ def test_two_processes_train_one_network(masked: PreparedData, tmp_path: Path) -
     samples, truths = validation_photos(masked.path)
     for folder in (out, out / "round-1"):
         net, spec = load_segmenter(folder / "last.safetensors")
-        found = compare(samples, truths, single_view(net, spec, section, one_rank()), 3,
-                        unread=lambda *_: None)
+        found = compare(
+            samples, truths, single_view(net, spec, section, one_rank()), 3, unread=lambda *_: None
+        )
         last = float(rows(folder, "validation.csv")[-1]["miou"])
         assert found.miou() == pytest.approx(last, abs=1e-3)
 
@@ -279,8 +328,9 @@ def test_the_best_network_on_the_validation_photos_becomes_the_model(
     assert all(0 <= score <= 1 for score in scores)
     assert model.manifest.metrics["validation_miou"] == max(scores)
     best = scores.index(max(scores)) == len(scores) - 1
-    last, kept = (load_file(model.path / name) for name in ("last.safetensors",
-                                                            "model.safetensors"))
+    last, kept = (
+        load_file(model.path / name) for name in ("last.safetensors", "model.safetensors")
+    )
     assert all(torch.equal(last[k], kept[k]) for k in last) == best
 
 
@@ -299,8 +349,15 @@ def test_a_later_network_that_is_worse_is_not_kept(
 
     monkeypatch.setattr("tag2mask.steps.segmenter_task.compare", score)
     masks = drawn_masks(masked, tmp_path / "masks")
-    model = train(masked, masks, tmp_path / "model", epochs=3, validate_epochs=1,
-                  optimiser={"lr": 0.001, "ema": 0.5}, precision="32")
+    model = train(
+        masked,
+        masks,
+        tmp_path / "model",
+        epochs=3,
+        validate_epochs=1,
+        optimiser={"lr": 0.001, "ema": 0.5},
+        precision="32",
+    )
     for name, wanted, other in (("model.safetensors", 1, 2), ("last.safetensors", 2, 1)):
         net, spec = load_segmenter(model.path / name)
         kept = TorchSegmenter(net, spec.class_set, spec.long_side, torch.device("cpu"), "32")
@@ -319,8 +376,7 @@ def test_the_second_round_learns_from_the_firsts_own_masks_of_known_classes(
     first = double.path / "round-1"
     assert same_bits(single.path, first) and rows(single.path) == rows(first)
     assert not same_bits(single.path, double.path)
-    assert files(first) == {"model.safetensors", "losses.csv", "tensorboard", "masks",
-                            "confidence"}
+    assert files(first) == {"model.safetensors", "losses.csv", "tensorboard", "masks", "confidence"}
     samples = read_index(data.path, "train")
     assert any(not sample.tags for sample in samples)
     kinds = set()
@@ -380,8 +436,11 @@ def test_masks_must_belong_to_the_photos(
     assert train(data, masks, tmp_path / "size").manifest.counts["photos"] == 9
 
 
-@pytest.mark.parametrize("names", [["bird", "dog", "cat"], ["car", "sofa", "tree"],
-                                   ["cat", "dog", "bird", "cow"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "names",
+    [["bird", "dog", "cat"], ["car", "sofa", "tree"], ["cat", "dog", "bird", "cow"]],
+    ids=" ".join,
+)
 def test_masks_of_other_classes_are_refused(
     data: PreparedData, masks: PseudoMaskFolder, tmp_path: Path, names: list[str]
 ) -> None:
@@ -420,8 +479,10 @@ def test_a_batch_of_one_photo_trains(
 ) -> None:
     """Behind its global pooling DeepLab's batch norm has one value of one photo."""
     model = train(data, masks, tmp_path / "model", batch_size=1, max_steps=2)
-    assert all(torch.isfinite(tensor).all() for tensor in weights(
-        model.path / "model.safetensors").values())
+    assert all(
+        torch.isfinite(tensor).all()
+        for tensor in weights(model.path / "model.safetensors").values()
+    )
 
 
 def test_only_the_encoders_batch_norms_are_frozen(
@@ -429,27 +490,51 @@ def test_only_the_encoders_batch_norms_are_frozen(
 ) -> None:
     def learnt(**changes: Any) -> set[str]:
         folder = tmp_path / f"model{len(list(tmp_path.glob('model*')))}"
-        first, later = (weights(train(
-            data, masks, folder / str(steps), max_steps=steps, epochs=9,
-            optimiser={"lr": 0.001, "schedule": "constant"}, **changes,
-        ).path / "model.safetensors") for steps in (1, 3))
-        return {name for name, tensor in first.items()
-                if name.endswith("running_mean") and not torch.equal(tensor, later[name])}
+        first, later = (
+            weights(
+                train(
+                    data,
+                    masks,
+                    folder / str(steps),
+                    max_steps=steps,
+                    epochs=9,
+                    optimiser={"lr": 0.001, "schedule": "constant"},
+                    **changes,
+                ).path
+                / "model.safetensors"
+            )
+            for steps in (1, 3)
+        )
+        return {
+            name
+            for name, tensor in first.items()
+            if name.endswith("running_mean") and not torch.equal(tensor, later[name])
+        }
 
     assert {name.split(".")[1] for name in learnt()} == {"decoder"}
     assert {name.split(".")[1] for name in learnt(freeze_batch_norm=False)} == {
-        "encoder", "decoder"}
+        "encoder",
+        "decoder",
+    }
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"crop": 60}, r"multiples of 16 px.*not 60 \[train_segmenter\.crop\]\. Set it to 64"),
-    ({"crop": 32, "network__architecture": "unet", "network__output_stride": 32},
-     r"of 64 at least, not 32.*Set it to 64"),
-    ({"network__architecture": "unett"}, "did you mean 'unet'"),
-    ({"network__encoder": "no_such_net"}, "no encoder"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"crop": 60}, r"multiples of 16 px.*not 60 \[train_segmenter\.crop\]\. Set it to 64"),
+        (
+            {"crop": 32, "network__architecture": "unet", "network__output_stride": 32},
+            r"of 64 at least, not 32.*Set it to 64",
+        ),
+        ({"network__architecture": "unett"}, "did you mean 'unet'"),
+        ({"network__encoder": "no_such_net"}, "no encoder"),
+    ],
+)
 def test_networks_and_crops_that_do_not_fit(
-    data: PreparedData, masks: PseudoMaskFolder, tmp_path: Path, changes: dict[str, Any],
+    data: PreparedData,
+    masks: PseudoMaskFolder,
+    tmp_path: Path,
+    changes: dict[str, Any],
     message: str,
 ) -> None:
     with pytest.raises(RecipeError, match=message):
@@ -516,8 +601,15 @@ def test_a_trained_model_can_be_imported(
 
 def test_the_command(data: PreparedData, masks: PseudoMaskFolder, tmp_path: Path) -> None:
     settings = write_recipe(tmp_path / "recipe.yaml", train_segmenter__max_steps=1)
-    line = ["train-segmenter", "--data", data.path, "--recipe", settings, "--out",
-            tmp_path / "model"]  # fmt: skip
+    line = [
+        "train-segmenter",
+        "--data",
+        data.path,
+        "--recipe",
+        settings,
+        "--out",
+        tmp_path / "model",
+    ]
     wrong = invoke(*line)
     assert wrong.exit_code == 2 and "--masks" in wrong.stderr
     result = invoke(*line, "--masks", masks.path)

@@ -16,11 +16,13 @@ NETWORK = "train_segmenter", "network"
 BACKBONE = "train_affinity", "backbone"
 
 
-def tried(run: Path, *, settings: dict[str, object] | None = None,
-          of: tuple[str, str] = NETWORK) -> None:
+def tried(
+    run: Path, *, settings: dict[str, object] | None = None, of: tuple[str, str] = NETWORK
+) -> None:
     recipe: Recipe = recipe_from({of[0]: {of[1]: settings or {}}})
-    try_networks(recipe.train_affinity, recipe.train_segmenter,
-                 built=recipe.train_cam.backbone, run=run)
+    try_networks(
+        recipe.train_affinity, recipe.train_segmenter, built=recipe.train_cam.backbone, run=run
+    )
 
 
 def test_networks_that_fit_leave_no_trace(tmp_path: Path) -> None:
@@ -30,12 +32,15 @@ def test_networks_that_fit_leave_no_trace(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("of", "settings", "message"), [
-    (NETWORK, {"encoder": "tf_efficientnet_lite9", "weights": "none"}, "tf_efficientnet_lite"),
-    (NETWORK, {"architecture": "deeplabv4"}, "no architecture 'deeplabv4'"),
-    (NETWORK, {"output_stride": 32}, "train_segmenter: .*output stride"),
-    (BACKBONE, {"name": "resnet1", "weights": "none"}, "train_affinity: no backbone 'resnet1'"),
-])
+@pytest.mark.parametrize(
+    ("of", "settings", "message"),
+    [
+        (NETWORK, {"encoder": "tf_efficientnet_lite9", "weights": "none"}, "tf_efficientnet_lite"),
+        (NETWORK, {"architecture": "deeplabv4"}, "no architecture 'deeplabv4'"),
+        (NETWORK, {"output_stride": 32}, "train_segmenter: .*output stride"),
+        (BACKBONE, {"name": "resnet1", "weights": "none"}, "train_affinity: no backbone 'resnet1'"),
+    ],
+)
 def test_a_network_that_cannot_be_built_is_named(
     tmp_path: Path, of: tuple[str, str], settings: dict[str, object], message: str
 ) -> None:
@@ -59,9 +64,7 @@ def test_weights_must_be_there_unless_the_run_shall_write_them(
     tried(run, settings={"weights": str(run / "train-cam" / "model.safetensors")}, of=of)
 
 
-def test_packaged_is_no_file_of_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_packaged_is_no_file_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(WeightsError, match="train_segmenter: no packaged weights for 'resnet18'"):
         tried(Path(), settings={"encoder": "resnet18", "weights": "packaged"})
@@ -71,8 +74,10 @@ def test_a_backbone_that_is_built_anyway_is_not_built_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built: list[str] = []
-    monkeypatch.setattr("tag2mask.steps.trial_networks.build_affinity_net",
-                        lambda spec, weights: built.append(weights))
+    monkeypatch.setattr(
+        "tag2mask.steps.trial_networks.build_affinity_net",
+        lambda spec, weights: built.append(weights),
+    )
     recipe = Recipe()
     try_networks(recipe.train_affinity, None, built=recipe.train_cam.backbone, run=tmp_path)
     assert built == []

@@ -37,10 +37,26 @@ def model(tmp_path) -> AffinityModel:
     return affinity_model(tmp_path / "train-affinity")
 
 
-def make(scene, model, section=SECTION, *, walk=WALK, masks=PseudoMasks(), name="tune",  # noqa: B008
-         runtime=None):
-    return tune(scene.data, scene.maps, model, section, walk, masks, scene.root / name,
-                runtime or small_runs.one_rank())
+def make(
+    scene,
+    model,
+    section=SECTION,
+    *,
+    walk=WALK,
+    masks=PseudoMasks(),
+    name="tune",  # noqa: B008
+    runtime=None,
+):
+    return tune(
+        scene.data,
+        scene.maps,
+        model,
+        section,
+        walk,
+        masks,
+        scene.root / name,
+        runtime or small_runs.one_rank(),
+    )
 
 
 def miou_of(scene, model, setting: WalkSetting, score: float, photos, name) -> float:
@@ -82,13 +98,21 @@ def test_what_is_written(painted, model):
     assert len(rows) == 18
     assert float(rows[0]["miou"]) == manifest.metrics["best"]["miou"] == result.best.miou
     assert [float(row["miou"]) for row in rows] == sorted(
-        (float(row["miou"]) for row in rows), reverse=True)
+        (float(row["miou"]) for row in rows), reverse=True
+    )
     values = yaml.safe_load((tuning.path / "best.yaml").read_text())
     assert values == recipe_values(result.best)
-    recipe = load_recipe("tiny", [f"{section}.{key}={value}" for section, keys in values.items()
-                                  for key, value in keys.items()])
-    assert WalkSetting(recipe.walk.alpha, recipe.walk.beta, recipe.walk.steps) == \
-        result.best.setting
+    recipe = load_recipe(
+        "tiny",
+        [
+            f"{section}.{key}={value}"
+            for section, keys in values.items()
+            for key, value in keys.items()
+        ],
+    )
+    assert (
+        WalkSetting(recipe.walk.alpha, recipe.walk.beta, recipe.walk.steps) == result.best.setting
+    )
     assert recipe.pseudo_masks.score == result.best.score
 
 
@@ -115,9 +139,13 @@ class _Ranked:
 
 
 def test_the_command(painted, model):
-    settings = small_runs.write_recipe(painted.root / "recipe.yaml", tune__alphas=[1.0, 4.0],
-                                       tune__betas=[6.0], tune__steps=[2, 8],
-                                       pseudo_masks__crf={"enabled": True})  # fmt: skip
+    settings = small_runs.write_recipe(
+        painted.root / "recipe.yaml",
+        tune__alphas=[1.0, 4.0],
+        tune__betas=[6.0],
+        tune__steps=[2, 8],
+        pseudo_masks__crf={"enabled": True},
+    )
     done = small_runs.invoke("tune", painted.root, "--photos", "3")
     assert done.exit_code == 0, done.output
     folder = painted.root / "tune"
@@ -139,14 +167,20 @@ def test_the_command(painted, model):
 
 def test_alpha_and_score_are_the_recipes(painted, model):
     fixed = WALK.model_copy(update={"alpha": None, "background": "fixed", "score": 0.2219})
-    result = read_tuning(make(painted, model, walk=fixed,
-                              masks=PseudoMasks(background="fixed", score=0.417)))
+    result = read_tuning(
+        make(painted, model, walk=fixed, masks=PseudoMasks(background="fixed", score=0.417))
+    )
     assert result.untuned.setting.alpha == pytest.approx(6, abs=0.01)
     assert result.untuned.score == 0.417
-    assert result.ends == tuple(name for name, values, value in (
-        ("alphas", (1, result.untuned.setting.alpha), result.best.setting.alpha),
-        ("betas", (1, 6), result.best.setting.beta),
-        ("steps", (2, 80), result.best.setting.steps)) if value in values)
+    assert result.ends == tuple(
+        name
+        for name, values, value in (
+            ("alphas", (1, result.untuned.setting.alpha), result.best.setting.alpha),
+            ("betas", (1, 6), result.best.setting.beta),
+            ("steps", (2, 80), result.best.setting.steps),
+        )
+        if value in values
+    )
 
 
 def test_without_masks_of_training_photos_it_is_refused(painted, model):

@@ -51,8 +51,10 @@ def found(handle, photo_id):
 
 
 def files(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes()
-            for path in (folder / "maps").rglob("*.npz")}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in (folder / "maps").rglob("*.npz")
+    }
 
 
 def test_every_map_walks(painted, model):
@@ -78,23 +80,34 @@ def test_the_walk_is_that_of_the_paper(painted, model, paper):
     affinity = inference.affinity(photo)
     size = (45, 61) if paper else (48, 64)  # rounded to what the network halves
     assert affinity.size == size and affinity.grid == (6, 8)
-    maps = torch.from_numpy(scores) if paper else F.interpolate(
-        torch.from_numpy(scores)[None], size, mode="bilinear", align_corners=False)[0]
+    maps = (
+        torch.from_numpy(scores)
+        if paper
+        else F.interpolate(
+            torch.from_numpy(scores)[None], size, mode="bilinear", align_corners=False
+        )[0]
+    )
     whole = torch.zeros(3, 48, 64)
     whole[:, : size[0], : size[1]] = torch.from_numpy(with_background(maps.numpy(), 6.0))
     cells = F.avg_pool2d(whole, 8)
     torch.testing.assert_close(affinity.cells(scores, 6.0), cells, atol=1e-6, rtol=0)
     pixels = np.zeros((48, 64, 3), np.float32)
     mean, std = np.array(net.backbone.mean), np.array(net.backbone.std)
-    pixels[: size[0], : size[1]] = (np.asarray(
-        photo if paper else photo.resize((64, 48), Image.Resampling.BICUBIC)) / 255 - mean) / std
+    pixels[: size[0], : size[1]] = (
+        np.asarray(photo if paper else photo.resize((64, 48), Image.Resampling.BICUBIC)) / 255
+        - mean
+    ) / std
     with torch.no_grad():
-        wanted = net(torch.from_numpy(pixels).permute(2, 0, 1)[None], paper=paper,
-                     radius=usable_radius((6, 8), 3, paper=paper))[0]  # fmt: skip
+        wanted = net(
+            torch.from_numpy(pixels).permute(2, 0, 1)[None],
+            paper=paper,
+            radius=usable_radius((6, 8), 3, paper=paper),
+        )[0]
     torch.testing.assert_close(affinity.affinity, wanted, atol=1e-5, rtol=0)
     walked = random_walk(wanted, cells, radius=affinity.radius, beta=8, steps=4)
-    large = F.interpolate(walked[None], (48, 64), mode="bilinear",
-                          align_corners=False)[0, :, : size[0], : size[1]]
+    large = F.interpolate(walked[None], (48, 64), mode="bilinear", align_corners=False)[
+        0, :, : size[0], : size[1]
+    ]
     if paper:
         np.testing.assert_allclose(affinity.enlarged(walked, (45, 61)), large, atol=1e-6)
 
@@ -104,16 +117,20 @@ def test_half_is_where_a_class_beats_the_walked_background(painted, model):
     handle = make(painted, model, changed(map_stride=1, map_dtype="float16"))
     net, _ = load_affinity_net(model.path / "model.safetensors")
     affinity = AffinityInference(net, torch.device("cpu"), radius=5, long_side=64).affinity(
-        Image.open(sample.image))
+        Image.open(sample.image)
+    )
     cells = affinity.cells(read_map(painted.map_path(sample.id)).scores, 2.0)
-    walked = affinity.enlarged(random_walk(affinity.affinity, cells, radius=affinity.radius,
-                                           beta=1.0, steps=8), sample.size)
+    walked = affinity.enlarged(
+        random_walk(affinity.affinity, cells, radius=affinity.radius, beta=1.0, steps=8),
+        sample.size,
+    )
     stored = found(handle, sample.id).scores
     np.testing.assert_allclose(stored, against_background(walked), atol=1e-3)
     clear = np.abs(walked[0] - walked[1:].max(axis=0)) > 0.01
     assert clear.any()
-    np.testing.assert_array_equal((stored.max(axis=0) > 0.5)[clear],
-                                  (walked[1:].max(axis=0) > walked[0])[clear])
+    np.testing.assert_array_equal(
+        (stored.max(axis=0) > 0.5)[clear], (walked[1:].max(axis=0) > walked[0])[clear]
+    )
 
 
 def test_no_steps_leave_the_maps_as_they_are(painted, model):
@@ -125,8 +142,10 @@ def test_no_steps_leave_the_maps_as_they_are(painted, model):
 
 
 def test_more_steps_level_the_maps(painted, model):
-    spread = [found(make(painted, model, changed(steps=steps), f"walk-{steps}"), "train/0")
-              .scores.std() for steps in (0, 4, 256)]
+    spread = [
+        found(make(painted, model, changed(steps=steps), f"walk-{steps}"), "train/0").scores.std()
+        for steps in (0, 4, 256)
+    ]
     assert spread[0] > spread[1] > spread[2]
 
 
@@ -160,8 +179,11 @@ def test_the_affinity_of_several_scales_is_their_mean(painted, model):
     photo = Image.open(painted.samples["train"][0].image)
 
     def affinity_at(*scales):
-        return AffinityInference(net, torch.device("cpu"), radius=5, long_side=64,
-                                 scales=scales).affinity(photo).affinity
+        return (
+            AffinityInference(net, torch.device("cpu"), radius=5, long_side=64, scales=scales)
+            .affinity(photo)
+            .affinity
+        )
 
     half, one = affinity_at(0.5), affinity_at(1.0)
     torch.testing.assert_close(affinity_at(1.0, 1.0), one)
@@ -173,27 +195,39 @@ def test_the_affinity_of_several_scales_is_their_mean(painted, model):
 def test_alpha_follows_from_the_background_score(painted, model):
     section = changed(alpha=None, background="fixed", score=0.5)
     assert make(painted, model, section).manifest.metrics == {
-        "tags": "known", "classes": list(NAMES), "background_score": 0.5,
-        "background_source": "fixed", "alpha": 1.0}
+        "tags": "known",
+        "classes": list(NAMES),
+        "background_score": 0.5,
+        "background_source": "fixed",
+        "alpha": 1.0,
+    }
     for extreme in (0.0, 1.0):  # where α has no value
-        handle = make(painted, model, changed(alpha=None, background="fixed", score=extreme),
-                      f"walk-{extreme}")
+        handle = make(
+            painted,
+            model,
+            changed(alpha=None, background="fixed", score=extreme),
+            f"walk-{extreme}",
+        )
         assert all(np.isfinite(found(handle, s.id).scores).all() for s in painted.samples["val"])
 
 
 def test_later_steps_take_walked_maps(painted, model, one_rank):
     handle = make(painted, model)
     masks = pseudo_masks(painted.data, handle, PseudoMasks(), painted.root / "masks", one_rank)
-    assert masks.manifest.metrics == {"background_score": 0.5, "background_source": "walk",
-                                      "classes": list(NAMES)}
+    assert masks.manifest.metrics == {
+        "background_score": 0.5,
+        "background_source": "walk",
+        "classes": list(NAMES),
+    }
     assert "walked maps" in masks.manifest.coverage
     for sample in painted.samples["train"]:
         scores = found(handle, sample.id).full_scores()
         labels = np.asarray(Image.open(masks.path / "masks" / f"{sample.id}.png"))
         np.testing.assert_array_equal(labels > 0, scores.max(axis=0, initial=0) > 0.5)
     for way in ("estimated", "calibrated"):
-        other = pseudo_masks(painted.data, handle, PseudoMasks(background=way),
-                             painted.root / way, one_rank)
+        other = pseudo_masks(
+            painted.data, handle, PseudoMasks(background=way), painted.root / way, one_rank
+        )
         assert other.manifest.metrics["background_source"] == way
     scored = evaluate(painted.data, handle, masks, Evaluate(), painted.root / "evaluate", one_rank)
     assert 0 < scored.manifest.metrics["train"]["miou"] <= 1
@@ -284,5 +318,3 @@ def test_another_model_is_refused(painted, model, tmp_path):
         make(painted, affinity_model(tmp_path / "other", seed=1))
     with pytest.raises(RunFolderError, match=r"walk\.steps: 8 -> 9"):
         make(painted, model, changed(steps=9))
-
-

@@ -17,12 +17,18 @@ from tag2mask.maps.cam_map import CamMap, read_map, write_map
 ABSENT = np.full(3, 0.1, np.float32)
 
 
-def drawn_by(scene: Scene, branch: str = "refined", name: str = "infer-cam",
-             source: str = "infer-cam", **metrics: str) -> CamMaps:
+def drawn_by(
+    scene: Scene,
+    branch: str = "refined",
+    name: str = "infer-cam",
+    source: str = "infer-cam",
+    **metrics: str,
+) -> CamMaps:
     """The maps of ``source`` once more, in a folder that says which branch drew them."""
     folder = scene.root / name
-    with step_folder(CamMaps, folder, section={"branch": branch, "name": name},
-                     coverage={"data": scene.data}) as step:
+    with step_folder(
+        CamMaps, folder, section={"branch": branch, "name": name}, coverage={"data": scene.data}
+    ) as step:
         for path in (scene.root / source / "maps").rglob("*.npz"):
             to = folder / path.relative_to(scene.root / source)
             to.parent.mkdir(parents=True, exist_ok=True)
@@ -30,15 +36,26 @@ def drawn_by(scene: Scene, branch: str = "refined", name: str = "infer-cam",
         return step.finish(metrics={"tags": "known", "branch": branch, **metrics})
 
 
-def walked(scene: Scene, maps: CamMaps, scores: dict[str, np.ndarray] | None = None, *,
-           name: str = "walk", **metrics: object) -> WalkedMaps:
+def walked(
+    scene: Scene,
+    maps: CamMaps,
+    scores: dict[str, np.ndarray] | None = None,
+    *,
+    name: str = "walk",
+    **metrics: object,
+) -> WalkedMaps:
     """A folder of ``walk``, of given scores by photo; without any, the maps a little sharper."""
     folder = scene.root / name
-    with step_folder(WalkedMaps, folder, section={}, inputs={"model": "of AffinityNet"},
-                     coverage={"data": scene.data, "maps": maps}) as step:
+    with step_folder(
+        WalkedMaps,
+        folder,
+        section={},
+        inputs={"model": "of AffinityNet"},
+        coverage={"data": scene.data, "maps": maps},
+    ) as step:
         for path in sorted((maps.path / "maps").rglob("*.npz")):
             before = read_map(path)
-            after = before.scores ** 0.5 if scores is None else scores[before.id]
+            after = before.scores**0.5 if scores is None else scores[before.id]
             to = folder / path.relative_to(maps.path)
             to.parent.mkdir(parents=True, exist_ok=True)
             write_map(to, replace(before, scores=after.astype(np.float32)), "float16")
@@ -66,14 +83,24 @@ def eight_pixels(root: Path) -> tuple[Scene, CamMaps, WalkedMaps]:
     """One training photo of 4 x 2 px and a cat; its score in use before the walk is 0.25."""
     sample = Sample("a", root / "photos" / "a.jpg", TRUTH.shape, (0,), "1-1")
     other = Sample("b", root / "photos" / "b.jpg", TRUTH.shape, (0,), "1-1")
-    scene = Scene(root, {"train": [sample, other], "val": []},
-                  {"a": TRUTH, "b": np.zeros_like(TRUTH)}, {"a", "b"})
+    scene = Scene(
+        root,
+        {"train": [sample, other], "val": []},
+        {"a": TRUTH, "b": np.zeros_like(TRUTH)},
+        {"a", "b"},
+    )
     scene.write()
     photographed(scene)
     for one, scores in ((sample, SEAM), (other, np.zeros_like(SEAM))):
         scene.map_path(one.id).parent.mkdir(parents=True, exist_ok=True)
         write_map(scene.map_path(one.id), CamMap(one.id, one.tags, scores, one.size, ABSENT))
     maps = drawn_by(scene, name="seam")
-    after = walked(scene, maps, {"a": WALKED, "b": np.zeros_like(SEAM)},
-                   background_score=0.25, background_source="estimated", alpha=4.8188)
+    after = walked(
+        scene,
+        maps,
+        {"a": WALKED, "b": np.zeros_like(SEAM)},
+        background_score=0.25,
+        background_source="estimated",
+        alpha=4.8188,
+    )
     return scene, maps, after

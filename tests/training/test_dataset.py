@@ -28,8 +28,9 @@ from tag2mask.training.dataset import (
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 PLAIN = Augmentation(crop=32, long_side=(20, 48), colour_jitter=(0, 0, 0, 0), mean=MEAN, std=STD)
-JITTER = Augmentation(crop=32, long_side=(20, 48), colour_jitter=(0.3, 0.3, 0.3, 0.1), mean=MEAN,
-                      std=STD)  # fmt: skip
+JITTER = Augmentation(
+    crop=32, long_side=(20, 48), colour_jitter=(0.3, 0.3, 0.3, 0.1), mean=MEAN, std=STD
+)
 SIZES = ((40, 30), (30, 40), (64, 64), (5, 40), (1, 1), (33, 20), (50, 50))
 
 
@@ -46,8 +47,9 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
     return found
 
 
-def photos_of(samples: list[Sample], augmentation: Augmentation = JITTER,
-              seed: int = 0) -> TrainingPhotos:
+def photos_of(
+    samples: list[Sample], augmentation: Augmentation = JITTER, seed: int = 0
+) -> TrainingPhotos:
     return TrainingPhotos(samples, 3, augmentation, seed)
 
 
@@ -132,8 +134,13 @@ def test_photos_are_mirrored_half_the_time(tmp_path: Path) -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(photos=st.integers(4, 40), batch=st.integers(3, 9), world=st.integers(1, 3),
-       start=st.integers(0, 7), seed=st.integers(0, 9))
+@given(
+    photos=st.integers(4, 40),
+    batch=st.integers(3, 9),
+    world=st.integers(1, 3),
+    start=st.integers(0, 7),
+    seed=st.integers(0, 9),
+)
 def test_order(photos: int, batch: int, world: int, start: int, seed: int) -> None:
     stop = 3 * steps_per_epoch(photos, batch)
     whole = list(StepBatches(photos, batch, start=0, stop=stop, seed=seed))
@@ -188,7 +195,8 @@ def test_training_data_has_no_way_to_a_mask() -> None:
         "import sys, tag2mask.training.dataset\n"
         "print([m for m in sys.modules if m.startswith('tag2mask.') and 'mask' in m[9:]])\n"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                            check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert result.stdout.strip() == "[]"
     assert not any("mask" in name for name in Sample.__dataclass_fields__)

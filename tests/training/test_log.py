@@ -36,9 +36,7 @@ def test_every_row_is_on_disk_at_once(tmp_path: Path) -> None:
         assert lines(tmp_path)[-1] == "0,0.1,1"
 
 
-def test_a_disk_that_fills_up_is_told_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_that_fills_up_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[object] = []
     monkeypatch.setattr(threading, "excepthook", heard.append)
     hook = threading.excepthook
@@ -110,8 +108,11 @@ def test_a_log_that_is_no_table_starts_anew(tmp_path: Path) -> None:
 
 def test_validation_says_which_network_is_the_best_so_far(tmp_path: Path) -> None:
     scores = {10: 0.3, 20: 0.5, 30: 0.4, 40: 0.5, 50: 0.6}
-    best = [step for step, score in scores.items()
-            if write_validation(tmp_path, step, {"miou": score, "cat": 0.1})]
+    best = [
+        step
+        for step, score in scores.items()
+        if write_validation(tmp_path, step, {"miou": score, "cat": 0.1})
+    ]
     assert best == [10, 20, 50], "as good as before is not better"
     lines = (tmp_path / "validation.csv").read_text().splitlines()
     assert lines[:2] == ["step,miou,cat", "10,0.3,0.1"] and len(lines) == 6

@@ -44,16 +44,26 @@ def rows(folder: Path) -> list[dict[str, str]]:
 def test_resumed_training_equals_an_undisturbed_one(
     tmp_path: Path, runtime: Runtime, optimiser: str, checkpoint_seconds: float
 ) -> None:
-    settings = {"optimiser": optimiser, "accumulate": 2, "clip_norm": 1.0, "warmup_steps": 2,
-                "ema": 0.5 if optimiser == "adamw" else 0.0}  # fmt: skip
+    settings = {
+        "optimiser": optimiser,
+        "accumulate": 2,
+        "clip_norm": 1.0,
+        "warmup_steps": 2,
+        "ema": 0.5 if optimiser == "adamw" else 0.0,
+    }
     straight = TinyTask()
     train(straight, tmp_path / "straight", runtime, **settings)
     for stop in (2, 5):
         cut_off = TinyTask()
         cut_off.stop_after = stop
         with pytest.raises(KeyboardInterrupt):
-            train(cut_off, tmp_path / "cut", runtime, checkpoint_seconds=checkpoint_seconds,
-                  **settings)  # fmt: skip
+            train(
+                cut_off,
+                tmp_path / "cut",
+                runtime,
+                checkpoint_seconds=checkpoint_seconds,
+                **settings,
+            )
     resumed = TinyTask()
     train(resumed, tmp_path / "cut", runtime, **settings)
     # The step that was cut off is done again, without a checkpoint all of them.
@@ -150,8 +160,10 @@ def test_half_precision_leaves_out_steps_that_overflow(tmp_path: Path, runtime: 
     history = [weights_of(task)]
     task.after_step = lambda *_: history.append(weights_of(task))  # type: ignore[method-assign]
     train(task, tmp_path, runtime, precision="16")
-    moved = [not all(torch.equal(before[name], after[name]) for name in before)
-             for before, after in pairwise(history)]
+    moved = [
+        not all(torch.equal(before[name], after[name]) for name in before)
+        for before, after in pairwise(history)
+    ]
     assert moved == [True, True, False, True, False, True]
     assert all(tensor.isfinite().all() for tensor in history[-1].values())
     kept = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
@@ -184,8 +196,15 @@ def test_only_the_passes_see_resizing_by_matrices(
     seen: set[tuple[str, bool]] = set()
 
     def note(name: str) -> None:
-        seen.add((name, any(isinstance(mode, BilinearByMatrices)
-                            for mode in _get_current_function_mode_stack())))
+        seen.add(
+            (
+                name,
+                any(
+                    isinstance(mode, BilinearByMatrices)
+                    for mode in _get_current_function_mode_stack()
+                ),
+            )
+        )
 
     def batches(start: int, stop: int) -> Iterator[Any]:
         for batch in own_batches(start, stop):
@@ -230,8 +249,12 @@ def test_half_precision_gives_up_on_losses_that_are_never_finite(
 ) -> None:
     monkeypatch.setattr(fit_module, "PATIENCE", 3)
     task = TinyTask()
-    task.inputs = lambda *given: (  # type: ignore[method-assign]
-        TinyTask.inputs(task, *given)[0] * float("nan"), *TinyTask.inputs(task, *given)[1:])
+    task.inputs = (
+        lambda *given: (  # type: ignore[method-assign]
+            TinyTask.inputs(task, *given)[0] * float("nan"),
+            *TinyTask.inputs(task, *given)[1:],
+        )
+    )
     with pytest.raises(Tag2MaskError, match="loss became nan at step 3"):
         train(task, tmp_path, runtime, precision="16")
 
@@ -241,8 +264,15 @@ def test_clipping_bounds_a_step(tmp_path: Path, runtime: Runtime) -> None:
     for clip in (None, 1e-3):
         task = TinyTask(dropout=0.0)
         start = weights_of(task)
-        train(task, tmp_path / str(clip), runtime, steps=1, optimiser="sgd", clip_norm=clip,
-              schedule="constant")  # fmt: skip
+        train(
+            task,
+            tmp_path / str(clip),
+            runtime,
+            steps=1,
+            optimiser="sgd",
+            clip_norm=clip,
+            schedule="constant",
+        )
         name = "net.head.weight"  # twice the learning rate .01; decay .01
         moved = task.module.state_dict()[name] - start[name] * (1 - 0.02 * 0.01)
         lengths[clip] = moved.norm().item()
@@ -273,8 +303,10 @@ def test_training_lowers_the_loss(tmp_path: Path, runtime: Runtime) -> None:
 def test_loss_that_is_no_number(tmp_path: Path, runtime: Runtime) -> None:
     task = TinyTask()
     task.spoil_at = 3
-    with pytest.raises(Tag2MaskError, match=(
-            r"loss became nan at step 3\. Begin anew .* a lower tiny\.optimiser\.lr or tiny")):
+    with pytest.raises(
+        Tag2MaskError,
+        match=(r"loss became nan at step 3\. Begin anew .* a lower tiny\.optimiser\.lr or tiny"),
+    ):
         train(task, tmp_path, runtime, checkpoint_seconds=0.0)
     kept = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert kept["step"] == 3
@@ -292,8 +324,9 @@ def test_device_out_of_memory(tmp_path: Path, runtime: Runtime) -> None:
         train(task, tmp_path, runtime)
 
 
-def test_device_without_memory_for_the_network(tmp_path: Path, runtime: Runtime,
-                                               monkeypatch: pytest.MonkeyPatch) -> None:
+def test_device_without_memory_for_the_network(
+    tmp_path: Path, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def too_large(*_: object) -> None:
         raise torch.OutOfMemoryError
 
@@ -328,8 +361,12 @@ def test_checkpoint_of_something_else(tmp_path: Path, runtime: Runtime, state: o
 @pytest.mark.slow
 def test_two_processes_equal_one_with_the_same_global_batch(tmp_path: Path) -> None:
     for devices in (1, 2):
-        script = [sys.executable, Path(__file__).with_name("tiny_task.py"),
-                  tmp_path / str(devices), str(devices)]  # fmt: skip
+        script = [
+            sys.executable,
+            Path(__file__).with_name("tiny_task.py"),
+            tmp_path / str(devices),
+            str(devices),
+        ]
         (tmp_path / str(devices)).mkdir()
         subprocess.run(script, check=True, capture_output=True, timeout=900)
     logged = [rows(tmp_path / str(devices)) for devices in (1, 2)]

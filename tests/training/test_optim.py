@@ -26,14 +26,18 @@ def make_net() -> nn.Sequential:
 
 def test_groups_as_in_the_paper() -> None:
     net = make_net()
-    groups = parameter_groups(net, [(net[2].parameters(), 10.0)], lr=0.01, bias_lr=2,
-                              weight_decay=5e-4)  # fmt: skip
+    groups = parameter_groups(
+        net, [(net[2].parameters(), 10.0)], lr=0.01, bias_lr=2, weight_decay=5e-4
+    )
     by_parameter = {id(p): group for group in groups for p in group["params"]}
     assert len(by_parameter) == sum(len(g["params"]) for g in groups) == 6
     for parameter, lr, decay in (
-        (net[0].weight, 0.01, 5e-4), (net[0].bias, 0.02, 0.0), (net[1].weight, 0.02, 0.0),
-        (net[2].weight, 0.1, 5e-4), (net[2].bias, 0.2, 0.0),
-    ):  # fmt: skip
+        (net[0].weight, 0.01, 5e-4),
+        (net[0].bias, 0.02, 0.0),
+        (net[1].weight, 0.02, 0.0),
+        (net[2].weight, 0.1, 5e-4),
+        (net[2].bias, 0.2, 0.0),
+    ):
         group = by_parameter[id(parameter)]
         assert group["lr"] == group["base_lr"] == pytest.approx(lr)
         assert group["weight_decay"] == decay
@@ -49,8 +53,12 @@ def test_frozen_parameters_are_in_no_group() -> None:
 def test_each_part_has_its_own_rate() -> None:
     net = make_net()
     groups = parameter_groups(
-        net, [(net[2].parameters(), 10.0), (net[1].parameters(), 3.0), ([], 7.0)], lr=0.1,
-        bias_lr=1.0, weight_decay=0.0)  # fmt: skip
+        net,
+        [(net[2].parameters(), 10.0), (net[1].parameters(), 3.0), ([], 7.0)],
+        lr=0.1,
+        bias_lr=1.0,
+        weight_decay=0.0,
+    )
     rates = {id(p): group["base_lr"] for group in groups for p in group["params"]}
     assert groups[0]["base_lr"] == rates[id(net[0].weight)] == pytest.approx(0.1)
     assert rates[id(net[1].weight)] == pytest.approx(0.3)
@@ -60,8 +68,9 @@ def test_each_part_has_its_own_rate() -> None:
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
 def test_optimiser_scales_every_group(name: str) -> None:
     net = make_net()
-    groups = parameter_groups(net, [(net[2].parameters(), 10.0)], lr=0.1, bias_lr=2,
-                              weight_decay=0.01)  # fmt: skip
+    groups = parameter_groups(
+        net, [(net[2].parameters(), 10.0)], lr=0.1, bias_lr=2, weight_decay=0.01
+    )
     optimiser = build_optimiser(groups, name=name, momentum=0.7)  # type: ignore[arg-type]
     base = [group["lr"] for group in optimiser.param_groups]
     set_lr(optimiser, 0.5)
@@ -76,8 +85,11 @@ def test_polynomial_decay(step: int, power: float) -> None:
     assert schedule(step, 100, kind="poly", power=power) == pytest.approx((1 - step / 100) ** power)
 
 
-@given(steps=st.integers(1, 200), warmup=st.integers(0, 50),
-       kind=st.sampled_from(["poly", "cosine", "constant"]))
+@given(
+    steps=st.integers(1, 200),
+    warmup=st.integers(0, 50),
+    kind=st.sampled_from(["poly", "cosine", "constant"]),
+)
 def test_schedules_warm_up_and_never_rise_again(steps: int, warmup: int, kind: str) -> None:
     factors = [schedule(s, steps, kind=kind, warmup=warmup) for s in range(steps)]  # type: ignore[arg-type]
     assert all(0 < factor <= 1 for factor in factors)

@@ -37,8 +37,15 @@ class TinyTask:
 
     section_name = "tiny"
 
-    def __init__(self, *, dropout: float = 0.5, classes: int = 3, rank: int = 0,
-                 world_size: int = 1, overflow_at: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        dropout: float = 0.5,
+        classes: int = 3,
+        rank: int = 0,
+        world_size: int = 1,
+        overflow_at: int | None = None,
+    ) -> None:
         torch.manual_seed(0)
         net = SeamNet(PointwiseBackbone(2), classes, pcm_channels=(2, 3), dropout=dropout)
         self.module = SiameseSeam(net.to(memory_format=torch.channels_last), LossWeights())
@@ -51,7 +58,8 @@ class TinyTask:
         self.step = 0
         if overflow_at is not None:
             net.head.weight.register_hook(
-                lambda gradient: gradient * (torch.inf if self.step == overflow_at else 1.0))
+                lambda gradient: gradient * (torch.inf if self.step == overflow_at else 1.0)
+            )
 
     def batches(self, start: int, stop: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         for index in range(start, stop):
@@ -78,11 +86,13 @@ class TinyTask:
             raise KeyboardInterrupt
 
 
-def train(task: TinyTask, folder: Path, runtime: Runtime, *, optimiser: str = "adamw",
-          **settings: Any) -> dict[str, float]:
+def train(
+    task: TinyTask, folder: Path, runtime: Runtime, *, optimiser: str = "adamw", **settings: Any
+) -> dict[str, float]:
     """Fit the task."""
-    groups = parameter_groups(task.net, [(task.net.new_parameters(), 2.0)], lr=0.01, bias_lr=2.0,
-                              weight_decay=0.01)  # fmt: skip
+    groups = parameter_groups(
+        task.net, [(task.net.new_parameters(), 2.0)], lr=0.01, bias_lr=2.0, weight_decay=0.01
+    )
     chosen = build_optimiser(groups, name=optimiser, momentum=0.9)  # type: ignore[arg-type]
     values = {"steps": 6, "batch_size": BATCH, "log_every": 1} | settings
     return fit(task, chosen, FitSettings(**values), folder, runtime, name="tiny")

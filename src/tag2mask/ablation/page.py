@@ -47,8 +47,13 @@ def ablation_page(scores: AblationScores) -> Page:
     return Page(
         title=f"Ablation: {scores.table}",
         subtitle=f"{scores.description} {state_text(scores)}.".strip(),
-        sections=(_numbers(scores), _measures(scores), _trials(scores), _failed(scores),
-                  _commands(scores)),
+        sections=(
+            _numbers(scores),
+            _measures(scores),
+            _trials(scores),
+            _failed(scores),
+            _commands(scores),
+        ),
         footer=f"tag2mask {scores.tag2mask}; data {scores.data}",
     )
 
@@ -59,15 +64,27 @@ def _numbers(scores: AblationScores) -> Section:
         blocks.append(Note(NO_OWN_NUMBER if scores.counts["done"] else "No row is done yet."))
     else:
         legend = tuple(f"{split}, {_photos(scores, split)} photos" for split in scores.splits)
-        blocks.append(Figures((("", _plot(scores)),), legend=legend, caption=(
-            "Each row's own mIoU: filled at the background score in use, hollow at the best one, "
-            "which the masks had to tell."
-            + " Bars: sample standard deviation over seeds." * (len(scores.seeds) > 1))))
+        blocks.append(
+            Figures(
+                (("", _plot(scores)),),
+                legend=legend,
+                caption=(
+                    "Each row's own mIoU: filled at the background score in use, hollow at the best one, "
+                    "which the masks had to tell."
+                    + " Bars: sample standard deviation over seeds."
+                    * (len(scores.seeds) > 1)
+                ),
+            )
+        )
         blocks.append(Note(reading_text(scores)))
         blocks += [_own_table(scores, split) for split in scores.splits]
-    return Section("rows", "Rows", tuple(blocks),
-                   intro="Each row's own number: of its segmentation network where it trains one, "
-                         "else of its pseudo masks, unless the table says otherwise.")
+    return Section(
+        "rows",
+        "Rows",
+        tuple(blocks),
+        intro="Each row's own number: of its segmentation network where it trains one, "
+        "else of its pseudo masks, unless the table says otherwise.",
+    )
 
 
 def _plot(scores: AblationScores) -> Svg:
@@ -86,8 +103,15 @@ def _dots(own: Summary, colour: int) -> list[Dot]:
     """Both dots of a row; the best score's has no bar, which would lie over the other's."""
     dots = []
     if own.best_miou is not None:
-        dots.append(Dot(100 * own.best_miou.mean, None, f"{own.split}, best: {best_text(own, 1)}",
-                        colour, hollow=True))
+        dots.append(
+            Dot(
+                100 * own.best_miou.mean,
+                None,
+                f"{own.split}, best: {best_text(own, 1)}",
+                colour,
+                hollow=True,
+            )
+        )
     if own.miou is not None:
         spread = None if own.miou.spread is None else 100 * own.miou.spread
         text = f"{own.split}: {percent(own.miou, 1)} at {score_text(own)}"
@@ -99,21 +123,31 @@ def _own_table(scores: AblationScores, split: str) -> Table:
     head = own_head(scores)
     return Table(
         tuple(Column(title, numeric=title not in _TEXTS) for title in head),
-        tuple((row.name, *_own_cells(row, row.own(split), scores), str(seeds_done(row)),
-               seconds_text(row.seconds)) for row in scores.rows),
+        tuple(
+            (
+                row.name,
+                *_own_cells(row, row.own(split), scores),
+                str(seeds_done(row)),
+                seconds_text(row.seconds),
+            )
+            for row in scores.rows
+        ),
         caption=f"{basis_text(scores, split)}.",
-    )  # fmt: skip
+    )
 
 
-def _own_cells(row: RowScores, own: Summary | None,
-               scores: AblationScores) -> Sequence[str | Cell]:
+def _own_cells(row: RowScores, own: Summary | None, scores: AblationScores) -> Sequence[str | Cell]:
     if own is None:
         return ("–",) * 7
     return (
-        Cell(stage_text(row, own), tone="muted"), percent(own.miou, 1), _gain(own.gain),
-        best_text(own, 1), _gain(own.best_gain), percent(own.boundary_miou, 1),
+        Cell(stage_text(row, own), tone="muted"),
+        percent(own.miou, 1),
+        _gain(own.gain),
+        best_text(own, 1),
+        _gain(own.best_gain),
+        percent(own.boundary_miou, 1),
         Cell(score_text(own), tone="muted"),
-    )  # fmt: skip
+    )
 
 
 def _gain(value: Statistic | None) -> Cell:
@@ -126,48 +160,87 @@ def _gain(value: Statistic | None) -> Cell:
 
 def _measures(scores: AblationScores) -> Section:
     rows = tuple(measure_rows(scores, digits=1))
-    table = Table(tuple(Column(title, numeric=title not in _TEXTS) for title in MEASURE_HEAD), rows,
-                  caption="%, means over seeds. Precision and recall: means over the classes.")
-    return Section("measures", "Every measure", (table,) if rows else (),
-                   intro="All stages of all rows: activation maps, a dense CRF on them, the random "
-                         "walk, the masks made of the last of these, the segmentation network.")
+    table = Table(
+        tuple(Column(title, numeric=title not in _TEXTS) for title in MEASURE_HEAD),
+        rows,
+        caption="%, means over seeds. Precision and recall: means over the classes.",
+    )
+    return Section(
+        "measures",
+        "Every measure",
+        (table,) if rows else (),
+        intro="All stages of all rows: activation maps, a dense CRF on them, the random "
+        "walk, the masks made of the last of these, the segmentation network.",
+    )
 
 
 def _trials(scores: AblationScores) -> Section:
-    columns = (Column("row", numeric=False), Column("seed"), Column("state", numeric=False),
-               *(Column(f"{split}, mIoU") for split in scores.splits), Column("time"))
-    rows: tuple[tuple[str | Cell, ...], ...] = tuple(
-        (row.name, str(trial.seed), Cell(trial.state, tone=_TONES[trial.state]),
-         *(_miou(row, trial, split) for split in scores.splits),
-         "–" if trial.seconds is None else duration(trial.seconds))
-        for row in scores.rows for trial in row.trials
+    columns = (
+        Column("row", numeric=False),
+        Column("seed"),
+        Column("state", numeric=False),
+        *(Column(f"{split}, mIoU") for split in scores.splits),
+        Column("time"),
     )
-    return Section("seeds", "Every seed", (Table(columns, rows),),
-                   intro="Time: all steps of the row, those shared with other rows included.")
+    rows: tuple[tuple[str | Cell, ...], ...] = tuple(
+        (
+            row.name,
+            str(trial.seed),
+            Cell(trial.state, tone=_TONES[trial.state]),
+            *(_miou(row, trial, split) for split in scores.splits),
+            "–" if trial.seconds is None else duration(trial.seconds),
+        )
+        for row in scores.rows
+        for trial in row.trials
+    )
+    return Section(
+        "seeds",
+        "Every seed",
+        (Table(columns, rows),),
+        intro="Time: all steps of the row, those shared with other rows included.",
+    )
 
 
 _TONES: dict[str, Literal["", "bad", "muted"]] = {"done": "", "failed": "bad", "waiting": "muted"}
 
 
 def _miou(row: RowScores, trial: TrialScores, split: str) -> str:
-    found = next((value.miou for value in trial.measured
-                  if (value.split, value.measure) == (split, row.measure)), None)
+    found = next(
+        (
+            value.miou
+            for value in trial.measured
+            if (value.split, value.measure) == (split, row.measure)
+        ),
+        None,
+    )
     return "–" if found is None else f"{100 * found:.1f}"
 
 
 def _failed(scores: AblationScores) -> Section:
     rows = tuple((name, str(seed), message) for name, seed, message in failures(scores))
-    columns = (Column("row", numeric=False), Column("seed"),
-               Column("why", numeric=False, wide=True))
-    return Section("failed", "Failed", (Table(columns, rows),) if rows else (),
-                   intro="The others went on; the same command tries these again.")
+    columns = (
+        Column("row", numeric=False),
+        Column("seed"),
+        Column("why", numeric=False, wide=True),
+    )
+    return Section(
+        "failed",
+        "Failed",
+        (Table(columns, rows),) if rows else (),
+        intro="The others went on; the same command tries these again.",
+    )
 
 
 def _commands(scores: AblationScores) -> Section:
-    return Section("commands", "Commands", tuple(
-        Folded(row.name, "\n\n".join(trial.command for trial in row.trials))
-        for row in scores.rows
-    ), intro="Each makes a row with a seed as a run of its own.")
+    return Section(
+        "commands",
+        "Commands",
+        tuple(
+            Folded(row.name, "\n\n".join(trial.command for trial in row.trials))
+            for row in scores.rows
+        ),
+        intro="Each makes a row with a seed as a run of its own.",
+    )
 
 
 def _photos(scores: AblationScores, split: str) -> int:

@@ -45,22 +45,35 @@ def draw_ablation(path: Path, scores: AblationScores) -> None:
     axes.grid(axis="x", alpha=0.3)
     axes.tick_params(axis="y", length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
-    figure.legend(loc="outside lower right", ncols=2 * len(splits), fontsize="small",
-                  frameon=False)
+    figure.legend(loc="outside lower right", ncols=2 * len(splits), fontsize="small", frameon=False)
     figure.savefig(path, dpi=144, format="png")
 
 
 def _dots(axes: Axes, own: Summary, place: float, colour: str) -> None:
     """Both dots of a row; the best score's has no bar, which would lie over the other's."""
     if own.best_miou is not None:
-        axes.plot(100 * own.best_miou.mean, place, "o", color=colour, markerfacecolor="white",
-                  markersize=6.5)
+        axes.plot(
+            100 * own.best_miou.mean,
+            place,
+            "o",
+            color=colour,
+            markerfacecolor="white",
+            markersize=6.5,
+        )
     if own.miou is not None:
         spread = None if own.miou.spread is None else 100 * own.miou.spread
-        axes.errorbar(100 * own.miou.mean, place, xerr=spread, fmt="o", color=colour,
-                      elinewidth=1.2, capsize=2.5, markersize=5.5)
+        axes.errorbar(
+            100 * own.miou.mean,
+            place,
+            xerr=spread,
+            fmt="o",
+            color=colour,
+            elinewidth=1.2,
+            capsize=2.5,
+            markersize=5.5,
+        )
 
 
 def _label(row: RowScores) -> str:
-    name = row.name if len(row.name) <= _LONGEST_NAME else f"{row.name[:_LONGEST_NAME - 1]}…"
+    name = row.name if len(row.name) <= _LONGEST_NAME else f"{row.name[: _LONGEST_NAME - 1]}…"
     return f"{name} (masks used)" if row.learns_from == "masks" else name

@@ -55,9 +55,16 @@ PLOT = "plot.png"
 PAGE = "index.html"
 
 
-def ablate(data: Path, table: Table, out: Path, *, name: str, seeds: Sequence[int] = (0,),
-           overrides: Sequence[str] = (),
-           announce: Callable[[str], None] = lambda _: None) -> AblationScores:
+def ablate(
+    data: Path,
+    table: Table,
+    out: Path,
+    *,
+    name: str,
+    seeds: Sequence[int] = (0,),
+    overrides: Sequence[str] = (),
+    announce: Callable[[str], None] = lambda _: None,
+) -> AblationScores:
     """Run every row of a table with every seed, and say what the rows come to.
 
     A trial that a user's error stops is noted, and the others go on; run the same again to resume.
@@ -87,8 +94,12 @@ def ablate(data: Path, table: Table, out: Path, *, name: str, seeds: Sequence[in
     _refuse_without_masks(data, trials[0], runtime)
     found: dict[tuple[str, int], TrialScores] = {}
     failed = _unbuildable(trials, out)
-    failing = {trial.row.name: failed[folder] for trial in trials
-               for folder in trial.folders.values() if folder in failed}
+    failing = {
+        trial.row.name: failed[folder]
+        for trial in trials
+        for folder in trial.folders.values()
+        if folder in failed
+    }
     for row, message in failing.items():
         announce(f"row {row!r} will fail: {message}")
     for number, trial in enumerate(in_order(trials), 1):
@@ -97,8 +108,14 @@ def ablate(data: Path, table: Table, out: Path, *, name: str, seeds: Sequence[in
         result = found[trial.row.name, trial.seed] = _run(data, trial, failed, runtime)
         if result.message:
             announce(f"failed: {result.message}")
-        scores = AblationScores(__version__, name, table.description, str(data), tuple(seeds),
-                                _rows(table, trials, found))
+        scores = AblationScores(
+            __version__,
+            name,
+            table.description,
+            str(data),
+            tuple(seeds),
+            _rows(table, trials, found),
+        )
         if news or number == len(trials):
             first_rank(partial(write_outputs, out, scores))
     return scores
@@ -107,13 +124,17 @@ def ablate(data: Path, table: Table, out: Path, *, name: str, seeds: Sequence[in
 def _refuse_foreign(out: Path) -> None:
     """Tables and pages of an ablation are written over again and again; those of others never."""
     if is_a_runs(out / RECIPE):
-        raise RunFolderError("the folder holds a run, not an ablation", where=out,
-                             fix="Give another --out.")
+        raise RunFolderError(
+            "the folder holds a run, not an ablation", where=out, fix="Give another --out."
+        )
     if not (out / SCORES).exists():
         for name in (MARKDOWN, LATEX, PLOT, PAGE):
             if (out / name).exists():
-                raise RunFolderError(f"the folder holds {name}, which no ablation wrote", where=out,
-                                     fix="Give another --out, or move the file away.")
+                raise RunFolderError(
+                    f"the folder holds {name}, which no ablation wrote",
+                    where=out,
+                    fix="Give another --out, or move the file away.",
+                )
 
 
 def _unbuildable(trials: Sequence[Trial], out: Path) -> dict[Path, str]:
@@ -124,8 +145,11 @@ def _unbuildable(trials: Sequence[Trial], out: Path) -> dict[Path, str]:
     messages: dict[tuple[object, ...], str | None] = {}
     found: dict[Path, str] = {}
     for trial in trials:
-        due = {kind for kind, folder in trial.folders.items()
-               if folder_status(kind, folder).state == "missing"}
+        due = {
+            kind
+            for kind, folder in trial.folders.items()
+            if folder_status(kind, folder).state == "missing"
+        }
         if Evaluation in due and (message := _message(partial(refuse_missing_list, trial.recipe))):
             found[trial.folders[Evaluation]] = message
         late = [kind for kind in (AffinityModel, SegmenterModel) if kind in due]
@@ -158,12 +182,17 @@ def _refuse_without_masks(data: Path, trial: Trial, runtime: Runtime) -> None:
     try:
         prepared = next(method(data, trial.recipe, lambda kind, *_: trial.folders[kind], runtime))
     except DataChangedError as error:  # whose advice is that of a single run
-        raise DataChangedError(error.what, where=error.where,
-                               fix="Give another --out: an ablation is of one state of the data."
-                               ) from None
+        raise DataChangedError(
+            error.what,
+            where=error.where,
+            fix="Give another --out: an ablation is of one state of the data.",
+        ) from None
     if not read_masks(prepared.path):
-        raise DataError("no photo has a mask, so that nothing could be compared", where=data,
-                        fix="Add masks, of some validation photos at least; docs/data.md says how.")
+        raise DataError(
+            "no photo has a mask, so that nothing could be compared",
+            where=data,
+            fix="Add masks, of some validation photos at least; docs/data.md says how.",
+        )
 
 
 def _run(data: Path, trial: Trial, failed: dict[Path, str], runtime: Runtime) -> TrialScores:
@@ -182,12 +211,14 @@ def _run(data: Path, trial: Trial, failed: dict[Path, str], runtime: Runtime) ->
     if known is not None:
         return TrialScores(trial.seed, "failed", trial.command, known)
     try:
-        return _result(trial, list(method(data, trial.recipe, place, runtime,
-                                          start=trial.start)))
+        return _result(trial, list(method(data, trial.recipe, place, runtime, start=trial.start)))
     except Tag2MaskError as error:
         failed[at] = str(error)
-        if at == trial.folders[CamModel] and trial.start is not None \
-                and not (trial.start / MANIFEST).is_file():
+        if (
+            at == trial.folders[CamModel]
+            and trial.start is not None
+            and not (trial.start / MANIFEST).is_file()
+        ):
             failed[trial.start] = str(error)
         return TrialScores(trial.seed, "failed", trial.command, str(error))
 
@@ -201,24 +232,41 @@ def _result(trial: Trial, handles: Sequence[Handle]) -> TrialScores:
     assert isinstance(evaluation, Evaluation)
     manifests = [handle.manifest for handle in handles]
     skipped = dict.fromkeys(line for manifest in manifests for line in manifest.skipped)
-    return TrialScores(trial.seed, "done", trial.command,
-                       seconds=sum(manifest.seconds for manifest in manifests),
-                       measured=measured(read_scores(evaluation)), skipped=tuple(skipped))
+    return TrialScores(
+        trial.seed,
+        "done",
+        trial.command,
+        seconds=sum(manifest.seconds for manifest in manifests),
+        measured=measured(read_scores(evaluation)),
+        skipped=tuple(skipped),
+    )
 
 
-def _rows(table: Table, trials: Sequence[Trial],
-          found: Mapping[tuple[str, int], TrialScores]) -> tuple[RowScores, ...]:
+def _rows(
+    table: Table, trials: Sequence[Trial], found: Mapping[tuple[str, int], TrialScores]
+) -> tuple[RowScores, ...]:
     """All that is known so far, by row."""
     from tag2mask.ablation.scores import TrialScores, row_scores
 
     rows: list[RowScores] = []
     for row in table.rows:
         own = [trial for trial in trials if trial.row == row]
-        results = [found.get((row.name, trial.seed))
-                   or TrialScores(trial.seed, "waiting", trial.command) for trial in own]
+        results = [
+            found.get((row.name, trial.seed)) or TrialScores(trial.seed, "waiting", trial.command)
+            for trial in own
+        ]
         one = own[0]
-        rows.append(row_scores(row.name, one.recipe_name, one.options, one.learns_from,
-                               one.measure, results, rows[0] if rows else None))
+        rows.append(
+            row_scores(
+                row.name,
+                one.recipe_name,
+                one.options,
+                one.learns_from,
+                one.measure,
+                results,
+                rows[0] if rows else None,
+            )
+        )
     return tuple(rows)
 
 

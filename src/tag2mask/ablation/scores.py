@@ -141,8 +141,14 @@ class RowScores:
 
     def own(self, split: str) -> Summary | None:
         """The summary of the row's own measure on a split."""
-        return next((summary for summary in self.summaries
-                     if (summary.split, summary.measure) == (split, self.measure)), None)
+        return next(
+            (
+                summary
+                for summary in self.summaries
+                if (summary.split, summary.measure) == (split, self.measure)
+            ),
+            None,
+        )
 
 
 @dataclass(frozen=True)
@@ -165,8 +171,12 @@ class AblationScores:
     @property
     def splits(self) -> tuple[str, ...]:
         """Names of the splits that any row has its own number on."""
-        found = (summary.split for row in self.rows for summary in row.summaries
-                 if summary.measure == row.measure)
+        found = (
+            summary.split
+            for row in self.rows
+            for summary in row.summaries
+            if summary.measure == row.measure
+        )
         return tuple(dict.fromkeys(found))
 
     @property
@@ -180,8 +190,11 @@ def measured(scores: EvaluationScores) -> tuple[Measured, ...]:
     """What an evaluation says, by measure and split; nothing of splits without masks."""
     found: list[Measured] = []
     for split in scores.splits:
-        found += [_of_stage(measure, stage, split) for stage in split.stages
-                  if (measure := _measure_of(stage)) is not None]
+        found += [
+            _of_stage(measure, stage, split)
+            for stage in split.stages
+            if (measure := _measure_of(stage)) is not None
+        ]
         masks = _of_masks(split)
         found += [] if masks is None else [masks]
     return tuple(found)
@@ -196,27 +209,43 @@ def statistic(values: Sequence[float | None]) -> Statistic | None:
     return Statistic(float(known.mean()), spread, len(known))
 
 
-def row_scores(name: str, recipe: str, options: Sequence[str],
-               learns_from: Literal["tags", "masks"], measure: str,
-               trials: Sequence[TrialScores], first: RowScores | None) -> RowScores:
+def row_scores(
+    name: str,
+    recipe: str,
+    options: Sequence[str],
+    learns_from: Literal["tags", "masks"],
+    measure: str,
+    trials: Sequence[TrialScores],
+    first: RowScores | None,
+) -> RowScores:
     """Put a row's trials into a record; ``first``: the row that it is compared with."""
     by_key: dict[tuple[str, str], dict[int, Measured]] = {}
     for trial in trials:
         for value in trial.measured:
             by_key.setdefault((value.split, value.measure), {})[trial.seed] = value
     return RowScores(
-        name=name, recipe=recipe, options=tuple(options), learns_from=learns_from, measure=measure,
-        trials=tuple(trials), seconds=statistic([trial.seconds for trial in trials]),
-        summaries=tuple(_summary(values, _compared_with(first, split))
-                        for (split, _), values in by_key.items()),
+        name=name,
+        recipe=recipe,
+        options=tuple(options),
+        learns_from=learns_from,
+        measure=measure,
+        trials=tuple(trials),
+        seconds=statistic([trial.seconds for trial in trials]),
+        summaries=tuple(
+            _summary(values, _compared_with(first, split)) for (split, _), values in by_key.items()
+        ),
     )
 
 
 def _compared_with(first: RowScores | None, split: str) -> dict[int, Measured] | None:
     if first is None:
         return None
-    return {trial.seed: value for trial in first.trials for value in trial.measured
-            if (value.split, value.measure) == (split, first.measure)}
+    return {
+        trial.seed: value
+        for trial in first.trials
+        for value in trial.measured
+        if (value.split, value.measure) == (split, first.measure)
+    }
 
 
 def _summary(by_seed: dict[int, Measured], first: dict[int, Measured] | None) -> Summary:
@@ -229,13 +258,18 @@ def _summary(by_seed: dict[int, Measured], first: dict[int, Measured] | None) ->
     def gain(read: Callable[[Measured], float | None]) -> Statistic | None:
         if first is None:
             return None
-        pairs = [(read(value), read(first[seed])) for seed, value in by_seed.items()
-                 if seed in first]
-        return statistic([own - other for own, other in pairs
-                          if own is not None and other is not None])
+        pairs = [
+            (read(value), read(first[seed])) for seed, value in by_seed.items() if seed in first
+        ]
+        return statistic(
+            [own - other for own, other in pairs if own is not None and other is not None]
+        )
 
     return Summary(
-        measure=one.measure, stage=one.stage, split=one.split, photos=one.photos,
+        measure=one.measure,
+        stage=one.stage,
+        split=one.split,
+        photos=one.photos,
         tag_source=one.tag_source,
         background_source=" / ".join(dict.fromkeys(value.background_source for value in values)),
         background_score=over_seeds(lambda value: value.background_score),
@@ -245,7 +279,8 @@ def _summary(by_seed: dict[int, Measured], first: dict[int, Measured] | None) ->
         boundary_miou=over_seeds(lambda value: value.boundary_miou),
         precision=over_seeds(lambda value: value.precision),
         recall=over_seeds(lambda value: value.recall),
-        gain=gain(lambda value: value.miou), best_gain=gain(lambda value: value.best_miou),
+        gain=gain(lambda value: value.miou),
+        best_gain=gain(lambda value: value.best_miou),
     )
 
 
@@ -263,11 +298,19 @@ def _of_stage(measure: str, stage: StageScores, split: SplitScores) -> Measured:
     none = PointScores(None, "unknown", None, None, None)
     used, best = stage.used or none, stage.best or none
     return Measured(
-        measure=measure, stage=stage.name, split=split.split, photos=stage.photos,
-        tag_source=stage.tag_source, background_score=used.background_score,
-        background_source=used.background_source, miou=used.miou, best_miou=best.miou,
-        best_background_score=best.background_score, boundary_miou=stage.boundary_miou,
-        precision=used.precision, recall=used.recall,
+        measure=measure,
+        stage=stage.name,
+        split=split.split,
+        photos=stage.photos,
+        tag_source=stage.tag_source,
+        background_score=used.background_score,
+        background_source=used.background_source,
+        miou=used.miou,
+        best_miou=best.miou,
+        best_background_score=best.background_score,
+        boundary_miou=stage.boundary_miou,
+        precision=used.precision,
+        recall=used.recall,
     )
 
 
@@ -281,6 +324,10 @@ def _of_masks(split: SplitScores) -> Measured | None:
         return None
     masks = split.masks
     same = [stage for stage in stages if stage.used is not None and stage.used.miou == masks.miou]
-    return replace(_of_stage(MASKS, (same or stages)[-1], split), miou=masks.miou,
-                   boundary_miou=masks.boundary_miou, precision=masks.precision,
-                   recall=masks.recall)
+    return replace(
+        _of_stage(MASKS, (same or stages)[-1], split),
+        miou=masks.miou,
+        boundary_miou=masks.boundary_miou,
+        precision=masks.precision,
+        recall=masks.recall,
+    )

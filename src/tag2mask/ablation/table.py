@@ -64,8 +64,10 @@ class Table(Section):
             raise ValueError(f"rows: names must differ, {twice[0]!r} comes twice")
         commas = [name for name in names if "," in name or name != name.strip()]
         if commas:
-            raise ValueError(f"rows: the name {commas[0]!r} has a comma in it, or spaces around; "
-                             "--rows tells names apart by commas")
+            raise ValueError(
+                f"rows: the name {commas[0]!r} has a comma in it, or spaces around; "
+                "--rows tells names apart by commas"
+            )
         return self
 
     def chosen(self, names: Sequence[str]) -> Table:
@@ -77,8 +79,11 @@ class Table(Section):
         known = [row.name for row in self.rows]
         for name in names:
             if name not in known:
-                raise RecipeError(f"no row {name!r}{nearest_hint(name, known)}", where="--rows",
-                                  fix=f"The rows are: {', '.join(known)}.")
+                raise RecipeError(
+                    f"no row {name!r}{nearest_hint(name, known)}",
+                    where="--rows",
+                    fix=f"The rows are: {', '.join(known)}.",
+                )
         return self.model_copy(update={"rows": tuple(r for r in self.rows if r.name in names)})
 
 
@@ -110,9 +115,10 @@ def load_table(name_or_file: str | Path) -> Table:
         except UnicodeDecodeError:
             raise RecipeError("not UTF-8 text", where=path, fix="Give a YAML file.") from None
     else:
-        raise RecipeError(f"no table {str(name_or_file)!r}"
-                          f"{nearest_hint(str(name_or_file), shipped)}",
-                          fix=f"Give a YAML file or one of: {', '.join(shipped)}.")
+        raise RecipeError(
+            f"no table {str(name_or_file)!r}{nearest_hint(str(name_or_file), shipped)}",
+            fix=f"Give a YAML file or one of: {', '.join(shipped)}.",
+        )
     try:
         values = read_yaml(text)
     except yaml.YAMLError as error:
@@ -123,8 +129,11 @@ def load_table(name_or_file: str | Path) -> Table:
     try:
         return Table.model_validate(values)
     except ValidationError as error:
-        raise RecipeError("; ".join(_readable(problem) for problem in error.errors()),
-                          where=where, fix="docs/ablate.md says what a table holds.") from None
+        raise RecipeError(
+            "; ".join(_readable(problem) for problem in error.errors()),
+            where=where,
+            fix="docs/ablate.md says what a table holds.",
+        ) from None
 
 
 def row_options(table: Table, row: Row, overrides: Sequence[str] = ()) -> list[str]:
@@ -137,8 +146,10 @@ def row_options(table: Table, row: Row, overrides: Sequence[str] = ()) -> list[s
         row: one of its rows.
         overrides: ``section.key=value`` for all rows, over those of the table.
     """
-    last = {option.partition("=")[0].strip(): option
-            for option in (*table.settings, *overrides, *row.settings)}
+    last = {
+        option.partition("=")[0].strip(): option
+        for option in (*table.settings, *overrides, *row.settings)
+    }
     return list(last.values())
 
 
@@ -157,15 +168,24 @@ def row_recipe(table: Table, row: Row, options: Sequence[str]) -> Recipe:
     try:
         recipe = load_recipe(row.recipe or table.recipe, options)
     except RecipeError as error:
-        raise RecipeError(f"row {row.name!r}: {error.what}", where=error.where,
-                          fix=error.fix) from None
-    for measure, key, made in (("segmenter", "train_segmenter", recipe.train_segmenter.enabled),
-                               ("walk", "walk", recipe.walk.enabled),
-                               ("CRF", "evaluate.crf", recipe.evaluate.crf.enabled or (
-                                   recipe.pseudo_masks.crf.enabled and not recipe.walk.enabled))):
+        raise RecipeError(
+            f"row {row.name!r}: {error.what}", where=error.where, fix=error.fix
+        ) from None
+    for measure, key, made in (
+        ("segmenter", "train_segmenter", recipe.train_segmenter.enabled),
+        ("walk", "walk", recipe.walk.enabled),
+        (
+            "CRF",
+            "evaluate.crf",
+            recipe.evaluate.crf.enabled
+            or (recipe.pseudo_masks.crf.enabled and not recipe.walk.enabled),
+        ),
+    ):
         if row.measure == measure and not made:
-            raise RecipeError(f"row {row.name!r} has measure {measure}, but leaves that out",
-                              fix=f"Set {key}.enabled=true, or another measure.")
+            raise RecipeError(
+                f"row {row.name!r} has measure {measure}, but leaves that out",
+                fix=f"Set {key}.enabled=true, or another measure.",
+            )
     return recipe
 
 

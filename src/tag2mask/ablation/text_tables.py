@@ -9,15 +9,36 @@ from tag2mask.evaluation.records import NO_SCORE
 from tag2mask.evaluation.tables import markdown_table
 
 NO_OWN_NUMBER = "No row has a number of its own; whatever else was measured stands below."
-MEASURE_HEAD = ("row", "measured", "mIoU", "best", "boundary IoU", "precision", "recall",
-                "background score", "on")
+MEASURE_HEAD = (
+    "row",
+    "measured",
+    "mIoU",
+    "best",
+    "boundary IoU",
+    "precision",
+    "recall",
+    "background score",
+    "on",
+)
 """Columns of `measure_rows`."""
 _LATEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
-    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "–": "--", "−": "$-$", "±": r"$\pm$", "<": r"\textless{}", ">": r"\textgreater{}",
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "–": "--",
+    "−": "$-$",
+    "±": r"$\pm$",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
     "|": r"\textbar{}",
-}  # fmt: skip
+}
 
 
 def markdown_report(scores: AblationScores) -> str:
@@ -30,8 +51,11 @@ def markdown_report(scores: AblationScores) -> str:
     if failed:
         parts += ["## Failed", "\n".join(failed)]
     commands = "\n".join(row.trials[0].command for row in scores.rows)
-    parts += ["## Commands", f"A run of its own for each row, seed {scores.seeds[0]}:",
-              f"```\n{commands}\n```"]
+    parts += [
+        "## Commands",
+        f"A run of its own for each row, seed {scores.seeds[0]}:",
+        f"```\n{commands}\n```",
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -39,8 +63,10 @@ def overview(scores: AblationScores) -> str:
     """The rows' own numbers alone."""
     parts = [f"{state_text(scores)}."]
     for split in scores.splits:
-        parts += [f"## {basis_text(scores, split)}",
-                  markdown_table(own_head(scores), own_rows(scores, split))]
+        parts += [
+            f"## {basis_text(scores, split)}",
+            markdown_table(own_head(scores), own_rows(scores, split)),
+        ]
     if scores.splits:
         parts.append(reading_text(scores))
     elif scores.counts["done"]:
@@ -53,20 +79,26 @@ def latex_table(scores: AblationScores) -> str:
     splits = scores.splits
     columns = ("mIoU", f"over {scores.rows[0].name}", "best", "boundary")
     bases = "; ".join(basis_text(scores, split) for split in splits) or "No numbers"
-    rules = " ".join(rf"\cmidrule(lr){{{start}-{start + 3}}}"
-                     for start in range(3, 3 + 4 * len(splits), 4))
+    rules = " ".join(
+        rf"\cmidrule(lr){{{start}-{start + 3}}}" for start in range(3, 3 + 4 * len(splits), 4)
+    )
     heads = "".join(rf" & \multicolumn{{4}}{{c}}{{{latex_text(split)}}}" for split in splits)
     lines = [
         rf"% {state_text(scores)}. Needs \usepackage{{booktabs}}.",
-        r"\begin{table*}", r"\centering\small",
-        rf"\begin{{tabular}}{{ll{'rrrr' * len(splits)}}}", r"\toprule",
-        rf" &{heads} \\", rules, _latex_row(("row", "background score", *columns * len(splits))),
+        r"\begin{table*}",
+        r"\centering\small",
+        rf"\begin{{tabular}}{{ll{'rrrr' * len(splits)}}}",
+        r"\toprule",
+        rf" &{heads} \\",
+        rules,
+        _latex_row(("row", "background score", *columns * len(splits))),
         r"\midrule",
         *(_latex_row(_latex_cells(row, splits)) for row in scores.rows),
-        r"\bottomrule", r"\end{tabular}",
+        r"\bottomrule",
+        r"\end{tabular}",
         rf"\caption{{{latex_text(f'{bases}. {reading_text(scores, time=False)}')}}}",
         r"\end{table*}",
-    ]  # fmt: skip
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -79,51 +111,92 @@ def state_text(scores: AblationScores) -> str:
     """How many of the rows times seeds are done, have failed, or wait for their turn."""
     seeds = ", ".join(map(str, scores.seeds))
     counts = {state: count for state, count in scores.counts.items() if count or state == "done"}
-    return (f"{len(scores.rows)} row{'s' * (len(scores.rows) != 1)}, "
-            f"seed{'s' * (len(scores.seeds) != 1)} {seeds}: "
-            + ", ".join(f"{count} {state}" for state, count in counts.items()))
+    return (
+        f"{len(scores.rows)} row{'s' * (len(scores.rows) != 1)}, "
+        f"seed{'s' * (len(scores.seeds) != 1)} {seeds}: "
+        + ", ".join(f"{count} {state}" for state, count in counts.items())
+    )
 
 
 def failures(scores: AblationScores) -> list[tuple[str, int, str]]:
     """Row, seed and message of what failed."""
-    return [(row.name, trial.seed, trial.message)
-            for row in scores.rows for trial in row.trials if trial.state == "failed"]
+    return [
+        (row.name, trial.seed, trial.message)
+        for row in scores.rows
+        for trial in row.trials
+        if trial.state == "failed"
+    ]
 
 
 def own_head(scores: AblationScores) -> tuple[str, ...]:
     """Columns of `own_rows`."""
     gain = f"over {scores.rows[0].name}"
-    return ("row", "measured", "mIoU", gain, "best", gain, "boundary IoU", "background score",
-            "seeds", "time")
+    return (
+        "row",
+        "measured",
+        "mIoU",
+        gain,
+        "best",
+        gain,
+        "boundary IoU",
+        "background score",
+        "seeds",
+        "time",
+    )
 
 
 def own_rows(scores: AblationScores, split: str) -> list[tuple[str, ...]]:
     """Each row's own measure on a split."""
-    return [(row.name, *_own_cells(row, row.own(split)), str(seeds_done(row)),
-             seconds_text(row.seconds)) for row in scores.rows]
+    return [
+        (
+            row.name,
+            *_own_cells(row, row.own(split)),
+            str(seeds_done(row)),
+            seconds_text(row.seconds),
+        )
+        for row in scores.rows
+    ]
 
 
 def _own_cells(row: RowScores, own: Summary | None) -> tuple[str, ...]:
     if own is None:
         return ("–",) * 7
-    return (stage_text(row, own), percent(own.miou), points(own.gain), best_text(own),
-            points(own.best_gain), percent(own.boundary_miou), score_text(own))
+    return (
+        stage_text(row, own),
+        percent(own.miou),
+        points(own.gain),
+        best_text(own),
+        points(own.best_gain),
+        percent(own.boundary_miou),
+        score_text(own),
+    )
 
 
 def measure_rows(scores: AblationScores, digits: int = 2) -> list[tuple[str, ...]]:
     """Every measure of every row and split; maps that the masks were made of as the masks alone."""
     return [
-        (row.name, own.stage, percent(own.miou, digits), best_text(own, digits),
-         percent(own.boundary_miou, digits), percent(own.precision, digits),
-         percent(own.recall, digits), score_text(own), _basis(own.split, [own]))
-        for row in scores.rows for own in row.summaries if not _is_of_masks(own, row)
+        (
+            row.name,
+            own.stage,
+            percent(own.miou, digits),
+            best_text(own, digits),
+            percent(own.boundary_miou, digits),
+            percent(own.precision, digits),
+            percent(own.recall, digits),
+            score_text(own),
+            _basis(own.split, [own]),
+        )
+        for row in scores.rows
+        for own in row.summaries
+        if not _is_of_masks(own, row)
     ]
 
 
 def _is_of_masks(own: Summary, row: RowScores) -> bool:
     return own.measure != MASKS and any(
         other.measure == MASKS and (other.split, other.stage) == (own.split, own.stage)
-        for other in row.summaries)
+        for other in row.summaries
+    )
 
 
 def basis_text(scores: AblationScores, split: str) -> str:
@@ -141,7 +214,8 @@ def reading_text(scores: AblationScores, *, time: bool = True) -> str:
     """How to read the rows' own numbers."""
     supervised = [row.name for row in scores.rows if row.learns_from == "masks"]
     parts = [
-        "%: mean ± sample standard deviation over seeds" if len(scores.seeds) > 1
+        "%: mean ± sample standard deviation over seeds"
+        if len(scores.seeds) > 1
         else "%, of one seed",
         "mIoU and boundary IoU: at the background score in use; its source stands beside it",
         "Best: mIoU at the score that is best for these very photos, which their masks had to tell",
@@ -207,8 +281,11 @@ def _latex_cells(row: RowScores, splits: Sequence[str]) -> list[str]:
     name = f"{row.name} (masks used)" if row.learns_from == "masks" else row.name
     cells = [name, next((score_text(own) for own in found if own is not None), "–")]
     for own in found:
-        cells += ("–",) * 4 if own is None else (
-            percent(own.miou), points(own.gain), best_text(own), percent(own.boundary_miou))
+        cells += (
+            ("–",) * 4
+            if own is None
+            else (percent(own.miou), points(own.gain), best_text(own), percent(own.boundary_miou))
+        )
     return cells
 
 

@@ -59,8 +59,9 @@ class Trial:
         return self.row.measure or own
 
 
-def trials_of(data: Path, table: Table, out: Path, seeds: Sequence[int],
-              overrides: Sequence[str] = ()) -> list[Trial]:
+def trials_of(
+    data: Path, table: Table, out: Path, seeds: Sequence[int], overrides: Sequence[str] = ()
+) -> list[Trial]:
     """Every row with every seed, in the table's order (the arguments are those of `ablate`).
 
     Raises:
@@ -73,27 +74,49 @@ def trials_of(data: Path, table: Table, out: Path, seeds: Sequence[int],
             seeded = [*options, *seed_options(seed)]
             recipe = row_recipe(table, row, seeded)
             if trials and recipe.runtime != trials[0].recipe.runtime:
-                raise RecipeError(f"row {row.name!r} runs elsewhere than the first row",
-                                  where="runtime", fix="Set it for all rows, by --set.")
+                raise RecipeError(
+                    f"row {row.name!r} runs elsewhere than the first row",
+                    where="runtime",
+                    fix="Set it for all rows, by --set.",
+                )
             name = row.recipe or table.recipe
             run = out / "runs" / f"{number:02}-{slug(row.name)}-seed{seed}"
-            command = ["tag2mask", "run", "--data", str(data), "--recipe", name,
-                       *(word for option in seeded for word in ("--set", option)),
-                       "--out", str(run)]
+            command = [
+                "tag2mask",
+                "run",
+                "--data",
+                str(data),
+                "--recipe",
+                name,
+                *(word for option in seeded for word in ("--set", option)),
+                "--out",
+                str(run),
+            ]
             steps = out / "steps"
-            trials.append(Trial(row, seed, name, tuple(options), recipe,
-                                step_folders(recipe, steps), start_folder(recipe, steps),
-                                shlex.join(command)))
+            trials.append(
+                Trial(
+                    row,
+                    seed,
+                    name,
+                    tuple(options),
+                    recipe,
+                    step_folders(recipe, steps),
+                    start_folder(recipe, steps),
+                    shlex.join(command),
+                )
+            )
     return trials
 
 
 def seed_options(seed: int) -> list[str]:
     """The seed of every section that has one."""
     return [
-        f"{key}.seed={seed}" for key, field in Recipe.model_fields.items()
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+        f"{key}.seed={seed}"
+        for key, field in Recipe.model_fields.items()
+        if isinstance(field.annotation, type)
+        and issubclass(field.annotation, Section)
         and "seed" in field.annotation.model_fields
-    ]  # fmt: skip
+    ]
 
 
 def slug(name: str) -> str:
@@ -163,8 +186,9 @@ class PlannedTrial:
     disk_mib: float
 
 
-def plan(data: Path, table: Table, out: Path, seeds: Sequence[int],
-         overrides: Sequence[str] = ()) -> list[PlannedTrial]:
+def plan(
+    data: Path, table: Table, out: Path, seeds: Sequence[int], overrides: Sequence[str] = ()
+) -> list[PlannedTrial]:
     """Say what an ablation would do (the arguments are those of `ablation.ablate`).
 
     Raises:
@@ -182,15 +206,17 @@ def plan(data: Path, table: Table, out: Path, seeds: Sequence[int],
     planned = []
     for trial in trials:
         costs = step_costs(trial.recipe, inventory, sizes)
-        due = [kind.step for kind, folder in trial.folders.items()
-               if folder not in taken and folder_status(kind, folder).state != "fresh"]
+        due = [
+            kind.step
+            for kind, folder in trial.folders.items()
+            if folder not in taken and folder_status(kind, folder).state != "fresh"
+        ]
         taken.update(trial.folders.values())
         seconds = sum(costs[step].seconds for step in due)
         disk_mib = sum(costs[step].disk_mib for step in due)
         if trial.start is not None and CamModel.step in due:
             if trial.start in taken or folder_status(CamModel, trial.start).state == "fresh":
-                spared = step_costs(_of_its_start(trial.recipe), inventory, sizes)[
-                    CamModel.step]
+                spared = step_costs(_of_its_start(trial.recipe), inventory, sizes)[CamModel.step]
                 seconds -= spared.seconds
                 disk_mib -= spared.disk_mib
             taken.add(trial.start)

@@ -49,8 +49,13 @@ class AffinityBatch:
 
     def pin_memory(self) -> AffinityBatch:
         """The batch in page-locked memory; loaders call this before a copy to a GPU."""
-        return AffinityBatch(self.image.pin_memory(), self.labels.pin_memory(),
-                             self.valid.pin_memory(), self.ids, self.unread)
+        return AffinityBatch(
+            self.image.pin_memory(),
+            self.labels.pin_memory(),
+            self.valid.pin_memory(),
+            self.ids,
+            self.unread,
+        )
 
 
 class AffinityPhotos(Dataset[AffinityItem]):
@@ -65,8 +70,16 @@ class AffinityPhotos(Dataset[AffinityItem]):
         stride: crop pixels per cell of the affinity's grid; should divide the crop.
     """
 
-    def __init__(self, samples: Sequence[Sample], labels: Path, num_classes: int,
-                 augmentation: Augmentation, seed: int, *, stride: int) -> None:
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        labels: Path,
+        num_classes: int,
+        augmentation: Augmentation,
+        seed: int,
+        *,
+        stride: int,
+    ) -> None:
         self.samples = samples
         self.labels = labels
         self.num_classes = num_classes
@@ -90,14 +103,16 @@ class AffinityPhotos(Dataset[AffinityItem]):
         if label_map.shape != sample.size:
             raise DataError(
                 f"labels of {label_map.shape[1]}x{label_map.shape[0]} px for a photo of"
-                f" {sample.size[1]}x{sample.size[0]} px", where=path,
+                f" {sample.size[1]}x{sample.size[0]} px",
+                where=path,
                 fix="Make the labels of these photos anew.",
             )
         return label_map
 
 
-def affinity_loader(photos: AffinityPhotos, batches: StepBatches, *, workers: int,
-                    pin_memory: bool = False) -> Iterable[AffinityBatch]:
+def affinity_loader(
+    photos: AffinityPhotos, batches: StepBatches, *, workers: int, pin_memory: bool = False
+) -> Iterable[AffinityBatch]:
     """Load batches in the order of ``batches``; see `training_loader`."""
     return step_loader(photos, batches, collate_affinity, workers=workers, pin_memory=pin_memory)
 
@@ -107,8 +122,13 @@ def collate_affinity(items: Sequence[AffinityItem | Unread]) -> AffinityBatch:
     unread = tuple(item for item in items if isinstance(item, Unread))
     read = [item for item in items if not isinstance(item, Unread)]
     if not read:
-        return AffinityBatch(torch.zeros(0, 3, 1, 1), torch.zeros(0, 1, 1, dtype=torch.uint8),
-                             torch.zeros(0, 1, 1, dtype=torch.bool), (), unread)
+        return AffinityBatch(
+            torch.zeros(0, 3, 1, 1),
+            torch.zeros(0, 1, 1, dtype=torch.uint8),
+            torch.zeros(0, 1, 1, dtype=torch.bool),
+            (),
+            unread,
+        )
     images, labels, valid, ids = zip(*read, strict=True)
     return AffinityBatch(torch.stack(images), torch.stack(labels), torch.stack(valid), ids, unread)
 

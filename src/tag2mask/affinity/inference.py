@@ -68,8 +68,9 @@ class PhotoAffinity:
         if len(scores):
             sized = _resized(torch.from_numpy(scores), self.size).clamp(0, 1).numpy()
         maps = torch.from_numpy(with_background(sized, alpha)).to(self.affinity.device)
-        below, beside = (cells * self.stride - side
-                         for cells, side in zip(self.grid, self.size, strict=True))
+        below, beside = (
+            cells * self.stride - side for cells, side in zip(self.grid, self.size, strict=True)
+        )
         return F.avg_pool2d(F.pad(maps, (0, beside, 0, below)), self.stride)
 
     def enlarged(self, cells: Tensor, size: Size) -> NDArray[np.float32]:
@@ -93,10 +94,17 @@ class AffinityInference:
         autocast: makes a context for mixed precision.
     """
 
-    def __init__(self, net: AffinityNet, device: torch.device, *, radius: int,
-                 long_side: int | None = None, scales: Sequence[float] = (1.0,),
-                 paper: bool = False,
-                 autocast: Callable[[], AbstractContextManager[Any]] = nullcontext) -> None:
+    def __init__(
+        self,
+        net: AffinityNet,
+        device: torch.device,
+        *,
+        radius: int,
+        long_side: int | None = None,
+        scales: Sequence[float] = (1.0,),
+        paper: bool = False,
+        autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> None:
         assert scales and not (paper and tuple(scales) != (1.0,)), scales
         self.net = net
         self.device = device
@@ -120,8 +128,9 @@ class AffinityInference:
         for scale in self.scales:
             features = self._features(photo, self._size(photo, scale))
             if tuple(features.shape[2:]) != grid:
-                features = F.interpolate(features, grid, mode="bilinear", align_corners=False,
-                                         antialias=True)
+                features = F.interpolate(
+                    features, grid, mode="bilinear", align_corners=False, antialias=True
+                )
             affinity = pair_affinity(features, radius=radius, paper=self.paper)[0]
             total = affinity if total is None else total + affinity
         assert total is not None
@@ -147,14 +156,22 @@ class AffinityInference:
         """(H, W) of the photo at a scale."""
         if self.long_side is not None:
             scale *= self.long_side / max(photo.size)
-        height, width = (max(1, round(side * scale / self.multiple)) * self.multiple
-                         for side in (photo.height, photo.width))
+        height, width = (
+            max(1, round(side * scale / self.multiple)) * self.multiple
+            for side in (photo.height, photo.width)
+        )
         return height, width
 
 
 def load_affinity_inference(
-    path: Path, device: torch.device, *, radius: int | None, long_side: int | None,
-    scales: Sequence[float], paper: bool, autocast: Callable[[], AbstractContextManager[Any]],
+    path: Path,
+    device: torch.device,
+    *,
+    radius: int | None,
+    long_side: int | None,
+    scales: Sequence[float],
+    paper: bool,
+    autocast: Callable[[], AbstractContextManager[Any]],
 ) -> AffinityInference:
     """`AffinityInference` with the network of a model file.
 
@@ -172,8 +189,15 @@ def load_affinity_inference(
     """
     net, spec = load_affinity_net(path)
     refuse_not_finite(net, where=path, setting="train_affinity.optimiser.lr")
-    return AffinityInference(inference_copy(net, device), device, radius=radius or spec.radius,
-                             long_side=long_side, scales=scales, paper=paper, autocast=autocast)
+    return AffinityInference(
+        inference_copy(net, device),
+        device,
+        radius=radius or spec.radius,
+        long_side=long_side,
+        scales=scales,
+        paper=paper,
+        autocast=autocast,
+    )
 
 
 def _resized(maps: Tensor, size: Size) -> Tensor:
@@ -181,5 +205,6 @@ def _resized(maps: Tensor, size: Size) -> Tensor:
     if tuple(maps.shape[1:]) == size:
         return maps
     shrinks = size[0] < maps.shape[1] or size[1] < maps.shape[2]
-    return F.interpolate(maps[None], size, mode="bilinear", align_corners=False,
-                         antialias=shrinks)[0]
+    return F.interpolate(maps[None], size, mode="bilinear", align_corners=False, antialias=shrinks)[
+        0
+    ]

@@ -54,11 +54,15 @@ def without_sure_pixels(samples: Sequence[Sample], folder: Path, num_classes: in
     Raises:
         DataError: a label map is missing or damaged, or of other classes.
     """
+
     def unsure(sample: Sample) -> bool:
         path = label_path(folder, sample.id)
         if not path.is_file():
-            raise DataError(f"photo {sample.id!r} has no affinity labels", where=path,
-                            fix="Run affinity-labels again: it makes only what is missing.")
+            raise DataError(
+                f"photo {sample.id!r} has no affinity labels",
+                where=path,
+                fix="Run affinity-labels again: it makes only what is missing.",
+            )
         return bool((read_mask(path, num_classes) == IGNORE).all())
 
     found = ordered_map(unsure, samples)

@@ -60,8 +60,9 @@ class AffinityObjective(nn.Module):
             labels: mask ids (b, h, w) on the network's grid; 255 = unsure or padding.
             valid: bool (b, H, W), False on padding.
         """
-        affinity = self.net(image, radius=self.radius, paper=self.paper,
-                            valid=None if self.paper else valid)
+        affinity = self.net(
+            image, radius=self.radius, paper=self.paper, valid=None if self.paper else valid
+        )
         return affinity_terms(affinity, labels, radius=self.radius, paper=self.paper)
 
 
@@ -81,8 +82,9 @@ def pair_labels(labels: Tensor, radius: int, paper: bool) -> PairLabels:
     return PairLabels(same & background, same & ~background, known & (one != other))
 
 
-def affinity_terms(affinity: Tensor, labels: Tensor, *, radius: int,
-                   paper: bool) -> dict[str, Mean]:
+def affinity_terms(
+    affinity: Tensor, labels: Tensor, *, radius: int, paper: bool
+) -> dict[str, Mean]:
     """Balanced cross entropy of the affinities (paper, section 3.2).
 
     Args:
@@ -102,6 +104,9 @@ def affinity_terms(affinity: Tensor, labels: Tensor, *, radius: int,
     kinds = pair_labels(labels, radius, paper)
     return {
         name: Mean((loss * kind).sum(), kind.sum().to(loss.dtype))
-        for name, loss, kind in (("bg", alike, kinds.bg), ("fg", alike, kinds.fg),
-                                 ("neg", different, kinds.neg))
-    }  # fmt: skip
+        for name, loss, kind in (
+            ("bg", alike, kinds.bg),
+            ("fg", alike, kinds.fg),
+            ("neg", different, kinds.neg),
+        )
+    }

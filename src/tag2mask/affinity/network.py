@@ -98,8 +98,9 @@ class AffinityNet(nn.Module):
         embedded = [resize(F.elu(convolve(x)), grid, valid) for convolve, x in levels]
         return F.elu(self.fuse(torch.cat(embedded, dim=1)))
 
-    def forward(self, image: Tensor, *, radius: int, paper: bool = False,
-                valid: Tensor | None = None) -> Tensor:
+    def forward(
+        self, image: Tensor, *, radius: int, paper: bool = False, valid: Tensor | None = None
+    ) -> Tensor:
         """Affinities of the pairs within a radius.
 
         Args:
@@ -121,8 +122,9 @@ class AffinityNet(nn.Module):
         return [parameter for module in new for parameter in module.parameters()]
 
 
-def pair_affinity(features: Tensor, *, radius: int, paper: bool = False,
-                  valid: Tensor | None = None) -> Tensor:
+def pair_affinity(
+    features: Tensor, *, radius: int, paper: bool = False, valid: Tensor | None = None
+) -> Tensor:
     """Affinity exp(-mean |f_i - f_j|) of neighbouring cells (section 3.2).
 
     Args:
@@ -189,8 +191,9 @@ def build_affinity_net(spec: AffinitySpec, *, weights: str = "none") -> Affinity
         RecipeError: unknown backbone, or a stride that it doesn't give.
         WeightsError: weights missing or of another network.
     """
-    backbone = build_backbone(spec.backbone, weights=weights, output_stride=spec.output_stride,
-                              pcm_levels=spec.pcm_levels)
+    backbone = build_backbone(
+        spec.backbone, weights=weights, output_stride=spec.output_stride, pcm_levels=spec.pcm_levels
+    )
     return AffinityNet(backbone, levels=spec.levels)
 
 
@@ -219,8 +222,11 @@ def load_affinity_net(path: Path) -> tuple[AffinityNet, AffinitySpec]:
         spec = OFFICIAL_AFFINITY
         state = load_state(path)
         if "fc8.weight" in state:
-            raise WeightsError("this is a CAM checkpoint, not an AffinityNet", where=path,
-                               fix="Give the AffinityNet's .pth, such as resnet38_aff.pth.")
+            raise WeightsError(
+                "this is a CAM checkpoint, not an AffinityNet",
+                where=path,
+                fix="Give the AffinityNet's .pth, such as resnet38_aff.pth.",
+            )
         state = official_affinity_state(state)
     net = build_affinity_net(spec)
     load_into(net, state, where=path)

@@ -27,8 +27,12 @@ def pair_offsets(radius: int) -> npt.NDArray[np.int64]:
     """
     assert radius >= 1, radius
     reach = range(1 - radius, radius)
-    offsets = [(dy, dx) for dy in range(radius) for dx in reach
-               if (dy, dx) > (0, 0) and dy * dy + dx * dx < radius * radius]
+    offsets = [
+        (dy, dx)
+        for dy in range(radius)
+        for dx in reach
+        if (dy, dx) > (0, 0) and dy * dy + dx * dx < radius * radius
+    ]
     return np.array(offsets, np.int64).reshape(-1, 2)
 
 
@@ -42,8 +46,10 @@ def pair_ends(size: tuple[int, int], dy: int, dx: int) -> tuple[Ends, Ends]:
     """
     rows, columns = max(0, size[0] - dy), max(0, size[1] - abs(dx))
     left, right = max(0, -dx), max(0, dx)
-    return ((slice(rows), slice(left, left + columns)),
-            (slice(dy, dy + rows), slice(right, right + columns)))
+    return (
+        (slice(rows), slice(left, left + columns)),
+        (slice(dy, dy + rows), slice(right, right + columns)),
+    )
 
 
 def sources(size: tuple[int, int], radius: int, *, paper: bool) -> npt.NDArray[np.bool_]:
@@ -84,8 +90,9 @@ def second_ends(values: Tensor, radius: int, *, outside: float) -> Tensor:
     """
     batch, height, width = values.shape
     offsets = pair_offsets(radius).tolist()
-    ends = torch.full((batch, len(offsets), height, width), outside, dtype=values.dtype,
-                      device=values.device)
+    ends = torch.full(
+        (batch, len(offsets), height, width), outside, dtype=values.dtype, device=values.device
+    )
     for index, (dy, dx) in enumerate(offsets):
         first, second = pair_ends((height, width), dy, dx)
         ends[:, index][:, *first] = values[:, *second]

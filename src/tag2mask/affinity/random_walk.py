@@ -35,8 +35,7 @@ with warnings.catch_warnings():
     torch.sparse_csr_tensor([0, 1], [0], [1.0], size=(1, 1), check_invariants=False)
 
 
-def random_walk(affinity: Tensor, maps: Tensor, *, radius: int, beta: float,
-                steps: int) -> Tensor:
+def random_walk(affinity: Tensor, maps: Tensor, *, radius: int, beta: float, steps: int) -> Tensor:
     """Spread maps along affinities.
 
     Args:
@@ -125,13 +124,20 @@ def _transition(affinity: Tensor, radius: int, beta: float) -> Tensor:
     there = weights.flatten(1).T != 0
     weights /= weights.sum(dim=0)
     after = [dy * width + dx for dy, dx in offsets]
-    shifts = torch.tensor([*(-shift for shift in reversed(after)), 0, *after],
-                          dtype=torch.int32, device=affinity.device)
+    shifts = torch.tensor(
+        [*(-shift for shift in reversed(after)), 0, *after],
+        dtype=torch.int32,
+        device=affinity.device,
+    )
     by_cell = weights.flatten(1).T
     cells = height * width
     neighbours = torch.arange(cells, dtype=torch.int32, device=affinity.device)[:, None] + shifts
     starts = torch.zeros(cells + 1, dtype=torch.int32, device=affinity.device)
     starts[1:] = there.sum(dim=1).cumsum(dim=0)
     return torch.sparse_csr_tensor(
-        starts, neighbours.masked_select(there), by_cell.masked_select(there),
-        size=(cells, cells), check_invariants=False)  # fmt: skip
+        starts,
+        neighbours.masked_select(there),
+        by_cell.masked_select(there),
+        size=(cells, cells),
+        check_invariants=False,
+    )

@@ -51,18 +51,26 @@ class WalkGrid:
     @property
     def settings(self) -> list[WalkSetting]:
         """Every setting, in the order in which `walked_scores` gives them."""
-        return [WalkSetting(alpha, beta, steps)
-                for beta, steps, alpha in product(self.betas, self.steps, self.alphas)]
+        return [
+            WalkSetting(alpha, beta, steps)
+            for beta, steps, alpha in product(self.betas, self.steps, self.alphas)
+        ]
 
     def at_an_end(self, setting: WalkSetting) -> list[str]:
         """Which of alphas, betas and steps a setting takes the first or last value of.
 
         A better one may lie beyond. No step at all is an end with nothing beyond.
         """
-        values = {"alphas": (self.alphas, setting.alpha), "betas": (self.betas, setting.beta),
-                  "steps": (self.steps, setting.steps)}
-        return [name for name, (given, value) in values.items()
-                if value in (min(given), max(given)) and value > 0 and len(set(given)) > 1]
+        values = {
+            "alphas": (self.alphas, setting.alpha),
+            "betas": (self.betas, setting.beta),
+            "steps": (self.steps, setting.steps),
+        }
+        return [
+            name
+            for name, (given, value) in values.items()
+            if value in (min(given), max(given)) and value > 0 and len(set(given)) > 1
+        ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,8 +110,12 @@ class WalkTallies:
     def empty(cls, classes: int, grid: WalkGrid) -> WalkTallies:
         """Return zero counts of C foreground classes."""
         shape = (len(grid.settings), classes + 1, len(grid.scores))
-        return cls(grid, np.zeros(classes + 1, np.int64), np.zeros(shape, np.int64),
-                   np.zeros(shape, np.int64))
+        return cls(
+            grid,
+            np.zeros(classes + 1, np.int64),
+            np.zeros(shape, np.int64),
+            np.zeros(shape, np.int64),
+        )
 
     def add(self, photo: PhotoTallies) -> None:
         """Add one photo."""
@@ -154,13 +166,22 @@ def best_settings(grid: WalkGrid, miou: Float64) -> list[TunedWalk]:
         miou: (S, T), without NaN.
     """
     chosen = miou.argmax(axis=1)
-    tuned = [TunedWalk(setting, grid.scores[index], float(row[index]))
-             for setting, index, row in zip(grid.settings, chosen, miou, strict=True)]
+    tuned = [
+        TunedWalk(setting, grid.scores[index], float(row[index]))
+        for setting, index, row in zip(grid.settings, chosen, miou, strict=True)
+    ]
     return sorted(tuned, key=lambda found: (-found.miou, found.setting.steps))
 
 
-def walked_scores(affinity: Tensor, backgrounds: Tensor, classes: Tensor, *, radius: int,
-                  grid: WalkGrid, enlarged: Callable[[Tensor], Float32]) -> Iterator[Float32]:
+def walked_scores(
+    affinity: Tensor,
+    backgrounds: Tensor,
+    classes: Tensor,
+    *,
+    radius: int,
+    grid: WalkGrid,
+    enlarged: Callable[[Tensor], Float32],
+) -> Iterator[Float32]:
     """Walk a photo's maps at every setting of a grid.
 
     Args:
@@ -187,8 +208,9 @@ def walked_scores(affinity: Tensor, backgrounds: Tensor, classes: Tensor, *, rad
                 yield np.clip(against_background(rivals), 0, 1)
 
 
-def count_photo(truth: Labels, tags: Sequence[int], scores: Iterable[Float32],
-                grid: WalkGrid) -> PhotoTallies:
+def count_photo(
+    truth: Labels, tags: Sequence[int], scores: Iterable[Float32], grid: WalkGrid
+) -> PhotoTallies:
     """Count one photo's pixels at every setting and background score.
 
     Args:
@@ -216,5 +238,9 @@ def count_photo(truth: Labels, tags: Sequence[int], scores: Iterable[Float32],
     shape = (len(grid.settings), size, len(grid.scores))
     predicted: npt.NDArray[np.int64] = np.array([one[1][:size] for one in counted])
     hits: npt.NDArray[np.int64] = np.array([one[2][:size] for one in counted])
-    return PhotoTallies((BACKGROUND, *foreground), counted[0][0][:size],
-                        np.broadcast_to(predicted, shape), np.broadcast_to(hits, shape))
+    return PhotoTallies(
+        (BACKGROUND, *foreground),
+        counted[0][0][:size],
+        np.broadcast_to(predicted, shape),
+        np.broadcast_to(hits, shape),
+    )

@@ -20,14 +20,22 @@ from tag2mask.errors import DataError, MissingFileError, RunFolderError
 
 _TEMPORARY = ".tmp-"
 _EXPLAINED = {
-    errno.ENOSPC: ("the disk is full", "Free some space and run the same command again: it "
-                                       "resumes."),
-    errno.EDQUOT: ("the disk quota is used up", "Free some space and run the same command again: "
-                                                "it resumes."),
-    errno.EACCES: ("no permission to write", "Give a folder you may write to, or change its "
-                                             "permissions."),
-    errno.EPERM: ("no permission to write", "Give a folder you may write to, or change its "
-                                            "permissions."),
+    errno.ENOSPC: (
+        "the disk is full",
+        "Free some space and run the same command again: it resumes.",
+    ),
+    errno.EDQUOT: (
+        "the disk quota is used up",
+        "Free some space and run the same command again: it resumes.",
+    ),
+    errno.EACCES: (
+        "no permission to write",
+        "Give a folder you may write to, or change its permissions.",
+    ),
+    errno.EPERM: (
+        "no permission to write",
+        "Give a folder you may write to, or change its permissions.",
+    ),
     errno.EROFS: ("the file system is read-only", "Give a folder on a writable disk."),
     errno.ENAMETOOLONG: ("the file name is too long", "Shorten the photo's file name or the path."),
     errno.ENOTDIR: ("a file stands where a folder should be", "Give another folder."),
@@ -68,8 +76,9 @@ def make_folder(folder: Path) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except FileNotFoundError as error:  # as in /proc
-            raise RunFolderError("the folder can't be made", where=folder,
-                                 fix="Give another folder.") from error
+            raise RunFolderError(
+                "the folder can't be made", where=folder, fix="Give another folder."
+            ) from error
 
 
 @contextmanager
@@ -125,14 +134,19 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        raise MissingFileError(f"{path.name} is missing", where=path.parent,
-                               fix="Run the step that writes this folder again.") from None
+        raise MissingFileError(
+            f"{path.name} is missing",
+            where=path.parent,
+            fix="Run the step that writes this folder again.",
+        ) from None
     except OSError as error:
-        raise RunFolderError(f"can't be read ({error.strerror})", where=path,
-                             fix="Check the file's permissions.") from None
+        raise RunFolderError(
+            f"can't be read ({error.strerror})", where=path, fix="Check the file's permissions."
+        ) from None
     except ValueError:
-        raise RunFolderError("not valid JSON", where=path,
-                             fix="Delete its folder and run the step again.") from None
+        raise RunFolderError(
+            "not valid JSON", where=path, fix="Delete its folder and run the step again."
+        ) from None
 
 
 def remove_temporary_files(folder: Path) -> None:
@@ -181,5 +195,8 @@ def refuse_run_inside_data(data: Path, out: Path) -> None:
     if not data.is_dir():
         raise DataError("no such data folder", where=data, fix="Correct --data.")
     if out.resolve().is_relative_to(data.resolve()):
-        raise RunFolderError("the run folder lies inside the data folder", where=out,
-                             fix="Give an --out outside of --data.")
+        raise RunFolderError(
+            "the run folder lies inside the data folder",
+            where=out,
+            fix="Give an --out outside of --data.",
+        )

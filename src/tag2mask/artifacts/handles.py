@@ -31,21 +31,34 @@ class Handle:
         folder = Path(path)
         command = f"tag2mask {cls.step}"
         if not folder.is_dir():
-            raise RunFolderError(f"no {cls.step} folder", where=folder,
-                                 fix=f"Run `{command}` first, or correct the path.")
+            raise RunFolderError(
+                f"no {cls.step} folder",
+                where=folder,
+                fix=f"Run `{command}` first, or correct the path.",
+            )
         found = read_identity(folder)
         if found is None:
-            raise RunFolderError(f"not a {cls.step} folder: it has no {MANIFEST}", where=folder,
-                                 fix=f"Give the folder that `{command}` wrote.")
+            raise RunFolderError(
+                f"not a {cls.step} folder: it has no {MANIFEST}",
+                where=folder,
+                fix=f"Give the folder that `{command}` wrote.",
+            )
         if found.step != cls.step:
-            raise RunFolderError(f"this folder holds {found.step}, not {cls.step}",
-                                 where=folder, fix=f"Give the folder that `{command}` wrote.")
+            raise RunFolderError(
+                f"this folder holds {found.step}, not {cls.step}",
+                where=folder,
+                fix=f"Give the folder that `{command}` wrote.",
+            )
         if not isinstance(found, Manifest):
-            raise RunFolderError(f"{cls.step} is unfinished", where=folder,
-                                 fix=f"Run `{command}` again: it resumes.")
+            raise RunFolderError(
+                f"{cls.step} is unfinished", where=folder, fix=f"Run `{command}` again: it resumes."
+            )
         if missing := missing_files(cls, folder):
-            raise MissingFileError(f"{missing[0]} is missing", where=folder,
-                                   fix=f"Put it back, or run `{command}` again: it makes it anew.")
+            raise MissingFileError(
+                f"{missing[0]} is missing",
+                where=folder,
+                fix=f"Put it back, or run `{command}` again: it makes it anew.",
+            )
         return cls(folder)
 
     @property
@@ -185,9 +198,10 @@ def open_maps(path: Path | str) -> AnyMaps:
     if found.step == WalkedMaps.step:
         return WalkedMaps.open(folder)
     raise RunFolderError(
-        f"this folder holds {found.step}, not maps", where=folder,
+        f"this folder holds {found.step}, not maps",
+        where=folder,
         fix=f"Give the folder that `tag2mask {CamMaps.step}` or `tag2mask {WalkedMaps.step}` "
-            "wrote.",
+        "wrote.",
     )
 
 
@@ -199,18 +213,35 @@ def missing_files(kind: type[Handle], folder: Path) -> list[str]:
 HandleT = TypeVar("HandleT", bound=Handle)
 
 REPORTED_STEPS: tuple[type[Handle], ...] = (
-    PreparedData, CamModel, CamMaps, AffinityLabels, AffinityModel, WalkedMaps, PseudoMaskFolder,
-    SegmenterModel, Predictions, Evaluation,
-)  # fmt: skip
+    PreparedData,
+    CamModel,
+    CamMaps,
+    AffinityLabels,
+    AffinityModel,
+    WalkedMaps,
+    PseudoMaskFolder,
+    SegmenterModel,
+    Predictions,
+    Evaluation,
+)
 """Steps that the page tells of, in the order of a run."""
 
 TRAINED: tuple[type[Handle], ...] = (CamModel, AffinityModel, SegmenterModel)
 """Those that train, and log it."""
 
 STEPS: tuple[type[Handle], ...] = (
-    PreparedData, CamModel, CamMaps, AffinityLabels, AffinityModel, WalkedMaps, PseudoMaskFolder,
-    SegmenterModel, Predictions, Evaluation, ReportPage,
-)  # fmt: skip
+    PreparedData,
+    CamModel,
+    CamMaps,
+    AffinityLabels,
+    AffinityModel,
+    WalkedMaps,
+    PseudoMaskFolder,
+    SegmenterModel,
+    Predictions,
+    Evaluation,
+    ReportPage,
+)
 """All steps in order."""
 MODELS = (CamModel, AffinityModel, SegmenterModel)
 """Trained networks, which a change of the data may keep."""

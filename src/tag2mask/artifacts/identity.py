@@ -38,8 +38,9 @@ class FolderStatus:
     settings: tuple[str, ...] = ()
 
 
-def folder_status(kind: type[Handle], path: Path | str,
-                  section: BaseModel | None = None) -> FolderStatus:
+def folder_status(
+    kind: type[Handle], path: Path | str, section: BaseModel | None = None
+) -> FolderStatus:
     """Compare a folder with what it was made from, as that is now.
 
     Args:
@@ -55,10 +56,14 @@ def folder_status(kind: type[Handle], path: Path | str,
     if found is None:
         return FolderStatus("missing")
     if found.step != kind.step:
-        raise RunFolderError(f"this folder holds {found.step}, not {kind.step}", where=folder,
-                             fix="Correct the path.")
-    settings = () if section is None else tuple(
-        _section_differences(found, _dump(section), section))
+        raise RunFolderError(
+            f"this folder holds {found.step}, not {kind.step}",
+            where=folder,
+            fix="Correct the path.",
+        )
+    settings = (
+        () if section is None else tuple(_section_differences(found, _dump(section), section))
+    )
     reasons = list(settings)
     reads = found.inputs | found.coverage
     for name, used in reads.items():
@@ -68,8 +73,10 @@ def folder_status(kind: type[Handle], path: Path | str,
         if not isinstance(source, Manifest):
             reasons.append(f"{name}: {'missing' if source is None else 'unfinished'} now")
         elif source.fingerprint != used.fingerprint:
-            reasons.append(f"{name}: changed since ({_short(used.fingerprint)} -> "
-                           f"{_short(source.fingerprint)})")
+            reasons.append(
+                f"{name}: changed since ({_short(used.fingerprint)} -> "
+                f"{_short(source.fingerprint)})"
+            )
     names = tuple(name for name in reads if not name.endswith(_SETTINGS))
     if not isinstance(found, Manifest):
         if reasons and not holds_work(folder):
@@ -85,12 +92,18 @@ def holds_work(folder: Path) -> bool:
     """Whether a step wrote more than that it began; one that was refused at once did not."""
     return folder.is_dir() and any(
         holds_work(entry) if entry.is_dir() else entry.name != STARTED
-        for entry in folder.iterdir() if not entry.name.startswith("."))
+        for entry in folder.iterdir()
+        if not entry.name.startswith(".")
+    )
 
 
-def identity_of(kind: type[Handle], folder: Path, section: BaseModel | Mapping[str, Any],
-              inputs: Mapping[str, Handle | str],
-              coverage: Mapping[str, Handle | str]) -> Identity:
+def identity_of(
+    kind: type[Handle],
+    folder: Path,
+    section: BaseModel | Mapping[str, Any],
+    inputs: Mapping[str, Handle | str],
+    coverage: Mapping[str, Handle | str],
+) -> Identity:
     """What the folder would be made from now (the arguments are those of ``step_folder``)."""
     values = _dump(section)
     input_records = {name: _input(folder, source) for name, source in inputs.items()}
@@ -99,11 +112,13 @@ def identity_of(kind: type[Handle], folder: Path, section: BaseModel | Mapping[s
             own = source.manifest.identity
             input_records[f"{name}{_SETTINGS}"] = Input(fingerprint=own)
     coverage_records = {name: _input(folder, source) for name, source in coverage.items()}
-    identity = _sha256({
-        "step": kind.step,
-        "section": _without_free_keys(values, section),
-        "inputs": {name: record.fingerprint for name, record in input_records.items()},
-    })
+    identity = _sha256(
+        {
+            "step": kind.step,
+            "section": _without_free_keys(values, section),
+            "inputs": {name: record.fingerprint for name, record in input_records.items()},
+        }
+    )
     covered = {name: record.fingerprint for name, record in coverage_records.items()}
     return Identity(
         step=kind.step,
@@ -137,19 +152,30 @@ def file_input(key: str, file: Path, out: Path) -> dict[str, str]:
     return {} if known is None else {key: known.fingerprint}
 
 
-def refuse_differences(kind: type[Handle], found: Identity, wanted: Identity,
-                       section: BaseModel | Mapping[str, Any], folder: Path) -> None:
+def refuse_differences(
+    kind: type[Handle],
+    found: Identity,
+    wanted: Identity,
+    section: BaseModel | Mapping[str, Any],
+    folder: Path,
+) -> None:
     """Raise a RunFolderError that names each key that differs, unless the identities are equal."""
     if found.step != wanted.step:
-        raise RunFolderError(f"this folder holds {found.step}, not {wanted.step}", where=folder,
-                             fix="Give another --out.")
+        raise RunFolderError(
+            f"this folder holds {found.step}, not {wanted.step}",
+            where=folder,
+            fix="Give another --out.",
+        )
     if found.identity == wanted.identity:
         return
     differences = _section_differences(found, wanted.section, section)
     imported = ["imported" in identity.section for identity in (found, wanted)]
     if imported[0] != imported[1]:  # else every setting of a training would be listed
-        differences = ["an imported network stands there" if imported[0] else
-                       "a network that was trained here stands there"]
+        differences = [
+            "an imported network stands there"
+            if imported[0]
+            else "a network that was trained here stands there"
+        ]
     for name in sorted({*found.inputs, *wanted.inputs}):
         old, new = found.inputs.get(name), wanted.inputs.get(name)
         old_text, new_text = _fingerprint_text(old), _fingerprint_text(new)
@@ -157,23 +183,29 @@ def refuse_differences(kind: type[Handle], found: Identity, wanted: Identity,
             differences.append(f"input {name}: {old_text} -> {new_text}")
     if not differences:  # what counts as a setting has changed
         differences.append("it was made by another version of tag2mask")
-    data_only = all(difference.startswith(("input data", "input labels"))
-                    for difference in differences)
+    data_only = all(
+        difference.startswith(("input data", "input labels")) for difference in differences
+    )
     lost = missing_files(kind, folder) if isinstance(found, Manifest) else []
-    update = "`tag2mask run --update` keeps the trained model and redoes only what the data " \
-             "changed. Else g" if data_only and not lost else "G"
+    update = (
+        "`tag2mask run --update` keeps the trained model and redoes only what the data "
+        "changed. Else g"
+        if data_only and not lost
+        else "G"
+    )
     redo = f"`tag2mask run --redo {kind.step}`, " if kind.in_run else ""
     raise RunFolderError(
         f"{wanted.step} was made with other settings or inputs: "
         + "; ".join([*(f"{name} is missing" for name in lost), *differences]),
         where=folder,
         fix=f"{update}ive another --out, go back to the old settings, or make it anew: "
-            f"{redo}`tag2mask {kind.step} --redo`, or delete the folder.",
+        f"{redo}`tag2mask {kind.step} --redo`, or delete the folder.",
     )
 
 
-def _section_differences(found: Identity, values: Mapping[str, Any],
-                         section: BaseModel | Mapping[str, Any]) -> list[str]:
+def _section_differences(
+    found: Identity, values: Mapping[str, Any], section: BaseModel | Mapping[str, Any]
+) -> list[str]:
     old = _flat(_without_free_keys(found.section, section))
     new = _flat(_without_free_keys(values, section))
     prefix = found.step.replace("-", "_")
@@ -191,8 +223,9 @@ def _dump(section: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _without_free_keys(values: Mapping[str, Any],
-                       section: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
+def _without_free_keys(
+    values: Mapping[str, Any], section: BaseModel | Mapping[str, Any]
+) -> dict[str, Any]:
     free: frozenset[str] = getattr(type(section), "not_identity", frozenset())
     return _without(values, free, "")
 
@@ -201,7 +234,8 @@ def _without(values: Mapping[str, Any], free: frozenset[str], prefix: str) -> di
     """The values without the free keys, which are dotted where they lie in a section inside."""
     return {
         key: _without(value, free, f"{prefix}{key}.") if isinstance(value, Mapping) else value
-        for key, value in values.items() if prefix + key not in free
+        for key, value in values.items()
+        if prefix + key not in free
     }
 
 

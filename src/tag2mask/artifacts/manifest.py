@@ -81,5 +81,8 @@ def _read_record(path: Path, kind: type[RecordT]) -> RecordT:
     try:
         return kind.model_validate(read_json(path))
     except ValidationError as error:
-        raise RunFolderError(f"not a {path.name} of tag2mask ({error.error_count()} problems)",
-                             where=path, fix="Delete its folder and run the step again.") from None
+        raise RunFolderError(
+            f"not a {path.name} of tag2mask ({error.error_count()} problems)",
+            where=path,
+            fix="Delete its folder and run the step again.",
+        ) from None

@@ -58,8 +58,9 @@ class Step(Generic[HandleT]):
         resumed: True when an earlier, partial attempt left work to build on.
     """
 
-    def __init__(self, handle: HandleT, identity: Identity, *, complete: bool, resumed: bool,
-                 rank: int) -> None:
+    def __init__(
+        self, handle: HandleT, identity: Identity, *, complete: bool, resumed: bool, rank: int
+    ) -> None:
         self.handle = handle
         self.journal = Journal(handle.path, rank)
         self.complete = complete
@@ -74,9 +75,13 @@ class Step(Generic[HandleT]):
         """The folder."""
         return self.handle.path
 
-    def finish(self, *, counts: Mapping[str, int] = MappingProxyType({}),
-               metrics: Mapping[str, Any] = MappingProxyType({}),
-               skipped: Sequence[str] = ()) -> HandleT:
+    def finish(
+        self,
+        *,
+        counts: Mapping[str, int] = MappingProxyType({}),
+        metrics: Mapping[str, Any] = MappingProxyType({}),
+        skipped: Sequence[str] = (),
+    ) -> HandleT:
         """Write the manifest: from now on the folder is complete.
 
         On ranks above 0 it writes nothing; let all ranks meet before rank 0 calls it, and again
@@ -154,8 +159,11 @@ def step_folder(
         refuse_differences(kind, found, wanted, section, folder)
     elif rank == 0 and folder.exists():
         _refuse_foreign(folder, kind)
-    complete = (isinstance(found, Manifest) and found.fingerprint == wanted.fingerprint
-                and not missing_files(kind, folder))
+    complete = (
+        isinstance(found, Manifest)
+        and found.fingerprint == wanted.fingerprint
+        and not missing_files(kind, folder)
+    )
     make_folder(folder)
     if found is not None and not isinstance(found, Manifest):
         wanted = wanted.model_copy(update={"started": found.started, "seconds": found.seconds})
@@ -181,8 +189,11 @@ def step_folder(
 
 def _worked_meanwhile(folder: Path) -> FolderInUseError:
     """Its state is not the one that was looked at before the folder was held."""
-    return FolderInUseError("another process has worked in this folder meanwhile", where=folder,
-                            fix="Run the same command again.")
+    return FolderInUseError(
+        "another process has worked in this folder meanwhile",
+        where=folder,
+        fix="Run the same command again.",
+    )
 
 
 def remove_step_folder(kind: type[Handle], path: Path | str) -> None:
@@ -198,8 +209,11 @@ def remove_step_folder(kind: type[Handle], path: Path | str) -> None:
     if found is None:
         _refuse_foreign(folder, kind)
     elif found.step != kind.step:
-        raise RunFolderError(f"this folder holds {found.step}, not {kind.step}; not deleted",
-                             where=folder, fix="Correct the path.")
+        raise RunFolderError(
+            f"this folder holds {found.step}, not {kind.step}; not deleted",
+            where=folder,
+            fix="Correct the path.",
+        )
     with readable_os_errors(folder):
         # The manifest first: a deletion that is cut short must not leave a "complete" folder.
         (folder / MANIFEST).unlink(missing_ok=True)
@@ -210,11 +224,17 @@ def _wait_for_rank_zero(folder: Path, wanted: Identity) -> Identity | None:
     """What rank 0 found or wrote: other ranks must not fill a folder that it may yet refuse."""
     deadline = time.monotonic() + RANK_ZERO_SECONDS
     work, found = holds_work(folder), read_identity(folder)
-    while found is None or _only_begun(found, wanted, work) or (
-            found.identity == wanted.identity and found.fingerprint != wanted.fingerprint):
+    while (
+        found is None
+        or _only_begun(found, wanted, work)
+        or (found.identity == wanted.identity and found.fingerprint != wanted.fingerprint)
+    ):
         if time.monotonic() > deadline:
-            raise RunFolderError("the first process did not open this folder", where=folder,
-                                 fix="Its own message says why.")
+            raise RunFolderError(
+                "the first process did not open this folder",
+                where=folder,
+                fix="Its own message says why.",
+            )
         time.sleep(0.05)
         work, found = holds_work(folder), read_identity(folder)
     return found
@@ -225,18 +245,27 @@ def _only_begun(found: Identity | None, wanted: Identity, work: bool) -> bool:
 
     A rank other than 0 must look for ``work`` before it reads what it found.
     """
-    return (found is not None and not isinstance(found, Manifest) and not work
-            and found.step == wanted.step and found.identity != wanted.identity)
+    return (
+        found is not None
+        and not isinstance(found, Manifest)
+        and not work
+        and found.step == wanted.step
+        and found.identity != wanted.identity
+    )
 
 
 def _refuse_foreign(folder: Path, kind: type[Handle]) -> None:
     """Refuse a file, or a folder with files that no step wrote."""
     if not folder.is_dir():
-        raise RunFolderError("a file stands where the folder should be", where=folder,
-                             fix="Give another --out.")
+        raise RunFolderError(
+            "a file stands where the folder should be", where=folder, fix="Give another --out."
+        )
     if any(not entry.name.startswith(".") for entry in folder.iterdir()):
-        raise RunFolderError(f"the folder holds other files, but no {MANIFEST} of {kind.step}",
-                             where=folder, fix="Give another --out, or an empty folder.")
+        raise RunFolderError(
+            f"the folder holds other files, but no {MANIFEST} of {kind.step}",
+            where=folder,
+            fix="Give another --out, or an empty folder.",
+        )
 
 
 def _versions() -> dict[str, str]:
@@ -266,8 +295,11 @@ def _locked(folder: Path, *, wanted: bool) -> Iterator[bool]:
             # Not flock: its lock would pass on to data loading processes and outlive a kill.
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
-            raise FolderInUseError("another process is working in this folder", where=folder,
-                                   fix="Wait for it to end, or give another --out.") from None
+            raise FolderInUseError(
+                "another process is working in this folder",
+                where=folder,
+                fix="Wait for it to end, or give another --out.",
+            ) from None
         except OSError:
             held = False  # a file system without locks
         yield held

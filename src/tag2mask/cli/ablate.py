@@ -25,7 +25,8 @@ from tag2mask.errors import RecipeError
 
 
 def ablate(
-    data: DataFolder, out: Out,
+    data: DataFolder,
+    out: Out,
     table: Annotated[str, typer.Option("--table", help="Shipped table, or a YAML file.")] = "paper",
     seeds: Annotated[
         str, typer.Option("--seeds", metavar="N,...", help="Each row runs with each of them.")
@@ -41,8 +42,9 @@ def ablate(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would run, and what it would cost.")
     ] = False,
-    skip_bad: SkipBad = False, source: Source = None,
-) -> None:  # fmt: skip
+    skip_bad: SkipBad = False,
+    source: Source = None,
+) -> None:
     """Run a table of recipes, with what they share run once, and compare them."""
     chosen = load_table(table)
     if rows is not None:
@@ -54,16 +56,28 @@ def ablate(
     if dry_run:
         show_trials(plan(data, chosen, out, numbers, options))
         return
-    scores = ablation.ablate(data, chosen, out, name=table, seeds=numbers, overrides=options,
-                             announce=say if is_first_process() else lambda _: None)
+    scores = ablation.ablate(
+        data,
+        chosen,
+        out,
+        name=table,
+        seeds=numbers,
+        overrides=options,
+        announce=say if is_first_process() else lambda _: None,
+    )
     if is_first_process():
         print(f"{ablation.overview(scores)}\n\nThe page: {out / ablation.PAGE}")
     failed = scores.counts["failed"]
     if failed:
         say(f"{failed} failed; the same command tries them again")
         raise typer.Exit(LEFT_OUT if scores.counts["done"] else 1)
-    end(tuple(dict.fromkeys(line for row in scores.rows for trial in row.trials
-                            for line in trial.skipped)))
+    end(
+        tuple(
+            dict.fromkeys(
+                line for row in scores.rows for trial in row.trials for line in trial.skipped
+            )
+        )
+    )
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -73,6 +87,9 @@ def _numbers(text: str) -> tuple[int, ...]:
     except ValueError:
         numbers = ()
     if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
-        raise RecipeError(f"{text!r} is no list of seeds", where="--seeds",
-                          fix="Give different whole numbers from 0 up, such as 0,1,2.")
+        raise RecipeError(
+            f"{text!r} is no list of seeds",
+            where="--seeds",
+            fix="Give different whole numbers from 0 up, such as 0,1,2.",
+        )
     return numbers

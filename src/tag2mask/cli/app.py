@@ -79,8 +79,11 @@ class _Commands(TyperGroup):
         for before, value in pairwise(["", *args]):
             if not value or _EMPTY_OPTION.fullmatch(value):
                 name = value.rstrip("=") or before
-                raise typer.BadParameter("an empty value", ctx, param_hint=name
-                                         if name.startswith("--") else "an argument")
+                raise typer.BadParameter(
+                    "an empty value",
+                    ctx,
+                    param_hint=name if name.startswith("--") else "an argument",
+                )
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
@@ -89,10 +92,13 @@ class _Commands(TyperGroup):
 
 
 app = typer.Typer(
-    name="tag2mask", cls=_Commands, no_args_is_help=True, add_completion=False,
+    name="tag2mask",
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     help="Segmentation masks from image-level tags (SEAM).",
-)  # fmt: skip
+)
 data_app = typer.Typer(no_args_is_help=True, help="Look at a data folder.")
 recipe_app = typer.Typer(no_args_is_help=True, help="List, show and check recipes.")
 app.add_typer(data_app, name="data")
@@ -122,8 +128,7 @@ def _readable_errors() -> Iterator[None]:
     except Tag2MaskError as error:
         _fail(str(error), error)
     except MemoryError as error:
-        _fail("out of memory. Lower train_cam.batch_size, runtime.threads or predict.tile",
-              error)
+        _fail("out of memory. Lower train_cam.batch_size, runtime.threads or predict.tile", error)
     except OSError as error:
         if error.errno == errno.EPIPE or error.errno is None:
             raise
@@ -188,9 +193,14 @@ def run_command(
             raise plan.refusal
         return
     result = pipeline.run(
-        data, settings, out, until=last, update=update,
-        redo=first, compare=compare or (),
-    )  # fmt: skip
+        data,
+        settings,
+        out,
+        until=last,
+        update=update,
+        redo=first,
+        compare=compare or (),
+    )
     if is_first_process():
         show_run(result)
     end(result.skipped)
@@ -222,8 +232,10 @@ def demo(
 @data_app.command("check")
 def data_check(
     folder: Annotated[Path, typer.Argument(help="Folder of photos and tags.", metavar="DIR")],
-    recipe: RecipeName = DEFAULT_RECIPE, overrides: Overrides = None, source: Source = None,
-) -> None:  # fmt: skip
+    recipe: RecipeName = DEFAULT_RECIPE,
+    overrides: Overrides = None,
+    source: Source = None,
+) -> None:
     """Count what a data folder holds and report all its problems at once."""
     from tag2mask.data.check import check_data
     from tag2mask.data.inventory import SourceOptions

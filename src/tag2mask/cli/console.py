@@ -42,17 +42,22 @@ def show_handle(handle: Handle, *, width: int = 0) -> None:
     """Print where a finished step lies, and its counts."""
     page = handle.path / "index.html"
     counts = ", ".join(f"{count} {name}" for name, count in handle.manifest.counts.items())
-    print(f"{handle.step:>{width}}: {page if page.is_file() else handle.path}"
-          + (f" ({counts})" if counts else ""))
+    print(
+        f"{handle.step:>{width}}: {page if page.is_file() else handle.path}"
+        + (f" ({counts})" if counts else "")
+    )
     warnings = handle.manifest.metrics.get("warnings", ())  # of the data
     for message in warnings[:_SHOWN_WARNINGS]:
         say(f"warning: {message}")
     if len(warnings) > _SHOWN_WARNINGS:
         say(f"{len(warnings) - _SHOWN_WARNINGS} more warnings: {handle.path / MANIFEST}")
-    if handle.step == AffinityModel.step and (unsure := handle.manifest.metrics.get(
-            WITHOUT_SURE_PIXELS)):
-        say(f"no use to AffinityNet, without a sure pixel: {some(unsure, _SHOWN_SKIPPED)} "
-            "(listed in manifest.json)")
+    if handle.step == AffinityModel.step and (
+        unsure := handle.manifest.metrics.get(WITHOUT_SURE_PIXELS)
+    ):
+        say(
+            f"no use to AffinityNet, without a sure pixel: {some(unsure, _SHOWN_SKIPPED)} "
+            "(listed in manifest.json)"
+        )
 
 
 def show_run(result: pipeline.RunResult) -> None:
@@ -64,8 +69,14 @@ def show_run(result: pipeline.RunResult) -> None:
 
 def show_scores(evaluations: dict[str, Handle]) -> None:
     """Print the mIoU of several runs side by side, a line a run and split."""
-    table = Table("run", "split", "mIoU of the maps, best score", "of the masks",
-                  "of the segmentation network", "tags, mAP")
+    table = Table(
+        "run",
+        "split",
+        "mIoU of the maps, best score",
+        "of the masks",
+        "of the segmentation network",
+        "tags, mAP",
+    )
     for name, evaluation in evaluations.items():
         for split, found in evaluation.manifest.metrics.items():
             figures = ("best_miou", "miou", "segmenter_miou", "tag_map")
@@ -73,8 +84,9 @@ def show_scores(evaluations: dict[str, Handle]) -> None:
     _print(table)
 
 
-def show_tuning(result: TuningResult, values: Mapping[str, Mapping[str, object]],
-                photos: Path, *, crf: bool) -> None:
+def show_tuning(
+    result: TuningResult, values: Mapping[str, Mapping[str, object]], photos: Path, *, crf: bool
+) -> None:
     """Print the best settings of the walk, the recipe's own beside them, and how to use the best.
 
     Args:
@@ -83,17 +95,33 @@ def show_tuning(result: TuningResult, values: Mapping[str, Mapping[str, object]]
         photos: the file of the photos' ids.
         crf: whether the recipe's masks go through a dense CRF, which the tuning leaves out.
     """
-    table = Table("", "walk.alpha", "beta", "steps", "background score", "mIoU",
-                  title=f"{len(result.ranked)} walks on {len(result.photos)} photos"
-                        + (", before the CRF" if crf else ""))
+    table = Table(
+        "",
+        "walk.alpha",
+        "beta",
+        "steps",
+        "background score",
+        "mIoU",
+        title=f"{len(result.ranked)} walks on {len(result.photos)} photos"
+        + (", before the CRF" if crf else ""),
+    )
     rows = [(str(place), tuned) for place, tuned in enumerate(result.ranked[:_SHOWN_SETTINGS], 1)]
     for name, tuned in [*rows, ("recipe", result.untuned)]:
         setting = tuned.setting
-        table.add_row(name, f"{setting.alpha:g}", f"{setting.beta:g}", str(setting.steps),
-                      f"{tuned.score:g}", f"{100 * tuned.miou:.2f} %")
+        table.add_row(
+            name,
+            f"{setting.alpha:g}",
+            f"{setting.beta:g}",
+            str(setting.steps),
+            f"{tuned.score:g}",
+            f"{100 * tuned.miou:.2f} %",
+        )
     _print(table)
-    options = [f"--set {section}.{key}={value}" for section, keys in values.items()
-               for key, value in keys.items()]
+    options = [
+        f"--set {section}.{key}={value}"
+        for section, keys in values.items()
+        for key, value in keys.items()
+    ]
     print(f"The best, for the next run (`tag2mask run ... --redo walk`):\n{' '.join(options)}")
     print(yaml.safe_dump(dict(values), sort_keys=False), end="")
     print(f"To keep its photos out of an evaluation: --set evaluate.leave_out={photos}")
@@ -114,19 +142,30 @@ def show_status(states: Sequence[pipeline.StepStatus]) -> None:
     table = Table("step", "state", "reads", "why")
     for found in states:
         folder = found.folder
-        table.add_row(found.step, folder.state, ", ".join(folder.reads),
-                      escape("\n".join(folder.reasons)))
+        table.add_row(
+            found.step, folder.state, ", ".join(folder.reads), escape("\n".join(folder.reasons))
+        )
     _print(table)
 
 
 def show_plan(plan: pipeline.Plan) -> None:
     """Print what a run would do and cost; what it is refused for is the caller's to raise."""
-    table = Table("step", "would", "time", "disk", "memory", "why",
-                  title=f"{plan.train} training and {plan.val} validation photos")
+    table = Table(
+        "step",
+        "would",
+        "time",
+        "disk",
+        "memory",
+        "why",
+        title=f"{plan.train} training and {plan.val} validation photos",
+    )
     for planned in plan.steps:
         cost = planned.cost if plan.refusal is None else None
-        figures = ("", "", "") if cost is None else (
-            duration(cost.seconds), size(cost.disk_mib), size(cost.memory_mib))
+        figures = (
+            ("", "", "")
+            if cost is None
+            else (duration(cost.seconds), size(cost.disk_mib), size(cost.memory_mib))
+        )
         table.add_row(planned.step, planned.action, *figures, escape("\n".join(planned.why)))
     _print(table)
     if plan.refusal is not None:
@@ -134,10 +173,12 @@ def show_plan(plan: pipeline.Plan) -> None:
     costs = [planned.cost for planned in plan.steps if planned.cost is not None]
     if costs:
         less = any(planned.action in ("resume", "update") for planned in plan.steps)
-        print(f"Estimated, within a factor of two: {duration(sum(c.seconds for c in costs))}, "
-              f"{size(sum(c.disk_mib for c in costs))} on disk, "
-              f"{size(max(c.memory_mib for c in costs))} of memory"
-              + ("; less where a step resumes or updates." if less else "."))
+        print(
+            f"Estimated, within a factor of two: {duration(sum(c.seconds for c in costs))}, "
+            f"{size(sum(c.disk_mib for c in costs))} on disk, "
+            f"{size(max(c.memory_mib for c in costs))} of memory"
+            + ("; less where a step resumes or updates." if less else ".")
+        )
     else:
         print("Nothing to do.")
 
@@ -147,12 +188,18 @@ def show_trials(planned: Sequence[PlannedTrial]) -> None:
     table = Table("row", "seed", "would make", "time", "disk")
     for found in planned:
         cost = (duration(found.seconds), size(found.disk_mib)) if found.steps else ("", "")
-        table.add_row(escape(found.trial.row.name), str(found.trial.seed),
-                      ", ".join(found.steps) or "nothing", *cost)
+        table.add_row(
+            escape(found.trial.row.name),
+            str(found.trial.seed),
+            ", ".join(found.steps) or "nothing",
+            *cost,
+        )
     _print(table)
     if any(found.steps for found in planned):
-        print(f"Estimated, within a factor of two: {duration(sum(p.seconds for p in planned))}, "
-              f"{size(sum(p.disk_mib for p in planned))} on disk.")
+        print(
+            f"Estimated, within a factor of two: {duration(sum(p.seconds for p in planned))}, "
+            f"{size(sum(p.disk_mib for p in planned))} on disk."
+        )
     else:
         print("Nothing to do.")
 
@@ -168,8 +215,10 @@ def show_recipes(names: Sequence[str]) -> None:
 def show_data(report: DataReport) -> None:
     """Print what a data folder holds, and all its problems."""
     photos = ", ".join(f"{count} {split}" for split, count in report.photos.items())
-    print(f"{report.root}: layout {report.layout}; photos: {photos or 'none'}; "
-          f"{report.untagged} untagged, {report.masks} with a mask")
+    print(
+        f"{report.root}: layout {report.layout}; photos: {photos or 'none'}; "
+        f"{report.untagged} untagged, {report.masks} with a mask"
+    )
     if report.sizes:
         shown = ", ".join(f"{width}x{height}" for height, width in report.sizes)
         print(f"sizes, smallest, median and largest: {shown} px")

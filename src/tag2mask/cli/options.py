@@ -64,8 +64,13 @@ Compare = Annotated[
 ]
 
 
-def chosen_recipe(name: str, overrides: Sequence[str] | None, *, skip_bad: bool = False,
-            source: SourceName | None = None) -> Recipe:
+def chosen_recipe(
+    name: str,
+    overrides: Sequence[str] | None,
+    *,
+    skip_bad: bool = False,
+    source: SourceName | None = None,
+) -> Recipe:
     """Load a recipe with ``--set`` and with the options that are short for it."""
     return load_recipe(name, [*(overrides or ()), *short_options(skip_bad=skip_bad, source=source)])
 
@@ -76,8 +81,11 @@ def short_options(*, skip_bad: bool, source: SourceName | None) -> list[str]:
     if skip_bad:
         for key, field in Recipe.model_fields.items():
             section = field.annotation
-            if isinstance(section, type) and issubclass(section, Section) \
-                    and "skip_bad" in section.model_fields:
+            if (
+                isinstance(section, type)
+                and issubclass(section, Section)
+                and "skip_bad" in section.model_fields
+            ):
                 options.append(f"{key}.skip_bad=true")
     return options
 
@@ -100,6 +108,7 @@ def clear(kind: type[Handle], out: Path, redo: bool, ranks: Ranks | None = None)
     A step of several processes must give its ranks: else one of them could take the old folder for
     a complete one.
     """
+
     def remove() -> None:
         if is_first_process():
             remove_step_folder(kind, out)

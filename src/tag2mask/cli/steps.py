@@ -51,11 +51,15 @@ from tag2mask.cli.options import (
 
 
 def prepare(
-    data: DataFolder, out: Out, recipe: RecipeName = DEFAULT_RECIPE, overrides: Overrides = None,
-    source: Source = None, skip_bad: SkipBad = False,
+    data: DataFolder,
+    out: Out,
+    recipe: RecipeName = DEFAULT_RECIPE,
+    overrides: Overrides = None,
+    source: Source = None,
+    skip_bad: SkipBad = False,
     update: Annotated[bool, typer.Option("--update", help="Take in what changed.")] = False,
     redo: Redo = False,
-) -> None:  # fmt: skip
+) -> None:
     """Read a data folder: which photos, splits, tags and classes."""
     from tag2mask.steps import prepare as stage
 
@@ -69,13 +73,15 @@ def train_cam(
     data: Annotated[
         Path | None, typer.Option("--data", help="Folder that `prepare` wrote.")
     ] = None,
-    recipe: RecipeName = DEFAULT_RECIPE, overrides: Overrides = None,
+    recipe: RecipeName = DEFAULT_RECIPE,
+    overrides: Overrides = None,
     import_file: Annotated[
         Path | None,
         typer.Option("--import", help="Take a trained model (resnet38_SEAM.pth) instead."),
     ] = None,
-    skip_bad: SkipBad = False, redo: Redo = False,
-) -> None:  # fmt: skip
+    skip_bad: SkipBad = False,
+    redo: Redo = False,
+) -> None:
     """Train the network whose activation maps become masks."""
     from tag2mask.steps import train_cam as stage
 
@@ -94,13 +100,19 @@ def train_cam(
 def infer_cam(
     data: Prepared,
     model: Annotated[Path, typer.Option(help="Folder that `train-cam` wrote.")],
-    out: Out, recipe: RecipeName = DEFAULT_RECIPE, overrides: Overrides = None,
+    out: Out,
+    recipe: RecipeName = DEFAULT_RECIPE,
+    overrides: Overrides = None,
     tags: Annotated[
-        TagChoice | None, typer.Option(help="Maps of the known tags; of predicted ones for photos "
-                                       "without any; of predicted ones for all photos.")
+        TagChoice | None,
+        typer.Option(
+            help="Maps of the known tags; of predicted ones for photos "
+            "without any; of predicted ones for all photos."
+        ),
     ] = None,
-    skip_bad: SkipBad = False, redo: Redo = False,
-) -> None:  # fmt: skip
+    skip_bad: SkipBad = False,
+    redo: Redo = False,
+) -> None:
     """Compute the activation maps of every photo."""
     from tag2mask.steps import infer_cam as stage
 
@@ -113,9 +125,14 @@ def infer_cam(
 
 
 def affinity_labels(
-    data: Prepared, maps: Maps, out: Out, recipe: RecipeName = DEFAULT_RECIPE,
-    overrides: Overrides = None, skip_bad: SkipBad = False, redo: Redo = False,
-) -> None:  # fmt: skip
+    data: Prepared,
+    maps: Maps,
+    out: Out,
+    recipe: RecipeName = DEFAULT_RECIPE,
+    overrides: Overrides = None,
+    skip_bad: SkipBad = False,
+    redo: Redo = False,
+) -> None:
     """Find the pixels of the training photos that two dense CRFs agree on."""
     from tag2mask.steps import affinity_labels as stage
 
@@ -133,20 +150,23 @@ def train_affinity(
     labels: Annotated[
         Path | None, typer.Option("--labels", help="Folder that `affinity-labels` wrote.")
     ] = None,
-    recipe: RecipeName = DEFAULT_RECIPE, overrides: Overrides = None,
+    recipe: RecipeName = DEFAULT_RECIPE,
+    overrides: Overrides = None,
     import_file: Annotated[
         Path | None,
         typer.Option("--import", help="Take a trained model (resnet38_aff.pth) instead."),
     ] = None,
-    skip_bad: SkipBad = False, redo: Redo = False,
-) -> None:  # fmt: skip
+    skip_bad: SkipBad = False,
+    redo: Redo = False,
+) -> None:
     """Train the network that tells how alike neighbouring pixels are."""
     from tag2mask.steps import train_affinity as stage
 
     given = {data is not None, labels is not None, import_file is None}
     if len(given) > 1:
-        raise typer.BadParameter("give either --data and --labels (to train) or --import (a "
-                                 "trained model)")
+        raise typer.BadParameter(
+            "give either --data and --labels (to train) or --import (a trained model)"
+        )
     settings = chosen_recipe(recipe, overrides, skip_bad=skip_bad)
     if import_file is not None:
         clear(AffinityModel, out, redo)
@@ -162,9 +182,12 @@ def walk(
     data: Prepared,
     maps: Annotated[Path, typer.Option("--maps", help="Folder that `infer-cam` wrote.")],
     model: Annotated[Path, typer.Option(help="Folder that `train-affinity` wrote.")],
-    out: Out, recipe: RecipeName = DEFAULT_RECIPE, overrides: Overrides = None,
-    skip_bad: SkipBad = False, redo: Redo = False,
-) -> None:  # fmt: skip
+    out: Out,
+    recipe: RecipeName = DEFAULT_RECIPE,
+    overrides: Overrides = None,
+    skip_bad: SkipBad = False,
+    redo: Redo = False,
+) -> None:
     """Spread the maps of every photo along its affinities."""
     from tag2mask.steps import walk as stage
 
@@ -182,34 +205,45 @@ def tune(
         typer.Option("--photos", min=1, metavar="N", help="Masked training photos to look at."),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Default: RUN/tune.")] = None,
-    recipe: Annotated[
-        str | None, typer.Option("--recipe", help="Default: the run's own.")
-    ] = None,
-    overrides: Overrides = None, skip_bad: SkipBad = False, redo: Redo = False,
-) -> None:  # fmt: skip
+    recipe: Annotated[str | None, typer.Option("--recipe", help="Default: the run's own.")] = None,
+    overrides: Overrides = None,
+    skip_bad: SkipBad = False,
+    redo: Redo = False,
+) -> None:
     """Find the walk's best settings and background score on a few masked photos."""
     from tag2mask.steps import tune as stage
 
     chosen = [] if photos is None else [f"tune.photos={photos}"]
-    settings = chosen_recipe(recipe or own_recipe(run), [*(overrides or ()), *chosen],
-                             skip_bad=skip_bad)
+    settings = chosen_recipe(
+        recipe or own_recipe(run), [*(overrides or ()), *chosen], skip_bad=skip_bad
+    )
     prepared, maps = PreparedData.open(run / "prepare"), CamMaps.open(run / "infer-cam")
     model, folder = AffinityModel.open(run / "train-affinity"), out or run / "tune"
     runtime = start_runtime(settings)
     clear(Tuning, folder, redo, runtime)
-    found = stage.tune(prepared, maps, model, settings.tune, settings.walk, settings.pseudo_masks,
-                       folder, runtime)
+    found = stage.tune(
+        prepared, maps, model, settings.tune, settings.walk, settings.pseudo_masks, folder, runtime
+    )
     if is_first_process():
         result = stage.read_tuning(found)
-        show_tuning(result, stage.recipe_values(result.best), found.path / stage.PHOTOS,
-                    crf=settings.pseudo_masks.crf.enabled)
+        show_tuning(
+            result,
+            stage.recipe_values(result.best),
+            found.path / stage.PHOTOS,
+            crf=settings.pseudo_masks.crf.enabled,
+        )
     done(found)
 
 
 def pseudo_masks(
-    data: Prepared, maps: Maps, out: Out, recipe: RecipeName = DEFAULT_RECIPE,
-    overrides: Overrides = None, skip_bad: SkipBad = False, redo: Redo = False,
-) -> None:  # fmt: skip
+    data: Prepared,
+    maps: Maps,
+    out: Out,
+    recipe: RecipeName = DEFAULT_RECIPE,
+    overrides: Overrides = None,
+    skip_bad: SkipBad = False,
+    redo: Redo = False,
+) -> None:
     """Turn maps into masks: palette PNGs."""
     from tag2mask.steps import pseudo_masks as stage
 
@@ -227,22 +261,29 @@ def train_segmenter(
     masks: Annotated[
         Path | None, typer.Option("--masks", help="Folder that `pseudo-masks` wrote.")
     ] = None,
-    recipe: RecipeName = DEFAULT_RECIPE, overrides: Overrides = None,
+    recipe: RecipeName = DEFAULT_RECIPE,
+    overrides: Overrides = None,
     import_file: Annotated[
-        Path | None, typer.Option("--import", help="Take a trained model instead."),
+        Path | None,
+        typer.Option("--import", help="Take a trained model instead."),
     ] = None,
-    skip_bad: SkipBad = False, redo: Redo = False,
-) -> None:  # fmt: skip
+    skip_bad: SkipBad = False,
+    redo: Redo = False,
+) -> None:
     """Train the network that segments photos without tags."""
     from tag2mask.steps import train_segmenter as stage
 
     settings = chosen_recipe(recipe, overrides, skip_bad=skip_bad)
     supervised = settings.train_segmenter.masks == "ground truth"
-    given = {data is not None, masks is not None or (data is not None and supervised),
-             import_file is None}
+    given = {
+        data is not None,
+        masks is not None or (data is not None and supervised),
+        import_file is None,
+    }
     if len(given) > 1:
-        raise typer.BadParameter("give either --data and --masks (to train) or --import (a "
-                                 "trained model)")
+        raise typer.BadParameter(
+            "give either --data and --masks (to train) or --import (a trained model)"
+        )
     if import_file is not None:
         clear(SegmenterModel, out, redo)
         done(stage.import_model(import_file, out))
@@ -255,13 +296,20 @@ def train_segmenter(
 
 
 def evaluate(
-    data: Prepared, maps: Maps,
+    data: Prepared,
+    maps: Maps,
     masks: Annotated[Path, typer.Option(help="Folder that `pseudo-masks` wrote.")],
-    out: Out, recipe: RecipeName = DEFAULT_RECIPE, overrides: Overrides = None,
+    out: Out,
+    recipe: RecipeName = DEFAULT_RECIPE,
+    overrides: Overrides = None,
     calibrate: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="First choose the background score on N masked "
-                     "training photos, and make the folder of --masks anew with it."),
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="First choose the background score on N masked "
+            "training photos, and make the folder of --masks anew with it.",
+        ),
     ] = None,
     earlier: Annotated[
         list[Path] | None,
@@ -269,19 +317,23 @@ def evaluate(
     ] = None,
     predictions: Annotated[
         Path | None,
-        typer.Option("--predictions", help="Folder that `predict` wrote of these photos, to score "
-                     "beside."),
+        typer.Option(
+            "--predictions", help="Folder that `predict` wrote of these photos, to score beside."
+        ),
     ] = None,
     redo: Redo = False,
-) -> None:  # fmt: skip
+) -> None:
     """Say how good maps, masks and tags are."""
     from tag2mask.maps.background_choice import calibrated_score
     from tag2mask.maps.mapped_photos import mapped_photos
     from tag2mask.steps import evaluate as stage
     from tag2mask.steps.pseudo_masks import pseudo_masks as make_masks
 
-    chosen = [] if calibrate is None else [
-        "pseudo_masks.background=calibrated", f"pseudo_masks.calibrate_photos={calibrate}"]
+    chosen = (
+        []
+        if calibrate is None
+        else ["pseudo_masks.background=calibrated", f"pseudo_masks.calibrate_photos={calibrate}"]
+    )
     settings = chosen_recipe(recipe, [*(overrides or ()), *chosen])
     prepared, found, runtime = PreparedData.open(data), open_maps(maps), start_runtime(settings)
     if calibrate is not None:
@@ -301,11 +353,11 @@ def evaluate(
 def report(
     run: Annotated[Path, typer.Option("--run", help="Run folder to tell of.")],
     out: Annotated[Path | None, typer.Option("--out", help="Default: RUN/report.")] = None,
-    recipe: Annotated[
-        str | None, typer.Option("--recipe", help="Default: the run's own.")
-    ] = None,
-    overrides: Overrides = None, compare: Compare = None, redo: Redo = False,
-) -> None:  # fmt: skip
+    recipe: Annotated[str | None, typer.Option("--recipe", help="Default: the run's own.")] = None,
+    overrides: Overrides = None,
+    compare: Compare = None,
+    redo: Redo = False,
+) -> None:
     """Write the HTML page of a run."""
     from tag2mask.steps import report as stage
 

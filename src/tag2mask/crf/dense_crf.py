@@ -62,8 +62,11 @@ class CrfSettings:
         for name in (field.name for field in fields(self)):
             value, zero = getattr(self, name), name == "iterations" or name.endswith("weight")
             if not (math.isfinite(value) and (value > 0 or (zero and value == 0))):
-                raise RecipeError(f"{value} is no setting of the dense CRF", where=name,
-                                  fix=f"Set a finite number {'>= 0' if zero else '> 0'}.")
+                raise RecipeError(
+                    f"{value} is no setting of the dense CRF",
+                    where=name,
+                    fix=f"Set a finite number {'>= 0' if zero else '> 0'}.",
+                )
 
 
 DEFAULT_SETTINGS = CrfSettings()
@@ -84,20 +87,35 @@ class DenseCrf:
         DataError: no such image, or kernels far too narrow for it.
     """
 
-    def __init__(self, image: npt.NDArray[np.uint8], settings: CrfSettings = DEFAULT_SETTINGS, *,
-                 threads: int = 1) -> None:
-        if (not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3
-                or image.shape[2] != 3 or not image.size):
-            raise DataError(f"the photo is {_form(image)}", where="dense CRF",
-                            fix="Give it as RGB: uint8 of shape (h, w, 3).")
+    def __init__(
+        self,
+        image: npt.NDArray[np.uint8],
+        settings: CrfSettings = DEFAULT_SETTINGS,
+        *,
+        threads: int = 1,
+    ) -> None:
+        if (
+            not isinstance(image, np.ndarray)
+            or image.dtype != np.uint8
+            or image.ndim != 3
+            or image.shape[2] != 3
+            or not image.size
+        ):
+            raise DataError(
+                f"the photo is {_form(image)}",
+                where="dense CRF",
+                fix="Give it as RGB: uint8 of shape (h, w, 3).",
+            )
         assert threads >= 1
         self.settings, self.threads = settings, threads
         self._size = image.shape[:2]
         kernels = (
             (settings.gaussian_weight, _features(image, settings.gaussian_sxy)),
-            (settings.bilateral_weight,
-             _features(image, settings.bilateral_sxy, settings.bilateral_srgb)),
-        )  # fmt: skip
+            (
+                settings.bilateral_weight,
+                _features(image, settings.bilateral_sxy, settings.bilateral_srgb),
+            ),
+        )
         # What all classes together get of the messages at every pixel, float32 (n,).
         self._total = np.zeros(image.shape[0] * image.shape[1], np.float32)
         self._kernels: list[tuple[float, PermutohedralLattice]] = []
@@ -123,14 +141,25 @@ class DenseCrf:
         Raises:
             DataError: another shape or type, or NaN among the scores.
         """
-        if (not isinstance(scores, np.ndarray) or scores.dtype != np.float32 or scores.ndim != 3
-                or not len(scores) or scores.shape[1:] != self._size):
+        if (
+            not isinstance(scores, np.ndarray)
+            or scores.dtype != np.float32
+            or scores.ndim != 3
+            or not len(scores)
+            or scores.shape[1:] != self._size
+        ):
             height, width = self._size
-            raise DataError(f"the scores are {_form(scores)}", where="dense CRF",
-                            fix=f"Give them as float32 of shape (k, {height}, {width}), k >= 1.")
+            raise DataError(
+                f"the scores are {_form(scores)}",
+                where="dense CRF",
+                fix=f"Give them as float32 of shape (k, {height}, {width}), k >= 1.",
+            )
         if np.isnan(scores).any():
-            raise DataError(f"{np.isnan(scores).sum()} of the scores are NaN", where="dense CRF",
-                            fix="Make the maps anew.")
+            raise DataError(
+                f"{np.isnan(scores).sum()} of the scores are NaN",
+                where="dense CRF",
+                fix="Make the maps anew.",
+            )
         if len(scores) == 1:
             return np.ones_like(scores)
         marginals = np.empty(scores.shape, np.float32)
@@ -140,8 +169,10 @@ class DenseCrf:
                 if iteration:
                     field.filter()
                 last = iteration == self.settings.iterations
-                field.update(self._total if iteration else np.zeros_like(self._total),
-                             marginals.reshape(len(scores), -1) if last else None)
+                field.update(
+                    self._total if iteration else np.zeros_like(self._total),
+                    marginals.reshape(len(scores), -1) if last else None,
+                )
         return marginals
 
 
@@ -170,21 +201,29 @@ class _MeanField:
     (n, GROUP) each, then a single one (n, 1) where that is left. The last class is left out.
     """
 
-    def __init__(self, scores: Float32, kernels: Sequence[tuple[float, PermutohedralLattice]],
-                 team: Team) -> None:
+    def __init__(
+        self, scores: Float32, kernels: Sequence[tuple[float, PermutohedralLattice]], team: Team
+    ) -> None:
         self._team, self._kernels = team, kernels
         classes, self._pixels = scores.shape
         # A group with empty places costs less than two single ones.
         single = int((classes - 1) % GROUP == 1)
         self._singles = np.empty((single, self._pixels, 1), np.float32)
-        self._groups = np.zeros((-(-(classes - 1 - single) // GROUP), self._pixels, GROUP),
-                                np.float32)
+        self._groups = np.zeros(
+            (-(-(classes - 1 - single) // GROUP), self._pixels, GROUP), np.float32
+        )
         self._unary = np.empty(scores.shape, np.float32)
-        team.run(partial(self._set_unary, scores, slice(*part))
-                 for part in team.parts(self._pixels))
+        team.run(
+            partial(self._set_unary, scores, slice(*part)) for part in team.parts(self._pixels)
+        )
         # Lattice values by kernel and channels, of which the first is then blurred with the second.
-        self._values = [[(lattice.lattice_values(q.shape[1]), lattice.lattice_values(q.shape[1]))
-                         for q in self._channels()] for _, lattice in kernels]
+        self._values = [
+            [
+                (lattice.lattice_values(q.shape[1]), lattice.lattice_values(q.shape[1]))
+                for q in self._channels()
+            ]
+            for _, lattice in kernels
+        ]
         self._blurred: list[list[Float32]] = [[] for _ in kernels]
 
     def _channels(self) -> list[Float32]:
@@ -197,14 +236,18 @@ class _MeanField:
 
     def filter(self) -> None:
         """Filter the marginals with both kernels, up to the lattice points."""
-        self._team.run(partial(self._splat, kernel, lattice, *part)
-                       for kernel, (_, lattice) in enumerate(self._kernels)
-                       for part in lattice.point_parts(self._team))
-        blurred = iter(self._team.run(
-            partial(lattice.blur, *pair)
-            for (_, lattice), pairs in zip(self._kernels, self._values, strict=True)
-            for pair in pairs
-        ))  # fmt: skip
+        self._team.run(
+            partial(self._splat, kernel, lattice, *part)
+            for kernel, (_, lattice) in enumerate(self._kernels)
+            for part in lattice.point_parts(self._team)
+        )
+        blurred = iter(
+            self._team.run(
+                partial(lattice.blur, *pair)
+                for (_, lattice), pairs in zip(self._kernels, self._values, strict=True)
+                for pair in pairs
+            )
+        )
         self._blurred = [[next(blurred) for _ in pairs] for pairs in self._values]
 
     def _splat(self, kernel: int, lattice: PermutohedralLattice, first: int, last: int) -> None:
@@ -219,8 +262,10 @@ class _MeanField:
             out: where to write the marginals, float32 (k, n); None: ready for the next `filter`.
         """
         target = np.empty((0, 0), np.float32) if out is None else out
-        self._team.run(partial(self._update_part, total, target, *part)
-                       for part in self._team.parts(self._pixels))
+        self._team.run(
+            partial(self._update_part, total, target, *part)
+            for part in self._team.parts(self._pixels)
+        )
 
     def _update_part(self, total: Float32, out: Float32, first: int, last: int) -> None:
         channels = sum(marginals.shape[1] for marginals in self._channels())
@@ -231,16 +276,25 @@ class _MeanField:
             for (weight, lattice), blurred in zip(self._kernels, self._blurred, strict=True):
                 row = 0
                 for values in blurred:
-                    rows = messages[row:row + values.shape[1]]
+                    rows = messages[row : row + values.shape[1]]
                     lattice.slice(values, weight, rows, begin, end)
                     row += len(rows)
-            _update_marginals(self._unary, messages, total, self._groups, self._singles, out,
-                              begin, end)
+            _update_marginals(
+                self._unary, messages, total, self._groups, self._singles, out, begin, end
+            )
 
 
 @compiled
-def _update_marginals(unary: Float32, messages: Float32, total: Float32, groups: Float32,
-                      singles: Float32, out: Float32, first: int, last: int) -> None:
+def _update_marginals(
+    unary: Float32,
+    messages: Float32,
+    total: Float32,
+    groups: Float32,
+    singles: Float32,
+    out: Float32,
+    first: int,
+    last: int,
+) -> None:
     """Set some pixels' marginals to the softmax of message - unary.
 
     Args:
@@ -268,7 +322,7 @@ def _update_marginals(unary: Float32, messages: Float32, total: Float32, groups:
         for c in range(classes):
             message, energy, row = rest, unary[c, begin:end], logits[c]
             if c < classes - 1:
-                message = messages[c, begin - first:end - first]
+                message = messages[c, begin - first : end - first]
                 for i in range(width):
                     rest[i] -= message[i]
             for i in range(width):
@@ -282,8 +336,15 @@ def _update_marginals(unary: Float32, messages: Float32, total: Float32, groups:
                 whole = np.int32(power - np.float32(0.5))
                 part = power - np.float32(whole)
                 exponents[i] = (whole + np.int32(127)) << np.int32(23)
-                row[i] = TAYLOR[0] + part * (TAYLOR[1] + part * (TAYLOR[2] + part * (
-                    TAYLOR[3] + part * (TAYLOR[4] + part * (TAYLOR[5] + part * TAYLOR[6])))))
+                row[i] = TAYLOR[0] + part * (
+                    TAYLOR[1]
+                    + part
+                    * (
+                        TAYLOR[2]
+                        + part
+                        * (TAYLOR[3] + part * (TAYLOR[4] + part * (TAYLOR[5] + part * TAYLOR[6])))
+                    )
+                )
             for i in range(width):
                 row[i] *= powers[i]
                 mass[i] += row[i]

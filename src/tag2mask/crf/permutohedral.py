@@ -65,13 +65,27 @@ class PermutohedralLattice:
         self.points = table.count
         self._neighbours = np.empty((dims + 1, self.points, 2), np.uint32)
         counts = np.zeros((len(parts), self.points), np.int64)
-        team.run([
-            *(partial(loops.find_neighbours, table.keys, table.count, table.slots, table.numbers,
-                      numbering.digits, self._neighbours, *part)
-              for part in team.parts(self.points)),
-            *(partial(loops.count_pixels, self._corners, own_numbers, own_counts, *part)
-              for own_numbers, own_counts, part in zip(numbers, counts, parts, strict=True)),
-        ])  # fmt: skip
+        team.run(
+            [
+                *(
+                    partial(
+                        loops.find_neighbours,
+                        table.keys,
+                        table.count,
+                        table.slots,
+                        table.numbers,
+                        numbering.digits,
+                        self._neighbours,
+                        *part,
+                    )
+                    for part in team.parts(self.points)
+                ),
+                *(
+                    partial(loops.count_pixels, self._corners, own_numbers, own_counts, *part)
+                    for own_numbers, own_counts, part in zip(numbers, counts, parts, strict=True)
+                ),
+            ]
+        )
         self._list_pixels(counts, parts, team)
 
     def _embed(self, features: Float32, numbering: _Numbering, first: int, last: int) -> _Points:
@@ -81,8 +95,19 @@ class PermutohedralLattice:
             end = min(begin + STRIP, last)
             points.reserve((end - begin) * (len(features) + 1))
             points.count = loops.embed(
-                features, numbering.scale, numbering.digits, numbering.shift, points.count,
-                points.keys, points.slots, points.numbers, self._corners, self._weights, begin, end)
+                features,
+                numbering.scale,
+                numbering.digits,
+                numbering.shift,
+                points.count,
+                points.keys,
+                points.slots,
+                points.numbers,
+                self._corners,
+                self._weights,
+                begin,
+                end,
+            )
         return points
 
     def _list_pixels(self, counts: Int64, parts: list[tuple[int, int]], team: Team) -> None:
@@ -92,16 +117,27 @@ class PermutohedralLattice:
         self._starts = np.append(places[0], ends[-1, -1])
         self._listed = np.empty(self._starts[-1], np.uint32)
         self._listed_weights = np.empty(self._starts[-1], np.float32)
-        team.run(partial(loops.list_pixels, self._corners, self._weights, own_places, self._listed,
-                         self._listed_weights, *part)
-                 for own_places, part in zip(places, parts, strict=True))
+        team.run(
+            partial(
+                loops.list_pixels,
+                self._corners,
+                self._weights,
+                own_places,
+                self._listed,
+                self._listed_weights,
+                *part,
+            )
+            for own_places, part in zip(places, parts, strict=True)
+        )
 
     def normalise(self, team: Team) -> None:
         """Divide by the square root of the filtered ones, before and after every later filter."""
         ones = np.ones(self.pixels, np.float32)
         self._norm = 1 / np.sqrt(self.filter(ones, team) + np.float32(1e-20))
-        team.run(partial(loops.scale_listed, self._listed, self._norm, self._listed_weights, *part)
-                 for part in team.parts(len(self._listed)))
+        team.run(
+            partial(loops.scale_listed, self._listed, self._norm, self._listed_weights, *part)
+            for part in team.parts(len(self._listed))
+        )
 
     def filter(self, values: Float32, team: Team) -> Float32:
         """Sum the values of all pixels, each times a Gaussian of its distance, at every pixel.
@@ -117,8 +153,10 @@ class PermutohedralLattice:
         out = np.zeros((1, self.pixels), np.float32)
         team.run(partial(self.splat, column, lattice, *part) for part in self.point_parts(team))
         blurred = self.blur(lattice, self.lattice_values(1))
-        team.run(partial(self.slice, blurred, 1.0, out[:, first:last], first, last)
-                 for first, last in team.parts(self.pixels))
+        team.run(
+            partial(self.slice, blurred, 1.0, out[:, first:last], first, last)
+            for first, last in team.parts(self.pixels)
+        )
         result: Float32 = out[0]
         return result
 
@@ -230,8 +268,9 @@ class _Numbering:
         most = np.cumsum(high[::-1])[::-1] - np.append(0, low[:-1]) * (axes - 1)
         margin = 4 * (dims + 1)  # corners lie within 2.5 (d + 1) of a pixel, neighbours d further
         floors = [math.floor(value) - margin for value in least]
-        sizes = [math.ceil(value) + margin - floor
-                 for value, floor in zip(most, floors, strict=True)]
+        sizes = [
+            math.ceil(value) + margin - floor for value, floor in zip(most, floors, strict=True)
+        ]
         if math.prod(sizes) >= MOST_KEYS:
             raise DataError(
                 "the photo spreads over too many standard deviations of a kernel",

@@ -30,8 +30,9 @@ def slot(slots: Int64, key: int) -> int:
 
 
 @compiled
-def number_keys(new: Int64, count: int, keys: Int64, slots: Int64, numbers: UInt32,
-                ids: UInt32) -> int:
+def number_keys(
+    new: Int64, count: int, keys: Int64, slots: Int64, numbers: UInt32, ids: UInt32
+) -> int:
     """Number keys by first appearance.
 
     Args:
@@ -55,8 +56,16 @@ def number_keys(new: Int64, count: int, keys: Int64, slots: Int64, numbers: UInt
 
 
 @compiled
-def place_block(features: Float32, scale: Float32, first: int, width: int, delta: Float32,
-                corner: Float32, rank: Int32, steps: Int32) -> None:
+def place_block(
+    features: Float32,
+    scale: Float32,
+    first: int,
+    width: int,
+    delta: Float32,
+    corner: Float32,
+    rank: Int32,
+    steps: Int32,
+) -> None:
     """Find the simplexes that hold a block of pixels (algorithm 1 and section 3.1 of the paper).
 
     Args:
@@ -102,9 +111,20 @@ def place_block(features: Float32, scale: Float32, first: int, width: int, delta
 
 
 @compiled
-def embed(features: Float32, scale: Float32, digits: Int64, shift: int, count: int, keys: Int64,
-          slots: Int64, numbers: UInt32, corners: UInt32, weights: Float32, first: int,
-          last: int) -> int:
+def embed(
+    features: Float32,
+    scale: Float32,
+    digits: Int64,
+    shift: int,
+    count: int,
+    keys: Int64,
+    slots: Int64,
+    numbers: UInt32,
+    corners: UInt32,
+    weights: Float32,
+    first: int,
+    last: int,
+) -> int:
     """Find the corners and barycentric weights of some pixels.
 
     Args:
@@ -161,8 +181,16 @@ def embed(features: Float32, scale: Float32, digits: Int64, shift: int, count: i
 
 
 @compiled
-def find_neighbours(keys: Int64, count: int, slots: Int64, numbers: UInt32, digits: Int64,
-                    neighbours: UInt32, first: int, last: int) -> None:
+def find_neighbours(
+    keys: Int64,
+    count: int,
+    slots: Int64,
+    numbers: UInt32,
+    digits: Int64,
+    neighbours: UInt32,
+    first: int,
+    last: int,
+) -> None:
     """Find the two neighbours of some lattice points along each axis.
 
     Args:
@@ -198,8 +226,15 @@ def count_pixels(corners: UInt32, numbers: UInt32, counts: Int64, first: int, la
 
 
 @compiled
-def list_pixels(corners: UInt32, weights: Float32, ends: Int64, pixels: UInt32,
-                pixel_weights: Float32, first: int, last: int) -> None:
+def list_pixels(
+    corners: UInt32,
+    weights: Float32,
+    ends: Int64,
+    pixels: UInt32,
+    pixel_weights: Float32,
+    first: int,
+    last: int,
+) -> None:
     """Append some pixels, with their weights, to the lists of their lattice points.
 
     Args:
@@ -220,8 +255,15 @@ def list_pixels(corners: UInt32, weights: Float32, ends: Int64, pixels: UInt32,
 
 
 @compiled
-def splat_one(starts: Int64, pixels: UInt32, weights: Float32, values: Float32, out: Float32,
-              first: int, last: int) -> None:
+def splat_one(
+    starts: Int64,
+    pixels: UInt32,
+    weights: Float32,
+    values: Float32,
+    out: Float32,
+    first: int,
+    last: int,
+) -> None:
     """Sum the pixels' values (n, 1) at some lattice points of ``out`` (m+1, 1)."""
     for point in range(first, last):
         total = np.float32(0)
@@ -231,8 +273,15 @@ def splat_one(starts: Int64, pixels: UInt32, weights: Float32, values: Float32, 
 
 
 @compiled
-def splat_four(starts: Int64, pixels: UInt32, weights: Float32, values: Float32, out: Float32,
-               first: int, last: int) -> None:
+def splat_four(
+    starts: Int64,
+    pixels: UInt32,
+    weights: Float32,
+    values: Float32,
+    out: Float32,
+    first: int,
+    last: int,
+) -> None:
     """`splat_one` for four channels, kept in registers: values (n, 4), out (m+1, 4)."""
     for point in range(first, last):
         a = b = c = d = np.float32(0)
@@ -255,16 +304,25 @@ def blur(neighbours: UInt32, values: Float32, out: Float32) -> None:
 
 
 @compiled
-def scale_listed(pixels: UInt32, factors: Float32, pixel_weights: Float32, first: int,
-                 last: int) -> None:
+def scale_listed(
+    pixels: UInt32, factors: Float32, pixel_weights: Float32, first: int, last: int
+) -> None:
     """Multiply some listed weights by the factors (n,) of their pixels."""
     for entry in range(first, last):
         pixel_weights[entry] *= factors[pixels[entry]]
 
 
 @compiled
-def slice_one(corners: UInt32, weights: Float32, factors: Float32, values: Float32, gain: float,
-              out: Float32, first: int, last: int) -> None:
+def slice_one(
+    corners: UInt32,
+    weights: Float32,
+    factors: Float32,
+    values: Float32,
+    gain: float,
+    out: Float32,
+    first: int,
+    last: int,
+) -> None:
     """Add to some pixels what their corners hold.
 
     Args:
@@ -285,8 +343,16 @@ def slice_one(corners: UInt32, weights: Float32, factors: Float32, values: Float
 
 
 @compiled
-def slice_four(corners: UInt32, weights: Float32, factors: Float32, values: Float32, gain: float,
-               out: Float32, first: int, last: int) -> None:
+def slice_four(
+    corners: UInt32,
+    weights: Float32,
+    factors: Float32,
+    values: Float32,
+    gain: float,
+    out: Float32,
+    first: int,
+    last: int,
+) -> None:
     """`slice_one` for four channels: values (m+1, 4), out (4, >=)."""
     for pixel in range(first, last):
         a = b = c = d = np.float32(0)

@@ -81,8 +81,10 @@ class DataReport:
     def pairs(self) -> tuple[tuple[str, str, int], ...]:
         """Classes that occur together, the most frequent pair first."""
         rows, columns = np.nonzero(np.triu(self.cooccurrence, 1))
-        pairs = [(self.class_names[r], self.class_names[c], int(self.cooccurrence[r, c]))
-                 for r, c in zip(rows, columns, strict=True)]
+        pairs = [
+            (self.class_names[r], self.class_names[c], int(self.cooccurrence[r, c]))
+            for r, c in zip(rows, columns, strict=True)
+        ]
         return tuple(sorted(pairs, key=lambda pair: -pair[2]))
 
 
@@ -131,10 +133,14 @@ def check_data(
             if any(colours.setdefault(value, own) != own for value, own in found.colours):
                 recoloured.append(entry)
     if recoloured:
-        problems.append(Problem(
-            "masks give a class number another colour than masks before them "
-            f"({_photos(recoloured)}): if they are colours that were saved with a palette of each "
-            "mask's own, the numbers mean nothing; write class numbers", warning=True))
+        problems.append(
+            Problem(
+                "masks give a class number another colour than masks before them "
+                f"({_photos(recoloured)}): if they are colours that were saved with a palette of each "
+                "mask's own, the numbers mean nothing; write class numbers",
+                warning=True,
+            )
+        )
     problems += _masks_against_tags(inventory, shown)
     return _report(inventory, sizes, problems)
 
@@ -147,8 +153,10 @@ def inventory_problems(inventory: Inventory) -> list[Problem]:
     problems = list(inventory.problems)
     problems += _duplicates(inventory.entries)
     problems += [
-        Problem(f"photo {inner!r} lies in a folder named as a file of photo {photo!r} would be; "
-                "rename one of the two")
+        Problem(
+            f"photo {inner!r} lies in a folder named as a file of photo {photo!r} would be; "
+            "rename one of the two"
+        )
         for photo, inner in in_the_way({entry.id for entry in inventory.entries})
     ]
     problems += _tag_problems(inventory)
@@ -161,20 +169,33 @@ def inventory_problems(inventory: Inventory) -> list[Problem]:
     train = [entry for entry in inventory.entries if entry.split == "train"]
     if not inventory.found_splits:
         if all(problem.warning for problem in problems):  # else they say why no line counts
-            problems.append(Problem(f"no photo for training: no line of {inventory.reads} names "
-                                    "one; write one line a photo below its header"))
+            problems.append(
+                Problem(
+                    f"no photo for training: no line of {inventory.reads} names "
+                    "one; write one line a photo below its header"
+                )
+            )
     elif not train:
-        problems.append(Problem("no photo for training; splits found: "
-                                f"{some(inventory.found_splits)}; set "
-                                "prepare.train_split to one of them"))
+        problems.append(
+            Problem(
+                "no photo for training; splits found: "
+                f"{some(inventory.found_splits)}; set "
+                "prepare.train_split to one of them"
+            )
+        )
     elif not any(entry.tags for entry in train):
-        problems.append(Problem(f"no training photo has a tag ({inventory.reads}): there is "
-                                "nothing to learn; fill in the tags"))
+        problems.append(
+            Problem(
+                f"no training photo has a tag ({inventory.reads}): there is "
+                "nothing to learn; fill in the tags"
+            )
+        )
     return problems
 
 
-def read_checked_mask(inventory: Inventory, entry: Entry,
-                      size: tuple[int, int]) -> NDArray[np.uint8] | Problem | None:
+def read_checked_mask(
+    inventory: Inventory, entry: Entry, size: tuple[int, int]
+) -> NDArray[np.uint8] | Problem | None:
     """A photo's mask, uint8 (h, w), or what is wrong with its size, kind or values.
 
     Args:
@@ -194,7 +215,8 @@ def read_checked_mask(inventory: Inventory, entry: Entry,
     if mask.shape != size:
         return Problem(
             f"mask of photo {entry.id!r} has another size: mask {mask.shape[1]}x{mask.shape[0]}, "
-            f"photo {size[1]}x{size[0]} px [{entry.mask or entry.where}]; replace one of the two")
+            f"photo {size[1]}x{size[0]} px [{entry.mask or entry.where}]; replace one of the two"
+        )
     return mask
 
 
@@ -223,13 +245,18 @@ def _look_at(inventory: Inventory, entry: Entry, *, decode: bool) -> _Look:
         return _Look(size, mask)
     values = frozenset(np.unique(mask).tolist())
     colours = {} if entry.mask is None else mask_colours(inventory.root / entry.mask)
-    return _Look(size, mask_values=values,
-                 colours=frozenset((value, colours[value]) for value in
-                                   (values & colours.keys()) - {BACKGROUND, IGNORE}))
+    return _Look(
+        size,
+        mask_values=values,
+        colours=frozenset(
+            (value, colours[value]) for value in (values & colours.keys()) - {BACKGROUND, IGNORE}
+        ),
+    )
 
 
-def _masks_against_tags(inventory: Inventory,
-                        shown: Sequence[tuple[Entry, frozenset[int]]]) -> list[Problem]:
+def _masks_against_tags(
+    inventory: Inventory, shown: Sequence[tuple[Entry, frozenset[int]]]
+) -> list[Problem]:
     """Warnings where masks (photos with the values in them) and tags can't both be right."""
     ids = {name: mask_id(tag) for tag, name in enumerate(inventory.class_names)}
     empty, foreign = [], []
@@ -241,13 +268,21 @@ def _masks_against_tags(inventory: Inventory,
             foreign.append(entry)
     problems = []
     if empty:
-        problems.append(Problem(
-            f"masks of tagged photos hold 255 but no class ({_photos(empty)}): 255 means not "
-            "labelled; write 1, 2, ... for the classes", warning=True))
+        problems.append(
+            Problem(
+                f"masks of tagged photos hold 255 but no class ({_photos(empty)}): 255 means not "
+                "labelled; write 1, 2, ... for the classes",
+                warning=True,
+            )
+        )
     if foreign:
-        problems.append(Problem(
-            f"masks show classes that the tags lack ({_photos(foreign)}); mend the tags or the "
-            "masks", warning=True))
+        problems.append(
+            Problem(
+                f"masks show classes that the tags lack ({_photos(foreign)}); mend the tags or the "
+                "masks",
+                warning=True,
+            )
+        )
     return problems
 
 
@@ -259,8 +294,12 @@ def _duplicates(entries: Sequence[Entry]) -> list[Problem]:
         if entry.image is not None:
             same = files.setdefault(entry.image, entry)
             if same.id != entry.id:
-                problems.append(Problem(f"ids {same.id!r} and {entry.id!r} are the same photo "
-                                        f"({same.where} and {entry.where}); remove one of the two"))
+                problems.append(
+                    Problem(
+                        f"ids {same.id!r} and {entry.id!r} are the same photo "
+                        f"({same.where} and {entry.where}); remove one of the two"
+                    )
+                )
         first = seen.setdefault(entry.id, entry)
         if first is entry:
             continue
@@ -268,8 +307,11 @@ def _duplicates(entries: Sequence[Entry]) -> list[Problem]:
             what = "is in both splits, training and validation"
         else:
             what = "stands twice"
-        problems.append(Problem(f"id {entry.id!r} {what} ({first.where} and {entry.where}); remove "
-                                "one of the two"))
+        problems.append(
+            Problem(
+                f"id {entry.id!r} {what} ({first.where} and {entry.where}); remove one of the two"
+            )
+        )
     return problems
 
 
@@ -280,21 +322,31 @@ def _tag_problems(inventory: Inventory) -> list[Problem]:
         for tag in entry.tags:
             photos.setdefault(tag, []).append(entry)
     problems = [
-        Problem(f"unknown tag {tag!r}{nearest_hint(tag, inventory.class_names)} "
-                f"({_photos(tagged)}; {inventory.reads}); mend the tag or add it to "
-                f"{inventory.class_list or 'the classes'}")
-        for tag, tagged in sorted(photos.items()) if tag not in known
+        Problem(
+            f"unknown tag {tag!r}{nearest_hint(tag, inventory.class_names)} "
+            f"({_photos(tagged)}; {inventory.reads}); mend the tag or add it to "
+            f"{inventory.class_list or 'the classes'}"
+        )
+        for tag, tagged in sorted(photos.items())
+        if tag not in known
     ]
-    in_training = {tag for tag, tagged in photos.items()
-                   if any(entry.split == "train" for entry in tagged)}
+    in_training = {
+        tag for tag, tagged in photos.items() if any(entry.split == "train" for entry in tagged)
+    }
     if in_training:
-        problems += [Problem(f"class {name!r} has no training photo", warning=True)
-                     for name in inventory.class_names if name not in in_training]
+        problems += [
+            Problem(f"class {name!r} has no training photo", warning=True)
+            for name in inventory.class_names
+            if name not in in_training
+        ]
     if not inventory.names_from_tags:
         return problems
     return problems + [
-        Problem(f"tag {rare!r} of {_photos(photos[rare])} looks like {common!r} "
-                f"({len(photos[common])} photos); is it a slip?", warning=True)
+        Problem(
+            f"tag {rare!r} of {_photos(photos[rare])} looks like {common!r} "
+            f"({len(photos[common])} photos); is it a slip?",
+            warning=True,
+        )
         for rare, common in _look_alikes({tag: len(tagged) for tag, tagged in photos.items()})
     ]
 
@@ -313,11 +365,17 @@ def _look_alikes(counts: dict[str, int]) -> list[tuple[str, str]]:
     """
     pairs: list[tuple[str, str]] = []
     for rare, count in sorted(counts.items()):
-        others = {name: _folded(name) for name, times in counts.items()
-                  if name != rare and (times, name) > (count, rare)}
+        others = {
+            name: _folded(name)
+            for name, times in counts.items()
+            if name != rare and (times, name) > (count, rare)
+        }
         same = [name for name, folded in others.items() if folded == _folded(rare)]
-        far_more = {folded: name for name, folded in others.items()
-                    if counts[name] >= 3 and count <= max(1, _RARE * counts[name])}
+        far_more = {
+            folded: name
+            for name, folded in others.items()
+            if counts[name] >= 3 and count <= max(1, _RARE * counts[name])
+        }
         close = difflib.get_close_matches(_folded(rare), far_more, n=1, cutoff=_SIMILAR)
         if same or close:
             pairs.append((rare, same[0] if same else far_more[close[0]]))
@@ -329,8 +387,9 @@ def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def _report(inventory: Inventory, sizes: list[tuple[int, int]],
-            problems: list[Problem]) -> DataReport:
+def _report(
+    inventory: Inventory, sizes: list[tuple[int, int]], problems: list[Problem]
+) -> DataReport:
     names = inventory.class_names
     number = {name: index for index, name in enumerate(names)}
     splits = [split for split in SPLITS if any(e.split == split for e in inventory.entries)]
@@ -346,10 +405,14 @@ def _report(inventory: Inventory, sizes: list[tuple[int, int]],
     by_area = sorted(sizes, key=lambda size: size[0] * size[1])
     middle = (by_area[0], by_area[len(by_area) // 2], by_area[-1]) if by_area else ()
     return DataReport(
-        layout=inventory.layout, root=inventory.root, class_names=names,
+        layout=inventory.layout,
+        root=inventory.root,
+        class_names=names,
         photos={split: sum(e.split == split for e in inventory.entries) for split in splits},
         untagged=sum(not entry.tags for entry in inventory.entries),
-        tag_counts=tag_counts, cooccurrence=cooccurrence, sizes=middle,
+        tag_counts=tag_counts,
+        cooccurrence=cooccurrence,
+        sizes=middle,
         masks=sum(bool(entry.mask_stamp) for entry in inventory.entries),
         problems=tuple(problems),
     )

@@ -63,15 +63,20 @@ def make_demo_data(folder: Path, *, photos: int = 240, side: int = 160, seed: in
         RunFolderError: the disk is full or the folder may not be written.
     """
     if photos < 12 or side < 64:
-        raise DataError(f"a demo of {photos} photos of {side} px is too small",
-                        fix="Ask for at least 12 photos of 64 px.")
+        raise DataError(
+            f"a demo of {photos} photos of {side} px is too small",
+            fix="Ask for at least 12 photos of 64 px.",
+        )
     made_by = {"edition": _EDITION, "photos": photos, "side": side, "seed": seed}
     found = _record(folder)
     if found == made_by:
         return folder
     if found is None and (folder.is_file() or (folder.is_dir() and any(folder.iterdir()))):
-        raise DataError("holds something else than demo data", where=folder,
-                        fix="Give a new or an empty folder.")
+        raise DataError(
+            "holds something else than demo data",
+            where=folder,
+            fix="Give a new or an empty folder.",
+        )
     with readable_os_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         unfinished = Path(mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -125,8 +130,11 @@ class _Scene:
 
 
 def _compose(
-    rng: np.random.Generator, cutouts: Sequence[Image.Image], grounds: Sequence[Image.Image],
-    side: int, first: int | None,
+    rng: np.random.Generator,
+    cutouts: Sequence[Image.Image],
+    grounds: Sequence[Image.Image],
+    side: int,
+    first: int | None,
 ) -> _Scene:
     """One photo with its mask and tags; ``first`` is the tag of its first thing, None for none."""
     short = round(side * rng.uniform(0.75, 1.0))
@@ -158,8 +166,9 @@ def _place(
         return first
     left, right = rng.uniform(0.25, 0.75, 2) * size[1]
     below = Image.new("L", size)
-    ImageDraw.Draw(below).polygon(((0, left), (size[0], right), (size[0], size[1]), (0, size[1])),
-                                  fill=255)
+    ImageDraw.Draw(below).polygon(
+        ((0, left), (size[0], right), (size[0], size[1]), (0, size[1])), fill=255
+    )
     return Image.composite(_texture(rng, grounds, size), first, below)
 
 
@@ -178,9 +187,7 @@ def _texture(
     return _gained(image, rng.uniform(0.7, 1.2) * rng.uniform(0.8, 1.2, 3))
 
 
-def _clutter(
-    rng: np.random.Generator, canvas: Image.Image, grounds: Sequence[Image.Image]
-) -> None:
+def _clutter(rng: np.random.Generator, canvas: Image.Image, grounds: Sequence[Image.Image]) -> None:
     """Paste a soft-cornered blob of another texture: a thing without a name."""
     w, h = canvas.size
     corners = int(rng.integers(3, 8))
@@ -197,8 +204,12 @@ def _clutter(
 
 
 def _paste(
-    rng: np.random.Generator, canvas: Image.Image, owner: NDArray[Any], cutout: Image.Image,
-    thing: int, longest: tuple[float, float],
+    rng: np.random.Generator,
+    canvas: Image.Image,
+    owner: NDArray[Any],
+    cutout: Image.Image,
+    thing: int,
+    longest: tuple[float, float],
 ) -> bool:
     """Paste one thing where enough of it and of the earlier ones stays in sight.
 

@@ -31,7 +31,17 @@ from tag2mask.errors import DataError
 _NOT_READ_EVERYWHERE = frozenset({".avif", ".heic", ".heif"})
 """Not every Pillow can: such a photo is named as one that can't be read, not passed over."""
 IMAGE_SUFFIXES = _NOT_READ_EVERYWHERE | {
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm",
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".png",
+    ".bmp",
+    ".gif",
+    ".tif",
+    ".tiff",
+    ".webp",
+    ".ppm",
     ".pgm",
 }
 """Lower-case suffixes of the files that count as photos when a folder is listed."""
@@ -52,9 +62,17 @@ _TRANSPOSE = {
 }
 # What Pillow's decoders raise on broken files, beside OSError.
 _BROKEN = (
-    OSError, SyntaxError, ValueError, TypeError, EOFError, KeyError, IndexError, OverflowError,
-    struct.error, zlib.error,
-)  # fmt: skip
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    EOFError,
+    KeyError,
+    IndexError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+)
 
 
 def read_image(path: Path, *, at_least: int | None = None) -> Image.Image:
@@ -130,7 +148,10 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         if image.width * image.height > LARGE_PIXELS:
             raise DataError(
                 f"photo has {image.width} x {image.height} pixels, more than "
-                f"{LARGE_PIXELS // 10**6:,} megapixels", where=path, fix="Cut it into pieces.")
+                f"{LARGE_PIXELS // 10**6:,} megapixels",
+                where=path,
+                fix="Cut it into pieces.",
+            )
         yield image
 
 
@@ -184,21 +205,35 @@ def _eight_bits(grey: np.ndarray, mode: str) -> np.ndarray:
 def _unreadable(path: Path, error: BaseException) -> DataError:
     """The error of one photo, with the way to mend it."""
     if isinstance(error, FileNotFoundError):
-        return DataError("photo is missing", where=path,
-                         fix="Put the file there, or take its line out of the tags.")
+        return DataError(
+            "photo is missing",
+            where=path,
+            fix="Put the file there, or take its line out of the tags.",
+        )
     if isinstance(error, IsADirectoryError):
-        return DataError("a folder where a photo should be", where=path,
-                         fix="Check the path in the tags.")
+        return DataError(
+            "a folder where a photo should be", where=path, fix="Check the path in the tags."
+        )
     if isinstance(error, PermissionError):
-        return DataError("no permission to read the photo", where=path,
-                         fix="Change the file's permissions.")
+        return DataError(
+            "no permission to read the photo", where=path, fix="Change the file's permissions."
+        )
     if isinstance(error, UnidentifiedImageError):
         kind = path.suffix.lower()
         if kind in _NOT_READ_EVERYWHERE:
-            return DataError(f"photos of the kind {kind} are not read here", where=path,
-                             fix="Convert it to JPEG or PNG, or leave it out with --skip-bad.")
-        return DataError("not a photo, whatever its name says", where=path,
-                         fix="Replace the file, or leave it out with --skip-bad.")
+            return DataError(
+                f"photos of the kind {kind} are not read here",
+                where=path,
+                fix="Convert it to JPEG or PNG, or leave it out with --skip-bad.",
+            )
+        return DataError(
+            "not a photo, whatever its name says",
+            where=path,
+            fix="Replace the file, or leave it out with --skip-bad.",
+        )
     reason = " ".join(str(error).split()) or type(error).__name__
-    return DataError(f"photo can't be read: {reason}", where=path,
-                     fix="It is cut off or damaged: replace it, or leave it out with --skip-bad.")
+    return DataError(
+        f"photo can't be read: {reason}",
+        where=path,
+        fix="It is cut off or damaged: replace it, or leave it out with --skip-bad.",
+    )

@@ -58,11 +58,15 @@ def write_index(folder: Path, split: Split, samples: Iterable[Sample], root: Pat
     Raises:
         RunFolderError: the folder can't be written.
     """
+
     def rows() -> Iterator[Any]:
         for sample in samples:
             yield {
-                "id": sample.id, "image": sample.image.relative_to(root).as_posix(),
-                "size": sample.size, "tags": sample.tags, "stamp": sample.stamp,
+                "id": sample.id,
+                "image": sample.image.relative_to(root).as_posix(),
+                "size": sample.size,
+                "tags": sample.tags,
+                "stamp": sample.stamp,
             }
 
     _write_lines(folder / f"{split}.jsonl", rows())
@@ -82,8 +86,13 @@ def read_index(folder: Path, split: Split) -> list[Sample]:
 
     def sample(row: Any) -> Sample:
         height, width = row["size"]
-        return Sample(id=row["id"], image=root / row["image"], size=(height, width),
-                      tags=tuple(row["tags"]), stamp=row["stamp"])
+        return Sample(
+            id=row["id"],
+            image=root / row["image"],
+            size=(height, width),
+            tags=tuple(row["tags"]),
+            stamp=row["stamp"],
+        )
 
     return list(_read_lines(folder / f"{split}.jsonl", sample))
 
@@ -95,8 +104,9 @@ def write_masks(folder: Path, rows: Iterable[MaskRow]) -> None:
     if not rows:
         path.unlink(missing_ok=True)
         return
-    _write_lines(path, ({"id": r.id, "mask": r.mask, "drawn": r.drawn, "stamp": r.stamp}
-                        for r in rows))
+    _write_lines(
+        path, ({"id": r.id, "mask": r.mask, "drawn": r.drawn, "stamp": r.stamp} for r in rows)
+    )
 
 
 def read_mask_rows(folder: Path) -> list[MaskRow]:
@@ -108,8 +118,9 @@ def read_mask_rows(folder: Path) -> list[MaskRow]:
     path = folder / "masks.jsonl"
     if not path.exists():
         return []
-    return list(_read_lines(
-        path, lambda row: MaskRow(row["id"], row["mask"], row["drawn"], row["stamp"])))
+    return list(
+        _read_lines(path, lambda row: MaskRow(row["id"], row["mask"], row["drawn"], row["stamp"]))
+    )
 
 
 def read_masks(folder: Path) -> dict[str, Path]:
@@ -190,12 +201,16 @@ def _read_lines(path: Path, make: Callable[[Any], Row]) -> Iterator[Row]:
             for line in lines:
                 yield make(json.loads(line))
     except FileNotFoundError:
-        raise RunFolderError(f"{path.name} is missing", where=path.parent,
-                             fix="Run `tag2mask prepare` again.") from None
+        raise RunFolderError(
+            f"{path.name} is missing", where=path.parent, fix="Run `tag2mask prepare` again."
+        ) from None
     except (ValueError, KeyError, TypeError):
         raise _damaged(path) from None
 
 
 def _damaged(path: Path) -> RunFolderError:
-    return RunFolderError(f"{path.name} is damaged", where=path.parent,
-                          fix="Delete the folder and run `tag2mask prepare` again.")
+    return RunFolderError(
+        f"{path.name} is damaged",
+        where=path.parent,
+        fix="Delete the folder and run `tag2mask prepare` again.",
+    )

@@ -47,17 +47,24 @@ def read_mask(path: Path, num_classes: int) -> NDArray[np.uint8]:
             mode, kind = image.mode, image.format
             values = np.asarray(image) if mode in _INDEXED_MODES else None
     except FileNotFoundError:
-        raise DataError("mask is missing", where=path,
-                        fix="Put the file there, or take its line out of the table.") from None
+        raise DataError(
+            "mask is missing",
+            where=path,
+            fix="Put the file there, or take its line out of the table.",
+        ) from None
     except _BROKEN as error:
-        raise DataError(f"mask can't be read: {' '.join(str(error).split())}", where=path,
-                        fix="It is cut off, damaged or no image: replace it.") from None
+        raise DataError(
+            f"mask can't be read: {' '.join(str(error).split())}",
+            where=path,
+            fix="It is cut off, damaged or no image: replace it.",
+        ) from None
     if values is None:
         raise DataError(
             f"mask is {'of floating point numbers' if mode == 'F' else 'colour-coded'} "
-            f"(mode {mode}), not indexed", where=path,
+            f"(mode {mode}), not indexed",
+            where=path,
             fix="Write each pixel's class number into a one-channel PNG: 0 background, "
-                "1, 2, ... the classes in the order of the class list, 255 ignore.",
+            "1, 2, ... the classes in the order of the class list, 255 ignore.",
         )
     present = np.unique(values)
     foreign = [int(v) for v in present if not (0 <= v <= num_classes or v == IGNORE)]
@@ -149,8 +156,9 @@ def read_confidence(path: Path) -> NDArray[np.uint8]:
     except FileNotFoundError:
         raise DataError("confidence is missing", where=path, fix=fix) from None
     except _BROKEN as error:
-        raise DataError(f"confidence can't be read: {' '.join(str(error).split())}", where=path,
-                        fix=fix) from None
+        raise DataError(
+            f"confidence can't be read: {' '.join(str(error).split())}", where=path, fix=fix
+        ) from None
     if mode != "L":
         raise DataError(f"confidence is of mode {mode}, not 8 bits of grey", where=path, fix=fix)
     return values

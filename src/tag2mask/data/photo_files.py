@@ -59,8 +59,11 @@ class PhotoFile:
             raise DataError(self.problem, where=repr(str(self.path)), fix="Rename it.")
         size = image_size(self.path)
         if self.size not in (None, size):
-            raise DataError("photo is of another size than when it was listed", where=self.path,
-                            fix="Run `tag2mask run --update`, or `tag2mask prepare --update`.")
+            raise DataError(
+                "photo is of another size than when it was listed",
+                where=self.path,
+                fix="Run `tag2mask run --update`, or `tag2mask prepare --update`.",
+            )
         return size
 
 
@@ -82,15 +85,23 @@ def list_photos(wanted: Sequence[str | Path], *, leave_out: Path | None = None) 
     hidden = None if leave_out is None else _absolute(leave_out)
     for text in wanted:
         base, listed = _files_of(text)
-        files = {path: stamp for path, stamp in listed.items()
-                 if hidden is None or not path.is_relative_to(hidden)}
+        files = {
+            path: stamp
+            for path, stamp in listed.items()
+            if hidden is None or not path.is_relative_to(hidden)
+        }
         if listed and not files:
-            raise DataError(f"no photo but in {leave_out}, whose files are left out", where=text,
-                            fix="Write to another folder (--out), one without photos.")
+            raise DataError(
+                f"no photo but in {leave_out}, whose files are left out",
+                where=text,
+                fix="Write to another folder (--out), one without photos.",
+            )
         if not files:
-            raise DataError("no photo in the folder" if Path(text).is_dir()
-                            else "the pattern matches no photo", where=text,
-                            fix=f"Photos are files named {', '.join(sorted(IMAGE_SUFFIXES))}.")
+            raise DataError(
+                "no photo in the folder" if Path(text).is_dir() else "the pattern matches no photo",
+                where=text,
+                fix=f"Photos are files named {', '.join(sorted(IMAGE_SUFFIXES))}.",
+            )
         bases.append(base)
         found.update(files)
     if not found:
@@ -99,9 +110,18 @@ def list_photos(wanted: Sequence[str | Path], *, leave_out: Path | None = None) 
     relative = {path: path.relative_to(root).as_posix() for path in found}
     ids = _ids(relative.values())
     blocked = {outer for outer, _ in in_the_way(set(ids.values()))}
-    return sorted((PhotoFile(_printable(ids[name]), path, f"{found[path]}-{_checksum(path)}",
-                             problem=_problem(ids[name], blocked))
-                   for path, name in relative.items()), key=lambda photo: photo.id)
+    return sorted(
+        (
+            PhotoFile(
+                _printable(ids[name]),
+                path,
+                f"{found[path]}-{_checksum(path)}",
+                problem=_problem(ids[name], blocked),
+            )
+            for path, name in relative.items()
+        ),
+        key=lambda photo: photo.id,
+    )
 
 
 def _problem(photo_id: str, blocked: Container[str]) -> str | None:

@@ -31,7 +31,8 @@ def read_mask_of(sample: Sample, path: Path, num_classes: int) -> NDArray[np.uin
         (h, w), (photo_h, photo_w) = mask.shape, sample.size
         raise DataError(
             f"mask is {w} x {h} px, but its photo {sample.id!r} is {photo_w} x {photo_h}",
-            where=path, fix="Give the mask of this photo at its upright size, not resized.",
+            where=path,
+            fix="Give the mask of this photo at its upright size, not resized.",
         )
     return mask
 
@@ -51,6 +52,9 @@ def read_photo(sample: Sample, *, at_least: int | None = None) -> Image.Image:
     if size != sample.size and at_least is not None:
         size = image_size(sample.image)
     if size != sample.size:
-        raise DataError("photo is of another size than when it was listed", where=sample.image,
-                        fix="Run `tag2mask run --update`, or `tag2mask prepare --update`.")
+        raise DataError(
+            "photo is of another size than when it was listed",
+            where=sample.image,
+            fix="Run `tag2mask run --update`, or `tag2mask prepare --update`.",
+        )
     return photo

@@ -77,7 +77,8 @@ class Stage:
             return MaskCounts.empty(classes)
         used = [] if self.score is None else [self.score]
         return ThresholdCurve.empty(
-            classes, np.unique(np.array([*thresholds, *used], np.float32)).tolist())
+            classes, np.unique(np.array([*thresholds, *used], np.float32)).tolist()
+        )
 
     def scores(self, counts: StageCounts, photos: int, section: Evaluate) -> StageScores:
         """Scores of the counts over some photos with masks."""
@@ -95,9 +96,13 @@ class Stage:
             index = int(np.searchsorted(counts.thresholds, np.float32(self.score)))
             at_use = point_scores(counts.confusion(index), self.score, self.source, paper=paper)
         return StageScores(
-            self.name, photos, self.tag_source, at_use,
-            point_scores(best, record.best_threshold, "best", paper=paper), record,
-        )  # fmt: skip
+            self.name,
+            photos,
+            self.tag_source,
+            at_use,
+            point_scores(best, record.best_threshold, "best", paper=paper),
+            record,
+        )
 
 
 @dataclass(frozen=True)
@@ -129,24 +134,31 @@ class Comparison:
         cam_map = self.photos.read(sample)
         names = self.classes.names
         row: dict[str, Any] = {
-            "id": sample.id, "split": split,
+            "id": sample.id,
+            "split": split,
             "tags": [names[tag] for tag in sample.tags],
             "map_tags": [names[tag] for tag in cam_map.tags],
-            "certainty": cam_map.certainty, "miou": None, "pixel_accuracy": None,
-        }  # fmt: skip
+            "certainty": cam_map.certainty,
+            "miou": None,
+            "pixel_accuracy": None,
+        }
         found = PhotoCounts(row, cam_map.probabilities)
         if sample.id in self.truths:
             found.truth = self.photos.read_mask(self.truths[sample.id], sample)
             self._count_masks(found, found.truth, sample)
-            found.stages = [self._stage(stage, found.truth, sample, cam_map)
-                            for stage in self.stages]
+            found.stages = [
+                self._stage(stage, found.truth, sample, cam_map) for stage in self.stages
+            ]
         return found
 
     def _count_masks(self, found: PhotoCounts, truth: Labels, sample: Sample) -> None:
         pseudo_path = self.masks / f"{sample.id}.png"
         if not pseudo_path.is_file():
-            raise DataError(f"photo {sample.id!r} has no pseudo mask", where=self.masks,
-                            fix="Run pseudo-masks again: it makes only what is missing.")
+            raise DataError(
+                f"photo {sample.id!r} has no pseudo mask",
+                where=self.masks,
+                fix="Run pseudo-masks again: it makes only what is missing.",
+            )
         prediction = self.photos.read_mask(pseudo_path, sample)
         # What a mask leaves open (255) is counted as void; for the contours it has none of its own.
         unsure = prediction == IGNORE
@@ -155,18 +167,24 @@ class Comparison:
         found.masks = MaskCounts.empty(len(self.classes))
         found.masks.add(truth, prediction, self.section.boundary_share)
         # Of one photo: over the classes that occur in it, whatever the behaviour.
-        found.row |= {"miou": found.masks.confusion.miou(),
-                      "pixel_accuracy": found.masks.confusion.pixel_accuracy()}
+        found.row |= {
+            "miou": found.masks.confusion.miou(),
+            "pixel_accuracy": found.masks.confusion.pixel_accuracy(),
+        }
 
-    def _stage(self, stage: Stage, truth: Labels, sample: Sample,
-               cam_map: CamMap) -> MaskCounts | _FullMaps:
+    def _stage(
+        self, stage: Stage, truth: Labels, sample: Sample, cam_map: CamMap
+    ) -> MaskCounts | _FullMaps:
         if isinstance(stage.content, Path):
             path = stage.content / f"{sample.id}.png"
             if not path.is_file():
-                raise DataError(f"photo {sample.id!r} has no mask of stage {stage.name!r}",
-                                where=stage.content, fix="Give masks of all photos of the split; "
-                                "if some were lost, run their step again: it makes only those. "
-                                "Predictions of one split alone say so by `predict.splits`.")
+                raise DataError(
+                    f"photo {sample.id!r} has no mask of stage {stage.name!r}",
+                    where=stage.content,
+                    fix="Give masks of all photos of the split; "
+                    "if some were lost, run their step again: it makes only those. "
+                    "Predictions of one split alone say so by `predict.splits`.",
+                )
             counts = MaskCounts.empty(len(self.classes))
             counts.add(truth, self.photos.read_mask(path, sample), self.section.boundary_share)
             return counts
@@ -176,8 +194,10 @@ class Comparison:
     def nothing(self) -> SplitCounts:
         """The sums over no photo."""
         classes = len(self.classes)
-        return SplitCounts(MaskCounts.empty(classes), [
-            stage.no_counts(classes, self.section.thresholds) for stage in self.stages])
+        return SplitCounts(
+            MaskCounts.empty(classes),
+            [stage.no_counts(classes, self.section.thresholds) for stage in self.stages],
+        )
 
 
 @dataclass(frozen=True)

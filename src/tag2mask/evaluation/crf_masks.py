@@ -70,11 +70,16 @@ class CrfMasks:
         runtime.together(lambda: self._make_share(step, samples, runtime))
 
     def _make_share(self, step: Step[Any], samples: Sequence[Sample], runtime: Runtime) -> None:
-        due = [s for s in runtime.shard(samples) if step.journal.key(s.id) != self._key(s)
-               or not crf_mask_path(step.path, s.id).is_file()]
+        due = [
+            s
+            for s in runtime.shard(samples)
+            if step.journal.key(s.id) != self._key(s)
+            or not crf_mask_path(step.path, s.id).is_file()
+        ]
         with runtime.progress(len(due), "dense CRF") as bar:
-            for sample in sized_map(partial(self._one, step.path), due,
-                                    lambda s: s.size[0] * s.size[1]):
+            for sample in sized_map(
+                partial(self._one, step.path), due, lambda s: s.size[0] * s.size[1]
+            ):
                 step.journal.record(sample.id, self._key(sample))
                 bar.advance()
 

@@ -209,19 +209,30 @@ def scores_from_json(values: Any, *, where: str) -> EvaluationScores:
     try:
         return TypeAdapter(EvaluationScores).validate_python(values)
     except ValidationError as error:
-        raise RunFolderError(f"not an evaluation.json of this version ({error.error_count()} "
-                             "problems)", where=where,
-                             fix="Delete its folder and run `tag2mask evaluate` again.") from None
+        raise RunFolderError(
+            f"not an evaluation.json of this version ({error.error_count()} problems)",
+            where=where,
+            fix="Delete its folder and run `tag2mask evaluate` again.",
+        ) from None
 
 
-def mask_scores(confusion: Confusion, boundary: BoundaryCounts, photos: int,
-                names: Sequence[str], *, paper: bool) -> MaskScores:
+def mask_scores(
+    confusion: Confusion,
+    boundary: BoundaryCounts,
+    photos: int,
+    names: Sequence[str],
+    *,
+    paper: bool,
+) -> MaskScores:
     """Put counts of pseudo masks into a record; ``names`` by mask id (C+1)."""
     columns = (
-        confusion.iou(paper=paper), confusion.precision(), confusion.recall(),
-        confusion.false_positive_share(), confusion.false_negative_share(),
+        confusion.iou(paper=paper),
+        confusion.precision(),
+        confusion.recall(),
+        confusion.false_positive_share(),
+        confusion.false_negative_share(),
         boundary.iou(paper=paper),
-    )  # fmt: skip
+    )
     return MaskScores(
         photos=photos,
         miou=known(confusion.miou(paper=paper)),
@@ -245,15 +256,18 @@ def curve_scores(curve: ThresholdCurve, *, paper: bool) -> CurveScores:
     return CurveScores(
         thresholds=tuple(round(float(t), 6) for t in curve.thresholds),
         miou=tuple(known(value) for value in curve.miou(paper=paper)),
-        best_threshold=best_threshold, best_miou=known(best_miou),
+        best_threshold=best_threshold,
+        best_miou=known(best_miou),
     )
 
 
-def point_scores(confusion: Confusion, score: float | None, source: str, *,
-                 paper: bool) -> PointScores:
+def point_scores(
+    confusion: Confusion, score: float | None, source: str, *, paper: bool
+) -> PointScores:
     """Put the counts at one background score into a record."""
     return PointScores(
-        background_score=score, background_source=source,
+        background_score=score,
+        background_source=source,
         miou=known(confusion.miou(paper=paper)),
         precision=known(mean_of_present(confusion.precision())),
         recall=known(mean_of_present(confusion.recall())),
@@ -263,7 +277,11 @@ def point_scores(confusion: Confusion, score: float | None, source: str, *,
 def tag_scores(quality: TagQuality, photos: int, names: Sequence[str]) -> TagScores:
     """Put tag quality into a record; ``names`` by tag id (C)."""
     columns: tuple[Float64, ...] = (
-        quality.average_precision, quality.precision, quality.recall, quality.f1)
+        quality.average_precision,
+        quality.precision,
+        quality.recall,
+        quality.f1,
+    )
     return TagScores(
         photos=photos,
         mean_average_precision=known(quality.mean_average_precision),
@@ -275,12 +293,12 @@ def tag_scores(quality: TagQuality, photos: int, names: Sequence[str]) -> TagSco
     )
 
 
-def doubt_records(doubts: Sequence[TagDoubt], ids: Sequence[str],
-                  names: Sequence[str]) -> tuple[DoubtfulTag, ...]:
+def doubt_records(
+    doubts: Sequence[TagDoubt], ids: Sequence[str], names: Sequence[str]
+) -> tuple[DoubtfulTag, ...]:
     """Name photos (by row) and tags (by tag id) of doubtful tags."""
     return tuple(
-        DoubtfulTag(ids[d.photo], names[d.tag], d.kind, round(d.probability, 4),
-                    round(d.margin, 4))
+        DoubtfulTag(ids[d.photo], names[d.tag], d.kind, round(d.probability, 4), round(d.margin, 4))
         for d in doubts
     )
 

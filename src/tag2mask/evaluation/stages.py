@@ -25,8 +25,14 @@ from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos, tag_source
 from tag2mask.runtime.session import Runtime
 
 
-def map_stages(data: PreparedData, maps: AnyMaps, photos: MappedPhotos, masks: PseudoMaskFolder,
-               earlier: Sequence[AnyMaps], runtime: Runtime) -> tuple[Stage, ...]:
+def map_stages(
+    data: PreparedData,
+    maps: AnyMaps,
+    photos: MappedPhotos,
+    masks: PseudoMaskFolder,
+    earlier: Sequence[AnyMaps],
+    runtime: Runtime,
+) -> tuple[Stage, ...]:
     """The stages that are maps: the earlier ones as given, then those that the masks are made of.
 
     An earlier one is held against the background score that the walk took for it; where no walk
@@ -47,13 +53,26 @@ def map_stages(data: PreparedData, maps: AnyMaps, photos: MappedPhotos, masks: P
     for handle in earlier:
         found = mapped_photos(data, handle)
         background = _score_of_the_walk(maps, handle) or estimated_score(found, runtime)
-        stages.append(Stage(_name(handle, earlier), tag_source(handle), background.score,
-                            background.source, found))
+        stages.append(
+            Stage(
+                _name(handle, earlier),
+                tag_source(handle),
+                background.score,
+                background.source,
+                found,
+            )
+        )
     metrics = masks.manifest.metrics
     score = metrics.get("background_score")
-    stages.append(Stage(_name(maps, earlier), tag_source(maps),
-                        None if score is None else float(score),
-                        str(metrics.get("background_source", "unknown")), photos))
+    stages.append(
+        Stage(
+            _name(maps, earlier),
+            tag_source(maps),
+            None if score is None else float(score),
+            str(metrics.get("background_source", "unknown")),
+            photos,
+        )
+    )
     return tuple(_told_apart(stages))
 
 
@@ -103,7 +122,8 @@ def _told_apart(stages: Sequence[Stage]) -> list[Stage]:
     """The stages, those of a name that was there before with a number."""
     names = [stage.name for stage in stages]
     return [
-        stage if stage.name not in names[:i]
+        stage
+        if stage.name not in names[:i]
         else replace(stage, name=f"{stage.name} {names[:i].count(stage.name) + 1}")
         for i, stage in enumerate(stages)
     ]

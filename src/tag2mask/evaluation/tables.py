@@ -29,8 +29,9 @@ def _overview(scores: EvaluationScores) -> str:
             "tags": split.tag_source,
             "background score": score_text(split.background_score, split.background_source),
             "mIoU": _percent(getattr(masks, "miou", None)),
-            "best possible": "-" if curve is None else
-                             f"{_percent(curve.best_miou)} at {curve.best_threshold:g}",
+            "best possible": "-"
+            if curve is None
+            else f"{_percent(curve.best_miou)} at {curve.best_threshold:g}",
             "boundary IoU": _percent(getattr(masks, "boundary_miou", None)),
             "precision": _percent(getattr(masks, "precision", None)),
             "recall": _percent(getattr(masks, "recall", None)),
@@ -50,17 +51,25 @@ def _overview(scores: EvaluationScores) -> str:
 
 def _stage_table(split: SplitScores) -> str:
     first = split.stages[0]
-    head = (f"stages of {split.split}, {first.photos} photos, {first.tag_source} tags, %", "mIoU",
-            "precision", "recall", "background score", "best possible")
+    head = (
+        f"stages of {split.split}, {first.photos} photos, {first.tag_source} tags, %",
+        "mIoU",
+        "precision",
+        "recall",
+        "background score",
+        "best possible",
+    )
     rows = []
     for stage in split.stages:
         used, best = stage.used, stage.best
-        rows.append((
-            stage.name,
-            *(_percent(getattr(used, name, None)) for name in ("miou", "precision", "recall")),
-            "?" if used is None else score_text(used.background_score, used.background_source),
-            "-" if best is None else f"{_percent(best.miou)} at {best.background_score:g}",
-        ))  # fmt: skip
+        rows.append(
+            (
+                stage.name,
+                *(_percent(getattr(used, name, None)) for name in ("miou", "precision", "recall")),
+                "?" if used is None else score_text(used.background_score, used.background_source),
+                "-" if best is None else f"{_percent(best.miou)} at {best.background_score:g}",
+            )
+        )
     return markdown_table(head, rows)
 
 
@@ -73,23 +82,58 @@ def score_text(score: float | None, source: str) -> str:
 
 def _class_table(split: SplitScores) -> str:
     assert split.masks is not None
-    head = (f"{split.split}, {split.masks.photos} photos, %", "IoU", "precision", "recall",
-            "false positives", "false negatives", "boundary IoU")
-    return markdown_table(head, [
-        (c.name, *map(_percent, (c.iou, c.precision, c.recall, c.false_positive_share,
-                                 c.false_negative_share, c.boundary_iou)))
-        for c in split.masks.classes
-    ])
+    head = (
+        f"{split.split}, {split.masks.photos} photos, %",
+        "IoU",
+        "precision",
+        "recall",
+        "false positives",
+        "false negatives",
+        "boundary IoU",
+    )
+    return markdown_table(
+        head,
+        [
+            (
+                c.name,
+                *map(
+                    _percent,
+                    (
+                        c.iou,
+                        c.precision,
+                        c.recall,
+                        c.false_positive_share,
+                        c.false_negative_share,
+                        c.boundary_iou,
+                    ),
+                ),
+            )
+            for c in split.masks.classes
+        ],
+    )
 
 
 def _tag_table(split: SplitScores) -> str:
     assert split.tags is not None
-    head = (f"tags of {split.split}, {split.tags.photos} photos, %", "photos", "AP", "precision",
-            "recall", "F1")
-    return markdown_table(head, [
-        (c.name, str(c.photos), *map(_percent, (c.average_precision, c.precision, c.recall, c.f1)))
-        for c in split.tags.classes
-    ])
+    head = (
+        f"tags of {split.split}, {split.tags.photos} photos, %",
+        "photos",
+        "AP",
+        "precision",
+        "recall",
+        "F1",
+    )
+    return markdown_table(
+        head,
+        [
+            (
+                c.name,
+                str(c.photos),
+                *map(_percent, (c.average_precision, c.precision, c.recall, c.f1)),
+            )
+            for c in split.tags.classes
+        ],
+    )
 
 
 def _percent(share: float | None) -> str:
@@ -105,9 +149,14 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """
     cells = [[cell.replace("|", "\\|") for cell in row] for row in (head, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [" | ".join(cell.rjust(width) if i else cell.ljust(width)
-                        for i, (cell, width) in enumerate(zip(row, widths, strict=True)))
-             for row in cells]
-    rule = "|".join("-" * (width + 1) + ":" if i else ":" + "-" * (width + 1)
-                    for i, width in enumerate(widths))
+    lines = [
+        " | ".join(
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in cells
+    ]
+    rule = "|".join(
+        "-" * (width + 1) + ":" if i else ":" + "-" * (width + 1) for i, width in enumerate(widths)
+    )
     return "\n".join([f"| {lines[0]} |", f"|{rule}|", *(f"| {line} |" for line in lines[1:])])

@@ -79,12 +79,14 @@ def against_background(maps: Float32) -> Float32:
     scores: Float32 = np.divide(classes, total, out=np.zeros_like(classes), where=total > 0)
     return scores
 
+
 HISTOGRAM_BINS = 256
 """As many as a stored map has steps."""
 
 
-def labels_from_scores(scores: Float32, tags: Sequence[int], background_score: float,
-                       size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+def labels_from_scores(
+    scores: Float32, tags: Sequence[int], background_score: float, size: tuple[int, int]
+) -> npt.NDArray[np.uint8]:
     """Label each pixel with its strongest class or the background.
 
     Args:
@@ -132,8 +134,7 @@ class ScoreHistogram:
         self.counts += other.counts
 
 
-def estimate_background_score(histogram: ScoreHistogram, *,
-                              section: str = "pseudo_masks") -> float:
+def estimate_background_score(histogram: ScoreHistogram, *, section: str = "pseudo_masks") -> float:
     """Estimate the background score without any mask: Otsu's threshold (1979).
 
     Args:
@@ -149,8 +150,11 @@ def estimate_background_score(histogram: ScoreHistogram, *,
     if np.count_nonzero(histogram.counts) < 2:
         raise DataError(
             "no background score can be estimated: "
-            + ("the maps hold one score only" if histogram.counts.any()
-               else "no photo has a map of any class"),
+            + (
+                "the maps hold one score only"
+                if histogram.counts.any()
+                else "no photo has a map of any class"
+            ),
             where=f"{section}.background",
             fix=f"Look at the maps, or set {section}.background=fixed and {section}.score.",
         )

@@ -54,8 +54,9 @@ class BackgroundScore:
         return found
 
 
-def choose_background_score(data: PreparedData, photos: MappedPhotos, section: BackgroundChoice,
-                            runtime: Runtime) -> BackgroundScore:
+def choose_background_score(
+    data: PreparedData, photos: MappedPhotos, section: BackgroundChoice, runtime: Runtime
+) -> BackgroundScore:
     """Find the background score as a section says; every rank gets the same.
 
     Args:
@@ -77,8 +78,9 @@ def choose_background_score(data: PreparedData, photos: MappedPhotos, section: B
     return estimated_score(photos, runtime, section=section.key)
 
 
-def estimated_score(photos: MappedPhotos, runtime: Runtime, *,
-                    section: str = "pseudo_masks") -> BackgroundScore:
+def estimated_score(
+    photos: MappedPhotos, runtime: Runtime, *, section: str = "pseudo_masks"
+) -> BackgroundScore:
     """Estimate the background score from the training photos' maps alone.
 
     Where only other splits have maps, from those.
@@ -106,8 +108,9 @@ def estimated_score(photos: MappedPhotos, runtime: Runtime, *,
     return BackgroundScore(estimate_background_score(total, section=section), "estimated")
 
 
-def calibrated_score(data: PreparedData, photos: MappedPhotos, count: int,
-                     runtime: Runtime) -> BackgroundScore:
+def calibrated_score(
+    data: PreparedData, photos: MappedPhotos, count: int, runtime: Runtime
+) -> BackgroundScore:
     """Find the background score that is best on a few masked training photos.
 
     Args:
@@ -125,7 +128,7 @@ def calibrated_score(data: PreparedData, photos: MappedPhotos, count: int,
             "the background score can't be calibrated: no training photo has a mask",
             where=data.path,
             fix="Give masks of a few training photos, or set the step's `background` to estimated "
-                "or fixed.",
+            "or fixed.",
         )
 
     def own_share() -> ThresholdCurve:
@@ -141,13 +144,17 @@ def calibrated_score(data: PreparedData, photos: MappedPhotos, count: int,
         total.merge(part)
     score, miou = total.best()
     if math.isnan(miou):
-        raise DataError("the background score can't be calibrated: the masks are void everywhere",
-                        where=chosen[0][1], fix="Give masks with class numbers.")
+        raise DataError(
+            "the background score can't be calibrated: the masks are void everywhere",
+            where=chosen[0][1],
+            fix="Give masks with class numbers.",
+        )
     return BackgroundScore(score, "calibrated", tuple(s.id for s, _ in chosen), miou)
 
 
-def drawn_masked_photos(data: PreparedData, photos: MappedPhotos,
-                        count: int) -> list[tuple[Sample, Path]]:
+def drawn_masked_photos(
+    data: PreparedData, photos: MappedPhotos, count: int
+) -> list[tuple[Sample, Path]]:
     """Some training photos that have maps and a mask, with their masks' files.
 
     Args:
@@ -160,14 +167,20 @@ def drawn_masked_photos(data: PreparedData, photos: MappedPhotos,
         In the order of drawing; empty where no training photo has a mask.
     """
     masks = read_masks(data.path)
-    masked = sorted((s for s in photos.splits.get("train", []) if s.id in masks),
-                    key=lambda sample: sample.id)
+    masked = sorted(
+        (s for s in photos.splits.get("train", []) if s.id in masks), key=lambda sample: sample.id
+    )
     chosen = random.Random(CALIBRATION_SEED).sample(masked, min(count, len(masked)))
     return [(sample, masks[sample.id]) for sample in chosen]
 
 
-def kept_background_score(folder: Path, data: PreparedData, photos: MappedPhotos,
-                          section: BackgroundChoice, runtime: Runtime) -> BackgroundScore:
+def kept_background_score(
+    folder: Path,
+    data: PreparedData,
+    photos: MappedPhotos,
+    section: BackgroundChoice,
+    runtime: Runtime,
+) -> BackgroundScore:
     """The background score of a step's folder: found once, then kept in ``background.json``.
 
     A score that follows every photo that is added would make all earlier ones be done again.
@@ -182,8 +195,11 @@ def kept_background_score(folder: Path, data: PreparedData, photos: MappedPhotos
         try:
             return BackgroundScore(**kept | {"photos": tuple(kept["photos"])})
         except (TypeError, KeyError):
-            raise RunFolderError("not a background score of tag2mask", where=path,
-                                 fix="Delete the file: the score is then found again.") from None
+            raise RunFolderError(
+                "not a background score of tag2mask",
+                where=path,
+                fix="Delete the file: the score is then found again.",
+            ) from None
     found = choose_background_score(data, photos, section, runtime)
     if runtime.rank == 0:
         write_json(path, asdict(found))

@@ -85,7 +85,9 @@ class CamMap:
         if self.scores.shape[1:] == self.size:
             return self.scores
         resized = functional.interpolate(
-            torch.from_numpy(self.scores)[None], size=self.size, mode="bilinear",
+            torch.from_numpy(self.scores)[None],
+            size=self.size,
+            mode="bilinear",
             align_corners=False,
         )
         full: NDArray[np.float32] = resized[0].numpy()
@@ -125,7 +127,10 @@ def write_map(path: Path, cam_map: CamMap, dtype: MapDtype = "uint8") -> None:
     # Not durable: waiting for the disk after each of thousands of files would cost more than they.
     with atomic_write(path, durable=False) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
-            file, id=np.array(cam_map.id), tags=np.array(cam_map.tags, "<i4"), scores=stored,
+            file,
+            id=np.array(cam_map.id),
+            tags=np.array(cam_map.tags, "<i4"),
+            scores=stored,
             size=np.array(cam_map.size, "<i4"),
             probabilities=cam_map.probabilities.astype("<f4"),
         )
@@ -149,20 +154,32 @@ def read_map(path: Path) -> CamMap:
             photo_id = str(file["id"][()])
     except FileNotFoundError:
         raise DataError("map is missing", where=path, fix=fix) from None
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError,
-            zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        AttributeError,
+        TypeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"map can't be read: {reason}", where=path, fix=fix) from None
     if scores.dtype != np.uint8 and scores.dtype.kind != "f":
-        raise DataError(f"map holds {scores.dtype} scores, not uint8 or floats", where=path,
-                        fix=fix)
+        raise DataError(
+            f"map holds {scores.dtype} scores, not uint8 or floats", where=path, fix=fix
+        )
     if size.shape != (2,) or {size.dtype.kind, tags.dtype.kind} - {"i", "u"} or tags.ndim != 1:
         raise DataError("size is no (h, w), or tags are no list of integers", where=path, fix=fix)
     if probabilities.dtype.kind != "f":
         raise DataError(f"probabilities are {probabilities.dtype}, not floats", where=path, fix=fix)
     try:
         return CamMap(
-            photo_id, tuple(int(t) for t in tags), _unpacked(scores), (int(size[0]), int(size[1])),
+            photo_id,
+            tuple(int(t) for t in tags),
+            _unpacked(scores),
+            (int(size[0]), int(size[1])),
             probabilities.astype(np.float32),
         )
     except DataError as error:

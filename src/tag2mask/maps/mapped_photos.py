@@ -60,19 +60,27 @@ class MappedPhotos:
         cam_map = read_map(path)
         fix = f"Run {self.made_by} on this data, or give the maps that belong to it."
         if cam_map.id != sample.id:
-            raise DataError(f"map is of photo {cam_map.id!r}, not of {sample.id!r}", where=path,
-                            fix=fix)
+            raise DataError(
+                f"map is of photo {cam_map.id!r}, not of {sample.id!r}", where=path, fix=fix
+            )
         if cam_map.size != sample.size:
             (h, w), (photo_h, photo_w) = cam_map.size, sample.size
-            raise DataError(f"map is of a photo of {w} x {h} px, but {sample.id!r} has "
-                            f"{photo_w} x {photo_h}", where=path, fix=fix)
+            raise DataError(
+                f"map is of a photo of {w} x {h} px, but {sample.id!r} has {photo_w} x {photo_h}",
+                where=path,
+                fix=fix,
+            )
         if len(cam_map.probabilities) != self.classes:
-            raise DataError(f"map is of {len(cam_map.probabilities)} classes, the data has "
-                            f"{self.classes}", where=path, fix=fix)
+            raise DataError(
+                f"map is of {len(cam_map.probabilities)} classes, the data has {self.classes}",
+                where=path,
+                fix=fix,
+            )
         told = self.tag_source == "known" or (self.tag_source != "predicted" and sample.tags)
         if told and cam_map.tags != sample.tags:
-            raise DataError(f"map of {sample.id!r} is of other tags than the data has", where=path,
-                            fix=fix)
+            raise DataError(
+                f"map of {sample.id!r} is of other tags than the data has", where=path, fix=fix
+            )
         return cam_map
 
     def without(self, ids: Collection[str]) -> MappedPhotos:
@@ -81,11 +89,16 @@ class MappedPhotos:
         Raises:
             DataError: no photo is left.
         """
-        kept = {split: [sample for sample in samples if sample.id not in ids]
-                for split, samples in self.splits.items()}
+        kept = {
+            split: [sample for sample in samples if sample.id not in ids]
+            for split, samples in self.splits.items()
+        }
         if not any(kept.values()):
-            raise DataError("every photo that has a map is to be left out", where=self.folder,
-                            fix="Leave out fewer.")
+            raise DataError(
+                "every photo that has a map is to be left out",
+                where=self.folder,
+                fix="Leave out fewer.",
+            )
         return replace(self, splits={split: left for split, left in kept.items() if left})
 
     def read_mask(self, path: Path, sample: Sample) -> NDArray[np.uint8]:
@@ -118,14 +131,19 @@ def mapped_photos(data: PreparedData, maps: AnyMaps) -> MappedPhotos:
             if sample.id not in present and not any(
                 line.startswith(f"{sample.id}: ") for line in left_out
             ):
-                raise DataError(f"photo {sample.id!r} has no map", where=folder,
-                                fix=f"Run {maps.step} again: it makes only what is missing.")
+                raise DataError(
+                    f"photo {sample.id!r} has no map",
+                    where=folder,
+                    fix=f"Run {maps.step} again: it makes only what is missing.",
+                )
         splits[split] = found
     if not splits:
-        raise DataError("no photo of the data has a map", where=folder,
-                        fix=f"Run {maps.step} on this data, or give the maps that belong to it.")
-    return MappedPhotos(splits, left_out, folder, len(names), maps.step,
-                        tag_source(maps))
+        raise DataError(
+            "no photo of the data has a map",
+            where=folder,
+            fix=f"Run {maps.step} on this data, or give the maps that belong to it.",
+        )
+    return MappedPhotos(splits, left_out, folder, len(names), maps.step, tag_source(maps))
 
 
 def tag_source(maps: AnyMaps) -> str:
@@ -146,6 +164,8 @@ def refuse_other_classes(made: Handle, names: tuple[str, ...], what: str) -> Non
     """
     known = tuple(made.manifest.metrics.get("classes", names))
     if known != names:
-        raise DataError(f"the {what} are of the classes {some(known)}, the data has {some(names)}",
-                        where=made.path,
-                        fix=f"Run {made.step} on this data, or give the {what} that belong to it.")
+        raise DataError(
+            f"the {what} are of the classes {some(known)}, the data has {some(names)}",
+            where=made.path,
+            fix=f"Run {made.step} on this data, or give the {what} that belong to it.",
+        )

@@ -63,8 +63,11 @@ def tag_quality(probabilities: Probabilities, tags: TagTable, threshold: float =
     hits = (predicted & tags).sum(axis=0)
     total = predicted.sum(axis=0)
     return TagQuality(
-        photos=photos, average_precision=average, precision=ratio(hits, total),
-        recall=ratio(hits, photos), f1=ratio(2 * hits, total + photos),
+        photos=photos,
+        average_precision=average,
+        precision=ratio(hits, total),
+        recall=ratio(hits, photos),
+        f1=ratio(2 * hits, total + photos),
     )
 
 
@@ -111,8 +114,13 @@ def doubtful_tags(probabilities: Probabilities, tags: TagTable, most: int = 100)
     rows, columns = np.nonzero(margin > 0)
     order = np.argsort(-margin[rows, columns], kind="stable")[:most]
     return [
-        TagDoubt(int(r), int(c), "wrong" if tags[r, c] else "missing",
-                 float(values[r, c]), float(margin[r, c]))
+        TagDoubt(
+            int(r),
+            int(c),
+            "wrong" if tags[r, c] else "missing",
+            float(values[r, c]),
+            float(margin[r, c]),
+        )
         for r, c in zip(rows[order], columns[order], strict=True)
     ]
 

@@ -90,8 +90,9 @@ class ThresholdCurve:
     def restricted(self, indices: Sequence[int]) -> ThresholdCurve:
         """Return the counts for some of the thresholds alone, given by their rising indices."""
         starts = [0, *(index + 1 for index in indices)]
-        return ThresholdCurve(self.thresholds[list(indices)],
-                              np.add.reduceat(self.counts, starts, axis=2))
+        return ThresholdCurve(
+            self.thresholds[list(indices)], np.add.reduceat(self.counts, starts, axis=2)
+        )
 
     def confusion(self, index: int) -> Confusion:
         """Return the confusion matrix at ``thresholds[index]``."""

@@ -96,9 +96,17 @@ class FastConv2d(nn.Conv2d):
 
     def __init__(self, conv: Any, norm: FoldedBatchNorm | None) -> None:
         super().__init__(
-            conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding,
-            conv.dilation, conv.groups, conv.bias is not None, conv.padding_mode, device="meta",
-        )  # fmt: skip
+            conv.in_channels,
+            conv.out_channels,
+            conv.kernel_size,
+            conv.stride,
+            conv.padding,
+            conv.dilation,
+            conv.groups,
+            conv.bias is not None,
+            conv.padding_mode,
+            device="meta",
+        )
         self.weight, self.bias = conv.weight, conv.bias
         self.same_padding = isinstance(conv, Conv2dSame)
         self.depthwise = _is_depthwise(conv)
@@ -112,8 +120,10 @@ class FastConv2d(nn.Conv2d):
         if norm is None or norm.training:
             return weight, bias
         scale, shift = norm.affine_map()
-        return (weight * scale[:, None, None, None],
-                shift if bias is None else bias * scale + shift)
+        return (
+            weight * scale[:, None, None, None],
+            shift if bias is None else bias * scale + shift,
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve, (b, c, h, w) -> (b, c', h', w')."""
@@ -127,8 +137,14 @@ class FastConv2d(nn.Conv2d):
         return out
 
 
-def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1,
-                   padding: int = 0, dilation: int = 1) -> Tensor:
+def depthwise_conv(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+) -> Tensor:
     """A depthwise convolution whose gradients are fast on CPUs.
 
     Args:
@@ -177,9 +193,7 @@ def _interleave(x: Tensor, step: int) -> Tensor:
 def _join(grids: Tensor, step: int) -> Tensor:
     """The inverse of `_interleave`, padding included."""
     count, channels, height, width = grids.shape
-    grid = grids.permute(0, 2, 3, 1).reshape(
-        count // step**2, step, step, height, width, channels
-    )
+    grid = grids.permute(0, 2, 3, 1).reshape(count // step**2, step, step, height, width, channels)
     grid = grid.permute(0, 3, 1, 4, 2, 5)
     return grid.reshape(-1, height * step, width * step, channels).permute(0, 3, 1, 2)
 
@@ -188,8 +202,9 @@ class _DepthwiseConv(torch.autograd.Function):
     """Depthwise convolution without dilation, channels last."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int,
-                padding: int) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int
+    ) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.stride, ctx.padding = stride, padding
         return F.conv2d(x, weight, bias, stride, padding, groups=len(weight))
@@ -232,33 +247,54 @@ def _grad_weight(grad: Tensor, x: Tensor, weight: Tensor, stride: int, padding: 
     for u in range(0, side - 1, _TILE - 1):
         for v in range(0, side - 1, _TILE - 1):
             seen = x[:, :, u : u + height, v : v + width].contiguous(
-                memory_format=torch.channels_last)
+                memory_format=torch.channels_last
+            )
             result[:, :, u : u + _TILE, v : v + _TILE] = _native_gradients(
-                grad, seen, part, stride, 0, (False, True))[1]
+                grad, seen, part, stride, 0, (False, True)
+            )[1]
     return result
 
 
-def _native_gradients(grad: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int,
-                      wanted: tuple[bool, bool]) -> tuple[Tensor, Tensor]:
+def _native_gradients(
+    grad: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, wanted: tuple[bool, bool]
+) -> tuple[Tensor, Tensor]:
     """Torch's own gradients of input and weight."""
     gradients: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
-        grad, x, weight, None, (stride, stride), (padding, padding), (1, 1), False, (0, 0),
-        len(weight), (*wanted, False))
+        grad,
+        x,
+        weight,
+        None,
+        (stride, stride),
+        (padding, padding),
+        (1, 1),
+        False,
+        (0, 0),
+        len(weight),
+        (*wanted, False),
+    )
     return gradients[:2]
 
 
 def _is_depthwise(conv: Any) -> bool:
     """Whether `depthwise_conv` computes this convolution."""
     side, (stride, other_stride), (dilation, other_dilation) = (
-        conv.kernel_size[0], conv.stride, conv.dilation)
+        conv.kernel_size[0],
+        conv.stride,
+        conv.dilation,
+    )
     return (
         1 < conv.groups == conv.in_channels == conv.out_channels
-        and conv.kernel_size == (side, side) and side % 2 == 1 and side >= _TILE
-        and stride == other_stride and dilation == other_dilation
+        and conv.kernel_size == (side, side)
+        and side % 2 == 1
+        and side >= _TILE
+        and stride == other_stride
+        and dilation == other_dilation
         and (dilation == 1 or stride == 1)
-        and conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
-        and conv.padding[0] == conv.padding[1] and conv.padding[0] % dilation == 0
-    )  # fmt: skip
+        and conv.padding_mode == "zeros"
+        and not isinstance(conv.padding, str)
+        and conv.padding[0] == conv.padding[1]
+        and conv.padding[0] % dilation == 0
+    )
 
 
 def _foldable(net: nn.Module, run: Callable[[], Iterable[Tensor]]) -> dict[Any, Any]:
@@ -293,7 +329,9 @@ def _foldable(net: nn.Module, run: Callable[[], Iterable[Tensor]]) -> dict[Any, 
     return {
         conv: read_by[node]
         for node, conv in made_by.items()
-        if node is not None and node in read_by and readers[node] == 1
+        if node is not None
+        and node in read_by
+        and readers[node] == 1
         and calls[conv] == calls[read_by[node]] == 1
     }
 

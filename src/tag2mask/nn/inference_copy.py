@@ -97,9 +97,13 @@ def _shares(windows: int, side: int) -> Tensor:
 
 
 def _pads_slowly(module: nn.Module) -> bool:
-    return (isinstance(module, nn.Conv2d) and 1 < module.groups == module.in_channels
-            and module.padding_mode == "zeros" and not isinstance(module.padding, str)
-            and max(module.padding) > _FAST_PADDING)
+    return (
+        isinstance(module, nn.Conv2d)
+        and 1 < module.groups == module.in_channels
+        and module.padding_mode == "zeros"
+        and not isinstance(module.padding, str)
+        and max(module.padding) > _FAST_PADDING
+    )
 
 
 @torch.no_grad()
@@ -108,9 +112,18 @@ def _plain_convolution(conv: Any, fixed_padding: bool) -> nn.Module:
     weight, bias = conv.folded() if isinstance(conv, FastConv2d) else (conv.weight, conv.bias)
     same = conv.same_padding if isinstance(conv, FastConv2d) else isinstance(conv, Conv2dSame)
     apart = same or _pads_slowly(conv)
-    plain = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride,
-                      0 if apart else conv.padding, conv.dilation, conv.groups, bias is not None,
-                      conv.padding_mode, device="meta")  # fmt: skip
+    plain = nn.Conv2d(
+        conv.in_channels,
+        conv.out_channels,
+        conv.kernel_size,
+        conv.stride,
+        0 if apart else conv.padding,
+        conv.dilation,
+        conv.groups,
+        bias is not None,
+        conv.padding_mode,
+        device="meta",
+    )
     plain.weight = nn.Parameter(weight)
     plain.bias = None if bias is None else nn.Parameter(bias)
     return nn.Sequential(_padding(conv, same, fixed_padding), plain) if apart else plain
@@ -143,6 +156,10 @@ class _SamePadding(nn.Module):
 
 def _same_padding(conv: Any) -> tuple[int, int, int, int]:
     """Zeros left, right, above and below an image whose sides the strides divide."""
-    rows, columns = (max(0, dilation * (kernel - 1) + 1 - stride) for kernel, stride, dilation
-                     in zip(conv.kernel_size, conv.stride, conv.dilation, strict=True))
+    rows, columns = (
+        max(0, dilation * (kernel - 1) + 1 - stride)
+        for kernel, stride, dilation in zip(
+            conv.kernel_size, conv.stride, conv.dilation, strict=True
+        )
+    )
     return columns // 2, columns - columns // 2, rows // 2, rows - rows // 2

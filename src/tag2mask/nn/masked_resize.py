@@ -92,10 +92,11 @@ def resized_average(maps: Tensor, size: Size, valid: Tensor | None = None) -> Te
     if tuple(maps.shape[2:]) == tuple(size):
         return global_average(maps)
     rows, columns = (
-        F.interpolate(torch.eye(before, device=maps.device)[None], after, mode="linear",
-                      align_corners=True).mean(dim=2)[0]
+        F.interpolate(
+            torch.eye(before, device=maps.device)[None], after, mode="linear", align_corners=True
+        ).mean(dim=2)[0]
         for before, after in zip(maps.shape[2:], size, strict=True)
-    )  # fmt: skip
+    )
     return (maps.float() * rows[:, None] * columns).sum(dim=(2, 3))
 
 

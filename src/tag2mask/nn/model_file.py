@@ -31,13 +31,18 @@ class _Kind(NamedTuple):
 
 
 _KINDS = {
-    KEY: _Kind("a CAM model", "Give a model.safetensors written by train-cam, or an official SEAM"
-                              " .pth."),
-    AFFINITY_KEY: _Kind("an AffinityNet", "Give a model.safetensors written by train-affinity, or"
-                                          " an official AffinityNet .pth."),
-    SEGMENTER_KEY: _Kind("a segmentation network", "Give a model.safetensors written by train-"
-                                                   "segmenter, or an official DeepLab .pth."),
-}  # fmt: skip
+    KEY: _Kind(
+        "a CAM model", "Give a model.safetensors written by train-cam, or an official SEAM .pth."
+    ),
+    AFFINITY_KEY: _Kind(
+        "an AffinityNet",
+        "Give a model.safetensors written by train-affinity, or an official AffinityNet .pth.",
+    ),
+    SEGMENTER_KEY: _Kind(
+        "a segmentation network",
+        "Give a model.safetensors written by train-segmenter, or an official DeepLab .pth.",
+    ),
+}
 """Key of the specification in a file's metadata -> what the file holds."""
 
 
@@ -68,8 +73,11 @@ def read_model_spec(path: Path, key: str, kind: Callable[..., Spec]) -> Spec:
         raise WeightsError(f"not a model file, or cut off ({error})", where=path, fix=fix) from None
     if key not in metadata:
         other = next((kind.name for k, kind in _KINDS.items() if k in metadata), None)
-        what = (f"this is {other}, not {_KINDS[key].name}" if other
-                else "this safetensors file holds no tag2mask model")
+        what = (
+            f"this is {other}, not {_KINDS[key].name}"
+            if other
+            else "this safetensors file holds no tag2mask model"
+        )
         raise WeightsError(what, where=path, fix=fix)
     try:
         values: dict[str, Any] = json.loads(metadata[key])
@@ -77,5 +85,8 @@ def read_model_spec(path: Path, key: str, kind: Callable[..., Spec]) -> Spec:
             values[name] = tuple(value) if isinstance(value, list) else value
         return kind(**values)
     except (TypeError, ValueError, AttributeError) as error:
-        raise WeightsError(f"a model of another version of tag2mask ({error})", where=path,
-                           fix="Use the version that wrote it, or train again.") from None
+        raise WeightsError(
+            f"a model of another version of tag2mask ({error})",
+            where=path,
+            fix="Use the version that wrote it, or train again.",
+        ) from None

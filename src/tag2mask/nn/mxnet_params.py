@@ -125,9 +125,7 @@ class _Reader:
             raise self.broken(f"{len(arrays)} arrays but {len(set(names))} distinct names")
         if self.left:
             raise self.broken(f"{self.left} bytes follow the last name")
-        return {
-            name: array for name, array in zip(names, arrays, strict=True) if array is not None
-        }
+        return {name: array for name, array in zip(names, arrays, strict=True) if array is not None}
 
     def array(self) -> Tensor | None:
         version = self.number("<I")

@@ -56,9 +56,13 @@ class BilinearByMatrices(TorchFunctionMode):
         super().__init__()
         self._kind = device.type
 
-    def __torch_function__(self, func: Callable[..., Any], types: Iterable[type],
-                           args: tuple[Any, ...] = (),
-                           kwargs: Mapping[str, Any] | None = None) -> Any:
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
         given = dict(kwargs or {})
         if func is F.interpolate:
             wanted = _wanted(*args, **given)
@@ -69,13 +73,23 @@ class BilinearByMatrices(TorchFunctionMode):
 
 
 def _wanted(
-    input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest",
-    align_corners: bool | None = None, recompute_scale_factor: bool | None = None,
-    antialias: bool = False, **others: Any,
+    input: Tensor,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+    **others: Any,
 ) -> tuple[Tensor, tuple[int, int], bool] | None:
     """Maps, size and convention of a call (the arguments are torch's); None: not for us."""
-    if (mode != "bilinear" or antialias or others or input.ndim != 4
-            or input.dtype not in (torch.float32, torch.bfloat16, torch.float16)):
+    if (
+        mode != "bilinear"
+        or antialias
+        or others
+        or input.ndim != 4
+        or input.dtype not in (torch.float32, torch.bfloat16, torch.float16)
+    ):
         return None
     if size is None:
         factors = scale_factor if isinstance(scale_factor, tuple | list) else (scale_factor,) * 2

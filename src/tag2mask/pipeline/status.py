@@ -50,16 +50,25 @@ def status(run: Path) -> list[StepStatus]:
         raise RunFolderError("no run folder", where=run, fix="Give the --out of a `tag2mask run`.")
     recipe = load_recipe(run / RECIPE) if (run / RECIPE).is_file() else None
     if recipe is None and not any((run / kind.step).is_dir() for kind in STEPS):
-        raise RunFolderError(f"not a run folder: neither {RECIPE} nor a step's folder in it",
-                             where=run, fix="Give the --out of a `tag2mask run`.")
+        raise RunFolderError(
+            f"not a run folder: neither {RECIPE} nor a step's folder in it",
+            where=run,
+            fix="Give the --out of a `tag2mask run`.",
+        )
     return folder_states(run, recipe)
 
 
 def recipe_beside(path: Path) -> Path | None:
     """The recipe of the run that a path lies in: the run, a step's folder, or a file in that."""
     path = path.absolute()
-    places = [path, *(inner.parent for inner in (path, path.parent)
-                      if inner.name in {kind.step for kind in STEPS})]
+    places = [
+        path,
+        *(
+            inner.parent
+            for inner in (path, path.parent)
+            if inner.name in {kind.step for kind in STEPS}
+        ),
+    ]
     return next((place / RECIPE for place in places if (place / RECIPE).is_file()), None)
 
 
@@ -86,9 +95,10 @@ def folder_states(run: Path, recipe: Recipe | None) -> list[StepStatus]:
         if recipe is not None and kind is PseudoMaskFolder:
             found = _of_these_maps(found, recipe)
         earlier = tuple(
-            f"{done.step} is {done.folder.state}" for done in states
+            f"{done.step} is {done.folder.state}"
+            for done in states
             if done.folder.state != "fresh" and not only_trained_on_older_data(done)
-        )  # fmt: skip
+        )
         if found.state in ("fresh", "stale") and earlier:
             found = replace(found, state="stale", reasons=(*found.reasons, *earlier))
         states.append(StepStatus(kind.step, found))
@@ -102,16 +112,25 @@ def _of_these_maps(found: FolderStatus, recipe: Recipe) -> FolderStatus:
     now = str(recipe.walk.enabled).lower()
     was = str(not recipe.walk.enabled).lower()
     reason = f"walk.enabled: {was} -> {now}"
-    return replace(found, state="stale" if found.state == "fresh" else found.state,
-                   reasons=(reason, *found.reasons), settings=(reason, *found.settings))
+    return replace(
+        found,
+        state="stale" if found.state == "fresh" else found.state,
+        reasons=(reason, *found.reasons),
+        settings=(reason, *found.settings),
+    )
 
 
 def only_trained_on_older_data(found: StepStatus) -> bool:
     """Whether this is a model kept over a change of the data, which later steps may build on."""
     folder = found.folder
-    return (found.step in {kind.step for kind in MODELS} and folder.state == "stale"
-            and all(reason.startswith(("data: changed", "labels: changed", "masks: changed"))
-                    for reason in folder.reasons))
+    return (
+        found.step in {kind.step for kind in MODELS}
+        and folder.state == "stale"
+        and all(
+            reason.startswith(("data: changed", "labels: changed", "masks: changed"))
+            for reason in folder.reasons
+        )
+    )
 
 
 def section_of(recipe: Recipe, kind: type[Handle]) -> Section:
@@ -125,12 +144,15 @@ def step_index(step: str, recipe: Recipe) -> int:
     """Place of a step among those of a recipe; RunFolderError names the nearest known one."""
     left_out = {kind.step: key for kind in STEPS if (key := _leaving_out(recipe, kind))}
     if step in left_out:
-        raise RunFolderError(f"the recipe leaves {step} out", where=left_out[step],
-                             fix=f"Set {left_out[step]}=true.")
+        raise RunFolderError(
+            f"the recipe leaves {step} out", where=left_out[step], fix=f"Set {left_out[step]}=true."
+        )
     names = [kind.step for kind in steps_of(recipe)]
     if step not in names:
-        raise RunFolderError(f"no step {step!r}{nearest_hint(step, names)}",
-                             fix=f"The steps are: {', '.join(names)}.")
+        raise RunFolderError(
+            f"no step {step!r}{nearest_hint(step, names)}",
+            fix=f"The steps are: {', '.join(names)}.",
+        )
     return names.index(step)
 
 
@@ -141,16 +163,24 @@ def refuse_useless_redo(recipe: Recipe, until: str | None, redo: str | None) -> 
         DataError: ``redo`` comes after ``until``.
         RunFolderError: no such step.
     """
-    if until is not None and redo is not None \
-            and step_index(redo, recipe) > step_index(until, recipe):
-        raise DataError(f"{redo} comes after {until}: nothing would be made anew", where="--redo",
-                        fix="Let --until name a later step, or leave it out.")
+    if (
+        until is not None
+        and redo is not None
+        and step_index(redo, recipe) > step_index(until, recipe)
+    ):
+        raise DataError(
+            f"{redo} comes after {until}: nothing would be made anew",
+            where="--redo",
+            fix="Let --until name a later step, or leave it out.",
+        )
 
 
 def other_settings(refused: Sequence[StepStatus], out: Path) -> RunFolderError:
     """What a run ends with whose folders were made with other settings than its recipe's."""
     differences = [reason for found in refused for reason in found.folder.settings]
     return RunFolderError(
-        f"the run was made with other settings: {'; '.join(differences)}", where=out,
+        f"the run was made with other settings: {'; '.join(differences)}",
+        where=out,
         fix="Give another --out, go back to the old settings, or make the steps anew with "
-            f"`--redo {refused[0].step}`.")
+        f"`--redo {refused[0].step}`.",
+    )

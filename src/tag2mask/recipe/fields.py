@@ -33,9 +33,12 @@ Scale = Annotated[Number, Field(ge=0.05, le=8.0)]
 
 
 MapStride = Annotated[Literal[1, 2, 4, 8], BeforeValidator(_no_boolean)]
-Precision = Annotated[Literal["auto", "32", "bf16", "16"],
-                      BeforeValidator(lambda given: {32: "32", 16: "16"}.get(given, given)
-                                      if isinstance(given, int) else given)]
+Precision = Annotated[
+    Literal["auto", "32", "bf16", "16"],
+    BeforeValidator(
+        lambda given: {32: "32", 16: "16"}.get(given, given) if isinstance(given, int) else given
+    ),
+]
 """Of numbers in a network; YAML reads 32 without quotes as a number."""
 
 

@@ -69,18 +69,27 @@ def recipe_from(values: Mapping[str, Any], *, where: str = "recipe") -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        problems = [_readable(problem, values) for problem in _causes(error)
-                    if not _inherited(problem["loc"], values)]
-        raise RecipeError("; ".join(problems), where=where,
-                          fix="`tag2mask recipe show lite0-cpu` lists every key.") from None
+        problems = [
+            _readable(problem, values)
+            for problem in _causes(error)
+            if not _inherited(problem["loc"], values)
+        ]
+        raise RecipeError(
+            "; ".join(problems),
+            where=where,
+            fix="`tag2mask recipe show lite0-cpu` lists every key.",
+        ) from None
 
 
 def _causes(error: ValidationError) -> list[Any]:
     """Its problems, but for "too short" of a list of which single values are refused."""
     problems = error.errors()
     inner = {problem["loc"][:-1] for problem in problems}
-    return [problem for problem in problems
-            if problem["type"] != "too_short" or problem["loc"] not in inner]
+    return [
+        problem
+        for problem in problems
+        if problem["type"] != "too_short" or problem["loc"] not in inner
+    ]
 
 
 def _inherited(location: Sequence[Any], values: Mapping[str, Any]) -> bool:
@@ -93,8 +102,9 @@ def _inherited(location: Sequence[Any], values: Mapping[str, Any]) -> bool:
 
 def dump_recipe(recipe: Recipe) -> str:
     """The resolved recipe as YAML, every key written out."""
-    dumped: str = yaml.dump(recipe.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False,
-                            allow_unicode=True)
+    dumped: str = yaml.dump(
+        recipe.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True
+    )
     return dumped
 
 
@@ -118,8 +128,9 @@ class _Loader(yaml.SafeLoader):
             if not isinstance(key, yaml.ScalarNode):
                 continue
             if (key.tag, key.value) in seen:
-                raise yaml.composer.ComposerError(None, None, f"key {key.value!r} stands twice",
-                                                  key.start_mark)
+                raise yaml.composer.ComposerError(
+                    None, None, f"key {key.value!r} stands twice", key.start_mark
+                )
             seen.add((key.tag, key.value))
         return node
 
@@ -146,20 +157,25 @@ def _read_text(path: Path) -> str:
 def _override(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
-        raise RecipeError(f"override {override!r} is not section.key=value", where="--set",
-                          fix="Write it as in `--set train_cam.epochs=5`.")
+        raise RecipeError(
+            f"override {override!r} is not section.key=value",
+            where="--set",
+            fix="Write it as in `--set train_cam.epochs=5`.",
+        )
     try:
         value = read_yaml(text)
     except yaml.YAMLError:
-        raise RecipeError(f"override {override!r}: the value is not valid YAML",
-                          where="--set") from None
+        raise RecipeError(
+            f"override {override!r}: the value is not valid YAML", where="--set"
+        ) from None
     *sections, last = key.strip().split(".")
     here: Any = values
     for section in sections:
         here = here.setdefault(section, {}) if isinstance(here, dict) else None
     if not isinstance(here, dict):
-        raise RecipeError(f"override {override!r}: {'.'.join(sections)!r} holds no keys",
-                          where="--set")
+        raise RecipeError(
+            f"override {override!r}: {'.'.join(sections)!r} holds no keys", where="--set"
+        )
     here[last] = value
 
 

@@ -71,8 +71,9 @@ class Recipe(Section):
         if network is not None and "weights" in known:
             name = known.get("name", Backbone().name)
             if network.get("encoder", SegmentationNetwork().encoder) == name:
-                values = _replaced(values, "train_segmenter", "network",
-                                   {"weights": known["weights"], **network})
+                values = _replaced(
+                    values, "train_segmenter", "network", {"weights": known["weights"], **network}
+                )
         return values
 
     @model_validator(mode="after")
@@ -93,20 +94,26 @@ class Recipe(Section):
         if self.walk.behaviour == "paper" and self.walk.scales != (1.0,):
             raise ValueError("walk.scales: behaviour paper computes affinities at scale 1 alone")
         losses = train.losses
-        if not (losses.cls > 0 or (losses.er > 0 and train.views.enabled)
-                or (losses.teach > 0 and train.pcm.enabled)):
+        if not (
+            losses.cls > 0
+            or (losses.er > 0 and train.views.enabled)
+            or (losses.teach > 0 and train.pcm.enabled)
+        ):
             raise ValueError("train_cam.losses: no term trains the network; raise cls, er or teach")
         if train.warm_start and not losses.cls:
             raise ValueError("train_cam.warm_start: a plain CAM learns by losses.cls; raise it")
         if train.warm_start and train.init_from:
             raise ValueError("train_cam.warm_start: init_from is a start already; set one of them")
         segmenter = self.train_segmenter
-        if not any((segmenter.losses.cross_entropy, segmenter.losses.dice,
-                    segmenter.losses.lovasz)):
+        if not any(
+            (segmenter.losses.cross_entropy, segmenter.losses.dice, segmenter.losses.lovasz)
+        ):
             raise ValueError("train_segmenter.losses: no term trains the network")
         if segmenter.confidence_weight and not self.pseudo_masks.confidence:
-            raise ValueError("train_segmenter.confidence_weight: set pseudo_masks.confidence=true "
-                             "too, which writes the confidences")
+            raise ValueError(
+                "train_segmenter.confidence_weight: set pseudo_masks.confidence=true "
+                "too, which writes the confidences"
+            )
         if 2 * self.predict.overlap > self.predict.tile:
             raise ValueError("predict.overlap: at most half of predict.tile")
         if not self.infer_cam.scales:
@@ -114,8 +121,10 @@ class Recipe(Section):
         if not self.infer_cam.splits:
             raise ValueError("infer_cam.splits: train, val or both")
         if self.infer_cam.branch == "refined" and not train.pcm.enabled:
-            raise ValueError("infer_cam.branch: no refined maps with train_cam.pcm.enabled=false; "
-                             "set plain or auto")
+            raise ValueError(
+                "infer_cam.branch: no refined maps with train_cam.pcm.enabled=false; "
+                "set plain or auto"
+            )
         if list(self.evaluate.thresholds) != sorted(set(self.evaluate.thresholds)):
             raise ValueError("evaluate.thresholds: must rise strictly")
         return self
@@ -131,6 +140,7 @@ def _inside(values: Any, section: str, key: str) -> Mapping[str, Any] | None:
     return inner if isinstance(inner, Mapping) else None
 
 
-def _replaced(values: Mapping[str, Any], section: str, key: str,
-              inner: Mapping[str, Any]) -> Mapping[str, Any]:
+def _replaced(
+    values: Mapping[str, Any], section: str, key: str, inner: Mapping[str, Any]
+) -> Mapping[str, Any]:
     return {**values, section: {**values.get(section, {}), key: inner}}

@@ -31,8 +31,12 @@ from tag2mask.recipe.fields import (
 
 def _side_or_name(given: object) -> object:
     """Told at once, instead of what is wrong with each of the two."""
-    whole = (isinstance(given, (int, float)) and not isinstance(given, bool)
-             and 1 <= given <= MOST_SIDE and given == int(given))
+    whole = (
+        isinstance(given, (int, float))
+        and not isinstance(given, bool)
+        and 1 <= given <= MOST_SIDE
+        and given == int(given)
+    )
     if whole or given in ("trained", "photo"):
         return given
     raise ValueError(f"a number of px up to {MOST_SIDE}, 'trained' or 'photo'")
@@ -168,7 +172,15 @@ class Tune(Section):
     photos: Count = 50
     """Masked training photos to look at, at most (drawn as for ``calibrated``)."""
     alphas: Annotated[tuple[Positive, ...], Field(min_length=1)] = (
-        1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 24.0)  # fmt: skip
+        1.0,
+        2.0,
+        3.0,
+        4.0,
+        6.0,
+        8.0,
+        12.0,
+        24.0,
+    )
     betas: Annotated[tuple[Positive, ...], Field(min_length=1)] = (2.0, 4.0, 8.0, 16.0)
     steps: Annotated[tuple[NonNegativeCount, ...], Field(min_length=1)] = (16, 32, 64, 128, 256)
     skip_bad: bool = False
@@ -213,8 +225,9 @@ class Predict(Section):
 
     splits: tuple[Literal["train", "val"], ...] = ("train", "val")
     """In a run: whose masks."""
-    long_side: Annotated[Side | Literal["trained", "photo"],
-                         BeforeValidator(_side_or_name)] = "trained"
+    long_side: Annotated[Side | Literal["trained", "photo"], BeforeValidator(_side_or_name)] = (
+        "trained"
+    )
     """The photo's long side at scale 1, px; trained: the middle of what the network was trained at;
     photo: its own size."""
     scales: Annotated[tuple[Scale, ...], Field(min_length=1)] = (1.0,)
@@ -252,7 +265,8 @@ class Evaluate(Section):
     behaviour: Behaviour = "default"
     """paper: a class that occurs nowhere counts as IoU 0."""
     thresholds: Annotated[tuple[Fraction, ...], Field(min_length=1)] = tuple(
-        round(i / 100, 2) for i in range(100))
+        round(i / 100, 2) for i in range(100)
+    )
     boundary_share: Annotated[Number, Field(gt=0.0, le=0.5)] = 0.02
     """Boundary IoU: width of the band, share of the photo's diagonal."""
     crf: ComparedCrf = ComparedCrf()

@@ -25,8 +25,9 @@ from tag2mask.recipe.fields import (
 
 Crop = Annotated[Integer, Field(ge=32, le=8192)]
 """Side of the training crop, px."""
-ColourJitter = tuple[NonNegative, NonNegative, NonNegative,
-                     Annotated[Number, Field(ge=0.0, le=0.5)]]
+ColourJitter = tuple[
+    NonNegative, NonNegative, NonNegative, Annotated[Number, Field(ge=0.0, le=0.5)]
+]
 """Brightness, contrast, saturation, hue."""
 
 
@@ -133,9 +134,15 @@ class CamOptimiser(Optimiser):
 class TrainCam(Section):
     """Step ``train-cam``: the classifier, Siamese or plain."""
 
-    not_identity = frozenset({
-        "checkpoint_minutes", "log_every", "picture_every", "skip_bad", "pcm.block_mib",
-    })  # fmt: skip
+    not_identity = frozenset(
+        {
+            "checkpoint_minutes",
+            "log_every",
+            "picture_every",
+            "skip_bad",
+            "pcm.block_mib",
+        }
+    )
 
     behaviour: Behaviour = "default"
     seed: Seed = 0
@@ -184,12 +191,17 @@ class TrainCam(Section):
         """
         # As published, maps are pooled on the grid that the losses compare them on.
         grid = {"map_stride": self.losses.map_stride} if self.behaviour == "paper" else {}
-        return self.model_copy(update={
-            "warm_start": 0, "epochs": self.warm_start, "picture_every": 0,
-            "pcm": Pcm(enabled=False), "views": Views(enabled=False),
-            "losses": Losses(cls=self.losses.cls, **grid),
-            "optimiser": self.optimiser.model_copy(update={"pcm_lr": 1.0}),
-        })  # fmt: skip
+        return self.model_copy(
+            update={
+                "warm_start": 0,
+                "epochs": self.warm_start,
+                "picture_every": 0,
+                "pcm": Pcm(enabled=False),
+                "views": Views(enabled=False),
+                "losses": Losses(cls=self.losses.cls, **grid),
+                "optimiser": self.optimiser.model_copy(update={"pcm_lr": 1.0}),
+            }
+        )
 
 
 class TrainAffinity(Section):

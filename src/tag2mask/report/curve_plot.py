@@ -35,13 +35,22 @@ def draw_curve(path: Path, scores: EvaluationScores) -> None:
             style = _STYLES[number % len(_STYLES)] if several else "-"
             percent = [np.nan if miou is None else 100 * miou for miou in curve.miou]
             label = f"{split.split}, {split.masks.photos} photos, {split.tag_source} tags"
-            axes.plot(curve.thresholds, percent, color=colour, linestyle=style,
-                      label=f"{name}: {label}" if several else label)
+            axes.plot(
+                curve.thresholds,
+                percent,
+                color=colour,
+                linestyle=style,
+                label=f"{name}: {label}" if several else label,
+            )
             axes.plot(curve.best_threshold, 100 * curve.best_miou, "o", color=colour)
     used = scores.splits[0]
     if used.background_score is not None:
-        axes.axvline(used.background_score, color="0.4", linestyle=":" if several else "--",
-                     label=f"in use: {used.background_score:g} ({used.background_source})")
+        axes.axvline(
+            used.background_score,
+            color="0.4",
+            linestyle=":" if several else "--",
+            label=f"in use: {used.background_score:g} ({used.background_source})",
+        )
     axes.set(xlabel="background score", ylabel="mIoU of the maps, %")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small" if several else None)

@@ -47,50 +47,67 @@ def dot_plot(rows: Sequence[tuple[str, Sequence[Dot]]], *, x_label: str) -> Svg:
     dots = [dot for _, row in rows for dot in row]
     if not dots:
         return Markup('<p class="note">no values</p>')
-    ticks = nice_ticks(min(dot.value - (dot.spread or 0) for dot in dots),
-                       max(dot.value + (dot.spread or 0) for dot in dots))
+    ticks = nice_ticks(
+        min(dot.value - (dot.spread or 0) for dot in dots),
+        max(dot.value + (dot.spread or 0) for dot in dots),
+    )
     colours = sorted({dot.colour for dot in dots})
-    names = [name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME - 1]}…"
-             for name, _ in rows]
+    names = [
+        name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…" for name, _ in rows
+    ]
     left = round(12 + _LETTER * max(map(len, names)))
     bottom = _TOP + _LINE * len(rows)
 
     def x(value: float) -> float:
-        return round(left + (value - ticks[0]) / (ticks[-1] - ticks[0]) * (_WIDTH - _RIGHT - left),
-                     1)
+        return round(
+            left + (value - ticks[0]) / (ticks[-1] - ticks[0]) * (_WIDTH - _RIGHT - left), 1
+        )
 
     parts = [_axis(ticks, x, bottom, left, x_label)]
     for place, (name, own) in enumerate(rows):
         middle = _TOP + _LINE * (place + 0.5)
-        parts.append(f'<text class="name" x="{left - 10}" y="{middle + 4:g}" text-anchor="end">'
-                     f"{escape(names[place])}<title>{escape(name)}</title></text>")
+        parts.append(
+            f'<text class="name" x="{left - 10}" y="{middle + 4:g}" text-anchor="end">'
+            f"{escape(names[place])}<title>{escape(name)}</title></text>"
+        )
         # Filled dots over hollow ones, where they meet.
         for dot in sorted(own, key=lambda dot: not dot.hollow):
             shift = 8 * (colours.index(dot.colour) - (len(colours) - 1) / 2)
             parts.append(_mark(dot, x, middle + shift))
     label = escape(f"{x_label}: {', '.join(name for name, _ in rows)}")
-    return Markup(f'<svg class="plot" viewBox="0 0 {_WIDTH} {bottom + _BOTTOM}" role="img" '
-                  f'aria-label="{label}">{"".join(parts)}</svg>')
+    return Markup(
+        f'<svg class="plot" viewBox="0 0 {_WIDTH} {bottom + _BOTTOM}" role="img" '
+        f'aria-label="{label}">{"".join(parts)}</svg>'
+    )
 
 
-def _axis(ticks: Sequence[float], x: Callable[[float], float], bottom: int, left: int,
-          label: str) -> str:
+def _axis(
+    ticks: Sequence[float], x: Callable[[float], float], bottom: int, left: int, label: str
+) -> str:
     lines = [
         f'<line class="grid" x1="{x(tick)}" x2="{x(tick)}" y1="{_TOP}" y2="{bottom}"/>'
         f'<text class="tick" x="{x(tick)}" y="{bottom + 17}" text-anchor="middle">{tick:g}</text>'
         for tick in ticks
     ]
     middle = (left + _WIDTH - _RIGHT) / 2
-    return "".join(lines) + (f'<text class="axis" x="{middle:g}" y="{bottom + 34}" '
-                             f'text-anchor="middle">{escape(label)}</text>')
+    return "".join(lines) + (
+        f'<text class="axis" x="{middle:g}" y="{bottom + 34}" '
+        f'text-anchor="middle">{escape(label)}</text>'
+    )
 
 
 def _mark(dot: Dot, x: Callable[[float], float], y: float) -> str:
     colour = f"s{dot.colour % SERIES_COLOURS}"
     title = f"<title>{escape(dot.text)}</title>"
-    bar = "" if dot.spread is None else (
-        f'<path class="line {colour}" d="M{x(dot.value - dot.spread):g} {y:g}'
-        f'L{x(dot.value + dot.spread):g} {y:g}">{title}</path>')
+    bar = (
+        ""
+        if dot.spread is None
+        else (
+            f'<path class="line {colour}" d="M{x(dot.value - dot.spread):g} {y:g}'
+            f'L{x(dot.value + dot.spread):g} {y:g}">{title}</path>'
+        )
+    )
     kind = "hollow" if dot.hollow else "mark"
-    return bar + (f'<circle class="{kind} {colour}" cx="{x(dot.value)}" cy="{y:g}" r="4.5">'
-                  f"{title}</circle>")
+    return bar + (
+        f'<circle class="{kind} {colour}" cx="{x(dot.value)}" cy="{y:g}" r="4.5">{title}</circle>'
+    )

@@ -108,8 +108,12 @@ class ModelCard:
 def training_of(manifest: Manifest) -> dict[str, Any]:
     """What the manifest of ``train-segmenter`` tells of the training."""
     metrics = {key: value for key, value in manifest.metrics.items() if key != "without_masks"}
-    return {"section": manifest.section, "counts": manifest.counts, "metrics": metrics,
-            "finished_with": {"tag2mask": manifest.tag2mask, **manifest.versions}}
+    return {
+        "section": manifest.section,
+        "counts": manifest.counts,
+        "metrics": metrics,
+        "finished_with": {"tag2mask": manifest.tag2mask, **manifest.versions},
+    }
 
 
 def data_of(run: RunFolder, model: Manifest, name: str) -> dict[str, Any] | None:
@@ -126,8 +130,12 @@ def evaluation_of(run: RunFolder, model: Manifest) -> Evaluation | None:
     if predictions is None or evaluation is None:
         return None
     scored, used = evaluation.coverage.get("predictions"), predictions.inputs.get("model")
-    if scored is None or scored.fingerprint != predictions.fingerprint \
-            or used is None or used.fingerprint != model.fingerprint:
+    if (
+        scored is None
+        or scored.fingerprint != predictions.fingerprint
+        or used is None
+        or used.fingerprint != model.fingerprint
+    ):
         return None
     return Evaluation(run.path / Evaluation.step)
 
@@ -138,8 +146,12 @@ def settings_of(run: RunFolder) -> dict[str, Any] | None:
     section = predictions.section
     if "scales" not in section:
         return None
-    return {"long_side": predictions.metrics["long_side"], "scales": section["scales"],
-            "flip": section["flip"], "crf": section["crf"]["enabled"]}
+    return {
+        "long_side": predictions.metrics["long_side"],
+        "scales": section["scales"],
+        "flip": section["flip"],
+        "crf": section["crf"]["enabled"],
+    }
 
 
 def scores_of(scores: EvaluationScores) -> tuple[tuple[CardScore, ...], dict[str, int]]:
@@ -153,16 +165,34 @@ def _rows(split: SplitScores) -> list[CardScore]:
     for stage in split.stages:
         if stage.name.startswith(SEGMENTER) and stage.used is not None:
             used = stage.used
-            rows.append(CardScore(
-                split.split, stage.photos, f"the network ({stage.name})", stage.tag_source,
-                used.background_score, used.background_source, used.miou, used.precision,
-                used.recall,
-            ))  # fmt: skip
+            rows.append(
+                CardScore(
+                    split.split,
+                    stage.photos,
+                    f"the network ({stage.name})",
+                    stage.tag_source,
+                    used.background_score,
+                    used.background_source,
+                    used.miou,
+                    used.precision,
+                    used.recall,
+                )
+            )
     if rows and split.masks is not None:
         masks = split.masks
-        rows.append(CardScore(split.split, masks.photos, "the pseudo masks", split.tag_source,
-                              split.background_score, split.background_source, masks.miou,
-                              masks.precision, masks.recall))
+        rows.append(
+            CardScore(
+                split.split,
+                masks.photos,
+                "the pseudo masks",
+                split.tag_source,
+                split.background_score,
+                split.background_source,
+                masks.miou,
+                masks.precision,
+                masks.recall,
+            )
+        )
     return rows
 
 
@@ -171,15 +201,17 @@ def licence(training: Mapping[str, Any] | None) -> str:
     weights = (training or {}).get("section", {}).get("network", {}).get("weights")
     origin = {
         "packaged": "Its encoder started from EfficientNet-Lite's weights (Apache licence 2.0), "
-                    "trained on ImageNet, whose terms allow research.",
+        "trained on ImageNet, whose terms allow research.",
         "hub": "Its encoder started from weights that timm downloaded; their licence stands in "
-               "timm's model card. Most were trained on ImageNet, whose terms allow research.",
+        "timm's model card. Most were trained on ImageNet, whose terms allow research.",
         "none": "It started from random weights.",
         None: "Where its weights began is not recorded.",
     }.get(weights, f"Its encoder started from weights in {weights}; their terms apply.")
-    return (f"tag2mask, which exported this network, is under the MIT licence. {origin} It learned "
-            "from photos whose owners have rights too: whether the network may be passed on is for "
-            "whoever trained it to decide.")
+    return (
+        f"tag2mask, which exported this network, is under the MIT licence. {origin} It learned "
+        "from photos whose owners have rights too: whether the network may be passed on is for "
+        "whoever trained it to decide."
+    )
 
 
 def markdown(card: ModelCard) -> str:
@@ -191,10 +223,21 @@ def markdown(card: ModelCard) -> str:
         f"{spec.output_stride}, {card.parameters:,} weights) that labels every pixel of a photo "
         f"as background or one of {len(spec.classes)} classes. Exported by tag2mask "
         f"{spec.tag2mask}.",
-        markdown_table(("file", "format", "MB", "largest difference of a logit", "sha256"), [
-            (f"`{file.name}`", file.format, f"{file.bytes / 1e6:.1f}",
-             f"{file.largest_difference:.1g}", f"`{file.sha256}`") for file in card.files]),
-        "## Use", *(_USE[file.name].strip() for file in card.files),
+        markdown_table(
+            ("file", "format", "MB", "largest difference of a logit", "sha256"),
+            [
+                (
+                    f"`{file.name}`",
+                    file.format,
+                    f"{file.bytes / 1e6:.1f}",
+                    f"{file.largest_difference:.1g}",
+                    f"`{file.sha256}`",
+                )
+                for file in card.files
+            ],
+        ),
+        "## Use",
+        *(_USE[file.name].strip() for file in card.files),
         "Input `image`: float32 (batch, 3, height, width), RGB in [0, 1] minus "
         f"{list(spec.mean)}, divided by {list(spec.std)}; height and width are multiples of "
         f"{spec.size_multiple}, padded by 0 on the right and below, of at least "
@@ -203,13 +246,22 @@ def markdown(card: ModelCard) -> str:
         f"`logits`: float32 (batch, {len(spec.colours)}, height, width); the largest channel is "
         "the label.",
         "## Classes",
-        markdown_table(("label", "class", "colour"), [
-            (str(label), name, hex_colour(colour)) for label, (name, colour)
-            in enumerate(zip(("background", *spec.classes), spec.colours, strict=True))]),
-        "## Training", *_training(card),
-        "## Metrics", *_metrics(card),
-        "## Licence", licence(card.training),
-    ]  # fmt: skip
+        markdown_table(
+            ("label", "class", "colour"),
+            [
+                (str(label), name, hex_colour(colour))
+                for label, (name, colour) in enumerate(
+                    zip(("background", *spec.classes), spec.colours, strict=True)
+                )
+            ],
+        ),
+        "## Training",
+        *_training(card),
+        "## Metrics",
+        *_metrics(card),
+        "## Licence",
+        licence(card.training),
+    ]
     versions = ", ".join(f"{name} {version}" for name, version in card.versions.items())
     return "\n\n".join([*parts, f"Exported with {versions}."]) + "\n"
 
@@ -217,8 +269,10 @@ def markdown(card: ModelCard) -> str:
 def _training(card: ModelCard) -> list[str]:
     parts = []
     if card.data is not None:
-        parts.append(f"Data: {card.data['name']} (layout {card.data['layout']}): "
-                     f"{_counts(card.data['counts'])}.")
+        parts.append(
+            f"Data: {card.data['name']} (layout {card.data['layout']}): "
+            f"{_counts(card.data['counts'])}."
+        )
     if card.training is None:
         return [*parts, "How it was trained is not recorded beside the network's file."]
     training, section = card.training, card.training["section"]
@@ -226,41 +280,74 @@ def _training(card: ModelCard) -> list[str]:
         return [*parts, f"It was trained elsewhere and imported from {section['imported']}."]
     if "masks" not in section:  # a folder made by hand
         return [*parts, "How it was trained is not recorded."]
-    source = "pseudo masks, made from image-level tags and not checked by hand" \
-        if section["masks"] == "pseudo" else "ground truth masks"
+    source = (
+        "pseudo masks, made from image-level tags and not checked by hand"
+        if section["masks"] == "pseudo"
+        else "ground truth masks"
+    )
     versions = ", ".join(f"{name} {v}" for name, v in training["finished_with"].items())
     fragment = yaml.safe_dump({SegmenterModel.step.replace("-", "_"): section}, sort_keys=False)
-    return [*parts, f"It learned from {source}: {_counts(training['counts'])}; "
-                    f"{training['metrics'].get('steps', '?')} steps with {versions}.",
-            f"```yaml\n{fragment}```"]
+    return [
+        *parts,
+        f"It learned from {source}: {_counts(training['counts'])}; "
+        f"{training['metrics'].get('steps', '?')} steps with {versions}.",
+        f"```yaml\n{fragment}```",
+    ]
 
 
 def _metrics(card: ModelCard) -> list[str]:
     if not card.scores:
         return ["No masks to compare with, or no evaluation beside the network."]
-    rows = [(row.split, str(row.photos), row.masks_of, row.tags,
-             score_text(row.background_score, row.background_source),
-             *map(percent, (row.miou, row.precision, row.recall))) for row in card.scores]
-    parts = [markdown_table(("split", "photos", "masks of", "tags told", "background score",
-                             "mIoU, %", "precision, %", "recall, %"), rows),
-             f"{_scored_with(card.scored_with)}Measured by `tag2mask evaluate`. `train` holds the "
-             "photos that the network learned from."
-             + (_CHOSEN if (card.training or {})["section"].get("validate_epochs") else "")]
+    rows = [
+        (
+            row.split,
+            str(row.photos),
+            row.masks_of,
+            row.tags,
+            score_text(row.background_score, row.background_source),
+            *map(percent, (row.miou, row.precision, row.recall)),
+        )
+        for row in card.scores
+    ]
+    parts = [
+        markdown_table(
+            (
+                "split",
+                "photos",
+                "masks of",
+                "tags told",
+                "background score",
+                "mIoU, %",
+                "precision, %",
+                "recall, %",
+            ),
+            rows,
+        ),
+        f"{_scored_with(card.scored_with)}Measured by `tag2mask evaluate`. `train` holds the "
+        "photos that the network learned from."
+        + (_CHOSEN if (card.training or {})["section"].get("validate_epochs") else ""),
+    ]
     if card.left_out:
-        parts.append(f"In no number: {_counts(card.left_out)} photos, which settings were chosen "
-                     "on.")
+        parts.append(
+            f"In no number: {_counts(card.left_out)} photos, which settings were chosen on."
+        )
     return parts
 
 
 def _scored_with(settings: Mapping[str, Any] | None) -> str:
     if settings is None:
         return ""
-    side = "the photo's own size" if settings["long_side"] is None else \
-        f"a long side of {settings['long_side']} px"
+    side = (
+        "the photo's own size"
+        if settings["long_side"] is None
+        else f"a long side of {settings['long_side']} px"
+    )
     parts = [f"The network saw photos at {side}, times {_and(map(str, settings['scales']))}"]
     parts += ["with mirror images"] if settings["flip"] else []
-    parts += [f"{'with' if settings['crf'] else 'without'} a dense CRF on the probabilities, which "
-              "were enlarged to the photo"]
+    parts += [
+        f"{'with' if settings['crf'] else 'without'} a dense CRF on the probabilities, which "
+        "were enlarged to the photo"
+    ]
     return f"{', '.join(parts)}. "
 
 

@@ -21,9 +21,24 @@ from tag2mask.classes import BACKGROUND, IGNORE
 Rgb = tuple[int, int, int]
 
 _INFERNO = (
-    0x000004, 0x0B0724, 0x210C4A, 0x3D0965, 0x57106E, 0x71196E, 0x8A226A, 0xA32C61, 0xBC3754,
-    0xD24644, 0xE45A31, 0xF1731D, 0xF98E09, 0xFCAC11, 0xF9CB35, 0xF2EA69, 0xFCFFA4,
-)  # fmt: skip
+    0x000004,
+    0x0B0724,
+    0x210C4A,
+    0x3D0965,
+    0x57106E,
+    0x71196E,
+    0x8A226A,
+    0xA32C61,
+    0xBC3754,
+    0xD24644,
+    0xE45A31,
+    0xF1731D,
+    0xF98E09,
+    0xFCAC11,
+    0xF9CB35,
+    0xF2EA69,
+    0xFCFFA4,
+)
 _VOID_LIGHT, _VOID_DARK = 200.0, 110.0
 _PAPER, _INK, _FAINT = (250, 250, 249), (28, 27, 26), (120, 118, 114)
 _GAP = 6
@@ -139,8 +154,13 @@ def cam_sheet(
             left = _GAP + j * (cell + _GAP)
             sheet.paste(picture, (left + (cell - picture.width) // 2, top))
             middle = (left + cell // 2, top + photo.height + caption_height // 2)
-            draw.text(middle, _shortened(caption, font, cell), anchor="mm",
-                      fill=_FAINT if j == 0 else _INK, font=font)
+            draw.text(
+                middle,
+                _shortened(caption, font, cell),
+                anchor="mm",
+                fill=_FAINT if j == 0 else _INK,
+                font=font,
+            )
         top += photo.height + caption_height + _GAP
     return sheet
 
@@ -154,9 +174,7 @@ def fitted(image: Image.Image, side: int) -> Image.Image:
     return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
 
 
-def _shortened(
-    text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
-) -> str:
+def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
     """The text, its end replaced by dots where it is wider than ``width`` px."""
     if font.getlength(text) <= width:
         return text

@@ -209,8 +209,11 @@ class Page:
 def render(page: Page) -> str:
     """Return the page as one HTML document without any reference to another file."""
     environment = Environment(
-        loader=PackageLoader("tag2mask.report"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
+        loader=PackageLoader("tag2mask.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     style = resources.files("tag2mask.report") / "templates" / "style.css"
     shown = [section for section in page.sections if section.blocks]

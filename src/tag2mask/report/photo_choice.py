@@ -80,8 +80,11 @@ def photo_mious(path: Path, ids: Collection[tuple[str, str]]) -> dict[tuple[str,
     Raises:
         RunFolderError: ``path`` is missing or damaged.
     """
-    return {(row.split, row.id): row.miou for row in _photo_scores(path)
-            if row.miou is not None and (row.split, row.id) in ids}
+    return {
+        (row.split, row.id): row.miou
+        for row in _photo_scores(path)
+        if row.miou is not None and (row.split, row.id) in ids
+    }
 
 
 def _photo_scores(path: Path) -> Iterator[PhotoScore]:
@@ -89,11 +92,15 @@ def _photo_scores(path: Path) -> Iterator[PhotoScore]:
         with path.open(encoding="utf-8") as lines:
             for line in lines:
                 row = json.loads(line)
-                yield PhotoScore(row["id"], row["split"], row["miou"], row["certainty"],
-                                 bool(row["map_tags"]))
+                yield PhotoScore(
+                    row["id"], row["split"], row["miou"], row["certainty"], bool(row["map_tags"])
+                )
     except (OSError, ValueError, KeyError, TypeError):
-        raise RunFolderError(f"{path.name} is missing or damaged", where=path.parent,
-                             fix="Delete the folder and run `tag2mask evaluate` again.") from None
+        raise RunFolderError(
+            f"{path.name} is missing or damaged",
+            where=path.parent,
+            fix="Delete the folder and run `tag2mask evaluate` again.",
+        ) from None
 
 
 def _miou(row: PhotoScore) -> float:

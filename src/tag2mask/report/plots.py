@@ -71,21 +71,23 @@ def line_plot(
     if not finite:
         return Markup('<p class="note">no values</p>')
     low = min(float(np.nanmin(s.y)) for s in finite)
-    y_ticks = nice_ticks(min(low, 0.0) if y_from_zero else low,
-                         max(float(np.nanmax(s.y)) for s in finite))
+    y_ticks = nice_ticks(
+        min(low, 0.0) if y_from_zero else low, max(float(np.nanmax(s.y)) for s in finite)
+    )
     # The x axis ends with the data, whatever the next round number is.
     x_range = (min(float(s.x[0]) for s in finite), max(float(s.x[-1]) for s in finite))
     x_ticks = nice_ticks(*x_range)
     left = (18 if y_label else 0) + 8 + _DIGIT * max(len(f"{tick:g}") for tick in y_ticks)
-    frame = _Frame((left, width - _RIGHT), (_TOP, height - _BOTTOM), x_range,
-                   (y_ticks[0], y_ticks[-1]))
+    frame = _Frame(
+        (left, width - _RIGHT), (_TOP, height - _BOTTOM), x_range, (y_ticks[0], y_ticks[-1])
+    )
     parts = [frame.grid(x_ticks, y_ticks, x_label, y_label)]
     parts += [frame.line(s) for s in finite]
     parts += [frame.marks(s) for s in finite]
     label = escape(f"{y_label} over {x_label}: {', '.join(s.name for s in finite if not s.faint)}")
     return Markup(
         f'<svg class="plot" viewBox="0 0 {width} {height}" role="img" aria-label="{label}">'
-        f'{"".join(parts)}</svg>'
+        f"{''.join(parts)}</svg>"
     )
 
 
@@ -130,8 +132,13 @@ def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
 class _Frame:
     """Axes of one plot: from values to places in the drawing."""
 
-    def __init__(self, across: tuple[int, int], down: tuple[int, int],
-                 x_range: tuple[float, float], y_range: tuple[float, float]) -> None:
+    def __init__(
+        self,
+        across: tuple[int, int],
+        down: tuple[int, int],
+        x_range: tuple[float, float],
+        y_range: tuple[float, float],
+    ) -> None:
         self.left, self.right = across
         self.top, self.bottom = down
         self.x_range, self.y_range = x_range, y_range
@@ -145,27 +152,36 @@ class _Frame:
         low, high = self.y_range
         return round(self.bottom - (value - low) / (high - low) * (self.bottom - self.top), 1)
 
-    def grid(self, x_ticks: Sequence[float], y_ticks: Sequence[float], x_label: str,
-             y_label: str) -> str:
+    def grid(
+        self, x_ticks: Sequence[float], y_ticks: Sequence[float], x_label: str, y_label: str
+    ) -> str:
         parts = []
         for tick in y_ticks:
             y = self.y(tick)
-            parts.append(f'<line class="grid" x1="{self.left}" x2="{self.right}" y1="{y}" '
-                         f'y2="{y}"/><text class="tick" x="{self.left - 6}" y="{y + 4}" '
-                         f'text-anchor="end">{tick:g}</text>')
+            parts.append(
+                f'<line class="grid" x1="{self.left}" x2="{self.right}" y1="{y}" '
+                f'y2="{y}"/><text class="tick" x="{self.left - 6}" y="{y + 4}" '
+                f'text-anchor="end">{tick:g}</text>'
+            )
         low, high = self.x_range
         slack = (high - low) * 1e-9
         for tick in x_ticks:
             if low - slack <= tick <= high + slack:
-                parts.append(f'<text class="tick" x="{self.x(tick)}" y="{self.bottom + 17}" '
-                             f'text-anchor="middle">{tick:g}</text>')
+                parts.append(
+                    f'<text class="tick" x="{self.x(tick)}" y="{self.bottom + 17}" '
+                    f'text-anchor="middle">{tick:g}</text>'
+                )
         middle = (self.left + self.right) / 2
-        parts.append(f'<text class="axis" x="{middle:g}" y="{self.bottom + 34}" '
-                     f'text-anchor="middle">{escape(x_label)}</text>')
+        parts.append(
+            f'<text class="axis" x="{middle:g}" y="{self.bottom + 34}" '
+            f'text-anchor="middle">{escape(x_label)}</text>'
+        )
         if y_label:
             middle = (self.top + self.bottom) / 2
-            parts.append(f'<text class="axis" transform="translate(12 {middle:g}) rotate(-90)" '
-                         f'text-anchor="middle">{escape(y_label)}</text>')
+            parts.append(
+                f'<text class="axis" transform="translate(12 {middle:g}) rotate(-90)" '
+                f'text-anchor="middle">{escape(y_label)}</text>'
+            )
         return "".join(parts)
 
     def line(self, series: Series) -> str:
@@ -177,8 +193,10 @@ class _Frame:
                 continue
             pieces.append(f"{pen}{self.x(x):g} {self.y(y):g}")
             pen = "L"
-        return (f'<path class="{kind} s{series.colour % SERIES_COLOURS}" d="{"".join(pieces)}">'
-                f"<title>{escape(series.name)}</title></path>")
+        return (
+            f'<path class="{kind} s{series.colour % SERIES_COLOURS}" d="{"".join(pieces)}">'
+            f"<title>{escape(series.name)}</title></path>"
+        )
 
     def marks(self, series: Series) -> str:
         return "".join(

@@ -61,8 +61,9 @@ class RunFolder:
 
     def handles(self) -> list[Handle]:
         """The handles of all complete steps."""
-        return [kind(self.path / kind.step) for kind in REPORTED_STEPS
-                if kind.step in self.manifests]
+        return [
+            kind(self.path / kind.step) for kind in REPORTED_STEPS if kind.step in self.manifests
+        ]
 
     def losses(self, model: type[Handle]) -> LossLog | None:
         """A model's training log, of an unfinished training too; None where there is none."""
@@ -70,9 +71,13 @@ class RunFolder:
 
     def stamps(self) -> dict[str, str]:
         """What the page shows besides complete steps, so that a change is noticed."""
-        return {"recipe": _stamp(self.path / "recipe.yaml"),
-                **{f"losses of {model.step}": _stamp(self.path / model.step / LOSSES)
-                   for model in TRAINED}}
+        return {
+            "recipe": _stamp(self.path / "recipe.yaml"),
+            **{
+                f"losses of {model.step}": _stamp(self.path / model.step / LOSSES)
+                for model in TRAINED
+            },
+        }
 
 
 def open_runs(paths: Sequence[Path]) -> list[RunFolder]:
@@ -125,8 +130,11 @@ def _open_run(path: Path) -> RunFolder:
         elif found is not None:
             unfinished.append(kind.step)
     if not manifests and not unfinished:
-        raise RunFolderError("not a run folder: no step's folder in it", where=path,
-                             fix="Give the --out of `tag2mask run`.")
+        raise RunFolderError(
+            "not a run folder: no step's folder in it",
+            where=path,
+            fix="Give the --out of `tag2mask run`.",
+        )
     recipe = _recipe_text(path / "recipe.yaml", manifests)
     name = _recipe_name(recipe) or path.resolve().name
     return RunFolder(path, name, manifests, tuple(unfinished), recipe)

@@ -53,8 +53,12 @@ class Team:
     def __enter__(self) -> Team:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         for other in self._others:
             other.shutdown()
 
@@ -63,14 +67,18 @@ class Team:
         if not self._others:
             return [task() for task in tasks]
         by_place = list(enumerate(tasks))
-        futures = {place: self._others[place % self.threads - 1].submit(task)
-                   for place, task in by_place if place % self.threads}
+        futures = {
+            place: self._others[place % self.threads - 1].submit(task)
+            for place, task in by_place
+            if place % self.threads
+        }
         try:
             own = {place: task() for place, task in by_place if place not in futures}
         finally:
             wait(futures.values())
-        return [futures[place].result() if place in futures else own[place]
-                for place, _ in by_place]
+        return [
+            futures[place].result() if place in futures else own[place] for place, _ in by_place
+        ]
 
     def parts(self, count: int) -> list[tuple[int, int]]:
         """Split 0..count into one range a thread, none of them empty."""

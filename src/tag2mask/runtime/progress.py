@@ -15,8 +15,9 @@ PLAIN_SECONDS = 10.0
 class ProgressBar:
     """Progress of one step: count, rate, time left and a few figures."""
 
-    def __init__(self, total: int, description: str, *, done: int = 0,
-                 silent: bool = False) -> None:
+    def __init__(
+        self, total: int, description: str, *, done: int = 0, silent: bool = False
+    ) -> None:
         self.total = total
         self.description = description
         self.done = done
@@ -27,10 +28,13 @@ class ProgressBar:
         self._plain = not silent and not sys.stderr.isatty()
         if not silent and sys.stderr.isatty():
             self._rich = Progress(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-                TimeRemainingColumn(), TextColumn("{task.fields[figures]}"),
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[figures]}"),
                 console=Console(stderr=True),
-            )  # fmt: skip
+            )
             self._task = self._rich.add_task(description, total=total, completed=done, figures="")
 
     def __enter__(self) -> ProgressBar:

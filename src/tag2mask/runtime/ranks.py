@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from tag2mask.runtime.session import Runtime
 
 
-
 class FirstRank:
     """Calls a function on rank 0 alone; the other ranks wait, and stop where it failed."""
 
@@ -42,6 +41,7 @@ class FirstRank:
         if failed:
             raise Tag2MaskError("the first process stopped", fix="Its own message says why.")
 
+
 T = TypeVar("T")
 
 
@@ -61,8 +61,9 @@ class Ranks(Protocol):
     def together(self, work: Callable[[], T]) -> list[T]:
         """Every rank's result, by rank; an error of one becomes one of all."""
 
-    def progress(self, total: int, description: str, *,
-                 done: int = 0) -> AbstractContextManager[ProgressBar]:
+    def progress(
+        self, total: int, description: str, *, done: int = 0
+    ) -> AbstractContextManager[ProgressBar]:
         """A progress bar on rank 0."""
 
 

@@ -42,8 +42,14 @@ class Runtime:
     workers: int
 
     @classmethod
-    def start(cls, *, device: Literal["auto", "cpu", "cuda", "mps"] = "auto", devices: int = 1,
-              workers: int = 2, threads: int = 0) -> Runtime:
+    def start(
+        cls,
+        *,
+        device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+        devices: int = 1,
+        workers: int = 2,
+        threads: int = 0,
+    ) -> Runtime:
         """Claim the devices and, for several, start the other processes.
 
         On CUDA it sets the environment variable ``CUBLAS_WORKSPACE_CONFIG`` where it isn't set.
@@ -67,11 +73,14 @@ class Runtime:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             fabric = Fabric(
-                accelerator=kind, devices=devices, precision="32-true",
+                accelerator=kind,
+                devices=devices,
+                precision="32-true",
                 # One forward call per step serves both branches; frozen buffers need no broadcast.
                 strategy=DDPStrategy(broadcast_buffers=False, find_unused_parameters=True)
-                if devices > 1 else "auto",
-            )  # fmt: skip
+                if devices > 1
+                else "auto",
+            )
             fabric.launch()
         if devices > 1:
             _leave_group_at_exit()
@@ -100,10 +109,12 @@ class Runtime:
 
         After it all is as before: what a user's own program draws and how it computes.
         """
-        torch_state = (torch.are_deterministic_algorithms_enabled(),
-                       torch.is_deterministic_algorithms_warn_only_enabled(),
-                       torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
-                       torch.backends.cudnn.benchmark)  # fmt: skip
+        torch_state = (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+            torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
+            torch.backends.cudnn.benchmark,
+        )
         python_state, numpy_state = random.getstate(), np.random.get_state()
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
@@ -185,8 +196,9 @@ class Runtime:
         """Backward pass of a loss; several ranks average their gradients."""
         self.fabric.backward(loss)
 
-    def gradients_kept_local(self, module: nn.Module, *,
-                             enabled: bool) -> AbstractContextManager[Any]:
+    def gradients_kept_local(
+        self, module: nn.Module, *, enabled: bool
+    ) -> AbstractContextManager[Any]:
         """Backward passes in this context don't average gradients over the ranks.
 
         Args:
@@ -260,7 +272,7 @@ def memory_hint(*settings: str) -> Iterator[None]:
             raise DeviceError(
                 "a process that reads photos died; the memory or the shared memory may be full",
                 fix="Set runtime.workers=0, give a container more shared memory (docker run "
-                    f"--shm-size=2g), or lower {' or '.join(settings)}.",
+                f"--shm-size=2g), or lower {' or '.join(settings)}.",
             ) from error
         raise
 
@@ -311,16 +323,23 @@ def pick_device(device: str, devices: int = 1) -> str:
     Raises:
         DeviceError: no such device, or fewer than asked for.
     """
-    available = {"cpu": True, "cuda": torch.cuda.is_available(),
-                 "mps": torch.backends.mps.is_available()}
+    available = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
     if device == "auto":
         device = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
     if not available[device]:
-        raise DeviceError(f"no {device} device on this machine", where="runtime.device",
-                          fix="Use --set runtime.device=cpu, or auto.")
+        raise DeviceError(
+            f"no {device} device on this machine",
+            where="runtime.device",
+            fix="Use --set runtime.device=cpu, or auto.",
+        )
     if device == "cuda" and devices > torch.cuda.device_count():
         raise DeviceError(
             f"{devices} GPUs asked for, {torch.cuda.device_count()} found",
-            where="runtime.devices", fix="Lower runtime.devices.",
+            where="runtime.devices",
+            fix="Lower runtime.devices.",
         )
     return device

@@ -23,8 +23,13 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def ordered_map(function: Callable[[Item], Result], items: Iterable[Item],
-                threads: int | None = None, *, block: int = 1) -> Generator[Result, None, None]:
+def ordered_map(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    threads: int | None = None,
+    *,
+    block: int = 1,
+) -> Generator[Result, None, None]:
     """Yield ``function(item)`` of each item in order, some items ahead in other threads.
 
     At most ``2 * threads * block`` results are held. The first exception is raised at the place of
@@ -37,6 +42,7 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item],
             ``MOST_THREADS``.
         block: items that a thread takes at once; more where an item is a matter of microseconds.
     """
+
     def work(part: list[Item]) -> list[Result]:
         return [function(item) for item in part]
 
@@ -55,8 +61,9 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item],
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def sized_map(function: Callable[[Item, int], Result], items: Iterable[Item],
-              pixels: Callable[[Item], int]) -> Iterator[Result]:
+def sized_map(
+    function: Callable[[Item, int], Result], items: Iterable[Item], pixels: Callable[[Item], int]
+) -> Iterator[Result]:
     """Yield ``function(item, threads)`` of each item, in order among the small and then the large.
 
     Small photos are worked on side by side with one thread each, large ones one at a time with all
@@ -76,8 +83,9 @@ def sized_map(function: Callable[[Item, int], Result], items: Iterable[Item],
         yield function(item, min(processors(), MOST_THREADS))
 
 
-def grouped(items: Iterable[Item], key: Callable[[Item], Hashable], most: int,
-            ahead: int) -> Iterator[list[Item]]:
+def grouped(
+    items: Iterable[Item], key: Callable[[Item], Hashable], most: int, ahead: int
+) -> Iterator[list[Item]]:
     """Gather items that are alike, however they are mixed.
 
     Args:

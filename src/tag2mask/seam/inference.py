@@ -90,8 +90,13 @@ class MultiScaleInference:
             in float32.
     """
 
-    def __init__(self, net: SeamNet, settings: InferenceSettings, device: torch.device,
-                 autocast: Callable[[], AbstractContextManager[Any]] = nullcontext) -> None:
+    def __init__(
+        self,
+        net: SeamNet,
+        settings: InferenceSettings,
+        device: torch.device,
+        autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> None:
         assert settings.branch == "plain" or net.pcm is not None, "refined maps need PCM"
         self.net = net
         self.settings = settings
@@ -108,8 +113,9 @@ class MultiScaleInference:
         """Long side, px, of the largest view of a photo of a size (h, w)."""
         return max(max(self._view_size(size, scale)) for scale in (1.0, *self.settings.scales))
 
-    def probabilities(self, photos: Sequence[Image.Image],
-                      sizes: Sequence[tuple[int, int]] | None = None) -> NDArray[np.float32]:
+    def probabilities(
+        self, photos: Sequence[Image.Image], sizes: Sequence[tuple[int, int]] | None = None
+    ) -> NDArray[np.float32]:
         """Tag probabilities (n, C) at scale 1, averaged over the mirror images; see `maps`."""
         sizes = sizes or _sizes(photos)
         if not self.photo_by_photo:
@@ -118,8 +124,9 @@ class MultiScaleInference:
         return np.concatenate(found)
 
     @torch.inference_mode()
-    def _probabilities(self, photos: Sequence[Image.Image],
-                       sizes: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
+    def _probabilities(
+        self, photos: Sequence[Image.Image], sizes: Sequence[tuple[int, int]]
+    ) -> NDArray[np.float32]:
         logits = _Sums(len(photos))
         with self.autocast():
             for indices, images, _ in self._batches(photos, sizes, [1.0]):
@@ -128,8 +135,12 @@ class MultiScaleInference:
                     logits.add(index, pair.logits[row])
         return torch.sigmoid(torch.stack(logits.means())).cpu().numpy()
 
-    def maps(self, photos: Sequence[Image.Image], tags: Sequence[tuple[int, ...]],
-             sizes: Sequence[tuple[int, int]] | None = None) -> list[Maps]:
+    def maps(
+        self,
+        photos: Sequence[Image.Image],
+        tags: Sequence[tuple[int, ...]],
+        sizes: Sequence[tuple[int, int]] | None = None,
+    ) -> list[Maps]:
         """Maps of the given classes of each photo.
 
         On a CPU each thread computes a photo by itself, as small convolutions keep several threads
@@ -145,11 +156,13 @@ class MultiScaleInference:
         sizes = sizes or _sizes(photos)
         if not self.photo_by_photo:
             return self._maps(photos, tags, sizes)
-        return self._each(lambda i: self._maps([photos[i]], [tags[i]], [sizes[i]])[0], sizes,
-                          self.settings.scales)
+        return self._each(
+            lambda i: self._maps([photos[i]], [tags[i]], [sizes[i]])[0], sizes, self.settings.scales
+        )
 
-    def _each(self, work: Callable[[int], T], sizes: Sequence[tuple[int, int]],
-              scales: Sequence[float]) -> list[T]:
+    def _each(
+        self, work: Callable[[int], T], sizes: Sequence[tuple[int, int]], scales: Sequence[float]
+    ) -> list[T]:
         """``work(index)`` of each photo, by index; see `maps`."""
         largest = [self._view_size(size, max(scales)) for size in sizes]
         small = [i for i, (height, width) in enumerate(largest) if height * width <= SMALL_PIXELS]
@@ -164,8 +177,12 @@ class MultiScaleInference:
         return [found[i] if i in found else work(i) for i in range(len(sizes))]
 
     @torch.inference_mode()
-    def _maps(self, photos: Sequence[Image.Image], tags: Sequence[tuple[int, ...]],
-              sizes: Sequence[tuple[int, int]]) -> list[Maps]:
+    def _maps(
+        self,
+        photos: Sequence[Image.Image],
+        tags: Sequence[tuple[int, ...]],
+        sizes: Sequence[tuple[int, int]],
+    ) -> list[Maps]:
         sums, logits = _Sums(len(photos)), _Sums(len(photos))
         scales = self.settings.scales
         reference_scale = min(scales, key=lambda scale: abs(scale - 1.0))
@@ -180,13 +197,23 @@ class MultiScaleInference:
                     if tags[index]:
                         chosen = maps[row : row + 1, [tag + 1 for tag in tags[index]]].float()
                         chosen = chosen.flip(3) if flipped else chosen
-                        sums.add(index, F.interpolate(chosen, self._grid(sizes[index]),
-                                                      mode="bilinear", align_corners=False)[0])
+                        sums.add(
+                            index,
+                            F.interpolate(
+                                chosen,
+                                self._grid(sizes[index]),
+                                mode="bilinear",
+                                align_corners=False,
+                            )[0],
+                        )
         return [
-            Maps(tags[index], self._scaled(sums.total(index), size),
-                 torch.sigmoid(logits.mean(index)).cpu().numpy())
+            Maps(
+                tags[index],
+                self._scaled(sums.total(index), size),
+                torch.sigmoid(logits.mean(index)).cpu().numpy(),
+            )
             for index, size in enumerate(sizes)
-        ]  # fmt: skip
+        ]
 
     def _forward(self, images: Tensor, tags: Sequence[tuple[int, ...]] | None) -> CamPair:
         count = len(images)
@@ -198,12 +225,18 @@ class MultiScaleInference:
                 present[row, list(photo_tags)] = 1.0
         fewer = "runtime.threads" if self.photo_by_photo else "infer_cam.batch_views"
         with memory_hint(fewer, "infer_cam.long_side"):
-            pair: CamPair = self.net(images, tags=present, own_grid=not self.settings.paper,
-                                     pool_on_grid=not self.settings.paper)
+            pair: CamPair = self.net(
+                images,
+                tags=present,
+                own_grid=not self.settings.paper,
+                pool_on_grid=not self.settings.paper,
+            )
         return pair.first(count)
 
     def _batches(
-        self, photos: Sequence[Image.Image], sizes: Sequence[tuple[int, int]],
+        self,
+        photos: Sequence[Image.Image],
+        sizes: Sequence[tuple[int, int]],
         scales: Sequence[float],
     ) -> Iterator[tuple[list[int], Tensor, list[tuple[float, bool]]]]:
         """(photo indices, images, (scale, flipped) of each): views of one size together."""
@@ -218,7 +251,9 @@ class MultiScaleInference:
                 yield [index for index, _, _ in part], images, [view for _, view, _ in part]
 
     def _views(
-        self, photos: Sequence[Image.Image], wanted: Sequence[tuple[int, float]],
+        self,
+        photos: Sequence[Image.Image],
+        wanted: Sequence[tuple[int, float]],
         size: tuple[int, int],
     ) -> Iterator[tuple[int, tuple[float, bool], Tensor]]:
         """(photo index, (scale, flipped), image) of views of one size (h, w).
@@ -226,6 +261,7 @@ class MultiScaleInference:
         Photos are resized ahead in other threads, so that a GPU needn't wait for them; large ones
         and those for a CPU one by one.
         """
+
         def resized(item: tuple[int, float]) -> tuple[int, float, NDArray[np.uint8]]:
             return *item, _resized(photos[item[0]], (size[1], size[0]))
 
@@ -267,8 +303,9 @@ class MultiScaleInference:
             return np.zeros((0, *grid), dtype=np.float32)
         scaled = scale_maps(total, clip=not self.settings.paper)
         if tuple(scaled.shape[1:]) != grid:
-            scaled = F.interpolate(scaled[None].clamp(0, 1), grid, mode="bilinear",
-                                   align_corners=False)[0]
+            scaled = F.interpolate(
+                scaled[None].clamp(0, 1), grid, mode="bilinear", align_corners=False
+            )[0]
         return scaled.cpu().numpy()
 
 

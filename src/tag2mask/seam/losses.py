@@ -86,9 +86,7 @@ def classification(logits: Tensor, tags: Tensor) -> Mean:
         tags: 0/1 (b, C).
     """
     targets = tags.float()[:, None].expand_as(logits)
-    return _mean_of(
-        F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none")
-    )
+    return _mean_of(F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none"))
 
 
 def min_pooling(refined: Tensor, tags: Tensor, valid: Tensor | None = None) -> Mean:
@@ -108,8 +106,14 @@ def min_pooling(refined: Tensor, tags: Tensor, valid: Tensor | None = None) -> M
     return _ranked(F.relu(largest), valid.flatten(1), share=0.25, largest=False)
 
 
-def equivariance(map1: Tensor, map2: Tensor, tags: Tensor, valid: Tensor | None = None, *,
-                 num_classes: int | None = None) -> Mean:
+def equivariance(
+    map1: Tensor,
+    map2: Tensor,
+    tags: Tensor,
+    valid: Tensor | None = None,
+    *,
+    num_classes: int | None = None,
+) -> Mean:
     """ER: mean |A(cam1) - cam2| over the foreground (paper eq. 5).
 
     Args:
@@ -128,8 +132,15 @@ def equivariance(map1: Tensor, map2: Tensor, tags: Tensor, valid: Tensor | None 
     return _mean_of(difference, (present * valid[:, None]).expand_as(difference))
 
 
-def cross_equivariance(target: Tensor, refined: Tensor, tags: Tensor, *, top: float = 0.2,
-                       valid: Tensor | None = None, num_classes: int | None = None) -> Mean:
+def cross_equivariance(
+    target: Tensor,
+    refined: Tensor,
+    tags: Tensor,
+    *,
+    top: float = 0.2,
+    valid: Tensor | None = None,
+    num_classes: int | None = None,
+) -> Mean:
     """ECR in one direction: refined map against the other branch's plain map (paper eq. 6).
 
     Only the share ``top`` of values with the largest error counts (online hard example mining).
@@ -157,8 +168,14 @@ def cross_equivariance(target: Tensor, refined: Tensor, tags: Tensor, *, top: fl
     return _ranked(error.flatten(1), counted.flatten(1), share=top, largest=True)
 
 
-def teaching(plain: Tensor, refined: Tensor, tags: Tensor, valid: Tensor | None = None, *,
-             num_classes: int | None = None) -> Mean:
+def teaching(
+    plain: Tensor,
+    refined: Tensor,
+    tags: Tensor,
+    valid: Tensor | None = None,
+    *,
+    num_classes: int | None = None,
+) -> Mean:
     """Pull the plain map towards the detached refined map of the same branch.
 
     Not in the paper: PCM is fed detached maps, so there the backbone never learns from refinement.

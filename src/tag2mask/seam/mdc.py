@@ -34,8 +34,9 @@ class MdcHead(nn.Module):
         channels: of each branch between its convolution and its classifier.
     """
 
-    def __init__(self, inputs: int, num_classes: int, *, rates: Sequence[int] = RATES,
-                 channels: int = 128) -> None:
+    def __init__(
+        self, inputs: int, num_classes: int, *, rates: Sequence[int] = RATES, channels: int = 128
+    ) -> None:
         super().__init__()
         assert len(rates) > 1, "a plain branch and at least one more"
         self.convolutions = nn.ModuleList(_dilated(inputs, channels, rate) for rate in rates)
@@ -50,10 +51,13 @@ class MdcHead(nn.Module):
         Returns:
             (b, rates, C+1, h, w), not rectified: pooling comes after the classifier.
         """
-        return torch.stack([
-            classifier(F.relu(convolution(last)))
-            for convolution, classifier in zip(self.convolutions, self.classifiers, strict=True)
-        ], dim=1)  # fmt: skip
+        return torch.stack(
+            [
+                classifier(F.relu(convolution(last)))
+                for convolution, classifier in zip(self.convolutions, self.classifiers, strict=True)
+            ],
+            dim=1,
+        )
 
 
 def _dilated(inputs: int, channels: int, rate: int) -> nn.Conv2d:

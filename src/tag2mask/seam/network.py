@@ -65,13 +65,30 @@ def build_net(spec: NetSpec, *, weights: str = "none") -> SeamNet:
     Raises:
         WeightsError: weights missing or of another network.
     """
-    backbone = build_backbone(spec.backbone, weights=weights, output_stride=spec.output_stride,
-                              pcm_levels=spec.pcm_levels)
-    head = MdcHead(backbone.channels[2], len(spec.classes), rates=spec.mdc_rates,
-                   channels=spec.mdc_channels) if spec.head == "mdc" else None
-    return SeamNet(backbone, len(spec.classes), pcm=spec.pcm, pcm_channels=spec.pcm_channels,
-                   pcm_finest=spec.pcm_finest, pcm_power=spec.pcm_power,
-                   block_mib=spec.block_mib, dropout=spec.dropout, head=head)
+    backbone = build_backbone(
+        spec.backbone, weights=weights, output_stride=spec.output_stride, pcm_levels=spec.pcm_levels
+    )
+    head = (
+        MdcHead(
+            backbone.channels[2],
+            len(spec.classes),
+            rates=spec.mdc_rates,
+            channels=spec.mdc_channels,
+        )
+        if spec.head == "mdc"
+        else None
+    )
+    return SeamNet(
+        backbone,
+        len(spec.classes),
+        pcm=spec.pcm,
+        pcm_channels=spec.pcm_channels,
+        pcm_finest=spec.pcm_finest,
+        pcm_power=spec.pcm_power,
+        block_mib=spec.block_mib,
+        dropout=spec.dropout,
+        head=head,
+    )
 
 
 def save_net(path: Path, net: SeamNet, spec: NetSpec) -> None:
@@ -129,8 +146,11 @@ class CamPair(NamedTuple):
 
     def first(self, count: int) -> CamPair:
         """What it holds of the batch's first ``count`` images."""
-        return CamPair(self.branch_logits[:count], self.cam[:count],
-                       None if self.refined is None else self.refined[:count])
+        return CamPair(
+            self.branch_logits[:count],
+            self.cam[:count],
+            None if self.refined is None else self.refined[:count],
+        )
 
 
 class SeamNet(nn.Module):
@@ -148,10 +168,19 @@ class SeamNet(nn.Module):
         head: of several branches; None: a CAM head.
     """
 
-    def __init__(self, backbone: Backbone, num_classes: int, *, pcm: bool = True,
-                 pcm_channels: tuple[int, int] = (64, 128), pcm_finest: bool = False,
-                 pcm_power: float = 1.0, block_mib: int = 64, dropout: float = 0.5,
-                 head: MdcHead | None = None) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        num_classes: int,
+        *,
+        pcm: bool = True,
+        pcm_channels: tuple[int, int] = (64, 128),
+        pcm_finest: bool = False,
+        pcm_power: float = 1.0,
+        block_mib: int = 64,
+        dropout: float = 0.5,
+        head: MdcHead | None = None,
+    ) -> None:
         super().__init__()
         low, mid, last = backbone.channels
         self.backbone = backbone
@@ -160,13 +189,22 @@ class SeamNet(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
         self.head = _cam_head(last, num_classes) if head is None else head
         self.pcm = (
-            PixelCorrelation(low, mid, channels=pcm_channels, power=pcm_power,
-                             block_mib=block_mib) if pcm else None
+            PixelCorrelation(low, mid, channels=pcm_channels, power=pcm_power, block_mib=block_mib)
+            if pcm
+            else None
         )
 
-    def forward(self, image: Tensor, *, valid: Tensor | None = None, tags: Tensor | None = None,
-                channels: Tensor | None = None, map_size: tuple[int, int] | None = None,
-                own_grid: bool = False, pool_on_grid: bool = False) -> CamPair:
+    def forward(
+        self,
+        image: Tensor,
+        *,
+        valid: Tensor | None = None,
+        tags: Tensor | None = None,
+        channels: Tensor | None = None,
+        map_size: tuple[int, int] | None = None,
+        own_grid: bool = False,
+        pool_on_grid: bool = False,
+    ) -> CamPair:
         """Compute the maps of one view.
 
         Args:
@@ -191,8 +229,13 @@ class SeamNet(nn.Module):
             grid = features.low.shape[2:] if self.pcm_finest else raw.shape[2:]
             seeds = resize(raw.detach(), grid, valid)
             inside = None if valid is None else cells_inside(valid, grid)
-            refined = self.pcm(pcm_input(seeds, tags=tags, valid=inside), features.low,
-                               features.mid, image, valid=valid)
+            refined = self.pcm(
+                pcm_input(seeds, tags=tags, valid=inside),
+                features.low,
+                features.mid,
+                image,
+                valid=valid,
+            )
             refined = _chosen(refined, channels)
             refined = refined if own_grid else resize(refined, size, valid)
         cam = _chosen(raw, channels)

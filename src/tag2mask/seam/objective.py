@@ -47,8 +47,16 @@ class SiameseSeam(nn.Module):
         map_stride: pixels per cell of the maps that losses compare (published: 1).
     """
 
-    def __init__(self, net: SeamNet, weights: LossWeights, *, ecr_top: float = 0.2,
-                 paper: bool = False, gate_pcm: bool = True, map_stride: int = 1) -> None:
+    def __init__(
+        self,
+        net: SeamNet,
+        weights: LossWeights,
+        *,
+        ecr_top: float = 0.2,
+        paper: bool = False,
+        gate_pcm: bool = True,
+        map_stride: int = 1,
+    ) -> None:
         super().__init__()
         self.net = net
         self.weights = weights
@@ -57,8 +65,9 @@ class SiameseSeam(nn.Module):
         self.gate_pcm = gate_pcm
         self.map_stride = map_stride
 
-    def forward(self, image: Tensor, tags: Tensor, valid: Tensor,
-                transform: ViewTransform | None) -> dict[str, Mean]:
+    def forward(
+        self, image: Tensor, tags: Tensor, valid: Tensor, transform: ViewTransform | None
+    ) -> dict[str, Mean]:
         """Compute the terms of one batch.
 
         Args:
@@ -101,19 +110,33 @@ class SiameseSeam(nn.Module):
         if not two_views:
             return {"cls1": w.cls, "min1": w.min_pool, "teach1": w.teach}
         return {
-            "cls1": w.cls / (1 + w.cls_view2), "cls2": w.cls * w.cls_view2 / (1 + w.cls_view2),
-            "min1": w.min_pool / 2, "min2": w.min_pool / 2,
-            "er": w.er, "ecr1": w.ecr, "ecr2": w.ecr,
-            "teach1": w.teach / 2, "teach2": w.teach / 2,
-        }  # fmt: skip
+            "cls1": w.cls / (1 + w.cls_view2),
+            "cls2": w.cls * w.cls_view2 / (1 + w.cls_view2),
+            "min1": w.min_pool / 2,
+            "min2": w.min_pool / 2,
+            "er": w.er,
+            "ecr1": w.ecr,
+            "ecr2": w.ecr,
+            "teach1": w.teach / 2,
+            "teach2": w.teach / 2,
+        }
 
     def _view(self, image: Tensor, valid: Tensor | None, tags: Tensor, channels: Tensor) -> _View:
         size = (_cells(image.shape[2], self.map_stride), _cells(image.shape[3], self.map_stride))
-        pair = self.net(image, valid=valid, tags=tags if self.gate_pcm else None,
-                        channels=channels, map_size=size, pool_on_grid=not self.paper)
+        pair = self.net(
+            image,
+            valid=valid,
+            tags=tags if self.gate_pcm else None,
+            channels=channels,
+            map_size=size,
+            pool_on_grid=not self.paper,
+        )
         # Losses are computed in float32 whatever the network's precision.
-        pair = CamPair(pair.branch_logits, pair.cam.float(),
-                       None if pair.refined is None else pair.refined.float())
+        pair = CamPair(
+            pair.branch_logits,
+            pair.cam.float(),
+            None if pair.refined is None else pair.refined.float(),
+        )
         return _View(pair, None if valid is None else cells_inside(valid, size))
 
     def _single(self, terms: dict[str, Mean], branch: str, view: _View, tags: Tensor) -> None:
@@ -125,11 +148,21 @@ class SiameseSeam(nn.Module):
             terms[f"min{branch}"] = losses.min_pooling(refined, tags, view.valid)
         if self.weights.teach > 0:
             terms[f"teach{branch}"] = losses.teaching(
-                losses.with_background(view.foreground), view.refined, tags, view.valid,
-                num_classes=self.net.num_classes)  # fmt: skip
+                losses.with_background(view.foreground),
+                view.refined,
+                tags,
+                view.valid,
+                num_classes=self.net.num_classes,
+            )
 
-    def _cross(self, terms: dict[str, Mean], view1: _View, view2: _View, tags: Tensor,
-               transform: ViewTransform) -> None:
+    def _cross(
+        self,
+        terms: dict[str, Mean],
+        view1: _View,
+        view2: _View,
+        tags: Tensor,
+        transform: ViewTransform,
+    ) -> None:
         """Terms between the branches, compared in view 2's frame (ER and ECR, eq. 5 and 6)."""
         if self.weights.er <= 0 and (self.weights.ecr <= 0 or view1.pair.refined is None):
             return
@@ -142,14 +175,20 @@ class SiameseSeam(nn.Module):
         map2 = view2.foreground * present
         map1, map2 = losses.with_background(map1), losses.with_background(map2)
         if self.weights.er > 0:
-            terms["er"] = losses.equivariance(map1, map2, tags, valid,
-                                              num_classes=self.net.num_classes)
+            terms["er"] = losses.equivariance(
+                map1, map2, tags, valid, num_classes=self.net.num_classes
+            )
         if self.weights.ecr > 0 and view1.pair.refined is not None:
             refined1 = transform.maps(view1.refined, size)
             for name, target, refined in (("ecr1", map2, refined1), ("ecr2", map1, view2.refined)):
                 terms[name] = losses.cross_equivariance(
-                    losses.keep_largest(target.detach()), refined, tags, top=self.ecr_top,
-                    valid=valid, num_classes=self.net.num_classes)
+                    losses.keep_largest(target.detach()),
+                    refined,
+                    tags,
+                    top=self.ecr_top,
+                    valid=valid,
+                    num_classes=self.net.num_classes,
+                )
 
 
 @dataclass(frozen=True)

@@ -63,8 +63,7 @@ def pcm_input(cam: Tensor, *, tags: Tensor | None = None, valid: Tensor | None =
         return torch.cat([background, foreground], dim=1)
 
 
-def correlate(maps: Tensor, features: Tensor, *, power: float = 1.0,
-              block_mib: int = 64) -> Tensor:
+def correlate(maps: Tensor, features: Tensor, *, power: float = 1.0, block_mib: int = 64) -> Tensor:
     """Spread maps along the cosine similarity of features: maps · affinity.
 
     affinity = ReLU(cosine of all pairs of positions)^power, each column divided by its sum + 1e-5.
@@ -187,9 +186,15 @@ class PixelCorrelation(nn.Module):
         block_mib: see `correlate`.
     """
 
-    def __init__(self, low_channels: int, mid_channels: int, *,
-                 channels: tuple[int, int] = (64, 128), power: float = 1.0,
-                 block_mib: int = 64) -> None:
+    def __init__(
+        self,
+        low_channels: int,
+        mid_channels: int,
+        *,
+        channels: tuple[int, int] = (64, 128),
+        power: float = 1.0,
+        block_mib: int = 64,
+    ) -> None:
         super().__init__()
         low, mid = channels
         self.embed_low = nn.Conv2d(low_channels, low, 1, bias=False)
@@ -201,8 +206,9 @@ class PixelCorrelation(nn.Module):
         nn.init.kaiming_normal_(self.embed_mid.weight)
         nn.init.xavier_uniform_(self.fuse.weight, gain=4)
 
-    def forward(self, maps: Tensor, low: Tensor, mid: Tensor, image: Tensor, *,
-                valid: Tensor | None = None) -> Tensor:
+    def forward(
+        self, maps: Tensor, low: Tensor, mid: Tensor, image: Tensor, *, valid: Tensor | None = None
+    ) -> Tensor:
         """Refine maps.
 
         Args:
@@ -216,11 +222,14 @@ class PixelCorrelation(nn.Module):
             Refined maps, (b, c, h, w).
         """
         size = maps.shape[2:]
-        features = torch.cat([
-            resize(image, size, valid),
-            resize(F.relu(self.embed_low(low.detach())), size, valid),
-            resize(F.relu(self.embed_mid(mid.detach())), size, valid),
-        ], dim=1)  # fmt: skip
+        features = torch.cat(
+            [
+                resize(image, size, valid),
+                resize(F.relu(self.embed_low(low.detach())), size, valid),
+                resize(F.relu(self.embed_mid(mid.detach())), size, valid),
+            ],
+            dim=1,
+        )
         inside = None if valid is None else cells_inside(valid, size)
         return self.refine(maps, features, valid=inside)
 

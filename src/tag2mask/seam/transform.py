@@ -224,7 +224,10 @@ class ViewTransform:
         grid = torch.stack((source_u, source_v), dim=-1)
         with torch.autocast(x.device.type, enabled=False):
             sampled = functional.grid_sample(
-                x.float(), grid.expand(len(x), h, w, 2), mode="bilinear", padding_mode="zeros",
+                x.float(),
+                grid.expand(len(x), h, w, 2),
+                mode="bilinear",
+                padding_mode="zeros",
                 align_corners=self.align_corners,
             )
         return sampled.to(x.dtype)
@@ -242,9 +245,7 @@ def _cell_positions(count: int, align_corners: bool, device: torch.device) -> Te
 
 @lru_cache(maxsize=256)
 @torch.inference_mode(False)  # what is kept must serve training too
-def _triangle_weights(
-    before: int, after: int, align_corners: bool, device: torch.device
-) -> Tensor:
+def _triangle_weights(before: int, after: int, align_corners: bool, device: torch.device) -> Tensor:
     """Weights (after, before) of a resize that averages when it shrinks: a triangle filter.
 
     Its half width is one cell of the coarser grid, so enlarging is plain bilinear.

@@ -70,8 +70,13 @@ class SegmenterBatch:
 
     def pin_memory(self) -> SegmenterBatch:
         """The batch in page-locked memory; loaders call this before a copy to a GPU."""
-        return SegmenterBatch(self.image.pin_memory(), self.labels.pin_memory(),
-                              self.confidence.pin_memory(), self.ids, self.unread)
+        return SegmenterBatch(
+            self.image.pin_memory(),
+            self.labels.pin_memory(),
+            self.confidence.pin_memory(),
+            self.ids,
+            self.unread,
+        )
 
 
 class SegmenterPhotos(Dataset[SegmenterItem]):
@@ -85,8 +90,14 @@ class SegmenterPhotos(Dataset[SegmenterItem]):
         seed: of the augmentation.
     """
 
-    def __init__(self, samples: Sequence[Sample], labels: LabelMaps, num_classes: int,
-                 augmentation: Augmentation, seed: int) -> None:
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        labels: LabelMaps,
+        num_classes: int,
+        augmentation: Augmentation,
+        seed: int,
+    ) -> None:
         self.samples = samples
         self.labels = labels
         self.num_classes = num_classes
@@ -108,8 +119,9 @@ class SegmenterPhotos(Dataset[SegmenterItem]):
         return image, torch.from_numpy(labels), torch.from_numpy(confidence), sample.id
 
 
-def segmenter_loader(photos: SegmenterPhotos, batches: StepBatches, *, workers: int,
-                     pin_memory: bool = False) -> Iterable[SegmenterBatch]:
+def segmenter_loader(
+    photos: SegmenterPhotos, batches: StepBatches, *, workers: int, pin_memory: bool = False
+) -> Iterable[SegmenterBatch]:
     """Load batches in the order of ``batches``; see `training_loader`."""
     return step_loader(photos, batches, collate_segmenter, workers=workers, pin_memory=pin_memory)
 
@@ -122,12 +134,14 @@ def collate_segmenter(items: Sequence[SegmenterItem | Unread]) -> SegmenterBatch
         nothing = torch.zeros(0, 1, 1, dtype=torch.uint8)
         return SegmenterBatch(torch.zeros(0, 3, 1, 1), nothing, nothing, (), unread)
     images, labels, confidences, ids = zip(*read, strict=True)
-    return SegmenterBatch(torch.stack(images), torch.stack(labels), torch.stack(confidences), ids,
-                          unread)
+    return SegmenterBatch(
+        torch.stack(images), torch.stack(labels), torch.stack(confidences), ids, unread
+    )
 
 
-def pixels_by_class(samples: Sequence[Sample], labels: LabelMaps, num_classes: int, *,
-                    skip_bad: bool) -> NDArray[np.int64]:
+def pixels_by_class(
+    samples: Sequence[Sample], labels: LabelMaps, num_classes: int, *, skip_bad: bool
+) -> NDArray[np.int64]:
     """Labelled pixels of each mask id over all label maps, (C+1,).
 
     Args:
@@ -140,6 +154,7 @@ def pixels_by_class(samples: Sequence[Sample], labels: LabelMaps, num_classes: i
     Raises:
         DataError: a label map is missing, damaged, or of another photo or other classes.
     """
+
     def count(sample: Sample) -> NDArray[np.int64]:
         try:
             mask = read_mask_of(sample, labels.masks[sample.id], num_classes)
@@ -155,8 +170,9 @@ def pixels_by_class(samples: Sequence[Sample], labels: LabelMaps, num_classes: i
     return total
 
 
-def _cut(crop: Crop, values: NDArray[np.uint8], resample: Image.Resampling, *,
-         outside: int) -> NDArray[np.uint8]:
+def _cut(
+    crop: Crop, values: NDArray[np.uint8], resample: Image.Resampling, *, outside: int
+) -> NDArray[np.uint8]:
     """The part of a map of the photo's size that falls into a crop, padded."""
     result = np.full((crop.side, crop.side), outside, np.uint8)
     result[crop.rows, crop.columns] = np.asarray(crop.cut(Image.fromarray(values), resample))
@@ -168,7 +184,8 @@ def _confidence(sample: Sample, path: Path) -> NDArray[np.uint8]:
     if grey.shape != sample.size:
         raise DataError(
             f"confidences of {grey.shape[1]} x {grey.shape[0]} px for a photo of"
-            f" {sample.size[1]} x {sample.size[0]} px", where=path,
+            f" {sample.size[1]} x {sample.size[0]} px",
+            where=path,
             fix="Make the pseudo masks of these photos anew, with pseudo_masks.confidence=true.",
         )
     return grey

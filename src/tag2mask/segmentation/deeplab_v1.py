@@ -44,8 +44,9 @@ class DeepLabV1(nn.Module):
         self.backbone = backbone
         self.mean, self.std = backbone.mean, backbone.std
         self.size_multiple = backbone.size_multiple
-        self.conv_fov = nn.Conv2d(backbone.channels[2], CHANNELS, 3, padding=DILATION,
-                                  dilation=DILATION, bias=False)
+        self.conv_fov = nn.Conv2d(
+            backbone.channels[2], CHANNELS, 3, padding=DILATION, dilation=DILATION, bias=False
+        )
         self.bn_fov = nn.BatchNorm2d(CHANNELS)
         self.conv_fov2 = nn.Conv2d(CHANNELS, CHANNELS, 1, bias=False)
         self.bn_fov2 = nn.BatchNorm2d(CHANNELS)

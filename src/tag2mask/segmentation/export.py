@@ -50,13 +50,20 @@ def exported_program(net: SegmentationNet) -> torch.export.ExportedProgram:
     """
     multiple, dim = net.size_multiple, torch.export.Dim
     least = smallest_side(net) // multiple
-    shapes = {0: dim("batch", min=1), 2: multiple * dim("rows", min=least),
-              3: multiple * dim("columns", min=least)}
+    shapes = {
+        0: dim("batch", min=1),
+        2: multiple * dim("rows", min=least),
+        3: multiple * dim("columns", min=least),
+    }
     # Sides like no number in a network, or tracing would take the one for the other.
     example = torch.zeros(2, 3, (least + 5) * multiple, (least + 7) * multiple)
     with _readable_errors("the network can't be traced with sizes left open"):
-        return torch.export.export(plain_copy(net, fixed_padding=True), (example,),
-                                   dynamic_shapes={IMAGE: shapes}, strict=False)
+        return torch.export.export(
+            plain_copy(net, fixed_padding=True),
+            (example,),
+            dynamic_shapes={IMAGE: shapes},
+            strict=False,
+        )
 
 
 def torch_bytes(program: torch.export.ExportedProgram, metadata: Mapping[str, str]) -> bytes:
@@ -79,8 +86,10 @@ def require_onnx() -> None:
     """
     for package in ("onnx", "onnxscript", "onnxruntime"):
         if find_spec(package) is None:
-            raise PackageError(f"ONNX needs the package {package}, which is not installed",
-                               fix="pip install 'tag2mask[onnx]', or export with --format torch.")
+            raise PackageError(
+                f"ONNX needs the package {package}, which is not installed",
+                fix="pip install 'tag2mask[onnx]', or export with --format torch.",
+            )
 
 
 def onnx_bytes(program: torch.export.ExportedProgram, metadata: Mapping[str, str]) -> bytes:
@@ -96,8 +105,14 @@ def onnx_bytes(program: torch.export.ExportedProgram, metadata: Mapping[str, str
     import onnx
 
     with _readable_errors("the network can't be written as ONNX"):
-        exported = torch.onnx.export(program, input_names=[IMAGE], output_names=[LOGITS],
-                                     opset_version=OPSET, dynamo=True, verbose=False)
+        exported = torch.onnx.export(
+            program,
+            input_names=[IMAGE],
+            output_names=[LOGITS],
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
         assert exported is not None
         model = exported.model_proto
     for value in (*model.graph.input, *model.graph.output):
@@ -106,14 +121,17 @@ def onnx_bytes(program: torch.export.ExportedProgram, metadata: Mapping[str, str
     del model.graph.value_info[:]  # shapes in between, in the tracer's names
     onnx.helper.set_model_props(model, dict(metadata))
     if model.ByteSize() > MOST_BYTES:
-        raise ExportError(f"the network takes {model.ByteSize() / 2**30:.1f} GiB; a file of ONNX "
-                          "holds 2", fix="Use --format torch.")
+        raise ExportError(
+            f"the network takes {model.ByteSize() / 2**30:.1f} GiB; a file of ONNX holds 2",
+            fix="Use --format torch.",
+        )
     content: bytes = model.SerializeToString()
     return content
 
 
-def largest_difference(net: SegmentationNet, exported: Callable[[Float32], Float32],
-                       shapes: Sequence[Shape]) -> float:
+def largest_difference(
+    net: SegmentationNet, exported: Callable[[Float32], Float32], shapes: Sequence[Shape]
+) -> float:
     """Hold what a file computes to the network.
 
     Args:
@@ -137,12 +155,17 @@ def largest_difference(net: SegmentationNet, exported: Callable[[Float32], Float
         with _readable_errors(f"the exported network refuses {size}"):
             found = exported(images.numpy())
         if found.shape != wanted.shape:
-            raise ExportError(f"the exported network gives logits {found.shape} of {size}, not "
-                              f"{wanted.shape}", fix=_OTHERWISE)
+            raise ExportError(
+                f"the exported network gives logits {found.shape} of {size}, not {wanted.shape}",
+                fix=_OTHERWISE,
+            )
         difference = float(np.abs(found - wanted).max())
         if not np.allclose(found, wanted, atol=TOLERANCE, rtol=TOLERANCE):
-            raise ExportError("the exported network computes something else than the network: "
-                              f"logits of {size} differ by up to {difference:g}", fix=_OTHERWISE)
+            raise ExportError(
+                "the exported network computes something else than the network: "
+                f"logits of {size} differ by up to {difference:g}",
+                fix=_OTHERWISE,
+            )
         largest = max(largest, difference)
     return largest
 
@@ -165,10 +188,12 @@ def shapes_to_check(net: SegmentationNet, long_side: int, smallest: int) -> tupl
     def side(pixels: float) -> int:
         return max(smallest, math.ceil(pixels / multiple) * multiple)
 
-    return ((1, smallest, smallest),
-            (3, side(2 * multiple), side(5 * multiple)),
-            (2, side(7 * multiple), side(3 * multiple)),
-            (1, side(0.75 * long_side), side(long_side)))
+    return (
+        (1, smallest, smallest),
+        (3, side(2 * multiple), side(5 * multiple)),
+        (2, side(7 * multiple), side(3 * multiple)),
+        (1, side(0.75 * long_side), side(long_side)),
+    )
 
 
 @contextmanager

@@ -41,8 +41,9 @@ class LabelledPhotos:
     without: list[str]
 
 
-def pseudo_labelled(data: PreparedData, masks: PseudoMaskFolder, *,
-                    confidence: bool) -> LabelledPhotos:
+def pseudo_labelled(
+    data: PreparedData, masks: PseudoMaskFolder, *, confidence: bool
+) -> LabelledPhotos:
     """The training photos with pseudo masks; the others must be known to have none.
 
     Args:
@@ -63,16 +64,24 @@ def pseudo_labelled(data: PreparedData, masks: PseudoMaskFolder, *,
         elif any(line.startswith(f"{sample.id}: ") for line in left_out):
             without.append(sample.id)
         else:
-            raise DataError(f"photo {sample.id!r} has no pseudo mask", where=masks.path,
-                            fix="Run pseudo-masks on this data, or give the masks that belong to "
-                                "it.")
+            raise DataError(
+                f"photo {sample.id!r} has no pseudo mask",
+                where=masks.path,
+                fix="Run pseudo-masks on this data, or give the masks that belong to it.",
+            )
     if not samples:
-        raise DataError("no training photo has a pseudo mask", where=masks.path,
-                        fix="Every one was left out by an earlier step; its messages say why.")
+        raise DataError(
+            "no training photo has a pseudo mask",
+            where=masks.path,
+            fix="Every one was left out by an earlier step; its messages say why.",
+        )
     if confidence and not own.grey(samples[0].id).is_file():
-        raise DataError("the pseudo masks have no confidences", where=masks.path,
-                        fix="Make them with pseudo_masks.confidence=true, or set "
-                            "train_segmenter.confidence_weight=false.")
+        raise DataError(
+            "the pseudo masks have no confidences",
+            where=masks.path,
+            fix="Make them with pseudo_masks.confidence=true, or set "
+            "train_segmenter.confidence_weight=false.",
+        )
     return LabelledPhotos(samples, own.of(samples), without)
 
 
@@ -86,10 +95,16 @@ def truly_labelled(data: PreparedData) -> LabelledPhotos:
     photos = read_index(data.path, "train")
     samples = [sample for sample in photos if sample.id in masks]
     if not samples:
-        raise DataError("no training photo has a mask to learn from", where=data.path,
-                        fix="Set train_segmenter.masks=pseudo, or give masks in the data folder.")
-    return LabelledPhotos(samples, LabelMaps({s.id: masks[s.id] for s in samples}),
-                          [sample.id for sample in photos if sample.id not in masks])
+        raise DataError(
+            "no training photo has a mask to learn from",
+            where=data.path,
+            fix="Set train_segmenter.masks=pseudo, or give masks in the data folder.",
+        )
+    return LabelledPhotos(
+        samples,
+        LabelMaps({s.id: masks[s.id] for s in samples}),
+        [sample.id for sample in photos if sample.id not in masks],
+    )
 
 
 @dataclass(frozen=True)
@@ -115,17 +130,25 @@ class MaskFolder:
     def there(self, photo_id: str) -> bool:
         """Whether all files of a photo are."""
         return self.mask(photo_id).is_file() and (
-            not self.confidence or self.grey(photo_id).is_file())
+            not self.confidence or self.grey(photo_id).is_file()
+        )
 
     def of(self, samples: Sequence[Sample]) -> LabelMaps:
         """The files of photos."""
-        return LabelMaps({sample.id: self.mask(sample.id) for sample in samples},
-                         {sample.id: self.grey(sample.id) for sample in samples}
-                         if self.confidence else None)
+        return LabelMaps(
+            {sample.id: self.mask(sample.id) for sample in samples},
+            {sample.id: self.grey(sample.id) for sample in samples} if self.confidence else None,
+        )
 
-    def write(self, samples: Sequence[Sample], segmentation: Segmentation,
-              colours: Sequence[tuple[int, int, int]], *, unread: Unreadable,
-              done: Callable[[], None]) -> None:
+    def write(
+        self,
+        samples: Sequence[Sample],
+        segmentation: Segmentation,
+        colours: Sequence[tuple[int, int, int]],
+        *,
+        unread: Unreadable,
+        done: Callable[[], None],
+    ) -> None:
         """Write masks of photos; only a photo's own classes may win.
 
         Args:
@@ -161,14 +184,22 @@ def validation_photos(folder: Path) -> tuple[list[Sample], Mapping[str, Path]]:
     masks = read_masks(folder)
     samples = [sample for sample in read_index(folder, "val") if sample.id in masks]
     if not samples:
-        raise DataError("no validation photo has a mask to validate on", where=folder,
-                        fix="Set train_segmenter.validate_epochs=0, or give masks of the "
-                            "validation split.")
+        raise DataError(
+            "no validation photo has a mask to validate on",
+            where=folder,
+            fix="Set train_segmenter.validate_epochs=0, or give masks of the validation split.",
+        )
     return samples, masks
 
 
-def compare(samples: Sequence[Sample], masks: Mapping[str, Path], segmentation: Segmentation,
-            classes: int, *, unread: Unreadable) -> Confusion:
+def compare(
+    samples: Sequence[Sample],
+    masks: Mapping[str, Path],
+    segmentation: Segmentation,
+    classes: int,
+    *,
+    unread: Unreadable,
+) -> Confusion:
     """Compare a network's masks, made without tags, with ground truth.
 
     Args:
@@ -191,9 +222,11 @@ def compare(samples: Sequence[Sample], masks: Mapping[str, Path], segmentation: 
     return confusion
 
 
-def _labelled(samples: Sequence[Sample], segmentation: Segmentation, *,
-              gated: bool) -> Iterator[tuple[Sample, Labelled | DataError]]:
+def _labelled(
+    samples: Sequence[Sample], segmentation: Segmentation, *, gated: bool
+) -> Iterator[tuple[Sample, Labelled | DataError]]:
     """Labels of photos in order, or why a photo can't be read."""
+
     def label(sample: Sample) -> tuple[Sample, Labelled | DataError]:
         try:
             photo = read_photo(sample, at_least=segmentation.decode_at(sample.size))

@@ -39,23 +39,33 @@ def segmenter_file(path: Path) -> Path:
     if path.is_dir():
         found = read_identity(path)
         if found is not None and found.step == Export.step:
-            raise RunFolderError("this folder holds an exported network", where=path,
-                                 fix="Give the file of ONNX in it, or the run it comes from.")
+            raise RunFolderError(
+                "this folder holds an exported network",
+                where=path,
+                fix="Give the file of ONNX in it, or the run it comes from.",
+            )
         step = path / SegmenterModel.step
         if found is not None or step.is_dir():
             return SegmenterModel.open(path if found is not None else step).path / MODEL
-        raise RunFolderError(f"no {SegmenterModel.step} in this folder", where=path,
-                             fix=f"Give a run that has it, the folder that `tag2mask "
-                                 f"{SegmenterModel.step}` wrote, or a model file.")
+        raise RunFolderError(
+            f"no {SegmenterModel.step} in this folder",
+            where=path,
+            fix=f"Give a run that has it, the folder that `tag2mask "
+            f"{SegmenterModel.step}` wrote, or a model file.",
+        )
     fix = f"Give a run folder, or a file ({', '.join((*_TORCH, ONNX))})."
     if not path.is_file():
         raise WeightsError("no such model", where=path, fix=fix)
     if path.suffix.lower() == _PROGRAM:
-        raise WeightsError("this exported network is for torch.export.load alone", where=path,
-                           fix="Give the file of ONNX beside it, or the run it comes from.")
+        raise WeightsError(
+            "this exported network is for torch.export.load alone",
+            where=path,
+            fix="Give the file of ONNX beside it, or the run it comes from.",
+        )
     if path.suffix.lower() not in (*_TORCH, ONNX):
-        raise WeightsError(f"{path.suffix or path.name!r} is no kind of model file", where=path,
-                           fix=fix)
+        raise WeightsError(
+            f"{path.suffix or path.name!r} is no kind of model file", where=path, fix=fix
+        )
     return path
 
 
@@ -83,12 +93,21 @@ def refuse_exported(file: Path) -> None:
         WeightsError: it is an exported network.
     """
     if file.suffix.lower() in (ONNX, _PROGRAM):
-        raise WeightsError("this network is exported already", where=file,
-                           fix="Give the run or the model.safetensors that it comes from.")
+        raise WeightsError(
+            "this network is exported already",
+            where=file,
+            fix="Give the run or the model.safetensors that it comes from.",
+        )
 
 
-def open_segmenter(path: Path, *, device: str = "auto", precision: Precision = "auto",
-                   threads: int = 0, callers: int | None = None) -> Segmenter:
+def open_segmenter(
+    path: Path,
+    *,
+    device: str = "auto",
+    precision: Precision = "auto",
+    threads: int = 0,
+    callers: int | None = None,
+) -> Segmenter:
     """Read a trained network.
 
     Args:
@@ -112,10 +131,12 @@ def open_segmenter(path: Path, *, device: str = "auto", precision: Precision = "
         from tag2mask.segmentation.inference.onnx_segmenter import OnnxSegmenter
 
         if device not in ("auto", "cpu") or precision not in ("auto", "32"):
-            raise DeviceError(f"a network of ONNX is computed on the CPU in 32 bits, not on "
-                              f"{device} in {precision}", where=file,
-                              fix="Leave device and precision at auto, or give the run that it "
-                                  "comes from.")
+            raise DeviceError(
+                f"a network of ONNX is computed on the CPU in 32 bits, not on "
+                f"{device} in {precision}",
+                where=file,
+                fix="Leave device and precision at auto, or give the run that it comes from.",
+            )
         return OnnxSegmenter.open(file, threads=threads, callers=callers)
     from tag2mask.nn.weights import refuse_not_finite
     from tag2mask.segmentation.networks import load_segmenter
@@ -134,7 +155,10 @@ def _torch_device(name: str) -> torch.device:
 
     kind, _, index = name.partition(":")
     if kind not in _DEVICES or (index and not index.isdigit()):
-        raise DeviceError(f"no device {name!r}", where="device",
-                          fix=f"One of {', '.join(_DEVICES)}, or cuda:1 and so on.")
+        raise DeviceError(
+            f"no device {name!r}",
+            where="device",
+            fix=f"One of {', '.join(_DEVICES)}, or cuda:1 and so on.",
+        )
     kind = pick_device(kind, int(index or 0) + 1)
     return torch.device(f"{kind}:{index}" if index else kind)

@@ -34,8 +34,12 @@ class SegmenterObjective(nn.Module):
         class_weights: of the cross entropy, by mask id, (C+1,); None: all 1.
     """
 
-    def __init__(self, net: SegmentationNet, weights: Mapping[str, float],
-                 class_weights: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        net: SegmentationNet,
+        weights: Mapping[str, float],
+        class_weights: Tensor | None = None,
+    ) -> None:
         super().__init__()
         self.class_weights: Tensor | None
         self.net = net
@@ -43,8 +47,9 @@ class SegmenterObjective(nn.Module):
         # No part of the network, so that it stands in no checkpoint.
         self.register_buffer("class_weights", class_weights, persistent=False)
 
-    def forward(self, image: Tensor, labels: Tensor,
-                confidence: Tensor | None = None) -> dict[str, Mean]:
+    def forward(
+        self, image: Tensor, labels: Tensor, confidence: Tensor | None = None
+    ) -> dict[str, Mean]:
         """Loss terms of a batch.
 
         Args:
@@ -63,8 +68,12 @@ class SegmenterObjective(nn.Module):
         return terms
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, pixel_weights: Tensor | None = None,
-                  class_weights: Tensor | None = None) -> Mean:
+def cross_entropy(
+    logits: Tensor,
+    labels: Tensor,
+    pixel_weights: Tensor | None = None,
+    class_weights: Tensor | None = None,
+) -> Mean:
     """Weighted cross entropy of the labelled pixels.
 
     Args:

@@ -127,8 +127,11 @@ class EncoderDecoder(nn.Module):
 
     def new_parameters(self) -> list[nn.Parameter]:
         """Parameters that no pretraining gave: all but the encoder's."""
-        return [parameter for module in (self.net.decoder, self.net.segmentation_head)
-                for parameter in module.parameters()]
+        return [
+            parameter
+            for module in (self.net.decoder, self.net.segmentation_head)
+            for parameter in module.parameters()
+        ]
 
     def frozen(self) -> Iterable[nn.Parameter]:
         """Parameters that never train: none."""
@@ -155,8 +158,9 @@ class DecoderBatchNorm(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise, (b, c, h, w); by the running statistics where a channel has one value."""
         if self.training and x.numel() == x.shape[1]:
-            return nn.functional.batch_norm(x, self.running_mean, self.running_var, self.weight,
-                                            self.bias, eps=self.eps)
+            return nn.functional.batch_norm(
+                x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+            )
         return super().forward(x)
 
 
@@ -175,13 +179,18 @@ def build_segmenter(spec: SegmenterSpec, *, weights: str = "none") -> Segmentati
     """
     if spec.architecture not in ARCHITECTURES:
         hint = nearest_hint(spec.architecture, ARCHITECTURES)
-        raise RecipeError(f"no architecture {spec.architecture!r}{hint}",
-                          where="network.architecture", fix=f"One of {', '.join(ARCHITECTURES)}.")
+        raise RecipeError(
+            f"no architecture {spec.architecture!r}{hint}",
+            where="network.architecture",
+            fix=f"One of {', '.join(ARCHITECTURES)}.",
+        )
     if spec.architecture == DEEPLAB_V1:
         if spec.encoder != RESNET38:
-            raise RecipeError(f"{DEEPLAB_V1} has the encoder {RESNET38}, not {spec.encoder}",
-                              where="network.encoder", fix=f"Set it to {RESNET38}, or choose "
-                                                           "another architecture.")
+            raise RecipeError(
+                f"{DEEPLAB_V1} has the encoder {RESNET38}, not {spec.encoder}",
+                where="network.encoder",
+                fix=f"Set it to {RESNET38}, or choose another architecture.",
+            )
         if spec.output_stride != ResNet38.stride:
             raise _wrong_stride(DEEPLAB_V1, (ResNet38.stride,), spec)
         return build_deeplab_v1(len(spec.classes), weights=weights)
@@ -216,13 +225,19 @@ def load_segmenter(path: Path) -> tuple[SegmentationNet, SegmenterSpec]:
         spec = OFFICIAL_DEEPLAB
         state = official_deeplab_state(load_state(path))
         if "fc8.weight" in state:
-            raise WeightsError("this is a CAM checkpoint, not a segmentation network", where=path,
-                               fix="Give the retrained network's .pth.")
+            raise WeightsError(
+                "this is a CAM checkpoint, not a segmentation network",
+                where=path,
+                fix="Give the retrained network's .pth.",
+            )
     try:
         net = build_segmenter(spec)
     except RecipeError as error:
-        raise WeightsError(f"a model of another version of tag2mask ({error.what})", where=path,
-                           fix="Use the version that wrote it, or train again.") from None
+        raise WeightsError(
+            f"a model of another version of tag2mask ({error.what})",
+            where=path,
+            fix="Use the version that wrote it, or train again.",
+        ) from None
     load_into(net, state, where=path)
     net.eval()
     return net, spec
@@ -232,10 +247,16 @@ def _create(spec: SegmenterSpec) -> Any:
     """Build the library's network, without weights."""
     name, stride = spec.encoder, spec.output_stride
     if name == RESNET38 or not timm.is_model(name):
-        hint = f"; {RESNET38} is for {DEEPLAB_V1}" if name == RESNET38 else \
-            nearest_hint(name, timm.list_models())
-        raise RecipeError(f"no encoder {name!r}{hint}", where="network.encoder",
-                          fix="Name a model that timm.list_models() lists.")
+        hint = (
+            f"; {RESNET38} is for {DEEPLAB_V1}"
+            if name == RESNET38
+            else nearest_hint(name, timm.list_models())
+        )
+        raise RecipeError(
+            f"no encoder {name!r}{hint}",
+            where="network.encoder",
+            fix="Name a model that timm.list_models() lists.",
+        )
     options: dict[str, Any] = {}
     if spec.architecture in _DILATED:
         if stride not in _DILATED[spec.architecture]:
@@ -246,8 +267,13 @@ def _create(spec: SegmenterSpec) -> Any:
     if spec.architecture == "dpt" and timm.get_pretrained_cfg_value(name, "fixed_input_size"):
         options["dynamic_img_size"] = True  # transformers: photos of any size
     try:
-        return smp.create_model(spec.architecture, f"tu-{name}", encoder_weights=None,
-                                classes=len(spec.classes) + 1, **options)
+        return smp.create_model(
+            spec.architecture,
+            f"tu-{name}",
+            encoder_weights=None,
+            classes=len(spec.classes) + 1,
+            **options,
+        )
     # Encoders object in their own ways: no features, no dilation, other strides, and so on.
     except Exception as error:
         raise _not_together(spec, error) from None
@@ -261,8 +287,10 @@ def _size_multiple(net: nn.Module, spec: SegmenterSpec) -> int:
         side = factor * spec.output_stride
         try:
             with torch.no_grad():
-                fits = all(net(torch.zeros(1, 3, *size)).shape[2:] == size
-                           for size in ((side, side), (side, 3 * side)))
+                fits = all(
+                    net(torch.zeros(1, 3, *size)).shape[2:] == size
+                    for size in ((side, side), (side, 3 * side))
+                )
         # Decoders that halve further, and encoders of a fixed size, object in their own ways.
         except Exception as error:
             failure = error
@@ -290,8 +318,12 @@ def _load_encoder(encoder: nn.Module, name: str, weights: str) -> None:
         state, where = timm_state(whole, name, weights, setting="network.weights")
     own = encoder.state_dict()
     left_out = tuple(tensor for tensor in whole.state_dict() if _kept_name(tensor, own) not in own)
-    load_into(encoder, {_kept_name(tensor, own): value for tensor, value in state.items()},
-              where=where, allow_unexpected=(*left_out, *classifier_names(whole)))
+    load_into(
+        encoder,
+        {_kept_name(tensor, own): value for tensor, value in state.items()},
+        where=where,
+        allow_unexpected=(*left_out, *classifier_names(whole)),
+    )
 
 
 def _kept_name(name: str, own: Iterable[str]) -> str:
@@ -302,15 +334,18 @@ def _kept_name(name: str, own: Iterable[str]) -> str:
 
 def _wrong_stride(architecture: str, strides: tuple[int, ...], spec: SegmenterSpec) -> RecipeError:
     given = " or ".join(map(str, strides))
-    return RecipeError(f"{architecture} gives output stride {given} only, not {spec.output_stride}",
-                       where="network.output_stride",
-                       fix=f"Set it to {given}, or choose another architecture.")
+    return RecipeError(
+        f"{architecture} gives output stride {given} only, not {spec.output_stride}",
+        where="network.output_stride",
+        fix=f"Set it to {given}, or choose another architecture.",
+    )
 
 
 def _not_together(spec: SegmenterSpec, error: Exception) -> RecipeError:
     reason = (str(error) or type(error).__name__).splitlines()[0]
     return RecipeError(
         f"{spec.architecture} can't be built on {spec.encoder} at output stride"
-        f" {spec.output_stride} ({reason})", where="network.encoder",
+        f" {spec.output_stride} ({reason})",
+        where="network.encoder",
         fix="Choose a convolutional encoder, such as resnet50 or tf_efficientnet_lite0.",
     )

@@ -41,10 +41,17 @@ class TorchSegmenter:
         DeviceError: the device has no memory for the network.
     """
 
-    def __init__(self, net: SegmentationNet, classes: ClassSet, long_side: int,
-                 device: torch.device, precision: Precision = "auto", *,
-                 callers: int | None = None,
-                 memory_settings: tuple[str, ...] = ("predict.batch_size", "predict.tile")) -> None:
+    def __init__(
+        self,
+        net: SegmentationNet,
+        classes: ClassSet,
+        long_side: int,
+        device: torch.device,
+        precision: Precision = "auto",
+        *,
+        callers: int | None = None,
+        memory_settings: tuple[str, ...] = ("predict.batch_size", "predict.tile"),
+    ) -> None:
         self.classes, self.long_side = classes, long_side
         self.mean, self.std = net.mean, net.std
         self.size_multiple = net.size_multiple
@@ -65,7 +72,8 @@ class TorchSegmenter:
         hint = memory_hint(*self._memory_settings)
         with hint, self._turn(), self._autocast():
             given = self._fill(torch.from_numpy(images).to(self._device)).contiguous(
-                memory_format=memory_format(self._device))
+                memory_format=memory_format(self._device)
+            )
             logits = self._net(given)[: len(images)]
             found: Float32 = _softmax(logits.float()).cpu().numpy()
         return found

@@ -28,8 +28,9 @@ from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import sized_map
 
 
-def affinity_labels(data: PreparedData, maps: AnyMaps, section: AffinityLabelling, out: Path,
-                    runtime: Runtime) -> AffinityLabels:
+def affinity_labels(
+    data: PreparedData, maps: AnyMaps, section: AffinityLabelling, out: Path, runtime: Runtime
+) -> AffinityLabels:
     """Make the affinity labels of every training photo that has maps.
 
     Args:
@@ -45,8 +46,13 @@ def affinity_labels(data: PreparedData, maps: AnyMaps, section: AffinityLabellin
             photo can't be read (unless ``skip_bad``); no background score can be found.
         RunFolderError: ``out`` was made with other maps or other settings, or can't be written.
     """
-    with step_folder(AffinityLabels, out, section=section, coverage={"data": data, "maps": maps},
-                     rank=runtime.rank) as step:
+    with step_folder(
+        AffinityLabels,
+        out,
+        section=section,
+        coverage={"data": data, "maps": maps},
+        rank=runtime.rank,
+    ) as step:
         path_of = partial(label_path, step.path)
         if step.complete and all(path_of(item).is_file() for item in step.journal.ids()):
             return step.handle
@@ -54,8 +60,11 @@ def affinity_labels(data: PreparedData, maps: AnyMaps, section: AffinityLabellin
         photos = mapped_photos(data, maps)
         samples = photos.splits.get("train", [])
         if not samples:
-            raise DataError("no training photo has a map", where=maps.path,
-                            fix=f"Let {maps.step} make maps of the training photos too.")
+            raise DataError(
+                "no training photo has a map",
+                where=maps.path,
+                fix=f"Let {maps.step} make maps of the training photos too.",
+            )
         alphas, background = _alphas(data, photos, section, step.path, runtime)
         step.journal.drop_vanished({sample.id for sample in samples}, path_of)
         runtime.barrier()
@@ -65,18 +74,29 @@ def affinity_labels(data: PreparedData, maps: AnyMaps, section: AffinityLabellin
         made = [s for s in samples if path_of(s.id).is_file()]
         unsure = without_sure_pixels(made, step.path, len(classes))
         handle = step.finish(
-            counts={"photos": len(made), "computed": sum(done for done, _ in shares),
-                    WITHOUT_SURE_PIXELS: len(unsure)},
-            metrics={"alphas": list(alphas), WITHOUT_SURE_PIXELS: unsure,
-                     **({} if background is None else background.metrics())},
+            counts={
+                "photos": len(made),
+                "computed": sum(done for done, _ in shares),
+                WITHOUT_SURE_PIXELS: len(unsure),
+            },
+            metrics={
+                "alphas": list(alphas),
+                WITHOUT_SURE_PIXELS: unsure,
+                **({} if background is None else background.metrics()),
+            },
             skipped=[*photos.skipped, *skipped],
-        )  # fmt: skip
+        )
         runtime.barrier()
         return handle
 
 
-def _alphas(data: PreparedData, photos: MappedPhotos, section: AffinityLabelling, folder: Path,
-            runtime: Runtime) -> tuple[tuple[float, float], BackgroundScore | None]:
+def _alphas(
+    data: PreparedData,
+    photos: MappedPhotos,
+    section: AffinityLabelling,
+    folder: Path,
+    runtime: Runtime,
+) -> tuple[tuple[float, float], BackgroundScore | None]:
     """α of the strong and of the weak background, and the score that they were derived from."""
     if section.alphas is not None:
         return section.alphas, None
@@ -89,9 +109,14 @@ def _alphas(data: PreparedData, photos: MappedPhotos, section: AffinityLabelling
 class _Job:
     """What every photo is labelled with."""
 
-    def __init__(self, photos: MappedPhotos, colours: tuple[tuple[int, int, int], ...],
-                 section: AffinityLabelling, alphas: tuple[float, float],
-                 step: Step[AffinityLabels]) -> None:
+    def __init__(
+        self,
+        photos: MappedPhotos,
+        colours: tuple[tuple[int, int, int], ...],
+        section: AffinityLabelling,
+        alphas: tuple[float, float],
+        step: Step[AffinityLabels],
+    ) -> None:
         self.photos = photos
         self.colours = colours
         self.section = section
@@ -102,8 +127,12 @@ class _Job:
     def make(self, samples: list[Sample], runtime: Runtime) -> tuple[int, list[str]]:
         """Write the labels that are not there yet; returns how many, and photos left out."""
         step = self.step
-        due = [sample for sample in samples if step.journal.key(sample.id) != self._key(sample)
-               or not label_path(step.path, sample.id).is_file()]
+        due = [
+            sample
+            for sample in samples
+            if step.journal.key(sample.id) != self._key(sample)
+            or not label_path(step.path, sample.id).is_file()
+        ]
         skipped = []
         with runtime.progress(len(due), "affinity-labels") as bar:
             for sample, failure in sized_map(self._label, due, lambda s: s.size[0] * s.size[1]):

@@ -61,9 +61,16 @@ TABLE = "table.md"
 CURVE = "curve.png"
 
 
-def evaluate(data: PreparedData, maps: AnyMaps, masks: PseudoMaskFolder, section: Evaluate,
-             out: Path, runtime: Runtime, earlier: Sequence[AnyMaps] = (),
-             predictions: Predictions | None = None) -> Evaluation:
+def evaluate(
+    data: PreparedData,
+    maps: AnyMaps,
+    masks: PseudoMaskFolder,
+    section: Evaluate,
+    out: Path,
+    runtime: Runtime,
+    earlier: Sequence[AnyMaps] = (),
+    predictions: Predictions | None = None,
+) -> Evaluation:
     """Score maps and pseudo masks against masks, and tag probabilities against tags.
 
     Args:
@@ -87,17 +94,22 @@ def evaluate(data: PreparedData, maps: AnyMaps, masks: PseudoMaskFolder, section
     if predictions is not None:
         _refuse_other_classes(data, predictions)
     coverage: dict[str, Handle | str] = {
-        "data": data, "maps": maps, "masks": masks,
+        "data": data,
+        "maps": maps,
+        "masks": masks,
         "ground truth": masks_fingerprint(data.path),
         **({} if predictions is None else {"predictions": predictions}),
-        **{f"earlier maps {number}" if number > 1 else "earlier maps": handle
-           for number, handle in enumerate(earlier, 1)},
-    }  # fmt: skip
+        **{
+            f"earlier maps {number}" if number > 1 else "earlier maps": handle
+            for number, handle in enumerate(earlier, 1)
+        },
+    }
     if left_out:
         ids = "\n".join(sorted(left_out))
         coverage["left out"] = hashlib.sha256(ids.encode()).hexdigest()
-    with step_folder(Evaluation, out, section=section, coverage=coverage,
-                     rank=runtime.rank) as step:
+    with step_folder(
+        Evaluation, out, section=section, coverage=coverage, rank=runtime.rank
+    ) as step:
         if step.complete:
             return step.handle
         classes = read_classes(data.path)
@@ -120,8 +132,11 @@ def evaluate(data: PreparedData, maps: AnyMaps, masks: PseudoMaskFolder, section
         scores = EvaluationScores(classes.mask_names, section.behaviour, tuple(splits))
         if runtime.rank == 0:
             _write(step.path, scores, rows)
-        handle = step.finish(counts={split.split: split.photos for split in splits},
-                             metrics=_headline(scores), skipped=photos.skipped)
+        handle = step.finish(
+            counts={split.split: split.photos for split in splits},
+            metrics=_headline(scores),
+            skipped=photos.skipped,
+        )
         runtime.barrier()
         return handle
 
@@ -139,9 +154,11 @@ def _refuse_other_classes(data: PreparedData, predictions: Predictions) -> None:
     """Class 1 of one network is not class 1 of another: the scores would mean nothing."""
     own, found = list(read_classes(data.path).names), predictions.manifest.metrics.get("classes")
     if found not in (None, own):
-        raise DataError(f"the network knows other classes ({some(found)}) than the data "
-                        f"({some(own)})", where=predictions.path,
-                        fix="Give masks of a network that was trained on these classes.")
+        raise DataError(
+            f"the network knows other classes ({some(found)}) than the data ({some(own)})",
+            where=predictions.path,
+            fix="Give masks of a network that was trained on these classes.",
+        )
 
 
 def _predicted_splits(predictions: Predictions) -> Sequence[str]:
@@ -160,29 +177,46 @@ def _left_out(data: PreparedData, section: Evaluate) -> frozenset[str]:
     known = {sample.id for split in SPLITS for sample in read_index(data.path, split)}
     unknown = [photo.id for photo in listed if photo.id not in known]
     if unknown:
-        raise DataError(f"photos not in the data: {some(unknown)}", where=path,
-                        fix="Set evaluate.leave_out to a list of this data's ids.")
+        raise DataError(
+            f"photos not in the data: {some(unknown)}",
+            where=path,
+            fix="Set evaluate.leave_out to a list of this data's ids.",
+        )
     return frozenset(photo.id for photo in listed)
 
 
-def _with_crf_masks(stages: tuple[Stage, ...], masks: PseudoMaskFolder, photos: MappedPhotos,
-                    truths: dict[str, Path], classes: ClassSet, section: Evaluate,
-                    step: Step[Evaluation], runtime: Runtime) -> tuple[Stage, ...]:
+def _with_crf_masks(
+    stages: tuple[Stage, ...],
+    masks: PseudoMaskFolder,
+    photos: MappedPhotos,
+    truths: dict[str, Path],
+    classes: ClassSet,
+    section: Evaluate,
+    step: Step[Evaluation],
+    runtime: Runtime,
+) -> tuple[Stage, ...]:
     """The stages and, after the last maps from before the walk, these with a dense CRF."""
     before = [stage for stage in stages if _from_before_the_walk(stage)]
     if not before:
-        raise DataError("the maps are walked ones; evaluate.crf sharpens those from before the "
-                        "walk", where=photos.folder,
-                        fix="Give the folder of infer-cam too, as --earlier.")
+        raise DataError(
+            "the maps are walked ones; evaluate.crf sharpens those from before the walk",
+            where=photos.folder,
+            fix="Give the folder of infer-cam too, as --earlier.",
+        )
     base = before[-1]
     if base is stages[-1] and sharpened_by_crf(masks):
         return stages  # the pseudo masks are just that
     assert isinstance(base.content, MappedPhotos) and base.score is not None
     settings = CrfSettings(**section.crf.model_dump(exclude={"enabled"}))
-    masked = {sample.id: sample for samples in photos.splits.values() for sample in samples
-              if sample.id in truths}
+    masked = {
+        sample.id: sample
+        for samples in photos.splits.values()
+        for sample in samples
+        if sample.id in truths
+    }
     CrfMasks(base.content, classes.colours, settings, base.score).make(
-        step, list(masked.values()), runtime)
+        step, list(masked.values()), runtime
+    )
     place = stages.index(base) + 1
     added = replace(base, name=with_crf(base.name), content=step.path / CRF_MASKS)
     return (*stages[:place], added, *stages[place:])
@@ -192,9 +226,11 @@ def _from_before_the_walk(stage: Stage) -> bool:
     return isinstance(stage.content, MappedPhotos) and stage.content.made_by == CamMaps.step
 
 
-def _count_split(job: Comparison, split: str, samples: list[Sample],
-                 runtime: Runtime) -> SplitCounts:
+def _count_split(
+    job: Comparison, split: str, samples: list[Sample], runtime: Runtime
+) -> SplitCounts:
     """Count a split's photos, each rank its share; every rank gets the sums of all."""
+
     def own_share() -> SplitCounts:
         total = job.nothing()
         mine = runtime.shard(samples)
@@ -208,8 +244,14 @@ def _count_split(job: Comparison, split: str, samples: list[Sample],
     return parts[0] if len(parts) == 1 else job.nothing().add_shares(parts)
 
 
-def _split_scores(job: Comparison, counts: SplitCounts, split: str, samples: list[Sample],
-                  maps: AnyMaps, masks: PseudoMaskFolder) -> SplitScores:
+def _split_scores(
+    job: Comparison,
+    counts: SplitCounts,
+    split: str,
+    samples: list[Sample],
+    maps: AnyMaps,
+    masks: PseudoMaskFolder,
+) -> SplitScores:
     classes, section = job.classes, job.section
     paper = section.behaviour == "paper"
     known = np.zeros((len(samples), len(classes)), np.bool_)
@@ -226,25 +268,37 @@ def _split_scores(job: Comparison, counts: SplitCounts, split: str, samples: lis
         background_score=None if score is None else float(score),
         background_source=str(masks.manifest.metrics.get("background_source", "unknown")),
         certainty=float(np.mean([row["certainty"] for row in counts.rows])),
-        masks=mask_scores(counts.masks.confusion, counts.masks.boundary, counts.masked,
-                          classes.mask_names, paper=paper) if counts.masked else None,
+        masks=mask_scores(
+            counts.masks.confusion,
+            counts.masks.boundary,
+            counts.masked,
+            classes.mask_names,
+            paper=paper,
+        )
+        if counts.masked
+        else None,
         curve=next((stage.curve for stage in reversed(stages) if stage.curve), None),
         tags=tag_scores(tag_quality(probabilities, known), len(samples), classes.names)
-        if tagged else None,
-        doubtful_tags=doubt_records(doubtful_tags(probabilities, known),
-                                    [sample.id for sample in samples], classes.names)
-        if tagged else (),
+        if tagged
+        else None,
+        doubtful_tags=doubt_records(
+            doubtful_tags(probabilities, known), [sample.id for sample in samples], classes.names
+        )
+        if tagged
+        else (),
         stages=stages,
-    )  # fmt: skip
+    )
 
 
-def _stage_scores(job: Comparison, counts: SplitCounts,
-                  masks: PseudoMaskFolder) -> tuple[StageScores, ...]:
+def _stage_scores(
+    job: Comparison, counts: SplitCounts, masks: PseudoMaskFolder
+) -> tuple[StageScores, ...]:
     """Scores of every stage; the masks are one of their own where a dense CRF made them."""
     pairs: list[tuple[Stage, StageCounts]] = list(zip(job.stages, counts.stages, strict=True))
     if sharpened_by_crf(masks):
-        place = max(i for i, stage in enumerate(job.stages)
-                    if isinstance(stage.content, MappedPhotos))
+        place = max(
+            i for i, stage in enumerate(job.stages) if isinstance(stage.content, MappedPhotos)
+        )
         last = job.stages[place]
         pairs.insert(place + 1, (replace(last, name=with_crf(last.name)), counts.masks))
     return tuple(stage.scores(found, counts.masked, job.section) for stage, found in pairs)
@@ -269,8 +323,14 @@ def _headline(scores: EvaluationScores) -> dict[str, Any]:
         found[split.split] = {
             "miou": split.masks and split.masks.miou,
             "best_miou": split.curve and split.curve.best_miou,
-            "segmenter_miou": next((stage.used.miou for stage in split.stages
-                                    if stage.tag_source == NO_TAGS and stage.used), None),
+            "segmenter_miou": next(
+                (
+                    stage.used.miou
+                    for stage in split.stages
+                    if stage.tag_source == NO_TAGS and stage.used
+                ),
+                None,
+            ),
             "best_background_score": split.curve and split.curve.best_threshold,
             "tag_map": split.tags and split.tags.mean_average_precision,
             "certainty": split.certainty,
@@ -279,5 +339,7 @@ def _headline(scores: EvaluationScores) -> dict[str, Any]:
 
 
 def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: None if isinstance(value, float) and np.isnan(value) else value
-            for key, value in row.items()}
+    return {
+        key: None if isinstance(value, float) and np.isnan(value) else value
+        for key, value in row.items()
+    }

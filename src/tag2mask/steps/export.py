@@ -79,10 +79,13 @@ def export(model: Path, formats: Sequence[str], out: Path) -> Export:
     source = _source(model)
     net, spec = load_segmenter(source.file)
     refuse_not_finite(net, where=source.file, setting="train_segmenter.optimiser.lr")
-    with step_folder(Export, out, section={"formats": [f for f in FORMATS if f in formats]},
-                     inputs={"model": source.trained or digest(source.file)},
-                     coverage={} if source.evaluation is None else
-                     {"evaluation": source.evaluation.fingerprint}) as step:
+    with step_folder(
+        Export,
+        out,
+        section={"formats": [f for f in FORMATS if f in formats]},
+        inputs={"model": source.trained or digest(source.file)},
+        coverage={} if source.evaluation is None else {"evaluation": source.evaluation.fingerprint},
+    ) as step:
         if step.complete:
             return step.handle
         exported = exported_spec(net, spec)
@@ -90,17 +93,27 @@ def export(model: Path, formats: Sequence[str], out: Path) -> Export:
         card = _card(source, exported, files, sum(p.numel() for p in net.parameters()))
         write_json(step.path / CARD_JSON, card.to_json())
         write_text(step.path / CARD, markdown(card))
-        return step.finish(counts={"files": len(files)}, metrics={
-            "largest_difference": {file.name: file.largest_difference for file in files}})
+        return step.finish(
+            counts={"files": len(files)},
+            metrics={"largest_difference": {file.name: file.largest_difference for file in files}},
+        )
 
 
 def exported_spec(net: SegmentationNet, spec: SegmenterSpec) -> ExportedSpec:
     """What the files say of a network."""
     return ExportedSpec(
-        format=FORMAT, tag2mask=__version__, classes=spec.classes, colours=spec.class_set.colours,
-        mean=net.mean, std=net.std, size_multiple=net.size_multiple, long_side=spec.long_side,
-        architecture=spec.architecture, encoder=spec.encoder, output_stride=spec.output_stride,
-    )  # fmt: skip
+        format=FORMAT,
+        tag2mask=__version__,
+        classes=spec.classes,
+        colours=spec.class_set.colours,
+        mean=net.mean,
+        std=net.std,
+        size_multiple=net.size_multiple,
+        long_side=spec.long_side,
+        architecture=spec.architecture,
+        encoder=spec.encoder,
+        output_stride=spec.output_stride,
+    )
 
 
 class _Source(NamedTuple):
@@ -124,8 +137,9 @@ def _source(model: Path) -> _Source:
     return _Source(file, SegmenterModel(folder), run, evaluation_of(run, found))
 
 
-def _write_files(net: SegmentationNet, spec: ExportedSpec, formats: Sequence[str],
-                 out: Path) -> tuple[CardFile, ...]:
+def _write_files(
+    net: SegmentationNet, spec: ExportedSpec, formats: Sequence[str], out: Path
+) -> tuple[CardFile, ...]:
     """Write the formats; none is there before all were found to compute what the network does."""
     if ONNX_FORMAT in formats:
         require_onnx()
@@ -137,17 +151,22 @@ def _write_files(net: SegmentationNet, spec: ExportedSpec, formats: Sequence[str
             file = written.enter_context(atomic_write(out / ONNX_FILE))
             file.write_bytes(onnx_bytes(program, text))
             difference = largest_difference(
-                net, OnnxSegmenter.open(file, callers=1).logits,
-                shapes_to_check(net, spec.long_side, net.size_multiple))
-            found.append(_card_file(file, ONNX_FILE, f"ONNX, opset {OPSET}", difference,
-                                    net.size_multiple))
+                net,
+                OnnxSegmenter.open(file, callers=1).logits,
+                shapes_to_check(net, spec.long_side, net.size_multiple),
+            )
+            found.append(
+                _card_file(file, ONNX_FILE, f"ONNX, opset {OPSET}", difference, net.size_multiple)
+            )
         if TORCH_FORMAT in formats:
             file = written.enter_context(atomic_write(out / TORCH_FILE))
             file.write_bytes(torch_bytes(program, text))
             difference = largest_difference(
-                net, _torch_logits(file), shapes_to_check(net, spec.long_side, smallest_side(net)))
-            found.append(_card_file(file, TORCH_FILE, "torch.export", difference,
-                                    smallest_side(net)))
+                net, _torch_logits(file), shapes_to_check(net, spec.long_side, smallest_side(net))
+            )
+            found.append(
+                _card_file(file, TORCH_FILE, "torch.export", difference, smallest_side(net))
+            )
     return tuple(found)
 
 
@@ -163,12 +182,19 @@ def _torch_logits(file: Path) -> Callable[[Float32], Float32]:
 
 
 def _card_file(file: Path, name: str, form: str, difference: float, least: int) -> CardFile:
-    return CardFile(name=name, format=form, bytes=file.stat().st_size, sha256=digest(file),
-                    largest_difference=difference, smallest_side=least)
+    return CardFile(
+        name=name,
+        format=form,
+        bytes=file.stat().st_size,
+        sha256=digest(file),
+        largest_difference=difference,
+        smallest_side=least,
+    )
 
 
-def _card(source: _Source, spec: ExportedSpec, files: tuple[CardFile, ...],
-          parameters: int) -> ModelCard:
+def _card(
+    source: _Source, spec: ExportedSpec, files: tuple[CardFile, ...], parameters: int
+) -> ModelCard:
     """Everything known of a network."""
     training = data = None
     if source.trained is not None:
@@ -176,12 +202,19 @@ def _card(source: _Source, spec: ExportedSpec, files: tuple[CardFile, ...],
         training = training_of(manifest)
         if source.run is not None and (prepared := source.run.handle(PreparedData)) is not None:
             data = data_of(source.run, manifest, data_root(prepared.path).name)
-    scores, left_out = ((), {}) if source.evaluation is None else \
-        scores_of(read_scores(source.evaluation))
+    scores, left_out = (
+        ((), {}) if source.evaluation is None else scores_of(read_scores(source.evaluation))
+    )
     packages = ("torch", "onnx", "onnxruntime") if files[0].name == ONNX_FILE else ("torch",)
     return ModelCard(
         name=source.file.stem if source.run is None else source.run.label,
-        spec=spec, parameters=parameters, files=files, training=training, data=data, scores=scores,
+        spec=spec,
+        parameters=parameters,
+        files=files,
+        training=training,
+        data=data,
+        scores=scores,
         scored_with=settings_of(source.run) if scores and source.run is not None else None,
-        left_out=left_out, versions={name: import_module(name).__version__ for name in packages},
-    )  # fmt: skip
+        left_out=left_out,
+        versions={name: import_module(name).__version__ for name in packages},
+    )

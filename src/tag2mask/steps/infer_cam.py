@@ -39,8 +39,9 @@ CHUNK_PIXELS = 100_000_000
 memory."""
 
 
-def infer_cam(data: PreparedData, model: CamModel, section: InferCam, out: Path,
-              runtime: Runtime) -> CamMaps:
+def infer_cam(
+    data: PreparedData, model: CamModel, section: InferCam, out: Path, runtime: Runtime
+) -> CamMaps:
     """Compute and store the maps of all photos of the chosen splits.
 
     Args:
@@ -59,35 +60,55 @@ def infer_cam(data: PreparedData, model: CamModel, section: InferCam, out: Path,
         DeviceError: the GPU ran out of memory.
         RunFolderError: ``out`` was made with another model or other settings.
     """
-    with step_folder(CamMaps, out, section=section, inputs={"model": model},
-                     coverage={"data": data}, rank=runtime.rank) as step:
+    with step_folder(
+        CamMaps,
+        out,
+        section=section,
+        inputs={"model": model},
+        coverage={"data": data},
+        rank=runtime.rank,
+    ) as step:
         if step.complete and all(_map_path(step, item).is_file() for item in step.journal.ids()):
             return step.handle
         inference, spec = _load(model, data, section, runtime)
-        samples = [sample for split in SPLITS if split in section.splits
-                   for sample in read_index(data.path, split)]
+        samples = [
+            sample
+            for split in SPLITS
+            if split in section.splits
+            for sample in read_index(data.path, split)
+        ]
         step.journal.drop_vanished({sample.id for sample in samples}, partial(_map_path, step))
         runtime.barrier()
-        due = [s for s in runtime.shard(samples) if step.journal.key(s.id) != _key(s, section)
-               or not _map_path(step, s.id).is_file()]
+        due = [
+            s
+            for s in runtime.shard(samples)
+            if step.journal.key(s.id) != _key(s, section) or not _map_path(step, s.id).is_file()
+        ]
         computed, skipped = _infer_all(due, inference, section, step, runtime)
         handle = step.finish(
-            counts={"photos": len(samples) - len(skipped), "computed": computed}, skipped=skipped,
-            metrics={"tags": TAG_SOURCE[section.tags], "branch": inference.settings.branch,
-                     "head": spec.head, "classes": list(spec.classes)},
-        )  # fmt: skip
+            counts={"photos": len(samples) - len(skipped), "computed": computed},
+            skipped=skipped,
+            metrics={
+                "tags": TAG_SOURCE[section.tags],
+                "branch": inference.settings.branch,
+                "head": spec.head,
+                "classes": list(spec.classes),
+            },
+        )
         runtime.barrier()
         return handle
 
 
-def _load(model: CamModel, data: PreparedData, section: InferCam,
-          runtime: Runtime) -> tuple[MultiScaleInference, NetSpec]:
+def _load(
+    model: CamModel, data: PreparedData, section: InferCam, runtime: Runtime
+) -> tuple[MultiScaleInference, NetSpec]:
     """The network and its shape, if it belongs to the data's classes."""
     path = model.path / MODEL
     net, spec = load_net(path)
     if read_classes(data.path).names != spec.classes:
         raise DataError(
-            "the model was trained on other classes than the data has", where=data.path,
+            "the model was trained on other classes than the data has",
+            where=data.path,
             fix="Train on this data, or give the data it was trained on.",
         )
     refuse_not_finite(net, where=path, setting="train_cam.optimiser.lr")
@@ -96,27 +117,44 @@ def _load(model: CamModel, data: PreparedData, section: InferCam,
 
 def _inference(net: SeamNet, section: InferCam, runtime: Runtime) -> MultiScaleInference:
     settings = InferenceSettings(
-        scales=section.scales, flip=section.flip, long_side=section.long_side,
-        branch=_branch(net, section), gate_pcm=section.gate_by_tags,
-        map_stride=section.map_stride, batch_views=section.batch_views,
+        scales=section.scales,
+        flip=section.flip,
+        long_side=section.long_side,
+        branch=_branch(net, section),
+        gate_pcm=section.gate_by_tags,
+        map_stride=section.map_stride,
+        batch_views=section.batch_views,
         paper=section.behaviour == "paper",
-    )  # fmt: skip
-    return MultiScaleInference(inference_copy(net, runtime.device), settings, runtime.device,
-                               partial(runtime.autocast, section.precision))
+    )
+    return MultiScaleInference(
+        inference_copy(net, runtime.device),
+        settings,
+        runtime.device,
+        partial(runtime.autocast, section.precision),
+    )
 
 
 def _branch(net: SeamNet, section: InferCam) -> Literal["refined", "plain"]:
     if section.branch == "auto":
         return "plain" if net.pcm is None else "refined"
     if section.branch == "refined" and net.pcm is None:
-        raise RecipeError("the model was trained without PCM and has no refined maps",
-                          where="infer_cam.branch", fix="Use branch: plain or auto.")
+        raise RecipeError(
+            "the model was trained without PCM and has no refined maps",
+            where="infer_cam.branch",
+            fix="Use branch: plain or auto.",
+        )
     return section.branch
 
 
-def _infer_all(due: Sequence[Sample], inference: MultiScaleInference, section: InferCam,
-               step: Step[CamMaps], runtime: Runtime) -> tuple[int, list[str]]:
+def _infer_all(
+    due: Sequence[Sample],
+    inference: MultiScaleInference,
+    section: InferCam,
+    step: Step[CamMaps],
+    runtime: Runtime,
+) -> tuple[int, list[str]]:
     """Compute and write this rank's maps; returns photos computed and left out, over all ranks."""
+
     def own_share() -> tuple[int, list[str]]:
         skipped: list[str] = []
         with runtime.progress(len(due), "infer-cam") as bar:
@@ -129,8 +167,9 @@ def _infer_all(due: Sequence[Sample], inference: MultiScaleInference, section: I
     return sum(done for done, _ in shares), sorted(line for _, part in shares for line in part)
 
 
-def _infer_chunk(chunk: Sequence[Sample], inference: MultiScaleInference, section: InferCam,
-                 step: Step[CamMaps]) -> list[str]:
+def _infer_chunk(
+    chunk: Sequence[Sample], inference: MultiScaleInference, section: InferCam, step: Step[CamMaps]
+) -> list[str]:
     """Compute and write the maps of a few photos; returns those left out, with the reason."""
     skipped = []
     photos: list[tuple[Sample, Image.Image]] = []
@@ -150,8 +189,9 @@ def _infer_chunk(chunk: Sequence[Sample], inference: MultiScaleInference, sectio
         samples = [sample for sample, _ in photos]
         sizes = [sample.size for sample in samples]
         maps = inference.maps(images, _tags(samples, images, inference, section), sizes)
-        written = pool.map(lambda sample, found: _write(step, sample, found, section),
-                           samples, maps)
+        written = pool.map(
+            lambda sample, found: _write(step, sample, found, section), samples, maps
+        )
         for sample, _ in zip(samples, written, strict=True):
             step.journal.record(sample.id, _key(sample, section))
     return skipped
@@ -160,11 +200,17 @@ def _infer_chunk(chunk: Sequence[Sample], inference: MultiScaleInference, sectio
 def _write(step: Step[CamMaps], sample: Sample, maps: Maps, section: InferCam) -> None:
     if not (np.isfinite(maps.scores).all() and np.isfinite(maps.probabilities).all()):
         raise DataError(
-            f"the maps of {sample.id!r} aren't finite", where=sample.image,
+            f"the maps of {sample.id!r} aren't finite",
+            where=sample.image,
             fix="Set infer_cam.precision to '32'; if it is, the network is no good: train again.",
         )
-    cam_map = CamMap(id=sample.id, tags=maps.tags, scores=np.clip(maps.scores, 0, 1),
-                     size=sample.size, probabilities=maps.probabilities)
+    cam_map = CamMap(
+        id=sample.id,
+        tags=maps.tags,
+        scores=np.clip(maps.scores, 0, 1),
+        size=sample.size,
+        probabilities=maps.probabilities,
+    )
     write_map(_map_path(step, sample.id), cam_map, dtype=section.map_dtype)
 
 
@@ -180,12 +226,19 @@ def _try_read(sample: Sample, at_least: int | None) -> Image.Image | Tag2MaskErr
         return error
 
 
-def _tags(samples: Sequence[Sample], images: Sequence[Image.Image],
-          inference: MultiScaleInference, section: InferCam) -> list[tuple[int, ...]]:
+def _tags(
+    samples: Sequence[Sample],
+    images: Sequence[Image.Image],
+    inference: MultiScaleInference,
+    section: InferCam,
+) -> list[tuple[int, ...]]:
     """Which maps each photo gets."""
     tags = [sample.tags for sample in samples]
-    due = [index for index, known in enumerate(tags)
-           if section.tags == "predicted" or (section.tags == "untagged" and not known)]
+    due = [
+        index
+        for index, known in enumerate(tags)
+        if section.tags == "predicted" or (section.tags == "untagged" and not known)
+    ]
     if due:
         found = inference.probabilities([images[i] for i in due], [samples[i].size for i in due])
         for index, probabilities in zip(due, found, strict=True):

@@ -53,8 +53,9 @@ WAITING_BATCHES = 8
 """Photos that wait for others of their size, in batches."""
 
 
-def predict_prepared(data: PreparedData, model: SegmenterModel, section: Predict, out: Path,
-                     runtime: Runtime) -> Predictions:
+def predict_prepared(
+    data: PreparedData, model: SegmenterModel, section: Predict, out: Path, runtime: Runtime
+) -> Predictions:
     """Make the masks of all photos of the chosen splits; their tags are not looked at.
 
     Args:
@@ -72,28 +73,47 @@ def predict_prepared(data: PreparedData, model: SegmenterModel, section: Predict
         DeviceError: out of memory.
         RunFolderError: ``out`` was made with another model or other settings, or can't be written.
     """
-    with step_folder(Predictions, out, section=section, inputs={"model": model},
-                     coverage={"data": data}, rank=runtime.rank) as step:
+    with step_folder(
+        Predictions,
+        out,
+        section=section,
+        inputs={"model": model},
+        coverage={"data": data},
+        rank=runtime.rank,
+    ) as step:
         files = _Files(step, section)
         if step.complete and files.all_there(step.journal.ids()):
             return step.handle
-        segmenter = open_segmenter(model.path, device=str(runtime.device),
-                                   precision=section.precision)
+        segmenter = open_segmenter(
+            model.path, device=str(runtime.device), precision=section.precision
+        )
         if read_classes(data.path) != segmenter.classes:
             raise DataError(
                 "the segmentation network was trained on other classes than the data has",
-                where=data.path, fix="Train on this data, or give the data it was trained on.",
+                where=data.path,
+                fix="Train on this data, or give the data it was trained on.",
             )
-        samples = {sample.id: sample for split in SPLITS if split in section.splits
-                   for sample in read_index(data.path, split)}
+        samples = {
+            sample.id: sample
+            for split in SPLITS
+            if split in section.splits
+            for sample in read_index(data.path, split)
+        }
         photos = [PhotoFile(s.id, s.image, s.stamp, s.size) for s in samples.values()]
         removed = files.drop_vanished({photo.id for photo in photos})
         job = _Job(segmenter, section, files, skip_bad=section.skip_bad)
         return job.finish(photos, runtime, {"removed": removed})
 
 
-def predict(photos: Sequence[PhotoFile], segmenter: Segmenter, section: Predict, out: Path, *,
-            model: str, ranks: Ranks | None = None) -> Predictions:
+def predict(
+    photos: Sequence[PhotoFile],
+    segmenter: Segmenter,
+    section: Predict,
+    out: Path,
+    *,
+    model: str,
+    ranks: Ranks | None = None,
+) -> Predictions:
     """Make the masks of photos from anywhere; those that can't be read are left out and listed.
 
     Args:
@@ -114,8 +134,14 @@ def predict(photos: Sequence[PhotoFile], segmenter: Segmenter, section: Predict,
     ranks = ranks or OneProcess()
     ids = {photo.id for photo in photos}
     _refuse_others(out, photos, ids)
-    with step_folder(Predictions, out, section=section, inputs={"model": model},
-                     coverage={"photos": _fingerprint(photos)}, rank=ranks.rank) as step:
+    with step_folder(
+        Predictions,
+        out,
+        section=section,
+        inputs={"model": model},
+        coverage={"photos": _fingerprint(photos)},
+        rank=ranks.rank,
+    ) as step:
         files = _Files(step, section)
         if step.complete and files.all_there(ids.intersection(step.journal.ids())):
             return step.handle
@@ -127,16 +153,23 @@ def predict(photos: Sequence[PhotoFile], segmenter: Segmenter, section: Predict,
 def _refuse_others(out: Path, photos: Sequence[PhotoFile], ids: Set[str]) -> None:
     """A folder has room for one mask of an id, and of photos that aren't in each other's way."""
     stamps = recorded_items(out)
-    others = {photo.id for photo in photos
-              if photo.id in stamps and photo.is_another(stamps[photo.id])}
+    others = {
+        photo.id for photo in photos if photo.id in stamps and photo.is_another(stamps[photo.id])
+    }
     earlier = stamps.keys() - ids
     if earlier:
-        others |= {outer if outer in ids else inner for outer, inner in in_the_way(earlier | ids)
-                   if outer in earlier or inner in earlier}
+        others |= {
+            outer if outer in ids else inner
+            for outer, inner in in_the_way(earlier | ids)
+            if outer in earlier or inner in earlier
+        }
     if others:
-        raise RunFolderError("masks of other photos have the names of these (or their folder was "
-                             f"moved): {some(sorted(others))}", where=out,
-                             fix="Give another --out, or --redo to delete the older masks.")
+        raise RunFolderError(
+            "masks of other photos have the names of these (or their folder was "
+            f"moved): {some(sorted(others))}",
+            where=out,
+            fix="Give another --out, or --redo to delete the older masks.",
+        )
 
 
 def segmentation_settings(section: Predict, segmenter: Segmenter) -> SegmentationSettings:
@@ -144,12 +177,18 @@ def segmentation_settings(section: Predict, segmenter: Segmenter) -> Segmentatio
     sides = {"trained": segmenter.long_side, "photo": None}
     crf = CrfSettings(**section.crf.model_dump(exclude={"enabled"}))
     return SegmentationSettings(
-        long_side=section.long_side if isinstance(section.long_side, int)
+        long_side=section.long_side
+        if isinstance(section.long_side, int)
         else sides[section.long_side],
-        scales=section.scales, flip=section.flip, tile=section.tile, overlap=section.overlap,
-        batch_size=section.batch_size, crf=crf if section.crf.enabled else None,
-        confidence="uint8" if section.confidence else None, probabilities=section.probabilities,
-    )  # fmt: skip
+        scales=section.scales,
+        flip=section.flip,
+        tile=section.tile,
+        overlap=section.overlap,
+        batch_size=section.batch_size,
+        crf=crf if section.crf.enabled else None,
+        confidence="uint8" if section.confidence else None,
+        probabilities=section.probabilities,
+    )
 
 
 class _Files:
@@ -157,8 +196,12 @@ class _Files:
 
     def __init__(self, step: Step[Predictions], section: Predict) -> None:
         self.step = step
-        wanted = {"masks": True, "overlays": section.overlays, "confidence": section.confidence,
-                  "probabilities": section.probabilities}
+        wanted = {
+            "masks": True,
+            "overlays": section.overlays,
+            "confidence": section.confidence,
+            "probabilities": section.probabilities,
+        }
         self._suffixes = {name: suffix for name, suffix in _SUFFIXES.items() if wanted[name]}
 
     def path(self, name: str, photo_id: str) -> Path:
@@ -203,16 +246,18 @@ class _Read(NamedTuple):
 class _Job:
     """What every mask is made with."""
 
-    def __init__(self, segmenter: Segmenter, section: Predict, files: _Files, *,
-                 skip_bad: bool) -> None:
+    def __init__(
+        self, segmenter: Segmenter, section: Predict, files: _Files, *, skip_bad: bool
+    ) -> None:
         self.segmenter = segmenter
         self.section = section
         self.files = files
         self.skip_bad = skip_bad
         self.segmentation = Segmentation(segmenter, segmentation_settings(section, segmenter))
 
-    def finish(self, photos: Sequence[PhotoFile], ranks: Ranks,
-               counts: Mapping[str, int]) -> Predictions:
+    def finish(
+        self, photos: Sequence[PhotoFile], ranks: Ranks, counts: Mapping[str, int]
+    ) -> Predictions:
         """Make what is not there yet, all ranks together, and complete the folder.
 
         ``counts`` is told of the folder too, unless 0.
@@ -222,21 +267,28 @@ class _Job:
         shares = ranks.together(lambda: self._make(ranks.shard(photos), ranks))
         skipped = sorted(line for _, part in shares for line in part)
         handle = step.finish(
-            counts={"photos": len(photos) - len(skipped),
-                    "computed": sum(done for done, _ in shares),
-                    **{name: count for name, count in counts.items() if count}},
-            metrics={"classes": list(self.segmenter.classes.names),
-                     "long_side": self.segmentation.settings.long_side},
+            counts={
+                "photos": len(photos) - len(skipped),
+                "computed": sum(done for done, _ in shares),
+                **{name: count for name, count in counts.items() if count},
+            },
+            metrics={
+                "classes": list(self.segmenter.classes.names),
+                "long_side": self.segmentation.settings.long_side,
+            },
             skipped=skipped,
-        )  # fmt: skip
+        )
         ranks.barrier()
         return handle
 
     def _make(self, photos: Sequence[PhotoFile], ranks: Ranks) -> tuple[int, list[str]]:
         """Write this rank's masks; returns how many, and photos left out."""
         step, skipped = self.files.step, []
-        due = [photo for photo in photos if step.journal.key(photo.id) != photo.stamp
-               or not self.files.there(photo.id)]
+        due = [
+            photo
+            for photo in photos
+            if step.journal.key(photo.id) != photo.stamp or not self.files.there(photo.id)
+        ]
         with ranks.progress(len(due), "predict") as bar:
             for photo, failure in self._done(due, bar):
                 if failure is None:
@@ -250,8 +302,9 @@ class _Job:
                 bar.advance()
         return len(due) - len(skipped), skipped
 
-    def _done(self, due: Sequence[PhotoFile],
-              bar: ProgressBar) -> Iterator[tuple[PhotoFile, DataError | None]]:
+    def _done(
+        self, due: Sequence[PhotoFile], bar: ProgressBar
+    ) -> Iterator[tuple[PhotoFile, DataError | None]]:
         """Photos whose files are written, or why they are not; large ones last."""
         large: list[PhotoFile] = []
         threads, most = self.segmenter.callers, self.segmentation.photos_at_once
@@ -277,8 +330,9 @@ class _Job:
             return _Read(photo, failure=error)
         return _Read(photo, self.segmentation.views(image, size), shown)
 
-    def _image(self, photo: PhotoFile,
-               size: tuple[int, int]) -> tuple[Image.Image, Image.Image | None]:
+    def _image(
+        self, photo: PhotoFile, size: tuple[int, int]
+    ) -> tuple[Image.Image, Image.Image | None]:
         """A photo, no larger than needed where its format allows, and what an overlay shows."""
         needed = self.segmentation.decode_at(size)
         overlay = OVERLAY_SIDE if self.section.overlays else 1
@@ -301,7 +355,8 @@ class _Job:
         except DataError as error:
             return error
         labelled = self.segmentation(
-            image, size, progress=lambda done, of: bar.advance(0, f"tile {done} of {of}"))
+            image, size, progress=lambda done, of: bar.advance(0, f"tile {done} of {of}")
+        )
         del image
         self._write(photo, labelled, shown)
         return None
@@ -316,10 +371,14 @@ class _Job:
         if labelled.confidence is not None:
             write_confidence(path("confidence", photo.id), labelled.confidence)
         if labelled.probabilities is not None:
-            with (atomic_write(path("probabilities", photo.id), durable=False) as temporary,
-                  temporary.open("wb") as file):
+            with (
+                atomic_write(path("probabilities", photo.id), durable=False) as temporary,
+                temporary.open("wb") as file,
+            ):
                 np.savez_compressed(
-                    file, id=np.array(photo.id), size=np.array(labelled.labels.shape, "<i4"),
+                    file,
+                    id=np.array(photo.id),
+                    size=np.array(labelled.labels.shape, "<i4"),
                     classes=np.array(self.segmenter.classes.mask_names),
                     probabilities=labelled.probabilities,
                 )

@@ -87,16 +87,27 @@ def prepare(data: Path, section: Prepare, out: Path, *, update: bool = False) ->
     refuse_changes(old, samples, classes, out, section, update=update)
     warnings = [problem.message for problem in problems if problem.warning]
     with step_folder(
-        PreparedData, out, section=section,
+        PreparedData,
+        out,
+        section=section,
         inputs={"classes": hashlib.sha256("\n".join(classes.names).encode()).hexdigest()},
         coverage={"photos": photos_fingerprint(samples)},
     ) as step:
         counts: dict[str, int] = {split: len(samples[split]) for split in SPLITS}
-        counts |= {"classes": len(classes), "masks": len(masks), "skipped": len(skipped),
-                   "untagged": sum(not s.tags for split in SPLITS for s in samples[split])}
+        counts |= {
+            "classes": len(classes),
+            "masks": len(masks),
+            "skipped": len(skipped),
+            "untagged": sum(not s.tags for split in SPLITS for s in samples[split]),
+        }
         metrics: dict[str, object] = {"layout": inventory.layout, "warnings": warnings}
-        if step.complete and old is not None and old.root == inventory.root \
-                and old.masks == tuple(masks) and _says(step.handle, counts, metrics, skipped):
+        if (
+            step.complete
+            and old is not None
+            and old.root == inventory.root
+            and old.masks == tuple(masks)
+            and _says(step.handle, counts, metrics, skipped)
+        ):
             return step.handle
         write_source(out, inventory.layout, inventory.root)
         write_json(out / "classes.json", {"names": classes.names, "colours": classes.colours})
@@ -115,16 +126,21 @@ def listed_data(data: Path, section: Prepare) -> Inventory:
     return find_source(data, section.source, SourceOptions.of(section))
 
 
-def _says(done: PreparedData, counts: dict[str, int], metrics: dict[str, object],
-          skipped: Sequence[str]) -> bool:
+def _says(
+    done: PreparedData, counts: dict[str, int], metrics: dict[str, object], skipped: Sequence[str]
+) -> bool:
     """Whether the manifest holds these; masks and warnings change without the photos."""
     manifest = done.manifest
-    return (manifest.counts == counts and manifest.metrics == metrics
-            and manifest.skipped == tuple(skipped))
+    return (
+        manifest.counts == counts
+        and manifest.metrics == metrics
+        and manifest.skipped == tuple(skipped)
+    )
 
 
-def measure_photos(inventory: Inventory, old: _Index | None) -> tuple[Samples, list[MaskRow],
-                                                                list[Problem]]:
+def measure_photos(
+    inventory: Inventory, old: _Index | None
+) -> tuple[Samples, list[MaskRow], list[Problem]]:
     """Sizes and tag ids of the photos, and the masks; what the old index knows isn't read again."""
     tag_ids = {name: index for index, name in enumerate(inventory.class_names)}
     sizes: dict[tuple[str, str], tuple[int, int]] = {}
@@ -146,7 +162,8 @@ def measure_photos(inventory: Inventory, old: _Index | None) -> tuple[Samples, l
                 return Problem(f"photo {entry.id!r}: {error}", photo=entry.id)
         # Outlines are checked where they are drawn.
         unchecked = entry.mask is not None and not (
-            known and (entry.id, entry.mask, entry.mask_stamp) in checked)
+            known and (entry.id, entry.mask, entry.mask_stamp) in checked
+        )
         mask = read_checked_mask(inventory, entry, size) if unchecked else None
         return mask if isinstance(mask, Problem) else size
 
@@ -160,16 +177,24 @@ def measure_photos(inventory: Inventory, old: _Index | None) -> tuple[Samples, l
         elif found is not None:
             assert entry.image is not None
             tags = tuple(sorted({tag_ids[tag] for tag in entry.tags if tag in tag_ids}))
-            samples[entry.split].append(Sample(entry.id, inventory.root / entry.image, found,
-                                               tags, entry.stamp))
+            samples[entry.split].append(
+                Sample(entry.id, inventory.root / entry.image, found, tags, entry.stamp)
+            )
             if entry.mask_stamp:
-                masks.append(MaskRow(entry.id, entry.mask or f"{DRAWN_FOLDER}/{entry.id}.png",
-                                     entry.mask is None, entry.mask_stamp))
+                masks.append(
+                    MaskRow(
+                        entry.id,
+                        entry.mask or f"{DRAWN_FOLDER}/{entry.id}.png",
+                        entry.mask is None,
+                        entry.mask_stamp,
+                    )
+                )
     return samples, masks, problems
 
 
-def without_bad(samples: Samples, masks: list[MaskRow], problems: Sequence[Problem], data: Path,
-                 skip_bad: bool) -> tuple[Samples, list[MaskRow], list[str]]:
+def without_bad(
+    samples: Samples, masks: list[MaskRow], problems: Sequence[Problem], data: Path, skip_bad: bool
+) -> tuple[Samples, list[MaskRow], list[str]]:
     """Stop at errors, or leave out the photos that cause them.
 
     Raises:
@@ -181,21 +206,33 @@ def without_bad(samples: Samples, masks: list[MaskRow], problems: Sequence[Probl
     if fatal:
         skippable = not skip_bad and all(problem.photo is not None for problem in errors)
         raise ProblemsError(
-            f"{len(fatal)} problem{'s' if len(fatal) > 1 else ''} in the data", fatal, where=data,
-            fix="Mend them" + (", or leave these photos out with --skip-bad" if skippable else "")
-                + "; `tag2mask data check` lists everything:")
+            f"{len(fatal)} problem{'s' if len(fatal) > 1 else ''} in the data",
+            fatal,
+            where=data,
+            fix="Mend them"
+            + (", or leave these photos out with --skip-bad" if skippable else "")
+            + "; `tag2mask data check` lists everything:",
+        )
     skipped = {problem.photo: f"{problem.photo}: {problem.message}" for problem in errors}
     if skipped:
         samples = {split: [s for s in samples[split] if s.id not in skipped] for split in SPLITS}
         masks = [row for row in masks if row.id not in skipped]
     if not any(sample.tags for sample in samples["train"]):
-        raise DataError("no readable training photo has a tag", where=data,
-                        fix="Replace the unreadable photos.")
+        raise DataError(
+            "no readable training photo has a tag", where=data, fix="Replace the unreadable photos."
+        )
     return samples, masks, list(skipped.values())
 
 
-def refuse_changes(old: _Index | None, samples: Samples, classes: ClassSet, out: Path,
-                    section: Prepare, *, update: bool) -> None:
+def refuse_changes(
+    old: _Index | None,
+    samples: Samples,
+    classes: ClassSet,
+    out: Path,
+    section: Prepare,
+    *,
+    update: bool,
+) -> None:
     """Refuse a finished folder of other photos or tags; make room where the classes changed.
 
     Raises:
@@ -211,8 +248,10 @@ def refuse_changes(old: _Index | None, samples: Samples, classes: ClassSet, out:
         return
     if not update:
         raise DataChangedError(
-            f"the data changed since it was prepared: {', '.join(changes)}", where=out,
-            fix="Take the changes in with --update, or give another --out.")
+            f"the data changed since it was prepared: {', '.join(changes)}",
+            where=out,
+            fix="Take the changes in with --update, or give another --out.",
+        )
     if old.names != classes.names:
         remove_step_folder(PreparedData, out)
 
@@ -237,8 +276,9 @@ def changes_of(old: _Index, samples: Samples, classes: ClassSet) -> list[str]:
         "added": sum(id not in before for id in after),
         "removed": sum(id not in after for id in before),
         "replaced": sum(a.stamp != b.stamp for (_, a), (_, b) in both),
-        "with other tags": sum(tag_names(old.names, a) != tag_names(classes.names, b)
-                               for (_, a), (_, b) in both),
+        "with other tags": sum(
+            tag_names(old.names, a) != tag_names(classes.names, b) for (_, a), (_, b) in both
+        ),
         "in another split": sum(s != t for (s, _), (t, _) in both),
     }
     changes += [f"{n} photo{'s' if n > 1 else ''} {what}" for what, n in counts.items() if n]
@@ -253,15 +293,23 @@ def read_old_index(out: Path) -> _Index | None:
     if not out.is_dir() or not (out / "source.json").is_file():
         return None
     try:
-        return _Index(data_root(out), read_classes(out).names,
-                      {split: read_index(out, split) for split in SPLITS},
-                      tuple(read_mask_rows(out)))
+        return _Index(
+            data_root(out),
+            read_classes(out).names,
+            {split: read_index(out, split) for split in SPLITS},
+            tuple(read_mask_rows(out)),
+        )
     except (RunFolderError, DataError):
         return None  # cut short or damaged: it is written again
 
 
-def _write_masks(inventory: Inventory, rows: list[MaskRow], samples: Samples, classes: ClassSet,
-                 step: Step[PreparedData]) -> None:
+def _write_masks(
+    inventory: Inventory,
+    rows: list[MaskRow],
+    samples: Samples,
+    classes: ClassSet,
+    step: Step[PreparedData],
+) -> None:
     """Note where the masks lie; draw those that are outlines, each once.
 
     Raises:
@@ -269,15 +317,23 @@ def _write_masks(inventory: Inventory, rows: list[MaskRow], samples: Samples, cl
     """
     wanted = {row.id: row for row in rows if row.drawn}
     step.journal.drop_vanished(wanted, lambda gone: step.path / DRAWN_FOLDER / f"{gone}.png")
-    missing = [row for row in wanted.values() if step.journal.key(row.id) != row.stamp
-               or not (step.path / row.mask).is_file()]
+    missing = [
+        row
+        for row in wanted.values()
+        if step.journal.key(row.id) != row.stamp or not (step.path / row.mask).is_file()
+    ]
     if missing:
         _draw_masks(inventory, missing, samples, classes, step)
     write_masks(step.path, rows)
 
 
-def _draw_masks(inventory: Inventory, rows: list[MaskRow], samples: Samples, classes: ClassSet,
-                step: Step[PreparedData]) -> None:
+def _draw_masks(
+    inventory: Inventory,
+    rows: list[MaskRow],
+    samples: Samples,
+    classes: ClassSet,
+    step: Step[PreparedData],
+) -> None:
     assert inventory.drawn_masks is not None
     drawer = inventory.drawn_masks
     sizes = {s.id: s.size for split in SPLITS for s in samples[split]}
@@ -301,5 +357,9 @@ def _draw_masks(inventory: Inventory, rows: list[MaskRow], samples: Samples, cla
             else:
                 problems.append(problem)
     if problems:
-        raise ProblemsError(f"{len(problems)} masks can't be drawn", problems,
-                            where=inventory.root, fix="Mend the annotations:")
+        raise ProblemsError(
+            f"{len(problems)} masks can't be drawn",
+            problems,
+            where=inventory.root,
+            fix="Mend the annotations:",
+        )

@@ -37,8 +37,9 @@ from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import sized_map
 
 
-def pseudo_masks(data: PreparedData, maps: AnyMaps, section: PseudoMasks, out: Path,
-                 runtime: Runtime) -> PseudoMaskFolder:
+def pseudo_masks(
+    data: PreparedData, maps: AnyMaps, section: PseudoMasks, out: Path, runtime: Runtime
+) -> PseudoMaskFolder:
     """Make the pseudo mask of every photo that has maps.
 
     Args:
@@ -59,8 +60,9 @@ def pseudo_masks(data: PreparedData, maps: AnyMaps, section: PseudoMasks, out: P
     coverage: dict[str, Handle | str] = {"data": data, name: maps}
     if section.background == "calibrated":
         coverage["ground truth"] = masks_fingerprint(data.path)
-    with step_folder(PseudoMaskFolder, out, section=section, coverage=coverage,
-                     rank=runtime.rank) as step:
+    with step_folder(
+        PseudoMaskFolder, out, section=section, coverage=coverage, rank=runtime.rank
+    ) as step:
         files = _Files(step, confidence=section.confidence)
         if step.complete and all(files.there(item) for item in step.journal.ids()):
             return step.handle
@@ -73,11 +75,15 @@ def pseudo_masks(data: PreparedData, maps: AnyMaps, section: PseudoMasks, out: P
         job = _Job(photos, classes.colours, section, background.score, files)
         shares = runtime.together(lambda: job.make(runtime.shard(samples), runtime))
         skipped = sorted(line for _, part in shares for line in part)
-        counts = {"photos": len(samples) - len(skipped),
-                  "computed": sum(done for done, _ in shares)}
-        handle = step.finish(counts=counts,
-                             metrics={**background.metrics(), "classes": list(classes.names)},
-                             skipped=[*photos.skipped, *skipped])
+        counts = {
+            "photos": len(samples) - len(skipped),
+            "computed": sum(done for done, _ in shares),
+        }
+        handle = step.finish(
+            counts=counts,
+            metrics={**background.metrics(), "classes": list(classes.names)},
+            skipped=[*photos.skipped, *skipped],
+        )
         runtime.barrier()
         return handle
 
@@ -97,7 +103,8 @@ class _Files:
 
     def there(self, photo_id: str) -> bool:
         return self.mask(photo_id).is_file() and (
-            not self.with_confidence or self.confidence(photo_id).is_file())
+            not self.with_confidence or self.confidence(photo_id).is_file()
+        )
 
     def drop(self, photo_id: str) -> None:
         """Forget a photo and delete its files."""
@@ -115,8 +122,14 @@ class _Files:
 class _Job:
     """What every mask is made with."""
 
-    def __init__(self, photos: MappedPhotos, colours: tuple[tuple[int, int, int], ...],
-                 section: PseudoMasks, score: float, files: _Files) -> None:
+    def __init__(
+        self,
+        photos: MappedPhotos,
+        colours: tuple[tuple[int, int, int], ...],
+        section: PseudoMasks,
+        score: float,
+        files: _Files,
+    ) -> None:
         self.photos = photos
         self.colours = colours
         self.section = section
@@ -129,12 +142,16 @@ class _Job:
     def make(self, samples: list[Sample], runtime: Runtime) -> tuple[int, list[str]]:
         """Write the masks that are not there yet; returns how many, and photos left out."""
         files, journal = self.files, self.files.step.journal
-        due = [sample for sample in samples if journal.key(sample.id) != self._key(sample)
-               or not files.there(sample.id)]
+        due = [
+            sample
+            for sample in samples
+            if journal.key(sample.id) != self._key(sample) or not files.there(sample.id)
+        ]
         skipped = []
         with runtime.progress(len(due), "pseudo-masks") as bar:
             for sample, made_from, failure in sized_map(
-                    self._one, due, lambda s: s.size[0] * s.size[1]):
+                self._one, due, lambda s: s.size[0] * s.size[1]
+            ):
                 if failure is None:
                     journal.record(sample.id, made_from)
                 else:
@@ -171,7 +188,9 @@ class _Job:
         return sample, made_from, None
 
     def _labels(
-        self, cam_map: CamMap, scores: npt.NDArray[np.float32],
+        self,
+        cam_map: CamMap,
+        scores: npt.NDArray[np.float32],
         marginals: npt.NDArray[np.float32] | None,
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
         """Labels and their confidence: the label's share of background and tags together."""

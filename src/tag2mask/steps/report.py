@@ -74,16 +74,26 @@ def _page(runs: Sequence[RunFolder], section: Report) -> Page:
     main = runs[0]
     prepared = main.handle(PreparedData)
     sections = (
-        numbers_section(scored), stage_section(scored), curve_section(scored),
-        class_section(scored), _photo_section(runs, section.photos), _label_section(main),
-        confusion_section(scored), tag_section(scored), training_section(runs),
+        numbers_section(scored),
+        stage_section(scored),
+        curve_section(scored),
+        class_section(scored),
+        _photo_section(runs, section.photos),
+        _label_section(main),
+        confusion_section(scored),
+        tag_section(scored),
+        training_section(runs),
         timing_section(runs),
         recipe_section(runs, data_root(prepared.path) if prepared is not None else None),
-    )  # fmt: skip
+    )
     dates = [manifest.started[:10] for manifest in main.manifests.values()]
     made = f" Steps made from {min(dates)} to {max(dates)} (UTC)." if dates else ""
-    return Page(f"{section.title}: {main.label}", _subtitle(main), sections,
-                footer=f"tag2mask {__version__}.{made}")
+    return Page(
+        f"{section.title}: {main.label}",
+        _subtitle(main),
+        sections,
+        footer=f"tag2mask {__version__}.{made}",
+    )
 
 
 def _subtitle(run: RunFolder) -> str:
@@ -92,8 +102,10 @@ def _subtitle(run: RunFolder) -> str:
     if prepared is not None:
         classes = read_classes(prepared.path)
         counts = {split: len(read_index(prepared.path, split)) for split in SPLITS}
-        parts.append(f"{counts['train']:,} training and {counts['val']:,} validation photos, "
-                     f"{len(classes)} class{'es' if len(classes) > 1 else ''}")
+        parts.append(
+            f"{counts['train']:,} training and {counts['val']:,} validation photos, "
+            f"{len(classes)} class{'es' if len(classes) > 1 else ''}"
+        )
     if run.unfinished:
         parts.append(f"not complete: {', '.join(run.unfinished)}")
     return " · ".join(parts)

@@ -41,31 +41,55 @@ MODEL = "model.safetensors"
 LAST = "last.safetensors"
 
 
-def segmenter_spec(section: TrainSegmenter, classes: ClassSet,
-                   samples: Sequence[Sample]) -> SegmenterSpec:
+def segmenter_spec(
+    section: TrainSegmenter, classes: ClassSet, samples: Sequence[Sample]
+) -> SegmenterSpec:
     """The network that a section describes; where photos keep their own size, the median counts."""
     network = section.network
     long_side = section.long_side or int(np.median([max(sample.size) for sample in samples]))
-    return SegmenterSpec(classes=classes.names, architecture=network.architecture,
-                         encoder=network.encoder, output_stride=network.output_stride,
-                         long_side=long_side)
+    return SegmenterSpec(
+        classes=classes.names,
+        architecture=network.architecture,
+        encoder=network.encoder,
+        output_stride=network.output_stride,
+        long_side=long_side,
+    )
 
 
 def segmenter_optimiser(net: SegmentationNet, section: TrainSegmenter) -> torch.optim.Optimizer:
     """The optimiser over what isn't frozen."""
     o = section.optimiser
-    groups = parameter_groups(net, [(net.new_parameters(), o.new_layer_lr)], lr=o.lr,
-                              bias_lr=o.bias_lr, weight_decay=o.weight_decay)
+    groups = parameter_groups(
+        net,
+        [(net.new_parameters(), o.new_layer_lr)],
+        lr=o.lr,
+        bias_lr=o.bias_lr,
+        weight_decay=o.weight_decay,
+    )
     return build_optimiser(groups, name=o.name, momentum=o.momentum)
 
 
-def single_view(net: SegmentationNet, spec: SegmenterSpec, section: TrainSegmenter,
-                runtime: Runtime, *, confidence: bool = False) -> Segmentation:
+def single_view(
+    net: SegmentationNet,
+    spec: SegmenterSpec,
+    section: TrainSegmenter,
+    runtime: Runtime,
+    *,
+    confidence: bool = False,
+) -> Segmentation:
     """Photos through the network once, at the size it is trained at."""
-    segmenter = TorchSegmenter(net, spec.class_set, spec.long_side, runtime.device,
-                               section.precision, memory_settings=("train_segmenter.long_side",))
-    return Segmentation(segmenter, SegmentationSettings(
-        long_side=spec.long_side, confidence="uint8" if confidence else None))
+    segmenter = TorchSegmenter(
+        net,
+        spec.class_set,
+        spec.long_side,
+        runtime.device,
+        section.precision,
+        memory_settings=("train_segmenter.long_side",),
+    )
+    return Segmentation(
+        segmenter,
+        SegmentationSettings(long_side=spec.long_side, confidence="uint8" if confidence else None),
+    )
 
 
 class SegmenterTask:
@@ -87,9 +111,17 @@ class SegmenterTask:
 
     section_name = "train_segmenter"
 
-    def __init__(self, net: SegmentationNet, samples: list[Sample], labels: LabelMaps,
-                 pixels: NDArray[np.int64], section: TrainSegmenter, runtime: Runtime,
-                 left_out: LeftOut, validation: Validation | None) -> None:
+    def __init__(
+        self,
+        net: SegmentationNet,
+        samples: list[Sample],
+        labels: LabelMaps,
+        pixels: NDArray[np.int64],
+        section: TrainSegmenter,
+        runtime: Runtime,
+        left_out: LeftOut,
+        validation: Validation | None,
+    ) -> None:
         refuse_crop(net, section)
         assert isinstance(net.backbone, nn.Module)
         self.backbone = net.backbone
@@ -98,7 +130,7 @@ class SegmenterTask:
             net.to(memory_format=torch.channels_last),
             section.losses.model_dump(include={"cross_entropy", "dice", "lovasz"}),
             balanced_weights(torch.from_numpy(pixels), section.losses.class_balance),
-        )  # fmt: skip
+        )
         self.section = section
         self.runtime = runtime
         self.left_out = left_out
@@ -108,29 +140,45 @@ class SegmenterTask:
         self.per_epoch = steps_per_epoch(len(samples), section.batch_size)
         self.settings = FitSettings(
             steps=epochs_to_steps(section.epochs, self.per_epoch, o.accumulate, section.max_steps),
-            batch_size=min(section.batch_size, len(samples)), accumulate=o.accumulate,
-            precision=section.precision, clip_norm=o.clip_norm, ema=o.ema, schedule=o.schedule,
-            poly_power=o.poly_power, warmup_steps=o.warmup_steps,
-            checkpoint_seconds=section.checkpoint_minutes * 60, log_every=section.log_every,
+            batch_size=min(section.batch_size, len(samples)),
+            accumulate=o.accumulate,
+            precision=section.precision,
+            clip_norm=o.clip_norm,
+            ema=o.ema,
+            schedule=o.schedule,
+            poly_power=o.poly_power,
+            warmup_steps=o.warmup_steps,
+            checkpoint_seconds=section.checkpoint_minutes * 60,
+            log_every=section.log_every,
             seed=section.seed,
-        )  # fmt: skip
+        )
         side = section.long_side
         augmentation = Augmentation(
-            crop=section.crop, long_side=None if side is None else (side, side),
-            colour_jitter=section.colour_jitter, mean=net.mean, std=net.std, scale=section.scale,
-        )  # fmt: skip
+            crop=section.crop,
+            long_side=None if side is None else (side, side),
+            colour_jitter=section.colour_jitter,
+            mean=net.mean,
+            std=net.std,
+            scale=section.scale,
+        )
         self.photos = SegmenterPhotos(samples, labels, len(pixels) - 1, augmentation, section.seed)
 
     def batches(self, start: int, stop: int) -> Iterator[SegmenterBatch]:
         """This rank's batches."""
         runtime = self.runtime
         order = StepBatches(
-            len(self.photos), self.section.batch_size, start=start, stop=stop,
-            seed=self.section.seed, rank=runtime.rank, world_size=runtime.world_size,
+            len(self.photos),
+            self.section.batch_size,
+            start=start,
+            stop=stop,
+            seed=self.section.seed,
+            rank=runtime.rank,
+            world_size=runtime.world_size,
             setting="train_segmenter.batch_size",
-        )  # fmt: skip
-        for batch in segmenter_loader(self.photos, order, workers=runtime.workers,
-                                      pin_memory=runtime.device.type == "cuda"):
+        )
+        for batch in segmenter_loader(
+            self.photos, order, workers=runtime.workers, pin_memory=runtime.device.type == "cuda"
+        ):
             self.left_out.check(batch)
             yield batch
 
@@ -174,9 +222,16 @@ class Validation:
         left_out: takes the photos that can't be read.
     """
 
-    def __init__(self, samples: Sequence[Sample], masks: Mapping[str, Path], spec: SegmenterSpec,
-                 section: TrainSegmenter, folder: Path, runtime: Runtime,
-                 left_out: LeftOut) -> None:
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        masks: Mapping[str, Path],
+        spec: SegmenterSpec,
+        section: TrainSegmenter,
+        folder: Path,
+        runtime: Runtime,
+        left_out: LeftOut,
+    ) -> None:
         self.samples = samples
         self.masks = masks
         self.spec = spec
@@ -190,9 +245,15 @@ class Validation:
         runtime, classes = self.runtime, self.spec.classes
         runtime.share_buffers(net)
         segmentation = single_view(net, self.spec, self.section, runtime)
-        first, *others = runtime.together(lambda: compare(
-            runtime.shard(self.samples), self.masks, segmentation, len(classes),
-            unread=self.left_out.leave_out))
+        first, *others = runtime.together(
+            lambda: compare(
+                runtime.shard(self.samples),
+                self.masks,
+                segmentation,
+                len(classes),
+                unread=self.left_out.leave_out,
+            )
+        )
         for other in others:
             first.merge(other)
         iou = dict(zip(("background", *classes), first.iou().tolist(), strict=True))
@@ -214,6 +275,7 @@ def refuse_crop(net: SegmentationNet, section: TrainSegmenter) -> None:
         fitting = max(least, -(-section.crop // multiple) * multiple)
         raise RecipeError(
             f"{section.network.architecture} takes crops that are multiples of {multiple} px, of"
-            f" {least} at least, not {section.crop}", where="train_segmenter.crop",
+            f" {least} at least, not {section.crop}",
+            where="train_segmenter.crop",
             fix=f"Set it to {fitting}.",
         )

@@ -46,8 +46,9 @@ from tag2mask.training.skipped import LeftOut
 MODEL = "model.safetensors"
 
 
-def train_affinity(data: PreparedData, labels: AffinityLabels, section: TrainAffinity, out: Path,
-                   runtime: Runtime) -> AffinityModel:
+def train_affinity(
+    data: PreparedData, labels: AffinityLabels, section: TrainAffinity, out: Path, runtime: Runtime
+) -> AffinityModel:
     """Train AffinityNet.
 
     Args:
@@ -68,8 +69,13 @@ def train_affinity(data: PreparedData, labels: AffinityLabels, section: TrainAff
     weights = section.backbone.weights
     file = weight_file(weights)
     files = {} if file is None else file_input("backbone.weights", file, out)
-    with step_folder(AffinityModel, out, section=section,
-                     inputs={"data": data, "labels": labels, **files}, rank=runtime.rank) as step:
+    with step_folder(
+        AffinityModel,
+        out,
+        section=section,
+        inputs={"data": data, "labels": labels, **files},
+        rank=runtime.rank,
+    ) as step:
         if step.complete:
             return step.handle
         classes = len(read_classes(data.path))
@@ -78,18 +84,26 @@ def train_affinity(data: PreparedData, labels: AffinityLabels, section: TrainAff
         samples = [sample for sample in samples if sample.id not in unsure]
         if not samples:
             raise DataError(
-                "no photo has a single sure pixel to learn affinities from", where=labels.path,
+                "no photo has a single sure pixel to learn affinities from",
+                where=labels.path,
                 fix="Look at the maps; affinity_labels.alpha_factors closer to 1 make more pixels "
-                    "sure. walk.enabled=false does without affinities.",
+                "sure. walk.enabled=false does without affinities.",
             )
         with runtime.seeded(section.seed):
             spec = affinity_spec(section)
             with in_section("train_affinity"):
                 net = build_affinity_net(spec, weights=weights)
-            task = _AffinityTask(net, samples, labels.path / "labels", classes, section, runtime,
-                                 step)
-            summary = fit(task, affinity_optimiser(net, section), task.settings, step.path, runtime,
-                          name="train-affinity")
+            task = _AffinityTask(
+                net, samples, labels.path / "labels", classes, section, runtime, step
+            )
+            summary = fit(
+                task,
+                affinity_optimiser(net, section),
+                task.settings,
+                step.path,
+                runtime,
+                name="train-affinity",
+            )
         left_out = task.left_out.lines()
         if runtime.rank == 0:
             with atomic_write(step.path / MODEL) as temporary:
@@ -98,7 +112,7 @@ def train_affinity(data: PreparedData, labels: AffinityLabels, section: TrainAff
             counts={"photos": len(samples) - len(left_out), WITHOUT_SURE_PIXELS: len(unsure)},
             metrics={"steps": task.settings.steps, **summary, WITHOUT_SURE_PIXELS: sorted(unsure)},
             skipped=left_out,
-        )  # fmt: skip
+        )
         if runtime.rank == 0:
             (step.path / "checkpoint.pt").unlink(missing_ok=True)
         runtime.barrier()
@@ -112,8 +126,9 @@ def import_model(file: Path, out: Path) -> AffinityModel:
         WeightsError: the file is no AffinityNet that we know, or cut off.
     """
     net, spec = load_affinity_net(file)  # before any folder is opened: a bad file leaves nothing
-    with step_folder(AffinityModel, out, section={"imported": file.name},
-                     inputs={"model": digest(file)}) as step:
+    with step_folder(
+        AffinityModel, out, section={"imported": file.name}, inputs={"model": digest(file)}
+    ) as step:
         if not step.complete:
             with atomic_write(step.path / MODEL) as temporary:
                 save_affinity_net(temporary, net, spec)
@@ -124,16 +139,25 @@ def import_model(file: Path, out: Path) -> AffinityModel:
 def affinity_spec(section: TrainAffinity) -> AffinitySpec:
     """The network that a section describes."""
     backbone = section.backbone
-    return AffinitySpec(backbone=backbone.name, output_stride=backbone.output_stride,
-                        pcm_levels=backbone.pcm_levels, levels=section.channels,
-                        radius=section.radius)
+    return AffinitySpec(
+        backbone=backbone.name,
+        output_stride=backbone.output_stride,
+        pcm_levels=backbone.pcm_levels,
+        levels=section.channels,
+        radius=section.radius,
+    )
 
 
 def affinity_optimiser(net: AffinityNet, section: TrainAffinity) -> torch.optim.Optimizer:
     """The optimiser over what isn't frozen."""
     o = section.optimiser
-    groups = parameter_groups(net, [(net.new_parameters(), o.new_layer_lr)], lr=o.lr,
-                              bias_lr=o.bias_lr, weight_decay=o.weight_decay)
+    groups = parameter_groups(
+        net,
+        [(net.new_parameters(), o.new_layer_lr)],
+        lr=o.lr,
+        bias_lr=o.bias_lr,
+        weight_decay=o.weight_decay,
+    )
     return build_optimiser(groups, name=o.name, momentum=o.momentum)
 
 
@@ -145,9 +169,11 @@ def _labelled(data: PreparedData, labels: AffinityLabels) -> list[Sample]:
         if label_path(labels.path, sample.id).is_file():
             samples.append(sample)
         elif not any(line.startswith(f"{sample.id}: ") for line in left_out):
-            raise DataError(f"photo {sample.id!r} has no affinity labels", where=labels.path,
-                            fix="Run affinity-labels on this data, or give the labels that belong "
-                                "to it.")
+            raise DataError(
+                f"photo {sample.id!r} has no affinity labels",
+                where=labels.path,
+                fix="Run affinity-labels on this data, or give the labels that belong to it.",
+            )
     return samples
 
 
@@ -156,44 +182,72 @@ class _AffinityTask:
 
     section_name = "train_affinity"
 
-    def __init__(self, net: AffinityNet, samples: list[Sample], labels: Path, classes: int,
-                 section: TrainAffinity, runtime: Runtime, step: Step[AffinityModel]) -> None:
+    def __init__(
+        self,
+        net: AffinityNet,
+        samples: list[Sample],
+        labels: Path,
+        classes: int,
+        section: TrainAffinity,
+        runtime: Runtime,
+        step: Step[AffinityModel],
+    ) -> None:
         backbone = net.backbone
         freeze(net, backbone.frozen(), batch_norm=section.freeze_batch_norm)
-        self.module = AffinityObjective(net.to(memory_format=torch.channels_last),
-                                        radius=section.radius, paper=section.behaviour == "paper")
+        self.module = AffinityObjective(
+            net.to(memory_format=torch.channels_last),
+            radius=section.radius,
+            paper=section.behaviour == "paper",
+        )
         train_mode(self.module, freeze_batch_norm=section.freeze_batch_norm)
         self.section = section
         self.runtime = runtime
-        self.left_out = LeftOut(step, runtime, allowed=section.skip_bad,
-                                batch_setting="train_affinity.batch_size")
+        self.left_out = LeftOut(
+            step, runtime, allowed=section.skip_bad, batch_setting="train_affinity.batch_size"
+        )
         o = section.optimiser
         per_epoch = steps_per_epoch(len(samples), section.batch_size)
         self.settings = FitSettings(
             steps=epochs_to_steps(section.epochs, per_epoch, o.accumulate, section.max_steps),
-            batch_size=min(section.batch_size, len(samples)), accumulate=o.accumulate,
-            precision=section.precision, clip_norm=o.clip_norm, ema=o.ema, schedule=o.schedule,
-            poly_power=o.poly_power, warmup_steps=o.warmup_steps,
-            checkpoint_seconds=section.checkpoint_minutes * 60, log_every=section.log_every,
+            batch_size=min(section.batch_size, len(samples)),
+            accumulate=o.accumulate,
+            precision=section.precision,
+            clip_norm=o.clip_norm,
+            ema=o.ema,
+            schedule=o.schedule,
+            poly_power=o.poly_power,
+            warmup_steps=o.warmup_steps,
+            checkpoint_seconds=section.checkpoint_minutes * 60,
+            log_every=section.log_every,
             seed=section.seed,
-        )  # fmt: skip
+        )
         augmentation = Augmentation(
-            crop=section.crop, long_side=section.long_side, colour_jitter=section.colour_jitter,
-            mean=backbone.mean, std=backbone.std,
-        )  # fmt: skip
-        self.photos = AffinityPhotos(samples, labels, classes, augmentation, section.seed,
-                                     stride=net.stride)
+            crop=section.crop,
+            long_side=section.long_side,
+            colour_jitter=section.colour_jitter,
+            mean=backbone.mean,
+            std=backbone.std,
+        )
+        self.photos = AffinityPhotos(
+            samples, labels, classes, augmentation, section.seed, stride=net.stride
+        )
 
     def batches(self, start: int, stop: int) -> Iterator[AffinityBatch]:
         """This rank's batches."""
         runtime = self.runtime
         order = StepBatches(
-            len(self.photos), self.section.batch_size, start=start, stop=stop,
-            seed=self.section.seed, rank=runtime.rank, world_size=runtime.world_size,
+            len(self.photos),
+            self.section.batch_size,
+            start=start,
+            stop=stop,
+            seed=self.section.seed,
+            rank=runtime.rank,
+            world_size=runtime.world_size,
             setting="train_affinity.batch_size",
-        )  # fmt: skip
-        for batch in affinity_loader(self.photos, order, workers=runtime.workers,
-                                     pin_memory=runtime.device.type == "cuda"):
+        )
+        for batch in affinity_loader(
+            self.photos, order, workers=runtime.workers, pin_memory=runtime.device.type == "cuda"
+        ):
             self.left_out.check(batch)
             yield batch
 

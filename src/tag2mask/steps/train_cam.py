@@ -57,8 +57,9 @@ PICTURED = 4
 """Training photos shown in the pictures."""
 
 
-def train_cam(data: PreparedData, section: TrainCam, out: Path, runtime: Runtime,
-              start: Path | None = None) -> CamModel:
+def train_cam(
+    data: PreparedData, section: TrainCam, out: Path, runtime: Runtime, start: Path | None = None
+) -> CamModel:
     """Train the CAM network.
 
     Args:
@@ -82,15 +83,28 @@ def train_cam(data: PreparedData, section: TrainCam, out: Path, runtime: Runtime
         samples = _tagged(data)
         left_out: tuple[str, ...] = ()
         if section.warm_start:
-            begun = _plain_cam(data, samples, section.plain_start(), start or out / WARM_START,
-                               runtime, shared=start is not None)
+            begun = _plain_cam(
+                data,
+                samples,
+                section.plain_start(),
+                start or out / WARM_START,
+                runtime,
+                shared=start is not None,
+            )
             left_out = begun.manifest.skipped
             section = section.model_copy(update={"init_from": str(begun.path / MODEL)})
         return _train(data, samples, section, runtime, step, name="train-cam", left_out=left_out)
 
 
-def _plain_cam(data: PreparedData, samples: list[Sample], section: TrainCam, out: Path,
-               runtime: Runtime, *, shared: bool) -> CamModel:
+def _plain_cam(
+    data: PreparedData,
+    samples: list[Sample],
+    section: TrainCam,
+    out: Path,
+    runtime: Runtime,
+    *,
+    shared: bool,
+) -> CamModel:
     """Train it, or wait for the process that does."""
     name = "train-cam, warm start"
     waiting: ProgressBar | None = None
@@ -107,45 +121,66 @@ def _plain_cam(data: PreparedData, samples: list[Sample], section: TrainCam, out
                     raise
             if waiting is None:
                 waiting = stack.enter_context(
-                    runtime.progress(1, f"{name}, trained by another process"))
+                    runtime.progress(1, f"{name}, trained by another process")
+                )
             waiting.advance(0)
             time.sleep(WAIT_SECONDS)
 
 
-def _folder(data: PreparedData, section: TrainCam, out: Path,
-            runtime: Runtime) -> AbstractContextManager[Step[CamModel]]:
-    return step_folder(CamModel, out, section=section,
-                       inputs={"data": data, **_weight_files(section, out)}, rank=runtime.rank)
+def _folder(
+    data: PreparedData, section: TrainCam, out: Path, runtime: Runtime
+) -> AbstractContextManager[Step[CamModel]]:
+    return step_folder(
+        CamModel,
+        out,
+        section=section,
+        inputs={"data": data, **_weight_files(section, out)},
+        rank=runtime.rank,
+    )
 
 
 def _tagged(data: PreparedData) -> list[Sample]:
     """The photos to train on."""
     samples = read_index(data.path, "train")
     if not any(sample.tags for sample in samples):
-        raise DataError("no training photo has a tag", where=data.path,
-                        fix="Check the tag table and the training split.")
+        raise DataError(
+            "no training photo has a tag",
+            where=data.path,
+            fix="Check the tag table and the training split.",
+        )
     return samples
 
 
-def _train(data: PreparedData, samples: list[Sample], section: TrainCam, runtime: Runtime,
-           step: Step[CamModel], *, name: str, left_out: Sequence[str] = ()) -> CamModel:
+def _train(
+    data: PreparedData,
+    samples: list[Sample],
+    section: TrainCam,
+    runtime: Runtime,
+    step: Step[CamModel],
+    *,
+    name: str,
+    left_out: Sequence[str] = (),
+) -> CamModel:
     """Train a network and write it; ``left_out`` are photos that its start did without."""
     with runtime.seeded(section.seed):
         spec = net_spec(section, read_classes(data.path))
         with in_section("train_cam"):
-            net = build_net(
-                spec, weights="none" if section.init_from else section.backbone.weights)
+            net = build_net(spec, weights="none" if section.init_from else section.backbone.weights)
         if section.init_from:
             _start_from(net, spec, Path(section.init_from))
         task = _CamTask(net, spec, samples, section, runtime, step)
-        summary = fit(task, cam_optimiser(net, section), task.settings, step.path, runtime,
-                      name=name)
+        summary = fit(
+            task, cam_optimiser(net, section), task.settings, step.path, runtime, name=name
+        )
     skipped = tuple(dict.fromkeys([*left_out, *task.left_out.lines()]))
     if runtime.rank == 0:
         with atomic_write(step.path / MODEL) as temporary:
             save_net(temporary, net, spec)
-    handle = step.finish(counts={"photos": len(samples) - len(skipped)}, skipped=skipped,
-                         metrics={"steps": task.settings.steps, **summary})
+    handle = step.finish(
+        counts={"photos": len(samples) - len(skipped)},
+        skipped=skipped,
+        metrics={"steps": task.settings.steps, **summary},
+    )
     if runtime.rank == 0:
         (step.path / "checkpoint.pt").unlink(missing_ok=True)
     runtime.barrier()  # all ranks see the manifest from here on
@@ -159,8 +194,9 @@ def import_model(file: Path, out: Path) -> CamModel:
         WeightsError: the file is no model that we know, or cut off.
     """
     net, spec = load_net(file)  # before any folder is opened: a bad file leaves nothing behind
-    with step_folder(CamModel, out, section={"imported": file.name},
-                     inputs={"model": digest(file)}) as step:
+    with step_folder(
+        CamModel, out, section={"imported": file.name}, inputs={"model": digest(file)}
+    ) as step:
         if not step.complete:
             with atomic_write(step.path / MODEL) as temporary:
                 save_net(temporary, net, spec)
@@ -179,13 +215,20 @@ def _weight_files(section: TrainCam, out: Path) -> dict[str, str]:
 def net_spec(section: TrainCam, classes: ClassSet) -> NetSpec:
     """The network that a section describes."""
     return NetSpec(
-        classes=classes.names, backbone=section.backbone.name,
-        output_stride=section.backbone.output_stride, pcm_levels=section.backbone.pcm_levels,
-        pcm=section.pcm.enabled, pcm_channels=section.pcm.channels,
-        pcm_finest=section.pcm.stride == "finest", pcm_power=section.pcm.power,
-        block_mib=section.pcm.block_mib, dropout=section.dropout, head=section.head,
-        mdc_rates=section.mdc_rates, mdc_channels=section.mdc_channels,
-    )  # fmt: skip
+        classes=classes.names,
+        backbone=section.backbone.name,
+        output_stride=section.backbone.output_stride,
+        pcm_levels=section.backbone.pcm_levels,
+        pcm=section.pcm.enabled,
+        pcm_channels=section.pcm.channels,
+        pcm_finest=section.pcm.stride == "finest",
+        pcm_power=section.pcm.power,
+        block_mib=section.pcm.block_mib,
+        dropout=section.dropout,
+        head=section.head,
+        mdc_rates=section.mdc_rates,
+        mdc_channels=section.mdc_channels,
+    )
 
 
 def seam_objective(net: SeamNet, section: TrainCam) -> SiameseSeam:
@@ -194,11 +237,14 @@ def seam_objective(net: SeamNet, section: TrainCam) -> SiameseSeam:
     w = section.losses
     objective = SiameseSeam(
         net.to(memory_format=torch.channels_last),
-        LossWeights(cls=w.cls, cls_view2=w.cls_view2, min_pool=w.min_pool, er=w.er, ecr=w.ecr,
-                    teach=w.teach),
-        ecr_top=w.ecr_top, paper=section.behaviour == "paper",
-        gate_pcm=section.pcm.gate_by_tags, map_stride=w.map_stride,
-    )  # fmt: skip
+        LossWeights(
+            cls=w.cls, cls_view2=w.cls_view2, min_pool=w.min_pool, er=w.er, ecr=w.ecr, teach=w.teach
+        ),
+        ecr_top=w.ecr_top,
+        paper=section.behaviour == "paper",
+        gate_pcm=section.pcm.gate_by_tags,
+        map_stride=w.map_stride,
+    )
     train_mode(objective, freeze_batch_norm=section.freeze_batch_norm)
     return objective
 
@@ -208,9 +254,12 @@ def cam_optimiser(net: SeamNet, section: TrainCam) -> torch.optim.Optimizer:
     o = section.optimiser
     pcm = [] if net.pcm is None else list(net.pcm.parameters())
     groups = parameter_groups(
-        net, [(net.head.parameters(), o.new_layer_lr), (pcm, o.new_layer_lr * o.pcm_lr)],
-        lr=o.lr, bias_lr=o.bias_lr, weight_decay=o.weight_decay,
-    )  # fmt: skip
+        net,
+        [(net.head.parameters(), o.new_layer_lr), (pcm, o.new_layer_lr * o.pcm_lr)],
+        lr=o.lr,
+        bias_lr=o.bias_lr,
+        weight_decay=o.weight_decay,
+    )
     return build_optimiser(groups, name=o.name, momentum=o.momentum)
 
 
@@ -218,11 +267,18 @@ def _start_from(net: SeamNet, spec: NetSpec, file: Path) -> None:
     """Take the weights of a trained CAM model; PCM may be new."""
     trained, trained_spec = load_net(file)
     if trained_spec.classes != spec.classes:
-        raise RecipeError("train_cam.init_from was trained on other classes", where=file,
-                          fix="Start from a model of the same classes, or from ImageNet weights.")
-    load_into(net, trained.state_dict(), where=file,
-              allow_missing=() if trained_spec.pcm else ("pcm.",),
-              allow_unexpected=() if spec.pcm else ("pcm.",))
+        raise RecipeError(
+            "train_cam.init_from was trained on other classes",
+            where=file,
+            fix="Start from a model of the same classes, or from ImageNet weights.",
+        )
+    load_into(
+        net,
+        trained.state_dict(),
+        where=file,
+        allow_missing=() if trained_spec.pcm else ("pcm.",),
+        allow_unexpected=() if spec.pcm else ("pcm.",),
+    )
 
 
 @dataclass(frozen=True)
@@ -233,14 +289,17 @@ class _ViewDraw:
     seed: int
 
     def at(self, step: int) -> ViewTransform:
-        generator = torch.Generator().manual_seed(
-            (self.seed * 1_000_003 + step) % 2**63)
+        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + step) % 2**63)
         views = self.views
         return ViewTransform.draw(
-            generator, scale=views.scale, flip=views.flip, rotate=views.rotate,
-            translate=views.translate, size_multiple=views.size_multiple,
+            generator,
+            scale=views.scale,
+            flip=views.flip,
+            rotate=views.rotate,
+            translate=views.translate,
+            size_multiple=views.size_multiple,
             antialias=views.antialias,
-        )  # fmt: skip
+        )
 
 
 class _CamTask:
@@ -248,32 +307,49 @@ class _CamTask:
 
     section_name = "train_cam"
 
-    def __init__(self, net: SeamNet, spec: NetSpec, samples: list[Sample], section: TrainCam,
-                 runtime: Runtime, step: Step[CamModel]) -> None:
+    def __init__(
+        self,
+        net: SeamNet,
+        spec: NetSpec,
+        samples: list[Sample],
+        section: TrainCam,
+        runtime: Runtime,
+        step: Step[CamModel],
+    ) -> None:
         backbone = net.backbone
         self.module = seam_objective(net, section)
         self.net = net
         self.section = section
         self.runtime = runtime
         self.step = step
-        self.left_out = LeftOut(step, runtime, allowed=section.skip_bad,
-                                batch_setting="train_cam.batch_size")
+        self.left_out = LeftOut(
+            step, runtime, allowed=section.skip_bad, batch_setting="train_cam.batch_size"
+        )
         self.draw = _ViewDraw(section.views, section.seed)
         self.two_views = section.views.enabled
         per_epoch = steps_per_epoch(len(samples), section.batch_size)
         o = section.optimiser
         self.settings = FitSettings(
             steps=epochs_to_steps(section.epochs, per_epoch, o.accumulate, section.max_steps),
-            batch_size=min(section.batch_size, len(samples)), accumulate=o.accumulate,
-            precision=section.precision, clip_norm=o.clip_norm, ema=o.ema, schedule=o.schedule,
-            poly_power=o.poly_power, warmup_steps=o.warmup_steps,
-            checkpoint_seconds=section.checkpoint_minutes * 60, log_every=section.log_every,
+            batch_size=min(section.batch_size, len(samples)),
+            accumulate=o.accumulate,
+            precision=section.precision,
+            clip_norm=o.clip_norm,
+            ema=o.ema,
+            schedule=o.schedule,
+            poly_power=o.poly_power,
+            warmup_steps=o.warmup_steps,
+            checkpoint_seconds=section.checkpoint_minutes * 60,
+            log_every=section.log_every,
             seed=section.seed,
-        )  # fmt: skip
+        )
         self.augmentation = Augmentation(
-            crop=section.crop, long_side=section.long_side, colour_jitter=section.colour_jitter,
-            mean=backbone.mean, std=backbone.std,
-        )  # fmt: skip
+            crop=section.crop,
+            long_side=section.long_side,
+            colour_jitter=section.colour_jitter,
+            mean=backbone.mean,
+            std=backbone.std,
+        )
         self.photos = TrainingPhotos(samples, len(spec.classes), self.augmentation, section.seed)
         self.names = spec.classes
 
@@ -281,11 +357,17 @@ class _CamTask:
         """This rank's batches."""
         runtime = self.runtime
         order = StepBatches(
-            len(self.photos), self.section.batch_size, start=start, stop=stop,
-            seed=self.section.seed, rank=runtime.rank, world_size=runtime.world_size,
-        )  # fmt: skip
-        for batch in training_loader(self.photos, order, workers=runtime.workers,
-                                     pin_memory=runtime.device.type == "cuda"):
+            len(self.photos),
+            self.section.batch_size,
+            start=start,
+            stop=stop,
+            seed=self.section.seed,
+            rank=runtime.rank,
+            world_size=runtime.world_size,
+        )
+        for batch in training_loader(
+            self.photos, order, workers=runtime.workers, pin_memory=runtime.device.type == "cuda"
+        ):
             self.left_out.check(batch)
             yield batch
 
@@ -309,8 +391,7 @@ class _CamTask:
     def after_step(self, step: int, module: nn.Module) -> None:
         """Now and then, a picture of a few training photos' maps."""
         every = self.section.picture_every
-        if self.runtime.rank == 0 and every and (
-                step % every == 0 or step == self.settings.steps):
+        if self.runtime.rank == 0 and every and (step % every == 0 or step == self.settings.steps):
             self._picture(step)
 
     def _picture(self, step: int) -> None:
@@ -322,8 +403,9 @@ class _CamTask:
                     image, tags, valid, _ = self.photos[(0, index)]
                 except DataError:
                     continue  # its batch tells of it
-                pair = self.net(image[None].to(self.runtime.device),
-                                valid=valid[None].to(self.runtime.device))
+                pair = self.net(
+                    image[None].to(self.runtime.device), valid=valid[None].to(self.runtime.device)
+                )
                 photos.append(_photo(image, self.augmentation))
                 maps.append(self._named_maps(pair.cam, pair.refined, tags))
         train_mode(self.module, freeze_batch_norm=self.section.freeze_batch_norm)
@@ -331,8 +413,9 @@ class _CamTask:
             with atomic_write(self.step.path / "pictures" / f"step_{step:06}.jpg") as temporary:
                 cam_sheet(photos, maps).save(temporary, format="JPEG", quality=85)
 
-    def _named_maps(self, cam: Tensor, refined: Tensor | None,
-                    tags: Tensor) -> list[tuple[str, np.ndarray[Any, Any]]]:
+    def _named_maps(
+        self, cam: Tensor, refined: Tensor | None, tags: Tensor
+    ) -> list[tuple[str, np.ndarray[Any, Any]]]:
         named = []
         for tag in tags.nonzero().flatten().tolist()[:2]:
             for kind, maps in (("cam", cam), ("refined", refined)):

@@ -54,8 +54,13 @@ CHECKPOINT = "checkpoint.pt"
 WITHOUT = "without_masks"
 
 
-def train_segmenter(data: PreparedData, masks: PseudoMaskFolder | None, section: TrainSegmenter,
-                    out: Path, runtime: Runtime) -> SegmenterModel:
+def train_segmenter(
+    data: PreparedData,
+    masks: PseudoMaskFolder | None,
+    section: TrainSegmenter,
+    out: Path,
+    runtime: Runtime,
+) -> SegmenterModel:
     """Train a segmentation network.
 
     Args:
@@ -74,8 +79,13 @@ def train_segmenter(data: PreparedData, masks: PseudoMaskFolder | None, section:
         DeviceError: out of memory, on the device or where photos are read.
         RunFolderError: ``out`` was made with other settings, data or masks.
     """
-    with step_folder(SegmenterModel, out, section=section,
-                     inputs=_inputs(data, masks, section, out), rank=runtime.rank) as step:
+    with step_folder(
+        SegmenterModel,
+        out,
+        section=section,
+        inputs=_inputs(data, masks, section, out),
+        rank=runtime.rank,
+    ) as step:
         if step.complete:
             return step.handle
         if section.masks == "ground truth":
@@ -86,12 +96,16 @@ def train_segmenter(data: PreparedData, masks: PseudoMaskFolder | None, section:
         training = _Training(data, section, runtime, step)
         metrics = training.all_rounds(photos)
         left_out = training.left_out.lines()
-        lost = [sample for sample in photos.samples
-                if any(line.startswith(f"{sample.id}: ") for line in left_out)]
+        lost = [
+            sample
+            for sample in photos.samples
+            if any(line.startswith(f"{sample.id}: ") for line in left_out)
+        ]
         handle = step.finish(
             counts={"photos": len(photos.samples) - len(lost), WITHOUT: len(photos.without)},
-            metrics={"masks": section.masks, **metrics, WITHOUT: photos.without}, skipped=left_out,
-        )  # fmt: skip
+            metrics={"masks": section.masks, **metrics, WITHOUT: photos.without},
+            skipped=left_out,
+        )
         if runtime.rank == 0:
             (step.path / CHECKPOINT).unlink(missing_ok=True)
         runtime.barrier()
@@ -106,8 +120,9 @@ def import_model(file: Path, out: Path) -> SegmenterModel:
     """
     refuse_exported(file)
     net, spec = load_segmenter(file)  # before any folder is opened: a bad file leaves nothing
-    with step_folder(SegmenterModel, out, section={"imported": file.name},
-                     inputs={"model": digest(file)}) as step:
+    with step_folder(
+        SegmenterModel, out, section={"imported": file.name}, inputs={"model": digest(file)}
+    ) as step:
         if not step.complete:
             with atomic_write(step.path / MODEL) as temporary:
                 save_segmenter(temporary, net, spec)
@@ -115,8 +130,9 @@ def import_model(file: Path, out: Path) -> SegmenterModel:
         return step.handle
 
 
-def _inputs(data: PreparedData, masks: PseudoMaskFolder | None, section: TrainSegmenter,
-            out: Path) -> dict[str, Handle | str]:
+def _inputs(
+    data: PreparedData, masks: PseudoMaskFolder | None, section: TrainSegmenter, out: Path
+) -> dict[str, Handle | str]:
     """All that decides what the network learns."""
     inputs: dict[str, Handle | str] = {"data": data}
     if section.masks == "pseudo":
@@ -133,14 +149,20 @@ def _inputs(data: PreparedData, masks: PseudoMaskFolder | None, section: TrainSe
 class _Training:
     """The networks of all rounds, one after the other."""
 
-    def __init__(self, data: PreparedData, section: TrainSegmenter, runtime: Runtime,
-                 step: Step[SegmenterModel]) -> None:
+    def __init__(
+        self,
+        data: PreparedData,
+        section: TrainSegmenter,
+        runtime: Runtime,
+        step: Step[SegmenterModel],
+    ) -> None:
         self.classes = read_classes(data.path)
         self.section = section
         self.runtime = runtime
         self.step = step
-        self.left_out = LeftOut(step, runtime, allowed=section.skip_bad,
-                                batch_setting="train_segmenter.batch_size")
+        self.left_out = LeftOut(
+            step, runtime, allowed=section.skip_bad, batch_setting="train_segmenter.batch_size"
+        )
         self.validated = validation_photos(data.path) if section.validate_epochs else None
 
     def all_rounds(self, photos: LabelledPhotos) -> dict[str, Any]:
@@ -158,8 +180,9 @@ class _Training:
             made_by = f"the network of round {number}"
         return self.one_round(samples, labels, self.step.path, made_by)
 
-    def one_round(self, samples: list[Sample], labels: LabelMaps, folder: Path,
-                  made_by: str) -> dict[str, Any]:
+    def one_round(
+        self, samples: list[Sample], labels: LabelMaps, folder: Path, made_by: str
+    ) -> dict[str, Any]:
         """Train one network and write it."""
         section, runtime = self.section, self.runtime
         pixels = self.pixels(samples, labels, made_by)
@@ -167,12 +190,22 @@ class _Training:
             spec = segmenter_spec(section, self.classes, samples)
             with in_section("train_segmenter"):
                 net = build_segmenter(spec, weights=section.network.weights)
-            validation = None if self.validated is None else \
-                Validation(*self.validated, spec, section, folder, runtime, self.left_out)
-            task = SegmenterTask(net, samples, labels, pixels, section, runtime, self.left_out,
-                                 validation)
-            summary = fit(task, segmenter_optimiser(net, section), task.settings, folder, runtime,
-                          name="train-segmenter")
+            validation = (
+                None
+                if self.validated is None
+                else Validation(*self.validated, spec, section, folder, runtime, self.left_out)
+            )
+            task = SegmenterTask(
+                net, samples, labels, pixels, section, runtime, self.left_out, validation
+            )
+            summary = fit(
+                task,
+                segmenter_optimiser(net, section),
+                task.settings,
+                folder,
+                runtime,
+                name="train-segmenter",
+            )
         if runtime.rank == 0:
             with atomic_write(folder / (LAST if self.validated else MODEL)) as temporary:
                 save_segmenter(temporary, net, spec)
@@ -184,22 +217,32 @@ class _Training:
         """Photos and their masks by a round's network; absent classes can't win."""
         runtime, section = self.runtime, self.section
         net, spec = load_segmenter(folder / MODEL)
-        segmentation = single_view(net, spec, section, runtime,
-                                   confidence=section.confidence_weight)
+        segmentation = single_view(
+            net, spec, section, runtime, confidence=section.confidence_weight
+        )
         masks = MaskFolder(folder, section.confidence_weight)
         due = [sample for sample in runtime.shard(samples) if not masks.there(sample.id)]
         with runtime.progress(len(due), "train-segmenter: masks") as bar:
-            runtime.together(lambda: masks.write(due, segmentation, self.classes.colours,
-                                                 unread=self.left_out.leave_out, done=bar.advance))
+            runtime.together(
+                lambda: masks.write(
+                    due,
+                    segmentation,
+                    self.classes.colours,
+                    unread=self.left_out.leave_out,
+                    done=bar.advance,
+                )
+            )
         kept = [sample for sample in samples if masks.there(sample.id)]
         return kept, masks.of(kept)
 
-    def pixels(self, samples: list[Sample], labels: LabelMaps,
-               made_by: str) -> NDArray[np.int64]:
+    def pixels(self, samples: list[Sample], labels: LabelMaps, made_by: str) -> NDArray[np.int64]:
         """Labelled pixels of each mask id, (C+1,)."""
         count = len(self.classes)
-        shares = self.runtime.together(lambda: pixels_by_class(
-            self.runtime.shard(samples), labels, count, skip_bad=self.section.skip_bad))
+        shares = self.runtime.together(
+            lambda: pixels_by_class(
+                self.runtime.shard(samples), labels, count, skip_bad=self.section.skip_bad
+            )
+        )
         pixels: NDArray[np.int64] = np.sum(shares, axis=0)
         if not pixels[1:].any():
             raise DataError(

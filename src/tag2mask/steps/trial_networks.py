@@ -20,8 +20,13 @@ from tag2mask.steps.segmenter_task import refuse_crop, segmenter_spec
 from tag2mask.steps.train_affinity import affinity_spec
 
 
-def try_networks(affinity: TrainAffinity | None, segmenter: TrainSegmenter | None, *,
-                 built: Backbone | None, run: Path) -> None:
+def try_networks(
+    affinity: TrainAffinity | None,
+    segmenter: TrainSegmenter | None,
+    *,
+    built: Backbone | None,
+    run: Path,
+) -> None:
     """Build networks with their weights, and drop them again.
 
     Args:
@@ -38,14 +43,17 @@ def try_networks(affinity: TrainAffinity | None, segmenter: TrainSegmenter | Non
     with torch.random.fork_rng(devices=[]):  # whoever draws later finds the generator as it was
         if affinity is not None and affinity.backbone != built:
             with in_section("train_affinity"):
-                build_affinity_net(affinity_spec(affinity),
-                                   weights=_weights_now(affinity.backbone.weights, run))
+                build_affinity_net(
+                    affinity_spec(affinity), weights=_weights_now(affinity.backbone.weights, run)
+                )
         if segmenter is not None:
             # How many classes there are, and how large the photos, makes no difference here.
             sized = segmenter.model_copy(update={"long_side": segmenter.long_side or 1})
             with in_section("train_segmenter"):
-                net = build_segmenter(segmenter_spec(sized, ClassSet(("object",)), []),
-                                      weights=_weights_now(segmenter.network.weights, run))
+                net = build_segmenter(
+                    segmenter_spec(sized, ClassSet(("object",)), []),
+                    weights=_weights_now(segmenter.network.weights, run),
+                )
                 refuse_crop(net, segmenter)
 
 

@@ -83,8 +83,16 @@ class TuningResult:
         return self.ranked[0]
 
 
-def tune(data: PreparedData, maps: CamMaps, model: AffinityModel, section: Tune, walk: Walk,
-         masks: PseudoMasks, out: Path, runtime: Runtime) -> Tuning:
+def tune(
+    data: PreparedData,
+    maps: CamMaps,
+    model: AffinityModel,
+    section: Tune,
+    walk: Walk,
+    masks: PseudoMasks,
+    out: Path,
+    runtime: Runtime,
+) -> Tuning:
     """Try settings of the walk on a few masked training photos.
 
     Args:
@@ -108,38 +116,63 @@ def tune(data: PreparedData, maps: CamMaps, model: AffinityModel, section: Tune,
     chosen = drawn_masked_photos(data, photos, section.photos)
     if not chosen:
         raise DataError(
-            "the walk can't be tuned: no training photo has a mask", where=data.path,
+            "the walk can't be tuned: no training photo has a mask",
+            where=data.path,
             fix="Give masks of a few training photos and prepare the data again, or keep the "
-                "recipe's settings.",
-        )  # fmt: skip
+            "recipe's settings.",
+        )
     score = masks.score if masks.background == "fixed" else WALKED_SCORE
-    settings = {**section.model_dump(mode="json", exclude={"skip_bad"}), "score": score,
-                "walk": walk.model_dump(mode="json", exclude={"enabled", "skip_bad"})}
-    with step_folder(Tuning, out, section=settings, inputs={"model": model},
-                     coverage={"data": data, "maps": maps,
-                               "ground truth": masks_fingerprint(data.path)},
-                     rank=runtime.rank) as step:
+    settings = {
+        **section.model_dump(mode="json", exclude={"skip_bad"}),
+        "score": score,
+        "walk": walk.model_dump(mode="json", exclude={"enabled", "skip_bad"}),
+    }
+    with step_folder(
+        Tuning,
+        out,
+        section=settings,
+        inputs={"model": model},
+        coverage={"data": data, "maps": maps, "ground truth": masks_fingerprint(data.path)},
+        rank=runtime.rank,
+    ) as step:
         if step.complete:
             return step.handle
         own = WalkSetting(_alpha(data, photos, walk, runtime), walk.beta, walk.steps)
-        job = _Job(photos, dict(chosen), _inference(model, walk, runtime), section, walk,
-                   _grid(section, own, score))
+        job = _Job(
+            photos,
+            dict(chosen),
+            _inference(model, walk, runtime),
+            section,
+            walk,
+            _grid(section, own, score),
+        )
         total, skipped = job.count_all([sample for sample, _ in chosen], runtime)
         miou = total.miou()
         if np.isnan(miou).any():
-            raise DataError("the walk can't be tuned: the masks are void everywhere",
-                            where=chosen[0][1], fix="Give masks with class numbers.")
+            raise DataError(
+                "the walk can't be tuned: the masks are void everywhere",
+                where=chosen[0][1],
+                fix="Give masks with class numbers.",
+            )
         left_out = {line.partition(": ")[0] for line in skipped}
-        result = _result(job.grid, miou, own, score,
-                         tuple(sample.id for sample, _ in chosen if sample.id not in left_out))
+        result = _result(
+            job.grid,
+            miou,
+            own,
+            score,
+            tuple(sample.id for sample, _ in chosen if sample.id not in left_out),
+        )
         if runtime.rank == 0:
             _write(step.path, result, job.grid, miou)
         handle = step.finish(
             counts={"photos": len(result.photos), "settings": miou.size},
-            metrics={"photos": list(result.photos), "best": _plain(result.best),
-                     "untuned": _plain(result.untuned)},
+            metrics={
+                "photos": list(result.photos),
+                "best": _plain(result.best),
+                "untuned": _plain(result.untuned),
+            },
             skipped=skipped,
-        )  # fmt: skip
+        )
         runtime.barrier()
         return handle
 
@@ -153,17 +186,26 @@ def read_tuning(tuning: Tuning) -> TuningResult:
     path = tuning.path / TUNED
     found = read_json(path)
     try:
-        return TuningResult(tuple(found["photos"]), _tuned(found["untuned"]),
-                            tuple(_tuned(row) for row in found["settings"]), tuple(found["ends"]))
+        return TuningResult(
+            tuple(found["photos"]),
+            _tuned(found["untuned"]),
+            tuple(_tuned(row) for row in found["settings"]),
+            tuple(found["ends"]),
+        )
     except (KeyError, TypeError):
-        raise RunFolderError("not a tuning of tag2mask", where=path,
-                             fix="Delete its folder and run `tag2mask tune` again.") from None
+        raise RunFolderError(
+            "not a tuning of tag2mask",
+            where=path,
+            fix="Delete its folder and run `tag2mask tune` again.",
+        ) from None
 
 
 def recipe_values(tuned: TunedWalk) -> dict[str, dict[str, Any]]:
     """A setting as keys of a recipe."""
-    return {"walk": asdict(tuned.setting),
-            "pseudo_masks": {"background": "fixed", "score": tuned.score}}
+    return {
+        "walk": asdict(tuned.setting),
+        "pseudo_masks": {"background": "fixed", "score": tuned.score},
+    }
 
 
 def _alpha(data: PreparedData, photos: MappedPhotos, walk: Walk, runtime: Runtime) -> float:
@@ -178,24 +220,37 @@ def _grid(section: Tune, own: WalkSetting, own_score: float) -> WalkGrid:
     if not np.isclose(scores, own_score, rtol=0, atol=1e-6).any():  # compared as float32
         scores = sorted([*scores, own_score])
     return WalkGrid(
-        tuple(sorted({*section.alphas, own.alpha})), tuple(sorted({*section.betas, own.beta})),
-        tuple(sorted({*section.steps, own.steps})), tuple(scores),
-    )  # fmt: skip
+        tuple(sorted({*section.alphas, own.alpha})),
+        tuple(sorted({*section.betas, own.beta})),
+        tuple(sorted({*section.steps, own.steps})),
+        tuple(scores),
+    )
 
 
 def _inference(model: AffinityModel, walk: Walk, runtime: Runtime) -> AffinityInference:
     return load_affinity_inference(
-        model.path / MODEL, runtime.device, radius=walk.radius, long_side=walk.long_side,
-        scales=walk.scales, paper=walk.behaviour == "paper",
+        model.path / MODEL,
+        runtime.device,
+        radius=walk.radius,
+        long_side=walk.long_side,
+        scales=walk.scales,
+        paper=walk.behaviour == "paper",
         autocast=partial(runtime.autocast, walk.precision),
-    )  # fmt: skip
+    )
 
 
 class _Job:
     """What every photo is counted with."""
 
-    def __init__(self, photos: MappedPhotos, masks: dict[Sample, Path],
-                 inference: AffinityInference, section: Tune, walk: Walk, grid: WalkGrid) -> None:
+    def __init__(
+        self,
+        photos: MappedPhotos,
+        masks: dict[Sample, Path],
+        inference: AffinityInference,
+        section: Tune,
+        walk: Walk,
+        grid: WalkGrid,
+    ) -> None:
         self.photos = photos
         self.masks = masks
         self.inference = inference
@@ -204,8 +259,9 @@ class _Job:
         self.grid = grid
         self.network = Lock()
 
-    def count_all(self, samples: Sequence[Sample],
-                  runtime: Runtime) -> tuple[WalkTallies, list[str]]:
+    def count_all(
+        self, samples: Sequence[Sample], runtime: Runtime
+    ) -> tuple[WalkTallies, list[str]]:
         """Counts over all ranks' photos, and photos left out."""
         shares = runtime.together(lambda: self._count_share(runtime.shard(samples), runtime))
         total = WalkTallies.empty(self.photos.classes, self.grid)
@@ -213,12 +269,14 @@ class _Job:
             total.merge(share)
         return total, sorted(line for _, left_out in shares for line in left_out)
 
-    def _count_share(self, samples: list[Sample],
-                     runtime: Runtime) -> tuple[WalkTallies, list[str]]:
+    def _count_share(
+        self, samples: list[Sample], runtime: Runtime
+    ) -> tuple[WalkTallies, list[str]]:
         total, skipped = WalkTallies.empty(self.photos.classes, self.grid), []
         with runtime.progress(len(samples), f"tune {len(self.grid.settings)} walks") as bar:
-            for sample, found in sized_map(self._count, samples,
-                                           lambda sample: sample.size[0] * sample.size[1]):
+            for sample, found in sized_map(
+                self._count, samples, lambda sample: sample.size[0] * sample.size[1]
+            ):
                 if isinstance(found, PhotoTallies):
                     total.add(found)
                 elif self.section.skip_bad:
@@ -243,9 +301,13 @@ class _Job:
         cells = [found.cells(cam_map.scores, alpha) for alpha in self.grid.alphas]
         stored = map_grid(*cam_map.size, self.walk.map_stride)
         walked = walked_scores(
-            found.affinity, torch.stack([maps[0] for maps in cells]), cells[0][1:],
-            radius=found.radius, grid=self.grid, enlarged=partial(found.enlarged, size=stored),
-        )  # fmt: skip
+            found.affinity,
+            torch.stack([maps[0] for maps in cells]),
+            cells[0][1:],
+            radius=found.radius,
+            grid=self.grid,
+            enlarged=partial(found.enlarged, size=stored),
+        )
 
         def as_masks_are_made(scores: Float32) -> Float32:
             return replace(cam_map, scores=scores).as_stored(self.walk.map_dtype).full_scores()
@@ -253,8 +315,9 @@ class _Job:
         return sample, count_photo(truth, cam_map.tags, map(as_masks_are_made, walked), self.grid)
 
 
-def _result(grid: WalkGrid, miou: Float64, own: WalkSetting, own_score: float,
-            photos: tuple[str, ...]) -> TuningResult:
+def _result(
+    grid: WalkGrid, miou: Float64, own: WalkSetting, own_score: float, photos: tuple[str, ...]
+) -> TuningResult:
     ranked = tuple(best_settings(grid, miou))
     index = int(np.abs(np.array(grid.scores) - own_score).argmin())
     untuned = TunedWalk(own, grid.scores[index], float(miou[grid.settings.index(own), index]))
@@ -263,12 +326,20 @@ def _result(grid: WalkGrid, miou: Float64, own: WalkSetting, own_score: float,
 
 def _write(folder: Path, result: TuningResult, grid: WalkGrid, miou: Float64) -> None:
     curves = dict(zip(grid.settings, miou, strict=True))
-    rows = [{**_plain(tuned), "curve": curves[tuned.setting].round(6).tolist()}
-            for tuned in result.ranked]
-    write_json(folder / TUNED, {
-        "photos": result.photos, "untuned": _plain(result.untuned), "ends": result.ends,
-        "grid": asdict(grid), "settings": rows,
-    })  # fmt: skip
+    rows = [
+        {**_plain(tuned), "curve": curves[tuned.setting].round(6).tolist()}
+        for tuned in result.ranked
+    ]
+    write_json(
+        folder / TUNED,
+        {
+            "photos": result.photos,
+            "untuned": _plain(result.untuned),
+            "ends": result.ends,
+            "grid": asdict(grid),
+            "settings": rows,
+        },
+    )
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["alpha", "beta", "steps", "score", "miou"])
@@ -277,8 +348,10 @@ def _write(folder: Path, result: TuningResult, grid: WalkGrid, miou: Float64) ->
     write_text(folder / TABLE, table.getvalue())
     write_text(folder / PHOTOS, "".join(f"{photo}\n" for photo in result.photos))
     fragment = yaml.safe_dump(recipe_values(result.best), sort_keys=False)
-    write_text(folder / BEST, "# Part of a recipe: the best of tag2mask tune on the photos of "
-                              f"{PHOTOS}.\n{fragment}")
+    write_text(
+        folder / BEST,
+        f"# Part of a recipe: the best of tag2mask tune on the photos of {PHOTOS}.\n{fragment}",
+    )
 
 
 def _plain(tuned: TunedWalk) -> dict[str, Any]:
@@ -286,5 +359,6 @@ def _plain(tuned: TunedWalk) -> dict[str, Any]:
 
 
 def _tuned(row: dict[str, Any]) -> TunedWalk:
-    return TunedWalk(WalkSetting(row["alpha"], row["beta"], row["steps"]), row["score"],
-                     row["miou"])
+    return TunedWalk(
+        WalkSetting(row["alpha"], row["beta"], row["steps"]), row["score"], row["miou"]
+    )

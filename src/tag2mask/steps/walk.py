@@ -35,8 +35,14 @@ READERS = 2
 """Threads that read photos ahead of the network."""
 
 
-def walk(data: PreparedData, maps: AnyMaps, model: AffinityModel, section: Walk, out: Path,
-         runtime: Runtime) -> WalkedMaps:
+def walk(
+    data: PreparedData,
+    maps: AnyMaps,
+    model: AffinityModel,
+    section: Walk,
+    out: Path,
+    runtime: Runtime,
+) -> WalkedMaps:
     """Walk and store the maps of all photos that have any.
 
     Args:
@@ -55,14 +61,19 @@ def walk(data: PreparedData, maps: AnyMaps, model: AffinityModel, section: Walk,
         DeviceError: the GPU ran out of memory.
         RunFolderError: ``out`` was made with another model, other maps or settings.
     """
-    with step_folder(WalkedMaps, out, section=section, inputs={"model": model},
-                     coverage={"data": data, "maps": maps}, rank=runtime.rank) as step:
+    with step_folder(
+        WalkedMaps,
+        out,
+        section=section,
+        inputs={"model": model},
+        coverage={"data": data, "maps": maps},
+        rank=runtime.rank,
+    ) as step:
         path_of = partial(_map_path, step)
         if step.complete and all(path_of(item).is_file() for item in step.journal.ids()):
             return step.handle
         photos = mapped_photos(data, maps)
-        metrics = {"tags": photos.tag_source,
-                   "classes": list(read_classes(data.path).names)}
+        metrics = {"tags": photos.tag_source, "classes": list(read_classes(data.path).names)}
         if section.alpha is None:
             background = kept_background_score(step.path, data, photos, section, runtime)
             alpha = round(derived_alpha(background.score), 4)
@@ -76,27 +87,40 @@ def walk(data: PreparedData, maps: AnyMaps, model: AffinityModel, section: Walk,
         shares = runtime.together(lambda: job.walk_all(runtime.shard(samples), runtime))
         skipped = sorted(line for _, part in shares for line in part)
         handle = step.finish(
-            counts={"photos": len(samples) - len(skipped),
-                    "computed": sum(done for done, _ in shares)},
-            metrics={**metrics, "alpha": alpha}, skipped=[*photos.skipped, *skipped],
-        )  # fmt: skip
+            counts={
+                "photos": len(samples) - len(skipped),
+                "computed": sum(done for done, _ in shares),
+            },
+            metrics={**metrics, "alpha": alpha},
+            skipped=[*photos.skipped, *skipped],
+        )
         runtime.barrier()
         return handle
 
 
 def _inference(model: AffinityModel, section: Walk, runtime: Runtime) -> AffinityInference:
     return load_affinity_inference(
-        model.path / MODEL, runtime.device, radius=section.radius, long_side=section.long_side,
-        scales=section.scales, paper=section.behaviour == "paper",
+        model.path / MODEL,
+        runtime.device,
+        radius=section.radius,
+        long_side=section.long_side,
+        scales=section.scales,
+        paper=section.behaviour == "paper",
         autocast=partial(runtime.autocast, section.precision),
-    )  # fmt: skip
+    )
 
 
 class _Job:
     """What every photo is walked with."""
 
-    def __init__(self, photos: MappedPhotos, inference: AffinityInference, section: Walk,
-                 alpha: float, step: Step[WalkedMaps]) -> None:
+    def __init__(
+        self,
+        photos: MappedPhotos,
+        inference: AffinityInference,
+        section: Walk,
+        alpha: float,
+        step: Step[WalkedMaps],
+    ) -> None:
         self.photos = photos
         self.inference = inference
         self.section = section
@@ -106,8 +130,12 @@ class _Job:
     def walk_all(self, samples: list[Sample], runtime: Runtime) -> tuple[int, list[str]]:
         """Write the maps that are not there yet; returns how many, and photos left out."""
         step = self.step
-        due = [sample for sample in samples if step.journal.key(sample.id) != self._key(sample)
-               or not _map_path(step, sample.id).is_file()]
+        due = [
+            sample
+            for sample in samples
+            if step.journal.key(sample.id) != self._key(sample)
+            or not _map_path(step, sample.id).is_file()
+        ]
         skipped = []
         with runtime.progress(len(due), "walk") as bar:
             for sample, cam_map, photo in self._read(due):
@@ -131,6 +159,7 @@ class _Job:
         self, samples: list[Sample]
     ) -> Iterator[tuple[Sample, CamMap, Image.Image | Tag2MaskError | None]]:
         """Photos with their maps, read ahead; no photo where no class has a map."""
+
         def one(sample: Sample) -> tuple[Sample, CamMap, Image.Image | Tag2MaskError | None]:
             cam_map = self.photos.read(sample)
             try:
@@ -145,9 +174,13 @@ class _Job:
         scores = np.zeros((0, *grid), np.float32)
         if photo is not None:
             found = self.inference.affinity(photo)
-            walked = random_walk(found.affinity, found.cells(cam_map.scores, self.alpha),
-                                 radius=found.radius, beta=self.section.beta,
-                                 steps=self.section.steps)
+            walked = random_walk(
+                found.affinity,
+                found.cells(cam_map.scores, self.alpha),
+                radius=found.radius,
+                beta=self.section.beta,
+                steps=self.section.steps,
+            )
             scores = np.clip(against_background(found.enlarged(walked, grid)), 0, 1)
         return CamMap(cam_map.id, cam_map.tags, scores, cam_map.size, cam_map.probabilities)
 

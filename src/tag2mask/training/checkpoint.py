@@ -38,10 +38,14 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise WeightsError(
-            f"the checkpoint can't be read ({type(error).__name__})", where=path,
+            f"the checkpoint can't be read ({type(error).__name__})",
+            where=path,
             fix="Delete it to start this step from the beginning.",
         ) from error
     if not isinstance(state, dict):
-        raise WeightsError(f"holds no checkpoint but {type(state).__name__}", where=path,
-                           fix="Delete it to start this step from the beginning.")
+        raise WeightsError(
+            f"holds no checkpoint but {type(state).__name__}",
+            where=path,
+            fix="Delete it to start this step from the beginning.",
+        )
     return state

@@ -61,8 +61,13 @@ class Batch:
 
     def pin_memory(self) -> Batch:
         """The batch in page-locked memory; loaders call this before a copy to a GPU."""
-        return Batch(self.image.pin_memory(), self.tags.pin_memory(), self.valid.pin_memory(),
-                     self.ids, self.unread)
+        return Batch(
+            self.image.pin_memory(),
+            self.tags.pin_memory(),
+            self.valid.pin_memory(),
+            self.ids,
+            self.unread,
+        )
 
 
 @dataclass(frozen=True)
@@ -113,8 +118,14 @@ class Crop:
         width, height = size
         top_from, top_to, high = _place(height, side, rng)
         left_from, left_to, wide = _place(width, side, rng)
-        return cls(size, flip, (left_from, top_from, left_from + wide, top_from + high),
-                   slice(top_to, top_to + high), slice(left_to, left_to + wide), side)
+        return cls(
+            size,
+            flip,
+            (left_from, top_from, left_from + wide, top_from + high),
+            slice(top_to, top_to + high),
+            slice(left_to, left_to + wide),
+            side,
+        )
 
     def cut(self, image: Image.Image, resample: Image.Resampling) -> Image.Image:
         """The part of an image that falls into the crop, (h, w) of ``rows`` and ``columns``."""
@@ -134,8 +145,9 @@ class TrainingPhotos(Dataset[Item]):
         seed: of the augmentation.
     """
 
-    def __init__(self, samples: Sequence[Sample], num_classes: int, augmentation: Augmentation,
-                 seed: int) -> None:
+    def __init__(
+        self, samples: Sequence[Sample], num_classes: int, augmentation: Augmentation, seed: int
+    ) -> None:
         self.samples = samples
         self.num_classes = num_classes
         self.augmentation = augmentation
@@ -204,15 +216,25 @@ class StepBatches:
         RecipeError: fewer photos in a batch than processes.
     """
 
-    def __init__(self, photos: int, batch_size: int, *, start: int, stop: int, seed: int,
-                 rank: int = 0, world_size: int = 1,
-                 setting: str = "train_cam.batch_size") -> None:
+    def __init__(
+        self,
+        photos: int,
+        batch_size: int,
+        *,
+        start: int,
+        stop: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        setting: str = "train_cam.batch_size",
+    ) -> None:
         self.photos = photos
         self.batch_size = min(batch_size, photos)
         if self.batch_size < world_size:
             raise RecipeError(
                 f"batches of {self.batch_size} photos can't be shared among {world_size} processes",
-                where=setting, fix="Raise it, or lower runtime.devices.",
+                where=setting,
+                fix="Raise it, or lower runtime.devices.",
             )
         self.start = start
         self.stop = stop
@@ -250,8 +272,9 @@ class Addressed(Protocol):
         """One item, or a `Tag2MaskError` that names what can't be read."""
 
 
-def training_loader(photos: TrainingPhotos, batches: StepBatches, *, workers: int,
-                    pin_memory: bool = False) -> Iterable[Batch]:
+def training_loader(
+    photos: TrainingPhotos, batches: StepBatches, *, workers: int, pin_memory: bool = False
+) -> Iterable[Batch]:
     """Load batches in the order of ``batches``.
 
     A photo that can't be read is no error here but stands in its batch's ``unread``: whether it may
@@ -266,15 +289,23 @@ def training_loader(photos: TrainingPhotos, batches: StepBatches, *, workers: in
     return step_loader(photos, batches, collate, workers=workers, pin_memory=pin_memory)
 
 
-def step_loader(photos: Addressed, batches: StepBatches,
-                collate: Callable[[Sequence[Any]], OneBatch], *, workers: int,
-                pin_memory: bool = False) -> Iterable[OneBatch]:
+def step_loader(
+    photos: Addressed,
+    batches: StepBatches,
+    collate: Callable[[Sequence[Any]], OneBatch],
+    *,
+    workers: int,
+    pin_memory: bool = False,
+) -> Iterable[OneBatch]:
     """`training_loader` of any items; ``collate`` gets `Unread` in the place of some."""
     loader: DataLoader[OneBatch] = DataLoader(
-        _ErrorsAsItems(photos), batch_sampler=batches,
-        num_workers=workers, collate_fn=collate, pin_memory=pin_memory,
+        _ErrorsAsItems(photos),
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=pin_memory,
         prefetch_factor=4 if workers else None,
-    )  # fmt: skip
+    )
     return loader
 
 
@@ -296,8 +327,13 @@ def collate(items: Sequence[Item | Unread]) -> Batch:
     unread = tuple(item for item in items if isinstance(item, Unread))
     read = [item for item in items if not isinstance(item, Unread)]
     if not read:
-        return Batch(torch.zeros(0, 3, 1, 1), torch.zeros(0, 1),
-                     torch.zeros(0, 1, 1, dtype=torch.bool), (), unread)
+        return Batch(
+            torch.zeros(0, 3, 1, 1),
+            torch.zeros(0, 1),
+            torch.zeros(0, 1, 1, dtype=torch.bool),
+            (),
+            unread,
+        )
     images, tags, valid, ids = zip(*read, strict=True)
     return Batch(torch.stack(images), torch.stack(tags), torch.stack(valid), ids, unread)
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
-
 VALIDATION = "validation.csv"
 
 
@@ -58,16 +57,21 @@ class TrainingLog:
 
     def _on_thread_error(self, failed: threading.ExceptHookArgs) -> None:
         """A full disk is no news from TensorBoard's own thread: the next row raises it here."""
-        if type(failed.thread).__module__.startswith("tensorboard.") \
-                and isinstance(failed.exc_value, OSError):
+        if type(failed.thread).__module__.startswith("tensorboard.") and isinstance(
+            failed.exc_value, OSError
+        ):
             return
         self._hook(failed)
 
     def __enter__(self) -> TrainingLog:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         try:
             self._file.close()
             self._events.close()
@@ -113,8 +117,9 @@ def last_figures(folder: Path) -> dict[str, float]:
     if not rows or len(rows[-1]) != len(names):
         return {}
     try:
-        return {name: float(cell) for name, cell in zip(names[1:], rows[-1][1:], strict=True)
-                if cell}
+        return {
+            name: float(cell) for name, cell in zip(names[1:], rows[-1][1:], strict=True) if cell
+        }
     except ValueError:
         return {}
 

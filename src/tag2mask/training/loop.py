@@ -33,6 +33,7 @@ from tag2mask.training.optim import schedule, set_lr
 PATIENCE = 20
 """Half precision overflows now and then; more losses in a row that aren't finite are no chance."""
 
+
 @dataclass(frozen=True)
 class FitSettings:
     """How to train.
@@ -94,8 +95,15 @@ class Task(Protocol):
         """
 
 
-def fit(task: Task, optimiser: torch.optim.Optimizer, settings: FitSettings, folder: Path,
-        runtime: Runtime, *, name: str) -> dict[str, float]:
+def fit(
+    task: Task,
+    optimiser: torch.optim.Optimizer,
+    settings: FitSettings,
+    folder: Path,
+    runtime: Runtime,
+    *,
+    name: str,
+) -> dict[str, float]:
     """Train to the last step, from the folder's checkpoint if there is one.
 
     Args:
@@ -132,11 +140,16 @@ def fit(task: Task, optimiser: torch.optim.Optimizer, settings: FitSettings, fol
 
     def save(step: int) -> None:
         if runtime.rank == 0:
-            save_checkpoint(path, {
-                "model": task.module.state_dict(), "optimiser": optimiser.state_dict(),
-                "scaler": scaler.state_dict(), "step": step,
-                "average": None if average is None else average.state_dict(),
-            })  # fmt: skip
+            save_checkpoint(
+                path,
+                {
+                    "model": task.module.state_dict(),
+                    "optimiser": optimiser.state_dict(),
+                    "scaler": scaler.state_dict(),
+                    "step": step,
+                    "average": None if average is None else average.state_dict(),
+                },
+            )
 
     meter = _Meter(settings.batch_size * settings.accumulate)
     batches = iter(task.batches(first * settings.accumulate, settings.steps * settings.accumulate))
@@ -171,9 +184,16 @@ def fit(task: Task, optimiser: torch.optim.Optimizer, settings: FitSettings, fol
 class _Loop:
     """One optimiser step at a time."""
 
-    def __init__(self, task: Task, module: nn.Module, optimiser: torch.optim.Optimizer,
-                 scaler: torch.amp.GradScaler, settings: FitSettings, runtime: Runtime,
-                 name: str) -> None:
+    def __init__(
+        self,
+        task: Task,
+        module: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler,
+        settings: FitSettings,
+        runtime: Runtime,
+        name: str,
+    ) -> None:
         self.task = task
         self.module = module
         self.optimiser = optimiser
@@ -186,15 +206,24 @@ class _Loop:
     def step(self, step: int, batches: Iterator[Any]) -> dict[str, float]:
         """Forward, backward and update; returns the terms' values over all ranks."""
         settings, runtime = self.settings, self.runtime
-        set_lr(self.optimiser, schedule(
-            step, settings.steps, kind=settings.schedule, power=settings.poly_power,
-            warmup=settings.warmup_steps))  # fmt: skip
+        set_lr(
+            self.optimiser,
+            schedule(
+                step,
+                settings.steps,
+                kind=settings.schedule,
+                power=settings.poly_power,
+                warmup=settings.warmup_steps,
+            ),
+        )
         figures: dict[str, float] = {}
         for part in range(settings.accumulate):
             batch = next(batches)
             torch.manual_seed(_mix(settings.seed, step, part, runtime.rank))
-            with repeatable_resizing(runtime.device), runtime.gradients_kept_local(
-                    self.module, enabled=part + 1 < settings.accumulate):
+            with (
+                repeatable_resizing(runtime.device),
+                runtime.gradients_kept_local(self.module, enabled=part + 1 < settings.accumulate),
+            ):
                 with runtime.autocast(settings.precision):
                     terms = self.module(*self.task.inputs(batch, step, runtime.device))
                 loss, values = _combine(terms, self.task.weights(step), runtime)
@@ -225,8 +254,9 @@ class _Loop:
             )
 
 
-def _combine(terms: dict[str, Mean], weights: dict[str, float],
-             runtime: Runtime) -> tuple[Tensor, dict[str, float]]:
+def _combine(
+    terms: dict[str, Mean], weights: dict[str, float], runtime: Runtime
+) -> tuple[Tensor, dict[str, float]]:
     """Weighted sum of means whose denominators are summed over the ranks.
 
     DDP averages gradients, so each rank's loss is scaled by the number of ranks.
@@ -251,8 +281,13 @@ def _average(module: nn.Module, decay: float) -> AveragedModel | None:
     return AveragedModel(module, multi_avg_fn=blend)
 
 
-def _restore(path: Path, module: nn.Module, optimiser: torch.optim.Optimizer,
-             scaler: torch.amp.GradScaler, average: AveragedModel | None) -> int:
+def _restore(
+    path: Path,
+    module: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    average: AveragedModel | None,
+) -> int:
     """Load a checkpoint if there is one; returns the step to go on with."""
     if not path.is_file():
         return 0
@@ -269,8 +304,9 @@ def _restore(path: Path, module: nn.Module, optimiser: torch.optim.Optimizer,
     except WeightsError as error:
         raise WeightsError(f"the checkpoint holds {error.what}", where=path, fix=fix) from None
     except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-        raise WeightsError(f"not a checkpoint of this training ({error})", where=path,
-                           fix=fix) from None
+        raise WeightsError(
+            f"not a checkpoint of this training ({error})", where=path, fix=fix
+        ) from None
 
 
 class _Meter:
@@ -322,8 +358,9 @@ def _mix(*numbers: int) -> int:
     return mixed
 
 
-def epochs_to_steps(epochs: int, batches_per_epoch: int, accumulate: int,
-                    max_steps: int | None) -> int:
+def epochs_to_steps(
+    epochs: int, batches_per_epoch: int, accumulate: int, max_steps: int | None
+) -> int:
     """Optimiser steps of a training."""
     steps = max(1, epochs * batches_per_epoch // accumulate)
     return steps if max_steps is None else min(steps, max_steps)

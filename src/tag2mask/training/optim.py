@@ -14,8 +14,14 @@ import torch
 from torch import nn
 
 
-def parameter_groups(net: nn.Module, new: Sequence[tuple[Iterable[nn.Parameter], float]], *,
-                     lr: float, bias_lr: float, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(
+    net: nn.Module,
+    new: Sequence[tuple[Iterable[nn.Parameter], float]],
+    *,
+    lr: float,
+    bias_lr: float,
+    weight_decay: float,
+) -> list[dict[str, Any]]:
     """Group the trainable parameters of a network.
 
     Args:
@@ -29,9 +35,11 @@ def parameter_groups(net: nn.Module, new: Sequence[tuple[Iterable[nn.Parameter],
         Two groups for each learning rate, with ``base_lr``, which `set_lr` scales; the pretrained
         weights first.
     """
-    factors = {id(parameter): (part, factor)
-               for part, (parameters, factor) in enumerate(new, start=1)
-               for parameter in parameters}  # fmt: skip
+    factors = {
+        id(parameter): (part, factor)
+        for part, (parameters, factor) in enumerate(new, start=1)
+        for parameter in parameters
+    }
     groups: dict[tuple[int, float, bool], list[nn.Parameter]] = {}
     for parameter in net.parameters():
         if parameter.requires_grad:
@@ -40,13 +48,20 @@ def parameter_groups(net: nn.Module, new: Sequence[tuple[Iterable[nn.Parameter],
     result = []
     for (_, factor, bias), parameters in sorted(groups.items()):
         base = lr * factor * (bias_lr if bias else 1.0)
-        result.append({"params": parameters, "lr": base, "base_lr": base,
-                       "weight_decay": 0.0 if bias else weight_decay})
+        result.append(
+            {
+                "params": parameters,
+                "lr": base,
+                "base_lr": base,
+                "weight_decay": 0.0 if bias else weight_decay,
+            }
+        )
     return result
 
 
-def build_optimiser(groups: list[dict[str, Any]], *, name: Literal["sgd", "adamw"],
-                    momentum: float) -> torch.optim.Optimizer:
+def build_optimiser(
+    groups: list[dict[str, Any]], *, name: Literal["sgd", "adamw"], momentum: float
+) -> torch.optim.Optimizer:
     """SGD with momentum, or AdamW (betas .9, .999)."""
     if name == "sgd":
         return torch.optim.SGD(groups, momentum=momentum)
@@ -54,8 +69,14 @@ def build_optimiser(groups: list[dict[str, Any]], *, name: Literal["sgd", "adamw
     return torch.optim.AdamW(groups, fused=None if torch.backends.mps.is_available() else True)
 
 
-def schedule(step: int, steps: int, *, kind: Literal["poly", "cosine", "constant"],
-             power: float = 0.9, warmup: int = 0) -> float:
+def schedule(
+    step: int,
+    steps: int,
+    *,
+    kind: Literal["poly", "cosine", "constant"],
+    power: float = 0.9,
+    warmup: int = 0,
+) -> float:
     """Factor of the learning rate at a step.
 
     Args:

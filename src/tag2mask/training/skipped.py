@@ -34,8 +34,9 @@ class LeftOut:
         batch_setting: key of the batch size, as the user knows it.
     """
 
-    def __init__(self, step: Step[Any], runtime: Runtime, *, allowed: bool,
-                 batch_setting: str) -> None:
+    def __init__(
+        self, step: Step[Any], runtime: Runtime, *, allowed: bool, batch_setting: str
+    ) -> None:
         self._step = step
         self._runtime = runtime
         self._allowed = allowed

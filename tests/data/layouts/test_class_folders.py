@@ -36,8 +36,11 @@ def test_one_folder_a_class(tmp_path):
     found = _found(tmp_path)
     assert is_folders(tmp_path) and found.problems == ()
     assert found.class_names == ("cat", "dog")
-    assert _rows(found) == {"a": ("train", ("dog",)), "deep/b": ("train", ("dog",)),
-                            "c": ("train", ("cat",))}
+    assert _rows(found) == {
+        "a": ("train", ("dog",)),
+        "deep/b": ("train", ("dog",)),
+        "c": ("train", ("cat",)),
+    }
 
 
 def test_class_names_match_image_folder(tmp_path):
@@ -112,8 +115,11 @@ def test_train_and_val_folders(tmp_path):
     _photo(tmp_path / "val/cat/2.jpg")
     found = _found(tmp_path)
     assert found.class_names == ("cat", "dog") and found.problems == ()
-    assert _rows(found) == {"train/1": ("train", ("dog",)), "val/1": ("val", ("dog",)),
-                            "val/2": ("val", ("cat",))}
+    assert _rows(found) == {
+        "train/1": ("train", ("dog",)),
+        "val/1": ("val", ("dog",)),
+        "val/2": ("val", ("cat",)),
+    }
     other = _found(tmp_path, train_split="test", val_split=None)
     assert _rows(other) == {"test/1": ("train", ("dog",))}
 
@@ -124,8 +130,11 @@ def test_masks_by_id_or_mirrored(tmp_path):
     for path in ("masks/train/1.png", "masks/2.png", "masks/train/cat/3.png"):
         _photo(tmp_path / path)
     assert {e.id: e.mask for e in _found(tmp_path).entries} == {
-        "train/1": "masks/train/1.png", "train/2": "masks/2.png",
-        "train/3": "masks/train/cat/3.png", "train/4": None}
+        "train/1": "masks/train/1.png",
+        "train/2": "masks/2.png",
+        "train/3": "masks/train/cat/3.png",
+        "train/4": None,
+    }
 
 
 def test_own_class_order_and_lists(tmp_path):
@@ -154,21 +163,27 @@ def test_photos_without_tags_are_no_class_folder(tmp_path):
         _found(tmp_path)
 
 
-@pytest.mark.parametrize(("folders", "says"), [
-    ("Train/dog Train/cat Val/dog", r"Train/ is named as a split and holds folders \(cat, dog\).*"
-     r"Set prepare\.train_split to 'Train' and prepare\.val_split to 'Val'\."),
-    ("training/dog validation/dog", "to 'training' and prepare.val_split to 'validation'"),
-    ("TRAIN/dog test/dog", r"Set prepare\.train_split to 'TRAIN'\."),
-    ("dog cat valid/dog", "valid/ is named as a split.*into train/ beside it"),
-    ("mydata/cat mydata/dog masks", r"mydata/, holds folders \(cat, dog\).*Give .*/mydata if"),
-    ("train/mydata/cat val/mydata/dog", "train/mydata/, holds folders.*into train/ if"),
-    ("images/cat images/dog", "Give .*/images if"),
-    ("images labels", "photos in images/ but no tags"),
-    ("Images/train Labels/train", "photos in Images/ but no tags"),
-    ("Images background", "photos in Images/ but no tags"),
-    ("train val", "photos in train/ but no tags"),
-    ("dog Masks", "the folder Masks/ would be a class.*Rename it to masks"),
-])
+@pytest.mark.parametrize(
+    ("folders", "says"),
+    [
+        (
+            "Train/dog Train/cat Val/dog",
+            r"Train/ is named as a split and holds folders \(cat, dog\).*"
+            r"Set prepare\.train_split to 'Train' and prepare\.val_split to 'Val'\.",
+        ),
+        ("training/dog validation/dog", "to 'training' and prepare.val_split to 'validation'"),
+        ("TRAIN/dog test/dog", r"Set prepare\.train_split to 'TRAIN'\."),
+        ("dog cat valid/dog", "valid/ is named as a split.*into train/ beside it"),
+        ("mydata/cat mydata/dog masks", r"mydata/, holds folders \(cat, dog\).*Give .*/mydata if"),
+        ("train/mydata/cat val/mydata/dog", "train/mydata/, holds folders.*into train/ if"),
+        ("images/cat images/dog", "Give .*/images if"),
+        ("images labels", "photos in images/ but no tags"),
+        ("Images/train Labels/train", "photos in Images/ but no tags"),
+        ("Images background", "photos in Images/ but no tags"),
+        ("train val", "photos in train/ but no tags"),
+        ("dog Masks", "the folder Masks/ would be a class.*Rename it to masks"),
+    ],
+)
 def test_other_layouts_are_not_taken_for_classes(tmp_path, folders, says):
     _photo_in_each(tmp_path, folders)
     with pytest.raises(DataError, match=says):
@@ -189,11 +204,14 @@ def test_classes_may_have_the_name_of_a_split_and_hold_folders(tmp_path, folders
     assert _found(tmp_path).problems == ()
 
 
-@pytest.mark.parametrize(("folders", "says"), [
-    ("dog/a dog/b cat", "dog/ (a, b); if the folders inside are the classes, move them up"),
-    ("dog Labels", "against their names: Labels; move them elsewhere if they are none"),
-    ("train/dog train/masks", "against their names: train/masks"),
-])
+@pytest.mark.parametrize(
+    ("folders", "says"),
+    [
+        ("dog/a dog/b cat", "dog/ (a, b); if the folders inside are the classes, move them up"),
+        ("dog Labels", "against their names: Labels; move them elsewhere if they are none"),
+        ("train/dog train/masks", "against their names: train/masks"),
+    ],
+)
 def test_doubtful_class_folders_are_told(tmp_path, folders, says):
     _photo_in_each(tmp_path, folders)
     [problem] = _found(tmp_path).problems

@@ -23,23 +23,26 @@ def _table(folder: Path, text: str, name: str = "tags.csv") -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("cell", "tags"), [
-    ("", ()),
-    ('""', ()),
-    ("  ", ()),
-    ("dog", ("dog",)),
-    ("dog cat", ("dog", "cat")),
-    ("dog;cat", ("dog", "cat")),
-    ("dog|cat", ("dog", "cat")),
-    (" dog ;  cat| bird ", ("dog", "cat", "bird")),
-    ("dog dog", ("dog",)),
-    ('"traffic light"', ("traffic light",)),
-    ('"traffic light" dog', ("traffic light", "dog")),
-    ('"traffic light";"stop sign"', ("traffic light", "stop sign")),
-    ('"""traffic light"" dog"', ("traffic light", "dog")),
-    ('"dog;cat"', ("dog", "cat")),
-    ("köpek 犬", ("köpek", "犬")),
-])
+@pytest.mark.parametrize(
+    ("cell", "tags"),
+    [
+        ("", ()),
+        ('""', ()),
+        ("  ", ()),
+        ("dog", ("dog",)),
+        ("dog cat", ("dog", "cat")),
+        ("dog;cat", ("dog", "cat")),
+        ("dog|cat", ("dog", "cat")),
+        (" dog ;  cat| bird ", ("dog", "cat", "bird")),
+        ("dog dog", ("dog",)),
+        ('"traffic light"', ("traffic light",)),
+        ('"traffic light" dog', ("traffic light", "dog")),
+        ('"traffic light";"stop sign"', ("traffic light", "stop sign")),
+        ('"""traffic light"" dog"', ("traffic light", "dog")),
+        ('"dog;cat"', ("dog", "cat")),
+        ("köpek 犬", ("köpek", "犬")),
+    ],
+)
 def test_tags_of_a_cell(cell, tags):
     assert parse_tags(cell) == tags
 
@@ -56,8 +59,11 @@ _tag_name = st.lists(_word, min_size=1, max_size=2).map(" ".join)
 
 
 @settings(max_examples=25, deadline=None)
-@given(tags=st.lists(_tag_name, max_size=4, unique=True), mark=st.sampled_from(" ;|"),
-       quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
+@given(
+    tags=st.lists(_tag_name, max_size=4, unique=True),
+    mark=st.sampled_from(" ;|"),
+    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+)
 def test_tags_survive_any_writer_of_csv(tmp_path_factory, tags, mark, quoting):
     text = io.StringIO()
     writer = csv.writer(text, quoting=quoting, lineterminator="\n")
@@ -73,8 +79,10 @@ def test_photos_splits_and_masks(tmp_path):
     _photo(tmp_path / "c.jpg")
     _photo(tmp_path / "masks/a.png")
     _photo(tmp_path / "gt/b.png")
-    _table(tmp_path, "image,tags,split,mask\na.jpg,dog,train,\nsub/b.png,,val,gt/b.png\n"
-                     "./c.jpg,cat dog,,\n")
+    _table(
+        tmp_path,
+        "image,tags,split,mask\na.jpg,dog,train,\nsub/b.png,,val,gt/b.png\n./c.jpg,cat dog,,\n",
+    )
     found = read_csv(tmp_path, SourceOptions())
     assert found.problems == ()
     assert found.class_names == ("cat", "dog")
@@ -111,16 +119,29 @@ def test_lists_of_ids_decide_the_split(tmp_path):
     (tmp_path / "held-out.txt").write_text("b\nzz\n")
     found = read_csv(tmp_path, SourceOptions(val_split="held-out.txt"))
     assert [(e.id, e.split) for e in found.entries] == [
-        ("a", "train"), ("b", "val"), ("c", "train")]
+        ("a", "train"),
+        ("b", "val"),
+        ("c", "train"),
+    ]
     assert ["held-out.txt line 2: photo 'zz'" in p.message for p in found.problems] == [True]
     only = read_csv(tmp_path, SourceOptions(train_split="held-out.txt", val_split=None))
     assert [(e.id, e.split) for e in only.entries] == [("b", "train")]
 
 
-@pytest.mark.parametrize("image", [
-    "../a.jpg", "x/../../a.jpg", "/etc/a.jpg", "C:/a.jpg", r"..\a.jpg", r"\\host\a.jpg", "", ".",
-    "a\tb.jpg",
-])
+@pytest.mark.parametrize(
+    "image",
+    [
+        "../a.jpg",
+        "x/../../a.jpg",
+        "/etc/a.jpg",
+        "C:/a.jpg",
+        r"..\a.jpg",
+        r"\\host\a.jpg",
+        "",
+        ".",
+        "a\tb.jpg",
+    ],
+)
 def test_paths_that_escape_or_name_nothing_are_errors(tmp_path, image):
     _photo(tmp_path / "a.jpg")
     _photo(tmp_path / "data/b.jpg")
@@ -133,8 +154,11 @@ def test_paths_that_escape_or_name_nothing_are_errors(tmp_path, image):
 
 def test_links_inside_the_folder_are_followed(tmp_path):
     _photo(tmp_path / "elsewhere/deep/a.jpg")
-    folder = _table(tmp_path / "data", "image,tags\nlinked/deep/a.jpg,dog\nb.jpg,dog\nc.jpg,dog\n"
-                                       f"d.jpg,dog\n{'a' * 300}.jpg,dog\n")
+    folder = _table(
+        tmp_path / "data",
+        "image,tags\nlinked/deep/a.jpg,dog\nb.jpg,dog\nc.jpg,dog\n"
+        f"d.jpg,dog\n{'a' * 300}.jpg,dog\n",
+    )
     (folder / "linked").symlink_to(tmp_path / "elsewhere")
     (folder / "b.jpg").symlink_to(tmp_path / "elsewhere/deep/a.jpg")
     (folder / "c.jpg").symlink_to(tmp_path / "nothing.jpg")
@@ -175,16 +199,19 @@ def test_a_missing_mask_is_named(tmp_path):
     assert "masks/zz.png" in problem.message and "line 2" in problem.message
 
 
-@pytest.mark.parametrize(("line", "says"), [
-    ("a,dog,cat", "3 cells where the header has 2"),
-    ('a,"dog', "quote is not closed"),
-    ("a,dog,cat", "not by a comma"),
-    ('a,"dog,cat"', "holds a comma"),
-    ("a", "1 cells"),
-    ("a", "write a comma before each cell that is left empty"),
-    ("a,d\0g cat", r"tag 'd\x00g' holds an unprintable character; remove it"),
-    ('a,"hot\tdog"', r"tag 'hot\tdog' holds"),
-])
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("a,dog,cat", "3 cells where the header has 2"),
+        ('a,"dog', "quote is not closed"),
+        ("a,dog,cat", "not by a comma"),
+        ('a,"dog,cat"', "holds a comma"),
+        ("a", "1 cells"),
+        ("a", "write a comma before each cell that is left empty"),
+        ("a,d\0g cat", r"tag 'd\x00g' holds an unprintable character; remove it"),
+        ('a,"hot\tdog"', r"tag 'hot\tdog' holds"),
+    ],
+)
 def test_a_bad_line_is_named_and_the_others_are_read(tmp_path, line, says):
     _table(tmp_path, f"id,tags\n{line}\nb,dog\n")
     table = read_table(tmp_path / "tags.csv")
@@ -202,16 +229,19 @@ def test_words_between_semicolons_raise_a_doubt(tmp_path):
     assert problem.warning and "line 2" in problem.message and "quote" in problem.message
 
 
-@pytest.mark.parametrize(("text", "says"), [
-    ("", "empty"),
-    ("\n\n", "empty"),
-    ("a.jpg,dog\n", "no header"),
-    ("id,tag\na,dog\n", "did you mean 'tag'"),
-    ("id;tags\na;dog\n", "separated by ';'"),
-    ("name,tags\n", "`image` or `id`"),
-    ("id,tags,tags\n", "twice"),
-    ("id,tags,masks\n", "did you mean 'mask'"),
-])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "empty"),
+        ("\n\n", "empty"),
+        ("a.jpg,dog\n", "no header"),
+        ("id,tag\na,dog\n", "did you mean 'tag'"),
+        ("id;tags\na;dog\n", "separated by ';'"),
+        ("name,tags\n", "`image` or `id`"),
+        ("id,tags,tags\n", "twice"),
+        ("id,tags,masks\n", "did you mean 'mask'"),
+    ],
+)
 def test_headers_that_cannot_be_read(tmp_path, text, says):
     _table(tmp_path, text)
     with pytest.raises(DataError, match=r"tags\.csv") as caught:

@@ -26,7 +26,8 @@ def _add_coco(root: Path) -> None:
     (root / "annotations").mkdir()
     (root / "annotations/instances_train.json").write_text(
         '{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 1, '
-        '"category_id": 1}], "categories": [{"id": 1, "name": "dog"}]}')
+        '"category_id": 1}], "categories": [{"id": 1, "name": "dog"}]}'
+    )
 
 
 def _add_voc(root: Path) -> None:

@@ -20,8 +20,10 @@ def _photo(path: Path) -> None:
 
 
 def _xml(*names: str) -> str:
-    objects = "".join(f"<object><name>{n}</name><difficult>1</difficult><part><name>head</name>"
-                      "</part></object>" for n in names)
+    objects = "".join(
+        f"<object><name>{n}</name><difficult>1</difficult><part><name>head</name></part></object>"
+        for n in names
+    )
     return f"<annotation><filename>x.jpg</filename>{objects}</annotation>"
 
 
@@ -60,7 +62,10 @@ def test_every_source_of_tags_says_the_same(tmp_path, tags):
     found = read_voc(_voc(tmp_path, tags=tags), SourceOptions())
     assert found.problems == () and found.class_names == VOC_NAMES
     assert [(e.id, e.split, set(e.tags)) for e in found.entries] == [
-        ("a", "train", {"dog", "person"}), ("b", "train", set()), ("c", "val", {"cat"})]
+        ("a", "train", {"dog", "person"}),
+        ("b", "train", set()),
+        ("c", "val", {"cat"}),
+    ]
 
 
 def test_the_users_table_wins_unless_told_otherwise(tmp_path):
@@ -85,11 +90,15 @@ def test_masks_of_both_folders_and_of_psa_lists(tmp_path):
     _photo(root / "SegmentationClassAug/b.png")
     masks = {e.id: e.mask for e in read_voc(root, SourceOptions()).entries}
     assert masks == {"a": "SegmentationClass/a.png", "b": "SegmentationClassAug/b.png", "c": None}
-    (root / "aug.txt").write_text("/JPEGImages/a.jpg /SegmentationClassAug/a.png\n"
-                                  "/JPEGImages/c.jpg /SegmentationClassAug/c.png\n")
+    (root / "aug.txt").write_text(
+        "/JPEGImages/a.jpg /SegmentationClassAug/a.png\n"
+        "/JPEGImages/c.jpg /SegmentationClassAug/c.png\n"
+    )
     found = read_voc(root, SourceOptions(train_split="aug.txt", val_split=None))
     assert [(e.id, e.mask) for e in found.entries] == [
-        ("a", "SegmentationClassAug/a.png"), ("c", None)]
+        ("a", "SegmentationClassAug/a.png"),
+        ("c", None),
+    ]
     [problem] = found.problems
     assert problem.warning and "SegmentationClassAug/c.png" in problem.message
 
@@ -111,8 +120,11 @@ def test_no_split_list_at_all(tmp_path):
     root = _voc(tmp_path)
     for path in (root / "ImageSets/Segmentation").iterdir():
         path.unlink()
-    with pytest.raises(DataError, match=r"no split list 'train'.*There is none in ImageSets: write "
-                                        r"train\.txt there, one id a line"):
+    with pytest.raises(
+        DataError,
+        match=r"no split list 'train'.*There is none in ImageSets: write "
+        r"train\.txt there, one id a line",
+    ):
         read_voc(root, SourceOptions())
 
 
@@ -121,9 +133,14 @@ def test_problems_of_lists_photos_and_tags_are_all_named(tmp_path):
     (root / "tags.csv").write_text("id,tags\na,dog\na,cat\nghost,dog\nc,cat\n")
     (root / "ImageSets/Segmentation/train.txt").write_text("a\nb\ngone\n../../x\n/etc/x\n")
     messages = [p.message for p in read_voc(root, SourceOptions()).problems]
-    for part in ("line 3: id 'a' is listed twice", "photo 'b' (train.txt line 2)",
-                 "photo 'gone' does not exist", "tags of 'ghost'", "'../../x' leads out",
-                 "'/etc/x' is absolute"):
+    for part in (
+        "line 3: id 'a' is listed twice",
+        "photo 'b' (train.txt line 2)",
+        "photo 'gone' does not exist",
+        "tags of 'ghost'",
+        "'../../x' leads out",
+        "'/etc/x' is absolute",
+    ):
         assert any(part in message for message in messages), (part, messages)
     assert len(messages) == 6
 
@@ -157,10 +174,14 @@ def test_object_names_count_objects_not_their_parts():
     assert object_names(b"<annotation/>") == ()
 
 
-@pytest.mark.parametrize("nameless", [
-    "<object><part><name>head</name></part></object>", "<object/>",
-    "<object><name> </name></object>",
-])
+@pytest.mark.parametrize(
+    "nameless",
+    [
+        "<object><part><name>head</name></part></object>",
+        "<object/>",
+        "<object><name> </name></object>",
+    ],
+)
 def test_an_object_without_a_name_is_no_background(tmp_path, nameless):
     root = _voc(tmp_path)
     text = f"<annotation><object><name>dog</name></object>{nameless}</annotation>"
@@ -171,8 +192,10 @@ def test_an_object_without_a_name_is_no_background(tmp_path, nameless):
 
 
 def test_entities_are_never_expanded():
-    bomb = (b'<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>'
-            b"<annotation><object><name>&x;</name></object></annotation>")
+    bomb = (
+        b'<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>'
+        b"<annotation><object><name>&x;</name></object></annotation>"
+    )
     with pytest.raises(ValueError, match="document type"):
         object_names(bomb)
 
@@ -188,7 +211,8 @@ def test_old_and_new_pickles_of_arrays(tmp_path):
         array = np.array({"a": _vector("dog"), "b": _vector("cat").astype(np.int64)}, object)
         with path.open("wb") as file:
             np.lib.format.write_array_header_1_0(
-                file, np.lib.format.header_data_from_array_1_0(array))
+                file, np.lib.format.header_data_from_array_1_0(array)
+            )
             pickle.dump(array, file, protocol=protocol)
         # numpy 1 wrote the old name of the module.
         content = path.read_bytes().replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
@@ -205,13 +229,16 @@ class _Harmful:
         return self.call
 
 
-@pytest.mark.parametrize("harm", [
-    lambda p: _Harmful(os.system, f"touch {p}"),
-    lambda p: _Harmful(eval, f"open({str(p)!r}, 'w')"),
-    lambda p: _Harmful(subprocess.check_call, ["touch", str(p)]),
-    lambda p: _Harmful(np.load, str(p)),
-    lambda p: _Harmful(getattr, "", "join"),
-])
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda p: _Harmful(os.system, f"touch {p}"),
+        lambda p: _Harmful(eval, f"open({str(p)!r}, 'w')"),
+        lambda p: _Harmful(subprocess.check_call, ["touch", str(p)]),
+        lambda p: _Harmful(np.load, str(p)),
+        lambda p: _Harmful(getattr, "", "join"),
+    ],
+)
 def test_a_pickle_runs_no_code(tmp_path, harm):
     mark = tmp_path / "mark"
     path = _labels(tmp_path, {"a": harm(mark)})
@@ -220,12 +247,15 @@ def test_a_pickle_runs_no_code(tmp_path, harm):
     assert not mark.exists()
 
 
-@pytest.mark.parametrize(("values", "says"), [
-    (np.zeros((3, 20), np.float32), "not a dictionary"),
-    ([1, 2], "not a dictionary|no dictionary"),
-    ({"a": np.zeros(19)}, "20 classes need"),
-    ({"a": "dog"}, "20 classes need"),
-])
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (np.zeros((3, 20), np.float32), "not a dictionary"),
+        ([1, 2], "not a dictionary|no dictionary"),
+        ({"a": np.zeros(19)}, "20 classes need"),
+        ({"a": "dog"}, "20 classes need"),
+    ],
+)
 def test_other_arrays_are_refused(tmp_path, values, says):
     with pytest.raises(DataError, match=says):
         read_cls_labels(_labels(tmp_path, values), 20)

@@ -216,11 +216,11 @@ def test_files_load_without_their_classifier(tmp_path: Path) -> None:
         assert torch.equal(backbone.net.layer4[1].conv2.weight, net.layer4[1].conv2.weight)
 
 
-@pytest.mark.parametrize(("name", "stride"), [
-    ("test_efficientnet", 16), pytest.param("resnet38", 8, marks=pytest.mark.slow)])
-def test_the_backbone_of_a_trained_network_is_taken(
-    tmp_path: Path, name: str, stride: int
-) -> None:
+@pytest.mark.parametrize(
+    ("name", "stride"),
+    [("test_efficientnet", 16), pytest.param("resnet38", 8, marks=pytest.mark.slow)],
+)
+def test_the_backbone_of_a_trained_network_is_taken(tmp_path: Path, name: str, stride: int) -> None:
     file, spec = tmp_path / "model.safetensors", NetSpec(("cat", "dog"), name, stride)
     torch.manual_seed(3)
     trained = build_net(spec)

@@ -29,12 +29,25 @@ def test_another_format_is_named() -> None:
     assert "Use tag2mask 9.1 that wrote it" in str(refused.value)
 
 
-@pytest.mark.parametrize("text", [
-    "", "no JSON", "[]", "{}", "null", changed(classes=None), changed(mean=[0.5, 0.5]),
-    changed(size_multiple="many"), changed(size_multiple=0), changed(long_side=0),
-    changed(std=[0.5, 0.0, 0.5]), changed(colours=[]), changed(format="1"),
-    json.dumps({"format": FORMAT}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "no JSON",
+        "[]",
+        "{}",
+        "null",
+        changed(classes=None),
+        changed(mean=[0.5, 0.5]),
+        changed(size_multiple="many"),
+        changed(size_multiple=0),
+        changed(long_side=0),
+        changed(std=[0.5, 0.0, 0.5]),
+        changed(colours=[]),
+        changed(format="1"),
+        json.dumps({"format": FORMAT}),
+    ],
+)
 def test_what_is_no_record(text: str) -> None:
     with pytest.raises(WeightsError, match=r"can't be read \[model\.onnx\]"):
         ExportedSpec.from_json(text, where=FILE)

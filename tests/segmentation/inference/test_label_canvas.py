@@ -29,9 +29,11 @@ def at_once(size: tuple[int, int], maps: np.ndarray, **wanted: Any) -> Labelled:
     return canvas.labelled
 
 
-@given(size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
-       cells=st.tuples(st.integers(1, 20), st.integers(1, 20)),
-       step=st.integers(1, 9))
+@given(
+    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    cells=st.tuples(st.integers(1, 20), st.integers(1, 20)),
+    step=st.integers(1, 9),
+)
 def test_blocks_make_the_whole(size: tuple[int, int], cells: tuple[int, int], step: int) -> None:
     maps = maps_of(cells)
     whole = at_once(size, maps, confidence="float32", probabilities=maps.shape)

@@ -17,8 +17,12 @@ SIDES = st.integers(1, 17)
 
 
 def plain(maps: Float32, size: tuple[int, int]) -> Float32:
-    found = F.interpolate(torch.from_numpy(np.ascontiguousarray(maps))[None], size,
-                          mode="bilinear", align_corners=False)
+    found = F.interpolate(
+        torch.from_numpy(np.ascontiguousarray(maps))[None],
+        size,
+        mode="bilinear",
+        align_corners=False,
+    )
     return found[0].numpy()
 
 
@@ -34,8 +38,14 @@ def random_maps(k: int, h: int, w: int, seed: int, *, steps: int = 0) -> Float32
     return maps
 
 
-@given(k=st.integers(1, 6), cells=st.tuples(SIDES, SIDES), size=st.tuples(SIDES, SIDES),
-       seed=st.integers(0, 99), last=st.booleans(), coarse=st.booleans())
+@given(
+    k=st.integers(1, 6),
+    cells=st.tuples(SIDES, SIDES),
+    size=st.tuples(SIDES, SIDES),
+    seed=st.integers(0, 99),
+    last=st.booleans(),
+    coarse=st.booleans(),
+)
 @settings(max_examples=150)
 def test_labels_are_the_argmax_of_the_enlarged_maps(
     k: int, cells: tuple[int, int], size: tuple[int, int], seed: int, last: bool, coarse: bool
@@ -46,16 +56,18 @@ def test_labels_are_the_argmax_of_the_enlarged_maps(
     given_maps = channels_last(maps) if last else maps
     winner = winners(given_maps)
     assert winner is not None
-    labels, sure = enlarged_labels(given_maps, winner, places(cells[0], size[0]),
-                                   places(cells[1], size[1]), confidence=True)
+    labels, sure = enlarged_labels(
+        given_maps, winner, places(cells[0], size[0]), places(cells[1], size[1]), confidence=True
+    )
     whole = plain(maps, size)
     chosen = np.take_along_axis(whole, labels[None].astype(np.intp), axis=0)[0]
     np.testing.assert_allclose(chosen, whole.max(axis=0), atol=1e-6)
     np.testing.assert_allclose(sure, whole.max(axis=0), atol=1e-6)
     clear = _margin(whole) > 1e-6
     np.testing.assert_array_equal(labels[clear], whole.argmax(axis=0)[clear])
-    alone, none = enlarged_labels(given_maps, winner, places(cells[0], size[0]),
-                                  places(cells[1], size[1]), confidence=False)
+    alone, none = enlarged_labels(
+        given_maps, winner, places(cells[0], size[0]), places(cells[1], size[1]), confidence=False
+    )
     np.testing.assert_array_equal(alone, labels)
     assert none.size == 0
 
@@ -74,8 +86,9 @@ def test_of_equal_channels_the_first_wins(k: int, size: tuple[int, int], seed: i
     np.testing.assert_array_equal(winners(maps), maps.argmax(axis=0))
     winner = winners(maps)
     assert winner is not None
-    same, sure = enlarged_labels(maps, winner, places(size[0], size[0]),
-                                 places(size[1], size[1]), confidence=True)
+    same, sure = enlarged_labels(
+        maps, winner, places(size[0], size[0]), places(size[1], size[1]), confidence=True
+    )
     np.testing.assert_array_equal(same, maps.argmax(axis=0))
     np.testing.assert_array_equal(sure, maps.max(axis=0))
 
@@ -112,6 +125,7 @@ def test_parts_know_where_they_lie() -> None:
     assert winner is not None
     whole, _ = enlarged_labels(maps, winner, rows, columns, confidence=False)
     inside = maps[:, 3:9, 2:]
-    part, _ = enlarged_labels(inside, winner[3:9, 2:], rows.part(9, 20, 3), columns.part(6, 20, 2),
-                              confidence=False)
+    part, _ = enlarged_labels(
+        inside, winner[3:9, 2:], rows.part(9, 20, 3), columns.part(6, 20, 2), confidence=False
+    )
     np.testing.assert_array_equal(part, whole[9:20, 6:])

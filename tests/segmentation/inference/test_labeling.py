@@ -36,20 +36,28 @@ def plainly(photo: Image.Image, settings: SegmentationSettings) -> np.ndarray:
         for turn in (1, -1) if settings.flip else (1,):
             image = np.zeros((1, 3, -(-height // 8) * 8, -(-width // 8) * 8), np.float32)
             image[0, :, :height, :width] = ((view[:, ::turn] - net.mean) / net.std).transpose(
-                2, 0, 1)
+                2, 0, 1
+            )
             found = net.probabilities(image)[:, :, :height, :width][..., ::turn].copy()
-            total += F.interpolate(torch.from_numpy(found), grid, mode="bilinear",
-                                   align_corners=False)
+            total += F.interpolate(
+                torch.from_numpy(found), grid, mode="bilinear", align_corners=False
+            )
     size = photo.height, photo.width
-    return F.interpolate(total / total.sum(1, keepdim=True), size, mode="bilinear",
-                         align_corners=False)[0].numpy()
+    return F.interpolate(
+        total / total.sum(1, keepdim=True), size, mode="bilinear", align_corners=False
+    )[0].numpy()
 
 
 @pytest.mark.parametrize("size", [(61, 90), (90, 61), (1, 1), (1, 300), (7, 200), (150, 150)])
-@pytest.mark.parametrize("settings", [
-    WHOLE, replace(WHOLE, long_side=64), replace(WHOLE, long_side=128, scales=(0.5, 1, 1.75)),
-    replace(WHOLE, long_side=100, flip=True, scales=(0.75,)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "settings",
+    [
+        WHOLE,
+        replace(WHOLE, long_side=64),
+        replace(WHOLE, long_side=128, scales=(0.5, 1, 1.75)),
+        replace(WHOLE, long_side=100, flip=True, scales=(0.75,)),
+    ],
+)
 def test_a_whole_photo_as_a_plain_pipeline_does_it(
     size: tuple[int, int], settings: SegmentationSettings
 ) -> None:
@@ -159,7 +167,8 @@ def test_the_crf_follows_the_photos_contours(settings: SegmentationSettings) -> 
     assert (sharp.labels != truth).mean() < 0.6 * (plain.labels != truth).mean()
     np.testing.assert_array_equal(sharp.probabilities, plain.probabilities)  # type: ignore[arg-type]
     one_class = Segmentation(LocalSegmenter(), replace(settings, crf=crf))(
-        Image.new("RGB", (70, 50)))
+        Image.new("RGB", (70, 50))
+    )
     assert (one_class.labels == 0).all()
     assert (one_class.confidence == 1).all()  # type: ignore[attr-defined]
 
@@ -186,7 +195,8 @@ def test_what_is_not_finite_is_an_error() -> None:
 def test_progress_of_tiles() -> None:
     told: list[tuple[int, int]] = []
     Segmentation(LocalSegmenter(), TILES)(
-        photo_of(100, 100), progress=lambda *counts: told.append(counts))
+        photo_of(100, 100), progress=lambda *counts: told.append(counts)
+    )
     assert told == [(i, 4) for i in range(1, 5)]
 
 

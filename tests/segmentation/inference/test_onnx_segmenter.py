@@ -44,7 +44,8 @@ def test_it_says_what_it_wants(file: Path) -> None:
 def test_probabilities(file: Path, channels_last: bool) -> None:
     images = images_of(0, 1)
     found = OnnxSegmenter.open(file, threads=1).probabilities(
-        images if channels_last else np.ascontiguousarray(images))
+        images if channels_last else np.ascontiguousarray(images)
+    )
     cells = images.reshape(2, 3, 2, 8, 3, 8).mean(axis=(3, 5)).repeat(8, 2).repeat(8, 3)
     powers = np.exp(np.concatenate([np.zeros((2, 1, 16, 24)), 3 * cells], axis=1))
     assert found.dtype == np.float32
@@ -67,18 +68,25 @@ def test_threads_give_the_same_as_one(file: Path) -> None:
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize(("given", "threads", "callers", "wanted"), [
-    (None, 0, None, (min(processors(), 8), None)),
-    ("3", 0, None, (3, 1)),
-    ("0", 0, None, (min(processors(), 8), None)),
-    ("3", 12, None, (8, 5)),
-    (None, 6, 2, (2, 5)),
-    (None, 12, None, (8, 5)),
-    (None, 1, 4, (4, 1)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("given", "threads", "callers", "wanted"),
+    [
+        (None, 0, None, (min(processors(), 8), None)),
+        ("3", 0, None, (3, 1)),
+        ("0", 0, None, (min(processors(), 8), None)),
+        ("3", 12, None, (8, 5)),
+        (None, 6, 2, (2, 5)),
+        (None, 12, None, (8, 5)),
+        (None, 1, 4, (4, 1)),
+    ],
+)
 def test_threads_are_shared_among_callers(
-    file: Path, monkeypatch: pytest.MonkeyPatch, given: str | None, threads: int,
-    callers: int | None, wanted: tuple[int, int | None],
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    given: str | None,
+    threads: int,
+    callers: int | None,
+    wanted: tuple[int, int | None],
 ) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if given is not None:

@@ -11,10 +11,16 @@ from tag2mask.segmentation.inference.tiles import Blend, Span, spans
 
 LAYOUTS = st.builds(
     lambda multiple, side, overlap, length: (
-        length, multiple * side, multiple * min(overlap, side // 2), multiple),
-    multiple=st.integers(1, 5), side=st.integers(2, 9), overlap=st.integers(0, 4),
+        length,
+        multiple * side,
+        multiple * min(overlap, side // 2),
+        multiple,
+    ),
+    multiple=st.integers(1, 5),
+    side=st.integers(2, 9),
+    overlap=st.integers(0, 4),
     length=st.integers(1, 150),
-)  # fmt: skip
+)
 
 
 @given(LAYOUTS)
@@ -33,7 +39,7 @@ def test_weights_sum_to_one(layout: tuple[int, int, int, int]) -> None:
 
 @given(LAYOUTS)
 def test_tiles_lie_on_the_networks_grid_and_are_of_one_length(
-    layout: tuple[int, int, int, int]
+    layout: tuple[int, int, int, int],
 ) -> None:
     length, side, overlap, multiple = layout
     for span in spans(length, side, overlap, multiple):

@@ -44,8 +44,9 @@ _PHOTO_FOLDERS = frozenset({"images", "photos", "jpegimages", "img"})
 _LABEL_FOLDERS = frozenset({"labels", "annotations", MASK_FOLDER})
 _SPLIT_FOLDERS = frozenset({"train", "training", "val", "valid", "validation", "test"})
 """Names that other layouts use, in lower case; people write them in any."""
-_NO_TAGS = ("Put the photos into one folder a class, or add a tags.csv whose first line is "
-            "`image,tags`.")
+_NO_TAGS = (
+    "Put the photos into one folder a class, or add a tags.csv whose first line is `image,tags`."
+)
 
 
 @dataclass
@@ -75,7 +76,7 @@ class _ClassFolder(NamedTuple):
     @property
     def inner_folders(self) -> list[str]:
         """The folders in it that hold all its photos; none where a photo lies beside them."""
-        inner = [file.path[len(self.base) + 1:] for file in self.files]
+        inner = [file.path[len(self.base) + 1 :] for file in self.files]
         if not all("/" in path for path in inner):
             return []
         return sorted({path.partition("/")[0] for path in inner})
@@ -100,8 +101,12 @@ def read_folders(folder: Path, options: SourceOptions) -> Inventory:
     _refuse_misread(root, class_folders)
     problems += _doubtful_classes(class_folders)
     if loose:
-        problems.append(Problem(f"{len(loose)} photos lie in no class folder and take no part: "
-                                f"{some(loose)}", warning=True))
+        problems.append(
+            Problem(
+                f"{len(loose)} photos lie in no class folder and take no part: {some(loose)}",
+                warning=True,
+            )
+        )
     photos: dict[str, _Photo] = {}
     found_names: set[str] = set()
     others: list[str] = []
@@ -111,16 +116,24 @@ def read_folders(folder: Path, options: SourceOptions) -> Inventory:
         others += class_folder.others
         _add_class(class_folder, photos, problems)
     if others:
-        problems.append(Problem(f"{len(others)} files in class folders are no photos by their "
-                                f"names and take no part: {some(others)}; photos are files named "
-                                f"{', '.join(sorted(IMAGE_SUFFIXES))}", warning=True))
+        problems.append(
+            Problem(
+                f"{len(others)} files in class folders are no photos by their "
+                f"names and take no part: {some(others)}; photos are files named "
+                f"{', '.join(sorted(IMAGE_SUFFIXES))}",
+                warning=True,
+            )
+        )
     splits = {split for split, _ in names}  # of "" alone where there are none
     beside = [name for name in subfolders(root) if name not in {MASK_FOLDER, "test", *splits}]
     if beside and splits != {""}:
-        problems.append(Problem(
-            f"folders beside those of the splits take no part: {some(beside)}; set "
-            "prepare.val_split or prepare.train_split to one of them if it is a split",
-            warning=True))
+        problems.append(
+            Problem(
+                f"folders beside those of the splits take no part: {some(beside)}; set "
+                "prepare.val_split or prepare.train_split to one of them if it is a split",
+                warning=True,
+            )
+        )
     masks = {without_suffix(file.path): file for file in list_files(root, MASK_FOLDER)}
     fitting: set[str] = set()
     entries: list[Entry] = []
@@ -133,21 +146,33 @@ def read_folders(folder: Path, options: SourceOptions) -> Inventory:
         fitting.add(mask.path if mask else "")
         if wanted is None:
             continue
-        entries.append(Entry(
-            id=id, split=wanted, tags=tuple(photo.tags), where=photo.files[0].path,
-            image=photo.files[0].path, stamp=photo.files[0].stamp,
-            mask=mask.path if mask else None, mask_stamp=mask.stamp if mask else "",
-        ))
+        entries.append(
+            Entry(
+                id=id,
+                split=wanted,
+                tags=tuple(photo.tags),
+                where=photo.files[0].path,
+                image=photo.files[0].path,
+                stamp=photo.files[0].stamp,
+                mask=mask.path if mask else None,
+                mask_stamp=mask.stamp if mask else "",
+            )
+        )
     problems += spare_masks([file.path for file in masks.values()], fitting)
     class_list = root / "classes.txt"
     has_list = class_list.is_file()
     problems += rule.problems(photos)
-    return Inventory("folders", root,
-                     read_class_list(class_list) if has_list else tuple(sorted(found_names)),
-                     tuple(entries), tuple(problems),
-                     tuple(sorted(split or "train" for split in splits)), reads="class folders",
-                     class_list=class_list.name if has_list else "",
-                     names_from_tags=not has_list)
+    return Inventory(
+        "folders",
+        root,
+        read_class_list(class_list) if has_list else tuple(sorted(found_names)),
+        tuple(entries),
+        tuple(problems),
+        tuple(sorted(split or "train" for split in splits)),
+        reads="class folders",
+        class_list=class_list.name if has_list else "",
+        names_from_tags=not has_list,
+    )
 
 
 def _class_folders(root: Path, options: SourceOptions) -> tuple[list[tuple[str, str]], list[str]]:
@@ -157,19 +182,29 @@ def _class_folders(root: Path, options: SourceOptions) -> tuple[list[tuple[str, 
     top = [name for name in subfolders(root) if name != MASK_FOLDER]
     for name in top:
         if name.casefold() == MASK_FOLDER:
-            raise DataError(f"the folder {name}/ would be a class", where=root,
-                            fix=f"Rename it to {MASK_FOLDER} if it holds masks, else give the "
-                                "class another name.")
-    splits = [name for name in (options.train_split, options.val_split, "train", "val", "test")
-              if name in top and subfolders(root / name)]
+            raise DataError(
+                f"the folder {name}/ would be a class",
+                where=root,
+                fix=f"Rename it to {MASK_FOLDER} if it holds masks, else give the "
+                "class another name.",
+            )
+    splits = [
+        name
+        for name in (options.train_split, options.val_split, "train", "val", "test")
+        if name in top and subfolders(root / name)
+    ]
     if options.train_split in splits or "train" in splits:
-        names = [(split, name) for split in dict.fromkeys(splits)
-                 for name in subfolders(root / split)]
+        names = [
+            (split, name) for split in dict.fromkeys(splits) for name in subfolders(root / split)
+        ]
     else:
         names = [("", name) for name in top]
     classes = [name for _, name in names if name not in UNTAGGED]
-    loose = sorted(entry.name for entry in os.scandir(root)
-                   if is_file(entry) and without_suffix(entry.name) != entry.name)
+    loose = sorted(
+        entry.name
+        for entry in os.scandir(root)
+        if is_file(entry) and without_suffix(entry.name) != entry.name
+    )
     if not classes:
         raise DataError("no class folder", where=root, fix=_NO_TAGS)
     return names, loose
@@ -189,29 +224,45 @@ def _refuse_misread(root: Path, folders: Sequence[_ClassFolder]) -> None:
         DataError: splits by other names, one folder around the class folders, or photos whose
             folders are no classes.
     """
-    splits = [f for f in folders
-              if not f.split and f.name.casefold() in _SPLIT_FOLDERS and f.inner_folders]
+    splits = [
+        f
+        for f in folders
+        if not f.split and f.name.casefold() in _SPLIT_FOLDERS and f.inner_folders
+    ]
     if splits:
-        train, val = (next((f.name for f in splits if f.name.casefold().startswith(side)), None)
-                      for side in ("train", "val"))
+        train, val = (
+            next((f.name for f in splits if f.name.casefold().startswith(side)), None)
+            for side in ("train", "val")
+        )
         first = splits[0]
-        settings = [f"prepare.{key} to {name!r}"
-                    for key, name in (("train_split", train), ("val_split", val)) if name]
+        settings = [
+            f"prepare.{key} to {name!r}"
+            for key, name in (("train_split", train), ("val_split", val))
+            if name
+        ]
         raise DataError(
             f"{first.name}/ is named as a split and holds folders ({some(first.inner_folders)}) "
-            "but no photo of its own: it would be a class", where=root,
-            fix=f"Set {' and '.join(settings)}." if train else
-                "Put the class folders for training into train/ beside it, or move it elsewhere.")
+            "but no photo of its own: it would be a class",
+            where=root,
+            fix=f"Set {' and '.join(settings)}."
+            if train
+            else "Put the class folders for training into train/ beside it, or move it elsewhere.",
+        )
     names = {f.name for f in folders}
     if len(names) == 1 and all(f.inner_folders for f in folders if f.files):
         around = next((f for f in folders if f.files), None)
         if around is not None:
-            way_out = (f"Move its folders into {around.split}/" if around.split else
-                       f"Give {root / around.name}")
+            way_out = (
+                f"Move its folders into {around.split}/"
+                if around.split
+                else f"Give {root / around.name}"
+            )
             raise DataError(
                 f"the only class folder, {around.base}/, holds folders "
-                f"({some(around.inner_folders)}) but no photo of its own", where=root,
-                fix=f"{way_out} if they are the classes; else move the photos out of them.")
+                f"({some(around.inner_folders)}) but no photo of its own",
+                where=root,
+                fix=f"{way_out} if they are the classes; else move the photos out of them.",
+            )
     folded = {f.name.casefold() for f in folders}
     of_splits = not any(f.split for f in folders) and folded <= _SPLIT_FOLDERS
     if of_splits or folded - set(UNTAGGED) <= _PHOTO_FOLDERS | _LABEL_FOLDERS:
@@ -222,16 +273,29 @@ def _refuse_misread(root: Path, folders: Sequence[_ClassFolder]) -> None:
 def _doubtful_classes(folders: Sequence[_ClassFolder]) -> list[Problem]:
     """Warnings of class folders that may be something else."""
     odd = [f.base for f in folders if f.name.casefold() in _PHOTO_FOLDERS | _LABEL_FOLDERS]
-    deep = [f"{f.base}/ ({some(f.inner_folders, 3)})" for f in folders
-            if f.inner_folders and f.name not in UNTAGGED]
+    deep = [
+        f"{f.base}/ ({some(f.inner_folders, 3)})"
+        for f in folders
+        if f.inner_folders and f.name not in UNTAGGED
+    ]
     problems = []
     if odd:
-        problems.append(Problem(f"folders that count as classes, against their names: {some(odd)}; "
-                                "move them elsewhere if they are none", warning=True))
+        problems.append(
+            Problem(
+                f"folders that count as classes, against their names: {some(odd)}; "
+                "move them elsewhere if they are none",
+                warning=True,
+            )
+        )
     if deep:
-        problems.append(Problem(f"class folders that hold folders but no photo of their own: "
-                                f"{some(deep)}; if the folders inside are the classes, move them "
-                                "up", warning=True))
+        problems.append(
+            Problem(
+                f"class folders that hold folders but no photo of their own: "
+                f"{some(deep)}; if the folders inside are the classes, move them "
+                "up",
+                warning=True,
+            )
+        )
     return problems
 
 
@@ -240,24 +304,35 @@ def _add_class(folder: _ClassFolder, photos: dict[str, _Photo], problems: list[P
     split, name, base = folder.split, folder.name, folder.base
     seen: dict[str, str] = {}
     for file in folder.files:
-        inner = without_suffix(file.path[len(base) + 1:])
+        inner = without_suffix(file.path[len(base) + 1 :])
         plain, problem = written_path(inner)
         if problem or plain != inner:
-            problems.append(Problem(f"photo {file.path!r}: its name "
-                                    f"{problem or 'holds a backslash'}; rename it"))
+            problems.append(
+                Problem(
+                    f"photo {file.path!r}: its name {problem or 'holds a backslash'}; rename it"
+                )
+            )
             continue
         id = f"{split}/{inner}" if split else inner
         if id in seen:
-            problems.append(Problem(f"photos {seen[id]!r} and {file.path!r} have the same id "
-                                    f"{id!r}; rename one"))
+            problems.append(
+                Problem(
+                    f"photos {seen[id]!r} and {file.path!r} have the same id {id!r}; rename one"
+                )
+            )
             continue
         seen[id] = file.path
         photo = photos.setdefault(id, _Photo(split))
         photo.files.append(file)
         if name not in UNTAGGED:
             photo.tags.append(name)
-    problems += [Problem(f"photo {path!r} is a link to nothing; mend or remove the link",
-                         photo=without_suffix(path)) for path in folder.dangling]
+    problems += [
+        Problem(
+            f"photo {path!r} is a link to nothing; mend or remove the link",
+            photo=without_suffix(path),
+        )
+        for path in folder.dangling
+    ]
 
 
 def _different_files(root: Path, id: str, files: list[FoundFile]) -> Problem | None:
@@ -266,8 +341,10 @@ def _different_files(root: Path, id: str, files: list[FoundFile]) -> Problem | N
     for other in files[1:]:
         path = root / other.path
         if files[0].stamp.split("-")[0] != other.stamp.split("-")[0] or not _equal(first, path):
-            return Problem(f"{files[0].path!r} and {other.path!r} have the same name but differ; "
-                           "rename one, or copy one over the other if they are the same photo")
+            return Problem(
+                f"{files[0].path!r} and {other.path!r} have the same name but differ; "
+                "rename one, or copy one over the other if they are the same photo"
+            )
     return None
 
 

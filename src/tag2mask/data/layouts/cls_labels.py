@@ -44,8 +44,9 @@ def read_cls_labels(path: Path, num_classes: int) -> dict[str, tuple[int, ...]]:
     except _RefusedError as error:
         raise DataError(f"refused: {error}", where=path, fix=_FIX) from None
     except Exception as error:  # a damaged pickle may raise anything at all
-        raise DataError(f"not a readable .npy of labels: {' '.join(str(error).split())}",
-                        where=path, fix=_FIX) from None
+        raise DataError(
+            f"not a readable .npy of labels: {' '.join(str(error).split())}", where=path, fix=_FIX
+        ) from None
     if not isinstance(values, dict):
         raise DataError("holds no dictionary of photos", where=path, fix=_FIX)
     tags: dict[str, tuple[int, ...]] = {}
@@ -54,8 +55,10 @@ def read_cls_labels(path: Path, num_classes: int) -> dict[str, tuple[int, ...]]:
         if vector.shape != (num_classes,) or vector.dtype.kind not in "biuf":
             raise DataError(
                 f"labels of {key!r} have shape {vector.shape}; {num_classes} classes need "
-                f"({num_classes},)", where=path,
-                fix="Check the class list (classes.txt) or the file.")
+                f"({num_classes},)",
+                where=path,
+                fix="Check the class list (classes.txt) or the file.",
+            )
         tags[_photo_id(key)] = tuple(int(i) for i in np.flatnonzero(vector > 0))
     return tags
 
@@ -70,8 +73,9 @@ def _photo_id(key: Any) -> str:
 def _load(content: bytes) -> Any:
     stream = io.BytesIO(content)
     version = npy_format.read_magic(stream)
-    read_header = (npy_format.read_array_header_1_0 if version == (1, 0)
-                   else npy_format.read_array_header_2_0)
+    read_header = (
+        npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+    )
     shape, _, dtype = read_header(stream)
     if not dtype.hasobject:
         raise ValueError(f"an array of {dtype}, not a dictionary")

@@ -100,17 +100,28 @@ def read_coco(folder: Path, options: SourceOptions) -> Inventory:
     categories: dict[int, str] = {}
     problems: list[Problem] = []
     taken = {path for path, _ in chosen}
-    spare = [path.relative_to(root).as_posix() for path in _candidates(root)
-             if path not in taken and not _is_split(path, root, "test")]
+    spare = [
+        path.relative_to(root).as_posix()
+        for path in _candidates(root)
+        if path not in taken and not _is_split(path, root, "test")
+    ]
     if spare:
-        problems.append(Problem(f"JSON files that take no part: {some(spare)}; set "
-                                "prepare.val_split or prepare.train_split to their split",
-                                warning=True))
+        problems.append(
+            Problem(
+                f"JSON files that take no part: {some(spare)}; set "
+                "prepare.val_split or prepare.train_split to their split",
+                warning=True,
+            )
+        )
     for file in files:
         for key, name in file.categories.items():
             if categories.setdefault(key, name) != name:
-                problems.append(Problem(f"{file.path.name}: category {key} is {name!r}, elsewhere "
-                                        f"{categories[key]!r}; give it one name in all files"))
+                problems.append(
+                    Problem(
+                        f"{file.path.name}: category {key} is {name!r}, elsewhere "
+                        f"{categories[key]!r}; give it one name in all files"
+                    )
+                )
         problems += file.problems
     order = {key: index for index, key in enumerate(sorted(categories))}
     names = tuple(categories[key] for key in sorted(categories))
@@ -125,8 +136,16 @@ def read_coco(folder: Path, options: SourceOptions) -> Inventory:
                 masks.add(entry.id, file.path, file.photos[key].size, file.places.get(key, []))
     problems += rule.problems(ids)
     splits = tuple(sorted({file.split or "train" for file in files}))
-    return Inventory("coco", root, names, tuple(entries), tuple(problems), splits,
-                     drawn_masks=masks, reads=", ".join(file.path.name for file in files))
+    return Inventory(
+        "coco",
+        root,
+        names,
+        tuple(entries),
+        tuple(problems),
+        splits,
+        drawn_masks=masks,
+        reads=", ".join(file.path.name for file in files),
+    )
 
 
 class CocoMasks:
@@ -140,8 +159,9 @@ class CocoMasks:
         self._order = order
         self._photos: dict[str, _Outlined] = {}
 
-    def add(self, id: str, file: Path, size: tuple[int, int],
-            places: list[tuple[int, int]]) -> None:
+    def add(
+        self, id: str, file: Path, size: tuple[int, int], places: list[tuple[int, int]]
+    ) -> None:
         """Note where a photo's annotations stand in a JSON file, and its (h, w) there."""
         self._photos[id] = _Outlined(file, size, places)
 
@@ -155,9 +175,12 @@ class CocoMasks:
         path, (height, width), places = self._photos[id]
         # First, since a wrong size may take all memory.
         if size != (height, width):
-            raise DataError(f"photo {id!r} has another size: {width}x{height} in the JSON, "
-                            f"{size[1]}x{size[0]} px in its file", where=path,
-                            fix="Correct its width and height, or replace the photo.")
+            raise DataError(
+                f"photo {id!r} has another size: {width}x{height} in the JSON, "
+                f"{size[1]}x{size[0]} px in its file",
+                where=path,
+                fix="Correct its width and height, or replace the photo.",
+            )
         objects: list[tuple[int, int, NDArray[np.bool_]]] = []
         with path.open("rb") as file:
             for start, length in places:
@@ -170,13 +193,18 @@ class CocoMasks:
                     category = int(annotation["category_id"])
                     inside = _inside(annotation["segmentation"], height, width)
                 except Exception as error:  # pycocotools raises bare ones
-                    raise DataError(f"damaged outline of photo {id!r} (annotation {number}): "
-                                    f"{error}", where=path,
-                                    fix="Mend or remove the annotation.") from None
+                    raise DataError(
+                        f"damaged outline of photo {id!r} (annotation {number}): {error}",
+                        where=path,
+                        fix="Mend or remove the annotation.",
+                    ) from None
                 if category not in self._order:
-                    raise DataError(f"annotation {number} of photo {id!r} is of the unknown "
-                                    f"category {category}", where=path,
-                                    fix="List it in `categories`, or mend the annotation.")
+                    raise DataError(
+                        f"annotation {number} of photo {id!r} is of the unknown "
+                        f"category {category}",
+                        where=path,
+                        fix="List it in `categories`, or mend the annotation.",
+                    )
                 value = IGNORE if annotation.get("iscrowd") else mask_id(self._order[category])
                 objects.append((value, int(inside.sum()), inside))
         mask = np.zeros((height, width), np.uint8)
@@ -202,8 +230,9 @@ def _inside(segmentation: Any, height: int, width: int) -> NDArray[np.bool_]:
     elif isinstance(segmentation, dict):
         return _from_runs(segmentation, height, width)
     else:
-        raise ValueError(f"{str(segmentation)[:40]!r} is neither a list of polygons nor a "
-                         "run-length code")
+        raise ValueError(
+            f"{str(segmentation)[:40]!r} is neither a list of polygons nor a run-length code"
+        )
     inside: NDArray[np.bool_] = coco_mask.decode(code).astype(np.bool_)
     return inside
 
@@ -219,8 +248,9 @@ def _check_polygon(polygon: Any, height: int, width: int) -> None:
         most = max(10 * side, 10_000)
         for number in numbers:
             if not -most <= number <= most:
-                raise ValueError(f"the coordinate {number} lies far outside of the photo, "
-                                 f"{width}x{height} px")
+                raise ValueError(
+                    f"the coordinate {number} lies far outside of the photo, {width}x{height} px"
+                )
 
 
 def _from_runs(segmentation: dict[str, Any], height: int, width: int) -> NDArray[np.bool_]:
@@ -234,13 +264,16 @@ def _from_runs(segmentation: dict[str, Any], height: int, width: int) -> NDArray
     if isinstance(counts, str):
         runs = _decompressed(counts)
     elif isinstance(counts, list) and all(
-            type(n) is int or (type(n) is float and n.is_integer()) for n in counts):
+        type(n) is int or (type(n) is float and n.is_integer()) for n in counts
+    ):
         runs = [int(n) for n in counts]
     else:
         raise ValueError("its counts are neither a string nor a list of whole numbers")
     if min(runs, default=0) < 0 or sum(runs) != height * width:
-        raise ValueError(f"its counts come to {sum(runs)} pixels, or some are negative; the photo "
-                         f"has {height * width}")
+        raise ValueError(
+            f"its counts come to {sum(runs)} pixels, or some are negative; the photo "
+            f"has {height * width}"
+        )
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape((width, height)).T
 
 
@@ -270,9 +303,15 @@ def _decompressed(text: str) -> list[int]:
     return runs
 
 
-def _entries(file: _Annotated, root: Path, listing: dict[str, FoundFile], rule: SplitRule,
-             categories: dict[int, str], ids: set[str],
-             problems: list[Problem]) -> Iterator[tuple[Entry, int]]:
+def _entries(
+    file: _Annotated,
+    root: Path,
+    listing: dict[str, FoundFile],
+    rule: SplitRule,
+    categories: dict[int, str],
+    ids: set[str],
+    problems: list[Problem],
+) -> Iterator[tuple[Entry, int]]:
     """Entries of one JSON file, each with the key of its photo."""
     prefixes = _prefixes(file, root)
     for key, photo in file.photos.items():
@@ -293,15 +332,25 @@ def _entries(file: _Annotated, root: Path, listing: dict[str, FoundFile], rule: 
         masked = file.outlined and key not in file.boxes_only
         if masked and min(photo.size) < 1:
             masked = False
-            problems.append(Problem(f"{where}: no width and height, without which no mask can be "
-                                    "drawn; add them", photo=id))
+            problems.append(
+                Problem(
+                    f"{where}: no width and height, without which no mask can be drawn; add them",
+                    photo=id,
+                )
+            )
         stamp = f"coco-{len(file.places.get(key, []))}-{file.checksums.get(key, 0):08x}"
-        yield Entry(
-            id=id, split=split, where=where,
-            tags=tuple(categories[c] for c in sorted(file.tags.get(key, ()))),
-            image=found.path if found else None, stamp=found.stamp if found else "",
-            mask_stamp=stamp if masked else "",
-        ), key
+        yield (
+            Entry(
+                id=id,
+                split=split,
+                where=where,
+                tags=tuple(categories[c] for c in sorted(file.tags.get(key, ()))),
+                image=found.path if found else None,
+                stamp=found.stamp if found else "",
+                mask_stamp=stamp if masked else "",
+            ),
+            key,
+        )
 
 
 def _prefixes(file: _Annotated, root: Path) -> list[str]:
@@ -328,31 +377,47 @@ def _read_annotations(path: Path, split: str) -> _Annotated:
             try:
                 _add_item(file, item)
             except (KeyError, TypeError, ValueError, OverflowError) as error:
-                wrong = (f"lacks the key {error}; add it, or remove the item"
-                         if isinstance(error, KeyError) else
-                         f"is damaged: {error}; mend or remove it")
-                file.problems.append(Problem(
-                    f"{path.name}: {item.array} item {counts[item.array]} {wrong}"))
+                wrong = (
+                    f"lacks the key {error}; add it, or remove the item"
+                    if isinstance(error, KeyError)
+                    else f"is damaged: {error}; mend or remove it"
+                )
+                file.problems.append(
+                    Problem(f"{path.name}: {item.array} item {counts[item.array]} {wrong}")
+                )
     except OSError as error:
-        raise DataError(f"can't be read: {error.strerror}", where=path,
-                        fix="Check its permissions.") from None
+        raise DataError(
+            f"can't be read: {error.strerror}", where=path, fix="Check its permissions."
+        ) from None
     except ValueError as error:
-        raise DataError(f"not COCO JSON: {error}", where=path,
-                        fix="Replace the file: it is damaged or cut off.") from None
+        raise DataError(
+            f"not COCO JSON: {error}", where=path, fix="Replace the file: it is damaged or cut off."
+        ) from None
     if not counts["images"] or not counts["categories"]:
         lacking = "images" if not counts["images"] else "categories"
-        raise DataError(f"the JSON has no {lacking}", where=path,
-                        fix="Give COCO's instances file (images, annotations, categories).")
+        raise DataError(
+            f"the JSON has no {lacking}",
+            where=path,
+            fix="Give COCO's instances file (images, annotations, categories).",
+        )
     lost = [key for key in file.tags if key not in file.photos]
     if lost:
-        file.problems.append(Problem(f"{path.name}: annotations of {len(lost)} photos that "
-                                     f"`images` doesn't list: {some(map(str, lost))}; list them "
-                                     "there, or remove their annotations"))
+        file.problems.append(
+            Problem(
+                f"{path.name}: annotations of {len(lost)} photos that "
+                f"`images` doesn't list: {some(map(str, lost))}; list them "
+                "there, or remove their annotations"
+            )
+        )
     unknown = {c for tags in file.tags.values() for c in tags} - file.categories.keys()
     if unknown:
-        file.problems.append(Problem(f"{path.name}: annotations of unknown categories: "
-                                     f"{some(map(str, sorted(unknown)))}; list them in "
-                                     "`categories`, or mend the annotations"))
+        file.problems.append(
+            Problem(
+                f"{path.name}: annotations of unknown categories: "
+                f"{some(map(str, sorted(unknown)))}; list them in "
+                "`categories`, or mend the annotations"
+            )
+        )
         for tags in file.tags.values():
             tags -= unknown
     return file
@@ -365,8 +430,9 @@ def _add_item(file: _Annotated, item: Item) -> None:
         key = int(value["id"])
         if key in file.photos:
             raise ValueError(f"image id {key} is listed twice")
-        file.photos[key] = _Photo(str(value["file_name"]),
-                                  (int(value.get("height", 0)), int(value.get("width", 0))))
+        file.photos[key] = _Photo(
+            str(value["file_name"]), (int(value.get("height", 0)), int(value.get("width", 0)))
+        )
     elif item.array == "categories":
         key = int(value["id"])
         if key in file.categories:
@@ -387,15 +453,18 @@ def _json_files(root: Path, options: SourceOptions) -> list[tuple[Path, str]]:
     """The JSON files to read, each with the split that it holds ("": not told)."""
     candidates = _candidates(root)
     if not candidates:
-        raise DataError("no COCO JSON", where=root,
-                        fix="Put instances_train.json into annotations/.")
+        raise DataError(
+            "no COCO JSON", where=root, fix="Put instances_train.json into annotations/."
+        )
     chosen: list[tuple[Path, str]] = []
     for split in (options.train_split, options.val_split):
         named = [] if split is None else [p for p in candidates if _is_split(p, root, split)]
         if len(named) > 1:
-            raise DataError(f"several JSON files for split {split!r}: "
-                            f"{some(p.name for p in named)}", where=root,
-                            fix="Name the split with its year, as in `train2017`.")
+            raise DataError(
+                f"several JSON files for split {split!r}: {some(p.name for p in named)}",
+                where=root,
+                fix="Name the split with its year, as in `train2017`.",
+            )
         chosen += [(path, split or "") for path in named]
     if any(split == options.train_split for _, split in chosen):
         return chosen
@@ -403,9 +472,11 @@ def _json_files(root: Path, options: SourceOptions) -> list[tuple[Path, str]]:
     if options.train_split.endswith(".txt"):
         return [(path, "") for path in rest] + chosen
     if len(rest) != 1:
-        raise DataError(f"no JSON for split {options.train_split!r} among "
-                        f"{some(p.name for p in candidates)}", where=root,
-                        fix="Set prepare.train_split, or name the file instances_train.json.")
+        raise DataError(
+            f"no JSON for split {options.train_split!r} among {some(p.name for p in candidates)}",
+            where=root,
+            fix="Set prepare.train_split, or name the file instances_train.json.",
+        )
     return [(rest[0], ""), *chosen]
 
 
@@ -417,9 +488,15 @@ def _is_split(path: Path, root: Path, split: str) -> bool:
 
 def _candidates(root: Path) -> list[Path]:
     """JSON files that by their names may hold COCO instances."""
-    found = [path for path in sorted((root / "annotations").glob("*.json"))
-             if not path.name.startswith((*_OTHER_TASKS, "."))]
-    found += [path for path in sorted(root.glob("*.json"))
-              if path.name in _SINGLE or path.name.startswith("instances_")]
+    found = [
+        path
+        for path in sorted((root / "annotations").glob("*.json"))
+        if not path.name.startswith((*_OTHER_TASKS, "."))
+    ]
+    found += [
+        path
+        for path in sorted(root.glob("*.json"))
+        if path.name in _SINGLE or path.name.startswith("instances_")
+    ]
     inner = (root / name / "_annotations.coco.json" for name in subfolders(root))
     return found + [path for path in inner if path.exists()]

@@ -100,29 +100,56 @@ def read_csv(folder: Path, options: SourceOptions) -> Inventory:
         used.add(mask.path if mask else "")
         if split is None:
             continue
-        entries.append(Entry(
-            id=row.id, split=split, tags=row.tags, where=row.where,
-            image=photo.path if photo else None, stamp=photo.stamp if photo else "",
-            mask=mask.path if mask else None, mask_stamp=mask.stamp if mask else "",
-        ))
+        entries.append(
+            Entry(
+                id=row.id,
+                split=split,
+                tags=row.tags,
+                where=row.where,
+                image=photo.path if photo else None,
+                stamp=photo.stamp if photo else "",
+                mask=mask.path if mask else None,
+                mask_stamp=mask.stamp if mask else "",
+            )
+        )
     problems += rule.problems({row.id for row in table.rows})
     if all(problem.warning for problem in table.problems):  # else a broken line may name them
         spare = [file.path for file in finder.photos if file.path not in used]
         if spare:
-            problems.append(Problem(f"{len(spare)} photos are not in {path.name} and take no part: "
-                                    f"{some(spare)}", warning=True))
+            problems.append(
+                Problem(
+                    f"{len(spare)} photos are not in {path.name} and take no part: {some(spare)}",
+                    warning=True,
+                )
+            )
         problems += spare_masks(finder.masks, used)
     names = known or tuple(sorted({tag for row in table.rows for tag in row.tags}))
-    return Inventory("csv", root, names, tuple(entries), tuple(problems), tuple(sorted(splits)),
-                     reads=path.name, class_list="" if known is None else class_list.name,
-                     names_from_tags=known is None)
+    return Inventory(
+        "csv",
+        root,
+        names,
+        tuple(entries),
+        tuple(problems),
+        tuple(sorted(splits)),
+        reads=path.name,
+        class_list="" if known is None else class_list.name,
+        names_from_tags=known is None,
+    )
 
 
 def spare_masks(masks: Iterable[str], fitting: Collection[str]) -> list[Problem]:
     """A warning where masks (paths) belong to no photo: somebody meant to be scored on them."""
     spare = [path for path in masks if path not in fitting]
-    return [Problem(f"{len(spare)} masks fit no photo: {some(spare)}; name each as its photo",
-                    warning=True)] if spare else []
+    return (
+        [
+            Problem(
+                f"{len(spare)} masks fit no photo: {some(spare)}; name each as its photo",
+                warning=True,
+            )
+        ]
+        if spare
+        else []
+    )
 
 
 def read_table(path: Path, known: Sequence[str] | None = None) -> Table:
@@ -153,11 +180,14 @@ def read_table(path: Path, known: Sequence[str] | None = None) -> Table:
             problems.append(Problem(f"{where}: a quote is not closed"))
             continue
         if len(cells) != len(columns):
-            mend = ("separate several tags by a space, ';' or '|', not by a comma"
-                    if len(cells) > len(columns) else
-                    "write a comma before each cell that is left empty, too")
-            problems.append(Problem(f"{where}: {len(cells)} cells where the header has "
-                                    f"{len(columns)}; {mend}"))
+            mend = (
+                "separate several tags by a space, ';' or '|', not by a comma"
+                if len(cells) > len(columns)
+                else "write a comma before each cell that is left empty, too"
+            )
+            problems.append(
+                Problem(f"{where}: {len(cells)} cells where the header has {len(columns)}; {mend}")
+            )
             continue
         row = _row(dict(zip(columns, cells, strict=True)), where, whole_cells, names, problems)
         if row is not None:
@@ -165,14 +195,19 @@ def read_table(path: Path, known: Sequence[str] | None = None) -> Table:
             if _mixes_separators(line, names, row.tags):
                 mixed.append(where)
     if mixed:
-        problems.append(Problem(
-            f"{len(mixed)} lines separate tags both by spaces and by ';' or '|' ({some(mixed, 3)}):"
-            " each word was read as a tag; quote names that hold spaces", warning=True))
+        problems.append(
+            Problem(
+                f"{len(mixed)} lines separate tags both by spaces and by ';' or '|' ({some(mixed, 3)}):"
+                " each word was read as a tag; quote names that hold spaces",
+                warning=True,
+            )
+        )
     return Table(tuple(rows), tuple(problems))
 
 
-def parse_tags(cell: str, *, whole_cell: bool = False,
-               known: Collection[str] = ()) -> tuple[str, ...]:
+def parse_tags(
+    cell: str, *, whole_cell: bool = False, known: Collection[str] = ()
+) -> tuple[str, ...]:
     """Split a cell of tags, as it stands in the file, quotes included.
 
     Args:
@@ -198,8 +233,13 @@ def parse_tags(cell: str, *, whole_cell: bool = False,
     return tuple(dict.fromkeys(tag.strip() for tag in tags if tag.strip()))
 
 
-def _row(cells: dict[str, str], where: str, whole_cells: bool, known: frozenset[str],
-         problems: list[Problem]) -> TableRow | None:
+def _row(
+    cells: dict[str, str],
+    where: str,
+    whole_cells: bool,
+    known: frozenset[str],
+    problems: list[Problem],
+) -> TableRow | None:
     """One line's cells as a row; None where its id, a path or a tag can't be used."""
     paths: dict[str, str] = {}
     for column in ("id", "image", "mask"):
@@ -213,16 +253,26 @@ def _row(cells: dict[str, str], where: str, whole_cells: bool, known: frozenset[
     tags = parse_tags(cells["tags"], whole_cell=whole_cells, known=known)
     commas = [tag for tag in tags if "," in tag and tag not in known]
     if commas:
-        problems.append(Problem(f"{where}: tag {commas[0]!r} holds a comma; separate tags by a "
-                                "space, ';' or '|'"))
+        problems.append(
+            Problem(
+                f"{where}: tag {commas[0]!r} holds a comma; separate tags by a space, ';' or '|'"
+            )
+        )
         return None
     unprintable = [tag for tag in tags if UNPRINTABLE.search(tag)]
     if unprintable:
-        problems.append(Problem(f"{where}: tag {unprintable[0]!r} holds an unprintable character; "
-                                "remove it"))
+        problems.append(
+            Problem(f"{where}: tag {unprintable[0]!r} holds an unprintable character; remove it")
+        )
         return None
-    return TableRow(id, paths.get("image", ""), tags, _unquoted(cells.get("split", "")),
-                    paths.get("mask", ""), where)
+    return TableRow(
+        id,
+        paths.get("image", ""),
+        tags,
+        _unquoted(cells.get("split", "")),
+        paths.get("mask", ""),
+        where,
+    )
 
 
 def _columns(line: str, path: Path) -> tuple[str, ...]:
@@ -231,18 +281,24 @@ def _columns(line: str, path: Path) -> tuple[str, ...]:
     names = tuple(_unquoted(cell).lower() for cell in cells)
     for separator, shown in ((";", "';'"), ("\t", "tabs")):
         if len(names) == 1 and "tags" in names[0].split(separator):
-            raise DataError(f"the cells are separated by {shown}", where=path,
-                            fix="Save the table with commas.")
+            raise DataError(
+                f"the cells are separated by {shown}", where=path, fix="Save the table with commas."
+            )
     if "tags" not in names or not {"id", "image"} & set(names):
         wanted = "tags" if "tags" not in names else "image"
         raise DataError(
             f"the first line {line.strip()[:60]!r} is no header: it lacks "
             f"{'`tags`' if wanted == 'tags' else '`image` or `id`'}{nearest_hint(wanted, names)}",
-            where=path, fix="Begin with a line `image,tags` or `id,tags`.")
+            where=path,
+            fix="Begin with a line `image,tags` or `id,tags`.",
+        )
     twice = sorted({name for name in names if names.count(name) > 1 and name in _COLUMNS})
     if twice:
-        raise DataError(f"column {twice[0]!r} stands twice in the header", where=path,
-                        fix="Remove one of the two.")
+        raise DataError(
+            f"column {twice[0]!r} stands twice in the header",
+            where=path,
+            fix="Remove one of the two.",
+        )
     for name in names:
         hint = "" if name in _COLUMNS else nearest_hint(name, ("split", "mask"))
         if hint:
@@ -274,8 +330,7 @@ def _unquoted(cell: str) -> str:
 
 def _mixes_separators(line: str, known: Collection[str], tags: tuple[str, ...]) -> bool:
     """Whether a space between two words may have been meant as part of a name."""
-    return (not known and len(tags) > 2 and '"' not in line
-            and _MIXED.search(line) is not None)
+    return not known and len(tags) > 2 and '"' not in line and _MIXED.search(line) is not None
 
 
 def _tables(folder: Path) -> list[Path]:
@@ -287,11 +342,17 @@ def _tables(folder: Path) -> list[Path]:
 def _the_table(root: Path) -> Path:
     tables = _tables(root)
     if not tables:
-        raise DataError("no table of tags", where=root,
-                        fix="Put a tags.csv there whose first line is `image,tags`.")
+        raise DataError(
+            "no table of tags",
+            where=root,
+            fix="Put a tags.csv there whose first line is `image,tags`.",
+        )
     if len(tables) > 1:
-        raise DataError(f"several tables: {', '.join(t.name for t in tables)}", where=root,
-                        fix="Name the one to be read tags.csv.")
+        raise DataError(
+            f"several tables: {', '.join(t.name for t in tables)}",
+            where=root,
+            fix="Name the one to be read tags.csv.",
+        )
     return tables[0]
 
 
@@ -317,9 +378,12 @@ class _Finder:
                 continue
             found = self._by_id.get(prefix + row.id, [])
             if len(found) > 1:
-                problems.append(Problem(
-                    f"{row.where}: id {row.id!r} fits several photos "
-                    f"({some(f.path for f in found)}); give the column `image` instead"))
+                problems.append(
+                    Problem(
+                        f"{row.where}: id {row.id!r} fits several photos "
+                        f"({some(f.path for f in found)}); give the column `image` instead"
+                    )
+                )
             if found:
                 return found[0]
         problems.append(missing_photo(row.id, self._root / (row.image or row.id), row.where))
@@ -333,6 +397,10 @@ class _Finder:
             file = self._masks.get(path) or self._by_path.get(path)
             if file is not None:
                 return file
-        problems.append(Problem(f"{row.where}: mask {row.mask!r} of photo {row.id!r} does not "
-                                "exist; put it there or empty the cell"))
+        problems.append(
+            Problem(
+                f"{row.where}: mask {row.mask!r} of photo {row.id!r} does not "
+                "exist; put it there or empty the cell"
+            )
+        )
         return None

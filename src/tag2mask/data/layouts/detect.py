@@ -18,8 +18,10 @@ from tag2mask.data.layouts.voc import is_voc, read_voc
 from tag2mask.errors import DataError
 
 Layout = Literal["auto", "voc", "coco", "csv", "folders"]
-_FIX = ("Give a VOC folder, COCO JSON, photos with a tags.csv, or one folder of photos a class "
-        "(docs/data.md).")
+_FIX = (
+    "Give a VOC folder, COCO JSON, photos with a tags.csv, or one folder of photos a class "
+    "(docs/data.md)."
+)
 
 
 class _Source(NamedTuple):
@@ -35,8 +37,9 @@ _SOURCES = {
 }
 
 
-def find_source(folder: Path, layout: Layout = "auto",
-                options: SourceOptions | None = None) -> Inventory:
+def find_source(
+    folder: Path, layout: Layout = "auto", options: SourceOptions | None = None
+) -> Inventory:
     """Read what a data folder holds: photos, tags, splits, masks, and the problems met.
 
     No photo is opened.
@@ -53,8 +56,11 @@ def find_source(folder: Path, layout: Layout = "auto",
     if not folder.exists():
         raise DataError("no such data folder", where=folder, fix="Correct --data.")
     if not folder.is_dir():
-        raise DataError("this is a file, not a data folder", where=folder,
-                        fix=f"Give the folder that holds it. {_FIX}")
+        raise DataError(
+            "this is a file, not a data folder",
+            where=folder,
+            fix=f"Give the folder that holds it. {_FIX}",
+        )
     options = options or SourceOptions()
     if layout != "auto":
         return _SOURCES[layout].read(folder, options)

@@ -90,8 +90,9 @@ class _Stream:
         """Consume one character, which must be ``mark``."""
         found = self.next_mark()
         if found != mark:
-            raise ValueError(f"{mark!r} expected, {found!r} found at byte "
-                             f"{self._offset + self._position}")
+            raise ValueError(
+                f"{mark!r} expected, {found!r} found at byte {self._offset + self._position}"
+            )
         self._position += 1
 
     def value(self) -> tuple[Any, int, bytes]:
@@ -105,10 +106,10 @@ class _Stream:
                     raise ValueError(f"not JSON at byte {self._offset + error.pos}") from None
                 continue
             # A number may go on in the next block: 2.5 | e3.
-            if self._text[end:end + 1] in _AFTER_VALUE or not self._more():
+            if self._text[end : end + 1] in _AFTER_VALUE or not self._more():
                 break
         start = self._offset + self._position
-        raw = self._text[self._position:end].encode("latin-1")
+        raw = self._text[self._position : end].encode("latin-1")
         self._position = end
         return (value if raw.isascii() else json.loads(raw)), start, raw
 
@@ -117,7 +118,7 @@ class _Stream:
         block = self._file.read(max(_BLOCK, len(self._text) - self._position))
         if not block:
             return False
-        self._text = self._text[self._position:] + block.decode("latin-1")
+        self._text = self._text[self._position :] + block.decode("latin-1")
         self._offset += self._position
         self._position = 0
         return True

@@ -35,9 +35,14 @@ class FoundFile(NamedTuple):
     """``<bytes>-<mtime_ns>``."""
 
 
-def list_files(root: Path, under: str = "", *, skip: Collection[str] = (),
-               dangling: list[str] | None = None,
-               others: list[str] | None = None) -> list[FoundFile]:
+def list_files(
+    root: Path,
+    under: str = "",
+    *,
+    skip: Collection[str] = (),
+    dangling: list[str] | None = None,
+    others: list[str] | None = None,
+) -> list[FoundFile]:
     """List the images below a folder, sorted by path.
 
     Names that begin with a dot are not looked at.
@@ -67,8 +72,15 @@ def list_files(root: Path, under: str = "", *, skip: Collection[str] = (),
     return found
 
 
-def _walk(folder: str, prefix: str, skip: frozenset[str], above: tuple[tuple[int, int], ...],
-          found: list[FoundFile], dangling: list[str], others: list[str]) -> None:
+def _walk(
+    folder: str,
+    prefix: str,
+    skip: frozenset[str],
+    above: tuple[tuple[int, int], ...],
+    found: list[FoundFile],
+    dangling: list[str],
+    others: list[str],
+) -> None:
     folders: list[tuple[str, str]] = []
     try:
         here = os.stat(folder)  # noqa: PTH116 - a Path a folder is not needed
@@ -91,14 +103,17 @@ def _walk(folder: str, prefix: str, skip: frozenset[str], above: tuple[tuple[int
                 elif is_file(entry):
                     others.append(prefix + name)
     except PermissionError:
-        raise DataError("no permission to read the folder", where=folder,
-                        fix="Change its permissions.") from None
+        raise DataError(
+            "no permission to read the folder", where=folder, fix="Change its permissions."
+        ) from None
     except OSError as error:  # a path that is too long, or a damaged disk
-        raise DataError(f"the folder can't be read: {error.strerror}", where=folder,
-                        fix="Rename, mend or remove it.") from None
+        raise DataError(
+            f"the folder can't be read: {error.strerror}",
+            where=folder,
+            fix="Rename, mend or remove it.",
+        ) from None
     for path, inner in folders:
-        _walk(path, inner, skip, (*above, (here.st_dev, here.st_ino)), found, dangling,
-              others)
+        _walk(path, inner, skip, (*above, (here.st_dev, here.st_ino)), found, dangling, others)
 
 
 def is_file(entry: os.DirEntry[str]) -> bool:
@@ -125,8 +140,9 @@ def subfolders(folder: Path) -> list[str]:
     if not folder.is_dir():
         return []
     with os.scandir(folder) as entries:
-        return sorted(e.name for e in entries
-                      if not e.name.startswith((".", "__MACOSX")) and is_folder(e))
+        return sorted(
+            e.name for e in entries if not e.name.startswith((".", "__MACOSX")) and is_folder(e)
+        )
 
 
 def without_suffix(path: str) -> str:
@@ -143,8 +159,12 @@ def in_the_way(ids: Collection[str]) -> list[tuple[str, str]]:
     Returns:
         (id, id in a folder of that name) of each, sorted.
     """
-    return sorted((photo, id) for id in ids for found in _FILE_LIKE_FOLDER.finditer(id)
-                  if (photo := id[:found.start()]) in ids)
+    return sorted(
+        (photo, id)
+        for id in ids
+        for found in _FILE_LIKE_FOLDER.finditer(id)
+        if (photo := id[: found.start()]) in ids
+    )
 
 
 def by_id(files: Iterable[FoundFile], prefix: str = "") -> dict[str, list[FoundFile]]:
@@ -152,7 +172,7 @@ def by_id(files: Iterable[FoundFile], prefix: str = "") -> dict[str, list[FoundF
     ids: dict[str, list[FoundFile]] = {}
     for file in files:
         if file.path.startswith(prefix):
-            ids.setdefault(without_suffix(file.path[len(prefix):]), []).append(file)
+            ids.setdefault(without_suffix(file.path[len(prefix) :]), []).append(file)
     return ids
 
 
@@ -190,8 +210,11 @@ def missing_photo(id: str, path: Path, where: str) -> Problem:
             what = f"has the unknown suffix {path.suffix!r}"
     except OSError as error:  # a name that is too long
         what = f"can't be looked for: {error.strerror}"
-    return Problem(f"photo {id!r} {what} (looked for {path.name}, named in {where}); put the photo "
-                   "there or remove its line", photo=id)
+    return Problem(
+        f"photo {id!r} {what} (looked for {path.name}, named in {where}); put the photo "
+        "there or remove its line",
+        photo=id,
+    )
 
 
 def read_lines(path: Path) -> list[str]:
@@ -206,8 +229,11 @@ def read_lines(path: Path) -> list[str]:
     except UnicodeDecodeError:
         raise DataError("not UTF-8 text", where=path, fix="Save it as UTF-8.") from None
     except OSError as error:
-        raise DataError(f"can't be read: {error.strerror}", where=path,
-                        fix="Check the path and its permissions.") from None
+        raise DataError(
+            f"can't be read: {error.strerror}",
+            where=path,
+            fix="Check the path and its permissions.",
+        ) from None
 
 
 def read_class_list(path: Path) -> tuple[str, ...]:
@@ -220,6 +246,9 @@ def read_class_list(path: Path) -> tuple[str, ...]:
     if names and names[0].strip("_").lower() == "background":
         del names[0]
     if not names:
-        raise DataError(f"{path.name} names no class", where=path,
-                        fix="Write one name a line, or remove the file.")
+        raise DataError(
+            f"{path.name} names no class",
+            where=path,
+            fix="Write one name a line, or remove the file.",
+        )
     return tuple(names)

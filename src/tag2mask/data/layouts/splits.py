@@ -54,8 +54,9 @@ def read_id_list(path: Path) -> tuple[list[ListedPhoto], list[Problem]]:
             else:
                 plain.append(written)
         if len(plain) == len(texts):
-            photos.append(ListedPhoto(without_suffix(plain[0]),
-                                      plain[1] if len(plain) > 1 else None, where))
+            photos.append(
+                ListedPhoto(without_suffix(plain[0]), plain[1] if len(plain) > 1 else None, where)
+            )
     return photos, problems
 
 
@@ -75,8 +76,11 @@ def find_list(root: Path, name: str) -> Path | None:
     for candidate in (root / name, Path(name)):
         if os.path.isfile(candidate):  # noqa: PTH113 - Path raises where a name is too long
             return candidate
-    raise DataError(f"no list of ids {name!r}", where=root,
-                    fix="Give the path of a text file with one id a line.")
+    raise DataError(
+        f"no list of ids {name!r}",
+        where=root,
+        fix="Give the path of a text file with one id a line.",
+    )
 
 
 class SplitRule:
@@ -110,9 +114,12 @@ class SplitRule:
             self._problems += problems
             for photo in photos:
                 if photo.id in self._listed:
-                    self._problems.append(Problem(
-                        f"{photo.where}: photo {photo.id!r} is listed twice "
-                        f"(also in {self._wheres[photo.id]}); remove one of the two"))
+                    self._problems.append(
+                        Problem(
+                            f"{photo.where}: photo {photo.id!r} is listed twice "
+                            f"(also in {self._wheres[photo.id]}); remove one of the two"
+                        )
+                    )
                 self._listed[photo.id] = side
                 self._wheres[photo.id] = photo.where
 
@@ -140,22 +147,41 @@ class SplitRule:
         Args:
             known: ids that the data holds.
         """
-        unknown = [Problem(f"{self._wheres[id]}: photo {id!r} is not in the data; remove its line",
-                           photo=id)
-                   for id in self._listed if id not in known]
+        unknown = [
+            Problem(
+                f"{self._wheres[id]}: photo {id!r} is not in the data; remove its line", photo=id
+            )
+            for id in self._listed
+            if id not in known
+        ]
         return [*self._problems, *self._unmet(), *self._left_out(), *unknown]
 
     def _unmet(self) -> list[Problem]:
         """A validation split by a name of its own that no photo has; by the usual one it may."""
-        return [Problem(f"no photo of split {name!r}{nearest_hint(name, self._not_asked_for)}; set "
-                        "prepare.val_split to one that there is, or to null for none")
-                for name, side in self._names.items()
-                if side == "val" and name not in {SourceOptions().val_split, *self._met}]
+        return [
+            Problem(
+                f"no photo of split {name!r}{nearest_hint(name, self._not_asked_for)}; set "
+                "prepare.val_split to one that there is, or to null for none"
+            )
+            for name, side in self._names.items()
+            if side == "val" and name not in {SourceOptions().val_split, *self._met}
+        ]
 
     def _left_out(self) -> list[Problem]:
         """A warning where photos take no part because of their split, ``test`` apart."""
-        said = [f"{count} of split {name!r}{nearest_hint(name, self._names)}"
-                for name, count in self._not_asked_for.items() if name != "test"]
-        return [Problem(f"photos that take no part: {', '.join(said)} (mend the name, or set "
-                        "prepare.train_split or prepare.val_split to it)",
-                        warning=True)] if said else []
+        said = [
+            f"{count} of split {name!r}{nearest_hint(name, self._names)}"
+            for name, count in self._not_asked_for.items()
+            if name != "test"
+        ]
+        return (
+            [
+                Problem(
+                    f"photos that take no part: {', '.join(said)} (mend the name, or set "
+                    "prepare.train_split or prepare.val_split to it)",
+                    warning=True,
+                )
+            ]
+            if said
+            else []
+        )

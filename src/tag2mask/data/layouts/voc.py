@@ -65,8 +65,11 @@ def read_voc(folder: Path, options: SourceOptions) -> Inventory:
     """
     root = _voc_root(folder)
     if root is None:
-        raise DataError("not laid out like VOC: no JPEGImages with ImageSets beside it",
-                        where=folder, fix="Give the folder that holds VOC2012, or --source.")
+        raise DataError(
+            "not laid out like VOC: no JPEGImages with ImageSets beside it",
+            where=folder,
+            fix="Give the folder that holds VOC2012, or --source.",
+        )
     class_list = root / "classes.txt"
     has_list = class_list.is_file()
     names = read_class_list(class_list) if has_list else VOC_NAMES
@@ -83,19 +86,38 @@ def read_voc(folder: Path, options: SourceOptions) -> Inventory:
             if not found:
                 problems.append(missing_photo(id, root / _PHOTOS / f"{id}.jpg", photo.where))
             elif len(found) > 1:
-                problems.append(Problem(f"{photo.where}: id {id!r} fits several photos "
-                                        f"({some(f.path for f in found)}); keep one"))
+                problems.append(
+                    Problem(
+                        f"{photo.where}: id {id!r} fits several photos "
+                        f"({some(f.path for f in found)}); keep one"
+                    )
+                )
             own = _tags_of(id, tags, photo.where, problems) if found else ()
             mask = masks.of(id, photo)
-            entries.append(Entry(
-                id=id, split=split, tags=own, where=photo.where,
-                image=found[0].path if found else None, stamp=found[0].stamp if found else "",
-                mask=mask.path if mask else None, mask_stamp=mask.stamp if mask else "",
-            ))
+            entries.append(
+                Entry(
+                    id=id,
+                    split=split,
+                    tags=own,
+                    where=photo.where,
+                    image=found[0].path if found else None,
+                    stamp=found[0].stamp if found else "",
+                    mask=mask.path if mask else None,
+                    mask_stamp=mask.stamp if mask else "",
+                )
+            )
     problems += masks.problems()
     problems += _tags_without_photo(tags, photos, entries)
-    return Inventory("voc", root, names, tuple(entries), tuple(problems), tuple(listed_by_split),
-                     reads=tags.name, class_list=class_list.name if has_list else "")
+    return Inventory(
+        "voc",
+        root,
+        names,
+        tuple(entries),
+        tuple(problems),
+        tuple(listed_by_split),
+        reads=tags.name,
+        class_list=class_list.name if has_list else "",
+    )
 
 
 def object_names(xml: bytes) -> tuple[str, ...]:
@@ -147,50 +169,67 @@ def object_names(xml: bytes) -> tuple[str, ...]:
 
 
 def _voc_root(folder: Path) -> Path | None:
-    years = ([p for parent in (folder, folder / "VOCdevkit") if parent.is_dir()
-              for p in sorted(parent.glob("VOC[0-9][0-9][0-9][0-9]"), reverse=True)])
+    years = [
+        p
+        for parent in (folder, folder / "VOCdevkit")
+        if parent.is_dir()
+        for p in sorted(parent.glob("VOC[0-9][0-9][0-9][0-9]"), reverse=True)
+    ]
     for candidate in (folder, *years):
         if (candidate / _PHOTOS).is_dir() and (candidate / "ImageSets").is_dir():
             return candidate.resolve()
     return None
 
 
-def _listed(root: Path, options: SourceOptions,
-            problems: list[Problem]) -> dict[Split, list[ListedPhoto]]:
+def _listed(
+    root: Path, options: SourceOptions, problems: list[Problem]
+) -> dict[Split, list[ListedPhoto]]:
     """Photos of the wanted splits; only the default validation list may be missing."""
     listed: dict[Split, list[ListedPhoto]] = {}
     for split, wanted in zip(SPLITS, (options.train_split, options.val_split), strict=True):
         if wanted is None:
             continue
         path = find_list(root, wanted) or next(
-            (p for p in (root / lists / f"{wanted}.txt" for lists in _LISTS) if p.is_file()), None)
+            (p for p in (root / lists / f"{wanted}.txt" for lists in _LISTS) if p.is_file()), None
+        )
         if path is None and split == "val" and wanted == SourceOptions.val_split:
             continue
         if path is None:
             known = sorted({p.stem for lists in _LISTS for p in (root / lists).glob("*.txt")})
-            raise DataError(f"no split list {wanted!r}{nearest_hint(wanted, known)}",
-                            where=root / _LISTS[0],
-                            fix=f"Known: {some(known, 12)}; or give a text file of ids." if known
-                                else f"There is none in ImageSets: write {wanted}.txt there, one "
-                                     "id a line, or give a text file of ids.")
+            raise DataError(
+                f"no split list {wanted!r}{nearest_hint(wanted, known)}",
+                where=root / _LISTS[0],
+                fix=f"Known: {some(known, 12)}; or give a text file of ids."
+                if known
+                else f"There is none in ImageSets: write {wanted}.txt there, one "
+                "id a line, or give a text file of ids.",
+            )
         listed[split], found = read_id_list(path)
         problems += found
     return listed
 
 
-def _tag_source(root: Path, options: SourceOptions, names: tuple[str, ...],
-                problems: list[Problem]) -> _Tags:
+def _tag_source(
+    root: Path, options: SourceOptions, names: tuple[str, ...], problems: list[Problem]
+) -> _Tags:
     """The wanted source of tags, or the first that is there."""
-    available = [kind for kind, there in (
-        ("tags.csv", (root / "tags.csv").is_file()),
-        ("cls_labels", (root / "cls_labels.npy").is_file()),
-        ("annotations", (root / "Annotations").is_dir()),
-    ) if there]
+    available = [
+        kind
+        for kind, there in (
+            ("tags.csv", (root / "tags.csv").is_file()),
+            ("cls_labels", (root / "cls_labels.npy").is_file()),
+            ("annotations", (root / "Annotations").is_dir()),
+        )
+        if there
+    ]
     kind = options.tags if options.tags != "auto" else next(iter(available), "")
     if kind not in available:
         wanted = {"": "tags", "cls_labels": "cls_labels.npy"}.get(kind, kind)
-        raise DataError(f"no {wanted} found", where=root,
-                        fix="Tags come from tags.csv, cls_labels.npy or Annotations/*.xml.")
+        raise DataError(
+            f"no {wanted} found",
+            where=root,
+            fix="Tags come from tags.csv, cls_labels.npy or Annotations/*.xml.",
+        )
     if kind == "tags.csv":
         table = read_table(root / "tags.csv", names)
         problems += table.problems
@@ -213,8 +252,11 @@ def _tag_source(root: Path, options: SourceOptions, names: tuple[str, ...],
         except FileNotFoundError:
             return None
         except (ValueError, OSError) as error:
-            problems.append(Problem(f"Annotations/{id}.xml can't be read: {error}; mend or replace "
-                                    "it", photo=id))
+            problems.append(
+                Problem(
+                    f"Annotations/{id}.xml can't be read: {error}; mend or replace it", photo=id
+                )
+            )
             return ()
 
     return _Tags(annotation, (), "Annotations", complete=False)
@@ -224,23 +266,38 @@ def _tags_of(id: str, tags: _Tags, where: str, problems: list[Problem]) -> tuple
     own = tags.of(id)
     if own is None:
         what = "has no annotation" if tags.name == "Annotations" else f"is not in {tags.name}"
-        problems.append(Problem(
-            f"photo {id!r} ({where}) {what}; add it (with empty tags if it holds background "
-            "only) or remove it from the list", photo=id))
+        problems.append(
+            Problem(
+                f"photo {id!r} ({where}) {what}; add it (with empty tags if it holds background "
+                "only) or remove it from the list",
+                photo=id,
+            )
+        )
         return ()
     return own
 
 
-def _tags_without_photo(tags: _Tags, photos: dict[str, list[FoundFile]],
-                        entries: Iterable[Entry]) -> list[Problem]:
+def _tags_without_photo(
+    tags: _Tags, photos: dict[str, list[FoundFile]], entries: Iterable[Entry]
+) -> list[Problem]:
     listed = {entry.id for entry in entries}
     orphans = [id for id in tags.ids if id not in photos and id not in listed]
     if tags.complete:
-        return [Problem(f"{tags.name} has tags of {id!r}, but there is no such photo in {_PHOTOS}; "
-                        "add the photo or remove the line", photo=id) for id in orphans]
+        return [
+            Problem(
+                f"{tags.name} has tags of {id!r}, but there is no such photo in {_PHOTOS}; "
+                "add the photo or remove the line",
+                photo=id,
+            )
+            for id in orphans
+        ]
     if orphans:
-        return [Problem(f"{tags.name} has tags of {len(orphans)} photos that aren't there: "
-                        f"{some(orphans)}", warning=True)]
+        return [
+            Problem(
+                f"{tags.name} has tags of {len(orphans)} photos that aren't there: {some(orphans)}",
+                warning=True,
+            )
+        ]
     return []
 
 
@@ -267,5 +324,9 @@ class _Masks:
         """
         if not self._absent:
             return []
-        return [Problem(f"{len(self._absent)} masks named in the lists do not exist: "
-                        f"{some(self._absent)}", warning=True)]
+        return [
+            Problem(
+                f"{len(self._absent)} masks named in the lists do not exist: {some(self._absent)}",
+                warning=True,
+            )
+        ]

@@ -61,8 +61,9 @@ def build_backbone(
     return backbone
 
 
-def timm_state(net: nn.Module, name: str, weights: str, *,
-               setting: str = "backbone.weights") -> tuple[dict[str, Tensor], str | Path]:
+def timm_state(
+    net: nn.Module, name: str, weights: str, *, setting: str = "backbone.weights"
+) -> tuple[dict[str, Tensor], str | Path]:
     """Weights of a timm model under its own names, with or without a classifier.
 
     Args:
@@ -87,9 +88,7 @@ def timm_state(net: nn.Module, name: str, weights: str, *,
     return state, where
 
 
-def _resnet38(
-    weights: str, output_stride: int, pcm_levels: tuple[int, int] | None
-) -> ResNet38:
+def _resnet38(weights: str, output_stride: int, pcm_levels: tuple[int, int] | None) -> ResNet38:
     if output_stride != ResNet38.stride:
         raise RecipeError(
             f"resnet38 gives output stride 8 only, not {output_stride}",
@@ -117,8 +116,11 @@ def _resnet38(
 
 def _backbone_of(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The backbone's tensors of one of our whole networks; a backbone alone as it is."""
-    own = {name.removeprefix(prefix): tensor for name, tensor in state.items()
-           if name.startswith(prefix)}
+    own = {
+        name.removeprefix(prefix): tensor
+        for name, tensor in state.items()
+        if name.startswith(prefix)
+    }
     return own or state
 
 

@@ -164,6 +164,4 @@ class ResNet38(nn.Module):
 
 
 def _conv3x3(inputs: int, outputs: int, *, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(
-        inputs, outputs, 3, stride, padding=dilation, dilation=dilation, bias=False
-    )
+    return nn.Conv2d(inputs, outputs, 3, stride, padding=dilation, dilation=dilation, bias=False)

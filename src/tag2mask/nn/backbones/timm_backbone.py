@@ -119,8 +119,9 @@ class TimmBackbone(nn.Module):
             yield self.net.get_parameter(name)
 
 
-def create_timm(name: str, output_stride: int, *, pretrained: bool,
-                setting: str = "backbone") -> Any:
+def create_timm(
+    name: str, output_stride: int, *, pretrained: bool, setting: str = "backbone"
+) -> Any:
     """Build the timm model without classifier, dilated where its builder can.
 
     Args:

@@ -31,21 +31,33 @@ CONFUSED_PAIRS = 10
 DOUBTS = 50
 
 _FIGURES = {
-    "precision": "precision", "recall": "recall", "false_positive_share": "spill-over",
-    "false_negative_share": "missed", "boundary_iou": "boundary",
-}  # fmt: skip
+    "precision": "precision",
+    "recall": "recall",
+    "false_positive_share": "spill-over",
+    "false_negative_share": "missed",
+    "boundary_iou": "boundary",
+}
 
 
 def class_section(runs: Sequence[ScoredRun]) -> Section:
     """IoU of each class as bars, the runs side by side."""
     main = runs[0]
-    blocks = [] if main.scores is None else [
-        _class_table(runs, main.scores, split) for split in main.scores.splits
-        if split.masks is not None
-    ]  # fmt: skip
-    return Section("classes", "Classes", tuple(blocks),
-                   intro="Intersection over union of each class, best first. Spill-over and "
-                         "missed: wrong and missing pixels as shares of the union.")
+    blocks = (
+        []
+        if main.scores is None
+        else [
+            _class_table(runs, main.scores, split)
+            for split in main.scores.splits
+            if split.masks is not None
+        ]
+    )
+    return Section(
+        "classes",
+        "Classes",
+        tuple(blocks),
+        intro="Intersection over union of each class, best first. Spill-over and "
+        "missed: wrong and missing pixels as shares of the union.",
+    )
 
 
 def _class_table(runs: Sequence[ScoredRun], scores: EvaluationScores, split: SplitScores) -> Table:
@@ -64,8 +76,10 @@ def _class_table(runs: Sequence[ScoredRun], scores: EvaluationScores, split: Spl
     columns += [Column(f"{title}, %") for title in _FIGURES.values()]
     rows = []
     for found, colour in shown:
-        row: list[str | Cell] = [Cell(found.name, swatch=colour),
-                                 Cell(percent(found.iou), bar=found.iou)]
+        row: list[str | Cell] = [
+            Cell(found.name, swatch=colour),
+            Cell(percent(found.iou), bar=found.iou),
+        ]
         for _, iou in others:
             other = iou.get(found.name)
             row += [percent(other), difference(found.iou, other)]
@@ -73,8 +87,9 @@ def _class_table(runs: Sequence[ScoredRun], scores: EvaluationScores, split: Spl
         rows.append(tuple(row))
     absent = len(classes) - len(shown)
     note = f" {absent} classes occur neither in the truth nor in the masks." if absent else ""
-    return Table(tuple(columns), tuple(rows),
-                 caption=f"{basis_text(split, split.masks.photos)}.{note}")
+    return Table(
+        tuple(columns), tuple(rows), caption=f"{basis_text(split, split.masks.photos)}.{note}"
+    )
 
 
 def _falling_iou(entry: tuple[ClassScores, str]) -> float:
@@ -92,9 +107,13 @@ def confusion_section(runs: Sequence[ScoredRun]) -> Section:
         if counts.any():
             basis = basis_text(split, split.masks.photos)
             blocks = [_confusion_table(scores, counts, basis), *_pairs(scores, counts)]
-    return Section("confusions", "Confusions", tuple(blocks),
-                   intro="Where the pixels of each class went. Rows are the ground truth, columns "
-                         "the pseudo masks; each row adds up to 100 %.")
+    return Section(
+        "confusions",
+        "Confusions",
+        tuple(blocks),
+        intro="Where the pixels of each class went. Rows are the ground truth, columns "
+        "the pseudo masks; each row adds up to 100 %.",
+    )
 
 
 def _confusion_table(scores: EvaluationScores, counts: NDArray[np.int64], basis: str) -> Table:
@@ -111,15 +130,23 @@ def _confusion_table(scores: EvaluationScores, counts: NDArray[np.int64], basis:
             share = float(shares[i, j])
             text = f"{100 * share:.0f}" if share >= 0.005 else ""
             # The root brings out the small shares: most errors are a few percent.
-            row.append(Cell(text, heat=share**0.5, tone="good" if i == j else "",
-                            title=f"{percent(share, 2)} % of {names[i]} labelled {names[j]}"))
+            row.append(
+                Cell(
+                    text,
+                    heat=share**0.5,
+                    tone="good" if i == j else "",
+                    title=f"{percent(share, 2)} % of {names[i]} labelled {names[j]}",
+                )
+            )
         rows.append(tuple(row))
     columns = (Column("", numeric=False), *(Column(names[j]) for j in shown))
     hidden = len(ranked) - len(shown)
-    note = f" The classes with the most wrong pixels; {hidden} others are left out." if hidden \
-        else ""
-    return Table(columns, tuple(rows), caption=f"{basis}.{note}", matrix=True,
-                 unfolded=CONFUSION_CLASSES)
+    note = (
+        f" The classes with the most wrong pixels; {hidden} others are left out." if hidden else ""
+    )
+    return Table(
+        columns, tuple(rows), caption=f"{basis}.{note}", matrix=True, unfolded=CONFUSION_CLASSES
+    )
 
 
 def _pairs(scores: EvaluationScores, counts: NDArray[np.int64]) -> list[Block]:
@@ -133,14 +160,27 @@ def _pairs(scores: EvaluationScores, counts: NDArray[np.int64]) -> list[Block]:
     for place in np.argsort(-among, axis=None, kind="stable")[:CONFUSED_PAIRS].tolist():
         i, j = divmod(place, len(names))
         if among[i, j] > 0:
-            rows.append((Cell(names[i], swatch=colours[i]), Cell(names[j], swatch=colours[j]),
-                         percent(float(among[i, j] / truth[i])), f"{among[i, j]:,}"))
+            rows.append(
+                (
+                    Cell(names[i], swatch=colours[i]),
+                    Cell(names[j], swatch=colours[j]),
+                    percent(float(among[i, j] / truth[i])),
+                    f"{among[i, j]:,}",
+                )
+            )
     if not rows:
         return [Note("No foreground class was labelled as another one.")]
-    columns = (Column("class", numeric=False), Column("taken for", numeric=False),
-               Column("of its pixels, %"), Column("pixels"))
-    return [Table(columns, tuple(rows),
-                  caption="The most frequent confusions of two foreground classes.")]
+    columns = (
+        Column("class", numeric=False),
+        Column("taken for", numeric=False),
+        Column("of its pixels, %"),
+        Column("pixels"),
+    )
+    return [
+        Table(
+            columns, tuple(rows), caption="The most frequent confusions of two foreground classes."
+        )
+    ]
 
 
 def tag_section(runs: Sequence[ScoredRun]) -> Section:
@@ -154,36 +194,68 @@ def tag_section(runs: Sequence[ScoredRun]) -> Section:
     for split in scores.splits if scores is not None else ():
         if split.doubtful_tags:
             blocks.append(_doubts(split))
-    return Section("tags", "Tags", tuple(blocks),
-                   intro="How well the classifier finds the given tags. A class that it can't tell "
-                         "from others it can't find in the photo either.")
+    return Section(
+        "tags",
+        "Tags",
+        tuple(blocks),
+        intro="How well the classifier finds the given tags. A class that it can't tell "
+        "from others it can't find in the photo either.",
+    )
 
 
 def _tag_table(colours: Sequence[str], split: str, tags: TagScores) -> Table:
     classes = list(zip(tags.classes, colours[1:], strict=True))
     shown = [c for c in classes if c[0].average_precision is not None]
     shown.sort(key=lambda c: -(c[0].average_precision or 0.0))
-    columns = (Column("class", numeric=False), Column("average precision, %", wide=True),
-               Column("F1, %"), Column("precision, %"), Column("recall, %"), Column("photos"))
+    columns = (
+        Column("class", numeric=False),
+        Column("average precision, %", wide=True),
+        Column("F1, %"),
+        Column("precision, %"),
+        Column("recall, %"),
+        Column("photos"),
+    )
     rows = tuple(
-        (Cell(c.name, swatch=colour), Cell(percent(c.average_precision), bar=c.average_precision),
-         percent(c.f1), percent(c.precision), percent(c.recall), f"{c.photos:,}")
+        (
+            Cell(c.name, swatch=colour),
+            Cell(percent(c.average_precision), bar=c.average_precision),
+            percent(c.f1),
+            percent(c.precision),
+            percent(c.recall),
+            f"{c.photos:,}",
+        )
         for c, colour in shown
     )
-    caption = (f"{split}, {tags.photos:,} photos: mAP {with_unit(tags.mean_average_precision)}, "
-               f"mean F1 {with_unit(tags.mean_f1)} at probability 0.5.")
+    caption = (
+        f"{split}, {tags.photos:,} photos: mAP {with_unit(tags.mean_average_precision)}, "
+        f"mean F1 {with_unit(tags.mean_f1)} at probability 0.5."
+    )
     return Table(columns, rows, caption=caption)
 
 
 def _doubts(split: SplitScores) -> Table:
     rows = tuple(
-        (Cell(d.photo), d.tag, "missing: not tagged, but seen" if d.kind == "missing"
-         else "wrong: tagged, but not seen", percent(d.probability, 0))
+        (
+            Cell(d.photo),
+            d.tag,
+            "missing: not tagged, but seen"
+            if d.kind == "missing"
+            else "wrong: tagged, but not seen",
+            percent(d.probability, 0),
+        )
         for d in split.doubtful_tags[:DOUBTS]
     )
-    columns = (Column("photo", numeric=False), Column("class", numeric=False),
-               Column("the tag looks", numeric=False), Column("probability, %"))
+    columns = (
+        Column("photo", numeric=False),
+        Column("class", numeric=False),
+        Column("the tag looks", numeric=False),
+        Column("probability, %"),
+    )
     more = len(split.doubtful_tags) - len(rows)
     rest = f" {more} more are in evaluation.json." if more > 0 else ""
-    return Table(columns, rows, unfolded=12, caption=f"Tags of split {split.split} worth a second "
-                 f"look, the clearest cases first.{rest}")
+    return Table(
+        columns,
+        rows,
+        unfolded=12,
+        caption=f"Tags of split {split.split} worth a second look, the clearest cases first.{rest}",
+    )

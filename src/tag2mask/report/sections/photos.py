@@ -58,15 +58,25 @@ def _photo_section(runs: Sequence[RunFolder], count: int) -> Section:
         return Section("photos", "Photos", ())
     samples: dict[tuple[str, str], Sample] = {
         (split, sample.id): sample
-        for split in SPLITS for sample in read_index(prepared.path, split)
-    }  # fmt: skip
+        for split in SPLITS
+        for sample in read_index(prepared.path, split)
+    }
     evaluation = main.handle(Evaluation)
-    chosen = [("Examples", examples(list(samples), count))] if evaluation is None else \
-        telling(evaluation.path / PHOTOS, count)
+    chosen = (
+        [("Examples", examples(list(samples), count))]
+        if evaluation is None
+        else telling(evaluation.path / PHOTOS, count)
+    )
     ids = {(photo.split, photo.id) for _, photos in chosen for photo in photos}
-    draw = _Overlays(runs, read_classes(prepared.path), read_masks(prepared.path),
-                     [photo_mious(scored.path / PHOTOS, ids)
-                      if (scored := run.handle(Evaluation)) else {} for run in runs])
+    draw = _Overlays(
+        runs,
+        read_classes(prepared.path),
+        read_masks(prepared.path),
+        [
+            photo_mious(scored.path / PHOTOS, ids) if (scored := run.handle(Evaluation)) else {}
+            for run in runs
+        ],
+    )
     blocks: list[Block] = []
     for title, photos in chosen:
         rows = []
@@ -80,9 +90,13 @@ def _photo_section(runs: Sequence[RunFolder], count: int) -> Section:
                 blocks.append(Note(f"{found.id} can't be shown: {error.what}."))
         if rows:
             blocks.append(Gallery(title, tuple(rows)))
-    return Section("photos", "Photos", tuple(blocks),
-                   intro="Heat: the largest score over the photo's classes, from purple (low) to "
-                         "yellow (high). Hatched: pixels that the ground truth leaves out.")
+    return Section(
+        "photos",
+        "Photos",
+        tuple(blocks),
+        intro="Heat: the largest score over the photo's classes, from purple (low) to "
+        "yellow (high). Hatched: pixels that the ground truth leaves out.",
+    )
 
 
 def _label_section(run: RunFolder) -> Section:
@@ -104,16 +118,25 @@ def _label_section(run: RunFolder) -> Section:
                 blocks.append(Note(f"{found.id} can't be shown: {error.what}."))
     if rows:
         blocks.append(Gallery("", tuple(rows)))
-    return Section("affinity-labels", "Affinity labels", tuple(blocks),
-                   intro="What AffinityNet learns from: labels that two dense CRFs agree on, one "
-                         "against a strong and one against a weak background. Hatched: unsure.")
+    return Section(
+        "affinity-labels",
+        "Affinity labels",
+        tuple(blocks),
+        intro="What AffinityNet learns from: labels that two dense CRFs agree on, one "
+        "against a strong and one against a weak background. Hatched: unsure.",
+    )
 
 
 class _Overlays:
     """Draws a photo's pictures: photo, what the stages of each run made of it, ground truth."""
 
-    def __init__(self, runs: Sequence[RunFolder], classes: ClassSet, truths: dict[str, Path],
-                 mious: Sequence[dict[tuple[str, str], float]]) -> None:
+    def __init__(
+        self,
+        runs: Sequence[RunFolder],
+        classes: ClassSet,
+        truths: dict[str, Path],
+        mious: Sequence[dict[tuple[str, str], float]],
+    ) -> None:
         self.runs = runs
         self.classes = classes
         self.truths = truths
@@ -130,8 +153,9 @@ class _Overlays:
         pictures = [picture("photo", photo)]
         for run, mious in zip(self.runs, self.mious, strict=True):
             pictures += self._of_run(run, photo, sample.id, mious.get((found.split, found.id)))
-        return PhotoRow(sample.id, found.text, self._chips(sample),
-                        (*pictures, *self._truth(sample, photo)))
+        return PhotoRow(
+            sample.id, found.text, self._chips(sample), (*pictures, *self._truth(sample, photo))
+        )
 
     def labels(self, run: RunFolder, sample: Sample, path: Path) -> PhotoRow:
         """Photo, heat, affinity labels and ground truth.
@@ -140,12 +164,17 @@ class _Overlays:
             DataError: the photo, its labels, its mask or its map can't be read.
         """
         photo = _small(sample)
-        pictures = (picture("photo", photo), *self._heat(run, CamMaps, photo, sample.id, ""),
-                    self._mask("affinity labels", path, photo), *self._truth(sample, photo))
+        pictures = (
+            picture("photo", photo),
+            *self._heat(run, CamMaps, photo, sample.id, ""),
+            self._mask("affinity labels", path, photo),
+            *self._truth(sample, photo),
+        )
         return PhotoRow(sample.id, "train", self._chips(sample), pictures)
 
-    def _of_run(self, run: RunFolder, photo: Image.Image, photo_id: str,
-                miou: float | None) -> list[Picture]:
+    def _of_run(
+        self, run: RunFolder, photo: Image.Image, photo_id: str, miou: float | None
+    ) -> list[Picture]:
         """What the stages of one run made of a photo, in their order."""
         several = len(self.runs) > 1
         name = f", {run.label}" if several else ""
@@ -163,8 +192,9 @@ class _Overlays:
             pictures.append(self._mask(f"{SEGMENTER}{name}", predicted, photo))
         return pictures
 
-    def _heat(self, run: RunFolder, kind: type[Handle], photo: Image.Image, photo_id: str,
-              name: str) -> list[Picture]:
+    def _heat(
+        self, run: RunFolder, kind: type[Handle], photo: Image.Image, photo_id: str, name: str
+    ) -> list[Picture]:
         """The strongest score at each place, of one folder of maps; nothing without a map."""
         path = _file(run, kind, "maps", f"{photo_id}{MAP_SUFFIX}")
         if path is None:
@@ -184,8 +214,9 @@ class _Overlays:
         return [] if path is None else [self._mask("ground truth", path, photo)]
 
     def _chips(self, sample: Sample) -> tuple[tuple[str, str], ...]:
-        return tuple((self.classes.names[tag], hex_colour(self.colours[mask_id(tag)]))
-                     for tag in sample.tags)
+        return tuple(
+            (self.classes.names[tag], hex_colour(self.colours[mask_id(tag)])) for tag in sample.tags
+        )
 
 
 def _small(sample: Sample) -> Image.Image:

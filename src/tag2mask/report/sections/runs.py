@@ -56,16 +56,22 @@ def training_section(runs: Sequence[RunFolder]) -> Section:
     for model in TRAINED:
         unfinished = [run.label for run in runs if model.step in run.unfinished]
         if unfinished:
-            blocks.append(Note(f"Training is not complete yet: {model.step} of "
-                               f"{', '.join(unfinished)}."))
-        figures = _loss_figures([(i, run.label, log) for i, run in enumerate(runs)
-                                 if (log := run.losses(model))])
+            blocks.append(
+                Note(f"Training is not complete yet: {model.step} of {', '.join(unfinished)}.")
+            )
+        figures = _loss_figures(
+            [(i, run.label, log) for i, run in enumerate(runs) if (log := run.losses(model))]
+        )
         if figures:
-            blocks.append(Figures(
-                figures, legend=tuple(run.label for run in runs), title=model.step,
-                caption="Pale: logged values; strong: running mean over a twentieth of the "
-                        "training. Terms are shown unweighted, the total with its weights.",
-            ))  # fmt: skip
+            blocks.append(
+                Figures(
+                    figures,
+                    legend=tuple(run.label for run in runs),
+                    title=model.step,
+                    caption="Pale: logged values; strong: running mean over a twentieth of the "
+                    "training. Terms are shown unweighted, the total with its weights.",
+                )
+            )
     return Section("training", "Training", tuple(blocks))
 
 
@@ -94,16 +100,20 @@ def _loss_plot(name: str, logs: Sequence[tuple[int, str, LossLog]]) -> Svg:
     return line_plot(series, x_label="step", y_label="", size=(360, 210), y_from_zero=True)
 
 
-def _series(label: str, x: NDArray[np.float64], y: NDArray[np.float64], colour: int, *,
-            faint: bool = False) -> Series:
+def _series(
+    label: str, x: NDArray[np.float64], y: NDArray[np.float64], colour: int, *, faint: bool = False
+) -> Series:
     shown_x, shown_y = thinned(x, y)
     return Series(label, shown_x, shown_y, colour=colour, faint=faint)
 
 
 def timing_section(runs: Sequence[RunFolder]) -> Section:
     """How long each step worked, what it counted, which photos it left out."""
-    columns = (Column("step", numeric=False), *(Column(run.label) for run in runs),
-               Column("what", numeric=False, wide=True))
+    columns = (
+        Column("step", numeric=False),
+        *(Column(run.label) for run in runs),
+        Column("what", numeric=False, wide=True),
+    )
     rows: list[tuple[str | Cell, ...]] = []
     for step in (kind.step for kind in REPORTED_STEPS):
         done = [run.manifests.get(step) for run in runs]
@@ -123,13 +133,18 @@ def timing_section(runs: Sequence[RunFolder]) -> Section:
         skipped = list(dict.fromkeys(s for m in run.manifests.values() for s in m.skipped))
         learned = run.manifests.get(AffinityModel.step)
         unsure = learned.metrics.get(WITHOUT_SURE_PIXELS, ()) if learned is not None else ()
-        for photos, what in ((skipped, "left out"),
-                             (unsure, "without a sure pixel for AffinityNet")):
+        for photos, what in (
+            (skipped, "left out"),
+            (unsure, "without a sure pixel for AffinityNet"),
+        ):
             if photos:
                 blocks.append(_folded(photos, f"{what} in {run.label}"))
-    return Section("times", "Times", tuple(blocks),
-                   intro="Time worked, interruptions left out; the rest is what the first run "
-                         "counted.")
+    return Section(
+        "times",
+        "Times",
+        tuple(blocks),
+        intro="Time worked, interruptions left out; the rest is what the first run counted.",
+    )
 
 
 def _folded(photos: Sequence[str], what: str) -> Folded:
@@ -148,19 +163,33 @@ def recipe_section(runs: Sequence[RunFolder], data: Path | None) -> Section:
     blocks += [Folded(f"Recipe of {run.label}", run.recipe) for run in runs]
     rows = _version_rows(runs)
     if rows:
-        columns = (Column("version", numeric=False),
-                   *(Column(run.label, numeric=False) for run in runs))
+        columns = (
+            Column("version", numeric=False),
+            *(Column(run.label, numeric=False) for run in runs),
+        )
         blocks.append(Table(columns, rows))
-    return Section("recipe", "Recipe and versions", tuple(blocks),
-                   intro="What it takes to make these numbers again.")
+    return Section(
+        "recipe",
+        "Recipe and versions",
+        tuple(blocks),
+        intro="What it takes to make these numbers again.",
+    )
 
 
 def _commands(run: RunFolder, data: Path) -> str:
     recipe = run.path / "recipe.yaml"
     if not recipe.is_file():
         return f"# {run.label}: its steps were run one by one"
-    arguments = ["tag2mask", "run", "--data", os.fspath(data), "--recipe", os.fspath(recipe),
-                 "--out", os.fspath(run.path)]
+    arguments = [
+        "tag2mask",
+        "run",
+        "--data",
+        os.fspath(data),
+        "--recipe",
+        os.fspath(recipe),
+        "--out",
+        os.fspath(run.path),
+    ]
     return shlex.join(arguments)
 
 

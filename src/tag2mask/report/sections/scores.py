@@ -28,9 +28,12 @@ from tag2mask.report.sections.stages import curve_series, has_stages
 from tag2mask.report.sections.wording import ScoredRun, basis_text, photos_text, split_names
 
 _FIGURES = {
-    "miou": "mIoU", "boundary_miou": "boundary IoU", "pixel_accuracy": "pixel accuracy",
-    "precision": "precision", "recall": "recall",
-}  # fmt: skip
+    "miou": "mIoU",
+    "boundary_miou": "boundary IoU",
+    "pixel_accuracy": "pixel accuracy",
+    "precision": "precision",
+    "recall": "recall",
+}
 _RATIOS = {"over_activation": "over-activation", "under_activation": "under-activation"}
 
 
@@ -45,10 +48,12 @@ def numbers_section(runs: Sequence[ScoredRun]) -> Section:
     if any(split.masks is not None for split in splits):
         blocks.append(_figures_table(splits))
     else:
-        blocks.append(Note(
-            "No photo has a ground truth mask, so there is no mIoU. What speaks for or against "
-            "these masks are the tag scores and the photos below."
-        ))  # fmt: skip
+        blocks.append(
+            Note(
+                "No photo has a ground truth mask, so there is no mIoU. What speaks for or against "
+                "these masks are the tag scores and the photos below."
+            )
+        )
     blocks += _comparison(runs)
     if main.scores.behaviour == "paper":
         blocks.append(Note("Scored as published: a class that occurs nowhere counts as IoU 0."))
@@ -64,9 +69,10 @@ def curve_section(runs: Sequence[ScoredRun]) -> Section:
         return Section("background-score", "Background score", ())
     figures, lines = [], []
     splits = [
-        name for name in split_names(runs)
+        name
+        for name in split_names(runs)
         if any((s := run.split(name)) is not None and s.curve is not None for run in runs)
-    ]  # fmt: skip
+    ]
     for name in splits:
         series = []
         for run in runs:
@@ -75,59 +81,104 @@ def curve_section(runs: Sequence[ScoredRun]) -> Section:
                 continue
             curve = split.curve
             series.append(curve_series(run.label, curve, split.background_score, run.colour))
-            lines.append(f"{run.label} on {photos_text(split, split.masks.photos)}: best "
-                         f"{with_unit(curve.best_miou)} at {curve.best_threshold:.2f}"
-                         f"{_in_use(split)}.")
-        plot = line_plot(series, x_label="background score", y_label="mIoU, %",
-                         size=(680, 300) if len(splits) == 1 else (480, 280))
+            lines.append(
+                f"{run.label} on {photos_text(split, split.masks.photos)}: best "
+                f"{with_unit(curve.best_miou)} at {curve.best_threshold:.2f}"
+                f"{_in_use(split)}."
+            )
+        plot = line_plot(
+            series,
+            x_label="background score",
+            y_label="mIoU, %",
+            size=(680, 300) if len(splits) == 1 else (480, 280),
+        )
         figures.append((f"Split {name}" if len(splits) > 1 else "", plot))
-    blocks = (Figures(tuple(figures), legend=tuple(run.label for run in runs),
-                      caption="\n".join(lines)),) if figures else ()
-    return Section("background-score", "Background score", blocks,
-                   intro="The maps' mIoU at each background score; a pixel goes to its strongest "
-                         "class if that scores higher. Dots mark the best score, known only with "
-                         "ground truth, and the one in use.")
+    blocks = (
+        (
+            Figures(
+                tuple(figures), legend=tuple(run.label for run in runs), caption="\n".join(lines)
+            ),
+        )
+        if figures
+        else ()
+    )
+    return Section(
+        "background-score",
+        "Background score",
+        blocks,
+        intro="The maps' mIoU at each background score; a pixel goes to its strongest "
+        "class if that scores higher. Dots mark the best score, known only with "
+        "ground truth, and the one in use.",
+    )
 
 
 def _cards(split: SplitScores) -> list[Card]:
     cards = []
     if split.masks is not None:
-        cards.append(Card("mIoU of the pseudo masks", with_unit(split.masks.miou),
-                          basis_text(split, split.masks.photos)))
+        cards.append(
+            Card(
+                "mIoU of the pseudo masks",
+                with_unit(split.masks.miou),
+                basis_text(split, split.masks.photos),
+            )
+        )
     if split.masks is not None and split.curve is not None:
-        cards.append(Card("mIoU of the maps at their best", with_unit(split.curve.best_miou),
-                          f"{photos_text(split, split.masks.photos)}, background score "
-                          f"{split.curve.best_threshold:.3g} (best of the curve, chosen with "
-                          "the same masks)"))  # fmt: skip
+        cards.append(
+            Card(
+                "mIoU of the maps at their best",
+                with_unit(split.curve.best_miou),
+                f"{photos_text(split, split.masks.photos)}, background score "
+                f"{split.curve.best_threshold:.3g} (best of the curve, chosen with "
+                "the same masks)",
+            )
+        )
     if split.tags is not None:
-        cards.append(Card("mAP of the tags", with_unit(split.tags.mean_average_precision),
-                          f"{split.split}, {split.tags.photos:,} photos, against their known tags; "
-                          f"mean F1 {with_unit(split.tags.mean_f1)} at probability 0.5"))
+        cards.append(
+            Card(
+                "mAP of the tags",
+                with_unit(split.tags.mean_average_precision),
+                f"{split.split}, {split.tags.photos:,} photos, against their known tags; "
+                f"mean F1 {with_unit(split.tags.mean_f1)} at probability 0.5",
+            )
+        )
     if split.masks is None and split.certainty is not None:
-        cards.append(Card("certainty of the maps", with_unit(split.certainty),
-                          f"{photos_text(split, split.photos)}; mean margin between the two "
-                          "strongest of classes and background"))
+        cards.append(
+            Card(
+                "certainty of the maps",
+                with_unit(split.certainty),
+                f"{photos_text(split, split.photos)}; mean margin between the two "
+                "strongest of classes and background",
+            )
+        )
     return cards
 
 
 def _figures_table(splits: Sequence[SplitScores]) -> Table:
-    columns = (Column("pseudo masks of", numeric=False, wide=True),
-               *(Column(f"{title}, %") for title in _FIGURES.values()),
-               *(Column(title) for title in _RATIOS.values()))
+    columns = (
+        Column("pseudo masks of", numeric=False, wide=True),
+        *(Column(f"{title}, %") for title in _FIGURES.values()),
+        *(Column(title) for title in _RATIOS.values()),
+    )
     rows: list[tuple[str | Cell, ...]] = []
     for split in splits:
         masks = split.masks
         if masks is None:
             continue
         ratios = (getattr(masks, name) for name in _RATIOS)
-        rows.append((
-            basis_text(split, masks.photos),
-            *(percent(getattr(masks, name)) for name in _FIGURES),
-            *("–" if ratio is None else f"{ratio:.2f}" for ratio in ratios),
-        ))  # fmt: skip
-    return Table(columns, tuple(rows), caption="Precision and recall: means over the classes. "
-                 "Over- and under-activation: mean of false positive and of false negative pixels "
-                 "per true positive pixel over the foreground classes; less is better.")
+        rows.append(
+            (
+                basis_text(split, masks.photos),
+                *(percent(getattr(masks, name)) for name in _FIGURES),
+                *("–" if ratio is None else f"{ratio:.2f}" for ratio in ratios),
+            )
+        )
+    return Table(
+        columns,
+        tuple(rows),
+        caption="Precision and recall: means over the classes. "
+        "Over- and under-activation: mean of false positive and of false negative pixels "
+        "per true positive pixel over the foreground classes; less is better.",
+    )
 
 
 def _comparison(runs: Sequence[ScoredRun]) -> list[Block]:
@@ -144,21 +195,39 @@ def _comparison(runs: Sequence[ScoredRun]) -> list[Block]:
                 continue
             leads: tuple[str | Cell, str | Cell] = ("", "")
             if run is not main:
-                leads = (difference(ours.masks.miou, split.masks.miou),
-                         difference(_best(ours), _best(split)))
-            rows.append((
-                run.label, name, percent(split.masks.miou), leads[0], percent(_best(split)),
-                leads[1], Cell(basis_text(split, split.masks.photos), tone="muted"),
-            ))  # fmt: skip
+                leads = (
+                    difference(ours.masks.miou, split.masks.miou),
+                    difference(_best(ours), _best(split)),
+                )
+            rows.append(
+                (
+                    run.label,
+                    name,
+                    percent(split.masks.miou),
+                    leads[0],
+                    percent(_best(split)),
+                    leads[1],
+                    Cell(basis_text(split, split.masks.photos), tone="muted"),
+                )
+            )
     if len(rows) < 2:
         return []
     columns = (
-        Column("run", numeric=False), Column("split", numeric=False), Column("masks, mIoU %"),
-        Column("lead"), Column("maps at best, %"), Column("lead"),
+        Column("run", numeric=False),
+        Column("split", numeric=False),
+        Column("masks, mIoU %"),
+        Column("lead"),
+        Column("maps at best, %"),
+        Column("lead"),
         Column("measured on", numeric=False, wide=True),
-    )  # fmt: skip
-    return [Table(columns, tuple(rows),
-                  caption=f"Lead: by how many percent points {main.label} is ahead of that run.")]
+    )
+    return [
+        Table(
+            columns,
+            tuple(rows),
+            caption=f"Lead: by how many percent points {main.label} is ahead of that run.",
+        )
+    ]
 
 
 def _in_use(split: SplitScores) -> str:

@@ -34,17 +34,24 @@ def stage_section(runs: Sequence[ScoredRun]) -> Section:
     """One table of the stages of all runs, and the threshold curves of the main run's."""
     blocks: list[Block] = []
     if any(has_stages(run) for run in runs):
-        blocks += [_table(runs, name) for name in split_names(runs)
-                   if any(found.stages for found in _of_split(runs, name))]
+        blocks += [
+            _table(runs, name)
+            for name in split_names(runs)
+            if any(found.stages for found in _of_split(runs, name))
+        ]
     if has_stages(runs[0]):
         blocks.append(_plots(runs[0]))
-    return Section("stages", "From maps to masks", tuple(blocks),
-                   intro="What each stage adds, all on the same photos: activation maps, a dense "
-                         "CRF on them, the random walk, a dense CRF after it, and the segmentation "
-                         "network that learned from the pseudo masks, which is told no tags. Gain: "
-                         "percent points over the first stage. Best: mIoU at the background score "
-                         "that is best for these photos, chosen with the same masks; after a dense "
-                         "CRF, and for the network, there is none to choose.")
+    return Section(
+        "stages",
+        "From maps to masks",
+        tuple(blocks),
+        intro="What each stage adds, all on the same photos: activation maps, a dense "
+        "CRF on them, the random walk, a dense CRF after it, and the segmentation "
+        "network that learned from the pseudo masks, which is told no tags. Gain: "
+        "percent points over the first stage. Best: mIoU at the background score "
+        "that is best for these photos, chosen with the same masks; after a dense "
+        "CRF, and for the network, there is none to choose.",
+    )
 
 
 def _of_split(runs: Sequence[ScoredRun], name: str) -> list[SplitScores]:
@@ -78,17 +85,30 @@ def _table(runs: Sequence[ScoredRun], name: str) -> Table:
             assert split is not None
             first, own = split.stages[0], _basis(split, stage)
             gain = Cell("") if stage is first else difference(_miou(stage), _miou(first))
-            rows.append((
-                stage.name, *((run.label,) if several else ()), percent(_miou(stage)), gain,
-                *_precision_and_recall(stage),
-                Cell(_score(stage) if own == basis else f"{_score(stage)}; {own}", tone="muted"),
-                *_best(stage),
-            ))  # fmt: skip
+            rows.append(
+                (
+                    stage.name,
+                    *((run.label,) if several else ()),
+                    percent(_miou(stage)),
+                    gain,
+                    *_precision_and_recall(stage),
+                    Cell(
+                        _score(stage) if own == basis else f"{_score(stage)}; {own}", tone="muted"
+                    ),
+                    *_best(stage),
+                )
+            )
     columns = (
-        Column("stage", numeric=False), *((Column("run", numeric=False),) if several else ()),
-        Column("mIoU, %"), Column("gain"), Column("precision, %"), Column("recall, %"),
-        Column("at background score", numeric=False), Column("best, %"), Column("at"),
-    )  # fmt: skip
+        Column("stage", numeric=False),
+        *((Column("run", numeric=False),) if several else ()),
+        Column("mIoU, %"),
+        Column("gain"),
+        Column("precision, %"),
+        Column("recall, %"),
+        Column("at background score", numeric=False),
+        Column("best, %"),
+        Column("at"),
+    )
     return Table(columns, tuple(rows), caption=f"{basis}.")
 
 
@@ -114,26 +134,37 @@ def _basis(split: SplitScores, stage: StageScores) -> str:
 
 def _score(stage: StageScores) -> str:
     used = stage.used
-    return score_text(*((None, "unknown") if used is None else
-                        (used.background_score, used.background_source)))
+    return score_text(
+        *((None, "unknown") if used is None else (used.background_score, used.background_source))
+    )
 
 
 def _has_score(stage: StageScores) -> bool:
     """Whether a stage has a place along the background scores."""
     return stage.curve is not None or (
-        stage.used is not None and stage.used.background_score is not None)
+        stage.used is not None and stage.used.background_score is not None
+    )
 
 
 def _plots(run: ScoredRun) -> Figures:
     splits = [split for split in run.scores.splits if split.stages] if run.scores else []
-    names = list(dict.fromkeys(stage.name for split in splits for stage in split.stages
-                               if _has_score(stage)))
-    figures = tuple((f"Split {split.split}" if len(splits) > 1 else "",
-                     _plot(split, names, wide=len(splits) == 1)) for split in splits)
-    return Figures(figures, legend=tuple(names),
-                   caption="The maps' mIoU at each background score; a pixel goes to its strongest "
-                           "class if that scores higher. Dots mark the best score, known only with "
-                           "ground truth, and the one in use; a dense CRF is a dot alone.")
+    names = list(
+        dict.fromkeys(stage.name for split in splits for stage in split.stages if _has_score(stage))
+    )
+    figures = tuple(
+        (
+            f"Split {split.split}" if len(splits) > 1 else "",
+            _plot(split, names, wide=len(splits) == 1),
+        )
+        for split in splits
+    )
+    return Figures(
+        figures,
+        legend=tuple(names),
+        caption="The maps' mIoU at each background score; a pixel goes to its strongest "
+        "class if that scores higher. Dots mark the best score, known only with "
+        "ground truth, and the one in use; a dense CRF is a dot alone.",
+    )
 
 
 def _plot(split: SplitScores, names: Sequence[str], *, wide: bool) -> Svg:
@@ -146,7 +177,14 @@ def _plot(split: SplitScores, names: Sequence[str], *, wide: bool) -> Svg:
         elif used is not None and score is not None and used.miou is not None:
             miou = 100 * used.miou
             text = f"{stage.name}: {with_unit(used.miou)} from {score:.2f}"
-            series.append(Series(stage.name, np.array([score]), np.array([miou]),
-                                 ((score, miou, text),), colour))
-    return line_plot(series, x_label="background score", y_label="mIoU, %",
-                     size=(680, 300) if wide else (480, 280))
+            series.append(
+                Series(
+                    stage.name, np.array([score]), np.array([miou]), ((score, miou, text),), colour
+                )
+            )
+    return line_plot(
+        series,
+        x_label="background score",
+        y_label="mIoU, %",
+        size=(680, 300) if wide else (480, 280),
+    )

@@ -58,8 +58,10 @@ def measured_text(split: SplitScores, photos: int, tag_source: str) -> str:
 
 def basis_text(split: SplitScores, photos: int) -> str:
     """Split, photos, tag source, background score in use and its source."""
-    return (f"{photos_text(split, photos)}, "
-            f"background score {score_text(split.background_score, split.background_source)}")
+    return (
+        f"{photos_text(split, photos)}, "
+        f"background score {score_text(split.background_score, split.background_source)}"
+    )
 
 
 def score_text(score: float | None, source: str) -> str:

@@ -61,8 +61,11 @@ class ExportedSpec:
 
     def _check(self) -> None:
         """Refuse with ValueError what no network can have."""
-        if (len(self.colours) != len(self.classes) + 1 or min(self.std) <= 0
-                or min(self.size_multiple, self.long_side) < 1):
+        if (
+            len(self.colours) != len(self.classes) + 1
+            or min(self.std) <= 0
+            or min(self.size_multiple, self.long_side) < 1
+        ):
             raise ValueError(self)
 
     @classmethod
@@ -82,10 +85,14 @@ class ExportedSpec:
                 spec._check()
                 return spec
         except (ValueError, TypeError, KeyError, ValidationError):
-            raise WeightsError("what the file says of its network can't be read", where=where,
-                               fix="Export the network again.") from None
+            raise WeightsError(
+                "what the file says of its network can't be read",
+                where=where,
+                fix="Export the network again.",
+            ) from None
         raise WeightsError(
             f"an exported network of format {found}; this version of tag2mask reads {FORMAT}",
-            where=where, fix=f"Use tag2mask {values.get('tag2mask', 'in the version')} that wrote "
-                             "it, or export the network again.",
+            where=where,
+            fix=f"Use tag2mask {values.get('tag2mask', 'in the version')} that wrote "
+            "it, or export the network again.",
         )

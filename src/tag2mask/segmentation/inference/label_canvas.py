@@ -50,21 +50,28 @@ class LabelCanvas:
         probabilities: (C+1, h, w) of the probabilities to be kept too; None: none.
     """
 
-    def __init__(self, size: tuple[int, int], cells: tuple[int, int], *,
-                 confidence: Confidence | None = None,
-                 probabilities: tuple[int, int, int] | None = None) -> None:
+    def __init__(
+        self,
+        size: tuple[int, int],
+        cells: tuple[int, int],
+        *,
+        confidence: Confidence | None = None,
+        probabilities: tuple[int, int, int] | None = None,
+    ) -> None:
         self._rows, self._columns = places(cells[0], size[0]), places(cells[1], size[1])
         self.labelled = Labelled(
-            np.empty(size, np.uint8), np.empty(size, confidence) if confidence else None,
+            np.empty(size, np.uint8),
+            np.empty(size, confidence) if confidence else None,
             np.empty(probabilities, np.float16) if probabilities else None,
-        )  # fmt: skip
+        )
 
     def keep(self, block: Block) -> None:
         """Keep a block of probabilities, where they are wanted."""
         if self.labelled.probabilities is not None:
             height, width = block.values.shape[1:]
-            self.labelled.probabilities[:, block.top : block.top + height,
-                                        block.left : block.left + width] = block.values
+            self.labelled.probabilities[
+                :, block.top : block.top + height, block.left : block.left + width
+            ] = block.values
 
     def paint(self, block: Block, ids: UInt8) -> None:
         """Label the pixels that lie between cells of a block.
@@ -78,9 +85,11 @@ class LabelCanvas:
         """
         winner = winners(block.values)
         if winner is None:
-            raise DataError("the network's probabilities aren't finite", where="predict",
-                            fix="Set predict.precision to '32'; if it is, the network is no good: "
-                                "train again.")
+            raise DataError(
+                "the network's probabilities aren't finite",
+                where="predict",
+                fix="Set predict.precision to '32'; if it is, the network is no good: train again.",
+            )
         above, below = _inside(self._rows.cells, block.top, winner.shape[0])
         left, right = _inside(self._columns.cells, block.left, winner.shape[1])
         columns = self._columns.part(left, right, block.left)
@@ -88,8 +97,12 @@ class LabelCanvas:
         for top in range(above, below, strip):
             bottom = min(top + strip, below)
             labels, sure = enlarged_labels(
-                block.values, winner, self._rows.part(top, bottom, block.top), columns,
-                confidence=self.labelled.confidence is not None)
+                block.values,
+                winner,
+                self._rows.part(top, bottom, block.top),
+                columns,
+                confidence=self.labelled.confidence is not None,
+            )
             self.labelled.labels[top:bottom, left:right] = ids[labels]
             self._note(sure, top, bottom, left, right)
 
@@ -104,5 +117,7 @@ class LabelCanvas:
 
 def _inside(cells: npt.NDArray[np.intp], first: int, count: int) -> tuple[int, int]:
     """First and end of the pixels of an axis that lie between cells first..first + count - 1."""
-    return (int(np.searchsorted(cells[:, 0], first)),
-            int(np.searchsorted(cells[:, 1], first + count)))
+    return (
+        int(np.searchsorted(cells[:, 0], first)),
+        int(np.searchsorted(cells[:, 1], first + count)),
+    )

@@ -61,8 +61,9 @@ def winners(probabilities: Float32) -> UInt8 | None:
     return winner if _winners(probabilities, winner) else None
 
 
-def enlarged_labels(probabilities: Float32, winner: UInt8, rows: Places, columns: Places, *,
-                    confidence: bool) -> tuple[UInt8, Float32]:
+def enlarged_labels(
+    probabilities: Float32, winner: UInt8, rows: Places, columns: Places, *, confidence: bool
+) -> tuple[UInt8, Float32]:
     """Label pixels with the channel that is largest once enlarged; of equal ones the first.
 
     Args:
@@ -110,16 +111,27 @@ def _winners(probabilities: Float32, winner: UInt8) -> bool:
 
 
 @compiled
-def _enlarge(probabilities: Float32, winner: UInt8, rows: Index, row_shares: Float32,
-             columns: Index, column_shares: Float32, labels: UInt8, sure: Float32,
-             confidence: bool) -> None:
+def _enlarge(
+    probabilities: Float32,
+    winner: UInt8,
+    rows: Index,
+    row_shares: Float32,
+    columns: Index,
+    column_shares: Float32,
+    labels: UInt8,
+    sure: Float32,
+    confidence: bool,
+) -> None:
     for i in range(len(rows)):
         top, bottom, down = rows[i, 0], rows[i, 1], row_shares[i]
         for j in range(len(columns)):
             left, right, over = columns[j, 0], columns[j, 1], column_shares[j]
             best = winner[top, left]
-            same = (best == winner[top, right] and best == winner[bottom, left]
-                    and best == winner[bottom, right])
+            same = (
+                best == winner[top, right]
+                and best == winner[bottom, left]
+                and best == winner[bottom, right]
+            )
             if same and not confidence:
                 labels[i, j] = best
                 continue
@@ -138,8 +150,14 @@ def _enlarge(probabilities: Float32, winner: UInt8, rows: Index, row_shares: Flo
 
 
 @compiled
-def _resize(maps: Float32, rows: Index, row_shares: Float32, columns: Index,
-            column_shares: Float32, result: Float32) -> None:
+def _resize(
+    maps: Float32,
+    rows: Index,
+    row_shares: Float32,
+    columns: Index,
+    column_shares: Float32,
+    result: Float32,
+) -> None:
     for c in range(len(maps)):
         for i in range(len(rows)):
             top, bottom, down = maps[c, rows[i, 0]], maps[c, rows[i, 1]], row_shares[i]

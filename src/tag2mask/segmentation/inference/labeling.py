@@ -107,9 +107,13 @@ class Segmentation:
             return 1
         return max(1, self.settings.batch_size // (2 if self.settings.flip else 1))
 
-    def __call__(self, photo: Image.Image, size: Size | None = None,
-                 tags: Sequence[int] | None = None,
-                 progress: Callable[[int, int], object] = lambda done, of: None) -> Labelled:
+    def __call__(
+        self,
+        photo: Image.Image,
+        size: Size | None = None,
+        tags: Sequence[int] | None = None,
+        progress: Callable[[int, int], object] = lambda done, of: None,
+    ) -> Labelled:
         """Label one photo of any size, in tiles where it `is_tiled`.
 
         In tiles no map of the whole is made, unless probabilities are wanted.
@@ -136,8 +140,13 @@ class Segmentation:
 
     def is_tiled(self, size: Size) -> bool:
         """Whether a photo of a size (H, W) is too large to be computed as a whole."""
-        return max(max(self._average.padded(self._view_size(self._grid(size), scale)))
-                   for scale in self.settings.scales) > self.settings.tile
+        return (
+            max(
+                max(self._average.padded(self._view_size(self._grid(size), scale)))
+                for scale in self.settings.scales
+            )
+            > self.settings.tile
+        )
 
     def views(self, photo: Image.Image, size: Size) -> PhotoViews:
         """Resize a photo to its views; ``size`` as for calling."""
@@ -147,8 +156,9 @@ class Segmentation:
         padded = tuple(self._average.padded(size_of(view)) for view in views)
         return PhotoViews(size, grid, tuple(views), crf_image, padded)
 
-    def label(self, photos: Sequence[PhotoViews],
-              tags: Sequence[Sequence[int] | None] | None = None) -> list[Labelled]:
+    def label(
+        self, photos: Sequence[PhotoViews], tags: Sequence[Sequence[int] | None] | None = None
+    ) -> list[Labelled]:
         """Label photos whose padded views have the same sizes.
 
         Args:
@@ -159,13 +169,21 @@ class Segmentation:
             DataError: the network's probabilities aren't finite.
             DeviceError: out of memory.
         """
-        maps = self._average.mean([photo.views for photo in photos],
-                                  [photo.grid for photo in photos])
-        return [self._labelled(photo, maps, allowed) for photo, maps, allowed
-                in zip(photos, maps, tags or [None] * len(photos), strict=True)]
+        maps = self._average.mean(
+            [photo.views for photo in photos], [photo.grid for photo in photos]
+        )
+        return [
+            self._labelled(photo, maps, allowed)
+            for photo, maps, allowed in zip(photos, maps, tags or [None] * len(photos), strict=True)
+        ]
 
-    def _label_in_tiles(self, photo: Image.Image, size: Size, tags: Sequence[int] | None,
-                        progress: Callable[[int, int], object]) -> Labelled:
+    def _label_in_tiles(
+        self,
+        photo: Image.Image,
+        size: Size,
+        tags: Sequence[int] | None,
+        progress: Callable[[int, int], object],
+    ) -> Labelled:
         """Label one large photo, in tiles that fade into each other."""
         grid, ids = self._grid(size), _mask_ids(None, self._channels)
         rows, columns = self._spans(grid[0]), self._spans(grid[1])
@@ -175,18 +193,21 @@ class Segmentation:
         tiles = list(product(rows, columns))
         # Two tiles a thread may wait to be blended.
         fitting = TILE_BYTES // (2 * 4 * self._channels * self.settings.tile**2)
-        computed = ordered_map(lambda tile: self._tile(photo, grid, *tile, tags), tiles,
-                               max(1, min(self.segmenter.callers, fitting)))
+        computed = ordered_map(
+            lambda tile: self._tile(photo, grid, *tile, tags),
+            tiles,
+            max(1, min(self.segmenter.callers, fitting)),
+        )
         for done, ((row, column), (tile, before)) in enumerate(
-                zip(tiles, computed, strict=True), 1):
+            zip(tiles, computed, strict=True), 1
+        ):
             if plain is not None and before is not None:
                 canvas.keep(plain.add(before, row, column))
             canvas.paint(scores.add(tile, row, column), ids)
             progress(done, len(tiles))
         return canvas.labelled
 
-    def _labelled(self, photo: PhotoViews, maps: Float32,
-                  tags: Sequence[int] | None) -> Labelled:
+    def _labelled(self, photo: PhotoViews, maps: Float32, tags: Sequence[int] | None) -> Labelled:
         """Labels from the probabilities (C+1, h, w) of the whole photo."""
         scores, ids = _gated(maps, tags)
         if photo.crf_image is not None:
@@ -196,19 +217,23 @@ class Segmentation:
         canvas.paint(Block(scores, 0, 0), ids)
         return canvas.labelled
 
-    def _tile(self, photo: Image.Image, grid: Size, row: Span, column: Span,
-              tags: Sequence[int] | None) -> tuple[Float32, Float32 | None]:
+    def _tile(
+        self, photo: Image.Image, grid: Size, row: Span, column: Span, tags: Sequence[int] | None
+    ) -> tuple[Float32, Float32 | None]:
         """What labels are taken of in one tile, float32 (C+1, h, w), and the probabilities."""
         part = Box(row.first, column.first, row.end, column.end)
-        views = [pixels(photo, self._view_size(part.size, scale), part, grid)
-                 for scale in self.settings.scales]
+        views = [
+            pixels(photo, self._view_size(part.size, scale), part, grid)
+            for scale in self.settings.scales
+        ]
         maps = self._average.mean([views], [part.size])[0]
         scores, ids = _gated(maps, tags)
         if self.settings.crf is not None:
             scores, ids = self._sharpened(scores, ids, pixels(photo, part.size, part, grid))
         used = np.s_[:, row.begin - row.first :, column.begin - column.first :]
-        tile = np.zeros((self._channels, row.end - row.begin, column.end - column.begin),
-                        np.float32)
+        tile = np.zeros(
+            (self._channels, row.end - row.begin, column.end - column.begin), np.float32
+        )
         tile[ids] = scores[used]
         return tile, maps[used].copy() if self.settings.probabilities else None
 
@@ -230,9 +255,12 @@ class Segmentation:
 
     def _canvas(self, size: Size, cells: Size, grid: Size) -> LabelCanvas:
         settings = self.settings
-        return LabelCanvas(size, cells, confidence=settings.confidence,
-                           probabilities=(self._channels, *grid) if settings.probabilities
-                           else None)
+        return LabelCanvas(
+            size,
+            cells,
+            confidence=settings.confidence,
+            probabilities=(self._channels, *grid) if settings.probabilities else None,
+        )
 
     def _spans(self, length: int) -> list[Span]:
         """Tiles along an axis of the working grid, so large that no view exceeds ``tile``."""

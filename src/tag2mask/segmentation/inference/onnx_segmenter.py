@@ -61,21 +61,30 @@ class OnnxSegmenter:
         session = _session(file, threads=max(1, threads - callers + 1))
         metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
         if KEY not in metadata:
-            raise WeightsError("this ONNX file holds no network of tag2mask, or is cut off",
-                               where=file, fix=_FIX)
+            raise WeightsError(
+                "this ONNX file holds no network of tag2mask, or is cut off", where=file, fix=_FIX
+            )
         spec = ExportedSpec.from_json(metadata[KEY], where=file)
-        names = [[node.name for node in nodes]
-                 for nodes in (session.get_inputs(), session.get_outputs())]
+        names = [
+            [node.name for node in nodes] for nodes in (session.get_inputs(), session.get_outputs())
+        ]
         channels = session.get_outputs()[0].shape[1:2]
         if names != [[IMAGE], [LOGITS]] or (
-                isinstance(channels[0], int) and channels[0] != len(spec.classes) + 1):
-            raise WeightsError("the file's network and what it says of it don't belong together",
-                               where=file, fix="Export the network again.")
+            isinstance(channels[0], int) and channels[0] != len(spec.classes) + 1
+        ):
+            raise WeightsError(
+                "the file's network and what it says of it don't belong together",
+                where=file,
+                fix="Export the network again.",
+            )
         try:
             return cls(session, spec, callers)
         except DataError as error:
-            raise WeightsError(f"the file names impossible classes: {error.what}", where=file,
-                               fix="Export the network again.") from None
+            raise WeightsError(
+                f"the file names impossible classes: {error.what}",
+                where=file,
+                fix="Export the network again.",
+            ) from None
 
     def probabilities(self, images: Float32) -> Float32:
         """See `Segmenter.probabilities`."""
@@ -93,8 +102,9 @@ class OnnxSegmenter:
         # onnxruntime's exceptions have no class of their own for this.
         except Exception as error:
             if isinstance(error, MemoryError) or "alloc" in str(error):
-                raise DeviceError("the machine ran out of memory", fix="Lower predict.tile.") \
-                    from error
+                raise DeviceError(
+                    "the machine ran out of memory", fix="Lower predict.tile."
+                ) from error
             raise
 
 
@@ -103,8 +113,11 @@ def _session(file: Path, *, threads: int) -> Any:
     try:
         import onnxruntime
     except ImportError:
-        raise PackageError("a network of ONNX needs onnxruntime, which is not installed",
-                           where=file, fix="pip install 'tag2mask[onnx]'") from None
+        raise PackageError(
+            "a network of ONNX needs onnxruntime, which is not installed",
+            where=file,
+            fix="pip install 'tag2mask[onnx]'",
+        ) from None
     if not file.is_file():
         raise WeightsError("no such model file", where=file, fix=_FIX)
     options = onnxruntime.SessionOptions()
@@ -117,11 +130,13 @@ def _session(file: Path, *, threads: int) -> Any:
     except Exception as error:
         reason = str(error)
         if "IR version" in reason or (
-                "opset" in reason.lower() and "missing opset" not in reason.lower()):
+            "opset" in reason.lower() and "missing opset" not in reason.lower()
+        ):
             raise WeightsError(
                 f"onnxruntime {onnxruntime.__version__} doesn't know this version of ONNX",
-                where=file, fix="Update it: pip install --upgrade onnxruntime. Or export the "
-                                "network again, with the packages installed here.",
+                where=file,
+                fix="Update it: pip install --upgrade onnxruntime. Or export the "
+                "network again, with the packages installed here.",
             ) from None
         raise WeightsError("not a file of ONNX, or cut off", where=file, fix=_FIX) from None
 

@@ -110,8 +110,9 @@ class AveragedViews:
                 total = totals[index]
                 totals[index] = found if total is None else total + found
         share = np.float32(1 / self._views)
-        return [total if self._views == 1 else total * share
-                for total in totals if total is not None]
+        return [
+            total if self._views == 1 else total * share for total in totals if total is not None
+        ]
 
     def _forward(self, views: Sequence[UInt8]) -> Iterator[tuple[int, Float32]]:
         """(index, probabilities (C+1, h, w)) of views and of their mirror images, turned back."""
@@ -158,8 +159,9 @@ class Box(NamedTuple):
         return self.bottom - self.top, self.right - self.left
 
 
-def pixels(photo: Image.Image, size: Size, part: Box | None = None,
-           grid: Size | None = None) -> UInt8:
+def pixels(
+    photo: Image.Image, size: Size, part: Box | None = None, grid: Size | None = None
+) -> UInt8:
     """Resize a photo, or what of it falls into a part of a grid.
 
     Args:
@@ -174,8 +176,12 @@ def pixels(photo: Image.Image, size: Size, part: Box | None = None,
     box = None
     if part is not None and grid is not None:
         down, over = photo.height / grid[0], photo.width / grid[1]
-        box = (part.left * over, part.top * down,
-               min(part.right * over, photo.width), min(part.bottom * down, photo.height))
+        box = (
+            part.left * over,
+            part.top * down,
+            min(part.right * over, photo.width),
+            min(part.bottom * down, photo.height),
+        )
     return np.asarray(photo.resize((size[1], size[0]), Image.Resampling.BICUBIC, box))
 
 

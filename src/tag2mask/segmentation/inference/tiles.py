@@ -72,11 +72,15 @@ def spans(length: int, side: int, overlap: int, multiple: int) -> list[Span]:
     found = []
     for begin in begins:
         last = begin == begins[-1]
-        found.append(Span(
-            first=max(0, -(-length // multiple) * multiple - side) if last else begin,
-            begin=begin, own_end=length if last else begin + step,
-            end=length if last else begin + side, rise=overlap if begin else 0,
-        ))  # fmt: skip
+        found.append(
+            Span(
+                first=max(0, -(-length // multiple) * multiple - side) if last else begin,
+                begin=begin,
+                own_end=length if last else begin + step,
+                end=length if last else begin + side,
+                rise=overlap if begin else 0,
+            )
+        )
     return found
 
 
