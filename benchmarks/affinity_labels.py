@@ -20,7 +20,7 @@ from tag2mask.data.index import read_classes, read_index
 from tag2mask.data.masks import write_mask
 from tag2mask.maps.background import with_background
 from tag2mask.maps.cam_map import read_map
-from tag2mask.recipe.sections import AffinityLabelling
+from tag2mask.recipe.sections import AffinityLabeling
 from tag2mask.runtime.session import Runtime
 from tag2mask.steps.affinity_labels import affinity_labels
 
@@ -49,7 +49,7 @@ def step(run: Path, out: Path) -> AffinityLabels:
         return affinity_labels(
             PreparedData.open(run / "prepare"),
             CamMaps.open(run / "infer-cam"),
-            AffinityLabelling(),
+            AffinityLabeling(),
             out,
             Runtime.start(device="cpu"),
         )
@@ -58,7 +58,7 @@ def step(run: Path, out: Path) -> AffinityLabels:
 def plain_loop(run: Path, out: Path) -> None:
     """The same labels: photo after photo, one thread, nothing shared by a photo's two CRFs."""
     strong, weak = AffinityLabels.open(run / "affinity-labels").manifest.metrics["alphas"]
-    colours = read_classes(run / "prepare").colours
+    colors = read_classes(run / "prepare").colors
     for sample in read_index(run / "prepare", "train"):
         cam_map = read_map(run / "infer-cam" / "maps" / f"{sample.id}.npz")
         labels = np.zeros(sample.size, np.uint8)
@@ -69,4 +69,4 @@ def plain_loop(run: Path, out: Path) -> None:
                 for alpha in (strong, weak)
             ]
             labels = agreed_labels(refined[0], refined[1], cam_map.tags)
-        write_mask(label_path(out, sample.id), labels, colours)
+        write_mask(label_path(out, sample.id), labels, colors)

@@ -18,7 +18,7 @@ from tag2mask.nn.inference_copy import inference_copy, memory_format
 from tag2mask.recipe.loading import load_recipe
 from tag2mask.runtime.precision import resolve_precision
 from tag2mask.seam.inference import InferenceSettings, MultiScaleInference, scale_maps
-from tag2mask.seam.network import SeamNet, build_net
+from tag2mask.seam.network import SeamNet, build_seam
 from tag2mask.steps.train_cam import net_spec
 
 SIZES = ((500, 375), (500, 375), (375, 500), (500, 333))
@@ -33,7 +33,7 @@ def batched_vs_single(*, toy: bool = False) -> Row:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     recipe = load_recipe("lite0-cpu" if device.type == "cpu" else "lite2-gpu")
     spec = net_spec(recipe.train_cam, ClassSet(VOC_NAMES))
-    net = build_net(spec, weights=recipe.train_cam.backbone.weights).eval()
+    net = build_seam(spec, weights=recipe.train_cam.backbone.weights).eval()
     net = net.to(device, memory_format=memory_format(device))
     section = recipe.infer_cam
     settings = InferenceSettings(

@@ -86,11 +86,11 @@ def published_terms(net: PublishedNet, image: Tensor, tags: Tensor) -> dict[str,
 
     Args:
         net: the network.
-        image: normalised, (b, 3, H, W).
+        image: normalized, (b, 3, H, W).
         tags: 0/1 float (b, C).
 
     Returns:
-        Scalars named as `tag2mask.seam.objective.SiameseSeam` names them.
+        Scalars named as `tag2mask.seam.objective.SeamObjective` names them.
     """
     size = [int(VIEW_SCALE * side) for side in image.shape[2:]]
     labels = F.pad(tags, (1, 0), value=1.0)[:, :, None, None]

@@ -14,10 +14,10 @@ from tag2mask.classes import VOC_NAMES, ClassSet
 from tag2mask.recipe.loading import load_recipe
 from tag2mask.recipe.training import TrainCam
 from tag2mask.runtime.precision import resolve_precision
-from tag2mask.seam.network import NetSpec, SeamNet, build_net
-from tag2mask.seam.objective import LossWeights, SiameseSeam
+from tag2mask.seam.network import SeamNet, SeamSpec, build_seam
+from tag2mask.seam.objective import LossWeights, SeamObjective
 from tag2mask.seam.transform import ViewTransform
-from tag2mask.steps.train_cam import cam_optimiser, net_spec, seam_objective
+from tag2mask.steps.train_cam import cam_optimizer, net_spec, seam_objective
 from tag2mask.training.optim import freeze, train_mode
 
 Inputs = tuple[Tensor, Tensor, Tensor]
@@ -32,20 +32,20 @@ def seam_vs_cam(*, toy: bool = False) -> Row:
 
 
 def vs_published(*, toy: bool = False) -> Row:
-    """Our step in published behaviour against a plain transcription of it (Lite0, 224 px)."""
-    net = published_behaviour_net(dropout=0.5)
+    """Our step in published behavior against a plain transcription of it (Lite0, 224 px)."""
+    net = published_behavior_net(dropout=0.5)
     published = PublishedNet(net).train()
     image, tags, valid = inputs(2 if toy else 8, 64 if toy else 224)
-    optimiser = torch.optim.SGD([p for p in published.parameters() if p.requires_grad], lr=1e-4)
+    optimizer = torch.optim.SGD([p for p in published.parameters() if p.requires_grad], lr=1e-4)
 
     def other() -> None:
         published_loss(published_terms(published, image, tags)).backward()
-        optimiser.step()
-        optimiser.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
 
     ours = our_step(
         net,
-        SiameseSeam(net, LossWeights(), paper=True, gate_pcm=False),
+        SeamObjective(net, LossWeights(), published=True, gate_pcm=False),
         torch.optim.SGD([p for p in net.parameters() if p.requires_grad], lr=1e-4),
         (image, tags, valid),
         lambda: ViewTransform(scale=VIEW_SCALE),
@@ -53,10 +53,10 @@ def vs_published(*, toy: bool = False) -> Row:
     return side_by_side(ours, other, seconds=0 if toy else 100)
 
 
-def published_behaviour_net(*, dropout: float) -> SeamNet:
+def published_behavior_net(*, dropout: float) -> SeamNet:
     """Our network on Lite0 with ImageNet weights, batch norms frozen, in training mode."""
-    net = build_net(
-        NetSpec(
+    net = build_seam(
+        SeamSpec(
             classes=VOC_NAMES, backbone="tf_efficientnet_lite0", output_stride=16, dropout=dropout
         ),
         weights="packaged",
@@ -68,8 +68,8 @@ def published_behaviour_net(*, dropout: float) -> SeamNet:
 
 def recipe_step(section: TrainCam, *, toy: bool) -> Callable[[], None]:
     """One training step as the step ``train-cam`` does it, reading of photos left out."""
-    net = build_net(net_spec(section, ClassSet(VOC_NAMES)), weights=section.backbone.weights)
-    seam, optimiser = seam_objective(net, section), cam_optimiser(net, section)
+    net = build_seam(net_spec(section, ClassSet(VOC_NAMES)), weights=section.backbone.weights)
+    seam, optimizer = seam_objective(net, section), cam_optimizer(net, section)
     views = section.views
     generator = torch.Generator().manual_seed(0)
 
@@ -86,13 +86,13 @@ def recipe_step(section: TrainCam, *, toy: bool) -> Callable[[], None]:
         )
 
     batch = inputs(2, 64) if toy else inputs(section.batch_size, section.crop)
-    return our_step(net, seam, optimiser, batch, draw)
+    return our_step(net, seam, optimizer, batch, draw)
 
 
 def our_step(
     net: SeamNet,
-    seam: SiameseSeam,
-    optimiser: torch.optim.Optimizer,
+    seam: SeamObjective,
+    optimizer: torch.optim.Optimizer,
     batch: Inputs,
     draw: Callable[[], ViewTransform | None],
 ) -> Callable[[], None]:
@@ -108,8 +108,8 @@ def our_step(
         weights = seam.total_weights(two_views=transform is not None)
         loss = sum((weights[name] * term.value for name, term in terms.items()), torch.zeros(()))
         loss.backward()
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
 
     return step
 

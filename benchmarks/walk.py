@@ -32,7 +32,7 @@ def sparse_vs_dense(*, toy: bool = False) -> Row:
 def affinity_and_maps(grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Random affinities (offsets, h, w) and maps (k, h, w)."""
     torch.manual_seed(0)
-    exist = torch.from_numpy(sources(grid, RADIUS, paper=False))
+    exist = torch.from_numpy(sources(grid, RADIUS, published=False))
     return torch.rand(exist.shape) * exist, torch.rand(CHANNELS, *grid)
 
 

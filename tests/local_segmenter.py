@@ -1,4 +1,4 @@
-"""A network without torch or weights that sees two pixels far: classes by colour."""
+"""A network without torch or weights that sees two pixels far: classes by color."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAMES = ("red", "green", "blue")
 
 @dataclass
 class LocalSegmenter:
-    """Background where all colours are weak, else the strongest colour around a pixel.
+    """Background where all colors are weak, else the strongest color around a pixel.
 
     Attributes:
         shapes: of all images it was given.
@@ -50,8 +50,8 @@ class LocalSegmenter:
         return powers / powers.sum(axis=1, keepdims=True)
 
 
-def colourful(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
-    """Smooth random colours, uint8 (h, w, 3)."""
+def colorful(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Smooth random colors, uint8 (h, w, 3)."""
     coarse = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), np.uint8)
     image = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
     return np.asarray(image)

@@ -1,4 +1,4 @@
-"""A file of ONNX made by hand: the classes are the colours, and no torch is needed."""
+"""A file of ONNX made by hand: the classes are the colors, and no torch is needed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SPEC = ExportedSpec(
     format=FORMAT,
     tag2mask="0.1.0",
     classes=CLASSES.names,
-    colours=CLASSES.colours,
+    colors=CLASSES.colors,
     mean=(0.4, 0.5, 0.3),
     std=(0.2, 0.3, 0.25),
     size_multiple=8,
@@ -29,7 +29,7 @@ SPEC = ExportedSpec(
 
 
 def network(metadata: dict[str, str] | None = None, *, opset: int = 18, version: int = 10) -> Any:
-    """Logits: 0 for the background, else three times the colour; sides are multiples of 8."""
+    """Logits: 0 for the background, else three times the color; sides are multiples of 8."""
     weight = 3 * np.eye(4, 3, k=-1, dtype=np.float32)[:, :, None, None]
     sides: list[Any] = ["batch", 3, "height", "width"]
     graph = helper.make_graph(
@@ -40,7 +40,7 @@ def network(metadata: dict[str, str] | None = None, *, opset: int = 18, version:
             helper.make_node("Conv", ["cells", "weight"], ["scores"]),
             helper.make_node("Resize", ["scores", "", "scales"], [LOGITS], mode="nearest"),
         ],
-        "colours",
+        "colors",
         [helper.make_tensor_value_info(IMAGE, TensorProto.FLOAT, sides)],
         [helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, [sides[0], 4, *sides[2:]])],
         [

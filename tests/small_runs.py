@@ -43,7 +43,7 @@ SMALL: dict[str, Any] = {
             "ecr": 1.0,
             "ramp": 0.0,
         },
-        "optimiser": {"name": "adamw", "lr": 0.001},
+        "optimizer": {"name": "adamw", "lr": 0.001},
         "epochs": 1,
         "max_steps": None,
         "batch_size": 4,
@@ -57,7 +57,7 @@ SMALL: dict[str, Any] = {
     "affinity_labels": {"crf": {"iterations": 1}},
     "train_affinity": {
         "channels": [4, 4, 8],
-        "optimiser": {"name": "adamw", "lr": 0.001},
+        "optimizer": {"name": "adamw", "lr": 0.001},
         "epochs": 1,
         "batch_size": 4,
         "crop": 64,
@@ -68,7 +68,7 @@ SMALL: dict[str, Any] = {
     "walk": {"long_side": 64, "precision": "32"},
     "train_segmenter": {
         "network": {"encoder": "test_efficientnet", "weights": "none", "output_stride": 16},
-        "optimiser": {"name": "adamw", "lr": 0.001},
+        "optimizer": {"name": "adamw", "lr": 0.001},
         "epochs": 1,
         "batch_size": 4,
         "crop": 64,

@@ -12,14 +12,14 @@ import torch
 from PIL import Image
 
 import tag2mask
-from local_segmenter import colourful
+from local_segmenter import colorful
 from small_runs import environment, invoke
 from tag2mask.data.masks import read_mask
 from tag2mask.errors import DataError, RecipeError, WeightsError
 from tag2mask.segmentation.networks import SegmenterSpec, build_segmenter, save_segmenter
 
 SPEC = SegmenterSpec(("cat", "dog", "bird"), "unet", "test_efficientnet", 32, 64)
-PHOTO = colourful(90, 120)
+PHOTO = colorful(90, 120)
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -65,8 +65,8 @@ def test_any_image_will_do(predictor: tag2mask.Predictor, tmp_path: Path) -> Non
         opaque,
     ):
         np.testing.assert_array_equal(predictor(image).labels, wanted)
-    grey = Image.fromarray(PHOTO).convert("L")
-    np.testing.assert_array_equal(predictor(grey).labels, predictor(np.asarray(grey)).labels)
+    gray = Image.fromarray(PHOTO).convert("L")
+    np.testing.assert_array_equal(predictor(gray).labels, predictor(np.asarray(gray)).labels)
     assert predictor(PHOTO[:1, :1]).labels.shape == (1, 1)
 
 

@@ -20,7 +20,7 @@ from click.testing import Result
 
 from small_runs import cut_off, invoke, read_table, write_photos, write_recipe, write_table
 from tag2mask.artifacts.handles import STEPS
-from tag2mask.seam.objective import SiameseSeam
+from tag2mask.seam.objective import SeamObjective
 from tag2mask.training import loop as fit_module
 
 
@@ -214,8 +214,9 @@ def test_a_record_that_finds_no_room_is_told_once(
     """Closing a file whose buffer could not be written fails once more."""
     with monkeypatch.context() as patched:
         patched.setattr(
-            "tag2mask.artifacts.journal._open", lambda path: Path("/dev/full").open("ab")
-        )  # noqa: SIM115
+            "tag2mask.artifacts.journal._open",
+            lambda path: Path("/dev/full").open("ab"),  # noqa: SIM115
+        )
         message = error_of(run(photos, settings, out))
     assert "the disk is full" in message and str(out / "infer-cam") in message
     assert "Free some space" in message
@@ -232,7 +233,7 @@ def test_a_place_where_no_folder_can_be_made(photos: Path, settings: Path) -> No
     ("setting", "words"),
     [
         ("evaluate.thresholds=[]", "evaluate.thresholds"),
-        ("train_segmenter.colour_jitter=[0.1,0.1,0.1,0.6]", "train_segmenter.colour_jitter"),
+        ("train_segmenter.color_jitter=[0.1,0.1,0.1,0.6]", "train_segmenter.color_jitter"),
         ("evaluate.leave_out=nolist.txt", "no list of ids 'nolist.txt'"),
     ],
 )
@@ -265,8 +266,8 @@ def test_a_run_folder_made_by_another_recipe(
 ) -> None:
     assert run(photos, settings, out, "--until", "infer-cam").exit_code == 0
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
-    message = error_of(run(photos, settings, out, "--set", "train_cam.optimiser.lr=0.5"))
-    assert "train_cam.optimiser.lr: 0.001 -> 0.5" in message
+    message = error_of(run(photos, settings, out, "--set", "train_cam.optimizer.lr=0.5"))
+    assert "train_cam.optimizer.lr: 0.001 -> 0.5" in message
     assert "--redo" in message
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == before
 
@@ -285,7 +286,7 @@ def test_running_out_of_gpu_memory(
     def forward(*_: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 20 MiB")
 
-    monkeypatch.setattr(SiameseSeam, "forward", forward)
+    monkeypatch.setattr(SeamObjective, "forward", forward)
     message = error_of(run(photos, settings, out))
     assert "ran out of memory" in message
     assert "train_cam.batch_size" in message

@@ -31,7 +31,7 @@ from benchmarks.published_step import (
     published_loss,
     published_terms,
 )
-from benchmarks.train_steps import inputs, published_behaviour_net
+from benchmarks.train_steps import inputs, published_behavior_net
 
 from tag2mask.artifacts.handles import STEPS
 from tag2mask.classes import VOC_NAMES, ClassSet
@@ -40,8 +40,8 @@ from tag2mask.data.masks import read_mask
 from tag2mask.recipe.loading import load_recipe
 from tag2mask.recipe.sections import Predict, Prepare
 from tag2mask.seam.inference import InferenceSettings, MultiScaleInference
-from tag2mask.seam.network import build_net
-from tag2mask.seam.objective import LossWeights, SiameseSeam
+from tag2mask.seam.network import build_seam
+from tag2mask.seam.objective import LossWeights, SeamObjective
 from tag2mask.seam.pcm import correlate
 from tag2mask.seam.transform import ViewTransform
 from tag2mask.segmentation.torch_segmenter import TorchSegmenter
@@ -120,9 +120,9 @@ def test_our_step_computes_the_published_losses_and_gradients(
 ) -> None:
     image, tags, valid = photos_with_differing_counts
     torch.manual_seed(0)
-    net = published_behaviour_net(dropout=0.0)
+    net = published_behavior_net(dropout=0.0)
     published = PublishedNet(net, dropout=0.0).train()
-    seam = SiameseSeam(net, LossWeights(), paper=True, gate_pcm=False)
+    seam = SeamObjective(net, LossWeights(), published=True, gate_pcm=False)
     ours = seam(image, tags, valid, ViewTransform(scale=VIEW_SCALE))
     theirs = published_terms(published, image, tags)
     assert set(ours) == set(theirs)
@@ -148,7 +148,7 @@ def test_our_step_computes_the_published_losses_and_gradients(
 
 def test_views_one_at_a_time_give_the_same_maps() -> None:
     recipe = load_recipe("lite0-cpu")
-    net = build_net(net_spec(recipe.train_cam, ClassSet(VOC_NAMES))).eval()
+    net = build_seam(net_spec(recipe.train_cam, ClassSet(VOC_NAMES))).eval()
     settings = InferenceSettings(scales=(0.5, 1.0), long_side=64)
     photos, tags = inference_views.photos_of(((60, 45), (45, 60))), [(3,), (1, 5)]
     batched = MultiScaleInference(net, settings, torch.device("cpu")).maps(photos, tags)

@@ -1,4 +1,4 @@
-"""Class names, the two numberings and the colours."""
+"""Class names, the two numberings and the colors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_numberings_agree(names: list[str]) -> None:
         assert tag_id_of_mask(mask_id(tag)) == tag
         assert mask_id(tag) not in (BACKGROUND, IGNORE)
     assert classes.mask_names[BACKGROUND] == "background"
-    assert len(classes.colours) == len(classes) + 1
+    assert len(classes.colors) == len(classes) + 1
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_impossible_class_lists(names: tuple[str, ...], words: str) -> None:
 def test_the_largest_class_list_fits_a_mask() -> None:
     classes = ClassSet(tuple(f"c{i}" for i in range(254)))
     assert mask_id(len(classes) - 1) == IGNORE - 1
-    assert len(set(classes.colours)) == 255
+    assert len(set(classes.colors)) == 255
 
 
 def test_an_unknown_tag_names_the_nearest() -> None:
@@ -77,7 +77,7 @@ def test_an_unknown_tag_names_the_nearest() -> None:
 
 
 def test_voc_has_its_own_palette() -> None:
-    # The first, some middle and the last colours of the VOC development kit, and its void colour.
+    # The first, some middle and the last colors of the VOC development kit, and its void color.
     known = {
         0: (0, 0, 0),
         1: (128, 0, 0),
@@ -86,16 +86,16 @@ def test_voc_has_its_own_palette() -> None:
         15: (192, 128, 128),
         20: (0, 64, 128),
     }
-    colours = ClassSet(VOC_NAMES).colours
-    assert {index: colours[index] for index in known} == known
+    colors = ClassSet(VOC_NAMES).colors
+    assert {index: colors[index] for index in known} == known
     assert voc_palette(256)[IGNORE] == (224, 224, 192)
 
 
 def test_other_palettes_are_distinct_and_stable() -> None:
-    colours = distinct_palette(255)
-    assert colours[0] == (0, 0, 0)
-    assert len(set(colours)) == 255
-    assert all(0 <= channel <= 255 for colour in colours for channel in colour)
-    assert distinct_palette(10) == colours[:10]
-    for first, second in itertools.pairwise(colours):
+    colors = distinct_palette(255)
+    assert colors[0] == (0, 0, 0)
+    assert len(set(colors)) == 255
+    assert all(0 <= channel <= 255 for color in colors for channel in color)
+    assert distinct_palette(10) == colors[:10]
+    for first, second in itertools.pairwise(colors):
         assert sum(abs(a - b) for a, b in zip(first, second, strict=True)) > 60

@@ -24,7 +24,7 @@ CHANGES: dict[str, Any] = {
     "train_cam__batch_size": 5,
     "train_cam__epochs": 3,
     "train_cam__warm_start": 1,
-    "train_cam__optimiser": {"name": "sgd", "lr": 0.01, "accumulate": 2},
+    "train_cam__optimizer": {"name": "sgd", "lr": 0.01, "accumulate": 2},
     "train_cam__losses__teach": 0.5,
     "infer_cam__map_dtype": "float16",
 }
@@ -121,7 +121,7 @@ def test_affinities_and_walks_are_those_of_one_process(
         root / "affinity.yaml",
         train_affinity__batch_size=5,
         train_affinity__epochs=2,
-        train_affinity__optimiser={"name": "sgd", "lr": 0.01},
+        train_affinity__optimizer={"name": "sgd", "lr": 0.01},
     )
     data, cams = root / "on1" / "prepare", root / "on1" / "infer-cam"
 

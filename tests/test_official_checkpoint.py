@@ -14,7 +14,7 @@ from tag2mask.affinity.network import OFFICIAL_AFFINITY, load_affinity_net
 from tag2mask.artifacts.handles import AffinityModel, CamModel, SegmenterModel
 from tag2mask.classes import VOC_NAMES
 from tag2mask.cli import app as cli
-from tag2mask.seam.network import load_net
+from tag2mask.seam.network import load_seam
 from tag2mask.segmentation.networks import OFFICIAL_DEEPLAB, load_segmenter
 
 pytestmark = pytest.mark.slow
@@ -74,7 +74,7 @@ def test_one_command_imports_it(checkpoint: Path, tmp_path: Path) -> None:
     code, output = call(checkpoint, out)
     assert code == 0, output
     model = CamModel.open(out)
-    net, spec = load_net(model.path / "model.safetensors")
+    net, spec = load_seam(model.path / "model.safetensors")
     assert (spec.classes, spec.backbone, spec.pcm) == (VOC_NAMES, "resnet38", True)
     assert_holds(net.state_dict(), checkpoint, NAMES)
 

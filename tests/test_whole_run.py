@@ -204,7 +204,7 @@ def test_one_class_and_as_many_as_there_may_be(tmp_path: Path, count: int) -> No
 
 
 def test_odd_photos_without_masks_and_without_validation(tmp_path: Path) -> None:
-    """Single pixels, a single row and a single colour go through every step and a dense CRF."""
+    """Single pixels, a single row and a single color go through every step and a dense CRF."""
     folder = write_photos(tmp_path / "photos")
     rows = [[*row[:2], "train"] for row in read_table(folder)]
     for name, size, tags in (

@@ -28,12 +28,12 @@ def threads_left() -> None:
 def train(runtime: Runtime) -> None:
     """A few steps as training makes them; the wrapped network ends up in a reference cycle."""
     net = torch.nn.Linear(4, 2)
-    wrapped, optimiser = runtime.setup(net, torch.optim.SGD(net.parameters(), lr=0.1))
-    optimiser.wrapped, wrapped.optimiser = wrapped, optimiser
+    wrapped, optimizer = runtime.setup(net, torch.optim.SGD(net.parameters(), lr=0.1))
+    optimizer.wrapped, wrapped.optimizer = wrapped, optimizer
     for batch in DataLoader(torch.ones(6, 4), batch_size=2, num_workers=1):
         runtime.all_gather_object((runtime.rank, "no photo is missing"))
         runtime.backward(wrapped(batch).sum())
-        optimiser.step()
+        optimizer.step()
 
 
 def fail() -> None:

@@ -55,7 +55,7 @@ class Prediction:
 
     def mask(self) -> Image.Image:
         """The labels as an image of mode P, to be saved as PNG."""
-        return palette_image(self.labels, self.classes.colours)
+        return palette_image(self.labels, self.classes.colors)
 
     def overlay(self, image: AnyImage, *, most: int | None = None) -> Image.Image:
         """The mask over its photo.
@@ -67,7 +67,7 @@ class Prediction:
         """
         photo = _photo(image)[0]
         return mask_overlay(
-            photo if most is None else fitted(photo, most), self.labels, self.classes.colours
+            photo if most is None else fitted(photo, most), self.labels, self.classes.colors
         )
 
 
@@ -76,7 +76,7 @@ class Predictor:
 
     Args:
         segmenter: the network.
-        settings: how photos are labelled; with ``confidence="float32"``.
+        settings: how photos are labeled; with ``confidence="float32"``.
     """
 
     def __init__(self, segmenter: Segmenter, settings: SegmentationSettings) -> None:

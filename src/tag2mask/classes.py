@@ -1,4 +1,4 @@
-"""Class names, ids and colours.
+"""Class names, ids and colors.
 
 Two numberings exist, and this is the only place that converts between them:
 
@@ -97,7 +97,7 @@ class ClassSet:
         return ("background", *self.names)
 
     @property
-    def colours(self) -> tuple[tuple[int, int, int], ...]:
+    def colors(self) -> tuple[tuple[int, int, int], ...]:
         """RGB 0..255 by mask id (C+1): the VOC palette for VOC, a distinct one otherwise."""
         if self.names == VOC_NAMES:
             return voc_palette(len(self) + 1)
@@ -116,23 +116,23 @@ def tag_id_of_mask(mask_id: int) -> int:
 
 
 def voc_palette(count: int) -> tuple[tuple[int, int, int], ...]:
-    """The PASCAL VOC colour map: bit k of the id sets bit 7-k//3 of channel k mod 3."""
-    colours = []
+    """The PASCAL VOC color map: bit k of the id sets bit 7-k//3 of channel k mod 3."""
+    colors = []
     for i in range(count):
         rgb = [0, 0, 0]
         for bit in range(8):
             for channel in range(3):
                 rgb[channel] |= ((i >> (3 * bit + channel)) & 1) << (7 - bit)
-        colours.append((rgb[0], rgb[1], rgb[2]))
-    return tuple(colours)
+        colors.append((rgb[0], rgb[1], rgb[2]))
+    return tuple(colors)
 
 
 def distinct_palette(count: int) -> tuple[tuple[int, int, int], ...]:
-    """Black, then hues a golden angle apart; as lightness alternates, neighbours differ clearly."""
-    colours = [(0, 0, 0)]
+    """Black, then hues a golden angle apart; as lightness alternates, neighbors differ clearly."""
+    colors = [(0, 0, 0)]
     for i in range(1, count):
         hue = (0.02 + (i - 1) * 0.61803398875) % 1.0
         lightness = (0.55, 0.42, 0.68)[(i - 1) % 3]
         red, green, blue = colorsys.hls_to_rgb(hue, lightness, 0.75)
-        colours.append((round(red * 255), round(green * 255), round(blue * 255)))
-    return tuple(colours)
+        colors.append((round(red * 255), round(green * 255), round(blue * 255)))
+    return tuple(colors)

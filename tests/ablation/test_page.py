@@ -29,7 +29,7 @@ def test_dots_lie_by_value_and_row() -> None:
     svg = dot_plot(
         [
             ("a", [Dot(10.0, 1.0, "ten"), Dot(12.0, None, "twelve", hollow=True)]),
-            ("b", [Dot(20.0, None, "twenty", colour=1)]),
+            ("b", [Dot(20.0, None, "twenty", color=1)]),
         ],
         x_label="mIoU, %",
     )
@@ -42,9 +42,7 @@ def test_dots_lie_by_value_and_row() -> None:
 
 
 def test_splits_of_a_row_lie_apart() -> None:
-    svg = dot_plot(
-        [("a", [Dot(1.0, None, "", colour=0), Dot(1.0, None, "", colour=1)])], x_label="x"
-    )
+    svg = dot_plot([("a", [Dot(1.0, None, "", color=0), Dot(1.0, None, "", color=1)])], x_label="x")
     (_, x0, y0), (_, x1, y1) = circles(svg)
     assert x0 == x1 and abs(y0 - y1) >= 8
 
@@ -95,7 +93,7 @@ def test_no_row_with_a_number_of_its_own_still_shows_every_measure() -> None:
         assert NO_OWN_NUMBER in text and "40.0" in text and "No row is done" not in text
 
 
-def test_a_gain_within_the_spread_of_the_seeds_has_no_colour() -> None:
+def test_a_gain_within_the_spread_of_the_seeds_has_no_color() -> None:
     def row(name: str, values: tuple[float, float], first=None):
         return row_scores(
             name,

@@ -50,7 +50,7 @@ def differing(*options: str) -> list[str]:
         ("train_affinity.seed=1", "train-affinity"),
         ("walk.beta=2", "walk"),
         ("pseudo_masks.score=0.3", "pseudo-masks"),
-        ("evaluate.behaviour=paper", "evaluate"),
+        ("evaluate.behavior=published", "evaluate"),
     ],
 )
 def test_a_setting_moves_its_step_and_all_later_ones(option: str, first: str) -> None:

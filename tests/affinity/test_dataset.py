@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from tag2mask.affinity.dataset import AffinityBatch, AffinityPhotos, affinity_loader, reduce_labels
+from tag2mask.affinity.dataset import AffinityBatch, AffinityDataset, affinity_loader, reduce_labels
 from tag2mask.classes import IGNORE
 from tag2mask.data.index import Sample
 from tag2mask.errors import DataError, RecipeError
-from tag2mask.training.dataset import Augmentation, StepBatches, TrainingPhotos
+from tag2mask.training.dataset import Augmentation, StepBatches, TrainingDataset
 
 MEAN, STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-PLAIN = Augmentation(crop=32, long_side=(24, 60), colour_jitter=(0, 0, 0, 0), mean=MEAN, std=STD)
+PLAIN = Augmentation(crop=32, long_side=(24, 60), color_jitter=(0, 0, 0, 0), mean=MEAN, std=STD)
 SIZES = ((64, 64), (40, 64), (64, 30), (12, 9), (1, 1), (50, 50))
 CELL = 4
 
@@ -28,7 +28,7 @@ CELL = 4
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Photos of large red (class 1), green (class 2) and black areas, labels that say so; some
     columns are unsure."""
-    folder = tmp_path_factory.mktemp("labelled")
+    folder = tmp_path_factory.mktemp("labeled")
     rng = np.random.default_rng(0)
     for index, (width, height) in enumerate(SIZES):
         blocks = rng.integers(0, 3, (-(-height // 16), -(-width // 16)))
@@ -51,8 +51,10 @@ def samples_of(folder: Path) -> list[Sample]:
     ]
 
 
-def photos_of(folder: Path, augmentation: Augmentation = PLAIN, seed: int = 0) -> AffinityPhotos:
-    return AffinityPhotos(samples_of(folder), folder / "labels", 2, augmentation, seed, stride=CELL)
+def photos_of(folder: Path, augmentation: Augmentation = PLAIN, seed: int = 0) -> AffinityDataset:
+    return AffinityDataset(
+        samples_of(folder), folder / "labels", 2, augmentation, seed, stride=CELL
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -64,7 +66,7 @@ def test_labels_lie_on_what_they_name(folder: Path, epoch: int, index: int, seed
     cells = image.unflatten(1, (8, CELL)).unflatten(3, (8, CELL)).mean(dim=(2, 4))
     covered = valid.unflatten(0, (8, CELL)).unflatten(2, (8, CELL)).float().mean(dim=(1, 3))
     assert (labels[covered < 0.5] == IGNORE).all(), "padding is unsure"
-    # Interpolation blurs the edges between areas; inside them the colour tells the label.
+    # Interpolation blurs the edges between areas; inside them the color tells the label.
     for kind, channel in ((1, 0), (2, 1)):
         pure = (cells[channel] > 0.95) & (covered == 1)
         assert set(labels[pure].tolist()) <= {kind, IGNORE}
@@ -73,7 +75,7 @@ def test_labels_lie_on_what_they_name(folder: Path, epoch: int, index: int, seed
 
 
 def test_the_crops_are_those_of_cam_training(folder: Path) -> None:
-    other = TrainingPhotos(samples_of(folder), 2, PLAIN, seed=4)
+    other = TrainingDataset(samples_of(folder), 2, PLAIN, seed=4)
     ours = photos_of(folder, seed=4)
     for address in ((0, 0), (3, 1), (2, 3)):
         image, _, valid, _ = ours[address]
@@ -82,7 +84,7 @@ def test_the_crops_are_those_of_cam_training(folder: Path) -> None:
 
 def test_photos_can_keep_their_own_size(folder: Path) -> None:
     augmentation = Augmentation(
-        crop=64, long_side=None, colour_jitter=(0, 0, 0, 0), mean=MEAN, std=STD
+        crop=64, long_side=None, color_jitter=(0, 0, 0, 0), mean=MEAN, std=STD
     )
     image, labels, valid, _ = photos_of(folder, augmentation)[(0, 2)]
     assert int(valid.sum()) == 64 * 30
@@ -143,7 +145,7 @@ def test_bad_labels_are_named_in_their_batch(folder: Path, tmp_path: Path, chang
     for path in (folder / "labels").iterdir():
         (labels / path.name).write_bytes(path.read_bytes())
     change(labels / "5.png")
-    photos = AffinityPhotos(samples_of(folder), labels, 2, PLAIN, 0, stride=CELL)
+    photos = AffinityDataset(samples_of(folder), labels, 2, PLAIN, 0, stride=CELL)
     order = StepBatches(len(SIZES), len(SIZES), start=0, stop=1, seed=0)
     (batch,) = affinity_loader(photos, order, workers=0)
     assert sorted(batch.ids) == list("01234") and len(batch.labels) == 5
@@ -153,7 +155,7 @@ def test_bad_labels_are_named_in_their_batch(folder: Path, tmp_path: Path, chang
 
 
 def test_a_batch_of_nothing(folder: Path, tmp_path: Path) -> None:
-    photos = AffinityPhotos(samples_of(folder)[:1], tmp_path, 2, PLAIN, 0, stride=CELL)
+    photos = AffinityDataset(samples_of(folder)[:1], tmp_path, 2, PLAIN, 0, stride=CELL)
     (batch,) = affinity_loader(photos, StepBatches(1, 1, start=0, stop=1, seed=0), workers=0)
     assert len(batch.image) == len(batch.labels) == len(batch.ids) == 0 and len(batch.unread) == 1
 

@@ -23,10 +23,12 @@ def labels_of(size: tuple[int, int], seed: int, batch: int = 2) -> Tensor:
     return KINDS[drawn]
 
 
-def transcription(affinity: Tensor, labels: Tensor, radius: int, paper: bool) -> dict[str, float]:
+def transcription(
+    affinity: Tensor, labels: Tensor, radius: int, published: bool
+) -> dict[str, float]:
     """Pair by pair, in double precision."""
     sums = {"bg": (0.0, 0), "fg": (0.0, 0), "neg": (0.0, 0)}
-    exist = sources(tuple(labels.shape[1:]), radius, paper=paper)
+    exist = sources(tuple(labels.shape[1:]), radius, published=published)
     for b, photo in enumerate(labels.tolist()):
         for o, (dy, dx) in enumerate(pair_offsets(radius).tolist()):
             for y, x in zip(*exist[o].nonzero(), strict=True):
@@ -45,17 +47,17 @@ def transcription(affinity: Tensor, labels: Tensor, radius: int, paper: bool) ->
     height=st.integers(1, 9),
     width=st.integers(1, 9),
     radius=st.integers(1, 5),
-    paper=st.booleans(),
+    published=st.booleans(),
     seed=st.integers(0, 100),
 )
 @settings(max_examples=40, deadline=None)
 def test_losses_equal_the_transcription(
-    height: int, width: int, radius: int, paper: bool, seed: int
+    height: int, width: int, radius: int, published: bool, seed: int
 ) -> None:
     labels = labels_of((height, width), seed)
     affinity = random(2, len(pair_offsets(radius)), height, width, seed=seed).sigmoid()
-    terms = affinity_terms(affinity, labels, radius=radius, paper=paper)
-    wanted = transcription(affinity, labels, radius, paper)
+    terms = affinity_terms(affinity, labels, radius=radius, published=published)
+    wanted = transcription(affinity, labels, radius, published)
     assert set(terms) == set(wanted) == set(AFFINITY_WEIGHTS)
     for name, term in terms.items():
         assert term.value.item() == pytest.approx(wanted[name], abs=1e-5), name
@@ -64,11 +66,11 @@ def test_losses_equal_the_transcription(
 @pytest.mark.parametrize("kind", [torch.uint8, torch.int64])
 def test_each_known_pair_is_of_one_kind(kind: torch.dtype) -> None:
     labels = labels_of((8, 7), 3)
-    found = pair_labels(labels.to(kind), 4, paper=False)
+    found = pair_labels(labels.to(kind), 4, published=False)
     count = sum(one.int() for one in found)
     assert count.max() == 1
     sure = torch.where(labels == 255, labels, torch.zeros_like(labels))
-    known = pair_labels(sure, 4, paper=False)
+    known = pair_labels(sure, 4, published=False)
     assert torch.equal(count.bool(), known.bg)
     assert not known.fg.any() and not known.neg.any()
 
@@ -76,7 +78,7 @@ def test_each_known_pair_is_of_one_kind(kind: torch.dtype) -> None:
 def test_all_unsure_counts_nothing() -> None:
     affinity = random(1, 34, 6, 6).sigmoid().requires_grad_()
     labels = torch.full((1, 6, 6), 255, dtype=torch.uint8)
-    terms = affinity_terms(affinity, labels, radius=5, paper=False)
+    terms = affinity_terms(affinity, labels, radius=5, published=False)
     total = torch.stack([term.value for term in terms.values()]).sum()
     total.backward()
     assert all(term.count == 0 for term in terms.values()) and total == 0
@@ -86,7 +88,7 @@ def test_all_unsure_counts_nothing() -> None:
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_extreme_affinities_stay_finite(value: float) -> None:
     affinity = torch.full((2, 34, 6, 6), value, requires_grad=True)
-    terms = affinity_terms(affinity, labels_of((6, 6), 0), radius=5, paper=False)
+    terms = affinity_terms(affinity, labels_of((6, 6), 0), radius=5, published=False)
     total = torch.stack([term.value for term in terms.values()]).sum()
     total.backward()
     assert total.isfinite() and affinity.grad is not None and affinity.grad.isfinite().all()
@@ -102,17 +104,17 @@ def test_it_learns_to_tell_two_areas_apart() -> None:
     labels[..., 4:] = 1
     labels[:, :2] = 255
     valid = corner(32, 32, (32, 32))
-    optimiser = torch.optim.Adam(net.parameters(), lr=0.02)
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.02)
     losses = []
     for _ in range(120):
         terms = objective(image, labels, valid)
         loss = torch.stack([AFFINITY_WEIGHTS[n] * term.value for n, term in terms.items()]).sum()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]
     with torch.no_grad():
         affinity = net(image, radius=3)
-    kinds = pair_labels(labels, 3, paper=False)
+    kinds = pair_labels(labels, 3, published=False)
     assert affinity[kinds.neg].mean() < 0.5 * affinity[kinds.fg | kinds.bg].mean()

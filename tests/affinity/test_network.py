@@ -25,7 +25,7 @@ from tag2mask.affinity.pairs import pair_offsets, sources
 from tag2mask.errors import WeightsError
 from tag2mask.nn.model_file import AFFINITY_KEY
 from tag2mask.nn.official_checkpoints import OFFICIAL_AFFINITY_HEADS, official_affinity_state
-from tag2mask.seam.network import NetSpec, build_net, load_net, save_net
+from tag2mask.seam.network import SeamSpec, build_seam, load_seam, save_seam
 
 SPEC = AffinitySpec(backbone="resnet10t", output_stride=16, levels=(3, 4, 5), radius=4)
 
@@ -36,21 +36,24 @@ def toy_net(stride: int = 4, low_stride: int | None = None) -> AffinityNet:
 
 
 @given(
-    height=st.integers(1, 9), width=st.integers(1, 9), radius=st.integers(1, 6), paper=st.booleans()
+    height=st.integers(1, 9),
+    width=st.integers(1, 9),
+    radius=st.integers(1, 6),
+    published=st.booleans(),
 )
 @settings(max_examples=40, deadline=None)
 def test_affinities_and_gradients_equal_a_transcription(
-    height: int, width: int, radius: int, paper: bool
+    height: int, width: int, radius: int, published: bool
 ) -> None:
     features = random(2, 7, height, width).double().requires_grad_()
-    exist = torch.from_numpy(sources((height, width), radius, paper=paper))
+    exist = torch.from_numpy(sources((height, width), radius, published=published))
     wanted = torch.zeros(2, *exist.shape, dtype=torch.float64)
     for o, (dy, dx) in enumerate(pair_offsets(radius).tolist()):
         for y, x in exist[o].nonzero().tolist():
             distance = (features[:, :, y, x] - features[:, :, y + dy, x + dx]).abs().mean(dim=1)
             wanted[:, o, y, x] = torch.exp(-distance)
     single = features.detach().float().requires_grad_()
-    affinity = pair_affinity(single, radius=radius, paper=paper)
+    affinity = pair_affinity(single, radius=radius, published=published)
     assert affinity.shape == wanted.shape and affinity.dtype == torch.float32
     torch.testing.assert_close(affinity.double(), wanted, atol=1e-6, rtol=0)
     weights = random(*wanted.shape, seed=1)
@@ -68,7 +71,7 @@ def test_maps_of_any_size(image_size: tuple[int, int]) -> None:
     affinity = net(random(1, 3, *image_size), radius=5)
     grid = tuple(-(-side // net.stride) for side in image_size)
     assert affinity.shape == (1, 34, *grid)
-    assert torch.equal(affinity[0] > 0, torch.from_numpy(sources(grid, 5, paper=False)))
+    assert torch.equal(affinity[0] > 0, torch.from_numpy(sources(grid, 5, published=False)))
     assert affinity.max() <= 1
 
 
@@ -134,7 +137,7 @@ def test_on_timm_backbones(backbone: str, output_stride: int, stride: int) -> No
     with torch.no_grad():
         affinity = net(random(1, 3, 64, 96), radius=5)
     assert affinity.shape == (1, 34, 64 // stride, 96 // stride)
-    inside = affinity[0][torch.from_numpy(sources(tuple(affinity.shape[2:]), 5, paper=False))]
+    inside = affinity[0][torch.from_numpy(sources(tuple(affinity.shape[2:]), 5, published=False))]
     assert inside.isfinite().all() and inside.min() > 0 and inside.max() <= 1
 
 
@@ -161,12 +164,12 @@ def test_round_trip(tmp_path: Path) -> None:
 def test_kinds_of_models_are_told_apart(tmp_path: Path) -> None:
     affinity, cam = tmp_path / "affinity.safetensors", tmp_path / "cam.safetensors"
     save_affinity_net(affinity, build_affinity_net(SPEC), SPEC)
-    spec = NetSpec(classes=("a",), backbone="resnet10t", output_stride=16)
-    save_net(cam, build_net(spec), spec)
+    spec = SeamSpec(classes=("a",), backbone="resnet10t", output_stride=16)
+    save_seam(cam, build_seam(spec), spec)
     with pytest.raises(WeightsError, match=r"this is a CAM model, not an AffinityNet.*cam\.safe"):
         load_affinity_net(cam)
     with pytest.raises(WeightsError, match=r"this is an AffinityNet, not a CAM model.*affinity\."):
-        load_net(affinity)
+        load_seam(affinity)
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

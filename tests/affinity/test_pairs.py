@@ -18,7 +18,7 @@ def test_the_published_offsets():
 
 
 @given(RADII)
-def test_each_neighbour_once(radius):
+def test_each_neighbor_once(radius):
     offsets = {tuple(o) for o in pair_offsets(radius).tolist()}
     both = offsets | {(-dy, -dx) for dy, dx in offsets}
     circle = {
@@ -32,14 +32,14 @@ def test_each_neighbour_once(radius):
 
 def test_radius_1_has_no_pairs():
     assert pair_offsets(1).shape == (0, 2)
-    assert sources((3, 4), 1, paper=False).shape == (0, 3, 4)
-    assert sources((3, 4), 1, paper=True).shape == (0, 3, 4)
+    assert sources((3, 4), 1, published=False).shape == (0, 3, 4)
+    assert sources((3, 4), 1, published=True).shape == (0, 3, 4)
 
 
 @given(SIDES, SIDES, RADII)
 @settings(max_examples=60, deadline=None)
 def test_default_pairs_are_those_inside(height, width, radius):
-    exist = sources((height, width), radius, paper=False)
+    exist = sources((height, width), radius, published=False)
     for one, (dy, dx) in zip(exist, pair_offsets(radius).tolist(), strict=True):
         for y in range(height):
             for x in range(width):
@@ -49,8 +49,8 @@ def test_default_pairs_are_those_inside(height, width, radius):
 @given(SIDES, SIDES, RADII)
 @settings(max_examples=60, deadline=None)
 def test_paper_pairs_are_the_published_crop_and_lie_inside(height, width, radius):
-    exist = sources((height, width), radius, paper=True)
-    assert not (exist & ~sources((height, width), radius, paper=False)).any()
+    exist = sources((height, width), radius, published=True)
+    assert not (exist & ~sources((height, width), radius, published=False)).any()
     border = radius - 1
     if radius > 1:
         crop = np.zeros((height, width), bool)
@@ -80,7 +80,7 @@ def test_ends_fit_each_other(height, width, dy, dx):
     ],
 )
 def test_the_published_radius_of_small_maps(size, wanted):
-    assert usable_radius(size, 5, paper=True) == wanted
+    assert usable_radius(size, 5, published=True) == wanted
 
 
 @pytest.mark.parametrize(
@@ -88,4 +88,4 @@ def test_the_published_radius_of_small_maps(size, wanted):
 )
 def test_the_default_radius_keeps_every_pair(size, wanted):
     assert usable_radius(size, 5) == wanted
-    assert sources(size, wanted, paper=False).sum() == sources(size, 5, paper=False).sum()
+    assert sources(size, wanted, published=False).sum() == sources(size, 5, published=False).sum()

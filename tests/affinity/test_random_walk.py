@@ -20,10 +20,10 @@ TOLERANCE = 1e-5
 
 
 def affinity_of(
-    size: tuple[int, int], radius: int, *, paper: bool = False, seed: int = 0
+    size: tuple[int, int], radius: int, *, published: bool = False, seed: int = 0
 ) -> Tensor:
     """Random affinities, 0 where there is no pair; some pairs are 0 or 1."""
-    exist = torch.from_numpy(sources(size, radius, paper=paper))
+    exist = torch.from_numpy(sources(size, radius, published=published))
     random = torch.rand(exist.shape, generator=torch.Generator().manual_seed(seed))
     return (1.2 * random - 0.1).clamp(0, 1) * exist
 
@@ -55,14 +55,21 @@ def dense_walk(affinity: Tensor, maps: Tensor, radius: int, beta: float, steps: 
     beta=st.floats(0.5, 16),
     steps=st.integers(0, 300),
     k=st.integers(1, 6),
-    paper=st.booleans(),
+    published=st.booleans(),
     seed=st.integers(0, 1000),
 )
 @settings(max_examples=60, deadline=None)
 def test_equals_dense_matrix_powers(
-    height: int, width: int, radius: int, beta: float, steps: int, k: int, paper: bool, seed: int
+    height: int,
+    width: int,
+    radius: int,
+    beta: float,
+    steps: int,
+    k: int,
+    published: bool,
+    seed: int,
 ) -> None:
-    affinity = affinity_of((height, width), radius, paper=paper, seed=seed)
+    affinity = affinity_of((height, width), radius, published=published, seed=seed)
     maps = maps_of(k, (height, width), seed)
     walked = random_walk(affinity, maps, radius=radius, beta=beta, steps=steps)
     assert walked.dtype == torch.float32 and walked.shape == maps.shape
@@ -111,7 +118,7 @@ def test_no_map_at_all() -> None:
 
 def test_a_wall_of_weak_affinities_is_not_crossed() -> None:
     """Two halves with affinity 1 inside and 0.1 across: to the power 8 nothing crosses."""
-    exist = torch.from_numpy(sources((8, 16), 5, paper=False)).float()
+    exist = torch.from_numpy(sources((8, 16), 5, published=False)).float()
     left = (torch.arange(16) < 8).expand(8, 16)
     for one, (dy, dx) in zip(exist, pair_offsets(5).tolist(), strict=True):
         for y in range(8 - dy):

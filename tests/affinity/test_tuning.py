@@ -73,7 +73,7 @@ def photo_of(
     radius: int = 2,
 ) -> Photo:
     rng = np.random.default_rng(seed)
-    exist = torch.from_numpy(sources(size, radius, paper=False))
+    exist = torch.from_numpy(sources(size, radius, published=False))
     affinity = torch.from_numpy(rng.random(tuple(exist.shape), np.float32)) * exist
     truth = rng.choice(np.array(truths, np.uint8), (2 * size[0], 2 * size[1]))
     return Photo(affinity, radius, rng.random((len(tags), *size), np.float32), tags, truth)

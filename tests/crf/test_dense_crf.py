@@ -58,11 +58,11 @@ def exact(image, scores, crf):
     """Mean field with the Gaussians of all pairs, in double precision: for tiny photos."""
     k, h, w = scores.shape
     place = np.indices((h, w)).reshape(2, -1)
-    colour = image.reshape(-1, 3).T / crf.bilateral_srgb
+    color = image.reshape(-1, 3).T / crf.bilateral_srgb
     kernels = 0.0
     for weight, features in (
         (crf.gaussian_weight, place / crf.gaussian_sxy),
-        (crf.bilateral_weight, np.concatenate([place / crf.bilateral_sxy, colour])),
+        (crf.bilateral_weight, np.concatenate([place / crf.bilateral_sxy, color])),
     ):
         kernel = np.exp(-np.square(features[:, :, None] - features[:, None]).sum(0) / 2)
         norm = 1 / np.sqrt(kernel.sum(1))
@@ -207,7 +207,7 @@ def test_one_photo_serves_several_score_maps_and_callers():
             np.testing.assert_array_equal(one, other)
 
 
-def test_without_iterations_or_kernels_scores_are_only_normalised():
+def test_without_iterations_or_kernels_scores_are_only_normalized():
     image, scores = photo_of((9, 8)), scores_of(3, (9, 8))
     for crf in (CrfSettings(iterations=0), CrfSettings(gaussian_weight=0, bilateral_weight=0)):
         np.testing.assert_allclose(

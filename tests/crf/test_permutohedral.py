@@ -15,7 +15,7 @@ ALONE = Team(1)
 
 
 def plain_filter(features, values):
-    """The paper's algorithm pixel by pixel: points in a dictionary, neighbours by addition."""
+    """The paper's algorithm pixel by pixel: points in a dictionary, neighbors by addition."""
     dims, pixels = features.shape
     side = dims + 1
     axes = np.arange(1, side)
@@ -56,7 +56,7 @@ def plain_filter(features, values):
 
 
 def gaussian(features):
-    """The kernel that the lattice approximates, of all pairs, normalised symmetrically."""
+    """The kernel that the lattice approximates, of all pairs, normalized symmetrically."""
     kernel = np.exp(-np.square(features[:, :, None] - features[:, None]).sum(0) / 2)
     norm = 1 / np.sqrt(kernel.sum(1))
     return kernel * norm[:, None] * norm
@@ -86,14 +86,14 @@ def test_the_filter_is_the_papers(drawn):
 def test_it_is_nearly_gaussian(size, srgb, mean, most):
     rng = np.random.default_rng(0)
     place = np.indices(size, np.float32).reshape(2, -1)
-    colour = np.kron(rng.integers(0, 256, (3, 3, 4)), np.ones((1, 6, 6)))[:, : size[0], : size[1]]
+    color = np.kron(rng.integers(0, 256, (3, 3, 4)), np.ones((1, 6, 6)))[:, : size[0], : size[1]]
     features = (
         place / 3
         if srgb is None
-        else np.concatenate([place / 8, colour.reshape(3, -1).astype(np.float32) / srgb])
+        else np.concatenate([place / 8, color.reshape(3, -1).astype(np.float32) / srgb])
     )
     lattice = PermutohedralLattice(features, ALONE)
-    lattice.normalise(ALONE)
+    lattice.normalize(ALONE)
     values = rng.random(place.shape[1], np.float32)
     error = np.abs(lattice.filter(values, ALONE) - gaussian(features) @ values)
     assert error.mean() < mean and error.max() < most
@@ -105,10 +105,10 @@ def test_threads_change_no_bit(drawn, threads):
     features, rng = drawn
     values = rng.random(features.shape[1], np.float32)
     alone = PermutohedralLattice(features, ALONE)
-    alone.normalise(ALONE)
+    alone.normalize(ALONE)
     with Team(threads) as team:
         shared = PermutohedralLattice(features, team)
-        shared.normalise(team)
+        shared.normalize(team)
         assert shared.points == alone.points
         np.testing.assert_array_equal(shared.filter(values, team), alone.filter(values, ALONE))
 
@@ -130,7 +130,7 @@ def test_each_loop_is_compiled_once():
     """Another type of an argument would compile again, which takes seconds."""
     for features in (np.zeros((1, 1), np.float32), np.ones((5, 3000), np.float32)):
         lattice = PermutohedralLattice(features, ALONE)
-        lattice.normalise(ALONE)
+        lattice.normalize(ALONE)
         lattice.filter(features[0], ALONE)
     for name, loop in vars(loops).items():
         assert len(getattr(loop, "signatures", [])) <= 1, name

@@ -67,7 +67,7 @@ def test_a_validation_split_that_no_photo_has_is_an_error(tmp_path):
     assert check_data(root, options=SourceOptions(val_split=None)).errors == ()
 
 
-def test_colours_saved_with_a_palette_of_each_masks_own_are_told(tmp_path):
+def test_colors_saved_with_a_palette_of_each_masks_own_are_told(tmp_path):
     root = _data(tmp_path, "a,dog,train\nb,dog,train\nc,dog,train\n", photos="a b c")
     red, blue = (200, 0, 0), (0, 0, 200)
     palettes = {"a": [red, blue], "b": [blue, red], "c": [red, blue]}
@@ -75,10 +75,10 @@ def test_colours_saved_with_a_palette_of_each_masks_own_are_told(tmp_path):
     for name, palette in palettes.items():
         write_mask(root / "masks" / f"{name}.png", numbers, palette)
     (warning,) = check_data(root).warnings
-    assert "another colour" in warning and "(photo 'b' [tags.csv line 3])" in warning
+    assert "another color" in warning and "(photo 'b' [tags.csv line 3])" in warning
     assert "write class numbers" in warning
     for name in palettes:
-        write_mask(root / "masks" / f"{name}.png", numbers, ClassSet(("dog",)).colours)
+        write_mask(root / "masks" / f"{name}.png", numbers, ClassSet(("dog",)).colors)
     image = Image.open(root / "masks" / "b.png")
     image.putpalette([9, 9, 9, *image.getpalette()[3:765], 9, 9, 9])
     image.save(root / "masks" / "b.png")  # what no class has may look as it likes
@@ -131,7 +131,7 @@ def test_masks_and_tags_that_contradict_each_other_are_told(tmp_path):
     _mask(root / "masks/a.png", binary)
     _mask(root / "masks/b.png", np.ones((6, 8), np.uint8))  # cat
     _mask(root / "masks/c.png", np.ones((6, 8), np.uint8))
-    _mask(root / "masks/d.png", binary)  # no tag: nothing to be labelled
+    _mask(root / "masks/d.png", binary)  # no tag: nothing to be labeled
     binary_mask, other_class = check_data(root).warnings
     assert "hold 255 but no class (photo 'a'" in binary_mask and "write 1, 2," in binary_mask
     assert "classes that the tags lack (photo 'b'" in other_class
@@ -197,16 +197,16 @@ def test_all_problems_at_once(tmp_path):
     root = _data(
         tmp_path / "data",
         "a,dgo,train\nb,dog,train\nb,dog,train\nmissing,cat,train\n"
-        "../x,dog,train\nbroken,dog,train\ncut,dog,val\ncolour,dog,train\n"
+        "../x,dog,train\nbroken,dog,train\ncut,dog,val\ncolor,dog,train\n"
         "small,dog,train\nvalues,dog,train\n",
         "dog cat bird",
-        "a b colour small values",
+        "a b color small values",
     )
     (root / "broken.jpg").write_text("no photo")
     _photo(root / "whole.jpg", (64, 64))
     (root / "cut.jpg").write_bytes((root / "whole.jpg").read_bytes()[:-900])
     (root / "whole.jpg").unlink()
-    _mask(root / "masks/colour.png", np.zeros((6, 8, 3), np.uint8))
+    _mask(root / "masks/color.png", np.zeros((6, 8, 3), np.uint8))
     _mask(root / "masks/small.png", np.zeros((3, 4), np.uint8))
     _mask(root / "masks/values.png", np.full((6, 8), 77, np.uint8))
     report = check_data(root)
@@ -219,7 +219,7 @@ def test_all_problems_at_once(tmp_path):
         "'../x' leads out",
         "photo 'broken'",
         "photo 'cut'",
-        "photo 'colour': mask is colour-coded",
+        "photo 'color': mask is color-coded",
         "photo 'small' has another size: mask 4x3, photo 8x6",
         "photo 'values': mask holds 77",
     ):

@@ -43,7 +43,7 @@ def test_every_mode_becomes_rgb_of_the_same_size(tmp_path: Path, mode: str) -> N
     assert pixels[:12, :20].mean() > pixels[12:, 20:].mean()
 
 
-def test_cmyk_jpeg_keeps_its_colours(tmp_path: Path) -> None:
+def test_cmyk_jpeg_keeps_its_colors(tmp_path: Path) -> None:
     photo().convert("CMYK").save(tmp_path / "x.jpg", quality=98)
     red = np.asarray(read_image(tmp_path / "x.jpg"))[2:8, 2:12].mean((0, 1))
     assert red[0] > 200
@@ -61,9 +61,9 @@ def test_palette_with_transparency_is_laid_on_white(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_transparent_colour_is_laid_on_white(tmp_path: Path, mode: str) -> None:
-    colour: object = 7 if mode == "L" else (7, 8, 9)
-    Image.new(mode, (5, 5), colour).save(tmp_path / "x.png", transparency=colour)
+def test_transparent_color_is_laid_on_white(tmp_path: Path, mode: str) -> None:
+    color: object = 7 if mode == "L" else (7, 8, 9)
+    Image.new(mode, (5, 5), color).save(tmp_path / "x.png", transparency=color)
     assert read_image(tmp_path / "x.png").getpixel((2, 2)) == (255, 255, 255)
 
 
@@ -84,13 +84,13 @@ def test_alpha_is_laid_on_white(tmp_path: Path) -> None:
     ],
     ids=["I;16", "I to 65535", "I to 255", "F to 1", "F to 255", "F of any range"],
 )
-def test_deep_grey_is_scaled_not_clipped(tmp_path: Path, values: np.ndarray) -> None:
+def test_deep_gray_is_scaled_not_clipped(tmp_path: Path, values: np.ndarray) -> None:
     Image.fromarray(values).save(tmp_path / "x.tif")
-    grey = np.asarray(read_image(tmp_path / "x.tif"))[..., 0].astype(float)
-    assert np.abs(grey - GRADIENT).max() <= 1.0
+    gray = np.asarray(read_image(tmp_path / "x.tif"))[..., 0].astype(float)
+    assert np.abs(gray - GRADIENT).max() <= 1.0
 
 
-def test_sixteen_bit_grey_uses_the_range_of_its_type(tmp_path: Path) -> None:
+def test_sixteen_bit_gray_uses_the_range_of_its_type(tmp_path: Path) -> None:
     Image.fromarray(np.full((4, 4), 257 * 100, np.uint16)).save(tmp_path / "x.png")
     assert read_image(tmp_path / "x.png").getpixel((1, 1)) == (100, 100, 100)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tag2mask.classes import ClassSet, voc_palette
-from tag2mask.data.masks import IGNORE_COLOUR, read_mask, write_mask
+from tag2mask.data.masks import IGNORE_COLOR, read_mask, write_mask
 from tag2mask.errors import DataError, RunFolderError
 
 
@@ -22,14 +22,14 @@ def test_round_trip(
     tmp_path_factory: pytest.TempPathFactory, classes: int, seed: int, side: int
 ) -> None:
     path = tmp_path_factory.mktemp("masks") / "a.png"
-    colours = ClassSet(tuple(f"c{i}" for i in range(classes))).colours
+    colors = ClassSet(tuple(f"c{i}" for i in range(classes))).colors
     rng = np.random.default_rng(seed)
     mask = rng.choice(np.r_[0 : classes + 1, 255], (side, 7)).astype(np.uint8)
-    write_mask(path, mask, colours)
+    write_mask(path, mask, colors)
     np.testing.assert_array_equal(read_mask(path, classes), mask)
     shown = np.asarray(Image.open(path).convert("RGB"))
     lut = np.zeros((256, 3), np.uint8)
-    lut[: classes + 1], lut[255] = colours, IGNORE_COLOUR
+    lut[: classes + 1], lut[255] = colors, IGNORE_COLOR
     np.testing.assert_array_equal(shown, lut[mask])
     assert [p.name for p in path.parent.iterdir()] == ["a.png"]
 
@@ -60,10 +60,10 @@ def test_one_bit_mask_is_class_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
-def test_colour_coded_masks_are_refused(tmp_path: Path, mode: str) -> None:
-    Image.new(mode, (4, 4)).save(tmp_path / "colour.png")
-    with pytest.raises(DataError, match=r"colour-coded.*colour\.png.*one-channel PNG"):
-        read_mask(tmp_path / "colour.png", 20)
+def test_color_coded_masks_are_refused(tmp_path: Path, mode: str) -> None:
+    Image.new(mode, (4, 4)).save(tmp_path / "color.png")
+    with pytest.raises(DataError, match=r"color-coded.*color\.png.*one-channel PNG"):
+        read_mask(tmp_path / "color.png", 20)
 
 
 def test_foreign_values_are_named(tmp_path: Path) -> None:

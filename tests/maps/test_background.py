@@ -11,7 +11,7 @@ from tag2mask.maps.background import (
     score_from_alpha,
     with_background,
 )
-from tag2mask.metrics.threshold_curve import strongest
+from tag2mask.metrics.threshold_curve import max_and_argmax
 
 UNIT = st.floats(0, 1, width=32)
 
@@ -38,7 +38,7 @@ def test_a_score_follows_from_its_alpha(score):
 @given(maps_of(2), st.floats(0.05, 0.95))
 @settings(max_examples=50, deadline=None)
 def test_argmax_with_the_background_is_the_threshold(scores, threshold):
-    best, _ = strongest(scores)
+    best, _ = max_and_argmax(scores)
     near = np.abs(best - threshold) < 1e-4
     labels = with_background(scores, alpha_from_score(threshold)).argmax(axis=0)
     wanted = labels_from_scores(scores, (0, 1), threshold, scores.shape[1:])

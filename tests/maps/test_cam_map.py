@@ -61,7 +61,7 @@ def test_round_trip(
 def test_full_scores_are_bilinear_at_cell_centres() -> None:
     scores = np.array([[[0.0, 1.0]]], np.float32)
     full = CamMap("a", (0,), scores, (1, 8), np.ones(1, np.float32)).full_scores()
-    # Cell centres lie at pixels 1.5 and 5.5 of 8; outside them the border value holds.
+    # Cell centers lie at pixels 1.5 and 5.5 of 8; outside them the border value holds.
     np.testing.assert_allclose(full[0, 0], [0, 0, 0.125, 0.375, 0.625, 0.875, 1, 1], atol=1e-6)
 
 

@@ -6,8 +6,8 @@ from skimage.filters import threshold_otsu
 
 from tag2mask.errors import DataError
 from tag2mask.maps.background import ScoreHistogram, estimate_background_score, labels_from_scores
-from tag2mask.metrics.threshold_curve import ThresholdCurve, strongest
-from tag2mask.recipe.sections import AffinityLabelling
+from tag2mask.metrics.threshold_curve import ThresholdCurve, max_and_argmax
+from tag2mask.recipe.sections import AffinityLabeling
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6))
@@ -15,7 +15,7 @@ from tag2mask.recipe.sections import AffinityLabelling
 def test_strongest_is_max_and_argmax(seed, k):
     scores = np.random.default_rng(seed).integers(0, 4, (k, 5, 6)).astype(np.float32) / 4
     before = scores.copy()
-    best, winner = strongest(scores)
+    best, winner = max_and_argmax(scores)
     np.testing.assert_array_equal(best, scores.max(axis=0))
     np.testing.assert_array_equal(winner, scores.argmax(axis=0))
     np.testing.assert_array_equal(scores, before)
@@ -38,8 +38,8 @@ def soft_discs(count, seed):
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:64, :64]
     for _ in range(count):
-        radius, centre = rng.uniform(8, 24), rng.uniform(16, 48, 2)
-        distance = np.hypot(y - centre[0], x - centre[1]) - radius
+        radius, center = rng.uniform(8, 24), rng.uniform(16, 48, 2)
+        distance = np.hypot(y - center[0], x - center[1]) - radius
         scores = 1 / (1 + np.exp(distance / 4)) * 0.8 + 0.2 * rng.random(y.shape)
         scores = (scores - scores.min()) / (scores.max() - scores.min())
         yield (distance < 0).astype(np.uint8), scores.astype(np.float32)[None]
@@ -95,5 +95,5 @@ def test_no_estimate_from_nothing(photos, message):
     for photo in photos:
         histogram.add(photo)
     with pytest.raises(DataError, match=message) as found:
-        estimate_background_score(histogram, section=AffinityLabelling.key)
+        estimate_background_score(histogram, section=AffinityLabeling.key)
     assert "set affinity_labels.background=fixed" in str(found.value)

@@ -41,7 +41,7 @@ def counted(truth, prediction, share=0.05):
 def test_equal_masks_score_one_and_absent_classes_nothing():
     counts = counted(square(10, 30), square(10, 30))
     np.testing.assert_allclose(counts.iou(), [1.0, 1.0, np.nan])
-    assert counts.iou(paper=True)[2] == 0.0
+    assert counts.iou(published=True)[2] == 0.0
     assert counts.miou() == 1.0
 
 

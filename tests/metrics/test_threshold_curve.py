@@ -56,10 +56,12 @@ def test_one_pass_equals_one_pass_per_threshold(photos, thresholds):
                 )
             confusion.add(truth, prediction)
         np.testing.assert_array_equal(curve.confusion(index).counts, confusion.counts)
-        for paper in (False, True):
-            np.testing.assert_array_equal(curve.iou(paper=paper)[index], confusion.iou(paper=paper))
+        for published in (False, True):
             np.testing.assert_array_equal(
-                curve.miou(paper=paper)[index], confusion.miou(paper=paper)
+                curve.iou(published=published)[index], confusion.iou(published=published)
+            )
+            np.testing.assert_array_equal(
+                curve.miou(published=published)[index], confusion.miou(published=published)
             )
 
 

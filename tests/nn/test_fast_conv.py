@@ -14,7 +14,7 @@ from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
 from tag2mask.nn.backbones.timm_backbone import TimmBackbone
-from tag2mask.nn.fast_conv import FastConv2d, FoldedBatchNorm, depthwise_conv, speed_up
+from tag2mask.nn.fast_conv import FastConv2d, FoldedBatchNorm, depthwise_conv, fold_batch_norms
 
 
 @st.composite
@@ -95,7 +95,7 @@ def small_pair() -> tuple[Small, Small]:
                 assert tensor is not None
                 tensor.copy_(torch.rand(8) + 0.5)
     fast = copy.deepcopy(plain).eval()
-    speed_up(fast, lambda: [fast(torch.zeros(1, 3, 16, 16))])
+    fold_batch_norms(fast, lambda: [fast(torch.zeros(1, 3, 16, 16))])
     return plain, fast
 
 
@@ -131,7 +131,7 @@ def test_tensors_keep_names_order_and_identity() -> None:
     plain, _ = small_pair()
     before = dict(plain.state_dict(keep_vars=True))
     plain.eval()
-    speed_up(plain, lambda: [plain(torch.zeros(1, 3, 16, 16))])
+    fold_batch_norms(plain, lambda: [plain(torch.zeros(1, 3, 16, 16))])
     after = plain.state_dict(keep_vars=True)
     assert list(after) == list(before)
     assert all(after[name] is before[name] for name in before)

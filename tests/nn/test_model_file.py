@@ -14,9 +14,9 @@ from tag2mask.classes import VOC_NAMES
 from tag2mask.errors import WeightsError
 from tag2mask.nn.model_file import KEY
 from tag2mask.nn.official_checkpoints import OFFICIAL_HEADS
-from tag2mask.seam.network import OFFICIAL_SEAM, NetSpec, build_net, load_net, save_net
+from tag2mask.seam.network import OFFICIAL_SEAM, SeamSpec, build_seam, load_seam, save_seam
 
-SPEC = NetSpec(
+SPEC = SeamSpec(
     classes=("cat", "traffic light"),
     backbone="resnet10t",
     output_stride=16,
@@ -30,16 +30,16 @@ SPEC = NetSpec(
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     torch.manual_seed(0)
-    save_net(path, build_net(SPEC), SPEC)
+    save_seam(path, build_seam(SPEC), SPEC)
     return path
 
 
 @pytest.mark.parametrize("pcm", [True, False])
 def test_round_trip(tmp_path: Path, pcm: bool) -> None:
-    spec = NetSpec(classes=("a", "b", "c"), backbone="resnet10t", output_stride=32, pcm=pcm)
-    net = build_net(spec).eval()
-    save_net(tmp_path / "model.safetensors", net, spec)
-    loaded, loaded_spec = load_net(tmp_path / "model.safetensors")
+    spec = SeamSpec(classes=("a", "b", "c"), backbone="resnet10t", output_stride=32, pcm=pcm)
+    net = build_seam(spec).eval()
+    save_seam(tmp_path / "model.safetensors", net, spec)
+    loaded, loaded_spec = load_seam(tmp_path / "model.safetensors")
     assert loaded_spec == spec and not loaded.training
     image = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
@@ -49,7 +49,7 @@ def test_round_trip(tmp_path: Path, pcm: bool) -> None:
 
 
 def test_specification_comes_back(model: Path) -> None:
-    _, spec = load_net(model)
+    _, spec = load_seam(model)
     assert spec == SPEC
     assert spec.class_set.names == SPEC.classes
 
@@ -63,7 +63,7 @@ def test_file_is_as_readable_as_any_other(model: Path) -> None:
 @pytest.mark.slow
 def test_official_checkpoint(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    net = build_net(OFFICIAL_SEAM)
+    net = build_seam(OFFICIAL_SEAM)
     heads = {ours: official for official, ours in OFFICIAL_HEADS.items()}
     state = {
         "module." + heads.get(name, name.removeprefix("backbone.")): tensor
@@ -72,7 +72,7 @@ def test_official_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "resnet38_SEAM.pth"
     torch.save(state, path)
     del state
-    loaded, spec = load_net(path)
+    loaded, spec = load_seam(path)
     assert spec.classes == VOC_NAMES
     wanted = net.state_dict()
     assert all(torch.equal(tensor, wanted[name]) for name, tensor in loaded.state_dict().items())
@@ -80,7 +80,7 @@ def test_official_checkpoint(tmp_path: Path) -> None:
 
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"no such model file.*nowhere\.safetensors"):
-        load_net(tmp_path / "nowhere.safetensors")
+        load_seam(tmp_path / "nowhere.safetensors")
 
 
 @pytest.mark.parametrize("keep", [0.0, 0.0001, 0.5, 0.999])
@@ -89,14 +89,14 @@ def test_truncated_file(model: Path, tmp_path: Path, keep: float) -> None:
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(content[: int(len(content) * keep)])
     with pytest.raises(WeightsError, match=r"cut\.safetensors"):
-        load_net(cut)
+        load_seam(cut)
 
 
 def test_safetensors_of_something_else(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     save_file({"weight": torch.zeros(2)}, path)
     with pytest.raises(WeightsError, match="holds no tag2mask model"):
-        load_net(path)
+        load_seam(path)
 
 
 @pytest.mark.parametrize(
@@ -106,18 +106,18 @@ def test_safetensors_of_something_else(tmp_path: Path) -> None:
         "[1]",
         "null",
         json.dumps({"backbone": "resnet18"}),
-        json.dumps({"classes": ["a"], "colour": 1}),
+        json.dumps({"classes": ["a"], "color": 1}),
     ],
 )
 def test_damaged_specification(tmp_path: Path, metadata: str) -> None:
     path = tmp_path / "model.safetensors"
     save_file({"weight": torch.zeros(2)}, path, metadata={KEY: metadata})
     with pytest.raises(WeightsError, match="another version"):
-        load_net(path)
+        load_seam(path)
 
 
 def test_tensors_of_another_network_are_named(model: Path, tmp_path: Path) -> None:
-    net, spec = load_net(model)
+    net, spec = load_seam(model)
     state = {k: v.contiguous() for k, v in net.state_dict().items() if k != "head.weight"}
     wrong = {
         "classes": spec.classes,
@@ -128,11 +128,11 @@ def test_tensors_of_another_network_are_named(model: Path, tmp_path: Path) -> No
     path = tmp_path / "model.safetensors"
     save_file(state, path, metadata={KEY: json.dumps(wrong)})
     with pytest.raises(WeightsError, match=r"1 missing \(head\.weight\)"):
-        load_net(path)
+        load_seam(path)
 
 
 def test_checkpoint_of_another_network(tmp_path: Path) -> None:
     path = tmp_path / "other.pth"
     torch.save({"conv1.weight": torch.zeros(1)}, path)
     with pytest.raises(WeightsError, match=r"another network.*conv1\.weight.*other\.pth"):
-        load_net(path)
+        load_seam(path)

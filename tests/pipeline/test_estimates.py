@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tag2mask.pipeline import estimates
 from tag2mask.pipeline.estimates import Cost, estimate, training_steps
 from tag2mask.recipe.loading import load_recipe
-from tag2mask.recipe.training import CamOptimiser, TrainCam
+from tag2mask.recipe.training import CamOptimizer, TrainCam
 from tag2mask.training.dataset import steps_per_epoch
 from tag2mask.training.loop import epochs_to_steps
 
@@ -27,7 +27,7 @@ def test_estimated_steps_are_those_of_the_training(
         batch_size=batch,
         epochs=epochs,
         max_steps=most,
-        optimiser=CamOptimiser(accumulate=accumulate),
+        optimizer=CamOptimizer(accumulate=accumulate),
     )
     steps = epochs_to_steps(epochs, steps_per_epoch(photos, batch), accumulate, most)
     assert training_steps(section, photos) == steps

@@ -108,7 +108,7 @@ def keys(section: type[Section]) -> Iterator[str]:
         ({"train_cm": {}}, "unknown key 'train_cm'; did you mean 'train_cam'?"),
         ({"train_cam": {"epoch": 3}}, "did you mean 'train_cam.epochs'?"),
         ({"train_cam": {"losses": {"erc": 1}}}, "did you mean 'train_cam.losses.e"),
-        ({"lr": 0.1}, "did you mean 'train_cam.optimiser.lr'?"),
+        ({"lr": 0.1}, "did you mean 'train_cam.optimizer.lr'?"),
         ({"train_cam": {"epochs": 0}}, "train_cam.epochs: input should be greater"),
         ({"train_cam": {"epochs": "many"}}, "given 'many'"),
         ({"train_cam": {"batch_size": True}}, "batch_size: a number, not true or false"),
@@ -117,14 +117,14 @@ def keys(section: type[Section]) -> Iterator[str]:
         ({"train_cam": {"backbone": {"output_stride": 12}}}, "8, 16 or 32"),
         ({"train_cam": {"long_side": [500, 300]}}, "train_cam.long_side"),
         ({"train_cam": {"views": {"scale": [0.9, 0.3]}}}, "train_cam.views.scale"),
-        ({"train_cam": {"optimiser": {"lr": float("inf")}}}, "train_cam.optimiser.lr"),
-        ({"train_cam": {"optimiser": {"lr": float("nan")}}}, "train_cam.optimiser.lr"),
+        ({"train_cam": {"optimizer": {"lr": float("inf")}}}, "train_cam.optimizer.lr"),
+        ({"train_cam": {"optimizer": {"lr": float("nan")}}}, "train_cam.optimizer.lr"),
         ({"train_affinity": {"long_side": [500, 300]}}, "train_affinity.long_side"),
         ({"affinity_labels": {"alphas": [24, 4]}}, "affinity_labels.alphas"),
         ({"affinity_labels": {"alpha_factors": [2, 1]}}, "affinity_labels.alpha_factors"),
         ({"affinity_labels": {"crf": {"iterations": -1}}}, "affinity_labels.crf.iterations"),
         ({"walk": {"scales": []}}, "walk.scales: at least one scale"),
-        ({"walk": {"behaviour": "paper", "scales": [0.5, 1]}}, "at scale 1 alone"),
+        ({"walk": {"behavior": "published", "scales": [0.5, 1]}}, "at scale 1 alone"),
         ({"walk": {"beta": 0}}, "walk.beta"),
         ({"walk": {"steps": -1}}, "walk.steps"),
         ({"pseudo_masks": {"crf": {"enable": True}}}, "did you mean 'pseudo_masks.crf.enabled'"),
@@ -278,7 +278,7 @@ def test_a_dumped_recipe_loads_as_the_same(
 ) -> None:
     recipe = recipe_from(
         {
-            "train_cam": {"epochs": epochs, "optimiser": {"lr": lr}},
+            "train_cam": {"epochs": epochs, "optimizer": {"lr": lr}},
             "infer_cam": {"scales": scales},
             "report": {"title": title},
         }

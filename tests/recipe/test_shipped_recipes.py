@@ -18,12 +18,12 @@ from tag2mask.data.demo import make_demo_data
 from tag2mask.data.index import Sample
 from tag2mask.pipeline.estimates import training_steps
 from tag2mask.recipe.loading import load_recipe, shipped_recipes
-from tag2mask.seam.network import build_net, read_spec
+from tag2mask.seam.network import build_seam, read_spec
 from tag2mask.segmentation.deeplab_v1 import DeepLabV1
 from tag2mask.segmentation.networks import build_segmenter
 from tag2mask.steps.affinity_labels import affinity_labels
 from tag2mask.steps.infer_cam import infer_cam
-from tag2mask.steps.segmenter_task import segmenter_optimiser, segmenter_spec
+from tag2mask.steps.segmenter_task import segmenter_optimizer, segmenter_spec
 from tag2mask.steps.train_affinity import affinity_spec, train_affinity
 from tag2mask.steps.train_cam import net_spec, train_cam
 from tag2mask.steps.walk import walk
@@ -35,7 +35,7 @@ def test_every_shipped_recipe_describes_a_network(name: str) -> None:
     spec = net_spec(section, ClassSet(VOC_NAMES))
     assert (spec.pcm, spec.dropout) == (section.pcm.enabled, section.dropout)
     with torch.device("meta"):  # no weight is drawn: a tenth of the time
-        net = build_net(spec)
+        net = build_seam(spec)
     assert net.num_classes == 20
     assert (net.pcm is not None) == spec.pcm
 
@@ -94,7 +94,7 @@ def test_the_papers_segmentation_network(name: str) -> None:
     spec = segmenter_spec(section, ClassSet(VOC_NAMES), samples(name))
     with torch.device("meta"):
         net = build_segmenter(spec)
-        groups = segmenter_optimiser(net, section).param_groups
+        groups = segmenter_optimizer(net, section).param_groups
     found = {(group["lr"], group["weight_decay"]) for group in groups}
     assert found == {(0.001, 0.0005), (0.002, 0.0), (0.01, 0.0005), (0.02, 0.0)}
     assert isinstance(net, DeepLabV1)
@@ -128,7 +128,7 @@ SMALL = [
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(shipped_recipes()))
 def test_every_shipped_recipe_trains_and_infers(name: str, tmp_path: Path) -> None:
-    """Its network, losses, views and optimiser, on small photos and for two steps."""
+    """Its network, losses, views and optimizer, on small photos and for two steps."""
     recipe = load_recipe(name, SMALL)
     data = prepared(write_photos(tmp_path / "photos", 4), tmp_path / "prepare")
     runtime = one_rank()

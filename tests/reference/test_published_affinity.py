@@ -23,7 +23,7 @@ def arrays_of(reference: Path, name: str) -> dict[str, Tensor]:
 
 
 def published_pairs(size: tuple[int, int]) -> Tensor:
-    return torch.from_numpy(sources(size, RADIUS, paper=True))
+    return torch.from_numpy(sources(size, RADIUS, published=True))
 
 
 def laid_out(pairs: Tensor, size: tuple[int, int]) -> Tensor:
@@ -35,7 +35,7 @@ def laid_out(pairs: Tensor, size: tuple[int, int]) -> Tensor:
 def test_affinities_equal_the_authors(affinity_net: AffinityNet, reference: Path) -> None:
     values = arrays_of(reference, "affinity.npz")
     with torch.no_grad():
-        affinity = affinity_net(values["image"], radius=RADIUS, paper=True)
+        affinity = affinity_net(values["image"], radius=RADIUS, published=True)
         everywhere = affinity_net(values["image"], radius=RADIUS)
     size = (affinity.shape[2], affinity.shape[3])
     assert size == tuple(values["cam"].shape[1:])
@@ -61,14 +61,14 @@ def labels(reference: Path) -> dict[str, Tensor]:
 
 def test_pair_labels_equal_the_authors(labels: dict[str, Tensor]) -> None:
     size = tuple(labels["label_map"].shape)
-    found = pair_labels(labels["label_map"][None], RADIUS, paper=True)
+    found = pair_labels(labels["label_map"][None], RADIUS, published=True)
     for name, kind in found._asdict().items():
         assert torch.equal(kind[0], laid_out(labels[name], size).bool()), name
 
 
 def test_losses_equal_the_authors(labels: dict[str, Tensor]) -> None:
     affinity = laid_out(labels["affinity"], tuple(labels["label_map"].shape))
-    terms = affinity_terms(affinity[None], labels["label_map"][None], radius=RADIUS, paper=True)
+    terms = affinity_terms(affinity[None], labels["label_map"][None], radius=RADIUS, published=True)
     values = [term.value for term in terms.values()]
     total = sum(AFFINITY_WEIGHTS[name] * term.value for name, term in terms.items())
     torch.testing.assert_close(

@@ -29,8 +29,8 @@ def test_iou_of_label_maps(values, expected):
     for truth, prediction in zip(values["ground_truth"], values["prediction"], strict=True):
         confusion.add(truth, prediction)
     *per_class, miou = expected["label_map_iou_percent"].values()
-    np.testing.assert_allclose(100 * confusion.iou(paper=True), per_class, atol=1e-3)
-    assert 100 * confusion.miou(paper=True) == pytest.approx(miou, abs=1e-3)
+    np.testing.assert_allclose(100 * confusion.iou(published=True), per_class, atol=1e-3)
+    assert 100 * confusion.miou(published=True) == pytest.approx(miou, abs=1e-3)
 
 
 def test_threshold_curve(values, expected):
@@ -41,4 +41,4 @@ def test_threshold_curve(values, expected):
         values["ground_truth"], values["cam"], values["classes"], strict=True
     ):
         curve.add(truth, [int(c) - 1 for c in classes], scores)
-    np.testing.assert_allclose(100 * curve.miou(paper=True), wanted, atol=1e-3)
+    np.testing.assert_allclose(100 * curve.miou(published=True), wanted, atol=1e-3)

@@ -20,7 +20,7 @@ PUBLISHED = InferenceSettings(
     branch="refined",
     gate_pcm=False,
     map_stride=1,
-    paper=True,
+    published=True,
 )
 TOLERANCE = 1e-4
 BACKGROUND_SCORE = 0.26

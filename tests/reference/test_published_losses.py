@@ -15,7 +15,7 @@ from torch import Tensor
 from tag2mask.nn.mean import Mean
 from tag2mask.nn.official_checkpoints import official_seam_state
 from tag2mask.seam.network import SeamNet
-from tag2mask.seam.objective import LossWeights, SiameseSeam
+from tag2mask.seam.objective import LossWeights, SeamObjective
 from tag2mask.seam.transform import ViewTransform
 from tag2mask.training.optim import freeze
 
@@ -30,18 +30,18 @@ def expected(reference: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def siamese(network: SeamNet) -> Iterator[SiameseSeam]:
+def siamese(network: SeamNet) -> Iterator[SeamObjective]:
     """The published step: nothing masked, every class in PCM, frozen layers frozen."""
     trainable = {name: p.requires_grad for name, p in network.named_parameters()}
     freeze(network, network.backbone.frozen(), batch_norm=True)
-    yield SiameseSeam(network, LossWeights(), paper=True, gate_pcm=False)
+    yield SeamObjective(network, LossWeights(), published=True, gate_pcm=False)
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(trainable[name])
         parameter.grad = None
 
 
 @pytest.fixture(scope="module")
-def terms(siamese: SiameseSeam, reference: Path) -> dict[str, Mean]:
+def terms(siamese: SeamObjective, reference: Path) -> dict[str, Mean]:
     with np.load(reference / "seam_forward.npz") as arrays:
         image, label = torch.from_numpy(arrays["image"]), torch.from_numpy(arrays["label"])
     valid = torch.ones(image.shape[0], *image.shape[2:], dtype=torch.bool)
@@ -50,7 +50,7 @@ def terms(siamese: SiameseSeam, reference: Path) -> dict[str, Mean]:
 
 
 @pytest.fixture(scope="module")
-def total(siamese: SiameseSeam, terms: dict[str, Mean]) -> Tensor:
+def total(siamese: SeamObjective, terms: dict[str, Mean]) -> Tensor:
     """The weighted sum, after its backward pass."""
     weights = siamese.total_weights(two_views=True)
     loss = sum((terms[name].value * weights[name] for name in terms), torch.zeros(()))
@@ -69,7 +69,7 @@ def test_total(total: Tensor, expected: dict[str, Any]) -> None:
     assert total.item() == pytest.approx(expected["loss"], abs=TOLERANCE)
 
 
-def test_gradient_norms(siamese: SiameseSeam, total: Tensor, expected: dict[str, Any]) -> None:
+def test_gradient_norms(siamese: SeamObjective, total: Tensor, expected: dict[str, Any]) -> None:
     parameters = dict(siamese.net.named_parameters())
     for official, norm in expected["grad_norm"].items():
         (name,) = official_seam_state({official: torch.zeros(())})
@@ -79,7 +79,7 @@ def test_gradient_norms(siamese: SiameseSeam, total: Tensor, expected: dict[str,
 
 
 def test_as_many_tensors_train(
-    siamese: SiameseSeam, total: Tensor, expected: dict[str, Any]
+    siamese: SeamObjective, total: Tensor, expected: dict[str, Any]
 ) -> None:
     trainable = [p for p in siamese.net.parameters() if p.requires_grad]
     assert len(trainable) == expected["n_trainable"]

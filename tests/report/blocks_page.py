@@ -32,7 +32,7 @@ def page_of_all_blocks() -> Page:
     plot = line_plot(
         [
             Series(EVIL, np.arange(9.0), np.arange(9.0) ** 2, ((3.0, 9.0, LONG),)),
-            Series("two", np.arange(9.0), np.arange(9.0), colour=1),
+            Series("two", np.arange(9.0), np.arange(9.0), color=1),
         ],
         x_label="step",
         y_label="loss",

@@ -14,14 +14,14 @@ from skimage.color import rgb2lab
 
 from tag2mask.report.overlays import HEAT, cam_sheet, fitted, heat_overlay, mask_overlay
 
-COLOURS = [(0, 0, 0), (128, 0, 0), (0, 128, 0)]
+COLORS = [(0, 0, 0), (128, 0, 0), (0, 128, 0)]
 
 
-def grey(width: int, height: int, value: int = 128) -> Image.Image:
+def gray(width: int, height: int, value: int = 128) -> Image.Image:
     return Image.new("RGB", (width, height), (value, value, value))
 
 
-def test_heat_colours_rise_evenly_in_lightness() -> None:
+def test_heat_colors_rise_evenly_in_lightness() -> None:
     lightness = rgb2lab(HEAT[None] / 255.0)[0, :, 0]
     steps = np.diff(lightness)
     assert (steps > 0).all()
@@ -30,7 +30,7 @@ def test_heat_colours_rise_evenly_in_lightness() -> None:
 
 def test_heat_overlay_is_lighter_where_the_score_is_higher() -> None:
     scores = np.tile(np.linspace(0, 1, 64, dtype=np.float32), (32, 1))
-    shown = np.asarray(heat_overlay(grey(64, 32), scores))
+    shown = np.asarray(heat_overlay(gray(64, 32), scores))
     lightness = rgb2lab(shown / 255.0)[0, :, 0]
     assert lightness[-1] > lightness[32] > lightness[8]
     assert lightness[-1] > 80
@@ -39,15 +39,15 @@ def test_heat_overlay_is_lighter_where_the_score_is_higher() -> None:
 @settings(max_examples=20, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 30), st.integers(1, 30))
 def test_overlays_keep_the_photos_size(width: int, height: int, h: int, w: int) -> None:
-    photo = grey(width, height)
+    photo = gray(width, height)
     scores = np.full((h, w), 0.5, np.float32)
     assert heat_overlay(photo, scores).size == (width, height)
     mask = np.ones((h, w), np.uint8)
-    assert mask_overlay(photo, mask, COLOURS).size == (width, height)
+    assert mask_overlay(photo, mask, COLORS).size == (width, height)
 
 
 def test_scores_that_are_no_numbers_count_as_zero() -> None:
-    photo = grey(8, 8)
+    photo = gray(8, 8)
     bad = heat_overlay(photo, np.full((8, 8), np.nan, np.float32))
     assert bad.tobytes() == heat_overlay(photo, np.zeros((8, 8), np.float32)).tobytes()
 
@@ -56,7 +56,7 @@ def test_mask_overlay_leaves_background_and_fills_classes() -> None:
     mask = np.zeros((60, 60), np.uint8)
     mask[10:50, 5:25] = 1
     mask[10:50, 35:55] = 2
-    shown = np.asarray(mask_overlay(grey(60, 60, 100), mask, COLOURS)).astype(int)
+    shown = np.asarray(mask_overlay(gray(60, 60, 100), mask, COLORS)).astype(int)
     assert (shown[0, 0] == 100).all()
     red, green = shown[30, 15], shown[30, 45]
     assert red[0] > red[1] and green[1] > green[0]
@@ -64,22 +64,22 @@ def test_mask_overlay_leaves_background_and_fills_classes() -> None:
     assert (shown[30, 4] == 100).all(), "the outline lies inside the class"
 
 
-def test_void_is_hatched_and_colourless() -> None:
+def test_void_is_hatched_and_colorless() -> None:
     mask = np.full((40, 40), 255, np.uint8)
-    shown = np.asarray(mask_overlay(grey(40, 40), mask, COLOURS))
+    shown = np.asarray(mask_overlay(gray(40, 40), mask, COLORS))
     assert len(np.unique(shown.reshape(-1, 3), axis=0)) == 2
     assert (shown[..., 0] == shown[..., 2]).all()
 
 
 def test_mask_overlay_knows_254_classes() -> None:
-    colours = [(i, 255 - i, i) for i in range(255)]
+    colors = [(i, 255 - i, i) for i in range(255)]
     mask = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    assert mask_overlay(grey(16, 16), mask, colours).size == (16, 16)
+    assert mask_overlay(gray(16, 16), mask, colors).size == (16, 16)
 
 
 def test_cam_sheet_has_a_row_a_photo_and_a_column_a_map() -> None:
     one = np.ones((4, 5), np.float32)
-    photos = [grey(300, 200), grey(20, 40), grey(50, 50)]
+    photos = [gray(300, 200), gray(20, 40), gray(50, 50)]
     maps = [[("dog .93", one), ("<script> " + "very long name " * 9, one)], [], [("x", one)]]
     sheet = cam_sheet(photos, maps, cell=90)
     alone = cam_sheet(photos[:1], maps[:1], cell=90)
@@ -92,7 +92,7 @@ def test_cam_sheet_has_a_row_a_photo_and_a_column_a_map() -> None:
 
 @pytest.mark.parametrize("size", [(1000, 400), (400, 1000), (3, 900), (10, 10)])
 def test_fitted_shrinks_and_never_enlarges(size: tuple[int, int]) -> None:
-    image = fitted(grey(*size), 100)
+    image = fitted(gray(*size), 100)
     assert max(image.size) <= 100
     assert min(image.size) >= 1
     if max(size) <= 100:

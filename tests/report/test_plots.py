@@ -53,7 +53,7 @@ def test_larger_values_lie_further_right_and_higher() -> None:
 
 def test_drawings_are_whole_and_escaped() -> None:
     x = np.arange(5.0)
-    series = [Series('<b> & "c"', x, x, ((2.0, 2.0, "<mark>"),)), Series("two", x, -x, colour=11)]
+    series = [Series('<b> & "c"', x, x, ((2.0, 2.0, "<mark>"),)), Series("two", x, -x, color=11)]
     svg = line_plot(series, x_label="<x>", y_label="y & z")
     root = ElementTree.fromstring(svg)
     texts = [element.text for element in root.iter() if element.text]

@@ -23,7 +23,7 @@ from small_runs import environment
 from tag2mask.errors import DataError, DeviceError, RunFolderError, WeightsError
 from tag2mask.runtime import session as runtime_module
 from tag2mask.runtime.precision import resolve_precision
-from tag2mask.runtime.session import Runtime, memory_hint, share_of_threads
+from tag2mask.runtime.session import Runtime, explain_out_of_memory, share_of_threads
 from tag2mask.training.checkpoint import load_checkpoint, save_checkpoint
 
 CPU = torch.device("cpu")
@@ -199,11 +199,11 @@ def test_damaged_checkpoint(tmp_path: Path, content: bytes) -> None:
 def test_memory_hint_names_the_settings() -> None:
     with (
         pytest.raises(DeviceError, match=r"ran out of memory\. Lower a or b\."),
-        memory_hint("a", "b"),
+        explain_out_of_memory("a", "b"),
     ):
         raise torch.OutOfMemoryError
     for error in (KeyError("a"), RuntimeError("shapes don't match")):
-        with pytest.raises(type(error), match=str(error.args[0])), memory_hint("a"):
+        with pytest.raises(type(error), match=str(error.args[0])), explain_out_of_memory("a"):
             raise error
 
 
@@ -237,20 +237,23 @@ def test_an_error_of_one_rank_is_one_of_all(runtime: Runtime, error: Exception) 
 @pytest.mark.parametrize(
     "message",
     [
-        "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you "
-        "tried to allocate 4000000000000 bytes. Error code 12 (Cannot allocate memory)",
+        "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: "
+        "you tried to allocate 4000000000000 bytes. Error code 12 (Cannot allocate memory)",
         "MPS backend out of memory (MPS allocated: 9.0 GB)",
     ],
 )
 def test_memory_hint_knows_every_device(message: str) -> None:
-    with pytest.raises(DeviceError, match=r"ran out of memory\. Lower a\."), memory_hint("a"):
+    with (
+        pytest.raises(DeviceError, match=r"ran out of memory\. Lower a\."),
+        explain_out_of_memory("a"),
+    ):
         raise RuntimeError(message)
 
 
 def test_memory_hint_on_this_machine() -> None:
     with (
         pytest.raises(DeviceError, match=r"machine ran out of memory\. Lower a\."),
-        memory_hint("a"),
+        explain_out_of_memory("a"),
     ):
         torch.empty(2**60, dtype=torch.uint8)
 
@@ -268,7 +271,7 @@ def test_memory_hint_tells_of_a_dead_reader() -> None:
     loader = torch.utils.data.DataLoader(_Dying(), num_workers=1)
     with (
         pytest.raises(DeviceError, match=r"died.*runtime\.workers=0.*--shm-size.*lower a"),
-        memory_hint("a"),
+        explain_out_of_memory("a"),
     ):
         list(loader)
 

@@ -19,7 +19,7 @@ from tag2mask.seam.network import SeamNet
 
 CPU = torch.device("cpu")
 DEFAULT = InferenceSettings(long_side=48)
-PAPER = InferenceSettings(gate_pcm=False, map_stride=1, paper=True)
+PAPER = InferenceSettings(gate_pcm=False, map_stride=1, published=True)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ PHOTOS = [photo(64, 48, 1), photo(64, 48, 2), photo(40, 72, 3), photo(33, 21, 4)
 TAGS: list[tuple[int, ...]] = [(0, 2), (1,), (), (0, 1, 2)]
 
 
-@pytest.mark.parametrize("settings", [DEFAULT, PAPER], ids=["default", "paper"])
+@pytest.mark.parametrize("settings", [DEFAULT, PAPER], ids=["default", "published"])
 def test_batched_equals_one_view_at_a_time(net: SeamNet, settings: InferenceSettings) -> None:
     batched = MultiScaleInference(net, settings, CPU)
     batched.photo_by_photo = False  # as on a GPU
@@ -125,7 +125,7 @@ def test_maps_of_a_mirrored_photo_are_mirrored(net: SeamNet) -> None:
 @pytest.mark.parametrize(
     "settings",
     [DEFAULT, replace(DEFAULT, long_side=None), PAPER],
-    ids=["default", "own size", "paper"],
+    ids=["default", "own size", "published"],
 )
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (200, 1), (17, 40)])
 def test_any_photo_size(net: SeamNet, settings: InferenceSettings, size: tuple[int, int]) -> None:
@@ -133,11 +133,11 @@ def test_any_photo_size(net: SeamNet, settings: InferenceSettings, size: tuple[i
     assert maps.scores.shape == (2, *map_grid(size[1], size[0], settings.map_stride))
     assert maps.scores.dtype == np.float32
     assert np.isfinite(maps.scores).all() and np.isfinite(maps.probabilities).all()
-    if not settings.paper:
+    if not settings.published:
         assert maps.scores.min() >= 0 and maps.scores.max() <= 1
 
 
-@pytest.mark.parametrize("settings", [DEFAULT, PAPER], ids=["default", "paper"])
+@pytest.mark.parametrize("settings", [DEFAULT, PAPER], ids=["default", "published"])
 def test_the_stored_stride_does_not_change_the_scores(
     net: SeamNet, settings: InferenceSettings
 ) -> None:
@@ -250,4 +250,4 @@ def test_the_largest_view() -> None:
     assert largest(long_side=90) == 176  # rounded to the backbone's multiple
     assert largest(long_side=96, scales=(0.5,)) == 96  # tags are predicted at scale 1
     assert largest(scales=(0.5, 2.0)) == 800
-    assert largest(scales=(0.5,), paper=True) == 400
+    assert largest(scales=(0.5,), published=True) == 400

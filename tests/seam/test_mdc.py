@@ -14,14 +14,14 @@ from toy_backbone import PointwiseBackbone, corner, padded, random
 
 from tag2mask.nn.model_file import KEY
 from tag2mask.seam import losses
-from tag2mask.seam.mdc import RATES, MdcHead, localisation_map
-from tag2mask.seam.network import NetSpec, SeamNet, build_net, load_net, read_spec, save_net
-from tag2mask.seam.objective import LossWeights, SiameseSeam
+from tag2mask.seam.mdc import RATES, MdcHead, localization_map
+from tag2mask.seam.network import SeamNet, SeamSpec, build_seam, load_seam, read_spec, save_seam
+from tag2mask.seam.objective import LossWeights, SeamObjective
 from tag2mask.seam.transform import ViewTransform
 
 CLASSES = 3
 TAGS = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
-SPEC = NetSpec(
+SPEC = SeamSpec(
     classes=("a", "b"),
     backbone="test_efficientnet",
     output_stride=16,
@@ -74,7 +74,7 @@ def test_branches_equal_their_transcription(h: int, w: int) -> None:
     wanted = plain(head, last)
     branches = head(last)
     torch.testing.assert_close(branches, torch.stack(wanted, dim=1))
-    torch.testing.assert_close(localisation_map(branches), published_map(wanted))
+    torch.testing.assert_close(localization_map(branches), published_map(wanted))
 
 
 def test_a_branch_of_a_large_rate_sees_far_and_the_plain_one_does_not() -> None:
@@ -91,7 +91,7 @@ def test_what_only_one_dilated_branch_marks_counts_little() -> None:
     branches[0, 0, 0, 0, 0] = 6.0  # the plain branch alone
     branches[0, 2, 0, 0, 1] = 6.0  # one of three
     branches[0, 1:, 0, 0, 2] = 6.0  # all three
-    assert localisation_map(branches).flatten().tolist() == [6.0, 2.0, 6.0]
+    assert localization_map(branches).flatten().tolist() == [6.0, 2.0, 6.0]
 
 
 @pytest.mark.parametrize("pcm", [False, True])
@@ -112,7 +112,7 @@ def test_the_networks_map_and_logits_are_the_heads(pcm: bool) -> None:
 @pytest.mark.parametrize("views", [False, True])
 def test_every_branch_is_classified(views: bool) -> None:
     net, image = make_net(), random(2, 3, 24, 24)
-    siamese = SiameseSeam(net, LossWeights(er=0.0), map_stride=2)
+    siamese = SeamObjective(net, LossWeights(er=0.0), map_stride=2)
     view = ViewTransform(scale=0.5) if views else None
     terms = siamese(image, TAGS, torch.ones(2, 24, 24, dtype=torch.bool), view)
     assert set(terms) == ({"cls1", "cls2"} if views else {"cls1"})
@@ -133,17 +133,17 @@ def test_every_branch_is_classified(views: bool) -> None:
 def test_each_branch_learns_to_tell_the_classes() -> None:
     torch.manual_seed(0)
     net = make_net(stride=4)
-    siamese = SiameseSeam(net, LossWeights())
-    optimiser = torch.optim.Adam(net.parameters(), lr=0.03)
+    siamese = SeamObjective(net, LossWeights())
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.03)
     image = 0.1 * random(2, 3, 24, 24)
-    for row, tags in enumerate(TAGS):  # each class is a corner of its own colour
+    for row, tags in enumerate(TAGS):  # each class is a corner of its own color
         for tag in tags.nonzero().flatten().tolist():
             image[row, tag, 8 * tag : 8 * tag + 8, :12] += 2.0
     for _ in range(25):
         term = siamese(image, TAGS, torch.ones(2, 24, 24, dtype=torch.bool), None)["cls1"]
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         term.value.backward()
-        optimiser.step()
+        optimizer.step()
     told = net(image).branch_logits > 0
     assert torch.equal(told, TAGS.bool()[:, None].expand_as(told))
 
@@ -186,9 +186,9 @@ def test_new_parameters_are_the_heads() -> None:
 
 
 def test_model_file_round_trip(tmp_path: Path) -> None:
-    net = build_net(SPEC).eval()
-    save_net(tmp_path / "model.safetensors", net, SPEC)
-    loaded, found = load_net(tmp_path / "model.safetensors")
+    net = build_seam(SPEC).eval()
+    save_seam(tmp_path / "model.safetensors", net, SPEC)
+    loaded, found = load_seam(tmp_path / "model.safetensors")
     assert found == SPEC
     assert [c.dilation for c in loaded.head.convolutions] == [(1, 1), (2, 2), (5, 5)]
     image = random(1, 3, 64, 64)

@@ -12,7 +12,7 @@ from toy_backbone import PointwiseBackbone, corner, random
 from tag2mask.nn.mean import Mean
 from tag2mask.seam import losses
 from tag2mask.seam.network import SeamNet
-from tag2mask.seam.objective import LossWeights, SiameseSeam
+from tag2mask.seam.objective import LossWeights, SeamObjective
 from tag2mask.seam.transform import ViewTransform
 
 TAGS = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
@@ -30,10 +30,10 @@ VIEWS = {
 
 def make_siamese(
     weights: LossWeights | None = None, *, stride: int = 1, pcm: bool = True, **settings: bool | int
-) -> SiameseSeam:
+) -> SeamObjective:
     torch.manual_seed(0)
     net = SeamNet(PointwiseBackbone(stride), 3, pcm=pcm, pcm_channels=(2, 3)).eval()
-    return SiameseSeam(net, weights or LossWeights(teach=0.5), **settings)  # type: ignore[arg-type]
+    return SeamObjective(net, weights or LossWeights(teach=0.5), **settings)  # type: ignore[arg-type]
 
 
 def values(terms: dict[str, Mean]) -> dict[str, Tensor]:
@@ -109,7 +109,7 @@ def test_padding_does_not_matter(view: str, map_stride: int) -> None:
 
 
 def test_padding_takes_part_as_published() -> None:
-    siamese = make_siamese(paper=True)
+    siamese = make_siamese(published=True)
     valid = corner(16, 20, (SIZE, SIZE), batch=2)
     results = []
     for fill in (0.0, -8.0):
@@ -157,8 +157,8 @@ def test_absent_classes_do_not_matter() -> None:
 def test_default_averages_over_present_classes_only() -> None:
     image, tags = random(2, 3, SIZE, SIZE), torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
     er = {
-        paper: make_siamese(paper=paper)(image, tags, ALL, VIEWS["flipped"])["er"]
-        for paper in (False, True)
+        published: make_siamese(published=published)(image, tags, ALL, VIEWS["flipped"])["er"]
+        for published in (False, True)
     }
     assert er[True].count.item() == 2 * 3 * SIZE * SIZE
     assert er[False].count.item() == 2 * 1 * SIZE * SIZE
@@ -181,15 +181,15 @@ def test_refined_terms_train_only_pcm() -> None:
         assert not any(name.startswith(others) for name in trained), names
 
 
-def test_each_map_is_normalised_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_map_is_normalized_once(monkeypatch: pytest.MonkeyPatch) -> None:
     siamese, image = make_siamese(LossWeights(teach=0.5)), random(2, 3, SIZE, SIZE)
-    normalised: list[Tensor] = []
+    normalized: list[Tensor] = []
     max_norm = losses.max_norm
 
     def noted(maps: Tensor, valid: Tensor | None = None) -> Tensor:
-        normalised.append(maps)
+        normalized.append(maps)
         return max_norm(maps, valid)
 
     monkeypatch.setattr(losses, "max_norm", noted)
     siamese(image, TAGS, ALL, VIEWS["rescaled"])
-    assert len(normalised) == 4  # plain and refined of both views
+    assert len(normalized) == 4  # plain and refined of both views

@@ -206,7 +206,7 @@ from tag2mask.nn.backbones import build_backbone
 from tag2mask.nn.inference import InferenceSettings, MultiScaleInference
 from tag2mask.nn.seam import SeamNet
 from toy_backbone import PointwiseBackbone
-name, paper = sys.argv[1], sys.argv[2] == "paper"
+name, paper = sys.argv[1], sys.argv[2] == "published"
 torch.set_num_threads(1)
 photo = Image.effect_noise((500, 500), 60).convert("RGB")
 cells = []
@@ -230,13 +230,13 @@ print(*cells[-1][2:])
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.parametrize(
-    ("name", "behaviour"),
-    [("pointwise", "default"), ("pointwise", "paper"), ("tf_efficientnet_lite0", "paper")],
+    ("name", "behavior"),
+    [("pointwise", "default"), ("pointwise", "published"), ("tf_efficientnet_lite0", "published")],
 )
-def test_pcm_takes_less_than_300_mb_on_top_of_the_network(name: str, behaviour: str) -> None:
+def test_pcm_takes_less_than_300_mb_on_top_of_the_network(name: str, behavior: str) -> None:
     """A photo of 500 x 500 px at scale 2 and stride 8: 15,625 positions as published."""
     done = subprocess.run(
-        [sys.executable, "-c", NETWORK_MEMORY, name, behaviour],
+        [sys.executable, "-c", NETWORK_MEMORY, name, behavior],
         check=True,
         capture_output=True,
         text=True,
@@ -244,7 +244,7 @@ def test_pcm_takes_less_than_300_mb_on_top_of_the_network(name: str, behaviour: 
         timeout=900,
     )
     without, peak, height, width = (int(value) for value in done.stdout.split())
-    assert height * width >= (15_625 if behaviour == "paper" else 15_000)
+    assert height * width >= (15_625 if behavior == "published" else 15_000)
     extra = (peak - without) * 1024 / 1e6
     assert extra < 300
     if name == "pointwise":  # a network that needs next to nothing itself hides nothing of it

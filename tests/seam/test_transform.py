@@ -136,7 +136,7 @@ def test_every_composition_moves_a_plane_as_geometry_says(
     wanted = source_plane(t, size, (0.7, -0.4), size[1] / size[0])
     inside = torch.ones(1, *cells, dtype=torch.bool)
     if not align:
-        inside[:, [0, -1]] = False  # beyond the outermost centres nothing is linear any more
+        inside[:, [0, -1]] = False  # beyond the outermost centers nothing is linear any more
         inside[:, :, [0, -1]] = False
     valid = t.valid(inside, size)
     assert torch.allclose(moved[0, 0][valid[0]], wanted[0, 0][valid[0]], atol=4e-3)

@@ -17,16 +17,16 @@ from tag2mask.errors import DataError
 from tag2mask.segmentation.dataset import (
     LabelMaps,
     SegmenterBatch,
-    SegmenterPhotos,
+    SegmenterDataset,
     pixels_by_class,
     segmenter_loader,
 )
-from tag2mask.training.dataset import Augmentation, StepBatches, TrainingPhotos
+from tag2mask.training.dataset import Augmentation, StepBatches, TrainingDataset
 
 MEAN, STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 SIDE = 32
 PLAIN = Augmentation(
-    crop=SIDE, long_side=(40, 40), colour_jitter=(0, 0, 0, 0), mean=MEAN, std=STD, scale=(0.5, 1.5)
+    crop=SIDE, long_side=(40, 40), color_jitter=(0, 0, 0, 0), mean=MEAN, std=STD, scale=(0.5, 1.5)
 )
 SIZES = ((64, 64), (40, 64), (64, 30), (12, 9), (1, 1), (50, 50))
 
@@ -35,7 +35,7 @@ SIZES = ((64, 64), (40, 64), (64, 30), (12, 9), (1, 1), (50, 50))
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Photos of large red (class 1), green (class 2) and black areas, masks that say so, and
     confidences as the photo's blue."""
-    folder = tmp_path_factory.mktemp("labelled")
+    folder = tmp_path_factory.mktemp("labeled")
     rng = np.random.default_rng(0)
     for index, (width, height) in enumerate(SIZES):
         blocks = rng.integers(0, 3, (-(-height // 16), -(-width // 16)))
@@ -59,17 +59,17 @@ def samples_of(folder: Path) -> list[Sample]:
 
 
 def maps_of(folder: Path, *, confidences: bool = True) -> LabelMaps:
-    masks, grey = (
+    masks, gray = (
         {str(i): folder / name / f"{i}.png" for i in range(len(SIZES))}
         for name in ("masks", "confidence")
     )
-    return LabelMaps(masks, grey if confidences else None)
+    return LabelMaps(masks, gray if confidences else None)
 
 
 def photos_of(
     folder: Path, augmentation: Augmentation = PLAIN, seed: int = 0, *, confidences: bool = True
-) -> SegmenterPhotos:
-    return SegmenterPhotos(
+) -> SegmenterDataset:
+    return SegmenterDataset(
         samples_of(folder), maps_of(folder, confidences=confidences), 2, augmentation, seed
     )
 
@@ -78,13 +78,13 @@ def photos_of(
 @given(epoch=st.integers(0, 50), index=st.integers(0, len(SIZES) - 1), seed=st.integers(0, 3))
 def test_labels_lie_on_what_they_name(folder: Path, epoch: int, index: int, seed: int) -> None:
     image, labels, confidence, name = photos_of(folder, seed=seed)[(epoch, index)]
-    _, valid, _ = TrainingPhotos(samples_of(folder), 2, PLAIN, seed).cropped((epoch, index))
+    _, valid, _ = TrainingDataset(samples_of(folder), 2, PLAIN, seed).cropped((epoch, index))
     assert image.shape == (3, SIDE, SIDE) and name == str(index)
     assert labels.shape == confidence.shape == (SIDE, SIDE)
     assert labels.dtype == confidence.dtype == torch.uint8
     assert (labels[~valid] == IGNORE).all() and not confidence[~valid].any()
     assert set(labels[valid].tolist()) <= {0, 1, 2}
-    # Interpolation blurs the edges between areas; inside them the colour tells the label.
+    # Interpolation blurs the edges between areas; inside them the color tells the label.
     for kind, channel in ((1, 0), (2, 1)):
         assert set(labels[(image[channel] > 0.98) & valid].tolist()) <= {kind}
     dark = (image[:2].amax(dim=0) < 0.02) & valid
@@ -101,13 +101,13 @@ def test_scales_are_spread_over_their_range(folder: Path) -> None:
 
 
 def test_photos_can_keep_their_own_size(folder: Path) -> None:
-    own = Augmentation(crop=64, long_side=None, colour_jitter=(0, 0, 0, 0), mean=MEAN, std=STD)
+    own = Augmentation(crop=64, long_side=None, color_jitter=(0, 0, 0, 0), mean=MEAN, std=STD)
     _, labels, _, _ = photos_of(folder, own)[(0, 2)]
     mask = np.asarray(Image.open(folder / "masks" / "2.png"))
     inside = labels[:, (labels != IGNORE).any(dim=0)][(labels != IGNORE).any(dim=1)].numpy()
     assert np.array_equal(inside, mask) or np.array_equal(inside, mask[:, ::-1])
     twice = Augmentation(
-        crop=256, long_side=None, colour_jitter=(0, 0, 0, 0), mean=MEAN, std=STD, scale=(2.0, 2.0)
+        crop=256, long_side=None, color_jitter=(0, 0, 0, 0), mean=MEAN, std=STD, scale=(2.0, 2.0)
     )
     assert int((photos_of(folder, twice)[(0, 2)][1] != IGNORE).sum()) == 4 * mask.size
 
@@ -170,7 +170,7 @@ def test_bad_labels_are_named_in_their_batch(
         for path in (folder / kind).iterdir():
             (tmp_path / kind / path.name).write_bytes(path.read_bytes())
     change(tmp_path / name / "5.png")
-    photos = SegmenterPhotos(samples_of(folder), maps_of(tmp_path), 2, PLAIN, 0)
+    photos = SegmenterDataset(samples_of(folder), maps_of(tmp_path), 2, PLAIN, 0)
     order = StepBatches(len(SIZES), len(SIZES), start=0, stop=1, seed=0)
     (batch,) = segmenter_loader(photos, order, workers=0)
     assert sorted(batch.ids) == list("01234") and len(batch.labels) == 5
@@ -187,7 +187,7 @@ def test_bad_labels_are_named_in_their_batch(
 
 
 def test_a_batch_of_nothing(folder: Path, tmp_path: Path) -> None:
-    photos = SegmenterPhotos(samples_of(folder)[:1], maps_of(tmp_path), 2, PLAIN, 0)
+    photos = SegmenterDataset(samples_of(folder)[:1], maps_of(tmp_path), 2, PLAIN, 0)
     (batch,) = segmenter_loader(photos, StepBatches(1, 1, start=0, stop=1, seed=0), workers=0)
     assert len(batch.image) == len(batch.labels) == len(batch.ids) == 0 and len(batch.unread) == 1
 

@@ -80,7 +80,7 @@ def test_it_says_how_photos_are_to_be_given() -> None:
     )
 
 
-def test_first_predictions_favour_no_class() -> None:
+def test_first_predictions_favor_no_class() -> None:
     torch.manual_seed(0)
     logits = DeepLabV1(PointwiseBackbone(STRIDE), 3)(random(2, 3, 64, 64))
     loss = F.cross_entropy(logits, torch.zeros(2, 64, 64, dtype=torch.long))

@@ -12,7 +12,7 @@ from onnx_file import write_network
 from tag2mask.artifacts.handles import CamModel, SegmenterModel
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.errors import DeviceError, RunFolderError, Tag2MaskError, WeightsError
-from tag2mask.seam.network import NetSpec, build_net, save_net
+from tag2mask.seam.network import SeamSpec, build_seam, save_seam
 from tag2mask.segmentation.loading import open_segmenter, segmenter_file
 from tag2mask.segmentation.networks import SegmenterSpec, build_segmenter, save_segmenter
 
@@ -28,8 +28,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         save_segmenter(step.path / "model.safetensors", build_segmenter(SPEC), SPEC)
         step.finish()
     with step_folder(CamModel, root / "train-cam", section={}) as step:
-        cam = NetSpec(classes=("cat", "dog"), backbone="test_efficientnet", output_stride=16)
-        save_net(step.path / "model.safetensors", build_net(cam), cam)
+        cam = SeamSpec(classes=("cat", "dog"), backbone="test_efficientnet", output_stride=16)
+        save_seam(step.path / "model.safetensors", build_seam(cam), cam)
         step.finish()
     return root
 
@@ -95,7 +95,7 @@ def test_a_network_that_is_not_finite(tmp_path: Path) -> None:
         next(net.parameters())[0] = torch.nan
     save_segmenter(tmp_path / "model.safetensors", net, SPEC)
     message = refusal(tmp_path / "model.safetensors", WeightsError)
-    assert "aren't finite" in message and "train_segmenter.optimiser.lr" in message
+    assert "aren't finite" in message and "train_segmenter.optimizer.lr" in message
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -1,4 +1,4 @@
-"""Loss terms of label maps against plain transcriptions; what is not labelled counts nowhere."""
+"""Loss terms of label maps against plain transcriptions; what is not labeled counts nowhere."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_pixels_weigh_as_much_as_they_are_sure() -> None:
 
 
 def test_shares_of_a_batch_add_up_to_the_whole() -> None:
-    """Ranks see different numbers of labelled pixels; totals and counts are summed over them."""
+    """Ranks see different numbers of labeled pixels; totals and counts are summed over them."""
     logits, labels = case(2, size=(4, 5, 6))
     labels[0] = IGNORE
     whole = cross_entropy(logits, labels)
@@ -115,7 +115,7 @@ def test_overlap_losses_equal_the_transcription(term, kind: str, seed: int) -> N
 
 
 @pytest.mark.parametrize("term", [cross_entropy, dice, lovasz])
-def test_nothing_labelled_teaches_nothing(term) -> None:
+def test_nothing_labeled_teaches_nothing(term) -> None:
     logits = torch.randn(1, CLASSES, 3, 3, requires_grad=True)
     found = term(logits, torch.full((1, 3, 3), IGNORE))
     assert found.count == 0 and found.value == 0
@@ -129,8 +129,8 @@ def test_pixels_without_label_have_no_gradient(term) -> None:
     logits.requires_grad_()
     term(logits, labels).value.backward()
     assert logits.grad is not None
-    unlabelled = (labels == IGNORE)[:, None].expand_as(logits)
-    assert not logits.grad[unlabelled].any() and logits.grad[~unlabelled].any()
+    unlabeled = (labels == IGNORE)[:, None].expand_as(logits)
+    assert not logits.grad[unlabeled].any() and logits.grad[~unlabeled].any()
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=2, max_size=6).filter(any), st.floats(0.01, 1.0))
@@ -185,14 +185,14 @@ def test_terms_are_those_that_weigh_something_and_teach(weights: dict[str, float
     labels = torch.randint(3, (2, 8, 8))
     image = torch.randn(2, 3, 8, 8) * 0.2
     image.scatter_(1, labels[:, None], 1.0)
-    optimiser = torch.optim.Adam(net.parameters(), lr=0.05)
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.05)
     losses = []
     for _ in range(40):
         terms = objective(image, labels)
         assert list(terms) == [name for name, weight in weights.items() if weight > 0]
         loss = torch.stack([weights[name] * term.value for name, term in terms.items()]).sum()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.6 * losses[0]

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from tag2mask.classes import VOC_NAMES
 from tag2mask.errors import RecipeError, WeightsError
 from tag2mask.nn.weights import packaged_state
-from tag2mask.seam.network import NetSpec, build_net, save_net
+from tag2mask.seam.network import SeamSpec, build_seam, save_seam
 from tag2mask.segmentation.networks import (
     ARCHITECTURES,
     DEEPLAB_V1,
@@ -77,7 +77,7 @@ def test_dilation_makes_the_last_map_finer_and_the_pyramid_as_wide_in_pixels(str
 
 def test_faster_convolutions_change_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
     fast = build().eval()
-    monkeypatch.setattr("tag2mask.segmentation.networks.speed_up", lambda *_: None)
+    monkeypatch.setattr("tag2mask.segmentation.networks.fold_batch_norms", lambda *_: None)
     plain = build().eval()
     assert list(plain.state_dict()) == list(fast.state_dict())
     for module in (plain, fast):
@@ -132,10 +132,10 @@ def test_files_of_whole_classifiers_load(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("stride", [8, 16])
 def test_the_encoder_may_come_from_a_trained_cam_network(tmp_path: Path, stride: int) -> None:
     name = "tf_efficientnet_lite0"
-    file, cam = tmp_path / "model.safetensors", NetSpec(("cat", "dog"), name, 16)
+    file, cam = tmp_path / "model.safetensors", SeamSpec(("cat", "dog"), name, 16)
     torch.manual_seed(3)
-    trained = build_net(cam)
-    save_net(file, trained, cam)
+    trained = build_seam(cam)
+    save_seam(file, trained, cam)
     net = build("deeplabv3plus", name, stride, weights=str(file)).eval()
     theirs = trained.backbone.state_dict()
     ours = net.net.encoder.model.state_dict()
@@ -209,8 +209,8 @@ def test_round_trip(tmp_path: Path) -> None:
 
 
 def test_other_files_are_named_for_what_they_are(tmp_path: Path) -> None:
-    cam = NetSpec(classes=("a",), backbone="resnet10t", output_stride=32, pcm=False)
-    save_net(tmp_path / "cam.safetensors", build_net(cam), cam)
+    cam = SeamSpec(classes=("a",), backbone="resnet10t", output_stride=32, pcm=False)
+    save_seam(tmp_path / "cam.safetensors", build_seam(cam), cam)
     with pytest.raises(WeightsError, match=r"this is a CAM model, not a segmentation network"):
         load_segmenter(tmp_path / "cam.safetensors")
     save_segmenter(tmp_path / "model.safetensors", build(), spec())

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from local_segmenter import colourful
+from local_segmenter import colorful
 from tag2mask.classes import ClassSet
 from tag2mask.errors import DeviceError
 from tag2mask.nn.batch_padding import SteadyBatches
@@ -43,7 +43,7 @@ class Toy(nn.Module):
 
 def images_of(*seeds: int) -> np.ndarray:
     """Float32 (b, 3, 16, 24), channels last in memory."""
-    pixels = np.stack([colourful(16, 24, seed) for seed in seeds])
+    pixels = np.stack([colorful(16, 24, seed) for seed in seeds])
     return (pixels / np.float32(128) - 1).astype(np.float32).transpose(0, 3, 1, 2)
 
 
@@ -113,7 +113,7 @@ def test_photos_alone_in_pairs_and_by_several_callers_are_the_same_bit_for_bit()
     spec = SegmenterSpec(("cat", "dog"), "unet", "test_efficientnet", 32, 64)
     net = build_segmenter(spec)
     one, two = (TorchSegmenter(net, CLASSES, 64, CPU, "32", callers=n) for n in (1, 2))
-    photos = [colourful(48, 64, seed) for seed in range(4)]
+    photos = [colorful(48, 64, seed) for seed in range(4)]
     settings = SegmentationSettings(64, confidence="float32", probabilities=True)
 
     def views(segmentation: Segmentation) -> list[PhotoViews]:

@@ -23,13 +23,13 @@ SPEC = AffinitySpec("test_efficientnet", 16, levels=(4, 4, 8))
 
 
 def paint(scene: Scene) -> Scene:
-    """Write the scene's photos: things in the colours of their classes, on noise."""
+    """Write the scene's photos: things in the colors of their classes, on noise."""
     rng = np.random.default_rng(1)
-    colours = np.array([(60, 60, 60), (200, 40, 40), (40, 200, 40), (40, 40, 200)], np.float64)
+    colors = np.array([(60, 60, 60), (200, 40, 40), (40, 200, 40), (40, 40, 200)], np.float64)
     for samples in scene.samples.values():
         for sample in samples:
             truth = scene.truths[sample.id]
-            pixels = colours[np.where(truth == 255, 0, truth)] + rng.normal(0, 8, (*truth.shape, 3))
+            pixels = colors[np.where(truth == 255, 0, truth)] + rng.normal(0, 8, (*truth.shape, 3))
             save(sample.image, np.clip(pixels, 0, 255).astype(np.uint8))
     return scene
 
@@ -75,7 +75,7 @@ def drawn_labels(
                 labels[:, :third] = 1 + (sample.tags[0] if sample.tags else -1)
                 labels[:, 2 * third :] = 0
             if sample.id not in without:
-                write_mask(label_path(out, sample.id), labels, classes.colours)
+                write_mask(label_path(out, sample.id), labels, classes.colors)
         return step.finish(skipped=[f"{photo}: cut off" for photo in without])
 
 

@@ -151,8 +151,8 @@ def disc_photo(rng: np.random.Generator, tags: tuple[int, ...], size: tuple[int,
     truth = np.zeros(size, np.uint8)
     maps = []
     for place, tag in enumerate(tags):
-        centre = (size[0] / 2, size[1] * (place + 0.5) / len(tags))
-        distance = np.hypot(y - centre[0], x - centre[1]) - rng.uniform(5, 9)
+        center = (size[0] / 2, size[1] * (place + 0.5) / len(tags))
+        distance = np.hypot(y - center[0], x - center[1]) - rng.uniform(5, 9)
         truth[distance < 0] = tag + 1
         truth[(distance >= 0) & (distance < 1)] = 255
         blurred = 1 / (1 + np.exp(distance / 3)) + 0.1 * rng.random(size)

@@ -42,7 +42,7 @@ def drawn_masks(
                 left = np.arange(sample.size[1]) < sample.size[1] // 2
                 if sample.tags and not empty:
                     mask[:, left] = 1 + sample.tags[0]
-                write_mask(out / "masks" / f"{sample.id}.png", mask, classes.colours)
+                write_mask(out / "masks" / f"{sample.id}.png", mask, classes.colors)
                 if confidence:
                     sure = np.broadcast_to(np.where(left, 1, 0.2), sample.size)
                     write_confidence(
@@ -52,13 +52,13 @@ def drawn_masks(
 
 
 def paint_halves(data: PreparedData) -> None:
-    """Repaint the photos: the left half in the colour of the first class, the right one dark."""
-    colours = np.array([(230, 40, 40), (40, 230, 40), (40, 40, 230)], np.uint8)
+    """Repaint the photos: the left half in the color of the first class, the right one dark."""
+    colors = np.array([(230, 40, 40), (40, 230, 40), (40, 40, 230)], np.uint8)
     rng = np.random.default_rng(0)
     for split in ("train", "val"):
         for sample in read_index(data.path, split):
             pixels = np.full((*sample.size, 3), 20, np.uint8)
             if sample.tags:
-                pixels[:, : sample.size[1] // 2] = colours[sample.tags[0]]
+                pixels[:, : sample.size[1] // 2] = colors[sample.tags[0]]
             pixels += rng.integers(0, 20, pixels.shape, np.uint8)
             Image.fromarray(pixels).save(sample.image)

@@ -20,11 +20,11 @@ from tag2mask.errors import DataError, RunFolderError
 from tag2mask.maps.background import with_background
 from tag2mask.maps.background_choice import derived_alpha
 from tag2mask.maps.cam_map import CamMap, read_map, write_map
-from tag2mask.recipe.sections import AffinityLabelling, Crf
+from tag2mask.recipe.sections import AffinityLabeling, Crf
 from tag2mask.steps import affinity_labels as stage
 from tag2mask.steps.affinity_labels import affinity_labels
 
-QUICK = AffinityLabelling(background="fixed", score=0.4, crf=Crf(iterations=2, bilateral_sxy=20))
+QUICK = AffinityLabeling(background="fixed", score=0.4, crf=Crf(iterations=2, bilateral_sxy=20))
 
 
 def make(scene, runtime, section=QUICK, name="affinity-labels"):
@@ -74,7 +74,7 @@ def test_labels_can_be_looked_at(scene, one_rank):
     with Image.open(handle.path / "labels" / "train" / "0.png") as image:
         assert image.mode == "P"
         palette = np.array(image.getpalette()).reshape(-1, 3)
-    np.testing.assert_array_equal(palette[: len(NAMES) + 1], ClassSet(NAMES).colours)
+    np.testing.assert_array_equal(palette[: len(NAMES) + 1], ClassSet(NAMES).colors)
     assert palette[255].tolist() == [224, 224, 192]
 
 
@@ -87,18 +87,18 @@ def test_the_weak_background_overrides():
 @given(st.floats(0.03, 0.97))
 def test_the_two_backgrounds_lie_around_the_score_in_use(score):
     alpha = derived_alpha(score)
-    strong, weak = (alpha * factor for factor in AffinityLabelling().alpha_factors)
+    strong, weak = (alpha * factor for factor in AffinityLabeling().alpha_factors)
     assert (1 - score) ** strong > score > (1 - score) ** weak
 
 
 def test_the_papers_alphas_lie_so_around_its_best():
     alpha = derived_alpha(0.2219)
-    found = [alpha * factor for factor in AffinityLabelling().alpha_factors]
+    found = [alpha * factor for factor in AffinityLabeling().alpha_factors]
     assert found == pytest.approx([4, 24], rel=0.01)
 
 
 def test_given_alphas_need_no_background_score(scene, one_rank):
-    handle = make(paint(scene), one_rank, AffinityLabelling(alphas=(4, 24), crf=Crf(iterations=1)))
+    handle = make(paint(scene), one_rank, AffinityLabeling(alphas=(4, 24), crf=Crf(iterations=1)))
     assert handle.manifest.metrics == {"alphas": [4, 24], "without_sure_pixels": []}
     assert not (handle.path / "background.json").exists()
 
@@ -236,10 +236,10 @@ def test_maps_that_hold_nan_are_refused(scene, one_rank):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (30, 40)])
-def test_single_pixels_and_single_colours(tmp_path, one_rank, size):
+def test_single_pixels_and_single_colors(tmp_path, one_rank, size):
     scores = np.linspace(0, 1, num=size[0] * size[1]).reshape(1, *size)
     scene = one_photo(tmp_path, np.full((*size, 3), 77, np.uint8), (1,), scores)
-    handle = make(scene, one_rank, AffinityLabelling(background="fixed", score=0.4))
+    handle = make(scene, one_rank, AffinityLabeling(background="fixed", score=0.4))
     assert set(read(handle, "only").ravel().tolist()) <= {0, 2, 255}
 
 
@@ -274,7 +274,7 @@ def test_without_maps_of_training_photos_there_are_no_labels(scene, one_rank):
 def test_other_settings_are_refused(scene, one_rank):
     make(paint(scene), one_rank)
     with pytest.raises(RunFolderError, match=r"affinity_labels\.crf\.iterations: 2 -> 10"):
-        make(scene, one_rank, AffinityLabelling(background="fixed", score=0.4))
+        make(scene, one_rank, AffinityLabeling(background="fixed", score=0.4))
 
 
 def test_two_ranks_make_the_same_labels(scene, one_rank):
@@ -303,7 +303,7 @@ def test_killed_at_any_moment_the_labels_are_the_same(tmp_path, one_rank):
             scene.map_path(sample.id),
             CamMap(sample.id, sample.tags, scores, sample.size, np.ones(3, np.float32)),
         )
-    section = AffinityLabelling(background="fixed", score=0.4)
+    section = AffinityLabeling(background="fixed", score=0.4)
     whole = files(make(scene, one_rank, section, "whole").path)
     out = tmp_path / "killed"
     settings = write_recipe(tmp_path / "recipe.yaml", affinity_labels=section.model_dump())

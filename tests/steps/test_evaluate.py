@@ -177,7 +177,7 @@ def test_a_split_without_any_tag_has_no_tag_scores(scene, one_rank):
     assert train.tags is not None and val.tags is None
 
 
-def test_paper_behaviour_counts_absent_classes(scene, masks, one_rank):
+def test_paper_behavior_counts_absent_classes(scene, masks, one_rank):
     for id, truth in scene.truths.items():  # "cat" and "dog" vanish from the validation masks
         if id.startswith("val/"):
             Image.fromarray(np.where(truth == 3, 3, 0).astype(np.uint8)).save(
@@ -186,10 +186,12 @@ def test_paper_behaviour_counts_absent_classes(scene, masks, one_rank):
     take_tags(scene)
     masks = pseudo_masks(scene.data, scene.maps, FIXED, scene.root / "again", one_rank)
     default = read_scores(run(scene, masks, one_rank)).splits[1].masks
-    paper = read_scores(run(scene, masks, one_rank, Evaluate(behaviour="paper"), "paper"))
+    published = read_scores(
+        run(scene, masks, one_rank, Evaluate(behavior="published"), "published")
+    )
     assert [c.iou for c in default.classes][1:3] == [None, None]
-    assert [c.iou for c in paper.splits[1].masks.classes][1:3] == [0.0, 0.0]
-    assert paper.splits[1].masks.miou == pytest.approx(default.miou / 2)
+    assert [c.iou for c in published.splits[1].masks.classes][1:3] == [0.0, 0.0]
+    assert published.splits[1].masks.miou == pytest.approx(default.miou / 2)
 
 
 def test_two_ranks_give_the_same_files(scene, masks, one_rank):
@@ -200,7 +202,7 @@ def test_two_ranks_give_the_same_files(scene, masks, one_rank):
 
 
 def broken(image, scene, sample):
-    if image == "colour-coded":
+    if image == "color-coded":
         return Image.new("RGB", sample.size[::-1], (128, 0, 0))
     if image == "resized":
         return Image.fromarray(scene.truths[sample.id][::2, ::2].copy())
@@ -210,7 +212,7 @@ def broken(image, scene, sample):
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        ("colour-coded", "colour-coded"),
+        ("color-coded", "color-coded"),
         ("resized", r"mask is 28 x 20 px, but its photo 'train/1' is 56 x 40"),
         ("outside", "mask holds 9; 3 classes allow"),
     ],

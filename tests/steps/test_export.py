@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from local_segmenter import colourful
+from local_segmenter import colorful
 from small_runs import (
     environment,
     interrupt_when,
@@ -35,7 +35,7 @@ from tag2mask.evaluation.records import (
     StageScores,
 )
 from tag2mask.recipe.sections import Predict
-from tag2mask.seam.network import NetSpec, build_net, save_net
+from tag2mask.seam.network import SeamSpec, build_seam, save_seam
 from tag2mask.segmentation.inference.export_spec import KEY, ExportedSpec
 from tag2mask.segmentation.networks import SegmenterSpec, build_segmenter, save_segmenter
 from tag2mask.steps import export as stage
@@ -216,13 +216,13 @@ TRAINING = {
 }
 
 
-def test_photos_are_labelled_without_torch(run: Path, exported: Path, tmp_path: Path) -> None:
+def test_photos_are_labeled_without_torch(run: Path, exported: Path, tmp_path: Path) -> None:
     import subprocess
     import sys
 
     (tmp_path / "photos").mkdir()
     for index, size in enumerate(((90, 120), (64, 64), (31, 200))):
-        Image.fromarray(colourful(*size, seed=index)).save(tmp_path / "photos" / f"{index}.png")
+        Image.fromarray(colorful(*size, seed=index)).save(tmp_path / "photos" / f"{index}.png")
     arguments = [
         str(tmp_path / "photos"),
         "--model",
@@ -298,8 +298,8 @@ def test_what_is_no_segmentation_network(
     monkeypatch.setattr(stage, "exported_program", Refusing())
     out = tmp_path / "out"
     with step_folder(CamModel, tmp_path / "cam" / "train-cam", section={}) as step:
-        cam = NetSpec(classes=("cat", "dog"), backbone="test_efficientnet", output_stride=16)
-        save_net(step.path / "model.safetensors", build_net(cam), cam)
+        cam = SeamSpec(classes=("cat", "dog"), backbone="test_efficientnet", output_stride=16)
+        save_seam(step.path / "model.safetensors", build_seam(cam), cam)
         step.finish()
     refused(
         WeightsError,

@@ -38,7 +38,7 @@ from tag2mask.errors import DataError, DeviceError, RecipeError, RunFolderError,
 from tag2mask.maps.cam_map import read_map
 from tag2mask.metrics.threshold_curve import ThresholdCurve
 from tag2mask.seam.inference import InferenceSettings, MultiScaleInference
-from tag2mask.seam.network import SeamNet, build_net, load_net, read_spec, save_net
+from tag2mask.seam.network import SeamNet, build_seam, load_seam, read_spec, save_seam
 from tag2mask.steps import infer_cam as stage
 from tag2mask.steps.infer_cam import infer_cam
 from tag2mask.steps.prepare import prepare
@@ -49,10 +49,10 @@ def model(data: PreparedData, tmp_path: Path) -> CamModel:
     """Hardly trained, but with maps above zero."""
     made = trained(data, tmp_path / "train-cam")
     file = made.path / "model.safetensors"
-    net, spec = load_net(file)
+    net, spec = load_seam(file)
     with torch.no_grad():
         net.head.weight.abs_()
-    save_net(file, net, spec)
+    save_seam(file, net, spec)
     return made
 
 
@@ -123,7 +123,7 @@ def test_maps_of_an_mdc_head(data: PreparedData, tmp_path: Path) -> None:
     }
     sample = next(s for s in read_index(data.path, "train") if len(s.tags) == 2)
     found = read_map(files(maps)[sample.id])
-    net, _ = load_net(model.path / "model.safetensors")
+    net, _ = load_seam(model.path / "model.safetensors")
     with Image.open(sample.image) as photo, torch.no_grad():
         sides = tuple(round(side / max(photo.size) * 2) * 32 for side in photo.size)
         pixels = torch.from_numpy(np.array(photo.resize(sides, Image.Resampling.BICUBIC)))
@@ -161,7 +161,7 @@ def test_the_size_of_a_batch_does_not_matter(
 
 @pytest.mark.parametrize("paper", [False, True])
 def test_maps_are_those_of_the_network_as_it_was_trained(
-    data: PreparedData, model: CamModel, tmp_path: Path, paper: bool
+    data: PreparedData, model: CamModel, tmp_path: Path, published: bool
 ) -> None:
     maps = infer(
         data,
@@ -170,12 +170,12 @@ def test_maps_are_those_of_the_network_as_it_was_trained(
         precision="32",
         map_dtype="float16",
         scales=[0.5, 1.0],
-        long_side=None if paper else 64,
-        behaviour="paper" if paper else "default",
+        long_side=None if published else 64,
+        behavior="published" if published else "default",
     )
-    net, _ = load_net(model.path / "model.safetensors")  # its batch norms and paddings apart
+    net, _ = load_seam(model.path / "model.safetensors")  # its batch norms and paddings apart
     settings = InferenceSettings(
-        scales=(0.5, 1.0), long_side=None if paper else 64, batch_views=1, paper=paper
+        scales=(0.5, 1.0), long_side=None if published else 64, batch_views=1, published=published
     )
     inference = MultiScaleInference(net.eval(), settings, torch.device("cpu"))
     for sample in read_index(data.path, "train"):
@@ -217,7 +217,7 @@ def test_a_large_jpeg_is_decoded_no_larger_than_needed(
     monkeypatch.setattr(stage, "read_photo", noted)
     maps = infer(data, model, tmp_path / "maps")
     assert decoded == {"large": (150, 200), "tall": (126, 63), "small": (90, 120)}
-    infer(data, model, tmp_path / "paper", behaviour="paper", long_side=64, gate_by_tags=False)
+    infer(data, model, tmp_path / "paper", behavior="published", long_side=64, gate_by_tags=False)
     assert decoded == sizes
     infer(data, model, tmp_path / "own", long_side=None, scales=[0.25])
     assert decoded == sizes
@@ -269,7 +269,7 @@ def test_any_mode_and_any_size(tmp_path: Path) -> None:
     write_table(photos, table)
     data = prepared(photos, tmp_path / "prepare")
     model = trained(data, tmp_path / "train-cam")
-    for changes in ({}, {"long_side": None}, {"behaviour": "paper", "gate_by_tags": False}):
+    for changes in ({}, {"long_side": None}, {"behavior": "published", "gate_by_tags": False}):
         maps = infer(
             data, model, tmp_path / f"maps{len(changes)}{'paper' in str(changes)}", **changes
         )
@@ -506,10 +506,10 @@ def test_weights_that_are_not_finite(
     data: PreparedData, model: CamModel, tmp_path: Path, value: float
 ) -> None:
     file = model.path / "model.safetensors"
-    net, spec = load_net(file)
+    net, spec = load_seam(file)
     with torch.no_grad():
         net.head.weight[0, 0] = value
-    save_net(file, net, spec)
+    save_seam(file, net, spec)
     with pytest.raises(WeightsError, match=r"aren't finite \(head\.weight\).*model\.safetensors"):
         infer(data, model, tmp_path / "maps")
 
@@ -541,7 +541,7 @@ def test_a_model_file_that_is_cut_off_or_of_another_network(
     file.write_bytes(content)
     spec = read_spec(file)
     other = replace(spec, backbone="test_resnet")
-    save_net(file, build_net(spec), other)
+    save_seam(file, build_seam(spec), other)
     with pytest.raises(
         WeightsError,
         match=r"weights of another network: \d+ tensors wanted, "
@@ -627,7 +627,7 @@ def real(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Prepar
         train_cam__crop=128,
         train_cam__long_side=[128, 160],
         train_cam__epochs=5,
-        train_cam__optimiser__lr=3e-4,
+        train_cam__optimizer__lr=3e-4,
     )
     return data, model
 

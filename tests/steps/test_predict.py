@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from scenes import run_on_ranks
 
-from local_segmenter import NAMES, LocalSegmenter, colourful
+from local_segmenter import NAMES, LocalSegmenter, colorful
 from onnx_file import SPEC as SPEC_OF_ONNX
 from onnx_file import write_network
 from small_runs import (
@@ -59,9 +59,9 @@ def photos(tmp_path: Path) -> Path:
     root = tmp_path / "photos"
     (root / "modes").mkdir(parents=True)
     for index, size in enumerate(SIZES):
-        Image.fromarray(colourful(*size, index)).save(root / f"{index}.png")
-    photo = Image.fromarray(colourful(50, 70, 99))
-    photo.convert("L").save(root / "modes" / "grey.jpg")
+        Image.fromarray(colorful(*size, index)).save(root / f"{index}.png")
+    photo = Image.fromarray(colorful(50, 70, 99))
+    photo.convert("L").save(root / "modes" / "gray.jpg")
     photo.convert("CMYK").save(root / "modes" / "cmyk.jpg")
     photo.convert("RGBA").save(root / "modes" / "alpha.png")
     photo.convert("P").save(root / "modes" / "palette.gif")
@@ -116,7 +116,7 @@ def test_every_photo_gets_a_mask_of_its_upright_size(photos: Path, tmp_path: Pat
         np.testing.assert_array_equal(labels, segmentation(image).labels)
     with Image.open(files(made)["modes/turned"]) as mask:
         assert mask.mode == "P" and mask.size == (50, 70)
-        assert tuple(mask.getpalette()[3:6]) == ClassSet(NAMES).colours[1]  # type: ignore[index]
+        assert tuple(mask.getpalette()[3:6]) == ClassSet(NAMES).colors[1]  # type: ignore[index]
 
 
 def test_all_that_may_be_asked_for(photos: Path, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_overlays_of_large_photos_are_small(
 ) -> None:
     monkeypatch.setattr(stage, "OVERLAY_SIDE", 40)
     (tmp_path / "photos").mkdir()
-    Image.fromarray(colourful(100, 200)).save(tmp_path / "photos" / "1.jpg")
+    Image.fromarray(colorful(100, 200)).save(tmp_path / "photos" / "1.jpg")
     made = predicted(tmp_path / "photos", tmp_path / "out", overlays=True)
     with Image.open(files(made, "overlays")["1"]) as overlay:
         assert overlay.size == (40, 20)
@@ -204,7 +204,7 @@ def test_photos_of_another_folder_are_other_photos(tmp_path: Path) -> None:
     for number, name in enumerate(("one", "two")):
         (tmp_path / name).mkdir()
         path = tmp_path / name / "x.bmp"
-        Image.fromarray(colourful(20, 20, number)).save(path)
+        Image.fromarray(colorful(20, 20, number)).save(path)
         os.utime(path, ns=(1, 1))
     first = contents(predicted(tmp_path / "one", tmp_path / "out"))
     with pytest.raises(RunFolderError, match=r"names of these .*: x \[.*out"):
@@ -243,7 +243,7 @@ def test_names_that_no_mask_can_have_spoil_their_photos_alone(tmp_path: Path) ->
     ]
     for number, name in enumerate(names):
         (photos / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(colourful(20, 20, number)).save(photos / name)
+        Image.fromarray(colorful(20, 20, number)).save(photos / name)
     for _ in range(2):
         made = predicted(photos, tmp_path / "out")
         assert {name for name, path in files(made).items() if path.is_file()} == {
@@ -258,7 +258,7 @@ def test_names_that_no_mask_can_have_spoil_their_photos_alone(tmp_path: Path) ->
 def test_masks_of_earlier_calls_are_in_the_way(tmp_path: Path) -> None:
     for name in ("x.bmp", "x.png/y.bmp"):
         (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(colourful(20, 20, 0)).save(tmp_path / "photos" / name)
+        Image.fromarray(colorful(20, 20, 0)).save(tmp_path / "photos" / name)
     out = tmp_path / "out"
     predict(
         list_photos([tmp_path / "photos" / "x.bmp"]),
@@ -279,8 +279,8 @@ def test_only_what_changed_is_made_anew(photos: Path, tmp_path: Path) -> None:
     before = stamps(made)
     assert stamps(predicted(photos, tmp_path / "out", confidence=True)) == before
     files(made, "confidence")["3"].unlink()
-    Image.fromarray(colourful(20, 20, 7)).save(photos / "0.png")
-    Image.fromarray(colourful(20, 20, 8)).save(photos / "new.png")
+    Image.fromarray(colorful(20, 20, 7)).save(photos / "0.png")
+    Image.fromarray(colorful(20, 20, 8)).save(photos / "new.png")
     again = predicted(photos, tmp_path / "out", confidence=True)
     after = stamps(again)
     assert set(after) == {*before, "new"} == set(files(again, "confidence"))
@@ -336,7 +336,7 @@ def test_killed_at_any_moment_the_masks_are_the_same(tmp_path: Path) -> None:
     photos, out = tmp_path / "photos", tmp_path / "out"
     photos.mkdir()
     for index in range(60):
-        Image.fromarray(colourful(40 + index % 3 * 24, 64, index)).save(photos / f"{index:02}.png")
+        Image.fromarray(colorful(40 + index % 3 * 24, 64, index)).save(photos / f"{index:02}.png")
     whole = predicted(photos, tmp_path / "whole", confidence=True)
     for count in (3, 25):
         kill_when(start(photos, out, 0.05), lambda count=count: len(files(out)) >= count)
@@ -356,7 +356,7 @@ def test_ctrl_c_ends_with_130_and_is_resumed(tmp_path: Path) -> None:
     photos, out = tmp_path / "photos", tmp_path / "out"
     photos.mkdir()
     for index in range(300):
-        Image.fromarray(colourful(200, 300, index)).save(photos / f"{index:03}.png")
+        Image.fromarray(colorful(200, 300, index)).save(photos / f"{index:03}.png")
     line = ("predict", photos, "--model", write_network(tmp_path / "net.onnx"))
     interrupt_when(start_command(*line, "--out", out), lambda: len(files(out)) >= 3)
     assert not (out / "manifest.json").exists() and 3 <= len(files(out)) < 300

@@ -202,7 +202,7 @@ def test_masks_added_later_leave_the_fingerprint_alone(data, tmp_path):
         (lambda d: _write_table(d, ROWS | {"../a": "dog,train"}), "leads out"),
         (lambda d: _mask(d / "masks/a.png", 9), "mask holds 9"),
         (lambda d: _mask(d / "masks/a.png", size=(4, 4)), "another size"),
-        (lambda d: _photo(d / "masks/a.png"), "colour-coded"),
+        (lambda d: _photo(d / "masks/a.png"), "color-coded"),
     ],
 )
 def test_errors_stop_before_anything_is_written(data, tmp_path, spoil, says):

@@ -55,7 +55,7 @@ def test_every_photo_gets_a_palette_mask_of_its_size(scene, one_rank):
                 assert image.mode == "P"
                 palette = np.array(image.getpalette()).reshape(-1, 3)
                 labels = np.asarray(image)
-            np.testing.assert_array_equal(palette[: len(NAMES) + 1], ClassSet(NAMES).colours)
+            np.testing.assert_array_equal(palette[: len(NAMES) + 1], ClassSet(NAMES).colors)
             cam_map = read_map(scene.map_path(sample.id))
             expected = labels_from_scores(cam_map.full_scores(), cam_map.tags, 0.4, sample.size)
             np.testing.assert_array_equal(labels, expected)
@@ -219,7 +219,7 @@ def changed(section, **values):
     return section.model_copy(update=values)
 
 
-def grey(handle, photo_id, folder="confidence"):
+def gray(handle, photo_id, folder="confidence"):
     with Image.open(handle.path / folder / f"{photo_id}.png") as image:
         assert image.mode == ("L" if folder == "confidence" else "P")
         return np.asarray(image)
@@ -231,7 +231,7 @@ def test_the_crf_sharpens_masks_and_says_how_sure_it_is(scene, one_rank):
     settings = CrfSettings(iterations=2, bilateral_sxy=20)
     better = []
     for sample in scene.samples["train"]:
-        labels, sure = (grey(handle, sample.id, folder) for folder in ("masks", "confidence"))
+        labels, sure = (gray(handle, sample.id, folder) for folder in ("masks", "confidence"))
         assert labels.shape == sure.shape == sample.size
         if not sample.tags:
             assert not labels.any() and (sure == 255).all()
@@ -249,7 +249,7 @@ def test_the_crf_sharpens_masks_and_says_how_sure_it_is(scene, one_rank):
             (labels == scene.truths[sample.id])[counted].mean()
             - (plain == scene.truths[sample.id])[counted].mean()
         )
-    assert np.mean(better) > 0  # the discs are painted in their classes' colours
+    assert np.mean(better) > 0  # the discs are painted in their classes' colors
 
 
 def test_the_most_confident_pixels_are_far_from_the_background_score(scene, one_rank):
@@ -260,8 +260,8 @@ def test_the_most_confident_pixels_are_far_from_the_background_score(scene, one_
     scores = read_map(scene.map_path(sample.id)).full_scores()[0]
     background = (1 - scores) ** alpha_from_score(0.4)
     expected = np.maximum(scores, background) / (scores + background)
-    np.testing.assert_allclose(grey(handle, sample.id), 255 * expected, atol=0.51)
-    assert grey(handle, sample.id)[np.abs(scores - 0.4) < 0.02].max() < 140
+    np.testing.assert_allclose(gray(handle, sample.id), 255 * expected, atol=0.51)
+    assert gray(handle, sample.id)[np.abs(scores - 0.4) < 0.02].max() < 140
     assert not (plain.path / "confidence").exists()
 
 
@@ -269,8 +269,8 @@ def test_unsure_pixels_are_ignored(scene, one_rank):
     section = changed(FIXED, confidence=True, unsure_below=0.8)
     handle, plain = make(scene, one_rank, section), make(scene, one_rank, name="plain")
     for sample in scene.samples["train"]:
-        labels, whole = grey(handle, sample.id, "masks"), grey(plain, sample.id, "masks")
-        sure = grey(handle, sample.id) / 255
+        labels, whole = gray(handle, sample.id, "masks"), gray(plain, sample.id, "masks")
+        sure = gray(handle, sample.id) / 255
         assert (labels[sure > 0.805] == whole[sure > 0.805]).all()
         assert (labels[sure < 0.795] == 255).all()
         assert (labels == 255).any() == bool(sample.tags)
@@ -288,7 +288,7 @@ def test_lost_confidence_is_made_again_and_goes_with_its_photo(scene, one_rank):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (30, 40)])
-def test_the_crf_takes_single_pixels_and_single_colours(tmp_path, one_rank, size):
+def test_the_crf_takes_single_pixels_and_single_colors(tmp_path, one_rank, size):
     scores = np.linspace(0, 1, num=size[0] * size[1]).reshape(1, *size)
     scene = one_photo(tmp_path, np.full((*size, 3), 77, np.uint8), (1,), scores)
     for score in (0.0, 0.4, 1.0):
@@ -300,7 +300,7 @@ def test_the_crf_takes_single_pixels_and_single_colours(tmp_path, one_rank, size
             unsure_below=0.6,
         )
         handle = make(scene, one_rank, section, f"masks-{score}")
-        assert grey(handle, "only", "masks").shape == size
+        assert gray(handle, "only", "masks").shape == size
 
 
 def test_the_crf_needs_readable_photos(scene, one_rank):
@@ -339,8 +339,8 @@ def test_killed_at_any_moment_the_masks_are_the_same(tmp_path, crf):
     scene = large_scene(tmp_path, 160, *([(150, 200)] if crf else []))  # a CRF takes its time
     for sample in scene.samples["train"] if crf else ():
         sample.image.parent.mkdir(parents=True, exist_ok=True)
-        colours = np.random.default_rng(0).integers(0, 256, (*sample.size, 3), np.uint8)
-        Image.fromarray(colours).save(sample.image, format="PNG")
+        colors = np.random.default_rng(0).integers(0, 256, (*sample.size, 3), np.uint8)
+        Image.fromarray(colors).save(sample.image, format="PNG")
     # As many threads as the command has: they share out the resizing, which rounds accordingly.
     section = PseudoMasks(background="fixed", score=0.4, crf=MaskCrf(enabled=crf))
     whole = masks(make(scene, small_runs.one_rank(), section, "whole"))

@@ -32,7 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = scene.root
     shutil.move(run / "infer-cam", run / "drawn")
     seam = drawn_by(scene, source="drawn")
-    colours = [(0, 0, 0), (128, 0, 0), (0, 128, 0), (0, 0, 128)]
+    colors = [(0, 0, 0), (128, 0, 0), (0, 128, 0), (0, 0, 128)]
     with step_folder(
         AffinityLabels,
         run / "affinity-labels",
@@ -42,7 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for sample in scene.samples["train"]:
             labels = np.full(sample.size, IGNORE, np.uint8)
             labels[:9] = 0
-            write_mask(label_path(step.path, sample.id), labels, colours)
+            write_mask(label_path(step.path, sample.id), labels, colors)
         labels = step.finish(metrics={"alphas": [2.5, 15.0]})
     with step_folder(
         AffinityModel, run / "train-affinity", section={}, inputs={"labels": labels}
@@ -76,7 +76,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for sample in (s for samples in scene.samples.values() for s in samples):
             labels = np.zeros(sample.size, np.uint8)
             labels[:, : sample.size[1] // 2] = 1
-            write_mask(step.path / "masks" / f"{sample.id}.png", labels, colours)
+            write_mask(step.path / "masks" / f"{sample.id}.png", labels, colors)
         predictions = step.finish()
     section = Evaluate(crf=ComparedCrf(enabled=True, iterations=1))
     evaluate(scene.data, after, masks, section, run / "evaluate", rank, [seam], predictions)

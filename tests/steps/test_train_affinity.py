@@ -80,7 +80,7 @@ def test_training_writes_a_model_that_loads(
     assert (model.path / "model.safetensors").stat().st_mtime_ns == before
 
 
-def test_the_loss_falls_where_colours_tell_the_classes(
+def test_the_loss_falls_where_colors_tell_the_classes(
     data: PreparedData, labels: AffinityLabels, tmp_path: Path
 ) -> None:
     for path in (data.path.parent / "photos").rglob("*.png"):
@@ -92,7 +92,7 @@ def test_the_loss_falls_where_colours_tell_the_classes(
         labels,
         tmp_path / "model",
         epochs=20,
-        optimiser={"lr": 0.003},
+        optimizer={"lr": 0.003},
         freeze_batch_norm=False,
     )
     losses = [float(row["loss"]) for row in rows(model.path)]

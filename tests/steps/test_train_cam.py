@@ -45,7 +45,7 @@ from tag2mask.errors import (
 )
 from tag2mask.recipe.training import TrainCam
 from tag2mask.runtime.session import Runtime
-from tag2mask.seam.objective import SiameseSeam
+from tag2mask.seam.objective import SeamObjective
 from tag2mask.steps.train_cam import train_cam
 from tag2mask.training import loop as fit_module
 
@@ -328,7 +328,7 @@ def test_a_truncated_checkpoint_is_named_and_can_be_deleted(
     changes: dict[str, Any] = {"train_cam__epochs": 2, "train_cam__checkpoint_minutes": 1e-6}
     whole = weights(trained(data, tmp_path / "whole", **changes))
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("tag2mask.steps.train_cam.save_net", _interrupt)
+        patched.setattr("tag2mask.steps.train_cam.save_seam", _interrupt)
         trained(data, tmp_path / "model", **changes)
     checkpoint = tmp_path / "model" / "checkpoint.pt"
     content = checkpoint.read_bytes()
@@ -440,18 +440,18 @@ def test_a_start_that_another_process_trains_is_waited_for(
     assert CamModel.open(plain) and not (model.path / "warm-start").exists()
 
 
-@pytest.mark.parametrize("behaviour", ["default", "paper"])
-def test_trainings_that_differ_in_what_a_plain_cam_has_not_start_alike(behaviour: str) -> None:
+@pytest.mark.parametrize("behavior", ["default", "published"])
+def test_trainings_that_differ_in_what_a_plain_cam_has_not_start_alike(behavior: str) -> None:
     def begun(**weights: Any) -> TrainCam:
         section = TrainCam.model_validate(
-            {"behaviour": behaviour, "warm_start": 2, "losses": weights}
+            {"behavior": behavior, "warm_start": 2, "losses": weights}
         )
         return section.plain_start()
 
     assert begun() == begun(er=0.0, ecr=0.5, ecr_top=1.0, min_pool=0.0, teach=1.0, ramp=0.0)
     assert begun() != begun(cls=0.5)
     # As published, the map is pooled on the grid of the losses.
-    assert (begun() == begun(map_stride=1)) is (behaviour == "default")
+    assert (begun() == begun(map_stride=1)) is (behavior == "default")
     assert begun().warm_start == 0 and begun().epochs == 2
 
 
@@ -464,8 +464,8 @@ def test_starting_from_a_trained_model(data: PreparedData, tmp_path: Path) -> No
         data,
         tmp_path / "seam",
         train_cam__init_from=file,
-        train_cam__optimiser__lr=1e-12,
-        train_cam__optimiser__weight_decay=0.0,
+        train_cam__optimizer__lr=1e-12,
+        train_cam__optimizer__weight_decay=0.0,
     )
     started = weights(plain)
     found = weights(begun)
@@ -557,7 +557,7 @@ def test_running_out_of_gpu_memory_names_the_settings(
     def forward(*_: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB")
 
-    monkeypatch.setattr(SiameseSeam, "forward", forward)
+    monkeypatch.setattr(SeamObjective, "forward", forward)
     with pytest.raises(DeviceError, match=r"out of memory.*train_cam\.batch_size"):
         trained(data, tmp_path / "model")
 
@@ -565,8 +565,8 @@ def test_running_out_of_gpu_memory_names_the_settings(
 def test_a_loss_that_is_not_finite_stops_and_keeps_what_was_learnt(
     data: PreparedData, tmp_path: Path
 ) -> None:
-    with pytest.raises(Tag2MaskError, match=r"loss became.*optimiser\.lr"):
-        trained(data, tmp_path / "model", train_cam__optimiser__lr=1e30, train_cam__epochs=20)
+    with pytest.raises(Tag2MaskError, match=r"loss became.*optimizer\.lr"):
+        trained(data, tmp_path / "model", train_cam__optimizer__lr=1e30, train_cam__epochs=20)
     assert not (tmp_path / "model" / "model.safetensors").exists()
 
 

@@ -58,7 +58,7 @@ def masked(tmp_path: Path) -> PreparedData:
 LEARNING: dict[str, Any] = {
     "epochs": 5,
     "freeze_batch_norm": False,
-    "optimiser": {"lr": 0.003, "new_layer_lr": 1.0},
+    "optimizer": {"lr": 0.003, "new_layer_lr": 1.0},
 }
 """Enough to find something on painted photos."""
 
@@ -126,10 +126,10 @@ def test_it_learns_what_the_masks_say(
     paint_halves(data)
     changes: dict[str, Any] = {
         "epochs": 15,
-        "colour_jitter": [0, 0, 0, 0],
+        "color_jitter": [0, 0, 0, 0],
         "freeze_batch_norm": False,
         "losses": {"cross_entropy": 1.0, "dice": 0.3, "lovasz": 0.3, "class_balance": 0.5},
-        "optimiser": {"lr": 0.003, "new_layer_lr": 1.0, "ema": 0.5},
+        "optimizer": {"lr": 0.003, "new_layer_lr": 1.0, "ema": 0.5},
     }
     model = train(data, masks, tmp_path / "model", **changes)
     losses = [float(row["loss"]) for row in rows(model.path)]
@@ -148,7 +148,7 @@ def test_training_goes_on_from_the_checkpoint(
         "rounds": 2,
         "validate_epochs": 1,
         "confidence_weight": True,
-        "optimiser": {"lr": 0.001, "ema": 0.5},
+        "optimizer": {"lr": 0.001, "ema": 0.5},
     }
     whole = train(masked, masks, tmp_path / "whole", **changes)
     step = fit_module._Loop.step
@@ -355,7 +355,7 @@ def test_a_later_network_that_is_worse_is_not_kept(
         tmp_path / "model",
         epochs=3,
         validate_epochs=1,
-        optimiser={"lr": 0.001, "ema": 0.5},
+        optimizer={"lr": 0.001, "ema": 0.5},
         precision="32",
     )
     for name, wanted, other in (("model.safetensors", 1, 2), ("last.safetensors", 2, 1)):
@@ -498,7 +498,7 @@ def test_only_the_encoders_batch_norms_are_frozen(
                     folder / str(steps),
                     max_steps=steps,
                     epochs=9,
-                    optimiser={"lr": 0.001, "schedule": "constant"},
+                    optimizer={"lr": 0.001, "schedule": "constant"},
                     **changes,
                 ).path
                 / "model.safetensors"

@@ -43,8 +43,8 @@ def make(
     section=SECTION,
     *,
     walk=WALK,
-    masks=PseudoMasks(),
-    name="tune",  # noqa: B008
+    masks=PseudoMasks(),  # noqa: B008
+    name="tune",
     runtime=None,
 ):
     return tune(

@@ -71,18 +71,18 @@ def test_every_map_walks(painted, model):
 
 
 @pytest.mark.parametrize("paper", [False, True])
-def test_the_walk_is_that_of_the_paper(painted, model, paper):
+def test_the_walk_is_that_of_the_paper(painted, model, published):
     """A plain transcription for one photo, on sides that are no multiple of anything."""
     photo = Image.open(painted.samples["train"][2].image).resize((61, 45))
     scores = np.random.default_rng(3).random((2, 45, 61), dtype=np.float32)
     net, _ = load_affinity_net(model.path / "model.safetensors")
-    inference = AffinityInference(net, torch.device("cpu"), radius=3, paper=paper)
+    inference = AffinityInference(net, torch.device("cpu"), radius=3, published=published)
     affinity = inference.affinity(photo)
-    size = (45, 61) if paper else (48, 64)  # rounded to what the network halves
+    size = (45, 61) if published else (48, 64)  # rounded to what the network halves
     assert affinity.size == size and affinity.grid == (6, 8)
     maps = (
         torch.from_numpy(scores)
-        if paper
+        if published
         else F.interpolate(
             torch.from_numpy(scores)[None], size, mode="bilinear", align_corners=False
         )[0]
@@ -94,21 +94,21 @@ def test_the_walk_is_that_of_the_paper(painted, model, paper):
     pixels = np.zeros((48, 64, 3), np.float32)
     mean, std = np.array(net.backbone.mean), np.array(net.backbone.std)
     pixels[: size[0], : size[1]] = (
-        np.asarray(photo if paper else photo.resize((64, 48), Image.Resampling.BICUBIC)) / 255
+        np.asarray(photo if published else photo.resize((64, 48), Image.Resampling.BICUBIC)) / 255
         - mean
     ) / std
     with torch.no_grad():
         wanted = net(
             torch.from_numpy(pixels).permute(2, 0, 1)[None],
-            paper=paper,
-            radius=usable_radius((6, 8), 3, paper=paper),
+            published=published,
+            radius=usable_radius((6, 8), 3, published=published),
         )[0]
     torch.testing.assert_close(affinity.affinity, wanted, atol=1e-5, rtol=0)
     walked = random_walk(wanted, cells, radius=affinity.radius, beta=8, steps=4)
     large = F.interpolate(walked[None], (48, 64), mode="bilinear", align_corners=False)[
         0, :, : size[0], : size[1]
     ]
-    if paper:
+    if published:
         np.testing.assert_allclose(affinity.enlarged(walked, (45, 61)), large, atol=1e-6)
 
 
@@ -155,13 +155,13 @@ def test_photos_without_tags_have_maps_of_no_class(painted, model):
     assert untagged.tags == () and untagged.full_scores().shape == (0, *untagged.size)
 
 
-@pytest.mark.parametrize("behaviour", ["default", "paper"])
+@pytest.mark.parametrize("behavior", ["default", "published"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (30, 20)])
 @pytest.mark.parametrize("radius", [1, 5, 30])
-def test_small_photos_and_large_radii(tmp_path, model, size, radius, behaviour):
+def test_small_photos_and_large_radii(tmp_path, model, size, radius, behavior):
     scores = np.linspace(0, 1, num=size[0] * size[1]).reshape(1, *size)
     scene = one_photo(tmp_path, np.full((*size, 3), 200, np.uint8), (1,), scores)
-    handle = make(scene, model, changed(radius=radius, behaviour=behaviour, long_side=None))
+    handle = make(scene, model, changed(radius=radius, behavior=behavior, long_side=None))
     cam_map = found(handle, "only")
     assert np.isfinite(cam_map.scores).all()
     assert cam_map.size == size
@@ -308,7 +308,7 @@ def test_maps_that_hold_nan_are_refused(painted, model):
 
 
 def test_a_network_that_is_not_finite_is_refused(painted, tmp_path):
-    with pytest.raises(WeightsError, match=r"aren't finite.*train_affinity\.optimiser\.lr"):
+    with pytest.raises(WeightsError, match=r"aren't finite.*train_affinity\.optimizer\.lr"):
         make(painted, affinity_model(tmp_path / "spoilt", spoilt=True))
 
 

@@ -63,7 +63,7 @@ def walked(
 
 
 def photographed(scene: Scene) -> Scene:
-    """Write the scene's photos: the classes in colours of their own, and noise."""
+    """Write the scene's photos: the classes in colors of their own, and noise."""
     rng = np.random.default_rng(1)
     for sample in (s for samples in scene.samples.values() for s in samples):
         sample.image.parent.mkdir(parents=True, exist_ok=True)

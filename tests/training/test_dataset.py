@@ -21,15 +21,15 @@ from tag2mask.training.dataset import (
     Augmentation,
     Batch,
     StepBatches,
-    TrainingPhotos,
+    TrainingDataset,
     steps_per_epoch,
     training_loader,
 )
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
-PLAIN = Augmentation(crop=32, long_side=(20, 48), colour_jitter=(0, 0, 0, 0), mean=MEAN, std=STD)
+PLAIN = Augmentation(crop=32, long_side=(20, 48), color_jitter=(0, 0, 0, 0), mean=MEAN, std=STD)
 JITTER = Augmentation(
-    crop=32, long_side=(20, 48), colour_jitter=(0.3, 0.3, 0.3, 0.1), mean=MEAN, std=STD
+    crop=32, long_side=(20, 48), color_jitter=(0.3, 0.3, 0.3, 0.1), mean=MEAN, std=STD
 )
 SIZES = ((40, 30), (30, 40), (64, 64), (5, 40), (1, 1), (33, 20), (50, 50))
 
@@ -49,8 +49,8 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
 
 def photos_of(
     samples: list[Sample], augmentation: Augmentation = JITTER, seed: int = 0
-) -> TrainingPhotos:
-    return TrainingPhotos(samples, 3, augmentation, seed)
+) -> TrainingDataset:
+    return TrainingDataset(samples, 3, augmentation, seed)
 
 
 def same(one: Batch, other: Batch) -> bool:
@@ -112,10 +112,10 @@ def test_padding_is_marked_and_0(samples: list[Sample], epoch: int, index: int) 
     assert tuple(tags.nonzero().flatten().tolist()) == ((), (0,), (1, 2))[index % 3]
 
 
-def test_values_are_normalised(tmp_path: Path) -> None:
-    path = tmp_path / "grey.png"
+def test_values_are_normalized(tmp_path: Path) -> None:
+    path = tmp_path / "gray.png"
     Image.new("RGB", (40, 40), (51, 102, 204)).save(path)
-    photos = photos_of([Sample("grey", path, (40, 40), (), "0-0")], PLAIN)
+    photos = photos_of([Sample("gray", path, (40, 40), (), "0-0")], PLAIN)
     image, _, valid, _ = photos[(0, 0)]
     wanted = [(v / 255 - m) / s for v, m, s in zip((51, 102, 204), MEAN, STD, strict=True)]
     for channel, value in enumerate(wanted):

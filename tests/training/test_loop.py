@@ -39,17 +39,17 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 @pytest.mark.parametrize("checkpoint_seconds", [0.0, 1e6])
 def test_resumed_training_equals_an_undisturbed_one(
-    tmp_path: Path, runtime: Runtime, optimiser: str, checkpoint_seconds: float
+    tmp_path: Path, runtime: Runtime, optimizer: str, checkpoint_seconds: float
 ) -> None:
     settings = {
-        "optimiser": optimiser,
+        "optimizer": optimizer,
         "accumulate": 2,
         "clip_norm": 1.0,
         "warmup_steps": 2,
-        "ema": 0.5 if optimiser == "adamw" else 0.0,
+        "ema": 0.5 if optimizer == "adamw" else 0.0,
     }
     straight = TinyTask()
     train(straight, tmp_path / "straight", runtime, **settings)
@@ -111,7 +111,7 @@ def test_accumulated_gradients_are_the_mean_over_the_batches(
 ) -> None:
     task = TinyTask(dropout=0.0)
     start = weights_of(task)
-    train(task, tmp_path, runtime, steps=1, accumulate=2, optimiser="sgd", schedule="constant")
+    train(task, tmp_path, runtime, steps=1, accumulate=2, optimizer="sgd", schedule="constant")
     by_hand = TinyTask(dropout=0.0)
     total = torch.zeros(())
     for batch in by_hand.batches(0, 2):
@@ -176,7 +176,7 @@ def test_half_precision_learns_what_float32_does(tmp_path: Path, runtime: Runtim
     for precision in ("32", "16"):
         task = TinyTask(dropout=0.0)
         start = weights_of(task)
-        train(task, tmp_path / precision, runtime, precision=precision, steps=1, optimiser="sgd")
+        train(task, tmp_path / precision, runtime, precision=precision, steps=1, optimizer="sgd")
         moved[precision] = {name: w - start[name] for name, w in weights_of(task).items()}
     for name, wanted in moved["32"].items():
         found = moved["16"][name]
@@ -269,7 +269,7 @@ def test_clipping_bounds_a_step(tmp_path: Path, runtime: Runtime) -> None:
             tmp_path / str(clip),
             runtime,
             steps=1,
-            optimiser="sgd",
+            optimizer="sgd",
             clip_norm=clip,
             schedule="constant",
         )
@@ -305,7 +305,7 @@ def test_loss_that_is_no_number(tmp_path: Path, runtime: Runtime) -> None:
     task.spoil_at = 3
     with pytest.raises(
         Tag2MaskError,
-        match=(r"loss became nan at step 3\. Begin anew .* a lower tiny\.optimiser\.lr or tiny"),
+        match=(r"loss became nan at step 3\. Begin anew .* a lower tiny\.optimizer\.lr or tiny"),
     ):
         train(task, tmp_path, runtime, checkpoint_seconds=0.0)
     kept = torch.load(tmp_path / "checkpoint.pt", weights_only=True)

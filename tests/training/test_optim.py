@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tag2mask.training.optim import (
-    build_optimiser,
+    build_optimizer,
     freeze,
     parameter_groups,
     schedule,
@@ -66,18 +66,18 @@ def test_each_part_has_its_own_rate() -> None:
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
-def test_optimiser_scales_every_group(name: str) -> None:
+def test_optimizer_scales_every_group(name: str) -> None:
     net = make_net()
     groups = parameter_groups(
         net, [(net[2].parameters(), 10.0)], lr=0.1, bias_lr=2, weight_decay=0.01
     )
-    optimiser = build_optimiser(groups, name=name, momentum=0.7)  # type: ignore[arg-type]
-    base = [group["lr"] for group in optimiser.param_groups]
-    set_lr(optimiser, 0.5)
-    set_lr(optimiser, 0.25)
-    assert [group["lr"] for group in optimiser.param_groups] == [pytest.approx(b / 4) for b in base]
+    optimizer = build_optimizer(groups, name=name, momentum=0.7)  # type: ignore[arg-type]
+    base = [group["lr"] for group in optimizer.param_groups]
+    set_lr(optimizer, 0.5)
+    set_lr(optimizer, 0.25)
+    assert [group["lr"] for group in optimizer.param_groups] == [pytest.approx(b / 4) for b in base]
     if name == "sgd":
-        assert all(group["momentum"] == 0.7 for group in optimiser.param_groups)
+        assert all(group["momentum"] == 0.7 for group in optimizer.param_groups)
 
 
 @given(step=st.integers(0, 99), power=st.floats(0.5, 2.0))

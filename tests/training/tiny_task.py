@@ -16,10 +16,10 @@ from toy_backbone import PointwiseBackbone
 
 from tag2mask.runtime.session import Runtime
 from tag2mask.seam.network import SeamNet
-from tag2mask.seam.objective import LossWeights, SiameseSeam
+from tag2mask.seam.objective import LossWeights, SeamObjective
 from tag2mask.seam.transform import ViewTransform
 from tag2mask.training.loop import FitSettings, fit
-from tag2mask.training.optim import build_optimiser, parameter_groups
+from tag2mask.training.optim import build_optimizer, parameter_groups
 
 BATCH = 4
 
@@ -48,7 +48,7 @@ class TinyTask:
     ) -> None:
         torch.manual_seed(0)
         net = SeamNet(PointwiseBackbone(2), classes, pcm_channels=(2, 3), dropout=dropout)
-        self.module = SiameseSeam(net.to(memory_format=torch.channels_last), LossWeights())
+        self.module = SeamObjective(net.to(memory_format=torch.channels_last), LossWeights())
         self.net = net
         self.classes = classes
         self.share = slice(rank, None, world_size)
@@ -87,13 +87,13 @@ class TinyTask:
 
 
 def train(
-    task: TinyTask, folder: Path, runtime: Runtime, *, optimiser: str = "adamw", **settings: Any
+    task: TinyTask, folder: Path, runtime: Runtime, *, optimizer: str = "adamw", **settings: Any
 ) -> dict[str, float]:
     """Fit the task."""
     groups = parameter_groups(
         task.net, [(task.net.new_parameters(), 2.0)], lr=0.01, bias_lr=2.0, weight_decay=0.01
     )
-    chosen = build_optimiser(groups, name=optimiser, momentum=0.9)  # type: ignore[arg-type]
+    chosen = build_optimizer(groups, name=optimizer, momentum=0.9)  # type: ignore[arg-type]
     values = {"steps": 6, "batch_size": BATCH, "log_every": 1} | settings
     return fit(task, chosen, FitSettings(**values), folder, runtime, name="tiny")
 

@@ -69,8 +69,8 @@ def _numbers(scores: AblationScores) -> Section:
                 (("", _plot(scores)),),
                 legend=legend,
                 caption=(
-                    "Each row's own mIoU: filled at the background score in use, hollow at the best one, "
-                    "which the masks had to tell."
+                    "Each row's own mIoU: filled at the background score in use, hollow at the "
+                    "best one, which was found with the masks."
                     + " Bars: sample standard deviation over seeds."
                     * (len(scores.seeds) > 1)
                 ),
@@ -91,15 +91,15 @@ def _plot(scores: AblationScores) -> Svg:
     rows = []
     for row in scores.rows:
         dots = []
-        for colour, split in enumerate(scores.splits):
+        for color, split in enumerate(scores.splits):
             own = row.own(split)
             if own is not None:
-                dots += _dots(own, colour)
+                dots += _dots(own, color)
         rows.append((row.name, dots))
     return dot_plot(rows, x_label="mIoU, %")
 
 
-def _dots(own: Summary, colour: int) -> list[Dot]:
+def _dots(own: Summary, color: int) -> list[Dot]:
     """Both dots of a row; the best score's has no bar, which would lie over the other's."""
     dots = []
     if own.best_miou is not None:
@@ -108,14 +108,14 @@ def _dots(own: Summary, colour: int) -> list[Dot]:
                 100 * own.best_miou.mean,
                 None,
                 f"{own.split}, best: {best_text(own, 1)}",
-                colour,
+                color,
                 hollow=True,
             )
         )
     if own.miou is not None:
         spread = None if own.miou.spread is None else 100 * own.miou.spread
         text = f"{own.split}: {percent(own.miou, 1)} at {score_text(own)}"
-        dots.append(Dot(100 * own.miou.mean, spread, text, colour))
+        dots.append(Dot(100 * own.miou.mean, spread, text, color))
     return dots
 
 

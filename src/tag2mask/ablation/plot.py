@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from tag2mask.ablation.scores import AblationScores, RowScores, Summary
 from tag2mask.ablation.text_tables import state_text
 
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 _LONGEST_NAME = 40
 
 
@@ -27,16 +27,16 @@ def draw_ablation(path: Path, scores: AblationScores) -> None:
     axes = figure.add_subplot()
     splits = scores.splits
     for number, split in enumerate(splits):
-        colour = _COLOURS[number % len(_COLOURS)]
+        color = _COLORS[number % len(_COLORS)]
         shift = 0.26 * (number - (len(splits) - 1) / 2)
         for place, row in enumerate(scores.rows):
             own = row.own(split)
             if own is not None:
-                _dots(axes, own, place + shift, colour)
+                _dots(axes, own, place + shift, color)
         photos = max(own.photos for row in scores.rows if (own := row.own(split)) is not None)
         label = f"{split}, {photos} photos"
-        axes.plot([], [], "o", color=colour, label=label)
-        axes.plot([], [], "o", color=colour, markerfacecolor="none", label=f"{label}, best score")
+        axes.plot([], [], "o", color=color, label=label)
+        axes.plot([], [], "o", color=color, markerfacecolor="none", label=f"{label}, best score")
     axes.set_yticks(range(len(scores.rows)), [_label(row) for row in scores.rows])
     axes.set_ylim(len(scores.rows) - 0.5, -0.5)
     bars = "; bars: sample standard deviation over seeds" * (len(scores.seeds) > 1)
@@ -49,14 +49,14 @@ def draw_ablation(path: Path, scores: AblationScores) -> None:
     figure.savefig(path, dpi=144, format="png")
 
 
-def _dots(axes: Axes, own: Summary, place: float, colour: str) -> None:
+def _dots(axes: Axes, own: Summary, place: float, color: str) -> None:
     """Both dots of a row; the best score's has no bar, which would lie over the other's."""
     if own.best_miou is not None:
         axes.plot(
             100 * own.best_miou.mean,
             place,
             "o",
-            color=colour,
+            color=color,
             markerfacecolor="white",
             markersize=6.5,
         )
@@ -67,7 +67,7 @@ def _dots(axes: Axes, own: Summary, place: float, colour: str) -> None:
             place,
             xerr=spread,
             fmt="o",
-            color=colour,
+            color=color,
             elinewidth=1.2,
             capsize=2.5,
             markersize=5.5,

@@ -35,7 +35,7 @@ from tag2mask.errors import (
     Tag2MaskError,
     WeightsError,
 )
-from tag2mask.pipeline.method import method
+from tag2mask.pipeline.method import run_steps
 from tag2mask.pipeline.preflight import refuse_missing_list, try_late_networks
 from tag2mask.pipeline.run import is_a_runs, start_runtime
 from tag2mask.pipeline.status import RECIPE, section_of
@@ -180,7 +180,9 @@ def _refuse_without_masks(data: Path, trial: Trial, runtime: Runtime) -> None:
     from tag2mask.data.index import read_masks
 
     try:
-        prepared = next(method(data, trial.recipe, lambda kind, *_: trial.folders[kind], runtime))
+        prepared = next(
+            run_steps(data, trial.recipe, lambda kind, *_: trial.folders[kind], runtime)
+        )
     except DataChangedError as error:  # whose advice is that of a single run
         raise DataChangedError(
             error.what,
@@ -211,7 +213,9 @@ def _run(data: Path, trial: Trial, failed: dict[Path, str], runtime: Runtime) ->
     if known is not None:
         return TrialScores(trial.seed, "failed", trial.command, known)
     try:
-        return _result(trial, list(method(data, trial.recipe, place, runtime, start=trial.start)))
+        return _result(
+            trial, list(run_steps(data, trial.recipe, place, runtime, start=trial.start))
+        )
     except Tag2MaskError as error:
         failed[at] = str(error)
         if (

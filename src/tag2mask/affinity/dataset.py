@@ -23,7 +23,13 @@ from tag2mask.classes import IGNORE
 from tag2mask.data.index import Sample
 from tag2mask.data.masks import read_mask
 from tag2mask.errors import DataError
-from tag2mask.training.dataset import Augmentation, StepBatches, TrainingPhotos, Unread, step_loader
+from tag2mask.training.dataset import (
+    Augmentation,
+    StepBatches,
+    TrainingDataset,
+    Unread,
+    step_loader,
+)
 
 AffinityItem = tuple[Tensor, Tensor, Tensor, str]
 """Image (3, H, W), labels (h, w), valid (H, W) and id of one photo; see `AffinityBatch`."""
@@ -34,7 +40,7 @@ class AffinityBatch:
     """A batch for AffinityNet.
 
     Attributes:
-        image: normalised, float32 (b, 3, H, W); 0 on padding.
+        image: normalized, float32 (b, 3, H, W); 0 on padding.
         labels: mask ids uint8 (b, h, w) on the affinity's grid; 255 = unsure or padding.
         valid: bool (b, H, W), False on padding.
         ids: b photo ids.
@@ -58,7 +64,7 @@ class AffinityBatch:
         )
 
 
-class AffinityPhotos(Dataset[AffinityItem]):
+class AffinityDataset(Dataset[AffinityItem]):
     """Augmented photos with their labels, addressed by (epoch, index).
 
     Args:
@@ -84,7 +90,7 @@ class AffinityPhotos(Dataset[AffinityItem]):
         self.labels = labels
         self.num_classes = num_classes
         self.stride = stride
-        self.photos = TrainingPhotos(samples, num_classes, augmentation, seed)
+        self.photos = TrainingDataset(samples, num_classes, augmentation, seed)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -111,7 +117,7 @@ class AffinityPhotos(Dataset[AffinityItem]):
 
 
 def affinity_loader(
-    photos: AffinityPhotos, batches: StepBatches, *, workers: int, pin_memory: bool = False
+    photos: AffinityDataset, batches: StepBatches, *, workers: int, pin_memory: bool = False
 ) -> Iterable[AffinityBatch]:
     """Load batches in the order of ``batches``; see `training_loader`."""
     return step_loader(photos, batches, collate_affinity, workers=workers, pin_memory=pin_memory)

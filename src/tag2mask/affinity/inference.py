@@ -28,7 +28,7 @@ from tag2mask.affinity.pairs import usable_radius
 from tag2mask.maps.background import with_background
 from tag2mask.nn.inference_copy import inference_copy
 from tag2mask.nn.weights import refuse_not_finite
-from tag2mask.runtime.session import memory_hint
+from tag2mask.runtime.session import explain_out_of_memory
 
 Size = tuple[int, int]
 
@@ -90,7 +90,7 @@ class AffinityInference:
         radius: of the pairs.
         long_side: of the photo at scale 1, px; None: its own.
         scales: at which affinities are computed; their mean is used, on the grid of scale 1.
-        paper: the published protocol, at scale 1.
+        published: the published protocol, at scale 1.
         autocast: makes a context for mixed precision.
     """
 
@@ -102,18 +102,18 @@ class AffinityInference:
         radius: int,
         long_side: int | None = None,
         scales: Sequence[float] = (1.0,),
-        paper: bool = False,
+        published: bool = False,
         autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
-        assert scales and not (paper and tuple(scales) != (1.0,)), scales
+        assert scales and not (published and tuple(scales) != (1.0,)), scales
         self.net = net
         self.device = device
         self.radius = radius
         self.long_side = long_side
         self.scales = scales
-        self.paper = paper
+        self.published = published
         self.autocast = autocast
-        self.multiple = 1 if paper else net.backbone.size_multiple
+        self.multiple = 1 if published else net.backbone.size_multiple
         self.mean = torch.tensor(net.backbone.mean, device=device)[:, None, None]
         self.std = torch.tensor(net.backbone.std, device=device)[:, None, None]
 
@@ -123,7 +123,7 @@ class AffinityInference:
         stride = self.net.stride
         size = self._size(photo, 1.0)
         grid = (-(-size[0] // stride), -(-size[1] // stride))
-        radius = usable_radius(grid, self.radius, paper=self.paper)
+        radius = usable_radius(grid, self.radius, published=self.published)
         total: Tensor | None = None
         for scale in self.scales:
             features = self._features(photo, self._size(photo, scale))
@@ -131,7 +131,7 @@ class AffinityInference:
                 features = F.interpolate(
                     features, grid, mode="bilinear", align_corners=False, antialias=True
                 )
-            affinity = pair_affinity(features, radius=radius, paper=self.paper)[0]
+            affinity = pair_affinity(features, radius=radius, published=self.published)[0]
             total = affinity if total is None else total + affinity
         assert total is not None
         return PhotoAffinity(total / len(self.scales), radius, size, stride)
@@ -141,12 +141,12 @@ class AffinityInference:
         stride = self.net.stride
         below, beside = (-side % stride for side in size)
         image = F.pad(self._image(photo, size), (0, beside, 0, below))[None]
-        with self.autocast(), memory_hint("walk.long_side", "walk.scales"):
+        with self.autocast(), explain_out_of_memory("walk.long_side", "walk.scales"):
             features: Tensor = self.net.embed(image)
         return features.float()
 
     def _image(self, photo: Image.Image, size: Size) -> Tensor:
-        """(3, *size), normalised, on the device."""
+        """(3, *size), normalized, on the device."""
         wanted = (size[1], size[0])
         resized = photo if photo.size == wanted else photo.resize(wanted, Image.Resampling.BICUBIC)
         pixels = torch.from_numpy(np.asarray(resized).copy()).to(self.device)
@@ -170,7 +170,7 @@ def load_affinity_inference(
     radius: int | None,
     long_side: int | None,
     scales: Sequence[float],
-    paper: bool,
+    published: bool,
     autocast: Callable[[], AbstractContextManager[Any]],
 ) -> AffinityInference:
     """`AffinityInference` with the network of a model file.
@@ -181,21 +181,21 @@ def load_affinity_inference(
         radius: of the pairs; None: that of the training.
         long_side: see `AffinityInference`, as the rest.
         scales: likewise.
-        paper: likewise.
+        published: likewise.
         autocast: likewise.
 
     Raises:
         WeightsError: the model can't be read, or isn't finite.
     """
     net, spec = load_affinity_net(path)
-    refuse_not_finite(net, where=path, setting="train_affinity.optimiser.lr")
+    refuse_not_finite(net, where=path, setting="train_affinity.optimizer.lr")
     return AffinityInference(
         inference_copy(net, device),
         device,
         radius=radius or spec.radius,
         long_side=long_side,
         scales=scales,
-        paper=paper,
+        published=published,
         autocast=autocast,
     )
 

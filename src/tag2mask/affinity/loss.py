@@ -43,38 +43,43 @@ class AffinityObjective(nn.Module):
     Args:
         net: the network.
         radius: of the pairs.
-        paper: the published choice of pairs, and padding seen as any other cell.
+        published: the published choice of pairs, and padding seen as any other cell.
     """
 
-    def __init__(self, net: AffinityNet, *, radius: int, paper: bool = False) -> None:
+    def __init__(self, net: AffinityNet, *, radius: int, published: bool = False) -> None:
         super().__init__()
         self.net = net
         self.radius = radius
-        self.paper = paper
+        self.published = published
 
     def forward(self, image: Tensor, labels: Tensor, valid: Tensor) -> dict[str, Mean]:
         """Loss terms of a batch.
 
         Args:
-            image: normalised, (b, 3, H, W).
+            image: normalized, (b, 3, H, W).
             labels: mask ids (b, h, w) on the network's grid; 255 = unsure or padding.
             valid: bool (b, H, W), False on padding.
         """
         affinity = self.net(
-            image, radius=self.radius, paper=self.paper, valid=None if self.paper else valid
+            image,
+            radius=self.radius,
+            published=self.published,
+            valid=None if self.published else valid,
         )
-        return affinity_terms(affinity, labels, radius=self.radius, paper=self.paper)
+        return affinity_terms(affinity, labels, radius=self.radius, published=self.published)
 
 
-def pair_labels(labels: Tensor, radius: int, paper: bool) -> PairLabels:
+def pair_labels(labels: Tensor, radius: int, published: bool) -> PairLabels:
     """Sort pairs by the labels of their ends.
 
     Args:
         labels: mask ids (b, h, w), integer; 0 background, 255 ignore.
         radius: of the pairs.
-        paper: see `sources`.
+        published: see `sources`.
     """
-    exist = torch.from_numpy(sources((labels.shape[1], labels.shape[2]), radius, paper=paper))
+    exist = torch.from_numpy(
+        sources((labels.shape[1], labels.shape[2]), radius, published=published)
+    )
     one, other = labels[:, None], second_ends(labels, radius, outside=IGNORE)
     known = exist.to(labels.device) & (one != IGNORE) & (other != IGNORE)
     same = known & (one == other)
@@ -83,7 +88,7 @@ def pair_labels(labels: Tensor, radius: int, paper: bool) -> PairLabels:
 
 
 def affinity_terms(
-    affinity: Tensor, labels: Tensor, *, radius: int, paper: bool
+    affinity: Tensor, labels: Tensor, *, radius: int, published: bool
 ) -> dict[str, Mean]:
     """Balanced cross entropy of the affinities (paper, section 3.2).
 
@@ -91,7 +96,7 @@ def affinity_terms(
         affinity: (b, offsets, h, w) in [0, 1].
         labels: mask ids (b, h, w), integer.
         radius: of the pairs.
-        paper: see `sources`.
+        published: see `sources`.
 
     Returns:
         ``bg``, ``fg``, ``neg``; `AFFINITY_WEIGHTS` says how they add up. 0 where there is no such
@@ -101,7 +106,7 @@ def affinity_terms(
     affinity = affinity.float()
     alike = -(affinity + EPSILON).log()
     different = -(1 + EPSILON - affinity).log()
-    kinds = pair_labels(labels, radius, paper)
+    kinds = pair_labels(labels, radius, published)
     return {
         name: Mean((loss * kind).sum(), kind.sum().to(loss.dtype))
         for name, loss, kind in (

@@ -1,4 +1,4 @@
-"""AffinityNet: how alike neighbouring cells of a photo are (Ahn and Kwak, CVPR 2018).
+"""AffinityNet: how alike neighboring cells of a photo are (Ahn and Kwak, CVPR 2018).
 
 Three levels of a backbone, each through a 1x1 convolution and ELU, side by side on the finest one's
 grid, and once more through a 1x1 convolution and ELU. The affinity of two cells is
@@ -57,7 +57,7 @@ OFFICIAL_AFFINITY = AffinitySpec(backbone="resnet38", output_stride=8)
 
 
 class AffinityNet(nn.Module):
-    """An embedding on any backbone, and the affinities of its neighbouring cells.
+    """An embedding on any backbone, and the affinities of its neighboring cells.
 
     Args:
         backbone: gives two mid-level maps and the last one.
@@ -85,7 +85,7 @@ class AffinityNet(nn.Module):
         """Features of each cell.
 
         Args:
-            image: normalised, (b, 3, H, W).
+            image: normalized, (b, 3, H, W).
             valid: bool (b, H, W), False on padding, which is kept out of the enlarged levels (the
                 convolutions see it, as zeros); None: all valid.
 
@@ -99,14 +99,14 @@ class AffinityNet(nn.Module):
         return F.elu(self.fuse(torch.cat(embedded, dim=1)))
 
     def forward(
-        self, image: Tensor, *, radius: int, paper: bool = False, valid: Tensor | None = None
+        self, image: Tensor, *, radius: int, published: bool = False, valid: Tensor | None = None
     ) -> Tensor:
         """Affinities of the pairs within a radius.
 
         Args:
-            image: normalised, (b, 3, H, W).
+            image: normalized, (b, 3, H, W).
             radius: of the pairs, see `pair_offsets`.
-            paper: the published rule of which cells are first ends; see `sources`.
+            published: the published rule of which cells are first ends; see `sources`.
             valid: bool (b, H, W); given, pairs with an end on padding have affinity 0.
 
         Returns:
@@ -114,7 +114,7 @@ class AffinityNet(nn.Module):
         """
         features = self.embed(image, valid)
         inside = None if valid is None else cells_inside(valid, features.shape[2:])
-        return pair_affinity(features, radius=radius, paper=paper, valid=inside)
+        return pair_affinity(features, radius=radius, published=published, valid=inside)
 
     def new_parameters(self) -> list[nn.Parameter]:
         """Parameters that no pretraining gave: all but the backbone's."""
@@ -123,24 +123,24 @@ class AffinityNet(nn.Module):
 
 
 def pair_affinity(
-    features: Tensor, *, radius: int, paper: bool = False, valid: Tensor | None = None
+    features: Tensor, *, radius: int, published: bool = False, valid: Tensor | None = None
 ) -> Tensor:
-    """Affinity exp(-mean |f_i - f_j|) of neighbouring cells (section 3.2).
+    """Affinity exp(-mean |f_i - f_j|) of neighboring cells (section 3.2).
 
     Args:
         features: (b, c, h, w); gradients flow.
         radius: of the pairs.
-        paper: see `sources`.
+        published: see `sources`.
         valid: bool (b, h, w) of the same grid, False on padding; None: all valid.
 
     Returns:
         float32 (b, offsets, h, w); 0 where there is no pair.
     """
     size = (features.shape[2], features.shape[3])
-    exist = torch.from_numpy(sources(size, radius, paper=paper)).to(features.device)
+    exist = torch.from_numpy(sources(size, radius, published=published)).to(features.device)
     if valid is not None:
         exist = exist & valid[:, None] & second_ends(valid, radius, outside=False)
-    # Channels last: neighbouring values in memory are subtracted, and their mean is one sweep.
+    # Channels last: neighboring values in memory are subtracted, and their mean is one sweep.
     by_cell = features.float().permute(0, 2, 3, 1).contiguous()
     distance: Tensor = _PairDistance.apply(by_cell, radius)
     return torch.exp(-distance) * exist

@@ -1,4 +1,4 @@
-"""Pairs of neighbouring cells: which there are within a radius, and where their ends lie.
+"""Pairs of neighboring cells: which there are within a radius, and where their ends lie.
 
 AffinityNet (Ahn and Kwak, CVPR 2018, section 3.2) compares each cell with those at a distance
 below a radius. Each pair is listed once, from the cell that comes first in reading order, so a
@@ -52,14 +52,14 @@ def pair_ends(size: tuple[int, int], dy: int, dx: int) -> tuple[Ends, Ends]:
     )
 
 
-def sources(size: tuple[int, int], radius: int, *, paper: bool) -> npt.NDArray[np.bool_]:
+def sources(size: tuple[int, int], radius: int, *, published: bool) -> npt.NDArray[np.bool_]:
     """Tell which pairs there are.
 
     Args:
         size: (h, w) of the map.
         radius: see `pair_offsets`; may exceed the map.
-        paper: the published rule, by which cells within radius - 1 of the left, right and bottom
-            border are never the first end; False: every pair with both ends inside the map.
+        published: the published rule, by which cells within radius - 1 of the left, right and
+            bottom border are never the first end; False: every pair with both ends inside the map.
 
     Returns:
         bool (offsets, h, w).
@@ -67,7 +67,7 @@ def sources(size: tuple[int, int], radius: int, *, paper: bool) -> npt.NDArray[n
     height, width = size
     offsets = pair_offsets(radius)
     exist = np.zeros((len(offsets), height, width), np.bool_)
-    if paper:
+    if published:
         border = radius - 1
         exist[:, : max(0, height - border), border : max(border, width - border)] = True
         return exist
@@ -99,20 +99,20 @@ def second_ends(values: Tensor, radius: int, *, outside: float) -> Tensor:
     return ends
 
 
-def usable_radius(size: tuple[int, int], radius: int, *, paper: bool = False) -> int:
+def usable_radius(size: tuple[int, int], radius: int, *, published: bool = False) -> int:
     """The radius to use on a map of this size.
 
     Args:
         size: (h, w) of the map.
         radius: wanted.
-        paper: the published rule, without which its pairs would vanish: (edge - 1) // 2 where the
-            shorter edge is below 2 · radius + 1; False: no more than the longer edge, beyond which
+        published: the published rule, without which its pairs would vanish: (edge - 1) // 2 where
+            the shorter edge is below 2 · radius + 1; False: no more than the longer edge, beyond which
             there are no pairs anyway.
 
     Returns:
         At least 1, at which there are no pairs and a walk changes nothing.
     """
-    if not paper:
+    if not published:
         return min(radius, max(size))
     edge = min(size)
     return max(1, (edge - 1) // 2) if edge < 2 * radius + 1 else radius

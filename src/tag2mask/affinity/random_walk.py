@@ -6,7 +6,7 @@ sums; a map m becomes m · T^t. The published code squares the N x N matrix T lo
 a sparse matrix (69 entries a row at radius 5) that t multiplications apply to the maps, which gives
 the same numbers in memory linear in N.
 
-A^β is symmetric, so a step replaces each cell by the mean of its neighbourhood, weighted by its own
+A^β is symmetric, so a step replaces each cell by the mean of its neighborhood, weighted by its own
 affinities: a row of T transposed, which is what is stored.
 """
 
@@ -112,7 +112,7 @@ def _transition(affinity: Tensor, radius: int, beta: float) -> Tensor:
     offsets = pair_offsets(radius).tolist()
     count, height, width = affinity.shape
     assert count == len(offsets), f"{count} offsets; radius {radius} has {len(offsets)}"
-    # Weights of each cell's neighbours in reading order: those before it, itself, those after it.
+    # Weights of each cell's neighbors in reading order: those before it, itself, those after it.
     weights = affinity.new_zeros(2 * count + 1, height, width)
     weights[count] = 1.0
     for index, (dy, dx) in enumerate(offsets):
@@ -120,7 +120,7 @@ def _transition(affinity: Tensor, radius: int, beta: float) -> Tensor:
         powered = affinity[index][first] ** beta
         weights[count + 1 + index][first] = powered
         weights[count - 1 - index][second] = powered
-    # Before the division, by which NaN spreads to neighbours outside the map.
+    # Before the division, by which NaN spreads to neighbors outside the map.
     there = weights.flatten(1).T != 0
     weights /= weights.sum(dim=0)
     after = [dy * width + dx for dy, dx in offsets]
@@ -131,12 +131,12 @@ def _transition(affinity: Tensor, radius: int, beta: float) -> Tensor:
     )
     by_cell = weights.flatten(1).T
     cells = height * width
-    neighbours = torch.arange(cells, dtype=torch.int32, device=affinity.device)[:, None] + shifts
+    neighbors = torch.arange(cells, dtype=torch.int32, device=affinity.device)[:, None] + shifts
     starts = torch.zeros(cells + 1, dtype=torch.int32, device=affinity.device)
     starts[1:] = there.sum(dim=1).cumsum(dim=0)
     return torch.sparse_csr_tensor(
         starts,
-        neighbours.masked_select(there),
+        neighbors.masked_select(there),
         by_cell.masked_select(there),
         size=(cells, cells),
         check_invariants=False,

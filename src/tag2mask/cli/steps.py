@@ -159,7 +159,7 @@ def train_affinity(
     skip_bad: SkipBad = False,
     redo: Redo = False,
 ) -> None:
-    """Train the network that tells how alike neighbouring pixels are."""
+    """Train the network that tells how alike neighboring pixels are."""
     from tag2mask.steps import train_affinity as stage
 
     given = {data is not None, labels is not None, import_file is None}

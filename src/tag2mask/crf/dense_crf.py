@@ -2,9 +2,9 @@
 
 Krähenbühl & Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials"
 (NIPS 2011). Every pixel is joined to every other by two Gaussian kernels, one of position and one
-of position and colour, with a Potts model, and is labelled by mean field (their algorithm 1). The
+of position and color, with a Potts model, and is labeled by mean field (their algorithm 1). The
 answers are held to those of the customary C++ code, pydensecrf, whose conventions are kept: unary
--log(score), scores not normalised, kernels normalised symmetrically, a pixel in its own message.
+-log(score), scores not normalized, kernels normalized symmetrically, a pixel in its own message.
 
 A pixel's marginals sum to 1 and the filters are linear. So the message of the last class follows
 from those of the others and is never filtered, which halves the work for one class against the
@@ -40,11 +40,11 @@ class CrfSettings:
     """The two kernels and the number of mean-field iterations.
 
     Attributes:
-        iterations: of mean field; 0: the scores, normalised.
+        iterations: of mean field; 0: the scores, normalized.
         gaussian_sxy: standard deviation of the kernel of position, px.
         gaussian_weight: of that kernel; 0: without it.
-        bilateral_sxy: standard deviation of position in the kernel of position and colour, px.
-        bilateral_srgb: standard deviation of colour in that kernel, of 255 levels.
+        bilateral_sxy: standard deviation of position in the kernel of position and color, px.
+        bilateral_srgb: standard deviation of color in that kernel, of 255 levels.
         bilateral_weight: of that kernel; 0: without it.
 
     Raises:
@@ -123,7 +123,7 @@ class DenseCrf:
             for weight, features in kernels:
                 if weight > 0:
                     lattice = PermutohedralLattice(features, team)
-                    lattice.normalise(team)
+                    lattice.normalize(team)
                     ones = np.ones(lattice.pixels, np.float32)
                     self._total += np.float32(weight) * lattice.filter(ones, team)
                     self._kernels.append((weight, lattice))

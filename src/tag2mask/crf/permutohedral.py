@@ -63,19 +63,19 @@ class PermutohedralLattice:
         table = _Points()
         numbers = [table.add(points.keys[: points.count]) for points in found]
         self.points = table.count
-        self._neighbours = np.empty((dims + 1, self.points, 2), np.uint32)
+        self._neighbors = np.empty((dims + 1, self.points, 2), np.uint32)
         counts = np.zeros((len(parts), self.points), np.int64)
         team.run(
             [
                 *(
                     partial(
-                        loops.find_neighbours,
+                        loops.find_neighbors,
                         table.keys,
                         table.count,
                         table.slots,
                         table.numbers,
                         numbering.digits,
-                        self._neighbours,
+                        self._neighbors,
                         *part,
                     )
                     for part in team.parts(self.points)
@@ -130,7 +130,7 @@ class PermutohedralLattice:
             for own_places, part in zip(places, parts, strict=True)
         )
 
-    def normalise(self, team: Team) -> None:
+    def normalize(self, team: Team) -> None:
         """Divide by the square root of the filtered ones, before and after every later filter."""
         ones = np.ones(self.pixels, np.float32)
         self._norm = 1 / np.sqrt(self.filter(ones, team) + np.float32(1e-20))
@@ -184,8 +184,8 @@ class PermutohedralLattice:
 
     def blur(self, values: Float32, spare: Float32) -> Float32:
         """Blur along every axis; both arrays (m + 1, c) are overwritten, one is returned."""
-        for neighbours in self._neighbours:
-            loops.blur(neighbours, values, spare)
+        for neighbors in self._neighbors:
+            loops.blur(neighbors, values, spare)
             values, spare = spare, values
         return values
 
@@ -266,7 +266,7 @@ class _Numbering:
         # Coordinate j is the sum of features j.. less j times feature j - 1.
         least = np.cumsum(low[::-1])[::-1] - np.append(0, high[:-1]) * (axes - 1)
         most = np.cumsum(high[::-1])[::-1] - np.append(0, low[:-1]) * (axes - 1)
-        margin = 4 * (dims + 1)  # corners lie within 2.5 (d + 1) of a pixel, neighbours d further
+        margin = 4 * (dims + 1)  # corners lie within 2.5 (d + 1) of a pixel, neighbors d further
         floors = [math.floor(value) - margin for value in least]
         sizes = [
             math.ceil(value) + margin - floor for value, floor in zip(most, floors, strict=True)

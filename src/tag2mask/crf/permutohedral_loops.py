@@ -149,7 +149,7 @@ def embed(
     delta, corner = np.empty((side, BLOCK), np.float32), np.empty((side, BLOCK), np.float32)
     rank, steps = np.empty((side, BLOCK), np.int32), np.empty(BLOCK, np.int32)
     ordered, axis_of = np.empty(side, np.float32), np.empty(side, np.int64)
-    # Neighbouring pixels share most corners: remembering the last ones spares half the look-ups.
+    # Neighboring pixels share most corners: remembering the last ones spares half the look-ups.
     last_key, last_number = np.empty(side, np.int64), np.empty(side, np.uint32)
     whole_step = 0
     for axis in range(side):
@@ -181,17 +181,17 @@ def embed(
 
 
 @compiled
-def find_neighbours(
+def find_neighbors(
     keys: Int64,
     count: int,
     slots: Int64,
     numbers: UInt32,
     digits: Int64,
-    neighbours: UInt32,
+    neighbors: UInt32,
     first: int,
     last: int,
 ) -> None:
-    """Find the two neighbours of some lattice points along each axis.
+    """Find the two neighbors of some lattice points along each axis.
 
     Args:
         keys: by number, of the table of points, as in `number_keys`.
@@ -199,7 +199,7 @@ def find_neighbours(
         slots: of the table.
         numbers: of the table.
         digits: (d+1,), as in `embed`.
-        neighbours: set to their numbers, ``count`` where there is none, (d+1, m, 2).
+        neighbors: set to their numbers, ``count`` where there is none, (d+1, m, 2).
         first: first lattice point.
         last: end of the lattice points.
     """
@@ -212,7 +212,7 @@ def find_neighbours(
             for side in range(2):
                 key = keys[point] + step * (1 - 2 * side)
                 place = slot(slots, key)
-                neighbours[axis, point, side] = numbers[place] if slots[place] == key else count
+                neighbors[axis, point, side] = numbers[place] if slots[place] == key else count
 
 
 @compiled
@@ -295,10 +295,10 @@ def splat_four(
 
 
 @compiled
-def blur(neighbours: UInt32, values: Float32, out: Float32) -> None:
-    """Add half of both neighbours (m, 2) along an axis: values and out (m+1, c)."""
-    for point in range(len(neighbours)):
-        one, other = neighbours[point, 0], neighbours[point, 1]
+def blur(neighbors: UInt32, values: Float32, out: Float32) -> None:
+    """Add half of both neighbors (m, 2) along an axis: values and out (m+1, c)."""
+    for point in range(len(neighbors)):
+        one, other = neighbors[point, 0], neighbors[point, 1]
         for c in range(values.shape[1]):
             out[point, c] = values[point, c] + np.float32(0.5) * (values[one, c] + values[other, c])
 

@@ -24,8 +24,8 @@ from tag2mask.classes import BACKGROUND, IGNORE, ClassSet, mask_id
 from tag2mask.data.images import image_size, read_image
 from tag2mask.data.inventory import SPLITS, Entry, Inventory, Problem, SourceOptions
 from tag2mask.data.layouts.detect import Layout, find_source
-from tag2mask.data.layouts.listing import in_the_way
-from tag2mask.data.masks import mask_colours, read_mask
+from tag2mask.data.layouts.listing import path_conflicts
+from tag2mask.data.masks import mask_colors, read_mask
 from tag2mask.errors import DataError, nearest_hint, some
 from tag2mask.runtime.threads import ordered_map
 
@@ -44,7 +44,7 @@ class DataReport:
     """What a data folder holds and what is wrong with it.
 
     Attributes:
-        layout: as recognised.
+        layout: as recognized.
         root: the data folder, absolute.
         class_names: C names in the order of their tag ids.
         photos: photos of each split that has any.
@@ -118,8 +118,8 @@ def check_data(
 
     sizes: list[tuple[int, int]] = []
     shown: list[tuple[Entry, frozenset[int]]] = []
-    recoloured: list[Entry] = []
-    colours: dict[int, tuple[int, int, int]] = {}
+    recolored: list[Entry] = []
+    colors: dict[int, tuple[int, int, int]] = {}
     results = ordered_map(look, inventory.entries, workers, block=BLOCK)
     for done, (entry, found) in enumerate(zip(inventory.entries, results, strict=True), start=1):
         if progress is not None:
@@ -130,14 +130,14 @@ def check_data(
             problems.append(found.problem)
         elif found.mask_values is not None:
             shown.append((entry, found.mask_values))
-            if any(colours.setdefault(value, own) != own for value, own in found.colours):
-                recoloured.append(entry)
-    if recoloured:
+            if any(colors.setdefault(value, own) != own for value, own in found.colors):
+                recolored.append(entry)
+    if recolored:
         problems.append(
             Problem(
-                "masks give a class number another colour than masks before them "
-                f"({_photos(recoloured)}): if they are colours that were saved with a palette of each "
-                "mask's own, the numbers mean nothing; write class numbers",
+                "masks give a class number another color than masks before them "
+                f"({_photos(recolored)}): if they are colors that were saved with a palette of "
+                "each mask's own, the numbers mean nothing; write class numbers",
                 warning=True,
             )
         )
@@ -157,7 +157,7 @@ def inventory_problems(inventory: Inventory) -> list[Problem]:
             f"photo {inner!r} lies in a folder named as a file of photo {photo!r} would be; "
             "rename one of the two"
         )
-        for photo, inner in in_the_way({entry.id for entry in inventory.entries})
+        for photo, inner in path_conflicts({entry.id for entry in inventory.entries})
     ]
     problems += _tag_problems(inventory)
     try:
@@ -226,8 +226,8 @@ class _Look(NamedTuple):
     size: tuple[int, int] | None = None
     problem: Problem | None = None
     mask_values: frozenset[int] | None = None
-    colours: frozenset[tuple[int, tuple[int, int, int]]] = frozenset()
-    """Of a palette mask: the class numbers in it with their colours."""
+    colors: frozenset[tuple[int, tuple[int, int, int]]] = frozenset()
+    """Of a palette mask: the class numbers in it with their colors."""
 
 
 def _look_at(inventory: Inventory, entry: Entry, *, decode: bool) -> _Look:
@@ -244,12 +244,12 @@ def _look_at(inventory: Inventory, entry: Entry, *, decode: bool) -> _Look:
     if mask is None or isinstance(mask, Problem):
         return _Look(size, mask)
     values = frozenset(np.unique(mask).tolist())
-    colours = {} if entry.mask is None else mask_colours(inventory.root / entry.mask)
+    colors = {} if entry.mask is None else mask_colors(inventory.root / entry.mask)
     return _Look(
         size,
         mask_values=values,
-        colours=frozenset(
-            (value, colours[value]) for value in (values & colours.keys()) - {BACKGROUND, IGNORE}
+        colors=frozenset(
+            (value, colors[value]) for value in (values & colors.keys()) - {BACKGROUND, IGNORE}
         ),
     )
 
@@ -271,7 +271,7 @@ def _masks_against_tags(
         problems.append(
             Problem(
                 f"masks of tagged photos hold 255 but no class ({_photos(empty)}): 255 means not "
-                "labelled; write 1, 2, ... for the classes",
+                "labeled; write 1, 2, ... for the classes",
                 warning=True,
             )
         )

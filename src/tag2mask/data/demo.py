@@ -113,7 +113,7 @@ def _write(folder: Path, photos: int, side: int, seed: int) -> None:
         scene = _compose(rng, list(cutouts.values()), grounds, side, first)
         name = f"{i:04d}"
         scene.photo.save(folder / "images" / f"{name}.jpg", quality=92)
-        write_mask(folder / "masks" / f"{name}.png", scene.mask, classes.colours)
+        write_mask(folder / "masks" / f"{name}.png", scene.mask, classes.colors)
         tags = ";".join(classes.names[tag] for tag in scene.tags)
         split = "val" if i % 6 == 5 else "train"
         rows.append(f"images/{name}.jpg,{tags},{split},masks/{name}.png")
@@ -175,7 +175,7 @@ def _place(
 def _texture(
     rng: np.random.Generator, grounds: Sequence[Image.Image], size: tuple[int, int]
 ) -> Image.Image:
-    """A random crop of a random ground, mirrored at random, its colours shifted."""
+    """A random crop of a random ground, mirrored at random, its colors shifted."""
     ground = grounds[int(rng.integers(len(grounds)))]
     crop_share = rng.uniform(0.45, 1.0)
     unit = min(ground.width / size[0], ground.height / size[1]) * crop_share

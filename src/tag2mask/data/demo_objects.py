@@ -184,7 +184,7 @@ def things() -> dict[str, Image.Image]:
 
 
 def places() -> list[Image.Image]:
-    """Backgrounds and textures that show none of the classes: RGB, tinted where they were grey."""
+    """Backgrounds and textures that show none of the classes: RGB, tinted where they were gray."""
     coffee, rocket = _rgb(photos.coffee()), _rgb(photos.rocket())
     return [
         _tinted(photos.grass(), "#14200c", "#b7c98a"),
@@ -230,7 +230,7 @@ def _cup() -> Image.Image:
 
 
 def _cat() -> Image.Image:
-    """The photo shows a face alone; the body is modelled from its fur."""
+    """The photo shows a face alone; the body is modeled from its fur."""
     photo = _rgb(photos.chelsea())
     face = _cut(photo, _polygon(photo, _CAT_FACE)).resize((226, 150), Image.Resampling.LANCZOS)
     body = Image.new("L", (420, 400))
@@ -270,9 +270,9 @@ def _rgb(array: NDArray[np.uint8]) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array)).convert("RGB")
 
 
-def _tinted(grey: NDArray[np.uint8], dark: str, bright: str) -> Image.Image:
+def _tinted(gray: NDArray[np.uint8], dark: str, bright: str) -> Image.Image:
     return ImageOps.colorize(
-        ImageOps.autocontrast(Image.fromarray(np.ascontiguousarray(grey)), cutoff=1), dark, bright
+        ImageOps.autocontrast(Image.fromarray(np.ascontiguousarray(gray)), cutoff=1), dark, bright
     )
 
 

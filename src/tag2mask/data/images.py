@@ -5,12 +5,12 @@ and evaluation see the same photo:
 
 * the orientation of the EXIF record is applied, as every viewer does;
 * transparency is laid on white, as viewers and browsers show a cut-out;
-* 16-bit grey is scaled by the full range of its type, so that two photos stay comparable;
-* 32-bit grey has no agreed range: 0..1, 0..255 and 0..65535 are recognised by the values, anything
+* 16-bit gray is scaled by the full range of its type, so that two photos stay comparable;
+* 32-bit gray has no agreed range: 0..1, 0..255 and 0..65535 are recognized by the values, anything
   else is stretched from its minimum to its maximum;
 * of an animation or a stack of pages the first is read.
 
-Left out: colour profiles. CMYK is converted by the plain formula and wide-gamut RGB is taken as
+Left out: color profiles. CMYK is converted by the plain formula and wide-gamut RGB is taken as
 sRGB; networks trained on web photos don't notice.
 """
 
@@ -186,9 +186,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _eight_bits(grey: np.ndarray, mode: str) -> np.ndarray:
-    """Grey values of more than 8 bits, (h, w) -> uint8 (h, w); see the head of the module."""
-    values = np.nan_to_num(grey.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+def _eight_bits(gray: np.ndarray, mode: str) -> np.ndarray:
+    """Gray values of more than 8 bits, (h, w) -> uint8 (h, w); see the head of the module."""
+    values = np.nan_to_num(gray.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     low, high = float(values.min()), float(values.max())
     if mode.startswith("I;16"):
         low, high = 0.0, 65535.0

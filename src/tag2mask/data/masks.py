@@ -1,8 +1,8 @@
 """Mask files: one byte a pixel, mask ids as ``classes.py`` numbers them.
 
-Written masks are palette PNGs: the bytes are the ids, the palette gives the colours that a viewer
-shows. Read masks must be indexed too. A colour-coded mask (RGB) is refused rather than guessed at:
-which colour means which class is written nowhere in the file.
+Written masks are palette PNGs: the bytes are the ids, the palette gives the colors that a viewer
+shows. Read masks must be indexed too. A color-coded mask (RGB) is refused rather than guessed at:
+which color means which class is written nowhere in the file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tag2mask.artifacts.files import atomic_write
 from tag2mask.classes import IGNORE
 from tag2mask.errors import DataError
 
-IGNORE_COLOUR = (224, 224, 192)
+IGNORE_COLOR = (224, 224, 192)
 """VOC's cream, shown for the ignored pixels."""
 
 _INDEXED_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
@@ -33,14 +33,14 @@ def read_mask(path: Path, num_classes: int) -> NDArray[np.uint8]:
     The EXIF orientation of a mask is not applied: a mask lies on the upright photo.
 
     Args:
-        path: a palette or grey image, 1 to 16 bits, whose values are mask ids.
+        path: a palette or gray image, 1 to 16 bits, whose values are mask ids.
         num_classes: C, the number of foreground classes.
 
     Returns:
         uint8 (h, w): 0 background, 1..C classes, 255 ignore.
 
     Raises:
-        DataError: missing or damaged, colour-coded, or values outside 0..C and 255.
+        DataError: missing or damaged, color-coded, or values outside 0..C and 255.
     """
     try:
         with Image.open(path) as image:
@@ -60,7 +60,7 @@ def read_mask(path: Path, num_classes: int) -> NDArray[np.uint8]:
         ) from None
     if values is None:
         raise DataError(
-            f"mask is {'of floating point numbers' if mode == 'F' else 'colour-coded'} "
+            f"mask is {'of floating point numbers' if mode == 'F' else 'color-coded'} "
             f"(mode {mode}), not indexed",
             where=path,
             fix="Write each pixel's class number into a one-channel PNG: 0 background, "
@@ -79,7 +79,7 @@ def read_mask(path: Path, num_classes: int) -> NDArray[np.uint8]:
     return values.astype(np.uint8)
 
 
-def mask_colours(path: Path) -> dict[int, tuple[int, int, int]]:
+def mask_colors(path: Path) -> dict[int, tuple[int, int, int]]:
     """RGB 0..255 that a palette mask gives to values; of another mask, none.
 
     Args:
@@ -87,25 +87,23 @@ def mask_colours(path: Path) -> dict[int, tuple[int, int, int]]:
     """
     with Image.open(path) as image:
         flat = image.getpalette("RGB") if image.mode == "P" else None
-    colours = [] if flat is None else [*zip(flat[::3], flat[1::3], flat[2::3], strict=True)]
-    return dict(enumerate(colours))
+    colors = [] if flat is None else [*zip(flat[::3], flat[1::3], flat[2::3], strict=True)]
+    return dict(enumerate(colors))
 
 
-def write_mask(
-    path: Path, mask: NDArray[np.uint8], colours: Sequence[tuple[int, int, int]]
-) -> None:
+def write_mask(path: Path, mask: NDArray[np.uint8], colors: Sequence[tuple[int, int, int]]) -> None:
     """Write a mask as a palette PNG, whole or not at all.
 
     Args:
         path: the file (``.png``); missing folders are made.
         mask: uint8 (h, w) of mask ids.
-        colours: RGB 0..255 by mask id (C+1), as `ClassSet.colours` gives them; 255 gets
+        colors: RGB 0..255 by mask id (C+1), as `ClassSet.colors` gives them; 255 gets
             VOC's cream.
 
     Raises:
         RunFolderError: the disk is full or the folder may not be written.
     """
-    image = palette_image(mask, colours)
+    image = palette_image(mask, colors)
     # Not durable: waiting for the disk after each of thousands of files would cost more than they.
     with atomic_write(path, durable=False) as temporary:
         # Masks are runs of equal bytes: looked for alone, they compress about as well in a third of
@@ -113,20 +111,20 @@ def write_mask(
         image.save(temporary, format="PNG", compress_type=zlib.Z_RLE)
 
 
-def palette_image(mask: NDArray[np.uint8], colours: Sequence[tuple[int, int, int]]) -> Image.Image:
+def palette_image(mask: NDArray[np.uint8], colors: Sequence[tuple[int, int, int]]) -> Image.Image:
     """A mask as an image of mode P; the arguments are those of `write_mask`."""
     assert mask.dtype == np.uint8 and mask.ndim == 2, (mask.dtype, mask.shape)
-    assert 2 <= len(colours) <= IGNORE, len(colours)
+    assert 2 <= len(colors) <= IGNORE, len(colors)
     palette = np.zeros((256, 3), np.uint8)
-    palette[: len(colours)] = colours
-    palette[IGNORE] = IGNORE_COLOUR
+    palette[: len(colors)] = colors
+    palette[IGNORE] = IGNORE_COLOR
     image = Image.fromarray(np.ascontiguousarray(mask))
     image.putpalette(palette.tobytes())
     return image
 
 
 def write_confidence(path: Path, confidence: NDArray[np.float32] | NDArray[np.uint8]) -> None:
-    """Write how sure each pixel of a mask is, as 8 bits of grey, whole or not at all.
+    """Write how sure each pixel of a mask is, as 8 bits of gray, whole or not at all.
 
     Args:
         path: the file (``.png``); missing folders are made.
@@ -136,18 +134,18 @@ def write_confidence(path: Path, confidence: NDArray[np.float32] | NDArray[np.ui
         RunFolderError: the disk is full or the folder may not be written.
     """
     if confidence.dtype == np.uint8:
-        grey = np.ascontiguousarray(confidence)
+        gray = np.ascontiguousarray(confidence)
     else:
-        grey = np.rint(confidence * 255).astype(np.uint8)
+        gray = np.rint(confidence * 255).astype(np.uint8)
     with atomic_write(path, durable=False) as temporary:
-        Image.fromarray(grey).save(temporary, format="PNG")
+        Image.fromarray(gray).save(temporary, format="PNG")
 
 
 def read_confidence(path: Path) -> NDArray[np.uint8]:
     """Read what `write_confidence` wrote, uint8 (h, w); 255 stands for 1.
 
     Raises:
-        DataError: missing, damaged, or not 8 bits of grey.
+        DataError: missing, damaged, or not 8 bits of gray.
     """
     fix = "Make it anew: pseudo-masks writes it with pseudo_masks.confidence=true."
     try:
@@ -160,5 +158,5 @@ def read_confidence(path: Path) -> NDArray[np.uint8]:
             f"confidence can't be read: {' '.join(str(error).split())}", where=path, fix=fix
         ) from None
     if mode != "L":
-        raise DataError(f"confidence is of mode {mode}, not 8 bits of grey", where=path, fix=fix)
+        raise DataError(f"confidence is of mode {mode}, not 8 bits of gray", where=path, fix=fix)
     return values

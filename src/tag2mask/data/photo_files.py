@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tag2mask.classes import UNPRINTABLE
 from tag2mask.data.images import IMAGE_SUFFIXES, image_size
-from tag2mask.data.layouts.listing import LEADS_NOWHERE, in_the_way, list_files, without_suffix
+from tag2mask.data.layouts.listing import LEADS_NOWHERE, list_files, path_conflicts, without_suffix
 from tag2mask.errors import DataError
 
 MISSING = "0-0"
@@ -109,7 +109,7 @@ def list_photos(wanted: Sequence[str | Path], *, leave_out: Path | None = None) 
     root = Path(os.path.commonpath(bases))
     relative = {path: path.relative_to(root).as_posix() for path in found}
     ids = _ids(relative.values())
-    blocked = {outer for outer, _ in in_the_way(set(ids.values()))}
+    blocked = {outer for outer, _ in path_conflicts(set(ids.values()))}
     return sorted(
         (
             PhotoFile(
@@ -170,7 +170,7 @@ def _ids(names: Iterable[str]) -> dict[str, str]:
     ids = {name: without_suffix(name) for name in names}
     while True:
         unclear = {i for i, count in Counter(ids.values()).items() if count > 1}
-        unclear |= {outer for outer, _ in in_the_way(set(ids.values()))}
+        unclear |= {outer for outer, _ in path_conflicts(set(ids.values()))}
         longer = {name: name for name, i in ids.items() if i in unclear and i != name}
         if not longer:
             return ids

@@ -23,7 +23,7 @@ def read_mask_of(sample: Sample, path: Path, num_classes: int) -> NDArray[np.uin
         num_classes: foreground classes C.
 
     Raises:
-        DataError: missing, damaged, colour-coded, of another size than the photo, or with values
+        DataError: missing, damaged, color-coded, of another size than the photo, or with values
             outside the class list.
     """
     mask = read_mask(path, num_classes)

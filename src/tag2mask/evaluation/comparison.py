@@ -82,25 +82,27 @@ class Stage:
 
     def scores(self, counts: StageCounts, photos: int, section: Evaluate) -> StageScores:
         """Scores of the counts over some photos with masks."""
-        paper = section.behaviour == "paper"
+        published = section.behavior == "published"
         if isinstance(counts, MaskCounts):
-            used = point_scores(counts.confusion, self.score, self.source, paper=paper)
-            boundary = known(counts.boundary.miou(paper=paper))
+            used = point_scores(counts.confusion, self.score, self.source, published=published)
+            boundary = known(counts.boundary.miou(published=published))
             return StageScores(self.name, photos, self.tag_source, used, None, None, boundary)
         wanted = np.searchsorted(counts.thresholds, np.array(section.thresholds, np.float32))
         curve = counts.restricted(wanted.tolist())
-        record = curve_scores(curve, paper=paper)
+        record = curve_scores(curve, published=published)
         best = curve.confusion(record.thresholds.index(record.best_threshold))
         at_use = None
         if self.score is not None:
             index = int(np.searchsorted(counts.thresholds, np.float32(self.score)))
-            at_use = point_scores(counts.confusion(index), self.score, self.source, paper=paper)
+            at_use = point_scores(
+                counts.confusion(index), self.score, self.source, published=published
+            )
         return StageScores(
             self.name,
             photos,
             self.tag_source,
             at_use,
-            point_scores(best, record.best_threshold, "best", paper=paper),
+            point_scores(best, record.best_threshold, "best", published=published),
             record,
         )
 
@@ -166,7 +168,7 @@ class Comparison:
         truth = np.where(unsure, np.uint8(IGNORE), truth)
         found.masks = MaskCounts.empty(len(self.classes))
         found.masks.add(truth, prediction, self.section.boundary_share)
-        # Of one photo: over the classes that occur in it, whatever the behaviour.
+        # Of one photo: over the classes that occur in it, whatever the behavior.
         found.row |= {
             "miou": found.masks.confusion.miou(),
             "pixel_accuracy": found.masks.confusion.pixel_accuracy(),

@@ -40,13 +40,13 @@ class CrfMasks:
 
     Attributes:
         photos: photos with maps.
-        colours: RGB by mask id (C+1).
+        colors: RGB by mask id (C+1).
         settings: of the dense CRF.
         score: background score; the background's own follows from it, see `derived_alpha`.
     """
 
     photos: MappedPhotos
-    colours: tuple[tuple[int, int, int], ...]
+    colors: tuple[tuple[int, int, int], ...]
     settings: CrfSettings
     score: float
 
@@ -94,5 +94,5 @@ class CrfMasks:
             rivals = with_background(cam_map.full_scores(), derived_alpha(self.score))
             ids = np.array([BACKGROUND, *(mask_id(tag) for tag in cam_map.tags)], np.uint8)
             labels = ids[crf.refine(rivals).argmax(axis=0)]
-        write_mask(crf_mask_path(folder, sample.id), labels, self.colours)
+        write_mask(crf_mask_path(folder, sample.id), labels, self.colors)
         return sample

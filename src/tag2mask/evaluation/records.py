@@ -186,11 +186,11 @@ class EvaluationScores:
 
     Attributes:
         classes: names by mask id, ``background`` first (C+1).
-        behaviour: ``paper``: a class that occurs nowhere counts as IoU 0.
+        behavior: ``published``: a class that occurs nowhere counts as IoU 0.
     """
 
     classes: tuple[str, ...]
-    behaviour: Literal["default", "paper"]
+    behavior: Literal["default", "published"]
     splits: tuple[SplitScores, ...]
 
 
@@ -222,21 +222,21 @@ def mask_scores(
     photos: int,
     names: Sequence[str],
     *,
-    paper: bool,
+    published: bool,
 ) -> MaskScores:
     """Put counts of pseudo masks into a record; ``names`` by mask id (C+1)."""
     columns = (
-        confusion.iou(paper=paper),
+        confusion.iou(published=published),
         confusion.precision(),
         confusion.recall(),
         confusion.false_positive_share(),
         confusion.false_negative_share(),
-        boundary.iou(paper=paper),
+        boundary.iou(published=published),
     )
     return MaskScores(
         photos=photos,
-        miou=known(confusion.miou(paper=paper)),
-        boundary_miou=known(boundary.miou(paper=paper)),
+        miou=known(confusion.miou(published=published)),
+        boundary_miou=known(boundary.miou(published=published)),
         pixel_accuracy=known(confusion.pixel_accuracy()),
         precision=known(mean_of_present(confusion.precision())),
         recall=known(mean_of_present(confusion.recall())),
@@ -250,25 +250,25 @@ def mask_scores(
     )
 
 
-def curve_scores(curve: ThresholdCurve, *, paper: bool) -> CurveScores:
+def curve_scores(curve: ThresholdCurve, *, published: bool) -> CurveScores:
     """Put a threshold curve into a record."""
-    best_threshold, best_miou = curve.best(paper=paper)
+    best_threshold, best_miou = curve.best(published=published)
     return CurveScores(
         thresholds=tuple(round(float(t), 6) for t in curve.thresholds),
-        miou=tuple(known(value) for value in curve.miou(paper=paper)),
+        miou=tuple(known(value) for value in curve.miou(published=published)),
         best_threshold=best_threshold,
         best_miou=known(best_miou),
     )
 
 
 def point_scores(
-    confusion: Confusion, score: float | None, source: str, *, paper: bool
+    confusion: Confusion, score: float | None, source: str, *, published: bool
 ) -> PointScores:
     """Put the counts at one background score into a record."""
     return PointScores(
         background_score=score,
         background_source=source,
-        miou=known(confusion.miou(paper=paper)),
+        miou=known(confusion.miou(published=published)),
         precision=known(mean_of_present(confusion.precision())),
         recall=known(mean_of_present(confusion.recall())),
     )

@@ -18,7 +18,7 @@ from skimage.filters import threshold_otsu
 
 from tag2mask.classes import mask_id
 from tag2mask.errors import DataError
-from tag2mask.metrics.threshold_curve import strongest
+from tag2mask.metrics.threshold_curve import max_and_argmax
 
 Float32 = npt.NDArray[np.float32]
 
@@ -100,7 +100,7 @@ def labels_from_scores(
     """
     if not tags:
         return np.zeros(size, np.uint8)
-    best, winner = strongest(scores)
+    best, winner = max_and_argmax(scores)
     ids = np.array([mask_id(tag) for tag in tags], np.uint8)
     labels: npt.NDArray[np.uint8] = ids[winner] * (best > np.float32(background_score))
     return labels
@@ -125,7 +125,7 @@ class ScoreHistogram:
         """Count one photo's scores, float32 (k, h, w) in [0, 1]; without a tag it says nothing."""
         if not len(scores):
             return
-        best, _ = strongest(scores)
+        best, _ = max_and_argmax(scores)
         index = np.minimum((best * HISTOGRAM_BINS).astype(np.int64), HISTOGRAM_BINS - 1)
         self.counts += np.bincount(index.ravel(), minlength=HISTOGRAM_BINS)
 

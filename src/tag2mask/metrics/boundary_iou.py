@@ -67,14 +67,14 @@ class BoundaryCounts:
         self.truth += other.truth
         self.prediction += other.prediction
 
-    def iou(self, *, paper: bool = False) -> Float64:
+    def iou(self, *, published: bool = False) -> Float64:
         """Boundary IoU by class (C+1); a class without any band: NaN (paper: 0)."""
         union = self.truth + self.prediction - self.intersection
-        return ratio(self.intersection, union, empty=0.0 if paper else np.nan)
+        return ratio(self.intersection, union, empty=0.0 if published else np.nan)
 
-    def miou(self, *, paper: bool = False) -> float:
+    def miou(self, *, published: bool = False) -> float:
         """Mean boundary IoU over the classes that occur."""
-        return mean_of_present(self.iou(paper=paper))
+        return mean_of_present(self.iou(published=published))
 
 
 def band_width(size: tuple[int, ...], share: float) -> int:

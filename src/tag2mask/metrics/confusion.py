@@ -2,8 +2,8 @@
 
 Everything follows from one ``(C+1, C+1)`` table of pixel counts: it is summed over photos, merged
 over processes, and read only at the end. A class that occurs nowhere, neither in the truth nor in
-the prediction, has no IoU: it is NaN and stays out of means; ``paper=True`` counts it as 0, as the
-published evaluation does. Void pixels (255) of the truth are never counted.
+the prediction, has no IoU: it is NaN and stays out of means; ``published=True`` counts it as 0,
+as the published evaluation does. Void pixels (255) of the truth are never counted.
 
 The threshold curve, boundary IoU and tag scores have modules of their own beside this one.
 """
@@ -63,7 +63,7 @@ class Confusion:
 
     @property
     def true_positives(self) -> Int64:
-        """Rightly labelled pixels by class (C+1)."""
+        """Rightly labeled pixels by class (C+1)."""
         return np.diagonal(self.counts).copy()
 
     @property
@@ -78,14 +78,14 @@ class Confusion:
         true: Int64 = self.counts.sum(axis=1)
         return true - self.true_positives
 
-    def iou(self, *, paper: bool = False) -> Float64:
+    def iou(self, *, published: bool = False) -> Float64:
         """Intersection over union by class (C+1), in [0, 1]; an absent class: NaN (paper: 0)."""
         union = self.true_positives + self.false_positives + self.false_negatives
-        return ratio(self.true_positives, union, empty=0.0 if paper else np.nan)
+        return ratio(self.true_positives, union, empty=0.0 if published else np.nan)
 
-    def miou(self, *, paper: bool = False) -> float:
+    def miou(self, *, published: bool = False) -> float:
         """Mean IoU over the classes that occur (paper: over all); NaN without any pixel."""
-        return mean_of_present(self.iou(paper=paper))
+        return mean_of_present(self.iou(published=published))
 
     def precision(self) -> Float64:
         """Share of a class's predicted pixels that are right (C+1); never predicted: NaN."""
@@ -117,7 +117,7 @@ class Confusion:
         return mean_of_present(ratio(self.false_negatives, self.true_positives)[BACKGROUND + 1 :])
 
     def pixel_accuracy(self) -> float:
-        """Share of the pixels labelled rightly; NaN without any pixel."""
+        """Share of the pixels labeled rightly; NaN without any pixel."""
         pixels = int(self.counts.sum())
         return float(self.true_positives.sum() / pixels) if pixels else float("nan")
 

@@ -1,7 +1,7 @@
 """Quality of the tag classifier, and photos whose tags it contradicts.
 
 Where there are no masks this is the only evidence: a classifier that can't tell the classes apart
-can't localise them either.
+can't localize them either.
 """
 
 from __future__ import annotations

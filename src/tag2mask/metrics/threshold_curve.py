@@ -66,7 +66,7 @@ class ThresholdCurve:
         if not tags:  # All background at any threshold: bin 0 of whichever class.
             self.counts[:, 0, 0] += np.bincount(truth.ravel(), minlength=256)[: len(self.counts)]
             return
-        best, winner = strongest(scores)
+        best, winner = max_and_argmax(scores)
         # Sixteen bits hold the index of photos with few tags, which is nearly all, and go faster.
         rows, kinds = 256, len(tags) * bins
         index_type: type[np.uint16 | np.int64] = np.uint16 if rows * kinds <= 1 << 16 else np.int64
@@ -100,11 +100,11 @@ class ThresholdCurve:
         lost: Int64 = self.counts[:, :, : index + 1].sum(axis=(1, 2))
         return Confusion(np.concatenate([lost[:, None], won], axis=1))
 
-    def iou(self, *, paper: bool = False) -> Float64:
+    def iou(self, *, published: bool = False) -> Float64:
         """IoU by threshold and class (T, C+1); absent classes NaN (paper: 0)."""
         true, predicted, hits = self.tallies()
         union = true[:, None] + predicted - hits
-        return ratio(hits, union, empty=0.0 if paper else np.nan).T
+        return ratio(hits, union, empty=0.0 if published else np.nan).T
 
     def tallies(self) -> tuple[Int64, Int64, Int64]:
         """What IoU is made of: true pixels (C+1,), predicted ones (C+1, T), hits (C+1, T)."""
@@ -117,13 +117,13 @@ class ThresholdCurve:
         predicted = np.concatenate([true.sum() - predicted.sum(axis=0)[None], predicted])
         return true, predicted, hits
 
-    def miou(self, *, paper: bool = False) -> Float64:
+    def miou(self, *, published: bool = False) -> Float64:
         """Mean IoU by threshold (T,); see `Confusion.miou`."""
-        return np.array([mean_of_present(row) for row in self.iou(paper=paper)])
+        return np.array([mean_of_present(row) for row in self.iou(published=published)])
 
-    def best(self, *, paper: bool = False) -> tuple[float, float]:
+    def best(self, *, published: bool = False) -> tuple[float, float]:
         """Return the best threshold and its mIoU; the lowest of equals, NaN without a pixel."""
-        miou = self.miou(paper=paper)
+        miou = self.miou(published=published)
         index = int(np.argmax(np.nan_to_num(miou, nan=-1.0)))
         return round(float(self.thresholds[index]), 6), float(miou[index])
 
@@ -165,7 +165,7 @@ class _Bins:
         return (scores * np.float32(self._cells)).astype(np.uint16)
 
 
-def strongest(scores: Float32) -> tuple[Float32, npt.NDArray[np.uint8]]:
+def max_and_argmax(scores: Float32) -> tuple[Float32, npt.NDArray[np.uint8]]:
     """Return each pixel's largest score and its channel.
 
     Args:

@@ -33,7 +33,7 @@ _TILE = 3
 """Side of the kernels whose gradients are fast."""
 
 
-def speed_up(net: nn.Module, run: Callable[[], Iterable[Tensor]]) -> None:
+def fold_batch_norms(net: nn.Module, run: Callable[[], Iterable[Tensor]]) -> None:
     """Replace, in place, the convolutions and batch norms of a network by faster equals.
 
     Parameters and buffers stay the same objects under the same names.
@@ -74,7 +74,7 @@ class FoldedBatchNorm(nn.BatchNorm2d):
         self.train(norm.training)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise if in training mode, then activate; (b, c, h, w) -> (b, c, h, w)."""
+        """Normalize if in training mode, then activate; (b, c, h, w) -> (b, c, h, w)."""
         x = super().forward(x) if self.training else x
         activated: Tensor = self.act(self.drop(x))
         return activated

@@ -1,6 +1,6 @@
 """Maps and their valid cells on grids of different strides.
 
-Padding must not leak into a photo: a map that is enlarged mixes neighbouring cells, so cells on
+Padding must not leak into a photo: a map that is enlarged mixes neighboring cells, so cells on
 padding are left out of the mixture here, not only out of what is computed from it.
 """
 

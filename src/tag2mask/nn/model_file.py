@@ -47,7 +47,7 @@ _KINDS = {
 
 
 def write_model(path: Path, net: nn.Module, key: str, spec: Any) -> None:
-    """`save_net` for any kind of network; ``key`` is the kind's, ``spec`` a dataclass."""
+    """`save_seam` for any kind of network; ``key`` is the kind's, ``spec`` a dataclass."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
     path.write_bytes(save(state, metadata={key: json.dumps(dataclasses.asdict(spec))}))
 

@@ -265,9 +265,9 @@ def estimate(
 
 
 def training_steps(section: TrainCam | TrainAffinity | TrainSegmenter, photos: int) -> int:
-    """Number of optimiser steps over ``photos`` training photos."""
+    """Number of optimizer steps over ``photos`` training photos."""
     batches = section.epochs * max(1, photos // section.batch_size)
-    steps = max(1, batches // section.optimiser.accumulate)
+    steps = max(1, batches // section.optimizer.accumulate)
     return steps if section.max_steps is None else min(steps, section.max_steps)
 
 
@@ -291,7 +291,7 @@ def _fitted(
     machine: _Machine,
 ) -> Cost:
     """Of one training, with batches of so many Mpx and so much work a pixel."""
-    batches = training_steps(section, photos) * section.optimiser.accumulate
+    batches = training_steps(section, photos) * section.optimizer.accumulate
     weights = _WEIGHT_MIB.get(backbone, _OTHER_WEIGHT_MIB)
     seconds = batches * mpx * work * _TRAIN_SECONDS_PER_MPX / machine.training
     return Cost(

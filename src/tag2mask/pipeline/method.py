@@ -35,7 +35,7 @@ Place = Callable[[type[Handle], tuple[Handle, ...], Section], Path]
 """Where a step's folder lies, from the step, the folders it reads and its settings."""
 
 
-def method(
+def run_steps(
     data: Path,
     recipe: Recipe,
     place: Place,

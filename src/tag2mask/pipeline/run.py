@@ -17,7 +17,7 @@ from tag2mask.artifacts.handles import STEPS, Evaluation, Handle, ReportPage
 from tag2mask.artifacts.step_folder import remove_step_folder
 from tag2mask.errors import RunFolderError
 from tag2mask.pipeline.dry_run import Plan, PlannedStep, dry_run
-from tag2mask.pipeline.method import Place, method
+from tag2mask.pipeline.method import Place, run_steps
 from tag2mask.pipeline.preflight import _refuse_no_runs, refuse_missing_list, try_late_networks
 from tag2mask.pipeline.status import (
     RECIPE,
@@ -49,9 +49,9 @@ __all__ = [
     "demo",
     "dry_run",
     "is_a_runs",
-    "method",
     "refuse_missing_list",
     "run",
+    "run_steps",
     "start_runtime",
     "status",
     "try_late_networks",
@@ -117,7 +117,7 @@ def run(
     first_rank = FirstRank(runtime)
     first_rank(lambda: _begin(recipe, out, steps, redo))
     handles: dict[str, Handle] = {}
-    for handle in method(data, recipe, _in_folder(out), runtime, update=update):
+    for handle in run_steps(data, recipe, _in_folder(out), runtime, update=update):
         handles[handle.step] = handle
         if handle.step == steps[-1].step:
             return RunResult(out, handles)

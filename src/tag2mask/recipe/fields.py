@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-Behaviour = Literal["default", "paper"]
+Behavior = Literal["default", "published"]
 
 
 def _no_boolean(given: object) -> object:

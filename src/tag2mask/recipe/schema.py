@@ -14,7 +14,7 @@ from pydantic import model_validator
 
 from tag2mask.recipe.fields import Section
 from tag2mask.recipe.sections import (
-    AffinityLabelling,
+    AffinityLabeling,
     Evaluate,
     InferCam,
     Predict,
@@ -42,7 +42,7 @@ class Recipe(Section):
     prepare: Prepare = Prepare()
     train_cam: TrainCam = TrainCam()
     infer_cam: InferCam = InferCam()
-    affinity_labels: AffinityLabelling = AffinityLabelling()
+    affinity_labels: AffinityLabeling = AffinityLabeling()
     train_affinity: TrainAffinity = TrainAffinity()
     walk: Walk = Walk()
     tune: Tune = Tune()
@@ -91,8 +91,8 @@ class Recipe(Section):
                 raise ValueError(f"{key}: the range starts at {low} and ends before it, at {high}")
         if not self.walk.scales:
             raise ValueError("walk.scales: at least one scale")
-        if self.walk.behaviour == "paper" and self.walk.scales != (1.0,):
-            raise ValueError("walk.scales: behaviour paper computes affinities at scale 1 alone")
+        if self.walk.behavior == "published" and self.walk.scales != (1.0,):
+            raise ValueError("walk.scales: behavior published computes affinities at scale 1 alone")
         losses = train.losses
         if not (
             losses.cls > 0

@@ -1,7 +1,7 @@
 """The sections of a recipe: every setting of every step, with its default and its range.
 
 A section is strict (unknown keys are refused) and frozen. Each one that touches the published
-method carries ``behaviour``: ``paper`` reproduces the authors' code with its quirks, ``default``
+method carries ``behavior``: ``published`` reproduces the authors' code with its quirks, ``default``
 mends them. The sections of the steps that train stand in ``training_sections.py``.
 """
 
@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field
 
 from tag2mask.recipe.fields import (
     MOST_SIDE,
-    Behaviour,
+    Behavior,
     Count,
     Fraction,
     Integer,
@@ -63,7 +63,7 @@ class InferCam(Section):
 
     not_identity = frozenset({"batch_views", "skip_bad"})
 
-    behaviour: Behaviour = "default"
+    behavior: Behavior = "default"
     branch: Literal["auto", "refined", "plain"] = "auto"
     """Which map; auto: refined where PCM was trained, else plain."""
     long_side: Side | None = 384
@@ -109,13 +109,13 @@ class Crf(Section):
     """Standard deviation of the kernel of position, px."""
     gaussian_weight: NonNegative = 3.0
     bilateral_sxy: Positive = 80.0
-    """Standard deviation of position in the kernel of position and colour, px."""
+    """Standard deviation of position in the kernel of position and color, px."""
     bilateral_srgb: Positive = 13.0
-    """Standard deviation of colour in that kernel, of 255 levels."""
+    """Standard deviation of color in that kernel, of 255 levels."""
     bilateral_weight: NonNegative = 10.0
 
 
-class AffinityLabelling(BackgroundChoice):
+class AffinityLabeling(BackgroundChoice):
     """Step ``affinity-labels``: where two dense CRFs agree."""
 
     key: ClassVar[str] = "affinity_labels"
@@ -140,7 +140,7 @@ class Walk(BackgroundChoice):
 
     enabled: bool = True
     """False: no walk, and no affinities; masks are made of the maps of ``infer-cam``."""
-    behaviour: Behaviour = "default"
+    behavior: Behavior = "default"
     alpha: Positive | None = None
     """Exponent of the background (1 - max)^α (published: 6); null: from the background score in
     use."""
@@ -205,7 +205,7 @@ class PseudoMasks(BackgroundChoice):
     unsure_below: Fraction | None = None
     """Pixels of a lower confidence get the ignore value 255; null: none."""
     confidence: bool = False
-    """Write each pixel's confidence too, ``confidence/<id>.png``, 8 bits of grey."""
+    """Write each pixel's confidence too, ``confidence/<id>.png``, 8 bits of gray."""
     skip_bad: bool = False
     """With the CRF, which reads photos: leave unreadable ones out."""
 
@@ -237,12 +237,12 @@ class Predict(Section):
     tile: Annotated[Integer, Field(ge=64, le=MOST_SIDE)] = 1024
     """Views larger than this are computed in tiles of this side, px."""
     overlap: NonNegativeCount = 128
-    """Shared by neighbouring tiles, px; blended there."""
+    """Shared by neighboring tiles, px; blended there."""
     crf: SegmentationCrf = SegmentationCrf()
     overlays: bool = False
     """Write ``overlays/<id>.jpg`` too: the mask over the photo."""
     confidence: bool = False
-    """Write each pixel's confidence too, ``confidence/<id>.png``, 8 bits of grey."""
+    """Write each pixel's confidence too, ``confidence/<id>.png``, 8 bits of gray."""
     probabilities: bool = False
     """Write every class's probability too, ``probabilities/<id>.npz``, half floats."""
     batch_size: Count = 8
@@ -262,7 +262,7 @@ class ComparedCrf(Crf):
 class Evaluate(Section):
     """Step ``evaluate``: how good maps, masks and tags are."""
 
-    behaviour: Behaviour = "default"
+    behavior: Behavior = "default"
     """paper: a class that occurs nowhere counts as IoU 0."""
     thresholds: Annotated[tuple[Fraction, ...], Field(min_length=1)] = tuple(
         round(i / 100, 2) for i in range(100)

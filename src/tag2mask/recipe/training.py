@@ -1,4 +1,4 @@
-"""The sections of the steps that train: networks, losses, optimisers; see ``sections.py``."""
+"""The sections of the steps that train: networks, losses, optimizers; see ``sections.py``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tag2mask.recipe.fields import (
-    Behaviour,
+    Behavior,
     Count,
     Fraction,
     Integer,
@@ -25,9 +25,7 @@ from tag2mask.recipe.fields import (
 
 Crop = Annotated[Integer, Field(ge=32, le=8192)]
 """Side of the training crop, px."""
-ColourJitter = tuple[
-    NonNegative, NonNegative, NonNegative, Annotated[Number, Field(ge=0.0, le=0.5)]
-]
+ColorJitter = tuple[NonNegative, NonNegative, NonNegative, Annotated[Number, Field(ge=0.0, le=0.5)]]
 """Brightness, contrast, saturation, hue."""
 
 
@@ -102,8 +100,8 @@ class Losses(Section):
     """Share of training over which er, ecr and teach grow linearly from 0."""
 
 
-class Optimiser(Section):
-    """Optimiser, schedule and parameter groups."""
+class Optimizer(Section):
+    """Optimizer, schedule and parameter groups."""
 
     name: Literal["sgd", "adamw"] = "adamw"
     lr: Positive = 3e-4
@@ -119,13 +117,13 @@ class Optimiser(Section):
     warmup_steps: NonNegativeCount = 0
     clip_norm: Positive | None = None
     accumulate: Count = 1
-    """Batches per optimiser step."""
+    """Batches per optimizer step."""
     ema: Annotated[Number, Field(ge=0.0, lt=1.0)] = 0.0
     """Decay of the moving average of the weights, which becomes the model; 0: the last weights."""
 
 
-class CamOptimiser(Optimiser):
-    """The optimiser of the CAM network."""
+class CamOptimizer(Optimizer):
+    """The optimizer of the CAM network."""
 
     pcm_lr: Positive = 1.0
     """Learning rate of PCM, relative to the other new layers'."""
@@ -144,7 +142,7 @@ class TrainCam(Section):
         }
     )
 
-    behaviour: Behaviour = "default"
+    behavior: Behavior = "default"
     seed: Seed = 0
     backbone: Backbone = Backbone()
     head: Literal["cam", "mdc"] = "cam"
@@ -156,7 +154,7 @@ class TrainCam(Section):
     pcm: Pcm = Pcm()
     views: Views = Views()
     losses: Losses = Losses()
-    optimiser: CamOptimiser = CamOptimiser()
+    optimizer: CamOptimizer = CamOptimizer()
     init_from: str | None = None
     """A trained CAM model to start from (``model.safetensors`` or an official ``.pth``)."""
     warm_start: NonNegativeCount = 0
@@ -169,7 +167,7 @@ class TrainCam(Section):
     crop: Crop = 224
     long_side: tuple[Side, Side] = (224, 384)
     """The photo's long side is drawn from this range before cropping, px."""
-    colour_jitter: ColourJitter = (0.3, 0.3, 0.3, 0.1)
+    color_jitter: ColorJitter = (0.3, 0.3, 0.3, 0.1)
     """Brightness, contrast, saturation, hue."""
     dropout: Annotated[Number, Field(ge=0.0, lt=1.0)] = 0.5
     """Channel dropout in front of the head."""
@@ -190,7 +188,7 @@ class TrainCam(Section):
         What has no say in it has its default: trainings that differ in that start alike.
         """
         # As published, maps are pooled on the grid that the losses compare them on.
-        grid = {"map_stride": self.losses.map_stride} if self.behaviour == "paper" else {}
+        grid = {"map_stride": self.losses.map_stride} if self.behavior == "published" else {}
         return self.model_copy(
             update={
                 "warm_start": 0,
@@ -199,7 +197,7 @@ class TrainCam(Section):
                 "pcm": Pcm(enabled=False),
                 "views": Views(enabled=False),
                 "losses": Losses(cls=self.losses.cls, **grid),
-                "optimiser": self.optimiser.model_copy(update={"pcm_lr": 1.0}),
+                "optimizer": self.optimizer.model_copy(update={"pcm_lr": 1.0}),
             }
         )
 
@@ -209,7 +207,7 @@ class TrainAffinity(Section):
 
     not_identity = frozenset({"checkpoint_minutes", "log_every", "skip_bad"})
 
-    behaviour: Behaviour = "default"
+    behavior: Behavior = "default"
     seed: Seed = 0
     backbone: Backbone = Backbone()
     """In a recipe, keys that are left out are those of ``train_cam.backbone``."""
@@ -217,7 +215,7 @@ class TrainAffinity(Section):
     """Channels of the embeddings of the three levels, finest first."""
     radius: Count = 5
     """Cells closer than this form pairs."""
-    optimiser: Optimiser = Optimiser()
+    optimizer: Optimizer = Optimizer()
     epochs: Count = 5
     max_steps: Count | None = None
     """Stop earlier; the schedule is stretched over these steps."""
@@ -226,7 +224,7 @@ class TrainAffinity(Section):
     crop: Crop = 224
     long_side: tuple[Side, Side] = (224, 384)
     """The photo's long side is drawn from this range before cropping, px."""
-    colour_jitter: ColourJitter = (0.3, 0.3, 0.3, 0.1)
+    color_jitter: ColorJitter = (0.3, 0.3, 0.3, 0.1)
     """Brightness, contrast, saturation, hue."""
     freeze_batch_norm: bool = True
     precision: Precision = "auto"
@@ -276,7 +274,7 @@ class TrainSegmenter(Section):
     """Weigh each pixel by the pseudo mask's confidence (needs ``pseudo_masks.confidence``)."""
     rounds: Count = 1
     """Networks trained one after the other, each after the first on its predecessor's masks."""
-    optimiser: Optimiser = Optimiser()
+    optimizer: Optimizer = Optimizer()
     epochs: Count = 10
     max_steps: Count | None = None
     """Stop earlier; the schedule is stretched over these steps."""
@@ -287,7 +285,7 @@ class TrainSegmenter(Section):
     """The photo's long side at scale 1, px; null: its own (published)."""
     scale: tuple[Scale, Scale] = (0.5, 1.5)
     """Range of the scale that is drawn for each crop."""
-    colour_jitter: ColourJitter = (0.3, 0.3, 0.3, 0.1)
+    color_jitter: ColorJitter = (0.3, 0.3, 0.3, 0.1)
     """Brightness, contrast, saturation, hue."""
     freeze_batch_norm: bool = True
     """Of the pretrained encoder; new layers' batch norms always learn."""

@@ -10,14 +10,14 @@ from matplotlib.figure import Figure
 
 from tag2mask.evaluation.records import CurveScores, EvaluationScores, SplitScores
 
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 _STYLES = ("-", "--")
 
 
 def draw_curve(path: Path, scores: EvaluationScores) -> None:
     """Draw each split's curves with their best points, and the background score in use.
 
-    Of one stage a split has a colour; of several each stage has one, and a split a line style.
+    Of one stage a split has a color; of several each stage has one, and a split a line style.
 
     Args:
         path: PNG to write.
@@ -31,18 +31,18 @@ def draw_curve(path: Path, scores: EvaluationScores) -> None:
         for place, (name, curve) in enumerate(_curves(split)):
             if curve.best_miou is None or split.masks is None:
                 continue
-            colour = _COLOURS[(place if several else number) % len(_COLOURS)]
+            color = _COLORS[(place if several else number) % len(_COLORS)]
             style = _STYLES[number % len(_STYLES)] if several else "-"
             percent = [np.nan if miou is None else 100 * miou for miou in curve.miou]
             label = f"{split.split}, {split.masks.photos} photos, {split.tag_source} tags"
             axes.plot(
                 curve.thresholds,
                 percent,
-                color=colour,
+                color=color,
                 linestyle=style,
                 label=f"{name}: {label}" if several else label,
             )
-            axes.plot(curve.best_threshold, 100 * curve.best_miou, "o", color=colour)
+            axes.plot(curve.best_threshold, 100 * curve.best_miou, "o", color=color)
     used = scores.splits[0]
     if used.background_score is not None:
         axes.axvline(

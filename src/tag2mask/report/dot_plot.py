@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from tag2mask.report.plots import SERIES_COLOURS, Svg, nice_ticks
+from tag2mask.report.plots import SERIES_COLORS, Svg, nice_ticks
 
 _WIDTH, _RIGHT, _TOP, _BOTTOM, _LINE = 760, 14, 6, 40, 26
 _LETTER = 6.6
@@ -23,14 +23,14 @@ class Dot:
         value: where it lies.
         spread: half the length of its bar; None: no bar.
         text: shown when the pointer rests on it.
-        colour: index of the colour.
+        color: index of the color.
         hollow: True draws an outline alone.
     """
 
     value: float
     spread: float | None
     text: str
-    colour: int = 0
+    color: int = 0
     hollow: bool = False
 
 
@@ -38,7 +38,7 @@ def dot_plot(rows: Sequence[tuple[str, Sequence[Dot]]], *, x_label: str) -> Svg:
     """Draw each row's dots on a line of its own, over one axis.
 
     Args:
-        rows: name and dots of each, from the top; the dots of one colour share a height.
+        rows: name and dots of each, from the top; the dots of one color share a height.
         x_label: name of the axis, with its unit.
 
     Returns:
@@ -51,7 +51,7 @@ def dot_plot(rows: Sequence[tuple[str, Sequence[Dot]]], *, x_label: str) -> Svg:
         min(dot.value - (dot.spread or 0) for dot in dots),
         max(dot.value + (dot.spread or 0) for dot in dots),
     )
-    colours = sorted({dot.colour for dot in dots})
+    colors = sorted({dot.color for dot in dots})
     names = [
         name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…" for name, _ in rows
     ]
@@ -72,7 +72,7 @@ def dot_plot(rows: Sequence[tuple[str, Sequence[Dot]]], *, x_label: str) -> Svg:
         )
         # Filled dots over hollow ones, where they meet.
         for dot in sorted(own, key=lambda dot: not dot.hollow):
-            shift = 8 * (colours.index(dot.colour) - (len(colours) - 1) / 2)
+            shift = 8 * (colors.index(dot.color) - (len(colors) - 1) / 2)
             parts.append(_mark(dot, x, middle + shift))
     label = escape(f"{x_label}: {', '.join(name for name, _ in rows)}")
     return Markup(
@@ -97,17 +97,17 @@ def _axis(
 
 
 def _mark(dot: Dot, x: Callable[[float], float], y: float) -> str:
-    colour = f"s{dot.colour % SERIES_COLOURS}"
+    color = f"s{dot.color % SERIES_COLORS}"
     title = f"<title>{escape(dot.text)}</title>"
     bar = (
         ""
         if dot.spread is None
         else (
-            f'<path class="line {colour}" d="M{x(dot.value - dot.spread):g} {y:g}'
+            f'<path class="line {color}" d="M{x(dot.value - dot.spread):g} {y:g}'
             f'L{x(dot.value + dot.spread):g} {y:g}">{title}</path>'
         )
     )
     kind = "hollow" if dot.hollow else "mark"
     return bar + (
-        f'<circle class="{kind} {colour}" cx="{x(dot.value)}" cy="{y:g}" r="4.5">{title}</circle>'
+        f'<circle class="{kind} {color}" cx="{x(dot.value)}" cy="{y:g}" r="4.5">{title}</circle>'
     )

@@ -16,7 +16,7 @@ from tag2mask.artifacts.handles import Evaluation, Predictions, PreparedData, Se
 from tag2mask.artifacts.manifest import Manifest
 from tag2mask.evaluation.records import SEGMENTER, EvaluationScores, SplitScores
 from tag2mask.evaluation.tables import markdown_table, score_text
-from tag2mask.report.page import hex_colour, percent
+from tag2mask.report.page import hex_color, percent
 from tag2mask.report.run_folder import RunFolder
 from tag2mask.segmentation.inference.export_spec import ExportedSpec
 
@@ -243,15 +243,15 @@ def markdown(card: ModelCard) -> str:
         f"{spec.size_multiple}, padded by 0 on the right and below, of at least "
         f"{_and(f'{file.smallest_side} px for `{file.name}`' for file in card.files)}. "
         f"The long side of the photos it was trained on is {spec.long_side} px at scale 1. Output "
-        f"`logits`: float32 (batch, {len(spec.colours)}, height, width); the largest channel is "
+        f"`logits`: float32 (batch, {len(spec.colors)}, height, width); the largest channel is "
         "the label.",
         "## Classes",
         markdown_table(
-            ("label", "class", "colour"),
+            ("label", "class", "color"),
             [
-                (str(label), name, hex_colour(colour))
-                for label, (name, colour) in enumerate(
-                    zip(("background", *spec.classes), spec.colours, strict=True)
+                (str(label), name, hex_color(color))
+                for label, (name, color) in enumerate(
+                    zip(("background", *spec.classes), spec.colors, strict=True)
                 )
             ],
         ),

@@ -1,11 +1,11 @@
 """Maps and masks laid over photos, and contact sheets of them.
 
-The heat colours rise evenly in lightness (matplotlib's *inferno*, CC0), so that a picture printed
-in grey or seen with a colour deficiency tells the same; they are interpolated from a few anchors
+The heat colors rise evenly in lightness (matplotlib's *inferno*, CC0), so that a picture printed
+in gray or seen with a color deficiency tells the same; they are interpolated from a few anchors
 here, so that no plotting library is loaded while a network trains. The photo is shown darker and
-nearly grey, so that the colours stand for the scores alone.
+nearly gray, so that the colors stand for the scores alone.
 
-Left out: reading and writing files. A mask's colours come from `ClassSet.colours`.
+Left out: reading and writing files. A mask's colors come from `ClassSet.colors`.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ _GAP = 6
 
 
 def _lut(anchors: Sequence[int]) -> NDArray[np.float32]:
-    """256 colours (256, 3) in 0..255, linear between evenly spaced 0xRRGGBB anchors."""
+    """256 colors (256, 3) in 0..255, linear between evenly spaced 0xRRGGBB anchors."""
     rgb = np.array([(a >> 16, a >> 8 & 255, a & 255) for a in anchors], np.float32)
     at, places = np.linspace(0, 1, 256), np.linspace(0, 1, len(anchors))
     return np.stack([np.interp(at, places, rgb[:, i]) for i in range(3)], 1).astype(np.float32)
 
 
 HEAT = _lut(_INFERNO)
-"""Colours of the scores 0..1 in 256 steps, float32 (256, 3) in 0..255."""
+"""Colors of the scores 0..1 in 256 steps, float32 (256, 3) in 0..255."""
 
 
 def heat_overlay(image: Image.Image, scores: NDArray[np.float32]) -> Image.Image:
-    """Lay scores over a photo as heat colours.
+    """Lay scores over a photo as heat colors.
 
     Args:
         image: photo of mode RGB, (H, W) px.
@@ -71,22 +71,20 @@ def heat_overlay(image: Image.Image, scores: NDArray[np.float32]) -> Image.Image
         resized = Image.fromarray(values).resize(image.size, Image.Resampling.BILINEAR)
         values = np.asarray(resized)
     photo = np.asarray(image, np.float32)
-    grey = np.asarray(image.convert("L"), np.float32)[..., None]
-    dim = 0.6 * (0.75 * grey + 0.25 * photo)
+    gray = np.asarray(image.convert("L"), np.float32)[..., None]
+    dim = 0.6 * (0.75 * gray + 0.25 * photo)
     heat = HEAT[np.rint(values * 255.0).astype(np.uint8)]
     alpha = (0.15 + 0.65 * values)[..., None]
     return _to_image(dim * (1.0 - alpha) + heat * alpha)
 
 
-def mask_overlay(
-    image: Image.Image, mask: NDArray[np.uint8], colours: Sequence[Rgb]
-) -> Image.Image:
+def mask_overlay(image: Image.Image, mask: NDArray[np.uint8], colors: Sequence[Rgb]) -> Image.Image:
     """Lay a mask over a photo: filled classes with an outline, void hatched, background free.
 
     Args:
         image: photo of mode RGB, (H, W) px.
         mask: mask ids, uint8 (h, w), 255 void; resized to the photo's size (nearest).
-        colours: RGB 0..255 by mask id (C+1).
+        colors: RGB 0..255 by mask id (C+1).
 
     Returns:
         Image of mode RGB and the photo's size.
@@ -95,7 +93,7 @@ def mask_overlay(
     if mask.shape != (image.height, image.width):
         mask = np.asarray(Image.fromarray(mask).resize(image.size, Image.Resampling.NEAREST))
     table = np.zeros((256, 3), np.float32)
-    table[: len(colours)] = colours
+    table[: len(colors)] = colors
     fill = table[mask]
     void = mask == IGNORE
     height, width = mask.shape

@@ -46,7 +46,7 @@ class Cell:
     Attributes:
         text: what it says.
         bar: length of a bar beside the text, in [0, 1]; None: no bar.
-        heat: strength of the background colour, in [0, 1]; None: none.
+        heat: strength of the background color, in [0, 1]; None: none.
         swatch: ``#rrggbb`` of a class, shown as a small square.
         tone: better or worse than what it is compared with.
         title: shown when the pointer rests on it.
@@ -106,7 +106,7 @@ class Figures:
 
     Attributes:
         figures: (title, drawing) each.
-        legend: names of the series, in the order of their colours; one name or none: no legend.
+        legend: names of the series, in the order of their colors; one name or none: no legend.
         caption: below all of them.
         title: heading above all of them.
     """
@@ -230,7 +230,7 @@ def picture(caption: str, image: Image.Image) -> Picture:
     return Picture(caption, uri, image.width, image.height)
 
 
-def hex_colour(rgb: Sequence[int]) -> str:
+def hex_color(rgb: Sequence[int]) -> str:
     """``#rrggbb`` of RGB 0..255."""
     return "#{:02x}{:02x}{:02x}".format(*rgb)
 

@@ -42,7 +42,7 @@ class PhotoScore:
         return self.split
 
 
-def telling(path: Path, count: int) -> list[tuple[str, list[PhotoScore]]]:
+def pick_photos(path: Path, count: int) -> list[tuple[str, list[PhotoScore]]]:
     """Best, middle and worst photos by mIoU; without masks, most and least certain ones.
 
     Photos without a class are all background and right by construction: they tell nothing.

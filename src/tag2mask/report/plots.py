@@ -1,6 +1,6 @@
 """Line plots as small inline SVG.
 
-Drawn by hand rather than by a plotting library: colours are the page's own variables, so a plot
+Drawn by hand rather than by a plotting library: colors are the page's own variables, so a plot
 follows light and dark mode; the text stays text; a plot is a few kilobytes and the same for the
 same numbers.
 """
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 Svg = Markup
 """A drawing, safe to be put into the page as it is."""
 
-SERIES_COLOURS = 8
-"""Colours that the page's style defines; more series start over."""
+SERIES_COLORS = 8
+"""Colors that the page's style defines; more series start over."""
 
 _RIGHT, _TOP, _BOTTOM = 12, 10, 38
 _DIGIT = 7
@@ -34,7 +34,7 @@ class Series:
         name: shown when the pointer rests on it.
         x, y: float (n,), x rising; NaN in y leaves a gap.
         marks: (x, y, text) of points to stress; the text shows on the pointer.
-        colour: index of the colour.
+        color: index of the color.
         faint: True draws it thin and pale (raw values behind their running mean).
     """
 
@@ -42,7 +42,7 @@ class Series:
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     marks: tuple[tuple[float, float, str], ...] = ()
-    colour: int = 0
+    color: int = 0
     faint: bool = False
 
 
@@ -194,13 +194,13 @@ class _Frame:
             pieces.append(f"{pen}{self.x(x):g} {self.y(y):g}")
             pen = "L"
         return (
-            f'<path class="{kind} s{series.colour % SERIES_COLOURS}" d="{"".join(pieces)}">'
+            f'<path class="{kind} s{series.color % SERIES_COLORS}" d="{"".join(pieces)}">'
             f"<title>{escape(series.name)}</title></path>"
         )
 
     def marks(self, series: Series) -> str:
         return "".join(
-            f'<circle class="mark s{series.colour % SERIES_COLOURS}" cx="{self.x(x)}" '
+            f'<circle class="mark s{series.color % SERIES_COLORS}" cx="{self.x(x)}" '
             f'cy="{self.y(y)}" r="4.5"><title>{escape(text)}</title></circle>'
             for x, y, text in series.marks
         )

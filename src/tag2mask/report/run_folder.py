@@ -89,7 +89,7 @@ def open_runs(paths: Sequence[Path]) -> list[RunFolder]:
     runs = [_open_run(path) for path in paths]
     labels = [run.label for run in runs]
     return [
-        run if labels.count(run.label) == 1 else _relabelled(run, f"{run.label} ({run.path})")
+        run if labels.count(run.label) == 1 else _relabeled(run, f"{run.label} ({run.path})")
         for run in runs
     ]
 
@@ -140,7 +140,7 @@ def _open_run(path: Path) -> RunFolder:
     return RunFolder(path, name, manifests, tuple(unfinished), recipe)
 
 
-def _relabelled(run: RunFolder, label: str) -> RunFolder:
+def _relabeled(run: RunFolder, label: str) -> RunFolder:
     return RunFolder(run.path, label, run.manifests, run.unfinished, run.recipe)
 
 

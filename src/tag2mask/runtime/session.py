@@ -184,13 +184,13 @@ class Runtime:
             for buffer in module.buffers():
                 torch.distributed.broadcast(buffer, src=0)
 
-    def setup(self, module: nn.Module, optimiser: torch.optim.Optimizer) -> tuple[nn.Module, Any]:
+    def setup(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, Any]:
         """Move a module to the device and wrap it for several ranks."""
         with warnings.catch_warnings():
             # Its successor is not in every version of torch that we take.
             warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
-            wrapped, wrapped_optimiser = self.fabric.setup(module, optimiser)
-        return wrapped, wrapped_optimiser
+            wrapped, wrapped_optimizer = self.fabric.setup(module, optimizer)
+        return wrapped, wrapped_optimizer
 
     def backward(self, loss: Tensor) -> None:
         """Backward pass of a loss; several ranks average their gradients."""
@@ -246,7 +246,7 @@ def share_of_threads(threads: int, callers: int) -> Iterator[None]:
 
 
 @contextmanager
-def memory_hint(*settings: str) -> Iterator[None]:
+def explain_out_of_memory(*settings: str) -> Iterator[None]:
     """Name the settings that need less memory when the device or the machine runs out of it.
 
     Torch has an error of its own for GPUs alone; on the CPU, and where a process that reads photos

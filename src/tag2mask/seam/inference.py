@@ -24,9 +24,9 @@ from torch import Tensor
 
 from tag2mask.maps.cam_map import map_grid
 from tag2mask.nn.batch_padding import SteadyBatches
-from tag2mask.runtime.session import memory_hint, share_of_threads
+from tag2mask.runtime.session import explain_out_of_memory, share_of_threads
 from tag2mask.runtime.threads import MOST_THREADS, SMALL_PIXELS, ordered_map
-from tag2mask.seam.network import CamPair, SeamNet
+from tag2mask.seam.network import SeamNet, SeamOutput
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ class InferenceSettings:
         gate_pcm: only the photo's own classes enter PCM.
         map_stride: photo pixels per cell of the maps returned.
         batch_views: views computed at once; fewer where the CPU is faster so.
-        paper: the published protocol to the letter.
+        published: the published protocol to the letter.
     """
 
     scales: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0)
@@ -61,7 +61,7 @@ class InferenceSettings:
     gate_pcm: bool = True
     map_stride: int = 4
     batch_views: int = 8
-    paper: bool = False
+    published: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Maps:
 
     Attributes:
         tags: k tag ids.
-        scores: float32 (k, h, w), scaled per class; in [0, 1], but for ``paper`` at stride 1.
+        scores: float32 (k, h, w), scaled per class; in [0, 1], but for ``published`` at stride 1.
         probabilities: float32 (C,) of the classifier.
     """
 
@@ -107,7 +107,7 @@ class MultiScaleInference:
         backbone = net.backbone
         self.mean = torch.tensor(backbone.mean, device=device)[:, None, None]
         self.std = torch.tensor(backbone.std, device=device)[:, None, None]
-        self.multiple = 1 if settings.paper else backbone.size_multiple
+        self.multiple = 1 if settings.published else backbone.size_multiple
 
     def largest_view(self, size: tuple[int, int]) -> int:
         """Long side, px, of the largest view of a photo of a size (h, w)."""
@@ -215,7 +215,7 @@ class MultiScaleInference:
             for index, size in enumerate(sizes)
         ]
 
-    def _forward(self, images: Tensor, tags: Sequence[tuple[int, ...]] | None) -> CamPair:
+    def _forward(self, images: Tensor, tags: Sequence[tuple[int, ...]] | None) -> SeamOutput:
         count = len(images)
         images = self.fill(images)
         present = None
@@ -224,12 +224,12 @@ class MultiScaleInference:
             for row, photo_tags in enumerate(tags):
                 present[row, list(photo_tags)] = 1.0
         fewer = "runtime.threads" if self.photo_by_photo else "infer_cam.batch_views"
-        with memory_hint(fewer, "infer_cam.long_side"):
-            pair: CamPair = self.net(
+        with explain_out_of_memory(fewer, "infer_cam.long_side"):
+            pair: SeamOutput = self.net(
                 images,
                 tags=present,
-                own_grid=not self.settings.paper,
-                pool_on_grid=not self.settings.paper,
+                own_grid=not self.settings.published,
+                pool_on_grid=not self.settings.published,
             )
         return pair.first(count)
 
@@ -268,7 +268,7 @@ class MultiScaleInference:
         ahead = self.device.type != "cpu" and size[0] * size[1] <= SMALL_PIXELS
         with closing(ordered_map(resized, wanted, None if ahead else 1)) as views:
             for index, scale, pixels in views:
-                image = self._normalised(pixels)
+                image = self._normalized(pixels)
                 yield index, (scale, False), image
                 if self.settings.flip:
                     yield index, (scale, True), image.flip(2)
@@ -287,21 +287,21 @@ class MultiScaleInference:
         rounded = [max(1, round(side * base * scale / multiple)) * multiple for side in size]
         return rounded[0], rounded[1]
 
-    def _normalised(self, pixels: NDArray[np.uint8]) -> Tensor:
-        """(3, h, w), normalised, on the device."""
+    def _normalized(self, pixels: NDArray[np.uint8]) -> Tensor:
+        """(3, h, w), normalized, on the device."""
         view = torch.from_numpy(pixels).to(self.device)
         return (view.permute(2, 0, 1).float() / 255 - self.mean) / self.std
 
     def _grid(self, size: tuple[int, int]) -> tuple[int, int]:
         """(h, w) of the sums; published: the photo's own size."""
-        return map_grid(*size, 1 if self.settings.paper else SUM_STRIDE)
+        return map_grid(*size, 1 if self.settings.published else SUM_STRIDE)
 
     def _scaled(self, total: Tensor | None, size: tuple[int, int]) -> NDArray[np.float32]:
         """Scale each class by its own minimum and maximum, and go to the grid that is stored."""
         grid = map_grid(*size, self.settings.map_stride)
         if total is None:
             return np.zeros((0, *grid), dtype=np.float32)
-        scaled = scale_maps(total, clip=not self.settings.paper)
+        scaled = scale_maps(total, clip=not self.settings.published)
         if tuple(scaled.shape[1:]) != grid:
             scaled = F.interpolate(
                 scaled[None].clamp(0, 1), grid, mode="bilinear", align_corners=False

@@ -93,7 +93,7 @@ def min_pooling(refined: Tensor, tags: Tensor, valid: Tensor | None = None) -> M
     """A quarter of each photo is background: push the lowest quarter of the refined map to 0.
 
     Args:
-        refined: not normalised refined maps, (b, C+1, h, w).
+        refined: not normalized refined maps, (b, C+1, h, w).
         tags: 0/1 (b, C).
         valid: bool (b, h, w); the quarter is taken of valid pixels.
     """
@@ -117,8 +117,8 @@ def equivariance(
     """ER: mean |A(cam1) - cam2| over the foreground (paper eq. 5).
 
     Args:
-        map1: max-normalised maps of branch 1 in view 2's frame, (b, C+1, h, w).
-        map2: max-normalised maps of branch 2, (b, C+1, h, w).
+        map1: max-normalized maps of branch 1 in view 2's frame, (b, C+1, h, w).
+        map2: max-normalized maps of branch 2, (b, C+1, h, w).
         tags: 0/1 (b, C); absent classes are 0 on both sides.
         valid: bool (b, h, w); given, the mean is over present classes and valid pixels.
         num_classes: C where the maps leave absent classes out; None: they don't.
@@ -147,7 +147,7 @@ def cross_equivariance(
 
     Args:
         target: the other branch's `keep_largest` map, detached, (b, C+1, h, w).
-        refined: max-normalised refined map, (b, C+1, h, w).
+        refined: max-normalized refined map, (b, C+1, h, w).
         tags: 0/1 (b, C); absent classes are 0 on both sides.
         top: share of values kept, in (0, 1].
         valid: bool (b, h, w); given, the share is taken of valid pixels and present channels.
@@ -181,8 +181,8 @@ def teaching(
     Not in the paper: PCM is fed detached maps, so there the backbone never learns from refinement.
 
     Args:
-        plain: max-normalised plain map, (b, C+1, h, w).
-        refined: max-normalised refined map, (b, C+1, h, w); detached here.
+        plain: max-normalized plain map, (b, C+1, h, w).
+        refined: max-normalized refined map, (b, C+1, h, w); detached here.
         tags: 0/1 (b, C).
         valid: bool (b, h, w).
         num_classes: as for `equivariance`.

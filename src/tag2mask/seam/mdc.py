@@ -1,4 +1,4 @@
-"""The multi-dilated convolution head: a second way to localisation maps, to compare SEAM with.
+"""The multi-dilated convolution head: a second way to localization maps, to compare SEAM with.
 
 One 3x3 convolution a dilation rate reads the backbone's last map, side by side, each with a
 classifier of its own. The plain one (rate 1) marks what tells a class; those of larger rates carry
@@ -74,7 +74,7 @@ def _classifier(channels: int, num_classes: int) -> nn.Conv2d:
     return classifier
 
 
-def localisation_map(branches: Tensor) -> Tensor:
+def localization_map(branches: Tensor) -> Tensor:
     """H_0 + mean of H_1 ... H_n: the plain branch whole, the dilated ones averaged (eq. 1).
 
     Like a CAM, the map is rectified and scaled only after the views of a photo are summed.

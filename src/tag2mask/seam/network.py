@@ -23,12 +23,12 @@ from tag2mask.nn.masked_resize import cells_inside, resize, resized_average
 from tag2mask.nn.model_file import KEY, read_model_spec, write_model
 from tag2mask.nn.official_checkpoints import official_seam_state
 from tag2mask.nn.weights import load_into, load_state
-from tag2mask.seam.mdc import RATES, MdcHead, localisation_map
+from tag2mask.seam.mdc import RATES, MdcHead, localization_map
 from tag2mask.seam.pcm import PixelCorrelation, pcm_input
 
 
 @dataclass(frozen=True)
-class NetSpec:
+class SeamSpec:
     """All that is needed to build a CAM network again, without its weights."""
 
     classes: tuple[str, ...]
@@ -51,11 +51,11 @@ class NetSpec:
         return ClassSet(self.classes)
 
 
-OFFICIAL_SEAM = NetSpec(classes=VOC_NAMES, backbone="resnet38", output_stride=8)
+OFFICIAL_SEAM = SeamSpec(classes=VOC_NAMES, backbone="resnet38", output_stride=8)
 """The network of the authors' ``resnet38_SEAM.pth``."""
 
 
-def build_net(spec: NetSpec, *, weights: str = "none") -> SeamNet:
+def build_seam(spec: SeamSpec, *, weights: str = "none") -> SeamNet:
     """Build a network.
 
     Args:
@@ -91,7 +91,7 @@ def build_net(spec: NetSpec, *, weights: str = "none") -> SeamNet:
     )
 
 
-def save_net(path: Path, net: SeamNet, spec: NetSpec) -> None:
+def save_seam(path: Path, net: SeamNet, spec: SeamSpec) -> None:
     """Write weights and specification to ``path`` (the caller makes it atomic).
 
     Raises:
@@ -100,7 +100,7 @@ def save_net(path: Path, net: SeamNet, spec: NetSpec) -> None:
     write_model(path, net, KEY, spec)
 
 
-def load_net(path: Path) -> tuple[SeamNet, NetSpec]:
+def load_seam(path: Path) -> tuple[SeamNet, SeamSpec]:
     """Read a model file: ours, or an official SEAM ``.pth``.
 
     Returns:
@@ -111,21 +111,21 @@ def load_net(path: Path) -> tuple[SeamNet, NetSpec]:
     """
     if path.suffix != ".safetensors":
         spec = OFFICIAL_SEAM
-        net = build_net(spec)
+        net = build_seam(spec)
         load_into(net, official_seam_state(load_state(path)), where=path)
     else:
         spec = read_spec(path)
-        net = build_net(spec)
+        net = build_seam(spec)
         load_into(net, load_state(path), where=path)
     return net.eval(), spec
 
 
-def read_spec(path: Path) -> NetSpec:
+def read_spec(path: Path) -> SeamSpec:
     """The specification inside one of our CAM model files."""
-    return read_model_spec(path, KEY, NetSpec)
+    return read_model_spec(path, KEY, SeamSpec)
 
 
-class CamPair(NamedTuple):
+class SeamOutput(NamedTuple):
     """What one view gives.
 
     Attributes:
@@ -144,9 +144,9 @@ class CamPair(NamedTuple):
         """The branches' mean, (b, C): what the network says of a photo's classes."""
         return self.branch_logits.mean(dim=1)
 
-    def first(self, count: int) -> CamPair:
+    def first(self, count: int) -> SeamOutput:
         """What it holds of the batch's first ``count`` images."""
-        return CamPair(
+        return SeamOutput(
             self.branch_logits[:count],
             self.cam[:count],
             None if self.refined is None else self.refined[:count],
@@ -204,11 +204,11 @@ class SeamNet(nn.Module):
         map_size: tuple[int, int] | None = None,
         own_grid: bool = False,
         pool_on_grid: bool = False,
-    ) -> CamPair:
+    ) -> SeamOutput:
         """Compute the maps of one view.
 
         Args:
-            image: normalised, (b, 3, H, W).
+            image: normalized, (b, 3, H, W).
             valid: bool (b, H, W), False on padding, which is kept out of pooling, PCM and resizing
                 (the backbone's own convolutions see it, as zeros); None: all valid.
             tags: 0/1 (b, C); given, absent classes don't enter PCM.
@@ -242,7 +242,7 @@ class SeamNet(nn.Module):
         cam = cam if own_grid else resize(cam, size, valid)
         pooled_size = raw.shape[2:] if own_grid or pool_on_grid else size
         logits = resized_average(branches[:, :, 1:].flatten(1, 2), pooled_size, valid)
-        return CamPair(logits.reshape(*branches.shape[:2], self.num_classes), cam, refined)
+        return SeamOutput(logits.reshape(*branches.shape[:2], self.num_classes), cam, refined)
 
     def _maps(self, last: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
         """The plain map (b, C+1, h, w), and those that are pooled, (b, n, C+1, h, w)."""
@@ -253,7 +253,7 @@ class SeamNet(nn.Module):
         if valid is not None:  # its convolutions reach far
             last = last * cells_inside(valid, last.shape[2:])[:, None]
         branches = self.head(last)
-        return localisation_map(branches), branches
+        return localization_map(branches), branches
 
     def new_parameters(self) -> list[nn.Parameter]:
         """Parameters that no pretraining gave: the head's and PCM's."""

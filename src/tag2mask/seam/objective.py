@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tag2mask.nn.masked_resize import cells_inside
 from tag2mask.nn.mean import Mean
 from tag2mask.seam import losses
-from tag2mask.seam.network import CamPair, SeamNet
+from tag2mask.seam.network import SeamNet, SeamOutput
 from tag2mask.seam.transform import ViewTransform
 
 
@@ -34,15 +34,15 @@ class LossWeights:
     teach: float = 0.0
 
 
-class SiameseSeam(nn.Module):
+class SeamObjective(nn.Module):
     """Both branches and their loss terms.
 
     Args:
         net: the network both branches share.
         weights: which terms, how strong.
         ecr_top: share of values that ECR keeps.
-        paper: the published conventions (padding takes part, means over all channels, pooling at
-            the maps' size); False: the mended ones.
+        published: the published conventions (padding takes part, means over all channels, pooling
+            at the maps' size); False: the corrected ones.
         gate_pcm: only present classes enter PCM; the published code lets all.
         map_stride: pixels per cell of the maps that losses compare (published: 1).
     """
@@ -53,7 +53,7 @@ class SiameseSeam(nn.Module):
         weights: LossWeights,
         *,
         ecr_top: float = 0.2,
-        paper: bool = False,
+        published: bool = False,
         gate_pcm: bool = True,
         map_stride: int = 1,
     ) -> None:
@@ -61,7 +61,7 @@ class SiameseSeam(nn.Module):
         self.net = net
         self.weights = weights
         self.ecr_top = ecr_top
-        self.paper = paper
+        self.published = published
         self.gate_pcm = gate_pcm
         self.map_stride = map_stride
 
@@ -71,7 +71,7 @@ class SiameseSeam(nn.Module):
         """Compute the terms of one batch.
 
         Args:
-            image: normalised, (b, 3, H, W).
+            image: normalized, (b, 3, H, W).
             tags: 0/1 float (b, C).
             valid: bool (b, H, W), False on padding.
             transform: view 1 to view 2; None: branch 1 alone.
@@ -80,7 +80,7 @@ class SiameseSeam(nn.Module):
             Terms by name, unweighted: ``cls1 cls2 min1 min2 er ecr1 ecr2 teach1 teach2``, those
             that the weights switch on. `total_weights` says how they add up.
         """
-        inside = None if self.paper else valid
+        inside = None if self.published else valid
         # Absent classes count as 0 in every term, so their maps aren't made.
         channels = present_channels(tags)
         present = tags.gather(1, channels[:, 1:] - 1)
@@ -129,10 +129,10 @@ class SiameseSeam(nn.Module):
             tags=tags if self.gate_pcm else None,
             channels=channels,
             map_size=size,
-            pool_on_grid=not self.paper,
+            pool_on_grid=not self.published,
         )
         # Losses are computed in float32 whatever the network's precision.
-        pair = CamPair(
+        pair = SeamOutput(
             pair.branch_logits,
             pair.cam.float(),
             None if pair.refined is None else pair.refined.float(),
@@ -193,19 +193,19 @@ class SiameseSeam(nn.Module):
 
 @dataclass(frozen=True)
 class _View:
-    """One branch's maps; max-normalised once, whichever terms compare them."""
+    """One branch's maps; max-normalized once, whichever terms compare them."""
 
-    pair: CamPair
+    pair: SeamOutput
     valid: Tensor | None
 
     @cached_property
     def foreground(self) -> Tensor:
-        """Max-normalised plain maps, (b, k, h, w)."""
+        """Max-normalized plain maps, (b, k, h, w)."""
         return losses.max_norm(self.pair.cam[:, 1:], self.valid)
 
     @cached_property
     def refined(self) -> Tensor:
-        """Max-normalised refined maps, (b, 1 + k, h, w)."""
+        """Max-normalized refined maps, (b, 1 + k, h, w)."""
         assert self.pair.refined is not None
         return losses.max_norm(self.pair.refined, self.valid)
 

@@ -6,7 +6,7 @@ Everything enters detached, so only the three 1x1 convolutions learn from it.
 
 The affinity of N positions is an N x N matrix. It is exact here at any size: square tiles of it
 are computed one after the other, within a stated amount of memory, in training too (the backward
-pass computes each tile again). It is symmetric before it is normalised, so a tile off the diagonal
+pass computes each tile again). It is symmetric before it is normalized, so a tile off the diagonal
 serves two blocks of columns, and nearly half of all tiles are never computed.
 """
 
@@ -215,7 +215,7 @@ class PixelCorrelation(nn.Module):
             maps: output of `pcm_input` on the grid of the result, (b, c, h, w).
             low: finer feature map, (b, c_low, h1, w1); detached here.
             mid: coarser feature map, (b, c_mid, h2, w2); detached here.
-            image: the normalised input image, (b, 3, H, W).
+            image: the normalized input image, (b, 3, H, W).
             valid: bool (b, H, W), False on the image's padding; None: all valid.
 
         Returns:

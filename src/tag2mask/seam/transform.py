@@ -3,10 +3,10 @@
 SEAM (Wang et al., CVPR 2020, section 3.2) asks the network to commute with an affine transform A:
 F(A(I)) = A(F(I)). A is applied to images on one side and to score maps on the other, at different
 resolutions, so one object does both and the conventions can't drift apart. It is a rescale, then a
-flip, a rotation about the centre and a translation, each possibly the identity.
+flip, a rotation about the center and a translation, each possibly the identity.
 
 Positions are those of the *frame*, -1..1 from side to side, so that a map at any stride moves as
-its image does. ``align_corners`` says what the sides are: the centres of the outermost cells (True,
+its image does. ``align_corners`` says what the sides are: the centers of the outermost cells (True,
 published) or their outer edges (False). A rotation by a multiple of 90 degrees turns the frame
 along (height and width change places); any other keeps it, and what turns into view from outside
 is 0 and invalid. Lengths within the frame are taken from its ratio of width to height, which is
@@ -207,7 +207,7 @@ class ViewTransform:
         )
 
     def _sample(self, x: Tensor, angle: float, *, backward: bool) -> Tensor:
-        """Rotate by ``angle`` about the centre, then translate; or the inverse of both."""
+        """Rotate by ``angle`` about the center, then translate; or the inverse of both."""
         h, w = x.shape[2], x.shape[3]
         v = _cell_positions(h, self.align_corners, x.device)[:, None]
         u = _cell_positions(w, self.align_corners, x.device)[None, :]
@@ -234,7 +234,7 @@ class ViewTransform:
 
 
 def _cell_positions(count: int, align_corners: bool, device: torch.device) -> Tensor:
-    """Positions of the cells' centres in the frame, -1..1, (count,)."""
+    """Positions of the cells' centers in the frame, -1..1, (count,)."""
     index = torch.arange(count, dtype=torch.float64, device="cpu")
     if align_corners:
         positions = 2.0 * index / max(count - 1, 1) - (1.0 if count > 1 else 0.0)
@@ -252,13 +252,13 @@ def _triangle_weights(before: int, after: int, align_corners: bool, device: torc
     """
     if align_corners:
         step = (before - 1) / (after - 1) if after > 1 else 0.0
-        centres = torch.arange(after, dtype=torch.float64) * step
+        centers = torch.arange(after, dtype=torch.float64) * step
         width = max(step, 1.0) if after > 1 else float(before)
     else:
         step = before / after
-        centres = (torch.arange(after, dtype=torch.float64) + 0.5) * step - 0.5
-        centres = centres.clamp(0, before - 1) if step < 1.0 else centres
+        centers = (torch.arange(after, dtype=torch.float64) + 0.5) * step - 0.5
+        centers = centers.clamp(0, before - 1) if step < 1.0 else centers
         width = max(step, 1.0)
-    distance = (centres[:, None] - torch.arange(before, dtype=torch.float64)[None, :]).abs()
+    distance = (centers[:, None] - torch.arange(before, dtype=torch.float64)[None, :]).abs()
     weights = (1.0 - distance / width).clamp(min=0.0)
     return (weights / weights.sum(dim=1, keepdim=True)).to(device, torch.float32)

@@ -28,7 +28,7 @@ from tag2mask.training.dataset import (
     Augmentation,
     Crop,
     StepBatches,
-    TrainingPhotos,
+    TrainingDataset,
     Unread,
     step_loader,
 )
@@ -43,7 +43,7 @@ class LabelMaps:
 
     Attributes:
         masks: by photo id: indexed masks of the photo's size.
-        confidences: by photo id: how sure each pixel is, 8 bits of grey; None: all alike.
+        confidences: by photo id: how sure each pixel is, 8 bits of gray; None: all alike.
     """
 
     masks: Mapping[str, Path]
@@ -55,8 +55,8 @@ class SegmenterBatch:
     """A batch for a segmentation network.
 
     Attributes:
-        image: normalised, float32 (b, 3, s, s); 0 on padding.
-        labels: mask ids uint8 (b, s, s); 255 = not labelled or padding.
+        image: normalized, float32 (b, 3, s, s); 0 on padding.
+        labels: mask ids uint8 (b, s, s); 255 = not labeled or padding.
         confidence: uint8 (b, s, s); 255 stands for 1, as everywhere without confidence maps.
         ids: b photo ids.
         unread: photos that are missing because they or their labels can't be read; b may be 0 then.
@@ -79,7 +79,7 @@ class SegmenterBatch:
         )
 
 
-class SegmenterPhotos(Dataset[SegmenterItem]):
+class SegmenterDataset(Dataset[SegmenterItem]):
     """Augmented photos with their label maps, addressed by (epoch, index).
 
     Args:
@@ -101,7 +101,7 @@ class SegmenterPhotos(Dataset[SegmenterItem]):
         self.samples = samples
         self.labels = labels
         self.num_classes = num_classes
-        self.photos = TrainingPhotos(samples, num_classes, augmentation, seed)
+        self.photos = TrainingDataset(samples, num_classes, augmentation, seed)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -114,13 +114,13 @@ class SegmenterPhotos(Dataset[SegmenterItem]):
         if self.labels.confidences is None:
             confidence = np.full_like(labels, 255)
         else:
-            grey = _confidence(sample, self.labels.confidences[sample.id])
-            confidence = _cut(crop, grey, Image.Resampling.BILINEAR, outside=0)
+            gray = _confidence(sample, self.labels.confidences[sample.id])
+            confidence = _cut(crop, gray, Image.Resampling.BILINEAR, outside=0)
         return image, torch.from_numpy(labels), torch.from_numpy(confidence), sample.id
 
 
 def segmenter_loader(
-    photos: SegmenterPhotos, batches: StepBatches, *, workers: int, pin_memory: bool = False
+    photos: SegmenterDataset, batches: StepBatches, *, workers: int, pin_memory: bool = False
 ) -> Iterable[SegmenterBatch]:
     """Load batches in the order of ``batches``; see `training_loader`."""
     return step_loader(photos, batches, collate_segmenter, workers=workers, pin_memory=pin_memory)
@@ -142,7 +142,7 @@ def collate_segmenter(items: Sequence[SegmenterItem | Unread]) -> SegmenterBatch
 def pixels_by_class(
     samples: Sequence[Sample], labels: LabelMaps, num_classes: int, *, skip_bad: bool
 ) -> NDArray[np.int64]:
-    """Labelled pixels of each mask id over all label maps, (C+1,).
+    """Labeled pixels of each mask id over all label maps, (C+1,).
 
     Args:
         samples: photos with label maps.
@@ -180,12 +180,12 @@ def _cut(
 
 
 def _confidence(sample: Sample, path: Path) -> NDArray[np.uint8]:
-    grey = read_confidence(path)
-    if grey.shape != sample.size:
+    gray = read_confidence(path)
+    if gray.shape != sample.size:
         raise DataError(
-            f"confidences of {grey.shape[1]} x {grey.shape[0]} px for a photo of"
+            f"confidences of {gray.shape[1]} x {gray.shape[0]} px for a photo of"
             f" {sample.size[1]} x {sample.size[0]} px",
             where=path,
             fix="Make the pseudo masks of these photos anew, with pseudo_masks.confidence=true.",
         )
-    return grey
+    return gray

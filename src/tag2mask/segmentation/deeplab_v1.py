@@ -34,8 +34,8 @@ class DeepLabV1(nn.Module):
         num_classes: foreground classes C.
 
     Attributes:
-        mean: of the input normalisation, RGB in 0..1.
-        std: of the input normalisation, RGB in 0..1.
+        mean: of the input normalization, RGB in 0..1.
+        std: of the input normalization, RGB in 0..1.
         size_multiple: sides that are multiples of it are sampled alike; see `Backbone`.
     """
 
@@ -63,7 +63,7 @@ class DeepLabV1(nn.Module):
         """Score every pixel.
 
         Args:
-            image: normalised, (b, 3, H, W); any size.
+            image: normalized, (b, 3, H, W); any size.
 
         Returns:
             Logits (b, C+1, H, W), channel c is mask id c; computed at stride 8 and resized

@@ -19,7 +19,7 @@ from tag2mask.maps.mapped_photos import refuse_other_classes
 from tag2mask.metrics.confusion import Confusion
 from tag2mask.runtime.threads import ordered_map
 from tag2mask.segmentation.dataset import LabelMaps
-from tag2mask.segmentation.inference.label_canvas import Labelled
+from tag2mask.segmentation.inference.label_canvas import Labeled
 from tag2mask.segmentation.inference.labeling import Segmentation
 
 Unreadable = Callable[[str, DataError], None]
@@ -27,7 +27,7 @@ Unreadable = Callable[[str, DataError], None]
 
 
 @dataclass(frozen=True)
-class LabelledPhotos:
+class LabeledPhotos:
     """Training photos with label maps.
 
     Attributes:
@@ -41,9 +41,9 @@ class LabelledPhotos:
     without: list[str]
 
 
-def pseudo_labelled(
+def pseudo_labeled(
     data: PreparedData, masks: PseudoMaskFolder, *, confidence: bool
-) -> LabelledPhotos:
+) -> LabeledPhotos:
     """The training photos with pseudo masks; the others must be known to have none.
 
     Args:
@@ -75,17 +75,17 @@ def pseudo_labelled(
             where=masks.path,
             fix="Every one was left out by an earlier step; its messages say why.",
         )
-    if confidence and not own.grey(samples[0].id).is_file():
+    if confidence and not own.gray(samples[0].id).is_file():
         raise DataError(
             "the pseudo masks have no confidences",
             where=masks.path,
             fix="Make them with pseudo_masks.confidence=true, or set "
             "train_segmenter.confidence_weight=false.",
         )
-    return LabelledPhotos(samples, own.of(samples), without)
+    return LabeledPhotos(samples, own.of(samples), without)
 
 
-def truly_labelled(data: PreparedData) -> LabelledPhotos:
+def labeled_by_hand(data: PreparedData) -> LabeledPhotos:
     """The training photos with ground truth.
 
     Raises:
@@ -100,7 +100,7 @@ def truly_labelled(data: PreparedData) -> LabelledPhotos:
             where=data.path,
             fix="Set train_segmenter.masks=pseudo, or give masks in the data folder.",
         )
-    return LabelledPhotos(
+    return LabeledPhotos(
         samples,
         LabelMaps({s.id: masks[s.id] for s in samples}),
         [sample.id for sample in photos if sample.id not in masks],
@@ -123,28 +123,28 @@ class MaskFolder:
         """A photo's mask: palette PNG, mask ids."""
         return self.folder / "masks" / f"{photo_id}.png"
 
-    def grey(self, photo_id: str) -> Path:
-        """A photo's confidences: 8 bits of grey."""
+    def gray(self, photo_id: str) -> Path:
+        """A photo's confidences: 8 bits of gray."""
         return self.folder / "confidence" / f"{photo_id}.png"
 
     def there(self, photo_id: str) -> bool:
         """Whether all files of a photo are."""
         return self.mask(photo_id).is_file() and (
-            not self.confidence or self.grey(photo_id).is_file()
+            not self.confidence or self.gray(photo_id).is_file()
         )
 
     def of(self, samples: Sequence[Sample]) -> LabelMaps:
         """The files of photos."""
         return LabelMaps(
             {sample.id: self.mask(sample.id) for sample in samples},
-            {sample.id: self.grey(sample.id) for sample in samples} if self.confidence else None,
+            {sample.id: self.gray(sample.id) for sample in samples} if self.confidence else None,
         )
 
     def write(
         self,
         samples: Sequence[Sample],
         segmentation: Segmentation,
-        colours: Sequence[tuple[int, int, int]],
+        colors: Sequence[tuple[int, int, int]],
         *,
         unread: Unreadable,
         done: Callable[[], None],
@@ -154,21 +154,21 @@ class MaskFolder:
         Args:
             samples: photos.
             segmentation: labels them.
-            colours: RGB by mask id.
+            colors: RGB by mask id.
             unread: called for each photo that can't be read, and so has no mask.
             done: called after each photo.
 
         Raises:
             DeviceError: out of memory.
         """
-        for sample, found in _labelled(samples, segmentation, gated=True):
+        for sample, found in _labeled(samples, segmentation, gated=True):
             if isinstance(found, DataError):
                 unread(sample.id, found)
             else:
                 if self.confidence:
                     assert found.confidence is not None
-                    write_confidence(self.grey(sample.id), found.confidence)
-                write_mask(self.mask(sample.id), found.labels, colours)
+                    write_confidence(self.gray(sample.id), found.confidence)
+                write_mask(self.mask(sample.id), found.labels, colors)
             done()
 
 
@@ -214,7 +214,7 @@ def compare(
         DeviceError: out of memory.
     """
     confusion = Confusion.empty(classes)
-    for sample, found in _labelled(samples, segmentation, gated=False):
+    for sample, found in _labeled(samples, segmentation, gated=False):
         if isinstance(found, DataError):
             unread(sample.id, found)
         else:
@@ -222,12 +222,12 @@ def compare(
     return confusion
 
 
-def _labelled(
+def _labeled(
     samples: Sequence[Sample], segmentation: Segmentation, *, gated: bool
-) -> Iterator[tuple[Sample, Labelled | DataError]]:
+) -> Iterator[tuple[Sample, Labeled | DataError]]:
     """Labels of photos in order, or why a photo can't be read."""
 
-    def label(sample: Sample) -> tuple[Sample, Labelled | DataError]:
+    def label(sample: Sample) -> tuple[Sample, Labeled | DataError]:
         try:
             photo = read_photo(sample, at_least=segmentation.decode_at(sample.size))
         except DataError as error:

@@ -144,7 +144,7 @@ def open_segmenter(
 
     place = _torch_device(device)
     net, spec = load_segmenter(file)
-    refuse_not_finite(net, where=file, setting="train_segmenter.optimiser.lr")
+    refuse_not_finite(net, where=file, setting="train_segmenter.optimizer.lr")
     return TorchSegmenter(net, spec.class_set, spec.long_side, place, precision, callers=callers)
 
 

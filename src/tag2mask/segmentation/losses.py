@@ -1,6 +1,6 @@
 """What a segmentation network learns from label maps, which may be noisy and leave pixels out.
 
-* Cross entropy over the labelled pixels; each may weigh as much as its label is sure, and classes
+* Cross entropy over the labeled pixels; each may weigh as much as its label is sure, and classes
   may be balanced.
 * Dice (Milletari et al., 3DV 2016) and Lovász-Softmax (Berman et al., CVPR 2018), which stand for
   the intersection over union, from segmentation-models-pytorch. Both are of a whole batch and not
@@ -53,8 +53,8 @@ class SegmenterObjective(nn.Module):
         """Loss terms of a batch.
 
         Args:
-            image: normalised, (b, 3, H, W).
-            labels: mask ids int64 (b, H, W); 255 = not labelled.
+            image: normalized, (b, 3, H, W).
+            labels: mask ids int64 (b, H, W); 255 = not labeled.
             confidence: weights of the pixels in the cross entropy, (b, H, W); None: all 1.
         """
         logits = self.net(image).float()
@@ -74,20 +74,20 @@ def cross_entropy(
     pixel_weights: Tensor | None = None,
     class_weights: Tensor | None = None,
 ) -> Mean:
-    """Weighted cross entropy of the labelled pixels.
+    """Weighted cross entropy of the labeled pixels.
 
     Args:
         logits: (b, C+1, h, w).
-        labels: mask ids int64 (b, h, w); 255 = not labelled.
+        labels: mask ids int64 (b, h, w); 255 = not labeled.
         pixel_weights: (b, h, w); None: all 1.
         class_weights: by mask id, (C+1,); None: all 1.
 
     Returns:
         The mean over pixels, each counted with its weights.
     """
-    labelled = labels != IGNORE
-    known = labels * labelled
-    weights = labelled.to(logits.dtype)
+    labeled = labels != IGNORE
+    known = labels * labeled
+    weights = labeled.to(logits.dtype)
     if pixel_weights is not None:
         weights = weights * pixel_weights
     if class_weights is not None:
@@ -102,7 +102,7 @@ def dice(logits: Tensor, labels: Tensor) -> Mean:
 
     Args:
         logits: (b, C+1, h, w).
-        labels: mask ids int64 (b, h, w); 255 = not labelled.
+        labels: mask ids int64 (b, h, w); 255 = not labeled.
 
     Returns:
         The classes' losses and their number.
@@ -119,7 +119,7 @@ def lovasz(logits: Tensor, labels: Tensor) -> Mean:
 
     Args:
         logits: (b, C+1, h, w).
-        labels: mask ids int64 (b, h, w); 255 = not labelled.
+        labels: mask ids int64 (b, h, w); 255 = not labeled.
 
     Returns:
         The classes' losses and their number.
@@ -132,10 +132,10 @@ def lovasz(logits: Tensor, labels: Tensor) -> Mean:
 
 
 def balanced_weights(pixels: Tensor, balance: float) -> Tensor | None:
-    """Weights of the classes by their share of the labelled pixels, to the power of ``-balance``.
+    """Weights of the classes by their share of the labeled pixels, to the power of ``-balance``.
 
     Args:
-        pixels: labelled pixels of each mask id, (C+1,).
+        pixels: labeled pixels of each mask id, (C+1,).
         balance: 0 .. 1; 1: every class weighs as much in all as any other.
 
     Returns:
@@ -158,5 +158,5 @@ def _of_classes(mean: Tensor, classes: list[int]) -> Mean:
 
 
 def _nothing(logits: Tensor) -> Mean:
-    """No labelled pixel: nothing to learn, and still a gradient for every parameter."""
+    """No labeled pixel: nothing to learn, and still a gradient for every parameter."""
     return Mean(logits.sum() * 0, logits.new_zeros(()))

@@ -32,7 +32,7 @@ from tag2mask.errors import RecipeError, WeightsError, nearest_hint
 from tag2mask.nn.backbones.build import RESNET38, classifier_names, timm_state
 from tag2mask.nn.backbones.resnet38 import ResNet38
 from tag2mask.nn.backbones.timm_backbone import create_timm
-from tag2mask.nn.fast_conv import speed_up
+from tag2mask.nn.fast_conv import fold_batch_norms
 from tag2mask.nn.model_file import SEGMENTER_KEY, read_model_spec, write_model
 from tag2mask.nn.official_checkpoints import official_deeplab_state
 from tag2mask.nn.weights import load_into, load_state
@@ -83,8 +83,8 @@ class EncoderDecoder(nn.Module):
         spec: its shape; random weights.
 
     Attributes:
-        mean: of the input normalisation, RGB in 0..1.
-        std: of the input normalisation, RGB in 0..1.
+        mean: of the input normalization, RGB in 0..1.
+        std: of the input normalization, RGB in 0..1.
         size_multiple: sides of images must be multiples of it.
 
     Raises:
@@ -104,14 +104,14 @@ class EncoderDecoder(nn.Module):
         probe = torch.zeros(1, 3, self.size_multiple, self.size_multiple)
         self.eval()
         with torch.enable_grad():
-            speed_up(self.net.encoder, lambda: [self.net(probe)])
+            fold_batch_norms(self.net.encoder, lambda: [self.net(probe)])
         self.train()
 
     def forward(self, image: Tensor) -> Tensor:
         """Score every pixel.
 
         Args:
-            image: normalised, (b, 3, H, W); H and W multiples of ``size_multiple``.
+            image: normalized, (b, 3, H, W); H and W multiples of ``size_multiple``.
 
         Returns:
             Logits (b, C+1, H, W); channel c is mask id c.
@@ -139,7 +139,7 @@ class EncoderDecoder(nn.Module):
 
 
 SegmentationNet = EncoderDecoder | DeepLabV1
-"""Both give logits (b, C+1, H, W), and tell of their normalisation, sizes and parameters alike."""
+"""Both give logits (b, C+1, H, W), and tell of their normalization, sizes and parameters alike."""
 
 
 class DecoderBatchNorm(nn.BatchNorm2d):
@@ -156,7 +156,7 @@ class DecoderBatchNorm(nn.BatchNorm2d):
         self.num_batches_tracked = norm.num_batches_tracked
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise, (b, c, h, w); by the running statistics where a channel has one value."""
+        """Normalize, (b, c, h, w); by the running statistics where a channel has one value."""
         if self.training and x.numel() == x.shape[1]:
             return nn.functional.batch_norm(
                 x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps

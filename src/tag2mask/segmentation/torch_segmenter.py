@@ -1,4 +1,4 @@
-"""A segmentation network of torch as the `Segmenter` that photos are labelled with.
+"""A segmentation network of torch as the `Segmenter` that photos are labeled with.
 
 On a CPU each calling thread computes one image by itself: decoding, resizing and writing of other
 photos never make a network's threads wait for each other, and an image's result depends on nothing
@@ -18,7 +18,7 @@ from tag2mask.classes import ClassSet
 from tag2mask.nn.batch_padding import SteadyBatches
 from tag2mask.nn.inference_copy import inference_copy, memory_format
 from tag2mask.runtime.precision import Precision, resolve_precision
-from tag2mask.runtime.session import memory_hint, share_of_threads
+from tag2mask.runtime.session import explain_out_of_memory, share_of_threads
 from tag2mask.runtime.threads import MOST_THREADS, processors
 from tag2mask.segmentation.inference.label_loops import Float32
 from tag2mask.segmentation.networks import SegmentationNet
@@ -59,7 +59,7 @@ class TorchSegmenter:
         self._threads = torch.get_num_threads()
         self.callers = callers or min(processors() if self.batched else self._threads, MOST_THREADS)
         self._memory_settings = memory_settings
-        with memory_hint(*memory_settings):
+        with explain_out_of_memory(*memory_settings):
             self._net = inference_copy(net.eval(), device)
         self._device = device
         self._dtype = resolve_precision(precision, device)
@@ -69,7 +69,7 @@ class TorchSegmenter:
     @torch.inference_mode()
     def probabilities(self, images: Float32) -> Float32:
         """See `Segmenter.probabilities`."""
-        hint = memory_hint(*self._memory_settings)
+        hint = explain_out_of_memory(*self._memory_settings)
         with hint, self._turn(), self._autocast():
             given = self._fill(torch.from_numpy(images).to(self._device)).contiguous(
                 memory_format=memory_format(self._device)

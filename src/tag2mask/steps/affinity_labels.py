@@ -23,13 +23,13 @@ from tag2mask.errors import DataError, Tag2MaskError
 from tag2mask.maps.background import with_background
 from tag2mask.maps.background_choice import BackgroundScore, derived_alpha, kept_background_score
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
-from tag2mask.recipe.sections import AffinityLabelling
+from tag2mask.recipe.sections import AffinityLabeling
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import sized_map
 
 
 def affinity_labels(
-    data: PreparedData, maps: AnyMaps, section: AffinityLabelling, out: Path, runtime: Runtime
+    data: PreparedData, maps: AnyMaps, section: AffinityLabeling, out: Path, runtime: Runtime
 ) -> AffinityLabels:
     """Make the affinity labels of every training photo that has maps.
 
@@ -68,7 +68,7 @@ def affinity_labels(
         alphas, background = _alphas(data, photos, section, step.path, runtime)
         step.journal.drop_vanished({sample.id for sample in samples}, path_of)
         runtime.barrier()
-        job = _Job(photos, classes.colours, section, alphas, step)
+        job = _Job(photos, classes.colors, section, alphas, step)
         shares = runtime.together(lambda: job.make(runtime.shard(samples), runtime))
         skipped = sorted(line for _, part in shares for line in part)
         made = [s for s in samples if path_of(s.id).is_file()]
@@ -93,7 +93,7 @@ def affinity_labels(
 def _alphas(
     data: PreparedData,
     photos: MappedPhotos,
-    section: AffinityLabelling,
+    section: AffinityLabeling,
     folder: Path,
     runtime: Runtime,
 ) -> tuple[tuple[float, float], BackgroundScore | None]:
@@ -107,18 +107,18 @@ def _alphas(
 
 
 class _Job:
-    """What every photo is labelled with."""
+    """What every photo is labeled with."""
 
     def __init__(
         self,
         photos: MappedPhotos,
-        colours: tuple[tuple[int, int, int], ...],
-        section: AffinityLabelling,
+        colors: tuple[tuple[int, int, int], ...],
+        section: AffinityLabeling,
         alphas: tuple[float, float],
         step: Step[AffinityLabels],
     ) -> None:
         self.photos = photos
-        self.colours = colours
+        self.colors = colors
         self.section = section
         self.alphas = alphas
         self.step = step
@@ -163,5 +163,5 @@ class _Job:
             crf = DenseCrf(np.asarray(photo), self.crf, threads=threads)
             strong, weak = (crf.refine(with_background(scores, alpha)) for alpha in self.alphas)
             labels = agreed_labels(strong, weak, cam_map.tags)
-        write_mask(label_path(self.step.path, sample.id), labels, self.colours)
+        write_mask(label_path(self.step.path, sample.id), labels, self.colors)
         return sample, None

@@ -84,7 +84,7 @@ def evaluate(
         predictions: the segmentation network's masks of these photos, likewise.
 
     Raises:
-        DataError: a mask that is colour-coded, of another size than its photo, or with values
+        DataError: a mask that is color-coded, of another size than its photo, or with values
             outside the class list; a map or pseudo mask that is missing or damaged; ids to leave
             out that can't be read or aren't in the data; predictions of other classes; with the
             dense CRF, a photo that can't be read, or no maps from before the walk.
@@ -129,7 +129,7 @@ def evaluate(
             rows += counts.rows
             found = _split_scores(job, counts, split, samples, maps, masks)
             splits.append(replace(found, left_out=len(mapped.splits[split]) - len(samples)))
-        scores = EvaluationScores(classes.mask_names, section.behaviour, tuple(splits))
+        scores = EvaluationScores(classes.mask_names, section.behavior, tuple(splits))
         if runtime.rank == 0:
             _write(step.path, scores, rows)
         handle = step.finish(
@@ -214,7 +214,7 @@ def _with_crf_masks(
         for sample in samples
         if sample.id in truths
     }
-    CrfMasks(base.content, classes.colours, settings, base.score).make(
+    CrfMasks(base.content, classes.colors, settings, base.score).make(
         step, list(masked.values()), runtime
     )
     place = stages.index(base) + 1
@@ -253,7 +253,7 @@ def _split_scores(
     masks: PseudoMaskFolder,
 ) -> SplitScores:
     classes, section = job.classes, job.section
-    paper = section.behaviour == "paper"
+    published = section.behavior == "published"
     known = np.zeros((len(samples), len(classes)), np.bool_)
     for row, sample in enumerate(samples):
         known[row, list(sample.tags)] = True
@@ -273,7 +273,7 @@ def _split_scores(
             counts.masks.boundary,
             counts.masked,
             classes.mask_names,
-            paper=paper,
+            published=published,
         )
         if counts.masked
         else None,

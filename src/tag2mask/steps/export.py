@@ -78,7 +78,7 @@ def export(model: Path, formats: Sequence[str], out: Path) -> Export:
     """
     source = _source(model)
     net, spec = load_segmenter(source.file)
-    refuse_not_finite(net, where=source.file, setting="train_segmenter.optimiser.lr")
+    refuse_not_finite(net, where=source.file, setting="train_segmenter.optimizer.lr")
     with step_folder(
         Export,
         out,
@@ -105,7 +105,7 @@ def exported_spec(net: SegmentationNet, spec: SegmenterSpec) -> ExportedSpec:
         format=FORMAT,
         tag2mask=__version__,
         classes=spec.classes,
-        colours=spec.class_set.colours,
+        colors=spec.class_set.colors,
         mean=net.mean,
         std=net.std,
         size_multiple=net.size_multiple,

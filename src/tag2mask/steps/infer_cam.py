@@ -28,7 +28,7 @@ from tag2mask.nn.weights import refuse_not_finite
 from tag2mask.recipe.sections import InferCam
 from tag2mask.runtime.session import Runtime
 from tag2mask.seam.inference import InferenceSettings, Maps, MultiScaleInference
-from tag2mask.seam.network import NetSpec, SeamNet, load_net
+from tag2mask.seam.network import SeamNet, SeamSpec, load_seam
 
 MODEL = "model.safetensors"
 TAG_SOURCE = {"known": "known", "untagged": "known or predicted", "predicted": "predicted"}
@@ -101,17 +101,17 @@ def infer_cam(
 
 def _load(
     model: CamModel, data: PreparedData, section: InferCam, runtime: Runtime
-) -> tuple[MultiScaleInference, NetSpec]:
+) -> tuple[MultiScaleInference, SeamSpec]:
     """The network and its shape, if it belongs to the data's classes."""
     path = model.path / MODEL
-    net, spec = load_net(path)
+    net, spec = load_seam(path)
     if read_classes(data.path).names != spec.classes:
         raise DataError(
             "the model was trained on other classes than the data has",
             where=data.path,
             fix="Train on this data, or give the data it was trained on.",
         )
-    refuse_not_finite(net, where=path, setting="train_cam.optimiser.lr")
+    refuse_not_finite(net, where=path, setting="train_cam.optimizer.lr")
     return _inference(net, section, runtime), spec
 
 
@@ -124,7 +124,7 @@ def _inference(net: SeamNet, section: InferCam, runtime: Runtime) -> MultiScaleI
         gate_pcm=section.gate_by_tags,
         map_stride=section.map_stride,
         batch_views=section.batch_views,
-        paper=section.behaviour == "paper",
+        published=section.behavior == "published",
     )
     return MultiScaleInference(
         inference_copy(net, runtime.device),
@@ -216,7 +216,7 @@ def _write(step: Step[CamMaps], sample: Sample, maps: Maps, section: InferCam) -
 
 def _needed(sample: Sample, inference: MultiScaleInference) -> int | None:
     """Long side to read a photo at: a photo of many megapixels need not be decoded in full."""
-    return None if inference.settings.paper else inference.largest_view(sample.size)
+    return None if inference.settings.published else inference.largest_view(sample.size)
 
 
 def _try_read(sample: Sample, at_least: int | None) -> Image.Image | Tag2MaskError:

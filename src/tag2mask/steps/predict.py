@@ -4,7 +4,7 @@ In a run these are the photos of the chosen splits (`predict_prepared`), else ph
 (`predict`). Writes ``masks/<id>.png`` and, if asked, ``overlays/<id>.jpg``, ``confidence/<id>.png``
 and ``probabilities/<id>.npz``; resumable per photo and sharded over ranks.
 
-Photos are read, labelled and written in the same few threads, so that neither the network nor the
+Photos are read, labeled and written in the same few threads, so that neither the network nor the
 disk waits. Large photos go one at a time. Imports no torch: a network of ONNX needs none.
 """
 
@@ -27,7 +27,7 @@ from tag2mask.crf.dense_crf import CrfSettings
 from tag2mask.data.images import read_image
 from tag2mask.data.index import read_classes, read_index
 from tag2mask.data.inventory import SPLITS
-from tag2mask.data.layouts.listing import in_the_way
+from tag2mask.data.layouts.listing import path_conflicts
 from tag2mask.data.masks import write_confidence, write_mask
 from tag2mask.data.photo_files import PhotoFile
 from tag2mask.errors import DataError, RunFolderError, some
@@ -36,7 +36,7 @@ from tag2mask.report.overlays import fitted, mask_overlay
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.ranks import OneProcess, Ranks
 from tag2mask.runtime.threads import grouped, ordered_map
-from tag2mask.segmentation.inference.label_canvas import Labelled
+from tag2mask.segmentation.inference.label_canvas import Labeled
 from tag2mask.segmentation.inference.labeling import PhotoViews, Segmentation, SegmentationSettings
 from tag2mask.segmentation.inference.segmenter import Segmenter
 from tag2mask.segmentation.loading import open_segmenter
@@ -160,7 +160,7 @@ def _refuse_others(out: Path, photos: Sequence[PhotoFile], ids: Set[str]) -> Non
     if earlier:
         others |= {
             outer if outer in ids else inner
-            for outer, inner in in_the_way(earlier | ids)
+            for outer, inner in path_conflicts(earlier | ids)
             if outer in earlier or inner in earlier
         }
     if others:
@@ -310,8 +310,8 @@ class _Job:
         threads, most = self.segmenter.callers, self.segmentation.photos_at_once
         with closing(ordered_map(self._read, due, threads)) as read:
             batches = grouped(read, _alike, most, WAITING_BATCHES * most)
-            with closing(ordered_map(self._label, batches, threads)) as labelled:
-                for found in labelled:
+            with closing(ordered_map(self._label, batches, threads)) as labeled:
+                for found in labeled:
                     for photo, views, _, failure in found:
                         if views is None and failure is None:
                             large.append(photo)
@@ -343,8 +343,8 @@ class _Job:
         """Label and write photos whose views are of equal sizes; others pass."""
         views = [read.views for read in batch if read.views is not None]
         if views:
-            for read, labelled in zip(batch, self.segmentation.label(views), strict=True):
-                self._write(read.photo, labelled, read.shown)
+            for read, labeled in zip(batch, self.segmentation.label(views), strict=True):
+                self._write(read.photo, labeled, read.shown)
         return batch
 
     def _label_large(self, photo: PhotoFile, bar: ProgressBar) -> DataError | None:
@@ -354,23 +354,23 @@ class _Job:
             image, shown = self._image(photo, size)
         except DataError as error:
             return error
-        labelled = self.segmentation(
+        labeled = self.segmentation(
             image, size, progress=lambda done, of: bar.advance(0, f"tile {done} of {of}")
         )
         del image
-        self._write(photo, labelled, shown)
+        self._write(photo, labeled, shown)
         return None
 
-    def _write(self, photo: PhotoFile, labelled: Labelled, shown: Image.Image | None) -> None:
-        path, colours = self.files.path, self.segmenter.classes.colours
-        write_mask(path("masks", photo.id), labelled.labels, colours)
+    def _write(self, photo: PhotoFile, labeled: Labeled, shown: Image.Image | None) -> None:
+        path, colors = self.files.path, self.segmenter.classes.colors
+        write_mask(path("masks", photo.id), labeled.labels, colors)
         if shown is not None:
-            overlay = mask_overlay(shown, labelled.labels, colours)
+            overlay = mask_overlay(shown, labeled.labels, colors)
             with atomic_write(path("overlays", photo.id), durable=False) as temporary:
                 overlay.save(temporary, quality=90)
-        if labelled.confidence is not None:
-            write_confidence(path("confidence", photo.id), labelled.confidence)
-        if labelled.probabilities is not None:
+        if labeled.confidence is not None:
+            write_confidence(path("confidence", photo.id), labeled.confidence)
+        if labeled.probabilities is not None:
             with (
                 atomic_write(path("probabilities", photo.id), durable=False) as temporary,
                 temporary.open("wb") as file,
@@ -378,9 +378,9 @@ class _Job:
                 np.savez_compressed(
                     file,
                     id=np.array(photo.id),
-                    size=np.array(labelled.labels.shape, "<i4"),
+                    size=np.array(labeled.labels.shape, "<i4"),
                     classes=np.array(self.segmenter.classes.mask_names),
-                    probabilities=labelled.probabilities,
+                    probabilities=labeled.probabilities,
                 )
 
 

@@ -110,7 +110,7 @@ def prepare(data: Path, section: Prepare, out: Path, *, update: bool = False) ->
         ):
             return step.handle
         write_source(out, inventory.layout, inventory.root)
-        write_json(out / "classes.json", {"names": classes.names, "colours": classes.colours})
+        write_json(out / "classes.json", {"names": classes.names, "colors": classes.colors})
         for split in SPLITS:
             write_index(out, split, samples[split], inventory.root)
         _write_masks(inventory, masks, samples, classes, step)
@@ -345,7 +345,7 @@ def _draw_masks(
             return str(error)
         path = step.path / row.mask
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_mask(path, mask, classes.colours)
+        write_mask(path, mask, classes.colors)
         return None
 
     problems: list[str] = []

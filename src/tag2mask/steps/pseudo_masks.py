@@ -72,7 +72,7 @@ def pseudo_masks(
         samples = list({s.id: s for split in photos.splits.values() for s in split}.values())
         files.drop_vanished({sample.id for sample in samples})
         runtime.barrier()
-        job = _Job(photos, classes.colours, section, background.score, files)
+        job = _Job(photos, classes.colors, section, background.score, files)
         shares = runtime.together(lambda: job.make(runtime.shard(samples), runtime))
         skipped = sorted(line for _, part in shares for line in part)
         counts = {
@@ -125,13 +125,13 @@ class _Job:
     def __init__(
         self,
         photos: MappedPhotos,
-        colours: tuple[tuple[int, int, int], ...],
+        colors: tuple[tuple[int, int, int], ...],
         section: PseudoMasks,
         score: float,
         files: _Files,
     ) -> None:
         self.photos = photos
-        self.colours = colours
+        self.colors = colors
         self.section = section
         self.score = score
         self.files = files
@@ -182,7 +182,7 @@ class _Job:
         labels, confidence = self._labels(cam_map, scores, marginals)
         if self.section.unsure_below is not None:
             labels[confidence < np.float32(self.section.unsure_below)] = IGNORE
-        write_mask(self.files.mask(sample.id), labels, self.colours)
+        write_mask(self.files.mask(sample.id), labels, self.colors)
         if self.section.confidence:
             write_confidence(self.files.confidence(sample.id), confidence)
         return sample, made_from, None

@@ -70,7 +70,7 @@ def _inputs(runs: Sequence[RunFolder]) -> dict[str, Handle | str]:
 
 
 def _page(runs: Sequence[RunFolder], section: Report) -> Page:
-    scored = [ScoredRun(run.label, colour, _scores(run)) for colour, run in enumerate(runs)]
+    scored = [ScoredRun(run.label, color, _scores(run)) for color, run in enumerate(runs)]
     main = runs[0]
     prepared = main.handle(PreparedData)
     sections = (

@@ -23,7 +23,7 @@ from tag2mask.runtime.session import Runtime
 from tag2mask.segmentation.dataset import (
     LabelMaps,
     SegmenterBatch,
-    SegmenterPhotos,
+    SegmenterDataset,
     segmenter_loader,
 )
 from tag2mask.segmentation.inference.labeling import Segmentation, SegmentationSettings
@@ -34,8 +34,8 @@ from tag2mask.segmentation.torch_segmenter import TorchSegmenter
 from tag2mask.training.dataset import Augmentation, StepBatches, steps_per_epoch
 from tag2mask.training.log import write_validation
 from tag2mask.training.loop import FitSettings, epochs_to_steps
-from tag2mask.training.optim import build_optimiser, freeze, parameter_groups, train_mode
-from tag2mask.training.skipped import LeftOut
+from tag2mask.training.optim import build_optimizer, freeze, parameter_groups, train_mode
+from tag2mask.training.skipped import SkippedPhotos
 
 MODEL = "model.safetensors"
 LAST = "last.safetensors"
@@ -56,9 +56,9 @@ def segmenter_spec(
     )
 
 
-def segmenter_optimiser(net: SegmentationNet, section: TrainSegmenter) -> torch.optim.Optimizer:
-    """The optimiser over what isn't frozen."""
-    o = section.optimiser
+def segmenter_optimizer(net: SegmentationNet, section: TrainSegmenter) -> torch.optim.Optimizer:
+    """The optimizer over what isn't frozen."""
+    o = section.optimizer
     groups = parameter_groups(
         net,
         [(net.new_parameters(), o.new_layer_lr)],
@@ -66,7 +66,7 @@ def segmenter_optimiser(net: SegmentationNet, section: TrainSegmenter) -> torch.
         bias_lr=o.bias_lr,
         weight_decay=o.weight_decay,
     )
-    return build_optimiser(groups, name=o.name, momentum=o.momentum)
+    return build_optimizer(groups, name=o.name, momentum=o.momentum)
 
 
 def single_view(
@@ -99,7 +99,7 @@ class SegmenterTask:
         net: the network.
         samples: photos.
         labels: their label maps.
-        pixels: labelled pixels of each mask id, (C+1,).
+        pixels: labeled pixels of each mask id, (C+1,).
         section: settings.
         runtime: where.
         left_out: takes the photos that can't be read.
@@ -119,7 +119,7 @@ class SegmenterTask:
         pixels: NDArray[np.int64],
         section: TrainSegmenter,
         runtime: Runtime,
-        left_out: LeftOut,
+        left_out: SkippedPhotos,
         validation: Validation | None,
     ) -> None:
         refuse_crop(net, section)
@@ -136,7 +136,7 @@ class SegmenterTask:
         self.left_out = left_out
         self.validation = validation
         self._train_mode()
-        o = section.optimiser
+        o = section.optimizer
         self.per_epoch = steps_per_epoch(len(samples), section.batch_size)
         self.settings = FitSettings(
             steps=epochs_to_steps(section.epochs, self.per_epoch, o.accumulate, section.max_steps),
@@ -156,12 +156,12 @@ class SegmenterTask:
         augmentation = Augmentation(
             crop=section.crop,
             long_side=None if side is None else (side, side),
-            colour_jitter=section.colour_jitter,
+            color_jitter=section.color_jitter,
             mean=net.mean,
             std=net.std,
             scale=section.scale,
         )
-        self.photos = SegmenterPhotos(samples, labels, len(pixels) - 1, augmentation, section.seed)
+        self.photos = SegmenterDataset(samples, labels, len(pixels) - 1, augmentation, section.seed)
 
     def batches(self, start: int, stop: int) -> Iterator[SegmenterBatch]:
         """This rank's batches."""
@@ -196,7 +196,7 @@ class SegmenterTask:
 
     def after_step(self, step: int, module: nn.Module) -> None:
         """Now and then, the score on the validation photos."""
-        every = self.section.validate_epochs * self.per_epoch // self.section.optimiser.accumulate
+        every = self.section.validate_epochs * self.per_epoch // self.section.optimizer.accumulate
         last = step == self.settings.steps
         if self.validation is not None and (last or step % max(1, every) == 0):
             assert isinstance(module, SegmenterObjective)
@@ -230,7 +230,7 @@ class Validation:
         section: TrainSegmenter,
         folder: Path,
         runtime: Runtime,
-        left_out: LeftOut,
+        left_out: SkippedPhotos,
     ) -> None:
         self.samples = samples
         self.masks = masks

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tag2mask.affinity.dataset import AffinityBatch, AffinityPhotos, affinity_loader
+from tag2mask.affinity.dataset import AffinityBatch, AffinityDataset, affinity_loader
 from tag2mask.affinity.labels import label_path, without_sure_pixels
 from tag2mask.affinity.loss import AFFINITY_WEIGHTS, AffinityObjective
 from tag2mask.affinity.network import (
@@ -40,8 +40,8 @@ from tag2mask.recipe.training import TrainAffinity, weight_file
 from tag2mask.runtime.session import Runtime
 from tag2mask.training.dataset import Augmentation, StepBatches, steps_per_epoch
 from tag2mask.training.loop import FitSettings, epochs_to_steps, fit
-from tag2mask.training.optim import build_optimiser, freeze, parameter_groups, train_mode
-from tag2mask.training.skipped import LeftOut
+from tag2mask.training.optim import build_optimizer, freeze, parameter_groups, train_mode
+from tag2mask.training.skipped import SkippedPhotos
 
 MODEL = "model.safetensors"
 
@@ -79,7 +79,7 @@ def train_affinity(
         if step.complete:
             return step.handle
         classes = len(read_classes(data.path))
-        samples = _labelled(data, labels)
+        samples = _labeled(data, labels)
         unsure = set(without_sure_pixels(samples, labels.path, classes))
         samples = [sample for sample in samples if sample.id not in unsure]
         if not samples:
@@ -98,7 +98,7 @@ def train_affinity(
             )
             summary = fit(
                 task,
-                affinity_optimiser(net, section),
+                affinity_optimizer(net, section),
                 task.settings,
                 step.path,
                 runtime,
@@ -148,9 +148,9 @@ def affinity_spec(section: TrainAffinity) -> AffinitySpec:
     )
 
 
-def affinity_optimiser(net: AffinityNet, section: TrainAffinity) -> torch.optim.Optimizer:
-    """The optimiser over what isn't frozen."""
-    o = section.optimiser
+def affinity_optimizer(net: AffinityNet, section: TrainAffinity) -> torch.optim.Optimizer:
+    """The optimizer over what isn't frozen."""
+    o = section.optimizer
     groups = parameter_groups(
         net,
         [(net.new_parameters(), o.new_layer_lr)],
@@ -158,10 +158,10 @@ def affinity_optimiser(net: AffinityNet, section: TrainAffinity) -> torch.optim.
         bias_lr=o.bias_lr,
         weight_decay=o.weight_decay,
     )
-    return build_optimiser(groups, name=o.name, momentum=o.momentum)
+    return build_optimizer(groups, name=o.name, momentum=o.momentum)
 
 
-def _labelled(data: PreparedData, labels: AffinityLabels) -> list[Sample]:
+def _labeled(data: PreparedData, labels: AffinityLabels) -> list[Sample]:
     """The training photos with labels; the others must be known to have none."""
     left_out = tuple(labels.manifest.skipped)
     samples = []
@@ -197,15 +197,15 @@ class _AffinityTask:
         self.module = AffinityObjective(
             net.to(memory_format=torch.channels_last),
             radius=section.radius,
-            paper=section.behaviour == "paper",
+            published=section.behavior == "published",
         )
         train_mode(self.module, freeze_batch_norm=section.freeze_batch_norm)
         self.section = section
         self.runtime = runtime
-        self.left_out = LeftOut(
+        self.left_out = SkippedPhotos(
             step, runtime, allowed=section.skip_bad, batch_setting="train_affinity.batch_size"
         )
-        o = section.optimiser
+        o = section.optimizer
         per_epoch = steps_per_epoch(len(samples), section.batch_size)
         self.settings = FitSettings(
             steps=epochs_to_steps(section.epochs, per_epoch, o.accumulate, section.max_steps),
@@ -224,11 +224,11 @@ class _AffinityTask:
         augmentation = Augmentation(
             crop=section.crop,
             long_side=section.long_side,
-            colour_jitter=section.colour_jitter,
+            color_jitter=section.color_jitter,
             mean=backbone.mean,
             std=backbone.std,
         )
-        self.photos = AffinityPhotos(
+        self.photos = AffinityDataset(
             samples, labels, classes, augmentation, section.seed, stride=net.stride
         )
 

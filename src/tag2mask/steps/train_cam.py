@@ -33,20 +33,20 @@ from tag2mask.report.overlays import cam_sheet
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.seam.losses import max_norm
-from tag2mask.seam.network import NetSpec, SeamNet, build_net, load_net, save_net
-from tag2mask.seam.objective import LossWeights, SiameseSeam
+from tag2mask.seam.network import SeamNet, SeamSpec, build_seam, load_seam, save_seam
+from tag2mask.seam.objective import LossWeights, SeamObjective
 from tag2mask.seam.transform import ViewTransform
 from tag2mask.training.dataset import (
     Augmentation,
     Batch,
     StepBatches,
-    TrainingPhotos,
+    TrainingDataset,
     steps_per_epoch,
     training_loader,
 )
 from tag2mask.training.loop import FitSettings, epochs_to_steps, fit
-from tag2mask.training.optim import build_optimiser, freeze, parameter_groups, train_mode
-from tag2mask.training.skipped import LeftOut
+from tag2mask.training.optim import build_optimizer, freeze, parameter_groups, train_mode
+from tag2mask.training.skipped import SkippedPhotos
 
 MODEL = "model.safetensors"
 WARM_START = "warm-start"
@@ -165,17 +165,19 @@ def _train(
     with runtime.seeded(section.seed):
         spec = net_spec(section, read_classes(data.path))
         with in_section("train_cam"):
-            net = build_net(spec, weights="none" if section.init_from else section.backbone.weights)
+            net = build_seam(
+                spec, weights="none" if section.init_from else section.backbone.weights
+            )
         if section.init_from:
             _start_from(net, spec, Path(section.init_from))
         task = _CamTask(net, spec, samples, section, runtime, step)
         summary = fit(
-            task, cam_optimiser(net, section), task.settings, step.path, runtime, name=name
+            task, cam_optimizer(net, section), task.settings, step.path, runtime, name=name
         )
     skipped = tuple(dict.fromkeys([*left_out, *task.left_out.lines()]))
     if runtime.rank == 0:
         with atomic_write(step.path / MODEL) as temporary:
-            save_net(temporary, net, spec)
+            save_seam(temporary, net, spec)
     handle = step.finish(
         counts={"photos": len(samples) - len(skipped)},
         skipped=skipped,
@@ -193,13 +195,13 @@ def import_model(file: Path, out: Path) -> CamModel:
     Raises:
         WeightsError: the file is no model that we know, or cut off.
     """
-    net, spec = load_net(file)  # before any folder is opened: a bad file leaves nothing behind
+    net, spec = load_seam(file)  # before any folder is opened: a bad file leaves nothing behind
     with step_folder(
         CamModel, out, section={"imported": file.name}, inputs={"model": digest(file)}
     ) as step:
         if not step.complete:
             with atomic_write(step.path / MODEL) as temporary:
-                save_net(temporary, net, spec)
+                save_seam(temporary, net, spec)
             step.finish(metrics={"imported": str(file)})
         return step.handle
 
@@ -212,9 +214,9 @@ def _weight_files(section: TrainCam, out: Path) -> dict[str, str]:
     return {} if file is None else file_input("backbone.weights", file, out)
 
 
-def net_spec(section: TrainCam, classes: ClassSet) -> NetSpec:
+def net_spec(section: TrainCam, classes: ClassSet) -> SeamSpec:
     """The network that a section describes."""
-    return NetSpec(
+    return SeamSpec(
         classes=classes.names,
         backbone=section.backbone.name,
         output_stride=section.backbone.output_stride,
@@ -231,17 +233,17 @@ def net_spec(section: TrainCam, classes: ClassSet) -> NetSpec:
     )
 
 
-def seam_objective(net: SeamNet, section: TrainCam) -> SiameseSeam:
+def seam_objective(net: SeamNet, section: TrainCam) -> SeamObjective:
     """The network with its loss terms as a section describes them, frozen where it says so."""
     freeze(net, net.backbone.frozen(), batch_norm=section.freeze_batch_norm)
     w = section.losses
-    objective = SiameseSeam(
+    objective = SeamObjective(
         net.to(memory_format=torch.channels_last),
         LossWeights(
             cls=w.cls, cls_view2=w.cls_view2, min_pool=w.min_pool, er=w.er, ecr=w.ecr, teach=w.teach
         ),
         ecr_top=w.ecr_top,
-        paper=section.behaviour == "paper",
+        published=section.behavior == "published",
         gate_pcm=section.pcm.gate_by_tags,
         map_stride=w.map_stride,
     )
@@ -249,9 +251,9 @@ def seam_objective(net: SeamNet, section: TrainCam) -> SiameseSeam:
     return objective
 
 
-def cam_optimiser(net: SeamNet, section: TrainCam) -> torch.optim.Optimizer:
-    """The optimiser over what isn't frozen."""
-    o = section.optimiser
+def cam_optimizer(net: SeamNet, section: TrainCam) -> torch.optim.Optimizer:
+    """The optimizer over what isn't frozen."""
+    o = section.optimizer
     pcm = [] if net.pcm is None else list(net.pcm.parameters())
     groups = parameter_groups(
         net,
@@ -260,12 +262,12 @@ def cam_optimiser(net: SeamNet, section: TrainCam) -> torch.optim.Optimizer:
         bias_lr=o.bias_lr,
         weight_decay=o.weight_decay,
     )
-    return build_optimiser(groups, name=o.name, momentum=o.momentum)
+    return build_optimizer(groups, name=o.name, momentum=o.momentum)
 
 
-def _start_from(net: SeamNet, spec: NetSpec, file: Path) -> None:
+def _start_from(net: SeamNet, spec: SeamSpec, file: Path) -> None:
     """Take the weights of a trained CAM model; PCM may be new."""
-    trained, trained_spec = load_net(file)
+    trained, trained_spec = load_seam(file)
     if trained_spec.classes != spec.classes:
         raise RecipeError(
             "train_cam.init_from was trained on other classes",
@@ -310,7 +312,7 @@ class _CamTask:
     def __init__(
         self,
         net: SeamNet,
-        spec: NetSpec,
+        spec: SeamSpec,
         samples: list[Sample],
         section: TrainCam,
         runtime: Runtime,
@@ -322,13 +324,13 @@ class _CamTask:
         self.section = section
         self.runtime = runtime
         self.step = step
-        self.left_out = LeftOut(
+        self.left_out = SkippedPhotos(
             step, runtime, allowed=section.skip_bad, batch_setting="train_cam.batch_size"
         )
         self.draw = _ViewDraw(section.views, section.seed)
         self.two_views = section.views.enabled
         per_epoch = steps_per_epoch(len(samples), section.batch_size)
-        o = section.optimiser
+        o = section.optimizer
         self.settings = FitSettings(
             steps=epochs_to_steps(section.epochs, per_epoch, o.accumulate, section.max_steps),
             batch_size=min(section.batch_size, len(samples)),
@@ -346,11 +348,11 @@ class _CamTask:
         self.augmentation = Augmentation(
             crop=section.crop,
             long_side=section.long_side,
-            colour_jitter=section.colour_jitter,
+            color_jitter=section.color_jitter,
             mean=backbone.mean,
             std=backbone.std,
         )
-        self.photos = TrainingPhotos(samples, len(spec.classes), self.augmentation, section.seed)
+        self.photos = TrainingDataset(samples, len(spec.classes), self.augmentation, section.seed)
         self.names = spec.classes
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
@@ -426,7 +428,7 @@ class _CamTask:
 
 
 def _photo(image: Tensor, augmentation: Augmentation) -> Image.Image:
-    """Undo the normalisation."""
+    """Undo the normalization."""
     mean, std = torch.tensor(augmentation.mean), torch.tensor(augmentation.std)
     pixels = (image * std[:, None, None] + mean[:, None, None]).clamp(0, 1) * 255
     return Image.fromarray(pixels.permute(1, 2, 0).byte().numpy())

@@ -29,10 +29,10 @@ from tag2mask.recipe.training import TrainSegmenter, weight_file
 from tag2mask.runtime.session import Runtime
 from tag2mask.segmentation.dataset import LabelMaps, pixels_by_class
 from tag2mask.segmentation.labels import (
-    LabelledPhotos,
+    LabeledPhotos,
     MaskFolder,
-    pseudo_labelled,
-    truly_labelled,
+    labeled_by_hand,
+    pseudo_labeled,
     validation_photos,
 )
 from tag2mask.segmentation.loading import refuse_exported
@@ -42,13 +42,13 @@ from tag2mask.steps.segmenter_task import (
     MODEL,
     SegmenterTask,
     Validation,
-    segmenter_optimiser,
+    segmenter_optimizer,
     segmenter_spec,
     single_view,
 )
 from tag2mask.training.log import best_of_validation
 from tag2mask.training.loop import fit
-from tag2mask.training.skipped import LeftOut
+from tag2mask.training.skipped import SkippedPhotos
 
 CHECKPOINT = "checkpoint.pt"
 WITHOUT = "without_masks"
@@ -89,10 +89,10 @@ def train_segmenter(
         if step.complete:
             return step.handle
         if section.masks == "ground truth":
-            photos = truly_labelled(data)
+            photos = labeled_by_hand(data)
         else:
             assert masks is not None
-            photos = pseudo_labelled(data, masks, confidence=section.confidence_weight)
+            photos = pseudo_labeled(data, masks, confidence=section.confidence_weight)
         training = _Training(data, section, runtime, step)
         metrics = training.all_rounds(photos)
         left_out = training.left_out.lines()
@@ -160,12 +160,12 @@ class _Training:
         self.section = section
         self.runtime = runtime
         self.step = step
-        self.left_out = LeftOut(
+        self.left_out = SkippedPhotos(
             step, runtime, allowed=section.skip_bad, batch_setting="train_segmenter.batch_size"
         )
         self.validated = validation_photos(data.path) if section.validate_epochs else None
 
-    def all_rounds(self, photos: LabelledPhotos) -> dict[str, Any]:
+    def all_rounds(self, photos: LabeledPhotos) -> dict[str, Any]:
         """Train every network that isn't trained yet; returns what the manifest keeps."""
         samples, labels, made_by = photos.samples, photos.labels, "the steps before"
         for number in range(1, self.section.rounds):
@@ -176,7 +176,7 @@ class _Training:
                 self.one_round(samples, labels, folder, made_by)
             if self.runtime.rank == 0:
                 (folder / CHECKPOINT).unlink(missing_ok=True)
-            samples, labels = self.labelled_by(folder, samples)
+            samples, labels = self.labeled_by(folder, samples)
             made_by = f"the network of round {number}"
         return self.one_round(samples, labels, self.step.path, made_by)
 
@@ -200,7 +200,7 @@ class _Training:
             )
             summary = fit(
                 task,
-                segmenter_optimiser(net, section),
+                segmenter_optimizer(net, section),
                 task.settings,
                 folder,
                 runtime,
@@ -213,7 +213,7 @@ class _Training:
         scored = {} if validation is None else {"validation_miou": best_of_validation(folder)}
         return {"steps": task.settings.steps, **summary, **scored}
 
-    def labelled_by(self, folder: Path, samples: list[Sample]) -> tuple[list[Sample], LabelMaps]:
+    def labeled_by(self, folder: Path, samples: list[Sample]) -> tuple[list[Sample], LabelMaps]:
         """Photos and their masks by a round's network; absent classes can't win."""
         runtime, section = self.runtime, self.section
         net, spec = load_segmenter(folder / MODEL)
@@ -227,7 +227,7 @@ class _Training:
                 lambda: masks.write(
                     due,
                     segmentation,
-                    self.classes.colours,
+                    self.classes.colors,
                     unread=self.left_out.leave_out,
                     done=bar.advance,
                 )
@@ -236,7 +236,7 @@ class _Training:
         return kept, masks.of(kept)
 
     def pixels(self, samples: list[Sample], labels: LabelMaps, made_by: str) -> NDArray[np.int64]:
-        """Labelled pixels of each mask id, (C+1,)."""
+        """Labeled pixels of each mask id, (C+1,)."""
         count = len(self.classes)
         shares = self.runtime.together(
             lambda: pixels_by_class(

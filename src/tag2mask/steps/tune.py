@@ -234,7 +234,7 @@ def _inference(model: AffinityModel, walk: Walk, runtime: Runtime) -> AffinityIn
         radius=walk.radius,
         long_side=walk.long_side,
         scales=walk.scales,
-        paper=walk.behaviour == "paper",
+        published=walk.behavior == "published",
         autocast=partial(runtime.autocast, walk.precision),
     )
 

@@ -105,7 +105,7 @@ def _inference(model: AffinityModel, section: Walk, runtime: Runtime) -> Affinit
         radius=section.radius,
         long_side=section.long_side,
         scales=section.scales,
-        paper=section.behaviour == "paper",
+        published=section.behavior == "published",
         autocast=partial(runtime.autocast, section.precision),
     )
 

@@ -46,7 +46,7 @@ class Batch:
     """A training batch.
 
     Attributes:
-        image: normalised, float32 (b, 3, h, w); 0 on padding.
+        image: normalized, float32 (b, 3, h, w); 0 on padding.
         tags: 0/1 float32 (b, C).
         valid: bool (b, h, w), False on padding.
         ids: b photo ids.
@@ -77,15 +77,15 @@ class Augmentation:
     Attributes:
         crop: side of the crop, px.
         long_side: range of the long side before cropping, px; None: the photo's own.
-        colour_jitter: brightness, contrast, saturation, hue.
-        mean: of the normalisation, per channel, for values in [0, 1].
+        color_jitter: brightness, contrast, saturation, hue.
+        mean: of the normalization, per channel, for values in [0, 1].
         std: likewise.
         scale: range of a factor that the long side is multiplied by; None: none.
     """
 
     crop: int
     long_side: tuple[int, int] | None
-    colour_jitter: tuple[float, float, float, float]
+    color_jitter: tuple[float, float, float, float]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     scale: tuple[float, float] | None = None
@@ -135,7 +135,7 @@ class Crop:
         return image.crop(self.box)
 
 
-class TrainingPhotos(Dataset[Item]):
+class TrainingDataset(Dataset[Item]):
     """Augmented photos, addressed by (epoch, index).
 
     Args:
@@ -152,7 +152,7 @@ class TrainingPhotos(Dataset[Item]):
         self.num_classes = num_classes
         self.augmentation = augmentation
         self.seed = seed
-        self.jitter = v2.ColorJitter(*augmentation.colour_jitter)
+        self.jitter = v2.ColorJitter(*augmentation.color_jitter)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -173,7 +173,7 @@ class TrainingPhotos(Dataset[Item]):
             return self._crop(self.samples[index], rng)
 
     def _crop(self, sample: Sample, rng: np.random.Generator) -> tuple[Tensor, Tensor, Crop]:
-        """Resize, flip, crop (zero padded), jitter what was cropped, normalise."""
+        """Resize, flip, crop (zero padded), jitter what was cropped, normalize."""
         settings = self.augmentation
         if settings.long_side is None:
             long_side = max(sample.size)
@@ -273,7 +273,7 @@ class Addressed(Protocol):
 
 
 def training_loader(
-    photos: TrainingPhotos, batches: StepBatches, *, workers: int, pin_memory: bool = False
+    photos: TrainingDataset, batches: StepBatches, *, workers: int, pin_memory: bool = False
 ) -> Iterable[Batch]:
     """Load batches in the order of ``batches``.
 

@@ -84,7 +84,7 @@ def write_validation(folder: Path, step: int, figures: Mapping[str, float]) -> b
 
     Args:
         folder: the step's folder.
-        step: optimiser steps so far.
+        step: optimizer steps so far.
         figures: the first one says how good the network is; always of the same names.
 
     Returns:

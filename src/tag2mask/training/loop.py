@@ -1,7 +1,7 @@
 """The training loop: visible, resumable, the same for every network that learns here.
 
 Nothing random outlives a step: dropout and the view transform are drawn from (seed, step, rank) and
-the photos from (seed, epoch, index), so a checkpoint needs weights, optimiser and a step number
+the photos from (seed, epoch, index), so a checkpoint needs weights, optimizer and a step number
 only, and a run that is killed and resumed ends with the same weights, bit for bit, on the same CPU.
 Nothing is saved on the way out of an interrupted step, whose weights may be half updated.
 """
@@ -25,7 +25,7 @@ from tag2mask.nn.mean import Mean
 from tag2mask.nn.repeatable_resize import repeatable_resizing
 from tag2mask.nn.weights import load_into
 from tag2mask.runtime.precision import Precision, resolve_precision
-from tag2mask.runtime.session import Runtime, memory_hint
+from tag2mask.runtime.session import Runtime, explain_out_of_memory
 from tag2mask.training.checkpoint import load_checkpoint, save_checkpoint
 from tag2mask.training.log import TrainingLog, last_figures
 from tag2mask.training.optim import schedule, set_lr
@@ -39,9 +39,9 @@ class FitSettings:
     """How to train.
 
     Attributes:
-        steps: optimiser steps.
+        steps: optimizer steps.
         batch_size: photos per batch over all ranks, for the rate that is shown.
-        accumulate: batches per optimiser step.
+        accumulate: batches per optimizer step.
         precision: of the forward pass.
         clip_norm: largest gradient norm; None: no clipping.
         ema: decay of the moving average of the weights that the module has in the end; 0: none.
@@ -86,10 +86,10 @@ class Task(Protocol):
         """Weight of each term in the total; terms without one are only logged."""
 
     def after_step(self, step: int, module: nn.Module) -> None:
-        """Called on every rank after each optimiser step, to draw pictures and the like.
+        """Called on every rank after each optimizer step, to draw pictures and the like.
 
         Args:
-            step: number of optimiser steps so far.
+            step: number of optimizer steps so far.
             module: as it would be if training ended here: its weights are the moving average where
                 there is one.
         """
@@ -97,7 +97,7 @@ class Task(Protocol):
 
 def fit(
     task: Task,
-    optimiser: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer,
     settings: FitSettings,
     folder: Path,
     runtime: Runtime,
@@ -108,7 +108,7 @@ def fit(
 
     Args:
         task: what is trained.
-        optimiser: with groups made by `parameter_groups`.
+        optimizer: with groups made by `parameter_groups`.
         settings: how.
         folder: holds ``checkpoint.pt``, ``losses.csv`` and ``tensorboard/``.
         runtime: where.
@@ -129,12 +129,12 @@ def fit(
         enabled=resolve_precision(settings.precision, runtime.device) is torch.float16,
     )
     memory_settings = (f"{task.section_name}.batch_size", f"{task.section_name}.crop")
-    with memory_hint(*memory_settings):
-        module, _ = runtime.setup(task.module, optimiser)
-        # After the move: the optimiser's state follows its parameters to the device.
+    with explain_out_of_memory(*memory_settings):
+        module, _ = runtime.setup(task.module, optimizer)
+        # After the move: the optimizer's state follows its parameters to the device.
         average = _average(task.module, settings.ema)
-        first = _restore(path, task.module, optimiser, scaler, average)
-    loop = _Loop(task, module, optimiser, scaler, settings, runtime, name)
+        first = _restore(path, task.module, optimizer, scaler, average)
+    loop = _Loop(task, module, optimizer, scaler, settings, runtime, name)
     columns = ("lr", "photos_per_second", "loss", *task.weights(settings.steps))
     saved = time.monotonic()
 
@@ -144,7 +144,7 @@ def fit(
                 path,
                 {
                     "model": task.module.state_dict(),
-                    "optimiser": optimiser.state_dict(),
+                    "optimizer": optimizer.state_dict(),
                     "scaler": scaler.state_dict(),
                     "step": step,
                     "average": None if average is None else average.state_dict(),
@@ -158,7 +158,7 @@ def fit(
         runtime.progress(settings.steps, name, done=first) as bar,
     ):
         for step in range(first, settings.steps):
-            with memory_hint(*memory_settings):
+            with explain_out_of_memory(*memory_settings):
                 figures = loop.step(step, batches)
                 if average is not None:
                     average.update_parameters(task.module)
@@ -166,7 +166,7 @@ def fit(
             bar.advance(1, meter.text)
             last = step + 1 == settings.steps
             if last or (step + 1) % settings.log_every == 0:
-                row = meter.take() | {"lr": optimiser.param_groups[0]["lr"]}
+                row = meter.take() | {"lr": optimizer.param_groups[0]["lr"]}
                 if log is not None:
                     log.write(step, row)
             task.after_step(step + 1, task.module if average is None else average.module)
@@ -182,13 +182,13 @@ def fit(
 
 
 class _Loop:
-    """One optimiser step at a time."""
+    """One optimizer step at a time."""
 
     def __init__(
         self,
         task: Task,
         module: nn.Module,
-        optimiser: torch.optim.Optimizer,
+        optimizer: torch.optim.Optimizer,
         scaler: torch.amp.GradScaler,
         settings: FitSettings,
         runtime: Runtime,
@@ -196,7 +196,7 @@ class _Loop:
     ) -> None:
         self.task = task
         self.module = module
-        self.optimiser = optimiser
+        self.optimizer = optimizer
         self.scaler = scaler
         self.settings = settings
         self.runtime = runtime
@@ -207,7 +207,7 @@ class _Loop:
         """Forward, backward and update; returns the terms' values over all ranks."""
         settings, runtime = self.settings, self.runtime
         set_lr(
-            self.optimiser,
+            self.optimizer,
             schedule(
                 step,
                 settings.steps,
@@ -231,12 +231,12 @@ class _Loop:
             for key, value in values.items():
                 figures[key] = figures.get(key, 0.0) + value / settings.accumulate
         self._check(figures["loss"], step)
-        self.scaler.unscale_(self.optimiser)
+        self.scaler.unscale_(self.optimizer)
         if settings.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.module.parameters(), settings.clip_norm)
-        self.scaler.step(self.optimiser)
+        self.scaler.step(self.optimizer)
         self.scaler.update()
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         return figures
 
     def _check(self, loss: float, step: int) -> None:
@@ -245,7 +245,7 @@ class _Loop:
         # With a scaler, a step with such gradients is left out.
         if self.not_finite > (PATIENCE if self.scaler.is_enabled() else 0):
             own = self.task.section_name
-            ways = [f"a lower {own}.optimiser.lr", f"{own}.optimiser.clip_norm=1"]
+            ways = [f"a lower {own}.optimizer.lr", f"{own}.optimizer.clip_norm=1"]
             if resolve_precision(self.settings.precision, self.runtime.device) is not torch.float32:
                 ways.append(f"{own}.precision=32")
             raise Tag2MaskError(
@@ -284,7 +284,7 @@ def _average(module: nn.Module, decay: float) -> AveragedModel | None:
 def _restore(
     path: Path,
     module: nn.Module,
-    optimiser: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     average: AveragedModel | None,
 ) -> int:
@@ -295,7 +295,7 @@ def _restore(
     fix = "Delete it to start this step from the beginning."
     try:
         load_into(module, state["model"], where=path)
-        optimiser.load_state_dict(state["optimiser"])
+        optimizer.load_state_dict(state["optimizer"])
         if scaler.is_enabled() and state["scaler"]:
             scaler.load_state_dict(state["scaler"])
         if average is not None:
@@ -351,7 +351,7 @@ class _Meter:
 
 
 def _mix(*numbers: int) -> int:
-    """One seed from several numbers; neighbours give unrelated streams."""
+    """One seed from several numbers; neighbors give unrelated streams."""
     mixed = 0
     for number in numbers:
         mixed = (mixed * 6364136223846793005 + number + 1442695040888963407) % 2**63
@@ -361,6 +361,6 @@ def _mix(*numbers: int) -> int:
 def epochs_to_steps(
     epochs: int, batches_per_epoch: int, accumulate: int, max_steps: int | None
 ) -> int:
-    """Optimiser steps of a training."""
+    """Optimizer steps of a training."""
     steps = max(1, epochs * batches_per_epoch // accumulate)
     return steps if max_steps is None else min(steps, max_steps)

@@ -59,7 +59,7 @@ def parameter_groups(
     return result
 
 
-def build_optimiser(
+def build_optimizer(
     groups: list[dict[str, Any]], *, name: Literal["sgd", "adamw"], momentum: float
 ) -> torch.optim.Optimizer:
     """SGD with momentum, or AdamW (betas .9, .999)."""
@@ -81,7 +81,7 @@ def schedule(
 
     Args:
         step: 0 .. steps - 1.
-        steps: optimiser steps of the whole training.
+        steps: optimizer steps of the whole training.
         kind: polynomial (1 - step/steps)^power, half a cosine, or constant.
         power: exponent of the polynomial decay.
         warmup: first steps, over which the factor grows linearly.
@@ -95,9 +95,9 @@ def schedule(
     return factor * min(1.0, (step + 1) / (warmup + 1))
 
 
-def set_lr(optimiser: torch.optim.Optimizer, factor: float) -> None:
+def set_lr(optimizer: torch.optim.Optimizer, factor: float) -> None:
     """Set each group's learning rate to its base times ``factor``."""
-    for group in optimiser.param_groups:
+    for group in optimizer.param_groups:
         group["lr"] = group["base_lr"] * factor
 
 

@@ -24,7 +24,7 @@ class BatchLike(Protocol):
         """Photos that it lacks."""
 
 
-class LeftOut:
+class SkippedPhotos:
     """Keeps the photos that training does without in the step's item journal.
 
     Args:

@@ -9,9 +9,9 @@ from tag2mask.data.layouts.class_folders import is_folders, read_folders
 from tag2mask.errors import DataError
 
 
-def _photo(path: Path, colour: str = "red") -> Path:
+def _photo(path: Path, color: str = "red") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (4, 3), colour).save(path)
+    Image.new("RGB", (4, 3), color).save(path)
     return path
 
 

@@ -42,7 +42,7 @@ _ADD = {"folders": _add_folders, "csv": _add_csv, "coco": _add_coco, "voc": _add
 
 
 @pytest.mark.parametrize("layout", _ADD)
-def test_each_layout_is_recognised(tmp_path, layout):
+def test_each_layout_is_recognized(tmp_path, layout):
     _ADD[layout](tmp_path)
     found = find_source(tmp_path)
     assert found.layout == layout and found.root == tmp_path.resolve()

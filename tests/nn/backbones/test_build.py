@@ -20,7 +20,7 @@ from tag2mask.nn.backbones.build import build_backbone
 from tag2mask.nn.backbones.resnet38 import ResNet38
 from tag2mask.nn.backbones.timm_backbone import TimmBackbone
 from tag2mask.nn.weights import packaged_state
-from tag2mask.seam.network import NetSpec, build_net, save_net
+from tag2mask.seam.network import SeamSpec, build_seam, save_seam
 
 CATS = range(281, 286)
 """ImageNet's classes of domestic cats."""
@@ -41,7 +41,7 @@ def lite0() -> TimmBackbone:
 
 
 def cat_photo(backbone: Backbone, size: tuple[int, int]) -> Tensor:
-    """A normalised photo of a cat, (1, 3, *size)."""
+    """A normalized photo of a cat, (1, 3, *size)."""
     photo = torch.from_numpy(np.ascontiguousarray(skimage.data.chelsea()[:, 60:360]))
     image = F.interpolate(photo.permute(2, 0, 1)[None] / 255, size, mode="bilinear", antialias=True)
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (backbone.mean, backbone.std))
@@ -140,7 +140,7 @@ def test_one_forward_pass_gives_all_maps(lite0: TimmBackbone) -> None:
     assert len(calls) == len(convolutions)
 
 
-def test_normalisation_is_the_networks_own(lite0: TimmBackbone) -> None:
+def test_normalization_is_the_networks_own(lite0: TimmBackbone) -> None:
     assert (lite0.mean, lite0.std) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     assert build("resnet18", 32).mean == ResNet38.mean == (0.485, 0.456, 0.406)
 
@@ -221,10 +221,10 @@ def test_files_load_without_their_classifier(tmp_path: Path) -> None:
     [("test_efficientnet", 16), pytest.param("resnet38", 8, marks=pytest.mark.slow)],
 )
 def test_the_backbone_of_a_trained_network_is_taken(tmp_path: Path, name: str, stride: int) -> None:
-    file, spec = tmp_path / "model.safetensors", NetSpec(("cat", "dog"), name, stride)
+    file, spec = tmp_path / "model.safetensors", SeamSpec(("cat", "dog"), name, stride)
     torch.manual_seed(3)
-    trained = build_net(spec)
-    save_net(file, trained, spec)
+    trained = build_seam(spec)
+    save_seam(file, trained, spec)
     backbone = build_backbone(name, weights=str(file), output_stride=stride)
     for key, tensor in trained.backbone.state_dict().items():
         assert torch.equal(backbone.state_dict()[key], tensor), key

@@ -43,7 +43,7 @@ def test_another_format_is_named() -> None:
         changed(size_multiple=0),
         changed(long_side=0),
         changed(std=[0.5, 0.0, 0.5]),
-        changed(colours=[]),
+        changed(colors=[]),
         changed(format="1"),
         json.dumps({"format": FORMAT}),
     ],

@@ -1,4 +1,4 @@
-"""A photo labelled block by block is the photo labelled at once."""
+"""A photo labeled block by block is the photo labeled at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tag2mask.errors import DataError
 from tag2mask.segmentation.inference import label_canvas
-from tag2mask.segmentation.inference.label_canvas import LabelCanvas, Labelled
+from tag2mask.segmentation.inference.label_canvas import LabelCanvas, Labeled
 from tag2mask.segmentation.inference.tiles import Block
 
 IDS = np.array([0, 2, 7], np.uint8)
@@ -22,11 +22,11 @@ def maps_of(cells: tuple[int, int]) -> np.ndarray:
     return np.random.default_rng(0).random((3, *cells), np.float32)
 
 
-def at_once(size: tuple[int, int], maps: np.ndarray, **wanted: Any) -> Labelled:
+def at_once(size: tuple[int, int], maps: np.ndarray, **wanted: Any) -> Labeled:
     canvas = LabelCanvas(size, maps.shape[1:], **wanted)
     canvas.paint(Block(maps, 0, 0), IDS)
     canvas.keep(Block(maps, 0, 0))
-    return canvas.labelled
+    return canvas.labeled
 
 
 @given(
@@ -38,17 +38,17 @@ def test_blocks_make_the_whole(size: tuple[int, int], cells: tuple[int, int], st
     maps = maps_of(cells)
     whole = at_once(size, maps, confidence="float32", probabilities=maps.shape)
     canvas = LabelCanvas(size, cells, confidence="float32", probabilities=maps.shape)
-    canvas.labelled.labels[:] = 99
+    canvas.labeled.labels[:] = 99
     for top, left in product(range(0, cells[0], step), range(0, cells[1], step)):
         above, beside = max(top - 1, 0), max(left - 1, 0)
         block = Block(maps[:, above : top + step, beside : left + step], above, beside)
         canvas.paint(block, IDS)
         canvas.keep(block)
-    np.testing.assert_array_equal(canvas.labelled.labels, whole.labels)
-    assert canvas.labelled.confidence is not None and whole.confidence is not None
-    np.testing.assert_array_equal(canvas.labelled.confidence, whole.confidence)
-    assert canvas.labelled.probabilities is not None
-    np.testing.assert_array_equal(canvas.labelled.probabilities, maps.astype(np.float16))
+    np.testing.assert_array_equal(canvas.labeled.labels, whole.labels)
+    assert canvas.labeled.confidence is not None and whole.confidence is not None
+    np.testing.assert_array_equal(canvas.labeled.confidence, whole.confidence)
+    assert canvas.labeled.probabilities is not None
+    np.testing.assert_array_equal(canvas.labeled.probabilities, maps.astype(np.float16))
 
 
 def test_strips_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

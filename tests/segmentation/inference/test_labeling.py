@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from local_segmenter import LocalSegmenter, colourful
+from local_segmenter import LocalSegmenter, colorful
 from tag2mask.crf.dense_crf import CrfSettings
 from tag2mask.errors import DataError
 from tag2mask.segmentation.inference import labeling as module
@@ -22,7 +22,7 @@ TILES = replace(WHOLE, tile=64, overlap=16)
 
 
 def photo_of(height: int, width: int, seed: int = 0) -> Image.Image:
-    return Image.fromarray(colourful(height, width, seed))
+    return Image.fromarray(colorful(height, width, seed))
 
 
 def plainly(photo: Image.Image, settings: SegmentationSettings) -> np.ndarray:
@@ -144,7 +144,7 @@ def test_several_photos_at_once() -> None:
     assert Segmentation(LocalSegmenter(), WHOLE).photos_at_once == 1
 
 
-def test_a_photo_decoded_small_is_labelled_at_its_size() -> None:
+def test_a_photo_decoded_small_is_labeled_at_its_size() -> None:
     segmentation = Segmentation(LocalSegmenter(), replace(WHOLE, long_side=64, scales=(1.0, 1.5)))
     assert segmentation.decode_at((300, 800)) == 96
     whole = photo_of(300, 800)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from local_segmenter import colourful
+from local_segmenter import colorful
 from onnx_file import CLASSES, SPEC, network, write_network
 from tag2mask.errors import DeviceError, PackageError, WeightsError
 from tag2mask.runtime.threads import processors
@@ -28,7 +28,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def images_of(*seeds: int) -> np.ndarray:
     """Float32 (b, 3, 16, 24), channels last in memory."""
-    pixels = np.stack([colourful(16, 24, seed) for seed in seeds])
+    pixels = np.stack([colorful(16, 24, seed) for seed in seeds])
     return (pixels / np.float32(128) - 1).astype(np.float32).transpose(0, 3, 1, 2)
 
 

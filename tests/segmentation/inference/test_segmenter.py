@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from local_segmenter import LocalSegmenter, colourful
+from local_segmenter import LocalSegmenter, colorful
 from tag2mask.segmentation.inference.segmenter import AveragedViews, Box, Segmenter, pixels
 
 
@@ -22,8 +22,8 @@ def of_one(segmenter: Segmenter, view: np.ndarray) -> np.ndarray:
     return AveragedViews(segmenter, 1, flip=False).mean([[view]], [view.shape[:2]])[0]
 
 
-def test_images_are_normalised_and_padded_with_the_mean_colour() -> None:
-    segmenter, view = Noting(), colourful(13, 20)
+def test_images_are_normalized_and_padded_with_the_mean_color() -> None:
+    segmenter, view = Noting(), colorful(13, 20)
     found = of_one(segmenter, view)
     image = segmenter.image
     assert image.shape == (3, 16, 24)
@@ -35,7 +35,7 @@ def test_images_are_normalised_and_padded_with_the_mean_colour() -> None:
 
 
 def test_mirrored_views_are_turned_back() -> None:
-    view = colourful(16, 24)
+    view = colorful(16, 24)
     views = AveragedViews(LocalSegmenter(), 1, flip=True)
     plain = of_one(LocalSegmenter(), view)
     mirrored = of_one(LocalSegmenter(), view[:, ::-1].copy())[:, :, ::-1]
@@ -48,8 +48,8 @@ def test_mirrored_views_are_turned_back() -> None:
 @pytest.mark.parametrize("flip", [False, True])
 def test_company_changes_nothing(flip: bool) -> None:
     """Views of other sizes that are equal once padded."""
-    photos = [[colourful(13, 20, i), colourful(27, 33, i)] for i in range(3)]
-    photos[1] = [colourful(15, 17, 9), colourful(31, 36, 9)]
+    photos = [[colorful(13, 20, i), colorful(27, 33, i)] for i in range(3)]
+    photos[1] = [colorful(15, 17, 9), colorful(31, 36, 9)]
     grids = [(13, 20), (15, 17), (9, 9)]
     for batched in (False, True):
         segmenter = LocalSegmenter(batched=batched)
@@ -62,7 +62,7 @@ def test_company_changes_nothing(flip: bool) -> None:
 
 
 def test_a_part_of_the_grid_is_that_part_of_the_resized_photo() -> None:
-    photo = Image.fromarray(colourful(90, 120))
+    photo = Image.fromarray(colorful(90, 120))
     whole = pixels(photo, (60, 80))
     part = Box(10, 24, 42, 56)
     found = pixels(photo, part.size, part, (60, 80))

@@ -79,7 +79,7 @@ def test_the_tiles_of_a_map_make_the_map(
     np.testing.assert_allclose(joined(maps, rows, columns), maps, atol=1e-6)
 
 
-def test_neighbours_fade_into_each_other() -> None:
+def test_neighbors_fade_into_each_other() -> None:
     rows, columns = spans(4, 4, 0, 1), spans(14, 8, 4, 1)
     assert [(span.begin, span.end) for span in columns] == [(0, 8), (4, 12), (8, 14)]
     blend, found = Blend(1, rows, columns), np.zeros(14)

@@ -197,8 +197,8 @@ def read_table(path: Path, known: Sequence[str] | None = None) -> Table:
     if mixed:
         problems.append(
             Problem(
-                f"{len(mixed)} lines separate tags both by spaces and by ';' or '|' ({some(mixed, 3)}):"
-                " each word was read as a tag; quote names that hold spaces",
+                f"{len(mixed)} lines separate tags both by spaces and by ';' or '|' "
+                f"({some(mixed, 3)}): each word was read as a tag; quote names that hold spaces",
                 warning=True,
             )
         )

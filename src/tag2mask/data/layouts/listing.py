@@ -151,7 +151,7 @@ def without_suffix(path: str) -> str:
     return stem if dot and f".{suffix.lower()}" in IMAGE_SUFFIXES else path
 
 
-def in_the_way(ids: Collection[str]) -> list[tuple[str, str]]:
+def path_conflicts(ids: Collection[str]) -> list[tuple[str, str]]:
     """Photos that can't both be written of: one's file would bear the name of the other's folder.
 
     Of photos ``a`` and ``a.png/b`` the masks are ``a.png`` and ``a.png/b.png``.

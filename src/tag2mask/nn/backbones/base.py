@@ -35,8 +35,8 @@ class Backbone(Protocol):
         size_multiple: view sizes that are multiples of it meet every halving with an even side, so
             that all views (scaled, flipped) are sampled alike. At other sizes the padding falls
             differently and maps of a view and of its mirror image agree less.
-        mean: of the input normalisation, RGB in 0..1.
-        std: of the input normalisation, RGB in 0..1.
+        mean: of the input normalization, RGB in 0..1.
+        std: of the input normalization, RGB in 0..1.
     """
 
     channels: tuple[int, int, int]
@@ -47,7 +47,7 @@ class Backbone(Protocol):
     std: tuple[float, float, float]
 
     def __call__(self, image: Tensor) -> Features:
-        """Return the three maps of a normalised image (b, 3, H, W)."""
+        """Return the three maps of a normalized image (b, 3, H, W)."""
         ...
 
     def frozen(self) -> Iterable[nn.Parameter]:

@@ -57,7 +57,7 @@ class WideBlock(nn.Module):
             self.conv_branch1 = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the block's output and its normalised, rectified input, which PCM reads.
+        """Return the block's output and its normalized, rectified input, which PCM reads.
 
         Args:
             x: (b, inputs, h, w).
@@ -93,7 +93,7 @@ class BottleneckBlock(nn.Module):
         self.conv_branch1 = nn.Conv2d(inputs, outputs, 1, bias=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the block's output and its normalised, rectified input, which PCM reads.
+        """Return the block's output and its normalized, rectified input, which PCM reads.
 
         Args:
             x: (b, inputs, h, w).
@@ -145,7 +145,7 @@ class ResNet38(nn.Module):
         """Return the three maps.
 
         Args:
-            image: (b, 3, H, W), normalised by ``mean`` and ``std``; any size. Maps have
+            image: (b, 3, H, W), normalized by ``mean`` and ``std``; any size. Maps have
                 ceil(H / 8) x ceil(W / 8) cells.
         """
         x = self.conv1a(image)

@@ -25,12 +25,12 @@ from torch import Tensor, nn
 
 from tag2mask.errors import RecipeError, WeightsError
 from tag2mask.nn.backbones.base import Features
-from tag2mask.nn.fast_conv import speed_up
+from tag2mask.nn.fast_conv import fold_batch_norms
 
 STRIDES = (8, 16, 32)
 PROBE_SIZE = (96, 128)
 FINEST_DEFAULT = 8
-"""The default finer map has at least this stride: below it lie edges and colours, which PCM gets
+"""The default finer map has at least this stride: below it lie edges and colors, which PCM gets
 from the image itself."""
 
 
@@ -95,13 +95,13 @@ class TimmBackbone(nn.Module):
         self.channels = (low.channels, mid.channels, int(last.shape[1]))
         self.size_multiple = self.stride
         self._unused = _unused_parameters(self.net, last)
-        speed_up(self.net, lambda: _outputs(*_probe(name, self.net)))
+        fold_batch_norms(self.net, lambda: _outputs(*_probe(name, self.net)))
 
     def forward(self, image: Tensor) -> Features:
         """Return the three maps.
 
         Args:
-            image: (b, 3, H, W), normalised by ``mean`` and ``std``.
+            image: (b, 3, H, W), normalized by ``mean`` and ``std``.
         """
         deepest = len(self.net.feature_info) - 1
         wanted = sorted({*(level.position for level in self._levels), deepest})
@@ -205,7 +205,7 @@ def _choose_levels(
     name: str, levels: list[Level], last_channels: int, strides: tuple[int, int] | None
 ) -> tuple[Level, Level]:
     """Choose the two mid-level maps."""
-    # A deepest map as wide as the last one is the last one, or a normalisation away from it.
+    # A deepest map as wide as the last one is the last one, or a normalization away from it.
     before = levels[:-1] if levels[-1].channels == last_channels else levels
     given = sorted({level.stride for level in levels})
     if strides is None:

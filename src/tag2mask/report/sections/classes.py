@@ -23,7 +23,7 @@ from tag2mask.report.page import (
     percent,
     with_unit,
 )
-from tag2mask.report.sections.wording import ScoredRun, basis_text, class_colours, mask_scores_of
+from tag2mask.report.sections.wording import ScoredRun, basis_text, class_colors, mask_scores_of
 
 CONFUSION_CLASSES = 21
 """Rows of the confusion table: the classes with the most wrong pixels."""
@@ -62,8 +62,8 @@ def class_section(runs: Sequence[ScoredRun]) -> Section:
 
 def _class_table(runs: Sequence[ScoredRun], scores: EvaluationScores, split: SplitScores) -> Table:
     assert split.masks is not None
-    colours = class_colours(scores)
-    classes = list(zip(split.masks.classes, colours, strict=True))
+    colors = class_colors(scores)
+    classes = list(zip(split.masks.classes, colors, strict=True))
     shown = sorted((c for c in classes if c[0].iou is not None), key=_falling_iou)
     others = [
         (run.label, {c.name: c.iou for c in masks.classes})
@@ -75,9 +75,9 @@ def _class_table(runs: Sequence[ScoredRun], scores: EvaluationScores, split: Spl
         columns += [Column(label), Column("lead")]
     columns += [Column(f"{title}, %") for title in _FIGURES.values()]
     rows = []
-    for found, colour in shown:
+    for found, color in shown:
         row: list[str | Cell] = [
-            Cell(found.name, swatch=colour),
+            Cell(found.name, swatch=color),
             Cell(percent(found.iou), bar=found.iou),
         ]
         for _, iou in others:
@@ -135,7 +135,7 @@ def _confusion_table(scores: EvaluationScores, counts: NDArray[np.int64], basis:
                     text,
                     heat=share**0.5,
                     tone="good" if i == j else "",
-                    title=f"{percent(share, 2)} % of {names[i]} labelled {names[j]}",
+                    title=f"{percent(share, 2)} % of {names[i]} labeled {names[j]}",
                 )
             )
         rows.append(tuple(row))
@@ -151,7 +151,7 @@ def _confusion_table(scores: EvaluationScores, counts: NDArray[np.int64], basis:
 
 def _pairs(scores: EvaluationScores, counts: NDArray[np.int64]) -> list[Block]:
     """The most frequent confusions among foreground classes; the others are in the class table."""
-    colours, names = class_colours(scores), scores.classes
+    colors, names = class_colors(scores), scores.classes
     truth = counts.sum(axis=1)
     among = counts.copy()
     np.fill_diagonal(among, 0)
@@ -162,14 +162,14 @@ def _pairs(scores: EvaluationScores, counts: NDArray[np.int64]) -> list[Block]:
         if among[i, j] > 0:
             rows.append(
                 (
-                    Cell(names[i], swatch=colours[i]),
-                    Cell(names[j], swatch=colours[j]),
+                    Cell(names[i], swatch=colors[i]),
+                    Cell(names[j], swatch=colors[j]),
                     percent(float(among[i, j] / truth[i])),
                     f"{among[i, j]:,}",
                 )
             )
     if not rows:
-        return [Note("No foreground class was labelled as another one.")]
+        return [Note("No foreground class was labeled as another one.")]
     columns = (
         Column("class", numeric=False),
         Column("taken for", numeric=False),
@@ -190,7 +190,7 @@ def tag_section(runs: Sequence[ScoredRun]) -> Section:
     for split in scores.splits if scores is not None else ():
         if split.tags is not None:
             assert scores is not None
-            blocks.append(_tag_table(class_colours(scores), split.split, split.tags))
+            blocks.append(_tag_table(class_colors(scores), split.split, split.tags))
     for split in scores.splits if scores is not None else ():
         if split.doubtful_tags:
             blocks.append(_doubts(split))
@@ -203,8 +203,8 @@ def tag_section(runs: Sequence[ScoredRun]) -> Section:
     )
 
 
-def _tag_table(colours: Sequence[str], split: str, tags: TagScores) -> Table:
-    classes = list(zip(tags.classes, colours[1:], strict=True))
+def _tag_table(colors: Sequence[str], split: str, tags: TagScores) -> Table:
+    classes = list(zip(tags.classes, colors[1:], strict=True))
     shown = [c for c in classes if c[0].average_precision is not None]
     shown.sort(key=lambda c: -(c[0].average_precision or 0.0))
     columns = (
@@ -217,14 +217,14 @@ def _tag_table(colours: Sequence[str], split: str, tags: TagScores) -> Table:
     )
     rows = tuple(
         (
-            Cell(c.name, swatch=colour),
+            Cell(c.name, swatch=color),
             Cell(percent(c.average_precision), bar=c.average_precision),
             percent(c.f1),
             percent(c.precision),
             percent(c.recall),
             f"{c.photos:,}",
         )
-        for c, colour in shown
+        for c, color in shown
     )
     caption = (
         f"{split}, {tags.photos:,} photos: mAP {with_unit(tags.mean_average_precision)}, "

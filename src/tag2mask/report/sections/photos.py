@@ -36,15 +36,15 @@ from tag2mask.report.page import (
     PhotoRow,
     Picture,
     Section,
-    hex_colour,
+    hex_color,
     picture,
     with_unit,
 )
-from tag2mask.report.photo_choice import PhotoScore, examples, photo_mious, telling
+from tag2mask.report.photo_choice import PhotoScore, examples, photo_mious, pick_photos
 from tag2mask.report.run_folder import RunFolder
 
 PHOTOS = "photos.jsonl"
-LABELLED = 4
+LABELED = 4
 """Photos whose affinity labels are shown."""
 PICTURE_SIDE = 360
 """Long side of a picture, px; twice what the page shows, for dense screens."""
@@ -65,7 +65,7 @@ def _photo_section(runs: Sequence[RunFolder], count: int) -> Section:
     chosen = (
         [("Examples", examples(list(samples), count))]
         if evaluation is None
-        else telling(evaluation.path / PHOTOS, count)
+        else pick_photos(evaluation.path / PHOTOS, count)
     )
     ids = {(photo.split, photo.id) for _, photos in chosen for photo in photos}
     draw = _Overlays(
@@ -109,7 +109,7 @@ def _label_section(run: RunFolder) -> Section:
     alphas = " and ".join(f"{alpha:g}" for alpha in labels.manifest.metrics.get("alphas", ()))
     rows: list[PhotoRow] = []
     blocks: list[Block] = [Note(f"α of the two backgrounds: {alphas}.")] if alphas else []
-    for found in examples([("train", photo_id) for photo_id in samples], LABELLED):
+    for found in examples([("train", photo_id) for photo_id in samples], LABELED):
         path = label_path(labels.path, found.id)
         if path.is_file():
             try:
@@ -141,7 +141,7 @@ class _Overlays:
         self.classes = classes
         self.truths = truths
         self.mious = mious
-        self.colours = classes.colours
+        self.colors = classes.colors
 
     def row(self, sample: Sample, found: PhotoScore) -> PhotoRow:
         """The pictures of one photo; what a run doesn't have is left out.
@@ -207,7 +207,7 @@ class _Overlays:
 
     def _mask(self, caption: str, path: Path, photo: Image.Image) -> Picture:
         labels = read_mask(path, len(self.classes))
-        return picture(caption, mask_overlay(photo, labels, self.colours))
+        return picture(caption, mask_overlay(photo, labels, self.colors))
 
     def _truth(self, sample: Sample, photo: Image.Image) -> list[Picture]:
         path = self.truths.get(sample.id)
@@ -215,7 +215,7 @@ class _Overlays:
 
     def _chips(self, sample: Sample) -> tuple[tuple[str, str], ...]:
         return tuple(
-            (self.classes.names[tag], hex_colour(self.colours[mask_id(tag)])) for tag in sample.tags
+            (self.classes.names[tag], hex_color(self.colors[mask_id(tag)])) for tag in sample.tags
         )
 
 

@@ -87,24 +87,24 @@ def _loss_figures(logs: Sequence[tuple[int, str, LossLog]]) -> tuple[tuple[str, 
 
 def _loss_plot(name: str, logs: Sequence[tuple[int, str, LossLog]]) -> Svg:
     series: list[Series] = []
-    for colour, label, log in logs:
+    for color, label, log in logs:
         values = log.values.get(name)
         if values is None:
             continue
         window = max(1, len(values) // 20)
         if name not in _LAST and window > 1:
-            series.append(_series(label, log.steps, values, colour, faint=True))
+            series.append(_series(label, log.steps, values, color, faint=True))
         smooth = running_mean(values, window) if name != "lr" else values
-        series.append(_series(label, log.steps, smooth, colour))
+        series.append(_series(label, log.steps, smooth, color))
     series.sort(key=lambda s: not s.faint)
     return line_plot(series, x_label="step", y_label="", size=(360, 210), y_from_zero=True)
 
 
 def _series(
-    label: str, x: NDArray[np.float64], y: NDArray[np.float64], colour: int, *, faint: bool = False
+    label: str, x: NDArray[np.float64], y: NDArray[np.float64], color: int, *, faint: bool = False
 ) -> Series:
     shown_x, shown_y = thinned(x, y)
-    return Series(label, shown_x, shown_y, colour=colour, faint=faint)
+    return Series(label, shown_x, shown_y, color=color, faint=faint)
 
 
 def timing_section(runs: Sequence[RunFolder]) -> Section:

@@ -55,7 +55,7 @@ def numbers_section(runs: Sequence[ScoredRun]) -> Section:
             )
         )
     blocks += _comparison(runs)
-    if main.scores.behaviour == "paper":
+    if main.scores.behavior == "published":
         blocks.append(Note("Scored as published: a class that occurs nowhere counts as IoU 0."))
     return Section("numbers", "Numbers", tuple(blocks))
 
@@ -80,7 +80,7 @@ def curve_section(runs: Sequence[ScoredRun]) -> Section:
             if split is None or split.curve is None or split.masks is None:
                 continue
             curve = split.curve
-            series.append(curve_series(run.label, curve, split.background_score, run.colour))
+            series.append(curve_series(run.label, curve, split.background_score, run.color))
             lines.append(
                 f"{run.label} on {photos_text(split, split.masks.photos)}: best "
                 f"{with_unit(curve.best_miou)} at {curve.best_threshold:.2f}"

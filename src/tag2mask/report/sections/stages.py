@@ -58,7 +58,7 @@ def _of_split(runs: Sequence[ScoredRun], name: str) -> list[SplitScores]:
     return [split for run in runs if (split := run.split(name)) is not None]
 
 
-def curve_series(name: str, curve: CurveScores, used: float | None, colour: int) -> Series:
+def curve_series(name: str, curve: CurveScores, used: float | None, color: int) -> Series:
     """A threshold curve, its best point and the one in use marked."""
     thresholds = np.array(curve.thresholds)
     miou = np.array([np.nan if m is None else m for m in curve.miou])
@@ -70,7 +70,7 @@ def curve_series(name: str, curve: CurveScores, used: float | None, colour: int)
         value = float(np.interp(used, thresholds, miou))
         if np.isfinite(value):
             marks.append((used, 100 * value, f"{name}: in use, {with_unit(value)} at {used:.2f}"))
-    return Series(name, thresholds, 100 * miou, tuple(marks), colour)
+    return Series(name, thresholds, 100 * miou, tuple(marks), color)
 
 
 def _table(runs: Sequence[ScoredRun], name: str) -> Table:
@@ -170,16 +170,16 @@ def _plots(run: ScoredRun) -> Figures:
 def _plot(split: SplitScores, names: Sequence[str], *, wide: bool) -> Svg:
     series = []
     for stage in filter(_has_score, split.stages):
-        colour, used = names.index(stage.name), stage.used
+        color, used = names.index(stage.name), stage.used
         score = used.background_score if used is not None else None
         if stage.curve is not None:
-            series.append(curve_series(stage.name, stage.curve, score, colour))
+            series.append(curve_series(stage.name, stage.curve, score, color))
         elif used is not None and score is not None and used.miou is not None:
             miou = 100 * used.miou
             text = f"{stage.name}: {with_unit(used.miou)} from {score:.2f}"
             series.append(
                 Series(
-                    stage.name, np.array([score]), np.array([miou]), ((score, miou, text),), colour
+                    stage.name, np.array([score]), np.array([miou]), ((score, miou, text),), color
                 )
             )
     return line_plot(

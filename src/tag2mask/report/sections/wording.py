@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tag2mask.classes import ClassSet
 from tag2mask.evaluation.records import NO_SCORE, EvaluationScores, MaskScores, SplitScores
-from tag2mask.report.page import hex_colour
+from tag2mask.report.page import hex_color
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,12 @@ class ScoredRun:
 
     Attributes:
         label: the run's name on the page.
-        colour: index of its colour in plots.
+        color: index of its color in plots.
         scores: None where the run is not evaluated yet.
     """
 
     label: str
-    colour: int
+    color: int
     scores: EvaluationScores | None
 
     def split(self, name: str) -> SplitScores | None:
@@ -39,9 +39,9 @@ def split_names(runs: Sequence[ScoredRun]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def class_colours(scores: EvaluationScores) -> list[str]:
+def class_colors(scores: EvaluationScores) -> list[str]:
     """``#rrggbb`` by mask id (C+1)."""
-    return [hex_colour(rgb) for rgb in ClassSet(scores.classes[1:]).colours]
+    return [hex_color(rgb) for rgb in ClassSet(scores.classes[1:]).colors]
 
 
 def photos_text(split: SplitScores, photos: int) -> str:

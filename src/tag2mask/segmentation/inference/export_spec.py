@@ -33,7 +33,7 @@ class ExportedSpec:
         format: of this record.
         tag2mask: version that wrote it.
         classes: names of the foreground classes (C).
-        colours: RGB 0..255 by mask id (C+1).
+        colors: RGB 0..255 by mask id (C+1).
         mean: of red, green and blue in [0, 1], subtracted from an image.
         std: by which an image is then divided.
         size_multiple: sides of images must be multiples of it, px.
@@ -46,7 +46,7 @@ class ExportedSpec:
     format: int
     tag2mask: str
     classes: tuple[str, ...]
-    colours: tuple[tuple[int, int, int], ...]
+    colors: tuple[tuple[int, int, int], ...]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     size_multiple: int
@@ -62,7 +62,7 @@ class ExportedSpec:
     def _check(self) -> None:
         """Refuse with ValueError what no network can have."""
         if (
-            len(self.colours) != len(self.classes) + 1
+            len(self.colors) != len(self.classes) + 1
             or min(self.std) <= 0
             or min(self.size_multiple, self.long_side) < 1
         ):

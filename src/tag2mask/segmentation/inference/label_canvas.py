@@ -25,7 +25,7 @@ STRIP_PIXELS = 1 << 20
 
 
 @dataclass(frozen=True)
-class Labelled:
+class Labeled:
     """A photo's labels; (H, W) is its size.
 
     Attributes:
@@ -59,7 +59,7 @@ class LabelCanvas:
         probabilities: tuple[int, int, int] | None = None,
     ) -> None:
         self._rows, self._columns = places(cells[0], size[0]), places(cells[1], size[1])
-        self.labelled = Labelled(
+        self.labeled = Labeled(
             np.empty(size, np.uint8),
             np.empty(size, confidence) if confidence else None,
             np.empty(probabilities, np.float16) if probabilities else None,
@@ -67,9 +67,9 @@ class LabelCanvas:
 
     def keep(self, block: Block) -> None:
         """Keep a block of probabilities, where they are wanted."""
-        if self.labelled.probabilities is not None:
+        if self.labeled.probabilities is not None:
             height, width = block.values.shape[1:]
-            self.labelled.probabilities[
+            self.labeled.probabilities[
                 :, block.top : block.top + height, block.left : block.left + width
             ] = block.values
 
@@ -101,13 +101,13 @@ class LabelCanvas:
                 winner,
                 self._rows.part(top, bottom, block.top),
                 columns,
-                confidence=self.labelled.confidence is not None,
+                confidence=self.labeled.confidence is not None,
             )
-            self.labelled.labels[top:bottom, left:right] = ids[labels]
+            self.labeled.labels[top:bottom, left:right] = ids[labels]
             self._note(sure, top, bottom, left, right)
 
     def _note(self, sure: Float32, top: int, bottom: int, left: int, right: int) -> None:
-        confidence = self.labelled.confidence
+        confidence = self.labeled.confidence
         if confidence is None:
             return
         if confidence.dtype == np.uint8:

@@ -21,7 +21,7 @@ from PIL import Image
 from tag2mask.classes import BACKGROUND, mask_id
 from tag2mask.crf.dense_crf import CrfSettings, DenseCrf
 from tag2mask.runtime.threads import ordered_map
-from tag2mask.segmentation.inference.label_canvas import Confidence, LabelCanvas, Labelled
+from tag2mask.segmentation.inference.label_canvas import Confidence, LabelCanvas, Labeled
 from tag2mask.segmentation.inference.label_loops import Float32, UInt8, resized, winners
 from tag2mask.segmentation.inference.segmenter import (
     AveragedViews,
@@ -33,7 +33,7 @@ from tag2mask.segmentation.inference.segmenter import (
 )
 from tag2mask.segmentation.inference.tiles import Blend, Block, Span, spans
 
-__all__ = ["Labelled", "PhotoViews", "Segmentation", "SegmentationSettings", "Segmenter"]
+__all__ = ["Labeled", "PhotoViews", "Segmentation", "SegmentationSettings", "Segmenter"]
 
 CRF_PIXELS = 1_000_000
 """The dense CRF sees a photo at its size, or shrunk to this many pixels."""
@@ -44,14 +44,14 @@ TILE_BYTES = 2**31
 
 @dataclass(frozen=True)
 class SegmentationSettings:
-    """How photos are labelled.
+    """How photos are labeled.
 
     Attributes:
         long_side: of the working grid, px; None: the photo's own.
         scales: of the views, relative to the working grid.
         flip: show each view mirrored too.
         tile: views with a side longer than this are computed in tiles, px.
-        overlap: of neighbouring tiles, px; at most half a tile.
+        overlap: of neighboring tiles, px; at most half a tile.
         batch_size: views given to a network at once that gains from it.
         crf: the dense CRF that sharpens probabilities; None: none.
         confidence: type of the confidences, uint8: 255 for 1; None: none wanted.
@@ -113,7 +113,7 @@ class Segmentation:
         size: Size | None = None,
         tags: Sequence[int] | None = None,
         progress: Callable[[int, int], object] = lambda done, of: None,
-    ) -> Labelled:
+    ) -> Labeled:
         """Label one photo of any size, in tiles where it `is_tiled`.
 
         In tiles no map of the whole is made, unless probabilities are wanted.
@@ -158,7 +158,7 @@ class Segmentation:
 
     def label(
         self, photos: Sequence[PhotoViews], tags: Sequence[Sequence[int] | None] | None = None
-    ) -> list[Labelled]:
+    ) -> list[Labeled]:
         """Label photos whose padded views have the same sizes.
 
         Args:
@@ -173,7 +173,7 @@ class Segmentation:
             [photo.views for photo in photos], [photo.grid for photo in photos]
         )
         return [
-            self._labelled(photo, maps, allowed)
+            self._labeled(photo, maps, allowed)
             for photo, maps, allowed in zip(photos, maps, tags or [None] * len(photos), strict=True)
         ]
 
@@ -183,7 +183,7 @@ class Segmentation:
         size: Size,
         tags: Sequence[int] | None,
         progress: Callable[[int, int], object],
-    ) -> Labelled:
+    ) -> Labeled:
         """Label one large photo, in tiles that fade into each other."""
         grid, ids = self._grid(size), _mask_ids(None, self._channels)
         rows, columns = self._spans(grid[0]), self._spans(grid[1])
@@ -205,9 +205,9 @@ class Segmentation:
                 canvas.keep(plain.add(before, row, column))
             canvas.paint(scores.add(tile, row, column), ids)
             progress(done, len(tiles))
-        return canvas.labelled
+        return canvas.labeled
 
-    def _labelled(self, photo: PhotoViews, maps: Float32, tags: Sequence[int] | None) -> Labelled:
+    def _labeled(self, photo: PhotoViews, maps: Float32, tags: Sequence[int] | None) -> Labeled:
         """Labels from the probabilities (C+1, h, w) of the whole photo."""
         scores, ids = _gated(maps, tags)
         if photo.crf_image is not None:
@@ -215,7 +215,7 @@ class Segmentation:
         canvas = self._canvas(photo.size, size_of(scores[0]), photo.grid)
         canvas.keep(Block(maps, 0, 0))
         canvas.paint(Block(scores, 0, 0), ids)
-        return canvas.labelled
+        return canvas.labeled
 
     def _tile(
         self, photo: Image.Image, grid: Size, row: Span, column: Span, tags: Sequence[int] | None

@@ -1,4 +1,4 @@
-"""A segmentation network exported to ONNX, as the `Segmenter` that photos are labelled with.
+"""A segmentation network exported to ONNX, as the `Segmenter` that photos are labeled with.
 
 onnxruntime computes it on the CPU; neither torch nor anything that trains is imported. The file
 alone suffices: its metadata says which classes the network tells apart and how it wants its images.

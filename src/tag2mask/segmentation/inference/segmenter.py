@@ -59,7 +59,7 @@ class Segmenter(Protocol):
         """Each pixel's probabilities; safe to be called from several threads at once.
 
         Args:
-            images: float32 (b, 3, h, w), normalised; h and w are multiples of `size_multiple`. Any
+            images: float32 (b, 3, h, w), normalized; h and w are multiples of `size_multiple`. Any
                 memory order: as a rule channels come last.
 
         Returns:
@@ -128,16 +128,16 @@ class AveragedViews:
                 yield index, maps[:, :, ::-1] if flip else maps
 
     def _images(self, views: Sequence[UInt8]) -> Float32:
-        """Normalise views (h, w, 3) and pad them alike -> (b, 3, H, W), channels last in memory."""
+        """Normalize views (h, w, 3) and pad them alike -> (b, 3, H, W), channels last in memory."""
         padded = self.padded(size_of(views[0]))
         images = np.zeros((len(views), *padded, 3), np.float32)
         for image, view in zip(images, views, strict=True):
-            _normalise(view, self._scale_by, self._shift_by, image)
+            _normalize(view, self._scale_by, self._shift_by, image)
         return images.transpose(0, 3, 1, 2)
 
 
 @compiled
-def _normalise(view: UInt8, scale_by: Float32, shift_by: Float32, image: Float32) -> None:
+def _normalize(view: UInt8, scale_by: Float32, shift_by: Float32, image: Float32) -> None:
     height, width, channels = view.shape
     for y in range(height):
         for x in range(width):

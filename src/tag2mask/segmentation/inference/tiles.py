@@ -1,6 +1,6 @@
 """Maps of large photos, tile by tile: where tiles lie, and how they fade into each other.
 
-Each tile is weighted by a ramp across what it shares with its neighbours; the ramps of all tiles
+Each tile is weighted by a ramp across what it shares with its neighbors; the ramps of all tiles
 sum to 1 everywhere. Tiles come row by row, and of those before only what the next ones need is
 kept: one strip along the row and one beside the tile. So the memory grows with the photo's width
 times the overlap, never with its area.
@@ -62,7 +62,7 @@ def spans(length: int, side: int, overlap: int, multiple: int) -> list[Span]:
     Args:
         length: of the axis, cells.
         side: of a tile, a multiple of ``multiple``.
-        overlap: of neighbours at least, a multiple of ``multiple`` and at most half a tile.
+        overlap: of neighbors at least, a multiple of ``multiple`` and at most half a tile.
         multiple: see above.
     """
     assert side % multiple == 0 and overlap % multiple == 0, (side, overlap, multiple)
