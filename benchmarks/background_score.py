@@ -1,6 +1,6 @@
-"""Rules that estimate the background score without masks, on the maps of a run.
+"""Rules that estimate the background threshold without masks, on the maps of a run.
 
-    python benchmarks/background_score.py RUN [--split train]
+    python benchmarks/background_threshold.py RUN [--split train]
 
 Prints for each rule its score, the mIoU of the maps there, and what it loses against the best,
 which only masks can tell; then the same for photos with small, middling and large objects apart: a

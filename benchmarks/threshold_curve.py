@@ -1,4 +1,4 @@
-"""Time of the mIoU at 60 background scores: one pass over the photos against a pass each."""
+"""Time of the mIoU at 60 background thresholds: one pass over the photos against a pass each."""
 
 from __future__ import annotations
 

@@ -4,10 +4,10 @@
                                  [--branches refined]
 
 DATA is a VOC-like folder. Trains on its whole training split, computes maps of the listed photos
-only, and prints mIoU at the best background score with precision and recall of the foreground, for
-the plain and the refined map, or for one of them. The list is a sample of the training split (seed
-0): choosing settings on it never touches a validation photo. ``--model`` scores a model trained
-before.
+only, and prints mIoU at the best background threshold with precision and recall of the foreground,
+for the plain and the refined map, or for one of them. The list is a sample of the training split
+(seed 0): choosing settings on it never touches a validation photo. ``--model`` scores a model
+trained before.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def listed(data: PreparedData, ids: set[str], out: Path) -> PreparedData:
 
 
 def score(data: PreparedData, masks: dict[str, Path], maps: Path) -> str:
-    """MIoU at the best background score, precision and recall of the foreground there."""
+    """MIoU at the best background threshold, precision and recall of the foreground there."""
     classes = len(read_classes(data.path))
     curve = ThresholdCurve.empty(classes, SCORES)
     for sample in read_index(data.path, "train"):

@@ -135,10 +135,15 @@ def test_a_mended_tag_costs_its_own_photo(root: Path) -> None:
 
 def test_other_settings_of_a_late_step_keep_the_earlier_ones(root: Path) -> None:
     before = stamps(root / "run")
-    score = ["--set", "pseudo_masks.background=fixed", "--set", "pseudo_masks.score=0.4"]
+    score = [
+        "--set",
+        "pseudo_masks.threshold_from=fixed",
+        "--set",
+        "pseudo_masks.background_threshold=0.4",
+    ]
     refused = run(root, *score)
     assert refused.exit_code == 1
-    assert "pseudo_masks.background" in refused.stderr
+    assert "pseudo_masks.threshold_from" in refused.stderr
     assert stamps(root / "run") == before
     assert run(root, *score, "--redo", "pseudo-masks").exit_code == 0
     after = stamps(root / "run")
@@ -187,7 +192,7 @@ def test_one_class_and_as_many_as_there_may_be(tmp_path: Path, count: int) -> No
     fixed = {
         f"{step}__{key}": value
         for step in ("affinity_labels", "walk", "pseudo_masks")
-        for key, value in (("background", "fixed"), ("score", 0.1))
+        for key, value in (("threshold_from", "fixed"), ("background_threshold", 0.1))
     }
     write_recipe(tmp_path / "recipe.yaml", **fixed)
     result = run(tmp_path)

@@ -15,7 +15,7 @@ from tag2mask.evaluation.records import (
 )
 
 Stages = Sequence[tuple[str, float | None, float | None]]
-"""Name, mIoU at the background score in use, mIoU at the best one."""
+"""Name, mIoU at the background threshold in use, mIoU at the best one."""
 
 
 def split(name: str, stages: Stages, masks: float | None) -> SplitScores:

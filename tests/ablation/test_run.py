@@ -142,7 +142,7 @@ def test_mean_and_spread_are_those_of_the_evaluations(done: Place) -> None:
                 masks = own[split["split"], "masks"]
                 assert masks["miou"] == split["masks"]["miou"]
                 assert masks["boundary_miou"] == split["masks"]["boundary_miou"]
-                assert masks["background_score"] == split["background_score"]
+                assert masks["background_threshold"] == split["background_threshold"]
                 last = split["stages"][-1]["used"]["miou"]
                 assert own[split["split"], row["measure"]]["miou"] == pytest.approx(last)
                 found.setdefault((name, split["split"]), []).append(last)

@@ -49,7 +49,7 @@ def differing(*options: str) -> list[str]:
         ("infer_cam.flip=false", "infer-cam"),
         ("train_affinity.seed=1", "train-affinity"),
         ("walk.beta=2", "walk"),
-        ("pseudo_masks.score=0.3", "pseudo-masks"),
+        ("pseudo_masks.background_threshold=0.3", "pseudo-masks"),
         ("evaluate.behavior=published", "evaluate"),
     ],
 )

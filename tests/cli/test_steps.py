@@ -10,7 +10,7 @@ from tag2mask.artifacts.handles import PseudoMaskFolder
 
 
 def calibrated(root: Path, *, masks: bool) -> tuple[Path, list[str | Path]]:
-    """A small run, and the command that calibrates its background score."""
+    """A small run, and the command that calibrates its background threshold."""
     photos, run = write_photos(root / "photos", masks=masks), root / "run"
     settings = write_recipe(
         root / "small.yaml", walk__enabled=False, train_segmenter__enabled=False

@@ -6,9 +6,9 @@ from hypothesis.extra import numpy as hnp
 
 from tag2mask.maps.background import (
     against_background,
-    alpha_from_score,
+    alpha_from_threshold,
     labels_from_scores,
-    score_from_alpha,
+    threshold_from_alpha,
     with_background,
 )
 from tag2mask.metrics.threshold_curve import max_and_argmax
@@ -22,17 +22,17 @@ def maps_of(k):
 
 @pytest.mark.parametrize(("score", "alpha"), [(0.2755, 4), (0.2219, 6), (0.0939, 24), (0.5, 1)])
 def test_alpha_of_the_papers_scores(score, alpha):
-    assert alpha_from_score(score) == pytest.approx(alpha, rel=2e-3)
+    assert alpha_from_threshold(score) == pytest.approx(alpha, rel=2e-3)
 
 
 @given(st.floats(0.001, 0.999))
 def test_alpha_is_where_class_and_background_tie(score):
-    assert (1 - score) ** alpha_from_score(score) == pytest.approx(score, rel=1e-9)
+    assert (1 - score) ** alpha_from_threshold(score) == pytest.approx(score, rel=1e-9)
 
 
 @given(st.floats(0.001, 0.999))
 def test_a_score_follows_from_its_alpha(score):
-    assert score_from_alpha(alpha_from_score(score)) == pytest.approx(score, rel=1e-6)
+    assert threshold_from_alpha(alpha_from_threshold(score)) == pytest.approx(score, rel=1e-6)
 
 
 @given(maps_of(2), st.floats(0.05, 0.95))
@@ -40,7 +40,7 @@ def test_a_score_follows_from_its_alpha(score):
 def test_argmax_with_the_background_is_the_threshold(scores, threshold):
     best, _ = max_and_argmax(scores)
     near = np.abs(best - threshold) < 1e-4
-    labels = with_background(scores, alpha_from_score(threshold)).argmax(axis=0)
+    labels = with_background(scores, alpha_from_threshold(threshold)).argmax(axis=0)
     wanted = labels_from_scores(scores, (0, 1), threshold, scores.shape[1:])
     np.testing.assert_array_equal(labels[~near], wanted[~near])
 

@@ -5,7 +5,11 @@ from hypothesis import strategies as st
 from skimage.filters import threshold_otsu
 
 from tag2mask.errors import DataError
-from tag2mask.maps.background import ScoreHistogram, estimate_background_score, labels_from_scores
+from tag2mask.maps.background import (
+    ScoreHistogram,
+    estimate_background_threshold,
+    labels_from_scores,
+)
 from tag2mask.metrics.threshold_curve import ThresholdCurve, max_and_argmax
 from tag2mask.recipe.sections import AffinityLabeling
 
@@ -52,7 +56,7 @@ def test_estimate_comes_close_to_the_best_score_on_discs():
         histogram.add(scores)
         curve.add(truth, [0], scores)
     miou = curve.miou()
-    estimate = estimate_background_score(histogram)
+    estimate = estimate_background_threshold(histogram)
     assert miou[round(100 * estimate)] > miou.max() - 0.06
     assert miou[20] < miou.max() - 0.2  # a wrong score would cost a lot
 
@@ -62,7 +66,7 @@ def test_estimate_is_otsu_of_the_pixels():
     histogram = ScoreHistogram.empty()
     for photo in scores:
         histogram.add(photo[None])
-    assert estimate_background_score(histogram) == pytest.approx(
+    assert estimate_background_threshold(histogram) == pytest.approx(
         threshold_otsu(scores, nbins=256), abs=2 / 256
     )
 
@@ -95,5 +99,5 @@ def test_no_estimate_from_nothing(photos, message):
     for photo in photos:
         histogram.add(photo)
     with pytest.raises(DataError, match=message) as found:
-        estimate_background_score(histogram, section=AffinityLabeling.key)
-    assert "set affinity_labels.background=fixed" in str(found.value)
+        estimate_background_threshold(histogram, section=AffinityLabeling.key)
+    assert "set affinity_labels.threshold_from=fixed" in str(found.value)

@@ -268,11 +268,13 @@ def test_another_recipe_is_refused_before_anything_is_touched(
     out = tmp_path / "run"
     pipeline.run(data, Recipe(), out)
     before = (out / "recipe.yaml").read_bytes()
-    other = recipe_from({"infer_cam": {"flip": False}, "pseudo_masks": {"score": 0.5}})
+    other = recipe_from(
+        {"infer_cam": {"flip": False}, "pseudo_masks": {"background_threshold": 0.5}}
+    )
     with pytest.raises(RunFolderError) as caught:
         pipeline.run(data, other, out)
     assert "infer_cam.flip: true -> false" in str(caught.value)
-    assert "pseudo_masks.score: 0.26 -> 0.5" in str(caught.value)
+    assert "pseudo_masks.background_threshold: 0.26 -> 0.5" in str(caught.value)
     assert "--redo" in str(caught.value)
     assert (out / "recipe.yaml").read_bytes() == before
     assert stages.worked == ALL
@@ -572,7 +574,9 @@ def test_a_dry_run_says_what_is_refused_and_the_ways_out(
     write_tagged_photos(data, 8)
     out = tmp_path / "run"
     pipeline.run(data, Recipe(), out)
-    other = recipe_from({"infer_cam": {"flip": False}, "pseudo_masks": {"score": 0.5}})
+    other = recipe_from(
+        {"infer_cam": {"flip": False}, "pseudo_masks": {"background_threshold": 0.5}}
+    )
     plan = pipeline.dry_run(data, other, out)
     assert [step.action for step in plan.steps] == [
         "skip",

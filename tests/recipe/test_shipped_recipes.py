@@ -120,8 +120,8 @@ SMALL = [
     "walk.long_side=64",
     "affinity_labels.crf.iterations=1",
     # These photos have no masks to calibrate on.
-    "affinity_labels.background=estimated",
-    "walk.background=estimated",
+    "affinity_labels.threshold_from=estimated",
+    "walk.threshold_from=estimated",
 ]
 
 

@@ -24,7 +24,9 @@ from tag2mask.recipe.sections import AffinityLabeling, Crf
 from tag2mask.steps import affinity_labels as stage
 from tag2mask.steps.affinity_labels import affinity_labels
 
-QUICK = AffinityLabeling(background="fixed", score=0.4, crf=Crf(iterations=2, bilateral_sxy=20))
+QUICK = AffinityLabeling(
+    threshold_from="fixed", background_threshold=0.4, crf=Crf(iterations=2, bilateral_sxy=20)
+)
 
 
 def make(scene, runtime, section=QUICK, name="affinity-labels"):
@@ -97,14 +99,14 @@ def test_the_papers_alphas_lie_so_around_its_best():
     assert found == pytest.approx([4, 24], rel=0.01)
 
 
-def test_given_alphas_need_no_background_score(scene, one_rank):
+def test_given_alphas_need_no_background_threshold(scene, one_rank):
     handle = make(paint(scene), one_rank, AffinityLabeling(alphas=(4, 24), crf=Crf(iterations=1)))
     assert handle.manifest.metrics == {"alphas": [4, 24], "without_sure_pixels": []}
     assert not (handle.path / "background.json").exists()
 
 
-def test_the_background_score_found_first_is_kept(scene, one_rank):
-    section = QUICK.model_copy(update={"background": "estimated"})
+def test_the_background_threshold_found_first_is_kept(scene, one_rank):
+    section = QUICK.model_copy(update={"threshold_from": "estimated"})
     paint(scene)
     late = scene.samples["train"].pop()
     scene.write()
@@ -113,7 +115,7 @@ def test_the_background_score_found_first_is_kept(scene, one_rank):
     scene.write()
     second = make(scene, one_rank, section).manifest
     assert second.counts | {"computed": 1} == second.counts
-    assert second.metrics["background_score"] == first.metrics["background_score"]
+    assert second.metrics["background_threshold"] == first.metrics["background_threshold"]
     assert read_json(scene.root / "affinity-labels" / "background.json")["source"] == "estimated"
     (scene.root / "affinity-labels" / "background.json").write_text("[1]")
     (scene.root / "affinity-labels" / "labels" / "train" / "0.png").unlink()
@@ -239,7 +241,9 @@ def test_maps_that_hold_nan_are_refused(scene, one_rank):
 def test_single_pixels_and_single_colors(tmp_path, one_rank, size):
     scores = np.linspace(0, 1, num=size[0] * size[1]).reshape(1, *size)
     scene = one_photo(tmp_path, np.full((*size, 3), 77, np.uint8), (1,), scores)
-    handle = make(scene, one_rank, AffinityLabeling(background="fixed", score=0.4))
+    handle = make(
+        scene, one_rank, AffinityLabeling(threshold_from="fixed", background_threshold=0.4)
+    )
     assert set(read(handle, "only").ravel().tolist()) <= {0, 2, 255}
 
 
@@ -274,11 +278,11 @@ def test_without_maps_of_training_photos_there_are_no_labels(scene, one_rank):
 def test_other_settings_are_refused(scene, one_rank):
     make(paint(scene), one_rank)
     with pytest.raises(RunFolderError, match=r"affinity_labels\.crf\.iterations: 2 -> 10"):
-        make(scene, one_rank, AffinityLabeling(background="fixed", score=0.4))
+        make(scene, one_rank, AffinityLabeling(threshold_from="fixed", background_threshold=0.4))
 
 
 def test_two_ranks_make_the_same_labels(scene, one_rank):
-    section = QUICK.model_copy(update={"background": "estimated"})
+    section = QUICK.model_copy(update={"threshold_from": "estimated"})
     alone = make(paint(scene), one_rank, section, "alone")
     together, _ = run_on_ranks(lambda rank: make(scene, rank, section, "together"), 2)
     assert files(alone.path) == files(together.path) and len(files(alone.path)) == 8
@@ -303,7 +307,7 @@ def test_killed_at_any_moment_the_labels_are_the_same(tmp_path, one_rank):
             scene.map_path(sample.id),
             CamMap(sample.id, sample.tags, scores, sample.size, np.ones(3, np.float32)),
         )
-    section = AffinityLabeling(background="fixed", score=0.4)
+    section = AffinityLabeling(threshold_from="fixed", background_threshold=0.4)
     whole = files(make(scene, one_rank, section, "whole").path)
     out = tmp_path / "killed"
     settings = write_recipe(tmp_path / "recipe.yaml", affinity_labels=section.model_dump())

@@ -17,7 +17,7 @@ from tag2mask.report.run_folder import read_scores
 from tag2mask.steps.evaluate import evaluate, format_table
 from tag2mask.steps.pseudo_masks import pseudo_masks
 
-FIXED = PseudoMasks(background="fixed", score=0.4)
+FIXED = PseudoMasks(threshold_from="fixed", background_threshold=0.4)
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_the_curve_meets_the_pseudo_masks_at_their_score(scene, masks, one_rank)
 def test_beside_every_number_stands_where_it_comes_from(scene, masks, one_rank):
     evaluation = run(scene, masks, one_rank)
     for split in read_scores(evaluation).splits:
-        assert (split.tag_source, split.background_score, split.background_source) == (
+        assert (split.tag_source, split.background_threshold, split.background_source) == (
             "known",
             0.4,
             "fixed",

@@ -25,7 +25,7 @@ from tag2mask.crf.dense_crf import CrfSettings, DenseCrf
 from tag2mask.data.masks import read_mask, write_mask
 from tag2mask.errors import DataError
 from tag2mask.evaluation.records import PointScores, SplitScores
-from tag2mask.maps.background import alpha_from_score, with_background
+from tag2mask.maps.background import alpha_from_threshold, with_background
 from tag2mask.maps.background_choice import derived_alpha
 from tag2mask.maps.cam_map import read_map
 from tag2mask.metrics.confusion import Confusion
@@ -77,7 +77,7 @@ def test_by_hand(tiny, one_rank) -> None:
     )
     assert seam.best == replace(
         seam.used,
-        background_score=0.1,
+        background_threshold=0.1,
         background_source="best",
         miou=pytest.approx((4 / 6 + 9 / 11) / 2),
         precision=pytest.approx((4 / 6 + 1) / 2),
@@ -189,7 +189,7 @@ def test_a_crf_without_iterations_is_the_threshold(tiny, one_rank) -> None:
 
 
 def test_the_crf_is_that_of_the_score_in_use(scene, seam, one_rank) -> None:
-    after = walked(scene, seam, alpha=alpha_from_score(0.3))
+    after = walked(scene, seam, alpha=alpha_from_threshold(0.3))
     masks = pseudo_masks(scene.data, after, PseudoMasks(), scene.root / "pseudo-masks", one_rank)
     evaluation = evaluate(scene.data, after, masks, CRF, scene.root / "evaluate", one_rank, [seam])
     settings = CrfSettings(iterations=1)
@@ -207,7 +207,7 @@ def test_the_crf_is_that_of_the_score_in_use(scene, seam, one_rank) -> None:
             confusion.add(scene.truths[sample.id], labels)
         row = split.stages[1]
         assert row.name == "SEAM + CRF"
-        assert (row.used.background_score, row.used.background_source) == (0.3, "fixed")
+        assert (row.used.background_threshold, row.used.background_source) == (0.3, "fixed")
         assert row.used.miou == confusion.miou()
         assert row.used.precision == pytest.approx(np.nanmean(confusion.precision()))
         assert row.used.recall == pytest.approx(np.nanmean(confusion.recall()))
@@ -215,7 +215,7 @@ def test_the_crf_is_that_of_the_score_in_use(scene, seam, one_rank) -> None:
 
 
 def test_masks_through_a_crf_are_a_stage_of_their_own(scene, seam, one_rank) -> None:
-    after = walked(scene, seam, background_score=0.3, background_source="calibrated")
+    after = walked(scene, seam, background_threshold=0.3, background_source="calibrated")
     section = PseudoMasks(crf=MaskCrf(enabled=True))
     masks = pseudo_masks(scene.data, after, section, scene.root / "pseudo-masks", one_rank)
     for split in splits(
@@ -244,7 +244,7 @@ def test_masks_through_a_crf_are_a_stage_of_their_own(scene, seam, one_rank) -> 
 )
 def test_maps_are_called_by_their_head(scene, one_rank, head: str, branch: str, name: str) -> None:
     maps = drawn_by(scene, branch, name="drawn", head=head)
-    after = walked(scene, maps, background_score=0.3, background_source="estimated")
+    after = walked(scene, maps, background_threshold=0.3, background_source="estimated")
     masks = pseudo_masks(scene.data, after, PseudoMasks(), scene.root / "pseudo-masks", one_rank)
     evaluation = evaluate(scene.data, after, masks, FOUR, scene.root / "evaluate", one_rank, [maps])
     for split in splits(evaluation):
@@ -252,7 +252,7 @@ def test_maps_are_called_by_their_head(scene, one_rank, head: str, branch: str, 
 
 
 def test_without_a_walk_all_is_as_before_but_the_new_keys(scene, one_rank) -> None:
-    section = PseudoMasks(background="fixed", score=0.4)
+    section = PseudoMasks(threshold_from="fixed", background_threshold=0.4)
     masks = pseudo_masks(scene.data, scene.maps, section, scene.root / "pseudo-masks", one_rank)
     evaluation = evaluate(
         scene.data, scene.maps, masks, Evaluate(), scene.root / "evaluate", one_rank
@@ -263,7 +263,7 @@ def test_without_a_walk_all_is_as_before_but_the_new_keys(scene, one_rank) -> No
             "split",
             "photos",
             "tag_source",
-            "background_score",
+            "background_threshold",
             "background_source",
             "certainty",
             "masks",
@@ -276,7 +276,7 @@ def test_without_a_walk_all_is_as_before_but_the_new_keys(scene, one_rank) -> No
         (only,) = split["stages"]
         assert only["name"] == "maps", "the folder doesn't say which branch drew them"
         assert only["curve"] == split["curve"] and split["left_out"] == 0
-        assert only["used"] == {"background_score": 0.4, "background_source": "fixed"} | {
+        assert only["used"] == {"background_threshold": 0.4, "background_source": "fixed"} | {
             key: split["masks"][key] for key in ("miou", "precision", "recall")
         }
     assert "stages of" not in format_table(evaluation)
@@ -286,7 +286,7 @@ def test_without_a_walk_all_is_as_before_but_the_new_keys(scene, one_rank) -> No
 def test_without_a_walk_the_crf_follows_the_maps(scene, one_rank) -> None:
     photographed(scene)
     maps = drawn_by(scene, "plain", name="cam")
-    plain = PseudoMasks(background="fixed", score=0.4)
+    plain = PseudoMasks(threshold_from="fixed", background_threshold=0.4)
     masks = pseudo_masks(scene.data, maps, plain, scene.root / "plain", one_rank)
     rows = splits(evaluate(scene.data, maps, masks, CRF, scene.root / "one", one_rank))[0].stages
     assert [row.name for row in rows] == ["CAM", "CAM + CRF"]
@@ -301,7 +301,7 @@ def test_without_a_walk_the_crf_follows_the_maps(scene, one_rank) -> None:
 
 def test_several_earlier_maps(scene, seam, one_rank) -> None:
     cam, again = drawn_by(scene, "plain", name="cam"), drawn_by(scene, name="again")
-    after = walked(scene, seam, background_score=0.3, background_source="calibrated")
+    after = walked(scene, seam, background_threshold=0.3, background_source="calibrated")
     masks = pseudo_masks(scene.data, after, PseudoMasks(), scene.root / "pseudo-masks", one_rank)
     evaluation = evaluate(
         scene.data, after, masks, Evaluate(), scene.root / "evaluate", one_rank, [cam, again, seam]
@@ -318,7 +318,7 @@ def test_several_earlier_maps(scene, seam, one_rank) -> None:
 
 
 def test_walked_maps_alone(scene, seam, one_rank) -> None:
-    after = walked(scene, seam, background_score=0.3, background_source="calibrated")
+    after = walked(scene, seam, background_threshold=0.3, background_source="calibrated")
     masks = pseudo_masks(scene.data, after, PseudoMasks(), scene.root / "pseudo-masks", one_rank)
     evaluation = evaluate(scene.data, after, masks, Evaluate(), scene.root / "one", one_rank)
     assert [row.name for row in splits(evaluation)[0].stages] == ["walk"]
@@ -327,7 +327,7 @@ def test_walked_maps_alone(scene, seam, one_rank) -> None:
 
 
 def test_two_ranks_give_the_same_files(scene, seam, one_rank) -> None:
-    after = walked(scene, seam, background_score=0.3, background_source="calibrated")
+    after = walked(scene, seam, background_threshold=0.3, background_source="calibrated")
     masks = pseudo_masks(scene.data, after, PseudoMasks(), scene.root / "pseudo-masks", one_rank)
 
     def run(name: str, rank: OneRank) -> Evaluation:
@@ -340,7 +340,7 @@ def test_two_ranks_give_the_same_files(scene, seam, one_rank) -> None:
 
 
 def test_an_interrupted_crf_goes_on_where_it_was(scene, seam, one_rank, monkeypatch) -> None:
-    after = walked(scene, seam, background_score=0.3, background_source="calibrated")
+    after = walked(scene, seam, background_threshold=0.3, background_source="calibrated")
     masks = pseudo_masks(scene.data, after, PseudoMasks(), scene.root / "pseudo-masks", one_rank)
     out, refine, done = scene.root / "evaluate", DenseCrf.refine, []
 
@@ -372,7 +372,7 @@ def journal(folder: Path) -> list[str]:
 
 
 def test_photos_that_settings_were_chosen_on_are_in_no_number(scene, seam, one_rank) -> None:
-    after = walked(scene, seam, background_score=0.3, background_source="calibrated")
+    after = walked(scene, seam, background_threshold=0.3, background_source="calibrated")
     masks = pseudo_masks(scene.data, after, PseudoMasks(), scene.root / "pseudo-masks", one_rank)
     listed = scene.root / "tuned-on.txt"
     listed.write_text("train/0\ntrain/2\n")
@@ -415,7 +415,7 @@ def test_lists_that_mean_something_else_are_refused(scene, one_rank, text, messa
     masks = pseudo_masks(
         scene.data,
         scene.maps,
-        PseudoMasks(background="fixed"),
+        PseudoMasks(threshold_from="fixed"),
         scene.root / "pseudo-masks",
         one_rank,
     )
@@ -434,7 +434,7 @@ def test_lists_that_mean_something_else_are_refused(scene, one_rank, text, messa
 
 
 def test_the_command_takes_earlier_maps(scene, seam, one_rank) -> None:
-    after = walked(scene, seam, background_score=0.3, background_source="calibrated")
+    after = walked(scene, seam, background_threshold=0.3, background_source="calibrated")
     masks = pseudo_masks(scene.data, after, PseudoMasks(), scene.root / "pseudo-masks", one_rank)
     out = scene.root / "evaluate"
     line = [

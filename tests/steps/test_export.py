@@ -157,7 +157,7 @@ def test_the_card_says_all_there_is(exported: Path) -> None:
     assert (network["split"], network["photos"], network["tags"]) == ("val", 3, "no")
     assert (network["miou"], network["background_source"]) == (0.625, "argmax")
     assert (masks["masks_of"], masks["miou"], masks["tags"]) == ("the pseudo masks", 0.5, "known")
-    assert (masks["background_score"], masks["background_source"]) == (0.3, "estimated")
+    assert (masks["background_threshold"], masks["background_source"]) == (0.3, "estimated")
     assert "MIT" in card["licence"] and "random weights" in card["licence"]
     assert set(card["versions"]) == {"torch", "onnx", "onnxruntime"}
 

@@ -16,8 +16,8 @@ from tag2mask.data.index import Sample
 from tag2mask.errors import DataError, RunFolderError
 from tag2mask.maps.background import (
     ScoreHistogram,
-    alpha_from_score,
-    estimate_background_score,
+    alpha_from_threshold,
+    estimate_background_threshold,
     labels_from_scores,
     with_background,
 )
@@ -27,7 +27,7 @@ from tag2mask.metrics.threshold_curve import ThresholdCurve
 from tag2mask.recipe.sections import MaskCrf, PseudoMasks
 from tag2mask.steps.pseudo_masks import pseudo_masks
 
-FIXED = PseudoMasks(background="fixed", score=0.4)
+FIXED = PseudoMasks(threshold_from="fixed", background_threshold=0.4)
 
 
 def make(scene, runtime, section=FIXED, name="pseudo-masks"):
@@ -64,21 +64,21 @@ def test_every_photo_gets_a_palette_mask_of_its_size(scene, one_rank):
     manifest = handle.manifest
     assert manifest.counts == {"photos": 11, "computed": 11}
     assert manifest.metrics == {
-        "background_score": 0.4,
+        "background_threshold": 0.4,
         "background_source": "fixed",
         "classes": list(NAMES),
     }
 
 
 def test_estimate_comes_from_the_training_maps_alone(scene, one_rank):
-    section = PseudoMasks(background="estimated")
+    section = PseudoMasks(threshold_from="estimated")
     metrics = make(scene, one_rank, section, "with").manifest.metrics
     histogram = ScoreHistogram.empty()
     for sample in scene.samples["train"]:
         histogram.add(read_map(scene.map_path(sample.id)).scores)
     assert metrics == {
         "background_source": "estimated",
-        "background_score": estimate_background_score(histogram),
+        "background_threshold": estimate_background_threshold(histogram),
         "classes": list(NAMES),
     }
     scene.masked = set()
@@ -87,7 +87,7 @@ def test_estimate_comes_from_the_training_maps_alone(scene, one_rank):
 
 
 def test_calibration_takes_the_best_score_of_a_few_named_photos(scene, one_rank):
-    section = PseudoMasks(background="calibrated", calibrate_photos=4)
+    section = PseudoMasks(threshold_from="calibrated", calibrate_photos=4)
     metrics = make(scene, one_rank, section).manifest.metrics
     chosen = metrics["calibration_photos"]
     assert len(chosen) == len(set(chosen)) == 4
@@ -96,7 +96,7 @@ def test_calibration_takes_the_best_score_of_a_few_named_photos(scene, one_rank)
     for id in chosen:
         cam_map = read_map(scene.map_path(id))
         curve.add(scene.truths[id], cam_map.tags, cam_map.full_scores())
-    assert (metrics["background_score"], metrics["calibration_miou"]) == curve.best()
+    assert (metrics["background_threshold"], metrics["calibration_miou"]) == curve.best()
     assert make(scene, one_rank, section, "again").manifest.metrics == metrics
 
 
@@ -104,19 +104,19 @@ def test_calibration_without_masks(scene, one_rank):
     scene.masked = {s.id for s in scene.samples["val"]}
     scene.write()
     with pytest.raises(DataError, match="no training photo has a mask"):
-        make(scene, one_rank, PseudoMasks(background="calibrated"))
+        make(scene, one_rank, PseudoMasks(threshold_from="calibrated"))
 
 
 def test_calibration_on_masks_that_are_all_void(scene, one_rank):
     for sample in scene.samples["train"]:
         Image.new("L", sample.size[::-1], 255).save(scene.root / "photos" / f"{sample.id}.png")
     with pytest.raises(DataError, match="void everywhere"):
-        make(scene, one_rank, PseudoMasks(background="calibrated"))
+        make(scene, one_rank, PseudoMasks(threshold_from="calibrated"))
 
 
 @pytest.mark.parametrize("background", ["fixed", "estimated", "calibrated"])
 def test_two_ranks_make_the_same_masks(scene, one_rank, background):
-    section = PseudoMasks(background=background, score=0.4, calibrate_photos=5)
+    section = PseudoMasks(threshold_from=background, background_threshold=0.4, calibrate_photos=5)
     alone = make(scene, one_rank, section, "alone")
     together, _ = run_on_ranks(lambda rank: make(scene, rank, section, "together"), 2)
     assert masks(alone) == masks(together) and len(masks(alone)) == 11
@@ -171,7 +171,7 @@ def test_a_complete_folder_makes_lost_masks_only_and_refuses_another_score(scene
     assert masks(handle).keys() == first.keys() and lost.is_file()
     assert [p for p, t in before.items() if p.stat().st_mtime_ns != t] == [lost]
     with pytest.raises(RunFolderError, match=r"pseudo_masks\.score: 0\.4 -> 0\.5"):
-        make(scene, one_rank, PseudoMasks(background="fixed", score=0.5))
+        make(scene, one_rank, PseudoMasks(threshold_from="fixed", background_threshold=0.5))
 
 
 def test_photos_left_out_by_infer_cam_are_passed_on(scene, one_rank):
@@ -208,7 +208,7 @@ def test_no_map_at_all(scene, one_rank):
 def test_a_split_without_maps_was_not_asked_for(scene, one_rank):
     for sample in scene.samples["train"]:
         scene.map_path(sample.id).unlink()
-    handle = make(scene, one_rank, PseudoMasks(background="estimated"))
+    handle = make(scene, one_rank, PseudoMasks(threshold_from="estimated"))
     assert set(masks(handle)) == {s.id for s in scene.samples["val"]}
 
 
@@ -238,7 +238,7 @@ def test_the_crf_sharpens_masks_and_says_how_sure_it_is(scene, one_rank):
             continue
         scores = read_map(scene.map_path(sample.id)).full_scores()
         marginals = DenseCrf(np.asarray(Image.open(sample.image)), settings).refine(
-            with_background(scores, alpha_from_score(0.4))
+            with_background(scores, alpha_from_threshold(0.4))
         )
         ids = np.array([0, *(tag + 1 for tag in sample.tags)])
         np.testing.assert_array_equal(labels, ids[marginals.argmax(axis=0)])
@@ -252,13 +252,13 @@ def test_the_crf_sharpens_masks_and_says_how_sure_it_is(scene, one_rank):
     assert np.mean(better) > 0  # the discs are painted in their classes' colors
 
 
-def test_the_most_confident_pixels_are_far_from_the_background_score(scene, one_rank):
+def test_the_most_confident_pixels_are_far_from_the_background_threshold(scene, one_rank):
     plain = make(scene, one_rank)
     handle = make(scene, one_rank, changed(FIXED, confidence=True), "sure")
     assert masks(plain) == masks(handle)  # confidence is told, not used
     sample = scene.samples["train"][0]
     scores = read_map(scene.map_path(sample.id)).full_scores()[0]
-    background = (1 - scores) ** alpha_from_score(0.4)
+    background = (1 - scores) ** alpha_from_threshold(0.4)
     expected = np.maximum(scores, background) / (scores + background)
     np.testing.assert_allclose(gray(handle, sample.id), 255 * expected, atol=0.51)
     assert gray(handle, sample.id)[np.abs(scores - 0.4) < 0.02].max() < 140
@@ -293,8 +293,8 @@ def test_the_crf_takes_single_pixels_and_single_colors(tmp_path, one_rank, size)
     scene = one_photo(tmp_path, np.full((*size, 3), 77, np.uint8), (1,), scores)
     for score in (0.0, 0.4, 1.0):
         section = PseudoMasks(
-            background="fixed",
-            score=score,
+            threshold_from="fixed",
+            background_threshold=score,
             crf=MaskCrf(enabled=True),
             confidence=True,
             unsure_below=0.6,
@@ -342,7 +342,9 @@ def test_killed_at_any_moment_the_masks_are_the_same(tmp_path, crf):
         colors = np.random.default_rng(0).integers(0, 256, (*sample.size, 3), np.uint8)
         Image.fromarray(colors).save(sample.image, format="PNG")
     # As many threads as the command has: they share out the resizing, which rounds accordingly.
-    section = PseudoMasks(background="fixed", score=0.4, crf=MaskCrf(enabled=crf))
+    section = PseudoMasks(
+        threshold_from="fixed", background_threshold=0.4, crf=MaskCrf(enabled=crf)
+    )
     whole = masks(make(scene, small_runs.one_rank(), section, "whole"))
     out = tmp_path / "killed"
     settings = write_recipe(

@@ -75,7 +75,7 @@ def photographed(scene: Scene) -> Scene:
 def finished(scene: Scene) -> Path:
     """Make masks and evaluation of a scene; its folder is the run folder."""
     rank = OneRank()
-    section = PseudoMasks(background="fixed", score=0.4)
+    section = PseudoMasks(threshold_from="fixed", background_threshold=0.4)
     run = scene.root
     masks = pseudo_masks(scene.data, scene.maps, section, run / "pseudo-masks", rank)
     evaluate(scene.data, scene.maps, masks, Evaluate(), run / "evaluate", rank)
@@ -111,7 +111,7 @@ def test_numbers_are_those_of_the_evaluation(run: Path) -> None:
         assert f"{100 * split['tags']['mean_average_precision']:.1f} %" in shown
         basis = (
             f"{split['split']}, {split['masks']['photos']} photos, known tags, "
-            "background score 0.4 (fixed)"
+            "background threshold 0.4 (fixed)"
         )
         assert basis in shown
     for name in NAMES:

@@ -53,7 +53,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "\n".join(["step,lr,photos_per_second,loss,bg,fg,neg", *rows, ""]),
         )
         step.finish(counts={"photos": 8})
-    after = walked(scene, seam, background_score=0.3, background_source="calibrated")
+    after = walked(scene, seam, background_threshold=0.3, background_source="calibrated")
     masks = pseudo_masks(
         scene.data, after, PseudoMasks(crf=MaskCrf(enabled=True)), run / "pseudo-masks", rank
     )
@@ -125,7 +125,7 @@ def test_a_row_for_each_stage(run: Path) -> None:
         assert row[6:] == (
             ["–", "–"]
             if best is None
-            else [f"{100 * best['miou']:.1f}", f"{best['background_score']:.2f}"]
+            else [f"{100 * best['miou']:.1f}", f"{best['background_threshold']:.2f}"]
         )
     text = part(run, "stages")
     assert "train, 7 photos, known tags." in text and "val, 3 photos, known tags." in text
@@ -148,7 +148,7 @@ def test_a_curve_or_a_dot_for_each_stage(run: Path) -> None:
     assert legend is not None
     assert re.findall(r"</span>(.*?)</li>", legend[1]) == STAGES[:-1], "a network has no score"
     whole = (run / "report" / "index.html").read_text(encoding="utf-8")
-    assert 'id="background-score"' not in whole, "one plot says it"
+    assert 'id="background-threshold"' not in whole, "one plot says it"
 
 
 def test_a_row_of_pictures_from_the_photo_to_the_truth(run: Path) -> None:
@@ -219,7 +219,9 @@ def test_runs_with_and_without_a_walk_are_compared(run: Path, tmp_path: Path) ->
     assert [row[0] for row in rows] == [*STAGES, "SEAM"] * 2
     assert rows[5][1] == "plain"
     assert rows[5][6] == "0.3 (calibrated); train, 7 photos (2 left out), known tags"
-    assert 'id="background-score"' in (run / "report" / "index.html").read_text(encoding="utf-8")
+    assert 'id="background-threshold"' in (run / "report" / "index.html").read_text(
+        encoding="utf-8"
+    )
     captions = re.findall(r"<figcaption>(.*?)</figcaption></figure>", part(run, "photos"))
     assert captions[:5] == [
         "photo",
@@ -240,4 +242,4 @@ def test_an_evaluation_of_before_there_were_stages(run: Path) -> None:
     write_json(path, scores)
     page(run)
     html = (run / "report" / "index.html").read_text(encoding="utf-8")
-    assert 'id="stages"' not in html and 'id="background-score"' in html
+    assert 'id="stages"' not in html and 'id="background-threshold"' in html

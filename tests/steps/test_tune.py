@@ -64,7 +64,7 @@ def miou_of(scene, model, setting: WalkSetting, score: float, photos, name) -> f
     runtime = small_runs.one_rank()
     section = WALK.model_copy(update=vars(setting))
     walked = walk(scene.data, scene.maps, model, section, scene.root / f"walk {name}", runtime)
-    fixed = PseudoMasks(background="fixed", score=score)
+    fixed = PseudoMasks(threshold_from="fixed", background_threshold=score)
     made = pseudo_masks(scene.data, walked, fixed, scene.root / f"masks {name}", runtime)
     confusion = Confusion.empty(len(NAMES))
     for photo in photos:
@@ -113,7 +113,7 @@ def test_what_is_written(painted, model):
     assert (
         WalkSetting(recipe.walk.alpha, recipe.walk.beta, recipe.walk.steps) == result.best.setting
     )
-    assert recipe.pseudo_masks.score == result.best.score
+    assert recipe.pseudo_masks.background_threshold == result.best.score
 
 
 def test_the_same_again_and_on_two_ranks(painted, model):
@@ -154,7 +154,10 @@ def test_the_command(painted, model):
     values = yaml.safe_load((folder / "best.yaml").read_text())
     shown = " ".join(done.stdout.split())
     assert f"--set walk.alpha={values['walk']['alpha']} " in shown
-    assert f"--set pseudo_masks.score={values['pseudo_masks']['score']} " in shown
+    assert (
+        f"--set pseudo_masks.background_threshold={values['pseudo_masks']['background_threshold']} "
+        in shown
+    )
     assert f"--set evaluate.leave_out={folder / 'photos.txt'}" in done.stdout
     assert "walks on 3 photos, before the CRF" in shown
     assert f" {100 * result.untuned.miou:.2f} %" in shown
@@ -166,9 +169,16 @@ def test_the_command(painted, model):
 
 
 def test_alpha_and_score_are_the_recipes(painted, model):
-    fixed = WALK.model_copy(update={"alpha": None, "background": "fixed", "score": 0.2219})
+    fixed = WALK.model_copy(
+        update={"alpha": None, "threshold_from": "fixed", "background_threshold": 0.2219}
+    )
     result = read_tuning(
-        make(painted, model, walk=fixed, masks=PseudoMasks(background="fixed", score=0.417))
+        make(
+            painted,
+            model,
+            walk=fixed,
+            masks=PseudoMasks(threshold_from="fixed", background_threshold=0.417),
+        )
     )
     assert result.untuned.setting.alpha == pytest.approx(6, abs=0.01)
     assert result.untuned.score == 0.417

@@ -192,12 +192,12 @@ def test_the_affinity_of_several_scales_is_their_mean(painted, model):
     torch.testing.assert_close(affinity_at(0.5, 1.0), (half + one) / 2)
 
 
-def test_alpha_follows_from_the_background_score(painted, model):
-    section = changed(alpha=None, background="fixed", score=0.5)
+def test_alpha_follows_from_the_background_threshold(painted, model):
+    section = changed(alpha=None, threshold_from="fixed", background_threshold=0.5)
     assert make(painted, model, section).manifest.metrics == {
         "tags": "known",
         "classes": list(NAMES),
-        "background_score": 0.5,
+        "background_threshold": 0.5,
         "background_source": "fixed",
         "alpha": 1.0,
     }
@@ -205,7 +205,7 @@ def test_alpha_follows_from_the_background_score(painted, model):
         handle = make(
             painted,
             model,
-            changed(alpha=None, background="fixed", score=extreme),
+            changed(alpha=None, threshold_from="fixed", background_threshold=extreme),
             f"walk-{extreme}",
         )
         assert all(np.isfinite(found(handle, s.id).scores).all() for s in painted.samples["val"])
@@ -215,7 +215,7 @@ def test_later_steps_take_walked_maps(painted, model, one_rank):
     handle = make(painted, model)
     masks = pseudo_masks(painted.data, handle, PseudoMasks(), painted.root / "masks", one_rank)
     assert masks.manifest.metrics == {
-        "background_score": 0.5,
+        "background_threshold": 0.5,
         "background_source": "walk",
         "classes": list(NAMES),
     }
@@ -226,7 +226,7 @@ def test_later_steps_take_walked_maps(painted, model, one_rank):
         np.testing.assert_array_equal(labels > 0, scores.max(axis=0, initial=0) > 0.5)
     for way in ("estimated", "calibrated"):
         other = pseudo_masks(
-            painted.data, handle, PseudoMasks(background=way), painted.root / way, one_rank
+            painted.data, handle, PseudoMasks(threshold_from=way), painted.root / way, one_rank
         )
         assert other.manifest.metrics["background_source"] == way
     scored = evaluate(painted.data, handle, masks, Evaluate(), painted.root / "evaluate", one_rank)

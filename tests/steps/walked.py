@@ -99,7 +99,7 @@ def eight_pixels(root: Path) -> tuple[Scene, CamMaps, WalkedMaps]:
         scene,
         maps,
         {"a": WALKED, "b": np.zeros_like(SEAM)},
-        background_score=0.25,
+        background_threshold=0.25,
         background_source="estimated",
         alpha=4.8188,
     )

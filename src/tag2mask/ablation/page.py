@@ -38,7 +38,7 @@ from tag2mask.report.page import (
 )
 from tag2mask.report.plots import Svg
 
-_TEXTS = frozenset({"row", "measured", "background score", "on"})
+_TEXTS = frozenset({"row", "measured", "background threshold", "on"})
 """Heads of columns that hold no numbers."""
 
 
@@ -69,7 +69,7 @@ def _numbers(scores: AblationScores) -> Section:
                 (("", _plot(scores)),),
                 legend=legend,
                 caption=(
-                    "Each row's own mIoU: filled at the background score in use, hollow at the "
+                    "Each row's own mIoU: filled at the background threshold in use, hollow at the "
                     "best one, which was found with the masks."
                     + " Bars: sample standard deviation over seeds."
                     * (len(scores.seeds) > 1)

@@ -16,7 +16,7 @@ _LONGEST_NAME = 40
 
 
 def draw_ablation(path: Path, scores: AblationScores) -> None:
-    """Draw every row's own mIoU, filled at the background score in use, hollow at the best one.
+    """Draw every row's own mIoU, filled at the background threshold in use, hollow at the best one.
 
     Args:
         path: PNG to write.

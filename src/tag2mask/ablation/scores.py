@@ -33,10 +33,10 @@ class Measured:
     Attributes:
         measure: ``maps``, ``CRF``, ``walk``, ``masks`` or ``segmenter``.
         stage: what the evaluation calls it, such as ``SEAM + walk``.
-        background_score, background_source: as in `PointScores`.
+        background_threshold, background_source: as in `PointScores`.
         miou: at that score.
-        best_miou: at ``best_background_score``, chosen with the very masks that it is measured on;
-            None where there is none to choose.
+        best_miou: at ``best_background_threshold``, chosen with the very masks that it is measured
+            on; None where there is none to choose.
         boundary_miou: None where the evaluation has none.
     """
 
@@ -45,11 +45,11 @@ class Measured:
     split: str
     photos: int
     tag_source: str
-    background_score: float | None
+    background_threshold: float | None
     background_source: str
     miou: float | None
     best_miou: float | None
-    best_background_score: float | None
+    best_background_threshold: float | None
     boundary_miou: float | None
     precision: float | None
     recall: float | None
@@ -107,10 +107,10 @@ class Summary:
     photos: int
     tag_source: str
     background_source: str
-    background_score: Statistic | None
+    background_threshold: Statistic | None
     miou: Statistic | None
     best_miou: Statistic | None
-    best_background_score: Statistic | None
+    best_background_threshold: Statistic | None
     boundary_miou: Statistic | None
     precision: Statistic | None
     recall: Statistic | None
@@ -272,10 +272,10 @@ def _summary(by_seed: dict[int, Measured], first: dict[int, Measured] | None) ->
         photos=one.photos,
         tag_source=one.tag_source,
         background_source=" / ".join(dict.fromkeys(value.background_source for value in values)),
-        background_score=over_seeds(lambda value: value.background_score),
+        background_threshold=over_seeds(lambda value: value.background_threshold),
         miou=over_seeds(lambda value: value.miou),
         best_miou=over_seeds(lambda value: value.best_miou),
-        best_background_score=over_seeds(lambda value: value.best_background_score),
+        best_background_threshold=over_seeds(lambda value: value.best_background_threshold),
         boundary_miou=over_seeds(lambda value: value.boundary_miou),
         precision=over_seeds(lambda value: value.precision),
         recall=over_seeds(lambda value: value.recall),
@@ -303,11 +303,11 @@ def _of_stage(measure: str, stage: StageScores, split: SplitScores) -> Measured:
         split=split.split,
         photos=stage.photos,
         tag_source=stage.tag_source,
-        background_score=used.background_score,
+        background_threshold=used.background_threshold,
         background_source=used.background_source,
         miou=used.miou,
         best_miou=best.miou,
-        best_background_score=best.background_score,
+        best_background_threshold=best.background_threshold,
         boundary_miou=stage.boundary_miou,
         precision=used.precision,
         recall=used.recall,

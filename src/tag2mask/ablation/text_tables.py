@@ -17,7 +17,7 @@ MEASURE_HEAD = (
     "boundary IoU",
     "precision",
     "recall",
-    "background score",
+    "background threshold",
     "on",
 )
 """Columns of `measure_rows`."""
@@ -91,7 +91,7 @@ def latex_table(scores: AblationScores) -> str:
         r"\toprule",
         rf" &{heads} \\",
         rules,
-        _latex_row(("row", "background score", *columns * len(splits))),
+        _latex_row(("row", "background threshold", *columns * len(splits))),
         r"\midrule",
         *(_latex_row(_latex_cells(row, splits)) for row in scores.rows),
         r"\bottomrule",
@@ -139,7 +139,7 @@ def own_head(scores: AblationScores) -> tuple[str, ...]:
         "best",
         gain,
         "boundary IoU",
-        "background score",
+        "background threshold",
         "seeds",
         "time",
     )
@@ -217,7 +217,7 @@ def reading_text(scores: AblationScores, *, time: bool = True) -> str:
         "%: mean ± sample standard deviation over seeds"
         if len(scores.seeds) > 1
         else "%, of one seed",
-        "mIoU and boundary IoU: at the background score in use; its source stands beside it",
+        "mIoU and boundary IoU: at the background threshold in use; its source stands beside it",
         "Best: mIoU at the score that is best for these very photos, which their masks had to tell",
         f"Over {scores.rows[0].name}: percent points, seed by seed",
         *([f"Trained on masks, not on tags: {', '.join(supervised)}"] if supervised else []),
@@ -253,17 +253,17 @@ def _spread(value: Statistic, digits: int) -> str:
 
 
 def best_text(own: Summary, digits: int = 2) -> str:
-    """The best mIoU and its background score."""
-    if own.best_miou is None or own.best_background_score is None:
+    """The best mIoU and its background threshold."""
+    if own.best_miou is None or own.best_background_threshold is None:
         return "–"
-    return f"{percent(own.best_miou, digits)} at {own.best_background_score.mean:.2f}"
+    return f"{percent(own.best_miou, digits)} at {own.best_background_threshold.mean:.2f}"
 
 
 def score_text(own: Summary) -> str:
-    """The background score in use and its source."""
+    """The background threshold in use and its source."""
     if own.background_source == NO_SCORE:
         return NO_SCORE
-    score = own.background_score
+    score = own.background_threshold
     return f"{'?' if score is None else f'{score.mean:.2f}'} ({own.background_source})"
 
 

@@ -106,8 +106,8 @@ def usable_radius(size: tuple[int, int], radius: int, *, published: bool = False
         size: (h, w) of the map.
         radius: wanted.
         published: the published rule, without which its pairs would vanish: (edge - 1) // 2 where
-            the shorter edge is below 2 · radius + 1; False: no more than the longer edge, beyond which
-            there are no pairs anyway.
+            the shorter edge is below 2 · radius + 1; False: no more than the longer edge, beyond
+            which there are no pairs anyway.
 
     Returns:
         At least 1, at which there are no pairs and a walk changes nothing.

@@ -2,8 +2,8 @@
 
 The walk is linear and treats each map alone, so the photo's classes walk once, and beside them one
 more map for each background (1 - max)^α; a walk of many steps passes the shorter ones on its way;
-and one pass over the result counts every background score. What is left of a photo are pixel counts
-of its own classes by setting and score, from which the mIoU over any photos follows exactly.
+and one pass over the result counts every background threshold. What is left of a photo are pixel
+counts of its own classes by setting and score, from which the mIoU over any photos follows exactly.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ class WalkSetting:
 
 @dataclass(frozen=True)
 class WalkGrid:
-    """Settings of the walk, each combined with each, and the background scores after it.
+    """Settings of the walk, each combined with each, and the background thresholds after it.
 
     Attributes:
         alphas: exponents of the background, > 0.
         betas: exponents of the affinities, > 0.
         steps: numbers of steps, >= 0.
-        scores: background scores, strictly rising, in [0, 1].
+        scores: background thresholds, strictly rising, in [0, 1].
     """
 
     alphas: tuple[float, ...]
@@ -75,7 +75,7 @@ class WalkGrid:
 
 @dataclass(frozen=True, eq=False)
 class PhotoTallies:
-    """Pixel counts of one photo at S settings and T background scores, of its own classes alone.
+    """Pixel counts of one photo's own classes at S settings and T background thresholds.
 
     Attributes:
         ids: mask ids of the photo's n classes, background first.
@@ -143,11 +143,11 @@ class WalkTallies:
 
 @dataclass(frozen=True)
 class TunedWalk:
-    """A setting at the background score that is best for it.
+    """A setting at the background threshold that is best for it.
 
     Attributes:
         setting: of the walk.
-        score: the background score; the lowest of equals.
+        score: the background threshold; the lowest of equals.
         miou: at both, in [0, 1].
     """
 
@@ -157,7 +157,7 @@ class TunedWalk:
 
 
 def best_settings(grid: WalkGrid, miou: Float64) -> list[TunedWalk]:
-    """Every setting at its best background score, best setting first.
+    """Every setting at its best background threshold, best setting first.
 
     Of settings that are equally good the one of fewer steps comes first, then the grid's order.
 
@@ -211,14 +211,14 @@ def walked_scores(
 def count_photo(
     truth: Labels, tags: Sequence[int], scores: Iterable[Float32], grid: WalkGrid
 ) -> PhotoTallies:
-    """Count one photo's pixels at every setting and background score.
+    """Count one photo's pixels at every setting and background threshold.
 
     Args:
         truth: mask ids uint8 (H, W), 255 = void.
         tags: k tag ids, rising.
         scores: float32 (k, H, W) of each of ``grid.settings``; not looked at without a tag, where
             all is background at any setting.
-        grid: settings and background scores.
+        grid: settings and background thresholds.
     """
     found = set(np.unique(truth).tolist()) - {IGNORE, BACKGROUND}
     foreground = sorted(found | {mask_id(tag) for tag in tags})

@@ -100,7 +100,7 @@ def show_tuning(
         "walk.alpha",
         "beta",
         "steps",
-        "background score",
+        "background threshold",
         "mIoU",
         title=f"{len(result.ranked)} walks on {len(result.photos)} photos"
         + (", before the CRF" if crf else ""),

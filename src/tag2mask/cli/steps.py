@@ -210,7 +210,7 @@ def tune(
     skip_bad: SkipBad = False,
     redo: Redo = False,
 ) -> None:
-    """Find the walk's best settings and background score on a few masked photos."""
+    """Find the walk's best settings and background threshold on a few masked photos."""
     from tag2mask.steps import tune as stage
 
     chosen = [] if photos is None else [f"tune.photos={photos}"]
@@ -307,7 +307,7 @@ def evaluate(
         typer.Option(
             min=1,
             metavar="N",
-            help="First choose the background score on N masked "
+            help="First choose the background threshold on N masked "
             "training photos, and make the folder of --masks anew with it.",
         ),
     ] = None,
@@ -332,7 +332,10 @@ def evaluate(
     chosen = (
         []
         if calibrate is None
-        else ["pseudo_masks.background=calibrated", f"pseudo_masks.calibrate_photos={calibrate}"]
+        else [
+            "pseudo_masks.threshold_from=calibrated",
+            f"pseudo_masks.calibrate_photos={calibrate}",
+        ]
     )
     settings = chosen_recipe(recipe, [*(overrides or ()), *chosen])
     prepared, found, runtime = PreparedData.open(data), open_maps(maps), start_runtime(settings)

@@ -50,7 +50,7 @@ class MaskCounts:
 
 
 StageCounts = ThresholdCurve | MaskCounts
-"""Of maps, counts at every background score; of masks, theirs."""
+"""Of maps, counts at every background threshold; of masks, theirs."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Stage:
     Attributes:
         name: what was done so far, such as ``SEAM + walk``.
         tag_source: known or predicted, of the maps.
-        score: the background score in use; None: unknown.
+        score: the background threshold in use; None: unknown.
         source: where the score comes from.
         content: photos with the maps, or the folder of the masks.
     """
@@ -72,7 +72,7 @@ class Stage:
     content: MappedPhotos | Path
 
     def no_counts(self, classes: int, thresholds: Sequence[float]) -> StageCounts:
-        """Zero counts; of maps at the given background scores and at the one in use."""
+        """Zero counts; of maps at the given background thresholds and at the one in use."""
         if isinstance(self.content, Path):
             return MaskCounts.empty(classes)
         used = [] if self.score is None else [self.score]

@@ -42,7 +42,7 @@ class CrfMasks:
         photos: photos with maps.
         colors: RGB by mask id (C+1).
         settings: of the dense CRF.
-        score: background score; the background's own follows from it, see `derived_alpha`.
+        score: background threshold; the background's own follows from it, see `derived_alpha`.
     """
 
     photos: MappedPhotos

@@ -1,8 +1,8 @@
 """What ``evaluation.json`` holds.
 
 One frozen record a thing; shares and IoU are in [0, 1]; a value that doesn't exist (an absent
-class, no masks) is None. Beside every number stand split, photos, tag source, background score and
-its source: no figure leaves here without them. docs/steps/evaluate.md describes each field.
+class, no masks) is None. Beside every number stand split, photos, tag source, background threshold
+and its source: no figure leaves here without them. docs/steps/evaluate.md describes each field.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MAPS_BY_HEAD = {
 WALK, CRF = "walk", "CRF"
 """What may have been done to them since."""
 SEGMENTER = "segmenter"
-"""The segmentation network's own masks, which need no tags and no background score."""
+"""The segmentation network's own masks, which need no tags and no background threshold."""
 NO_TAGS, NO_SCORE = "no", "argmax"
 """Its tag source, and what stands in the place of a background score's source."""
 
@@ -70,7 +70,7 @@ class MaskScores:
 
 @dataclass(frozen=True)
 class CurveScores:
-    """mIoU of the maps at each background score; the best of them was chosen with the masks."""
+    """mIoU of the maps at each background threshold; the best of them was chosen with the masks."""
 
     thresholds: tuple[float, ...]
     miou: tuple[float | None, ...]
@@ -80,16 +80,16 @@ class CurveScores:
 
 @dataclass(frozen=True)
 class PointScores:
-    """Labels at one background score.
+    """Labels at one background threshold.
 
     Attributes:
-        background_score: None: the masks don't say.
+        background_threshold: None: the masks don't say.
         background_source: as in `SplitScores`; ``best``: the best of the curve, chosen with the
             very masks that it is measured on.
         precision, recall: means over the classes that have one.
     """
 
-    background_score: float | None
+    background_threshold: float | None
     background_source: str
     miou: float | None
     precision: float | None
@@ -103,8 +103,8 @@ class StageScores:
     Attributes:
         name: what was done so far, such as ``SEAM + walk``.
         tag_source: of its maps.
-        used: at the background score in use; None where no score is.
-        best: None where a background score can no longer be chosen, after a dense CRF.
+        used: at the background threshold in use; None where no score is.
+        best: None where a background threshold can no longer be chosen, after a dense CRF.
         curve: likewise.
         boundary_miou: of masks; None of maps.
     """
@@ -157,7 +157,7 @@ class SplitScores:
 
     Attributes:
         photos: photos with maps.
-        background_score: which the pseudo masks were made with; None: the masks don't say.
+        background_threshold: which the pseudo masks were made with; None: the masks don't say.
         background_source: ``fixed``, ``calibrated``, ``estimated`` or ``walk``; ``unknown``.
         certainty: mean over photos of `CamMap.certainty`.
         masks, curve: None where no photo of the split has a mask.
@@ -169,7 +169,7 @@ class SplitScores:
     split: str
     photos: int
     tag_source: str
-    background_score: float | None
+    background_threshold: float | None
     background_source: str
     certainty: float | None
     masks: MaskScores | None
@@ -264,9 +264,9 @@ def curve_scores(curve: ThresholdCurve, *, published: bool) -> CurveScores:
 def point_scores(
     confusion: Confusion, score: float | None, source: str, *, published: bool
 ) -> PointScores:
-    """Put the counts at one background score into a record."""
+    """Put the counts at one background threshold into a record."""
     return PointScores(
-        background_score=score,
+        background_threshold=score,
         background_source=source,
         miou=known(confusion.miou(published=published)),
         precision=known(mean_of_present(confusion.precision())),

@@ -1,4 +1,4 @@
-"""What a run's folders of maps are called, and which background score each is held against.
+"""What a run's folders of maps are called, and which background threshold each is held against.
 
 The stages of a run are named as in the papers' tables: CAM or SEAM, with ``+ walk`` and ``+ CRF``
 for what was done to it.
@@ -19,8 +19,8 @@ from tag2mask.artifacts.handles import (
 )
 from tag2mask.evaluation.comparison import Stage
 from tag2mask.evaluation.records import CRF, NO_SCORE, NO_TAGS, SEGMENTER, WALK, maps_name
-from tag2mask.maps.background import score_from_alpha
-from tag2mask.maps.background_choice import BackgroundScore, estimated_score
+from tag2mask.maps.background import threshold_from_alpha
+from tag2mask.maps.background_choice import BackgroundThreshold, estimated_score
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos, tag_source
 from tag2mask.runtime.session import Runtime
 
@@ -35,7 +35,7 @@ def map_stages(
 ) -> tuple[Stage, ...]:
     """The stages that are maps: the earlier ones as given, then those that the masks are made of.
 
-    An earlier one is held against the background score that the walk took for it; where no walk
+    An earlier one is held against the background threshold that the walk took for it; where no walk
     did, against one that is estimated from its maps.
 
     Args:
@@ -47,7 +47,8 @@ def map_stages(
         runtime: where to run.
 
     Raises:
-        DataError: a photo has no earlier map; one from which no background score can be estimated.
+        DataError: a photo has no earlier map; one from which no background threshold can be
+        estimated.
     """
     stages: list[Stage] = []
     for handle in earlier:
@@ -63,7 +64,7 @@ def map_stages(
             )
         )
     metrics = masks.manifest.metrics
-    score = metrics.get("background_score")
+    score = metrics.get("background_threshold")
     stages.append(
         Stage(
             _name(maps, earlier),
@@ -108,14 +109,16 @@ def _is_made_of(walked: AnyMaps, maps: AnyMaps) -> bool:
     return used is not None and used.fingerprint == maps.fingerprint
 
 
-def _score_of_the_walk(walked: AnyMaps, maps: AnyMaps) -> BackgroundScore | None:
+def _score_of_the_walk(walked: AnyMaps, maps: AnyMaps) -> BackgroundThreshold | None:
     """What the walk held these maps against; None where it did not take them."""
     if not isinstance(walked, WalkedMaps) or not _is_made_of(walked, maps):
         return None
     metrics = walked.manifest.metrics
-    if "background_score" in metrics:
-        return BackgroundScore(float(metrics["background_score"]), metrics["background_source"])
-    return BackgroundScore(round(score_from_alpha(float(metrics["alpha"])), 4), "fixed")
+    if "background_threshold" in metrics:
+        return BackgroundThreshold(
+            float(metrics["background_threshold"]), metrics["background_source"]
+        )
+    return BackgroundThreshold(round(threshold_from_alpha(float(metrics["alpha"])), 4), "fixed")
 
 
 def _told_apart(stages: Sequence[Stage]) -> list[Stage]:

@@ -1,8 +1,8 @@
 """The background of foreground-only maps, and maps that hold one brought back to foreground only.
 
 AffinityNet (Ahn and Kwak, CVPR 2018) gives the background the score (1 - max)^α, with which it
-competes in the dense CRF and in the random walk. α and a background score t are one thing: a class
-of score t beats the background where t > (1 - t)^α.
+competes in the dense CRF and in the random walk. α and a background threshold t are one thing: a
+class of score t beats the background where t > (1 - t)^α.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from tag2mask.metrics.threshold_curve import max_and_argmax
 Float32 = npt.NDArray[np.float32]
 
 
-def alpha_from_score(score: float) -> float:
+def alpha_from_threshold(score: float) -> float:
     """The α at which a class of this score just ties with the background: ln t / ln(1 - t).
 
     Args:
-        score: background score t in (0, 1); 0.2755 gives 4, 0.2219 gives 6, 0.0939 gives 24.
+        score: background threshold t in (0, 1); 0.2755 gives 4, 0.2219 gives 6, 0.0939 gives 24.
     """
     assert 0 < score < 1, score
     return math.log(score) / math.log1p(-score)
 
 
-def score_from_alpha(alpha: float) -> float:
-    """The background score that ties with (1 - max)^α: the inverse of `alpha_from_score`.
+def threshold_from_alpha(alpha: float) -> float:
+    """The background threshold that ties with (1 - max)^α: the inverse of `alpha_from_threshold`.
 
     Args:
         alpha: > 0; 6 gives 0.2219.
     """
     assert alpha > 0, alpha
-    return float(brentq(lambda score: alpha_from_score(score) - alpha, 1e-12, 1 - 1e-12))
+    return float(brentq(lambda score: alpha_from_threshold(score) - alpha, 1e-12, 1 - 1e-12))
 
 
 def with_background(scores: Float32, alpha: float) -> Float32:
@@ -85,14 +85,14 @@ HISTOGRAM_BINS = 256
 
 
 def labels_from_scores(
-    scores: Float32, tags: Sequence[int], background_score: float, size: tuple[int, int]
+    scores: Float32, tags: Sequence[int], background_threshold: float, size: tuple[int, int]
 ) -> npt.NDArray[np.uint8]:
     """Label each pixel with its strongest class or the background.
 
     Args:
         scores: float32 (k, h, w) of the k tags.
         tags: k tag ids, rising; none: all background.
-        background_score: a class must exceed it; compared as float32.
+        background_threshold: a class must exceed it; compared as float32.
         size: (h, w), the result's where there is no tag.
 
     Returns:
@@ -102,7 +102,7 @@ def labels_from_scores(
         return np.zeros(size, np.uint8)
     best, winner = max_and_argmax(scores)
     ids = np.array([mask_id(tag) for tag in tags], np.uint8)
-    labels: npt.NDArray[np.uint8] = ids[winner] * (best > np.float32(background_score))
+    labels: npt.NDArray[np.uint8] = ids[winner] * (best > np.float32(background_threshold))
     return labels
 
 
@@ -134,8 +134,10 @@ class ScoreHistogram:
         self.counts += other.counts
 
 
-def estimate_background_score(histogram: ScoreHistogram, *, section: str = "pseudo_masks") -> float:
-    """Estimate the background score without any mask: Otsu's threshold (1979).
+def estimate_background_threshold(
+    histogram: ScoreHistogram, *, section: str = "pseudo_masks"
+) -> float:
+    """Estimate the background threshold without any mask: Otsu's threshold (1979).
 
     Args:
         histogram: strongest scores of the photos that have tags.
@@ -149,14 +151,15 @@ def estimate_background_score(histogram: ScoreHistogram, *, section: str = "pseu
     """
     if np.count_nonzero(histogram.counts) < 2:
         raise DataError(
-            "no background score can be estimated: "
+            "no background threshold can be estimated: "
             + (
                 "the maps hold one score only"
                 if histogram.counts.any()
                 else "no photo has a map of any class"
             ),
             where=f"{section}.background",
-            fix=f"Look at the maps, or set {section}.background=fixed and {section}.score.",
+            fix=f"Look at the maps, or set {section}.threshold_from=fixed and "
+            f"{section}.background_threshold.",
         )
     upper_edges = np.arange(1, HISTOGRAM_BINS + 1) / HISTOGRAM_BINS
     return round(float(threshold_otsu(hist=(histogram.counts, upper_edges))), 4)

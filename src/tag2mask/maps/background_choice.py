@@ -1,4 +1,4 @@
-"""The background score that maps are held against: fixed, from a few masks, or from the maps alone.
+"""Choose the background threshold: fixed, from a few masks, or from the maps alone.
 
 Every step that sets foreground maps against a background needs one, and all find it here. Masks are
 read for the calibration alone.
@@ -16,10 +16,14 @@ from tag2mask.artifacts.files import read_json, write_json
 from tag2mask.artifacts.handles import PreparedData, WalkedMaps
 from tag2mask.data.index import Sample, read_masks
 from tag2mask.errors import DataError, RunFolderError
-from tag2mask.maps.background import ScoreHistogram, alpha_from_score, estimate_background_score
+from tag2mask.maps.background import (
+    ScoreHistogram,
+    alpha_from_threshold,
+    estimate_background_threshold,
+)
 from tag2mask.maps.mapped_photos import MappedPhotos
 from tag2mask.metrics.threshold_curve import ThresholdCurve
-from tag2mask.recipe.sections import BackgroundChoice
+from tag2mask.recipe.sections import ThresholdChoice
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import ordered_map
 
@@ -31,8 +35,8 @@ WALKED_SCORE = 0.5
 
 
 @dataclass(frozen=True)
-class BackgroundScore:
-    """A background score and where it comes from.
+class BackgroundThreshold:
+    """A background threshold and where it comes from.
 
     Attributes:
         score: in [0, 1]; a class must exceed it.
@@ -48,16 +52,19 @@ class BackgroundScore:
 
     def metrics(self) -> dict[str, Any]:
         """As the manifest says it."""
-        found: dict[str, Any] = {"background_score": self.score, "background_source": self.source}
+        found: dict[str, Any] = {
+            "background_threshold": self.score,
+            "background_source": self.source,
+        }
         if self.source == "calibrated":
             found |= {"calibration_photos": list(self.photos), "calibration_miou": self.miou}
         return found
 
 
-def choose_background_score(
-    data: PreparedData, photos: MappedPhotos, section: BackgroundChoice, runtime: Runtime
-) -> BackgroundScore:
-    """Find the background score as a section says; every rank gets the same.
+def choose_background_threshold(
+    data: PreparedData, photos: MappedPhotos, section: ThresholdChoice, runtime: Runtime
+) -> BackgroundThreshold:
+    """Find the background threshold as a section says; every rank gets the same.
 
     Args:
         data: the prepared data; its masks are read for ``calibrated`` alone.
@@ -69,19 +76,19 @@ def choose_background_score(
         DataError: no photo to calibrate on, or one whose mask can't be used; maps from which no
             score can be estimated; a map that is missing, damaged or of other photos.
     """
-    if section.background == "auto" and photos.made_by == WalkedMaps.step:
-        return BackgroundScore(WALKED_SCORE, "walk")
-    if section.background == "fixed":
-        return BackgroundScore(section.score, "fixed")
-    if section.background == "calibrated":
+    if section.threshold_from == "auto" and photos.made_by == WalkedMaps.step:
+        return BackgroundThreshold(WALKED_SCORE, "walk")
+    if section.threshold_from == "fixed":
+        return BackgroundThreshold(section.background_threshold, "fixed")
+    if section.threshold_from == "calibrated":
         return calibrated_score(data, photos, section.calibrate_photos, runtime)
     return estimated_score(photos, runtime, section=section.key)
 
 
 def estimated_score(
     photos: MappedPhotos, runtime: Runtime, *, section: str = "pseudo_masks"
-) -> BackgroundScore:
-    """Estimate the background score from the training photos' maps alone.
+) -> BackgroundThreshold:
+    """Estimate the background threshold from the training photos' maps alone.
 
     Where only other splits have maps, from those.
 
@@ -105,13 +112,13 @@ def estimated_score(
     total = ScoreHistogram.empty()
     for part in runtime.together(own_share):
         total.merge(part)
-    return BackgroundScore(estimate_background_score(total, section=section), "estimated")
+    return BackgroundThreshold(estimate_background_threshold(total, section=section), "estimated")
 
 
 def calibrated_score(
     data: PreparedData, photos: MappedPhotos, count: int, runtime: Runtime
-) -> BackgroundScore:
-    """Find the background score that is best on a few masked training photos.
+) -> BackgroundThreshold:
+    """Find the background threshold that is best on a few masked training photos.
 
     Args:
         data: the prepared data, with masks.
@@ -125,7 +132,7 @@ def calibrated_score(
     chosen = drawn_masked_photos(data, photos, count)
     if not chosen:
         raise DataError(
-            "the background score can't be calibrated: no training photo has a mask",
+            "the background threshold can't be calibrated: no training photo has a mask",
             where=data.path,
             fix="Give masks of a few training photos, or set the step's `background` to estimated "
             "or fixed.",
@@ -145,11 +152,11 @@ def calibrated_score(
     score, miou = total.best()
     if math.isnan(miou):
         raise DataError(
-            "the background score can't be calibrated: the masks are void everywhere",
+            "the background threshold can't be calibrated: the masks are void everywhere",
             where=chosen[0][1],
             fix="Give masks with class numbers.",
         )
-    return BackgroundScore(score, "calibrated", tuple(s.id for s, _ in chosen), miou)
+    return BackgroundThreshold(score, "calibrated", tuple(s.id for s, _ in chosen), miou)
 
 
 def drawn_masked_photos(
@@ -174,33 +181,33 @@ def drawn_masked_photos(
     return [(sample, masks[sample.id]) for sample in chosen]
 
 
-def kept_background_score(
+def kept_background_threshold(
     folder: Path,
     data: PreparedData,
     photos: MappedPhotos,
-    section: BackgroundChoice,
+    section: ThresholdChoice,
     runtime: Runtime,
-) -> BackgroundScore:
-    """The background score of a step's folder: found once, then kept in ``background.json``.
+) -> BackgroundThreshold:
+    """The background threshold of a step's folder: found once, then kept in ``background.json``.
 
     A score that follows every photo that is added would make all earlier ones be done again.
 
     Raises:
-        DataError: as `choose_background_score`.
+        DataError: as `choose_background_threshold`.
         RunFolderError: the file is damaged, or can't be written.
     """
     path = folder / BACKGROUND
     kept = runtime.together(lambda: read_json(path) if path.is_file() else None)[0]
     if kept is not None:
         try:
-            return BackgroundScore(**kept | {"photos": tuple(kept["photos"])})
+            return BackgroundThreshold(**kept | {"photos": tuple(kept["photos"])})
         except (TypeError, KeyError):
             raise RunFolderError(
-                "not a background score of tag2mask",
+                "not a background threshold of tag2mask",
                 where=path,
                 fix="Delete the file: the score is then found again.",
             ) from None
-    found = choose_background_score(data, photos, section, runtime)
+    found = choose_background_threshold(data, photos, section, runtime)
     if runtime.rank == 0:
         write_json(path, asdict(found))
     return found
@@ -212,4 +219,4 @@ def derived_alpha(score: float) -> float:
     Args:
         score: in [0, 1]; α has no value at its ends, which count as 0.01 and 0.99.
     """
-    return alpha_from_score(min(max(score, 0.01), 0.99))
+    return alpha_from_threshold(min(max(score, 0.01), 0.99))

@@ -1,6 +1,6 @@
-"""mIoU at every background score, in one pass over the photos.
+"""mIoU at every background threshold, in one pass over the photos.
 
-A pixel's strongest class doesn't depend on the background score t; t only decides whether that
+A pixel's strongest class doesn't depend on the background threshold t; t only decides whether that
 class or the background takes the pixel (class if its score > t). So a photo is reduced once to
 counts by (true class, strongest class, number of thresholds below the score), and the confusion
 matrix of every threshold is a cumulative sum of them: exactly what a pass each would count.
@@ -28,7 +28,7 @@ Float32 = npt.NDArray[np.float32]
 
 @dataclass
 class ThresholdCurve:
-    """Counts from which the confusion matrix at each of T background scores follows.
+    """Counts from which the confusion matrix at each of T background thresholds follows.
 
     Attributes:
         thresholds: float32 (T,), strictly rising, in [0, 1].
@@ -47,7 +47,7 @@ class ThresholdCurve:
 
         Args:
             classes: C, the number of foreground classes.
-            thresholds: T background scores, strictly rising, in [0, 1].
+            thresholds: T background thresholds, strictly rising, in [0, 1].
         """
         assert 1 <= classes <= MAX_CLASSES
         values = np.asarray(thresholds, np.float32)

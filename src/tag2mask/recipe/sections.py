@@ -86,16 +86,16 @@ class InferCam(Section):
     skip_bad: bool = False
 
 
-class BackgroundChoice(Section):
-    """Where the background score comes from that maps are held against."""
+class ThresholdChoice(Section):
+    """Where the background threshold comes from that maps are held against."""
 
     key: ClassVar[str]
     """Name of the section in a recipe."""
 
-    background: Literal["auto", "fixed", "calibrated", "estimated"] = "auto"
-    """``score``; a few masked photos; the maps alone. auto: 0.5 for walked maps, in which the
-    background took part, else estimated."""
-    score: Fraction = 0.26
+    threshold_from: Literal["auto", "fixed", "calibrated", "estimated"] = "auto"
+    """``background_threshold``; a few masked photos; the maps alone. auto: 0.5 for walked maps, in
+    which the background took part, else estimated."""
+    background_threshold: Fraction = 0.26
     calibrate_photos: Count = 50
     """Masked training photos that ``calibrated`` may look at (drawn by seed 0, named in the
     manifest)."""
@@ -115,7 +115,7 @@ class Crf(Section):
     bilateral_weight: NonNegative = 10.0
 
 
-class AffinityLabeling(BackgroundChoice):
+class AffinityLabeling(ThresholdChoice):
     """Step ``affinity-labels``: where two dense CRFs agree."""
 
     key: ClassVar[str] = "affinity_labels"
@@ -124,14 +124,14 @@ class AffinityLabeling(BackgroundChoice):
 
     alphas: tuple[Positive, Positive] | None = None
     """α of the strong and of the weak background (published: 4 and 24); null: from the background
-    score in use."""
+    threshold in use."""
     alpha_factors: tuple[Positive, Positive] = (2 / 3, 4.0)
-    """The two α relative to that of the background score in use (published: 4 and 24 around 6)."""
+    """The two α relative to that of the threshold in use (published: 4 and 24 around 6)."""
     crf: Crf = Crf()
     skip_bad: bool = False
 
 
-class Walk(BackgroundChoice):
+class Walk(ThresholdChoice):
     """Step ``walk``: maps spread along affinities."""
 
     key: ClassVar[str] = "walk"
@@ -142,7 +142,7 @@ class Walk(BackgroundChoice):
     """False: no walk, and no affinities; masks are made of the maps of ``infer-cam``."""
     behavior: Behavior = "default"
     alpha: Positive | None = None
-    """Exponent of the background (1 - max)^α (published: 6); null: from the background score in
+    """Exponent of the background (1 - max)^α (published: 6); null: from the background threshold in
     use."""
     radius: Count | None = None
     """Of the pairs, in cells; null: that of the training."""
@@ -164,7 +164,7 @@ class Walk(BackgroundChoice):
 class Tune(Section):
     """Command ``tune``: which settings of the walk are tried, each combined with each.
 
-    Those of the recipe are tried too, and every background score after the walk.
+    Those of the recipe are tried too, and every background threshold after the walk.
     """
 
     not_identity = frozenset({"skip_bad"})
@@ -194,7 +194,7 @@ class MaskCrf(Crf):
     """Published: 1 after the walk, 10 on activation maps."""
 
 
-class PseudoMasks(BackgroundChoice):
+class PseudoMasks(ThresholdChoice):
     """Step ``pseudo-masks``: maps to palette PNGs."""
 
     key: ClassVar[str] = "pseudo_masks"

@@ -1,4 +1,4 @@
-"""The threshold curves as a PNG: mIoU of the maps of each stage over the background score."""
+"""The threshold curves as a PNG: mIoU of the maps of each stage over the background threshold."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STYLES = ("-", "--")
 
 
 def draw_curve(path: Path, scores: EvaluationScores) -> None:
-    """Draw each split's curves with their best points, and the background score in use.
+    """Draw each split's curves with their best points, and the background threshold in use.
 
     Of one stage a split has a color; of several each stage has one, and a split a line style.
 
@@ -44,14 +44,14 @@ def draw_curve(path: Path, scores: EvaluationScores) -> None:
             )
             axes.plot(curve.best_threshold, 100 * curve.best_miou, "o", color=color)
     used = scores.splits[0]
-    if used.background_score is not None:
+    if used.background_threshold is not None:
         axes.axvline(
-            used.background_score,
+            used.background_threshold,
             color="0.4",
             linestyle=":" if several else "--",
-            label=f"in use: {used.background_score:g} ({used.background_source})",
+            label=f"in use: {used.background_threshold:g} ({used.background_source})",
         )
-    axes.set(xlabel="background score", ylabel="mIoU of the maps, %")
+    axes.set(xlabel="background threshold", ylabel="mIoU of the maps, %")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small" if several else None)
     figure.savefig(path, dpi=144, format="png")

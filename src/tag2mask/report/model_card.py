@@ -65,7 +65,7 @@ class CardScore:
     photos: int
     masks_of: str
     tags: str
-    background_score: float | None
+    background_threshold: float | None
     background_source: str
     miou: float | None
     precision: float | None
@@ -171,7 +171,7 @@ def _rows(split: SplitScores) -> list[CardScore]:
                     stage.photos,
                     f"the network ({stage.name})",
                     stage.tag_source,
-                    used.background_score,
+                    used.background_threshold,
                     used.background_source,
                     used.miou,
                     used.precision,
@@ -186,7 +186,7 @@ def _rows(split: SplitScores) -> list[CardScore]:
                 masks.photos,
                 "the pseudo masks",
                 split.tag_source,
-                split.background_score,
+                split.background_threshold,
                 split.background_source,
                 masks.miou,
                 masks.precision,
@@ -304,7 +304,7 @@ def _metrics(card: ModelCard) -> list[str]:
             str(row.photos),
             row.masks_of,
             row.tags,
-            score_text(row.background_score, row.background_source),
+            score_text(row.background_threshold, row.background_source),
             *map(percent, (row.miou, row.precision, row.recall)),
         )
         for row in card.scores
@@ -316,7 +316,7 @@ def _metrics(card: ModelCard) -> list[str]:
                 "photos",
                 "masks of",
                 "tags told",
-                "background score",
+                "background threshold",
                 "mIoU, %",
                 "precision, %",
                 "recall, %",

@@ -21,7 +21,11 @@ from tag2mask.data.masks import write_mask
 from tag2mask.data.photos import read_photo
 from tag2mask.errors import DataError, Tag2MaskError
 from tag2mask.maps.background import with_background
-from tag2mask.maps.background_choice import BackgroundScore, derived_alpha, kept_background_score
+from tag2mask.maps.background_choice import (
+    BackgroundThreshold,
+    derived_alpha,
+    kept_background_threshold,
+)
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
 from tag2mask.recipe.sections import AffinityLabeling
 from tag2mask.runtime.session import Runtime
@@ -43,7 +47,7 @@ def affinity_labels(
 
     Raises:
         DataError: maps missing, damaged, of other photos or classes; no training photo has any; a
-            photo can't be read (unless ``skip_bad``); no background score can be found.
+            photo can't be read (unless ``skip_bad``); no background threshold can be found.
         RunFolderError: ``out`` was made with other maps or other settings, or can't be written.
     """
     with step_folder(
@@ -96,11 +100,11 @@ def _alphas(
     section: AffinityLabeling,
     folder: Path,
     runtime: Runtime,
-) -> tuple[tuple[float, float], BackgroundScore | None]:
+) -> tuple[tuple[float, float], BackgroundThreshold | None]:
     """α of the strong and of the weak background, and the score that they were derived from."""
     if section.alphas is not None:
         return section.alphas, None
-    background = kept_background_score(folder, data, photos, section, runtime)
+    background = kept_background_threshold(folder, data, photos, section, runtime)
     alpha = derived_alpha(background.score)
     strong, weak = (round(alpha * factor, 4) for factor in section.alpha_factors)
     return (strong, weak), background

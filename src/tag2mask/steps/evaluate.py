@@ -1,9 +1,10 @@
 """Step ``evaluate``: how good maps, pseudo masks and tags are, and what each stage added.
 
-One pass over the photos. The only step, beside the calibration of the background score, that reads
-masks; where there are none it still scores the tag classifier, lists tags in doubt and says how
-certain each photo's maps are. Writes ``evaluation.json``, ``photos.jsonl``, ``table.md`` and, with
-masks, ``curve.png``; with ``crf.enabled``, masks that a dense CRF makes of the maps, in ``crf/``.
+One pass over the photos. The only step, beside the calibration of the background threshold, that
+reads masks; where there are none it still scores the tag classifier, lists tags in doubt and says
+how certain each photo's maps are. Writes ``evaluation.json``, ``photos.jsonl``, ``table.md`` and,
+with masks, ``curve.png``; with ``crf.enabled``, masks that a dense CRF makes of the maps, in
+``crf/``.
 """
 
 from __future__ import annotations
@@ -260,12 +261,12 @@ def _split_scores(
     probabilities = np.stack(counts.probabilities)
     tagged = bool(known.any())
     stages = _stage_scores(job, counts, masks) if counts.masked else ()
-    score = masks.manifest.metrics.get("background_score")
+    score = masks.manifest.metrics.get("background_threshold")
     return SplitScores(
         split=split,
         photos=len(samples),
         tag_source=tag_source(maps),
-        background_score=None if score is None else float(score),
+        background_threshold=None if score is None else float(score),
         background_source=str(masks.manifest.metrics.get("background_source", "unknown")),
         certainty=float(np.mean([row["certainty"] for row in counts.rows])),
         masks=mask_scores(
@@ -331,7 +332,7 @@ def _headline(scores: EvaluationScores) -> dict[str, Any]:
                 ),
                 None,
             ),
-            "best_background_score": split.curve and split.curve.best_threshold,
+            "best_background_threshold": split.curve and split.curve.best_threshold,
             "tag_map": split.tags and split.tags.mean_average_precision,
             "certainty": split.certainty,
         }

@@ -1,9 +1,9 @@
-"""Step ``pseudo-masks``: maps to palette PNGs, by argmax with one background score.
+"""Step ``pseudo-masks``: maps to palette PNGs, by argmax with one background threshold.
 
 Takes the maps of ``infer-cam`` or of ``walk``; a dense CRF may sharpen them first. Reads masks only
-where the background score is to be calibrated with some. Writes ``masks/<id>.png`` and, if asked,
-``confidence/<id>.png``, resumable per photo and sharded over ranks. A photo's mask is made anew
-only when its map or the background score changed.
+where the background threshold is to be calibrated with some. Writes ``masks/<id>.png`` and, if
+asked, ``confidence/<id>.png``, resumable per photo and sharded over ranks. A photo's mask is made
+anew only when its map or the background threshold changed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tag2mask.data.masks import write_confidence, write_mask
 from tag2mask.data.photos import read_photo
 from tag2mask.errors import DataError
 from tag2mask.maps.background import labels_from_scores, with_background
-from tag2mask.maps.background_choice import choose_background_score, derived_alpha
+from tag2mask.maps.background_choice import choose_background_threshold, derived_alpha
 from tag2mask.maps.cam_map import CamMap
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
 from tag2mask.recipe.sections import PseudoMasks
@@ -46,19 +46,19 @@ def pseudo_masks(
         data: photos and classes.
         maps: maps of these photos.
         section: settings.
-        out: folder to write; masks whose map and background score are unchanged are kept, even in a
-            complete folder only those are made whose file is lost.
+        out: folder to write; masks whose map and background threshold are unchanged are kept, even
+            in a complete folder only those are made whose file is lost.
         runtime: where to run.
 
     Raises:
         DataError: maps missing, damaged or of other photos; no photo to calibrate on; maps from
-            which no background score can be estimated; with the CRF, a photo that can't be read
+            which no background threshold can be estimated; with the CRF, a photo that can't be read
             (unless ``skip_bad``).
         RunFolderError: ``out`` was made with other maps or other settings, or can't be written.
     """
     name = WALKED_MAPS if isinstance(maps, WalkedMaps) else "maps"
     coverage: dict[str, Handle | str] = {"data": data, name: maps}
-    if section.background == "calibrated":
+    if section.threshold_from == "calibrated":
         coverage["ground truth"] = masks_fingerprint(data.path)
     with step_folder(
         PseudoMaskFolder, out, section=section, coverage=coverage, rank=runtime.rank
@@ -68,7 +68,7 @@ def pseudo_masks(
             return step.handle
         classes = read_classes(data.path)
         photos = mapped_photos(data, maps)
-        background = choose_background_score(data, photos, section, runtime)
+        background = choose_background_threshold(data, photos, section, runtime)
         samples = list({s.id: s for split in photos.splits.values() for s in split}.values())
         files.drop_vanished({sample.id for sample in samples})
         runtime.barrier()

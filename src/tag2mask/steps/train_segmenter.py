@@ -248,6 +248,7 @@ class _Training:
             raise DataError(
                 f"no mask made by {made_by} shows a single pixel of any class",
                 where=next(iter(labels.masks.values())).parent,
-                fix="Look at the maps: a lower pseudo_masks.score, or more training, gives masks.",
+                fix="Look at the maps: a lower pseudo_masks.background_threshold, or more "
+                "training, gives masks.",
             )
         return pixels

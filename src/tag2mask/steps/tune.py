@@ -1,8 +1,8 @@
 """Command ``tune``: the settings of the walk that are best on a few masked training photos.
 
-Background α, β, number of steps, and the background score of the masks made afterwards. A photo's
-affinity is computed once and serves every setting (``ops/walk_tuning``); what is counted is what
-``walk`` would store and ``pseudo-masks`` would make of it, without the dense CRF. Writes
+Background α, β, number of steps, and the background threshold of the masks made afterwards. A
+photo's affinity is computed once and serves every setting (``ops/walk_tuning``); what is counted is
+what ``walk`` would store and ``pseudo-masks`` would make of it, without the dense CRF. Writes
 ``photos.txt``, ``tuned.json``, ``table.csv`` and ``best.yaml``. It takes minutes, so a broken
 tuning begins anew.
 """
@@ -42,7 +42,7 @@ from tag2mask.errors import DataError, RunFolderError
 from tag2mask.maps.background_choice import (
     CALIBRATION_SCORES,
     WALKED_SCORE,
-    choose_background_score,
+    choose_background_threshold,
     derived_alpha,
     drawn_masked_photos,
 )
@@ -68,7 +68,7 @@ class TuningResult:
     Attributes:
         photos: ids of the photos that it looked at.
         untuned: the recipe's own setting.
-        ranked: every setting at its best background score, best first.
+        ranked: every setting at its best background threshold, best first.
         ends: those of alphas, betas and steps that the best setting takes an outermost value of.
     """
 
@@ -101,7 +101,7 @@ def tune(
         model: trained AffinityNet.
         section: what to try.
         walk: the recipe's walk; its α, β and steps are tried too.
-        masks: the recipe's masks; a fixed background score is tried too.
+        masks: the recipe's masks; a fixed background threshold is tried too.
         out: folder to write.
         runtime: where to run.
 
@@ -121,7 +121,7 @@ def tune(
             fix="Give masks of a few training photos and prepare the data again, or keep the "
             "recipe's settings.",
         )
-    score = masks.score if masks.background == "fixed" else WALKED_SCORE
+    score = masks.background_threshold if masks.threshold_from == "fixed" else WALKED_SCORE
     settings = {
         **section.model_dump(mode="json", exclude={"skip_bad"}),
         "score": score,
@@ -204,7 +204,7 @@ def recipe_values(tuned: TunedWalk) -> dict[str, dict[str, Any]]:
     """A setting as keys of a recipe."""
     return {
         "walk": asdict(tuned.setting),
-        "pseudo_masks": {"background": "fixed", "score": tuned.score},
+        "pseudo_masks": {"threshold_from": "fixed", "background_threshold": tuned.score},
     }
 
 
@@ -212,7 +212,7 @@ def _alpha(data: PreparedData, photos: MappedPhotos, walk: Walk, runtime: Runtim
     """α as ``walk`` finds it."""
     if walk.alpha is not None:
         return walk.alpha
-    return round(derived_alpha(choose_background_score(data, photos, walk, runtime).score), 4)
+    return round(derived_alpha(choose_background_threshold(data, photos, walk, runtime).score), 4)
 
 
 def _grid(section: Tune, own: WalkSetting, own_score: float) -> WalkGrid:

@@ -23,7 +23,7 @@ from tag2mask.data.index import Sample, read_classes
 from tag2mask.data.photos import read_photo
 from tag2mask.errors import DataError, Tag2MaskError
 from tag2mask.maps.background import against_background
-from tag2mask.maps.background_choice import derived_alpha, kept_background_score
+from tag2mask.maps.background_choice import derived_alpha, kept_background_threshold
 from tag2mask.maps.cam_map import MAP_SUFFIX, CamMap, map_grid, write_map
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
 from tag2mask.recipe.sections import Walk
@@ -56,7 +56,7 @@ def walk(
 
     Raises:
         DataError: maps missing, damaged, of other photos or classes; a photo can't be read (unless
-            ``skip_bad``); no background score can be found.
+            ``skip_bad``); no background threshold can be found.
         WeightsError: the model can't be read, or isn't finite.
         DeviceError: the GPU ran out of memory.
         RunFolderError: ``out`` was made with another model, other maps or settings.
@@ -75,7 +75,7 @@ def walk(
         photos = mapped_photos(data, maps)
         metrics = {"tags": photos.tag_source, "classes": list(read_classes(data.path).names)}
         if section.alpha is None:
-            background = kept_background_score(step.path, data, photos, section, runtime)
+            background = kept_background_threshold(step.path, data, photos, section, runtime)
             alpha = round(derived_alpha(background.score), 4)
             metrics |= background.metrics()
         else:

@@ -1,4 +1,4 @@
-"""Sections about how good the masks are: key numbers, comparison of runs, background score.
+"""Sections about how good the masks are: key numbers, comparison of runs, background threshold.
 
 The main run comes first, others are shown beside it. A section without anything to show has no
 blocks and is left out of the page.
@@ -66,7 +66,7 @@ def curve_section(runs: Sequence[ScoredRun]) -> Section:
     Of a single run with several stages, the plot of these says it.
     """
     if len(runs) == 1 and has_stages(runs[0]):
-        return Section("background-score", "Background score", ())
+        return Section("background-threshold", "Background threshold", ())
     figures, lines = [], []
     splits = [
         name
@@ -80,7 +80,7 @@ def curve_section(runs: Sequence[ScoredRun]) -> Section:
             if split is None or split.curve is None or split.masks is None:
                 continue
             curve = split.curve
-            series.append(curve_series(run.label, curve, split.background_score, run.color))
+            series.append(curve_series(run.label, curve, split.background_threshold, run.color))
             lines.append(
                 f"{run.label} on {photos_text(split, split.masks.photos)}: best "
                 f"{with_unit(curve.best_miou)} at {curve.best_threshold:.2f}"
@@ -88,7 +88,7 @@ def curve_section(runs: Sequence[ScoredRun]) -> Section:
             )
         plot = line_plot(
             series,
-            x_label="background score",
+            x_label="background threshold",
             y_label="mIoU, %",
             size=(680, 300) if len(splits) == 1 else (480, 280),
         )
@@ -103,10 +103,10 @@ def curve_section(runs: Sequence[ScoredRun]) -> Section:
         else ()
     )
     return Section(
-        "background-score",
-        "Background score",
+        "background-threshold",
+        "Background threshold",
         blocks,
-        intro="The maps' mIoU at each background score; a pixel goes to its strongest "
+        intro="The maps' mIoU at each background threshold; a pixel goes to its strongest "
         "class if that scores higher. Dots mark the best score, known only with "
         "ground truth, and the one in use.",
     )
@@ -127,7 +127,7 @@ def _cards(split: SplitScores) -> list[Card]:
             Card(
                 "mIoU of the maps at their best",
                 with_unit(split.curve.best_miou),
-                f"{photos_text(split, split.masks.photos)}, background score "
+                f"{photos_text(split, split.masks.photos)}, background threshold "
                 f"{split.curve.best_threshold:.3g} (best of the curve, chosen with "
                 "the same masks)",
             )
@@ -231,7 +231,7 @@ def _comparison(runs: Sequence[ScoredRun]) -> list[Block]:
 
 
 def _in_use(split: SplitScores) -> str:
-    score = split.background_score
+    score = split.background_threshold
     return "" if score is None else f", in use {score:.2f} ({split.background_source})"
 
 

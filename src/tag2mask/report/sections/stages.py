@@ -48,7 +48,7 @@ def stage_section(runs: Sequence[ScoredRun]) -> Section:
         intro="What each stage adds, all on the same photos: activation maps, a dense "
         "CRF on them, the random walk, a dense CRF after it, and the segmentation "
         "network that learned from the pseudo masks, which is told no tags. Gain: "
-        "percent points over the first stage. Best: mIoU at the background score "
+        "percent points over the first stage. Best: mIoU at the background threshold "
         "that is best for these photos, chosen with the same masks; after a dense "
         "CRF, and for the network, there is none to choose.",
     )
@@ -105,7 +105,7 @@ def _table(runs: Sequence[ScoredRun], name: str) -> Table:
         Column("gain"),
         Column("precision, %"),
         Column("recall, %"),
-        Column("at background score", numeric=False),
+        Column("at background threshold", numeric=False),
         Column("best, %"),
         Column("at"),
     )
@@ -123,9 +123,9 @@ def _precision_and_recall(stage: StageScores) -> tuple[str, str]:
 
 def _best(stage: StageScores) -> tuple[str, str]:
     best = stage.best
-    if best is None or best.background_score is None:
+    if best is None or best.background_threshold is None:
         return "–", "–"
-    return percent(best.miou), f"{best.background_score:.2f}"
+    return percent(best.miou), f"{best.background_threshold:.2f}"
 
 
 def _basis(split: SplitScores, stage: StageScores) -> str:
@@ -135,14 +135,18 @@ def _basis(split: SplitScores, stage: StageScores) -> str:
 def _score(stage: StageScores) -> str:
     used = stage.used
     return score_text(
-        *((None, "unknown") if used is None else (used.background_score, used.background_source))
+        *(
+            (None, "unknown")
+            if used is None
+            else (used.background_threshold, used.background_source)
+        )
     )
 
 
 def _has_score(stage: StageScores) -> bool:
-    """Whether a stage has a place along the background scores."""
+    """Whether a stage has a place along the background thresholds."""
     return stage.curve is not None or (
-        stage.used is not None and stage.used.background_score is not None
+        stage.used is not None and stage.used.background_threshold is not None
     )
 
 
@@ -161,7 +165,7 @@ def _plots(run: ScoredRun) -> Figures:
     return Figures(
         figures,
         legend=tuple(names),
-        caption="The maps' mIoU at each background score; a pixel goes to its strongest "
+        caption="The maps' mIoU at each background threshold; a pixel goes to its strongest "
         "class if that scores higher. Dots mark the best score, known only with "
         "ground truth, and the one in use; a dense CRF is a dot alone.",
     )
@@ -171,7 +175,7 @@ def _plot(split: SplitScores, names: Sequence[str], *, wide: bool) -> Svg:
     series = []
     for stage in filter(_has_score, split.stages):
         color, used = names.index(stage.name), stage.used
-        score = used.background_score if used is not None else None
+        score = used.background_threshold if used is not None else None
         if stage.curve is not None:
             series.append(curve_series(stage.name, stage.curve, score, color))
         elif used is not None and score is not None and used.miou is not None:
@@ -184,7 +188,7 @@ def _plot(split: SplitScores, names: Sequence[str], *, wide: bool) -> Svg:
             )
     return line_plot(
         series,
-        x_label="background score",
+        x_label="background threshold",
         y_label="mIoU, %",
         size=(680, 300) if wide else (480, 280),
     )

@@ -1,6 +1,6 @@
 """The evaluations of the runs on the page, and how their numbers are worded.
 
-No number stands alone: split, photos, tag source, background score and its source go with it.
+No number stands alone: split, photos, tag source, background threshold and its source go with it.
 """
 
 from __future__ import annotations
@@ -57,15 +57,15 @@ def measured_text(split: SplitScores, photos: int, tag_source: str) -> str:
 
 
 def basis_text(split: SplitScores, photos: int) -> str:
-    """Split, photos, tag source, background score in use and its source."""
+    """Split, photos, tag source, background threshold in use and its source."""
     return (
         f"{photos_text(split, photos)}, "
-        f"background score {score_text(split.background_score, split.background_source)}"
+        f"background threshold {score_text(split.background_threshold, split.background_source)}"
     )
 
 
 def score_text(score: float | None, source: str) -> str:
-    """A background score and its source."""
+    """A background threshold and its source."""
     if source == NO_SCORE:
         return source
     return f"{'unknown' if score is None else f'{score:.3g}'} ({source})"
