@@ -119,7 +119,7 @@ CASES = {
         },
     ),
     "demo": Case(
-        "two idle processors of an AMD EPYC, docs/results.md, Speed; prepare has the start-up",
+        "two idle processors of an AMD EPYC, docs/results, Speed; prepare has the start-up",
         (
             "lite0-cpu",
             "train_cam.warm_start=1",
@@ -191,7 +191,7 @@ CASES = {
         kb={"predict": 468},
     ),
     "a huge photo": Case(
-        "one thread on a busy machine, docs/results.md, Speed",
+        "one thread on a busy machine, docs/results, Speed",
         ("lite0-cpu", "predict.long_side=photo", "runtime.threads=1"),
         1,
         0,
@@ -199,10 +199,10 @@ CASES = {
         {"predict": 577},
     ),
     "tiny photos": Case(
-        "two idle processors, docs/results.md, Speed", ("tiny",), 1000, 0, ((64, 64),), {}, 1304
+        "two idle processors, docs/results, Speed", ("tiny",), 1000, 0, ((64, 64),), {}, 1304
     ),
     "GPU": Case(
-        "one H200, 16 processors, docs/results.md; trainings beside others",
+        "one H200, 16 processors, docs/results; trainings beside others",
         ("lite2-gpu",),
         849,
         300,

@@ -193,7 +193,7 @@ def _refuse_without_masks(data: Path, trial: Trial, runtime: Runtime) -> None:
         raise DataError(
             "no photo has a mask, so that nothing could be compared",
             where=data,
-            fix="Add masks, of some validation photos at least; docs/data.md says how.",
+            fix="Add masks, of some validation photos at least; docs/reference/data.md says how.",
         )
 
 

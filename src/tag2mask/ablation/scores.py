@@ -1,7 +1,7 @@
 """What ``ablation.json`` holds: the numbers of every row and seed, and what they come to.
 
 Shares and IoU are in [0, 1], as in ``evaluation.json``, from which all of them are taken; a value
-that doesn't exist is None. docs/ablate.md describes each field.
+that doesn't exist is None. docs/how-to/ablate.md describes each field.
 """
 
 from __future__ import annotations

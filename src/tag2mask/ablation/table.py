@@ -21,7 +21,7 @@ from tag2mask.recipe.loading import load_recipe, read_yaml
 from tag2mask.recipe.schema import Recipe
 
 Measure = Literal["maps", "CRF", "walk", "masks", "segmenter"]
-"""What a row's number is taken from; docs/ablate.md says what each is."""
+"""What a row's number is taken from; docs/how-to/ablate.md says what each is."""
 
 
 def _as_options(value: Any) -> Any:
@@ -132,7 +132,7 @@ def load_table(name_or_file: str | Path) -> Table:
         raise RecipeError(
             "; ".join(_readable(problem) for problem in error.errors()),
             where=where,
-            fix="docs/ablate.md says what a table holds.",
+            fix="docs/how-to/ablate.md says what a table holds.",
         ) from None
 
 

@@ -2,7 +2,8 @@
 
 One frozen record a thing; shares and IoU are in [0, 1]; a value that doesn't exist (an absent
 class, no masks) is None. Beside every number stand split, photos, tag source, background threshold
-and its source: no figure leaves here without them. docs/steps/evaluate.md describes each field.
+and its source: no figure leaves here without them. docs/reference/steps/evaluate.md describes
+each field.
 """
 
 from __future__ import annotations

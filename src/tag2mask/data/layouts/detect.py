@@ -20,7 +20,7 @@ from tag2mask.errors import DataError
 Layout = Literal["auto", "voc", "coco", "csv", "folders"]
 _FIX = (
     "Give a VOC folder, COCO JSON, photos with a tags.csv, or one folder of photos a class "
-    "(docs/data.md)."
+    "(docs/reference/data.md)."
 )
 
 
