@@ -24,7 +24,7 @@ from tag2mask.data.index import (
     data_root,
     read_classes,
     read_index,
-    read_masks,
+    read_mask_paths,
     write_index,
     write_source,
 )
@@ -95,7 +95,7 @@ def main() -> None:
     for branch in options.branches or every:
         section = recipe.infer_cam.model_copy(update={"branch": branch, "splits": ("train",)})
         maps = infer_cam(some, model, section, options.out / f"maps-{branch}", runtime)
-        print(branch, score(some, read_masks(data.path), maps.path / "maps"), flush=True)
+        print(branch, score(some, read_mask_paths(data.path), maps.path / "maps"), flush=True)
 
 
 if __name__ == "__main__":

@@ -127,7 +127,7 @@ def in_section(section: str) -> Iterator[None]:
         raise type(error)(f"{section}: {error.what}", where=error.where, fix=error.fix) from None
 
 
-def some(names: Iterable[str], count: int = 5) -> str:
+def first_few(names: Iterable[str], count: int = 5) -> str:
     """The first few names, and how many more there are."""
     iterator = iter(names)
     shown = list(islice(iterator, count))

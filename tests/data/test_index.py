@@ -12,9 +12,9 @@ from tag2mask.data.index import (
     photos_fingerprint,
     read_classes,
     read_index,
-    read_masks,
+    read_mask_paths,
     write_index,
-    write_masks,
+    write_mask_rows,
     write_source,
 )
 from tag2mask.errors import RunFolderError
@@ -57,24 +57,27 @@ def test_moved_data_folder_moves_every_photo(tmp_path):
 def test_samples_and_their_index_know_no_mask(tmp_path):
     write_source(tmp_path, "csv", Path("/d"))
     write_index(tmp_path, "train", [_sample(Path("/d"))], Path("/d"))
-    write_masks(tmp_path, [MaskRow("a/b", "masks/a/b.png", False, "1-1")])
+    write_mask_rows(tmp_path, [MaskRow("a/b", "masks/a/b.png", False, "1-1")])
     assert "mask" not in (tmp_path / "train.jsonl").read_text()
     assert not any("mask" in field for field in Sample.__slots__)
 
 
 def test_masks_lie_in_the_data_or_in_the_prepared_folder(tmp_path):
     write_source(tmp_path, "coco", Path("/d"))
-    write_masks(
+    write_mask_rows(
         tmp_path,
         [
             MaskRow("a", "masks/a.png", False, "1-1"),
             MaskRow("b", "coco-masks/b.png", True, "coco-1"),
         ],
     )
-    assert read_masks(tmp_path) == {"a": Path("/d/masks/a.png"), "b": tmp_path / "coco-masks/b.png"}
+    assert read_mask_paths(tmp_path) == {
+        "a": Path("/d/masks/a.png"),
+        "b": tmp_path / "coco-masks/b.png",
+    }
     before = masks_fingerprint(tmp_path)
-    write_masks(tmp_path, [])
-    assert read_masks(tmp_path) == {} and not (tmp_path / "masks.jsonl").exists()
+    write_mask_rows(tmp_path, [])
+    assert read_mask_paths(tmp_path) == {} and not (tmp_path / "masks.jsonl").exists()
     assert masks_fingerprint(tmp_path) != before
 
 

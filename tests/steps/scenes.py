@@ -21,7 +21,7 @@ from tag2mask.data.index import (
     Sample,
     photos_fingerprint,
     write_index,
-    write_masks,
+    write_mask_rows,
     write_source,
 )
 from tag2mask.maps.cam_map import CamMap, write_map
@@ -122,7 +122,7 @@ class Scene:
         self._finish(PreparedData, folder, {"photos": known, "masks": str(rows)}, {}, ())
         for split, samples in self.samples.items():
             write_index(folder, split, samples, photos)
-        write_masks(folder, rows)
+        write_mask_rows(folder, rows)
         write_source(folder, "csv", photos)
         write_json(folder / "classes.json", {"names": NAMES})
         self.data = PreparedData.open(folder)

@@ -14,7 +14,7 @@ from tag2mask.data.index import read_classes, read_index
 from tag2mask.data.masks import write_confidence, write_mask
 
 
-def drawn_masks(
+def mask_drawer(
     data: PreparedData,
     out: Path,
     *,

@@ -32,7 +32,7 @@ from small_runs import (
     write_table,
 )
 from tag2mask.artifacts.handles import CamMaps, CamModel, PreparedData
-from tag2mask.data.index import Sample, read_classes, read_index, read_masks
+from tag2mask.data.index import Sample, read_classes, read_index, read_mask_paths
 from tag2mask.data.masks import read_mask
 from tag2mask.errors import DataError, DeviceError, RecipeError, RunFolderError, WeightsError
 from tag2mask.maps.cam_map import read_map
@@ -640,7 +640,7 @@ def test_stored_maps_are_small_and_as_good_as_whole_ones(
     options = {"long_side": 224, "scales": [1.0]}
     stored = infer(data, model, tmp_path / "stored", **options)
     whole = infer(data, model, tmp_path / "whole", map_stride=1, map_dtype="float16", **options)
-    masks = read_masks(data.path)
+    masks = read_mask_paths(data.path)
     thresholds = tuple(round(i / 50, 2) for i in range(30))
     curves = []
     for maps in (stored, whole):

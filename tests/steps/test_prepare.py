@@ -9,7 +9,7 @@ from PIL import Image
 
 import tag2mask.steps.prepare as prepare_module
 from tag2mask.artifacts.handles import PreparedData
-from tag2mask.data.index import masks_fingerprint, read_classes, read_index, read_masks
+from tag2mask.data.index import masks_fingerprint, read_classes, read_index, read_mask_paths
 from tag2mask.data.masks import read_mask
 from tag2mask.errors import DataError, ProblemsError, RunFolderError
 from tag2mask.recipe.sections import Prepare
@@ -82,7 +82,7 @@ def test_the_index_of_a_small_folder(data, tmp_path):
     assert train[0].stamp == f"{status.st_size}-{status.st_mtime_ns}"
     assert train[0].image == (data / "images/a.jpg").resolve()
     assert [s.id for s in read_index(done.path, "val")] == ["d"]
-    assert read_masks(done.path) == {} and not (done.path / "masks.jsonl").exists()
+    assert read_mask_paths(done.path) == {} and not (done.path / "masks.jsonl").exists()
     assert done.manifest.counts == {
         "train": 3,
         "val": 1,
@@ -185,7 +185,7 @@ def test_masks_added_later_leave_the_fingerprint_alone(data, tmp_path):
     without = masks_fingerprint(done.path)
     _mask(data / "masks/a.png")
     done = prepare(data, Prepare(), tmp_path / "out")
-    assert read_masks(done.path) == {"a": (data / "masks/a.png").resolve()}
+    assert read_mask_paths(done.path) == {"a": (data / "masks/a.png").resolve()}
     assert done.fingerprint == fingerprint and masks_fingerprint(done.path) != without
     assert done.manifest.counts["masks"] == 1
     assert (done.path / "train.jsonl").read_bytes() == index
@@ -263,7 +263,7 @@ def test_a_killed_prepare_is_finished_by_the_next(data, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(prepare_module, "write_masks", killed)
+        patch.setattr(prepare_module, "write_mask_rows", killed)
         prepare(data, Prepare(), tmp_path / "out")
     with pytest.raises(RunFolderError, match="unfinished"):
         PreparedData.open(tmp_path / "out")
@@ -314,7 +314,7 @@ def _coco(root: Path, side: int = 4, names: str = "abc") -> Path:
 def test_outlines_are_drawn_once(tmp_path, monkeypatch):
     data = _coco(tmp_path / "data")
     done = prepare(data, Prepare(), tmp_path / "out")
-    masks = read_masks(done.path)
+    masks = read_mask_paths(done.path)
     assert set(masks) == {"a", "b", "c"} and done.manifest.counts["masks"] == 3
     mask = read_mask(masks["a"], 1)
     assert mask.shape == (6, 8) and (mask[:4, :4] == 1).all() and mask.sum() == 16
@@ -333,7 +333,7 @@ def test_outlines_are_drawn_once(tmp_path, monkeypatch):
     assert read_mask(masks["a"], 1).sum() == 9
     _coco(data, side=3, names="ab")
     done = prepare(data, Prepare(), tmp_path / "out", update=True)
-    assert set(read_masks(done.path)) == {"a", "b"} and not masks["c"].exists()
+    assert set(read_mask_paths(done.path)) == {"a", "b"} and not masks["c"].exists()
 
 
 def test_drawing_goes_on_where_it_was_killed(tmp_path, monkeypatch):
@@ -349,7 +349,7 @@ def test_drawing_goes_on_where_it_was_killed(tmp_path, monkeypatch):
         patch.setattr(prepare_module, "write_mask", killed)
         prepare(data, Prepare(), tmp_path / "out")
     done = prepare(data, Prepare(), tmp_path / "out")
-    assert all(path.is_file() for path in read_masks(done.path).values())
+    assert all(path.is_file() for path in read_mask_paths(done.path).values())
 
 
 def test_outlines_of_another_size_are_named(tmp_path):

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from segmenter_scenes import drawn_masks, paint_halves
+from segmenter_scenes import mask_drawer, paint_halves
 
 from small_runs import (
     MOMENT,
@@ -46,7 +46,7 @@ from tag2mask.training import loop as fit_module
 
 @pytest.fixture
 def masks(data: PreparedData, tmp_path: Path) -> PseudoMaskFolder:
-    return drawn_masks(data, tmp_path / "pseudo-masks")
+    return mask_drawer(data, tmp_path / "pseudo-masks")
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_training_goes_on_from_the_checkpoint(
     data: PreparedData, masked: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In two rounds with validation, stopped in each, and with other workers."""
-    masks = drawn_masks(masked, tmp_path / "masks", confidence=True)
+    masks = mask_drawer(masked, tmp_path / "masks", confidence=True)
     changes: dict[str, Any] = {
         "epochs": 3,
         "checkpoint_minutes": 1e-6,
@@ -227,7 +227,7 @@ def test_killed_at_any_moment_the_weights_are_the_same(
 def test_two_processes_train_one_network(masked: PreparedData, tmp_path: Path) -> None:
     """Both rounds, their masks and the validation are shared; batch norms know one another."""
     paint_halves(masked)
-    masks = drawn_masks(masked, tmp_path / "masks")
+    masks = mask_drawer(masked, tmp_path / "masks")
     changes = LEARNING | {"rounds": 2, "validate_epochs": 8, "batch_size": 5, "epochs": 16}
     cut_off(masked.path.parent / "masked" / "b" / "01.png")
     settings = write_recipe(
@@ -278,8 +278,8 @@ def test_pseudo_masks_teach_the_same_with_and_without_ground_truth(
         data = prepared(photos, tmp_path / name / "prepare")
         if with_masks:
             shutil.rmtree(photos / "masks")
-            monkeypatch.setattr("tag2mask.segmentation.labels.read_masks", None)
-        masks = drawn_masks(data, tmp_path / name / "masks")
+            monkeypatch.setattr("tag2mask.segmentation.labels.read_mask_paths", None)
+        masks = mask_drawer(data, tmp_path / name / "masks")
         folders[name] = train(data, masks, tmp_path / name / "model").path
     assert same_bits(folders["plain"], folders["masked"])
 
@@ -298,7 +298,7 @@ def test_ground_truth_is_learnt_from_where_asked_and_said_so(
     assert model.manifest.counts == {"photos": 8, "without_masks": 1}
     assert model.manifest.metrics["without_masks"] == ["a/00"]
     assert set(model.manifest.inputs) == {"data", "ground truth"}
-    pseudo = drawn_masks(data, tmp_path / "pseudo")
+    pseudo = mask_drawer(data, tmp_path / "pseudo")
     train(data, pseudo, tmp_path / "model", masks="ground truth")
     with pytest.raises(RunFolderError, match=r"masks: .ground truth. -> .pseudo."):
         train(data, pseudo, tmp_path / "model")
@@ -319,7 +319,7 @@ def test_the_best_network_on_the_validation_photos_becomes_the_model(
     masked: PreparedData, tmp_path: Path
 ) -> None:
     paint_halves(masked)
-    masks = drawn_masks(masked, tmp_path / "masks")
+    masks = mask_drawer(masked, tmp_path / "masks")
     model = train(masked, masks, tmp_path / "model", epochs=5, validate_epochs=2)
     found = rows(model.path, "validation.csv")
     assert [row["step"] for row in found] == ["4", "8", "10"], "and after the last step"
@@ -348,7 +348,7 @@ def test_a_later_network_that_is_worse_is_not_kept(
         return Confusion(counts)
 
     monkeypatch.setattr("tag2mask.steps.segmenter_task.compare", score)
-    masks = drawn_masks(masked, tmp_path / "masks")
+    masks = mask_drawer(masked, tmp_path / "masks")
     model = train(
         masked,
         masks,
@@ -369,7 +369,7 @@ def test_the_second_round_learns_from_the_firsts_own_masks_of_known_classes(
     data: PreparedData, tmp_path: Path
 ) -> None:
     paint_halves(data)
-    masks = drawn_masks(data, tmp_path / "masks", confidence=True)
+    masks = mask_drawer(data, tmp_path / "masks", confidence=True)
     changes = LEARNING | {"confidence_weight": True}
     single = train(data, masks, tmp_path / "single", **changes)
     double = train(data, masks, tmp_path / "double", rounds=2, **changes)
@@ -411,7 +411,7 @@ def test_a_first_network_that_finds_nothing_is_named(
 
 
 def test_nothing_but_background_is_an_error(data: PreparedData, tmp_path: Path) -> None:
-    masks = drawn_masks(data, tmp_path / "masks", empty=True)
+    masks = mask_drawer(data, tmp_path / "masks", empty=True)
     with pytest.raises(DataError, match=r"no mask.*shows a single pixel of any class.*score"):
         train(data, masks, tmp_path / "model")
 
@@ -451,12 +451,12 @@ def test_masks_of_other_classes_are_refused(
 
 
 def test_photos_that_got_no_masks_are_left_out(data: PreparedData, tmp_path: Path) -> None:
-    masks = drawn_masks(data, tmp_path / "masks", without=("a/00", "b/03"))
+    masks = mask_drawer(data, tmp_path / "masks", without=("a/00", "b/03"))
     model = train(data, masks, tmp_path / "model")
     assert model.manifest.counts == {"photos": 8, "without_masks": 1}
     assert model.manifest.metrics["without_masks"] == ["a/00"], "b/03 is for validation"
     everyone = tuple(sample.id for sample in read_index(data.path, "train"))
-    none = drawn_masks(data, tmp_path / "none", without=everyone)
+    none = mask_drawer(data, tmp_path / "none", without=everyone)
     with pytest.raises(DataError, match="no training photo has a pseudo mask"):
         train(data, none, tmp_path / "other")
 
@@ -547,7 +547,7 @@ def test_other_masks_and_settings_are_refused(
     train(data, masks, tmp_path / "model")
     with pytest.raises(RunFolderError, match=r"train_segmenter\.losses\.dice: 0\.0 -> 1\.0"):
         train(data, masks, tmp_path / "model", losses={"dice": 1.0})
-    other = drawn_masks(data, tmp_path / "other", without=("a/00",))
+    other = mask_drawer(data, tmp_path / "other", without=("a/00",))
     with pytest.raises(RunFolderError, match=r"input masks"):
         train(data, other, tmp_path / "model")
 

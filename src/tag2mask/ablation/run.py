@@ -177,7 +177,7 @@ def _message(work: Callable[[], None]) -> str | None:
 
 def _refuse_without_masks(data: Path, trial: Trial, runtime: Runtime) -> None:
     """Hours of training would end without a number."""
-    from tag2mask.data.index import read_masks
+    from tag2mask.data.index import read_mask_paths
 
     try:
         prepared = next(
@@ -189,7 +189,7 @@ def _refuse_without_masks(data: Path, trial: Trial, runtime: Runtime) -> None:
             where=error.where,
             fix="Give another --out: an ablation is of one state of the data.",
         ) from None
-    if not read_masks(prepared.path):
+    if not read_mask_paths(prepared.path):
         raise DataError(
             "no photo has a mask, so that nothing could be compared",
             where=data,

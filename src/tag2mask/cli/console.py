@@ -17,7 +17,7 @@ from rich.table import Table
 
 from tag2mask.artifacts.handles import WITHOUT_SURE_PIXELS, AffinityModel, Handle
 from tag2mask.artifacts.manifest import MANIFEST
-from tag2mask.errors import some
+from tag2mask.errors import first_few
 from tag2mask.pipeline import run as pipeline
 from tag2mask.recipe.loading import load_recipe
 
@@ -55,7 +55,7 @@ def show_handle(handle: Handle, *, width: int = 0) -> None:
         unsure := handle.manifest.metrics.get(WITHOUT_SURE_PIXELS)
     ):
         say(
-            f"no use to AffinityNet, without a sure pixel: {some(unsure, _SHOWN_SKIPPED)} "
+            f"no use to AffinityNet, without a sure pixel: {first_few(unsure, _SHOWN_SKIPPED)} "
             "(listed in manifest.json)"
         )
 

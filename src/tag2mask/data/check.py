@@ -22,17 +22,17 @@ from numpy.typing import NDArray
 
 from tag2mask.classes import BACKGROUND, IGNORE, ClassSet, mask_id
 from tag2mask.data.images import image_size, read_image
-from tag2mask.data.inventory import SPLITS, Entry, Inventory, Problem, SourceOptions
-from tag2mask.data.layouts.detect import Layout, find_source
+from tag2mask.data.inventory import SPLITS, DataProblem, Inventory, InventoryEntry, SourceOptions
+from tag2mask.data.layouts.detect import Layout, read_inventory
 from tag2mask.data.layouts.listing import path_conflicts
 from tag2mask.data.masks import mask_colors, read_mask
-from tag2mask.errors import DataError, nearest_hint, some
+from tag2mask.errors import DataError, first_few, nearest_hint
 from tag2mask.runtime.threads import ordered_map
 
 Progress = Callable[[int, int], None]
 """Called with (done, all)."""
 
-BLOCK = 16
+PHOTOS_PER_BLOCK = 16
 """Photos that a thread takes at once: only a file's head is read of most."""
 _SIMILAR = 0.8
 _RARE = 0.05
@@ -65,7 +65,7 @@ class DataReport:
     cooccurrence: NDArray[np.int64]
     sizes: tuple[tuple[int, int], ...]
     masks: int
-    problems: tuple[Problem, ...]
+    problems: tuple[DataProblem, ...]
 
     @property
     def errors(self) -> tuple[str, ...]:
@@ -108,19 +108,19 @@ def check_data(
         progress: called as photos are done.
 
     Raises:
-        DataError: nothing can be read at all (see ``find_source``).
+        DataError: nothing can be read at all (see ``read_inventory``).
     """
-    inventory = find_source(folder, layout, options)
+    inventory = read_inventory(folder, layout, options)
     problems = inventory_problems(inventory)
 
-    def look(entry: Entry) -> _Look:
+    def look(entry: InventoryEntry) -> _Look:
         return _look_at(inventory, entry, decode=decode)
 
     sizes: list[tuple[int, int]] = []
-    shown: list[tuple[Entry, frozenset[int]]] = []
-    recolored: list[Entry] = []
+    shown: list[tuple[InventoryEntry, frozenset[int]]] = []
+    recolored: list[InventoryEntry] = []
     colors: dict[int, tuple[int, int, int]] = {}
-    results = ordered_map(look, inventory.entries, workers, block=BLOCK)
+    results = ordered_map(look, inventory.entries, workers, block=PHOTOS_PER_BLOCK)
     for done, (entry, found) in enumerate(zip(inventory.entries, results, strict=True), start=1):
         if progress is not None:
             progress(done, len(inventory.entries))
@@ -134,7 +134,7 @@ def check_data(
                 recolored.append(entry)
     if recolored:
         problems.append(
-            Problem(
+            DataProblem(
                 "masks give a class number another color than masks before them "
                 f"({_photos(recolored)}): if they are colors that were saved with a palette of "
                 "each mask's own, the numbers mean nothing; write class numbers",
@@ -145,7 +145,7 @@ def check_data(
     return _report(inventory, sizes, problems)
 
 
-def inventory_problems(inventory: Inventory) -> list[Problem]:
+def inventory_problems(inventory: Inventory) -> list[DataProblem]:
     """Problems of ids, tags, splits and classes, with those met while reading.
 
     No photo is opened.
@@ -153,7 +153,7 @@ def inventory_problems(inventory: Inventory) -> list[Problem]:
     problems = list(inventory.problems)
     problems += _duplicates(inventory.entries)
     problems += [
-        Problem(
+        DataProblem(
             f"photo {inner!r} lies in a folder named as a file of photo {photo!r} would be; "
             "rename one of the two"
         )
@@ -165,27 +165,27 @@ def inventory_problems(inventory: Inventory) -> list[Problem]:
             ClassSet(inventory.class_names)
     except DataError as error:
         named_in = inventory.class_list or inventory.reads
-        problems.append(Problem(f"{error.what} ({named_in}). {error.fix}"))
+        problems.append(DataProblem(f"{error.what} ({named_in}). {error.fix}"))
     train = [entry for entry in inventory.entries if entry.split == "train"]
     if not inventory.found_splits:
         if all(problem.warning for problem in problems):  # else they say why no line counts
             problems.append(
-                Problem(
+                DataProblem(
                     f"no photo for training: no line of {inventory.reads} names "
                     "one; write one line a photo below its header"
                 )
             )
     elif not train:
         problems.append(
-            Problem(
+            DataProblem(
                 "no photo for training; splits found: "
-                f"{some(inventory.found_splits)}; set "
+                f"{first_few(inventory.found_splits)}; set "
                 "prepare.train_split to one of them"
             )
         )
     elif not any(entry.tags for entry in train):
         problems.append(
-            Problem(
+            DataProblem(
                 f"no training photo has a tag ({inventory.reads}): there is "
                 "nothing to learn; fill in the tags"
             )
@@ -194,8 +194,8 @@ def inventory_problems(inventory: Inventory) -> list[Problem]:
 
 
 def read_checked_mask(
-    inventory: Inventory, entry: Entry, size: tuple[int, int]
-) -> NDArray[np.uint8] | Problem | None:
+    inventory: Inventory, entry: InventoryEntry, size: tuple[int, int]
+) -> NDArray[np.uint8] | DataProblem | None:
     """A photo's mask, uint8 (h, w), or what is wrong with its size, kind or values.
 
     Args:
@@ -206,14 +206,14 @@ def read_checked_mask(
     try:
         if entry.mask is not None:
             mask = read_mask(inventory.root / entry.mask, len(inventory.class_names))
-        elif entry.mask_stamp and inventory.drawn_masks is not None:
-            mask = inventory.drawn_masks.draw(entry.id, size)
+        elif entry.mask_stamp and inventory.mask_drawer is not None:
+            mask = inventory.mask_drawer.draw(entry.id, size)
         else:
             return None
     except DataError as error:
-        return Problem(f"mask of photo {entry.id!r}: {error}")
+        return DataProblem(f"mask of photo {entry.id!r}: {error}")
     if mask.shape != size:
-        return Problem(
+        return DataProblem(
             f"mask of photo {entry.id!r} has another size: mask {mask.shape[1]}x{mask.shape[0]}, "
             f"photo {size[1]}x{size[0]} px [{entry.mask or entry.where}]; replace one of the two"
         )
@@ -224,13 +224,13 @@ class _Look(NamedTuple):
     """What a photo and its mask turned out to be."""
 
     size: tuple[int, int] | None = None
-    problem: Problem | None = None
+    problem: DataProblem | None = None
     mask_values: frozenset[int] | None = None
     colors: frozenset[tuple[int, tuple[int, int, int]]] = frozenset()
     """Of a palette mask: the class numbers in it with their colors."""
 
 
-def _look_at(inventory: Inventory, entry: Entry, *, decode: bool) -> _Look:
+def _look_at(inventory: Inventory, entry: InventoryEntry, *, decode: bool) -> _Look:
     if entry.image is None:
         return _Look()  # reported by the source
     path = inventory.root / entry.image
@@ -239,9 +239,9 @@ def _look_at(inventory: Inventory, entry: Entry, *, decode: bool) -> _Look:
         if decode:
             read_image(path)
     except DataError as error:
-        return _Look(problem=Problem(f"photo {entry.id!r}: {error}", photo=entry.id))
+        return _Look(problem=DataProblem(f"photo {entry.id!r}: {error}", photo=entry.id))
     mask = read_checked_mask(inventory, entry, size)
-    if mask is None or isinstance(mask, Problem):
+    if mask is None or isinstance(mask, DataProblem):
         return _Look(size, mask)
     values = frozenset(np.unique(mask).tolist())
     colors = {} if entry.mask is None else mask_colors(inventory.root / entry.mask)
@@ -255,8 +255,8 @@ def _look_at(inventory: Inventory, entry: Entry, *, decode: bool) -> _Look:
 
 
 def _masks_against_tags(
-    inventory: Inventory, shown: Sequence[tuple[Entry, frozenset[int]]]
-) -> list[Problem]:
+    inventory: Inventory, shown: Sequence[tuple[InventoryEntry, frozenset[int]]]
+) -> list[DataProblem]:
     """Warnings where masks (photos with the values in them) and tags can't both be right."""
     ids = {name: mask_id(tag) for tag, name in enumerate(inventory.class_names)}
     empty, foreign = [], []
@@ -269,7 +269,7 @@ def _masks_against_tags(
     problems = []
     if empty:
         problems.append(
-            Problem(
+            DataProblem(
                 f"masks of tagged photos hold 255 but no class ({_photos(empty)}): 255 means not "
                 "labeled; write 1, 2, ... for the classes",
                 warning=True,
@@ -277,7 +277,7 @@ def _masks_against_tags(
         )
     if foreign:
         problems.append(
-            Problem(
+            DataProblem(
                 f"masks show classes that the tags lack ({_photos(foreign)}); mend the tags or the "
                 "masks",
                 warning=True,
@@ -286,16 +286,16 @@ def _masks_against_tags(
     return problems
 
 
-def _duplicates(entries: Sequence[Entry]) -> list[Problem]:
-    seen: dict[str, Entry] = {}
-    problems: list[Problem] = []
-    files: dict[str, Entry] = {}
+def _duplicates(entries: Sequence[InventoryEntry]) -> list[DataProblem]:
+    seen: dict[str, InventoryEntry] = {}
+    problems: list[DataProblem] = []
+    files: dict[str, InventoryEntry] = {}
     for entry in entries:
         if entry.image is not None:
             same = files.setdefault(entry.image, entry)
             if same.id != entry.id:
                 problems.append(
-                    Problem(
+                    DataProblem(
                         f"ids {same.id!r} and {entry.id!r} are the same photo "
                         f"({same.where} and {entry.where}); remove one of the two"
                     )
@@ -308,21 +308,21 @@ def _duplicates(entries: Sequence[Entry]) -> list[Problem]:
         else:
             what = "stands twice"
         problems.append(
-            Problem(
+            DataProblem(
                 f"id {entry.id!r} {what} ({first.where} and {entry.where}); remove one of the two"
             )
         )
     return problems
 
 
-def _tag_problems(inventory: Inventory) -> list[Problem]:
+def _tag_problems(inventory: Inventory) -> list[DataProblem]:
     known = set(inventory.class_names)
-    photos: dict[str, list[Entry]] = {}
+    photos: dict[str, list[InventoryEntry]] = {}
     for entry in inventory.entries:
         for tag in entry.tags:
             photos.setdefault(tag, []).append(entry)
     problems = [
-        Problem(
+        DataProblem(
             f"unknown tag {tag!r}{nearest_hint(tag, inventory.class_names)} "
             f"({_photos(tagged)}; {inventory.reads}); mend the tag or add it to "
             f"{inventory.class_list or 'the classes'}"
@@ -335,14 +335,14 @@ def _tag_problems(inventory: Inventory) -> list[Problem]:
     }
     if in_training:
         problems += [
-            Problem(f"class {name!r} has no training photo", warning=True)
+            DataProblem(f"class {name!r} has no training photo", warning=True)
             for name in inventory.class_names
             if name not in in_training
         ]
     if not inventory.names_from_tags:
         return problems
     return problems + [
-        Problem(
+        DataProblem(
             f"tag {rare!r} of {_photos(photos[rare])} looks like {common!r} "
             f"({len(photos[common])} photos); is it a slip?",
             warning=True,
@@ -351,9 +351,9 @@ def _tag_problems(inventory: Inventory) -> list[Problem]:
     ]
 
 
-def _photos(entries: Sequence[Entry]) -> str:
+def _photos(entries: Sequence[InventoryEntry]) -> str:
     """A few photos by name and line."""
-    shown = some((f"{e.id!r} [{e.where}]" if e.where else repr(e.id) for e in entries), 3)
+    shown = first_few((f"{e.id!r} [{e.where}]" if e.where else repr(e.id) for e in entries), 3)
     return f"photo {shown}" if len(entries) == 1 else f"{len(entries)} photos: {shown}"
 
 
@@ -388,7 +388,7 @@ def _folded(name: str) -> str:
 
 
 def _report(
-    inventory: Inventory, sizes: list[tuple[int, int]], problems: list[Problem]
+    inventory: Inventory, sizes: list[tuple[int, int]], problems: list[DataProblem]
 ) -> DataReport:
     names = inventory.class_names
     number = {name: index for index, name in enumerate(names)}

@@ -97,7 +97,7 @@ def read_index(folder: Path, split: Split) -> list[Sample]:
     return list(_read_lines(folder / f"{split}.jsonl", sample))
 
 
-def write_masks(folder: Path, rows: Iterable[MaskRow]) -> None:
+def write_mask_rows(folder: Path, rows: Iterable[MaskRow]) -> None:
     """Write ``masks.jsonl``; with no row, remove it."""
     rows = list(rows)
     path = folder / "masks.jsonl"
@@ -123,7 +123,7 @@ def read_mask_rows(folder: Path) -> list[MaskRow]:
     )
 
 
-def read_masks(folder: Path) -> dict[str, Path]:
+def read_mask_paths(folder: Path) -> dict[str, Path]:
     """Absolute path of each mask by photo id: for evaluation and calibration only.
 
     Raises:

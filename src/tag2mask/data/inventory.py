@@ -36,7 +36,7 @@ class SourceOptions:
         return cls(section.train_split, section.val_split, section.tags)
 
 
-class Entry(NamedTuple):
+class InventoryEntry(NamedTuple):
     """One photo as a source found it, tags still by name. Paths are relative to the data folder."""
 
     id: str
@@ -52,7 +52,7 @@ class Entry(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Problem:
+class DataProblem:
     """One thing that is wrong with the data, as one line.
 
     Attributes:
@@ -66,7 +66,7 @@ class Problem:
     warning: bool = False
 
 
-class DrawnMasks(Protocol):
+class MaskDrawer(Protocol):
     """Masks that a layout holds as outlines instead of pixels."""
 
     def draw(self, id: str, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -84,7 +84,7 @@ class Inventory:
         entries: one a photo and split, in the order of the lists or tables.
         problems: what went wrong while reading.
         found_splits: names of all splits met, wanted or not.
-        drawn_masks: set where entries have a ``mask_stamp`` but no mask file.
+        mask_drawer: set where entries have a ``mask_stamp`` but no mask file.
         reads: files that tell the tags, to be named in messages.
         class_list: the file that names the classes, likewise; empty: none but ``reads``.
         names_from_tags: no list names the classes, so a slip in a tag becomes a class.
@@ -93,10 +93,10 @@ class Inventory:
     layout: str
     root: Path
     class_names: tuple[str, ...]
-    entries: tuple[Entry, ...]
-    problems: tuple[Problem, ...] = ()
+    entries: tuple[InventoryEntry, ...]
+    problems: tuple[DataProblem, ...] = ()
     found_splits: tuple[str, ...] = ()
-    drawn_masks: DrawnMasks | None = None
+    mask_drawer: MaskDrawer | None = None
     reads: str = ""
     class_list: str = ""
     names_from_tags: bool = False

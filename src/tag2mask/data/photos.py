@@ -14,7 +14,7 @@ from tag2mask.data.masks import read_mask
 from tag2mask.errors import DataError
 
 
-def read_mask_of(sample: Sample, path: Path, num_classes: int) -> NDArray[np.uint8]:
+def read_sample_mask(sample: Sample, path: Path, num_classes: int) -> NDArray[np.uint8]:
     """Read a mask of a photo, uint8 (h, w) of mask ids.
 
     Args:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from tag2mask.artifacts.files import read_json, write_json
 from tag2mask.artifacts.handles import PreparedData, WalkedMaps
-from tag2mask.data.index import Sample, read_masks
+from tag2mask.data.index import Sample, read_mask_paths
 from tag2mask.errors import DataError, RunFolderError
 from tag2mask.maps.background import (
     ScoreHistogram,
@@ -173,7 +173,7 @@ def drawn_masked_photos(
     Returns:
         In the order of drawing; empty where no training photo has a mask.
     """
-    masks = read_masks(data.path)
+    masks = read_mask_paths(data.path)
     masked = sorted(
         (s for s in photos.splits.get("train", []) if s.id in masks), key=lambda sample: sample.id
     )

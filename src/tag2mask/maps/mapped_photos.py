@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from tag2mask.artifacts.handles import AnyMaps, Handle, PreparedData
 from tag2mask.data.index import Sample, read_classes, read_index
 from tag2mask.data.inventory import SPLITS, Split
-from tag2mask.data.photos import read_mask_of
-from tag2mask.errors import DataError, some
+from tag2mask.data.photos import read_sample_mask
+from tag2mask.errors import DataError, first_few
 from tag2mask.maps.cam_map import MAP_SUFFIX, CamMap, read_map
 
 
@@ -102,8 +102,8 @@ class MappedPhotos:
         return replace(self, splits={split: left for split, left in kept.items() if left})
 
     def read_mask(self, path: Path, sample: Sample) -> NDArray[np.uint8]:
-        """`read_mask_of` with the classes of the maps."""
-        return read_mask_of(sample, path, self.classes)
+        """`read_sample_mask` with the classes of the maps."""
+        return read_sample_mask(sample, path, self.classes)
 
 
 def mapped_photos(data: PreparedData, maps: AnyMaps) -> MappedPhotos:
@@ -165,7 +165,7 @@ def refuse_other_classes(made: Handle, names: tuple[str, ...], what: str) -> Non
     known = tuple(made.manifest.metrics.get("classes", names))
     if known != names:
         raise DataError(
-            f"the {what} are of the classes {some(known)}, the data has {some(names)}",
+            f"the {what} are of the classes {first_few(known)}, the data has {first_few(names)}",
             where=made.path,
             fix=f"Run {made.step} on this data, or give the {what} that belong to it.",
         )

@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 from tag2mask.classes import IGNORE
 from tag2mask.data.index import Sample
 from tag2mask.data.masks import read_confidence
-from tag2mask.data.photos import read_mask_of
+from tag2mask.data.photos import read_sample_mask
 from tag2mask.errors import DataError
 from tag2mask.runtime.threads import ordered_map
 from tag2mask.training.dataset import (
@@ -109,7 +109,7 @@ class SegmenterDataset(Dataset[SegmenterItem]):
     def __getitem__(self, address: tuple[int, int]) -> SegmenterItem:
         sample = self.samples[address[1]]
         image, _, crop = self.photos.cropped(address)
-        mask = read_mask_of(sample, self.labels.masks[sample.id], self.num_classes)
+        mask = read_sample_mask(sample, self.labels.masks[sample.id], self.num_classes)
         labels = _cut(crop, mask, Image.Resampling.NEAREST, outside=IGNORE)
         if self.labels.confidences is None:
             confidence = np.full_like(labels, 255)
@@ -157,7 +157,7 @@ def pixels_by_class(
 
     def count(sample: Sample) -> NDArray[np.int64]:
         try:
-            mask = read_mask_of(sample, labels.masks[sample.id], num_classes)
+            mask = read_sample_mask(sample, labels.masks[sample.id], num_classes)
         except DataError:
             if not skip_bad:
                 raise

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tag2mask.artifacts.handles import PreparedData, PseudoMaskFolder
-from tag2mask.data.index import Sample, read_classes, read_index, read_masks
+from tag2mask.data.index import Sample, read_classes, read_index, read_mask_paths
 from tag2mask.data.masks import write_confidence, write_mask
-from tag2mask.data.photos import read_mask_of, read_photo
+from tag2mask.data.photos import read_photo, read_sample_mask
 from tag2mask.errors import DataError
 from tag2mask.maps.mapped_photos import refuse_other_classes
 from tag2mask.metrics.confusion import Confusion
@@ -91,7 +91,7 @@ def labeled_by_hand(data: PreparedData) -> LabeledPhotos:
     Raises:
         DataError: there is none.
     """
-    masks = read_masks(data.path)
+    masks = read_mask_paths(data.path)
     photos = read_index(data.path, "train")
     samples = [sample for sample in photos if sample.id in masks]
     if not samples:
@@ -181,7 +181,7 @@ def validation_photos(folder: Path) -> tuple[list[Sample], Mapping[str, Path]]:
     Raises:
         DataError: there is none.
     """
-    masks = read_masks(folder)
+    masks = read_mask_paths(folder)
     samples = [sample for sample in read_index(folder, "val") if sample.id in masks]
     if not samples:
         raise DataError(
@@ -218,7 +218,7 @@ def compare(
         if isinstance(found, DataError):
             unread(sample.id, found)
         else:
-            confusion.add(read_mask_of(sample, masks[sample.id], classes), found.labels)
+            confusion.add(read_sample_mask(sample, masks[sample.id], classes), found.labels)
     return confusion
 
 

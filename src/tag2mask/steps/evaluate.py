@@ -31,10 +31,10 @@ from tag2mask.artifacts.handles import (
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.classes import ClassSet
 from tag2mask.crf.dense_crf import CrfSettings
-from tag2mask.data.index import Sample, masks_fingerprint, read_classes, read_index, read_masks
+from tag2mask.data.index import Sample, masks_fingerprint, read_classes, read_index, read_mask_paths
 from tag2mask.data.inventory import SPLITS
 from tag2mask.data.layouts.splits import read_id_list
-from tag2mask.errors import DataError, some
+from tag2mask.errors import DataError, first_few
 from tag2mask.evaluation.comparison import Comparison, SplitCounts, Stage, StageCounts
 from tag2mask.evaluation.crf_masks import CRF_MASKS, CrfMasks
 from tag2mask.evaluation.records import (
@@ -117,7 +117,7 @@ def evaluate(
         mapped = mapped_photos(data, maps)
         photos = mapped.without(left_out)
         stages = map_stages(data, maps, photos, masks, earlier, runtime)
-        truths = read_masks(data.path)
+        truths = read_mask_paths(data.path)
         if section.crf.enabled and truths:
             stages = _with_crf_masks(stages, masks, photos, truths, classes, section, step, runtime)
         every = Comparison(photos, classes, truths, masks.path / "masks", section, stages)
@@ -156,7 +156,8 @@ def _refuse_other_classes(data: PreparedData, predictions: Predictions) -> None:
     own, found = list(read_classes(data.path).names), predictions.manifest.metrics.get("classes")
     if found not in (None, own):
         raise DataError(
-            f"the network knows other classes ({some(found)}) than the data ({some(own)})",
+            f"the network knows other classes ({first_few(found)}) than the data "
+            f"({first_few(own)})",
             where=predictions.path,
             fix="Give masks of a network that was trained on these classes.",
         )
@@ -179,7 +180,7 @@ def _left_out(data: PreparedData, section: Evaluate) -> frozenset[str]:
     unknown = [photo.id for photo in listed if photo.id not in known]
     if unknown:
         raise DataError(
-            f"photos not in the data: {some(unknown)}",
+            f"photos not in the data: {first_few(unknown)}",
             where=path,
             fix="Set evaluate.leave_out to a list of this data's ids.",
         )

@@ -30,7 +30,7 @@ from tag2mask.data.inventory import SPLITS
 from tag2mask.data.layouts.listing import path_conflicts
 from tag2mask.data.masks import write_confidence, write_mask
 from tag2mask.data.photo_files import PhotoFile
-from tag2mask.errors import DataError, RunFolderError, some
+from tag2mask.errors import DataError, RunFolderError, first_few
 from tag2mask.recipe.sections import Predict
 from tag2mask.report.overlays import fitted, mask_overlay
 from tag2mask.runtime.progress import ProgressBar
@@ -166,7 +166,7 @@ def _refuse_others(out: Path, photos: Sequence[PhotoFile], ids: Set[str]) -> Non
     if others:
         raise RunFolderError(
             "masks of other photos have the names of these (or their folder was "
-            f"moved): {some(sorted(others))}",
+            f"moved): {first_few(sorted(others))}",
             where=out,
             fix="Give another --out, or --redo to delete the older masks.",
         )

@@ -21,7 +21,7 @@ from tag2mask.artifacts.handles import PreparedData
 from tag2mask.artifacts.identity import folder_status
 from tag2mask.artifacts.step_folder import Step, remove_step_folder, step_folder
 from tag2mask.classes import ClassSet
-from tag2mask.data.check import BLOCK, inventory_problems, read_checked_mask
+from tag2mask.data.check import PHOTOS_PER_BLOCK, inventory_problems, read_checked_mask
 from tag2mask.data.images import image_size
 from tag2mask.data.index import (
     MaskRow,
@@ -32,11 +32,18 @@ from tag2mask.data.index import (
     read_index,
     read_mask_rows,
     write_index,
-    write_masks,
+    write_mask_rows,
     write_source,
 )
-from tag2mask.data.inventory import SPLITS, Entry, Inventory, Problem, SourceOptions, Split
-from tag2mask.data.layouts.detect import find_source
+from tag2mask.data.inventory import (
+    SPLITS,
+    DataProblem,
+    Inventory,
+    InventoryEntry,
+    SourceOptions,
+    Split,
+)
+from tag2mask.data.layouts.detect import read_inventory
 from tag2mask.data.masks import write_mask
 from tag2mask.errors import DataChangedError, DataError, ProblemsError, RunFolderError
 from tag2mask.recipe.sections import Prepare
@@ -123,7 +130,7 @@ def listed_data(data: Path, section: Prepare) -> Inventory:
     Raises:
         DataError: data that can't be listed.
     """
-    return find_source(data, section.source, SourceOptions.of(section))
+    return read_inventory(data, section.source, SourceOptions.of(section))
 
 
 def _says(
@@ -140,7 +147,7 @@ def _says(
 
 def measure_photos(
     inventory: Inventory, old: _Index | None
-) -> tuple[Samples, list[MaskRow], list[Problem]]:
+) -> tuple[Samples, list[MaskRow], list[DataProblem]]:
     """Sizes and tag ids of the photos, and the masks; what the old index knows isn't read again."""
     tag_ids = {name: index for index, name in enumerate(inventory.class_names)}
     sizes: dict[tuple[str, str], tuple[int, int]] = {}
@@ -150,7 +157,7 @@ def measure_photos(
         if old.names == inventory.class_names:
             checked = {(row.id, row.mask, row.stamp) for row in old.masks}
 
-    def measure(entry: Entry) -> tuple[int, int] | Problem | None:
+    def measure(entry: InventoryEntry) -> tuple[int, int] | DataProblem | None:
         if entry.image is None:
             return None
         size = sizes.get((entry.id, entry.stamp))
@@ -159,20 +166,20 @@ def measure_photos(
             try:
                 size = image_size(inventory.root / entry.image)
             except DataError as error:
-                return Problem(f"photo {entry.id!r}: {error}", photo=entry.id)
+                return DataProblem(f"photo {entry.id!r}: {error}", photo=entry.id)
         # Outlines are checked where they are drawn.
         unchecked = entry.mask is not None and not (
             known and (entry.id, entry.mask, entry.mask_stamp) in checked
         )
         mask = read_checked_mask(inventory, entry, size) if unchecked else None
-        return mask if isinstance(mask, Problem) else size
+        return mask if isinstance(mask, DataProblem) else size
 
     samples: Samples = {split: [] for split in SPLITS}
     masks: list[MaskRow] = []
-    problems: list[Problem] = []
-    measured = ordered_map(measure, inventory.entries, block=BLOCK)
+    problems: list[DataProblem] = []
+    measured = ordered_map(measure, inventory.entries, block=PHOTOS_PER_BLOCK)
     for entry, found in zip(inventory.entries, measured, strict=True):
-        if isinstance(found, Problem):
+        if isinstance(found, DataProblem):
             problems.append(found)
         elif found is not None:
             assert entry.image is not None
@@ -193,7 +200,11 @@ def measure_photos(
 
 
 def without_bad(
-    samples: Samples, masks: list[MaskRow], problems: Sequence[Problem], data: Path, skip_bad: bool
+    samples: Samples,
+    masks: list[MaskRow],
+    problems: Sequence[DataProblem],
+    data: Path,
+    skip_bad: bool,
 ) -> tuple[Samples, list[MaskRow], list[str]]:
     """Stop at errors, or leave out the photos that cause them.
 
@@ -324,7 +335,7 @@ def _write_masks(
     ]
     if missing:
         _draw_masks(inventory, missing, samples, classes, step)
-    write_masks(step.path, rows)
+    write_mask_rows(step.path, rows)
 
 
 def _draw_masks(
@@ -334,8 +345,8 @@ def _draw_masks(
     classes: ClassSet,
     step: Step[PreparedData],
 ) -> None:
-    assert inventory.drawn_masks is not None
-    drawer = inventory.drawn_masks
+    assert inventory.mask_drawer is not None
+    drawer = inventory.mask_drawer
     sizes = {s.id: s.size for split in SPLITS for s in samples[split]}
 
     def draw(row: MaskRow) -> str | None:

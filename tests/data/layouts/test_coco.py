@@ -148,8 +148,8 @@ def test_masks_small_on_large_and_crowds_ignored(tmp_path):
     expected[6:, :] = 255
     expected[:7, :6] = 1  # traffic light
     expected[2:4, 2:4] = 2  # dog
-    assert np.array_equal(found.drawn_masks.draw("a", (8, 10)), expected)
-    assert np.array_equal(found.drawn_masks.draw("b", (8, 10)), np.zeros((8, 10), np.uint8))
+    assert np.array_equal(found.mask_drawer.draw("a", (8, 10)), expected)
+    assert np.array_equal(found.mask_drawer.draw("b", (8, 10)), np.zeros((8, 10), np.uint8))
     assert all(e.mask is None and e.mask_stamp for e in found.entries)
 
 
@@ -163,7 +163,7 @@ def test_run_length_lists_and_slivers(tmp_path):
             _annotation(1, 3, [[1, 1, 5, 5]]),  # two corners: nothing, and not a box
         ],
     )
-    mask = read_coco(tmp_path, SourceOptions()).drawn_masks.draw("a", (8, 10))
+    mask = read_coco(tmp_path, SourceOptions()).mask_drawer.draw("a", (8, 10))
     assert np.array_equal(np.unique(mask), [0, 2]) and (mask[:, 1:3] == 2).all()
     assert (mask == 2).sum() == 16
 
@@ -193,7 +193,7 @@ def test_a_file_that_changed_since_it_was_read(tmp_path):
     found = read_coco(tmp_path, SourceOptions())
     path.write_bytes(b"\xff" * path.stat().st_size)
     with pytest.raises(DataError, match=r"damaged outline of photo 'a' \(annotation \?\)"):
-        found.drawn_masks.draw("a", (8, 10))
+        found.mask_drawer.draw("a", (8, 10))
 
 
 @pytest.mark.parametrize(
@@ -233,13 +233,13 @@ def test_damaged_outlines_are_named_when_drawn(tmp_path, outline, says):
     path = _coco(tmp_path, "train", {1: "a.jpg"}, [_annotation(1, 7, outline)])
     found = read_coco(tmp_path, SourceOptions())
     with pytest.raises(DataError, match="damaged outline of photo 'a'") as caught:
-        found.drawn_masks.draw("a", (8, 10))
+        found.mask_drawer.draw("a", (8, 10))
     assert str(path) in str(caught.value) and says in str(caught.value)
 
 
 def test_outlines_over_the_border_are_cut_there(tmp_path):
     _coco(tmp_path, "train", {1: "a.jpg"}, [_annotation(1, 7, [[-10, -8, 4, -8, 4, 16, -10, 16]])])
-    mask = read_coco(tmp_path, SourceOptions()).drawn_masks.draw("a", (8, 10))
+    mask = read_coco(tmp_path, SourceOptions()).mask_drawer.draw("a", (8, 10))
     assert (mask[:, :4] == 2).all() and not mask[:, 4:].any()
 
 
@@ -273,7 +273,7 @@ def test_a_size_that_is_not_the_photos_is_named_before_anything_is_drawn(tmp_pat
         match=f"'a' has another size: {size[1]}x{size[0]} in the JSON, "
         r"10x8 px in its file.*Correct its width and height",
     ):
-        found.drawn_masks.draw("a", (8, 10))
+        found.mask_drawer.draw("a", (8, 10))
 
 
 def test_an_unknown_category_is_named_when_drawn(tmp_path):
@@ -283,7 +283,7 @@ def test_an_unknown_category_is_named_when_drawn(tmp_path):
         {1: "a.jpg", 2: "b.jpg"},
         [_annotation(1, 9, _box(0, 0, 3, 3)), _annotation(2, "7", _box(0, 0, 3, 3))],
     )
-    masks = read_coco(tmp_path, SourceOptions()).drawn_masks
+    masks = read_coco(tmp_path, SourceOptions()).mask_drawer
     with pytest.raises(DataError, match=r"photo 'a' is of the unknown category 9.*`categories`"):
         masks.draw("a", (8, 10))
     assert masks.draw("b", (8, 10))[0, 0] == 2  # an id as text counts as it does for the tags

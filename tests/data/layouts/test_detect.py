@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tag2mask.data.layouts.detect import find_source
+from tag2mask.data.layouts.detect import read_inventory
 from tag2mask.errors import DataError
 
 
@@ -44,7 +44,7 @@ _ADD = {"folders": _add_folders, "csv": _add_csv, "coco": _add_coco, "voc": _add
 @pytest.mark.parametrize("layout", _ADD)
 def test_each_layout_is_recognized(tmp_path, layout):
     _ADD[layout](tmp_path)
-    found = find_source(tmp_path)
+    found = read_inventory(tmp_path)
     assert found.layout == layout and found.root == tmp_path.resolve()
     assert [(e.id, e.tags) for e in found.entries] == [("a", ("dog",))]
 
@@ -52,30 +52,30 @@ def test_each_layout_is_recognized(tmp_path, layout):
 def test_the_order_of_the_layouts_and_its_override(tmp_path):
     for layout, add in _ADD.items():
         add(tmp_path)
-        assert find_source(tmp_path).layout == layout  # each one outranks those before it
+        assert read_inventory(tmp_path).layout == layout  # each one outranks those before it
     for layout in _ADD:
-        assert find_source(tmp_path, layout).layout == layout
+        assert read_inventory(tmp_path, layout).layout == layout
 
 
 def test_a_relative_folder(tmp_path, monkeypatch):
     _add_csv(tmp_path / "data")
     monkeypatch.chdir(tmp_path)
-    assert find_source(Path("data")).root == (tmp_path / "data").resolve()
+    assert read_inventory(Path("data")).root == (tmp_path / "data").resolve()
 
 
 def test_no_data(tmp_path):
     with pytest.raises(DataError, match="no such data folder"):
-        find_source(tmp_path / "gone")
+        read_inventory(tmp_path / "gone")
     with pytest.raises(DataError, match="no layout fits"):
-        find_source(tmp_path)
+        read_inventory(tmp_path)
     _photo(tmp_path / "a.jpg")
     with pytest.raises(DataError, match=r"no layout fits.*tags\.csv"):
-        find_source(tmp_path)
+        read_inventory(tmp_path)
     with pytest.raises(DataError, match="a file, not a data folder"):
-        find_source(tmp_path / "a.jpg")
+        read_inventory(tmp_path / "a.jpg")
 
 
 @pytest.mark.parametrize("layout", _ADD)
 def test_a_named_layout_that_is_not_there(tmp_path, layout):
     with pytest.raises(DataError, match=str(tmp_path)):
-        find_source(tmp_path, layout)
+        read_inventory(tmp_path, layout)

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tag2mask.data.images import IMAGE_SUFFIXES
-from tag2mask.data.inventory import Entry, Inventory, Problem, SourceOptions
+from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry, SourceOptions
 from tag2mask.data.layouts.csv_table import MASK_FOLDER, spare_masks
 from tag2mask.data.layouts.listing import (
     FoundFile,
@@ -37,7 +37,7 @@ from tag2mask.data.layouts.listing import (
     written_path,
 )
 from tag2mask.data.layouts.splits import SplitRule
-from tag2mask.errors import DataError, some
+from tag2mask.errors import DataError, first_few
 
 UNTAGGED = ("background", "_background_", "__background__", "_none")
 _PHOTO_FOLDERS = frozenset({"images", "photos", "jpegimages", "img"})
@@ -95,15 +95,15 @@ def read_folders(folder: Path, options: SourceOptions) -> Inventory:
     """
     root = folder.resolve()
     rule = SplitRule(root, options)
-    problems: list[Problem] = []
+    problems: list[DataProblem] = []
     names, loose = _class_folders(root, options)
     class_folders = [_listed(root, split, name) for split, name in names]
     _refuse_misread(root, class_folders)
     problems += _doubtful_classes(class_folders)
     if loose:
         problems.append(
-            Problem(
-                f"{len(loose)} photos lie in no class folder and take no part: {some(loose)}",
+            DataProblem(
+                f"{len(loose)} photos lie in no class folder and take no part: {first_few(loose)}",
                 warning=True,
             )
         )
@@ -117,9 +117,9 @@ def read_folders(folder: Path, options: SourceOptions) -> Inventory:
         _add_class(class_folder, photos, problems)
     if others:
         problems.append(
-            Problem(
+            DataProblem(
                 f"{len(others)} files in class folders are no photos by their "
-                f"names and take no part: {some(others)}; photos are files named "
+                f"names and take no part: {first_few(others)}; photos are files named "
                 f"{', '.join(sorted(IMAGE_SUFFIXES))}",
                 warning=True,
             )
@@ -128,15 +128,15 @@ def read_folders(folder: Path, options: SourceOptions) -> Inventory:
     beside = [name for name in subfolders(root) if name not in {MASK_FOLDER, "test", *splits}]
     if beside and splits != {""}:
         problems.append(
-            Problem(
-                f"folders beside those of the splits take no part: {some(beside)}; set "
+            DataProblem(
+                f"folders beside those of the splits take no part: {first_few(beside)}; set "
                 "prepare.val_split or prepare.train_split to one of them if it is a split",
                 warning=True,
             )
         )
     masks = {without_suffix(file.path): file for file in list_files(root, MASK_FOLDER)}
     fitting: set[str] = set()
-    entries: list[Entry] = []
+    entries: list[InventoryEntry] = []
     for id, photo in sorted(photos.items()):
         problem = _different_files(root, id, photo.files)
         if problem:
@@ -147,7 +147,7 @@ def read_folders(folder: Path, options: SourceOptions) -> Inventory:
         if wanted is None:
             continue
         entries.append(
-            Entry(
+            InventoryEntry(
                 id=id,
                 split=wanted,
                 tags=tuple(photo.tags),
@@ -241,8 +241,8 @@ def _refuse_misread(root: Path, folders: Sequence[_ClassFolder]) -> None:
             if name
         ]
         raise DataError(
-            f"{first.name}/ is named as a split and holds folders ({some(first.inner_folders)}) "
-            "but no photo of its own: it would be a class",
+            f"{first.name}/ is named as a split and holds folders "
+            f"({first_few(first.inner_folders)}) but no photo of its own: it would be a class",
             where=root,
             fix=f"Set {' and '.join(settings)}."
             if train
@@ -259,7 +259,7 @@ def _refuse_misread(root: Path, folders: Sequence[_ClassFolder]) -> None:
             )
             raise DataError(
                 f"the only class folder, {around.base}/, holds folders "
-                f"({some(around.inner_folders)}) but no photo of its own",
+                f"({first_few(around.inner_folders)}) but no photo of its own",
                 where=root,
                 fix=f"{way_out} if they are the classes; else move the photos out of them.",
             )
@@ -270,28 +270,28 @@ def _refuse_misread(root: Path, folders: Sequence[_ClassFolder]) -> None:
         raise DataError(f"photos in {shown.base}/ but no tags", where=root, fix=_NO_TAGS)
 
 
-def _doubtful_classes(folders: Sequence[_ClassFolder]) -> list[Problem]:
+def _doubtful_classes(folders: Sequence[_ClassFolder]) -> list[DataProblem]:
     """Warnings of class folders that may be something else."""
     odd = [f.base for f in folders if f.name.casefold() in _PHOTO_FOLDERS | _LABEL_FOLDERS]
     deep = [
-        f"{f.base}/ ({some(f.inner_folders, 3)})"
+        f"{f.base}/ ({first_few(f.inner_folders, 3)})"
         for f in folders
         if f.inner_folders and f.name not in UNTAGGED
     ]
     problems = []
     if odd:
         problems.append(
-            Problem(
-                f"folders that count as classes, against their names: {some(odd)}; "
+            DataProblem(
+                f"folders that count as classes, against their names: {first_few(odd)}; "
                 "move them elsewhere if they are none",
                 warning=True,
             )
         )
     if deep:
         problems.append(
-            Problem(
+            DataProblem(
                 f"class folders that hold folders but no photo of their own: "
-                f"{some(deep)}; if the folders inside are the classes, move them "
+                f"{first_few(deep)}; if the folders inside are the classes, move them "
                 "up",
                 warning=True,
             )
@@ -299,7 +299,9 @@ def _doubtful_classes(folders: Sequence[_ClassFolder]) -> list[Problem]:
     return problems
 
 
-def _add_class(folder: _ClassFolder, photos: dict[str, _Photo], problems: list[Problem]) -> None:
+def _add_class(
+    folder: _ClassFolder, photos: dict[str, _Photo], problems: list[DataProblem]
+) -> None:
     """Take in the photos of a class folder."""
     split, name, base = folder.split, folder.name, folder.base
     seen: dict[str, str] = {}
@@ -308,7 +310,7 @@ def _add_class(folder: _ClassFolder, photos: dict[str, _Photo], problems: list[P
         plain, problem = written_path(inner)
         if problem or plain != inner:
             problems.append(
-                Problem(
+                DataProblem(
                     f"photo {file.path!r}: its name {problem or 'holds a backslash'}; rename it"
                 )
             )
@@ -316,7 +318,7 @@ def _add_class(folder: _ClassFolder, photos: dict[str, _Photo], problems: list[P
         id = f"{split}/{inner}" if split else inner
         if id in seen:
             problems.append(
-                Problem(
+                DataProblem(
                     f"photos {seen[id]!r} and {file.path!r} have the same id {id!r}; rename one"
                 )
             )
@@ -327,7 +329,7 @@ def _add_class(folder: _ClassFolder, photos: dict[str, _Photo], problems: list[P
         if name not in UNTAGGED:
             photo.tags.append(name)
     problems += [
-        Problem(
+        DataProblem(
             f"photo {path!r} is a link to nothing; mend or remove the link",
             photo=without_suffix(path),
         )
@@ -335,13 +337,13 @@ def _add_class(folder: _ClassFolder, photos: dict[str, _Photo], problems: list[P
     ]
 
 
-def _different_files(root: Path, id: str, files: list[FoundFile]) -> Problem | None:
+def _different_files(root: Path, id: str, files: list[FoundFile]) -> DataProblem | None:
     """A problem where files of one id aren't equal byte for byte."""
     first = root / files[0].path
     for other in files[1:]:
         path = root / other.path
         if files[0].stamp.split("-")[0] != other.stamp.split("-")[0] or not _equal(first, path):
-            return Problem(
+            return DataProblem(
                 f"{files[0].path!r} and {other.path!r} have the same name but differ; "
                 "rename one, or copy one over the other if they are the same photo"
             )

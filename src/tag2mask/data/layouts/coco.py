@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from tag2mask.classes import IGNORE, mask_id
-from tag2mask.data.inventory import Entry, Inventory, Problem, SourceOptions
+from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry, SourceOptions
 from tag2mask.data.layouts.json_stream import Item, iterate_items
 from tag2mask.data.layouts.listing import (
     FoundFile,
@@ -41,7 +41,7 @@ from tag2mask.data.layouts.listing import (
     written_path,
 )
 from tag2mask.data.layouts.splits import SplitRule
-from tag2mask.errors import DataError, some
+from tag2mask.errors import DataError, first_few
 
 _SINGLE = ("instances.json", "annotations.json", "coco.json", "_annotations.coco.json")
 _OTHER_TASKS = ("captions_", "person_keypoints_", "image_info_", "stuff_", "panoptic_")
@@ -79,7 +79,7 @@ class _Annotated:
     outlined: bool = False
     boxes_only: set[int] = field(default_factory=set)
     """Photos with an object that has no outline: their masks would lack it."""
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[DataProblem] = field(default_factory=list)
 
 
 def is_coco(folder: Path) -> bool:
@@ -98,7 +98,7 @@ def read_coco(folder: Path, options: SourceOptions) -> Inventory:
     chosen = _json_files(root, options)
     files = [_read_annotations(path, split) for path, split in chosen]
     categories: dict[int, str] = {}
-    problems: list[Problem] = []
+    problems: list[DataProblem] = []
     taken = {path for path, _ in chosen}
     spare = [
         path.relative_to(root).as_posix()
@@ -107,8 +107,8 @@ def read_coco(folder: Path, options: SourceOptions) -> Inventory:
     ]
     if spare:
         problems.append(
-            Problem(
-                f"JSON files that take no part: {some(spare)}; set "
+            DataProblem(
+                f"JSON files that take no part: {first_few(spare)}; set "
                 "prepare.val_split or prepare.train_split to their split",
                 warning=True,
             )
@@ -117,7 +117,7 @@ def read_coco(folder: Path, options: SourceOptions) -> Inventory:
         for key, name in file.categories.items():
             if categories.setdefault(key, name) != name:
                 problems.append(
-                    Problem(
+                    DataProblem(
                         f"{file.path.name}: category {key} is {name!r}, elsewhere "
                         f"{categories[key]!r}; give it one name in all files"
                     )
@@ -127,7 +127,7 @@ def read_coco(folder: Path, options: SourceOptions) -> Inventory:
     names = tuple(categories[key] for key in sorted(categories))
     masks = CocoMasks(order)
     listing = {file.path: file for file in list_files(root)}
-    entries: list[Entry] = []
+    entries: list[InventoryEntry] = []
     ids: set[str] = set()
     for file in files:
         for entry, key in _entries(file, root, listing, rule, categories, ids, problems):
@@ -143,7 +143,7 @@ def read_coco(folder: Path, options: SourceOptions) -> Inventory:
         tuple(entries),
         tuple(problems),
         splits,
-        drawn_masks=masks,
+        mask_drawer=masks,
         reads=", ".join(file.path.name for file in files),
     )
 
@@ -310,15 +310,15 @@ def _entries(
     rule: SplitRule,
     categories: dict[int, str],
     ids: set[str],
-    problems: list[Problem],
-) -> Iterator[tuple[Entry, int]]:
+    problems: list[DataProblem],
+) -> Iterator[tuple[InventoryEntry, int]]:
     """Entries of one JSON file, each with the key of its photo."""
     prefixes = _prefixes(file, root)
     for key, photo in file.photos.items():
         where = f"{file.path.name} image {key}"
         written, problem = written_path(photo.file_name)
         if problem:
-            problems.append(Problem(f"{where}: file_name {photo.file_name!r} {problem}"))
+            problems.append(DataProblem(f"{where}: file_name {photo.file_name!r} {problem}"))
             continue
         found = next((listing[p + written] for p in prefixes if p + written in listing), None)
         path = found.path if found else written
@@ -333,14 +333,14 @@ def _entries(
         if masked and min(photo.size) < 1:
             masked = False
             problems.append(
-                Problem(
+                DataProblem(
                     f"{where}: no width and height, without which no mask can be drawn; add them",
                     photo=id,
                 )
             )
         stamp = f"coco-{len(file.places.get(key, []))}-{file.checksums.get(key, 0):08x}"
         yield (
-            Entry(
+            InventoryEntry(
                 id=id,
                 split=split,
                 where=where,
@@ -383,7 +383,7 @@ def _read_annotations(path: Path, split: str) -> _Annotated:
                     else f"is damaged: {error}; mend or remove it"
                 )
                 file.problems.append(
-                    Problem(f"{path.name}: {item.array} item {counts[item.array]} {wrong}")
+                    DataProblem(f"{path.name}: {item.array} item {counts[item.array]} {wrong}")
                 )
     except OSError as error:
         raise DataError(
@@ -403,18 +403,18 @@ def _read_annotations(path: Path, split: str) -> _Annotated:
     lost = [key for key in file.tags if key not in file.photos]
     if lost:
         file.problems.append(
-            Problem(
+            DataProblem(
                 f"{path.name}: annotations of {len(lost)} photos that "
-                f"`images` doesn't list: {some(map(str, lost))}; list them "
+                f"`images` doesn't list: {first_few(map(str, lost))}; list them "
                 "there, or remove their annotations"
             )
         )
     unknown = {c for tags in file.tags.values() for c in tags} - file.categories.keys()
     if unknown:
         file.problems.append(
-            Problem(
+            DataProblem(
                 f"{path.name}: annotations of unknown categories: "
-                f"{some(map(str, sorted(unknown)))}; list them in "
+                f"{first_few(map(str, sorted(unknown)))}; list them in "
                 "`categories`, or mend the annotations"
             )
         )
@@ -461,7 +461,7 @@ def _json_files(root: Path, options: SourceOptions) -> list[tuple[Path, str]]:
         named = [] if split is None else [p for p in candidates if _is_split(p, root, split)]
         if len(named) > 1:
             raise DataError(
-                f"several JSON files for split {split!r}: {some(p.name for p in named)}",
+                f"several JSON files for split {split!r}: {first_few(p.name for p in named)}",
                 where=root,
                 fix="Name the split with its year, as in `train2017`.",
             )
@@ -473,7 +473,8 @@ def _json_files(root: Path, options: SourceOptions) -> list[tuple[Path, str]]:
         return [(path, "") for path in rest] + chosen
     if len(rest) != 1:
         raise DataError(
-            f"no JSON for split {options.train_split!r} among {some(p.name for p in candidates)}",
+            f"no JSON for split {options.train_split!r} among "
+            f"{first_few(p.name for p in candidates)}",
             where=root,
             fix="Set prepare.train_split, or name the file instances_train.json.",
         )

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tag2mask.classes import UNPRINTABLE
-from tag2mask.data.inventory import Entry, Inventory, Problem, SourceOptions
+from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry, SourceOptions
 from tag2mask.data.layouts.listing import (
     FoundFile,
     by_id,
@@ -34,7 +34,7 @@ from tag2mask.data.layouts.listing import (
     written_path,
 )
 from tag2mask.data.layouts.splits import SplitRule
-from tag2mask.errors import DataError, nearest_hint, some
+from tag2mask.errors import DataError, first_few, nearest_hint
 
 _COLUMNS = ("id", "image", "tags", "split", "mask")
 _CELL = re.compile(r'((?:"(?:[^"]|"")*"|[^",])*)(,|$)')
@@ -62,7 +62,7 @@ class Table:
     """A tag table, and the problems of its lines."""
 
     rows: tuple[TableRow, ...]
-    problems: tuple[Problem, ...]
+    problems: tuple[DataProblem, ...]
 
 
 def is_csv(folder: Path) -> bool:
@@ -88,7 +88,7 @@ def read_csv(folder: Path, options: SourceOptions) -> Inventory:
     rule = SplitRule(root, options)
     finder = _Finder(root)
     problems = list(table.problems)
-    entries: list[Entry] = []
+    entries: list[InventoryEntry] = []
     used: set[str] = set()
     splits = {row.split or "train" for row in table.rows}
     for row in table.rows:
@@ -101,7 +101,7 @@ def read_csv(folder: Path, options: SourceOptions) -> Inventory:
         if split is None:
             continue
         entries.append(
-            Entry(
+            InventoryEntry(
                 id=row.id,
                 split=split,
                 tags=row.tags,
@@ -117,8 +117,9 @@ def read_csv(folder: Path, options: SourceOptions) -> Inventory:
         spare = [file.path for file in finder.photos if file.path not in used]
         if spare:
             problems.append(
-                Problem(
-                    f"{len(spare)} photos are not in {path.name} and take no part: {some(spare)}",
+                DataProblem(
+                    f"{len(spare)} photos are not in {path.name} and take no part: "
+                    f"{first_few(spare)}",
                     warning=True,
                 )
             )
@@ -137,13 +138,13 @@ def read_csv(folder: Path, options: SourceOptions) -> Inventory:
     )
 
 
-def spare_masks(masks: Iterable[str], fitting: Collection[str]) -> list[Problem]:
+def spare_masks(masks: Iterable[str], fitting: Collection[str]) -> list[DataProblem]:
     """A warning where masks (paths) belong to no photo: somebody meant to be scored on them."""
     spare = [path for path in masks if path not in fitting]
     return (
         [
-            Problem(
-                f"{len(spare)} masks fit no photo: {some(spare)}; name each as its photo",
+            DataProblem(
+                f"{len(spare)} masks fit no photo: {first_few(spare)}; name each as its photo",
                 warning=True,
             )
         ]
@@ -171,13 +172,13 @@ def read_table(path: Path, known: Sequence[str] | None = None) -> Table:
     whole_cells = header[1].lstrip().startswith('"')  # a writer that quotes every cell
     names = frozenset(known or ())
     rows: list[TableRow] = []
-    problems: list[Problem] = []
+    problems: list[DataProblem] = []
     mixed: list[str] = []
     for number, line in numbered:
         where = f"{path.name} line {number}"
         cells = _cells(line)
         if cells is None:
-            problems.append(Problem(f"{where}: a quote is not closed"))
+            problems.append(DataProblem(f"{where}: a quote is not closed"))
             continue
         if len(cells) != len(columns):
             mend = (
@@ -186,7 +187,9 @@ def read_table(path: Path, known: Sequence[str] | None = None) -> Table:
                 else "write a comma before each cell that is left empty, too"
             )
             problems.append(
-                Problem(f"{where}: {len(cells)} cells where the header has {len(columns)}; {mend}")
+                DataProblem(
+                    f"{where}: {len(cells)} cells where the header has {len(columns)}; {mend}"
+                )
             )
             continue
         row = _row(dict(zip(columns, cells, strict=True)), where, whole_cells, names, problems)
@@ -196,9 +199,10 @@ def read_table(path: Path, known: Sequence[str] | None = None) -> Table:
                 mixed.append(where)
     if mixed:
         problems.append(
-            Problem(
+            DataProblem(
                 f"{len(mixed)} lines separate tags both by spaces and by ';' or '|' "
-                f"({some(mixed, 3)}): each word was read as a tag; quote names that hold spaces",
+                f"({first_few(mixed, 3)}): each word was read as a tag; "
+                "quote names that hold spaces",
                 warning=True,
             )
         )
@@ -238,7 +242,7 @@ def _row(
     where: str,
     whole_cells: bool,
     known: frozenset[str],
-    problems: list[Problem],
+    problems: list[DataProblem],
 ) -> TableRow | None:
     """One line's cells as a row; None where its id, a path or a tag can't be used."""
     paths: dict[str, str] = {}
@@ -247,14 +251,14 @@ def _row(
         if text or (column in cells and column != "mask"):
             paths[column], problem = written_path(text)
             if problem:
-                problems.append(Problem(f"{where}: {column} {text!r} {problem}"))
+                problems.append(DataProblem(f"{where}: {column} {text!r} {problem}"))
                 return None
     id = without_suffix(paths["id"] if "id" in paths else paths["image"])
     tags = parse_tags(cells["tags"], whole_cell=whole_cells, known=known)
     commas = [tag for tag in tags if "," in tag and tag not in known]
     if commas:
         problems.append(
-            Problem(
+            DataProblem(
                 f"{where}: tag {commas[0]!r} holds a comma; separate tags by a space, ';' or '|'"
             )
         )
@@ -262,7 +266,9 @@ def _row(
     unprintable = [tag for tag in tags if UNPRINTABLE.search(tag)]
     if unprintable:
         problems.append(
-            Problem(f"{where}: tag {unprintable[0]!r} holds an unprintable character; remove it")
+            DataProblem(
+                f"{where}: tag {unprintable[0]!r} holds an unprintable character; remove it"
+            )
         )
         return None
     return TableRow(
@@ -368,7 +374,7 @@ class _Finder:
         self.masks = tuple(self._masks)
         self._masks_by_id = by_id(self._masks.values(), f"{MASK_FOLDER}/")
 
-    def photo(self, row: TableRow, problems: list[Problem]) -> FoundFile | None:
+    def photo(self, row: TableRow, problems: list[DataProblem]) -> FoundFile | None:
         """The photo of a row; a problem is added where there is none, or more than one."""
         for prefix in _PHOTO_FOLDERS:
             if row.image:
@@ -379,9 +385,9 @@ class _Finder:
             found = self._by_id.get(prefix + row.id, [])
             if len(found) > 1:
                 problems.append(
-                    Problem(
+                    DataProblem(
                         f"{row.where}: id {row.id!r} fits several photos "
-                        f"({some(f.path for f in found)}); give the column `image` instead"
+                        f"({first_few(f.path for f in found)}); give the column `image` instead"
                     )
                 )
             if found:
@@ -389,7 +395,7 @@ class _Finder:
         problems.append(missing_photo(row.id, self._root / (row.image or row.id), row.where))
         return None
 
-    def mask(self, row: TableRow, problems: list[Problem]) -> FoundFile | None:
+    def mask(self, row: TableRow, problems: list[DataProblem]) -> FoundFile | None:
         """The mask of a row, or None; a written one that is missing is a problem."""
         if not row.mask:
             return self._masks_by_id.get(row.id, [None])[0]
@@ -398,7 +404,7 @@ class _Finder:
             if file is not None:
                 return file
         problems.append(
-            Problem(
+            DataProblem(
                 f"{row.where}: mask {row.mask!r} of photo {row.id!r} does not "
                 "exist; put it there or empty the cell"
             )

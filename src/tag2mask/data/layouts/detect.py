@@ -37,7 +37,7 @@ _SOURCES = {
 }
 
 
-def find_source(
+def read_inventory(
     folder: Path, layout: Layout = "auto", options: SourceOptions | None = None
 ) -> Inventory:
     """Read what a data folder holds: photos, tags, splits, masks, and the problems met.

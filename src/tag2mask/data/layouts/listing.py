@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from tag2mask.classes import UNPRINTABLE
 from tag2mask.data.images import IMAGE_SUFFIXES
-from tag2mask.data.inventory import Problem
+from tag2mask.data.inventory import DataProblem
 from tag2mask.errors import DataError
 
 LEADS_NOWHERE = frozenset({errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG})
@@ -198,7 +198,7 @@ def written_path(text: str) -> tuple[str, str | None]:
     return ("/".join(parts), None) if parts else (text, "names no file")
 
 
-def missing_photo(id: str, path: Path, where: str) -> Problem:
+def missing_photo(id: str, path: Path, where: str) -> DataProblem:
     """The problem of a photo that a table or list names but that isn't there."""
     what = "does not exist"
     try:
@@ -210,7 +210,7 @@ def missing_photo(id: str, path: Path, where: str) -> Problem:
             what = f"has the unknown suffix {path.suffix!r}"
     except OSError as error:  # a name that is too long
         what = f"can't be looked for: {error.strerror}"
-    return Problem(
+    return DataProblem(
         f"photo {id!r} {what} (looked for {path.name}, named in {where}); put the photo "
         "there or remove its line",
         photo=id,

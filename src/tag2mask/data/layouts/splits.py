@@ -9,7 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
-from tag2mask.data.inventory import Problem, SourceOptions, Split
+from tag2mask.data.inventory import DataProblem, SourceOptions, Split
 from tag2mask.data.layouts.listing import read_lines, without_suffix, written_path
 from tag2mask.errors import DataError, nearest_hint
 
@@ -22,7 +22,7 @@ class ListedPhoto(NamedTuple):
     where: str
 
 
-def read_id_list(path: Path) -> tuple[list[ListedPhoto], list[Problem]]:
+def read_id_list(path: Path) -> tuple[list[ListedPhoto], list[DataProblem]]:
     """Read a text file of ids, one a line.
 
     Of a line of VOC's class lists (``2007_000032 -1``) the id counts, not the number: tags come
@@ -37,7 +37,7 @@ def read_id_list(path: Path) -> tuple[list[ListedPhoto], list[Problem]]:
         DataError: it can't be read.
     """
     photos: list[ListedPhoto] = []
-    problems: list[Problem] = []
+    problems: list[DataProblem] = []
     for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
             continue
@@ -50,7 +50,7 @@ def read_id_list(path: Path) -> tuple[list[ListedPhoto], list[Problem]]:
         for text in texts:
             written, problem = written_path(text)
             if problem:
-                problems.append(Problem(f"{where}: {text!r} {problem}"))
+                problems.append(DataProblem(f"{where}: {text!r} {problem}"))
             else:
                 plain.append(written)
         if len(plain) == len(texts):
@@ -98,7 +98,7 @@ class SplitRule:
         self._names: dict[str, Split] = {}
         self._listed: dict[str, Split] = {}
         self._wheres: dict[str, str] = {}
-        self._problems: list[Problem] = []
+        self._problems: list[DataProblem] = []
         self.train_is_listed = False
         self._not_asked_for: Counter[str] = Counter()
         self._met: set[str] = set()
@@ -115,7 +115,7 @@ class SplitRule:
             for photo in photos:
                 if photo.id in self._listed:
                     self._problems.append(
-                        Problem(
+                        DataProblem(
                             f"{photo.where}: photo {photo.id!r} is listed twice "
                             f"(also in {self._wheres[photo.id]}); remove one of the two"
                         )
@@ -141,14 +141,14 @@ class SplitRule:
             self._not_asked_for[written] += 1
         return split
 
-    def problems(self, known: Collection[str]) -> list[Problem]:
+    def problems(self, known: Collection[str]) -> list[DataProblem]:
         """What is wrong with the lists and the written splits, once every photo was asked about.
 
         Args:
             known: ids that the data holds.
         """
         unknown = [
-            Problem(
+            DataProblem(
                 f"{self._wheres[id]}: photo {id!r} is not in the data; remove its line", photo=id
             )
             for id in self._listed
@@ -156,10 +156,10 @@ class SplitRule:
         ]
         return [*self._problems, *self._unmet(), *self._left_out(), *unknown]
 
-    def _unmet(self) -> list[Problem]:
+    def _unmet(self) -> list[DataProblem]:
         """A validation split by a name of its own that no photo has; by the usual one it may."""
         return [
-            Problem(
+            DataProblem(
                 f"no photo of split {name!r}{nearest_hint(name, self._not_asked_for)}; set "
                 "prepare.val_split to one that there is, or to null for none"
             )
@@ -167,7 +167,7 @@ class SplitRule:
             if side == "val" and name not in {SourceOptions().val_split, *self._met}
         ]
 
-    def _left_out(self) -> list[Problem]:
+    def _left_out(self) -> list[DataProblem]:
         """A warning where photos take no part because of their split, ``test`` apart."""
         said = [
             f"{count} of split {name!r}{nearest_hint(name, self._names)}"
@@ -176,7 +176,7 @@ class SplitRule:
         ]
         return (
             [
-                Problem(
+                DataProblem(
                     f"photos that take no part: {', '.join(said)} (mend the name, or set "
                     "prepare.train_split or prepare.val_split to it)",
                     warning=True,

@@ -23,7 +23,14 @@ from typing import NamedTuple
 from xml.parsers import expat
 
 from tag2mask.classes import VOC_NAMES
-from tag2mask.data.inventory import SPLITS, Entry, Inventory, Problem, SourceOptions, Split
+from tag2mask.data.inventory import (
+    SPLITS,
+    DataProblem,
+    Inventory,
+    InventoryEntry,
+    SourceOptions,
+    Split,
+)
 from tag2mask.data.layouts.cls_labels import read_cls_labels
 from tag2mask.data.layouts.csv_table import read_table
 from tag2mask.data.layouts.listing import (
@@ -34,7 +41,7 @@ from tag2mask.data.layouts.listing import (
     read_class_list,
 )
 from tag2mask.data.layouts.splits import ListedPhoto, find_list, read_id_list
-from tag2mask.errors import DataError, nearest_hint, some
+from tag2mask.errors import DataError, first_few, nearest_hint
 
 _PHOTOS = "JPEGImages"
 _MASKS = ("SegmentationClass", "SegmentationClassAug")
@@ -73,11 +80,11 @@ def read_voc(folder: Path, options: SourceOptions) -> Inventory:
     class_list = root / "classes.txt"
     has_list = class_list.is_file()
     names = read_class_list(class_list) if has_list else VOC_NAMES
-    problems: list[Problem] = []
+    problems: list[DataProblem] = []
     tags = _tag_source(root, options, names, problems)
     photos = by_id(list_files(root, _PHOTOS), f"{_PHOTOS}/")
     masks = _Masks(root)
-    entries: list[Entry] = []
+    entries: list[InventoryEntry] = []
     listed_by_split = _listed(root, options, problems)
     for split, listed in listed_by_split.items():
         for photo in listed:
@@ -87,15 +94,15 @@ def read_voc(folder: Path, options: SourceOptions) -> Inventory:
                 problems.append(missing_photo(id, root / _PHOTOS / f"{id}.jpg", photo.where))
             elif len(found) > 1:
                 problems.append(
-                    Problem(
+                    DataProblem(
                         f"{photo.where}: id {id!r} fits several photos "
-                        f"({some(f.path for f in found)}); keep one"
+                        f"({first_few(f.path for f in found)}); keep one"
                     )
                 )
             own = _tags_of(id, tags, photo.where, problems) if found else ()
             mask = masks.of(id, photo)
             entries.append(
-                Entry(
+                InventoryEntry(
                     id=id,
                     split=split,
                     tags=own,
@@ -182,7 +189,7 @@ def _voc_root(folder: Path) -> Path | None:
 
 
 def _listed(
-    root: Path, options: SourceOptions, problems: list[Problem]
+    root: Path, options: SourceOptions, problems: list[DataProblem]
 ) -> dict[Split, list[ListedPhoto]]:
     """Photos of the wanted splits; only the default validation list may be missing."""
     listed: dict[Split, list[ListedPhoto]] = {}
@@ -199,7 +206,7 @@ def _listed(
             raise DataError(
                 f"no split list {wanted!r}{nearest_hint(wanted, known)}",
                 where=root / _LISTS[0],
-                fix=f"Known: {some(known, 12)}; or give a text file of ids."
+                fix=f"Known: {first_few(known, 12)}; or give a text file of ids."
                 if known
                 else f"There is none in ImageSets: write {wanted}.txt there, one "
                 "id a line, or give a text file of ids.",
@@ -210,7 +217,7 @@ def _listed(
 
 
 def _tag_source(
-    root: Path, options: SourceOptions, names: tuple[str, ...], problems: list[Problem]
+    root: Path, options: SourceOptions, names: tuple[str, ...], problems: list[DataProblem]
 ) -> _Tags:
     """The wanted source of tags, or the first that is there."""
     available = [
@@ -237,7 +244,9 @@ def _tag_source(
         for row in table.rows:
             id = row.id.removeprefix(f"{_PHOTOS}/")
             if id in own:
-                problems.append(Problem(f"{row.where}: id {id!r} is listed twice; remove one line"))
+                problems.append(
+                    DataProblem(f"{row.where}: id {id!r} is listed twice; remove one line")
+                )
             own[id] = row.tags
         return _Tags(own.get, tuple(own), "tags.csv", complete=True)
     if kind == "cls_labels":
@@ -253,7 +262,7 @@ def _tag_source(
             return None
         except (ValueError, OSError) as error:
             problems.append(
-                Problem(
+                DataProblem(
                     f"Annotations/{id}.xml can't be read: {error}; mend or replace it", photo=id
                 )
             )
@@ -262,12 +271,12 @@ def _tag_source(
     return _Tags(annotation, (), "Annotations", complete=False)
 
 
-def _tags_of(id: str, tags: _Tags, where: str, problems: list[Problem]) -> tuple[str, ...]:
+def _tags_of(id: str, tags: _Tags, where: str, problems: list[DataProblem]) -> tuple[str, ...]:
     own = tags.of(id)
     if own is None:
         what = "has no annotation" if tags.name == "Annotations" else f"is not in {tags.name}"
         problems.append(
-            Problem(
+            DataProblem(
                 f"photo {id!r} ({where}) {what}; add it (with empty tags if it holds background "
                 "only) or remove it from the list",
                 photo=id,
@@ -278,13 +287,13 @@ def _tags_of(id: str, tags: _Tags, where: str, problems: list[Problem]) -> tuple
 
 
 def _tags_without_photo(
-    tags: _Tags, photos: dict[str, list[FoundFile]], entries: Iterable[Entry]
-) -> list[Problem]:
+    tags: _Tags, photos: dict[str, list[FoundFile]], entries: Iterable[InventoryEntry]
+) -> list[DataProblem]:
     listed = {entry.id for entry in entries}
     orphans = [id for id in tags.ids if id not in photos and id not in listed]
     if tags.complete:
         return [
-            Problem(
+            DataProblem(
                 f"{tags.name} has tags of {id!r}, but there is no such photo in {_PHOTOS}; "
                 "add the photo or remove the line",
                 photo=id,
@@ -293,8 +302,9 @@ def _tags_without_photo(
         ]
     if orphans:
         return [
-            Problem(
-                f"{tags.name} has tags of {len(orphans)} photos that aren't there: {some(orphans)}",
+            DataProblem(
+                f"{tags.name} has tags of {len(orphans)} photos that aren't there: "
+                f"{first_few(orphans)}",
                 warning=True,
             )
         ]
@@ -317,7 +327,7 @@ class _Masks:
                 return self._files[path]
         return None
 
-    def problems(self) -> list[Problem]:
+    def problems(self) -> list[DataProblem]:
         """One warning for all masks that lists name but that aren't there.
 
         No error: psa's lists name masks that training has no need of.
@@ -325,8 +335,9 @@ class _Masks:
         if not self._absent:
             return []
         return [
-            Problem(
-                f"{len(self._absent)} masks named in the lists do not exist: {some(self._absent)}",
+            DataProblem(
+                f"{len(self._absent)} masks named in the lists do not exist: "
+                f"{first_few(self._absent)}",
                 warning=True,
             )
         ]

@@ -21,7 +21,7 @@ from tag2mask.artifacts.handles import (
 )
 from tag2mask.classes import ClassSet, mask_id
 from tag2mask.data.images import read_image
-from tag2mask.data.index import Sample, read_classes, read_index, read_masks
+from tag2mask.data.index import Sample, read_classes, read_index, read_mask_paths
 from tag2mask.data.inventory import SPLITS
 from tag2mask.data.masks import read_mask
 from tag2mask.errors import DataError
@@ -71,7 +71,7 @@ def _photo_section(runs: Sequence[RunFolder], count: int) -> Section:
     draw = _Overlays(
         runs,
         read_classes(prepared.path),
-        read_masks(prepared.path),
+        read_mask_paths(prepared.path),
         [
             photo_mious(scored.path / PHOTOS, ids) if (scored := run.handle(Evaluation)) else {}
             for run in runs
@@ -105,7 +105,7 @@ def _label_section(run: RunFolder) -> Section:
     if prepared is None or labels is None:
         return Section("affinity-labels", "Affinity labels", ())
     samples = {sample.id: sample for sample in read_index(prepared.path, "train") if sample.tags}
-    draw = _Overlays([run], read_classes(prepared.path), read_masks(prepared.path), [{}])
+    draw = _Overlays([run], read_classes(prepared.path), read_mask_paths(prepared.path), [{}])
     alphas = " and ".join(f"{alpha:g}" for alpha in labels.manifest.metrics.get("alphas", ()))
     rows: list[PhotoRow] = []
     blocks: list[Block] = [Note(f"α of the two backgrounds: {alphas}.")] if alphas else []
