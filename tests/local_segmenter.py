@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tag2mask.classes import ClassSet
-from tag2mask.segmentation.inference.segmenter import Rgb
+from tag2mask.segmentation.inference.segmenter import ChannelValues
 
 Float32 = NDArray[np.float32]
 REACH = 2
@@ -27,13 +27,13 @@ class LocalSegmenter:
 
     size_multiple: int = 8
     long_side: int = 64
-    callers: int = 2
+    caller_threads: int = 2
     batched: bool = False
     seconds: float = 0.0
     shapes: list[tuple[int, ...]] = field(default_factory=list)
     classes: ClassSet = field(default_factory=lambda: ClassSet(NAMES))
-    mean: Rgb = (0.4, 0.5, 0.3)
-    std: Rgb = (0.2, 0.3, 0.25)
+    mean: ChannelValues = (0.4, 0.5, 0.3)
+    std: ChannelValues = (0.2, 0.3, 0.25)
 
     def probabilities(self, images: Float32) -> Float32:
         self.shapes.append(images.shape)

@@ -18,7 +18,7 @@ from tag2mask.pipeline.status import recipe_beside
 from tag2mask.recipe.loading import load_recipe, recipe_from
 from tag2mask.recipe.schema import Recipe
 from tag2mask.report.overlays import fitted, mask_overlay
-from tag2mask.segmentation.inference.labeling import Segmentation, SegmentationSettings
+from tag2mask.segmentation.inference.labeling import LabelingSettings, PhotoLabeler
 from tag2mask.segmentation.inference.segmenter import Segmenter
 from tag2mask.segmentation.loading import open_segmenter
 from tag2mask.steps.predict import segmentation_settings
@@ -79,8 +79,8 @@ class Predictor:
         settings: how photos are labeled; with ``confidence="float32"``.
     """
 
-    def __init__(self, segmenter: Segmenter, settings: SegmentationSettings) -> None:
-        self._segmentation = Segmentation(segmenter, settings)
+    def __init__(self, segmenter: Segmenter, settings: LabelingSettings) -> None:
+        self._segmentation = PhotoLabeler(segmenter, settings)
 
     @property
     def classes(self) -> ClassSet:
@@ -129,14 +129,16 @@ def load(path: str | Path, *, device: str = "auto", **settings: Any) -> Predicto
     own = recipe_beside(Path(path))
     values = (Recipe() if own is None else load_recipe(own)).model_dump()
     section = recipe_from(values | {"predict": values["predict"] | settings}).predict
-    segmenter = open_segmenter(Path(path), device=device, precision=section.precision, callers=1)
+    segmenter = open_segmenter(
+        Path(path), device=device, precision=section.precision, caller_threads=1
+    )
     return Predictor(
         segmenter, replace(segmentation_settings(section, segmenter), confidence="float32")
     )
 
 
 def _photo(
-    image: AnyImage, segmentation: Segmentation | None = None
+    image: AnyImage, segmentation: PhotoLabeler | None = None
 ) -> tuple[Image.Image, tuple[int, int]]:
     """A photo as RGB, no larger than needed where its format allows, and its true size (H, W)."""
     if isinstance(image, str | Path):

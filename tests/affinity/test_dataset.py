@@ -16,7 +16,7 @@ from tag2mask.affinity.dataset import AffinityBatch, AffinityDataset, affinity_l
 from tag2mask.classes import IGNORE
 from tag2mask.data.index import Sample
 from tag2mask.errors import DataError, RecipeError
-from tag2mask.training.dataset import Augmentation, StepBatches, TrainingDataset
+from tag2mask.training.dataset import Augmentation, StepBatchSampler, TrainingDataset
 
 MEAN, STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 PLAIN = Augmentation(crop=32, long_side=(24, 60), color_jitter=(0, 0, 0, 0), mean=MEAN, std=STD)
@@ -114,7 +114,7 @@ def test_each_cell_takes_most_votes(labels: np.ndarray, stride: int) -> None:
 
 
 def batches_of(folder: Path, workers: int, start: int = 0) -> list[AffinityBatch]:
-    order = StepBatches(len(SIZES), 3, start=start, stop=3, seed=1)
+    order = StepBatchSampler(len(SIZES), 3, start=start, stop=3, seed=1)
     return list(affinity_loader(photos_of(folder), order, workers=workers))
 
 
@@ -146,22 +146,22 @@ def test_bad_labels_are_named_in_their_batch(folder: Path, tmp_path: Path, chang
         (labels / path.name).write_bytes(path.read_bytes())
     change(labels / "5.png")
     photos = AffinityDataset(samples_of(folder), labels, 2, PLAIN, 0, stride=CELL)
-    order = StepBatches(len(SIZES), len(SIZES), start=0, stop=1, seed=0)
+    order = StepBatchSampler(len(SIZES), len(SIZES), start=0, stop=1, seed=0)
     (batch,) = affinity_loader(photos, order, workers=0)
     assert sorted(batch.ids) == list("01234") and len(batch.labels) == 5
-    (unread,) = batch.unread
-    assert unread.id == "5" and isinstance(unread.error, DataError)
-    assert message in str(unread.error) and "5.png" in str(unread.error)
+    (skipped,) = batch.skipped
+    assert skipped.id == "5" and isinstance(skipped.error, DataError)
+    assert message in str(skipped.error) and "5.png" in str(skipped.error)
 
 
 def test_a_batch_of_nothing(folder: Path, tmp_path: Path) -> None:
     photos = AffinityDataset(samples_of(folder)[:1], tmp_path, 2, PLAIN, 0, stride=CELL)
-    (batch,) = affinity_loader(photos, StepBatches(1, 1, start=0, stop=1, seed=0), workers=0)
-    assert len(batch.image) == len(batch.labels) == len(batch.ids) == 0 and len(batch.unread) == 1
+    (batch,) = affinity_loader(photos, StepBatchSampler(1, 1, start=0, stop=1, seed=0), workers=0)
+    assert len(batch.image) == len(batch.labels) == len(batch.ids) == 0 and len(batch.skipped) == 1
 
 
 def test_too_small_batches_name_their_setting() -> None:
     with pytest.raises(RecipeError, match=r"train_affinity\.batch_size"):
-        StepBatches(
+        StepBatchSampler(
             5, 1, start=0, stop=1, seed=0, world_size=2, setting="train_affinity.batch_size"
         )

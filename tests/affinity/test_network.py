@@ -24,7 +24,7 @@ from tag2mask.affinity.network import (
 from tag2mask.affinity.pairs import pair_offsets, sources
 from tag2mask.errors import WeightsError
 from tag2mask.nn.model_file import AFFINITY_KEY
-from tag2mask.nn.official_checkpoints import OFFICIAL_AFFINITY_HEADS, official_affinity_state
+from tag2mask.nn.official_checkpoints import AFFINITYNET_HEAD_NAMES, official_affinity_state
 from tag2mask.seam.network import SeamSpec, build_seam, load_seam, save_seam
 
 SPEC = AffinitySpec(backbone="resnet10t", output_stride=16, levels=(3, 4, 5), radius=4)
@@ -115,7 +115,7 @@ def test_every_parameter_learns_and_new_ones_are_named() -> None:
     new = {id(p) for p in net.new_parameters()}
     named = {name for name, p in net.named_parameters() if id(p) in new}
     assert named == {n for n, _ in net.named_parameters() if not n.startswith("backbone.")}
-    assert named == set(OFFICIAL_AFFINITY_HEADS.values())
+    assert named == set(AFFINITYNET_HEAD_NAMES.values())
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_official_names() -> None:
     """Every name of the published network and no other, in half a second: without its tensors."""
     with torch.device("meta"):
         names = set(build_affinity_net(OFFICIAL_AFFINITY).state_dict())
-    ours = {ours: official for official, ours in OFFICIAL_AFFINITY_HEADS.items()}
+    ours = {ours: official for official, ours in AFFINITYNET_HEAD_NAMES.items()}
     official = {ours.get(name, name.removeprefix("backbone.")): torch.zeros(()) for name in names}
     assert set(official_affinity_state(official)) == names
 

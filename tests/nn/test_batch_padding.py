@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tag2mask.nn.batch_padding import SteadyBatches
+from tag2mask.nn.batch_padding import BatchPadding
 
 GPU = torch.device("cuda")  # nothing is moved there
 
@@ -26,10 +26,10 @@ GPU = torch.device("cuda")  # nothing is moved there
     ],
 )
 def test_filled_up_to_a_power_of_two(count: int, most: int | None, full: int) -> None:
-    filled = SteadyBatches(GPU, most)(torch.full((count, 3, 4, 5), 2.0))
+    filled = BatchPadding(GPU, most)(torch.full((count, 3, 4, 5), 2.0))
     assert filled.shape == (full, 3, 4, 5)
     assert (filled[:count] == 2).all() and (filled[count:] == 0).all()
 
 
 def test_a_cpu_computes_nothing_in_vain() -> None:
-    assert len(SteadyBatches(torch.device("cpu"))(torch.ones(3, 3, 8, 8))) == 3
+    assert len(BatchPadding(torch.device("cpu"))(torch.ones(3, 3, 8, 8))) == 3

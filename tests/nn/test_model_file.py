@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from tag2mask.classes import VOC_NAMES
 from tag2mask.errors import WeightsError
 from tag2mask.nn.model_file import KEY
-from tag2mask.nn.official_checkpoints import OFFICIAL_HEADS
+from tag2mask.nn.official_checkpoints import SEAM_HEAD_NAMES
 from tag2mask.seam.network import OFFICIAL_SEAM, SeamSpec, build_seam, load_seam, save_seam
 
 SPEC = SeamSpec(
@@ -64,7 +64,7 @@ def test_file_is_as_readable_as_any_other(model: Path) -> None:
 def test_official_checkpoint(tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = build_seam(OFFICIAL_SEAM)
-    heads = {ours: official for official, ours in OFFICIAL_HEADS.items()}
+    heads = {ours: official for official, ours in SEAM_HEAD_NAMES.items()}
     state = {
         "module." + heads.get(name, name.removeprefix("backbone.")): tensor
         for name, tensor in net.state_dict().items()

@@ -21,7 +21,7 @@ from tag2mask.segmentation.dataset import (
     pixels_by_class,
     segmenter_loader,
 )
-from tag2mask.training.dataset import Augmentation, StepBatches, TrainingDataset
+from tag2mask.training.dataset import Augmentation, StepBatchSampler, TrainingDataset
 
 MEAN, STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 SIDE = 32
@@ -130,7 +130,7 @@ def test_without_confidences_every_pixel_is_sure(folder: Path) -> None:
 
 
 def batches_of(folder: Path, workers: int, start: int = 0) -> list[SegmenterBatch]:
-    order = StepBatches(len(SIZES), 3, start=start, stop=3, seed=1)
+    order = StepBatchSampler(len(SIZES), 3, start=start, stop=3, seed=1)
     return list(segmenter_loader(photos_of(folder), order, workers=workers))
 
 
@@ -171,12 +171,12 @@ def test_bad_labels_are_named_in_their_batch(
             (tmp_path / kind / path.name).write_bytes(path.read_bytes())
     change(tmp_path / name / "5.png")
     photos = SegmenterDataset(samples_of(folder), maps_of(tmp_path), 2, PLAIN, 0)
-    order = StepBatches(len(SIZES), len(SIZES), start=0, stop=1, seed=0)
+    order = StepBatchSampler(len(SIZES), len(SIZES), start=0, stop=1, seed=0)
     (batch,) = segmenter_loader(photos, order, workers=0)
     assert sorted(batch.ids) == list("01234") and len(batch.labels) == 5
-    (unread,) = batch.unread
-    assert unread.id == "5" and isinstance(unread.error, DataError)
-    assert message in str(unread.error) and "5.png" in str(unread.error)
+    (skipped,) = batch.skipped
+    assert skipped.id == "5" and isinstance(skipped.error, DataError)
+    assert message in str(skipped.error) and "5.png" in str(skipped.error)
     if name == "masks":
         with pytest.raises(DataError, match=message):
             pixels_by_class(samples_of(folder), maps_of(tmp_path), 2, skip_bad=False)
@@ -188,8 +188,8 @@ def test_bad_labels_are_named_in_their_batch(
 
 def test_a_batch_of_nothing(folder: Path, tmp_path: Path) -> None:
     photos = SegmenterDataset(samples_of(folder)[:1], maps_of(tmp_path), 2, PLAIN, 0)
-    (batch,) = segmenter_loader(photos, StepBatches(1, 1, start=0, stop=1, seed=0), workers=0)
-    assert len(batch.image) == len(batch.labels) == len(batch.ids) == 0 and len(batch.unread) == 1
+    (batch,) = segmenter_loader(photos, StepBatchSampler(1, 1, start=0, stop=1, seed=0), workers=0)
+    assert len(batch.image) == len(batch.labels) == len(batch.ids) == 0 and len(batch.skipped) == 1
 
 
 def test_pixels_are_counted_by_class(folder: Path, tmp_path: Path) -> None:

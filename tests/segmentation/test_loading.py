@@ -38,13 +38,13 @@ def test_a_run_its_folder_and_its_file_are_the_same(run: Path) -> None:
     folder = run / "train-segmenter"
     file = folder / "model.safetensors"
     assert {segmenter_file(path) for path in (run, folder, file)} == {file}
-    segmenter = open_segmenter(run, device="cpu", precision="32", callers=3)
+    segmenter = open_segmenter(run, device="cpu", precision="32", caller_threads=3)
     assert segmenter.classes.names == ("cat", "dog")
-    assert (segmenter.long_side, segmenter.callers, segmenter.batched) == (96, 3, False)
+    assert (segmenter.long_side, segmenter.caller_threads, segmenter.batched) == (96, 3, False)
 
 
 def test_all_cores_are_kept_busy(run: Path) -> None:
-    assert open_segmenter(run, device="cpu").callers == min(torch.get_num_threads(), 8)
+    assert open_segmenter(run, device="cpu").caller_threads == min(torch.get_num_threads(), 8)
 
 
 def refusal(path: Path, kind: type[Tag2MaskError]) -> str:

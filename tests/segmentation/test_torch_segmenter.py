@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from local_segmenter import colorful
 from tag2mask.classes import ClassSet
 from tag2mask.errors import DeviceError
-from tag2mask.nn.batch_padding import SteadyBatches
-from tag2mask.segmentation.inference.labeling import PhotoViews, Segmentation, SegmentationSettings
+from tag2mask.nn.batch_padding import BatchPadding
+from tag2mask.segmentation.inference.labeling import LabelingSettings, PhotoLabeler, PhotoViews
 from tag2mask.segmentation.networks import SegmenterSpec, build_segmenter
 from tag2mask.segmentation.torch_segmenter import TorchSegmenter
 
@@ -85,7 +85,7 @@ def threads(request: pytest.FixtureRequest) -> None:
 @pytest.mark.usefixtures("threads")
 def test_callers_share_the_threads_and_leave_them_as_they_were() -> None:
     net = Toy()
-    segmenter = TorchSegmenter(net, CLASSES, 64, CPU, "32", callers=2)  # type: ignore[arg-type]
+    segmenter = TorchSegmenter(net, CLASSES, 64, CPU, "32", caller_threads=2)  # type: ignore[arg-type]
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(segmenter.probabilities, [images_of(seed) for seed in range(20)]))
         assert set(pool.map(lambda _: torch.get_num_threads(), range(9))) == {4}
@@ -99,11 +99,11 @@ def test_callers_share_the_threads_and_leave_them_as_they_were() -> None:
 @pytest.mark.usefixtures("threads")
 def test_a_single_caller_has_all_threads() -> None:
     net = Toy()
-    TorchSegmenter(net, CLASSES, 64, CPU, "32", callers=1).probabilities(  # type: ignore[arg-type]
+    TorchSegmenter(net, CLASSES, 64, CPU, "32", caller_threads=1).probabilities(  # type: ignore[arg-type]
         images_of(0)
     )
     assert net.threads == {4}
-    assert TorchSegmenter(net, CLASSES, 64, CPU, "32").callers == 4  # type: ignore[arg-type]
+    assert TorchSegmenter(net, CLASSES, 64, CPU, "32").caller_threads == 4  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("threads", [2], indirect=True)  # 4 and 2 add up in another order
@@ -112,14 +112,14 @@ def test_photos_alone_in_pairs_and_by_several_callers_are_the_same_bit_for_bit()
     torch.manual_seed(0)
     spec = SegmenterSpec(("cat", "dog"), "unet", "test_efficientnet", 32, 64)
     net = build_segmenter(spec)
-    one, two = (TorchSegmenter(net, CLASSES, 64, CPU, "32", callers=n) for n in (1, 2))
+    one, two = (TorchSegmenter(net, CLASSES, 64, CPU, "32", caller_threads=n) for n in (1, 2))
     photos = [colorful(48, 64, seed) for seed in range(4)]
-    settings = SegmentationSettings(64, confidence="float32", probabilities=True)
+    settings = LabelingSettings(64, confidence="float32", probabilities=True)
 
-    def views(segmentation: Segmentation) -> list[PhotoViews]:
+    def views(segmentation: PhotoLabeler) -> list[PhotoViews]:
         return [segmentation.views(Image.fromarray(photo), (48, 64)) for photo in photos]
 
-    alone, shared = Segmentation(one, settings), Segmentation(two, settings)
+    alone, shared = PhotoLabeler(one, settings), PhotoLabeler(two, settings)
     wanted = [alone.label([view])[0] for view in views(alone)]
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(lambda view: shared.label([view])[0], views(shared)))
@@ -156,7 +156,7 @@ def test_a_device_computes_for_one_caller_at_a_time() -> None:
             inside -= 1
             return super().forward(image)
 
-    segmenter = TorchSegmenter(Slow(), CLASSES, 64, CPU, "32", callers=4)  # type: ignore[arg-type]
+    segmenter = TorchSegmenter(Slow(), CLASSES, 64, CPU, "32", caller_threads=4)  # type: ignore[arg-type]
     for batched, allowed in ((True, {1}), (False, {1, 2, 3, 4})):
         most.clear()
         segmenter.batched = batched
@@ -180,7 +180,7 @@ def test_out_of_memory_names_what_to_lower(error: Exception) -> None:
         def forward(self, image: Tensor) -> Tensor:
             raise error
 
-    segmenter = TorchSegmenter(Hungry(), CLASSES, 64, CPU, "32", callers=2)  # type: ignore[arg-type]
+    segmenter = TorchSegmenter(Hungry(), CLASSES, 64, CPU, "32", caller_threads=2)  # type: ignore[arg-type]
     before = torch.get_num_threads()
     with pytest.raises(DeviceError, match=r"Lower predict\.batch_size or predict\.tile"):
         segmenter.probabilities(images_of(0))
@@ -209,7 +209,7 @@ def test_a_device_without_memory_for_the_network() -> None:
 def test_a_batch_that_was_filled_up_gives_the_same() -> None:
     segmenter = TorchSegmenter(Toy(), CLASSES, 64, CPU, "32")  # type: ignore[arg-type]
     wanted = segmenter.probabilities(images_of(0, 1, 2))
-    segmenter._fill = SteadyBatches(torch.device("cuda"))  # as on a GPU
+    segmenter._fill = BatchPadding(torch.device("cuda"))  # as on a GPU
     found = segmenter.probabilities(images_of(0, 1, 2))
     assert found.shape == wanted.shape
     np.testing.assert_allclose(found, wanted, atol=1e-6)

@@ -44,7 +44,7 @@ from tag2mask.data.photo_files import list_photos
 from tag2mask.errors import DataError, RunFolderError
 from tag2mask.recipe.sections import Predict
 from tag2mask.segmentation.inference.export_spec import KEY
-from tag2mask.segmentation.inference.labeling import Segmentation
+from tag2mask.segmentation.inference.labeling import PhotoLabeler
 from tag2mask.segmentation.networks import SegmenterSpec, build_segmenter, save_segmenter
 from tag2mask.steps import predict as stage
 from tag2mask.steps.predict import predict, predict_prepared, segmentation_settings
@@ -104,7 +104,7 @@ def stamps(made: Predictions) -> dict[str, int]:
 def test_every_photo_gets_a_mask_of_its_upright_size(photos: Path, tmp_path: Path) -> None:
     made = predicted(photos, tmp_path / "out")
     segmenter = LocalSegmenter()
-    segmentation = Segmentation(segmenter, segmentation_settings(Predict(), segmenter))
+    segmentation = PhotoLabeler(segmenter, segmentation_settings(Predict(), segmenter))
     listed = list_photos([photos])
     assert set(files(made)) == {photo.id for photo in listed}
     assert made.manifest.counts == {"photos": len(listed), "computed": len(listed)}
@@ -156,7 +156,7 @@ def test_overlays_of_large_photos_are_small(
 def test_which_photos_share_a_batch_does_not_matter(photos: Path, tmp_path: Path) -> None:
     single = predicted(photos, tmp_path / "single")
     for batch_size in (3, 50):
-        segmenter = LocalSegmenter(batched=True, callers=3)
+        segmenter = LocalSegmenter(batched=True, caller_threads=3)
         made = predicted(photos, tmp_path / str(batch_size), segmenter, batch_size=batch_size)
         assert contents(made) == contents(single)
         # Two of the sizes and all modes but the turned one are equal once padded.

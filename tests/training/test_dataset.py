@@ -19,8 +19,8 @@ from tag2mask.data.index import Sample
 from tag2mask.errors import DataError, RecipeError
 from tag2mask.training.dataset import (
     Augmentation,
-    Batch,
-    StepBatches,
+    StepBatchSampler,
+    TaggedBatch,
     TrainingDataset,
     steps_per_epoch,
     training_loader,
@@ -53,15 +53,15 @@ def photos_of(
     return TrainingDataset(samples, 3, augmentation, seed)
 
 
-def same(one: Batch, other: Batch) -> bool:
+def same(one: TaggedBatch, other: TaggedBatch) -> bool:
     return one.ids == other.ids and all(
         torch.equal(getattr(one, name), getattr(other, name)) for name in ("image", "tags", "valid")
     )
 
 
-def batches_of(samples: list[Sample], workers: int, **settings: int) -> Iterable[Batch]:
+def batches_of(samples: list[Sample], workers: int, **settings: int) -> Iterable[TaggedBatch]:
     chosen = {"start": 0, "stop": 5, "seed": 3} | settings
-    order = StepBatches(len(samples), 3, **chosen)
+    order = StepBatchSampler(len(samples), 3, **chosen)
     return training_loader(photos_of(samples), order, workers=workers)
 
 
@@ -143,12 +143,14 @@ def test_photos_are_mirrored_half_the_time(tmp_path: Path) -> None:
 )
 def test_order(photos: int, batch: int, world: int, start: int, seed: int) -> None:
     stop = 3 * steps_per_epoch(photos, batch)
-    whole = list(StepBatches(photos, batch, start=0, stop=stop, seed=seed))
+    whole = list(StepBatchSampler(photos, batch, start=0, stop=stop, seed=seed))
     assert len(whole) == stop
     start = min(start, stop)
-    assert list(StepBatches(photos, batch, start=start, stop=stop, seed=seed)) == whole[start:]
+    assert list(StepBatchSampler(photos, batch, start=start, stop=stop, seed=seed)) == whole[start:]
     ranks = [
-        list(StepBatches(photos, batch, start=0, stop=stop, seed=seed, rank=r, world_size=world))
+        list(
+            StepBatchSampler(photos, batch, start=0, stop=stop, seed=seed, rank=r, world_size=world)
+        )
         for r in range(world)
     ]
     for step, addresses in enumerate(whole):
@@ -164,13 +166,13 @@ def test_order(photos: int, batch: int, world: int, start: int, seed: int) -> No
 
 
 def test_epochs_are_shuffled_apart() -> None:
-    first, second = StepBatches(20, 20, start=0, stop=2, seed=0)
+    first, second = StepBatchSampler(20, 20, start=0, stop=2, seed=0)
     assert [i for _, i in first] != [i for _, i in second]
 
 
 def test_fewer_photos_than_processes() -> None:
     with pytest.raises(RecipeError, match=r"batches of 1 photos.*2 processes.*batch_size"):
-        StepBatches(5, 1, start=0, stop=1, seed=0, world_size=2)
+        StepBatchSampler(5, 1, start=0, stop=1, seed=0, world_size=2)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -180,13 +182,13 @@ def test_an_unreadable_photo_is_named_in_its_batch(
     bad = Sample("bad", tmp_path / "bad.jpg", (4, 4), (0,), "0-0")
     bad.image.write_bytes(b"no photo")
     photos = photos_of([*samples[:2], bad])
-    order = StepBatches(3, 3, start=0, stop=1, seed=0)
+    order = StepBatchSampler(3, 3, start=0, stop=1, seed=0)
     (batch,) = training_loader(photos, order, workers=workers)
     assert sorted(batch.ids) == ["0", "1"] and len(batch.image) == 2
-    (unread,) = batch.unread
-    assert unread.id == "bad" and isinstance(unread.error, DataError)
-    assert str(bad.image) in str(unread.error)
-    assert "\n" not in str(unread.error), "no traceback of a worker"
+    (skipped,) = batch.skipped
+    assert skipped.id == "bad" and isinstance(skipped.error, DataError)
+    assert str(bad.image) in str(skipped.error)
+    assert "\n" not in str(skipped.error), "no traceback of a worker"
 
 
 def test_training_data_has_no_way_to_a_mask() -> None:

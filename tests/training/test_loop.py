@@ -135,7 +135,7 @@ def test_the_moving_average_becomes_the_model(tmp_path: Path, runtime: Runtime) 
     def note(step: int, module: torch.nn.Module) -> None:
         history.append(module.state_dict()[name].clone())
 
-    plain.after_step = note  # type: ignore[method-assign]
+    plain.on_step_end = note  # type: ignore[method-assign]
     train(plain, tmp_path / "plain", runtime)
     wanted = history[0]
     for weights in history[1:]:
@@ -158,7 +158,7 @@ def test_half_precision_leaves_out_steps_that_overflow(tmp_path: Path, runtime: 
     task = TinyTask(dropout=0.0, overflow_at=2)
     task.spoil_at = 4  # and a loss that is no number
     history = [weights_of(task)]
-    task.after_step = lambda *_: history.append(weights_of(task))  # type: ignore[method-assign]
+    task.on_step_end = lambda *_: history.append(weights_of(task))  # type: ignore[method-assign]
     train(task, tmp_path, runtime, precision="16")
     moved = [
         not all(torch.equal(before[name], after[name]) for name in before)
@@ -192,7 +192,7 @@ def test_only_the_passes_see_resizing_by_matrices(
     """As on a GPU: the network's passes, not what reads photos or draws pictures."""
     plain, resizing = TinyTask(dropout=0.0), TinyTask(dropout=0.0)
     train(plain, tmp_path / "plain", runtime)
-    own_batches, own_inputs, own_after = resizing.batches, resizing.inputs, resizing.after_step
+    own_batches, own_inputs, own_after = resizing.batches, resizing.inputs, resizing.on_step_end
     seen: set[tuple[str, bool]] = set()
 
     def note(name: str) -> None:
@@ -215,15 +215,15 @@ def test_only_the_passes_see_resizing_by_matrices(
         note("inputs")
         return own_inputs(*given)
 
-    def after_step(*given: Any) -> None:
-        note("after_step")
+    def on_step_end(*given: Any) -> None:
+        note("on_step_end")
         own_after(*given)
 
-    for name, function in (("batches", batches), ("inputs", inputs), ("after_step", after_step)):
+    for name, function in (("batches", batches), ("inputs", inputs), ("on_step_end", on_step_end)):
         monkeypatch.setattr(resizing, name, function)
     monkeypatch.setattr(fit_module, "repeatable_resizing", BilinearByMatrices)
     train(resizing, tmp_path / "resizing", runtime)
-    assert set(seen) == {("batches", False), ("inputs", True), ("after_step", False)}
+    assert set(seen) == {("batches", False), ("inputs", True), ("on_step_end", False)}
     for name, wanted in weights_of(plain).items():
         torch.testing.assert_close(weights_of(resizing)[name], wanted, atol=1e-4, rtol=1e-3)
 

@@ -80,7 +80,7 @@ class TinyTask:
     def weights(self, step: int) -> dict[str, float]:
         return self.module.total_weights(two_views=True)
 
-    def after_step(self, step: int, module: nn.Module) -> None:
+    def on_step_end(self, step: int, module: nn.Module) -> None:
         self.finished.append(step)
         if step == self.stop_after:
             raise KeyboardInterrupt

@@ -25,9 +25,9 @@ from tag2mask.data.masks import read_mask
 from tag2mask.errors import DataError
 from tag2mask.training.dataset import (
     Augmentation,
-    StepBatches,
+    StepBatchSampler,
     TrainingDataset,
-    Unread,
+    UnreadablePhoto,
     step_loader,
 )
 
@@ -44,14 +44,14 @@ class AffinityBatch:
         labels: mask ids uint8 (b, h, w) on the affinity's grid; 255 = unsure or padding.
         valid: bool (b, H, W), False on padding.
         ids: b photo ids.
-        unread: photos that are missing because they or their labels can't be read; b may be 0 then.
+        skipped: photos left out because they or their labels can't be read; b may then be 0.
     """
 
     image: Tensor
     labels: Tensor
     valid: Tensor
     ids: tuple[str, ...]
-    unread: tuple[Unread, ...] = ()
+    skipped: tuple[UnreadablePhoto, ...] = ()
 
     def pin_memory(self) -> AffinityBatch:
         """The batch in page-locked memory; loaders call this before a copy to a GPU."""
@@ -60,7 +60,7 @@ class AffinityBatch:
             self.labels.pin_memory(),
             self.valid.pin_memory(),
             self.ids,
-            self.unread,
+            self.skipped,
         )
 
 
@@ -117,26 +117,26 @@ class AffinityDataset(Dataset[AffinityItem]):
 
 
 def affinity_loader(
-    photos: AffinityDataset, batches: StepBatches, *, workers: int, pin_memory: bool = False
+    photos: AffinityDataset, batches: StepBatchSampler, *, workers: int, pin_memory: bool = False
 ) -> Iterable[AffinityBatch]:
     """Load batches in the order of ``batches``; see `training_loader`."""
     return step_loader(photos, batches, collate_affinity, workers=workers, pin_memory=pin_memory)
 
 
-def collate_affinity(items: Sequence[AffinityItem | Unread]) -> AffinityBatch:
+def collate_affinity(items: Sequence[AffinityItem | UnreadablePhoto]) -> AffinityBatch:
     """Stack the photos that could be read into a batch, and name the others."""
-    unread = tuple(item for item in items if isinstance(item, Unread))
-    read = [item for item in items if not isinstance(item, Unread)]
+    skipped = tuple(item for item in items if isinstance(item, UnreadablePhoto))
+    read = [item for item in items if not isinstance(item, UnreadablePhoto)]
     if not read:
         return AffinityBatch(
             torch.zeros(0, 3, 1, 1),
             torch.zeros(0, 1, 1, dtype=torch.uint8),
             torch.zeros(0, 1, 1, dtype=torch.bool),
             (),
-            unread,
+            skipped,
         )
     images, labels, valid, ids = zip(*read, strict=True)
-    return AffinityBatch(torch.stack(images), torch.stack(labels), torch.stack(valid), ids, unread)
+    return AffinityBatch(torch.stack(images), torch.stack(labels), torch.stack(valid), ids, skipped)
 
 
 def reduce_labels(labels: NDArray[np.uint8], stride: int) -> NDArray[np.uint8]:

@@ -27,7 +27,7 @@ from tag2mask.affinity.network import AffinityNet, load_affinity_net, pair_affin
 from tag2mask.affinity.pairs import usable_radius
 from tag2mask.maps.background import with_background
 from tag2mask.nn.inference_copy import inference_copy
-from tag2mask.nn.weights import refuse_not_finite
+from tag2mask.nn.weights import check_finite_weights
 from tag2mask.runtime.session import explain_out_of_memory
 
 Size = tuple[int, int]
@@ -188,7 +188,7 @@ def load_affinity_inference(
         WeightsError: the model can't be read, or isn't finite.
     """
     net, spec = load_affinity_net(path)
-    refuse_not_finite(net, where=path, setting="train_affinity.optimizer.lr")
+    check_finite_weights(net, where=path, setting="train_affinity.optimizer.lr")
     return AffinityInference(
         inference_copy(net, device),
         device,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 
-class SteadyBatches:
+class BatchPadding:
     """Fills batches up to a power of two.
 
     Args:

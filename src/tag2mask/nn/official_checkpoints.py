@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-OFFICIAL_HEADS = {
+SEAM_HEAD_NAMES = {
     "fc8.weight": "head.weight",
     "f8_3.weight": "pcm.embed_low.weight",
     "f8_4.weight": "pcm.embed_mid.weight",
@@ -15,7 +15,7 @@ OFFICIAL_HEADS = {
 }
 """Names of the authors' heads -> names of ``SeamNet``'s."""
 
-OFFICIAL_AFFINITY_HEADS = {
+AFFINITYNET_HEAD_NAMES = {
     "f8_3.weight": "embed_low.weight",
     "f8_4.weight": "embed_mid.weight",
     "f8_5.weight": "embed_last.weight",
@@ -36,7 +36,7 @@ def official_seam_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Args:
         state: of ``resnet38_SEAM.pth``, as :func:`load_state` returns it.
     """
-    return _renamed(state, OFFICIAL_HEADS)
+    return _renamed(state, SEAM_HEAD_NAMES)
 
 
 def official_affinity_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -48,7 +48,7 @@ def official_affinity_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Args:
         state: of ``resnet38_aff.pth``, as :func:`load_state` returns it.
     """
-    return _renamed(state, OFFICIAL_AFFINITY_HEADS)
+    return _renamed(state, AFFINITYNET_HEAD_NAMES)
 
 
 def official_deeplab_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -42,7 +42,7 @@ def resize_bilinear(maps: Tensor, size: tuple[int, int], *, align_corners: bool)
     """
     rows = _weights(maps.shape[2], size[0], align_corners, maps.device)
     columns = _weights(maps.shape[3], size[1], align_corners, maps.device)
-    return resized_by(maps, rows, columns)
+    return resize_by_matrices(maps, rows, columns)
 
 
 class BilinearByMatrices(TorchFunctionMode):
@@ -110,7 +110,7 @@ def _weights(before: int, after: int, align_corners: bool, device: torch.device)
         return weights[0].T.to(device, torch.float32).contiguous()
 
 
-def resized_by(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+def resize_by_matrices(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Resize by matrices, in float32 whatever the precision around it.
 
     Args:

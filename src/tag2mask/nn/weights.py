@@ -186,7 +186,7 @@ def _state_dict(checkpoint: object, path: Path) -> dict[str, Tensor]:
     return {str(name): tensor for name, tensor in checkpoint.items()}
 
 
-def refuse_not_finite(net: nn.Module, *, where: Path, setting: str) -> None:
+def check_finite_weights(net: nn.Module, *, where: Path, setting: str) -> None:
     """Refuse a network whose weights hold NaN or infinity.
 
     Raises:

@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 
 from tag2mask.maps.cam_map import map_grid
-from tag2mask.nn.batch_padding import SteadyBatches
+from tag2mask.nn.batch_padding import BatchPadding
 from tag2mask.runtime.session import explain_out_of_memory, share_of_threads
 from tag2mask.runtime.threads import MOST_THREADS, SMALL_PIXELS, ordered_map
 from tag2mask.seam.network import SeamNet, SeamOutput
@@ -102,7 +102,7 @@ class MultiScaleInference:
         self.settings = settings
         self.device = device
         self.autocast = autocast
-        self.fill = SteadyBatches(device, settings.batch_views)
+        self.fill = BatchPadding(device, settings.batch_views)
         self.photo_by_photo = device.type == "cpu"
         backbone = net.backbone
         self.mean = torch.tensor(backbone.mean, device=device)[:, None, None]

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tag2mask.nn.repeatable_resize import resized_by
+from tag2mask.nn.repeatable_resize import resize_by_matrices
 
 _SUPPORT = 1.0 - 1e-3
 """A pixel is valid when at least this share of its interpolation weight is."""
@@ -201,7 +201,7 @@ class ViewTransform:
             # asked; as two matrix products it is right for both, and as fast.
             rows = _triangle_weights(h, size[0], self.align_corners, x.device)
             columns = _triangle_weights(w, size[1], self.align_corners, x.device)
-            return resized_by(x, rows, columns)
+            return resize_by_matrices(x, rows, columns)
         return functional.interpolate(
             x, size=size, mode="bilinear", align_corners=self.align_corners
         )

@@ -26,10 +26,10 @@ from tag2mask.errors import DataError
 from tag2mask.runtime.threads import ordered_map
 from tag2mask.training.dataset import (
     Augmentation,
-    Crop,
-    StepBatches,
+    CropWindow,
+    StepBatchSampler,
     TrainingDataset,
-    Unread,
+    UnreadablePhoto,
     step_loader,
 )
 
@@ -59,14 +59,14 @@ class SegmenterBatch:
         labels: mask ids uint8 (b, s, s); 255 = not labeled or padding.
         confidence: uint8 (b, s, s); 255 stands for 1, as everywhere without confidence maps.
         ids: b photo ids.
-        unread: photos that are missing because they or their labels can't be read; b may be 0 then.
+        skipped: photos left out because they or their labels can't be read; b may then be 0.
     """
 
     image: Tensor
     labels: Tensor
     confidence: Tensor
     ids: tuple[str, ...]
-    unread: tuple[Unread, ...] = ()
+    skipped: tuple[UnreadablePhoto, ...] = ()
 
     def pin_memory(self) -> SegmenterBatch:
         """The batch in page-locked memory; loaders call this before a copy to a GPU."""
@@ -75,7 +75,7 @@ class SegmenterBatch:
             self.labels.pin_memory(),
             self.confidence.pin_memory(),
             self.ids,
-            self.unread,
+            self.skipped,
         )
 
 
@@ -120,22 +120,22 @@ class SegmenterDataset(Dataset[SegmenterItem]):
 
 
 def segmenter_loader(
-    photos: SegmenterDataset, batches: StepBatches, *, workers: int, pin_memory: bool = False
+    photos: SegmenterDataset, batches: StepBatchSampler, *, workers: int, pin_memory: bool = False
 ) -> Iterable[SegmenterBatch]:
     """Load batches in the order of ``batches``; see `training_loader`."""
     return step_loader(photos, batches, collate_segmenter, workers=workers, pin_memory=pin_memory)
 
 
-def collate_segmenter(items: Sequence[SegmenterItem | Unread]) -> SegmenterBatch:
+def collate_segmenter(items: Sequence[SegmenterItem | UnreadablePhoto]) -> SegmenterBatch:
     """Stack the photos that could be read into a batch, and name the others."""
-    unread = tuple(item for item in items if isinstance(item, Unread))
-    read = [item for item in items if not isinstance(item, Unread)]
+    skipped = tuple(item for item in items if isinstance(item, UnreadablePhoto))
+    read = [item for item in items if not isinstance(item, UnreadablePhoto)]
     if not read:
         nothing = torch.zeros(0, 1, 1, dtype=torch.uint8)
-        return SegmenterBatch(torch.zeros(0, 3, 1, 1), nothing, nothing, (), unread)
+        return SegmenterBatch(torch.zeros(0, 3, 1, 1), nothing, nothing, (), skipped)
     images, labels, confidences, ids = zip(*read, strict=True)
     return SegmenterBatch(
-        torch.stack(images), torch.stack(labels), torch.stack(confidences), ids, unread
+        torch.stack(images), torch.stack(labels), torch.stack(confidences), ids, skipped
     )
 
 
@@ -171,7 +171,7 @@ def pixels_by_class(
 
 
 def _cut(
-    crop: Crop, values: NDArray[np.uint8], resample: Image.Resampling, *, outside: int
+    crop: CropWindow, values: NDArray[np.uint8], resample: Image.Resampling, *, outside: int
 ) -> NDArray[np.uint8]:
     """The part of a map of the photo's size that falls into a crop, padded."""
     result = np.full((crop.side, crop.side), outside, np.uint8)

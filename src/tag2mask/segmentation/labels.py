@@ -19,8 +19,8 @@ from tag2mask.maps.mapped_photos import refuse_other_classes
 from tag2mask.metrics.confusion import Confusion
 from tag2mask.runtime.threads import ordered_map
 from tag2mask.segmentation.dataset import LabelMaps
-from tag2mask.segmentation.inference.label_canvas import Labeled
-from tag2mask.segmentation.inference.labeling import Segmentation
+from tag2mask.segmentation.inference.label_canvas import PhotoLabels
+from tag2mask.segmentation.inference.labeling import PhotoLabeler
 
 Unreadable = Callable[[str, DataError], None]
 """Takes a photo's id and why it can't be read; may raise that."""
@@ -143,7 +143,7 @@ class MaskFolder:
     def write(
         self,
         samples: Sequence[Sample],
-        segmentation: Segmentation,
+        segmentation: PhotoLabeler,
         colors: Sequence[tuple[int, int, int]],
         *,
         unread: Unreadable,
@@ -195,7 +195,7 @@ def validation_photos(folder: Path) -> tuple[list[Sample], Mapping[str, Path]]:
 def compare(
     samples: Sequence[Sample],
     masks: Mapping[str, Path],
-    segmentation: Segmentation,
+    segmentation: PhotoLabeler,
     classes: int,
     *,
     unread: Unreadable,
@@ -223,15 +223,15 @@ def compare(
 
 
 def _labeled(
-    samples: Sequence[Sample], segmentation: Segmentation, *, gated: bool
-) -> Iterator[tuple[Sample, Labeled | DataError]]:
+    samples: Sequence[Sample], segmentation: PhotoLabeler, *, gated: bool
+) -> Iterator[tuple[Sample, PhotoLabels | DataError]]:
     """Labels of photos in order, or why a photo can't be read."""
 
-    def label(sample: Sample) -> tuple[Sample, Labeled | DataError]:
+    def label(sample: Sample) -> tuple[Sample, PhotoLabels | DataError]:
         try:
             photo = read_photo(sample, at_least=segmentation.decode_at(sample.size))
         except DataError as error:
             return sample, error
         return sample, segmentation(photo, sample.size, sample.tags if gated else None)
 
-    return ordered_map(label, samples, segmentation.segmenter.callers)
+    return ordered_map(label, samples, segmentation.segmenter.caller_threads)

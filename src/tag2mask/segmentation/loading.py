@@ -82,11 +82,11 @@ def trained_file(path: Path) -> Path:
         WeightsError: likewise, or an exported network.
     """
     file = segmenter_file(path)
-    refuse_exported(file)
+    check_not_exported(file)
     return file
 
 
-def refuse_exported(file: Path) -> None:
+def check_not_exported(file: Path) -> None:
     """Refuse a file whose weights can't be taken out.
 
     Raises:
@@ -106,7 +106,7 @@ def open_segmenter(
     device: str = "auto",
     precision: Precision = "auto",
     threads: int = 0,
-    callers: int | None = None,
+    caller_threads: int | None = None,
 ) -> Segmenter:
     """Read a trained network.
 
@@ -117,8 +117,8 @@ def open_segmenter(
         precision: of the forward pass; ONNX has 32 bits alone.
         threads: CPU threads of a network of ONNX; 0: one a core. One of torch takes as many as
             torch is set to.
-        callers: threads that will ask for probabilities at once; None: as many as keep the device
-            busy.
+        caller_threads: threads that will call the network at once; None: as many as keep the
+            device busy.
 
     Raises:
         RunFolderError: as `segmenter_file`.
@@ -137,15 +137,17 @@ def open_segmenter(
                 where=file,
                 fix="Leave device and precision at auto, or give the run that it comes from.",
             )
-        return OnnxSegmenter.open(file, threads=threads, callers=callers)
-    from tag2mask.nn.weights import refuse_not_finite
+        return OnnxSegmenter.open(file, threads=threads, caller_threads=caller_threads)
+    from tag2mask.nn.weights import check_finite_weights
     from tag2mask.segmentation.networks import load_segmenter
     from tag2mask.segmentation.torch_segmenter import TorchSegmenter
 
     place = _torch_device(device)
     net, spec = load_segmenter(file)
-    refuse_not_finite(net, where=file, setting="train_segmenter.optimizer.lr")
-    return TorchSegmenter(net, spec.class_set, spec.long_side, place, precision, callers=callers)
+    check_finite_weights(net, where=file, setting="train_segmenter.optimizer.lr")
+    return TorchSegmenter(
+        net, spec.class_set, spec.long_side, place, precision, caller_threads=caller_threads
+    )
 
 
 def _torch_device(name: str) -> torch.device:

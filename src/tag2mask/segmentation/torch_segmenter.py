@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from tag2mask.classes import ClassSet
-from tag2mask.nn.batch_padding import SteadyBatches
+from tag2mask.nn.batch_padding import BatchPadding
 from tag2mask.nn.inference_copy import inference_copy, memory_format
 from tag2mask.runtime.precision import Precision, resolve_precision
 from tag2mask.runtime.session import explain_out_of_memory, share_of_threads
@@ -33,8 +33,8 @@ class TorchSegmenter:
         long_side: the photo's long side at scale 1 when it was trained, px.
         device: where to compute.
         precision: of the forward pass; see `resolve_precision` for auto.
-        callers: threads that will call; None: as many as keep the device busy. A CPU's threads, as
-            many as torch has now, are shared among them.
+        caller_threads: threads that will call; None: as many as keep the device busy. On a CPU
+            they share torch's current number of threads.
         memory_settings: of the recipe, to lower where the memory doesn't suffice.
 
     Raises:
@@ -49,7 +49,7 @@ class TorchSegmenter:
         device: torch.device,
         precision: Precision = "auto",
         *,
-        callers: int | None = None,
+        caller_threads: int | None = None,
         memory_settings: tuple[str, ...] = ("predict.batch_size", "predict.tile"),
     ) -> None:
         self.classes, self.long_side = classes, long_side
@@ -57,14 +57,16 @@ class TorchSegmenter:
         self.size_multiple = net.size_multiple
         self.batched = device.type != "cpu"
         self._threads = torch.get_num_threads()
-        self.callers = callers or min(processors() if self.batched else self._threads, MOST_THREADS)
+        self.caller_threads = caller_threads or min(
+            processors() if self.batched else self._threads, MOST_THREADS
+        )
         self._memory_settings = memory_settings
         with explain_out_of_memory(*memory_settings):
             self._net = inference_copy(net.eval(), device)
         self._device = device
         self._dtype = resolve_precision(precision, device)
         self._alone = threading.Lock()
-        self._fill = SteadyBatches(device)
+        self._fill = BatchPadding(device)
 
     @torch.inference_mode()
     def probabilities(self, images: Float32) -> Float32:
@@ -80,7 +82,7 @@ class TorchSegmenter:
 
     def _turn(self) -> AbstractContextManager[Any]:
         """Of a caller: the device for itself, or its share of the processors."""
-        return self._alone if self.batched else share_of_threads(self._threads, self.callers)
+        return self._alone if self.batched else share_of_threads(self._threads, self.caller_threads)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self._dtype is torch.float32:

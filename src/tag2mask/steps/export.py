@@ -20,7 +20,7 @@ from tag2mask.artifacts.handles import Evaluation, Export, PreparedData, Segment
 from tag2mask.artifacts.manifest import Manifest, read_identity
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.data.index import data_root
-from tag2mask.nn.weights import refuse_not_finite
+from tag2mask.nn.weights import check_finite_weights
 from tag2mask.report.model_card import (
     ONNX_FILE,
     TORCH_FILE,
@@ -78,7 +78,7 @@ def export(model: Path, formats: Sequence[str], out: Path) -> Export:
     """
     source = _source(model)
     net, spec = load_segmenter(source.file)
-    refuse_not_finite(net, where=source.file, setting="train_segmenter.optimizer.lr")
+    check_finite_weights(net, where=source.file, setting="train_segmenter.optimizer.lr")
     with step_folder(
         Export,
         out,
@@ -152,7 +152,7 @@ def _write_files(
             file.write_bytes(onnx_bytes(program, text))
             difference = largest_difference(
                 net,
-                OnnxSegmenter.open(file, callers=1).logits,
+                OnnxSegmenter.open(file, caller_threads=1).logits,
                 shapes_to_check(net, spec.long_side, net.size_multiple),
             )
             found.append(

@@ -24,7 +24,7 @@ from tag2mask.data.photos import read_photo
 from tag2mask.errors import DataError, RecipeError, Tag2MaskError
 from tag2mask.maps.cam_map import MAP_SUFFIX, CamMap, write_map
 from tag2mask.nn.inference_copy import inference_copy
-from tag2mask.nn.weights import refuse_not_finite
+from tag2mask.nn.weights import check_finite_weights
 from tag2mask.recipe.sections import InferCam
 from tag2mask.runtime.session import Runtime
 from tag2mask.seam.inference import InferenceSettings, Maps, MultiScaleInference
@@ -111,7 +111,7 @@ def _load(
             where=data.path,
             fix="Train on this data, or give the data it was trained on.",
         )
-    refuse_not_finite(net, where=path, setting="train_cam.optimizer.lr")
+    check_finite_weights(net, where=path, setting="train_cam.optimizer.lr")
     return _inference(net, section, runtime), spec
 
 

@@ -36,8 +36,8 @@ from tag2mask.report.overlays import fitted, mask_overlay
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.ranks import OneProcess, Ranks
 from tag2mask.runtime.threads import grouped, ordered_map
-from tag2mask.segmentation.inference.label_canvas import Labeled
-from tag2mask.segmentation.inference.labeling import PhotoViews, Segmentation, SegmentationSettings
+from tag2mask.segmentation.inference.label_canvas import PhotoLabels
+from tag2mask.segmentation.inference.labeling import LabelingSettings, PhotoLabeler, PhotoViews
 from tag2mask.segmentation.inference.segmenter import Segmenter
 from tag2mask.segmentation.loading import open_segmenter
 
@@ -172,11 +172,11 @@ def _refuse_others(out: Path, photos: Sequence[PhotoFile], ids: Set[str]) -> Non
         )
 
 
-def segmentation_settings(section: Predict, segmenter: Segmenter) -> SegmentationSettings:
+def segmentation_settings(section: Predict, segmenter: Segmenter) -> LabelingSettings:
     """What a section means for a network."""
     sides = {"trained": segmenter.long_side, "photo": None}
     crf = CrfSettings(**section.crf.model_dump(exclude={"enabled"}))
-    return SegmentationSettings(
+    return LabelingSettings(
         long_side=section.long_side
         if isinstance(section.long_side, int)
         else sides[section.long_side],
@@ -253,7 +253,7 @@ class _Job:
         self.section = section
         self.files = files
         self.skip_bad = skip_bad
-        self.segmentation = Segmentation(segmenter, segmentation_settings(section, segmenter))
+        self.segmentation = PhotoLabeler(segmenter, segmentation_settings(section, segmenter))
 
     def finish(
         self, photos: Sequence[PhotoFile], ranks: Ranks, counts: Mapping[str, int]
@@ -307,7 +307,7 @@ class _Job:
     ) -> Iterator[tuple[PhotoFile, DataError | None]]:
         """Photos whose files are written, or why they are not; large ones last."""
         large: list[PhotoFile] = []
-        threads, most = self.segmenter.callers, self.segmentation.photos_at_once
+        threads, most = self.segmenter.caller_threads, self.segmentation.photos_at_once
         with closing(ordered_map(self._read, due, threads)) as read:
             batches = grouped(read, _alike, most, WAITING_BATCHES * most)
             with closing(ordered_map(self._label, batches, threads)) as labeled:
@@ -361,7 +361,7 @@ class _Job:
         self._write(photo, labeled, shown)
         return None
 
-    def _write(self, photo: PhotoFile, labeled: Labeled, shown: Image.Image | None) -> None:
+    def _write(self, photo: PhotoFile, labeled: PhotoLabels, shown: Image.Image | None) -> None:
         path, colors = self.files.path, self.segmenter.classes.colors
         write_mask(path("masks", photo.id), labeled.labels, colors)
         if shown is not None:

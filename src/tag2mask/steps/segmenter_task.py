@@ -26,12 +26,12 @@ from tag2mask.segmentation.dataset import (
     SegmenterDataset,
     segmenter_loader,
 )
-from tag2mask.segmentation.inference.labeling import Segmentation, SegmentationSettings
+from tag2mask.segmentation.inference.labeling import LabelingSettings, PhotoLabeler
 from tag2mask.segmentation.labels import compare
 from tag2mask.segmentation.losses import SegmenterObjective, balanced_weights
 from tag2mask.segmentation.networks import SegmentationNet, SegmenterSpec, save_segmenter
 from tag2mask.segmentation.torch_segmenter import TorchSegmenter
-from tag2mask.training.dataset import Augmentation, StepBatches, steps_per_epoch
+from tag2mask.training.dataset import Augmentation, StepBatchSampler, steps_per_epoch
 from tag2mask.training.log import write_validation
 from tag2mask.training.loop import FitSettings, epochs_to_steps
 from tag2mask.training.optim import build_optimizer, freeze, parameter_groups, train_mode
@@ -76,7 +76,7 @@ def single_view(
     runtime: Runtime,
     *,
     confidence: bool = False,
-) -> Segmentation:
+) -> PhotoLabeler:
     """Photos through the network once, at the size it is trained at."""
     segmenter = TorchSegmenter(
         net,
@@ -86,9 +86,9 @@ def single_view(
         section.precision,
         memory_settings=("train_segmenter.long_side",),
     )
-    return Segmentation(
+    return PhotoLabeler(
         segmenter,
-        SegmentationSettings(long_side=spec.long_side, confidence="uint8" if confidence else None),
+        LabelingSettings(long_side=spec.long_side, confidence="uint8" if confidence else None),
     )
 
 
@@ -166,7 +166,7 @@ class SegmenterTask:
     def batches(self, start: int, stop: int) -> Iterator[SegmenterBatch]:
         """This rank's batches."""
         runtime = self.runtime
-        order = StepBatches(
+        order = StepBatchSampler(
             len(self.photos),
             self.section.batch_size,
             start=start,
@@ -194,7 +194,7 @@ class SegmenterTask:
         """Weights of the terms that are switched on."""
         return self.module.weights
 
-    def after_step(self, step: int, module: nn.Module) -> None:
+    def on_step_end(self, step: int, module: nn.Module) -> None:
         """Now and then, the score on the validation photos."""
         every = self.section.validate_epochs * self.per_epoch // self.section.optimizer.accumulate
         last = step == self.settings.steps

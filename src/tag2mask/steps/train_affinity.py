@@ -38,7 +38,7 @@ from tag2mask.data.index import Sample, read_classes, read_index
 from tag2mask.errors import DataError, in_section
 from tag2mask.recipe.training import TrainAffinity, weight_file
 from tag2mask.runtime.session import Runtime
-from tag2mask.training.dataset import Augmentation, StepBatches, steps_per_epoch
+from tag2mask.training.dataset import Augmentation, StepBatchSampler, steps_per_epoch
 from tag2mask.training.loop import FitSettings, epochs_to_steps, fit
 from tag2mask.training.optim import build_optimizer, freeze, parameter_groups, train_mode
 from tag2mask.training.skipped import SkippedPhotos
@@ -235,7 +235,7 @@ class _AffinityTask:
     def batches(self, start: int, stop: int) -> Iterator[AffinityBatch]:
         """This rank's batches."""
         runtime = self.runtime
-        order = StepBatches(
+        order = StepBatchSampler(
             len(self.photos),
             self.section.batch_size,
             start=start,
@@ -261,5 +261,5 @@ class _AffinityTask:
         """Term weights, as published."""
         return AFFINITY_WEIGHTS
 
-    def after_step(self, step: int, module: nn.Module) -> None:
+    def on_step_end(self, step: int, module: nn.Module) -> None:
         """Nothing: the log says it all."""

@@ -38,8 +38,8 @@ from tag2mask.seam.objective import LossWeights, SeamObjective
 from tag2mask.seam.transform import ViewTransform
 from tag2mask.training.dataset import (
     Augmentation,
-    Batch,
-    StepBatches,
+    StepBatchSampler,
+    TaggedBatch,
     TrainingDataset,
     steps_per_epoch,
     training_loader,
@@ -355,10 +355,10 @@ class _CamTask:
         self.photos = TrainingDataset(samples, len(spec.classes), self.augmentation, section.seed)
         self.names = spec.classes
 
-    def batches(self, start: int, stop: int) -> Iterator[Batch]:
+    def batches(self, start: int, stop: int) -> Iterator[TaggedBatch]:
         """This rank's batches."""
         runtime = self.runtime
-        order = StepBatches(
+        order = StepBatchSampler(
             len(self.photos),
             self.section.batch_size,
             start=start,
@@ -373,7 +373,7 @@ class _CamTask:
             self.left_out.check(batch)
             yield batch
 
-    def inputs(self, batch: Batch, step: int, device: torch.device) -> tuple[Any, ...]:
+    def inputs(self, batch: TaggedBatch, step: int, device: torch.device) -> tuple[Any, ...]:
         """Tensors on the device and this step's view transform."""
         image = batch.image.to(device, non_blocking=True, memory_format=torch.channels_last)
         transform = self.draw.at(step) if self.two_views else None
@@ -390,7 +390,7 @@ class _CamTask:
             for name, weight in weights.items()
         }
 
-    def after_step(self, step: int, module: nn.Module) -> None:
+    def on_step_end(self, step: int, module: nn.Module) -> None:
         """Now and then, a picture of a few training photos' maps."""
         every = self.section.picture_every
         if self.runtime.rank == 0 and every and (step % every == 0 or step == self.settings.steps):

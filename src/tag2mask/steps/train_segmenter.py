@@ -35,7 +35,7 @@ from tag2mask.segmentation.labels import (
     pseudo_labeled,
     validation_photos,
 )
-from tag2mask.segmentation.loading import refuse_exported
+from tag2mask.segmentation.loading import check_not_exported
 from tag2mask.segmentation.networks import build_segmenter, load_segmenter, save_segmenter
 from tag2mask.steps.segmenter_task import (
     LAST,
@@ -118,7 +118,7 @@ def import_model(file: Path, out: Path) -> SegmenterModel:
     Raises:
         WeightsError: the file is no segmentation network that we know, cut off, or exported.
     """
-    refuse_exported(file)
+    check_not_exported(file)
     net, spec = load_segmenter(file)  # before any folder is opened: a bad file leaves nothing
     with step_folder(
         SegmenterModel, out, section={"imported": file.name}, inputs={"model": digest(file)}

@@ -22,14 +22,14 @@ from tag2mask.data.images import read_image
 from tag2mask.data.index import Sample
 from tag2mask.errors import RecipeError, Tag2MaskError
 
-Item = tuple[Tensor, Tensor, Tensor, str]
-"""Image (3, h, w), tags (C,), valid (h, w) and id of one photo; see `Batch`."""
+TaggedItem = tuple[Tensor, Tensor, Tensor, str]
+"""Image (3, h, w), tags (C,), valid (h, w) and id of one photo; see `TaggedBatch`."""
 
-OneBatch = TypeVar("OneBatch")
+BatchT = TypeVar("BatchT")
 
 
 @dataclass(frozen=True)
-class Unread:
+class UnreadablePhoto:
     """A photo that should be in a batch and can't be read.
 
     Attributes:
@@ -42,7 +42,7 @@ class Unread:
 
 
 @dataclass(frozen=True)
-class Batch:
+class TaggedBatch:
     """A training batch.
 
     Attributes:
@@ -50,23 +50,23 @@ class Batch:
         tags: 0/1 float32 (b, C).
         valid: bool (b, h, w), False on padding.
         ids: b photo ids.
-        unread: photos that are missing here because they can't be read; b may be 0 then.
+        skipped: photos left out because they can't be read; b may then be 0.
     """
 
     image: Tensor
     tags: Tensor
     valid: Tensor
     ids: tuple[str, ...]
-    unread: tuple[Unread, ...] = ()
+    skipped: tuple[UnreadablePhoto, ...] = ()
 
-    def pin_memory(self) -> Batch:
+    def pin_memory(self) -> TaggedBatch:
         """The batch in page-locked memory; loaders call this before a copy to a GPU."""
-        return Batch(
+        return TaggedBatch(
             self.image.pin_memory(),
             self.tags.pin_memory(),
             self.valid.pin_memory(),
             self.ids,
-            self.unread,
+            self.skipped,
         )
 
 
@@ -92,7 +92,7 @@ class Augmentation:
 
 
 @dataclass(frozen=True)
-class Crop:
+class CropWindow:
     """Where one training crop lies, for the photo and for any map of its size.
 
     Attributes:
@@ -112,7 +112,7 @@ class Crop:
     side: int
 
     @classmethod
-    def draw(cls, size: tuple[int, int], side: int, rng: np.random.Generator) -> Crop:
+    def draw(cls, size: tuple[int, int], side: int, rng: np.random.Generator) -> CropWindow:
         """Mirror half of the photos and place them at random, inside the padding if smaller."""
         flip = rng.random() < 0.5
         width, height = size
@@ -135,7 +135,7 @@ class Crop:
         return image.crop(self.box)
 
 
-class TrainingDataset(Dataset[Item]):
+class TrainingDataset(Dataset[TaggedItem]):
     """Augmented photos, addressed by (epoch, index).
 
     Args:
@@ -157,14 +157,14 @@ class TrainingDataset(Dataset[Item]):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, address: tuple[int, int]) -> Item:
+    def __getitem__(self, address: tuple[int, int]) -> TaggedItem:
         image, valid, _ = self.cropped(address)
         sample = self.samples[address[1]]
         tags = torch.zeros(self.num_classes)
         tags[list(sample.tags)] = 1.0
         return image, tags, valid, sample.id
 
-    def cropped(self, address: tuple[int, int]) -> tuple[Tensor, Tensor, Crop]:
+    def cropped(self, address: tuple[int, int]) -> tuple[Tensor, Tensor, CropWindow]:
         """Image and valid mask of an address, and which part of the photo they are."""
         epoch, index = address
         rng = np.random.default_rng((self.seed, epoch, index))
@@ -172,7 +172,7 @@ class TrainingDataset(Dataset[Item]):
             torch.manual_seed(int(rng.integers(2**62)))
             return self._crop(self.samples[index], rng)
 
-    def _crop(self, sample: Sample, rng: np.random.Generator) -> tuple[Tensor, Tensor, Crop]:
+    def _crop(self, sample: Sample, rng: np.random.Generator) -> tuple[Tensor, Tensor, CropWindow]:
         """Resize, flip, crop (zero padded), jitter what was cropped, normalize."""
         settings = self.augmentation
         if settings.long_side is None:
@@ -185,7 +185,7 @@ class TrainingDataset(Dataset[Item]):
         scale = long_side / max(photo.size)
         width, height = (max(1, round(side * scale)) for side in photo.size)
         side = settings.crop
-        crop = Crop.draw((width, height), side, rng)
+        crop = CropWindow.draw((width, height), side, rng)
         photo = self.jitter(crop.cut(photo, Image.Resampling.BICUBIC))
         pixels = torch.from_numpy(np.asarray(photo, dtype=np.float32) / 255).permute(2, 0, 1)
         mean, std = torch.tensor(settings.mean), torch.tensor(settings.std)
@@ -196,7 +196,7 @@ class TrainingDataset(Dataset[Item]):
         return image, valid, crop
 
 
-class StepBatches:
+class StepBatchSampler:
     """Batches of photo addresses, one a training step, from a given step on.
 
     Each epoch is a permutation drawn from (seed, epoch); what does not fill a batch is left out, as
@@ -263,7 +263,7 @@ def steps_per_epoch(photos: int, batch_size: int) -> int:
     return max(1, photos // batch_size)
 
 
-class Addressed(Protocol):
+class EpochDataset(Protocol):
     """What a loader reads: items by (epoch, index of a photo)."""
 
     samples: Sequence[Sample]
@@ -273,12 +273,12 @@ class Addressed(Protocol):
 
 
 def training_loader(
-    photos: TrainingDataset, batches: StepBatches, *, workers: int, pin_memory: bool = False
-) -> Iterable[Batch]:
+    photos: TrainingDataset, batches: StepBatchSampler, *, workers: int, pin_memory: bool = False
+) -> Iterable[TaggedBatch]:
     """Load batches in the order of ``batches``.
 
-    A photo that can't be read is no error here but stands in its batch's ``unread``: whether it may
-    be left out is for the caller to say, and with several ranks for all of them together.
+    An unreadable photo raises no error here but is listed in its batch's ``skipped``. Whether it
+    may be skipped is decided by the caller, on all ranks together; see `SkippedPhotos`.
 
     Args:
         photos: what the addresses point into.
@@ -286,19 +286,19 @@ def training_loader(
         workers: processes that read photos; 0: this one does.
         pin_memory: for a GPU.
     """
-    return step_loader(photos, batches, collate, workers=workers, pin_memory=pin_memory)
+    return step_loader(photos, batches, collate_tagged, workers=workers, pin_memory=pin_memory)
 
 
 def step_loader(
-    photos: Addressed,
-    batches: StepBatches,
-    collate: Callable[[Sequence[Any]], OneBatch],
+    photos: EpochDataset,
+    batches: StepBatchSampler,
+    collate: Callable[[Sequence[Any]], BatchT],
     *,
     workers: int,
     pin_memory: bool = False,
-) -> Iterable[OneBatch]:
-    """`training_loader` of any items; ``collate`` gets `Unread` in the place of some."""
-    loader: DataLoader[OneBatch] = DataLoader(
+) -> Iterable[BatchT]:
+    """`training_loader` of any items; ``collate`` gets `UnreadablePhoto` in the place of some."""
+    loader: DataLoader[BatchT] = DataLoader(
         _ErrorsAsItems(photos),
         batch_sampler=batches,
         num_workers=workers,
@@ -312,30 +312,30 @@ def step_loader(
 class _ErrorsAsItems(Dataset[Any]):
     """Hands errors through worker processes, which would wrap them in their traceback."""
 
-    def __init__(self, photos: Addressed) -> None:
+    def __init__(self, photos: EpochDataset) -> None:
         self.photos = photos
 
     def __getitem__(self, address: tuple[int, int]) -> Any:
         try:
             return self.photos[address]
         except Tag2MaskError as error:
-            return Unread(self.photos.samples[address[1]].id, error)
+            return UnreadablePhoto(self.photos.samples[address[1]].id, error)
 
 
-def collate(items: Sequence[Item | Unread]) -> Batch:
+def collate_tagged(items: Sequence[TaggedItem | UnreadablePhoto]) -> TaggedBatch:
     """Stack the photos that could be read into a batch, and name the others."""
-    unread = tuple(item for item in items if isinstance(item, Unread))
-    read = [item for item in items if not isinstance(item, Unread)]
+    skipped = tuple(item for item in items if isinstance(item, UnreadablePhoto))
+    read = [item for item in items if not isinstance(item, UnreadablePhoto)]
     if not read:
-        return Batch(
+        return TaggedBatch(
             torch.zeros(0, 3, 1, 1),
             torch.zeros(0, 1),
             torch.zeros(0, 1, 1, dtype=torch.bool),
             (),
-            unread,
+            skipped,
         )
     images, tags, valid, ids = zip(*read, strict=True)
-    return Batch(torch.stack(images), torch.stack(tags), torch.stack(valid), ids, unread)
+    return TaggedBatch(torch.stack(images), torch.stack(tags), torch.stack(valid), ids, skipped)
 
 
 def _place(length: int, side: int, rng: np.random.Generator) -> tuple[int, int, int]:

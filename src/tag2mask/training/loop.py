@@ -85,7 +85,7 @@ class Task(Protocol):
     def weights(self, step: int) -> dict[str, float]:
         """Weight of each term in the total; terms without one are only logged."""
 
-    def after_step(self, step: int, module: nn.Module) -> None:
+    def on_step_end(self, step: int, module: nn.Module) -> None:
         """Called on every rank after each optimizer step, to draw pictures and the like.
 
         Args:
@@ -169,7 +169,7 @@ def fit(
                 row = meter.take() | {"lr": optimizer.param_groups[0]["lr"]}
                 if log is not None:
                     log.write(step, row)
-            task.after_step(step + 1, task.module if average is None else average.module)
+            task.on_step_end(step + 1, task.module if average is None else average.module)
             if last or time.monotonic() - saved >= settings.checkpoint_seconds:
                 save(step + 1)
                 saved = time.monotonic()

@@ -9,10 +9,10 @@ import torch
 from tag2mask.artifacts.step_folder import Step
 from tag2mask.errors import DataError, Tag2MaskError
 from tag2mask.runtime.session import Runtime
-from tag2mask.training.dataset import Unread
+from tag2mask.training.dataset import UnreadablePhoto
 
 
-class BatchLike(Protocol):
+class TrainingBatch(Protocol):
     """A training batch that names the photos it lacks."""
 
     @property
@@ -20,7 +20,7 @@ class BatchLike(Protocol):
         """Of the photos that it holds."""
 
     @property
-    def unread(self) -> tuple[Unread, ...]:
+    def skipped(self) -> tuple[UnreadablePhoto, ...]:
         """Photos that it lacks."""
 
 
@@ -42,7 +42,7 @@ class SkippedPhotos:
         self._allowed = allowed
         self._batch_setting = batch_setting
 
-    def check(self, batch: BatchLike) -> None:
+    def check(self, batch: TrainingBatch) -> None:
         """Note photos that can't be read, or stop for them.
 
         Raises:
@@ -50,19 +50,19 @@ class SkippedPhotos:
             DataError: a rank's share of the batch is empty.
         """
         # Nearly every batch is whole: one number over the ranks says so, without gathering objects.
-        missing = torch.tensor(len(batch.unread), device=self._runtime.device)
+        missing = torch.tensor(len(batch.skipped), device=self._runtime.device)
         if not self._runtime.sum_over_ranks(missing):
             return
-        shares = self._runtime.all_gather_object((batch.unread, len(batch.ids)))
-        unread = [photo for share, _ in shares for photo in share]
+        shares = self._runtime.all_gather_object((batch.skipped, len(batch.ids)))
+        skipped = [photo for share, _ in shares for photo in share]
         if not self._allowed:
-            raise unread[0].error
-        for photo in batch.unread:
+            raise skipped[0].error
+        for photo in batch.skipped:
             self.leave_out(photo.id, photo.error)
         if any(read == 0 for _, read in shares):
             raise DataError(
-                f"none of the {len(batch.unread)} photos of a batch can be read",
-                where=unread[0].error.where,
+                f"none of the {len(batch.skipped)} photos of a batch can be read",
+                where=skipped[0].error.where,
                 fix=f"Mend the photos, or raise {self._batch_setting}.",
             )
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from tag2mask.errors import DataError
 from tag2mask.segmentation.inference import label_canvas
-from tag2mask.segmentation.inference.label_canvas import LabelCanvas, Labeled
-from tag2mask.segmentation.inference.tiles import Block
+from tag2mask.segmentation.inference.label_canvas import LabelCanvas, PhotoLabels
+from tag2mask.segmentation.inference.tiles import MapBlock
 
 IDS = np.array([0, 2, 7], np.uint8)
 
@@ -22,10 +22,10 @@ def maps_of(cells: tuple[int, int]) -> np.ndarray:
     return np.random.default_rng(0).random((3, *cells), np.float32)
 
 
-def at_once(size: tuple[int, int], maps: np.ndarray, **wanted: Any) -> Labeled:
+def at_once(size: tuple[int, int], maps: np.ndarray, **wanted: Any) -> PhotoLabels:
     canvas = LabelCanvas(size, maps.shape[1:], **wanted)
-    canvas.paint(Block(maps, 0, 0), IDS)
-    canvas.keep(Block(maps, 0, 0))
+    canvas.paint(MapBlock(maps, 0, 0), IDS)
+    canvas.keep(MapBlock(maps, 0, 0))
     return canvas.labeled
 
 
@@ -41,7 +41,7 @@ def test_blocks_make_the_whole(size: tuple[int, int], cells: tuple[int, int], st
     canvas.labeled.labels[:] = 99
     for top, left in product(range(0, cells[0], step), range(0, cells[1], step)):
         above, beside = max(top - 1, 0), max(left - 1, 0)
-        block = Block(maps[:, above : top + step, beside : left + step], above, beside)
+        block = MapBlock(maps[:, above : top + step, beside : left + step], above, beside)
         canvas.paint(block, IDS)
         canvas.keep(block)
     np.testing.assert_array_equal(canvas.labeled.labels, whole.labels)

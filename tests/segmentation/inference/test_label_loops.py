@@ -10,7 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tag2mask.segmentation.inference.label_loops import enlarged_labels, places, resized, winners
+from tag2mask.segmentation.inference.label_loops import (
+    axis_interpolation,
+    enlarged_labels,
+    resized,
+    winners,
+)
 
 Float32 = NDArray[np.float32]
 SIDES = st.integers(1, 17)
@@ -57,7 +62,11 @@ def test_labels_are_the_argmax_of_the_enlarged_maps(
     winner = winners(given_maps)
     assert winner is not None
     labels, sure = enlarged_labels(
-        given_maps, winner, places(cells[0], size[0]), places(cells[1], size[1]), confidence=True
+        given_maps,
+        winner,
+        axis_interpolation(cells[0], size[0]),
+        axis_interpolation(cells[1], size[1]),
+        confidence=True,
     )
     whole = plain(maps, size)
     chosen = np.take_along_axis(whole, labels[None].astype(np.intp), axis=0)[0]
@@ -66,7 +75,11 @@ def test_labels_are_the_argmax_of_the_enlarged_maps(
     clear = _margin(whole) > 1e-6
     np.testing.assert_array_equal(labels[clear], whole.argmax(axis=0)[clear])
     alone, none = enlarged_labels(
-        given_maps, winner, places(cells[0], size[0]), places(cells[1], size[1]), confidence=False
+        given_maps,
+        winner,
+        axis_interpolation(cells[0], size[0]),
+        axis_interpolation(cells[1], size[1]),
+        confidence=False,
     )
     np.testing.assert_array_equal(alone, labels)
     assert none.size == 0
@@ -87,7 +100,11 @@ def test_of_equal_channels_the_first_wins(k: int, size: tuple[int, int], seed: i
     winner = winners(maps)
     assert winner is not None
     same, sure = enlarged_labels(
-        maps, winner, places(size[0], size[0]), places(size[1], size[1]), confidence=True
+        maps,
+        winner,
+        axis_interpolation(size[0], size[0]),
+        axis_interpolation(size[1], size[1]),
+        confidence=True,
     )
     np.testing.assert_array_equal(same, maps.argmax(axis=0))
     np.testing.assert_array_equal(sure, maps.max(axis=0))
@@ -97,7 +114,9 @@ def test_a_channel_that_is_second_everywhere_may_win_between() -> None:
     maps = np.array([[[0.55, 0.0]], [[0.0, 0.55]], [[0.45, 0.45]]], np.float32)
     winner = winners(maps)
     assert winner is not None
-    labels, sure = enlarged_labels(maps, winner, places(1, 1), places(2, 8), confidence=True)
+    labels, sure = enlarged_labels(
+        maps, winner, axis_interpolation(1, 1), axis_interpolation(2, 8), confidence=True
+    )
     assert labels.tolist() == [[0, 0, 0, 2, 2, 1, 1, 1]]
     assert sure[0, 3] == pytest.approx(0.45)
 
@@ -120,7 +139,7 @@ def test_resized_as_torch_does(cells: tuple[int, int], size: tuple[int, int], la
 
 def test_parts_know_where_they_lie() -> None:
     maps = random_maps(4, 12, 9, 2)
-    rows, columns = places(12, 31), places(9, 20)
+    rows, columns = axis_interpolation(12, 31), axis_interpolation(9, 20)
     winner = winners(maps)
     assert winner is not None
     whole, _ = enlarged_labels(maps, winner, rows, columns, confidence=False)

@@ -60,7 +60,7 @@ def test_large_logits_stay_finite(file: Path) -> None:
 
 def test_threads_give_the_same_as_one(file: Path) -> None:
     segmenter = OnnxSegmenter.open(file, threads=4)
-    assert segmenter.callers == 4
+    assert segmenter.caller_threads == 4
     batches = [images_of(seed) for seed in range(24)]
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(segmenter.probabilities, batches))
@@ -69,7 +69,7 @@ def test_threads_give_the_same_as_one(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "threads", "callers", "wanted"),
+    ("given", "threads", "caller_threads", "wanted"),
     [
         (None, 0, None, (min(processors(), 8), None)),
         ("3", 0, None, (3, 1)),
@@ -85,15 +85,15 @@ def test_threads_are_shared_among_callers(
     monkeypatch: pytest.MonkeyPatch,
     given: str | None,
     threads: int,
-    callers: int | None,
+    caller_threads: int | None,
     wanted: tuple[int, int | None],
 ) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if given is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", given)
-    segmenter = OnnxSegmenter.open(file, threads=threads, callers=callers)
+    segmenter = OnnxSegmenter.open(file, threads=threads, caller_threads=caller_threads)
     each = segmenter._session.get_session_options().intra_op_num_threads
-    assert segmenter.callers == wanted[0]
+    assert segmenter.caller_threads == wanted[0]
     assert wanted[1] is None or each == wanted[1]
 
 
@@ -164,7 +164,7 @@ class FullMemory:
 
 
 def test_out_of_memory(file: Path) -> None:
-    segmenter = OnnxSegmenter(FullMemory(), SPEC, callers=1)
+    segmenter = OnnxSegmenter(FullMemory(), SPEC, caller_threads=1)
     with pytest.raises(DeviceError, match=r"ran out of memory. Lower predict\.tile"):
         segmenter.probabilities(images_of(0))
 

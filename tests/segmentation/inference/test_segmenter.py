@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from local_segmenter import LocalSegmenter, colorful
-from tag2mask.segmentation.inference.segmenter import AveragedViews, Box, Segmenter, pixels
+from tag2mask.segmentation.inference.segmenter import AveragedViews, GridBox, Segmenter, pixels
 
 
 class Noting(LocalSegmenter):
@@ -64,10 +64,10 @@ def test_company_changes_nothing(flip: bool) -> None:
 def test_a_part_of_the_grid_is_that_part_of_the_resized_photo() -> None:
     photo = Image.fromarray(colorful(90, 120))
     whole = pixels(photo, (60, 80))
-    part = Box(10, 24, 42, 56)
+    part = GridBox(10, 24, 42, 56)
     found = pixels(photo, part.size, part, (60, 80))
     assert found.shape == (32, 32, 3)
     difference = np.abs(found.astype(int) - whole[10:42, 24:56])
     assert difference.max() <= 1
-    end = Box(17, 31, 333, 500)  # 500 / 333 * 333 is not 500 in floats
+    end = GridBox(17, 31, 333, 500)  # 500 / 333 * 333 is not 500 in floats
     assert pixels(Image.new("RGB", (500, 333)), end.size, end, (333, 500)).shape == (316, 469, 3)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tag2mask.segmentation.inference.tiles import Blend, Span, spans
+from tag2mask.segmentation.inference.tiles import TileBlender, TileSpan, tile_spans
 
 LAYOUTS = st.builds(
     lambda multiple, side, overlap, length: (
@@ -27,7 +27,7 @@ LAYOUTS = st.builds(
 def test_weights_sum_to_one(layout: tuple[int, int, int, int]) -> None:
     length, side, overlap, multiple = layout
     total = np.zeros(length, np.float32)
-    found = spans(length, side, overlap, multiple)
+    found = tile_spans(length, side, overlap, multiple)
     for span in found:
         weights = span.weights()
         assert len(weights) == span.end - span.begin and (weights > 0).all()
@@ -42,7 +42,7 @@ def test_tiles_lie_on_the_networks_grid_and_are_of_one_length(
     layout: tuple[int, int, int, int],
 ) -> None:
     length, side, overlap, multiple = layout
-    for span in spans(length, side, overlap, multiple):
+    for span in tile_spans(length, side, overlap, multiple):
         assert 0 <= span.first <= span.begin < span.own_end <= span.end <= length
         assert span.first % multiple == 0
         assert span.end - span.first <= side
@@ -51,13 +51,13 @@ def test_tiles_lie_on_the_networks_grid_and_are_of_one_length(
 
 
 def test_an_axis_no_longer_than_a_tile_is_one() -> None:
-    assert spans(40, 40, 16, 8) == [Span(first=0, begin=0, own_end=40, end=40, rise=0)]
-    assert len(spans(41, 40, 16, 8)) == 2
+    assert tile_spans(40, 40, 16, 8) == [TileSpan(first=0, begin=0, own_end=40, end=40, rise=0)]
+    assert len(tile_spans(41, 40, 16, 8)) == 2
 
 
-def joined(maps: np.ndarray, rows: list[Span], columns: list[Span]) -> np.ndarray:
+def joined(maps: np.ndarray, rows: list[TileSpan], columns: list[TileSpan]) -> np.ndarray:
     """Cut maps into tiles and put them together; cells that were never final stay NaN."""
-    blend = Blend(len(maps), rows, columns)
+    blend = TileBlender(len(maps), rows, columns)
     whole = np.full(maps.shape, np.nan, np.float32)
     for row in rows:
         for column in columns:
@@ -74,15 +74,15 @@ def joined(maps: np.ndarray, rows: list[Span], columns: list[Span]) -> np.ndarra
 def test_the_tiles_of_a_map_make_the_map(
     one: tuple[int, int, int, int], other: tuple[int, int, int, int]
 ) -> None:
-    rows, columns = spans(*one), spans(*other)
+    rows, columns = tile_spans(*one), tile_spans(*other)
     maps = np.random.default_rng(0).random((2, one[0], other[0]), np.float32)
     np.testing.assert_allclose(joined(maps, rows, columns), maps, atol=1e-6)
 
 
 def test_neighbors_fade_into_each_other() -> None:
-    rows, columns = spans(4, 4, 0, 1), spans(14, 8, 4, 1)
+    rows, columns = tile_spans(4, 4, 0, 1), tile_spans(14, 8, 4, 1)
     assert [(span.begin, span.end) for span in columns] == [(0, 8), (4, 12), (8, 14)]
-    blend, found = Blend(1, rows, columns), np.zeros(14)
+    blend, found = TileBlender(1, rows, columns), np.zeros(14)
     for value, column in zip((0, 1, 3), columns, strict=True):
         tile = np.full((1, 4, column.end - column.begin), value, np.float32)
         values, _, left = blend.add(tile, rows[0], column)
@@ -92,8 +92,8 @@ def test_neighbors_fade_into_each_other() -> None:
 
 
 def test_only_strips_are_kept() -> None:
-    rows, columns = spans(1000, 40, 8, 4), spans(100, 40, 8, 4)
-    blend = Blend(3, rows, columns)
+    rows, columns = tile_spans(1000, 40, 8, 4), tile_spans(100, 40, 8, 4)
+    blend = TileBlender(3, rows, columns)
     for column in columns:
         blend.add(np.ones((3, 40, column.end - column.begin), np.float32), rows[0], column)
     kept = sum(part.nbytes for part in vars(blend).values())
@@ -105,4 +105,4 @@ def test_overlaps_of_more_than_half_a_tile_or_off_the_grid_are_our_bugs(
     side: int, overlap: int
 ) -> None:
     with pytest.raises(AssertionError):
-        spans(100, side, overlap, 8)
+        tile_spans(100, side, overlap, 8)

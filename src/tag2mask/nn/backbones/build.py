@@ -20,7 +20,7 @@ from tag2mask.nn.weights import load_into, load_state, packaged_state
 __all__ = ["Backbone", "Features", "ResNet38", "TimmBackbone", "build_backbone"]
 
 RESNET38 = "resnet38"
-OFFICIAL_HEADS = ("fc8.", "f8_3.", "f8_4.", "f8_5.", "f9.", "fc.", "linear1000.")
+CHECKPOINT_HEAD_PREFIXES = ("fc8.", "f8_3.", "f8_4.", "f8_5.", "f9.", "fc.", "linear1000.")
 """Heads in checkpoints of SEAM, AffinityNet, CAM and ImageNet that a backbone has no use for."""
 
 
@@ -110,7 +110,7 @@ def _resnet38(weights: str, output_stride: int, pcm_levels: tuple[int, int] | No
     backbone = ResNet38()
     if weights != "none":
         state = _backbone_of(load_state(Path(weights)), "backbone.")
-        load_into(backbone, state, where=weights, allow_unexpected=OFFICIAL_HEADS)
+        load_into(backbone, state, where=weights, allow_unexpected=CHECKPOINT_HEAD_PREFIXES)
     return backbone
 
 

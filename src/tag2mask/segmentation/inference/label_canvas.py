@@ -12,11 +12,11 @@ from tag2mask.errors import DataError
 from tag2mask.segmentation.inference.label_loops import (
     Float32,
     UInt8,
+    axis_interpolation,
     enlarged_labels,
-    places,
     winners,
 )
-from tag2mask.segmentation.inference.tiles import Block
+from tag2mask.segmentation.inference.tiles import MapBlock
 
 Confidence = Literal["float32", "uint8"]
 
@@ -25,7 +25,7 @@ STRIP_PIXELS = 1 << 20
 
 
 @dataclass(frozen=True)
-class Labeled:
+class PhotoLabels:
     """A photo's labels; (H, W) is its size.
 
     Attributes:
@@ -58,14 +58,17 @@ class LabelCanvas:
         confidence: Confidence | None = None,
         probabilities: tuple[int, int, int] | None = None,
     ) -> None:
-        self._rows, self._columns = places(cells[0], size[0]), places(cells[1], size[1])
-        self.labeled = Labeled(
+        self._rows, self._columns = (
+            axis_interpolation(cells[0], size[0]),
+            axis_interpolation(cells[1], size[1]),
+        )
+        self.labeled = PhotoLabels(
             np.empty(size, np.uint8),
             np.empty(size, confidence) if confidence else None,
             np.empty(probabilities, np.float16) if probabilities else None,
         )
 
-    def keep(self, block: Block) -> None:
+    def keep(self, block: MapBlock) -> None:
         """Keep a block of probabilities, where they are wanted."""
         if self.labeled.probabilities is not None:
             height, width = block.values.shape[1:]
@@ -73,7 +76,7 @@ class LabelCanvas:
                 :, block.top : block.top + height, block.left : block.left + width
             ] = block.values
 
-    def paint(self, block: Block, ids: UInt8) -> None:
+    def paint(self, block: MapBlock, ids: UInt8) -> None:
         """Label the pixels that lie between cells of a block.
 
         Args:

@@ -22,7 +22,7 @@ UInt8 = npt.NDArray[np.uint8]
 Index = npt.NDArray[np.intp]
 
 
-class Places(NamedTuple):
+class AxisInterpolation(NamedTuple):
     """Where the pixels of one axis lie between the cells of another grid.
 
     Attributes:
@@ -33,18 +33,18 @@ class Places(NamedTuple):
     cells: Index
     shares: Float32
 
-    def part(self, first: int, last: int, origin: int = 0) -> Places:
+    def part(self, first: int, last: int, origin: int = 0) -> AxisInterpolation:
         """Pixels first..last - 1, with cells counted from ``origin``."""
-        return Places(self.cells[first:last] - origin, self.shares[first:last])
+        return AxisInterpolation(self.cells[first:last] - origin, self.shares[first:last])
 
 
-def places(cells: int, pixels: int) -> Places:
+def axis_interpolation(cells: int, pixels: int) -> AxisInterpolation:
     """Where ``pixels`` pixels lie between ``cells`` cells that cover the same length."""
     at = np.clip((np.arange(pixels) + 0.5) * (cells / pixels) - 0.5, 0, cells - 1)
     before = at.astype(np.intp)
     shares = (at - before).astype(np.float32)
     behind = np.where(shares > 0, np.minimum(before + 1, cells - 1), before)
-    return Places(np.stack([before, behind], axis=1), shares)
+    return AxisInterpolation(np.stack([before, behind], axis=1), shares)
 
 
 def winners(probabilities: Float32) -> UInt8 | None:
@@ -62,7 +62,12 @@ def winners(probabilities: Float32) -> UInt8 | None:
 
 
 def enlarged_labels(
-    probabilities: Float32, winner: UInt8, rows: Places, columns: Places, *, confidence: bool
+    probabilities: Float32,
+    winner: UInt8,
+    rows: AxisInterpolation,
+    columns: AxisInterpolation,
+    *,
+    confidence: bool,
 ) -> tuple[UInt8, Float32]:
     """Label pixels with the channel that is largest once enlarged; of equal ones the first.
 
@@ -88,7 +93,12 @@ def resized(maps: Float32, size: tuple[int, int]) -> Float32:
     if maps.shape[1:] == size:
         return maps
     result = np.empty((len(maps), *size), np.float32)
-    _resize(maps, *places(maps.shape[1], size[0]), *places(maps.shape[2], size[1]), result)
+    _resize(
+        maps,
+        *axis_interpolation(maps.shape[1], size[0]),
+        *axis_interpolation(maps.shape[2], size[1]),
+        result,
+    )
     return result
 
 

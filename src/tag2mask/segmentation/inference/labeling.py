@@ -21,19 +21,19 @@ from PIL import Image
 from tag2mask.classes import BACKGROUND, mask_id
 from tag2mask.crf.dense_crf import CrfSettings, DenseCrf
 from tag2mask.runtime.threads import ordered_map
-from tag2mask.segmentation.inference.label_canvas import Confidence, LabelCanvas, Labeled
+from tag2mask.segmentation.inference.label_canvas import Confidence, LabelCanvas, PhotoLabels
 from tag2mask.segmentation.inference.label_loops import Float32, UInt8, resized, winners
 from tag2mask.segmentation.inference.segmenter import (
     AveragedViews,
-    Box,
+    GridBox,
     Segmenter,
     Size,
     pixels,
     size_of,
 )
-from tag2mask.segmentation.inference.tiles import Blend, Block, Span, spans
+from tag2mask.segmentation.inference.tiles import MapBlock, TileBlender, TileSpan, tile_spans
 
-__all__ = ["Labeled", "PhotoViews", "Segmentation", "SegmentationSettings", "Segmenter"]
+__all__ = ["LabelingSettings", "PhotoLabeler", "PhotoLabels", "PhotoViews", "Segmenter"]
 
 CRF_PIXELS = 1_000_000
 """The dense CRF sees a photo at its size, or shrunk to this many pixels."""
@@ -43,7 +43,7 @@ TILE_BYTES = 2**31
 
 
 @dataclass(frozen=True)
-class SegmentationSettings:
+class LabelingSettings:
     """How photos are labeled.
 
     Attributes:
@@ -87,15 +87,15 @@ class PhotoViews(NamedTuple):
     padded: tuple[Size, ...]
 
 
-class Segmentation:
+class PhotoLabeler:
     """Labels photos with a trained network. Safe to be used from several threads at once.
 
     Args:
         segmenter: the network.
-        settings: see `SegmentationSettings`.
+        settings: see `LabelingSettings`.
     """
 
-    def __init__(self, segmenter: Segmenter, settings: SegmentationSettings) -> None:
+    def __init__(self, segmenter: Segmenter, settings: LabelingSettings) -> None:
         self.segmenter = segmenter
         self.settings = settings
         self._average = AveragedViews(segmenter, len(settings.scales), flip=settings.flip)
@@ -113,7 +113,7 @@ class Segmentation:
         size: Size | None = None,
         tags: Sequence[int] | None = None,
         progress: Callable[[int, int], object] = lambda done, of: None,
-    ) -> Labeled:
+    ) -> PhotoLabels:
         """Label one photo of any size, in tiles where it `is_tiled`.
 
         In tiles no map of the whole is made, unless probabilities are wanted.
@@ -158,7 +158,7 @@ class Segmentation:
 
     def label(
         self, photos: Sequence[PhotoViews], tags: Sequence[Sequence[int] | None] | None = None
-    ) -> list[Labeled]:
+    ) -> list[PhotoLabels]:
         """Label photos whose padded views have the same sizes.
 
         Args:
@@ -183,20 +183,20 @@ class Segmentation:
         size: Size,
         tags: Sequence[int] | None,
         progress: Callable[[int, int], object],
-    ) -> Labeled:
+    ) -> PhotoLabels:
         """Label one large photo, in tiles that fade into each other."""
         grid, ids = self._grid(size), _mask_ids(None, self._channels)
         rows, columns = self._spans(grid[0]), self._spans(grid[1])
         canvas = self._canvas(size, grid, grid)
-        scores = Blend(self._channels, rows, columns)
-        plain = Blend(self._channels, rows, columns) if self.settings.probabilities else None
+        scores = TileBlender(self._channels, rows, columns)
+        plain = TileBlender(self._channels, rows, columns) if self.settings.probabilities else None
         tiles = list(product(rows, columns))
         # Two tiles a thread may wait to be blended.
         fitting = TILE_BYTES // (2 * 4 * self._channels * self.settings.tile**2)
         computed = ordered_map(
             lambda tile: self._tile(photo, grid, *tile, tags),
             tiles,
-            max(1, min(self.segmenter.callers, fitting)),
+            max(1, min(self.segmenter.caller_threads, fitting)),
         )
         for done, ((row, column), (tile, before)) in enumerate(
             zip(tiles, computed, strict=True), 1
@@ -207,21 +207,26 @@ class Segmentation:
             progress(done, len(tiles))
         return canvas.labeled
 
-    def _labeled(self, photo: PhotoViews, maps: Float32, tags: Sequence[int] | None) -> Labeled:
+    def _labeled(self, photo: PhotoViews, maps: Float32, tags: Sequence[int] | None) -> PhotoLabels:
         """Labels from the probabilities (C+1, h, w) of the whole photo."""
         scores, ids = _gated(maps, tags)
         if photo.crf_image is not None:
             scores, ids = self._sharpened(scores, ids, photo.crf_image)
         canvas = self._canvas(photo.size, size_of(scores[0]), photo.grid)
-        canvas.keep(Block(maps, 0, 0))
-        canvas.paint(Block(scores, 0, 0), ids)
+        canvas.keep(MapBlock(maps, 0, 0))
+        canvas.paint(MapBlock(scores, 0, 0), ids)
         return canvas.labeled
 
     def _tile(
-        self, photo: Image.Image, grid: Size, row: Span, column: Span, tags: Sequence[int] | None
+        self,
+        photo: Image.Image,
+        grid: Size,
+        row: TileSpan,
+        column: TileSpan,
+        tags: Sequence[int] | None,
     ) -> tuple[Float32, Float32 | None]:
         """What labels are taken of in one tile, float32 (C+1, h, w), and the probabilities."""
-        part = Box(row.first, column.first, row.end, column.end)
+        part = GridBox(row.first, column.first, row.end, column.end)
         views = [
             pixels(photo, self._view_size(part.size, scale), part, grid)
             for scale in self.settings.scales
@@ -262,13 +267,13 @@ class Segmentation:
             probabilities=(self._channels, *grid) if settings.probabilities else None,
         )
 
-    def _spans(self, length: int) -> list[Span]:
+    def _spans(self, length: int) -> list[TileSpan]:
         """Tiles along an axis of the working grid, so large that no view exceeds ``tile``."""
         multiple, settings = self.segmenter.size_multiple, self.settings
         side = int(settings.tile / max(1.0, *settings.scales)) // multiple
         side = max(side, 2) * multiple
         overlap = min(math.ceil(settings.overlap / multiple), side // multiple // 2) * multiple
-        return spans(length, side, overlap, multiple)
+        return tile_spans(length, side, overlap, multiple)
 
     def _grid(self, size: Size) -> Size:
         """(h, w) of the working grid of a photo of a size (H, W)."""

@@ -28,27 +28,27 @@ class OnnxSegmenter:
     Args:
         session: of onnxruntime, whose network gives logits.
         spec: what the file says of it.
-        callers: threads that will call.
+        caller_threads: threads that will call.
     """
 
     batched = False
 
-    def __init__(self, session: Any, spec: ExportedSpec, callers: int) -> None:
+    def __init__(self, session: Any, spec: ExportedSpec, caller_threads: int) -> None:
         self.spec = spec
         self.classes = ClassSet(spec.classes)
         self.mean, self.std = spec.mean, spec.std
         self.size_multiple, self.long_side = spec.size_multiple, spec.long_side
-        self.callers = callers
+        self.caller_threads = caller_threads
         self._session = session
 
     @classmethod
-    def open(cls, file: Path, *, threads: int = 0, callers: int | None = None) -> Self:
+    def open(cls, file: Path, *, threads: int = 0, caller_threads: int | None = None) -> Self:
         """Read a file that ``tag2mask export`` wrote.
 
         Args:
             file: the ``.onnx`` file.
             threads: CPU threads; 0: what ``OMP_NUM_THREADS`` says, else one a core.
-            callers: threads that will call; None: as many as keep the processors busy. The
+            caller_threads: threads that will call; None: as many as keep the processors busy. The
                 session's other threads help whoever calls.
 
         Raises:
@@ -57,8 +57,8 @@ class OnnxSegmenter:
                 of it, or of an ONNX that this onnxruntime doesn't know.
         """
         threads = threads or named_threads() or processors()
-        callers = callers or min(threads, MOST_THREADS)
-        session = _session(file, threads=max(1, threads - callers + 1))
+        caller_threads = caller_threads or min(threads, MOST_THREADS)
+        session = _session(file, threads=max(1, threads - caller_threads + 1))
         metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
         if KEY not in metadata:
             raise WeightsError(
@@ -78,7 +78,7 @@ class OnnxSegmenter:
                 fix="Export the network again.",
             )
         try:
-            return cls(session, spec, callers)
+            return cls(session, spec, caller_threads)
         except DataError as error:
             raise WeightsError(
                 f"the file names impossible classes: {error.what}",

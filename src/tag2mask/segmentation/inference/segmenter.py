@@ -17,7 +17,7 @@ from tag2mask.classes import ClassSet
 from tag2mask.runtime.compiled import compiled
 from tag2mask.segmentation.inference.label_loops import Float32, UInt8, resized
 
-Rgb = tuple[float, float, float]
+ChannelValues = tuple[float, float, float]
 Size = tuple[int, int]
 
 
@@ -29,11 +29,11 @@ class Segmenter(Protocol):
         """The foreground classes (C)."""
 
     @property
-    def mean(self) -> Rgb:
+    def mean(self) -> ChannelValues:
         """Of red, green and blue in [0, 1], subtracted from an image."""
 
     @property
-    def std(self) -> Rgb:
+    def std(self) -> ChannelValues:
         """Of red, green and blue, by which an image is then divided."""
 
     @property
@@ -45,7 +45,7 @@ class Segmenter(Protocol):
         """The photo's long side at scale 1 when it was trained, px."""
 
     @property
-    def callers(self) -> int:
+    def caller_threads(self) -> int:
         """Threads that keep its device busy when each calls `probabilities`."""
 
     @property
@@ -145,7 +145,7 @@ def _normalize(view: UInt8, scale_by: Float32, shift_by: Float32, image: Float32
                 image[y, x, c] = view[y, x, c] * scale_by[c] - shift_by[c]
 
 
-class Box(NamedTuple):
+class GridBox(NamedTuple):
     """A part of a grid: rows top..bottom - 1, columns left..right - 1."""
 
     top: int
@@ -160,7 +160,7 @@ class Box(NamedTuple):
 
 
 def pixels(
-    photo: Image.Image, size: Size, part: Box | None = None, grid: Size | None = None
+    photo: Image.Image, size: Size, part: GridBox | None = None, grid: Size | None = None
 ) -> UInt8:
     """Resize a photo, or what of it falls into a part of a grid.
 

@@ -18,7 +18,7 @@ Float32 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Span:
+class TileSpan:
     """A tile along one axis, in cells of the map.
 
     Attributes:
@@ -53,7 +53,7 @@ class Span:
         return weights
 
 
-def spans(length: int, side: int, overlap: int, multiple: int) -> list[Span]:
+def tile_spans(length: int, side: int, overlap: int, multiple: int) -> list[TileSpan]:
     """Cut an axis into tiles of one length, or take it whole where it is no longer than one.
 
     Tiles begin at multiples, so that a network sees the same grid as in the whole photo; the last
@@ -73,7 +73,7 @@ def spans(length: int, side: int, overlap: int, multiple: int) -> list[Span]:
     for begin in begins:
         last = begin == begins[-1]
         found.append(
-            Span(
+            TileSpan(
                 first=max(0, -(-length // multiple) * multiple - side) if last else begin,
                 begin=begin,
                 own_end=length if last else begin + step,
@@ -84,7 +84,7 @@ def spans(length: int, side: int, overlap: int, multiple: int) -> list[Span]:
     return found
 
 
-class Block(NamedTuple):
+class MapBlock(NamedTuple):
     """A part of a map that no later tile changes.
 
     Attributes:
@@ -98,7 +98,7 @@ class Block(NamedTuple):
     left: int
 
 
-class Blend:
+class TileBlender:
     """Puts weighted tiles together, row by row, keeping strips alone.
 
     Args:
@@ -107,13 +107,13 @@ class Blend:
         columns: tiles along the width.
     """
 
-    def __init__(self, channels: int, rows: list[Span], columns: list[Span]) -> None:
+    def __init__(self, channels: int, rows: list[TileSpan], columns: list[TileSpan]) -> None:
         # Of the row of tiles above: its last final line, then the lines that are shared.
         above = 1 + max(row.fall for row in rows)
         self._above = np.zeros((channels, above, columns[-1].end), np.float32)
         self._beside = np.zeros((channels, 0, 0), np.float32)
 
-    def add(self, tile: Float32, row: Span, column: Span) -> Block:
+    def add(self, tile: Float32, row: TileSpan, column: TileSpan) -> MapBlock:
         """Add the next tile of a row, and return what is final now.
 
         Args:
@@ -140,7 +140,9 @@ class Blend:
         final_rows, final_columns = height - row.fall, width - column.fall
         self._above[:, : 1 + row.fall, own] = values[:, final_rows - 1 :, inner]
         self._beside = values[:, :, final_columns - 1 :].copy()
-        return Block(values[:, :final_rows, :final_columns], row.begin - top, column.begin - left)
+        return MapBlock(
+            values[:, :final_rows, :final_columns], row.begin - top, column.begin - left
+        )
 
 
 def _ramp(length: int) -> Float32:
