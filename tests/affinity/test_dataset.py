@@ -16,7 +16,9 @@ from tag2mask.affinity.dataset import AffinityBatch, AffinityDataset, affinity_l
 from tag2mask.classes import IGNORE
 from tag2mask.data.index import Sample
 from tag2mask.errors import DataError, RecipeError
-from tag2mask.training.dataset import Augmentation, StepBatchSampler, TrainingDataset
+from tag2mask.training.augmentation import Augmentation
+from tag2mask.training.dataset import TrainingDataset
+from tag2mask.training.sampler import StepBatchSampler
 
 MEAN, STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 PLAIN = Augmentation(crop=32, long_side=(24, 60), color_jitter=(0, 0, 0, 0), mean=MEAN, std=STD)

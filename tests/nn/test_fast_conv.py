@@ -1,4 +1,4 @@
-"""Faster convolutions give what the plain ones give: maps, gradients and tensors' names."""
+"""Folded batch norms: same outputs, same gradients and same names of tensors."""
 
 from __future__ import annotations
 
@@ -8,65 +8,15 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
 from tag2mask.nn.backbones.timm_backbone import TimmBackbone
-from tag2mask.nn.fast_conv import FastConv2d, FoldedBatchNorm, depthwise_conv, fold_batch_norms
-
-
-@st.composite
-def depthwise_cases(draw: st.DrawFn) -> tuple[int, int, int, int, int, int]:
-    """(height, width, kernel, stride, dilation, padding); the output isn't empty."""
-    kernel = draw(st.sampled_from([3, 5, 7]))
-    dilation = draw(st.sampled_from([1, 1, 2, 3]))
-    stride = draw(st.integers(1, 3)) if dilation == 1 else 1
-    padding = dilation * draw(st.integers(0, kernel // 2))
-    smallest = dilation * (kernel - 1) + 1
-    height, width = draw(st.integers(smallest, 20)), draw(st.integers(smallest, 20))
-    return height, width, kernel, stride, dilation, padding
-
-
-@settings(max_examples=25, deadline=None)
-@given(depthwise_cases(), st.sampled_from([torch.float64, torch.float32, torch.bfloat16]))
-def test_depthwise_conv_is_torchs(
-    case: tuple[int, int, int, int, int, int], dtype: torch.dtype
-) -> None:
-    height, width, kernel, stride, dilation, padding = case
-    torch.manual_seed(0)
-    shapes = (2, 6, height, width), (6, 1, kernel, kernel), (6,)
-    inputs = [torch.randn(shape).to(dtype).requires_grad_() for shape in shapes]
-    expected = F.conv2d(*inputs, stride, padding, dilation, groups=6)
-    got = depthwise_conv(*inputs, stride, padding, dilation)
-    seed = torch.randn_like(expected)
-    tolerance = {torch.float64: 1e-10, torch.float32: 1e-4, torch.bfloat16: 4e-2}[dtype]
-    pairs = [
-        (got, expected),
-        *zip(
-            torch.autograd.grad(got, inputs, seed),
-            torch.autograd.grad(expected, inputs, seed),
-            strict=True,
-        ),
-    ]
-    for mine, theirs in pairs:
-        assert mine.dtype == dtype
-        scale = float(theirs.detach().abs().max()) + 1e-3
-        torch.testing.assert_close(mine, theirs, rtol=0, atol=tolerance * scale)
-
-
-def test_autocast_computes_in_bf16() -> None:
-    x, weight = torch.randn(1, 4, 8, 8), torch.randn(4, 1, 3, 3, requires_grad=True)
-    with torch.autocast("cpu", torch.bfloat16):
-        out = depthwise_conv(x, weight, None, padding=1)
-    assert out.dtype == torch.bfloat16
-    out.float().sum().backward()
-    assert weight.grad is not None and weight.grad.dtype == torch.float32
+from tag2mask.nn.fast_conv import FastConv2d, FoldedBatchNorm, fold_batch_norms
 
 
 class Small(nn.Module):
-    """A foldable pair, one whose convolution is read twice, and a strided padded-alike one."""
+    """Three conv-norm pairs: foldable, read twice (not foldable), and strided depthwise."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,7 +36,7 @@ class Small(nn.Module):
 
 
 def small_pair() -> tuple[Small, Small]:
-    """A network with statistics of its own, and its faster twin of the same weights."""
+    """Return a network with non-trivial statistics, and a folded copy with the same weights."""
     torch.manual_seed(0)
     plain = Small()
     for norm in plain.modules():
@@ -106,7 +56,7 @@ def gradients(net: nn.Module, x: Tensor) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_maps_and_gradients_stay(training: bool) -> None:
+def test_folding_keeps_outputs_and_gradients(training: bool) -> None:
     plain, fast = small_pair()
     plain.train(training)
     fast.train(training)
@@ -120,7 +70,7 @@ def test_maps_and_gradients_stay(training: bool) -> None:
         torch.testing.assert_close(fast.norm.running_var, plain.norm.running_var)
 
 
-def test_only_what_nothing_else_reads_is_folded() -> None:
+def test_convolution_read_twice_is_not_folded() -> None:
     _, fast = small_pair()
     assert isinstance(fast.norm, FoldedBatchNorm) and isinstance(fast.norm_last, FoldedBatchNorm)
     assert type(fast.norm_twice) is nn.BatchNorm2d and type(fast.twice) is nn.Conv2d
@@ -138,7 +88,7 @@ def test_tensors_keep_names_order_and_identity() -> None:
 
 
 @pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet18", "resnetv2_18d"])
-def test_timm_networks_stay_the_same(name: str) -> None:
+def test_folding_keeps_outputs_of_timm_networks(name: str) -> None:
     torch.manual_seed(0)
     backbone = TimmBackbone(name, output_stride=16)
     plain = timm.create_model(name, num_classes=0, output_stride=backbone.stride).eval()
@@ -155,7 +105,7 @@ def test_timm_networks_stay_the_same(name: str) -> None:
     torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
 
 
-def test_every_convolution_of_lite0_is_fast() -> None:
+def test_every_convolution_of_lite0_is_replaced() -> None:
     backbone = TimmBackbone("tf_efficientnet_lite0", output_stride=16)
     convs = [m for m in backbone.modules() if isinstance(m, nn.Conv2d)]
     norms = [m for m in backbone.modules() if isinstance(m, nn.BatchNorm2d)]

@@ -12,8 +12,8 @@ from tag2mask.pipeline import estimates
 from tag2mask.pipeline.estimates import Cost, estimate, training_steps
 from tag2mask.recipe.loading import load_recipe
 from tag2mask.recipe.training import CamOptimizer, TrainCam
-from tag2mask.training.dataset import steps_per_epoch
 from tag2mask.training.loop import epochs_to_steps
+from tag2mask.training.sampler import steps_per_epoch
 
 counts = st.integers(1, 40)
 

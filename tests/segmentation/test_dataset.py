@@ -21,7 +21,9 @@ from tag2mask.segmentation.dataset import (
     pixels_by_class,
     segmenter_loader,
 )
-from tag2mask.training.dataset import Augmentation, StepBatchSampler, TrainingDataset
+from tag2mask.training.augmentation import Augmentation
+from tag2mask.training.dataset import TrainingDataset
+from tag2mask.training.sampler import StepBatchSampler
 
 MEAN, STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 SIDE = 32

@@ -17,14 +17,9 @@ from PIL import Image
 
 from tag2mask.data.index import Sample
 from tag2mask.errors import DataError, RecipeError
-from tag2mask.training.dataset import (
-    Augmentation,
-    StepBatchSampler,
-    TaggedBatch,
-    TrainingDataset,
-    steps_per_epoch,
-    training_loader,
-)
+from tag2mask.training.augmentation import Augmentation
+from tag2mask.training.dataset import TaggedBatch, TrainingDataset, training_loader
+from tag2mask.training.sampler import StepBatchSampler, steps_per_epoch
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 PLAIN = Augmentation(crop=32, long_side=(20, 48), color_jitter=(0, 0, 0, 0), mean=MEAN, std=STD)

@@ -23,13 +23,9 @@ from tag2mask.classes import IGNORE
 from tag2mask.data.index import Sample
 from tag2mask.data.masks import read_mask
 from tag2mask.errors import DataError
-from tag2mask.training.dataset import (
-    Augmentation,
-    StepBatchSampler,
-    TrainingDataset,
-    UnreadablePhoto,
-    step_loader,
-)
+from tag2mask.training.augmentation import Augmentation
+from tag2mask.training.dataset import TrainingDataset, UnreadablePhoto, step_loader
+from tag2mask.training.sampler import StepBatchSampler
 
 AffinityItem = tuple[Tensor, Tensor, Tensor, str]
 """Image (3, H, W), labels (h, w), valid (H, W) and id of one photo; see `AffinityBatch`."""

@@ -24,14 +24,9 @@ from tag2mask.data.masks import read_confidence
 from tag2mask.data.photos import read_sample_mask
 from tag2mask.errors import DataError
 from tag2mask.runtime.threads import ordered_map
-from tag2mask.training.dataset import (
-    Augmentation,
-    CropWindow,
-    StepBatchSampler,
-    TrainingDataset,
-    UnreadablePhoto,
-    step_loader,
-)
+from tag2mask.training.augmentation import Augmentation, CropWindow
+from tag2mask.training.dataset import TrainingDataset, UnreadablePhoto, step_loader
+from tag2mask.training.sampler import StepBatchSampler
 
 SegmenterItem = tuple[Tensor, Tensor, Tensor, str]
 """Image (3, s, s), labels (s, s), confidence (s, s) and id of one photo; see `SegmenterBatch`."""

@@ -31,10 +31,11 @@ from tag2mask.segmentation.labels import compare
 from tag2mask.segmentation.losses import SegmenterObjective, balanced_weights
 from tag2mask.segmentation.networks import SegmentationNet, SegmenterSpec, save_segmenter
 from tag2mask.segmentation.torch_segmenter import TorchSegmenter
-from tag2mask.training.dataset import Augmentation, StepBatchSampler, steps_per_epoch
+from tag2mask.training.augmentation import Augmentation
 from tag2mask.training.log import write_validation
 from tag2mask.training.loop import FitSettings, epochs_to_steps
 from tag2mask.training.optim import build_optimizer, freeze, parameter_groups, train_mode
+from tag2mask.training.sampler import StepBatchSampler, steps_per_epoch
 from tag2mask.training.skipped import SkippedPhotos
 
 MODEL = "model.safetensors"

@@ -38,9 +38,10 @@ from tag2mask.data.index import Sample, read_classes, read_index
 from tag2mask.errors import DataError, in_section
 from tag2mask.recipe.training import TrainAffinity, weight_file
 from tag2mask.runtime.session import Runtime
-from tag2mask.training.dataset import Augmentation, StepBatchSampler, steps_per_epoch
+from tag2mask.training.augmentation import Augmentation
 from tag2mask.training.loop import FitSettings, epochs_to_steps, fit
 from tag2mask.training.optim import build_optimizer, freeze, parameter_groups, train_mode
+from tag2mask.training.sampler import StepBatchSampler, steps_per_epoch
 from tag2mask.training.skipped import SkippedPhotos
 
 MODEL = "model.safetensors"

@@ -36,16 +36,11 @@ from tag2mask.seam.losses import max_norm
 from tag2mask.seam.network import SeamNet, SeamSpec, build_seam, load_seam, save_seam
 from tag2mask.seam.objective import LossWeights, SeamObjective
 from tag2mask.seam.transform import ViewTransform
-from tag2mask.training.dataset import (
-    Augmentation,
-    StepBatchSampler,
-    TaggedBatch,
-    TrainingDataset,
-    steps_per_epoch,
-    training_loader,
-)
+from tag2mask.training.augmentation import Augmentation
+from tag2mask.training.dataset import TaggedBatch, TrainingDataset, training_loader
 from tag2mask.training.loop import FitSettings, epochs_to_steps, fit
 from tag2mask.training.optim import build_optimizer, freeze, parameter_groups, train_mode
+from tag2mask.training.sampler import StepBatchSampler, steps_per_epoch
 from tag2mask.training.skipped import SkippedPhotos
 
 MODEL = "model.safetensors"

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from tag2mask.artifacts.files import atomic_write
 from tag2mask.errors import WeightsError
+from tag2mask.nn.weights import load_into
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -49,3 +52,31 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             fix="Delete it to start this step from the beginning.",
         )
     return state
+
+
+def restore_checkpoint(
+    path: Path,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    average: AveragedModel | None,
+) -> int:
+    """Load a checkpoint if there is one; returns the step to go on with."""
+    if not path.is_file():
+        return 0
+    state = load_checkpoint(path)
+    fix = "Delete it to start this step from the beginning."
+    try:
+        load_into(module, state["model"], where=path)
+        optimizer.load_state_dict(state["optimizer"])
+        if scaler.is_enabled() and state["scaler"]:
+            scaler.load_state_dict(state["scaler"])
+        if average is not None:
+            average.load_state_dict(state["average"])
+        return int(state["step"])
+    except WeightsError as error:
+        raise WeightsError(f"the checkpoint holds {error.what}", where=path, fix=fix) from None
+    except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise WeightsError(
+            f"not a checkpoint of this training ({error})", where=path, fix=fix
+        ) from None

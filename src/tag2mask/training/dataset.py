@@ -7,7 +7,7 @@ here: the samples that this module reads don't hold them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -20,7 +20,9 @@ from torchvision.transforms import v2
 
 from tag2mask.data.images import read_image
 from tag2mask.data.index import Sample
-from tag2mask.errors import RecipeError, Tag2MaskError
+from tag2mask.errors import Tag2MaskError
+from tag2mask.training.augmentation import Augmentation, CropWindow
+from tag2mask.training.sampler import StepBatchSampler
 
 TaggedItem = tuple[Tensor, Tensor, Tensor, str]
 """Image (3, h, w), tags (C,), valid (h, w) and id of one photo; see `TaggedBatch`."""
@@ -68,71 +70,6 @@ class TaggedBatch:
             self.ids,
             self.skipped,
         )
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """How a photo becomes a training crop.
-
-    Attributes:
-        crop: side of the crop, px.
-        long_side: range of the long side before cropping, px; None: the photo's own.
-        color_jitter: brightness, contrast, saturation, hue.
-        mean: of the normalization, per channel, for values in [0, 1].
-        std: likewise.
-        scale: range of a factor that the long side is multiplied by; None: none.
-    """
-
-    crop: int
-    long_side: tuple[int, int] | None
-    color_jitter: tuple[float, float, float, float]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    scale: tuple[float, float] | None = None
-
-
-@dataclass(frozen=True)
-class CropWindow:
-    """Where one training crop lies, for the photo and for any map of its size.
-
-    Attributes:
-        size: (width, height) that the whole photo is resized to.
-        flip: whether it is then mirrored.
-        box: (left, top, right, bottom) that is then cut out.
-        rows: of the crop that the box fills; the rest is padding.
-        columns: likewise.
-        side: of the crop.
-    """
-
-    size: tuple[int, int]
-    flip: bool
-    box: tuple[int, int, int, int]
-    rows: slice
-    columns: slice
-    side: int
-
-    @classmethod
-    def draw(cls, size: tuple[int, int], side: int, rng: np.random.Generator) -> CropWindow:
-        """Mirror half of the photos and place them at random, inside the padding if smaller."""
-        flip = rng.random() < 0.5
-        width, height = size
-        top_from, top_to, high = _place(height, side, rng)
-        left_from, left_to, wide = _place(width, side, rng)
-        return cls(
-            size,
-            flip,
-            (left_from, top_from, left_from + wide, top_from + high),
-            slice(top_to, top_to + high),
-            slice(left_to, left_to + wide),
-            side,
-        )
-
-    def cut(self, image: Image.Image, resample: Image.Resampling) -> Image.Image:
-        """The part of an image that falls into the crop, (h, w) of ``rows`` and ``columns``."""
-        image = image.resize(self.size, resample)
-        if self.flip:
-            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        return image.crop(self.box)
 
 
 class TrainingDataset(Dataset[TaggedItem]):
@@ -194,73 +131,6 @@ class TrainingDataset(Dataset[TaggedItem]):
         image[:, crop.rows, crop.columns] = (pixels - mean[:, None, None]) / std[:, None, None]
         valid[crop.rows, crop.columns] = True
         return image, valid, crop
-
-
-class StepBatchSampler:
-    """Batches of photo addresses, one a training step, from a given step on.
-
-    Each epoch is a permutation drawn from (seed, epoch); what does not fill a batch is left out, as
-    published, unless the whole set is smaller than one batch.
-
-    Args:
-        photos: number of photos.
-        batch_size: photos per step over all ranks.
-        start: first step.
-        stop: one past the last step.
-        seed: of the order.
-        rank: this process.
-        world_size: number of processes; each takes its slice of the batch.
-        setting: key of the batch size, as the user knows it.
-
-    Raises:
-        RecipeError: fewer photos in a batch than processes.
-    """
-
-    def __init__(
-        self,
-        photos: int,
-        batch_size: int,
-        *,
-        start: int,
-        stop: int,
-        seed: int,
-        rank: int = 0,
-        world_size: int = 1,
-        setting: str = "train_cam.batch_size",
-    ) -> None:
-        self.photos = photos
-        self.batch_size = min(batch_size, photos)
-        if self.batch_size < world_size:
-            raise RecipeError(
-                f"batches of {self.batch_size} photos can't be shared among {world_size} processes",
-                where=setting,
-                fix="Raise it, or lower runtime.devices.",
-            )
-        self.start = start
-        self.stop = stop
-        self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        per_epoch = steps_per_epoch(self.photos, self.batch_size)
-        order, drawn = np.empty(0, dtype=np.int64), -1
-        for step in range(self.start, self.stop):
-            epoch, position = divmod(step, per_epoch)
-            if epoch != drawn:
-                order = np.random.default_rng((self.seed, epoch)).permutation(self.photos)
-                drawn = epoch
-            first = position * self.batch_size
-            batch = order[first : first + self.batch_size][self.rank :: self.world_size]
-            yield [(epoch, int(index)) for index in batch]
-
-
-def steps_per_epoch(photos: int, batch_size: int) -> int:
-    """Whole batches in an epoch, at least one."""
-    return max(1, photos // batch_size)
 
 
 class EpochDataset(Protocol):
@@ -336,10 +206,3 @@ def collate_tagged(items: Sequence[TaggedItem | UnreadablePhoto]) -> TaggedBatch
         )
     images, tags, valid, ids = zip(*read, strict=True)
     return TaggedBatch(torch.stack(images), torch.stack(tags), torch.stack(valid), ids, skipped)
-
-
-def _place(length: int, side: int, rng: np.random.Generator) -> tuple[int, int, int]:
-    """(first photo pixel, first crop pixel, pixels copied) along one side."""
-    if length >= side:
-        return int(rng.integers(length - side + 1)), 0, side
-    return 0, int(rng.integers(side - length + 1)), length

@@ -20,14 +20,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from tag2mask.errors import Tag2MaskError, WeightsError
+from tag2mask.errors import Tag2MaskError
 from tag2mask.nn.mean import Mean
 from tag2mask.nn.repeatable_resize import repeatable_resizing
-from tag2mask.nn.weights import load_into
 from tag2mask.runtime.precision import Precision, resolve_precision
 from tag2mask.runtime.session import Runtime, explain_out_of_memory
-from tag2mask.training.checkpoint import load_checkpoint, save_checkpoint
+from tag2mask.training.checkpoint import restore_checkpoint, save_checkpoint
 from tag2mask.training.log import TrainingLog, last_figures
+from tag2mask.training.meter import TrainingMeter
 from tag2mask.training.optim import schedule, set_lr
 
 PATIENCE = 20
@@ -133,7 +133,7 @@ def fit(
         module, _ = runtime.setup(task.module, optimizer)
         # After the move: the optimizer's state follows its parameters to the device.
         average = _average(task.module, settings.ema)
-        first = _restore(path, task.module, optimizer, scaler, average)
+        first = restore_checkpoint(path, task.module, optimizer, scaler, average)
     loop = _Loop(task, module, optimizer, scaler, settings, runtime, name)
     columns = ("lr", "photos_per_second", "loss", *task.weights(settings.steps))
     saved = time.monotonic()
@@ -151,7 +151,7 @@ def fit(
                 },
             )
 
-    meter = _Meter(settings.batch_size * settings.accumulate)
+    meter = TrainingMeter(settings.batch_size * settings.accumulate)
     batches = iter(task.batches(first * settings.accumulate, settings.steps * settings.accumulate))
     with (
         TrainingLog(folder, columns, first) if runtime.rank == 0 else nullcontext() as log,
@@ -279,75 +279,6 @@ def _average(module: nn.Module, decay: float) -> AveragedModel | None:
         return None
     blend = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
     return AveragedModel(module, multi_avg_fn=blend)
-
-
-def _restore(
-    path: Path,
-    module: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    average: AveragedModel | None,
-) -> int:
-    """Load a checkpoint if there is one; returns the step to go on with."""
-    if not path.is_file():
-        return 0
-    state = load_checkpoint(path)
-    fix = "Delete it to start this step from the beginning."
-    try:
-        load_into(module, state["model"], where=path)
-        optimizer.load_state_dict(state["optimizer"])
-        if scaler.is_enabled() and state["scaler"]:
-            scaler.load_state_dict(state["scaler"])
-        if average is not None:
-            average.load_state_dict(state["average"])
-        return int(state["step"])
-    except WeightsError as error:
-        raise WeightsError(f"the checkpoint holds {error.what}", where=path, fix=fix) from None
-    except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-        raise WeightsError(
-            f"not a checkpoint of this training ({error})", where=path, fix=fix
-        ) from None
-
-
-class _Meter:
-    """Averages of the figures since the last row, and the rate."""
-
-    def __init__(self, photos: int) -> None:
-        self.photos = photos
-        self.started = time.monotonic()
-        self.all_steps = 0
-        self.sums: dict[str, float] = {}
-        self.steps = 0
-        self.since = self.started
-        self.latest: dict[str, float] = {}
-
-    def add(self, figures: dict[str, float]) -> None:
-        self.steps += 1
-        self.all_steps += 1
-        for key, value in figures.items():
-            self.sums[key] = self.sums.get(key, 0.0) + value
-
-    def take(self) -> dict[str, float]:
-        now = time.monotonic()
-        self.latest = {key: value / self.steps for key, value in self.sums.items()}
-        self.latest["photos_per_second"] = self.photos * self.steps / max(now - self.since, 1e-9)
-        self.sums, self.steps, self.since = {}, 0, now
-        return dict(self.latest)
-
-    @property
-    def text(self) -> str:
-        """A few figures for the progress bar."""
-        if not self.steps:
-            return ""
-        rate = self.photos * self.all_steps / max(time.monotonic() - self.started, 1e-9)
-        shown = "  ".join(f"{k} {v / self.steps:.4f}" for k, v in self.sums.items())
-        return f"{rate:.1f} photos/s  {shown}"
-
-    @property
-    def summary(self) -> dict[str, float]:
-        """What the manifest keeps."""
-        seconds = time.monotonic() - self.started
-        return {"seconds": round(seconds, 1), **{k: round(v, 6) for k, v in self.latest.items()}}
 
 
 def _mix(*numbers: int) -> int:

@@ -1,0 +1,76 @@
+"""The order of the training photos: which ones are in the batch of a training step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from tag2mask.errors import RecipeError
+
+
+class StepBatchSampler:
+    """Batches of photo addresses, one a training step, from a given step on.
+
+    Each epoch is a permutation drawn from (seed, epoch); what does not fill a batch is left out, as
+    published, unless the whole set is smaller than one batch.
+
+    Args:
+        photos: number of photos.
+        batch_size: photos per step over all ranks.
+        start: first step.
+        stop: one past the last step.
+        seed: of the order.
+        rank: this process.
+        world_size: number of processes; each takes its slice of the batch.
+        setting: key of the batch size, as the user knows it.
+
+    Raises:
+        RecipeError: fewer photos in a batch than processes.
+    """
+
+    def __init__(
+        self,
+        photos: int,
+        batch_size: int,
+        *,
+        start: int,
+        stop: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        setting: str = "train_cam.batch_size",
+    ) -> None:
+        self.photos = photos
+        self.batch_size = min(batch_size, photos)
+        if self.batch_size < world_size:
+            raise RecipeError(
+                f"batches of {self.batch_size} photos can't be shared among {world_size} processes",
+                where=setting,
+                fix="Raise it, or lower runtime.devices.",
+            )
+        self.start = start
+        self.stop = stop
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        per_epoch = steps_per_epoch(self.photos, self.batch_size)
+        order, drawn = np.empty(0, dtype=np.int64), -1
+        for step in range(self.start, self.stop):
+            epoch, position = divmod(step, per_epoch)
+            if epoch != drawn:
+                order = np.random.default_rng((self.seed, epoch)).permutation(self.photos)
+                drawn = epoch
+            first = position * self.batch_size
+            batch = order[first : first + self.batch_size][self.rank :: self.world_size]
+            yield [(epoch, int(index)) for index in batch]
+
+
+def steps_per_epoch(photos: int, batch_size: int) -> int:
+    """Whole batches in an epoch, at least one."""
+    return max(1, photos // batch_size)
