@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 import yaml
-from click.testing import Result
 from PIL import Image
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from tag2mask.artifacts.handles import CamModel, PreparedData
 from tag2mask.cli import app as cli

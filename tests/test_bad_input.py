@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from click.testing import Result
+from typer.testing import Result
 
 from small_runs import cut_off, invoke, read_table, write_photos, write_recipe, write_table
 from tag2mask.artifacts.handles import STEPS
@@ -33,7 +33,9 @@ def photos(tmp_path: Path) -> Path:
 def settings(tmp_path: Path) -> Path:
     """Maps of so little training are low everywhere: the score lets them become masks."""
     return write_recipe(
-        tmp_path / "recipe.yaml", pseudo_masks__background="fixed", pseudo_masks__score=0.01
+        tmp_path / "recipe.yaml",
+        pseudo_masks__threshold_from="fixed",
+        pseudo_masks__background_threshold=0.01,
     )
 
 

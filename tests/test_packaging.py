@@ -97,7 +97,7 @@ def test_the_wheel_works_once_installed(built: Path, tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(site)}
     check = (
         "import sys, tag2mask\n"
-        "from tag2mask.recipe.schema import load_recipe, shipped_recipes\n"
+        "from tag2mask.recipe.loading import load_recipe, shipped_recipes\n"
         "from tag2mask.report.page import Page, render\n"
         "assert tag2mask.__file__.startswith(sys.argv[1]), tag2mask.__file__\n"
         "print(len([load_recipe(name) for name in shipped_recipes()]))\n"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import Result
 from PIL import Image
+from typer.testing import Result
 
 from small_runs import NAMES, invoke, read_table, recipe, write_photos, write_recipe, write_table
 from tag2mask.artifacts.handles import (

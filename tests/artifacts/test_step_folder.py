@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import signal
 import subprocess
@@ -326,47 +325,6 @@ def test_other_ranks_wait_for_rank_zero(tmp_path: Path, monkeypatch: pytest.Monk
     assert not (tmp_path / "m").exists()
 
 
-def test_atomic_write_replaces_whole_or_not_at_all(tmp_path: Path) -> None:
-    target = tmp_path / "deep" / "map.npz"
-    artifacts.write_bytes(target, b"old")
-
-    def fail() -> None:
-        with artifacts.atomic_write(target) as temporary:
-            assert temporary.parent == target.parent
-            assert temporary.suffix == ".npz"
-            temporary.write_bytes(b"half")
-            raise ValueError("stop")
-
-    with pytest.raises(ValueError, match="stop"):
-        fail()
-    assert target.read_bytes() == b"old"
-    artifacts.write_bytes(target, b"new")
-    assert target.read_bytes() == b"new"
-    assert [path.name for path in target.parent.iterdir()] == ["map.npz"]
-
-
-@pytest.mark.parametrize(
-    ("code", "words"),
-    [
-        (errno.ENOSPC, "disk is full"),
-        (errno.EDQUOT, "quota"),
-        (errno.EACCES, "no permission"),
-        (errno.EROFS, "read-only"),
-    ],
-)
-def test_system_errors_become_advice(tmp_path: Path, code: int, words: str) -> None:
-    def fail() -> None:
-        with artifacts.atomic_write(tmp_path / "a.json") as temporary:
-            temporary.write_text("half")
-            raise OSError(code, os.strerror(code))
-
-    with pytest.raises(RunFolderError, match=words) as caught:
-        fail()
-    assert str(tmp_path) in str(caught.value)
-    assert caught.value.fix
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_full_disk_within_a_step_leaves_it_resumable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -400,25 +358,12 @@ def test_a_folder_without_write_permission_is_refused(tmp_path: Path) -> None:
         tmp_path.chmod(0o700)
 
 
-def test_a_real_full_disk_is_named() -> None:
-    full = Path("/dev/full")
-    if not full.exists():
-        pytest.skip("/dev/full is Linux only")
-
-    def fail() -> None:
-        with artifacts.readable_os_errors(full), full.open("wb") as file:
-            file.write(b"x")
-            file.flush()
-
-    with pytest.raises(RunFolderError, match="disk is full"):
-        fail()
-
-
 def test_a_killed_step_is_resumed_and_a_working_one_is_locked(tmp_path: Path) -> None:
     script = textwrap.dedent("""
         import sys, time
-        from tag2mask.artifacts import CamMaps, step_folder
-        from tag2mask.sections import InferCam
+        from tag2mask.artifacts.handles import CamMaps
+        from tag2mask.artifacts.step_folder import step_folder
+        from tag2mask.recipe.sections import InferCam
         with step_folder(CamMaps, sys.argv[1], section=InferCam()) as step:
             step.journal.record("a", "1")
             print("at work", flush=True)
@@ -457,15 +402,6 @@ def test_a_folder_of_ones_own_maps_can_be_made(tmp_path: Path) -> None:
     with step_folder(CamMaps, tmp_path / "mine", section={"made by": "my network"}) as step:
         step.finish(counts={"maps": 1})
     assert CamMaps.open(tmp_path / "mine").manifest.section == {"made by": "my network"}
-
-
-def test_json_is_plain(tmp_path: Path) -> None:
-    artifacts.write_json(tmp_path / "a.json", {"x": [1.5, float("inf"), (1, 2)], "name": "é"})
-    text = (tmp_path / "a.json").read_text(encoding="utf-8")
-    assert json.loads(text) == {"x": [1.5, None, [1, 2]], "name": "é"}
-    assert "é" in text
-    with pytest.raises(RunFolderError, match=r"b\.json is missing"):
-        artifacts.read_json(tmp_path / "b.json")
 
 
 def test_a_record_that_another_rank_writes_meanwhile_is_found_the_next_time(

@@ -484,7 +484,7 @@ def test_status_prints_states_and_reasons(tmp_path: Path) -> None:
     "moment",
     [
         # Inside code made from a string.
-        "from tag2mask import cli_steps\n"
+        "from tag2mask.cli import steps as cli_steps\n"
         "cli_steps.chosen_recipe = lambda *_, **__: exec('raise KeyboardInterrupt')\n",
         # While the command line is imported.
         "import sys\n"

@@ -55,7 +55,7 @@ ALL = [
 ]
 FUNCTIONS = {step.replace("-", "_"): step.replace("-", "_") for step in ALL} | {
     "predict": "predict_prepared",
-    "networks": "try_networks",
+    "trial_networks": "try_networks",
 }
 """Of a run, by the module of the step."""
 LOOKS = {name: value for name, value in vars(prepare).items() if not name.startswith("__")}

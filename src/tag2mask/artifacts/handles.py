@@ -1,4 +1,8 @@
-"""The step folders by type: a handle is a complete folder of one step, and nothing else fits."""
+"""Typed handles of step folders, and the one table of the steps of a run.
+
+A handle is a complete folder of one step: a function that takes a ``CamModel`` can't be given the
+folder of another step, or an unfinished one.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +10,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self, TypeVar
 
-from tag2mask.artifacts.manifest import MANIFEST, Manifest, _read_record, read_identity
+from tag2mask.artifacts.manifest import MANIFEST, Manifest, read_identity, read_record
 from tag2mask.errors import MissingFileError, RunFolderError
+
+MODEL_FILE = "model.safetensors"
+"""Name of the trained network in the folder of a training step."""
 
 
 @dataclass(frozen=True)
 class Handle:
-    """A complete step folder; made by ``open`` or by the step that wrote it."""
+    """A complete step folder, returned by ``open`` or by the step that wrote it.
+
+    Attributes:
+        path: the folder.
+        step: the name of the step, the same for its command, folder and docs page.
+        needs: files without which the folder isn't complete, whatever its manifest says.
+    """
 
     path: Path
     step: ClassVar[str] = ""
-    in_run: ClassVar[bool] = True
-    """Whether ``tag2mask run`` makes it."""
     needs: ClassVar[tuple[str, ...]] = ()
-    """Files without which a folder isn't complete, whatever its manifest says."""
 
     @classmethod
     def open(cls, path: Path | str) -> Self:
@@ -57,23 +67,35 @@ class Handle:
             raise MissingFileError(
                 f"{missing[0]} is missing",
                 where=folder,
-                fix=f"Put it back, or run `{command}` again: it makes it anew.",
+                fix=f"Put it back, or run `{command}` again: it writes the file again.",
             )
         return cls(folder)
 
     @property
     def manifest(self) -> Manifest:
-        """The manifest, read anew.
+        """The manifest, read from the disk each time.
 
         Raises:
             RunFolderError: missing or damaged.
         """
-        return _read_record(self.path / MANIFEST, Manifest)
+        return read_record(self.path / MANIFEST, Manifest)
 
     @property
     def fingerprint(self) -> str:
         """sha256 (hex) of everything this folder was made from."""
         return self.manifest.fingerprint
+
+
+@dataclass(frozen=True)
+class TrainedModel(Handle):
+    """A folder with a trained network."""
+
+    needs = (MODEL_FILE,)
+
+    @property
+    def file(self) -> Path:
+        """The file of the trained network."""
+        return self.path / MODEL_FILE
 
 
 @dataclass(frozen=True)
@@ -84,82 +106,59 @@ class PreparedData(Handle):
 
 
 @dataclass(frozen=True)
-class CamModel(Handle):
+class CamModel(TrainedModel):
     """``train-cam``: a trained network with its CAM head."""
 
     step = "train-cam"
-    needs = ("model.safetensors",)
 
 
 @dataclass(frozen=True)
 class CamMaps(Handle):
-    """``infer-cam``: one map file a photo."""
+    """``infer-cam``: one map file per photo."""
 
     step = "infer-cam"
 
 
-WITHOUT_SURE_PIXELS = "without_sure_pixels"
-"""Key of counts and metrics: photos in whose affinity labels no pixel is sure."""
-
-
 @dataclass(frozen=True)
 class AffinityLabels(Handle):
-    """``affinity-labels``: one palette PNG a training photo, 255 where unsure."""
+    """``affinity-labels``: one palette PNG per training photo, 255 where unsure."""
 
     step = "affinity-labels"
 
 
 @dataclass(frozen=True)
-class AffinityModel(Handle):
+class AffinityModel(TrainedModel):
     """``train-affinity``: a trained AffinityNet."""
 
     step = "train-affinity"
-    needs = ("model.safetensors",)
 
 
 @dataclass(frozen=True)
 class WalkedMaps(Handle):
-    """``walk``: one map file a photo, as ``infer-cam`` writes them, after the random walk."""
+    """``walk``: one map file per photo after the random walk, in the format of ``infer-cam``."""
 
     step = "walk"
 
 
 @dataclass(frozen=True)
-class Tuning(Handle):
-    """``tune``: the settings of the walk that are best on a few masked photos."""
-
-    step = "tune"
-    in_run = False
-
-
-@dataclass(frozen=True)
 class PseudoMaskFolder(Handle):
-    """``pseudo-masks``: one palette PNG a photo."""
+    """``pseudo-masks``: one palette PNG per photo."""
 
     step = "pseudo-masks"
 
 
 @dataclass(frozen=True)
-class SegmenterModel(Handle):
-    """``train-segmenter``: a segmentation network, trained on masks."""
+class SegmenterModel(TrainedModel):
+    """``train-segmenter``: a segmentation network trained on masks."""
 
     step = "train-segmenter"
-    needs = ("model.safetensors",)
 
 
 @dataclass(frozen=True)
 class Predictions(Handle):
-    """``predict``: what the segmentation network says of photos, one palette PNG each."""
+    """``predict``: masks predicted by the segmentation network, one palette PNG per photo."""
 
     step = "predict"
-
-
-@dataclass(frozen=True)
-class Export(Handle):
-    """``export``: a segmentation network as files for other programs, with its model card."""
-
-    step = "export"
-    in_run = False
 
 
 @dataclass(frozen=True)
@@ -177,19 +176,98 @@ class ReportPage(Handle):
     step = "report"
 
 
-AnyMaps = CamMaps | WalkedMaps
-"""Folders of map files; masks are made of either, and either is scored."""
+@dataclass(frozen=True)
+class Tuning(Handle):
+    """``tune``: the settings of the walk that score best on a few masked photos; not in a run."""
 
+    step = "tune"
+
+
+@dataclass(frozen=True)
+class Export(Handle):
+    """``export``: a segmentation network as files for other programs; not in a run."""
+
+    step = "export"
+
+
+@dataclass(frozen=True)
+class RunStep:
+    """One row of the table of steps.
+
+    Attributes:
+        handle: class of the step's folder.
+        enabled_by: key of the recipe that includes the step, such as ``walk.enabled``; None: every
+            recipe includes it.
+        in_report: whether the report describes it.
+    """
+
+    handle: type[Handle]
+    enabled_by: str | None = None
+    in_report: bool = True
+
+    @property
+    def name(self) -> str:
+        """Name of the step, its command and its folder."""
+        return self.handle.step
+
+    @property
+    def section(self) -> str:
+        """Name of its section of the recipe and of its module in ``tag2mask.steps``."""
+        return section_name(self.name)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Files without which its folder isn't complete."""
+        return self.handle.needs
+
+    @property
+    def trains(self) -> bool:
+        """Whether it trains a network, which a change of the data may keep."""
+        return issubclass(self.handle, TrainedModel)
+
+
+_WALK, _SEGMENTER = "walk.enabled", "train_segmenter.enabled"
+RUN_STEPS = (
+    RunStep(PreparedData),
+    RunStep(CamModel),
+    RunStep(CamMaps),
+    RunStep(AffinityLabels, enabled_by=_WALK),
+    RunStep(AffinityModel, enabled_by=_WALK),
+    RunStep(WalkedMaps, enabled_by=_WALK),
+    RunStep(PseudoMaskFolder),
+    RunStep(SegmenterModel, enabled_by=_SEGMENTER),
+    RunStep(Predictions, enabled_by=_SEGMENTER),
+    RunStep(Evaluation),
+    RunStep(ReportPage, in_report=False),
+)
+"""The steps of ``tag2mask run`` in order."""
+STEPS = tuple(row.handle for row in RUN_STEPS)
+"""Their handles."""
+STEP_NAMES = tuple(row.name for row in RUN_STEPS)
+REPORTED_STEPS = tuple(row.handle for row in RUN_STEPS if row.in_report)
+MODELS = tuple(row.handle for row in RUN_STEPS if row.trains)
+"""Handles of the training steps."""
+
+AnyMaps = CamMaps | WalkedMaps
+"""Folders of map files, before or after the walk."""
+HandleT = TypeVar("HandleT", bound=Handle)
 
 WALKED_MAPS = "walked maps"
-"""Name of walked maps among what masks were made from; those of ``infer-cam`` are ``maps``."""
+"""Name of walked maps among the inputs of a folder; those of ``infer-cam`` are ``maps``."""
+WITHOUT_SURE_PIXELS = "without_sure_pixels"
+"""Key of counts and metrics: photos whose affinity labels have no sure pixel."""
+
+
+def section_name(step: str) -> str:
+    """Return the name of a step's section of the recipe."""
+    return step.replace("-", "_")
 
 
 def open_maps(path: Path | str) -> AnyMaps:
-    """Return the handle of a complete folder of maps, of whichever step.
+    """Return the handle of a complete folder of maps, of ``infer-cam`` or ``walk``.
 
     Raises:
-        RunFolderError: missing, unfinished, damaged, or no folder of maps.
+        RunFolderError: missing, unfinished, damaged, or the folder of another step.
     """
     folder = Path(path)
     found = read_identity(folder)
@@ -206,42 +284,5 @@ def open_maps(path: Path | str) -> AnyMaps:
 
 
 def missing_files(kind: type[Handle], folder: Path) -> list[str]:
-    """Those of the files that a complete folder needs that are not there."""
+    """Return the names of the files that a complete folder needs and this one lacks."""
     return [name for name in kind.needs if not (folder / name).is_file()]
-
-
-HandleT = TypeVar("HandleT", bound=Handle)
-
-REPORTED_STEPS: tuple[type[Handle], ...] = (
-    PreparedData,
-    CamModel,
-    CamMaps,
-    AffinityLabels,
-    AffinityModel,
-    WalkedMaps,
-    PseudoMaskFolder,
-    SegmenterModel,
-    Predictions,
-    Evaluation,
-)
-"""Steps that the page tells of, in the order of a run."""
-
-TRAINED: tuple[type[Handle], ...] = (CamModel, AffinityModel, SegmenterModel)
-"""Those that train, and log it."""
-
-STEPS: tuple[type[Handle], ...] = (
-    PreparedData,
-    CamModel,
-    CamMaps,
-    AffinityLabels,
-    AffinityModel,
-    WalkedMaps,
-    PseudoMaskFolder,
-    SegmenterModel,
-    Predictions,
-    Evaluation,
-    ReportPage,
-)
-"""All steps in order."""
-MODELS = (CamModel, AffinityModel, SegmenterModel)
-"""Trained networks, which a change of the data may keep."""

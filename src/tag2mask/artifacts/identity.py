@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from tag2mask.artifacts.files import digest
-from tag2mask.artifacts.handles import Handle, missing_files
+from tag2mask.artifacts.handles import STEPS, Handle, missing_files, section_name
 from tag2mask.artifacts.manifest import STARTED, Identity, Input, Manifest, read_identity
 from tag2mask.errors import RunFolderError
 
@@ -193,7 +193,7 @@ def refuse_differences(
         if data_only and not lost
         else "G"
     )
-    redo = f"`tag2mask run --redo {kind.step}`, " if kind.in_run else ""
+    redo = f"`tag2mask run --redo {kind.step}`, " if kind in STEPS else ""
     raise RunFolderError(
         f"{wanted.step} was made with other settings or inputs: "
         + "; ".join([*(f"{name} is missing" for name in lost), *differences]),
@@ -208,7 +208,7 @@ def _section_differences(
 ) -> list[str]:
     old = _flat(_without_free_keys(found.section, section))
     new = _flat(_without_free_keys(values, section))
-    prefix = found.step.replace("-", "_")
+    prefix = section_name(found.step)
     return [
         f"{prefix}.{key}: {_value_text(old, key)} -> {_value_text(new, key)}"
         for key in sorted({*old, *new})

@@ -68,7 +68,7 @@ def read_identity(folder: Path) -> Identity | None:
     records: tuple[tuple[str, type[Identity]], ...] = ((MANIFEST, Manifest), (STARTED, Identity))
     for name, kind in records:
         try:
-            return _read_record(folder / name, kind)
+            return read_record(folder / name, kind)
         except MissingFileError:
             continue  # looking again would find what another rank has written since
     return None
@@ -77,7 +77,13 @@ def read_identity(folder: Path) -> Identity | None:
 RecordT = TypeVar("RecordT", bound=BaseModel)
 
 
-def _read_record(path: Path, kind: type[RecordT]) -> RecordT:
+def read_record(path: Path, kind: type[RecordT]) -> RecordT:
+    """Read a manifest or an identity from its file.
+
+    Raises:
+        MissingFileError: no such file.
+        RunFolderError: the file is damaged.
+    """
     try:
         return kind.model_validate(read_json(path))
     except ValidationError as error:

@@ -15,11 +15,12 @@ from contextlib import contextmanager
 from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from tag2mask.artifacts.handles import STEP_NAMES, Evaluation, ReportPage
 from tag2mask.cli import ablate as cli_ablate
 from tag2mask.cli import predict as cli_network
 from tag2mask.cli import steps as cli_steps
@@ -51,21 +52,10 @@ from tag2mask.pipeline import run as pipeline
 from tag2mask.recipe.loading import dump_recipe, load_recipe, shipped_recipes
 from tag2mask.version import __version__
 
-
-class StepName(StrEnum):
-    """The steps, as the command line writes them."""
-
-    PREPARE = "prepare"
-    TRAIN_CAM = "train-cam"
-    INFER_CAM = "infer-cam"
-    AFFINITY_LABELS = "affinity-labels"
-    TRAIN_AFFINITY = "train-affinity"
-    WALK = "walk"
-    PSEUDO_MASKS = "pseudo-masks"
-    TRAIN_SEGMENTER = "train-segmenter"
-    PREDICT = "predict"
-    EVALUATE = "evaluate"
-    REPORT = "report"
+if TYPE_CHECKING:
+    StepName = str
+else:
+    StepName = StrEnum("StepName", {name: name for name in STEP_NAMES})
 
 
 _EMPTY_OPTION = re.compile("--[a-z-]+=")
@@ -184,10 +174,8 @@ def run_command(
 ) -> None:
     """Run all steps: from photos and tags to masks, scores and a report."""
     settings = chosen_recipe(recipe, overrides, skip_bad=skip_bad, source=source)
-    last = None if until is None else until.value
-    first = None if redo is None else redo.value
     if dry_run:
-        plan = pipeline.dry_run(data, settings, out, until=last, update=update, redo=first)
+        plan = pipeline.dry_run(data, settings, out, until=until, update=update, redo=redo)
         show_plan(plan)
         if plan.refusal is not None:
             raise plan.refusal
@@ -196,9 +184,9 @@ def run_command(
         data,
         settings,
         out,
-        until=last,
+        until=until,
         update=update,
-        redo=first,
+        redo=redo,
         compare=compare or (),
     )
     if is_first_process():
@@ -225,8 +213,8 @@ def demo(
     for name, result in results.items():
         print(f"\n{name}:")
         show_run(result)
-    show_scores({name: result.handles["evaluate"] for name, result in results.items()})
-    print(f"The report: {out / 'report' / 'index.html'}")
+    show_scores({name: result.handles[Evaluation.step] for name, result in results.items()})
+    print(f"The report: {out / ReportPage.step / 'index.html'}")
 
 
 @data_app.command("check")

@@ -217,8 +217,8 @@ def tune(
     settings = chosen_recipe(
         recipe or own_recipe(run), [*(overrides or ()), *chosen], skip_bad=skip_bad
     )
-    prepared, maps = PreparedData.open(run / "prepare"), CamMaps.open(run / "infer-cam")
-    model, folder = AffinityModel.open(run / "train-affinity"), out or run / "tune"
+    prepared, maps = PreparedData.open(run / PreparedData.step), CamMaps.open(run / CamMaps.step)
+    model, folder = AffinityModel.open(run / AffinityModel.step), out or run / Tuning.step
     runtime = start_runtime(settings)
     clear(Tuning, folder, redo, runtime)
     found = stage.tune(
@@ -365,6 +365,6 @@ def report(
     from tag2mask.steps import report as stage
 
     settings = chosen_recipe(recipe or own_recipe(run), overrides)
-    folder = out or run / "report"
+    folder = out or run / ReportPage.step
     clear(ReportPage, folder, redo)
     done(stage.report(run, settings.report, folder, compare or ()))

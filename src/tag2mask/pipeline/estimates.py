@@ -17,6 +17,21 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from tag2mask.artifacts.handles import (
+    STEPS,
+    AffinityLabels,
+    AffinityModel,
+    CamMaps,
+    CamModel,
+    Evaluation,
+    Handle,
+    Predictions,
+    PreparedData,
+    PseudoMaskFolder,
+    ReportPage,
+    SegmenterModel,
+    WalkedMaps,
+)
 from tag2mask.errors import DataError
 from tag2mask.recipe.schema import Recipe
 from tag2mask.recipe.sections import Crf, Evaluate, Predict, PseudoMasks, RuntimeSettings
@@ -122,7 +137,11 @@ _EVALUATION_SECONDS_PER_MPX = 0.09
 _EVALUATION_MIB_PER_MPX = 25.0
 _READ_MIB_PER_MPX = 5.0
 """A photo at its own size and its labels."""
-_MASK_KIB = {"affinity-labels": 11.0, "pseudo-masks": 4.8, "predict": 8.0}
+_MASK_KIB: dict[type[Handle], float] = {
+    AffinityLabels: 11.0,
+    PseudoMaskFolder: 4.8,
+    Predictions: 8.0,
+}
 """A palette PNG of 10^6 pixels; it grows as its contours do."""
 _CONFIDENCE_MIB_PER_MPX = 0.32
 _OVERLAY_MIB_PER_MPX = 0.4
@@ -249,19 +268,20 @@ def estimate(
         val if "val" in recipe.infer_cam.splits else 0
     )
     photos, machine = _Photos(sizes or [_ASSUMED_SIZE]), _Machine.of(recipe.runtime, gpu=gpu)
-    return {
-        "prepare": Cost(_START_SECONDS + count * 0.00012, count * 0.0003, 150 + count * 0.002),
-        "train-cam": _cam_training(recipe.train_cam, train, machine),
-        "infer-cam": _inference(recipe, mapped, photos, machine),
-        "affinity-labels": _affinity_labels(recipe.affinity_labels.crf, train, photos, machine),
-        "train-affinity": _training(recipe.train_affinity, train, machine),
-        "walk": _walk(recipe, mapped, photos, machine),
-        "pseudo-masks": _masks(recipe.pseudo_masks, mapped, photos, machine),
-        "train-segmenter": _segmenter_training(recipe.train_segmenter, train, machine),
-        "predict": _prediction(recipe, train, val, photos, machine, classes),
-        "evaluate": _evaluation(recipe.evaluate, mapped, photos, machine),
-        "report": Cost(1.5, 0.5 * recipe.report.photos, _BASE_MIB),
+    costs: dict[type[Handle], Cost] = {
+        PreparedData: Cost(_START_SECONDS + count * 0.00012, count * 0.0003, 150 + count * 0.002),
+        CamModel: _cam_training(recipe.train_cam, train, machine),
+        CamMaps: _inference(recipe, mapped, photos, machine),
+        AffinityLabels: _affinity_labels(recipe.affinity_labels.crf, train, photos, machine),
+        AffinityModel: _training(recipe.train_affinity, train, machine),
+        WalkedMaps: _walk(recipe, mapped, photos, machine),
+        PseudoMaskFolder: _masks(recipe.pseudo_masks, mapped, photos, machine),
+        SegmenterModel: _segmenter_training(recipe.train_segmenter, train, machine),
+        Predictions: _prediction(recipe, train, val, photos, machine, classes),
+        Evaluation: _evaluation(recipe.evaluate, mapped, photos, machine),
+        ReportPage: Cost(1.5, 0.5 * recipe.report.photos, _BASE_MIB),
     }
+    return {kind.step: costs[kind] for kind in STEPS}
 
 
 def training_steps(section: TrainCam | TrainAffinity | TrainSegmenter, photos: int) -> int:
@@ -371,7 +391,7 @@ def _walk(recipe: Recipe, count: int, photos: _Photos, machine: _Machine) -> Cos
 def _affinity_labels(crf: Crf, count: int, photos: _Photos, machine: _Machine) -> Cost:
     return Cost(
         1 + count * _crf_seconds(crf, photos, machine, crfs=2),
-        count * _mask_mib("affinity-labels", photos),
+        count * _mask_mib(AffinityLabels, photos),
         _crf_memory(photos, machine),
     )
 
@@ -396,7 +416,7 @@ def _crf_memory(photos: _Photos, machine: _Machine, most: float = float("inf")) 
 
 def _masks(section: PseudoMasks, count: int, photos: _Photos, machine: _Machine) -> Cost:
     seconds = 0.1 + count * photos.mean() * _MASK_SECONDS_PER_MPX
-    disk = _mask_mib("pseudo-masks", photos)
+    disk = _mask_mib(PseudoMaskFolder, photos)
     if section.confidence:
         disk += photos.mean() * _CONFIDENCE_MIB_PER_MPX
     if not section.crf.enabled:
@@ -442,7 +462,7 @@ def _prediction(
 
 def _prediction_mib(section: Predict, photos: _Photos, grid: float, classes: int) -> float:
     """Of a photo's files, with probabilities on a grid of so many Mpx."""
-    disk = _mask_mib("predict", photos)
+    disk = _mask_mib(Predictions, photos)
     if section.overlays:
         disk += min(photos.mean(), photos.resized(_OVERLAY_SIDE)) * _OVERLAY_MIB_PER_MPX
     if section.confidence:
@@ -463,7 +483,7 @@ def _evaluation(section: Evaluate, count: int, photos: _Photos, machine: _Machin
         return Cost(seconds, disk, memory)
     return Cost(
         seconds + count * _crf_seconds(section.crf, photos, machine, crfs=1),
-        disk + count * _mask_mib("pseudo-masks", photos),
+        disk + count * _mask_mib(PseudoMaskFolder, photos),
         max(memory, _crf_memory(photos, machine)),
     )
 
@@ -491,7 +511,7 @@ def _map_bytes(photos: _Photos, long_side: int | None, stride: int, dtype: str) 
     return stored * (2 if dtype == "float16" else 1) + 1000
 
 
-def _mask_mib(step: str, photos: _Photos) -> float:
+def _mask_mib(step: type[Handle], photos: _Photos) -> float:
     return photos.mean(math.sqrt) * _MASK_KIB[step] / 1024
 
 

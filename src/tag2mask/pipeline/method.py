@@ -22,7 +22,7 @@ from tag2mask.artifacts.handles import (
     WalkedMaps,
 )
 from tag2mask.artifacts.identity import folder_status
-from tag2mask.pipeline.status import section_of
+from tag2mask.pipeline.status import includes, section_of
 from tag2mask.recipe.fields import Section
 from tag2mask.recipe.schema import Recipe
 from tag2mask.runtime.ranks import FirstRank
@@ -90,7 +90,7 @@ def run_steps(
     earlier: tuple[AnyMaps, ...] = ()
     yield maps
 
-    if recipe.walk.enabled:
+    if includes(recipe, WalkedMaps):
         labels = affinity_labels(
             prepared, maps, recipe.affinity_labels, folder(AffinityLabels, prepared, maps), runtime
         )
@@ -119,7 +119,7 @@ def run_steps(
     yield masks
 
     predictions: Predictions | None = None
-    if recipe.train_segmenter.enabled:
+    if includes(recipe, SegmenterModel):
         from tag2mask.steps.predict import predict_prepared
         from tag2mask.steps.train_segmenter import train_segmenter
 

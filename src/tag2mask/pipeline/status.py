@@ -7,19 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 
 from tag2mask.artifacts.handles import (
     MODELS,
+    RUN_STEPS,
+    STEP_NAMES,
     STEPS,
     WALKED_MAPS,
-    AffinityLabels,
-    AffinityModel,
     Handle,
-    Predictions,
     PseudoMaskFolder,
-    SegmenterModel,
-    WalkedMaps,
+    RunStep,
+    section_name,
 )
 from tag2mask.artifacts.identity import FolderStatus, folder_status
 from tag2mask.errors import DataError, RunFolderError, nearest_hint
@@ -49,7 +49,7 @@ def status(run: Path) -> list[StepStatus]:
     if not run.is_dir():
         raise RunFolderError("no run folder", where=run, fix="Give the --out of a `tag2mask run`.")
     recipe = load_recipe(run / RECIPE) if (run / RECIPE).is_file() else None
-    if recipe is None and not any((run / kind.step).is_dir() for kind in STEPS):
+    if recipe is None and not any((run / name).is_dir() for name in STEP_NAMES):
         raise RunFolderError(
             f"not a run folder: neither {RECIPE} nor a step's folder in it",
             where=run,
@@ -63,27 +63,23 @@ def recipe_beside(path: Path) -> Path | None:
     path = path.absolute()
     places = [
         path,
-        *(
-            inner.parent
-            for inner in (path, path.parent)
-            if inner.name in {kind.step for kind in STEPS}
-        ),
+        *(inner.parent for inner in (path, path.parent) if inner.name in STEP_NAMES),
     ]
     return next((place / RECIPE for place in places if (place / RECIPE).is_file()), None)
 
 
 def steps_of(recipe: Recipe) -> tuple[type[Handle], ...]:
     """The steps that a recipe takes, in order."""
-    return tuple(kind for kind in STEPS if _leaving_out(recipe, kind) is None)
+    return tuple(step.handle for step in RUN_STEPS if _is_enabled(recipe, step))
 
 
-def _leaving_out(recipe: Recipe, kind: type[Handle]) -> str | None:
-    """The key that leaves a step out of a run; None where none does."""
-    if kind in (AffinityLabels, AffinityModel, WalkedMaps) and not recipe.walk.enabled:
-        return "walk.enabled"
-    if kind in (SegmenterModel, Predictions) and not recipe.train_segmenter.enabled:
-        return "train_segmenter.enabled"
-    return None
+def includes(recipe: Recipe, kind: type[Handle]) -> bool:
+    """Return whether a recipe includes a step."""
+    return kind in steps_of(recipe)
+
+
+def _is_enabled(recipe: Recipe, step: RunStep) -> bool:
+    return step.enabled_by is None or bool(attrgetter(step.enabled_by)(recipe))
 
 
 def folder_states(run: Path, recipe: Recipe | None) -> list[StepStatus]:
@@ -124,7 +120,7 @@ def only_trained_on_older_data(found: StepStatus) -> bool:
     """Whether this is a model kept over a change of the data, which later steps may build on."""
     folder = found.folder
     return (
-        found.step in {kind.step for kind in MODELS}
+        found.step in {model.step for model in MODELS}
         and folder.state == "stale"
         and all(
             reason.startswith(("data: changed", "labels: changed", "masks: changed"))
@@ -135,14 +131,14 @@ def only_trained_on_older_data(found: StepStatus) -> bool:
 
 def section_of(recipe: Recipe, kind: type[Handle]) -> Section:
     """A step's section of a recipe."""
-    section = getattr(recipe, kind.step.replace("-", "_"))
+    section = getattr(recipe, section_name(kind.step))
     assert isinstance(section, Section)
     return section
 
 
 def step_index(step: str, recipe: Recipe) -> int:
     """Place of a step among those of a recipe; RunFolderError names the nearest known one."""
-    left_out = {kind.step: key for kind in STEPS if (key := _leaving_out(recipe, kind))}
+    left_out = {row.name: row.enabled_by for row in RUN_STEPS if not _is_enabled(recipe, row)}
     if step in left_out:
         raise RunFolderError(
             f"the recipe leaves {step} out", where=left_out[step], fix=f"Set {left_out[step]}=true."

@@ -16,7 +16,7 @@ import yaml
 from numpy.typing import NDArray
 
 from tag2mask.artifacts.files import read_json
-from tag2mask.artifacts.handles import REPORTED_STEPS, TRAINED, Evaluation, Handle
+from tag2mask.artifacts.handles import MODELS, REPORTED_STEPS, Evaluation, Handle
 from tag2mask.artifacts.manifest import Manifest, read_identity
 from tag2mask.errors import RunFolderError
 from tag2mask.evaluation.records import EvaluationScores, scores_from_json
@@ -75,7 +75,7 @@ class RunFolder:
             "recipe": _stamp(self.path / "recipe.yaml"),
             **{
                 f"losses of {model.step}": _stamp(self.path / model.step / LOSSES)
-                for model in TRAINED
+                for model in MODELS
             },
         }
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from tag2mask.runtime.precision import Precision
 
 
-MODEL = "model.safetensors"
 ONNX = ".onnx"
 _TORCH = (".safetensors", ".pth")
 _PROGRAM = ".pt2"
@@ -46,7 +45,7 @@ def segmenter_file(path: Path) -> Path:
             )
         step = path / SegmenterModel.step
         if found is not None or step.is_dir():
-            return SegmenterModel.open(path if found is not None else step).path / MODEL
+            return SegmenterModel.open(path if found is not None else step).file
         raise RunFolderError(
             f"no {SegmenterModel.step} in this folder",
             where=path,

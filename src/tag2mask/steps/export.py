@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 
 from tag2mask.artifacts.files import atomic_write, digest, write_json, write_text
-from tag2mask.artifacts.handles import Evaluation, Export, PreparedData, SegmenterModel
+from tag2mask.artifacts.handles import MODEL_FILE, Evaluation, Export, PreparedData, SegmenterModel
 from tag2mask.artifacts.manifest import Manifest, read_identity
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.data.index import data_root
@@ -54,7 +54,7 @@ from tag2mask.segmentation.inference.export_spec import (
 )
 from tag2mask.segmentation.inference.label_loops import Float32
 from tag2mask.segmentation.inference.onnx_segmenter import OnnxSegmenter
-from tag2mask.segmentation.loading import MODEL, trained_file
+from tag2mask.segmentation.loading import trained_file
 from tag2mask.segmentation.networks import SegmentationNet, SegmenterSpec, load_segmenter
 from tag2mask.version import __version__
 
@@ -128,7 +128,7 @@ class _Source(NamedTuple):
 def _source(model: Path) -> _Source:
     file = trained_file(model)
     folder = file.parent
-    found = read_identity(folder) if file.name == MODEL else None
+    found = read_identity(folder) if file.name == MODEL_FILE else None
     if not isinstance(found, Manifest) or found.step != SegmenterModel.step:
         return _Source(file)
     if folder.absolute().name != SegmenterModel.step:  # a folder of its own, in no run

@@ -30,7 +30,6 @@ from tag2mask.runtime.session import Runtime
 from tag2mask.seam.inference import InferenceSettings, Maps, MultiScaleInference
 from tag2mask.seam.network import SeamNet, SeamSpec, load_seam
 
-MODEL = "model.safetensors"
 TAG_SOURCE = {"known": "known", "untagged": "known or predicted", "predicted": "predicted"}
 """What stands beside every number that comes of the maps."""
 CHUNK = 16
@@ -103,7 +102,7 @@ def _load(
     model: CamModel, data: PreparedData, section: InferCam, runtime: Runtime
 ) -> tuple[MultiScaleInference, SeamSpec]:
     """The network and its shape, if it belongs to the data's classes."""
-    path = model.path / MODEL
+    path = model.file
     net, spec = load_seam(path)
     if read_classes(data.path).names != spec.classes:
         raise DataError(

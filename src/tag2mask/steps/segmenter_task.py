@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tag2mask.artifacts.files import atomic_write
+from tag2mask.artifacts.handles import MODEL_FILE
 from tag2mask.classes import ClassSet
 from tag2mask.data.index import Sample
 from tag2mask.errors import RecipeError
@@ -38,7 +39,6 @@ from tag2mask.training.optim import build_optimizer, freeze, parameter_groups, t
 from tag2mask.training.sampler import StepBatchSampler, steps_per_epoch
 from tag2mask.training.skipped import SkippedPhotos
 
-MODEL = "model.safetensors"
 LAST = "last.safetensors"
 
 
@@ -259,7 +259,7 @@ class Validation:
             first.merge(other)
         iou = dict(zip(("background", *classes), first.iou().tolist(), strict=True))
         if runtime.rank == 0 and write_validation(self.folder, step, {"miou": first.miou(), **iou}):
-            with atomic_write(self.folder / MODEL) as temporary:
+            with atomic_write(self.folder / MODEL_FILE) as temporary:
                 save_segmenter(temporary, net, self.spec)
         runtime.barrier()
 

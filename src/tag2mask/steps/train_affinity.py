@@ -27,6 +27,7 @@ from tag2mask.affinity.network import (
 )
 from tag2mask.artifacts.files import atomic_write, digest
 from tag2mask.artifacts.handles import (
+    MODEL_FILE,
     WITHOUT_SURE_PIXELS,
     AffinityLabels,
     AffinityModel,
@@ -43,8 +44,6 @@ from tag2mask.training.loop import FitSettings, epochs_to_steps, fit
 from tag2mask.training.optim import build_optimizer, freeze, parameter_groups, train_mode
 from tag2mask.training.sampler import StepBatchSampler, steps_per_epoch
 from tag2mask.training.skipped import SkippedPhotos
-
-MODEL = "model.safetensors"
 
 
 def train_affinity(
@@ -107,7 +106,7 @@ def train_affinity(
             )
         left_out = task.left_out.lines()
         if runtime.rank == 0:
-            with atomic_write(step.path / MODEL) as temporary:
+            with atomic_write(step.path / MODEL_FILE) as temporary:
                 save_affinity_net(temporary, net, spec)
         handle = step.finish(
             counts={"photos": len(samples) - len(left_out), WITHOUT_SURE_PIXELS: len(unsure)},
@@ -131,7 +130,7 @@ def import_model(file: Path, out: Path) -> AffinityModel:
         AffinityModel, out, section={"imported": file.name}, inputs={"model": digest(file)}
     ) as step:
         if not step.complete:
-            with atomic_write(step.path / MODEL) as temporary:
+            with atomic_write(step.path / MODEL_FILE) as temporary:
                 save_affinity_net(temporary, net, spec)
             step.finish(metrics={"imported": str(file)})
         return step.handle

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tag2mask.artifacts.files import atomic_write, digest
-from tag2mask.artifacts.handles import CamModel, PreparedData
+from tag2mask.artifacts.handles import MODEL_FILE, CamModel, PreparedData
 from tag2mask.artifacts.identity import file_input
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.classes import ClassSet
@@ -43,7 +43,6 @@ from tag2mask.training.optim import build_optimizer, freeze, parameter_groups, t
 from tag2mask.training.sampler import StepBatchSampler, steps_per_epoch
 from tag2mask.training.skipped import SkippedPhotos
 
-MODEL = "model.safetensors"
 WARM_START = "warm-start"
 """Folder of the plain CAM that a training started from."""
 WAIT_SECONDS = 2.0
@@ -87,7 +86,7 @@ def train_cam(
                 shared=start is not None,
             )
             left_out = begun.manifest.skipped
-            section = section.model_copy(update={"init_from": str(begun.path / MODEL)})
+            section = section.model_copy(update={"init_from": str(begun.file)})
         return _train(data, samples, section, runtime, step, name="train-cam", left_out=left_out)
 
 
@@ -171,7 +170,7 @@ def _train(
         )
     skipped = tuple(dict.fromkeys([*left_out, *task.left_out.lines()]))
     if runtime.rank == 0:
-        with atomic_write(step.path / MODEL) as temporary:
+        with atomic_write(step.path / MODEL_FILE) as temporary:
             save_seam(temporary, net, spec)
     handle = step.finish(
         counts={"photos": len(samples) - len(skipped)},
@@ -195,7 +194,7 @@ def import_model(file: Path, out: Path) -> CamModel:
         CamModel, out, section={"imported": file.name}, inputs={"model": digest(file)}
     ) as step:
         if not step.complete:
-            with atomic_write(step.path / MODEL) as temporary:
+            with atomic_write(step.path / MODEL_FILE) as temporary:
                 save_seam(temporary, net, spec)
             step.finish(metrics={"imported": str(file)})
         return step.handle

@@ -20,7 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tag2mask.artifacts.files import atomic_write, digest
-from tag2mask.artifacts.handles import Handle, PreparedData, PseudoMaskFolder, SegmenterModel
+from tag2mask.artifacts.handles import (
+    MODEL_FILE,
+    Handle,
+    PreparedData,
+    PseudoMaskFolder,
+    SegmenterModel,
+)
 from tag2mask.artifacts.identity import file_input
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.data.index import Sample, masks_fingerprint, read_classes
@@ -39,7 +45,6 @@ from tag2mask.segmentation.loading import check_not_exported
 from tag2mask.segmentation.networks import build_segmenter, load_segmenter, save_segmenter
 from tag2mask.steps.segmenter_task import (
     LAST,
-    MODEL,
     SegmenterTask,
     Validation,
     segmenter_optimizer,
@@ -124,7 +129,7 @@ def import_model(file: Path, out: Path) -> SegmenterModel:
         SegmenterModel, out, section={"imported": file.name}, inputs={"model": digest(file)}
     ) as step:
         if not step.complete:
-            with atomic_write(step.path / MODEL) as temporary:
+            with atomic_write(step.path / MODEL_FILE) as temporary:
                 save_segmenter(temporary, net, spec)
             step.finish(metrics={"imported": str(file)})
         return step.handle
@@ -172,7 +177,7 @@ class _Training:
             folder = self.step.path / f"round-{number}"
             self.runtime.barrier()
             # Told by the file that is written last: the model is the best network so far.
-            if not (folder / (LAST if self.validated else MODEL)).is_file():
+            if not (folder / (LAST if self.validated else MODEL_FILE)).is_file():
                 self.one_round(samples, labels, folder, made_by)
             if self.runtime.rank == 0:
                 (folder / CHECKPOINT).unlink(missing_ok=True)
@@ -207,7 +212,7 @@ class _Training:
                 name="train-segmenter",
             )
         if runtime.rank == 0:
-            with atomic_write(folder / (LAST if self.validated else MODEL)) as temporary:
+            with atomic_write(folder / (LAST if self.validated else MODEL_FILE)) as temporary:
                 save_segmenter(temporary, net, spec)
         runtime.barrier()
         scored = {} if validation is None else {"validation_miou": best_of_validation(folder)}
@@ -216,7 +221,7 @@ class _Training:
     def labeled_by(self, folder: Path, samples: list[Sample]) -> tuple[list[Sample], LabelMaps]:
         """Photos and their masks by a round's network; absent classes can't win."""
         runtime, section = self.runtime, self.section
-        net, spec = load_segmenter(folder / MODEL)
+        net, spec = load_segmenter(folder / MODEL_FILE)
         segmentation = single_view(
             net, spec, section, runtime, confidence=section.confidence_weight
         )

@@ -54,7 +54,6 @@ from tag2mask.recipe.sections import PseudoMasks, Tune, Walk
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import sized_map
 
-MODEL = "model.safetensors"
 TUNED = "tuned.json"
 PHOTOS = "photos.txt"
 TABLE = "table.csv"
@@ -229,7 +228,7 @@ def _grid(section: Tune, own: WalkSetting, own_score: float) -> WalkGrid:
 
 def _inference(model: AffinityModel, walk: Walk, runtime: Runtime) -> AffinityInference:
     return load_affinity_inference(
-        model.path / MODEL,
+        model.file,
         runtime.device,
         radius=walk.radius,
         long_side=walk.long_side,

@@ -30,7 +30,6 @@ from tag2mask.recipe.sections import Walk
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import ordered_map
 
-MODEL = "model.safetensors"
 READERS = 2
 """Threads that read photos ahead of the network."""
 
@@ -100,7 +99,7 @@ def walk(
 
 def _inference(model: AffinityModel, section: Walk, runtime: Runtime) -> AffinityInference:
     return load_affinity_inference(
-        model.path / MODEL,
+        model.file,
         runtime.device,
         radius=section.radius,
         long_side=section.long_side,

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tag2mask.artifacts.handles import REPORTED_STEPS, TRAINED, WITHOUT_SURE_PIXELS, AffinityModel
+from tag2mask.artifacts.handles import MODELS, REPORTED_STEPS, WITHOUT_SURE_PIXELS, AffinityModel
 from tag2mask.report.page import (
     Block,
     Cell,
@@ -53,7 +53,7 @@ _FOLDED_LINES = 1000
 def training_section(runs: Sequence[RunFolder]) -> Section:
     """Loss terms, learning rate and speed over the steps of each training, all runs together."""
     blocks: list[Block] = []
-    for model in TRAINED:
+    for model in MODELS:
         unfinished = [run.label for run in runs if model.step in run.unfinished]
         if unfinished:
             blocks.append(
