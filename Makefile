@@ -7,15 +7,16 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,\
 BIN := .venv/bin
 READY := .venv/.installed
 
-.PHONY: help install demo test check bench build clean
+.PHONY: help install demo test check docs bench build clean
 
 help:
 	@echo 'make demo    CAM baseline against SEAM on a small data set, into runs/demo'
 	@echo 'make test    all tests'
 	@echo 'make check   ruff, mypy and the import rules'
+	@echo 'make docs    the documentation as HTML, into build/docs'
 	@echo 'make bench   timings, into bench.json'
 	@echo 'make build   wheel and sdist, into dist'
-	@echo 'make clean   delete what build, test and check left; keeps .venv and runs'
+	@echo 'make clean   delete what build, docs, test and check left; keeps .venv and runs'
 
 install: $(READY)
 
@@ -48,6 +49,10 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(READY)
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	@echo 'documentation:    build/docs/index.html'
+
 bench: $(READY)
 	$(BIN)/python -m benchmarks
 
@@ -56,4 +61,4 @@ build: $(READY)
 
 clean:
 	rm -rf dist build bench.json .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""The pages say what is true: links lead somewhere, commands exist, examples run."""
+"""The documentation: links, commands and settings exist, examples run, the site builds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,7 @@ from tag2mask.recipe.schema import Recipe
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```(\w*|\{[\w-]+\}.*?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 INLINE = re.compile(r"`([^`]+)`")
 PLACEHOLDERS = ("section.key=value", "SECTION.KEY=VALUE")
@@ -57,7 +59,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def commands(page: Path, program: str) -> Iterator[list[str]]:
-    """Words of every call of a program, in fences and in running text."""
+    """Yield the words of every call of a program, in fences and in running text."""
     lines = [
         line for body in fences(page, "", "sh") for line in body.replace("\\\n", " ").splitlines()
     ]
@@ -81,8 +83,15 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_every_page_is_listed() -> None:
     index = ROOT / "docs" / "index.md"
+    trees = [
+        line
+        for body in re.findall(r"^```\{toctree\}\n(.*?)^```$", index.read_text(), re.M | re.S)
+        for line in body.split()
+        if (ROOT / "docs" / f"{line}.md").is_file()
+    ]
     linked = {(index.parent / link).resolve() for link in LINK.findall(prose(index))}
     assert {page for page in PAGES if page.is_relative_to(index.parent)} - linked == {index}
+    assert {index.parent / f"{tree}.md" for tree in trees} == linked
     assert {f"{kind.step}.md" for kind in STEPS} <= {page.name for page in linked}
 
 
@@ -97,7 +106,7 @@ def test_commands_exist(page: Path) -> None:
 
 
 def command_problems(words: list[str]) -> list[str]:
-    """What the command line would refuse: commands, options, recipes, settings."""
+    """Return what the command line would reject: commands, options, recipes, settings."""
     command: Any = typer.main.get_command(cli.app)
     while words and words[0] in getattr(command, "commands", {}):
         command, words = command.commands[words[0]], words[1:]
@@ -146,8 +155,8 @@ def test_make_targets_exist(page: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make on this machine")
-def test_make_knows_what_to_do() -> None:
-    for target in ("demo", "test", "check", "bench", "build", "clean"):
+def test_make_targets_can_be_planned() -> None:
+    for target in ("demo", "test", "check", "docs", "bench", "build", "clean"):
         done = subprocess.run(
             ["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False
         )
@@ -167,7 +176,7 @@ def test_every_setting_is_described() -> None:
 def settings(
     model: type[BaseModel], prefix: str, free: frozenset[str] = frozenset()
 ) -> Iterator[tuple[str, bool]]:
-    """Every key of the sections, and whether it is no part of a folder's identity."""
+    """Yield every key of the sections, and whether a folder's identity leaves it out."""
     free |= {prefix + key for key in getattr(model, "not_identity", ())}
     for name, field in model.model_fields.items():
         kind = field.annotation
@@ -182,6 +191,51 @@ def test_every_recipe_is_described() -> None:
     assert [name for name in shipped_recipes() if f"`{name}`" not in text] == []
 
 
+def test_the_figure_of_the_method_is_what_its_script_draws(tmp_path: Path) -> None:
+    script = shutil.copy(ROOT / "docs" / "images" / "method.py", tmp_path)
+    subprocess.run([sys.executable, script], check=True)
+    figure = (tmp_path / "method.svg").read_text()
+    assert figure == (ROOT / "docs" / "images" / "method.svg").read_text()
+    assert all(f">{kind.step}<" in figure for kind in STEPS)
+
+
+def test_the_python_reference_names_what_exists() -> None:
+    text = (REFERENCE / "python.md").read_text()
+    modules = re.findall(r"automodule:: ([\w.]+)\n +:members:([\w, ]*)\n", text)
+    assert len(modules) == text.count("automodule::")
+    missing = [
+        f"{module}.{name}"
+        for module, names in modules
+        for name in re.findall(r"\w+", names)
+        if not hasattr(import_module(module), name)
+    ]
+    assert not missing
+
+
+@pytest.mark.slow
+def test_the_site_builds_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    sphinx = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
+    built = subprocess.run(
+        [*sphinx, "-d", tmp_path / "doctrees", ROOT / "docs", tmp_path / "site"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    pages = list((tmp_path / "site").rglob("*.html"))
+    assert len(pages) > len(PAGES) - 2
+    loaded = re.compile(
+        r"<(?:script|img|iframe|source|video|audio|object|embed|link)\b[^>]*?"
+        r"(?:src|href|data)=[\"'](?:https?:)?//[^\"']*"
+    )
+    assert [hit for page in pages for hit in loaded.findall(page.read_text())] == []
+    styles = re.compile(r"(?:@import|url\()\s*[\"']?(?:https?:)?//[^\"')]*")
+    sheets = (tmp_path / "site").rglob("*.css")
+    assert [hit for sheet in sheets for hit in styles.findall(sheet.read_text())] == []
+    commands = (tmp_path / "site" / "reference" / "cli.html").read_text()
+    assert all(f'id="tag2mask-{kind.step}"' in commands for kind in STEPS)
+
+
 def test_every_dependency_is_explained() -> None:
     project = (ROOT / "pyproject.toml").read_text()
     wanted = re.findall(r'"([\w-]+)', project.split("\ndependencies = [")[1].partition("]")[0])
@@ -192,7 +246,7 @@ def test_every_dependency_is_explained() -> None:
     assert set(wanted) <= set(named)
 
 
-def test_the_parts_work_on_a_users_network(tmp_path: Path, monkeypatch: Any) -> None:
+def test_the_parts_work_on_another_network(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     names = run_examples(ROOT / "docs" / "how-to" / "parts.md", {})
     assert names["loss"].isfinite()
@@ -233,7 +287,7 @@ def test_the_examples_run(tmp_path: Path, monkeypatch: Any) -> None:
         "masks": PseudoMaskFolder.open(run / "pseudo-masks"),
         "run": run,
     }
-    for other in ("seam", "cam"):  # the runs that report's example speaks of
+    for other in ("seam", "cam"):  # the runs in the example of `report`
         shutil.copytree(run, run.parent / other)
     for kind in STEPS:
         if kind is PseudoMaskFolder:
