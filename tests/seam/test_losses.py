@@ -207,7 +207,7 @@ def test_teaching_moves_the_plain_map_alone() -> None:
     largest=st.booleans(),
     levels=st.sampled_from([2, 5, 10_000]),
 )
-def test_the_ranked_share_is_that_of_sorted_rows(
+def test_the_extreme_share_is_that_of_sorted_rows(
     seed: int, share: float, largest: bool, levels: int
 ) -> None:
     """Few levels: many ties, at the edge too."""
@@ -215,7 +215,7 @@ def test_the_ranked_share_is_that_of_sorted_rows(
     values = torch.randint(levels, (3, 41), generator=generator).double() / levels
     counted = torch.rand(3, 41, generator=generator) < 0.6
     counted[2] = False
-    found = losses._ranked(values.requires_grad_(), counted, share=share, largest=largest)
+    found = losses._mean_of_extremes(values.requires_grad_(), counted, share=share, largest=largest)
     kept = [math.ceil(int(row.sum()) * share) for row in counted]
     wanted = sum(
         sum(sorted(row[keep].tolist(), reverse=largest)[:count])

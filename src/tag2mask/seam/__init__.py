@@ -1,1 +1,16 @@
-"""seam."""
+"""SEAM: class activation maps that are equivariant to affine transforms of the image.
+
+Wang, Zhang, Kan, Shan, Chen: "Self-supervised Equivariant Attention Mechanism for Weakly Supervised
+Semantic Segmentation", CVPR 2020 (https://arxiv.org/abs/2004.04581). Authors' code:
+https://github.com/YudeWang/SEAM.
+
+The modules in the paper's order:
+
+- `tag2mask.seam.network`: backbone, CAM head and PCM as one network (section 3, figure 2)
+- `tag2mask.seam.transform`: the affine transform A (section 3.2)
+- `tag2mask.seam.pcm`: the pixel correlation module, PCM (section 3.3)
+- `tag2mask.seam.losses`: classification, ER (section 3.2), ECR (section 3.4) and min-pooling
+- `tag2mask.seam.objective`: the Siamese loss of both branches (section 3.4)
+- `tag2mask.seam.inference`: multi-scale maps of photos with a trained network (section 4)
+- `tag2mask.seam.mdc`: multi-dilated convolutions, a head that SEAM is compared with
+"""

@@ -1,15 +1,16 @@
-"""The multi-dilated convolution head: a second way to localization maps, to compare SEAM with.
+"""MDC, the head of multi-dilated convolutions: another source of localization maps.
 
-One 3x3 convolution a dilation rate reads the backbone's last map, side by side, each with a
-classifier of its own. The plain one (rate 1) marks what tells a class; those of larger rates carry
-that to more of the object, and each marks some background too, but not the same one. The map is the
-plain branch's plus the mean of the others', so that what only one of them marks counts little.
+Wei et al., "Revisiting Dilated Convolution: A Simple Approach for Weakly- and Semi-Supervised
+Semantic Segmentation", CVPR 2018 (https://arxiv.org/abs/1805.04574), section 3.2. SEAM is compared
+with it.
 
-The paper's saliency maps, which tell its background, are left out: the background is derived from
-the maps as everywhere else.
+One 3x3 convolution per dilation rate reads the backbone's last map; each has a classifier of its
+own. The map of rate 1 marks the most discriminative parts. Those of larger rates transfer this to
+more of the object. Each also marks some background, but not the same, so that their mean suppresses
+what only one of them marks.
 
-Source: Wei et al., "Revisiting Dilated Convolution: A Simple Approach for Weakly- and
-Semi-Supervised Semantic Segmentation", CVPR 2018 (arXiv 1805.04574), section 3.2.
+The paper takes its background from saliency maps. They are not used here: the background is derived
+from the maps, as for CAM and SEAM.
 """
 
 from __future__ import annotations
@@ -21,17 +22,28 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 RATES = (1, 3, 6, 9)
-"""Published."""
+"""Published dilation rates."""
 
 
 class MdcHead(nn.Module):
     """Branches of several dilation rates on a backbone's last map.
 
+    Branch r: H_r = classifier_r(ReLU(3x3 convolution of dilation r)). Each branch is pooled and
+    classified separately (`tag2mask.seam.losses.classification`).
+
     Args:
-        inputs: channels of that map.
+        inputs: channels of the backbone's last map.
         num_classes: foreground classes C.
         rates: dilation of each branch's 3x3 convolution, that of the plain one first.
-        channels: of each branch between its convolution and its classifier.
+        channels: channels between a branch's convolution and its classifier.
+
+    Example:
+        >>> import torch
+        >>> from tag2mask.seam.mdc import MdcHead, localization_map
+        >>> head = MdcHead(16, num_classes=2, channels=8)
+        >>> branches = head(torch.rand(1, 16, 5, 5))
+        >>> branches.shape, localization_map(branches).shape
+        (torch.Size([1, 4, 3, 5, 5]), torch.Size([1, 3, 5, 5]))
     """
 
     def __init__(
@@ -43,17 +55,17 @@ class MdcHead(nn.Module):
         self.classifiers = nn.ModuleList(_classifier(channels, num_classes) for _ in rates)
 
     def forward(self, last: Tensor) -> Tensor:
-        """Maps of all branches.
+        """Compute the maps of all branches.
 
         Args:
-            last: (b, inputs, h, w); 0 on padding, as the convolutions have it beyond the border.
+            last: (b, inputs, h, w); 0 on padding, as the convolutions pad the border.
 
         Returns:
             (b, rates, C+1, h, w), not rectified: pooling comes after the classifier.
         """
         return torch.stack(
             [
-                classifier(F.relu(convolution(last)))
+                classifier(F.relu(convolution(last)))  # (b, C+1, h, w)
                 for convolution, classifier in zip(self.convolutions, self.classifiers, strict=True)
             ],
             dim=1,
@@ -75,14 +87,20 @@ def _classifier(channels: int, num_classes: int) -> nn.Conv2d:
 
 
 def localization_map(branches: Tensor) -> Tensor:
-    """H_0 + mean of H_1 ... H_n: the plain branch whole, the dilated ones averaged (eq. 1).
+    """Combine the branches into one map (section 3.2): H_0 + mean of H_1 ... H_n.
 
-    Like a CAM, the map is rectified and scaled only after the views of a photo are summed.
+    As with CAMs, the map is rectified and scaled only after the views of a photo are summed.
 
     Args:
         branches: (b, 1 + n, c, h, w), the plain one first.
 
     Returns:
         (b, c, h, w).
+
+    Example:
+        >>> import torch
+        >>> from tag2mask.seam.mdc import localization_map
+        >>> localization_map(torch.tensor([2.0, 1.0, 3.0]).view(1, 3, 1, 1, 1)).item()
+        4.0
     """
     return branches[:, 0] + branches[:, 1:].mean(dim=1)

@@ -1,11 +1,20 @@
-"""The CAM network: a backbone, a head, and (for SEAM) the pixel correlation module.
+"""The CAM network: backbone, CAM head and, for SEAM, the pixel correlation module.
 
-Pooling comes after the 1x1 convolution, so the CAM is the map itself (Wang et al., CVPR 2020). The
-background channel 0 is never supervised by the classification loss. Official names map onto ours:
-``fc8`` -> ``head``, ``f8_3`` and ``f8_4`` -> ``pcm.embed_low`` and ``pcm.embed_mid``, ``f9`` ->
-``pcm.fuse``.
+Wang et al., CVPR 2020 (https://arxiv.org/abs/2004.04581), section 3; CAM: Zhou et al., CVPR 2016
+(https://arxiv.org/abs/1512.04150). The authors' code is ``network/resnet38_SEAM.py`` of
+https://github.com/YudeWang/SEAM.
 
-The head is a 1x1 convolution (CAM), or several branches that are classified each (MDC).
+The CAM head is a 1x1 convolution of the backbone's last map x to C + 1 channels::
+
+    cam = W · dropout(x),   logits = global average of cam
+
+Pooling comes after the 1x1 convolution, so the output of the convolution is the CAM, without the
+step from classifier weights to maps. The classification loss does not see background channel 0.
+
+The names of the authors' checkpoint map to ours: ``fc8`` -> ``head``, ``f8_3`` and ``f8_4`` ->
+``pcm.embed_low`` and ``pcm.embed_mid``, ``f9`` -> ``pcm.fuse``.
+
+In place of the CAM head, an `MdcHead` can be used, whose branches are classified separately.
 """
 
 from __future__ import annotations
@@ -126,7 +135,7 @@ def read_spec(path: Path) -> SeamSpec:
 
 
 class SeamOutput(NamedTuple):
-    """What one view gives.
+    """Output of the network for one view of a batch.
 
     Attributes:
         branch_logits: pooled foreground scores of each branch of the head, (b, n, C) float32; a
@@ -141,11 +150,11 @@ class SeamOutput(NamedTuple):
 
     @property
     def logits(self) -> Tensor:
-        """The branches' mean, (b, C): what the network says of a photo's classes."""
+        """Class logits (b, C), the mean over the branches."""
         return self.branch_logits.mean(dim=1)
 
     def first(self, count: int) -> SeamOutput:
-        """What it holds of the batch's first ``count`` images."""
+        """Return the output for the first ``count`` images of the batch."""
         return SeamOutput(
             self.branch_logits[:count],
             self.cam[:count],
@@ -154,18 +163,32 @@ class SeamOutput(NamedTuple):
 
 
 class SeamNet(nn.Module):
-    """Head and PCM on any backbone.
+    """CAM head and PCM on any backbone (SEAM, figure 2 and section 3.3).
+
+    Published: ResNet-38 at stride 8, dropout .5, PCM on the grid of the CAM with power 1, both maps
+    resized to the input's size.
 
     Args:
         backbone: gives two mid-level maps and the last one.
         num_classes: foreground classes C.
-        pcm: whether to refine.
+        pcm: whether to compute refined maps.
         pcm_channels: embedding channels of the two mid-level maps.
         pcm_finest: compute the affinity on the grid of the finer mid-level map, not the CAM's.
         pcm_power: exponent of PCM's similarity (published: 1).
         block_mib: memory for the affinity at once, MiB.
         dropout: channel dropout in front of the head.
-        head: of several branches; None: a CAM head.
+        head: head of several branches; None: a CAM head.
+
+    Example:
+        >>> import torch
+        >>> from tag2mask.nn.backbones.build import build_backbone
+        >>> from tag2mask.seam.network import SeamNet
+        >>> backbone = build_backbone("tf_efficientnet_lite0", weights="none", output_stride=16)
+        >>> net = SeamNet(backbone, num_classes=2).eval()
+        >>> with torch.no_grad():
+        ...     output = net(torch.rand(1, 3, 64, 96))
+        >>> output.logits.shape, output.cam.shape, output.refined.shape
+        (torch.Size([1, 2]), torch.Size([1, 3, 64, 96]), torch.Size([1, 3, 64, 96]))
     """
 
     def __init__(
@@ -209,25 +232,28 @@ class SeamNet(nn.Module):
 
         Args:
             image: normalized, (b, 3, H, W).
-            valid: bool (b, H, W), False on padding, which is kept out of pooling, PCM and resizing
-                (the backbone's own convolutions see it, as zeros); None: all valid.
-            tags: 0/1 (b, C); given, absent classes don't enter PCM.
-            channels: int64 (b, k), the channels of each photo's maps to return; None: all. All are
-                pooled, and all that ``tags`` admits take part in PCM.
-            map_size: size of the maps returned; None: the image's (published).
+            valid: bool (b, H, W), False on padding, which is excluded from pooling, PCM and
+                resizing (the backbone's convolutions see zeros there). None: all valid
+                (published).
+            tags: 0/1 (b, C); given, absent classes do not enter PCM. None: all classes do
+                (published).
+            channels: int64 (b, k), the channels of each photo's maps to return; None: all. All
+                channels are pooled, and all that ``tags`` admits take part in PCM.
+            map_size: size of the returned maps; None: the image's (published).
             own_grid: return each map on the grid it was computed on, not resized.
-            pool_on_grid: pool at the CAM's own stride (no work twice) instead of at ``map_size``.
+            pool_on_grid: pool on the CAM's grid instead of at ``map_size`` (published), which saves
+                a resize.
 
         Returns:
             Logits and maps resized to ``map_size`` (bilinear, align_corners=True).
         """
         size = map_size or (image.shape[2], image.shape[3])
         features = self.backbone(image)
-        raw, branches = self._maps(features.last, valid)
+        raw, branches = self._maps(features.last, valid)  # (b, C+1, h, w), (b, n, C+1, h, w)
         refined = None
         if self.pcm is not None:
             grid = features.low.shape[2:] if self.pcm_finest else raw.shape[2:]
-            seeds = resize(raw.detach(), grid, valid)
+            seeds = resize(raw.detach(), grid, valid)  # (b, C+1, *grid)
             inside = None if valid is None else cells_inside(valid, grid)
             refined = self.pcm(
                 pcm_input(seeds, tags=tags, valid=inside),
@@ -236,27 +262,27 @@ class SeamNet(nn.Module):
                 image,
                 valid=valid,
             )
-            refined = _chosen(refined, channels)
+            refined = _selected(refined, channels)  # (b, k, *grid)
             refined = refined if own_grid else resize(refined, size, valid)
-        cam = _chosen(raw, channels)
+        cam = _selected(raw, channels)  # (b, k, h, w)
         cam = cam if own_grid else resize(cam, size, valid)
         pooled_size = raw.shape[2:] if own_grid or pool_on_grid else size
         logits = resized_average(branches[:, :, 1:].flatten(1, 2), pooled_size, valid)
         return SeamOutput(logits.reshape(*branches.shape[:2], self.num_classes), cam, refined)
 
     def _maps(self, last: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The plain map (b, C+1, h, w), and those that are pooled, (b, n, C+1, h, w)."""
+        """Return the plain map (b, C+1, h, w) and the branches' maps (b, n, C+1, h, w)."""
         last = self.dropout(last)
         if not isinstance(self.head, MdcHead):
             cam = self.head(last)
             return cam, cam[:, None]
-        if valid is not None:  # its convolutions reach far
+        if valid is not None:  # dilated convolutions would carry values in from the padding
             last = last * cells_inside(valid, last.shape[2:])[:, None]
         branches = self.head(last)
         return localization_map(branches), branches
 
     def new_parameters(self) -> list[nn.Parameter]:
-        """Parameters that no pretraining gave: the head's and PCM's."""
+        """Return the parameters that are not pretrained: the head's and PCM's."""
         new = list(self.head.parameters())
         return new if self.pcm is None else new + list(self.pcm.parameters())
 
@@ -267,8 +293,8 @@ def _cam_head(inputs: int, num_classes: int) -> nn.Conv2d:
     return head
 
 
-def _chosen(maps: Tensor, channels: Tensor | None) -> Tensor:
-    """Each photo's own channels, (b, c, h, w) -> (b, k, h, w)."""
+def _selected(maps: Tensor, channels: Tensor | None) -> Tensor:
+    """Select each photo's own channels: (b, c, h, w) -> (b, k, h, w)."""
     if channels is None:
         return maps
     return maps.gather(1, channels[:, :, None, None].expand(-1, -1, *maps.shape[2:]))

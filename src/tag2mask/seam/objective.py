@@ -1,7 +1,10 @@
 """The Siamese objective: two views of a batch through one network, and every term of SEAM's loss.
 
-Branch 1 sees the image, branch 2 the transformed image; the weights are shared. One module and one
-``forward`` for both branches, so that data-parallel wrappers see a single call per step.
+Wang et al., CVPR 2020 (https://arxiv.org/abs/2004.04581), section 3.4; the authors' code is the
+loop in ``train_SEAM.py`` of https://github.com/YudeWang/SEAM.
+
+Branch 1 sees the image, branch 2 the transformed image; both share their weights. Both run in one
+``forward`` of one module, so that data-parallel wrappers see a single call per step.
 """
 
 from __future__ import annotations
@@ -35,16 +38,25 @@ class LossWeights:
 
 
 class SeamObjective(nn.Module):
-    """Both branches and their loss terms.
+    """Both branches and their loss terms (section 3.4).
+
+    Formula::
+
+        L = (cls1 + cls2) / 2 + (min1 + min2) / 2 + er + ecr1 + ecr2
+
+    with the terms of `tag2mask.seam.losses`, each times its weight (published: 1). PCM's inputs and
+    ECR's targets are detached. So ECR and min-pooling train PCM alone; backbone and CAM head learn
+    from the classification loss and ER.
 
     Args:
-        net: the network both branches share.
-        weights: which terms, how strong.
-        ecr_top: share of values that ECR keeps.
-        published: the published conventions (padding takes part, means over all channels, pooling
-            at the maps' size); False: the corrected ones.
-        gate_pcm: only present classes enter PCM; the published code lets all.
-        map_stride: pixels per cell of the maps that losses compare (published: 1).
+        net: the network that both branches share.
+        weights: weights of the terms.
+        ecr_top: share of values that ECR keeps, in (0, 1] (published: .2).
+        published: the conventions of the authors' code: padding takes part, means are over all
+            channels, and pooling is at the maps' size. False: padding is excluded, means are over
+            present classes, and pooling is on the CAM's grid.
+        gate_pcm: only present classes enter PCM; in the authors' code all classes do.
+        map_stride: pixels per cell of the maps that the losses compare (published: 1).
     """
 
     def __init__(
@@ -81,9 +93,9 @@ class SeamObjective(nn.Module):
             that the weights switch on. `total_weights` says how they add up.
         """
         inside = None if self.published else valid
-        # Absent classes count as 0 in every term, so their maps aren't made.
-        channels = present_channels(tags)
-        present = tags.gather(1, channels[:, 1:] - 1)
+        # Absent classes are 0 in every term, so their maps are not computed.
+        channels = present_channels(tags)  # (b, 1 + k)
+        present = tags.gather(1, channels[:, 1:] - 1)  # (b, k)
         view1 = self._view(image, inside, tags, channels)
         terms: dict[str, Mean] = {}
         self._single(terms, "1", view1, present)
@@ -140,7 +152,7 @@ class SeamObjective(nn.Module):
         return _View(pair, None if valid is None else cells_inside(valid, size))
 
     def _single(self, terms: dict[str, Mean], branch: str, view: _View, tags: Tensor) -> None:
-        """Terms of one branch alone."""
+        """Add the terms of a single branch."""
         refined = view.pair.refined
         if refined is None:
             return
@@ -163,7 +175,7 @@ class SeamObjective(nn.Module):
         tags: Tensor,
         transform: ViewTransform,
     ) -> None:
-        """Terms between the branches, compared in view 2's frame (ER and ECR, eq. 5 and 6)."""
+        """Add the terms that compare the branches, in view 2's frame: ER and ECR."""
         if self.weights.er <= 0 and (self.weights.ecr <= 0 or view1.pair.refined is None):
             return
         size = (view2.pair.cam.shape[2], view2.pair.cam.shape[3])
@@ -171,15 +183,15 @@ class SeamObjective(nn.Module):
         if view1.valid is not None and view2.valid is not None:
             valid = transform.valid(view1.valid, size) & view2.valid
         present = tags[:, :, None, None]
-        map1 = transform.maps(view1.foreground, size) * present
-        map2 = view2.foreground * present
+        map1 = transform.maps(view1.foreground, size) * present  # (b, k, h, w)
+        map2 = view2.foreground * present  # (b, k, h, w)
         map1, map2 = losses.with_background(map1), losses.with_background(map2)
         if self.weights.er > 0:
             terms["er"] = losses.equivariance(
                 map1, map2, tags, valid, num_classes=self.net.num_classes
             )
         if self.weights.ecr > 0 and view1.pair.refined is not None:
-            refined1 = transform.maps(view1.refined, size)
+            refined1 = transform.maps(view1.refined, size)  # (b, 1 + k, h, w)
             for name, target, refined in (("ecr1", map2, refined1), ("ecr2", map1, view2.refined)):
                 terms[name] = losses.cross_equivariance(
                     losses.keep_largest(target.detach()),
@@ -193,7 +205,7 @@ class SeamObjective(nn.Module):
 
 @dataclass(frozen=True)
 class _View:
-    """One branch's maps; max-normalized once, whichever terms compare them."""
+    """Maps of one branch, max-normalized once for all terms that compare them."""
 
     pair: SeamOutput
     valid: Tensor | None
@@ -211,14 +223,21 @@ class _View:
 
 
 def present_channels(tags: Tensor) -> Tensor:
-    """Channels of each photo's maps that losses look at: the background and the photo's classes.
+    """Return the channels of each photo's maps that the losses use: background and tags.
 
     Args:
         tags: 0/1 (b, C).
 
     Returns:
-        int64 (b, 1 + k), rising, k the most classes of any photo and at least 1; photos with fewer
-        have absent classes in the remaining places.
+        int64 (b, 1 + k), in rising order. k is the largest number of tags of any photo, and at
+        least 1; photos with fewer tags have absent classes in the remaining places.
+
+    Example:
+        >>> import torch
+        >>> from tag2mask.seam.objective import present_channels
+        >>> present_channels(torch.tensor([[0, 1, 0, 1], [0, 0, 1, 0]]))
+        tensor([[0, 2, 4],
+                [0, 1, 3]])
     """
     most = max(1, int(tags.sum(dim=1).amax()))
     classes = tags.argsort(dim=1, descending=True, stable=True)[:, :most].sort(dim=1).values

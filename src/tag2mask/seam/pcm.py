@@ -1,13 +1,18 @@
-"""Pixel correlation module: refine each CAM with the photo's own low-level appearance.
+"""PCM, the pixel correlation module: refines CAMs with the photo's own low-level appearance.
 
-SEAM (Wang et al., CVPR 2020), section 3.3. Against standard self-attention it has no residual, no
-separate query, key and value embeddings, and a ReLU with an L1 norm in the softmax's place.
-Everything enters detached, so only the three 1x1 convolutions learn from it.
+Wang et al., CVPR 2020 (https://arxiv.org/abs/2004.04581), section 3.3; the authors' code is
+``network/resnet38_SEAM.py`` (``Net.forward`` and ``Net.PCM``) of https://github.com/YudeWang/SEAM.
 
-The affinity of N positions is an N x N matrix. It is exact here at any size: square tiles of it
-are computed one after the other, within a stated amount of memory, in training too (the backward
-pass computes each tile again). It is symmetric before it is normalized, so a tile off the diagonal
-serves two blocks of columns, and nearly half of all tiles are never computed.
+`pcm_input` turns raw CAMs into the map that is spread, `correlate` spreads it along the similarity
+of features, and `PixelCorrelation` is the module: three 1x1 convolutions in front of `correlate`.
+In contrast to standard self-attention there is no residual connection and no separate query, key
+and value embedding, and softmax is replaced by ReLU and an L1 norm. All inputs are detached, so
+only the three 1x1 convolutions receive gradients.
+
+The affinity of N positions is an N x N matrix. Here it is exact at any size: square tiles of it are
+computed one after the other, within a given amount of memory, also in training (the backward pass
+computes each tile again). The matrix is symmetric before it is normalized, so a tile off the
+diagonal serves two blocks of columns, and nearly half of all tiles are never computed.
 """
 
 from __future__ import annotations
@@ -26,26 +31,37 @@ from tag2mask.nn.masked_resize import cells_inside, resize
 
 EPSILON = 1e-5
 _COPIES = 2.25
-"""Tiles that live at once in the backward pass: similarity, its gradient, and a mask of bytes."""
+"""Tiles in memory at once in the backward pass: similarity, its gradient, and a byte mask."""
 _CPU_TILE = 512
 """Side of a tile that stays in a CPU's cache between its products."""
 _LEAST_TILE = 64
-"""Below this side the calls take longer than the products, and there is no memory left to save."""
+"""Smaller tiles save no memory, and the calls take longer than the products."""
 
 
 def pcm_input(cam: Tensor, *, tags: Tensor | None = None, valid: Tensor | None = None) -> Tensor:
     """Turn raw CAMs into the map that PCM spreads (no gradient).
 
-    ReLU; each channel divided by its maximum; background = 1 - largest foreground; of the
-    foreground only the largest channel at each position stays.
+    Steps: ReLU; divide each channel by its maximum; background = 1 - largest foreground; of the
+    foreground keep only the largest channel at each position. The ``cam_d_norm`` of the authors'
+    ``Net.forward``.
 
     Args:
         cam: raw maps, (b, C+1, h, w); channel 0, the background, is not read.
-        tags: float or bool (b, C); given, absent classes don't compete (the paper lets them).
-        valid: bool (b, h, w), False on padding; None: all valid.
+        tags: 0/1 or bool (b, C); given, absent classes are 0. None: all classes compete
+            (published).
+        valid: bool (b, h, w), False on padding; None: all valid (published).
 
     Returns:
-        Float map in [0, 1], (b, C+1, h, w), zero on padding.
+        float32 (b, C+1, h, w) in [0, 1], 0 on padding.
+
+    Example:
+        >>> import torch
+        >>> from tag2mask.seam.pcm import pcm_input
+        >>> cam = torch.tensor([[0.0, 0.0, 0.0], [4.0, 1.0, 0.0], [-1.0, 2.0, 1.0]])
+        >>> pcm_input(cam.view(1, 3, 1, 3)).view(3, 3).round(decimals=2)  # background, 2 classes
+        tensor([[0.0000, 0.0000, 0.5000],
+                [1.0000, 0.0000, 0.0000],
+                [0.0000, 1.0000, 0.5000]])
     """
     with torch.no_grad():
         foreground = F.relu(cam[:, 1:].detach().float())
@@ -53,9 +69,9 @@ def pcm_input(cam: Tensor, *, tags: Tensor | None = None, valid: Tensor | None =
             foreground = foreground * tags[:, :, None, None].to(foreground.dtype)
         if valid is not None:
             foreground = foreground * valid[:, None]
-        peak = foreground.amax(dim=(2, 3), keepdim=True) + EPSILON
-        foreground = F.relu(foreground - EPSILON) / peak
-        largest = foreground.amax(dim=1, keepdim=True)
+        peak = foreground.amax(dim=(2, 3), keepdim=True) + EPSILON  # (b, C, 1, 1)
+        foreground = F.relu(foreground - EPSILON) / peak  # (b, C, h, w)
+        largest = foreground.amax(dim=1, keepdim=True)  # (b, 1, h, w)
         foreground = torch.where(foreground < largest, 0.0, foreground)
         background = 1 - largest
         if valid is not None:
@@ -64,44 +80,59 @@ def pcm_input(cam: Tensor, *, tags: Tensor | None = None, valid: Tensor | None =
 
 
 def correlate(maps: Tensor, features: Tensor, *, power: float = 1.0, block_mib: int = 64) -> Tensor:
-    """Spread maps along the cosine similarity of features: maps · affinity.
+    """Spread maps along the cosine similarity of features (section 3.3).
 
-    affinity = ReLU(cosine of all pairs of positions)^power, each column divided by its sum + 1e-5.
-    Positions whose features are all zero (padding) give and receive nothing.
+    Formula, over all pairs of positions i, j::
+
+        s_ij = ReLU(cos(f_i, f_j))^power,   refined_j = Σ_i maps_i · s_ij / (Σ_i s_ij + 1e-5)
+
+    The authors' ``Net.PCM`` with power 1. Positions whose features are all 0 (padding) neither give
+    nor receive anything.
 
     Args:
-        maps: (b, c, h, w), no gradient flows into them.
-        features: (b, d, h, w); gradients flow.
-        power: exponent of the similarity. Published: 1. More keeps a map from spreading to what is
-            merely alike (AffinityNet's walk sharpens its affinity in the same way).
-        block_mib: memory for the affinity at once, MiB; larger ones are computed in exact tiles.
+        maps: (b, c, h, w), detached here.
+        features: (b, d, h, w), differentiable.
+        power: exponent of the similarity, > 0. Published: 1. Larger values keep a map from
+            spreading to positions that are only roughly similar, as β does in the random walk.
+        block_mib: memory for tiles of the affinity, MiB. It does not change the result.
 
     Returns:
         Refined maps, (b, c, h, w), of the features' dtype.
+
+    Example:
+        Positions 0 and 1 have the same features, position 2 others; the score of position 0 is
+        shared by 0 and 1.
+
+        >>> import torch
+        >>> from tag2mask.seam.pcm import correlate
+        >>> features = torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]).view(1, 2, 1, 3)
+        >>> maps = torch.tensor([1.0, 0.0, 0.25]).view(1, 1, 1, 3)
+        >>> correlate(maps, features).flatten().round(decimals=3)
+        tensor([0.5000, 0.5000, 0.2500])
     """
     batch, channels, height, width = maps.shape
     positions = height * width
-    keys = features.flatten(2)
+    keys = features.flatten(2)  # (b, d, N)
     keys = keys / (torch.linalg.vector_norm(keys, dim=1, keepdim=True) + EPSILON)
     if torch.is_autocast_enabled(keys.device.type):
         keys = keys.to(torch.get_autocast_dtype(keys.device.type))
-    # One more row of ones makes the same product give the column sums: the affinity is read once.
+    # With a row of ones the same product also gives the column sums: the affinity is read once.
     values = torch.cat([maps.detach().flatten(2), maps.new_ones(batch, 1, positions)], dim=1)
-    spread: Tensor = _Spread.apply(values.to(keys.dtype), keys, power, _tile(keys, block_mib))
+    spread: Tensor = _Spread.apply(values.to(keys.dtype), keys, power, _tile_side(keys, block_mib))
+    # (b, c + 1, N)
     refined = spread[:, :-1] / (spread[:, -1:] + EPSILON)
     return refined.view(batch, channels, height, width)
 
 
 class _Spread(torch.autograd.Function):
-    """values · relu(keysᵀ keys)^power, by tiles, in buffers that are used again.
+    """values · relu(keysᵀ keys)^power, tile by tile, in buffers that are reused.
 
-    Not ``torch.utils.checkpoint``: its blocks leave memory behind that grows with the number of
-    blocks.
+    ``torch.utils.checkpoint`` is no alternative: what it keeps grows with the number of blocks.
     """
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, keys: Tensor, power: float, side: int) -> Tensor:
-        """(b, c, N), (b, d, N) -> (b, c, N)."""
+        """Return the product: (b, c, N), (b, d, N) -> (b, c, N)."""
         ctx.save_for_backward(values, keys)
         ctx.power, ctx.side = power, side
         spread = _zeros(values)
@@ -109,7 +140,7 @@ class _Spread(torch.autograd.Function):
         spread_of = torch.split(spread, side, dim=2)
         buffer = _buffer(keys, side)
         for row, column in _tiles(len(keys_of)):
-            similarity = _product(keys_of[row].mT, keys_of[column], buffer).relu_()
+            similarity = _product(keys_of[row].mT, keys_of[column], buffer).relu_()  # (b, s, s)
             if power != 1.0:
                 similarity.pow_(power)
             spread_of[column].add_(torch.bmm(values_of[row], similarity))
@@ -120,11 +151,12 @@ class _Spread(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None, None]:
-        """Gradient of the keys; each tile of the similarity is computed again."""
+        """Return the gradient of the keys; each tile of the similarity is computed again."""
         values, keys = ctx.saved_tensors
         total = _zeros(keys)
         keys_of, total_of = _blocks(keys, ctx.side), torch.split(total, ctx.side, dim=2)
-        # A pair of positions counts twice, either one as a column: one product gives the sum.
+        # Each pair of positions occurs twice, once as (i, j) and once as (j, i): one product of
+        # stacked matrices gives the sum of both gradients.
         left_of = _blocks(torch.cat([values, gradient], dim=1), ctx.side)
         right_of = _blocks(torch.cat([gradient, values], dim=1), ctx.side)
         first, second = _buffer(keys, ctx.side), _buffer(keys, ctx.side)
@@ -141,8 +173,8 @@ class _Spread(torch.autograd.Function):
         return None, total.to(keys.dtype), None, None
 
 
-def _tile(keys: Tensor, block_mib: int) -> int:
-    """Side of the tiles, positions."""
+def _tile_side(keys: Tensor, block_mib: int) -> int:
+    """Return the side of a tile, in positions."""
     pair_bytes = _COPIES * keys.shape[0] * keys.element_size()
     side = max(_LEAST_TILE, math.isqrt(int(block_mib * 2**20 / pair_bytes)))
     if keys.device.type == "cpu":
@@ -151,17 +183,17 @@ def _tile(keys: Tensor, block_mib: int) -> int:
 
 
 def _tiles(blocks: int) -> Iterator[tuple[int, int]]:
-    """(row, column) of the tiles on the diagonal and above."""
+    """Yield (row, column) of the tiles on and above the diagonal."""
     return combinations_with_replacement(range(blocks), 2)
 
 
 def _blocks(tensor: Tensor, side: int) -> list[Tensor]:
-    """Runs of positions (b, c, up to side), each contiguous for the products."""
+    """Split (b, c, N) into contiguous blocks (b, c, up to side)."""
     return [block.contiguous() for block in torch.split(tensor, side, dim=2)]
 
 
 def _zeros(like: Tensor) -> Tensor:
-    """To sum tiles in, in single precision at least."""
+    """Return an accumulator of at least single precision."""
     return torch.zeros_like(like, dtype=torch.promote_types(like.dtype, torch.float32))
 
 
@@ -170,13 +202,22 @@ def _buffer(keys: Tensor, side: int) -> Tensor:
 
 
 def _product(left: Tensor, right: Tensor, buffer: Tensor) -> Tensor:
-    """Batched matrix product, written into a buffer that may be too long."""
+    """Write a batched matrix product to the start of a buffer, and return it."""
     shape = (left.shape[0], left.shape[1], right.shape[2])
     return torch.bmm(left, right, out=buffer[: math.prod(shape)].view(shape))
 
 
 class PixelCorrelation(nn.Module):
-    """PCM on two mid-level feature maps and the image.
+    """PCM on two mid-level feature maps and the image (section 3.3).
+
+    Formula, with [] a concatenation on the grid of the maps and θ 1x1 convolutions without bias::
+
+        f = θ_fuse [image, ReLU(θ_low(conv4)), ReLU(θ_mid(conv5))]
+        refined = correlate(maps, f)
+
+    All inputs are detached. The convolutions are ``f8_3``, ``f8_4`` and ``f9`` in the authors'
+    ``network/resnet38_SEAM.py``, initialized as there. Published: power 1, and embeddings on the
+    grid of the CAM.
 
     Args:
         low_channels: channels of the finer feature map (conv4 of ResNet-38: 512).
@@ -184,6 +225,17 @@ class PixelCorrelation(nn.Module):
         channels: embedding channels of the two (published: 64 and 128).
         power: see `correlate`.
         block_mib: see `correlate`.
+
+    Example:
+        >>> import torch
+        >>> from tag2mask.seam.pcm import PixelCorrelation, pcm_input
+        >>> _ = torch.manual_seed(0)
+        >>> pcm = PixelCorrelation(8, 16, channels=(4, 4))
+        >>> image = torch.rand(1, 3, 32, 32)
+        >>> low, mid, cam = (torch.rand(1, channels, 4, 4) for channels in (8, 16, 3))
+        >>> refined = pcm(pcm_input(cam), low, mid, image)
+        >>> refined.shape, bool((refined >= 0).all() and (refined <= 1).all())
+        (torch.Size([1, 3, 4, 4]), True)
     """
 
     def __init__(
@@ -212,7 +264,7 @@ class PixelCorrelation(nn.Module):
         """Refine maps.
 
         Args:
-            maps: output of `pcm_input` on the grid of the result, (b, c, h, w).
+            maps: output of `pcm_input`, (b, c, h, w); its grid is that of the result.
             low: finer feature map, (b, c_low, h1, w1); detached here.
             mid: coarser feature map, (b, c_mid, h2, w2); detached here.
             image: the normalized input image, (b, 3, H, W).
@@ -224,9 +276,9 @@ class PixelCorrelation(nn.Module):
         size = maps.shape[2:]
         features = torch.cat(
             [
-                resize(image, size, valid),
-                resize(F.relu(self.embed_low(low.detach())), size, valid),
-                resize(F.relu(self.embed_mid(mid.detach())), size, valid),
+                resize(image, size, valid),  # (b, 3, h, w)
+                resize(F.relu(self.embed_low(low.detach())), size, valid),  # (b, 64, h, w)
+                resize(F.relu(self.embed_mid(mid.detach())), size, valid),  # (b, 128, h, w)
             ],
             dim=1,
         )
@@ -234,7 +286,7 @@ class PixelCorrelation(nn.Module):
         return self.refine(maps, features, valid=inside)
 
     def refine(self, maps: Tensor, features: Tensor, *, valid: Tensor | None = None) -> Tensor:
-        """The module from the concatenated features on.
+        """Fuse concatenated features, and spread the maps along them.
 
         Args:
             maps: as for `forward`, (b, c, h, w).
@@ -244,7 +296,7 @@ class PixelCorrelation(nn.Module):
         Returns:
             Refined maps, (b, c, h, w).
         """
-        fused = self.fuse(features)
+        fused = self.fuse(features)  # (b, low + mid, h, w)
         if valid is not None:
             fused = fused * valid[:, None]
         return correlate(maps, fused, power=self.power, block_mib=self.block_mib)

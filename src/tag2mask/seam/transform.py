@@ -1,21 +1,24 @@
-"""The transform between the two Siamese branches, for images, maps and valid masks alike.
+"""A, the affine transform between the two Siamese branches, for images, maps and valid masks.
 
-SEAM (Wang et al., CVPR 2020, section 3.2) asks the network to commute with an affine transform A:
-F(A(I)) = A(F(I)). A is applied to images on one side and to score maps on the other, at different
-resolutions, so one object does both and the conventions can't drift apart. It is a rescale, then a
-flip, a rotation about the center and a translation, each possibly the identity.
+Wang et al., CVPR 2020 (https://arxiv.org/abs/2004.04581), section 3.2, asks the network F to be
+equivariant: F(A(I)) = A(F(I)). A is applied to images on one side and to score maps on the other,
+at different resolutions. One object does both, so that the conventions agree. A is a rescale, then
+a flip, a rotation about the center and a translation, each possibly the identity.
 
-Positions are those of the *frame*, -1..1 from side to side, so that a map at any stride moves as
-its image does. ``align_corners`` says what the sides are: the centers of the outermost cells (True,
-published) or their outer edges (False). A rotation by a multiple of 90 degrees turns the frame
-along (height and width change places); any other keeps it, and what turns into view from outside
-is 0 and invalid. Lengths within the frame are taken from its ratio of width to height, which is
-the same for an image and its maps whenever the stride divides the sides.
+The paper tests all four; the authors' ``train_SEAM.py`` (https://github.com/YudeWang/SEAM) only
+rescales: ``ViewTransform(scale=0.3)``, bilinear, align_corners=True, not antialiased.
 
-Flips and quarter turns move values and never mix them; rescaling is one interpolation, any other
-rotation with the translation one more.
+Positions are relative to the *frame*, -1..1 from side to side, so that a map at any stride moves
+with its image. ``align_corners`` defines the sides: the centers of the outermost cells (True,
+published) or their outer edges (False). A rotation by a multiple of 90 degrees rotates the frame
+too (height and width are swapped). Any other rotation keeps the frame, and what enters it from
+outside is 0 and invalid. Lengths within the frame follow from its ratio of width to height, which
+is the same for an image and its maps whenever the stride divides the sides.
 
-Left out: shear, perspective, and compositions in another order.
+Flips and quarter turns move values without mixing them. Rescaling is one interpolation; any other
+rotation, together with the translation, is a second one.
+
+Shear, perspective and compositions in another order are not supported.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ _SUPPORT = 1.0 - 1e-3
 
 @dataclass(frozen=True)
 class ViewTransform:
-    """Takes view 1 to view 2: rescale, flip, rotate, translate, in this order.
+    """Transform from view 1 to view 2: rescale, flip, rotate, translate, in this order.
 
     Args:
         scale: factor of the sides, > 0.
@@ -46,8 +49,23 @@ class ViewTransform:
         size_multiple: view 2's sides are rounded to the nearest multiple of this (at least one);
             1: rounded down to whole pixels (published).
         antialias: average over the pixels that fall into one when *images* shrink. Maps are smooth
-            and never averaged.
-        align_corners: what a frame's sides are; see the head of the module.
+            and never averaged. False: plain bilinear (published).
+        align_corners: definition of the frame's sides; see the module's docstring.
+
+    Example:
+        An image and its map at stride 8 go through the same transform.
+
+        >>> import torch
+        >>> from tag2mask.seam.transform import ViewTransform
+        >>> published = ViewTransform(scale=0.3)
+        >>> published.image(torch.rand(1, 3, 448, 448)).shape
+        torch.Size([1, 3, 134, 134])
+        >>> flip = ViewTransform(flip=True)
+        >>> flip.maps(torch.tensor([[[[0.0, 0.5, 1.0]]]])).flatten()
+        tensor([1.0000, 0.5000, 0.0000])
+        >>> quarter_turn = ViewTransform(rotate=90)
+        >>> quarter_turn.output_size(2, 5)
+        (5, 2)
     """
 
     scale: float = 1.0
@@ -76,10 +94,10 @@ class ViewTransform:
         antialias: bool = False,
         align_corners: bool = True,
     ) -> ViewTransform:
-        """Draw a transform; five numbers of the generator are used whatever is switched on.
+        """Draw a random transform; always takes five numbers from the generator.
 
         Args:
-            generator: of the CPU.
+            generator: a CPU generator.
             scale: range of the factor; equal ends fix it.
             flip: probability of a flip.
             rotate: largest rotation either way, degrees.
@@ -101,14 +119,14 @@ class ViewTransform:
         )
 
     def output_size(self, h: int, w: int) -> tuple[int, int]:
-        """Size of view 2, px, when view 1 is ``h`` x ``w``."""
+        """Return the size (h, w) of view 2, px, for a view 1 of ``h`` x ``w``."""
         return self._turned(self._rescaled(h), self._rescaled(w))
 
     def image(self, x: Tensor) -> Tensor:
-        """View 2 of a batch of images.
+        """Transform images: A(I).
 
         Args:
-            x: (b, c, h, w), any floating dtype; 0 stands for "nothing there".
+            x: (b, c, h, w), any floating dtype; 0 on padding.
 
         Returns:
             (b, c, h', w') with ``output_size``, same dtype; ``x`` itself for the identity.
@@ -116,7 +134,7 @@ class ViewTransform:
         return self._apply(x, None, antialias=self.antialias)
 
     def maps(self, x: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """Score maps of view 1's frame, moved to view 2's frame. Differentiable.
+        """Transform score maps from view 1's frame to view 2's: A(F(I)). Differentiable.
 
         Args:
             x: (b, c, h, w) at any resolution of view 1's frame.
@@ -124,35 +142,35 @@ class ViewTransform:
                 image's own resolution.
 
         Returns:
-            (b, c, h', w'), same dtype, 0 where view 2 looks outside of view 1.
+            (b, c, h', w'), same dtype, 0 outside of view 1.
         """
         return self._apply(x, size, antialias=False)
 
     def valid(self, mask: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """Pixels of view 2 that rest on valid pixels of view 1 alone.
+        """Transform a mask of valid pixels.
 
         Args:
             mask: bool (b, h, w), at any resolution of view 1's frame.
             size: as for `maps`.
 
         Returns:
-            bool (b, h', w'). False where any pixel that `image` or `maps` interpolates from is
-            invalid or out of view.
+            bool (b, h', w'), False where any pixel that `image` or `maps` interpolates from is
+            invalid or outside of view 1.
         """
         assert mask.dtype == torch.bool and mask.ndim == 3, (mask.dtype, mask.shape)
         share = self._apply(mask[:, None].float(), size, antialias=self.antialias)
         return share[:, 0] >= _SUPPORT
 
     def inverse(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        """Maps of view 2's frame, moved back to view 1's. Differentiable.
+        """Transform maps of view 2's frame back to view 1's. Differentiable.
 
         Args:
             x: (b, c, h', w') at any resolution of view 2's frame.
             size: (h, w) of the result in view 1's frame.
 
         Returns:
-            (b, c, h, w), same dtype, 0 where view 1 was out of view 2's sight. Exact for flips and
-            quarter turns at an unchanged size.
+            (b, c, h, w), same dtype, 0 outside of view 2. Exact for flips and quarter turns at an
+            unchanged size.
         """
         angle, turns = self._free_angle, self._quarter_turns
         if angle or any(self.translate):
@@ -169,7 +187,7 @@ class ViewTransform:
 
     @property
     def _free_angle(self) -> float:
-        """Radians that aren't a whole number of quarter turns."""
+        """The rotation in radians, 0 if it is a multiple of 90 degrees."""
         return 0.0 if self.rotate % 90.0 == 0.0 else math.radians(self.rotate)
 
     def _turned(self, h: int, w: int) -> tuple[int, int]:
@@ -197,8 +215,8 @@ class ViewTransform:
         if (h, w) == size:
             return x
         if antialias and (size[0] < h or size[1] < w):
-            # torch's own antialiasing places samples as if align_corners were False, whatever is
-            # asked; as two matrix products it is right for both, and as fast.
+            # torch's antialiasing always places samples as for align_corners=False. Two matrix
+            # products are correct for both conventions, and as fast.
             rows = _triangle_weights(h, size[0], self.align_corners, x.device)
             columns = _triangle_weights(w, size[1], self.align_corners, x.device)
             return resize_by_matrices(x, rows, columns)
@@ -207,13 +225,13 @@ class ViewTransform:
         )
 
     def _sample(self, x: Tensor, angle: float, *, backward: bool) -> Tensor:
-        """Rotate by ``angle`` about the center, then translate; or the inverse of both."""
+        """Rotate by ``angle`` (rad) about the center, then translate; or the inverse of both."""
         h, w = x.shape[2], x.shape[3]
         v = _cell_positions(h, self.align_corners, x.device)[:, None]
         u = _cell_positions(w, self.align_corners, x.device)[None, :]
         down, right = 2.0 * self.translate[0], 2.0 * self.translate[1]
         sine, cosine, ratio = math.sin(angle), math.cos(angle), w / h
-        # The grid says where each pixel of the result comes from, so it holds the inverse map.
+        # grid_sample takes the source of each pixel of the result: the inverse of the transform.
         if backward:
             source_u = u * cosine + v * (sine / ratio) + right
             source_v = v * cosine - u * (sine * ratio) + down
@@ -234,7 +252,7 @@ class ViewTransform:
 
 
 def _cell_positions(count: int, align_corners: bool, device: torch.device) -> Tensor:
-    """Positions of the cells' centers in the frame, -1..1, (count,)."""
+    """Return the positions of the cells' centers in the frame, -1..1, (count,)."""
     index = torch.arange(count, dtype=torch.float64, device="cpu")
     if align_corners:
         positions = 2.0 * index / max(count - 1, 1) - (1.0 if count > 1 else 0.0)
@@ -244,9 +262,9 @@ def _cell_positions(count: int, align_corners: bool, device: torch.device) -> Te
 
 
 @lru_cache(maxsize=256)
-@torch.inference_mode(False)  # what is kept must serve training too
+@torch.inference_mode(False)  # cached tensors must be usable in training too
 def _triangle_weights(before: int, after: int, align_corners: bool, device: torch.device) -> Tensor:
-    """Weights (after, before) of a resize that averages when it shrinks: a triangle filter.
+    """Return the weights (after, before) of an antialiased resize: a triangle filter.
 
     Its half width is one cell of the coarser grid, so enlarging is plain bilinear.
     """
