@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from importlib import import_module
 from itertools import pairwise
@@ -234,6 +235,21 @@ def test_the_site_builds_and_loads_nothing_from_elsewhere(tmp_path: Path) -> Non
     assert [hit for sheet in sheets for hit in styles.findall(sheet.read_text())] == []
     commands = (tmp_path / "site" / "reference" / "cli.html").read_text()
     assert all(f'id="tag2mask-{kind.step}"' in commands for kind in STEPS)
+
+
+def test_the_tree_in_the_architecture_is_the_packages() -> None:
+    tree = (ROOT / "docs" / "concepts" / "architecture.md").read_text().split("tag2mask/\n")[1]
+    named = re.findall(r"^  (\w+)/", tree.partition("```")[0], re.MULTILINE)
+    source = ROOT / "src" / "tag2mask"
+    assert sorted(named) == sorted(path.parent.name for path in source.glob("*/__init__.py"))
+
+
+def test_the_layers_in_the_architecture_are_checked() -> None:
+    text = (ROOT / "docs" / "concepts" / "architecture.md").read_text()
+    fence = text.partition("## Contracts")[2].split("```")[1].removeprefix("text\n")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    layers = project["tool"]["importlinter"]["contracts"][0]["layers"]
+    assert fence.split("\n")[:-1] == [layer.replace("tag2mask.", "") for layer in layers]
 
 
 def test_every_dependency_is_explained() -> None:
