@@ -46,7 +46,7 @@ def main(how: str) -> None:
     train(runtime)
     if how == "together":
         try:
-            runtime.together(fail)
+            runtime.gather_results(fail)
         except DataError:
             sys.exit(3)
     if how == f"rank {runtime.rank} fails":

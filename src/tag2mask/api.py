@@ -14,7 +14,7 @@ from tag2mask.classes import ClassSet
 from tag2mask.data.images import image_size, read_image, to_rgb
 from tag2mask.data.masks import palette_image
 from tag2mask.errors import DataError
-from tag2mask.pipeline.status import recipe_beside
+from tag2mask.pipeline.status import find_run_recipe
 from tag2mask.recipe.loading import load_recipe, recipe_from
 from tag2mask.recipe.schema import Recipe
 from tag2mask.report.overlays import fitted, mask_overlay
@@ -126,7 +126,7 @@ def load(path: str | Path, *, device: str = "auto", **settings: Any) -> Predicto
         RecipeError: an unknown setting, or an impossible value.
         DeviceError: no such device.
     """
-    own = recipe_beside(Path(path))
+    own = find_run_recipe(Path(path))
     values = (Recipe() if own is None else load_recipe(own)).model_dump()
     section = recipe_from(values | {"predict": values["predict"] | settings}).predict
     segmenter = open_segmenter(

@@ -75,10 +75,10 @@ def test_what_the_data_no_longer_holds_is_dropped_by_the_first_rank(tmp_path: Pa
             (step.path / item).touch()
             step.journal.record(item, "key")
         with step_folder(CamMaps, step.path, section={}, rank=1) as second:
-            second.journal.drop_vanished(["a"], lambda item: step.path / item)
+            second.journal.drop_missing(["a"], lambda item: step.path / item)
             assert set(second.journal.ids()) == {"a", "b"} and (step.path / "b").exists()
             second.finish()
-        step.journal.drop_vanished(["a"], lambda item: step.path / item)
+        step.journal.drop_missing(["a"], lambda item: step.path / item)
         assert step.journal.ids() == ("a",)
         assert (step.path / "a").exists() and not (step.path / "b").exists()
         step.finish()

@@ -353,7 +353,7 @@ class OneRank:
     def __init__(self) -> None:
         self.met = 0
 
-    def together(self, work: Any) -> list[Any]:
+    def gather_results(self, work: Any) -> list[Any]:
         self.met += 1
         return [work()]
 

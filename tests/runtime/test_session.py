@@ -21,7 +21,7 @@ from torch import nn
 
 from small_runs import environment
 from tag2mask.errors import DataError, DeviceError, RunFolderError, WeightsError
-from tag2mask.runtime import session as runtime_module
+from tag2mask.runtime import precision as precision_module
 from tag2mask.runtime.precision import resolve_precision
 from tag2mask.runtime.session import Runtime, explain_out_of_memory, share_of_threads
 from tag2mask.training.checkpoint import load_checkpoint, save_checkpoint
@@ -122,7 +122,7 @@ def test_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_precision("bf16", CPU) is torch.bfloat16
     assert resolve_precision("16", CPU) is torch.float16
     for native, wanted in ((True, torch.bfloat16), (False, torch.float32)):
-        monkeypatch.setattr(runtime_module, "cpu_has_bf16", lambda native=native: native)
+        monkeypatch.setattr(precision_module, "cpu_has_bf16", lambda native=native: native)
         assert resolve_precision("auto", CPU) is wanted
 
 
@@ -222,7 +222,7 @@ def test_an_error_of_one_rank_is_one_of_all(runtime: Runtime, error: Exception) 
     done: list[int] = []
     with pytest.raises(type(error), match=str(error.args[-1])):  # the other rank's
         object.__setattr__(ranks, "other", (error, None))
-        ranks.together(lambda: done.append(1))
+        ranks.gather_results(lambda: done.append(1))
     assert done  # this rank did its share first
 
     def fail() -> int:
@@ -230,8 +230,8 @@ def test_an_error_of_one_rank_is_one_of_all(runtime: Runtime, error: Exception) 
 
     object.__setattr__(ranks, "other", (None, 7))
     with pytest.raises(type(error), match=str(error.args[-1])):  # this rank's
-        ranks.together(fail)
-    assert ranks.together(lambda: 3) == [3, 7]
+        ranks.gather_results(fail)
+    assert ranks.gather_results(lambda: 3) == [3, 7]
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def test_work_ahead_does_not_grow_with_the_machine(monkeypatch):
     results = ordered_map(lambda i: begun.append(i), iter(range(1000)))
     next(results)
     time.sleep(0.05)
-    assert len(begun) <= 2 * parallel.MOST_THREADS
+    assert len(begun) <= 2 * parallel.MAX_THREADS
     results.close()
 
 

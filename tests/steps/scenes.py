@@ -47,7 +47,7 @@ class OneRank:
     def all_gather_object(self, value):
         return [value]
 
-    together = Runtime.together
+    gather_results = Runtime.gather_results
 
     @contextmanager
     def progress(self, total, description, *, done=0):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from tag2mask.ablation.table import Table
 from tag2mask.ablation.trials import Trial, in_order, trials_of
-from tag2mask.artifacts.files import atomic_write, refuse_run_inside_data, write_json, write_text
+from tag2mask.artifacts.files import atomic_write, check_run_outside_data, write_json, write_text
 from tag2mask.artifacts.handles import (
     AffinityModel,
     CamModel,
@@ -36,11 +36,11 @@ from tag2mask.errors import (
     WeightsError,
 )
 from tag2mask.pipeline.method import run_steps
-from tag2mask.pipeline.preflight import refuse_missing_list, try_late_networks
-from tag2mask.pipeline.run import is_a_runs, start_runtime
+from tag2mask.pipeline.preflight import check_id_list, check_late_networks
+from tag2mask.pipeline.run import is_run_recipe, start_runtime
 from tag2mask.pipeline.status import RECIPE, section_of
 from tag2mask.recipe.fields import Section
-from tag2mask.runtime.ranks import FirstRank
+from tag2mask.runtime.ranks import on_first_rank
 from tag2mask.version import __version__
 
 if TYPE_CHECKING:
@@ -86,11 +86,10 @@ def ablate(
     """
     from tag2mask.ablation.scores import AblationScores
 
-    refuse_run_inside_data(data, out)
-    _refuse_foreign(out)
+    check_run_outside_data(data, out)
+    _check_not_foreign(out)
     trials = trials_of(data, table, out, seeds, overrides)
     runtime = start_runtime(trials[0].recipe.runtime)
-    first_rank = FirstRank(runtime)
     _refuse_without_masks(data, trials[0], runtime)
     found: dict[tuple[str, int], TrialScores] = {}
     failed = _unbuildable(trials, out)
@@ -117,13 +116,13 @@ def ablate(
             _rows(table, trials, found),
         )
         if news or number == len(trials):
-            first_rank(partial(write_outputs, out, scores))
+            on_first_rank(runtime, partial(write_outputs, out, scores))
     return scores
 
 
-def _refuse_foreign(out: Path) -> None:
+def _check_not_foreign(out: Path) -> None:
     """Tables and pages of an ablation are written over again and again; those of others never."""
-    if is_a_runs(out / RECIPE):
+    if is_run_recipe(out / RECIPE):
         raise RunFolderError(
             "the folder holds a run, not an ablation", where=out, fix="Give another --out."
         )
@@ -150,7 +149,7 @@ def _unbuildable(trials: Sequence[Trial], out: Path) -> dict[Path, str]:
             for kind, folder in trial.folders.items()
             if folder_status(kind, folder).state == "missing"
         }
-        if Evaluation in due and (message := _message(partial(refuse_missing_list, trial.recipe))):
+        if Evaluation in due and (message := _message(partial(check_id_list, trial.recipe))):
             found[trial.folders[Evaluation]] = message
         late = [kind for kind in (AffinityModel, SegmenterModel) if kind in due]
         if not late:
@@ -160,7 +159,7 @@ def _unbuildable(trials: Sequence[Trial], out: Path) -> dict[Path, str]:
         cam = trial.recipe.train_cam
         key = (*sections, cam.backbone, cam.init_from)
         if key not in messages:
-            messages[key] = _message(partial(try_late_networks, trial.recipe, out, due))
+            messages[key] = _message(partial(check_late_networks, trial.recipe, out, due))
         message = messages[key]
         if message is not None:
             found[trial.folders[late[-1]]] = message

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from tag2mask.ablation.table import Measure, Row, Table, row_options, row_recipe
-from tag2mask.artifacts.files import refuse_run_inside_data
+from tag2mask.artifacts.files import check_run_outside_data
 from tag2mask.artifacts.handles import CamModel, Handle, ReportPage
 from tag2mask.artifacts.identity import folder_status, identity_of
 from tag2mask.errors import RecipeError
@@ -196,11 +196,11 @@ def plan(
         DataError: data that can't be listed.
         RunFolderError: ``out`` lies inside the data, or holds a damaged folder.
     """
-    from tag2mask.steps.prepare import listed_data
+    from tag2mask.steps.prepare import list_data
 
-    refuse_run_inside_data(data, out)
+    check_run_outside_data(data, out)
     trials = in_order(trials_of(data, table, out, seeds, overrides))
-    inventory = listed_data(data, trials[0].recipe.prepare)
+    inventory = list_data(data, trials[0].recipe.prepare)
     sizes = sampled_sizes(inventory)
     taken: set[Path] = set()
     planned = []

@@ -185,7 +185,7 @@ def digest(file: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def refuse_run_inside_data(data: Path, out: Path) -> None:
+def check_run_outside_data(data: Path, out: Path) -> None:
     """A run's pictures must not turn up as photos the next time the data is listed.
 
     Raises:

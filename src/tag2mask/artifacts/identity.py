@@ -152,7 +152,7 @@ def file_input(key: str, file: Path, out: Path) -> dict[str, str]:
     return {} if known is None else {key: known.fingerprint}
 
 
-def refuse_differences(
+def check_same_identity(
     kind: type[Handle],
     found: Identity,
     wanted: Identity,

@@ -60,7 +60,7 @@ class Journal:
         self._keys.pop(item, None)
         self._append(item, None)
 
-    def drop_vanished(self, ids: Collection[str], file_of: Callable[[str], Path]) -> None:
+    def drop_missing(self, ids: Collection[str], file_of: Callable[[str], Path]) -> None:
         """Forget the items that the data no longer holds, and delete their files.
 
         Rank 0 alone does it; let all ranks meet before any of them records an item.

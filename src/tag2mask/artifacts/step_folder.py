@@ -37,7 +37,7 @@ from tag2mask.artifacts.files import (
     write_json,
 )
 from tag2mask.artifacts.handles import Handle, HandleT, missing_files
-from tag2mask.artifacts.identity import holds_work, identity_of, refuse_differences
+from tag2mask.artifacts.identity import check_same_identity, holds_work, identity_of
 from tag2mask.artifacts.journal import Journal
 from tag2mask.artifacts.manifest import MANIFEST, STARTED, Identity, Manifest, read_identity
 from tag2mask.errors import FolderInUseError, RunFolderError
@@ -156,9 +156,9 @@ def step_folder(
     if taken_over is not None:
         found = None
     elif found is not None:
-        refuse_differences(kind, found, wanted, section, folder)
+        check_same_identity(kind, found, wanted, section, folder)
     elif rank == 0 and folder.exists():
-        _refuse_foreign(folder, kind)
+        _check_not_foreign(folder, kind)
     complete = (
         isinstance(found, Manifest)
         and found.fingerprint == wanted.fingerprint
@@ -170,7 +170,7 @@ def step_folder(
     with _locked(folder, wanted=rank == 0 and not complete) as locked:
         if taken_over is not None:
             if not locked:  # somebody may be at work there
-                refuse_differences(kind, taken_over, wanted, section, folder)
+                check_same_identity(kind, taken_over, wanted, section, folder)
             if not _only_begun(read_identity(folder), wanted, holds_work(folder)):
                 raise _worked_meanwhile(folder)
         elif locked and read_identity(folder) != found:
@@ -207,7 +207,7 @@ def remove_step_folder(kind: type[Handle], path: Path | str) -> None:
         return
     found = read_identity(folder)
     if found is None:
-        _refuse_foreign(folder, kind)
+        _check_not_foreign(folder, kind)
     elif found.step != kind.step:
         raise RunFolderError(
             f"this folder holds {found.step}, not {kind.step}; not deleted",
@@ -254,7 +254,7 @@ def _only_begun(found: Identity | None, wanted: Identity, work: bool) -> bool:
     )
 
 
-def _refuse_foreign(folder: Path, kind: type[Handle]) -> None:
+def _check_not_foreign(folder: Path, kind: type[Handle]) -> None:
     """Refuse a file, or a folder with files that no step wrote."""
     if not folder.is_dir():
         raise RunFolderError(

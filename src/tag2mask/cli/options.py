@@ -13,7 +13,7 @@ import typer
 from tag2mask.artifacts.handles import Handle
 from tag2mask.artifacts.step_folder import remove_step_folder
 from tag2mask.cli.console import show_handle, show_skipped
-from tag2mask.pipeline.status import recipe_beside
+from tag2mask.pipeline.status import find_run_recipe
 from tag2mask.recipe.fields import Section
 from tag2mask.recipe.loading import load_recipe
 from tag2mask.recipe.schema import Recipe
@@ -92,7 +92,7 @@ def short_options(*, skip_bad: bool, source: SourceName | None) -> list[str]:
 
 def own_recipe(path: Path) -> str:
     """The recipe of the run that a path lies in, else the default one."""
-    return str(recipe_beside(path) or DEFAULT_RECIPE)
+    return str(find_run_recipe(path) or DEFAULT_RECIPE)
 
 
 def start_runtime(settings: Recipe) -> Runtime:
@@ -114,7 +114,7 @@ def clear(kind: type[Handle], out: Path, redo: bool, ranks: Ranks | None = None)
             remove_step_folder(kind, out)
 
     if redo and ranks is not None:
-        ranks.together(remove)
+        ranks.gather_results(remove)
     elif redo:
         remove()
 

@@ -65,9 +65,9 @@ class CrfMasks:
             RunFolderError: a file can't be written.
         """
         path_of = partial(crf_mask_path, step.path)
-        step.journal.drop_vanished({sample.id for sample in samples}, path_of)
+        step.journal.drop_missing({sample.id for sample in samples}, path_of)
         runtime.barrier()
-        runtime.together(lambda: self._make_share(step, samples, runtime))
+        runtime.gather_results(lambda: self._make_share(step, samples, runtime))
 
     def _make_share(self, step: Step[Any], samples: Sequence[Sample], runtime: Runtime) -> None:
         due = [

@@ -110,7 +110,7 @@ def estimated_score(
         return histogram
 
     total = ScoreHistogram.empty()
-    for part in runtime.together(own_share):
+    for part in runtime.gather_results(own_share):
         total.merge(part)
     return BackgroundThreshold(estimate_background_threshold(total, section=section), "estimated")
 
@@ -147,7 +147,7 @@ def calibrated_score(
         return curve
 
     total = ThresholdCurve.empty(photos.classes, CALIBRATION_SCORES)
-    for part in runtime.together(own_share):
+    for part in runtime.gather_results(own_share):
         total.merge(part)
     score, miou = total.best()
     if math.isnan(miou):
@@ -197,7 +197,7 @@ def kept_background_threshold(
         RunFolderError: the file is damaged, or can't be written.
     """
     path = folder / BACKGROUND
-    kept = runtime.together(lambda: read_json(path) if path.is_file() else None)[0]
+    kept = runtime.gather_results(lambda: read_json(path) if path.is_file() else None)[0]
     if kept is not None:
         try:
             return BackgroundThreshold(**kept | {"photos": tuple(kept["photos"])})

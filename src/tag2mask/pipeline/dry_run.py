@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tag2mask.artifacts.files import refuse_run_inside_data
+from tag2mask.artifacts.files import check_run_outside_data
 from tag2mask.artifacts.handles import MODELS, Evaluation, PreparedData, ReportPage
 from tag2mask.artifacts.identity import folder_status
 from tag2mask.classes import ClassSet
@@ -23,10 +23,10 @@ from tag2mask.errors import (
 from tag2mask.pipeline.estimates import Cost, counts, sampled_sizes, step_costs
 from tag2mask.pipeline.status import (
     StepStatus,
+    check_redo,
     folder_states,
     only_trained_on_older_data,
     other_settings,
-    refuse_useless_redo,
     step_index,
     steps_of,
 )
@@ -94,15 +94,15 @@ def dry_run(
         DataError: data that can't be listed, or a ``redo`` after ``until``.
         RunFolderError: no such step, or a damaged run folder.
     """
-    from tag2mask.steps.prepare import listed_data
+    from tag2mask.steps.prepare import list_data
 
     steps = steps_of(recipe)
-    refuse_useless_redo(recipe, until, redo)
+    check_redo(recipe, until, redo)
     end = len(steps) - 1 if until is None else step_index(until, recipe)
     first = len(steps) if redo is None else step_index(redo, recipe)
     redone = {kind.step for kind in steps[first:]}
-    refuse_run_inside_data(data, out)
-    inventory = listed_data(data, recipe.prepare)
+    check_run_outside_data(data, out)
+    inventory = list_data(data, recipe.prepare)
     prepared = None if PreparedData.step in redone else out / PreparedData.step
     listing = _compared(inventory, data, recipe.prepare, prepared, update=update)
     train, val = counts(inventory)

@@ -36,7 +36,7 @@ from tag2mask.errors import DataError
 from tag2mask.recipe.schema import Recipe
 from tag2mask.recipe.sections import Crf, Evaluate, Predict, PseudoMasks, RuntimeSettings
 from tag2mask.recipe.training import TrainAffinity, TrainCam, TrainSegmenter
-from tag2mask.runtime.threads import MOST_THREADS, SMALL_PIXELS, named_threads, processors
+from tag2mask.runtime.threads import MAX_THREADS, SMALL_PIXELS, omp_threads, processors
 
 if TYPE_CHECKING:
     from tag2mask.data.inventory import Inventory
@@ -216,12 +216,12 @@ class _Machine:
 
     @classmethod
     def of(cls, settings: RuntimeSettings, *, gpu: bool) -> _Machine:
-        threads = settings.threads or named_threads()
+        threads = settings.threads or omp_threads()
         if threads and not gpu:
             threads *= settings.devices
         return cls(
             max(1, threads or processors()),
-            min(processors(), MOST_THREADS),
+            min(processors(), MAX_THREADS),
             settings.devices if gpu else 0,
         )
 
@@ -238,7 +238,7 @@ class _Machine:
     @property
     def callers(self) -> int:
         """Photos that a network computes at once on a CPU."""
-        return min(self.threads, MOST_THREADS)
+        return min(self.threads, MAX_THREADS)
 
 
 def estimate(

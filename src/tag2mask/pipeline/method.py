@@ -25,7 +25,7 @@ from tag2mask.artifacts.identity import folder_status
 from tag2mask.pipeline.status import includes, section_of
 from tag2mask.recipe.fields import Section
 from tag2mask.recipe.schema import Recipe
-from tag2mask.runtime.ranks import FirstRank
+from tag2mask.runtime.ranks import on_first_rank
 
 if TYPE_CHECKING:
     from tag2mask.runtime.session import Runtime
@@ -76,7 +76,7 @@ def run_steps(
         return kind.open(path) if update and _is_complete(kind, path) else None
 
     out = folder(PreparedData)
-    FirstRank(runtime)(lambda: prepare(data, recipe.prepare, out, update=update))
+    on_first_rank(runtime, lambda: prepare(data, recipe.prepare, out, update=update))
     prepared = PreparedData.open(out)
     yield prepared
 

@@ -10,14 +10,14 @@ from tag2mask.errors import RecipeError
 from tag2mask.recipe.schema import Recipe
 
 
-def _refuse_no_runs(compare: Sequence[Path]) -> None:
+def check_runs(compare: Sequence[Path]) -> None:
     """The page of a run comes after hours of training."""
     from tag2mask.report.run_folder import open_runs
 
     open_runs(compare)
 
 
-def refuse_missing_list(recipe: Recipe) -> None:
+def check_id_list(recipe: Recipe) -> None:
     """The evaluation, which reads ``evaluate.leave_out``, comes after hours of training.
 
     Raises:
@@ -32,7 +32,7 @@ def refuse_missing_list(recipe: Recipe) -> None:
         )
 
 
-def try_late_networks(recipe: Recipe, out: Path, due: Collection[type[Handle]]) -> None:
+def check_late_networks(recipe: Recipe, out: Path, due: Collection[type[Handle]]) -> None:
     """Build the networks once whose turn comes late; see `stages.networks`.
 
     Args:

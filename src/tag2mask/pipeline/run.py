@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tag2mask.artifacts.files import refuse_run_inside_data, write_text
+from tag2mask.artifacts.files import check_run_outside_data, write_text
 from tag2mask.artifacts.handles import STEPS, Evaluation, Handle, ReportPage
 from tag2mask.artifacts.step_folder import remove_step_folder
 from tag2mask.errors import RunFolderError
 from tag2mask.pipeline.dry_run import Plan, PlannedStep, dry_run
 from tag2mask.pipeline.method import Place, run_steps
-from tag2mask.pipeline.preflight import _refuse_no_runs, refuse_missing_list, try_late_networks
+from tag2mask.pipeline.preflight import check_id_list, check_late_networks, check_runs
 from tag2mask.pipeline.status import (
     RECIPE,
     StepStatus,
+    check_redo,
     folder_states,
     other_settings,
-    refuse_useless_redo,
     status,
     step_index,
     steps_of,
@@ -32,7 +32,7 @@ from tag2mask.pipeline.status import (
 from tag2mask.recipe.loading import dump_recipe, load_recipe
 from tag2mask.recipe.schema import Recipe
 from tag2mask.recipe.sections import RuntimeSettings
-from tag2mask.runtime.ranks import FirstRank
+from tag2mask.runtime.ranks import on_first_rank
 
 if TYPE_CHECKING:
     from tag2mask.runtime.session import Runtime
@@ -40,21 +40,20 @@ if TYPE_CHECKING:
 
 __all__ = [
     "STEPS",
-    "FirstRank",
     "Place",
     "Plan",
     "PlannedStep",
     "RunResult",
     "StepStatus",
+    "check_id_list",
+    "check_late_networks",
     "demo",
     "dry_run",
-    "is_a_runs",
-    "refuse_missing_list",
+    "is_run_recipe",
     "run",
     "run_steps",
     "start_runtime",
     "status",
-    "try_late_networks",
 ]
 
 
@@ -107,22 +106,21 @@ def run(
         Tag2MaskError: what the steps raise.
     """
     steps = steps_of(recipe)
-    refuse_useless_redo(recipe, until, redo)
+    check_redo(recipe, until, redo)
     if until is not None:
         steps = steps[: step_index(until, recipe) + 1]
-    refuse_run_inside_data(data, out)
+    check_run_outside_data(data, out)
     if compare and ReportPage in steps:
-        _refuse_no_runs(compare)
+        check_runs(compare)
     runtime = start_runtime(recipe.runtime)
-    first_rank = FirstRank(runtime)
-    first_rank(lambda: _begin(recipe, out, steps, redo))
+    on_first_rank(runtime, lambda: _begin(recipe, out, steps, redo))
     handles: dict[str, Handle] = {}
     for handle in run_steps(data, recipe, _in_folder(out), runtime, update=update):
         handles[handle.step] = handle
         if handle.step == steps[-1].step:
             return RunResult(out, handles)
     page = out / ReportPage.step
-    first_rank(lambda: report_page(out, recipe, page, compare))
+    on_first_rank(runtime, lambda: report_page(out, recipe, page, compare))
     handles[ReportPage.step] = ReportPage.open(page)
     return RunResult(out, handles)
 
@@ -188,16 +186,16 @@ def _begin(recipe: Recipe, out: Path, steps: Sequence[type[Handle]], redo: str |
     if refused:
         raise other_settings(refused, out)
     if Evaluation in steps:
-        refuse_missing_list(recipe)
+        check_id_list(recipe)
     begun = {found.step for found in states if found.folder.state != "missing"}
     path = out / RECIPE
-    if not begun and path.is_file() and not is_a_runs(path):
+    if not begun and path.is_file() and not is_run_recipe(path):
         raise RunFolderError(
             f"the folder holds a {RECIPE} that no run wrote",
             where=out,
             fix="Give another --out: the run's recipe would replace it.",
         )
-    try_late_networks(
+    check_late_networks(
         recipe, out, {kind for kind in steps if kind in redone or kind.step not in begun}
     )
     for kind in reversed(redone):
@@ -208,6 +206,6 @@ def _begin(recipe: Recipe, out: Path, steps: Sequence[type[Handle]], redo: str |
         write_text(path, text)
 
 
-def is_a_runs(recipe: Path) -> bool:
+def is_run_recipe(recipe: Path) -> bool:
     """Whether a recipe's file is there, and a run wrote it."""
     return recipe.is_file() and recipe.read_bytes().startswith(_HEAD.encode())

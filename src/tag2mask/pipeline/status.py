@@ -58,7 +58,7 @@ def status(run: Path) -> list[StepStatus]:
     return folder_states(run, recipe)
 
 
-def recipe_beside(path: Path) -> Path | None:
+def find_run_recipe(path: Path) -> Path | None:
     """The recipe of the run that a path lies in: the run, a step's folder, or a file in that."""
     path = path.absolute()
     places = [
@@ -152,7 +152,7 @@ def step_index(step: str, recipe: Recipe) -> int:
     return names.index(step)
 
 
-def refuse_useless_redo(recipe: Recipe, until: str | None, redo: str | None) -> None:
+def check_redo(recipe: Recipe, until: str | None, redo: str | None) -> None:
     """Refuse to delete what is not to be made anew.
 
     Raises:

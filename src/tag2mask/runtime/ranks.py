@@ -16,30 +16,24 @@ if TYPE_CHECKING:
     from tag2mask.runtime.session import Runtime
 
 
-class FirstRank:
-    """Calls a function on rank 0 alone; the other ranks wait, and stop where it failed."""
+def on_first_rank(runtime: Runtime, work: Callable[[], object]) -> None:
+    """Call a function on rank 0 alone; the other ranks wait, and stop where it failed.
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-
-    def __call__(self, work: Callable[[], object]) -> None:
-        """Call it.
-
-        Raises:
-            Tag2MaskError: what it raised; on the other ranks, that the first process stopped.
-            OSError: what it raised.
-        """
-        failure: Tag2MaskError | OSError | None = None
-        if self._runtime.rank == 0:
-            try:
-                work()
-            except (Tag2MaskError, OSError) as error:
-                failure = error
-        failed = self._runtime.all_gather_object(failure is not None)[0]
-        if failure is not None:
-            raise failure
-        if failed:
-            raise Tag2MaskError("the first process stopped", fix="Its own message says why.")
+    Raises:
+        Tag2MaskError: what it raised; on the other ranks, that the first process stopped.
+        OSError: what it raised.
+    """
+    failure: Tag2MaskError | OSError | None = None
+    if runtime.rank == 0:
+        try:
+            work()
+        except (Tag2MaskError, OSError) as error:
+            failure = error
+    failed = runtime.all_gather_object(failure is not None)[0]
+    if failure is not None:
+        raise failure
+    if failed:
+        raise Tag2MaskError("the first process stopped", fix="Its own message says why.")
 
 
 T = TypeVar("T")
@@ -58,7 +52,7 @@ class Ranks(Protocol):
     def barrier(self) -> None:
         """Wait for every rank."""
 
-    def together(self, work: Callable[[], T]) -> list[T]:
+    def gather_results(self, work: Callable[[], T]) -> list[T]:
         """Every rank's result, by rank; an error of one becomes one of all."""
 
     def progress(
@@ -79,7 +73,7 @@ class OneProcess:
     def barrier(self) -> None:
         """Nobody to wait for."""
 
-    def together(self, work: Callable[[], T]) -> list[T]:
+    def gather_results(self, work: Callable[[], T]) -> list[T]:
         """The result alone."""
         return [work()]
 

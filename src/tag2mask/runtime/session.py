@@ -146,7 +146,7 @@ class Runtime:
         torch.distributed.all_gather_object(gathered, value)
         return cast(list[T], gathered)
 
-    def together(self, work: Callable[[], T]) -> list[T]:
+    def gather_results(self, work: Callable[[], T]) -> list[T]:
         """Every rank's result, by rank; an error of one becomes one of all.
 
         It is raised once all have done their share, so that none is left waiting.

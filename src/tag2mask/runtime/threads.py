@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
-MOST_THREADS = 8
+MAX_THREADS = 8
 """Results of large photos take hundreds of MB each: their number must not grow with the machine."""
 
 SMALL_PIXELS = 1_000_000
@@ -39,14 +39,14 @@ def ordered_map(
         function: safe to call from several threads at once.
         items: consumed as results are taken.
         threads: number of threads; None: one a processor that this process may use, at most
-            ``MOST_THREADS``.
+            ``MAX_THREADS``.
         block: items that a thread takes at once; more where an item is a matter of microseconds.
     """
 
     def work(part: list[Item]) -> list[Result]:
         return [function(item) for item in part]
 
-    threads = threads or min(processors(), MOST_THREADS)
+    threads = threads or min(processors(), MAX_THREADS)
     rest = iter(items)
     pending: deque[Future[list[Result]]] = deque()
     pool = ThreadPoolExecutor(threads)
@@ -80,7 +80,7 @@ def sized_map(
         (small if pixels(item) <= SMALL_PIXELS else large).append(item)
     yield from ordered_map(lambda item: function(item, 1), small)
     for item in large:
-        yield function(item, min(processors(), MOST_THREADS))
+        yield function(item, min(processors(), MAX_THREADS))
 
 
 def grouped(
@@ -110,7 +110,7 @@ def grouped(
     yield from waiting.values()
 
 
-def named_threads() -> int:
+def omp_threads() -> int:
     """Number of threads that ``OMP_NUM_THREADS`` asks for; 0: it doesn't."""
     given = os.environ.get("OMP_NUM_THREADS", "")
     return int(given) if given.isdecimal() else 0

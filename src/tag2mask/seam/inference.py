@@ -25,7 +25,7 @@ from torch import Tensor
 from tag2mask.maps.cam_map import map_grid
 from tag2mask.nn.batch_padding import BatchPadding
 from tag2mask.runtime.session import explain_out_of_memory, share_of_threads
-from tag2mask.runtime.threads import MOST_THREADS, SMALL_PIXELS, ordered_map
+from tag2mask.runtime.threads import MAX_THREADS, SMALL_PIXELS, ordered_map
 from tag2mask.seam.network import SeamNet, SeamOutput
 
 T = TypeVar("T")
@@ -167,7 +167,7 @@ class MultiScaleInference:
         largest = [self._view_size(size, max(scales)) for size in sizes]
         small = [i for i, (height, width) in enumerate(largest) if height * width <= SMALL_PIXELS]
         threads = torch.get_num_threads()
-        callers = max(1, min(threads, MOST_THREADS, len(small)))
+        callers = max(1, min(threads, MAX_THREADS, len(small)))
 
         def shared(index: int) -> T:
             with share_of_threads(threads, callers):

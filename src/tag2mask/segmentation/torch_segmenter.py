@@ -19,7 +19,7 @@ from tag2mask.nn.batch_padding import BatchPadding
 from tag2mask.nn.inference_copy import inference_copy, memory_format
 from tag2mask.runtime.precision import Precision, resolve_precision
 from tag2mask.runtime.session import explain_out_of_memory, share_of_threads
-from tag2mask.runtime.threads import MOST_THREADS, processors
+from tag2mask.runtime.threads import MAX_THREADS, processors
 from tag2mask.segmentation.inference.label_loops import Float32
 from tag2mask.segmentation.networks import SegmentationNet
 
@@ -58,7 +58,7 @@ class TorchSegmenter:
         self.batched = device.type != "cpu"
         self._threads = torch.get_num_threads()
         self.caller_threads = caller_threads or min(
-            processors() if self.batched else self._threads, MOST_THREADS
+            processors() if self.batched else self._threads, MAX_THREADS
         )
         self._memory_settings = memory_settings
         with explain_out_of_memory(*memory_settings):

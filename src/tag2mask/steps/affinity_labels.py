@@ -70,10 +70,10 @@ def affinity_labels(
                 fix=f"Let {maps.step} make maps of the training photos too.",
             )
         alphas, background = _alphas(data, photos, section, step.path, runtime)
-        step.journal.drop_vanished({sample.id for sample in samples}, path_of)
+        step.journal.drop_missing({sample.id for sample in samples}, path_of)
         runtime.barrier()
         job = _Job(photos, classes.colors, section, alphas, step)
-        shares = runtime.together(lambda: job.make(runtime.shard(samples), runtime))
+        shares = runtime.gather_results(lambda: job.make(runtime.shard(samples), runtime))
         skipped = sorted(line for _, part in shares for line in part)
         made = [s for s in samples if path_of(s.id).is_file()]
         unsure = without_sure_pixels(made, step.path, len(classes))

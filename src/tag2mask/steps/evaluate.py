@@ -242,7 +242,7 @@ def _count_split(
                 bar.advance()
         return total
 
-    parts = runtime.together(own_share)
+    parts = runtime.gather_results(own_share)
     return parts[0] if len(parts) == 1 else job.nothing().add_shares(parts)
 
 

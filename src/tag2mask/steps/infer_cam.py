@@ -76,7 +76,7 @@ def infer_cam(
             if split in section.splits
             for sample in read_index(data.path, split)
         ]
-        step.journal.drop_vanished({sample.id for sample in samples}, partial(_map_path, step))
+        step.journal.drop_missing({sample.id for sample in samples}, partial(_map_path, step))
         runtime.barrier()
         due = [
             s
@@ -162,7 +162,7 @@ def _infer_all(
                 bar.advance(len(chunk))
         return len(due) - len(skipped), skipped
 
-    shares = runtime.together(own_share)
+    shares = runtime.gather_results(own_share)
     return sum(done for done, _ in shares), sorted(line for _, part in shares for line in part)
 
 

@@ -100,7 +100,7 @@ def predict_prepared(
             for sample in read_index(data.path, split)
         }
         photos = [PhotoFile(s.id, s.image, s.stamp, s.size) for s in samples.values()]
-        removed = files.drop_vanished({photo.id for photo in photos})
+        removed = files.drop_missing({photo.id for photo in photos})
         job = _Job(segmenter, section, files, skip_bad=section.skip_bad)
         return job.finish(photos, runtime, {"removed": removed})
 
@@ -219,13 +219,13 @@ class _Files:
         for name in _SUFFIXES:
             self.path(name, photo_id).unlink(missing_ok=True)
 
-    def drop_vanished(self, ids: set[str]) -> int:
+    def drop_missing(self, ids: set[str]) -> int:
         """Delete what belongs to photos that are no longer wanted; returns how many those were."""
         vanished = set(self.step.journal.ids()) - ids
         for gone in vanished:
             for name in _SUFFIXES:
                 self.path(name, gone).unlink(missing_ok=True)
-        self.step.journal.drop_vanished(ids, lambda gone: self.path("masks", gone))
+        self.step.journal.drop_missing(ids, lambda gone: self.path("masks", gone))
         return len(vanished)
 
 
@@ -264,7 +264,7 @@ class _Job:
         """
         step = self.files.step
         ranks.barrier()  # all have seen what is there before any of them adds to it
-        shares = ranks.together(lambda: self._make(ranks.shard(photos), ranks))
+        shares = ranks.gather_results(lambda: self._make(ranks.shard(photos), ranks))
         skipped = sorted(line for _, part in shares for line in part)
         handle = step.finish(
             counts={

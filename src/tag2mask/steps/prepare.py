@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tag2mask.artifacts.files import refuse_run_inside_data, write_json
+from tag2mask.artifacts.files import check_run_outside_data, write_json
 from tag2mask.artifacts.handles import PreparedData
 from tag2mask.artifacts.identity import folder_status
 from tag2mask.artifacts.step_folder import Step, remove_step_folder, step_folder
@@ -84,8 +84,8 @@ def prepare(data: Path, section: Prepare, out: Path, *, update: bool = False) ->
         RunFolderError: ``out`` lies inside the data, was made with other settings or (without
             ``update``) from other photos or tags, or can't be written.
     """
-    refuse_run_inside_data(data, out)
-    inventory = listed_data(data, section)
+    check_run_outside_data(data, out)
+    inventory = list_data(data, section)
     old = read_old_index(out)
     samples, masks, problems = measure_photos(inventory, old)
     problems = inventory_problems(inventory) + problems
@@ -124,7 +124,7 @@ def prepare(data: Path, section: Prepare, out: Path, *, update: bool = False) ->
         return step.finish(counts=counts, metrics=metrics, skipped=skipped)
 
 
-def listed_data(data: Path, section: Prepare) -> Inventory:
+def list_data(data: Path, section: Prepare) -> Inventory:
     """The photos, tags and masks that the data holds; no photo is opened.
 
     Raises:
@@ -327,7 +327,7 @@ def _write_masks(
         ProblemsError: damaged outlines, or masks of another size than their photo.
     """
     wanted = {row.id: row for row in rows if row.drawn}
-    step.journal.drop_vanished(wanted, lambda gone: step.path / DRAWN_FOLDER / f"{gone}.png")
+    step.journal.drop_missing(wanted, lambda gone: step.path / DRAWN_FOLDER / f"{gone}.png")
     missing = [
         row
         for row in wanted.values()

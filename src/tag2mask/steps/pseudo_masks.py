@@ -70,10 +70,10 @@ def pseudo_masks(
         photos = mapped_photos(data, maps)
         background = choose_background_threshold(data, photos, section, runtime)
         samples = list({s.id: s for split in photos.splits.values() for s in split}.values())
-        files.drop_vanished({sample.id for sample in samples})
+        files.drop_missing({sample.id for sample in samples})
         runtime.barrier()
         job = _Job(photos, classes.colors, section, background.score, files)
-        shares = runtime.together(lambda: job.make(runtime.shard(samples), runtime))
+        shares = runtime.gather_results(lambda: job.make(runtime.shard(samples), runtime))
         skipped = sorted(line for _, part in shares for line in part)
         counts = {
             "photos": len(samples) - len(skipped),
@@ -112,11 +112,11 @@ class _Files:
         self.mask(photo_id).unlink(missing_ok=True)
         self.confidence(photo_id).unlink(missing_ok=True)
 
-    def drop_vanished(self, ids: set[str]) -> None:
+    def drop_missing(self, ids: set[str]) -> None:
         """Delete what belongs to photos that the data no longer holds."""
         for gone in set(self.step.journal.ids()) - ids:
             self.confidence(gone).unlink(missing_ok=True)
-        self.step.journal.drop_vanished(ids, self.mask)
+        self.step.journal.drop_missing(ids, self.mask)
 
 
 class _Job:

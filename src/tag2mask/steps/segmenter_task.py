@@ -246,7 +246,7 @@ class Validation:
         runtime, classes = self.runtime, self.spec.classes
         runtime.share_buffers(net)
         segmentation = single_view(net, self.spec, self.section, runtime)
-        first, *others = runtime.together(
+        first, *others = runtime.gather_results(
             lambda: compare(
                 runtime.shard(self.samples),
                 self.masks,

@@ -228,7 +228,7 @@ class _Training:
         masks = MaskFolder(folder, section.confidence_weight)
         due = [sample for sample in runtime.shard(samples) if not masks.there(sample.id)]
         with runtime.progress(len(due), "train-segmenter: masks") as bar:
-            runtime.together(
+            runtime.gather_results(
                 lambda: masks.write(
                     due,
                     segmentation,
@@ -243,7 +243,7 @@ class _Training:
     def pixels(self, samples: list[Sample], labels: LabelMaps, made_by: str) -> NDArray[np.int64]:
         """Labeled pixels of each mask id, (C+1,)."""
         count = len(self.classes)
-        shares = self.runtime.together(
+        shares = self.runtime.gather_results(
             lambda: pixels_by_class(
                 self.runtime.shard(samples), labels, count, skip_bad=self.section.skip_bad
             )

@@ -262,7 +262,7 @@ class _Job:
         self, samples: Sequence[Sample], runtime: Runtime
     ) -> tuple[WalkTallies, list[str]]:
         """Counts over all ranks' photos, and photos left out."""
-        shares = runtime.together(lambda: self._count_share(runtime.shard(samples), runtime))
+        shares = runtime.gather_results(lambda: self._count_share(runtime.shard(samples), runtime))
         total = WalkTallies.empty(self.photos.classes, self.grid)
         for share, _ in shares:
             total.merge(share)

@@ -80,10 +80,10 @@ def walk(
         else:
             alpha = section.alpha
         samples = list({s.id: s for split in photos.splits.values() for s in split}.values())
-        step.journal.drop_vanished({sample.id for sample in samples}, path_of)
+        step.journal.drop_missing({sample.id for sample in samples}, path_of)
         runtime.barrier()
         job = _Job(photos, _inference(model, section, runtime), section, alpha, step)
-        shares = runtime.together(lambda: job.walk_all(runtime.shard(samples), runtime))
+        shares = runtime.gather_results(lambda: job.walk_all(runtime.shard(samples), runtime))
         skipped = sorted(line for _, part in shares for line in part)
         handle = step.finish(
             counts={

@@ -15,7 +15,7 @@ import numpy as np
 
 from tag2mask.classes import ClassSet
 from tag2mask.errors import DataError, DeviceError, PackageError, WeightsError
-from tag2mask.runtime.threads import MOST_THREADS, named_threads, processors
+from tag2mask.runtime.threads import MAX_THREADS, omp_threads, processors
 from tag2mask.segmentation.inference.export_spec import IMAGE, KEY, LOGITS, ExportedSpec
 from tag2mask.segmentation.inference.label_loops import Float32
 
@@ -56,8 +56,8 @@ class OnnxSegmenter:
             WeightsError: missing, not ONNX, cut off, not exported by tag2mask, of another version
                 of it, or of an ONNX that this onnxruntime doesn't know.
         """
-        threads = threads or named_threads() or processors()
-        caller_threads = caller_threads or min(threads, MOST_THREADS)
+        threads = threads or omp_threads() or processors()
+        caller_threads = caller_threads or min(threads, MAX_THREADS)
         session = _session(file, threads=max(1, threads - caller_threads + 1))
         metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
         if KEY not in metadata:
