@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import tag2mask.data.measure as measure_module
 import tag2mask.steps.prepare as prepare_module
 from tag2mask.artifacts.handles import PreparedData
 from tag2mask.data.index import masks_fingerprint, read_classes, read_index, read_mask_paths
@@ -58,13 +59,13 @@ def _files(folder: Path) -> dict[str, bytes]:
 def sizes_read(monkeypatch) -> list[str]:
     """Names of the photos whose headers prepare reads."""
     read: list[str] = []
-    real = prepare_module.image_size
+    real = measure_module.image_size
 
     def counted(path: Path) -> tuple[int, int]:
         read.append(path.name)
         return real(path)
 
-    monkeypatch.setattr(prepare_module, "image_size", counted)
+    monkeypatch.setattr(measure_module, "image_size", counted)
     return read
 
 

@@ -11,12 +11,9 @@ from typing import TYPE_CHECKING, Literal
 
 from tag2mask.artifacts.files import check_run_outside_data
 from tag2mask.artifacts.handles import MODELS, Evaluation, PreparedData, ReportPage
-from tag2mask.artifacts.identity import folder_status
-from tag2mask.classes import ClassSet
 from tag2mask.errors import (
     DataChangedError,
     DataError,
-    ProblemsError,
     RunFolderError,
     Tag2MaskError,
 )
@@ -134,12 +131,12 @@ def dry_run(
 
 @dataclass(frozen=True)
 class _Listing:
-    """What came of a listing that was compared with the prepared one.
+    """How the data differs from what was prepared.
 
     Attributes:
-        refusal: what ``prepare`` would end with.
-        changes: in the photos, tags and classes, that it would take in.
-        masks: whether masks changed, which only what compares with them reads.
+        refusal: the error that ``prepare`` would raise.
+        changes: changes in photos, tags and classes that it would accept.
+        masks: whether masks changed, which only the evaluation and the report read.
     """
 
     refusal: DataError | DataChangedError | None = None
@@ -150,42 +147,19 @@ class _Listing:
 def _compared(
     inventory: Inventory, data: Path, section: Prepare, prepared: Path | None, *, update: bool
 ) -> _Listing:
-    """Look at a listing as ``prepare`` would, and hold it against the finished folder if any."""
+    """Plan ``prepare``; without a complete folder, only check the list of photos and tags."""
     from tag2mask.data.check import inventory_problems
-    from tag2mask.steps.prepare import (
-        changes_of,
-        measure_photos,
-        read_old_index,
-        refuse_changes,
-        without_bad,
-    )
+    from tag2mask.steps.prepare import check_problems, is_prepared, plan_prepare
 
-    old = None
-    if prepared is not None:
-        found = folder_status(PreparedData, prepared, section)
-        if found.state in ("fresh", "stale") and not found.settings:
-            old = read_old_index(prepared)
-    problems = inventory_problems(inventory)
-    if prepared is None or old is None:
-        try:
-            without_bad({"train": [], "val": []}, [], problems, data, section.skip_bad)
-        except ProblemsError as error:
-            return _Listing(error)
-        except DataError:
-            pass  # whether any photo can be read is found by opening all, which is the step's work
-        return _Listing()
-    samples, masks, found_problems = measure_photos(inventory, old)
     try:
-        samples, masks, _ = without_bad(
-            samples, masks, problems + found_problems, data, section.skip_bad
-        )
-        classes = ClassSet(inventory.class_names)
-        changes = tuple(changes_of(old, samples, classes))
-        if changes and not update:
-            refuse_changes(old, samples, classes, prepared, section, update=False)
+        if prepared is None or not is_prepared(section, prepared):
+            # Whether the photos are readable is found by opening all, which is the step's work.
+            check_problems(inventory_problems(inventory), data, section)
+            return _Listing()
+        plan = plan_prepare(data, inventory, section, prepared, update=update)
     except (DataError, DataChangedError) as error:
         return _Listing(error)
-    return _Listing(changes=changes, masks=old.masks != tuple(masks))
+    return _Listing(changes=plan.changes, masks=plan.masks_changed)
 
 
 def _after(listing: _Listing, found: StepStatus) -> StepStatus:

@@ -1,12 +1,15 @@
-"""Step ``prepare``: which photos there are, with which tags, split into training and validation.
+"""Step ``prepare``: list photos, tags, splits and classes, and write the index of the data.
 
-Writes the index that every later step reads (``data/samples.py``). Only headers of photos are
-read, and only of those that are new or changed; masks, where there are any, are checked in full,
-since a run that trains for hours should not fail at its evaluation. Photos and masks stay where
-they are; masks that exist as outlines only (COCO) are drawn into ``coco-masks/``.
+Two halves: ``plan_prepare`` lists the data, checks it and compares it with the prepared index;
+``write_prepared`` writes the index that every later step reads (``data/index.py``). A dry run calls
+the first half alone.
 
-A folder that was made from other photos or tags is refused, with what changed in numbers, unless
-``update`` takes the changes in.
+Only the headers of new and changed photos are read. Masks, where there are any, are checked in
+full, since a run should not fail at its evaluation after hours of training. Photos and masks stay
+where they are; masks that exist as outlines only (COCO) are drawn into ``coco-masks/``.
+
+A folder that was prepared from other photos or tags is an error that says in numbers what changed,
+unless ``update`` accepts the changes.
 """
 
 from __future__ import annotations
@@ -21,47 +24,91 @@ from tag2mask.artifacts.handles import PreparedData
 from tag2mask.artifacts.identity import folder_status
 from tag2mask.artifacts.step_folder import Step, remove_step_folder, step_folder
 from tag2mask.classes import ClassSet
-from tag2mask.data.check import PHOTOS_PER_BLOCK, inventory_problems, read_checked_mask
-from tag2mask.data.images import image_size
+from tag2mask.data.check import inventory_problems
 from tag2mask.data.index import (
     MaskRow,
-    Sample,
-    data_root,
     photos_fingerprint,
-    read_classes,
-    read_index,
-    read_mask_rows,
     write_index,
     write_mask_rows,
     write_source,
+)
+from tag2mask.data.index_changes import (
+    PreparedIndex,
+    Samples,
+    index_changes,
+    read_prepared_index,
 )
 from tag2mask.data.inventory import (
     SPLITS,
     DataProblem,
     Inventory,
-    InventoryEntry,
     SourceOptions,
-    Split,
 )
 from tag2mask.data.layouts.detect import read_inventory
 from tag2mask.data.masks import write_mask
-from tag2mask.errors import DataChangedError, DataError, ProblemsError, RunFolderError
+from tag2mask.data.measure import DRAWN_FOLDER, measure_photos
+from tag2mask.errors import DataChangedError, DataError, ProblemsError
 from tag2mask.recipe.sections import Prepare
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.threads import ordered_map
 
-DRAWN_FOLDER = "coco-masks"
-Samples = dict[Split, list[Sample]]
-
 
 @dataclass(frozen=True)
-class _Index:
-    """An index as it lies in the folder, whole or not."""
+class PreparePlan:
+    """What ``prepare`` would write.
 
-    root: Path
-    names: tuple[str, ...]
+    Attributes:
+        inventory: the data as listed.
+        samples: the photos of each split.
+        masks: one row per photo with a mask.
+        skipped: unreadable photos, each as ``id: reason``.
+        warnings: problems that don't stop a run.
+        before: the index in the folder, complete or not; None: none.
+        changes: what changed in photos, tags and classes since the folder was completed.
+    """
+
+    inventory: Inventory
     samples: Samples
     masks: tuple[MaskRow, ...]
+    skipped: tuple[str, ...]
+    warnings: tuple[str, ...]
+    before: PreparedIndex | None
+    changes: tuple[str, ...]
+
+    @property
+    def classes(self) -> ClassSet:
+        """The foreground classes."""
+        return ClassSet(self.inventory.class_names)
+
+    @property
+    def classes_changed(self) -> bool:
+        """Whether the folder was completed with other classes."""
+        before = self.before
+        return (
+            bool(self.changes)
+            and before is not None
+            and before.class_names != self.inventory.class_names
+        )
+
+    @property
+    def masks_changed(self) -> bool:
+        """Whether the index in the folder names other masks."""
+        return self.before is not None and self.before.masks != self.masks
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Counts for the manifest."""
+        return {split: len(self.samples[split]) for split in SPLITS} | {
+            "classes": len(self.inventory.class_names),
+            "masks": len(self.masks),
+            "skipped": len(self.skipped),
+            "untagged": sum(not s.tags for split in SPLITS for s in self.samples[split]),
+        }
+
+    @property
+    def metrics(self) -> dict[str, object]:
+        """Metrics for the manifest."""
+        return {"layout": self.inventory.layout, "warnings": list(self.warnings)}
 
 
 def prepare(data: Path, section: Prepare, out: Path, *, update: bool = False) -> PreparedData:
@@ -71,61 +118,26 @@ def prepare(data: Path, section: Prepare, out: Path, *, update: bool = False) ->
         data: the data folder.
         section: layout, splits, source of tags.
         out: the step's folder.
-        update: take in what has changed in the data since ``out`` was made.
+        update: accept what has changed in the data since ``out`` was made.
 
     Returns:
-        The prepared folder; its manifest counts photos, classes and masks, lists what was left
-        out, and holds the warnings (``metrics["warnings"]``).
+        The prepared folder; its manifest counts photos, classes and masks, lists the skipped
+        photos, and holds the warnings (``metrics["warnings"]``).
 
     Raises:
-        DataError: no data, or nothing in it to learn from.
-        ProblemsError: photos, tags or masks with errors, all at once. With ``skip_bad`` photos
-            that are missing or unreadable are left out instead.
-        RunFolderError: ``out`` lies inside the data, was made with other settings or (without
+        DataError: no data, or no tagged photo to train on.
+        ProblemsError: photos, tags or masks with errors, all at once. With ``skip_bad``, photos
+            that are missing or unreadable are skipped instead.
+        RunFolderError: ``out`` is inside the data, was made with other settings or (without
             ``update``) from other photos or tags, or can't be written.
     """
     check_run_outside_data(data, out)
-    inventory = list_data(data, section)
-    old = read_old_index(out)
-    samples, masks, problems = measure_photos(inventory, old)
-    problems = inventory_problems(inventory) + problems
-    samples, masks, skipped = without_bad(samples, masks, problems, data, section.skip_bad)
-    classes = ClassSet(inventory.class_names)
-    refuse_changes(old, samples, classes, out, section, update=update)
-    warnings = [problem.message for problem in problems if problem.warning]
-    with step_folder(
-        PreparedData,
-        out,
-        section=section,
-        inputs={"classes": hashlib.sha256("\n".join(classes.names).encode()).hexdigest()},
-        coverage={"photos": photos_fingerprint(samples)},
-    ) as step:
-        counts: dict[str, int] = {split: len(samples[split]) for split in SPLITS}
-        counts |= {
-            "classes": len(classes),
-            "masks": len(masks),
-            "skipped": len(skipped),
-            "untagged": sum(not s.tags for split in SPLITS for s in samples[split]),
-        }
-        metrics: dict[str, object] = {"layout": inventory.layout, "warnings": warnings}
-        if (
-            step.complete
-            and old is not None
-            and old.root == inventory.root
-            and old.masks == tuple(masks)
-            and _says(step.handle, counts, metrics, skipped)
-        ):
-            return step.handle
-        write_source(out, inventory.layout, inventory.root)
-        write_json(out / "classes.json", {"names": classes.names, "colors": classes.colors})
-        for split in SPLITS:
-            write_index(out, split, samples[split], inventory.root)
-        _write_masks(inventory, masks, samples, classes, step)
-        return step.finish(counts=counts, metrics=metrics, skipped=skipped)
+    plan = plan_prepare(data, list_data(data, section), section, out, update=update)
+    return write_prepared(plan, section, out)
 
 
 def list_data(data: Path, section: Prepare) -> Inventory:
-    """The photos, tags and masks that the data holds; no photo is opened.
+    """List the photos, tags and masks of a data folder; opens no photo.
 
     Raises:
         DataError: data that can't be listed.
@@ -133,221 +145,152 @@ def list_data(data: Path, section: Prepare) -> Inventory:
     return read_inventory(data, section.source, SourceOptions.of(section))
 
 
-def _says(
-    done: PreparedData, counts: dict[str, int], metrics: dict[str, object], skipped: Sequence[str]
-) -> bool:
-    """Whether the manifest holds these; masks and warnings change without the photos."""
-    manifest = done.manifest
-    return (
-        manifest.counts == counts
-        and manifest.metrics == metrics
-        and manifest.skipped == tuple(skipped)
-    )
-
-
-def measure_photos(
-    inventory: Inventory, old: _Index | None
-) -> tuple[Samples, list[MaskRow], list[DataProblem]]:
-    """Sizes and tag ids of the photos, and the masks; what the old index knows isn't read again."""
-    tag_ids = {name: index for index, name in enumerate(inventory.class_names)}
-    sizes: dict[tuple[str, str], tuple[int, int]] = {}
-    checked: set[tuple[str, str, str]] = set()
-    if old is not None and old.root == inventory.root:
-        sizes = {(s.id, s.stamp): s.size for split in SPLITS for s in old.samples[split]}
-        if old.names == inventory.class_names:
-            checked = {(row.id, row.mask, row.stamp) for row in old.masks}
-
-    def measure(entry: InventoryEntry) -> tuple[int, int] | DataProblem | None:
-        if entry.image is None:
-            return None
-        size = sizes.get((entry.id, entry.stamp))
-        known = size is not None
-        if size is None:
-            try:
-                size = image_size(inventory.root / entry.image)
-            except DataError as error:
-                return DataProblem(f"photo {entry.id!r}: {error}", photo=entry.id)
-        # Outlines are checked where they are drawn.
-        unchecked = entry.mask is not None and not (
-            known and (entry.id, entry.mask, entry.mask_stamp) in checked
-        )
-        mask = read_checked_mask(inventory, entry, size) if unchecked else None
-        return mask if isinstance(mask, DataProblem) else size
-
-    samples: Samples = {split: [] for split in SPLITS}
-    masks: list[MaskRow] = []
-    problems: list[DataProblem] = []
-    measured = ordered_map(measure, inventory.entries, block=PHOTOS_PER_BLOCK)
-    for entry, found in zip(inventory.entries, measured, strict=True):
-        if isinstance(found, DataProblem):
-            problems.append(found)
-        elif found is not None:
-            assert entry.image is not None
-            tags = tuple(sorted({tag_ids[tag] for tag in entry.tags if tag in tag_ids}))
-            samples[entry.split].append(
-                Sample(entry.id, inventory.root / entry.image, found, tags, entry.stamp)
-            )
-            if entry.mask_stamp:
-                masks.append(
-                    MaskRow(
-                        entry.id,
-                        entry.mask or f"{DRAWN_FOLDER}/{entry.id}.png",
-                        entry.mask is None,
-                        entry.mask_stamp,
-                    )
-                )
-    return samples, masks, problems
-
-
-def without_bad(
-    samples: Samples,
-    masks: list[MaskRow],
-    problems: Sequence[DataProblem],
-    data: Path,
-    skip_bad: bool,
-) -> tuple[Samples, list[MaskRow], list[str]]:
-    """Stop at errors, or leave out the photos that cause them.
+def is_prepared(section: Prepare, out: Path) -> bool:
+    """Return whether a folder was completed with these settings, whatever the data is now.
 
     Raises:
-        ProblemsError: errors that leaving out photos doesn't mend, or any without ``skip_bad``.
-        DataError: no tagged photo is left to train on.
+        RunFolderError: damaged, or the folder of another step.
     """
-    errors = [problem for problem in problems if not problem.warning]
-    fatal = [problem.message for problem in errors if problem.photo is None or not skip_bad]
-    if fatal:
-        skippable = not skip_bad and all(problem.photo is not None for problem in errors)
-        raise ProblemsError(
-            f"{len(fatal)} problem{'s' if len(fatal) > 1 else ''} in the data",
-            fatal,
-            where=data,
-            fix="Mend them"
-            + (", or leave these photos out with --skip-bad" if skippable else "")
-            + "; `tag2mask data check` lists everything:",
-        )
-    skipped = {problem.photo: f"{problem.photo}: {problem.message}" for problem in errors}
+    status = folder_status(PreparedData, out, section)
+    return status.state in ("fresh", "stale") and not status.settings
+
+
+def plan_prepare(
+    data: Path, inventory: Inventory, section: Prepare, out: Path, *, update: bool = False
+) -> PreparePlan:
+    """Check the listed data, measure new photos, and compare all with what was prepared before.
+
+    Writes nothing.
+
+    Args:
+        data: the data folder.
+        inventory: what it holds, from ``list_data``.
+        section: layout, splits, source of tags.
+        out: the step's folder.
+        update: accept what has changed since ``out`` was made.
+
+    Raises:
+        DataError: no tagged photo to train on.
+        ProblemsError: photos, tags or masks with errors.
+        DataChangedError: ``out`` was completed from other photos or tags.
+    """
+    before = read_prepared_index(out)
+    samples, masks, found = measure_photos(inventory, before)
+    problems = inventory_problems(inventory) + found
+    check_problems(problems, data, section)
+    skipped = {p.photo: f"{p.photo}: {p.message}" for p in problems if not p.warning}
     if skipped:
         samples = {split: [s for s in samples[split] if s.id not in skipped] for split in SPLITS}
         masks = [row for row in masks if row.id not in skipped]
     if not any(sample.tags for sample in samples["train"]):
         raise DataError(
-            "no readable training photo has a tag", where=data, fix="Replace the unreadable photos."
+            "no readable training photo has a tag",
+            where=data,
+            fix="Replace the unreadable photos.",
         )
-    return samples, masks, list(skipped.values())
-
-
-def refuse_changes(
-    old: _Index | None,
-    samples: Samples,
-    classes: ClassSet,
-    out: Path,
-    section: Prepare,
-    *,
-    update: bool,
-) -> None:
-    """Refuse a finished folder of other photos or tags; make room where the classes changed.
-
-    Raises:
-        DataChangedError: naming what changed in numbers.
-    """
-    if old is None:
-        return
-    status = folder_status(PreparedData, out, section)
-    if status.state in ("missing", "partial") or status.settings:
-        return  # to be finished, or refused by name of the setting
-    changes = changes_of(old, samples, classes)
-    if not changes:
-        return
-    if not update:
+    classes = ClassSet(inventory.class_names)
+    changes: tuple[str, ...] = ()
+    if before is not None and is_prepared(section, out):
+        changes = index_changes(before, samples, classes.names)
+    if changes and not update:
         raise DataChangedError(
             f"the data changed since it was prepared: {', '.join(changes)}",
             where=out,
             fix="Take the changes in with --update, or give another --out.",
         )
-    if old.names != classes.names:
-        remove_step_folder(PreparedData, out)
+    return PreparePlan(
+        inventory,
+        samples,
+        tuple(masks),
+        tuple(skipped.values()),
+        tuple(problem.message for problem in problems if problem.warning),
+        before,
+        changes,
+    )
 
 
-def changes_of(old: _Index, samples: Samples, classes: ClassSet) -> list[str]:
-    """What differs between two indexes, in numbers."""
-    changes: list[str] = []
-    if old.names != classes.names:
-        added = [name for name in classes.names if name not in old.names]
-        removed = [name for name in old.names if name not in classes.names]
-        named = [f"new {', '.join(added)}"] if added else []
-        named += [f"gone {', '.join(removed)}"] if removed else []
-        changes.append(f"other classes ({'; '.join(named) or 'in another order'})")
-    before = {s.id: (split, s) for split in SPLITS for s in old.samples[split]}
-    after = {s.id: (split, s) for split in SPLITS for s in samples[split]}
-    both = [(before[id], after[id]) for id in after if id in before]
-
-    def tag_names(names: Sequence[str], sample: Sample) -> set[str]:
-        return {names[tag] for tag in sample.tags}
-
-    counts = {
-        "added": sum(id not in before for id in after),
-        "removed": sum(id not in after for id in before),
-        "replaced": sum(a.stamp != b.stamp for (_, a), (_, b) in both),
-        "with other tags": sum(
-            tag_names(old.names, a) != tag_names(classes.names, b) for (_, a), (_, b) in both
-        ),
-        "in another split": sum(s != t for (s, _), (t, _) in both),
-    }
-    changes += [f"{n} photo{'s' if n > 1 else ''} {what}" for what, n in counts.items() if n]
-    order = [[s.id for s in side[split]] for side in (old.samples, samples) for split in SPLITS]
-    if not changes and order[:2] != order[2:]:
-        changes.append("the photos' order")
-    return changes
-
-
-def read_old_index(out: Path) -> _Index | None:
-    """The index that lies in the folder, or None where there is none that can be read."""
-    if not out.is_dir() or not (out / "source.json").is_file():
-        return None
-    try:
-        return _Index(
-            data_root(out),
-            read_classes(out).names,
-            {split: read_index(out, split) for split in SPLITS},
-            tuple(read_mask_rows(out)),
-        )
-    except (RunFolderError, DataError):
-        return None  # cut short or damaged: it is written again
-
-
-def _write_masks(
-    inventory: Inventory,
-    rows: list[MaskRow],
-    samples: Samples,
-    classes: ClassSet,
-    step: Step[PreparedData],
-) -> None:
-    """Note where the masks lie; draw those that are outlines, each once.
+def check_problems(problems: Sequence[DataProblem], data: Path, section: Prepare) -> None:
+    """Check that every error can be avoided by skipping a photo, where that is allowed.
 
     Raises:
-        ProblemsError: damaged outlines, or masks of another size than their photo.
+        ProblemsError: errors of other kinds, or any without ``skip_bad``.
     """
-    wanted = {row.id: row for row in rows if row.drawn}
-    step.journal.drop_missing(wanted, lambda gone: step.path / DRAWN_FOLDER / f"{gone}.png")
-    missing = [
+    errors = [problem for problem in problems if not problem.warning]
+    fatal = [p.message for p in errors if p.photo is None or not section.skip_bad]
+    if fatal:
+        skippable = not section.skip_bad and all(problem.photo is not None for problem in errors)
+        raise ProblemsError(
+            f"{len(fatal)} problem{'s' if len(fatal) > 1 else ''} in the data",
+            fatal,
+            where=data,
+            fix="Fix them"
+            + (", or leave these photos out with --skip-bad" if skippable else "")
+            + "; `tag2mask data check` lists everything:",
+        )
+
+
+def write_prepared(plan: PreparePlan, section: Prepare, out: Path) -> PreparedData:
+    """Write what ``plan_prepare`` planned.
+
+    Raises:
+        ProblemsError: damaged outlines, or outlines of another size than their photo.
+        RunFolderError: ``out`` was made with other settings, or can't be written.
+    """
+    if plan.classes_changed:
+        remove_step_folder(PreparedData, out)
+    classes, root = plan.classes, plan.inventory.root
+    with step_folder(
+        PreparedData,
+        out,
+        section=section,
+        inputs={"classes": hashlib.sha256("\n".join(classes.names).encode()).hexdigest()},
+        coverage={"photos": photos_fingerprint(plan.samples)},
+    ) as step:
+        if step.complete and _is_written(plan, step.handle):
+            return step.handle
+        write_source(out, plan.inventory.layout, root)
+        write_json(out / "classes.json", {"names": classes.names, "colors": classes.colors})
+        for split in SPLITS:
+            write_index(out, split, plan.samples[split], root)
+        _write_masks(plan, step)
+        return step.finish(counts=plan.counts, metrics=plan.metrics, skipped=plan.skipped)
+
+
+def _is_written(plan: PreparePlan, done: PreparedData) -> bool:
+    """Whether a complete folder holds the plan: masks and warnings change without the photos."""
+    manifest, before = done.manifest, plan.before
+    return (
+        before is not None
+        and before.root == plan.inventory.root
+        and not plan.masks_changed
+        and manifest.counts == plan.counts
+        and manifest.metrics == plan.metrics
+        and manifest.skipped == plan.skipped
+    )
+
+
+def _write_masks(plan: PreparePlan, step: Step[PreparedData]) -> None:
+    """Write the paths of the masks; draw those that exist as outlines, each once.
+
+    Raises:
+        ProblemsError: damaged outlines, or outlines of another size than their photo.
+    """
+    drawn = {row.id: row for row in plan.masks if row.drawn}
+    step.journal.drop_missing(drawn, lambda gone: step.path / DRAWN_FOLDER / f"{gone}.png")
+    due = [
         row
-        for row in wanted.values()
+        for row in drawn.values()
         if step.journal.key(row.id) != row.stamp or not (step.path / row.mask).is_file()
     ]
-    if missing:
-        _draw_masks(inventory, missing, samples, classes, step)
-    write_mask_rows(step.path, rows)
+    if due:
+        _draw_masks(plan, due, step)
+    write_mask_rows(step.path, plan.masks)
 
 
-def _draw_masks(
-    inventory: Inventory,
-    rows: list[MaskRow],
-    samples: Samples,
-    classes: ClassSet,
-    step: Step[PreparedData],
-) -> None:
-    assert inventory.mask_drawer is not None
-    drawer = inventory.mask_drawer
-    sizes = {s.id: s.size for split in SPLITS for s in samples[split]}
+def _draw_masks(plan: PreparePlan, rows: Sequence[MaskRow], step: Step[PreparedData]) -> None:
+    drawer, colors = plan.inventory.mask_drawer, plan.classes.colors
+    assert drawer is not None
+    sizes = {s.id: s.size for split in SPLITS for s in plan.samples[split]}
 
     def draw(row: MaskRow) -> str | None:
         try:
@@ -356,7 +299,7 @@ def _draw_masks(
             return str(error)
         path = step.path / row.mask
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_mask(path, mask, classes.colors)
+        write_mask(path, mask, colors)
         return None
 
     problems: list[str] = []
@@ -371,6 +314,6 @@ def _draw_masks(
         raise ProblemsError(
             f"{len(problems)} masks can't be drawn",
             problems,
-            where=inventory.root,
-            fix="Mend the annotations:",
+            where=plan.inventory.root,
+            fix="Fix the annotations:",
         )
