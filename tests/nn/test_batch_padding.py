@@ -1,4 +1,4 @@
-"""Batches of few shapes."""
+"""Padding of batches to powers of two."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ GPU = torch.device("cuda")  # nothing is moved there
 
 
 @pytest.mark.parametrize(
-    ("count", "most", "full"),
+    ("count", "max_images", "full"),
     [
         (1, None, 1),
         (2, None, 2),
@@ -25,11 +25,11 @@ GPU = torch.device("cuda")  # nothing is moved there
         (1, 1, 1),
     ],
 )
-def test_filled_up_to_a_power_of_two(count: int, most: int | None, full: int) -> None:
-    filled = BatchPadding(GPU, most)(torch.full((count, 3, 4, 5), 2.0))
-    assert filled.shape == (full, 3, 4, 5)
-    assert (filled[:count] == 2).all() and (filled[count:] == 0).all()
+def test_padded_to_a_power_of_two(count: int, max_images: int | None, full: int) -> None:
+    padded = BatchPadding(GPU, max_images)(torch.full((count, 3, 4, 5), 2.0))
+    assert padded.shape == (full, 3, 4, 5)
+    assert (padded[:count] == 2).all() and (padded[count:] == 0).all()
 
 
-def test_a_cpu_computes_nothing_in_vain() -> None:
+def test_not_padded_on_a_cpu() -> None:
     assert len(BatchPadding(torch.device("cpu"))(torch.ones(3, 3, 8, 8))) == 3

@@ -1,4 +1,4 @@
-"""Plain layers compute what the network does, at all sizes."""
+"""Copies for inference compute the same as the network, at all sizes."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_wide_padding_of_depthwise_convolutions(
     windows=st.sampled_from([1, 2, 3, 6, (2, 3)]),
     size=st.tuples(st.integers(1, 13), st.integers(1, 13)),
 )
-def test_means_of_windows(windows: int | tuple[int, int], size: tuple[int, int]) -> None:
+def test_adaptive_average_pooling(windows: int | tuple[int, int], size: tuple[int, int]) -> None:
     x = torch.randn(2, 3, *size)
     net = nn.Sequential(nn.AdaptiveAvgPool2d(windows)).eval()
     torch.testing.assert_close(plain_copy(net)(x), F.adaptive_avg_pool2d(x, windows))
@@ -69,7 +69,7 @@ def test_means_of_windows(windows: int | tuple[int, int], size: tuple[int, int])
 
 @pytest.fixture(scope="module")
 def net() -> nn.Module:
-    """A network with "same" padding, whose batch norms have seen something."""
+    """A network with "same" padding and non-trivial batch norm statistics."""
     torch.manual_seed(0)
     net = build_segmenter(
         SegmenterSpec(("cat", "dog"), "deeplabv3plus", "tf_mobilenetv3_small_minimal_100", 16, 96)
@@ -86,7 +86,7 @@ def net() -> nn.Module:
 
 @pytest.mark.parametrize("fixed", [False, True])
 @pytest.mark.parametrize("size", [(16, 16), (48, 80)])
-def test_a_whole_network(net: nn.Module, size: tuple[int, int], fixed: bool) -> None:
+def test_complete_network(net: nn.Module, size: tuple[int, int], fixed: bool) -> None:
     plain = plain_copy(net, fixed_padding=fixed)
     assert not any(isinstance(module, OURS) for module in plain.modules())
     image = torch.randn(2, 3, *size)
@@ -97,8 +97,8 @@ def test_a_whole_network(net: nn.Module, size: tuple[int, int], fixed: bool) -> 
 
 
 @pytest.mark.parametrize("size", [(37, 53), (64, 41)])
-def test_padding_that_follows_the_size(size: tuple[int, int]) -> None:
-    """Published views have any size; and some networks make odd sides of even ones."""
+def test_padding_that_depends_on_the_size(size: tuple[int, int]) -> None:
+    """Views of published behavior have any size, and some networks make odd sides of even ones."""
     torch.manual_seed(0)
     net = TimmBackbone("tf_efficientnet_lite0", output_stride=16).eval()
     image = torch.randn(1, 3, *size)
@@ -107,14 +107,14 @@ def test_padding_that_follows_the_size(size: tuple[int, int]) -> None:
             torch.testing.assert_close(plain, wanted, atol=1e-4, rtol=1e-4)
 
 
-def test_a_copy_for_a_device_is_laid_out_as_that_computes_best(net: nn.Module) -> None:
+def test_copy_for_a_cpu_is_channels_last(net: nn.Module) -> None:
     copied = inference_copy(net, torch.device("cpu"))
     kernels = [m.weight for m in copied.modules() if isinstance(m, nn.Conv2d)]
     assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
     assert memory_format(torch.device("cuda")) is torch.contiguous_format
 
 
-def test_the_network_itself_stays(net: nn.Module) -> None:
+def test_original_network_is_unchanged(net: nn.Module) -> None:
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     modules = [type(module) for module in net.modules()]
     plain = plain_copy(net)

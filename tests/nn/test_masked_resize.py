@@ -1,4 +1,4 @@
-"""Resizing with padding, valid cells and pooling."""
+"""Resizing with padding, valid cells and averages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIDES = st.integers(1, 6)
     right=st.integers(0, 3),
     to=st.tuples(st.integers(1, 20), st.integers(1, 20)),
 )
-def test_padding_never_enters_a_resized_map(
+def test_padding_never_leaks_into_a_resized_map(
     h: int, w: int, down: int, right: int, to: tuple[int, int]
 ) -> None:
     size = (h + down, w + right)
@@ -38,14 +38,14 @@ def test_padding_never_enters_a_resized_map(
 
 @settings(max_examples=25, deadline=None)
 @given(h=SIDES, w=SIDES, to=st.tuples(st.integers(1, 20), st.integers(1, 20)))
-def test_without_padding_as_published(h: int, w: int, to: tuple[int, int]) -> None:
+def test_without_padding_equals_torch(h: int, w: int, to: tuple[int, int]) -> None:
     maps = random(2, 3, h, w)
     wanted = F.interpolate(maps, to, mode="bilinear", align_corners=True)
     torch.testing.assert_close(resize(maps, to), wanted)
     torch.testing.assert_close(resize(maps, to, torch.ones(2, 4 * h, 4 * w).bool()), wanted)
 
 
-def test_half_precision_stays_finite_beside_padding() -> None:
+def test_half_precision_is_finite_next_to_padding() -> None:
     for dtype in (torch.float16, torch.bfloat16):
         maps = padded(random(2, 3, 5, 4).to(dtype), (9, 8), fill=50.0)
         valid = corner(5, 4, (9, 8), batch=2)
@@ -55,14 +55,14 @@ def test_half_precision_stays_finite_beside_padding() -> None:
         torch.testing.assert_close(resized.float(), wanted, atol=0.03, rtol=0.03)
 
 
-def test_cells_mostly_on_the_photo_are_valid() -> None:
+def test_cells_more_than_half_on_the_photo_are_valid() -> None:
     inside = cells_inside(corner(8, 11, (16, 16)), (4, 4))
     assert inside[0].tolist() == [[True] * 3 + [False]] * 2 + [[False] * 4] * 2
 
 
 @settings(max_examples=25, deadline=None)
 @given(h=st.integers(1, 16), w=st.integers(1, 16))
-def test_the_smallest_photo_keeps_a_cell(h: int, w: int) -> None:
+def test_smallest_photo_has_a_valid_cell(h: int, w: int) -> None:
     inside = cells_inside(corner(h, w, (16, 16)), (2, 2))
     assert inside.any()
     assert not (inside & ~cells_inside(corner(16, 16, (16, 16)), (2, 2))).any()
@@ -71,13 +71,13 @@ def test_the_smallest_photo_keeps_a_cell(h: int, w: int) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(h=SIDES, w=SIDES, down=st.integers(0, 3), right=st.integers(0, 3))
-def test_padding_never_enters_the_average(h: int, w: int, down: int, right: int) -> None:
+def test_padding_never_leaks_into_the_average(h: int, w: int, down: int, right: int) -> None:
     size = (h + down, w + right)
     maps = random(2, 3, h, w)
     average = global_average(padded(maps, size, fill=8.0), corner(h, w, size, batch=2))
     torch.testing.assert_close(average, maps.mean(dim=(2, 3)))
 
 
-def test_average_of_nothing_is_0() -> None:
+def test_average_without_valid_positions_is_0() -> None:
     average = global_average(random(1, 2, 3, 3), torch.zeros(1, 3, 3, dtype=torch.bool))
     assert not average.any()

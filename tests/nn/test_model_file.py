@@ -1,4 +1,4 @@
-"""One file a network: round trip, the authors' form, and files that are none."""
+"""Model files: round trip, the authors' format, and files of other kinds."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def test_round_trip(tmp_path: Path, pcm: bool) -> None:
             assert one is None or torch.equal(one, other)
 
 
-def test_specification_comes_back(model: Path) -> None:
+def test_specification_is_read_back(model: Path) -> None:
     _, spec = load_seam(model)
     assert spec == SPEC
     assert spec.class_set.names == SPEC.classes
 
 
-def test_file_is_as_readable_as_any_other(model: Path) -> None:
+def test_file_has_default_permissions(model: Path) -> None:
     beside = model.with_name("beside")
     beside.write_text("")
     assert stat.S_IMODE(model.stat().st_mode) == stat.S_IMODE(beside.stat().st_mode)
@@ -116,7 +116,7 @@ def test_damaged_specification(tmp_path: Path, metadata: str) -> None:
         load_seam(path)
 
 
-def test_tensors_of_another_network_are_named(model: Path, tmp_path: Path) -> None:
+def test_error_for_other_tensors_names_them(model: Path, tmp_path: Path) -> None:
     net, spec = load_seam(model)
     state = {k: v.contiguous() for k, v in net.state_dict().items() if k != "head.weight"}
     wrong = {

@@ -1,4 +1,4 @@
-"""MXNet list files: every dense layout reads, damage is named, ResNet-38's names map."""
+"""MXNet list files: all dense formats, damaged files, and the names of ResNet-38."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TYPES = ("float32", "float64", "float16", "uint8", "int32", "int8", "int64")
 
 
 def array_bytes(array: np.ndarray, layout: str = "v2", storage: int = 0) -> bytes:
-    """One array as MXNet saves it."""
+    """Return an array as MXNet stores it."""
     if layout == "legacy":
         head = struct.pack(f"<I{array.ndim}I", array.ndim, *array.shape)
     else:
@@ -39,7 +39,7 @@ def array_bytes(array: np.ndarray, layout: str = "v2", storage: int = 0) -> byte
 
 
 def list_bytes(arrays: dict[str, bytes]) -> bytes:
-    """A named list of arrays as MXNet saves it."""
+    """Return a list of named arrays as MXNet stores it."""
     parts = [struct.pack("<3Q", 0x112, 0, len(arrays)), *arrays.values()]
     parts.append(struct.pack("<Q", len(arrays)))
     for name in arrays:
@@ -49,7 +49,7 @@ def list_bytes(arrays: dict[str, bytes]) -> bytes:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", TYPES)
-def test_reads_every_layout_and_type(tmp_path: Path, layout: str, dtype: str) -> None:
+def test_all_formats_and_element_types(tmp_path: Path, layout: str, dtype: str) -> None:
     weight = np.arange(24).reshape(2, 3, 4).astype(dtype)
     mean = np.array([1, 2], dtype=dtype)
     path = tmp_path / "net.params"
@@ -84,7 +84,7 @@ def test_scalars_and_arrays_without_values(tmp_path: Path) -> None:
 
 @settings(max_examples=25, **RELAXED)
 @given(share=st.floats(0, 1, exclude_max=True), layout=st.sampled_from(LAYOUTS))
-def test_truncation_anywhere_is_named(tmp_path: Path, share: float, layout: str) -> None:
+def test_truncated_file(tmp_path: Path, share: float, layout: str) -> None:
     whole = list_bytes({"arg:a": array_bytes(np.ones((3, 5), dtype=np.float32), layout)})
     path = tmp_path / "cut.params"
     path.write_bytes(whole[: int(share * len(whole))])
@@ -106,7 +106,7 @@ def test_a_changed_byte_never_crashes(tmp_path: Path, place: int, byte: int) -> 
     assert len(arrays) <= 1
 
 
-def test_refuses_what_it_cannot_read(tmp_path: Path) -> None:
+def test_unsupported_files(tmp_path: Path) -> None:
     path = tmp_path / "odd.params"
     one = np.ones(2, dtype=np.float32)
     cases = {
@@ -134,7 +134,7 @@ def test_refuses_what_it_cannot_read(tmp_path: Path) -> None:
 
 
 def mxnet_names() -> list[str]:
-    """All array names of psa's ImageNet ResNet-38, written out from its structure."""
+    """Return all array names of psa's ImageNet ResNet-38, listed by its structure."""
     units = {2: 3, 3: 3, 4: 6, 5: 3, 6: 1, 7: 1}
     names = ["conv1a_weight"]
     for stage, count in units.items():
@@ -164,7 +164,7 @@ def test_resnet38_names_cover_the_network() -> None:
 
 
 @pytest.mark.slow
-def test_a_whole_imagenet_file_loads_into_the_network(tmp_path: Path) -> None:
+def test_complete_imagenet_file_loads_into_the_network(tmp_path: Path) -> None:
     path = tmp_path / "resnet_38d.params"
     with torch.device("meta"):
         own = ResNet38().state_dict()
@@ -190,6 +190,6 @@ def test_a_whole_imagenet_file_loads_into_the_network(tmp_path: Path) -> None:
     assert backbone.conv1a.weight.dtype == torch.float32
 
 
-def test_unknown_names_stay() -> None:
+def test_unknown_names_are_kept() -> None:
     strange = ("res2a_branch1_gamma", "fc_weight", "bn2a_branch2a_weight", "bn9_gamma")
     assert tuple(resnet38_names({name: torch.ones(1) for name in strange})) == strange

@@ -1,4 +1,4 @@
-"""Resizing by matrices: torch's numbers and gradients, and calls that are none of its business."""
+"""Resizing by matrices: equal to torch in values and gradients; other calls are left to torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ sides = st.integers(1, 12)
 
 
 def both(maps: Tensor, **options: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What torch and the matrices give, with the gradients of a loss."""
+    """Return result and gradient of torch's resize, then of the resize by matrices."""
     found = []
     for mode in (None, BilinearByMatrices(CPU)):
         leaf = maps.clone().requires_grad_()
@@ -35,7 +35,7 @@ def both(maps: Tensor, **options: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 @given(st.tuples(sides, sides), st.tuples(sides, sides), st.booleans())
-def test_torchs_numbers_and_gradients(
+def test_values_and_gradients_equal_torchs(
     before: tuple[int, int], after: tuple[int, int], align_corners: bool
 ) -> None:
     maps = torch.randn(2, 3, *before, generator=torch.Generator().manual_seed(0))
@@ -55,26 +55,26 @@ def test_torchs_numbers_and_gradients(
     ],
     ids=str,
 )
-def test_every_way_to_say_the_size(options: dict[str, Any]) -> None:
+def test_sizes_and_scale_factors(options: dict[str, Any]) -> None:
     wanted, wanted_gradient, result, gradient = both(torch.randn(1, 2, 4, 6), **options)
     torch.testing.assert_close(result, wanted, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(gradient, wanted_gradient, atol=1e-4, rtol=1e-4)
 
 
-def test_other_peoples_modules_are_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> Tensor:
-        raise AssertionError("torch was asked")
+def test_library_modules_are_handled(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> Tensor:
+        raise AssertionError("torch was called")
 
     maps = torch.randn(1, 2, 3, 3)
     wanted = nn.Upsample(scale_factor=4, mode="bilinear", align_corners=True)(maps)
-    resize_bilinear(maps, (12, 12), align_corners=True)  # makes the matrices
-    monkeypatch.setattr(torch._C._nn, "upsample_bilinear2d", refuse)
+    resize_bilinear(maps, (12, 12), align_corners=True)  # fills the cache of matrices
+    monkeypatch.setattr(torch._C._nn, "upsample_bilinear2d", fail)
     with BilinearByMatrices(CPU):
         found = nn.Upsample(scale_factor=4, mode="bilinear", align_corners=True)(maps)
     torch.testing.assert_close(found, wanted)
 
 
-def test_other_modes_and_ranks_are_torchs() -> None:
+def test_other_modes_and_dimensions_are_left_to_torch() -> None:
     with BilinearByMatrices(CPU):
         nearest = F.interpolate(torch.arange(4.0).view(1, 1, 2, 2), scale_factor=2)
         line = F.interpolate(torch.arange(3.0).view(1, 1, 3), 5, mode="linear", align_corners=True)
@@ -82,7 +82,7 @@ def test_other_modes_and_ranks_are_torchs() -> None:
     assert line.flatten().tolist() == [0, 0.5, 1, 1.5, 2]
 
 
-def test_half_precision_stays_what_it_is() -> None:
+def test_half_precision_is_kept() -> None:
     maps = torch.rand(1, 2, 5, 5, dtype=torch.bfloat16)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = resize_bilinear(maps, (9, 9), align_corners=True)
@@ -91,12 +91,12 @@ def test_half_precision_stays_what_it_is() -> None:
     torch.testing.assert_close(found, wanted.bfloat16())
 
 
-def test_only_gpus_need_it() -> None:
+def test_enabled_only_on_gpus() -> None:
     assert isinstance(repeatable_resizing(torch.device("cuda")), BilinearByMatrices)
     assert not isinstance(repeatable_resizing(torch.device("cpu")), BilinearByMatrices)
 
 
-def test_tensors_elsewhere_and_doubles_stay_torchs() -> None:
+def test_other_devices_and_float64_are_left_to_torch() -> None:
     maps = torch.randn(1, 2, 3, 4, dtype=torch.float64)
     with BilinearByMatrices(CPU):
         found = F.interpolate(maps, (6, 6), mode="bilinear")
@@ -107,7 +107,7 @@ def test_tensors_elsewhere_and_doubles_stay_torchs() -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_gradients_on_a_gpu_repeat_themselves() -> None:
+def test_gradients_on_a_gpu_are_deterministic() -> None:
     maps = torch.randn(8, 64, 20, 20, device="cuda")
     gradients = []
     before = torch.are_deterministic_algorithms_enabled()

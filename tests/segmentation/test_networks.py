@@ -169,7 +169,7 @@ def test_a_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
         return real(*arguments, **options)
 
     monkeypatch.setattr("tag2mask.nn.backbones.timm_backbone.timm.create_model", offline)
-    with pytest.raises(WeightsError, match=r"can't be had \(Name or.*\[network\.weights\]"):
+    with pytest.raises(WeightsError, match=r"can't be downloaded \(Name or.*\[network\.weights\]"):
         build("unet", "resnet10t", weights="hub")
 
 

@@ -544,7 +544,7 @@ def test_a_model_file_that_is_cut_off_or_of_another_network(
     save_seam(file, build_seam(spec), other)
     with pytest.raises(
         WeightsError,
-        match=r"weights of another network: \d+ tensors wanted, "
+        match=r"weights of another network: \d+ tensors expected, "
         r"\d+ missing \(backbone\.",
     ):
         infer(data, model, tmp_path / "maps")

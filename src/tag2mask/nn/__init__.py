@@ -1,4 +1,5 @@
-"""Networks, their weights and their losses: torch modules and pure functions on plain values.
+"""Building blocks shared by all networks: backbones, weight files, convolutions and resizing.
 
-Nothing here knows recipes, files of photos or run folders; any part works in a user's own code.
+Everything takes plain values and tensors. Nothing here imports recipes, data sets or run folders,
+so each part can be used in other code.
 """

@@ -1,7 +1,7 @@
-"""Few shapes of batches for a GPU: cuDNN plans each convolution anew for every shape.
+"""Padding of batches to a few sizes, because cuDNN plans a convolution once per input shape.
 
-A plan takes milliseconds and a network has a hundred convolutions. Photos come in many sizes, so
-with batches of every length most of the time would go into planning.
+A plan takes milliseconds and a network has a hundred convolutions. Photos come in many sizes; if
+batches also came in every length, most of the time would be spent on planning.
 """
 
 from __future__ import annotations
@@ -11,23 +11,27 @@ from torch import Tensor
 
 
 class BatchPadding:
-    """Fills batches up to a power of two.
+    """Pads batches with empty images to a length that is a power of two.
 
     Args:
-        device: where the network is; elsewhere than on CUDA nothing is filled up.
-        most: images that a batch may have; None: as many as it is filled up to.
+        device: device of the network; batches are only padded on CUDA.
+        max_images: largest length to pad to; None: no limit. Longer batches stay as they are.
+
+    Example:
+        >>> BatchPadding(torch.device("cuda"))(torch.ones(3, 3, 8, 8)).shape
+        torch.Size([4, 3, 8, 8])
     """
 
-    def __init__(self, device: torch.device, most: int | None = None) -> None:
+    def __init__(self, device: torch.device, max_images: int | None = None) -> None:
         self._needed = device.type == "cuda"
-        self._most = most
+        self._max_images = max_images
 
     def __call__(self, images: Tensor) -> Tensor:
-        """The images (b, c, h, w), and zeros after them."""
+        """Return the images (b, c, h, w) followed by zeros, (b', c, h, w) with b' >= b."""
         count = len(images)
         full = 1 << (count - 1).bit_length()
-        if self._most is not None:
-            full = max(count, min(full, self._most))
+        if self._max_images is not None:
+            full = max(count, min(full, self._max_images))
         if not self._needed or full == count:
             return images
         return torch.cat([images, images.new_zeros(full - count, *images.shape[1:])])

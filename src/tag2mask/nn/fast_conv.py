@@ -1,19 +1,14 @@
-"""The convolutions of a network, computed in less time with the same result.
+"""Faster training of light networks on CPUs: frozen batch norms folded into convolutions.
 
-Two things slow the training of light networks on CPUs, and both are mended without changing names
-of tensors, so that weights load from and into the plain network:
+A batch norm that uses its running statistics is an affine map per channel. Scaling the kernels of
+the convolution before it gives the same output and saves its passes over the feature maps, forward
+and backward. Kernels are scaled in each forward pass, so gradients stay exact. A batch norm in
+training mode is computed as usual.
 
-* A batch norm on running statistics is an affine map per channel. Scaling the kernels of the
-  convolution before it gives the same output, and the passes over the maps, forward and backward,
-  are saved. Kernels are scaled anew in each forward pass, so gradients stay exact, and a batch norm
-  that learns its statistics is left alone.
-* oneDNN has fast depthwise kernels at stride 1 and dilation 1, and 3x3 for gradients of weights;
-  other bf16 gradients fall to a loop some 50 times slower. They are led back to the fast case: a
-  dilated convolution is a plain one on interleaved sub-grids; the gradient of a strided one's input
-  is that of a plain one whose output gradient has zeros between; a larger kernel's gradient is put
-  together from 3x3 parts.
+Depthwise convolutions are replaced too, see `depthwise_conv`. The names of all tensors stay, so
+weights load from and into the unmodified network.
 
-Left out: convolutions with fewer groups than channels, and fusing activations.
+Not done: fusing activations.
 """
 
 from __future__ import annotations
@@ -33,14 +28,16 @@ _NORMS = (nn.BatchNorm2d, BatchNormAct2d)
 
 
 def fold_batch_norms(net: nn.Module, run: Callable[[], Iterable[Tensor]]) -> None:
-    """Replace, in place, the convolutions and batch norms of a network by faster equals.
+    """Replace, in place, convolutions and batch norms of a network with faster equivalents.
 
     Parameters and buffers stay the same objects under the same names.
 
     Args:
-        net: the network, holding its parts as plain ``Conv2d`` and ``BatchNorm2d`` modules (or
-            timm's variants of them); anything else stays.
-        run: one forward pass in evaluation mode with gradients enabled; returns all outputs.
+        net: the network. Modules of exactly the types ``Conv2d`` and ``BatchNorm2d`` (or timm's
+            variants of them) are replaced; subclasses and other modules stay.
+        run: runs one forward pass in evaluation mode with gradients enabled, and returns all
+            outputs. A batch norm is folded only if this pass shows that nothing else reads the
+            output of its convolution.
     """
     norm_after = _foldable(net, run)
     faster: dict[nn.Module, nn.Module] = {}
@@ -57,10 +54,10 @@ def fold_batch_norms(net: nn.Module, run: Callable[[], Iterable[Tensor]]) -> Non
 
 
 class FoldedBatchNorm(nn.BatchNorm2d):
-    """A batch norm whose work the `FastConv2d` before it does, unless it is in training mode.
+    """A batch norm that is computed by the `FastConv2d` before it, unless it is in training mode.
 
     Args:
-        norm: the batch norm whose tensors (and, for timm's, activation) it takes over.
+        norm: the batch norm whose tensors, and for timm's variant activation, are used.
     """
 
     def __init__(self, norm: Any) -> None:
@@ -73,24 +70,24 @@ class FoldedBatchNorm(nn.BatchNorm2d):
         self.train(norm.training)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalize if in training mode, then activate; (b, c, h, w) -> (b, c, h, w)."""
+        """Normalize if in training mode, then apply timm's activation; (b, c, h, w) -> same."""
         x = super().forward(x) if self.training else x
         activated: Tensor = self.act(self.drop(x))
         return activated
 
     def affine_map(self) -> tuple[Tensor, Tensor]:
-        """Scale and shift per channel, (c,) each, that the running statistics amount to."""
+        """Return scale and shift per channel, (c,) each, equivalent to the running statistics."""
         assert self.running_mean is not None and self.running_var is not None
         scale = self.weight * torch.rsqrt(self.running_var + self.eps)
         return scale, self.bias - self.running_mean * scale
 
 
 class FastConv2d(nn.Conv2d):
-    """A convolution with the batch norm after it folded in, and fast depthwise gradients on CPUs.
+    """A convolution with the following batch norm folded in, and fast depthwise gradients on CPUs.
 
     Args:
-        conv: the convolution whose tensors it takes over.
-        norm: the batch norm that reads its output and nothing else does; None: none.
+        conv: the convolution whose tensors are used.
+        norm: the batch norm after it, the only reader of its output; None: no batch norm.
     """
 
     def __init__(self, conv: Any, norm: FoldedBatchNorm | None) -> None:
@@ -109,11 +106,13 @@ class FastConv2d(nn.Conv2d):
         self.weight, self.bias = conv.weight, conv.bias
         self.same_padding = isinstance(conv, Conv2dSame)
         self.depthwise = is_fast_depthwise(conv)
-        self._norm = (norm,)  # in a tuple: not a submodule, or its tensors had two names
+        self._norm = (
+            norm,
+        )  # a tuple hides it from torch; as a submodule its tensors would have two names
         self.train(conv.training)
 
     def folded(self) -> tuple[Tensor, Tensor | None]:
-        """Kernel and bias, with the batch norm in them unless that is in training mode."""
+        """Return kernel and bias, scaled by the batch norm unless that is in training mode."""
         weight, bias = self.weight, self.bias
         (norm,) = self._norm
         if norm is None or norm.training:
@@ -125,7 +124,7 @@ class FastConv2d(nn.Conv2d):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve, (b, c, h, w) -> (b, c', h', w')."""
+        """Return the convolution, (b, c, h, w) -> (b, c', h', w')."""
         weight, bias = self.folded()
         if self.same_padding:
             x = pad_same(x, self.kernel_size, self.stride, self.dilation)
@@ -137,9 +136,10 @@ class FastConv2d(nn.Conv2d):
 
 
 def _foldable(net: nn.Module, run: Callable[[], Iterable[Tensor]]) -> dict[Any, Any]:
-    """Convolutions with the batch norm that reads their output, where nothing else reads it.
+    """Return the batch norm of each convolution whose output nothing but that batch norm reads.
 
-    Told by the graph of one forward pass, not by names: any network may be given.
+    The pairs are found in the autograd graph of one forward pass, which works for any network;
+    names or positions of modules don't say who reads an output.
     """
     made_by: dict[Any, nn.Module] = {}
     read_by: dict[Any, nn.Module] = {}
@@ -176,7 +176,7 @@ def _foldable(net: nn.Module, run: Callable[[], Iterable[Tensor]]) -> dict[Any, 
 
 
 def _readers(outputs: list[Tensor]) -> Counter[Any]:
-    """How often each node of the autograd graph is read; being an output counts."""
+    """Count the readers of each node of the autograd graph; an output counts as read."""
     nodes = [output.grad_fn for output in outputs]
     count: Counter[Any] = Counter(nodes)
     seen = set(nodes)

@@ -1,18 +1,18 @@
-"""A trained network as layers of torch alone: what exporters understand, and runtimes run best.
+"""A copy of a trained network for inference and export, made of plain torch layers.
 
-The result is the same:
+It computes the same:
 
-* Batch norms that `fast_conv` folds into kernels anew in each pass are folded for good.
-* The padding of TensorFlow's convolutions ("same") depends on the image's size, unless the stride
-  divides that; then it is always the same. An exporter would have to carry that arithmetic through
-  the whole network, so for it the padding can be fixed.
-* Means over a fixed number of windows, which pyramid poolings take, become products of matrices:
-  ONNX has no such pooling of images of any size.
-* Depthwise convolutions that pad widely, as dilated ones do, get their zeros beforehand: on CPUs
-  oneDNN's fast kernel pads by 6 px at most, beyond which a loop some ten times slower takes over.
-  Elsewhere that costs a copy of these maps.
+* Batch norms that `fast_conv` folds into kernels in each forward pass are folded once.
+* TensorFlow's "same" padding depends on the image's size, unless the stride divides the size; then
+  it is constant. An exporter would have to trace that arithmetic through the network, so the
+  padding can be fixed for it.
+* Adaptive average pooling, used by pyramid pooling modules, becomes two matrix products: ONNX has
+  no adaptive pooling for inputs of variable size.
+* Depthwise convolutions with wide padding, as dilated ones have, are padded in a layer before them.
+  On CPUs oneDNN's fast kernel pads by at most 6 px; beyond, a loop about ten times slower is used.
+  On other devices this costs a copy of these maps.
 
-Left out: training it further.
+The copy can't be trained further.
 """
 
 from __future__ import annotations
@@ -29,18 +29,19 @@ from tag2mask.nn.fast_conv import FastConv2d, FoldedBatchNorm
 Net = TypeVar("Net", bound=nn.Module)
 
 _FAST_PADDING = 6
+"""Widest padding, px, of oneDNN's fast depthwise kernel."""
 
 
 def plain_copy(net: Net, *, fixed_padding: bool = False) -> Net:
-    """Copy a network for inference; the given one stays as it is.
+    """Copy a network for inference; the original isn't changed.
 
     Args:
-        net: in evaluation mode.
-        fixed_padding: pad by fixed widths what TensorFlow's convolutions pad by the image's size.
-            The sides of what they read must then be multiples of their strides.
+        net: network in evaluation mode.
+        fixed_padding: use constant widths for TensorFlow's "same" padding. The sides of the maps
+            that these convolutions read must then be multiples of their strides.
 
     Returns:
-        A network in evaluation mode without gradients.
+        The copy, in evaluation mode, with ``requires_grad=False`` for all parameters.
     """
     assert not net.training
     copied = copy.deepcopy(net)
@@ -56,25 +57,28 @@ def plain_copy(net: Net, *, fixed_padding: bool = False) -> Net:
 
 
 def inference_copy(net: Net, device: torch.device) -> Net:
-    """`plain_copy` on a device, laid out in memory as `memory_format` says."""
+    """Return `plain_copy` on a device, in the memory order that `memory_format` recommends."""
     copied: Net = plain_copy(net).to(device, memory_format=memory_format(device))  # type: ignore[call-overload]
     return copied
 
 
 def memory_format(device: torch.device) -> torch.memory_format:
-    """How a device computes networks with depthwise convolutions in the least time.
+    """Return the memory order in which a device is fastest for depthwise convolutions.
 
-    CPUs: channels last. CUDA: contiguous, for which torch has depthwise kernels of its own; cuDNN's
-    for channels last are planned anew for every size of photo, which takes seconds for a network.
+    CPUs: channels last. CUDA: contiguous, for which torch has depthwise kernels of its own. For
+    channels last it uses cuDNN, which plans each convolution for every new size of photo; that
+    takes seconds per network and size.
     """
     return torch.channels_last if device.type == "cpu" else torch.contiguous_format
 
 
 class _WindowMeans(nn.Module):
-    """``AdaptiveAvgPool2d``: window i of n over a side of s cells is floor(is/n)..ceil((i+1)s/n).
+    """``AdaptiveAvgPool2d`` as two matrix products.
+
+    Window i of n along a side of s cells is floor(i * s / n) .. ceil((i + 1) * s / n) - 1.
 
     Args:
-        windows: rows and columns of windows; one number for both.
+        windows: (rows, columns) of the result; one number for both.
     """
 
     def __init__(self, windows: Any) -> None:
@@ -84,13 +88,13 @@ class _WindowMeans(nn.Module):
         self.rows, self.columns = (windows, windows) if isinstance(windows, int) else windows
 
     def forward(self, x: Tensor) -> Tensor:
-        """(b, c, h, w) -> (b, c, rows, columns)."""
+        """Return the means, (b, c, h, w) -> (b, c, rows, columns)."""
         rows, columns = _shares(self.rows, x.shape[2]), _shares(self.columns, x.shape[3])
         return rows.to(x) @ x @ columns.to(x).T
 
 
 def _shares(windows: int, side: int) -> Tensor:
-    """What each cell adds to each window's mean, float32 (windows, side)."""
+    """Return the weight of each cell in the mean of each window, float32 (windows, side)."""
     window, cell = torch.arange(windows)[:, None], torch.arange(side)
     first, end = window * side // windows, -(-(window + 1) * side // windows)
     return ((cell >= first) & (cell < end)) / (end - first)
@@ -108,16 +112,16 @@ def _pads_slowly(module: nn.Module) -> bool:
 
 @torch.no_grad()
 def _plain_convolution(conv: Any, fixed_padding: bool) -> nn.Module:
-    """A convolution with its batch norm's scale and shift, behind its padding."""
+    """Return a plain convolution with its batch norm folded in, after a padding layer if needed."""
     weight, bias = conv.folded() if isinstance(conv, FastConv2d) else (conv.weight, conv.bias)
     same = conv.same_padding if isinstance(conv, FastConv2d) else isinstance(conv, Conv2dSame)
-    apart = same or _pads_slowly(conv)
+    padded_before = same or _pads_slowly(conv)
     plain = nn.Conv2d(
         conv.in_channels,
         conv.out_channels,
         conv.kernel_size,
         conv.stride,
-        0 if apart else conv.padding,
+        0 if padded_before else conv.padding,
         conv.dilation,
         conv.groups,
         bias is not None,
@@ -126,11 +130,11 @@ def _plain_convolution(conv: Any, fixed_padding: bool) -> nn.Module:
     )
     plain.weight = nn.Parameter(weight)
     plain.bias = None if bias is None else nn.Parameter(bias)
-    return nn.Sequential(_padding(conv, same, fixed_padding), plain) if apart else plain
+    return nn.Sequential(_padding(conv, same, fixed_padding), plain) if padded_before else plain
 
 
 def _padding(conv: Any, same: bool, fixed: bool) -> nn.Module:
-    """What pads the images that a convolution reads."""
+    """Return the layer that pads the input of a convolution."""
     if same:
         return nn.ZeroPad2d(_same_padding(conv)) if fixed else _SamePadding(conv)
     rows, columns = conv.padding
@@ -138,10 +142,10 @@ def _padding(conv: Any, same: bool, fixed: bool) -> nn.Module:
 
 
 class _SamePadding(nn.Module):
-    """TensorFlow's padding of an image of any size.
+    """TensorFlow's "same" padding for inputs of any size.
 
     Args:
-        conv: the convolution that reads it.
+        conv: the convolution that reads the padded input.
     """
 
     def __init__(self, conv: Any) -> None:
@@ -149,13 +153,13 @@ class _SamePadding(nn.Module):
         self._window = conv.kernel_size, conv.stride, conv.dilation
 
     def forward(self, x: Tensor) -> Tensor:
-        """(b, c, h, w) -> (b, c, h + ..., w + ...)."""
+        """Pad with zeros, (b, c, h, w) -> (b, c, h', w')."""
         padded: Tensor = pad_same(x, *self._window)
         return padded
 
 
 def _same_padding(conv: Any) -> tuple[int, int, int, int]:
-    """Zeros left, right, above and below an image whose sides the strides divide."""
+    """Return the zeros left, right, above and below an input whose sides the strides divide."""
     rows, columns = (
         max(0, dilation * (kernel - 1) + 1 - stride)
         for kernel, stride, dilation in zip(

@@ -1,7 +1,7 @@
-"""Maps and their valid cells on grids of different strides.
+"""Resizing and averaging of maps with padding, between grids of different strides.
 
-Padding must not leak into a photo: a map that is enlarged mixes neighboring cells, so cells on
-padding are left out of the mixture here, not only out of what is computed from it.
+Interpolation mixes neighboring cells, so the values of padding would leak into the photo. Here
+cells on padding have weight 0 in the interpolation itself.
 """
 
 from __future__ import annotations
@@ -14,37 +14,38 @@ Size = tuple[int, int] | torch.Size
 
 
 def resize(maps: Tensor, size: Size, valid: Tensor | None = None) -> Tensor:
-    """Resize maps, bilinear, align_corners=True (published).
+    """Resize maps bilinearly with ``align_corners=True``, as the authors' code does.
 
     Args:
-        maps: (b, c, h, w).
+        maps: floating point, (b, c, h, w).
         size: (h', w') of the result.
-        valid: bool (b, H, W) at any resolution, False on padding; given, each result is the
-            weighted mean of the valid cells that it is interpolated from, 0 where there is none.
-            None: all valid.
+        valid: bool (b, H, W) at any resolution, False on padding. Each result is then the weighted
+            mean of the valid cells among those that it is interpolated from, and 0 if none of them
+            is valid. None: all cells are valid.
 
     Returns:
-        (b, c, h', w'), differentiable; ``maps`` itself where the size is unchanged.
+        (b, c, h', w') of the same data type, differentiable; ``maps`` itself if the size is
+        unchanged.
     """
     if tuple(maps.shape[2:]) == tuple(size):
         return maps
     if valid is None:
         return _interpolated(maps, size)
     inside = cells_inside(valid, maps.shape[2:])[:, None].to(maps.dtype)
-    # In half precision the reciprocal of less is infinite.
+    # In half precision the reciprocal of a smaller number is infinite.
     least = max(1e-6, torch.finfo(maps.dtype).tiny)
     weight = _interpolated(inside, size).clamp(min=least)
     return _interpolated(maps * inside, size) * weight.reciprocal()
 
 
 def cells_inside(valid: Tensor, size: Size) -> Tensor:
-    """Cells of another grid that count as valid: those of which more than half is.
+    """Return the valid cells of another grid: those that are more than half on the photo.
 
-    A photo too small for one such cell keeps the cells that it fills most.
+    If a photo is too small to have such a cell, the cells with the largest share of it are valid.
 
     Args:
-        valid: bool (b, H, W).
-        size: (h, w) of the grid.
+        valid: bool (b, H, W), False on padding.
+        size: (h, w) of the other grid.
 
     Returns:
         bool (b, h, w).
@@ -58,14 +59,14 @@ def cells_inside(valid: Tensor, size: Size) -> Tensor:
 
 
 def global_average(maps: Tensor, valid: Tensor | None = None) -> Tensor:
-    """Mean of each channel over (valid) positions.
+    """Compute the mean of each channel over the valid positions.
 
     Args:
         maps: (b, c, h, w).
         valid: bool (b, h, w); None: all valid.
 
     Returns:
-        (b, c) float32; 0 where no position is valid.
+        float32 (b, c); 0 for an image without a valid position.
     """
     maps = maps.float()
     if valid is None:
@@ -75,17 +76,18 @@ def global_average(maps: Tensor, valid: Tensor | None = None) -> Tensor:
 
 
 def resized_average(maps: Tensor, size: Size, valid: Tensor | None = None) -> Tensor:
-    """`global_average` of what `resize` gives, without resizing where nothing is padded.
+    """Compute `global_average` of `resize`, without resizing if nothing is padded.
 
-    Resizing and averaging are linear, and separable: each cell has a weight by its row and column.
+    Resizing and averaging are linear and separable, so each cell of ``maps`` has a weight that is
+    the product of a weight of its row and one of its column.
 
     Args:
         maps: (b, c, h, w).
-        size: (h', w') to average at.
+        size: (h', w') at which the mean is taken.
         valid: bool (b, H, W) at any resolution; None: all valid.
 
     Returns:
-        (b, c) float32.
+        float32 (b, c).
     """
     if valid is not None:
         return global_average(resize(maps, size, valid), cells_inside(valid, size))

@@ -1,4 +1,4 @@
-"""A mean in the making: sum and count, so that ranks add up both."""
+"""A mean as its sum and count, which can be summed over ranks before dividing."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch import Tensor
 
 
 class Mean(NamedTuple):
-    """A mean in the making: differentiable sum and its count, both scalars."""
+    """A mean as a differentiable sum and its count, both scalar tensors."""
 
     total: Tensor
-    count: Tensor  # type: ignore[assignment]  # hides tuple.count, which nobody wants here
+    count: Tensor  # type: ignore[assignment]  # hides tuple.count
 
     @property
     def value(self) -> Tensor:
-        """The mean; 0 where nothing was counted."""
+        """The mean, a scalar; 0 if the count is 0."""
         return self.total / self.count.clamp(min=1)

@@ -1,16 +1,17 @@
 """Reader of MXNet ``.params`` files, for the ImageNet weights of ResNet-38.
 
 MXNet is retired and hard to install, and its list files are simple: a magic number, arrays, names.
-All three dense layouts are read: the first one (psa's release, 2016), V1 (64 bit shapes), V2
-(storage type) and V3 (numpy shapes). Nothing in a file is executed. Sizes that a header states are
-held against what is left of the file before memory is taken.
+All dense formats are read: the original one (psa's release, 2016), V1 (64-bit shapes), V2 (storage
+type) and V3 (numpy shapes). Nothing in a file is executed. Sizes in a header are compared with the
+rest of the file before memory is allocated.
 
-Left out: sparse arrays and writing.
+Not supported: sparse arrays, and writing.
 
-Layout (little endian): u64 magic 0x112, u64 reserved, u64 count, arrays, u64 count, names (u64
+Format (little endian): u64 magic 0x112, u64 reserved, u64 count, arrays, u64 count, names (u64
 length, bytes). Array: u32 version; V2 and V3: i32 storage type; shape (u32 number of dimensions,
-then i64 each; in the first layout the version itself is the number and dimensions are u32); i32
-device type, i32 device number, i32 element type; values. An array without a shape ends there.
+then i64 each; in the original format the version field is the number of dimensions, and they are
+u32); i32 device type, i32 device number, i32 element type; values. An array without a shape ends
+after the shape.
 """
 
 from __future__ import annotations
@@ -53,15 +54,15 @@ def read_params(path: Path) -> dict[str, Tensor]:
         path: a ``.params`` file.
 
     Returns:
-        Tensors by name, without the ``arg:`` and ``aux:`` prefixes; element types as stored.
+        Tensors by name, without the ``arg:`` and ``aux:`` prefixes, in the stored data types.
 
     Raises:
-        WeightsError: the file can't be opened, is no MXNet list file, is truncated, has bytes
-            left over, or holds sparse arrays, unknown element types or unnamed arrays.
+        WeightsError: the file can't be opened, isn't an MXNet list file, is truncated, has extra
+            bytes at its end, or holds sparse arrays, unknown element types or unnamed arrays.
     """
     try:
         with path.open("rb") as file:
-            return _Reader(file, path).read()
+            return _ParamsReader(file, path).read()
     except OSError as error:
         raise WeightsError(
             f"weights can't be read: {error.strerror}", where=path, fix="Check the path."
@@ -69,14 +70,14 @@ def read_params(path: Path) -> dict[str, Tensor]:
 
 
 def resnet38_names(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename psa's ImageNet ResNet-38 arrays to the official names of the torch networks.
+    """Rename psa's ImageNet ResNet-38 arrays to the authors' names in torch.
 
     ``res2b1_branch2a_weight`` becomes ``b2_1.conv_branch2a.weight``, ``bn7_gamma`` becomes
-    ``bn7.weight``; ImageNet's classifier ``linear1000`` is dropped. A name that fits no rule stays,
-    so that loading the result names it.
+    ``bn7.weight``; ImageNet's classifier ``linear1000`` is dropped. Unknown names stay, so that
+    loading the result reports them.
 
     Args:
-        arrays: what :func:`read_params` returns.
+        arrays: the result of :func:`read_params`.
     """
     renamed: dict[str, Tensor] = {}
     for name, array in arrays.items():
@@ -103,8 +104,8 @@ def _block(match: re.Match[str]) -> str:
     return f"b{match['stage']}" + (f"_{match['unit']}" if match["unit"] else "")
 
 
-class _Reader:
-    """Sequential reader that never takes more memory than the file has bytes left."""
+class _ParamsReader:
+    """Sequential reader that never allocates more memory than the file has bytes left."""
 
     def __init__(self, file: io.BufferedReader, path: Path) -> None:
         self.file = file
@@ -116,7 +117,7 @@ class _Reader:
             raise WeightsError(
                 "not an MXNet .params file",
                 where=self.path,
-                fix="Give the file as it was released, or a .pth or .safetensors file.",
+                fix="Give the released file unchanged, or a .pth or .safetensors file.",
             )
         self.number("<Q")
         arrays = [self.array() for _ in range(self.count())]
@@ -130,12 +131,12 @@ class _Reader:
     def array(self) -> Tensor | None:
         version = self.number("<I")
         if version in (V2_MAGIC, V3_MAGIC) and self.number("<i") != 0:
-            raise self.broken("sparse arrays are not read")
+            raise self.broken("sparse arrays are not supported")
         if version in (V1_MAGIC, V2_MAGIC, V3_MAGIC):
             shape = self.shape(self.number("<i"), "q")
         else:
             shape = self.shape(version, "I")
-        # Only numpy shapes (V3) know scalars; elsewhere no dimensions mean no array.
+        # Only V3 has scalars; in the other formats zero dimensions mean that there is no array.
         if shape is None or (not shape and version != V3_MAGIC):
             return None
         self.numbers("<2i")  # the device it was saved from
@@ -161,7 +162,7 @@ class _Reader:
         return text.removeprefix("arg:").removeprefix("aux:")
 
     def count(self) -> int:
-        """A 64 bit count of items of at least one byte each."""
+        """Read a 64-bit number of items, each of at least one byte."""
         count = self.number("<Q")
         if count > self.left:
             raise self.broken(f"{count} items announced, {self.left} bytes left")

@@ -1,4 +1,4 @@
-"""Names in the authors' checkpoints."""
+"""Tensor names in the authors' checkpoints, and their names in this package's networks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SEAM_HEAD_NAMES = {
     "f8_4.weight": "pcm.embed_mid.weight",
     "f9.weight": "pcm.fuse.weight",
 }
-"""Names of the authors' heads -> names of ``SeamNet``'s."""
+"""Heads in the authors' SEAM checkpoint -> names in ``SeamNet``."""
 
 AFFINITYNET_HEAD_NAMES = {
     "f8_3.weight": "embed_low.weight",
@@ -21,38 +21,38 @@ AFFINITYNET_HEAD_NAMES = {
     "f8_5.weight": "embed_last.weight",
     "f9.weight": "fuse.weight",
 }
-"""Names of psa's AffinityNet heads -> names of ``AffinityNet``'s."""
+"""Heads in psa's AffinityNet checkpoint -> names in ``AffinityNet``."""
 
 _OFFICIAL_BACKBONE = re.compile(r"(conv1a|b[2-7](_\d+)?|bn7)\.")
 
 
 def official_seam_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the authors' SEAM tensors to ``SeamNet``'s; a state in our names comes back as it is.
+    """Rename the tensors of the authors' SEAM checkpoint to those of ``SeamNet``.
 
     ``fc8`` -> ``head``, ``f8_3`` and ``f8_4`` -> ``pcm.embed_low`` and ``pcm.embed_mid``, ``f9`` ->
     ``pcm.fuse``, ResNet-38's tensors under ``backbone.``. Other names stay, so that
-    :func:`load_into` names them.
+    :func:`load_into` reports them; a state in ``SeamNet``'s names is returned as it is.
 
     Args:
-        state: of ``resnet38_SEAM.pth``, as :func:`load_state` returns it.
+        state: tensors of ``resnet38_SEAM.pth``, as :func:`load_state` returns them.
     """
     return _renamed(state, SEAM_HEAD_NAMES)
 
 
 def official_affinity_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename psa's AffinityNet tensors to ``AffinityNet``'s, as `official_seam_state` does SEAM's.
+    """Rename the tensors of psa's AffinityNet checkpoint to those of ``AffinityNet``.
 
     ``f8_3``, ``f8_4`` and ``f8_5`` -> ``embed_low``, ``embed_mid`` and ``embed_last``, ``f9`` ->
     ``fuse``, ResNet-38's tensors under ``backbone.``.
 
     Args:
-        state: of ``resnet38_aff.pth``, as :func:`load_state` returns it.
+        state: tensors of ``resnet38_aff.pth``, as :func:`load_state` returns them.
     """
     return _renamed(state, AFFINITYNET_HEAD_NAMES)
 
 
 def official_deeplab_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Put ResNet-38's tensors of a DeepLab v1 under ``backbone.``; its heads keep their names."""
+    """Prefix ResNet-38's tensors of a DeepLab v1 with ``backbone.``; the head keeps its names."""
     return _renamed(state, {})
 
 

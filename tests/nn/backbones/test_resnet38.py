@@ -1,4 +1,4 @@
-"""ResNet-38 has the authors' tensors, strides and frozen layers."""
+"""ResNet-38: the authors' tensor names and shapes, strides and frozen layers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_official_names_shapes_and_order(reference: Path, file: str) -> None:
     assert [(name, tuple(tensor.shape)) for name, tensor in own.items()] == list(wanted.items())
 
 
-def test_maps_have_the_stated_form(network: ResNet38) -> None:
+def test_maps_have_the_stated_shapes(network: ResNet38) -> None:
     backbone: Backbone = network
     with torch.no_grad():
         features = backbone(torch.randn(1, 3, 41, 56))
@@ -39,12 +39,12 @@ def test_maps_have_the_stated_form(network: ResNet38) -> None:
     assert all(f.min() == 0 and f.max() > 0 for f in features)
 
 
-def test_batch_does_not_mix(network: ResNet38) -> None:
+def test_images_of_a_batch_are_independent(network: ResNet38) -> None:
     images = torch.randn(2, 3, 24, 24)
     with torch.no_grad():
         both, one = network(images), network(images[1:])
-    for together, alone in zip(both, one, strict=True):
-        torch.testing.assert_close(together[1:], alone, atol=1e-4, rtol=1e-4)
+    for in_batch, alone in zip(both, one, strict=True):
+        torch.testing.assert_close(in_batch[1:], alone, atol=1e-4, rtol=1e-4)
 
 
 def test_frozen_layers() -> None:
@@ -57,10 +57,10 @@ def test_frozen_layers() -> None:
         id(p) for m in network.modules() if isinstance(m, nn.BatchNorm2d) for p in m.parameters()
     }
     trains = [n for n, p in network.named_parameters() if id(p) not in frozen | norms]
-    assert len(trains) == 35  # with SEAM's four heads the 39 tensors that the paper trains
+    assert len(trains) == 35  # 39 with the four heads of SEAM, as in the authors' code
 
 
-def test_mid_level_maps_are_the_rectified_block_inputs() -> None:
+def test_mid_level_maps_are_the_pre_activations() -> None:
     block = WideBlock(4, 6, 8, stride=2).eval()
     x = torch.randn(1, 4, 9, 9)
     with torch.no_grad():
@@ -69,7 +69,7 @@ def test_mid_level_maps_are_the_rectified_block_inputs() -> None:
     assert out.shape == (1, 8, 5, 5)
 
 
-def test_shortcut_is_the_raw_input_where_the_shape_stays() -> None:
+def test_shortcut_is_the_identity_if_the_shape_is_unchanged() -> None:
     block = WideBlock(4, 4, 4).eval()
     nn.init.zeros_(block.conv_branch2b1.weight)
     x = torch.randn(1, 4, 5, 5)

@@ -1,7 +1,4 @@
-"""What a backbone gives, and what it must tell about itself.
-
-Apart from the networks so that each of them can import it.
-"""
+"""The interface of a backbone: its three feature maps and its attributes."""
 
 from __future__ import annotations
 
@@ -12,12 +9,12 @@ from torch import Tensor, nn
 
 
 class Features(NamedTuple):
-    """Three maps of one forward pass, all rectified (>= 0).
+    """Three feature maps of one forward pass, all after a ReLU (>= 0).
 
     Attributes:
-        low: the finer mid-level map, (b, channels[0], h, w) at ``mid_strides[0]``.
-        mid: the coarser mid-level map, (b, channels[1], h, w) at ``mid_strides[1]``.
-        last: the map under the CAM head, (b, channels[2], h, w) at ``stride``.
+        low: finer mid-level map, (b, channels[0], h, w) at stride ``mid_strides[0]``.
+        mid: coarser mid-level map, (b, channels[1], h, w) at stride ``mid_strides[1]``.
+        last: input of the CAM head, (b, channels[2], h, w) at stride ``stride``.
     """
 
     low: Tensor
@@ -26,17 +23,17 @@ class Features(NamedTuple):
 
 
 class Backbone(Protocol):
-    """A network (``nn.Module``) under the CAM head and PCM.
+    """A feature extractor (``nn.Module``) that feeds the CAM head and PCM.
 
     Attributes:
-        channels: of ``low``, ``mid`` and ``last``.
-        stride: image pixels per cell of ``last``.
+        channels: number of channels of ``low``, ``mid`` and ``last``.
+        stride: output stride: image pixels per cell of ``last``.
         mid_strides: image pixels per cell of ``low`` and ``mid``, finest first.
-        size_multiple: view sizes that are multiples of it meet every halving with an even side, so
-            that all views (scaled, flipped) are sampled alike. At other sizes the padding falls
-            differently and maps of a view and of its mirror image agree less.
-        mean: of the input normalization, RGB in 0..1.
-        std: of the input normalization, RGB in 0..1.
+        size_multiple: image sides should be multiples of it. Every strided layer then reads an even
+            side, and scaled and flipped views are sampled at the same places. At other sizes the
+            padding shifts the grid, and the maps of a view and of its mirror image agree less.
+        mean: mean of the input normalization, RGB in 0..1.
+        std: standard deviation of the input normalization, RGB in 0..1.
     """
 
     channels: tuple[int, int, int]
@@ -47,9 +44,9 @@ class Backbone(Protocol):
     std: tuple[float, float, float]
 
     def __call__(self, image: Tensor) -> Features:
-        """Return the three maps of a normalized image (b, 3, H, W)."""
+        """Return the feature maps of normalized images (b, 3, H, W)."""
         ...
 
     def frozen(self) -> Iterable[nn.Parameter]:
-        """Parameters that never train, beside those of batch norms."""
+        """Return the parameters that are never trained; batch norms are handled separately."""
         ...

