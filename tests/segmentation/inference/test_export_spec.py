@@ -1,4 +1,4 @@
-"""The record inside an exported file, and records that can't be read."""
+"""The specification in an exported file: round trip, other versions and damage."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tag2mask.segmentation.inference.export_spec import FORMAT, ExportedSpec
 FILE = Path("model.onnx")
 
 
-def test_it_comes_back() -> None:
+def test_round_trip() -> None:
     assert ExportedSpec.from_json(SPEC.to_json(), where=FILE) == SPEC
 
 
@@ -22,11 +22,11 @@ def changed(**values: object) -> str:
     return json.dumps(json.loads(SPEC.to_json()) | values)
 
 
-def test_another_format_is_named() -> None:
-    with pytest.raises(WeightsError) as refused:
+def test_other_version() -> None:
+    with pytest.raises(WeightsError) as error:
         ExportedSpec.from_json(changed(format=FORMAT + 1, tag2mask="9.1"), where=FILE)
-    assert f"of format {FORMAT + 1}; this version of tag2mask reads {FORMAT}" in str(refused.value)
-    assert "Use tag2mask 9.1 that wrote it" in str(refused.value)
+    assert f"of format {FORMAT + 1}; this version of tag2mask reads {FORMAT}" in str(error.value)
+    assert "Use tag2mask 9.1 that wrote it" in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,6 @@ def test_another_format_is_named() -> None:
         json.dumps({"format": FORMAT}),
     ],
 )
-def test_what_is_no_record(text: str) -> None:
+def test_damaged_specification(text: str) -> None:
     with pytest.raises(WeightsError, match=r"can't be read \[model\.onnx\]"):
         ExportedSpec.from_json(text, where=FILE)

@@ -1,4 +1,4 @@
-"""Labels without floats of the photo's size: held to the argmax of all classes enlarged."""
+"""Labels at the photo's size equal the argmax of all enlarged probability maps."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from tag2mask.segmentation.inference.label_loops import (
     axis_interpolation,
+    channel_argmax,
     enlarged_labels,
-    resized,
-    winners,
+    resize_maps,
 )
 
 Float32 = NDArray[np.float32]
@@ -36,7 +36,7 @@ def channels_last(maps: Float32) -> Float32:
 
 
 def random_maps(k: int, h: int, w: int, seed: int, *, steps: int = 0) -> Float32:
-    """Random probabilities; ``steps``: of few different values, so that many are equal."""
+    """Return random probabilities; with ``steps`` only a few different values."""
     maps = np.random.default_rng(seed).random((k, h, w), np.float32)
     if steps:
         maps = np.floor(maps * steps) / np.float32(steps)
@@ -52,18 +52,18 @@ def random_maps(k: int, h: int, w: int, seed: int, *, steps: int = 0) -> Float32
     coarse=st.booleans(),
 )
 @settings(max_examples=150)
-def test_labels_are_the_argmax_of_the_enlarged_maps(
+def test_labels_equal_the_argmax_of_the_enlarged_maps(
     k: int, cells: tuple[int, int], size: tuple[int, int], seed: int, last: bool, coarse: bool
 ) -> None:
     maps = random_maps(k, *cells, seed)
-    if coarse:  # large areas of one class, where only one class is looked at
+    if coarse:  # large areas where one class has the largest value at all four cells
         maps = plain(maps[:, ::4, ::4], cells)
     given_maps = channels_last(maps) if last else maps
-    winner = winners(given_maps)
-    assert winner is not None
-    labels, sure = enlarged_labels(
+    argmax = channel_argmax(given_maps)
+    assert argmax is not None
+    labels, confidence = enlarged_labels(
         given_maps,
-        winner,
+        argmax,
         axis_interpolation(cells[0], size[0]),
         axis_interpolation(cells[1], size[1]),
         confidence=True,
@@ -71,12 +71,12 @@ def test_labels_are_the_argmax_of_the_enlarged_maps(
     whole = plain(maps, size)
     chosen = np.take_along_axis(whole, labels[None].astype(np.intp), axis=0)[0]
     np.testing.assert_allclose(chosen, whole.max(axis=0), atol=1e-6)
-    np.testing.assert_allclose(sure, whole.max(axis=0), atol=1e-6)
+    np.testing.assert_allclose(confidence, whole.max(axis=0), atol=1e-6)
     clear = _margin(whole) > 1e-6
     np.testing.assert_array_equal(labels[clear], whole.argmax(axis=0)[clear])
     alone, none = enlarged_labels(
         given_maps,
-        winner,
+        argmax,
         axis_interpolation(cells[0], size[0]),
         axis_interpolation(cells[1], size[1]),
         confidence=False,
@@ -86,7 +86,7 @@ def test_labels_are_the_argmax_of_the_enlarged_maps(
 
 
 def _margin(maps: Float32) -> Float32:
-    """By how much the largest channel exceeds the second."""
+    """Return the difference between the largest and the second largest channel."""
     if len(maps) == 1:
         return np.ones(maps.shape[1:], np.float32)
     ordered = np.sort(maps, axis=0)
@@ -94,57 +94,57 @@ def _margin(maps: Float32) -> Float32:
 
 
 @given(k=st.integers(1, 5), size=st.tuples(SIDES, SIDES), seed=st.integers(0, 99))
-def test_of_equal_channels_the_first_wins(k: int, size: tuple[int, int], seed: int) -> None:
+def test_first_of_equal_channels(k: int, size: tuple[int, int], seed: int) -> None:
     maps = random_maps(k, *size, seed, steps=3)
-    np.testing.assert_array_equal(winners(maps), maps.argmax(axis=0))
-    winner = winners(maps)
-    assert winner is not None
-    same, sure = enlarged_labels(
+    np.testing.assert_array_equal(channel_argmax(maps), maps.argmax(axis=0))
+    argmax = channel_argmax(maps)
+    assert argmax is not None
+    same, confidence = enlarged_labels(
         maps,
-        winner,
+        argmax,
         axis_interpolation(size[0], size[0]),
         axis_interpolation(size[1], size[1]),
         confidence=True,
     )
     np.testing.assert_array_equal(same, maps.argmax(axis=0))
-    np.testing.assert_array_equal(sure, maps.max(axis=0))
+    np.testing.assert_array_equal(confidence, maps.max(axis=0))
 
 
-def test_a_channel_that_is_second_everywhere_may_win_between() -> None:
+def test_channel_that_is_largest_only_between_cells() -> None:
     maps = np.array([[[0.55, 0.0]], [[0.0, 0.55]], [[0.45, 0.45]]], np.float32)
-    winner = winners(maps)
-    assert winner is not None
-    labels, sure = enlarged_labels(
-        maps, winner, axis_interpolation(1, 1), axis_interpolation(2, 8), confidence=True
+    argmax = channel_argmax(maps)
+    assert argmax is not None
+    labels, confidence = enlarged_labels(
+        maps, argmax, axis_interpolation(1, 1), axis_interpolation(2, 8), confidence=True
     )
     assert labels.tolist() == [[0, 0, 0, 2, 2, 1, 1, 1]]
-    assert sure[0, 3] == pytest.approx(0.45)
+    assert confidence[0, 3] == pytest.approx(0.45)
 
 
 @pytest.mark.parametrize("channel", [0, 1, 2])
-def test_what_is_not_a_number_is_told(channel: int) -> None:
+def test_nan_is_detected(channel: int) -> None:
     maps = random_maps(3, 4, 5, 0)
-    assert winners(maps) is not None
+    assert channel_argmax(maps) is not None
     maps[channel, 2, 3] = np.nan
-    assert winners(maps) is None
+    assert channel_argmax(maps) is None
 
 
 @given(cells=st.tuples(SIDES, SIDES), size=st.tuples(SIDES, SIDES), last=st.booleans())
-def test_resized_as_torch_does(cells: tuple[int, int], size: tuple[int, int], last: bool) -> None:
+def test_resize_equals_torchs(cells: tuple[int, int], size: tuple[int, int], last: bool) -> None:
     maps = random_maps(3, *cells, 1)
-    found = resized(channels_last(maps) if last else maps, size)
+    found = resize_maps(channels_last(maps) if last else maps, size)
     np.testing.assert_allclose(found, plain(maps, size), atol=1e-6)
-    np.testing.assert_allclose(resized(maps[:, :, ::-1], size)[:, :, ::-1], found, atol=1e-6)
+    np.testing.assert_allclose(resize_maps(maps[:, :, ::-1], size)[:, :, ::-1], found, atol=1e-6)
 
 
-def test_parts_know_where_they_lie() -> None:
+def test_part_of_a_photo() -> None:
     maps = random_maps(4, 12, 9, 2)
     rows, columns = axis_interpolation(12, 31), axis_interpolation(9, 20)
-    winner = winners(maps)
-    assert winner is not None
-    whole, _ = enlarged_labels(maps, winner, rows, columns, confidence=False)
+    argmax = channel_argmax(maps)
+    assert argmax is not None
+    whole, _ = enlarged_labels(maps, argmax, rows, columns, confidence=False)
     inside = maps[:, 3:9, 2:]
     part, _ = enlarged_labels(
-        inside, winner[3:9, 2:], rows.part(9, 20, 3), columns.part(6, 20, 2), confidence=False
+        inside, argmax[3:9, 2:], rows.part(9, 20, 3), columns.part(6, 20, 2), confidence=False
     )
     np.testing.assert_array_equal(part, whole[9:20, 6:])

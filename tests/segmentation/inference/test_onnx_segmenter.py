@@ -1,4 +1,4 @@
-"""A network of ONNX: what it computes, with how many threads, and files that hold none."""
+"""ONNX networks: probabilities, threads, and files that can't be used."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def images_of(*seeds: int) -> np.ndarray:
-    """Float32 (b, 3, 16, 24), channels last in memory."""
+    """Return images float32 (b, 3, 16, 24), channels last in memory."""
     pixels = np.stack([colorful(16, 24, seed) for seed in seeds])
     return (pixels / np.float32(128) - 1).astype(np.float32).transpose(0, 3, 1, 2)
 
 
-def test_it_says_what_it_wants(file: Path) -> None:
+def test_specification(file: Path) -> None:
     found = open_segmenter(file, threads=2)
     assert isinstance(found, OnnxSegmenter)
     assert found.spec == SPEC and found.classes == CLASSES
@@ -58,7 +58,7 @@ def test_large_logits_stay_finite(file: Path) -> None:
     np.testing.assert_allclose(found.sum(1), 1, atol=1e-6)
 
 
-def test_threads_give_the_same_as_one(file: Path) -> None:
+def test_several_threads_give_the_same_result(file: Path) -> None:
     segmenter = OnnxSegmenter.open(file, threads=4)
     assert segmenter.caller_threads == 4
     batches = [images_of(seed) for seed in range(24)]
@@ -80,7 +80,7 @@ def test_threads_give_the_same_as_one(file: Path) -> None:
         (None, 1, 4, (4, 1)),
     ],
 )
-def test_threads_are_shared_among_callers(
+def test_threads_are_divided_among_callers(
     file: Path,
     monkeypatch: pytest.MonkeyPatch,
     given: str | None,
@@ -97,50 +97,48 @@ def test_threads_are_shared_among_callers(
     assert wanted[1] is None or each == wanted[1]
 
 
-def refusal(path: Path) -> str:
-    with pytest.raises(WeightsError) as refused:
+def open_error(path: Path) -> str:
+    with pytest.raises(WeightsError) as error:
         OnnxSegmenter.open(path)
-    assert str(path) in str(refused.value)
-    return str(refused.value)
+    assert str(path) in str(error.value)
+    return str(error.value)
 
 
-def test_files_that_are_no_onnx(file: Path, tmp_path: Path, capfd: Any) -> None:
+def test_files_that_are_not_onnx(file: Path, tmp_path: Path, capfd: Any) -> None:
     path = tmp_path / "model.onnx"
-    assert "no such model file" in refusal(path)
+    assert "no such model file" in open_error(path)
     whole = file.read_bytes()
     for content in (b"", b"a text", b"\x89PNG\r\n\x1a\n" + bytes(100), whole[: len(whole) // 2]):
         path.write_bytes(content)
-        assert "not a file of ONNX, or cut off" in refusal(path)
+        assert "not an ONNX file, or truncated" in open_error(path)
     path.unlink()
     path.mkdir()
-    refusal(path)
+    open_error(path)
     assert capfd.readouterr() == ("", "")
 
 
-def test_networks_of_others(tmp_path: Path) -> None:
+def test_onnx_files_not_written_by_tag2mask(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     write_network(path, metadata={})
-    assert "holds no network of tag2mask" in refusal(path)
+    assert "holds no network of tag2mask" in open_error(path)
     other = SPEC.to_json().replace(f'"format": {FORMAT}', '"format": 7')
     write_network(path, metadata={KEY: other})
-    assert "of format 7" in refusal(path)
+    assert "of format 7" in open_error(path)
     write_network(path, metadata={KEY: "{"})
-    assert "can't be read" in refusal(path)
+    assert "can't be read" in open_error(path)
     for classes in (("red", "red", "blue"), ("red", "background", "blue")):
         write_network(path, metadata={KEY: replace(SPEC, classes=classes).to_json()})
-        assert "names impossible classes" in refusal(path)
+        assert "has invalid class names" in open_error(path)
     model = network()
     model.graph.output[0].name = model.graph.node[2].output[0] = "scores of classes"
     path.write_bytes(model.SerializeToString())
-    assert "don't belong together" in refusal(path)
+    assert "doesn't match its specification" in open_error(path)
 
 
 @pytest.mark.parametrize("newer", [{"opset": 99}, {"version": 99}])
-def test_an_onnx_that_this_onnxruntime_does_not_know(
-    tmp_path: Path, newer: dict[str, int], capfd: Any
-) -> None:
-    message = refusal(write_network(tmp_path / "model.onnx", **newer))
-    assert "doesn't know this version of ONNX" in message and "--upgrade onnxruntime" in message
+def test_unsupported_version_of_onnx(tmp_path: Path, newer: dict[str, int], capfd: Any) -> None:
+    message = open_error(write_network(tmp_path / "model.onnx", **newer))
+    assert "doesn't support this version of ONNX" in message and "--upgrade onnxruntime" in message
     assert capfd.readouterr() == ("", "")
 
 
@@ -169,7 +167,7 @@ def test_out_of_memory(file: Path) -> None:
         segmenter.probabilities(images_of(0))
 
 
-def test_our_own_mistakes_are_no_errors_of_the_user(file: Path) -> None:
+def test_programming_errors_are_not_hidden(file: Path) -> None:
     segmenter = OnnxSegmenter.open(file, threads=1)
     with pytest.raises(Exception, match="INVALID_ARGUMENT"):
         segmenter.probabilities(np.zeros((1, 2, 16, 16), np.float32))

@@ -1,4 +1,4 @@
-"""What a network is shown, and how its answers are averaged."""
+"""The images that a network gets, and the mean of its outputs over views."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from local_segmenter import LocalSegmenter, colorful
 from tag2mask.segmentation.inference.segmenter import AveragedViews, GridBox, Segmenter, pixels
 
 
-class Noting(LocalSegmenter):
-    """Keeps the image that it was given."""
+class Recording(LocalSegmenter):
+    """Keeps its last input."""
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         (self.image,) = images.copy()
         return super().probabilities(images)
 
 
-def of_one(segmenter: Segmenter, view: np.ndarray) -> np.ndarray:
+def mean_of_one_view(segmenter: Segmenter, view: np.ndarray) -> np.ndarray:
     return AveragedViews(segmenter, 1, flip=False).mean([[view]], [view.shape[:2]])[0]
 
 
 def test_images_are_normalized_and_padded_with_the_mean_color() -> None:
-    segmenter, view = Noting(), colorful(13, 20)
-    found = of_one(segmenter, view)
+    segmenter, view = Recording(), colorful(13, 20)
+    found = mean_of_one_view(segmenter, view)
     image = segmenter.image
     assert image.shape == (3, 16, 24)
     wanted = (view / 255 - segmenter.mean) / segmenter.std
@@ -34,34 +34,34 @@ def test_images_are_normalized_and_padded_with_the_mean_color() -> None:
     np.testing.assert_allclose(found.sum(axis=0), 1, atol=1e-6)
 
 
-def test_mirrored_views_are_turned_back() -> None:
+def test_flipped_views_are_flipped_back() -> None:
     view = colorful(16, 24)
     views = AveragedViews(LocalSegmenter(), 1, flip=True)
-    plain = of_one(LocalSegmenter(), view)
-    mirrored = of_one(LocalSegmenter(), view[:, ::-1].copy())[:, :, ::-1]
+    plain = mean_of_one_view(LocalSegmenter(), view)
+    mirrored = mean_of_one_view(LocalSegmenter(), view[:, ::-1].copy())[:, :, ::-1]
     (found,) = views.mean([[view]], [(16, 24)])
     np.testing.assert_allclose(found, (plain + mirrored) / 2, atol=1e-6)
-    # Of a network that is symmetrical as well, the average is itself.
+    # This network is symmetric, so the mean equals a single view.
     np.testing.assert_allclose(found, plain, atol=1e-6)
 
 
 @pytest.mark.parametrize("flip", [False, True])
-def test_company_changes_nothing(flip: bool) -> None:
-    """Views of other sizes that are equal once padded."""
+def test_result_does_not_depend_on_the_batch(flip: bool) -> None:
+    """Views of different sizes that have the same size with padding."""
     photos = [[colorful(13, 20, i), colorful(27, 33, i)] for i in range(3)]
     photos[1] = [colorful(15, 17, 9), colorful(31, 36, 9)]
     grids = [(13, 20), (15, 17), (9, 9)]
     for batched in (False, True):
         segmenter = LocalSegmenter(batched=batched)
         views = AveragedViews(segmenter, 2, flip=flip)
-        together = views.mean(photos, grids)
+        means = views.mean(photos, grids)
         assert {shape[0] for shape in segmenter.shapes} == ({3 + 3 * flip} if batched else {1})
-        for photo, grid, found in zip(photos, grids, together, strict=True):
+        for photo, grid, found in zip(photos, grids, means, strict=True):
             assert found.shape == (4, *grid)
             np.testing.assert_array_equal(views.mean([photo], [grid])[0], found)
 
 
-def test_a_part_of_the_grid_is_that_part_of_the_resized_photo() -> None:
+def test_part_of_the_grid_equals_that_part_of_the_resized_photo() -> None:
     photo = Image.fromarray(colorful(90, 120))
     whole = pixels(photo, (60, 80))
     part = GridBox(10, 24, 42, 56)

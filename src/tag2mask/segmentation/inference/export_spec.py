@@ -1,6 +1,6 @@
-"""What an exported network's file says of the network: the same record in every format.
+"""The specification stored in the metadata of an exported network, the same for every format.
 
-With it the file alone suffices to label photos; nothing here imports torch.
+With it the exported file is self-contained: it is all that is needed to label photos.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from pydantic import TypeAdapter, ValidationError
 from tag2mask.errors import WeightsError
 
 KEY = "tag2mask_segmenter"
-"""Of the record among a file's metadata."""
+"""Key of the specification in a file's metadata."""
 FORMAT = 1
-"""Of the record."""
+"""Version of the specification."""
 ONNX_FORMAT, TORCH_FORMAT = "onnx", "torch"
 FORMATS = (ONNX_FORMAT, TORCH_FORMAT)
-"""Kinds of files that a network is exported to."""
+"""File formats that a network can be exported to."""
 IMAGE, LOGITS = "image", "logits"
-"""Names of a network's input and output."""
+"""Names of an exported network's input and output."""
 
 
 @dataclass(frozen=True)
 class ExportedSpec:
-    """What there is to know of a network in order to use it.
+    """All that is needed to use an exported network.
 
     Attributes:
-        format: of this record.
-        tag2mask: version that wrote it.
-        classes: names of the foreground classes (C).
-        colors: RGB 0..255 by mask id (C+1).
-        mean: of red, green and blue in [0, 1], subtracted from an image.
-        std: by which an image is then divided.
+        format: version of this specification.
+        tag2mask: version of tag2mask that exported the network.
+        classes: names of the C foreground classes.
+        colors: RGB 0..255 by mask id, C+1 of them.
+        mean: mean of the input normalization, RGB in 0..1.
+        std: standard deviation of the input normalization, RGB in 0..1.
         size_multiple: sides of images must be multiples of it, px.
-        long_side: the photo's long side at scale 1 when it was trained, px.
-        architecture: name of the decoder.
-        encoder: name of the network under it.
+        long_side: long side of photos at scale 1 during training, px.
+        architecture: name of the architecture.
+        encoder: name of the encoder.
         output_stride: image pixels per cell of the encoder's last map.
     """
 
@@ -56,11 +56,11 @@ class ExportedSpec:
     output_stride: int
 
     def to_json(self) -> str:
-        """As it stands in a file."""
+        """Return the specification as JSON."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
     def _check(self) -> None:
-        """Refuse with ValueError what no network can have."""
+        """Raise ValueError if the values are impossible."""
         if (
             len(self.colors) != len(self.classes) + 1
             or min(self.std) <= 0
@@ -70,10 +70,14 @@ class ExportedSpec:
 
     @classmethod
     def from_json(cls, text: str, *, where: Path) -> Self:
-        """Read what `to_json` wrote.
+        """Read the JSON written by `to_json`.
+
+        Args:
+            text: the JSON.
+            where: the file, for error messages.
 
         Raises:
-            WeightsError: of another format, or damaged.
+            WeightsError: another version of the specification, or damaged.
         """
         try:
             values = json.loads(text)
@@ -86,7 +90,7 @@ class ExportedSpec:
                 return spec
         except (ValueError, TypeError, KeyError, ValidationError):
             raise WeightsError(
-                "what the file says of its network can't be read",
+                "the specification of the exported network can't be read",
                 where=where,
                 fix="Export the network again.",
             ) from None

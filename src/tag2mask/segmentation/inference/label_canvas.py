@@ -1,4 +1,4 @@
-"""A photo's labels as they come together, block by block of the map behind them."""
+"""The label map of a photo, filled block by block from a map of probabilities."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from tag2mask.segmentation.inference.label_loops import (
     Float32,
     UInt8,
     axis_interpolation,
+    channel_argmax,
     enlarged_labels,
-    winners,
 )
 from tag2mask.segmentation.inference.tiles import MapBlock
 
 Confidence = Literal["float32", "uint8"]
 
 STRIP_PIXELS = 1 << 20
-"""Pixels whose labels and confidence are made at once."""
+"""Pixels that are labeled at once; limits the memory of temporary arrays."""
 
 
 @dataclass(frozen=True)
 class PhotoLabels:
-    """A photo's labels; (H, W) is its size.
+    """The labels of a photo of size (H, W).
 
     Attributes:
         labels: mask ids, uint8 (H, W).
-        confidence: the label's probability, float32 (H, W) in [0, 1], or uint8 of 255ths; None: not
-            wanted.
-        probabilities: of all channels on the network's grid, float16 (C+1, h, w); None: not wanted.
+        confidence: probability of each pixel's label, float32 (H, W) in 0..1, or uint8 (H, W) in
+            0..255; None if not requested.
+        probabilities: probabilities of all channels on the working grid, float16 (C+1, h, w); None
+            if not requested.
     """
 
     labels: UInt8
@@ -41,13 +42,16 @@ class PhotoLabels:
 
 
 class LabelCanvas:
-    """Takes blocks of a map until every pixel of the photo has its label.
+    """Collects blocks of a map until every pixel of the photo is labeled.
 
     Args:
         size: (H, W) of the photo.
         cells: (h, w) of the map.
-        confidence: in which type each pixel's confidence is wanted; None: not.
-        probabilities: (C+1, h, w) of the probabilities to be kept too; None: none.
+        confidence: data type of the confidences; None: not stored.
+        probabilities: shape (C+1, h, w) of the probabilities; None: not stored.
+
+    Attributes:
+        result: the labels so far.
     """
 
     def __init__(
@@ -62,64 +66,66 @@ class LabelCanvas:
             axis_interpolation(cells[0], size[0]),
             axis_interpolation(cells[1], size[1]),
         )
-        self.labeled = PhotoLabels(
+        self.result = PhotoLabels(
             np.empty(size, np.uint8),
             np.empty(size, confidence) if confidence else None,
             np.empty(probabilities, np.float16) if probabilities else None,
         )
 
-    def keep(self, block: MapBlock) -> None:
-        """Keep a block of probabilities, where they are wanted."""
-        if self.labeled.probabilities is not None:
+    def write_probabilities(self, block: MapBlock) -> None:
+        """Store a block of probabilities, if they were requested."""
+        if self.result.probabilities is not None:
             height, width = block.values.shape[1:]
-            self.labeled.probabilities[
+            self.result.probabilities[
                 :, block.top : block.top + height, block.left : block.left + width
             ] = block.values
 
-    def paint(self, block: MapBlock, ids: UInt8) -> None:
-        """Label the pixels that lie between cells of a block.
+    def write_labels(self, block: MapBlock, ids: UInt8) -> None:
+        """Label the pixels between the cells of a block.
 
         Args:
-            block: probabilities or whatever else of it the largest wins.
-            ids: mask id of each of its channels.
+            block: probabilities or other scores; the channel with the largest value is the label.
+            ids: mask id of each channel, uint8 (k,).
 
         Raises:
-            DataError: the values aren't finite.
+            DataError: a value is NaN.
         """
-        winner = winners(block.values)
-        if winner is None:
+        argmax = channel_argmax(block.values)
+        if argmax is None:
             raise DataError(
                 "the network's probabilities aren't finite",
                 where="predict",
-                fix="Set predict.precision to '32'; if it is, the network is no good: train again.",
+                fix="Set predict.precision to '32'. If it already is, train the network again.",
             )
-        above, below = _inside(self._rows.cells, block.top, winner.shape[0])
-        left, right = _inside(self._columns.cells, block.left, winner.shape[1])
+        above, below = _inside(self._rows.cells, block.top, argmax.shape[0])
+        left, right = _inside(self._columns.cells, block.left, argmax.shape[1])
         columns = self._columns.part(left, right, block.left)
         strip = max(1, STRIP_PIXELS // max(right - left, 1))
         for top in range(above, below, strip):
             bottom = min(top + strip, below)
-            labels, sure = enlarged_labels(
+            labels, confidences = enlarged_labels(
                 block.values,
-                winner,
+                argmax,
                 self._rows.part(top, bottom, block.top),
                 columns,
-                confidence=self.labeled.confidence is not None,
+                confidence=self.result.confidence is not None,
             )
-            self.labeled.labels[top:bottom, left:right] = ids[labels]
-            self._note(sure, top, bottom, left, right)
+            self.result.labels[top:bottom, left:right] = ids[labels]
+            self._write_confidence(confidences, top, bottom, left, right)
 
-    def _note(self, sure: Float32, top: int, bottom: int, left: int, right: int) -> None:
-        confidence = self.labeled.confidence
+    def _write_confidence(
+        self, confidences: Float32, top: int, bottom: int, left: int, right: int
+    ) -> None:
+        confidence = self.result.confidence
         if confidence is None:
             return
         if confidence.dtype == np.uint8:
-            sure = np.rint(sure * np.float32(255))
-        confidence[top:bottom, left:right] = sure
+            confidences = np.rint(confidences * np.float32(255))
+        confidence[top:bottom, left:right] = confidences
 
 
 def _inside(cells: npt.NDArray[np.intp], first: int, count: int) -> tuple[int, int]:
-    """First and end of the pixels of an axis that lie between cells first..first + count - 1."""
+    """Return first and end of the pixels of an axis between cells first..first + count - 1."""
     return (
         int(np.searchsorted(cells[:, 0], first)),
         int(np.searchsorted(cells[:, 1], first + count)),

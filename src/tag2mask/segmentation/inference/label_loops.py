@@ -1,11 +1,12 @@
-"""From probabilities on a coarse grid to labels at the photo's size, without the floats between.
+"""Compiled loops that turn probabilities on a coarse grid into labels at the photo's size.
 
-A photo's probabilities are computed at a few hundred pixels; enlarged to the photo's size they
-would take 4 bytes a pixel and class. `enlarged_labels` enlarges (bilinear, align_corners=False) and
-takes the largest in one loop, for any part of the photo.
+A photo's probabilities are computed at a few hundred pixels. Enlarged to the photo's size they
+would take 4 bytes per pixel and class, so `enlarged_labels` interpolates (bilinear,
+align_corners=False) and takes the argmax in one loop, for any part of the photo.
 
-Where the same class wins at all four grid cells around a pixel, it wins at the pixel as well: the
-pixel's probabilities are one average of theirs. Only along contours are all classes looked at.
+If the same class has the largest probability at all four grid cells around a pixel, it also has it
+at the pixel, because the pixel's probabilities are a weighted mean of theirs. So all classes are
+interpolated only along contours.
 """
 
 from __future__ import annotations
@@ -23,73 +24,74 @@ Index = npt.NDArray[np.intp]
 
 
 class AxisInterpolation(NamedTuple):
-    """Where the pixels of one axis lie between the cells of another grid.
+    """Cells and weights of a linear interpolation along one axis.
 
     Attributes:
-        cells: intp (n, 2), the cell before and the cell behind; equal where a pixel lies on one.
-        shares: float32 (n,), of the cell behind.
+        cells: intp (n, 2), indices of the cells before and after each pixel; equal if the pixel is
+            exactly on a cell.
+        weights: float32 (n,) in 0..1, weight of the cell after the pixel.
     """
 
     cells: Index
-    shares: Float32
+    weights: Float32
 
     def part(self, first: int, last: int, origin: int = 0) -> AxisInterpolation:
-        """Pixels first..last - 1, with cells counted from ``origin``."""
-        return AxisInterpolation(self.cells[first:last] - origin, self.shares[first:last])
+        """Return pixels first..last - 1, with cell indices relative to ``origin``."""
+        return AxisInterpolation(self.cells[first:last] - origin, self.weights[first:last])
 
 
 def axis_interpolation(cells: int, pixels: int) -> AxisInterpolation:
-    """Where ``pixels`` pixels lie between ``cells`` cells that cover the same length."""
+    """Interpolate ``cells`` cells at ``pixels`` pixels of the same axis (align_corners=False)."""
     at = np.clip((np.arange(pixels) + 0.5) * (cells / pixels) - 0.5, 0, cells - 1)
     before = at.astype(np.intp)
-    shares = (at - before).astype(np.float32)
-    behind = np.where(shares > 0, np.minimum(before + 1, cells - 1), before)
-    return AxisInterpolation(np.stack([before, behind], axis=1), shares)
+    weights = (at - before).astype(np.float32)
+    behind = np.where(weights > 0, np.minimum(before + 1, cells - 1), before)
+    return AxisInterpolation(np.stack([before, behind], axis=1), weights)
 
 
-def winners(probabilities: Float32) -> UInt8 | None:
-    """The largest channel of each cell, of equal ones the first.
+def channel_argmax(probabilities: Float32) -> UInt8 | None:
+    """Return the channel with the largest value of each cell; the first one if several are equal.
 
     Args:
-        probabilities: float32 (k, h, w), k of at most 256, in any memory order.
+        probabilities: float32 (k, h, w), k at most 256, in any memory order.
 
     Returns:
-        uint8 (h, w); None where a cell holds something that is not a number.
+        uint8 (h, w); None if any value is NaN.
     """
     assert 1 <= len(probabilities) <= 256, probabilities.shape
-    winner = np.empty(probabilities.shape[1:], np.uint8)
-    return winner if _winners(probabilities, winner) else None
+    argmax = np.empty(probabilities.shape[1:], np.uint8)
+    return argmax if _channel_argmax(probabilities, argmax) else None
 
 
 def enlarged_labels(
     probabilities: Float32,
-    winner: UInt8,
+    argmax: UInt8,
     rows: AxisInterpolation,
     columns: AxisInterpolation,
     *,
     confidence: bool,
 ) -> tuple[UInt8, Float32]:
-    """Label pixels with the channel that is largest once enlarged; of equal ones the first.
+    """Return the argmax over channels of the interpolated maps; the first one if several are equal.
 
     Args:
         probabilities: float32 (k, h, w) in any memory order.
-        winner: `winners` of them.
-        rows: of the pixels (n).
-        columns: of the pixels (m).
-        confidence: whether the largest values are wanted too.
+        argmax: their `channel_argmax`, uint8 (h, w).
+        rows: interpolation of the n rows of pixels.
+        columns: interpolation of the m columns of pixels.
+        confidence: whether to return the largest values too.
 
     Returns:
-        Channels, uint8 (n, m), and their values, float32 (n, m); (0, 0) where not wanted.
+        Channels, uint8 (n, m), and their values, float32 (n, m), or (0, 0) if not requested.
     """
-    size = len(rows.shares), len(columns.shares)
+    size = len(rows.weights), len(columns.weights)
     labels = np.empty(size, np.uint8)
-    sure = np.empty(size if confidence else (0, 0), np.float32)
-    _enlarge(probabilities, winner, *rows, *columns, labels, sure, confidence)
-    return labels, sure
+    confidences = np.empty(size if confidence else (0, 0), np.float32)
+    _enlarge(probabilities, argmax, *rows, *columns, labels, confidences, confidence)
+    return labels, confidences
 
 
-def resized(maps: Float32, size: tuple[int, int]) -> Float32:
-    """Maps (k, h, w) at another size, float32 (k, *size); bilinear, align_corners=False."""
+def resize_maps(maps: Float32, size: tuple[int, int]) -> Float32:
+    """Resize maps float32 (k, h, w) to (k, *size), bilinear, align_corners=False."""
     if maps.shape[1:] == size:
         return maps
     result = np.empty((len(maps), *size), np.float32)
@@ -103,44 +105,44 @@ def resized(maps: Float32, size: tuple[int, int]) -> Float32:
 
 
 @compiled
-def _winners(probabilities: Float32, winner: UInt8) -> bool:
-    """Write the largest channel of each cell; False where one is not a number."""
+def _channel_argmax(probabilities: Float32, argmax: UInt8) -> bool:
+    """Write the channel with the largest value of each cell; return False if a value is NaN."""
     channels, height, width = probabilities.shape
-    numbers = True
+    finite = True
     for y in range(height):
         for x in range(width):
             best, largest = 0, probabilities[0, y, x]
-            numbers &= largest == largest
+            finite &= largest == largest  # NaN is unequal to itself
             for c in range(1, channels):
                 value = probabilities[c, y, x]
-                numbers &= value == value
+                finite &= value == value
                 if value > largest:
                     best, largest = c, value
-            winner[y, x] = best
-    return numbers
+            argmax[y, x] = best
+    return finite
 
 
 @compiled
 def _enlarge(
     probabilities: Float32,
-    winner: UInt8,
+    argmax: UInt8,
     rows: Index,
-    row_shares: Float32,
+    row_weights: Float32,
     columns: Index,
-    column_shares: Float32,
+    column_weights: Float32,
     labels: UInt8,
-    sure: Float32,
+    confidences: Float32,
     confidence: bool,
 ) -> None:
     for i in range(len(rows)):
-        top, bottom, down = rows[i, 0], rows[i, 1], row_shares[i]
+        top, bottom, down = rows[i, 0], rows[i, 1], row_weights[i]
         for j in range(len(columns)):
-            left, right, over = columns[j, 0], columns[j, 1], column_shares[j]
-            best = winner[top, left]
+            left, right, over = columns[j, 0], columns[j, 1], column_weights[j]
+            best = argmax[top, left]
             same = (
-                best == winner[top, right]
-                and best == winner[bottom, left]
-                and best == winner[bottom, right]
+                best == argmax[top, right]
+                and best == argmax[bottom, left]
+                and best == argmax[bottom, right]
             )
             if same and not confidence:
                 labels[i, j] = best
@@ -156,23 +158,23 @@ def _enlarge(
                     best, largest = c, value
             labels[i, j] = best
             if confidence:
-                sure[i, j] = largest
+                confidences[i, j] = largest
 
 
 @compiled
 def _resize(
     maps: Float32,
     rows: Index,
-    row_shares: Float32,
+    row_weights: Float32,
     columns: Index,
-    column_shares: Float32,
+    column_weights: Float32,
     result: Float32,
 ) -> None:
     for c in range(len(maps)):
         for i in range(len(rows)):
-            top, bottom, down = maps[c, rows[i, 0]], maps[c, rows[i, 1]], row_shares[i]
+            top, bottom, down = maps[c, rows[i, 0]], maps[c, rows[i, 1]], row_weights[i]
             for j in range(len(columns)):
-                left, right, over = columns[j, 0], columns[j, 1], column_shares[j]
+                left, right, over = columns[j, 0], columns[j, 1], column_weights[j]
                 above = top[left] + (top[right] - top[left]) * over
                 below = bottom[left] + (bottom[right] - bottom[left]) * over
                 result[c, i, j] = above + (below - above) * down

@@ -1,10 +1,9 @@
-"""Photos through a segmentation network: views, tiles, CRF, labels.
+"""Label photos of any size with a segmentation network: views, tiles, dense CRF, argmax.
 
-A photo is resized to a working grid, shown at several scales and mirrored, and the probabilities
-are averaged on that grid; labels are taken at the photo's size without floats of that size. Photos
-whose views are larger than a tile go through tile by tile, in memory that holds few of them.
-
-Left out: files, and which photos are worked on together.
+A photo is resized to a working grid. The network sees it at several scales and flipped, and the
+probabilities are averaged on the grid. Labels are computed at the photo's size without floating
+point arrays of that size. Photos whose views are larger than a tile are processed in tiles, in
+memory that holds only a few of them.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from tag2mask.classes import BACKGROUND, mask_id
 from tag2mask.crf.dense_crf import CrfSettings, DenseCrf
 from tag2mask.runtime.threads import ordered_map
 from tag2mask.segmentation.inference.label_canvas import Confidence, LabelCanvas, PhotoLabels
-from tag2mask.segmentation.inference.label_loops import Float32, UInt8, resized, winners
+from tag2mask.segmentation.inference.label_loops import Float32, UInt8, channel_argmax, resize_maps
 from tag2mask.segmentation.inference.segmenter import (
     AveragedViews,
     GridBox,
@@ -36,10 +35,10 @@ from tag2mask.segmentation.inference.tiles import MapBlock, TileBlender, TileSpa
 __all__ = ["LabelingSettings", "PhotoLabeler", "PhotoLabels", "PhotoViews", "Segmenter"]
 
 CRF_PIXELS = 1_000_000
-"""The dense CRF sees a photo at its size, or shrunk to this many pixels."""
+"""Largest image, px, that the dense CRF is computed on; larger photos are resized to it."""
 
 TILE_BYTES = 2**31
-"""Of a large photo's tiles that are computed at once and wait, at most."""
+"""Largest memory of the tiles of one photo that are computed or waiting at the same time."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +46,15 @@ class LabelingSettings:
     """How photos are labeled.
 
     Attributes:
-        long_side: of the working grid, px; None: the photo's own.
-        scales: of the views, relative to the working grid.
-        flip: show each view mirrored too.
+        long_side: long side of the working grid, px; None: the photo's.
+        scales: sizes of the views relative to the working grid.
+        flip: whether each view is also used flipped horizontally.
         tile: views with a side longer than this are computed in tiles, px.
-        overlap: of neighboring tiles, px; at most half a tile.
-        batch_size: views given to a network at once that gains from it.
-        crf: the dense CRF that sharpens probabilities; None: none.
-        confidence: type of the confidences, uint8: 255 for 1; None: none wanted.
-        probabilities: whether all probabilities are wanted.
+        overlap: overlap of neighboring tiles, px; at most half a tile.
+        batch_size: views per batch, for networks that gain from batches (GPUs).
+        crf: settings of the dense CRF that refines the probabilities; None: no CRF.
+        confidence: data type of the confidences, ``uint8`` with 255 for 1; None: not returned.
+        probabilities: whether the probabilities of all classes are returned.
     """
 
     long_side: int | None
@@ -70,14 +69,14 @@ class LabelingSettings:
 
 
 class PhotoViews(NamedTuple):
-    """What is kept of a photo until its turn.
+    """The resized views of a photo.
 
     Attributes:
         size: (H, W) of the photo.
         grid: (h, w) of the working grid.
-        views: uint8 (h, w, 3) of each scale.
-        crf_image: uint8 (h, w, 3), what the dense CRF sees.
-        padded: (h, w) of each view as the network gets it; photos of equal ones go together.
+        views: one image per scale, uint8 (h, w, 3).
+        crf_image: image for the dense CRF, uint8 (h, w, 3); None: no CRF.
+        padded: (h, w) of each view with padding; photos with equal ones can share a batch.
     """
 
     size: Size
@@ -88,11 +87,11 @@ class PhotoViews(NamedTuple):
 
 
 class PhotoLabeler:
-    """Labels photos with a trained network. Safe to be used from several threads at once.
+    """Labels photos with a trained network. Thread-safe.
 
     Args:
         segmenter: the network.
-        settings: see `LabelingSettings`.
+        settings: how photos are labeled.
     """
 
     def __init__(self, segmenter: Segmenter, settings: LabelingSettings) -> None:
@@ -102,7 +101,7 @@ class PhotoLabeler:
 
     @property
     def photos_at_once(self) -> int:
-        """Photos that `label` is best given at once."""
+        """Number of photos per call of `label` that fills a batch."""
         if not self.segmenter.batched:
             return 1
         return max(1, self.settings.batch_size // (2 if self.settings.flip else 1))
@@ -114,18 +113,19 @@ class PhotoLabeler:
         tags: Sequence[int] | None = None,
         progress: Callable[[int, int], object] = lambda done, of: None,
     ) -> PhotoLabels:
-        """Label one photo of any size, in tiles where it `is_tiled`.
+        """Label one photo of any size, in tiles if it `is_tiled`.
 
-        In tiles no map of the whole is made, unless probabilities are wanted.
+        In tiles, no probability map of the complete photo is stored unless it is requested.
 
         Args:
-            photo: upright RGB.
-            size: (H, W), where it was decoded at less than that but no less than `decode_at` says.
-            tags: ids of the only classes that may win beside the background; None: all.
-            progress: called with the number of finished tiles and that of all.
+            photo: RGB, with its EXIF orientation applied.
+            size: (H, W) of the photo if it was decoded at a smaller size (at least `decode_at`);
+                None: its own size.
+            tags: ids of the classes allowed as labels besides the background; None: all.
+            progress: called with the numbers of finished and of all tiles.
 
         Raises:
-            DataError: the network's probabilities aren't finite.
+            DataError: the network's probabilities are NaN.
             DeviceError: out of memory.
         """
         size = size or (photo.height, photo.width)
@@ -134,12 +134,12 @@ class PhotoLabeler:
         return self.label([self.views(photo, size)], [tags])[0]
 
     def decode_at(self, size: Size) -> int:
-        """Long side, px, that a photo of a size (H, W) must be decoded at, at least."""
+        """Return the smallest long side, px, at which a photo of size (H, W) may be decoded."""
         sides = [max(self._view_size(self._grid(size), scale)) for scale in self.settings.scales]
         return max(*sides, max(self._crf_size(size)) if self.settings.crf is not None else 1)
 
     def is_tiled(self, size: Size) -> bool:
-        """Whether a photo of a size (H, W) is too large to be computed as a whole."""
+        """Return whether a photo of size (H, W) is labeled in tiles."""
         return (
             max(
                 max(self._average.padded(self._view_size(self._grid(size), scale)))
@@ -149,7 +149,7 @@ class PhotoLabeler:
         )
 
     def views(self, photo: Image.Image, size: Size) -> PhotoViews:
-        """Resize a photo to its views; ``size`` as for calling."""
+        """Resize a photo to its views; ``size`` is the (H, W) of the labels."""
         grid = self._grid(size)
         views = [pixels(photo, self._view_size(grid, scale)) for scale in self.settings.scales]
         crf_image = pixels(photo, self._crf_size(size)) if self.settings.crf is not None else None
@@ -162,18 +162,19 @@ class PhotoLabeler:
         """Label photos whose padded views have the same sizes.
 
         Args:
-            photos: none of them `is_tiled`.
-            tags: as for calling, of each photo; None: all classes of all photos.
+            photos: views of the photos; none of them `is_tiled`.
+            tags: for each photo, ids of the classes allowed as labels besides the background, or
+                None for all; None: all classes for all photos.
 
         Raises:
-            DataError: the network's probabilities aren't finite.
+            DataError: the network's probabilities are NaN.
             DeviceError: out of memory.
         """
         maps = self._average.mean(
             [photo.views for photo in photos], [photo.grid for photo in photos]
         )
         return [
-            self._labeled(photo, maps, allowed)
+            self._take_labels(photo, maps, allowed)
             for photo, maps, allowed in zip(photos, maps, tags or [None] * len(photos), strict=True)
         ]
 
@@ -184,38 +185,42 @@ class PhotoLabeler:
         tags: Sequence[int] | None,
         progress: Callable[[int, int], object],
     ) -> PhotoLabels:
-        """Label one large photo, in tiles that fade into each other."""
+        """Label one large photo in overlapping tiles that are blended."""
         grid, ids = self._grid(size), _mask_ids(None, self._channels)
         rows, columns = self._spans(grid[0]), self._spans(grid[1])
         canvas = self._canvas(size, grid, grid)
         scores = TileBlender(self._channels, rows, columns)
-        plain = TileBlender(self._channels, rows, columns) if self.settings.probabilities else None
+        unrestricted = (
+            TileBlender(self._channels, rows, columns) if self.settings.probabilities else None
+        )
         tiles = list(product(rows, columns))
-        # Two tiles a thread may wait to be blended.
+        # Each thread may have two tiles waiting to be blended.
         fitting = TILE_BYTES // (2 * 4 * self._channels * self.settings.tile**2)
         computed = ordered_map(
             lambda tile: self._tile(photo, grid, *tile, tags),
             tiles,
             max(1, min(self.segmenter.caller_threads, fitting)),
         )
-        for done, ((row, column), (tile, before)) in enumerate(
+        for done, ((row, column), (tile, probabilities)) in enumerate(
             zip(tiles, computed, strict=True), 1
         ):
-            if plain is not None and before is not None:
-                canvas.keep(plain.add(before, row, column))
-            canvas.paint(scores.add(tile, row, column), ids)
+            if unrestricted is not None and probabilities is not None:
+                canvas.write_probabilities(unrestricted.add(probabilities, row, column))
+            canvas.write_labels(scores.add(tile, row, column), ids)
             progress(done, len(tiles))
-        return canvas.labeled
+        return canvas.result
 
-    def _labeled(self, photo: PhotoViews, maps: Float32, tags: Sequence[int] | None) -> PhotoLabels:
-        """Labels from the probabilities (C+1, h, w) of the whole photo."""
-        scores, ids = _gated(maps, tags)
+    def _take_labels(
+        self, photo: PhotoViews, maps: Float32, tags: Sequence[int] | None
+    ) -> PhotoLabels:
+        """Take the labels from the probabilities (C+1, h, w) of the complete photo."""
+        scores, ids = _restrict_to_tags(maps, tags)
         if photo.crf_image is not None:
-            scores, ids = self._sharpened(scores, ids, photo.crf_image)
+            scores, ids = self._apply_crf(scores, ids, photo.crf_image)
         canvas = self._canvas(photo.size, size_of(scores[0]), photo.grid)
-        canvas.keep(MapBlock(maps, 0, 0))
-        canvas.paint(MapBlock(scores, 0, 0), ids)
-        return canvas.labeled
+        canvas.write_probabilities(MapBlock(maps, 0, 0))
+        canvas.write_labels(MapBlock(scores, 0, 0), ids)
+        return canvas.result
 
     def _tile(
         self,
@@ -225,16 +230,16 @@ class PhotoLabeler:
         column: TileSpan,
         tags: Sequence[int] | None,
     ) -> tuple[Float32, Float32 | None]:
-        """What labels are taken of in one tile, float32 (C+1, h, w), and the probabilities."""
+        """Return the scores (C+1, h, w) that give a tile's labels, and its probabilities."""
         part = GridBox(row.first, column.first, row.end, column.end)
         views = [
             pixels(photo, self._view_size(part.size, scale), part, grid)
             for scale in self.settings.scales
         ]
         maps = self._average.mean([views], [part.size])[0]
-        scores, ids = _gated(maps, tags)
+        scores, ids = _restrict_to_tags(maps, tags)
         if self.settings.crf is not None:
-            scores, ids = self._sharpened(scores, ids, pixels(photo, part.size, part, grid))
+            scores, ids = self._apply_crf(scores, ids, pixels(photo, part.size, part, grid))
         used = np.s_[:, row.begin - row.first :, column.begin - column.first :]
         tile = np.zeros(
             (self._channels, row.end - row.begin, column.end - column.begin), np.float32
@@ -242,17 +247,24 @@ class PhotoLabeler:
         tile[ids] = scores[used]
         return tile, maps[used].copy() if self.settings.probabilities else None
 
-    def _sharpened(self, scores: Float32, ids: UInt8, image: UInt8) -> tuple[Float32, UInt8]:
-        """Marginals and ids of the classes that win anywhere, by the dense CRF at its size."""
-        winner = winners(scores)
-        if winner is None:
-            return scores, ids  # not finite, which the labels will say
-        present = np.flatnonzero(np.bincount(winner.ravel(), minlength=len(ids)))
+    def _apply_crf(self, scores: Float32, ids: UInt8, image: UInt8) -> tuple[Float32, UInt8]:
+        """Apply the dense CRF to the classes that are the argmax of at least one cell.
+
+        Classes that have the largest score nowhere are dropped, because time and memory of the CRF
+        grow with the number of classes.
+
+        Returns:
+            Marginals, float32 (k, h, w) at the size of ``image``, and their mask ids.
+        """
+        argmax = channel_argmax(scores)
+        if argmax is None:
+            return scores, ids  # NaN: `LabelCanvas.write_labels` raises the error
+        present = np.flatnonzero(np.bincount(argmax.ravel(), minlength=len(ids)))
         if len(present) == 1:
             return np.ones((1, *size_of(image)), np.float32), ids[present]
         assert self.settings.crf is not None
         crf = DenseCrf(image, self.settings.crf)
-        return crf.refine(resized(scores[present], size_of(image))), ids[present]
+        return crf.refine(resize_maps(scores[present], size_of(image))), ids[present]
 
     @property
     def _channels(self) -> int:
@@ -268,7 +280,7 @@ class PhotoLabeler:
         )
 
     def _spans(self, length: int) -> list[TileSpan]:
-        """Tiles along an axis of the working grid, so large that no view exceeds ``tile``."""
+        """Cut an axis of the working grid into tiles, none of whose views exceeds ``tile``."""
         multiple, settings = self.segmenter.size_multiple, self.settings
         side = int(settings.tile / max(1.0, *settings.scales)) // multiple
         side = max(side, 2) * multiple
@@ -276,7 +288,7 @@ class PhotoLabeler:
         return tile_spans(length, side, overlap, multiple)
 
     def _grid(self, size: Size) -> Size:
-        """(h, w) of the working grid of a photo of a size (H, W)."""
+        """Return (h, w) of the working grid of a photo of size (H, W)."""
         if self.settings.long_side is None:
             return size
         return self._view_size(size, self.settings.long_side / max(size))
@@ -285,12 +297,12 @@ class PhotoLabeler:
         return max(1, round(grid[0] * scale)), max(1, round(grid[1] * scale))
 
     def _crf_size(self, size: Size) -> Size:
-        """What the dense CRF sees of a photo of a size (H, W)."""
+        """Return (h, w) of the image for the dense CRF of a photo of size (H, W)."""
         return self._view_size(size, min(1.0, math.sqrt(CRF_PIXELS / (size[0] * size[1]))))
 
 
-def _gated(maps: Float32, tags: Sequence[int] | None) -> tuple[Float32, UInt8]:
-    """Probabilities of background and tags alone, summing to 1, and their mask ids."""
+def _restrict_to_tags(maps: Float32, tags: Sequence[int] | None) -> tuple[Float32, UInt8]:
+    """Return the probabilities of background and tags, normalized to sum 1, and their mask ids."""
     ids = _mask_ids(tags, len(maps))
     if tags is None:
         return maps, ids

@@ -1,9 +1,7 @@
-"""A segmentation network exported to ONNX, as the `Segmenter` that photos are labeled with.
+"""A segmentation network exported to ONNX, run by onnxruntime on the CPU without torch.
 
-onnxruntime computes it on the CPU; neither torch nor anything that trains is imported. The file
-alone suffices: its metadata says which classes the network tells apart and how it wants its images.
-
-Each calling thread computes an image by itself, as with a network of torch.
+The file is self-contained: classes and input normalization are in its metadata. Each calling thread
+computes its own image, as with `TorchSegmenter` on a CPU.
 """
 
 from __future__ import annotations
@@ -23,12 +21,17 @@ _FIX = "Give a file that `tag2mask export` wrote."
 
 
 class OnnxSegmenter:
-    """A network that gives probabilities; see `Segmenter` for attributes and method.
+    """A `Segmenter` that runs an ONNX file.
 
     Args:
-        session: of onnxruntime, whose network gives logits.
-        spec: what the file says of it.
-        caller_threads: threads that will call.
+        session: onnxruntime's session of a network that returns logits.
+        spec: specification in the file's metadata.
+        caller_threads: number of threads that will call `probabilities`.
+
+    Example:
+        >>> segmenter = OnnxSegmenter.open(Path("export/model.onnx"))  # doctest: +SKIP
+        >>> segmenter.probabilities(np.zeros((1, 3, 64, 96), np.float32)).shape  # doctest: +SKIP
+        (1, 21, 64, 96)
     """
 
     batched = False
@@ -43,18 +46,18 @@ class OnnxSegmenter:
 
     @classmethod
     def open(cls, file: Path, *, threads: int = 0, caller_threads: int | None = None) -> Self:
-        """Read a file that ``tag2mask export`` wrote.
+        """Open a file written by ``tag2mask export``.
 
         Args:
             file: the ``.onnx`` file.
-            threads: CPU threads; 0: what ``OMP_NUM_THREADS`` says, else one a core.
-            caller_threads: threads that will call; None: as many as keep the processors busy. The
-                session's other threads help whoever calls.
+            threads: CPU threads; 0: ``OMP_NUM_THREADS`` if set, else one per core.
+            caller_threads: number of threads that will call `probabilities`; None: enough to keep
+                the processors busy. The remaining threads are used inside the calls.
 
         Raises:
-            PackageError: onnxruntime is not installed.
-            WeightsError: missing, not ONNX, cut off, not exported by tag2mask, of another version
-                of it, or of an ONNX that this onnxruntime doesn't know.
+            PackageError: onnxruntime isn't installed.
+            WeightsError: missing, not ONNX, truncated, not exported by tag2mask, exported by an
+                incompatible version, or an ONNX version that onnxruntime doesn't support.
         """
         threads = threads or omp_threads() or processors()
         caller_threads = caller_threads or min(threads, MAX_THREADS)
@@ -62,7 +65,7 @@ class OnnxSegmenter:
         metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
         if KEY not in metadata:
             raise WeightsError(
-                "this ONNX file holds no network of tag2mask, or is cut off", where=file, fix=_FIX
+                "this ONNX file holds no network of tag2mask, or is truncated", where=file, fix=_FIX
             )
         spec = ExportedSpec.from_json(metadata[KEY], where=file)
         names = [
@@ -73,7 +76,7 @@ class OnnxSegmenter:
             isinstance(channels[0], int) and channels[0] != len(spec.classes) + 1
         ):
             raise WeightsError(
-                "the file's network and what it says of it don't belong together",
+                "the file's network doesn't match its specification",
                 where=file,
                 fix="Export the network again.",
             )
@@ -81,7 +84,7 @@ class OnnxSegmenter:
             return cls(session, spec, caller_threads)
         except DataError as error:
             raise WeightsError(
-                f"the file names impossible classes: {error.what}",
+                f"the file has invalid class names: {error.what}",
                 where=file,
                 fix="Export the network again.",
             ) from None
@@ -91,7 +94,7 @@ class OnnxSegmenter:
         return _softmax(self.logits(images))
 
     def logits(self, images: Float32) -> Float32:
-        """The network's own answer, float32 (b, C+1, h, w); images as for `probabilities`.
+        """Return the logits, float32 (b, C+1, h, w), of images as for `probabilities`.
 
         Raises:
             DeviceError: out of memory.
@@ -99,7 +102,7 @@ class OnnxSegmenter:
         try:
             found: Float32 = self._session.run([LOGITS], {IMAGE: np.ascontiguousarray(images)})[0]
             return found
-        # onnxruntime's exceptions have no class of their own for this.
+        # onnxruntime has no exception class of its own for this.
         except Exception as error:
             if isinstance(error, MemoryError) or "alloc" in str(error):
                 raise DeviceError(
@@ -109,12 +112,12 @@ class OnnxSegmenter:
 
 
 def _session(file: Path, *, threads: int) -> Any:
-    """The network, ready to run; onnxruntime's own messages stay silent."""
+    """Create onnxruntime's session, without its log messages."""
     try:
         import onnxruntime
     except ImportError:
         raise PackageError(
-            "a network of ONNX needs onnxruntime, which is not installed",
+            "an ONNX network needs onnxruntime, which is not installed",
             where=file,
             fix="pip install 'tag2mask[onnx]'",
         ) from None
@@ -124,7 +127,7 @@ def _session(file: Path, *, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    options.enable_mem_pattern = False  # it keeps one for each size of images that it ever saw
+    options.enable_mem_pattern = False  # it caches one pattern for each image size
     try:
         return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     except Exception as error:
@@ -133,16 +136,16 @@ def _session(file: Path, *, threads: int) -> Any:
             "opset" in reason.lower() and "missing opset" not in reason.lower()
         ):
             raise WeightsError(
-                f"onnxruntime {onnxruntime.__version__} doesn't know this version of ONNX",
+                f"onnxruntime {onnxruntime.__version__} doesn't support this version of ONNX",
                 where=file,
                 fix="Update it: pip install --upgrade onnxruntime. Or export the "
-                "network again, with the packages installed here.",
+                "network again with the packages installed here.",
             ) from None
-        raise WeightsError("not a file of ONNX, or cut off", where=file, fix=_FIX) from None
+        raise WeightsError("not an ONNX file, or truncated", where=file, fix=_FIX) from None
 
 
 def _softmax(logits: Float32) -> Float32:
-    """Over the channels, in place."""
+    """Compute the softmax over the channels (b, k, h, w) in place."""
     logits -= logits.max(axis=1, keepdims=True)
     np.exp(logits, out=logits)
     logits /= logits.sum(axis=1, keepdims=True)

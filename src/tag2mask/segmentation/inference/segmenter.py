@@ -1,8 +1,4 @@
-"""Photos through a segmentation network, whatever runs it: views in, averaged probabilities out.
-
-`Segmenter` is all that is asked of a network. Nothing here imports torch: a network exported to
-ONNX is used without it.
-"""
+"""The interface of a trained segmentation network, and averaging its output over several views."""
 
 from __future__ import annotations
 
@@ -15,9 +11,10 @@ from PIL import Image
 
 from tag2mask.classes import ClassSet
 from tag2mask.runtime.compiled import compiled
-from tag2mask.segmentation.inference.label_loops import Float32, UInt8, resized
+from tag2mask.segmentation.inference.label_loops import Float32, UInt8, resize_maps
 
 ChannelValues = tuple[float, float, float]
+"""One value for red, green and blue each."""
 Size = tuple[int, int]
 
 
@@ -30,11 +27,11 @@ class Segmenter(Protocol):
 
     @property
     def mean(self) -> ChannelValues:
-        """Of red, green and blue in [0, 1], subtracted from an image."""
+        """Mean of the input normalization, RGB in 0..1."""
 
     @property
     def std(self) -> ChannelValues:
-        """Of red, green and blue, by which an image is then divided."""
+        """Standard deviation of the input normalization, RGB in 0..1."""
 
     @property
     def size_multiple(self) -> int:
@@ -42,42 +39,42 @@ class Segmenter(Protocol):
 
     @property
     def long_side(self) -> int:
-        """The photo's long side at scale 1 when it was trained, px."""
+        """Long side of photos at scale 1 during training, px."""
 
     @property
     def caller_threads(self) -> int:
-        """Threads that keep its device busy when each calls `probabilities`."""
+        """Number of threads to call `probabilities` from in order to keep the device busy."""
 
     @property
     def batched(self) -> bool:
-        """Whether an image costs less in company (GPUs).
+        """Whether batches are faster than single images (GPUs).
 
-        Else images are given one at a time, and no result depends on which other photos there are.
+        If not, images are passed one at a time, and no result depends on other photos.
         """
 
     def probabilities(self, images: Float32) -> Float32:
-        """Each pixel's probabilities; safe to be called from several threads at once.
+        """Return the class probabilities of each pixel. Thread-safe.
 
         Args:
-            images: float32 (b, 3, h, w), normalized; h and w are multiples of `size_multiple`. Any
-                memory order: as a rule channels come last.
+            images: normalized, float32 (b, 3, h, w); h and w are multiples of `size_multiple`. Any
+                memory order, usually channels last.
 
         Returns:
-            float32 (b, C+1, h, w) in any memory order, summing to 1 over the channels; channel c is
-            mask id c.
+            float32 (b, C+1, h, w) in any memory order, in 0..1 with sum 1 over the channels;
+            channel c is mask id c.
 
         Raises:
-            DeviceError: out of memory, naming the settings to lower.
+            DeviceError: out of memory; the message names the settings to lower.
         """
 
 
 class AveragedViews:
-    """Shows a network each photo at several scales, and mirrored, and averages what it says.
+    """Averages the probabilities of a network over several scales and flips of each photo.
 
     Args:
         segmenter: the network.
-        scales: how many views of a photo there are.
-        flip: show each view mirrored too.
+        scales: number of views of a photo.
+        flip: whether each view is also used flipped horizontally.
     """
 
     def __init__(self, segmenter: Segmenter, scales: int, *, flip: bool) -> None:
@@ -88,25 +85,25 @@ class AveragedViews:
         self._shift_by = (np.array(segmenter.mean) / segmenter.std).astype(np.float32)
 
     def padded(self, size: Size) -> Size:
-        """(h, w) at which the network gets a view of a size (h, w)."""
+        """Return the size of a view of size (h, w) with padding to multiples of `size_multiple`."""
         multiple = self.segmenter.size_multiple
         return -(-size[0] // multiple) * multiple, -(-size[1] // multiple) * multiple
 
     def mean(self, photos: Sequence[Sequence[UInt8]], grids: Sequence[Size]) -> list[Float32]:
-        """Probabilities of each photo on its grid, averaged over its views.
+        """Return the mean probabilities of each photo over its views.
 
         Args:
-            photos: of each photo its views, uint8 (h, w, 3), one a scale; those of one scale are
-                equally large once padded.
+            photos: for each photo one view per scale, uint8 (h, w, 3); the views of one scale have
+                the same size with padding.
             grids: (h, w) of each result.
 
         Returns:
             float32 (C+1, h, w) of each photo, in any memory order.
         """
         totals: list[Float32 | None] = [None] * len(photos)
-        for views in zip(*photos, strict=True):  # of one scale
+        for views in zip(*photos, strict=True):  # the views of one scale
             for index, maps in self._forward(views):
-                found = resized(maps, grids[index])
+                found = resize_maps(maps, grids[index])
                 total = totals[index]
                 totals[index] = found if total is None else total + found
         share = np.float32(1 / self._views)
@@ -115,20 +112,20 @@ class AveragedViews:
         ]
 
     def _forward(self, views: Sequence[UInt8]) -> Iterator[tuple[int, Float32]]:
-        """(index, probabilities (C+1, h, w)) of views and of their mirror images, turned back."""
-        mirrored = (False, True) if self.flip else (False,)
-        shown = [(index, flip) for index in range(len(views)) for flip in mirrored]
-        images = self._images([views[i][:, ::-1] if flip else views[i] for i, flip in shown])
+        """Yield (index, probabilities (C+1, h, w)) of views and flipped views, flipped back."""
+        flips = (False, True) if self.flip else (False,)
+        inputs = [(index, flip) for index in range(len(views)) for flip in flips]
+        images = self._images([views[i][:, ::-1] if flip else views[i] for i, flip in inputs])
         at_once = len(images) if self.segmenter.batched else 1
         for first in range(0, len(images), at_once):
             found = self.segmenter.probabilities(images[first : first + at_once])
-            for maps, (index, flip) in zip(found, shown[first:], strict=False):
+            for maps, (index, flip) in zip(found, inputs[first:], strict=False):
                 height, width = size_of(views[index])
                 maps = maps[:, :height, :width]
                 yield index, maps[:, :, ::-1] if flip else maps
 
     def _images(self, views: Sequence[UInt8]) -> Float32:
-        """Normalize views (h, w, 3) and pad them alike -> (b, 3, H, W), channels last in memory."""
+        """Normalize views (h, w, 3) and pad them to one size -> (b, 3, H, W), channels last."""
         padded = self.padded(size_of(views[0]))
         images = np.zeros((len(views), *padded, 3), np.float32)
         for image, view in zip(images, views, strict=True):
@@ -146,7 +143,7 @@ def _normalize(view: UInt8, scale_by: Float32, shift_by: Float32, image: Float32
 
 
 class GridBox(NamedTuple):
-    """A part of a grid: rows top..bottom - 1, columns left..right - 1."""
+    """A rectangle of cells: rows top..bottom - 1, columns left..right - 1."""
 
     top: int
     left: int
@@ -162,13 +159,13 @@ class GridBox(NamedTuple):
 def pixels(
     photo: Image.Image, size: Size, part: GridBox | None = None, grid: Size | None = None
 ) -> UInt8:
-    """Resize a photo, or what of it falls into a part of a grid.
+    """Resize a photo, or the part of it under a rectangle of a grid.
 
     Args:
         photo: RGB.
         size: (h, w) of the result.
-        part: of the grid; None: the whole photo.
-        grid: (h, w) of the grid that lies over the photo.
+        part: rectangle of the grid; None: the complete photo.
+        grid: (h, w) of the grid that covers the photo; needed with ``part``.
 
     Returns:
         uint8 (*size, 3).
@@ -186,5 +183,5 @@ def pixels(
 
 
 def size_of(image: npt.NDArray[np.generic]) -> Size:
-    """(h, w) of an image or of one channel."""
+    """Return (h, w) of an image or of one channel."""
     return image.shape[0], image.shape[1]

@@ -1,9 +1,9 @@
-"""Maps of large photos, tile by tile: where tiles lie, and how they fade into each other.
+"""Overlapping tiles of large photos: their positions, and blending them into one map.
 
-Each tile is weighted by a ramp across what it shares with its neighbors; the ramps of all tiles
-sum to 1 everywhere. Tiles come row by row, and of those before only what the next ones need is
-kept: one strip along the row and one beside the tile. So the memory grows with the photo's width
-times the overlap, never with its area.
+In the overlap with its neighbors each tile is weighted by a linear ramp; the weights of all tiles
+sum to 1 everywhere. Tiles are added row by row. Of earlier tiles only the strips that later ones
+overlap are kept, one along the row and one beside the tile. So the memory grows with the photo's
+width times the overlap, not with its area.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class TileSpan:
     """A tile along one axis, in cells of the map.
 
     Attributes:
-        first: where what is computed begins.
-        begin: where its weight begins to rise, or the map's begin.
-        own_end: where that of the next tile begins to rise, or the map's end.
-        end: where its weight has fallen to 0, or the map's end; also the end of what is computed.
-        rise: cells over which the weight rises; 0 at the map's begin.
+        first: first cell that is computed.
+        begin: first cell with a weight above 0.
+        own_end: first cell of the overlap with the next tile, or the end of the map.
+        end: one past the last cell of the tile, both computed and with a weight above 0.
+        rise: number of cells over which the weight rises; 0 at the beginning of the map.
     """
 
     first: int
@@ -37,16 +37,16 @@ class TileSpan:
 
     @property
     def fall(self) -> int:
-        """Cells over which the weight falls; 0 at the map's end."""
+        """Number of cells over which the weight falls; 0 at the end of the map."""
         return self.end - self.own_end
 
     @property
     def margin(self) -> int:
-        """Final cells of the tile before that are kept: pixels may lie between it and this one."""
+        """Number of final cells kept of the previous tile, for pixels between the two tiles."""
         return min(self.begin, 1)
 
     def weights(self) -> Float32:
-        """Weight of each cell from begin to end, float32."""
+        """Return the weight of each cell from begin to end - 1, float32."""
         weights = np.ones(self.end - self.begin, np.float32)
         weights[: self.rise] = _ramp(self.rise)
         weights[len(weights) - self.fall :] = 1 - _ramp(self.fall)
@@ -54,16 +54,17 @@ class TileSpan:
 
 
 def tile_spans(length: int, side: int, overlap: int, multiple: int) -> list[TileSpan]:
-    """Cut an axis into tiles of one length, or take it whole where it is no longer than one.
+    """Cut an axis into overlapping tiles of one length; a short axis is one tile.
 
-    Tiles begin at multiples, so that a network sees the same grid as in the whole photo; the last
-    one begins so early that it is as long as the others, of which only the end is used.
+    Tiles begin at multiples of the network's stride, so a network samples them at the same places
+    as the complete photo. The computed part of the last tile begins early enough to be as long as
+    the others; only its end is used.
 
     Args:
-        length: of the axis, cells.
-        side: of a tile, a multiple of ``multiple``.
-        overlap: of neighbors at least, a multiple of ``multiple`` and at most half a tile.
-        multiple: see above.
+        length: length of the axis, cells.
+        side: length of a tile, a multiple of ``multiple``.
+        overlap: overlap of neighbors, a multiple of ``multiple`` and at most half a tile.
+        multiple: the network's size multiple, cells.
     """
     assert side % multiple == 0 and overlap % multiple == 0, (side, overlap, multiple)
     assert 0 <= 2 * overlap <= side, (side, overlap)
@@ -85,12 +86,12 @@ def tile_spans(length: int, side: int, overlap: int, multiple: int) -> list[Tile
 
 
 class MapBlock(NamedTuple):
-    """A part of a map that no later tile changes.
+    """A part of a map that is final: no later tile changes it.
 
     Attributes:
         values: float32 (k, h, w).
-        top: its first row in the map.
-        left: its first column.
+        top: first row of the block in the map.
+        left: first column of the block in the map.
     """
 
     values: Float32
@@ -99,31 +100,31 @@ class MapBlock(NamedTuple):
 
 
 class TileBlender:
-    """Puts weighted tiles together, row by row, keeping strips alone.
+    """Blends tiles into one map, row by row, and stores only the strips that overlap.
 
     Args:
-        channels: k.
+        channels: number of channels k.
         rows: tiles along the height.
         columns: tiles along the width.
     """
 
     def __init__(self, channels: int, rows: list[TileSpan], columns: list[TileSpan]) -> None:
-        # Of the row of tiles above: its last final line, then the lines that are shared.
+        # Of the row of tiles above: its last final row of cells, then the rows of the overlap.
         above = 1 + max(row.fall for row in rows)
         self._above = np.zeros((channels, above, columns[-1].end), np.float32)
         self._beside = np.zeros((channels, 0, 0), np.float32)
 
     def add(self, tile: Float32, row: TileSpan, column: TileSpan) -> MapBlock:
-        """Add the next tile of a row, and return what is final now.
+        """Add the next tile of a row, and return the block that is final now.
 
         Args:
-            tile: float32 (k, h, w) from ``begin`` to ``end``; overwritten.
-            row: where it lies.
-            column: likewise.
+            tile: float32 (k, h, w), cells ``begin`` to ``end - 1``; overwritten.
+            row: span of the tile along the height.
+            column: span of the tile along the width.
 
         Returns:
-            From ``begin`` to ``own_end``, with one row above and one column to the left where there
-            are any.
+            The cells ``begin`` to ``own_end - 1``, with one row above and one column to the left if
+            there are any.
         """
         top, left = row.margin, column.margin
         tile *= row.weights()[:, None]
