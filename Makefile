@@ -7,11 +7,13 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,\
 BIN := .venv/bin
 READY := .venv/.installed
 
-.PHONY: help install demo test check docs bench build clean
+.PHONY: help install demo smoke test test-all check docs bench build clean
 
 help:
 	@echo 'make demo    CAM baseline against SEAM on a small data set, into runs/demo'
-	@echo 'make test    all tests'
+	@echo 'make smoke   a minute of tests: is anything basic broken?'
+	@echo 'make test    all tests but the slowest'
+	@echo 'make test-all  all tests'
 	@echo 'make check   ruff, mypy and the import rules'
 	@echo 'make docs    the documentation as HTML, into build/docs'
 	@echo 'make bench   timings, into bench.json'
@@ -40,8 +42,17 @@ demo: $(READY)
 	@echo 'masks:            runs/demo/pseudo-masks/masks'
 	@echo 'report:           runs/demo/report/index.html'
 
+# One worker per core; a worker that runs out of tests takes some of another's.
+PYTEST := $(BIN)/python -m pytest -n logical --dist worksteal
+
+smoke: $(READY)
+	$(PYTEST) -m smoke
+
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(PYTEST) -m 'not slow'
+
+test-all: $(READY)
+	$(PYTEST)
 
 check: $(READY)
 	$(BIN)/ruff format --check

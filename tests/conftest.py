@@ -1,4 +1,4 @@
-"""What tests share: where the shared data lies, no deadlines, the same random numbers, threads."""
+"""Shared by all tests: reference data, no deadlines, fixed random numbers, threads."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ import torch
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # The workers share the cores: one thread each, here and in the commands that tests start.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
 # A machine with more to do is no reason to fail, and the same code passes or fails each time;
 # `--hypothesis-profile=default` looks for new examples.
 settings.register_profile(
