@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import typer.main
 from pydantic import BaseModel
+from typer.testing import CliRunner
 
 from tag2mask.artifacts.handles import (
     STEPS,
@@ -313,6 +314,27 @@ def test_the_examples_run(tmp_path: Path, monkeypatch: Any) -> None:
         assert kind.open(run / kind.step).fingerprint == handles[kind.step].fingerprint, kind.step
     run_examples(REFERENCE / "steps" / "export.md", names)
     assert Path("mask.png").is_file()
+
+
+@pytest.mark.slow
+def test_the_tutorial_runs(tmp_path: Path, monkeypatch: Any) -> None:
+    """Run every command of the tutorial in order, on twelve small photos."""
+    monkeypatch.chdir(tmp_path)
+    small = ["--recipe", "tiny", "--set", "train_cam.max_steps=2", "--set", "runtime.workers=0"]
+    tutorial = ROOT / "docs" / "tutorial" / "your-own-photos.md"
+    lines = [line for body in fences(tutorial, "sh") for line in body.splitlines()]
+    generator, *calls = [line for line in lines if not line.startswith("pip ")]
+    code = shlex.split(generator)[2]
+    exec(code.replace("Path('photos')", "Path('photos'), photos=12, side=64"), {})
+    (tmp_path / "new-photos").mkdir()
+    shutil.copy(next((tmp_path / "photos").rglob("*.jpg")), tmp_path / "new-photos")
+    for call in calls:
+        program, *words = shlex.split(call)
+        assert program == "tag2mask"
+        done = CliRunner().invoke(cli.app, [*words, *(small if words[0] == "run" else [])])
+        assert done.exit_code == 0, f"{call}\n{done.output}"
+    for made in ("runs/first/report/index.html", "masks/masks", "masks/overlays", "exported"):
+        assert (tmp_path / made).exists()
 
 
 def run_examples(
