@@ -47,9 +47,10 @@ def _data(root: Path, rows: str, classes: str | None = None, photos: str = "") -
         ("a,dog,train\nb,dog,validation\nc,dog,train\n", "1 of split 'validation'"),
         (
             "a,dog,train\nb,Dog,train\nc,Dog,train\n",
-            "tag 'dog' of photo 'a' [tags.csv line 2] looks like 'Dog' (2 photos); is it a slip?",
+            "tag 'dog' of photo 'a' [tags.csv line 2] looks like 'Dog' (2 photos); "
+            "is it misspelled?",
         ),
-        ("a,café,train\nb,cafe\u0301,train\nc,cafe\u0301,train\n", "is it a slip?"),
+        ("a,café,train\nb,cafe\u0301,train\nc,cafe\u0301,train\n", "is it misspelled?"),
     ],
 )
 def test_slips_that_are_no_error_are_told(tmp_path, rows, warning):
@@ -112,14 +113,16 @@ def test_photos_whose_files_would_be_in_each_others_way(tmp_path):
     for name in ("a.png/b", "b.png/c"):
         _photo(root / "images" / f"{name}.jpg")
     (error,) = check_data(root).errors
-    assert error.startswith("photo 'a.png/b' lies in a folder named as a file of photo 'a' would")
+    assert error.startswith(
+        "photo 'a.png/b' is in a folder that has the name of a file of photo 'a'"
+    )
 
 
 def test_masks_that_fit_no_photo_are_told(tmp_path):
     root = _data(tmp_path, "a,dog,train\n", photos="a")
     _mask(root / "masks/a_mask.png", np.zeros((6, 8), np.uint8))
     (warning,) = check_data(root).warnings
-    assert "1 masks fit no photo: masks/a_mask.png" in warning
+    assert "1 masks match no photo: masks/a_mask.png" in warning
 
 
 def test_masks_and_tags_that_contradict_each_other_are_told(tmp_path):
@@ -133,7 +136,7 @@ def test_masks_and_tags_that_contradict_each_other_are_told(tmp_path):
     _mask(root / "masks/c.png", np.ones((6, 8), np.uint8))
     _mask(root / "masks/d.png", binary)  # no tag: nothing to be labeled
     binary_mask, other_class = check_data(root).warnings
-    assert "hold 255 but no class (photo 'a'" in binary_mask and "write 1, 2," in binary_mask
+    assert "have 255 but no class (photo 'a'" in binary_mask and "write 1, 2," in binary_mask
     assert "classes that the tags lack (photo 'b'" in other_class
 
 
@@ -141,7 +144,7 @@ def test_folders_and_json_of_other_splits_are_told(tmp_path):
     for name in ("train/dog/1", "train/cat/2", "valid/dog/3", "test/dog/4"):
         _photo(tmp_path / "f" / f"{name}.jpg")
     (warning,) = check_data(tmp_path / "f").warnings
-    assert "folders beside those of the splits take no part: valid" in warning
+    assert "folders beside those of the splits are not used: valid" in warning
     for split in ("train", "valid", "test"):
         _photo(tmp_path / "c" / split / "1.jpg")
         (tmp_path / "c" / split / "_annotations.coco.json").write_text(
@@ -156,7 +159,7 @@ def test_folders_and_json_of_other_splits_are_told(tmp_path):
             )
         )
     assert any(
-        "JSON files that take no part: valid/_annotations.coco.json" in text
+        "JSON files that are not used: valid/_annotations.coco.json" in text
         for text in check_data(tmp_path / "c").warnings
     )
 
@@ -214,14 +217,14 @@ def test_all_problems_at_once(tmp_path):
     for part in (
         "unknown tag 'dgo'; did you mean 'dog'",
         "tags.csv line 2",
-        "id 'b' stands twice",
+        "id 'b' is listed twice",
         "photo 'missing' does not exist",
         "'../x' leads out",
         "photo 'broken'",
         "photo 'cut'",
         "photo 'color': mask is color-coded",
         "photo 'small' has another size: mask 4x3, photo 8x6",
-        "photo 'values': mask holds 77",
+        "photo 'values': mask has the values 77",
     ):
         assert part in errors, part
     assert len(report.errors) == 9
@@ -245,13 +248,17 @@ def test_a_slip_in_a_tag_is_a_doubt_where_no_list_names_the_classes(tmp_path):
         ("a,,train\n", None, "nothing to learn"),
         ("a,,train\n", "dog", "nothing to learn"),
         ("a,dog,test\n", None, "no photo for training; splits found: test"),
-        ("", None, "no photo for training: no line of tags.csv names one; write one line a photo"),
+        (
+            "",
+            None,
+            "no photo for training: no line of tags.csv names one; write one line per photo",
+        ),
         ("a,background,train\n", None, "'background' is not allowed"),
         ("a,dog,train\n", "dog dog", "class 'dog' is listed twice (classes.txt). Remove one"),
         (
             "a,dgo,train\n",
             "dog",
-            "[tags.csv line 2]; tags.csv); mend the tag or add it to classes.txt",
+            "[tags.csv line 2]; tags.csv); correct the tag or add it to classes.txt",
         ),
     ],
 )
@@ -280,7 +287,7 @@ def test_problems_of_the_class_list_name_it(tmp_path, layout):
     )
     for text in ("", "\n \n", "background\n"):
         (tmp_path / "classes.txt").write_text(text)
-        with pytest.raises(DataError, match=r"classes\.txt names no class.*Write one name a line"):
+        with pytest.raises(DataError, match=r"classes\.txt names no class.*one name per line"):
             check_data(tmp_path)
 
 

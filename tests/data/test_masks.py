@@ -68,9 +68,11 @@ def test_color_coded_masks_are_refused(tmp_path: Path, mode: str) -> None:
 
 def test_foreign_values_are_named(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 3, 4, 250, 255]], np.uint8)).save(tmp_path / "a.png")
-    with pytest.raises(DataError, match=r"holds 4, 250; 3 classes allow 0\.\.3 and 255.*a\.png"):
+    with pytest.raises(
+        DataError, match=r"has the values 4, 250; 3 classes allow 0\.\.3 and 255.*a\.png"
+    ):
         read_mask(tmp_path / "a.png", 3)
-    with pytest.raises(DataError, match=r"holds 1000;"):
+    with pytest.raises(DataError, match=r"has the values 1000;"):
         Image.fromarray(np.full((2, 2), 1000, np.uint16)).save(tmp_path / "b.png")
         read_mask(tmp_path / "b.png", 3)
 

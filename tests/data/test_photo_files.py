@@ -92,7 +92,7 @@ def test_masks_written_into_the_folder_are_no_photos(folder: Path) -> None:
     before = ids(folder)
     Image.new("L", (3, 2)).save(folder / "b" / "deep" / "mask.png")
     assert ids(folder, leave_out=folder / "b" / "deep") == [i for i in before if "deep" not in i]
-    with pytest.raises(DataError, match=r"no photo but in .*b, whose files are left out.*--out"):
+    with pytest.raises(DataError, match=r"no photo except in .*b, whose files are ignored.*--out"):
         ids(folder / "b" / "deep", leave_out=folder / "b")
 
 

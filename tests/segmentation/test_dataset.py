@@ -152,7 +152,7 @@ def test_batches_are_the_same_whoever_reads_them(folder: Path) -> None:
     [
         ("masks", lambda path: path.unlink(), "mask is missing"),
         ("masks", lambda path: path.write_bytes(b"no PNG"), "mask can't be read"),
-        ("masks", lambda path: Image.new("L", (50, 50), 3).save(path), "mask holds 3"),
+        ("masks", lambda path: Image.new("L", (50, 50), 3).save(path), "mask has the values 3"),
         ("masks", lambda path: Image.new("L", (50, 49), 1).save(path), "mask is 50 x 49 px"),
         ("confidence", lambda path: path.unlink(), "confidence is missing"),
         ("confidence", lambda path: path.write_bytes(b"no PNG"), "confidence can't be read"),

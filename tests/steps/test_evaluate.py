@@ -214,7 +214,7 @@ def broken(image, scene, sample):
     [
         ("color-coded", "color-coded"),
         ("resized", r"mask is 28 x 20 px, but its photo 'train/1' is 56 x 40"),
-        ("outside", "mask holds 9; 3 classes allow"),
+        ("outside", "mask has the values 9; 3 classes allow"),
     ],
 )
 def test_masks_that_mean_something_else_are_refused(scene, masks, one_rank, image, message):

@@ -195,7 +195,7 @@ def test_bad_photos_are_named_and_the_others_go_on(photos: Path, tmp_path: Path)
     assert made.manifest.counts == {"photos": len(everything) - 1, "computed": 0}
     reasons = dict(line.split(": ", 1) for line in made.manifest.skipped)
     assert set(reasons) == {"text", "empty", "6"}
-    assert reasons["text"] == "not a photo, whatever its name says"
+    assert reasons["text"] == "not a photo, despite its name"
     assert "can't be read" in reasons["6"]
 
 
@@ -316,7 +316,7 @@ def test_several_processes_share_the_photos(photos: Path, tmp_path: Path) -> Non
     )
     assert one == other
     assert contents(one) == contents(alone)
-    assert one.manifest.skipped == ("text: not a photo, whatever its name says",)
+    assert one.manifest.skipped == ("text: not a photo, despite its name",)
     shares = [len(segmenter.shapes) for segmenter in segmenters]
     assert abs(shares[0] - shares[1]) <= 1 and sum(shares) == len(files(alone))
 

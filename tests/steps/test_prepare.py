@@ -201,7 +201,7 @@ def test_masks_added_later_leave_the_fingerprint_alone(data, tmp_path):
         (lambda d: (d / "images/a.jpg").unlink(), "'a' does not exist"),
         (lambda d: _write_table(d, ROWS | {"a": "dgo,train"}), "1 problem"),
         (lambda d: _write_table(d, ROWS | {"../a": "dog,train"}), "leads out"),
-        (lambda d: _mask(d / "masks/a.png", 9), "mask holds 9"),
+        (lambda d: _mask(d / "masks/a.png", 9), "mask has the values 9"),
         (lambda d: _mask(d / "masks/a.png", size=(4, 4)), "another size"),
         (lambda d: _photo(d / "masks/a.png"), "color-coded"),
     ],

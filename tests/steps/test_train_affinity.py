@@ -200,7 +200,7 @@ def test_labels_must_belong_to_the_photos(
     with pytest.raises(DataError, match=r"labels of 5x4 px for a photo of"):
         train(data, labels, tmp_path / "size")
     Image.new("L", Image.open(data.path.parent / "photos" / "a" / "00.png").size, 7).save(path)
-    with pytest.raises(DataError, match=r"mask holds 7; 3 classes"):
+    with pytest.raises(DataError, match=r"mask has the values 7; 3 classes"):
         train(data, labels, tmp_path / "classes")
     path.write_bytes(whole)
     assert train(data, labels, tmp_path / "size").manifest.counts["photos"] == 9

@@ -428,7 +428,7 @@ def test_masks_must_belong_to_the_photos(
     with pytest.raises(DataError, match=r"mask is 5 x 4 px, but its photo 'a/00'"):
         train(data, masks, tmp_path / "size")
     Image.new("L", Image.open(data.path.parent / "photos" / "a" / "00.png").size, 7).save(path)
-    with pytest.raises(DataError, match=r"mask holds 7; 3 classes"):
+    with pytest.raises(DataError, match=r"mask has the values 7; 3 classes"):
         train(data, masks, tmp_path / "classes")
     with pytest.raises(DataError, match=r"have no confidences.*pseudo_masks\.confidence=true"):
         train(data, masks, tmp_path / "unsure", confidence_weight=True)

@@ -1,4 +1,11 @@
-"""Photos and tags in: sources, samples, image, mask and map files, loaders.
+"""Data in: photos, image-level tags, splits and masks, read from a folder in any supported layout.
 
-Masks are read by evaluation only; nothing that trains imports a reader of them.
+`layouts` turns a data folder into an `Inventory`: entries, splits and problems, no photo opened.
+`check` and `inventory_check` find everything that is wrong with it. The step ``prepare`` writes the
+result as an index (`index`), from which every later step reads its `Sample`s. `images`, `photos`
+and `masks` read and write single files; `photo_files` lists photos for prediction; `demo` makes the
+demo's data.
+
+A `Sample` has no mask, and masks are listed in a file of their own: nothing that trains on tags has
+access to them.
 """

@@ -1,17 +1,16 @@
-"""Photo files of any kind -> upright 8-bit RGB; sizes from the header alone.
+"""Reading of photo files: upright 8-bit RGB, and sizes from the header alone.
 
-One place decides how a pixel of any mode becomes red, green and blue, so that training, inference
-and evaluation see the same photo:
+All of training, inference and evaluation read photos here, so they see the same pixels:
 
-* the orientation of the EXIF record is applied, as every viewer does;
-* transparency is laid on white, as viewers and browsers show a cut-out;
-* 16-bit gray is scaled by the full range of its type, so that two photos stay comparable;
-* 32-bit gray has no agreed range: 0..1, 0..255 and 0..65535 are recognized by the values, anything
-  else is stretched from its minimum to its maximum;
-* of an animation or a stack of pages the first is read.
+* the EXIF orientation is applied, as every viewer does;
+* transparent pixels are blended with white, as in viewers and browsers;
+* 16-bit gray is scaled by the full range of its type, so that photos stay comparable;
+* 32-bit gray has no standard range: 0..1, 0..255 and 0..65535 are recognized by the values, any
+  other range is stretched from its minimum to its maximum;
+* of an animation or a multi-page file the first image is read.
 
-Left out: color profiles. CMYK is converted by the plain formula and wide-gamut RGB is taken as
-sRGB; networks trained on web photos don't notice.
+Color profiles are ignored: CMYK is converted by the plain formula and wide-gamut RGB is read as
+sRGB, a small difference for networks trained on web photos.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 from tag2mask.errors import DataError
 
 _NOT_READ_EVERYWHERE = frozenset({".avif", ".heic", ".heif"})
-"""Not every Pillow can: such a photo is named as one that can't be read, not passed over."""
+"""Some builds of Pillow can't: such a photo is then reported as unreadable, not ignored."""
 IMAGE_SUFFIXES = _NOT_READ_EVERYWHERE | {
     ".jpg",
     ".jpeg",
@@ -44,12 +43,12 @@ IMAGE_SUFFIXES = _NOT_READ_EVERYWHERE | {
     ".ppm",
     ".pgm",
 }
-"""Lower-case suffixes of the files that count as photos when a folder is listed."""
+"""Suffixes, in lower case, of the files that count as photos when a folder is listed."""
 
 LARGE_PIXELS = 1_000_000_000
-"""What a photo may have at most: 3 GB once decoded."""
+"""The most pixels a photo may have: 3 GB once decoded."""
 
-_OPENING = threading.Lock()
+_OPEN_LOCK = threading.Lock()
 _ORIENTATION = 0x0112
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -60,8 +59,7 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# What Pillow's decoders raise on broken files, beside OSError.
-_BROKEN = (
+DECODE_ERRORS = (
     OSError,
     SyntaxError,
     ValueError,
@@ -73,6 +71,7 @@ _BROKEN = (
     struct.error,
     zlib.error,
 )
+"""What Pillow's decoders raise on damaged files."""
 
 
 def read_image(path: Path, *, at_least: int | None = None) -> Image.Image:
@@ -81,32 +80,32 @@ def read_image(path: Path, *, at_least: int | None = None) -> Image.Image:
     Args:
         path: a file of any format and mode that Pillow knows.
         at_least: the long side that the caller needs, px. A JPEG is then decoded at 1/2, 1/4 or
-            1/8 of its size when its long side stays at least this long: several times faster for
-            large photos. The result may still be larger; it is never enlarged.
+            1/8 of its size if its long side remains at least this long, which is several times
+            faster for large photos. The result may be larger; it is never enlarged.
 
     Returns:
         An image of mode RGB with the orientation applied.
 
     Raises:
-        DataError: the file is missing, no photo, damaged, or has over ``LARGE_PIXELS``.
+        DataError: the file is missing, no photo, damaged, or has more than ``LARGE_PIXELS``.
     """
     assert at_least is None or at_least >= 1
     try:
-        with _opened(path) as image:
+        with _open(path) as image:
             if at_least is not None and image.format in ("JPEG", "MPO"):
-                # draft() keeps both sides at or above the asked ones; only the long one matters.
+                # draft() keeps both sides at least as long as given; only the long one matters.
                 wide = image.width >= image.height
                 image.draft(None, (at_least, 1) if wide else (1, at_least))
             orientation = _orientation(image)
             image.load()
             rgb = to_rgb(image)
-    except _BROKEN as error:
+    except DECODE_ERRORS as error:
         raise _unreadable(path, error) from None
     return rgb.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else rgb
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Size of a photo once upright, from its header; the pixels are not decoded.
+    """Return the upright size of a photo from its header, without decoding the pixels.
 
     Args:
         path: as for `read_image`.
@@ -115,35 +114,35 @@ def image_size(path: Path) -> tuple[int, int]:
         ``(h, w)`` in px, the size of ``read_image(path)``.
 
     Raises:
-        DataError: the file is missing or its header is no photo's. A photo that is cut off after
-            its header is only found by `read_image`.
+        DataError: the file is missing or has no photo's header. Only `read_image` finds a photo
+            that is cut off after its header.
     """
     try:
-        with _opened(path) as image:
+        with _open(path) as image:
             width, height = image.size
             orientation = _orientation(image)
             if isinstance(image, TiffImagePlugin.TiffImageFile):
-                # Some versions of Pillow report a turned TIFF's size, others the stored one.
+                # Depending on its version, Pillow reports the rotated or the stored size of a TIFF.
                 width, height = int(image.tag_v2[256]), int(image.tag_v2[257])
                 orientation = int(image.tag_v2.get(_ORIENTATION, 1))
-    except _BROKEN as error:
+    except DECODE_ERRORS as error:
         raise _unreadable(path, error) from None
     return (width, height) if orientation in (5, 6, 7, 8) else (height, width)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """Open a photo, its pixels not decoded yet."""
-    # Pillow's limit, near which it also warns, is a variable of the whole process: lifted for the
-    # moment of opening alone.
-    with _OPENING:
+def _open(path: Path) -> Iterator[Image.Image]:
+    """Open a photo without decoding its pixels."""
+    # Pillow's limit, near which it also warns, is global to the process: it is lifted only while
+    # the file is opened.
+    with _OPEN_LOCK:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             image = Image.open(path)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
     with image:
-        if image.format == "EPS":  # a program, which Pillow would have Ghostscript run
+        if image.format == "EPS":  # a program, which Pillow would run with Ghostscript
             raise UnidentifiedImageError
         if image.width * image.height > LARGE_PIXELS:
             raise DataError(
@@ -156,22 +155,22 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation 1..8, read before the pixels; 1 where there is none or it is damaged.
+    """Return the EXIF orientation 1..8 before decoding; 1 where it is missing or damaged.
 
-    Pillow turns a TIFF itself while loading, so a TIFF counts as upright here.
+    Pillow itself rotates a TIFF while loading, so a TIFF counts as upright here.
     """
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         return 1
     try:
-        # Not image.getexif(): for a PNG it decodes all pixels in search of a record behind them.
+        # Not image.getexif(): for a PNG it decodes all pixels to find a record after them.
         value = Image.Image.getexif(image).get(_ORIENTATION, 1)
         return int(value)
-    except _BROKEN:
+    except DECODE_ERRORS:
         return 1
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert a loaded image of any mode to RGB, its orientation as it is."""
+    """Convert a loaded image of any mode to RGB; its orientation is not changed."""
     mode = image.mode
     if mode == "RGB" and "transparency" not in image.info:
         return image  # no copy, which would double the memory of a large photo
@@ -187,7 +186,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _eight_bits(gray: np.ndarray, mode: str) -> np.ndarray:
-    """Gray values of more than 8 bits, (h, w) -> uint8 (h, w); see the head of the module."""
+    """Convert gray of more than 8 bits, (h, w) -> uint8 (h, w), as the module's docstring says."""
     values = np.nan_to_num(gray.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     low, high = float(values.min()), float(values.max())
     if mode.startswith("I;16"):
@@ -203,16 +202,16 @@ def _eight_bits(gray: np.ndarray, mode: str) -> np.ndarray:
 
 
 def _unreadable(path: Path, error: BaseException) -> DataError:
-    """The error of one photo, with the way to mend it."""
+    """Return the error of a photo with what to do about it."""
     if isinstance(error, FileNotFoundError):
         return DataError(
             "photo is missing",
             where=path,
-            fix="Put the file there, or take its line out of the tags.",
+            fix="Put the file there, or remove its line from the tags.",
         )
     if isinstance(error, IsADirectoryError):
         return DataError(
-            "a folder where a photo should be", where=path, fix="Check the path in the tags."
+            "a folder, where a photo is expected", where=path, fix="Check the path in the tags."
         )
     if isinstance(error, PermissionError):
         return DataError(
@@ -222,18 +221,22 @@ def _unreadable(path: Path, error: BaseException) -> DataError:
         kind = path.suffix.lower()
         if kind in _NOT_READ_EVERYWHERE:
             return DataError(
-                f"photos of the kind {kind} are not read here",
+                f"this build of Pillow can't read {kind} photos",
                 where=path,
                 fix="Convert it to JPEG or PNG, or leave it out with --skip-bad.",
             )
         return DataError(
-            "not a photo, whatever its name says",
+            "not a photo, despite its name",
             where=path,
             fix="Replace the file, or leave it out with --skip-bad.",
         )
-    reason = " ".join(str(error).split()) or type(error).__name__
     return DataError(
-        f"photo can't be read: {reason}",
+        f"photo can't be read: {one_line(error)}",
         where=path,
         fix="It is cut off or damaged: replace it, or leave it out with --skip-bad.",
     )
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's text in one line, or its type where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__

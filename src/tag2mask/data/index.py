@@ -1,11 +1,11 @@
-"""What a source found (``Inventory``), and the prepared index that every later step reads.
+"""The index in ``prepare/``, which every later step reads: photos, tags, classes and masks.
 
-The index is four small files in ``prepare/``: ``classes.json``, ``train.jsonl`` and ``val.jsonl``
-(one photo a line), ``source.json`` (layout and place of the data), and, only where masks exist,
-``masks.jsonl``. Photos and masks lie in separate files so that training, which opens the first,
-has no way to a mask. Paths are kept relative to the data folder: moving it costs nothing.
+It consists of small files: ``classes.json``; ``train.jsonl`` and ``val.jsonl`` (one photo per
+line); ``source.json`` (layout and location of the data); and, where masks exist, ``masks.jsonl``.
+Photos and masks are in separate files so that training, which reads the first, has no access to a
+mask. Paths are stored relative to the data folder.
 
-Left out: pixels. Nothing here opens a photo or a mask.
+Nothing here opens a photo or a mask.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from tag2mask.errors import RunFolderError
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One photo of a split, as training and inference see it. It knows no mask.
+    """One photo of a split for training and inference. It has no mask.
 
     Attributes:
         id: relative path without suffix, ``/`` as separator; never absolute, no ``..``.
         image: absolute path of the photo.
         size: (h, w) px, upright (after EXIF orientation).
         tags: sorted tag ids; () = background only.
-        stamp: ``<bytes>-<mtime_ns>``: tells whether the photo changed.
+        stamp: ``<bytes>-<mtime_ns>``, which differs once the photo is changed.
     """
 
     id: str
@@ -47,13 +47,14 @@ class MaskRow(NamedTuple):
 
     id: str
     mask: str
-    """Relative to the data folder, or to the prepared folder where ``drawn``."""
+    """Path relative to the data folder, or to the prepared folder where ``drawn``."""
     drawn: bool
+    """Drawn from outlines by ``prepare``."""
     stamp: str
 
 
 def write_index(folder: Path, split: Split, samples: Iterable[Sample], root: Path) -> None:
-    """Write one split's samples, their paths relative to ``root``.
+    """Write the samples of a split, with paths relative to ``root``.
 
     Raises:
         RunFolderError: the folder can't be written.
@@ -73,7 +74,7 @@ def write_index(folder: Path, split: Split, samples: Iterable[Sample], root: Pat
 
 
 def read_index(folder: Path, split: Split) -> list[Sample]:
-    """Read a split's samples in their order; an absent validation split is an empty list.
+    """Read the samples of a split in their order; a missing validation split is an empty list.
 
     Args:
         folder: a ``prepare/`` folder.
@@ -98,7 +99,7 @@ def read_index(folder: Path, split: Split) -> list[Sample]:
 
 
 def write_mask_rows(folder: Path, rows: Iterable[MaskRow]) -> None:
-    """Write ``masks.jsonl``; with no row, remove it."""
+    """Write ``masks.jsonl``; without rows, remove it."""
     rows = list(rows)
     path = folder / "masks.jsonl"
     if not rows:
@@ -110,7 +111,7 @@ def write_mask_rows(folder: Path, rows: Iterable[MaskRow]) -> None:
 
 
 def read_mask_rows(folder: Path) -> list[MaskRow]:
-    """Rows of ``masks.jsonl``; none where no photo has a mask.
+    """Read the rows of ``masks.jsonl``; empty where no photo has a mask.
 
     Raises:
         RunFolderError: the file is damaged.
@@ -124,7 +125,7 @@ def read_mask_rows(folder: Path) -> list[MaskRow]:
 
 
 def read_mask_paths(folder: Path) -> dict[str, Path]:
-    """Absolute path of each mask by photo id: for evaluation and calibration only.
+    """Return the absolute path of each mask by photo id, for evaluation and calibration only.
 
     Raises:
         RunFolderError: the index is missing or damaged.
@@ -134,7 +135,7 @@ def read_mask_paths(folder: Path) -> dict[str, Path]:
 
 
 def read_classes(folder: Path) -> ClassSet:
-    """The classes of a ``prepare/`` folder.
+    """Read the classes of a ``prepare/`` folder.
 
     Raises:
         RunFolderError: the index is missing or damaged.
@@ -147,7 +148,7 @@ def read_classes(folder: Path) -> ClassSet:
 
 
 def data_root(folder: Path) -> Path:
-    """Where the photos of a ``prepare/`` folder lie.
+    """Return the data folder of a ``prepare/`` folder.
 
     Raises:
         RunFolderError: the index is missing or damaged.
@@ -160,12 +161,12 @@ def data_root(folder: Path) -> Path:
 
 
 def write_source(folder: Path, layout: str, root: Path) -> None:
-    """Note the layout and place of the data."""
+    """Write the layout and location of the data."""
     write_json(folder / "source.json", {"layout": layout, "root": str(root)})
 
 
 def photos_fingerprint(samples: dict[Split, list[Sample]]) -> str:
-    """sha256 (hex) of ids, tags, stamps and splits; not of the place nor of masks."""
+    """Return the sha256 (hex) of ids, tags, stamps and splits, not of the location or of masks."""
     digest = hashlib.sha256()
     for split in SPLITS:
         digest.update(f"\n{split}\n".encode())
@@ -175,7 +176,7 @@ def photos_fingerprint(samples: dict[Split, list[Sample]]) -> str:
 
 
 def masks_fingerprint(folder: Path) -> str:
-    """sha256 (hex) of which masks there are and their stamps: an input of whatever reads masks.
+    """Return the sha256 (hex) of all masks' paths and stamps: an input of steps that read masks.
 
     Raises:
         RunFolderError: the index is damaged.

@@ -1,4 +1,4 @@
-"""What a layout holds: entries, splits and the problems met."""
+"""What a data folder contains: entries, splits and the problems found while reading it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ TagSource = Literal["auto", "annotations", "tags.csv", "cls_labels"]
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """What a source may be told.
+    """Options for reading a data folder.
 
     Attributes:
         train_split: name of a split, or path of a text file of ids.
-        val_split: the same for validation; None: none.
+        val_split: the same for validation; None: no validation photos.
         tags: where a VOC layout's tags come from.
     """
 
@@ -32,18 +32,18 @@ class SourceOptions:
 
     @classmethod
     def of(cls, section: Prepare) -> Self:
-        """What a recipe's section says."""
+        """Return the options that a recipe's section sets."""
         return cls(section.train_split, section.val_split, section.tags)
 
 
 class InventoryEntry(NamedTuple):
-    """One photo as a source found it, tags still by name. Paths are relative to the data folder."""
+    """One photo of a data folder, its tags still by name. Paths are relative to the folder."""
 
     id: str
     split: Split
     tags: tuple[str, ...]
     image: str | None
-    """None: the photo is missing (the source reports it)."""
+    """None: the photo is missing (the layout's reader reports it)."""
     stamp: str
     mask: str | None = None
     mask_stamp: str = ""
@@ -56,8 +56,8 @@ class DataProblem:
     """One thing that is wrong with the data, as one line.
 
     Attributes:
-        message: what, where, and how to mend it.
-        photo: id of the photo that can be left out instead; None: leaving out doesn't help.
+        message: what is wrong, where, and how to fix it.
+        photo: id of the photo that can be skipped instead; None: skipping a photo doesn't help.
         warning: True where training may go on.
     """
 
@@ -67,27 +67,38 @@ class DataProblem:
 
 
 class MaskDrawer(Protocol):
-    """Masks that a layout holds as outlines instead of pixels."""
+    """Draws the masks of a layout that stores outlines instead of pixels."""
 
     def draw(self, id: str, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Mask ids of a photo of ``size`` (h, w); DataError where its outlines don't fit it."""
+        """Draw the mask of a photo.
+
+        Args:
+            id: the photo.
+            size: its (h, w) in px.
+
+        Returns:
+            uint8 (h, w) of mask ids.
+
+        Raises:
+            DataError: the outlines are damaged or don't fit the photo.
+        """
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """Everything a source found, with all the problems it met.
+    """Everything found in a data folder, with all problems.
 
     Attributes:
         layout: ``voc``, ``coco``, ``csv`` or ``folders``.
         root: absolute; every path of the entries is relative to it.
         class_names: foreground classes in the order of their tag ids (not checked yet).
-        entries: one a photo and split, in the order of the lists or tables.
+        entries: one per photo and split, in the order of the lists or tables.
         problems: what went wrong while reading.
-        found_splits: names of all splits met, wanted or not.
+        found_splits: names of all splits found, requested or not.
         mask_drawer: set where entries have a ``mask_stamp`` but no mask file.
-        reads: files that tell the tags, to be named in messages.
-        class_list: the file that names the classes, likewise; empty: none but ``reads``.
-        names_from_tags: no list names the classes, so a slip in a tag becomes a class.
+        tag_source: the files that the tags come from, for messages.
+        class_list: the file that names the classes, for messages; empty: there is none.
+        names_from_tags: no list names the classes, so a misspelled tag becomes a class.
     """
 
     layout: str
@@ -97,6 +108,6 @@ class Inventory:
     problems: tuple[DataProblem, ...] = ()
     found_splits: tuple[str, ...] = ()
     mask_drawer: MaskDrawer | None = None
-    reads: str = ""
+    tag_source: str = ""
     class_list: str = ""
     names_from_tags: bool = False

@@ -1,8 +1,8 @@
-"""Mask files: one byte a pixel, mask ids as ``classes.py`` numbers them.
+"""Mask files: one mask id per pixel, as numbered by `ClassSet`.
 
-Written masks are palette PNGs: the bytes are the ids, the palette gives the colors that a viewer
-shows. Read masks must be indexed too. A color-coded mask (RGB) is refused rather than guessed at:
-which color means which class is written nowhere in the file.
+Masks are written as palette PNGs: the values are the ids, the palette has the colors for viewers.
+Masks that are read must have ids too, in a palette or gray image. A color-coded mask (RGB) is an
+error: the file doesn't say which color is which class.
 """
 
 from __future__ import annotations
@@ -17,20 +17,19 @@ from PIL import Image
 
 from tag2mask.artifacts.files import atomic_write
 from tag2mask.classes import IGNORE
+from tag2mask.data.images import DECODE_ERRORS, one_line
 from tag2mask.errors import DataError
 
 IGNORE_COLOR = (224, 224, 192)
-"""VOC's cream, shown for the ignored pixels."""
+"""Color of ignored pixels, as in VOC."""
 
 _INDEXED_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, zlib.error)
-"""What Pillow's decoders raise on broken files."""
 
 
 def read_mask(path: Path, num_classes: int) -> NDArray[np.uint8]:
     """Read an indexed mask.
 
-    The EXIF orientation of a mask is not applied: a mask lies on the upright photo.
+    The EXIF orientation of a mask is not applied: masks belong to the upright photo.
 
     Args:
         path: a palette or gray image, 1 to 16 bits, whose values are mask ids.
@@ -50,11 +49,11 @@ def read_mask(path: Path, num_classes: int) -> NDArray[np.uint8]:
         raise DataError(
             "mask is missing",
             where=path,
-            fix="Put the file there, or take its line out of the table.",
+            fix="Put the file there, or remove its line from the table.",
         ) from None
-    except _BROKEN as error:
+    except DECODE_ERRORS as error:
         raise DataError(
-            f"mask can't be read: {' '.join(str(error).split())}",
+            f"mask can't be read: {one_line(error)}",
             where=path,
             fix="It is cut off, damaged or no image: replace it.",
         ) from None
@@ -72,7 +71,8 @@ def read_mask(path: Path, num_classes: int) -> NDArray[np.uint8]:
         shown = ", ".join(map(str, foreign[:5])) + (", ..." if len(foreign) > 5 else "")
         cause = " JPEG blurs class numbers: masks must be PNG." if kind == "JPEG" else ""
         raise DataError(
-            f"mask holds {shown}; {num_classes} classes allow 0..{num_classes} and {IGNORE}",
+            f"mask has the values {shown}; "
+            f"{num_classes} classes allow 0..{num_classes} and {IGNORE}",
             where=path,
             fix=f"Check the class list and the mask's numbering.{cause}",
         )
@@ -80,7 +80,7 @@ def read_mask(path: Path, num_classes: int) -> NDArray[np.uint8]:
 
 
 def mask_colors(path: Path) -> dict[int, tuple[int, int, int]]:
-    """RGB 0..255 that a palette mask gives to values; of another mask, none.
+    """Return the palette of a mask: RGB 0..255 by value; empty for a mask without palette.
 
     Args:
         path: a mask that `read_mask` read.
@@ -92,27 +92,27 @@ def mask_colors(path: Path) -> dict[int, tuple[int, int, int]]:
 
 
 def write_mask(path: Path, mask: NDArray[np.uint8], colors: Sequence[tuple[int, int, int]]) -> None:
-    """Write a mask as a palette PNG, whole or not at all.
+    """Write a mask as a palette PNG, atomically.
 
     Args:
-        path: the file (``.png``); missing folders are made.
+        path: the file (``.png``); missing folders are created.
         mask: uint8 (h, w) of mask ids.
-        colors: RGB 0..255 by mask id (C+1), as `ClassSet.colors` gives them; 255 gets
-            VOC's cream.
+        colors: RGB 0..255 by mask id (C+1), as in `ClassSet.colors`; 255 gets `IGNORE_COLOR`.
 
     Raises:
         RunFolderError: the disk is full or the folder may not be written.
     """
     image = palette_image(mask, colors)
-    # Not durable: waiting for the disk after each of thousands of files would cost more than they.
+    # Not durable: waiting for the disk after each of thousands of files would take longer than
+    # writing them.
     with atomic_write(path, durable=False) as temporary:
-        # Masks are runs of equal bytes: looked for alone, they compress about as well in a third of
-        # the time.
+        # Masks are runs of equal bytes: searching for runs only compresses about as well in a third
+        # of the time.
         image.save(temporary, format="PNG", compress_type=zlib.Z_RLE)
 
 
 def palette_image(mask: NDArray[np.uint8], colors: Sequence[tuple[int, int, int]]) -> Image.Image:
-    """A mask as an image of mode P; the arguments are those of `write_mask`."""
+    """Return a mask as an image of mode P; the arguments are those of `write_mask`."""
     assert mask.dtype == np.uint8 and mask.ndim == 2, (mask.dtype, mask.shape)
     assert 2 <= len(colors) <= IGNORE, len(colors)
     palette = np.zeros((256, 3), np.uint8)
@@ -124,11 +124,11 @@ def palette_image(mask: NDArray[np.uint8], colors: Sequence[tuple[int, int, int]
 
 
 def write_confidence(path: Path, confidence: NDArray[np.float32] | NDArray[np.uint8]) -> None:
-    """Write how sure each pixel of a mask is, as 8 bits of gray, whole or not at all.
+    """Write the confidence of each pixel of a mask as 8 bits of gray, atomically.
 
     Args:
-        path: the file (``.png``); missing folders are made.
-        confidence: (h, w), float32 in [0, 1] or uint8 as it is written: 255 stands for 1.
+        path: the file (``.png``); missing folders are created.
+        confidence: (h, w), float32 in [0, 1], or uint8 as it is stored: 255 is 1.0.
 
     Raises:
         RunFolderError: the disk is full or the folder may not be written.
@@ -142,20 +142,20 @@ def write_confidence(path: Path, confidence: NDArray[np.float32] | NDArray[np.ui
 
 
 def read_confidence(path: Path) -> NDArray[np.uint8]:
-    """Read what `write_confidence` wrote, uint8 (h, w); 255 stands for 1.
+    """Read what `write_confidence` wrote, uint8 (h, w); 255 is 1.0.
 
     Raises:
         DataError: missing, damaged, or not 8 bits of gray.
     """
-    fix = "Make it anew: pseudo-masks writes it with pseudo_masks.confidence=true."
+    fix = "Create it again: pseudo-masks writes it with pseudo_masks.confidence=true."
     try:
         with Image.open(path) as image:
             mode, values = image.mode, np.asarray(image)
     except FileNotFoundError:
         raise DataError("confidence is missing", where=path, fix=fix) from None
-    except _BROKEN as error:
+    except DECODE_ERRORS as error:
         raise DataError(
-            f"confidence can't be read: {' '.join(str(error).split())}", where=path, fix=fix
+            f"confidence can't be read: {one_line(error)}", where=path, fix=fix
         ) from None
     if mode != "L":
         raise DataError(f"confidence is of mode {mode}, not 8 bits of gray", where=path, fix=fix)

@@ -1,8 +1,8 @@
-"""Photos from anywhere: files, folders and patterns -> ids that are unique, relative and stable.
+"""Photos to predict: files, folders and patterns, listed with unique, relative and stable ids.
 
-A photo's id is its path without suffix, relative to the folder that all that was given lies in; it
-names the photo's mask. Folders are listed as data folders are: by suffix, in all folders inside,
-hidden ones left out. A file that was named is taken whatever its suffix.
+A photo's id is its path without suffix, relative to the folder that contains everything given; it
+names the photo's mask. Folders are listed like data folders: by suffix, recursively, without hidden
+ones. A file that is given by name is used whatever its suffix.
 """
 
 from __future__ import annotations
@@ -18,24 +18,26 @@ from pathlib import Path
 
 from tag2mask.classes import UNPRINTABLE
 from tag2mask.data.images import IMAGE_SUFFIXES, image_size
-from tag2mask.data.layouts.listing import LEADS_NOWHERE, list_files, path_conflicts, without_suffix
+from tag2mask.data.layouts.ids import path_conflicts, without_suffix
+from tag2mask.data.layouts.listing import BROKEN_LINK_ERRNOS, file_stamp, list_images
+from tag2mask.data.photos import size_changed
 from tag2mask.errors import DataError
 
-MISSING = "0-0"
-"""Stamp of a link to nothing, or to itself."""
+BROKEN_LINK = "0-0"
+"""Stamp of a link to nothing or to itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class PhotoFile:
-    """One photo, not opened yet.
+    """One photo that has not been opened.
 
     Attributes:
         id: relative path without suffix, ``/`` as separator; never absolute, no ``..``.
-        path: of the file.
-        stamp: ``<bytes>-<mtime_ns>``, of a listed file also a checksum of its path: tells whether
-            the photo is another one.
-        size: (h, w) that it must have, as it was listed with; None: any.
-        problem: why its name can't be a mask's; None: it can.
+        path: the file.
+        stamp: ``<bytes>-<mtime_ns>``, followed by a checksum of its path where the file was listed
+            here; it differs for another photo.
+        size: (h, w) px that it was listed with and must have; None: any.
+        problem: why no mask can have its name; None: one can.
     """
 
     id: str
@@ -45,11 +47,11 @@ class PhotoFile:
     problem: str | None = None
 
     def is_another(self, stamp: str) -> bool:
-        """Whether the listed file that bore this stamp lay somewhere else, by its path."""
+        """Return whether a listed file with this stamp was at another path."""
         return self.stamp.rpartition("-")[2] != stamp.rpartition("-")[2]
 
     def current_size(self) -> tuple[int, int]:
-        """(h, w) px, upright, from the file's header.
+        """Return the upright (h, w) in px from the file's header.
 
         Raises:
             DataError: missing, no photo, of another size than it was listed with, or with a name
@@ -59,22 +61,18 @@ class PhotoFile:
             raise DataError(self.problem, where=repr(str(self.path)), fix="Rename it.")
         size = image_size(self.path)
         if self.size not in (None, size):
-            raise DataError(
-                "photo is of another size than when it was listed",
-                where=self.path,
-                fix="Run `tag2mask run --update`, or `tag2mask prepare --update`.",
-            )
+            raise size_changed(self.path)
         return size
 
 
-def list_photos(wanted: Sequence[str | Path], *, leave_out: Path | None = None) -> list[PhotoFile]:
-    """List the photos that files, folders and patterns name, each once, sorted by id.
+def list_photos(paths: Sequence[str | Path], *, leave_out: Path | None = None) -> list[PhotoFile]:
+    """List the photos of files, folders and patterns, each once, sorted by id.
 
     Args:
-        wanted: paths of files or folders, or patterns (``*``, ``?``, ``[...]``, ``**`` for folders
-            of any depth). Where the name before the suffix is not enough to tell photos apart, or
-            to tell a mask from a folder, the suffix becomes part of their ids.
-        leave_out: a folder whose files are no photos, such as the one that masks are written to.
+        paths: files, folders, or patterns (``*``, ``?``, ``[...]``, ``**`` for folders of any
+            depth). Where two photos have the same name before the suffix, or a mask would have the
+            name of a folder, the suffix becomes part of their ids.
+        leave_out: a folder whose files are ignored, such as the one that masks are written to.
 
     Raises:
         DataError: a path that doesn't exist, a pattern that matches nothing, or a folder without a
@@ -82,17 +80,17 @@ def list_photos(wanted: Sequence[str | Path], *, leave_out: Path | None = None) 
     """
     found: dict[Path, str] = {}
     bases: list[Path] = []
-    hidden = None if leave_out is None else _absolute(leave_out)
-    for text in wanted:
+    excluded = None if leave_out is None else _absolute(leave_out)
+    for text in paths:
         base, listed = _files_of(text)
         files = {
             path: stamp
             for path, stamp in listed.items()
-            if hidden is None or not path.is_relative_to(hidden)
+            if excluded is None or not path.is_relative_to(excluded)
         }
         if listed and not files:
             raise DataError(
-                f"no photo but in {leave_out}, whose files are left out",
+                f"no photo except in {leave_out}, whose files are ignored",
                 where=text,
                 fix="Write to another folder (--out), one without photos.",
             )
@@ -125,6 +123,7 @@ def list_photos(wanted: Sequence[str | Path], *, leave_out: Path | None = None) 
 
 
 def _problem(photo_id: str, blocked: Container[str]) -> str | None:
+    """Return why no mask can have this id; ``blocked`` ids are names of folders."""
     if UNPRINTABLE.search(photo_id):
         return "the file name has characters that can't be printed"
     if "\\" in photo_id:
@@ -133,16 +132,16 @@ def _problem(photo_id: str, blocked: Container[str]) -> str | None:
 
 
 def _printable(photo_id: str) -> str:
-    """With escapes in place of what a name must not have."""
+    """Return an id with escapes for characters that an id must not have."""
     return repr(photo_id)[1:-1] if _problem(photo_id, ()) else photo_id
 
 
 def _files_of(text: str | Path) -> tuple[Path, dict[Path, str]]:
-    """The folder that names are relative to, and the files (absolute) with their stamps."""
+    """Return the folder that ids are relative to, and the files (absolute) with their stamps."""
     path = _absolute(Path(text))
-    # os.path, not Path: there a name too long for the disk is none, here it raises.
+    # os.path, not Path, which raises for a name that is too long.
     if os.path.isdir(path):  # noqa: PTH112
-        return path, _inside(path)
+        return path, _files_below(path)
     if os.path.isfile(path):  # noqa: PTH113
         return path.parent, {path: _stamp(path)}
     if not glob.has_magic(str(text)):
@@ -151,47 +150,49 @@ def _files_of(text: str | Path) -> tuple[Path, dict[Path, str]]:
     for name in glob.iglob(str(text), recursive=True):  # noqa: PTH207 - of any root
         match = _absolute(Path(name))
         if os.path.isdir(match):  # noqa: PTH112
-            files |= _inside(match)
+            files |= _files_below(match)
         elif match.suffix.lower() in IMAGE_SUFFIXES and (match.is_symlink() or match.is_file()):
             files[match] = _stamp(match)
     plain = [*takewhile(lambda part: not glob.has_magic(part), path.parts)]
     return Path(*plain), files
 
 
-def _inside(folder: Path) -> dict[Path, str]:
-    """Files below a folder with their stamps; links to nothing too, which can't be read."""
-    dangling: list[str] = []
-    found = {folder / file.path: file.stamp for file in list_files(folder, dangling=dangling)}
-    return found | {folder / name: MISSING for name in dangling}
+def _files_below(folder: Path) -> dict[Path, str]:
+    """Return the images below a folder with their stamps, broken links included."""
+    broken_links: list[str] = []
+    images = list_images(folder, broken_links=broken_links)
+    found = {folder / image.path: image.stamp for image in images}
+    return found | {folder / name: BROKEN_LINK for name in broken_links}
 
 
 def _ids(names: Iterable[str]) -> dict[str, str]:
-    """Id of each path: without its suffix, unless that leaves two alike or in each other's way."""
+    """Return each path's id: without suffix, unless two would be equal or in conflict on disk."""
     ids = {name: without_suffix(name) for name in names}
     while True:
-        unclear = {i for i, count in Counter(ids.values()).items() if count > 1}
-        unclear |= {outer for outer, _ in path_conflicts(set(ids.values()))}
-        longer = {name: name for name, i in ids.items() if i in unclear and i != name}
-        if not longer:
+        ambiguous = {i for i, count in Counter(ids.values()).items() if count > 1}
+        ambiguous |= {outer for outer, _ in path_conflicts(set(ids.values()))}
+        with_suffix = {name: name for name, i in ids.items() if i in ambiguous and i != name}
+        if not with_suffix:
             return ids
-        ids |= longer
+        ids |= with_suffix
 
 
 def _absolute(path: Path) -> Path:
-    """Without ``..``, links as they are."""
+    """Return a path without ``..``; links are not followed."""
     return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
 
 
 def _checksum(path: Path) -> str:
-    """Of the path: photos of two folders may agree in name, size and time."""
+    """Return a checksum of the path: photos of two folders may agree in name, size and time."""
     return f"{zlib.crc32(os.fsencode(path)):08x}"
 
 
 def _stamp(path: Path) -> str:
+    """Return a file's stamp, `BROKEN_LINK` for a link to nothing."""
     try:
         status = path.stat()
     except OSError as error:
-        if error.errno not in LEADS_NOWHERE:
+        if error.errno not in BROKEN_LINK_ERRNOS:
             raise
-        return MISSING
-    return f"{status.st_size}-{status.st_mtime_ns}"
+        return BROKEN_LINK
+    return file_stamp(status)

@@ -1,4 +1,4 @@
-"""Photos and masks of samples, checked against the index."""
+"""Reading of a sample's photo and mask, checked against the index."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from tag2mask.errors import DataError
 
 
 def read_sample_mask(sample: Sample, path: Path, num_classes: int) -> NDArray[np.uint8]:
-    """Read a mask of a photo, uint8 (h, w) of mask ids.
+    """Read the mask of a photo, uint8 (h, w) of mask ids.
 
     Args:
         sample: the photo.
-        path: of its mask.
+        path: its mask.
         num_classes: foreground classes C.
 
     Raises:
         DataError: missing, damaged, color-coded, of another size than the photo, or with values
-            outside the class list.
+            that are no class.
     """
     mask = read_mask(path, num_classes)
     if mask.shape != sample.size:
@@ -38,11 +38,12 @@ def read_sample_mask(sample: Sample, path: Path, num_classes: int) -> NDArray[np
 
 
 def read_photo(sample: Sample, *, at_least: int | None = None) -> Image.Image:
-    """Read a photo that must still be as it was when it was listed.
+    """Read a photo, which must still have the size it was listed with.
 
     Args:
         sample: the photo.
-        at_least: the long side that is needed, px; a JPEG may be decoded at less than its size.
+        at_least: the long side that is needed, px; a JPEG may be decoded at less than its size
+            (see `read_image`).
 
     Raises:
         DataError: missing, damaged or of another size.
@@ -52,9 +53,14 @@ def read_photo(sample: Sample, *, at_least: int | None = None) -> Image.Image:
     if size != sample.size and at_least is not None:
         size = image_size(sample.image)
     if size != sample.size:
-        raise DataError(
-            "photo is of another size than when it was listed",
-            where=sample.image,
-            fix="Run `tag2mask run --update`, or `tag2mask prepare --update`.",
-        )
+        raise size_changed(sample.image)
     return photo
+
+
+def size_changed(path: Path) -> DataError:
+    """Return the error of a photo whose size changed after it was listed."""
+    return DataError(
+        "photo has another size than when it was listed",
+        where=path,
+        fix="Run `tag2mask run --update`, or `tag2mask prepare --update`.",
+    )

@@ -148,7 +148,7 @@ def _compared(
     inventory: Inventory, data: Path, section: Prepare, prepared: Path | None, *, update: bool
 ) -> _Listing:
     """Plan ``prepare``; without a complete folder, only check the list of photos and tags."""
-    from tag2mask.data.check import inventory_problems
+    from tag2mask.data.inventory_check import inventory_problems
     from tag2mask.steps.prepare import check_problems, is_prepared, plan_prepare
 
     try:

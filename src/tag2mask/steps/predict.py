@@ -27,7 +27,7 @@ from tag2mask.crf.dense_crf import CrfSettings
 from tag2mask.data.images import read_image
 from tag2mask.data.index import read_classes, read_index
 from tag2mask.data.inventory import SPLITS
-from tag2mask.data.layouts.listing import path_conflicts
+from tag2mask.data.layouts.ids import path_conflicts
 from tag2mask.data.masks import write_confidence, write_mask
 from tag2mask.data.photo_files import PhotoFile
 from tag2mask.errors import DataError, RunFolderError, first_few

@@ -24,7 +24,6 @@ from tag2mask.artifacts.handles import PreparedData
 from tag2mask.artifacts.identity import folder_status
 from tag2mask.artifacts.step_folder import Step, remove_step_folder, step_folder
 from tag2mask.classes import ClassSet
-from tag2mask.data.check import inventory_problems
 from tag2mask.data.index import (
     MaskRow,
     photos_fingerprint,
@@ -44,6 +43,7 @@ from tag2mask.data.inventory import (
     Inventory,
     SourceOptions,
 )
+from tag2mask.data.inventory_check import inventory_problems
 from tag2mask.data.layouts.detect import read_inventory
 from tag2mask.data.masks import write_mask
 from tag2mask.data.measure import DRAWN_FOLDER, measure_photos

@@ -168,14 +168,17 @@ def test_photos_without_tags_are_no_class_folder(tmp_path):
     [
         (
             "Train/dog Train/cat Val/dog",
-            r"Train/ is named as a split and holds folders \(cat, dog\).*"
+            r"Train/ is named as a split and contains folders \(cat, dog\).*"
             r"Set prepare\.train_split to 'Train' and prepare\.val_split to 'Val'\.",
         ),
         ("training/dog validation/dog", "to 'training' and prepare.val_split to 'validation'"),
         ("TRAIN/dog test/dog", r"Set prepare\.train_split to 'TRAIN'\."),
         ("dog cat valid/dog", "valid/ is named as a split.*into train/ beside it"),
-        ("mydata/cat mydata/dog masks", r"mydata/, holds folders \(cat, dog\).*Give .*/mydata if"),
-        ("train/mydata/cat val/mydata/dog", "train/mydata/, holds folders.*into train/ if"),
+        (
+            "mydata/cat mydata/dog masks",
+            r"mydata/, contains folders \(cat, dog\).*Give .*/mydata if",
+        ),
+        ("train/mydata/cat val/mydata/dog", "train/mydata/, contains folders.*into train/ if"),
         ("images/cat images/dog", "Give .*/images if"),
         ("images labels", "photos in images/ but no tags"),
         ("Images/train Labels/train", "photos in Images/ but no tags"),

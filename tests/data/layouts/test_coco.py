@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-import tag2mask.data.layouts.coco as coco_module
 import tag2mask.data.layouts.json_stream as json_stream
 from tag2mask.data.inventory import SourceOptions
 from tag2mask.data.layouts.coco import is_coco, read_coco
+from tag2mask.data.layouts.coco_masks import draw_outline
 from tag2mask.data.layouts.json_stream import iterate_items
 from tag2mask.errors import DataError
 
@@ -205,12 +205,12 @@ def test_a_file_that_changed_since_it_was_read(tmp_path):
         ("dog", "'dog' is neither a list of polygons"),
         (5, "'5' is neither"),
         # What pycocotools crashes on, takes all memory for, or reads as anything at all.
-        ([[1, 2, 3, float("nan"), 5, 6]], "nan lies far outside"),
-        ([[1, 2, float("inf"), 4, 5, 6]], "inf lies far outside"),
-        ([[1, 2, 1e9, 4, 5, 6]], "1000000000.0 lies far outside of the photo, 10x8 px"),
+        ([[1, 2, 3, float("nan"), 5, 6]], "nan is far outside"),
+        ([[1, 2, float("inf"), 4, 5, 6]], "inf is far outside"),
+        ([[1, 2, 1e9, 4, 5, 6]], "1000000000.0 is far outside of the photo, 10x8 px"),
         ([[1, 2, 3, 1e308, 5, 6]], "1e+308"),
         ([[1, 2, 3, -(10**400), 5, 6]], "far outside"),
-        ([[1, 2, 3, 10_001, 5, 6]], "10001 lies far outside"),
+        ([[1, 2, 3, 10_001, 5, 6]], "10001 is far outside"),
         ([[1, 2, 3, 4, 5, 6, 7]], "a polygon of 7 numbers"),
         ([1, 2, 3, 4, 5, 6], "list of numbers"),
         ([[1, 2, 3, 4, 5, None]], "list of numbers"),
@@ -257,7 +257,7 @@ def test_run_length_codes_are_read_as_pycocotools_reads_them(seed, share, compre
         flat = mask.ravel(order="F")
         ends = [*np.flatnonzero(flat[1:] != flat[:-1]) + 1, flat.size]
         counts = [int(run) for run in np.diff([0, *([0] if flat[0] else []), *ends])]
-    inside = coco_module._inside({"size": [97, 61], "counts": counts}, 97, 61)
+    inside = draw_outline({"size": [97, 61], "counts": counts}, 97, 61)
     assert np.array_equal(inside, mask)
 
 
@@ -289,7 +289,7 @@ def test_an_unknown_category_is_named_when_drawn(tmp_path):
     assert masks.draw("b", (8, 10))[0, 0] == 2  # an id as text counts as it does for the tags
 
 
-def test_items_that_cannot_be_read_say_how_to_mend_them(tmp_path):
+def test_items_that_cannot_be_read_say_how_to_fix_them(tmp_path):
     path = _coco(
         tmp_path,
         "train",
@@ -301,7 +301,7 @@ def test_items_that_cannot_be_read_say_how_to_mend_them(tmp_path):
     assert messages[0] == (
         "annotations item 1 lacks the key 'category_id'; add it, or remove the item"
     )
-    assert "item 3 is damaged" in messages[1] and "mend or remove it" in messages[1]
+    assert "item 3 is damaged" in messages[1] and "fix or remove it" in messages[1]
     assert "images item 1 is damaged: cannot convert float infinity" in messages[2]
     assert "list them there, or remove their annotations" in messages[3]
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tag2mask.data.inventory import SourceOptions
-from tag2mask.data.layouts.csv_table import is_csv, parse_tags, read_csv, read_table
+from tag2mask.data.layouts.csv_table import is_csv, read_csv
+from tag2mask.data.layouts.tag_table import parse_tags, read_tag_table
 from tag2mask.errors import DataError
 
 
@@ -69,7 +70,7 @@ def test_tags_survive_any_writer_of_csv(tmp_path_factory, tags, mark, quoting):
     writer = csv.writer(text, quoting=quoting, lineterminator="\n")
     writer.writerows([["id", "tags"], ["a", mark.join(f'"{t}"' if " " in t else t for t in tags)]])
     folder = _table(tmp_path_factory.mktemp("csv"), text.getvalue())
-    table = read_table(folder / "tags.csv")
+    table = read_tag_table(folder / "tags.csv")
     assert [row.tags for row in table.rows] == [tuple(tags)] and not table.problems
 
 
@@ -205,16 +206,16 @@ def test_a_missing_mask_is_named(tmp_path):
         ("a,dog,cat", "3 cells where the header has 2"),
         ('a,"dog', "quote is not closed"),
         ("a,dog,cat", "not by a comma"),
-        ('a,"dog,cat"', "holds a comma"),
+        ('a,"dog,cat"', "contains a comma"),
         ("a", "1 cells"),
         ("a", "write a comma before each cell that is left empty"),
-        ("a,d\0g cat", r"tag 'd\x00g' holds an unprintable character; remove it"),
-        ('a,"hot\tdog"', r"tag 'hot\tdog' holds"),
+        ("a,d\0g cat", r"tag 'd\x00g' contains an unprintable character; remove it"),
+        ('a,"hot\tdog"', r"tag 'hot\tdog' contains"),
     ],
 )
 def test_a_bad_line_is_named_and_the_others_are_read(tmp_path, line, says):
     _table(tmp_path, f"id,tags\n{line}\nb,dog\n")
-    table = read_table(tmp_path / "tags.csv")
+    table = read_tag_table(tmp_path / "tags.csv")
     assert [row.id for row in table.rows] == ["b"]
     assert says in table.problems[0].message and "line 2" in table.problems[0].message
     _photo(tmp_path / "a.jpg")
@@ -225,7 +226,7 @@ def test_a_bad_line_is_named_and_the_others_are_read(tmp_path, line, says):
 
 def test_words_between_semicolons_raise_a_doubt(tmp_path):
     _table(tmp_path, "id,tags\na,traffic light;dog\nb,cat dog bird\n")
-    [problem] = read_table(tmp_path / "tags.csv").problems
+    [problem] = read_tag_table(tmp_path / "tags.csv").problems
     assert problem.warning and "line 2" in problem.message and "quote" in problem.message
 
 
@@ -245,19 +246,19 @@ def test_words_between_semicolons_raise_a_doubt(tmp_path):
 def test_headers_that_cannot_be_read(tmp_path, text, says):
     _table(tmp_path, text)
     with pytest.raises(DataError, match=r"tags\.csv") as caught:
-        read_table(tmp_path / "tags.csv")
+        read_tag_table(tmp_path / "tags.csv")
     assert says in str(caught.value)
 
 
 def test_byte_order_mark_crlf_and_capitals(tmp_path):
     (tmp_path / "t.csv").write_bytes("\ufeffID,Tags\r\na,dog\r\n".encode())
-    assert read_table(tmp_path / "t.csv").rows[0].tags == ("dog",)
+    assert read_tag_table(tmp_path / "t.csv").rows[0].tags == ("dog",)
 
 
 def test_text_that_is_not_utf8(tmp_path):
     (tmp_path / "tags.csv").write_bytes("id,tags\na,köpek\n".encode("latin-1"))
     with pytest.raises(DataError, match="UTF-8"):
-        read_table(tmp_path / "tags.csv")
+        read_tag_table(tmp_path / "tags.csv")
 
 
 def test_which_table(tmp_path):
@@ -266,7 +267,7 @@ def test_which_table(tmp_path):
         read_csv(tmp_path, SourceOptions())
     _photo(tmp_path / "a.jpg")
     _table(tmp_path, "id,tags\na,dog\n", "one.csv")
-    assert read_csv(tmp_path, SourceOptions()).reads == "one.csv"
+    assert read_csv(tmp_path, SourceOptions()).tag_source == "one.csv"
     _table(tmp_path, "id,tags\na,cat\n", "two.csv")
     with pytest.raises(DataError, match=r"one\.csv, two\.csv"):
         read_csv(tmp_path, SourceOptions())

@@ -66,10 +66,10 @@ def test_a_relative_folder(tmp_path, monkeypatch):
 def test_no_data(tmp_path):
     with pytest.raises(DataError, match="no such data folder"):
         read_inventory(tmp_path / "gone")
-    with pytest.raises(DataError, match="no layout fits"):
+    with pytest.raises(DataError, match="no tagged photos found"):
         read_inventory(tmp_path)
     _photo(tmp_path / "a.jpg")
-    with pytest.raises(DataError, match=r"no layout fits.*tags\.csv"):
+    with pytest.raises(DataError, match=r"no tagged photos found.*tags\.csv"):
         read_inventory(tmp_path)
     with pytest.raises(DataError, match="a file, not a data folder"):
         read_inventory(tmp_path / "a.jpg")

@@ -10,7 +10,8 @@ from PIL import Image
 from tag2mask.classes import VOC_NAMES
 from tag2mask.data.inventory import SourceOptions
 from tag2mask.data.layouts.cls_labels import read_cls_labels
-from tag2mask.data.layouts.voc import is_voc, object_names, read_voc
+from tag2mask.data.layouts.voc import is_voc, read_voc
+from tag2mask.data.layouts.voc_tags import object_names
 from tag2mask.errors import DataError
 
 
@@ -123,7 +124,7 @@ def test_no_split_list_at_all(tmp_path):
     with pytest.raises(
         DataError,
         match=r"no split list 'train'.*There is none in ImageSets: write "
-        r"train\.txt there, one id a line",
+        r"train\.txt there, one id per line",
     ):
         read_voc(root, SourceOptions())
 

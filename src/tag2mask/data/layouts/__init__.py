@@ -1,1 +1,15 @@
-"""layouts."""
+"""Readers of the supported data layouts; each turns a folder into an `Inventory`.
+
+========== ================================================= ==================================
+Layout     Recognized by                                     Modules
+========== ================================================= ==================================
+voc        ``JPEGImages/`` with ``ImageSets/`` beside it     `voc`, `voc_tags`, `cls_labels`
+coco       COCO JSON in ``annotations/`` or beside photos    `coco`, `coco_annotations`,
+                                                             `coco_masks`, `json_stream`
+csv        ``tags.csv``, or any ``.csv``                     `csv_table`, `tag_table`
+folders    one folder of photos per class                    `class_folders`,
+                                                             `class_folder_checks`
+========== ================================================= ==================================
+
+`detect` tries them in this order. `listing`, `ids` and `splits` are shared by all.
+"""

@@ -1,9 +1,9 @@
 """Reader of ``cls_labels.npy``, the tag file of psa, SEAM and their descendants.
 
 It is a pickled dictionary inside a ``.npy``: ``{"2007_000032": float32 (20,)}`` (psa, SEAM) or
-``{2007000032: ...}`` (IRN). Unpickling may run any code, so ``numpy.load(allow_pickle=True)`` is
-out of the question for a file from the internet. The reader here lets a pickle rebuild arrays and
-plain values and nothing else; whatever else it names is refused before it is looked up.
+``{2007000032: ...}`` (IRN). Unpickling can run arbitrary code, so ``numpy.load(allow_pickle=True)``
+is unsafe for a file from the internet. The unpickler here builds arrays and plain values only;
+any other name in the pickle is refused before it is imported.
 
 Format: numpy/lib/_format_impl.py (NEP 1).
 """
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy_format
 
+from tag2mask.data.images import one_line
 from tag2mask.errors import DataError
 
 _MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")  # before and since numpy 2
@@ -25,17 +26,18 @@ _FIX = "Use the cls_labels.npy of psa or SEAM, or write a tags.csv instead."
 
 
 def read_cls_labels(path: Path, num_classes: int) -> dict[str, tuple[int, ...]]:
-    """Read which classes each photo holds.
+    """Read the classes of each photo.
 
     Args:
-        path: a ``.npy`` that holds one pickled dictionary.
+        path: a ``.npy`` with one pickled dictionary.
         num_classes: C, the length that each photo's vector must have.
 
     Returns:
         Sorted tag ids by photo id.
 
     Raises:
-        DataError: not such a file, it names anything but arrays, or vectors of another length.
+        DataError: no such file, one that refers to anything but arrays, or vectors of another
+            length.
     """
     try:
         values = _load(path.read_bytes())
@@ -43,12 +45,12 @@ def read_cls_labels(path: Path, num_classes: int) -> dict[str, tuple[int, ...]]:
         raise DataError(f"can't be read: {error.strerror}", where=path, fix=_FIX) from None
     except _RefusedError as error:
         raise DataError(f"refused: {error}", where=path, fix=_FIX) from None
-    except Exception as error:  # a damaged pickle may raise anything at all
+    except Exception as error:  # a damaged pickle may raise any exception
         raise DataError(
-            f"not a readable .npy of labels: {' '.join(str(error).split())}", where=path, fix=_FIX
+            f"not a readable .npy of labels: {one_line(error)}", where=path, fix=_FIX
         ) from None
     if not isinstance(values, dict):
-        raise DataError("holds no dictionary of photos", where=path, fix=_FIX)
+        raise DataError("contains no dictionary of photos", where=path, fix=_FIX)
     tags: dict[str, tuple[int, ...]] = {}
     for key, value in values.items():
         vector = np.asarray(value)
@@ -64,7 +66,7 @@ def read_cls_labels(path: Path, num_classes: int) -> dict[str, tuple[int, ...]]:
 
 
 def _photo_id(key: Any) -> str:
-    """``2007000032`` (IRN's integers) and ``2007_000032`` name the same photo."""
+    """Return the id as text: IRN's integer ``2007000032`` is ``2007_000032``."""
     if isinstance(key, int | np.integer) and key >= 10**9:
         return f"{int(key) // 10**6:04d}_{int(key) % 10**6:06d}"
     return str(key)
@@ -86,11 +88,11 @@ def _load(content: bytes) -> Any:
 
 
 class _RefusedError(Exception):
-    """The file asks for more than arrays."""
+    """The pickle refers to something other than arrays."""
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """An unpickler that knows five names, none of which runs foreign code."""
+    """An unpickler that resolves five names, none of which runs foreign code."""
 
     def find_class(self, module: str, name: str) -> Any:
         if module in _MODULES and name == "_reconstruct":
@@ -98,7 +100,7 @@ class _ArraysOnly(pickle.Unpickler):
         if module in _MODULES and name == "scalar":
             return _scalar
         if module == "numpy" and name == "ndarray":
-            return "ndarray"  # only ever handed to _empty_array, which has no use for it
+            return "ndarray"  # only passed to _empty_array, which ignores it
         if module == "numpy" and name == "dtype":
             return _dtype
         if module == "_codecs" and name == "encode":
@@ -107,7 +109,7 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def _empty_array(*_: Any) -> np.ndarray[Any, Any]:
-    """An array whose state the pickle sets next."""
+    """Return an array whose state the pickle sets next."""
     return np.ndarray.__new__(np.ndarray, (0,), np.int8)
 
 

@@ -1,7 +1,12 @@
-"""From a folder to an ``Inventory``: which layout it has, and the reader of that layout.
+"""Detect the layout of a data folder and read it.
 
-Layouts are tried in the order voc, coco, csv, folders: the one that needs the most particular files
-comes first, so that a ``tags.csv`` inside a VOC folder gives tags, not a layout of its own.
+Layouts are tried in the order voc, coco, csv, folders, the most specific first: a ``tags.csv``
+inside a VOC folder is then a source of tags, not a layout of its own. An example of each::
+
+    voc        JPEGImages/a.jpg   ImageSets/Segmentation/train.txt   Annotations/a.xml
+    coco       images/a.jpg       annotations/instances_train.json
+    csv        images/a.jpg       tags.csv
+    folders    dog/a.jpg          cat/b.jpg
 """
 
 from __future__ import annotations
@@ -19,39 +24,39 @@ from tag2mask.errors import DataError
 
 Layout = Literal["auto", "voc", "coco", "csv", "folders"]
 _FIX = (
-    "Give a VOC folder, COCO JSON, photos with a tags.csv, or one folder of photos a class "
+    "Give a VOC folder, COCO JSON, photos with a tags.csv, or one folder of photos per class "
     "(docs/reference/data.md)."
 )
 
 
-class _Source(NamedTuple):
-    fits: Callable[[Path], bool]
+class _LayoutReader(NamedTuple):
+    matches: Callable[[Path], bool]
     read: Callable[[Path, SourceOptions], Inventory]
 
 
-_SOURCES = {
-    "voc": _Source(is_voc, read_voc),
-    "coco": _Source(is_coco, read_coco),
-    "csv": _Source(is_csv, read_csv),
-    "folders": _Source(is_folders, read_folders),
+_READERS = {
+    "voc": _LayoutReader(is_voc, read_voc),
+    "coco": _LayoutReader(is_coco, read_coco),
+    "csv": _LayoutReader(is_csv, read_csv),
+    "folders": _LayoutReader(is_folders, read_folders),
 }
 
 
 def read_inventory(
     folder: Path, layout: Layout = "auto", options: SourceOptions | None = None
 ) -> Inventory:
-    """Read what a data folder holds: photos, tags, splits, masks, and the problems met.
+    """Read what a data folder contains: photos, tags, splits, masks, and the problems found.
 
     No photo is opened.
 
     Args:
         folder: the data folder.
-        layout: how to read it; ``auto`` takes the first that fits.
+        layout: how to read it; ``auto`` takes the first that matches.
         options: splits and the source of tags; None: the defaults.
 
     Raises:
-        DataError: no such folder, no layout that fits, or one whose lists or tables can't be read
-            at all. Problems of single photos are in the inventory.
+        DataError: no such folder, no layout that matches, or lists or tables that can't be read.
+            Problems of single photos are in the inventory.
     """
     if not folder.exists():
         raise DataError("no such data folder", where=folder, fix="Correct --data.")
@@ -63,8 +68,10 @@ def read_inventory(
         )
     options = options or SourceOptions()
     if layout != "auto":
-        return _SOURCES[layout].read(folder, options)
-    for source in _SOURCES.values():
-        if source.fits(folder):
-            return source.read(folder, options)
-    raise DataError("no tagged photos here: no layout fits", where=folder, fix=_FIX)
+        return _READERS[layout].read(folder, options)
+    for reader in _READERS.values():
+        if reader.matches(folder):
+            return reader.read(folder, options)
+    raise DataError(
+        "no tagged photos found: the folder has none of the known layouts", where=folder, fix=_FIX
+    )

@@ -1,11 +1,11 @@
-"""Large JSON files an item at a time.
+"""Large JSON files, read one array item at a time.
 
-COCO's annotations are one object whose members are long arrays; the training set's is 450 MB, and
-several gigabytes once parsed. Here the arrays' items come one by one, each with its place in the
-file, so that a caller keeps what it needs and reads the rest again when it needs it.
+COCO's annotations are one object whose members are long arrays; the file of the training set has
+450 MB, and takes several gigabytes once parsed. Here the items are read one by one, each with its
+position in the file, so that a caller keeps what it needs and reads the rest later.
 
-The bytes are read as Latin-1: a character is then a byte, and JSON's own marks are ASCII. An item
-that holds other characters is parsed again from its UTF-8 bytes.
+The bytes are decoded as Latin-1: a character is then a byte, and JSON's own characters are ASCII.
+An item with other characters is parsed a second time from its UTF-8 bytes.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ _AFTER_VALUE = tuple(_SPACE + ",:]}")
 _decoder = json.JSONDecoder()
 
 
-class Item(NamedTuple):
-    """An item of one of the file's arrays."""
+class ArrayItem(NamedTuple):
+    """One item of a top-level array."""
 
     array: str
     value: Any
     start: int
     """Offset of its first byte in the file."""
     raw: bytes
-    """The item as it stands in the file."""
+    """The bytes of the item in the file."""
 
 
-def iterate_items(path: Path, arrays: Collection[str]) -> Iterator[Item]:
+def iterate_items(path: Path, arrays: Collection[str]) -> Iterator[ArrayItem]:
     """Yield the items of the named top-level arrays, in the file's order.
 
     Args:
-        path: a JSON file that holds one object.
+        path: a JSON file with one object.
         arrays: names of the members to yield; others are skipped.
 
     Raises:
@@ -44,77 +44,78 @@ def iterate_items(path: Path, arrays: Collection[str]) -> Iterator[Item]:
         OSError: it can't be read.
     """
     with path.open("rb") as file:
-        if file.read(3) != b"\xef\xbb\xbf":  # a byte order mark is no JSON
+        if file.read(3) != b"\xef\xbb\xbf":  # skip a byte order mark
             file.seek(0)
-        stream = _Stream(file)
+        stream = _JsonReader(file)
         stream.expect("{")
-        while stream.next_mark() != "}":
-            name, _, _ = stream.value()
+        while stream.peek() != "}":
+            name, _, _ = stream.read_value()
             stream.expect(":")
-            if stream.next_mark() != "[":
-                stream.value()
+            if stream.peek() != "[":
+                stream.read_value()
             else:
                 stream.expect("[")
-                while stream.next_mark() != "]":
-                    value, start, raw = stream.value()
+                while stream.peek() != "]":
+                    value, start, raw = stream.read_value()
                     if name in arrays:
-                        yield Item(name, value, start, raw)
-                    if stream.next_mark() != "]":
+                        yield ArrayItem(name, value, start, raw)
+                    if stream.peek() != "]":
                         stream.expect(",")
                 stream.expect("]")
-            if stream.next_mark() != "}":
+            if stream.peek() != "}":
                 stream.expect(",")
 
 
-class _Stream:
-    """A window on the file: text from ``position`` on is still to be read."""
+class _JsonReader:
+    """Reads JSON values through a window on the file."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._text = ""
         self._position = 0
+        """Of the next unread character in the window."""
         self._offset = file.tell()
         """Of the window's first character in the file."""
 
-    def next_mark(self) -> str:
-        """The next character that is no space, not consumed."""
+    def peek(self) -> str:
+        """Return the next character that is no space, without consuming it."""
         while True:
             while self._position < len(self._text):
                 if self._text[self._position] not in _SPACE:
                     return self._text[self._position]
                 self._position += 1
-            if not self._more():
+            if not self._read_block():
                 raise ValueError("the file is cut off")
 
-    def expect(self, mark: str) -> None:
-        """Consume one character, which must be ``mark``."""
-        found = self.next_mark()
-        if found != mark:
+    def expect(self, character: str) -> None:
+        """Consume one character, which must be ``character``."""
+        found = self.peek()
+        if found != character:
             raise ValueError(
-                f"{mark!r} expected, {found!r} found at byte {self._offset + self._position}"
+                f"{character!r} expected, {found!r} found at byte {self._offset + self._position}"
             )
         self._position += 1
 
-    def value(self) -> tuple[Any, int, bytes]:
-        """Consume a value; returns it with its offset in the file and its bytes."""
-        self.next_mark()
+    def read_value(self) -> tuple[Any, int, bytes]:
+        """Consume a value; return it with its offset in the file and its bytes."""
+        self.peek()
         while True:
             try:
                 value, end = _decoder.raw_decode(self._text, self._position)
             except json.JSONDecodeError as error:
-                if not self._more():
+                if not self._read_block():
                     raise ValueError(f"not JSON at byte {self._offset + error.pos}") from None
                 continue
-            # A number may go on in the next block: 2.5 | e3.
-            if self._text[end : end + 1] in _AFTER_VALUE or not self._more():
+            # A number may continue in the next block: 2.5 | e3.
+            if self._text[end : end + 1] in _AFTER_VALUE or not self._read_block():
                 break
         start = self._offset + self._position
         raw = self._text[self._position : end].encode("latin-1")
         self._position = end
         return (value if raw.isascii() else json.loads(raw)), start, raw
 
-    def _more(self) -> bool:
-        """Append a block, dropping what has been consumed; False at the end of the file."""
+    def _read_block(self) -> bool:
+        """Append a block and drop what has been consumed; return False at the end of the file."""
         block = self._file.read(max(_BLOCK, len(self._text) - self._position))
         if not block:
             return False

@@ -1,29 +1,26 @@
-"""Files of a data folder, and the ids that name them.
+"""Files of a data folder: images, text files and the class list.
 
 A folder is walked once with ``os.scandir``; 100,000 photos take about a second, since no photo is
-opened. Symbolic links are followed. Whether a name would escape the folder is judged on the
-written text, before any look at the disk.
+opened. Symbolic links are followed.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import re
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from tag2mask.classes import UNPRINTABLE
 from tag2mask.data.images import IMAGE_SUFFIXES
-from tag2mask.data.inventory import DataProblem
-from tag2mask.errors import DataError
+from tag2mask.data.inventory import DataProblem, InventoryEntry, Split
+from tag2mask.data.layouts.ids import without_suffix
+from tag2mask.errors import DataError, first_few
 
-LEADS_NOWHERE = frozenset({errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG})
-"""Errors of links to nothing, to themselves, or to a name that no disk holds."""
-_FILE_LIKE_FOLDER = re.compile(r"\.(?:png|jpg|npz)/")
-"""Suffixes of what steps write of a photo, after its id."""
-_DRIVE = re.compile(r"[A-Za-z]:")
+MASK_FOLDER = "masks"
+CLASS_LIST = "classes.txt"
+BROKEN_LINK_ERRNOS = frozenset({errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG})
+"""Error numbers of links to nothing, to themselves, or to a name that is too long."""
 
 
 class FoundFile(NamedTuple):
@@ -35,40 +32,44 @@ class FoundFile(NamedTuple):
     """``<bytes>-<mtime_ns>``."""
 
 
-def list_files(
+def file_stamp(status: os.stat_result) -> str:
+    """Return ``<bytes>-<mtime_ns>``, which differs where a file was changed."""
+    return f"{status.st_size}-{status.st_mtime_ns}"
+
+
+def list_images(
     root: Path,
     under: str = "",
     *,
     skip: Collection[str] = (),
-    dangling: list[str] | None = None,
-    others: list[str] | None = None,
+    broken_links: list[str] | None = None,
+    other_files: list[str] | None = None,
 ) -> list[FoundFile]:
     """List the images below a folder, sorted by path.
 
-    Names that begin with a dot are not looked at.
+    Names that begin with a dot are ignored.
 
     Args:
         root: the data folder.
-        under: folder inside ``root`` to list; an absent one gives an empty list.
+        under: folder inside ``root`` to list; a missing one gives an empty list.
         skip: paths of folders (relative to ``root``) not to enter.
-        dangling: gets the paths of links to nothing (or to themselves), for layouts that name no
-            photo elsewhere.
-        others: gets the paths of files that are no images by their names, likewise.
+        broken_links: extended by the paths of image links to nothing or to themselves.
+        other_files: extended by the paths of files that are no images by their names.
 
     Raises:
-        DataError: a folder may not or can't be read.
+        DataError: a folder can't be read.
     """
     found: list[FoundFile] = []
     broken: list[str] = []
-    passed: list[str] = []
+    other: list[str] = []
     start = root / under if under else root
     if start.is_dir():
-        _walk(str(start), f"{under}/" if under else "", frozenset(skip), (), found, broken, passed)
+        _walk(str(start), f"{under}/" if under else "", frozenset(skip), (), found, broken, other)
         found.sort()
-    if dangling is not None:
-        dangling += sorted(broken)
-    if others is not None:
-        others += sorted(passed)
+    if broken_links is not None:
+        broken_links += sorted(broken)
+    if other_files is not None:
+        other_files += sorted(other)
     return found
 
 
@@ -78,14 +79,15 @@ def _walk(
     skip: frozenset[str],
     above: tuple[tuple[int, int], ...],
     found: list[FoundFile],
-    dangling: list[str],
-    others: list[str],
+    broken: list[str],
+    other: list[str],
 ) -> None:
+    """Append the files below ``folder``; ``above`` has (device, inode) of the folders around it."""
     folders: list[tuple[str, str]] = []
     try:
-        here = os.stat(folder)  # noqa: PTH116 - a Path a folder is not needed
+        here = os.stat(folder)  # noqa: PTH116 - no Path per folder, for speed
         if (here.st_dev, here.st_ino) in above:
-            return  # a link back to a folder above: it would never end
+            return  # a link back to a folder above, which would recurse forever
         with os.scandir(folder) as entries:
             for entry in entries:
                 name = entry.name
@@ -93,15 +95,13 @@ def _walk(
                     continue
                 suffix = os.path.splitext(name)[1]  # noqa: PTH122 - speed
                 if suffix.lower() in IMAGE_SUFFIXES and is_file(entry):
-                    status = entry.stat()
-                    stamp = f"{status.st_size}-{status.st_mtime_ns}"
-                    found.append(FoundFile(prefix + name, stamp))
+                    found.append(FoundFile(prefix + name, file_stamp(entry.stat())))
                 elif prefix + name not in skip and is_folder(entry):
                     folders.append((entry.path, f"{prefix}{name}/"))
                 elif suffix.lower() in IMAGE_SUFFIXES and entry.is_symlink():
-                    dangling.append(prefix + name)
+                    broken.append(prefix + name)
                 elif is_file(entry):
-                    others.append(prefix + name)
+                    other.append(prefix + name)
     except PermissionError:
         raise DataError(
             "no permission to read the folder", where=folder, fix="Change its permissions."
@@ -110,33 +110,33 @@ def _walk(
         raise DataError(
             f"the folder can't be read: {error.strerror}",
             where=folder,
-            fix="Rename, mend or remove it.",
+            fix="Rename, repair or remove it.",
         ) from None
     for path, inner in folders:
-        _walk(path, inner, skip, (*above, (here.st_dev, here.st_ino)), found, dangling, others)
+        _walk(path, inner, skip, (*above, (here.st_dev, here.st_ino)), found, broken, other)
 
 
 def is_file(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry of a folder is a file or leads to one."""
-    return _leads_there(entry.is_file)
+    """Return whether a folder's entry is a file or a link to one; False for a broken link."""
+    return _follow(entry.is_file)
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry of a folder is a folder or leads to one."""
-    return _leads_there(entry.is_dir)
+    """Return whether a folder's entry is a folder or a link to one; False for a broken link."""
+    return _follow(entry.is_dir)
 
 
-def _leads_there(look: Callable[[], bool]) -> bool:
+def _follow(test: Callable[[], bool]) -> bool:
     try:
-        return look()
+        return test()
     except OSError as error:
-        if error.errno not in LEADS_NOWHERE:
+        if error.errno not in BROKEN_LINK_ERRNOS:
             raise
         return False
 
 
 def subfolders(folder: Path) -> list[str]:
-    """Names of the folders in a folder, sorted; names that begin with a dot or ``__`` left out."""
+    """Return the sorted names of the folders in a folder, without hidden ones and ``__MACOSX``."""
     if not folder.is_dir():
         return []
     with os.scandir(folder) as entries:
@@ -145,30 +145,8 @@ def subfolders(folder: Path) -> list[str]:
         )
 
 
-def without_suffix(path: str) -> str:
-    """A photo's path without the suffix; other suffixes are part of the name."""
-    stem, dot, suffix = path.rpartition(".")
-    return stem if dot and f".{suffix.lower()}" in IMAGE_SUFFIXES else path
-
-
-def path_conflicts(ids: Collection[str]) -> list[tuple[str, str]]:
-    """Photos that can't both be written of: one's file would bear the name of the other's folder.
-
-    Of photos ``a`` and ``a.png/b`` the masks are ``a.png`` and ``a.png/b.png``.
-
-    Returns:
-        (id, id in a folder of that name) of each, sorted.
-    """
-    return sorted(
-        (photo, id)
-        for id in ids
-        for found in _FILE_LIKE_FOLDER.finditer(id)
-        if (photo := id[: found.start()]) in ids
-    )
-
-
-def by_id(files: Iterable[FoundFile], prefix: str = "") -> dict[str, list[FoundFile]]:
-    """Files by their path without suffix, below ``prefix`` and without it."""
+def group_by_id(files: Iterable[FoundFile], prefix: str = "") -> dict[str, list[FoundFile]]:
+    """Return the files below ``prefix`` by their path without prefix and suffix."""
     ids: dict[str, list[FoundFile]] = {}
     for file in files:
         if file.path.startswith(prefix):
@@ -176,30 +154,29 @@ def by_id(files: Iterable[FoundFile], prefix: str = "") -> dict[str, list[FoundF
     return ids
 
 
-def written_path(text: str) -> tuple[str, str | None]:
-    """Bring a written id or path to its plain form and judge it.
-
-    Returns:
-        The path with ``/`` as separator and without empty or ``.`` parts; and why it can't be used,
-        or None.
-    """
-    text = text.strip().replace("\\", "/")
-    if not text:
-        return text, "is empty"
-    if UNPRINTABLE.search(text):
-        return text, "holds an unprintable character or is not UTF-8"
-    if text.startswith("/") or _DRIVE.match(text):
-        return text, "is absolute; write it relative to the data folder"
-    if "." not in text and "//" not in text and not text.endswith("/"):
-        return text, None
-    parts = [part for part in text.split("/") if part not in ("", ".")]
-    if ".." in parts:
-        return text, "leads out of the data folder ('..')"
-    return ("/".join(parts), None) if parts else (text, "names no file")
+def inventory_entry(
+    id: str,
+    split: Split,
+    tags: tuple[str, ...],
+    photo: FoundFile | None,
+    mask: FoundFile | None,
+    where: str,
+) -> InventoryEntry:
+    """Return the entry of a photo and its mask as they were found on the disk."""
+    return InventoryEntry(
+        id=id,
+        split=split,
+        tags=tags,
+        where=where,
+        image=photo.path if photo else None,
+        stamp=photo.stamp if photo else "",
+        mask=mask.path if mask else None,
+        mask_stamp=mask.stamp if mask else "",
+    )
 
 
 def missing_photo(id: str, path: Path, where: str) -> DataProblem:
-    """The problem of a photo that a table or list names but that isn't there."""
+    """Return the problem of a photo that a table or list names but that doesn't exist."""
     what = "does not exist"
     try:
         if path.is_symlink():
@@ -217,14 +194,30 @@ def missing_photo(id: str, path: Path, where: str) -> DataProblem:
     )
 
 
+def ambiguous_photo(id: str, files: Iterable[FoundFile], where: str, fix: str) -> DataProblem:
+    """Return the problem of an id that several photos have."""
+    return DataProblem(
+        f"{where}: id {id!r} matches several photos ({first_few(f.path for f in files)}); {fix}"
+    )
+
+
+def unmatched_masks(masks: Iterable[str], matched: Collection[str]) -> list[DataProblem]:
+    """Return a warning where masks (paths) belong to no photo: they were probably meant to."""
+    unmatched = [path for path in masks if path not in matched]
+    if not unmatched:
+        return []
+    message = f"{len(unmatched)} masks match no photo: {first_few(unmatched)}"
+    return [DataProblem(f"{message}; give each the name of its photo", warning=True)]
+
+
 def read_lines(path: Path) -> list[str]:
-    """Lines of a text file in UTF-8, with or without a byte order mark.
+    """Return the lines of a text file in UTF-8, with or without a byte order mark.
 
     Raises:
         DataError: it can't be read or is not UTF-8.
     """
     try:
-        # Not splitlines(), which parts lines at characters that a name may hold.
+        # Not splitlines(), which splits at characters that a name may contain.
         return path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError:
         raise DataError("not UTF-8 text", where=path, fix="Save it as UTF-8.") from None
@@ -236,12 +229,17 @@ def read_lines(path: Path) -> list[str]:
         ) from None
 
 
-def read_class_list(path: Path) -> tuple[str, ...]:
-    """Foreground class names of a ``classes.txt``: one a line, an optional background first.
+def read_class_list(root: Path) -> tuple[str, ...] | None:
+    """Return the foreground classes of ``classes.txt``; None where the folder has none.
+
+    The file has one name per line; a background in the first line is left out.
 
     Raises:
         DataError: it can't be read or names no class.
     """
+    path = root / CLASS_LIST
+    if not path.is_file():
+        return None
     names = [line.strip() for line in read_lines(path) if line.strip()]
     if names and names[0].strip("_").lower() == "background":
         del names[0]
@@ -249,6 +247,6 @@ def read_class_list(path: Path) -> tuple[str, ...]:
         raise DataError(
             f"{path.name} names no class",
             where=path,
-            fix="Write one name a line, or remove the file.",
+            fix="Write one name per line, or remove the file.",
         )
     return tuple(names)

@@ -1,4 +1,12 @@
-"""Which photos train and which validate: lists of ids, and the splits that a source wrote."""
+"""Splits: which photos are for training and validation, by lists of ids or by the data itself.
+
+A list of ids is a text file with one id per line::
+
+    2007_000032
+    street/001
+    2007_000032 -1                                                      (VOC's lists per class)
+    /JPEGImages/2007_000032.jpg /SegmentationClassAug/2007_000032.png   (psa's lists)
+"""
 
 from __future__ import annotations
 
@@ -10,7 +18,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tag2mask.data.inventory import DataProblem, SourceOptions, Split
-from tag2mask.data.layouts.listing import read_lines, without_suffix, written_path
+from tag2mask.data.layouts.ids import normalize_path, without_suffix
+from tag2mask.data.layouts.listing import read_lines
 from tag2mask.errors import DataError, nearest_hint
 
 
@@ -23,15 +32,14 @@ class ListedPhoto(NamedTuple):
 
 
 def read_id_list(path: Path) -> tuple[list[ListedPhoto], list[DataProblem]]:
-    """Read a text file of ids, one a line.
+    """Read a text file of ids, one per line.
 
-    Of a line of VOC's class lists (``2007_000032 -1``) the id counts, not the number: tags come
-    from elsewhere. A line may also be a photo's path, and may name its mask in a second column, as
-    psa's lists do (``/JPEGImages/2007_000032.jpg /SegmentationClassAug/2007_000032.png``): there a
-    leading slash means the data folder.
+    The number in a line of VOC's lists per class (``2007_000032 -1``) is ignored: tags come from
+    elsewhere. A line may also be a photo's path, with its mask in a second column, as in psa's
+    lists; a leading slash then means the data folder.
 
     Returns:
-        The listed photos (paths still with their folders, suffixes removed), and the problems.
+        The listed photos (with their folders, without suffix), and the problems.
 
     Raises:
         DataError: it can't be read.
@@ -48,7 +56,7 @@ def read_id_list(path: Path) -> tuple[list[ListedPhoto], list[DataProblem]]:
         texts = (photo,) if mask is None else (photo, mask.lstrip("/"))
         plain: list[str] = []
         for text in texts:
-            written, problem = written_path(text)
+            written, problem = normalize_path(text)
             if problem:
                 problems.append(DataProblem(f"{where}: {text!r} {problem}"))
             else:
@@ -61,16 +69,22 @@ def read_id_list(path: Path) -> tuple[list[ListedPhoto], list[DataProblem]]:
 
 
 def _columns(line: str) -> tuple[str, str | None]:
-    """Photo and mask of a list's line; a name may hold spaces, so both must look like paths."""
+    """Split a line into photo and mask; names may have spaces, so both must look like paths."""
     match = re.fullmatch(r"\s*(\S.*\.\w+)\s+(\S.*\.png)\s*", line, re.IGNORECASE)
     if match:
         return match[1], match[2]
-    of_class = re.fullmatch(r"\s*(\S+)\s+(?:-1|0|1)\s*", line)
-    return (of_class[1] if of_class else line.strip()), None
+    class_line = re.fullmatch(r"\s*(\S+)\s+(?:-1|0|1)\s*", line)
+    return (class_line[1] if class_line else line.strip()), None
 
 
 def find_list(root: Path, name: str) -> Path | None:
-    """The text file that a split setting names, looked for in the data folder and from here."""
+    """Return the text file that a split setting names; None where it is the name of a split.
+
+    It is looked for in the data folder, then in the working directory.
+
+    Raises:
+        DataError: the file doesn't exist.
+    """
     if not name.endswith(".txt"):
         return None
     for candidate in (root / name, Path(name)):
@@ -84,11 +98,11 @@ def find_list(root: Path, name: str) -> Path | None:
 
 
 class SplitRule:
-    """Decides a photo's split from what its source wrote, or from lists of ids.
+    """Decides a photo's split by lists of ids, or by the split that the data gives it.
 
     Args:
         root: the data folder.
-        options: the wanted splits.
+        options: the requested splits.
 
     Raises:
         DataError: a list is missing or can't be read.
@@ -97,11 +111,11 @@ class SplitRule:
     def __init__(self, root: Path, options: SourceOptions) -> None:
         self._names: dict[str, Split] = {}
         self._listed: dict[str, Split] = {}
-        self._wheres: dict[str, str] = {}
+        self._list_lines: dict[str, str] = {}
         self._problems: list[DataProblem] = []
-        self.train_is_listed = False
-        self._not_asked_for: Counter[str] = Counter()
-        self._met: set[str] = set()
+        self._train_is_listed = False
+        self._unrequested: Counter[str] = Counter()
+        self._seen: set[str] = set()
         for split, wanted in (("train", options.train_split), ("val", options.val_split)):
             side: Split = "train" if split == "train" else "val"
             path = None if wanted is None else find_list(root, wanted)
@@ -109,7 +123,7 @@ class SplitRule:
                 if wanted is not None:
                     self._names.setdefault(wanted, side)
                 continue
-            self.train_is_listed |= side == "train"
+            self._train_is_listed |= side == "train"
             photos, problems = read_id_list(path)
             self._problems += problems
             for photo in photos:
@@ -117,71 +131,71 @@ class SplitRule:
                     self._problems.append(
                         DataProblem(
                             f"{photo.where}: photo {photo.id!r} is listed twice "
-                            f"(also in {self._wheres[photo.id]}); remove one of the two"
+                            f"(also in {self._list_lines[photo.id]}); remove one of the two"
                         )
                     )
                 self._listed[photo.id] = side
-                self._wheres[photo.id] = photo.where
+                self._list_lines[photo.id] = photo.where
 
     def split_of(self, id: str, written: str = "") -> Split | None:
-        """Split of a photo, or None where it takes part in none.
+        """Return the split of a photo, or None where it is in none of the requested ones.
 
         Args:
             id: the photo.
-            written: the split its source gives; empty: training, unless training is a list.
+            written: the split that the data gives it; empty: training, unless the training photos
+                are listed in a file.
         """
         listed = self._listed.get(id)
         if listed is not None:
             return listed
         if not written:
-            return None if self.train_is_listed else "train"
+            return None if self._train_is_listed else "train"
         split = self._names.get(written)
-        self._met.add(written)
+        self._seen.add(written)
         if split is None:
-            self._not_asked_for[written] += 1
+            self._unrequested[written] += 1
         return split
 
     def problems(self, known: Collection[str]) -> list[DataProblem]:
-        """What is wrong with the lists and the written splits, once every photo was asked about.
+        """Return what is wrong with the lists and splits; call it after `split_of` of every photo.
 
         Args:
-            known: ids that the data holds.
+            known: ids of the photos in the data.
         """
         unknown = [
             DataProblem(
-                f"{self._wheres[id]}: photo {id!r} is not in the data; remove its line", photo=id
+                f"{self._list_lines[id]}: photo {id!r} is not in the data; remove its line",
+                photo=id,
             )
             for id in self._listed
             if id not in known
         ]
-        return [*self._problems, *self._unmet(), *self._left_out(), *unknown]
+        return [*self._problems, *self._missing_splits(), *self._unused_splits(), *unknown]
 
-    def _unmet(self) -> list[DataProblem]:
-        """A validation split by a name of its own that no photo has; by the usual one it may."""
+    def _missing_splits(self) -> list[DataProblem]:
+        """Return a problem where no photo has the validation split, unless it is the default."""
         return [
             DataProblem(
-                f"no photo of split {name!r}{nearest_hint(name, self._not_asked_for)}; set "
-                "prepare.val_split to one that there is, or to null for none"
+                f"no photo of split {name!r}{nearest_hint(name, self._unrequested)}; set "
+                "prepare.val_split to an existing split, or to null for none"
             )
             for name, side in self._names.items()
-            if side == "val" and name not in {SourceOptions().val_split, *self._met}
+            if side == "val" and name not in {SourceOptions().val_split, *self._seen}
         ]
 
-    def _left_out(self) -> list[DataProblem]:
-        """A warning where photos take no part because of their split, ``test`` apart."""
-        said = [
+    def _unused_splits(self) -> list[DataProblem]:
+        """Return a warning where photos are not used because of their split, except ``test``."""
+        unused = [
             f"{count} of split {name!r}{nearest_hint(name, self._names)}"
-            for name, count in self._not_asked_for.items()
+            for name, count in self._unrequested.items()
             if name != "test"
         ]
-        return (
-            [
-                DataProblem(
-                    f"photos that take no part: {', '.join(said)} (mend the name, or set "
-                    "prepare.train_split or prepare.val_split to it)",
-                    warning=True,
-                )
-            ]
-            if said
-            else []
-        )
+        if not unused:
+            return []
+        return [
+            DataProblem(
+                f"photos that are not used: {', '.join(unused)} (correct the name, or set "
+                "prepare.train_split or prepare.val_split to it)",
+                warning=True,
+            )
+        ]

@@ -1,0 +1,180 @@
+"""Problems of an inventory: ids, tags, splits and classes. No photo is opened.
+
+This takes seconds for 100,000 photos. The step ``prepare`` runs it, and `check.check_data`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import unicodedata
+from collections.abc import Sequence
+
+from tag2mask.classes import ClassSet
+from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry
+from tag2mask.data.layouts.ids import path_conflicts
+from tag2mask.errors import DataError, first_few, nearest_hint
+
+_SIMILAR = 0.8
+"""Similarity (difflib's ratio) from which a rare name may be another one misspelled."""
+_RARE = 0.05
+"""A misspelled name has at most this share of the photos of the correct one."""
+
+
+def inventory_problems(inventory: Inventory) -> list[DataProblem]:
+    """Return the problems of ids, tags, splits and classes, after those found while reading."""
+    problems = list(inventory.problems)
+    problems += _duplicates(inventory.entries)
+    problems += [
+        DataProblem(
+            f"photo {inner!r} is in a folder that has the name of a file of photo {photo!r}; "
+            "rename one of the two"
+        )
+        for photo, inner in path_conflicts({entry.id for entry in inventory.entries})
+    ]
+    problems += _tag_problems(inventory)
+    problems += _class_problems(inventory)
+    problems += _training_problems(inventory, problems)
+    return problems
+
+
+def _class_problems(inventory: Inventory) -> list[DataProblem]:
+    """Return the problem of names that can't be classes."""
+    try:
+        if inventory.class_names:
+            ClassSet(inventory.class_names)
+    except DataError as error:
+        named_in = inventory.class_list or inventory.tag_source
+        return [DataProblem(f"{error.what} ({named_in}). {error.fix}")]
+    return []
+
+
+def _training_problems(inventory: Inventory, found: Sequence[DataProblem]) -> list[DataProblem]:
+    """Return the problem of data without a tagged training photo; ``found`` may explain it."""
+    train = [entry for entry in inventory.entries if entry.split == "train"]
+    if not inventory.found_splits:
+        if not all(problem.warning for problem in found):
+            return []  # the errors say why no line could be used
+        return [
+            DataProblem(
+                f"no photo for training: no line of {inventory.tag_source} names "
+                "one; write one line per photo below its header"
+            )
+        ]
+    if not train:
+        return [
+            DataProblem(
+                f"no photo for training; splits found: {first_few(inventory.found_splits)}; "
+                "set prepare.train_split to one of them"
+            )
+        ]
+    if not any(entry.tags for entry in train):
+        return [
+            DataProblem(
+                f"no training photo has a tag ({inventory.tag_source}): there is "
+                "nothing to learn; fill in the tags"
+            )
+        ]
+    return []
+
+
+def _duplicates(entries: Sequence[InventoryEntry]) -> list[DataProblem]:
+    """Return the problems of ids that occur twice, and of photos with two ids."""
+    seen: dict[str, InventoryEntry] = {}
+    problems: list[DataProblem] = []
+    files: dict[str, InventoryEntry] = {}
+    for entry in entries:
+        if entry.image is not None:
+            same = files.setdefault(entry.image, entry)
+            if same.id != entry.id:
+                problems.append(
+                    DataProblem(
+                        f"ids {same.id!r} and {entry.id!r} are the same photo "
+                        f"({same.where} and {entry.where}); remove one of the two"
+                    )
+                )
+        first = seen.setdefault(entry.id, entry)
+        if first is entry:
+            continue
+        if first.split != entry.split:
+            what = "is in both splits, training and validation"
+        else:
+            what = "is listed twice"
+        problems.append(
+            DataProblem(
+                f"id {entry.id!r} {what} ({first.where} and {entry.where}); remove one of the two"
+            )
+        )
+    return problems
+
+
+def _tag_problems(inventory: Inventory) -> list[DataProblem]:
+    """Return the problems of unknown tags, classes without photos and misspelled names."""
+    known = set(inventory.class_names)
+    photos: dict[str, list[InventoryEntry]] = {}
+    for entry in inventory.entries:
+        for tag in entry.tags:
+            photos.setdefault(tag, []).append(entry)
+    problems = [
+        DataProblem(
+            f"unknown tag {tag!r}{nearest_hint(tag, inventory.class_names)} "
+            f"({describe_photos(tagged)}; {inventory.tag_source}); correct the tag or add it to "
+            f"{inventory.class_list or 'the classes'}"
+        )
+        for tag, tagged in sorted(photos.items())
+        if tag not in known
+    ]
+    in_training = {
+        tag for tag, tagged in photos.items() if any(entry.split == "train" for entry in tagged)
+    }
+    if in_training:
+        problems += [
+            DataProblem(f"class {name!r} has no training photo", warning=True)
+            for name in inventory.class_names
+            if name not in in_training
+        ]
+    if not inventory.names_from_tags:
+        return problems
+    return problems + [
+        DataProblem(
+            f"tag {rare!r} of {describe_photos(photos[rare])} looks like {common!r} "
+            f"({len(photos[common])} photos); is it misspelled?",
+            warning=True,
+        )
+        for rare, common in _similar_names({tag: len(tagged) for tag, tagged in photos.items()})
+    ]
+
+
+def describe_photos(entries: Sequence[InventoryEntry]) -> str:
+    """Return the first few photos with file and line, as part of a message."""
+    shown = first_few((f"{e.id!r} [{e.where}]" if e.where else repr(e.id) for e in entries), 3)
+    return f"photo {shown}" if len(entries) == 1 else f"{len(entries)} photos: {shown}"
+
+
+def _similar_names(counts: dict[str, int]) -> list[tuple[str, str]]:
+    """Return (rare, common) names so similar that the rare one may be misspelled.
+
+    Names that differ only in case or in the encoding of their accents always are; others where one
+    is much rarer than the other.
+    """
+    pairs: list[tuple[str, str]] = []
+    for rare, count in sorted(counts.items()):
+        others = {
+            name: _folded(name)
+            for name, times in counts.items()
+            if name != rare and (times, name) > (count, rare)
+        }
+        same = [name for name, folded in others.items() if folded == _folded(rare)]
+        much_more_common = {
+            folded: name
+            for name, folded in others.items()
+            if counts[name] >= 3 and count <= max(1, _RARE * counts[name])
+        }
+        close = difflib.get_close_matches(_folded(rare), much_more_common, n=1, cutoff=_SIMILAR)
+        if same or close:
+            pairs.append((rare, same[0] if same else much_more_common[close[0]]))
+    return pairs
+
+
+def _folded(name: str) -> str:
+    """Return a name without differences of case and of the encoding of accents."""
+    return unicodedata.normalize("NFC", name).casefold()

@@ -1,0 +1,61 @@
+"""Photo ids and written paths: their plain form, and ids that conflict on disk."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from tag2mask.classes import UNPRINTABLE
+from tag2mask.data.images import IMAGE_SUFFIXES
+
+_FILE_LIKE_FOLDER = re.compile(r"\.(?:png|jpg|npz)/")
+"""Suffixes that the steps append to a photo's id."""
+_DRIVE = re.compile(r"[A-Za-z]:")
+
+
+def without_suffix(path: str) -> str:
+    """Return a photo's path without its image suffix; other suffixes are part of the name."""
+    stem, dot, suffix = path.rpartition(".")
+    return stem if dot and f".{suffix.lower()}" in IMAGE_SUFFIXES else path
+
+
+def path_conflicts(ids: Collection[str]) -> list[tuple[str, str]]:
+    """Return pairs of ids whose output files can't both exist.
+
+    A file of one has the name of the other's folder: the masks of photos ``a`` and ``a.png/b`` are
+    ``a.png`` and ``a.png/b.png``.
+
+    Returns:
+        (id, id in a folder of that name) pairs, sorted.
+    """
+    return sorted(
+        (photo, id)
+        for id in ids
+        for found in _FILE_LIKE_FOLDER.finditer(id)
+        if (photo := id[: found.start()]) in ids
+    )
+
+
+def normalize_path(text: str) -> tuple[str, str | None]:
+    """Bring an id or path from a file to its plain form, and check it.
+
+    Whether it would leave the data folder is decided on the text alone, before any access to the
+    disk.
+
+    Returns:
+        The path with ``/`` as separator and without empty or ``.`` parts; and why it can't be used,
+        or None.
+    """
+    text = text.strip().replace("\\", "/")
+    if not text:
+        return text, "is empty"
+    if UNPRINTABLE.search(text):
+        return text, "has an unprintable character or is not UTF-8"
+    if text.startswith("/") or _DRIVE.match(text):
+        return text, "is absolute; write it relative to the data folder"
+    if "." not in text and "//" not in text and not text.endswith("/"):
+        return text, None
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    if ".." in parts:
+        return text, "leads out of the data folder ('..')"
+    return ("/".join(parts), None) if parts else (text, "names no file")
