@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.measure import Row, side_by_side
-from tag2mask.affinity.pairs import pair_offsets, sources
+from tag2mask.affinity.pairs import existing_pairs, pair_offsets
 from tag2mask.affinity.random_walk import random_walk
 
 GRID = (47, 63)
@@ -32,7 +32,7 @@ def sparse_vs_dense(*, toy: bool = False) -> Row:
 def affinity_and_maps(grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Random affinities (offsets, h, w) and maps (k, h, w)."""
     torch.manual_seed(0)
-    exist = torch.from_numpy(sources(grid, RADIUS, published=False))
+    exist = torch.from_numpy(existing_pairs(grid, RADIUS, published=False))
     return torch.rand(exist.shape) * exist, torch.rand(CHANNELS, *grid)
 
 

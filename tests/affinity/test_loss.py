@@ -13,7 +13,7 @@ from toy_backbone import PointwiseBackbone, corner, random
 
 from tag2mask.affinity.loss import AFFINITY_WEIGHTS, AffinityObjective, affinity_terms, pair_labels
 from tag2mask.affinity.network import AffinityNet
-from tag2mask.affinity.pairs import pair_offsets, sources
+from tag2mask.affinity.pairs import existing_pairs, pair_offsets
 
 KINDS = torch.tensor([0, 0, 1, 2, 255], dtype=torch.uint8)
 
@@ -28,7 +28,7 @@ def transcription(
 ) -> dict[str, float]:
     """Pair by pair, in double precision."""
     sums = {"bg": (0.0, 0), "fg": (0.0, 0), "neg": (0.0, 0)}
-    exist = sources(tuple(labels.shape[1:]), radius, published=published)
+    exist = existing_pairs(tuple(labels.shape[1:]), radius, published=published)
     for b, photo in enumerate(labels.tolist()):
         for o, (dy, dx) in enumerate(pair_offsets(radius).tolist()):
             for y, x in zip(*exist[o].nonzero(), strict=True):

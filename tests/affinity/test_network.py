@@ -21,7 +21,7 @@ from tag2mask.affinity.network import (
     pair_affinity,
     save_affinity_net,
 )
-from tag2mask.affinity.pairs import pair_offsets, sources
+from tag2mask.affinity.pairs import existing_pairs, pair_offsets
 from tag2mask.errors import WeightsError
 from tag2mask.nn.model_file import AFFINITY_KEY
 from tag2mask.nn.official_checkpoints import AFFINITYNET_HEAD_NAMES, official_affinity_state
@@ -46,7 +46,7 @@ def test_affinities_and_gradients_equal_a_transcription(
     height: int, width: int, radius: int, published: bool
 ) -> None:
     features = random(2, 7, height, width).double().requires_grad_()
-    exist = torch.from_numpy(sources((height, width), radius, published=published))
+    exist = torch.from_numpy(existing_pairs((height, width), radius, published=published))
     wanted = torch.zeros(2, *exist.shape, dtype=torch.float64)
     for o, (dy, dx) in enumerate(pair_offsets(radius).tolist()):
         for y, x in exist[o].nonzero().tolist():
@@ -71,7 +71,7 @@ def test_maps_of_any_size(image_size: tuple[int, int]) -> None:
     affinity = net(random(1, 3, *image_size), radius=5)
     grid = tuple(-(-side // net.stride) for side in image_size)
     assert affinity.shape == (1, 34, *grid)
-    assert torch.equal(affinity[0] > 0, torch.from_numpy(sources(grid, 5, published=False)))
+    assert torch.equal(affinity[0] > 0, torch.from_numpy(existing_pairs(grid, 5, published=False)))
     assert affinity.max() <= 1
 
 
@@ -137,7 +137,9 @@ def test_on_timm_backbones(backbone: str, output_stride: int, stride: int) -> No
     with torch.no_grad():
         affinity = net(random(1, 3, 64, 96), radius=5)
     assert affinity.shape == (1, 34, 64 // stride, 96 // stride)
-    inside = affinity[0][torch.from_numpy(sources(tuple(affinity.shape[2:]), 5, published=False))]
+    inside = affinity[0][
+        torch.from_numpy(existing_pairs(tuple(affinity.shape[2:]), 5, published=False))
+    ]
     assert inside.isfinite().all() and inside.min() > 0 and inside.max() <= 1
 
 

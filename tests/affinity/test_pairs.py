@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tag2mask.affinity.pairs import pair_ends, pair_offsets, sources, usable_radius
+from tag2mask.affinity.pairs import existing_pairs, pair_ends, pair_offsets, usable_radius
 
 SIDES, RADII = st.integers(1, 14), st.integers(1, 7)
 
@@ -32,14 +32,14 @@ def test_each_neighbor_once(radius):
 
 def test_radius_1_has_no_pairs():
     assert pair_offsets(1).shape == (0, 2)
-    assert sources((3, 4), 1, published=False).shape == (0, 3, 4)
-    assert sources((3, 4), 1, published=True).shape == (0, 3, 4)
+    assert existing_pairs((3, 4), 1, published=False).shape == (0, 3, 4)
+    assert existing_pairs((3, 4), 1, published=True).shape == (0, 3, 4)
 
 
 @given(SIDES, SIDES, RADII)
 @settings(max_examples=60, deadline=None)
 def test_default_pairs_are_those_inside(height, width, radius):
-    exist = sources((height, width), radius, published=False)
+    exist = existing_pairs((height, width), radius, published=False)
     for one, (dy, dx) in zip(exist, pair_offsets(radius).tolist(), strict=True):
         for y in range(height):
             for x in range(width):
@@ -49,8 +49,8 @@ def test_default_pairs_are_those_inside(height, width, radius):
 @given(SIDES, SIDES, RADII)
 @settings(max_examples=60, deadline=None)
 def test_paper_pairs_are_the_published_crop_and_lie_inside(height, width, radius):
-    exist = sources((height, width), radius, published=True)
-    assert not (exist & ~sources((height, width), radius, published=False)).any()
+    exist = existing_pairs((height, width), radius, published=True)
+    assert not (exist & ~existing_pairs((height, width), radius, published=False)).any()
     border = radius - 1
     if radius > 1:
         crop = np.zeros((height, width), bool)
@@ -88,4 +88,7 @@ def test_the_published_radius_of_small_maps(size, wanted):
 )
 def test_the_default_radius_keeps_every_pair(size, wanted):
     assert usable_radius(size, 5) == wanted
-    assert sources(size, wanted, published=False).sum() == sources(size, 5, published=False).sum()
+    assert (
+        existing_pairs(size, wanted, published=False).sum()
+        == existing_pairs(size, 5, published=False).sum()
+    )

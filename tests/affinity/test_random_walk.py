@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tag2mask.affinity.pairs import pair_offsets, sources
-from tag2mask.affinity.random_walk import Walk, random_walk
+from tag2mask.affinity.pairs import existing_pairs, pair_offsets
+from tag2mask.affinity.random_walk import RandomWalk, random_walk
 
 TOLERANCE = 1e-5
 
@@ -23,7 +23,7 @@ def affinity_of(
     size: tuple[int, int], radius: int, *, published: bool = False, seed: int = 0
 ) -> Tensor:
     """Random affinities, 0 where there is no pair; some pairs are 0 or 1."""
-    exist = torch.from_numpy(sources(size, radius, published=published))
+    exist = torch.from_numpy(existing_pairs(size, radius, published=published))
     random = torch.rand(exist.shape, generator=torch.Generator().manual_seed(seed))
     return (1.2 * random - 0.1).clamp(0, 1) * exist
 
@@ -82,7 +82,7 @@ def test_equals_dense_matrix_powers(
 def test_an_even_map_stays_and_no_value_leaves_its_range(
     height: int, width: int, steps: int
 ) -> None:
-    walk = Walk(affinity_of((height, width), 5), radius=5, beta=4)
+    walk = RandomWalk(affinity_of((height, width), 5), radius=5, beta=4)
     even = torch.full((1, height, width), 0.7)
     torch.testing.assert_close(walk.run(even, steps=steps), even, atol=TOLERANCE, rtol=0)
     maps = maps_of(2, (height, width))
@@ -118,7 +118,7 @@ def test_no_map_at_all() -> None:
 
 def test_a_wall_of_weak_affinities_is_not_crossed() -> None:
     """Two halves with affinity 1 inside and 0.1 across: to the power 8 nothing crosses."""
-    exist = torch.from_numpy(sources((8, 16), 5, published=False)).float()
+    exist = torch.from_numpy(existing_pairs((8, 16), 5, published=False)).float()
     left = (torch.arange(16) < 8).expand(8, 16)
     for one, (dy, dx) in zip(exist, pair_offsets(5).tolist(), strict=True):
         for y in range(8 - dy):
@@ -134,8 +134,8 @@ def test_a_wall_of_weak_affinities_is_not_crossed() -> None:
 def test_one_walk_gives_several_numbers_of_steps() -> None:
     affinity, maps = affinity_of((9, 10), 5), maps_of(2, (9, 10))
     before = affinity.clone(), maps.clone()
-    walk = Walk(affinity, radius=5, beta=3)
-    found = walk.at(maps, steps=[16, 0, 3, 16])
+    walk = RandomWalk(affinity, radius=5, beta=3)
+    found = walk.run_each(maps, steps=[16, 0, 3, 16])
     for steps, walked in zip([16, 0, 3, 16], found, strict=True):
         assert torch.equal(walked, walk.run(maps, steps=steps))
     assert torch.equal(affinity, before[0]) and torch.equal(maps, before[1])

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tag2mask.affinity.pairs import sources
+from tag2mask.affinity.pairs import existing_pairs
 from tag2mask.affinity.random_walk import random_walk
 from tag2mask.affinity.tuning import (
     WalkGrid,
@@ -27,7 +27,9 @@ from tag2mask.metrics.confusion import Confusion
 from tag2mask.metrics.threshold_curve import ThresholdCurve
 
 CLASSES = 6
-GRID = WalkGrid(alphas=(2.0, 7.5), betas=(1.0, 8.0), steps=(0, 3, 20), scores=(0.0, 0.3, 0.5, 0.8))
+GRID = WalkGrid(
+    alphas=(2.0, 7.5), betas=(1.0, 8.0), steps=(0, 3, 20), thresholds=(0.0, 0.3, 0.5, 0.8)
+)
 
 
 @dataclass
@@ -48,7 +50,7 @@ class Photo:
             torch.from_numpy(self.scores),
             radius=self.radius,
             grid=grid,
-            enlarged=enlarged,
+            from_grid=enlarged,
         )
         return count_photo(self.truth, self.tags, walked, grid)
 
@@ -73,7 +75,7 @@ def photo_of(
     radius: int = 2,
 ) -> Photo:
     rng = np.random.default_rng(seed)
-    exist = torch.from_numpy(sources(size, radius, published=False))
+    exist = torch.from_numpy(existing_pairs(size, radius, published=False))
     affinity = torch.from_numpy(rng.random(tuple(exist.shape), np.float32)) * exist
     truth = rng.choice(np.array(truths, np.uint8), (2 * size[0], 2 * size[1]))
     return Photo(affinity, radius, rng.random((len(tags), *size), np.float32), tags, truth)
@@ -94,9 +96,9 @@ def test_equals_a_walk_and_a_confusion_for_each_setting(tags, seed) -> None:
     for photo in photos:
         tallies.add(photo.tallies())
     miou = tallies.miou()
-    assert miou.shape == (len(GRID.settings), len(GRID.scores)) == (12, 4)
+    assert miou.shape == (len(GRID.settings), len(GRID.thresholds)) == (12, 4)
     for row, setting in zip(miou, GRID.settings, strict=True):
-        for found, score in zip(row, GRID.scores, strict=True):
+        for found, score in zip(row, GRID.thresholds, strict=True):
             confusion = Confusion.empty(CLASSES)
             for photo in photos:
                 confusion.add(photo.truth, photo.labels(setting, score))
@@ -110,7 +112,7 @@ def test_counts_are_those_of_the_whole_curve() -> None:
     counted = count_photo(truth, (1, 4), scores, GRID)
     assert counted.ids == (0, 1, 2, 5)  # mask ids of the truth and of the tags 1 and 4
     for index, one in enumerate(scores):
-        curve = ThresholdCurve.empty(CLASSES, GRID.scores)
+        curve = ThresholdCurve.empty(CLASSES, GRID.thresholds)
         curve.add(truth, (1, 4), one)
         true, predicted, hits = curve.tallies()
         ids = list(counted.ids)
@@ -153,7 +155,7 @@ def test_the_best_comes_first_and_of_equals_the_shortest_walk() -> None:
     grid = WalkGrid((1.0, 4.0), (8.0,), (64, 16), (0.2, 0.4, 0.6))
     miou = np.array([[0.5, 0.6, 0.6], [0.1, 0.2, 0.3], [0.2, 0.6, 0.1], [0.7, 0.1, 0.1]])
     ranked = best_settings(grid, miou)
-    assert [(one.setting, one.score, one.miou) for one in ranked] == [
+    assert [(one.setting, one.threshold, one.miou) for one in ranked] == [
         (WalkSetting(4.0, 8.0, 16), 0.2, 0.7),
         (WalkSetting(1.0, 8.0, 16), 0.4, 0.6),
         (WalkSetting(1.0, 8.0, 64), 0.4, 0.6),
@@ -161,8 +163,8 @@ def test_the_best_comes_first_and_of_equals_the_shortest_walk() -> None:
     ]
 
 
-def test_an_end_of_the_grid_is_told() -> None:
+def test_outermost_values_of_the_grid() -> None:
     grid = WalkGrid((1.0, 4.0, 6.0), (8.0,), (0, 16, 64), (0.5,))
-    assert grid.at_an_end(WalkSetting(4.0, 8.0, 16)) == []
-    assert grid.at_an_end(WalkSetting(1.0, 8.0, 64)) == ["alphas", "steps"]
-    assert grid.at_an_end(WalkSetting(4.0, 8.0, 0)) == []
+    assert grid.outermost(WalkSetting(4.0, 8.0, 16)) == []
+    assert grid.outermost(WalkSetting(1.0, 8.0, 64)) == ["alphas", "steps"]
+    assert grid.outermost(WalkSetting(4.0, 8.0, 0)) == []

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tag2mask.affinity.loss import AFFINITY_WEIGHTS, affinity_terms, pair_labels
 from tag2mask.affinity.network import AffinityNet
-from tag2mask.affinity.pairs import sources
+from tag2mask.affinity.pairs import existing_pairs
 from tag2mask.affinity.random_walk import random_walk
 
 RADIUS, BETA, STEPS = 5, 8.0, 64
@@ -23,7 +23,7 @@ def arrays_of(reference: Path, name: str) -> dict[str, Tensor]:
 
 
 def published_pairs(size: tuple[int, int]) -> Tensor:
-    return torch.from_numpy(sources(size, RADIUS, published=True))
+    return torch.from_numpy(existing_pairs(size, RADIUS, published=True))
 
 
 def laid_out(pairs: Tensor, size: tuple[int, int]) -> Tensor:

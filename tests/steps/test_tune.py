@@ -78,10 +78,10 @@ def test_the_best_of_the_grid_is_that_of_the_steps(painted, model):
     assert len(result.ranked) == 3 * 2 * 3  # the recipe's own α and steps are tried too
     chosen = [result.best, result.ranked[-1], result.untuned]
     for index, tuned in enumerate(chosen):
-        wanted = miou_of(painted, model, tuned.setting, tuned.score, result.photos, str(index))
+        wanted = miou_of(painted, model, tuned.setting, tuned.threshold, result.photos, str(index))
         # A pixel in thousands may differ: sums over more channels are rounded otherwise.
         assert tuned.miou == pytest.approx(wanted, abs=2e-3)
-    assert result.untuned.setting == WalkSetting(2.0, 6.0, 8) and result.untuned.score == 0.5
+    assert result.untuned.setting == WalkSetting(2.0, 6.0, 8) and result.untuned.threshold == 0.5
     assert result.best.miou >= max(tuned.miou for tuned in (result.ranked[1], result.untuned))
 
 
@@ -113,7 +113,7 @@ def test_what_is_written(painted, model):
     assert (
         WalkSetting(recipe.walk.alpha, recipe.walk.beta, recipe.walk.steps) == result.best.setting
     )
-    assert recipe.pseudo_masks.background_threshold == result.best.score
+    assert recipe.pseudo_masks.background_threshold == result.best.threshold
 
 
 def test_the_same_again_and_on_two_ranks(painted, model):
@@ -181,7 +181,7 @@ def test_alpha_and_score_are_the_recipes(painted, model):
         )
     )
     assert result.untuned.setting.alpha == pytest.approx(6, abs=0.01)
-    assert result.untuned.score == 0.417
+    assert result.untuned.threshold == 0.417
     assert result.ends == tuple(
         name
         for name, values, value in (

@@ -90,7 +90,7 @@ def test_the_walk_is_that_of_the_paper(painted, model, published):
     whole = torch.zeros(3, 48, 64)
     whole[:, : size[0], : size[1]] = torch.from_numpy(with_background(maps.numpy(), 6.0))
     cells = F.avg_pool2d(whole, 8)
-    torch.testing.assert_close(affinity.cells(scores, 6.0), cells, atol=1e-6, rtol=0)
+    torch.testing.assert_close(affinity.to_grid(scores, 6.0), cells, atol=1e-6, rtol=0)
     pixels = np.zeros((48, 64, 3), np.float32)
     mean, std = np.array(net.backbone.mean), np.array(net.backbone.std)
     pixels[: size[0], : size[1]] = (
@@ -109,7 +109,7 @@ def test_the_walk_is_that_of_the_paper(painted, model, published):
         0, :, : size[0], : size[1]
     ]
     if published:
-        np.testing.assert_allclose(affinity.enlarged(walked, (45, 61)), large, atol=1e-6)
+        np.testing.assert_allclose(affinity.from_grid(walked, (45, 61)), large, atol=1e-6)
 
 
 def test_half_is_where_a_class_beats_the_walked_background(painted, model):
@@ -119,8 +119,8 @@ def test_half_is_where_a_class_beats_the_walked_background(painted, model):
     affinity = AffinityInference(net, torch.device("cpu"), radius=5, long_side=64).affinity(
         Image.open(sample.image)
     )
-    cells = affinity.cells(read_map(painted.map_path(sample.id)).scores, 2.0)
-    walked = affinity.enlarged(
+    cells = affinity.to_grid(read_map(painted.map_path(sample.id)).scores, 2.0)
+    walked = affinity.from_grid(
         random_walk(affinity.affinity, cells, radius=affinity.radius, beta=1.0, steps=8),
         sample.size,
     )

@@ -1,9 +1,8 @@
 """Photos and their affinity labels as training batches.
 
-The crops of ``training.py``, and with each the same part of its label map: scaled, mirrored and
-placed alike, then reduced to the grid on which affinities are computed. The labels were made from
-maps, not by hand: ground truth can't be reached from here either, unless somebody hands its folder
-over.
+The crops are those of CAM training (`tag2mask.training.dataset`). The label map is scaled, mirrored
+and cropped in the same way, then reduced to the grid on which affinities are computed. Label maps
+are computed from CAMs: this module reads no ground truth.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class AffinityBatch:
         labels: mask ids uint8 (b, h, w) on the affinity's grid; 255 = unsure or padding.
         valid: bool (b, H, W), False on padding.
         ids: b photo ids.
-        skipped: photos left out because they or their labels can't be read; b may then be 0.
+        skipped: photos left out as they or their labels are unreadable; b may then be 0.
     """
 
     image: Tensor
@@ -50,7 +49,7 @@ class AffinityBatch:
     skipped: tuple[UnreadablePhoto, ...] = ()
 
     def pin_memory(self) -> AffinityBatch:
-        """The batch in page-locked memory; loaders call this before a copy to a GPU."""
+        """Return the batch in page-locked memory; data loaders call this before a copy to a GPU."""
         return AffinityBatch(
             self.image.pin_memory(),
             self.labels.pin_memory(),
@@ -68,8 +67,8 @@ class AffinityDataset(Dataset[AffinityItem]):
         labels: folder of the label maps: ``<id>.png``, indexed, of the photo's size.
         num_classes: foreground classes C.
         augmentation: how photos become crops.
-        seed: of the augmentation.
-        stride: crop pixels per cell of the affinity's grid; should divide the crop.
+        seed: seed of the augmentation.
+        stride: crop pixels per cell of the affinity's grid; should divide the crop's side.
     """
 
     def __init__(
@@ -107,7 +106,7 @@ class AffinityDataset(Dataset[AffinityItem]):
                 f"labels of {label_map.shape[1]}x{label_map.shape[0]} px for a photo of"
                 f" {sample.size[1]}x{sample.size[0]} px",
                 where=path,
-                fix="Make the labels of these photos anew.",
+                fix="Run affinity-labels again for these photos.",
             )
         return label_map
 
@@ -120,7 +119,7 @@ def affinity_loader(
 
 
 def collate_affinity(items: Sequence[AffinityItem | UnreadablePhoto]) -> AffinityBatch:
-    """Stack the photos that could be read into a batch, and name the others."""
+    """Stack the readable photos into a batch, and list the others."""
     skipped = tuple(item for item in items if isinstance(item, UnreadablePhoto))
     read = [item for item in items if not isinstance(item, UnreadablePhoto)]
     if not read:
@@ -136,23 +135,30 @@ def collate_affinity(items: Sequence[AffinityItem | UnreadablePhoto]) -> Affinit
 
 
 def reduce_labels(labels: NDArray[np.uint8], stride: int) -> NDArray[np.uint8]:
-    """Reduce a label map to cells: each takes what most of its pixels are.
+    """Reduce a label map to cells: each gets the label of most of its pixels.
 
-    Published: the average of the one-hot scores over the cell, then argmax. Unsure pixels vote too;
-    of equals the lowest mask id wins, so 255 only with more than any other.
+    In the authors' code the CRF scores are averaged over the cell before the argmax. Unsure pixels
+    count too; ties go to the lowest mask id, so 255 needs more pixels than any class.
 
     Args:
-        labels: mask ids uint8 (H, W).
-        stride: pixels per cell; what the last cells lack counts as 255.
+        labels: mask ids uint8 (H, W); 255 = unsure.
+        stride: pixels per cell; pixels beyond the border count as 255.
 
     Returns:
-        uint8 (ceil(H / stride), ceil(W / stride)).
+        Mask ids uint8 (ceil(H / stride), ceil(W / stride)).
+
+    Example:
+        >>> import numpy as np
+        >>> from tag2mask.affinity.dataset import reduce_labels
+        >>> labels = np.array([[1, 1, 0, 255], [1, 0, 255, 255]], np.uint8)
+        >>> reduce_labels(labels, stride=2).tolist()
+        [[1, 255]]
     """
     height, width = (-(-side // stride) for side in labels.shape)
-    whole = np.full((height * stride, width * stride), IGNORE, np.uint8)
-    whole[: labels.shape[0], : labels.shape[1]] = labels
-    kinds = np.unique(whole)
-    blocks = whole.reshape(height, stride, width, stride)
-    votes = np.stack([(blocks == kind).sum(axis=(1, 3)) for kind in kinds])
-    reduced: NDArray[np.uint8] = kinds[votes.argmax(axis=0)]
+    padded = np.full((height * stride, width * stride), IGNORE, np.uint8)
+    padded[: labels.shape[0], : labels.shape[1]] = labels
+    ids = np.unique(padded)
+    blocks = padded.reshape(height, stride, width, stride)
+    votes = np.stack([(blocks == mask_id).sum(axis=(1, 3)) for mask_id in ids])
+    reduced: NDArray[np.uint8] = ids[votes.argmax(axis=0)]
     return reduced

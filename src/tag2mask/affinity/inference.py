@@ -1,11 +1,15 @@
-"""Affinities of a photo, and maps brought onto their grid and back.
+"""Affinities of photos with a trained network, and maps on their grid.
 
-Published (Ahn and Kwak, CVPR 2018, and the code): the photo at its own size and the maps with their
-background are padded with zeros to a multiple of the stride, maps are averaged over cells, walked,
-and enlarged bilinearly. The default pads nothing: sides are rounded to the backbone's
-``size_multiple``, as for the maps themselves, and the affinity may be the mean over several scales.
+Ahn and Kwak, CVPR 2018 (https://arxiv.org/abs/1803.10464), section 3.3. The authors' code is
+``infer_aff.py`` of https://github.com/jiwoon-ahn/psa, and SEAM's copy of it.
 
-Affinities and walk are apart on purpose: one affinity serves any background, β and number of steps.
+Published: the photo at its own size and the maps with their background are padded with zeros to a
+multiple of the stride; the maps are averaged over the cells, walk (`tag2mask.affinity.random_walk`)
+and are resized bilinearly to the photo. The default does not pad: sides are rounded to the
+backbone's ``size_multiple``, as when CAMs are computed, and the affinity may be the mean over
+several scales.
+
+Affinities are separate from the walk, as one affinity serves any background, β and number of steps.
 """
 
 from __future__ import annotations
@@ -35,11 +39,11 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, eq=False)
 class PhotoAffinity:
-    """The affinities of one photo, and where their cells lie on it.
+    """The affinities of one photo and the grid of their cells.
 
     Attributes:
-        affinity: float32 (offsets, h, w), see `pixel_pairs`.
-        radius: of its pairs; smaller than wanted where the grid is small.
+        affinity: float32 (offsets, h, w) in [0, 1], see `tag2mask.affinity.pairs`.
+        radius: radius of the pairs; smaller than configured if the grid is small.
         size: (H, W) of the photo as the network saw it, px, without padding.
         stride: px per cell.
     """
@@ -54,12 +58,12 @@ class PhotoAffinity:
         """(h, w) in cells."""
         return self.affinity.shape[1], self.affinity.shape[2]
 
-    def cells(self, scores: NDArray[np.float32], alpha: float) -> Tensor:
-        """Foreground maps with their background (1 - max)^α, averaged over the cells.
+    def to_grid(self, scores: NDArray[np.float32], alpha: float) -> Tensor:
+        """Put the background (1 - max)^α in front of foreground maps, and average over the cells.
 
         Args:
-            scores: float32 (k, h', w') in [0, 1] of the photo at any resolution.
-            alpha: > 0; the larger, the weaker the background.
+            scores: float32 (k, h', w') in [0, 1], maps of the photo at any resolution.
+            alpha: > 0; larger values give a weaker background.
 
         Returns:
             float32 (k+1, h, w), background first, on the affinity's device.
@@ -68,17 +72,17 @@ class PhotoAffinity:
         if len(scores):
             sized = _resized(torch.from_numpy(scores), self.size).clamp(0, 1).numpy()
         maps = torch.from_numpy(with_background(sized, alpha)).to(self.affinity.device)
-        below, beside = (
+        bottom, right = (
             cells * self.stride - side for cells, side in zip(self.grid, self.size, strict=True)
         )
-        return F.avg_pool2d(F.pad(maps, (0, beside, 0, below)), self.stride)
+        return F.avg_pool2d(F.pad(maps, (0, right, 0, bottom)), self.stride)
 
-    def enlarged(self, cells: Tensor, size: Size) -> NDArray[np.float32]:
-        """Maps (k, h, w) of the grid at another size of the photo, float32 (k, *size)."""
-        whole = (self.grid[0] * self.stride, self.grid[1] * self.stride)
-        enlarged = _resized(cells, whole)[:, : self.size[0], : self.size[1]]
-        found: NDArray[np.float32] = _resized(enlarged, size).cpu().numpy()
-        return found
+    def from_grid(self, cells: Tensor, size: Size) -> NDArray[np.float32]:
+        """Resize maps (k, h, w) of the grid to another size of the photo, float32 (k, *size)."""
+        padded_size = (self.grid[0] * self.stride, self.grid[1] * self.stride)
+        photo = _resized(cells, padded_size)[:, : self.size[0], : self.size[1]]
+        resized: NDArray[np.float32] = _resized(photo, size).cpu().numpy()
+        return resized
 
 
 class AffinityInference:
@@ -87,11 +91,13 @@ class AffinityInference:
     Args:
         net: in evaluation mode, on ``device``.
         device: where the network is.
-        radius: of the pairs.
-        long_side: of the photo at scale 1, px; None: its own.
-        scales: at which affinities are computed; their mean is used, on the grid of scale 1.
-        published: the published protocol, at scale 1.
-        autocast: makes a context for mixed precision.
+        radius: radius of the pairs in cells.
+        long_side: the photo's long side at scale 1, px; None: its own (published).
+        scales: scales at which affinities are computed; their mean is used, on the grid of scale 1
+            (published: 1 only).
+        published: pad to a multiple of the stride, and the authors' rules for the radius and for
+            pairs at the border.
+        autocast: returns a context for mixed precision.
     """
 
     def __init__(
@@ -119,41 +125,46 @@ class AffinityInference:
 
     @torch.no_grad()
     def affinity(self, photo: Image.Image) -> PhotoAffinity:
-        """Affinities of an upright RGB photo."""
+        """Compute the affinities of an upright RGB photo.
+
+        Raises:
+            DeviceError: the GPU ran out of memory.
+        """
         stride = self.net.stride
         size = self._size(photo, 1.0)
         grid = (-(-size[0] // stride), -(-size[1] // stride))
         radius = usable_radius(grid, self.radius, published=self.published)
         total: Tensor | None = None
         for scale in self.scales:
-            features = self._features(photo, self._size(photo, scale))
+            features = self._features(photo, self._size(photo, scale))  # (1, c, h', w')
             if tuple(features.shape[2:]) != grid:
                 features = F.interpolate(
                     features, grid, mode="bilinear", align_corners=False, antialias=True
                 )
+            # (offsets, h, w)
             affinity = pair_affinity(features, radius=radius, published=self.published)[0]
             total = affinity if total is None else total + affinity
         assert total is not None
         return PhotoAffinity(total / len(self.scales), radius, size, stride)
 
     def _features(self, photo: Image.Image, size: Size) -> Tensor:
-        """Embedding (1, c, h, w) of the photo at a size, padded to whole cells."""
+        """Return the features (1, c, h, w) of the photo at a size, padded to full cells."""
         stride = self.net.stride
-        below, beside = (-side % stride for side in size)
-        image = F.pad(self._image(photo, size), (0, beside, 0, below))[None]
+        bottom, right = (-side % stride for side in size)
+        image = F.pad(self._image(photo, size), (0, right, 0, bottom))[None]
         with self.autocast(), explain_out_of_memory("walk.long_side", "walk.scales"):
             features: Tensor = self.net.embed(image)
         return features.float()
 
     def _image(self, photo: Image.Image, size: Size) -> Tensor:
-        """(3, *size), normalized, on the device."""
+        """Return the photo resized and normalized, (3, *size), on the device."""
         wanted = (size[1], size[0])
         resized = photo if photo.size == wanted else photo.resize(wanted, Image.Resampling.BICUBIC)
         pixels = torch.from_numpy(np.asarray(resized).copy()).to(self.device)
         return (pixels.permute(2, 0, 1).float() / 255 - self.mean) / self.std
 
     def _size(self, photo: Image.Image, scale: float) -> Size:
-        """(H, W) of the photo at a scale."""
+        """Return (H, W) of the photo at a scale."""
         if self.long_side is not None:
             scale *= self.long_side / max(photo.size)
         height, width = (
@@ -173,19 +184,19 @@ def load_affinity_inference(
     published: bool,
     autocast: Callable[[], AbstractContextManager[Any]],
 ) -> AffinityInference:
-    """`AffinityInference` with the network of a model file.
+    """Return `AffinityInference` with the network of a model file.
 
     Args:
-        path: the file.
+        path: the model file.
         device: where to run.
-        radius: of the pairs; None: that of the training.
-        long_side: see `AffinityInference`, as the rest.
-        scales: likewise.
-        published: likewise.
-        autocast: likewise.
+        radius: radius of the pairs in cells; None: that of the training.
+        long_side: see `AffinityInference`.
+        scales: see `AffinityInference`.
+        published: see `AffinityInference`.
+        autocast: see `AffinityInference`.
 
     Raises:
-        WeightsError: the model can't be read, or isn't finite.
+        WeightsError: unreadable model, or weights that are not finite.
     """
     net, spec = load_affinity_net(path)
     check_finite_weights(net, where=path, setting="train_affinity.optimizer.lr")
@@ -201,7 +212,7 @@ def load_affinity_inference(
 
 
 def _resized(maps: Tensor, size: Size) -> Tensor:
-    """Maps (k, h, w) at another size, bilinear, averaged where they shrink."""
+    """Resize maps (k, h, w) bilinearly, antialiased where they shrink."""
     if tuple(maps.shape[1:]) == size:
         return maps
     shrinks = size[0] < maps.shape[1] or size[1] < maps.shape[2]

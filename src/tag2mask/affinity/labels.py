@@ -1,4 +1,9 @@
-"""Label maps for AffinityNet: what two dense CRFs agree on, and which photos have sure pixels."""
+"""Label maps for AffinityNet, from two dense CRFs, and which photos have labeled pixels.
+
+Ahn and Kwak, CVPR 2018 (https://arxiv.org/abs/1803.10464), section 3.2. In the authors' code,
+``infer_cls.py`` writes both CRFs (SEAM: ``infer_SEAM.py``) and ``VOC12AffDataset`` of
+``voc12/data.py`` combines them.
+"""
 
 from __future__ import annotations
 
@@ -18,23 +23,32 @@ Float32 = npt.NDArray[np.float32]
 
 
 def label_path(folder: Path, photo_id: str) -> Path:
-    """Label map of a photo in an ``affinity-labels`` folder."""
+    """Return the path of a photo's label map in an ``affinity-labels`` folder."""
     return folder / "labels" / f"{photo_id}.png"
 
 
 def agreed_labels(strong: Float32, weak: Float32, tags: Sequence[int]) -> npt.NDArray[np.uint8]:
-    """Labels that are sure (Ahn and Kwak, CVPR 2018, section 3.2.1).
+    """Label the pixels on which two dense CRFs agree (section 3.2).
 
-    Foreground is what a class wins against the strong background; background is what the weak
-    background wins, which overrides; all else is unsure.
+    A pixel is foreground where a class wins against the strong background (small α, 4 in SEAM), and
+    background where the weak background (large α, 24 in SEAM) wins. If both hold it is background.
+    All other pixels are unsure.
 
     Args:
-        strong: scores or marginals (k+1, h, w) with the strong background (the small α) in front.
+        strong: scores or marginals (k+1, h, w) with the strong background in front.
         weak: the same with the weak background.
-        tags: the k tag ids, rising.
+        tags: the k tag ids, in rising order.
 
     Returns:
-        Mask ids uint8 (h, w); 255 unsure.
+        Mask ids uint8 (h, w); 0 background, 255 unsure.
+
+    Example:
+        >>> import numpy as np
+        >>> from tag2mask.affinity.labels import agreed_labels
+        >>> cam = np.array([[[0.02, 0.2, 0.6]]], np.float32)  # one class, three pixels
+        >>> strong, weak = (np.concatenate([(1 - cam) ** alpha, cam]) for alpha in (4, 24))
+        >>> agreed_labels(strong, weak, tags=[7]).tolist()  # background, unsure, mask id 8
+        [[0, 255, 8]]
     """
     assert strong.shape == weak.shape and len(strong) == len(tags) + 1, (strong.shape, tags)
     ids = np.array([IGNORE, *(mask_id(tag) for tag in tags)], np.uint8)
@@ -44,12 +58,12 @@ def agreed_labels(strong: Float32, weak: Float32, tags: Sequence[int]) -> npt.ND
 
 
 def without_sure_pixels(samples: Sequence[Sample], folder: Path, num_classes: int) -> list[str]:
-    """Ids of the photos whose label map is 255 all over.
+    """Return the ids of the photos whose label map is 255 everywhere.
 
     Args:
         samples: photos with label maps.
         folder: the ``affinity-labels`` folder.
-        num_classes: C.
+        num_classes: foreground classes C.
 
     Raises:
         DataError: a label map is missing or damaged, or of other classes.

@@ -1,15 +1,21 @@
-"""AffinityNet: how alike neighboring cells of a photo are (Ahn and Kwak, CVPR 2018).
+"""AffinityNet: the semantic affinity of neighboring cells of a photo.
 
-Three levels of a backbone, each through a 1x1 convolution and ELU, side by side on the finest one's
-grid, and once more through a 1x1 convolution and ELU. The affinity of two cells is
-exp(-mean |f_i - f_j|) of the embedding. In ResNet-38 all three levels (conv4, conv5, conv6) have
-stride 8, as published; elsewhere the coarser ones are enlarged.
+Ahn and Kwak, CVPR 2018 (https://arxiv.org/abs/1803.10464), section 3.2. The authors' code is
+``network/resnet38_aff.py`` of https://github.com/jiwoon-ahn/psa, which SEAM's repository repeats.
 
-The affinity is wanted for pairs within a small radius only, and their differences are never kept:
-the backward pass computes them again, so memory is that of the embedding.
+The features f of a cell are those of three levels of a backbone, with [] a concatenation::
 
-Official names map onto ours: ``f8_3``, ``f8_4``, ``f8_5`` -> ``embed_low``, ``embed_mid``,
-``embed_last``; ``f9`` -> ``fuse``.
+    f = ELU(θ_fuse [ELU(θ_low(conv4)), ELU(θ_mid(conv5)), ELU(θ_last(conv6))])   θ: 1x1 convolutions
+
+and the affinity of cells i and j is exp(-mean |f_i - f_j|), the mean over channels. In ResNet-38
+all three levels have stride 8, as published; in other backbones the coarser ones are resized to the
+finest one's grid.
+
+Affinities are computed only for pairs within a small radius. Their differences are not stored: the
+backward pass computes them again, so the memory needed is that of the features.
+
+The names of the authors' checkpoint map to ours: ``f8_3``, ``f8_4``, ``f8_5`` -> ``embed_low``,
+``embed_mid``, ``embed_last``; ``f9`` -> ``fuse``.
 """
 
 from __future__ import annotations
@@ -23,7 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from tag2mask.affinity.pairs import pair_ends, pair_offsets, second_ends, sources
+from tag2mask.affinity.pairs import existing_pairs, pair_ends, pair_offsets, second_ends
 from tag2mask.errors import WeightsError
 from tag2mask.nn.backbones.base import Backbone
 from tag2mask.nn.backbones.build import build_backbone
@@ -35,14 +41,14 @@ from tag2mask.nn.weights import load_into, load_state
 
 @dataclass(frozen=True)
 class AffinitySpec:
-    """All that is needed to build an AffinityNet again, without its weights.
+    """Architecture of an AffinityNet, without its weights.
 
     Attributes:
-        backbone: its name.
+        backbone: ``resnet38`` or the name of a timm model.
         output_stride: of the backbone's last map.
         pcm_levels: strides of its two mid-level maps, finest first; None: chosen by stride.
         levels: embedding channels of the three levels, finest first.
-        radius: that it was trained with.
+        radius: radius of the pairs in training, in cells.
     """
 
     backbone: str
@@ -57,7 +63,9 @@ OFFICIAL_AFFINITY = AffinitySpec(backbone="resnet38", output_stride=8)
 
 
 class AffinityNet(nn.Module):
-    """An embedding on any backbone, and the affinities of its neighboring cells.
+    """Features on any backbone, and the affinities of neighboring cells (section 3.2).
+
+    Published: ResNet-38 at stride 8, radius 5, embeddings of 64, 128 and 256 channels.
 
     Args:
         backbone: gives two mid-level maps and the last one.
@@ -65,6 +73,17 @@ class AffinityNet(nn.Module):
 
     Attributes:
         stride: image pixels per cell of the affinity's grid.
+
+    Example:
+        >>> import torch
+        >>> from tag2mask.affinity.network import AffinityNet
+        >>> from tag2mask.nn.backbones.build import build_backbone
+        >>> backbone = build_backbone("tf_efficientnet_lite0", weights="none", output_stride=16)
+        >>> net = AffinityNet(backbone).eval()
+        >>> with torch.no_grad():
+        ...     affinity = net(torch.rand(1, 3, 64, 96), radius=5)
+        >>> affinity.shape  # 34 pairs per cell at stride 8
+        torch.Size([1, 34, 8, 12])
     """
 
     def __init__(self, backbone: Backbone, *, levels: tuple[int, int, int] = (64, 128, 256)):
@@ -76,18 +95,18 @@ class AffinityNet(nn.Module):
         self.embed_mid = nn.Conv2d(mid, levels[1], 1, bias=False)
         self.embed_last = nn.Conv2d(last, levels[2], 1, bias=False)
         self.fuse = nn.Conv2d(sum(levels), sum(levels), 1, bias=False)
-        # As published.
+        # Initialized as in the authors' code.
         for embed in (self.embed_low, self.embed_mid, self.embed_last):
             nn.init.kaiming_normal_(embed.weight)
         nn.init.xavier_uniform_(self.fuse.weight, gain=4)
 
     def embed(self, image: Tensor, valid: Tensor | None = None) -> Tensor:
-        """Features of each cell.
+        """Compute the features of each cell.
 
         Args:
             image: normalized, (b, 3, H, W).
-            valid: bool (b, H, W), False on padding, which is kept out of the enlarged levels (the
-                convolutions see it, as zeros); None: all valid.
+            valid: bool (b, H, W), False on padding, which is excluded when coarser levels are
+                resized (the convolutions see zeros there); None: all valid.
 
         Returns:
             (b, c, h, w) on the finest level's grid, at ``stride``.
@@ -96,17 +115,18 @@ class AffinityNet(nn.Module):
         grid = low.shape[2:]
         levels = ((self.embed_low, low), (self.embed_mid, mid), (self.embed_last, last))
         embedded = [resize(F.elu(convolve(x)), grid, valid) for convolve, x in levels]
+        # (b, 64, h, w), (b, 128, h, w), (b, 256, h, w) -> (b, 448, h, w)
         return F.elu(self.fuse(torch.cat(embedded, dim=1)))
 
     def forward(
         self, image: Tensor, *, radius: int, published: bool = False, valid: Tensor | None = None
     ) -> Tensor:
-        """Affinities of the pairs within a radius.
+        """Compute the affinities of the pairs within a radius.
 
         Args:
             image: normalized, (b, 3, H, W).
-            radius: of the pairs, see `pair_offsets`.
-            published: the published rule of which cells are first ends; see `sources`.
+            radius: radius of the pairs in cells; see `pair_offsets`.
+            published: the authors' rule for pairs at the border; see `existing_pairs`.
             valid: bool (b, H, W); given, pairs with an end on padding have affinity 0.
 
         Returns:
@@ -117,7 +137,7 @@ class AffinityNet(nn.Module):
         return pair_affinity(features, radius=radius, published=published, valid=inside)
 
     def new_parameters(self) -> list[nn.Parameter]:
-        """Parameters that no pretraining gave: all but the backbone's."""
+        """Return the parameters that are not pretrained: all but the backbone's."""
         new = (self.embed_low, self.embed_mid, self.embed_last, self.fuse)
         return [parameter for module in new for parameter in module.parameters()]
 
@@ -125,33 +145,41 @@ class AffinityNet(nn.Module):
 def pair_affinity(
     features: Tensor, *, radius: int, published: bool = False, valid: Tensor | None = None
 ) -> Tensor:
-    """Affinity exp(-mean |f_i - f_j|) of neighboring cells (section 3.2).
+    """Compute the affinity exp(-mean |f_i - f_j|) of neighboring cells (section 3.2).
 
     Args:
-        features: (b, c, h, w); gradients flow.
-        radius: of the pairs.
-        published: see `sources`.
+        features: (b, c, h, w), differentiable.
+        radius: radius of the pairs in cells; see `pair_offsets`.
+        published: the authors' rule for pairs at the border; see `existing_pairs`.
         valid: bool (b, h, w) of the same grid, False on padding; None: all valid.
 
     Returns:
-        float32 (b, offsets, h, w); 0 where there is no pair.
+        float32 (b, offsets, h, w) in [0, 1]; 0 where there is no pair.
+
+    Example:
+        >>> import torch
+        >>> from tag2mask.affinity.network import pair_affinity
+        >>> features = torch.tensor([0.0, 0.0, 2.0]).view(1, 1, 1, 3)
+        >>> affinity = pair_affinity(features, radius=2)
+        >>> affinity[0, 0].round(decimals=3)  # pairs with the cell to the right: 1, exp(-2), none
+        tensor([[1.0000, 0.1350, 0.0000]])
     """
     size = (features.shape[2], features.shape[3])
-    exist = torch.from_numpy(sources(size, radius, published=published)).to(features.device)
+    exist = torch.from_numpy(existing_pairs(size, radius, published=published)).to(features.device)
     if valid is not None:
         exist = exist & valid[:, None] & second_ends(valid, radius, outside=False)
-    # Channels last: neighboring values in memory are subtracted, and their mean is one sweep.
-    by_cell = features.float().permute(0, 2, 3, 1).contiguous()
-    distance: Tensor = _PairDistance.apply(by_cell, radius)
+    # Channels last, so that differences and their mean read memory in order.
+    by_cell = features.float().permute(0, 2, 3, 1).contiguous()  # (b, h, w, c)
+    distance: Tensor = _PairDistance.apply(by_cell, radius)  # (b, offsets, h, w)
     return torch.exp(-distance) * exist
 
 
 class _PairDistance(torch.autograd.Function):
-    """mean |f_i - f_j| of all pairs inside the map, offset by offset; 0 elsewhere."""
+    """mean |f_i - f_j| of all pairs inside the map, one offset at a time; 0 elsewhere."""
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, radius: int) -> Tensor:
-        """(b, h, w, c) -> (b, offsets, h, w)."""
+        """Return the distances: (b, h, w, c) -> (b, offsets, h, w)."""
         ctx.save_for_backward(features)
         ctx.radius = radius
         batch, height, width, _ = features.shape
@@ -166,7 +194,7 @@ class _PairDistance(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        """Gradient of the features; each difference is computed again."""
+        """Return the gradient of the features; each difference is computed again."""
         (features,) = ctx.saved_tensors
         _, height, width, channels = features.shape
         total = torch.zeros_like(features)

@@ -1,9 +1,12 @@
-"""Pairs of neighboring cells: which there are within a radius, and where their ends lie.
+"""Pairs of neighboring cells within a radius.
 
-AffinityNet (Ahn and Kwak, CVPR 2018, section 3.2) compares each cell with those at a distance
-below a radius. Each pair is listed once, from the cell that comes first in reading order, so a
-value for every pair is an array (offsets, h, w): entry [o, y, x] belongs to (y, x) and
-(y + dy, x + dx).
+AffinityNet (Ahn and Kwak, CVPR 2018, https://arxiv.org/abs/1803.10464, section 3.2) compares each
+cell with those closer than a radius. The authors' code is ``get_indices_of_pairs`` in
+``tool/pyutils.py`` of https://github.com/jiwoon-ahn/psa.
+
+Each pair is listed once, at the cell that comes first in reading order. So a value for every pair
+is an array (offsets, h, w): entry [o, y, x] belongs to the cells (y, x) and (y + dy, x + dx), with
+(dy, dx) the offset o of `pair_offsets`.
 """
 
 from __future__ import annotations
@@ -17,13 +20,21 @@ Ends = tuple[slice, slice]
 
 
 def pair_offsets(radius: int) -> npt.NDArray[np.int64]:
-    """Offsets (dy, dx) of the pairs, in reading order, as published.
+    """Return the offsets (dy, dx) of the pairs, in reading order (section 3.2).
 
     Args:
-        radius: >= 1; pairs lie strictly closer. 5 gives 34 offsets, 1 none.
+        radius: >= 1, in cells; the two cells of a pair are closer than this. 5, as published, gives
+            34 offsets, 1 none.
 
     Returns:
-        int64 (n, 2): the half plane after (0, 0) within the circle.
+        int64 (n, 2): the offsets within the circle that come after (0, 0) in reading order.
+
+    Example:
+        >>> from tag2mask.affinity.pairs import pair_offsets
+        >>> pair_offsets(2).tolist()
+        [[0, 1], [1, -1], [1, 0], [1, 1]]
+        >>> len(pair_offsets(5))
+        34
     """
     assert radius >= 1, radius
     reach = range(1 - radius, radius)
@@ -37,12 +48,12 @@ def pair_offsets(radius: int) -> npt.NDArray[np.int64]:
 
 
 def pair_ends(size: tuple[int, int], dy: int, dx: int) -> tuple[Ends, Ends]:
-    """Slices (rows, columns) of the first and of the second ends of one offset's pairs.
+    """Return the slices (rows, columns) of the first and of the second ends of one offset's pairs.
 
     Args:
-        size: (h, w) of the map; both ends lie inside, so there may be none.
-        dy: >= 0.
-        dx: of either sign.
+        size: (h, w) of the map; both ends are inside, so the slices may be empty.
+        dy: row offset, >= 0.
+        dx: column offset, of either sign.
     """
     rows, columns = max(0, size[0] - dy), max(0, size[1] - abs(dx))
     left, right = max(0, -dx), max(0, dx)
@@ -52,17 +63,24 @@ def pair_ends(size: tuple[int, int], dy: int, dx: int) -> tuple[Ends, Ends]:
     )
 
 
-def sources(size: tuple[int, int], radius: int, *, published: bool) -> npt.NDArray[np.bool_]:
-    """Tell which pairs there are.
+def existing_pairs(size: tuple[int, int], radius: int, *, published: bool) -> npt.NDArray[np.bool_]:
+    """Return which pairs exist on a map.
 
     Args:
         size: (h, w) of the map.
         radius: see `pair_offsets`; may exceed the map.
-        published: the published rule, by which cells within radius - 1 of the left, right and
-            bottom border are never the first end; False: every pair with both ends inside the map.
+        published: the rule of the authors' code: cells within radius - 1 of the left, right and
+            bottom border are never first ends. False: every pair with both ends inside the map.
 
     Returns:
-        bool (offsets, h, w).
+        bool (offsets, h, w), at the first end of each pair.
+
+    Example:
+        >>> from tag2mask.affinity.pairs import existing_pairs
+        >>> existing_pairs((2, 3), 2, published=False).sum(axis=(1, 2)).tolist()
+        [4, 2, 3, 2]
+        >>> existing_pairs((2, 3), 2, published=True).sum(axis=(1, 2)).tolist()
+        [1, 1, 1, 1]
     """
     height, width = size
     offsets = pair_offsets(radius)
@@ -78,12 +96,12 @@ def sources(size: tuple[int, int], radius: int, *, published: bool) -> npt.NDArr
 
 
 def second_ends(values: Tensor, radius: int, *, outside: float) -> Tensor:
-    """Bring each pair's second end to its first.
+    """Return the value at each pair's second end, stored at its first end.
 
     Args:
         values: (b, h, w) of any dtype.
         radius: see `pair_offsets`.
-        outside: what is read beyond the map.
+        outside: value of second ends outside the map.
 
     Returns:
         (b, offsets, h, w) of the same dtype.
@@ -100,17 +118,17 @@ def second_ends(values: Tensor, radius: int, *, outside: float) -> Tensor:
 
 
 def usable_radius(size: tuple[int, int], radius: int, *, published: bool = False) -> int:
-    """The radius to use on a map of this size.
+    """Return the radius to use on a map of a given size.
 
     Args:
         size: (h, w) of the map.
-        radius: wanted.
-        published: the published rule, without which its pairs would vanish: (edge - 1) // 2 where
-            the shorter edge is below 2 · radius + 1; False: no more than the longer edge, beyond
-            which there are no pairs anyway.
+        radius: the radius wanted, in cells.
+        published: the rule of the authors' code: (edge - 1) // 2 if the shorter edge is below
+            2 · radius + 1, as no pair would be left otherwise. False: at most the longer edge,
+            as there are no longer pairs.
 
     Returns:
-        At least 1, at which there are no pairs and a walk changes nothing.
+        The radius, at least 1. With 1 there are no pairs, and a walk changes nothing.
     """
     if not published:
         return min(radius, max(size))

@@ -1,13 +1,17 @@
-"""Random walk on a map's cells, led by their affinities: exact and sparse.
+"""The random walk that spreads maps along affinities: exact, with a sparse matrix.
 
-AffinityNet (Ahn and Kwak, CVPR 2018, section 3.3): T = D⁻¹ A^β, with A^β the affinities to the
-power β element by element, 1 on the diagonal and 0 for cells that form no pair, and D its column
-sums; a map m becomes m · T^t. The published code squares the N x N matrix T log₂ t times; here T is
-a sparse matrix (69 entries a row at radius 5) that t multiplications apply to the maps, which gives
-the same numbers in memory linear in N.
+Ahn and Kwak, CVPR 2018 (https://arxiv.org/abs/1803.10464), section 3.3. The authors' code is
+``infer_aff.py`` of https://github.com/jiwoon-ahn/psa, and SEAM's copy of it. With A^β the
+affinities to the power β, element by element, 1 on the diagonal and 0 for cells that form no pair::
 
-A^β is symmetric, so a step replaces each cell by the mean of its neighborhood, weighted by its own
-affinities: a row of T transposed, which is what is stored.
+    T = D⁻¹ A^β,  D_jj = Σ_i A_ij^β        walked map = map · T^t
+
+The authors' code squares the N x N matrix T log₂ t times. Here T is a sparse matrix (69 entries per
+row at radius 5) that is applied t times to the maps, which gives the same numbers in memory linear
+in N.
+
+A^β is symmetric, so one step replaces each cell by the mean of its neighborhood, weighted by its
+own affinities. These weights are a row of Tᵀ, the matrix that is stored.
 """
 
 from __future__ import annotations
@@ -18,47 +22,71 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tag2mask.affinity.pairs import pair_ends, pair_offsets, usable_radius
-
-__all__ = ["Walk", "random_walk", "usable_radius"]
+from tag2mask.affinity.pairs import pair_ends, pair_offsets
 
 _WIDTH = 4
-"""MKL multiplies by 4, 8, ... columns with vectors, by other numbers of columns without."""
+"""MKL uses vector instructions only if the number of columns is a multiple of this."""
 
 _SINGLE_STEPS = 64
-"""Most steps in float32, which a map of large values can lose up to 1e-7 a step to; more steps are
-taken in float64."""
+"""Largest number of steps in float32, whose rounding error is up to 1e-7 per step. Longer walks run
+in float64."""
 
 with warnings.catch_warnings():
-    # torch warns once a process that the layout is in beta; walks need nothing but its product.
+    # torch warns once per process that the layout is in beta; only its product is needed here.
     warnings.simplefilter("ignore")
     torch.sparse_csr_tensor([0, 1], [0], [1.0], size=(1, 1), check_invariants=False)
 
 
 def random_walk(affinity: Tensor, maps: Tensor, *, radius: int, beta: float, steps: int) -> Tensor:
-    """Spread maps along affinities.
+    """Spread maps along affinities: map · T^t (section 3.3).
+
+    Published: β = 8; t = 2^6 = 64 steps in SEAM, 2^8 in psa. The maps are the background
+    (1 - max)^α, with α = 6 in SEAM and 16 in psa, and the foreground CAMs, on the affinity's grid.
 
     Args:
-        affinity: (offsets, h, w) in [0, 1], as `pixel_pairs` orders them; 0 where there is no pair.
-        maps: (k, h, w), background and foreground alike.
-        radius: of the pairs.
-        beta: exponent of the affinities, > 0; the larger, the less maps cross weak ones.
-        steps: multiplications t; 0 changes nothing.
+        affinity: (offsets, h, w) in [0, 1], as `pair_affinity` returns it; 0 where there is no
+            pair.
+        maps: (k, h, w), background and foreground.
+        radius: radius of the pairs in cells.
+        beta: exponent of the affinities, > 0; larger values keep maps from crossing weak ones.
+        steps: number t of steps; 0 leaves the maps unchanged.
 
     Returns:
         float32 (k, h, w) on the affinity's device.
+
+    Example:
+        Cells 0 and 1 have affinity 1, cells 1 and 2 almost none. The score of cell 0 spreads to
+        cell 1.
+
+        >>> import torch
+        >>> from tag2mask.affinity.random_walk import random_walk
+        >>> affinity = torch.zeros(4, 1, 3)  # 4 offsets at radius 2, the first to the right
+        >>> affinity[0] = torch.tensor([[1.0, 0.1, 0.0]])
+        >>> maps = torch.tensor([[[1.0, 0.0, 0.0]]])
+        >>> random_walk(affinity, maps, radius=2, beta=8, steps=64).round(decimals=3)
+        tensor([[[0.5000, 0.5000, 0.0000]]])
     """
-    return Walk(affinity, radius=radius, beta=beta).run(maps, steps=steps)
+    return RandomWalk(affinity, radius=radius, beta=beta).run(maps, steps=steps)
 
 
-class Walk:
-    """A walk prepared once for several maps and numbers of steps.
+class RandomWalk:
+    """A random walk whose transition matrix serves several maps and numbers of steps.
 
     Args:
         affinity: (offsets, h, w), see `random_walk`. On CUDA the walk runs there; on other
             accelerators, which lack sparse products, on the CPU.
-        radius: of the pairs.
-        beta: exponent, > 0.
+        radius: radius of the pairs in cells.
+        beta: exponent of the affinities, > 0.
+
+    Example:
+        >>> import torch
+        >>> from tag2mask.affinity.random_walk import RandomWalk
+        >>> affinity = torch.zeros(4, 1, 2)
+        >>> affinity[0, 0, 0] = 1.0
+        >>> walk = RandomWalk(affinity, radius=2, beta=8)
+        >>> maps = torch.tensor([[[1.0, 0.0]]])
+        >>> [walked.flatten().tolist() for walked in walk.run_each(maps, steps=[0, 1])]
+        [[1.0, 0.0], [0.5, 0.5]]
     """
 
     @torch.no_grad()
@@ -71,12 +99,12 @@ class Walk:
         self._transition = _transition(affinity.double(), radius, beta)
 
     def run(self, maps: Tensor, *, steps: int) -> Tensor:
-        """Maps (k, h, w) after some steps, float32 (k, h, w)."""
-        return self.at(maps, steps=[steps])[0]
+        """Return maps (k, h, w) after a number of steps, float32 (k, h, w)."""
+        return self.run_each(maps, steps=[steps])[0]
 
     @torch.no_grad()
-    def at(self, maps: Tensor, *, steps: Sequence[int]) -> list[Tensor]:
-        """Maps (k, h, w) after each of several numbers of steps, in one walk.
+    def run_each(self, maps: Tensor, *, steps: Sequence[int]) -> list[Tensor]:
+        """Return maps after each of several numbers of steps, from a single walk.
 
         Args:
             maps: (k, h, w).
@@ -90,7 +118,7 @@ class Walk:
         channels = len(maps)
         precision = torch.float32 if max(steps, default=0) <= _SINGLE_STEPS else torch.float64
         transition = self._transition.to(precision)
-        rows = maps.flatten(1).T.to(transition.device).to(precision)
+        rows = maps.flatten(1).T.to(transition.device).to(precision)  # (N, k)
         columns = max(1, -(-channels // _WIDTH)) * _WIDTH
         walked = rows.new_zeros(len(rows), columns)
         walked[:, :channels] = rows
@@ -98,21 +126,21 @@ class Walk:
         found: dict[int, Tensor] = {}
         for step in sorted(set(steps)):
             for _ in range(step - done):
-                walked = transition @ walked
+                walked = transition @ walked  # (N, N) @ (N, columns)
             done = step
             found[step] = walked[:, :channels].T.reshape(maps.shape).float().to(self.device)
         return [found[step] for step in steps]
 
 
 def _transition(affinity: Tensor, radius: int, beta: float) -> Tensor:
-    """The sparse N x N matrix that takes maps (N, k) one step further; its rows sum to 1.
+    """Return the sparse matrix (N, N) that takes maps (N, k) one step further; its rows sum to 1.
 
-    Made in float64: sums that are off by a rounding error of float32 would show after some steps.
+    Computed in float64: float32 rounding errors in the row sums would accumulate over the steps.
     """
     offsets = pair_offsets(radius).tolist()
     count, height, width = affinity.shape
     assert count == len(offsets), f"{count} offsets; radius {radius} has {len(offsets)}"
-    # Weights of each cell's neighbors in reading order: those before it, itself, those after it.
+    # Weights of each cell's neighbors in reading order: before it, itself, after it.
     weights = affinity.new_zeros(2 * count + 1, height, width)
     weights[count] = 1.0
     for index, (dy, dx) in enumerate(offsets):
@@ -120,8 +148,8 @@ def _transition(affinity: Tensor, radius: int, beta: float) -> Tensor:
         powered = affinity[index][first] ** beta
         weights[count + 1 + index][first] = powered
         weights[count - 1 - index][second] = powered
-    # Before the division, by which NaN spreads to neighbors outside the map.
-    there = weights.flatten(1).T != 0
+    # Found before the division, as a NaN would turn the zeros outside the map into NaN too.
+    present = weights.flatten(1).T != 0  # (N, 2 · offsets + 1)
     weights /= weights.sum(dim=0)
     after = [dy * width + dx for dy, dx in offsets]
     shifts = torch.tensor(
@@ -133,11 +161,11 @@ def _transition(affinity: Tensor, radius: int, beta: float) -> Tensor:
     cells = height * width
     neighbors = torch.arange(cells, dtype=torch.int32, device=affinity.device)[:, None] + shifts
     starts = torch.zeros(cells + 1, dtype=torch.int32, device=affinity.device)
-    starts[1:] = there.sum(dim=1).cumsum(dim=0)
+    starts[1:] = present.sum(dim=1).cumsum(dim=0)
     return torch.sparse_csr_tensor(
         starts,
-        neighbors.masked_select(there),
-        by_cell.masked_select(there),
+        neighbors.masked_select(present),
+        by_cell.masked_select(present),
         size=(cells, cells),
         check_invariants=False,
     )

@@ -1,9 +1,9 @@
-"""Scores of a random walk at every setting of a grid, from one affinity a photo.
+"""Scores of the random walk at every setting of a grid, from one affinity per photo.
 
-The walk is linear and treats each map alone, so the photo's classes walk once, and beside them one
-more map for each background (1 - max)^α; a walk of many steps passes the shorter ones on its way;
-and one pass over the result counts every background threshold. What is left of a photo are pixel
-counts of its own classes by setting and score, from which the mIoU over any photos follows exactly.
+The walk is linear and treats each map separately. So the photo's classes walk once, together with
+one map per background (1 - max)^α; a long walk passes through the shorter ones; and one pass over
+the result evaluates every background threshold. What is kept of a photo are pixel counts of its own
+classes by setting and threshold, from which the mIoU over any set of photos follows exactly.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from tag2mask.affinity.random_walk import Walk
+from tag2mask.affinity.random_walk import RandomWalk
 from tag2mask.classes import BACKGROUND, IGNORE, mask_id
 from tag2mask.maps.background import against_background
 from tag2mask.metrics.confusion import Float64, Int64, Labels, ratio
@@ -25,7 +25,13 @@ from tag2mask.metrics.threshold_curve import Float32, ThresholdCurve
 
 @dataclass(frozen=True)
 class WalkSetting:
-    """How a walk is led: exponents of the background and of the affinities, number of steps."""
+    """Settings of a walk.
+
+    Attributes:
+        alpha: exponent α of the background (1 - max)^α.
+        beta: exponent β of the affinities.
+        steps: number t of steps.
+    """
 
     alpha: float
     beta: float
@@ -34,32 +40,32 @@ class WalkSetting:
 
 @dataclass(frozen=True)
 class WalkGrid:
-    """Settings of the walk, each combined with each, and the background thresholds after it.
+    """All combinations of settings of the walk, and the background thresholds applied after it.
 
     Attributes:
         alphas: exponents of the background, > 0.
         betas: exponents of the affinities, > 0.
         steps: numbers of steps, >= 0.
-        scores: background thresholds, strictly rising, in [0, 1].
+        thresholds: background thresholds, strictly rising, in [0, 1].
     """
 
     alphas: tuple[float, ...]
     betas: tuple[float, ...]
     steps: tuple[int, ...]
-    scores: tuple[float, ...]
+    thresholds: tuple[float, ...]
 
     @property
     def settings(self) -> list[WalkSetting]:
-        """Every setting, in the order in which `walked_scores` gives them."""
+        """Every setting, in the order of `walked_scores`."""
         return [
             WalkSetting(alpha, beta, steps)
             for beta, steps, alpha in product(self.betas, self.steps, self.alphas)
         ]
 
-    def at_an_end(self, setting: WalkSetting) -> list[str]:
-        """Which of alphas, betas and steps a setting takes the first or last value of.
+    def outermost(self, setting: WalkSetting) -> list[str]:
+        """Return which of alphas, betas and steps have the smallest or largest value of the grid.
 
-        A better one may lie beyond. No step at all is an end with nothing beyond.
+        A better setting may be outside the grid then. 0 steps does not count.
         """
         values = {
             "alphas": (self.alphas, setting.alpha),
@@ -81,7 +87,7 @@ class PhotoTallies:
         ids: mask ids of the photo's n classes, background first.
         true: int64 (n,), pixels by true class.
         predicted: int64 (S, n, T), pixels by predicted class.
-        hits: int64 (S, n, T), pixels predicted rightly.
+        hits: int64 (S, n, T), correctly predicted pixels.
     """
 
     ids: tuple[int, ...]
@@ -92,10 +98,10 @@ class PhotoTallies:
 
 @dataclass
 class WalkTallies:
-    """The same summed over photos, of all classes.
+    """Pixel counts of all classes, summed over photos.
 
     Attributes:
-        grid: its settings and scores.
+        grid: settings and thresholds.
         true: int64 (C+1,).
         predicted: int64 (S, C+1, T).
         hits: int64 (S, C+1, T).
@@ -109,7 +115,7 @@ class WalkTallies:
     @classmethod
     def empty(cls, classes: int, grid: WalkGrid) -> WalkTallies:
         """Return zero counts of C foreground classes."""
-        shape = (len(grid.settings), classes + 1, len(grid.scores))
+        shape = (len(grid.settings), classes + 1, len(grid.thresholds))
         return cls(
             grid,
             np.zeros(classes + 1, np.int64),
@@ -118,7 +124,7 @@ class WalkTallies:
         )
 
     def add(self, photo: PhotoTallies) -> None:
-        """Add one photo."""
+        """Add the counts of one photo."""
         ids = list(photo.ids)
         self.true[ids] += photo.true
         self.predicted[:, ids] += photo.predicted
@@ -132,7 +138,7 @@ class WalkTallies:
         self.hits += other.hits
 
     def miou(self) -> Float64:
-        """Mean IoU by setting and score (S, T), as `ThresholdCurve.miou`; NaN without a pixel."""
+        """Return the mIoU by setting and threshold, (S, T); NaN if no pixel was counted."""
         union: Int64 = self.true[:, None] + self.predicted - self.hits
         present: Int64 = (union > 0).sum(axis=1)
         total = ratio(self.hits, union, empty=0.0).sum(axis=1)
@@ -143,31 +149,31 @@ class WalkTallies:
 
 @dataclass(frozen=True)
 class TunedWalk:
-    """A setting at the background threshold that is best for it.
+    """A setting of the walk with its best background threshold.
 
     Attributes:
-        setting: of the walk.
-        score: the background threshold; the lowest of equals.
-        miou: at both, in [0, 1].
+        setting: the setting of the walk.
+        threshold: the background threshold; the lowest one in case of a tie.
+        miou: their mIoU, in [0, 1].
     """
 
     setting: WalkSetting
-    score: float
+    threshold: float
     miou: float
 
 
 def best_settings(grid: WalkGrid, miou: Float64) -> list[TunedWalk]:
-    """Every setting at its best background threshold, best setting first.
+    """Return every setting with its best background threshold, best setting first.
 
-    Of settings that are equally good the one of fewer steps comes first, then the grid's order.
+    Ties are resolved by fewer steps, then by the grid's order.
 
     Args:
-        grid: settings and scores.
-        miou: (S, T), without NaN.
+        grid: settings and thresholds.
+        miou: float64 (S, T) in [0, 1], without NaN.
     """
     chosen = miou.argmax(axis=1)
     tuned = [
-        TunedWalk(setting, grid.scores[index], float(row[index]))
+        TunedWalk(setting, grid.thresholds[index], float(row[index]))
         for setting, index, row in zip(grid.settings, chosen, miou, strict=True)
     ]
     return sorted(tuned, key=lambda found: (-found.miou, found.setting.steps))
@@ -180,32 +186,34 @@ def walked_scores(
     *,
     radius: int,
     grid: WalkGrid,
-    enlarged: Callable[[Tensor], Float32],
+    from_grid: Callable[[Tensor], Float32],
 ) -> Iterator[Float32]:
     """Walk a photo's maps at every setting of a grid.
 
     Args:
         affinity: (offsets, h, w), see `random_walk`.
         backgrounds: (a, h, w), one map for each of the grid's alphas.
-        classes: (k, h, w), the foreground.
-        radius: of the pairs.
-        grid: settings.
-        enlarged: brings maps (a+k, h, w) to the size they are stored at, float32 (a+k, h', w').
+        classes: (k, h, w), the foreground maps.
+        radius: radius of the pairs in cells.
+        grid: settings of the walk.
+        from_grid: resizes maps (a+k, h, w) to the size at which maps are stored, float32
+            (a+k, h', w').
 
     Yields:
-        float32 (k, h', w') in [0, 1] of each of ``grid.settings``: foreground that beats 0.5 where
-        it beats the walked background.
+        float32 (k, h', w') in [0, 1] for each of ``grid.settings``: foreground scores that exceed
+        0.5 where they exceed the walked background.
     """
     assert len(backgrounds) == len(grid.alphas), (len(backgrounds), grid.alphas)
     count = len(backgrounds)
     maps = classes.new_empty(count + len(classes), *classes.shape[1:])
     maps[:count], maps[count:] = backgrounds, classes
     for beta in grid.betas:
-        for walked in Walk(affinity, radius=radius, beta=beta).at(maps, steps=grid.steps):
-            cells = enlarged(walked)
-            for background in cells[:count]:
-                rivals = np.concatenate([background[None], cells[count:]])
-                yield np.clip(against_background(rivals), 0, 1)
+        walk = RandomWalk(affinity, radius=radius, beta=beta)
+        for walked in walk.run_each(maps, steps=grid.steps):
+            resized = from_grid(walked)
+            for background in resized[:count]:
+                competing = np.concatenate([background[None], resized[count:]])
+                yield np.clip(against_background(competing), 0, 1)
 
 
 def count_photo(
@@ -215,14 +223,14 @@ def count_photo(
 
     Args:
         truth: mask ids uint8 (H, W), 255 = void.
-        tags: k tag ids, rising.
-        scores: float32 (k, H, W) of each of ``grid.settings``; not looked at without a tag, where
-            all is background at any setting.
+        tags: k tag ids, in rising order.
+        scores: float32 (k, H, W) for each of ``grid.settings``; ignored without tags, as everything
+            is background then.
         grid: settings and background thresholds.
     """
     found = set(np.unique(truth).tolist()) - {IGNORE, BACKGROUND}
     foreground = sorted(found | {mask_id(tag) for tag in tags})
-    # Counted as if these were all classes there are: else memory would grow with their square.
+    # Counted as if there were no other classes: memory grows with the square of their number.
     own = np.full(256, IGNORE, np.uint8)
     own[[BACKGROUND, *foreground]] = np.arange(len(foreground) + 1)
     own_truth = own[truth]
@@ -231,11 +239,11 @@ def count_photo(
         scores = [np.zeros((0, *truth.shape), np.float32)]
     counted = []
     for maps in scores:
-        curve = ThresholdCurve.empty(max(1, len(foreground)), grid.scores)
+        curve = ThresholdCurve.empty(max(1, len(foreground)), grid.thresholds)
         curve.add(own_truth, own_tags, maps)
         counted.append(curve.tallies())
     size = len(foreground) + 1
-    shape = (len(grid.settings), size, len(grid.scores))
+    shape = (len(grid.settings), size, len(grid.thresholds))
     predicted: npt.NDArray[np.int64] = np.array([one[1][:size] for one in counted])
     hits: npt.NDArray[np.int64] = np.array([one[2][:size] for one in counted])
     return PhotoTallies(

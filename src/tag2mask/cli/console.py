@@ -113,7 +113,7 @@ def show_tuning(
             f"{setting.alpha:g}",
             f"{setting.beta:g}",
             str(setting.steps),
-            f"{tuned.score:g}",
+            f"{tuned.threshold:g}",
             f"{100 * tuned.miou:.2f} %",
         )
     _print(table)

@@ -203,7 +203,7 @@ def recipe_values(tuned: TunedWalk) -> dict[str, dict[str, Any]]:
     """A setting as keys of a recipe."""
     return {
         "walk": asdict(tuned.setting),
-        "pseudo_masks": {"threshold_from": "fixed", "background_threshold": tuned.score},
+        "pseudo_masks": {"threshold_from": "fixed", "background_threshold": tuned.threshold},
     }
 
 
@@ -297,7 +297,7 @@ class _Job:
             return sample, error
         with self.network:  # its memory is that of one photo
             found = self.inference.affinity(photo)
-        cells = [found.cells(cam_map.scores, alpha) for alpha in self.grid.alphas]
+        cells = [found.to_grid(cam_map.scores, alpha) for alpha in self.grid.alphas]
         stored = map_grid(*cam_map.size, self.walk.map_stride)
         walked = walked_scores(
             found.affinity,
@@ -305,7 +305,7 @@ class _Job:
             cells[0][1:],
             radius=found.radius,
             grid=self.grid,
-            enlarged=partial(found.enlarged, size=stored),
+            from_grid=partial(found.from_grid, size=stored),
         )
 
         def as_masks_are_made(scores: Float32) -> Float32:
@@ -318,9 +318,9 @@ def _result(
     grid: WalkGrid, miou: Float64, own: WalkSetting, own_score: float, photos: tuple[str, ...]
 ) -> TuningResult:
     ranked = tuple(best_settings(grid, miou))
-    index = int(np.abs(np.array(grid.scores) - own_score).argmin())
-    untuned = TunedWalk(own, grid.scores[index], float(miou[grid.settings.index(own), index]))
-    return TuningResult(photos, untuned, ranked, tuple(grid.at_an_end(ranked[0].setting)))
+    index = int(np.abs(np.array(grid.thresholds) - own_score).argmin())
+    untuned = TunedWalk(own, grid.thresholds[index], float(miou[grid.settings.index(own), index]))
+    return TuningResult(photos, untuned, ranked, tuple(grid.outermost(ranked[0].setting)))
 
 
 def _write(folder: Path, result: TuningResult, grid: WalkGrid, miou: Float64) -> None:
@@ -343,7 +343,7 @@ def _write(folder: Path, result: TuningResult, grid: WalkGrid, miou: Float64) ->
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["alpha", "beta", "steps", "score", "miou"])
     for tuned in result.ranked:
-        writer.writerow([*asdict(tuned.setting).values(), tuned.score, round(tuned.miou, 6)])
+        writer.writerow([*asdict(tuned.setting).values(), tuned.threshold, round(tuned.miou, 6)])
     write_text(folder / TABLE, table.getvalue())
     write_text(folder / PHOTOS, "".join(f"{photo}\n" for photo in result.photos))
     fragment = yaml.safe_dump(recipe_values(result.best), sort_keys=False)
@@ -354,7 +354,7 @@ def _write(folder: Path, result: TuningResult, grid: WalkGrid, miou: Float64) ->
 
 
 def _plain(tuned: TunedWalk) -> dict[str, Any]:
-    return {**asdict(tuned.setting), "score": tuned.score, "miou": round(tuned.miou, 6)}
+    return {**asdict(tuned.setting), "score": tuned.threshold, "miou": round(tuned.miou, 6)}
 
 
 def _tuned(row: dict[str, Any]) -> TunedWalk:

@@ -175,12 +175,12 @@ class _Job:
             found = self.inference.affinity(photo)
             walked = random_walk(
                 found.affinity,
-                found.cells(cam_map.scores, self.alpha),
+                found.to_grid(cam_map.scores, self.alpha),
                 radius=found.radius,
                 beta=self.section.beta,
                 steps=self.section.steps,
             )
-            scores = np.clip(against_background(found.enlarged(walked, grid)), 0, 1)
+            scores = np.clip(against_background(found.from_grid(walked, grid)), 0, 1)
         return CamMap(cam_map.id, cam_map.tags, scores, cam_map.size, cam_map.probabilities)
 
 
