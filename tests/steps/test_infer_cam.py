@@ -159,7 +159,7 @@ def test_the_size_of_a_batch_does_not_matter(
     close(batched, infer(data, model, tmp_path / "single", batch_views=1, map_dtype="float16"))
 
 
-@pytest.mark.parametrize("paper", [False, True])
+@pytest.mark.parametrize("published", [False, True])
 def test_maps_are_those_of_the_network_as_it_was_trained(
     data: PreparedData, model: CamModel, tmp_path: Path, published: bool
 ) -> None:

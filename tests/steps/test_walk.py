@@ -70,7 +70,7 @@ def test_every_map_walks(painted, model):
             np.testing.assert_array_equal(after.probabilities, before.probabilities)
 
 
-@pytest.mark.parametrize("paper", [False, True])
+@pytest.mark.parametrize("published", [False, True])
 def test_the_walk_is_that_of_the_paper(painted, model, published):
     """A plain transcription for one photo, on sides that are no multiple of anything."""
     photo = Image.open(painted.samples["train"][2].image).resize((61, 45))
