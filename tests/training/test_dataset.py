@@ -1,4 +1,4 @@
-"""Training batches: the same whatever reads them, padding marked, and no way to a mask."""
+"""Training batches: order, augmentation, padding, unreadable photos, and no access to masks."""
 
 from __future__ import annotations
 
@@ -60,28 +60,28 @@ def batches_of(samples: list[Sample], workers: int, **settings: int) -> Iterable
     return training_loader(photos_of(samples), order, workers=workers)
 
 
-def test_batches_are_the_same_whoever_reads_them(samples: list[Sample]) -> None:
+def test_batches_do_not_depend_on_the_number_of_workers(samples: list[Sample]) -> None:
     alone = list(batches_of(samples, 0))
     shared = list(batches_of(samples, 2))
     assert len(alone) == len(shared) == 5
     assert all(same(one, other) for one, other in zip(alone, shared, strict=True))
 
 
-def test_a_resumed_run_sees_the_same_batches(samples: list[Sample]) -> None:
+def test_resumed_training_gets_the_same_batches(samples: list[Sample]) -> None:
     straight = list(batches_of(samples, 0))
-    torch.rand(17)  # what happened before must not matter
+    torch.rand(17)  # the global random state must not matter
     resumed = list(batches_of(samples, 0, start=3))
     assert all(same(one, other) for one, other in zip(straight[3:], resumed, strict=True))
 
 
-def test_an_item_leaves_the_generators_alone(samples: list[Sample]) -> None:
+def test_items_do_not_change_the_global_random_state(samples: list[Sample]) -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
     photos_of(samples)[(0, 0)]
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_epochs_photos_and_seeds_are_augmented_apart(samples: list[Sample]) -> None:
+def test_augmentation_differs_between_epochs_photos_and_seeds(samples: list[Sample]) -> None:
     photos = photos_of(samples)
     image = photos[(0, 2)][0]
     assert not torch.equal(image, photos[(1, 2)][0])
@@ -92,16 +92,16 @@ def test_epochs_photos_and_seeds_are_augmented_apart(samples: list[Sample]) -> N
 
 @settings(max_examples=25, deadline=None)
 @given(epoch=st.integers(0, 50), index=st.integers(0, len(SIZES) - 1))
-def test_padding_is_marked_and_0(samples: list[Sample], epoch: int, index: int) -> None:
+def test_padding_is_invalid_and_0(samples: list[Sample], epoch: int, index: int) -> None:
     image, tags, valid, name = photos_of(samples)[(epoch, index)]
     assert image.shape == (3, 32, 32) and image.dtype == torch.float32
     assert valid.shape == (32, 32) and valid.dtype == torch.bool
     assert not image.masked_select(~valid).any()
     rows, columns = valid.any(dim=1), valid.any(dim=0)
-    assert torch.equal(valid, rows[:, None] & columns[None, :]), "the photo is one rectangle"
+    assert torch.equal(valid, rows[:, None] & columns[None, :]), "the valid part is one rectangle"
     width, height = SIZES[index]
     ratio = int(columns.sum()) / int(rows.sum())
-    if max(rows.sum(), columns.sum()) < 32:  # nothing was cut off
+    if max(rows.sum(), columns.sum()) < 32:  # the photo is complete
         assert ratio == pytest.approx(width / height, rel=0.2) or min(width, height) < 10
     assert name == str(index)
     assert tuple(tags.nonzero().flatten().tolist()) == ((), (0,), (1, 2))[index % 3]
@@ -118,14 +118,14 @@ def test_values_are_normalized(tmp_path: Path) -> None:
         torch.testing.assert_close(inside, torch.full_like(inside, value))
 
 
-def test_photos_are_mirrored_half_the_time(tmp_path: Path) -> None:
+def test_half_of_the_photos_are_flipped(tmp_path: Path) -> None:
     ramp = np.repeat(np.linspace(0, 255, 32, dtype=np.uint8)[None, :, None], 32, axis=0)
     path = tmp_path / "ramp.png"
     Image.fromarray(np.repeat(ramp, 3, axis=2)).save(path)
     sizes = Augmentation(32, (32, 32), (0, 0, 0, 0), MEAN, STD)
     photos = photos_of([Sample("ramp", path, (32, 32), (), "0-0")], sizes)
-    mirrored = [bool(photos[(epoch, 0)][0][0, 0, 0] > 0) for epoch in range(40)]
-    assert 10 < sum(mirrored) < 30
+    flipped = [bool(photos[(epoch, 0)][0][0, 0, 0] > 0) for epoch in range(40)]
+    assert 10 < sum(flipped) < 30
 
 
 @settings(max_examples=25, deadline=None)
@@ -160,7 +160,7 @@ def test_order(photos: int, batch: int, world: int, start: int, seed: int) -> No
         assert {e for e, _ in seen} == {epoch}
 
 
-def test_epochs_are_shuffled_apart() -> None:
+def test_epochs_have_different_orders() -> None:
     first, second = StepBatchSampler(20, 20, start=0, stop=2, seed=0)
     assert [i for _, i in first] != [i for _, i in second]
 
@@ -171,7 +171,7 @@ def test_fewer_photos_than_processes() -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_unreadable_photo_is_named_in_its_batch(
+def test_unreadable_photo_is_listed_in_its_batch(
     samples: list[Sample], tmp_path: Path, workers: int
 ) -> None:
     bad = Sample("bad", tmp_path / "bad.jpg", (4, 4), (0,), "0-0")
@@ -183,11 +183,11 @@ def test_an_unreadable_photo_is_named_in_its_batch(
     (skipped,) = batch.skipped
     assert skipped.id == "bad" and isinstance(skipped.error, DataError)
     assert str(bad.image) in str(skipped.error)
-    assert "\n" not in str(skipped.error), "no traceback of a worker"
+    assert "\n" not in str(skipped.error), "it has no traceback of a worker"
 
 
-def test_training_data_has_no_way_to_a_mask() -> None:
-    """Neither the module nor what it imports can open a mask."""
+def test_training_data_has_no_access_to_masks() -> None:
+    """Neither the module nor its imports can open a mask."""
     code = (
         "import sys, tag2mask.training.dataset\n"
         "print([m for m in sys.modules if m.startswith('tag2mask.') and 'mask' in m[9:]])\n"

@@ -1,4 +1,4 @@
-"""The training log: rows, resuming, and what a kill leaves."""
+"""The training log: rows, resuming, and damaged files."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def test_rows(tmp_path: Path) -> None:
     assert lines(tmp_path) == ["step,lr,loss", "0,0.1,0", "1,0.1,0.125"]
 
 
-def test_every_row_is_on_disk_at_once(tmp_path: Path) -> None:
+def test_every_row_is_written_immediately(tmp_path: Path) -> None:
     with TrainingLog(tmp_path, COLUMNS) as log:
         log.write(0, {"lr": 0.1, "loss": 1.0})
         assert lines(tmp_path)[-1] == "0,0.1,1"
 
 
-def test_a_disk_that_fills_up_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    heard: list[object] = []
-    monkeypatch.setattr(threading, "excepthook", heard.append)
+def test_full_disk_is_reported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reported: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", reported.append)
     hook = threading.excepthook
 
     def full(*_: object) -> None:
@@ -48,27 +48,29 @@ def test_a_disk_that_fills_up_is_told_once(tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.setattr(RecordWriter, "write", full)
         for step in range(1000):
             log.write(step, {"lr": 0.1, "loss": 1.0})
-    assert heard == [], "its own thread told of it too"
+    assert reported == [], "TensorBoard's thread reported it too"
     assert threading.excepthook is hook
 
 
-def test_other_threads_are_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    heard: list[object] = []
-    monkeypatch.setattr(threading, "excepthook", lambda failed: heard.append(failed.exc_type))
+def test_errors_of_other_threads_are_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reported: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", lambda failed: reported.append(failed.exc_type))
     with TrainingLog(tmp_path, COLUMNS):
         thread = threading.Thread(target=lambda: 1 / 0)
         thread.start()
         thread.join()
-    assert heard == [ZeroDivisionError]
+    assert reported == [ZeroDivisionError]
 
 
-def test_a_figure_that_is_missing_stays_empty(tmp_path: Path) -> None:
+def test_missing_figure_is_an_empty_cell(tmp_path: Path) -> None:
     with TrainingLog(tmp_path, COLUMNS) as log:
         log.write(3, {"lr": 0.5})
     assert lines(tmp_path)[-1] == "3,0.5,"
 
 
-def test_no_step_stands_twice_after_resuming(tmp_path: Path) -> None:
+def test_no_step_is_logged_twice_after_resuming(tmp_path: Path) -> None:
     write(tmp_path, range(5))
     write(tmp_path, range(3, 6), first=3)
     assert [line.split(",")[0] for line in lines(tmp_path)[1:]] == list("012345")
@@ -76,7 +78,7 @@ def test_no_step_stands_twice_after_resuming(tmp_path: Path) -> None:
     assert [event.step for event in events.Scalars("loss")] == list(range(6))
 
 
-def test_a_row_that_was_cut_off_is_dropped(tmp_path: Path) -> None:
+def test_truncated_row_is_dropped(tmp_path: Path) -> None:
     write(tmp_path, range(2))
     with (tmp_path / "losses.csv").open("a") as file:
         file.write("2,0.")
@@ -84,7 +86,7 @@ def test_a_row_that_was_cut_off_is_dropped(tmp_path: Path) -> None:
     assert [line.split(",")[0] for line in lines(tmp_path)] == ["step", "0", "1", "2"]
 
 
-def test_a_damaged_row_is_dropped(tmp_path: Path) -> None:
+def test_damaged_row_is_dropped(tmp_path: Path) -> None:
     write(tmp_path, range(2))
     with (tmp_path / "losses.csv").open("ab") as file:
         file.write(b"\xff\xfe,0.1,\x80\n")
@@ -94,26 +96,26 @@ def test_a_damaged_row_is_dropped(tmp_path: Path) -> None:
     assert last_figures(tmp_path) == {"lr": 0.1, "loss": 0.25}
 
 
-def test_rows_of_other_columns_are_not_mixed_in(tmp_path: Path) -> None:
+def test_rows_with_other_columns_are_dropped(tmp_path: Path) -> None:
     write(tmp_path, range(2))
     write(tmp_path, range(2, 3), first=2, columns=("lr", "loss", "er"))
     assert lines(tmp_path) == ["step,lr,loss,er", "2,0.1,0.25,"]
 
 
-def test_a_log_that_is_no_table_starts_anew(tmp_path: Path) -> None:
+def test_empty_log_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "losses.csv").write_text("")
     write(tmp_path, range(1, 2), first=1)
     assert lines(tmp_path) == ["step,lr,loss", "1,0.1,0.125"]
 
 
-def test_validation_says_which_network_is_the_best_so_far(tmp_path: Path) -> None:
+def test_validation_reports_the_best_network_so_far(tmp_path: Path) -> None:
     scores = {10: 0.3, 20: 0.5, 30: 0.4, 40: 0.5, 50: 0.6}
     best = [
         step
         for step, score in scores.items()
         if write_validation(tmp_path, step, {"miou": score, "cat": 0.1})
     ]
-    assert best == [10, 20, 50], "as good as before is not better"
+    assert best == [10, 20, 50], "an equal score is not better"
     lines = (tmp_path / "validation.csv").read_text().splitlines()
     assert lines[:2] == ["step,miou,cat", "10,0.3,0.1"] and len(lines) == 6
     assert best_of_validation(tmp_path) == 0.6
@@ -121,7 +123,7 @@ def test_validation_says_which_network_is_the_best_so_far(tmp_path: Path) -> Non
     assert len((tmp_path / "validation.csv").read_text().splitlines()) == 4
 
 
-def test_a_validation_without_pixels_is_better_than_none_alone(tmp_path: Path) -> None:
+def test_validation_without_pixels_is_only_better_than_none(tmp_path: Path) -> None:
     nan = float("nan")
     assert write_validation(tmp_path, 1, {"miou": nan})
     assert not write_validation(tmp_path, 2, {"miou": nan})

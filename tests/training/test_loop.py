@@ -1,4 +1,4 @@
-"""The training loop: resumed bit for bit, accumulated, clipped, on several ranks; its errors."""
+"""The training loop: resuming, accumulation, clipping, precision, several ranks, and errors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 @pytest.mark.parametrize("checkpoint_seconds", [0.0, 1e6])
-def test_resumed_training_equals_an_undisturbed_one(
+def test_resumed_training_equals_an_uninterrupted_one(
     tmp_path: Path, runtime: Runtime, optimizer: str, checkpoint_seconds: float
 ) -> None:
     settings = {
@@ -54,11 +54,11 @@ def test_resumed_training_equals_an_undisturbed_one(
     straight = TinyTask()
     train(straight, tmp_path / "straight", runtime, **settings)
     for stop in (2, 5):
-        cut_off = TinyTask()
-        cut_off.stop_after = stop
+        interrupted_task = TinyTask()
+        interrupted_task.stop_after = stop
         with pytest.raises(KeyboardInterrupt):
             train(
-                cut_off,
+                interrupted_task,
                 tmp_path / "cut",
                 runtime,
                 checkpoint_seconds=checkpoint_seconds,
@@ -66,19 +66,19 @@ def test_resumed_training_equals_an_undisturbed_one(
             )
     resumed = TinyTask()
     train(resumed, tmp_path / "cut", runtime, **settings)
-    # The step that was cut off is done again, without a checkpoint all of them.
+    # The interrupted step is repeated; without a checkpoint all steps are.
     assert resumed.finished[0] == (5 if checkpoint_seconds == 0 else 1)
     wanted = weights_of(straight)
     assert all(torch.equal(tensor, wanted[name]) for name, tensor in weights_of(resumed).items())
-    logged, undisturbed = rows(tmp_path / "cut"), rows(tmp_path / "straight")
+    logged, uninterrupted = rows(tmp_path / "cut"), rows(tmp_path / "straight")
     assert [row["step"] for row in logged] == [str(step) for step in range(6)]
-    for row, other in zip(logged, undisturbed, strict=True):
+    for row, other in zip(logged, uninterrupted, strict=True):
         assert {k: v for k, v in row.items() if k != "photos_per_second"} == {
             k: v for k, v in other.items() if k != "photos_per_second"
         }
 
 
-def test_interrupt_within_a_step_leaves_the_last_checkpoint(
+def test_interruption_within_a_step_keeps_the_last_checkpoint(
     tmp_path: Path, runtime: Runtime
 ) -> None:
     task = TinyTask()
@@ -95,13 +95,13 @@ def test_interrupt_within_a_step_leaves_the_last_checkpoint(
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
 
 
-def test_a_finished_training_has_nothing_left_to_do(tmp_path: Path, runtime: Runtime) -> None:
+def test_finished_training_is_not_repeated(tmp_path: Path, runtime: Runtime) -> None:
     first, second = TinyTask(), TinyTask()
-    told = train(first, tmp_path, runtime)
-    told_again = train(second, tmp_path, runtime)
+    summary = train(first, tmp_path, runtime)
+    second_summary = train(second, tmp_path, runtime)
     assert second.finished == []
-    assert told_again.keys() == told.keys()
-    assert told_again["loss"] == pytest.approx(told["loss"], rel=1e-4)
+    assert second_summary.keys() == summary.keys()
+    assert second_summary["loss"] == pytest.approx(summary["loss"], rel=1e-4)
     wanted = weights_of(first)
     assert all(torch.equal(tensor, wanted[name]) for name, tensor in weights_of(second).items())
 
@@ -141,7 +141,7 @@ def test_the_moving_average_becomes_the_model(tmp_path: Path, runtime: Runtime) 
     for weights in history[1:]:
         wanted = decay * wanted + (1 - decay) * weights
     averaged = TinyTask(dropout=0.0)
-    for _ in range(2):  # a finished training gives it again
+    for _ in range(2):  # the second time from the checkpoint of the finished training
         train(averaged, tmp_path / "averaged", runtime, ema=decay)
         torch.testing.assert_close(averaged.module.state_dict()[name], wanted)
     assert not torch.allclose(wanted, history[-1], atol=1e-4)
@@ -149,14 +149,14 @@ def test_the_moving_average_becomes_the_model(tmp_path: Path, runtime: Runtime) 
 
 @pytest.fixture
 def small_scale(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gradients scaled by 16, not 65536, which these small networks' overflow by themselves."""
+    """Scale gradients by 16 instead of 65536, at which those of small networks overflow."""
     monkeypatch.setattr(torch.amp, "GradScaler", partial(torch.amp.GradScaler, init_scale=16.0))
 
 
 @pytest.mark.usefixtures("small_scale")
-def test_half_precision_leaves_out_steps_that_overflow(tmp_path: Path, runtime: Runtime) -> None:
+def test_half_precision_skips_steps_that_overflow(tmp_path: Path, runtime: Runtime) -> None:
     task = TinyTask(dropout=0.0, overflow_at=2)
-    task.spoil_at = 4  # and a loss that is no number
+    task.spoil_at = 4  # and a loss of NaN
     history = [weights_of(task)]
     task.on_step_end = lambda *_: history.append(weights_of(task))  # type: ignore[method-assign]
     train(task, tmp_path, runtime, precision="16")
@@ -171,7 +171,7 @@ def test_half_precision_leaves_out_steps_that_overflow(tmp_path: Path, runtime: 
 
 
 @pytest.mark.usefixtures("small_scale")
-def test_half_precision_learns_what_float32_does(tmp_path: Path, runtime: Runtime) -> None:
+def test_half_precision_step_equals_float32(tmp_path: Path, runtime: Runtime) -> None:
     moved = {}
     for precision in ("32", "16"):
         task = TinyTask(dropout=0.0)
@@ -180,16 +180,17 @@ def test_half_precision_learns_what_float32_does(tmp_path: Path, runtime: Runtim
         moved[precision] = {name: w - start[name] for name, w in weights_of(task).items()}
     for name, wanted in moved["32"].items():
         found = moved["16"][name]
-        # Half precision makes values tie for the last place that a loss counts; they then share it.
+        # In half precision more values are equal at the threshold of ECR's and min-pooling's
+        # selection; they then share the gradient.
         share = 0.1 if ".pcm." in name else 0.05
         assert (found - wanted).norm() <= share * wanted.norm() + 1e-6, name
     assert any(not torch.equal(moved["16"][name], w) for name, w in moved["32"].items())
 
 
-def test_only_the_passes_see_resizing_by_matrices(
+def test_only_forward_and_backward_use_resizing_by_matrices(
     tmp_path: Path, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a GPU: the network's passes, not what reads photos or draws pictures."""
+    """As on a GPU: forward and backward pass, but not loading photos or validation."""
     plain, resizing = TinyTask(dropout=0.0), TinyTask(dropout=0.0)
     train(plain, tmp_path / "plain", runtime)
     own_batches, own_inputs, own_after = resizing.batches, resizing.inputs, resizing.on_step_end
@@ -229,12 +230,12 @@ def test_only_the_passes_see_resizing_by_matrices(
 
 
 @pytest.mark.usefixtures("small_scale")
-def test_half_precision_is_resumed_with_its_scale(tmp_path: Path, runtime: Runtime) -> None:
-    straight, cut_off, resumed = (TinyTask(overflow_at=1) for _ in range(3))
+def test_half_precision_resumes_the_scale(tmp_path: Path, runtime: Runtime) -> None:
+    straight, interrupted_task, resumed = (TinyTask(overflow_at=1) for _ in range(3))
     train(straight, tmp_path / "straight", runtime, precision="16")
-    cut_off.stop_after = 4
+    interrupted_task.stop_after = 4
     with pytest.raises(KeyboardInterrupt):
-        train(cut_off, tmp_path / "cut", runtime, precision="16", checkpoint_seconds=0.0)
+        train(interrupted_task, tmp_path / "cut", runtime, precision="16", checkpoint_seconds=0.0)
     train(resumed, tmp_path / "cut", runtime, precision="16")
     assert resumed.finished == [4, 5, 6]
     wanted = weights_of(straight)
@@ -244,7 +245,7 @@ def test_half_precision_is_resumed_with_its_scale(tmp_path: Path, runtime: Runti
         assert (kept["scale"], kept["_growth_tracker"]) == (8.0, 4)
 
 
-def test_half_precision_gives_up_on_losses_that_are_never_finite(
+def test_half_precision_fails_after_repeated_non_finite_losses(
     tmp_path: Path, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fit_module, "PATIENCE", 3)
@@ -259,7 +260,7 @@ def test_half_precision_gives_up_on_losses_that_are_never_finite(
         train(task, tmp_path, runtime, precision="16")
 
 
-def test_clipping_bounds_a_step(tmp_path: Path, runtime: Runtime) -> None:
+def test_clipping_limits_a_step(tmp_path: Path, runtime: Runtime) -> None:
     lengths = {}
     for clip in (None, 1e-3):
         task = TinyTask(dropout=0.0)
@@ -279,7 +280,7 @@ def test_clipping_bounds_a_step(tmp_path: Path, runtime: Runtime) -> None:
     assert 0 < lengths[1e-3] <= 0.02 * 1e-3 * 1.01 < lengths[None]
 
 
-def test_log_shows_terms_rate_and_schedule(tmp_path: Path, runtime: Runtime) -> None:
+def test_log_has_terms_throughput_and_schedule(tmp_path: Path, runtime: Runtime) -> None:
     summary = train(TinyTask(), tmp_path, runtime, warmup_steps=3, log_every=2, schedule="cosine")
     logged = rows(tmp_path)
     assert [row["step"] for row in logged] == ["1", "3", "5"]
@@ -300,12 +301,12 @@ def test_training_lowers_the_loss(tmp_path: Path, runtime: Runtime) -> None:
     assert sum(losses[-5:]) < sum(losses[:5])
 
 
-def test_loss_that_is_no_number(tmp_path: Path, runtime: Runtime) -> None:
+def test_nan_loss(tmp_path: Path, runtime: Runtime) -> None:
     task = TinyTask()
     task.spoil_at = 3
     with pytest.raises(
         Tag2MaskError,
-        match=(r"loss became nan at step 3\. Begin anew .* a lower tiny\.optimizer\.lr or tiny"),
+        match=(r"loss became nan at step 3\. Start again .* a lower tiny\.optimizer\.lr or tiny"),
     ):
         train(task, tmp_path, runtime, checkpoint_seconds=0.0)
     kept = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
@@ -316,21 +317,21 @@ def test_loss_that_is_no_number(tmp_path: Path, runtime: Runtime) -> None:
 def test_device_out_of_memory(tmp_path: Path, runtime: Runtime) -> None:
     task = TinyTask()
 
-    def too_much(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise torch.OutOfMemoryError
 
-    task.net.head.register_forward_hook(too_much)
+    task.net.head.register_forward_hook(fail)
     with pytest.raises(DeviceError, match=r"ran out of memory\. Lower tiny\.batch"):
         train(task, tmp_path, runtime)
 
 
-def test_device_without_memory_for_the_network(
+def test_device_out_of_memory_in_setup(
     tmp_path: Path, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def too_large(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(Runtime, "setup", too_large)
+    monkeypatch.setattr(Runtime, "setup", fail)
     with pytest.raises(DeviceError, match=r"ran out of memory\. Lower tiny\.batch"):
         train(TinyTask(), tmp_path, runtime)
 
@@ -352,7 +353,7 @@ def test_truncated_checkpoint(tmp_path: Path, runtime: Runtime, keep: float) -> 
 
 
 @pytest.mark.parametrize("state", [{}, {"model": 3}, torch.zeros(2), {"model": {}, "step": 1}])
-def test_checkpoint_of_something_else(tmp_path: Path, runtime: Runtime, state: object) -> None:
+def test_checkpoint_of_another_kind(tmp_path: Path, runtime: Runtime, state: object) -> None:
     torch.save(state, tmp_path / "checkpoint.pt")
     with pytest.raises(WeightsError, match=r"checkpoint\.pt.*Delete it"):
         train(TinyTask(), tmp_path, runtime)
@@ -380,7 +381,7 @@ def test_two_processes_equal_one_with_the_same_global_batch(tmp_path: Path) -> N
         torch.testing.assert_close(two[name], tensor, atol=1e-4, rtol=1e-4, msg=name)
 
 
-def test_steps_of_a_training() -> None:
+def test_epochs_to_steps() -> None:
     assert epochs_to_steps(5, 100, 1, None) == 500
     assert epochs_to_steps(5, 100, 4, None) == 125
     assert epochs_to_steps(5, 100, 1, 30) == 30

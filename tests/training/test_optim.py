@@ -24,7 +24,7 @@ def make_net() -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
 
 
-def test_groups_as_in_the_paper() -> None:
+def test_groups_as_published() -> None:
     net = make_net()
     groups = parameter_groups(
         net, [(net[2].parameters(), 10.0)], lr=0.01, bias_lr=2, weight_decay=5e-4
@@ -50,7 +50,7 @@ def test_frozen_parameters_are_in_no_group() -> None:
     assert {id(p) for g in groups for p in g["params"]} == {id(p) for p in net[2].parameters()}
 
 
-def test_each_part_has_its_own_rate() -> None:
+def test_learning_rates_of_new_layers() -> None:
     net = make_net()
     groups = parameter_groups(
         net,
@@ -90,7 +90,7 @@ def test_polynomial_decay(step: int, power: float) -> None:
     warmup=st.integers(0, 50),
     kind=st.sampled_from(["poly", "cosine", "constant"]),
 )
-def test_schedules_warm_up_and_never_rise_again(steps: int, warmup: int, kind: str) -> None:
+def test_schedules_never_rise_after_the_warmup(steps: int, warmup: int, kind: str) -> None:
     factors = [schedule(s, steps, kind=kind, warmup=warmup) for s in range(steps)]  # type: ignore[arg-type]
     assert all(0 < factor <= 1 for factor in factors)
     after = factors[warmup:]
@@ -101,7 +101,7 @@ def test_schedules_warm_up_and_never_rise_again(steps: int, warmup: int, kind: s
         assert factors[0] == 1
 
 
-def test_cosine_is_halfway_down_in_the_middle() -> None:
+def test_cosine_is_half_in_the_middle() -> None:
     assert schedule(50, 100, kind="cosine") == pytest.approx(0.5)
 
 

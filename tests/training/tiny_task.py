@@ -1,4 +1,4 @@
-"""A SEAM training of a second: what the loop is tested with, on one process or several.
+"""A SEAM training that takes a second, for tests of the loop with one process or several.
 
 As a script, ``python tiny_task.py FOLDER DEVICES`` trains there and writes ``weights.pt``.
 """
@@ -25,14 +25,14 @@ BATCH = 4
 
 
 class TinyTask:
-    """Learns from random photos with padding.
+    """Trains on random images with padding.
 
     Args:
-        dropout: in front of the CAM head.
-        classes: foreground classes.
-        rank: this process.
-        world_size: processes, which share each batch.
-        overflow_at: step whose gradients overflow, while its loss is finite.
+        dropout: dropout before the CAM head.
+        classes: number of foreground classes.
+        rank: index of this process.
+        world_size: number of processes, which share each batch.
+        overflow_at: step whose gradients overflow although its loss is finite.
     """
 
     section_name = "tiny"
@@ -89,7 +89,7 @@ class TinyTask:
 def train(
     task: TinyTask, folder: Path, runtime: Runtime, *, optimizer: str = "adamw", **settings: Any
 ) -> dict[str, float]:
-    """Fit the task."""
+    """Train the task."""
     groups = parameter_groups(
         task.net, [(task.net.new_parameters(), 2.0)], lr=0.01, bias_lr=2.0, weight_decay=0.01
     )

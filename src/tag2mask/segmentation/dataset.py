@@ -64,7 +64,7 @@ class SegmenterBatch:
     skipped: tuple[UnreadablePhoto, ...] = ()
 
     def pin_memory(self) -> SegmenterBatch:
-        """The batch in page-locked memory; loaders call this before a copy to a GPU."""
+        """Return the batch in page-locked memory; data loaders call it before a copy to a GPU."""
         return SegmenterBatch(
             self.image.pin_memory(),
             self.labels.pin_memory(),
@@ -122,7 +122,7 @@ def segmenter_loader(
 
 
 def collate_segmenter(items: Sequence[SegmenterItem | UnreadablePhoto]) -> SegmenterBatch:
-    """Stack the photos that could be read into a batch, and name the others."""
+    """Stack the readable photos into a batch, and list the others in ``skipped``."""
     skipped = tuple(item for item in items if isinstance(item, UnreadablePhoto))
     read = [item for item in items if not isinstance(item, UnreadablePhoto)]
     if not read:

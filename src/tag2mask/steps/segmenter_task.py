@@ -103,7 +103,7 @@ class SegmenterTask:
         pixels: labeled pixels of each mask id, (C+1,).
         section: settings.
         runtime: where.
-        left_out: takes the photos that can't be read.
+        skipped: records unreadable photos.
         validation: is called after each step; None: none.
 
     Raises:
@@ -120,7 +120,7 @@ class SegmenterTask:
         pixels: NDArray[np.int64],
         section: TrainSegmenter,
         runtime: Runtime,
-        left_out: SkippedPhotos,
+        skipped: SkippedPhotos,
         validation: Validation | None,
     ) -> None:
         refuse_crop(net, section)
@@ -134,7 +134,7 @@ class SegmenterTask:
         )
         self.section = section
         self.runtime = runtime
-        self.left_out = left_out
+        self.skipped = skipped
         self.validation = validation
         self._train_mode()
         o = section.optimizer
@@ -180,7 +180,7 @@ class SegmenterTask:
         for batch in segmenter_loader(
             self.photos, order, workers=runtime.workers, pin_memory=runtime.device.type == "cuda"
         ):
-            self.left_out.check(batch)
+            self.skipped.check(batch)
             yield batch
 
     def inputs(self, batch: SegmenterBatch, step: int, device: torch.device) -> tuple[Any, ...]:
@@ -220,7 +220,7 @@ class Validation:
         section: settings.
         folder: of the round.
         runtime: where; the photos are shared among its ranks.
-        left_out: takes the photos that can't be read.
+        skipped: records unreadable photos.
     """
 
     def __init__(
@@ -231,7 +231,7 @@ class Validation:
         section: TrainSegmenter,
         folder: Path,
         runtime: Runtime,
-        left_out: SkippedPhotos,
+        skipped: SkippedPhotos,
     ) -> None:
         self.samples = samples
         self.masks = masks
@@ -239,7 +239,7 @@ class Validation:
         self.section = section
         self.folder = folder
         self.runtime = runtime
-        self.left_out = left_out
+        self.skipped = skipped
 
     def after(self, step: int, net: SegmentationNet) -> None:
         """Score the network after some steps; it becomes the model if none before was as good."""
@@ -252,7 +252,7 @@ class Validation:
                 self.masks,
                 segmentation,
                 len(classes),
-                unread=self.left_out.leave_out,
+                unread=self.skipped.skip,
             )
         )
         for other in others:

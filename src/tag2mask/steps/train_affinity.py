@@ -104,7 +104,7 @@ def train_affinity(
                 runtime,
                 name="train-affinity",
             )
-        left_out = task.left_out.lines()
+        left_out = task.skipped.lines()
         if runtime.rank == 0:
             with atomic_write(step.path / MODEL_FILE) as temporary:
                 save_affinity_net(temporary, net, spec)
@@ -202,7 +202,7 @@ class _AffinityTask:
         train_mode(self.module, freeze_batch_norm=section.freeze_batch_norm)
         self.section = section
         self.runtime = runtime
-        self.left_out = SkippedPhotos(
+        self.skipped = SkippedPhotos(
             step, runtime, allowed=section.skip_bad, batch_setting="train_affinity.batch_size"
         )
         o = section.optimizer
@@ -248,7 +248,7 @@ class _AffinityTask:
         for batch in affinity_loader(
             self.photos, order, workers=runtime.workers, pin_memory=runtime.device.type == "cuda"
         ):
-            self.left_out.check(batch)
+            self.skipped.check(batch)
             yield batch
 
     def inputs(self, batch: AffinityBatch, step: int, device: torch.device) -> tuple[Any, ...]:

@@ -168,7 +168,7 @@ def _train(
         summary = fit(
             task, cam_optimizer(net, section), task.settings, step.path, runtime, name=name
         )
-    skipped = tuple(dict.fromkeys([*left_out, *task.left_out.lines()]))
+    skipped = tuple(dict.fromkeys([*left_out, *task.skipped.lines()]))
     if runtime.rank == 0:
         with atomic_write(step.path / MODEL_FILE) as temporary:
             save_seam(temporary, net, spec)
@@ -318,7 +318,7 @@ class _CamTask:
         self.section = section
         self.runtime = runtime
         self.step = step
-        self.left_out = SkippedPhotos(
+        self.skipped = SkippedPhotos(
             step, runtime, allowed=section.skip_bad, batch_setting="train_cam.batch_size"
         )
         self.draw = _ViewDraw(section.views, section.seed)
@@ -364,7 +364,7 @@ class _CamTask:
         for batch in training_loader(
             self.photos, order, workers=runtime.workers, pin_memory=runtime.device.type == "cuda"
         ):
-            self.left_out.check(batch)
+            self.skipped.check(batch)
             yield batch
 
     def inputs(self, batch: TaggedBatch, step: int, device: torch.device) -> tuple[Any, ...]:

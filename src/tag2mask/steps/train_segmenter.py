@@ -100,7 +100,7 @@ def train_segmenter(
             photos = pseudo_labeled(data, masks, confidence=section.confidence_weight)
         training = _Training(data, section, runtime, step)
         metrics = training.all_rounds(photos)
-        left_out = training.left_out.lines()
+        left_out = training.skipped.lines()
         lost = [
             sample
             for sample in photos.samples
@@ -165,7 +165,7 @@ class _Training:
         self.section = section
         self.runtime = runtime
         self.step = step
-        self.left_out = SkippedPhotos(
+        self.skipped = SkippedPhotos(
             step, runtime, allowed=section.skip_bad, batch_setting="train_segmenter.batch_size"
         )
         self.validated = validation_photos(data.path) if section.validate_epochs else None
@@ -198,10 +198,10 @@ class _Training:
             validation = (
                 None
                 if self.validated is None
-                else Validation(*self.validated, spec, section, folder, runtime, self.left_out)
+                else Validation(*self.validated, spec, section, folder, runtime, self.skipped)
             )
             task = SegmenterTask(
-                net, samples, labels, pixels, section, runtime, self.left_out, validation
+                net, samples, labels, pixels, section, runtime, self.skipped, validation
             )
             summary = fit(
                 task,
@@ -233,7 +233,7 @@ class _Training:
                     due,
                     segmentation,
                     self.classes.colors,
-                    unread=self.left_out.leave_out,
+                    unread=self.skipped.skip,
                     done=bar.advance,
                 )
             )

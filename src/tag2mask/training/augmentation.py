@@ -13,12 +13,13 @@ class Augmentation:
     """How a photo becomes a training crop.
 
     Attributes:
-        crop: side of the crop, px.
-        long_side: range of the long side before cropping, px; None: the photo's own.
-        color_jitter: brightness, contrast, saturation, hue.
-        mean: of the normalization, per channel, for values in [0, 1].
-        std: likewise.
-        scale: range of a factor that the long side is multiplied by; None: none.
+        crop: side of the square crop, px.
+        long_side: range that the long side is drawn from before cropping, px; None: the photo's.
+        color_jitter: strengths of brightness, contrast, saturation and hue, as in torchvision's
+            ``ColorJitter``.
+        mean: mean of the input normalization, RGB in 0..1.
+        std: standard deviation of the input normalization, RGB in 0..1.
+        scale: range of a random factor of the long side; None: no factor.
     """
 
     crop: int
@@ -31,15 +32,15 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class CropWindow:
-    """Where one training crop lies, for the photo and for any map of its size.
+    """Size, flip and position of one training crop; applies to the photo and to maps of its size.
 
     Attributes:
-        size: (width, height) that the whole photo is resized to.
-        flip: whether it is then mirrored.
-        box: (left, top, right, bottom) that is then cut out.
-        rows: of the crop that the box fills; the rest is padding.
-        columns: likewise.
-        side: of the crop.
+        size: (width, height) that the photo is resized to.
+        flip: whether it is then flipped horizontally.
+        box: (left, top, right, bottom) that is then cropped.
+        rows: rows of the crop that the box fills; the rest is padding.
+        columns: columns of the crop that the box fills; the rest is padding.
+        side: side of the crop, px.
     """
 
     size: tuple[int, int]
@@ -51,7 +52,7 @@ class CropWindow:
 
     @classmethod
     def draw(cls, size: tuple[int, int], side: int, rng: np.random.Generator) -> CropWindow:
-        """Mirror half of the photos and place them at random, inside the padding if smaller."""
+        """Draw flip and position; a photo smaller than the crop is placed inside the padding."""
         flip = rng.random() < 0.5
         width, height = size
         top_from, top_to, high = _place(height, side, rng)
@@ -66,7 +67,7 @@ class CropWindow:
         )
 
     def cut(self, image: Image.Image, resample: Image.Resampling) -> Image.Image:
-        """The part of an image that falls into the crop, (h, w) of ``rows`` and ``columns``."""
+        """Return the part of an image inside the crop, of the size of ``rows`` and ``columns``."""
         image = image.resize(self.size, resample)
         if self.flip:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -74,7 +75,7 @@ class CropWindow:
 
 
 def _place(length: int, side: int, rng: np.random.Generator) -> tuple[int, int, int]:
-    """(first photo pixel, first crop pixel, pixels copied) along one side."""
+    """Draw (first photo pixel, first crop pixel, number of pixels) along one axis."""
     if length >= side:
         return int(rng.integers(length - side + 1)), 0, side
     return 0, int(rng.integers(side - length + 1)), length

@@ -1,4 +1,4 @@
-"""Checkpoints: written whole, read onto the CPU."""
+"""Checkpoints of a training: written atomically, read onto the CPU."""
 
 from __future__ import annotations
 
@@ -15,17 +15,21 @@ from tag2mask.nn.weights import load_into
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint to a temporary name and rename it: a kill leaves the last one whole.
+    """Write a checkpoint to a temporary file and rename it, so that a kill leaves the previous one.
+
+    Args:
+        path: the file to replace.
+        state: what ``torch.save`` can store.
 
     Raises:
         RunFolderError: full disk or no permission.
     """
-    # Given a path, torch would not tell a full disk at all.
+    # Given a path instead of a file, torch would not report a full disk.
     with atomic_write(path) as temporary, temporary.open("wb") as file:
         try:
             torch.save(state, file)
         except RuntimeError as error:
-            # Interrupted, or out of room, torch's writer ends with an assertion of its own.
+            # torch's writer fails an assertion of its own on interruption and on a full disk.
             if isinstance(error.__context__, (KeyboardInterrupt, OSError)):
                 raise error.__context__ from None
             raise
@@ -35,7 +39,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint written by `save_checkpoint` onto the CPU.
 
     Raises:
-        WeightsError: cut off, or not a checkpoint.
+        WeightsError: truncated, or not a checkpoint.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -47,7 +51,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(state, dict):
         raise WeightsError(
-            f"holds no checkpoint but {type(state).__name__}",
+            f"holds a {type(state).__name__} instead of a checkpoint",
             where=path,
             fix="Delete it to start this step from the beginning.",
         )
@@ -61,7 +65,21 @@ def restore_checkpoint(
     scaler: torch.amp.GradScaler,
     average: AveragedModel | None,
 ) -> int:
-    """Load a checkpoint if there is one; returns the step to go on with."""
+    """Load a checkpoint, if there is one, and return the next optimizer step.
+
+    Args:
+        path: the checkpoint; it may be missing.
+        module: gets the weights.
+        optimizer: gets its state.
+        scaler: gets its state, if it is enabled.
+        average: the moving average of the weights, which gets its state; None: no average.
+
+    Returns:
+        Number of optimizer steps done; 0 without a checkpoint.
+
+    Raises:
+        WeightsError: truncated, or of another network or training.
+    """
     if not path.is_file():
         return 0
     state = load_checkpoint(path)

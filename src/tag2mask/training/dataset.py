@@ -1,8 +1,8 @@
 """Photos and tags as training batches.
 
-Every random choice of a photo's augmentation comes from (seed, epoch, index) alone, so a run that
-is resumed, or split over more workers or ranks, draws the same ones. Masks can't be reached from
-here: the samples that this module reads don't hold them.
+The random numbers of a photo's augmentation depend only on (seed, epoch, index), so a training that
+is resumed, or split over more workers or ranks, uses the same crops. Masks can't be read from here:
+samples have no path to a mask.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ BatchT = TypeVar("BatchT")
 
 @dataclass(frozen=True)
 class UnreadablePhoto:
-    """A photo that should be in a batch and can't be read.
+    """A photo that should be in a batch but can't be read.
 
     Attributes:
-        id: of the photo.
-        error: names its file and says why.
+        id: id of the photo.
+        error: the error, which names the file and the reason.
     """
 
     id: str
@@ -45,11 +45,11 @@ class UnreadablePhoto:
 
 @dataclass(frozen=True)
 class TaggedBatch:
-    """A training batch.
+    """A training batch of photos and their tags.
 
     Attributes:
         image: normalized, float32 (b, 3, h, w); 0 on padding.
-        tags: 0/1 float32 (b, C).
+        tags: image-level labels, float32 (b, C), 0 or 1.
         valid: bool (b, h, w), False on padding.
         ids: b photo ids.
         skipped: photos left out because they can't be read; b may then be 0.
@@ -62,7 +62,7 @@ class TaggedBatch:
     skipped: tuple[UnreadablePhoto, ...] = ()
 
     def pin_memory(self) -> TaggedBatch:
-        """The batch in page-locked memory; loaders call this before a copy to a GPU."""
+        """Return the batch in page-locked memory; data loaders call it before a copy to a GPU."""
         return TaggedBatch(
             self.image.pin_memory(),
             self.tags.pin_memory(),
@@ -73,13 +73,13 @@ class TaggedBatch:
 
 
 class TrainingDataset(Dataset[TaggedItem]):
-    """Augmented photos, addressed by (epoch, index).
+    """Augmented photos with tags, indexed by (epoch, photo index).
 
     Args:
         samples: the training photos.
-        num_classes: foreground classes C.
+        num_classes: number of foreground classes C.
         augmentation: how photos become crops.
-        seed: of the augmentation.
+        seed: seed of the augmentation.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class TrainingDataset(Dataset[TaggedItem]):
         return image, tags, valid, sample.id
 
     def cropped(self, address: tuple[int, int]) -> tuple[Tensor, Tensor, CropWindow]:
-        """Image and valid mask of an address, and which part of the photo they are."""
+        """Return image (3, s, s), valid mask (s, s) and the crop that they were taken from."""
         epoch, index = address
         rng = np.random.default_rng((self.seed, epoch, index))
         with torch.random.fork_rng(devices=[]):
@@ -110,7 +110,7 @@ class TrainingDataset(Dataset[TaggedItem]):
             return self._crop(self.samples[index], rng)
 
     def _crop(self, sample: Sample, rng: np.random.Generator) -> tuple[Tensor, Tensor, CropWindow]:
-        """Resize, flip, crop (zero padded), jitter what was cropped, normalize."""
+        """Resize, flip, crop, jitter the colors of the crop, normalize, and pad with zeros."""
         settings = self.augmentation
         if settings.long_side is None:
             long_side = max(sample.size)
@@ -134,12 +134,12 @@ class TrainingDataset(Dataset[TaggedItem]):
 
 
 class EpochDataset(Protocol):
-    """What a loader reads: items by (epoch, index of a photo)."""
+    """A dataset indexed by (epoch, photo index)."""
 
     samples: Sequence[Sample]
 
     def __getitem__(self, address: tuple[int, int], /) -> Any:
-        """One item, or a `Tag2MaskError` that names what can't be read."""
+        """Return one item, or raise a `Tag2MaskError` that names the unreadable file."""
 
 
 def training_loader(
@@ -151,10 +151,10 @@ def training_loader(
     may be skipped is decided by the caller, on all ranks together; see `SkippedPhotos`.
 
     Args:
-        photos: what the addresses point into.
-        batches: addresses of each batch.
-        workers: processes that read photos; 0: this one does.
-        pin_memory: for a GPU.
+        photos: the dataset.
+        batches: indices of each batch.
+        workers: number of processes that read photos; 0: this process reads them.
+        pin_memory: whether batches are in page-locked memory, for copies to a GPU.
     """
     return step_loader(photos, batches, collate_tagged, workers=workers, pin_memory=pin_memory)
 
@@ -167,7 +167,7 @@ def step_loader(
     workers: int,
     pin_memory: bool = False,
 ) -> Iterable[BatchT]:
-    """`training_loader` of any items; ``collate`` gets `UnreadablePhoto` in the place of some."""
+    """Load items of any dataset; ``collate`` gets an `UnreadablePhoto` for a failed item."""
     loader: DataLoader[BatchT] = DataLoader(
         _ErrorsAsItems(photos),
         batch_sampler=batches,
@@ -180,7 +180,7 @@ def step_loader(
 
 
 class _ErrorsAsItems(Dataset[Any]):
-    """Hands errors through worker processes, which would wrap them in their traceback."""
+    """Returns errors as items: raised in a worker process, they would arrive as a traceback."""
 
     def __init__(self, photos: EpochDataset) -> None:
         self.photos = photos
@@ -193,7 +193,7 @@ class _ErrorsAsItems(Dataset[Any]):
 
 
 def collate_tagged(items: Sequence[TaggedItem | UnreadablePhoto]) -> TaggedBatch:
-    """Stack the photos that could be read into a batch, and name the others."""
+    """Stack the readable photos into a batch, and list the others in ``skipped``."""
     skipped = tuple(item for item in items if isinstance(item, UnreadablePhoto))
     read = [item for item in items if not isinstance(item, UnreadablePhoto)]
     if not read:

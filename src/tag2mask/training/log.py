@@ -1,7 +1,7 @@
-"""The log of a training: CSV files to read and plot, and TensorBoard events to watch.
+"""The log of a training: CSV files and TensorBoard events.
 
-Both survive a kill: on resume, rows after the last checkpoint are dropped, so that no step stands
-twice.
+When a training is resumed, rows after the checkpoint are dropped from both, so that no step is
+logged twice.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class TrainingLog:
 
     Args:
         folder: the step's folder.
-        columns: figures of a row, after ``step``.
-        first_step: steps from here on are written anew.
+        columns: names of the figures in a row, after ``step``.
+        first_step: earlier rows are kept; rows from this step on are dropped.
     """
 
     def __init__(self, folder: Path, columns: tuple[str, ...], first_step: int = 0) -> None:
@@ -48,7 +48,7 @@ class TrainingLog:
         threading.excepthook = self._on_thread_error
 
     def write(self, step: int, figures: Mapping[str, float]) -> None:
-        """Write one row; columns without a figure stay empty."""
+        """Write one row; columns without a value stay empty."""
         cells = [f"{figures[name]:.6g}" if name in figures else "" for name in self.columns]
         self._csv.writerow([step, *cells])
         self._file.flush()
@@ -56,7 +56,7 @@ class TrainingLog:
             self._events.add_scalar(name, value, step)
 
     def _on_thread_error(self, failed: threading.ExceptHookArgs) -> None:
-        """A full disk is no news from TensorBoard's own thread: the next row raises it here."""
+        """Ignore a full disk in TensorBoard's thread: the next row raises the same error here."""
         if type(failed.thread).__module__.startswith("tensorboard.") and isinstance(
             failed.exc_value, OSError
         ):
@@ -80,35 +80,36 @@ class TrainingLog:
 
 
 def write_validation(folder: Path, step: int, figures: Mapping[str, float]) -> bool:
-    """Write a row of ``validation.csv``; rows from this step on, of a killed attempt, are dropped.
+    """Write a row of ``validation.csv``, after dropping later rows of an interrupted training.
 
     Args:
         folder: the step's folder.
-        step: optimizer steps so far.
-        figures: the first one says how good the network is; always of the same names.
+        step: number of optimizer steps so far.
+        figures: values by name, the same names in each call; the first one measures the quality of
+            the network (higher is better).
 
     Returns:
-        Whether the network is better than after every earlier row, or the first.
+        Whether this is the first row, or better than all earlier rows.
     """
     path = folder / VALIDATION
     kept = _rows_before(path, tuple(figures), step)
     row = [str(step), *(f"{value:.6g}" for value in figures.values())]
     with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
         csv.writer(file).writerows([("step", *figures), *kept, row])
-    # NaN, of photos without a single known pixel, is better than nothing alone.
+    # NaN means photos without a labeled pixel; it is only better than no row at all.
     good, before = float(row[1]), [float(other[1]) for other in kept]
     return not before or (good == good and not any(other >= good for other in before))
 
 
 def best_of_validation(folder: Path) -> float:
-    """The largest first figure of ``validation.csv``."""
+    """Return the largest first figure of ``validation.csv``; NaN if there is none."""
     with (folder / VALIDATION).open(newline="") as file:
         figures = [float(row[1]) for row in list(csv.reader(file))[1:]]
     return max((figure for figure in figures if figure == figure), default=float("nan"))
 
 
 def last_figures(folder: Path) -> dict[str, float]:
-    """The figures of the last row of ``losses.csv``; empty where there is none to read."""
+    """Return the figures of the last row of ``losses.csv``; empty if there is no readable row."""
     path = folder / "losses.csv"
     if not path.is_file():
         return {}
@@ -125,14 +126,14 @@ def last_figures(folder: Path) -> dict[str, float]:
 
 
 def _rows_before(path: Path, columns: tuple[str, ...], first_step: int) -> list[list[str]]:
-    """Whole rows of an earlier attempt, up to the step that is resumed."""
+    """Return the complete rows of an earlier session before the first step of this one."""
     if not path.is_file():
         return []
-    # A damaged file costs its damaged rows, not the training.
+    # Damaged rows are dropped; they must not stop the training.
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
         rows = list(csv.reader(file))
     if not rows or rows[0] != ["step", *columns]:
         return []
     width = len(columns) + 1
-    whole = [row for row in rows[1:] if len(row) == width and row[0].isdecimal()]
-    return [row for row in whole if int(row[0]) < first_step]
+    complete = [row for row in rows[1:] if len(row) == width and row[0].isdecimal()]
+    return [row for row in complete if int(row[0]) < first_step]

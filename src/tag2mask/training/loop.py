@@ -1,9 +1,9 @@
-"""The training loop: visible, resumable, the same for every network that learns here.
+"""The training loop, shared by all networks and resumable with bit-identical results.
 
-Nothing random outlives a step: dropout and the view transform are drawn from (seed, step, rank) and
-the photos from (seed, epoch, index), so a checkpoint needs weights, optimizer and a step number
-only, and a run that is killed and resumed ends with the same weights, bit for bit, on the same CPU.
-Nothing is saved on the way out of an interrupted step, whose weights may be half updated.
+No random state outlives a step: dropout and the view transform are drawn from (seed, step, rank),
+photos and crops from (seed, epoch, index). So a checkpoint needs only weights, optimizer state and
+the step number, and a training that is killed and resumed ends with the same weights, bit for bit,
+on the same CPU. An interrupted step saves nothing, because its weights may be half updated.
 """
 
 from __future__ import annotations
@@ -31,24 +31,25 @@ from tag2mask.training.meter import TrainingMeter
 from tag2mask.training.optim import schedule, set_lr
 
 PATIENCE = 20
-"""Half precision overflows now and then; more losses in a row that aren't finite are no chance."""
+"""With half precision a loss may overflow now and then, and the gradient scaler skips the step. The
+training fails after more than this number of non-finite losses in a row."""
 
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How to train.
+    """How a network is trained.
 
     Attributes:
-        steps: optimizer steps.
-        batch_size: photos per batch over all ranks, for the rate that is shown.
-        accumulate: batches per optimizer step.
-        precision: of the forward pass.
-        clip_norm: largest gradient norm; None: no clipping.
-        ema: decay of the moving average of the weights that the module has in the end; 0: none.
-        schedule: of the learning rate, with ``poly_power`` and ``warmup_steps``.
-        checkpoint_seconds: time between two checkpoints.
-        log_every: steps between two rows of the log.
-        seed: of dropout and of the views.
+        steps: number of optimizer steps.
+        batch_size: photos per batch over all ranks; only for the throughput that is shown.
+        accumulate: batches per optimizer step, whose gradients are averaged.
+        precision: precision of the forward pass.
+        clip_norm: largest norm of the gradient; None: no clipping.
+        ema: decay of the moving average of the weights, which becomes the result; 0: no average.
+        schedule: learning rate schedule, with ``poly_power`` and ``warmup_steps``.
+        checkpoint_seconds: time between two checkpoints, s.
+        log_every: optimizer steps between two rows of the log.
+        seed: seed of dropout and views.
     """
 
     steps: int
@@ -66,32 +67,31 @@ class FitSettings:
 
 
 class Task(Protocol):
-    """What is trained: a module whose forward gives loss terms, and how they add up."""
+    """What is trained: a module that returns loss terms, its data, and the weights of the terms."""
 
     @property
     def module(self) -> nn.Module:
-        """Holds everything that learns; called once per batch as ``module(*inputs)``."""
+        """Has all trained parameters; ``module(*inputs)`` returns loss terms as `Mean` by name."""
 
     @property
     def section_name(self) -> str:
-        """The section of a recipe that holds its settings; messages name those to change."""
+        """Section of the recipe with the task's settings, for error messages."""
 
     def batches(self, start: int, stop: int) -> Iterable[Any]:
-        """Batches ``start .. stop`` (counted from the beginning of training)."""
+        """Return batches ``start .. stop - 1``, counted from the beginning of training."""
 
     def inputs(self, batch: Any, step: int, device: torch.device) -> tuple[Any, ...]:
-        """Arguments of the module for a batch."""
+        """Return the arguments of the module for a batch."""
 
     def weights(self, step: int) -> dict[str, float]:
-        """Weight of each term in the total; terms without one are only logged."""
+        """Return the weight of each term in the loss; terms without a weight are only logged."""
 
     def on_step_end(self, step: int, module: nn.Module) -> None:
-        """Called on every rank after each optimizer step, to draw pictures and the like.
+        """Called on every rank after each optimizer step, for example to validate.
 
         Args:
             step: number of optimizer steps so far.
-            module: as it would be if training ended here: its weights are the moving average where
-                there is one.
+            module: the module, with the moving average of the weights if there is one.
         """
 
 
@@ -104,15 +104,18 @@ def fit(
     *,
     name: str,
 ) -> dict[str, float]:
-    """Train to the last step, from the folder's checkpoint if there is one.
+    """Train to the last step, continuing from the folder's checkpoint if there is one.
+
+    Afterwards the task's module has the final weights, or their moving average if
+    ``settings.ema`` is above 0.
 
     Args:
         task: what is trained.
-        optimizer: with groups made by `parameter_groups`.
-        settings: how.
-        folder: holds ``checkpoint.pt``, ``losses.csv`` and ``tensorboard/``.
-        runtime: where.
-        name: shown with the progress.
+        optimizer: optimizer with groups from `parameter_groups`.
+        settings: how it is trained.
+        folder: folder of ``checkpoint.pt``, ``losses.csv`` and ``tensorboard/``.
+        runtime: device and ranks.
+        name: title of the progress bar.
 
     Returns:
         Seconds and photos per second of this session, and the last logged figures.
@@ -120,8 +123,8 @@ def fit(
     Raises:
         WeightsError: the checkpoint is damaged or of another network.
         RunFolderError: full disk, no permission.
-        DeviceError: out of memory, on the device or where photos are read.
-        Tag2MaskError: the loss is no longer finite.
+        DeviceError: out of memory, on the device or in a worker that reads photos.
+        Tag2MaskError: the loss isn't finite.
     """
     path = folder / "checkpoint.pt"
     scaler = torch.amp.GradScaler(
@@ -131,7 +134,7 @@ def fit(
     memory_settings = (f"{task.section_name}.batch_size", f"{task.section_name}.crop")
     with explain_out_of_memory(*memory_settings):
         module, _ = runtime.setup(task.module, optimizer)
-        # After the move: the optimizer's state follows its parameters to the device.
+        # After `setup`: the state of the optimizer is loaded to the device of its parameters.
         average = _average(task.module, settings.ema)
         first = restore_checkpoint(path, task.module, optimizer, scaler, average)
     loop = _Loop(task, module, optimizer, scaler, settings, runtime, name)
@@ -173,7 +176,7 @@ def fit(
             if last or time.monotonic() - saved >= settings.checkpoint_seconds:
                 save(step + 1)
                 saved = time.monotonic()
-    if first >= settings.steps:  # killed after the last checkpoint: the figures stand in the log
+    if first >= settings.steps:  # killed after the last checkpoint: the figures are in the log
         meter.latest = last_figures(folder)
         meter.latest.pop("lr", None)
     if average is not None:
@@ -182,7 +185,7 @@ def fit(
 
 
 class _Loop:
-    """One optimizer step at a time."""
+    """Runs one optimizer step at a time."""
 
     def __init__(
         self,
@@ -204,7 +207,7 @@ class _Loop:
         self.not_finite = 0
 
     def step(self, step: int, batches: Iterator[Any]) -> dict[str, float]:
-        """Forward, backward and update; returns the terms' values over all ranks."""
+        """Run forward, backward and update; return the loss terms over all ranks."""
         settings, runtime = self.settings, self.runtime
         set_lr(
             self.optimizer,
@@ -219,7 +222,7 @@ class _Loop:
         figures: dict[str, float] = {}
         for part in range(settings.accumulate):
             batch = next(batches)
-            torch.manual_seed(_mix(settings.seed, step, part, runtime.rank))
+            torch.manual_seed(_mix_seed(settings.seed, step, part, runtime.rank))
             with (
                 repeatable_resizing(runtime.device),
                 runtime.gradients_kept_local(self.module, enabled=part + 1 < settings.accumulate),
@@ -230,7 +233,7 @@ class _Loop:
                 runtime.backward(self.scaler.scale(loss / settings.accumulate))
             for key, value in values.items():
                 figures[key] = figures.get(key, 0.0) + value / settings.accumulate
-        self._check(figures["loss"], step)
+        self._check_finite(figures["loss"], step)
         self.scaler.unscale_(self.optimizer)
         if settings.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.module.parameters(), settings.clip_norm)
@@ -239,27 +242,29 @@ class _Loop:
         self.optimizer.zero_grad(set_to_none=True)
         return figures
 
-    def _check(self, loss: float, step: int) -> None:
-        """Stop before a loss that isn't finite reaches the weights."""
+    def _check_finite(self, loss: float, step: int) -> None:
+        """Raise an error before a loss that isn't finite reaches the weights."""
         self.not_finite = 0 if math.isfinite(loss) else self.not_finite + 1
-        # With a scaler, a step with such gradients is left out.
+        # A gradient scaler skips the update of a step whose gradients aren't finite.
         if self.not_finite > (PATIENCE if self.scaler.is_enabled() else 0):
-            own = self.task.section_name
-            ways = [f"a lower {own}.optimizer.lr", f"{own}.optimizer.clip_norm=1"]
+            section = self.task.section_name
+            fixes = [f"a lower {section}.optimizer.lr", f"{section}.optimizer.clip_norm=1"]
             if resolve_precision(self.settings.precision, self.runtime.device) is not torch.float32:
-                ways.append(f"{own}.precision=32")
+                fixes.append(f"{section}.precision=32")
             raise Tag2MaskError(
                 f"{self.name}: the loss became {loss} at step {step}",
-                fix=f"Begin anew (--redo, or another --out) with {' or '.join(ways)}.",
+                fix=f"Start again (--redo, or another --out) with {' or '.join(fixes)}.",
             )
 
 
 def _combine(
     terms: dict[str, Mean], weights: dict[str, float], runtime: Runtime
 ) -> tuple[Tensor, dict[str, float]]:
-    """Weighted sum of means whose denominators are summed over the ranks.
+    """Return the weighted sum of the terms, and their values for the log.
 
-    DDP averages gradients, so each rank's loss is scaled by the number of ranks.
+    The denominators of the means are summed over the ranks, so the loss equals that of one process
+    with the complete batch. DDP averages gradients over the ranks, so the loss is multiplied by
+    their number.
     """
     names = list(terms)
     counts = runtime.sum_over_ranks(torch.stack([terms[k].count.detach() for k in names]))
@@ -274,15 +279,19 @@ def _combine(
 
 
 def _average(module: nn.Module, decay: float) -> AveragedModel | None:
-    """A moving average of the weights; buffers are those of the last step."""
+    """Return the exponential moving average (EMA) of the weights, or None without decay.
+
+    average = decay * average + (1 - decay) * weights after each step, beginning with the first
+    weights. Buffers, such as the statistics of batch norms, are those of the last step.
+    """
     if decay == 0:
         return None
-    blend = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-    return AveragedModel(module, multi_avg_fn=blend)
+    update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    return AveragedModel(module, multi_avg_fn=update)
 
 
-def _mix(*numbers: int) -> int:
-    """One seed from several numbers; neighbors give unrelated streams."""
+def _mix_seed(*numbers: int) -> int:
+    """Return one seed from several numbers; neighboring numbers give unrelated streams."""
     mixed = 0
     for number in numbers:
         mixed = (mixed * 6364136223846793005 + number + 1442695040888963407) % 2**63
@@ -292,6 +301,6 @@ def _mix(*numbers: int) -> int:
 def epochs_to_steps(
     epochs: int, batches_per_epoch: int, accumulate: int, max_steps: int | None
 ) -> int:
-    """Optimizer steps of a training."""
+    """Return the number of optimizer steps of a training, at least 1 and at most ``max_steps``."""
     steps = max(1, epochs * batches_per_epoch // accumulate)
     return steps if max_steps is None else min(steps, max_steps)

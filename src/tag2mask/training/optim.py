@@ -1,7 +1,7 @@
-"""Parameter groups and schedules as in the paper.
+"""Parameter groups, optimizers and learning rate schedules.
 
-New layers and biases learn faster, biases don't decay. The schedule is a pure function of the step:
-nothing to store in a checkpoint.
+As in the authors' code, new layers and biases have higher learning rates, and biases no weight
+decay. The schedule is a pure function of the step, so a checkpoint needs no state of it.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ def parameter_groups(
     bias_lr: float,
     weight_decay: float,
 ) -> list[dict[str, Any]]:
-    """Group the trainable parameters of a network.
+    """Group the trainable parameters of a network by learning rate and weight decay.
 
     Args:
-        net: the network; parameters with ``requires_grad=False`` are left out.
-        new: parameters of new layers, with the factor of their learning rate (paper: 10).
-        lr: learning rate of all others, which are pretrained.
-        bias_lr: factor for biases (paper: 2).
-        weight_decay: for weights; biases and norm parameters (one dimension) have none.
+        net: the network; parameters with ``requires_grad=False`` are in no group.
+        new: parameters of new layers, each with a factor of the learning rate (published: 10).
+        lr: learning rate of all other parameters, which are pretrained.
+        bias_lr: factor of the learning rate of biases (published: 2).
+        weight_decay: weight decay; 0 for biases and parameters of norms (one dimension).
 
     Returns:
-        Two groups for each learning rate, with ``base_lr``, which `set_lr` scales; the pretrained
-        weights first.
+        Groups for a torch optimizer, the pretrained weights first. Each has ``base_lr``, which
+        `set_lr` scales.
     """
     factors = {
         id(parameter): (part, factor)
@@ -62,10 +62,11 @@ def parameter_groups(
 def build_optimizer(
     groups: list[dict[str, Any]], *, name: Literal["sgd", "adamw"], momentum: float
 ) -> torch.optim.Optimizer:
-    """SGD with momentum, or AdamW (betas .9, .999)."""
+    """Build SGD with momentum, or AdamW with betas (0.9, 0.999)."""
     if name == "sgd":
         return torch.optim.SGD(groups, momentum=momentum)
-    # One pass over the memory instead of ten; not there for every version's MPS.
+    # The fused version passes over the memory once instead of ten times. Not all versions of torch
+    # have it for MPS.
     return torch.optim.AdamW(groups, fused=None if torch.backends.mps.is_available() else True)
 
 
@@ -77,14 +78,28 @@ def schedule(
     power: float = 0.9,
     warmup: int = 0,
 ) -> float:
-    """Factor of the learning rate at a step.
+    """Return the factor of the learning rate at a step.
+
+    ``poly`` is the polynomial schedule (1 - step / steps) ** power, introduced with DeepLab (Chen
+    et al., https://arxiv.org/abs/1606.00915, section 4.1) and used by SEAM's and AffinityNet's
+    code. ``cosine`` is half a period of a cosine (Loshchilov and Hutter,
+    https://arxiv.org/abs/1608.03983, without restarts).
 
     Args:
-        step: 0 .. steps - 1.
-        steps: optimizer steps of the whole training.
-        kind: polynomial (1 - step/steps)^power, half a cosine, or constant.
-        power: exponent of the polynomial decay.
-        warmup: first steps, over which the factor grows linearly.
+        step: optimizer step, 0 .. steps - 1.
+        steps: number of optimizer steps of the training.
+        kind: shape of the schedule.
+        power: exponent of ``poly`` (published: 0.9).
+        warmup: number of first steps in which the factor is also multiplied by a linear ramp.
+
+    Returns:
+        A factor in 0..1.
+
+    Example:
+        >>> schedule(50, 100, kind="cosine")
+        0.5
+        >>> round(schedule(50, 100, kind="poly", power=0.9), 4)
+        0.5359
     """
     share = min(step / steps, 1.0)
     factor = 1.0
@@ -96,13 +111,13 @@ def schedule(
 
 
 def set_lr(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Set each group's learning rate to its base times ``factor``."""
+    """Set each group's learning rate to its ``base_lr`` times ``factor``."""
     for group in optimizer.param_groups:
         group["lr"] = group["base_lr"] * factor
 
 
 def freeze(net: nn.Module, parameters: Iterable[nn.Parameter], *, batch_norm: bool) -> None:
-    """Stop the gradients of the given parameters and, if asked, of every batch norm."""
+    """Freeze the given parameters and, with ``batch_norm``, those of every batch norm."""
     for parameter in parameters:
         parameter.requires_grad_(False)
     if batch_norm:
@@ -113,7 +128,7 @@ def freeze(net: nn.Module, parameters: Iterable[nn.Parameter], *, batch_norm: bo
 
 
 def train_mode(net: nn.Module, *, freeze_batch_norm: bool) -> None:
-    """``net.train()``, with batch norms left on their running statistics if asked."""
+    """Set training mode; with ``freeze_batch_norm`` batch norms use their running statistics."""
     net.train()
     if freeze_batch_norm:
         for module in net.modules():

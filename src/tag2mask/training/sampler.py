@@ -10,23 +10,30 @@ from tag2mask.errors import RecipeError
 
 
 class StepBatchSampler:
-    """Batches of photo addresses, one a training step, from a given step on.
+    """Batch sampler that yields one batch per training step, beginning at any step.
 
-    Each epoch is a permutation drawn from (seed, epoch); what does not fill a batch is left out, as
-    published, unless the whole set is smaller than one batch.
+    Each epoch is a permutation drawn from (seed, epoch). The last, incomplete batch of an epoch is
+    dropped, as in the authors' code, unless there are fewer photos than one batch.
+
+    Yields lists of (epoch, photo index).
 
     Args:
         photos: number of photos.
         batch_size: photos per step over all ranks.
         start: first step.
         stop: one past the last step.
-        seed: of the order.
-        rank: this process.
-        world_size: number of processes; each takes its slice of the batch.
-        setting: key of the batch size, as the user knows it.
+        seed: seed of the permutations.
+        rank: index of this process.
+        world_size: number of processes; each gets its share of a batch.
+        setting: recipe key of the batch size, for error messages.
 
     Raises:
         RecipeError: fewer photos in a batch than processes.
+
+    Example:
+        >>> batches = list(StepBatchSampler(10, 4, start=0, stop=3, seed=0))
+        >>> [(len(batch), batch[0][0]) for batch in batches]  # two steps per epoch
+        [(4, 0), (4, 0), (4, 1)]
     """
 
     def __init__(
@@ -72,5 +79,5 @@ class StepBatchSampler:
 
 
 def steps_per_epoch(photos: int, batch_size: int) -> int:
-    """Whole batches in an epoch, at least one."""
+    """Return the number of complete batches in an epoch, at least 1."""
     return max(1, photos // batch_size)

@@ -1,4 +1,4 @@
-"""Photos that a step or a training has to do without: noted, named, or a reason to stop."""
+"""Photos skipped during training because they can't be read."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from tag2mask.training.dataset import UnreadablePhoto
 
 
 class TrainingBatch(Protocol):
-    """A training batch that names the photos it lacks."""
+    """A batch that lists the photos it had to skip."""
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """Of the photos that it holds."""
+        """Ids of the photos in the batch."""
 
     @property
     def skipped(self) -> tuple[UnreadablePhoto, ...]:
-        """Photos that it lacks."""
+        """Photos that are missing in the batch."""
 
 
 class SkippedPhotos:
-    """Keeps the photos that training does without in the step's item journal.
+    """Records skipped photos in the journal of the step's folder.
 
     Args:
-        step: the folder; a resumed training still knows what an earlier session left out.
-        runtime: all its ranks decide alike.
-        allowed: whether photos may be left out at all.
-        batch_setting: key of the batch size, as the user knows it.
+        step: the step's folder; a resumed training still lists the photos of earlier sessions.
+        runtime: the ranks, which all decide the same.
+        allowed: whether photos may be skipped; if not, the first one raises an error.
+        batch_setting: recipe key of the batch size, for error messages.
     """
 
     def __init__(
@@ -43,13 +43,13 @@ class SkippedPhotos:
         self._batch_setting = batch_setting
 
     def check(self, batch: TrainingBatch) -> None:
-        """Note photos that can't be read, or stop for them.
+        """Record the skipped photos of a batch. Must be called on all ranks.
 
         Raises:
-            Tag2MaskError: the photo's, where none may be left out.
-            DataError: a rank's share of the batch is empty.
+            Tag2MaskError: error of the photo, if photos must not be skipped.
+            DataError: a rank has no readable photo in the batch.
         """
-        # Nearly every batch is whole: one number over the ranks says so, without gathering objects.
+        # Nearly every batch is complete: a sum over the ranks shows that without gathering objects.
         missing = torch.tensor(len(batch.skipped), device=self._runtime.device)
         if not self._runtime.sum_over_ranks(missing):
             return
@@ -58,19 +58,19 @@ class SkippedPhotos:
         if not self._allowed:
             raise skipped[0].error
         for photo in batch.skipped:
-            self.leave_out(photo.id, photo.error)
+            self.skip(photo.id, photo.error)
         if any(read == 0 for _, read in shares):
             raise DataError(
                 f"none of the {len(batch.skipped)} photos of a batch can be read",
                 where=skipped[0].error.where,
-                fix=f"Mend the photos, or raise {self._batch_setting}.",
+                fix=f"Fix the photos, or raise {self._batch_setting}.",
             )
 
-    def leave_out(self, photo_id: str, error: Tag2MaskError) -> None:
-        """Note a photo of this rank that can't be read, or stop for it.
+    def skip(self, photo_id: str, error: Tag2MaskError) -> None:
+        """Record an unreadable photo of this rank.
 
         Raises:
-            Tag2MaskError: the photo's, where none may be left out.
+            Tag2MaskError: ``error``, if photos must not be skipped.
         """
         if not self._allowed:
             raise error
@@ -78,7 +78,7 @@ class SkippedPhotos:
             self._step.journal.record(photo_id, error.what)
 
     def lines(self) -> list[str]:
-        """Photos that some batch had to do without, each as ``id: reason``."""
+        """Return the skipped photos of all ranks and sessions, each as ``id: reason``."""
         own = {item: self._step.journal.key(item) for item in self._step.journal.ids()}
         reasons = {k: v for share in self._runtime.all_gather_object(own) for k, v in share.items()}
         return [f"{item}: {reason}" for item, reason in sorted(reasons.items())]
