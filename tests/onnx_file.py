@@ -1,4 +1,4 @@
-"""A file of ONNX made by hand: the classes are the colors, and no torch is needed."""
+"""A small ONNX file written without torch; its classes are the colors."""
 
 from __future__ import annotations
 

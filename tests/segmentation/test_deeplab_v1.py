@@ -1,4 +1,4 @@
-"""DeepLab v1: against plain torch, at the image's size, head and backbone told apart."""
+"""DeepLab v1: compared with torch functions; output size, parameters and initialization."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ STRIDE = 4
 def make_net() -> DeepLabV1:
     torch.manual_seed(0)
     net = DeepLabV1(PointwiseBackbone(STRIDE, size_multiple=STRIDE), 3)
-    for module in (net.bn_fov, net.bn_fov2):  # statistics that matter
+    for module in (net.bn_fov, net.bn_fov2):  # non-trivial statistics
         module.running_mean.copy_(random(512, seed=1))
         module.running_var.copy_(random(512, seed=2).abs() + 0.5)
     return net.eval()
 
 
-def plain(net: DeepLabV1, image: torch.Tensor) -> torch.Tensor:
-    """The head as the paper has it, step by step."""
+def logits_by_functions(net: DeepLabV1, image: torch.Tensor) -> torch.Tensor:
+    """Compute the network with torch functions, as in the paper."""
     x = net.backbone(image).last
     x = F.conv2d(x, net.conv_fov.weight, padding=12, dilation=12)
     x = F.batch_norm(
@@ -38,14 +38,14 @@ def plain(net: DeepLabV1, image: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("size", [(64, 80), (62, 51)])
-def test_equals_its_transcription(size: tuple[int, int]) -> None:
+def test_equals_torch_functions(size: tuple[int, int]) -> None:
     net, image = make_net(), random(2, 3, *size)
     logits = net(image)
     assert logits.shape == (2, 4, *size)
-    torch.testing.assert_close(logits, plain(net, image))
+    torch.testing.assert_close(logits, logits_by_functions(net, image))
 
 
-def test_a_cell_sees_12_cells_away_and_nothing_between() -> None:
+def test_field_of_view_has_dilation_12() -> None:
     net, image = make_net(), random(1, 3, STRIDE * 30, STRIDE * 30)
     other = image.clone()
     other[:, :, STRIDE * 12 : STRIDE * 13, STRIDE * 15 : STRIDE * 16] += 5.0
@@ -56,14 +56,14 @@ def test_a_cell_sees_12_cells_away_and_nothing_between() -> None:
     }
 
 
-def test_dropout_works_in_training_alone() -> None:
+def test_dropout_only_in_training() -> None:
     net, image = make_net(), random(1, 3, 32, 32)
     assert torch.equal(net(image), net(image))
     net.dropout.train()
     assert not torch.equal(net(image), net(image))
 
 
-def test_new_parameters_are_the_heads() -> None:
+def test_new_parameters_are_those_of_the_head() -> None:
     net = make_net()
     new = {id(parameter) for parameter in net.new_parameters()}
     named = {name for name, parameter in net.named_parameters() if id(parameter) in new}
@@ -71,7 +71,7 @@ def test_new_parameters_are_the_heads() -> None:
     assert {id(p) for p in net.frozen()} == {id(p) for p in net.backbone.frozen()}
 
 
-def test_it_says_how_photos_are_to_be_given() -> None:
+def test_normalization_and_size_multiple() -> None:
     net = make_net()
     assert (net.mean, net.std, net.size_multiple) == (
         PointwiseBackbone.mean,
@@ -80,7 +80,7 @@ def test_it_says_how_photos_are_to_be_given() -> None:
     )
 
 
-def test_first_predictions_favor_no_class() -> None:
+def test_initial_predictions_favor_no_class() -> None:
     torch.manual_seed(0)
     logits = DeepLabV1(PointwiseBackbone(STRIDE), 3)(random(2, 3, 64, 64))
     loss = F.cross_entropy(logits, torch.zeros(2, 64, 64, dtype=torch.long))
@@ -88,6 +88,6 @@ def test_first_predictions_favor_no_class() -> None:
 
 
 @pytest.mark.parametrize("weights", ["packaged", "hub"])
-def test_resnet38_comes_from_a_file(weights: str) -> None:
+def test_resnet38_has_no_packaged_weights(weights: str) -> None:
     with pytest.raises(WeightsError, match="resnet38"):
         build_deeplab_v1(3, weights=weights)

@@ -1,4 +1,4 @@
-"""Exported files compute what the network does, or are refused; sizes stay open."""
+"""Exported networks: equal logits at all sizes, and errors if they differ."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from tag2mask.segmentation.export import (
 from tag2mask.segmentation.inference.export_spec import KEY
 from tag2mask.segmentation.networks import SegmenterSpec, build_segmenter
 
-TEXT = {KEY: "what the file says"}
+TEXT = {KEY: "a specification"}
 SHAPES = ((1, 64, 64), (3, 72, 88), (2, 64, 104))
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Toy(nn.Module):
-    """Half the size and back, with a pooling of each kind."""
+    """Downsampling, upsampling, and adaptive pooling of two sizes."""
 
     mean, std, size_multiple = (0.4, 0.5, 0.3), (0.2, 0.3, 0.25), 8
 
@@ -83,7 +83,7 @@ def torch_logits(content: bytes) -> Any:
     return lambda images: network(torch.from_numpy(images)).numpy()
 
 
-def test_onnx_with_sizes_left_open(toy: Exported, toy_onnx: bytes) -> None:
+def test_onnx_with_dynamic_sizes(toy: Exported, toy_onnx: bytes) -> None:
     model = onnx.load_from_string(toy_onnx)
     onnx.checker.check_model(model, full_check=True)
     assert {entry.key: entry.value for entry in model.metadata_props} == TEXT
@@ -93,7 +93,7 @@ def test_onnx_with_sizes_left_open(toy: Exported, toy_onnx: bytes) -> None:
     assert largest_difference(toy[0], onnx_logits(toy_onnx), ((1, 8, 8), *SHAPES)) < 1e-5
 
 
-def test_a_program_of_torch_with_sizes_left_open(toy: Exported) -> None:
+def test_torch_program_with_dynamic_sizes(toy: Exported) -> None:
     net, program = toy
     content = torch_bytes(program, TEXT)
     files = {KEY: ""}
@@ -133,7 +133,7 @@ def test_networks_of_the_library(architecture: str, encoder: str, stride: int) -
     assert largest_difference(net, torch_logits(torch_bytes(program, {})), shapes) < 1e-3
 
 
-def test_the_shapes_are_of_several_kinds(toy: Exported) -> None:
+def test_shapes_to_check(toy: Exported) -> None:
     net, _ = toy
     shapes = shapes_to_check(net, 100, 8)
     assert shapes == ((1, 8, 8), (3, 16, 40), (2, 56, 24), (1, 80, 104))
@@ -143,20 +143,20 @@ def test_the_shapes_are_of_several_kinds(toy: Exported) -> None:
     net.size_multiple = 8
 
 
-class Listing(Toy):
-    """Does something for each photo of a batch."""
+class LoopOverBatch(Toy):
+    """Loops over the photos of a batch."""
 
     def forward(self, image: Tensor) -> Tensor:
-        return torch.stack([super(Listing, self).forward(one[None])[0] for one in image])
+        return torch.stack([super(LoopOverBatch, self).forward(one[None])[0] for one in image])
 
 
-def test_a_network_of_fixed_sizes() -> None:
-    with pytest.raises(ExportError, match="can't be traced with sizes left open") as refused:
-        program_of(Listing())
-    assert "deeplabv3plus" in str(refused.value) and "\n" not in str(refused.value)
+def test_network_with_a_fixed_batch_size() -> None:
+    with pytest.raises(ExportError, match="can't be traced with dynamic sizes") as error:
+        program_of(LoopOverBatch())
+    assert "deeplabv3plus" in str(error.value) and "\n" not in str(error.value)
 
 
-def test_an_operation_that_onnx_lacks() -> None:
+def test_operation_that_onnx_lacks() -> None:
     class Spectral(Toy):
         def forward(self, image: Tensor) -> Tensor:
             return super().forward(torch.special.bessel_j0(image))
@@ -166,7 +166,7 @@ def test_an_operation_that_onnx_lacks() -> None:
         onnx_bytes(program, {})
 
 
-def test_what_computes_something_else_is_refused(toy: Exported) -> None:
+def test_different_logits_raise(toy: Exported) -> None:
     net, _ = toy
 
     def right(images: np.ndarray) -> np.ndarray:
@@ -179,23 +179,25 @@ def test_what_computes_something_else_is_refused(toy: Exported) -> None:
     )
     for wrong, message in (
         (lambda x: right(x) + np.float32(9e-3) * (x.shape[0] == 2), "2 images .* by up to 0.009"),
-        (lambda x: right(x) * np.float32(np.nan), "something else"),
-        (lambda x: right(x)[:, :, :-1], r"logits \(1, 4, 63, 64\) of 1 images"),
-        (lambda x: right(x)[:1], r"logits \(1, 4, 72, 88\) of 3 images"),
+        (lambda x: right(x) * np.float32(np.nan), "differs from the network"),
+        (lambda x: right(x)[:, :, :-1], r"logits \(1, 4, 63, 64\) for 1 images"),
+        (lambda x: right(x)[:1], r"logits \(1, 4, 72, 88\) for 3 images"),
     ):
         with pytest.raises(ExportError, match=message):
             largest_difference(net, wrong, SHAPES)
 
 
-def test_what_refuses_a_size_is_refused(toy: Exported) -> None:
-    def refuses(images: np.ndarray) -> np.ndarray:
+def test_failure_at_a_size_raises(toy: Exported) -> None:
+    def fails(images: np.ndarray) -> np.ndarray:
         raise ValueError("dimension 2 must be 64\nand so on")
 
-    with pytest.raises(ExportError, match=r"refuses 1 images of 64x64 px \(dimension 2 must be 64"):
-        largest_difference(toy[0], refuses, SHAPES)
+    with pytest.raises(
+        ExportError, match=r"fails for 1 images of 64x64 px \(dimension 2 must be 64"
+    ):
+        largest_difference(toy[0], fails, SHAPES)
 
 
-def test_out_of_memory_is_no_fault_of_the_export(toy: Exported) -> None:
+def test_out_of_memory_is_a_device_error(toy: Exported) -> None:
     def full(images: np.ndarray) -> np.ndarray:
         raise DeviceError("the machine ran out of memory")
 
@@ -203,16 +205,16 @@ def test_out_of_memory_is_no_fault_of_the_export(toy: Exported) -> None:
         largest_difference(toy[0], full, SHAPES)
 
 
-def test_too_large_for_a_file_of_onnx(toy: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_large_for_an_onnx_file(toy: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
     written = SimpleNamespace(model_proto=network())
     monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: written)
-    monkeypatch.setattr("tag2mask.segmentation.export.MOST_BYTES", 100)
-    with pytest.raises(ExportError, match="a file of ONNX holds 2"):
+    monkeypatch.setattr("tag2mask.segmentation.export.MAX_BYTES", 100)
+    with pytest.raises(ExportError, match="an ONNX file can hold 2"):
         onnx_bytes(toy[1], {})
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
-def test_a_package_that_is_missing(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     require_onnx()
     found = importlib.util.find_spec
     monkeypatch.setattr(
@@ -223,7 +225,7 @@ def test_a_package_that_is_missing(package: str, monkeypatch: pytest.MonkeyPatch
         require_onnx()
 
 
-def test_the_same_network_gives_the_same_files(toy: Exported, toy_onnx: bytes) -> None:
+def test_export_is_deterministic(toy: Exported, toy_onnx: bytes) -> None:
     again = exported_program(toy[0])
     assert onnx_bytes(again, TEXT) == toy_onnx
     assert torch_bytes(toy[1], TEXT) == torch_bytes(again, TEXT)

@@ -1,4 +1,4 @@
-"""Segmentation networks: every decoder, weights that fit, one file a network, clear refusals."""
+"""Segmentation networks: every architecture, weights of encoders, model files, and errors."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from tag2mask.classes import VOC_NAMES
 from tag2mask.errors import RecipeError, WeightsError
 from tag2mask.nn.weights import packaged_state
 from tag2mask.seam.network import SeamSpec, build_seam, save_seam
+from tag2mask.segmentation.deeplab_v1 import DEEPLAB_V1
+from tag2mask.segmentation.encoder_decoder import DecoderBatchNorm, EncoderDecoder
 from tag2mask.segmentation.networks import (
     ARCHITECTURES,
-    DEEPLAB_V1,
-    DecoderBatchNorm,
-    EncoderDecoder,
     SegmenterSpec,
     build_segmenter,
     load_segmenter,
@@ -26,7 +25,7 @@ from tag2mask.segmentation.networks import (
 )
 
 STRIDES = {"deeplabv3": 8, "deeplabv3plus": 16, "pan": 16, "pspnet": 8, "dpt": 16}
-"""A stride that the architecture gives; the others give 32."""
+"""An output stride of the architecture; 32 for the others."""
 
 
 def spec(
@@ -46,12 +45,12 @@ def build(*arguments: str | int, weights: str = "none") -> EncoderDecoder:
 
 
 @pytest.mark.parametrize("architecture", [name for name in ARCHITECTURES if name != DEEPLAB_V1])
-def test_every_decoder_scores_every_pixel_and_learns(architecture: str) -> None:
+def test_every_architecture_gives_logits_of_the_image_size_and_gradients(architecture: str) -> None:
     net = build(architecture, "test_vit" if architecture == "dpt" else "test_efficientnet")
     side = net.size_multiple
     with torch.no_grad():
         assert net.eval()(torch.randn(1, 3, side, 2 * side)).shape == (1, 3, side, 2 * side)
-    # A single photo: batch norms behind a global pooling have no variance to go by.
+    # With a single photo, batch norms after a global pooling see one value per channel.
     net.train()(torch.randn(1, 3, *(2 * (max(side, 64),)))).square().mean().backward()
     new = {id(parameter) for parameter in net.new_parameters()}
     inside = {id(parameter) for parameter in net.backbone.parameters()}
@@ -62,7 +61,7 @@ def test_every_decoder_scores_every_pixel_and_learns(architecture: str) -> None:
 
 
 @pytest.mark.parametrize("stride", [8, 16])
-def test_dilation_makes_the_last_map_finer_and_the_pyramid_as_wide_in_pixels(stride: int) -> None:
+def test_pyramid_has_the_same_width_in_pixels_at_all_strides(stride: int) -> None:
     net = build("deeplabv3plus", "test_efficientnet", stride)
     assert net.size_multiple == stride
     with torch.no_grad():
@@ -75,9 +74,9 @@ def test_dilation_makes_the_last_map_finer_and_the_pyramid_as_wide_in_pixels(str
     assert rates == {96, 192, 288}, "6, 12 and 18 cells at stride 16, as published"
 
 
-def test_faster_convolutions_change_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_faster_convolutions_give_the_same_logits(monkeypatch: pytest.MonkeyPatch) -> None:
     fast = build().eval()
-    monkeypatch.setattr("tag2mask.segmentation.networks.fold_batch_norms", lambda *_: None)
+    monkeypatch.setattr("tag2mask.segmentation.encoder_decoder.fold_batch_norms", lambda *_: None)
     plain = build().eval()
     assert list(plain.state_dict()) == list(fast.state_dict())
     for module in (plain, fast):
@@ -91,7 +90,7 @@ def test_faster_convolutions_change_no_result(monkeypatch: pytest.MonkeyPatch) -
         torch.testing.assert_close(fast(image), plain(image), atol=1e-4, rtol=1e-4)
 
 
-def test_one_value_a_channel_is_left_to_the_running_statistics() -> None:
+def test_batch_norm_with_one_value_per_channel() -> None:
     norm = torch.nn.BatchNorm2d(3)
     assert norm.running_mean is not None
     norm.running_mean += torch.tensor([0.0, 1.0, 2.0])
@@ -104,7 +103,7 @@ def test_one_value_a_channel_is_left_to_the_running_statistics() -> None:
     assert not any(type(module) is torch.nn.BatchNorm2d for module in build().net.decoder.modules())
 
 
-def test_packaged_weights_reach_the_encoder() -> None:
+def test_packaged_weights_of_the_encoder() -> None:
     net = build("deeplabv3plus", "tf_efficientnet_lite0", weights="packaged")
     state, _ = packaged_state("tf_efficientnet_lite0")
     encoder = net.net.encoder.model
@@ -115,22 +114,22 @@ def test_packaged_weights_reach_the_encoder() -> None:
 
 
 @pytest.mark.parametrize("name", ["resnet10t", "test_convnext"])
-def test_files_of_whole_classifiers_load(tmp_path: Path, name: str) -> None:
-    """timm flattens the names of some networks that give features."""
+def test_files_with_a_classifier(tmp_path: Path, name: str) -> None:
+    """For some networks timm flattens the names of the feature extractor."""
     torch.manual_seed(3)
-    whole = timm.create_model(name, num_classes=7)
-    save_file(whole.state_dict(), tmp_path / "net.safetensors")
-    torch.save({"state_dict": whole.state_dict()}, tmp_path / "net.pth")
+    classifier = timm.create_model(name, num_classes=7)
+    save_file(classifier.state_dict(), tmp_path / "net.safetensors")
+    torch.save({"state_dict": classifier.state_dict()}, tmp_path / "net.pth")
     image = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
-        wanted = whole.eval().forward_intermediates(image, intermediates_only=True)[-1]
+        wanted = classifier.eval().forward_intermediates(image, intermediates_only=True)[-1]
         for file in ("net.safetensors", "net.pth"):
             net = build("unet", name, weights=str(tmp_path / file)).eval()
             torch.testing.assert_close(net.backbone(image)[-1], wanted, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("stride", [8, 16])
-def test_the_encoder_may_come_from_a_trained_cam_network(tmp_path: Path, stride: int) -> None:
+def test_encoder_of_a_trained_cam_network(tmp_path: Path, stride: int) -> None:
     name = "tf_efficientnet_lite0"
     file, cam = tmp_path / "model.safetensors", SeamSpec(("cat", "dog"), name, 16)
     torch.manual_seed(3)
@@ -143,10 +142,10 @@ def test_the_encoder_may_come_from_a_trained_cam_network(tmp_path: Path, stride:
     assert same == list(ours) and len(same) > 200
 
 
-def test_weights_of_another_network_are_named(tmp_path: Path) -> None:
+def test_weights_of_another_network(tmp_path: Path) -> None:
     torch.save(timm.create_model("resnet18").state_dict(), tmp_path / "larger.pth")
     torch.save(timm.create_model("test_efficientnet").state_dict(), tmp_path / "other.pth")
-    # All that ResNet-10 would need is there.
+    # Has all the tensors of ResNet-18, and more.
     torch.save(timm.create_model("resnet34").state_dict(), tmp_path / "resnet34.pth")
     for name, file, message in (
         ("resnet10t", "larger.pth", r"another network.*larger\.pth"),
@@ -160,7 +159,7 @@ def test_weights_of_another_network_are_named(tmp_path: Path) -> None:
         build("unet", "resnet18", weights="packaged")
 
 
-def test_a_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_download_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     real = timm.create_model
 
     def offline(*arguments: object, pretrained: bool = False, **options: object) -> object:
@@ -192,7 +191,7 @@ def test_a_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
         (("deeplabv3plus", "mixer_s32_224", 16), r"can't be built on mixer_s32_224"),
     ],
 )
-def test_networks_that_do_not_fit(arguments: tuple[str, str, int], message: str) -> None:
+def test_unsupported_networks_and_strides(arguments: tuple[str, str, int], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         build_segmenter(spec(*arguments))
 
@@ -208,7 +207,7 @@ def test_round_trip(tmp_path: Path) -> None:
         assert torch.equal(net(image), loaded(image))
 
 
-def test_other_files_are_named_for_what_they_are(tmp_path: Path) -> None:
+def test_files_of_other_kinds(tmp_path: Path) -> None:
     cam = SeamSpec(classes=("a",), backbone="resnet10t", output_stride=32, pcm=False)
     save_seam(tmp_path / "cam.safetensors", build_seam(cam), cam)
     with pytest.raises(WeightsError, match=r"this is a CAM model, not a segmentation network"):
@@ -225,7 +224,7 @@ def test_other_files_are_named_for_what_they_are(tmp_path: Path) -> None:
         load_segmenter(tmp_path / "other.pth")
 
 
-def test_a_file_of_a_network_that_is_unknown_here(tmp_path: Path) -> None:
+def test_file_with_an_unknown_architecture(tmp_path: Path) -> None:
     later = replace(spec(), architecture="deeplabv9")
     save_segmenter(tmp_path / "model.safetensors", build(), later)
     with pytest.raises(WeightsError, match=r"another version.*'deeplabv9'.*model\.safetensors"):

@@ -1,4 +1,4 @@
-"""A network of torch labels photos: probabilities, threads, precision, memory."""
+"""Networks of torch: probabilities, threads, precision and memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CLASSES = ClassSet(("cat", "dog"))
 
 
 class Toy(nn.Module):
-    """One convolution, and notes of the threads it computes with."""
+    """One convolution that records the number of threads in use."""
 
     mean, std, size_multiple = (0.4, 0.5, 0.3), (0.2, 0.3, 0.25), 4
     threads: ClassVar[set[int]] = set()
@@ -42,7 +42,7 @@ class Toy(nn.Module):
 
 
 def images_of(*seeds: int) -> np.ndarray:
-    """Float32 (b, 3, 16, 24), channels last in memory."""
+    """Return images float32 (b, 3, 16, 24), channels last in memory."""
     pixels = np.stack([colorful(16, 24, seed) for seed in seeds])
     return (pixels / np.float32(128) - 1).astype(np.float32).transpose(0, 3, 1, 2)
 
@@ -63,7 +63,7 @@ def test_probabilities_are_the_softmax_of_the_network(channels_last: bool) -> No
     assert not segmenter.batched
 
 
-def test_a_network_that_trains_on_is_copied() -> None:
+def test_network_is_copied() -> None:
     net = Toy()
     segmenter = TorchSegmenter(net, CLASSES, 64, CPU, "32")  # type: ignore[arg-type]
     before = segmenter.probabilities(images_of(0))
@@ -83,7 +83,7 @@ def threads(request: pytest.FixtureRequest) -> None:
 
 @pytest.mark.parametrize("threads", [4], indirect=True)
 @pytest.mark.usefixtures("threads")
-def test_callers_share_the_threads_and_leave_them_as_they_were() -> None:
+def test_callers_share_the_threads_and_restore_them() -> None:
     net = Toy()
     segmenter = TorchSegmenter(net, CLASSES, 64, CPU, "32", caller_threads=2)  # type: ignore[arg-type]
     with ThreadPoolExecutor(2) as pool:
@@ -97,7 +97,7 @@ def test_callers_share_the_threads_and_leave_them_as_they_were() -> None:
 
 @pytest.mark.parametrize("threads", [4], indirect=True)
 @pytest.mark.usefixtures("threads")
-def test_a_single_caller_has_all_threads() -> None:
+def test_single_caller_uses_all_threads() -> None:
     net = Toy()
     TorchSegmenter(net, CLASSES, 64, CPU, "32", caller_threads=1).probabilities(  # type: ignore[arg-type]
         images_of(0)
@@ -106,9 +106,9 @@ def test_a_single_caller_has_all_threads() -> None:
     assert TorchSegmenter(net, CLASSES, 64, CPU, "32").caller_threads == 4  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("threads", [2], indirect=True)  # 4 and 2 add up in another order
+@pytest.mark.parametrize("threads", [2], indirect=True)  # 4 threads and 2 sum in another order
 @pytest.mark.usefixtures("threads")
-def test_photos_alone_in_pairs_and_by_several_callers_are_the_same_bit_for_bit() -> None:
+def test_labels_are_bit_identical_for_any_number_of_photos_and_callers() -> None:
     torch.manual_seed(0)
     spec = SegmenterSpec(("cat", "dog"), "unet", "test_efficientnet", 32, 64)
     net = build_segmenter(spec)
@@ -116,8 +116,8 @@ def test_photos_alone_in_pairs_and_by_several_callers_are_the_same_bit_for_bit()
     photos = [colorful(48, 64, seed) for seed in range(4)]
     settings = LabelingSettings(64, confidence="float32", probabilities=True)
 
-    def views(segmentation: PhotoLabeler) -> list[PhotoViews]:
-        return [segmentation.views(Image.fromarray(photo), (48, 64)) for photo in photos]
+    def views(labeler: PhotoLabeler) -> list[PhotoViews]:
+        return [labeler.views(Image.fromarray(photo), (48, 64)) for photo in photos]
 
     alone, shared = PhotoLabeler(one, settings), PhotoLabeler(two, settings)
     wanted = [alone.label([view])[0] for view in views(alone)]
@@ -129,7 +129,7 @@ def test_photos_alone_in_pairs_and_by_several_callers_are_the_same_bit_for_bit()
             np.testing.assert_array_equal(left.confidence, other.confidence)
 
 
-def test_half_precision_gives_nearly_the_same() -> None:
+def test_half_precision_is_close() -> None:
     net = Toy()
     exact = TorchSegmenter(net, CLASSES, 64, CPU, "32").probabilities(  # type: ignore[arg-type]
         images_of(0)
@@ -143,8 +143,8 @@ def test_half_precision_gives_nearly_the_same() -> None:
     np.testing.assert_allclose(half.sum(axis=1), 1, atol=1e-5)
 
 
-def test_a_device_computes_for_one_caller_at_a_time() -> None:
-    """Told by a device that is none but takes its place."""
+def test_batched_device_runs_one_call_at_a_time() -> None:
+    """A CPU that behaves like a GPU."""
     inside, most = 0, []
 
     class Slow(Toy):
@@ -175,18 +175,18 @@ def test_a_device_computes_for_one_caller_at_a_time() -> None:
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
     ],
 )
-def test_out_of_memory_names_what_to_lower(error: Exception) -> None:
-    class Hungry(Toy):
+def test_out_of_memory_names_the_settings_to_lower(error: Exception) -> None:
+    class OutOfMemory(Toy):
         def forward(self, image: Tensor) -> Tensor:
             raise error
 
-    segmenter = TorchSegmenter(Hungry(), CLASSES, 64, CPU, "32", caller_threads=2)  # type: ignore[arg-type]
+    segmenter = TorchSegmenter(OutOfMemory(), CLASSES, 64, CPU, "32", caller_threads=2)  # type: ignore[arg-type]
     before = torch.get_num_threads()
     with pytest.raises(DeviceError, match=r"Lower predict\.batch_size or predict\.tile"):
         segmenter.probabilities(images_of(0))
     assert torch.get_num_threads() == before
     own = TorchSegmenter(
-        Hungry(),
+        OutOfMemory(),
         CLASSES,
         64,
         CPU,
@@ -197,7 +197,7 @@ def test_out_of_memory_names_what_to_lower(error: Exception) -> None:
         own.probabilities(images_of(0))
 
 
-def test_a_device_without_memory_for_the_network() -> None:
+def test_out_of_memory_while_copying() -> None:
     class Large(Toy):
         def to(self, *_: Any, **__: Any) -> Any:
             raise torch.OutOfMemoryError("CUDA out of memory")
@@ -206,17 +206,17 @@ def test_a_device_without_memory_for_the_network() -> None:
         TorchSegmenter(Large(), CLASSES, 64, CPU, "32")  # type: ignore[arg-type]
 
 
-def test_a_batch_that_was_filled_up_gives_the_same() -> None:
+def test_padded_batch_gives_the_same_result() -> None:
     segmenter = TorchSegmenter(Toy(), CLASSES, 64, CPU, "32")  # type: ignore[arg-type]
     wanted = segmenter.probabilities(images_of(0, 1, 2))
-    segmenter._fill = BatchPadding(torch.device("cuda"))  # as on a GPU
+    segmenter._pad_batch = BatchPadding(torch.device("cuda"))  # as on a GPU
     found = segmenter.probabilities(images_of(0, 1, 2))
     assert found.shape == wanted.shape
     np.testing.assert_allclose(found, wanted, atol=1e-6)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_gives_the_same() -> None:
+def test_gpu_gives_the_same_result() -> None:
     net = Toy()
     wanted = TorchSegmenter(net, CLASSES, 64, CPU, "32").probabilities(  # type: ignore[arg-type]
         images_of(0, 1)

@@ -1,4 +1,4 @@
-"""The step ``export``: files that compute what the network does, their card, what is refused."""
+"""The step ``export``: exported files, model card, resuming, and errors."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def write_model(path: Path) -> Path:
-    """A network that finds all its classes in any photo."""
+    """Write a network that finds all its classes in any photo."""
     torch.manual_seed(0)
     net = build_segmenter(SPEC).eval()
     head = net.net.segmentation_head[0]  # type: ignore[union-attr]
@@ -141,7 +141,7 @@ def test_files_and_manifest(run: Path, exported: Path) -> None:
     assert max(manifest.metrics["largest_difference"].values()) < 1e-3
 
 
-def test_the_card_says_all_there_is(exported: Path) -> None:
+def test_model_card_json(exported: Path) -> None:
     card = json.loads((exported / "model-card.json").read_text())
     assert card["name"] == "small" and card["parameters"] == 648_400
     assert ExportedSpec.from_json(json.dumps(card["spec"]), where=exported).classes == SPEC.classes
@@ -162,7 +162,7 @@ def test_the_card_says_all_there_is(exported: Path) -> None:
     assert set(card["versions"]) == {"torch", "onnx", "onnxruntime"}
 
 
-def test_the_card_as_a_page(exported: Path) -> None:
+def test_model_card_page(exported: Path) -> None:
     page = (exported / "MODEL_CARD.md").read_text()
     assert page.startswith("# small\n")
     headings = [line for line in page.splitlines() if line.startswith("## ")]
@@ -181,14 +181,16 @@ def test_the_card_as_a_page(exported: Path) -> None:
     assert "at least 16 px for `model.onnx` and 64 px for `model.pt2`" in page
 
 
-def test_it_is_done_once(run: Path, exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_complete_export_is_not_repeated(
+    run: Path, exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stage, "exported_program", None)
     assert export(run, ("torch", "onnx"), exported).path == exported
     with pytest.raises(RunFolderError, match=r'export\.formats: \["onnx", "torch"\] -> \["onnx"\]'):
         export(run, ("onnx",), exported)
 
 
-def test_the_torch_program(exported: Path) -> None:
+def test_torch_program(exported: Path) -> None:
     files = {KEY: ""}
     network = torch.export.load(exported / "model.pt2", extra_files=files).module()
     assert ExportedSpec.from_json(files[KEY], where=exported).long_side == 64
@@ -273,14 +275,14 @@ def test_photos_are_labeled_without_torch(run: Path, exported: Path, tmp_path: P
     assert len(seen) > 2
 
 
-class Refusing:
-    """Exporters that must not be asked."""
+class Unexpected:
+    """An exporter that must not be called."""
 
     def __call__(self, *_: Any) -> Any:
         raise AssertionError("something was exported")
 
 
-def refused(
+def check_error(
     kind: type[Exception],
     message: str,
     model: Path,
@@ -292,43 +294,45 @@ def refused(
     assert not out.exists() or names_in(out) <= {"started.json"}
 
 
-def test_what_is_no_segmentation_network(
+def test_models_that_can_not_be_exported(
     run: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stage, "exported_program", Refusing())
+    monkeypatch.setattr(stage, "exported_program", Unexpected())
     out = tmp_path / "out"
     with step_folder(CamModel, tmp_path / "cam" / "train-cam", section={}) as step:
         cam = SeamSpec(classes=("cat", "dog"), backbone="test_efficientnet", output_stride=16)
         save_seam(step.path / "model.safetensors", build_seam(cam), cam)
         step.finish()
-    refused(
+    check_error(
         WeightsError,
         "this is a CAM model, not a segmentation network",
         tmp_path / "cam" / "train-cam" / "model.safetensors",
         out,
     )
-    refused(
+    check_error(
         RunFolderError,
         "this folder holds train-cam, not train-segmenter",
         tmp_path / "cam" / "train-cam",
         out,
     )
-    refused(RunFolderError, "no train-segmenter in this folder", tmp_path / "cam", out)
-    refused(WeightsError, "exported already", exported / "model.onnx", out)
-    refused(WeightsError, r"for torch\.export\.load alone", exported / "model.pt2", out)
-    refused(RunFolderError, "this folder holds an exported network", exported, out)
-    refused(WeightsError, "no such model", tmp_path / "gone.safetensors", out)
+    check_error(RunFolderError, "no train-segmenter in this folder", tmp_path / "cam", out)
+    check_error(WeightsError, "already exported", exported / "model.onnx", out)
+    check_error(
+        WeightsError, r"can only be used by torch\.export\.load", exported / "model.pt2", out
+    )
+    check_error(RunFolderError, "this folder holds an exported network", exported, out)
+    check_error(WeightsError, "no such model", tmp_path / "gone.safetensors", out)
     whole = (run / "train-segmenter" / "model.safetensors").read_bytes()
     (tmp_path / "cut.safetensors").write_bytes(whole[:5000])
-    refused(WeightsError, "cut off", tmp_path / "cut.safetensors", out)
+    check_error(WeightsError, "cut off", tmp_path / "cut.safetensors", out)
     net = build_segmenter(SPEC)
     with torch.no_grad():
         next(net.parameters())[0] = torch.inf
     save_segmenter(tmp_path / "inf.safetensors", net, SPEC)
-    refused(WeightsError, "aren't finite", tmp_path / "inf.safetensors", out)
+    check_error(WeightsError, "aren't finite", tmp_path / "inf.safetensors", out)
 
 
-def test_an_export_that_computes_something_else_leaves_no_file(
+def test_export_that_differs_leaves_no_file(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stage, "exported_program", lambda net: net)
@@ -338,7 +342,7 @@ def test_an_export_that_computes_something_else_leaves_no_file(
         "_torch_logits",
         lambda file: lambda images: np.zeros((len(images), 4, *images.shape[2:]), np.float32),
     )
-    refused(ExportError, "something else than the network", run, tmp_path / "out")
+    check_error(ExportError, "differs from the network", run, tmp_path / "out")
     message = invoke("export", run, "--out", tmp_path / "out", "--format", "torch")
     assert message.exit_code == 1 and message.stderr.startswith("error: the exported network")
     assert len(message.stderr.splitlines()) == 1
@@ -353,7 +357,7 @@ def test_ctrl_c_leaves_no_file_and_is_resumed(run: Path, exported: Path, tmp_pat
     assert (out / "model.onnx").read_bytes() == (exported / "model.onnx").read_bytes()
 
 
-def test_one_wrong_format_keeps_the_other_back(
+def test_error_in_one_format_leaves_no_file_of_the_other(
     run: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: Any) -> bytes:
@@ -362,18 +366,16 @@ def test_one_wrong_format_keeps_the_other_back(
     monkeypatch.setattr(stage, "exported_program", lambda net: net)
     monkeypatch.setattr(stage, "onnx_bytes", lambda *_: (exported / "model.onnx").read_bytes())
     monkeypatch.setattr(stage, "torch_bytes", broken)
-    refused(ExportError, "no program", run, tmp_path / "out", ("onnx", "torch"))
+    check_error(ExportError, "no program", run, tmp_path / "out", ("onnx", "torch"))
 
 
-def test_a_package_that_is_missing(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_package(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tag2mask.segmentation.export.find_spec", lambda name: None)
-    monkeypatch.setattr(stage, "exported_program", Refusing())
-    refused(PackageError, r"pip install 'tag2mask\[onnx\]'", run, tmp_path / "out", ("onnx",))
+    monkeypatch.setattr(stage, "exported_program", Unexpected())
+    check_error(PackageError, r"pip install 'tag2mask\[onnx\]'", run, tmp_path / "out", ("onnx",))
 
 
-def test_a_format_that_is_none(run: Path, tmp_path: Path) -> None:
+def test_unknown_format(run: Path, tmp_path: Path) -> None:
     done = invoke("export", run, "--out", tmp_path / "out", "--format", "onnx,tflite")
     assert done.exit_code == 2 and "tflite" in done.stderr
     assert not (tmp_path / "out").exists()
@@ -381,13 +383,13 @@ def test_a_format_that_is_none(run: Path, tmp_path: Path) -> None:
 
 @pytest.fixture
 def quick(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exporting takes no time: the file is that of the same network."""
+    """Replace the exporters by copies of an exported file, which takes no time."""
     monkeypatch.setattr(stage, "exported_program", lambda net: net)
     monkeypatch.setattr(stage, "onnx_bytes", lambda *_: (exported / "model.onnx").read_bytes())
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_new_evaluation_renews_the_card(run: Path, tmp_path: Path) -> None:
+def test_new_evaluation_updates_the_card(run: Path, tmp_path: Path) -> None:
     import shutil
 
     own, out = tmp_path / "run", tmp_path / "out"
@@ -400,7 +402,7 @@ def test_a_new_evaluation_renews_the_card(run: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_numbers_of_another_network_are_not_quoted(run: Path, tmp_path: Path) -> None:
+def test_scores_of_another_network_are_not_in_the_card(run: Path, tmp_path: Path) -> None:
     import shutil
 
     own = tmp_path / "run"
@@ -418,7 +420,7 @@ def test_numbers_of_another_network_are_not_quoted(run: Path, tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_folder_of_its_own_tells_how_it_was_trained(run: Path, tmp_path: Path) -> None:
+def test_step_folder_without_a_run(run: Path, tmp_path: Path) -> None:
     import shutil
 
     shutil.copytree(run / "train-segmenter", tmp_path / "mine")
@@ -430,7 +432,7 @@ def test_a_folder_of_its_own_tells_how_it_was_trained(run: Path, tmp_path: Path)
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_folder_made_by_hand(run: Path, tmp_path: Path) -> None:
+def test_step_folder_with_another_section(run: Path, tmp_path: Path) -> None:
     with step_folder(SegmenterModel, tmp_path / "train-segmenter", section={"mine": 1}) as step:
         write_model(step.path / "model.safetensors")
         step.finish()
@@ -438,7 +440,7 @@ def test_a_folder_made_by_hand(run: Path, tmp_path: Path) -> None:
     assert "How it was trained is not recorded." in (tmp_path / "out/MODEL_CARD.md").read_text()
 
 
-def test_what_is_not_there_costs_no_earlier_export(run: Path, tmp_path: Path) -> None:
+def test_missing_model_keeps_an_earlier_export(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with step_folder(Export, out, section={}) as step:
         step.finish()
@@ -448,7 +450,7 @@ def test_what_is_not_there_costs_no_earlier_export(run: Path, tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_file_alone_says_little(run: Path, tmp_path: Path) -> None:
+def test_model_file_without_a_folder(run: Path, tmp_path: Path) -> None:
     import shutil
 
     for name in ("network.safetensors", "last.safetensors"):

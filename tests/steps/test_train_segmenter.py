@@ -412,7 +412,9 @@ def test_a_first_network_that_finds_nothing_is_named(
 
 def test_nothing_but_background_is_an_error(data: PreparedData, tmp_path: Path) -> None:
     masks = mask_drawer(data, tmp_path / "masks", empty=True)
-    with pytest.raises(DataError, match=r"no mask.*shows a single pixel of any class.*score"):
+    with pytest.raises(
+        DataError, match=r"no mask.*shows a single pixel of any class.*background_threshold"
+    ):
         train(data, masks, tmp_path / "model")
 
 

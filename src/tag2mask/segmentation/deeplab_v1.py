@@ -1,13 +1,16 @@
 """DeepLab v1 on ResNet-38: the segmentation network that the paper trains on its pseudo masks.
 
-ResNet-38 at stride 8, a 3x3 convolution of dilation 12 (a field of view of 25 cells), a 1x1
-convolution, each with batch norm and ReLU, dropout and the classifier. The published names
-``conv_fov``, ``bn_fov``, ``conv_fov2``, ``bn_fov2`` and ``cls_conv`` stay, ResNet-38's stand under
-``backbone.``, so the authors' checkpoints load as they are.
+ResNet-38 at output stride 8, a 3x3 convolution with dilation 12 (a field of view of 25 cells) and a
+1x1 convolution, each with batch norm and ReLU, then dropout and the classifier. The authors' names
+``conv_fov``, ``bn_fov``, ``conv_fov2``, ``bn_fov2`` and ``cls_conv`` are kept, with ResNet-38 under
+``backbone.``, so the authors' checkpoints can be loaded.
 
-Sources: Chen et al., "Semantic Image Segmentation with Deep Convolutional Nets and Fully Connected
-CRFs" (ICLR 2015); Wang et al., CVPR 2020, section 4.3. Other segmentation networks come from a
-library.
+Sources:
+    Chen et al., "Semantic Image Segmentation with Deep Convolutional Nets and Fully Connected
+    CRFs", ICLR 2015 (DeepLab-LargeFOV), https://arxiv.org/abs/1412.7062
+    Wu, Shen and van den Hengel, "Wider or Deeper", https://arxiv.org/abs/1611.10080
+    Retrained on pseudo masks in SEAM (Wang et al., CVPR 2020), section 4.3,
+    https://arxiv.org/abs/2004.04581
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from tag2mask.nn.backbones.build import RESNET38, build_backbone
 from tag2mask.nn.backbones.resnet38 import ResNet38
 from tag2mask.nn.masked_resize import resize
 
+DEEPLAB_V1 = "deeplabv1"
+"""Name of the architecture."""
 CHANNELS = 512
 DILATION = 12
 
@@ -30,13 +35,20 @@ class DeepLabV1(nn.Module):
     """DeepLab's large-field-of-view head on a backbone's last map.
 
     Args:
-        backbone: only its last map is read.
-        num_classes: foreground classes C.
+        backbone: the backbone; only its last map is used.
+        num_classes: number of foreground classes C.
 
     Attributes:
-        mean: of the input normalization, RGB in 0..1.
-        std: of the input normalization, RGB in 0..1.
-        size_multiple: sides that are multiples of it are sampled alike; see `Backbone`.
+        mean: mean of the input normalization, RGB in 0..1.
+        std: standard deviation of the input normalization, RGB in 0..1.
+        size_multiple: image sides should be multiples of it, px; see `Backbone`.
+
+    Example:
+        >>> import torch
+        >>> net = DeepLabV1(ResNet38(), num_classes=20).eval()
+        >>> with torch.no_grad():
+        ...     net(torch.zeros(1, 3, 64, 48)).shape
+        torch.Size([1, 21, 64, 48])
     """
 
     def __init__(self, backbone: Backbone, num_classes: int) -> None:
@@ -54,42 +66,42 @@ class DeepLabV1(nn.Module):
         self.cls_conv = nn.Conv2d(CHANNELS, num_classes + 1, 1)
         for convolution in (self.conv_fov, self.conv_fov2):
             nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
-        # As in DeepLab: the first predictions are the same for all classes.
+        # As in DeepLab, the initial predictions are nearly equal for all classes.
         nn.init.normal_(self.cls_conv.weight, std=0.01)
         assert self.cls_conv.bias is not None
         nn.init.zeros_(self.cls_conv.bias)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Score every pixel.
+        """Return the logits of each pixel.
 
         Args:
             image: normalized, (b, 3, H, W); any size.
 
         Returns:
-            Logits (b, C+1, H, W), channel c is mask id c; computed at stride 8 and resized
+            Logits (b, C+1, H, W); channel c is mask id c. Computed at output stride 8 and resized
             (bilinear, align_corners=True).
         """
-        x = self.backbone(image).last
-        x = F.relu(self.bn_fov(self.conv_fov(x)))
-        x = F.relu(self.bn_fov2(self.conv_fov2(x)))
+        x = self.backbone(image).last  # (b, 4096, h, w), h = ceil(H / 8)
+        x = F.relu(self.bn_fov(self.conv_fov(x)))  # (b, 512, h, w)
+        x = F.relu(self.bn_fov2(self.conv_fov2(x)))  # (b, 512, h, w)
         return resize(self.cls_conv(self.dropout(x)), image.shape[2:])
 
     def new_parameters(self) -> list[nn.Parameter]:
-        """Parameters that no pretraining gave: the head's."""
+        """Return the parameters that are not pretrained: those of the head."""
         new = (self.conv_fov, self.bn_fov, self.conv_fov2, self.bn_fov2, self.cls_conv)
         return [parameter for module in new for parameter in module.parameters()]
 
     def frozen(self) -> Iterable[nn.Parameter]:
-        """Parameters that never train: the backbone's first layers."""
+        """Return the parameters that are never trained: those of the backbone's first layers."""
         return self.backbone.frozen()
 
 
 def build_deeplab_v1(num_classes: int, *, weights: str) -> DeepLabV1:
-    """Build the paper's network.
+    """Build DeepLab v1 on ResNet-38.
 
     Args:
-        num_classes: foreground classes C.
-        weights: of ResNet-38: ``none`` or a file; see `build_backbone`. Heads are left out.
+        num_classes: number of foreground classes C.
+        weights: weights of ResNet-38: ``none`` or a file; see `build_backbone`.
 
     Raises:
         WeightsError: weights missing or of another network.

@@ -1,8 +1,12 @@
-"""Segmentation networks as files for other runtimes: ONNX, and torch's own exported programs.
+"""Export of segmentation networks to ONNX and to torch's exported programs (``.pt2``).
 
-Both come from one ``torch.export`` of the network as plain layers, with batch, height and width
-left open. What a file computes is then held to the network itself, at several sizes and batches:
-an exporter that fixes a size, or gets an operation wrong, is found out before the file is used.
+Both are made from one ``torch.export`` of the network, with dynamic batch, height and width. The
+output of a file is then compared with the network for several sizes and batches, because an
+exporter may fix a size or convert an operation wrongly without an error.
+
+References:
+    torch.export, https://docs.pytorch.org/docs/stable/export.html
+    Exporter to ONNX, https://docs.pytorch.org/docs/stable/onnx.html
 """
 
 from __future__ import annotations
@@ -24,29 +28,30 @@ from tag2mask.segmentation.inference.label_loops import Float32
 from tag2mask.segmentation.networks import SegmentationNet
 
 TOLERANCE = 1e-3
-"""Of the logits, absolute and relative."""
+"""Largest allowed difference of logits, absolute and relative."""
 OPSET = 18
-"""Of ONNX: what torch's exporter writes without a conversion; onnxruntime reads it since 1.14."""
+"""ONNX operator set that torch's exporter writes without conversion; supported since onnxruntime
+1.14."""
 SMALLEST = 64
-"""Least side of an exported program's images, px: tracing takes a map of a single cell for one that
-never has more, and encoders have strides of up to 32."""
-MOST_BYTES = 2**31 - 1
-"""Of a file of ONNX, weights included."""
+"""Smallest side of an exported program's images, px: tracing specializes a map of one cell to maps
+that always have one cell, and encoders have strides of up to 32."""
+MAX_BYTES = 2**31 - 1
+"""Largest size of an ONNX file, weights included: the limit of protobuf."""
 
-_OTHERWISE = "Another --format may do, or another train_segmenter.network, such as deeplabv3plus."
+_FIX = "Try another --format, or another train_segmenter.network, such as deeplabv3plus."
 
 Shape = tuple[int, int, int]
 """(b, h, w) of images."""
 
 
 def exported_program(net: SegmentationNet) -> torch.export.ExportedProgram:
-    """Trace a network with batch, height and width left open.
+    """Trace a network with dynamic batch, height and width.
 
     Args:
-        net: in evaluation mode, on the CPU.
+        net: network in evaluation mode, on the CPU.
 
     Raises:
-        ExportError: the network does something that can't be traced so.
+        ExportError: the network has an operation that can't be traced with dynamic sizes.
     """
     multiple, dim = net.size_multiple, torch.export.Dim
     least = smallest_side(net) // multiple
@@ -55,9 +60,9 @@ def exported_program(net: SegmentationNet) -> torch.export.ExportedProgram:
         2: multiple * dim("rows", min=least),
         3: multiple * dim("columns", min=least),
     }
-    # Sides like no number in a network, or tracing would take the one for the other.
+    # Unusual sides: a side equal to a constant of the network would be traced as that constant.
     example = torch.zeros(2, 3, (least + 5) * multiple, (least + 7) * multiple)
-    with _readable_errors("the network can't be traced with sizes left open"):
+    with _readable_errors("the network can't be traced with dynamic sizes"):
         return torch.export.export(
             plain_copy(net, fixed_padding=True),
             (example,),
@@ -67,11 +72,11 @@ def exported_program(net: SegmentationNet) -> torch.export.ExportedProgram:
 
 
 def torch_bytes(program: torch.export.ExportedProgram, metadata: Mapping[str, str]) -> bytes:
-    """An exported program as a file (``.pt2``) for ``torch.export.load``.
+    """Serialize an exported program for ``torch.export.load`` (a ``.pt2`` file).
 
     Args:
         program: the network.
-        metadata: text by name, which ``extra_files`` gives back.
+        metadata: text by name, which ``torch.export.load`` returns in ``extra_files``.
     """
     content = io.BytesIO()
     torch.export.save(program, content, extra_files=dict(metadata))
@@ -79,10 +84,10 @@ def torch_bytes(program: torch.export.ExportedProgram, metadata: Mapping[str, st
 
 
 def require_onnx() -> None:
-    """Make sure that networks can be written as ONNX and checked.
+    """Check that the packages to write and run ONNX files are installed.
 
     Raises:
-        PackageError: onnx, onnxscript or onnxruntime is not installed.
+        PackageError: onnx, onnxscript or onnxruntime isn't installed.
     """
     for package in ("onnx", "onnxscript", "onnxruntime"):
         if find_spec(package) is None:
@@ -93,14 +98,14 @@ def require_onnx() -> None:
 
 
 def onnx_bytes(program: torch.export.ExportedProgram, metadata: Mapping[str, str]) -> bytes:
-    """An exported program as a file of ONNX, with its input ``image`` and its output ``logits``.
+    """Convert an exported program to an ONNX file with input ``image`` and output ``logits``.
 
     Args:
         program: the network.
-        metadata: text by name, to stand in the file.
+        metadata: text by name, stored in the file's metadata.
 
     Raises:
-        ExportError: an operation that ONNX lacks, or more than 2 GiB of weights.
+        ExportError: ONNX lacks an operation, or the weights take more than 2 GiB.
     """
     import onnx
 
@@ -118,11 +123,11 @@ def onnx_bytes(program: torch.export.ExportedProgram, metadata: Mapping[str, str
     for value in (*model.graph.input, *model.graph.output):
         for axis, name in ((0, "batch"), (2, "height"), (3, "width")):
             value.type.tensor_type.shape.dim[axis].dim_param = name
-    del model.graph.value_info[:]  # shapes in between, in the tracer's names
+    del model.graph.value_info[:]  # shapes of intermediate values, with the tracer's names
     onnx.helper.set_model_props(model, dict(metadata))
-    if model.ByteSize() > MOST_BYTES:
+    if model.ByteSize() > MAX_BYTES:
         raise ExportError(
-            f"the network takes {model.ByteSize() / 2**30:.1f} GiB; a file of ONNX holds 2",
+            f"the network takes {model.ByteSize() / 2**30:.1f} GiB; an ONNX file can hold 2",
             fix="Use --format torch.",
         )
     content: bytes = model.SerializeToString()
@@ -132,18 +137,19 @@ def onnx_bytes(program: torch.export.ExportedProgram, metadata: Mapping[str, str
 def largest_difference(
     net: SegmentationNet, exported: Callable[[Float32], Float32], shapes: Sequence[Shape]
 ) -> float:
-    """Hold what a file computes to the network.
+    """Compare the logits of an exported network with those of the network, on random images.
 
     Args:
-        net: in evaluation mode, on the CPU.
-        exported: gives the logits (b, C+1, h, w) of images (b, 3, h, w).
-        shapes: of the images that both are shown.
+        net: network in evaluation mode, on the CPU.
+        exported: returns the logits (b, C+1, h, w) of images (b, 3, h, w), float32.
+        shapes: (b, h, w) of the images.
 
     Returns:
-        The largest absolute difference of two logits.
+        The largest absolute difference of logits.
 
     Raises:
-        ExportError: the file refuses a size, or a logit differs by more than `TOLERANCE`.
+        ExportError: the exported network fails at a size, or a logit differs by more than
+            `TOLERANCE`.
     """
     generator = torch.Generator().manual_seed(0)
     largest = 0.0
@@ -151,37 +157,37 @@ def largest_difference(
         images = torch.randn(batch, 3, height, width, generator=generator)
         size = f"{batch} images of {width}x{height} px"
         with torch.inference_mode():
-            wanted = net(images).numpy()
-        with _readable_errors(f"the exported network refuses {size}"):
+            expected = net(images).numpy()
+        with _readable_errors(f"the exported network fails for {size}"):
             found = exported(images.numpy())
-        if found.shape != wanted.shape:
+        if found.shape != expected.shape:
             raise ExportError(
-                f"the exported network gives logits {found.shape} of {size}, not {wanted.shape}",
-                fix=_OTHERWISE,
+                f"the exported network gives logits {found.shape} for {size}, not {expected.shape}",
+                fix=_FIX,
             )
-        difference = float(np.abs(found - wanted).max())
-        if not np.allclose(found, wanted, atol=TOLERANCE, rtol=TOLERANCE):
+        difference = float(np.abs(found - expected).max())
+        if not np.allclose(found, expected, atol=TOLERANCE, rtol=TOLERANCE):
             raise ExportError(
-                "the exported network computes something else than the network: "
-                f"logits of {size} differ by up to {difference:g}",
-                fix=_OTHERWISE,
+                "the exported network differs from the network: "
+                f"logits for {size} differ by up to {difference:g}",
+                fix=_FIX,
             )
         largest = max(largest, difference)
     return largest
 
 
 def smallest_side(net: SegmentationNet) -> int:
-    """Least side of the images of a network's exported program, px."""
+    """Return the smallest side of images for a network's exported program, px."""
     return max(2, -(-SMALLEST // net.size_multiple)) * net.size_multiple
 
 
 def shapes_to_check(net: SegmentationNet, long_side: int, smallest: int) -> tuple[Shape, ...]:
-    """Several sizes and batches: the smallest, oblong ones, and a photo's at the working size.
+    """Return the shapes to compare: the smallest, wide and tall ones, and a photo at scale 1.
 
     Args:
         net: the network.
-        long_side: the photo's long side at scale 1 in training, px.
-        smallest: least side, px.
+        long_side: long side of photos at scale 1 during training, px.
+        smallest: smallest side, px.
     """
     multiple = net.size_multiple
 
@@ -198,18 +204,18 @@ def shapes_to_check(net: SegmentationNet, long_side: int, smallest: int) -> tupl
 
 @contextmanager
 def _readable_errors(what: str) -> Iterator[None]:
-    """Turn whatever an exporter or a runtime objects to into one line; its warnings stay silent."""
+    """Convert exceptions of an exporter or runtime into one-line errors; hide its warnings."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     except (Tag2MaskError, MemoryError):
         raise
-    # Each layer of torch's exporters has exceptions of its own, the first cause says the most.
+    # Each layer of torch's exporters wraps exceptions in its own; the first cause is the clearest.
     except Exception as error:
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
         reason = next(iter(str(cause).strip().splitlines()), "") or type(cause).__name__
         reason = reason.partition(" For more information")[0][:200]
-        raise ExportError(f"{what} ({reason})", fix=_OTHERWISE) from error
+        raise ExportError(f"{what} ({reason})", fix=_FIX) from error

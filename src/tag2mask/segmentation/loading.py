@@ -1,6 +1,6 @@
-"""A trained segmentation network by its path: a run, a step's folder or a file, torch or ONNX.
+"""Open a trained segmentation network by path: a run, a step's folder, or a file of torch or ONNX.
 
-Torch is imported where the network needs it, and not for a file of ONNX.
+torch is imported only for networks of torch.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def segmenter_file(path: Path) -> Path:
-    """The file of the network that a path means.
+    """Return the network's file.
 
     Args:
-        path: a run folder, the folder that ``train-segmenter`` wrote, or the file itself.
+        path: a run folder, the folder of ``train-segmenter``, or the file.
 
     Raises:
-        RunFolderError: a folder without a finished ``train-segmenter``.
-        WeightsError: no such file, or one of another kind.
+        RunFolderError: the folder has no finished ``train-segmenter``.
+        WeightsError: no such file, or it isn't a model file.
     """
     if path.is_dir():
         found = read_identity(path)
@@ -41,7 +41,7 @@ def segmenter_file(path: Path) -> Path:
             raise RunFolderError(
                 "this folder holds an exported network",
                 where=path,
-                fix="Give the file of ONNX in it, or the run it comes from.",
+                fix="Give the ONNX file in it, or the run that it was exported from.",
             )
         step = path / SegmenterModel.step
         if found is not None or step.is_dir():
@@ -49,36 +49,36 @@ def segmenter_file(path: Path) -> Path:
         raise RunFolderError(
             f"no {SegmenterModel.step} in this folder",
             where=path,
-            fix=f"Give a run that has it, the folder that `tag2mask "
-            f"{SegmenterModel.step}` wrote, or a model file.",
+            fix=f"Give a run with this step, the folder written by `tag2mask "
+            f"{SegmenterModel.step}`, or a model file.",
         )
     fix = f"Give a run folder, or a file ({', '.join((*_TORCH, ONNX))})."
     if not path.is_file():
         raise WeightsError("no such model", where=path, fix=fix)
     if path.suffix.lower() == _PROGRAM:
         raise WeightsError(
-            "this exported network is for torch.export.load alone",
+            "this exported network can only be used by torch.export.load",
             where=path,
-            fix="Give the file of ONNX beside it, or the run it comes from.",
+            fix="Give the ONNX file next to it, or the run that it was exported from.",
         )
     if path.suffix.lower() not in (*_TORCH, ONNX):
         raise WeightsError(
-            f"{path.suffix or path.name!r} is no kind of model file", where=path, fix=fix
+            f"{path.suffix or path.name!r} isn't a kind of model file", where=path, fix=fix
         )
     return path
 
 
 def is_onnx(file: Path) -> bool:
-    """Whether a network's file is one of ONNX."""
+    """Return whether a file is an ONNX file, by its suffix."""
     return file.suffix.lower() == ONNX
 
 
 def trained_file(path: Path) -> Path:
-    """The file of a network with its weights: as `segmenter_file`, but for exported ones.
+    """Return the file of a network with trainable weights, as `segmenter_file`.
 
     Raises:
         RunFolderError: as `segmenter_file`.
-        WeightsError: likewise, or an exported network.
+        WeightsError: as `segmenter_file`, or an exported network.
     """
     file = segmenter_file(path)
     check_not_exported(file)
@@ -86,16 +86,16 @@ def trained_file(path: Path) -> Path:
 
 
 def check_not_exported(file: Path) -> None:
-    """Refuse a file whose weights can't be taken out.
+    """Check that a file is not an exported network, whose weights can't be loaded.
 
     Raises:
         WeightsError: it is an exported network.
     """
     if file.suffix.lower() in (ONNX, _PROGRAM):
         raise WeightsError(
-            "this network is exported already",
+            "this network is already exported",
             where=file,
-            fix="Give the run or the model.safetensors that it comes from.",
+            fix="Give the run or the model.safetensors that it was exported from.",
         )
 
 
@@ -107,23 +107,23 @@ def open_segmenter(
     threads: int = 0,
     caller_threads: int | None = None,
 ) -> Segmenter:
-    """Read a trained network.
+    """Open a trained network.
 
     Args:
-        path: as for `segmenter_file`.
-        device: ``auto``, ``cpu``, ``cuda``, ``mps``, or a device of torch (``cuda:1``). ONNX runs
-            on the CPU alone.
-        precision: of the forward pass; ONNX has 32 bits alone.
-        threads: CPU threads of a network of ONNX; 0: one a core. One of torch takes as many as
-            torch is set to.
+        path: a run folder, the folder of ``train-segmenter``, or the file.
+        device: ``auto``, ``cpu``, ``cuda``, ``mps``, or a device of torch such as ``cuda:1``. ONNX
+            networks only run on the CPU.
+        precision: precision of the forward pass; ONNX networks only have 32 bits.
+        threads: CPU threads of an ONNX network; 0: one per core. Networks of torch use torch's
+            number of threads.
         caller_threads: threads that will call the network at once; None: as many as keep the
             device busy.
 
     Raises:
         RunFolderError: as `segmenter_file`.
-        WeightsError: likewise; cut off, not a segmentation network, of another version, or not
-            finite.
-        DeviceError: no such device, or precision on it.
+        WeightsError: as `segmenter_file`; also truncated, not a segmentation network, of another
+            version, or weights that aren't finite.
+        DeviceError: no such device, or a precision that it doesn't support.
     """
     file = segmenter_file(path)
     if is_onnx(file):
@@ -131,21 +131,20 @@ def open_segmenter(
 
         if device not in ("auto", "cpu") or precision not in ("auto", "32"):
             raise DeviceError(
-                f"a network of ONNX is computed on the CPU in 32 bits, not on "
-                f"{device} in {precision}",
+                f"an ONNX network runs on the CPU in 32 bits, not on {device} in {precision}",
                 where=file,
-                fix="Leave device and precision at auto, or give the run that it comes from.",
+                fix="Leave device and precision at auto, or give its run.",
             )
         return OnnxSegmenter.open(file, threads=threads, caller_threads=caller_threads)
     from tag2mask.nn.weights import check_finite_weights
     from tag2mask.segmentation.networks import load_segmenter
     from tag2mask.segmentation.torch_segmenter import TorchSegmenter
 
-    place = _torch_device(device)
+    torch_device = _torch_device(device)
     net, spec = load_segmenter(file)
     check_finite_weights(net, where=file, setting="train_segmenter.optimizer.lr")
     return TorchSegmenter(
-        net, spec.class_set, spec.long_side, place, precision, caller_threads=caller_threads
+        net, spec.class_set, spec.long_side, torch_device, precision, caller_threads=caller_threads
     )
 
 
@@ -159,7 +158,7 @@ def _torch_device(name: str) -> torch.device:
         raise DeviceError(
             f"no device {name!r}",
             where="device",
-            fix=f"One of {', '.join(_DEVICES)}, or cuda:1 and so on.",
+            fix=f"Choose one of {', '.join(_DEVICES)}, or cuda:1 and so on.",
         )
     kind = pick_device(kind, int(index or 0) + 1)
     return torch.device(f"{kind}:{index}" if index else kind)

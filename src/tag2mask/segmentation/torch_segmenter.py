@@ -1,8 +1,8 @@
-"""A segmentation network of torch as the `Segmenter` that photos are labeled with.
+"""A segmentation network of torch as a `Segmenter`.
 
-On a CPU each calling thread computes one image by itself: decoding, resizing and writing of other
-photos never make a network's threads wait for each other, and an image's result depends on nothing
-but the image. On a GPU one call computes at a time, with as many images as it is given.
+On a CPU each calling thread computes its own image with its share of the threads. So the network
+never waits while other photos are decoded, resized or written, and the result of an image depends
+on no other image. On a GPU the calls run one after the other, each with a batch of images.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from tag2mask.segmentation.networks import SegmentationNet
 
 
 class TorchSegmenter:
-    """A network that gives probabilities; see `Segmenter` for attributes and method.
+    """A `Segmenter` that runs a network of torch.
 
     Args:
-        net: set to evaluation mode and copied; what becomes of it later makes no difference.
+        net: the network; it is set to evaluation mode and copied.
         classes: the foreground classes.
-        long_side: the photo's long side at scale 1 when it was trained, px.
-        device: where to compute.
-        precision: of the forward pass; see `resolve_precision` for auto.
+        long_side: long side of photos at scale 1 during training, px.
+        device: device of the copy.
+        precision: precision of the forward pass; see `resolve_precision` for ``auto``.
         caller_threads: threads that will call; None: as many as keep the device busy. On a CPU
             they share torch's current number of threads.
-        memory_settings: of the recipe, to lower where the memory doesn't suffice.
+        memory_settings: recipe keys to lower when the memory runs out, for error messages.
 
     Raises:
-        DeviceError: the device has no memory for the network.
+        DeviceError: the device has too little memory for the network.
     """
 
     def __init__(
@@ -65,24 +65,24 @@ class TorchSegmenter:
             self._net = inference_copy(net.eval(), device)
         self._device = device
         self._dtype = resolve_precision(precision, device)
-        self._alone = threading.Lock()
-        self._fill = BatchPadding(device)
+        self._lock = threading.Lock()
+        self._pad_batch = BatchPadding(device)
 
     @torch.inference_mode()
     def probabilities(self, images: Float32) -> Float32:
         """See `Segmenter.probabilities`."""
         hint = explain_out_of_memory(*self._memory_settings)
-        with hint, self._turn(), self._autocast():
-            given = self._fill(torch.from_numpy(images).to(self._device)).contiguous(
+        with hint, self._exclusive_or_shared(), self._autocast():
+            given = self._pad_batch(torch.from_numpy(images).to(self._device)).contiguous(
                 memory_format=memory_format(self._device)
             )
             logits = self._net(given)[: len(images)]
             found: Float32 = _softmax(logits.float()).cpu().numpy()
         return found
 
-    def _turn(self) -> AbstractContextManager[Any]:
-        """Of a caller: the device for itself, or its share of the processors."""
-        return self._alone if self.batched else share_of_threads(self._threads, self.caller_threads)
+    def _exclusive_or_shared(self) -> AbstractContextManager[Any]:
+        """Return a context with the GPU locked, or with a share of the CPU's threads."""
+        return self._lock if self.batched else share_of_threads(self._threads, self.caller_threads)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self._dtype is torch.float32:
@@ -91,7 +91,7 @@ class TorchSegmenter:
 
 
 def _softmax(logits: Tensor) -> Tensor:
-    """Over the channels; on a CPU several times faster along memory than across it."""
+    """Compute the softmax over channels; on a CPU it is much faster along contiguous memory."""
     if logits.is_contiguous(memory_format=torch.channels_last):
         return logits.permute(0, 2, 3, 1).softmax(3).permute(0, 3, 1, 2)
     return logits.softmax(1)

@@ -1,8 +1,8 @@
-"""Step ``export``: a trained segmentation network as files for other programs, with a model card.
+"""Step ``export``: write a trained segmentation network for other programs, with a model card.
 
-Writes ``model.onnx`` and ``model.pt2`` as asked, each only after what it computes was held to the
-network, and ``MODEL_CARD.md`` with the same as ``model-card.json``. No step of a run: it reads the
-folder that ``train-segmenter`` wrote, or a model file, and what lies beside it.
+Writes ``model.onnx`` and ``model.pt2``, as requested, after comparing their output with the
+network's, and a model card as ``MODEL_CARD.md`` and ``model-card.json``. It isn't part of a run: it
+reads the folder of ``train-segmenter`` or a model file, and for the card the rest of the run.
 """
 
 from __future__ import annotations
@@ -65,16 +65,16 @@ def export(model: Path, formats: Sequence[str], out: Path) -> Export:
     """Export a trained segmentation network.
 
     Args:
-        model: a run folder, the folder that ``train-segmenter`` wrote, or a model file.
-        formats: which of `tag2mask.exported.FORMATS`.
-        out: folder to write; a complete one is left as it is, unless its run was evaluated anew.
+        model: a run folder, the folder of ``train-segmenter``, or a model file.
+        formats: some of `tag2mask.segmentation.inference.export_spec.FORMATS`.
+        out: folder to write. A complete one is kept, unless the run was evaluated again since.
 
     Raises:
-        RunFolderError: a folder without a finished ``train-segmenter``; ``out`` was made of another
-            network or in other formats, or can't be written.
-        WeightsError: not a segmentation network, cut off, not finite, or already exported.
-        ExportError: the network can't be exported, or its export computes something else.
-        PackageError: onnx, onnxscript or onnxruntime is not installed.
+        RunFolderError: the folder has no finished ``train-segmenter``; or ``out`` has the export of
+            another network or other formats, or can't be written.
+        WeightsError: not a segmentation network, truncated, not finite, or already exported.
+        ExportError: the network can't be exported, or the exported network differs from it.
+        PackageError: onnx, onnxscript or onnxruntime isn't installed.
     """
     source = _source(model)
     net, spec = load_segmenter(source.file)
@@ -100,7 +100,7 @@ def export(model: Path, formats: Sequence[str], out: Path) -> Export:
 
 
 def exported_spec(net: SegmentationNet, spec: SegmenterSpec) -> ExportedSpec:
-    """What the files say of a network."""
+    """Return the specification to store in the exported files."""
     return ExportedSpec(
         format=FORMAT,
         tag2mask=__version__,
@@ -117,7 +117,7 @@ def exported_spec(net: SegmentationNet, spec: SegmenterSpec) -> ExportedSpec:
 
 
 class _Source(NamedTuple):
-    """Where a network comes from; a folder tells of its training, a run of its data and scores."""
+    """A network's file, and if known its training, its run and the evaluation of the run."""
 
     file: Path
     trained: SegmenterModel | None = None
@@ -131,7 +131,7 @@ def _source(model: Path) -> _Source:
     found = read_identity(folder) if file.name == MODEL_FILE else None
     if not isinstance(found, Manifest) or found.step != SegmenterModel.step:
         return _Source(file)
-    if folder.absolute().name != SegmenterModel.step:  # a folder of its own, in no run
+    if folder.absolute().name != SegmenterModel.step:  # a step's folder outside of a run
         return _Source(file, SegmenterModel(folder))
     run = open_runs([folder.absolute().parent])[0]
     return _Source(file, SegmenterModel(folder), run, evaluation_of(run, found))
@@ -140,7 +140,7 @@ def _source(model: Path) -> _Source:
 def _write_files(
     net: SegmentationNet, spec: ExportedSpec, formats: Sequence[str], out: Path
 ) -> tuple[CardFile, ...]:
-    """Write the formats; none is there before all were found to compute what the network does."""
+    """Write the formats; no file appears before all of them have been compared with the network."""
     if ONNX_FORMAT in formats:
         require_onnx()
     program = exported_program(net)
@@ -171,7 +171,7 @@ def _write_files(
 
 
 def _torch_logits(file: Path) -> Callable[[Float32], Float32]:
-    """An exported program, as a function of images."""
+    """Return a function from images to logits that runs an exported program."""
     network = torch.export.load(file).module()
 
     def logits(images: Float32) -> Float32:
@@ -181,21 +181,23 @@ def _torch_logits(file: Path) -> Callable[[Float32], Float32]:
     return logits
 
 
-def _card_file(file: Path, name: str, form: str, difference: float, least: int) -> CardFile:
+def _card_file(
+    file: Path, name: str, format_name: str, difference: float, smallest_side: int
+) -> CardFile:
     return CardFile(
         name=name,
-        format=form,
+        format=format_name,
         bytes=file.stat().st_size,
         sha256=digest(file),
         largest_difference=difference,
-        smallest_side=least,
+        smallest_side=smallest_side,
     )
 
 
 def _card(
     source: _Source, spec: ExportedSpec, files: tuple[CardFile, ...], parameters: int
 ) -> ModelCard:
-    """Everything known of a network."""
+    """Return the model card, with all that is known of the network."""
     training = data = None
     if source.trained is not None:
         manifest = source.trained.manifest
