@@ -1,4 +1,4 @@
-"""The demo's data are an ordinary data folder: complete, repeatable, tags agreeing with masks."""
+"""The demo's data folder: complete, reproducible, tags that agree with the masks."""
 
 from __future__ import annotations
 
@@ -56,12 +56,10 @@ def test_tags_are_what_the_masks_show(folder: Path, rows: list[dict[str, str]]) 
         shown = {names(folder)[value - 1] for value in np.unique(mask) if value > 0}
         assert shown == set(filter(None, row["tags"].split(";")))
         for value in np.unique(mask[mask > 0]):
-            assert (mask == value).mean() > 0.003, "a thing too small to be seen"
+            assert (mask == value).mean() > 0.003, "an object too small to be visible"
 
 
-def test_every_class_and_the_background_alone_occur(
-    rows: list[dict[str, str]], folder: Path
-) -> None:
+def test_every_class_and_background_only_occur(rows: list[dict[str, str]], folder: Path) -> None:
     for split in ("train", "val"):
         seen = Counter(
             tag for row in rows if row["split"] == split for tag in row["tags"].split(";")
@@ -71,8 +69,8 @@ def test_every_class_and_the_background_alone_occur(
     assert max(len(row["tags"].split(";")) for row in rows) > 1
 
 
-def test_masks_lie_on_their_things(folder: Path, rows: list[dict[str, str]]) -> None:
-    """The cup is red against most places: its pixels must stand out from what surrounds it."""
+def test_masks_cover_their_objects(folder: Path, rows: list[dict[str, str]]) -> None:
+    """The cup is redder than most backgrounds: so must be the pixels inside its masks."""
     cup = names(folder).index("cup") + 1
     redness_in, redness_out = [], []
     for row in rows:
@@ -102,7 +100,7 @@ def test_same_seed_same_bytes_and_no_network(
     assert (other / "images/0000.jpg").read_bytes() != (fewer / "images/0000.jpg").read_bytes()
 
 
-def test_kept_where_it_is_the_same_replaced_where_not(tmp_path: Path) -> None:
+def test_the_same_demo_is_kept_another_one_replaced(tmp_path: Path) -> None:
     path = make_demo_data(tmp_path / "new" / "demo", photos=12, side=64)
     before = (path / "images/0000.jpg").stat().st_mtime_ns
     assert make_demo_data(path, photos=12, side=64) == path
@@ -112,7 +110,7 @@ def test_kept_where_it_is_the_same_replaced_where_not(tmp_path: Path) -> None:
     assert [p.name for p in path.parent.iterdir()] == ["demo"]
 
 
-def test_foreign_folders_are_left_alone(tmp_path: Path) -> None:
+def test_other_folders_are_not_changed(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(DataError, match="something else than demo data"):
         make_demo_data(tmp_path, photos=12, side=64)

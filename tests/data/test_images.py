@@ -1,4 +1,4 @@
-"""Photos of any mode and orientation come out upright, RGB and the same everywhere."""
+"""Photos of every mode and orientation are read as upright RGB."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_every_mode_becomes_rgb_of_the_same_size(tmp_path: Path, mode: str) -> N
     assert image.mode == "RGB"
     assert image.size == (40, 24)
     assert image_size(path) == (24, 40)
-    # Top left is the red quarter, bottom right the black one; one bit is dithered.
+    # The top left quarter is red, the bottom right one black; mode 1 is dithered.
     pixels = np.asarray(image, float)
     assert pixels[:12, :20].mean() > pixels[12:, 20:].mean()
 
@@ -50,7 +50,7 @@ def test_cmyk_jpeg_keeps_its_colors(tmp_path: Path) -> None:
     assert red[1:].max() < 60
 
 
-def test_palette_with_transparency_is_laid_on_white(tmp_path: Path) -> None:
+def test_palette_with_transparency_is_blended_with_white(tmp_path: Path) -> None:
     image = Image.new("P", (8, 8), 0)
     image.putpalette([10, 20, 30, 200, 100, 50])
     image.putpixel((4, 4), 1)
@@ -61,13 +61,13 @@ def test_palette_with_transparency_is_laid_on_white(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_transparent_color_is_laid_on_white(tmp_path: Path, mode: str) -> None:
+def test_transparent_color_is_blended_with_white(tmp_path: Path, mode: str) -> None:
     color: object = 7 if mode == "L" else (7, 8, 9)
     Image.new(mode, (5, 5), color).save(tmp_path / "x.png", transparency=color)
     assert read_image(tmp_path / "x.png").getpixel((2, 2)) == (255, 255, 255)
 
 
-def test_alpha_is_laid_on_white(tmp_path: Path) -> None:
+def test_alpha_is_blended_with_white(tmp_path: Path) -> None:
     Image.new("RGBA", (5, 5), (0, 0, 0, 51)).save(tmp_path / "x.png")
     assert read_image(tmp_path / "x.png").getpixel((2, 2)) == (204, 204, 204)
 
@@ -104,7 +104,7 @@ def test_nan_in_floats_is_black(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
-def test_orientation_is_undone(tmp_path: Path, orientation: int, suffix: str) -> None:
+def test_orientation_is_applied(tmp_path: Path, orientation: int, suffix: str) -> None:
     undo = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -132,7 +132,7 @@ def test_orientation_is_undone(tmp_path: Path, orientation: int, suffix: str) ->
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
-def test_damaged_exif_does_not_lose_the_photo(tmp_path: Path) -> None:
+def test_a_photo_with_damaged_exif_is_read(tmp_path: Path) -> None:
     photo().save(tmp_path / "x.jpg", exif=b"Exif\x00\x00MM\x00*\x00\x00\xff\xff broken")
     assert read_image(tmp_path / "x.jpg").size == (40, 24)
     assert image_size(tmp_path / "x.jpg") == (24, 40)
@@ -170,7 +170,7 @@ def test_size_needs_no_pixels(tmp_path: Path) -> None:
             read_image(path)
 
 
-def test_exif_behind_the_pixels_of_a_png_changes_neither(tmp_path: Path) -> None:
+def test_exif_after_the_pixels_of_a_png_is_ignored(tmp_path: Path) -> None:
     info = PngImagePlugin.PngInfo()
     exif = Image.Exif()
     exif[0x0112] = 6

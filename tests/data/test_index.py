@@ -1,3 +1,5 @@
+"""The prepared index: round trips, fingerprints and damaged files."""
+
 from pathlib import Path
 
 import pytest
@@ -38,7 +40,7 @@ def _sample(
     tags=st.lists(st.integers(0, 253), unique=True).map(lambda t: tuple(sorted(t))),
     size=st.tuples(st.integers(1, 9999), st.integers(1, 9999)),
 )
-def test_index_gives_back_what_was_written(tmp_path_factory, parts, tags, size):
+def test_round_trip(tmp_path_factory, parts, tags, size):
     folder, root = tmp_path_factory.mktemp("prepare"), Path("/data")
     id = "/".join(parts)
     sample = Sample(id, root / f"{id}.jpg", size, tags, "10-99")
@@ -54,7 +56,7 @@ def test_moved_data_folder_moves_every_photo(tmp_path):
     assert read_index(tmp_path, "val")[0].image == Path("/new/a/b.jpg")
 
 
-def test_samples_and_their_index_know_no_mask(tmp_path):
+def test_samples_and_their_index_have_no_mask(tmp_path):
     write_source(tmp_path, "csv", Path("/d"))
     write_index(tmp_path, "train", [_sample(Path("/d"))], Path("/d"))
     write_mask_rows(tmp_path, [MaskRow("a/b", "masks/a/b.png", False, "1-1")])
@@ -62,7 +64,7 @@ def test_samples_and_their_index_know_no_mask(tmp_path):
     assert not any("mask" in field for field in Sample.__slots__)
 
 
-def test_masks_lie_in_the_data_or_in_the_prepared_folder(tmp_path):
+def test_masks_are_in_the_data_or_in_the_prepared_folder(tmp_path):
     write_source(tmp_path, "coco", Path("/d"))
     write_mask_rows(
         tmp_path,
@@ -90,13 +92,13 @@ def test_masks_lie_in_the_data_or_in_the_prepared_folder(tmp_path):
         {"train": [], "val": [_sample(Path("/d"))]},
     ],
 )
-def test_fingerprint_tells_tags_stamps_ids_and_splits_apart(other):
+def test_fingerprint_depends_on_tags_stamps_ids_and_splits(other):
     assert photos_fingerprint({"train": [_sample(Path("/d"))], "val": []}) != photos_fingerprint(
         other
     )
 
 
-def test_fingerprint_does_not_depend_on_the_place():
+def test_fingerprint_does_not_depend_on_the_location():
     assert photos_fingerprint({"train": [_sample(Path("/d"))], "val": []}) == photos_fingerprint(
         {"train": [_sample(Path("/e"))], "val": []}
     )

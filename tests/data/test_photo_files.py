@@ -1,4 +1,4 @@
-"""Files, folders and patterns -> photos: which, under what ids, and what is refused."""
+"""Listing of files, folders and patterns: photos, ids and errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tag2mask.errors import DataError
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Photos in two folders, one of them twice as deep, and files that are none."""
+    """Photos in nested folders, and files that are no photos."""
     root = tmp_path / "photos"
     for name in ("a/1.jpg", "a/2.PNG", "b/1.jpg", "b/deep/3.tif", "c.webp"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +36,7 @@ def test_a_folder_is_listed_with_all_folders_inside(folder: Path) -> None:
     assert photos[0].stamp.startswith(f"{status.st_size}-{status.st_mtime_ns}-")
 
 
-def test_ids_are_relative_to_what_all_share(folder: Path) -> None:
+def test_ids_are_relative_to_the_common_folder(folder: Path) -> None:
     assert ids(folder / "a", folder / "b") == ["a/1", "a/2", "b/1", "b/deep/3"]
     assert ids(folder / "b") == ["1", "deep/3"]
     assert ids(folder / "a" / "1.jpg", folder / "a" / "2.PNG") == ["1", "2"]
@@ -59,7 +59,9 @@ def test_patterns(folder: Path, pattern: str, found: list[str]) -> None:
     assert ids(f"{folder}/{pattern}") == found
 
 
-def test_paths_from_here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_relative_to_the_working_directory(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(folder / "a")
     assert ids(".") == ids("*") == ids("../a") == ["1", "2"]
     assert ids("../*.webp", "1.jpg") == ["a/1", "c"]
@@ -76,7 +78,7 @@ def test_each_photo_is_listed_once(folder: Path) -> None:
     assert ids(folder, folder / "a", folder / "c.webp", f"{folder}/*") == ids(folder)
 
 
-def test_suffixes_tell_photos_apart_where_names_do_not(folder: Path) -> None:
+def test_suffixes_are_part_of_ambiguous_ids(folder: Path) -> None:
     for name in ("a/1.png", "a/1.jpg.png"):
         Image.new("RGB", (3, 2)).save(folder / name)
     found = list_photos([folder / "a"])
@@ -84,7 +86,7 @@ def test_suffixes_tell_photos_apart_where_names_do_not(folder: Path) -> None:
     assert len({photo.path for photo in found}) == 4
 
 
-def test_a_named_file_is_taken_whatever_its_suffix(folder: Path) -> None:
+def test_a_file_given_by_name_may_have_any_suffix(folder: Path) -> None:
     assert ids(folder / "notes.txt", folder / "c.webp") == ["c", "notes.txt"]
 
 
@@ -96,7 +98,7 @@ def test_masks_written_into_the_folder_are_no_photos(folder: Path) -> None:
         ids(folder / "b" / "deep", leave_out=folder / "b")
 
 
-def test_links_are_followed_and_name_themselves(folder: Path, tmp_path: Path) -> None:
+def test_links_are_followed_and_keep_their_own_ids(folder: Path, tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(folder / "a")
     (link / "again.jpg").symlink_to(folder / "c.webp")
@@ -113,7 +115,7 @@ def test_links_are_followed_and_name_themselves(folder: Path, tmp_path: Path) ->
         bad = [photo for photo in list_photos([wanted]) if photo.id in ("gone", "loop", "long")]
         assert len(bad) == 3
         for photo in bad:
-            with pytest.raises(DataError, match=photo.id):  # named as one that can't be read
+            with pytest.raises(DataError, match=photo.id):  # reported as unreadable
                 photo.current_size()
     with pytest.raises(DataError, match="no such photo or folder"):
         ids(folder / loop)
@@ -155,7 +157,7 @@ def test_spaces_of_any_kind_are_fine(tmp_path: Path, name: str) -> None:
         (os.fsdecode(b"\xff.jpg"), r"\udcff"),
     ],
 )
-def test_a_name_that_no_list_can_hold_spoils_its_photo_alone(
+def test_an_unusable_name_is_an_error_of_its_photo_only(
     folder: Path, name: str, shown: str
 ) -> None:
     Image.new("RGB", (3, 2)).save(folder / name)

@@ -1,26 +1,22 @@
+"""Layout folders: classes, splits, masks, and folders that are no classes."""
+
 import shutil
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from data_folders import write_photo
 
 from tag2mask.data.inventory import SourceOptions
 from tag2mask.data.layouts.class_folders import is_folders, read_folders
 from tag2mask.errors import DataError
 
 
-def _photo(path: Path, color: str = "red") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (4, 3), color).save(path)
-    return path
-
-
 def _photo_in_each(root, folders):
     for number, folder in enumerate(folders.split()):
-        _photo(root / folder / f"{number}.jpg")
+        write_photo(root / folder / f"{number}.jpg")
 
 
-def _found(root: Path, **options):
+def _read(root: Path, **options):
     return read_folders(root, SourceOptions(**options))
 
 
@@ -28,12 +24,12 @@ def _rows(found) -> dict[str, tuple]:
     return {e.id: (e.split, e.tags) for e in found.entries}
 
 
-def test_one_folder_a_class(tmp_path):
-    _photo(tmp_path / "dog/a.jpg")
-    _photo(tmp_path / "dog/deep/b.png")
-    _photo(tmp_path / "cat/c.JPG")
-    _photo(tmp_path / "cat/.hidden.jpg")
-    found = _found(tmp_path)
+def test_one_folder_per_class(tmp_path):
+    write_photo(tmp_path / "dog/a.jpg")
+    write_photo(tmp_path / "dog/deep/b.png")
+    write_photo(tmp_path / "cat/c.JPG")
+    write_photo(tmp_path / "cat/.hidden.jpg")
+    found = _read(tmp_path)
     assert is_folders(tmp_path) and found.problems == ()
     assert found.class_names == ("cat", "dog")
     assert _rows(found) == {
@@ -47,89 +43,89 @@ def test_class_names_match_image_folder(tmp_path):
     from torchvision.datasets import ImageFolder
 
     for name in ("zebra", "Äpfel", "Bus", "10 things"):
-        _photo(tmp_path / name / f"{name}.jpg")
-    assert list(_found(tmp_path).class_names) == ImageFolder(str(tmp_path)).classes
+        write_photo(tmp_path / name / f"{name}.jpg")
+    assert list(_read(tmp_path).class_names) == ImageFolder(str(tmp_path)).classes
 
 
 @pytest.mark.parametrize("how", ["copy", "link"])
 def test_the_same_name_in_several_folders_has_several_tags(tmp_path, how):
-    photo = _photo(tmp_path / "dog/a.jpg")
+    photo = write_photo(tmp_path / "dog/a.jpg")
     (tmp_path / "person").mkdir()
     if how == "copy":
         shutil.copy(photo, tmp_path / "person/a.jpg")
     else:
         (tmp_path / "person/a.jpg").symlink_to(photo)
-    found = _found(tmp_path)
+    found = _read(tmp_path)
     assert _rows(found) == {"a": ("train", ("dog", "person"))} and found.problems == ()
 
 
 @pytest.mark.parametrize("target", ["nothing", "itself", "a" * 300])
 def test_links_to_nothing_are_named(tmp_path, target):
-    _photo(tmp_path / "dog/a.jpg")
+    write_photo(tmp_path / "dog/a.jpg")
     for name in ("dog/b.jpg", "dog/readme.md", "dog/folder", "loose.jpg", "folder"):
         link = tmp_path / name
         link.symlink_to(link.name if target == "itself" else target)
-    found = _found(tmp_path)
+    found = _read(tmp_path)
     assert set(_rows(found)) == {"a"}
     [problem] = found.problems
     assert "'dog/b.jpg' is a link to nothing" in problem.message
-    assert problem.photo is not None and not problem.warning  # --skip-bad goes on without it
+    assert problem.photo is not None and not problem.warning  # --skip-bad continues without it
 
 
-def test_files_of_kinds_that_are_not_read_are_told(tmp_path):
-    _photo(tmp_path / "dog/a.jpg")
+def test_files_of_other_kinds_are_reported(tmp_path):
+    write_photo(tmp_path / "dog/a.jpg")
     (tmp_path / "dog/b.nef").touch()
     (tmp_path / "dog/.hidden").touch()
     (tmp_path / "classes.txt").write_text("dog\n")
-    [problem] = _found(tmp_path).problems
+    [problem] = _read(tmp_path).problems
     assert problem.warning
     assert "1 files in class folders" in problem.message and "dog/b.nef" in problem.message
 
 
 def test_different_photos_of_one_name_are_both_named(tmp_path):
-    _photo(tmp_path / "dog/001.jpg", "red")
-    _photo(tmp_path / "cat/001.jpg", "blue")
-    [problem] = _found(tmp_path).problems
+    write_photo(tmp_path / "dog/001.jpg", color="red")
+    write_photo(tmp_path / "cat/001.jpg", color="blue")
+    [problem] = _read(tmp_path).problems
     assert "'cat/001.jpg' and 'dog/001.jpg'" in problem.message and not problem.warning
 
 
 def test_two_files_of_one_class_and_id(tmp_path):
-    _photo(tmp_path / "dog/a.jpg")
-    _photo(tmp_path / "dog/a.png")
-    [problem] = _found(tmp_path).problems
+    write_photo(tmp_path / "dog/a.jpg")
+    write_photo(tmp_path / "dog/a.png")
+    [problem] = _read(tmp_path).problems
     assert "same id 'a'" in problem.message
 
 
 @pytest.mark.parametrize("name", ["background", "_none"])
 def test_photos_without_any_class(tmp_path, name):
-    _photo(tmp_path / "dog/a.jpg")
-    _photo(tmp_path / name / "b.jpg")
-    found = _found(tmp_path)
+    write_photo(tmp_path / "dog/a.jpg")
+    write_photo(tmp_path / name / "b.jpg")
+    found = _read(tmp_path)
     assert found.class_names == ("dog",) and _rows(found)["b"] == ("train", ())
 
 
 def test_train_and_val_folders(tmp_path):
-    _photo(tmp_path / "train/dog/1.jpg", "red")
-    _photo(tmp_path / "val/dog/1.jpg", "blue")
-    _photo(tmp_path / "test/dog/1.jpg", "green")
-    _photo(tmp_path / "val/cat/2.jpg")
-    found = _found(tmp_path)
+    write_photo(tmp_path / "train/dog/1.jpg", color="red")
+    write_photo(tmp_path / "val/dog/1.jpg", color="blue")
+    write_photo(tmp_path / "test/dog/1.jpg", color="green")
+    write_photo(tmp_path / "val/cat/2.jpg")
+    found = _read(tmp_path)
     assert found.class_names == ("cat", "dog") and found.problems == ()
     assert _rows(found) == {
         "train/1": ("train", ("dog",)),
         "val/1": ("val", ("dog",)),
         "val/2": ("val", ("cat",)),
     }
-    other = _found(tmp_path, train_split="test", val_split=None)
+    other = _read(tmp_path, train_split="test", val_split=None)
     assert _rows(other) == {"test/1": ("train", ("dog",))}
 
 
 def test_masks_by_id_or_mirrored(tmp_path):
     for path in ("train/dog/1.jpg", "train/dog/2.jpg", "train/cat/3.jpg", "train/cat/4.jpg"):
-        _photo(tmp_path / path)
+        write_photo(tmp_path / path)
     for path in ("masks/train/1.png", "masks/2.png", "masks/train/cat/3.png"):
-        _photo(tmp_path / path)
-    assert {e.id: e.mask for e in _found(tmp_path).entries} == {
+        write_photo(tmp_path / path)
+    assert {e.id: e.mask for e in _read(tmp_path).entries} == {
         "train/1": "masks/train/1.png",
         "train/2": "masks/2.png",
         "train/3": "masks/train/cat/3.png",
@@ -138,33 +134,33 @@ def test_masks_by_id_or_mirrored(tmp_path):
 
 
 def test_own_class_order_and_lists(tmp_path):
-    _photo(tmp_path / "dog/a.jpg")
-    _photo(tmp_path / "cat/b.jpg")
+    write_photo(tmp_path / "dog/a.jpg")
+    write_photo(tmp_path / "cat/b.jpg")
     (tmp_path / "classes.txt").write_text("dog\ncat\nbird\n")
     (tmp_path / "val.txt").write_text("b.jpg\n")
-    found = _found(tmp_path, val_split="val.txt")
+    found = _read(tmp_path, val_split="val.txt")
     assert found.class_names == ("dog", "cat", "bird")
     assert _rows(found)["b"][0] == "val"
 
 
 def test_loose_photos_are_named(tmp_path):
-    _photo(tmp_path / "dog/a.jpg")
-    _photo(tmp_path / "loose.jpg")
-    [problem] = _found(tmp_path).problems
+    write_photo(tmp_path / "dog/a.jpg")
+    write_photo(tmp_path / "loose.jpg")
+    [problem] = _read(tmp_path).problems
     assert problem.warning and "loose.jpg" in problem.message
 
 
 def test_photos_without_tags_are_no_class_folder(tmp_path):
     assert not is_folders(tmp_path)
     with pytest.raises(DataError, match="no class folder"):
-        _found(tmp_path)
-    _photo(tmp_path / "images/a.jpg")
+        _read(tmp_path)
+    write_photo(tmp_path / "images/a.jpg")
     with pytest.raises(DataError, match=r"no tags.*tags\.csv"):
-        _found(tmp_path)
+        _read(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("folders", "says"),
+    ("folders", "message"),
     [
         (
             "Train/dog Train/cat Val/dog",
@@ -187,43 +183,43 @@ def test_photos_without_tags_are_no_class_folder(tmp_path):
         ("dog Masks", "the folder Masks/ would be a class.*Rename it to masks"),
     ],
 )
-def test_other_layouts_are_not_taken_for_classes(tmp_path, folders, says):
+def test_other_layouts_are_not_taken_for_classes(tmp_path, folders, message):
     _photo_in_each(tmp_path, folders)
-    with pytest.raises(DataError, match=says):
-        _found(tmp_path)
+    with pytest.raises(DataError, match=message):
+        _read(tmp_path)
 
 
-def test_the_named_way_out_of_other_names_of_splits(tmp_path):
+def test_splits_by_other_names_can_be_set(tmp_path):
     for path in ("Train/dog/1.jpg", "Train/cat/2.jpg", "Val/dog/3.jpg"):
-        _photo(tmp_path / path)
-    found = _found(tmp_path, train_split="Train", val_split="Val")
+        write_photo(tmp_path / path)
+    found = _read(tmp_path, train_split="Train", val_split="Val")
     assert found.class_names == ("cat", "dog") and found.problems == ()
     assert [e.split for e in found.entries] == ["train", "train", "val"]
 
 
 @pytest.mark.parametrize("folders", ["dog train", "train background", "Test dog/deep dog"])
-def test_classes_may_have_the_name_of_a_split_and_hold_folders(tmp_path, folders):
+def test_classes_may_have_the_name_of_a_split_and_contain_folders(tmp_path, folders):
     _photo_in_each(tmp_path, folders)
-    assert _found(tmp_path).problems == ()
+    assert _read(tmp_path).problems == ()
 
 
 @pytest.mark.parametrize(
-    ("folders", "says"),
+    ("folders", "message"),
     [
         ("dog/a dog/b cat", "dog/ (a, b); if the folders inside are the classes, move them up"),
         ("dog Labels", "against their names: Labels; move them elsewhere if they are none"),
         ("train/dog train/masks", "against their names: train/masks"),
     ],
 )
-def test_doubtful_class_folders_are_told(tmp_path, folders, says):
+def test_doubtful_class_folders_are_reported(tmp_path, folders, message):
     _photo_in_each(tmp_path, folders)
-    [problem] = _found(tmp_path).problems
-    assert problem.warning and says in problem.message
+    [problem] = _read(tmp_path).problems
+    assert problem.warning and message in problem.message
 
 
 def test_unusable_names_are_problems(tmp_path):
-    _photo(tmp_path / "dog/a.jpg")
-    _photo(tmp_path / "dog/b\\c.jpg")
-    _photo(tmp_path / "dog/d\ne.jpg")
-    messages = [p.message for p in _found(tmp_path).problems]
+    write_photo(tmp_path / "dog/a.jpg")
+    write_photo(tmp_path / "dog/b\\c.jpg")
+    write_photo(tmp_path / "dog/d\ne.jpg")
+    messages = [p.message for p in _read(tmp_path).problems]
     assert len(messages) == 2 and all("rename it" in m for m in messages)

@@ -1,28 +1,25 @@
+"""Detection of the layout and its override."""
+
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from data_folders import write_photo
 
 from tag2mask.data.layouts.detect import read_inventory
 from tag2mask.errors import DataError
 
 
-def _photo(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (4, 3)).save(path)
-
-
 def _add_folders(root: Path) -> None:
-    _photo(root / "dog/a.jpg")
+    write_photo(root / "dog/a.jpg")
 
 
 def _add_csv(root: Path) -> None:
-    _photo(root / "a.jpg")
+    write_photo(root / "a.jpg")
     (root / "tags.csv").write_text("id,tags\na,dog\n")
 
 
 def _add_coco(root: Path) -> None:
-    _photo(root / "images/a.jpg")
+    write_photo(root / "images/a.jpg")
     (root / "annotations").mkdir()
     (root / "annotations/instances_train.json").write_text(
         '{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 1, '
@@ -31,7 +28,7 @@ def _add_coco(root: Path) -> None:
 
 
 def _add_voc(root: Path) -> None:
-    _photo(root / "JPEGImages/a.jpg")
+    write_photo(root / "JPEGImages/a.jpg")
     (root / "ImageSets/Segmentation").mkdir(parents=True)
     (root / "ImageSets/Segmentation/train.txt").write_text("a\n")
     if not (root / "tags.csv").exists():
@@ -52,7 +49,7 @@ def test_each_layout_is_recognized(tmp_path, layout):
 def test_the_order_of_the_layouts_and_its_override(tmp_path):
     for layout, add in _ADD.items():
         add(tmp_path)
-        assert read_inventory(tmp_path).layout == layout  # each one outranks those before it
+        assert read_inventory(tmp_path).layout == layout  # each has priority over those before
     for layout in _ADD:
         assert read_inventory(tmp_path, layout).layout == layout
 
@@ -68,7 +65,7 @@ def test_no_data(tmp_path):
         read_inventory(tmp_path / "gone")
     with pytest.raises(DataError, match="no tagged photos found"):
         read_inventory(tmp_path)
-    _photo(tmp_path / "a.jpg")
+    write_photo(tmp_path / "a.jpg")
     with pytest.raises(DataError, match=r"no tagged photos found.*tags\.csv"):
         read_inventory(tmp_path)
     with pytest.raises(DataError, match="a file, not a data folder"):
@@ -76,6 +73,6 @@ def test_no_data(tmp_path):
 
 
 @pytest.mark.parametrize("layout", _ADD)
-def test_a_named_layout_that_is_not_there(tmp_path, layout):
+def test_a_named_layout_that_does_not_match(tmp_path, layout):
     with pytest.raises(DataError, match=str(tmp_path)):
         read_inventory(tmp_path, layout)

@@ -1,0 +1,20 @@
+"""Objects of VOC's annotations."""
+
+import pytest
+from data_folders import annotation_xml
+
+from tag2mask.data.layouts.voc_tags import object_names
+
+
+def test_object_names_count_objects_not_their_parts():
+    assert object_names(annotation_xml("dog", "person", "dog").encode()) == ("dog", "person")
+    assert object_names(b"<annotation/>") == ()
+
+
+def test_entities_are_never_expanded():
+    bomb = (
+        b'<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>'
+        b"<annotation><object><name>&x;</name></object></annotation>"
+    )
+    with pytest.raises(ValueError, match="document type"):
+        object_names(bomb)
