@@ -13,6 +13,7 @@ from typer.testing import Result
 
 from small_runs import NAMES, invoke, read_table, recipe, write_photos, write_recipe, write_table
 from tag2mask.artifacts.handles import (
+    STEP_NAMES,
     CamMaps,
     Evaluation,
     PreparedData,
@@ -22,8 +23,9 @@ from tag2mask.artifacts.handles import (
 from tag2mask.classes import IGNORE
 from tag2mask.data.masks import read_mask
 from tag2mask.pipeline import run as pipeline
+from tag2mask.pipeline.status import status
 
-STEPS = [kind.step for kind in pipeline.STEPS]
+STEPS = list(STEP_NAMES)
 
 
 def run(root: Path, *options: str) -> Result:
@@ -71,7 +73,7 @@ def root(finished: Path, tmp_path: Path) -> Path:
 def test_every_step_writes_its_folder(finished: Path) -> None:
     out = finished / "run"
     assert {path.name for path in out.iterdir()} == {*STEPS, "recipe.yaml"}
-    assert [state.folder.state for state in pipeline.status(out)] == ["fresh"] * len(STEPS)
+    assert [state.folder.state for state in status(out)] == ["fresh"] * len(STEPS)
     masks = sorted((out / "pseudo-masks").rglob("*.png"))
     assert len(masks) == 16
     assert all(set(read_mask(path, 3).ravel()) <= {0, 1, 2, 3} for path in masks)

@@ -6,14 +6,17 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+import typer.main
 from typer.testing import CliRunner
 
 from tag2mask.artifacts.handles import (
+    STEP_NAMES,
     WITHOUT_SURE_PIXELS,
     AffinityModel,
     CamMaps,
@@ -32,21 +35,14 @@ from tag2mask.recipe.sections import Prepare
 from tag2mask.version import __version__
 
 runner = CliRunner()
+GROUPS = {
+    "Start here": ["demo", "run", "status", "data", "recipe"],
+    "Use a trained network": ["predict", "export"],
+    "Steps": [name for name in STEP_NAMES if name != "predict"],
+    "Experiments": ["tune", "ablate"],
+}
 COMMANDS = [
-    ["run"],
-    ["status"],
-    ["prepare"],
-    ["train-cam"],
-    ["infer-cam"],
-    ["affinity-labels"],
-    ["train-affinity"],
-    ["walk"],
-    ["pseudo-masks"],
-    ["evaluate"],
-    ["report"],
-    ["tune"],
-    ["ablate"],
-    ["demo"],
+    *([name] for names in GROUPS.values() for name in names),
     ["data", "check"],
     ["recipe", "list"],
     ["recipe", "show"],
@@ -83,6 +79,40 @@ def test_every_command_explains_itself(command: list[str]) -> None:
     result = call(*command, "--help")
     assert result.exit_code == 0
     assert "Usage" in result.output
+
+
+def test_help_lists_the_commands_in_groups() -> None:
+    lines = call("--help").output.splitlines()
+    starts = [next(i for i, line in enumerate(lines) if name in line) for name in GROUPS]
+    assert starts == sorted(starts)
+    for start, end, names in zip(starts, [*starts[1:], None], GROUPS.values(), strict=True):
+        rows = [line.strip("│ ").split("  ")[0] for line in lines[start + 1 : end]]
+        assert [row for row in rows if [row] in COMMANDS] == names
+
+
+def descriptions(command: Any) -> Iterator[str]:
+    for inner in getattr(command, "commands", {}).values():
+        yield inner.help
+        yield from descriptions(inner)
+    yield from (p.help for p in command.params if getattr(p, "help", None) and p.name != "help")
+
+
+def test_help_texts_are_sentences() -> None:
+    texts = list(descriptions(typer.main.get_command(cli.app)))
+    assert len(texts) > 60
+    assert [text for text in texts if not (text[0].isupper() and text.endswith("."))] == []
+
+
+def test_help_needs_less_than_a_second_of_the_processor() -> None:
+    code = (
+        "import time\nfrom tag2mask.__main__ import main\ntry:\n    main()\n"
+        "except SystemExit:\n    import sys\n    print(time.process_time(), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True
+    )
+    assert "Start here" in done.stdout
+    assert float(done.stderr) < 1
 
 
 def test_help_and_status_import_no_torch(tmp_path: Path) -> None:
@@ -485,12 +515,12 @@ def test_status_prints_states_and_reasons(tmp_path: Path) -> None:
     [
         # Inside code made from a string.
         "from tag2mask.cli import steps as cli_steps\n"
-        "cli_steps.chosen_recipe = lambda *_, **__: exec('raise KeyboardInterrupt')\n",
+        "cli_steps.load_chosen_recipe = lambda *_, **__: exec('raise KeyboardInterrupt')\n",
         # While the command line is imported.
         "import sys\n"
         "class Interrupt:\n"
         "    def find_spec(self, name, path, target=None):\n"
-        "        if name == 'tag2mask.recipe.schema':\n"
+        "        if name == 'tag2mask.artifacts.handles':\n"
         "            raise KeyboardInterrupt\n"
         "sys.meta_path.insert(0, Interrupt())\n",
     ],

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tag2mask.artifacts.handles import (
+    STEPS,
     AffinityLabels,
     AffinityModel,
     CamMaps,
@@ -37,6 +38,8 @@ from tag2mask.errors import (
     Tag2MaskError,
 )
 from tag2mask.pipeline import run as pipeline
+from tag2mask.pipeline.dry_run import dry_run
+from tag2mask.pipeline.status import status
 from tag2mask.recipe.loading import load_recipe, recipe_from
 from tag2mask.recipe.schema import Recipe
 from tag2mask.steps import prepare
@@ -200,7 +203,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def states(run: Path) -> dict[str, str]:
-    return {found.step: found.folder.state for found in pipeline.status(run)}
+    return {found.step: found.folder.state for found in status(run)}
 
 
 def test_a_run_takes_every_step_once_and_keeps_its_recipe(
@@ -230,10 +233,10 @@ def test_a_lost_file_is_made_anew(
     out = tmp_path / "run"
     pipeline.run(data, Recipe(), out)
     (out / step / name).unlink()
-    (found,) = (found for found in pipeline.status(out) if found.step == step)
+    (found,) = (found for found in status(out) if found.step == step)
     assert (found.folder.state, found.folder.reasons) == ("partial", (f"{name}: missing",))
     with pytest.raises(RunFolderError, match=rf"{name} is missing.*run `tag2mask {step}` again"):
-        next(kind for kind in pipeline.STEPS if kind.step == step).open(out / step)
+        next(kind for kind in STEPS if kind.step == step).open(out / step)
     pipeline.run(data, Recipe(), out)
     assert stages.worked == [*ALL, step] and (out / step / name).is_file()
     assert set(states(out).values()) == {"fresh"}
@@ -395,7 +398,7 @@ def test_update_keeps_the_models_and_redoes_what_depends_on_the_data(
     assert stages.worked == updated
     assert [(out / model / "manifest.json").read_bytes() for model in models] == before
     # The models' manifests say that they were trained on the older data; the rest is up to date.
-    found = {state.step: state.folder for state in pipeline.status(out)}
+    found = {state.step: state.folder for state in status(out)}
     for model in models:
         assert found[model].state == "stale"
         assert found[model].reasons[0].startswith("data: changed")
@@ -425,10 +428,10 @@ def test_a_recipe_may_leave_out_the_walk_or_the_segmentation_network(
     write_tagged_photos(data, 4)
     out, plain = tmp_path / "run", recipe_from({section: {"enabled": False}})
     short = [step for step in ALL if step not in left_out]
-    assert [step.step for step in pipeline.dry_run(data, plain, out).steps] == short
+    assert [step.step for step in dry_run(data, plain, out).steps] == short
     assert list(pipeline.run(data, plain, out).handles) == stages.worked == short
     assert states(out) == dict.fromkeys(short, "fresh")
-    for refused in (pipeline.run, pipeline.dry_run):
+    for refused in (pipeline.run, dry_run):
         with pytest.raises(RunFolderError, match=rf"leaves .* out.*{section}\.enabled"):
             refused(data, plain, out, **wrong)
 
@@ -443,7 +446,7 @@ def test_masks_made_before_the_walk_are_not_those_made_after_it(
     with pytest.raises(RunFolderError, match=r"walk\.enabled: false -> true.*--redo"):
         pipeline.run(data, Recipe(), out)
     assert stages.worked == before
-    planned = {step.step: step for step in pipeline.dry_run(data, Recipe(), out).steps}
+    planned = {step.step: step for step in dry_run(data, Recipe(), out).steps}
     assert [planned[step].action for step in AFFINITY] == ["run"] * 3
     assert planned["pseudo-masks"].action == "refuse"
     assert {planned[step].action for step in ALL[ALL.index("pseudo-masks") + 1 :]} == {
@@ -505,9 +508,9 @@ def test_other_ranks_stop_where_the_first_one_failed(
 
 def test_status_needs_a_run_folder(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="no run folder"):
-        pipeline.status(tmp_path / "nowhere")
+        status(tmp_path / "nowhere")
     with pytest.raises(RunFolderError, match="not a run folder"):
-        pipeline.status(tmp_path)
+        status(tmp_path)
 
 
 def test_status_follows_staleness_downstream(
@@ -517,7 +520,7 @@ def test_status_follows_staleness_downstream(
     pipeline.run(data, Recipe(), out)
     text = (out / "recipe.yaml").read_text().replace("epochs: 5", "epochs: 6")
     (out / "recipe.yaml").write_text(text)
-    found = {state.step: state.folder for state in pipeline.status(out)}
+    found = {state.step: state.folder for state in status(out)}
     assert found["prepare"].state == "fresh"
     assert found["train-cam"].reasons == ("train_cam.epochs: 5 -> 6",)
     assert "train-cam is stale" in found["report"].reasons
@@ -538,7 +541,7 @@ def test_dry_run_says_what_would_run_and_writes_nothing(
 ) -> None:
     write_tagged_photos(data, 8)
     out = tmp_path / "run"
-    plan = pipeline.dry_run(data, Recipe(), out)
+    plan = dry_run(data, Recipe(), out)
     assert (plan.train, plan.val) == (6, 2)
     assert [(step.step, step.action) for step in plan.steps] == [(name, "run") for name in ALL]
     assert all(step.cost is not None and step.cost.seconds > 0 for step in plan.steps)
@@ -546,23 +549,21 @@ def test_dry_run_says_what_would_run_and_writes_nothing(
     stages.fail_at = "infer-cam"
     with pytest.raises(DataError, match="can't be read"):
         pipeline.run(data, Recipe(), out)
-    plan = pipeline.dry_run(data, Recipe(), out, until="infer-cam")
+    plan = dry_run(data, Recipe(), out, until="infer-cam")
     assert [step.action for step in plan.steps] == ["skip", "skip", "resume"]
     other = recipe_from({"train_cam": {"epochs": 9}})
-    planned = {step.step: step for step in pipeline.dry_run(data, other, out).steps}
+    planned = {step.step: step for step in dry_run(data, other, out).steps}
     assert planned["train-cam"].action == "refuse"
     assert planned["train-cam"].why == ("train_cam.epochs: 5 -> 9",)
     assert {planned[step].action for step in ALL[2:]} == {"not reached"}
     with pytest.raises(DataError, match="infer-cam comes after train-cam"):
-        pipeline.dry_run(data, Recipe(), out, until="train-cam", redo="infer-cam")
-    again = pipeline.dry_run(data, other, out, redo="train-cam", until="infer-cam")
+        dry_run(data, Recipe(), out, until="train-cam", redo="infer-cam")
+    again = dry_run(data, other, out, redo="train-cam", until="infer-cam")
     assert [step.action for step in again.steps] == ["skip", "run", "run"]
     stages.listing = "listing-2"
     stages.prepare(data, Recipe().prepare, out / "prepare", update=True)
     actions = {
-        update: pipeline.dry_run(data, Recipe(), out, until="train-cam", update=update)
-        .steps[1]
-        .action
+        update: dry_run(data, Recipe(), out, until="train-cam", update=update).steps[1].action
         for update in (False, True)
     }
     assert actions == {False: "refuse", True: "skip"}
@@ -577,7 +578,7 @@ def test_a_dry_run_says_what_is_refused_and_the_ways_out(
     other = recipe_from(
         {"infer_cam": {"flip": False}, "pseudo_masks": {"background_threshold": 0.5}}
     )
-    plan = pipeline.dry_run(data, other, out)
+    plan = dry_run(data, other, out)
     assert [step.action for step in plan.steps] == [
         "skip",
         "skip",
@@ -592,7 +593,7 @@ def test_a_dry_run_says_what_is_refused_and_the_ways_out(
     assert "`--redo infer-cam`" in str(plan.refusal)
     stages.listing = "listing-2"
     stages.prepare(data, Recipe().prepare, out / "prepare", update=True)
-    plan = pipeline.dry_run(data, Recipe(), out)
+    plan = dry_run(data, Recipe(), out)
     assert [step.action for step in plan.steps] == [
         "skip",
         "refuse",
@@ -610,7 +611,7 @@ def test_a_dry_run_looks_at_the_photos_sizes(data: Path, tmp_path: Path) -> None
         for index in (1, 2):
             Image.new("1", (side, side)).save(data / f"{index}.png")
         (data / "3.png").write_bytes(b"no photo")  # the step's to find
-        plan = pipeline.dry_run(data, Recipe(), tmp_path / "run")
+        plan = dry_run(data, Recipe(), tmp_path / "run")
         costs.append({step.step: step.cost for step in plan.steps})
     small, large = costs
     for step in ("affinity-labels", "walk", "pseudo-masks", "predict", "evaluate"):
@@ -632,10 +633,10 @@ def test_a_dry_run_sees_that_the_data_changed(
     write_tagged_photos(data, 8)
     out = tmp_path / "run"
     pipeline.run(data, Recipe(), out)
-    plan = pipeline.dry_run(data, Recipe(), out)
+    plan = dry_run(data, Recipe(), out)
     assert plan.refusal is None and {step.action for step in plan.steps} == {"skip"}
     write_tagged_photos(data, 9)
-    plan = pipeline.dry_run(data, Recipe(), out)
+    plan = dry_run(data, Recipe(), out)
     with pytest.raises(DataChangedError, match=r"1 photo added.*--update") as caught:
         pipeline.run(data, Recipe(), out)
     assert str(plan.refusal) == str(caught.value)
@@ -643,7 +644,7 @@ def test_a_dry_run_sees_that_the_data_changed(
     assert {step.action for step in plan.steps[1:]} == {"not reached"}
     assert all(step.cost is None for step in plan.steps)
     before = (out / "prepare" / "manifest.json").read_bytes()
-    plan = pipeline.dry_run(data, Recipe(), out, update=True)
+    plan = dry_run(data, Recipe(), out, update=True)
     assert (out / "prepare" / "manifest.json").read_bytes() == before
     assert plan.refusal is None and "1 photo added" in plan.steps[0].why
     looked_at.worked.clear()
@@ -652,7 +653,7 @@ def test_a_dry_run_sees_that_the_data_changed(
         "prepare",
         *looked_at.worked,
     ]
-    plan = pipeline.dry_run(data, Recipe(), out, update=True)
+    plan = dry_run(data, Recipe(), out, update=True)
     assert {step.action for step in plan.steps} == {"skip"}
 
 
@@ -666,7 +667,7 @@ def test_a_dry_run_sees_masks_that_came_later(
     pipeline.run(data, Recipe(), out)
     (data / "masks").mkdir()
     Image.new("P", (8, 8)).save(data / "masks" / "1.png")
-    plan = pipeline.dry_run(data, Recipe(), out)
+    plan = dry_run(data, Recipe(), out)
     assert [step.step for step in plan.steps if step.action == "update"] == [
         "prepare",
         "evaluate",
@@ -693,13 +694,13 @@ def test_a_dry_run_reports_data_with_errors_as_the_run_does(
         pipeline.run(data, Recipe(), out)
     with (data / "tags.csv").open("a") as table:
         table.write(f"{line}\n")
-    plan = pipeline.dry_run(data, Recipe(), out)
+    plan = dry_run(data, Recipe(), out)
     with pytest.raises(ProblemsError, match=wrong) as caught:
         pipeline.run(data, Recipe(), out)
     assert str(plan.refusal) == str(caught.value)
     assert [step.action for step in plan.steps] == ["refuse", *["not reached"] * len(ALL[1:])]
     skipping = recipe_from({"prepare": {"skip_bad": True}})
-    assert (pipeline.dry_run(data, skipping, out, update=True).refusal is None) == ("77" in line)
+    assert (dry_run(data, skipping, out, update=True).refusal is None) == ("77" in line)
 
 
 def test_estimates_grow_with_the_work(data: Path) -> None:

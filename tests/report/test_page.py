@@ -16,7 +16,6 @@ from tag2mask.report.page import (
     Column,
     Table,
     difference,
-    duration,
     percent,
     picture,
     render,
@@ -95,17 +94,3 @@ def test_percent(share: float | None, text: str) -> None:
 )
 def test_difference(share: float | None, reference: float | None, cell: Cell) -> None:
     assert difference(share, reference) == cell
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (4.21, "4.2 s"),
-        (185, "3 min 05 s"),
-        (59.98, "1 min 00 s"),
-        (7800, "2 h 10 min"),
-        (3599.7, "1 h 00 min"),
-    ],
-)
-def test_duration(seconds: float, text: str) -> None:
-    assert duration(seconds) == text

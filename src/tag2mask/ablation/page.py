@@ -34,9 +34,9 @@ from tag2mask.report.page import (
     Page,
     Section,
     Table,
-    duration,
 )
 from tag2mask.report.plots import Svg
+from tag2mask.runtime.durations import format_duration
 
 _TEXTS = frozenset({"row", "measured", "background threshold", "on"})
 """Heads of columns that hold no numbers."""
@@ -188,7 +188,7 @@ def _trials(scores: AblationScores) -> Section:
             str(trial.seed),
             Cell(trial.state, tone=_TONES[trial.state]),
             *(_miou(row, trial, split) for split in scores.splits),
-            "–" if trial.seconds is None else duration(trial.seconds),
+            "–" if trial.seconds is None else format_duration(trial.seconds),
         )
         for row in scores.rows
         for trial in row.trials

@@ -37,8 +37,8 @@ from tag2mask.errors import (
 )
 from tag2mask.pipeline.method import run_steps
 from tag2mask.pipeline.preflight import check_id_list, check_late_networks
-from tag2mask.pipeline.run import is_run_recipe, start_runtime
-from tag2mask.pipeline.status import RECIPE, section_of
+from tag2mask.pipeline.run import start_runtime
+from tag2mask.pipeline.status import RECIPE, is_run_recipe, section_of
 from tag2mask.recipe.fields import Section
 from tag2mask.runtime.ranks import on_first_rank
 from tag2mask.version import __version__

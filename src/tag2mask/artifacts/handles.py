@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
 
-from tag2mask.artifacts.manifest import MANIFEST, Manifest, read_identity, read_record
 from tag2mask.errors import MissingFileError, RunFolderError
+
+if TYPE_CHECKING:
+    from tag2mask.artifacts.manifest import Manifest
+
+# ``artifacts.manifest`` is imported where it is used: pydantic would double the time of ``--help``.
 
 MODEL_FILE = "model.safetensors"
 """Name of the trained network in the folder of a training step."""
@@ -38,6 +42,8 @@ class Handle:
         Raises:
             RunFolderError: missing, unfinished, damaged, or the folder of another step.
         """
+        from tag2mask.artifacts.manifest import MANIFEST, Manifest, read_identity
+
         folder = Path(path)
         command = f"tag2mask {cls.step}"
         if not folder.is_dir():
@@ -78,6 +84,8 @@ class Handle:
         Raises:
             RunFolderError: missing or damaged.
         """
+        from tag2mask.artifacts.manifest import MANIFEST, Manifest, read_record
+
         return read_record(self.path / MANIFEST, Manifest)
 
     @property
@@ -269,6 +277,8 @@ def open_maps(path: Path | str) -> AnyMaps:
     Raises:
         RunFolderError: missing, unfinished, damaged, or the folder of another step.
     """
+    from tag2mask.artifacts.manifest import read_identity
+
     folder = Path(path)
     found = read_identity(folder)
     if found is None or found.step == CamMaps.step:

@@ -1,8 +1,9 @@
 """The command line: paths in, exit code out. Every command is one call of a typed function.
 
-Exit codes: 0 done; 1 an error that the message tells how to mend; 2 wrong command line; 3 finished
-with some photos left out; 130 interrupted. ``TAG2MASK_DEBUG=1`` shows the traceback of an error.
-Stages are imported inside the commands: ``--help`` and ``status`` answer without torch.
+Exit codes: 0 done; 1 an error whose message says how to fix it; 2 wrong command line; 3 finished
+with some photos skipped; 130 interrupted. ``TAG2MASK_DEBUG=1`` shows the traceback of an error.
+Steps and recipes are imported inside the commands, so that ``--help`` answers at once and
+``status`` needs no torch.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from itertools import pairwise
@@ -21,35 +22,23 @@ import typer
 from typer.core import TyperGroup
 
 from tag2mask.artifacts.handles import STEP_NAMES, Evaluation, ReportPage
-from tag2mask.cli import ablate as cli_ablate
-from tag2mask.cli import predict as cli_network
-from tag2mask.cli import steps as cli_steps
-from tag2mask.cli.console import (
-    say,
-    show_data,
-    show_plan,
-    show_recipes,
-    show_run,
-    show_scores,
-    show_status,
-)
+from tag2mask.cli import experiments, predict, steps, training
 from tag2mask.cli.interrupts import end_interrupted
 from tag2mask.cli.options import (
     DEFAULT_RECIPE,
     Compare,
     DataFolder,
+    DryRun,
     Out,
     Overrides,
     RecipeName,
     SkipBad,
     Source,
-    chosen_recipe,
-    end,
+    exit_if_skipped,
     is_first_process,
+    load_chosen_recipe,
 )
 from tag2mask.errors import Tag2MaskError
-from tag2mask.pipeline import run as pipeline
-from tag2mask.recipe.loading import dump_recipe, load_recipe, shipped_recipes
 from tag2mask.version import __version__
 
 if TYPE_CHECKING:
@@ -57,12 +46,18 @@ if TYPE_CHECKING:
 else:
     StepName = StrEnum("StepName", {name: name for name in STEP_NAMES})
 
-
+START, TRAINED, STEPS, EXPERIMENTS = (
+    "Start here",
+    "Use a trained network",
+    "Steps",
+    "Experiments",
+)
+"""Groups of commands in ``tag2mask --help``."""
 _EMPTY_OPTION = re.compile("--[a-z-]+=")
 
 
 class _Commands(TyperGroup):
-    """Turns the errors a user can mend into one message and an exit code."""
+    """Turns the errors that a user can fix into one message and an exit code."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         # As a path it would mean the working directory; mostly it is a shell's unset variable.
@@ -87,26 +82,11 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Segmentation masks from image-level tags (SEAM).",
 )
-data_app = typer.Typer(no_args_is_help=True, help="Look at a data folder.")
+data_app = typer.Typer(no_args_is_help=True, help="Check a data folder.")
 recipe_app = typer.Typer(no_args_is_help=True, help="List, show and check recipes.")
-app.add_typer(data_app, name="data")
-app.add_typer(recipe_app, name="recipe")
-app.command("prepare")(cli_steps.prepare)
-app.command("train-cam")(cli_steps.train_cam)
-app.command("infer-cam")(cli_steps.infer_cam)
-app.command("affinity-labels")(cli_steps.affinity_labels)
-app.command("train-affinity")(cli_steps.train_affinity)
-app.command("walk")(cli_steps.walk)
-app.command("pseudo-masks")(cli_steps.pseudo_masks)
-app.command("train-segmenter")(cli_steps.train_segmenter)
-app.command("predict")(cli_network.predict)
-app.command("export")(cli_network.export)
-app.command("evaluate")(cli_steps.evaluate)
-app.command("report")(cli_steps.report)
-app.command("tune")(cli_steps.tune)
-app.command("ablate")(cli_ablate.ablate)
+app.add_typer(data_app, name="data", rich_help_panel=START)
+app.add_typer(recipe_app, name="recipe", rich_help_panel=START)
 
 
 @contextmanager
@@ -127,9 +107,11 @@ def _readable_errors() -> Iterator[None]:
 
 
 def _fail(message: str, error: BaseException) -> None:
+    from tag2mask.cli.console import print_message
+
     if os.environ.get("TAG2MASK_DEBUG") == "1":
         raise error
-    say(f"error: {message}")
+    print_message(f"error: {message}")
     raise typer.Exit(1) from None
 
 
@@ -143,39 +125,66 @@ def _print_version(wanted: bool) -> None:
 def _root(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Segmentation masks from image-level tags (SEAM)."""
+    """Weakly supervised semantic segmentation from image-level tags (SEAM)."""
     # Read when torch is imported, later: with several devices each process would log a warning that
     # concerns only us (an unneeded search for unused parameters).
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 
-@app.command("run")
+@app.command(rich_help_panel=START)
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder to write.")] = Path("runs/demo"),
+) -> None:
+    """Run everything on a small generated data set: plain CAM against SEAM."""
+    from tag2mask.cli.console import show_run
+    from tag2mask.cli.tables import show_scores
+    from tag2mask.pipeline import run as pipeline
+
+    results = pipeline.demo(out)
+    if not is_first_process():
+        return
+    for name, result in results.items():
+        print(f"\n{name}:")
+        show_run(result)
+    show_scores({name: result.handles[Evaluation.step] for name, result in results.items()})
+    print(f"The report: {out / ReportPage.step / 'index.html'}")
+
+
+@app.command("run", rich_help_panel=START)
 def run_command(
     data: DataFolder,
     out: Out,
     recipe: RecipeName = DEFAULT_RECIPE,
     overrides: Overrides = None,
-    until: Annotated[StepName | None, typer.Option(help="Last step to run.")] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would run, and what it would cost.")
-    ] = False,
+    until: Annotated[
+        StepName | None, typer.Option(metavar="STEP", help="Stop after this step.")
+    ] = None,
+    dry_run: DryRun = False,
     update: Annotated[
-        bool, typer.Option("--update", help="The data changed: keep the models, redo what changed.")
+        bool,
+        typer.Option("--update", help="Accept changes in the data; keep the trained networks."),
     ] = False,
     redo: Annotated[
-        StepName | None, typer.Option(help="Delete this step and all later ones first.")
+        StepName | None,
+        typer.Option(metavar="STEP", help="Delete this step and all later ones first."),
     ] = None,
     skip_bad: SkipBad = False,
     source: Source = None,
     compare: Compare = None,
 ) -> None:
     """Run all steps: from photos and tags to masks, scores and a report."""
-    settings = chosen_recipe(recipe, overrides, skip_bad=skip_bad, source=source)
+    from tag2mask.cli.console import show_run
+    from tag2mask.pipeline import run as pipeline
+
+    settings = load_chosen_recipe(recipe, overrides, skip_bad=skip_bad, source=source)
     if dry_run:
-        plan = pipeline.dry_run(data, settings, out, until=until, update=update, redo=redo)
+        from tag2mask.cli.tables import show_plan
+        from tag2mask.pipeline.dry_run import dry_run as plan_run
+
+        plan = plan_run(data, settings, out, until=until, update=update, redo=redo)
         show_plan(plan)
         if plan.refusal is not None:
             raise plan.refusal
@@ -191,30 +200,18 @@ def run_command(
     )
     if is_first_process():
         show_run(result)
-    end(result.skipped)
+    exit_if_skipped(result.skipped)
 
 
-@app.command()
+@app.command(rich_help_panel=START)
 def status(
     run: Annotated[Path, typer.Argument(help="Run folder.", metavar="RUN")],
 ) -> None:
-    """Tell where a run stands: each step's state, what it reads, and why it is stale."""
-    show_status(pipeline.status(run))
+    """Show the state of each step, what it reads, and why it is stale."""
+    from tag2mask.cli.tables import show_status
+    from tag2mask.pipeline.status import status as run_status
 
-
-@app.command()
-def demo(
-    out: Annotated[Path, typer.Option("--out", help="Folder to write.")] = Path("runs/demo"),
-) -> None:
-    """The whole job on a small data set made on the spot: CAM baseline against SEAM."""
-    results = pipeline.demo(out)
-    if not is_first_process():
-        return
-    for name, result in results.items():
-        print(f"\n{name}:")
-        show_run(result)
-    show_scores({name: result.handles[Evaluation.step] for name, result in results.items()})
-    print(f"The report: {out / ReportPage.step / 'index.html'}")
+    show_status(run_status(run))
 
 
 @data_app.command("check")
@@ -224,11 +221,12 @@ def data_check(
     overrides: Overrides = None,
     source: Source = None,
 ) -> None:
-    """Count what a data folder holds and report all its problems at once."""
+    """Count photos, tags and masks, and report all problems at once."""
+    from tag2mask.cli.tables import show_data
     from tag2mask.data.check import check_data
     from tag2mask.data.inventory import SourceOptions
 
-    section = chosen_recipe(recipe, overrides, source=source).prepare
+    section = load_chosen_recipe(recipe, overrides, source=source).prepare
     report = check_data(folder, section.source, SourceOptions.of(section))
     show_data(report)
     if report.errors:
@@ -238,23 +236,51 @@ def data_check(
 @recipe_app.command("list")
 def recipe_list() -> None:
     """List the shipped recipes."""
-    show_recipes(list(shipped_recipes()))
+    from tag2mask.cli.tables import show_recipes
+    from tag2mask.recipe.loading import load_recipe, shipped_recipes
+
+    show_recipes({name: load_recipe(name).description for name in shipped_recipes()})
 
 
 @recipe_app.command("show")
 def recipe_show(
-    recipe: Annotated[str, typer.Argument(help="Shipped recipe, or a YAML file.")],
+    recipe: Annotated[str, typer.Argument(help="Shipped recipe or YAML file.")],
     overrides: Overrides = None,
 ) -> None:
-    """Print a recipe with every key written out."""
+    """Print a recipe with every setting."""
+    from tag2mask.recipe.loading import dump_recipe, load_recipe
+
     print(dump_recipe(load_recipe(recipe, overrides or ())), end="")
 
 
 @recipe_app.command("check")
 def recipe_check(
-    recipe: Annotated[str, typer.Argument(help="Shipped recipe, or a YAML file.")],
+    recipe: Annotated[str, typer.Argument(help="Shipped recipe or YAML file.")],
     overrides: Overrides = None,
 ) -> None:
-    """Check a recipe: unknown keys and impossible values, all at once."""
+    """Check a recipe for unknown settings and impossible values, all at once."""
+    from tag2mask.recipe.loading import load_recipe
+
     load_recipe(recipe, overrides or ())
     print(f"{recipe}: fine")
+
+
+_GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
+    TRAINED: (predict.predict, predict.export),
+    STEPS: (
+        steps.prepare,
+        training.train_cam,
+        steps.infer_cam,
+        steps.affinity_labels,
+        training.train_affinity,
+        steps.walk,
+        steps.pseudo_masks,
+        training.train_segmenter,
+        steps.evaluate,
+        steps.report,
+    ),
+    EXPERIMENTS: (experiments.tune, experiments.ablate),
+}
+for _group, _commands in _GROUPS.items():
+    for _command in _commands:
+        app.command(rich_help_panel=_group)(_command)

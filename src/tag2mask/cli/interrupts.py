@@ -1,4 +1,4 @@
-"""How the command ends when the user interrupts it; imports nothing, to be there first."""
+"""How the command ends when the user interrupts it; imports nothing, so that it is ready first."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ INTERRUPTED = 130
 
 
 def end_interrupted() -> NoReturn:
-    """Say so and end the process by SystemExit."""
-    # An interrupt that meets code made from a string, as dataclasses are, makes Python end by the
-    # signal in place of our exit code, unless such code runs once more.
+    """Print that the command was interrupted, and end the process by SystemExit."""
+    # An interrupt inside code compiled from a string, as in dataclasses, makes Python end by the
+    # signal instead of our exit code, unless such code runs once more.
     exec("")
     print("interrupted; run the same command again to resume", file=sys.stderr, flush=True)
     raise SystemExit(INTERRUPTED)

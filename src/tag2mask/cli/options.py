@@ -1,4 +1,4 @@
-"""What the commands share: their options, the recipe that these choose, and how a command ends."""
+"""Options that several commands share, the recipe they select, and how a command ends."""
 
 from __future__ import annotations
 
@@ -10,25 +10,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tag2mask.artifacts.handles import Handle
-from tag2mask.artifacts.step_folder import remove_step_folder
-from tag2mask.cli.console import show_handle, show_skipped
-from tag2mask.pipeline.status import find_run_recipe
-from tag2mask.recipe.fields import Section
-from tag2mask.recipe.loading import load_recipe
-from tag2mask.recipe.schema import Recipe
-from tag2mask.runtime.ranks import Ranks
-
 if TYPE_CHECKING:
+    from tag2mask.artifacts.handles import Handle
+    from tag2mask.recipe.schema import Recipe
+    from tag2mask.runtime.ranks import Ranks
     from tag2mask.runtime.session import Runtime
 
 
 DEFAULT_RECIPE = "lite0-cpu"
-LEFT_OUT = 3
+EXIT_SKIPPED = 3
+"""Exit code where photos were skipped or rows failed, and the rest was done."""
 
 
 class SourceName(StrEnum):
-    """The layouts of a data folder."""
+    """Layouts of a data folder."""
 
     AUTO = "auto"
     VOC = "voc"
@@ -38,7 +33,7 @@ class SourceName(StrEnum):
 
 
 class TagChoice(StrEnum):
-    """Whose tags decide which maps a photo gets."""
+    """Which tags decide the maps of a photo."""
 
     KNOWN = "known"
     UNTAGGED = "untagged"
@@ -46,37 +41,51 @@ class TagChoice(StrEnum):
 
 
 DataFolder = Annotated[Path, typer.Option("--data", help="Folder of photos and tags.")]
-Prepared = Annotated[Path, typer.Option("--data", help="Folder that `prepare` wrote.")]
-Maps = Annotated[Path, typer.Option("--maps", help="Folder that `infer-cam` or `walk` wrote.")]
+Prepared = Annotated[Path, typer.Option("--data", help="Folder written by `prepare`.")]
+PreparedOrNone = Annotated[Path | None, typer.Option("--data", help="Folder written by `prepare`.")]
+Maps = Annotated[Path, typer.Option("--maps", help="Folder written by `infer-cam` or `walk`.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder to write.")]
-RecipeName = Annotated[str, typer.Option("--recipe", help="Shipped recipe, or a YAML file.")]
+RecipeName = Annotated[str, typer.Option("--recipe", help="Shipped recipe or YAML file.")]
+RunRecipe = Annotated[
+    str | None,
+    typer.Option("--recipe", help="Shipped recipe or YAML file; default: the run's own."),
+]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one value; repeatable."),
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one setting; repeatable."),
 ]
 Source = Annotated[SourceName | None, typer.Option("--source", help="Layout of the data folder.")]
-SkipBad = Annotated[
-    bool, typer.Option("--skip-bad", help="Leave unreadable photos out and list them.")
-]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip unreadable photos and list them.")]
 Redo = Annotated[bool, typer.Option("--redo", help="Delete the step's folder first.")]
 Compare = Annotated[
-    list[Path] | None, typer.Option("--compare", help="Another run to show beside; repeatable.")
+    list[Path] | None,
+    typer.Option("--compare", help="Another run folder to show beside; repeatable."),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would run and an estimate of its cost.")
 ]
 
 
-def chosen_recipe(
+def load_chosen_recipe(
     name: str,
     overrides: Sequence[str] | None,
     *,
     skip_bad: bool = False,
     source: SourceName | None = None,
 ) -> Recipe:
-    """Load a recipe with ``--set`` and with the options that are short for it."""
-    return load_recipe(name, [*(overrides or ()), *short_options(skip_bad=skip_bad, source=source)])
+    """Load a recipe with ``--set`` and with the options that abbreviate a ``--set``."""
+    from tag2mask.recipe.loading import load_recipe
+
+    return load_recipe(
+        name, [*(overrides or ()), *option_overrides(skip_bad=skip_bad, source=source)]
+    )
 
 
-def short_options(*, skip_bad: bool, source: SourceName | None) -> list[str]:
-    """The ``--set`` that other options are short for."""
+def option_overrides(*, skip_bad: bool, source: SourceName | None) -> list[str]:
+    """Return the ``--set`` values that other options abbreviate."""
+    from tag2mask.recipe.fields import Section
+    from tag2mask.recipe.schema import Recipe
+
     options = [] if source is None else [f"prepare.source={source.value}"]
     if skip_bad:
         for key, field in Recipe.model_fields.items():
@@ -90,24 +99,31 @@ def short_options(*, skip_bad: bool, source: SourceName | None) -> list[str]:
     return options
 
 
-def own_recipe(path: Path) -> str:
-    """The recipe of the run that a path lies in, else the default one."""
+def run_recipe_or_default(path: Path) -> str:
+    """Return the recipe of the run that a path belongs to, or the default one."""
+    from tag2mask.pipeline.status import find_run_recipe
+
     return str(find_run_recipe(path) or DEFAULT_RECIPE)
 
 
-def start_runtime(settings: Recipe) -> Runtime:
+def start_runtime(recipe: Recipe) -> Runtime:
     """Start the devices and processes that a recipe asks for."""
-    from tag2mask.runtime.session import Runtime
+    from tag2mask.pipeline import run as pipeline
 
-    return Runtime.start(**settings.runtime.model_dump())
+    return pipeline.start_runtime(recipe.runtime)
 
 
-def clear(kind: type[Handle], out: Path, redo: bool, ranks: Ranks | None = None) -> None:
-    """Delete a step's folder where it is to be made anew; all ranks wait for it.
+def delete_for_redo(kind: type[Handle], out: Path, redo: bool, ranks: Ranks | None = None) -> None:
+    """Delete a step's folder if ``redo`` is set.
 
-    A step of several processes must give its ranks: else one of them could take the old folder for
-    a complete one.
+    Args:
+        kind: the step.
+        out: its folder.
+        redo: False: do nothing.
+        ranks: processes of the step, all of which wait for the deletion; else one of them could
+            take the old folder for a complete one.
     """
+    from tag2mask.artifacts.step_folder import remove_step_folder
 
     def remove() -> None:
         if is_first_process():
@@ -120,20 +136,24 @@ def clear(kind: type[Handle], out: Path, redo: bool, ranks: Ranks | None = None)
 
 
 def is_first_process() -> bool:
-    """Whether this is rank 0, before and after the other ranks are started."""
+    """Return whether this is rank 0, before and after the other ranks are started."""
     return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "RANK"))
 
 
-def done(handle: Handle) -> None:
-    """Print where a step's folder lies, and exit with 3 where photos were left out."""
+def finish_step(handle: Handle) -> None:
+    """Print a step's folder and counts, and exit with 3 where photos were skipped."""
+    from tag2mask.cli.console import show_handle
+
     if is_first_process():
         show_handle(handle)
-    end(handle.manifest.skipped)
+    exit_if_skipped(handle.manifest.skipped)
 
 
-def end(skipped: Sequence[str]) -> None:
-    """Exit with 3 where photos were left out, naming the first ones."""
+def exit_if_skipped(skipped: Sequence[str]) -> None:
+    """Exit with 3 where photos were skipped, after printing the first ones."""
+    from tag2mask.cli.console import show_skipped
+
     if skipped:
         if is_first_process():
             show_skipped(skipped)
-        raise typer.Exit(LEFT_OUT)
+        raise typer.Exit(EXIT_SKIPPED)

@@ -1,6 +1,6 @@
-"""What running a recipe would do, and cost: nothing is written, and nothing trained.
+"""A dry run: what running a recipe would do and cost; nothing is written or trained.
 
-The data is listed and compared with what was prepared, by ``prepare``'s own functions.
+The data is listed and compared with what was prepared by ``prepare``'s own plan.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from tag2mask.pipeline.status import (
     StepStatus,
     check_redo,
     folder_states,
-    only_trained_on_older_data,
-    other_settings,
+    only_data_changed,
+    settings_error,
     step_index,
     steps_of,
 )
@@ -43,10 +43,10 @@ class PlannedStep:
 
     Attributes:
         step: its name.
-        action: run, resume, skip (fresh already), update (redo what changed), refuse, or not
+        action: run, resume, skip (already fresh), update (redo what changed), refuse, or not
             reached (it comes after a refused one).
         why: differences and states behind the action.
-        cost: of the whole step, were it run from the start; None where nothing is computed.
+        cost: of the complete step, run from the start; None where nothing is computed.
     """
 
     step: str
@@ -63,8 +63,7 @@ class Plan:
         train: number of training photos.
         val: number of validation photos.
         steps: in order.
-        refusal: what the run would end with before it computes anything, and the ways out; None:
-            nothing is refused.
+        refusal: the error that the run would raise before it computes anything; None: none.
     """
 
     train: int
@@ -82,10 +81,10 @@ def dry_run(
     update: bool = False,
     redo: str | None = None,
 ) -> Plan:
-    """Say which steps a run would take and what they would cost, roughly; writes nothing.
+    """Plan a run: which steps it would run, and estimates of their cost. Writes nothing.
 
-    The arguments are those of ``pipeline.run``. The data is listed and compared with what was
-    prepared; of photos that are not prepared yet, some are opened.
+    The arguments are those of ``run``. The data is listed and compared with what was prepared; the
+    sizes of some photos are read.
 
     Raises:
         DataError: data that can't be listed, or a ``redo`` after ``until``.
@@ -105,17 +104,17 @@ def dry_run(
     train, val = counts(inventory)
     costs = step_costs(recipe, inventory, sampled_sizes(inventory))
     planned: list[PlannedStep] = []
-    others: list[StepStatus] = []
+    different: list[StepStatus] = []
     refusal: Tag2MaskError | None = None
     for found in folder_states(out, recipe):
         state = _after(listing, found)
         action = "run" if state.step in redone else _action(state, update=update)
         refused: Tag2MaskError | None = listing.refusal if state.step == PreparedData.step else None
         if action == "refuse" and state.folder.settings:
-            others.append(state)
+            different.append(state)
         elif action == "refuse":
-            refused = refused or _trained_on_older_data(state, out)
-        if refusal is not None or (others and others[0] is not state):
+            refused = refused or _changed_data_error(state, out)
+        if refusal is not None or (different and different[0] is not state):
             action = "not reached"
         elif refused is not None:
             action, refusal = "refuse", refused
@@ -124,8 +123,8 @@ def dry_run(
         planned.append(PlannedStep(state.step, action, why, cost))
         if state.step == steps[end].step:
             break
-    if others:  # a run looks for them before its first step
-        refusal = other_settings(others, out)
+    if different:  # a run checks this before its first step
+        refusal = settings_error(different, out)
     return Plan(train, val, tuple(planned), refusal)
 
 
@@ -163,15 +162,15 @@ def _compared(
 
 
 def _after(listing: _Listing, found: StepStatus) -> StepStatus:
-    """Where a step stands once ``prepare`` has taken in what changed."""
-    prepares = found.step == PreparedData.step
-    if prepares and listing.refusal is not None:
+    """Return the state of a step once ``prepare`` has accepted the changes."""
+    is_prepare = found.step == PreparedData.step
+    if is_prepare and listing.refusal is not None:
         reasons: tuple[str, ...] = (listing.refusal.what, *found.folder.reasons)
     elif found.folder.state != "fresh" or not (listing.changes or listing.masks):
         return found
-    elif prepares:
+    elif is_prepare:
         reasons = listing.changes or ("the masks changed",)
-    elif listing.changes and found.step not in {kind.step for kind in MODELS}:
+    elif listing.changes and found.step not in {model.step for model in MODELS}:
         reasons = (f"{PreparedData.step} takes in changes",)
     elif listing.masks and found.step in (Evaluation.step, ReportPage.step):
         reasons = ("the masks changed",)
@@ -180,11 +179,11 @@ def _after(listing: _Listing, found: StepStatus) -> StepStatus:
     return replace(found, folder=replace(found.folder, state="stale", reasons=reasons))
 
 
-def _trained_on_older_data(found: StepStatus, out: Path) -> RunFolderError:
+def _changed_data_error(found: StepStatus, out: Path) -> RunFolderError:
     return RunFolderError(
         f"{found.step} was trained before the data changed: {'; '.join(found.folder.reasons)}",
         where=out / found.step,
-        fix=f"Keep it with --update, make it anew with `--redo {found.step}`, or give another "
+        fix=f"Keep it with --update, train it again with `--redo {found.step}`, or give another "
         "--out.",
     )
 
@@ -193,7 +192,7 @@ def _action(found: StepStatus, *, update: bool) -> Action:
     folder = found.folder
     if folder.settings and found.step != ReportPage.step:
         return "refuse"
-    if only_trained_on_older_data(found):
+    if only_data_changed(found):
         return "skip" if update else "refuse"
     actions: dict[str, Action] = {
         "missing": "run",

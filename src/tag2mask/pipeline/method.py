@@ -1,4 +1,4 @@
-"""The method, from tags to masks: every step in order."""
+"""The method of the paper, from tags to masks: every step in order."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ if TYPE_CHECKING:
     from tag2mask.runtime.session import Runtime
 
 
-Place = Callable[[type[Handle], tuple[Handle, ...], Section], Path]
-"""Where a step's folder lies, from the step, the folders it reads and its settings."""
+FolderOf = Callable[[type[Handle], tuple[Handle, ...], Section], Path]
+"""Returns a step's folder from the step, the folders it reads and its settings."""
 
 
 def run_steps(
     data: Path,
     recipe: Recipe,
-    place: Place,
+    folder_of: FolderOf,
     runtime: Runtime,
     *,
     update: bool = False,
     start: Path | None = None,
 ) -> Iterator[Handle]:
-    """The method: tags -> classifier -> maps -> affinities, walk -> masks -> network -> evidence.
+    """Run the method: tags, classifier, CAMs, AffinityNet and walk, pseudo masks, network, scores.
 
-    A step runs when the iterator is asked for its handle, so a caller may stop after any of them.
+    A step runs when the iterator is asked for its handle, so a caller may stop after any step.
 
     Args:
         data: the data folder.
         recipe: settings of every step.
-        place: where each step's folder lies.
+        folder_of: returns the folder of each step.
         runtime: where to run.
-        update: as in `run`.
-        start: as in `stages.train_cam.train_cam`.
+        update: as in ``run``.
+        start: as in ``steps.train_cam.train_cam``.
 
     Yields:
         The handle of each step, in order.
@@ -69,10 +69,10 @@ def run_steps(
     from tag2mask.steps.walk import walk
 
     def folder(kind: type[Handle], *read: Handle) -> Path:
-        return place(kind, read, section_of(recipe, kind))
+        return folder_of(kind, read, section_of(recipe, kind))
 
     def kept(kind: type[HandleT], path: Path) -> HandleT | None:
-        """The trained network as it is, where a change of the data is to keep it."""
+        """Return the trained network if a change of the data is to keep it."""
         return kind.open(path) if update and _is_complete(kind, path) else None
 
     out = folder(PreparedData)

@@ -1,4 +1,4 @@
-"""What is looked at before a run begins: late lists, late networks, other runs."""
+"""Checks before a run begins, of what would else fail after hours of training."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ from tag2mask.recipe.schema import Recipe
 
 
 def check_runs(compare: Sequence[Path]) -> None:
-    """The page of a run comes after hours of training."""
+    """Check the runs that the report, the last step, compares with.
+
+    Raises:
+        RunFolderError: not a run folder, or a damaged one.
+    """
     from tag2mask.report.run_folder import open_runs
 
     open_runs(compare)
 
 
 def check_id_list(recipe: Recipe) -> None:
-    """The evaluation, which reads ``evaluate.leave_out``, comes after hours of training.
+    """Check that the file in ``evaluate.leave_out`` exists.
 
     Raises:
-        RecipeError: the list is not there.
+        RecipeError: it doesn't.
     """
     path = recipe.evaluate.leave_out
     if path is not None and not Path(path).is_file():
@@ -33,15 +37,15 @@ def check_id_list(recipe: Recipe) -> None:
 
 
 def check_late_networks(recipe: Recipe, out: Path, due: Collection[type[Handle]]) -> None:
-    """Build the networks once whose turn comes late; see `stages.networks`.
+    """Build the networks of later steps once; see ``steps.trial_networks``.
 
     Args:
         recipe: of the run.
-        out: where its files of weights may be written.
-        due: steps that have yet to begin.
+        out: folder where earlier steps may yet write files of weights.
+        due: steps that have not begun.
 
     Raises:
-        RecipeError: a network can't be built, or takes no such crops.
+        RecipeError: a network can't be built, or doesn't accept its crop size.
         WeightsError: its weights are missing, damaged or of another network.
     """
     affinity = recipe.train_affinity if AffinityModel in due else None
@@ -51,6 +55,6 @@ def check_late_networks(recipe: Recipe, out: Path, due: Collection[type[Handle]]
     from tag2mask.steps.trial_networks import try_networks
 
     cam = recipe.train_cam if CamModel in due else None
-    # One that goes on from another network never looks at its backbone's weights.
+    # A network that continues from another one never reads its backbone's weights.
     built = cam.backbone if cam is not None and cam.init_from is None else None
     try_networks(affinity, segmenter, built=built, run=out)

@@ -1,6 +1,6 @@
-"""Where a run stands: read from its folders, nothing is written.
+"""The state of a run, read from its folders; nothing is written.
 
-Imports neither torch nor a stage, so that ``tag2mask status`` answers at once.
+Imports neither torch nor a step, so that ``tag2mask status`` answers at once.
 """
 
 from __future__ import annotations
@@ -28,18 +28,20 @@ from tag2mask.recipe.loading import load_recipe
 from tag2mask.recipe.schema import Recipe
 
 RECIPE = "recipe.yaml"
+RECIPE_HEAD = "# The settings of this run, as `tag2mask run` took them."
+"""First line of the recipe in a run folder."""
 
 
 @dataclass(frozen=True)
 class StepStatus:
-    """Where one step of a run stands."""
+    """The state of one step of a run."""
 
     step: str
     folder: FolderStatus
 
 
 def status(run: Path) -> list[StepStatus]:
-    """Tell where each step of a run stands: its state, what it reads, and why it is stale.
+    """Return the state of each step of a run: what it reads, and why it is stale.
 
     The data folder itself is not listed; ``prepare`` compares it when it runs.
 
@@ -58,18 +60,25 @@ def status(run: Path) -> list[StepStatus]:
     return folder_states(run, recipe)
 
 
+def is_run_recipe(recipe: Path) -> bool:
+    """Return whether a recipe's file exists and was written by a run."""
+    return recipe.is_file() and recipe.read_bytes().startswith(RECIPE_HEAD.encode())
+
+
 def find_run_recipe(path: Path) -> Path | None:
-    """The recipe of the run that a path lies in: the run, a step's folder, or a file in that."""
+    """Return the recipe of the run that a path belongs to.
+
+    Args:
+        path: the run folder, a step's folder inside it, or a file in that.
+    """
     path = path.absolute()
-    places = [
-        path,
-        *(inner.parent for inner in (path, path.parent) if inner.name in STEP_NAMES),
-    ]
-    return next((place / RECIPE for place in places if (place / RECIPE).is_file()), None)
+    steps = [inner for inner in (path, path.parent) if inner.name in STEP_NAMES]
+    recipes = [folder / RECIPE for folder in (path, *(step.parent for step in steps))]
+    return next((recipe for recipe in recipes if recipe.is_file()), None)
 
 
 def steps_of(recipe: Recipe) -> tuple[type[Handle], ...]:
-    """The steps that a recipe takes, in order."""
+    """Return the steps that a recipe includes, in order."""
     return tuple(step.handle for step in RUN_STEPS if _is_enabled(recipe, step))
 
 
@@ -83,17 +92,25 @@ def _is_enabled(recipe: Recipe, step: RunStep) -> bool:
 
 
 def folder_states(run: Path, recipe: Recipe | None) -> list[StepStatus]:
-    """State of every step's folder against a recipe, stale where an earlier step is not fresh."""
+    """Return the state of every step's folder.
+
+    Args:
+        run: the run folder.
+        recipe: settings to compare with; None: settings aren't compared.
+
+    Returns:
+        The states in order; a folder is stale, too, where an earlier step is not fresh.
+    """
     states: list[StepStatus] = []
     for kind in STEPS if recipe is None else steps_of(recipe):
         section = None if recipe is None else section_of(recipe, kind)
         found = folder_status(kind, run / kind.step, section)
         if recipe is not None and kind is PseudoMaskFolder:
-            found = _of_these_maps(found, recipe)
+            found = _compare_walk(found, recipe)
         earlier = tuple(
             f"{done.step} is {done.folder.state}"
             for done in states
-            if done.folder.state != "fresh" and not only_trained_on_older_data(done)
+            if done.folder.state != "fresh" and not only_data_changed(done)
         )
         if found.state in ("fresh", "stale") and earlier:
             found = replace(found, state="stale", reasons=(*found.reasons, *earlier))
@@ -101,8 +118,8 @@ def folder_states(run: Path, recipe: Recipe | None) -> list[StepStatus]:
     return states
 
 
-def _of_these_maps(found: FolderStatus, recipe: Recipe) -> FolderStatus:
-    """Masks made of the maps before the walk are other ones than those made after it."""
+def _compare_walk(found: FolderStatus, recipe: Recipe) -> FolderStatus:
+    """Mark masks as stale that were made from the maps before the walk instead of after it."""
     if not found.reads or (WALKED_MAPS in found.reads) == recipe.walk.enabled:
         return found
     now = str(recipe.walk.enabled).lower()
@@ -116,8 +133,11 @@ def _of_these_maps(found: FolderStatus, recipe: Recipe) -> FolderStatus:
     )
 
 
-def only_trained_on_older_data(found: StepStatus) -> bool:
-    """Whether this is a model kept over a change of the data, which later steps may build on."""
+def only_data_changed(found: StepStatus) -> bool:
+    """Return whether this is a model that only a change of the data made stale.
+
+    With ``--update`` such a model is kept, and later steps build on it.
+    """
     folder = found.folder
     return (
         found.step in {model.step for model in MODELS}
@@ -130,18 +150,22 @@ def only_trained_on_older_data(found: StepStatus) -> bool:
 
 
 def section_of(recipe: Recipe, kind: type[Handle]) -> Section:
-    """A step's section of a recipe."""
+    """Return a step's section of a recipe."""
     section = getattr(recipe, section_name(kind.step))
     assert isinstance(section, Section)
     return section
 
 
 def step_index(step: str, recipe: Recipe) -> int:
-    """Place of a step among those of a recipe; RunFolderError names the nearest known one."""
-    left_out = {row.name: row.enabled_by for row in RUN_STEPS if not _is_enabled(recipe, row)}
-    if step in left_out:
+    """Return the index of a step among those that a recipe includes.
+
+    Raises:
+        RunFolderError: no such step, with the nearest known one, or one that the recipe excludes.
+    """
+    excluded = {row.name: row.enabled_by for row in RUN_STEPS if not _is_enabled(recipe, row)}
+    if step in excluded:
         raise RunFolderError(
-            f"the recipe leaves {step} out", where=left_out[step], fix=f"Set {left_out[step]}=true."
+            f"the recipe leaves {step} out", where=excluded[step], fix=f"Set {excluded[step]}=true."
         )
     names = [kind.step for kind in steps_of(recipe)]
     if step not in names:
@@ -153,7 +177,7 @@ def step_index(step: str, recipe: Recipe) -> int:
 
 
 def check_redo(recipe: Recipe, until: str | None, redo: str | None) -> None:
-    """Refuse to delete what is not to be made anew.
+    """Check that everything ``redo`` deletes is made again.
 
     Raises:
         DataError: ``redo`` comes after ``until``.
@@ -165,18 +189,18 @@ def check_redo(recipe: Recipe, until: str | None, redo: str | None) -> None:
         and step_index(redo, recipe) > step_index(until, recipe)
     ):
         raise DataError(
-            f"{redo} comes after {until}: nothing would be made anew",
+            f"{redo} comes after {until}: nothing would be redone",
             where="--redo",
             fix="Let --until name a later step, or leave it out.",
         )
 
 
-def other_settings(refused: Sequence[StepStatus], out: Path) -> RunFolderError:
-    """What a run ends with whose folders were made with other settings than its recipe's."""
-    differences = [reason for found in refused for reason in found.folder.settings]
+def settings_error(different: Sequence[StepStatus], out: Path) -> RunFolderError:
+    """Return the error for folders that were made with other settings than the recipe's."""
+    differences = [reason for found in different for reason in found.folder.settings]
     return RunFolderError(
         f"the run was made with other settings: {'; '.join(differences)}",
         where=out,
-        fix="Give another --out, go back to the old settings, or make the steps anew with "
-        f"`--redo {refused[0].step}`.",
+        fix="Give another --out, go back to the old settings, or repeat the steps with "
+        f"`--redo {different[0].step}`.",
     )

@@ -255,13 +255,3 @@ def difference(share: float | None, reference: float | None) -> Cell:
     )
     text = f"{points:+.1f}".replace("-", "−") if points else "0.0"
     return Cell(text, tone=tone)
-
-
-def duration(seconds: float) -> str:
-    """A time as a person says it: 4.2 s, 3 min 05 s, 2 h 10 min."""
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02} s"
-    return f"{minutes // 60} h {minutes % 60:02} min"

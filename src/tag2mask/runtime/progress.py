@@ -8,6 +8,8 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from tag2mask.runtime.durations import format_duration
+
 PLAIN_SECONDS = 10.0
 """Without a terminal, a line of progress at most this often."""
 
@@ -64,14 +66,6 @@ class ProgressBar:
     def _line(self, figures: str) -> None:
         seconds = max(time.monotonic() - self._started, 1e-9)
         rate = (self.done - self._first) / seconds
-        left = (self.total - self.done) / rate if rate > 0 else float("inf")
-        line = f"{self.description}: {self.done}/{self.total}, {rate:.2f}/s, {_clock(left)} left"
+        left = format_duration((self.total - self.done) / rate) if rate > 0 else "?"
+        line = f"{self.description}: {self.done}/{self.total}, {rate:.2f}/s, {left} left"
         print(f"{line}  {figures}".rstrip(), file=sys.stderr, flush=True)
-
-
-def _clock(seconds: float) -> str:
-    if seconds == float("inf"):
-        return "?"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -21,10 +21,10 @@ from tag2mask.report.page import (
     Preformatted,
     Section,
     Table,
-    duration,
 )
 from tag2mask.report.plots import Series, Svg, line_plot, running_mean, thinned
 from tag2mask.report.run_folder import LossLog, RunFolder
+from tag2mask.runtime.durations import format_duration
 
 _TERMS = {
     "loss": "total loss",
@@ -122,12 +122,14 @@ def timing_section(runs: Sequence[RunFolder]) -> Section:
         counts = done[0].counts if done[0] is not None else {}
         what = ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in counts.items())
         times = (
-            Cell("–", tone="muted") if m is None else Cell(duration(m.seconds), title=m.started)
+            Cell("–", tone="muted")
+            if m is None
+            else Cell(format_duration(m.seconds), title=m.started)
             for m in done
         )
         rows.append((step, *times, Cell(what, tone="muted")))
     totals = [sum(m.seconds for m in run.manifests.values()) for run in runs]
-    rows.append(("together", *(duration(total) for total in totals), ""))
+    rows.append(("together", *(format_duration(total) for total in totals), ""))
     blocks: list[Block] = [Table(columns, tuple(rows))]
     for run in runs:
         skipped = list(dict.fromkeys(s for m in run.manifests.values() for s in m.skipped))

@@ -1,0 +1,149 @@
+"""The commands ``tune`` and ``ablate``: settings of one run, and a table of recipes compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tag2mask.artifacts.handles import AffinityModel, CamMaps, PreparedData, Tuning
+from tag2mask.cli.options import (
+    EXIT_SKIPPED,
+    DataFolder,
+    DryRun,
+    Out,
+    Overrides,
+    Redo,
+    RunRecipe,
+    SkipBad,
+    Source,
+    delete_for_redo,
+    exit_if_skipped,
+    finish_step,
+    is_first_process,
+    load_chosen_recipe,
+    option_overrides,
+    run_recipe_or_default,
+    start_runtime,
+)
+from tag2mask.errors import RecipeError
+
+
+def tune(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Run folder with masks of some training photos.")
+    ],
+    photos: Annotated[
+        int | None,
+        typer.Option(
+            "--photos", min=1, metavar="N", help="Number of training photos with masks to use."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write; default: RUN/tune.")
+    ] = None,
+    recipe: RunRecipe = None,
+    overrides: Overrides = None,
+    skip_bad: SkipBad = False,
+    redo: Redo = False,
+) -> None:
+    """Search the settings of the walk on a few photos with masks."""
+    from tag2mask.cli.tables import show_tuning
+    from tag2mask.steps import tune as step
+
+    chosen = [] if photos is None else [f"tune.photos={photos}"]
+    settings = load_chosen_recipe(
+        recipe or run_recipe_or_default(run), [*(overrides or ()), *chosen], skip_bad=skip_bad
+    )
+    prepared, maps = PreparedData.open(run / PreparedData.step), CamMaps.open(run / CamMaps.step)
+    model, folder = AffinityModel.open(run / AffinityModel.step), out or run / Tuning.step
+    runtime = start_runtime(settings)
+    delete_for_redo(Tuning, folder, redo, runtime)
+    found = step.tune(
+        prepared, maps, model, settings.tune, settings.walk, settings.pseudo_masks, folder, runtime
+    )
+    if is_first_process():
+        result = step.read_tuning(found)
+        show_tuning(
+            result,
+            step.recipe_values(result.best),
+            found.path / step.PHOTOS,
+            crf=settings.pseudo_masks.crf.enabled,
+        )
+    finish_step(found)
+
+
+def ablate(
+    data: DataFolder,
+    out: Out,
+    table: Annotated[str, typer.Option("--table", help="Shipped table or YAML file.")] = "paper",
+    seeds: Annotated[
+        str, typer.Option("--seeds", metavar="N,...", help="Seeds to run each row with.")
+    ] = "0",
+    rows: Annotated[
+        str | None, typer.Option("--rows", metavar="NAME,...", help="Run only these rows.")
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", help="Shipped recipe or YAML file; default: the table's own."),
+    ] = None,
+    overrides: Overrides = None,
+    dry_run: DryRun = False,
+    skip_bad: SkipBad = False,
+    source: Source = None,
+) -> None:
+    """Train and score the recipes of a table, running steps they share once."""
+    from tag2mask.ablation import run as ablation
+    from tag2mask.ablation.table import load_table
+    from tag2mask.ablation.trials import plan
+    from tag2mask.cli.console import print_message
+    from tag2mask.cli.tables import show_trials
+
+    chosen = load_table(table)
+    if rows is not None:
+        chosen = chosen.chosen([name.strip() for name in rows.split(",")])
+    if recipe is not None:
+        chosen = chosen.model_copy(update={"recipe": recipe})
+    options = [*(overrides or ()), *option_overrides(skip_bad=skip_bad, source=source)]
+    numbers = _parse_seeds(seeds)
+    if dry_run:
+        show_trials(plan(data, chosen, out, numbers, options))
+        return
+    scores = ablation.ablate(
+        data,
+        chosen,
+        out,
+        name=table,
+        seeds=numbers,
+        overrides=options,
+        announce=print_message if is_first_process() else lambda _: None,
+    )
+    if is_first_process():
+        print(f"{ablation.overview(scores)}\n\nThe page: {out / ablation.PAGE}")
+    failed = scores.counts["failed"]
+    if failed:
+        print_message(f"{failed} failed; the same command tries them again")
+        raise typer.Exit(EXIT_SKIPPED if scores.counts["done"] else 1)
+    exit_if_skipped(
+        tuple(
+            dict.fromkeys(
+                line for row in scores.rows for trial in row.trials for line in trial.skipped
+            )
+        )
+    )
+
+
+def _parse_seeds(text: str) -> tuple[int, ...]:
+    """Parse ``--seeds``; RecipeError where it isn't a list of different non-negative numbers."""
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
+        raise RecipeError(
+            f"{text!r} is no list of seeds",
+            where="--seeds",
+            fix="Give different whole numbers from 0 up, such as 0,1,2.",
+        )
+    return numbers

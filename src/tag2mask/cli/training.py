@@ -1,0 +1,137 @@
+"""Commands of the steps that train a network, or import a trained one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tag2mask.artifacts.handles import (
+    AffinityLabels,
+    AffinityModel,
+    CamModel,
+    PreparedData,
+    PseudoMaskFolder,
+    SegmenterModel,
+)
+from tag2mask.cli.options import (
+    DEFAULT_RECIPE,
+    Out,
+    Overrides,
+    PreparedOrNone,
+    RecipeName,
+    Redo,
+    SkipBad,
+    delete_for_redo,
+    finish_step,
+    load_chosen_recipe,
+    start_runtime,
+)
+
+
+def train_cam(
+    out: Out,
+    data: PreparedOrNone = None,
+    recipe: RecipeName = DEFAULT_RECIPE,
+    overrides: Overrides = None,
+    import_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--import",
+            help="Import a trained model (such as resnet38_SEAM.pth) instead of training.",
+        ),
+    ] = None,
+    skip_bad: SkipBad = False,
+    redo: Redo = False,
+) -> None:
+    """Train the classifier whose class activation maps become masks."""
+    from tag2mask.steps import train_cam as step
+
+    if (data is None) == (import_file is None):
+        raise typer.BadParameter("give either --data (to train) or --import (a trained model)")
+    settings = load_chosen_recipe(recipe, overrides, skip_bad=skip_bad)
+    if import_file is not None:
+        delete_for_redo(CamModel, out, redo)
+        finish_step(step.import_model(import_file, out))
+    if data is not None:
+        prepared, runtime = PreparedData.open(data), start_runtime(settings)
+        delete_for_redo(CamModel, out, redo, runtime)
+        finish_step(step.train_cam(prepared, settings.train_cam, out, runtime))
+
+
+def train_affinity(
+    out: Out,
+    data: PreparedOrNone = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help="Folder written by `affinity-labels`.")
+    ] = None,
+    recipe: RecipeName = DEFAULT_RECIPE,
+    overrides: Overrides = None,
+    import_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--import",
+            help="Import a trained model (such as resnet38_aff.pth) instead of training.",
+        ),
+    ] = None,
+    skip_bad: SkipBad = False,
+    redo: Redo = False,
+) -> None:
+    """Train AffinityNet to predict affinities of neighboring pixels."""
+    from tag2mask.steps import train_affinity as step
+
+    given = {data is not None, labels is not None, import_file is None}
+    if len(given) > 1:
+        raise typer.BadParameter(
+            "give either --data and --labels (to train) or --import (a trained model)"
+        )
+    settings = load_chosen_recipe(recipe, overrides, skip_bad=skip_bad)
+    if import_file is not None:
+        delete_for_redo(AffinityModel, out, redo)
+        finish_step(step.import_model(import_file, out))
+    if data is not None and labels is not None:
+        prepared, found = PreparedData.open(data), AffinityLabels.open(labels)
+        runtime = start_runtime(settings)
+        delete_for_redo(AffinityModel, out, redo, runtime)
+        finish_step(step.train_affinity(prepared, found, settings.train_affinity, out, runtime))
+
+
+def train_segmenter(
+    out: Out,
+    data: PreparedOrNone = None,
+    masks: Annotated[
+        Path | None, typer.Option("--masks", help="Folder written by `pseudo-masks`.")
+    ] = None,
+    recipe: RecipeName = DEFAULT_RECIPE,
+    overrides: Overrides = None,
+    import_file: Annotated[
+        Path | None,
+        typer.Option("--import", help="Import a trained model instead of training."),
+    ] = None,
+    skip_bad: SkipBad = False,
+    redo: Redo = False,
+) -> None:
+    """Train a segmentation network on the pseudo masks."""
+    from tag2mask.steps import train_segmenter as step
+
+    settings = load_chosen_recipe(recipe, overrides, skip_bad=skip_bad)
+    supervised = settings.train_segmenter.masks == "ground truth"
+    given = {
+        data is not None,
+        masks is not None or (data is not None and supervised),
+        import_file is None,
+    }
+    if len(given) > 1:
+        raise typer.BadParameter(
+            "give either --data and --masks (to train) or --import (a trained model)"
+        )
+    if import_file is not None:
+        delete_for_redo(SegmenterModel, out, redo)
+        finish_step(step.import_model(import_file, out))
+    if data is not None:
+        prepared = PreparedData.open(data)
+        found = None if masks is None else PseudoMaskFolder.open(masks)
+        runtime = start_runtime(settings)
+        delete_for_redo(SegmenterModel, out, redo, runtime)
+        finish_step(step.train_segmenter(prepared, found, settings.train_segmenter, out, runtime))
