@@ -14,7 +14,8 @@ from toy_backbone import PointwiseBackbone
 from tag2mask.errors import DeviceError
 from tag2mask.maps.cam_map import map_grid
 from tag2mask.nn.batch_padding import BatchPadding
-from tag2mask.seam.inference import InferenceSettings, MultiScaleInference, scale_maps
+from tag2mask.seam.inference import InferenceSettings, MultiScaleInference
+from tag2mask.seam.map_sums import scale_maps
 from tag2mask.seam.network import SeamNet
 
 CPU = torch.device("cpu")
@@ -54,7 +55,7 @@ def test_batched_equals_one_view_at_a_time(net: SeamNet, settings: InferenceSett
 def test_batches_that_were_filled_up_give_the_same(net: SeamNet) -> None:
     wanted = MultiScaleInference(net, DEFAULT, CPU).maps(PHOTOS, TAGS)
     filled = MultiScaleInference(net, replace(DEFAULT, batch_views=5), CPU)
-    filled.photo_by_photo, filled.fill = False, BatchPadding(torch.device("cuda"), 5)
+    filled.photo_by_photo, filled.pad_batch = False, BatchPadding(torch.device("cuda"), 5)
     for maps, same in zip(filled.maps(PHOTOS, TAGS), wanted, strict=True):
         np.testing.assert_allclose(maps.scores, same.scores, atol=1e-5)
         np.testing.assert_allclose(maps.probabilities, same.probabilities, atol=1e-5)
