@@ -1,4 +1,4 @@
-"""What the program costs, each figure beside what it is to be compared with.
+"""Benchmarks of time, memory and disk, each with a reference to compare with.
 
-`python -m benchmarks` measures; docs/reference/benchmarks.md says what each row means.
+Run them by ``python -m benchmarks``; docs/reference/benchmarks.md explains each row.
 """

@@ -56,28 +56,28 @@ BENCHMARKS: dict[str, tuple[Callable[..., Row | str], str]] = {
         "labels / marginals of both CRFs",
     ),
     "disk_walked_maps_per_photo": (disk_per_photo.walked_maps, "walked maps / float32"),
-    "disk_masks_per_photo": (disk_per_photo.masks, "masks / a byte a pixel"),
+    "disk_masks_per_photo": (disk_per_photo.masks, "masks / one byte per pixel"),
     "predict_vs_forward": (predict_photos.vs_forward, "predict / the network's forward alone"),
-    "onnx_vs_torch": (predict_photos.onnx_vs_torch, "network of ONNX / of torch, float32"),
+    "onnx_vs_torch": (predict_photos.onnx_vs_torch, "ONNX network / torch network, float32"),
     **{name: (row, "of the whole run") for name, row in run_steps.STEP_ROWS.items()},
     "run_memory_vs_photos": (run_memory.many_vs_quarter, "run of 1,000 photos / of 250, peak"),
     "prepare_100k_seconds": (prepare_time.prepare_100k, "prepare / plain loop, 100,000 photos"),
 }
-"""Name of the row -> (what measures it or says why it can't, what is divided by what)."""
+"""Row's name -> (function that measures it, or returns why it can't; what is divided by what)."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, print a table and write the file."""
+    """Run the benchmarks, print a table and write a JSON file."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=main.__doc__)
-    parser.add_argument("names", nargs="*", help=f"of {', '.join(BENCHMARKS)}; none: all")
+    parser.add_argument("names", nargs="*", help=f"any of {', '.join(BENCHMARKS)}; default: all")
     parser.add_argument("--out", type=Path, default=Path("bench.json"))
     parser.add_argument(
-        "--toy", action="store_true", help="smallest sizes, once: whether it runs, not how fast"
+        "--toy", action="store_true", help="smallest sizes, once each: checks that they run"
     )
     options = parser.parse_args(arguments)
     unknown = [name for name in options.names if name not in BENCHMARKS]
     if unknown:
-        parser.error(f"no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
+        parser.error(f"no benchmark {unknown[0]!r}; known: {', '.join(BENCHMARKS)}")
     console = Console(stderr=True)
     report = {"machine": machine(), "versions": versions(), "commit": commit(), "toy": options.toy}
     rows: dict[str, Row] = {}
@@ -103,8 +103,8 @@ def _table(rows: dict[str, Row]) -> Table:
     for column in table.columns[2:5]:
         column.justify = "right"
     for name, row in rows.items():
-        figures = (f"{value:.3g}" for value in (row.ratio, row.ours, row.other))
-        table.add_row(name, BENCHMARKS[name][1], *figures, row.unit)
+        numbers = (f"{value:.3g}" for value in (row.ratio, row.ours, row.other))
+        table.add_row(name, BENCHMARKS[name][1], *numbers, row.unit)
     return table
 
 

@@ -1,4 +1,4 @@
-"""Photos a second of ``affinity-labels``: two dense CRFs a photo that share what they can."""
+"""Photos per second of ``affinity-labels``, whose two dense CRFs per photo share their kernels."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from tag2mask.steps.affinity_labels import affinity_labels
 
 
 def step_vs_plain_loop(*, toy: bool = False) -> Row:
-    """Photos a second of the step, and of a loop that does one CRF after the other.
+    """Measure photos per second of the step, and of a loop with one CRF after the other.
 
     Returns:
-        Rates, unlike the other rows: the larger the ratio, the better.
+        Rates: unlike in other rows, a larger ratio is better.
     """
     run = demo_run(toy=toy)
     count = len(read_index(run / "prepare", "train"))
@@ -44,8 +44,8 @@ def step_vs_plain_loop(*, toy: bool = False) -> Row:
 
 
 def step(run: Path, out: Path) -> AffinityLabels:
-    """The step, with all cores."""
-    with contextlib.redirect_stderr(io.StringIO()):  # its progress
+    """Run the step on all cores."""
+    with contextlib.redirect_stderr(io.StringIO()):  # progress bar
         return affinity_labels(
             PreparedData.open(run / "prepare"),
             CamMaps.open(run / "infer-cam"),
@@ -56,7 +56,7 @@ def step(run: Path, out: Path) -> AffinityLabels:
 
 
 def plain_loop(run: Path, out: Path) -> None:
-    """The same labels: photo after photo, one thread, nothing shared by a photo's two CRFs."""
+    """Compute the same labels in one thread, with two separate CRFs per photo."""
     strong, weak = AffinityLabels.open(run / "affinity-labels").manifest.metrics["alphas"]
     colors = read_classes(run / "prepare").colors
     for sample in read_index(run / "prepare", "train"):

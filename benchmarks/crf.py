@@ -18,22 +18,22 @@ Scores = npt.NDArray[np.float32]
 
 
 def vs_pydensecrf_2(*, toy: bool = False) -> Row | str:
-    """One class against the background."""
+    """Compare the CRFs on one class and the background."""
     return _vs_pydensecrf(2, toy=toy)
 
 
 def vs_pydensecrf_4(*, toy: bool = False) -> Row | str:
-    """Three classes against the background."""
+    """Compare the CRFs on three classes and the background."""
     return _vs_pydensecrf(4, toy=toy)
 
 
 def vs_pydensecrf_21(*, toy: bool = False) -> Row | str:
-    """As many classes as VOC has."""
+    """Compare the CRFs on VOC's 20 classes and the background."""
     return _vs_pydensecrf(21, toy=toy)
 
 
 def two_threads_vs_one(*, toy: bool = False) -> Row:
-    """Four classes."""
+    """Compare two threads with one, on four classes."""
     image, scores = inputs(4, toy=toy)
     return side_by_side(
         lambda: ours(image, scores, threads=2),
@@ -43,19 +43,19 @@ def two_threads_vs_one(*, toy: bool = False) -> Row:
 
 
 def inputs(classes: int, *, toy: bool = False) -> tuple[Photo, Scores]:
-    """A real photo of VOC's size and random scores (k, h, w)."""
+    """Return a real photo of VOC's size, uint8 (h, w, 3), and random scores (k, h, w)."""
     height, width = (24, 32) if toy else SIZE
     image = np.array(Image.fromarray(data.astronaut()).resize((width, height)))
     return image, np.random.default_rng(0).random((classes, height, width), np.float32)
 
 
 def ours(image: Photo, scores: Scores, *, threads: int = 1) -> Scores:
-    """Kernels and ten iterations."""
+    """Refine scores (k, h, w): kernels and ten iterations."""
     return DenseCrf(image, threads=threads).refine(scores)
 
 
 def theirs(image: Photo, scores: Scores) -> Scores:
-    """The same by pydensecrf."""
+    """Compute the same with pydensecrf."""
     from pydensecrf.densecrf import DenseCRF2D
 
     crf = CrfSettings()

@@ -1,4 +1,4 @@
-"""A small run on photos of VOC's size, for what is measured on its folders."""
+"""A small run on photos of VOC's size, whose folders other benchmarks measure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from tag2mask.data.demo import make_demo_data
 
 PHOTOS, SIDE = 12, 500
-"""A demo's photos, ten of them for training, and their long side, px."""
+"""Number of photos, ten of them for training, and their long side, px."""
 SHORT = ("train_cam.max_steps=40", "train_affinity.max_steps=10", "train_cam.picture_every=0")
 TOY = (
     "train_cam.backbone.name=test_efficientnet",
@@ -37,9 +37,9 @@ TOY = (
 
 @functools.cache
 def demo_run(*, toy: bool = False) -> Path:
-    """Folder of a run from ``prepare`` to ``pseudo-masks``; gone when this process ends.
+    """Return the folder of a run up to ``pseudo-masks``, deleted when this process ends.
 
-    The default recipe but for its length: the maps are as blurred as ever, and wrong more often.
+    The default recipe, with shorter training: the maps are as blurred as usual, but less accurate.
     """
     folder = Path(tempfile.mkdtemp(prefix="tag2mask-bench-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -49,7 +49,7 @@ def demo_run(*, toy: bool = False) -> Path:
 
 
 def run(folder: Path, settings: Sequence[str], *options: str, toy: bool) -> None:
-    """Run the default recipe, with some settings, on ``folder/data`` into ``folder/run``."""
+    """Run the default recipe with changed settings on ``folder/data`` into ``folder/run``."""
     changed = [word for value in (*settings, *(TOY if toy else ())) for word in ("--set", value)]
     command = [
         sys.executable,

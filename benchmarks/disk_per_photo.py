@@ -1,4 +1,4 @@
-"""Disk that a photo takes in each folder of a run, beside what plain files would take."""
+"""Disk space per photo in each folder of a run, compared with plain files."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from tag2mask.data.index import read_index
 from tag2mask.data.inventory import SPLITS
 
 FLOAT32 = 4
-"""Bytes of a number in the published code's ``.npy`` files."""
+"""Bytes per value in the published code's ``.npy`` files."""
 Plain = Callable[[int, int], int]
-"""Bytes of a plain file, from the photo's pixels and its number of tags."""
+"""Bytes of a plain file by the photo's pixels and its number of tags."""
 
 
 def maps(*, toy: bool = False) -> Row:
-    """Activation maps; a float32 map a tag at the photo's size."""
+    """Compare activation maps with one float32 map per tag at the photo's size."""
     return _row("infer-cam/maps", ".npz", _float_maps, toy=toy)
 
 
 def affinity_labels(*, toy: bool = False) -> Row:
-    """Labels; the two CRFs' float32 marginals that the published code keeps, background too."""
+    """Compare labels with both CRFs' float32 marginals, which the published code stores."""
     return _row(
         "affinity-labels/labels",
         ".png",
@@ -32,12 +32,12 @@ def affinity_labels(*, toy: bool = False) -> Row:
 
 
 def walked_maps(*, toy: bool = False) -> Row:
-    """Walked maps; as the activation maps."""
+    """Compare walked maps with one float32 map per tag at the photo's size."""
     return _row("walk/maps", ".npz", _float_maps, toy=toy)
 
 
 def masks(*, toy: bool = False) -> Row:
-    """Masks; a byte a pixel."""
+    """Compare masks with one byte per pixel."""
     return _row("pseudo-masks/masks", ".png", lambda pixels, tags: pixels, toy=toy)
 
 

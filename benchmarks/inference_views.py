@@ -1,4 +1,4 @@
-"""Time of multi-scale inference: views of one size together against one view at a time."""
+"""Time of multi-scale inference: views of one size in a batch, compared with one at a time."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from tag2mask.seam.network import SeamNet, build_seam
 from tag2mask.steps.train_cam import net_spec
 
 SIZES = ((500, 375), (500, 375), (375, 500), (500, 333))
-"""(w, h) of the photos, as VOC's often are."""
+"""(w, h) of the photos, typical of VOC."""
 TAGS = ((14,), (6, 14), (11,), (2,))
 ON_GPU = 4
-"""Times as many photos on a GPU: sixteen are what `infer-cam` holds at once."""
+"""Factor for the number of photos on a GPU: `infer-cam` has sixteen in memory at once."""
 
 
 def batched_vs_single(*, toy: bool = False) -> Row:
-    """Inference in the same precision on both sides: lite0-cpu's, on a GPU lite2-gpu's."""
+    """Compare both in the same precision: of lite0-cpu, on a GPU of lite2-gpu."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     recipe = load_recipe("lite0-cpu" if device.type == "cpu" else "lite2-gpu")
     spec = net_spec(recipe.train_cam, ClassSet(VOC_NAMES))
@@ -60,7 +60,7 @@ def batched_vs_single(*, toy: bool = False) -> Row:
 
 
 def photos_of(sizes: Sequence[tuple[int, int]]) -> list[Image.Image]:
-    """Smooth random photos."""
+    """Return smooth random photos of sizes (w, h)."""
     rng = np.random.default_rng(0)
     return [
         Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize(size)
@@ -75,7 +75,7 @@ def one_at_a_time(
     photos: Sequence[Image.Image],
     tags: Sequence[tuple[int, ...]],
 ) -> list[Tensor]:
-    """The same maps (k, h, w) by a plain loop over photos, scales and mirror images."""
+    """Compute the same maps (k, h, w) in a plain loop over photos, scales and flips."""
     device = next(net.parameters()).device
     mean, std = (torch.tensor(of, device=device) for of in (net.backbone.mean, net.backbone.std))
     multiple, long_side = net.backbone.size_multiple, settings.long_side

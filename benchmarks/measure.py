@@ -1,4 +1,4 @@
-"""Measuring two things side by side, and saying on which machine."""
+"""Timing of two functions side by side, and a description of the machine."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ PACKAGES = ("tag2mask", "torchvision", "timm", "numpy", "pillow")
 
 
 class Row(NamedTuple):
-    """One figure.
+    """One comparison.
 
     Attributes:
-        ratio: ours / other; the smaller the better.
+        ratio: ours / other; smaller is better.
         ours: median, in ``unit``.
         other: median, in ``unit``.
         unit: of both.
@@ -38,7 +38,7 @@ class Row(NamedTuple):
 
     @classmethod
     def of(cls, ours: Iterable[float], other: Iterable[float], unit: str) -> Row:
-        """Medians of both, and their ratio."""
+        """Return the row of both medians and their ratio."""
         mine, theirs = statistics.median(ours), statistics.median(other)
         return cls(mine / theirs, mine, theirs, unit)
 
@@ -46,13 +46,13 @@ class Row(NamedTuple):
 def side_by_side(
     ours: Callable[[], object], other: Callable[[], object], *, seconds: float, most: int = 25
 ) -> Row:
-    """Time two functions in turn, so that whatever else the machine does slows both.
+    """Time two functions alternately, so that other load on the machine affects both.
 
     Args:
-        ours: what is judged.
-        other: what it is compared with.
-        seconds: stop after as many, but not before each was timed three times.
-        most: times that each is timed at most.
+        ours: the function to judge.
+        other: the function to compare with.
+        seconds: stop after this time, but not before each was timed three times.
+        most: maximum number of times that each is timed.
     """
     ours(), other()  # the first call allocates and compiles
     times: tuple[list[float], list[float]] = ([], [])
@@ -66,9 +66,9 @@ def side_by_side(
 
 
 def peak_kib() -> int:
-    """Peak memory of this process since it began.
+    """Return the peak memory of this process since its start, KiB.
 
-    Linux counts it per program in VmHWM; ``getrusage`` there starts from the parent's.
+    On Linux it is VmHWM: ``getrusage`` would include the parent's peak.
     """
     path = Path("/proc/self/status")
     if path.is_file():
@@ -79,7 +79,7 @@ def peak_kib() -> int:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Describe the machine."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
@@ -92,7 +92,7 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that the figures depend on."""
+    """Return the versions of Python and of the packages that affect the results."""
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -101,7 +101,7 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The commit that is checked out, with ``+`` where files differ from it; None without git."""
+    """Return the checked-out commit, with ``+`` where files differ from it; None without git."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(

@@ -1,6 +1,6 @@
-"""Peak memory of PCM, forward and backward: in tiles against the whole affinity at once.
+"""Peak memory of PCM, forward and backward: in tiles, compared with the full affinity matrix.
 
-Each is measured in a process of its own: `python -m benchmarks.pcm_memory tiles|dense H W`.
+Each is measured in a separate process: `python -m benchmarks.pcm_memory tiles|dense H W`.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ CHANNELS, FEATURES = 21, 192
 
 
 def tiles_vs_dense(*, toy: bool = False) -> Row:
-    """Peaks above what the process held before, median of three processes each."""
+    """Compare the growth of peak memory, median of three processes each."""
     grid, times = ((12, 16), 1) if toy else (GRID, 3)
     ours, other = ([_measured(kind, grid) for _ in range(times)] for kind in ("tiles", "dense"))
     return Row.of(ours, other, unit="MiB")
 
 
 def dense(maps: Tensor, features: Tensor) -> Tensor:
-    """PCM's product with the affinity of all pairs at once, as published."""
+    """Return PCM's product with the affinity of all pairs at once, as published."""
     keys = features.flatten(2)
     keys = keys / (keys.norm(dim=1, keepdim=True) + EPSILON)
     affinity = F.relu(keys.transpose(1, 2) @ keys)
@@ -38,13 +38,13 @@ def dense(maps: Tensor, features: Tensor) -> Tensor:
 
 
 def peak_mib(kind: str, grid: tuple[int, int]) -> float:
-    """Growth of this process's peak memory by one forward and backward pass, MiB."""
+    """Return the growth of this process's peak memory in one forward and backward pass, MiB."""
     torch.manual_seed(0)
     maps = torch.rand(1, CHANNELS, *grid)
     features = torch.randn(1, FEATURES, *grid, requires_grad=True)
     function = {"tiles": correlate, "dense": dense}[kind]
     small = features[:, :, :4, :4].detach().requires_grad_()
-    function(maps[:, :, :4, :4], small).sum().backward()  # loads the libraries
+    function(maps[:, :, :4, :4], small).sum().backward()  # load the libraries
     before = peak_kib()
     function(maps, features).square().sum().backward()
     return (peak_kib() - before) / 1024

@@ -1,4 +1,4 @@
-"""Time of ``predict``, from the first photo to the last, against the network's forward alone."""
+"""Time of ``predict`` for many photos, compared with the network's forward pass alone."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ from tag2mask.steps.segmenter_task import segmenter_spec
 
 PHOTOS = 320
 SIZES = ((500, 375), (500, 375), (375, 500), (500, 333))
-"""(w, h) of the photos, as VOC's often are."""
+"""(w, h) of the photos, typical of VOC."""
 CPU = torch.device("cpu")
 
 
 def vs_forward(*, toy: bool = False) -> Row:
-    """Read, resize, forward, label and write; against the fastest plain loop of the forward."""
+    """Compare reading, resizing, forward, labeling and writing with a loop of the forward pass."""
     with TemporaryDirectory() as folder:
         photos = write_photos(Path(folder) / "photos", 4 if toy else PHOTOS)
         net, segmenter = network()
@@ -55,7 +55,7 @@ def vs_forward(*, toy: bool = False) -> Row:
                 Predict(),
                 Path(folder) / f"out-{next(numbers)}",
                 model="random",
-                ranks=_Quiet(),
+                ranks=_Silent(),
             )
 
         def other() -> None:
@@ -66,7 +66,7 @@ def vs_forward(*, toy: bool = False) -> Row:
 
 
 def onnx_vs_torch(*, toy: bool = False) -> Row | str:
-    """Probabilities by onnxruntime and by torch: float32, all cores, images ready in memory."""
+    """Compare onnxruntime with torch: float32, all cores, images in memory."""
     try:
         require_onnx()
     except PackageError as error:
@@ -85,7 +85,7 @@ def onnx_vs_torch(*, toy: bool = False) -> Row | str:
 
 
 def as_onnx(net: SegmentationNet, segmenter: Segmenter, folder: Path) -> OnnxSegmenter:
-    """The network as ``tag2mask export`` writes it, opened."""
+    """Export the network to ONNX and open it."""
     spec = segmenter_spec(load_recipe("lite0-cpu").train_segmenter, segmenter.classes, ())
     save_segmenter(folder / "model.safetensors", net, spec)
     export(folder / "model.safetensors", ("onnx",), folder / "exported")
@@ -93,13 +93,13 @@ def as_onnx(net: SegmentationNet, segmenter: Segmenter, folder: Path) -> OnnxSeg
 
 
 def label_all(segmenter: Segmenter, images: Sequence[Float32]) -> list[Float32]:
-    """Probabilities of all images, with as many threads as ``predict`` takes."""
+    """Return the probabilities of all images, computed with the threads that ``predict`` uses."""
     with ThreadPoolExecutor(segmenter.callers) as pool:
         return list(pool.map(segmenter.probabilities, images))
 
 
 def write_photos(folder: Path, number: int) -> list[PhotoFile]:
-    """JPEGs of 500 px: parts of scikit-image's photos."""
+    """Write JPEGs of 500 px: crops of scikit-image's photos."""
     folder.mkdir()
     rng = np.random.default_rng(0)
     sources = [
@@ -116,7 +116,7 @@ def write_photos(folder: Path, number: int) -> list[PhotoFile]:
 
 
 def network() -> tuple[SegmentationNet, TorchSegmenter]:
-    """The default recipe's network, its encoder with ImageNet weights, its decoder random."""
+    """Return the default recipe's network: encoder with ImageNet weights, decoder random."""
     section, classes = load_recipe("lite0-cpu").train_segmenter, ClassSet(VOC_NAMES)
     torch.manual_seed(0)
     spec = segmenter_spec(section, classes, ())
@@ -126,25 +126,25 @@ def network() -> tuple[SegmentationNet, TorchSegmenter]:
 
 
 def network_inputs(photos: Sequence[PhotoFile], segmenter: Segmenter) -> list[Tensor]:
-    """What the network is given of the photos, one by one."""
-    noting = _Noting(segmenter)
-    segmentation = Segmentation(noting, segmentation_settings(Predict(), segmenter))
+    """Return the network's inputs for the photos, one by one."""
+    recorder = _InputRecorder(segmenter)
+    segmentation = Segmentation(recorder, segmentation_settings(Predict(), segmenter))
     for photo in photos:
         segmentation(read_image(photo.path))
-    return noting.images
+    return recorder.images
 
 
 @torch.inference_mode()
 def forward(net: SegmentationNet, image: Tensor) -> Tensor:
-    """The network's logits, in the precision of the segmenter."""
+    """Return the network's logits, in the precision of the segmenter."""
     dtype = resolve_precision("auto", CPU)
     with torch.autocast("cpu", dtype, enabled=dtype is not torch.float32):
         logits: Tensor = net(image)
     return logits
 
 
-class _Noting:
-    """Takes a network's place and keeps what it is given."""
+class _InputRecorder:
+    """A segmenter that stores its inputs instead of running a network."""
 
     callers, batched = 1, False
 
@@ -159,8 +159,8 @@ class _Noting:
         return np.zeros((len(images), len(self.classes) + 1, *images.shape[2:]), np.float32)
 
 
-class _Quiet(OneProcess):
-    """No progress bar between the figures."""
+class _Silent(OneProcess):
+    """One process without a progress bar."""
 
     def progress(self, total: int, description: str, *, done: int = 0) -> ProgressBar:
         return ProgressBar(total, description, done=done, silent=True)

@@ -1,4 +1,4 @@
-"""Time to list 100,000 tagged photos: the step ``prepare`` against a plain loop over them."""
+"""Time to list 100,000 tagged photos: the step ``prepare``, compared with a plain loop."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tag2mask.steps.prepare import prepare
 
 CLASSES = ("car", "dog", "person", "tree")
 ORIGINALS = 10
-"""Different photos; the rest are hard links, of which a file may have 65,000."""
+"""Different photos; the others are hard links, of which a file can have 65,000."""
 
 
 def prepare_100k(*, toy: bool = False) -> Row:
-    """A table of tags and its photos, in seconds; median of three, each into a new folder."""
+    """Compare the times to list a table of tags with its photos; median of three new folders."""
     photos, times = (40, 1) if toy else (100_000, 3)
     ours, other = [], []
     with tempfile.TemporaryDirectory(prefix="tag2mask-bench-") as folder:
@@ -40,7 +40,7 @@ def prepare_100k(*, toy: bool = False) -> Row:
 
 
 def write_photos(data: Path, count: int) -> None:
-    """Tiny JPEGs in folders of 1,000 and a table with one or two tags each."""
+    """Write tiny JPEGs in folders of 1,000, and a table with one or two tags each."""
     originals = data.parent / "originals"
     originals.mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -61,7 +61,7 @@ def write_photos(data: Path, count: int) -> None:
 
 
 def plain_listing(data: Path) -> list[tuple[str, tuple[int, int], list[str]]]:
-    """Read the table; open each photo with Pillow for its size."""
+    """Read the table, and open each photo with Pillow for its size."""
     found = []
     with (data / "tags.csv").open(newline="") as table:
         for row in csv.DictReader(table):

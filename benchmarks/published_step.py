@@ -1,8 +1,9 @@
-"""The published training step of SEAM, written plainly: what our step is compared with.
+"""The published training step of SEAM without our optimizations, for comparison.
 
-From the description of the method (Wang et al., CVPR 2020, and its published code): float32, one
-tensor layout, every class's maps enlarged to the input's size, every pair of positions at once, a
-full sort for the hardest values. The network is the one our step trains, without our changes to it.
+Written after the paper (Wang et al., CVPR 2020, https://arxiv.org/abs/2004.04581) and its published
+code: float32, one memory format, the maps of all classes resized to the input's size, the affinity
+of all pairs of positions at once, a full sort for the hardest values. The network is the one that
+our step trains, without our changes to it.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ class PublishedNet(nn.Module):
     """CAM head and PCM on EfficientNet-Lite0 with the weights of one of our networks.
 
     Args:
-        net: gives the weights; ours has changed nothing but speed.
-        dropout: in front of the head.
+        net: our network, whose weights are copied.
+        dropout: its rate before the head.
     """
 
     def __init__(self, net: SeamNet, *, dropout: float = 0.5) -> None:
@@ -43,7 +44,7 @@ class PublishedNet(nn.Module):
                 module.requires_grad_(False)
 
     def train(self, mode: bool = True) -> PublishedNet:
-        """Train, batch norms frozen."""
+        """Set training mode, with frozen batch norms."""
         super().train(mode)
         for module in self.backbone.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -51,11 +52,11 @@ class PublishedNet(nn.Module):
         return self
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Plain and refined maps of all classes at the image's size, (b, C+1, H, W) each."""
+        """Return plain and refined maps of all classes at the image's size, (b, C+1, H, W) each."""
         last, (low, mid) = self.backbone.forward_intermediates(image, indices=list(MID_LEVELS))
         cam = self.fc8(self.dropout(last))
         refined = self._refine(cam, F.relu(low), F.relu(mid), image)
-        return _enlarge(cam, image.shape[2:]), _enlarge(refined, image.shape[2:])
+        return _resize(cam, image.shape[2:]), _resize(refined, image.shape[2:])
 
     def _refine(self, cam: Tensor, low: Tensor, mid: Tensor, image: Tensor) -> Tensor:
         batch, channels, height, width = cam.shape
@@ -68,9 +69,9 @@ class PublishedNet(nn.Module):
             seeds[:, 1:][seeds[:, 1:] < largest] = 0
         features = torch.cat(
             [
-                _enlarge(image, (height, width)),
-                _enlarge(F.relu(self.f8_3(low.detach())), (height, width)),
-                _enlarge(F.relu(self.f8_4(mid.detach())), (height, width)),
+                _resize(image, (height, width)),
+                _resize(F.relu(self.f8_3(low.detach())), (height, width)),
+                _resize(F.relu(self.f8_4(mid.detach())), (height, width)),
             ],
             dim=1,
         )
@@ -82,7 +83,7 @@ class PublishedNet(nn.Module):
 
 
 def published_terms(net: PublishedNet, image: Tensor, tags: Tensor) -> dict[str, Tensor]:
-    """Forward pass of both branches and every term of the loss.
+    """Run both branches and compute every term of the loss.
 
     Args:
         net: the network.
@@ -90,21 +91,21 @@ def published_terms(net: PublishedNet, image: Tensor, tags: Tensor) -> dict[str,
         tags: 0/1 float (b, C).
 
     Returns:
-        Scalars named as `tag2mask.seam.objective.SeamObjective` names them.
+        Scalars, named as in `tag2mask.seam.objective.SeamObjective`.
     """
     size = [int(VIEW_SCALE * side) for side in image.shape[2:]]
     labels = F.pad(tags, (1, 0), value=1.0)[:, :, None, None]
     cam1, refined1 = net(image)
-    cam2, refined2 = net(_enlarge(image, size))
+    cam2, refined2 = net(_resize(image, size))
     terms = {
         "cls1": F.multilabel_soft_margin_loss(cam1.mean(dim=(2, 3))[:, 1:], tags),
         "cls2": F.multilabel_soft_margin_loss(cam2.mean(dim=(2, 3))[:, 1:], tags),
         "min1": _min_pooling(refined1 * labels),
         "min2": _min_pooling(refined2 * labels),
     }
-    map1 = _enlarge(_max_norm(cam1), size) * labels
+    map1 = _resize(_max_norm(cam1), size) * labels
     map2 = _max_norm(cam2) * labels
-    hard1 = _enlarge(_max_norm(refined1), size) * labels
+    hard1 = _resize(_max_norm(refined1), size) * labels
     hard2 = _max_norm(refined2) * labels
     terms["er"] = (map1[:, 1:] - map2[:, 1:]).abs().mean()
     target1, target2 = _one_hot(map1.detach()), _one_hot(map2.detach())
@@ -114,7 +115,7 @@ def published_terms(net: PublishedNet, image: Tensor, tags: Tensor) -> dict[str,
 
 
 def published_loss(terms: dict[str, Tensor]) -> Tensor:
-    """Classification and min-pooling averaged over the branches, plus ER and ECR."""
+    """Return classification and min-pooling averaged over the branches, plus ER and ECR."""
     both = (terms["cls1"] + terms["cls2"] + terms["min1"] + terms["min2"]) / 2
     return both + terms["er"] + terms["ecr1"] + terms["ecr2"]
 
@@ -146,7 +147,7 @@ def _hardest(error: Tensor) -> Tensor:
     return flat.topk(int(flat.shape[1] * HARD_SHARE), dim=1).values.mean()
 
 
-def _enlarge(maps: Tensor, size: object) -> Tensor:
+def _resize(maps: Tensor, size: object) -> Tensor:
     return F.interpolate(maps, size, mode="bilinear", align_corners=True)  # type: ignore[arg-type]
 
 

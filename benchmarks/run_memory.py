@@ -1,8 +1,7 @@
-"""Peak memory of a whole run: of many photos against a quarter of them.
+"""Peak memory of a complete run: with many photos, compared with a quarter of them.
 
-Each run is a process of its own: `python -m benchmarks.run_memory DATA RUN [SETTING ...]`. The
-photos are tiny and the recipe is short, so that what a run holds per photo would show beside what
-it holds anyway.
+Each run is a separate process: `python -m benchmarks.run_memory DATA RUN [SETTING ...]`. The photos
+are tiny and the recipe is short, so that memory per photo would be visible.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ SHARE = 4
 
 
 def many_vs_quarter(*, toy: bool = False) -> Row:
-    """Peaks of runs of `PHOTOS` photos and of a quarter of them."""
+    """Compare the peaks of runs with `PHOTOS` photos and with a quarter of them."""
     photos = 40 if toy else PHOTOS
     with TemporaryDirectory(prefix="tag2mask-bench-") as folder:
         ours, other = (
@@ -35,7 +34,7 @@ def many_vs_quarter(*, toy: bool = False) -> Row:
 
 
 def peak_mib(data: Path, out: Path, settings: Sequence[str]) -> float:
-    """Peak memory of this process after a run of the recipe ``tiny``, MiB."""
+    """Run the recipe ``tiny`` and return the peak memory of this process, MiB."""
     run(data, load_recipe("tiny", ["prepare.val_split=null", "runtime.workers=0", *settings]), out)
     return peak_kib() / 1024
 

@@ -1,4 +1,4 @@
-"""Wall time of a whole run, step by step."""
+"""Wall time of a complete run by step."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tag2mask.artifacts.handles import STEPS
 from tag2mask.data.demo import make_demo_data
 
 PHOTOS, SIDE = 96, 500
-"""A demo's photos, and their long side, px."""
+"""Number of photos and their long side, px."""
 
 
 def seconds_of(step: str, *, toy: bool = False) -> Row:
-    """A step's share of the run's time."""
+    """Return a step's share of the run's time."""
     seconds = run_seconds(toy=toy)
-    whole = sum(seconds.values())
-    return Row(seconds[step] / whole, seconds[step], whole, "s")
+    total = sum(seconds.values())
+    return Row(seconds[step] / total, seconds[step], total, "s")
 
 
 STEP_ROWS = {f"run_{kind.step.replace('-', '_')}": partial(seconds_of, kind.step) for kind in STEPS}
@@ -28,7 +28,7 @@ STEP_ROWS = {f"run_{kind.step.replace('-', '_')}": partial(seconds_of, kind.step
 
 @cache
 def run_seconds(*, toy: bool = False) -> dict[str, float]:
-    """Seconds of each step of a run of the default recipe; every training one epoch long."""
+    """Return the seconds of each step of the default recipe, with one epoch per training."""
     with TemporaryDirectory(prefix="tag2mask-bench-") as name:
         folder = Path(name)
         make_demo_data(folder / "data", photos=12 if toy else PHOTOS, side=64 if toy else SIDE)
@@ -41,7 +41,7 @@ def run_seconds(*, toy: bool = False) -> dict[str, float]:
             ],
             toy=toy,
         )
-        # A step ends with its manifest: what lies between two is all that the later one took.
+        # A step ends by writing its manifest: the time between two is that of the later step.
         ends = [(folder / "run" / kind.step / "manifest.json").stat().st_mtime for kind in STEPS]
         return {
             kind.step: end - begin

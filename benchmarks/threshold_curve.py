@@ -1,4 +1,4 @@
-"""Time of the mIoU at 60 background thresholds: one pass over the photos against a pass each."""
+"""Time of the mIoU at 60 background thresholds: one pass over the photos, or a pass for each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CLASSES = len(VOC_NAMES)
 
 
 def one_pass_vs_passes(*, toy: bool = False) -> Row:
-    """Eight photos of VOC's size with one to three tags, in memory."""
+    """Compare both on eight photos of VOC's size with one to three tags, in memory."""
     photos = photos_of(2 if toy else 8, (24, 32) if toy else (375, 500))
     thresholds = Evaluate().thresholds
     return side_by_side(
@@ -26,7 +26,7 @@ def one_pass_vs_passes(*, toy: bool = False) -> Row:
 
 
 def photos_of(count: int, size: tuple[int, int]) -> list[Photo]:
-    """Random truth, tags and scores."""
+    """Return random (mask (h, w), tags, scores (k, h, w)) of photos."""
     rng = np.random.default_rng(0)
     photos = []
     for index in range(count):
@@ -38,7 +38,7 @@ def photos_of(count: int, size: tuple[int, int]) -> list[Photo]:
 
 
 def one_pass(photos: list[Photo], thresholds: tuple[float, ...]) -> npt.NDArray[np.float64]:
-    """Ours: mIoU by threshold."""
+    """Return the mIoU by threshold, as `tag2mask` computes it."""
     curve = ThresholdCurve.empty(CLASSES, thresholds)
     for truth, tags, scores in photos:
         curve.add(truth, tags, scores)
@@ -46,7 +46,7 @@ def one_pass(photos: list[Photo], thresholds: tuple[float, ...]) -> npt.NDArray[
 
 
 def passes(photos: list[Photo], thresholds: tuple[float, ...]) -> npt.NDArray[np.float64]:
-    """The customary sweep: label every photo anew at every threshold and count."""
+    """Return the same by the usual sweep, which labels every photo at every threshold."""
     return np.array([_miou(photos, threshold) for threshold in thresholds])
 
 

@@ -1,4 +1,4 @@
-"""Time of a training step: SEAM against a plain classifier, ours against the published one."""
+"""Time of a training step: SEAM and a plain classifier; our step and the published one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Inputs = tuple[Tensor, Tensor, Tensor]
 
 
 def seam_vs_cam(*, toy: bool = False) -> Row:
-    """A SEAM step of the default recipe against one of the same recipe with SEAM switched off."""
+    """Compare a SEAM step of the default recipe with one of the same recipe without SEAM."""
     plain = ["train_cam.views.enabled=false", "train_cam.pcm.enabled=false"]
     seam = recipe_step(load_recipe("lite0-cpu").train_cam, toy=toy)
     cam = recipe_step(load_recipe("lite0-cpu", plain).train_cam, toy=toy)
@@ -32,7 +32,7 @@ def seam_vs_cam(*, toy: bool = False) -> Row:
 
 
 def vs_published(*, toy: bool = False) -> Row:
-    """Our step in published behavior against a plain transcription of it (Lite0, 224 px)."""
+    """Compare our step in published behavior with the published step (Lite0, 224 px)."""
     net = published_behavior_net(dropout=0.5)
     published = PublishedNet(net).train()
     image, tags, valid = inputs(2 if toy else 8, 64 if toy else 224)
@@ -54,7 +54,7 @@ def vs_published(*, toy: bool = False) -> Row:
 
 
 def published_behavior_net(*, dropout: float) -> SeamNet:
-    """Our network on Lite0 with ImageNet weights, batch norms frozen, in training mode."""
+    """Return our network on Lite0: ImageNet weights, frozen batch norms, training mode."""
     net = build_seam(
         SeamSpec(
             classes=VOC_NAMES, backbone="tf_efficientnet_lite0", output_stride=16, dropout=dropout
@@ -67,7 +67,7 @@ def published_behavior_net(*, dropout: float) -> SeamNet:
 
 
 def recipe_step(section: TrainCam, *, toy: bool) -> Callable[[], None]:
-    """One training step as the step ``train-cam`` does it, reading of photos left out."""
+    """Return a function that runs one training step of ``train-cam``, without reading photos."""
     net = build_seam(net_spec(section, ClassSet(VOC_NAMES)), weights=section.backbone.weights)
     seam, optimizer = seam_objective(net, section), cam_optimizer(net, section)
     views = section.views
@@ -96,7 +96,7 @@ def our_step(
     batch: Inputs,
     draw: Callable[[], ViewTransform | None],
 ) -> Callable[[], None]:
-    """Forward, backward and update, in the fastest precision of this processor."""
+    """Return a function of forward, backward and update, in this processor's fastest precision."""
     precision = resolve_precision("auto", torch.device("cpu"))
     image, tags, valid = batch
     image = image.to(memory_format=torch.channels_last)
@@ -115,7 +115,7 @@ def our_step(
 
 
 def inputs(batch: int, side: int) -> Inputs:
-    """Smooth random photos, one to three tags each, no padding."""
+    """Return smooth random photos, one to three tags each, and a mask of valid pixels (all)."""
     generator = torch.Generator().manual_seed(0)
     coarse = torch.randn(batch, 3, max(2, side // 16), max(2, side // 16), generator=generator)
     image = F.interpolate(coarse, (side, side), mode="bicubic")

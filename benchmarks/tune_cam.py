@@ -1,13 +1,13 @@
-"""Train with changed settings and score the maps on the fixed list of 200 training photos.
+"""Train with changed settings and evaluate the maps of a fixed list of 200 training photos.
 
     python benchmarks/tune_cam.py DATA OUT [--set train_cam.epochs=3 ...] [--model MODEL_FOLDER]
                                  [--branches refined]
 
-DATA is a VOC-like folder. Trains on its whole training split, computes maps of the listed photos
-only, and prints mIoU at the best background threshold with precision and recall of the foreground,
-for the plain and the refined map, or for one of them. The list is a sample of the training split
-(seed 0): choosing settings on it never touches a validation photo. ``--model`` scores a model
-trained before.
+DATA is a VOC-like folder. Trains on its complete training split, computes the maps of the listed
+photos only, and prints the mIoU at the best background threshold with precision and recall of the
+foreground, for the plain and the refined map or one of them. The list is a sample of the training
+split (seed 0), so settings are chosen without validation photos. ``--model`` evaluates a trained
+model instead.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from tag2mask.steps.prepare import prepare
 from tag2mask.steps.train_cam import train_cam
 
 LIST = Path(__file__).with_name("voc12_tune200.txt")
-SCORES = [i / 100 for i in range(100)]
+THRESHOLDS = [i / 100 for i in range(100)]
 
 
-def listed(data: PreparedData, ids: set[str], out: Path) -> PreparedData:
-    """A prepared folder of some of the training photos."""
+def prepare_subset(data: PreparedData, ids: set[str], out: Path) -> PreparedData:
+    """Write a prepared folder of some of the training photos."""
     with step_folder(
         PreparedData, out, section={"photos": sorted(ids)}, inputs={"data": data}
     ) as step:
@@ -57,23 +57,24 @@ def listed(data: PreparedData, ids: set[str], out: Path) -> PreparedData:
         return step.handle
 
 
-def score(data: PreparedData, masks: dict[str, Path], maps: Path) -> str:
-    """MIoU at the best background threshold, precision and recall of the foreground there."""
+def describe_scores(data: PreparedData, masks: dict[str, Path], maps: Path) -> str:
+    """Return mIoU at the best background threshold, precision and recall of the foreground."""
     classes = len(read_classes(data.path))
-    curve = ThresholdCurve.empty(classes, SCORES)
+    curve = ThresholdCurve.empty(classes, THRESHOLDS)
     for sample in read_index(data.path, "train"):
         cam = read_map(maps / f"{sample.id}.npz")
         curve.add(read_mask(masks[sample.id], classes), cam.tags, cam.full_scores())
     threshold, miou = curve.best()
-    counts = curve.confusion(SCORES.index(threshold)).counts
-    right = np.trace(counts[1:, 1:])
+    counts = curve.confusion(THRESHOLDS.index(threshold)).counts
+    correct = np.trace(counts[1:, 1:])
     return (
         f"mIoU {100 * miou:.2f} at {threshold:.2f}, precision "
-        f"{100 * right / counts[:, 1:].sum():.1f}, recall {100 * right / counts[1:].sum():.1f}"
+        f"{100 * correct / counts[:, 1:].sum():.1f}, recall {100 * correct / counts[1:].sum():.1f}"
     )
 
 
 def main() -> None:
+    """Train, or open a model, and print the scores."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
@@ -90,12 +91,16 @@ def main() -> None:
         if options.model
         else train_cam(data, recipe.train_cam, options.out / "train-cam", runtime)
     )
-    some = listed(data, set(LIST.read_text().split()), options.out / "listed")
-    every = ["plain", "refined"] if recipe.train_cam.pcm.enabled else ["plain"]
-    for branch in options.branches or every:
+    subset = prepare_subset(data, set(LIST.read_text().split()), options.out / "listed")
+    branches = ["plain", "refined"] if recipe.train_cam.pcm.enabled else ["plain"]
+    for branch in options.branches or branches:
         section = recipe.infer_cam.model_copy(update={"branch": branch, "splits": ("train",)})
-        maps = infer_cam(some, model, section, options.out / f"maps-{branch}", runtime)
-        print(branch, score(some, read_mask_paths(data.path), maps.path / "maps"), flush=True)
+        maps = infer_cam(subset, model, section, options.out / f"maps-{branch}", runtime)
+        print(
+            branch,
+            describe_scores(subset, read_mask_paths(data.path), maps.path / "maps"),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

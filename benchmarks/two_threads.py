@@ -1,7 +1,7 @@
-"""What two threads come to on this machine: the yardstick of `crf_two_threads_vs_one`.
+"""Speed-up by two threads on this machine, as a reference for `crf_two_threads_vs_one`.
 
-Two processors of a rented machine are often the two threads of one core, which share its vector
-units, its caches and its way to memory.
+Two processors of a virtual machine are often the two hardware threads of one core, which share its
+vector units, caches and memory bandwidth.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from benchmarks.measure import Row, side_by_side
 from tag2mask.runtime.compiled import Team, compiled
 
 IN_CACHE, IN_MEMORY = 2**14, 2**25
-"""float32 numbers of each of two arrays a thread: 64 kB, 128 MB."""
+"""Length of each of a thread's two float32 arrays: 64 kB, 128 MB."""
 NUMBERS = 2**27
-"""Updated by all threads together."""
+"""Number of updates of all threads together."""
 
 
 @compiled
 def blend(values: npt.NDArray[np.float32], other: npt.NDArray[np.float32], rounds: int) -> None:
-    """Mix other values into some, again and again."""
+    """Blend ``other`` into ``values``, ``rounds`` times."""
     for _ in range(rounds):
         for i in range(len(values)):
             values[i] = np.float32(0.99) * values[i] + other[i]
 
 
 def loop_in_cache(*, toy: bool = False) -> Row:
-    """A vector loop over numbers that each core's cache holds."""
+    """Compare a vector loop over arrays that fit into a core's cache."""
     return _two_vs_one(IN_CACHE, toy=toy)
 
 
 def loop_in_memory(*, toy: bool = False) -> Row:
-    """The same over numbers that lie in memory."""
+    """Compare the same loop over arrays that don't fit into a cache."""
     return _two_vs_one(IN_MEMORY, toy=toy)
 
 

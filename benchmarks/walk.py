@@ -1,4 +1,4 @@
-"""Time of a random walk: sparse steps against squaring the matrix of all pairs of cells."""
+"""Time of a random walk: sparse steps, compared with squaring the matrix of all pairs of cells."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ GRID = (47, 63)
 """A photo of 375 x 500 px at stride 8."""
 RADIUS, BETA, SQUARINGS = 5, 8.0, 6
 CHANNELS = 21
-"""Background and VOC's classes, as published. A photo's own are two to four, in half the time."""
+"""Background and all of VOC's classes, as published; a photo has two to four of them."""
 
 
 def sparse_vs_dense(*, toy: bool = False) -> Row:
-    """2^6 = 64 steps on one thread, from affinities to walked maps."""
+    """Compare 2^6 = 64 steps on one thread, from affinities to walked maps."""
     affinity, maps = affinity_and_maps((9, 11) if toy else GRID)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -30,19 +30,19 @@ def sparse_vs_dense(*, toy: bool = False) -> Row:
 
 
 def affinity_and_maps(grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Random affinities (offsets, h, w) and maps (k, h, w)."""
+    """Return random affinities (offsets, h, w) and maps (k, h, w)."""
     torch.manual_seed(0)
     exist = torch.from_numpy(existing_pairs(grid, RADIUS, published=False))
     return torch.rand(exist.shape) * exist, torch.rand(CHANNELS, *grid)
 
 
 def walk(affinity: Tensor, maps: Tensor) -> Tensor:
-    """Ours."""
+    """Walk by sparse steps, as `tag2mask` does."""
     return random_walk(affinity, maps, radius=RADIUS, beta=BETA, steps=2**SQUARINGS)
 
 
 def squared(affinity: Tensor, maps: Tensor) -> Tensor:
-    """As published: a dense float32 matrix, squared log2 t times."""
+    """Walk as published: by a dense float32 matrix, squared log2 t times."""
     _, height, width = affinity.shape
     cells = height * width
     matrix = torch.eye(cells)

@@ -1,4 +1,4 @@
-"""Every benchmark runs at a toy size; what is compared gives the same numbers."""
+"""Every benchmark runs at a toy size, and both sides of a comparison give the same results."""
 
 from __future__ import annotations
 
@@ -124,13 +124,13 @@ def test_our_step_computes_the_published_losses_and_gradients(
     published = PublishedNet(net, dropout=0.0).train()
     seam = SeamObjective(net, LossWeights(), published=True, gate_pcm=False)
     ours = seam(image, tags, valid, ViewTransform(scale=VIEW_SCALE))
-    theirs = published_terms(published, image, tags)
-    assert set(ours) == set(theirs)
-    for name, term in theirs.items():
+    expected = published_terms(published, image, tags)
+    assert set(ours) == set(expected)
+    for name, term in expected.items():
         assert ours[name].value.item() == pytest.approx(term.item(), abs=1e-5), name
     weights = seam.total_weights(two_views=True)
     torch.stack([weights[name] * term.value for name, term in ours.items()]).sum().backward()
-    published_loss(theirs).backward()
+    published_loss(expected).backward()
     assert net.pcm is not None
     plain = dict(published.backbone.named_parameters())
     for name, parameter in net.backbone.net.named_parameters():  # type: ignore[attr-defined]

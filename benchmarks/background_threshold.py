@@ -1,10 +1,10 @@
-"""Rules that estimate the background threshold without masks, on the maps of a run.
+"""Rules that estimate the background threshold without masks, compared on the maps of a run.
 
     python benchmarks/background_threshold.py RUN [--split train]
 
-Prints for each rule its score, the mIoU of the maps there, and what it loses against the best,
-which only masks can tell; then the same for photos with small, middling and large objects apart: a
-rule that hits one size by chance misses the others. `tag2mask` uses Otsu's.
+Prints each rule's threshold, the mIoU of the maps there, and the loss against the best threshold,
+which only masks can tell. The same is printed for photos with small, medium and large objects: a
+rule that is right for one size by chance is wrong for the others. `tag2mask` uses Otsu's.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
 from tag2mask.metrics.threshold_curve import ThresholdCurve
 from tag2mask.runtime.threads import ordered_map
 
-SCORES = [i / 100 for i in range(100)]
-CENTRES = (np.arange(HISTOGRAM_BINS) + 0.5) / HISTOGRAM_BINS
+THRESHOLDS = [i / 100 for i in range(100)]
+CENTERS = (np.arange(HISTOGRAM_BINS) + 0.5) / HISTOGRAM_BINS
 OBJECT_SHARES = ((0.0, 0.1), (0.1, 0.25), (0.25, 0.45), (0.45, 1.01))
 
 
 def li(counts: np.ndarray) -> float:
-    """Minimum cross entropy (Li & Lee, 1993), by iteration."""
-    threshold = float(np.average(CENTRES, weights=counts))
+    """Return the threshold of minimum cross entropy (Li & Lee, 1993), found by iteration."""
+    threshold = float(np.average(CENTERS, weights=counts))
     for _ in range(100):
-        over = threshold < CENTRES
-        mean_over = np.average(CENTRES[over], weights=counts[over])
-        mean_under = np.average(CENTRES[~over], weights=counts[~over])
+        over = threshold < CENTERS
+        mean_over = np.average(CENTERS[over], weights=counts[over])
+        mean_under = np.average(CENTERS[~over], weights=counts[~over])
         threshold = float((mean_over - mean_under) / np.log(mean_over / mean_under))
     return threshold
 
 
-def share_equals_score(counts: np.ndarray) -> float:
-    """The score t that a share t of the pixels exceeds."""
+def share_equals_threshold(counts: np.ndarray) -> float:
+    """Return the threshold t that a share t of the pixels exceeds."""
     exceeding = 1 - np.cumsum(counts) / counts.sum()
-    return float(CENTRES[np.argmin(np.abs(exceeding - CENTRES))])
+    return float(CENTERS[np.argmin(np.abs(exceeding - CENTERS))])
 
 
 RULES: dict[str, Callable[[np.ndarray], float]] = {
-    "Otsu": lambda counts: threshold_otsu(hist=(counts, CENTRES)),
-    "isodata": lambda counts: threshold_isodata(hist=(counts, CENTRES)),
-    "Yen": lambda counts: threshold_yen(hist=(counts, CENTRES)),
+    "Otsu": lambda counts: threshold_otsu(hist=(counts, CENTERS)),
+    "isodata": lambda counts: threshold_isodata(hist=(counts, CENTERS)),
+    "Yen": lambda counts: threshold_yen(hist=(counts, CENTERS)),
     "Li": li,
-    "mean": lambda counts: float(np.average(CENTRES, weights=counts)),
-    "share = score": share_equals_score,
+    "mean": lambda counts: float(np.average(CENTERS, weights=counts)),
+    "share = t": share_equals_threshold,
     "fixed 0.26": lambda counts: 0.26,
 }
 
@@ -59,8 +59,8 @@ RULES: dict[str, Callable[[np.ndarray], float]] = {
 def measure(
     photos: MappedPhotos, samples: Sequence[Sample], masks: dict[str, Path], title: str
 ) -> None:
-    """Print the rules' table for some photos."""
-    curve, histogram = ThresholdCurve.empty(photos.classes, SCORES), ScoreHistogram.empty()
+    """Print the table of the rules for some photos."""
+    curve, histogram = ThresholdCurve.empty(photos.classes, THRESHOLDS), ScoreHistogram.empty()
     for sample, cam_map in zip(samples, ordered_map(photos.read, samples), strict=True):
         truth = photos.read_mask(masks[sample.id], sample)
         curve.add(truth, cam_map.tags, cam_map.full_scores())
@@ -68,9 +68,9 @@ def measure(
     miou, (best, best_miou) = 100 * curve.miou(), curve.best()
     print(f"\n{title}: {len(samples)} photos, best {100 * best_miou:.2f} at {best:.2f}")
     for name, rule in RULES.items():
-        score = rule(histogram.counts)
-        at = miou[int(np.clip(round(100 * score), 0, 99))]
-        print(f"  {name:14s} {score:5.3f}  mIoU {at:5.2f}  loses {miou.max() - at:5.2f}")
+        threshold = rule(histogram.counts)
+        at = miou[int(np.clip(round(100 * threshold), 0, 99))]
+        print(f"  {name:14s} {threshold:5.3f}  mIoU {at:5.2f}  loses {miou.max() - at:5.2f}")
 
 
 def main() -> None:
