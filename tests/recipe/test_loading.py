@@ -108,7 +108,11 @@ def keys(section: type[Section]) -> Iterator[str]:
         ({"train_cm": {}}, "unknown key 'train_cm'; did you mean 'train_cam'?"),
         ({"train_cam": {"epoch": 3}}, "did you mean 'train_cam.epochs'?"),
         ({"train_cam": {"losses": {"erc": 1}}}, "did you mean 'train_cam.losses.e"),
-        ({"lr": 0.1}, "did you mean 'train_cam.optimizer.lr'?"),
+        (
+            {"lr": 0.1},
+            "did you mean 'train_cam.optimizer.lr', 'train_affinity.optimizer.lr' or "
+            "'train_segmenter.optimizer.lr'?",
+        ),
         ({"train_cam": {"epochs": 0}}, "train_cam.epochs: input should be greater"),
         ({"train_cam": {"epochs": "many"}}, "given 'many'"),
         ({"train_cam": {"batch_size": True}}, "batch_size: a number, not true or false"),
@@ -247,13 +251,14 @@ def test_files_that_are_no_recipe(tmp_path: Path, content: bytes, words: str) ->
 
 def test_anchors_and_merged_keys_are_yaml_too(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(
-        "affinity_labels: &a {background: fixed, score: 0.2}\n"
-        "walk: &b {<<: *a, score: 0.3}\npseudo_masks: {<<: *b, score: 0.4}\n"
+        "affinity_labels: &a {threshold_from: fixed, background_threshold: 0.2}\n"
+        "walk: &b {<<: *a, background_threshold: 0.3}\n"
+        "pseudo_masks: {<<: *b, background_threshold: 0.4}\n"
     )
     found = load_recipe(tmp_path / "mine.yaml")
     sections = (found.affinity_labels, found.walk, found.pseudo_masks)
-    assert [section.background for section in sections] == ["fixed"] * 3
-    assert [section.score for section in sections] == [0.2, 0.3, 0.4]
+    assert [section.threshold_from for section in sections] == ["fixed"] * 3
+    assert [section.background_threshold for section in sections] == [0.2, 0.3, 0.4]
 
 
 def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:

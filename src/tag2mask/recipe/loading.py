@@ -11,6 +11,13 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from tag2mask.errors import RecipeError, nearest_hint
+from tag2mask.recipe.renamed import (
+    COMMON_NAMES,
+    REMOVED_KEYS,
+    RENAMED_KEYS,
+    RENAMED_VALUES,
+    current_name,
+)
 from tag2mask.recipe.schema import _TAKING_OVER, Recipe, _inside
 
 
@@ -70,7 +77,7 @@ def recipe_from(values: Mapping[str, Any], *, where: str = "recipe") -> Recipe:
         return Recipe.model_validate(values)
     except ValidationError as error:
         problems = [
-            _readable(problem, values)
+            _readable(problem)
             for problem in _causes(error)
             if not _inherited(problem["loc"], values)
         ]
@@ -179,42 +186,76 @@ def _override(values: dict[str, Any], override: str) -> None:
     here[last] = value
 
 
-def _readable(problem: Any, values: Mapping[str, Any]) -> str:
+def _readable(problem: Any) -> str:
     """One pydantic problem as one clause a person can read."""
     location = [str(part) for part in problem["loc"]]
     key = ".".join(location)
     if problem["type"] == "extra_forbidden":
-        return f"unknown key {key!r}{_nearest_key(location)}"
+        return _unknown_key(location)
     message = problem["msg"].removeprefix("Value error, ")
     if not key:
         return str(message)
     given = problem.get("input")
-    return f"{key}: {message[0].lower() + message[1:]} (given {given!r})"
+    renamed = RENAMED_VALUES.get(location[-1], {}).get(given) if isinstance(given, str) else None
+    hint = f"; {given!r} is now called {renamed!r}" if renamed else ""
+    return f"{key}: {message[0].lower() + message[1:]} (given {given!r}){hint}"
 
 
-def _nearest_key(location: Sequence[str]) -> str:
-    """Hint at the nearest key of the section that holds an unknown one, else anywhere."""
+def _unknown_key(location: Sequence[str]) -> str:
+    """Say that a recipe has no such key, and which key replaced it or is probably meant."""
+    key, last = ".".join(location), location[-1]
+    section = _section_at(location[:-1])
+    if last in REMOVED_KEYS:
+        return f"key {key!r} was removed: it improved no result"
+    if RENAMED_KEYS.get(last) in section.model_fields:
+        return f"key {key!r} is now called {current_name(key)!r}"
+    return f"unknown key {key!r}{_nearest_keys(location)}"
+
+
+def _nearest_keys(location: Sequence[str]) -> str:
+    """Hint at the keys that an unknown one may stand for.
+
+    Keys of this name, or of the name for it here, come first: those of the same step, and for a key
+    outside of the steps those of all steps. Then the nearest spelling in the same section.
+    """
+    last = location[-1]
+    names = {last, COMMON_NAMES.get(last, last), RENAMED_KEYS.get(last, last)}
+    everywhere = [key for key in _all_keys(Recipe) if key.rsplit(".", 1)[-1] in names]
+    same_step = [key for key in everywhere if key.startswith(f"{location[0]}.")]
+    spelling = nearest_hint(last, _section_at(location[:-1]).model_fields)
+    if same_step:
+        return f"; did you mean {_either(same_step)}?"
+    if spelling and not (len(location) == 1 and everywhere):
+        prefix = "".join(f"{part}." for part in location[:-1])
+        return spelling.replace("mean '", f"mean '{prefix}")
+    return f"; did you mean {_either(everywhere)}?" if everywhere else ""
+
+
+def _either(keys: Sequence[str], most: int = 3) -> str:
+    """Join quoted keys by commas and "or"; of many the first few."""
+    *others, last = [repr(key) for key in keys[:most]]
+    if len(keys) > most:
+        return f"{', '.join([*others, last])} or one of {len(keys) - most} more"
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def _section_at(location: Sequence[str]) -> type[BaseModel]:
+    """The class of the innermost section on the way to a key."""
     section: type[BaseModel] = Recipe
-    for part in location[:-1]:
+    for part in location:
         annotation = section.model_fields[part].annotation if part in section.model_fields else None
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             section = annotation
-    hint = nearest_hint(location[-1], section.model_fields)
-    if hint:
-        prefix = ".".join(location[:-1])
-        return hint if not prefix else hint.replace("mean '", f"mean '{prefix}.")
-    # Backwards, so that of equal names the first one counts.
-    everywhere = {key.rsplit(".", 1)[-1]: key for key in reversed(_all_keys(Recipe))}
-    leaf = everywhere.get(location[-1])
-    return f"; did you mean {leaf!r}?" if leaf else ""
+    return section
 
 
 def _all_keys(section: type[BaseModel], prefix: str = "") -> list[str]:
+    """The dotted names of all keys and inner sections, in the recipe's order."""
     keys: list[str] = []
     for name, field in section.model_fields.items():
         annotation = field.annotation
+        if prefix or not isinstance(annotation, type) or not issubclass(annotation, BaseModel):
+            keys.append(prefix + name)
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             keys += _all_keys(annotation, f"{prefix}{name}.")
-        else:
-            keys.append(prefix + name)
     return keys
