@@ -91,9 +91,9 @@ def test_complete_network(net: nn.Module, size: tuple[int, int], fixed: bool) ->
     assert not any(isinstance(module, OURS) for module in plain.modules())
     image = torch.randn(2, 3, *size)
     with torch.no_grad():
-        wanted = net(image)
-    assert wanted.std() > 0.01
-    torch.testing.assert_close(plain(image), wanted, atol=1e-4, rtol=1e-4)
+        expected = net(image)
+    assert expected.std() > 0.01
+    torch.testing.assert_close(plain(image), expected, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("size", [(37, 53), (64, 41)])
@@ -103,8 +103,8 @@ def test_padding_that_depends_on_the_size(size: tuple[int, int]) -> None:
     net = TimmBackbone("tf_efficientnet_lite0", output_stride=16).eval()
     image = torch.randn(1, 3, *size)
     with torch.no_grad():
-        for plain, wanted in zip(plain_copy(net)(image), net(image), strict=True):
-            torch.testing.assert_close(plain, wanted, atol=1e-4, rtol=1e-4)
+        for plain, expected in zip(plain_copy(net)(image), net(image), strict=True):
+            torch.testing.assert_close(plain, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_copy_for_a_cpu_is_channels_last(net: nn.Module) -> None:

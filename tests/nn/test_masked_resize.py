@@ -40,9 +40,9 @@ def test_padding_never_leaks_into_a_resized_map(
 @given(h=SIDES, w=SIDES, to=st.tuples(st.integers(1, 20), st.integers(1, 20)))
 def test_without_padding_equals_torch(h: int, w: int, to: tuple[int, int]) -> None:
     maps = random(2, 3, h, w)
-    wanted = F.interpolate(maps, to, mode="bilinear", align_corners=True)
-    torch.testing.assert_close(resize(maps, to), wanted)
-    torch.testing.assert_close(resize(maps, to, torch.ones(2, 4 * h, 4 * w).bool()), wanted)
+    expected = F.interpolate(maps, to, mode="bilinear", align_corners=True)
+    torch.testing.assert_close(resize(maps, to), expected)
+    torch.testing.assert_close(resize(maps, to, torch.ones(2, 4 * h, 4 * w).bool()), expected)
 
 
 def test_half_precision_is_finite_next_to_padding() -> None:
@@ -51,8 +51,8 @@ def test_half_precision_is_finite_next_to_padding() -> None:
         valid = corner(5, 4, (9, 8), batch=2)
         resized = resize(maps, (40, 40), valid)
         assert resized.dtype is dtype
-        wanted = resize(maps.float(), (40, 40), valid)
-        torch.testing.assert_close(resized.float(), wanted, atol=0.03, rtol=0.03)
+        expected = resize(maps.float(), (40, 40), valid)
+        torch.testing.assert_close(resized.float(), expected, atol=0.03, rtol=0.03)
 
 
 def test_cells_more_than_half_on_the_photo_are_valid() -> None:

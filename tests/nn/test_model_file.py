@@ -74,8 +74,8 @@ def test_official_checkpoint(tmp_path: Path) -> None:
     del state
     loaded, spec = load_seam(path)
     assert spec.classes == VOC_NAMES
-    wanted = net.state_dict()
-    assert all(torch.equal(tensor, wanted[name]) for name, tensor in loaded.state_dict().items())
+    expected = net.state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in loaded.state_dict().items())
 
 
 def test_missing_file(tmp_path: Path) -> None:

@@ -30,8 +30,8 @@ def both(maps: Tensor, **options: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         (result * torch.linspace(-1, 2, result.numel()).view_as(result)).sum().backward()
         assert leaf.grad is not None
         found += [result.detach(), leaf.grad]
-    wanted, wanted_gradient, result, gradient = found
-    return wanted, wanted_gradient, result, gradient
+    expected, wanted_gradient, result, gradient = found
+    return expected, wanted_gradient, result, gradient
 
 
 @given(st.tuples(sides, sides), st.tuples(sides, sides), st.booleans())
@@ -39,8 +39,10 @@ def test_values_and_gradients_equal_torchs(
     before: tuple[int, int], after: tuple[int, int], align_corners: bool
 ) -> None:
     maps = torch.randn(2, 3, *before, generator=torch.Generator().manual_seed(0))
-    wanted, wanted_gradient, result, gradient = both(maps, size=after, align_corners=align_corners)
-    torch.testing.assert_close(result, wanted, atol=1e-5, rtol=1e-5)
+    expected, wanted_gradient, result, gradient = both(
+        maps, size=after, align_corners=align_corners
+    )
+    torch.testing.assert_close(result, expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(gradient, wanted_gradient, atol=1e-4, rtol=1e-4)
 
 
@@ -56,8 +58,8 @@ def test_values_and_gradients_equal_torchs(
     ids=str,
 )
 def test_sizes_and_scale_factors(options: dict[str, Any]) -> None:
-    wanted, wanted_gradient, result, gradient = both(torch.randn(1, 2, 4, 6), **options)
-    torch.testing.assert_close(result, wanted, atol=1e-5, rtol=1e-5)
+    expected, wanted_gradient, result, gradient = both(torch.randn(1, 2, 4, 6), **options)
+    torch.testing.assert_close(result, expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(gradient, wanted_gradient, atol=1e-4, rtol=1e-4)
 
 
@@ -66,12 +68,12 @@ def test_library_modules_are_handled(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("torch was called")
 
     maps = torch.randn(1, 2, 3, 3)
-    wanted = nn.Upsample(scale_factor=4, mode="bilinear", align_corners=True)(maps)
+    expected = nn.Upsample(scale_factor=4, mode="bilinear", align_corners=True)(maps)
     resize_bilinear(maps, (12, 12), align_corners=True)  # fills the cache of matrices
     monkeypatch.setattr(torch._C._nn, "upsample_bilinear2d", fail)
     with BilinearByMatrices(CPU):
         found = nn.Upsample(scale_factor=4, mode="bilinear", align_corners=True)(maps)
-    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(found, expected)
 
 
 def test_other_modes_and_dimensions_are_left_to_torch() -> None:
@@ -87,8 +89,8 @@ def test_half_precision_is_kept() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = resize_bilinear(maps, (9, 9), align_corners=True)
     assert found.dtype == torch.bfloat16
-    wanted = F.interpolate(maps.float(), (9, 9), mode="bilinear", align_corners=True)
-    torch.testing.assert_close(found, wanted.bfloat16())
+    expected = F.interpolate(maps.float(), (9, 9), mode="bilinear", align_corners=True)
+    torch.testing.assert_close(found, expected.bfloat16())
 
 
 def test_enabled_only_on_gpus() -> None:

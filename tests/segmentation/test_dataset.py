@@ -196,9 +196,9 @@ def test_a_batch_of_nothing(folder: Path, tmp_path: Path) -> None:
 
 def test_pixels_are_counted_by_class(folder: Path, tmp_path: Path) -> None:
     masks = [np.asarray(Image.open(folder / "masks" / f"{i}.png")) for i in range(len(SIZES))]
-    wanted = [sum(int((mask == label).sum()) for mask in masks) for label in range(3)]
+    expected = [sum(int((mask == label).sum()) for mask in masks) for label in range(3)]
     found = pixels_by_class(samples_of(folder), maps_of(folder), 2, skip_bad=False)
-    assert found.tolist() == wanted
+    assert found.tolist() == expected
     Image.fromarray(np.full((1, 1), IGNORE, np.uint8)).save(tmp_path / "4.png")
     only = LabelMaps({"4": tmp_path / "4.png"})
     assert not pixels_by_class(samples_of(folder)[4:5], only, 2, skip_bad=False).any()

@@ -43,13 +43,13 @@ def test_plain_cross_entropy_is_torchs(seed: int, ignored: float) -> None:
     logits, labels = case(seed, ignored)
     term = cross_entropy(logits, labels)
     if term.count > 0:
-        wanted = F.cross_entropy(logits, labels, ignore_index=IGNORE)
-        torch.testing.assert_close(term.value, wanted)
+        expected = F.cross_entropy(logits, labels, ignore_index=IGNORE)
+        torch.testing.assert_close(term.value, expected)
     weights = torch.tensor([0.5, 2.0, 1.0, 3.0])
     term = cross_entropy(logits, labels, None, weights)
     if term.count >= 1:
-        wanted = F.cross_entropy(logits, labels, weights, ignore_index=IGNORE)
-        torch.testing.assert_close(term.value, wanted)
+        expected = F.cross_entropy(logits, labels, weights, ignore_index=IGNORE)
+        torch.testing.assert_close(term.value, expected)
 
 
 def test_pixels_weigh_as_much_as_they_are_sure() -> None:
@@ -57,8 +57,8 @@ def test_pixels_weigh_as_much_as_they_are_sure() -> None:
     sure = torch.rand(labels.shape)
     loss = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none")
     known = labels != IGNORE
-    wanted = (loss * sure)[known].sum() / sure[known].sum()
-    torch.testing.assert_close(cross_entropy(logits, labels, sure).value, wanted)
+    expected = (loss * sure)[known].sum() / sure[known].sum()
+    torch.testing.assert_close(cross_entropy(logits, labels, sure).value, expected)
     unsure = torch.where(labels == 0, 0.0, 1.0)
     without = torch.where(labels == 0, IGNORE, labels)
     torch.testing.assert_close(

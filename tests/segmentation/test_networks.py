@@ -122,10 +122,10 @@ def test_files_with_a_classifier(tmp_path: Path, name: str) -> None:
     torch.save({"state_dict": classifier.state_dict()}, tmp_path / "net.pth")
     image = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
-        wanted = classifier.eval().forward_intermediates(image, intermediates_only=True)[-1]
+        expected = classifier.eval().forward_intermediates(image, intermediates_only=True)[-1]
         for file in ("net.safetensors", "net.pth"):
             net = build("unet", name, weights=str(tmp_path / file)).eval()
-            torch.testing.assert_close(net.backbone(image)[-1], wanted, atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(net.backbone(image)[-1], expected, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("stride", [8, 16])

@@ -55,9 +55,9 @@ def test_probabilities_are_the_softmax_of_the_network(channels_last: bool) -> No
     given = images if channels_last else np.ascontiguousarray(images)
     found = segmenter.probabilities(given)
     with torch.no_grad():
-        wanted = net(torch.from_numpy(np.ascontiguousarray(images))).softmax(1).numpy()
+        expected = net(torch.from_numpy(np.ascontiguousarray(images))).softmax(1).numpy()
     assert found.dtype == np.float32 and found.shape == (2, 3, 16, 24)
-    np.testing.assert_allclose(found, wanted, atol=1e-6)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
     assert (segmenter.mean, segmenter.std) == (net.mean, net.std)
     assert (segmenter.size_multiple, segmenter.long_side, segmenter.classes) == (4, 64, CLASSES)
     assert not segmenter.batched
@@ -120,10 +120,10 @@ def test_labels_are_bit_identical_for_any_number_of_photos_and_callers() -> None
         return [labeler.views(Image.fromarray(photo), (48, 64)) for photo in photos]
 
     alone, shared = PhotoLabeler(one, settings), PhotoLabeler(two, settings)
-    wanted = [alone.label([view])[0] for view in views(alone)]
+    expected = [alone.label([view])[0] for view in views(alone)]
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(lambda view: shared.label([view])[0], views(shared)))
-    for left, right, pair in zip(wanted, found, alone.label(views(alone)), strict=True):
+    for left, right, pair in zip(expected, found, alone.label(views(alone)), strict=True):
         for other in (right, pair):
             np.testing.assert_array_equal(left.labels, other.labels)
             np.testing.assert_array_equal(left.confidence, other.confidence)
@@ -208,19 +208,19 @@ def test_out_of_memory_while_copying() -> None:
 
 def test_padded_batch_gives_the_same_result() -> None:
     segmenter = TorchSegmenter(Toy(), CLASSES, 64, CPU, "32")  # type: ignore[arg-type]
-    wanted = segmenter.probabilities(images_of(0, 1, 2))
+    expected = segmenter.probabilities(images_of(0, 1, 2))
     segmenter._pad_batch = BatchPadding(torch.device("cuda"))  # as on a GPU
     found = segmenter.probabilities(images_of(0, 1, 2))
-    assert found.shape == wanted.shape
-    np.testing.assert_allclose(found, wanted, atol=1e-6)
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_gpu_gives_the_same_result() -> None:
     net = Toy()
-    wanted = TorchSegmenter(net, CLASSES, 64, CPU, "32").probabilities(  # type: ignore[arg-type]
+    expected = TorchSegmenter(net, CLASSES, 64, CPU, "32").probabilities(  # type: ignore[arg-type]
         images_of(0, 1)
     )
     segmenter = TorchSegmenter(net, CLASSES, 64, torch.device("cuda"), "32")  # type: ignore[arg-type]
     assert segmenter.batched
-    np.testing.assert_allclose(segmenter.probabilities(images_of(0, 1)), wanted, atol=1e-3)
+    np.testing.assert_allclose(segmenter.probabilities(images_of(0, 1)), expected, atol=1e-3)

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from export_scenes import write_run
 from scenes import OneRank, Scene, discs
 
-from small_runs import prepared, write_photos
+from small_runs import invoke, prepared, write_photos
 from tag2mask.artifacts.handles import PreparedData
 
 
@@ -25,3 +26,20 @@ def scene(tmp_path: Path) -> Scene:
 def one_rank() -> OneRank:
     """A runtime of one process."""
     return OneRank()
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose network was trained on 9 photos and evaluated."""
+    root = tmp_path_factory.mktemp("run")
+    write_run(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def exported(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The network of `trained_run`, exported to all formats."""
+    done = invoke("export", trained_run, "--out", tmp_path_factory.mktemp("exported") / "net")
+    assert done.exit_code == 0, done.stderr
+    assert "(2 files)" in done.stdout
+    return Path(done.stdout.split("export: ")[1].split(" (")[0])

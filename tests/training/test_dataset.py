@@ -112,8 +112,8 @@ def test_values_are_normalized(tmp_path: Path) -> None:
     Image.new("RGB", (40, 40), (51, 102, 204)).save(path)
     photos = photos_of([Sample("gray", path, (40, 40), (), "0-0")], PLAIN)
     image, _, valid, _ = photos[(0, 0)]
-    wanted = [(v / 255 - m) / s for v, m, s in zip((51, 102, 204), MEAN, STD, strict=True)]
-    for channel, value in enumerate(wanted):
+    expected = [(v / 255 - m) / s for v, m, s in zip((51, 102, 204), MEAN, STD, strict=True)]
+    for channel, value in enumerate(expected):
         inside = image[channel][valid]
         torch.testing.assert_close(inside, torch.full_like(inside, value))
 

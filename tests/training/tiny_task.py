@@ -98,6 +98,11 @@ def train(
     return fit(task, chosen, FitSettings(**values), folder, runtime, name="tiny")
 
 
+def weights_of(task: TinyTask) -> dict[str, Tensor]:
+    """Return a copy of the weights."""
+    return {name: tensor.clone() for name, tensor in task.module.state_dict().items()}
+
+
 def main() -> None:
     folder, devices = Path(sys.argv[1]), int(sys.argv[2])
     runtime = Runtime.start(device="cpu", devices=devices, workers=0, threads=1)

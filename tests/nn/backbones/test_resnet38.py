@@ -26,8 +26,8 @@ def test_official_names_shapes_and_order(reference: Path, file: str) -> None:
     shapes = json.loads((reference / file).read_text())
     with torch.device("meta"):
         own = ResNet38().state_dict()
-    wanted = {n: tuple(s) for n, s in shapes.items() if n.split(".")[0] not in HEADS}
-    assert [(name, tuple(tensor.shape)) for name, tensor in own.items()] == list(wanted.items())
+    expected = {n: tuple(s) for n, s in shapes.items() if n.split(".")[0] not in HEADS}
+    assert [(name, tuple(tensor.shape)) for name, tensor in own.items()] == list(expected.items())
 
 
 def test_maps_have_the_stated_shapes(network: ResNet38) -> None:

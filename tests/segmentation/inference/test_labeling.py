@@ -63,14 +63,14 @@ def test_complete_photo_equals_the_simple_pipeline(
 ) -> None:
     photo = photo_of(*size)
     found = PhotoLabeler(LocalSegmenter(), settings)(photo)
-    wanted = simple_pipeline(photo, settings)
+    expected = simple_pipeline(photo, settings)
     assert found.labels.shape == size
-    chosen = np.take_along_axis(wanted, found.labels[None].astype(np.intp), axis=0)[0]
-    np.testing.assert_allclose(chosen, wanted.max(axis=0), atol=1e-4)
-    np.testing.assert_allclose(found.confidence, wanted.max(axis=0), atol=1e-4)
+    chosen = np.take_along_axis(expected, found.labels[None].astype(np.intp), axis=0)[0]
+    np.testing.assert_allclose(chosen, expected.max(axis=0), atol=1e-4)
+    np.testing.assert_allclose(found.confidence, expected.max(axis=0), atol=1e-4)
     assert found.probabilities is not None
     if found.probabilities.shape[1:] == size:
-        np.testing.assert_allclose(found.probabilities, wanted, atol=2e-3)
+        np.testing.assert_allclose(found.probabilities, expected, atol=2e-3)
     else:
         assert max(found.probabilities.shape[1:]) == settings.long_side
 

@@ -69,7 +69,7 @@ def test_several_threads_give_the_same_result(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "threads", "caller_threads", "wanted"),
+    ("given", "threads", "caller_threads", "expected"),
     [
         (None, 0, None, (min(processors(), 8), None)),
         ("3", 0, None, (3, 1)),
@@ -86,15 +86,15 @@ def test_threads_are_divided_among_callers(
     given: str | None,
     threads: int,
     caller_threads: int | None,
-    wanted: tuple[int, int | None],
+    expected: tuple[int, int | None],
 ) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if given is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", given)
     segmenter = OnnxSegmenter.open(file, threads=threads, caller_threads=caller_threads)
     each = segmenter._session.get_session_options().intra_op_num_threads
-    assert segmenter.caller_threads == wanted[0]
-    assert wanted[1] is None or each == wanted[1]
+    assert segmenter.caller_threads == expected[0]
+    assert expected[1] is None or each == expected[1]
 
 
 def open_error(path: Path) -> str:

@@ -27,8 +27,8 @@ def test_images_are_normalized_and_padded_with_the_mean_color() -> None:
     found = mean_of_one_view(segmenter, view)
     image = segmenter.image
     assert image.shape == (3, 16, 24)
-    wanted = (view / 255 - segmenter.mean) / segmenter.std
-    np.testing.assert_allclose(image[:, :13, :20], wanted.transpose(2, 0, 1), atol=1e-5)
+    expected = (view / 255 - segmenter.mean) / segmenter.std
+    np.testing.assert_allclose(image[:, :13, :20], expected.transpose(2, 0, 1), atol=1e-5)
     assert not image[:, 13:].any() and not image[:, :, 20:].any()
     assert found.shape == (4, 13, 20)
     np.testing.assert_allclose(found.sum(axis=0), 1, atol=1e-6)

@@ -134,6 +134,7 @@ def _enlarge(
     confidences: Float32,
     confidence: bool,
 ) -> None:
+    """Write the argmax of the interpolated channels and, with ``confidence``, their values."""
     for i in range(len(rows)):
         top, bottom, down = rows[i, 0], rows[i, 1], row_weights[i]
         for j in range(len(columns)):
@@ -147,6 +148,7 @@ def _enlarge(
             if same and not confidence:
                 labels[i, j] = best
                 continue
+            # Only one channel can be the largest if it is at all four cells.
             first, last = (best, best + 1) if same else (0, len(probabilities))
             largest = np.float32(-1)
             for c in range(first, last):
@@ -170,6 +172,7 @@ def _resize(
     column_weights: Float32,
     result: Float32,
 ) -> None:
+    """Write the bilinear interpolation of each map."""
     for c in range(len(maps)):
         for i in range(len(rows)):
             top, bottom, down = maps[c, rows[i, 0]], maps[c, rows[i, 1]], row_weights[i]

@@ -135,6 +135,7 @@ class AveragedViews:
 
 @compiled
 def _normalize(view: UInt8, scale_by: Float32, shift_by: Float32, image: Float32) -> None:
+    """Write (view / 255 - mean) / std as one multiplication and one subtraction per value."""
     height, width, channels = view.shape
     for y in range(height):
         for x in range(width):
