@@ -87,10 +87,10 @@ def test_the_weak_background_overrides():
 
 
 @given(st.floats(0.03, 0.97))
-def test_the_two_backgrounds_lie_around_the_score_in_use(score):
-    alpha = derived_alpha(score)
+def test_the_two_backgrounds_lie_around_the_threshold_in_use(threshold):
+    alpha = derived_alpha(threshold)
     strong, weak = (alpha * factor for factor in AffinityLabeling().alpha_factors)
-    assert (1 - score) ** strong > score > (1 - score) ** weak
+    assert (1 - threshold) ** strong > threshold > (1 - threshold) ** weak
 
 
 def test_the_papers_alphas_lie_so_around_its_best():

@@ -21,7 +21,7 @@ from tag2mask.maps.background import (
     labels_from_scores,
     with_background,
 )
-from tag2mask.maps.background_choice import CALIBRATION_SCORES
+from tag2mask.maps.background_choice import CALIBRATION_THRESHOLDS
 from tag2mask.maps.cam_map import CamMap, read_map, write_map
 from tag2mask.metrics.threshold_curve import ThresholdCurve
 from tag2mask.recipe.sections import MaskCrf, PseudoMasks
@@ -92,7 +92,7 @@ def test_calibration_takes_the_best_score_of_a_few_named_photos(scene, one_rank)
     chosen = metrics["calibration_photos"]
     assert len(chosen) == len(set(chosen)) == 4
     assert set(chosen) <= {s.id for s in scene.samples["train"]} & scene.masked
-    curve = ThresholdCurve.empty(len(NAMES), CALIBRATION_SCORES)
+    curve = ThresholdCurve.empty(len(NAMES), CALIBRATION_THRESHOLDS)
     for id in chosen:
         cam_map = read_map(scene.map_path(id))
         curve.add(scene.truths[id], cam_map.tags, cam_map.full_scores())
@@ -161,7 +161,7 @@ def test_only_changed_photos_are_made_anew(scene, one_rank):
     assert {id for id in second if first[id] != second[id]} == {changed.id}
 
 
-def test_a_complete_folder_makes_lost_masks_only_and_refuses_another_score(scene, one_rank):
+def test_a_complete_folder_makes_lost_masks_only_and_refuses_another_threshold(scene, one_rank):
     handle = make(scene, one_rank)
     first = masks(handle)
     before = {p: p.stat().st_mtime_ns for p in (handle.path / "masks").rglob("*.png")}
@@ -170,7 +170,7 @@ def test_a_complete_folder_makes_lost_masks_only_and_refuses_another_score(scene
     assert make(scene, one_rank).manifest.counts["computed"] == 1
     assert masks(handle).keys() == first.keys() and lost.is_file()
     assert [p for p, t in before.items() if p.stat().st_mtime_ns != t] == [lost]
-    with pytest.raises(RunFolderError, match=r"pseudo_masks\.score: 0\.4 -> 0\.5"):
+    with pytest.raises(RunFolderError, match=r"pseudo_masks\.background_threshold: 0\.4 -> 0\.5"):
         make(scene, one_rank, PseudoMasks(threshold_from="fixed", background_threshold=0.5))
 
 
@@ -291,15 +291,15 @@ def test_lost_confidence_is_made_again_and_goes_with_its_photo(scene, one_rank):
 def test_the_crf_takes_single_pixels_and_single_colors(tmp_path, one_rank, size):
     scores = np.linspace(0, 1, num=size[0] * size[1]).reshape(1, *size)
     scene = one_photo(tmp_path, np.full((*size, 3), 77, np.uint8), (1,), scores)
-    for score in (0.0, 0.4, 1.0):
+    for threshold in (0.0, 0.4, 1.0):
         section = PseudoMasks(
             threshold_from="fixed",
-            background_threshold=score,
+            background_threshold=threshold,
             crf=MaskCrf(enabled=True),
             confidence=True,
             unsure_below=0.6,
         )
-        handle = make(scene, one_rank, section, f"masks-{score}")
+        handle = make(scene, one_rank, section, f"masks-{threshold}")
         assert gray(handle, "only", "masks").shape == size
 
 
@@ -349,8 +349,8 @@ def test_killed_at_any_moment_the_masks_are_the_same(tmp_path, crf):
     out = tmp_path / "killed"
     settings = write_recipe(
         tmp_path / "recipe.yaml",
-        pseudo_masks__background="fixed",
-        pseudo_masks__score=0.4,
+        pseudo_masks__threshold_from="fixed",
+        pseudo_masks__background_threshold=0.4,
         pseudo_masks__crf__enabled=crf,
     )
     line = [

@@ -14,7 +14,7 @@ import small_runs
 from tag2mask.affinity.tuning import WalkSetting
 from tag2mask.artifacts.handles import AffinityModel, Tuning
 from tag2mask.errors import DataError, RunFolderError
-from tag2mask.maps.background_choice import CALIBRATION_SCORES, drawn_masked_photos
+from tag2mask.maps.background_choice import CALIBRATION_THRESHOLDS, drawn_masked_photos
 from tag2mask.maps.mapped_photos import mapped_photos
 from tag2mask.metrics.confusion import Confusion
 from tag2mask.recipe.loading import load_recipe
@@ -59,12 +59,12 @@ def make(
     )
 
 
-def miou_of(scene, model, setting: WalkSetting, score: float, photos, name) -> float:
+def miou_of(scene, model, setting: WalkSetting, threshold: float, photos, name) -> float:
     """Of walked maps, made into masks, step by step."""
     runtime = small_runs.one_rank()
     section = WALK.model_copy(update=vars(setting))
     walked = walk(scene.data, scene.maps, model, section, scene.root / f"walk {name}", runtime)
-    fixed = PseudoMasks(threshold_from="fixed", background_threshold=score)
+    fixed = PseudoMasks(threshold_from="fixed", background_threshold=threshold)
     made = pseudo_masks(scene.data, walked, fixed, scene.root / f"masks {name}", runtime)
     confusion = Confusion.empty(len(NAMES))
     for photo in photos:
@@ -92,7 +92,7 @@ def test_what_is_written(painted, model):
     assert list(result.photos) == [sample.id for sample, _ in drawn] and len(drawn) == 5
     assert manifest.metrics["photos"] == list(result.photos)
     assert (tuning.path / "photos.txt").read_text().split() == list(result.photos)
-    assert manifest.counts == {"photos": 5, "settings": 18 * len(CALIBRATION_SCORES)}
+    assert manifest.counts == {"photos": 5, "settings": 18 * len(CALIBRATION_THRESHOLDS)}
     with (tuning.path / "table.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 18

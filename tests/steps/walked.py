@@ -80,7 +80,7 @@ WALKED = np.array([[[0.9, 0.7, 0.2, 0.1], [0.8, 0.6, 0.25, 0.9]]], np.float32)
 
 
 def eight_pixels(root: Path) -> tuple[Scene, CamMaps, WalkedMaps]:
-    """One training photo of 4 x 2 px and a cat; its score in use before the walk is 0.25."""
+    """One training photo of 4 x 2 px and a cat; its threshold before the walk is 0.25."""
     sample = Sample("a", root / "photos" / "a.jpg", TRUTH.shape, (0,), "1-1")
     other = Sample("b", root / "photos" / "b.jpg", TRUTH.shape, (0,), "1-1")
     scene = Scene(

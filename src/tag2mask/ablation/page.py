@@ -17,11 +17,11 @@ from tag2mask.ablation.text_tables import (
     percent,
     points,
     reading_text,
-    score_text,
     seconds_text,
     seeds_done,
     stage_text,
     state_text,
+    threshold_text,
 )
 from tag2mask.report.dot_plot import Dot, dot_plot
 from tag2mask.report.page import (
@@ -114,7 +114,7 @@ def _dots(own: Summary, color: int) -> list[Dot]:
         )
     if own.miou is not None:
         spread = None if own.miou.spread is None else 100 * own.miou.spread
-        text = f"{own.split}: {percent(own.miou, 1)} at {score_text(own)}"
+        text = f"{own.split}: {percent(own.miou, 1)} at {threshold_text(own)}"
         dots.append(Dot(100 * own.miou.mean, spread, text, color))
     return dots
 
@@ -146,7 +146,7 @@ def _own_cells(row: RowScores, own: Summary | None, scores: AblationScores) -> S
         best_text(own, 1),
         _gain(own.best_gain),
         percent(own.boundary_miou, 1),
-        Cell(score_text(own), tone="muted"),
+        Cell(threshold_text(own), tone="muted"),
     )
 
 

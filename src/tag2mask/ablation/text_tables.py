@@ -168,7 +168,7 @@ def _own_cells(row: RowScores, own: Summary | None) -> tuple[str, ...]:
         best_text(own),
         points(own.best_gain),
         percent(own.boundary_miou),
-        score_text(own),
+        threshold_text(own),
     )
 
 
@@ -183,7 +183,7 @@ def measure_rows(scores: AblationScores, digits: int = 2) -> list[tuple[str, ...
             percent(own.boundary_miou, digits),
             percent(own.precision, digits),
             percent(own.recall, digits),
-            score_text(own),
+            threshold_text(own),
             _basis(own.split, [own]),
         )
         for row in scores.rows
@@ -259,12 +259,12 @@ def best_text(own: Summary, digits: int = 2) -> str:
     return f"{percent(own.best_miou, digits)} at {own.best_background_threshold.mean:.2f}"
 
 
-def score_text(own: Summary) -> str:
+def threshold_text(own: Summary) -> str:
     """The background threshold in use and its source."""
     if own.background_source == NO_SCORE:
         return NO_SCORE
-    score = own.background_threshold
-    return f"{'?' if score is None else f'{score.mean:.2f}'} ({own.background_source})"
+    threshold = own.background_threshold
+    return f"{'?' if threshold is None else f'{threshold.mean:.2f}'} ({own.background_source})"
 
 
 def seconds_text(value: Statistic | None) -> str:
@@ -279,7 +279,7 @@ def seconds_text(value: Statistic | None) -> str:
 def _latex_cells(row: RowScores, splits: Sequence[str]) -> list[str]:
     found = [row.own(split) for split in splits]
     name = f"{row.name} (masks used)" if row.learns_from == "masks" else row.name
-    cells = [name, next((score_text(own) for own in found if own is not None), "–")]
+    cells = [name, next((threshold_text(own) for own in found if own is not None), "–")]
     for own in found:
         cells += (
             ("–",) * 4

@@ -179,7 +179,7 @@ def evaluate(
 ) -> None:
     """Score maps, masks and predicted tags."""
     from tag2mask.artifacts.identity import folder_status
-    from tag2mask.maps.background_choice import calibrated_score
+    from tag2mask.maps.background_choice import calibrated_threshold
     from tag2mask.maps.mapped_photos import mapped_photos
     from tag2mask.steps import evaluate as step
     from tag2mask.steps.pseudo_masks import pseudo_masks as make_masks
@@ -197,7 +197,7 @@ def evaluate(
     if calibrate is not None:
         differs = bool(folder_status(PseudoMaskFolder, masks, settings.pseudo_masks).settings)
         if differs:  # before the old masks are deleted: there may be no photo to calibrate on
-            calibrated_score(prepared, mapped_photos(prepared, found), calibrate, runtime)
+            calibrated_threshold(prepared, mapped_photos(prepared, found), calibrate, runtime)
         delete_for_redo(PseudoMaskFolder, masks, differs, runtime)
         make_masks(prepared, found, settings.pseudo_masks, masks, runtime)
         redo = redo or differs

@@ -60,14 +60,14 @@ class Stage:
     Attributes:
         name: what was done so far, such as ``SEAM + walk``.
         tag_source: known or predicted, of the maps.
-        score: the background threshold in use; None: unknown.
-        source: where the score comes from.
+        threshold: the background threshold in use; None: unknown.
+        source: where the threshold comes from.
         content: photos with the maps, or the folder of the masks.
     """
 
     name: str
     tag_source: str
-    score: float | None
+    threshold: float | None
     source: str
     content: MappedPhotos | Path
 
@@ -75,7 +75,7 @@ class Stage:
         """Zero counts; of maps at the given background thresholds and at the one in use."""
         if isinstance(self.content, Path):
             return MaskCounts.empty(classes)
-        used = [] if self.score is None else [self.score]
+        used = [] if self.threshold is None else [self.threshold]
         return ThresholdCurve.empty(
             classes, np.unique(np.array([*thresholds, *used], np.float32)).tolist()
         )
@@ -84,7 +84,7 @@ class Stage:
         """Scores of the counts over some photos with masks."""
         published = section.behavior == "published"
         if isinstance(counts, MaskCounts):
-            used = point_scores(counts.confusion, self.score, self.source, published=published)
+            used = point_scores(counts.confusion, self.threshold, self.source, published=published)
             boundary = known(counts.boundary.miou(published=published))
             return StageScores(self.name, photos, self.tag_source, used, None, None, boundary)
         wanted = np.searchsorted(counts.thresholds, np.array(section.thresholds, np.float32))
@@ -92,10 +92,10 @@ class Stage:
         record = curve_scores(curve, published=published)
         best = curve.confusion(record.thresholds.index(record.best_threshold))
         at_use = None
-        if self.score is not None:
-            index = int(np.searchsorted(counts.thresholds, np.float32(self.score)))
+        if self.threshold is not None:
+            index = int(np.searchsorted(counts.thresholds, np.float32(self.threshold)))
             at_use = point_scores(
-                counts.confusion(index), self.score, self.source, published=published
+                counts.confusion(index), self.threshold, self.source, published=published
             )
         return StageScores(
             self.name,

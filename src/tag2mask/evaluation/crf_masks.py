@@ -42,13 +42,13 @@ class CrfMasks:
         photos: photos with maps.
         colors: RGB by mask id (C+1).
         settings: of the dense CRF.
-        score: background threshold; the background's own follows from it, see `derived_alpha`.
+        threshold: background threshold; the background's own follows from it, see `derived_alpha`.
     """
 
     photos: MappedPhotos
     colors: tuple[tuple[int, int, int], ...]
     settings: CrfSettings
-    score: float
+    threshold: float
 
     def make(self, step: Step[Any], samples: Sequence[Sample], runtime: Runtime) -> None:
         """Make the masks of some photos that aren't there yet, each rank its share.
@@ -84,14 +84,14 @@ class CrfMasks:
                 bar.advance()
 
     def _key(self, sample: Sample) -> str:
-        return f"{self.score:g} {sample.stamp} {self.photos.stamp(sample.id)}"
+        return f"{self.threshold:g} {sample.stamp} {self.photos.stamp(sample.id)}"
 
     def _one(self, folder: Path, sample: Sample, threads: int) -> Sample:
         cam_map = self.photos.read(sample)
         labels = np.zeros(sample.size, np.uint8)
         if cam_map.tags:
             crf = DenseCrf(np.asarray(read_photo(sample)), self.settings, threads=threads)
-            rivals = with_background(cam_map.full_scores(), derived_alpha(self.score))
+            rivals = with_background(cam_map.full_scores(), derived_alpha(self.threshold))
             ids = np.array([BACKGROUND, *(mask_id(tag) for tag in cam_map.tags)], np.uint8)
             labels = ids[crf.refine(rivals).argmax(axis=0)]
         write_mask(crf_mask_path(folder, sample.id), labels, self.colors)

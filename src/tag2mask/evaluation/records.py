@@ -31,7 +31,7 @@ WALK, CRF = "walk", "CRF"
 SEGMENTER = "segmenter"
 """The segmentation network's own masks, which need no tags and no background threshold."""
 NO_TAGS, NO_SCORE = "no", "argmax"
-"""Its tag source, and what stands in the place of a background score's source."""
+"""Its tag source, and what stands in the place of a background threshold's source."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class StageScores:
     Attributes:
         name: what was done so far, such as ``SEAM + walk``.
         tag_source: of its maps.
-        used: at the background threshold in use; None where no score is.
+        used: at the background threshold in use; None where there is no threshold.
         best: None where a background threshold can no longer be chosen, after a dense CRF.
         curve: likewise.
         boundary_miou: of masks; None of maps.
@@ -263,11 +263,11 @@ def curve_scores(curve: ThresholdCurve, *, published: bool) -> CurveScores:
 
 
 def point_scores(
-    confusion: Confusion, score: float | None, source: str, *, published: bool
+    confusion: Confusion, threshold: float | None, source: str, *, published: bool
 ) -> PointScores:
     """Put the counts at one background threshold into a record."""
     return PointScores(
-        background_threshold=score,
+        background_threshold=threshold,
         background_source=source,
         miou=known(confusion.miou(published=published)),
         precision=known(mean_of_present(confusion.precision())),

@@ -20,7 +20,7 @@ from tag2mask.artifacts.handles import (
 from tag2mask.evaluation.comparison import Stage
 from tag2mask.evaluation.records import CRF, NO_SCORE, NO_TAGS, SEGMENTER, WALK, maps_name
 from tag2mask.maps.background import threshold_from_alpha
-from tag2mask.maps.background_choice import BackgroundThreshold, estimated_score
+from tag2mask.maps.background_choice import BackgroundThreshold, estimated_threshold
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos, tag_source
 from tag2mask.runtime.session import Runtime
 
@@ -53,23 +53,23 @@ def map_stages(
     stages: list[Stage] = []
     for handle in earlier:
         found = mapped_photos(data, handle)
-        background = _score_of_the_walk(maps, handle) or estimated_score(found, runtime)
+        background = _threshold_of_the_walk(maps, handle) or estimated_threshold(found, runtime)
         stages.append(
             Stage(
                 _name(handle, earlier),
                 tag_source(handle),
-                background.score,
+                background.threshold,
                 background.source,
                 found,
             )
         )
     metrics = masks.manifest.metrics
-    score = metrics.get("background_threshold")
+    threshold = metrics.get("background_threshold")
     stages.append(
         Stage(
             _name(maps, earlier),
             tag_source(maps),
-            None if score is None else float(score),
+            None if threshold is None else float(threshold),
             str(metrics.get("background_source", "unknown")),
             photos,
         )
@@ -109,7 +109,7 @@ def _is_made_of(walked: AnyMaps, maps: AnyMaps) -> bool:
     return used is not None and used.fingerprint == maps.fingerprint
 
 
-def _score_of_the_walk(walked: AnyMaps, maps: AnyMaps) -> BackgroundThreshold | None:
+def _threshold_of_the_walk(walked: AnyMaps, maps: AnyMaps) -> BackgroundThreshold | None:
     """What the walk held these maps against; None where it did not take them."""
     if not isinstance(walked, WalkedMaps) or not _is_made_of(walked, maps):
         return None

@@ -27,7 +27,9 @@ def _overview(scores: EvaluationScores) -> str:
             "split": split.split,
             "photos": f"{split.photos}" if masks is None else f"{masks.photos} of {split.photos}",
             "tags": split.tag_source,
-            "background threshold": score_text(split.background_threshold, split.background_source),
+            "background threshold": threshold_text(
+                split.background_threshold, split.background_source
+            ),
             "mIoU": _percent(getattr(masks, "miou", None)),
             "best possible": "-"
             if curve is None
@@ -68,18 +70,18 @@ def _stage_table(split: SplitScores) -> str:
                 *(_percent(getattr(used, name, None)) for name in ("miou", "precision", "recall")),
                 "?"
                 if used is None
-                else score_text(used.background_threshold, used.background_source),
+                else threshold_text(used.background_threshold, used.background_source),
                 "-" if best is None else f"{_percent(best.miou)} at {best.background_threshold:g}",
             )
         )
     return markdown_table(head, rows)
 
 
-def score_text(score: float | None, source: str) -> str:
+def threshold_text(threshold: float | None, source: str) -> str:
     """A background threshold and its source."""
     if source == NO_SCORE:
         return source
-    return f"{'?' if score is None else f'{score:g}'} ({source})"
+    return f"{'?' if threshold is None else f'{threshold:g}'} ({source})"
 
 
 def _class_table(split: SplitScores) -> str:

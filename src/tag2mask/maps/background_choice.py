@@ -27,10 +27,10 @@ from tag2mask.recipe.sections import ThresholdChoice
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import ordered_map
 
-CALIBRATION_SCORES = tuple(i / 100 for i in range(100))
+CALIBRATION_THRESHOLDS = tuple(i / 100 for i in range(100))
 CALIBRATION_SEED = 0
 BACKGROUND = "background.json"
-WALKED_SCORE = 0.5
+WALKED_THRESHOLD = 0.5
 """In walked maps a class exceeds it exactly where it exceeds the walked background."""
 
 
@@ -39,13 +39,13 @@ class BackgroundThreshold:
     """A background threshold and where it comes from.
 
     Attributes:
-        score: in [0, 1]; a class must exceed it.
+        threshold: in [0, 1]; a class must exceed it.
         source: how it was found; walk: the background took part in the random walk.
         photos: ids of the masked photos that it was calibrated on.
-        miou: of these photos' maps at this score, in [0, 1].
+        miou: of these photos' maps at this threshold, in [0, 1].
     """
 
-    score: float
+    threshold: float
     source: Literal["fixed", "calibrated", "estimated", "walk"]
     photos: tuple[str, ...] = ()
     miou: float | None = None
@@ -53,7 +53,7 @@ class BackgroundThreshold:
     def metrics(self) -> dict[str, Any]:
         """As the manifest says it."""
         found: dict[str, Any] = {
-            "background_threshold": self.score,
+            "background_threshold": self.threshold,
             "background_source": self.source,
         }
         if self.source == "calibrated":
@@ -69,23 +69,23 @@ def choose_background_threshold(
     Args:
         data: the prepared data; its masks are read for ``calibrated`` alone.
         photos: photos with maps.
-        section: where the score comes from.
+        section: where the threshold comes from.
         runtime: where to run.
 
     Raises:
         DataError: no photo to calibrate on, or one whose mask can't be used; maps from which no
-            score can be estimated; a map that is missing, damaged or of other photos.
+            threshold can be estimated; a map that is missing, damaged or of other photos.
     """
     if section.threshold_from == "auto" and photos.made_by == WalkedMaps.step:
-        return BackgroundThreshold(WALKED_SCORE, "walk")
+        return BackgroundThreshold(WALKED_THRESHOLD, "walk")
     if section.threshold_from == "fixed":
         return BackgroundThreshold(section.background_threshold, "fixed")
     if section.threshold_from == "calibrated":
-        return calibrated_score(data, photos, section.calibrate_photos, runtime)
-    return estimated_score(photos, runtime, section=section.key)
+        return calibrated_threshold(data, photos, section.calibrate_photos, runtime)
+    return estimated_threshold(photos, runtime, section=section.key)
 
 
-def estimated_score(
+def estimated_threshold(
     photos: MappedPhotos, runtime: Runtime, *, section: str = "pseudo_masks"
 ) -> BackgroundThreshold:
     """Estimate the background threshold from the training photos' maps alone.
@@ -98,7 +98,7 @@ def estimated_score(
         section: of the recipe that asks for it, to name its settings.
 
     Raises:
-        DataError: no map, or maps of one score only.
+        DataError: no map, or maps that hold one score only.
     """
     samples = photos.splits.get("train") or next(iter(photos.splits.values()))
 
@@ -115,7 +115,7 @@ def estimated_score(
     return BackgroundThreshold(estimate_background_threshold(total, section=section), "estimated")
 
 
-def calibrated_score(
+def calibrated_threshold(
     data: PreparedData, photos: MappedPhotos, count: int, runtime: Runtime
 ) -> BackgroundThreshold:
     """Find the background threshold that is best on a few masked training photos.
@@ -139,24 +139,24 @@ def calibrated_score(
         )
 
     def own_share() -> ThresholdCurve:
-        curve = ThresholdCurve.empty(photos.classes, CALIBRATION_SCORES)
+        curve = ThresholdCurve.empty(photos.classes, CALIBRATION_THRESHOLDS)
         for sample, mask in runtime.shard(chosen):
             cam_map = photos.read(sample)
             truth = photos.read_mask(mask, sample)
             curve.add(truth, cam_map.tags, cam_map.full_scores())
         return curve
 
-    total = ThresholdCurve.empty(photos.classes, CALIBRATION_SCORES)
+    total = ThresholdCurve.empty(photos.classes, CALIBRATION_THRESHOLDS)
     for part in runtime.gather_results(own_share):
         total.merge(part)
-    score, miou = total.best()
+    threshold, miou = total.best()
     if math.isnan(miou):
         raise DataError(
             "the background threshold can't be calibrated: the masks are void everywhere",
             where=chosen[0][1],
             fix="Give masks with class numbers.",
         )
-    return BackgroundThreshold(score, "calibrated", tuple(s.id for s, _ in chosen), miou)
+    return BackgroundThreshold(threshold, "calibrated", tuple(s.id for s, _ in chosen), miou)
 
 
 def drawn_masked_photos(
@@ -190,7 +190,7 @@ def kept_background_threshold(
 ) -> BackgroundThreshold:
     """The background threshold of a step's folder: found once, then kept in ``background.json``.
 
-    A score that follows every photo that is added would make all earlier ones be done again.
+    A threshold that follows every photo that is added would make all earlier ones be done again.
 
     Raises:
         DataError: as `choose_background_threshold`.
@@ -205,7 +205,7 @@ def kept_background_threshold(
             raise RunFolderError(
                 "not a background threshold of tag2mask",
                 where=path,
-                fix="Delete the file: the score is then found again.",
+                fix="Delete the file: the threshold is then found again.",
             ) from None
     found = choose_background_threshold(data, photos, section, runtime)
     if runtime.rank == 0:
@@ -213,10 +213,10 @@ def kept_background_threshold(
     return found
 
 
-def derived_alpha(score: float) -> float:
-    """α of the background (1 - max)^α that ties with a class of this score.
+def derived_alpha(threshold: float) -> float:
+    """α of the background (1 - max)^α that ties with a class at this threshold.
 
     Args:
-        score: in [0, 1]; α has no value at its ends, which count as 0.01 and 0.99.
+        threshold: in [0, 1]; α has no value at its ends, which count as 0.01 and 0.99.
     """
-    return alpha_from_threshold(min(max(score, 0.01), 0.99))
+    return alpha_from_threshold(min(max(threshold, 0.01), 0.99))

@@ -15,7 +15,7 @@ import yaml
 from tag2mask.artifacts.handles import Evaluation, Predictions, PreparedData, SegmenterModel
 from tag2mask.artifacts.manifest import Manifest
 from tag2mask.evaluation.records import SEGMENTER, EvaluationScores, SplitScores
-from tag2mask.evaluation.tables import markdown_table, score_text
+from tag2mask.evaluation.tables import markdown_table, threshold_text
 from tag2mask.report.page import hex_color, percent
 from tag2mask.report.run_folder import RunFolder
 from tag2mask.segmentation.inference.export_spec import ExportedSpec
@@ -304,7 +304,7 @@ def _metrics(card: ModelCard) -> list[str]:
             str(row.photos),
             row.masks_of,
             row.tags,
-            score_text(row.background_threshold, row.background_source),
+            threshold_text(row.background_threshold, row.background_source),
             *map(percent, (row.miou, row.precision, row.recall)),
         )
         for row in card.scores

@@ -101,11 +101,11 @@ def _alphas(
     folder: Path,
     runtime: Runtime,
 ) -> tuple[tuple[float, float], BackgroundThreshold | None]:
-    """α of the strong and of the weak background, and the score that they were derived from."""
+    """α of the strong and of the weak background, and the threshold that they are derived from."""
     if section.alphas is not None:
         return section.alphas, None
     background = kept_background_threshold(folder, data, photos, section, runtime)
-    alpha = derived_alpha(background.score)
+    alpha = derived_alpha(background.threshold)
     strong, weak = (round(alpha * factor, 4) for factor in section.alpha_factors)
     return (strong, weak), background
 

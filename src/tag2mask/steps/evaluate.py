@@ -208,7 +208,7 @@ def _with_crf_masks(
     base = before[-1]
     if base is stages[-1] and sharpened_by_crf(masks):
         return stages  # the pseudo masks are just that
-    assert isinstance(base.content, MappedPhotos) and base.score is not None
+    assert isinstance(base.content, MappedPhotos) and base.threshold is not None
     settings = CrfSettings(**section.crf.model_dump(exclude={"enabled"}))
     masked = {
         sample.id: sample
@@ -216,7 +216,7 @@ def _with_crf_masks(
         for sample in samples
         if sample.id in truths
     }
-    CrfMasks(base.content, classes.colors, settings, base.score).make(
+    CrfMasks(base.content, classes.colors, settings, base.threshold).make(
         step, list(masked.values()), runtime
     )
     place = stages.index(base) + 1
@@ -262,12 +262,12 @@ def _split_scores(
     probabilities = np.stack(counts.probabilities)
     tagged = bool(known.any())
     stages = _stage_scores(job, counts, masks) if counts.masked else ()
-    score = masks.manifest.metrics.get("background_threshold")
+    threshold = masks.manifest.metrics.get("background_threshold")
     return SplitScores(
         split=split,
         photos=len(samples),
         tag_source=tag_source(maps),
-        background_threshold=None if score is None else float(score),
+        background_threshold=None if threshold is None else float(threshold),
         background_source=str(masks.manifest.metrics.get("background_source", "unknown")),
         certainty=float(np.mean([row["certainty"] for row in counts.rows])),
         masks=mask_scores(

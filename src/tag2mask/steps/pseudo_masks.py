@@ -72,7 +72,7 @@ def pseudo_masks(
         samples = list({s.id: s for split in photos.splits.values() for s in split}.values())
         files.drop_missing({sample.id for sample in samples})
         runtime.barrier()
-        job = _Job(photos, classes.colors, section, background.score, files)
+        job = _Job(photos, classes.colors, section, background.threshold, files)
         shares = runtime.gather_results(lambda: job.make(runtime.shard(samples), runtime))
         skipped = sorted(line for _, part in shares for line in part)
         counts = {
@@ -127,13 +127,13 @@ class _Job:
         photos: MappedPhotos,
         colors: tuple[tuple[int, int, int], ...],
         section: PseudoMasks,
-        score: float,
+        threshold: float,
         files: _Files,
     ) -> None:
         self.photos = photos
         self.colors = colors
         self.section = section
-        self.score = score
+        self.threshold = threshold
         self.files = files
         self.crf = None
         if section.crf.enabled:
@@ -161,7 +161,7 @@ class _Job:
         return len(due) - len(skipped), skipped
 
     def _key(self, sample: Sample) -> str:
-        key = f"{self.score:g} {self.photos.stamp(sample.id)}"
+        key = f"{self.threshold:g} {self.photos.stamp(sample.id)}"
         return key if self.crf is None else f"{key} {sample.stamp}"
 
     def _one(self, sample: Sample, threads: int) -> tuple[Sample, str, DataError | None]:
@@ -178,7 +178,7 @@ class _Job:
                     raise
                 return sample, made_from, error
             crf = DenseCrf(np.asarray(photo), self.crf, threads=threads)
-            marginals = crf.refine(with_background(scores, derived_alpha(self.score)))
+            marginals = crf.refine(with_background(scores, derived_alpha(self.threshold)))
         labels, confidence = self._labels(cam_map, scores, marginals)
         if self.section.unsure_below is not None:
             labels[confidence < np.float32(self.section.unsure_below)] = IGNORE
@@ -197,10 +197,10 @@ class _Job:
         if marginals is not None:
             ids = np.array([0, *(mask_id(tag) for tag in cam_map.tags)], np.uint8)
             return ids[marginals.argmax(axis=0)], marginals.max(axis=0)
-        labels = labels_from_scores(scores, cam_map.tags, self.score, cam_map.size)
+        labels = labels_from_scores(scores, cam_map.tags, self.threshold, cam_map.size)
         if not self.section.confidence and self.section.unsure_below is None:
             return labels, np.ones((1, 1), np.float32)
-        rivals = with_background(scores, derived_alpha(self.score))
+        rivals = with_background(scores, derived_alpha(self.threshold))
         total = rivals.sum(axis=0)
         share = np.divide(rivals.max(axis=0), total, out=np.ones_like(total), where=total > 0)
         return labels, share

@@ -40,8 +40,8 @@ from tag2mask.data.index import Sample, masks_fingerprint
 from tag2mask.data.photos import read_photo
 from tag2mask.errors import DataError, RunFolderError
 from tag2mask.maps.background_choice import (
-    CALIBRATION_SCORES,
-    WALKED_SCORE,
+    CALIBRATION_THRESHOLDS,
+    WALKED_THRESHOLD,
     choose_background_threshold,
     derived_alpha,
     drawn_masked_photos,
@@ -120,10 +120,10 @@ def tune(
             fix="Give masks of a few training photos and prepare the data again, or keep the "
             "recipe's settings.",
         )
-    score = masks.background_threshold if masks.threshold_from == "fixed" else WALKED_SCORE
+    threshold = masks.background_threshold if masks.threshold_from == "fixed" else WALKED_THRESHOLD
     settings = {
         **section.model_dump(mode="json", exclude={"skip_bad"}),
-        "score": score,
+        "threshold": threshold,
         "walk": walk.model_dump(mode="json", exclude={"enabled", "skip_bad"}),
     }
     with step_folder(
@@ -143,7 +143,7 @@ def tune(
             _inference(model, walk, runtime),
             section,
             walk,
-            _grid(section, own, score),
+            _grid(section, own, threshold),
         )
         total, skipped = job.count_all([sample for sample, _ in chosen], runtime)
         miou = total.miou()
@@ -158,7 +158,7 @@ def tune(
             job.grid,
             miou,
             own,
-            score,
+            threshold,
             tuple(sample.id for sample, _ in chosen if sample.id not in left_out),
         )
         if runtime.rank == 0:
@@ -211,18 +211,20 @@ def _alpha(data: PreparedData, photos: MappedPhotos, walk: Walk, runtime: Runtim
     """α as ``walk`` finds it."""
     if walk.alpha is not None:
         return walk.alpha
-    return round(derived_alpha(choose_background_threshold(data, photos, walk, runtime).score), 4)
+    return round(
+        derived_alpha(choose_background_threshold(data, photos, walk, runtime).threshold), 4
+    )
 
 
-def _grid(section: Tune, own: WalkSetting, own_score: float) -> WalkGrid:
-    scores = list(CALIBRATION_SCORES)
-    if not np.isclose(scores, own_score, rtol=0, atol=1e-6).any():  # compared as float32
-        scores = sorted([*scores, own_score])
+def _grid(section: Tune, own: WalkSetting, own_threshold: float) -> WalkGrid:
+    thresholds = list(CALIBRATION_THRESHOLDS)
+    if not np.isclose(thresholds, own_threshold, rtol=0, atol=1e-6).any():  # compared as float32
+        thresholds = sorted([*thresholds, own_threshold])
     return WalkGrid(
         tuple(sorted({*section.alphas, own.alpha})),
         tuple(sorted({*section.betas, own.beta})),
         tuple(sorted({*section.steps, own.steps})),
-        tuple(scores),
+        tuple(thresholds),
     )
 
 
@@ -315,10 +317,10 @@ class _Job:
 
 
 def _result(
-    grid: WalkGrid, miou: Float64, own: WalkSetting, own_score: float, photos: tuple[str, ...]
+    grid: WalkGrid, miou: Float64, own: WalkSetting, own_threshold: float, photos: tuple[str, ...]
 ) -> TuningResult:
     ranked = tuple(best_settings(grid, miou))
-    index = int(np.abs(np.array(grid.thresholds) - own_score).argmin())
+    index = int(np.abs(np.array(grid.thresholds) - own_threshold).argmin())
     untuned = TunedWalk(own, grid.thresholds[index], float(miou[grid.settings.index(own), index]))
     return TuningResult(photos, untuned, ranked, tuple(grid.outermost(ranked[0].setting)))
 
@@ -341,7 +343,7 @@ def _write(folder: Path, result: TuningResult, grid: WalkGrid, miou: Float64) ->
     )
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["alpha", "beta", "steps", "score", "miou"])
+    writer.writerow(["alpha", "beta", "steps", "threshold", "miou"])
     for tuned in result.ranked:
         writer.writerow([*asdict(tuned.setting).values(), tuned.threshold, round(tuned.miou, 6)])
     write_text(folder / TABLE, table.getvalue())
@@ -354,10 +356,10 @@ def _write(folder: Path, result: TuningResult, grid: WalkGrid, miou: Float64) ->
 
 
 def _plain(tuned: TunedWalk) -> dict[str, Any]:
-    return {**asdict(tuned.setting), "score": tuned.threshold, "miou": round(tuned.miou, 6)}
+    return {**asdict(tuned.setting), "threshold": tuned.threshold, "miou": round(tuned.miou, 6)}
 
 
 def _tuned(row: dict[str, Any]) -> TunedWalk:
     return TunedWalk(
-        WalkSetting(row["alpha"], row["beta"], row["steps"]), row["score"], row["miou"]
+        WalkSetting(row["alpha"], row["beta"], row["steps"]), row["threshold"], row["miou"]
     )

@@ -75,7 +75,7 @@ def walk(
         metrics = {"tags": photos.tag_source, "classes": list(read_classes(data.path).names)}
         if section.alpha is None:
             background = kept_background_threshold(step.path, data, photos, section, runtime)
-            alpha = round(derived_alpha(background.score), 4)
+            alpha = round(derived_alpha(background.threshold), 4)
             metrics |= background.metrics()
         else:
             alpha = section.alpha

@@ -231,8 +231,8 @@ def _comparison(runs: Sequence[ScoredRun]) -> list[Block]:
 
 
 def _in_use(split: SplitScores) -> str:
-    score = split.background_threshold
-    return "" if score is None else f", in use {score:.2f} ({split.background_source})"
+    threshold = split.background_threshold
+    return "" if threshold is None else f", in use {threshold:.2f} ({split.background_source})"
 
 
 def _best(split: SplitScores) -> float | None:

@@ -22,7 +22,7 @@ from tag2mask.report.page import (
     with_unit,
 )
 from tag2mask.report.plots import Series, Svg, line_plot
-from tag2mask.report.sections.wording import ScoredRun, measured_text, score_text, split_names
+from tag2mask.report.sections.wording import ScoredRun, measured_text, split_names, threshold_text
 
 
 def has_stages(run: ScoredRun) -> bool:
@@ -134,7 +134,7 @@ def _basis(split: SplitScores, stage: StageScores) -> str:
 
 def _score(stage: StageScores) -> str:
     used = stage.used
-    return score_text(
+    return threshold_text(
         *(
             (None, "unknown")
             if used is None
@@ -175,15 +175,19 @@ def _plot(split: SplitScores, names: Sequence[str], *, wide: bool) -> Svg:
     series = []
     for stage in filter(_has_score, split.stages):
         color, used = names.index(stage.name), stage.used
-        score = used.background_threshold if used is not None else None
+        threshold = used.background_threshold if used is not None else None
         if stage.curve is not None:
-            series.append(curve_series(stage.name, stage.curve, score, color))
-        elif used is not None and score is not None and used.miou is not None:
+            series.append(curve_series(stage.name, stage.curve, threshold, color))
+        elif used is not None and threshold is not None and used.miou is not None:
             miou = 100 * used.miou
-            text = f"{stage.name}: {with_unit(used.miou)} from {score:.2f}"
+            text = f"{stage.name}: {with_unit(used.miou)} from {threshold:.2f}"
             series.append(
                 Series(
-                    stage.name, np.array([score]), np.array([miou]), ((score, miou, text),), color
+                    stage.name,
+                    np.array([threshold]),
+                    np.array([miou]),
+                    ((threshold, miou, text),),
+                    color,
                 )
             )
     return line_plot(

@@ -58,17 +58,16 @@ def measured_text(split: SplitScores, photos: int, tag_source: str) -> str:
 
 def basis_text(split: SplitScores, photos: int) -> str:
     """Split, photos, tag source, background threshold in use and its source."""
-    return (
-        f"{photos_text(split, photos)}, "
-        f"background threshold {score_text(split.background_threshold, split.background_source)}"
+    return f"{photos_text(split, photos)}, background threshold " + threshold_text(
+        split.background_threshold, split.background_source
     )
 
 
-def score_text(score: float | None, source: str) -> str:
+def threshold_text(threshold: float | None, source: str) -> str:
     """A background threshold and its source."""
     if source == NO_SCORE:
         return source
-    return f"{'unknown' if score is None else f'{score:.3g}'} ({source})"
+    return f"{'unknown' if threshold is None else f'{threshold:.3g}'} ({source})"
 
 
 def mask_scores_of(run: ScoredRun, split: str) -> MaskScores | None:
