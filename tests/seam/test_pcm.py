@@ -241,7 +241,7 @@ def test_pcm_takes_less_than_300_mb_on_top_of_the_network(name: str, behavior: s
         check=True,
         capture_output=True,
         text=True,
-        cwd=Path(__file__).parent,
+        cwd=Path(__file__).parents[1] / "nn",  # toy_backbone
         timeout=900,
     )
     without, peak, height, width = (int(value) for value in done.stdout.split())

@@ -32,7 +32,7 @@ from tag2mask.runtime.session import explain_out_of_memory, share_of_threads
 from tag2mask.runtime.threads import MAX_THREADS, SMALL_PIXELS, ordered_map
 from tag2mask.seam.map_sums import RunningSums, scale_maps
 from tag2mask.seam.network import SeamNet, SeamOutput
-from tag2mask.seam.views import PhotoViews, ViewBatch
+from tag2mask.seam.views import ScaledViews, ViewBatch
 
 T = TypeVar("T")
 Size = tuple[int, int]
@@ -125,7 +125,7 @@ class MultiScaleInference:
         self.autocast = autocast
         self.pad_batch = BatchPadding(device, settings.batch_views)
         self.photo_by_photo = device.type == "cpu"
-        self.views = PhotoViews(
+        self.views = ScaledViews(
             mean=net.backbone.mean,
             std=net.backbone.std,
             long_side=settings.long_side,

@@ -52,7 +52,7 @@ class _View:
     mirrored: bool
 
 
-class PhotoViews:
+class ScaledViews:
     """Makes the views of photos.
 
     Args:
@@ -67,8 +67,8 @@ class PhotoViews:
     Example:
         >>> import torch
         >>> from PIL import Image
-        >>> from tag2mask.seam.views import PhotoViews
-        >>> views = PhotoViews(
+        >>> from tag2mask.seam.views import ScaledViews
+        >>> views = ScaledViews(
         ...     mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), long_side=None, size_multiple=1,
         ...     flip=True, batch_views=8, device=torch.device("cpu"),
         ... )
