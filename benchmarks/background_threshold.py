@@ -17,7 +17,7 @@ import numpy as np
 from skimage.filters import threshold_isodata, threshold_otsu, threshold_yen
 
 from tag2mask.artifacts.handles import CamMaps, PreparedData
-from tag2mask.data.index import Sample, read_classes, read_mask_paths
+from tag2mask.data.index import Sample, read_mask_paths
 from tag2mask.maps.background import HISTOGRAM_BINS, ScoreHistogram
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
 from tag2mask.metrics.threshold_curve import ThresholdCurve
@@ -81,7 +81,7 @@ def main() -> None:
     arguments = parser.parse_args()
     data = PreparedData.open(arguments.run / "prepare")
     maps = CamMaps.open(arguments.run / "infer-cam")
-    photos = mapped_photos(data, maps, len(read_classes(data.path)))
+    photos = mapped_photos(data, maps)
     masks = read_mask_paths(data.path)
     samples = [s for s in photos.splits[arguments.split] if s.id in masks and s.tags]
     measure(photos, samples, masks, f"{arguments.split}, all")

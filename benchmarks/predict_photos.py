@@ -26,7 +26,7 @@ from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.ranks import OneProcess
 from tag2mask.segmentation.export import require_onnx
 from tag2mask.segmentation.inference.label_loops import Float32
-from tag2mask.segmentation.inference.labeling import Segmentation
+from tag2mask.segmentation.inference.labeling import PhotoLabeler
 from tag2mask.segmentation.inference.onnx_segmenter import OnnxSegmenter
 from tag2mask.segmentation.inference.segmenter import Segmenter
 from tag2mask.segmentation.networks import SegmentationNet, build_segmenter, save_segmenter
@@ -94,7 +94,7 @@ def as_onnx(net: SegmentationNet, segmenter: Segmenter, folder: Path) -> OnnxSeg
 
 def label_all(segmenter: Segmenter, images: Sequence[Float32]) -> list[Float32]:
     """Return the probabilities of all images, computed with the threads that ``predict`` uses."""
-    with ThreadPoolExecutor(segmenter.callers) as pool:
+    with ThreadPoolExecutor(segmenter.caller_threads) as pool:
         return list(pool.map(segmenter.probabilities, images))
 
 
@@ -128,9 +128,9 @@ def network() -> tuple[SegmentationNet, TorchSegmenter]:
 def network_inputs(photos: Sequence[PhotoFile], segmenter: Segmenter) -> list[Tensor]:
     """Return the network's inputs for the photos, one by one."""
     recorder = _InputRecorder(segmenter)
-    segmentation = Segmentation(recorder, segmentation_settings(Predict(), segmenter))
+    labeler = PhotoLabeler(recorder, segmentation_settings(Predict(), segmenter))
     for photo in photos:
-        segmentation(read_image(photo.path))
+        labeler(read_image(photo.path))
     return recorder.images
 
 
@@ -146,7 +146,7 @@ def forward(net: SegmentationNet, image: Tensor) -> Tensor:
 class _InputRecorder:
     """A segmenter that stores its inputs instead of running a network."""
 
-    callers, batched = 1, False
+    caller_threads, batched = 1, False
 
     def __init__(self, segmenter: Segmenter) -> None:
         self.classes, self.long_side = segmenter.classes, segmenter.long_side
