@@ -1,4 +1,4 @@
-"""Label maps and confidences move with their photo, pixel by pixel."""
+"""Label maps are resized, flipped and cropped with their photos."""
 
 from __future__ import annotations
 
@@ -78,7 +78,9 @@ def photos_of(
 
 @settings(max_examples=60)
 @given(epoch=st.integers(0, 50), index=st.integers(0, len(SIZES) - 1), seed=st.integers(0, 3))
-def test_labels_lie_on_what_they_name(folder: Path, epoch: int, index: int, seed: int) -> None:
+def test_labels_match_the_photo_at_each_pixel(
+    folder: Path, epoch: int, index: int, seed: int
+) -> None:
     image, labels, confidence, name = photos_of(folder, seed=seed)[(epoch, index)]
     _, valid, _ = TrainingDataset(samples_of(folder), 2, PLAIN, seed).cropped((epoch, index))
     assert image.shape == (3, SIDE, SIDE) and name == str(index)
@@ -86,7 +88,7 @@ def test_labels_lie_on_what_they_name(folder: Path, epoch: int, index: int, seed
     assert labels.dtype == confidence.dtype == torch.uint8
     assert (labels[~valid] == IGNORE).all() and not confidence[~valid].any()
     assert set(labels[valid].tolist()) <= {0, 1, 2}
-    # Interpolation blurs the edges between areas; inside them the color tells the label.
+    # Interpolation blurs the edges between areas; inside them the color shows the label.
     for kind, channel in ((1, 0), (2, 1)):
         assert set(labels[(image[channel] > 0.98) & valid].tolist()) <= {kind}
     dark = (image[:2].amax(dim=0) < 0.02) & valid
@@ -95,7 +97,7 @@ def test_labels_lie_on_what_they_name(folder: Path, epoch: int, index: int, seed
     assert ((confidence - blue).abs()[valid] < 30).float().mean() > 0.9 or valid.sum() < 40
 
 
-def test_scales_are_spread_over_their_range(folder: Path) -> None:
+def test_scales_cover_their_range(folder: Path) -> None:
     photos = photos_of(folder).photos
     sizes = [max(photos.cropped((epoch, 5))[2].size) for epoch in range(300)]
     assert 20 <= min(sizes) < 23 and 57 < max(sizes) <= 60
@@ -114,7 +116,7 @@ def test_photos_can_keep_their_own_size(folder: Path) -> None:
     assert int((photos_of(folder, twice)[(0, 2)][1] != IGNORE).sum()) == 4 * mask.size
 
 
-def test_draws_come_from_seed_epoch_and_index_alone(folder: Path) -> None:
+def test_crops_depend_only_on_seed_epoch_and_index(folder: Path) -> None:
     one, other = photos_of(folder, seed=4), photos_of(folder, seed=4)
     other[(7, 3)]
     for address in ((0, 0), (3, 1), (2, 3)):
@@ -136,7 +138,7 @@ def batches_of(folder: Path, workers: int, start: int = 0) -> list[SegmenterBatc
     return list(segmenter_loader(photos_of(folder), order, workers=workers))
 
 
-def test_batches_are_the_same_whoever_reads_them(folder: Path) -> None:
+def test_batches_do_not_depend_on_the_number_of_workers(folder: Path) -> None:
     alone, others = batches_of(folder, 0)[1:], batches_of(folder, 1, 1)
     assert len(alone) == len(others) == 2
     for one, two in zip(alone, others, strict=True):
@@ -164,7 +166,7 @@ def test_batches_are_the_same_whoever_reads_them(folder: Path) -> None:
         ),
     ],
 )
-def test_bad_labels_are_named_in_their_batch(
+def test_unreadable_labels_are_listed_in_their_batch(
     folder: Path, tmp_path: Path, name: str, change, message: str
 ) -> None:
     for kind in ("masks", "confidence"):
@@ -188,7 +190,7 @@ def test_bad_labels_are_named_in_their_batch(
         ).all()
 
 
-def test_a_batch_of_nothing(folder: Path, tmp_path: Path) -> None:
+def test_batch_without_readable_photos(folder: Path, tmp_path: Path) -> None:
     photos = SegmenterDataset(samples_of(folder)[:1], maps_of(tmp_path), 2, PLAIN, 0)
     (batch,) = segmenter_loader(photos, StepBatchSampler(1, 1, start=0, stop=1, seed=0), workers=0)
     assert len(batch.image) == len(batch.labels) == len(batch.ids) == 0 and len(batch.skipped) == 1

@@ -1,4 +1,4 @@
-"""Loss terms of label maps against plain transcriptions; what is not labeled counts nowhere."""
+"""Losses of label maps compared with simple implementations; unlabeled pixels don't count."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def case(
     ignored: float = 0.2,
     size: tuple[int, int, int] = (2, 5, 6),
 ) -> tuple[Tensor, Tensor]:
-    """Logits and labels; the last class is in no label."""
+    """Return logits and labels; the last class occurs in no label."""
     generator = torch.Generator().manual_seed(seed)
     logits = 2 * torch.randn(size[0], CLASSES, *size[1:], generator=generator)
     labels = torch.randint(CLASSES - 1, size, generator=generator)
@@ -39,7 +39,7 @@ def case(
 
 @settings(max_examples=25)
 @given(st.integers(0, 1000), st.sampled_from([0.0, 0.3, 0.9]))
-def test_plain_cross_entropy_is_torchs(seed: int, ignored: float) -> None:
+def test_cross_entropy_equals_torchs(seed: int, ignored: float) -> None:
     logits, labels = case(seed, ignored)
     term = cross_entropy(logits, labels)
     if term.count > 0:
@@ -66,14 +66,14 @@ def test_pixels_weigh_as_much_as_they_are_sure() -> None:
     )
 
 
-def test_shares_of_a_batch_add_up_to_the_whole() -> None:
-    """Ranks see different numbers of labeled pixels; totals and counts are summed over them."""
+def test_parts_of_a_batch_sum_to_the_batch() -> None:
+    """Totals and counts are summed over ranks, which have different numbers of labeled pixels."""
     logits, labels = case(2, size=(4, 5, 6))
     labels[0] = IGNORE
-    whole = cross_entropy(logits, labels)
+    complete = cross_entropy(logits, labels)
     parts = [cross_entropy(logits[i::2], labels[i::2]) for i in (0, 1)]
-    together = Mean(parts[0].total + parts[1].total, parts[0].count + parts[1].count)
-    torch.testing.assert_close(together.value, whole.value)
+    summed = Mean(parts[0].total + parts[1].total, parts[0].count + parts[1].count)
+    torch.testing.assert_close(summed.value, complete.value)
 
 
 def jaccard_loss(logits: Tensor, labels: Tensor, kind: str) -> float:
@@ -115,7 +115,7 @@ def test_overlap_losses_equal_the_transcription(term, kind: str, seed: int) -> N
 
 
 @pytest.mark.parametrize("term", [cross_entropy, dice, lovasz])
-def test_nothing_labeled_teaches_nothing(term) -> None:
+def test_no_labeled_pixels_give_no_loss_and_no_gradient(term) -> None:
     logits = torch.randn(1, CLASSES, 3, 3, requires_grad=True)
     found = term(logits, torch.full((1, 3, 3), IGNORE))
     assert found.count == 0 and found.value == 0

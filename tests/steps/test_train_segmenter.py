@@ -35,7 +35,7 @@ from tag2mask.artifacts.handles import PreparedData, PseudoMaskFolder, Segmenter
 from tag2mask.data.index import read_index
 from tag2mask.errors import DataError, DeviceError, RecipeError, RunFolderError, WeightsError
 from tag2mask.metrics.confusion import Confusion
-from tag2mask.segmentation.labels import compare, validation_photos
+from tag2mask.segmentation.labels import compare_with_masks, validation_photos
 from tag2mask.segmentation.losses import SegmenterObjective
 from tag2mask.segmentation.networks import load_segmenter
 from tag2mask.segmentation.torch_segmenter import TorchSegmenter
@@ -261,8 +261,12 @@ def test_two_processes_train_one_network(masked: PreparedData, tmp_path: Path) -
     samples, truths = validation_photos(masked.path)
     for folder in (out, out / "round-1"):
         net, spec = load_segmenter(folder / "last.safetensors")
-        found = compare(
-            samples, truths, single_view(net, spec, section, one_rank()), 3, unread=lambda *_: None
+        found = compare_with_masks(
+            samples,
+            truths,
+            single_view(net, spec, section, one_rank()),
+            3,
+            on_unreadable=lambda *_: None,
         )
         last = float(rows(folder, "validation.csv")[-1]["miou"])
         assert found.miou() == pytest.approx(last, abs=1e-3)
@@ -347,7 +351,7 @@ def test_a_later_network_that_is_worse_is_not_kept(
         counts[0, 1] = (6, 1, 3)[len(seen) - 1]
         return Confusion(counts)
 
-    monkeypatch.setattr("tag2mask.steps.segmenter_task.compare", score)
+    monkeypatch.setattr("tag2mask.steps.segmenter_task.compare_with_masks", score)
     masks = mask_drawer(masked, tmp_path / "masks")
     model = train(
         masked,

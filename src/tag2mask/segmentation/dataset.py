@@ -1,8 +1,8 @@
 """Photos and their label maps as training batches for a segmentation network.
 
-The crops of ``training.py``, and with each the same part of its label map at every pixel. Which
-label maps these are, pseudo masks or ground truth, is for the caller to say: no mask of the data
-can be reached from here unless its path is handed over.
+Photos are augmented as in ``training.dataset``, and the label map of a photo is resized, flipped
+and cropped with it. The caller chooses the label maps, pseudo masks or ground truth: only masks
+whose paths are passed in can be read.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ SegmenterItem = tuple[Tensor, Tensor, Tensor, str]
 
 @dataclass(frozen=True)
 class LabelMaps:
-    """Label maps of photos.
+    """Label maps of photos, as files.
 
     Attributes:
-        masks: by photo id: indexed masks of the photo's size.
+        masks: mask by photo id: palette PNG of the photo's size, with mask ids.
         confidences: by photo id: how sure each pixel is, 8 bits of gray; None: all alike.
     """
 
@@ -51,7 +51,7 @@ class SegmenterBatch:
 
     Attributes:
         image: normalized, float32 (b, 3, s, s); 0 on padding.
-        labels: mask ids uint8 (b, s, s); 255 = not labeled or padding.
+        labels: mask ids, uint8 (b, s, s); 255 for unlabeled pixels and padding.
         confidence: uint8 (b, s, s); 255 stands for 1, as everywhere without confidence maps.
         ids: b photo ids.
         skipped: photos left out because they or their labels can't be read; b may then be 0.
@@ -75,14 +75,14 @@ class SegmenterBatch:
 
 
 class SegmenterDataset(Dataset[SegmenterItem]):
-    """Augmented photos with their label maps, addressed by (epoch, index).
+    """Augmented photos with their label maps, indexed by (epoch, photo index).
 
     Args:
         samples: the photos, each with a label map.
         labels: the label maps.
-        num_classes: foreground classes C.
+        num_classes: number of foreground classes C.
         augmentation: how photos become crops.
-        seed: of the augmentation.
+        seed: seed of the augmentation.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ def pixels_by_class(
 def _cut(
     crop: CropWindow, values: NDArray[np.uint8], resample: Image.Resampling, *, outside: int
 ) -> NDArray[np.uint8]:
-    """The part of a map of the photo's size that falls into a crop, padded."""
+    """Return the part of a map of the photo's size inside a crop, padded with ``outside``."""
     result = np.full((crop.side, crop.side), outside, np.uint8)
     result[crop.rows, crop.columns] = np.asarray(crop.cut(Image.fromarray(values), resample))
     return result

@@ -1,7 +1,6 @@
-"""Where a segmentation network's labels come from: pseudo masks, ground truth, or a network's own.
+"""Label maps for training and validating a segmentation network: pseudo masks or ground truth.
 
-Ground truth is opened where it is asked for by name, to learn from or to validate on; pseudo masks
-are found without it.
+Ground truth is only read by `labeled_by_hand`, `validation_photos` and `compare_with_masks`.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from tag2mask.segmentation.dataset import LabelMaps
 from tag2mask.segmentation.inference.label_canvas import PhotoLabels
 from tag2mask.segmentation.inference.labeling import PhotoLabeler
 
-Unreadable = Callable[[str, DataError], None]
-"""Takes a photo's id and why it can't be read; may raise that."""
+OnUnreadable = Callable[[str, DataError], None]
+"""Called with the id of an unreadable photo and its error, which it may raise."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class LabeledPhotos:
     Attributes:
         samples: the photos, in the order of the index.
         labels: their label maps.
-        without: ids of the training photos that have none.
+        without: ids of the training photos without a label map.
     """
 
     samples: list[Sample]
@@ -44,7 +43,9 @@ class LabeledPhotos:
 def pseudo_labeled(
     data: PreparedData, masks: PseudoMaskFolder, *, confidence: bool
 ) -> LabeledPhotos:
-    """The training photos with pseudo masks; the others must be known to have none.
+    """Return the training photos with pseudo masks.
+
+    A photo without a mask must be listed as skipped in the manifest of the masks.
 
     Args:
         data: the photos.
@@ -86,17 +87,17 @@ def pseudo_labeled(
 
 
 def labeled_by_hand(data: PreparedData) -> LabeledPhotos:
-    """The training photos with ground truth.
+    """Return the training photos with ground truth.
 
     Raises:
-        DataError: there is none.
+        DataError: no training photo has a mask.
     """
     masks = read_mask_paths(data.path)
     photos = read_index(data.path, "train")
     samples = [sample for sample in photos if sample.id in masks]
     if not samples:
         raise DataError(
-            "no training photo has a mask to learn from",
+            "no training photo has a mask to train on",
             where=data.path,
             fix="Set train_segmenter.masks=pseudo, or give masks in the data folder.",
         )
@@ -146,7 +147,7 @@ class MaskFolder:
         segmentation: PhotoLabeler,
         colors: Sequence[tuple[int, int, int]],
         *,
-        unread: Unreadable,
+        on_unreadable: OnUnreadable,
         done: Callable[[], None],
     ) -> None:
         """Write masks of photos; only a photo's own classes may win.
@@ -155,7 +156,7 @@ class MaskFolder:
             samples: photos.
             segmentation: labels them.
             colors: RGB by mask id.
-            unread: called for each photo that can't be read, and so has no mask.
+            on_unreadable: called for each unreadable photo, which gets no mask.
             done: called after each photo.
 
         Raises:
@@ -163,7 +164,7 @@ class MaskFolder:
         """
         for sample, found in _labeled(samples, segmentation, gated=True):
             if isinstance(found, DataError):
-                unread(sample.id, found)
+                on_unreadable(sample.id, found)
             else:
                 if self.confidence:
                     assert found.confidence is not None
@@ -173,13 +174,13 @@ class MaskFolder:
 
 
 def validation_photos(folder: Path) -> tuple[list[Sample], Mapping[str, Path]]:
-    """Validation photos with ground truth, and its paths by photo id.
+    """Return the validation photos with ground truth, and the paths of their masks by photo id.
 
     Args:
-        folder: ``prepare/``.
+        folder: the folder ``prepare/``.
 
     Raises:
-        DataError: there is none.
+        DataError: no validation photo has a mask.
     """
     masks = read_mask_paths(folder)
     samples = [sample for sample in read_index(folder, "val") if sample.id in masks]
@@ -192,22 +193,22 @@ def validation_photos(folder: Path) -> tuple[list[Sample], Mapping[str, Path]]:
     return samples, masks
 
 
-def compare(
+def compare_with_masks(
     samples: Sequence[Sample],
     masks: Mapping[str, Path],
     segmentation: PhotoLabeler,
     classes: int,
     *,
-    unread: Unreadable,
+    on_unreadable: OnUnreadable,
 ) -> Confusion:
-    """Compare a network's masks, made without tags, with ground truth.
+    """Compare a network's masks, computed without tags, with ground truth.
 
     Args:
-        samples: photos.
-        masks: their ground truth by photo id.
-        segmentation: labels them.
-        classes: foreground classes C.
-        unread: called for each photo that can't be read, and so doesn't count.
+        samples: the photos.
+        masks: path of the ground truth by photo id.
+        segmentation: labels the photos.
+        classes: number of foreground classes C.
+        on_unreadable: called for each unreadable photo, which isn't counted.
 
     Raises:
         DataError: a mask can't be read.
@@ -216,7 +217,7 @@ def compare(
     confusion = Confusion.empty(classes)
     for sample, found in _labeled(samples, segmentation, gated=False):
         if isinstance(found, DataError):
-            unread(sample.id, found)
+            on_unreadable(sample.id, found)
         else:
             confusion.add(read_sample_mask(sample, masks[sample.id], classes), found.labels)
     return confusion
@@ -225,7 +226,7 @@ def compare(
 def _labeled(
     samples: Sequence[Sample], segmentation: PhotoLabeler, *, gated: bool
 ) -> Iterator[tuple[Sample, PhotoLabels | DataError]]:
-    """Labels of photos in order, or why a photo can't be read."""
+    """Yield the labels of photos in order, or the error of an unreadable photo."""
 
     def label(sample: Sample) -> tuple[Sample, PhotoLabels | DataError]:
         try:

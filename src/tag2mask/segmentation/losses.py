@@ -25,7 +25,7 @@ _MULTICLASS = "multiclass"
 
 
 class SegmenterObjective(nn.Module):
-    """A segmentation network and its loss terms, as one module for the training loop.
+    """A segmentation network and its loss, as one module for the training loop.
 
     Args:
         net: gives logits (b, C+1, H, W).
@@ -50,11 +50,11 @@ class SegmenterObjective(nn.Module):
     def forward(
         self, image: Tensor, labels: Tensor, confidence: Tensor | None = None
     ) -> dict[str, Mean]:
-        """Loss terms of a batch.
+        """Return the loss terms of a batch.
 
         Args:
             image: normalized, (b, 3, H, W).
-            labels: mask ids int64 (b, H, W); 255 = not labeled.
+            labels: mask ids, int64 (b, H, W); 255 for unlabeled pixels.
             confidence: weights of the pixels in the cross entropy, (b, H, W); None: all 1.
         """
         logits = self.net(image).float()
@@ -92,7 +92,7 @@ def cross_entropy(
         weights = weights * pixel_weights
     if class_weights is not None:
         weights = weights * class_weights[known]
-    # Not torch's own mean, which on GPUs differs from run to run.
+    # Not torch's own reduction, which on GPUs is nondeterministic.
     loss = F.nll_loss(logits.log_softmax(dim=1), known, reduction="none")
     return Mean((loss * weights).sum(), weights.sum())
 

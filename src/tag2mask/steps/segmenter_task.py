@@ -28,7 +28,7 @@ from tag2mask.segmentation.dataset import (
     segmenter_loader,
 )
 from tag2mask.segmentation.inference.labeling import LabelingSettings, PhotoLabeler
-from tag2mask.segmentation.labels import compare
+from tag2mask.segmentation.labels import compare_with_masks
 from tag2mask.segmentation.losses import SegmenterObjective, balanced_weights
 from tag2mask.segmentation.networks import SegmentationNet, SegmenterSpec, save_segmenter
 from tag2mask.segmentation.torch_segmenter import TorchSegmenter
@@ -247,12 +247,12 @@ class Validation:
         runtime.share_buffers(net)
         segmentation = single_view(net, self.spec, self.section, runtime)
         first, *others = runtime.gather_results(
-            lambda: compare(
+            lambda: compare_with_masks(
                 runtime.shard(self.samples),
                 self.masks,
                 segmentation,
                 len(classes),
-                unread=self.skipped.skip,
+                on_unreadable=self.skipped.skip,
             )
         )
         for other in others:

@@ -233,7 +233,7 @@ class _Training:
                     due,
                     segmentation,
                     self.classes.colors,
-                    unread=self.skipped.skip,
+                    on_unreadable=self.skipped.skip,
                     done=bar.advance,
                 )
             )
