@@ -245,6 +245,15 @@ def test_the_tree_in_the_architecture_is_the_packages() -> None:
     assert sorted(named) == sorted(path.parent.name for path in source.glob("*/__init__.py"))
 
 
+def test_the_types_in_the_architecture_exist() -> None:
+    text = (ROOT / "docs" / "concepts" / "architecture.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| .* \| `(\w+)` \|$", text, re.MULTILINE)
+    assert len(rows) >= 6
+    for name, package in rows:
+        files = (ROOT / "src" / "tag2mask" / package).rglob("*.py")
+        assert any(f"class {name}" in file.read_text() for file in files), name
+
+
 def test_the_layers_in_the_architecture_are_checked() -> None:
     text = (ROOT / "docs" / "concepts" / "architecture.md").read_text()
     fence = text.partition("## Contracts")[2].split("```")[1].removeprefix("text\n")
