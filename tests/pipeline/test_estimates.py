@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tag2mask.pipeline import estimates
-from tag2mask.pipeline.estimates import Cost, estimate, training_steps
+from tag2mask.pipeline import cost_model
+from tag2mask.pipeline.cost_model import Cost
+from tag2mask.pipeline.estimates import estimate, training_steps
 from tag2mask.recipe.loading import load_recipe
 from tag2mask.recipe.training import CamOptimizer, TrainCam
 from tag2mask.training.loop import epochs_to_steps
@@ -244,7 +245,7 @@ def test_estimates_are_within_a_factor_of_two_of_what_was_measured(
 
 
 def estimated(case: Case, monkeypatch: pytest.MonkeyPatch) -> dict[str, Cost]:
-    monkeypatch.setattr(estimates, "processors", lambda: case.processors)
+    monkeypatch.setattr(cost_model, "processors", lambda: case.processors)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     recipe = load_recipe(case.recipe[0], case.recipe[1:])
     return estimate(recipe, train=case.train, val=case.val, gpu=case.gpu, sizes=case.sizes)

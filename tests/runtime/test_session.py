@@ -22,8 +22,9 @@ from torch import nn
 from small_runs import environment
 from tag2mask.errors import DataError, DeviceError, RunFolderError, WeightsError
 from tag2mask.runtime import precision as precision_module
+from tag2mask.runtime.memory import explain_out_of_memory
 from tag2mask.runtime.precision import resolve_precision
-from tag2mask.runtime.session import Runtime, explain_out_of_memory, share_of_threads
+from tag2mask.runtime.session import Runtime, share_of_threads
 from tag2mask.training.checkpoint import load_checkpoint, save_checkpoint
 
 CPU = torch.device("cpu")

@@ -32,7 +32,7 @@ from tag2mask.affinity.pairs import usable_radius
 from tag2mask.maps.background import with_background
 from tag2mask.nn.inference_copy import inference_copy
 from tag2mask.nn.weights import check_finite_weights
-from tag2mask.runtime.session import explain_out_of_memory
+from tag2mask.runtime.memory import explain_out_of_memory
 
 Size = tuple[int, int]
 

@@ -17,7 +17,8 @@ from tag2mask.errors import (
     RunFolderError,
     Tag2MaskError,
 )
-from tag2mask.pipeline.estimates import Cost, counts, sampled_sizes, step_costs
+from tag2mask.pipeline.cost_model import Cost
+from tag2mask.pipeline.estimates import counts, sampled_sizes, step_costs
 from tag2mask.pipeline.status import (
     StepStatus,
     check_redo,

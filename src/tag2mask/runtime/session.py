@@ -6,12 +6,9 @@ which device and how many processes.
 
 from __future__ import annotations
 
-import atexit
-import gc
 import logging
 import os
 import random
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -25,13 +22,13 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.wrappers import _FabricModule
 from torch import Tensor, nn
 
-from tag2mask.errors import DeviceError, Tag2MaskError
+from tag2mask.errors import Tag2MaskError
+from tag2mask.runtime.devices import leave_group_at_exit, pick_device
 from tag2mask.runtime.precision import Precision, resolve_precision
 from tag2mask.runtime.progress import ProgressBar
+from tag2mask.runtime.threads import processors
 
 T = TypeVar("T")
-LEAVE_SECONDS = 10.0
-"""For the end of a process group; where all is well it takes none."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +80,9 @@ class Runtime:
             )
             fabric.launch()
         if devices > 1:
-            _leave_group_at_exit()
+            leave_group_at_exit()
         # After the launch, which sets a number of its own.
-        torch.set_num_threads(threads or max(1, _cores() // (devices if kind == "cpu" else 1)))
+        torch.set_num_threads(threads or max(1, processors() // (devices if kind == "cpu" else 1)))
         return cls(fabric, workers)
 
     @property
@@ -245,101 +242,7 @@ def share_of_threads(threads: int, callers: int) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-@contextmanager
-def explain_out_of_memory(*settings: str) -> Iterator[None]:
-    """Name the settings that need less memory when the device or the machine runs out of it.
-
-    Torch has an error of its own for GPUs alone; on the CPU, and where a process that reads photos
-    dies (killed for its memory, or shared memory is full), the message has to tell.
-
-    Raises:
-        DeviceError: in place of torch's error.
-    """
-    lower = f"Lower {' or '.join(settings)}."
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise DeviceError("the GPU ran out of memory", fix=lower) from error
-    except MemoryError as error:
-        raise DeviceError("the machine ran out of memory", fix=lower) from error
-    except RuntimeError as error:
-        message = str(error)
-        if "DefaultCPUAllocator" in message:
-            raise DeviceError("the machine ran out of memory", fix=lower) from error
-        if "out of memory" in message or "ALLOC_FAILED" in message:  # MPS; CUDA's libraries
-            raise DeviceError("the device ran out of memory", fix=lower) from error
-        if "DataLoader worker" in message:
-            raise DeviceError(
-                "a process that reads photos died; the memory or the shared memory may be full",
-                fix="Set runtime.workers=0, give a container more shared memory (docker run "
-                f"--shm-size=2g), or lower {' or '.join(settings)}.",
-            ) from error
-        raise
-
-
 def _repeatable(deterministic: bool, warn_only: bool, fill: bool, benchmark: bool) -> None:
     torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
     torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = benchmark
-
-
-def _leave_group_at_exit() -> None:
-    """End the process group, and with it gloo's threads, while Python still runs.
-
-    A thread of gloo that lets go of a collective's tensor asks for Python's lock. Once Python is
-    ending it is thrown out of there instead, through C++ that can't be left so, and the whole
-    process aborts ("terminate called without an active exception"). Fabric ends NCCL groups alone.
-
-    The end waits for collectives under way, so it has a thread: a rank that failed in the midst of
-    one doesn't wait for the others. The thread starts now, because Python 3.12 refuses one later.
-    """
-    at_exit = threading.Event()
-
-    def leave() -> None:
-        at_exit.wait()
-        if torch.distributed.is_initialized():
-            gc.collect()  # a network wrapped for several ranks would keep the group
-            torch.distributed.destroy_process_group()
-
-    def end() -> None:
-        at_exit.set()
-        leaving.join(LEAVE_SECONDS)
-
-    leaving = threading.Thread(target=leave, daemon=True)
-    leaving.start()
-    atexit.register(end)
-
-
-def _cores() -> int:
-    """CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def pick_device(device: str, devices: int = 1) -> str:
-    """The kind of device that is meant: ``auto`` is CUDA, else MPS, else the CPU.
-
-    Raises:
-        DeviceError: no such device, or fewer than asked for.
-    """
-    available = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if device == "auto":
-        device = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
-    if not available[device]:
-        raise DeviceError(
-            f"no {device} device on this machine",
-            where="runtime.device",
-            fix="Use --set runtime.device=cpu, or auto.",
-        )
-    if device == "cuda" and devices > torch.cuda.device_count():
-        raise DeviceError(
-            f"{devices} GPUs asked for, {torch.cuda.device_count()} found",
-            where="runtime.devices",
-            fix="Lower runtime.devices.",
-        )
-    return device

@@ -151,7 +151,7 @@ def open_segmenter(
 def _torch_device(name: str) -> torch.device:
     import torch
 
-    from tag2mask.runtime.session import pick_device
+    from tag2mask.runtime.devices import pick_device
 
     kind, _, index = name.partition(":")
     if kind not in _DEVICES or (index and not index.isdigit()):

@@ -23,8 +23,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tag2mask.errors import Tag2MaskError
 from tag2mask.nn.mean import Mean
 from tag2mask.nn.repeatable_resize import repeatable_resizing
+from tag2mask.runtime.memory import explain_out_of_memory
 from tag2mask.runtime.precision import Precision, resolve_precision
-from tag2mask.runtime.session import Runtime, explain_out_of_memory
+from tag2mask.runtime.session import Runtime
 from tag2mask.training.checkpoint import restore_checkpoint, save_checkpoint
 from tag2mask.training.log import TrainingLog, last_figures
 from tag2mask.training.meter import TrainingMeter

@@ -1,0 +1,198 @@
+"""Measured speeds and sizes that the estimates are computed from.
+
+The constants were measured on two cores of a current server processor with EfficientNet-Lite0 in
+bf16, and on one H200 GPU.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from tag2mask.artifacts.handles import AffinityLabels, Handle, Predictions, PseudoMaskFolder
+from tag2mask.recipe.sections import Crf, RuntimeSettings
+from tag2mask.recipe.training import TrainCam, TrainSegmenter
+from tag2mask.runtime.threads import MAX_THREADS, SMALL_PIXELS, omp_threads, processors
+
+# Work per pixel, relative to EfficientNet-Lite0 at stride 16.
+WORK = {
+    "tf_efficientnet_lite0": 1.0,
+    "tf_efficientnet_lite1": 1.6,
+    "tf_efficientnet_lite2": 2.1,
+    "tf_efficientnet_lite3": 3.3,
+    "tf_efficientnet_lite4": 5.5,
+    "resnet18": 2.0,
+    "resnet50": 5.0,
+    "resnet38": 60.0,
+}
+OTHER_WORK = 5.0
+STRIDE_WORK = {8: 2.5, 16: 1.0, 32: 0.7}
+PCM_WORK, AFFINITY_WORK, DECODER_WORK = 0.4, 0.7, 1.1
+MDC_WORK = 0.4
+"""Of an MDC head of four branches with 128 channels at stride 16."""
+
+# Speed on two cores, and of a GPU relative to them.
+TRAIN_SECONDS, INFER_SECONDS = 0.8, 0.15
+"""Per Mpx: forward and backward pass, and forward pass alone."""
+TRAINING_GPU, INFERENCE_GPU = 110.0, 25.0
+START_SECONDS = 4.0
+WALK_SECONDS, WALK_STEP_SECONDS, GRID_SECONDS = 0.08, 0.001, 0.04
+"""Per photo, per photo and step, and per Mpx of the map's file."""
+CRF_SECONDS, CRF_STEP_SECONDS = 0.4, 0.03
+"""Per Mpx on one thread: building the lattice, and one iteration."""
+MASK_SECONDS, LABEL_SECONDS, EVALUATION_SECONDS = 0.016, 0.03, 0.09
+"""Per Mpx."""
+
+# Memory and disk in MiB, per Mpx unless said otherwise.
+BASE_MIB, TRAIN_MIB, INFER_MIB, CRF_MIB, SCORE_MIB, READ_MIB = 900, 3000, 600, 220, 25, 5
+WEIGHT_MIB = {"tf_efficientnet_lite0": 14.0, "tf_efficientnet_lite2": 20.0, "resnet38": 480.0}
+OTHER_WEIGHT_MIB = 100.0
+MASK_MIB: dict[type[Handle], float] = {
+    AffinityLabels: 0.0107,
+    PseudoMaskFolder: 0.0047,
+    Predictions: 0.0078,
+}
+"""A palette PNG of 1 Mpx; it grows with the square root of the area."""
+CONFIDENCE_MIB, OVERLAY_MIB = 0.32, 0.4
+TAGS_PER_PHOTO = 1.6
+PROBABILITY_BYTES = 0.3
+"""Of a compressed half float."""
+WALKED_BYTES = 0.6
+"""Size of a walked map's file relative to one before the walk."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """An estimate.
+
+    Attributes:
+        seconds: wall clock.
+        disk_mib: left in the run folder, MiB; a training also keeps a checkpoint meanwhile, about
+            three times its model.
+        memory_mib: peak of the process (of the GPU, where there is one), MiB.
+    """
+
+    seconds: float
+    disk_mib: float
+    memory_mib: float
+
+
+@dataclass(frozen=True)
+class PhotoSizes:
+    """Sizes (h, w) px of a sample of the photos."""
+
+    sizes: Sequence[tuple[int, int]]
+
+    @property
+    def largest(self) -> float:
+        """Mpx of the largest photo."""
+        return max(h * w for h, w in self.sizes) / 1e6
+
+    def mean(self, cost: Callable[[float], float] = lambda mpx: mpx) -> float:
+        """Return the mean of a cost that is a function of the Mpx; default: the mean Mpx."""
+        return fmean(cost(h * w / 1e6) for h, w in self.sizes)
+
+    def resized(self, long_side: int | None) -> float:
+        """Return the mean Mpx at a long side in px; None: as they are."""
+        if long_side is None:
+            return self.mean()
+        return fmean(long_side**2 * min(size) / max(size) / 1e6 for size in self.sizes)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Processors that a run may use.
+
+    Attributes:
+        threads: of the network on a CPU, over all its processes.
+        processors: for work outside the network.
+        gpus: number of GPUs; 0: none.
+    """
+
+    threads: int
+    processors: int
+    gpus: int
+
+    @classmethod
+    def of(cls, settings: RuntimeSettings, *, gpu: bool) -> Machine:
+        """Return this machine as the settings use it."""
+        threads = settings.threads or omp_threads()
+        if threads and not gpu:
+            threads *= settings.devices
+        return cls(
+            max(1, threads or processors()),
+            min(processors(), MAX_THREADS),
+            settings.devices if gpu else 0,
+        )
+
+    def speed(self, gpu: float) -> float:
+        """Return the speed relative to two cores, given that of one GPU."""
+        return gpu * self.gpus if self.gpus else min(self.threads, 16) / 2
+
+
+def crf_cost(
+    settings: Crf,
+    count: int,
+    photos: PhotoSizes,
+    machine: Machine,
+    *,
+    per_photo: int = 1,
+    most: float = math.inf,
+) -> Cost:
+    """Estimate dense CRFs of photos reduced to ``most`` Mpx; a GPU doesn't help."""
+    steps = per_photo * settings.iterations * CRF_STEP_SECONDS
+
+    def seconds(mpx: float) -> float:
+        mpx = min(mpx, most)
+        return mpx * (CRF_SECONDS * math.pow(max(1.0, mpx), 0.7) + steps)
+
+    largest = min(photos.largest, most)
+    memory = BASE_MIB + largest * photos_at_once(largest, machine.processors) * CRF_MIB
+    return Cost(count * photos.mean(seconds) / machine.processors, 0.0, memory)
+
+
+def backbone_work(name: str, output_stride: int) -> float:
+    """Return a backbone's work per pixel, relative to EfficientNet-Lite0 at stride 16."""
+    return WORK.get(name, OTHER_WORK) * STRIDE_WORK[output_stride]
+
+
+def cam_work(section: TrainCam) -> float:
+    """Return the work per pixel of a CAM network with its heads."""
+    backbone = section.backbone
+    work = backbone_work(backbone.name, backbone.output_stride)
+    if section.pcm.enabled:
+        work += PCM_WORK
+    if section.head == "mdc":
+        cells = (16 / backbone.output_stride) ** 2
+        work += MDC_WORK * cells * len(section.mdc_rates) * section.mdc_channels / 512
+    return work
+
+
+def segmenter_work(section: TrainSegmenter) -> float:
+    """Return the work per pixel of a segmentation network."""
+    network = section.network
+    return backbone_work(network.encoder, network.output_stride) + DECODER_WORK
+
+
+def map_mib(photos: PhotoSizes, long_side: int | None, stride: int, dtype: str) -> float:
+    """Return the size of a photo's map file; maps of a reduced photo compress better."""
+    shrunk = min(1.0, photos.resized(long_side) / photos.mean())
+    values = photos.mean() * 1e6 / stride**2 * TAGS_PER_PHOTO * math.pow(shrunk, 0.35)
+    return (values * (2 if dtype == "float16" else 1) + 1000) / 2**20
+
+
+def mask_mib(step: type[Handle], photos: PhotoSizes) -> float:
+    """Return the mean size of a mask that a step writes."""
+    return photos.mean(math.sqrt) * MASK_MIB[step]
+
+
+def photos_at_once(mpx: float, threads: int) -> int:
+    """Return how many photos of this size are computed side by side."""
+    return threads if mpx * 1e6 <= SMALL_PIXELS else 1
+
+
+def activation_growth(work: float) -> float:
+    """Return the growth of activations, far slower than that of the arithmetic."""
+    return float(work**0.4)

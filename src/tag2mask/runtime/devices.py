@@ -1,0 +1,69 @@
+"""The device a run computes on, and the end of a group of processes."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import threading
+
+import torch
+
+from tag2mask.errors import DeviceError
+
+LEAVE_SECONDS = 10.0
+"""How long the end of a process group may take; normally it takes no time."""
+
+
+def pick_device(device: str, devices: int = 1) -> str:
+    """The kind of device that is meant: ``auto`` is CUDA, else MPS, else the CPU.
+
+    Raises:
+        DeviceError: no such device, or fewer than asked for.
+    """
+    available = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if device == "auto":
+        device = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
+    if not available[device]:
+        raise DeviceError(
+            f"no {device} device on this machine",
+            where="runtime.device",
+            fix="Use --set runtime.device=cpu, or auto.",
+        )
+    if device == "cuda" and devices > torch.cuda.device_count():
+        raise DeviceError(
+            f"{devices} GPUs asked for, {torch.cuda.device_count()} found",
+            where="runtime.devices",
+            fix="Lower runtime.devices.",
+        )
+    return device
+
+
+def leave_group_at_exit() -> None:
+    """End the process group, and with it gloo's threads, while Python still runs.
+
+    A thread of gloo that lets go of a collective's tensor asks for Python's lock. Once Python is
+    ending it is thrown out of there instead, through C++ that can't be left so, and the whole
+    process aborts ("terminate called without an active exception"). Fabric ends NCCL groups alone.
+
+    The end waits for collectives under way, so it has a thread: a rank that failed in the midst of
+    one doesn't wait for the others. The thread starts now, because Python 3.12 refuses one later.
+    """
+    at_exit = threading.Event()
+
+    def leave() -> None:
+        at_exit.wait()
+        if torch.distributed.is_initialized():
+            gc.collect()  # a network wrapped for several ranks would keep the group
+            torch.distributed.destroy_process_group()
+
+    def end() -> None:
+        at_exit.set()
+        leaving.join(LEAVE_SECONDS)
+
+    leaving = threading.Thread(target=leave, daemon=True)
+    leaving.start()
+    atexit.register(end)

@@ -1,0 +1,42 @@
+"""Errors that name the settings to lower when the memory is full."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from tag2mask.errors import DeviceError
+
+
+@contextmanager
+def explain_out_of_memory(*settings: str) -> Iterator[None]:
+    """Name the settings that need less memory when the device or the machine runs out of it.
+
+    Torch has an error of its own for GPUs alone; on the CPU, and where a process that reads photos
+    dies (killed for its memory, or shared memory is full), the message has to tell.
+
+    Raises:
+        DeviceError: in place of torch's error.
+    """
+    lower = f"Lower {' or '.join(settings)}."
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise DeviceError("the GPU ran out of memory", fix=lower) from error
+    except MemoryError as error:
+        raise DeviceError("the machine ran out of memory", fix=lower) from error
+    except RuntimeError as error:
+        message = str(error)
+        if "DefaultCPUAllocator" in message:
+            raise DeviceError("the machine ran out of memory", fix=lower) from error
+        if "out of memory" in message or "ALLOC_FAILED" in message:  # MPS; CUDA's libraries
+            raise DeviceError("the device ran out of memory", fix=lower) from error
+        if "DataLoader worker" in message:
+            raise DeviceError(
+                "a process that reads photos died; the memory or the shared memory may be full",
+                fix="Set runtime.workers=0, give a container more shared memory (docker run "
+                f"--shm-size=2g), or lower {' or '.join(settings)}.",
+            ) from error
+        raise
