@@ -585,7 +585,7 @@ def test_an_exported_network_is_not_imported(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
     result = invoke("train-segmenter", "--import", tmp_path / name, "--out", tmp_path / "out")
     assert result.exit_code == 1
-    assert "exported" in result.stderr and "it comes from" in result.stderr
+    assert "exported" in result.stderr and "it was exported from" in result.stderr
     assert not (tmp_path / "out").exists()
 
 
