@@ -1,4 +1,4 @@
-"""Labels move with their photo, and are reduced to cells by vote."""
+"""Labels are cropped with their photo, and reduced to cells by majority."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ def photos_of(folder: Path, augmentation: Augmentation = PLAIN, seed: int = 0) -
 
 @settings(max_examples=60, deadline=None)
 @given(epoch=st.integers(0, 50), index=st.integers(0, len(SIZES) - 1), seed=st.integers(0, 3))
-def test_labels_lie_on_what_they_name(folder: Path, epoch: int, index: int, seed: int) -> None:
+def test_labels_are_aligned_with_the_photo(folder: Path, epoch: int, index: int, seed: int) -> None:
     image, labels, valid, name = photos_of(folder, seed=seed)[(epoch, index)]
     assert image.shape == (3, 32, 32) and valid.shape == (32, 32) and name == str(index)
     assert labels.shape == (8, 8) and labels.dtype == torch.uint8
     cells = image.unflatten(1, (8, CELL)).unflatten(3, (8, CELL)).mean(dim=(2, 4))
     covered = valid.unflatten(0, (8, CELL)).unflatten(2, (8, CELL)).float().mean(dim=(1, 3))
     assert (labels[covered < 0.5] == IGNORE).all(), "padding is unsure"
-    # Interpolation blurs the edges between areas; inside them the color tells the label.
+    # Interpolation blurs the edges between areas; inside them the color determines the label.
     for kind, channel in ((1, 0), (2, 1)):
         pure = (cells[channel] > 0.95) & (covered == 1)
         assert set(labels[pure].tolist()) <= {kind, IGNORE}
@@ -121,7 +121,7 @@ def batches_of(folder: Path, workers: int, start: int = 0) -> list[AffinityBatch
 
 
 @pytest.mark.parametrize(("workers", "start"), [(2, 0), (0, 2)])
-def test_batches_are_the_same_whoever_reads_them(folder: Path, workers: int, start: int) -> None:
+def test_batches_do_not_depend_on_workers_or_start(folder: Path, workers: int, start: int) -> None:
     alone, other = batches_of(folder, 0)[start:], batches_of(folder, workers, start)
     assert len(alone) == len(other) == 3 - start
     for one, two in zip(alone, other, strict=True):
@@ -137,7 +137,7 @@ def test_batches_are_the_same_whoever_reads_them(folder: Path, workers: int, sta
     [
         (lambda path: path.unlink(), "missing"),
         (lambda path: path.write_bytes(b"no PNG"), "can't be read"),
-        (lambda path: Image.new("L", (50, 50), 3).save(path), "holds 3"),
+        (lambda path: Image.new("L", (50, 50), 3).save(path), "has the values 3"),
         (lambda path: Image.new("L", (50, 49), 1).save(path), "50x49 px for a photo of 50x50 px"),
     ],
 )
@@ -156,7 +156,7 @@ def test_bad_labels_are_named_in_their_batch(folder: Path, tmp_path: Path, chang
     assert message in str(skipped.error) and "5.png" in str(skipped.error)
 
 
-def test_a_batch_of_nothing(folder: Path, tmp_path: Path) -> None:
+def test_a_batch_without_readable_photos(folder: Path, tmp_path: Path) -> None:
     photos = AffinityDataset(samples_of(folder)[:1], tmp_path, 2, PLAIN, 0, stride=CELL)
     (batch,) = affinity_loader(photos, StepBatchSampler(1, 1, start=0, stop=1, seed=0), workers=0)
     assert len(batch.image) == len(batch.labels) == len(batch.ids) == 0 and len(batch.skipped) == 1

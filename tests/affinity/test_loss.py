@@ -1,4 +1,4 @@
-"""Pair labels and losses against a plain transcription."""
+"""Pair labels and losses against a plain implementation."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def labels_of(size: tuple[int, int], seed: int, batch: int = 2) -> Tensor:
     return KINDS[drawn]
 
 
-def transcription(
+def plain_losses(
     affinity: Tensor, labels: Tensor, radius: int, published: bool
 ) -> dict[str, float]:
-    """Pair by pair, in double precision."""
+    """Compute the terms pair by pair, in double precision."""
     sums = {"bg": (0.0, 0), "fg": (0.0, 0), "neg": (0.0, 0)}
     exist = existing_pairs(tuple(labels.shape[1:]), radius, published=published)
     for b, photo in enumerate(labels.tolist()):
@@ -51,13 +51,13 @@ def transcription(
     seed=st.integers(0, 100),
 )
 @settings(max_examples=40, deadline=None)
-def test_losses_equal_the_transcription(
+def test_losses_equal_the_plain_losses(
     height: int, width: int, radius: int, published: bool, seed: int
 ) -> None:
     labels = labels_of((height, width), seed)
     affinity = random(2, len(pair_offsets(radius)), height, width, seed=seed).sigmoid()
     terms = affinity_terms(affinity, labels, radius=radius, published=published)
-    wanted = transcription(affinity, labels, radius, published)
+    wanted = plain_losses(affinity, labels, radius, published)
     assert set(terms) == set(wanted) == set(AFFINITY_WEIGHTS)
     for name, term in terms.items():
         assert term.value.item() == pytest.approx(wanted[name], abs=1e-5), name
@@ -75,7 +75,7 @@ def test_each_known_pair_is_of_one_kind(kind: torch.dtype) -> None:
     assert not known.fg.any() and not known.neg.any()
 
 
-def test_all_unsure_counts_nothing() -> None:
+def test_unsure_labels_give_no_pairs() -> None:
     affinity = random(1, 34, 6, 6).sigmoid().requires_grad_()
     labels = torch.full((1, 6, 6), 255, dtype=torch.uint8)
     terms = affinity_terms(affinity, labels, radius=5, published=False)
@@ -94,7 +94,7 @@ def test_extreme_affinities_stay_finite(value: float) -> None:
     assert total.isfinite() and affinity.grad is not None and affinity.grad.isfinite().all()
 
 
-def test_it_learns_to_tell_two_areas_apart() -> None:
+def test_it_learns_to_separate_two_areas() -> None:
     torch.manual_seed(0)
     net = AffinityNet(PointwiseBackbone(), levels=(4, 4, 4))
     objective = AffinityObjective(net, radius=3)

@@ -1,4 +1,4 @@
-"""AffinityNet on any backbone: affinities, borders, padding, gradients, and its file."""
+"""AffinityNet on several backbones: affinities, borders, padding, gradients, model files."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def toy_net(stride: int = 4, low_stride: int | None = None) -> AffinityNet:
     published=st.booleans(),
 )
 @settings(max_examples=40, deadline=None)
-def test_affinities_and_gradients_equal_a_transcription(
+def test_affinities_and_gradients_equal_a_plain_implementation(
     height: int, width: int, radius: int, published: bool
 ) -> None:
     features = random(2, 7, height, width).double().requires_grad_()
@@ -85,12 +85,12 @@ def test_the_grid_is_the_finest_level(low_stride: int = 2) -> None:
 
 @pytest.mark.parametrize("size", [(20, 28), (4, 4), (24, 8)])
 def test_padding_changes_nothing_inside(size: tuple[int, int]) -> None:
-    net, whole = toy_net(), (32, 40)
+    net, size_with_padding = toy_net(), (32, 40)
     photo = random(1, 3, *size)
-    image = torch.cat([padded(photo, whole, fill) for fill in (0.0, 7.0)])
+    image = torch.cat([padded(photo, size_with_padding, fill) for fill in (0.0, 7.0)])
     with torch.no_grad():
         alone = net(photo, radius=4)[0]
-        both = net(image, radius=4, valid=corner(*size, whole, batch=2))
+        both = net(image, radius=4, valid=corner(*size, size_with_padding, batch=2))
     rows, columns = alone.shape[1:]
     for affinity in both:
         torch.testing.assert_close(affinity[:, :rows, :columns], alone)
@@ -100,11 +100,11 @@ def test_padding_changes_nothing_inside(size: tuple[int, int]) -> None:
 
 
 def test_padding_stays_out_of_enlarged_levels() -> None:
-    net, whole = toy_net(stride=8, low_stride=4), (48, 64)
+    net, size_with_padding = toy_net(stride=8, low_stride=4), (48, 64)
     photo = random(1, 3, 24, 40)
-    image = torch.cat([padded(photo, whole, fill) for fill in (0.0, 7.0)])
+    image = torch.cat([padded(photo, size_with_padding, fill) for fill in (0.0, 7.0)])
     with torch.no_grad():
-        one, other = net(image, radius=4, valid=corner(24, 40, whole, batch=2))
+        one, other = net(image, radius=4, valid=corner(24, 40, size_with_padding, batch=2))
     torch.testing.assert_close(one, other)
 
 
@@ -163,7 +163,7 @@ def test_round_trip(tmp_path: Path) -> None:
         assert torch.equal(net(image, radius=4), loaded(image, radius=4))
 
 
-def test_kinds_of_models_are_told_apart(tmp_path: Path) -> None:
+def test_kinds_of_models_are_distinguished(tmp_path: Path) -> None:
     affinity, cam = tmp_path / "affinity.safetensors", tmp_path / "cam.safetensors"
     save_affinity_net(affinity, build_affinity_net(SPEC), SPEC)
     spec = SeamSpec(classes=("a",), backbone="resnet10t", output_stride=16)
@@ -192,7 +192,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_official_names() -> None:
-    """Every name of the published network and no other, in half a second: without its tensors."""
+    """Names equal the published ones; built on the meta device, so without memory."""
     with torch.device("meta"):
         names = set(build_affinity_net(OFFICIAL_AFFINITY).state_dict())
     ours = {ours: official for official, ours in AFFINITYNET_HEAD_NAMES.items()}
@@ -200,12 +200,12 @@ def test_official_names() -> None:
     assert set(official_affinity_state(official)) == names
 
 
-def test_only_one_difference_is_held() -> None:
-    """34 differences of 448 channels at once would take 34 times the embedding's memory."""
+def test_differences_are_not_stored() -> None:
+    """34 differences of 448 channels would take 34 times the memory of the features."""
     features = random(1, 64, 20, 20).requires_grad_()
-    held: list[int] = []
+    stored: list[int] = []
     with torch.autograd.graph.saved_tensors_hooks(
-        lambda t: held.append(t.numel()) or t, lambda t: t
+        lambda t: stored.append(t.numel()) or t, lambda t: t
     ):
         pair_affinity(features, radius=5)
-    assert sum(held) < 3 * features.numel()
+    assert sum(stored) < 3 * features.numel()

@@ -1,3 +1,5 @@
+"""Pairs of neighboring cells: offsets, ends and the published border."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ SIDES, RADII = st.integers(1, 14), st.integers(1, 7)
 
 
 def test_the_published_offsets():
-    """As psa lists them: to the right in the own row, then row by row below."""
+    """In psa's order: to the right in the same row, then row by row below."""
     wanted = [(0, x) for x in range(1, 5)] + [
         (y, x) for y in range(1, 5) for x in range(-4, 5) if x * x + y * y < 25
     ]
@@ -48,7 +50,7 @@ def test_default_pairs_are_those_inside(height, width, radius):
 
 @given(SIDES, SIDES, RADII)
 @settings(max_examples=60, deadline=None)
-def test_paper_pairs_are_the_published_crop_and_lie_inside(height, width, radius):
+def test_published_pairs_are_a_crop_inside_the_map(height, width, radius):
     exist = existing_pairs((height, width), radius, published=True)
     assert not (exist & ~existing_pairs((height, width), radius, published=False)).any()
     border = radius - 1

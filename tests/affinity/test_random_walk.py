@@ -1,4 +1,4 @@
-"""The sparse walk equals dense matrix powers in double precision."""
+"""The sparse random walk equals dense matrix powers in double precision."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def maps_of(k: int, size: tuple[int, int], seed: int = 1) -> Tensor:
 
 
 def dense_walk(affinity: Tensor, maps: Tensor, radius: int, beta: float, steps: int) -> Tensor:
-    """Section 3.3 of the paper to the letter."""
+    """Compute the walk by the formula of the paper's section 3.3."""
     _, height, width = affinity.shape
     cells = height * width
     matrix = torch.eye(cells, dtype=torch.float64)
@@ -79,12 +79,12 @@ def test_equals_dense_matrix_powers(
 
 @given(height=st.integers(1, 20), width=st.integers(1, 20), steps=st.integers(0, 500))
 @settings(max_examples=30, deadline=None)
-def test_an_even_map_stays_and_no_value_leaves_its_range(
+def test_a_constant_map_stays_and_values_keep_their_range(
     height: int, width: int, steps: int
 ) -> None:
     walk = RandomWalk(affinity_of((height, width), 5), radius=5, beta=4)
-    even = torch.full((1, height, width), 0.7)
-    torch.testing.assert_close(walk.run(even, steps=steps), even, atol=TOLERANCE, rtol=0)
+    constant = torch.full((1, height, width), 0.7)
+    torch.testing.assert_close(walk.run(constant, steps=steps), constant, atol=TOLERANCE, rtol=0)
     maps = maps_of(2, (height, width))
     walked = walk.run(maps, steps=steps)
     assert walked.min() >= maps.min() - TOLERANCE and walked.max() <= maps.max() + TOLERANCE
@@ -99,7 +99,7 @@ def test_radius_larger_than_the_map(size: tuple[int, int]) -> None:
     )
 
 
-def test_nothing_moves_without_steps_pairs_or_affinity() -> None:
+def test_maps_stay_without_steps_pairs_or_affinity() -> None:
     maps = maps_of(3, (6, 7))
     affinity = affinity_of((6, 7), 5)
     assert torch.equal(random_walk(affinity, maps, radius=5, beta=8, steps=0), maps)
@@ -111,13 +111,13 @@ def test_nothing_moves_without_steps_pairs_or_affinity() -> None:
     )
 
 
-def test_no_map_at_all() -> None:
+def test_no_maps() -> None:
     walked = random_walk(affinity_of((4, 5), 3), torch.zeros(0, 4, 5), radius=3, beta=8, steps=2)
     assert walked.shape == (0, 4, 5)
 
 
-def test_a_wall_of_weak_affinities_is_not_crossed() -> None:
-    """Two halves with affinity 1 inside and 0.1 across: to the power 8 nothing crosses."""
+def test_weak_affinities_are_not_crossed() -> None:
+    """Two halves with affinity 1 inside and 0.1 across; with β = 8 almost nothing crosses."""
     exist = torch.from_numpy(existing_pairs((8, 16), 5, published=False)).float()
     left = (torch.arange(16) < 8).expand(8, 16)
     for one, (dy, dx) in zip(exist, pair_offsets(5).tolist(), strict=True):
@@ -127,11 +127,11 @@ def test_a_wall_of_weak_affinities_is_not_crossed() -> None:
     seed = torch.zeros(1, 8, 16)
     seed[0, 3, 3] = 1.0
     walked = random_walk(exist, seed, radius=5, beta=8, steps=256)[0]
-    assert walked[left].std() / walked[left].mean() < 0.5, "one half is filled"
+    assert walked[left].std() / walked[left].mean() < 0.5, "the score spreads over its half"
     assert walked[~left].max() < 1e-3 * walked[left].min()
 
 
-def test_one_walk_gives_several_numbers_of_steps() -> None:
+def test_one_walk_returns_several_numbers_of_steps() -> None:
     affinity, maps = affinity_of((9, 10), 5), maps_of(2, (9, 10))
     before = affinity.clone(), maps.clone()
     walk = RandomWalk(affinity, radius=5, beta=3)
@@ -141,14 +141,14 @@ def test_one_walk_gives_several_numbers_of_steps() -> None:
     assert torch.equal(affinity, before[0]) and torch.equal(maps, before[1])
 
 
-def test_half_precision_comes_back_as_float32() -> None:
+def test_half_precision_gives_float32() -> None:
     affinity, maps = affinity_of((5, 6), 3).half(), maps_of(2, (5, 6)).half()
     walked = random_walk(affinity, maps, radius=3, beta=8, steps=5)
     wanted = random_walk(affinity.float(), maps.float(), radius=3, beta=8, steps=5)
     assert walked.dtype == torch.float32 and torch.equal(walked, wanted)
 
 
-def test_nan_is_not_hidden() -> None:
+def test_nan_is_propagated() -> None:
     affinity = affinity_of((4, 4), 3)
     affinity[:, 0, 0] = np.nan
     walked = random_walk(affinity, maps_of(1, (4, 4)), radius=3, beta=8, steps=1)
@@ -164,7 +164,7 @@ def test_the_same_on_cuda() -> None:
     torch.testing.assert_close(walked.cpu(), wanted, atol=TOLERANCE, rtol=0)
 
 
-def test_torch_says_nothing_of_its_sparse_matrices() -> None:
+def test_torch_prints_no_warning_about_sparse_matrices() -> None:
     code = (
         "import torch; from tag2mask.affinity.random_walk import random_walk;"
         "random_walk(torch.ones(4, 3, 3), torch.ones(1, 3, 3), radius=2, beta=8.0, steps=1)"
@@ -181,19 +181,19 @@ def test_torch_says_nothing_of_its_sparse_matrices() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_memory_of_a_large_photo_and_its_growth() -> None:
-    """2000 x 3000 px at stride 8 within 2 GiB, program and torch included; four times, linear."""
+    """2000 x 3000 px at stride 8 take under 2 GiB, torch included, and memory grows linearly."""
     before, large, larger = (peak_mib(*size) for size in ((1, 1), (250, 375), (500, 750)))
     assert large < 2 * 1024
     assert larger - before < 5 * (large - before)
 
 
 def peak_mib(height: int, width: int) -> float:
-    """Peak memory of a process that walks on a grid, MiB."""
+    """Measure the peak memory of a process that walks on a grid, MiB."""
     code = (
         "import re, torch; from tag2mask.affinity.random_walk import random_walk;"
         f"size = ({height}, {width}); walked = random_walk(torch.rand(34, *size),"
         " torch.rand(4, *size), radius=5, beta=8, steps=8); assert walked.isfinite().all();"
-        # Not getrusage: its peak starts from that of the process that started this one.
+        # getrusage would include the peak of the parent process.
         "print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

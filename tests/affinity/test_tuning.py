@@ -1,4 +1,4 @@
-"""The counts of a whole grid equal a walk and a confusion matrix for each of its settings."""
+"""The counts of a grid equal a walk and a confusion matrix for each of its settings."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Photo:
             torch.from_numpy(self.scores),
             radius=self.radius,
             grid=grid,
-            from_grid=enlarged,
+            from_grid=doubled,
         )
         return count_photo(self.truth, self.tags, walked, grid)
 
@@ -59,11 +59,11 @@ class Photo:
         walked = random_walk(
             self.affinity, maps, radius=self.radius, beta=setting.beta, steps=setting.steps
         )
-        scores = against_background(enlarged(walked))
+        scores = against_background(doubled(walked))
         return labels_from_scores(scores, self.tags, score, self.truth.shape)
 
 
-def enlarged(maps: Tensor) -> np.ndarray:
+def doubled(maps: Tensor) -> np.ndarray:
     return F.interpolate(maps[None], scale_factor=2, mode="bilinear")[0].numpy()
 
 
@@ -102,11 +102,11 @@ def test_equals_a_walk_and_a_confusion_for_each_setting(tags, seed) -> None:
             confusion = Confusion.empty(CLASSES)
             for photo in photos:
                 confusion.add(photo.truth, photo.labels(setting, score))
-            # A pixel may differ whose score equals another to the last bit.
+            # Pixels with exactly tied scores may differ.
             assert found == pytest.approx(confusion.miou(), abs=0.01)
 
 
-def test_counts_are_those_of_the_whole_curve() -> None:
+def test_counts_equal_those_of_the_full_curve() -> None:
     scores = [np.random.default_rng(i).random((2, 12, 10), np.float32) for i in range(12)]
     truth = photo_of((1, 4), 0).truth
     counted = count_photo(truth, (1, 4), scores, GRID)
@@ -136,13 +136,13 @@ def test_a_photo_without_tags_or_classes_is_background_at_any_setting() -> None:
 
 def test_merging_equals_counting_together() -> None:
     photos = [photo_of((0, 3), 1).tallies(), photo_of((2,), 2).tallies()]
-    whole, part, other = (WalkTallies.empty(CLASSES, GRID) for _ in range(3))
-    whole.add(photos[0])
-    whole.add(photos[1])
+    both, part, other = (WalkTallies.empty(CLASSES, GRID) for _ in range(3))
+    both.add(photos[0])
+    both.add(photos[1])
     part.add(photos[0])
     other.add(photos[1])
     part.merge(other)
-    np.testing.assert_array_equal(part.miou(), whole.miou())
+    np.testing.assert_array_equal(part.miou(), both.miou())
 
 
 def test_void_everywhere_has_no_miou() -> None:
@@ -151,7 +151,7 @@ def test_void_everywhere_has_no_miou() -> None:
     assert np.isnan(tallies.miou()).all()
 
 
-def test_the_best_comes_first_and_of_equals_the_shortest_walk() -> None:
+def test_the_best_comes_first_and_the_shortest_walk_of_ties() -> None:
     grid = WalkGrid((1.0, 4.0), (8.0,), (64, 16), (0.2, 0.4, 0.6))
     miou = np.array([[0.5, 0.6, 0.6], [0.1, 0.2, 0.3], [0.2, 0.6, 0.1], [0.7, 0.1, 0.1]])
     ranked = best_settings(grid, miou)

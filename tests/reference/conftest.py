@@ -1,4 +1,4 @@
-"""The authors' networks, built once from checkpoints of the form that they released (400 MB)."""
+"""The authors' networks, built once from checkpoints in their released format (400 MB)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tag2mask.segmentation.deeplab_v1 import DeepLabV1, build_deeplab_v1
 
 
 def official_state(reference: Path, shapes_file: str) -> dict[str, Tensor]:
-    """The reference checkpoint, rebuilt by the script that lies beside the values."""
+    """Return the reference checkpoint, rebuilt by the script in the reference folder."""
     spec = importlib.util.spec_from_file_location(
         "official_weights", reference / "official_weights.py"
     )

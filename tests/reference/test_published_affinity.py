@@ -26,8 +26,8 @@ def published_pairs(size: tuple[int, int]) -> Tensor:
     return torch.from_numpy(existing_pairs(size, RADIUS, published=True))
 
 
-def laid_out(pairs: Tensor, size: tuple[int, int]) -> Tensor:
-    """The published list of pairs (offsets, n) as (offsets, h, w)."""
+def on_the_grid(pairs: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return the published list of pairs (offsets, n) as (offsets, h, w)."""
     exist = published_pairs(size)
     return torch.zeros(exist.shape, dtype=pairs.dtype).masked_scatter(exist, pairs)
 
@@ -39,9 +39,9 @@ def test_affinities_equal_the_authors(affinity_net: AffinityNet, reference: Path
         everywhere = affinity_net(values["image"], radius=RADIUS)
     size = (affinity.shape[2], affinity.shape[3])
     assert size == tuple(values["cam"].shape[1:])
-    wanted = laid_out(values["affinity"][0], size)
+    wanted = on_the_grid(values["affinity"][0], size)
     torch.testing.assert_close(affinity[0], wanted, atol=1e-4, rtol=0)
-    # The mended border adds pairs and changes none.
+    # The default border adds pairs and does not change the others.
     published = published_pairs(size)
     assert torch.equal(everywhere[0][published], affinity[0][published])
     assert (everywhere > 0).sum() > published.sum()
@@ -49,7 +49,7 @@ def test_affinities_equal_the_authors(affinity_net: AffinityNet, reference: Path
 
 def test_walk_equals_the_authors(reference: Path) -> None:
     values = arrays_of(reference, "affinity.npz")
-    affinity = laid_out(values["affinity"][0], tuple(values["cam"].shape[1:]))
+    affinity = on_the_grid(values["affinity"][0], tuple(values["cam"].shape[1:]))
     walked = random_walk(affinity, values["cam"], radius=RADIUS, beta=BETA, steps=STEPS)
     torch.testing.assert_close(walked, values["walk_t64"], atol=1e-5, rtol=0)
 
@@ -63,11 +63,11 @@ def test_pair_labels_equal_the_authors(labels: dict[str, Tensor]) -> None:
     size = tuple(labels["label_map"].shape)
     found = pair_labels(labels["label_map"][None], RADIUS, published=True)
     for name, kind in found._asdict().items():
-        assert torch.equal(kind[0], laid_out(labels[name], size).bool()), name
+        assert torch.equal(kind[0], on_the_grid(labels[name], size).bool()), name
 
 
 def test_losses_equal_the_authors(labels: dict[str, Tensor]) -> None:
-    affinity = laid_out(labels["affinity"], tuple(labels["label_map"].shape))
+    affinity = on_the_grid(labels["affinity"], tuple(labels["label_map"].shape))
     terms = affinity_terms(affinity[None], labels["label_map"][None], radius=RADIUS, published=True)
     values = [term.value for term in terms.values()]
     total = sum(AFFINITY_WEIGHTS[name] * term.value for name, term in terms.items())

@@ -1,4 +1,4 @@
-"""pydensecrf's answers: labels equal on 99.5 % of the pixels, marginals within .02 on average."""
+"""Results of pydensecrf: labels equal on 99.5 % of the pixels, marginals within .02 on average."""
 
 import numpy as np
 import pytest

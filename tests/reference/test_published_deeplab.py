@@ -1,4 +1,4 @@
-"""The retrained network's logits equal the authors', from a checkpoint of their form."""
+"""Logits of the segmentation network equal the authors', from a checkpoint in their format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network's maps equal the authors', from a checkpoint of the form that they released."""
+"""Maps of the network equal the authors' (1e-4), from a checkpoint in their format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Multi-scale maps of a photo equal the authors' (1e-4), those far below 0 included."""
+"""Multi-scale maps of a photo equal the authors' (1e-4), including values far below 0."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PUBLISHED = InferenceSettings(
     published=True,
 )
 TOLERANCE = 1e-4
-BACKGROUND_SCORE = 0.26
+BACKGROUND_THRESHOLD = 0.26
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_maps_equal_the_authors(maps: Maps, values: dict[str, NDArray[np.generic
 
 
 def test_labels_equal_the_authors(maps: Maps, values: dict[str, NDArray[np.generic]]) -> None:
-    background = np.full((1, *maps.scores.shape[1:]), BACKGROUND_SCORE, np.float32)
+    background = np.full((1, *maps.scores.shape[1:]), BACKGROUND_THRESHOLD, np.float32)
     winner = np.concatenate([background, maps.scores]).argmax(axis=0)
     mask_ids = np.array([0, *(tag + 1 for tag in maps.tags)])
     np.testing.assert_array_equal(mask_ids[winner], values["labels_bg026"])

@@ -1,4 +1,4 @@
-"""Every loss term equals the authors' (1e-5), the gradients their norms (1e-3 relative)."""
+"""Every loss term equals the authors' (1e-5), and the gradient norms do (1e-3 relative)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def expected(reference: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def siamese(network: SeamNet) -> Iterator[SeamObjective]:
-    """The published step: nothing masked, every class in PCM, frozen layers frozen."""
+    """The published objective: padding included, every class in PCM, frozen layers."""
     trainable = {name: p.requires_grad for name, p in network.named_parameters()}
     freeze(network, network.backbone.frozen(), batch_norm=True)
     yield SeamObjective(network, LossWeights(), published=True, gate_pcm=False)
@@ -51,7 +51,7 @@ def terms(siamese: SeamObjective, reference: Path) -> dict[str, Mean]:
 
 @pytest.fixture(scope="module")
 def total(siamese: SeamObjective, terms: dict[str, Mean]) -> Tensor:
-    """The weighted sum, after its backward pass."""
+    """The weighted sum of the terms, after the backward pass."""
     weights = siamese.total_weights(two_views=True)
     loss = sum((terms[name].value * weights[name] for name in terms), torch.zeros(()))
     loss.backward()

@@ -1,4 +1,4 @@
-"""PCM's refined maps equal the authors' (1e-5), whatever the size of the blocks."""
+"""PCM's refined maps equal the authors' (1e-5), for tiles of any size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Multi-scale maps: batching, mirror images, awkward sizes, and the two protocols."""
+"""Multi-scale maps: batches, mirror images, extreme sizes, and both protocols."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tag2mask.seam.network import SeamNet
 
 CPU = torch.device("cpu")
 DEFAULT = InferenceSettings(long_side=48)
-PAPER = InferenceSettings(gate_pcm=False, map_stride=1, published=True)
+PUBLISHED = InferenceSettings(gate_pcm=False, map_stride=1, published=True)
 
 
 @pytest.fixture(scope="module")
@@ -39,24 +39,24 @@ PHOTOS = [photo(64, 48, 1), photo(64, 48, 2), photo(40, 72, 3), photo(33, 21, 4)
 TAGS: list[tuple[int, ...]] = [(0, 2), (1,), (), (0, 1, 2)]
 
 
-@pytest.mark.parametrize("settings", [DEFAULT, PAPER], ids=["default", "published"])
+@pytest.mark.parametrize("settings", [DEFAULT, PUBLISHED], ids=["default", "published"])
 def test_batched_equals_one_view_at_a_time(net: SeamNet, settings: InferenceSettings) -> None:
     batched = MultiScaleInference(net, settings, CPU)
     batched.photo_by_photo = False  # as on a GPU
-    together = batched.maps(PHOTOS, TAGS)
+    found = batched.maps(PHOTOS, TAGS)
     single = MultiScaleInference(net, replace(settings, batch_views=1), CPU)
-    for index, maps in enumerate(together):
+    for index, maps in enumerate(found):
         (alone,) = single.maps([PHOTOS[index]], [TAGS[index]])
         assert maps.tags == alone.tags == TAGS[index]
         np.testing.assert_allclose(maps.scores, alone.scores, atol=1e-5)
         np.testing.assert_allclose(maps.probabilities, alone.probabilities, atol=1e-5)
 
 
-def test_batches_that_were_filled_up_give_the_same(net: SeamNet) -> None:
+def test_padded_batches_give_the_same(net: SeamNet) -> None:
     wanted = MultiScaleInference(net, DEFAULT, CPU).maps(PHOTOS, TAGS)
-    filled = MultiScaleInference(net, replace(DEFAULT, batch_views=5), CPU)
-    filled.photo_by_photo, filled.pad_batch = False, BatchPadding(torch.device("cuda"), 5)
-    for maps, same in zip(filled.maps(PHOTOS, TAGS), wanted, strict=True):
+    padded = MultiScaleInference(net, replace(DEFAULT, batch_views=5), CPU)
+    padded.photo_by_photo, padded.pad_batch = False, BatchPadding(torch.device("cuda"), 5)
+    for maps, same in zip(padded.maps(PHOTOS, TAGS), wanted, strict=True):
         np.testing.assert_allclose(maps.scores, same.scores, atol=1e-5)
         np.testing.assert_allclose(maps.probabilities, same.probabilities, atol=1e-5)
 
@@ -79,7 +79,7 @@ def test_few_photos_share_all_threads(net: SeamNet, count: int, wanted: set[int]
 
 
 @pytest.mark.parametrize(("large", "wanted"), [(10**6, {1}), (64 * 48, {1, 3}), (1, {3})])
-def test_each_thread_computes_a_photo_by_itself_but_large_ones(
+def test_each_thread_computes_one_photo_and_large_ones_use_all_threads(
     net: SeamNet, monkeypatch: pytest.MonkeyPatch, large: int, wanted: set[int]
 ) -> None:
     seen: set[int] = set()
@@ -111,7 +111,7 @@ def test_out_of_memory_names_what_to_lower(
 
     monkeypatch.setattr(SeamNet, "forward", forward)
     inference = MultiScaleInference(net, DEFAULT, CPU)
-    inference.photo_by_photo = by_photo  # not so on a GPU
+    inference.photo_by_photo = by_photo  # False on a GPU
     with pytest.raises(DeviceError, match=f"Lower {setting} or infer_cam.long_side"):
         inference.maps(PHOTOS, TAGS)
 
@@ -125,7 +125,7 @@ def test_maps_of_a_mirrored_photo_are_mirrored(net: SeamNet) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [DEFAULT, replace(DEFAULT, long_side=None), PAPER],
+    [DEFAULT, replace(DEFAULT, long_side=None), PUBLISHED],
     ids=["default", "own size", "published"],
 )
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (200, 1), (17, 40)])
@@ -138,7 +138,7 @@ def test_any_photo_size(net: SeamNet, settings: InferenceSettings, size: tuple[i
         assert maps.scores.min() >= 0 and maps.scores.max() <= 1
 
 
-@pytest.mark.parametrize("settings", [DEFAULT, PAPER], ids=["default", "published"])
+@pytest.mark.parametrize("settings", [DEFAULT, PUBLISHED], ids=["default", "published"])
 def test_the_stored_stride_does_not_change_the_scores(
     net: SeamNet, settings: InferenceSettings
 ) -> None:
@@ -152,7 +152,7 @@ def test_the_stored_stride_does_not_change_the_scores(
 
     finest = full(1)
     for stride in (2, 4):
-        assert (full(stride) - finest).mean().abs() < 0.003  # no class as a whole goes up or down
+        assert (full(stride) - finest).mean().abs() < 0.003  # no bias of the scores
 
 
 def test_without_tags_there_are_probabilities_but_no_map(net: SeamNet) -> None:
@@ -171,7 +171,7 @@ def test_probabilities(net: SeamNet) -> None:
     assert not np.allclose(probabilities[0], probabilities[1])
 
 
-def test_an_ungated_class_steals_pixels_from_the_refined_map(net: SeamNet) -> None:
+def test_absent_classes_compete_in_pcm_unless_gated(net: SeamNet) -> None:
     gated = MultiScaleInference(net, DEFAULT, CPU).maps([PHOTOS[0]], [(0,)])[0]
     free = MultiScaleInference(net, replace(DEFAULT, gate_pcm=False), CPU)
     assert not np.allclose(gated.scores, free.maps([PHOTOS[0]], [(0,)])[0].scores)
@@ -186,7 +186,7 @@ def test_plain_branch_needs_no_pcm() -> None:
     assert maps.scores.max() > 0.9
 
 
-def test_paper_protocol_step_by_step(net: SeamNet) -> None:
+def test_published_protocol_step_by_step(net: SeamNet) -> None:
     image, classes = PHOTOS[3], (0, 2)
     mean, std = (torch.tensor(v)[:, None, None] for v in (net.backbone.mean, net.backbone.std))
     total = torch.zeros(len(classes), image.height, image.width)
@@ -206,7 +206,7 @@ def test_paper_protocol_step_by_step(net: SeamNet) -> None:
             )[0, list(classes)]
             total += maps.flip(2) if mirrored else maps
     wanted = scale_maps(total, clip=False).numpy()
-    (maps,) = MultiScaleInference(net, PAPER, CPU).maps([image], [classes])
+    (maps,) = MultiScaleInference(net, PUBLISHED, CPU).maps([image], [classes])
     np.testing.assert_allclose(maps.scores, wanted, atol=1e-4)
 
 
@@ -219,25 +219,25 @@ def test_lowest_pixels_fall_below_0_only_as_published() -> None:
     torch.testing.assert_close(clipped[:, 0, 2], torch.ones(2), atol=2e-4, rtol=0)
 
 
-def test_a_map_without_relief_says_nothing() -> None:
+def test_a_constant_map_scales_to_0() -> None:
     assert not scale_maps(torch.full((1, 3, 3), 0.7)).any()
 
 
 @pytest.mark.parametrize("branch", ["refined", "plain"])
-def test_a_photo_decoded_small_has_the_maps_of_the_whole_one(net: SeamNet, branch: str) -> None:
+def test_a_photo_decoded_at_a_smaller_size_has_nearly_the_same_maps(
+    net: SeamNet, branch: str
+) -> None:
     settings = replace(DEFAULT, scales=(0.5, 1.0), branch=branch)
     inference = MultiScaleInference(net, settings, CPU)
-    whole = photo(40, 32, 5).resize((320, 240), Image.Resampling.BICUBIC)
+    full = photo(40, 32, 5).resize((320, 240), Image.Resampling.BICUBIC)
     assert inference.largest_view((240, 320)) == 48
-    small = whole.resize((80, 60), Image.Resampling.BOX)
-    ((wanted,), (found,)) = (
-        inference.maps([one], [(0, 2)], [(240, 320)]) for one in (whole, small)
-    )
+    small = full.resize((80, 60), Image.Resampling.BOX)
+    ((wanted,), (found,)) = (inference.maps([one], [(0, 2)], [(240, 320)]) for one in (full, small))
     assert found.scores.shape == wanted.scores.shape == (2, 60, 80)
     np.testing.assert_allclose(found.scores, wanted.scores, atol=0.05)
     np.testing.assert_allclose(found.probabilities, wanted.probabilities, atol=0.01)
     np.testing.assert_allclose(
-        *(inference.probabilities([one], [(240, 320)]) for one in (whole, small)), atol=0.01
+        *(inference.probabilities([one], [(240, 320)]) for one in (full, small)), atol=0.01
     )
 
 

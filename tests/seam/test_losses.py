@@ -1,4 +1,4 @@
-"""Loss terms against slow transcriptions; padding, absent classes, class count and ranks."""
+"""Loss terms against slow reference implementations; padding, absent classes, ranks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TERMS: dict[str, Term] = {
 
 
 def gated(maps: Tensor, tags: Tensor) -> Tensor:
-    """Maps with absent classes at 0, as the Siamese step hands them over."""
+    """Set absent classes to 0, as the Siamese objective does."""
     return torch.cat([maps[:, :1], maps[:, 1:] * tags[:, :, None, None]], dim=1)
 
 
@@ -97,13 +97,13 @@ def test_keep_largest() -> None:
     maps = random(2, 4, 3, 3).clamp(min=0)
     before = maps.clone()
     kept = losses.keep_largest(maps)
-    assert torch.equal(maps, before), "the published code writes into its input; this one must not"
+    assert torch.equal(maps, before), "the authors' code overwrites its input, this must not"
     assert torch.equal(kept[:, 0], maps[:, 0])
     assert torch.equal(kept[:, 1:].amax(dim=1), maps[:, 1:].amax(dim=1))
     assert ((kept[:, 1:] > 0).sum(dim=1) <= 1).all()
 
 
-def test_background_is_what_the_classes_leave() -> None:
+def test_background_is_1_minus_the_largest_class() -> None:
     foreground = random(1, 3, 2, 2).sigmoid()
     maps = losses.with_background(foreground)
     torch.testing.assert_close(maps[:, 0] + foreground.amax(dim=1), torch.ones(1, 2, 2))
@@ -135,7 +135,7 @@ def test_padding_changes_no_term(
 
 
 @pytest.mark.parametrize("name", TERMS)
-def test_weights_mean_the_same_for_2_classes_and_for_200(name: str) -> None:
+def test_absent_classes_do_not_change_a_term(name: str) -> None:
     one, two = maps_of(5, 4, seed=3), maps_of(5, 4, seed=4)
     valid = corner(5, 4, (5, 4), batch=2)
     few = TERMS[name](one, two, TAGS, valid)
@@ -148,8 +148,8 @@ def test_weights_mean_the_same_for_2_classes_and_for_200(name: str) -> None:
 
 @pytest.mark.parametrize("name", TERMS)
 @pytest.mark.parametrize("masked", [False, True])
-def test_half_batches_add_up_to_the_whole(name: str, masked: bool) -> None:
-    """What ranks rely on: sums and counts add, means don't."""
+def test_sums_and_counts_of_half_batches_add_up(name: str, masked: bool) -> None:
+    """Ranks rely on this: sums and counts can be added, means can't."""
     one, two = maps_of(5, 4, seed=6), maps_of(5, 4, seed=7)
     valid = torch.rand(2, 5, 4, generator=torch.Generator().manual_seed(0)) < 0.7
     halves = [
@@ -158,13 +158,13 @@ def test_half_batches_add_up_to_the_whole(name: str, masked: bool) -> None:
         )
         for i in range(2)
     ]
-    whole = TERMS[name](one, two, TAGS, valid if masked else None)
-    torch.testing.assert_close(halves[0].total + halves[1].total, whole.total)
-    torch.testing.assert_close(halves[0].count + halves[1].count, whole.count)
+    full = TERMS[name](one, two, TAGS, valid if masked else None)
+    torch.testing.assert_close(halves[0].total + halves[1].total, full.total)
+    torch.testing.assert_close(halves[0].count + halves[1].count, full.count)
 
 
 @pytest.mark.parametrize("name", TERMS)
-def test_nothing_valid_is_0_with_a_gradient_of_0(name: str) -> None:
+def test_without_valid_pixels_value_and_gradient_are_0(name: str) -> None:
     one, two = maps_of(4, 4, seed=8).requires_grad_(), maps_of(4, 4, seed=9).requires_grad_()
     value = TERMS[name](one, two, TAGS, torch.zeros(2, 4, 4, dtype=torch.bool)).value
     assert value.item() == 0.0
@@ -173,7 +173,7 @@ def test_nothing_valid_is_0_with_a_gradient_of_0(name: str) -> None:
         assert all(x.grad is None or not x.grad.any() for x in (one, two))
 
 
-def test_max_norm_of_nothing_valid_is_0_and_differentiable() -> None:
+def test_max_norm_without_valid_pixels_is_0_and_differentiable() -> None:
     maps = maps_of(3, 3, seed=1).requires_grad_()
     normed = losses.max_norm(maps, torch.zeros(2, 3, 3, dtype=torch.bool))
     normed.sum().backward()
@@ -210,7 +210,7 @@ def test_teaching_moves_the_plain_map_alone() -> None:
 def test_the_extreme_share_is_that_of_sorted_rows(
     seed: int, share: float, largest: bool, levels: int
 ) -> None:
-    """Few levels: many ties, at the edge too."""
+    """Few levels give many ties, also at the boundary."""
     generator = torch.Generator().manual_seed(seed)
     values = torch.randint(levels, (3, 41), generator=generator).double() / levels
     counted = torch.rand(3, 41, generator=generator) < 0.6

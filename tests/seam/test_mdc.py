@@ -1,4 +1,4 @@
-"""The multi-dilated convolution head: against plain torch, each branch classified, padding out."""
+"""The multi-dilated head: equal to plain torch, each branch classified, padding excluded."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def make_net(*, pcm: bool = False, stride: int = 2) -> SeamNet:
 
 
 def plain(head: MdcHead, last: torch.Tensor, rates: tuple[int, ...] = RATES) -> list[torch.Tensor]:
-    """Each branch's map, tap by tap: cell (y, x) reads (y + i rate, x + j rate), 0 outside."""
+    """Compute each branch's map tap by tap: cell (y, x) reads (y + i rate, x + j rate)."""
     maps = []
     h, w = last.shape[2:]
     for rate, convolution, classifier in zip(
@@ -69,7 +69,7 @@ def published_map(maps: list[torch.Tensor]) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("h", "w"), [(1, 1), (4, 11), (20, 13)])
-def test_branches_equal_their_transcription(h: int, w: int) -> None:
+def test_branches_equal_a_plain_implementation(h: int, w: int) -> None:
     head, last = make_head(), random(2, 6, h, w).clamp(min=0)
     wanted = plain(head, last)
     branches = head(last)
@@ -77,7 +77,7 @@ def test_branches_equal_their_transcription(h: int, w: int) -> None:
     torch.testing.assert_close(localization_map(branches), published_map(wanted))
 
 
-def test_a_branch_of_a_large_rate_sees_far_and_the_plain_one_does_not() -> None:
+def test_the_rate_sets_the_distance_that_a_branch_sees() -> None:
     head, last = make_head(), random(1, 6, 21, 21).clamp(min=0)
     other = last.clone()
     other[:, :, 10, 10] += 3.0
@@ -86,7 +86,7 @@ def test_a_branch_of_a_large_rate_sees_far_and_the_plain_one_does_not() -> None:
         assert {*rows.tolist()} == {*columns.tolist()} == {10 - rate, 10, 10 + rate}
 
 
-def test_what_only_one_dilated_branch_marks_counts_little() -> None:
+def test_dilated_branches_are_averaged() -> None:
     branches = torch.zeros(1, 4, 1, 1, 3)
     branches[0, 0, 0, 0, 0] = 6.0  # the plain branch alone
     branches[0, 2, 0, 0, 1] = 6.0  # one of three
@@ -95,7 +95,7 @@ def test_what_only_one_dilated_branch_marks_counts_little() -> None:
 
 
 @pytest.mark.parametrize("pcm", [False, True])
-def test_the_networks_map_and_logits_are_the_heads(pcm: bool) -> None:
+def test_the_network_returns_the_map_and_logits_of_the_head(pcm: bool) -> None:
     net, image = make_net(pcm=pcm), random(2, 3, 24, 20)
     maps = plain(net.head, net.backbone(image).last)
     pair = net(image, own_grid=True)
@@ -130,7 +130,7 @@ def test_every_branch_is_classified(views: bool) -> None:
     assert all(convolution.weight.grad.any() for convolution in net.head.convolutions)
 
 
-def test_each_branch_learns_to_tell_the_classes() -> None:
+def test_each_branch_learns_to_classify() -> None:
     torch.manual_seed(0)
     net = make_net(stride=4)
     siamese = SeamObjective(net, LossWeights())
@@ -144,11 +144,11 @@ def test_each_branch_learns_to_tell_the_classes() -> None:
         optimizer.zero_grad()
         term.value.backward()
         optimizer.step()
-    told = net(image).branch_logits > 0
-    assert torch.equal(told, TAGS.bool()[:, None].expand_as(told))
+    predicted = net(image).branch_logits > 0
+    assert torch.equal(predicted, TAGS.bool()[:, None].expand_as(predicted))
 
 
-def test_the_term_weighs_the_same_for_any_number_of_branches() -> None:
+def test_the_term_is_independent_of_the_number_of_branches() -> None:
     logits = random(2, 1, CLASSES)
     one, four = (losses.classification(logits.expand(-1, n, -1), TAGS) for n in (1, 4))
     torch.testing.assert_close(one.value, four.value)
@@ -169,7 +169,7 @@ def test_padding_does_not_matter(pcm: bool, pool_on_grid: bool) -> None:
             inside = valid[:, ::2, ::2] if pool_on_grid else valid
             one, other = one * inside[:, None], other * inside[:, None]
         torch.testing.assert_close(one, other)
-    if pool_on_grid:  # padding is as the border of the photo
+    if pool_on_grid:  # padding has the effect of the photo's border
         torch.testing.assert_close(results[0].cam[:, :, :8, :10], alone.cam)
         torch.testing.assert_close(results[0].branch_logits, alone.branch_logits)
 

@@ -1,4 +1,4 @@
-"""The CAM network: sizes, pooling, padding, gating, and who learns from what."""
+"""The CAM network: sizes, pooling, padding, gating, and which parameters learn."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def make_net(*, stride: int = 4, low_stride: int | None = None, **settings: obje
 
 
 @pytest.mark.parametrize("pcm", [False, True])
-def test_maps_have_the_size_that_is_asked_for(pcm: bool) -> None:
+def test_maps_have_the_requested_size(pcm: bool) -> None:
     net, image = make_net(pcm=pcm), random(2, 3, 20, 24)
     for settings, size in (
         ({}, (20, 24)),
@@ -96,7 +96,7 @@ def test_refined_maps_train_only_pcm() -> None:
     assert trained == {f"pcm.{name}" for name, _ in net.pcm.named_parameters()}
 
 
-def test_new_parameters_are_those_no_pretraining_gave() -> None:
+def test_new_parameters_are_those_without_pretraining() -> None:
     net = make_net()
     new = {id(p) for p in net.new_parameters()}
     named = {name for name, p in net.named_parameters() if id(p) in new}

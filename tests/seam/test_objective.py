@@ -1,4 +1,4 @@
-"""The Siamese step: which terms, how they add up, and what must not reach them."""
+"""The Siamese objective: its terms, their weights, and pixels that must not reach them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ SIZE = 24
 ALL = torch.ones(2, SIZE, SIZE, dtype=torch.bool)
 VIEWS = {
     "rescaled": ViewTransform(scale=0.5),
-    "averaged": ViewTransform(scale=0.6, size_multiple=4, antialias=True),
+    "antialiased": ViewTransform(scale=0.6, size_multiple=4, antialias=True),
     "flipped": ViewTransform(flip=True),
-    "turned": ViewTransform(rotate=20.0),
-    "moved": ViewTransform(translate=(0.2, -0.1)),
+    "rotated": ViewTransform(rotate=20.0),
+    "translated": ViewTransform(translate=(0.2, -0.1)),
     "all": ViewTransform(scale=0.7, flip=True, rotate=-15.0, translate=(0.1, 0.1)),
 }
 
@@ -40,7 +40,7 @@ def values(terms: dict[str, Mean]) -> dict[str, Tensor]:
     return {name: term.value.detach() for name, term in terms.items()}
 
 
-def test_one_view_has_its_own_terms_alone() -> None:
+def test_one_view_has_only_its_own_terms() -> None:
     siamese = make_siamese()
     terms = siamese(random(2, 3, SIZE, SIZE), TAGS, ALL, None)
     assert set(terms) == {"cls1", "min1", "teach1"} == set(siamese.total_weights(two_views=False))
@@ -71,7 +71,7 @@ def test_a_weight_of_0_switches_its_term_off(off: str) -> None:
     assert {name for name, weight in weights.items() if weight > 0} == set(terms)
 
 
-def test_without_pcm_there_is_nothing_to_refine() -> None:
+def test_without_pcm_there_are_no_refined_terms() -> None:
     siamese = make_siamese(pcm=False)
     terms = siamese(random(2, 3, SIZE, SIZE), TAGS, ALL, VIEWS["rescaled"])
     assert set(terms) == {"cls1", "cls2", "er"}
@@ -119,20 +119,20 @@ def test_padding_takes_part_as_published() -> None:
 
 
 @dataclass(frozen=True)
-class Soiled(ViewTransform):
-    """Shows rubbish where view 2 looks outside of view 1."""
+class Corrupted(ViewTransform):
+    """Fills view 2 with a constant outside of view 1."""
 
     def image(self, x: Tensor) -> Tensor:
         everywhere = torch.ones(x.shape[0], *x.shape[2:], dtype=torch.bool)
         return super().image(x).masked_fill(~self.valid(everywhere)[:, None], 7.0)
 
 
-def test_what_is_out_of_view_never_enters_a_loss() -> None:
+def test_pixels_outside_of_view_1_enter_no_loss() -> None:
     siamese, image = make_siamese(), random(2, 3, SIZE, SIZE)
     geometry = {"scale": 0.7, "rotate": 25.0, "translate": (0.15, -0.1)}
     clean = siamese(image, TAGS, ALL, ViewTransform(**geometry))
-    soiled = siamese(image, TAGS, ALL, Soiled(**geometry))
-    torch.testing.assert_close(values(soiled), values(clean))
+    corrupted = siamese(image, TAGS, ALL, Corrupted(**geometry))
+    torch.testing.assert_close(values(corrupted), values(clean))
 
 
 @pytest.mark.parametrize("view", [VIEWS["flipped"], ViewTransform(rotate=90.0), ViewTransform()])
@@ -186,10 +186,10 @@ def test_each_map_is_normalized_once(monkeypatch: pytest.MonkeyPatch) -> None:
     normalized: list[Tensor] = []
     max_norm = losses.max_norm
 
-    def noted(maps: Tensor, valid: Tensor | None = None) -> Tensor:
+    def recorded(maps: Tensor, valid: Tensor | None = None) -> Tensor:
         normalized.append(maps)
         return max_norm(maps, valid)
 
-    monkeypatch.setattr(losses, "max_norm", noted)
+    monkeypatch.setattr(losses, "max_norm", recorded)
     siamese(image, TAGS, ALL, VIEWS["rescaled"])
     assert len(normalized) == 4  # plain and refined of both views

@@ -1,4 +1,4 @@
-"""PCM against plain transcriptions, in tiles, with padding, within its memory."""
+"""PCM against plain implementations: in tiles, with padding, within its memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIDES = st.integers(1, 7)
 
 
 def slow_pcm_input(cam: Tensor) -> Tensor:
-    """The published steps, one position at a time."""
+    """Compute the published steps one position at a time."""
     out = torch.zeros_like(cam)
     for image in range(cam.shape[0]):
         scaled = cam[image].clamp(min=0)
@@ -35,7 +35,7 @@ def slow_pcm_input(cam: Tensor) -> Tensor:
 
 
 def slow_correlate(maps: Tensor, features: Tensor, power: float = 1.0) -> Tensor:
-    """The whole affinity of each image at once, as published (power 1)."""
+    """Compute the full affinity matrix of each image, as published (power 1)."""
     refined = []
     for image in range(maps.shape[0]):
         keys = features[image].flatten(1)
@@ -115,7 +115,7 @@ def test_gradient_of_the_features_is_exact(power: float, size: tuple[int, int]) 
     )
 
 
-def test_the_module_hands_its_power_on() -> None:
+def test_the_module_uses_its_power() -> None:
     torch.manual_seed(0)
     one, three = PixelCorrelation(4, 5), PixelCorrelation(4, 5, power=3.0)
     three.load_state_dict(one.state_dict())
@@ -156,8 +156,8 @@ def test_features_on_padding_do_not_leak_through_resizing() -> None:
         clean = pcm(maps, low, mid, image, valid=valid)
         for x, rows in ((image, 16), (low, 4), (mid, 2)):
             x[:, :, rows:] = 5.0
-        soiled = pcm(maps, low, mid, image, valid=valid)
-    torch.testing.assert_close(soiled, clean)
+        corrupted = pcm(maps, low, mid, image, valid=valid)
+    torch.testing.assert_close(corrupted, clean)
 
 
 MEMORY = """

@@ -1,4 +1,4 @@
-"""Absent classes left out of the maps change no term."""
+"""Maps without the channels of absent classes give the same terms."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def test_terms_are_the_same(tags: Tensor, masked: bool, top: float, seed: int) -
         ),
         (losses.min_pooling(one, tags, valid), losses.min_pooling(kept(one), few, valid)),
     ]
-    for whole, part in pairs:
-        assert part.count == whole.count
-        assert part.total.item() == pytest.approx(whole.total.item(), abs=1e-4)
+    for full, part in pairs:
+        assert part.count == full.count
+        assert part.total.item() == pytest.approx(full.total.item(), abs=1e-4)
 
 
 @settings(max_examples=25, deadline=None)

@@ -1,4 +1,4 @@
-"""One transform for images, maps and masks: exact where it can be, consistent everywhere else."""
+"""The transform of images, maps and masks: exact for flips and quarter turns, else consistent."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def positions(count: int, align_corners: bool) -> Tensor:
 
 
 def plane(size: tuple[int, int], slope: tuple[float, float], align_corners: bool) -> Tensor:
-    """The field slope . (v, u) sampled in a frame: linear, so interpolation reproduces it."""
+    """Sample the field slope · (v, u) in a frame; interpolation reproduces a linear field."""
     v, u = (positions(side, align_corners) for side in size)
     return (slope[0] * v[:, None] + slope[1] * u[None, :])[None, None].float()
 
@@ -31,12 +31,12 @@ def plane(size: tuple[int, int], slope: tuple[float, float], align_corners: bool
 def source_plane(
     t: ViewTransform, size: tuple[int, int], slope: tuple[float, float], ratio: float
 ) -> Tensor:
-    """The same field seen through the transform, by formula: undo shift, rotation and flip."""
+    """Compute the transformed field by formula: undo shift, rotation and flip."""
     v, u = (positions(side, t.align_corners) for side in size)
     v, u = torch.meshgrid(v - 2 * t.translate[0], u - 2 * t.translate[1], indexing="ij")
     x, y = u * ratio, -v  # lengths, y upwards
     angle = math.radians(t.rotate)
-    # Content was turned counter-clockwise by the angle, so look clockwise of where it is now.
+    # The content was rotated counter-clockwise, so its source is found clockwise.
     x, y = x * math.cos(angle) + y * math.sin(angle), y * math.cos(angle) - x * math.sin(angle)
     u, v = x / ratio, -y
     u = -u if t.flip else u
@@ -117,7 +117,7 @@ def test_sides_are_rounded_to_the_multiple(side: int, scale: float, wanted: int)
     stride=st.sampled_from([1, 2, 4]),
     wide=st.sampled_from([(32, 32), (32, 48), (64, 32)]),
 )
-def test_every_composition_moves_a_plane_as_geometry_says(
+def test_every_composition_transforms_a_plane_as_the_formula_says(
     scale: float,
     flip: bool,
     rotate: float,
@@ -136,7 +136,7 @@ def test_every_composition_moves_a_plane_as_geometry_says(
     wanted = source_plane(t, size, (0.7, -0.4), size[1] / size[0])
     inside = torch.ones(1, *cells, dtype=torch.bool)
     if not align:
-        inside[:, [0, -1]] = False  # beyond the outermost centers nothing is linear any more
+        inside[:, [0, -1]] = False  # beyond the outermost centers the field is not linear
         inside[:, :, [0, -1]] = False
     valid = t.valid(inside, size)
     assert torch.allclose(moved[0, 0][valid[0]], wanted[0, 0][valid[0]], atol=4e-3)
@@ -145,7 +145,9 @@ def test_every_composition_moves_a_plane_as_geometry_says(
 
 @QUICK
 @given(h=SIDES, w=SIDES, to_h=SIDES, to_w=SIDES)
-def test_antialiasing_is_torchs_where_that_is_right(h: int, w: int, to_h: int, to_w: int) -> None:
+def test_antialiasing_equals_torchs_without_align_corners(
+    h: int, w: int, to_h: int, to_w: int
+) -> None:
     x = torch.rand(1, 2, h, w)
     wanted = functional.interpolate(
         x, size=(to_h, to_w), mode="bilinear", align_corners=False, antialias=True
@@ -157,7 +159,7 @@ def test_antialiasing_is_torchs_where_that_is_right(h: int, w: int, to_h: int, t
 
 
 @pytest.mark.parametrize("align", [True, False])
-def test_antialiased_images_lie_where_maps_do(align: bool) -> None:
+def test_antialiased_images_are_aligned_with_maps(align: bool) -> None:
     t = ViewTransform(scale=0.37, antialias=True, align_corners=align)
     x = plane((60, 80), (1.0, -0.5), align)
     image, maps = t.image(x), t.maps(x)
@@ -188,21 +190,21 @@ def test_nothing_invalid_reaches_a_valid_pixel(
     t = ViewTransform(scale, flip, rotate, (0.0, dx), antialias=antialias, align_corners=align)
     valid = t.valid(mask)[:, None]
     for move in (t.image, t.maps):
-        kept, spoilt = move(x * mask[:, None]), move(torch.where(mask[:, None], x, 1.0))
-        assert ((kept - spoilt).abs() * valid).max() < 2e-3
-    # Nor does anything from outside: a field of ones stays one.
+        clean, corrupted = move(x * mask[:, None]), move(torch.where(mask[:, None], x, 1.0))
+        assert ((clean - corrupted).abs() * valid).max() < 2e-3
+    # Values from outside do not reach one either: a field of ones stays 1.
     assert ((t.maps(torch.ones_like(x)) - 1).abs() * valid).max() < 2e-3
 
 
-def test_valid_is_not_empty_either() -> None:
-    whole = torch.ones(2, 32, 32, dtype=torch.bool)
+def test_valid_pixels_remain() -> None:
+    everywhere = torch.ones(2, 32, 32, dtype=torch.bool)
     for scale in (0.3, 0.5, 1.0, 1.3):
         for antialias in (True, False):
-            assert ViewTransform(scale, antialias=antialias).valid(whole).all()
-    shifted = ViewTransform(translate=(0.0, 0.25), align_corners=False).valid(whole)
+            assert ViewTransform(scale, antialias=antialias).valid(everywhere).all()
+    shifted = ViewTransform(translate=(0.0, 0.25), align_corners=False).valid(everywhere)
     assert not shifted[:, :, :8].any()
     assert shifted[:, :, 8:].all()
-    rotated = ViewTransform(rotate=10.0).valid(whole)
+    rotated = ViewTransform(rotate=10.0).valid(everywhere)
     assert 0.75 < rotated.float().mean() < 1.0
     assert not rotated[:, 0, 0].any()
 
@@ -244,7 +246,7 @@ def test_gradients_flow_through_maps(t: ViewTransform) -> None:
     direction = torch.randn_like(t.maps(x))
     (t.maps(x) * direction).sum().backward()
     assert x.grad is not None
-    # The transform is linear, so the adjoint identity is the whole gradient.
+    # The transform is linear, so the adjoint identity determines the gradient.
     other = torch.rand(1, 2, 9, 11)
     assert (x.grad * other).sum().item() == pytest.approx(
         (direction * t.maps(other)).sum().item(), rel=1e-4, abs=1e-4
@@ -292,7 +294,7 @@ def test_draws_stay_in_range_and_repeat() -> None:
     assert fixed == ViewTransform(scale=0.3)
 
 
-def test_switching_a_part_on_leaves_the_others_drawn_alike() -> None:
+def test_enabling_a_part_does_not_change_the_other_draws() -> None:
     plain = ViewTransform.draw(torch.Generator().manual_seed(3), scale=(0.5, 0.8))
     turned = ViewTransform.draw(torch.Generator().manual_seed(3), scale=(0.5, 0.8), rotate=9.0)
     assert plain.scale == turned.scale
