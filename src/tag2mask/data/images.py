@@ -78,7 +78,7 @@ def read_image(path: Path, *, at_least: int | None = None) -> Image.Image:
     """Read a photo as upright RGB.
 
     Args:
-        path: a file of any format and mode that Pillow knows.
+        path: a file of any format and mode that Pillow reads.
         at_least: the long side that the caller needs, px. A JPEG is then decoded at 1/2, 1/4 or
             1/8 of its size if its long side remains at least this long, which is several times
             faster for large photos. The result may be larger; it is never enlarged.

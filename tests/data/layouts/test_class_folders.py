@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 from data_folders import write_photo
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tag2mask.data.inventory import SourceOptions
 from tag2mask.data.layouts.class_folders import is_folders, read_folders
@@ -223,3 +225,22 @@ def test_unusable_names_are_problems(tmp_path):
     write_photo(tmp_path / "dog/d\ne.jpg")
     messages = [p.message for p in _read(tmp_path).problems]
     assert len(messages) == 2 and all("rename it" in m for m in messages)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    tags=st.dictionaries(
+        st.sampled_from(["a", "b.c", "x/d", "é 犬"]),
+        st.sets(st.sampled_from(["dog", "traffic light", "_none"]), min_size=1),
+        min_size=1,
+    )
+)
+def test_ids_and_tags_are_read_back(tmp_path_factory, tags):
+    root = tmp_path_factory.mktemp("folders")
+    write_photo(root / "dog/always.jpg")  # one class folder at least
+    for id, folders in tags.items():
+        for folder in folders:
+            write_photo(root / folder / f"{id}.png")
+    found = _rows(_read(root))
+    expected = {id: ("train", tuple(sorted(own - {"_none"}))) for id, own in tags.items()}
+    assert found == {"always": ("train", ("dog",)), **expected}

@@ -7,6 +7,8 @@ import subprocess
 import numpy as np
 import pytest
 from data_folders import label_vector, write_labels
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tag2mask.data.layouts.cls_labels import read_cls_labels
 from tag2mask.errors import DataError
@@ -82,3 +84,12 @@ def test_cut_off_label_file(tmp_path):
         with pytest.raises(DataError, match="not a readable"):
             read_cls_labels(path, 20)
         path = write_labels(tmp_path, {"a": label_vector("dog")})
+
+
+@settings(max_examples=25, deadline=None)
+@given(tags=st.dictionaries(st.text("ab_07", min_size=1), st.sets(st.integers(0, 19)), min_size=1))
+@pytest.mark.parametrize("dtype", [np.float32, np.int64, np.bool_])
+def test_round_trip(tmp_path_factory, tags, dtype):
+    vectors = {id: np.isin(np.arange(20), sorted(own)).astype(dtype) for id, own in tags.items()}
+    path = write_labels(tmp_path_factory.mktemp("labels"), vectors)
+    assert read_cls_labels(path, 20) == {id: tuple(sorted(own)) for id, own in tags.items()}

@@ -1,7 +1,11 @@
 """Objects of VOC's annotations."""
 
+from xml.sax.saxutils import escape
+
 import pytest
 from data_folders import annotation_xml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tag2mask.data.layouts.voc_tags import object_names
 
@@ -18,3 +22,9 @@ def test_entities_are_never_expanded():
     )
     with pytest.raises(ValueError, match="document type"):
         object_names(bomb)
+
+
+@given(names=st.lists(st.text("ab<&>'\"é犬 ", min_size=1, max_size=6).filter(str.strip)))
+def test_any_name_is_read_back(names):
+    xml = annotation_xml(*map(escape, names)).encode()
+    assert object_names(xml) == tuple(dict.fromkeys(name.strip() for name in names))

@@ -11,11 +11,11 @@ Recognized by JSON files with the names of one of these forms::
     DIR/annotations/*.json, DIR/annotations.json, instances.json or coco.json
     DIR/images/
 
-The photos of a single JSON are all for training unless a list of ids says otherwise. A photo's id
+The photos of a single JSON are all for training unless lists of ids give their splits. A photo's id
 is its path below DIR (below ``images/``, where there is one) without suffix. Classes are numbered
 in the order of their category ids.
 
-Crowd annotations count as tags; `coco_masks` says how they are drawn in masks.
+Crowd annotations count as tags; see `coco_masks` for how they are drawn.
 """
 
 from __future__ import annotations

@@ -42,8 +42,8 @@ def read_csv(folder: Path, options: SourceOptions) -> Inventory:
     """Read a data folder whose tags are in a table (see the module's docstring).
 
     The table is ``tags.csv``, or the folder's only ``.csv``. Photos are looked for beside it and in
-    ``images/``, ``photos/`` and ``JPEGImages/``; masks where the table says, else in a ``masks/``
-    tree under the photos' ids.
+    ``images/``, ``photos/`` and ``JPEGImages/``. Masks are those of the column ``mask``, else those
+    with the photos' ids below ``masks/``.
 
     Raises:
         DataError: no table, several, or a table without its columns.

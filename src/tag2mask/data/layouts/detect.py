@@ -64,7 +64,7 @@ def read_inventory(
         raise DataError(
             "this is a file, not a data folder",
             where=folder,
-            fix=f"Give the folder that holds it. {_FIX}",
+            fix=f"Give the folder that contains it. {_FIX}",
         )
     options = options or SourceOptions()
     if layout != "auto":

@@ -202,7 +202,7 @@ def ambiguous_photo(id: str, files: Iterable[FoundFile], where: str, fix: str) -
 
 
 def unmatched_masks(masks: Iterable[str], matched: Collection[str]) -> list[DataProblem]:
-    """Return a warning where masks (paths) belong to no photo: they were probably meant to."""
+    """Return a warning where masks (paths) belong to no photo, probably because of their names."""
     unmatched = [path for path in masks if path not in matched]
     if not unmatched:
         return []

@@ -10,7 +10,7 @@ Recognized by a folder ``JPEGImages`` with ``ImageSets`` beside it::
         classes.txt               optional: one class name per line, background first or left out
 
 Any text file of ids may be the split list, also psa's lists of two columns; a mask named there is
-preferred. `voc_tags` says where the tags come from.
+preferred. See `voc_tags` for where the tags come from.
 """
 
 from __future__ import annotations

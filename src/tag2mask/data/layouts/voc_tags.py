@@ -57,8 +57,8 @@ class VocTags(NamedTuple):
         if self.complete:
             return [
                 DataProblem(
-                    f"{self.name} has tags of {id!r}, but there is no such photo in "
-                    f"{PHOTO_FOLDER}; add the photo or remove the line",
+                    f"{self.name} has tags of {id!r}, but {PHOTO_FOLDER} has no such "
+                    f"photo; add the photo or remove the line",
                     photo=id,
                 )
                 for id in missing
