@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from tag2mask.seam.inference import InferenceSettings, Maps, MultiScaleInference
+from tag2mask.seam.inference import InferenceSettings, MultiScaleInference, PhotoMaps
 from tag2mask.seam.network import SeamNet
 
 PUBLISHED = InferenceSettings(
@@ -33,18 +33,18 @@ def values(reference: Path) -> dict[str, NDArray[np.generic]]:
 
 
 @pytest.fixture(scope="module")
-def maps(network: SeamNet, values: dict[str, NDArray[np.generic]]) -> Maps:
+def maps(network: SeamNet, values: dict[str, NDArray[np.generic]]) -> PhotoMaps:
     photo = Image.fromarray(values["image"].astype(np.uint8))
     classes = tuple(int(tag) for tag in values["classes"])
     inference = MultiScaleInference(network, PUBLISHED, torch.device("cpu"))
     return inference.maps([photo], [classes])[0]
 
 
-def test_maps_equal_the_authors(maps: Maps, values: dict[str, NDArray[np.generic]]) -> None:
+def test_maps_equal_the_authors(maps: PhotoMaps, values: dict[str, NDArray[np.generic]]) -> None:
     np.testing.assert_allclose(maps.scores, values["cam"], atol=TOLERANCE, rtol=0)
 
 
-def test_labels_equal_the_authors(maps: Maps, values: dict[str, NDArray[np.generic]]) -> None:
+def test_labels_equal_the_authors(maps: PhotoMaps, values: dict[str, NDArray[np.generic]]) -> None:
     background = np.full((1, *maps.scores.shape[1:]), BACKGROUND_THRESHOLD, np.float32)
     winner = np.concatenate([background, maps.scores]).argmax(axis=0)
     mask_ids = np.array([0, *(tag + 1 for tag in maps.tags)])

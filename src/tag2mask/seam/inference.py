@@ -70,7 +70,7 @@ class InferenceSettings:
 
 
 @dataclass(frozen=True)
-class Maps:
+class PhotoMaps:
     """Maps of one photo.
 
     Attributes:
@@ -175,7 +175,7 @@ class MultiScaleInference:
         photos: Sequence[Image.Image],
         tags: Sequence[tuple[int, ...]],
         sizes: Sequence[Size] | None = None,
-    ) -> list[Maps]:
+    ) -> list[PhotoMaps]:
         """Compute the maps of the given classes of each photo.
 
         On a CPU each thread computes one photo, as several threads in one small convolution mostly
@@ -221,7 +221,7 @@ class MultiScaleInference:
         photos: Sequence[Image.Image],
         tags: Sequence[tuple[int, ...]],
         sizes: Sequence[Size],
-    ) -> list[Maps]:
+    ) -> list[PhotoMaps]:
         sums, logits = RunningSums(len(photos)), RunningSums(len(photos))
         scales = self.settings.scales
         reference_scale = min(scales, key=lambda scale: abs(scale - 1.0))
@@ -234,7 +234,7 @@ class MultiScaleInference:
                     if tags[index]:
                         sums.add(index, self._view_maps(output, batch, row, tags[index], sizes))
         return [
-            Maps(
+            PhotoMaps(
                 tags[index],
                 self._scaled(sums.total(index), size),
                 torch.sigmoid(logits.mean(index)).cpu().numpy(),

@@ -27,7 +27,7 @@ from tag2mask.nn.inference_copy import inference_copy
 from tag2mask.nn.weights import check_finite_weights
 from tag2mask.recipe.sections import InferCam
 from tag2mask.runtime.session import Runtime
-from tag2mask.seam.inference import InferenceSettings, Maps, MultiScaleInference
+from tag2mask.seam.inference import InferenceSettings, MultiScaleInference, PhotoMaps
 from tag2mask.seam.network import SeamNet, SeamSpec, load_seam
 
 TAG_SOURCE = {"known": "known", "untagged": "known or predicted", "predicted": "predicted"}
@@ -196,7 +196,7 @@ def _infer_chunk(
     return skipped
 
 
-def _write(step: Step[CamMaps], sample: Sample, maps: Maps, section: InferCam) -> None:
+def _write(step: Step[CamMaps], sample: Sample, maps: PhotoMaps, section: InferCam) -> None:
     if not (np.isfinite(maps.scores).all() and np.isfinite(maps.probabilities).all()):
         raise DataError(
             f"the maps of {sample.id!r} aren't finite",
