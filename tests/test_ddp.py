@@ -25,7 +25,6 @@ CHANGES: dict[str, Any] = {
     "train_cam__epochs": 3,
     "train_cam__warm_start": 1,
     "train_cam__optimizer": {"name": "sgd", "lr": 0.01, "accumulate": 2},
-    "train_cam__losses__teach": 0.5,
     "infer_cam__map_dtype": "float16",
 }
 

@@ -155,7 +155,7 @@ def test_other_settings_of_a_late_step_keep_the_earlier_ones(root: Path) -> None
     assert "0.4" in json.dumps(masks.metrics)
 
 
-def test_retraining_takes_ignored_pixels_and_confidence_from_the_walk(root: Path) -> None:
+def test_retraining_takes_ignored_pixels_from_the_walk(root: Path) -> None:
     before = (root / "run" / "train-segmenter" / "model.safetensors").read_bytes()
     result = run(
         root,
@@ -163,10 +163,6 @@ def test_retraining_takes_ignored_pixels_and_confidence_from_the_walk(root: Path
         "pseudo-masks",
         "--set",
         "pseudo_masks.unsure_below=0.6",
-        "--set",
-        "pseudo_masks.confidence=true",
-        "--set",
-        "train_segmenter.confidence_weight=true",
     )
     assert result.exit_code == 0, result.output
     masks = [

@@ -12,7 +12,7 @@ from tag2mask.pipeline import cost_model
 from tag2mask.pipeline.cost_model import Cost
 from tag2mask.pipeline.estimates import estimate, training_steps
 from tag2mask.recipe.loading import load_recipe
-from tag2mask.recipe.training import CamOptimizer, TrainCam
+from tag2mask.recipe.training import Optimizer, TrainCam
 from tag2mask.training.loop import epochs_to_steps
 from tag2mask.training.sampler import steps_per_epoch
 
@@ -28,7 +28,7 @@ def test_estimated_steps_are_those_of_the_training(
         batch_size=batch,
         epochs=epochs,
         max_steps=most,
-        optimizer=CamOptimizer(accumulate=accumulate),
+        optimizer=Optimizer(accumulate=accumulate),
     )
     steps = epochs_to_steps(epochs, steps_per_epoch(photos, batch), accumulate, most)
     assert training_steps(section, photos) == steps

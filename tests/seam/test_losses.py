@@ -27,7 +27,6 @@ TERMS: dict[str, Term] = {
     "cross_equivariance": lambda a, b, tags, valid: losses.cross_equivariance(
         losses.keep_largest(gated(a, tags)), b, tags, valid=valid
     ),
-    "teaching": losses.teaching,
 }
 
 
@@ -191,13 +190,6 @@ def test_mining_takes_its_share_of_present_channels(h: int, w: int, seed: int, t
     assert term.count.item() == sum(math.ceil(n * h * w * top) for n in channels)
     mean = losses.cross_equivariance(gated(one, TAGS), two, TAGS, top=1.0, valid=valid).value
     assert term.value >= mean - 1e-6
-
-
-def test_teaching_moves_the_plain_map_alone() -> None:
-    plain, refined = maps_of(4, 4, seed=1).requires_grad_(), maps_of(4, 4, seed=2).requires_grad_()
-    losses.teaching(plain, refined, TAGS, corner(4, 4, (4, 4), batch=2)).value.backward()
-    assert plain.grad is not None and plain.grad.any()
-    assert refined.grad is None
 
 
 @settings(max_examples=50, deadline=None)

@@ -33,7 +33,7 @@ def make_siamese(
 ) -> SeamObjective:
     torch.manual_seed(0)
     net = SeamNet(PointwiseBackbone(stride), 3, pcm=pcm, pcm_channels=(2, 3)).eval()
-    return SeamObjective(net, weights or LossWeights(teach=0.5), **settings)  # type: ignore[arg-type]
+    return SeamObjective(net, weights or LossWeights(), **settings)  # type: ignore[arg-type]
 
 
 def values(terms: dict[str, Mean]) -> dict[str, Tensor]:
@@ -43,7 +43,7 @@ def values(terms: dict[str, Mean]) -> dict[str, Tensor]:
 def test_one_view_has_only_its_own_terms() -> None:
     siamese = make_siamese()
     terms = siamese(random(2, 3, SIZE, SIZE), TAGS, ALL, None)
-    assert set(terms) == {"cls1", "min1", "teach1"} == set(siamese.total_weights(two_views=False))
+    assert set(terms) == {"cls1", "min1"} == set(siamese.total_weights(two_views=False))
 
 
 def test_two_views_have_all_terms() -> None:
@@ -53,9 +53,9 @@ def test_two_views_have_all_terms() -> None:
     assert all(term.value.isfinite() and term.value > 0 for term in terms.values())
 
 
-@pytest.mark.parametrize("off", ["cls", "cls_view2", "min_pool", "er", "ecr", "teach"])
+@pytest.mark.parametrize("off", ["cls", "cls_view2", "min_pool", "er", "ecr"])
 def test_a_weight_of_0_switches_its_term_off(off: str) -> None:
-    siamese = make_siamese(replace(LossWeights(teach=0.5), **{off: 0.0}))
+    siamese = make_siamese(replace(LossWeights(), **{off: 0.0}))
     terms = siamese(random(2, 3, SIZE, SIZE), TAGS, ALL, VIEWS["rescaled"])
     names = {
         "cls": "cls1",
@@ -63,7 +63,6 @@ def test_a_weight_of_0_switches_its_term_off(off: str) -> None:
         "min_pool": "min1",
         "er": "er",
         "ecr": "ecr1",
-        "teach": "teach1",
     }
     assert names[off] not in terms
     weights = siamese.total_weights(two_views=True)
@@ -165,7 +164,7 @@ def test_default_averages_over_present_classes_only() -> None:
 
 
 def test_refined_terms_train_only_pcm() -> None:
-    siamese = make_siamese(LossWeights(teach=0.0))
+    siamese = make_siamese()
     terms = siamese(random(2, 3, SIZE, SIZE), TAGS, ALL, VIEWS["rescaled"])
     for names, reached in ((("min1", "min2", "ecr1", "ecr2"), "pcm."), (("er",), "backbone.")):
         siamese.zero_grad()
@@ -182,7 +181,7 @@ def test_refined_terms_train_only_pcm() -> None:
 
 
 def test_each_map_is_normalized_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    siamese, image = make_siamese(LossWeights(teach=0.5)), random(2, 3, SIZE, SIZE)
+    siamese, image = make_siamese(), random(2, 3, SIZE, SIZE)
     normalized: list[Tensor] = []
     max_norm = losses.max_norm
 

@@ -11,7 +11,7 @@ from tag2mask.artifacts.handles import PreparedData, PseudoMaskFolder
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.classes import ClassSet
 from tag2mask.data.index import read_classes, read_index
-from tag2mask.data.masks import write_confidence, write_mask
+from tag2mask.data.masks import write_mask
 
 
 def mask_drawer(
@@ -20,7 +20,6 @@ def mask_drawer(
     *,
     empty: bool = False,
     without: tuple[str, ...] = (),
-    confidence: bool = False,
 ) -> PseudoMaskFolder:
     """Masks of all photos: their first class on the left half, background on the right.
 
@@ -29,10 +28,9 @@ def mask_drawer(
         out: the folder to write.
         empty: background all over.
         without: ids of photos that get none, and are said to be left out.
-        confidence: write confidences too: 1 on the left, 0.2 on the right.
     """
     classes = ClassSet(read_classes(data.path).names)
-    section = {"empty": empty, "without": without, "confidence": confidence}
+    section = {"empty": empty, "without": without}
     with step_folder(PseudoMaskFolder, out, section=section, coverage={"data": data}) as step:
         for split in ("train", "val"):
             for sample in read_index(data.path, split):
@@ -43,11 +41,6 @@ def mask_drawer(
                 if sample.tags and not empty:
                     mask[:, left] = 1 + sample.tags[0]
                 write_mask(out / "masks" / f"{sample.id}.png", mask, classes.colors)
-                if confidence:
-                    sure = np.broadcast_to(np.where(left, 1, 0.2), sample.size)
-                    write_confidence(
-                        out / "confidence" / f"{sample.id}.png", sure.astype(np.float32)
-                    )
         return step.finish(skipped=[f"{photo}: cut off" for photo in without])
 
 

@@ -448,7 +448,7 @@ def test_trainings_that_differ_in_what_a_plain_cam_has_not_start_alike(behavior:
         )
         return section.plain_start()
 
-    assert begun() == begun(er=0.0, ecr=0.5, ecr_top=1.0, min_pool=0.0, teach=1.0, ramp=0.0)
+    assert begun() == begun(er=0.0, ecr=0.5, ecr_top=1.0, min_pool=0.0, ramp=0.0)
     assert begun() != begun(cls=0.5)
     # As published, the map is pooled on the grid of the losses.
     assert (begun() == begun(map_stride=1)) is (behavior == "default")

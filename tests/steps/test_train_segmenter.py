@@ -1,4 +1,4 @@
-"""The segmentation network's training: what it may read, rounds, validation, any kill."""
+"""The segmentation network's training: what it may read, validation, any kill."""
 
 from __future__ import annotations
 
@@ -72,8 +72,6 @@ def train(
     **changes: Any,
 ) -> SegmenterModel:
     changed = {f"train_segmenter__{key}": value for key, value in changes.items()}
-    if changes.get("confidence_weight"):
-        changed["pseudo_masks__confidence"] = True
     return train_segmenter(data, masks, recipe(**changed).train_segmenter, out, one_rank(workers))
 
 
@@ -128,32 +126,29 @@ def test_it_learns_what_the_masks_say(
         "epochs": 15,
         "color_jitter": [0, 0, 0, 0],
         "freeze_batch_norm": False,
-        "losses": {"cross_entropy": 1.0, "dice": 0.3, "lovasz": 0.3, "class_balance": 0.5},
         "optimizer": {"lr": 0.003, "new_layer_lr": 1.0, "ema": 0.5},
     }
     model = train(data, masks, tmp_path / "model", **changes)
     losses = [float(row["loss"]) for row in rows(model.path)]
-    assert {"cross_entropy", "dice", "lovasz"} <= rows(model.path)[0].keys()
+    assert "cross_entropy" in rows(model.path)[0]
     assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
 
 
 def test_training_goes_on_from_the_checkpoint(
     data: PreparedData, masked: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In two rounds with validation, stopped in each, and with other workers."""
-    masks = mask_drawer(masked, tmp_path / "masks", confidence=True)
+    """With validation, stopped three times, and with other workers."""
+    masks = mask_drawer(masked, tmp_path / "masks")
     changes: dict[str, Any] = {
         "epochs": 3,
         "checkpoint_minutes": 1e-6,
-        "rounds": 2,
         "validate_epochs": 1,
-        "confidence_weight": True,
         "optimizer": {"lr": 0.001, "ema": 0.5},
     }
     whole = train(masked, masks, tmp_path / "whole", **changes)
     step = fit_module._Loop.step
     calls = 0
-    stops = {2, 6, 11}
+    stops = {2, 4, 7}
 
     def stepped(loop: Any, number: int, batches: Any) -> dict[str, float]:
         nonlocal calls
@@ -167,17 +162,11 @@ def test_training_goes_on_from_the_checkpoint(
         with pytest.raises(KeyboardInterrupt):
             train(masked, masks, tmp_path / "broken", **changes)
     broken = train(masked, masks, tmp_path / "broken", workers=1, **changes)
-    for folder, other in (
-        (whole.path, broken.path),
-        (whole.path / "round-1", broken.path / "round-1"),
-    ):
-        assert same_bits(folder, other) and same_bits(folder, other, "last.safetensors")
-        assert rows(folder) == rows(other)
-        assert rows(folder, "validation.csv") == rows(other, "validation.csv")
-        assert not (other / "checkpoint.pt").exists()
-    for path in (whole.path / "round-1").rglob("*.png"):
-        relative = path.relative_to(whole.path)
-        assert path.read_bytes() == (broken.path / relative).read_bytes(), relative
+    assert same_bits(whole.path, broken.path)
+    assert same_bits(whole.path, broken.path, "last.safetensors")
+    assert rows(whole.path) == rows(broken.path)
+    assert rows(whole.path, "validation.csv") == rows(broken.path, "validation.csv")
+    assert not (broken.path / "checkpoint.pt").exists()
 
 
 @pytest.mark.slow
@@ -185,7 +174,7 @@ def test_killed_at_any_moment_the_weights_are_the_same(
     data: PreparedData, masks: PseudoMaskFolder, tmp_path: Path
 ) -> None:
     paint_halves(data)
-    changes = LEARNING | {"epochs": 12, "checkpoint_minutes": 1e-4, "rounds": 2}
+    changes = LEARNING | {"epochs": 12, "checkpoint_minutes": 1e-4}
     whole = train(data, masks, tmp_path / "whole", **changes)
     settings = write_recipe(
         tmp_path / "recipe.yaml",
@@ -203,32 +192,25 @@ def test_killed_at_any_moment_the_weights_are_the_same(
         "--out",
         out,
     ]
-    first = out / "round-1"
 
-    def trained(folder: Path, least: int) -> Callable[[], bool]:
-        steps = MOMENT.randint(least, 20)
-        return lambda: (folder / "losses.csv").is_file() and len(rows(folder)) >= steps
+    def trained(least: int) -> Callable[[], bool]:
+        steps = MOMENT.randint(least, least + 7)
+        return lambda: (out / "losses.csv").is_file() and len(rows(out)) >= steps
 
-    photos = MOMENT.randint(1, 8)
-    moments = (
-        trained(first, 1),
-        lambda: len(list((first / "masks").rglob("*.png"))) >= photos,
-        trained(out, 1),
-    )
-    for moment in moments:
+    for moment in (trained(1), trained(10)):
         kill_when(start(*line), moment)
         assert not (out / "manifest.json").exists()
     end_of(start(*line))
-    assert same_bits(whole.path, out) and same_bits(whole.path / "round-1", first)
+    assert same_bits(whole.path, out)
     assert rows(whole.path) == rows(out)
 
 
 @pytest.mark.slow
 def test_two_processes_train_one_network(masked: PreparedData, tmp_path: Path) -> None:
-    """Both rounds, their masks and the validation are shared; batch norms know one another."""
+    """The training and its validation are shared; batch norms are synchronized."""
     paint_halves(masked)
     masks = mask_drawer(masked, tmp_path / "masks")
-    changes = LEARNING | {"rounds": 2, "validate_epochs": 8, "batch_size": 5, "epochs": 16}
+    changes = LEARNING | {"validate_epochs": 8, "batch_size": 5, "epochs": 16}
     cut_off(masked.path.parent / "masked" / "b" / "01.png")
     settings = write_recipe(
         tmp_path / "recipe.yaml",
@@ -255,21 +237,19 @@ def test_two_processes_train_one_network(masked: PreparedData, tmp_path: Path) -
     model = SegmenterModel.open(out)
     assert [line.split(":")[0] for line in model.manifest.skipped] == ["b/01"]
     assert model.manifest.counts == {"photos": 8, "without_masks": 0}
-    assert len(list((out / "round-1" / "masks").rglob("*.png"))) == 8
     # What two processes scored together is what one says of the network that was written.
     section = recipe(**{f"train_segmenter__{k}": v for k, v in changes.items()}).train_segmenter
     samples, truths = validation_photos(masked.path)
-    for folder in (out, out / "round-1"):
-        net, spec = load_segmenter(folder / "last.safetensors")
-        found = compare_with_masks(
-            samples,
-            truths,
-            single_view(net, spec, section, one_rank()),
-            3,
-            on_unreadable=lambda *_: None,
-        )
-        last = float(rows(folder, "validation.csv")[-1]["miou"])
-        assert found.miou() == pytest.approx(last, abs=1e-3)
+    net, spec = load_segmenter(out / "last.safetensors")
+    found = compare_with_masks(
+        samples,
+        truths,
+        single_view(net, spec, section, one_rank()),
+        3,
+        on_unreadable=lambda *_: None,
+    )
+    last = float(rows(out, "validation.csv")[-1]["miou"])
+    assert found.miou() == pytest.approx(last, abs=1e-3)
 
 
 def test_pseudo_masks_teach_the_same_with_and_without_ground_truth(
@@ -369,55 +349,10 @@ def test_a_later_network_that_is_worse_is_not_kept(
         assert not np.array_equal(seen[wanted], seen[other])
 
 
-def test_the_second_round_learns_from_the_firsts_own_masks_of_known_classes(
-    data: PreparedData, tmp_path: Path
-) -> None:
-    paint_halves(data)
-    masks = mask_drawer(data, tmp_path / "masks", confidence=True)
-    changes = LEARNING | {"confidence_weight": True}
-    single = train(data, masks, tmp_path / "single", **changes)
-    double = train(data, masks, tmp_path / "double", rounds=2, **changes)
-    first = double.path / "round-1"
-    assert same_bits(single.path, first) and rows(single.path) == rows(first)
-    assert not same_bits(single.path, double.path)
-    assert files(first) == {"model.safetensors", "losses.csv", "tensorboard", "masks", "confidence"}
-    samples = read_index(data.path, "train")
-    assert any(not sample.tags for sample in samples)
-    kinds = set()
-    for sample in samples:
-        with Image.open(first / "masks" / f"{sample.id}.png") as image:
-            assert image.mode == "P"
-            mask = np.asarray(image)
-        assert mask.shape == sample.size
-        present = set(np.unique(mask).tolist())
-        assert present <= {0, *(tag + 1 for tag in sample.tags)}
-        kinds |= present
-        with Image.open(first / "confidence" / f"{sample.id}.png") as image:
-            assert image.mode == "L" and image.size == sample.size[::-1]
-    assert kinds > {0}
-
-
-def test_a_first_network_that_finds_nothing_is_named(
-    data: PreparedData, masks: PseudoMaskFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from tag2mask.segmentation.labels import MaskFolder
-
-    write = MaskFolder.write
-
-    def background(folder: MaskFolder, samples: Any, *arguments: Any, **options: Any) -> None:
-        write(folder, samples, *arguments, **options)
-        for path in (folder.folder / "masks").rglob("*.png"):
-            Image.fromarray(np.zeros_like(np.asarray(Image.open(path)))).save(path)
-
-    monkeypatch.setattr(MaskFolder, "write", background)
-    with pytest.raises(DataError, match=r"made by the network of round 1 shows a single pixel"):
-        train(data, masks, tmp_path / "model", rounds=2)
-
-
 def test_nothing_but_background_is_an_error(data: PreparedData, tmp_path: Path) -> None:
     masks = mask_drawer(data, tmp_path / "masks", empty=True)
     with pytest.raises(
-        DataError, match=r"no mask.*shows a single pixel of any class.*background_threshold"
+        DataError, match=r"no training mask shows a single pixel of any class.*threshold"
     ):
         train(data, masks, tmp_path / "model")
 
@@ -436,8 +371,6 @@ def test_masks_must_belong_to_the_photos(
     Image.new("L", Image.open(data.path.parent / "photos" / "a" / "00.png").size, 7).save(path)
     with pytest.raises(DataError, match=r"mask has the values 7; 3 classes"):
         train(data, masks, tmp_path / "classes")
-    with pytest.raises(DataError, match=r"have no confidences.*pseudo_masks\.confidence=true"):
-        train(data, masks, tmp_path / "unsure", confidence_weight=True)
     path.write_bytes(whole)
     assert train(data, masks, tmp_path / "size").manifest.counts["photos"] == 9
 
@@ -467,17 +400,16 @@ def test_photos_that_got_no_masks_are_left_out(data: PreparedData, tmp_path: Pat
         train(data, none, tmp_path / "other")
 
 
-def test_an_unreadable_photo_stops_or_is_left_out_of_every_round(
+def test_an_unreadable_photo_stops_or_is_left_out(
     data: PreparedData, masks: PseudoMaskFolder, tmp_path: Path
 ) -> None:
     paint_halves(data)
     cut_off(data.path.parent / "photos" / "a" / "00.png")
     with pytest.raises(DataError, match=r"photo can't be read.*00\.png"):
         train(data, masks, tmp_path / "stops", epochs=4)
-    model = train(data, masks, tmp_path / "goes-on", rounds=2, skip_bad=True, **LEARNING)
+    model = train(data, masks, tmp_path / "goes-on", skip_bad=True, **LEARNING)
     assert [line.split(":")[0] for line in model.manifest.skipped] == ["a/00"]
     assert model.manifest.counts["photos"] == 8
-    assert not (model.path / "round-1" / "masks" / "a" / "00.png").exists()
 
 
 def test_a_batch_of_one_photo_trains(
@@ -551,8 +483,8 @@ def test_other_masks_and_settings_are_refused(
     data: PreparedData, masks: PseudoMaskFolder, tmp_path: Path
 ) -> None:
     train(data, masks, tmp_path / "model")
-    with pytest.raises(RunFolderError, match=r"train_segmenter\.losses\.dice: 0\.0 -> 1\.0"):
-        train(data, masks, tmp_path / "model", losses={"dice": 1.0})
+    with pytest.raises(RunFolderError, match=r"train_segmenter\.crop: 64 -> 32"):
+        train(data, masks, tmp_path / "model", crop=32)
     other = mask_drawer(data, tmp_path / "other", without=("a/00",))
     with pytest.raises(RunFolderError, match=r"input masks"):
         train(data, other, tmp_path / "model")

@@ -139,24 +139,3 @@ def write_confidence(path: Path, confidence: NDArray[np.float32] | NDArray[np.ui
         gray = np.rint(confidence * 255).astype(np.uint8)
     with atomic_write(path, durable=False) as temporary:
         Image.fromarray(gray).save(temporary, format="PNG")
-
-
-def read_confidence(path: Path) -> NDArray[np.uint8]:
-    """Read what `write_confidence` wrote, uint8 (h, w); 255 is 1.0.
-
-    Raises:
-        DataError: missing, damaged, or not 8 bits of gray.
-    """
-    fix = "Create it again: pseudo-masks writes it with pseudo_masks.confidence=true."
-    try:
-        with Image.open(path) as image:
-            mode, values = image.mode, np.asarray(image)
-    except FileNotFoundError:
-        raise DataError("confidence is missing", where=path, fix=fix) from None
-    except DECODE_ERRORS as error:
-        raise DataError(
-            f"confidence can't be read: {one_line(error)}", where=path, fix=fix
-        ) from None
-    if mode != "L":
-        raise DataError(f"confidence is of mode {mode}, not 8 bits of gray", where=path, fix=fix)
-    return values

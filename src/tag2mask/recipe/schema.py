@@ -94,26 +94,12 @@ class Recipe(Section):
         if self.walk.behavior == "published" and self.walk.scales != (1.0,):
             raise ValueError("walk.scales: behavior published computes affinities at scale 1 alone")
         losses = train.losses
-        if not (
-            losses.cls > 0
-            or (losses.er > 0 and train.views.enabled)
-            or (losses.teach > 0 and train.pcm.enabled)
-        ):
-            raise ValueError("train_cam.losses: no term trains the network; raise cls, er or teach")
+        if not (losses.cls > 0 or (losses.er > 0 and train.views.enabled)):
+            raise ValueError("train_cam.losses: no term trains the network; raise cls or er")
         if train.warm_start and not losses.cls:
             raise ValueError("train_cam.warm_start: a plain CAM learns by losses.cls; raise it")
         if train.warm_start and train.init_from:
             raise ValueError("train_cam.warm_start: init_from is a start already; set one of them")
-        segmenter = self.train_segmenter
-        if not any(
-            (segmenter.losses.cross_entropy, segmenter.losses.dice, segmenter.losses.lovasz)
-        ):
-            raise ValueError("train_segmenter.losses: no term trains the network")
-        if segmenter.confidence_weight and not self.pseudo_masks.confidence:
-            raise ValueError(
-                "train_segmenter.confidence_weight: set pseudo_masks.confidence=true "
-                "too, which writes the confidences"
-            )
         if 2 * self.predict.overlap > self.predict.tile:
             raise ValueError("predict.overlap: at most half of predict.tile")
         if not self.infer_cam.scales:

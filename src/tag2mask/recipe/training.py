@@ -92,12 +92,10 @@ class Losses(Section):
     ecr: NonNegative = 1.0
     ecr_top: Annotated[Number, Field(gt=0.0, le=1.0)] = 0.2
     """Share of the values with the largest error that ECR keeps (hard example mining)."""
-    teach: NonNegative = 0.0
-    """Plain map towards the detached refined map. Not in the paper, and no gain so far."""
     map_stride: Count = 4
     """Pixels per cell of the maps that the losses compare (published: 1)."""
     ramp: Fraction = 0.3
-    """Share of training over which er, ecr and teach grow linearly from 0."""
+    """Share of training over which er and ecr grow linearly from 0."""
 
 
 class Optimizer(Section):
@@ -120,13 +118,6 @@ class Optimizer(Section):
     """Batches per optimizer step."""
     ema: Annotated[Number, Field(ge=0.0, lt=1.0)] = 0.0
     """Decay of the moving average of the weights, which becomes the model; 0: the last weights."""
-
-
-class CamOptimizer(Optimizer):
-    """The optimizer of the CAM network."""
-
-    pcm_lr: Positive = 1.0
-    """Learning rate of PCM, relative to the other new layers'."""
 
 
 class TrainCam(Section):
@@ -154,7 +145,7 @@ class TrainCam(Section):
     pcm: Pcm = Pcm()
     views: Views = Views()
     losses: Losses = Losses()
-    optimizer: CamOptimizer = CamOptimizer()
+    optimizer: Optimizer = Optimizer()
     init_from: str | None = None
     """A trained CAM model to start from (``model.safetensors`` or an official ``.pth``)."""
     warm_start: NonNegativeCount = 0
@@ -197,7 +188,6 @@ class TrainCam(Section):
                 "pcm": Pcm(enabled=False),
                 "views": Views(enabled=False),
                 "losses": Losses(cls=self.losses.cls, **grid),
-                "optimizer": self.optimizer.model_copy(update={"pcm_lr": 1.0}),
             }
         )
 
@@ -248,16 +238,6 @@ class SegmentationNetwork(Section):
     output_stride: Literal[8, 16, 32] = 16
 
 
-class SegmenterLosses(Section):
-    """Weights of the loss terms; 0 switches a term off."""
-
-    cross_entropy: NonNegative = 1.0
-    dice: NonNegative = 0.0
-    lovasz: NonNegative = 0.0
-    class_balance: Fraction = 0.0
-    """Cross entropy of a class is weighted by its pixels' share to the power of minus this."""
-
-
 class TrainSegmenter(Section):
     """Step ``train-segmenter``: a segmentation network on masks."""
 
@@ -269,11 +249,6 @@ class TrainSegmenter(Section):
     masks: Literal["pseudo", "ground truth"] = "pseudo"
     """What it learns from; ground truth: fully supervised, an upper bound to compare with."""
     network: SegmentationNetwork = SegmentationNetwork()
-    losses: SegmenterLosses = SegmenterLosses()
-    confidence_weight: bool = False
-    """Weigh each pixel by the pseudo mask's confidence (needs ``pseudo_masks.confidence``)."""
-    rounds: Count = 1
-    """Networks trained one after the other, each after the first on its predecessor's masks."""
     optimizer: Optimizer = Optimizer()
     epochs: Count = 10
     max_steps: Count | None = None

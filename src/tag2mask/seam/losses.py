@@ -285,28 +285,6 @@ def cross_equivariance(
     return _mean_of_extremes(error.flatten(1), counted.flatten(1), share=top, largest=True)
 
 
-def teaching(
-    plain: Tensor,
-    refined: Tensor,
-    tags: Tensor,
-    valid: Tensor | None = None,
-    *,
-    num_classes: int | None = None,
-) -> Mean:
-    """Pull the plain map towards the detached refined map of the same branch.
-
-    Not in the paper: PCM is fed detached maps, so there the backbone never learns from refinement.
-
-    Args:
-        plain: max-normalized plain map, (b, C+1, h, w).
-        refined: max-normalized refined map, (b, C+1, h, w); detached here.
-        tags: 0/1 (b, C).
-        valid: bool (b, h, w).
-        num_classes: as for `equivariance`.
-    """
-    return equivariance(plain, refined.detach(), tags, valid, num_classes=num_classes)
-
-
 def _mean_of_extremes(values: Tensor, counted: Tensor, *, share: float, largest: bool) -> Mean:
     """Average each row's ``share`` of largest or smallest values (b, n) among the counted ones.
 

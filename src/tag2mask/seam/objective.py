@@ -34,7 +34,6 @@ class LossWeights:
     min_pool: float = 1.0
     er: float = 1.0
     ecr: float = 1.0
-    teach: float = 0.0
 
 
 class SeamObjective(nn.Module):
@@ -89,8 +88,8 @@ class SeamObjective(nn.Module):
             transform: view 1 to view 2; None: branch 1 alone.
 
         Returns:
-            Terms by name, unweighted: ``cls1 cls2 min1 min2 er ecr1 ecr2 teach1 teach2``, those
-            that the weights switch on. `total_weights` says how they add up.
+            Terms by name, unweighted: ``cls1 cls2 min1 min2 er ecr1 ecr2``, those that the
+            weights switch on. `total_weights` says how they add up.
         """
         inside = None if self.published else valid
         # Absent classes are 0 in every term, so their maps are not computed.
@@ -120,7 +119,7 @@ class SeamObjective(nn.Module):
         """
         w = self.weights
         if not two_views:
-            return {"cls1": w.cls, "min1": w.min_pool, "teach1": w.teach}
+            return {"cls1": w.cls, "min1": w.min_pool}
         return {
             "cls1": w.cls / (1 + w.cls_view2),
             "cls2": w.cls * w.cls_view2 / (1 + w.cls_view2),
@@ -129,8 +128,6 @@ class SeamObjective(nn.Module):
             "er": w.er,
             "ecr1": w.ecr,
             "ecr2": w.ecr,
-            "teach1": w.teach / 2,
-            "teach2": w.teach / 2,
         }
 
     def _view(self, image: Tensor, valid: Tensor | None, tags: Tensor, channels: Tensor) -> _View:
@@ -158,14 +155,6 @@ class SeamObjective(nn.Module):
             return
         if self.weights.min_pool > 0:
             terms[f"min{branch}"] = losses.min_pooling(refined, tags, view.valid)
-        if self.weights.teach > 0:
-            terms[f"teach{branch}"] = losses.teaching(
-                losses.with_background(view.foreground),
-                view.refined,
-                tags,
-                view.valid,
-                num_classes=self.net.num_classes,
-            )
 
     def _cross(
         self,

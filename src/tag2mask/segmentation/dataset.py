@@ -20,7 +20,6 @@ from torch.utils.data import Dataset
 
 from tag2mask.classes import IGNORE
 from tag2mask.data.index import Sample
-from tag2mask.data.masks import read_confidence
 from tag2mask.data.photos import read_sample_mask
 from tag2mask.errors import DataError
 from tag2mask.runtime.threads import ordered_map
@@ -28,21 +27,8 @@ from tag2mask.training.augmentation import Augmentation, CropWindow
 from tag2mask.training.dataset import TrainingDataset, UnreadablePhoto, step_loader
 from tag2mask.training.sampler import StepBatchSampler
 
-SegmenterItem = tuple[Tensor, Tensor, Tensor, str]
-"""Image (3, s, s), labels (s, s), confidence (s, s) and id of one photo; see `SegmenterBatch`."""
-
-
-@dataclass(frozen=True)
-class LabelMaps:
-    """Label maps of photos, as files.
-
-    Attributes:
-        masks: mask by photo id: palette PNG of the photo's size, with mask ids.
-        confidences: by photo id: how sure each pixel is, 8 bits of gray; None: all alike.
-    """
-
-    masks: Mapping[str, Path]
-    confidences: Mapping[str, Path] | None = None
+SegmenterItem = tuple[Tensor, Tensor, str]
+"""Image (3, s, s), labels (s, s) and id of one photo; see `SegmenterBatch`."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +38,12 @@ class SegmenterBatch:
     Attributes:
         image: normalized, float32 (b, 3, s, s); 0 on padding.
         labels: mask ids, uint8 (b, s, s); 255 for unlabeled pixels and padding.
-        confidence: uint8 (b, s, s); 255 stands for 1, as everywhere without confidence maps.
         ids: b photo ids.
         skipped: photos left out because they or their labels can't be read; b may then be 0.
     """
 
     image: Tensor
     labels: Tensor
-    confidence: Tensor
     ids: tuple[str, ...]
     skipped: tuple[UnreadablePhoto, ...] = ()
 
@@ -68,7 +52,6 @@ class SegmenterBatch:
         return SegmenterBatch(
             self.image.pin_memory(),
             self.labels.pin_memory(),
-            self.confidence.pin_memory(),
             self.ids,
             self.skipped,
         )
@@ -79,8 +62,8 @@ class SegmenterDataset(Dataset[SegmenterItem]):
 
     Args:
         samples: the photos, each with a label map.
-        labels: the label maps.
-        num_classes: number of foreground classes C.
+        labels: their label maps by photo id: indexed masks of the photo's size.
+        num_classes: foreground classes C.
         augmentation: how photos become crops.
         seed: seed of the augmentation.
     """
@@ -88,7 +71,7 @@ class SegmenterDataset(Dataset[SegmenterItem]):
     def __init__(
         self,
         samples: Sequence[Sample],
-        labels: LabelMaps,
+        labels: Mapping[str, Path],
         num_classes: int,
         augmentation: Augmentation,
         seed: int,
@@ -104,14 +87,8 @@ class SegmenterDataset(Dataset[SegmenterItem]):
     def __getitem__(self, address: tuple[int, int]) -> SegmenterItem:
         sample = self.samples[address[1]]
         image, _, crop = self.photos.cropped(address)
-        mask = read_sample_mask(sample, self.labels.masks[sample.id], self.num_classes)
-        labels = _cut(crop, mask, Image.Resampling.NEAREST, outside=IGNORE)
-        if self.labels.confidences is None:
-            confidence = np.full_like(labels, 255)
-        else:
-            gray = _confidence(sample, self.labels.confidences[sample.id])
-            confidence = _cut(crop, gray, Image.Resampling.BILINEAR, outside=0)
-        return image, torch.from_numpy(labels), torch.from_numpy(confidence), sample.id
+        mask = read_sample_mask(sample, self.labels[sample.id], self.num_classes)
+        return image, torch.from_numpy(_cut(crop, mask)), sample.id
 
 
 def segmenter_loader(
@@ -127,21 +104,19 @@ def collate_segmenter(items: Sequence[SegmenterItem | UnreadablePhoto]) -> Segme
     read = [item for item in items if not isinstance(item, UnreadablePhoto)]
     if not read:
         nothing = torch.zeros(0, 1, 1, dtype=torch.uint8)
-        return SegmenterBatch(torch.zeros(0, 3, 1, 1), nothing, nothing, (), skipped)
-    images, labels, confidences, ids = zip(*read, strict=True)
-    return SegmenterBatch(
-        torch.stack(images), torch.stack(labels), torch.stack(confidences), ids, skipped
-    )
+        return SegmenterBatch(torch.zeros(0, 3, 1, 1), nothing, (), skipped)
+    images, labels, ids = zip(*read, strict=True)
+    return SegmenterBatch(torch.stack(images), torch.stack(labels), ids, skipped)
 
 
 def pixels_by_class(
-    samples: Sequence[Sample], labels: LabelMaps, num_classes: int, *, skip_bad: bool
+    samples: Sequence[Sample], labels: Mapping[str, Path], num_classes: int, *, skip_bad: bool
 ) -> NDArray[np.int64]:
     """Labeled pixels of each mask id over all label maps, (C+1,).
 
     Args:
         samples: photos with label maps.
-        labels: the label maps.
+        labels: the label maps by photo id.
         num_classes: foreground classes C.
         skip_bad: count those that can't be read as empty (training tells of them) instead of
             stopping.
@@ -152,7 +127,7 @@ def pixels_by_class(
 
     def count(sample: Sample) -> NDArray[np.int64]:
         try:
-            mask = read_sample_mask(sample, labels.masks[sample.id], num_classes)
+            mask = read_sample_mask(sample, labels[sample.id], num_classes)
         except DataError:
             if not skip_bad:
                 raise
@@ -165,22 +140,9 @@ def pixels_by_class(
     return total
 
 
-def _cut(
-    crop: CropWindow, values: NDArray[np.uint8], resample: Image.Resampling, *, outside: int
-) -> NDArray[np.uint8]:
-    """Return the part of a map of the photo's size inside a crop, padded with ``outside``."""
-    result = np.full((crop.side, crop.side), outside, np.uint8)
-    result[crop.rows, crop.columns] = np.asarray(crop.cut(Image.fromarray(values), resample))
+def _cut(crop: CropWindow, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the part of a mask that falls into a crop, at the crop's size; padding is ignored."""
+    result = np.full((crop.side, crop.side), IGNORE, np.uint8)
+    part = crop.cut(Image.fromarray(mask), Image.Resampling.NEAREST)
+    result[crop.rows, crop.columns] = np.asarray(part)
     return result
-
-
-def _confidence(sample: Sample, path: Path) -> NDArray[np.uint8]:
-    gray = read_confidence(path)
-    if gray.shape != sample.size:
-        raise DataError(
-            f"confidences of {gray.shape[1]} x {gray.shape[0]} px for a photo of"
-            f" {sample.size[1]} x {sample.size[0]} px",
-            where=path,
-            fix="Make the pseudo masks of these photos anew, with pseudo_masks.confidence=true.",
-        )
-    return gray

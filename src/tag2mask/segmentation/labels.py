@@ -11,13 +11,11 @@ from pathlib import Path
 
 from tag2mask.artifacts.handles import PreparedData, PseudoMaskFolder
 from tag2mask.data.index import Sample, read_classes, read_index, read_mask_paths
-from tag2mask.data.masks import write_confidence, write_mask
 from tag2mask.data.photos import read_photo, read_sample_mask
 from tag2mask.errors import DataError
 from tag2mask.maps.mapped_photos import refuse_other_classes
 from tag2mask.metrics.confusion import Confusion
 from tag2mask.runtime.threads import ordered_map
-from tag2mask.segmentation.dataset import LabelMaps
 from tag2mask.segmentation.inference.label_canvas import PhotoLabels
 from tag2mask.segmentation.inference.labeling import PhotoLabeler
 
@@ -31,18 +29,16 @@ class LabeledPhotos:
 
     Attributes:
         samples: the photos, in the order of the index.
-        labels: their label maps.
+        labels: their label maps by photo id.
         without: ids of the training photos without a label map.
     """
 
     samples: list[Sample]
-    labels: LabelMaps
+    labels: Mapping[str, Path]
     without: list[str]
 
 
-def pseudo_labeled(
-    data: PreparedData, masks: PseudoMaskFolder, *, confidence: bool
-) -> LabeledPhotos:
+def pseudo_labeled(data: PreparedData, masks: PseudoMaskFolder) -> LabeledPhotos:
     """Return the training photos with pseudo masks.
 
     A photo without a mask must be listed as skipped in the manifest of the masks.
@@ -50,18 +46,20 @@ def pseudo_labeled(
     Args:
         data: the photos.
         masks: their pseudo masks.
-        confidence: whether the confidences are wanted too.
 
     Raises:
-        DataError: a photo's mask or confidence is missing, or all are; masks of other classes.
+        DataError: a photo's mask is missing, or all are; masks of other classes.
     """
     refuse_other_classes(masks, read_classes(data.path).names, "pseudo masks")
-    own = MaskFolder(masks.path, confidence)
     left_out = masks.manifest.skipped
-    samples, without = [], []
+    samples: list[Sample] = []
+    without: list[str] = []
+    labels: dict[str, Path] = {}
     for sample in read_index(data.path, "train"):
-        if own.mask(sample.id).is_file():
+        mask = masks.path / "masks" / f"{sample.id}.png"
+        if mask.is_file():
             samples.append(sample)
+            labels[sample.id] = mask
         elif any(line.startswith(f"{sample.id}: ") for line in left_out):
             without.append(sample.id)
         else:
@@ -76,14 +74,7 @@ def pseudo_labeled(
             where=masks.path,
             fix="Every one was left out by an earlier step; its messages say why.",
         )
-    if confidence and not own.gray(samples[0].id).is_file():
-        raise DataError(
-            "the pseudo masks have no confidences",
-            where=masks.path,
-            fix="Make them with pseudo_masks.confidence=true, or set "
-            "train_segmenter.confidence_weight=false.",
-        )
-    return LabeledPhotos(samples, own.of(samples), without)
+    return LabeledPhotos(samples, labels, without)
 
 
 def labeled_by_hand(data: PreparedData) -> LabeledPhotos:
@@ -103,74 +94,9 @@ def labeled_by_hand(data: PreparedData) -> LabeledPhotos:
         )
     return LabeledPhotos(
         samples,
-        LabelMaps({s.id: masks[s.id] for s in samples}),
+        {sample.id: masks[sample.id] for sample in samples},
         [sample.id for sample in photos if sample.id not in masks],
     )
-
-
-@dataclass(frozen=True)
-class MaskFolder:
-    """A folder of masks of photos whose tags are known, made as ``pseudo-masks`` makes them.
-
-    Attributes:
-        folder: holds ``masks/`` and, with confidences, ``confidence/``.
-        confidence: whether each pixel's confidence is kept too.
-    """
-
-    folder: Path
-    confidence: bool
-
-    def mask(self, photo_id: str) -> Path:
-        """A photo's mask: palette PNG, mask ids."""
-        return self.folder / "masks" / f"{photo_id}.png"
-
-    def gray(self, photo_id: str) -> Path:
-        """A photo's confidences: 8 bits of gray."""
-        return self.folder / "confidence" / f"{photo_id}.png"
-
-    def there(self, photo_id: str) -> bool:
-        """Whether all files of a photo are."""
-        return self.mask(photo_id).is_file() and (
-            not self.confidence or self.gray(photo_id).is_file()
-        )
-
-    def of(self, samples: Sequence[Sample]) -> LabelMaps:
-        """The files of photos."""
-        return LabelMaps(
-            {sample.id: self.mask(sample.id) for sample in samples},
-            {sample.id: self.gray(sample.id) for sample in samples} if self.confidence else None,
-        )
-
-    def write(
-        self,
-        samples: Sequence[Sample],
-        segmentation: PhotoLabeler,
-        colors: Sequence[tuple[int, int, int]],
-        *,
-        on_unreadable: OnUnreadable,
-        done: Callable[[], None],
-    ) -> None:
-        """Write masks of photos; only a photo's own classes may win.
-
-        Args:
-            samples: photos.
-            segmentation: labels them.
-            colors: RGB by mask id.
-            on_unreadable: called for each unreadable photo, which gets no mask.
-            done: called after each photo.
-
-        Raises:
-            DeviceError: out of memory.
-        """
-        for sample, found in _labeled(samples, segmentation, gated=True):
-            if isinstance(found, DataError):
-                on_unreadable(sample.id, found)
-            else:
-                if self.confidence:
-                    assert found.confidence is not None
-                    write_confidence(self.gray(sample.id), found.confidence)
-                write_mask(self.mask(sample.id), found.labels, colors)
-            done()
 
 
 def validation_photos(folder: Path) -> tuple[list[Sample], Mapping[str, Path]]:
@@ -215,7 +141,7 @@ def compare_with_masks(
         DeviceError: out of memory.
     """
     confusion = Confusion.empty(classes)
-    for sample, found in _labeled(samples, segmentation, gated=False):
+    for sample, found in _labeled(samples, segmentation):
         if isinstance(found, DataError):
             on_unreadable(sample.id, found)
         else:
@@ -224,7 +150,7 @@ def compare_with_masks(
 
 
 def _labeled(
-    samples: Sequence[Sample], segmentation: PhotoLabeler, *, gated: bool
+    samples: Sequence[Sample], segmentation: PhotoLabeler
 ) -> Iterator[tuple[Sample, PhotoLabels | DataError]]:
     """Yield the labels of photos in order, or the error of an unreadable photo."""
 
@@ -233,6 +159,6 @@ def _labeled(
             photo = read_photo(sample, at_least=segmentation.decode_at(sample.size))
         except DataError as error:
             return sample, error
-        return sample, segmentation(photo, sample.size, sample.tags if gated else None)
+        return sample, segmentation(photo, sample.size, None)
 
     return ordered_map(label, samples, segmentation.segmenter.caller_threads)

@@ -1,6 +1,6 @@
 """A segmentation network as a task for the training loop, with its validation.
 
-A room beside ``train_segmenter``, which says what the network learns from and in how many rounds.
+``train_segmenter`` chooses what the network learns from.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from tag2mask.artifacts.files import atomic_write
@@ -22,14 +21,13 @@ from tag2mask.errors import RecipeError
 from tag2mask.recipe.training import TrainSegmenter
 from tag2mask.runtime.session import Runtime
 from tag2mask.segmentation.dataset import (
-    LabelMaps,
     SegmenterBatch,
     SegmenterDataset,
     segmenter_loader,
 )
 from tag2mask.segmentation.inference.labeling import LabelingSettings, PhotoLabeler
 from tag2mask.segmentation.labels import compare_with_masks
-from tag2mask.segmentation.losses import SegmenterObjective, balanced_weights
+from tag2mask.segmentation.losses import SegmenterObjective
 from tag2mask.segmentation.networks import SegmentationNet, SegmenterSpec, save_segmenter
 from tag2mask.segmentation.torch_segmenter import TorchSegmenter
 from tag2mask.training.augmentation import Augmentation
@@ -75,8 +73,6 @@ def single_view(
     spec: SegmenterSpec,
     section: TrainSegmenter,
     runtime: Runtime,
-    *,
-    confidence: bool = False,
 ) -> PhotoLabeler:
     """Photos through the network once, at the size it is trained at."""
     segmenter = TorchSegmenter(
@@ -89,7 +85,7 @@ def single_view(
     )
     return PhotoLabeler(
         segmenter,
-        LabelingSettings(long_side=spec.long_side, confidence="uint8" if confidence else None),
+        LabelingSettings(long_side=spec.long_side),
     )
 
 
@@ -99,8 +95,8 @@ class SegmenterTask:
     Args:
         net: the network.
         samples: photos.
-        labels: their label maps.
-        pixels: labeled pixels of each mask id, (C+1,).
+        labels: their label maps by photo id.
+        num_classes: foreground classes C.
         section: settings.
         runtime: where.
         skipped: records unreadable photos.
@@ -116,8 +112,8 @@ class SegmenterTask:
         self,
         net: SegmentationNet,
         samples: list[Sample],
-        labels: LabelMaps,
-        pixels: NDArray[np.int64],
+        labels: Mapping[str, Path],
+        num_classes: int,
         section: TrainSegmenter,
         runtime: Runtime,
         skipped: SkippedPhotos,
@@ -127,11 +123,7 @@ class SegmenterTask:
         assert isinstance(net.backbone, nn.Module)
         self.backbone = net.backbone
         freeze(self.backbone, net.frozen(), batch_norm=section.freeze_batch_norm)
-        self.module = SegmenterObjective(
-            net.to(memory_format=torch.channels_last),
-            section.losses.model_dump(include={"cross_entropy", "dice", "lovasz"}),
-            balanced_weights(torch.from_numpy(pixels), section.losses.class_balance),
-        )
+        self.module = SegmenterObjective(net.to(memory_format=torch.channels_last))
         self.section = section
         self.runtime = runtime
         self.skipped = skipped
@@ -162,7 +154,7 @@ class SegmenterTask:
             std=net.std,
             scale=section.scale,
         )
-        self.photos = SegmenterDataset(samples, labels, len(pixels) - 1, augmentation, section.seed)
+        self.photos = SegmenterDataset(samples, labels, num_classes, augmentation, section.seed)
 
     def batches(self, start: int, stop: int) -> Iterator[SegmenterBatch]:
         """This rank's batches."""
@@ -186,14 +178,11 @@ class SegmenterTask:
     def inputs(self, batch: SegmenterBatch, step: int, device: torch.device) -> tuple[Any, ...]:
         """Tensors on the device."""
         image = batch.image.to(device, non_blocking=True, memory_format=torch.channels_last)
-        confidence = None
-        if self.section.confidence_weight:
-            confidence = batch.confidence.to(device, non_blocking=True).float() / 255
-        return image, batch.labels.to(device, non_blocking=True).long(), confidence
+        return image, batch.labels.to(device, non_blocking=True).long()
 
     def weights(self, step: int) -> dict[str, float]:
-        """Weights of the terms that are switched on."""
-        return self.module.weights
+        """The loss has one term."""
+        return {"cross_entropy": 1.0}
 
     def on_step_end(self, step: int, module: nn.Module) -> None:
         """Now and then, the score on the validation photos."""
@@ -218,7 +207,7 @@ class Validation:
         masks: their ground truth by photo id.
         spec: of the network.
         section: settings.
-        folder: of the round.
+        folder: of the step.
         runtime: where; the photos are shared among its ranks.
         skipped: records unreadable photos.
     """

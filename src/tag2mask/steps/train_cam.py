@@ -233,9 +233,7 @@ def seam_objective(net: SeamNet, section: TrainCam) -> SeamObjective:
     w = section.losses
     objective = SeamObjective(
         net.to(memory_format=torch.channels_last),
-        LossWeights(
-            cls=w.cls, cls_view2=w.cls_view2, min_pool=w.min_pool, er=w.er, ecr=w.ecr, teach=w.teach
-        ),
+        LossWeights(cls=w.cls, cls_view2=w.cls_view2, min_pool=w.min_pool, er=w.er, ecr=w.ecr),
         ecr_top=w.ecr_top,
         published=section.behavior == "published",
         gate_pcm=section.pcm.gate_by_tags,
@@ -248,10 +246,10 @@ def seam_objective(net: SeamNet, section: TrainCam) -> SeamObjective:
 def cam_optimizer(net: SeamNet, section: TrainCam) -> torch.optim.Optimizer:
     """The optimizer over what isn't frozen."""
     o = section.optimizer
-    pcm = [] if net.pcm is None else list(net.pcm.parameters())
+    new = [*net.head.parameters(), *([] if net.pcm is None else net.pcm.parameters())]
     groups = parameter_groups(
         net,
-        [(net.head.parameters(), o.new_layer_lr), (pcm, o.new_layer_lr * o.pcm_lr)],
+        [(new, o.new_layer_lr)],
         lr=o.lr,
         bias_lr=o.bias_lr,
         weight_decay=o.weight_decay,
@@ -375,12 +373,12 @@ class _CamTask:
         return image, tags, batch.valid.to(device, non_blocking=True), transform
 
     def weights(self, step: int) -> dict[str, float]:
-        """Term weights; er, ecr and teach grow over the ramp."""
+        """Term weights; er and ecr grow over the ramp."""
         ramp_steps = self.section.losses.ramp * self.settings.steps
         ramp = min(1.0, step / ramp_steps) if ramp_steps > 0 else 1.0
         weights = self.module.total_weights(two_views=self.two_views)
         return {
-            name: weight * (ramp if name.startswith(("er", "ecr", "teach")) else 1.0)
+            name: weight * (ramp if name.startswith(("er", "ecr")) else 1.0)
             for name, weight in weights.items()
         }
 

@@ -3,9 +3,7 @@
 Opens a mask of the data only where a recipe says so: to learn from ground truth (an upper bound to
 compare with) or to validate while it trains. Writes ``model.safetensors``, ``losses.csv`` and
 ``tensorboard/``; ``checkpoint.pt`` while it is unfinished; with validation also ``validation.csv``
-and, since the best network is the model, ``last.safetensors``. With several rounds each but the
-last has a folder ``round-<n>/`` with its network and the masks that this makes of the training
-photos, which the next network learns from.
+and, since the best network is the model, ``last.safetensors``.
 
 Photos that can't be read stand in the folder's item journal, so that a resumed training still knows
 them.
@@ -13,6 +11,7 @@ them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +32,8 @@ from tag2mask.data.index import Sample, masks_fingerprint, read_classes
 from tag2mask.errors import DataError, in_section
 from tag2mask.recipe.training import TrainSegmenter, weight_file
 from tag2mask.runtime.session import Runtime
-from tag2mask.segmentation.dataset import LabelMaps, pixels_by_class
+from tag2mask.segmentation.dataset import pixels_by_class
 from tag2mask.segmentation.labels import (
-    LabeledPhotos,
-    MaskFolder,
     labeled_by_hand,
     pseudo_labeled,
     validation_photos,
@@ -49,7 +46,6 @@ from tag2mask.steps.segmenter_task import (
     Validation,
     segmenter_optimizer,
     segmenter_spec,
-    single_view,
 )
 from tag2mask.training.log import best_of_validation
 from tag2mask.training.loop import fit
@@ -97,9 +93,9 @@ def train_segmenter(
             photos = labeled_by_hand(data)
         else:
             assert masks is not None
-            photos = pseudo_labeled(data, masks, confidence=section.confidence_weight)
+            photos = pseudo_labeled(data, masks)
         training = _Training(data, section, runtime, step)
-        metrics = training.all_rounds(photos)
+        metrics = training.run(photos.samples, photos.labels)
         left_out = training.skipped.lines()
         lost = [
             sample
@@ -152,7 +148,7 @@ def _inputs(
 
 
 class _Training:
-    """The networks of all rounds, one after the other."""
+    """The training of one network."""
 
     def __init__(
         self,
@@ -170,27 +166,10 @@ class _Training:
         )
         self.validated = validation_photos(data.path) if section.validate_epochs else None
 
-    def all_rounds(self, photos: LabeledPhotos) -> dict[str, Any]:
-        """Train every network that isn't trained yet; returns what the manifest keeps."""
-        samples, labels, made_by = photos.samples, photos.labels, "the steps before"
-        for number in range(1, self.section.rounds):
-            folder = self.step.path / f"round-{number}"
-            self.runtime.barrier()
-            # Told by the file that is written last: the model is the best network so far.
-            if not (folder / (LAST if self.validated else MODEL_FILE)).is_file():
-                self.one_round(samples, labels, folder, made_by)
-            if self.runtime.rank == 0:
-                (folder / CHECKPOINT).unlink(missing_ok=True)
-            samples, labels = self.labeled_by(folder, samples)
-            made_by = f"the network of round {number}"
-        return self.one_round(samples, labels, self.step.path, made_by)
-
-    def one_round(
-        self, samples: list[Sample], labels: LabelMaps, folder: Path, made_by: str
-    ) -> dict[str, Any]:
-        """Train one network and write it."""
-        section, runtime = self.section, self.runtime
-        pixels = self.pixels(samples, labels, made_by)
+    def run(self, samples: list[Sample], labels: Mapping[str, Path]) -> dict[str, Any]:
+        """Train the network and write it; return what the manifest keeps."""
+        section, runtime, folder = self.section, self.runtime, self.step.path
+        self.check_foreground(samples, labels)
         with runtime.seeded(section.seed):
             spec = segmenter_spec(section, self.classes, samples)
             with in_section("train_segmenter"):
@@ -201,7 +180,7 @@ class _Training:
                 else Validation(*self.validated, spec, section, folder, runtime, self.skipped)
             )
             task = SegmenterTask(
-                net, samples, labels, pixels, section, runtime, self.skipped, validation
+                net, samples, labels, len(self.classes), section, runtime, self.skipped, validation
             )
             summary = fit(
                 task,
@@ -218,30 +197,12 @@ class _Training:
         scored = {} if validation is None else {"validation_miou": best_of_validation(folder)}
         return {"steps": task.settings.steps, **summary, **scored}
 
-    def labeled_by(self, folder: Path, samples: list[Sample]) -> tuple[list[Sample], LabelMaps]:
-        """Photos and their masks by a round's network; absent classes can't win."""
-        runtime, section = self.runtime, self.section
-        net, spec = load_segmenter(folder / MODEL_FILE)
-        segmentation = single_view(
-            net, spec, section, runtime, confidence=section.confidence_weight
-        )
-        masks = MaskFolder(folder, section.confidence_weight)
-        due = [sample for sample in runtime.shard(samples) if not masks.there(sample.id)]
-        with runtime.progress(len(due), "train-segmenter: masks") as bar:
-            runtime.gather_results(
-                lambda: masks.write(
-                    due,
-                    segmentation,
-                    self.classes.colors,
-                    on_unreadable=self.skipped.skip,
-                    done=bar.advance,
-                )
-            )
-        kept = [sample for sample in samples if masks.there(sample.id)]
-        return kept, masks.of(kept)
+    def check_foreground(self, samples: list[Sample], labels: Mapping[str, Path]) -> None:
+        """Check that some label map shows some foreground.
 
-    def pixels(self, samples: list[Sample], labels: LabelMaps, made_by: str) -> NDArray[np.int64]:
-        """Labeled pixels of each mask id, (C+1,)."""
+        Raises:
+            DataError: none does; a label map is damaged (unless ``skip_bad``).
+        """
         count = len(self.classes)
         shares = self.runtime.gather_results(
             lambda: pixels_by_class(
@@ -251,9 +212,8 @@ class _Training:
         pixels: NDArray[np.int64] = np.sum(shares, axis=0)
         if not pixels[1:].any():
             raise DataError(
-                f"no mask made by {made_by} shows a single pixel of any class",
-                where=next(iter(labels.masks.values())).parent,
+                "no training mask shows a single pixel of any class",
+                where=next(iter(labels.values())).parent,
                 fix="Look at the maps: a lower pseudo_masks.background_threshold, or more "
                 "training, gives masks.",
             )
-        return pixels
