@@ -17,7 +17,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
-from tag2mask.data.inventory import DataProblem, SourceOptions, Split
+from tag2mask.data.inventory import SPLITS, DataProblem, SourceOptions, Split
 from tag2mask.data.layouts.ids import normalize_path, without_suffix
 from tag2mask.data.layouts.listing import read_lines
 from tag2mask.errors import DataError, nearest_hint
@@ -93,7 +93,7 @@ def find_list(root: Path, name: str) -> Path | None:
     raise DataError(
         f"no list of ids {name!r}",
         where=root,
-        fix="Give the path of a text file with one id a line.",
+        fix="Give the path of a text file with one id per line.",
     )
 
 
@@ -116,26 +116,30 @@ class SplitRule:
         self._train_is_listed = False
         self._unrequested: Counter[str] = Counter()
         self._seen: set[str] = set()
-        for split, wanted in (("train", options.train_split), ("val", options.val_split)):
-            side: Split = "train" if split == "train" else "val"
-            path = None if wanted is None else find_list(root, wanted)
-            if path is None:
-                if wanted is not None:
-                    self._names.setdefault(wanted, side)
+        for split, name in zip(SPLITS, (options.train_split, options.val_split), strict=True):
+            if name is None:
                 continue
-            self._train_is_listed |= side == "train"
-            photos, problems = read_id_list(path)
-            self._problems += problems
-            for photo in photos:
-                if photo.id in self._listed:
-                    self._problems.append(
-                        DataProblem(
-                            f"{photo.where}: photo {photo.id!r} is listed twice "
-                            f"(also in {self._list_lines[photo.id]}); remove one of the two"
-                        )
+            path = find_list(root, name)
+            if path is None:
+                self._names.setdefault(name, split)
+            else:
+                self._add_list(path, split)
+
+    def _add_list(self, path: Path, split: Split) -> None:
+        """Assign the photos of a text file of ids to a split."""
+        self._train_is_listed |= split == "train"
+        photos, problems = read_id_list(path)
+        self._problems += problems
+        for photo in photos:
+            if photo.id in self._listed:
+                self._problems.append(
+                    DataProblem(
+                        f"{photo.where}: photo {photo.id!r} is listed twice "
+                        f"(also in {self._list_lines[photo.id]}); remove one of the two"
                     )
-                self._listed[photo.id] = side
-                self._list_lines[photo.id] = photo.where
+                )
+            self._listed[photo.id] = split
+            self._list_lines[photo.id] = photo.where
 
     def split_of(self, id: str, written: str = "") -> Split | None:
         """Return the split of a photo, or None where it is in none of the requested ones.
@@ -179,8 +183,8 @@ class SplitRule:
                 f"no photo of split {name!r}{nearest_hint(name, self._unrequested)}; set "
                 "prepare.val_split to an existing split, or to null for none"
             )
-            for name, side in self._names.items()
-            if side == "val" and name not in {SourceOptions().val_split, *self._seen}
+            for name, split in self._names.items()
+            if split == "val" and name not in {SourceOptions().val_split, *self._seen}
         ]
 
     def _unused_splits(self) -> list[DataProblem]:
