@@ -10,7 +10,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from tag2mask.training.log import TrainingLog, best_of_validation, last_figures, write_validation
+from tag2mask.training.log import TrainingLog, best_of_validation, last_metrics, write_validation
 
 COLUMNS = ("lr", "loss")
 
@@ -64,7 +64,7 @@ def test_errors_of_other_threads_are_reported(
     assert reported == [ZeroDivisionError]
 
 
-def test_missing_figure_is_an_empty_cell(tmp_path: Path) -> None:
+def test_missing_metric_is_an_empty_cell(tmp_path: Path) -> None:
     with TrainingLog(tmp_path, COLUMNS) as log:
         log.write(3, {"lr": 0.5})
     assert lines(tmp_path)[-1] == "3,0.5,"
@@ -90,10 +90,10 @@ def test_damaged_row_is_dropped(tmp_path: Path) -> None:
     write(tmp_path, range(2))
     with (tmp_path / "losses.csv").open("ab") as file:
         file.write(b"\xff\xfe,0.1,\x80\n")
-    assert last_figures(tmp_path) == {}
+    assert last_metrics(tmp_path) == {}
     write(tmp_path, range(2, 3), first=2)
     assert [line.split(",")[0] for line in lines(tmp_path)] == ["step", "0", "1", "2"]
-    assert last_figures(tmp_path) == {"lr": 0.1, "loss": 0.25}
+    assert last_metrics(tmp_path) == {"lr": 0.1, "loss": 0.25}
 
 
 def test_rows_with_other_columns_are_dropped(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ class TrainingLog:
 
     Args:
         folder: the step's folder.
-        columns: names of the figures in a row, after ``step``.
+        columns: names of the metrics in a row, after ``step``.
         first_step: earlier rows are kept; rows from this step on are dropped.
     """
 
@@ -47,12 +47,12 @@ class TrainingLog:
         self._hook = threading.excepthook
         threading.excepthook = self._on_thread_error
 
-    def write(self, step: int, figures: Mapping[str, float]) -> None:
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """Write one row; columns without a value stay empty."""
-        cells = [f"{figures[name]:.6g}" if name in figures else "" for name in self.columns]
+        cells = [f"{metrics[name]:.6g}" if name in metrics else "" for name in self.columns]
         self._csv.writerow([step, *cells])
         self._file.flush()
-        for name, value in figures.items():
+        for name, value in metrics.items():
             self._events.add_scalar(name, value, step)
 
     def _on_thread_error(self, failed: threading.ExceptHookArgs) -> None:
@@ -79,37 +79,37 @@ class TrainingLog:
             threading.excepthook = self._hook
 
 
-def write_validation(folder: Path, step: int, figures: Mapping[str, float]) -> bool:
+def write_validation(folder: Path, step: int, metrics: Mapping[str, float]) -> bool:
     """Write a row of ``validation.csv``, after dropping later rows of an interrupted training.
 
     Args:
         folder: the step's folder.
         step: number of optimizer steps so far.
-        figures: values by name, the same names in each call; the first one measures the quality of
+        metrics: values by name, the same names in each call; the first one measures the quality of
             the network (higher is better).
 
     Returns:
         Whether this is the first row, or better than all earlier rows.
     """
     path = folder / VALIDATION
-    kept = _rows_before(path, tuple(figures), step)
-    row = [str(step), *(f"{value:.6g}" for value in figures.values())]
+    kept = _rows_before(path, tuple(metrics), step)
+    row = [str(step), *(f"{value:.6g}" for value in metrics.values())]
     with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
-        csv.writer(file).writerows([("step", *figures), *kept, row])
+        csv.writer(file).writerows([("step", *metrics), *kept, row])
     # NaN means photos without a labeled pixel; it is only better than no row at all.
     good, before = float(row[1]), [float(other[1]) for other in kept]
     return not before or (good == good and not any(other >= good for other in before))
 
 
 def best_of_validation(folder: Path) -> float:
-    """Return the largest first figure of ``validation.csv``; NaN if there is none."""
+    """Return the largest value of the first metric in ``validation.csv``; NaN if there is none."""
     with (folder / VALIDATION).open(newline="") as file:
-        figures = [float(row[1]) for row in list(csv.reader(file))[1:]]
-    return max((figure for figure in figures if figure == figure), default=float("nan"))
+        metrics = [float(row[1]) for row in list(csv.reader(file))[1:]]
+    return max((metric for metric in metrics if metric == metric), default=float("nan"))
 
 
-def last_figures(folder: Path) -> dict[str, float]:
-    """Return the figures of the last row of ``losses.csv``; empty if there is no readable row."""
+def last_metrics(folder: Path) -> dict[str, float]:
+    """Return the metrics of the last row of ``losses.csv``; empty if there is no readable row."""
     path = folder / "losses.csv"
     if not path.is_file():
         return {}

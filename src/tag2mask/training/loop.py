@@ -27,7 +27,7 @@ from tag2mask.runtime.memory import explain_out_of_memory
 from tag2mask.runtime.precision import Precision, resolve_precision
 from tag2mask.runtime.session import Runtime
 from tag2mask.training.checkpoint import restore_checkpoint, save_checkpoint
-from tag2mask.training.log import TrainingLog, last_figures
+from tag2mask.training.log import TrainingLog, last_metrics
 from tag2mask.training.meter import TrainingMeter
 from tag2mask.training.optim import schedule, set_lr
 
@@ -119,7 +119,7 @@ def fit(
         name: title of the progress bar.
 
     Returns:
-        Seconds and photos per second of this session, and the last logged figures.
+        Seconds and photos per second of this session, and the last logged metrics.
 
     Raises:
         WeightsError: the checkpoint is damaged or of another network.
@@ -163,10 +163,10 @@ def fit(
     ):
         for step in range(first, settings.steps):
             with explain_out_of_memory(*memory_settings):
-                figures = loop.step(step, batches)
+                metrics = loop.step(step, batches)
                 if average is not None:
                     average.update_parameters(task.module)
-            meter.add(figures)
+            meter.add(metrics)
             bar.advance(1, meter.text)
             last = step + 1 == settings.steps
             if last or (step + 1) % settings.log_every == 0:
@@ -177,8 +177,8 @@ def fit(
             if last or time.monotonic() - saved >= settings.checkpoint_seconds:
                 save(step + 1)
                 saved = time.monotonic()
-    if first >= settings.steps:  # killed after the last checkpoint: the figures are in the log
-        meter.latest = last_figures(folder)
+    if first >= settings.steps:  # killed after the last checkpoint: the metrics are in the log
+        meter.latest = last_metrics(folder)
         meter.latest.pop("lr", None)
     if average is not None:
         task.module.load_state_dict(average.module.state_dict())
@@ -220,7 +220,7 @@ class _Loop:
                 warmup=settings.warmup_steps,
             ),
         )
-        figures: dict[str, float] = {}
+        metrics: dict[str, float] = {}
         for part in range(settings.accumulate):
             batch = next(batches)
             torch.manual_seed(_mix_seed(settings.seed, step, part, runtime.rank))
@@ -233,15 +233,15 @@ class _Loop:
                 loss, values = _combine(terms, self.task.weights(step), runtime)
                 runtime.backward(self.scaler.scale(loss / settings.accumulate))
             for key, value in values.items():
-                figures[key] = figures.get(key, 0.0) + value / settings.accumulate
-        self._check_finite(figures["loss"], step)
+                metrics[key] = metrics.get(key, 0.0) + value / settings.accumulate
+        self._check_finite(metrics["loss"], step)
         self.scaler.unscale_(self.optimizer)
         if settings.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.module.parameters(), settings.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        return figures
+        return metrics
 
     def _check_finite(self, loss: float, step: int) -> None:
         """Raise an error before a loss that isn't finite reaches the weights."""

@@ -6,7 +6,7 @@ import time
 
 
 class TrainingMeter:
-    """Mean of each figure since the last row of the log, and the throughput.
+    """Mean of each metric since the last row of the log, and the throughput.
 
     Args:
         photos: photos per optimizer step over all ranks.
@@ -21,11 +21,11 @@ class TrainingMeter:
         self.since = self.started
         self.latest: dict[str, float] = {}
 
-    def add(self, figures: dict[str, float]) -> None:
-        """Add the figures of one optimizer step."""
+    def add(self, metrics: dict[str, float]) -> None:
+        """Add the metrics of one optimizer step."""
         self.steps += 1
         self.all_steps += 1
-        for key, value in figures.items():
+        for key, value in metrics.items():
             self.sums[key] = self.sums.get(key, 0.0) + value
 
     def take(self) -> dict[str, float]:
@@ -47,6 +47,6 @@ class TrainingMeter:
 
     @property
     def summary(self) -> dict[str, float]:
-        """Seconds of this session and the last logged figures, for the manifest."""
+        """Seconds of this session and the last logged metrics, for the manifest."""
         seconds = time.monotonic() - self.started
         return {"seconds": round(seconds, 1), **{k: round(v, 6) for k, v in self.latest.items()}}
