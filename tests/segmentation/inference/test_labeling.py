@@ -14,7 +14,7 @@ from PIL import Image
 from local_segmenter import LocalSegmenter, colorful
 from tag2mask.crf.dense_crf import CrfSettings
 from tag2mask.errors import DataError
-from tag2mask.segmentation.inference import labeling as module
+from tag2mask.segmentation.inference import refinement
 from tag2mask.segmentation.inference.labeling import LabelingSettings, PhotoLabeler
 
 WHOLE = LabelingSettings(long_side=None, tile=10_000, confidence="float32", probabilities=True)
@@ -178,7 +178,7 @@ def test_crf_follows_the_contours_of_the_photo(settings: LabelingSettings) -> No
 
 
 def test_crf_image_of_a_large_photo_is_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CRF_PIXELS", 2000)
+    monkeypatch.setattr(refinement, "CRF_PIXELS", 2000)
     labeler = PhotoLabeler(LocalSegmenter(), replace(WHOLE, long_side=32, crf=CrfSettings()))
     views = labeler.views(photo_of(100, 200), (100, 200))
     assert views.crf_image is not None and views.crf_image.shape == (32, 63, 3)

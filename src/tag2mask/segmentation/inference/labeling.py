@@ -17,25 +17,28 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from tag2mask.classes import BACKGROUND, mask_id
-from tag2mask.crf.dense_crf import CrfSettings, DenseCrf
+from tag2mask.crf.dense_crf import CrfSettings
 from tag2mask.runtime.threads import ordered_map
 from tag2mask.segmentation.inference.label_canvas import Confidence, LabelCanvas, PhotoLabels
-from tag2mask.segmentation.inference.label_loops import Float32, UInt8, channel_argmax, resize_maps
+from tag2mask.segmentation.inference.label_loops import Float32, UInt8
+from tag2mask.segmentation.inference.refinement import (
+    apply_crf,
+    crf_size,
+    mask_ids,
+    restrict_to_tags,
+)
 from tag2mask.segmentation.inference.segmenter import (
     AveragedViews,
     GridBox,
     Segmenter,
     Size,
     pixels,
+    scaled_size,
     size_of,
 )
 from tag2mask.segmentation.inference.tiles import MapBlock, TileBlender, TileSpan, tile_spans
 
 __all__ = ["LabelingSettings", "PhotoLabeler", "PhotoLabels", "PhotoViews", "Segmenter"]
-
-CRF_PIXELS = 1_000_000
-"""Largest image, px, that the dense CRF is computed on; larger photos are resized to it."""
 
 TILE_BYTES = 2**31
 """Largest memory of the tiles of one photo that are computed or waiting at the same time."""
@@ -135,14 +138,14 @@ class PhotoLabeler:
 
     def decode_at(self, size: Size) -> int:
         """Return the smallest long side, px, at which a photo of size (H, W) may be decoded."""
-        sides = [max(self._view_size(self._grid(size), scale)) for scale in self.settings.scales]
-        return max(*sides, max(self._crf_size(size)) if self.settings.crf is not None else 1)
+        sides = [max(scaled_size(self._grid(size), scale)) for scale in self.settings.scales]
+        return max(*sides, max(crf_size(size)) if self.settings.crf is not None else 1)
 
     def is_tiled(self, size: Size) -> bool:
         """Return whether a photo of size (H, W) is labeled in tiles."""
         return (
             max(
-                max(self._average.padded(self._view_size(self._grid(size), scale)))
+                max(self._average.padded(scaled_size(self._grid(size), scale)))
                 for scale in self.settings.scales
             )
             > self.settings.tile
@@ -151,8 +154,8 @@ class PhotoLabeler:
     def views(self, photo: Image.Image, size: Size) -> PhotoViews:
         """Resize a photo to its views; ``size`` is the (H, W) of the labels."""
         grid = self._grid(size)
-        views = [pixels(photo, self._view_size(grid, scale)) for scale in self.settings.scales]
-        crf_image = pixels(photo, self._crf_size(size)) if self.settings.crf is not None else None
+        views = [pixels(photo, scaled_size(grid, scale)) for scale in self.settings.scales]
+        crf_image = pixels(photo, crf_size(size)) if self.settings.crf is not None else None
         padded = tuple(self._average.padded(size_of(view)) for view in views)
         return PhotoViews(size, grid, tuple(views), crf_image, padded)
 
@@ -186,7 +189,7 @@ class PhotoLabeler:
         progress: Callable[[int, int], object],
     ) -> PhotoLabels:
         """Label one large photo in overlapping tiles that are blended."""
-        grid, ids = self._grid(size), _mask_ids(None, self._channels)
+        grid, ids = self._grid(size), mask_ids(None, self._channels)
         rows, columns = self._spans(grid[0]), self._spans(grid[1])
         canvas = self._canvas(size, grid, grid)
         scores = TileBlender(self._channels, rows, columns)
@@ -214,9 +217,9 @@ class PhotoLabeler:
         self, photo: PhotoViews, maps: Float32, tags: Sequence[int] | None
     ) -> PhotoLabels:
         """Take the labels from the probabilities (C+1, h, w) of the complete photo."""
-        scores, ids = _restrict_to_tags(maps, tags)
-        if photo.crf_image is not None:
-            scores, ids = self._apply_crf(scores, ids, photo.crf_image)
+        scores, ids = restrict_to_tags(maps, tags)
+        if photo.crf_image is not None and self.settings.crf is not None:
+            scores, ids = apply_crf(scores, ids, photo.crf_image, self.settings.crf)
         canvas = self._canvas(photo.size, size_of(scores[0]), photo.grid)
         canvas.write_probabilities(MapBlock(maps, 0, 0))
         canvas.write_labels(MapBlock(scores, 0, 0), ids)
@@ -233,38 +236,21 @@ class PhotoLabeler:
         """Return the scores (C+1, h, w) that give a tile's labels, and its probabilities."""
         part = GridBox(row.first, column.first, row.end, column.end)
         views = [
-            pixels(photo, self._view_size(part.size, scale), part, grid)
+            pixels(photo, scaled_size(part.size, scale), part, grid)
             for scale in self.settings.scales
         ]
         maps = self._average.mean([views], [part.size])[0]
-        scores, ids = _restrict_to_tags(maps, tags)
+        scores, ids = restrict_to_tags(maps, tags)
         if self.settings.crf is not None:
-            scores, ids = self._apply_crf(scores, ids, pixels(photo, part.size, part, grid))
+            scores, ids = apply_crf(
+                scores, ids, pixels(photo, part.size, part, grid), self.settings.crf
+            )
         used = np.s_[:, row.begin - row.first :, column.begin - column.first :]
         tile = np.zeros(
             (self._channels, row.end - row.begin, column.end - column.begin), np.float32
         )
         tile[ids] = scores[used]
         return tile, maps[used].copy() if self.settings.probabilities else None
-
-    def _apply_crf(self, scores: Float32, ids: UInt8, image: UInt8) -> tuple[Float32, UInt8]:
-        """Apply the dense CRF to the classes that are the argmax of at least one cell.
-
-        Classes that have the largest score nowhere are dropped, because time and memory of the CRF
-        grow with the number of classes.
-
-        Returns:
-            Marginals, float32 (k, h, w) at the size of ``image``, and their mask ids.
-        """
-        argmax = channel_argmax(scores)
-        if argmax is None:
-            return scores, ids  # NaN: `LabelCanvas.write_labels` raises the error
-        present = np.flatnonzero(np.bincount(argmax.ravel(), minlength=len(ids)))
-        if len(present) == 1:
-            return np.ones((1, *size_of(image)), np.float32), ids[present]
-        assert self.settings.crf is not None
-        crf = DenseCrf(image, self.settings.crf)
-        return crf.refine(resize_maps(scores[present], size_of(image))), ids[present]
 
     @property
     def _channels(self) -> int:
@@ -291,26 +277,4 @@ class PhotoLabeler:
         """Return (h, w) of the working grid of a photo of size (H, W)."""
         if self.settings.long_side is None:
             return size
-        return self._view_size(size, self.settings.long_side / max(size))
-
-    def _view_size(self, grid: Size, scale: float) -> Size:
-        return max(1, round(grid[0] * scale)), max(1, round(grid[1] * scale))
-
-    def _crf_size(self, size: Size) -> Size:
-        """Return (h, w) of the image for the dense CRF of a photo of size (H, W)."""
-        return self._view_size(size, min(1.0, math.sqrt(CRF_PIXELS / (size[0] * size[1]))))
-
-
-def _restrict_to_tags(maps: Float32, tags: Sequence[int] | None) -> tuple[Float32, UInt8]:
-    """Return the probabilities of background and tags, normalized to sum 1, and their mask ids."""
-    ids = _mask_ids(tags, len(maps))
-    if tags is None:
-        return maps, ids
-    scores = maps[ids]
-    return scores / np.maximum(scores.sum(axis=0), np.finfo(np.float32).tiny), ids
-
-
-def _mask_ids(tags: Sequence[int] | None, channels: int) -> UInt8:
-    if tags is None:
-        return np.arange(channels, dtype=np.uint8)
-    return np.array([BACKGROUND, *(mask_id(tag) for tag in sorted(set(tags)))], np.uint8)
+        return scaled_size(size, self.settings.long_side / max(size))
