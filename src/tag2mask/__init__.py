@@ -1,4 +1,4 @@
-"""tag2mask: segmentation masks from image-level tags (SEAM, CVPR 2020, end to end)."""
+"""Weakly supervised semantic segmentation from image-level tags, by SEAM (CVPR 2020)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Prediction", "Predictor", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is for users when it is first asked for: importing the package costs nothing."""
+    """Import the public names when they are first used, so that importing the package is cheap."""
     if name in __all__:
         return getattr(import_module("tag2mask.api"), name)
     raise AttributeError(f"module 'tag2mask' has no attribute {name!r}")

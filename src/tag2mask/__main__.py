@@ -1,6 +1,6 @@
 """The command ``tag2mask``, and ``python -m tag2mask``.
 
-The command line is imported inside: that takes a moment, in which an interrupt may come too.
+The command line is imported inside ``main``: an interrupt may come during the import, too.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from tag2mask.cli.interrupts import end_interrupted
 
 
 def main() -> None:
-    """Run the command line; always ends with SystemExit."""
+    """Run the command line; always raises SystemExit."""
     try:
         from tag2mask.cli.app import app
     except KeyboardInterrupt:

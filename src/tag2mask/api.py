@@ -28,14 +28,14 @@ AnyImage = str | Path | Image.Image | npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a network says of one photo of (H, W) px.
+    """The labels of one photo of (H, W) px.
 
     Attributes:
         labels: mask ids, uint8 (H, W): 0 background, 1..C the classes.
         confidence: the label's probability, float32 (H, W) in [0, 1].
         classes: the foreground classes.
-        probabilities: of all mask ids on the network's grid, float16 (C+1, h, w); None unless
-            ``probabilities=True`` was asked for.
+        probabilities: of all mask ids on the network's grid, float16 (C+1, h, w); None without
+            the setting ``probabilities=True``.
     """
 
     labels: npt.NDArray[np.uint8]
@@ -45,7 +45,7 @@ class Prediction:
 
     @property
     def shares(self) -> dict[str, float]:
-        """Share of the photo's pixels that each class has, by name; only those that it shows."""
+        """Share of the photo's pixels by class name, for classes with any pixel."""
         counts = np.bincount(self.labels.ravel(), minlength=len(self.classes) + 1)
         return {
             name: float(count) / self.labels.size
@@ -54,16 +54,16 @@ class Prediction:
         }
 
     def mask(self) -> Image.Image:
-        """The labels as an image of mode P, to be saved as PNG."""
+        """Return the labels as an image of mode P, to be saved as PNG."""
         return palette_image(self.labels, self.classes.colors)
 
     def overlay(self, image: AnyImage, *, most: int | None = None) -> Image.Image:
-        """The mask over its photo.
+        """Draw the mask over its photo.
 
         Args:
-            image: the photo, as for `Predictor`; it may also be smaller or larger than the mask.
-            most: long side of the overlay at most, px; None: the photo's, which takes some 60 bytes
-                a pixel.
+            image: the photo, as for `Predictor`; it may be smaller or larger than the mask.
+            most: maximum long side of the overlay, px; None: the photo's, which takes about 60
+                bytes per pixel.
         """
         photo = _photo(image)[0]
         return mask_overlay(
@@ -72,7 +72,7 @@ class Prediction:
 
 
 class Predictor:
-    """Labels photos with a trained network; `load` makes it.
+    """Labels photos with a trained network; returned by `load`.
 
     Args:
         segmenter: the network.
@@ -91,11 +91,12 @@ class Predictor:
         """Label one photo.
 
         Args:
-            image: path of a photo of any format and size, which is turned upright; or an image of
-                Pillow of any mode, or uint8 (H, W, 3) in RGB, (H, W, 4) or (H, W): as they are.
+            image: path of a photo of any format and size, which is turned upright by its EXIF
+                orientation; a Pillow image of any mode; or a uint8 array (H, W, 3) in RGB,
+                (H, W, 4) or (H, W).
 
         Raises:
-            DataError: the photo can't be read, or is no such array.
+            DataError: unreadable photo, or another kind of array.
             DeviceError: out of memory.
         """
         photo, size = _photo(image, self._segmentation)
@@ -110,19 +111,19 @@ class Predictor:
 
 
 def load(path: str | Path, *, device: str = "auto", **settings: Any) -> Predictor:
-    """Read a trained segmentation network, to label photos with.
+    """Load a trained segmentation network to label photos with.
 
     Args:
-        path: a run folder, the folder that ``train-segmenter`` wrote, ``model.safetensors``, or a
-            file of ONNX, which needs no torch.
-        device: ``auto``, ``cpu``, ``cuda``, ``mps``, or a device of torch (``cuda:1``); a file of
-            ONNX runs on the CPU alone.
-        **settings: of the recipe's section ``predict``, such as ``flip=True`` or
-            ``long_side="photo"``; else those of the run's own recipe, or the defaults.
+        path: a run folder, the folder that ``train-segmenter`` wrote, ``model.safetensors``, or an
+            ONNX file, which needs no torch.
+        device: ``auto``, ``cpu``, ``cuda``, ``mps``, or a torch device (``cuda:1``); an ONNX file
+            runs on the CPU only.
+        **settings: keys of the recipe's section ``predict``, such as ``flip=True`` or
+            ``long_side="photo"``; others are those of the run's own recipe, or the defaults.
 
     Raises:
         RunFolderError: a folder without a finished ``train-segmenter``.
-        WeightsError: no such file, cut off, or not a segmentation network.
+        WeightsError: no such file, truncated, or not a segmentation network.
         RecipeError: an unknown setting, or an impossible value.
         DeviceError: no such device.
     """
@@ -140,7 +141,7 @@ def load(path: str | Path, *, device: str = "auto", **settings: Any) -> Predicto
 def _photo(
     image: AnyImage, segmentation: PhotoLabeler | None = None
 ) -> tuple[Image.Image, tuple[int, int]]:
-    """A photo as RGB, no larger than needed where its format allows, and its true size (H, W)."""
+    """Return a photo as RGB, decoded no larger than needed, and its full size (H, W)."""
     if isinstance(image, str | Path):
         path = Path(image)
         size = image_size(path)
@@ -156,7 +157,7 @@ def _photo(
         ):
             raise DataError(
                 f"the image is {type(image).__name__} of {dtype}, {shape}",
-                fix="Give a path, an image of Pillow, or uint8 (h, w, 3) in RGB.",
+                fix="Give a path, a Pillow image, or uint8 (h, w, 3) in RGB.",
             )
         image = Image.fromarray(image)
     if not all(image.size):

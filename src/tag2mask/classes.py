@@ -1,6 +1,6 @@
 """Class names, ids and colors.
 
-Two numberings exist, and this is the only place that converts between them:
+There are two numberings, and only this module converts between them:
 
 * **tag ids** ``0 .. C-1`` number the foreground classes (classifier outputs, ``Sample.tags``);
 * **mask ids** are the values of a mask's pixels: ``0`` background, ``1 .. C`` foreground,
@@ -19,7 +19,7 @@ BACKGROUND = 0
 IGNORE = 255
 MAX_CLASSES = 254
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
-"""What no name of a class or photo may hold: lists of names have one a line, in UTF-8."""
+"""Characters that names of classes and photos must not have: lists have one name per line."""
 
 VOC_NAMES = (
     "aeroplane",
@@ -50,11 +50,11 @@ class ClassSet:
     """The foreground classes of a data set, in the order of their tag ids.
 
     Args:
-        names: 1 to 254 distinct, non-empty, printable names; ``background`` is not one of them.
+        names: 1 to 254 distinct, non-empty, printable names, without ``background``.
 
     Raises:
-        DataError: no name, more than 254, an empty name, one with a control character, a name given
-            twice, or ``background``.
+        DataError: no name, more than 254, an empty or duplicate name, one with a control character,
+            or ``background``.
     """
 
     names: tuple[str, ...]
@@ -105,18 +105,18 @@ class ClassSet:
 
 
 def mask_id(tag_id: int) -> int:
-    """Mask id of a tag id."""
+    """Return the mask id of a tag id."""
     return tag_id + 1
 
 
 def tag_id_of_mask(mask_id: int) -> int:
-    """Tag id of a foreground mask id."""
+    """Return the tag id of a foreground mask id."""
     assert mask_id not in (BACKGROUND, IGNORE)
     return mask_id - 1
 
 
 def voc_palette(count: int) -> tuple[tuple[int, int, int], ...]:
-    """The PASCAL VOC color map: bit k of the id sets bit 7-k//3 of channel k mod 3."""
+    """Return the PASCAL VOC color map: bit k of the id sets bit 7-k//3 of channel k mod 3."""
     colors = []
     for i in range(count):
         rgb = [0, 0, 0]
@@ -128,7 +128,7 @@ def voc_palette(count: int) -> tuple[tuple[int, int, int], ...]:
 
 
 def distinct_palette(count: int) -> tuple[tuple[int, int, int], ...]:
-    """Black, then hues a golden angle apart; as lightness alternates, neighbors differ clearly."""
+    """Return black, then hues a golden angle apart with alternating lightness."""
     colors = [(0, 0, 0)]
     for i in range(1, count):
         hue = (0.02 + (i - 1) * 0.61803398875) % 1.0

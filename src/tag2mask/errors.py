@@ -1,7 +1,7 @@
-"""The errors a user can cause: each says what happened, where, and how to mend it.
+"""The errors a user can cause: each says what happened, where, and how to fix it.
 
 The command line prints ``str(error)`` on one line and exits with 1; nothing here imports torch.
-Our own bugs are asserts, never one of these.
+Bugs of this package are assertions, never one of these.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def nearest_hint(name: str, known: Iterable[str]) -> str:
 
 
 class Tag2MaskError(Exception):
-    """An error that the user can mend.
+    """An error that the user can fix.
 
     Args:
         what: what is wrong, naming the offending value.
@@ -49,14 +49,14 @@ class Tag2MaskError(Exception):
 def _restore(
     kind: type[Tag2MaskError], args: tuple[Any, ...], state: dict[str, Any]
 ) -> Tag2MaskError:
-    """Rebuild an error that another process raised."""
+    """Rebuild an error from another process."""
     error = kind.__new__(kind, *args)
     error.__dict__.update(state)
     return error
 
 
 class DataError(Tag2MaskError):
-    """A data folder, photo, tag table or mask that can't be used."""
+    """An unusable data folder, photo, tag table or mask."""
 
 
 class RecipeError(Tag2MaskError):
@@ -68,11 +68,11 @@ class RunFolderError(Tag2MaskError):
 
 
 class FolderInUseError(RunFolderError):
-    """A folder in which another process works."""
+    """A folder that another process is working in."""
 
 
 class MissingFileError(RunFolderError):
-    """A file of a run folder that isn't there."""
+    """A missing file of a run folder."""
 
 
 class DataChangedError(RunFolderError):
@@ -84,15 +84,15 @@ class WeightsError(Tag2MaskError):
 
 
 class DeviceError(Tag2MaskError):
-    """A device that isn't there or is too small."""
+    """A device that is missing or too small."""
 
 
 class PackageError(Tag2MaskError):
-    """An optional package that isn't installed."""
+    """A missing optional package."""
 
 
 class ExportError(Tag2MaskError):
-    """A network that can't be exported, or whose export computes something else."""
+    """A network that can't be exported, or whose export computes something different."""
 
 
 class ProblemsError(DataError):
@@ -120,7 +120,7 @@ class ProblemsError(DataError):
 
 @contextmanager
 def in_section(section: str) -> Iterator[None]:
-    """Name the section of a recipe in errors of a network: several have keys of one name."""
+    """Add the section of a recipe to errors: several sections have keys of the same name."""
     try:
         yield
     except (RecipeError, WeightsError) as error:

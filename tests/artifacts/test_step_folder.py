@@ -253,7 +253,7 @@ def test_a_folder_with_other_files_is_not_taken_nor_deleted(tmp_path: Path) -> N
         artifacts.remove_step_folder(PreparedData, tmp_path)
     assert (tmp_path / "holiday.jpg").exists()
     (tmp_path / "file").write_text("x")
-    with pytest.raises(RunFolderError, match="a file stands"):
+    with pytest.raises(RunFolderError, match="a file is in the place of the folder"):
         make_prepared(tmp_path / "file")
 
 

@@ -527,9 +527,9 @@ def test_a_trained_model_can_be_imported(
     made = train(data, masks, tmp_path / "made", max_steps=1)
     taken = import_model(made.path / "model.safetensors", tmp_path / "taken")
     assert same_bits(made.path, taken.path)
-    with pytest.raises(RunFolderError, match=r"an imported network stands there; input data"):
+    with pytest.raises(RunFolderError, match=r"it holds an imported network; input data"):
         train(data, masks, taken.path, max_steps=1)
-    with pytest.raises(RunFolderError, match="a network that was trained here stands there; input"):
+    with pytest.raises(RunFolderError, match="it holds a network that was trained; input"):
         import_model(taken.path / "model.safetensors", made.path)
     cam = trained(data, tmp_path / "cam")
     with pytest.raises(WeightsError, match="this is a CAM model, not a segmentation network"):

@@ -1,7 +1,6 @@
-"""Files that are whole or absent: a temporary name in the same folder, then a rename.
+"""Atomic writes: a file is complete or absent, never half-written.
 
-A full disk or a missing permission becomes a ``RunFolderError`` that says what to do. Left out:
-locking, and any knowledge of what the files hold. Import these through ``tag2mask.artifacts``.
+A full disk or a missing permission becomes a ``RunFolderError`` that says what to do.
 """
 
 from __future__ import annotations
@@ -38,8 +37,8 @@ _EXPLAINED = {
     ),
     errno.EROFS: ("the file system is read-only", "Give a folder on a writable disk."),
     errno.ENAMETOOLONG: ("the file name is too long", "Shorten the photo's file name or the path."),
-    errno.ENOTDIR: ("a file stands where a folder should be", "Give another folder."),
-    errno.EEXIST: ("a file stands where a folder should be", "Give another folder."),
+    errno.ENOTDIR: ("a file is in the place of the folder", "Give another folder."),
+    errno.EEXIST: ("a file is in the place of the folder", "Give another folder."),
 }
 
 
@@ -49,10 +48,10 @@ def readable_os_errors(where: Path, *, only_inside: bool = False) -> Iterator[No
 
     Args:
         where: the file or folder to name when the system's error names none.
-        only_inside: leave errors alone that name a file outside of ``where``.
+        only_inside: re-raise errors that name a file outside of ``where`` unchanged.
 
     Raises:
-        RunFolderError: in place of such an OSError; other errors pass.
+        RunFolderError: instead of such an OSError; other errors are not changed.
     """
     try:
         yield
@@ -67,10 +66,10 @@ def readable_os_errors(where: Path, *, only_inside: bool = False) -> Iterator[No
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder where there is none.
+    """Create a folder and its parents, unless it exists.
 
     Raises:
-        RunFolderError: it can't be made.
+        RunFolderError: it can't be created.
     """
     with readable_os_errors(folder):
         try:
@@ -85,12 +84,12 @@ def make_folder(folder: Path) -> None:
 def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path in the same folder; rename it to ``path`` when the block succeeds.
 
-    The temporary name keeps the suffix, which some writers look at. Missing parent folders are
-    made. On any exception the temporary file is removed and an older ``path`` stays as it was.
+    The temporary name keeps the suffix, which some writers depend on. Missing parent folders are
+    created. On any exception the temporary file is removed, and an older ``path`` is unchanged.
 
     Args:
         path: the file to write.
-        durable: wait until the disk has it, so that it survives a power cut too.
+        durable: flush it to the disk, so that it survives a power failure.
 
     Raises:
         RunFolderError: full disk, no permission, name too long.
@@ -115,12 +114,12 @@ def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write a UTF-8 file atomically, with Unix line ends everywhere (see ``atomic_write``)."""
+    """Write a UTF-8 file atomically, with Unix line endings (see ``atomic_write``)."""
     write_bytes(path, content.encode("utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically; NaN and infinities become null (see ``atomic_write``)."""
+    """Write JSON atomically; NaN and infinity become null (see ``atomic_write``)."""
     write_text(path, json.dumps(_finite(value), indent=1, ensure_ascii=False) + "\n")
 
 
@@ -150,7 +149,7 @@ def read_json(path: Path) -> Any:
 
 
 def remove_temporary_files(folder: Path) -> None:
-    """Remove what killed writers left behind; only while nobody else writes there."""
+    """Remove files of killed writers; only while no other process writes in the folder."""
     for path in folder.rglob(f"{_TEMPORARY}*"):
         with suppress(OSError):
             path.unlink()
@@ -165,7 +164,7 @@ def _flush_to_disk(path: Path) -> None:
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no NaN: a number that is not finite becomes null."""
+    """Replace numbers that are not finite by None, since JSON has no NaN."""
     if isinstance(value, dict):
         return {key: _finite(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
@@ -176,7 +175,7 @@ def _finite(value: Any) -> Any:
 
 
 def digest(file: Path) -> str:
-    """sha256 (hex) of a file's content.
+    """Return the sha256 (hex) of a file's content.
 
     Raises:
         RunFolderError: no permission to read it.
@@ -186,17 +185,17 @@ def digest(file: Path) -> str:
 
 
 def check_run_outside_data(data: Path, out: Path) -> None:
-    """A run's pictures must not turn up as photos the next time the data is listed.
+    """Check that a run's images won't be listed as photos of the data later.
 
     Raises:
         DataError: no data folder.
-        RunFolderError: the run folder lies inside it.
+        RunFolderError: the run folder is inside it.
     """
     if not data.is_dir():
         raise DataError("no such data folder", where=data, fix="Correct --data.")
     if out.resolve().is_relative_to(data.resolve()):
         raise RunFolderError(
-            "the run folder lies inside the data folder",
+            "the run folder is inside the data folder",
             where=out,
             fix="Give an --out outside of --data.",
         )

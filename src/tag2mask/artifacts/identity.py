@@ -1,4 +1,4 @@
-"""What a folder was made from, and what differs."""
+"""What a step folder was made from, and how that differs from what it would be made from now."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ from tag2mask.artifacts.handles import STEPS, Handle, missing_files, section_nam
 from tag2mask.artifacts.manifest import STARTED, Identity, Input, Manifest, read_identity
 from tag2mask.errors import RunFolderError
 
-_SETTINGS = " settings"  # ends the name of what a coverage folder was itself made from
+_SETTINGS = " settings"
+"""Ends the name of the input that holds the identity of a coverage folder."""
 
 
 @dataclass(frozen=True)
 class FolderStatus:
-    """Where a step's folder stands.
+    """The state of a step's folder.
 
     Attributes:
-        state: missing, partial, fresh (complete and true to what it was made from) or stale.
+        state: missing, partial, fresh (complete, and its inputs are unchanged) or stale.
         reasons: why it is stale, one difference each.
-        reads: names of what it was made from.
+        reads: names of its inputs.
         settings: those of the reasons that are settings.
     """
 
@@ -41,15 +42,15 @@ class FolderStatus:
 def folder_status(
     kind: type[Handle], path: Path | str, section: BaseModel | None = None
 ) -> FolderStatus:
-    """Compare a folder with what it was made from, as that is now.
+    """Compare a folder with the current state of what it was made from.
 
     Args:
-        kind: the step it should be of.
+        kind: the step that should have written it.
         path: the folder.
-        section: the section it should be made with; None: not compared.
+        section: the settings to compare with; None: not compared.
 
     Raises:
-        RunFolderError: damaged, or the folder of another step.
+        RunFolderError: damaged, written by an earlier version, or the folder of another step.
     """
     folder = Path(path)
     found = read_identity(folder)
@@ -61,6 +62,8 @@ def folder_status(
             where=folder,
             fix="Correct the path.",
         )
+    if section is not None:
+        _check_key_names(found, section, folder)
     settings = (
         () if section is None else tuple(_section_differences(found, _dump(section), section))
     )
@@ -89,7 +92,7 @@ def folder_status(
 
 
 def holds_work(folder: Path) -> bool:
-    """Whether a step wrote more than that it began; one that was refused at once did not."""
+    """Return whether a step wrote more than ``started.json`` into a folder."""
     return folder.is_dir() and any(
         holds_work(entry) if entry.is_dir() else entry.name != STARTED
         for entry in folder.iterdir()
@@ -104,7 +107,7 @@ def identity_of(
     inputs: Mapping[str, Handle | str],
     coverage: Mapping[str, Handle | str],
 ) -> Identity:
-    """What the folder would be made from now (the arguments are those of ``step_folder``)."""
+    """Return what the folder would be made from now; the arguments are those of ``step_folder``."""
     values = _dump(section)
     input_records = {name: _input(folder, source) for name, source in inputs.items()}
     for name, source in coverage.items():
@@ -134,16 +137,21 @@ def identity_of(
 def _input(folder: Path, source: Handle | str) -> Input:
     if isinstance(source, str):
         return Input(fingerprint=source)
-    # Relative, so that a run folder can be moved as a whole.
+    # Relative, so that a run folder can be moved.
     relative = os.path.relpath(source.path.absolute(), folder.absolute())
     return Input(path=Path(relative).as_posix(), fingerprint=source.fingerprint)
 
 
 def file_input(key: str, file: Path, out: Path) -> dict[str, str]:
-    """Digest of a file that a step's folder is made from, by its key, as an input of the folder.
+    """Return the digest of a file as an input of a step's folder.
 
-    The section names its path alone, and another file may come to lie there. One that is gone can't
-    be compared: then what ``out`` was made from stands, and a finished training stays usable.
+    The settings hold only its path, and the file may be replaced. A deleted file can't be compared;
+    then the digest in ``out`` is returned, so that a finished training stays usable.
+
+    Args:
+        key: name of the input.
+        file: the file.
+        out: the step's folder.
     """
     if file.is_file():
         return {key: digest(file)}
@@ -168,13 +176,12 @@ def check_same_identity(
         )
     if found.identity == wanted.identity:
         return
+    _check_key_names(found, section, folder)
     differences = _section_differences(found, wanted.section, section)
     imported = ["imported" in identity.section for identity in (found, wanted)]
     if imported[0] != imported[1]:  # else every setting of a training would be listed
         differences = [
-            "an imported network stands there"
-            if imported[0]
-            else "a network that was trained here stands there"
+            "it holds an imported network" if imported[0] else "it holds a network that was trained"
         ]
     for name in sorted({*found.inputs, *wanted.inputs}):
         old, new = found.inputs.get(name), wanted.inputs.get(name)
@@ -198,9 +205,42 @@ def check_same_identity(
         f"{wanted.step} was made with other settings or inputs: "
         + "; ".join([*(f"{name} is missing" for name in lost), *differences]),
         where=folder,
-        fix=f"{update}ive another --out, go back to the old settings, or make it anew: "
+        fix=f"{update}ive another --out, go back to the old settings, or run it again: "
         f"{redo}`tag2mask {kind.step} --redo`, or delete the folder.",
     )
+
+
+def _check_key_names(found: Identity, section: BaseModel | Mapping[str, Any], folder: Path) -> None:
+    """Check that a folder's settings have today's names.
+
+    Raises:
+        RunFolderError: naming the keys of an earlier version and what they are called now.
+    """
+    renamed: Mapping[str, str] = getattr(type(section), "renamed_keys", {})
+    prefix = section_name(found.step)
+    names = _renamed(found.section, _dump(section), renamed, f"{prefix}.")
+    if names:
+        raise RunFolderError(
+            f"{found.step} was written by an earlier version of tag2mask: "
+            + ", ".join(f"{old} is now called {new}" for old, new in names),
+            where=folder,
+            fix="Give another --out, or delete the folder.",
+        )
+
+
+def _renamed(
+    values: Mapping[str, Any], current: Mapping[str, Any], renamed: Mapping[str, str], prefix: str
+) -> list[tuple[str, str]]:
+    """Return the dotted old and new names of renamed keys."""
+    found: list[tuple[str, str]] = []
+    for key, value in values.items():
+        new = renamed.get(key)
+        inner = current.get(key)
+        if key not in current and new in current:
+            found.append((f"{prefix}{key}", f"{prefix}{new}"))
+        elif isinstance(value, Mapping) and isinstance(inner, Mapping):
+            found += _renamed(value, inner, renamed, f"{prefix}{key}.")
+    return found
 
 
 def _section_differences(
@@ -218,7 +258,7 @@ def _section_differences(
 
 def _dump(section: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
     values = section.model_dump(mode="json") if isinstance(section, BaseModel) else dict(section)
-    # Through JSON, so that a tuple here equals the list that a manifest gives back.
+    # Through JSON, so that a tuple equals the list in a manifest.
     plain: dict[str, Any] = json.loads(json.dumps(values))
     return plain
 
@@ -231,7 +271,7 @@ def _without_free_keys(
 
 
 def _without(values: Mapping[str, Any], free: frozenset[str], prefix: str) -> dict[str, Any]:
-    """The values without the free keys, which are dotted where they lie in a section inside."""
+    """Return the values without the free keys, which are dotted for inner sections."""
     return {
         key: _without(value, free, f"{prefix}{key}.") if isinstance(value, Mapping) else value
         for key, value in values.items()

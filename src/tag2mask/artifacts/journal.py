@@ -1,8 +1,8 @@
-"""The journal of a step's folder: whose files are written, and what each was made from.
+"""The journal of a step's folder: which items are written, and what each was made from.
 
-One line an item, appended once its files are in place, so that a step that was killed goes on where
-it was, and one whose data changed redoes only the items whose key changed. Every rank writes a
-journal of its own; all are read. A line that a kill tore is ignored.
+One line per item, appended once its files are written. A killed step continues from there, and a
+step whose data changed redoes only the items whose key changed. Every rank writes its own journal;
+all are read. An incomplete line is ignored.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Journal:
 
     Args:
         folder: the step's folder.
-        rank: of this process; its lines go to a file of its own.
+        rank: of this process, which has its own file.
     """
 
     def __init__(self, folder: Path, rank: int) -> None:
@@ -38,36 +38,36 @@ class Journal:
         return self._read
 
     def key(self, item: str) -> str | None:
-        """The key an item was last recorded with (on any rank), or None."""
+        """Return the key an item was last recorded with (on any rank), or None."""
         return self._keys.get(item)
 
     def ids(self) -> tuple[str, ...]:
-        """Ids of all recorded items: to find those that the data no longer holds."""
+        """Return the ids of all recorded items, to find those that the data no longer has."""
         return tuple(self._keys)
 
     def record(self, item: str, key: str) -> None:
-        """Note that an item's files are written; call it after they are in place.
+        """Record that an item's files are written; call it after writing them.
 
         Args:
             item: the item's id.
-            key: whatever decides the item's content besides the inputs (photo's stamp, tags).
+            key: what decides the item's content besides the inputs (the photo's stamp, tags).
         """
         self._keys[item] = key
         self._append(item, key)
 
     def drop(self, item: str) -> None:
-        """Forget an item; call it before its files are deleted."""
+        """Remove an item from the journal; call it before deleting its files."""
         self._keys.pop(item, None)
         self._append(item, None)
 
     def drop_missing(self, ids: Collection[str], file_of: Callable[[str], Path]) -> None:
-        """Forget the items that the data no longer holds, and delete their files.
+        """Remove the items that the data no longer has, and delete their files.
 
-        Rank 0 alone does it; let all ranks meet before any of them records an item.
+        Only rank 0 does this; put a barrier before any rank records an item.
 
         Args:
-            ids: the items there are.
-            file_of: an item's file.
+            ids: the items that the data has.
+            file_of: returns an item's file.
         """
         if self._rank == 0:
             for gone in [item for item in self.ids() if item not in ids]:
@@ -75,7 +75,7 @@ class Journal:
                 file_of(gone).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Close the file; the next line opens it again."""
+        """Close the file; the next record opens it again."""
         file, self._file = self._file, None
         if file is not None:
             file.close()
@@ -94,13 +94,13 @@ def _open(path: Path) -> IO[bytes]:
     file = path.open("ab+")
     if file.tell() > 0:
         file.seek(-1, os.SEEK_END)
-        if file.read(1) != b"\n":  # torn by a kill: end that line, it will be ignored
+        if file.read(1) != b"\n":  # cut off by a kill: end that line, it will be ignored
             file.write(b"\n")
     return file
 
 
 def recorded_items(folder: Path) -> dict[str, str]:
-    """Last key of each item over a folder's journals, of all ranks."""
+    """Return the last key of each item over the journals of all ranks."""
     last: dict[str, tuple[int, str | None]] = {}
     for path in sorted(folder.glob("items*.jsonl")):
         with path.open("rb") as lines:

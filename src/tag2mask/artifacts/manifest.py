@@ -1,7 +1,8 @@
-"""What a step folder was made from and what it holds: identities and manifests.
+"""Records of a step folder: its identity (what it was made from) and its manifest.
 
 An identity is the step, its section of the recipe and fingerprints of what it read; two folders are
-the same exactly when their identities are. ``artifacts`` writes these files and explains the rules.
+the same exactly when their identities are. ``step_folder`` writes these files and explains the
+rules.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ STARTED = "started.json"
 
 
 class Input(BaseModel):
-    """One thing a folder was made from."""
+    """One input of a folder."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -35,7 +36,7 @@ class Identity(BaseModel):
 
     step: str
     section: dict[str, Any]
-    """The whole section of the recipe."""
+    """The step's section of the recipe, every key."""
     inputs: dict[str, Input] = {}
     coverage: dict[str, Input] = {}
     identity: str
@@ -45,22 +46,22 @@ class Identity(BaseModel):
     started: str
     """UTC, ISO 8601."""
     seconds: float = 0.0
-    """Work so far, without sessions that were killed."""
+    """Time spent so far, without attempts that were killed."""
 
 
 class Manifest(Identity):
-    """What a complete folder says of itself (``manifest.json``)."""
+    """The record of a complete folder (``manifest.json``)."""
 
     tag2mask: str
     counts: dict[str, int] = {}
     skipped: tuple[str, ...] = ()
-    """Photos left out, each with its reason."""
+    """Skipped photos, each with its reason."""
     versions: dict[str, str] = {}
     metrics: dict[str, Any] = {}
 
 
 def read_identity(folder: Path) -> Identity | None:
-    """The manifest of a complete folder, the identity of a partial one, or None.
+    """Return the manifest of a complete folder, the identity of a partial one, or None.
 
     Raises:
         RunFolderError: the file is damaged.
@@ -70,7 +71,7 @@ def read_identity(folder: Path) -> Identity | None:
         try:
             return read_record(folder / name, kind)
         except MissingFileError:
-            continue  # looking again would find what another rank has written since
+            continue  # not read twice: another rank may have written it meanwhile
     return None
 
 

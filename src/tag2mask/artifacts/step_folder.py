@@ -1,19 +1,16 @@
-"""Run folders: one step, one folder, one manifest; and files that are whole or absent.
+"""Work on a step's folder: new, resumed or complete, never mixed from different inputs.
 
-Every step writes into a folder of its own through ``step_folder``. ``manifest.json`` is written
-last and atomically, so a folder that has one is complete; until then ``started.json`` holds the
-same identity, so a partial folder is only resumed by the step, recipe and inputs that began it.
+Every step writes into its own folder through ``step_folder``. ``manifest.json`` is written last and
+atomically, so a folder that has one is complete. Until then ``started.json`` holds the same
+identity, so a partial folder is resumed only with the step, recipe and inputs that began it.
 
 What a folder was made from has two parts:
 
-* **inputs** decide what every file in it says (the model that drew the maps). A change is refused,
-  with the keys that differ;
-* **coverage** decides which items it holds (the photos and their tags). A change makes a complete
-  folder partial again: the step runs and redoes only the items whose own key changed, which the
-  ``journal`` remembers.
-
-Left out: any knowledge of what lies in a folder besides these files; the steps own that. Nothing
-here imports torch, so that ``status`` and ``--help`` answer at once.
+* **inputs** decide the content of every file (such as the model that computed the maps). A change
+  is an error that names the keys that differ;
+* **coverage** decides which items there are (the photos and their tags). A change makes a complete
+  folder partial again: the step redoes only the items whose own key changed, as recorded in the
+  ``journal``.
 """
 
 from __future__ import annotations
@@ -49,13 +46,13 @@ _REPORTED_VERSIONS = ("torch", "torchvision", "timm", "lightning-fabric", "numpy
 
 
 class Step(Generic[HandleT]):
-    """A step folder at work; ``step_folder`` makes it.
+    """A step folder that is open for work; ``step_folder`` returns it.
 
     Attributes:
         handle: the folder's handle (its manifest can be read once complete).
-        journal: the items whose files are written, and what each was made from.
-        complete: True when the folder was complete on entry and nothing is left to do.
-        resumed: True when an earlier, partial attempt left work to build on.
+        journal: the items that are written, and what each was made from.
+        complete: whether the folder was complete on entry and nothing is left to do.
+        resumed: whether an earlier attempt left a partial folder.
     """
 
     def __init__(
@@ -84,13 +81,13 @@ class Step(Generic[HandleT]):
     ) -> HandleT:
         """Write the manifest: from now on the folder is complete.
 
-        On ranks above 0 it writes nothing; let all ranks meet before rank 0 calls it, and again
-        before any rank reads the manifest.
+        Ranks above 0 write nothing; put a barrier before rank 0 calls it, and another before any
+        rank reads the manifest.
 
         Args:
-            counts: how many of what.
+            counts: numbers of items, by name.
             metrics: what the step measured; JSON values.
-            skipped: photos left out, each as ``id: reason``.
+            skipped: skipped photos, each as ``id: reason``.
         """
         self.journal.close()
         self.finished = True
@@ -112,8 +109,8 @@ class Step(Generic[HandleT]):
         return self._identity.seconds + time.monotonic() - self._begun
 
     def _interrupted(self) -> None:
-        """Keep the time spent; the folder stays partial."""
-        with suppress(OSError):  # a full disk has told already; closing writes the lost line again
+        """Record the time spent; the folder stays partial."""
+        with suppress(OSError):  # a full disk was reported already; closing writes the line again
             self.journal.close()
         if self._rank == 0 and not self.complete and not self.finished:
             identity = self._identity.model_copy(update={"seconds": round(self._seconds(), 3)})
@@ -131,19 +128,19 @@ def step_folder(
     coverage: Mapping[str, Handle | str] = MappingProxyType({}),
     rank: int = 0,
 ) -> Iterator[Step[HandleT]]:
-    """Open a step's folder for work: new, to be resumed, or complete.
+    """Open a step's folder for work: a new, partial or complete one.
 
     Any exception, Ctrl-C included, leaves a partial folder that the same call resumes.
 
     Args:
         kind: which step.
-        out: the folder; made when missing.
+        out: the folder; created when missing.
         section: the step's settings; fields that the section's class lists in ``not_identity`` may
-            change freely. Any JSON mapping will do, so a folder of one's own maps can be made too.
+            change freely. Any JSON mapping is accepted, for folders of your own maps.
         inputs: handles of the folders read, or plain strings such as a fingerprint of files.
-        coverage: handles or strings that decide which items there are. Of a handle, what its own
-            folder was made from counts as input, and only the coverage it has is coverage here.
-        rank: of this process; rank 0 alone writes ``started.json`` and the manifest.
+        coverage: handles or strings that decide which items there are. A handle's own identity
+            counts as an input; only its coverage is coverage here.
+        rank: of this process; only rank 0 writes ``started.json`` and the manifest.
 
     Raises:
         RunFolderError: the folder was made from something else (the keys that differ, old and new),
@@ -169,7 +166,7 @@ def step_folder(
         wanted = wanted.model_copy(update={"started": found.started, "seconds": found.seconds})
     with _locked(folder, wanted=rank == 0 and not complete) as locked:
         if taken_over is not None:
-            if not locked:  # somebody may be at work there
+            if not locked:  # another process may be working there
                 check_same_identity(kind, taken_over, wanted, section, folder)
             if not _only_begun(read_identity(folder), wanted, holds_work(folder)):
                 raise _worked_meanwhile(folder)
@@ -188,7 +185,7 @@ def step_folder(
 
 
 def _worked_meanwhile(folder: Path) -> FolderInUseError:
-    """Its state is not the one that was looked at before the folder was held."""
+    """Return the error for a folder that changed before it was locked."""
     return FolderInUseError(
         "another process has worked in this folder meanwhile",
         where=folder,
@@ -197,7 +194,7 @@ def _worked_meanwhile(folder: Path) -> FolderInUseError:
 
 
 def remove_step_folder(kind: type[Handle], path: Path | str) -> None:
-    """Delete a step's folder, complete or partial, so that the step runs anew.
+    """Delete a step's folder, complete or partial, so that the step runs again.
 
     Raises:
         RunFolderError: the folder is not of this step, or can't be deleted.
@@ -215,13 +212,13 @@ def remove_step_folder(kind: type[Handle], path: Path | str) -> None:
             fix="Correct the path.",
         )
     with readable_os_errors(folder):
-        # The manifest first: a deletion that is cut short must not leave a "complete" folder.
+        # The manifest first: an interrupted deletion must not leave a "complete" folder.
         (folder / MANIFEST).unlink(missing_ok=True)
         shutil.rmtree(folder)
 
 
 def _wait_for_rank_zero(folder: Path, wanted: Identity) -> Identity | None:
-    """What rank 0 found or wrote: other ranks must not fill a folder that it may yet refuse."""
+    """Return what rank 0 found or wrote; other ranks must not write before it accepted a folder."""
     deadline = time.monotonic() + RANK_ZERO_SECONDS
     work, found = holds_work(folder), read_identity(folder)
     while (
@@ -241,9 +238,9 @@ def _wait_for_rank_zero(folder: Path, wanted: Identity) -> Identity | None:
 
 
 def _only_begun(found: Identity | None, wanted: Identity, work: bool) -> bool:
-    """Whether a folder was begun with other settings, and nothing made: nothing is lost with it.
+    """Return whether a folder was begun with other settings and holds no work that could be lost.
 
-    A rank other than 0 must look for ``work`` before it reads what it found.
+    Ranks above 0 must check for ``work`` before they read ``found``.
     """
     return (
         found is not None
@@ -255,10 +252,10 @@ def _only_begun(found: Identity | None, wanted: Identity, work: bool) -> bool:
 
 
 def _check_not_foreign(folder: Path, kind: type[Handle]) -> None:
-    """Refuse a file, or a folder with files that no step wrote."""
+    """Check that a path isn't a file or a folder with files that no step wrote."""
     if not folder.is_dir():
         raise RunFolderError(
-            "a file stands where the folder should be", where=folder, fix="Give another --out."
+            "a file is in the place of the folder", where=folder, fix="Give another --out."
         )
     if any(not entry.name.startswith(".") for entry in folder.iterdir()):
         raise RunFolderError(
@@ -278,9 +275,9 @@ def _versions() -> dict[str, str]:
 
 @contextmanager
 def _locked(folder: Path, *, wanted: bool) -> Iterator[bool]:
-    """Hold the folder against a second process; released by the system when this one dies.
+    """Lock the folder against a second process; the system releases it when this one dies.
 
-    Yields whether it is held: not where there are no locks.
+    Yields whether it is locked; some systems have no locks.
     """
     if not wanted or sys.platform == "win32":
         yield False
@@ -292,7 +289,7 @@ def _locked(folder: Path, *, wanted: bool) -> Iterator[bool]:
     with lock:
         held = True
         try:
-            # Not flock: its lock would pass on to data loading processes and outlive a kill.
+            # Not flock: data loading processes would inherit its lock, and it would outlive a kill.
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
             raise FolderInUseError(

@@ -21,28 +21,28 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Result = TypeVar("Result")
 
 BLOCK = 256
-"""Items that a compiled loop takes at once; parts begin at multiples of it."""
+"""Items that a compiled loop processes at once; parts begin at multiples of it."""
 
 
 def compiled(function: Function) -> Function:
-    """Compile a loop at its first call and keep it for other processes.
+    """Compile a loop at its first call and cache it for other processes.
 
-    A product and a sum may become one instruction; the order of sums stays as written.
+    Products and sums may be fused; the order of sums stays as written.
     """
     loop: Function = numba.njit(nogil=True, fastmath={"contract"})(function)
-    with suppress(RuntimeError):  # No folder can be written: compiled anew in each process.
+    with suppress(RuntimeError):  # no writable folder: compiled in each process
         loop.enable_caching()  # type: ignore[attr-defined]
     return loop
 
 
 class Team:
-    """A few threads that share one piece of work after another.
+    """A few threads that share several pieces of work, one after another.
 
-    Task i of every piece of work is done by the same thread, i modulo their number: what a thread
-    wrote in one piece lies in its own processor's cache in the next, where the parts are the same.
+    Task i of every piece runs in the same thread, i modulo their number. Where the parts are the
+    same, what a thread wrote in one piece is still in its processor's cache in the next.
 
     Args:
-        threads: how many, the caller among them.
+        threads: number of threads, including the calling one.
     """
 
     def __init__(self, threads: int) -> None:
@@ -63,7 +63,7 @@ class Team:
             other.shutdown()
 
     def run(self, tasks: Iterable[Callable[[], Result]]) -> list[Result]:
-        """Every task's result, in order; returns when all are done."""
+        """Run the tasks and return their results in order, when all are done."""
         if not self._others:
             return [task() for task in tasks]
         by_place = list(enumerate(tasks))
@@ -81,7 +81,7 @@ class Team:
         ]
 
     def parts(self, count: int) -> list[tuple[int, int]]:
-        """Split 0..count into one range a thread, none of them empty."""
+        """Split 0..count into at most one non-empty range per thread."""
         blocks = -(-count // BLOCK)
         bounds = [min(count, blocks * i // self.threads * BLOCK) for i in range(self.threads + 1)]
         return [(first, last) for first, last in pairwise(bounds) if first < last]

@@ -15,7 +15,7 @@ LEAVE_SECONDS = 10.0
 
 
 def pick_device(device: str, devices: int = 1) -> str:
-    """The kind of device that is meant: ``auto`` is CUDA, else MPS, else the CPU.
+    """Return the kind of device to use: ``auto`` is CUDA, else MPS, else the CPU.
 
     Raises:
         DeviceError: no such device, or fewer than asked for.
@@ -45,12 +45,13 @@ def pick_device(device: str, devices: int = 1) -> str:
 def leave_group_at_exit() -> None:
     """End the process group, and with it gloo's threads, while Python still runs.
 
-    A thread of gloo that lets go of a collective's tensor asks for Python's lock. Once Python is
-    ending it is thrown out of there instead, through C++ that can't be left so, and the whole
-    process aborts ("terminate called without an active exception"). Fabric ends NCCL groups alone.
+    A gloo thread that releases a collective's tensor requests Python's lock. While Python shuts
+    down, the thread is ended there instead, through C++ code that doesn't allow it, and the process
+    aborts ("terminate called without an active exception"). Fabric ends only NCCL groups.
 
-    The end waits for collectives under way, so it has a thread: a rank that failed in the midst of
-    one doesn't wait for the others. The thread starts now, because Python 3.12 refuses one later.
+    Ending the group waits for running collectives, so it has its own thread: a rank that failed
+    during one doesn't wait for the others. The thread starts now, since Python 3.12 allows no new
+    thread later.
     """
     at_exit = threading.Event()
 

@@ -12,13 +12,13 @@ from tag2mask.errors import DeviceError
 
 @contextmanager
 def explain_out_of_memory(*settings: str) -> Iterator[None]:
-    """Name the settings that need less memory when the device or the machine runs out of it.
+    """Name the settings to lower when the device or the machine runs out of memory.
 
-    Torch has an error of its own for GPUs alone; on the CPU, and where a process that reads photos
-    dies (killed for its memory, or shared memory is full), the message has to tell.
+    Torch has a separate error for GPUs only. On the CPU, and where a data loading process dies
+    (killed for its memory use, or shared memory is full), only the message tells.
 
     Raises:
-        DeviceError: in place of torch's error.
+        DeviceError: instead of torch's error.
     """
     lower = f"Lower {' or '.join(settings)}."
     try:

@@ -1,4 +1,4 @@
-"""Precision of the forward pass."""
+"""Floating point precision of the forward pass."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Precision = Literal["auto", "32", "bf16", "16"]
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype:
-    """The dtype of the forward pass.
+    """Return the dtype of the forward pass.
 
     bf16 is native on CUDA from Ampere on and on CPUs with AVX512-BF16 or AMX; elsewhere it is
     emulated and slower than float32, so ``auto`` doesn't choose it there.
@@ -25,6 +25,6 @@ def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype
 
 
 def cpu_has_bf16() -> bool:
-    """Whether the CPU multiplies bf16 natively."""
+    """Return whether the CPU multiplies bf16 natively."""
     check: Callable[[], bool] | None = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return bool(check()) if check is not None else False

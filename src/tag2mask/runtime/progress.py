@@ -1,4 +1,4 @@
-"""Progress of anything long: a bar where a terminal watches, plain lines elsewhere."""
+"""Progress of long work: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -11,11 +11,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tag2mask.runtime.durations import format_duration
 
 PLAIN_SECONDS = 10.0
-"""Without a terminal, a line of progress at most this often."""
+"""Minimum time between two lines of progress without a terminal."""
 
 
 class ProgressBar:
-    """Progress of one step: count, rate, time left and a few figures."""
+    """Progress of one step: count, rate, time left and a few figures.
+
+    Args:
+        total: number of items.
+        description: shown before the counts.
+        done: items that were finished before.
+        silent: show nothing, as on ranks above 0.
+    """
 
     def __init__(
         self, total: int, description: str, *, done: int = 0, silent: bool = False

@@ -1,6 +1,6 @@
-"""What a step asks of the processes that share its work, without torch.
+"""The processes (ranks) that share the work of a step, as an interface without torch.
 
-``Runtime`` is such ranks; where no network of torch runs, `OneProcess` takes its place.
+``session.Runtime`` implements it; `OneProcess` does where no torch network runs.
 """
 
 from __future__ import annotations
@@ -40,25 +40,25 @@ T = TypeVar("T")
 
 
 class Ranks(Protocol):
-    """Processes that do the same step, each its share; see ``Runtime`` for what the methods do."""
+    """Processes that run the same step, each on its share; see ``Runtime`` for the methods."""
 
     @property
     def rank(self) -> int:
         """This process's number."""
 
     def shard(self, items: Sequence[T]) -> list[T]:
-        """This rank's share of the items."""
+        """Return this rank's share of the items."""
 
     def barrier(self) -> None:
         """Wait for every rank."""
 
     def gather_results(self, work: Callable[[], T]) -> list[T]:
-        """Every rank's result, by rank; an error of one becomes one of all."""
+        """Return every rank's result, by rank; an error on one rank is raised on all."""
 
     def progress(
         self, total: int, description: str, *, done: int = 0
     ) -> AbstractContextManager[ProgressBar]:
-        """A progress bar on rank 0."""
+        """Return a progress bar, shown on rank 0."""
 
 
 class OneProcess:
@@ -67,16 +67,16 @@ class OneProcess:
     rank = 0
 
     def shard(self, items: Sequence[T]) -> list[T]:
-        """All items."""
+        """Return all items."""
         return list(items)
 
     def barrier(self) -> None:
-        """Nobody to wait for."""
+        """Return at once."""
 
     def gather_results(self, work: Callable[[], T]) -> list[T]:
-        """The result alone."""
+        """Return the only result."""
         return [work()]
 
     def progress(self, total: int, description: str, *, done: int = 0) -> ProgressBar:
-        """A progress bar."""
+        """Return a progress bar."""
         return ProgressBar(total, description, done=done)

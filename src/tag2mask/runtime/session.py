@@ -1,7 +1,7 @@
-"""Where a step runs: devices, precision, seeds, ranks and checkpoints.
+"""The runtime of a step: device, ranks, precision and seeds.
 
-The only importer of Lightning Fabric. The training loops stay visible elsewhere; this module hides
-which device and how many processes.
+The only module that imports Lightning Fabric. Training loops are written out elsewhere; this module
+hides which device and how many processes they run on.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Runtime:
-    """Devices and ranks of a run. Create it with `Runtime.start`."""
+    """Devices and ranks of a run; created by `Runtime.start`."""
 
     fabric: Fabric
     workers: int
@@ -47,16 +47,16 @@ class Runtime:
         workers: int = 2,
         threads: int = 0,
     ) -> Runtime:
-        """Claim the devices and, for several, start the other processes.
+        """Select the devices and, for several, start the other processes.
 
-        On CUDA it sets the environment variable ``CUBLAS_WORKSPACE_CONFIG`` where it isn't set.
+        On CUDA this sets the environment variable ``CUBLAS_WORKSPACE_CONFIG`` unless it is set.
 
         Args:
             device: kind of device; auto: CUDA, else MPS, else the CPU.
-            devices: how many; more than one trains with DDP.
+            devices: number of devices; more than one trains with DDP.
             workers: processes that read photos.
-            threads: CPU threads of the network; 0: what ``OMP_NUM_THREADS`` says, else one a core,
-                shared among the ranks.
+            threads: CPU threads of the network; 0: ``OMP_NUM_THREADS``, else one per core, shared
+                among the ranks.
 
         Raises:
             DeviceError: no such device, or fewer than asked for.
@@ -81,7 +81,7 @@ class Runtime:
             fabric.launch()
         if devices > 1:
             leave_group_at_exit()
-        # After the launch, which sets a number of its own.
+        # After the launch, which sets its own number.
         torch.set_num_threads(threads or max(1, processors() // (devices if kind == "cpu" else 1)))
         return cls(fabric, workers)
 
@@ -104,7 +104,7 @@ class Runtime:
     def seeded(self, seed: int) -> Iterator[None]:
         """Seed Python, NumPy and torch, and ask torch for repeatable algorithms, inside a block.
 
-        After it all is as before: what a user's own program draws and how it computes.
+        Afterwards the generators and torch's settings are restored.
         """
         torch_state = (
             torch.are_deterministic_algorithms_enabled(),
@@ -119,7 +119,7 @@ class Runtime:
                 random.seed(seed)
                 np.random.seed(seed % 2**32)
                 torch.manual_seed(seed)
-                # Not filled before they are written: nothing here reads a tensor that isn't.
+                # Tensors aren't filled before they are written: nothing here reads them unwritten.
                 _repeatable(True, True, False, False)
                 yield
             finally:
@@ -128,7 +128,7 @@ class Runtime:
                 np.random.set_state(numpy_state)
 
     def shard(self, items: Sequence[T]) -> list[T]:
-        """This rank's share of the items: every world_size-th one."""
+        """Return this rank's share of the items: every world_size-th one."""
         return list(items[self.rank :: self.world_size])
 
     def barrier(self) -> None:
@@ -136,7 +136,7 @@ class Runtime:
         self.fabric.barrier()
 
     def all_gather_object(self, value: T) -> list[T]:
-        """Every rank's value, by rank."""
+        """Return every rank's value, by rank."""
         if self.world_size == 1:
             return [value]
         gathered: list[Any] = [None] * self.world_size
@@ -144,16 +144,16 @@ class Runtime:
         return cast(list[T], gathered)
 
     def gather_results(self, work: Callable[[], T]) -> list[T]:
-        """Every rank's result, by rank; an error of one becomes one of all.
+        """Return every rank's result, by rank; an error on one rank is raised on all.
 
-        It is raised once all have done their share, so that none is left waiting.
+        It is raised once all ranks have finished, so that none is left waiting.
 
         Args:
-            work: this rank's share, without any wait for other ranks in it.
+            work: this rank's share; it must not wait for other ranks.
 
         Raises:
             Tag2MaskError: of the first rank that failed.
-            OSError: likewise.
+            OSError: of the first rank that failed.
         """
         result: T | None = None
         failure: Tag2MaskError | OSError | None = None
@@ -168,7 +168,7 @@ class Runtime:
         return [cast(T, result) for _, result in shares]
 
     def sum_over_ranks(self, value: Tensor) -> Tensor:
-        """Sum of a tensor over the ranks (no gradient)."""
+        """Return the sum of a tensor over the ranks, without gradient."""
         if self.world_size == 1:
             return value
         total = value.detach().clone()
@@ -176,7 +176,7 @@ class Runtime:
         return total
 
     def share_buffers(self, module: nn.Module) -> None:
-        """Give every rank the buffers of rank 0: batch norms that learn see their own photos."""
+        """Copy rank 0's buffers to every rank: each rank's batch norms see their own photos."""
         if self.world_size > 1:
             for buffer in module.buffers():
                 torch.distributed.broadcast(buffer, src=0)
@@ -184,30 +184,30 @@ class Runtime:
     def setup(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, Any]:
         """Move a module to the device and wrap it for several ranks."""
         with warnings.catch_warnings():
-            # Its successor is not in every version of torch that we take.
+            # Its successor is not in every supported version of torch.
             warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
             wrapped, wrapped_optimizer = self.fabric.setup(module, optimizer)
         return wrapped, wrapped_optimizer
 
     def backward(self, loss: Tensor) -> None:
-        """Backward pass of a loss; several ranks average their gradients."""
+        """Compute the gradients of a loss, averaged over the ranks."""
         self.fabric.backward(loss)
 
     def gradients_kept_local(
         self, module: nn.Module, *, enabled: bool
     ) -> AbstractContextManager[Any]:
-        """Backward passes in this context don't average gradients over the ranks.
+        """Return a context whose backward passes don't average gradients over the ranks.
 
         Args:
             module: as `setup` returned it.
-            enabled: False: a context that does nothing.
+            enabled: False: return a context that does nothing.
         """
         if not enabled or self.world_size == 1:
             return nullcontext()
         return self.fabric.no_backward_sync(cast(_FabricModule, module))
 
     def autocast(self, precision: Precision) -> AbstractContextManager[Any]:
-        """Mixed precision for the forward pass; see `resolve_precision` for auto."""
+        """Return the mixed precision context of the forward pass; see `resolve_precision`."""
         dtype = resolve_precision(precision, self.device)
         if dtype is torch.float32:
             return nullcontext()
@@ -215,7 +215,7 @@ class Runtime:
 
     @contextmanager
     def progress(self, total: int, description: str, *, done: int = 0) -> Iterator[ProgressBar]:
-        """A progress bar on rank 0: rich on a terminal, plain lines elsewhere."""
+        """Show progress on rank 0: a bar on a terminal, plain lines elsewhere."""
         bar = ProgressBar(total, description, done=done, silent=self.rank != 0)
         with bar:
             yield bar
@@ -223,18 +223,18 @@ class Runtime:
 
 @contextmanager
 def share_of_threads(threads: int, callers: int) -> Iterator[None]:
-    """Compute with one caller's share of the CPU threads.
+    """Compute with one calling thread's share of torch's CPU threads.
 
     Args:
-        threads: of torch, as the thread that starts the callers finds them.
-        callers: threads that compute at once.
+        threads: number of torch's threads.
+        callers: number of threads that compute at the same time.
     """
     if callers == 1:
         yield
         return
-    # A thread that torch has not met takes, when it first computes, what any thread set last.
+    # A new thread takes, when it first computes, the number that any thread set last.
     torch.get_num_threads()
-    # Holds for the calling thread; for threads begun meanwhile too, hence it is undone.
+    # This also applies to threads that start meanwhile, so it is undone.
     torch.set_num_threads(max(1, threads // callers))
     try:
         yield

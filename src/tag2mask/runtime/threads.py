@@ -1,7 +1,7 @@
-"""Work on many photos in a few threads, in order and within bounded memory.
+"""Work on many photos in a few threads, in order and in bounded memory.
 
 Reading files, decompression, interpolation and NumPy's larger operations release Python's global
-lock, so threads are enough and nothing needs to be copied between processes.
+lock, so threads suffice and nothing is copied between processes.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from itertools import islice
 from typing import TypeVar
 
 MAX_THREADS = 8
-"""Results of large photos take hundreds of MB each: their number must not grow with the machine."""
+"""Limit of threads: results of large photos take hundreds of MB each, on any machine."""
 
 SMALL_PIXELS = 1_000_000
-"""Photos of more pixels are worked on one at a time, see `sized_map`."""
+"""Photos with more pixels are processed one at a time, see `sized_map`."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -30,17 +30,17 @@ def ordered_map(
     *,
     block: int = 1,
 ) -> Generator[Result, None, None]:
-    """Yield ``function(item)`` of each item in order, some items ahead in other threads.
+    """Yield ``function(item)`` of each item in order, computed ahead in other threads.
 
-    At most ``2 * threads * block`` results are held. The first exception is raised at the place of
-    its item's block; work that hasn't begun is then dropped.
+    At most ``2 * threads * block`` results are held. The first exception is raised in the order of
+    the items; work that hasn't begun is then canceled.
 
     Args:
         function: safe to call from several threads at once.
         items: consumed as results are taken.
-        threads: number of threads; None: one a processor that this process may use, at most
+        threads: number of threads; None: one per processor that this process may use, at most
             ``MAX_THREADS``.
-        block: items that a thread takes at once; more where an item is a matter of microseconds.
+        block: items that a thread takes at once; use more where an item takes microseconds.
     """
 
     def work(part: list[Item]) -> list[Result]:
@@ -64,15 +64,15 @@ def ordered_map(
 def sized_map(
     function: Callable[[Item, int], Result], items: Iterable[Item], pixels: Callable[[Item], int]
 ) -> Iterator[Result]:
-    """Yield ``function(item, threads)`` of each item, in order among the small and then the large.
+    """Yield ``function(item, threads)`` of each item, the small ones in order, then the large.
 
-    Small photos are worked on side by side with one thread each, large ones one at a time with all
-    threads: what a dense CRF holds of a photo is hundreds of bytes a pixel.
+    Small photos are processed side by side with one thread each, large ones one at a time with all
+    threads, since a dense CRF takes hundreds of bytes per pixel.
 
     Args:
         function: safe to call from several threads at once.
-        items: all are looked at before the first result.
-        pixels: of an item.
+        items: all are consumed before the first result.
+        pixels: returns the number of pixels of an item.
     """
     small: list[Item] = []
     large: list[Item] = []
@@ -86,13 +86,13 @@ def sized_map(
 def grouped(
     items: Iterable[Item], key: Callable[[Item], Hashable], most: int, ahead: int
 ) -> Iterator[list[Item]]:
-    """Gather items that are alike, however they are mixed.
+    """Group items with equal keys from a mixed sequence.
 
     Args:
         items: consumed as groups are taken.
-        key: equal for items that are alike.
-        most: items of a group; a full one is given at once.
-        ahead: items that may wait; then the group that waits the longest is given as it is.
+        key: equal for items of one group.
+        most: size of a full group, which is yielded at once.
+        ahead: number of items that may wait; beyond it the oldest group is yielded incomplete.
     """
     waiting: dict[Hashable, list[Item]] = {}
     count = 0
@@ -111,13 +111,13 @@ def grouped(
 
 
 def omp_threads() -> int:
-    """Number of threads that ``OMP_NUM_THREADS`` asks for; 0: it doesn't."""
+    """Return the number of threads in ``OMP_NUM_THREADS``; 0 where it isn't set."""
     given = os.environ.get("OMP_NUM_THREADS", "")
     return int(given) if given.isdecimal() else 0
 
 
 def processors() -> int:
-    """Number of processors that this process may use."""
+    """Return the number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
