@@ -156,6 +156,27 @@ def test_nested_keys_are_named_in_full(tmp_path: Path) -> None:
         pass
 
 
+def test_settings_of_an_earlier_version_are_named_once(tmp_path: Path) -> None:
+    section = TrainCam().model_dump(mode="json")
+    for new, old in (("optimizer", "optimiser"), ("behavior", "behaviour")):
+        section[old] = section.pop(new)
+    with step_folder(CamModel, tmp_path / "m", section=section) as step:
+        (step.path / "model.safetensors").touch()
+        step.finish()
+    message = (
+        r"train-cam was written by an earlier version of tag2mask: "
+        r"train_cam\.optimiser is now called train_cam\.optimizer, "
+        r"train_cam\.behaviour is now called train_cam\.behavior \["
+    )
+    with pytest.raises(RunFolderError, match=message):
+        folder_status(CamModel, tmp_path / "m", TrainCam())
+    with (
+        pytest.raises(RunFolderError, match=message),
+        step_folder(CamModel, tmp_path / "m", section=TrainCam()),
+    ):
+        pass
+
+
 def test_keys_that_do_not_change_the_result_may_change(tmp_path: Path) -> None:
     with (
         pytest.raises(ValueError, match="stop"),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from tag2mask.recipe.renamed import RENAMED_KEYS
 
 Behavior = Literal["default", "published"]
 
@@ -50,3 +53,5 @@ class Section(BaseModel):
     not_identity: ClassVar[frozenset[str]] = frozenset()
     """Keys that don't change what the step makes; they may differ when a folder is resumed. A key
     of a section inside is written with a dot (``pcm.block_mib``)."""
+    renamed_keys: ClassVar[Mapping[str, str]] = RENAMED_KEYS
+    """Old to new names of keys, to recognize folders of earlier versions."""
