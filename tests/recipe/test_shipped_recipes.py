@@ -23,9 +23,10 @@ from tag2mask.segmentation.deeplab_v1 import DeepLabV1
 from tag2mask.segmentation.networks import build_segmenter
 from tag2mask.steps.affinity_labels import affinity_labels
 from tag2mask.steps.infer_cam import infer_cam
-from tag2mask.steps.segmenter_task import segmenter_optimizer, segmenter_spec
+from tag2mask.steps.segmenter_task import segmenter_spec
 from tag2mask.steps.train_affinity import affinity_spec, train_affinity
 from tag2mask.steps.train_cam import net_spec, train_cam
+from tag2mask.steps.training import network_optimizer
 from tag2mask.steps.walk import walk
 
 
@@ -94,7 +95,7 @@ def test_the_papers_segmentation_network(name: str) -> None:
     spec = segmenter_spec(section, ClassSet(VOC_NAMES), samples(name))
     with torch.device("meta"):
         net = build_segmenter(spec)
-        groups = segmenter_optimizer(net, section).param_groups
+        groups = network_optimizer(net, net.new_parameters(), section).param_groups
     found = {(group["lr"], group["weight_decay"]) for group in groups}
     assert found == {(0.001, 0.0005), (0.002, 0.0), (0.01, 0.0005), (0.02, 0.0)}
     assert isinstance(net, DeepLabV1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import IO
 
@@ -60,19 +60,20 @@ class Journal:
         self._keys.pop(item, None)
         self._append(item, None)
 
-    def drop_missing(self, ids: Collection[str], file_of: Callable[[str], Path]) -> None:
+    def drop_missing(self, ids: Collection[str], files_of: Callable[[str], Iterable[Path]]) -> None:
         """Remove the items that the data no longer has, and delete their files.
 
         Only rank 0 does this; put a barrier before any rank records an item.
 
         Args:
             ids: the items that the data has.
-            file_of: returns an item's file.
+            files_of: returns an item's files.
         """
         if self._rank == 0:
             for gone in [item for item in self.ids() if item not in ids]:
                 self.drop(gone)
-                file_of(gone).unlink(missing_ok=True)
+                for path in files_of(gone):
+                    path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close the file; the next record opens it again."""

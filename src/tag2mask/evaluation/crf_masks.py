@@ -65,7 +65,7 @@ class CrfMasks:
             RunFolderError: a file can't be written.
         """
         path_of = partial(crf_mask_path, step.path)
-        step.journal.drop_missing({sample.id for sample in samples}, path_of)
+        step.journal.drop_missing({sample.id for sample in samples}, lambda gone: [path_of(gone)])
         runtime.barrier()
         runtime.gather_results(lambda: self._make_share(step, samples, runtime))
 

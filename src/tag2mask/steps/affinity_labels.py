@@ -7,6 +7,7 @@ over ranks, and ``background.json``. A photo's labels are made anew only when it
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tag2mask.crf.dense_crf import CrfSettings, DenseCrf
 from tag2mask.data.index import Sample, read_classes
 from tag2mask.data.masks import write_mask
 from tag2mask.data.photos import read_photo
-from tag2mask.errors import DataError, Tag2MaskError
+from tag2mask.errors import DataError
 from tag2mask.maps.background import with_background
 from tag2mask.maps.background_choice import (
     BackgroundThreshold,
@@ -28,8 +29,10 @@ from tag2mask.maps.background_choice import (
 )
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
 from tag2mask.recipe.sections import AffinityLabeling
+from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import sized_map
+from tag2mask.steps.per_photo import PhotoOutputs, files_exist
 
 
 def affinity_labels(
@@ -57,8 +60,8 @@ def affinity_labels(
         coverage={"data": data, "maps": maps},
         rank=runtime.rank,
     ) as step:
-        path_of = partial(label_path, step.path)
-        if step.complete and all(path_of(item).is_file() for item in step.journal.ids()):
+        files = partial(_files, step)
+        if step.complete and files_exist(files, step.journal.ids()):
             return step.handle
         classes = read_classes(data.path)
         photos = mapped_photos(data, maps)
@@ -70,17 +73,17 @@ def affinity_labels(
                 fix=f"Let {maps.step} make maps of the training photos too.",
             )
         alphas, background = _alphas(data, photos, section, step.path, runtime)
-        step.journal.drop_missing({sample.id for sample in samples}, path_of)
-        runtime.barrier()
-        job = _Job(photos, classes.colors, section, alphas, step)
-        shares = runtime.gather_results(lambda: job.make(runtime.shard(samples), runtime))
-        skipped = sorted(line for _, part in shares for line in part)
-        made = [s for s in samples if path_of(s.id).is_file()]
+        labeler = _Labeler(photos, classes.colors, section, alphas, step)
+        labeler.outputs.remove_missing({sample.id for sample in samples})
+        computed, skipped = labeler.outputs.write(
+            samples, labeler.write, runtime, skip_bad=section.skip_bad
+        )
+        made = [sample for sample in samples if files_exist(files, [sample.id])]
         unsure = without_sure_pixels(made, step.path, len(classes))
         handle = step.finish(
             counts={
                 "photos": len(made),
-                "computed": sum(done for done, _ in shares),
+                "computed": computed,
                 WITHOUT_SURE_PIXELS: len(unsure),
             },
             metrics={
@@ -110,8 +113,8 @@ def _alphas(
     return (strong, weak), background
 
 
-class _Job:
-    """What every photo is labeled with."""
+class _Labeler:
+    """Labels photos by two dense CRFs and writes the labels."""
 
     def __init__(
         self,
@@ -125,47 +128,35 @@ class _Job:
         self.colors = colors
         self.section = section
         self.alphas = alphas
-        self.step = step
+        self.outputs = PhotoOutputs(step, partial(_files, step), self._key)
         self.crf = CrfSettings(**section.crf.model_dump())
 
-    def make(self, samples: list[Sample], runtime: Runtime) -> tuple[int, list[str]]:
-        """Write the labels that are not there yet; returns how many, and photos left out."""
-        step = self.step
-        due = [
-            sample
-            for sample in samples
-            if step.journal.key(sample.id) != self._key(sample)
-            or not label_path(step.path, sample.id).is_file()
-        ]
-        skipped = []
-        with runtime.progress(len(due), "affinity-labels") as bar:
-            for sample, failure in sized_map(self._label, due, lambda s: s.size[0] * s.size[1]):
-                if failure is None:
-                    step.journal.record(sample.id, self._key(sample))
-                else:
-                    step.journal.drop(sample.id)
-                    label_path(step.path, sample.id).unlink(missing_ok=True)
-                    skipped.append(f"{sample.id}: {failure.what}")
-                bar.advance()
-        return len(due) - len(skipped), skipped
+    def write(
+        self, samples: Sequence[Sample], bar: ProgressBar
+    ) -> Iterator[tuple[Sample, DataError | None]]:
+        """Label photos; yield each once its labels are written, or why it can't be read."""
+        return sized_map(self._label, samples, lambda sample: sample.size[0] * sample.size[1])
 
     def _key(self, sample: Sample) -> str:
         alphas = " ".join(f"{alpha:g}" for alpha in self.alphas)
         return f"{alphas} {sample.stamp} {self.photos.stamp(sample.id)}"
 
-    def _label(self, sample: Sample, threads: int) -> tuple[Sample, Tag2MaskError | None]:
+    def _label(self, sample: Sample, threads: int) -> tuple[Sample, DataError | None]:
         cam_map = self.photos.read(sample)
         labels = np.zeros(sample.size, np.uint8)  # without a tag: background all over
         if cam_map.tags:
             try:
                 photo = read_photo(sample)
             except DataError as error:
-                if not self.section.skip_bad:
-                    raise
                 return sample, error
             scores = cam_map.full_scores()
             crf = DenseCrf(np.asarray(photo), self.crf, threads=threads)
             strong, weak = (crf.refine(with_background(scores, alpha)) for alpha in self.alphas)
             labels = agreed_labels(strong, weak, cam_map.tags)
-        write_mask(label_path(self.step.path, sample.id), labels, self.colors)
+        (path,) = self.outputs.files(sample.id)
+        write_mask(path, labels, self.colors)
         return sample, None
+
+
+def _files(step: Step[AffinityLabels], photo_id: str) -> tuple[Path]:
+    return (label_path(step.path, photo_id),)

@@ -6,7 +6,7 @@ retagged since cost only their own maps: each photo's stamp and tags are remembe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -21,14 +21,16 @@ from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.data.index import Sample, read_classes, read_index
 from tag2mask.data.inventory import SPLITS
 from tag2mask.data.photos import read_photo
-from tag2mask.errors import DataError, RecipeError, Tag2MaskError
+from tag2mask.errors import DataError, RecipeError
 from tag2mask.maps.cam_map import MAP_SUFFIX, CamMap, write_map
 from tag2mask.nn.inference_copy import inference_copy
 from tag2mask.nn.weights import check_finite_weights
 from tag2mask.recipe.sections import InferCam
+from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.seam.inference import InferenceSettings, MultiScaleInference, PhotoMaps
 from tag2mask.seam.network import SeamNet, SeamSpec, load_seam
+from tag2mask.steps.per_photo import PhotoOutputs, files_exist
 
 TAG_SOURCE = {"known": "known", "untagged": "known or predicted", "predicted": "predicted"}
 """What stands beside every number that comes of the maps."""
@@ -67,7 +69,8 @@ def infer_cam(
         coverage={"data": data},
         rank=runtime.rank,
     ) as step:
-        if step.complete and all(_map_path(step, item).is_file() for item in step.journal.ids()):
+        files = partial(_files, step)
+        if step.complete and files_exist(files, step.journal.ids()):
             return step.handle
         inference, spec = _load(model, data, section, runtime)
         samples = [
@@ -76,14 +79,10 @@ def infer_cam(
             if split in section.splits
             for sample in read_index(data.path, split)
         ]
-        step.journal.drop_missing({sample.id for sample in samples}, partial(_map_path, step))
-        runtime.barrier()
-        due = [
-            s
-            for s in runtime.shard(samples)
-            if step.journal.key(s.id) != _key(s, section) or not _map_path(step, s.id).is_file()
-        ]
-        computed, skipped = _infer_all(due, inference, section, step, runtime)
+        outputs = PhotoOutputs(step, files, partial(_key, section=section))
+        outputs.remove_missing({sample.id for sample in samples})
+        write = partial(_write_maps, inference, section, files)
+        computed, skipped = outputs.write(samples, write, runtime, skip_bad=section.skip_bad)
         handle = step.finish(
             counts={"photos": len(samples) - len(skipped), "computed": computed},
             skipped=skipped,
@@ -145,58 +144,47 @@ def _branch(net: SeamNet, section: InferCam) -> Literal["refined", "plain"]:
     return section.branch
 
 
-def _infer_all(
-    due: Sequence[Sample],
+def _write_maps(
     inference: MultiScaleInference,
     section: InferCam,
-    step: Step[CamMaps],
-    runtime: Runtime,
-) -> tuple[int, list[str]]:
-    """Compute and write this rank's maps; returns photos computed and left out, over all ranks."""
-
-    def own_share() -> tuple[int, list[str]]:
-        skipped: list[str] = []
-        with runtime.progress(len(due), "infer-cam") as bar:
-            for chunk in _chunks(_by_shape(due)):
-                skipped += _infer_chunk(chunk, inference, section, step)
-                bar.advance(len(chunk))
-        return len(due) - len(skipped), skipped
-
-    shares = runtime.gather_results(own_share)
-    return sum(done for done, _ in shares), sorted(line for _, part in shares for line in part)
-
-
-def _infer_chunk(
-    chunk: Sequence[Sample], inference: MultiScaleInference, section: InferCam, step: Step[CamMaps]
-) -> list[str]:
-    """Compute and write the maps of a few photos; returns those left out, with the reason."""
-    skipped = []
-    photos: list[tuple[Sample, Image.Image]] = []
+    files: Callable[[str], Sequence[Path]],
+    samples: Sequence[Sample],
+    bar: ProgressBar,
+) -> Iterator[tuple[Sample, DataError | None]]:
+    """Compute and write maps; yield each photo once its map is written, or why it can't be read."""
     with ThreadPoolExecutor(max_workers=4) as pool:
-        read = pool.map(lambda sample: _try_read(sample, _needed(sample, inference)), chunk)
-        for sample, photo in zip(chunk, read, strict=True):
-            if isinstance(photo, Tag2MaskError):
-                if not section.skip_bad:
-                    raise photo
-                skipped.append(f"{sample.id}: {photo.what}")
-                _drop(step, sample.id)  # no older map may pass for this photo's
-            else:
-                photos.append((sample, photo))
-        if not photos:
-            return skipped
-        images = [photo for _, photo in photos]
-        samples = [sample for sample, _ in photos]
-        sizes = [sample.size for sample in samples]
-        maps = inference.maps(images, _tags(samples, images, inference, section), sizes)
-        written = pool.map(
-            lambda sample, found: _write(step, sample, found, section), samples, maps
-        )
-        for sample, _ in zip(samples, written, strict=True):
-            step.journal.record(sample.id, _key(sample, section))
-    return skipped
+        for chunk in _chunks(_by_shape(samples)):
+            photos: list[tuple[Sample, Image.Image]] = []
+            read = pool.map(lambda sample: _try_read(sample, _needed(sample, inference)), chunk)
+            for sample, photo in zip(chunk, read, strict=True):
+                if isinstance(photo, DataError):
+                    yield sample, photo
+                else:
+                    photos.append((sample, photo))
+            if photos:
+                yield from _write_chunk(photos, inference, section, files, pool)
 
 
-def _write(step: Step[CamMaps], sample: Sample, maps: PhotoMaps, section: InferCam) -> None:
+def _write_chunk(
+    photos: Sequence[tuple[Sample, Image.Image]],
+    inference: MultiScaleInference,
+    section: InferCam,
+    files: Callable[[str], Sequence[Path]],
+    pool: ThreadPoolExecutor,
+) -> Iterator[tuple[Sample, None]]:
+    samples, images = [sample for sample, _ in photos], [photo for _, photo in photos]
+    tags = _tags(samples, images, inference, section)
+    maps = inference.maps(images, tags, [sample.size for sample in samples])
+
+    def write(sample: Sample, found: PhotoMaps) -> None:
+        (path,) = files(sample.id)
+        _write(path, sample, found, section)
+
+    for sample, _ in zip(samples, pool.map(write, samples, maps), strict=True):
+        yield sample, None
+
+
+def _write(path: Path, sample: Sample, maps: PhotoMaps, section: InferCam) -> None:
     if not (np.isfinite(maps.scores).all() and np.isfinite(maps.probabilities).all()):
         raise DataError(
             f"the maps of {sample.id!r} aren't finite",
@@ -210,7 +198,7 @@ def _write(step: Step[CamMaps], sample: Sample, maps: PhotoMaps, section: InferC
         size=sample.size,
         probabilities=maps.probabilities,
     )
-    write_map(_map_path(step, sample.id), cam_map, dtype=section.map_dtype)
+    write_map(path, cam_map, dtype=section.map_dtype)
 
 
 def _needed(sample: Sample, inference: MultiScaleInference) -> int | None:
@@ -218,7 +206,7 @@ def _needed(sample: Sample, inference: MultiScaleInference) -> int | None:
     return None if inference.settings.published else inference.largest_view(sample.size)
 
 
-def _try_read(sample: Sample, at_least: int | None) -> Image.Image | Tag2MaskError:
+def _try_read(sample: Sample, at_least: int | None) -> Image.Image | DataError:
     try:
         return read_photo(sample, at_least=at_least)
     except DataError as error:
@@ -279,11 +267,5 @@ def _chunks(samples: Sequence[Sample]) -> Iterator[Sequence[Sample]]:
         yield chunk
 
 
-def _map_path(step: Step[CamMaps], photo_id: str) -> Path:
-    return step.path / "maps" / f"{photo_id}{MAP_SUFFIX}"
-
-
-def _drop(step: Step[CamMaps], photo_id: str) -> None:
-    """Forget a photo's map and delete it."""
-    step.journal.drop(photo_id)
-    _map_path(step, photo_id).unlink(missing_ok=True)
+def _files(step: Step[CamMaps], photo_id: str) -> tuple[Path]:
+    return (step.path / "maps" / f"{photo_id}{MAP_SUFFIX}",)

@@ -11,8 +11,9 @@ disk waits. Large photos go one at a time. Imports no torch: a network of ONNX n
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -40,6 +41,7 @@ from tag2mask.segmentation.inference.label_canvas import PhotoLabels
 from tag2mask.segmentation.inference.labeling import LabelingSettings, PhotoLabeler, PhotoViews
 from tag2mask.segmentation.inference.segmenter import Segmenter
 from tag2mask.segmentation.loading import open_segmenter
+from tag2mask.steps.per_photo import PhotoOutputs, files_exist
 
 if TYPE_CHECKING:
     from tag2mask.runtime.session import Runtime
@@ -81,8 +83,8 @@ def predict_prepared(
         coverage={"data": data},
         rank=runtime.rank,
     ) as step:
-        files = _Files(step, section)
-        if step.complete and files.all_there(step.journal.ids()):
+        files = partial(_files, step, section)
+        if step.complete and files_exist(files, step.journal.ids()):
             return step.handle
         segmenter = open_segmenter(
             model.path, device=str(runtime.device), precision=section.precision
@@ -100,9 +102,9 @@ def predict_prepared(
             for sample in read_index(data.path, split)
         }
         photos = [PhotoFile(s.id, s.image, s.stamp, s.size) for s in samples.values()]
-        removed = files.drop_missing({photo.id for photo in photos})
-        job = _Job(segmenter, section, files, skip_bad=section.skip_bad)
-        return job.finish(photos, runtime, {"removed": removed})
+        maker = _MaskMaker(segmenter, section, step)
+        removed = maker.outputs.remove_missing({photo.id for photo in photos})
+        return maker.finish(photos, runtime, {"removed": removed}, skip_bad=section.skip_bad)
 
 
 def predict(
@@ -142,12 +144,12 @@ def predict(
         coverage={"photos": _fingerprint(photos)},
         rank=ranks.rank,
     ) as step:
-        files = _Files(step, section)
-        if step.complete and files.all_there(ids.intersection(step.journal.ids())):
+        files = partial(_files, step, section)
+        if step.complete and files_exist(files, ids.intersection(step.journal.ids())):
             return step.handle
         earlier = sum(item not in ids for item in step.journal.ids())
-        job = _Job(segmenter, section, files, skip_bad=True)
-        return job.finish(photos, ranks, {"earlier": earlier})
+        maker = _MaskMaker(segmenter, section, step)
+        return maker.finish(photos, ranks, {"earlier": earlier}, skip_bad=True)
 
 
 def _refuse_others(out: Path, photos: Sequence[PhotoFile], ids: Set[str]) -> None:
@@ -191,50 +193,27 @@ def segmentation_settings(section: Predict, segmenter: Segmenter) -> LabelingSet
     )
 
 
-class _Files:
-    """A photo's files in the step's folder."""
-
-    def __init__(self, step: Step[Predictions], section: Predict) -> None:
-        self.step = step
-        wanted = {
-            "masks": True,
-            "overlays": section.overlays,
-            "confidence": section.confidence,
-            "probabilities": section.probabilities,
-        }
-        self._suffixes = {name: suffix for name, suffix in _SUFFIXES.items() if wanted[name]}
-
-    def path(self, name: str, photo_id: str) -> Path:
-        return self.step.path / name / f"{photo_id}{_SUFFIXES[name]}"
-
-    def there(self, photo_id: str) -> bool:
-        return all(self.path(name, photo_id).is_file() for name in self._suffixes)
-
-    def all_there(self, ids: Iterable[str]) -> bool:
-        return all(self.there(item) for item in ids)
-
-    def drop(self, photo_id: str) -> None:
-        """Forget a photo and delete its files."""
-        self.step.journal.drop(photo_id)
-        for name in _SUFFIXES:
-            self.path(name, photo_id).unlink(missing_ok=True)
-
-    def drop_missing(self, ids: set[str]) -> int:
-        """Delete what belongs to photos that are no longer wanted; returns how many those were."""
-        vanished = set(self.step.journal.ids()) - ids
-        for gone in vanished:
-            for name in _SUFFIXES:
-                self.path(name, gone).unlink(missing_ok=True)
-        self.step.journal.drop_missing(ids, lambda gone: self.path("masks", gone))
-        return len(vanished)
-
-
 _SUFFIXES = {"masks": ".png", "overlays": ".jpg", "confidence": ".png", "probabilities": ".npz"}
 """Folders of the step's folder -> suffix of the files in them."""
 
 
-class _Read(NamedTuple):
-    """A photo once it was read, or why it was not; neither: it is large, and waits for the end."""
+def _file(step: Step[Predictions], folder: str, photo_id: str) -> Path:
+    return step.path / folder / f"{photo_id}{_SUFFIXES[folder]}"
+
+
+def _files(step: Step[Predictions], section: Predict, photo_id: str) -> list[Path]:
+    """Return the paths of a photo's mask and of what else is asked for."""
+    wanted = {
+        "masks": True,
+        "overlays": section.overlays,
+        "confidence": section.confidence,
+        "probabilities": section.probabilities,
+    }
+    return [_file(step, folder, photo_id) for folder in _SUFFIXES if wanted[folder]]
+
+
+class _ReadPhoto(NamedTuple):
+    """A photo's views, or why it can't be read; neither: it is large, and comes last."""
 
     photo: PhotoFile
     views: PhotoViews | None = None
@@ -243,33 +222,43 @@ class _Read(NamedTuple):
     failure: DataError | None = None
 
 
-class _Job:
-    """What every mask is made with."""
+class _MaskMaker:
+    """Labels photos and writes their masks."""
 
-    def __init__(
-        self, segmenter: Segmenter, section: Predict, files: _Files, *, skip_bad: bool
-    ) -> None:
+    def __init__(self, segmenter: Segmenter, section: Predict, step: Step[Predictions]) -> None:
         self.segmenter = segmenter
         self.section = section
-        self.files = files
-        self.skip_bad = skip_bad
+        self.step = step
+        self.outputs: PhotoOutputs[PhotoFile] = PhotoOutputs(
+            step, partial(_files, step, section), lambda photo: photo.stamp
+        )
         self.segmentation = PhotoLabeler(segmenter, segmentation_settings(section, segmenter))
 
     def finish(
-        self, photos: Sequence[PhotoFile], ranks: Ranks, counts: Mapping[str, int]
+        self,
+        photos: Sequence[PhotoFile],
+        ranks: Ranks,
+        counts: Mapping[str, int],
+        *,
+        skip_bad: bool,
     ) -> Predictions:
-        """Make what is not there yet, all ranks together, and complete the folder.
+        """Write the masks that are due, all ranks together, and complete the folder.
 
-        ``counts`` is told of the folder too, unless 0.
+        Args:
+            photos: the photos.
+            ranks: the processes that share them.
+            counts: further counts for the manifest, left out where 0.
+            skip_bad: whether unreadable photos are skipped.
         """
-        step = self.files.step
-        ranks.barrier()  # all have seen what is there before any of them adds to it
-        shares = ranks.gather_results(lambda: self._make(ranks.shard(photos), ranks))
-        skipped = sorted(line for _, part in shares for line in part)
-        handle = step.finish(
+        # No file can have the name of these, so there is none to remove.
+        unnamable = [f"{photo.id}: {photo.problem}" for photo in photos if photo.problem]
+        named = [photo for photo in photos if not photo.problem]
+        computed, unreadable = self.outputs.write(named, self._write_all, ranks, skip_bad=skip_bad)
+        skipped = sorted([*unnamable, *unreadable])
+        handle = self.step.finish(
             counts={
                 "photos": len(photos) - len(skipped),
-                "computed": sum(done for done, _ in shares),
+                "computed": computed,
                 **{name: count for name, count in counts.items() if count},
             },
             metrics={
@@ -281,31 +270,10 @@ class _Job:
         ranks.barrier()
         return handle
 
-    def _make(self, photos: Sequence[PhotoFile], ranks: Ranks) -> tuple[int, list[str]]:
-        """Write this rank's masks; returns how many, and photos left out."""
-        step, skipped = self.files.step, []
-        due = [
-            photo
-            for photo in photos
-            if step.journal.key(photo.id) != photo.stamp or not self.files.there(photo.id)
-        ]
-        with ranks.progress(len(due), "predict") as bar:
-            for photo, failure in self._done(due, bar):
-                if failure is None:
-                    step.journal.record(photo.id, photo.stamp)
-                elif not self.skip_bad:
-                    raise failure
-                else:
-                    if photo.problem is None:  # else there never was a file of its name
-                        self.files.drop(photo.id)  # no older mask may pass for this photo's
-                    skipped.append(f"{photo.id}: {failure.what}")
-                bar.advance()
-        return len(due) - len(skipped), skipped
-
-    def _done(
+    def _write_all(
         self, due: Sequence[PhotoFile], bar: ProgressBar
     ) -> Iterator[tuple[PhotoFile, DataError | None]]:
-        """Photos whose files are written, or why they are not; large ones last."""
+        """Yield each photo once its files are written, or why it can't be read; large ones last."""
         large: list[PhotoFile] = []
         threads, most = self.segmenter.caller_threads, self.segmentation.photos_at_once
         with closing(ordered_map(self._read, due, threads)) as read:
@@ -320,15 +288,15 @@ class _Job:
         for photo in large:
             yield photo, self._label_large(photo, bar)
 
-    def _read(self, photo: PhotoFile) -> _Read:
+    def _read(self, photo: PhotoFile) -> _ReadPhoto:
         try:
             height, width = size = photo.current_size()
             if height * width > LARGE_PIXELS or self.segmentation.is_tiled(size):
-                return _Read(photo)
+                return _ReadPhoto(photo)
             image, shown = self._image(photo, size)
         except DataError as error:
-            return _Read(photo, failure=error)
-        return _Read(photo, self.segmentation.views(image, size), shown)
+            return _ReadPhoto(photo, failure=error)
+        return _ReadPhoto(photo, self.segmentation.views(image, size), shown)
 
     def _image(
         self, photo: PhotoFile, size: tuple[int, int]
@@ -339,7 +307,7 @@ class _Job:
         image = read_image(photo.path, at_least=max(needed, overlay))
         return image, fitted(image, OVERLAY_SIDE) if self.section.overlays else None
 
-    def _label(self, batch: Sequence[_Read]) -> Sequence[_Read]:
+    def _label(self, batch: Sequence[_ReadPhoto]) -> Sequence[_ReadPhoto]:
         """Label and write photos whose views are of equal sizes; others pass."""
         views = [read.views for read in batch if read.views is not None]
         if views:
@@ -362,7 +330,7 @@ class _Job:
         return None
 
     def _write(self, photo: PhotoFile, labeled: PhotoLabels, shown: Image.Image | None) -> None:
-        path, colors = self.files.path, self.segmenter.classes.colors
+        path, colors = partial(_file, self.step), self.segmenter.classes.colors
         write_mask(path("masks", photo.id), labeled.labels, colors)
         if shown is not None:
             overlay = mask_overlay(shown, labeled.labels, colors)
@@ -384,7 +352,7 @@ class _Job:
                 )
 
 
-def _alike(read: _Read) -> object:
+def _alike(read: _ReadPhoto) -> object:
     """What photos of a batch share; a photo without views is a batch of its own."""
     return read.photo.id if read.views is None else read.views.padded
 

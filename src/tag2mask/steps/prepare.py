@@ -276,7 +276,7 @@ def _write_masks(plan: PreparePlan, step: Step[PreparedData]) -> None:
         ProblemsError: damaged outlines, or outlines of another size than their photo.
     """
     drawn = {row.id: row for row in plan.masks if row.drawn}
-    step.journal.drop_missing(drawn, lambda gone: step.path / DRAWN_FOLDER / f"{gone}.png")
+    step.journal.drop_missing(drawn, lambda gone: [step.path / DRAWN_FOLDER / f"{gone}.png"])
     due = [
         row
         for row in drawn.values()

@@ -8,6 +8,8 @@ anew only when its map or the background threshold changed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +35,10 @@ from tag2mask.maps.background_choice import choose_background_threshold, derived
 from tag2mask.maps.cam_map import CamMap
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
 from tag2mask.recipe.sections import PseudoMasks
+from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import sized_map
+from tag2mask.steps.per_photo import PhotoOutputs, files_exist
 
 
 def pseudo_masks(
@@ -63,24 +67,20 @@ def pseudo_masks(
     with step_folder(
         PseudoMaskFolder, out, section=section, coverage=coverage, rank=runtime.rank
     ) as step:
-        files = _Files(step, confidence=section.confidence)
-        if step.complete and all(files.there(item) for item in step.journal.ids()):
+        files = partial(_files, step, section)
+        if step.complete and files_exist(files, step.journal.ids()):
             return step.handle
         classes = read_classes(data.path)
         photos = mapped_photos(data, maps)
         background = choose_background_threshold(data, photos, section, runtime)
         samples = list({s.id: s for split in photos.splits.values() for s in split}.values())
-        files.drop_missing({sample.id for sample in samples})
-        runtime.barrier()
-        job = _Job(photos, classes.colors, section, background.threshold, files)
-        shares = runtime.gather_results(lambda: job.make(runtime.shard(samples), runtime))
-        skipped = sorted(line for _, part in shares for line in part)
-        counts = {
-            "photos": len(samples) - len(skipped),
-            "computed": sum(done for done, _ in shares),
-        }
+        maker = _MaskMaker(photos, classes.colors, section, background.threshold, step)
+        maker.outputs.remove_missing({sample.id for sample in samples})
+        computed, skipped = maker.outputs.write(
+            samples, maker.write, runtime, skip_bad=section.skip_bad
+        )
         handle = step.finish(
-            counts=counts,
+            counts={"photos": len(samples) - len(skipped), "computed": computed},
             metrics={**background.metrics(), "classes": list(classes.names)},
             skipped=[*photos.skipped, *skipped],
         )
@@ -88,39 +88,14 @@ def pseudo_masks(
         return handle
 
 
-class _Files:
-    """A photo's files in the step's folder."""
-
-    def __init__(self, step: Step[PseudoMaskFolder], *, confidence: bool) -> None:
-        self.step = step
-        self.with_confidence = confidence
-
-    def mask(self, photo_id: str) -> Path:
-        return self.step.path / "masks" / f"{photo_id}.png"
-
-    def confidence(self, photo_id: str) -> Path:
-        return self.step.path / "confidence" / f"{photo_id}.png"
-
-    def there(self, photo_id: str) -> bool:
-        return self.mask(photo_id).is_file() and (
-            not self.with_confidence or self.confidence(photo_id).is_file()
-        )
-
-    def drop(self, photo_id: str) -> None:
-        """Forget a photo and delete its files."""
-        self.step.journal.drop(photo_id)
-        self.mask(photo_id).unlink(missing_ok=True)
-        self.confidence(photo_id).unlink(missing_ok=True)
-
-    def drop_missing(self, ids: set[str]) -> None:
-        """Delete what belongs to photos that the data no longer holds."""
-        for gone in set(self.step.journal.ids()) - ids:
-            self.confidence(gone).unlink(missing_ok=True)
-        self.step.journal.drop_missing(ids, self.mask)
+def _files(step: Step[PseudoMaskFolder], section: PseudoMasks, photo_id: str) -> tuple[Path, ...]:
+    """Return the paths of a photo's mask and, if asked for, of its confidences."""
+    folders = ("masks", "confidence") if section.confidence else ("masks",)
+    return tuple(step.path / folder / f"{photo_id}.png" for folder in folders)
 
 
-class _Job:
-    """What every mask is made with."""
+class _MaskMaker:
+    """Makes masks of photos from their maps and writes them."""
 
     def __init__(
         self,
@@ -128,45 +103,28 @@ class _Job:
         colors: tuple[tuple[int, int, int], ...],
         section: PseudoMasks,
         threshold: float,
-        files: _Files,
+        step: Step[PseudoMaskFolder],
     ) -> None:
         self.photos = photos
         self.colors = colors
         self.section = section
         self.threshold = threshold
-        self.files = files
+        self.outputs = PhotoOutputs(step, partial(_files, step, section), self._key)
         self.crf = None
         if section.crf.enabled:
             self.crf = CrfSettings(**section.crf.model_dump(exclude={"enabled"}))
 
-    def make(self, samples: list[Sample], runtime: Runtime) -> tuple[int, list[str]]:
-        """Write the masks that are not there yet; returns how many, and photos left out."""
-        files, journal = self.files, self.files.step.journal
-        due = [
-            sample
-            for sample in samples
-            if journal.key(sample.id) != self._key(sample) or not files.there(sample.id)
-        ]
-        skipped = []
-        with runtime.progress(len(due), "pseudo-masks") as bar:
-            for sample, made_from, failure in sized_map(
-                self._one, due, lambda s: s.size[0] * s.size[1]
-            ):
-                if failure is None:
-                    journal.record(sample.id, made_from)
-                else:
-                    files.drop(sample.id)
-                    skipped.append(f"{sample.id}: {failure.what}")
-                bar.advance()
-        return len(due) - len(skipped), skipped
+    def write(
+        self, samples: Sequence[Sample], bar: ProgressBar
+    ) -> Iterator[tuple[Sample, DataError | None]]:
+        """Make masks; yield each photo once its mask is written, or why it can't be read."""
+        return sized_map(self._write_one, samples, lambda sample: sample.size[0] * sample.size[1])
 
     def _key(self, sample: Sample) -> str:
         key = f"{self.threshold:g} {self.photos.stamp(sample.id)}"
         return key if self.crf is None else f"{key} {sample.stamp}"
 
-    def _one(self, sample: Sample, threads: int) -> tuple[Sample, str, DataError | None]:
-        """Write one photo's mask; returns what it was made from, or why it was not."""
-        made_from = self._key(sample)
+    def _write_one(self, sample: Sample, threads: int) -> tuple[Sample, DataError | None]:
         cam_map = self.photos.read(sample)
         scores = cam_map.full_scores()
         marginals = None
@@ -174,18 +132,17 @@ class _Job:
             try:
                 photo = read_photo(sample)
             except DataError as error:
-                if not self.section.skip_bad:
-                    raise
-                return sample, made_from, error
+                return sample, error
             crf = DenseCrf(np.asarray(photo), self.crf, threads=threads)
             marginals = crf.refine(with_background(scores, derived_alpha(self.threshold)))
         labels, confidence = self._labels(cam_map, scores, marginals)
         if self.section.unsure_below is not None:
             labels[confidence < np.float32(self.section.unsure_below)] = IGNORE
-        write_mask(self.files.mask(sample.id), labels, self.colors)
-        if self.section.confidence:
-            write_confidence(self.files.confidence(sample.id), confidence)
-        return sample, made_from, None
+        mask_file, *confidence_files = self.outputs.files(sample.id)
+        write_mask(mask_file, labels, self.colors)
+        for path in confidence_files:
+            write_confidence(path, confidence)
+        return sample, None
 
     def _labels(
         self,

@@ -30,11 +30,11 @@ from tag2mask.segmentation.labels import compare_with_masks
 from tag2mask.segmentation.losses import SegmenterObjective
 from tag2mask.segmentation.networks import SegmentationNet, SegmenterSpec, save_segmenter
 from tag2mask.segmentation.torch_segmenter import TorchSegmenter
+from tag2mask.steps.training import fit_settings, rank_batches
 from tag2mask.training.augmentation import Augmentation
 from tag2mask.training.log import write_validation
-from tag2mask.training.loop import FitSettings, epochs_to_steps
-from tag2mask.training.optim import build_optimizer, freeze, parameter_groups, train_mode
-from tag2mask.training.sampler import StepBatchSampler, steps_per_epoch
+from tag2mask.training.optim import freeze, train_mode
+from tag2mask.training.sampler import steps_per_epoch
 from tag2mask.training.skipped import SkippedPhotos
 
 LAST = "last.safetensors"
@@ -53,19 +53,6 @@ def segmenter_spec(
         output_stride=network.output_stride,
         long_side=long_side,
     )
-
-
-def segmenter_optimizer(net: SegmentationNet, section: TrainSegmenter) -> torch.optim.Optimizer:
-    """The optimizer over what isn't frozen."""
-    o = section.optimizer
-    groups = parameter_groups(
-        net,
-        [(net.new_parameters(), o.new_layer_lr)],
-        lr=o.lr,
-        bias_lr=o.bias_lr,
-        weight_decay=o.weight_decay,
-    )
-    return build_optimizer(groups, name=o.name, momentum=o.momentum)
 
 
 def single_view(
@@ -129,22 +116,8 @@ class SegmenterTask:
         self.skipped = skipped
         self.validation = validation
         self._train_mode()
-        o = section.optimizer
         self.per_epoch = steps_per_epoch(len(samples), section.batch_size)
-        self.settings = FitSettings(
-            steps=epochs_to_steps(section.epochs, self.per_epoch, o.accumulate, section.max_steps),
-            batch_size=min(section.batch_size, len(samples)),
-            accumulate=o.accumulate,
-            precision=section.precision,
-            clip_norm=o.clip_norm,
-            ema=o.ema,
-            schedule=o.schedule,
-            poly_power=o.poly_power,
-            warmup_steps=o.warmup_steps,
-            checkpoint_seconds=section.checkpoint_minutes * 60,
-            log_every=section.log_every,
-            seed=section.seed,
-        )
+        self.settings = fit_settings(section, len(samples))
         side = section.long_side
         augmentation = Augmentation(
             crop=section.crop,
@@ -158,22 +131,10 @@ class SegmenterTask:
 
     def batches(self, start: int, stop: int) -> Iterator[SegmenterBatch]:
         """This rank's batches."""
-        runtime = self.runtime
-        order = StepBatchSampler(
-            len(self.photos),
-            self.section.batch_size,
-            start=start,
-            stop=stop,
-            seed=self.section.seed,
-            rank=runtime.rank,
-            world_size=runtime.world_size,
-            setting="train_segmenter.batch_size",
+        steps = (start, stop)
+        return rank_batches(
+            self.photos, segmenter_loader, steps, self.section, self.runtime, self.skipped
         )
-        for batch in segmenter_loader(
-            self.photos, order, workers=runtime.workers, pin_memory=runtime.device.type == "cuda"
-        ):
-            self.skipped.check(batch)
-            yield batch
 
     def inputs(self, batch: SegmenterBatch, step: int, device: torch.device) -> tuple[Any, ...]:
         """Tensors on the device."""

@@ -25,7 +25,7 @@ from tag2mask.affinity.network import (
     load_affinity_net,
     save_affinity_net,
 )
-from tag2mask.artifacts.files import atomic_write, digest
+from tag2mask.artifacts.files import atomic_write
 from tag2mask.artifacts.handles import (
     MODEL_FILE,
     WITHOUT_SURE_PIXELS,
@@ -39,10 +39,16 @@ from tag2mask.data.index import Sample, read_classes, read_index
 from tag2mask.errors import DataError, in_section
 from tag2mask.recipe.training import TrainAffinity, weight_file
 from tag2mask.runtime.session import Runtime
+from tag2mask.steps.training import (
+    finish_training,
+    fit_settings,
+    import_network,
+    network_optimizer,
+    rank_batches,
+)
 from tag2mask.training.augmentation import Augmentation
-from tag2mask.training.loop import FitSettings, epochs_to_steps, fit
-from tag2mask.training.optim import build_optimizer, freeze, parameter_groups, train_mode
-from tag2mask.training.sampler import StepBatchSampler, steps_per_epoch
+from tag2mask.training.loop import fit
+from tag2mask.training.optim import freeze, train_mode
 from tag2mask.training.skipped import SkippedPhotos
 
 
@@ -98,7 +104,7 @@ def train_affinity(
             )
             summary = fit(
                 task,
-                affinity_optimizer(net, section),
+                network_optimizer(net, net.new_parameters(), section),
                 task.settings,
                 step.path,
                 runtime,
@@ -108,15 +114,13 @@ def train_affinity(
         if runtime.rank == 0:
             with atomic_write(step.path / MODEL_FILE) as temporary:
                 save_affinity_net(temporary, net, spec)
-        handle = step.finish(
+        return finish_training(
+            step,
+            runtime,
             counts={"photos": len(samples) - len(left_out), WITHOUT_SURE_PIXELS: len(unsure)},
             metrics={"steps": task.settings.steps, **summary, WITHOUT_SURE_PIXELS: sorted(unsure)},
             skipped=left_out,
         )
-        if runtime.rank == 0:
-            (step.path / "checkpoint.pt").unlink(missing_ok=True)
-        runtime.barrier()
-        return handle
 
 
 def import_model(file: Path, out: Path) -> AffinityModel:
@@ -125,15 +129,8 @@ def import_model(file: Path, out: Path) -> AffinityModel:
     Raises:
         WeightsError: the file is no AffinityNet that we know, or cut off.
     """
-    net, spec = load_affinity_net(file)  # before any folder is opened: a bad file leaves nothing
-    with step_folder(
-        AffinityModel, out, section={"imported": file.name}, inputs={"model": digest(file)}
-    ) as step:
-        if not step.complete:
-            with atomic_write(step.path / MODEL_FILE) as temporary:
-                save_affinity_net(temporary, net, spec)
-            step.finish(metrics={"imported": str(file)})
-        return step.handle
+    net, spec = load_affinity_net(file)  # before a folder is opened: a bad file leaves nothing
+    return import_network(AffinityModel, file, out, lambda path: save_affinity_net(path, net, spec))
 
 
 def affinity_spec(section: TrainAffinity) -> AffinitySpec:
@@ -146,19 +143,6 @@ def affinity_spec(section: TrainAffinity) -> AffinitySpec:
         levels=section.channels,
         radius=section.radius,
     )
-
-
-def affinity_optimizer(net: AffinityNet, section: TrainAffinity) -> torch.optim.Optimizer:
-    """The optimizer over what isn't frozen."""
-    o = section.optimizer
-    groups = parameter_groups(
-        net,
-        [(net.new_parameters(), o.new_layer_lr)],
-        lr=o.lr,
-        bias_lr=o.bias_lr,
-        weight_decay=o.weight_decay,
-    )
-    return build_optimizer(groups, name=o.name, momentum=o.momentum)
 
 
 def _labeled(data: PreparedData, labels: AffinityLabels) -> list[Sample]:
@@ -205,22 +189,7 @@ class _AffinityTask:
         self.skipped = SkippedPhotos(
             step, runtime, allowed=section.skip_bad, batch_setting="train_affinity.batch_size"
         )
-        o = section.optimizer
-        per_epoch = steps_per_epoch(len(samples), section.batch_size)
-        self.settings = FitSettings(
-            steps=epochs_to_steps(section.epochs, per_epoch, o.accumulate, section.max_steps),
-            batch_size=min(section.batch_size, len(samples)),
-            accumulate=o.accumulate,
-            precision=section.precision,
-            clip_norm=o.clip_norm,
-            ema=o.ema,
-            schedule=o.schedule,
-            poly_power=o.poly_power,
-            warmup_steps=o.warmup_steps,
-            checkpoint_seconds=section.checkpoint_minutes * 60,
-            log_every=section.log_every,
-            seed=section.seed,
-        )
+        self.settings = fit_settings(section, len(samples))
         augmentation = Augmentation(
             crop=section.crop,
             long_side=section.long_side,
@@ -234,22 +203,10 @@ class _AffinityTask:
 
     def batches(self, start: int, stop: int) -> Iterator[AffinityBatch]:
         """This rank's batches."""
-        runtime = self.runtime
-        order = StepBatchSampler(
-            len(self.photos),
-            self.section.batch_size,
-            start=start,
-            stop=stop,
-            seed=self.section.seed,
-            rank=runtime.rank,
-            world_size=runtime.world_size,
-            setting="train_affinity.batch_size",
+        steps = (start, stop)
+        return rank_batches(
+            self.photos, affinity_loader, steps, self.section, self.runtime, self.skipped
         )
-        for batch in affinity_loader(
-            self.photos, order, workers=runtime.workers, pin_memory=runtime.device.type == "cuda"
-        ):
-            self.skipped.check(batch)
-            yield batch
 
     def inputs(self, batch: AffinityBatch, step: int, device: torch.device) -> tuple[Any, ...]:
         """Tensors on the device."""

@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from tag2mask.artifacts.files import atomic_write, digest
+from tag2mask.artifacts.files import atomic_write
 from tag2mask.artifacts.handles import MODEL_FILE, CamModel, PreparedData
 from tag2mask.artifacts.identity import file_input
 from tag2mask.artifacts.step_folder import Step, step_folder
@@ -36,11 +36,17 @@ from tag2mask.seam.losses import max_norm
 from tag2mask.seam.network import SeamNet, SeamSpec, build_seam, load_seam, save_seam
 from tag2mask.seam.objective import LossWeights, SeamObjective
 from tag2mask.seam.transform import ViewTransform
+from tag2mask.steps.training import (
+    finish_training,
+    fit_settings,
+    import_network,
+    network_optimizer,
+    rank_batches,
+)
 from tag2mask.training.augmentation import Augmentation
 from tag2mask.training.dataset import TaggedBatch, TrainingDataset, training_loader
-from tag2mask.training.loop import FitSettings, epochs_to_steps, fit
-from tag2mask.training.optim import build_optimizer, freeze, parameter_groups, train_mode
-from tag2mask.training.sampler import StepBatchSampler, steps_per_epoch
+from tag2mask.training.loop import fit
+from tag2mask.training.optim import freeze, train_mode
 from tag2mask.training.skipped import SkippedPhotos
 
 WARM_START = "warm-start"
@@ -172,15 +178,13 @@ def _train(
     if runtime.rank == 0:
         with atomic_write(step.path / MODEL_FILE) as temporary:
             save_seam(temporary, net, spec)
-    handle = step.finish(
+    return finish_training(
+        step,
+        runtime,
         counts={"photos": len(samples) - len(skipped)},
-        skipped=skipped,
         metrics={"steps": task.settings.steps, **summary},
+        skipped=skipped,
     )
-    if runtime.rank == 0:
-        (step.path / "checkpoint.pt").unlink(missing_ok=True)
-    runtime.barrier()  # all ranks see the manifest from here on
-    return handle
 
 
 def import_model(file: Path, out: Path) -> CamModel:
@@ -189,15 +193,8 @@ def import_model(file: Path, out: Path) -> CamModel:
     Raises:
         WeightsError: the file is no model that we know, or cut off.
     """
-    net, spec = load_seam(file)  # before any folder is opened: a bad file leaves nothing behind
-    with step_folder(
-        CamModel, out, section={"imported": file.name}, inputs={"model": digest(file)}
-    ) as step:
-        if not step.complete:
-            with atomic_write(step.path / MODEL_FILE) as temporary:
-                save_seam(temporary, net, spec)
-            step.finish(metrics={"imported": str(file)})
-        return step.handle
+    net, spec = load_seam(file)  # before a folder is opened: a bad file leaves nothing behind
+    return import_network(CamModel, file, out, lambda path: save_seam(path, net, spec))
 
 
 def _weight_files(section: TrainCam, out: Path) -> dict[str, str]:
@@ -245,16 +242,8 @@ def seam_objective(net: SeamNet, section: TrainCam) -> SeamObjective:
 
 def cam_optimizer(net: SeamNet, section: TrainCam) -> torch.optim.Optimizer:
     """The optimizer over what isn't frozen."""
-    o = section.optimizer
     new = [*net.head.parameters(), *([] if net.pcm is None else net.pcm.parameters())]
-    groups = parameter_groups(
-        net,
-        [(new, o.new_layer_lr)],
-        lr=o.lr,
-        bias_lr=o.bias_lr,
-        weight_decay=o.weight_decay,
-    )
-    return build_optimizer(groups, name=o.name, momentum=o.momentum)
+    return network_optimizer(net, new, section)
 
 
 def _start_from(net: SeamNet, spec: SeamSpec, file: Path) -> None:
@@ -321,22 +310,7 @@ class _CamTask:
         )
         self.draw = _ViewDraw(section.views, section.seed)
         self.two_views = section.views.enabled
-        per_epoch = steps_per_epoch(len(samples), section.batch_size)
-        o = section.optimizer
-        self.settings = FitSettings(
-            steps=epochs_to_steps(section.epochs, per_epoch, o.accumulate, section.max_steps),
-            batch_size=min(section.batch_size, len(samples)),
-            accumulate=o.accumulate,
-            precision=section.precision,
-            clip_norm=o.clip_norm,
-            ema=o.ema,
-            schedule=o.schedule,
-            poly_power=o.poly_power,
-            warmup_steps=o.warmup_steps,
-            checkpoint_seconds=section.checkpoint_minutes * 60,
-            log_every=section.log_every,
-            seed=section.seed,
-        )
+        self.settings = fit_settings(section, len(samples))
         self.augmentation = Augmentation(
             crop=section.crop,
             long_side=section.long_side,
@@ -349,21 +323,10 @@ class _CamTask:
 
     def batches(self, start: int, stop: int) -> Iterator[TaggedBatch]:
         """This rank's batches."""
-        runtime = self.runtime
-        order = StepBatchSampler(
-            len(self.photos),
-            self.section.batch_size,
-            start=start,
-            stop=stop,
-            seed=self.section.seed,
-            rank=runtime.rank,
-            world_size=runtime.world_size,
+        steps = (start, stop)
+        return rank_batches(
+            self.photos, training_loader, steps, self.section, self.runtime, self.skipped
         )
-        for batch in training_loader(
-            self.photos, order, workers=runtime.workers, pin_memory=runtime.device.type == "cuda"
-        ):
-            self.skipped.check(batch)
-            yield batch
 
     def inputs(self, batch: TaggedBatch, step: int, device: torch.device) -> tuple[Any, ...]:
         """Tensors on the device and this step's view transform."""

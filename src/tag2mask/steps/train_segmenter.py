@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tag2mask.artifacts.files import atomic_write, digest
+from tag2mask.artifacts.files import atomic_write
 from tag2mask.artifacts.handles import (
     MODEL_FILE,
     Handle,
@@ -44,14 +44,13 @@ from tag2mask.steps.segmenter_task import (
     LAST,
     SegmenterTask,
     Validation,
-    segmenter_optimizer,
     segmenter_spec,
 )
+from tag2mask.steps.training import finish_training, import_network, network_optimizer
 from tag2mask.training.log import best_of_validation
 from tag2mask.training.loop import fit
 from tag2mask.training.skipped import SkippedPhotos
 
-CHECKPOINT = "checkpoint.pt"
 WITHOUT = "without_masks"
 
 
@@ -102,15 +101,13 @@ def train_segmenter(
             for sample in photos.samples
             if any(line.startswith(f"{sample.id}: ") for line in left_out)
         ]
-        handle = step.finish(
+        return finish_training(
+            step,
+            runtime,
             counts={"photos": len(photos.samples) - len(lost), WITHOUT: len(photos.without)},
             metrics={"masks": section.masks, **metrics, WITHOUT: photos.without},
             skipped=left_out,
         )
-        if runtime.rank == 0:
-            (step.path / CHECKPOINT).unlink(missing_ok=True)
-        runtime.barrier()
-        return handle
 
 
 def import_model(file: Path, out: Path) -> SegmenterModel:
@@ -120,15 +117,8 @@ def import_model(file: Path, out: Path) -> SegmenterModel:
         WeightsError: the file is no segmentation network that we know, cut off, or exported.
     """
     check_not_exported(file)
-    net, spec = load_segmenter(file)  # before any folder is opened: a bad file leaves nothing
-    with step_folder(
-        SegmenterModel, out, section={"imported": file.name}, inputs={"model": digest(file)}
-    ) as step:
-        if not step.complete:
-            with atomic_write(step.path / MODEL_FILE) as temporary:
-                save_segmenter(temporary, net, spec)
-            step.finish(metrics={"imported": str(file)})
-        return step.handle
+    net, spec = load_segmenter(file)  # before a folder is opened: a bad file leaves nothing behind
+    return import_network(SegmenterModel, file, out, lambda path: save_segmenter(path, net, spec))
 
 
 def _inputs(
@@ -184,7 +174,7 @@ class _Training:
             )
             summary = fit(
                 task,
-                segmenter_optimizer(net, section),
+                network_optimizer(net, net.new_parameters(), section),
                 task.settings,
                 folder,
                 runtime,

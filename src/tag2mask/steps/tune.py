@@ -137,7 +137,7 @@ def tune(
         if step.complete:
             return step.handle
         own = WalkSetting(_alpha(data, photos, walk, runtime), walk.beta, walk.steps)
-        job = _Job(
+        measurer = _Measurer(
             photos,
             dict(chosen),
             _inference(model, walk, runtime),
@@ -145,7 +145,7 @@ def tune(
             walk,
             _grid(section, own, threshold),
         )
-        total, skipped = job.count_all([sample for sample, _ in chosen], runtime)
+        total, skipped = measurer.count_all([sample for sample, _ in chosen], runtime)
         miou = total.miou()
         if np.isnan(miou).any():
             raise DataError(
@@ -155,14 +155,14 @@ def tune(
             )
         left_out = {line.partition(": ")[0] for line in skipped}
         result = _result(
-            job.grid,
+            measurer.grid,
             miou,
             own,
             threshold,
             tuple(sample.id for sample, _ in chosen if sample.id not in left_out),
         )
         if runtime.rank == 0:
-            _write(step.path, result, job.grid, miou)
+            _write(step.path, result, measurer.grid, miou)
         handle = step.finish(
             counts={"photos": len(result.photos), "settings": miou.size},
             metrics={
@@ -240,8 +240,8 @@ def _inference(model: AffinityModel, walk: Walk, runtime: Runtime) -> AffinityIn
     )
 
 
-class _Job:
-    """What every photo is counted with."""
+class _Measurer:
+    """Counts the pixels of photos at every setting of a grid."""
 
     def __init__(
         self,
@@ -263,7 +263,7 @@ class _Job:
     def count_all(
         self, samples: Sequence[Sample], runtime: Runtime
     ) -> tuple[WalkTallies, list[str]]:
-        """Counts over all ranks' photos, and photos left out."""
+        """Return the counts over the photos of all ranks, and the skipped photos."""
         shares = runtime.gather_results(lambda: self._count_share(runtime.shard(samples), runtime))
         total = WalkTallies.empty(self.photos.classes, self.grid)
         for share, _ in shares:
@@ -288,7 +288,7 @@ class _Job:
         return total, skipped
 
     def _count(self, sample: Sample, _: int) -> tuple[Sample, PhotoTallies | DataError]:
-        """Count one photo, or tell why it can't be read."""
+        """Count one photo, or return why it can't be read."""
         cam_map = self.photos.read(sample)
         truth = self.photos.read_mask(self.masks[sample], sample)
         if not cam_map.tags:

@@ -8,7 +8,7 @@ photo and sharded over ranks, and ``background.json``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -21,14 +21,16 @@ from tag2mask.artifacts.handles import AffinityModel, AnyMaps, PreparedData, Wal
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.data.index import Sample, read_classes
 from tag2mask.data.photos import read_photo
-from tag2mask.errors import DataError, Tag2MaskError
+from tag2mask.errors import DataError
 from tag2mask.maps.background import against_background
 from tag2mask.maps.background_choice import derived_alpha, kept_background_threshold
 from tag2mask.maps.cam_map import MAP_SUFFIX, CamMap, map_grid, write_map
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
 from tag2mask.recipe.sections import Walk
+from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import ordered_map
+from tag2mask.steps.per_photo import PhotoOutputs, files_exist
 
 READERS = 2
 """Threads that read photos ahead of the network."""
@@ -68,8 +70,8 @@ def walk(
         coverage={"data": data, "maps": maps},
         rank=runtime.rank,
     ) as step:
-        path_of = partial(_map_path, step)
-        if step.complete and all(path_of(item).is_file() for item in step.journal.ids()):
+        files = partial(_files, step)
+        if step.complete and files_exist(files, step.journal.ids()):
             return step.handle
         photos = mapped_photos(data, maps)
         metrics = {"tags": photos.tag_source, "classes": list(read_classes(data.path).names)}
@@ -80,16 +82,13 @@ def walk(
         else:
             alpha = section.alpha
         samples = list({s.id: s for split in photos.splits.values() for s in split}.values())
-        step.journal.drop_missing({sample.id for sample in samples}, path_of)
-        runtime.barrier()
-        job = _Job(photos, _inference(model, section, runtime), section, alpha, step)
-        shares = runtime.gather_results(lambda: job.walk_all(runtime.shard(samples), runtime))
-        skipped = sorted(line for _, part in shares for line in part)
+        walker = _Walker(photos, _inference(model, section, runtime), section, alpha, step)
+        walker.outputs.remove_missing({sample.id for sample in samples})
+        computed, skipped = walker.outputs.write(
+            samples, walker.write, runtime, skip_bad=section.skip_bad
+        )
         handle = step.finish(
-            counts={
-                "photos": len(samples) - len(skipped),
-                "computed": sum(done for done, _ in shares),
-            },
+            counts={"photos": len(samples) - len(skipped), "computed": computed},
             metrics={**metrics, "alpha": alpha},
             skipped=[*photos.skipped, *skipped],
         )
@@ -109,8 +108,8 @@ def _inference(model: AffinityModel, section: Walk, runtime: Runtime) -> Affinit
     )
 
 
-class _Job:
-    """What every photo is walked with."""
+class _Walker:
+    """Walks the maps of photos and writes them."""
 
     def __init__(
         self,
@@ -124,42 +123,29 @@ class _Job:
         self.inference = inference
         self.section = section
         self.alpha = alpha
-        self.step = step
+        self.outputs = PhotoOutputs(step, partial(_files, step), self._key)
 
-    def walk_all(self, samples: list[Sample], runtime: Runtime) -> tuple[int, list[str]]:
-        """Write the maps that are not there yet; returns how many, and photos left out."""
-        step = self.step
-        due = [
-            sample
-            for sample in samples
-            if step.journal.key(sample.id) != self._key(sample)
-            or not _map_path(step, sample.id).is_file()
-        ]
-        skipped = []
-        with runtime.progress(len(due), "walk") as bar:
-            for sample, cam_map, photo in self._read(due):
-                if isinstance(photo, Tag2MaskError):
-                    if not self.section.skip_bad:
-                        raise photo
-                    skipped.append(f"{sample.id}: {photo.what}")
-                    step.journal.drop(sample.id)  # no older map may pass for this photo's
-                    _map_path(step, sample.id).unlink(missing_ok=True)
-                else:
-                    walked = self._walked(cam_map, photo)
-                    write_map(_map_path(step, sample.id), walked, dtype=self.section.map_dtype)
-                    step.journal.record(sample.id, self._key(sample))
-                bar.advance()
-        return len(due) - len(skipped), skipped
+    def write(
+        self, samples: Sequence[Sample], bar: ProgressBar
+    ) -> Iterator[tuple[Sample, DataError | None]]:
+        """Walk and write the maps of photos; yield each photo, or why it can't be read."""
+        for sample, cam_map, photo in self._read(samples):
+            if isinstance(photo, DataError):
+                yield sample, photo
+                continue
+            (path,) = self.outputs.files(sample.id)
+            write_map(path, self._walked(cam_map, photo), dtype=self.section.map_dtype)
+            yield sample, None
 
     def _key(self, sample: Sample) -> str:
         return f"{self.alpha:g} {sample.stamp} {self.photos.stamp(sample.id)}"
 
     def _read(
-        self, samples: list[Sample]
-    ) -> Iterator[tuple[Sample, CamMap, Image.Image | Tag2MaskError | None]]:
+        self, samples: Sequence[Sample]
+    ) -> Iterator[tuple[Sample, CamMap, Image.Image | DataError | None]]:
         """Photos with their maps, read ahead; no photo where no class has a map."""
 
-        def one(sample: Sample) -> tuple[Sample, CamMap, Image.Image | Tag2MaskError | None]:
+        def one(sample: Sample) -> tuple[Sample, CamMap, Image.Image | DataError | None]:
             cam_map = self.photos.read(sample)
             try:
                 return sample, cam_map, read_photo(sample) if cam_map.tags else None
@@ -184,5 +170,5 @@ class _Job:
         return CamMap(cam_map.id, cam_map.tags, scores, cam_map.size, cam_map.probabilities)
 
 
-def _map_path(step: Step[WalkedMaps], photo_id: str) -> Path:
-    return step.path / "maps" / f"{photo_id}{MAP_SUFFIX}"
+def _files(step: Step[WalkedMaps], photo_id: str) -> tuple[Path]:
+    return (step.path / "maps" / f"{photo_id}{MAP_SUFFIX}",)

@@ -40,7 +40,7 @@ class SkippedPhotos:
         self._step = step
         self._runtime = runtime
         self._allowed = allowed
-        self._batch_setting = batch_setting
+        self.batch_setting = batch_setting
 
     def check(self, batch: TrainingBatch) -> None:
         """Record the skipped photos of a batch. Must be called on all ranks.
@@ -63,7 +63,7 @@ class SkippedPhotos:
             raise DataError(
                 f"none of the {len(batch.skipped)} photos of a batch can be read",
                 where=skipped[0].error.where,
-                fix=f"Fix the photos, or raise {self._batch_setting}.",
+                fix=f"Fix the photos, or raise {self.batch_setting}.",
             )
 
     def skip(self, photo_id: str, error: Tag2MaskError) -> None:

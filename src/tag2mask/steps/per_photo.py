@@ -1,0 +1,123 @@
+"""The loop over photos that the steps share: which are due, what is written, what is skipped.
+
+Each photo has files in the step's folder, and a key that describes what they were made from. The
+journal keeps the key of every photo whose files are complete. So an interrupted step resumes, and a
+changed photo is computed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from tag2mask.artifacts.step_folder import Step
+from tag2mask.errors import DataError
+from tag2mask.runtime.progress import ProgressBar
+from tag2mask.runtime.ranks import Ranks
+
+
+class Identified(Protocol):
+    """A photo, as the loop needs it."""
+
+    @property
+    def id(self) -> str:
+        """The photo's id."""
+
+
+PhotoT = TypeVar("PhotoT", bound=Identified)
+
+Write = Callable[[Sequence[PhotoT], ProgressBar], Iterator[tuple[PhotoT, DataError | None]]]
+"""Writes the files of photos; yields each photo, in any order, once its files are complete, or with
+the reason why the photo can't be read."""
+
+
+def files_exist(files: Callable[[str], Sequence[Path]], ids: Iterable[str]) -> bool:
+    """Return whether all files of all these photos exist."""
+    return all(path.is_file() for photo_id in ids for path in files(photo_id))
+
+
+class Written(NamedTuple):
+    """What all ranks did.
+
+    Attributes:
+        computed: photos whose files were written.
+        skipped: unreadable photos, each as ``id: reason``, sorted.
+    """
+
+    computed: int
+    skipped: list[str]
+
+
+@dataclass(frozen=True)
+class PhotoOutputs(Generic[PhotoT]):
+    """The files that a step writes for each photo.
+
+    Attributes:
+        step: the step's folder.
+        files: returns the files of a photo, by its id.
+        key: returns what a photo's files are made from, besides the step's settings and inputs.
+    """
+
+    step: Step[Any]
+    files: Callable[[str], Sequence[Path]]
+    key: Callable[[PhotoT], str]
+
+    def remove_missing(self, ids: set[str]) -> int:
+        """Delete the files of photos that are not among these ids; return how many photos."""
+        missing = len(set(self.step.journal.ids()) - ids)
+        self.step.journal.drop_missing(ids, self.files)
+        return missing
+
+    def write(
+        self, photos: Sequence[PhotoT], write: Write[PhotoT], ranks: Ranks, *, skip_bad: bool
+    ) -> Written:
+        """Write the files of all photos that are due, each rank its share.
+
+        Args:
+            photos: all photos of the step.
+            write: computes and writes the files of photos.
+            ranks: the processes that share the photos.
+            skip_bad: whether unreadable photos are skipped; if not, the first one raises its error.
+
+        Raises:
+            DataError: a photo can't be read, and ``skip_bad`` is false.
+        """
+        ranks.barrier()  # no rank may record a photo before all have read the journal
+        shares = ranks.gather_results(
+            lambda: self._write_share(ranks.shard(photos), write, ranks, skip_bad)
+        )
+        return Written(
+            sum(share.computed for share in shares),
+            sorted(line for share in shares for line in share.skipped),
+        )
+
+    def _write_share(
+        self, photos: Sequence[PhotoT], write: Write[PhotoT], ranks: Ranks, skip_bad: bool
+    ) -> Written:
+        # Keys are taken before the work: what changes meanwhile is noticed the next time.
+        keys = {photo.id: self.key(photo) for photo in photos}
+        journal = self.step.journal
+        due = [
+            photo
+            for photo in photos
+            if journal.key(photo.id) != keys[photo.id] or not files_exist(self.files, [photo.id])
+        ]
+        skipped = []
+        with ranks.progress(len(due), self.step.handle.step) as bar:
+            for photo, error in write(due, bar):
+                if error is None:
+                    journal.record(photo.id, keys[photo.id])
+                elif not skip_bad:
+                    raise error
+                else:
+                    self._remove(photo.id)  # files of an older photo must not pass for this one's
+                    skipped.append(f"{photo.id}: {error.what}")
+                bar.advance()
+        return Written(len(due) - len(skipped), skipped)
+
+    def _remove(self, photo_id: str) -> None:
+        self.step.journal.drop(photo_id)
+        for path in self.files(photo_id):
+            path.unlink(missing_ok=True)

@@ -1,0 +1,163 @@
+"""What the steps that train a network share: optimizer, schedule, batches, and the model's file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import nn
+
+from tag2mask.artifacts.files import atomic_write, digest
+from tag2mask.artifacts.handles import MODEL_FILE, TrainedModel
+from tag2mask.artifacts.step_folder import Step, step_folder
+from tag2mask.recipe.training import TrainAffinity, TrainCam, TrainSegmenter
+from tag2mask.runtime.session import Runtime
+from tag2mask.training.loop import FitSettings, epochs_to_steps
+from tag2mask.training.optim import build_optimizer, parameter_groups
+from tag2mask.training.sampler import StepBatchSampler, steps_per_epoch
+from tag2mask.training.skipped import SkippedPhotos, TrainingBatch
+
+TrainingSection = TrainCam | TrainAffinity | TrainSegmenter
+ModelT = TypeVar("ModelT", bound=TrainedModel)
+DatasetT = TypeVar("DatasetT", bound=Sized)
+DatasetT_contra = TypeVar("DatasetT_contra", contravariant=True)
+BatchT = TypeVar("BatchT", bound=TrainingBatch)
+BatchT_co = TypeVar("BatchT_co", covariant=True)
+
+CHECKPOINT = "checkpoint.pt"
+
+
+class Loader(Protocol[DatasetT_contra, BatchT_co]):
+    """Loads the batches of a dataset; see `tag2mask.training.dataset.step_loader`."""
+
+    def __call__(
+        self,
+        photos: DatasetT_contra,
+        batches: StepBatchSampler,
+        *,
+        workers: int,
+        pin_memory: bool = False,
+    ) -> Iterable[BatchT_co]:
+        """Return the batches."""
+
+
+def fit_settings(section: TrainingSection, photos: int) -> FitSettings:
+    """Return the settings of the training loop for a number of training photos."""
+    o = section.optimizer
+    per_epoch = steps_per_epoch(photos, section.batch_size)
+    return FitSettings(
+        steps=epochs_to_steps(section.epochs, per_epoch, o.accumulate, section.max_steps),
+        batch_size=min(section.batch_size, photos),
+        accumulate=o.accumulate,
+        precision=section.precision,
+        clip_norm=o.clip_norm,
+        ema=o.ema,
+        schedule=o.schedule,
+        poly_power=o.poly_power,
+        warmup_steps=o.warmup_steps,
+        checkpoint_seconds=section.checkpoint_minutes * 60,
+        log_every=section.log_every,
+        seed=section.seed,
+    )
+
+
+def network_optimizer(
+    net: nn.Module, new_parameters: Iterable[nn.Parameter], section: TrainingSection
+) -> torch.optim.Optimizer:
+    """Return the optimizer of the parameters that aren't frozen.
+
+    Args:
+        net: the network.
+        new_parameters: parameters of layers without pretrained weights, which learn at
+            ``optimizer.new_layer_lr`` times the learning rate.
+        section: settings.
+    """
+    o = section.optimizer
+    groups = parameter_groups(
+        net,
+        [(new_parameters, o.new_layer_lr)],
+        lr=o.lr,
+        bias_lr=o.bias_lr,
+        weight_decay=o.weight_decay,
+    )
+    return build_optimizer(groups, name=o.name, momentum=o.momentum)
+
+
+def rank_batches(
+    photos: DatasetT,
+    load: Loader[DatasetT, BatchT],
+    steps: tuple[int, int],
+    section: TrainingSection,
+    runtime: Runtime,
+    skipped: SkippedPhotos,
+) -> Iterator[BatchT]:
+    """Yield this rank's batches.
+
+    Args:
+        photos: the dataset.
+        load: its loader.
+        steps: first batch, and the one after the last.
+        section: settings.
+        runtime: the ranks, and where batches go.
+        skipped: records unreadable photos.
+
+    Raises:
+        DataError: a photo can't be read (unless ``skip_bad``).
+    """
+    start, stop = steps
+    order = StepBatchSampler(
+        len(photos),
+        section.batch_size,
+        start=start,
+        stop=stop,
+        seed=section.seed,
+        rank=runtime.rank,
+        world_size=runtime.world_size,
+        setting=skipped.batch_setting,
+    )
+    on_gpu = runtime.device.type == "cuda"
+    for batch in load(photos, order, workers=runtime.workers, pin_memory=on_gpu):
+        skipped.check(batch)
+        yield batch
+
+
+def finish_training(
+    step: Step[ModelT],
+    runtime: Runtime,
+    *,
+    counts: Mapping[str, int],
+    metrics: Mapping[str, Any],
+    skipped: Sequence[str],
+) -> ModelT:
+    """Write the manifest and delete the checkpoint; all ranks see the finished folder."""
+    handle = step.finish(counts=counts, metrics=metrics, skipped=skipped)
+    if runtime.rank == 0:
+        (step.path / CHECKPOINT).unlink(missing_ok=True)
+    runtime.barrier()
+    return handle
+
+
+def import_network(
+    kind: type[ModelT], file: Path, out: Path, save: Callable[[Path], None]
+) -> ModelT:
+    """Make a step's folder of a network that was trained elsewhere.
+
+    Args:
+        kind: handle of the step.
+        file: the file that was imported.
+        out: folder to write.
+        save: writes the network to a path.
+
+    Raises:
+        RunFolderError: ``out`` holds another network, or can't be written.
+    """
+    with step_folder(
+        kind, out, section={"imported": file.name}, inputs={"model": digest(file)}
+    ) as step:
+        if not step.complete:
+            with atomic_write(step.path / MODEL_FILE) as temporary:
+                save(temporary)
+            step.finish(metrics={"imported": str(file)})
+        return step.handle
