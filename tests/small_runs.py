@@ -27,7 +27,7 @@ from tag2mask.steps.train_cam import train_cam
 
 NAMES = ("cat", "dog", "bird")
 MOMENT = random.SystemRandom()
-"""Chooses when commands are killed: nobody's seed fixes it."""
+"""Chooses when commands are killed; no seed fixes it."""
 
 SMALL: dict[str, Any] = {
     "train_cam": {
@@ -82,7 +82,7 @@ SMALL: dict[str, Any] = {
 
 
 def recipe(**changes: Any) -> Recipe:
-    """The small recipe, changed by ``section__key=value`` (deeper keys likewise)."""
+    """The small recipe, changed by ``section__key=value`` (inner sections the same way)."""
     return recipe_from(_changed(changes))
 
 
@@ -111,7 +111,7 @@ def one_rank(workers: int = 0) -> Runtime:
 def write_photos(folder: Path, count: int = 12, *, masks: bool = False) -> Path:
     """A CSV data folder of noise photos of 48-64 px; each fourth is for validation.
 
-    Every sixth photo has no tag; ids lie in sub-folders.
+    Every sixth photo has no tag; the files are in sub-folders.
     """
     rng = np.random.default_rng(0)
     rows = []
@@ -156,7 +156,7 @@ def _save(path: Path, pixels: np.ndarray) -> None:
 
 
 def cut_off(photo: Path) -> None:
-    """Keep what gives the size, lose the pixels: only decoding notices."""
+    """Truncate a photo so that its size is readable and its pixels aren't."""
     photo.write_bytes(photo.read_bytes()[:200])
 
 
@@ -201,12 +201,12 @@ def start(*arguments: str | Path) -> subprocess.Popen[str]:
         text=True,
         env=environment(),
         start_new_session=True,
-        preexec_fn=_heed_ctrl_c,
+        preexec_fn=_accept_interrupts,
     )
 
 
-def _heed_ctrl_c() -> None:
-    """Tests that a shell runs in the background inherit from it that ctrl-C is ignored."""
+def _accept_interrupts() -> None:
+    """Undo that a shell ignores SIGINT for the tests it runs in the background."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -229,7 +229,7 @@ def kill_when(process: subprocess.Popen[str], reached: Callable[[], bool]) -> No
 
 
 def interrupt_when(process: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
-    """Ctrl-C once a command got somewhere: it says so, and how to go on."""
+    """Interrupt a command once it got somewhere, and check its message."""
     wait_until(process, reached)
     os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the reading processes too
     _, stderr = process.communicate()

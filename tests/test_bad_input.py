@@ -1,7 +1,7 @@
 """Bad input, case by case, through the real command line.
 
-Each gets one message that names the offending thing, where it is and how to mend it; exit code 1;
-nothing lost, nothing half-written, and what was done before is resumed.
+Each gets one message that names the problem, its place and the fix, and exit code 1; nothing is
+lost or half-written, and earlier work is resumed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Path:
-    """Maps of so little training are low everywhere: the score lets them become masks."""
+    """Maps after so little training are low everywhere: a low threshold gives masks."""
     return write_recipe(
         tmp_path / "recipe.yaml",
         pseudo_masks__threshold_from="fixed",
@@ -49,7 +49,7 @@ def run(photos: Path, settings: Path, out: Path, *options: str) -> Result:
 
 
 def error_of(result: Result) -> str:
-    """The message, which must be the last thing said, on one line."""
+    """Return the error message, which must be the last line of the standard error."""
     assert result.exit_code == 1, result.output
     assert isinstance(result.exception, SystemExit), result.exception
     assert "Traceback" not in result.stderr
@@ -143,7 +143,7 @@ def test_weights_of_another_network(
     assert str(other) in message
     message = error_of(invoke("train-cam", "--import", other, "--out", tmp_path / "imported"))
     assert str(other) in message
-    # Nothing was made, so that a second try with the right weights needs nothing else.
+    # Nothing was written, so a second try with the right weights needs no --redo.
     done = run(photos, settings, out, "--until", "train-cam")
     assert done.exit_code == 0, done.stderr
     assert (out / "train-cam" / "model.safetensors").is_file()
@@ -210,10 +210,10 @@ def test_a_disk_that_takes_nothing_more_stops_every_step_and_each_is_resumed(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_record_that_finds_no_room_is_told_once(
+def test_a_journal_that_cannot_be_written_is_reported_once(
     photos: Path, settings: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Closing a file whose buffer could not be written fails once more."""
+    """Closing a file whose buffer could not be written raises again."""
     with monkeypatch.context() as patched:
         patched.setattr(
             "tag2mask.artifacts.journal._open",
@@ -297,7 +297,7 @@ def test_running_out_of_gpu_memory(
 def test_an_unreadable_photo_in_the_middle_of_a_run(
     photos: Path, settings: Path, out: Path
 ) -> None:
-    """A photo that is listed (its head is whole) and fails when it is decoded."""
+    """A photo with a readable header fails when it is decoded."""
     cut_off(photos / "b" / "05.png")
     cut_off(photos / "b" / "03.png")
     longer = ["--set", "train_cam.epochs=2"]
@@ -309,11 +309,11 @@ def test_an_unreadable_photo_in_the_middle_of_a_run(
     assert done.stderr.count("left out: ") == 2
     assert "left out: b/03: photo can't be read" in done.stderr
     assert (out / "report" / "index.html").is_file()
-    # Complete now: nothing runs, and what is missing is still said.
+    # Complete now: nothing runs, and the skipped photos are still reported.
     assert run(photos, settings, out, *longer, "--skip-bad").exit_code == 3
 
 
-def test_a_photo_that_is_none_from_the_start(photos: Path, settings: Path, out: Path) -> None:
+def test_a_file_that_is_not_a_photo(photos: Path, settings: Path, out: Path) -> None:
     (photos / "b" / "05.png").write_bytes(b"no photo")
     stopped = run(photos, settings, out)
     assert stopped.exit_code == 1

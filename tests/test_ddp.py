@@ -1,6 +1,6 @@
-"""Two processes on the CPU (gloo) do what one does with the same batch; both stop for one's error.
+"""Two processes on the CPU (gloo) equal one process with the same batch, and stop together.
 
-Dropout is off, since each process draws its own; everything else is drawn alike.
+Dropout is off, since each process draws its own; all other random numbers are the same.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def test_both_finish_and_say_nothing_else(finished: tuple[Path, dict[int, Any]])
     assert results[1].stdout.replace("on1", "on2") == results[2].stdout
 
 
-def test_losses_are_those_of_one_process(finished: tuple[Path, dict[int, Any]]) -> None:
+def test_losses_equal_those_of_one_process(finished: tuple[Path, dict[int, Any]]) -> None:
     root, _ = finished
     one, two = losses(root / "on1"), losses(root / "on2")
     assert one.shape == two.shape
@@ -85,7 +85,7 @@ def test_losses_are_those_of_one_process(finished: tuple[Path, dict[int, Any]]) 
     np.testing.assert_allclose(two, one, atol=1e-5, rtol=1e-5)
 
 
-def test_weights_are_those_of_one_process(finished: tuple[Path, dict[int, Any]]) -> None:
+def test_weights_equal_those_of_one_process(finished: tuple[Path, dict[int, Any]]) -> None:
     from safetensors.torch import load_file
 
     root, _ = finished
@@ -97,7 +97,7 @@ def test_weights_are_those_of_one_process(finished: tuple[Path, dict[int, Any]])
         np.testing.assert_allclose(two[name], tensor, atol=1e-5, err_msg=name)
 
 
-def test_maps_are_those_of_one_process(finished: tuple[Path, dict[int, Any]]) -> None:
+def test_maps_equal_those_of_one_process(finished: tuple[Path, dict[int, Any]]) -> None:
     root, _ = finished
     folders = [CamMaps.open(root / name / "infer-cam") for name in ("on1", "on2")]
     counts = [folder.manifest.counts for folder in folders]
@@ -110,7 +110,7 @@ def test_maps_are_those_of_one_process(finished: tuple[Path, dict[int, Any]]) ->
             np.testing.assert_allclose(two.probabilities, one.probabilities, atol=1e-5)
 
 
-def test_affinities_and_walks_are_those_of_one_process(
+def test_affinities_and_walks_equal_those_of_one_process(
     finished: tuple[Path, dict[int, Any]],
 ) -> None:
     from safetensors.torch import load_file
@@ -157,7 +157,7 @@ def test_affinities_and_walks_are_those_of_one_process(
         np.testing.assert_allclose(other.scores, read_map(path).scores, atol=5e-3)
 
 
-def test_one_process_stops_both_and_photos_are_left_out_alike(tmp_path: Path) -> None:
+def test_an_error_stops_both_processes_and_both_skip_the_same_photos(tmp_path: Path) -> None:
     write_photos(tmp_path / "photos", 15)
     cut_off(tmp_path / "photos" / "a" / "00.png")
     cut_off(tmp_path / "photos" / "b" / "03.png")

@@ -1,4 +1,4 @@
-"""Errors read as what, where, how to mend."""
+"""Errors say what, where, and how to fix it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_parts_stay_readable() -> None:
     assert (error.what, error.where, error.fix) == ("no photo", "here", "Add it.")
 
 
-def test_every_error_is_of_the_family() -> None:
+def test_every_error_has_the_base_class() -> None:
     found = [
         value
         for value in vars(errors).values()

@@ -1,4 +1,4 @@
-"""``--import`` takes the authors' checkpoints, in the form in which they released them."""
+"""``--import`` reads the authors' checkpoints in the released format."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def call(file: Path, out: Path, step: str = "train-cam") -> tuple[int, str]:
 
 
 def assert_holds(ours: dict[str, Tensor], checkpoint: Path, names: dict[str, str]) -> None:
-    """Every official tensor lies under its name here, and there are no others."""
+    """Check that every official tensor is present under its own name, and no other."""
     official = torch.load(checkpoint, weights_only=True)
     for name, tensor in official.items():
         name = name.removeprefix("module.")

@@ -1,4 +1,4 @@
-"""The whole job by one command: all steps, nothing done twice, changes cost what they change."""
+"""Complete runs by one command: every step once, and changes redo only what they affect."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def root(finished: Path, tmp_path: Path) -> Path:
-    """A copy of the finished run with its data, in another place."""
+    """A copy of the finished run with its data, in another folder."""
     shutil.copytree(finished, tmp_path / "moved", copy_function=shutil.copy2)
     return tmp_path / "moved"
 
@@ -87,7 +87,7 @@ def test_the_same_command_again_does_nothing(root: Path) -> None:
     before = stamps(root / "run")
     assert run(root).exit_code == 0
     after = stamps(root / "run")
-    # Data and run were moved: prepare notes where the photos lie now, and that is all.
+    # Data and run were moved: only prepare writes the new place of the photos.
     changed = {name for name in after if after[name] != before[name]}
     assert "prepare/source.json" in changed
     assert all(name.startswith("prepare/") for name in changed)
@@ -95,7 +95,7 @@ def test_the_same_command_again_does_nothing(root: Path) -> None:
     assert stamps(root / "run") == after
 
 
-def test_a_step_of_its_own_finds_the_folders_of_a_run(root: Path) -> None:
+def test_a_single_step_reads_the_folders_of_a_run(root: Path) -> None:
     out = root / "run"
     again = invoke(
         "infer-cam",
@@ -113,7 +113,7 @@ def test_a_step_of_its_own_finds_the_folders_of_a_run(root: Path) -> None:
     assert one == {p.name: p.read_bytes() for p in (root / "maps" / "maps").rglob("*.npz")}
 
 
-def test_a_mended_tag_costs_its_own_photo(root: Path) -> None:
+def test_a_corrected_tag_redoes_only_its_photo(root: Path) -> None:
     rows = read_table(root / "photos")
     assert rows[0][1] == "cat"
     rows[0][1] = "dog"
@@ -175,7 +175,7 @@ def test_retraining_takes_ignored_pixels_from_the_walk(root: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 254])
-def test_one_class_and_as_many_as_there_may_be(tmp_path: Path, count: int) -> None:
+def test_one_class_and_the_maximum_number(tmp_path: Path, count: int) -> None:
     photos = write_photos(tmp_path / "photos", 12, masks=True)
     names = [f"class{number}" for number in range(count)]
     last = dict(zip(NAMES, names[-3:] * (3 if count == 1 else 1), strict=True))
@@ -207,7 +207,7 @@ def test_one_class_and_as_many_as_there_may_be(tmp_path: Path, count: int) -> No
 
 
 def test_odd_photos_without_masks_and_without_validation(tmp_path: Path) -> None:
-    """Single pixels, a single row and a single color go through every step and a dense CRF."""
+    """Run single pixels, a single row and a single color through every step and a dense CRF."""
     folder = write_photos(tmp_path / "photos")
     rows = [[*row[:2], "train"] for row in read_table(folder)]
     for name, size, tags in (
@@ -234,10 +234,10 @@ def test_odd_photos_without_masks_and_without_validation(tmp_path: Path) -> None
     assert (ReportPage.open(tmp_path / "run" / "report").path / "index.html").is_file()
 
 
-def test_the_functions_are_the_command_and_no_mask_has_a_say(
+def test_functions_equal_the_command_and_masks_do_not_matter(
     finished: Path, tmp_path: Path
 ) -> None:
-    """From the same photos, but for their masks: every file is the same."""
+    """Without the masks of the photos, every file is the same."""
     photos = tmp_path / "photos"
     shutil.copytree(finished / "photos", photos, copy_function=shutil.copy2)
     shutil.rmtree(photos / "masks")

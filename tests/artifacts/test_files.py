@@ -19,7 +19,7 @@ from tag2mask.artifacts.files import (
 from tag2mask.errors import RunFolderError
 
 
-def test_atomic_write_replaces_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_atomic_write_replaces_completely_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "map.npz"
     write_bytes(target, b"old")
 

@@ -69,7 +69,7 @@ def test_the_journal_remembers_across_crashes(
         step.finish()
 
 
-def test_what_the_data_no_longer_holds_is_dropped_by_the_first_rank(tmp_path: Path) -> None:
+def test_the_first_rank_drops_items_that_the_data_no_longer_has(tmp_path: Path) -> None:
     with step_folder(CamMaps, tmp_path / "maps", section={}) as step:
         for item in "ab":
             (step.path / item).touch()

@@ -1,4 +1,4 @@
-"""Step folders: complete, partial or refused, and never half-written."""
+"""Step folders: new, partial, complete or of something else, and never mixed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def make_maps(out: Path, data: PreparedData, model: str = "model-1", **section: 
         return step.handle if step.complete else step.finish()
 
 
-def test_a_finished_folder_is_complete_and_says_what_it_was_made_from(tmp_path: Path) -> None:
+def test_a_finished_folder_is_complete_and_records_its_inputs(tmp_path: Path) -> None:
     section = TrainCam(epochs=3)
     data = make_prepared(tmp_path / "prepare")
     with step_folder(
@@ -96,7 +96,7 @@ def test_a_partial_folder_refuses_other_settings_too(tmp_path: Path) -> None:
     assert folder_status(CamModel, tmp_path / "m", TrainCam(epochs=2)).state == "partial"
 
 
-def test_a_folder_in_which_nothing_was_made_takes_other_settings(tmp_path: Path) -> None:
+def test_a_folder_without_work_accepts_other_settings(tmp_path: Path) -> None:
     with (
         pytest.raises(RunFolderError, match="refused"),
         step_folder(CamModel, tmp_path / "m", section=TrainCam(epochs=1)),
@@ -121,7 +121,7 @@ def test_a_folder_in_which_nothing_was_made_takes_other_settings(tmp_path: Path)
     assert CamModel.open(tmp_path / "m").manifest.section["epochs"] == 2
 
 
-def test_a_folder_that_another_process_fills_meanwhile_is_not_taken_over(
+def test_a_folder_that_another_process_fills_meanwhile_is_not_reused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with (
@@ -266,7 +266,7 @@ def test_a_damaged_manifest_is_named(tmp_path: Path, content: str) -> None:
         PreparedData.open(tmp_path)
 
 
-def test_a_folder_with_other_files_is_not_taken_nor_deleted(tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_neither_used_nor_deleted(tmp_path: Path) -> None:
     (tmp_path / "holiday.jpg").write_bytes(b"x")
     with pytest.raises(RunFolderError, match="other files"):
         make_prepared(tmp_path)
@@ -278,7 +278,7 @@ def test_a_folder_with_other_files_is_not_taken_nor_deleted(tmp_path: Path) -> N
         make_prepared(tmp_path / "file")
 
 
-def test_another_steps_folder_is_not_taken_nor_deleted(tmp_path: Path) -> None:
+def test_another_steps_folder_is_neither_used_nor_deleted(tmp_path: Path) -> None:
     make_prepared(tmp_path / "p")
     with (
         pytest.raises(RunFolderError, match="holds prepare, not train-cam"),
@@ -292,7 +292,7 @@ def test_another_steps_folder_is_not_taken_nor_deleted(tmp_path: Path) -> None:
     artifacts.remove_step_folder(PreparedData, tmp_path / "p")
 
 
-def test_status_tells_missing_partial_fresh_stale(tmp_path: Path) -> None:
+def test_states_are_missing_partial_fresh_and_stale(tmp_path: Path) -> None:
     out = tmp_path / "prepare"
     assert folder_status(PreparedData, out).state == "missing"
     with (
@@ -419,7 +419,7 @@ def test_a_step_must_finish_or_raise(tmp_path: Path) -> None:
         pass
 
 
-def test_a_folder_of_ones_own_maps_can_be_made(tmp_path: Path) -> None:
+def test_a_folder_of_your_own_maps(tmp_path: Path) -> None:
     with step_folder(CamMaps, tmp_path / "mine", section={"made by": "my network"}) as step:
         step.finish(counts={"maps": 1})
     assert CamMaps.open(tmp_path / "mine").manifest.section == {"made by": "my network"}

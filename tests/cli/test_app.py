@@ -321,12 +321,14 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert isinstance(call("run", "--data", "x", "--out", tmp_path).exception, DataError)
 
 
-def test_our_own_bugs_are_not_dressed_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_bugs_of_this_package_keep_their_traceback(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(pipeline, "run", raising(AssertionError("bug")))
     assert isinstance(call("run", "--data", "x", "--out", tmp_path).exception, AssertionError)
 
 
-def test_photos_left_out_are_named_and_exit_with_3(
+def test_skipped_photos_are_named_and_exit_with_3(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with step_folder(CamMaps, tmp_path / "m", section={}) as step:
@@ -338,7 +340,7 @@ def test_photos_left_out_are_named_and_exit_with_3(
     assert "2 more" in result.stderr
 
 
-def test_warnings_of_the_data_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_warnings_of_the_data_are_printed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with step_folder(PreparedData, tmp_path / "p", section=Prepare()) as step:
         handle = step.finish(
             metrics={
@@ -352,7 +354,7 @@ def test_warnings_of_the_data_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert "cat5" not in result.stderr and "2 more warnings" in result.stderr
 
 
-def test_photos_that_taught_affinitynet_nothing_are_named(
+def test_photos_without_a_sure_pixel_are_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with step_folder(AffinityModel, tmp_path / "a", section={}) as step:

@@ -36,7 +36,7 @@ def calibrated(root: Path, *, masks: bool) -> tuple[Path, list[str | Path]]:
     ]
 
 
-def test_a_finished_run_is_calibrated_with_its_masks_and_scores_anew(tmp_path: Path) -> None:
+def test_calibrating_a_finished_run_repeats_masks_and_scores(tmp_path: Path) -> None:
     run, command = calibrated(tmp_path, masks=True)
     for _ in range(2):  # the second time nothing differs any more
         result = invoke(*command)
@@ -48,7 +48,7 @@ def test_a_finished_run_is_calibrated_with_its_masks_and_scores_anew(tmp_path: P
         assert split["background_source"] == "calibrated"
 
 
-def test_where_nothing_can_be_calibrated_the_old_masks_stay(tmp_path: Path) -> None:
+def test_without_photos_to_calibrate_on_the_old_masks_stay(tmp_path: Path) -> None:
     run, command = calibrated(tmp_path, masks=False)
     before = sorted((run / "pseudo-masks").rglob("*.*"))
     result = invoke(*command)

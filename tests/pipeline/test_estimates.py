@@ -166,7 +166,7 @@ CASES = {
         3802,
     ),
     "eight large photos": Case(
-        "likewise, on a busier machine",
+        "the same on a busier machine",
         ("tiny",),
         8,
         0,
@@ -263,7 +263,7 @@ def test_fewer_threads_take_longer_where_the_network_works(monkeypatch: pytest.M
     assert estimate(recipe, train=849, val=300, gpu=False, sizes=VOC) == one
 
 
-def test_what_predict_writes_too_takes_room() -> None:
+def test_optional_outputs_of_predict_take_disk_space() -> None:
     plain, *more = (
         estimate(load_recipe("lite0-cpu", changes), train=100, val=0, gpu=False)["predict"].disk_mib
         for changes in (

@@ -1,4 +1,4 @@
-"""The order of the steps, what a change keeps, where a run stands; stages are stand-ins."""
+"""Order of the steps, what a change keeps, and the state of a run; the steps are fakes."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class OneRank:
 
 
 @dataclass
-class FakeStages:
+class FakeSteps:
     """Steps that only write their manifests, and note each time they really work."""
 
     worked: list[str] = field(default_factory=list)
@@ -184,8 +184,8 @@ class FakeStages:
 
 
 @pytest.fixture
-def stages(monkeypatch: pytest.MonkeyPatch) -> FakeStages:
-    fake = FakeStages()
+def stages(monkeypatch: pytest.MonkeyPatch) -> FakeSteps:
+    fake = FakeSteps()
     for name, function in FUNCTIONS.items():
         module = ModuleType(f"tag2mask.steps.{name}")
         if name == "prepare":  # a dry run looks at the data with its functions
@@ -207,7 +207,7 @@ def states(run: Path) -> dict[str, str]:
 
 
 def test_a_run_takes_every_step_once_and_keeps_its_recipe(
-    stages: FakeStages, data: Path, tmp_path: Path
+    stages: FakeSteps, data: Path, tmp_path: Path
 ) -> None:
     out, recipe = tmp_path / "run", recipe_from({"name": "mine", "train_cam": {"epochs": 2}})
     result = pipeline.run(data, recipe, out)
@@ -227,8 +227,8 @@ def test_a_run_takes_every_step_once_and_keeps_its_recipe(
         ("evaluate", "evaluation.json"),
     ],
 )
-def test_a_lost_file_is_made_anew(
-    stages: FakeStages, data: Path, tmp_path: Path, step: str, name: str
+def test_a_lost_file_is_written_again(
+    stages: FakeSteps, data: Path, tmp_path: Path, step: str, name: str
 ) -> None:
     out = tmp_path / "run"
     pipeline.run(data, Recipe(), out)
@@ -243,7 +243,7 @@ def test_a_lost_file_is_made_anew(
 
 
 def test_until_stops_and_the_rest_is_done_later(
-    stages: FakeStages, data: Path, tmp_path: Path
+    stages: FakeSteps, data: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
     assert list(pipeline.run(data, Recipe(), out, until="infer-cam").handles) == ALL[:3]
@@ -254,7 +254,7 @@ def test_until_stops_and_the_rest_is_done_later(
 
 
 def test_an_error_leaves_a_partial_step_that_is_resumed(
-    stages: FakeStages, data: Path, tmp_path: Path
+    stages: FakeSteps, data: Path, tmp_path: Path
 ) -> None:
     out, stages.fail_at = tmp_path / "run", "infer-cam"
     with pytest.raises(DataError, match="can't be read"):
@@ -266,7 +266,7 @@ def test_an_error_leaves_a_partial_step_that_is_resumed(
 
 
 def test_another_recipe_is_refused_before_anything_is_touched(
-    stages: FakeStages, data: Path, tmp_path: Path
+    stages: FakeSteps, data: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
     pipeline.run(data, Recipe(), out)
@@ -283,15 +283,15 @@ def test_another_recipe_is_refused_before_anything_is_touched(
     assert stages.worked == ALL
 
 
-def test_the_report_takes_other_settings(stages: FakeStages, data: Path, tmp_path: Path) -> None:
+def test_the_report_takes_other_settings(stages: FakeSteps, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     pipeline.run(data, Recipe(), out)
     pipeline.run(data, recipe_from({"report": {"title": "mine"}}), out)
     assert stages.worked == [*ALL, "report"]
 
 
-def test_an_unchanged_recipe_is_left_as_it_lies(
-    stages: FakeStages, data: Path, tmp_path: Path
+def test_an_unchanged_recipe_is_not_written_again(
+    stages: FakeSteps, data: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
     pipeline.run(data, Recipe(), out)
@@ -305,7 +305,7 @@ def test_an_unchanged_recipe_is_left_as_it_lies(
 
 @pytest.mark.parametrize("text", ["train_cam: {epochs: 3}  # tried 5 before\n", "shopping: [milk"])
 def test_a_recipe_written_by_hand_is_not_replaced(
-    stages: FakeStages, data: Path, tmp_path: Path, text: str
+    stages: FakeSteps, data: Path, tmp_path: Path, text: str
 ) -> None:
     own = tmp_path / "recipe.yaml"
     own.write_text(text)
@@ -316,7 +316,7 @@ def test_a_recipe_written_by_hand_is_not_replaced(
 
 
 def test_what_a_refused_first_attempt_left_is_replaced(
-    stages: FakeStages, data: Path, tmp_path: Path
+    stages: FakeSteps, data: Path, tmp_path: Path
 ) -> None:
     stages.fail_at = "train-cam"
     with pytest.raises(DataError):
@@ -327,8 +327,8 @@ def test_what_a_refused_first_attempt_left_is_replaced(
     assert load_recipe(tmp_path / "run" / "recipe.yaml") == other
 
 
-def test_redo_makes_a_step_and_all_later_ones_anew(
-    stages: FakeStages, data: Path, tmp_path: Path
+def test_redo_repeats_a_step_and_all_later_ones(
+    stages: FakeSteps, data: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
     pipeline.run(data, Recipe(), out)
@@ -338,7 +338,7 @@ def test_redo_makes_a_step_and_all_later_ones_anew(
     assert set(states(out).values()) == {"fresh"}
 
 
-def test_a_refused_redo_deletes_nothing(stages: FakeStages, data: Path, tmp_path: Path) -> None:
+def test_a_refused_redo_deletes_nothing(stages: FakeSteps, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     pipeline.run(data, Recipe(), out)
     other = recipe_from({"prepare": {"val_split": None}})
@@ -347,8 +347,8 @@ def test_a_refused_redo_deletes_nothing(stages: FakeStages, data: Path, tmp_path
     assert states(out) == dict.fromkeys(ALL, "fresh") and stages.worked == ALL
 
 
-def test_a_run_to_compare_with_must_be_there_from_the_start(
-    stages: FakeStages, data: Path, tmp_path: Path
+def test_a_run_to_compare_with_must_exist_at_the_start(
+    stages: FakeSteps, data: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(RunFolderError, match="nowhere"):
         pipeline.run(data, Recipe(), tmp_path / "run", compare=[tmp_path / "nowhere"])
@@ -356,7 +356,7 @@ def test_a_run_to_compare_with_must_be_there_from_the_start(
 
 
 def test_networks_that_train_late_are_tried_before_anything_is_touched(
-    stages: FakeStages, data: Path, tmp_path: Path
+    stages: FakeSteps, data: Path, tmp_path: Path
 ) -> None:
     out, stages.unknown_network = tmp_path / "run", True
     with pytest.raises(RecipeError, match="no encoder"):
@@ -374,8 +374,8 @@ def test_networks_that_train_late_are_tried_before_anything_is_touched(
     assert set(states(out).values()) == {"fresh"}
 
 
-def test_what_would_not_be_made_anew_is_not_deleted(
-    stages: FakeStages, data: Path, tmp_path: Path
+def test_redo_deletes_nothing_that_would_not_be_repeated(
+    stages: FakeSteps, data: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
     pipeline.run(data, Recipe(), out)
@@ -387,7 +387,7 @@ def test_what_would_not_be_made_anew_is_not_deleted(
 
 
 def test_update_keeps_the_models_and_redoes_what_depends_on_the_data(
-    stages: FakeStages, data: Path, tmp_path: Path
+    stages: FakeSteps, data: Path, tmp_path: Path
 ) -> None:
     out, models = tmp_path / "run", ("train-cam", "train-affinity", "train-segmenter")
     pipeline.run(data, Recipe(), out)
@@ -418,7 +418,7 @@ def test_update_keeps_the_models_and_redoes_what_depends_on_the_data(
     ],
 )
 def test_a_recipe_may_leave_out_the_walk_or_the_segmentation_network(
-    stages: FakeStages,
+    stages: FakeSteps,
     data: Path,
     tmp_path: Path,
     section: str,
@@ -437,7 +437,7 @@ def test_a_recipe_may_leave_out_the_walk_or_the_segmentation_network(
 
 
 def test_masks_made_before_the_walk_are_not_those_made_after_it(
-    stages: FakeStages, data: Path, tmp_path: Path
+    stages: FakeSteps, data: Path, tmp_path: Path
 ) -> None:
     write_tagged_photos(data, 4)
     out, plain = tmp_path / "run", recipe_from({"walk": {"enabled": False}})
@@ -460,7 +460,7 @@ def test_masks_made_before_the_walk_are_not_those_made_after_it(
 
 
 def test_changed_data_without_update_is_refused_by_the_model(
-    stages: FakeStages, data: Path, tmp_path: Path
+    stages: FakeSteps, data: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
     pipeline.run(data, Recipe(), out)
@@ -470,14 +470,14 @@ def test_changed_data_without_update_is_refused_by_the_model(
         pipeline.run(data, Recipe(), out)
 
 
-def test_photos_left_out_are_told_once(stages: FakeStages, data: Path, tmp_path: Path) -> None:
+def test_skipped_photos_are_listed_once(stages: FakeSteps, data: Path, tmp_path: Path) -> None:
     stages.skipped = ("a: cut off", "b: cut off")
     assert pipeline.run(data, Recipe(), tmp_path / "run").skipped == stages.skipped
     assert pipeline.run(data, Recipe(), tmp_path / "run").skipped == stages.skipped
 
 
 def test_impossible_folders_and_steps_are_named(
-    stages: FakeStages, data: Path, tmp_path: Path
+    stages: FakeSteps, data: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(DataError, match="no such data folder"):
         pipeline.run(tmp_path / "nowhere", Recipe(), tmp_path / "run")
@@ -492,7 +492,7 @@ def test_impossible_folders_and_steps_are_named(
 
 
 def test_other_ranks_stop_where_the_first_one_failed(
-    stages: FakeStages, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stages: FakeSteps, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class SecondRank(OneRank):
         rank = 1
@@ -513,9 +513,7 @@ def test_status_needs_a_run_folder(tmp_path: Path) -> None:
         status(tmp_path)
 
 
-def test_status_follows_staleness_downstream(
-    stages: FakeStages, data: Path, tmp_path: Path
-) -> None:
+def test_status_follows_staleness_downstream(stages: FakeSteps, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     pipeline.run(data, Recipe(), out)
     text = (out / "recipe.yaml").read_text().replace("epochs: 5", "epochs: 6")
@@ -536,9 +534,7 @@ def write_tagged_photos(folder: Path, count: int) -> None:
     (folder / "tags.csv").write_text("\n".join(rows) + "\n")
 
 
-def test_dry_run_says_what_would_run_and_writes_nothing(
-    stages: FakeStages, data: Path, tmp_path: Path
-) -> None:
+def test_a_dry_run_plans_and_writes_nothing(stages: FakeSteps, data: Path, tmp_path: Path) -> None:
     write_tagged_photos(data, 8)
     out = tmp_path / "run"
     plan = dry_run(data, Recipe(), out)
@@ -569,8 +565,8 @@ def test_dry_run_says_what_would_run_and_writes_nothing(
     assert actions == {False: "refuse", True: "skip"}
 
 
-def test_a_dry_run_says_what_is_refused_and_the_ways_out(
-    stages: FakeStages, data: Path, tmp_path: Path
+def test_a_dry_run_reports_the_error_and_the_fix(
+    stages: FakeSteps, data: Path, tmp_path: Path
 ) -> None:
     write_tagged_photos(data, 8)
     out = tmp_path / "run"
@@ -621,14 +617,14 @@ def test_a_dry_run_looks_at_the_photos_sizes(data: Path, tmp_path: Path) -> None
 
 
 @pytest.fixture
-def looked_at(stages: FakeStages, monkeypatch: pytest.MonkeyPatch) -> FakeStages:
+def looked_at(stages: FakeSteps, monkeypatch: pytest.MonkeyPatch) -> FakeSteps:
     """Stages of which ``prepare`` is the real one."""
     monkeypatch.setattr(sys.modules["tag2mask.steps.prepare"], "prepare", prepare.prepare)
     return stages
 
 
 def test_a_dry_run_sees_that_the_data_changed(
-    looked_at: FakeStages, data: Path, tmp_path: Path
+    looked_at: FakeSteps, data: Path, tmp_path: Path
 ) -> None:
     write_tagged_photos(data, 8)
     out = tmp_path / "run"
@@ -658,7 +654,7 @@ def test_a_dry_run_sees_that_the_data_changed(
 
 
 def test_a_dry_run_sees_masks_that_came_later(
-    looked_at: FakeStages, data: Path, tmp_path: Path
+    looked_at: FakeSteps, data: Path, tmp_path: Path
 ) -> None:
     from PIL import Image
 
@@ -685,7 +681,7 @@ def test_a_dry_run_sees_masks_that_came_later(
     ],
 )
 def test_a_dry_run_reports_data_with_errors_as_the_run_does(
-    looked_at: FakeStages, data: Path, tmp_path: Path, begun: bool, line: str, wrong: str
+    looked_at: FakeSteps, data: Path, tmp_path: Path, begun: bool, line: str, wrong: str
 ) -> None:
     write_tagged_photos(data, 8)
     (data / "classes.txt").write_text("cat\n")
@@ -724,7 +720,7 @@ def test_estimates_grow_with_the_work(data: Path) -> None:
 
 
 def test_demo_is_two_ordinary_runs(
-    stages: FakeStages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stages: FakeSteps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def make(folder: Path, *, seed: int) -> Path:
         folder.mkdir(parents=True, exist_ok=True)

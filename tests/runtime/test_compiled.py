@@ -28,7 +28,7 @@ def test_results_come_in_order_and_errors_are_raised(threads):
     assert threading.active_count() == before
 
 
-def test_a_loop_that_cannot_be_stored_is_compiled_all_the_same():
+def test_a_loop_that_cannot_be_cached_is_compiled():
     names = {}
     exec("def double(a):\n    for i in range(len(a)):\n        a[i] *= 2\n", names)  # in no file
     array = np.ones(3, np.float32)
@@ -36,7 +36,7 @@ def test_a_loop_that_cannot_be_stored_is_compiled_all_the_same():
     np.testing.assert_array_equal(array, 2)
 
 
-def test_a_place_has_its_own_thread() -> None:
+def test_each_task_index_has_its_own_thread() -> None:
     with Team(3) as team:
         rounds = [team.run([threading.get_ident] * 7) for _ in range(5)]
     assert all(one == rounds[0] for one in rounds)
@@ -45,7 +45,7 @@ def test_a_place_has_its_own_thread() -> None:
 
 
 @pytest.mark.parametrize("place", [0, 1])
-def test_an_error_comes_when_all_are_done(place: int) -> None:
+def test_an_error_is_raised_when_all_tasks_are_done(place: int) -> None:
     done = []
 
     def task(index: int) -> None:

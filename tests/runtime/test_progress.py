@@ -42,14 +42,14 @@ def test_progress_on_a_terminal_is_a_bar(
         assert shown in last, last
 
 
-def test_progress_says_nothing_on_other_ranks(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_progress_on_other_ranks(capsys: pytest.CaptureFixture[str]) -> None:
     with ProgressBar(2, "step", silent=True) as bar:
         bar.advance(2)
     captured = capsys.readouterr()
     assert captured.err == captured.out == ""
 
 
-def test_progress_of_a_step_that_failed_claims_no_end(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_of_a_failed_step_shows_no_end(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(KeyError), ProgressBar(2, "step") as bar:
         bar.advance()
         raise KeyError

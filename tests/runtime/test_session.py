@@ -66,7 +66,7 @@ def test_seeded_fixes_every_generator(runtime: Runtime) -> None:
     assert all(one != other for one, other in zip(drawn[0], drawn[2], strict=True))
 
 
-def test_after_seeded_all_is_as_before(runtime: Runtime) -> None:
+def test_seeded_restores_generators_and_settings(runtime: Runtime) -> None:
     def modes() -> tuple[bool, ...]:
         return (
             torch.are_deterministic_algorithms_enabled(),
@@ -162,7 +162,7 @@ def test_full_disk_leaves_the_last_checkpoint(
 
 
 class _FullDisk(io.BytesIO):
-    """A file that has room for ``room`` bytes, and closes without a word as real ones do."""
+    """A file that accepts ``room`` bytes, and closes without an error as real ones do."""
 
     def __init__(self, room: int) -> None:
         super().__init__()
@@ -197,7 +197,7 @@ def test_damaged_checkpoint(tmp_path: Path, content: bytes) -> None:
         load_checkpoint(path)
 
 
-def test_memory_hint_names_the_settings() -> None:
+def test_out_of_memory_names_the_settings() -> None:
     with (
         pytest.raises(DeviceError, match=r"ran out of memory\. Lower a or b\."),
         explain_out_of_memory("a", "b"),
@@ -209,7 +209,7 @@ def test_memory_hint_names_the_settings() -> None:
 
 
 class _TwoRanks(Runtime):
-    """Rank 0 of two; what the other one sends is given."""
+    """Rank 0 of two, with a given value from the other one."""
 
     other: Any = None
 
@@ -218,7 +218,7 @@ class _TwoRanks(Runtime):
 
 
 @pytest.mark.parametrize("error", [DataError("no photo"), OSError(5, "Input/output error")])
-def test_an_error_of_one_rank_is_one_of_all(runtime: Runtime, error: Exception) -> None:
+def test_an_error_on_one_rank_is_raised_on_all(runtime: Runtime, error: Exception) -> None:
     ranks = _TwoRanks(runtime.fabric, 0)
     done: list[int] = []
     with pytest.raises(type(error), match=str(error.args[-1])):  # the other rank's
@@ -243,7 +243,7 @@ def test_an_error_of_one_rank_is_one_of_all(runtime: Runtime, error: Exception) 
         "MPS backend out of memory (MPS allocated: 9.0 GB)",
     ],
 )
-def test_memory_hint_knows_every_device(message: str) -> None:
+def test_out_of_memory_is_recognized_on_every_device(message: str) -> None:
     with (
         pytest.raises(DeviceError, match=r"ran out of memory\. Lower a\."),
         explain_out_of_memory("a"),
@@ -251,7 +251,7 @@ def test_memory_hint_knows_every_device(message: str) -> None:
         raise RuntimeError(message)
 
 
-def test_memory_hint_on_this_machine() -> None:
+def test_out_of_memory_on_this_machine() -> None:
     with (
         pytest.raises(DeviceError, match=r"machine ran out of memory\. Lower a\."),
         explain_out_of_memory("a"),
@@ -268,7 +268,7 @@ class _Dying(torch.utils.data.Dataset[int]):
         return index
 
 
-def test_memory_hint_tells_of_a_dead_reader() -> None:
+def test_a_dead_data_loading_process_is_explained() -> None:
     loader = torch.utils.data.DataLoader(_Dying(), num_workers=1)
     with (
         pytest.raises(DeviceError, match=r"died.*runtime\.workers=0.*--shm-size.*lower a"),
@@ -306,8 +306,8 @@ def two_ranks(how: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_share_of_the_threads_holds_in_a_thread_that_is_new() -> None:
-    """Torch lets a thread take, when it first computes, what any other thread set last."""
+def test_a_share_of_the_threads_applies_in_a_new_thread() -> None:
+    """A new torch thread uses the number of threads that any other thread set last."""
     before, inside, changed = torch.get_num_threads(), threading.Event(), threading.Event()
     found: list[int] = []
 
@@ -330,7 +330,7 @@ def test_a_share_of_the_threads_holds_in_a_thread_that_is_new() -> None:
         torch.set_num_threads(before)
 
 
-def test_an_interrupt_while_a_checkpoint_is_written_stays_one(
+def test_an_interrupt_while_a_checkpoint_is_written_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_checkpoint(tmp_path / "checkpoint.pt", {"step": 1})

@@ -34,7 +34,7 @@ def test_work_ahead_does_not_grow_with_the_machine(monkeypatch):
     results.close()
 
 
-def test_the_error_comes_at_its_place_and_ends_the_work():
+def test_an_error_is_raised_in_order_and_ends_the_work():
     def fail_at_three(i):
         if i == 3:
             raise ValueError("three")
@@ -55,7 +55,7 @@ def test_blocks_keep_the_order(count: int) -> None:
     assert results == [2 * x for x in range(count)]
 
 
-def test_what_is_alike_goes_together() -> None:
+def test_equal_keys_are_grouped() -> None:
     found = list(grouped("abacbaabd", key=str, most=2, ahead=100))
     assert found == [["a", "a"], ["b", "b"], ["a", "a"], ["c"], ["b"], ["d"]]
 
@@ -67,7 +67,7 @@ def test_single_items_never_wait() -> None:
     assert taken == [0]
 
 
-def test_few_items_wait_and_the_oldest_go_first() -> None:
+def test_few_items_wait_and_the_oldest_group_goes_first() -> None:
     taken = []
     groups = grouped((taken.append(i) or i for i in range(100)), key=lambda i: i, most=8, ahead=3)
     for i, group in enumerate(groups):

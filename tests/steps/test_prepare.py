@@ -195,7 +195,7 @@ def test_masks_added_later_leave_the_fingerprint_alone(data, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "says"),
+    ("damage", "message"),
     [
         (lambda d: (d / "images/a.jpg").write_text("no photo"), "'a'.*not a photo"),
         (lambda d: (d / "images/a.jpg").unlink(), "'a' does not exist"),
@@ -206,10 +206,10 @@ def test_masks_added_later_leave_the_fingerprint_alone(data, tmp_path):
         (lambda d: _photo(d / "masks/a.png"), "color-coded"),
     ],
 )
-def test_errors_stop_before_anything_is_written(data, tmp_path, spoil, says):
+def test_errors_stop_before_anything_is_written(data, tmp_path, damage, message):
     (data / "classes.txt").write_text("cat\ndog\n")
-    spoil(data)
-    with pytest.raises(ProblemsError, match="(?s)" + says):
+    damage(data)
+    with pytest.raises(ProblemsError, match="(?s)" + message):
         prepare(data, Prepare(), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
