@@ -12,7 +12,7 @@ from PIL import Image
 from skimage import data
 from skimage.transform import resize
 
-from tag2mask.crf import dense_crf
+from tag2mask.crf import mean_field
 from tag2mask.crf.dense_crf import CrfSettings, DenseCrf
 from tag2mask.errors import DataError, RecipeError
 
@@ -189,7 +189,7 @@ def test_threads_change_no_bit(size, classes):
 
 
 def test_long_photos_are_done_in_strips():
-    size = (3, 2 * dense_crf.STRIP // 3 + 7)
+    size = (3, 2 * mean_field.STRIP // 3 + 7)
     image, scores = photo_of(size, "noise"), scores_of(2, size)
     part = DenseCrf(image[:, :500]).refine(scores[:, :, :500])
     whole = DenseCrf(image).refine(scores)
@@ -285,7 +285,7 @@ def test_kernels_far_too_narrow():
 FIRST_CRF = """
 import time
 import numpy as np
-from tag2mask.ops.dense_crf import DenseCrf
+from tag2mask.crf.dense_crf import DenseCrf
 start = time.process_time()
 DenseCrf(np.zeros((20, 30, 3), np.uint8)).refine(np.full((3, 20, 30), 0.3, np.float32))
 print(time.process_time() - start)

@@ -1,8 +1,10 @@
-"""The loops of the permutohedral lattice; `PermutohedralLattice` says what they are for.
+"""Compiled loops that build a permutohedral lattice, see `PermutohedralLattice`.
 
-Arrays are C-contiguous; n pixels, d features, m lattice points, and one row more for "no point",
-whose values stay zero. A lattice point has d + 1 coordinates that sum to 0 and leave the same
-remainder on division by d + 1; its key is the first d of them as the digits of one integer.
+Arrays are C-contiguous. n pixels, d features, m lattice points; arrays of lattice points have one
+more row for "no such point", whose values stay zero.
+
+A lattice point has d + 1 coordinates that sum to 0 and have the same remainder modulo d + 1. Its
+key is one integer whose digits are the first d coordinates.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ UInt32 = npt.NDArray[np.uint32]
 
 @compiled
 def slot(slots: Int64, key: int) -> int:
-    """Place of a key in a table of 2^b places, or the free place (-1) where it belongs."""
+    """Return the index of a key in a hash table of 2^b slots, or of the free slot (-1) for it."""
     mask = len(slots) - 1
     mixed = key * 0x1E3779B97F4A7C15
     place = (mixed ^ (mixed >> 32)) & mask
@@ -33,18 +35,18 @@ def slot(slots: Int64, key: int) -> int:
 def number_keys(
     new: Int64, count: int, keys: Int64, slots: Int64, numbers: UInt32, ids: UInt32
 ) -> int:
-    """Number keys by first appearance.
+    """Number keys in the order of their first appearance, and add them to a table.
 
     Args:
         new: keys to number.
-        count: keys in the table.
-        keys: set, the table's keys by number.
-        slots: set, the keys by slot.
-        numbers: set, their numbers by slot.
-        ids: set to the numbers of the new keys.
+        count: number of keys in the table so far.
+        keys: the table's keys by number; extended.
+        slots: the keys by slot, -1 where free; extended.
+        numbers: their numbers by slot; extended.
+        ids: written, the numbers of the new keys.
 
     Returns:
-        Keys in the table now.
+        Number of keys in the table.
     """
     for i in range(len(new)):
         place = slot(slots, new[i])
@@ -66,17 +68,17 @@ def place_block(
     rank: Int32,
     steps: Int32,
 ) -> None:
-    """Find the simplexes that hold a block of pixels (algorithm 1 and section 3.1 of the paper).
+    """Find the simplexes that contain a block of pixels (algorithm 1 and section 3.1 of the paper).
 
     Args:
         features: (d, n).
-        scale: (d,), of the features.
+        scale: (d,), factors of the features.
         first: first pixel.
         width: number of pixels.
-        delta: set to the distances from the simplex's corner 0, (d+1, BLOCK).
-        corner: set to that corner's coordinates, multiples of d + 1, (d+1, BLOCK).
-        rank: set to the order of the distances, largest first, (d+1, BLOCK).
-        steps: overwritten, (BLOCK,).
+        delta: (d+1, BLOCK), written: distances from corner 0 of the simplex.
+        corner: (d+1, BLOCK), written: coordinates of this corner, multiples of d + 1.
+        rank: (d+1, BLOCK), written: ranks of the distances, largest first.
+        steps: (BLOCK,), working memory.
     """
     dims = len(scale)
     side, inverse = np.float32(dims + 1), np.float32(1 / (dims + 1))
@@ -101,7 +103,7 @@ def place_block(
                 smaller = np.int32(delta[axis, i] < delta[other, i])
                 rank[axis, i] += smaller
                 rank[other, i] += np.int32(1) - smaller
-    for axis in range(dims + 1):  # The rounded coordinates summed to steps times d + 1, not to 0.
+    for axis in range(dims + 1):  # the rounded coordinates sum to steps * (d + 1), not to 0
         for i in range(width):
             shifted = rank[axis, i] + steps[i]
             turn = np.int32(shifted < 0) - np.int32(shifted > dims)
@@ -125,31 +127,31 @@ def embed(
     first: int,
     last: int,
 ) -> int:
-    """Find the corners and barycentric weights of some pixels.
+    """Find the simplex corners and barycentric weights of some pixels.
 
     Args:
         features: (d, n).
-        scale: (d,), of the features.
-        digits: (d+1,), value of each coordinate in a key, the last one's 0.
+        scale: (d,), factors of the features.
+        digits: (d+1,), place value of each coordinate in a key; 0 for the last one.
         shift: added to every key.
-        count: keys in the table of corners, as in `number_keys`.
-        keys: of the table.
-        slots: of the table.
-        numbers: of the table.
-        corners: set to the numbers of the corners, (n, d+1).
-        weights: set to the barycentric weights, (n, d+1).
+        count: number of keys in the table of corners, see `number_keys`.
+        keys: keys of the table.
+        slots: slots of the table.
+        numbers: numbers of the table.
+        corners: (n, d+1), written: numbers of the corners.
+        weights: (n, d+1), written: barycentric weights.
         first: first pixel, a multiple of BLOCK.
-        last: end of the pixels.
+        last: end of the pixels (exclusive).
 
     Returns:
-        Keys in the table now.
+        Number of keys in the table.
     """
     dims = len(scale)
     side = dims + 1
     delta, corner = np.empty((side, BLOCK), np.float32), np.empty((side, BLOCK), np.float32)
     rank, steps = np.empty((side, BLOCK), np.int32), np.empty(BLOCK, np.int32)
     ordered, axis_of = np.empty(side, np.float32), np.empty(side, np.int64)
-    # Neighboring pixels share most corners: remembering the last ones spares half the look-ups.
+    # Neighboring pixels share most corners: caching the last ones saves half of the lookups.
     last_key, last_number = np.empty(side, np.int64), np.empty(side, np.uint32)
     whole_step = 0
     for axis in range(side):
@@ -194,14 +196,14 @@ def find_neighbors(
     """Find the two neighbors of some lattice points along each axis.
 
     Args:
-        keys: by number, of the table of points, as in `number_keys`.
-        count: of the table.
-        slots: of the table.
-        numbers: of the table.
-        digits: (d+1,), as in `embed`.
-        neighbors: set to their numbers, ``count`` where there is none, (d+1, m, 2).
+        keys: keys of the table of points by number, see `number_keys`.
+        count: number of keys in the table.
+        slots: slots of the table.
+        numbers: numbers of the table.
+        digits: (d+1,), see `embed`.
+        neighbors: (d+1, m, 2), written: their numbers, ``count`` where there is none.
         first: first lattice point.
-        last: end of the lattice points.
+        last: end of the lattice points (exclusive).
     """
     whole_step = 0
     for axis in range(len(digits)):
@@ -217,7 +219,7 @@ def find_neighbors(
 
 @compiled
 def count_pixels(corners: UInt32, numbers: UInt32, counts: Int64, first: int, last: int) -> None:
-    """Renumber the corners of some pixels, and add up the pixels of each lattice point."""
+    """Renumber the corners of some pixels in place, and count the pixels of each lattice point."""
     for pixel in range(first, last):
         for r in range(corners.shape[1]):
             point = numbers[corners[pixel, r]]
@@ -240,11 +242,11 @@ def list_pixels(
     Args:
         corners: (n, d+1).
         weights: (n, d+1).
-        ends: (m,), where each point's next pixel goes; moved on.
-        pixels: set, the lists of all points, one after the other.
-        pixel_weights: set, as ``pixels``.
+        ends: (m,), index of the next free entry of each point's list; advanced.
+        pixels: written, the concatenated lists of all points.
+        pixel_weights: written, weights in the order of ``pixels``.
         first: first pixel.
-        last: end of the pixels.
+        last: end of the pixels (exclusive).
     """
     for pixel in range(first, last):
         for r in range(corners.shape[1]):
@@ -252,118 +254,3 @@ def list_pixels(
             ends[corners[pixel, r]] = place + 1
             pixels[place] = pixel
             pixel_weights[place] = weights[pixel, r]
-
-
-@compiled
-def splat_one(
-    starts: Int64,
-    pixels: UInt32,
-    weights: Float32,
-    values: Float32,
-    out: Float32,
-    first: int,
-    last: int,
-) -> None:
-    """Sum the pixels' values (n, 1) at some lattice points of ``out`` (m+1, 1)."""
-    for point in range(first, last):
-        total = np.float32(0)
-        for entry in range(starts[point], starts[point + 1]):
-            total += weights[entry] * values[pixels[entry], 0]
-        out[point, 0] = total
-
-
-@compiled
-def splat_four(
-    starts: Int64,
-    pixels: UInt32,
-    weights: Float32,
-    values: Float32,
-    out: Float32,
-    first: int,
-    last: int,
-) -> None:
-    """`splat_one` for four channels, kept in registers: values (n, 4), out (m+1, 4)."""
-    for point in range(first, last):
-        a = b = c = d = np.float32(0)
-        for entry in range(starts[point], starts[point + 1]):
-            weight, pixel = weights[entry], pixels[entry]
-            a += weight * values[pixel, 0]
-            b += weight * values[pixel, 1]
-            c += weight * values[pixel, 2]
-            d += weight * values[pixel, 3]
-        out[point, 0], out[point, 1], out[point, 2], out[point, 3] = a, b, c, d
-
-
-@compiled
-def blur(neighbors: UInt32, values: Float32, out: Float32) -> None:
-    """Add half of both neighbors (m, 2) along an axis: values and out (m+1, c)."""
-    for point in range(len(neighbors)):
-        one, other = neighbors[point, 0], neighbors[point, 1]
-        for c in range(values.shape[1]):
-            out[point, c] = values[point, c] + np.float32(0.5) * (values[one, c] + values[other, c])
-
-
-@compiled
-def scale_listed(
-    pixels: UInt32, factors: Float32, pixel_weights: Float32, first: int, last: int
-) -> None:
-    """Multiply some listed weights by the factors (n,) of their pixels."""
-    for entry in range(first, last):
-        pixel_weights[entry] *= factors[pixels[entry]]
-
-
-@compiled
-def slice_one(
-    corners: UInt32,
-    weights: Float32,
-    factors: Float32,
-    values: Float32,
-    gain: float,
-    out: Float32,
-    first: int,
-    last: int,
-) -> None:
-    """Add to some pixels what their corners hold.
-
-    Args:
-        corners: (n, d+1).
-        weights: (n, d+1).
-        factors: (n,), of the pixels.
-        values: (m+1, 1).
-        gain: factor of all pixels.
-        out: (1, last - first or more), begins with pixel ``first``.
-        first: first pixel.
-        last: end of the pixels.
-    """
-    for pixel in range(first, last):
-        total = np.float32(0)
-        for r in range(corners.shape[1]):
-            total += weights[pixel, r] * values[corners[pixel, r], 0]
-        out[0, pixel - first] += gain * factors[pixel] * total
-
-
-@compiled
-def slice_four(
-    corners: UInt32,
-    weights: Float32,
-    factors: Float32,
-    values: Float32,
-    gain: float,
-    out: Float32,
-    first: int,
-    last: int,
-) -> None:
-    """`slice_one` for four channels: values (m+1, 4), out (4, >=)."""
-    for pixel in range(first, last):
-        a = b = c = d = np.float32(0)
-        for r in range(corners.shape[1]):
-            weight, point = weights[pixel, r], corners[pixel, r]
-            a += weight * values[point, 0]
-            b += weight * values[point, 1]
-            c += weight * values[point, 2]
-            d += weight * values[point, 3]
-        i, factor = pixel - first, gain * factors[pixel]
-        out[0, i] += factor * a
-        out[1, i] += factor * b
-        out[2, i] += factor * c
-        out[3, i] += factor * d
