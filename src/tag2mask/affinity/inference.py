@@ -78,7 +78,15 @@ class PhotoAffinity:
         return F.avg_pool2d(F.pad(maps, (0, right, 0, bottom)), self.stride)
 
     def from_grid(self, cells: Tensor, size: Size) -> NDArray[np.float32]:
-        """Resize maps (k, h, w) of the grid to another size of the photo, float32 (k, *size)."""
+        """Resize maps of the grid to another size of the photo.
+
+        Args:
+            cells: (k, h, w).
+            size: (h', w') of the result, px.
+
+        Returns:
+            float32 (k, h', w').
+        """
         padded_size = (self.grid[0] * self.stride, self.grid[1] * self.stride)
         photo = _resized(cells, padded_size)[:, : self.size[0], : self.size[1]]
         resized: NDArray[np.float32] = _resized(photo, size).cpu().numpy()
