@@ -212,7 +212,7 @@ def build_affinity_net(spec: AffinitySpec, *, weights: str = "none") -> Affinity
     """Build a network.
 
     Args:
-        spec: its shape.
+        spec: its architecture.
         weights: of the backbone: ``packaged``, ``hub``, ``none`` or a file.
 
     Raises:
@@ -235,7 +235,7 @@ def save_affinity_net(path: Path, net: AffinityNet, spec: AffinitySpec) -> None:
 
 
 def load_affinity_net(path: Path) -> tuple[AffinityNet, AffinitySpec]:
-    """Read a model file: ours, or psa's ``.pth`` of ResNet-38.
+    """Read a model file: one of this package, or psa's ``.pth`` of ResNet-38.
 
     Returns:
         The network in evaluation mode, and its specification.

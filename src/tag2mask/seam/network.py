@@ -38,7 +38,23 @@ from tag2mask.seam.pcm import PixelCorrelation, pcm_input
 
 @dataclass(frozen=True)
 class SeamSpec:
-    """All that is needed to build a CAM network again, without its weights."""
+    """Architecture of a CAM network, without its weights.
+
+    Attributes:
+        classes: names of the foreground classes.
+        backbone: ``resnet38`` or the name of a timm model.
+        output_stride: of the backbone's last map.
+        pcm_levels: strides of the two mid-level maps, finest first; None: chosen by stride.
+        pcm: whether there is a PCM.
+        pcm_channels: see `SeamNet`.
+        pcm_finest: see `SeamNet`.
+        pcm_power: see `SeamNet`.
+        block_mib: see `SeamNet`.
+        dropout: see `SeamNet`.
+        head: a CAM head or an `MdcHead`.
+        mdc_rates: dilation rates of an `MdcHead`.
+        mdc_channels: channels of each of its branches.
+    """
 
     classes: tuple[str, ...]
     backbone: str
@@ -68,7 +84,7 @@ def build_seam(spec: SeamSpec, *, weights: str = "none") -> SeamNet:
     """Build a network.
 
     Args:
-        spec: its shape.
+        spec: its architecture.
         weights: ImageNet weights of the backbone: ``packaged``, ``hub``, ``none`` or a file.
 
     Raises:
@@ -110,7 +126,7 @@ def save_seam(path: Path, net: SeamNet, spec: SeamSpec) -> None:
 
 
 def load_seam(path: Path) -> tuple[SeamNet, SeamSpec]:
-    """Read a model file: ours, or an official SEAM ``.pth``.
+    """Read a model file: one of this package, or a ``.pth`` of SEAM's authors.
 
     Returns:
         The network in evaluation mode, and its specification.
@@ -130,7 +146,7 @@ def load_seam(path: Path) -> tuple[SeamNet, SeamSpec]:
 
 
 def read_spec(path: Path) -> SeamSpec:
-    """The specification inside one of our CAM model files."""
+    """Return the specification in a CAM model file of this package."""
     return read_model_spec(path, KEY, SeamSpec)
 
 

@@ -24,9 +24,14 @@ from tag2mask.seam.transform import ViewTransform
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the terms; 0 switches a term, and the work for it, off.
+    """Weights of the terms (published: all 1); a term of weight 0 is not computed.
 
-    ``cls_view2`` weighs branch 2 within the classification loss, relative to branch 1.
+    Attributes:
+        cls: classification.
+        cls_view2: classification of branch 2 relative to branch 1.
+        min_pool: min-pooling.
+        er: ER.
+        ecr: ECR, both directions.
     """
 
     cls: float = 1.0
@@ -99,7 +104,7 @@ class SeamObjective(nn.Module):
         terms: dict[str, Mean] = {}
         self._single(terms, "1", view1, present)
         if self.weights.cls > 0:
-            terms["cls1"] = losses.classification(view1.pair.branch_logits, tags)
+            terms["cls1"] = losses.classification(view1.output.branch_logits, tags)
         if transform is None:
             return terms
         image2 = transform.image(image)
@@ -107,12 +112,12 @@ class SeamObjective(nn.Module):
         view2 = self._view(image2, inside2, tags, channels)
         self._single(terms, "2", view2, present)
         if self.weights.cls > 0 and self.weights.cls_view2 > 0:
-            terms["cls2"] = losses.classification(view2.pair.branch_logits, tags)
+            terms["cls2"] = losses.classification(view2.output.branch_logits, tags)
         self._cross(terms, view1, view2, present, transform)
         return terms
 
     def total_weights(self, *, two_views: bool) -> dict[str, float]:
-        """Weight of each term in the total, before any ramp.
+        """Return the weight of each term in the total, before any ramp.
 
         Classification (view 2 weighed by ``cls_view2``) and min-pooling are averaged over the
         branches.
@@ -132,7 +137,7 @@ class SeamObjective(nn.Module):
 
     def _view(self, image: Tensor, valid: Tensor | None, tags: Tensor, channels: Tensor) -> _View:
         size = (_cells(image.shape[2], self.map_stride), _cells(image.shape[3], self.map_stride))
-        pair = self.net(
+        output = self.net(
             image,
             valid=valid,
             tags=tags if self.gate_pcm else None,
@@ -141,16 +146,16 @@ class SeamObjective(nn.Module):
             pool_on_grid=not self.published,
         )
         # Losses are computed in float32 whatever the network's precision.
-        pair = SeamOutput(
-            pair.branch_logits,
-            pair.cam.float(),
-            None if pair.refined is None else pair.refined.float(),
+        output = SeamOutput(
+            output.branch_logits,
+            output.cam.float(),
+            None if output.refined is None else output.refined.float(),
         )
-        return _View(pair, None if valid is None else cells_inside(valid, size))
+        return _View(output, None if valid is None else cells_inside(valid, size))
 
     def _single(self, terms: dict[str, Mean], branch: str, view: _View, tags: Tensor) -> None:
         """Add the terms of a single branch."""
-        refined = view.pair.refined
+        refined = view.output.refined
         if refined is None:
             return
         if self.weights.min_pool > 0:
@@ -165,9 +170,9 @@ class SeamObjective(nn.Module):
         transform: ViewTransform,
     ) -> None:
         """Add the terms that compare the branches, in view 2's frame: ER and ECR."""
-        if self.weights.er <= 0 and (self.weights.ecr <= 0 or view1.pair.refined is None):
+        if self.weights.er <= 0 and (self.weights.ecr <= 0 or view1.output.refined is None):
             return
-        size = (view2.pair.cam.shape[2], view2.pair.cam.shape[3])
+        size = (view2.output.cam.shape[2], view2.output.cam.shape[3])
         valid = None
         if view1.valid is not None and view2.valid is not None:
             valid = transform.valid(view1.valid, size) & view2.valid
@@ -179,7 +184,7 @@ class SeamObjective(nn.Module):
             terms["er"] = losses.equivariance(
                 map1, map2, tags, valid, num_classes=self.net.num_classes
             )
-        if self.weights.ecr > 0 and view1.pair.refined is not None:
+        if self.weights.ecr > 0 and view1.output.refined is not None:
             refined1 = transform.maps(view1.refined, size)  # (b, 1 + k, h, w)
             for name, target, refined in (("ecr1", map2, refined1), ("ecr2", map1, view2.refined)):
                 terms[name] = losses.cross_equivariance(
@@ -196,19 +201,19 @@ class SeamObjective(nn.Module):
 class _View:
     """Maps of one branch, max-normalized once for all terms that compare them."""
 
-    pair: SeamOutput
+    output: SeamOutput
     valid: Tensor | None
 
     @cached_property
     def foreground(self) -> Tensor:
         """Max-normalized plain maps, (b, k, h, w)."""
-        return losses.max_norm(self.pair.cam[:, 1:], self.valid)
+        return losses.max_norm(self.output.cam[:, 1:], self.valid)
 
     @cached_property
     def refined(self) -> Tensor:
         """Max-normalized refined maps, (b, 1 + k, h, w)."""
-        assert self.pair.refined is not None
-        return losses.max_norm(self.pair.refined, self.valid)
+        assert self.output.refined is not None
+        return losses.max_norm(self.output.refined, self.valid)
 
 
 def present_channels(tags: Tensor) -> Tensor:
