@@ -12,6 +12,7 @@ from tag2mask.errors import RecipeError
 from tag2mask.recipe.loading import load_recipe, recipe_from
 from tag2mask.recipe.renamed import (
     COMMON_NAMES,
+    REMOVED_KEYS,
     RENAMED_KEYS,
     RENAMED_VALUES,
     current_name,
@@ -39,6 +40,7 @@ def test_new_names_exist_and_old_ones_do_not() -> None:
     last_parts = {key.rsplit(".", 1)[-1] for key in keys(Recipe)}
     assert {*RENAMED_KEYS.values(), *COMMON_NAMES.values(), *RENAMED_VALUES} <= last_parts
     assert not {*RENAMED_KEYS, *COMMON_NAMES} & last_parts
+    assert not REMOVED_KEYS & set(keys(Recipe))
 
 
 @pytest.mark.parametrize(
@@ -76,6 +78,20 @@ def test_a_renamed_value_is_refused_with_its_new_name() -> None:
     message = message_of({"walk": {"behavior": "paper"}})
     assert "(given 'paper'); 'paper' is now called 'published'" in message
     assert "now called" not in message_of({"walk": {"behavior": "papers"}})
+
+
+@pytest.mark.parametrize(
+    ("values", "key"),
+    [
+        ({"train_cam": {"losses": {"teach": 0.0}}}, "train_cam.losses.teach"),
+        ({"train_cam": {"optimizer": {"pcm_lr": 1.0}}}, "train_cam.optimizer.pcm_lr"),
+        ({"train_segmenter": {"losses": {"dice": 0}}}, "train_segmenter.losses"),
+        ({"train_segmenter": {"confidence_weight": False}}, "train_segmenter.confidence_weight"),
+        ({"train_segmenter": {"rounds": 1}}, "train_segmenter.rounds"),
+    ],
+)
+def test_a_removed_key_is_refused(values: dict[str, Any], key: str) -> None:
+    assert f"key {key!r} was removed: it improved no result" in message_of(values)
 
 
 @pytest.mark.parametrize(

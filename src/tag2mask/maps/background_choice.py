@@ -1,7 +1,7 @@
-"""Choose the background threshold: fixed, from a few masks, or from the maps alone.
+"""Choose the background threshold: fixed, calibrated on a few masks, or estimated from the maps.
 
-Every step that sets foreground maps against a background needs one, and all find it here. Masks are
-read for the calibration alone.
+Used by every step that needs a background (`affinity-labels`, `walk`, `pseudo-masks`). Only
+calibration reads masks.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CALIBRATION_THRESHOLDS = tuple(i / 100 for i in range(100))
 CALIBRATION_SEED = 0
 BACKGROUND = "background.json"
 WALKED_THRESHOLD = 0.5
-"""In walked maps a class exceeds it exactly where it exceeds the walked background."""
+"""In maps after the walk, a class exceeds it exactly where it exceeds the background's map."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class BackgroundThreshold:
 
     Attributes:
         threshold: in [0, 1]; a class must exceed it.
-        source: how it was found; walk: the background took part in the random walk.
-        photos: ids of the masked photos that it was calibrated on.
-        miou: of these photos' maps at this threshold, in [0, 1].
+        source: how it was found; ``walk``: the background took part in the random walk.
+        photos: ids of the photos whose masks calibrated it.
+        miou: mIoU of the maps of these photos at this threshold, in [0, 1].
     """
 
     threshold: float
@@ -51,7 +51,7 @@ class BackgroundThreshold:
     miou: float | None = None
 
     def metrics(self) -> dict[str, Any]:
-        """As the manifest says it."""
+        """Return the entries for the manifest."""
         found: dict[str, Any] = {
             "background_threshold": self.threshold,
             "background_source": self.source,
@@ -64,17 +64,17 @@ class BackgroundThreshold:
 def choose_background_threshold(
     data: PreparedData, photos: MappedPhotos, section: ThresholdChoice, runtime: Runtime
 ) -> BackgroundThreshold:
-    """Find the background threshold as a section says; every rank gets the same.
+    """Find the background threshold that a section of the recipe asks for, equal on all ranks.
 
     Args:
-        data: the prepared data; its masks are read for ``calibrated`` alone.
+        data: the prepared data; only ``calibrated`` reads its masks.
         photos: photos with maps.
         section: where the threshold comes from.
         runtime: where to run.
 
     Raises:
-        DataError: no photo to calibrate on, or one whose mask can't be used; maps from which no
-            threshold can be estimated; a map that is missing, damaged or of other photos.
+        DataError: there is no photo to calibrate on, or its mask can't be used; no threshold can
+            be estimated from the maps; a map is missing, damaged or of another photo.
     """
     if section.threshold_from == "auto" and photos.made_by == WalkedMaps.step:
         return BackgroundThreshold(WALKED_THRESHOLD, "walk")
@@ -88,29 +88,29 @@ def choose_background_threshold(
 def estimated_threshold(
     photos: MappedPhotos, runtime: Runtime, *, section: str = "pseudo_masks"
 ) -> BackgroundThreshold:
-    """Estimate the background threshold from the training photos' maps alone.
+    """Estimate the background threshold from the maps of the training photos, without masks.
 
-    Where only other splits have maps, from those.
+    If no training photo has maps, the first split that has maps is used.
 
     Args:
         photos: photos with maps.
         runtime: where to run.
-        section: of the recipe that asks for it, to name its settings.
+        section: section of the recipe whose settings an error names.
 
     Raises:
-        DataError: no map, or maps that hold one score only.
+        DataError: there are no maps, or all scores are equal.
     """
     samples = photos.splits.get("train") or next(iter(photos.splits.values()))
 
-    def own_share() -> ScoreHistogram:
+    def histogram_of_rank() -> ScoreHistogram:
         histogram = ScoreHistogram.empty()
-        # At the stored stride: interpolation would hardly move the histogram.
+        # At the stored stride: interpolation would hardly change the histogram.
         for cam_map in ordered_map(photos.read, runtime.shard(samples)):
             histogram.add(cam_map.scores)
         return histogram
 
     total = ScoreHistogram.empty()
-    for part in runtime.gather_results(own_share):
+    for part in runtime.gather_results(histogram_of_rank):
         total.merge(part)
     return BackgroundThreshold(estimate_background_threshold(total, section=section), "estimated")
 
@@ -118,12 +118,12 @@ def estimated_threshold(
 def calibrated_threshold(
     data: PreparedData, photos: MappedPhotos, count: int, runtime: Runtime
 ) -> BackgroundThreshold:
-    """Find the background threshold that is best on a few masked training photos.
+    """Find the background threshold with the highest mIoU on a few masked training photos.
 
     Args:
         data: the prepared data, with masks.
         photos: photos with maps.
-        count: how many photos to look at, at most; drawn with a fixed seed.
+        count: largest number of photos; they are drawn with a fixed seed.
         runtime: where to run.
 
     Raises:
@@ -134,11 +134,11 @@ def calibrated_threshold(
         raise DataError(
             "the background threshold can't be calibrated: no training photo has a mask",
             where=data.path,
-            fix="Give masks of a few training photos, or set the step's `background` to estimated "
-            "or fixed.",
+            fix="Give masks of a few training photos, or set the step's `threshold_from` to "
+            "estimated or fixed.",
         )
 
-    def own_share() -> ThresholdCurve:
+    def curve_of_rank() -> ThresholdCurve:
         curve = ThresholdCurve.empty(photos.classes, CALIBRATION_THRESHOLDS)
         for sample, mask in runtime.shard(chosen):
             cam_map = photos.read(sample)
@@ -147,7 +147,7 @@ def calibrated_threshold(
         return curve
 
     total = ThresholdCurve.empty(photos.classes, CALIBRATION_THRESHOLDS)
-    for part in runtime.gather_results(own_share):
+    for part in runtime.gather_results(curve_of_rank):
         total.merge(part)
     threshold, miou = total.best()
     if math.isnan(miou):
@@ -162,16 +162,18 @@ def calibrated_threshold(
 def drawn_masked_photos(
     data: PreparedData, photos: MappedPhotos, count: int
 ) -> list[tuple[Sample, Path]]:
-    """Some training photos that have maps and a mask, with their masks' files.
+    """Draw training photos that have maps and a mask.
+
+    The seed is fixed, so that calibration and tuning read the same masks.
 
     Args:
         data: the prepared data.
         photos: photos with maps.
-        count: how many at most; drawn by a fixed seed, so that whoever looks at masks looks at the
-            same ones.
+        count: largest number of photos.
 
     Returns:
-        In the order of drawing; empty where no training photo has a mask.
+        Photos with the paths of their masks, in the order of drawing; empty if no training photo
+        has a mask.
     """
     masks = read_mask_paths(data.path)
     masked = sorted(
@@ -188,12 +190,13 @@ def kept_background_threshold(
     section: ThresholdChoice,
     runtime: Runtime,
 ) -> BackgroundThreshold:
-    """The background threshold of a step's folder: found once, then kept in ``background.json``.
+    """Return the background threshold stored in a step's folder, or choose and store it.
 
-    A threshold that follows every photo that is added would make all earlier ones be done again.
+    It is stored in ``background.json``: if it changed with every added photo, all photos would have
+    to be processed again.
 
     Raises:
-        DataError: as `choose_background_threshold`.
+        DataError: see `choose_background_threshold`.
         RunFolderError: the file is damaged, or can't be written.
     """
     path = folder / BACKGROUND
@@ -205,7 +208,7 @@ def kept_background_threshold(
             raise RunFolderError(
                 "not a background threshold of tag2mask",
                 where=path,
-                fix="Delete the file: the threshold is then found again.",
+                fix="Delete the file: the threshold is then computed again.",
             ) from None
     found = choose_background_threshold(data, photos, section, runtime)
     if runtime.rank == 0:
@@ -214,9 +217,9 @@ def kept_background_threshold(
 
 
 def derived_alpha(threshold: float) -> float:
-    """α of the background (1 - max)^α that ties with a class at this threshold.
+    """Return the α of the background (1 - max)^α that equals a background threshold.
 
     Args:
-        threshold: in [0, 1]; α has no value at its ends, which count as 0.01 and 0.99.
+        threshold: in [0, 1]; clipped to 0.01..0.99, because α is undefined at 0 and 1.
     """
     return alpha_from_threshold(min(max(threshold, 0.01), 0.99))

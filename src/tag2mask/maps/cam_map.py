@@ -1,12 +1,12 @@
-"""`CamMap`, the activation maps of one photo, and its file.
+"""`CamMap`, the class activation maps of one photo, and its file.
 
-A map is smooth and is read back only to be compared with thresholds, so it is kept small: scores at
-a stride, in bytes (steps of 1/255) or half floats, deflated. At stride 4 that is about 1/70 of
-float32 at full size (half floats: 1/40), at stride 2 about 1/20 (1/10); bytes at stride 1 come to
-about 1/8, and half floats there above it. Reading takes less than a millisecond.
+Maps are smooth and are only compared with thresholds, so files are small: scores at a stride, as
+uint8 (steps of 1/255) or float16, compressed. Compared with float32 at full size, uint8 takes about
+1/70 at stride 4, 1/20 at stride 2 and 1/8 at stride 1; float16 takes about 1/40 at stride 4 and
+1/10 at stride 2. Reading takes less than a millisecond.
 
-The file is a numpy ``.npz`` without pickles, readable by anybody with ``numpy.load``: ``id``,
-``tags``, ``scores``, ``size``, ``probabilities``.
+A file is a NumPy ``.npz`` without pickles, which ``numpy.load`` reads: ``id``, ``tags``,
+``scores``, ``size``, ``probabilities``.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from tag2mask.errors import DataError
 MAP_SUFFIX = ".npz"
 MapDtype = Literal["uint8", "float16"]
 _PARSING = threading.Lock()
-"""NumPy parses headers with `ast`, which Python 3.11 mixes up when several threads do so at once
-(SystemError: AST constructor recursion depth mismatch)."""
+"""Held while NumPy parses a header: it calls `ast`, which fails in Python 3.11 if several threads
+use it at once (SystemError: AST constructor recursion depth mismatch)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,13 +40,21 @@ class CamMap:
 
     Args:
         id: the sample's id.
-        tags: k tag ids, rising; the classes that have a map.
+        tags: k tag ids in ascending order; the classes that have a map.
         scores: float32 (k, h, w) in [0, 1], at the stored stride.
         size: the upright photo's (h, w), px.
         probabilities: float32 (C,) in [0, 1], the classifier's tag probabilities.
 
     Raises:
         DataError: shapes that don't agree, tags outside the classes, NaN or values outside [0, 1].
+
+    Example:
+        >>> import numpy as np
+        >>> from tag2mask.maps.cam_map import CamMap
+        >>> scores = np.array([[[0.0, 1.0]]], np.float32)
+        >>> cam_map = CamMap("a", (0,), scores, (1, 8), np.ones(1, np.float32))
+        >>> cam_map.full_scores().shape
+        (1, 1, 8)
     """
 
     id: str
@@ -79,7 +87,7 @@ class CamMap:
         return None
 
     def full_scores(self) -> NDArray[np.float32]:
-        """Scores at the photo's size, float32 (k, H, W); bilinear, align_corners=False."""
+        """Return the scores at the photo's size, float32 (k, H, W), resized bilinearly."""
         if not self.tags:
             return np.zeros((0, *self.size), np.float32)
         if self.scores.shape[1:] == self.size:
@@ -94,16 +102,15 @@ class CamMap:
         return full
 
     def as_stored(self, dtype: MapDtype = "uint8") -> CamMap:
-        """The map that `read_map` gives back once `write_map` has stored this one."""
+        """Return the map that `read_map` returns after `write_map` has stored this one."""
         return replace(self, scores=_unpacked(_packed(self.scores, dtype)))
 
     @property
     def certainty(self) -> float:
-        """How clearly the maps decide, in [0, 1]; needs no mask.
+        """Certainty of the labels, in [0, 1], without masks.
 
-        The mean over the cells of the margin between the largest and the second largest of
-        (1 - max, scores): 1 where every cell is fully one class or fully background. Without tags
-        there is nothing to decide: 1.
+        The mean over the cells of the difference between the largest and the second largest of
+        (1 - max, scores): 1 if every cell is entirely one class or background. 1 without tags.
         """
         if not self.tags:
             return 1.0
@@ -113,18 +120,19 @@ class CamMap:
 
 
 def write_map(path: Path, cam_map: CamMap, dtype: MapDtype = "uint8") -> None:
-    """Write the maps of one photo, whole or not at all.
+    """Write the maps of one photo, atomically.
 
     Args:
-        path: the file (``.npz``); missing folders are made.
-        cam_map: what to write.
-        dtype: of the stored scores; uint8 rounds to steps of 1/255, float16 to about 1/2048.
+        path: the file (``.npz``); missing folders are created.
+        cam_map: the maps.
+        dtype: type of the stored scores; uint8 rounds to steps of 1/255, float16 to about 1/2048.
 
     Raises:
         RunFolderError: the disk is full or the folder may not be written.
     """
     stored = _packed(cam_map.scores, dtype)
-    # Not durable: waiting for the disk after each of thousands of files would cost more than they.
+    # Not durable: to wait for the disk after each of thousands of files would take longer than to
+    # compute them.
     with atomic_write(path, durable=False) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
             file,
@@ -140,12 +148,12 @@ def read_map(path: Path) -> CamMap:
     """Read the maps of one photo.
 
     Args:
-        path: a file of `write_map`, or a user's own of the same layout.
+        path: a file written by `write_map`, or another file with the same arrays.
 
     Raises:
-        DataError: missing, cut off, not such a file, or values that no map can hold.
+        DataError: the file is missing, truncated or of another kind, or its values are invalid.
     """
-    fix = "Delete the file and run infer-cam again: it makes only what is missing."
+    fix = "Delete the file and run infer-cam again: it computes only what is missing."
     try:
         content = io.BytesIO(path.read_bytes())
         with _PARSING, np.load(content, allow_pickle=False) as file:
@@ -171,7 +179,7 @@ def read_map(path: Path) -> CamMap:
             f"map holds {scores.dtype} scores, not uint8 or floats", where=path, fix=fix
         )
     if size.shape != (2,) or {size.dtype.kind, tags.dtype.kind} - {"i", "u"} or tags.ndim != 1:
-        raise DataError("size is no (h, w), or tags are no list of integers", where=path, fix=fix)
+        raise DataError("size isn't (h, w), or tags aren't a list of integers", where=path, fix=fix)
     if probabilities.dtype.kind != "f":
         raise DataError(f"probabilities are {probabilities.dtype}, not floats", where=path, fix=fix)
     try:
@@ -187,7 +195,7 @@ def read_map(path: Path) -> CamMap:
 
 
 def _packed(scores: NDArray[np.float32], dtype: MapDtype) -> NDArray[Any]:
-    """Scores as a file holds them."""
+    """Convert scores to the type in which a file stores them."""
     return np.rint(scores * 255.0).astype(np.uint8) if dtype == "uint8" else scores.astype("<f2")
 
 
@@ -197,5 +205,5 @@ def _unpacked(stored: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def map_grid(height: int, width: int, stride: int) -> tuple[int, int]:
-    """Cells of a map of a photo at a stride."""
+    """Return the height and width of a photo's map at a stride, rounded up."""
     return -(-height // stride), -(-width // stride)

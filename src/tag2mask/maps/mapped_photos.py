@@ -1,7 +1,7 @@
 """Photos of the prepared data that have maps: their map files, and masks that must fit them.
 
-The steps after ``infer-cam`` take a folder of maps that may hold one split only, or leave out
-photos that could not be read, or come from elsewhere. What fits together is decided here, once.
+The steps after ``infer-cam`` read a folder of maps. It may hold one split only, lack photos that
+were skipped, or have been made by other software. `mapped_photos` checks that maps and data fit.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class MappedPhotos:
 
     Attributes:
         splits: the samples of each split that has maps, in the order of the index.
-        skipped: photos left out by the step that made the maps, each as ``id: reason``.
-        folder: where the map files lie.
+        skipped: photos skipped by the step that made the maps, each as ``id: reason``.
+        folder: folder of the map files.
         classes: C, the number of foreground classes.
         made_by: name of the step that made the maps.
-        tag_source: whose classes have maps: ``known``, ``known or predicted``, ``predicted``.
+        tag_source: which classes have maps: ``known``, ``known or predicted``, ``predicted``.
     """
 
     splits: dict[Split, list[Sample]]
@@ -42,11 +42,11 @@ class MappedPhotos:
     tag_source: str
 
     def path(self, photo_id: str) -> Path:
-        """Map file of a photo."""
+        """Return the path of a photo's map file."""
         return self.folder / f"{photo_id}{MAP_SUFFIX}"
 
     def stamp(self, photo_id: str) -> str:
-        """``<bytes>-<mtime_ns>`` of a photo's map file: tells whether it changed."""
+        """Return ``<bytes>-<mtime_ns>`` of a photo's map file, which changes with the file."""
         stat = self.path(photo_id).stat()
         return f"{stat.st_size}-{stat.st_mtime_ns}"
 
@@ -54,7 +54,7 @@ class MappedPhotos:
         """Read the maps of a photo.
 
         Raises:
-            DataError: damaged, or made for another photo, other tags or other classes.
+            DataError: the file is damaged, or of another photo, other tags or other classes.
         """
         path = self.path(sample.id)
         cam_map = read_map(path)
@@ -76,15 +76,15 @@ class MappedPhotos:
                 where=path,
                 fix=fix,
             )
-        told = self.tag_source == "known" or (self.tag_source != "predicted" and sample.tags)
-        if told and cam_map.tags != sample.tags:
+        tags_known = self.tag_source == "known" or (self.tag_source != "predicted" and sample.tags)
+        if tags_known and cam_map.tags != sample.tags:
             raise DataError(
                 f"map of {sample.id!r} is of other tags than the data has", where=path, fix=fix
             )
         return cam_map
 
     def without(self, ids: Collection[str]) -> MappedPhotos:
-        """The same without some photos, and without splits of which none is left.
+        """Return a copy without some photos, and without splits that become empty.
 
         Raises:
             DataError: no photo is left.
@@ -102,24 +102,24 @@ class MappedPhotos:
         return replace(self, splits={split: left for split, left in kept.items() if left})
 
     def read_mask(self, path: Path, sample: Sample) -> NDArray[np.uint8]:
-        """`read_sample_mask` with the classes of the maps."""
+        """Read a photo's mask with `read_sample_mask`, for the classes of the maps."""
         return read_sample_mask(sample, path, self.classes)
 
 
 def mapped_photos(data: PreparedData, maps: AnyMaps) -> MappedPhotos:
     """Find the photos that have maps.
 
-    A split without a single map was not asked for; in any other a photo without a map must be among
-    those that the maps' step left out.
+    A split without any map is left out. In every other split, each photo without a map must be
+    listed as skipped by the step that made the maps.
 
     Raises:
-        DataError: a photo's map is missing, or there is none at all; maps of other classes.
+        DataError: a photo's map is missing, there are no maps, or they are of other classes.
         RunFolderError: the prepared index or the maps' manifest is damaged.
     """
     folder = maps.path / "maps"
     left_out = maps.manifest.skipped
     names = read_classes(data.path).names
-    refuse_other_classes(maps, names, "maps")
+    check_classes(maps, names, "maps")
     splits: dict[Split, list[Sample]] = {}
     for split in SPLITS:
         samples = read_index(data.path, split)
@@ -134,7 +134,7 @@ def mapped_photos(data: PreparedData, maps: AnyMaps) -> MappedPhotos:
                 raise DataError(
                     f"photo {sample.id!r} has no map",
                     where=folder,
-                    fix=f"Run {maps.step} again: it makes only what is missing.",
+                    fix=f"Run {maps.step} again: it computes only what is missing.",
                 )
         splits[split] = found
     if not splits:
@@ -147,17 +147,17 @@ def mapped_photos(data: PreparedData, maps: AnyMaps) -> MappedPhotos:
 
 
 def tag_source(maps: AnyMaps) -> str:
-    """Whose classes have maps: ``known``, ``known or predicted``, ``predicted``."""
+    """Return which classes have maps: ``known``, ``known or predicted`` or ``predicted``."""
     return str(maps.manifest.metrics.get("tags", "known"))
 
 
-def refuse_other_classes(made: Handle, names: tuple[str, ...], what: str) -> None:
-    """Refuse a folder that says it was made for other classes.
+def check_classes(made: Handle, names: tuple[str, ...], what: str) -> None:
+    """Check that a folder was made for the classes of the data.
 
     Args:
-        made: the folder; one that doesn't say is taken.
-        names: of the data's classes.
-        what: lies in it.
+        made: the folder; accepted if its manifest has no class names.
+        names: class names of the data.
+        what: what the folder holds, for the message.
 
     Raises:
         DataError: other names, or another order.

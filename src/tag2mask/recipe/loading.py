@@ -205,7 +205,7 @@ def _unknown_key(location: Sequence[str]) -> str:
     """Say that a recipe has no such key, and which key replaced it or is probably meant."""
     key, last = ".".join(location), location[-1]
     section = _section_at(location[:-1])
-    if last in REMOVED_KEYS:
+    if key in REMOVED_KEYS:
         return f"key {key!r} was removed: it improved no result"
     if RENAMED_KEYS.get(last) in section.model_fields:
         return f"key {key!r} is now called {current_name(key)!r}"

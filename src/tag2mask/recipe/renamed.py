@@ -17,9 +17,15 @@ RENAMED_VALUES: Mapping[str, Mapping[str, str]] = {"behavior": {"paper": "publis
 """Values of earlier versions, by the last part of their key: old to new."""
 
 REMOVED_KEYS = frozenset(
-    {"teach", "pcm_lr", "dice", "lovasz", "class_balance", "confidence_weight", "rounds"}
+    {
+        "train_cam.losses.teach",
+        "train_cam.optimizer.pcm_lr",
+        "train_segmenter.confidence_weight",
+        "train_segmenter.losses",
+        "train_segmenter.rounds",
+    }
 )
-"""Keys of earlier versions, by the last part of their dotted name, that improved no result."""
+"""Keys and sections of earlier versions that improved no result."""
 
 COMMON_NAMES: Mapping[str, str] = {
     "amp": "precision",

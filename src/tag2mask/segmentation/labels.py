@@ -13,7 +13,7 @@ from tag2mask.artifacts.handles import PreparedData, PseudoMaskFolder
 from tag2mask.data.index import Sample, read_classes, read_index, read_mask_paths
 from tag2mask.data.photos import read_photo, read_sample_mask
 from tag2mask.errors import DataError
-from tag2mask.maps.mapped_photos import refuse_other_classes
+from tag2mask.maps.mapped_photos import check_classes
 from tag2mask.metrics.confusion import Confusion
 from tag2mask.runtime.threads import ordered_map
 from tag2mask.segmentation.inference.label_canvas import PhotoLabels
@@ -50,7 +50,7 @@ def pseudo_labeled(data: PreparedData, masks: PseudoMaskFolder) -> LabeledPhotos
     Raises:
         DataError: a photo's mask is missing, or all are; masks of other classes.
     """
-    refuse_other_classes(masks, read_classes(data.path).names, "pseudo masks")
+    check_classes(masks, read_classes(data.path).names, "pseudo masks")
     left_out = masks.manifest.skipped
     samples: list[Sample] = []
     without: list[str] = []
