@@ -1,13 +1,9 @@
-"""Devices, seeds, precision and checkpoints."""
+"""Devices, seeds, precision and ranks."""
 
 from __future__ import annotations
 
-import errno
-import io
-import os
 import pickle
 import random
-import signal
 import subprocess
 import sys
 import threading
@@ -20,12 +16,10 @@ import torch
 from torch import nn
 
 from small_runs import environment
-from tag2mask.errors import DataError, DeviceError, RunFolderError, WeightsError
+from tag2mask.errors import DataError, DeviceError
 from tag2mask.runtime import precision as precision_module
-from tag2mask.runtime.memory import explain_out_of_memory
 from tag2mask.runtime.precision import resolve_precision
 from tag2mask.runtime.session import Runtime, share_of_threads
-from tag2mask.training.checkpoint import load_checkpoint, save_checkpoint
 
 CPU = torch.device("cpu")
 
@@ -135,79 +129,6 @@ def test_autocast_computes_in_the_precision(runtime: Runtime) -> None:
         assert (left @ left).dtype is torch.float32
 
 
-def test_checkpoint_round_trip(tmp_path: Path) -> None:
-    state = {"model": {"weight": torch.randn(3)}, "step": 4}
-    path = tmp_path / "checkpoint.pt"
-    save_checkpoint(path, {"step": 1})
-    save_checkpoint(path, state)
-    loaded = load_checkpoint(path)
-    assert loaded["step"] == 4
-    assert torch.equal(loaded["model"]["weight"], state["model"]["weight"])
-    assert list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
-def test_full_disk_leaves_the_last_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "checkpoint.pt"
-    save_checkpoint(path, {"step": 1})
-    with monkeypatch.context() as patch:
-        full = os.open("/dev/full", os.O_RDWR)
-        patch.setattr(Path, "open", lambda _, mode: os.fdopen(full, mode))
-        with pytest.raises(RunFolderError, match="disk is full"):
-            save_checkpoint(path, {"weights": torch.zeros(100_000)})
-    assert load_checkpoint(path) == {"step": 1}
-    assert list(tmp_path.iterdir()) == [path]
-
-
-class _FullDisk(io.BytesIO):
-    """A file that accepts ``room`` bytes, and closes without an error as real ones do."""
-
-    def __init__(self, room: int) -> None:
-        super().__init__()
-        self.room = room
-
-    def write(self, data: Any) -> int:
-        self.room -= len(data)
-        if self.room < 0:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return super().write(data)
-
-
-@pytest.mark.parametrize("room", [0, 100, 5_000, 300_000])
-def test_a_disk_that_fills_meanwhile_leaves_the_last_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
-) -> None:
-    path = tmp_path / "checkpoint.pt"
-    save_checkpoint(path, {"step": 1})
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", lambda _path, _mode: _FullDisk(room))
-        with pytest.raises(RunFolderError, match="disk is full"):
-            save_checkpoint(path, {"weights": torch.zeros(100_000)})
-    assert load_checkpoint(path) == {"step": 1}
-    assert list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"not a checkpoint" * 9])
-def test_damaged_checkpoint(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "checkpoint.pt"
-    path.write_bytes(content)
-    with pytest.raises(WeightsError, match=r"can't be read.*checkpoint\.pt.*Delete it"):
-        load_checkpoint(path)
-
-
-def test_out_of_memory_names_the_settings() -> None:
-    with (
-        pytest.raises(DeviceError, match=r"ran out of memory\. Lower a or b\."),
-        explain_out_of_memory("a", "b"),
-    ):
-        raise torch.OutOfMemoryError
-    for error in (KeyError("a"), RuntimeError("shapes don't match")):
-        with pytest.raises(type(error), match=str(error.args[0])), explain_out_of_memory("a"):
-            raise error
-
-
 class _TwoRanks(Runtime):
     """Rank 0 of two, with a given value from the other one."""
 
@@ -233,48 +154,6 @@ def test_an_error_on_one_rank_is_raised_on_all(runtime: Runtime, error: Exceptio
     with pytest.raises(type(error), match=str(error.args[-1])):  # this rank's
         ranks.gather_results(fail)
     assert ranks.gather_results(lambda: 3) == [3, 7]
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: "
-        "you tried to allocate 4000000000000 bytes. Error code 12 (Cannot allocate memory)",
-        "MPS backend out of memory (MPS allocated: 9.0 GB)",
-    ],
-)
-def test_out_of_memory_is_recognized_on_every_device(message: str) -> None:
-    with (
-        pytest.raises(DeviceError, match=r"ran out of memory\. Lower a\."),
-        explain_out_of_memory("a"),
-    ):
-        raise RuntimeError(message)
-
-
-def test_out_of_memory_on_this_machine() -> None:
-    with (
-        pytest.raises(DeviceError, match=r"machine ran out of memory\. Lower a\."),
-        explain_out_of_memory("a"),
-    ):
-        torch.empty(2**60, dtype=torch.uint8)
-
-
-class _Dying(torch.utils.data.Dataset[int]):
-    def __len__(self) -> int:
-        return 1
-
-    def __getitem__(self, index: int) -> int:
-        os.kill(os.getpid(), signal.SIGKILL)
-        return index
-
-
-def test_a_dead_data_loading_process_is_explained() -> None:
-    loader = torch.utils.data.DataLoader(_Dying(), num_workers=1)
-    with (
-        pytest.raises(DeviceError, match=r"died.*runtime\.workers=0.*--shm-size.*lower a"),
-        explain_out_of_memory("a"),
-    ):
-        list(loader)
 
 
 @pytest.mark.slow
@@ -328,22 +207,3 @@ def test_a_share_of_the_threads_applies_in_a_new_thread() -> None:
         assert found == [2, 4]
     finally:
         torch.set_num_threads(before)
-
-
-def test_an_interrupt_while_a_checkpoint_is_written_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    save_checkpoint(tmp_path / "checkpoint.pt", {"step": 1})
-
-    def interrupted(*_: Any) -> None:
-        try:
-            raise KeyboardInterrupt
-        finally:
-            raise RuntimeError("unexpected pos 6629568 vs 6629456")  # as torch's writer does
-
-    with monkeypatch.context() as patched:
-        patched.setattr(torch, "save", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            save_checkpoint(tmp_path / "checkpoint.pt", {"step": 2})
-    assert load_checkpoint(tmp_path / "checkpoint.pt") == {"step": 1}
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
