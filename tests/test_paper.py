@@ -48,6 +48,7 @@ WITH_EXAMPLE = (
     "tag2mask.affinity.loss.affinity_terms",
     "tag2mask.affinity.random_walk.random_walk",
     "tag2mask.affinity.random_walk.RandomWalk",
+    "tag2mask.crf.dense_crf.DenseCrf",
 )
 
 
