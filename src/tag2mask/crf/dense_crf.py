@@ -3,7 +3,7 @@
 Krähenbühl & Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials"
 (NIPS 2011, https://arxiv.org/abs/1210.5644). Each pair of pixels i, j with labels x is connected by
 a Potts potential with two Gaussian kernels, one of position p and color I, and one of position
-(section 2 of the paper):
+(section 2 of the paper)::
 
     E(x) = sum over i of -log score_i(x_i)  +  sum over i < j of [x_i != x_j] k(i, j)
     k(i, j) = bilateral_weight exp(-|p_i - p_j|^2 / (2 bilateral_sxy^2)
