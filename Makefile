@@ -23,7 +23,7 @@ help:
 install: $(READY)
 
 # torch, torchvision and timm in one command with the package: pip must choose versions that fit
-# each other. A .venv that somebody else filled is completed, not made anew.
+# each other. A .venv that somebody else filled is completed, not replaced.
 $(READY): pyproject.toml
 	@$(PYTHON) -c '$(SUITABLE)' || \
 		{ echo 'tag2mask needs Python >= 3.11: make PYTHON=/path/to/python3' >&2; exit 1; }
@@ -43,16 +43,16 @@ demo: $(READY)
 	@echo 'report:           runs/demo/report/index.html'
 
 # One worker per core; a worker that runs out of tests takes some of another's.
-PYTEST := $(BIN)/python -m pytest -n logical --dist worksteal
-
-smoke: $(READY)
-	$(PYTEST) -m smoke
+MARKS ?= not slow
 
 test: $(READY)
-	$(PYTEST) -m 'not slow'
+	$(BIN)/python -m pytest -n auto --dist worksteal -m '$(MARKS)'
 
-test-all: $(READY)
-	$(PYTEST)
+smoke: MARKS = smoke
+smoke: test
+
+test-all: MARKS =
+test-all: test
 
 check: $(READY)
 	$(BIN)/ruff format --check

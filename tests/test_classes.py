@@ -21,6 +21,8 @@ from tag2mask.classes import (
 )
 from tag2mask.errors import DataError, nearest_hint
 
+pytestmark = pytest.mark.smoke
+
 names = st.lists(
     st.text(min_size=1, max_size=8).filter(
         lambda n: n.strip() and n != "background" and not UNPRINTABLE.search(n)

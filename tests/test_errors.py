@@ -10,6 +10,8 @@ import pytest
 from tag2mask import errors
 from tag2mask.errors import DataError, ProblemsError, Tag2MaskError
 
+pytestmark = pytest.mark.smoke
+
 
 @pytest.mark.parametrize(
     ("error", "message"),

@@ -70,6 +70,7 @@ def root(finished: Path, tmp_path: Path) -> Path:
     return tmp_path / "moved"
 
 
+@pytest.mark.smoke
 def test_every_step_writes_its_folder(finished: Path) -> None:
     out = finished / "run"
     assert {path.name for path in out.iterdir()} == {*STEPS, "recipe.yaml"}

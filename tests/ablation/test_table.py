@@ -11,6 +11,8 @@ from tag2mask.ablation.table import load_table, row_options, row_recipe, shipped
 from tag2mask.errors import RecipeError
 from tag2mask.recipe.loading import load_recipe
 
+pytestmark = pytest.mark.smoke
+
 
 def table_file(folder: Path, text: str) -> Path:
     path = folder / "table.yaml"

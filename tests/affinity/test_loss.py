@@ -15,6 +15,8 @@ from tag2mask.affinity.loss import AFFINITY_WEIGHTS, AffinityObjective, affinity
 from tag2mask.affinity.network import AffinityNet
 from tag2mask.affinity.pairs import existing_pairs, pair_offsets
 
+pytestmark = pytest.mark.smoke
+
 KINDS = torch.tensor([0, 0, 1, 2, 255], dtype=torch.uint8)
 
 

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from tag2mask.affinity.pairs import existing_pairs, pair_ends, pair_offsets, usable_radius
 
+pytestmark = pytest.mark.smoke
+
 SIDES, RADII = st.integers(1, 14), st.integers(1, 7)
 
 

@@ -23,6 +23,8 @@ from tag2mask.errors import RunFolderError
 from tag2mask.recipe.sections import InferCam, Prepare
 from tag2mask.recipe.training import TrainCam
 
+pytestmark = pytest.mark.smoke
+
 
 def make_prepared(out: Path, listing: str = "listing-1", **section: Any) -> PreparedData:
     with step_folder(

@@ -11,6 +11,8 @@ from tag2mask.crf.permutohedral import GROUP, PermutohedralLattice
 from tag2mask.errors import DataError
 from tag2mask.runtime.compiled import Team
 
+pytestmark = pytest.mark.smoke
+
 ALONE = Team(1)
 
 

@@ -13,6 +13,8 @@ from tag2mask.data import images
 from tag2mask.data.images import image_size, read_image
 from tag2mask.errors import DataError
 
+pytestmark = pytest.mark.smoke
+
 GRADIENT = np.linspace(0, 255, 24 * 40).reshape(24, 40)
 
 

@@ -15,6 +15,8 @@ from tag2mask.classes import ClassSet, voc_palette
 from tag2mask.data.masks import IGNORE_COLOR, read_mask, write_mask
 from tag2mask.errors import DataError, RunFolderError
 
+pytestmark = pytest.mark.smoke
+
 
 @settings(max_examples=25, deadline=None)
 @given(classes=st.integers(1, 254), seed=st.integers(0, 99), side=st.integers(1, 30))

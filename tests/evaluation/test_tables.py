@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tag2mask.evaluation.tables import markdown_table
+
+pytestmark = pytest.mark.smoke
 
 
 def test_columns_line_up() -> None:

@@ -13,6 +13,8 @@ from tag2mask.maps.background import (
 )
 from tag2mask.metrics.threshold_curve import max_and_argmax
 
+pytestmark = pytest.mark.smoke
+
 UNIT = st.floats(0, 1, width=32)
 
 

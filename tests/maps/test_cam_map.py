@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from tag2mask.errors import DataError
 from tag2mask.maps.cam_map import CamMap, read_map, write_map
 
+pytestmark = pytest.mark.smoke
+
 
 def cam_map(
     k: int = 2, size: tuple[int, int] = (37, 50), stride: int = 4, classes: int = 5, seed: int = 0

@@ -6,6 +6,8 @@ from skimage.morphology import erosion
 
 from tag2mask.metrics.boundary_iou import BoundaryCounts, band_width, contour_band
 
+pytestmark = pytest.mark.smoke
+
 
 def published_band(mask, width):
     """Mask minus its erosion by a 3x3 square, repeated, with zeros around the photo."""

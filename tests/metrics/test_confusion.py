@@ -6,6 +6,8 @@ from sklearn.metrics import confusion_matrix
 
 from tag2mask.metrics.confusion import Confusion
 
+pytestmark = pytest.mark.smoke
+
 CLASSES = 4
 
 

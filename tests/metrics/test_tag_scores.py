@@ -3,6 +3,8 @@ import pytest
 
 from tag2mask.metrics.tag_scores import doubtful_tags, tag_quality
 
+pytestmark = pytest.mark.smoke
+
 
 def test_quality_of_a_small_example():
     tags = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0]], bool)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 from toy_backbone import corner, padded, random
 
 from tag2mask.nn.masked_resize import cells_inside, global_average, resize
+
+pytestmark = pytest.mark.smoke
 
 SIDES = st.integers(1, 6)
 

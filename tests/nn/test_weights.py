@@ -17,6 +17,8 @@ from tag2mask.errors import WeightsError
 from tag2mask.nn.official_checkpoints import official_seam_state
 from tag2mask.nn.weights import load_into, load_state, packaged_state
 
+pytestmark = pytest.mark.smoke
+
 
 def small_state() -> dict[str, Tensor]:
     return {"conv.weight": torch.arange(6.0).reshape(2, 3), "bn.running_mean": torch.ones(2)}

@@ -23,6 +23,8 @@ from tag2mask.recipe.schema import Recipe
 from tag2mask.recipe.sections import InferCam
 from tag2mask.recipe.training import TrainCam
 
+pytestmark = pytest.mark.smoke
+
 
 def sections(model: type[BaseModel], prefix: str = "") -> dict[str, type[BaseModel]]:
     found: dict[str, type[BaseModel]] = {}

@@ -22,6 +22,8 @@ from tag2mask.report.page import (
     with_unit,
 )
 
+pytestmark = pytest.mark.smoke
+
 
 def test_names_never_become_markup() -> None:
     html = render(page_of_all_blocks())

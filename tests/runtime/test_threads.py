@@ -6,6 +6,8 @@ import pytest
 from tag2mask.runtime import threads as parallel
 from tag2mask.runtime.threads import grouped, ordered_map
 
+pytestmark = pytest.mark.smoke
+
 
 def test_order_is_kept():
     def slow_first(i):

@@ -16,6 +16,8 @@ from toy_backbone import corner, padded, random
 from tag2mask.nn.mean import Mean
 from tag2mask.seam import losses
 
+pytestmark = pytest.mark.smoke
+
 SIDES = st.integers(2, 6)
 SEEDS = st.integers(0, 99)
 TAGS = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])

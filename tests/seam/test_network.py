@@ -9,6 +9,8 @@ from toy_backbone import PointwiseBackbone, corner, random
 
 from tag2mask.seam.network import SeamNet
 
+pytestmark = pytest.mark.smoke
+
 CHANNELS = (2, 3)
 
 

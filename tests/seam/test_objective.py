@@ -15,6 +15,8 @@ from tag2mask.seam.network import SeamNet
 from tag2mask.seam.objective import LossWeights, SeamObjective
 from tag2mask.seam.transform import ViewTransform
 
+pytestmark = pytest.mark.smoke
+
 TAGS = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
 SIZE = 24
 ALL = torch.ones(2, SIZE, SIZE, dtype=torch.bool)

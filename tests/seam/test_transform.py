@@ -13,6 +13,8 @@ from torch.nn import functional
 
 from tag2mask.seam.transform import ViewTransform
 
+pytestmark = pytest.mark.smoke
+
 QUICK = settings(max_examples=25, deadline=None)
 SIDES = st.integers(5, 40)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from tag2mask.classes import IGNORE
 from tag2mask.nn.mean import Mean
 from tag2mask.segmentation.losses import SegmenterObjective, cross_entropy
+
+pytestmark = pytest.mark.smoke
 
 CLASSES = 4
 

@@ -19,6 +19,8 @@ from tag2mask.training.optim import (
     train_mode,
 )
 
+pytestmark = pytest.mark.smoke
+
 
 def make_net() -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))

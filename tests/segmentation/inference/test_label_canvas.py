@@ -15,6 +15,8 @@ from tag2mask.segmentation.inference import label_canvas
 from tag2mask.segmentation.inference.label_canvas import LabelCanvas, PhotoLabels
 from tag2mask.segmentation.inference.tiles import MapBlock
 
+pytestmark = pytest.mark.smoke
+
 IDS = np.array([0, 2, 7], np.uint8)
 
 

@@ -9,6 +9,8 @@ from PIL import Image
 from local_segmenter import LocalSegmenter, colorful
 from tag2mask.segmentation.inference.segmenter import AveragedViews, GridBox, Segmenter, pixels
 
+pytestmark = pytest.mark.smoke
+
 
 class Recording(LocalSegmenter):
     """Keeps its last input."""
