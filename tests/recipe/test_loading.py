@@ -1,4 +1,4 @@
-"""Recipes: strict, frozen, and with errors a person can read."""
+"""Recipes: loading, strict and frozen sections, readable errors."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_default_recipe_is_shipped() -> None:
     assert "lite0-cpu" in shipped_recipes()
 
 
-def test_sections_bear_the_names_of_the_steps() -> None:
+def test_sections_have_the_names_of_the_steps() -> None:
     steps = {
         "prepare",
         "train_cam",
@@ -87,7 +87,7 @@ def test_keys_outside_of_the_identity_exist() -> None:
         (TrainCam.model_validate({"pcm": {"power": 2.0}}), False),
     ],
 )
-def test_what_only_saves_memory_may_change_on_resume(
+def test_settings_that_only_save_memory_may_change_on_resume(
     tmp_path: Path, changed: InferCam | TrainCam, same: bool
 ) -> None:
     kind = CamMaps if isinstance(changed, InferCam) else CamModel
@@ -174,7 +174,7 @@ def test_unknown_keys_and_impossible_values_are_named(values: dict[Any, Any], wo
 
 
 @pytest.mark.parametrize("value", ["nonsense", -1, [0], [], {"a": 1}, None, True, 10**30, 1.5])
-def test_no_message_shows_the_library_that_checks(value: object) -> None:
+def test_no_message_shows_internals_of_pydantic(value: object) -> None:
     refused = 0
     for key in keys(Recipe):
         values: Any = value
@@ -189,7 +189,7 @@ def test_no_message_shows_the_library_that_checks(value: object) -> None:
     assert refused
 
 
-def test_all_problems_come_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(RecipeError) as caught:
         recipe_from({"train_cam": {"epoch": 3, "crop": 1}, "infer_cam": {"map_stride": 3}})
     assert all(key in str(caught.value) for key in ("epoch", "crop", "map_stride"))
@@ -234,16 +234,16 @@ def test_broken_overrides_are_named(override: str) -> None:
         (b"train_cam: [", "not valid YAML"),
         (
             b"train_cam: {epochs: 5}\nwalk: {beta: 3}\ntrain_cam: {crop: 64}\n",
-            "key 'train_cam' stands twice",
+            "duplicate key 'train_cam'",
         ),
-        (b"walk: {beta: 3, steps: 4, beta: 3}", "key 'beta' stands twice"),
+        (b"walk: {beta: 3, steps: 4, beta: 3}", "duplicate key 'beta'"),
         (b"- 1\n- 2\n", "mapping"),
         (b"just text", "mapping"),
         (b"\xff\xfe\x00\x01", "not UTF-8 text"),
         (b"a: !!python/object/apply:os.system ['echo']", "not valid YAML"),
     ],
 )
-def test_files_that_are_no_recipe(tmp_path: Path, content: bytes, words: str) -> None:
+def test_files_that_are_not_recipes(tmp_path: Path, content: bytes, words: str) -> None:
     path = tmp_path / "mine.yaml"
     path.write_bytes(content)
     with pytest.raises(RecipeError, match=words) as caught:
@@ -251,7 +251,7 @@ def test_files_that_are_no_recipe(tmp_path: Path, content: bytes, words: str) ->
     assert "mine.yaml" in str(caught.value)
 
 
-def test_anchors_and_merged_keys_are_yaml_too(tmp_path: Path) -> None:
+def test_anchors_and_merged_keys_are_allowed(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(
         "affinity_labels: &a {threshold_from: fixed, background_threshold: 0.2}\n"
         "walk: &b {<<: *a, background_threshold: 0.3}\n"
@@ -263,7 +263,7 @@ def test_anchors_and_merged_keys_are_yaml_too(tmp_path: Path) -> None:
     assert [section.background_threshold for section in sections] == [0.2, 0.3, 0.4]
 
 
-def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
+def test_an_empty_file_means_all_defaults(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("")
     assert load_recipe(tmp_path / "mine.yaml") == Recipe()
 
@@ -329,7 +329,7 @@ def test_a_segmentation_network_on_the_cam_networks_backbone_takes_its_weights()
     overridden = load_recipe("voc12-resnet38", ["train_cam.backbone.weights=mine.pth"])
     assert overridden.train_segmenter.network.weights == "mine.pth"
     assert overridden.train_affinity.backbone.weights == "mine.pth"
-    with pytest.raises(RecipeError) as caught:  # told once, where it stands
+    with pytest.raises(RecipeError) as caught:  # reported once, for train_cam
         recipe_from({"train_cam": {"backbone": {"weights": 7}}})
     assert "train_segmenter" not in str(caught.value)
     for nonsense in (7, {"network": 7}):
@@ -351,14 +351,14 @@ def test_affinitynet_takes_the_backbone_of_the_cam_network() -> None:
     assert recipe_from(yaml.safe_load(dump_recipe(own))) == own
     overridden = load_recipe("tiny", ["train_cam.backbone.name=resnet18"])
     assert overridden.train_affinity.backbone.name == "resnet18"
-    with pytest.raises(RecipeError) as caught:  # told once, where it stands
+    with pytest.raises(RecipeError) as caught:  # reported once, for train_cam
         recipe_from({"train_cam": {"backbone": {"output_stride": 7}}})
     assert "train_affinity" not in str(caught.value)
     with pytest.raises(RecipeError, match=r"train_affinity\.backbone\.output_stride"):
         recipe_from({"train_affinity": {"backbone": {"output_stride": 7}}})
 
 
-def test_a_precision_without_quotes_is_no_number() -> None:
+def test_a_precision_may_lack_quotes() -> None:
     recipe = load_recipe("tiny", ["train_cam.precision=32", 'predict.precision="16"'])
     assert (recipe.train_cam.precision, recipe.predict.precision) == ("32", "16")
     with pytest.raises(RecipeError, match="given 64"):

@@ -1,4 +1,4 @@
-"""Every shipped recipe runs: each takes a step with its own network, ``tiny`` takes all of them."""
+"""Shipped recipes: each builds and trains its networks, and ``tiny`` runs every step."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_every_shipped_recipe_describes_a_network(name: str) -> None:
     section = load_recipe(name).train_cam
     spec = net_spec(section, ClassSet(VOC_NAMES))
     assert (spec.pcm, spec.dropout) == (section.pcm.enabled, section.dropout)
-    with torch.device("meta"):  # no weight is drawn: a tenth of the time
+    with torch.device("meta"):  # without initializing weights, in a tenth of the time
         net = build_seam(spec)
     assert net.num_classes == 20
     assert (net.pcm is not None) == spec.pcm
@@ -129,7 +129,7 @@ SMALL = [
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(shipped_recipes()))
 def test_every_shipped_recipe_trains_and_infers(name: str, tmp_path: Path) -> None:
-    """Its network, losses, views and optimizer, on small photos and for two steps."""
+    """Train its networks with its losses, views and optimizer on small photos for two steps."""
     recipe = load_recipe(name, SMALL)
     data = prepared(write_photos(tmp_path / "photos", 4), tmp_path / "prepare")
     runtime = one_rank()
@@ -149,7 +149,7 @@ def test_every_shipped_recipe_trains_and_infers(name: str, tmp_path: Path) -> No
 
 
 def photos_for_tiny(folder: Path) -> Path:
-    """24 masked photos of the shared set with their tags; the demo's where that is missing."""
+    """Link 24 masked photos of the shared data with their tags; else use the demo data."""
     root = Path(os.environ.get("TAG2MASK_SHARED", Path(__file__).parents[3] / "shared")) / "voc12"
     if not root.is_dir():
         if "CI" in os.environ:
@@ -176,7 +176,7 @@ def _link(source: Path, target: Path) -> None:
 
 
 @pytest.mark.slow
-def test_tiny_takes_every_step_on_real_photos(tmp_path: Path) -> None:
+def test_tiny_runs_every_step_on_real_photos(tmp_path: Path) -> None:
     photos = photos_for_tiny(tmp_path / "photos")
     out = tmp_path / "run"
     result = call(

@@ -1,4 +1,4 @@
-"""Types of a recipe's values, and the base of its sections."""
+"""Types of a recipe's values, and the base class of its sections."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Behavior = Literal["default", "published"]
 
 
 def _no_boolean(given: object) -> object:
-    """Python counts true as 1; who writes it means another key."""
+    """Refuse true and false, which Python treats as 1 and 0."""
     if isinstance(given, bool):
         raise ValueError("a number, not true or false")
     return given
@@ -28,11 +28,11 @@ Count = Annotated[Integer, Field(ge=1)]
 NonNegativeCount = Annotated[Integer, Field(ge=0)]
 Seed = Annotated[Integer, Field(ge=0, le=2**63 - 1)]
 MOST_SIDE = 100_000
-"""A slip of the keyboard must not ask for more than any machine holds."""
+"""Upper limit, so that a typing error can't request more memory than any machine has."""
 Side = Annotated[Integer, Field(ge=1, le=MOST_SIDE)]
-"""Of a photo, px."""
+"""Side of a photo, px."""
 Scale = Annotated[Number, Field(ge=0.05, le=8.0)]
-"""Of a photo or view relative to its side at scale 1."""
+"""Size of a photo or view relative to its size at scale 1."""
 
 
 MapStride = Annotated[Literal[1, 2, 4, 8], BeforeValidator(_no_boolean)]
@@ -42,7 +42,7 @@ Precision = Annotated[
         lambda given: {32: "32", 16: "16"}.get(given, given) if isinstance(given, int) else given
     ),
 ]
-"""Of numbers in a network; YAML reads 32 without quotes as a number."""
+"""Precision of a network's computations. YAML reads 32 without quotes as a number."""
 
 
 class Section(BaseModel):
@@ -51,7 +51,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     not_identity: ClassVar[frozenset[str]] = frozenset()
-    """Keys that don't change what the step makes; they may differ when a folder is resumed. A key
-    of a section inside is written with a dot (``pcm.block_mib``)."""
+    """Keys that don't change the step's result and may differ when a folder is resumed. Keys of an
+    inner section have dots (``pcm.block_mib``)."""
     renamed_keys: ClassVar[Mapping[str, str]] = RENAMED_KEYS
     """Old to new names of keys, to recognize folders of earlier versions."""

@@ -1,4 +1,4 @@
-"""Recipes from files: YAML, ``--set``, errors a person can read."""
+"""Recipes from YAML files and ``--set``, with readable errors."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tag2mask.recipe.renamed import (
     RENAMED_VALUES,
     current_name,
 )
-from tag2mask.recipe.schema import _TAKING_OVER, Recipe, _inside
+from tag2mask.recipe.schema import INHERITING, Recipe, inner_section
 
 
 def shipped_recipes() -> dict[str, str]:
-    """Names and texts of the recipes inside the package, by name."""
+    """Return the texts of the recipes in the package, by name."""
     folder = resources.files("tag2mask.recipe") / "recipes"
     return {
         entry.name.removesuffix(".yaml"): entry.read_text(encoding="utf-8")
@@ -39,8 +39,8 @@ def load_recipe(name_or_file: str | Path, overrides: Sequence[str] = ()) -> Reci
         overrides: ``section.key=value`` strings; values are YAML.
 
     Raises:
-        RecipeError: no such recipe, not YAML, unknown keys (nearest named), impossible values; all
-            problems at once.
+        RecipeError: no such recipe, not YAML, unknown keys (with the nearest known one) or invalid
+            values; all problems at once.
     """
     shipped = shipped_recipes()
     path = Path(name_or_file)
@@ -71,7 +71,7 @@ def recipe_from(values: Mapping[str, Any], *, where: str = "recipe") -> Recipe:
     """Check a mapping of sections and return the recipe.
 
     Raises:
-        RecipeError: all unknown keys and impossible values at once.
+        RecipeError: all unknown keys and invalid values at once.
     """
     try:
         return Recipe.model_validate(values)
@@ -89,7 +89,7 @@ def recipe_from(values: Mapping[str, Any], *, where: str = "recipe") -> Recipe:
 
 
 def _causes(error: ValidationError) -> list[Any]:
-    """Its problems, but for "too short" of a list of which single values are refused."""
+    """Return its problems, without "too short" for lists that also have invalid values."""
     problems = error.errors()
     inner = {problem["loc"][:-1] for problem in problems}
     return [
@@ -100,15 +100,15 @@ def _causes(error: ValidationError) -> list[Any]:
 
 
 def _inherited(location: Sequence[Any], values: Mapping[str, Any]) -> bool:
-    """Whether a value stands in ``train_cam.backbone`` alone, where its problem is told already."""
-    if tuple(location[:2]) not in _TAKING_OVER or len(location) < 3:
+    """Whether a value is a copy from ``train_cam.backbone``, whose problem is already reported."""
+    if tuple(location[:2]) not in INHERITING or len(location) < 3:
         return False
-    own = _inside(values, location[0], location[1])
+    own = inner_section(values, location[0], location[1])
     return own is not None and location[2] not in own
 
 
 def dump_recipe(recipe: Recipe) -> str:
-    """The resolved recipe as YAML, every key written out."""
+    """Return the resolved recipe as YAML with every key."""
     dumped: str = yaml.dump(
         recipe.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True
     )
@@ -116,19 +116,19 @@ def dump_recipe(recipe: Recipe) -> str:
 
 
 def read_yaml(text: str) -> Any:
-    """The value of a YAML text, of plain types.
+    """Parse a YAML text into plain types.
 
     Raises:
-        yaml.YAMLError: not YAML, or a key that stands twice, of which YAML would drop the first.
+        yaml.YAMLError: not YAML, or a duplicate key, of which PyYAML would drop the first value.
     """
     return yaml.load(text, _Loader)
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's own, but for keys that stand twice."""
+    """Safe YAML loader that refuses duplicate keys."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """Refuse keys that are written twice; those of a merge (``<<``) are looked up later."""
+        """Refuse duplicate keys; those of a merge (``<<``) are resolved later and may repeat."""
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
         seen: set[tuple[str, str]] = set()
         for key, _ in node.value:
@@ -136,17 +136,17 @@ class _Loader(yaml.SafeLoader):
                 continue
             if (key.tag, key.value) in seen:
                 raise yaml.composer.ComposerError(
-                    None, None, f"key {key.value!r} stands twice", key.start_mark
+                    None, None, f"duplicate key {key.value!r}", key.start_mark
                 )
             seen.add((key.tag, key.value))
         return node
 
 
 class _Dumper(yaml.SafeDumper):
-    """YAML's own, which loses Unicode's line breaks unless they stand in double quotes."""
+    """Safe YAML dumper that quotes Unicode line breaks, which plain YAML would lose."""
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
-        """Quote where it matters."""
+        """Use double quotes where there are Unicode line breaks."""
         style = '"' if any(line_break in data for line_break in "\x85\u2028\u2029") else None
         return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
@@ -187,7 +187,7 @@ def _override(values: dict[str, Any], override: str) -> None:
 
 
 def _readable(problem: Any) -> str:
-    """One pydantic problem as one clause a person can read."""
+    """Describe one pydantic problem in one clause."""
     location = [str(part) for part in problem["loc"]]
     key = ".".join(location)
     if problem["type"] == "extra_forbidden":

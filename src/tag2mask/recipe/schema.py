@@ -1,8 +1,8 @@
-"""Recipes: the settings of a run, checked, frozen, with errors a person can read.
+"""`Recipe`: all settings of a run, and the checks across its sections.
 
-A recipe is one YAML file of one level: a section a step, named as the step with underscores. There
-is no inheritance; the resolved recipe is written into the run folder. ``--set a.b=c`` overrides
-single values before the check. What the sections hold stands in ``sections.py``.
+A recipe is one YAML file with one section per step, named like the step with underscores. Recipes
+don't inherit from each other. ``--set a.b=c`` overrides single values before the check, and the
+resolved recipe is written to the run folder.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tag2mask.recipe.training import (
 
 
 class Recipe(Section):
-    """All settings of a run, a section a step."""
+    """All settings of a run, one section per step."""
 
     name: str = "unnamed"
     description: str = ""
@@ -56,18 +56,18 @@ class Recipe(Section):
     @model_validator(mode="before")
     @classmethod
     def _same_backbone(cls, values: Any) -> Any:
-        """What other networks take over from the CAM network, but for the keys that say otherwise.
+        """Copy settings of the CAM network's backbone that other networks' sections leave out.
 
-        AffinityNet takes its backbone, a segmentation network on that backbone its weights.
+        AffinityNet takes the backbone, and a segmentation network with this backbone its weights.
         """
-        backbone = _inside(values, "train_cam", "backbone")
+        backbone = inner_section(values, "train_cam", "backbone")
         if not backbone:
             return values
         known = {key: value for key, value in backbone.items() if key in Backbone.model_fields}
-        affinity = _inside(values, "train_affinity", "backbone")
+        affinity = inner_section(values, "train_affinity", "backbone")
         if affinity is not None:
             values = _replaced(values, "train_affinity", "backbone", {**known, **affinity})
-        network = _inside(values, "train_segmenter", "network")
+        network = inner_section(values, "train_segmenter", "network")
         if network is not None and "weights" in known:
             name = known.get("name", Backbone().name)
             if network.get("encoder", SegmentationNetwork().encoder) == name:
@@ -77,7 +77,7 @@ class Recipe(Section):
         return values
 
     @model_validator(mode="after")
-    def _ranges(self) -> Recipe:
+    def _check_across_keys(self) -> Recipe:
         train = self.train_cam
         for key, (low, high) in {
             "train_cam.long_side": train.long_side,
@@ -99,7 +99,7 @@ class Recipe(Section):
         if train.warm_start and not losses.cls:
             raise ValueError("train_cam.warm_start: a plain CAM learns by losses.cls; raise it")
         if train.warm_start and train.init_from:
-            raise ValueError("train_cam.warm_start: init_from is a start already; set one of them")
+            raise ValueError("train_cam.warm_start: init_from also sets the start; set one of them")
         if 2 * self.predict.overlap > self.predict.tile:
             raise ValueError("predict.overlap: at most half of predict.tile")
         if not self.infer_cam.scales:
@@ -116,11 +116,12 @@ class Recipe(Section):
         return self
 
 
-_TAKING_OVER = (("train_affinity", "backbone"), ("train_segmenter", "network"))
+INHERITING = (("train_affinity", "backbone"), ("train_segmenter", "network"))
+"""Sections that take missing keys from ``train_cam.backbone``."""
 
 
-def _inside(values: Any, section: str, key: str) -> Mapping[str, Any] | None:
-    """A section within one of a recipe's, not checked yet; None: something else stands there."""
+def inner_section(values: Any, section: str, key: str) -> Mapping[str, Any] | None:
+    """Return an inner section of unchecked values; None if the value isn't a section."""
     outer = values.get(section, {}) if isinstance(values, Mapping) else None
     inner = outer.get(key, {}) if isinstance(outer, Mapping) else None
     return inner if isinstance(inner, Mapping) else None

