@@ -14,7 +14,7 @@ from benchmarks.demo_run import demo_run
 from benchmarks.measure import Row, side_by_side
 from tag2mask.affinity.labels import agreed_labels, label_path
 from tag2mask.artifacts.handles import AffinityLabels, CamMaps, PreparedData
-from tag2mask.crf.dense_crf import DenseCrf
+from tag2mask.crf.dense_crf import PUBLISHED_CRF, DenseCrf
 from tag2mask.data.images import read_image
 from tag2mask.data.index import read_classes, read_index
 from tag2mask.data.masks import write_mask
@@ -65,7 +65,7 @@ def plain_loop(run: Path, out: Path) -> None:
         if cam_map.tags:
             image, scores = np.asarray(read_image(sample.image)), cam_map.full_scores()
             refined = [
-                DenseCrf(image, threads=1).refine(with_background(scores, alpha))
+                DenseCrf(image, PUBLISHED_CRF, threads=1).refine(with_background(scores, alpha))
                 for alpha in (strong, weak)
             ]
             labels = agreed_labels(refined[0], refined[1], cam_map.tags)

@@ -10,7 +10,7 @@ from PIL import Image
 from skimage import data
 
 from benchmarks.measure import Row, side_by_side
-from tag2mask.crf.dense_crf import CrfSettings, DenseCrf
+from tag2mask.crf.dense_crf import PUBLISHED_CRF, DenseCrf
 
 SIZE = (375, 500)
 Photo = npt.NDArray[np.uint8]
@@ -51,14 +51,14 @@ def inputs(classes: int, *, toy: bool = False) -> tuple[Photo, Scores]:
 
 def ours(image: Photo, scores: Scores, *, threads: int = 1) -> Scores:
     """Refine scores (k, h, w): kernels and ten iterations."""
-    return DenseCrf(image, threads=threads).refine(scores)
+    return DenseCrf(image, PUBLISHED_CRF, threads=threads).refine(scores)
 
 
 def theirs(image: Photo, scores: Scores) -> Scores:
     """Compute the same with pydensecrf."""
     from pydensecrf.densecrf import DenseCRF2D
 
-    crf = CrfSettings()
+    crf = PUBLISHED_CRF
     model = DenseCRF2D(scores.shape[2], scores.shape[1], len(scores))
     unary = -np.log(np.clip(scores, 1e-5, 1))
     model.setUnaryEnergy(unary.reshape(len(scores), -1))

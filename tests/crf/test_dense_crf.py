@@ -13,10 +13,10 @@ from skimage import data
 from skimage.transform import resize
 
 from tag2mask.crf import mean_field
-from tag2mask.crf.dense_crf import CrfSettings, DenseCrf
+from tag2mask.crf.dense_crf import PUBLISHED_CRF, DenseCrf
 from tag2mask.errors import DataError, RecipeError
 
-SMALL = CrfSettings(gaussian_sxy=2.0, bilateral_sxy=10.0, bilateral_srgb=40.0)
+SMALL = replace(PUBLISHED_CRF, gaussian_sxy=2.0, bilateral_sxy=10.0, bilateral_srgb=40.0)
 
 
 def photo_of(size, kind="photo", seed=0):
@@ -36,7 +36,7 @@ def scores_of(classes, size, seed=0):
     return (0.8 * coarse + 0.2 * rng.random((classes, *size))).astype(np.float32)
 
 
-def published(image, scores, crf=CrfSettings()):  # noqa: B008
+def published(image, scores, crf=PUBLISHED_CRF):
     """The customary C++ code."""
     densecrf = pytest.importorskip(
         "pydensecrf.densecrf", reason="pydensecrf2 is not installed; it needs a C++ compiler"
@@ -96,7 +96,7 @@ def exact(image, scores, crf):
 def test_same_answer_as_pydensecrf(size, classes, kind):
     image, scores = photo_of(size, kind), scores_of(classes, size)
     expected = published(image, scores)
-    got = DenseCrf(image).refine(scores)
+    got = DenseCrf(image, PUBLISHED_CRF).refine(scores)
     assert np.abs(got - expected).mean() < 1e-4
     assert (got.argmax(0) == expected.argmax(0)).mean() > 0.999
 
@@ -115,7 +115,7 @@ def test_same_answer_as_pydensecrf_whatever_the_photo(size, classes, kind, seed,
         rng = np.random.default_rng(seed)
         scores[rng.random(scores.shape) < 0.1] = 0.0
         scores[rng.random(scores.shape) < 0.1] = 1.0
-    expected, got = published(image, scores), DenseCrf(image).refine(scores)
+    expected, got = published(image, scores), DenseCrf(image, PUBLISHED_CRF).refine(scores)
     assert np.abs(got - expected).mean() < 1e-3
     assert (got.argmax(0) == expected.argmax(0)).mean() > 0.99
 
@@ -124,9 +124,9 @@ def test_same_answer_as_pydensecrf_whatever_the_photo(size, classes, kind, seed,
     "crf",
     [
         SMALL,
-        CrfSettings(iterations=1, bilateral_sxy=32.0),
-        CrfSettings(iterations=0),
-        CrfSettings(gaussian_weight=0.5, bilateral_weight=2.5, bilateral_srgb=3.0),
+        replace(PUBLISHED_CRF, iterations=1, bilateral_sxy=32.0),
+        replace(PUBLISHED_CRF, iterations=0),
+        replace(PUBLISHED_CRF, gaussian_weight=0.5, bilateral_weight=2.5, bilateral_srgb=3.0),
     ],
 )
 def test_same_answer_as_pydensecrf_with_other_settings(crf):
@@ -162,7 +162,7 @@ def tasks(draw):
 @settings(max_examples=30, deadline=None)
 def test_marginals_sum_to_one_whatever_the_scores(task, iterations):
     image, scores = task
-    got = DenseCrf(image, CrfSettings(iterations=iterations)).refine(scores)
+    got = DenseCrf(image, replace(PUBLISHED_CRF, iterations=iterations)).refine(scores)
     assert got.dtype == np.float32 and got.shape == scores.shape
     assert (got >= 0).all()
     np.testing.assert_allclose(got.sum(0), 1, atol=1e-5)
@@ -175,7 +175,7 @@ def test_marginals_sum_to_one_whatever_the_scores(task, iterations):
 def test_the_order_of_the_classes_does_not_matter(task, seed):
     image, scores = task
     order = np.random.default_rng(seed).permutation(len(scores))
-    crf = DenseCrf(image, CrfSettings(iterations=3))
+    crf = DenseCrf(image, replace(PUBLISHED_CRF, iterations=3))
     np.testing.assert_allclose(crf.refine(scores[order]), crf.refine(scores)[order], atol=2e-3)
 
 
@@ -183,16 +183,18 @@ def test_the_order_of_the_classes_does_not_matter(task, seed):
 @pytest.mark.parametrize("size", [(1, 1), (31, 47), (90, 120)])
 def test_threads_change_no_bit(size, classes):
     image, scores = photo_of(size), scores_of(classes, size)
-    alone = DenseCrf(image).refine(scores)
+    alone = DenseCrf(image, PUBLISHED_CRF).refine(scores)
     for threads in (2, 5):
-        np.testing.assert_array_equal(DenseCrf(image, threads=threads).refine(scores), alone)
+        np.testing.assert_array_equal(
+            DenseCrf(image, PUBLISHED_CRF, threads=threads).refine(scores), alone
+        )
 
 
 def test_long_photos_are_done_in_strips():
     size = (3, 2 * mean_field.STRIP // 3 + 7)
     image, scores = photo_of(size, "noise"), scores_of(2, size)
-    part = DenseCrf(image[:, :500]).refine(scores[:, :, :500])
-    whole = DenseCrf(image).refine(scores)
+    part = DenseCrf(image[:, :500], PUBLISHED_CRF).refine(scores[:, :, :500])
+    whole = DenseCrf(image, PUBLISHED_CRF).refine(scores)
     np.testing.assert_allclose(whole[:, :, :150], part[:, :, :150], atol=0.02)
     np.testing.assert_allclose(whole.sum(0), 1, atol=1e-5)
 
@@ -200,8 +202,8 @@ def test_long_photos_are_done_in_strips():
 def test_one_photo_serves_several_score_maps_and_callers():
     image = photo_of((40, 50))
     maps = [scores_of(k, (40, 50), seed) for seed in range(6) for k in (2, 5)]
-    expected = [DenseCrf(image).refine(scores) for scores in maps]
-    crf = DenseCrf(image)
+    expected = [DenseCrf(image, PUBLISHED_CRF).refine(scores) for scores in maps]
+    crf = DenseCrf(image, PUBLISHED_CRF)
     with ThreadPoolExecutor(4) as pool:
         for one, other in zip(pool.map(crf.refine, maps), expected, strict=True):
             np.testing.assert_array_equal(one, other)
@@ -209,7 +211,10 @@ def test_one_photo_serves_several_score_maps_and_callers():
 
 def test_without_iterations_or_kernels_scores_are_only_normalized():
     image, scores = photo_of((9, 8)), scores_of(3, (9, 8))
-    for crf in (CrfSettings(iterations=0), CrfSettings(gaussian_weight=0, bilateral_weight=0)):
+    for crf in (
+        replace(PUBLISHED_CRF, iterations=0),
+        replace(PUBLISHED_CRF, gaussian_weight=0, bilateral_weight=0),
+    ):
         np.testing.assert_allclose(
             DenseCrf(image, crf).refine(scores), scores / scores.sum(0), rtol=1e-5
         )
@@ -218,12 +223,13 @@ def test_without_iterations_or_kernels_scores_are_only_normalized():
 def test_inputs_stay_as_they_are_and_may_be_views():
     image, scores = photo_of((20, 30)), scores_of(3, (20, 30))
     kept = image.copy(), scores.copy()
-    turned = DenseCrf(image[::-1, ::-1]).refine(scores[:, ::-1, ::-1])
-    copied = DenseCrf(image[::-1, ::-1].copy()).refine(scores[:, ::-1, ::-1].copy())
+    turned = DenseCrf(image[::-1, ::-1], PUBLISHED_CRF).refine(scores[:, ::-1, ::-1])
+    copied = DenseCrf(image[::-1, ::-1].copy(), PUBLISHED_CRF).refine(scores[:, ::-1, ::-1].copy())
     np.testing.assert_array_equal(turned, copied)
     channels_last = np.moveaxis(np.moveaxis(scores, 0, 2).copy(), 2, 0)
     np.testing.assert_array_equal(
-        DenseCrf(image).refine(channels_last), DenseCrf(image).refine(scores)
+        DenseCrf(image, PUBLISHED_CRF).refine(channels_last),
+        DenseCrf(image, PUBLISHED_CRF).refine(scores),
     )
     np.testing.assert_array_equal(image, kept[0])
     np.testing.assert_array_equal(scores, kept[1])
@@ -241,7 +247,7 @@ def test_inputs_stay_as_they_are_and_may_be_views():
 )
 def test_no_such_photo(image, named):
     with pytest.raises(DataError, match="RGB") as raised:
-        DenseCrf(image)
+        DenseCrf(image, PUBLISHED_CRF)
     assert named in str(raised.value)
 
 
@@ -258,7 +264,7 @@ def test_no_such_photo(image, named):
 )
 def test_no_such_scores(scores, named):
     with pytest.raises(DataError, match="dense CRF") as raised:
-        DenseCrf(np.zeros((4, 5, 3), np.uint8)).refine(scores)
+        DenseCrf(np.zeros((4, 5, 3), np.uint8), PUBLISHED_CRF).refine(scores)
     assert named in str(raised.value)
 
 
@@ -274,20 +280,23 @@ def test_no_such_scores(scores, named):
 )
 def test_impossible_settings(values):
     with pytest.raises(RecipeError, match=next(iter(values))):
-        CrfSettings(**values)
+        replace(PUBLISHED_CRF, **values)
 
 
 def test_kernels_far_too_narrow():
     with pytest.raises(DataError, match="srgb"):
-        DenseCrf(photo_of((30, 40)), CrfSettings(bilateral_srgb=1e-4, bilateral_sxy=1e-4))
+        DenseCrf(
+            photo_of((30, 40)), replace(PUBLISHED_CRF, bilateral_srgb=1e-4, bilateral_sxy=1e-4)
+        )
 
 
 FIRST_CRF = """
 import time
 import numpy as np
-from tag2mask.crf.dense_crf import DenseCrf
+from tag2mask.crf.dense_crf import PUBLISHED_CRF, DenseCrf
 start = time.process_time()
-DenseCrf(np.zeros((20, 30, 3), np.uint8)).refine(np.full((3, 20, 30), 0.3, np.float32))
+crf = DenseCrf(np.zeros((20, 30, 3), np.uint8), PUBLISHED_CRF)
+crf.refine(np.full((3, 20, 30), 0.3, np.float32))
 print(time.process_time() - start)
 """
 

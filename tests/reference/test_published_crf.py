@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tag2mask.crf.dense_crf import DenseCrf
+from tag2mask.crf.dense_crf import PUBLISHED_CRF, DenseCrf
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +14,7 @@ def values(reference):
 
 @pytest.fixture(scope="module")
 def crf(values):
-    return DenseCrf(values["image"])
+    return DenseCrf(values["image"], PUBLISHED_CRF)
 
 
 @pytest.mark.parametrize("alpha", [4, 24])

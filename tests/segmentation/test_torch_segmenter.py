@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +17,7 @@ from local_segmenter import colorful
 from tag2mask.classes import ClassSet
 from tag2mask.errors import DeviceError
 from tag2mask.nn.batch_padding import BatchPadding
-from tag2mask.segmentation.inference.labeling import LabelingSettings, PhotoLabeler, PhotoViews
+from tag2mask.segmentation.inference.labeling import SINGLE_VIEW, PhotoLabeler, PhotoViews
 from tag2mask.segmentation.networks import SegmenterSpec, build_segmenter
 from tag2mask.segmentation.torch_segmenter import TorchSegmenter
 
@@ -114,7 +115,7 @@ def test_labels_are_bit_identical_for_any_number_of_photos_and_callers() -> None
     net = build_segmenter(spec)
     one, two = (TorchSegmenter(net, CLASSES, 64, CPU, "32", caller_threads=n) for n in (1, 2))
     photos = [colorful(48, 64, seed) for seed in range(4)]
-    settings = LabelingSettings(64, confidence="float32", probabilities=True)
+    settings = replace(SINGLE_VIEW, long_side=64, confidence="float32", probabilities=True)
 
     def views(labeler: PhotoLabeler) -> list[PhotoViews]:
         return [labeler.views(Image.fromarray(photo), (48, 64)) for photo in photos]

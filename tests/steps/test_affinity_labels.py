@@ -14,7 +14,7 @@ from small_runs import MOMENT, end_of, kill_when, start, write_recipe
 from tag2mask.affinity.labels import agreed_labels, without_sure_pixels
 from tag2mask.artifacts.files import read_json, write_json
 from tag2mask.classes import ClassSet
-from tag2mask.crf.dense_crf import CrfSettings, DenseCrf
+from tag2mask.crf.dense_crf import PUBLISHED_CRF, DenseCrf
 from tag2mask.data.index import Sample, read_index
 from tag2mask.errors import DataError, RunFolderError
 from tag2mask.maps.background import with_background
@@ -50,7 +50,7 @@ def test_sure_is_what_both_crfs_agree_on(scene, one_rank):
     low, high = handle.manifest.metrics["alphas"]
     assert low == pytest.approx(derived_alpha(0.4) * 4 / 6, abs=1e-4)
     assert high == pytest.approx(derived_alpha(0.4) * 4, abs=1e-4)
-    settings = CrfSettings(iterations=2, bilateral_sxy=20)
+    settings = replace(PUBLISHED_CRF, iterations=2, bilateral_sxy=20)
     kinds = set()
     for sample in scene.samples["train"]:
         labels = read(handle, sample.id)

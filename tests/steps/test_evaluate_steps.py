@@ -21,7 +21,7 @@ from tag2mask.artifacts.handles import (
     WalkedMaps,
 )
 from tag2mask.artifacts.step_folder import step_folder
-from tag2mask.crf.dense_crf import CrfSettings, DenseCrf
+from tag2mask.crf.dense_crf import PUBLISHED_CRF, DenseCrf
 from tag2mask.data.masks import read_mask, write_mask
 from tag2mask.errors import DataError
 from tag2mask.evaluation.records import PointScores, SplitScores
@@ -192,7 +192,7 @@ def test_the_crf_is_that_of_the_score_in_use(scene, seam, one_rank) -> None:
     after = walked(scene, seam, alpha=alpha_from_threshold(0.3))
     masks = pseudo_masks(scene.data, after, PseudoMasks(), scene.root / "pseudo-masks", one_rank)
     evaluation = evaluate(scene.data, after, masks, CRF, scene.root / "evaluate", one_rank, [seam])
-    settings = CrfSettings(iterations=1)
+    settings = replace(PUBLISHED_CRF, iterations=1)
     for split, samples in zip(splits(evaluation), scene.samples.values(), strict=True):
         confusion = Confusion.empty(3)
         for sample in [s for s in samples if s.id in scene.masked]:

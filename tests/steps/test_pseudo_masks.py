@@ -11,7 +11,7 @@ import small_runs
 from small_runs import MOMENT, end_of, kill_when, start, write_recipe
 from tag2mask.artifacts.handles import PseudoMaskFolder
 from tag2mask.classes import ClassSet
-from tag2mask.crf.dense_crf import CrfSettings, DenseCrf
+from tag2mask.crf.dense_crf import PUBLISHED_CRF, DenseCrf
 from tag2mask.data.index import Sample
 from tag2mask.errors import DataError, RunFolderError
 from tag2mask.maps.background import (
@@ -228,7 +228,7 @@ def gray(handle, photo_id, folder="confidence"):
 def test_the_crf_sharpens_masks_and_says_how_sure_it_is(scene, one_rank):
     paint(scene)
     handle = make(scene, one_rank, changed(SHARP, confidence=True))
-    settings = CrfSettings(iterations=2, bilateral_sxy=20)
+    settings = replace(PUBLISHED_CRF, iterations=2, bilateral_sxy=20)
     better = []
     for sample in scene.samples["train"]:
         labels, sure = (gray(handle, sample.id, folder) for folder in ("masks", "confidence"))

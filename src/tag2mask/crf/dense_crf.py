@@ -49,12 +49,12 @@ class CrfSettings:
         RecipeError: a value out of range.
     """
 
-    iterations: int = 10
-    gaussian_sxy: float = 3.0
-    gaussian_weight: float = 3.0
-    bilateral_sxy: float = 80.0
-    bilateral_srgb: float = 13.0
-    bilateral_weight: float = 10.0
+    iterations: int
+    gaussian_sxy: float
+    gaussian_weight: float
+    bilateral_sxy: float
+    bilateral_srgb: float
+    bilateral_weight: float
 
     def __post_init__(self) -> None:
         for name in (field.name for field in fields(self)):
@@ -67,7 +67,15 @@ class CrfSettings:
                 )
 
 
-DEFAULT_SETTINGS = CrfSettings()
+PUBLISHED_CRF = CrfSettings(
+    iterations=10,
+    gaussian_sxy=3.0,
+    gaussian_weight=3.0,
+    bilateral_sxy=80.0,
+    bilateral_srgb=13.0,
+    bilateral_weight=10.0,
+)
+"""Settings of the code of AffinityNet and SEAM for activation maps."""
 
 
 class DenseCrf:
@@ -114,7 +122,7 @@ class DenseCrf:
     def __init__(
         self,
         image: npt.NDArray[np.uint8],
-        settings: CrfSettings = DEFAULT_SETTINGS,
+        settings: CrfSettings,
         *,
         threads: int = 1,
     ) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from tag2mask.segmentation.dataset import (
     SegmenterDataset,
     segmenter_loader,
 )
-from tag2mask.segmentation.inference.labeling import LabelingSettings, PhotoLabeler
+from tag2mask.segmentation.inference.labeling import SINGLE_VIEW, PhotoLabeler
 from tag2mask.segmentation.labels import compare_with_masks
 from tag2mask.segmentation.losses import SegmenterObjective
 from tag2mask.segmentation.networks import SegmentationNet, SegmenterSpec, save_segmenter
@@ -72,7 +73,7 @@ def single_view(
     )
     return PhotoLabeler(
         segmenter,
-        LabelingSettings(long_side=spec.long_side),
+        replace(SINGLE_VIEW, long_side=spec.long_side),
     )
 
 

@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from PIL import Image
 
 from local_segmenter import LocalSegmenter, colorful
-from tag2mask.crf.dense_crf import CrfSettings
+from tag2mask.crf.dense_crf import PUBLISHED_CRF
 from tag2mask.errors import DataError
 from tag2mask.segmentation.inference import refinement
-from tag2mask.segmentation.inference.labeling import LabelingSettings, PhotoLabeler
+from tag2mask.segmentation.inference.labeling import SINGLE_VIEW, LabelingSettings, PhotoLabeler
 
-WHOLE = LabelingSettings(long_side=None, tile=10_000, confidence="float32", probabilities=True)
+WHOLE = replace(SINGLE_VIEW, tile=10_000, confidence="float32", probabilities=True)
 TILES = replace(WHOLE, tile=64, overlap=16)
 
 
@@ -166,7 +166,7 @@ def test_crf_follows_the_contours_of_the_photo(settings: LabelingSettings) -> No
     noisy = np.clip(scene + rng.normal(0, 60, scene.shape), 0, 255).astype(np.uint8)
     truth = (scene[..., 0] > 100).astype(np.uint8)
     without_crf = PhotoLabeler(LocalSegmenter(), settings)(Image.fromarray(noisy))
-    crf = CrfSettings(iterations=5, bilateral_srgb=60.0)
+    crf = replace(PUBLISHED_CRF, iterations=5, bilateral_srgb=60.0)
     with_crf = PhotoLabeler(LocalSegmenter(), replace(settings, crf=crf))(Image.fromarray(noisy))
     assert (with_crf.labels != truth).mean() < 0.6 * (without_crf.labels != truth).mean()
     np.testing.assert_array_equal(with_crf.probabilities, without_crf.probabilities)  # type: ignore[arg-type]
@@ -179,7 +179,7 @@ def test_crf_follows_the_contours_of_the_photo(settings: LabelingSettings) -> No
 
 def test_crf_image_of_a_large_photo_is_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refinement, "CRF_PIXELS", 2000)
-    labeler = PhotoLabeler(LocalSegmenter(), replace(WHOLE, long_side=32, crf=CrfSettings()))
+    labeler = PhotoLabeler(LocalSegmenter(), replace(WHOLE, long_side=32, crf=PUBLISHED_CRF))
     views = labeler.views(photo_of(100, 200), (100, 200))
     assert views.crf_image is not None and views.crf_image.shape == (32, 63, 3)
     assert labeler.decode_at((100, 200)) == 63
@@ -191,7 +191,7 @@ def test_nan_raises() -> None:
         def probabilities(self, images: np.ndarray) -> np.ndarray:
             return super().probabilities(images) * np.float32(np.nan)
 
-    for settings in (WHOLE, TILES, replace(WHOLE, crf=CrfSettings())):
+    for settings in (WHOLE, TILES, replace(WHOLE, crf=PUBLISHED_CRF)):
         with pytest.raises(DataError, match="aren't finite"):
             PhotoLabeler(Broken(), settings)(photo_of(80, 100))
 
@@ -206,7 +206,7 @@ def test_progress_of_tiles() -> None:
 
 def test_memory_is_bounded_for_large_photos() -> None:
     """It grows by the labels, one byte per pixel, and by one strip along the width."""
-    settings = LabelingSettings(long_side=None, tile=64, overlap=16, confidence="uint8")
+    settings = replace(SINGLE_VIEW, tile=64, overlap=16, confidence="uint8")
     segmenter, peaks = LocalSegmenter(caller_threads=2), []
     PhotoLabeler(segmenter, settings)(photo_of(80, 80))  # compiles the loops
     for height, width in ((200, 300), (600, 900)):

@@ -38,7 +38,14 @@ from tag2mask.segmentation.inference.segmenter import (
 )
 from tag2mask.segmentation.inference.tiles import MapBlock, TileBlender, TileSpan, tile_spans
 
-__all__ = ["LabelingSettings", "PhotoLabeler", "PhotoLabels", "PhotoViews", "Segmenter"]
+__all__ = [
+    "SINGLE_VIEW",
+    "LabelingSettings",
+    "PhotoLabeler",
+    "PhotoLabels",
+    "PhotoViews",
+    "Segmenter",
+]
 
 TILE_BYTES = 2**31
 """Largest memory of the tiles of one photo that are computed or waiting at the same time."""
@@ -61,14 +68,28 @@ class LabelingSettings:
     """
 
     long_side: int | None
-    scales: tuple[float, ...] = (1.0,)
-    flip: bool = False
-    tile: int = 1024
-    overlap: int = 128
-    batch_size: int = 8
-    crf: CrfSettings | None = None
-    confidence: Confidence | None = None
-    probabilities: bool = False
+    scales: tuple[float, ...]
+    flip: bool
+    tile: int
+    overlap: int
+    batch_size: int
+    crf: CrfSettings | None
+    confidence: Confidence | None
+    probabilities: bool
+
+
+SINGLE_VIEW = LabelingSettings(
+    long_side=None,
+    scales=(1.0,),
+    flip=False,
+    tile=1024,
+    overlap=128,
+    batch_size=8,
+    crf=None,
+    confidence=None,
+    probabilities=False,
+)
+"""Labels alone, of one view at the photo's size: the simplest settings, without a CRF."""
 
 
 class PhotoViews(NamedTuple):
