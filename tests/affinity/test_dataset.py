@@ -21,7 +21,9 @@ from tag2mask.training.dataset import TrainingDataset
 from tag2mask.training.sampler import StepBatchSampler
 
 MEAN, STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-PLAIN = Augmentation(crop=32, long_side=(24, 60), color_jitter=(0, 0, 0, 0), mean=MEAN, std=STD)
+PLAIN = Augmentation(
+    crop=32, long_side=(24, 60), color_jitter=(0, 0, 0, 0), mean=MEAN, std=STD, scale=None
+)
 SIZES = ((64, 64), (40, 64), (64, 30), (12, 9), (1, 1), (50, 50))
 CELL = 4
 
@@ -86,7 +88,7 @@ def test_the_crops_are_those_of_cam_training(folder: Path) -> None:
 
 def test_photos_can_keep_their_own_size(folder: Path) -> None:
     augmentation = Augmentation(
-        crop=64, long_side=None, color_jitter=(0, 0, 0, 0), mean=MEAN, std=STD
+        crop=64, long_side=None, color_jitter=(0, 0, 0, 0), mean=MEAN, std=STD, scale=None
     )
     image, labels, valid, _ = photos_of(folder, augmentation)[(0, 2)]
     assert int(valid.sum()) == 64 * 30

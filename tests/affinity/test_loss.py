@@ -99,7 +99,7 @@ def test_extreme_affinities_stay_finite(value: float) -> None:
 def test_it_learns_to_separate_two_areas() -> None:
     torch.manual_seed(0)
     net = AffinityNet(PointwiseBackbone(), levels=(4, 4, 4))
-    objective = AffinityObjective(net, radius=3)
+    objective = AffinityObjective(net, radius=3, published=False)
     image = 0.3 * random(1, 3, 32, 32)
     image[..., 16:] += 1.0
     labels = torch.zeros(1, 8, 8, dtype=torch.uint8)

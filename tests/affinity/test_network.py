@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,9 @@ from tag2mask.nn.model_file import AFFINITY_KEY
 from tag2mask.nn.official_checkpoints import AFFINITYNET_HEAD_NAMES, official_affinity_state
 from tag2mask.seam.network import SeamSpec, build_seam, load_seam, save_seam
 
-SPEC = AffinitySpec(backbone="resnet10t", output_stride=16, levels=(3, 4, 5), radius=4)
+SPEC = AffinitySpec(
+    backbone="resnet10t", output_stride=16, pcm_levels=None, levels=(3, 4, 5), radius=4
+)
 
 
 def toy_net(stride: int = 4, low_stride: int | None = None) -> AffinityNet:
@@ -132,7 +135,9 @@ def test_every_parameter_learns_and_new_ones_are_named() -> None:
     ],
 )
 def test_on_timm_backbones(backbone: str, output_stride: int, stride: int) -> None:
-    net = build_affinity_net(AffinitySpec(backbone, output_stride)).eval()
+    net = build_affinity_net(
+        replace(OFFICIAL_AFFINITY, backbone=backbone, output_stride=output_stride)
+    ).eval()
     assert net.stride == stride
     with torch.no_grad():
         affinity = net(random(1, 3, 64, 96), radius=5)

@@ -88,7 +88,9 @@ def test_scales_cover_their_range(folder: Path) -> None:
 
 
 def test_photos_can_keep_their_own_size(folder: Path) -> None:
-    own = Augmentation(crop=64, long_side=None, color_jitter=(0, 0, 0, 0), mean=MEAN, std=STD)
+    own = Augmentation(
+        crop=64, long_side=None, color_jitter=(0, 0, 0, 0), mean=MEAN, std=STD, scale=None
+    )
     _, labels, _ = photos_of(folder, own)[(0, 2)]
     mask = np.asarray(Image.open(folder / "masks" / "2.png"))
     inside = labels[:, (labels != IGNORE).any(dim=0)][(labels != IGNORE).any(dim=1)].numpy()

@@ -18,7 +18,7 @@ from tag2mask.data.index import Sample, read_classes, read_index
 from tag2mask.data.masks import write_mask
 from tag2mask.maps.cam_map import CamMap, write_map
 
-SPEC = AffinitySpec("test_efficientnet", 16, levels=(4, 4, 8))
+SPEC = AffinitySpec("test_efficientnet", 16, None, levels=(4, 4, 8), radius=5)
 """A network of 100,000 weights; its affinities have stride 8."""
 
 

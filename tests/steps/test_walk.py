@@ -76,7 +76,9 @@ def test_the_walk_is_that_of_the_paper(painted, model, published):
     photo = Image.open(painted.samples["train"][2].image).resize((61, 45))
     scores = np.random.default_rng(3).random((2, 45, 61), dtype=np.float32)
     net, _ = load_affinity_net(model.path / "model.safetensors")
-    inference = AffinityInference(net, torch.device("cpu"), radius=3, published=published)
+    inference = AffinityInference(
+        net, torch.device("cpu"), radius=3, long_side=None, scales=(1.0,), published=published
+    )
     affinity = inference.affinity(photo)
     size = (45, 61) if published else (48, 64)  # rounded to what the network halves
     assert affinity.size == size and affinity.grid == (6, 8)
@@ -116,9 +118,9 @@ def test_half_is_where_a_class_beats_the_walked_background(painted, model):
     sample = painted.samples["train"][2]  # two tags
     handle = make(painted, model, changed(map_stride=1, map_dtype="float16"))
     net, _ = load_affinity_net(model.path / "model.safetensors")
-    affinity = AffinityInference(net, torch.device("cpu"), radius=5, long_side=64).affinity(
-        Image.open(sample.image)
-    )
+    affinity = AffinityInference(
+        net, torch.device("cpu"), radius=5, long_side=64, scales=(1.0,), published=False
+    ).affinity(Image.open(sample.image))
     cells = affinity.to_grid(read_map(painted.map_path(sample.id)).scores, 2.0)
     walked = affinity.from_grid(
         random_walk(affinity.affinity, cells, radius=affinity.radius, beta=1.0, steps=8),
@@ -180,7 +182,9 @@ def test_the_affinity_of_several_scales_is_their_mean(painted, model):
 
     def affinity_at(*scales):
         return (
-            AffinityInference(net, torch.device("cpu"), radius=5, long_side=64, scales=scales)
+            AffinityInference(
+                net, torch.device("cpu"), radius=5, long_side=64, scales=scales, published=False
+            )
             .affinity(photo)
             .affinity
         )

@@ -22,9 +22,11 @@ from tag2mask.training.dataset import TaggedBatch, TrainingDataset, training_loa
 from tag2mask.training.sampler import StepBatchSampler, steps_per_epoch
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
-PLAIN = Augmentation(crop=32, long_side=(20, 48), color_jitter=(0, 0, 0, 0), mean=MEAN, std=STD)
+PLAIN = Augmentation(
+    crop=32, long_side=(20, 48), color_jitter=(0, 0, 0, 0), mean=MEAN, std=STD, scale=None
+)
 JITTER = Augmentation(
-    crop=32, long_side=(20, 48), color_jitter=(0.3, 0.3, 0.3, 0.1), mean=MEAN, std=STD
+    crop=32, long_side=(20, 48), color_jitter=(0.3, 0.3, 0.3, 0.1), mean=MEAN, std=STD, scale=None
 )
 SIZES = ((40, 30), (30, 40), (64, 64), (5, 40), (1, 1), (33, 20), (50, 50))
 
@@ -122,7 +124,7 @@ def test_half_of_the_photos_are_flipped(tmp_path: Path) -> None:
     ramp = np.repeat(np.linspace(0, 255, 32, dtype=np.uint8)[None, :, None], 32, axis=0)
     path = tmp_path / "ramp.png"
     Image.fromarray(np.repeat(ramp, 3, axis=2)).save(path)
-    sizes = Augmentation(32, (32, 32), (0, 0, 0, 0), MEAN, STD)
+    sizes = Augmentation(32, (32, 32), (0, 0, 0, 0), MEAN, STD, None)
     photos = photos_of([Sample("ramp", path, (32, 32), (), "0-0")], sizes)
     flipped = [bool(photos[(epoch, 0)][0][0, 0, 0] > 0) for epoch in range(40)]
     assert 10 < sum(flipped) < 30

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,20 @@ from tag2mask.training.loop import FitSettings, fit
 from tag2mask.training.optim import build_optimizer, parameter_groups
 
 BATCH = 4
+SETTINGS = FitSettings(
+    steps=6,
+    batch_size=BATCH,
+    accumulate=1,
+    precision="32",
+    clip_norm=None,
+    ema=0.0,
+    schedule="poly",
+    poly_power=0.9,
+    warmup_steps=0,
+    checkpoint_seconds=120.0,
+    log_every=1,
+    seed=0,
+)
 
 
 class TinyTask:
@@ -94,8 +109,7 @@ def train(
         task.net, [(task.net.new_parameters(), 2.0)], lr=0.01, bias_lr=2.0, weight_decay=0.01
     )
     chosen = build_optimizer(groups, name=optimizer, momentum=0.9)  # type: ignore[arg-type]
-    values = {"steps": 6, "batch_size": BATCH, "log_every": 1} | settings
-    return fit(task, chosen, FitSettings(**values), folder, runtime, name="tiny")
+    return fit(task, chosen, replace(SETTINGS, **settings), folder, runtime, name="tiny")
 
 
 def weights_of(task: TinyTask) -> dict[str, Tensor]:

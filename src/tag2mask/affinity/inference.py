@@ -114,9 +114,9 @@ class AffinityInference:
         device: torch.device,
         *,
         radius: int,
-        long_side: int | None = None,
-        scales: Sequence[float] = (1.0,),
-        published: bool = False,
+        long_side: int | None,
+        scales: Sequence[float],
+        published: bool,
         autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         assert scales and not (published and tuple(scales) != (1.0,)), scales

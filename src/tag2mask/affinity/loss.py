@@ -54,7 +54,7 @@ class AffinityObjective(nn.Module):
         published: the authors' rule for pairs at the border, and padding as any other cell.
     """
 
-    def __init__(self, net: AffinityNet, *, radius: int, published: bool = False) -> None:
+    def __init__(self, net: AffinityNet, *, radius: int, published: bool) -> None:
         super().__init__()
         self.net = net
         self.radius = radius

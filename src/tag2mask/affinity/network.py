@@ -53,13 +53,15 @@ class AffinitySpec:
 
     backbone: str
     output_stride: int
-    pcm_levels: tuple[int, int] | None = None
-    levels: tuple[int, int, int] = (64, 128, 256)
-    radius: int = 5
+    pcm_levels: tuple[int, int] | None
+    levels: tuple[int, int, int]
+    radius: int
 
 
-OFFICIAL_AFFINITY = AffinitySpec(backbone="resnet38", output_stride=8)
-"""The network of psa's ``resnet38_aff.pth``."""
+OFFICIAL_AFFINITY = AffinitySpec(
+    backbone="resnet38", output_stride=8, pcm_levels=None, levels=(64, 128, 256), radius=5
+)
+"""The published network, that of psa's ``resnet38_aff.pth``."""
 
 
 class AffinityNet(nn.Module):
@@ -79,14 +81,14 @@ class AffinityNet(nn.Module):
         >>> from tag2mask.affinity.network import AffinityNet
         >>> from tag2mask.nn.backbones.build import build_backbone
         >>> backbone = build_backbone("tf_efficientnet_lite0", weights="none", output_stride=16)
-        >>> net = AffinityNet(backbone).eval()
+        >>> net = AffinityNet(backbone, levels=(64, 128, 256)).eval()
         >>> with torch.no_grad():
         ...     affinity = net(torch.rand(1, 3, 64, 96), radius=5)
         >>> affinity.shape  # 34 pairs per cell at stride 8
         torch.Size([1, 34, 8, 12])
     """
 
-    def __init__(self, backbone: Backbone, *, levels: tuple[int, int, int] = (64, 128, 256)):
+    def __init__(self, backbone: Backbone, *, levels: tuple[int, int, int]) -> None:
         super().__init__()
         self.backbone = backbone
         self.stride = backbone.mid_strides[0]

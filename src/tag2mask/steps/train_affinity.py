@@ -196,6 +196,7 @@ class _AffinityTask:
             color_jitter=section.color_jitter,
             mean=backbone.mean,
             std=backbone.std,
+            scale=None,
         )
         self.photos = AffinityDataset(
             samples, labels, classes, augmentation, section.seed, stride=net.stride

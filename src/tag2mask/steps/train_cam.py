@@ -317,6 +317,7 @@ class _CamTask:
             color_jitter=section.color_jitter,
             mean=backbone.mean,
             std=backbone.std,
+            scale=None,
         )
         self.photos = TrainingDataset(samples, len(spec.classes), self.augmentation, section.seed)
         self.names = spec.classes

@@ -27,7 +27,7 @@ class Augmentation:
     color_jitter: tuple[float, float, float, float]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    scale: tuple[float, float] | None = None
+    scale: tuple[float, float] | None
 
 
 @dataclass(frozen=True)

@@ -55,16 +55,16 @@ class FitSettings:
 
     steps: int
     batch_size: int
-    accumulate: int = 1
-    precision: Precision = "32"
-    clip_norm: float | None = None
-    ema: float = 0.0
-    schedule: Literal["poly", "cosine", "constant"] = "poly"
-    poly_power: float = 0.9
-    warmup_steps: int = 0
-    checkpoint_seconds: float = 120.0
-    log_every: int = 10
-    seed: int = 0
+    accumulate: int
+    precision: Precision
+    clip_norm: float | None
+    ema: float
+    schedule: Literal["poly", "cosine", "constant"]
+    poly_power: float
+    warmup_steps: int
+    checkpoint_seconds: float
+    log_every: int
+    seed: int
 
 
 class Task(Protocol):
