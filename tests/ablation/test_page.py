@@ -1,11 +1,10 @@
-"""An ablation's page, plot and drawing: every row at its place, no name as markup."""
+"""The page and the plot of an ablation: every row is shown, no name becomes markup."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-import pytest
 from ablation_scores import cam_and_seam, split, trial
 from PIL import Image
 
@@ -13,42 +12,9 @@ from tag2mask.ablation.page import ablation_page
 from tag2mask.ablation.plot import draw_ablation
 from tag2mask.ablation.scores import AblationScores, TrialScores, row_scores
 from tag2mask.ablation.text_tables import NO_OWN_NUMBER, markdown_report
-from tag2mask.report.dot_plot import Dot, dot_plot
 from tag2mask.report.page import render
 
 EVIL = '<script>document.title="evil"</script>'
-
-
-def circles(svg: str) -> list[tuple[str, float, float]]:
-    """Kind, x and y of every dot."""
-    found = re.findall(r'<circle class="(\w+) s\d" cx="([\d.]+)" cy="([\d.]+)"', svg)
-    return [(kind, float(x), float(y)) for kind, x, y in found]
-
-
-def test_dots_lie_by_value_and_row() -> None:
-    svg = dot_plot(
-        [
-            ("a", [Dot(10.0, 1.0, "ten"), Dot(12.0, None, "twelve", hollow=True)]),
-            ("b", [Dot(20.0, None, "twenty", color=1)]),
-        ],
-        x_label="mIoU, %",
-    )
-    (_, x12, y12), (_, x10, y10), (_, x20, y20) = circles(svg)
-    assert x10 < x12 < x20 and y10 == y12 < y20
-    assert (x20 - x12) / (x12 - x10) == pytest.approx(4, rel=0.02)
-    bars = re.findall(r'd="M([\d.]+) [\d.]+L([\d.]+) ', svg)
-    assert len(bars) == 1 and float(bars[0][0]) < x10 < float(bars[0][1])
-    assert [kind for kind, _, _ in circles(svg)] == ["hollow", "mark", "mark"]
-
-
-def test_splits_of_a_row_lie_apart() -> None:
-    svg = dot_plot([("a", [Dot(1.0, None, "", color=0), Dot(1.0, None, "", color=1)])], x_label="x")
-    (_, x0, y0), (_, x1, y1) = circles(svg)
-    assert x0 == x1 and abs(y0 - y1) >= 8
-
-
-def test_no_dot_no_drawing() -> None:
-    assert "<svg" not in dot_plot([("a", [])], x_label="x")
 
 
 def test_names_and_messages_never_become_markup() -> None:

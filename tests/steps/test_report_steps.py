@@ -137,7 +137,7 @@ def test_a_curve_or_a_dot_for_each_stage(run: Path) -> None:
     plots = re.findall(r"<svg.*?</svg>", html, re.S)
     assert len(plots) == 2, "a plot a split"
     for plot in plots:
-        assert re.findall(r'<path class="line (s\d)"', plot) == ["s0", "s1", "s2", "s3"]
+        assert re.findall(r'<g class="line (s\d)"', plot) == ["s0", "s1", "s2", "s3"]
         assert [plot.count(f'class="mark {name}"') for name in ("s0", "s1", "s2", "s3")] == [
             2,
             1,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from tag2mask.ablation.plot import row_dots
 from tag2mask.ablation.scores import AblationScores, RowScores, Statistic, Summary, TrialScores
 from tag2mask.ablation.text_tables import (
     MEASURE_HEAD,
@@ -23,7 +24,6 @@ from tag2mask.ablation.text_tables import (
     state_text,
     threshold_text,
 )
-from tag2mask.report.dot_plot import Dot, dot_plot
 from tag2mask.report.page import (
     Block,
     Cell,
@@ -35,7 +35,7 @@ from tag2mask.report.page import (
     Section,
     Table,
 )
-from tag2mask.report.plots import Svg
+from tag2mask.report.plots import dot_plot
 from tag2mask.runtime.durations import format_duration
 
 _TEXTS = frozenset({"row", "measured", "background threshold", "on"})
@@ -63,10 +63,10 @@ def _numbers(scores: AblationScores) -> Section:
     if not scores.splits:
         blocks.append(Note(NO_OWN_NUMBER if scores.counts["done"] else "No row is done yet."))
     else:
-        legend = tuple(f"{split}, {_photos(scores, split)} photos" for split in scores.splits)
+        legend = tuple(f"{split}, {scores.photos(split)} photos" for split in scores.splits)
         blocks.append(
             Figures(
-                (("", _plot(scores)),),
+                (("", dot_plot(row_dots(scores), x_label="mIoU, %")),),
                 legend=legend,
                 caption=(
                     "Each row's own mIoU: filled at the background threshold in use, hollow at the "
@@ -85,38 +85,6 @@ def _numbers(scores: AblationScores) -> Section:
         intro="Each row's own number: of its segmentation network where it trains one, "
         "else of its pseudo masks, unless the table says otherwise.",
     )
-
-
-def _plot(scores: AblationScores) -> Svg:
-    rows = []
-    for row in scores.rows:
-        dots = []
-        for color, split in enumerate(scores.splits):
-            own = row.own(split)
-            if own is not None:
-                dots += _dots(own, color)
-        rows.append((row.name, dots))
-    return dot_plot(rows, x_label="mIoU, %")
-
-
-def _dots(own: Summary, color: int) -> list[Dot]:
-    """Both dots of a row; the best score's has no bar, which would lie over the other's."""
-    dots = []
-    if own.best_miou is not None:
-        dots.append(
-            Dot(
-                100 * own.best_miou.mean,
-                None,
-                f"{own.split}, best: {best_text(own, 1)}",
-                color,
-                hollow=True,
-            )
-        )
-    if own.miou is not None:
-        spread = None if own.miou.spread is None else 100 * own.miou.spread
-        text = f"{own.split}: {percent(own.miou, 1)} at {threshold_text(own)}"
-        dots.append(Dot(100 * own.miou.mean, spread, text, color))
-    return dots
 
 
 def _own_table(scores: AblationScores, split: str) -> Table:
@@ -241,7 +209,3 @@ def _commands(scores: AblationScores) -> Section:
         ),
         intro="Each makes a row with a seed as a run of its own.",
     )
-
-
-def _photos(scores: AblationScores, split: str) -> int:
-    return max(own.photos for row in scores.rows if (own := row.own(split)) is not None)

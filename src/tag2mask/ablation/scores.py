@@ -179,6 +179,10 @@ class AblationScores:
         )
         return tuple(dict.fromkeys(found))
 
+    def photos(self, split: str) -> int:
+        """Return the number of photos that the rows' own numbers were measured on."""
+        return max(own.photos for row in self.rows if (own := row.own(split)) is not None)
+
     @property
     def counts(self) -> dict[str, int]:
         """Number of trials by state."""

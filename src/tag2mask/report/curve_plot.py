@@ -1,63 +1,76 @@
-"""The threshold curves as a PNG: mIoU of the maps of each stage over the background threshold."""
+"""Threshold curves: mIoU of the maps of each stage over the background threshold."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from tag2mask.evaluation.records import CurveScores, EvaluationScores, SplitScores
+from tag2mask.report.page import with_unit
+from tag2mask.report.plots import MUTED, Series, line_figure, save_png
 
-_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
-_STYLES = ("-", "--")
+
+def curve_series(
+    name: str, curve: CurveScores, used: float | None, color: int, *, dashed: bool = False
+) -> Series:
+    """Return a threshold curve with its best point and, where given, the one in use as marks."""
+    thresholds = np.array(curve.thresholds)
+    miou = np.array([np.nan if m is None else m for m in curve.miou])
+    marks = []
+    if curve.best_miou is not None:
+        text = f"{name}: best, {with_unit(curve.best_miou)} at {curve.best_threshold:.2f}"
+        marks.append((curve.best_threshold, 100 * curve.best_miou, text))
+    if used is not None and thresholds[0] <= used <= thresholds[-1]:
+        value = float(np.interp(used, thresholds, miou))
+        if np.isfinite(value):
+            marks.append((used, 100 * value, f"{name}: in use, {with_unit(value)} at {used:.2f}"))
+    return Series(name, thresholds, 100 * miou, tuple(marks), color, dashed=dashed)
 
 
 def draw_curve(path: Path, scores: EvaluationScores) -> None:
-    """Draw each split's curves with their best points, and the background threshold in use.
+    """Draw the curves of each split with their best points, and the background threshold in use.
 
-    Of one stage a split has a color; of several each stage has one, and a split a line style.
+    With one stage, each split has a color. With several, each stage has a color and each split a
+    line style.
 
     Args:
         path: PNG to write.
         scores: splits without masks are left out.
     """
-    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
-    FigureCanvasAgg(figure)  # No pyplot: it keeps global state and looks for a display.
-    axes = figure.add_subplot()
     several = any(len(_curves(split)) > 1 for split in scores.splits)
+    series = []
     for number, split in enumerate(scores.splits):
         for place, (name, curve) in enumerate(_curves(split)):
             if curve.best_miou is None or split.masks is None:
                 continue
-            color = _COLORS[(place if several else number) % len(_COLORS)]
-            style = _STYLES[number % len(_STYLES)] if several else "-"
-            percent = [np.nan if miou is None else 100 * miou for miou in curve.miou]
             label = f"{split.split}, {split.masks.photos} photos, {split.tag_source} tags"
-            axes.plot(
-                curve.thresholds,
-                percent,
-                color=color,
-                linestyle=style,
-                label=f"{name}: {label}" if several else label,
+            series.append(
+                curve_series(
+                    f"{name}: {label}" if several else label,
+                    curve,
+                    None,
+                    place if several else number,
+                    dashed=several and number % 2 == 1,
+                )
             )
-            axes.plot(curve.best_threshold, 100 * curve.best_miou, "o", color=color)
+    figure = line_figure(
+        series, x_label="background threshold", y_label="mIoU of the maps, %", size=(640, 400)
+    )
+    (axes,) = figure.axes
     used = scores.splits[0]
     if used.background_threshold is not None:
         axes.axvline(
             used.background_threshold,
-            color="0.4",
-            linestyle=":" if several else "--",
+            color=MUTED,
+            linestyle=":",
             label=f"in use: {used.background_threshold:g} ({used.background_source})",
         )
-    axes.set(xlabel="background threshold", ylabel="mIoU of the maps, %")
-    axes.grid(alpha=0.3)
     axes.legend(fontsize="small" if several else None)
-    figure.savefig(path, dpi=144, format="png")
+    save_png(figure, path)
 
 
 def _curves(split: SplitScores) -> list[tuple[str, CurveScores]]:
-    """The stages that have a curve, by name; of an older evaluation the maps alone."""
+    """Return the stages that have a curve, by name."""
     found = [(stage.name, stage.curve) for stage in split.stages if stage.curve is not None]
     return found or ([] if split.curve is None else [("maps", split.curve)])

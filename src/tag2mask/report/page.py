@@ -19,9 +19,11 @@ from importlib import resources
 from typing import ClassVar, Literal, Protocol
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from PIL import Image
 
-from tag2mask.report.plots import Svg
+Svg = Markup
+"""A drawing, safe to insert into the page as it is."""
 
 
 @dataclass(frozen=True)

@@ -1,29 +1,56 @@
-"""Line plots as small inline SVG.
+"""Plots drawn by matplotlib: inline SVG for pages, PNG for files.
 
-Drawn by hand rather than by a plotting library: colors are the page's own variables, so a plot
-follows light and dark mode; the text stays text; a plot is a few kilobytes and the same for the
-same numbers.
+Both formats share the functions that draw (`line_figure`, `dot_figure`). Figures are drawn in the
+colors of the page's light mode; `inline_svg` replaces each of them by the page's CSS variable, so
+that a plot follows light and dark mode. Text stays text, and the same numbers give the same SVG.
 """
 
 from __future__ import annotations
 
-import math
+import hashlib
+import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import matplotlib
 import numpy as np
 from markupsafe import Markup, escape
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-Svg = Markup
-"""A drawing, safe to be put into the page as it is."""
+from tag2mask.report.page import Svg
 
-SERIES_COLORS = 8
-"""Colors that the page's style defines; more series start over."""
+SERIES_COLORS = (
+    "#1f6f8b",
+    "#c8602f",
+    "#4c8a4f",
+    "#8a5aa3",
+    "#b58a12",
+    "#c0507a",
+    "#5a6f86",
+    "#7c6a4f",
+)
+"""Colors of the series, as ``--s0`` to ``--s7`` in the page's style; more series start over."""
+GROUND, INK, MUTED, RULE = "#fbfbfa", "#1d1c1b", "#6d6a66", "#e4e2de"
+"""Background, names, axis texts and grid lines, as in the page's style."""
+NO_VALUES = Markup('<p class="note">no values</p>')
 
-_RIGHT, _TOP, _BOTTOM = 12, 10, 38
-_DIGIT = 7
-"""Width of a tick's digit, in units of the drawing."""
+_VARIABLES = {
+    **{color: f"var(--s{number})" for number, color in enumerate(SERIES_COLORS)},
+    GROUND: "var(--ground)",
+    INK: "var(--ink)",
+    MUTED: "var(--muted)",
+    RULE: "var(--rule)",
+}
+_FONT_SIZE = 12.0
+_ROW_HEIGHT = 26
+_LONGEST_NAME = 34
 
 
 @dataclass(frozen=True)
@@ -31,11 +58,12 @@ class Series:
     """One line of a plot.
 
     Attributes:
-        name: shown when the pointer rests on it.
+        name: tooltip of the line, and its entry in a legend.
         x, y: float (n,), x rising; NaN in y leaves a gap.
-        marks: (x, y, text) of points to stress; the text shows on the pointer.
+        marks: (x, y, tooltip) of points to emphasize.
         color: index of the color.
         faint: True draws it thin and pale (raw values behind their running mean).
+        dashed: True draws a dashed line.
     """
 
     name: str
@@ -44,6 +72,46 @@ class Series:
     marks: tuple[tuple[float, float, str], ...] = ()
     color: int = 0
     faint: bool = False
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One dot of a dot plot.
+
+    Attributes:
+        value: its position on the x axis.
+        spread: half the length of its error bar; None: no bar.
+        text: tooltip.
+        color: index of the color.
+        hollow: True draws an outline only.
+    """
+
+    value: float
+    spread: float | None
+    text: str
+    color: int = 0
+    hollow: bool = False
+
+
+class PlotFigure(Figure):
+    """A figure whose artists have tooltips.
+
+    Attributes:
+        tooltips: (CSS classes, text) by the artist's gid.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        """Make an empty figure of (width, height) in px."""
+        super().__init__(figsize=(size[0] / 72, size[1] / 72), layout="constrained")
+        FigureCanvasAgg(self)  # No pyplot: it keeps global state and looks for a display.
+        self.tooltips: dict[str, tuple[str, str]] = {}
+
+    def describe(self, artist: Artist, kind: str, text: str) -> None:
+        """Give an artist the CSS classes and the tooltip that `inline_svg` writes."""
+        key = f"tooltip-{len(self.tooltips)}"
+        self.tooltips[key] = (kind, text)
+        artist.set_gid(key)
 
 
 def line_plot(
@@ -54,45 +122,147 @@ def line_plot(
     size: tuple[int, int] = (680, 300),
     y_from_zero: bool = False,
 ) -> Svg:
-    """Draw lines over shared axes.
+    """Return lines over shared axes as inline SVG.
 
     Args:
         series: the lines, drawn in this order.
         x_label: name of the x axis, with its unit.
-        y_label: the same of the y axis; empty: none.
-        size: (width, height) of the drawing, in its own units; the page scales it.
-        y_from_zero: True begins the y axis at 0.
+        y_label: the same for the y axis; empty: none.
+        size: (width, height) in px; the page scales it.
+        y_from_zero: True includes 0 in the y axis.
 
     Returns:
-        An ``<svg>`` element; "no values" where nothing is finite.
+        An ``<svg>`` element, or "no values" where nothing is finite.
     """
-    finite = [s for s in series if np.isfinite(s.y).any()]
-    width, height = size
+    finite = [one for one in series if np.isfinite(one.y).any()]
     if not finite:
-        return Markup('<p class="note">no values</p>')
-    low = min(float(np.nanmin(s.y)) for s in finite)
-    y_ticks = nice_ticks(
-        min(low, 0.0) if y_from_zero else low, max(float(np.nanmax(s.y)) for s in finite)
+        return NO_VALUES
+    figure = line_figure(
+        finite, x_label=x_label, y_label=y_label, size=size, y_from_zero=y_from_zero
     )
-    # The x axis ends with the data, whatever the next round number is.
-    x_range = (min(float(s.x[0]) for s in finite), max(float(s.x[-1]) for s in finite))
-    x_ticks = nice_ticks(*x_range)
-    left = (18 if y_label else 0) + 8 + _DIGIT * max(len(f"{tick:g}") for tick in y_ticks)
-    frame = _Frame(
-        (left, width - _RIGHT), (_TOP, height - _BOTTOM), x_range, (y_ticks[0], y_ticks[-1])
-    )
-    parts = [frame.grid(x_ticks, y_ticks, x_label, y_label)]
-    parts += [frame.line(s) for s in finite]
-    parts += [frame.marks(s) for s in finite]
-    label = escape(f"{y_label} over {x_label}: {', '.join(s.name for s in finite if not s.faint)}")
+    names = ", ".join(one.name for one in finite if not one.faint)
+    return inline_svg(figure, f"{y_label} over {x_label}: {names}")
+
+
+def line_figure(
+    series: Sequence[Series],
+    *,
+    x_label: str,
+    y_label: str,
+    size: tuple[int, int],
+    y_from_zero: bool = False,
+) -> PlotFigure:
+    """Draw lines over shared axes; arguments as of `line_plot`."""
+    figure, axes = _figure(size)
+    for one in series:
+        color = SERIES_COLORS[one.color % len(SERIES_COLORS)]
+        (line,) = axes.plot(
+            one.x,
+            one.y,
+            color=color,
+            linewidth=1 if one.faint else 2,
+            alpha=0.3 if one.faint else None,
+            linestyle="--" if one.dashed else "-",
+            label=one.name,
+            clip_on=False,
+        )
+        figure.describe(line, f"line s{one.color % len(SERIES_COLORS)}", one.name)
+    for one in series:
+        for x, y, text in one.marks:
+            _mark(figure, axes, x, y, text, one.color)
+    axes.set_xmargin(0)
+    if y_from_zero:
+        low, high = axes.get_ylim()
+        axes.set_ylim(min(low, 0.0), max(high, 0.0))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
+    axes.grid(axis="y", color=RULE, linewidth=1, clip_on=False)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    return figure
+
+
+def dot_plot(rows: Sequence[tuple[str, Sequence[Dot]]], *, x_label: str) -> Svg:
+    """Return one row of dots per name, over one x axis, as inline SVG.
+
+    Args:
+        rows: name and dots of each row, from the top; dots of one color share a height.
+        x_label: name of the x axis, with its unit.
+
+    Returns:
+        An ``<svg>`` element, or "no values" where there is no dot.
+    """
+    if not any(dots for _, dots in rows):
+        return NO_VALUES
+    names = ", ".join(name for name, _ in rows)
+    return inline_svg(dot_figure(rows, x_label=x_label), f"{x_label}: {names}")
+
+
+def dot_figure(rows: Sequence[tuple[str, Sequence[Dot]]], *, x_label: str) -> PlotFigure:
+    """Draw one row of dots per name; arguments as of `dot_plot`."""
+    figure, axes = _figure((760, 54 + _ROW_HEIGHT * len(rows)))
+    colors = sorted({dot.color for _, dots in rows for dot in dots})
+    for place, (_, dots) in enumerate(rows):
+        # Filled dots over hollow ones, where they meet.
+        for dot in sorted(dots, key=lambda dot: not dot.hollow):
+            shift = 0.3 * (colors.index(dot.color) - (len(colors) - 1) / 2)
+            _error_bar(figure, axes, dot, place + shift)
+            _mark(figure, axes, dot.value, place + shift, dot.text, dot.color, dot.hollow)
+    names = [_shortened(name) for name, _ in rows]
+    axes.set_yticks(range(len(rows)), names)
+    for label, (name, _) in zip(axes.get_yticklabels(), rows, strict=True):
+        label.set_color(INK)
+        label.set_parse_math(False)
+        figure.describe(label, "name", name)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
+    axes.grid(axis="x", color=RULE, linewidth=1, clip_on=False)
+    axes.set_xlabel(x_label)
+    return figure
+
+
+def inline_svg(figure: PlotFigure, label: str) -> Svg:
+    """Return a figure as an ``<svg>`` element for the page.
+
+    Args:
+        figure: drawn in the colors of this module.
+        label: text for readers who can't see the plot.
+    """
+    buffer = io.StringIO()
+    metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "tag2mask"}):
+        figure.savefig(buffer, format="svg", metadata=metadata, transparent=True)
+    svg = buffer.getvalue()
+    viewed = re.search(r'viewBox="([^"]*)"', svg)
+    assert viewed is not None
+    body = svg[svg.index(">", svg.index("<svg")) + 1 : svg.rindex("</svg>")]
+    # A style element would apply to the complete page.
+    body = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", body, flags=re.S)
+    body = re.sub(r"<!--.*?-->", "", body, flags=re.S).replace("xlink:href", "href")
+    # The page's own font is narrower than the one that the layout was computed for.
+    body = re.sub(r" font-family: [^;\"]*;", "", body)
+    body = re.sub(r"(?<=: )#[0-9a-f]{6}\b", lambda found: _VARIABLES.get(found[0], found[0]), body)
+    for key, (kind, text) in figure.tooltips.items():
+        title = f'<g class="{kind}"><title>{escape(text)}</title>'
+        body = body.replace(f'<g id="{key}">', title)
+    # matplotlib numbers its groups per figure; ids that are referred to get the figure's own name.
+    body = re.sub(r'<g id="[^"]*">', "<g>", body)
+    name = hashlib.sha256(body.encode()).hexdigest()[:8]
+    body = re.sub(r'(\bid="|href="#)(?=[a-z][0-9a-f]+")', rf"\1p{name}-", body)
+    body = re.sub(r"\s*\n\s*", " ", body).replace("> <", "><")
     return Markup(
-        f'<svg class="plot" viewBox="0 0 {width} {height}" role="img" aria-label="{label}">'
-        f"{''.join(parts)}</svg>"
+        f'<svg class="plot" viewBox="{viewed[1]}" role="img" '
+        f'aria-label="{escape(label)}">{body}</svg>'
     )
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, twice the size that it has in the page."""
+    figure.savefig(path, dpi=144, format="png")
 
 
 def running_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
-    """Centred mean over ``window`` values, shorter at the ends; NaN are left out."""
+    """Return the centered mean over ``window`` values, fewer at the ends; NaN are ignored."""
     assert window >= 1
     present = np.isfinite(values)
     half = window // 2
@@ -109,98 +279,56 @@ def running_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64
 def thinned(
     x: NDArray[np.float64], y: NDArray[np.float64], most: int = 300
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """At most ``most`` evenly spaced points, the first and the last among them."""
+    """Return at most ``most`` evenly spaced points, with the first and the last."""
     if len(x) <= most:
         return x, y
     kept = np.unique(np.linspace(0, len(x) - 1, most).round().astype(int))
     return x[kept], y[kept]
 
 
-def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Round numbers (1, 2, 2.5, 5 times a power of ten) that enclose [low, high]."""
-    if high - low <= max(1e-9 * max(abs(low), abs(high)), 1e-200):  # floats can't part it evenly
-        pad = abs(low) * 0.1 or 1.0
-        low, high = low - pad, high + pad
-    rough = (high - low) / (most - 1)
-    exponent = math.floor(math.log10(rough))
-    power = 10.0**exponent
-    step = next(m * power for m in (1.0, 2.0, 2.5, 5.0, 10.0) if m * power >= rough * (1 - 1e-9))
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(i * step, 2 - exponent) for i in range(first, last + 1)]
+def _figure(size: tuple[int, int]) -> tuple[PlotFigure, Axes]:
+    """Return an empty figure and its axes, in the page's style."""
+    figure = PlotFigure(size)
+    axes = figure.add_subplot()
+    axes.patch.set_visible(False)
+    axes.spines[:].set_visible(False)
+    axes.set_axisbelow(True)
+    axes.tick_params(left=False, bottom=False, labelcolor=MUTED, labelsize=_FONT_SIZE)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.label.set(color=MUTED, size=_FONT_SIZE)
+    axes.ticklabel_format(useOffset=False)
+    return figure, axes
 
 
-class _Frame:
-    """Axes of one plot: from values to places in the drawing."""
+def _shortened(name: str) -> str:
+    """Return a name with its middle cut out where it is too long for a label."""
+    kept = _LONGEST_NAME // 2
+    return name if len(name) <= _LONGEST_NAME else f"{name[: kept - 1]}…{name[-kept:]}"
 
-    def __init__(
-        self,
-        across: tuple[int, int],
-        down: tuple[int, int],
-        x_range: tuple[float, float],
-        y_range: tuple[float, float],
-    ) -> None:
-        self.left, self.right = across
-        self.top, self.bottom = down
-        self.x_range, self.y_range = x_range, y_range
 
-    def x(self, value: float) -> float:
-        low, high = self.x_range
-        share = (value - low) / (high - low) if high > low else 0.5
-        return round(self.left + share * (self.right - self.left), 1)
+def _mark(
+    figure: PlotFigure, axes: Axes, x: float, y: float, text: str, color: int, hollow: bool = False
+) -> None:
+    number = color % len(SERIES_COLORS)
+    own = SERIES_COLORS[number]
+    (mark,) = axes.plot(
+        x,
+        y,
+        "o",
+        markersize=9,
+        markerfacecolor=GROUND if hollow else own,
+        markeredgecolor=own if hollow else GROUND,
+        markeredgewidth=1.8 if hollow else 1.5,
+        clip_on=False,
+        zorder=3,
+    )
+    figure.describe(mark, f"{'hollow' if hollow else 'mark'} s{number}", text)
 
-    def y(self, value: float) -> float:
-        low, high = self.y_range
-        return round(self.bottom - (value - low) / (high - low) * (self.bottom - self.top), 1)
 
-    def grid(
-        self, x_ticks: Sequence[float], y_ticks: Sequence[float], x_label: str, y_label: str
-    ) -> str:
-        parts = []
-        for tick in y_ticks:
-            y = self.y(tick)
-            parts.append(
-                f'<line class="grid" x1="{self.left}" x2="{self.right}" y1="{y}" '
-                f'y2="{y}"/><text class="tick" x="{self.left - 6}" y="{y + 4}" '
-                f'text-anchor="end">{tick:g}</text>'
-            )
-        low, high = self.x_range
-        slack = (high - low) * 1e-9
-        for tick in x_ticks:
-            if low - slack <= tick <= high + slack:
-                parts.append(
-                    f'<text class="tick" x="{self.x(tick)}" y="{self.bottom + 17}" '
-                    f'text-anchor="middle">{tick:g}</text>'
-                )
-        middle = (self.left + self.right) / 2
-        parts.append(
-            f'<text class="axis" x="{middle:g}" y="{self.bottom + 34}" '
-            f'text-anchor="middle">{escape(x_label)}</text>'
-        )
-        if y_label:
-            middle = (self.top + self.bottom) / 2
-            parts.append(
-                f'<text class="axis" transform="translate(12 {middle:g}) rotate(-90)" '
-                f'text-anchor="middle">{escape(y_label)}</text>'
-            )
-        return "".join(parts)
-
-    def line(self, series: Series) -> str:
-        kind = "line faint" if series.faint else "line"
-        pieces, pen = [], "M"
-        for x, y in zip(series.x.tolist(), series.y.tolist(), strict=True):
-            if not math.isfinite(y):
-                pen = "M"
-                continue
-            pieces.append(f"{pen}{self.x(x):g} {self.y(y):g}")
-            pen = "L"
-        return (
-            f'<path class="{kind} s{series.color % SERIES_COLORS}" d="{"".join(pieces)}">'
-            f"<title>{escape(series.name)}</title></path>"
-        )
-
-    def marks(self, series: Series) -> str:
-        return "".join(
-            f'<circle class="mark s{series.color % SERIES_COLORS}" cx="{self.x(x)}" '
-            f'cy="{self.y(y)}" r="4.5"><title>{escape(text)}</title></circle>'
-            for x, y, text in series.marks
-        )
+def _error_bar(figure: PlotFigure, axes: Axes, dot: Dot, y: float) -> None:
+    if dot.spread is None:
+        return
+    number = dot.color % len(SERIES_COLORS)
+    ends = (dot.value - dot.spread, dot.value + dot.spread)
+    (bar,) = axes.plot(ends, (y, y), color=SERIES_COLORS[number], linewidth=2, clip_on=False)
+    figure.describe(bar, f"line s{number}", dot.text)

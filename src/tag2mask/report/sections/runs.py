@@ -20,9 +20,10 @@ from tag2mask.report.page import (
     Note,
     Preformatted,
     Section,
+    Svg,
     Table,
 )
-from tag2mask.report.plots import Series, Svg, line_plot, running_mean, thinned
+from tag2mask.report.plots import Series, line_plot, running_mean, thinned
 from tag2mask.report.run_folder import LossLog, RunFolder
 from tag2mask.runtime.durations import format_duration
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tag2mask.evaluation.records import SplitScores
+from tag2mask.report.curve_plot import curve_series
 from tag2mask.report.page import (
     Block,
     Card,
@@ -24,7 +25,7 @@ from tag2mask.report.page import (
     with_unit,
 )
 from tag2mask.report.plots import line_plot
-from tag2mask.report.sections.stages import curve_series, has_stages
+from tag2mask.report.sections.stages import has_stages
 from tag2mask.report.sections.wording import ScoredRun, basis_text, photos_text, split_names
 
 _FIGURES = {

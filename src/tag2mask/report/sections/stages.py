@@ -9,19 +9,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tag2mask.evaluation.records import CurveScores, SplitScores, StageScores
+from tag2mask.evaluation.records import SplitScores, StageScores
+from tag2mask.report.curve_plot import curve_series
 from tag2mask.report.page import (
     Block,
     Cell,
     Column,
     Figures,
     Section,
+    Svg,
     Table,
     difference,
     percent,
     with_unit,
 )
-from tag2mask.report.plots import Series, Svg, line_plot
+from tag2mask.report.plots import Series, line_plot
 from tag2mask.report.sections.wording import ScoredRun, measured_text, split_names, threshold_text
 
 
@@ -56,21 +58,6 @@ def stage_section(runs: Sequence[ScoredRun]) -> Section:
 
 def _of_split(runs: Sequence[ScoredRun], name: str) -> list[SplitScores]:
     return [split for run in runs if (split := run.split(name)) is not None]
-
-
-def curve_series(name: str, curve: CurveScores, used: float | None, color: int) -> Series:
-    """A threshold curve, its best point and the one in use marked."""
-    thresholds = np.array(curve.thresholds)
-    miou = np.array([np.nan if m is None else m for m in curve.miou])
-    marks = []
-    if curve.best_miou is not None:
-        text = f"{name}: best, {with_unit(curve.best_miou)} at {curve.best_threshold:.2f}"
-        marks.append((curve.best_threshold, 100 * curve.best_miou, text))
-    if used is not None and thresholds[0] <= used <= thresholds[-1]:
-        value = float(np.interp(used, thresholds, miou))
-        if np.isfinite(value):
-            marks.append((used, 100 * value, f"{name}: in use, {with_unit(value)} at {used:.2f}"))
-    return Series(name, thresholds, 100 * miou, tuple(marks), color)
 
 
 def _table(runs: Sequence[ScoredRun], name: str) -> Table:
