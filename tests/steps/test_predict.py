@@ -46,7 +46,7 @@ from tag2mask.recipe.sections import Predict
 from tag2mask.segmentation.inference.export_spec import KEY
 from tag2mask.segmentation.inference.labeling import PhotoLabeler
 from tag2mask.segmentation.networks import SegmenterSpec, build_segmenter, save_segmenter
-from tag2mask.steps import predict as stage
+from tag2mask.steps import predict_photos
 from tag2mask.steps.predict import predict, predict_prepared, segmentation_settings
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -145,7 +145,7 @@ def test_all_that_may_be_asked_for(photos: Path, tmp_path: Path) -> None:
 def test_overlays_of_large_photos_are_small(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stage, "OVERLAY_SIDE", 40)
+    monkeypatch.setattr(predict_photos, "OVERLAY_SIDE", 40)
     (tmp_path / "photos").mkdir()
     Image.fromarray(colorful(100, 200)).save(tmp_path / "photos" / "1.jpg")
     made = predicted(tmp_path / "photos", tmp_path / "out", overlays=True)
@@ -180,7 +180,7 @@ def test_photos_of_many_pixels_go_one_at_a_time(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usual = predicted(photos, tmp_path / "usual")
-    monkeypatch.setattr(stage, "LARGE_PIXELS", 3000)
+    monkeypatch.setattr(predict_photos, "LARGE_PIXELS", 3000)
     assert contents(predicted(photos, tmp_path / "large")) == contents(usual)
 
 

@@ -20,7 +20,8 @@ from tag2mask.metrics.confusion import Confusion
 from tag2mask.recipe.loading import load_recipe
 from tag2mask.recipe.sections import PseudoMasks, Tune, Walk
 from tag2mask.steps.pseudo_masks import pseudo_masks
-from tag2mask.steps.tune import read_tuning, recipe_values, tune
+from tag2mask.steps.tune import tune
+from tag2mask.steps.tuning_result import read_tuning, recipe_values
 from tag2mask.steps.walk import walk
 
 SECTION = Tune(photos=5, alphas=(1.0, 4.0), betas=(1.0, 6.0), steps=(2, 80))

@@ -51,6 +51,7 @@ def tune(
     """Search the settings of the walk on a few photos with masks."""
     from tag2mask.cli.tables import show_tuning
     from tag2mask.steps import tune as step
+    from tag2mask.steps.tuning_result import PHOTOS, read_tuning, recipe_values
 
     chosen = [] if photos is None else [f"tune.photos={photos}"]
     settings = load_chosen_recipe(
@@ -64,11 +65,11 @@ def tune(
         prepared, maps, model, settings.tune, settings.walk, settings.pseudo_masks, folder, runtime
     )
     if is_first_process():
-        result = step.read_tuning(found)
+        result = read_tuning(found)
         show_tuning(
             result,
-            step.recipe_values(result.best),
-            found.path / step.PHOTOS,
+            recipe_values(result.best),
+            found.path / PHOTOS,
             crf=settings.pseudo_masks.crf.enabled,
         )
     finish_step(found)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tag2mask.data.check import DataReport
     from tag2mask.pipeline.dry_run import Plan
     from tag2mask.pipeline.status import StepStatus
-    from tag2mask.steps.tune import TuningResult
+    from tag2mask.steps.tuning_result import TuningResult
 
 
 _SHOWN_PAIRS = 10

@@ -1,8 +1,9 @@
-"""Step ``affinity-labels``: where two dense CRFs agree, as labels for AffinityNet.
+"""Step ``affinity-labels``: label the pixels on which two dense CRFs agree, for AffinityNet.
 
-Each training photo's maps are refined twice, against a strong and against a weak background; what
-both agree on is sure, the rest is 255. Writes ``labels/<id>.png``, resumable per photo and sharded
-over ranks, and ``background.json``. A photo's labels are made anew only when its map changed.
+The maps of each training photo are refined twice, with a strong and with a weak background. Pixels
+on which both agree are sure, the others get 255. Writes ``labels/<id>.png``, resumable per photo
+and sharded over ranks, and ``background.json``. Labels are computed again only if their map or
+their photo changed.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ def affinity_labels(
         data: photos and classes.
         maps: maps of these photos.
         section: settings.
-        out: folder to write; labels whose map is unchanged are kept, even in a complete folder only
-            those are made whose file is lost.
+        out: folder to write; labels whose map is unchanged are kept. In a complete folder, only
+            missing labels are computed.
         runtime: where to run.
 
     Raises:
@@ -73,7 +74,7 @@ def affinity_labels(
                 fix=f"Let {maps.step} make maps of the training photos too.",
             )
         alphas, background = _alphas(data, photos, section, step.path, runtime)
-        labeler = _Labeler(photos, classes.colors, section, alphas, step)
+        labeler = _AffinityLabeler(photos, classes.colors, section, alphas, step)
         labeler.outputs.remove_missing({sample.id for sample in samples})
         computed, skipped = labeler.outputs.write(
             samples, labeler.write, runtime, skip_bad=section.skip_bad
@@ -104,7 +105,7 @@ def _alphas(
     folder: Path,
     runtime: Runtime,
 ) -> tuple[tuple[float, float], BackgroundThreshold | None]:
-    """α of the strong and of the weak background, and the threshold that they are derived from."""
+    """Return α of the strong and of the weak background, and the threshold they derive from."""
     if section.alphas is not None:
         return section.alphas, None
     background = kept_background_threshold(folder, data, photos, section, runtime)
@@ -113,7 +114,7 @@ def _alphas(
     return (strong, weak), background
 
 
-class _Labeler:
+class _AffinityLabeler:
     """Labels photos by two dense CRFs and writes the labels."""
 
     def __init__(
@@ -143,7 +144,7 @@ class _Labeler:
 
     def _label(self, sample: Sample, threads: int) -> tuple[Sample, DataError | None]:
         cam_map = self.photos.read(sample)
-        labels = np.zeros(sample.size, np.uint8)  # without a tag: background all over
+        labels = np.zeros(sample.size, np.uint8)  # without a tag, everything is background
         if cam_map.tags:
             try:
                 photo = read_photo(sample)

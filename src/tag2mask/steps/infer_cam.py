@@ -1,7 +1,7 @@
-"""Step ``infer-cam``: multi-scale maps of every photo, stored small.
+"""Step ``infer-cam``: compute multi-scale class activation maps and store them compactly.
 
-Resumable per photo and sharded over ranks. Writes ``maps/<id>.npz``. Photos added, removed or
-retagged since cost only their own maps: each photo's stamp and tags are remembered.
+Writes ``maps/<id>.npz``, resumable per photo and sharded over ranks. The journal records each
+photo's stamp and tags, so that only new photos and those with other tags are computed again.
 """
 
 from __future__ import annotations
@@ -33,11 +33,10 @@ from tag2mask.seam.network import SeamNet, SeamSpec, load_seam
 from tag2mask.steps.per_photo import PhotoOutputs, files_exist
 
 TAG_SOURCE = {"known": "known", "untagged": "known or predicted", "predicted": "predicted"}
-"""What stands beside every number that comes of the maps."""
+"""Origin of the tags, shown with every result that is based on the maps."""
 CHUNK = 16
 CHUNK_PIXELS = 100_000_000
-"""Photos held at once, and their pixels (3 bytes each) where they are large: what bounds the
-memory."""
+"""Largest number of photos in memory at once, and of their pixels (3 bytes each)."""
 
 
 def infer_cam(
@@ -49,12 +48,12 @@ def infer_cam(
         data: photos and tags.
         model: trained CAM network.
         section: settings.
-        out: folder to write; photos already there with the same stamp and tags are kept, even in a
-            complete folder only those are computed whose map is lost.
+        out: folder to write; maps of photos with the same stamp and tags are kept. In a complete
+            folder, only missing maps are computed.
         runtime: where to run.
 
     Raises:
-        RecipeError: the refined branch of a network without PCM is asked for.
+        RecipeError: refined maps are asked for, but the network has no PCM.
         DataError: a photo can't be read (unless ``skip_bad``) or changed since ``prepare``, or the
             data has other classes than the model.
         WeightsError: the model can't be read, or isn't finite.
@@ -100,7 +99,7 @@ def infer_cam(
 def _load(
     model: CamModel, data: PreparedData, section: InferCam, runtime: Runtime
 ) -> tuple[MultiScaleInference, SeamSpec]:
-    """The network and its shape, if it belongs to the data's classes."""
+    """Load the network and its specification, and check that it has the classes of the data."""
     path = model.file
     net, spec = load_seam(path)
     if read_classes(data.path).names != spec.classes:
@@ -189,7 +188,7 @@ def _write(path: Path, sample: Sample, maps: PhotoMaps, section: InferCam) -> No
         raise DataError(
             f"the maps of {sample.id!r} aren't finite",
             where=sample.image,
-            fix="Set infer_cam.precision to '32'; if it is, the network is no good: train again.",
+            fix="Set infer_cam.precision to '32'; if it is, train the network again.",
         )
     cam_map = CamMap(
         id=sample.id,
@@ -202,7 +201,7 @@ def _write(path: Path, sample: Sample, maps: PhotoMaps, section: InferCam) -> No
 
 
 def _needed(sample: Sample, inference: MultiScaleInference) -> int | None:
-    """Long side to read a photo at: a photo of many megapixels need not be decoded in full."""
+    """Return the long side at which a photo must be decoded at least, px; None: in full."""
     return None if inference.settings.published else inference.largest_view(sample.size)
 
 
@@ -219,7 +218,7 @@ def _tags(
     inference: MultiScaleInference,
     section: InferCam,
 ) -> list[tuple[int, ...]]:
-    """Which maps each photo gets."""
+    """Return the classes that each photo gets maps of."""
     tags = [sample.tags for sample in samples]
     due = [
         index
@@ -234,26 +233,26 @@ def _tags(
 
 
 def _predicted(probabilities: NDArray[np.float32], section: InferCam) -> tuple[int, ...]:
-    """Classes over the threshold, and the best one in any case."""
+    """Return the classes above the threshold, and the most probable one in any case."""
     tags = set(np.flatnonzero(probabilities >= section.tag_threshold).tolist())
     tags.add(int(probabilities.argmax()))
     return tuple(sorted(tags))
 
 
 def _key(sample: Sample, section: InferCam) -> str:
-    """What decides a photo's maps besides model and settings."""
+    """Return what decides a photo's maps besides model and settings."""
     if section.tags == "predicted":
         return sample.stamp
     return f"{sample.stamp} {','.join(map(str, sample.tags))}"
 
 
 def _by_shape(samples: Sequence[Sample]) -> list[Sample]:
-    """Photos of one size together, so that their views share batches."""
+    """Sort photos by size, so that their views share batches."""
     return sorted(samples, key=lambda sample: (sample.size, sample.id))
 
 
 def _chunks(samples: Sequence[Sample]) -> Iterator[Sequence[Sample]]:
-    """Runs of photos that may be held at once; a photo over the limit stands alone."""
+    """Yield photos that are in memory at once; a photo above the limit is alone."""
     chunk: list[Sample] = []
     pixels = 0
     for sample in samples:

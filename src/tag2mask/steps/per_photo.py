@@ -1,4 +1,4 @@
-"""The loop over photos that the steps share: which are due, what is written, what is skipped.
+"""The loop over photos that the steps share: what is computed, what is kept, what is skipped.
 
 Each photo has files in the step's folder, and a key that describes what they were made from. The
 journal keeps the key of every photo whose files are complete. So an interrupted step resumes, and a

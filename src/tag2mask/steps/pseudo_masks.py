@@ -1,9 +1,9 @@
-"""Step ``pseudo-masks``: maps to palette PNGs, by argmax with one background threshold.
+"""Step ``pseudo-masks``: turn maps into palette PNGs by argmax with one background threshold.
 
-Takes the maps of ``infer-cam`` or of ``walk``; a dense CRF may sharpen them first. Reads masks only
-where the background threshold is to be calibrated with some. Writes ``masks/<id>.png`` and, if
-asked, ``confidence/<id>.png``, resumable per photo and sharded over ranks. A photo's mask is made
-anew only when its map or the background threshold changed.
+Reads the maps of ``infer-cam`` or of ``walk``; a dense CRF may refine them first. Reads masks of
+the data only if the background threshold is calibrated with them. Writes ``masks/<id>.png`` and, if
+asked, ``confidence/<id>.png``, resumable per photo and sharded over ranks. A mask is computed again
+only if its map or the background threshold changed.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def pseudo_masks(
         data: photos and classes.
         maps: maps of these photos.
         section: settings.
-        out: folder to write; masks whose map and background threshold are unchanged are kept, even
-            in a complete folder only those are made whose file is lost.
+        out: folder to write; masks whose map and background threshold are unchanged are kept. In a
+            complete folder, only missing masks are computed.
         runtime: where to run.
 
     Raises:
@@ -74,7 +74,7 @@ def pseudo_masks(
         photos = mapped_photos(data, maps)
         background = choose_background_threshold(data, photos, section, runtime)
         samples = list({s.id: s for split in photos.splits.values() for s in split}.values())
-        maker = _MaskMaker(photos, classes.colors, section, background.threshold, step)
+        maker = _PseudoMaskMaker(photos, classes.colors, section, background.threshold, step)
         maker.outputs.remove_missing({sample.id for sample in samples})
         computed, skipped = maker.outputs.write(
             samples, maker.write, runtime, skip_bad=section.skip_bad
@@ -94,7 +94,7 @@ def _files(step: Step[PseudoMaskFolder], section: PseudoMasks, photo_id: str) ->
     return tuple(step.path / folder / f"{photo_id}.png" for folder in folders)
 
 
-class _MaskMaker:
+class _PseudoMaskMaker:
     """Makes masks of photos from their maps and writes them."""
 
     def __init__(
@@ -150,14 +150,14 @@ class _MaskMaker:
         scores: npt.NDArray[np.float32],
         marginals: npt.NDArray[np.float32] | None,
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-        """Labels and their confidence: the label's share of background and tags together."""
+        """Return labels (h, w) and their confidence, the label's share of the sum of all scores."""
         if marginals is not None:
             ids = np.array([0, *(mask_id(tag) for tag in cam_map.tags)], np.uint8)
             return ids[marginals.argmax(axis=0)], marginals.max(axis=0)
         labels = labels_from_scores(scores, cam_map.tags, self.threshold, cam_map.size)
         if not self.section.confidence and self.section.unsure_below is None:
             return labels, np.ones((1, 1), np.float32)
-        rivals = with_background(scores, derived_alpha(self.threshold))
-        total = rivals.sum(axis=0)
-        share = np.divide(rivals.max(axis=0), total, out=np.ones_like(total), where=total > 0)
+        all_scores = with_background(scores, derived_alpha(self.threshold))
+        total = all_scores.sum(axis=0)
+        share = np.divide(all_scores.max(axis=0), total, out=np.ones_like(total), where=total > 0)
         return labels, share

@@ -44,7 +44,10 @@ LAST = "last.safetensors"
 def segmenter_spec(
     section: TrainSegmenter, classes: ClassSet, samples: Sequence[Sample]
 ) -> SegmenterSpec:
-    """The network that a section describes; where photos keep their own size, the median counts."""
+    """Return the specification of the network that a section describes.
+
+    Its long side is that of the section, or the median of the photos if they keep their size.
+    """
     network = section.network
     long_side = section.long_side or int(np.median([max(sample.size) for sample in samples]))
     return SegmenterSpec(
@@ -62,7 +65,7 @@ def single_view(
     section: TrainSegmenter,
     runtime: Runtime,
 ) -> PhotoLabeler:
-    """Photos through the network once, at the size it is trained at."""
+    """Return a labeler that runs each photo once, at the size of training."""
     segmenter = TorchSegmenter(
         net,
         spec.class_set,
@@ -86,12 +89,12 @@ class SegmenterTask:
         labels: their label maps by photo id.
         num_classes: foreground classes C.
         section: settings.
-        runtime: where.
+        runtime: device and ranks.
         skipped: records unreadable photos.
-        validation: is called after each step; None: none.
+        validation: scores the network during training; None: no validation.
 
     Raises:
-        RecipeError: a crop that the network can't take.
+        RecipeError: the network can't take the crop.
     """
 
     section_name = "train_segmenter"
@@ -107,7 +110,7 @@ class SegmenterTask:
         skipped: SkippedPhotos,
         validation: Validation | None,
     ) -> None:
-        refuse_crop(net, section)
+        check_crop(net, section)
         assert isinstance(net.backbone, nn.Module)
         self.backbone = net.backbone
         freeze(self.backbone, net.frozen(), batch_norm=section.freeze_batch_norm)
@@ -131,23 +134,23 @@ class SegmenterTask:
         self.photos = SegmenterDataset(samples, labels, num_classes, augmentation, section.seed)
 
     def batches(self, start: int, stop: int) -> Iterator[SegmenterBatch]:
-        """This rank's batches."""
+        """Return this rank's batches ``start .. stop - 1``."""
         steps = (start, stop)
         return rank_batches(
             self.photos, segmenter_loader, steps, self.section, self.runtime, self.skipped
         )
 
     def inputs(self, batch: SegmenterBatch, step: int, device: torch.device) -> tuple[Any, ...]:
-        """Tensors on the device."""
+        """Return images and labels on the device."""
         image = batch.image.to(device, non_blocking=True, memory_format=torch.channels_last)
         return image, batch.labels.to(device, non_blocking=True).long()
 
     def weights(self, step: int) -> dict[str, float]:
-        """The loss has one term."""
+        """Return the weight of the only loss term."""
         return {"cross_entropy": 1.0}
 
     def on_step_end(self, step: int, module: nn.Module) -> None:
-        """Now and then, the score on the validation photos."""
+        """Score the validation photos every ``validate_epochs`` epochs and after the last step."""
         every = self.section.validate_epochs * self.per_epoch // self.section.optimizer.accumulate
         last = step == self.settings.steps
         if self.validation is not None and (last or step % max(1, every) == 0):
@@ -156,21 +159,21 @@ class SegmenterTask:
             self._train_mode()
 
     def _train_mode(self) -> None:
-        """Batch norms of the encoder stay on their statistics if asked; new ones always learn."""
+        """Set training mode; batch norms of the encoder may be frozen, new ones never are."""
         self.module.train()
         train_mode(self.backbone, freeze_batch_norm=self.section.freeze_batch_norm)
 
 
 class Validation:
-    """Scores on the validation photos, ``validation.csv``, and the best network as the model.
+    """Scores the validation photos, writes ``validation.csv`` and keeps the best network.
 
     Args:
         samples: validation photos.
         masks: their ground truth by photo id.
-        spec: of the network.
+        spec: specification of the network.
         section: settings.
-        folder: of the step.
-        runtime: where; the photos are shared among its ranks.
+        folder: folder of the step.
+        runtime: the ranks, which share the photos.
         skipped: records unreadable photos.
     """
 
@@ -193,7 +196,7 @@ class Validation:
         self.skipped = skipped
 
     def after(self, step: int, net: SegmentationNet) -> None:
-        """Score the network after some steps; it becomes the model if none before was as good."""
+        """Score the network after a step; the best network so far becomes the model."""
         runtime, classes = self.runtime, self.spec.classes
         runtime.share_buffers(net)
         segmentation = single_view(net, self.spec, self.section, runtime)
@@ -215,11 +218,11 @@ class Validation:
         runtime.barrier()
 
 
-def refuse_crop(net: SegmentationNet, section: TrainSegmenter) -> None:
-    """Refuse crops that the network can't take, or of which it sees one cell.
+def check_crop(net: SegmentationNet, section: TrainSegmenter) -> None:
+    """Check that the network can take the crop and sees more than one cell of it.
 
     Raises:
-        RecipeError: such a crop.
+        RecipeError: the crop is too small or not a multiple.
     """
     multiple = net.size_multiple
     least = max(multiple, 2 * section.network.output_stride)

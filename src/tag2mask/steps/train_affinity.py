@@ -1,9 +1,9 @@
-"""Step ``train-affinity``: trains AffinityNet on labels that two dense CRFs agreed on.
+"""Step ``train-affinity``: train AffinityNet on labels on which two dense CRFs agree.
 
-Never opens a mask of the data. Writes ``model.safetensors``, ``losses.csv`` and ``tensorboard/``;
-``checkpoint.pt`` while it is unfinished. Photos without a single sure pixel teach nothing: they are
-left out, counted and named in the manifest. Photos that can't be read stand in the folder's item
-journal, so that a resumed training still knows them.
+Never reads a mask of the data. Writes ``model.safetensors``, ``losses.csv`` and ``tensorboard/``,
+and ``checkpoint.pt`` until it is finished. Photos without a single sure pixel are not used; the
+manifest counts and names them. Photos skipped during training are recorded in the folder's item
+journal, so that a resumed training still lists them.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def train_affinity(
         DataError: no label map has a sure pixel; labels missing, or of other photos or classes; a
             photo can't be read (unless ``skip_bad``).
         RecipeError: batches too small for the devices.
-        WeightsError: weights or checkpoint unusable.
+        WeightsError: the weights or the checkpoint can't be used.
         DeviceError: out of memory, on the device or where photos are read.
         RunFolderError: ``out`` was made with other settings, data or labels.
     """
@@ -110,16 +110,16 @@ def train_affinity(
                 runtime,
                 name="train-affinity",
             )
-        left_out = task.skipped.lines()
+        skipped = task.skipped.lines()
         if runtime.rank == 0:
             with atomic_write(step.path / MODEL_FILE) as temporary:
                 save_affinity_net(temporary, net, spec)
         return finish_training(
             step,
             runtime,
-            counts={"photos": len(samples) - len(left_out), WITHOUT_SURE_PIXELS: len(unsure)},
+            counts={"photos": len(samples) - len(skipped), WITHOUT_SURE_PIXELS: len(unsure)},
             metrics={"steps": task.settings.steps, **summary, WITHOUT_SURE_PIXELS: sorted(unsure)},
-            skipped=left_out,
+            skipped=skipped,
         )
 
 
@@ -127,14 +127,14 @@ def import_model(file: Path, out: Path) -> AffinityModel:
     """Make a ``train-affinity`` folder of a model trained elsewhere (psa's ``resnet38_aff.pth``).
 
     Raises:
-        WeightsError: the file is no AffinityNet that we know, or cut off.
+        WeightsError: the file is not a known AffinityNet, or is cut off.
     """
     net, spec = load_affinity_net(file)  # before a folder is opened: a bad file leaves nothing
     return import_network(AffinityModel, file, out, lambda path: save_affinity_net(path, net, spec))
 
 
 def affinity_spec(section: TrainAffinity) -> AffinitySpec:
-    """The network that a section describes."""
+    """Return the specification of the network that a section describes."""
     backbone = section.backbone
     return AffinitySpec(
         backbone=backbone.name,
@@ -146,13 +146,17 @@ def affinity_spec(section: TrainAffinity) -> AffinitySpec:
 
 
 def _labeled(data: PreparedData, labels: AffinityLabels) -> list[Sample]:
-    """The training photos with labels; the others must be known to have none."""
-    left_out = tuple(labels.manifest.skipped)
+    """Return the training photos that have labels.
+
+    Raises:
+        DataError: a photo has none although ``affinity-labels`` did not skip it.
+    """
+    skipped = tuple(labels.manifest.skipped)
     samples = []
     for sample in read_index(data.path, "train"):
         if label_path(labels.path, sample.id).is_file():
             samples.append(sample)
-        elif not any(line.startswith(f"{sample.id}: ") for line in left_out):
+        elif not any(line.startswith(f"{sample.id}: ") for line in skipped):
             raise DataError(
                 f"photo {sample.id!r} has no affinity labels",
                 where=labels.path,
@@ -203,21 +207,21 @@ class _AffinityTask:
         )
 
     def batches(self, start: int, stop: int) -> Iterator[AffinityBatch]:
-        """This rank's batches."""
+        """Return this rank's batches ``start .. stop - 1``."""
         steps = (start, stop)
         return rank_batches(
             self.photos, affinity_loader, steps, self.section, self.runtime, self.skipped
         )
 
     def inputs(self, batch: AffinityBatch, step: int, device: torch.device) -> tuple[Any, ...]:
-        """Tensors on the device."""
+        """Return images, labels and valid masks on the device."""
         image = batch.image.to(device, non_blocking=True, memory_format=torch.channels_last)
         labels = batch.labels.to(device, non_blocking=True).long()
         return image, labels, batch.valid.to(device, non_blocking=True)
 
     def weights(self, step: int) -> dict[str, float]:
-        """Term weights, as published."""
+        """Return the published weights of the loss terms."""
         return AFFINITY_WEIGHTS
 
     def on_step_end(self, step: int, module: nn.Module) -> None:
-        """Nothing: the log says it all."""
+        """Do nothing."""

@@ -1,24 +1,17 @@
 """Step ``train-cam``: learn class activation maps from image-level tags, Siamese (SEAM) or plain.
 
 Reads photos and tags, never a mask. Writes ``model.safetensors``, ``losses.csv``, ``tensorboard/``
-and ``pictures/``; ``checkpoint.pt`` while it is unfinished. A plain CAM that the training starts
-from has a folder of the same kind, ``warm-start/`` in it where no other is named. Photos that
-training left out stand in the folder's item journal, so that a resumed training still knows them.
+and ``pictures/``, and ``checkpoint.pt`` until it is finished. A plain CAM that the training starts
+from has a folder of the same kind, by default the subfolder ``warm-start/``. Photos skipped during
+training are recorded in the folder's item journal, so that a resumed training still lists them.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import torch
-from PIL import Image
-from torch import Tensor, nn
 
 from tag2mask.artifacts.files import atomic_write
 from tag2mask.artifacts.handles import MODEL_FILE, CamModel, PreparedData
@@ -28,33 +21,18 @@ from tag2mask.classes import ClassSet
 from tag2mask.data.index import Sample, read_classes, read_index
 from tag2mask.errors import DataError, FolderInUseError, RecipeError, in_section
 from tag2mask.nn.weights import load_into
-from tag2mask.recipe.training import TrainCam, Views, weight_file
-from tag2mask.report.overlays import cam_sheet
+from tag2mask.recipe.training import TrainCam, weight_file
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
-from tag2mask.seam.losses import max_norm
 from tag2mask.seam.network import SeamNet, SeamSpec, build_seam, load_seam, save_seam
-from tag2mask.seam.objective import LossWeights, SeamObjective
-from tag2mask.seam.transform import ViewTransform
-from tag2mask.steps.training import (
-    finish_training,
-    fit_settings,
-    import_network,
-    network_optimizer,
-    rank_batches,
-)
-from tag2mask.training.augmentation import Augmentation
-from tag2mask.training.dataset import TaggedBatch, TrainingDataset, training_loader
+from tag2mask.steps.cam_task import CamTask, cam_optimizer
+from tag2mask.steps.training import finish_training, import_network
 from tag2mask.training.loop import fit
-from tag2mask.training.optim import freeze, train_mode
-from tag2mask.training.skipped import SkippedPhotos
 
 WARM_START = "warm-start"
-"""Folder of the plain CAM that a training started from."""
+"""Subfolder of the plain CAM that a training starts from."""
 WAIT_SECONDS = 2.0
-"""Between two looks at a folder in which another process works."""
-PICTURED = 4
-"""Training photos shown in the pictures."""
+"""Time between two checks of a folder in which another process works, s."""
 
 
 def train_cam(
@@ -67,13 +45,13 @@ def train_cam(
         section: settings.
         out: folder to write; a partial one of the same settings is resumed from its checkpoint.
         runtime: where to run.
-        start: folder of the plain CAM that ``warm_start`` asks for, which is trained where it is
-            not complete; trainings that differ in other things may share it. None: in ``out``.
+        start: folder of the plain CAM that ``warm_start`` asks for; it is trained unless complete.
+            Trainings with other settings may share it. None: a subfolder of ``out``.
 
     Raises:
         DataError: no training photo has a tag; a photo can't be read (unless ``skip_bad``).
-        RecipeError: ``init_from`` is of other classes; batches too small for the devices.
-        WeightsError: weights or checkpoint unusable.
+        RecipeError: ``init_from`` has other classes; batches too small for the devices.
+        WeightsError: the weights or the checkpoint can't be used.
         DeviceError: out of memory, on the device or where photos are read.
         RunFolderError: ``out`` was made with other settings or data.
     """
@@ -81,9 +59,9 @@ def train_cam(
         if step.complete:
             return step.handle
         samples = _tagged(data)
-        left_out: tuple[str, ...] = ()
+        skipped_before: tuple[str, ...] = ()
         if section.warm_start:
-            begun = _plain_cam(
+            plain_cam = _plain_cam(
                 data,
                 samples,
                 section.plain_start(),
@@ -91,9 +69,11 @@ def train_cam(
                 runtime,
                 shared=start is not None,
             )
-            left_out = begun.manifest.skipped
-            section = section.model_copy(update={"init_from": str(begun.file)})
-        return _train(data, samples, section, runtime, step, name="train-cam", left_out=left_out)
+            skipped_before = plain_cam.manifest.skipped
+            section = section.model_copy(update={"init_from": str(plain_cam.file)})
+        return _train(
+            data, samples, section, runtime, step, name="train-cam", skipped_before=skipped_before
+        )
 
 
 def _plain_cam(
@@ -105,7 +85,7 @@ def _plain_cam(
     *,
     shared: bool,
 ) -> CamModel:
-    """Train it, or wait for the process that does."""
+    """Train the plain CAM, or wait for the process that trains it; return its folder."""
     name = "train-cam, warm start"
     waiting: ProgressBar | None = None
     with ExitStack() as stack:
@@ -116,7 +96,7 @@ def _plain_cam(
                         return step.handle
                     return _train(data, samples, section, runtime, step, name=name)
             except FolderInUseError:
-                # The other ranks would not know of it.
+                # The other ranks would not wait.
                 if not shared or runtime.world_size > 1:
                     raise
             if waiting is None:
@@ -140,7 +120,7 @@ def _folder(
 
 
 def _tagged(data: PreparedData) -> list[Sample]:
-    """The photos to train on."""
+    """Return the training photos, of which at least one must have a tag."""
     samples = read_index(data.path, "train")
     if not any(sample.tags for sample in samples):
         raise DataError(
@@ -159,9 +139,9 @@ def _train(
     step: Step[CamModel],
     *,
     name: str,
-    left_out: Sequence[str] = (),
+    skipped_before: Sequence[str] = (),
 ) -> CamModel:
-    """Train a network and write it; ``left_out`` are photos that its start did without."""
+    """Train and write a network; the CAM that it starts from skipped ``skipped_before``."""
     with runtime.seeded(section.seed):
         spec = net_spec(section, read_classes(data.path))
         with in_section("train_cam"):
@@ -170,11 +150,11 @@ def _train(
             )
         if section.init_from:
             _start_from(net, spec, Path(section.init_from))
-        task = _CamTask(net, spec, samples, section, runtime, step)
+        task = CamTask(net, spec, samples, section, runtime, step)
         summary = fit(
             task, cam_optimizer(net, section), task.settings, step.path, runtime, name=name
         )
-    skipped = tuple(dict.fromkeys([*left_out, *task.skipped.lines()]))
+    skipped = tuple(dict.fromkeys([*skipped_before, *task.skipped.lines()]))
     if runtime.rank == 0:
         with atomic_write(step.path / MODEL_FILE) as temporary:
             save_seam(temporary, net, spec)
@@ -188,17 +168,17 @@ def _train(
 
 
 def import_model(file: Path, out: Path) -> CamModel:
-    """Make a ``train-cam`` folder of a model trained elsewhere (``resnet38_SEAM.pth``, say).
+    """Make a ``train-cam`` folder of a model trained elsewhere, such as ``resnet38_SEAM.pth``.
 
     Raises:
-        WeightsError: the file is no model that we know, or cut off.
+        WeightsError: the file is not a known CAM model, or is cut off.
     """
     net, spec = load_seam(file)  # before a folder is opened: a bad file leaves nothing behind
     return import_network(CamModel, file, out, lambda path: save_seam(path, net, spec))
 
 
 def _weight_files(section: TrainCam, out: Path) -> dict[str, str]:
-    """Digest of the weight file that training starts from, if it is one, by its key."""
+    """Return the digest of the file that training starts from, if any, by its recipe key."""
     if section.init_from:
         return file_input("init_from", Path(section.init_from), out)
     file = weight_file(section.backbone.weights)
@@ -206,7 +186,7 @@ def _weight_files(section: TrainCam, out: Path) -> dict[str, str]:
 
 
 def net_spec(section: TrainCam, classes: ClassSet) -> SeamSpec:
-    """The network that a section describes."""
+    """Return the specification of the network that a section describes."""
     return SeamSpec(
         classes=classes.names,
         backbone=section.backbone.name,
@@ -224,30 +204,8 @@ def net_spec(section: TrainCam, classes: ClassSet) -> SeamSpec:
     )
 
 
-def seam_objective(net: SeamNet, section: TrainCam) -> SeamObjective:
-    """The network with its loss terms as a section describes them, frozen where it says so."""
-    freeze(net, net.backbone.frozen(), batch_norm=section.freeze_batch_norm)
-    w = section.losses
-    objective = SeamObjective(
-        net.to(memory_format=torch.channels_last),
-        LossWeights(cls=w.cls, cls_view2=w.cls_view2, min_pool=w.min_pool, er=w.er, ecr=w.ecr),
-        ecr_top=w.ecr_top,
-        published=section.behavior == "published",
-        gate_pcm=section.pcm.gate_by_tags,
-        map_stride=w.map_stride,
-    )
-    train_mode(objective, freeze_batch_norm=section.freeze_batch_norm)
-    return objective
-
-
-def cam_optimizer(net: SeamNet, section: TrainCam) -> torch.optim.Optimizer:
-    """The optimizer over what isn't frozen."""
-    new = [*net.head.parameters(), *([] if net.pcm is None else net.pcm.parameters())]
-    return network_optimizer(net, new, section)
-
-
 def _start_from(net: SeamNet, spec: SeamSpec, file: Path) -> None:
-    """Take the weights of a trained CAM model; PCM may be new."""
+    """Load the weights of a trained CAM model, which may lack PCM."""
     trained, trained_spec = load_seam(file)
     if trained_spec.classes != spec.classes:
         raise RecipeError(
@@ -262,129 +220,3 @@ def _start_from(net: SeamNet, spec: SeamSpec, file: Path) -> None:
         allow_missing=() if trained_spec.pcm else ("pcm.",),
         allow_unexpected=() if spec.pcm else ("pcm.",),
     )
-
-
-@dataclass(frozen=True)
-class _ViewDraw:
-    """Draws the transform between the views, one a batch, from (seed, step)."""
-
-    views: Views
-    seed: int
-
-    def at(self, step: int) -> ViewTransform:
-        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + step) % 2**63)
-        views = self.views
-        return ViewTransform.draw(
-            generator,
-            scale=views.scale,
-            flip=views.flip,
-            rotate=views.rotate,
-            translate=views.translate,
-            size_multiple=views.size_multiple,
-            antialias=views.antialias,
-        )
-
-
-class _CamTask:
-    """SEAM as a task for the training loop."""
-
-    section_name = "train_cam"
-
-    def __init__(
-        self,
-        net: SeamNet,
-        spec: SeamSpec,
-        samples: list[Sample],
-        section: TrainCam,
-        runtime: Runtime,
-        step: Step[CamModel],
-    ) -> None:
-        backbone = net.backbone
-        self.module = seam_objective(net, section)
-        self.net = net
-        self.section = section
-        self.runtime = runtime
-        self.step = step
-        self.skipped = SkippedPhotos(
-            step, runtime, allowed=section.skip_bad, batch_setting="train_cam.batch_size"
-        )
-        self.draw = _ViewDraw(section.views, section.seed)
-        self.two_views = section.views.enabled
-        self.settings = fit_settings(section, len(samples))
-        self.augmentation = Augmentation(
-            crop=section.crop,
-            long_side=section.long_side,
-            color_jitter=section.color_jitter,
-            mean=backbone.mean,
-            std=backbone.std,
-            scale=None,
-        )
-        self.photos = TrainingDataset(samples, len(spec.classes), self.augmentation, section.seed)
-        self.names = spec.classes
-
-    def batches(self, start: int, stop: int) -> Iterator[TaggedBatch]:
-        """This rank's batches."""
-        steps = (start, stop)
-        return rank_batches(
-            self.photos, training_loader, steps, self.section, self.runtime, self.skipped
-        )
-
-    def inputs(self, batch: TaggedBatch, step: int, device: torch.device) -> tuple[Any, ...]:
-        """Tensors on the device and this step's view transform."""
-        image = batch.image.to(device, non_blocking=True, memory_format=torch.channels_last)
-        transform = self.draw.at(step) if self.two_views else None
-        tags = batch.tags.to(device, non_blocking=True)
-        return image, tags, batch.valid.to(device, non_blocking=True), transform
-
-    def weights(self, step: int) -> dict[str, float]:
-        """Term weights; er and ecr grow over the ramp."""
-        ramp_steps = self.section.losses.ramp * self.settings.steps
-        ramp = min(1.0, step / ramp_steps) if ramp_steps > 0 else 1.0
-        weights = self.module.total_weights(two_views=self.two_views)
-        return {
-            name: weight * (ramp if name.startswith(("er", "ecr")) else 1.0)
-            for name, weight in weights.items()
-        }
-
-    def on_step_end(self, step: int, module: nn.Module) -> None:
-        """Now and then, a picture of a few training photos' maps."""
-        every = self.section.picture_every
-        if self.runtime.rank == 0 and every and (step % every == 0 or step == self.settings.steps):
-            self._picture(step)
-
-    def _picture(self, step: int) -> None:
-        photos, maps = [], []
-        self.net.eval()
-        with torch.no_grad():
-            for index in range(min(PICTURED, len(self.photos))):
-                try:
-                    image, tags, valid, _ = self.photos[(0, index)]
-                except DataError:
-                    continue  # its batch tells of it
-                pair = self.net(
-                    image[None].to(self.runtime.device), valid=valid[None].to(self.runtime.device)
-                )
-                photos.append(_photo(image, self.augmentation))
-                maps.append(self._named_maps(pair.cam, pair.refined, tags))
-        train_mode(self.module, freeze_batch_norm=self.section.freeze_batch_norm)
-        if photos:
-            with atomic_write(self.step.path / "pictures" / f"step_{step:06}.jpg") as temporary:
-                cam_sheet(photos, maps).save(temporary, format="JPEG", quality=85)
-
-    def _named_maps(
-        self, cam: Tensor, refined: Tensor | None, tags: Tensor
-    ) -> list[tuple[str, np.ndarray[Any, Any]]]:
-        named = []
-        for tag in tags.nonzero().flatten().tolist()[:2]:
-            for kind, maps in (("cam", cam), ("refined", refined)):
-                if maps is not None:
-                    scaled = max_norm(maps.float())[0, tag + 1].cpu().numpy()
-                    named.append((f"{self.names[tag]} {kind}", scaled))
-        return named
-
-
-def _photo(image: Tensor, augmentation: Augmentation) -> Image.Image:
-    """Undo the normalization."""
-    mean, std = torch.tensor(augmentation.mean), torch.tensor(augmentation.std)
-    pixels = (image * std[:, None, None] + mean[:, None, None]).clamp(0, 1) * 255
-    return Image.fromarray(pixels.permute(1, 2, 0).byte().numpy())

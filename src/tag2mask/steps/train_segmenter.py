@@ -1,12 +1,12 @@
-"""Step ``train-segmenter``: a segmentation network learns from the pseudo masks.
+"""Step ``train-segmenter``: train a segmentation network on the pseudo masks.
 
-Opens a mask of the data only where a recipe says so: to learn from ground truth (an upper bound to
-compare with) or to validate while it trains. Writes ``model.safetensors``, ``losses.csv`` and
-``tensorboard/``; ``checkpoint.pt`` while it is unfinished; with validation also ``validation.csv``
-and, since the best network is the model, ``last.safetensors``.
+Reads masks of the data only if the recipe asks for it: to learn from ground truth (as an upper
+bound) or to validate during training. Writes ``model.safetensors``, ``losses.csv`` and
+``tensorboard/``, and ``checkpoint.pt`` until it is finished. With validation it also writes
+``validation.csv``, the best network as ``model.safetensors`` and the last as ``last.safetensors``.
 
-Photos that can't be read stand in the folder's item journal, so that a resumed training still knows
-them.
+Photos skipped during training are recorded in the folder's item journal, so that a resumed training
+still lists them.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def train_segmenter(
 
     Args:
         data: photos.
-        masks: their pseudo masks; not looked at (and may be None) with ``masks: ground truth``.
+        masks: their pseudo masks; not used, and may be None, with ``masks: ground truth``.
         section: settings.
         out: folder to write; a partial one of the same settings is resumed from its checkpoint.
         runtime: where to run.
@@ -75,7 +75,7 @@ def train_segmenter(
             in the data where they are asked for; a photo can't be read (unless ``skip_bad``).
         RecipeError: unknown network, or one that can't do what is asked; a crop that doesn't fit
             it; batches too small for the devices.
-        WeightsError: weights or checkpoint unusable.
+        WeightsError: the weights or the checkpoint can't be used.
         DeviceError: out of memory, on the device or where photos are read.
         RunFolderError: ``out`` was made with other settings, data or masks.
     """
@@ -93,20 +93,20 @@ def train_segmenter(
         else:
             assert masks is not None
             photos = pseudo_labeled(data, masks)
-        training = _Training(data, section, runtime, step)
+        training = _SegmenterTraining(data, section, runtime, step)
         metrics = training.run(photos.samples, photos.labels)
-        left_out = training.skipped.lines()
+        skipped = training.skipped.lines()
         lost = [
             sample
             for sample in photos.samples
-            if any(line.startswith(f"{sample.id}: ") for line in left_out)
+            if any(line.startswith(f"{sample.id}: ") for line in skipped)
         ]
         return finish_training(
             step,
             runtime,
             counts={"photos": len(photos.samples) - len(lost), WITHOUT: len(photos.without)},
             metrics={"masks": section.masks, **metrics, WITHOUT: photos.without},
-            skipped=left_out,
+            skipped=skipped,
         )
 
 
@@ -114,7 +114,7 @@ def import_model(file: Path, out: Path) -> SegmenterModel:
     """Make a ``train-segmenter`` folder of a model trained elsewhere.
 
     Raises:
-        WeightsError: the file is no segmentation network that we know, cut off, or exported.
+        WeightsError: the file is not a known segmentation network, is cut off or was exported.
     """
     check_not_exported(file)
     net, spec = load_segmenter(file)  # before a folder is opened: a bad file leaves nothing behind
@@ -124,7 +124,7 @@ def import_model(file: Path, out: Path) -> SegmenterModel:
 def _inputs(
     data: PreparedData, masks: PseudoMaskFolder | None, section: TrainSegmenter, out: Path
 ) -> dict[str, Handle | str]:
-    """All that decides what the network learns."""
+    """Return everything that decides what the network learns."""
     inputs: dict[str, Handle | str] = {"data": data}
     if section.masks == "pseudo":
         assert masks is not None
@@ -137,8 +137,8 @@ def _inputs(
     return inputs
 
 
-class _Training:
-    """The training of one network."""
+class _SegmenterTraining:
+    """The training of the network."""
 
     def __init__(
         self,
@@ -188,10 +188,10 @@ class _Training:
         return {"steps": task.settings.steps, **summary, **scored}
 
     def check_foreground(self, samples: list[Sample], labels: Mapping[str, Path]) -> None:
-        """Check that some label map shows some foreground.
+        """Check that at least one label map has foreground.
 
         Raises:
-            DataError: none does; a label map is damaged (unless ``skip_bad``).
+            DataError: none has; a label map is damaged (unless ``skip_bad``).
         """
         count = len(self.classes)
         shares = self.runtime.gather_results(

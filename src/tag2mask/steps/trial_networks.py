@@ -1,8 +1,7 @@
-"""The networks that a run or an ablation trains late, each built once at its start.
+"""Trial construction of the networks that a run or an ablation trains late.
 
-A misspelt encoder, a stride that it doesn't give or a damaged file of weights then ends a run in
-its first seconds, not after hours of the steps before. The first network needs no such trial: its
-training follows on ``prepare``.
+A misspelled encoder, an unsupported stride or a damaged weight file then ends a run in its first
+seconds, not after hours. The first network needs no trial, as its training follows ``prepare``.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from tag2mask.classes import ClassSet
 from tag2mask.errors import in_section
 from tag2mask.recipe.training import Backbone, TrainAffinity, TrainSegmenter, weight_file
 from tag2mask.segmentation.networks import build_segmenter
-from tag2mask.steps.segmenter_task import refuse_crop, segmenter_spec
+from tag2mask.steps.segmenter_task import check_crop, segmenter_spec
 from tag2mask.steps.train_affinity import affinity_spec
 
 
@@ -27,38 +26,37 @@ def try_networks(
     built: Backbone | None,
     run: Path,
 ) -> None:
-    """Build networks with their weights, and drop them again.
+    """Build networks with their weights to check that it is possible.
 
     Args:
-        affinity: of the network to try; None: none.
-        segmenter: likewise.
-        built: a backbone that a step before them builds anyway.
-        run: the run folder; files of weights that it shall hold may not be there yet, and aren't
-            looked at.
+        affinity: settings of AffinityNet; None: it is not trained.
+        segmenter: settings of the segmentation network; None: it is not trained.
+        built: a backbone that an earlier step builds anyway.
+        run: the run folder; weight files in it may not exist yet and are not checked.
 
     Raises:
-        RecipeError: a network can't be built, or takes no such crops.
-        WeightsError: its weights are missing, damaged or of another network.
+        RecipeError: a network can't be built, or can't take the crop.
+        WeightsError: weights are missing, damaged or of another network.
     """
-    with torch.random.fork_rng(devices=[]):  # whoever draws later finds the generator as it was
+    with torch.random.fork_rng(devices=[]):  # later random numbers stay the same
         if affinity is not None and affinity.backbone != built:
             with in_section("train_affinity"):
                 build_affinity_net(
                     affinity_spec(affinity), weights=_weights_now(affinity.backbone.weights, run)
                 )
         if segmenter is not None:
-            # How many classes there are, and how large the photos, makes no difference here.
+            # The number of classes and the size of photos make no difference here.
             sized = segmenter.model_copy(update={"long_side": segmenter.long_side or 1})
             with in_section("train_segmenter"):
                 net = build_segmenter(
                     segmenter_spec(sized, ClassSet(("object",)), []),
                     weights=_weights_now(segmenter.network.weights, run),
                 )
-                refuse_crop(net, segmenter)
+                check_crop(net, segmenter)
 
 
 def _weights_now(weights: str, run: Path) -> str:
-    """The weights, or none where an earlier step of the run has yet to write them."""
+    """Return the weights, or ``none`` if an earlier step of the run will write them."""
     file = weight_file(weights)
     if file is None or file.is_file() or not file.resolve().is_relative_to(run.resolve()):
         return weights

@@ -1,26 +1,22 @@
-"""Command ``tune``: the settings of the walk that are best on a few masked training photos.
+"""Command ``tune``: find the best settings of the walk on a few masked training photos.
 
-Background α, β, number of steps, and the background threshold of the masks made afterwards. A
-photo's affinity is computed once and serves every setting (``ops/walk_tuning``); what is counted is
-what ``walk`` would store and ``pseudo-masks`` would make of it, without the dense CRF. Writes
-``photos.txt``, ``tuned.json``, ``table.csv`` and ``best.yaml``. It takes minutes, so a broken
-tuning begins anew.
+Tries background α, β, the number of steps, and the background threshold of the masks. A photo's
+affinity is computed once for all settings (`tag2mask.affinity.tuning`). Counted are the masks that
+``walk`` and ``pseudo-masks`` would make, without the dense CRF. Writes ``photos.txt``,
+``tuned.json``, ``table.csv`` and ``best.yaml``. It takes minutes, so an interrupted tuning starts
+again from the beginning.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 import numpy as np
 import torch
-import yaml
 
 from tag2mask.affinity.inference import AffinityInference, load_affinity_inference
 from tag2mask.affinity.tuning import (
@@ -33,12 +29,11 @@ from tag2mask.affinity.tuning import (
     count_photo,
     walked_scores,
 )
-from tag2mask.artifacts.files import read_json, write_json, write_text
 from tag2mask.artifacts.handles import AffinityModel, CamMaps, PreparedData, Tuning
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.data.index import Sample, masks_fingerprint
 from tag2mask.data.photos import read_photo
-from tag2mask.errors import DataError, RunFolderError
+from tag2mask.errors import DataError
 from tag2mask.maps.background_choice import (
     CALIBRATION_THRESHOLDS,
     WALKED_THRESHOLD,
@@ -53,33 +48,7 @@ from tag2mask.metrics.threshold_curve import Float32
 from tag2mask.recipe.sections import PseudoMasks, Tune, Walk
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import sized_map
-
-TUNED = "tuned.json"
-PHOTOS = "photos.txt"
-TABLE = "table.csv"
-BEST = "best.yaml"
-
-
-@dataclass(frozen=True)
-class TuningResult:
-    """What a tuning found.
-
-    Attributes:
-        photos: ids of the photos that it looked at.
-        untuned: the recipe's own setting.
-        ranked: every setting at its best background threshold, best first.
-        ends: those of alphas, betas and steps that the best setting takes an outermost value of.
-    """
-
-    photos: tuple[str, ...]
-    untuned: TunedWalk
-    ranked: tuple[TunedWalk, ...]
-    ends: tuple[str, ...]
-
-    @property
-    def best(self) -> TunedWalk:
-        """The best setting."""
-        return self.ranked[0]
+from tag2mask.steps.tuning_result import TuningResult, setting_values, write_tuning
 
 
 def tune(
@@ -153,22 +122,22 @@ def tune(
                 where=chosen[0][1],
                 fix="Give masks with class numbers.",
             )
-        left_out = {line.partition(": ")[0] for line in skipped}
+        skipped_ids = {line.partition(": ")[0] for line in skipped}
         result = _result(
             measurer.grid,
             miou,
             own,
             threshold,
-            tuple(sample.id for sample, _ in chosen if sample.id not in left_out),
+            tuple(sample.id for sample, _ in chosen if sample.id not in skipped_ids),
         )
         if runtime.rank == 0:
-            _write(step.path, result, measurer.grid, miou)
+            write_tuning(step.path, result, measurer.grid, miou)
         handle = step.finish(
             counts={"photos": len(result.photos), "settings": miou.size},
             metrics={
                 "photos": list(result.photos),
-                "best": _plain(result.best),
-                "untuned": _plain(result.untuned),
+                "best": setting_values(result.best),
+                "untuned": setting_values(result.untuned),
             },
             skipped=skipped,
         )
@@ -176,39 +145,8 @@ def tune(
         return handle
 
 
-def read_tuning(tuning: Tuning) -> TuningResult:
-    """Read ``tuned.json``.
-
-    Raises:
-        RunFolderError: missing or damaged.
-    """
-    path = tuning.path / TUNED
-    found = read_json(path)
-    try:
-        return TuningResult(
-            tuple(found["photos"]),
-            _tuned(found["untuned"]),
-            tuple(_tuned(row) for row in found["settings"]),
-            tuple(found["ends"]),
-        )
-    except (KeyError, TypeError):
-        raise RunFolderError(
-            "not a tuning of tag2mask",
-            where=path,
-            fix="Delete its folder and run `tag2mask tune` again.",
-        ) from None
-
-
-def recipe_values(tuned: TunedWalk) -> dict[str, dict[str, Any]]:
-    """A setting as keys of a recipe."""
-    return {
-        "walk": asdict(tuned.setting),
-        "pseudo_masks": {"threshold_from": "fixed", "background_threshold": tuned.threshold},
-    }
-
-
 def _alpha(data: PreparedData, photos: MappedPhotos, walk: Walk, runtime: Runtime) -> float:
-    """α as ``walk`` finds it."""
+    """Return α as ``walk`` finds it."""
     if walk.alpha is not None:
         return walk.alpha
     return round(
@@ -268,7 +206,7 @@ class _Measurer:
         total = WalkTallies.empty(self.photos.classes, self.grid)
         for share, _ in shares:
             total.merge(share)
-        return total, sorted(line for _, left_out in shares for line in left_out)
+        return total, sorted(line for _, part in shares for line in part)
 
     def _count_share(
         self, samples: list[Sample], runtime: Runtime
@@ -297,7 +235,7 @@ class _Measurer:
             photo = read_photo(sample)
         except DataError as error:
             return sample, error
-        with self.network:  # its memory is that of one photo
+        with self.network:  # one photo at a time, to bound the memory
             found = self.inference.affinity(photo)
         cells = [found.to_grid(cam_map.scores, alpha) for alpha in self.grid.alphas]
         stored = map_grid(*cam_map.size, self.walk.map_stride)
@@ -323,43 +261,3 @@ def _result(
     index = int(np.abs(np.array(grid.thresholds) - own_threshold).argmin())
     untuned = TunedWalk(own, grid.thresholds[index], float(miou[grid.settings.index(own), index]))
     return TuningResult(photos, untuned, ranked, tuple(grid.outermost(ranked[0].setting)))
-
-
-def _write(folder: Path, result: TuningResult, grid: WalkGrid, miou: Float64) -> None:
-    curves = dict(zip(grid.settings, miou, strict=True))
-    rows = [
-        {**_plain(tuned), "curve": curves[tuned.setting].round(6).tolist()}
-        for tuned in result.ranked
-    ]
-    write_json(
-        folder / TUNED,
-        {
-            "photos": result.photos,
-            "untuned": _plain(result.untuned),
-            "ends": result.ends,
-            "grid": asdict(grid),
-            "settings": rows,
-        },
-    )
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["alpha", "beta", "steps", "threshold", "miou"])
-    for tuned in result.ranked:
-        writer.writerow([*asdict(tuned.setting).values(), tuned.threshold, round(tuned.miou, 6)])
-    write_text(folder / TABLE, table.getvalue())
-    write_text(folder / PHOTOS, "".join(f"{photo}\n" for photo in result.photos))
-    fragment = yaml.safe_dump(recipe_values(result.best), sort_keys=False)
-    write_text(
-        folder / BEST,
-        f"# Part of a recipe: the best of tag2mask tune on the photos of {PHOTOS}.\n{fragment}",
-    )
-
-
-def _plain(tuned: TunedWalk) -> dict[str, Any]:
-    return {**asdict(tuned.setting), "threshold": tuned.threshold, "miou": round(tuned.miou, 6)}
-
-
-def _tuned(row: dict[str, Any]) -> TunedWalk:
-    return TunedWalk(
-        WalkSetting(row["alpha"], row["beta"], row["steps"]), row["threshold"], row["miou"]
-    )

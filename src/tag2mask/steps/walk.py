@@ -1,8 +1,8 @@
-"""Step ``walk``: maps spread along the affinities of their photo.
+"""Step ``walk``: refine maps by a random walk along the affinities of their photo.
 
-The background (1 - max)^α takes part in the walk. What comes out is stored as maps of the
-foreground alone, in which a class exceeds 0.5 exactly where it exceeds the walked background: so
-every step that takes the maps of ``infer-cam`` takes these. Writes ``maps/<id>.npz``, resumable per
+The background (1 - max)^α takes part in the walk. The result is stored as maps of the foreground
+only, in which a class exceeds 0.5 exactly where it exceeds the walked background, so that every
+step that reads the maps of ``infer-cam`` can read these. Writes ``maps/<id>.npz``, resumable per
 photo and sharded over ranks, and ``background.json``.
 """
 
@@ -33,7 +33,7 @@ from tag2mask.runtime.threads import ordered_map
 from tag2mask.steps.per_photo import PhotoOutputs, files_exist
 
 READERS = 2
-"""Threads that read photos ahead of the network."""
+"""Number of threads that read photos ahead of the network."""
 
 
 def walk(
@@ -44,15 +44,15 @@ def walk(
     out: Path,
     runtime: Runtime,
 ) -> WalkedMaps:
-    """Walk and store the maps of all photos that have any.
+    """Refine and store the maps of all photos that have maps.
 
     Args:
         data: photos and classes.
         maps: maps of these photos.
         model: trained AffinityNet.
         section: settings.
-        out: folder to write; maps whose origin is unchanged are kept, even in a complete folder
-            only those are made whose file is lost.
+        out: folder to write; results whose photo and map are unchanged are kept. In a complete
+            folder, only missing ones are computed.
         runtime: where to run.
 
     Raises:
@@ -143,7 +143,7 @@ class _Walker:
     def _read(
         self, samples: Sequence[Sample]
     ) -> Iterator[tuple[Sample, CamMap, Image.Image | DataError | None]]:
-        """Photos with their maps, read ahead; no photo where no class has a map."""
+        """Yield photos with their maps, read ahead; None where no class has a map."""
 
         def one(sample: Sample) -> tuple[Sample, CamMap, Image.Image | DataError | None]:
             cam_map = self.photos.read(sample)
@@ -155,6 +155,7 @@ class _Walker:
         return ordered_map(one, samples, READERS)
 
     def _walked(self, cam_map: CamMap, photo: Image.Image | None) -> CamMap:
+        """Return the map after the walk, on the grid of ``map_stride``."""
         grid = map_grid(*cam_map.size, self.section.map_stride)
         scores = np.zeros((0, *grid), np.float32)
         if photo is not None:

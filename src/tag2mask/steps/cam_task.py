@@ -1,0 +1,192 @@
+"""SEAM or a plain CAM classifier as a task for the training loop, with pictures of its maps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from tag2mask.artifacts.files import atomic_write
+from tag2mask.artifacts.handles import CamModel
+from tag2mask.artifacts.step_folder import Step
+from tag2mask.data.index import Sample
+from tag2mask.errors import DataError
+from tag2mask.recipe.training import TrainCam, Views
+from tag2mask.report.overlays import cam_sheet
+from tag2mask.runtime.session import Runtime
+from tag2mask.seam.losses import max_norm
+from tag2mask.seam.network import SeamNet, SeamSpec
+from tag2mask.seam.objective import LossWeights, SeamObjective
+from tag2mask.seam.transform import ViewTransform
+from tag2mask.steps.training import fit_settings, network_optimizer, rank_batches
+from tag2mask.training.augmentation import Augmentation
+from tag2mask.training.dataset import TaggedBatch, TrainingDataset, training_loader
+from tag2mask.training.optim import freeze, train_mode
+from tag2mask.training.skipped import SkippedPhotos
+
+PICTURED = 4
+"""Number of training photos in a picture."""
+
+
+def seam_objective(net: SeamNet, section: TrainCam) -> SeamObjective:
+    """Return the network with the loss terms and frozen layers that a section describes."""
+    freeze(net, net.backbone.frozen(), batch_norm=section.freeze_batch_norm)
+    w = section.losses
+    objective = SeamObjective(
+        net.to(memory_format=torch.channels_last),
+        LossWeights(cls=w.cls, cls_view2=w.cls_view2, min_pool=w.min_pool, er=w.er, ecr=w.ecr),
+        ecr_top=w.ecr_top,
+        published=section.behavior == "published",
+        gate_pcm=section.pcm.gate_by_tags,
+        map_stride=w.map_stride,
+    )
+    train_mode(objective, freeze_batch_norm=section.freeze_batch_norm)
+    return objective
+
+
+def cam_optimizer(net: SeamNet, section: TrainCam) -> torch.optim.Optimizer:
+    """Return the optimizer of the parameters that aren't frozen."""
+    new = [*net.head.parameters(), *([] if net.pcm is None else net.pcm.parameters())]
+    return network_optimizer(net, new, section)
+
+
+@dataclass(frozen=True)
+class _ViewDraw:
+    """Draws the transform between the views, one per batch, from (seed, step)."""
+
+    views: Views
+    seed: int
+
+    def at(self, step: int) -> ViewTransform:
+        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + step) % 2**63)
+        views = self.views
+        return ViewTransform.draw(
+            generator,
+            scale=views.scale,
+            flip=views.flip,
+            rotate=views.rotate,
+            translate=views.translate,
+            size_multiple=views.size_multiple,
+            antialias=views.antialias,
+        )
+
+
+class CamTask:
+    """SEAM as a task for the training loop.
+
+    Args:
+        net: the network.
+        spec: its specification.
+        samples: training photos.
+        section: settings.
+        runtime: device and ranks.
+        step: folder of the step, for pictures and for the record of skipped photos.
+    """
+
+    section_name = "train_cam"
+
+    def __init__(
+        self,
+        net: SeamNet,
+        spec: SeamSpec,
+        samples: list[Sample],
+        section: TrainCam,
+        runtime: Runtime,
+        step: Step[CamModel],
+    ) -> None:
+        backbone = net.backbone
+        self.module = seam_objective(net, section)
+        self.net = net
+        self.section = section
+        self.runtime = runtime
+        self.step = step
+        self.skipped = SkippedPhotos(
+            step, runtime, allowed=section.skip_bad, batch_setting="train_cam.batch_size"
+        )
+        self.draw = _ViewDraw(section.views, section.seed)
+        self.two_views = section.views.enabled
+        self.settings = fit_settings(section, len(samples))
+        self.augmentation = Augmentation(
+            crop=section.crop,
+            long_side=section.long_side,
+            color_jitter=section.color_jitter,
+            mean=backbone.mean,
+            std=backbone.std,
+            scale=None,
+        )
+        self.photos = TrainingDataset(samples, len(spec.classes), self.augmentation, section.seed)
+        self.names = spec.classes
+
+    def batches(self, start: int, stop: int) -> Iterator[TaggedBatch]:
+        """Return this rank's batches ``start .. stop - 1``."""
+        steps = (start, stop)
+        return rank_batches(
+            self.photos, training_loader, steps, self.section, self.runtime, self.skipped
+        )
+
+    def inputs(self, batch: TaggedBatch, step: int, device: torch.device) -> tuple[Any, ...]:
+        """Return image, tags and valid mask on the device, and the view transform of this step."""
+        image = batch.image.to(device, non_blocking=True, memory_format=torch.channels_last)
+        transform = self.draw.at(step) if self.two_views else None
+        tags = batch.tags.to(device, non_blocking=True)
+        return image, tags, batch.valid.to(device, non_blocking=True), transform
+
+    def weights(self, step: int) -> dict[str, float]:
+        """Return the weights of the loss terms; those of ER and ECR grow over the ramp."""
+        ramp_steps = self.section.losses.ramp * self.settings.steps
+        ramp = min(1.0, step / ramp_steps) if ramp_steps > 0 else 1.0
+        weights = self.module.total_weights(two_views=self.two_views)
+        return {
+            name: weight * (ramp if name.startswith(("er", "ecr")) else 1.0)
+            for name, weight in weights.items()
+        }
+
+    def on_step_end(self, step: int, module: nn.Module) -> None:
+        """Write a picture of maps every ``picture_every`` steps and after the last step."""
+        every = self.section.picture_every
+        if self.runtime.rank == 0 and every and (step % every == 0 or step == self.settings.steps):
+            self._picture(step)
+
+    def _picture(self, step: int) -> None:
+        """Write the maps of the first training photos as one JPEG."""
+        photos, maps = [], []
+        self.net.eval()
+        with torch.no_grad():
+            for index in range(min(PICTURED, len(self.photos))):
+                try:
+                    image, tags, valid, _ = self.photos[(0, index)]
+                except DataError:
+                    continue  # recorded when its batch is loaded
+                pair = self.net(
+                    image[None].to(self.runtime.device), valid=valid[None].to(self.runtime.device)
+                )
+                photos.append(_photo(image, self.augmentation))
+                maps.append(self._named_maps(pair.cam, pair.refined, tags))
+        train_mode(self.module, freeze_batch_norm=self.section.freeze_batch_norm)
+        if photos:
+            with atomic_write(self.step.path / "pictures" / f"step_{step:06}.jpg") as temporary:
+                cam_sheet(photos, maps).save(temporary, format="JPEG", quality=85)
+
+    def _named_maps(
+        self, cam: Tensor, refined: Tensor | None, tags: Tensor
+    ) -> list[tuple[str, np.ndarray[Any, Any]]]:
+        """Return titles and maps (h, w) of the first two tags, scaled to a maximum of 1."""
+        named = []
+        for tag in tags.nonzero().flatten().tolist()[:2]:
+            for kind, maps in (("cam", cam), ("refined", refined)):
+                if maps is not None:
+                    scaled = max_norm(maps.float())[0, tag + 1].cpu().numpy()
+                    named.append((f"{self.names[tag]} {kind}", scaled))
+        return named
+
+
+def _photo(image: Tensor, augmentation: Augmentation) -> Image.Image:
+    """Return a normalized image (3, h, w) as a picture."""
+    mean, std = torch.tensor(augmentation.mean), torch.tensor(augmentation.std)
+    pixels = (image * std[:, None, None] + mean[:, None, None]).clamp(0, 1) * 255
+    return Image.fromarray(pixels.permute(1, 2, 0).byte().numpy())

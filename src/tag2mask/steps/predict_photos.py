@@ -1,0 +1,212 @@
+"""Labeling and writing of photos in step ``predict``, several at a time; needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from tag2mask.artifacts.files import atomic_write
+from tag2mask.artifacts.handles import Predictions
+from tag2mask.artifacts.step_folder import Step
+from tag2mask.data.images import read_image
+from tag2mask.data.masks import write_confidence, write_mask
+from tag2mask.data.photo_files import PhotoFile
+from tag2mask.errors import DataError
+from tag2mask.recipe.sections import Predict
+from tag2mask.report.overlays import fitted, mask_overlay
+from tag2mask.runtime.progress import ProgressBar
+from tag2mask.runtime.ranks import Ranks
+from tag2mask.runtime.threads import grouped, ordered_map
+from tag2mask.segmentation.inference.label_canvas import PhotoLabels
+from tag2mask.segmentation.inference.labeling import PhotoLabeler, PhotoViews
+from tag2mask.steps.per_photo import PhotoOutputs
+
+LARGE_PIXELS = 64_000_000
+"""Photos with more pixels are labeled one at a time, as they take hundreds of MB each."""
+OVERLAY_SIDE = 1600
+"""Largest long side of an overlay, px."""
+WAITING_BATCHES = 8
+"""Number of batches of photos that may wait for others of their size."""
+_SUFFIXES = {"masks": ".png", "overlays": ".jpg", "confidence": ".png", "probabilities": ".npz"}
+"""Suffix of the files in each subfolder of the step's folder."""
+
+
+def _file(step: Step[Predictions], folder: str, photo_id: str) -> Path:
+    return step.path / folder / f"{photo_id}{_SUFFIXES[folder]}"
+
+
+def photo_files(step: Step[Predictions], section: Predict, photo_id: str) -> list[Path]:
+    """Return the paths of a photo's mask and of the other files that the section asks for."""
+    wanted = {
+        "masks": True,
+        "overlays": section.overlays,
+        "confidence": section.confidence,
+        "probabilities": section.probabilities,
+    }
+    return [_file(step, folder, photo_id) for folder in _SUFFIXES if wanted[folder]]
+
+
+class _ReadPhoto(NamedTuple):
+    """A photo after reading; without views and failure it is large and labeled at the end.
+
+    Attributes:
+        photo: the photo.
+        views: input of the network.
+        shown: picture under the overlay.
+        failure: why the photo can't be read.
+    """
+
+    photo: PhotoFile
+    views: PhotoViews | None = None
+    shown: Image.Image | None = None
+    failure: DataError | None = None
+
+
+class PhotoPredictor:
+    """Labels photos and writes their files.
+
+    Photos are read, labeled and written in the same few threads, so that neither the network nor
+    the disk waits. Large photos are labeled one at a time.
+
+    Args:
+        labeler: labels photos.
+        section: settings.
+        step: folder of the step.
+    """
+
+    def __init__(self, labeler: PhotoLabeler, section: Predict, step: Step[Predictions]) -> None:
+        self.labeler = labeler
+        self.segmenter = labeler.segmenter
+        self.section = section
+        self.step = step
+        self.outputs: PhotoOutputs[PhotoFile] = PhotoOutputs(
+            step, partial(photo_files, step, section), lambda photo: photo.stamp
+        )
+
+    def finish(
+        self,
+        photos: Sequence[PhotoFile],
+        ranks: Ranks,
+        counts: Mapping[str, int],
+        *,
+        skip_bad: bool,
+    ) -> Predictions:
+        """Write the files that are missing, on all ranks, and complete the folder.
+
+        Args:
+            photos: the photos.
+            ranks: the processes that share them.
+            counts: further counts for the manifest, omitted if 0.
+            skip_bad: whether unreadable photos are skipped.
+        """
+        # No file can have these names, so there are none to remove.
+        unnamable = [f"{photo.id}: {photo.problem}" for photo in photos if photo.problem]
+        named = [photo for photo in photos if not photo.problem]
+        computed, unreadable = self.outputs.write(named, self._write_all, ranks, skip_bad=skip_bad)
+        skipped = sorted([*unnamable, *unreadable])
+        handle = self.step.finish(
+            counts={
+                "photos": len(photos) - len(skipped),
+                "computed": computed,
+                **{name: count for name, count in counts.items() if count},
+            },
+            metrics={
+                "classes": list(self.segmenter.classes.names),
+                "long_side": self.labeler.settings.long_side,
+            },
+            skipped=skipped,
+        )
+        ranks.barrier()
+        return handle
+
+    def _write_all(
+        self, due: Sequence[PhotoFile], bar: ProgressBar
+    ) -> Iterator[tuple[PhotoFile, DataError | None]]:
+        """Yield each photo once its files are written, or why it can't be read; large ones last."""
+        large: list[PhotoFile] = []
+        threads, most = self.segmenter.caller_threads, self.labeler.photos_at_once
+        with closing(ordered_map(self._read, due, threads)) as read:
+            batches = grouped(read, _batch_key, most, WAITING_BATCHES * most)
+            with closing(ordered_map(self._label, batches, threads)) as labeled:
+                for found in labeled:
+                    for photo, views, _, failure in found:
+                        if views is None and failure is None:
+                            large.append(photo)
+                        else:
+                            yield photo, failure
+        for photo in large:
+            yield photo, self._label_large(photo, bar)
+
+    def _read(self, photo: PhotoFile) -> _ReadPhoto:
+        try:
+            height, width = size = photo.current_size()
+            if height * width > LARGE_PIXELS or self.labeler.is_tiled(size):
+                return _ReadPhoto(photo)
+            image, shown = self._image(photo, size)
+        except DataError as error:
+            return _ReadPhoto(photo, failure=error)
+        return _ReadPhoto(photo, self.labeler.views(image, size), shown)
+
+    def _image(
+        self, photo: PhotoFile, size: tuple[int, int]
+    ) -> tuple[Image.Image, Image.Image | None]:
+        """Return a photo, no larger than needed if its format allows, and the overlay's picture."""
+        needed = self.labeler.decode_at(size)
+        overlay = OVERLAY_SIDE if self.section.overlays else 1
+        image = read_image(photo.path, at_least=max(needed, overlay))
+        return image, fitted(image, OVERLAY_SIDE) if self.section.overlays else None
+
+    def _label(self, batch: Sequence[_ReadPhoto]) -> Sequence[_ReadPhoto]:
+        """Label and write photos whose views have equal sizes; return all photos of the batch."""
+        views = [read.views for read in batch if read.views is not None]
+        if views:
+            for read, labeled in zip(batch, self.labeler.label(views), strict=True):
+                self._write(read.photo, labeled, read.shown)
+        return batch
+
+    def _label_large(self, photo: PhotoFile, bar: ProgressBar) -> DataError | None:
+        """Label and write one large photo with all threads; return why it can't be read."""
+        try:
+            size = photo.current_size()
+            image, shown = self._image(photo, size)
+        except DataError as error:
+            return error
+        labeled = self.labeler(
+            image, size, progress=lambda done, of: bar.advance(0, f"tile {done} of {of}")
+        )
+        del image
+        self._write(photo, labeled, shown)
+        return None
+
+    def _write(self, photo: PhotoFile, labeled: PhotoLabels, shown: Image.Image | None) -> None:
+        path, colors = partial(_file, self.step), self.segmenter.classes.colors
+        write_mask(path("masks", photo.id), labeled.labels, colors)
+        if shown is not None:
+            overlay = mask_overlay(shown, labeled.labels, colors)
+            with atomic_write(path("overlays", photo.id), durable=False) as temporary:
+                overlay.save(temporary, quality=90)
+        if labeled.confidence is not None:
+            write_confidence(path("confidence", photo.id), labeled.confidence)
+        if labeled.probabilities is not None:
+            with (
+                atomic_write(path("probabilities", photo.id), durable=False) as temporary,
+                temporary.open("wb") as file,
+            ):
+                np.savez_compressed(
+                    file,
+                    id=np.array(photo.id),
+                    size=np.array(labeled.labels.shape, "<i4"),
+                    classes=np.array(self.segmenter.classes.mask_names),
+                    probabilities=labeled.probabilities,
+                )
+
+
+def _batch_key(read: _ReadPhoto) -> object:
+    """Return what the photos of a batch have in common; one without views is alone."""
+    return read.photo.id if read.views is None else read.views.padded

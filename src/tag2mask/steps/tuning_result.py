@@ -1,0 +1,124 @@
+"""The result of command ``tune`` and its files."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tag2mask.affinity.tuning import TunedWalk, WalkGrid, WalkSetting
+from tag2mask.artifacts.files import read_json, write_json, write_text
+from tag2mask.artifacts.handles import Tuning
+from tag2mask.errors import RunFolderError
+from tag2mask.metrics.confusion import Float64
+
+TUNED = "tuned.json"
+PHOTOS = "photos.txt"
+TABLE = "table.csv"
+BEST = "best.yaml"
+
+
+@dataclass(frozen=True)
+class TuningResult:
+    """The result of a tuning.
+
+    Attributes:
+        photos: ids of the photos that were used.
+        untuned: the recipe's own setting.
+        ranked: every setting at its best background threshold, best first.
+        ends: those of alphas, betas and steps of which the best setting has an outermost value.
+    """
+
+    photos: tuple[str, ...]
+    untuned: TunedWalk
+    ranked: tuple[TunedWalk, ...]
+    ends: tuple[str, ...]
+
+    @property
+    def best(self) -> TunedWalk:
+        """The best setting."""
+        return self.ranked[0]
+
+
+def read_tuning(tuning: Tuning) -> TuningResult:
+    """Read ``tuned.json``.
+
+    Raises:
+        RunFolderError: missing or damaged.
+    """
+    path = tuning.path / TUNED
+    found = read_json(path)
+    try:
+        return TuningResult(
+            tuple(found["photos"]),
+            _tuned(found["untuned"]),
+            tuple(_tuned(row) for row in found["settings"]),
+            tuple(found["ends"]),
+        )
+    except (KeyError, TypeError):
+        raise RunFolderError(
+            "not a tuning of tag2mask",
+            where=path,
+            fix="Delete its folder and run `tag2mask tune` again.",
+        ) from None
+
+
+def recipe_values(tuned: TunedWalk) -> dict[str, dict[str, Any]]:
+    """Return a setting as keys of a recipe."""
+    return {
+        "walk": asdict(tuned.setting),
+        "pseudo_masks": {"threshold_from": "fixed", "background_threshold": tuned.threshold},
+    }
+
+
+def write_tuning(folder: Path, result: TuningResult, grid: WalkGrid, miou: Float64) -> None:
+    """Write ``photos.txt``, ``tuned.json``, ``table.csv`` and ``best.yaml``.
+
+    Args:
+        folder: folder of the step.
+        result: the result.
+        grid: settings that were tried.
+        miou: mIoU of each setting at each threshold, 0 to 1.
+    """
+    curves = dict(zip(grid.settings, miou, strict=True))
+    rows = [
+        {**setting_values(tuned), "curve": curves[tuned.setting].round(6).tolist()}
+        for tuned in result.ranked
+    ]
+    write_json(
+        folder / TUNED,
+        {
+            "photos": result.photos,
+            "untuned": setting_values(result.untuned),
+            "ends": result.ends,
+            "grid": asdict(grid),
+            "settings": rows,
+        },
+    )
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["alpha", "beta", "steps", "threshold", "miou"])
+    for tuned in result.ranked:
+        writer.writerow([*asdict(tuned.setting).values(), tuned.threshold, round(tuned.miou, 6)])
+    write_text(folder / TABLE, table.getvalue())
+    write_text(folder / PHOTOS, "".join(f"{photo}\n" for photo in result.photos))
+    fragment = yaml.safe_dump(recipe_values(result.best), sort_keys=False)
+    write_text(
+        folder / BEST,
+        f"# Part of a recipe: the best of tag2mask tune on the photos of {PHOTOS}.\n{fragment}",
+    )
+
+
+def setting_values(tuned: TunedWalk) -> dict[str, Any]:
+    """Return a setting, its background threshold and its mIoU as plain values."""
+    return {**asdict(tuned.setting), "threshold": tuned.threshold, "miou": round(tuned.miou, 6)}
+
+
+def _tuned(row: dict[str, Any]) -> TunedWalk:
+    return TunedWalk(
+        WalkSetting(row["alpha"], row["beta"], row["steps"]), row["threshold"], row["miou"]
+    )
