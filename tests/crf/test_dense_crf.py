@@ -20,7 +20,7 @@ SMALL = replace(PUBLISHED_CRF, gaussian_sxy=2.0, bilateral_sxy=10.0, bilateral_s
 
 
 def photo_of(size, kind="photo", seed=0):
-    """A photo (h, w, 3): a real one, flat or noise."""
+    """Return a photo, uint8 (h, w, 3): real, of one color, or noise."""
     if kind == "photo":
         return np.array(Image.fromarray(data.astronaut()).resize(size[::-1]))
     rng = np.random.default_rng(seed)
@@ -30,14 +30,14 @@ def photo_of(size, kind="photo", seed=0):
 
 
 def scores_of(classes, size, seed=0):
-    """Smooth maps with some noise, float32 (k, h, w)."""
+    """Return smooth maps with some noise, float32 (k, h, w)."""
     rng = np.random.default_rng(seed)
     coarse = resize(rng.random((classes, 4, 5)), (classes, *size), order=1)
     return (0.8 * coarse + 0.2 * rng.random((classes, *size))).astype(np.float32)
 
 
 def published(image, scores, crf=PUBLISHED_CRF):
-    """The customary C++ code."""
+    """Return the marginals of pydensecrf, the C++ code."""
     densecrf = pytest.importorskip(
         "pydensecrf.densecrf", reason="pydensecrf2 is not installed; it needs a C++ compiler"
     )
@@ -55,7 +55,7 @@ def published(image, scores, crf=PUBLISHED_CRF):
 
 
 def exact(image, scores, crf):
-    """Mean field with the Gaussians of all pairs, in double precision: for tiny photos."""
+    """Compute mean field with the Gaussians of all pairs, in float64; for tiny photos."""
     k, h, w = scores.shape
     place = np.indices((h, w)).reshape(2, -1)
     color = image.reshape(-1, 3).T / crf.bilateral_srgb
@@ -111,7 +111,7 @@ def test_same_answer_as_pydensecrf(size, classes, kind):
 )
 def test_same_answer_as_pydensecrf_whatever_the_photo(size, classes, kind, seed, sure):
     image, scores = photo_of(size, kind, seed), scores_of(classes, size, seed)
-    if sure:  # some pixels belong to a class for certain, or can't
+    if sure:  # scores of exactly 0 and 1
         rng = np.random.default_rng(seed)
         scores[rng.random(scores.shape) < 0.1] = 0.0
         scores[rng.random(scores.shape) < 0.1] = 1.0
@@ -139,7 +139,7 @@ def test_same_answer_as_pydensecrf_with_other_settings(crf):
 @pytest.mark.parametrize("classes", [2, 3, 6])
 def test_nearly_the_answer_of_exact_gaussians(classes):
     image, scores = photo_of((24, 30)), scores_of(classes, (24, 30))
-    few = replace(SMALL, iterations=2)  # more of them amplify what the lattice neglects
+    few = replace(SMALL, iterations=2)  # more iterations amplify the error of the lattice
     expected = exact(image, scores, few)
     got = DenseCrf(image, few).refine(scores)
     assert np.abs(got - expected).mean() < 0.02
@@ -181,7 +181,7 @@ def test_the_order_of_the_classes_does_not_matter(task, seed):
 
 @pytest.mark.parametrize("classes", [2, 4, 6])
 @pytest.mark.parametrize("size", [(1, 1), (31, 47), (90, 120)])
-def test_threads_change_no_bit(size, classes):
+def test_results_are_equal_for_any_number_of_threads(size, classes):
     image, scores = photo_of(size), scores_of(classes, size)
     alone = DenseCrf(image, PUBLISHED_CRF).refine(scores)
     for threads in (2, 5):
@@ -190,7 +190,7 @@ def test_threads_change_no_bit(size, classes):
         )
 
 
-def test_long_photos_are_done_in_strips():
+def test_long_photos_are_processed_in_strips():
     size = (3, 2 * mean_field.STRIP // 3 + 7)
     image, scores = photo_of(size, "noise"), scores_of(2, size)
     part = DenseCrf(image[:, :500], PUBLISHED_CRF).refine(scores[:, :, :500])
@@ -199,7 +199,7 @@ def test_long_photos_are_done_in_strips():
     np.testing.assert_allclose(whole.sum(0), 1, atol=1e-5)
 
 
-def test_one_photo_serves_several_score_maps_and_callers():
+def test_one_photo_serves_several_score_maps_and_threads():
     image = photo_of((40, 50))
     maps = [scores_of(k, (40, 50), seed) for seed in range(6) for k in (2, 5)]
     expected = [DenseCrf(image, PUBLISHED_CRF).refine(scores) for scores in maps]
@@ -220,7 +220,7 @@ def test_without_iterations_or_kernels_scores_are_only_normalized():
         )
 
 
-def test_inputs_stay_as_they_are_and_may_be_views():
+def test_inputs_are_not_changed_and_may_be_views():
     image, scores = photo_of((20, 30)), scores_of(3, (20, 30))
     kept = image.copy(), scores.copy()
     turned = DenseCrf(image[::-1, ::-1], PUBLISHED_CRF).refine(scores[:, ::-1, ::-1])
@@ -245,7 +245,7 @@ def test_inputs_stay_as_they_are_and_may_be_views():
         ([[1]], "list"),
     ],
 )
-def test_no_such_photo(image, named):
+def test_invalid_photos(image, named):
     with pytest.raises(DataError, match="RGB") as raised:
         DenseCrf(image, PUBLISHED_CRF)
     assert named in str(raised.value)
@@ -262,7 +262,7 @@ def test_no_such_photo(image, named):
         (None, "NoneType"),
     ],
 )
-def test_no_such_scores(scores, named):
+def test_invalid_scores(scores, named):
     with pytest.raises(DataError, match="dense CRF") as raised:
         DenseCrf(np.zeros((4, 5, 3), np.uint8), PUBLISHED_CRF).refine(scores)
     assert named in str(raised.value)
@@ -278,7 +278,7 @@ def test_no_such_scores(scores, named):
         {"bilateral_sxy": float("inf")},
     ],
 )
-def test_impossible_settings(values):
+def test_invalid_settings(values):
     with pytest.raises(RecipeError, match=next(iter(values))):
         replace(PUBLISHED_CRF, **values)
 
@@ -303,10 +303,7 @@ print(time.process_time() - start)
 
 @pytest.mark.slow
 def test_compiling_takes_seconds_and_only_once(tmp_path):
-    """Of the processor, for a busy machine is no reason to fail: some 4.5 s, then 0.3 s.
-
-    No compiler of the system takes part.
-    """
+    """Measure processor time, not wall time: about 4.5 s, then 0.3 s; without a C compiler."""
     environment = os.environ | {
         "NUMBA_CACHE_DIR": str(tmp_path),
         "PATH": "",

@@ -17,7 +17,7 @@ ALONE = Team(1)
 
 
 def plain_filter(features, values):
-    """The paper's algorithm pixel by pixel: points in a dictionary, neighbors by addition."""
+    """Filter pixel by pixel as in the paper, with lattice points in a dictionary."""
     dims, pixels = features.shape
     side = dims + 1
     axes = np.arange(1, side)
@@ -58,7 +58,7 @@ def plain_filter(features, values):
 
 
 def gaussian(features):
-    """The kernel that the lattice approximates, of all pairs, normalized symmetrically."""
+    """Return the exact kernel of all pairs, normalized symmetrically."""
     kernel = np.exp(-np.square(features[:, :, None] - features[:, None]).sum(0) / 2)
     norm = 1 / np.sqrt(kernel.sum(1))
     return kernel * norm[:, None] * norm
@@ -85,7 +85,7 @@ def test_the_filter_is_the_papers(drawn):
 @pytest.mark.parametrize(
     ("size", "srgb", "mean", "most"), [((18, 23), None, 0.01, 0.03), ((18, 23), 60.0, 0.03, 0.12)]
 )
-def test_it_is_nearly_gaussian(size, srgb, mean, most):
+def test_the_filter_is_close_to_a_gaussian(size, srgb, mean, most):
     rng = np.random.default_rng(0)
     place = np.indices(size, np.float32).reshape(2, -1)
     color = np.kron(rng.integers(0, 256, (3, 3, 4)), np.ones((1, 6, 6)))[:, : size[0], : size[1]]
@@ -103,7 +103,7 @@ def test_it_is_nearly_gaussian(size, srgb, mean, most):
 
 @given(features_of_pixels(most=3000), st.integers(2, 5))
 @settings(max_examples=20, deadline=None)
-def test_threads_change_no_bit(drawn, threads):
+def test_results_are_equal_for_any_number_of_threads(drawn, threads):
     features, rng = drawn
     values = rng.random(features.shape[1], np.float32)
     alone = PermutohedralLattice(features, ALONE)
@@ -129,7 +129,7 @@ def test_a_group_of_channels_equals_single_ones():
 
 
 def test_each_loop_is_compiled_once():
-    """Another type of an argument would compile again, which takes seconds."""
+    """An argument of another type would compile a loop again, which takes seconds."""
     for features in (np.zeros((1, 1), np.float32), np.ones((5, 3000), np.float32)):
         lattice = PermutohedralLattice(features, ALONE)
         lattice.normalize(ALONE)
@@ -138,7 +138,7 @@ def test_each_loop_is_compiled_once():
         assert len(getattr(loop, "signatures", [])) <= 1, name
 
 
-def test_features_that_spread_too_far():
+def test_features_with_too_large_a_range():
     features = np.array([[0, 1]] * 6, np.float32) * 1e5
     with pytest.raises(DataError, match="standard deviations"):
         PermutohedralLattice(features, ALONE)

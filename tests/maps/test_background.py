@@ -1,3 +1,5 @@
+"""The background (1 - max)^α and the equivalent threshold."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -22,19 +24,21 @@ def maps_of(k):
     return hnp.arrays(np.float32, (k, 3, 4), elements=UNIT)
 
 
-@pytest.mark.parametrize(("score", "alpha"), [(0.2755, 4), (0.2219, 6), (0.0939, 24), (0.5, 1)])
-def test_alpha_of_the_papers_scores(score, alpha):
-    assert alpha_from_threshold(score) == pytest.approx(alpha, rel=2e-3)
+@pytest.mark.parametrize(("threshold", "alpha"), [(0.2755, 4), (0.2219, 6), (0.0939, 24), (0.5, 1)])
+def test_alpha_of_thresholds(threshold, alpha):
+    assert alpha_from_threshold(threshold) == pytest.approx(alpha, rel=2e-3)
 
 
 @given(st.floats(0.001, 0.999))
-def test_alpha_is_where_class_and_background_tie(score):
-    assert (1 - score) ** alpha_from_threshold(score) == pytest.approx(score, rel=1e-9)
+def test_at_alpha_a_class_ties_with_the_background(threshold):
+    assert (1 - threshold) ** alpha_from_threshold(threshold) == pytest.approx(threshold, rel=1e-9)
 
 
 @given(st.floats(0.001, 0.999))
-def test_a_score_follows_from_its_alpha(score):
-    assert threshold_from_alpha(alpha_from_threshold(score)) == pytest.approx(score, rel=1e-6)
+def test_threshold_from_alpha_is_the_inverse(threshold):
+    assert threshold_from_alpha(alpha_from_threshold(threshold)) == pytest.approx(
+        threshold, rel=1e-6
+    )
 
 
 @given(maps_of(2), st.floats(0.05, 0.95))
@@ -47,22 +51,22 @@ def test_argmax_with_the_background_is_the_threshold(scores, threshold):
     np.testing.assert_array_equal(labels[~near], wanted[~near])
 
 
-def test_without_a_class_all_is_background():
+def test_without_classes_everything_is_background():
     maps = with_background(np.zeros((0, 2, 3), np.float32), 6.0)
     np.testing.assert_array_equal(maps, np.ones((1, 2, 3), np.float32))
     assert maps.dtype == np.float32
     assert against_background(maps).shape == (0, 2, 3)
 
 
-def test_scores_just_over_1_leave_no_nan():
+def test_scores_slightly_above_1_give_no_nan():
     over = np.full((1, 1, 1), np.nextafter(np.float32(1), np.float32(2)), np.float32)
     np.testing.assert_array_equal(with_background(over, 2.5)[0], np.zeros((1, 1)))
 
 
 @given(maps_of(4))
 @settings(max_examples=100, deadline=None)
-def test_half_is_where_the_background_wins_and_classes_keep_their_order(maps):
-    maps[:, maps.max(axis=0) < 1e-30] = 0  # below float32's normal range ratios lose their digits
+def test_classes_exceed_half_where_they_exceed_the_background(maps):
+    maps[:, maps.max(axis=0) < 1e-30] = 0  # ratios of subnormal numbers are imprecise
     scores = against_background(maps)
     assert scores.dtype == np.float32 and scores.min() >= 0 and scores.max() <= 1
     tie = np.isclose(maps[0], maps[1:].max(axis=0), rtol=1e-5)
@@ -71,6 +75,6 @@ def test_half_is_where_the_background_wins_and_classes_keep_their_order(maps):
     assert not scores[:, maps.max(axis=0) == 0].any()
 
 
-def test_classes_are_told_apart_where_no_background_is_left():
+def test_classes_stay_distinct_where_the_background_is_almost_0():
     maps = np.array([1e-30, 0.2, 0.6], np.float32)[:, None, None]
     np.testing.assert_allclose(against_background(maps).ravel(), [1 / 3, 1], rtol=1e-6)

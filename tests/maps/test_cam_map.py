@@ -1,4 +1,4 @@
-"""Map files: small, exact to their rounding, and refused when they can't be maps."""
+"""Map files: round trip up to rounding, size, and errors for invalid files."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ def test_round_trip(
     assert [p.name for p in path.parent.iterdir()] == ["a.npz"]
 
 
-def test_full_scores_are_bilinear_at_cell_centres() -> None:
+def test_full_scores_are_bilinear_between_cell_centers() -> None:
     scores = np.array([[[0.0, 1.0]]], np.float32)
     full = CamMap("a", (0,), scores, (1, 8), np.ones(1, np.float32)).full_scores()
-    # Cell centers lie at pixels 1.5 and 5.5 of 8; outside them the border value holds.
+    # Cell centers are at pixels 1.5 and 5.5 of 8; beyond them the border values continue.
     np.testing.assert_allclose(full[0, 0], [0, 0, 0.125, 0.375, 0.625, 0.875, 1, 1], atol=1e-6)
 
 
@@ -118,7 +118,7 @@ def test_certainty_orders_maps() -> None:
         ({"scores": None}, "read"),
     ],
 )
-def test_impossible_files_are_refused(tmp_path: Path, change: dict, message: str) -> None:
+def test_invalid_files_are_refused(tmp_path: Path, change: dict, message: str) -> None:
     arrays = {
         "id": np.array("a"),
         "tags": np.array([1, 3]),
@@ -135,16 +135,16 @@ def test_impossible_files_are_refused(tmp_path: Path, change: dict, message: str
     assert "infer-cam" in str(caught.value)
 
 
-def test_cut_off_and_missing_files(tmp_path: Path) -> None:
+def test_truncated_and_missing_files(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     write_map(path, cam_map())
-    whole = path.read_bytes()
-    for length in (0, 10, len(whole) // 2, len(whole) - 5):
-        path.write_bytes(whole[:length])
+    content = path.read_bytes()
+    for length in (0, 10, len(content) // 2, len(content) - 5):
+        path.write_bytes(content[:length])
         with pytest.raises(DataError, match=r"can't be read.*a\.npz"):
             read_map(path)
-    damaged = bytearray(whole)
-    damaged[len(whole) // 2] ^= 0xFF
+    damaged = bytearray(content)
+    damaged[len(content) // 2] ^= 0xFF
     path.write_bytes(damaged)
     with pytest.raises(DataError, match=r"a\.npz"):
         read_map(path)
@@ -152,12 +152,14 @@ def test_cut_off_and_missing_files(tmp_path: Path) -> None:
         read_map(tmp_path / "gone.npz")
 
 
-def test_diverged_maps_are_never_written() -> None:
+def test_maps_with_nan_are_refused() -> None:
     with pytest.raises(DataError, match=r"'x'.*NaN"):
         CamMap("x", (0,), np.full((1, 2, 2), np.nan, np.float32), (4, 4), np.ones(1, np.float32))
 
 
-def test_threads_take_turns_with_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_one_thread_parses_a_header_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_map(tmp_path / "x.npz", cam_map())
     parse, inside, most = ast.literal_eval, [0], [0]
 
@@ -168,7 +170,9 @@ def test_threads_take_turns_with_headers(tmp_path: Path, monkeypatch: pytest.Mon
         inside[0] -= 1
         return parse(text)
 
-    monkeypatch.setattr(ast, "literal_eval", noted)  # NumPy's parser; Python 3.11's can't do two
+    monkeypatch.setattr(
+        ast, "literal_eval", noted
+    )  # called by NumPy; not thread-safe in Python 3.11
     with ThreadPoolExecutor(4) as pool:
         assert len(list(pool.map(read_map, [tmp_path / "x.npz"] * 12))) == 12
     assert most == [1]

@@ -1,3 +1,5 @@
+"""Labels from scores, and the estimate of the background threshold."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,7 +18,7 @@ from tag2mask.recipe.sections import AffinityLabeling
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6))
 @settings(max_examples=25, deadline=None)
-def test_strongest_is_max_and_argmax(seed, k):
+def test_max_and_argmax(seed, k):
     scores = np.random.default_rng(seed).integers(0, 4, (k, 5, 6)).astype(np.float32) / 4
     before = scores.copy()
     best, winner = max_and_argmax(scores)
@@ -28,7 +30,7 @@ def test_strongest_is_max_and_argmax(seed, k):
 def test_labels_of_a_small_example():
     scores = np.array([[[0.9, 0.4, 0.26, 0.2]], [[0.1, 0.4, 0.26, 0.3]]], np.float32)
     labels = labels_from_scores(scores, [2, 253], 0.26, (1, 4))
-    # The first of equals; at equality the background; mask ids up to 254 fit a byte.
+    # Ties: the first class; background at the threshold. Mask ids up to 254 fit into a byte.
     assert labels.tolist() == [[3, 3, 0, 254]] and labels.dtype == np.uint8
 
 
@@ -38,7 +40,7 @@ def test_no_tag_is_all_background():
 
 
 def soft_discs(count, seed):
-    """Maps as a CAM gives them: blurred discs at scale, with a noisy background."""
+    """Yield masks and CAM-like maps: blurred discs with a noisy background."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:64, :64]
     for _ in range(count):
@@ -49,7 +51,7 @@ def soft_discs(count, seed):
         yield (distance < 0).astype(np.uint8), scores.astype(np.float32)[None]
 
 
-def test_estimate_comes_close_to_the_best_score_on_discs():
+def test_estimate_is_close_to_the_best_threshold_on_discs():
     histogram = ScoreHistogram.empty()
     curve = ThresholdCurve.empty(1, [i / 100 for i in range(100)])
     for truth, scores in soft_discs(30, seed=1):
@@ -58,7 +60,7 @@ def test_estimate_comes_close_to_the_best_score_on_discs():
     miou = curve.miou()
     estimate = estimate_background_threshold(histogram)
     assert miou[round(100 * estimate)] > miou.max() - 0.06
-    assert miou[20] < miou.max() - 0.2  # a wrong score would cost a lot
+    assert miou[20] < miou.max() - 0.2  # another threshold would be much worse
 
 
 def test_estimate_is_otsu_of_the_pixels():
@@ -71,11 +73,11 @@ def test_estimate_is_otsu_of_the_pixels():
     )
 
 
-def test_parts_of_the_photos_merge_and_untagged_ones_say_nothing():
+def test_histograms_merge_and_ignore_untagged_photos():
     photos = [s for _, s in soft_discs(4, seed=3)]
-    whole, part = ScoreHistogram.empty(), ScoreHistogram.empty()
+    complete, part = ScoreHistogram.empty(), ScoreHistogram.empty()
     for photo in photos:
-        whole.add(photo)
+        complete.add(photo)
     for photo in photos[:2]:
         part.add(photo)
     part.add(np.zeros((0, 64, 64), np.float32))
@@ -83,7 +85,7 @@ def test_parts_of_the_photos_merge_and_untagged_ones_say_nothing():
     for photo in photos[2:]:
         rest.add(photo)
     part.merge(rest)
-    np.testing.assert_array_equal(whole.counts, part.counts)
+    np.testing.assert_array_equal(complete.counts, part.counts)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +96,7 @@ def test_parts_of_the_photos_merge_and_untagged_ones_say_nothing():
         ([np.full((1, 4, 4), 0.5, np.float32)], "one score only"),
     ],
 )
-def test_no_estimate_from_nothing(photos, message):
+def test_no_estimate_without_different_scores(photos, message):
     histogram = ScoreHistogram.empty()
     for photo in photos:
         histogram.add(photo)
