@@ -39,7 +39,8 @@ napoleon_use_ivar = True
 
 html_theme = "furo"
 html_title = f"tag2mask {release}"
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 html_math_renderer = "mathml"
 html_copy_source = False
 html_show_sphinx = False

@@ -3,7 +3,7 @@
 The maps have no background class. Two ways to add one are used, and they are equivalent:
 
 - a constant threshold t: a pixel takes its best class where that class scores more than t
-- AffinityNet's background score (1 - max)^α (Ahn & Kwak, CVPR 2018, section 3.2,
+- AffinityNet's background score (1 - max)^α (Ahn & Kwak, CVPR 2018, section 3.1,
   https://arxiv.org/abs/1803.10464), which competes with the classes in a dense CRF or random walk
 
 A class of score t ties with the background (1 - t)^α where α = ln t / ln(1 - t).
