@@ -1,4 +1,4 @@
-"""A page with every kind of block, of names and sizes that are hard to show."""
+"""A page with every kind of block, with long names and names that contain markup."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LONG = "a-very-long-name-without-any-space-" * 8
 
 
 def page_of_all_blocks() -> Page:
-    """One section with each block, pictures and two plots."""
+    """Return a page of one section with each kind of block, pictures and two plots."""
     plot = line_plot(
         [
             Series(EVIL, np.arange(9.0), np.arange(9.0) ** 2, ((3.0, 9.0, LONG),)),

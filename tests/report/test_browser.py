@@ -1,4 +1,4 @@
-"""In a real browser, without a network: nothing fails, nothing is fetched, nothing sticks out."""
+"""Pages in a browser: images load, nothing is fetched, no horizontal scrolling."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tag2mask.report.page import render
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
-# Added to a copy of the page only: writes what the browser found into the document.
+# Added to a copy of the page only: stores measurements as attributes of the document.
 PROBE = """<script>addEventListener("load", () => {
   const root = document.documentElement, images = [...document.images];
   const fetched = performance.getEntriesByType("resource").map(e => e.name)
@@ -24,7 +24,7 @@ PROBE = """<script>addEventListener("load", () => {
   root.dataset.images = images.length;
   root.dataset.loaded = images.filter(i => i.complete && i.naturalWidth > 0).length;
   root.dataset.fetched = fetched.length;
-  root.dataset.overhang = root.scrollWidth - root.clientWidth;
+  root.dataset.overflow = root.scrollWidth - root.clientWidth;
   root.dataset.plots = [...document.querySelectorAll("svg.plot")]
     .filter(s => s.getBoundingClientRect().height > 50).length;
   root.dataset.ground = getComputedStyle(document.body).backgroundColor;
@@ -41,7 +41,7 @@ def browser() -> str:
 
 
 def opened(browser: str, folder: Path, html: str, width: int, *options: str) -> dict[str, str]:
-    """Open a page in a browser of its own; what the probe found, by name."""
+    """Open a page in a new browser and return the measurements of the probe by name."""
     path = folder / "index.html"
     path.write_text(html.replace("</body>", f"{PROBE}</body>"), encoding="utf-8")
     command = [
@@ -77,7 +77,7 @@ def test_page_in_a_browser(browser: str, tmp_path: Path, width: int) -> None:
     assert found["images"] == found["loaded"] == str(1 + 4 + 5 + 6 + 8 + 10)
     assert found["plots"] == "2"
     assert found["fetched"] == "0"
-    assert int(found["overhang"]) <= 0, "the page can't be scrolled sideways"
+    assert int(found["overflow"]) <= 0, "the page can't be scrolled sideways"
 
 
 @pytest.mark.slow
@@ -85,7 +85,7 @@ def test_page_of_an_ablation_in_a_browser(browser: str, tmp_path: Path) -> None:
     html = render(ablation_page(cam_and_seam(name="a long name " * 9)))
     found = opened(browser, tmp_path, html, 500)
     assert (found["plots"], found["fetched"]) == ("1", "0")
-    assert int(found["overhang"]) <= 0, "the page can't be scrolled sideways"
+    assert int(found["overflow"]) <= 0, "the page can't be scrolled sideways"
 
 
 @pytest.mark.slow

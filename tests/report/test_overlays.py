@@ -1,4 +1,4 @@
-"""Overlays say what the scores and masks say, at any size; captions never leave their cell."""
+"""Overlays of scores and masks at any size, and contact sheets."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_overlays_keep_the_photos_size(width: int, height: int, h: int, w: int) 
     assert mask_overlay(photo, mask, COLORS).size == (width, height)
 
 
-def test_scores_that_are_no_numbers_count_as_zero() -> None:
+def test_nan_scores_count_as_zero() -> None:
     photo = gray(8, 8)
     bad = heat_overlay(photo, np.full((8, 8), np.nan, np.float32))
     assert bad.tobytes() == heat_overlay(photo, np.zeros((8, 8), np.float32)).tobytes()
@@ -61,7 +61,7 @@ def test_mask_overlay_leaves_background_and_fills_classes() -> None:
     red, green = shown[30, 15], shown[30, 45]
     assert red[0] > red[1] and green[1] > green[0]
     assert shown[30, 5].min() > 130, "the outline is light"
-    assert (shown[30, 4] == 100).all(), "the outline lies inside the class"
+    assert (shown[30, 4] == 100).all(), "the outline is inside the class"
 
 
 def test_void_is_hatched_and_colorless() -> None:
@@ -71,13 +71,13 @@ def test_void_is_hatched_and_colorless() -> None:
     assert (shown[..., 0] == shown[..., 2]).all()
 
 
-def test_mask_overlay_knows_254_classes() -> None:
+def test_mask_overlay_with_254_classes() -> None:
     colors = [(i, 255 - i, i) for i in range(255)]
     mask = np.arange(256, dtype=np.uint8).reshape(16, 16)
     assert mask_overlay(gray(16, 16), mask, colors).size == (16, 16)
 
 
-def test_cam_sheet_has_a_row_a_photo_and_a_column_a_map() -> None:
+def test_cam_sheet_has_one_row_per_photo_and_one_column_per_map() -> None:
     one = np.ones((4, 5), np.float32)
     photos = [gray(300, 200), gray(20, 40), gray(50, 50)]
     maps = [[("dog .93", one), ("<script> " + "very long name " * 9, one)], [], [("x", one)]]

@@ -1,4 +1,4 @@
-"""Every block is shown, every name escaped; numbers are worded the same everywhere."""
+"""The HTML page: every block is rendered, every name escaped, and scores are formatted."""
 
 from __future__ import annotations
 

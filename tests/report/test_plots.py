@@ -31,12 +31,12 @@ from tag2mask.report.plots import (
 
 
 def texts(svg: str) -> list[str]:
-    """All texts of a plot, tooltips included."""
+    """Return all texts of a plot, tooltips included."""
     return [element.text for element in ElementTree.fromstring(svg).iter() if element.text]
 
 
 def points(svg: str, kind: str) -> list[list[tuple[float, float]]]:
-    """The points of each piece of the lines of a kind."""
+    """Return the points of each piece of the lines with a CSS class."""
     pieces = []
     for group in ElementTree.fromstring(svg).iter("g"):
         if group.get("class") == kind:
@@ -48,7 +48,7 @@ def points(svg: str, kind: str) -> list[list[tuple[float, float]]]:
 
 
 def marks(svg: str) -> list[tuple[str, float, float]]:
-    """CSS classes and center of each mark."""
+    """Return the CSS classes and the center of each mark."""
     found = []
     for group in ElementTree.fromstring(svg).iter("g"):
         if group.get("class", "").startswith(("mark", "hollow")):

@@ -69,7 +69,7 @@ def test_scores_are_those_of_the_counts_of_all_photos(scene, masks, one_rank):
     assert [c.name for c in train.masks.classes] == ["background", *NAMES]
 
 
-def test_pixels_that_a_mask_leaves_open_count_like_void(scene, masks, one_rank):
+def test_ignored_pixels_of_a_pseudo_mask_count_as_void(scene, masks, one_rank):
     whole = read_scores(run(scene, masks, one_rank))
     section = FIXED.model_copy(update={"unsure_below": 0.7})
     unsure = pseudo_masks(scene.data, scene.maps, section, scene.root / "unsure", one_rank)
@@ -87,7 +87,7 @@ def test_pixels_that_a_mask_leaves_open_count_like_void(scene, masks, one_rank):
         assert other.curve == one.curve  # the maps are scored everywhere
 
 
-def test_the_curve_meets_the_pseudo_masks_at_their_score(scene, masks, one_rank):
+def test_the_curve_equals_the_pseudo_masks_score_at_their_threshold(scene, masks, one_rank):
     for split in read_scores(run(scene, masks, one_rank)).splits:
         assert split.curve.miou[split.curve.thresholds.index(0.4)] == split.masks.miou
         assert split.curve.best_miou == max(split.curve.miou)
@@ -97,7 +97,7 @@ def test_the_curve_meets_the_pseudo_masks_at_their_score(scene, masks, one_rank)
         )
 
 
-def test_beside_every_number_stands_where_it_comes_from(scene, masks, one_rank):
+def test_every_score_has_its_tag_source_and_threshold(scene, masks, one_rank):
     evaluation = run(scene, masks, one_rank)
     for split in read_scores(evaluation).splits:
         assert (split.tag_source, split.background_threshold, split.background_source) == (
@@ -113,7 +113,7 @@ def test_beside_every_number_stands_where_it_comes_from(scene, masks, one_rank):
     assert headline["miou"] == read_scores(evaluation).splits[1].masks.miou
 
 
-def test_one_line_a_photo(scene, masks, one_rank):
+def test_one_line_per_photo(scene, masks, one_rank):
     lines = (run(scene, masks, one_rank).path / "photos.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
     samples = scene.samples["train"] + scene.samples["val"]
@@ -129,7 +129,7 @@ def test_one_line_a_photo(scene, masks, one_rank):
         assert row["tags"] == [NAMES[tag] for tag in sample.tags]
 
 
-def test_the_plot_is_a_picture(scene, masks, one_rank):
+def test_the_plot_is_an_image(scene, masks, one_rank):
     with Image.open(run(scene, masks, one_rank).path / "curve.png") as image:
         assert image.format == "PNG" and min(image.size) > 400
 
@@ -147,7 +147,7 @@ def test_without_masks_tags_and_certainty_remain(scene, one_rank):
     assert "tag mAP" in format_table(evaluation)
 
 
-def test_tags_that_the_classifier_contradicts_are_named(scene, masks, one_rank):
+def test_doubtful_tags_are_listed(scene, masks, one_rank):
     path = scene.map_path("train/1")
     cam_map = read_map(path)
     write_map(path, replace(cam_map, probabilities=np.array([0.8, 0.05, 0.1], np.float32)))
@@ -160,8 +160,8 @@ def test_tags_that_the_classifier_contradicts_are_named(scene, masks, one_rank):
     assert train.tags.mean_average_precision < 1
 
 
-def take_tags(scene):
-    """Leave the validation photos without tags, and their maps without classes."""
+def remove_validation_tags(scene):
+    """Remove the tags of the validation photos and the classes of their maps."""
     scene.samples["val"] = [replace(s, tags=()) for s in scene.samples["val"]]
     scene.write()
     for sample in scene.samples["val"]:
@@ -171,7 +171,7 @@ def take_tags(scene):
 
 
 def test_a_split_without_any_tag_has_no_tag_scores(scene, one_rank):
-    take_tags(scene)
+    remove_validation_tags(scene)
     masks = pseudo_masks(scene.data, scene.maps, FIXED, scene.root / "pseudo-masks", one_rank)
     train, val = read_scores(run(scene, masks, one_rank)).splits
     assert train.tags is not None and val.tags is None
@@ -183,7 +183,7 @@ def test_paper_behavior_counts_absent_classes(scene, masks, one_rank):
             Image.fromarray(np.where(truth == 3, 3, 0).astype(np.uint8)).save(
                 scene.root / "photos" / f"{id}.png"
             )
-    take_tags(scene)
+    remove_validation_tags(scene)
     masks = pseudo_masks(scene.data, scene.maps, FIXED, scene.root / "again", one_rank)
     default = read_scores(run(scene, masks, one_rank)).splits[1].masks
     published = read_scores(
@@ -217,7 +217,7 @@ def broken(image, scene, sample):
         ("outside", "mask has the values 9; 3 classes allow"),
     ],
 )
-def test_masks_that_mean_something_else_are_refused(scene, masks, one_rank, image, message):
+def test_invalid_ground_truth_masks_are_refused(scene, masks, one_rank, image, message):
     sample = scene.samples["train"][1]
     broken(image, scene, sample).save(scene.root / "photos" / f"{sample.id}.png")
     with pytest.raises(DataError, match=message) as raised:
@@ -241,7 +241,7 @@ def test_new_masks_are_evaluated_without_another_folder(scene, masks, one_rank):
     assert read_scores(run(scene, masks, one_rank)).splits[0].masks.photos == before + 1
 
 
-def test_a_complete_folder_is_left_alone(scene, masks, one_rank):
+def test_a_complete_folder_is_unchanged(scene, masks, one_rank):
     path = run(scene, masks, one_rank).path / "table.md"
     path.write_text("mine")
     run(scene, masks, one_rank)

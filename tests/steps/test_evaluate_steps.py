@@ -1,4 +1,4 @@
-"""Every stage from activation maps to masks is scored, beside what it was measured on."""
+"""Scores of the stages: maps, dense CRF, walk, pseudo masks and segmentation network."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def splits(evaluation: Evaluation) -> tuple[SplitScores, ...]:
     return read_scores(evaluation).splits
 
 
-def test_by_hand(tiny, one_rank) -> None:
+def test_scores_computed_by_hand(tiny, one_rank) -> None:
     scene, maps, after, masks = tiny
     (train,) = splits(
         evaluate(scene.data, after, masks, FOUR, scene.root / "evaluate", one_rank, [maps])
@@ -89,7 +89,7 @@ def test_by_hand(tiny, one_rank) -> None:
 
 
 def predicted(scene: Scene, masks: dict[str, np.ndarray], **section: object) -> Predictions:
-    """A folder of ``predict`` with given masks by photo."""
+    """Return a folder of ``predict`` with the given masks by photo."""
     folder = scene.root / "predict"
     with step_folder(
         Predictions,
@@ -188,7 +188,7 @@ def test_a_crf_without_iterations_is_the_threshold(tiny, one_rank) -> None:
     assert "SEAM + CRF" in table and "0.25 (estimated)" in table and "0.5 (walk)" in table
 
 
-def test_the_crf_is_that_of_the_score_in_use(scene, seam, one_rank) -> None:
+def test_the_crf_uses_the_background_threshold_in_use(scene, seam, one_rank) -> None:
     after = walked(scene, seam, alpha=alpha_from_threshold(0.3))
     masks = pseudo_masks(scene.data, after, PseudoMasks(), scene.root / "pseudo-masks", one_rank)
     evaluation = evaluate(scene.data, after, masks, CRF, scene.root / "evaluate", one_rank, [seam])
@@ -214,7 +214,7 @@ def test_the_crf_is_that_of_the_score_in_use(scene, seam, one_rank) -> None:
     assert not (evaluation.path / "crf" / "train" / "7.png").exists(), "it has no mask"
 
 
-def test_masks_through_a_crf_are_a_stage_of_their_own(scene, seam, one_rank) -> None:
+def test_masks_of_a_crf_are_a_separate_stage(scene, seam, one_rank) -> None:
     after = walked(scene, seam, background_threshold=0.3, background_source="calibrated")
     section = PseudoMasks(crf=MaskCrf(enabled=True))
     masks = pseudo_masks(scene.data, after, section, scene.root / "pseudo-masks", one_rank)
@@ -242,7 +242,7 @@ def test_masks_through_a_crf_are_a_stage_of_their_own(scene, seam, one_rank) -> 
         ("of another version", "plain", "maps"),
     ],
 )
-def test_maps_are_called_by_their_head(scene, one_rank, head: str, branch: str, name: str) -> None:
+def test_maps_are_named_by_their_head(scene, one_rank, head: str, branch: str, name: str) -> None:
     maps = drawn_by(scene, branch, name="drawn", head=head)
     after = walked(scene, maps, background_threshold=0.3, background_source="estimated")
     masks = pseudo_masks(scene.data, after, PseudoMasks(), scene.root / "pseudo-masks", one_rank)
@@ -251,7 +251,7 @@ def test_maps_are_called_by_their_head(scene, one_rank, head: str, branch: str, 
         assert [stage.name for stage in split.stages] == [name, f"{name} + walk"]
 
 
-def test_without_a_walk_all_is_as_before_but_the_new_keys(scene, one_rank) -> None:
+def test_without_a_walk_the_maps_are_the_only_stage(scene, one_rank) -> None:
     section = PseudoMasks(threshold_from="fixed", background_threshold=0.4)
     masks = pseudo_masks(scene.data, scene.maps, section, scene.root / "pseudo-masks", one_rank)
     evaluation = evaluate(
@@ -339,7 +339,7 @@ def test_two_ranks_give_the_same_files(scene, seam, one_rank) -> None:
         assert (alone.path / file).read_bytes() == (together.path / file).read_bytes()
 
 
-def test_an_interrupted_crf_goes_on_where_it_was(scene, seam, one_rank, monkeypatch) -> None:
+def test_an_interrupted_crf_resumes(scene, seam, one_rank, monkeypatch) -> None:
     after = walked(scene, seam, background_threshold=0.3, background_source="calibrated")
     masks = pseudo_masks(scene.data, after, PseudoMasks(), scene.root / "pseudo-masks", one_rank)
     out, refine, done = scene.root / "evaluate", DenseCrf.refine, []
@@ -371,7 +371,7 @@ def journal(folder: Path) -> list[str]:
     return [json.loads(line)["id"] for line in (folder / "items.jsonl").read_text().splitlines()]
 
 
-def test_photos_that_settings_were_chosen_on_are_in_no_number(scene, seam, one_rank) -> None:
+def test_photos_to_leave_out_are_in_no_score(scene, seam, one_rank) -> None:
     after = walked(scene, seam, background_threshold=0.3, background_source="calibrated")
     masks = pseudo_masks(scene.data, after, PseudoMasks(), scene.root / "pseudo-masks", one_rank)
     listed = scene.root / "tuned-on.txt"
@@ -411,7 +411,7 @@ def test_photos_that_settings_were_chosen_on_are_in_no_number(scene, seam, one_r
         ),
     ],
 )
-def test_lists_that_mean_something_else_are_refused(scene, one_rank, text, message) -> None:
+def test_invalid_lists_of_photos_are_refused(scene, one_rank, text, message) -> None:
     masks = pseudo_masks(
         scene.data,
         scene.maps,

@@ -37,7 +37,7 @@ def test_model_card_json(exported: Path) -> None:
     assert (network["miou"], network["background_source"]) == (0.625, "argmax")
     assert (masks["masks_of"], masks["miou"], masks["tags"]) == ("the pseudo masks", 0.5, "known")
     assert (masks["background_threshold"], masks["background_source"]) == (0.3, "estimated")
-    assert "MIT" in card["licence"] and "random weights" in card["licence"]
+    assert "MIT" in card["license"] and "random weights" in card["license"]
     assert set(card["versions"]) == {"torch", "onnx", "onnxruntime"}
 
 
@@ -45,7 +45,7 @@ def test_model_card_page(exported: Path) -> None:
     page = (exported / "MODEL_CARD.md").read_text()
     assert page.startswith("# small\n")
     headings = [line for line in page.splitlines() if line.startswith("## ")]
-    assert headings == ["## Use", "## Classes", "## Training", "## Metrics", "## Licence"]
+    assert headings == ["## Use", "## Classes", "## Training", "## Metrics", "## License"]
     assert "multiples of 16" in page and "is 64 px at scale 1" in page
     lines = [line.replace(" ", "") for line in page.splitlines()]
     assert any(line.startswith("|3|bird|#") for line in lines)
@@ -91,7 +91,7 @@ def test_scores_of_another_network_are_not_in_the_card(trained_run: Path, tmp_pa
     card = read_json(tmp_path / "out" / "model-card.json")
     assert card["scores"] == [] and card["training"] is not None
     page = (tmp_path / "out" / "MODEL_CARD.md").read_text()
-    assert "no evaluation beside the network" in page and "model.pt2" not in page
+    assert "no evaluation next to the network" in page and "model.pt2" not in page
 
 
 @pytest.mark.usefixtures("quick")

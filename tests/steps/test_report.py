@@ -1,4 +1,4 @@
-"""The page says what the run's files say, whatever steps are done, and reaches for nothing else."""
+"""The page about a run: scores and photos shown, incomplete runs, and no references outside."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tag2mask.steps.report import report
 
 
 class Parsed(HTMLParser):
-    """Text, images and references of a page; fails on tags that are not closed."""
+    """Text, images and references of a page; unclosed tags are an error."""
 
     VOID = frozenset({"meta", "link", "img", "br"})
 
@@ -84,13 +84,13 @@ def finished(scene: Scene) -> Path:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with all steps but training; not to be changed."""
+    """A run with all steps except training; tests must not change it."""
     return finished(photographed(discs(tmp_path_factory.mktemp("made"))))
 
 
 @pytest.fixture
 def run(made: Path, tmp_path: Path) -> Path:
-    """A copy of it with photos of its own."""
+    """A copy of the run with its own photos."""
     copy = tmp_path / "run"
     shutil.copytree(made, copy)
     source = read_json(copy / "prepare" / "source.json")
@@ -118,7 +118,7 @@ def test_numbers_are_those_of_the_evaluation(run: Path) -> None:
         assert name in shown
 
 
-def test_nothing_outside_the_page_is_referred_to(run: Path) -> None:
+def test_the_page_refers_to_no_other_file(run: Path) -> None:
     html = (report(run, Report(), run / "report").path / "index.html").read_text(encoding="utf-8")
     parsed = Parsed(html)
     assert all(r.startswith(("data:", "#")) for r in parsed.references)
@@ -136,7 +136,7 @@ def test_best_middle_and_worst_photos_are_shown(run: Path) -> None:
     masked = [row for row in map(json.loads, lines) if row["miou"] is not None]
     rows = sorted((row for row in masked if row["map_tags"]), key=lambda row: -row["miou"])
     without = [row["id"] for row in masked if not row["map_tags"]]
-    assert without and not any(name in shown.text for name in without), "right by construction"
+    assert without and not any(name in shown.text for name in without), "correct by construction"
     best, rest = shown.text.split("Best", 1)[1].split("Middle", 1)
     worst = rest.split("Worst", 1)[1].split("Confusions", 1)[0]
     assert rows[0]["id"] in best and rows[-1]["id"] in worst
@@ -227,14 +227,14 @@ def test_runs_are_compared(run: Path, made: Path, tmp_path: Path) -> None:
     assert shown.count("img") == 6 * 6
 
 
-def test_a_compared_run_of_the_same_name_gets_a_label_of_its_own(run: Path) -> None:
+def test_compared_runs_of_the_same_name_get_unique_labels(run: Path) -> None:
     copy = run.parent / "copy" / run.name
     shutil.copytree(run, copy)
     text = page(run, compare=[copy]).text
     assert str(copy) in text
 
 
-def test_the_page_is_made_anew_only_when_something_changed(run: Path) -> None:
+def test_the_page_is_written_again_only_after_a_change(run: Path) -> None:
     path = report(run, Report(photos=1), run / "report").path / "index.html"
 
     def rewritten(photos: int) -> bool:
@@ -260,7 +260,7 @@ def test_the_same_run_gives_the_same_page(run: Path) -> None:
     assert (report(run, Report(), run / "report").path / "index.html").read_bytes() == first
 
 
-def test_a_photo_that_has_vanished_is_named_and_left_out(run: Path) -> None:
+def test_a_deleted_photo_is_named_and_left_out(run: Path) -> None:
     lines = (run / "evaluate" / "photos.jsonl").read_text().splitlines()
     rows = sorted(
         (r for r in map(json.loads, lines) if r["miou"] is not None and r["map_tags"]),
@@ -327,7 +327,7 @@ def test_no_run_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_another_steps_folder_is_not_overwritten(run: Path) -> None:
+def test_the_folder_of_another_step_is_not_overwritten(run: Path) -> None:
     with pytest.raises(RunFolderError, match="holds evaluate, not report"):
         report(run, Report(), run / "evaluate")
     assert (run / "evaluate" / "evaluation.json").is_file()

@@ -1,4 +1,4 @@
-"""The page shows what CRF and walk make of the maps, and how AffinityNet came about."""
+"""Stages, affinity labels and AffinityNet's training on the page about a run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STAGES = ["SEAM", "SEAM + CRF", "SEAM + walk", "SEAM + walk + CRF", "segmenter"]
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with all steps but prepare's photos; not to be changed."""
+    """A run with all steps, without the photos; tests must not change it."""
     scene, rank = photographed(discs(tmp_path_factory.mktemp("made"))), OneRank()
     run = scene.root
     shutil.move(run / "infer-cam", run / "drawn")
@@ -85,7 +85,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(made: Path, tmp_path: Path) -> Path:
-    """A copy of it with photos of its own."""
+    """A copy of the run with its own photos."""
     copy = tmp_path / "run"
     shutil.copytree(made, copy)
     source = read_json(copy / "prepare" / "source.json")
@@ -148,7 +148,7 @@ def test_a_curve_or_a_dot_for_each_stage(run: Path) -> None:
     assert legend is not None
     assert re.findall(r"</span>(.*?)</li>", legend[1]) == STAGES[:-1], "a network has no score"
     whole = (run / "report" / "index.html").read_text(encoding="utf-8")
-    assert 'id="background-threshold"' not in whole, "one plot says it"
+    assert 'id="background-threshold"' not in whole, "one plot shows both"
 
 
 def test_a_row_of_pictures_from_the_photo_to_the_truth(run: Path) -> None:
@@ -197,7 +197,7 @@ def test_labels_and_training_of_affinitynet(run: Path) -> None:
     assert part(run, "training") != before, "the page follows the log"
 
 
-def test_a_label_that_cant_be_read_is_named(run: Path) -> None:
+def test_an_unreadable_label_is_named(run: Path) -> None:
     (run / "affinity-labels" / "labels" / "train" / "0.png").write_bytes(b"no picture")
     assert "train/0 can't be shown: mask can't be read" in page(run).text
 
@@ -234,7 +234,7 @@ def test_runs_with_and_without_a_walk_are_compared(run: Path, tmp_path: Path) ->
     assert captions[9] == "ground truth"
 
 
-def test_an_evaluation_of_before_there_were_stages(run: Path) -> None:
+def test_an_evaluation_without_stages(run: Path) -> None:
     path = run / "evaluate" / "evaluation.json"
     scores = read_json(path)
     for split in scores["splits"]:

@@ -1,7 +1,8 @@
-"""The model card of an exported network: what it is, how it was trained, how good it is, whose.
+"""The model card of an exported network: use, classes, training, metrics and license.
 
-The headings are those of Mitchell et al., "Model Cards for Model Reporting" (2019), as far as a run
-folder answers them. No number stands here without its split, photos and tags.
+The headings follow Mitchell et al., "Model Cards for Model Reporting" (2019,
+https://arxiv.org/abs/1810.03993), as far as a run folder has the information. Every score comes
+with its split, number of photos and tag source.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ logits = network(image)
 ```
 """,
 }
-_CHOSEN = " The masks of `val` chose among the networks of the training (`validate_epochs`)."
+_CHOSEN = " The checkpoint was chosen by its score on `val` (`validate_epochs`)."
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,9 @@ class CardFile:
     """One exported file.
 
     Attributes:
-        largest_difference: of its logits from the network's, where both were compared.
-        smallest_side: of an image that it takes, px.
+        bytes: size of the file.
+        largest_difference: between its logits and those of the network, over the test images.
+        smallest_side: the smallest image side that it accepts, px.
     """
 
     name: str
@@ -59,7 +61,7 @@ class CardFile:
 
 @dataclass(frozen=True)
 class CardScore:
-    """Masks of one kind against the masks of ``photos`` photos; shares in [0, 1]."""
+    """Scores of one kind of masks on ``photos`` photos with ground truth; shares in [0, 1]."""
 
     split: str
     photos: int
@@ -74,19 +76,19 @@ class CardScore:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """All that the card says.
+    """The content of a model card.
 
     Attributes:
         name: of the recipe or the run.
-        spec: what stands in the files too.
+        spec: the specification that is also stored in the files.
         parameters: number of weights.
         files: the exported files.
-        training: section, counts, metrics and versions of ``train-segmenter``; None: unknown.
-        data: name, layout and counts of the photos; None: unknown.
-        scores: of the network on photos with masks, and of what it learned from.
-        scored_with: the settings of ``predict`` that the network's scores were reached with.
-        left_out: photos by split that are in none of them.
-        versions: of the packages that exported it.
+        training: section, counts, metrics and versions of ``train-segmenter``; None if unknown.
+        data: name, layout and counts of the photos; None if unknown.
+        scores: of the network, and of the pseudo masks that it was trained on.
+        scored_with: the settings of ``predict`` that the network was scored with.
+        left_out: number of photos by split that are in no score.
+        versions: of the packages that exported the network.
     """
 
     name: str
@@ -101,12 +103,12 @@ class ModelCard:
     versions: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {**asdict(self), "licence": licence(self.training)}
+        """Return the card as JSON values."""
+        return {**asdict(self), "license": license_text(self.training)}
 
 
 def training_of(manifest: Manifest) -> dict[str, Any]:
-    """What the manifest of ``train-segmenter`` tells of the training."""
+    """Return the part of ``train-segmenter``'s manifest that the card shows."""
     metrics = {key: value for key, value in manifest.metrics.items() if key != "without_masks"}
     return {
         "section": manifest.section,
@@ -117,7 +119,7 @@ def training_of(manifest: Manifest) -> dict[str, Any]:
 
 
 def data_of(run: RunFolder, model: Manifest, name: str) -> dict[str, Any] | None:
-    """What a run tells of the photos that a network was trained on; None where these are others."""
+    """Return name, layout and counts of a run's photos; None if the model had other photos."""
     prepared, used = run.manifests.get(PreparedData.step), model.inputs.get("data")
     if prepared is None or used is None or used.fingerprint != prepared.fingerprint:
         return None
@@ -125,7 +127,7 @@ def data_of(run: RunFolder, model: Manifest, name: str) -> dict[str, Any] | None
 
 
 def evaluation_of(run: RunFolder, model: Manifest) -> Evaluation | None:
-    """The evaluation of a network's predictions in its run; None where these were another's."""
+    """Return the run's evaluation; None unless it scored predictions of this network."""
     predictions, evaluation = (run.manifests.get(kind.step) for kind in (Predictions, Evaluation))
     if predictions is None or evaluation is None:
         return None
@@ -141,7 +143,7 @@ def evaluation_of(run: RunFolder, model: Manifest) -> Evaluation | None:
 
 
 def settings_of(run: RunFolder) -> dict[str, Any] | None:
-    """The settings that matter most to a run's predictions; None: they were made by hand."""
+    """Return the main settings of a run's predictions; None if the manifest has none."""
     predictions = run.manifests[Predictions.step]
     section = predictions.section
     if "scales" not in section:
@@ -155,7 +157,7 @@ def settings_of(run: RunFolder) -> dict[str, Any] | None:
 
 
 def scores_of(scores: EvaluationScores) -> tuple[tuple[CardScore, ...], dict[str, int]]:
-    """Scores for the card, and how many photos of each split are in none of them."""
+    """Return the scores for the card, and the number of photos left out by split."""
     rows = tuple(row for split in scores.splits for row in _rows(split))
     return rows, {split.split: split.left_out for split in scores.splits if split.left_out}
 
@@ -196,26 +198,26 @@ def _rows(split: SplitScores) -> list[CardScore]:
     return rows
 
 
-def licence(training: Mapping[str, Any] | None) -> str:
-    """Whose terms bear on a network."""
+def license_text(training: Mapping[str, Any] | None) -> str:
+    """Return a paragraph about the terms that apply to a network."""
     weights = (training or {}).get("section", {}).get("network", {}).get("weights")
     origin = {
-        "packaged": "Its encoder started from EfficientNet-Lite's weights (Apache licence 2.0), "
+        "packaged": "Its encoder started from EfficientNet-Lite's weights (Apache License 2.0), "
         "trained on ImageNet, whose terms allow research.",
-        "hub": "Its encoder started from weights that timm downloaded; their licence stands in "
+        "hub": "Its encoder started from weights that timm downloaded; their license is in "
         "timm's model card. Most were trained on ImageNet, whose terms allow research.",
         "none": "It started from random weights.",
-        None: "Where its weights began is not recorded.",
+        None: "Its initial weights are not recorded.",
     }.get(weights, f"Its encoder started from weights in {weights}; their terms apply.")
     return (
-        f"tag2mask, which exported this network, is under the MIT licence. {origin} It learned "
-        "from photos whose owners have rights too: whether the network may be passed on is for "
-        "whoever trained it to decide."
+        f"tag2mask, which exported this network, is under the MIT license. {origin} The "
+        "owners of the training photos have rights too: whoever trained the network must decide "
+        "whether it may be redistributed."
     )
 
 
 def markdown(card: ModelCard) -> str:
-    """The card as a page."""
+    """Return the card as Markdown."""
     spec = card.spec
     parts = [
         f"# {card.name}",
@@ -224,7 +226,7 @@ def markdown(card: ModelCard) -> str:
         f"as background or one of {len(spec.classes)} classes. Exported by tag2mask "
         f"{spec.tag2mask}.",
         markdown_table(
-            ("file", "format", "MB", "largest difference of a logit", "sha256"),
+            ("file", "format", "MB", "largest difference of logits", "sha256"),
             [
                 (
                     f"`{file.name}`",
@@ -259,8 +261,8 @@ def markdown(card: ModelCard) -> str:
         *_training(card),
         "## Metrics",
         *_metrics(card),
-        "## Licence",
-        licence(card.training),
+        "## License",
+        license_text(card.training),
     ]
     versions = ", ".join(f"{name} {version}" for name, version in card.versions.items())
     return "\n\n".join([*parts, f"Exported with {versions}."]) + "\n"
@@ -274,7 +276,7 @@ def _training(card: ModelCard) -> list[str]:
             f"{_counts(card.data['counts'])}."
         )
     if card.training is None:
-        return [*parts, "How it was trained is not recorded beside the network's file."]
+        return [*parts, "How it was trained is not recorded next to the network's file."]
     training, section = card.training, card.training["section"]
     if "imported" in section:
         return [*parts, f"It was trained elsewhere and imported from {section['imported']}."]
@@ -289,7 +291,7 @@ def _training(card: ModelCard) -> list[str]:
     fragment = yaml.safe_dump({SegmenterModel.step.replace("-", "_"): section}, sort_keys=False)
     return [
         *parts,
-        f"It learned from {source}: {_counts(training['counts'])}; "
+        f"It was trained on {source}: {_counts(training['counts'])}; "
         f"{training['metrics'].get('steps', '?')} steps with {versions}.",
         f"```yaml\n{fragment}```",
     ]
@@ -297,7 +299,7 @@ def _training(card: ModelCard) -> list[str]:
 
 def _metrics(card: ModelCard) -> list[str]:
     if not card.scores:
-        return ["No masks to compare with, or no evaluation beside the network."]
+        return ["No ground truth masks, or no evaluation next to the network."]
     rows = [
         (
             row.split,
@@ -315,7 +317,7 @@ def _metrics(card: ModelCard) -> list[str]:
                 "split",
                 "photos",
                 "masks of",
-                "tags told",
+                "tags used",
                 "background threshold",
                 "mIoU, %",
                 "precision, %",
@@ -323,13 +325,13 @@ def _metrics(card: ModelCard) -> list[str]:
             ),
             rows,
         ),
-        f"{_scored_with(card.scored_with)}Measured by `tag2mask evaluate`. `train` holds the "
-        "photos that the network learned from."
+        f"{_scored_with(card.scored_with)}Measured by `tag2mask evaluate`. `train` are the "
+        "photos that the network was trained on."
         + (_CHOSEN if (card.training or {})["section"].get("validate_epochs") else ""),
     ]
     if card.left_out:
         parts.append(
-            f"In no number: {_counts(card.left_out)} photos, which settings were chosen on."
+            f"Not scored: {_counts(card.left_out)} photos, because settings were chosen on them."
         )
     return parts
 
@@ -338,7 +340,7 @@ def _scored_with(settings: Mapping[str, Any] | None) -> str:
     if settings is None:
         return ""
     side = (
-        "the photo's own size"
+        "their own size"
         if settings["long_side"] is None
         else f"a long side of {settings['long_side']} px"
     )
@@ -352,7 +354,7 @@ def _scored_with(settings: Mapping[str, Any] | None) -> str:
 
 
 def _and(words: Iterable[str]) -> str:
-    """Words in a row, as in a sentence."""
+    """Join words by commas and "and"."""
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last
 

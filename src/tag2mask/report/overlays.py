@@ -1,11 +1,9 @@
-"""Maps and masks laid over photos, and contact sheets of them.
+"""Maps and masks drawn over photos, and contact sheets of them.
 
-The heat colors rise evenly in lightness (matplotlib's *inferno*, CC0), so that a picture printed
-in gray or seen with a color deficiency tells the same; they are interpolated from a few anchors
-here, so that no plotting library is loaded while a network trains. The photo is shown darker and
-nearly gray, so that the colors stand for the scores alone.
-
-Left out: reading and writing files. A mask's colors come from `ClassSet.colors`.
+The heat colors rise evenly in lightness (matplotlib's *inferno*, CC0), so that they can be read in
+gray print and with color vision deficiency. They are interpolated from a few anchors, so that no
+plotting library is loaded during training. The photo is darkened and nearly gray, so that colors
+show the scores only.
 """
 
 from __future__ import annotations
@@ -45,7 +43,7 @@ _GAP = 6
 
 
 def _lut(anchors: Sequence[int]) -> NDArray[np.float32]:
-    """256 colors (256, 3) in 0..255, linear between evenly spaced 0xRRGGBB anchors."""
+    """Return 256 colors (256, 3) in 0..255, linear between evenly spaced 0xRRGGBB anchors."""
     rgb = np.array([(a >> 16, a >> 8 & 255, a & 255) for a in anchors], np.float32)
     at, places = np.linspace(0, 1, 256), np.linspace(0, 1, len(anchors))
     return np.stack([np.interp(at, places, rgb[:, i]) for i in range(3)], 1).astype(np.float32)
@@ -56,7 +54,7 @@ HEAT = _lut(_INFERNO)
 
 
 def heat_overlay(image: Image.Image, scores: NDArray[np.float32]) -> Image.Image:
-    """Lay scores over a photo as heat colors.
+    """Draw scores over a photo as heat colors.
 
     Args:
         image: photo of mode RGB, (H, W) px.
@@ -79,7 +77,7 @@ def heat_overlay(image: Image.Image, scores: NDArray[np.float32]) -> Image.Image
 
 
 def mask_overlay(image: Image.Image, mask: NDArray[np.uint8], colors: Sequence[Rgb]) -> Image.Image:
-    """Lay a mask over a photo: filled classes with an outline, void hatched, background free.
+    """Draw a mask over a photo: classes filled and outlined, void hatched, background unchanged.
 
     Args:
         image: photo of mode RGB, (H, W) px.
@@ -103,12 +101,12 @@ def mask_overlay(image: Image.Image, mask: NDArray[np.uint8], colors: Sequence[R
     photo = np.asarray(image, np.float32)
     shown = photo * (1.0 - alpha) + fill * alpha
     edge = _outline(mask, max(1, round(max(mask.shape) / 250)))
-    shown[edge] = 0.45 * fill[edge] + 0.55 * 255.0  # light: a dark palette's edge shows as well
+    shown[edge] = 0.45 * fill[edge] + 0.55 * 255.0  # light: visible around dark colors too
     return _to_image(shown)
 
 
 def _outline(mask: NDArray[np.uint8], width: int) -> NDArray[np.bool_]:
-    """Class pixels (h, w) within ``width`` of another id; void has no outline of its own."""
+    """Return class pixels (h, w) within ``width`` px of another id; void has no outline."""
     edge = np.zeros(mask.shape, bool)
     for step in range(1, width + 1):
         rows, columns = mask[step:] != mask[:-step], mask[:, step:] != mask[:, :-step]
@@ -126,7 +124,7 @@ def cam_sheet(
     *,
     cell: int = 200,
 ) -> Image.Image:
-    """Contact sheet of photos and their maps: one row a photo, first the photo, then its maps.
+    """Return a contact sheet: one row per photo, the photo first, then its maps.
 
     Args:
         photos: RGB photos of any sizes.
@@ -164,7 +162,7 @@ def cam_sheet(
 
 
 def fitted(image: Image.Image, side: int) -> Image.Image:
-    """The image shrunk so that its long side is at most ``side`` px; never enlarged."""
+    """Return the image shrunk to a long side of at most ``side`` px; never enlarged."""
     scale = side / max(image.size)
     if scale >= 1.0:
         return image
@@ -173,7 +171,7 @@ def fitted(image: Image.Image, side: int) -> Image.Image:
 
 
 def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """The text, its end replaced by dots where it is wider than ``width`` px."""
+    """Return the text, truncated with dots if it is wider than ``width`` px."""
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "...") > width:

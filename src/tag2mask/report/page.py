@@ -1,12 +1,9 @@
-"""The HTML page: sections of blocks, rendered into one file that needs nothing else.
+"""The HTML page: sections of blocks, rendered into one self-contained file.
 
-A section is a title and blocks: cards, tables, figures, photos, folded text. Whoever adds a step
-writes a function that returns a `Section`; templates and style need no change. Pictures become
-data URIs, the style is inline, there is no script: the page works from the file system, offline,
-by mail, for as long as there are browsers. Every name is escaped by the template engine; only
-figures drawn by ``plots`` pass as markup.
-
-Left out: where the numbers come from (``sections``, the stage ``report``).
+A section is a title and blocks: cards, tables, figures, photos, folded text. A new section is a
+function that returns a `Section`; templates and style need no change. Images are data URIs, the
+style is inline and there is no script, so the page works offline and from the file system. Jinja
+escapes every name; only figures drawn by ``plots`` are inserted as markup.
 """
 
 from __future__ import annotations
@@ -23,7 +20,7 @@ from markupsafe import Markup
 from PIL import Image
 
 Svg = Markup
-"""A drawing, safe to insert into the page as it is."""
+"""An ``<svg>`` element, inserted into the page without escaping."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +43,12 @@ class Cell:
     """A table cell with more than text.
 
     Attributes:
-        text: what it says.
+        text: the text shown.
         bar: length of a bar beside the text, in [0, 1]; None: no bar.
         heat: strength of the background color, in [0, 1]; None: none.
         swatch: ``#rrggbb`` of a class, shown as a small square.
-        tone: better or worse than what it is compared with.
-        title: shown when the pointer rests on it.
+        tone: better or worse than the reference, or less important.
+        title: tooltip.
     """
 
     text: str
@@ -64,16 +61,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A table column; numeric ones are aligned by their digits."""
+    """A table column; numeric ones are aligned right."""
 
     title: str
     numeric: bool = True
     wide: bool = False
-    """True: takes the room that is left (bars, long text)."""
+    """True: takes the remaining width (bars, long text)."""
 
 
 class Block(Protocol):
-    """Something a section shows; ``kind`` names its macro in ``blocks.html.j2``."""
+    """A part of a section; ``kind`` names its macro in ``blocks.html.j2``."""
 
     kind: ClassVar[str]
 
@@ -95,7 +92,7 @@ class Table:
     caption: str = ""
     unfolded: int = 30
     matrix: bool = False
-    """True: a dense table of shaded cells with slanted column heads."""
+    """True: a dense table of shaded cells with slanted column headings."""
     kind: ClassVar[str] = "table"
 
     def __post_init__(self) -> None:
@@ -109,8 +106,8 @@ class Figures:
     Attributes:
         figures: (title, drawing) each.
         legend: names of the series, in the order of their colors; one name or none: no legend.
-        caption: below all of them.
-        title: heading above all of them.
+        caption: text below all figures.
+        title: heading above all figures.
     """
 
     figures: tuple[tuple[str, Svg], ...]
@@ -138,7 +135,7 @@ class PhotoRow:
         title: the photo's id.
         detail: its score.
         classes: (name, ``#rrggbb``) of the classes shown.
-        pictures: photo, what each run's stages made of it, ground truth.
+        pictures: the photo, maps and masks of each run, ground truth.
     """
 
     title: str
@@ -158,7 +155,7 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Folded:
-    """Preformatted text behind a heading that opens it."""
+    """Preformatted text, folded under a heading."""
 
     summary: str
     text: str
@@ -186,9 +183,9 @@ class Section:
     """A part of the page.
 
     Attributes:
-        anchor: its id in the page.
+        anchor: HTML id.
         title: heading.
-        blocks: what it shows.
+        blocks: the content, in this order.
         intro: one or two sentences on how to read it.
     """
 
@@ -200,7 +197,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """The whole page; sections without blocks are left out."""
+    """A page; sections without blocks are left out."""
 
     title: str
     subtitle: str
@@ -233,7 +230,7 @@ def picture(caption: str, image: Image.Image) -> Picture:
 
 
 def hex_color(rgb: Sequence[int]) -> str:
-    """``#rrggbb`` of RGB 0..255."""
+    """Return ``#rrggbb`` of RGB 0..255."""
     return "#{:02x}{:02x}{:02x}".format(*rgb)
 
 

@@ -1,4 +1,4 @@
-"""Which photos of a run tell most: the best, middle and worst, or the most and least certain."""
+"""Choice of photos to show: best, middle and worst, or most and least certain."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tag2mask.report.page import with_unit
 
 @dataclass(frozen=True)
 class PhotoScore:
-    """What ``evaluate`` says of one photo.
+    """The scores of one photo.
 
     Attributes:
         id: the photo.
         split: its split.
-        miou: of its pseudo mask; None where it has no mask.
-        certainty: of its maps.
+        miou: of its pseudo mask, in [0, 1]; None without a ground truth mask.
+        certainty: of its maps, in [0, 1]; NaN if unknown.
         mapped: whether a class has a map.
     """
 
@@ -34,7 +34,7 @@ class PhotoScore:
 
     @property
     def text(self) -> str:
-        """Split and score."""
+        """Split and score, as shown beside the photo."""
         if self.miou is not None:
             return f"{self.split}, mIoU {with_unit(self.miou)}"
         if np.isfinite(self.certainty):
@@ -43,9 +43,9 @@ class PhotoScore:
 
 
 def pick_photos(path: Path, count: int) -> list[tuple[str, list[PhotoScore]]]:
-    """Best, middle and worst photos by mIoU; without masks, most and least certain ones.
+    """Return the best, middle and worst photos by mIoU; without masks, the most and least certain.
 
-    Photos without a class are all background and right by construction: they tell nothing.
+    Photos without a class are left out: all background, they are correct by construction.
 
     Args:
         path: the ``photos.jsonl`` of an evaluation.
@@ -69,13 +69,13 @@ def pick_photos(path: Path, count: int) -> list[tuple[str, list[PhotoScore]]]:
 
 
 def examples(ids: Sequence[tuple[str, str]], count: int) -> list[PhotoScore]:
-    """Evenly spaced photos, given as (split, id), which nothing is known of."""
+    """Return evenly spaced photos of those given as (split, id), without scores."""
     places = np.unique(np.linspace(0, len(ids) - 1, min(count, len(ids))).round().astype(int))
     return [PhotoScore(ids[i][1], ids[i][0], None, float("nan"), False) for i in places]
 
 
 def photo_mious(path: Path, ids: Collection[tuple[str, str]]) -> dict[tuple[str, str], float]:
-    """Scores (mIoU) of some photos, by split and id, where they have one.
+    """Return the mIoU of some photos, by (split, id), without those that have none.
 
     Raises:
         RunFolderError: ``path`` is missing or damaged.

@@ -1,7 +1,7 @@
-"""What a run folder says of itself: manifests, recipe, training log and scores.
+"""Reading a run folder: manifests, recipe, training logs and scores.
 
-A report is also wanted halfway, so a step that is missing or unfinished is no error here: it is
-left out, and its section of the page with it.
+A report can be made while the run is incomplete: missing and unfinished steps are no errors, they
+are left out.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class LossLog:
     """A training log.
 
     Attributes:
-        steps: float (n,), rising.
-        values: figure by column name, each float (n,), NaN where a row has none.
+        steps: float (n,), ascending.
+        values: float (n,) by column name; NaN where a row has no value.
     """
 
     steps: NDArray[np.float64]
@@ -44,8 +44,8 @@ class RunFolder:
     Attributes:
         path: the folder.
         label: its name on the page.
-        manifests: of the complete steps, by name, in the order of a run.
-        unfinished: names of the steps that are begun and not complete.
+        manifests: by step, of the complete steps in the order of a run.
+        unfinished: names of the steps that have begun and are not complete.
         recipe: text of the resolved recipe.
     """
 
@@ -56,21 +56,21 @@ class RunFolder:
     recipe: str
 
     def handle(self, kind: type[Handle]) -> Handle | None:
-        """The handle of a step, None unless complete."""
+        """Return the handle of a step, None unless it is complete."""
         return kind(self.path / kind.step) if kind.step in self.manifests else None
 
     def handles(self) -> list[Handle]:
-        """The handles of all complete steps."""
+        """Return the handles of all complete steps."""
         return [
             kind(self.path / kind.step) for kind in REPORTED_STEPS if kind.step in self.manifests
         ]
 
     def losses(self, model: type[Handle]) -> LossLog | None:
-        """A model's training log, of an unfinished training too; None where there is none."""
+        """Return a model's training log, complete or not; None if there is none."""
         return read_losses(self.path / model.step / LOSSES)
 
     def stamps(self) -> dict[str, str]:
-        """What the page shows besides complete steps, so that a change is noticed."""
+        """Return size and time of the other files that the page shows, to detect changes."""
         return {
             "recipe": _stamp(self.path / "recipe.yaml"),
             **{
@@ -81,10 +81,10 @@ class RunFolder:
 
 
 def open_runs(paths: Sequence[Path]) -> list[RunFolder]:
-    """Read the run folders; each gets a label of its own.
+    """Read the run folders and give each a unique label.
 
     Raises:
-        RunFolderError: no such folder, nothing of a run in it, or a damaged manifest.
+        RunFolderError: no such folder, no step in it, or a damaged manifest.
     """
     runs = [_open_run(path) for path in paths]
     labels = [run.label for run in runs]
@@ -105,7 +105,7 @@ def read_scores(evaluation: Evaluation) -> EvaluationScores:
 
 
 def read_losses(path: Path) -> LossLog | None:
-    """Read ``losses.csv``; rows that are cut off are left out. None where no row is whole."""
+    """Read ``losses.csv`` without truncated rows; None if no complete row is left."""
     if not path.is_file():
         return None
     with path.open(newline="", encoding="utf-8") as file:
@@ -145,7 +145,7 @@ def _relabeled(run: RunFolder, label: str) -> RunFolder:
 
 
 def _recipe_text(path: Path, manifests: dict[str, Manifest]) -> str:
-    """The run's recipe; of steps that were run one by one, their sections."""
+    """Return the run's recipe, or the sections of steps that were run one by one."""
     if path.is_file():
         return path.read_text(encoding="utf-8")
     sections = {step.replace("-", "_"): manifest.section for step, manifest in manifests.items()}

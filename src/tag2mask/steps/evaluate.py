@@ -1,10 +1,9 @@
-"""Step ``evaluate``: how good maps, pseudo masks and tags are, and what each stage added.
+"""Step ``evaluate``: scores of maps, pseudo masks and tags, and the gain of each stage.
 
-One pass over the photos. The only step, beside the calibration of the background threshold, that
-reads masks; where there are none it still scores the tag classifier, lists tags in doubt and says
-how certain each photo's maps are. Writes ``evaluation.json``, ``photos.jsonl``, ``table.md`` and,
-with masks, ``curve.png``; with ``crf.enabled``, masks that a dense CRF makes of the maps, in
-``crf/``.
+One pass over the photos. Only this step and the calibration of the background threshold read ground
+truth masks. Without masks it still scores the tag classifier, lists doubtful tags and measures how
+certain the maps of each photo are. Writes ``evaluation.json``, ``photos.jsonl``, ``table.md`` and,
+with masks, ``curve.png``; with ``crf.enabled``, also dense CRF masks of the maps, in ``crf/``.
 """
 
 from __future__ import annotations
@@ -72,17 +71,17 @@ def evaluate(
     earlier: Sequence[AnyMaps] = (),
     predictions: Predictions | None = None,
 ) -> Evaluation:
-    """Score maps and pseudo masks against masks, and tag probabilities against tags.
+    """Score maps and pseudo masks against ground truth, and tag probabilities against tags.
 
     Args:
-        data: photos, tags, and masks where there are any.
+        data: photos, tags and, if available, ground truth masks.
         maps: the maps that the pseudo masks were made of.
         masks: the pseudo masks.
         section: settings.
-        out: folder to write; with the dense CRF, an interrupted evaluation goes on where it was.
+        out: folder to write; with the dense CRF, an interrupted evaluation resumes.
         runtime: where to run.
-        earlier: maps of the same photos from before the walk, to be scored beside them.
-        predictions: the segmentation network's masks of these photos, likewise.
+        earlier: maps of the same photos from before the walk, scored as further stages.
+        predictions: the segmentation network's masks of these photos, scored as the last stage.
 
     Raises:
         DataError: a mask that is color-coded, of another size than its photo, or with values
@@ -93,7 +92,7 @@ def evaluate(
     """
     left_out = _left_out(data, section)
     if predictions is not None:
-        _refuse_other_classes(data, predictions)
+        _check_classes(data, predictions)
     coverage: dict[str, Handle | str] = {
         "data": data,
         "maps": maps,
@@ -143,7 +142,7 @@ def evaluate(
 
 
 def format_table(evaluation: Evaluation) -> str:
-    """The numbers as Markdown tables, readable in a terminal.
+    """Return the scores as Markdown tables, readable in a terminal.
 
     Raises:
         RunFolderError: ``evaluation.json`` is missing or damaged.
@@ -151,8 +150,8 @@ def format_table(evaluation: Evaluation) -> str:
     return format_scores(read_scores(evaluation))
 
 
-def _refuse_other_classes(data: PreparedData, predictions: Predictions) -> None:
-    """Class 1 of one network is not class 1 of another: the scores would mean nothing."""
+def _check_classes(data: PreparedData, predictions: Predictions) -> None:
+    """Check that the predictions are of a network with the classes of the data."""
     own, found = list(read_classes(data.path).names), predictions.manifest.metrics.get("classes")
     if found not in (None, own):
         raise DataError(
@@ -164,18 +163,18 @@ def _refuse_other_classes(data: PreparedData, predictions: Predictions) -> None:
 
 
 def _predicted_splits(predictions: Predictions) -> Sequence[str]:
-    """Splits whose photos the segmentation network was asked about; of photos without, none."""
+    """Return the splits that were predicted; none for photos without a split."""
     return tuple(predictions.manifest.section.get("splits", ()))
 
 
 def _left_out(data: PreparedData, section: Evaluate) -> frozenset[str]:
-    """Ids of the photos that are to be in no number."""
+    """Return the ids of the photos to leave out of all scores."""
     if section.leave_out is None:
         return frozenset()
     path = Path(section.leave_out)
     listed, problems = read_id_list(path)
     if problems:
-        raise DataError(problems[0].message, where=path, fix="Give one id a line.")
+        raise DataError(problems[0].message, where=path, fix="Give one id per line.")
     known = {sample.id for split in SPLITS for sample in read_index(data.path, split)}
     unknown = [photo.id for photo in listed if photo.id not in known]
     if unknown:
@@ -197,7 +196,7 @@ def _with_crf_masks(
     step: Step[Evaluation],
     runtime: Runtime,
 ) -> tuple[Stage, ...]:
-    """The stages and, after the last maps from before the walk, these with a dense CRF."""
+    """Insert the stage of the dense CRF after the last maps from before the walk."""
     before = [stage for stage in stages if _from_before_the_walk(stage)]
     if not before:
         raise DataError(
@@ -207,7 +206,7 @@ def _with_crf_masks(
         )
     base = before[-1]
     if base is stages[-1] and sharpened_by_crf(masks):
-        return stages  # the pseudo masks are just that
+        return stages  # the pseudo masks already are this stage
     assert isinstance(base.content, MappedPhotos) and base.threshold is not None
     settings = CrfSettings(**section.crf.model_dump(exclude={"enabled"}))
     masked = {
@@ -231,7 +230,7 @@ def _from_before_the_walk(stage: Stage) -> bool:
 def _count_split(
     job: Comparison, split: str, samples: list[Sample], runtime: Runtime
 ) -> SplitCounts:
-    """Count a split's photos, each rank its share; every rank gets the sums of all."""
+    """Count a split's photos, sharded by rank; every rank gets the sums over all ranks."""
 
     def own_share() -> SplitCounts:
         total = job.nothing()
@@ -295,7 +294,7 @@ def _split_scores(
 def _stage_scores(
     job: Comparison, counts: SplitCounts, masks: PseudoMaskFolder
 ) -> tuple[StageScores, ...]:
-    """Scores of every stage; the masks are one of their own where a dense CRF made them."""
+    """Return the scores of every stage; pseudo masks made by a dense CRF are a further stage."""
     pairs: list[tuple[Stage, StageCounts]] = list(zip(job.stages, counts.stages, strict=True))
     if sharpened_by_crf(masks):
         place = max(
@@ -319,7 +318,7 @@ def _write(folder: Path, scores: EvaluationScores, rows: Sequence[dict[str, Any]
 
 
 def _headline(scores: EvaluationScores) -> dict[str, Any]:
-    """What the manifest says of each split."""
+    """Return the main scores of each split, for the manifest."""
     found: dict[str, Any] = {}
     for split in scores.splits:
         found[split.split] = {

@@ -1,9 +1,8 @@
-"""Step ``report``: one self-contained HTML page about a run, alone or beside others.
+"""Step ``report``: one self-contained HTML page about a run, alone or compared with others.
 
-Reads whatever steps are complete and writes ``index.html``. The page is cheap and holds nothing of
-its own, so it is made anew whenever anything it shows changed, and never refused. The sections come
-from ``report``; chosen here are the photos to show: the best, middle and worst ones where there are
-masks, the most and least certain ones where there are none.
+Reads the complete steps and writes ``index.html``. The page is cheap and holds no data of its own,
+so it is written again whenever anything it shows has changed, other settings included. The sections
+come from ``tag2mask.report.sections``.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from tag2mask.recipe.sections import Report
 from tag2mask.report.page import Page, render
 from tag2mask.report.run_folder import RunFolder, open_runs, read_scores
 from tag2mask.report.sections.classes import class_section, confusion_section, tag_section
-from tag2mask.report.sections.photos import _label_section, _photo_section
+from tag2mask.report.sections.photos import label_section, photo_section
 from tag2mask.report.sections.runs import recipe_section, timing_section, training_section
 from tag2mask.report.sections.scores import curve_section, numbers_section
 from tag2mask.report.sections.stages import stage_section
@@ -40,7 +39,7 @@ def report(run: Path, section: Report, out: Path, compare: Sequence[Path] = ()) 
         run: the run folder; steps that are missing or unfinished are left out.
         section: settings.
         out: folder to write.
-        compare: other run folders, shown beside the first.
+        compare: other run folders, compared with the first.
 
     Raises:
         RunFolderError: no run folder, a damaged file in one, or ``out`` can't be written.
@@ -60,7 +59,7 @@ def report(run: Path, section: Report, out: Path, compare: Sequence[Path] = ()) 
 
 
 def _inputs(runs: Sequence[RunFolder]) -> dict[str, Handle | str]:
-    """Everything that the page shows."""
+    """Return the fingerprints of everything that the page shows."""
     inputs: dict[str, Handle | str] = {"tag2mask": __version__}
     for number, run in enumerate(runs):
         of = f" of {run.label}" if number else ""
@@ -78,8 +77,8 @@ def _page(runs: Sequence[RunFolder], section: Report) -> Page:
         stage_section(scored),
         curve_section(scored),
         class_section(scored),
-        _photo_section(runs, section.photos),
-        _label_section(main),
+        photo_section(runs, section.photos),
+        label_section(main),
         confusion_section(scored),
         tag_section(scored),
         training_section(runs),

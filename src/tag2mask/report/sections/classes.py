@@ -1,7 +1,7 @@
-"""Sections about single classes: their IoU, what they are taken for, how well their tags are known.
+"""Sections about single classes: IoU, confusions and tag scores.
 
-With many classes the tables fold and the confusion table keeps the worst, so that the page stays
-readable with 254 of them.
+Long tables are folded and the confusion table shows only the classes with the most wrong pixels, so
+that the page stays readable with 254 classes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _FIGURES = {
 
 
 def class_section(runs: Sequence[ScoredRun]) -> Section:
-    """IoU of each class as bars, the runs side by side."""
+    """Return the table of IoU by class, the runs side by side."""
     main = runs[0]
     blocks = (
         []
@@ -56,7 +56,7 @@ def class_section(runs: Sequence[ScoredRun]) -> Section:
         "Classes",
         tuple(blocks),
         intro="Intersection over union of each class, best first. Spill-over and "
-        "missed: wrong and missing pixels as shares of the union.",
+        "missed: false positive and false negative pixels as shares of the union.",
     )
 
 
@@ -86,7 +86,9 @@ def _class_table(runs: Sequence[ScoredRun], scores: EvaluationScores, split: Spl
         row += [percent(getattr(found, name)) for name in _FIGURES]
         rows.append(tuple(row))
     absent = len(classes) - len(shown)
-    note = f" {absent} classes occur neither in the truth nor in the masks." if absent else ""
+    note = (
+        f" {absent} classes occur neither in the ground truth nor in the masks." if absent else ""
+    )
     return Table(
         tuple(columns), tuple(rows), caption=f"{basis_text(split, split.masks.photos)}.{note}"
     )
@@ -98,7 +100,7 @@ def _falling_iou(entry: tuple[ClassScores, str]) -> float:
 
 
 def confusion_section(runs: Sequence[ScoredRun]) -> Section:
-    """Classes taken for each other: a shaded table and the most frequent pairs."""
+    """Return the confusion table and the pairs of classes confused most often."""
     scores = runs[0].scores
     split = next((s for s in scores.splits if s.masks is not None), None) if scores else None
     blocks: list[Block] = []
@@ -129,7 +131,7 @@ def _confusion_table(scores: EvaluationScores, counts: NDArray[np.int64], basis:
         for j in shown:
             share = float(shares[i, j])
             text = f"{100 * share:.0f}" if share >= 0.005 else ""
-            # The root brings out the small shares: most errors are a few percent.
+            # The square root makes small shares visible: most errors are a few percent.
             row.append(
                 Cell(
                     text,
@@ -150,7 +152,7 @@ def _confusion_table(scores: EvaluationScores, counts: NDArray[np.int64], basis:
 
 
 def _pairs(scores: EvaluationScores, counts: NDArray[np.int64]) -> list[Block]:
-    """The most frequent confusions among foreground classes; the others are in the class table."""
+    """Return the most frequent confusions of two foreground classes."""
     colors, names = class_colors(scores), scores.classes
     truth = counts.sum(axis=1)
     among = counts.copy()
@@ -172,7 +174,7 @@ def _pairs(scores: EvaluationScores, counts: NDArray[np.int64]) -> list[Block]:
         return [Note("No foreground class was labeled as another one.")]
     columns = (
         Column("class", numeric=False),
-        Column("taken for", numeric=False),
+        Column("labeled as", numeric=False),
         Column("of its pixels, %"),
         Column("pixels"),
     )
@@ -184,7 +186,7 @@ def _pairs(scores: EvaluationScores, counts: NDArray[np.int64]) -> list[Block]:
 
 
 def tag_section(runs: Sequence[ScoredRun]) -> Section:
-    """How well the classifier knows the tags, and the tags that it doubts."""
+    """Return the scores of the tag classifier, and the given tags that it contradicts."""
     scores = runs[0].scores
     blocks: list[Block] = []
     for split in scores.splits if scores is not None else ():
@@ -198,8 +200,8 @@ def tag_section(runs: Sequence[ScoredRun]) -> Section:
         "tags",
         "Tags",
         tuple(blocks),
-        intro="How well the classifier finds the given tags. A class that it can't tell "
-        "from others it can't find in the photo either.",
+        intro="How well the classifier predicts the given tags. The maps of a class that it "
+        "predicts poorly are poor too.",
     )
 
 
@@ -238,9 +240,9 @@ def _doubts(split: SplitScores) -> Table:
         (
             Cell(d.photo),
             d.tag,
-            "missing: not tagged, but seen"
+            "missing: not tagged, but predicted"
             if d.kind == "missing"
-            else "wrong: tagged, but not seen",
+            else "wrong: tagged, but not predicted",
             percent(d.probability, 0),
         )
         for d in split.doubtful_tags[:DOUBTS]
@@ -248,7 +250,7 @@ def _doubts(split: SplitScores) -> Table:
     columns = (
         Column("photo", numeric=False),
         Column("class", numeric=False),
-        Column("the tag looks", numeric=False),
+        Column("the tag may be", numeric=False),
         Column("probability, %"),
     )
     more = len(split.doubtful_tags) - len(rows)
@@ -257,5 +259,5 @@ def _doubts(split: SplitScores) -> Table:
         columns,
         rows,
         unfolded=12,
-        caption=f"Tags of split {split.split} worth a second look, the clearest cases first.{rest}",
+        caption=f"Tags of split {split.split} to check, the clearest cases first.{rest}",
     )

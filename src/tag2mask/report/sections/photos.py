@@ -1,4 +1,4 @@
-"""Sections with pictures of photos."""
+"""Sections with photos: overlays of maps, labels and masks."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ PICTURE_SIDE = 360
 """Long side of a picture, px; twice what the page shows, for dense screens."""
 
 
-def _photo_section(runs: Sequence[RunFolder], count: int) -> Section:
-    """Overlays of telling photos."""
+def photo_section(runs: Sequence[RunFolder], count: int) -> Section:
+    """Return overlays of the best, middle and worst photos, or of the most and least certain."""
     main = runs[0]
     prepared = main.handle(PreparedData)
     if prepared is None:
@@ -95,12 +95,12 @@ def _photo_section(runs: Sequence[RunFolder], count: int) -> Section:
         "Photos",
         tuple(blocks),
         intro="Heat: the largest score over the photo's classes, from purple (low) to "
-        "yellow (high). Hatched: pixels that the ground truth leaves out.",
+        "yellow (high). Hatched: pixels that the ground truth ignores.",
     )
 
 
-def _label_section(run: RunFolder) -> Section:
-    """Affinity labels of a few training photos with a class."""
+def label_section(run: RunFolder) -> Section:
+    """Return the affinity labels of a few tagged training photos."""
     prepared, labels = run.handle(PreparedData), run.handle(AffinityLabels)
     if prepared is None or labels is None:
         return Section("affinity-labels", "Affinity labels", ())
@@ -122,13 +122,13 @@ def _label_section(run: RunFolder) -> Section:
         "affinity-labels",
         "Affinity labels",
         tuple(blocks),
-        intro="What AffinityNet learns from: labels that two dense CRFs agree on, one "
-        "against a strong and one against a weak background. Hatched: unsure.",
+        intro="The labels that AffinityNet is trained on: pixels that two dense CRFs agree on, "
+        "one with a strong and one with a weak background. Hatched: ignored pixels.",
     )
 
 
 class _Overlays:
-    """Draws a photo's pictures: photo, what the stages of each run made of it, ground truth."""
+    """The pictures of a photo: the photo, the maps and masks of each run, the ground truth."""
 
     def __init__(
         self,
@@ -144,7 +144,7 @@ class _Overlays:
         self.colors = classes.colors
 
     def row(self, sample: Sample, found: PhotoScore) -> PhotoRow:
-        """The pictures of one photo; what a run doesn't have is left out.
+        """Return the pictures of one photo, without those that a run doesn't have.
 
         Raises:
             DataError: the photo, its mask or its map can't be read.
@@ -158,7 +158,7 @@ class _Overlays:
         )
 
     def labels(self, run: RunFolder, sample: Sample, path: Path) -> PhotoRow:
-        """Photo, heat, affinity labels and ground truth.
+        """Return photo, heat, affinity labels and ground truth.
 
         Raises:
             DataError: the photo, its labels, its mask or its map can't be read.
@@ -175,7 +175,7 @@ class _Overlays:
     def _of_run(
         self, run: RunFolder, photo: Image.Image, photo_id: str, miou: float | None
     ) -> list[Picture]:
-        """What the stages of one run made of a photo, in their order."""
+        """Return the maps and masks of one run, in the order of its stages."""
         several = len(self.runs) > 1
         name = f", {run.label}" if several else ""
         pictures = self._heat(run, CamMaps, photo, photo_id, name)
@@ -195,15 +195,15 @@ class _Overlays:
     def _heat(
         self, run: RunFolder, kind: type[Handle], photo: Image.Image, photo_id: str, name: str
     ) -> list[Picture]:
-        """The strongest score at each place, of one folder of maps; nothing without a map."""
+        """Return the largest score of each pixel as heat; an empty list without a map."""
         path = _file(run, kind, "maps", f"{photo_id}{MAP_SUFFIX}")
         if path is None:
             return []
         scores = read_map(path).scores
-        strongest = scores.max(axis=0) if len(scores) else np.zeros((1, 1), np.float32)
+        largest = scores.max(axis=0) if len(scores) else np.zeros((1, 1), np.float32)
         what = "walk" if kind is WalkedMaps else _maps_name(run)
         caption = f"heat: {what}" if what else "heat"
-        return [picture(f"{caption}{name}", heat_overlay(photo, strongest))]
+        return [picture(f"{caption}{name}", heat_overlay(photo, largest))]
 
     def _mask(self, caption: str, path: Path, photo: Image.Image) -> Picture:
         labels = read_mask(path, len(self.classes))
@@ -224,7 +224,7 @@ def _small(sample: Sample) -> Image.Image:
 
 
 def _maps_name(run: RunFolder) -> str:
-    """CAM, SEAM or MDC; empty where the maps don't say."""
+    """Return CAM, SEAM or MDC; empty where the manifest of the maps has no name."""
     maps = run.handle(CamMaps)
     return (None if maps is None else maps_name(maps.manifest.metrics)) or ""
 

@@ -1,4 +1,4 @@
-"""Sections about the work itself: training, times, recipe, versions, commands."""
+"""Sections about how a run was made: training, times, recipe, versions, commands."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _FOLDED_LINES = 1000
 
 
 def training_section(runs: Sequence[RunFolder]) -> Section:
-    """Loss terms, learning rate and speed over the steps of each training, all runs together."""
+    """Return plots of the losses, learning rate and speed of each training, all runs together."""
     blocks: list[Block] = []
     for model in MODELS:
         unfinished = [run.label for run in runs if model.step in run.unfinished]
@@ -105,11 +105,11 @@ def _series(
 
 
 def timing_section(runs: Sequence[RunFolder]) -> Section:
-    """How long each step worked, what it counted, which photos it left out."""
+    """Return the time and the counts of each step, and the photos it skipped."""
     columns = (
         Column("step", numeric=False),
         *(Column(run.label) for run in runs),
-        Column("what", numeric=False, wide=True),
+        Column("counts", numeric=False, wide=True),
     )
     rows: list[tuple[str | Cell, ...]] = []
     for step in (kind.step for kind in REPORTED_STEPS):
@@ -126,7 +126,7 @@ def timing_section(runs: Sequence[RunFolder]) -> Section:
         )
         rows.append((step, *times, Cell(what, tone="muted")))
     totals = [sum(m.seconds for m in run.manifests.values()) for run in runs]
-    rows.append(("together", *(format_duration(total) for total in totals), ""))
+    rows.append(("total", *(format_duration(total) for total in totals), ""))
     blocks: list[Block] = [Table(columns, tuple(rows))]
     for run in runs:
         skipped = list(dict.fromkeys(s for m in run.manifests.values() for s in m.skipped))
@@ -142,12 +142,12 @@ def timing_section(runs: Sequence[RunFolder]) -> Section:
         "times",
         "Times",
         tuple(blocks),
-        intro="Time worked, interruptions left out; the rest is what the first run counted.",
+        intro="Times exclude interruptions; counts are those of the first run.",
     )
 
 
 def _folded(photos: Sequence[str], what: str) -> Folded:
-    """A list of photos, cut where it is long."""
+    """Return a folded list of photos, at most ``_FOLDED_LINES`` of them."""
     text = "\n".join(photos[:_FOLDED_LINES])
     if len(photos) > _FOLDED_LINES:
         text += f"\n... and {len(photos) - _FOLDED_LINES} more"
@@ -155,7 +155,7 @@ def _folded(photos: Sequence[str], what: str) -> Folded:
 
 
 def recipe_section(runs: Sequence[RunFolder], data: Path | None) -> Section:
-    """Command, resolved recipe and versions of each run."""
+    """Return the command, the resolved recipe and the versions of each run."""
     blocks: list[Block] = []
     if data is not None:
         blocks.append(Preformatted("\n".join(_commands(run, data) for run in runs)))
@@ -171,7 +171,7 @@ def recipe_section(runs: Sequence[RunFolder], data: Path | None) -> Section:
         "recipe",
         "Recipe and versions",
         tuple(blocks),
-        intro="What it takes to make these numbers again.",
+        intro="What is needed to reproduce these numbers.",
     )
 
 
@@ -193,7 +193,7 @@ def _commands(run: RunFolder, data: Path) -> str:
 
 
 def _version_rows(runs: Sequence[RunFolder]) -> tuple[tuple[str | Cell, ...], ...]:
-    """Versions by package; several where the steps were made with different ones."""
+    """Return the versions of each package; several where the steps ran with different ones."""
     found: list[dict[str, str]] = []
     for run in runs:
         versions: dict[str, list[str]] = {}

@@ -1,8 +1,4 @@
-"""Sections about how good the masks are: key numbers, comparison of runs, background threshold.
-
-The main run comes first, others are shown beside it. A section without anything to show has no
-blocks and is left out of the page.
-"""
+"""Sections about the quality of the masks: key numbers, comparison of runs, threshold curve."""
 
 from __future__ import annotations
 
@@ -39,7 +35,7 @@ _RATIOS = {"over_activation": "over-activation", "under_activation": "under-acti
 
 
 def numbers_section(runs: Sequence[ScoredRun]) -> Section:
-    """Key numbers of the main run, each with what it was measured on, and the runs compared."""
+    """Return the key numbers of the main run, and a table that compares the runs."""
     main = runs[0]
     if main.scores is None:
         note = Note("The run is not evaluated yet: there are no numbers.")
@@ -51,8 +47,8 @@ def numbers_section(runs: Sequence[ScoredRun]) -> Section:
     else:
         blocks.append(
             Note(
-                "No photo has a ground truth mask, so there is no mIoU. What speaks for or against "
-                "these masks are the tag scores and the photos below."
+                "No photo has a ground truth mask, so there is no mIoU. The tag scores and "
+                "the photos below indicate how good these masks are."
             )
         )
     blocks += _comparison(runs)
@@ -62,9 +58,9 @@ def numbers_section(runs: Sequence[ScoredRun]) -> Section:
 
 
 def curve_section(runs: Sequence[ScoredRun]) -> Section:
-    """The threshold curve of each split, all runs in one plot.
+    """Return the threshold curve of each split, all runs in one plot.
 
-    Of a single run with several stages, the plot of these says it.
+    Without blocks for a single run with several stages: `stage_section` plots the same curve.
     """
     if len(runs) == 1 and has_stages(runs[0]):
         return Section("background-threshold", "Background threshold", ())
@@ -107,9 +103,9 @@ def curve_section(runs: Sequence[ScoredRun]) -> Section:
         "background-threshold",
         "Background threshold",
         blocks,
-        intro="The maps' mIoU at each background threshold; a pixel goes to its strongest "
-        "class if that scores higher. Dots mark the best score, known only with "
-        "ground truth, and the one in use.",
+        intro="The maps' mIoU at each background threshold; a pixel gets the class "
+        "with the largest score where that exceeds the threshold. Dots mark the best "
+        "threshold, which only ground truth can show, and the one in use.",
     )
 
 
@@ -126,7 +122,7 @@ def _cards(split: SplitScores) -> list[Card]:
     if split.masks is not None and split.curve is not None:
         cards.append(
             Card(
-                "mIoU of the maps at their best",
+                "mIoU of the maps at the best threshold",
                 with_unit(split.curve.best_miou),
                 f"{photos_text(split, split.masks.photos)}, background threshold "
                 f"{split.curve.best_threshold:.3g} (best of the curve, chosen with "
@@ -138,7 +134,7 @@ def _cards(split: SplitScores) -> list[Card]:
             Card(
                 "mAP of the tags",
                 with_unit(split.tags.mean_average_precision),
-                f"{split.split}, {split.tags.photos:,} photos, against their known tags; "
+                f"{split.split}, {split.tags.photos:,} photos, against the known tags; "
                 f"mean F1 {with_unit(split.tags.mean_f1)} at probability 0.5",
             )
         )
@@ -148,7 +144,7 @@ def _cards(split: SplitScores) -> list[Card]:
                 "certainty of the maps",
                 with_unit(split.certainty),
                 f"{photos_text(split, split.photos)}; mean margin between the two "
-                "strongest of classes and background",
+                "largest scores, background included",
             )
         )
     return cards
@@ -156,7 +152,7 @@ def _cards(split: SplitScores) -> list[Card]:
 
 def _figures_table(splits: Sequence[SplitScores]) -> Table:
     columns = (
-        Column("pseudo masks of", numeric=False, wide=True),
+        Column("pseudo masks on", numeric=False, wide=True),
         *(Column(f"{title}, %") for title in _FIGURES.values()),
         *(Column(title) for title in _RATIOS.values()),
     )
@@ -183,7 +179,7 @@ def _figures_table(splits: Sequence[SplitScores]) -> Table:
 
 
 def _comparison(runs: Sequence[ScoredRun]) -> list[Block]:
-    """Table of mIoU and differences where there are several runs with masks."""
+    """Return a table of mIoU and differences; empty without two runs with masks."""
     main, *others = runs
     rows: list[tuple[str | Cell, ...]] = []
     for name in split_names(runs) if others else ():
@@ -218,7 +214,7 @@ def _comparison(runs: Sequence[ScoredRun]) -> list[Block]:
         Column("split", numeric=False),
         Column("masks, mIoU %"),
         Column("lead"),
-        Column("maps at best, %"),
+        Column("maps at best threshold, %"),
         Column("lead"),
         Column("measured on", numeric=False, wide=True),
     )
@@ -226,7 +222,7 @@ def _comparison(runs: Sequence[ScoredRun]) -> list[Block]:
         Table(
             columns,
             tuple(rows),
-            caption=f"Lead: by how many percent points {main.label} is ahead of that run.",
+            caption=f"Lead: the score of {main.label} minus that of the run, in percentage points.",
         )
     ]
 

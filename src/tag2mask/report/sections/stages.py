@@ -1,6 +1,6 @@
-"""Section about the stages from activation maps to masks: what each of them added.
+"""Section about the stages from activation maps to masks, and the gain of each.
 
-All stages of a run were scored on the same photos, so their numbers may be subtracted.
+All stages of a run were scored on the same photos, so their scores can be subtracted.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from tag2mask.report.sections.wording import ScoredRun, measured_text, split_nam
 
 
 def has_stages(run: ScoredRun) -> bool:
-    """Whether more than one stage of a run was scored."""
+    """Return whether more than one stage of a run was scored."""
     return run.scores is not None and any(len(split.stages) > 1 for split in run.scores.splits)
 
 
 def stage_section(runs: Sequence[ScoredRun]) -> Section:
-    """One table of the stages of all runs, and the threshold curves of the main run's."""
+    """Return a table of the stages of all runs, and the threshold curves of the main run."""
     blocks: list[Block] = []
     if any(has_stages(run) for run in runs):
         blocks += [
@@ -49,10 +49,10 @@ def stage_section(runs: Sequence[ScoredRun]) -> Section:
         tuple(blocks),
         intro="What each stage adds, all on the same photos: activation maps, a dense "
         "CRF on them, the random walk, a dense CRF after it, and the segmentation "
-        "network that learned from the pseudo masks, which is told no tags. Gain: "
-        "percent points over the first stage. Best: mIoU at the background threshold "
+        "network trained on the pseudo masks, which gets no tags. Gain: "
+        "percentage points over the first stage. Best: mIoU at the background threshold "
         "that is best for these photos, chosen with the same masks; after a dense "
-        "CRF, and for the network, there is none to choose.",
+        "CRF, and for the network, there is no threshold to choose.",
     )
 
 
@@ -61,7 +61,7 @@ def _of_split(runs: Sequence[ScoredRun], name: str) -> list[SplitScores]:
 
 
 def _table(runs: Sequence[ScoredRun], name: str) -> Table:
-    """The stages of all runs on one split; what most were measured on stands below."""
+    """Return the stages of all runs on one split; the caption says what they were measured on."""
     several = len(runs) > 1
     main = next(split for split in _of_split(runs, name) if split.stages)
     basis = _basis(main, main.stages[0])
@@ -80,7 +80,8 @@ def _table(runs: Sequence[ScoredRun], name: str) -> Table:
                     gain,
                     *_precision_and_recall(stage),
                     Cell(
-                        _score(stage) if own == basis else f"{_score(stage)}; {own}", tone="muted"
+                        _threshold(stage) if own == basis else f"{_threshold(stage)}; {own}",
+                        tone="muted",
                     ),
                     *_best(stage),
                 )
@@ -119,7 +120,7 @@ def _basis(split: SplitScores, stage: StageScores) -> str:
     return measured_text(split, stage.photos, stage.tag_source)
 
 
-def _score(stage: StageScores) -> str:
+def _threshold(stage: StageScores) -> str:
     used = stage.used
     return threshold_text(
         *(
@@ -130,8 +131,8 @@ def _score(stage: StageScores) -> str:
     )
 
 
-def _has_score(stage: StageScores) -> bool:
-    """Whether a stage has a place along the background thresholds."""
+def _is_plotted(stage: StageScores) -> bool:
+    """Return whether a stage has a curve or a single background threshold to plot."""
     return stage.curve is not None or (
         stage.used is not None and stage.used.background_threshold is not None
     )
@@ -140,7 +141,9 @@ def _has_score(stage: StageScores) -> bool:
 def _plots(run: ScoredRun) -> Figures:
     splits = [split for split in run.scores.splits if split.stages] if run.scores else []
     names = list(
-        dict.fromkeys(stage.name for split in splits for stage in split.stages if _has_score(stage))
+        dict.fromkeys(
+            stage.name for split in splits for stage in split.stages if _is_plotted(stage)
+        )
     )
     figures = tuple(
         (
@@ -152,15 +155,16 @@ def _plots(run: ScoredRun) -> Figures:
     return Figures(
         figures,
         legend=tuple(names),
-        caption="The maps' mIoU at each background threshold; a pixel goes to its strongest "
-        "class if that scores higher. Dots mark the best score, known only with "
-        "ground truth, and the one in use; a dense CRF is a dot alone.",
+        caption="The maps' mIoU at each background threshold; a pixel gets the class "
+        "with the largest score where that exceeds the threshold. Dots mark the best "
+        "threshold, which only ground truth can show, and the one in use; a dense CRF is "
+        "a single dot.",
     )
 
 
 def _plot(split: SplitScores, names: Sequence[str], *, wide: bool) -> Svg:
     series = []
-    for stage in filter(_has_score, split.stages):
+    for stage in filter(_is_plotted, split.stages):
         color, used = names.index(stage.name), stage.used
         threshold = used.background_threshold if used is not None else None
         if stage.curve is not None:

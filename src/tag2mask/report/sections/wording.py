@@ -1,7 +1,4 @@
-"""The evaluations of the runs on the page, and how their numbers are worded.
-
-No number stands alone: split, photos, tag source, background threshold and its source go with it.
-"""
+"""Scores of the runs on the page, and texts that say what a score was measured on."""
 
 from __future__ import annotations
 
@@ -15,12 +12,12 @@ from tag2mask.report.page import hex_color
 
 @dataclass(frozen=True)
 class ScoredRun:
-    """A run and what its evaluation says.
+    """A run and its scores.
 
     Attributes:
         label: the run's name on the page.
         color: index of its color in plots.
-        scores: None where the run is not evaluated yet.
+        scores: None if the run is not evaluated yet.
     """
 
     label: str
@@ -28,49 +25,49 @@ class ScoredRun:
     scores: EvaluationScores | None
 
     def split(self, name: str) -> SplitScores | None:
-        """The scores of one split, None where there are none."""
+        """Return the scores of one split, None if it has none."""
         splits = self.scores.splits if self.scores is not None else ()
         return next((split for split in splits if split.split == name), None)
 
 
 def split_names(runs: Sequence[ScoredRun]) -> list[str]:
-    """Names of the splits that any run was scored on, in their order."""
+    """Return the names of the splits that any run was scored on, in their order."""
     found = (s.split for run in runs if run.scores is not None for s in run.scores.splits)
     return list(dict.fromkeys(found))
 
 
 def class_colors(scores: EvaluationScores) -> list[str]:
-    """``#rrggbb`` by mask id (C+1)."""
+    """Return ``#rrggbb`` by mask id (C+1)."""
     return [hex_color(rgb) for rgb in ClassSet(scores.classes[1:]).colors]
 
 
 def photos_text(split: SplitScores, photos: int) -> str:
-    """Split, number of photos, of those left out, and tag source."""
+    """Return split, number of photos scored and left out, and tag source."""
     return measured_text(split, photos, split.tag_source)
 
 
 def measured_text(split: SplitScores, photos: int, tag_source: str) -> str:
-    """The same for maps of another tag source."""
+    """Return the text of `photos_text` for another tag source."""
     plural = "" if photos == 1 else "s"
     left_out = f" ({split.left_out:,} left out)" if split.left_out else ""
     return f"{split.split}, {photos:,} photo{plural}{left_out}, {tag_source} tags"
 
 
 def basis_text(split: SplitScores, photos: int) -> str:
-    """Split, photos, tag source, background threshold in use and its source."""
+    """Return split, photos, tag source, background threshold in use and its source."""
     return f"{photos_text(split, photos)}, background threshold " + threshold_text(
         split.background_threshold, split.background_source
     )
 
 
 def threshold_text(threshold: float | None, source: str) -> str:
-    """A background threshold and its source."""
+    """Return a background threshold and its source."""
     if source == NO_SCORE:
         return source
     return f"{'unknown' if threshold is None else f'{threshold:.3g}'} ({source})"
 
 
 def mask_scores_of(run: ScoredRun, split: str) -> MaskScores | None:
-    """A run's mask scores on a split, None where it has none."""
+    """Return a run's mask scores on a split, None if it has none."""
     found = run.split(split)
     return found.masks if found is not None else None
