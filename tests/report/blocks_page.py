@@ -15,10 +15,10 @@ from tag2mask.report.page import (
     Gallery,
     Note,
     Page,
+    PageSection,
+    PageTable,
     PhotoRow,
     Preformatted,
-    Section,
-    Table,
     picture,
 )
 from tag2mask.report.plots import Series, line_plot
@@ -43,7 +43,7 @@ def page_of_all_blocks() -> Page:
     blocks = (
         Note(f"A note about {EVIL}."),
         Cards((Card("mIoU", "55.4 %", "train, 849 photos"), Card(EVIL, "1", LONG), Card("c", "3"))),
-        Table(
+        PageTable(
             (Column("class", numeric=False), Column("IoU", wide=True), Column("lead")),
             tuple(
                 (Cell(name, swatch="#ff0000"), Cell("5.0", bar=0.05), Cell("+1", tone="good"))
@@ -51,7 +51,9 @@ def page_of_all_blocks() -> Page:
             ),
             caption=LONG,
         ),
-        Table((Column("", numeric=False), *(Column(name) for name in names)), matrix, matrix=True),
+        PageTable(
+            (Column("", numeric=False), *(Column(name) for name in names)), matrix, matrix=True
+        ),
         Figures(
             (("one", plot), (EVIL, plot)), legend=(EVIL, LONG), caption="Two plots.", title=LONG
         ),
@@ -69,6 +71,9 @@ def page_of_all_blocks() -> Page:
     return Page(
         f"tag2mask {EVIL}",
         LONG,
-        (Section("all", EVIL, blocks, intro="How to read it."), Section("none", "Empty", ())),
+        (
+            PageSection("all", EVIL, blocks, intro="How to read it."),
+            PageSection("none", "Empty", ()),
+        ),
         footer=EVIL,
     )

@@ -14,7 +14,7 @@ from PIL import Image
 from tag2mask.report.page import (
     Cell,
     Column,
-    Table,
+    PageTable,
     difference,
     percent,
     picture,
@@ -61,7 +61,7 @@ def test_long_tables_are_folded() -> None:
 
 def test_every_row_has_a_cell_for_each_column() -> None:
     with pytest.raises(AssertionError):
-        Table((Column("a"), Column("b")), (("1",),))
+        PageTable((Column("a"), Column("b")), (("1",),))
 
 
 def test_an_embedded_picture_can_be_read_back() -> None:

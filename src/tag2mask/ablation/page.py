@@ -32,8 +32,8 @@ from tag2mask.report.page import (
     Folded,
     Note,
     Page,
-    Section,
-    Table,
+    PageSection,
+    PageTable,
 )
 from tag2mask.report.plots import dot_plot
 from tag2mask.runtime.durations import format_duration
@@ -58,7 +58,7 @@ def ablation_page(scores: AblationScores) -> Page:
     )
 
 
-def _numbers(scores: AblationScores) -> Section:
+def _numbers(scores: AblationScores) -> PageSection:
     blocks: list[Block] = []
     if not scores.splits:
         blocks.append(Note(NO_OWN_NUMBER if scores.counts["done"] else "No row is done yet."))
@@ -78,7 +78,7 @@ def _numbers(scores: AblationScores) -> Section:
         )
         blocks.append(Note(reading_text(scores)))
         blocks += [_own_table(scores, split) for split in scores.splits]
-    return Section(
+    return PageSection(
         "rows",
         "Rows",
         tuple(blocks),
@@ -87,9 +87,9 @@ def _numbers(scores: AblationScores) -> Section:
     )
 
 
-def _own_table(scores: AblationScores, split: str) -> Table:
+def _own_table(scores: AblationScores, split: str) -> PageTable:
     head = own_head(scores)
-    return Table(
+    return PageTable(
         tuple(Column(title, numeric=title not in _TEXTS) for title in head),
         tuple(
             (
@@ -126,14 +126,14 @@ def _gain(value: Statistic | None) -> Cell:
     return Cell(points(value, 1), tone=tone)
 
 
-def _measures(scores: AblationScores) -> Section:
+def _measures(scores: AblationScores) -> PageSection:
     rows = tuple(measure_rows(scores, digits=1))
-    table = Table(
+    table = PageTable(
         tuple(Column(title, numeric=title not in _TEXTS) for title in MEASURE_HEAD),
         rows,
         caption="%, means over seeds. Precision and recall: means over the classes.",
     )
-    return Section(
+    return PageSection(
         "measures",
         "Every measure",
         (table,) if rows else (),
@@ -142,7 +142,7 @@ def _measures(scores: AblationScores) -> Section:
     )
 
 
-def _trials(scores: AblationScores) -> Section:
+def _trials(scores: AblationScores) -> PageSection:
     columns = (
         Column("row", numeric=False),
         Column("seed"),
@@ -161,10 +161,10 @@ def _trials(scores: AblationScores) -> Section:
         for row in scores.rows
         for trial in row.trials
     )
-    return Section(
+    return PageSection(
         "seeds",
         "Every seed",
-        (Table(columns, rows),),
+        (PageTable(columns, rows),),
         intro="Time: all steps of the row, those shared with other rows included.",
     )
 
@@ -184,23 +184,23 @@ def _miou(row: RowScores, trial: TrialScores, split: str) -> str:
     return "–" if found is None else f"{100 * found:.1f}"
 
 
-def _failed(scores: AblationScores) -> Section:
+def _failed(scores: AblationScores) -> PageSection:
     rows = tuple((name, str(seed), message) for name, seed, message in failures(scores))
     columns = (
         Column("row", numeric=False),
         Column("seed"),
         Column("why", numeric=False, wide=True),
     )
-    return Section(
+    return PageSection(
         "failed",
         "Failed",
-        (Table(columns, rows),) if rows else (),
+        (PageTable(columns, rows),) if rows else (),
         intro="The others went on; the same command tries these again.",
     )
 
 
-def _commands(scores: AblationScores) -> Section:
-    return Section(
+def _commands(scores: AblationScores) -> PageSection:
+    return PageSection(
         "commands",
         "Commands",
         tuple(

@@ -1,7 +1,7 @@
 """The HTML page: sections of blocks, rendered into one self-contained file.
 
 A section is a title and blocks: cards, tables, figures, photos, folded text. A new section is a
-function that returns a `Section`; templates and style need no change. Images are data URIs, the
+function that returns a `PageSection`; templates and style need no change. Images are data URIs, the
 style is inline and there is no script, so the page works offline and from the file system. Jinja
 escapes every name; only figures drawn by ``plots`` are inserted as markup.
 """
@@ -84,7 +84,7 @@ class Cards:
 
 
 @dataclass(frozen=True)
-class Table:
+class PageTable:
     """A table; rows after ``unfolded`` are folded away."""
 
     columns: tuple[Column, ...]
@@ -179,7 +179,7 @@ class Note:
 
 
 @dataclass(frozen=True)
-class Section:
+class PageSection:
     """A part of the page.
 
     Attributes:
@@ -201,7 +201,7 @@ class Page:
 
     title: str
     subtitle: str
-    sections: tuple[Section, ...]
+    sections: tuple[PageSection, ...]
     footer: str = ""
 
 

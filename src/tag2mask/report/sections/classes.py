@@ -17,8 +17,8 @@ from tag2mask.report.page import (
     Cell,
     Column,
     Note,
-    Section,
-    Table,
+    PageSection,
+    PageTable,
     difference,
     percent,
     with_unit,
@@ -39,7 +39,7 @@ _FIGURES = {
 }
 
 
-def class_section(runs: Sequence[ScoredRun]) -> Section:
+def class_section(runs: Sequence[ScoredRun]) -> PageSection:
     """Return the table of IoU by class, the runs side by side."""
     main = runs[0]
     blocks = (
@@ -51,7 +51,7 @@ def class_section(runs: Sequence[ScoredRun]) -> Section:
             if split.masks is not None
         ]
     )
-    return Section(
+    return PageSection(
         "classes",
         "Classes",
         tuple(blocks),
@@ -60,7 +60,9 @@ def class_section(runs: Sequence[ScoredRun]) -> Section:
     )
 
 
-def _class_table(runs: Sequence[ScoredRun], scores: EvaluationScores, split: SplitScores) -> Table:
+def _class_table(
+    runs: Sequence[ScoredRun], scores: EvaluationScores, split: SplitScores
+) -> PageTable:
     assert split.masks is not None
     colors = class_colors(scores)
     classes = list(zip(split.masks.classes, colors, strict=True))
@@ -89,7 +91,7 @@ def _class_table(runs: Sequence[ScoredRun], scores: EvaluationScores, split: Spl
     note = (
         f" {absent} classes occur neither in the ground truth nor in the masks." if absent else ""
     )
-    return Table(
+    return PageTable(
         tuple(columns), tuple(rows), caption=f"{basis_text(split, split.masks.photos)}.{note}"
     )
 
@@ -99,7 +101,7 @@ def _falling_iou(entry: tuple[ClassScores, str]) -> float:
     return -entry[0].iou
 
 
-def confusion_section(runs: Sequence[ScoredRun]) -> Section:
+def confusion_section(runs: Sequence[ScoredRun]) -> PageSection:
     """Return the confusion table and the pairs of classes confused most often."""
     scores = runs[0].scores
     split = next((s for s in scores.splits if s.masks is not None), None) if scores else None
@@ -109,7 +111,7 @@ def confusion_section(runs: Sequence[ScoredRun]) -> Section:
         if counts.any():
             basis = basis_text(split, split.masks.photos)
             blocks = [_confusion_table(scores, counts, basis), *_pairs(scores, counts)]
-    return Section(
+    return PageSection(
         "confusions",
         "Confusions",
         tuple(blocks),
@@ -118,7 +120,7 @@ def confusion_section(runs: Sequence[ScoredRun]) -> Section:
     )
 
 
-def _confusion_table(scores: EvaluationScores, counts: NDArray[np.int64], basis: str) -> Table:
+def _confusion_table(scores: EvaluationScores, counts: NDArray[np.int64], basis: str) -> PageTable:
     names = scores.classes
     occurs = counts.sum(axis=0) + counts.sum(axis=1)
     wrong = occurs - 2 * np.diagonal(counts)
@@ -146,7 +148,7 @@ def _confusion_table(scores: EvaluationScores, counts: NDArray[np.int64], basis:
     note = (
         f" The classes with the most wrong pixels; {hidden} others are left out." if hidden else ""
     )
-    return Table(
+    return PageTable(
         columns, tuple(rows), caption=f"{basis}.{note}", matrix=True, unfolded=CONFUSION_CLASSES
     )
 
@@ -179,13 +181,13 @@ def _pairs(scores: EvaluationScores, counts: NDArray[np.int64]) -> list[Block]:
         Column("pixels"),
     )
     return [
-        Table(
+        PageTable(
             columns, tuple(rows), caption="The most frequent confusions of two foreground classes."
         )
     ]
 
 
-def tag_section(runs: Sequence[ScoredRun]) -> Section:
+def tag_section(runs: Sequence[ScoredRun]) -> PageSection:
     """Return the scores of the tag classifier, and the given tags that it contradicts."""
     scores = runs[0].scores
     blocks: list[Block] = []
@@ -196,7 +198,7 @@ def tag_section(runs: Sequence[ScoredRun]) -> Section:
     for split in scores.splits if scores is not None else ():
         if split.doubtful_tags:
             blocks.append(_doubts(split))
-    return Section(
+    return PageSection(
         "tags",
         "Tags",
         tuple(blocks),
@@ -205,7 +207,7 @@ def tag_section(runs: Sequence[ScoredRun]) -> Section:
     )
 
 
-def _tag_table(colors: Sequence[str], split: str, tags: TagScores) -> Table:
+def _tag_table(colors: Sequence[str], split: str, tags: TagScores) -> PageTable:
     classes = list(zip(tags.classes, colors[1:], strict=True))
     shown = [c for c in classes if c[0].average_precision is not None]
     shown.sort(key=lambda c: -(c[0].average_precision or 0.0))
@@ -232,10 +234,10 @@ def _tag_table(colors: Sequence[str], split: str, tags: TagScores) -> Table:
         f"{split}, {tags.photos:,} photos: mAP {with_unit(tags.mean_average_precision)}, "
         f"mean F1 {with_unit(tags.mean_f1)} at probability 0.5."
     )
-    return Table(columns, rows, caption=caption)
+    return PageTable(columns, rows, caption=caption)
 
 
-def _doubts(split: SplitScores) -> Table:
+def _doubts(split: SplitScores) -> PageTable:
     rows = tuple(
         (
             Cell(d.photo),
@@ -255,7 +257,7 @@ def _doubts(split: SplitScores) -> Table:
     )
     more = len(split.doubtful_tags) - len(rows)
     rest = f" {more} more are in evaluation.json." if more > 0 else ""
-    return Table(
+    return PageTable(
         columns,
         rows,
         unfolded=12,

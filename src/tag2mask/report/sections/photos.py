@@ -33,9 +33,9 @@ from tag2mask.report.page import (
     Block,
     Gallery,
     Note,
+    PageSection,
     PhotoRow,
     Picture,
-    Section,
     hex_color,
     picture,
     with_unit,
@@ -50,12 +50,12 @@ PICTURE_SIDE = 360
 """Long side of a picture, px; twice what the page shows, for dense screens."""
 
 
-def photo_section(runs: Sequence[RunFolder], count: int) -> Section:
+def photo_section(runs: Sequence[RunFolder], count: int) -> PageSection:
     """Return overlays of the best, middle and worst photos, or of the most and least certain."""
     main = runs[0]
     prepared = main.handle(PreparedData)
     if prepared is None:
-        return Section("photos", "Photos", ())
+        return PageSection("photos", "Photos", ())
     samples: dict[tuple[str, str], Sample] = {
         (split, sample.id): sample
         for split in SPLITS
@@ -90,7 +90,7 @@ def photo_section(runs: Sequence[RunFolder], count: int) -> Section:
                 blocks.append(Note(f"{found.id} can't be shown: {error.what}."))
         if rows:
             blocks.append(Gallery(title, tuple(rows)))
-    return Section(
+    return PageSection(
         "photos",
         "Photos",
         tuple(blocks),
@@ -99,11 +99,11 @@ def photo_section(runs: Sequence[RunFolder], count: int) -> Section:
     )
 
 
-def label_section(run: RunFolder) -> Section:
+def label_section(run: RunFolder) -> PageSection:
     """Return the affinity labels of a few tagged training photos."""
     prepared, labels = run.handle(PreparedData), run.handle(AffinityLabels)
     if prepared is None or labels is None:
-        return Section("affinity-labels", "Affinity labels", ())
+        return PageSection("affinity-labels", "Affinity labels", ())
     samples = {sample.id: sample for sample in read_index(prepared.path, "train") if sample.tags}
     draw = _Overlays([run], read_classes(prepared.path), read_mask_paths(prepared.path), [{}])
     alphas = " and ".join(f"{alpha:g}" for alpha in labels.manifest.metrics.get("alphas", ()))
@@ -118,7 +118,7 @@ def label_section(run: RunFolder) -> Section:
                 blocks.append(Note(f"{found.id} can't be shown: {error.what}."))
     if rows:
         blocks.append(Gallery("", tuple(rows)))
-    return Section(
+    return PageSection(
         "affinity-labels",
         "Affinity labels",
         tuple(blocks),

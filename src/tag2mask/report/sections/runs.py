@@ -18,10 +18,10 @@ from tag2mask.report.page import (
     Figures,
     Folded,
     Note,
+    PageSection,
+    PageTable,
     Preformatted,
-    Section,
     Svg,
-    Table,
 )
 from tag2mask.report.plots import Series, line_plot, running_mean, thinned
 from tag2mask.report.run_folder import LossLog, RunFolder
@@ -47,7 +47,7 @@ _LAST = ("lr", "photos_per_second")
 _FOLDED_LINES = 1000
 
 
-def training_section(runs: Sequence[RunFolder]) -> Section:
+def training_section(runs: Sequence[RunFolder]) -> PageSection:
     """Return plots of the losses, learning rate and speed of each training, all runs together."""
     blocks: list[Block] = []
     for model in MODELS:
@@ -69,7 +69,7 @@ def training_section(runs: Sequence[RunFolder]) -> Section:
                     "training. Terms are shown unweighted, the total with its weights.",
                 )
             )
-    return Section("training", "Training", tuple(blocks))
+    return PageSection("training", "Training", tuple(blocks))
 
 
 def _loss_figures(logs: Sequence[tuple[int, str, LossLog]]) -> tuple[tuple[str, Svg], ...]:
@@ -104,7 +104,7 @@ def _series(
     return Series(label, shown_x, shown_y, color=color, faint=faint)
 
 
-def timing_section(runs: Sequence[RunFolder]) -> Section:
+def timing_section(runs: Sequence[RunFolder]) -> PageSection:
     """Return the time and the counts of each step, and the photos it skipped."""
     columns = (
         Column("step", numeric=False),
@@ -127,7 +127,7 @@ def timing_section(runs: Sequence[RunFolder]) -> Section:
         rows.append((step, *times, Cell(what, tone="muted")))
     totals = [sum(m.seconds for m in run.manifests.values()) for run in runs]
     rows.append(("total", *(format_duration(total) for total in totals), ""))
-    blocks: list[Block] = [Table(columns, tuple(rows))]
+    blocks: list[Block] = [PageTable(columns, tuple(rows))]
     for run in runs:
         skipped = list(dict.fromkeys(s for m in run.manifests.values() for s in m.skipped))
         learned = run.manifests.get(AffinityModel.step)
@@ -138,7 +138,7 @@ def timing_section(runs: Sequence[RunFolder]) -> Section:
         ):
             if photos:
                 blocks.append(_folded(photos, f"{what} in {run.label}"))
-    return Section(
+    return PageSection(
         "times",
         "Times",
         tuple(blocks),
@@ -154,7 +154,7 @@ def _folded(photos: Sequence[str], what: str) -> Folded:
     return Folded(f"{len(photos)} photo{'' if len(photos) == 1 else 's'} {what}", text)
 
 
-def recipe_section(runs: Sequence[RunFolder], data: Path | None) -> Section:
+def recipe_section(runs: Sequence[RunFolder], data: Path | None) -> PageSection:
     """Return the command, the resolved recipe and the versions of each run."""
     blocks: list[Block] = []
     if data is not None:
@@ -166,8 +166,8 @@ def recipe_section(runs: Sequence[RunFolder], data: Path | None) -> Section:
             Column("version", numeric=False),
             *(Column(run.label, numeric=False) for run in runs),
         )
-        blocks.append(Table(columns, rows))
-    return Section(
+        blocks.append(PageTable(columns, rows))
+    return PageSection(
         "recipe",
         "Recipe and versions",
         tuple(blocks),

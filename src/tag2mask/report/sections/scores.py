@@ -14,8 +14,8 @@ from tag2mask.report.page import (
     Column,
     Figures,
     Note,
-    Section,
-    Table,
+    PageSection,
+    PageTable,
     difference,
     percent,
     with_unit,
@@ -34,12 +34,12 @@ _FIGURES = {
 _RATIOS = {"over_activation": "over-activation", "under_activation": "under-activation"}
 
 
-def numbers_section(runs: Sequence[ScoredRun]) -> Section:
+def numbers_section(runs: Sequence[ScoredRun]) -> PageSection:
     """Return the key numbers of the main run, and a table that compares the runs."""
     main = runs[0]
     if main.scores is None:
         note = Note("The run is not evaluated yet: there are no numbers.")
-        return Section("numbers", "Numbers", (note,))
+        return PageSection("numbers", "Numbers", (note,))
     splits = main.scores.splits
     blocks: list[Block] = [Cards(tuple(_cards(split))) for split in splits]
     if any(split.masks is not None for split in splits):
@@ -54,16 +54,16 @@ def numbers_section(runs: Sequence[ScoredRun]) -> Section:
     blocks += _comparison(runs)
     if main.scores.behavior == "published":
         blocks.append(Note("Scored as published: a class that occurs nowhere counts as IoU 0."))
-    return Section("numbers", "Numbers", tuple(blocks))
+    return PageSection("numbers", "Numbers", tuple(blocks))
 
 
-def curve_section(runs: Sequence[ScoredRun]) -> Section:
+def curve_section(runs: Sequence[ScoredRun]) -> PageSection:
     """Return the threshold curve of each split, all runs in one plot.
 
     Without blocks for a single run with several stages: `stage_section` plots the same curve.
     """
     if len(runs) == 1 and has_stages(runs[0]):
-        return Section("background-threshold", "Background threshold", ())
+        return PageSection("background-threshold", "Background threshold", ())
     figures, lines = [], []
     splits = [
         name
@@ -99,7 +99,7 @@ def curve_section(runs: Sequence[ScoredRun]) -> Section:
         if figures
         else ()
     )
-    return Section(
+    return PageSection(
         "background-threshold",
         "Background threshold",
         blocks,
@@ -150,7 +150,7 @@ def _cards(split: SplitScores) -> list[Card]:
     return cards
 
 
-def _figures_table(splits: Sequence[SplitScores]) -> Table:
+def _figures_table(splits: Sequence[SplitScores]) -> PageTable:
     columns = (
         Column("pseudo masks on", numeric=False, wide=True),
         *(Column(f"{title}, %") for title in _FIGURES.values()),
@@ -169,7 +169,7 @@ def _figures_table(splits: Sequence[SplitScores]) -> Table:
                 *("–" if ratio is None else f"{ratio:.2f}" for ratio in ratios),
             )
         )
-    return Table(
+    return PageTable(
         columns,
         tuple(rows),
         caption="Precision and recall: means over the classes. "
@@ -219,7 +219,7 @@ def _comparison(runs: Sequence[ScoredRun]) -> list[Block]:
         Column("measured on", numeric=False, wide=True),
     )
     return [
-        Table(
+        PageTable(
             columns,
             tuple(rows),
             caption=f"Lead: the score of {main.label} minus that of the run, in percentage points.",

@@ -16,9 +16,9 @@ from tag2mask.report.page import (
     Cell,
     Column,
     Figures,
-    Section,
+    PageSection,
+    PageTable,
     Svg,
-    Table,
     difference,
     percent,
     with_unit,
@@ -32,7 +32,7 @@ def has_stages(run: ScoredRun) -> bool:
     return run.scores is not None and any(len(split.stages) > 1 for split in run.scores.splits)
 
 
-def stage_section(runs: Sequence[ScoredRun]) -> Section:
+def stage_section(runs: Sequence[ScoredRun]) -> PageSection:
     """Return a table of the stages of all runs, and the threshold curves of the main run."""
     blocks: list[Block] = []
     if any(has_stages(run) for run in runs):
@@ -43,7 +43,7 @@ def stage_section(runs: Sequence[ScoredRun]) -> Section:
         ]
     if has_stages(runs[0]):
         blocks.append(_plots(runs[0]))
-    return Section(
+    return PageSection(
         "stages",
         "From maps to masks",
         tuple(blocks),
@@ -60,7 +60,7 @@ def _of_split(runs: Sequence[ScoredRun], name: str) -> list[SplitScores]:
     return [split for run in runs if (split := run.split(name)) is not None]
 
 
-def _table(runs: Sequence[ScoredRun], name: str) -> Table:
+def _table(runs: Sequence[ScoredRun], name: str) -> PageTable:
     """Return the stages of all runs on one split; the caption says what they were measured on."""
     several = len(runs) > 1
     main = next(split for split in _of_split(runs, name) if split.stages)
@@ -97,7 +97,7 @@ def _table(runs: Sequence[ScoredRun], name: str) -> Table:
         Column("best, %"),
         Column("at"),
     )
-    return Table(columns, tuple(rows), caption=f"{basis}.")
+    return PageTable(columns, tuple(rows), caption=f"{basis}.")
 
 
 def _miou(stage: StageScores) -> float | None:
