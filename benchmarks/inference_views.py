@@ -41,8 +41,11 @@ def batched_vs_single(*, toy: bool = False) -> Row:
         scales=section.scales,
         flip=section.flip,
         long_side=64 if toy else section.long_side,
+        branch="refined",
+        gate_pcm=True,
         map_stride=section.map_stride,
         batch_views=section.batch_views,
+        published=False,
     )
     times = 1 if device.type == "cpu" else ON_GPU
     photos, tags = photos_of(SIZES * times), TAGS * times

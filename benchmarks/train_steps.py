@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +15,8 @@ from tag2mask.classes import VOC_NAMES, ClassSet
 from tag2mask.recipe.loading import load_recipe
 from tag2mask.recipe.training import TrainCam
 from tag2mask.runtime.precision import resolve_precision
-from tag2mask.seam.network import SeamNet, SeamSpec, build_seam
-from tag2mask.seam.objective import LossWeights, SeamObjective
+from tag2mask.seam.network import OFFICIAL_SEAM, SeamNet, build_seam
+from tag2mask.seam.objective import PUBLISHED_OBJECTIVE, SeamObjective
 from tag2mask.seam.transform import ViewTransform
 from tag2mask.steps.cam_task import cam_optimizer, seam_objective
 from tag2mask.steps.train_cam import net_spec
@@ -46,7 +47,7 @@ def vs_published(*, toy: bool = False) -> Row:
 
     ours = our_step(
         net,
-        SeamObjective(net, LossWeights(), published=True, gate_pcm=False),
+        SeamObjective(net, PUBLISHED_OBJECTIVE),
         torch.optim.SGD([p for p in net.parameters() if p.requires_grad], lr=1e-4),
         (image, tags, valid),
         lambda: ViewTransform(scale=VIEW_SCALE),
@@ -57,9 +58,7 @@ def vs_published(*, toy: bool = False) -> Row:
 def published_behavior_net(*, dropout: float) -> SeamNet:
     """Return our network on Lite0: ImageNet weights, frozen batch norms, training mode."""
     net = build_seam(
-        SeamSpec(
-            classes=VOC_NAMES, backbone="tf_efficientnet_lite0", output_stride=16, dropout=dropout
-        ),
+        replace(OFFICIAL_SEAM, backbone="tf_efficientnet_lite0", output_stride=16, dropout=dropout),
         weights="packaged",
     )
     freeze(net, net.backbone.frozen(), batch_norm=True)

@@ -39,12 +39,13 @@ from tag2mask.data.index import read_index
 from tag2mask.data.masks import read_mask
 from tag2mask.recipe.loading import load_recipe
 from tag2mask.recipe.sections import Predict, Prepare
-from tag2mask.seam.inference import InferenceSettings, MultiScaleInference
+from tag2mask.seam.inference import MultiScaleInference
 from tag2mask.seam.network import build_seam
-from tag2mask.seam.objective import LossWeights, SeamObjective
+from tag2mask.seam.objective import PUBLISHED_OBJECTIVE, SeamObjective
 from tag2mask.seam.pcm import correlate
 from tag2mask.seam.transform import ViewTransform
 from tag2mask.segmentation.torch_segmenter import TorchSegmenter
+from tag2mask.steps.infer_cam import inference_settings
 from tag2mask.steps.predict import predict
 from tag2mask.steps.prepare import prepare
 from tag2mask.steps.train_cam import net_spec
@@ -122,7 +123,7 @@ def test_our_step_computes_the_published_losses_and_gradients(
     torch.manual_seed(0)
     net = published_behavior_net(dropout=0.0)
     published = PublishedNet(net, dropout=0.0).train()
-    seam = SeamObjective(net, LossWeights(), published=True, gate_pcm=False)
+    seam = SeamObjective(net, PUBLISHED_OBJECTIVE)
     ours = seam(image, tags, valid, ViewTransform(scale=VIEW_SCALE))
     expected = published_terms(published, image, tags)
     assert set(ours) == set(expected)
@@ -149,7 +150,8 @@ def test_our_step_computes_the_published_losses_and_gradients(
 def test_views_one_at_a_time_give_the_same_maps() -> None:
     recipe = load_recipe("lite0-cpu")
     net = build_seam(net_spec(recipe.train_cam, ClassSet(VOC_NAMES))).eval()
-    settings = InferenceSettings(scales=(0.5, 1.0), long_side=64)
+    section = recipe.infer_cam.model_copy(update={"scales": (0.5, 1.0), "long_side": 64})
+    settings = inference_settings(net, section)
     photos, tags = inference_views.photos_of(((60, 45), (45, 60))), [(3,), (1, 5)]
     batched = MultiScaleInference(net, settings, torch.device("cpu")).maps(photos, tags)
     single = inference_views.one_at_a_time(net, settings, photos, tags)
@@ -166,7 +168,9 @@ def test_passes_give_the_same_curve() -> None:
 
 def test_dense_pcm_gives_the_same_maps() -> None:
     maps, features = torch.rand(2, 4, 6, 5), torch.randn(2, 8, 6, 5)
-    torch.testing.assert_close(correlate(maps, features), pcm_memory.dense(maps, features))
+    torch.testing.assert_close(
+        correlate(maps, features, power=1.0, block_mib=64), pcm_memory.dense(maps, features)
+    )
 
 
 @pytest.mark.skipif(not HAS_PYDENSECRF, reason="pydensecrf2 needs a C++ compiler")

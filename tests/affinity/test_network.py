@@ -26,7 +26,7 @@ from tag2mask.affinity.pairs import existing_pairs, pair_offsets
 from tag2mask.errors import WeightsError
 from tag2mask.nn.model_file import AFFINITY_KEY
 from tag2mask.nn.official_checkpoints import AFFINITYNET_HEAD_NAMES, official_affinity_state
-from tag2mask.seam.network import SeamSpec, build_seam, load_seam, save_seam
+from tag2mask.seam.network import OFFICIAL_SEAM, build_seam, load_seam, save_seam
 
 SPEC = AffinitySpec(
     backbone="resnet10t", output_stride=16, pcm_levels=None, levels=(3, 4, 5), radius=4
@@ -171,7 +171,7 @@ def test_round_trip(tmp_path: Path) -> None:
 def test_kinds_of_models_are_distinguished(tmp_path: Path) -> None:
     affinity, cam = tmp_path / "affinity.safetensors", tmp_path / "cam.safetensors"
     save_affinity_net(affinity, build_affinity_net(SPEC), SPEC)
-    spec = SeamSpec(classes=("a",), backbone="resnet10t", output_stride=16)
+    spec = replace(OFFICIAL_SEAM, classes=("a",), backbone="resnet10t", output_stride=16)
     save_seam(cam, build_seam(spec), spec)
     with pytest.raises(WeightsError, match=r"this is a CAM model, not an AffinityNet.*cam\.safe"):
         load_affinity_net(cam)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,10 @@ from tag2mask.classes import VOC_NAMES
 from tag2mask.errors import WeightsError
 from tag2mask.nn.model_file import KEY
 from tag2mask.nn.official_checkpoints import SEAM_HEAD_NAMES
-from tag2mask.seam.network import OFFICIAL_SEAM, SeamSpec, build_seam, load_seam, save_seam
+from tag2mask.seam.network import OFFICIAL_SEAM, build_seam, load_seam, save_seam
 
-SPEC = SeamSpec(
+SPEC = replace(
+    OFFICIAL_SEAM,
     classes=("cat", "traffic light"),
     backbone="resnet10t",
     output_stride=16,
@@ -36,7 +38,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("pcm", [True, False])
 def test_round_trip(tmp_path: Path, pcm: bool) -> None:
-    spec = SeamSpec(classes=("a", "b", "c"), backbone="resnet10t", output_stride=32, pcm=pcm)
+    spec = replace(
+        OFFICIAL_SEAM, classes=("a", "b", "c"), backbone="resnet10t", output_stride=32, pcm=pcm
+    )
     net = build_seam(spec).eval()
     save_seam(tmp_path / "model.safetensors", net, spec)
     loaded, loaded_spec = load_seam(tmp_path / "model.safetensors")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tag2mask.nn.backbones.resnet38 import ResNet38
 from tag2mask.nn.official_checkpoints import official_deeplab_state, official_seam_state
 from tag2mask.nn.weights import load_into, load_state
 from tag2mask.seam.network import SeamNet
+from tag2mask.seam.pcm import PUBLISHED_PCM
 from tag2mask.segmentation.deeplab_v1 import DeepLabV1, build_deeplab_v1
 
 
@@ -39,7 +41,8 @@ def network(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     torch.save({f"module.{name}": tensor for name, tensor in state.items()}, checkpoint)
     shapes = json.loads((reference / "resnet38_seam_shapes.json").read_text())
     channels = (shapes["f8_3.weight"][0], shapes["f8_4.weight"][0])
-    net = SeamNet(ResNet38(), shapes["fc8.weight"][0] - 1, pcm_channels=channels)
+    pcm = replace(PUBLISHED_PCM, channels=channels)
+    net = SeamNet(ResNet38(), shapes["fc8.weight"][0] - 1, pcm=pcm, dropout=0.5)
     load_into(net, official_seam_state(load_state(checkpoint)), where=checkpoint)
     checkpoint.unlink()  # 400 MB
     yield net.eval()

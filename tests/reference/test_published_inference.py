@@ -10,18 +10,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from tag2mask.seam.inference import InferenceSettings, MultiScaleInference, PhotoMaps
+from tag2mask.seam.inference import PUBLISHED_INFERENCE, MultiScaleInference, PhotoMaps
 from tag2mask.seam.network import SeamNet
 
-PUBLISHED = InferenceSettings(
-    scales=(0.5, 1.0, 1.5, 2.0),
-    flip=True,
-    long_side=None,
-    branch="refined",
-    gate_pcm=False,
-    map_stride=1,
-    published=True,
-)
 TOLERANCE = 1e-4
 BACKGROUND_THRESHOLD = 0.26
 
@@ -36,7 +27,7 @@ def values(reference: Path) -> dict[str, NDArray[np.generic]]:
 def maps(network: SeamNet, values: dict[str, NDArray[np.generic]]) -> PhotoMaps:
     photo = Image.fromarray(values["image"].astype(np.uint8))
     classes = tuple(int(tag) for tag in values["classes"])
-    inference = MultiScaleInference(network, PUBLISHED, torch.device("cpu"))
+    inference = MultiScaleInference(network, PUBLISHED_INFERENCE, torch.device("cpu"))
     return inference.maps([photo], [classes])[0]
 
 

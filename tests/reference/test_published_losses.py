@@ -15,7 +15,7 @@ from torch import Tensor
 from tag2mask.nn.mean import Mean
 from tag2mask.nn.official_checkpoints import official_seam_state
 from tag2mask.seam.network import SeamNet
-from tag2mask.seam.objective import LossWeights, SeamObjective
+from tag2mask.seam.objective import PUBLISHED_OBJECTIVE, SeamObjective
 from tag2mask.seam.transform import ViewTransform
 from tag2mask.training.optim import freeze
 
@@ -34,7 +34,7 @@ def siamese(network: SeamNet) -> Iterator[SeamObjective]:
     """The published objective: padding included, every class in PCM, frozen layers."""
     trainable = {name: p.requires_grad for name, p in network.named_parameters()}
     freeze(network, network.backbone.frozen(), batch_norm=True)
-    yield SeamObjective(network, LossWeights(), published=True, gate_pcm=False)
+    yield SeamObjective(network, PUBLISHED_OBJECTIVE)
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(trainable[name])
         parameter.grad = None

@@ -14,19 +14,21 @@ from toy_backbone import PointwiseBackbone
 from tag2mask.errors import DeviceError
 from tag2mask.maps.cam_map import map_grid
 from tag2mask.nn.batch_padding import BatchPadding
-from tag2mask.seam.inference import InferenceSettings, MultiScaleInference
+from tag2mask.seam.inference import PUBLISHED_INFERENCE, InferenceSettings, MultiScaleInference
 from tag2mask.seam.map_sums import scale_maps
 from tag2mask.seam.network import SeamNet
+from tag2mask.seam.pcm import PUBLISHED_PCM
 
 CPU = torch.device("cpu")
-DEFAULT = InferenceSettings(long_side=48)
-PUBLISHED = InferenceSettings(gate_pcm=False, map_stride=1, published=True)
+PUBLISHED = PUBLISHED_INFERENCE
+DEFAULT = replace(PUBLISHED, long_side=48, gate_pcm=True, map_stride=4, published=False)
+PCM = replace(PUBLISHED_PCM, channels=(2, 3))
 
 
 @pytest.fixture(scope="module")
 def net() -> SeamNet:
     torch.manual_seed(1)
-    return SeamNet(PointwiseBackbone(4, size_multiple=16), 3, pcm_channels=(2, 3)).eval()
+    return SeamNet(PointwiseBackbone(4, size_multiple=16), 3, pcm=PCM, dropout=0.5).eval()
 
 
 def photo(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -179,7 +181,7 @@ def test_absent_classes_compete_in_pcm_unless_gated(net: SeamNet) -> None:
 
 def test_plain_branch_needs_no_pcm() -> None:
     torch.manual_seed(0)
-    plain = SeamNet(PointwiseBackbone(4), 3, pcm=False).eval()
+    plain = SeamNet(PointwiseBackbone(4), 3, pcm=None, dropout=0.5).eval()
     (maps,) = MultiScaleInference(plain, replace(DEFAULT, branch="plain"), CPU).maps(
         [PHOTOS[0]], [(1,)]
     )
@@ -243,8 +245,9 @@ def test_a_photo_decoded_at_a_smaller_size_has_nearly_the_same_maps(
 
 def test_the_largest_view() -> None:
     def largest(**settings: object) -> int:
-        net = SeamNet(PointwiseBackbone(4, size_multiple=16), 3, pcm=False)
-        chosen = InferenceSettings(branch="plain", **settings)  # type: ignore[arg-type]
+        net = SeamNet(PointwiseBackbone(4, size_multiple=16), 3, pcm=None, dropout=0.5)
+        own_size = replace(DEFAULT, branch="plain", long_side=None)
+        chosen = replace(own_size, **settings)  # type: ignore[arg-type]
         return MultiScaleInference(net, chosen, CPU).largest_view((300, 400))
 
     assert largest(long_side=96, scales=(0.5, 1.5)) == 144

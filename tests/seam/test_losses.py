@@ -27,7 +27,7 @@ TERMS: dict[str, Term] = {
     "min_pooling": lambda a, b, tags, valid: losses.min_pooling(a, tags, valid),
     "equivariance": losses.equivariance,
     "cross_equivariance": lambda a, b, tags, valid: losses.cross_equivariance(
-        losses.keep_largest(gated(a, tags)), b, tags, valid=valid
+        losses.keep_largest(gated(a, tags)), b, tags, top=0.2, valid=valid
     ),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -14,14 +14,24 @@ from toy_backbone import PointwiseBackbone, corner, padded, random
 
 from tag2mask.nn.model_file import KEY
 from tag2mask.seam import losses
-from tag2mask.seam.mdc import RATES, MdcHead, localization_map
-from tag2mask.seam.network import SeamNet, SeamSpec, build_seam, load_seam, read_spec, save_seam
-from tag2mask.seam.objective import LossWeights, SeamObjective
+from tag2mask.seam.mdc import PUBLISHED_RATES, MdcHead, localization_map
+from tag2mask.seam.network import (
+    OFFICIAL_SEAM,
+    SeamNet,
+    build_seam,
+    load_seam,
+    read_spec,
+    save_seam,
+)
+from tag2mask.seam.objective import PUBLISHED_OBJECTIVE, PUBLISHED_WEIGHTS, SeamObjective
+from tag2mask.seam.pcm import PUBLISHED_PCM
 from tag2mask.seam.transform import ViewTransform
 
 CLASSES = 3
 TAGS = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
-SPEC = SeamSpec(
+DEFAULT = replace(PUBLISHED_OBJECTIVE, published=False, gate_pcm=True)
+SPEC = replace(
+    OFFICIAL_SEAM,
     classes=("a", "b"),
     backbone="test_efficientnet",
     output_stride=16,
@@ -32,7 +42,7 @@ SPEC = SeamSpec(
 )
 
 
-def make_head(inputs: int = 6, rates: tuple[int, ...] = RATES) -> MdcHead:
+def make_head(inputs: int = 6, rates: tuple[int, ...] = PUBLISHED_RATES) -> MdcHead:
     torch.manual_seed(0)
     head = MdcHead(inputs, CLASSES, rates=rates, channels=5)
     for convolution in head.convolutions:
@@ -42,10 +52,13 @@ def make_head(inputs: int = 6, rates: tuple[int, ...] = RATES) -> MdcHead:
 
 def make_net(*, pcm: bool = False, stride: int = 2) -> SeamNet:
     backbone = PointwiseBackbone(stride)
-    return SeamNet(backbone, CLASSES, pcm=pcm, pcm_channels=(2, 3), head=make_head()).eval()
+    settings = replace(PUBLISHED_PCM, channels=(2, 3)) if pcm else None
+    return SeamNet(backbone, CLASSES, pcm=settings, dropout=0.5, head=make_head()).eval()
 
 
-def plain(head: MdcHead, last: torch.Tensor, rates: tuple[int, ...] = RATES) -> list[torch.Tensor]:
+def plain(
+    head: MdcHead, last: torch.Tensor, rates: tuple[int, ...] = PUBLISHED_RATES
+) -> list[torch.Tensor]:
     """Compute each branch's map tap by tap: cell (y, x) reads (y + i rate, x + j rate)."""
     maps = []
     h, w = last.shape[2:]
@@ -81,7 +94,9 @@ def test_the_rate_sets_the_distance_that_a_branch_sees() -> None:
     head, last = make_head(), random(1, 6, 21, 21).clamp(min=0)
     other = last.clone()
     other[:, :, 10, 10] += 3.0
-    for rate, moved in zip(RATES, (head(other) - head(last))[0].abs().sum(1) > 1e-5, strict=True):
+    for rate, moved in zip(
+        PUBLISHED_RATES, (head(other) - head(last))[0].abs().sum(1) > 1e-5, strict=True
+    ):
         rows, columns = moved.nonzero(as_tuple=True)
         assert {*rows.tolist()} == {*columns.tolist()} == {10 - rate, 10, 10 + rate}
 
@@ -112,7 +127,9 @@ def test_the_network_returns_the_map_and_logits_of_the_head(pcm: bool) -> None:
 @pytest.mark.parametrize("views", [False, True])
 def test_every_branch_is_classified(views: bool) -> None:
     net, image = make_net(), random(2, 3, 24, 24)
-    siamese = SeamObjective(net, LossWeights(er=0.0), map_stride=2)
+    siamese = SeamObjective(
+        net, replace(DEFAULT, weights=replace(PUBLISHED_WEIGHTS, er=0.0), map_stride=2)
+    )
     view = ViewTransform(scale=0.5) if views else None
     terms = siamese(image, TAGS, torch.ones(2, 24, 24, dtype=torch.bool), view)
     assert set(terms) == ({"cls1", "cls2"} if views else {"cls1"})
@@ -133,7 +150,7 @@ def test_every_branch_is_classified(views: bool) -> None:
 def test_each_branch_learns_to_classify() -> None:
     torch.manual_seed(0)
     net = make_net(stride=4)
-    siamese = SeamObjective(net, LossWeights())
+    siamese = SeamObjective(net, DEFAULT)
     optimizer = torch.optim.Adam(net.parameters(), lr=0.03)
     image = 0.1 * random(2, 3, 24, 24)
     for row, tags in enumerate(TAGS):  # each class is a corner of its own color

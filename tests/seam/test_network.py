@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 from toy_backbone import PointwiseBackbone, corner, random
 
 from tag2mask.seam.network import SeamNet
+from tag2mask.seam.pcm import PUBLISHED_PCM, PcmSettings
 
 pytestmark = pytest.mark.smoke
 
-CHANNELS = (2, 3)
+PCM = replace(PUBLISHED_PCM, channels=(2, 3))
+FINEST = replace(PCM, finest=True)
 
 
-def make_net(*, stride: int = 4, low_stride: int | None = None, **settings: object) -> SeamNet:
+def make_net(
+    *, stride: int = 4, low_stride: int | None = None, pcm: PcmSettings | None = PCM
+) -> SeamNet:
     torch.manual_seed(0)
-    backbone = PointwiseBackbone(stride, low_stride)
-    return SeamNet(backbone, 3, pcm_channels=CHANNELS, **settings).eval()
+    return SeamNet(PointwiseBackbone(stride, low_stride), 3, pcm=pcm, dropout=0.5).eval()
 
 
-@pytest.mark.parametrize("pcm", [False, True])
-def test_maps_have_the_requested_size(pcm: bool) -> None:
+@pytest.mark.parametrize("pcm", [None, PCM])
+def test_maps_have_the_requested_size(pcm: PcmSettings | None) -> None:
     net, image = make_net(pcm=pcm), random(2, 3, 20, 24)
     for settings, size in (
         ({}, (20, 24)),
@@ -31,7 +36,7 @@ def test_maps_have_the_requested_size(pcm: bool) -> None:
         pair = net(image, **settings)
         assert pair.logits.shape == (2, 3)
         assert pair.cam.shape == (2, 4, *size)
-        assert (pair.refined is not None) == pcm
+        assert (pair.refined is not None) == (pcm is not None)
         assert pair.refined is None or pair.refined.shape == pair.cam.shape
 
 
@@ -46,16 +51,16 @@ def test_logits_pool_the_foreground_maps() -> None:
 
 
 def test_pcm_on_the_finest_grid() -> None:
-    net, image = make_net(stride=4, low_stride=2, pcm_finest=True), random(1, 3, 16, 16)
+    net, image = make_net(stride=4, low_stride=2, pcm=FINEST), random(1, 3, 16, 16)
     pair = net(image, own_grid=True)
     assert pair.cam.shape[2:] == (4, 4)
     assert pair.refined is not None and pair.refined.shape[2:] == (8, 8)
 
 
-@pytest.mark.parametrize("finest", [False, True])
+@pytest.mark.parametrize("pcm", [PCM, FINEST], ids=["cam", "finest"])
 @pytest.mark.parametrize("pool_on_grid", [False, True])
-def test_padding_does_not_matter(finest: bool, pool_on_grid: bool) -> None:
-    net = make_net(stride=4, low_stride=2, pcm_finest=finest)
+def test_padding_does_not_matter(pcm: PcmSettings, pool_on_grid: bool) -> None:
+    net = make_net(stride=4, low_stride=2, pcm=pcm)
     valid = corner(16, 8, (24, 24), batch=2)
     results = []
     for fill in (0.0, 30.0):
@@ -108,4 +113,4 @@ def test_new_parameters_are_those_without_pretraining() -> None:
         "pcm.embed_mid.weight",
         "pcm.fuse.weight",
     }
-    assert len(make_net(pcm=False).new_parameters()) == 1
+    assert len(make_net(pcm=None).new_parameters()) == 1

@@ -12,7 +12,13 @@ from toy_backbone import PointwiseBackbone, corner, random
 from tag2mask.nn.mean import Mean
 from tag2mask.seam import losses
 from tag2mask.seam.network import SeamNet
-from tag2mask.seam.objective import LossWeights, SeamObjective
+from tag2mask.seam.objective import (
+    PUBLISHED_OBJECTIVE,
+    PUBLISHED_WEIGHTS,
+    ObjectiveSettings,
+    SeamObjective,
+)
+from tag2mask.seam.pcm import PUBLISHED_PCM, PcmSettings
 from tag2mask.seam.transform import ViewTransform
 
 pytestmark = pytest.mark.smoke
@@ -30,12 +36,20 @@ VIEWS = {
 }
 
 
+PCM = replace(PUBLISHED_PCM, channels=(2, 3))
+DEFAULT = replace(PUBLISHED_OBJECTIVE, published=False, gate_pcm=True)
+
+
 def make_siamese(
-    weights: LossWeights | None = None, *, stride: int = 1, pcm: bool = True, **settings: bool | int
+    settings: ObjectiveSettings = DEFAULT, *, stride: int = 1, pcm: PcmSettings | None = PCM
 ) -> SeamObjective:
     torch.manual_seed(0)
-    net = SeamNet(PointwiseBackbone(stride), 3, pcm=pcm, pcm_channels=(2, 3)).eval()
-    return SeamObjective(net, weights or LossWeights(), **settings)  # type: ignore[arg-type]
+    net = SeamNet(PointwiseBackbone(stride), 3, pcm=pcm, dropout=0.5).eval()
+    return SeamObjective(net, settings)
+
+
+def weighted(**weights: float) -> ObjectiveSettings:
+    return replace(DEFAULT, weights=replace(PUBLISHED_WEIGHTS, **weights))
 
 
 def values(terms: dict[str, Mean]) -> dict[str, Tensor]:
@@ -57,7 +71,7 @@ def test_two_views_have_all_terms() -> None:
 
 @pytest.mark.parametrize("off", ["cls", "cls_view2", "min_pool", "er", "ecr"])
 def test_a_weight_of_0_switches_its_term_off(off: str) -> None:
-    siamese = make_siamese(replace(LossWeights(), **{off: 0.0}))
+    siamese = make_siamese(weighted(**{off: 0.0}))
     terms = siamese(random(2, 3, SIZE, SIZE), TAGS, ALL, VIEWS["rescaled"])
     names = {
         "cls": "cls1",
@@ -73,13 +87,13 @@ def test_a_weight_of_0_switches_its_term_off(off: str) -> None:
 
 
 def test_without_pcm_there_are_no_refined_terms() -> None:
-    siamese = make_siamese(pcm=False)
+    siamese = make_siamese(pcm=None)
     terms = siamese(random(2, 3, SIZE, SIZE), TAGS, ALL, VIEWS["rescaled"])
     assert set(terms) == {"cls1", "cls2", "er"}
 
 
 def test_published_total() -> None:
-    weights = make_siamese(LossWeights()).total_weights(two_views=True)
+    weights = make_siamese().total_weights(two_views=True)
     assert {name: weight for name, weight in weights.items() if weight > 0} == {
         "cls1": 0.5,
         "cls2": 0.5,
@@ -92,7 +106,7 @@ def test_published_total() -> None:
 
 
 def test_view_2_classification_is_weighed_against_view_1() -> None:
-    weights = make_siamese(LossWeights(cls=2.0, cls_view2=0.25)).total_weights(two_views=True)
+    weights = make_siamese(weighted(cls=2.0, cls_view2=0.25)).total_weights(two_views=True)
     assert weights["cls1"] == pytest.approx(1.6)
     assert weights["cls2"] == pytest.approx(0.4)
 
@@ -100,7 +114,7 @@ def test_view_2_classification_is_weighed_against_view_1() -> None:
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("map_stride", [1, 2])
 def test_padding_does_not_matter(view: str, map_stride: int) -> None:
-    siamese = make_siamese(map_stride=map_stride)
+    siamese = make_siamese(replace(DEFAULT, map_stride=map_stride))
     valid = corner(16, 20, (SIZE, SIZE), batch=2)
     results = []
     for fill in (0.0, -8.0):
@@ -110,7 +124,7 @@ def test_padding_does_not_matter(view: str, map_stride: int) -> None:
 
 
 def test_padding_takes_part_as_published() -> None:
-    siamese = make_siamese(published=True)
+    siamese = make_siamese(replace(DEFAULT, published=True))
     valid = corner(16, 20, (SIZE, SIZE), batch=2)
     results = []
     for fill in (0.0, -8.0):
@@ -158,8 +172,8 @@ def test_absent_classes_do_not_matter() -> None:
 def test_default_averages_over_present_classes_only() -> None:
     image, tags = random(2, 3, SIZE, SIZE), torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
     er = {
-        published: make_siamese(published=published)(image, tags, ALL, VIEWS["flipped"])["er"]
-        for published in (False, True)
+        settings.published: make_siamese(settings)(image, tags, ALL, VIEWS["flipped"])["er"]
+        for settings in (DEFAULT, replace(DEFAULT, published=True))
     }
     assert er[True].count.item() == 2 * 3 * SIZE * SIZE
     assert er[False].count.item() == 2 * 1 * SIZE * SIZE

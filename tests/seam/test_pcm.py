@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from toy_backbone import corner, padded, random
 
-from tag2mask.seam.pcm import PixelCorrelation, correlate, pcm_input
+from tag2mask.seam.pcm import PUBLISHED_PCM, PixelCorrelation, correlate, pcm_input
 
+PCM = replace(PUBLISHED_PCM, channels=(2, 3))
 SIDES = st.integers(1, 7)
 
 
@@ -58,7 +60,7 @@ def test_input_as_published(h: int, w: int, classes: int, seed: int) -> None:
 def test_padding_changes_nothing(h: int, w: int, down: int, right: int, seed: int) -> None:
     size = (h + down, w + right)
     cam, features = random(1, 3, h, w, seed=seed), random(1, 8, h, w, seed=seed + 1)
-    pcm = PixelCorrelation(1, 1, channels=(2, 3))
+    pcm = PixelCorrelation(1, 1, PCM)
     with torch.no_grad():
         alone = pcm.refine(pcm_input(cam), features)
         valid = corner(h, w, size)
@@ -117,7 +119,9 @@ def test_gradient_of_the_features_is_exact(power: float, size: tuple[int, int]) 
 
 def test_the_module_uses_its_power() -> None:
     torch.manual_seed(0)
-    one, three = PixelCorrelation(4, 5), PixelCorrelation(4, 5, power=3.0)
+    one, three = (
+        PixelCorrelation(4, 5, replace(PUBLISHED_PCM, power=power)) for power in (1.0, 3.0)
+    )
     three.load_state_dict(one.state_dict())
     maps, features = random(1, 3, 4, 4).abs(), random(1, 195, 4, 4, seed=1)
     with torch.no_grad():
@@ -129,16 +133,18 @@ def test_the_module_uses_its_power() -> None:
 @pytest.mark.parametrize("block_mib", [64, 0], ids=["one-tile", "three-tiles"])
 def test_half_precision_stays_close(block_mib: int) -> None:
     maps, features = random(2, 4, 9, 8).abs(), random(2, 6, 9, 8, seed=1).requires_grad_()
-    (wanted,) = torch.autograd.grad(correlate(maps, features).square().sum(), features)
+    (wanted,) = torch.autograd.grad(
+        correlate(maps, features, power=1.0, block_mib=64).square().sum(), features
+    )
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        refined = correlate(maps, features, block_mib=block_mib)
+        refined = correlate(maps, features, power=1.0, block_mib=block_mib)
     assert refined.dtype == torch.bfloat16
     (gradient,) = torch.autograd.grad(refined.float().square().sum(), features)
     assert (gradient - wanted).norm() < 0.05 * wanted.norm()
 
 
 def test_learns_only_from_its_own_convolutions() -> None:
-    pcm = PixelCorrelation(4, 5, channels=(2, 3))
+    pcm = PixelCorrelation(4, 5, PCM)
     low = random(1, 4, 6, 6).abs().requires_grad_()
     mid = random(1, 5, 3, 3).abs().requires_grad_()
     maps = random(1, 3, 6, 6).abs().requires_grad_()
@@ -148,7 +154,7 @@ def test_learns_only_from_its_own_convolutions() -> None:
 
 
 def test_features_on_padding_do_not_leak_through_resizing() -> None:
-    pcm = PixelCorrelation(4, 5, channels=(2, 3))
+    pcm = PixelCorrelation(4, 5, PCM)
     maps, image = random(1, 3, 8, 8).abs(), random(1, 3, 32, 32)
     low, mid = random(1, 4, 8, 8, seed=1).abs(), random(1, 5, 4, 4, seed=2).abs()
     valid = corner(16, 32, (32, 32))
@@ -162,7 +168,7 @@ def test_features_on_padding_do_not_leak_through_resizing() -> None:
 
 MEMORY = """
 import re, sys, torch
-from tag2mask.nn.pcm import correlate
+from tag2mask.seam.pcm import correlate
 batch, height, width, train = map(int, sys.argv[1:])
 torch.set_num_threads(1)
 # Not getrusage: its peak is inherited from the process that starts this one.
@@ -172,7 +178,7 @@ def run(h, w):
     maps = torch.rand(batch, 21, h, w)
     features = torch.randn(batch, 192, h, w, requires_grad=bool(train))
     with torch.set_grad_enabled(bool(train)):
-        refined = correlate(maps, features)
+        refined = correlate(maps, features, power=1.0, block_mib=64)
         if train:
             refined.sum().backward()
 run(8, 8)  # buffers of the libraries
@@ -201,10 +207,12 @@ def test_memory_stays_within_300_mb(batch: int, height: int, width: int, train: 
 
 NETWORK_MEMORY = """
 import re, sys, torch
+from dataclasses import replace
 from PIL import Image
 from tag2mask.nn.backbones.build import build_backbone
 from tag2mask.seam.inference import InferenceSettings, MultiScaleInference
 from tag2mask.seam.network import SeamNet
+from tag2mask.seam.pcm import PUBLISHED_PCM
 from toy_backbone import PointwiseBackbone
 name, published = sys.argv[1], sys.argv[2] == "published"
 torch.set_num_threads(1)
@@ -214,7 +222,8 @@ cells = []
 for pcm in (False, True):
     backbone = PointwiseBackbone(8) if name == "pointwise" else build_backbone(
         name, weights="none", output_stride=8)
-    net = SeamNet(backbone, 20, pcm=pcm, pcm_finest=not published).eval()
+    pcm_settings = replace(PUBLISHED_PCM, finest=not published) if pcm else None
+    net = SeamNet(backbone, 20, pcm=pcm_settings, dropout=0.5).eval()
     settings = InferenceSettings(
         scales=(2.0,), flip=False, long_side=None, branch="refined" if pcm else "plain",
         gate_pcm=True, map_stride=4, batch_views=8, published=published)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from onnx_file import write_network
 from tag2mask.artifacts.handles import CamModel, SegmenterModel
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.errors import DeviceError, RunFolderError, Tag2MaskError, WeightsError
-from tag2mask.seam.network import SeamSpec, build_seam, save_seam
+from tag2mask.seam.network import OFFICIAL_SEAM, build_seam, save_seam
 from tag2mask.segmentation.loading import open_segmenter, segmenter_file
 from tag2mask.segmentation.networks import SegmenterSpec, build_segmenter, save_segmenter
 
@@ -28,7 +29,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         save_segmenter(step.path / "model.safetensors", build_segmenter(SPEC), SPEC)
         step.finish()
     with step_folder(CamModel, root / "train-cam", section={}) as step:
-        cam = SeamSpec(classes=("cat", "dog"), backbone="test_efficientnet", output_stride=16)
+        cam = replace(
+            OFFICIAL_SEAM, classes=("cat", "dog"), backbone="test_efficientnet", output_stride=16
+        )
         save_seam(step.path / "model.safetensors", build_seam(cam), cam)
         step.finish()
     return root

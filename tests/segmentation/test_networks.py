@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from tag2mask.classes import VOC_NAMES
 from tag2mask.errors import RecipeError, WeightsError
 from tag2mask.nn.weights import packaged_state
-from tag2mask.seam.network import SeamSpec, build_seam, save_seam
+from tag2mask.seam.network import OFFICIAL_SEAM, build_seam, save_seam
 from tag2mask.segmentation.deeplab_v1 import DEEPLAB_V1
 from tag2mask.segmentation.encoder_decoder import DecoderBatchNorm, EncoderDecoder
 from tag2mask.segmentation.networks import (
@@ -131,7 +131,10 @@ def test_files_with_a_classifier(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("stride", [8, 16])
 def test_encoder_of_a_trained_cam_network(tmp_path: Path, stride: int) -> None:
     name = "tf_efficientnet_lite0"
-    file, cam = tmp_path / "model.safetensors", SeamSpec(("cat", "dog"), name, 16)
+    file, cam = (
+        tmp_path / "model.safetensors",
+        replace(OFFICIAL_SEAM, classes=("cat", "dog"), backbone=name, output_stride=16),
+    )
     torch.manual_seed(3)
     trained = build_seam(cam)
     save_seam(file, trained, cam)
@@ -208,7 +211,7 @@ def test_round_trip(tmp_path: Path) -> None:
 
 
 def test_files_of_other_kinds(tmp_path: Path) -> None:
-    cam = SeamSpec(classes=("a",), backbone="resnet10t", output_stride=32, pcm=False)
+    cam = replace(OFFICIAL_SEAM, classes=("a",), backbone="resnet10t", output_stride=32, pcm=False)
     save_seam(tmp_path / "cam.safetensors", build_seam(cam), cam)
     with pytest.raises(WeightsError, match=r"this is a CAM model, not a segmentation network"):
         load_segmenter(tmp_path / "cam.safetensors")

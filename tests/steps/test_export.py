@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from tag2mask.artifacts.handles import CamModel, Export, SegmenterModel
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.data.masks import read_mask
 from tag2mask.errors import ExportError, PackageError, RunFolderError, WeightsError
-from tag2mask.seam.network import SeamSpec, build_seam, save_seam
+from tag2mask.seam.network import OFFICIAL_SEAM, build_seam, save_seam
 from tag2mask.segmentation.inference.export_spec import KEY, ExportedSpec
 from tag2mask.segmentation.networks import build_segmenter, save_segmenter
 from tag2mask.steps import export as stage
@@ -164,7 +165,9 @@ def test_models_that_can_not_be_exported(
     monkeypatch.setattr(stage, "exported_program", Unexpected())
     out = tmp_path / "out"
     with step_folder(CamModel, tmp_path / "cam" / "train-cam", section={}) as step:
-        cam = SeamSpec(classes=("cat", "dog"), backbone="test_efficientnet", output_stride=16)
+        cam = replace(
+            OFFICIAL_SEAM, classes=("cat", "dog"), backbone="test_efficientnet", output_stride=16
+        )
         save_seam(step.path / "model.safetensors", build_seam(cam), cam)
         step.finish()
     check_error(

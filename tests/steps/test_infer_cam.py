@@ -37,7 +37,7 @@ from tag2mask.data.masks import read_mask
 from tag2mask.errors import DataError, DeviceError, RecipeError, RunFolderError, WeightsError
 from tag2mask.maps.cam_map import read_map
 from tag2mask.metrics.threshold_curve import ThresholdCurve
-from tag2mask.seam.inference import InferenceSettings, MultiScaleInference
+from tag2mask.seam.inference import PUBLISHED_INFERENCE, MultiScaleInference
 from tag2mask.seam.network import SeamNet, build_seam, load_seam, read_spec, save_seam
 from tag2mask.steps import infer_cam as stage
 from tag2mask.steps.infer_cam import infer_cam
@@ -174,8 +174,14 @@ def test_maps_are_those_of_the_network_as_it_was_trained(
         behavior="published" if published else "default",
     )
     net, _ = load_seam(model.path / "model.safetensors")  # its batch norms and paddings apart
-    settings = InferenceSettings(
-        scales=(0.5, 1.0), long_side=None if published else 64, batch_views=1, published=published
+    settings = replace(
+        PUBLISHED_INFERENCE,
+        scales=(0.5, 1.0),
+        long_side=None if published else 64,
+        gate_pcm=True,
+        map_stride=4,
+        batch_views=1,
+        published=published,
     )
     inference = MultiScaleInference(net.eval(), settings, torch.device("cpu"))
     for sample in read_index(data.path, "train"):

@@ -17,12 +17,15 @@ from toy_backbone import PointwiseBackbone
 
 from tag2mask.runtime.session import Runtime
 from tag2mask.seam.network import SeamNet
-from tag2mask.seam.objective import LossWeights, SeamObjective
+from tag2mask.seam.objective import PUBLISHED_OBJECTIVE, SeamObjective
+from tag2mask.seam.pcm import PUBLISHED_PCM
 from tag2mask.seam.transform import ViewTransform
 from tag2mask.training.loop import FitSettings, fit
 from tag2mask.training.optim import build_optimizer, parameter_groups
 
 BATCH = 4
+PCM = replace(PUBLISHED_PCM, channels=(2, 3))
+OBJECTIVE = replace(PUBLISHED_OBJECTIVE, published=False, gate_pcm=True)
 SETTINGS = FitSettings(
     steps=6,
     batch_size=BATCH,
@@ -62,8 +65,8 @@ class TinyTask:
         overflow_at: int | None = None,
     ) -> None:
         torch.manual_seed(0)
-        net = SeamNet(PointwiseBackbone(2), classes, pcm_channels=(2, 3), dropout=dropout)
-        self.module = SeamObjective(net.to(memory_format=torch.channels_last), LossWeights())
+        net = SeamNet(PointwiseBackbone(2), classes, pcm=PCM, dropout=dropout)
+        self.module = SeamObjective(net.to(memory_format=torch.channels_last), OBJECTIVE)
         self.net = net
         self.classes = classes
         self.share = slice(rank, None, world_size)

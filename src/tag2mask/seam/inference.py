@@ -49,24 +49,36 @@ class InferenceSettings:
     """Settings of the inference.
 
     Attributes:
-        scales: scales of the views (published: .5, 1, 1.5, 2).
-        flip: add each view's mirror image (published).
-        long_side: long side of scale 1, px; None: the photo's own (published).
-        branch: refined maps (published) or plain ones.
-        gate_pcm: only the photo's tags enter PCM (published: all classes do).
-        map_stride: photo pixels per cell of the returned maps (published: 1).
+        scales: scales of the views.
+        flip: add each view's mirror image.
+        long_side: long side of scale 1, px; None: the photo's own.
+        branch: refined maps or plain ones.
+        gate_pcm: only the photo's tags enter PCM; in the authors' code all classes do.
+        map_stride: photo pixels per cell of the returned maps.
         batch_views: views per batch; a CPU gets smaller batches where that is faster.
         published: sizes, resizing, pooling and scaling as in the authors' code.
     """
 
-    scales: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0)
-    flip: bool = True
-    long_side: int | None = None
-    branch: Literal["refined", "plain"] = "refined"
-    gate_pcm: bool = True
-    map_stride: int = 4
-    batch_views: int = 8
-    published: bool = False
+    scales: tuple[float, ...]
+    flip: bool
+    long_side: int | None
+    branch: Literal["refined", "plain"]
+    gate_pcm: bool
+    map_stride: int
+    batch_views: int
+    published: bool
+
+
+PUBLISHED_INFERENCE = InferenceSettings(
+    scales=(0.5, 1.0, 1.5, 2.0),
+    flip=True,
+    long_side=None,
+    branch="refined",
+    gate_pcm=False,
+    map_stride=1,
+    batch_views=8,
+    published=True,
+)
 
 
 @dataclass(frozen=True)
@@ -90,7 +102,7 @@ class MultiScaleInference:
 
     Args:
         net: in evaluation mode, on ``device``.
-        settings: see `InferenceSettings`.
+        settings: see `InferenceSettings`; published: `PUBLISHED_INFERENCE`.
         device: where the network is.
         autocast: returns a context for mixed precision; after the network all is float32.
 
@@ -100,12 +112,13 @@ class MultiScaleInference:
         >>> from tag2mask.nn.backbones.build import build_backbone
         >>> from tag2mask.seam.inference import InferenceSettings, MultiScaleInference
         >>> from tag2mask.seam.network import SeamNet
+        >>> from tag2mask.seam.pcm import PUBLISHED_PCM
         >>> backbone = build_backbone("tf_efficientnet_lite0", weights="none", output_stride=16)
         >>> settings = InferenceSettings(
         ...     scales=(0.5, 1.0), flip=True, long_side=64, branch="refined", gate_pcm=True,
         ...     map_stride=4, batch_views=8, published=False,
         ... )
-        >>> net = SeamNet(backbone, num_classes=3).eval()
+        >>> net = SeamNet(backbone, num_classes=3, pcm=PUBLISHED_PCM, dropout=0.5).eval()
         >>> inference = MultiScaleInference(net, settings, torch.device("cpu"))
         >>> (maps,) = inference.maps([Image.new("RGB", (96, 64))], tags=[(0, 2)])
         >>> maps.scores.shape, maps.probabilities.shape

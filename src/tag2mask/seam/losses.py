@@ -231,7 +231,7 @@ def cross_equivariance(
     refined: Tensor,
     tags: Tensor,
     *,
-    top: float = 0.2,
+    top: float,
     valid: Tensor | None = None,
     num_classes: int | None = None,
 ) -> Mean:

@@ -21,8 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-RATES = (1, 3, 6, 9)
-"""Published dilation rates."""
+PUBLISHED_RATES = (1, 3, 6, 9)
+"""Dilation rates of the paper."""
 
 
 class MdcHead(nn.Module):
@@ -39,15 +39,15 @@ class MdcHead(nn.Module):
 
     Example:
         >>> import torch
-        >>> from tag2mask.seam.mdc import MdcHead, localization_map
-        >>> head = MdcHead(16, num_classes=2, channels=8)
+        >>> from tag2mask.seam.mdc import PUBLISHED_RATES, MdcHead, localization_map
+        >>> head = MdcHead(16, num_classes=2, rates=PUBLISHED_RATES, channels=8)
         >>> branches = head(torch.rand(1, 16, 5, 5))
         >>> branches.shape, localization_map(branches).shape
         (torch.Size([1, 4, 3, 5, 5]), torch.Size([1, 3, 5, 5]))
     """
 
     def __init__(
-        self, inputs: int, num_classes: int, *, rates: Sequence[int] = RATES, channels: int = 128
+        self, inputs: int, num_classes: int, *, rates: Sequence[int], channels: int
     ) -> None:
         super().__init__()
         assert len(rates) > 1, "a plain branch and at least one more"

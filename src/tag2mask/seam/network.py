@@ -19,9 +19,9 @@ In place of the CAM head, an `MdcHead` can be used, whose branches are classifie
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
@@ -32,8 +32,8 @@ from tag2mask.nn.masked_resize import cells_inside, resize, resized_average
 from tag2mask.nn.model_file import KEY, read_model_spec, write_model
 from tag2mask.nn.official_checkpoints import official_seam_state
 from tag2mask.nn.weights import load_into, load_state
-from tag2mask.seam.mdc import RATES, MdcHead, localization_map
-from tag2mask.seam.pcm import PixelCorrelation, pcm_input
+from tag2mask.seam.mdc import PUBLISHED_RATES, MdcHead, localization_map
+from tag2mask.seam.pcm import PUBLISHED_PCM, PcmSettings, PixelCorrelation, pcm_input
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ class SeamSpec:
         output_stride: of the backbone's last map.
         pcm_levels: strides of the two mid-level maps, finest first; None: chosen by stride.
         pcm: whether there is a PCM.
-        pcm_channels: see `SeamNet`.
-        pcm_finest: see `SeamNet`.
-        pcm_power: see `SeamNet`.
-        block_mib: see `SeamNet`.
+        pcm_channels: see `tag2mask.seam.pcm.PcmSettings`.
+        pcm_finest: see `tag2mask.seam.pcm.PcmSettings`.
+        pcm_power: see `tag2mask.seam.pcm.PcmSettings`.
+        block_mib: see `tag2mask.seam.pcm.PcmSettings`.
         dropout: see `SeamNet`.
         head: a CAM head or an `MdcHead`.
         mdc_rates: dilation rates of an `MdcHead`.
@@ -59,16 +59,16 @@ class SeamSpec:
     classes: tuple[str, ...]
     backbone: str
     output_stride: int
-    pcm_levels: tuple[int, int] | None = None
-    pcm: bool = True
-    pcm_channels: tuple[int, int] = (64, 128)
-    pcm_finest: bool = False
-    pcm_power: float = 1.0
-    block_mib: int = 64
-    dropout: float = 0.5
-    head: Literal["cam", "mdc"] = "cam"
-    mdc_rates: tuple[int, ...] = RATES
-    mdc_channels: int = 128
+    pcm_levels: tuple[int, int] | None
+    pcm: bool
+    pcm_channels: tuple[int, int]
+    pcm_finest: bool
+    pcm_power: float
+    block_mib: int
+    dropout: float
+    head: Literal["cam", "mdc"]
+    mdc_rates: tuple[int, ...]
+    mdc_channels: int
 
     @property
     def class_set(self) -> ClassSet:
@@ -76,8 +76,22 @@ class SeamSpec:
         return ClassSet(self.classes)
 
 
-OFFICIAL_SEAM = SeamSpec(classes=VOC_NAMES, backbone="resnet38", output_stride=8)
-"""The network of the authors' ``resnet38_SEAM.pth``."""
+OFFICIAL_SEAM = SeamSpec(
+    classes=VOC_NAMES,
+    backbone="resnet38",
+    output_stride=8,
+    pcm_levels=None,
+    pcm=True,
+    pcm_channels=PUBLISHED_PCM.channels,
+    pcm_finest=PUBLISHED_PCM.finest,
+    pcm_power=PUBLISHED_PCM.power,
+    block_mib=PUBLISHED_PCM.block_mib,
+    dropout=0.5,
+    head="cam",
+    mdc_rates=PUBLISHED_RATES,
+    mdc_channels=128,
+)
+"""The published network, that of the authors' ``resnet38_SEAM.pth``."""
 
 
 def build_seam(spec: SeamSpec, *, weights: str = "none") -> SeamNet:
@@ -103,14 +117,16 @@ def build_seam(spec: SeamSpec, *, weights: str = "none") -> SeamNet:
         if spec.head == "mdc"
         else None
     )
+    pcm = PcmSettings(
+        channels=spec.pcm_channels,
+        finest=spec.pcm_finest,
+        power=spec.pcm_power,
+        block_mib=spec.block_mib,
+    )
     return SeamNet(
         backbone,
         len(spec.classes),
-        pcm=spec.pcm,
-        pcm_channels=spec.pcm_channels,
-        pcm_finest=spec.pcm_finest,
-        pcm_power=spec.pcm_power,
-        block_mib=spec.block_mib,
+        pcm=pcm if spec.pcm else None,
         dropout=spec.dropout,
         head=head,
     )
@@ -146,8 +162,19 @@ def load_seam(path: Path) -> tuple[SeamNet, SeamSpec]:
 
 
 def read_spec(path: Path) -> SeamSpec:
-    """Return the specification in a CAM model file of this package."""
-    return read_model_spec(path, KEY, SeamSpec)
+    """Return the specification in a CAM model file of this package.
+
+    A field that the file lacks, because it was added later, has the published value.
+    """
+    return read_model_spec(path, KEY, _stored_spec)
+
+
+def _stored_spec(
+    classes: tuple[str, ...], backbone: str, output_stride: int, **others: Any
+) -> SeamSpec:
+    return replace(
+        OFFICIAL_SEAM, classes=classes, backbone=backbone, output_stride=output_stride, **others
+    )
 
 
 class SeamOutput(NamedTuple):
@@ -181,17 +208,12 @@ class SeamOutput(NamedTuple):
 class SeamNet(nn.Module):
     """CAM head and PCM on any backbone (SEAM, figure 2 and section 3.3).
 
-    Published: ResNet-38 at stride 8, dropout .5, PCM on the grid of the CAM with power 1, both maps
-    resized to the input's size.
+    Published: `OFFICIAL_SEAM`, both maps resized to the input's size.
 
     Args:
         backbone: gives two mid-level maps and the last one.
         num_classes: foreground classes C.
-        pcm: whether to compute refined maps.
-        pcm_channels: embedding channels of the two mid-level maps.
-        pcm_finest: compute the affinity on the grid of the finer mid-level map, not the CAM's.
-        pcm_power: exponent of PCM's similarity (published: 1).
-        block_mib: memory for the affinity at once, MiB.
+        pcm: settings of PCM; None: no PCM and no refined maps.
         dropout: channel dropout in front of the head.
         head: head of several branches; None: a CAM head.
 
@@ -199,8 +221,9 @@ class SeamNet(nn.Module):
         >>> import torch
         >>> from tag2mask.nn.backbones.build import build_backbone
         >>> from tag2mask.seam.network import SeamNet
+        >>> from tag2mask.seam.pcm import PUBLISHED_PCM
         >>> backbone = build_backbone("tf_efficientnet_lite0", weights="none", output_stride=16)
-        >>> net = SeamNet(backbone, num_classes=2).eval()
+        >>> net = SeamNet(backbone, num_classes=2, pcm=PUBLISHED_PCM, dropout=0.5).eval()
         >>> with torch.no_grad():
         ...     output = net(torch.rand(1, 3, 64, 96))
         >>> output.logits.shape, output.cam.shape, output.refined.shape
@@ -212,26 +235,17 @@ class SeamNet(nn.Module):
         backbone: Backbone,
         num_classes: int,
         *,
-        pcm: bool = True,
-        pcm_channels: tuple[int, int] = (64, 128),
-        pcm_finest: bool = False,
-        pcm_power: float = 1.0,
-        block_mib: int = 64,
-        dropout: float = 0.5,
+        pcm: PcmSettings | None,
+        dropout: float,
         head: MdcHead | None = None,
     ) -> None:
         super().__init__()
         low, mid, last = backbone.channels
         self.backbone = backbone
         self.num_classes = num_classes
-        self.pcm_finest = pcm_finest
         self.dropout = nn.Dropout2d(dropout)
         self.head = _cam_head(last, num_classes) if head is None else head
-        self.pcm = (
-            PixelCorrelation(low, mid, channels=pcm_channels, power=pcm_power, block_mib=block_mib)
-            if pcm
-            else None
-        )
+        self.pcm = None if pcm is None else PixelCorrelation(low, mid, pcm)
 
     def forward(
         self,
@@ -268,7 +282,7 @@ class SeamNet(nn.Module):
         raw, branches = self._maps(features.last, valid)  # (b, C+1, h, w), (b, n, C+1, h, w)
         refined = None
         if self.pcm is not None:
-            grid = features.low.shape[2:] if self.pcm_finest else raw.shape[2:]
+            grid = features.low.shape[2:] if self.pcm.settings.finest else raw.shape[2:]
             seeds = resize(raw.detach(), grid, valid)  # (b, C+1, *grid)
             inside = None if valid is None else cells_inside(valid, grid)
             refined = self.pcm(

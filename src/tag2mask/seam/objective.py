@@ -24,7 +24,7 @@ from tag2mask.seam.transform import ViewTransform
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the terms (published: all 1); a term of weight 0 is not computed.
+    """Weights of the terms; a term of weight 0 is not computed.
 
     Attributes:
         cls: classification.
@@ -34,11 +34,40 @@ class LossWeights:
         ecr: ECR, both directions.
     """
 
-    cls: float = 1.0
-    cls_view2: float = 1.0
-    min_pool: float = 1.0
-    er: float = 1.0
-    ecr: float = 1.0
+    cls: float
+    cls_view2: float
+    min_pool: float
+    er: float
+    ecr: float
+
+
+PUBLISHED_WEIGHTS = LossWeights(cls=1.0, cls_view2=1.0, min_pool=1.0, er=1.0, ecr=1.0)
+
+
+@dataclass(frozen=True)
+class ObjectiveSettings:
+    """Settings of the Siamese objective.
+
+    Attributes:
+        weights: weights of the terms.
+        ecr_top: share of values that ECR keeps, in (0, 1].
+        published: the conventions of the authors' code: padding takes part, means are over all
+            channels, and pooling is at the maps' size. False: padding is excluded, means are over
+            present classes, and pooling is on the CAM's grid.
+        gate_pcm: only present classes enter PCM; in the authors' code all classes do.
+        map_stride: pixels per cell of the maps that the losses compare.
+    """
+
+    weights: LossWeights
+    ecr_top: float
+    published: bool
+    gate_pcm: bool
+    map_stride: int
+
+
+PUBLISHED_OBJECTIVE = ObjectiveSettings(
+    weights=PUBLISHED_WEIGHTS, ecr_top=0.2, published=True, gate_pcm=False, map_stride=1
+)
 
 
 class SeamObjective(nn.Module):
@@ -48,38 +77,20 @@ class SeamObjective(nn.Module):
 
         L = (cls1 + cls2) / 2 + (min1 + min2) / 2 + er + ecr1 + ecr2
 
-    with the terms of `tag2mask.seam.losses`, each times its weight (published: 1). PCM's inputs and
-    ECR's targets are detached. So ECR and min-pooling train PCM alone; backbone and CAM head learn
+    with the terms of `tag2mask.seam.losses`, each times its weight. PCM's inputs and ECR's targets
+    are detached. So ECR and min-pooling train PCM alone; backbone and CAM head learn
     from the classification loss and ER.
 
     Args:
         net: the network that both branches share.
-        weights: weights of the terms.
-        ecr_top: share of values that ECR keeps, in (0, 1] (published: .2).
-        published: the conventions of the authors' code: padding takes part, means are over all
-            channels, and pooling is at the maps' size. False: padding is excluded, means are over
-            present classes, and pooling is on the CAM's grid.
-        gate_pcm: only present classes enter PCM; in the authors' code all classes do.
-        map_stride: pixels per cell of the maps that the losses compare (published: 1).
+        settings: weights and conventions; published: `PUBLISHED_OBJECTIVE`.
     """
 
-    def __init__(
-        self,
-        net: SeamNet,
-        weights: LossWeights,
-        *,
-        ecr_top: float = 0.2,
-        published: bool = False,
-        gate_pcm: bool = True,
-        map_stride: int = 1,
-    ) -> None:
+    def __init__(self, net: SeamNet, settings: ObjectiveSettings) -> None:
         super().__init__()
         self.net = net
-        self.weights = weights
-        self.ecr_top = ecr_top
-        self.published = published
-        self.gate_pcm = gate_pcm
-        self.map_stride = map_stride
+        self.settings = settings
+        self.weights = settings.weights
 
     def forward(
         self, image: Tensor, tags: Tensor, valid: Tensor, transform: ViewTransform | None
@@ -96,7 +107,7 @@ class SeamObjective(nn.Module):
             Terms by name, unweighted: ``cls1 cls2 min1 min2 er ecr1 ecr2``, those that the
             weights switch on. `total_weights` says how they add up.
         """
-        inside = None if self.published else valid
+        inside = None if self.settings.published else valid
         # Absent classes are 0 in every term, so their maps are not computed.
         channels = present_channels(tags)  # (b, 1 + k)
         present = tags.gather(1, channels[:, 1:] - 1)  # (b, k)
@@ -136,14 +147,15 @@ class SeamObjective(nn.Module):
         }
 
     def _view(self, image: Tensor, valid: Tensor | None, tags: Tensor, channels: Tensor) -> _View:
-        size = (_cells(image.shape[2], self.map_stride), _cells(image.shape[3], self.map_stride))
+        stride = self.settings.map_stride
+        size = (_cells(image.shape[2], stride), _cells(image.shape[3], stride))
         output = self.net(
             image,
             valid=valid,
-            tags=tags if self.gate_pcm else None,
+            tags=tags if self.settings.gate_pcm else None,
             channels=channels,
             map_size=size,
-            pool_on_grid=not self.published,
+            pool_on_grid=not self.settings.published,
         )
         # Losses are computed in float32 whatever the network's precision.
         output = SeamOutput(
@@ -191,7 +203,7 @@ class SeamObjective(nn.Module):
                     losses.keep_largest(target.detach()),
                     refined,
                     tags,
-                    top=self.ecr_top,
+                    top=self.settings.ecr_top,
                     valid=valid,
                     num_classes=self.net.num_classes,
                 )

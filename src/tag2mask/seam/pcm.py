@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from typing import Any
 
@@ -36,6 +37,27 @@ _CPU_TILE = 512
 """Side of a tile that stays in a CPU's cache between its products."""
 _LEAST_TILE = 64
 """Smaller tiles save no memory, and the calls take longer than the products."""
+
+
+@dataclass(frozen=True)
+class PcmSettings:
+    """Settings of PCM.
+
+    Attributes:
+        channels: embedding channels of the finer and of the coarser mid-level map.
+        finest: the affinity is computed on the grid of the finer mid-level map, not on the CAM's.
+        power: exponent of the similarity, see `correlate`.
+        block_mib: memory for the affinity at once, MiB, see `correlate`.
+    """
+
+    channels: tuple[int, int]
+    finest: bool
+    power: float
+    block_mib: int
+
+
+PUBLISHED_PCM = PcmSettings(channels=(64, 128), finest=False, power=1.0, block_mib=64)
+"""The authors' PCM, on the grid of the CAM (``block_mib`` does not change the result)."""
 
 
 def pcm_input(cam: Tensor, *, tags: Tensor | None = None, valid: Tensor | None = None) -> Tensor:
@@ -79,7 +101,7 @@ def pcm_input(cam: Tensor, *, tags: Tensor | None = None, valid: Tensor | None =
         return torch.cat([background, foreground], dim=1)
 
 
-def correlate(maps: Tensor, features: Tensor, *, power: float = 1.0, block_mib: int = 64) -> Tensor:
+def correlate(maps: Tensor, features: Tensor, *, power: float, block_mib: int) -> Tensor:
     """Spread maps along the cosine similarity of features (section 3.3).
 
     Formula, over all pairs of positions i, j::
@@ -107,7 +129,7 @@ def correlate(maps: Tensor, features: Tensor, *, power: float = 1.0, block_mib: 
         >>> from tag2mask.seam.pcm import correlate
         >>> features = torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]).view(1, 2, 1, 3)
         >>> maps = torch.tensor([1.0, 0.0, 0.25]).view(1, 1, 1, 3)
-        >>> correlate(maps, features).flatten().round(decimals=3)
+        >>> correlate(maps, features, power=1.0, block_mib=64).flatten().round(decimals=3)
         tensor([0.5000, 0.5000, 0.2500])
     """
     batch, channels, height, width = maps.shape
@@ -216,21 +238,18 @@ class PixelCorrelation(nn.Module):
         refined = correlate(maps, f)
 
     All inputs are detached. The convolutions are ``f8_3``, ``f8_4`` and ``f9`` in the authors'
-    ``network/resnet38_SEAM.py``, initialized as there. Published: power 1, and embeddings on the
-    grid of the CAM.
+    ``network/resnet38_SEAM.py``, initialized as there. The caller chooses the grid of the maps.
 
     Args:
         low_channels: channels of the finer feature map (conv4 of ResNet-38: 512).
         mid_channels: channels of the coarser one (conv5: 1024).
-        channels: embedding channels of the two (published: 64 and 128).
-        power: see `correlate`.
-        block_mib: see `correlate`.
+        settings: see `PcmSettings`; published: `PUBLISHED_PCM`.
 
     Example:
         >>> import torch
-        >>> from tag2mask.seam.pcm import PixelCorrelation, pcm_input
+        >>> from tag2mask.seam.pcm import PUBLISHED_PCM, PixelCorrelation, pcm_input
         >>> _ = torch.manual_seed(0)
-        >>> pcm = PixelCorrelation(8, 16, channels=(4, 4))
+        >>> pcm = PixelCorrelation(8, 16, PUBLISHED_PCM)
         >>> image = torch.rand(1, 3, 32, 32)
         >>> low, mid, cam = (torch.rand(1, channels, 4, 4) for channels in (8, 16, 3))
         >>> refined = pcm(pcm_input(cam), low, mid, image)
@@ -238,22 +257,13 @@ class PixelCorrelation(nn.Module):
         (torch.Size([1, 3, 4, 4]), True)
     """
 
-    def __init__(
-        self,
-        low_channels: int,
-        mid_channels: int,
-        *,
-        channels: tuple[int, int] = (64, 128),
-        power: float = 1.0,
-        block_mib: int = 64,
-    ) -> None:
+    def __init__(self, low_channels: int, mid_channels: int, settings: PcmSettings) -> None:
         super().__init__()
-        low, mid = channels
+        self.settings = settings
+        low, mid = settings.channels
         self.embed_low = nn.Conv2d(low_channels, low, 1, bias=False)
         self.embed_mid = nn.Conv2d(mid_channels, mid, 1, bias=False)
         self.fuse = nn.Conv2d(3 + low + mid, low + mid, 1, bias=False)
-        self.power = power
-        self.block_mib = block_mib
         nn.init.kaiming_normal_(self.embed_low.weight)
         nn.init.kaiming_normal_(self.embed_mid.weight)
         nn.init.xavier_uniform_(self.fuse.weight, gain=4)
@@ -299,4 +309,5 @@ class PixelCorrelation(nn.Module):
         fused = self.fuse(features)  # (b, low + mid, h, w)
         if valid is not None:
             fused = fused * valid[:, None]
-        return correlate(maps, fused, power=self.power, block_mib=self.block_mib)
+        power, block_mib = self.settings.power, self.settings.block_mib
+        return correlate(maps, fused, power=power, block_mib=block_mib)

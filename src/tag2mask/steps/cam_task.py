@@ -21,7 +21,7 @@ from tag2mask.report.overlays import cam_sheet
 from tag2mask.runtime.session import Runtime
 from tag2mask.seam.losses import max_norm
 from tag2mask.seam.network import SeamNet, SeamSpec
-from tag2mask.seam.objective import LossWeights, SeamObjective
+from tag2mask.seam.objective import LossWeights, ObjectiveSettings, SeamObjective
 from tag2mask.seam.transform import ViewTransform
 from tag2mask.steps.training import fit_settings, network_optimizer, rank_batches
 from tag2mask.training.augmentation import Augmentation
@@ -33,17 +33,25 @@ PICTURED = 4
 """Number of training photos in a picture."""
 
 
-def seam_objective(net: SeamNet, section: TrainCam) -> SeamObjective:
-    """Return the network with the loss terms and frozen layers that a section describes."""
-    freeze(net, net.backbone.frozen(), batch_norm=section.freeze_batch_norm)
+def objective_settings(section: TrainCam) -> ObjectiveSettings:
+    """Return the settings of the Siamese objective that a section describes."""
     w = section.losses
-    objective = SeamObjective(
-        net.to(memory_format=torch.channels_last),
-        LossWeights(cls=w.cls, cls_view2=w.cls_view2, min_pool=w.min_pool, er=w.er, ecr=w.ecr),
+    return ObjectiveSettings(
+        weights=LossWeights(
+            cls=w.cls, cls_view2=w.cls_view2, min_pool=w.min_pool, er=w.er, ecr=w.ecr
+        ),
         ecr_top=w.ecr_top,
         published=section.behavior == "published",
         gate_pcm=section.pcm.gate_by_tags,
         map_stride=w.map_stride,
+    )
+
+
+def seam_objective(net: SeamNet, section: TrainCam) -> SeamObjective:
+    """Return the network with the loss terms and frozen layers that a section describes."""
+    freeze(net, net.backbone.frozen(), batch_norm=section.freeze_batch_norm)
+    objective = SeamObjective(
+        net.to(memory_format=torch.channels_last), objective_settings(section)
     )
     train_mode(objective, freeze_batch_norm=section.freeze_batch_norm)
     return objective

@@ -113,7 +113,17 @@ def _load(
 
 
 def _inference(net: SeamNet, section: InferCam, runtime: Runtime) -> MultiScaleInference:
-    settings = InferenceSettings(
+    return MultiScaleInference(
+        inference_copy(net, runtime.device),
+        inference_settings(net, section),
+        runtime.device,
+        partial(runtime.autocast, section.precision),
+    )
+
+
+def inference_settings(net: SeamNet, section: InferCam) -> InferenceSettings:
+    """Return the settings of the inference that a section describes for a network."""
+    return InferenceSettings(
         scales=section.scales,
         flip=section.flip,
         long_side=section.long_side,
@@ -122,12 +132,6 @@ def _inference(net: SeamNet, section: InferCam, runtime: Runtime) -> MultiScaleI
         map_stride=section.map_stride,
         batch_views=section.batch_views,
         published=section.behavior == "published",
-    )
-    return MultiScaleInference(
-        inference_copy(net, runtime.device),
-        settings,
-        runtime.device,
-        partial(runtime.autocast, section.precision),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from tag2mask.nn.backbones.build import build_backbone
 from tag2mask.nn.backbones.resnet38 import ResNet38
 from tag2mask.nn.backbones.timm_backbone import TimmBackbone
 from tag2mask.nn.weights import packaged_state
-from tag2mask.seam.network import SeamSpec, build_seam, save_seam
+from tag2mask.seam.network import OFFICIAL_SEAM, build_seam, save_seam
 
 CATS = range(281, 286)
 """Domestic cats among the ImageNet classes."""
@@ -221,7 +222,10 @@ def test_files_load_without_their_classifier(tmp_path: Path) -> None:
     [("test_efficientnet", 16), pytest.param("resnet38", 8, marks=pytest.mark.slow)],
 )
 def test_backbone_of_a_trained_network_is_loaded(tmp_path: Path, name: str, stride: int) -> None:
-    file, spec = tmp_path / "model.safetensors", SeamSpec(("cat", "dog"), name, stride)
+    file, spec = (
+        tmp_path / "model.safetensors",
+        replace(OFFICIAL_SEAM, classes=("cat", "dog"), backbone=name, output_stride=stride),
+    )
     torch.manual_seed(3)
     trained = build_seam(spec)
     save_seam(file, trained, spec)
