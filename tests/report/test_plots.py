@@ -13,19 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tag2mask.report.plot_figure import GROUND, INK, MUTED, RULE, SERIES_COLORS, save_png
 from tag2mask.report.plots import (
-    GROUND,
-    INK,
-    MUTED,
-    RULE,
-    SERIES_COLORS,
     Dot,
     Series,
     dot_plot,
     line_figure,
     line_plot,
     running_mean,
-    save_png,
     thinned,
 )
 

@@ -8,7 +8,8 @@ from matplotlib.lines import Line2D
 
 from tag2mask.ablation.scores import AblationScores, Summary
 from tag2mask.ablation.text_tables import best_text, percent, state_text, threshold_text
-from tag2mask.report.plots import GROUND, SERIES_COLORS, Dot, dot_figure, save_png
+from tag2mask.report.plot_figure import GROUND, SERIES_COLORS, save_png
+from tag2mask.report.plots import Dot, dot_figure
 
 
 def row_dots(scores: AblationScores) -> list[tuple[str, list[Dot]]]:

@@ -8,7 +8,8 @@ import numpy as np
 
 from tag2mask.evaluation.records import CurveScores, EvaluationScores, SplitScores
 from tag2mask.report.page import with_unit
-from tag2mask.report.plots import MUTED, Series, line_figure, save_png
+from tag2mask.report.plot_figure import MUTED, save_png
+from tag2mask.report.plots import Series, line_figure
 
 
 def curve_series(

@@ -1,44 +1,22 @@
-"""The model card of an exported network: use, classes, training, metrics and license.
+"""Contents of an exported network's model card, read from its run folder.
 
-The headings follow Mitchell et al., "Model Cards for Model Reporting" (2019,
-https://arxiv.org/abs/1810.03993), as far as a run folder has the information. Every score comes
-with its split, number of photos and tag source.
+Every score comes with its split, number of photos and tag source.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import yaml
-
-from tag2mask.artifacts.handles import Evaluation, Predictions, PreparedData, SegmenterModel
+from tag2mask.artifacts.handles import Evaluation, Predictions, PreparedData
 from tag2mask.artifacts.manifest import Manifest
 from tag2mask.evaluation.records import SEGMENTER, EvaluationScores, SplitScores
-from tag2mask.evaluation.tables import markdown_table, threshold_text
-from tag2mask.report.page import hex_color, percent
 from tag2mask.report.run_folder import RunFolder
 from tag2mask.segmentation.inference.export_spec import ExportedSpec
 
 ONNX_FILE, TORCH_FILE = "model.onnx", "model.pt2"
 """Names of an exported network's files."""
-_USE = {
-    ONNX_FILE: """
-```sh
-tag2mask predict PHOTOS --model model.onnx --out DIR
-```
-""",
-    TORCH_FILE: """
-```python
-import torch
-
-network = torch.export.load("model.pt2").module()
-logits = network(image)
-```
-""",
-}
-_CHOSEN = " The checkpoint was chosen by its score on `val` (`validate_epochs`)."
 
 
 @dataclass(frozen=True)
@@ -214,150 +192,3 @@ def license_text(training: Mapping[str, Any] | None) -> str:
         "owners of the training photos have rights too: whoever trained the network must decide "
         "whether it may be redistributed."
     )
-
-
-def markdown(card: ModelCard) -> str:
-    """Return the card as Markdown."""
-    spec = card.spec
-    parts = [
-        f"# {card.name}",
-        f"A segmentation network ({spec.architecture} on {spec.encoder}, output stride "
-        f"{spec.output_stride}, {card.parameters:,} weights) that labels every pixel of a photo "
-        f"as background or one of {len(spec.classes)} classes. Exported by tag2mask "
-        f"{spec.tag2mask}.",
-        markdown_table(
-            ("file", "format", "MB", "largest difference of logits", "sha256"),
-            [
-                (
-                    f"`{file.name}`",
-                    file.format,
-                    f"{file.bytes / 1e6:.1f}",
-                    f"{file.largest_difference:.1g}",
-                    f"`{file.sha256}`",
-                )
-                for file in card.files
-            ],
-        ),
-        "## Use",
-        *(_USE[file.name].strip() for file in card.files),
-        "Input `image`: float32 (batch, 3, height, width), RGB in [0, 1] minus "
-        f"{list(spec.mean)}, divided by {list(spec.std)}; height and width are multiples of "
-        f"{spec.size_multiple}, padded by 0 on the right and below, of at least "
-        f"{_and(f'{file.smallest_side} px for `{file.name}`' for file in card.files)}. "
-        f"The long side of the photos it was trained on is {spec.long_side} px at scale 1. Output "
-        f"`logits`: float32 (batch, {len(spec.colors)}, height, width); the largest channel is "
-        "the label.",
-        "## Classes",
-        markdown_table(
-            ("label", "class", "color"),
-            [
-                (str(label), name, hex_color(color))
-                for label, (name, color) in enumerate(
-                    zip(("background", *spec.classes), spec.colors, strict=True)
-                )
-            ],
-        ),
-        "## Training",
-        *_training(card),
-        "## Metrics",
-        *_metrics(card),
-        "## License",
-        license_text(card.training),
-    ]
-    versions = ", ".join(f"{name} {version}" for name, version in card.versions.items())
-    return "\n\n".join([*parts, f"Exported with {versions}."]) + "\n"
-
-
-def _training(card: ModelCard) -> list[str]:
-    parts = []
-    if card.data is not None:
-        parts.append(
-            f"Data: {card.data['name']} (layout {card.data['layout']}): "
-            f"{_counts(card.data['counts'])}."
-        )
-    if card.training is None:
-        return [*parts, "How it was trained is not recorded next to the network's file."]
-    training, section = card.training, card.training["section"]
-    if "imported" in section:
-        return [*parts, f"It was trained elsewhere and imported from {section['imported']}."]
-    if "masks" not in section:  # a folder made by hand
-        return [*parts, "How it was trained is not recorded."]
-    source = (
-        "pseudo masks, made from image-level tags and not checked by hand"
-        if section["masks"] == "pseudo"
-        else "ground truth masks"
-    )
-    versions = ", ".join(f"{name} {v}" for name, v in training["finished_with"].items())
-    fragment = yaml.safe_dump({SegmenterModel.step.replace("-", "_"): section}, sort_keys=False)
-    return [
-        *parts,
-        f"It was trained on {source}: {_counts(training['counts'])}; "
-        f"{training['metrics'].get('steps', '?')} steps with {versions}.",
-        f"```yaml\n{fragment}```",
-    ]
-
-
-def _metrics(card: ModelCard) -> list[str]:
-    if not card.scores:
-        return ["No ground truth masks, or no evaluation next to the network."]
-    rows = [
-        (
-            row.split,
-            str(row.photos),
-            row.masks_of,
-            row.tags,
-            threshold_text(row.background_threshold, row.background_source),
-            *map(percent, (row.miou, row.precision, row.recall)),
-        )
-        for row in card.scores
-    ]
-    parts = [
-        markdown_table(
-            (
-                "split",
-                "photos",
-                "masks of",
-                "tags used",
-                "background threshold",
-                "mIoU, %",
-                "precision, %",
-                "recall, %",
-            ),
-            rows,
-        ),
-        f"{_scored_with(card.scored_with)}Measured by `tag2mask evaluate`. `train` are the "
-        "photos that the network was trained on."
-        + (_CHOSEN if (card.training or {})["section"].get("validate_epochs") else ""),
-    ]
-    if card.left_out:
-        parts.append(
-            f"Not scored: {_counts(card.left_out)} photos, because settings were chosen on them."
-        )
-    return parts
-
-
-def _scored_with(settings: Mapping[str, Any] | None) -> str:
-    if settings is None:
-        return ""
-    side = (
-        "their own size"
-        if settings["long_side"] is None
-        else f"a long side of {settings['long_side']} px"
-    )
-    parts = [f"The network saw photos at {side}, times {_and(map(str, settings['scales']))}"]
-    parts += ["with mirror images"] if settings["flip"] else []
-    parts += [
-        f"{'with' if settings['crf'] else 'without'} a dense CRF on the probabilities, which "
-        "were enlarged to the photo"
-    ]
-    return f"{', '.join(parts)}. "
-
-
-def _and(words: Iterable[str]) -> str:
-    """Join words by commas and "and"."""
-    *first, last = words
-    return f"{', '.join(first)} and {last}" if first else last
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())

@@ -28,11 +28,11 @@ from tag2mask.report.model_card import (
     ModelCard,
     data_of,
     evaluation_of,
-    markdown,
     scores_of,
     settings_of,
     training_of,
 )
+from tag2mask.report.model_card_text import markdown
 from tag2mask.report.run_folder import RunFolder, open_runs, read_scores
 from tag2mask.segmentation.export import (
     OPSET,
