@@ -11,16 +11,8 @@ import pytest
 from blocks_page import EVIL, LONG, page_of_all_blocks
 from PIL import Image
 
-from tag2mask.report.page import (
-    Cell,
-    Column,
-    PageTable,
-    difference,
-    percent,
-    picture,
-    render,
-    with_unit,
-)
+from tag2mask.evaluation.wording import percent, with_unit
+from tag2mask.report.page import Cell, Column, PageTable, difference, picture, render
 
 pytestmark = pytest.mark.smoke
 

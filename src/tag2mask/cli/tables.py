@@ -30,6 +30,8 @@ _SHOWN_SETTINGS = 10
 
 def show_scores(evaluations: Mapping[str, Handle]) -> None:
     """Print the mIoU of several runs, one line per run and split."""
+    from tag2mask.evaluation.wording import with_unit
+
     table = Table(
         "run",
         "split",
@@ -41,7 +43,7 @@ def show_scores(evaluations: Mapping[str, Handle]) -> None:
     for name, evaluation in evaluations.items():
         for split, found in evaluation.manifest.metrics.items():
             figures = ("best_miou", "miou", "segmenter_miou", "tag_map")
-            table.add_row(name, split, *(_percent(found.get(key)) for key in figures))
+            table.add_row(name, split, *(with_unit(found.get(key)) for key in figures))
     _print(table)
 
 
@@ -194,10 +196,6 @@ def show_data(report: DataReport) -> None:
 
 def _size(mib: float) -> str:
     return f"{max(1, round(mib))} MiB" if mib < 1024 else f"{mib / 1024:.1f} GiB"
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f} %"
 
 
 def _print(table: Table) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tag2mask.evaluation.records import NO_SCORE, EvaluationScores, SplitScores
+from tag2mask.evaluation.records import EvaluationScores, SplitScores
+from tag2mask.evaluation.wording import percent, threshold_text
+
+_DIGITS = 2
 
 
 def format_scores(scores: EvaluationScores) -> str:
@@ -30,17 +33,17 @@ def _overview(scores: EvaluationScores) -> str:
             "background threshold": threshold_text(
                 split.background_threshold, split.background_source
             ),
-            "mIoU": _percent(getattr(masks, "miou", None)),
-            "best possible": "-"
+            "mIoU": percent(getattr(masks, "miou", None), _DIGITS),
+            "best possible": "–"
             if curve is None
-            else f"{_percent(curve.best_miou)} at {curve.best_threshold:g}",
-            "boundary IoU": _percent(getattr(masks, "boundary_miou", None)),
-            "precision": _percent(getattr(masks, "precision", None)),
-            "recall": _percent(getattr(masks, "recall", None)),
-            "pixel accuracy": _percent(getattr(masks, "pixel_accuracy", None)),
-            "tag mAP": _percent(getattr(tags, "mean_average_precision", None)),
-            "tag F1": _percent(getattr(tags, "mean_f1", None)),
-            "map certainty": _percent(split.certainty),
+            else f"{percent(curve.best_miou, _DIGITS)} at {curve.best_threshold:g}",
+            "boundary IoU": percent(getattr(masks, "boundary_miou", None), _DIGITS),
+            "precision": percent(getattr(masks, "precision", None), _DIGITS),
+            "recall": percent(getattr(masks, "recall", None), _DIGITS),
+            "pixel accuracy": percent(getattr(masks, "pixel_accuracy", None), _DIGITS),
+            "tag mAP": percent(getattr(tags, "mean_average_precision", None), _DIGITS),
+            "tag F1": percent(getattr(tags, "mean_f1", None), _DIGITS),
+            "map certainty": percent(split.certainty, _DIGITS),
         }
         if any(other.left_out for other in scores.splits):
             facts["photos left out"] = str(split.left_out)
@@ -67,21 +70,19 @@ def _stage_table(split: SplitScores) -> str:
         rows.append(
             (
                 stage.name,
-                *(_percent(getattr(used, name, None)) for name in ("miou", "precision", "recall")),
-                "?"
+                *(
+                    percent(getattr(used, name, None), _DIGITS)
+                    for name in ("miou", "precision", "recall")
+                ),
+                "–"
                 if used is None
                 else threshold_text(used.background_threshold, used.background_source),
-                "-" if best is None else f"{_percent(best.miou)} at {best.background_threshold:g}",
+                "–"
+                if best is None
+                else f"{percent(best.miou, _DIGITS)} at {best.background_threshold:g}",
             )
         )
     return markdown_table(head, rows)
-
-
-def threshold_text(threshold: float | None, source: str) -> str:
-    """A background threshold and its source."""
-    if source == NO_SCORE:
-        return source
-    return f"{'?' if threshold is None else f'{threshold:g}'} ({source})"
 
 
 def _class_table(split: SplitScores) -> str:
@@ -100,16 +101,16 @@ def _class_table(split: SplitScores) -> str:
         [
             (
                 c.name,
-                *map(
-                    _percent,
-                    (
+                *(
+                    percent(share, _DIGITS)
+                    for share in (
                         c.iou,
                         c.precision,
                         c.recall,
                         c.false_positive_share,
                         c.false_negative_share,
                         c.boundary_iou,
-                    ),
+                    )
                 ),
             )
             for c in split.masks.classes
@@ -133,15 +134,14 @@ def _tag_table(split: SplitScores) -> str:
             (
                 c.name,
                 str(c.photos),
-                *map(_percent, (c.average_precision, c.precision, c.recall, c.f1)),
+                *(
+                    percent(share, _DIGITS)
+                    for share in (c.average_precision, c.precision, c.recall, c.f1)
+                ),
             )
             for c in split.tags.classes
         ],
     )
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.2f}"
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

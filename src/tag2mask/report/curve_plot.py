@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tag2mask.evaluation.records import CurveScores, EvaluationScores, SplitScores
-from tag2mask.report.page import with_unit
+from tag2mask.evaluation.wording import with_unit
 from tag2mask.report.plot_figure import MUTED, save_png
 from tag2mask.report.plots import Series, line_figure
 

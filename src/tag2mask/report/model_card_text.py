@@ -12,9 +12,10 @@ from typing import Any
 import yaml
 
 from tag2mask.artifacts.handles import SegmenterModel
-from tag2mask.evaluation.tables import markdown_table, threshold_text
+from tag2mask.evaluation.tables import markdown_table
+from tag2mask.evaluation.wording import percent, threshold_text
 from tag2mask.report.model_card import ONNX_FILE, TORCH_FILE, ModelCard, license_text
-from tag2mask.report.page import hex_color, percent
+from tag2mask.report.page import hex_color
 
 _USE = {
     ONNX_FILE: """

@@ -234,16 +234,6 @@ def hex_color(rgb: Sequence[int]) -> str:
     return "#{:02x}{:02x}{:02x}".format(*rgb)
 
 
-def percent(share: float | None, digits: int = 1) -> str:
-    """A share in [0, 1] as percent without the sign; a dash where there is none."""
-    return "–" if share is None else f"{100.0 * share:.{digits}f}"
-
-
-def with_unit(share: float | None) -> str:
-    """A share in [0, 1] as percent with its sign, which never stands alone on a line."""
-    return "–" if share is None else f"{percent(share)}\N{NO-BREAK SPACE}%"
-
-
 def difference(share: float | None, reference: float | None) -> Cell:
     """Percent points between two shares, with a sign and a tone."""
     if share is None or reference is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tag2mask.errors import RunFolderError
-from tag2mask.report.page import with_unit
+from tag2mask.evaluation.wording import with_unit
 
 
 @dataclass(frozen=True)

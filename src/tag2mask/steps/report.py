@@ -24,9 +24,9 @@ from tag2mask.report.run_folder import RunFolder, open_runs, read_scores
 from tag2mask.report.sections.classes import class_section, confusion_section, tag_section
 from tag2mask.report.sections.photos import label_section, photo_section
 from tag2mask.report.sections.runs import recipe_section, timing_section, training_section
+from tag2mask.report.sections.scored_runs import ScoredRun
 from tag2mask.report.sections.scores import curve_section, numbers_section
 from tag2mask.report.sections.stages import stage_section
-from tag2mask.report.sections.wording import ScoredRun
 from tag2mask.version import __version__
 
 PAGE = "index.html"

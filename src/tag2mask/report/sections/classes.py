@@ -12,18 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tag2mask.evaluation.records import ClassScores, EvaluationScores, SplitScores, TagScores
-from tag2mask.report.page import (
-    Block,
-    Cell,
-    Column,
-    Note,
-    PageSection,
-    PageTable,
-    difference,
-    percent,
-    with_unit,
-)
-from tag2mask.report.sections.wording import ScoredRun, basis_text, class_colors, mask_scores_of
+from tag2mask.evaluation.wording import basis_text, percent, with_unit
+from tag2mask.report.page import Block, Cell, Column, Note, PageSection, PageTable, difference
+from tag2mask.report.sections.scored_runs import ScoredRun, class_colors, mask_scores_of
 
 CONFUSION_CLASSES = 21
 """Rows of the confusion table: the classes with the most wrong pixels."""

@@ -27,6 +27,7 @@ from tag2mask.data.masks import read_mask
 from tag2mask.errors import DataError
 from tag2mask.evaluation.crf_masks import CRF_MASKS
 from tag2mask.evaluation.records import SEGMENTER, maps_name
+from tag2mask.evaluation.wording import with_unit
 from tag2mask.maps.cam_map import MAP_SUFFIX, read_map
 from tag2mask.report.overlays import fitted, heat_overlay, mask_overlay
 from tag2mask.report.page import (
@@ -38,7 +39,6 @@ from tag2mask.report.page import (
     Picture,
     hex_color,
     picture,
-    with_unit,
 )
 from tag2mask.report.photo_choice import PhotoScore, examples, photo_mious, pick_photos
 from tag2mask.report.run_folder import RunFolder

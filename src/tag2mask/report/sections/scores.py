@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tag2mask.evaluation.records import SplitScores
+from tag2mask.evaluation.wording import basis_text, percent, photos_text, with_unit
 from tag2mask.report.curve_plot import curve_series
 from tag2mask.report.page import (
     Block,
@@ -17,12 +18,10 @@ from tag2mask.report.page import (
     PageSection,
     PageTable,
     difference,
-    percent,
-    with_unit,
 )
 from tag2mask.report.plots import line_plot
+from tag2mask.report.sections.scored_runs import ScoredRun, split_names
 from tag2mask.report.sections.stages import has_stages
-from tag2mask.report.sections.wording import ScoredRun, basis_text, photos_text, split_names
 
 _FIGURES = {
     "miou": "mIoU",

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tag2mask.evaluation.records import SplitScores, StageScores
+from tag2mask.evaluation.wording import measured_text, percent, threshold_text, with_unit
 from tag2mask.report.curve_plot import curve_series
 from tag2mask.report.page import (
     Block,
@@ -20,11 +21,9 @@ from tag2mask.report.page import (
     PageTable,
     Svg,
     difference,
-    percent,
-    with_unit,
 )
 from tag2mask.report.plots import Series, line_plot
-from tag2mask.report.sections.wording import ScoredRun, measured_text, split_names, threshold_text
+from tag2mask.report.sections.scored_runs import ScoredRun, split_names
 
 
 def has_stages(run: ScoredRun) -> bool:

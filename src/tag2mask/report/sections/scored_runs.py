@@ -1,4 +1,4 @@
-"""Scores of the runs on the page, and texts that say what a score was measured on."""
+"""The runs on the page and their scores."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tag2mask.classes import ClassSet
-from tag2mask.evaluation.records import NO_SCORE, EvaluationScores, MaskScores, SplitScores
+from tag2mask.evaluation.records import EvaluationScores, MaskScores, SplitScores
 from tag2mask.report.page import hex_color
 
 
@@ -39,32 +39,6 @@ def split_names(runs: Sequence[ScoredRun]) -> list[str]:
 def class_colors(scores: EvaluationScores) -> list[str]:
     """Return ``#rrggbb`` by mask id (C+1)."""
     return [hex_color(rgb) for rgb in ClassSet(scores.classes[1:]).colors]
-
-
-def photos_text(split: SplitScores, photos: int) -> str:
-    """Return split, number of photos scored and left out, and tag source."""
-    return measured_text(split, photos, split.tag_source)
-
-
-def measured_text(split: SplitScores, photos: int, tag_source: str) -> str:
-    """Return the text of `photos_text` for another tag source."""
-    plural = "" if photos == 1 else "s"
-    left_out = f" ({split.left_out:,} left out)" if split.left_out else ""
-    return f"{split.split}, {photos:,} photo{plural}{left_out}, {tag_source} tags"
-
-
-def basis_text(split: SplitScores, photos: int) -> str:
-    """Return split, photos, tag source, background threshold in use and its source."""
-    return f"{photos_text(split, photos)}, background threshold " + threshold_text(
-        split.background_threshold, split.background_source
-    )
-
-
-def threshold_text(threshold: float | None, source: str) -> str:
-    """Return a background threshold and its source."""
-    if source == NO_SCORE:
-        return source
-    return f"{'unknown' if threshold is None else f'{threshold:.3g}'} ({source})"
 
 
 def mask_scores_of(run: ScoredRun, split: str) -> MaskScores | None:

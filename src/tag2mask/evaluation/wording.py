@@ -1,0 +1,41 @@
+"""Scores as text, the same in tables, pages and model cards."""
+
+from __future__ import annotations
+
+from tag2mask.evaluation.records import NO_SCORE, SplitScores
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """Return a share in [0, 1] as percent without the sign; a dash if it is None."""
+    return "–" if share is None else f"{100.0 * share:.{digits}f}"
+
+
+def with_unit(share: float | None) -> str:
+    """Return a share in [0, 1] as percent, its sign joined by a no-break space."""
+    return "–" if share is None else f"{percent(share)}\N{NO-BREAK SPACE}%"
+
+
+def photos_text(split: SplitScores, photos: int) -> str:
+    """Return split, number of photos scored and left out, and tag source."""
+    return measured_text(split, photos, split.tag_source)
+
+
+def measured_text(split: SplitScores, photos: int, tag_source: str) -> str:
+    """Return the text of `photos_text` for another tag source."""
+    plural = "" if photos == 1 else "s"
+    left_out = f" ({split.left_out:,} left out)" if split.left_out else ""
+    return f"{split.split}, {photos:,} photo{plural}{left_out}, {tag_source} tags"
+
+
+def basis_text(split: SplitScores, photos: int) -> str:
+    """Return split, photos, tag source, background threshold in use and its source."""
+    return f"{photos_text(split, photos)}, background threshold " + threshold_text(
+        split.background_threshold, split.background_source
+    )
+
+
+def threshold_text(threshold: float | None, source: str) -> str:
+    """Return a background threshold and its source."""
+    if source == NO_SCORE:
+        return source
+    return f"{'unknown' if threshold is None else f'{threshold:.3g}'} ({source})"
