@@ -70,11 +70,11 @@ def test_scores_are_those_of_the_counts_of_all_photos(scene, masks, one_rank):
 
 
 def test_ignored_pixels_of_a_pseudo_mask_count_as_void(scene, masks, one_rank):
-    whole = read_scores(run(scene, masks, one_rank))
+    complete = read_scores(run(scene, masks, one_rank))
     section = FIXED.model_copy(update={"unsure_below": 0.7})
     unsure = pseudo_masks(scene.data, scene.maps, section, scene.root / "unsure", one_rank)
     found = read_scores(run(scene, unsure, one_rank, name="evaluate-unsure"))
-    for split, one, other in zip(("train", "val"), whole.splits, found.splits, strict=True):
+    for split, one, other in zip(("train", "val"), complete.splits, found.splits, strict=True):
         confusion = Confusion.empty(len(NAMES))
         for id in [s.id for s in scene.samples[split] if s.id in scene.masked]:
             made = labels(unsure, id)
@@ -178,7 +178,7 @@ def test_a_split_without_any_tag_has_no_tag_scores(scene, one_rank):
 
 
 def test_paper_behavior_counts_absent_classes(scene, masks, one_rank):
-    for id, truth in scene.truths.items():  # "cat" and "dog" vanish from the validation masks
+    for id, truth in scene.truths.items():  # remove "cat" and "dog" from the validation masks
         if id.startswith("val/"):
             Image.fromarray(np.where(truth == 3, 3, 0).astype(np.uint8)).save(
                 scene.root / "photos" / f"{id}.png"
@@ -258,7 +258,7 @@ def test_a_damaged_file_is_named(scene, masks, one_rank):
 def test_masks_of_a_network_of_other_classes_are_refused(scene, masks, one_rank):
     with step_folder(Predictions, scene.root / "predict", section={"splits": ["val"]}) as step:
         predictions = step.finish(metrics={"classes": ["cow", "horse"]})
-    with pytest.raises(DataError, match=r"knows other classes .*cow.*horse"):
+    with pytest.raises(DataError, match=r"has other classes .*cow.*horse"):
         evaluate(
             scene.data,
             scene.maps,

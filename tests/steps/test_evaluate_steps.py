@@ -112,8 +112,8 @@ def test_the_segmentation_network_comes_last(tiny, one_rank) -> None:
         scene.root / "sharpened",
         one_rank,
     )
-    said = {"a": np.array([[1, 1, 0, 0], [1, 2, 0, 0]], np.uint8), "b": np.zeros((2, 4), np.uint8)}
-    found = predicted(scene, said, splits=["train", "val"])
+    given = {"a": np.array([[1, 1, 0, 0], [1, 2, 0, 0]], np.uint8), "b": np.zeros((2, 4), np.uint8)}
+    found = predicted(scene, given, splits=["train", "val"])
     evaluation = evaluate(
         scene.data, after, masks, FOUR, scene.root / "evaluate", one_rank, [maps], found
     )
@@ -274,7 +274,7 @@ def test_without_a_walk_the_maps_are_the_only_stage(scene, one_rank) -> None:
             "left_out",
         ]
         (only,) = split["stages"]
-        assert only["name"] == "maps", "the folder doesn't say which branch drew them"
+        assert only["name"] == "maps", "the manifest has no branch"
         assert only["curve"] == split["curve"] and split["left_out"] == 0
         assert only["used"] == {"background_threshold": 0.4, "background_source": "fixed"} | {
             key: split["masks"][key] for key in ("miou", "precision", "recall")
@@ -363,8 +363,8 @@ def test_an_interrupted_crf_resumes(scene, seam, one_rank, monkeypatch) -> None:
     evaluation = evaluate(scene.data, after, masks, CRF, out, one_rank, [seam])
     assert {path: path.stat().st_mtime_ns for path in known} == known, "those were kept"
     assert len(list((out / "crf").rglob("*.png"))) == len(scene.masked)
-    whole = evaluate(scene.data, after, masks, CRF, scene.root / "whole", one_rank, [seam])
-    assert [asdict(split) for split in splits(evaluation)] == [asdict(s) for s in splits(whole)]
+    complete = evaluate(scene.data, after, masks, CRF, scene.root / "complete", one_rank, [seam])
+    assert [asdict(split) for split in splits(evaluation)] == [asdict(s) for s in splits(complete)]
 
 
 def journal(folder: Path) -> list[str]:

@@ -135,7 +135,7 @@ def test_a_curve_or_a_dot_for_each_stage(run: Path) -> None:
     page(run)
     html = part(run, "stages")
     plots = re.findall(r"<svg.*?</svg>", html, re.S)
-    assert len(plots) == 2, "a plot a split"
+    assert len(plots) == 2, "one plot per split"
     for plot in plots:
         assert re.findall(r'<g class="line (s\d)"', plot) == ["s0", "s1", "s2", "s3"]
         assert [plot.count(f'class="mark {name}"') for name in ("s0", "s1", "s2", "s3")] == [
@@ -146,9 +146,9 @@ def test_a_curve_or_a_dot_for_each_stage(run: Path) -> None:
         ], "best and in use; a CRF alone"
     legend = re.search(r'<ul class="legend">(.*?)</ul>', html, re.S)
     assert legend is not None
-    assert re.findall(r"</span>(.*?)</li>", legend[1]) == STAGES[:-1], "a network has no score"
-    whole = (run / "report" / "index.html").read_text(encoding="utf-8")
-    assert 'id="background-threshold"' not in whole, "one plot shows both"
+    assert re.findall(r"</span>(.*?)</li>", legend[1]) == STAGES[:-1], "a network has no threshold"
+    html = (run / "report" / "index.html").read_text(encoding="utf-8")
+    assert 'id="background-threshold"' not in html, "one plot shows both"
 
 
 def test_a_row_of_pictures_from_the_photo_to_the_truth(run: Path) -> None:

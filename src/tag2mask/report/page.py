@@ -44,7 +44,7 @@ class Cell:
 
     Attributes:
         text: the text shown.
-        bar: length of a bar beside the text, in [0, 1]; None: no bar.
+        bar: length of a bar next to the text, in [0, 1]; None: no bar.
         heat: strength of the background color, in [0, 1]; None: none.
         swatch: ``#rrggbb`` of a class, shown as a small square.
         tone: better or worse than the reference, or less important.
@@ -235,7 +235,7 @@ def hex_color(rgb: Sequence[int]) -> str:
 
 
 def difference(share: float | None, reference: float | None) -> Cell:
-    """Percent points between two shares, with a sign and a tone."""
+    """Return the difference of two shares in percentage points, with a sign and a tone."""
     if share is None or reference is None:
         return Cell("–", tone="muted")
     points = round(100.0 * (share - reference), 1)

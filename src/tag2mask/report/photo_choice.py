@@ -34,7 +34,7 @@ class PhotoScore:
 
     @property
     def text(self) -> str:
-        """Split and score, as shown beside the photo."""
+        """Split and score, as shown next to the photo."""
         if self.miou is not None:
             return f"{self.split}, mIoU {with_unit(self.miou)}"
         if np.isfinite(self.certainty):

@@ -75,7 +75,7 @@ def evaluate(
 
     Args:
         data: photos, tags and, if available, ground truth masks.
-        maps: the maps that the pseudo masks were made of.
+        maps: the maps that the pseudo masks were made from.
         masks: the pseudo masks.
         section: settings.
         out: folder to write; with the dense CRF, an interrupted evaluation resumes.
@@ -155,8 +155,7 @@ def _check_classes(data: PreparedData, predictions: Predictions) -> None:
     own, found = list(read_classes(data.path).names), predictions.manifest.metrics.get("classes")
     if found not in (None, own):
         raise DataError(
-            f"the network knows other classes ({first_few(found)}) than the data "
-            f"({first_few(own)})",
+            f"the network has other classes ({first_few(found)}) than the data ({first_few(own)})",
             where=predictions.path,
             fix="Give masks of a network that was trained on these classes.",
         )
