@@ -1,3 +1,5 @@
+"""Confusion matrix: counts as in scikit-learn, and scores of a small example."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -21,7 +23,7 @@ def label_maps(draw):
 
 @given(label_maps())
 @settings(max_examples=25, deadline=None)
-def test_counts_are_those_of_scikit_learn(maps):
+def test_counts_equal_scikit_learn(maps):
     truth, prediction = maps
     confusion = Confusion.empty(CLASSES)
     confusion.add(truth, prediction)
@@ -35,19 +37,19 @@ def test_counts_are_those_of_scikit_learn(maps):
 
 @given(label_maps())
 @settings(max_examples=25, deadline=None)
-def test_merging_equals_counting_together(maps):
+def test_merged_counts_equal_counts_of_all_rows(maps):
     truth, prediction = maps
-    together, parts = Confusion.empty(CLASSES), [Confusion.empty(CLASSES), Confusion.empty(CLASSES)]
+    direct, parts = Confusion.empty(CLASSES), [Confusion.empty(CLASSES), Confusion.empty(CLASSES)]
     for row, part in ((slice(0, 5), parts[0]), (slice(5, None), parts[1])):
         part.add(truth[row], prediction[row])
-        together.add(truth[row], prediction[row])
+        direct.add(truth[row], prediction[row])
     parts[0].merge(parts[1])
-    np.testing.assert_array_equal(parts[0].counts, together.counts)
+    np.testing.assert_array_equal(parts[0].counts, direct.counts)
 
 
 @given(label_maps())
 @settings(max_examples=25, deadline=None)
-def test_iou_and_both_shares_sum_to_one(maps):
+def test_iou_and_error_shares_sum_to_one(maps):
     confusion = Confusion.empty(CLASSES)
     confusion.add(*maps)
     total = confusion.iou() + confusion.false_positive_share() + confusion.false_negative_share()
@@ -55,7 +57,7 @@ def test_iou_and_both_shares_sum_to_one(maps):
 
 
 def test_scores_of_a_small_example():
-    # Class 1: TP 2, FP 1, FN 1. Class 2 is predicted but never true. Class 3 is nowhere.
+    # Class 1: TP 2, FP 1, FN 1. Class 2 is predicted but never true. Class 3 is absent.
     truth = np.array([[0, 0, 1, 1, 1, 255]], np.uint8)
     prediction = np.array([[0, 1, 1, 1, 2, 3]], np.uint8)
     confusion = Confusion.empty(3)
@@ -71,14 +73,14 @@ def test_scores_of_a_small_example():
     assert confusion.pixel_accuracy() == pytest.approx(3 / 5)
 
 
-def test_nothing_counted_gives_nan():
+def test_void_alone_gives_nan():
     confusion = Confusion.empty(2)
     confusion.add(np.full((2, 2), 255, np.uint8), np.zeros((2, 2), np.uint8))
     assert np.isnan(confusion.miou()) and np.isnan(confusion.pixel_accuracy())
     assert np.isnan(confusion.over_activation())
 
 
-def test_254_classes_fit():
+def test_254_classes():
     confusion = Confusion.empty(254)
     labels = np.arange(255, dtype=np.uint8)[None]
     confusion.add(labels, labels)
@@ -86,7 +88,7 @@ def test_254_classes_fit():
 
 
 @pytest.mark.parametrize(("truth", "prediction"), [(3, 0), (0, 3), (0, 255)])
-def test_values_outside_the_classes_are_our_bug(truth, prediction):
+def test_values_outside_the_classes_fail_an_assertion(truth, prediction):
     with pytest.raises(AssertionError, match="outside the class list"):
         Confusion.empty(2).add(
             np.full((2, 2), truth, np.uint8), np.full((2, 2), prediction, np.uint8)

@@ -1,3 +1,5 @@
+"""Average precision and F1 of tags, and doubtful tags."""
+
 import numpy as np
 import pytest
 
@@ -13,17 +15,17 @@ def test_quality_of_a_small_example():
     )
     quality = tag_quality(probabilities, tags)
     assert quality.photos.tolist() == [2, 2, 0]
-    # Class 0 ranks its photos 1st and 3rd: (1/1 + 2/3) / 2.
+    # Class 0 has its photos at ranks 1 and 3: AP = (1/1 + 2/3) / 2.
     np.testing.assert_allclose(quality.average_precision, [5 / 6, 1.0, np.nan])
     assert quality.mean_average_precision == pytest.approx(11 / 12)
     np.testing.assert_allclose(quality.precision, [1.0, 2 / 3, 0.0])
     np.testing.assert_allclose(quality.recall, [0.5, 1.0, np.nan])
     np.testing.assert_allclose(quality.f1, [2 / 3, 0.8, 0.0])
-    # A class that no photo has does not count in the mean.
+    # A class without photos is excluded from the mean.
     assert quality.mean_f1 == pytest.approx((2 / 3 + 0.8) / 2)
 
 
-def test_swapped_tags_are_found_first():
+def test_swapped_tags_have_the_largest_margins():
     rng = np.random.default_rng(0)
     truth = rng.random((300, 4)) < 0.3
     probabilities = np.where(
@@ -43,27 +45,27 @@ def test_swapped_tags_are_found_first():
     assert all(0 <= m <= 1 for m in margins)
 
 
-def test_a_class_never_sure_is_judged_by_its_own_level():
+def test_limit_adapts_to_a_class_with_low_probabilities():
     tags = np.zeros((10, 1), bool)
     tags[:5] = True
     probabilities = np.full((10, 1), 0.05, np.float32)
     probabilities[:5] = 0.3
-    probabilities[9] = 0.32  # far below one half, but beyond what the tagged photos get
+    probabilities[9] = 0.32  # below 0.5, but above all photos with the tag
     [doubt] = doubtful_tags(probabilities, tags)
     assert (doubt.photo, doubt.kind) == (9, "missing")
 
 
 @pytest.mark.parametrize("tags", [np.zeros((3, 2), bool), np.ones((3, 2), bool)])
-def test_a_class_with_one_kind_of_photo_only_says_nothing(tags):
+def test_no_doubts_where_all_or_no_photos_have_the_tag(tags):
     assert doubtful_tags(np.full((3, 2), 0.9, np.float32), tags) == []
 
 
-def test_an_unlearnt_class_says_nothing():
+def test_no_doubts_about_a_class_ranked_the_wrong_way():
     tags = np.array([[True], [True], [False], [False]])
     assert doubtful_tags(np.array([[0.2], [0.3], [0.6], [0.7]], np.float32), tags) == []
 
 
-def test_certain_probabilities():
+def test_probabilities_of_zero_and_one():
     tags = np.array([[True]] * 3 + [[False]] * 3)
     right = np.array([[1], [1], [1], [0], [0], [0]], np.float32)
     assert doubtful_tags(right, tags) == []
@@ -71,7 +73,7 @@ def test_certain_probabilities():
     assert [(d.photo, d.kind) for d in doubtful_tags(right, tags)] == [(0, "wrong"), (5, "missing")]
 
 
-def test_no_photo():
+def test_no_photos():
     none = np.zeros((0, 3))
     assert doubtful_tags(none.astype(np.float32), none.astype(bool)) == []
     assert np.isnan(tag_quality(none.astype(np.float32), none.astype(bool)).mean_average_precision)

@@ -1,3 +1,5 @@
+"""Threshold curve: equal to one evaluation per threshold."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +14,7 @@ CLASSES = 5
 
 @st.composite
 def photos(draw):
-    """Photos whose scores often equal a threshold, or each other, exactly."""
+    """Generate photos whose scores often equal a threshold, or each other, exactly."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     coarse = draw(st.sampled_from([4, 100, 255, 10**6]))
     result = []
@@ -27,8 +29,8 @@ def photos(draw):
 
 THRESHOLDS = st.one_of(
     st.just([i / 100 for i in range(60)]),
-    st.just([i / 255 for i in range(256)]),  # more than a byte counts
-    st.just([0.0, 0.3, 0.3 + 1e-6, 1.0]),  # too close for the cells
+    st.just([i / 255 for i in range(256)]),  # more bins than fit into uint8
+    st.just([0.0, 0.3, 0.3 + 1e-6, 1.0]),  # too close for one threshold per cell
     st.lists(st.integers(0, 1000).map(lambda i: i / 1000), min_size=1, max_size=9, unique=True).map(
         sorted
     ),
@@ -44,7 +46,7 @@ def test_one_pass_equals_one_pass_per_threshold(photos, thresholds):
     for index, threshold in enumerate(thresholds):
         confusion = Confusion.empty(CLASSES)
         for truth, tags, scores in photos:
-            # The published way: a background channel in front, argmax over all.
+            # As published: a background channel in front, then argmax.
             channels = np.zeros((CLASSES + 1, *truth.shape), np.float32)
             channels[0] = threshold
             for tag, channel in zip(tags, scores, strict=True):
@@ -65,10 +67,10 @@ def test_one_pass_equals_one_pass_per_threshold(photos, thresholds):
             )
 
 
-def test_merging_equals_counting_together():
+def test_merged_counts_equal_counts_of_all_photos():
     rng = np.random.default_rng(0)
-    together, parts = (ThresholdCurve.empty(2, [0.2, 0.5]) for _ in range(2)), []
-    total, other = together
+    total, other = (ThresholdCurve.empty(2, [0.2, 0.5]) for _ in range(2))
+    parts = []
     for part in (total, other):
         truth = rng.integers(0, 3, (8, 9)).astype(np.uint8)
         scores = rng.random((2, 8, 9), np.float32)
@@ -81,19 +83,19 @@ def test_merging_equals_counting_together():
     np.testing.assert_array_equal(total.counts, expected.counts)
 
 
-def test_some_of_the_thresholds_are_counted_as_if_they_were_all():
+def test_selected_thresholds_equal_a_curve_of_these_alone():
     rng = np.random.default_rng(0)
     truth, scores = rng.integers(0, 3, (9, 9), np.uint8), rng.random((2, 9, 9), np.float32)
-    whole = ThresholdCurve.empty(2, [0.0, 0.1, 0.35, 0.5, 0.8, 0.99])
-    whole.add(truth, [0, 1], scores)
+    full = ThresholdCurve.empty(2, [0.0, 0.1, 0.35, 0.5, 0.8, 0.99])
+    full.add(truth, [0, 1], scores)
     for kept in ([0], [5], [1, 2], [0, 3, 5], [0, 1, 2, 3, 4, 5]):
-        alone = ThresholdCurve.empty(2, whole.thresholds[kept].tolist())
+        alone = ThresholdCurve.empty(2, full.thresholds[kept].tolist())
         alone.add(truth, [0, 1], scores)
-        np.testing.assert_array_equal(whole.restricted(kept).counts, alone.counts)
-        np.testing.assert_array_equal(whole.restricted(kept).thresholds, alone.thresholds)
+        np.testing.assert_array_equal(full.select(kept).counts, alone.counts)
+        np.testing.assert_array_equal(full.select(kept).thresholds, alone.thresholds)
 
 
-def test_best_is_the_lowest_of_equal_thresholds():
+def test_best_is_the_lowest_of_tied_thresholds():
     curve = ThresholdCurve.empty(1, [0.0, 0.4, 0.5, 0.9])
     curve.add(np.array([[0, 1]], np.uint8), [0], np.array([[[0.3, 0.7]]], np.float32))
     assert curve.best() == (0.4, 1.0)
@@ -104,14 +106,14 @@ def test_best_without_any_pixel():
     assert threshold == pytest.approx(0.1) and np.isnan(miou)
 
 
-def test_scores_a_rounding_error_above_one():
+def test_scores_above_one_by_a_rounding_error():
     curve = ThresholdCurve.empty(1, [0.5, 1.0])
     above = np.full((1, 1, 1), np.nextafter(np.float32(1), np.float32(2)))
     curve.add(np.ones((1, 1), np.uint8), [0], above)
     assert curve.miou().tolist() == [1.0, 1.0]
 
 
-def test_a_value_outside_the_classes_is_our_bug():
+def test_a_value_outside_the_classes_fails_an_assertion():
     curve = ThresholdCurve.empty(2, [0.5])
     with pytest.raises(AssertionError, match="outside the class list"):
         curve.add(np.full((2, 2), 9, np.uint8), [0], np.zeros((1, 2, 2), np.float32))

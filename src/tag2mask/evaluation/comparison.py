@@ -88,7 +88,7 @@ class Stage:
             boundary = known(counts.boundary.miou(published=published))
             return StageScores(self.name, photos, self.tag_source, used, None, None, boundary)
         wanted = np.searchsorted(counts.thresholds, np.array(section.thresholds, np.float32))
-        curve = counts.restricted(wanted.tolist())
+        curve = counts.select(wanted.tolist())
         record = curve_scores(curve, published=published)
         best = curve.confusion(record.thresholds.index(record.best_threshold))
         at_use = None

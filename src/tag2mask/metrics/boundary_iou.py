@@ -1,12 +1,18 @@
-"""Boundary IoU (Cheng et al., CVPR 2021): overlap of the bands along the contours.
+"""Boundary IoU: overlap of the bands along the contours of two masks.
 
-Plain IoU hardly sees a contour that is some pixels off on a large object. Boundary IoU compares
-only the pixels of each mask that lie within d pixels of its own contour, d a share of the photo's
-diagonal; the photo's border is a contour, as in the published definition.
+Cheng, Girshick, Dollár, Berg, Kirillov: "Boundary IoU: Improving Object-Centric Image Segmentation
+Evaluation", CVPR 2021 (https://arxiv.org/abs/2103.16562), section 4:
 
-The published evaluation knows no void inside a mask. Here a void pixel of the truth is given the
-prediction's label before the contours are taken, and is not counted: a contour anywhere within the
-void is right, one that leaves it is wrong.
+    boundary IoU(G, P) = |(G_d ∩ G) ∩ (P_d ∩ P)| / |(G_d ∩ G) ∪ (P_d ∩ P)|
+
+G is the true mask and P the predicted one; G_d and P_d are the pixels within d of their contours,
+where d is a share of the photo's diagonal. Plain IoU changes little where the contour of a large
+object is off by a few pixels; boundary IoU changes much. As in the paper, the photo's border counts
+as a contour.
+
+The paper does not define void pixels. Here a void pixel of the truth takes the predicted label
+before the contours are computed, and is not counted: a predicted contour inside the void is correct,
+and one outside it is an error.
 """
 
 from __future__ import annotations
@@ -24,10 +30,22 @@ from tag2mask.metrics.confusion import Float64, Int64, Labels, mean_of_present, 
 
 @dataclass
 class BoundaryCounts:
-    """Pixels of the bands, summed over photos, from which boundary IoU by class follows.
+    """Pixel counts of the bands of each class, summed over photos.
 
     Attributes:
-        intersection, truth, prediction: int64 (C+1,), pixels in both bands of a class and in each.
+        intersection: int64 (C+1,), pixels in the true and in the predicted band of the class.
+        truth: int64 (C+1,), pixels in the true band.
+        prediction: int64 (C+1,), pixels in the predicted band.
+
+    Example:
+        >>> import numpy as np
+        >>> from tag2mask.metrics.boundary_iou import BoundaryCounts
+        >>> truth = np.zeros((40, 40), np.uint8)
+        >>> truth[10:30, 10:30] = 1
+        >>> counts = BoundaryCounts.empty(classes=1)
+        >>> counts.add(truth, np.roll(truth, 1, axis=0), share=0.05)
+        >>> counts.iou().round(2)
+        array([0.86, 0.66])
     """
 
     intersection: Int64
@@ -46,7 +64,7 @@ class BoundaryCounts:
         Args:
             truth: mask ids uint8 (h, w), 255 = void.
             prediction: mask ids uint8 (h, w) in 0..C.
-            share: width of the band, share of the diagonal.
+            share: width of the band as a share of the diagonal, in (0, 1).
         """
         assert truth.shape == prediction.shape, (truth.shape, prediction.shape)
         void = truth == IGNORE
@@ -68,29 +86,29 @@ class BoundaryCounts:
         self.prediction += other.prediction
 
     def iou(self, *, published: bool = False) -> Float64:
-        """Boundary IoU by class (C+1); a class without any band: NaN (paper: 0)."""
+        """Return boundary IoU by class (C+1,) in [0, 1]; NaN (published: 0) for an absent class."""
         union = self.truth + self.prediction - self.intersection
         return ratio(self.intersection, union, empty=0.0 if published else np.nan)
 
     def miou(self, *, published: bool = False) -> float:
-        """Mean boundary IoU over the classes that occur."""
+        """Return the mean of `iou` over the classes that are not NaN."""
         return mean_of_present(self.iou(published=published))
 
 
 def band_width(size: tuple[int, ...], share: float) -> int:
-    """Width of the band in pixels: ``share`` of the diagonal of (h, w), at least 1."""
+    """Return the width of the band in pixels: ``share`` of the diagonal of (h, w), at least 1."""
     return max(1, round(share * math.hypot(*size)))
 
 
 def contour_band(labels: Labels, width: int) -> npt.NDArray[np.bool_]:
-    """Pixels within ``width`` (chessboard distance) of another label or of the border.
+    """Return the pixels within ``width`` (chessboard distance) of another label or of the border.
 
-    One erosion of every class's mask at once: a pixel is inside its class where the square window
-    around it holds a single label.
+    Equals eroding the mask of each class: a pixel survives where the square window around it has a
+    single label, which one minimum and one maximum filter find for all classes at once.
 
     Args:
         labels: mask ids uint8 (h, w).
-        width: of the band, px.
+        width: of the band, in pixels.
 
     Returns:
         bool (h, w).

@@ -1,7 +1,7 @@
-"""Quality of the tag classifier, and photos whose tags it contradicts.
+"""Quality of the tag classifier, and tags that it contradicts.
 
-Where there are no masks this is the only evidence: a classifier that can't tell the classes apart
-can't localize them either.
+Without masks, these are the only scores: a classifier that confuses classes can't localize them
+either.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class TagQuality:
     """Scores of the classifier on tagged photos, by tag id.
 
     Attributes:
-        photos: tagged photos by class, int64 (C,).
-        average_precision: (C,) in [0, 1]; NaN for a class that no photo has.
-        precision, recall, f1: (C,) at the threshold; NaN where undefined.
+        photos: number of photos with the tag, int64 (C,).
+        average_precision: float64 (C,) in [0, 1]; NaN for a class without photos.
+        precision, recall, f1: float64 (C,) in [0, 1] at the threshold; NaN where undefined.
     """
 
     photos: npt.NDArray[np.int64]
@@ -37,22 +37,26 @@ class TagQuality:
 
     @property
     def mean_average_precision(self) -> float:
-        """The mAP over the classes that some photo has."""
+        """The mean average precision (mAP) over the classes with photos."""
         return mean_of_present(self.average_precision)
 
     @property
     def mean_f1(self) -> float:
-        """Mean F1 over the classes that some photo has."""
+        """The mean F1 over the classes with photos."""
         return mean_of_present(self.f1[self.photos > 0])
 
 
 def tag_quality(probabilities: Probabilities, tags: TagTable, threshold: float = 0.5) -> TagQuality:
     """Score tag probabilities against known tags.
 
+    Average precision ranks the photos by probability and sums the precision P over the steps of the
+    recall R, without interpolation: AP = Σ_n (R_n - R_{n-1}) P_n, as in scikit-learn's
+    `average_precision_score`. F1 = 2 TP / (2 TP + FP + FN).
+
     Args:
         probabilities: float32 (n, C) in [0, 1].
         tags: bool (n, C), the known tags.
-        threshold: a class counts as predicted from this probability on.
+        threshold: a class is predicted where its probability is at least this.
     """
     assert probabilities.shape == tags.shape
     photos = tags.sum(axis=0)
@@ -78,9 +82,9 @@ class TagDoubt:
     Attributes:
         photo: row of the photo.
         tag: tag id.
-        kind: ``missing``: not tagged, though the classifier sees it; ``wrong``: tagged, not seen.
-        probability: what the classifier gives the class, in [0, 1].
-        margin: how far the probability lies on the wrong side of the class's limit, in (0, 1].
+        kind: ``missing``: predicted, but not tagged; ``wrong``: tagged, but not predicted.
+        probability: of the class, in [0, 1].
+        margin: distance of the probability from the class's limit, in (0, 1].
     """
 
     photo: int
@@ -91,26 +95,26 @@ class TagDoubt:
 
 
 def doubtful_tags(probabilities: Probabilities, tags: TagTable, most: int = 100) -> list[TagDoubt]:
-    """List the tags that look wrong or missing, the clearest cases first.
+    """List the tags that look wrong or missing, largest margin first.
 
-    After confident learning (Northcutt et al., JAIR 2021), each class a yes/no question of its own:
-    what counts as sure is learnt from the classifier's own averages. A class's limit lies halfway
-    between its mean probability over photos that have the tag and over those that don't; a photo
-    on the wrong side of the limit is in doubt, the more so the further.
+    A variant of confident learning (Northcutt, Jiang, Chuang, JAIR 2021,
+    https://arxiv.org/abs/1911.00068) with one binary problem per class. The limit of a class is
+    halfway between its mean probability over the photos with the tag and over those without it. A
+    photo on the wrong side of the limit is doubtful; the margin is its distance from the limit.
 
     Args:
         probabilities: float32 (n, C) in [0, 1].
         tags: bool (n, C), the known tags.
-        most: length of the list at most.
+        most: maximum length of the list.
     """
     assert probabilities.shape == tags.shape
     values = probabilities.astype(np.float64)
     with_tag, without = _mean_where(values, tags), _mean_where(values, ~tags)
-    # A class whose means are the wrong way round, or one is missing (NaN), has not been learnt.
-    learnt = with_tag > without
+    # False too where all or no photos have the tag, so that one of the means is NaN.
+    separable = with_tag > without
     # (n, C): positive where the classifier contradicts the tag.
     excess = values - (with_tag + without) / 2
-    margin = np.where(learnt, np.where(tags, -excess, excess), 0.0)
+    margin = np.where(separable, np.where(tags, -excess, excess), 0.0)
     rows, columns = np.nonzero(margin > 0)
     order = np.argsort(-margin[rows, columns], kind="stable")[:most]
     return [
@@ -126,7 +130,7 @@ def doubtful_tags(probabilities: Probabilities, tags: TagTable, most: int = 100)
 
 
 def _mean_where(values: Float64, chosen: TagTable) -> Float64:
-    """Mean of each column over its chosen rows (C,); NaN where none is chosen."""
+    """Return the mean of each column over its chosen rows (C,); NaN without chosen rows."""
     count = chosen.sum(axis=0)
     total = np.where(chosen, values, 0.0).sum(axis=0)
     out = np.full(count.shape, np.nan)

@@ -1,11 +1,12 @@
 """mIoU at every background threshold, in one pass over the photos.
 
-A pixel's strongest class doesn't depend on the background threshold t; t only decides whether that
-class or the background takes the pixel (class if its score > t). So a photo is reduced once to
-counts by (true class, strongest class, number of thresholds below the score), and the confusion
-matrix of every threshold is a cumulative sum of them: exactly what a pass each would count.
+The class with the highest score at a pixel doesn't depend on the background threshold t; t only
+decides between that class (score > t) and the background. So each photo is reduced to counts by
+(true class, best class, number of thresholds below the score), and the confusion matrix at each
+threshold is a cumulative sum of these counts. The result is exactly that of one pass per threshold.
 
-Scores and thresholds are compared as float32, as the published evaluation does.
+Scores and thresholds are compared as float32, as in the published evaluation code
+(https://github.com/YudeWang/SEAM).
 """
 
 from __future__ import annotations
@@ -28,11 +29,23 @@ Float32 = npt.NDArray[np.float32]
 
 @dataclass
 class ThresholdCurve:
-    """Counts from which the confusion matrix at each of T background thresholds follows.
+    """Pixel counts that give the confusion matrix at each of T background thresholds.
 
     Attributes:
-        thresholds: float32 (T,), strictly rising, in [0, 1].
-        counts: int64 (C+1, C, T+1): true mask id, strongest tag id, thresholds below its score.
+        thresholds: float32 (T,), strictly increasing, in [0, 1].
+        counts: int64 (C+1, C, T+1), by true mask id, tag id of the highest score, and number of
+            thresholds below that score.
+
+    Example:
+        >>> import numpy as np
+        >>> from tag2mask.metrics.threshold_curve import ThresholdCurve
+        >>> curve = ThresholdCurve.empty(classes=1, thresholds=[0.2, 0.5])
+        >>> scores = np.array([[[0.3, 0.7]]], np.float32)
+        >>> curve.add(np.array([[0, 1]], np.uint8), tags=[0], scores=scores)
+        >>> curve.miou()
+        array([0.25, 1.  ])
+        >>> curve.best()
+        (0.5, 1.0)
     """
 
     thresholds: Float32
@@ -47,7 +60,7 @@ class ThresholdCurve:
 
         Args:
             classes: C, the number of foreground classes.
-            thresholds: T background thresholds, strictly rising, in [0, 1].
+            thresholds: T background thresholds, strictly increasing, in [0, 1].
         """
         assert 1 <= classes <= MAX_CLASSES
         values = np.asarray(thresholds, np.float32)
@@ -58,16 +71,16 @@ class ThresholdCurve:
 
         Args:
             truth: mask ids uint8 (H, W), 255 = void.
-            tags: k tag ids, rising.
+            tags: k tag ids, increasing.
             scores: float32 (k, H, W) in [0, 1] of these tags.
         """
         assert scores.shape == (len(tags), *truth.shape), (scores.shape, len(tags), truth.shape)
         bins = len(self.thresholds) + 1
-        if not tags:  # All background at any threshold: bin 0 of whichever class.
+        if not tags:  # Background at any threshold: bin 0 of an arbitrary class.
             self.counts[:, 0, 0] += np.bincount(truth.ravel(), minlength=256)[: len(self.counts)]
             return
         best, winner = max_and_argmax(scores)
-        # Sixteen bits hold the index of photos with few tags, which is nearly all, and go faster.
+        # With few tags, as in nearly all photos, the index fits into 16 bits, which is faster.
         rows, kinds = 256, len(tags) * bins
         index_type: type[np.uint16 | np.int64] = np.uint16 if rows * kinds <= 1 << 16 else np.int64
         index: npt.NDArray[Any] = truth.astype(index_type)
@@ -87,8 +100,8 @@ class ThresholdCurve:
         assert np.array_equal(self.thresholds, other.thresholds)
         self.counts += other.counts
 
-    def restricted(self, indices: Sequence[int]) -> ThresholdCurve:
-        """Return the counts for some of the thresholds alone, given by their rising indices."""
+    def select(self, indices: Sequence[int]) -> ThresholdCurve:
+        """Return the counts at some of the thresholds, given by their increasing indices."""
         starts = [0, *(index + 1 for index in indices)]
         return ThresholdCurve(
             self.thresholds[list(indices)], np.add.reduceat(self.counts, starts, axis=2)
@@ -101,14 +114,14 @@ class ThresholdCurve:
         return Confusion(np.concatenate([lost[:, None], won], axis=1))
 
     def iou(self, *, published: bool = False) -> Float64:
-        """IoU by threshold and class (T, C+1); absent classes NaN (paper: 0)."""
+        """Return IoU by threshold and class (T, C+1); NaN (published: 0) for absent classes."""
         true, predicted, hits = self.tallies()
         union = true[:, None] + predicted - hits
         return ratio(hits, union, empty=0.0 if published else np.nan).T
 
     def tallies(self) -> tuple[Int64, Int64, Int64]:
-        """What IoU is made of: true pixels (C+1,), predicted ones (C+1, T), hits (C+1, T)."""
-        # (C+1, C, T): pixels whose strongest class wins against threshold i.
+        """Return the true pixels (C+1,), predicted pixels (C+1, T) and true positives (C+1, T)."""
+        # (C+1, C, T): pixels whose best class scores above threshold i.
         won = np.cumsum(self.counts[:, :, ::-1], axis=2)[:, :, ::-1][:, :, 1:]
         true: Int64 = self.counts.sum(axis=(1, 2))
         hits: Int64 = np.einsum("cct->ct", won[mask_id(0) :])
@@ -118,21 +131,21 @@ class ThresholdCurve:
         return true, predicted, hits
 
     def miou(self, *, published: bool = False) -> Float64:
-        """Mean IoU by threshold (T,); see `Confusion.miou`."""
+        """Return the mean IoU by threshold (T,); see `Confusion.miou`."""
         return np.array([mean_of_present(row) for row in self.iou(published=published)])
 
     def best(self, *, published: bool = False) -> tuple[float, float]:
-        """Return the best threshold and its mIoU; the lowest of equals, NaN without a pixel."""
+        """Return the best threshold (the lowest of ties) and its mIoU (NaN without any pixel)."""
         miou = self.miou(published=published)
         index = int(np.argmax(np.nan_to_num(miou, nan=-1.0)))
         return round(float(self.thresholds[index]), 6), float(miou[index])
 
 
 class _Bins:
-    """Counts the thresholds strictly below each score, several times faster than a bisection.
+    """Number of thresholds strictly below a score, several times faster than binary search.
 
-    [0, 1] is cut into equal cells, so fine that each holds at most one threshold. The cell tells
-    how many thresholds lie below it; one comparison with the next threshold decides exactly.
+    [0, 1] is divided into equal cells with at most one threshold each. A table gives the number of
+    thresholds below each cell; one comparison with the next threshold makes the result exact.
     """
 
     def __init__(self, thresholds: Float32) -> None:
@@ -140,7 +153,7 @@ class _Bins:
         assert thresholds[0] >= 0 and thresholds[-1] <= 1 and (np.diff(thresholds) > 0).all()
         self._thresholds = thresholds
         self._type: type[np.uint8 | np.uint16] = np.uint8 if len(thresholds) < 256 else np.uint16
-        # Powers of two: the product with a float32 is exact.
+        # Powers of two, so that the product with a float32 is exact.
         self._cells = _MIN_CELLS
         cells = self._cell(thresholds)
         while len(np.unique(cells)) < len(cells) and self._cells < _MAX_CELLS:
@@ -152,11 +165,11 @@ class _Bins:
         self._next = np.append(thresholds, np.float32(np.inf))
 
     def of(self, scores: Float32) -> npt.NDArray[Any]:
-        """Number of thresholds < score, for scores in [0, 1]; same shape."""
+        """Return the number of thresholds < score for scores in [0, 1]; same shape."""
         if not self._fine:
             exact = np.searchsorted(self._thresholds, scores, side="left")
             return exact.astype(self._type)
-        # Interpolated scores may pass 1 by a rounding error; the last cell takes them.
+        # Interpolated scores may exceed 1 by a rounding error; they belong to the last cell.
         bins: npt.NDArray[Any] = self._below.take(self._cell(scores), mode="clip")
         bins += scores > self._next.take(bins)
         return bins
@@ -166,16 +179,16 @@ class _Bins:
 
 
 def max_and_argmax(scores: Float32) -> tuple[Float32, npt.NDArray[np.uint8]]:
-    """Return each pixel's largest score and its channel.
+    """Return the largest score of each pixel and its channel.
 
     Args:
         scores: float32 (k, h, w), k of 1 to 254.
 
     Returns:
-        float32 (h, w) and uint8 (h, w); of equal channels the first.
+        float32 (h, w) and uint8 (h, w); the first of equal channels.
     """
     assert scores.ndim == 3 and 1 <= len(scores) <= 254, scores.shape
-    # A running maximum: several times faster than argmax over the first axis.
+    # A running maximum is several times faster than argmax over the first axis.
     best = scores[0].copy()
     winner = np.zeros(best.shape, np.uint8)
     for channel in range(1, len(scores)):
