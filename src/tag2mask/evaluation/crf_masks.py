@@ -1,7 +1,7 @@
-"""Masks of maps that a dense CRF has sharpened, made for comparison and kept beside it.
+"""Masks of maps after a dense CRF, made by the evaluation for comparison.
 
-A dense CRF takes far longer than all else. So each mask is a file of its own, ``crf/<id>.png``, and
-the step's journal knows what it was made from: an interrupted step goes on where it was.
+The dense CRF takes most of the time of an evaluation. So each mask is saved as ``crf/<id>.png``,
+and the step's journal records its inputs: an interrupted step resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ CRF_MASKS = "crf"
 
 
 def crf_mask_path(folder: Path, photo_id: str) -> Path:
-    """CRF mask of a photo in a step's folder."""
+    """Return the file of a photo's CRF mask in a step's folder."""
     return folder / CRF_MASKS / f"{photo_id}.png"
 
 
 @dataclass(frozen=True)
 class CrfMasks:
-    """How the masks are made.
+    """Inputs and settings of the CRF masks.
 
     Attributes:
         photos: photos with maps.
         colors: RGB by mask id (C+1).
         settings: of the dense CRF.
-        threshold: background threshold; the background's own follows from it, see `derived_alpha`.
+        threshold: background threshold; `derived_alpha` gives the α of the background score.
     """
 
     photos: MappedPhotos
@@ -51,9 +51,7 @@ class CrfMasks:
     threshold: float
 
     def make(self, step: Step[Any], samples: Sequence[Sample], runtime: Runtime) -> None:
-        """Make the masks of some photos that aren't there yet, each rank its share.
-
-        Masks of other photos are deleted.
+        """Make the missing masks of some photos, each rank its share; delete those of other photos.
 
         Args:
             step: the folder to write to.
@@ -61,7 +59,7 @@ class CrfMasks:
             runtime: where to run.
 
         Raises:
-            DataError: a photo or its map can't be read.
+            DataError: a photo or its map is unreadable.
             RunFolderError: a file can't be written.
         """
         path_of = partial(crf_mask_path, step.path)

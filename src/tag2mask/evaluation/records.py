@@ -1,42 +1,36 @@
-"""What ``evaluation.json`` holds.
+"""The dataclasses that ``evaluation.json`` consists of.
 
-One frozen record a thing; shares and IoU are in [0, 1]; a value that doesn't exist (an absent
-class, no masks) is None. Beside every number stand split, photos, tag source, background threshold
-and its source: no figure leaves here without them. docs/reference/steps/evaluate.md describes
-each field.
+Shares and IoU are in [0, 1]; a value that doesn't exist (an absent class, no masks) is None. Every
+score is stored with its split, number of photos, tag source, background threshold and the source of
+that threshold. docs/reference/steps/evaluate.md describes each field.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from tag2mask.errors import RunFolderError
-from tag2mask.metrics.boundary_iou import BoundaryCounts
-from tag2mask.metrics.confusion import Confusion, Float64, mean_of_present
-from tag2mask.metrics.tag_scores import TagDoubt, TagQuality
-from tag2mask.metrics.threshold_curve import ThresholdCurve
 
 MAPS_BY_HEAD = {
     "cam": {"refined": "SEAM", "plain": "CAM"},
     "mdc": {"refined": "MDC + PCM", "plain": "MDC"},
 }
-"""What maps are called by the head and the branch of the network that drew them."""
+"""Names of maps, by the head and the branch of the network."""
 WALK, CRF = "walk", "CRF"
-"""What may have been done to them since."""
+"""Names of the steps that refine maps: random walk and dense CRF."""
 SEGMENTER = "segmenter"
-"""The segmentation network's own masks, which need no tags and no background threshold."""
+"""Name of the segmentation network's masks, which need no tags and no background threshold."""
 NO_TAGS, NO_SCORE = "no", "argmax"
-"""Its tag source, and what stands in the place of a background threshold's source."""
+"""Tag source and threshold source of the segmentation network's masks."""
 
 
 @dataclass(frozen=True)
 class ClassScores:
-    """One class of the pseudo masks, background first."""
+    """Scores of the pseudo masks for one class or the background."""
 
     name: str
     iou: float | None
@@ -49,12 +43,12 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class MaskScores:
-    """Pseudo masks against the masks of ``photos`` photos.
+    """Scores of pseudo masks on ``photos`` photos with masks.
 
     Attributes:
-        precision, recall: means over the classes that have one.
+        precision, recall: means over the classes where they are defined.
         over_activation, under_activation: mean FP / TP and FN / TP over foreground classes.
-        confusion: pixels by true class (rows) and predicted class, (C+1, C+1).
+        confusion: pixels by true class (rows) and predicted class (columns), (C+1, C+1).
     """
 
     photos: int
@@ -71,7 +65,7 @@ class MaskScores:
 
 @dataclass(frozen=True)
 class CurveScores:
-    """mIoU of the maps at each background threshold; the best of them was chosen with the masks."""
+    """mIoU of maps at each background threshold; the best threshold is chosen on the masks."""
 
     thresholds: tuple[float, ...]
     miou: tuple[float | None, ...]
@@ -81,13 +75,13 @@ class CurveScores:
 
 @dataclass(frozen=True)
 class PointScores:
-    """Labels at one background threshold.
+    """Scores of label masks at one background threshold.
 
     Attributes:
-        background_threshold: None: the masks don't say.
-        background_source: as in `SplitScores`; ``best``: the best of the curve, chosen with the
-            very masks that it is measured on.
-        precision, recall: means over the classes that have one.
+        background_threshold: None if unknown.
+        background_source: as in `SplitScores`, or ``best``: the best of the curve, chosen on the
+            same masks as it is evaluated on.
+        precision, recall: means over the classes where they are defined.
     """
 
     background_threshold: float | None
@@ -99,15 +93,15 @@ class PointScores:
 
 @dataclass(frozen=True)
 class StageScores:
-    """One stage on the way from activation maps to masks, against the masks of ``photos`` photos.
+    """Scores of one stage between maps and masks, on ``photos`` photos with masks.
 
     Attributes:
-        name: what was done so far, such as ``SEAM + walk``.
+        name: maps and refinement, such as ``SEAM + walk``.
         tag_source: of its maps.
-        used: at the background threshold in use; None where there is no threshold.
-        best: None where a background threshold can no longer be chosen, after a dense CRF.
-        curve: likewise.
-        boundary_miou: of masks; None of maps.
+        used: at the background threshold in use; None if that is unknown.
+        best: at the best background threshold; None for masks.
+        curve: at each background threshold; None for masks.
+        boundary_miou: None for maps.
     """
 
     name: str
@@ -121,7 +115,7 @@ class StageScores:
 
 @dataclass(frozen=True)
 class ClassTagScores:
-    """The tag classifier on one foreground class."""
+    """Scores of the tag classifier for one foreground class."""
 
     name: str
     photos: int
@@ -133,7 +127,7 @@ class ClassTagScores:
 
 @dataclass(frozen=True)
 class TagScores:
-    """The tag classifier against the known tags of ``photos`` photos, at probability 0.5."""
+    """Scores of the tag classifier on ``photos`` tagged photos, at probability 0.5."""
 
     photos: int
     mean_average_precision: float | None
@@ -143,7 +137,7 @@ class TagScores:
 
 @dataclass(frozen=True)
 class DoubtfulTag:
-    """A tag that the classifier contradicts; see `tag_metrics.doubtful_tags`."""
+    """A tag that the classifier contradicts; see `tag2mask.metrics.tag_scores.doubtful_tags`."""
 
     photo: str
     tag: str
@@ -154,17 +148,17 @@ class DoubtfulTag:
 
 @dataclass(frozen=True)
 class SplitScores:
-    """Everything known of one split.
+    """All scores of one split.
 
     Attributes:
         photos: photos with maps.
-        background_threshold: which the pseudo masks were made with; None: the masks don't say.
-        background_source: ``fixed``, ``calibrated``, ``estimated`` or ``walk``; ``unknown``.
-        certainty: mean over photos of `CamMap.certainty`.
+        background_threshold: of the pseudo masks; None if unknown.
+        background_source: ``fixed``, ``calibrated``, ``estimated``, ``walk`` or ``unknown``.
+        certainty: mean of `CamMap.certainty` over the photos.
         masks, curve: None where no photo of the split has a mask.
         tags: None where no photo of the split has a tag.
-        stages: from the earliest maps to the masks; none without masks.
-        left_out: photos with maps that were to be left out, and are in no number.
+        stages: from the earliest maps to the masks; empty without masks.
+        left_out: number of photos excluded by ``evaluate.leave_out``.
     """
 
     split: str
@@ -183,11 +177,11 @@ class SplitScores:
 
 @dataclass(frozen=True)
 class EvaluationScores:
-    """The whole of ``evaluation.json``.
+    """The content of ``evaluation.json``.
 
     Attributes:
         classes: names by mask id, ``background`` first (C+1).
-        behavior: ``published``: a class that occurs nowhere counts as IoU 0.
+        behavior: ``published``: an absent class has IoU 0; ``default``: it is excluded from means.
     """
 
     classes: tuple[str, ...]
@@ -196,16 +190,16 @@ class EvaluationScores:
 
 
 def maps_name(metrics: Mapping[str, Any]) -> str | None:
-    """What the maps of an ``infer-cam`` with these metrics are called; None: they don't say."""
+    """Return the name of the maps of an ``infer-cam`` step with these metrics; None if unknown."""
     branches = MAPS_BY_HEAD.get(str(metrics.get("head", "cam")), {})
     return branches.get(str(metrics.get("branch")))
 
 
 def scores_from_json(values: Any, *, where: str) -> EvaluationScores:
-    """Read the content of an ``evaluation.json``.
+    """Parse the content of an ``evaluation.json``.
 
     Raises:
-        RunFolderError: it is not one, or of another version.
+        RunFolderError: the content is not valid, or of another version.
     """
     try:
         return TypeAdapter(EvaluationScores).validate_python(values)
@@ -215,95 +209,3 @@ def scores_from_json(values: Any, *, where: str) -> EvaluationScores:
             where=where,
             fix="Delete its folder and run `tag2mask evaluate` again.",
         ) from None
-
-
-def mask_scores(
-    confusion: Confusion,
-    boundary: BoundaryCounts,
-    photos: int,
-    names: Sequence[str],
-    *,
-    published: bool,
-) -> MaskScores:
-    """Put counts of pseudo masks into a record; ``names`` by mask id (C+1)."""
-    columns = (
-        confusion.iou(published=published),
-        confusion.precision(),
-        confusion.recall(),
-        confusion.false_positive_share(),
-        confusion.false_negative_share(),
-        boundary.iou(published=published),
-    )
-    return MaskScores(
-        photos=photos,
-        miou=known(confusion.miou(published=published)),
-        boundary_miou=known(boundary.miou(published=published)),
-        pixel_accuracy=known(confusion.pixel_accuracy()),
-        precision=known(mean_of_present(confusion.precision())),
-        recall=known(mean_of_present(confusion.recall())),
-        over_activation=known(confusion.over_activation()),
-        under_activation=known(confusion.under_activation()),
-        classes=tuple(
-            ClassScores(name, *(known(column[i]) for column in columns))
-            for i, name in enumerate(names)
-        ),
-        confusion=tuple(tuple(row) for row in confusion.counts.tolist()),
-    )
-
-
-def curve_scores(curve: ThresholdCurve, *, published: bool) -> CurveScores:
-    """Put a threshold curve into a record."""
-    best_threshold, best_miou = curve.best(published=published)
-    return CurveScores(
-        thresholds=tuple(round(float(t), 6) for t in curve.thresholds),
-        miou=tuple(known(value) for value in curve.miou(published=published)),
-        best_threshold=best_threshold,
-        best_miou=known(best_miou),
-    )
-
-
-def point_scores(
-    confusion: Confusion, threshold: float | None, source: str, *, published: bool
-) -> PointScores:
-    """Put the counts at one background threshold into a record."""
-    return PointScores(
-        background_threshold=threshold,
-        background_source=source,
-        miou=known(confusion.miou(published=published)),
-        precision=known(mean_of_present(confusion.precision())),
-        recall=known(mean_of_present(confusion.recall())),
-    )
-
-
-def tag_scores(quality: TagQuality, photos: int, names: Sequence[str]) -> TagScores:
-    """Put tag quality into a record; ``names`` by tag id (C)."""
-    columns: tuple[Float64, ...] = (
-        quality.average_precision,
-        quality.precision,
-        quality.recall,
-        quality.f1,
-    )
-    return TagScores(
-        photos=photos,
-        mean_average_precision=known(quality.mean_average_precision),
-        mean_f1=known(quality.mean_f1),
-        classes=tuple(
-            ClassTagScores(name, int(quality.photos[c]), *(known(column[c]) for column in columns))
-            for c, name in enumerate(names)
-        ),
-    )
-
-
-def doubt_records(
-    doubts: Sequence[TagDoubt], ids: Sequence[str], names: Sequence[str]
-) -> tuple[DoubtfulTag, ...]:
-    """Name photos (by row) and tags (by tag id) of doubtful tags."""
-    return tuple(
-        DoubtfulTag(ids[d.photo], names[d.tag], d.kind, round(d.probability, 4), round(d.margin, 4))
-        for d in doubts
-    )
-
-
-def known(value: float) -> float | None:
-    """A number, or None where it is NaN."""
-    return None if np.isnan(value) else float(value)

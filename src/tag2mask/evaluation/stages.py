@@ -1,7 +1,6 @@
-"""What a run's folders of maps are called, and which background threshold each is held against.
+"""The stages of a run: name and background threshold of each folder of maps or masks.
 
-The stages of a run are named as in the papers' tables: CAM or SEAM, with ``+ walk`` and ``+ CRF``
-for what was done to it.
+Stages are named as in the tables of the papers: CAM or SEAM, then ``+ walk`` and ``+ CRF``.
 """
 
 from __future__ import annotations
@@ -33,27 +32,26 @@ def map_stages(
     earlier: Sequence[AnyMaps],
     runtime: Runtime,
 ) -> tuple[Stage, ...]:
-    """The stages that are maps: the earlier ones as given, then those that the masks are made of.
+    """Return the stages that are maps: the earlier ones in order, then the maps of the masks.
 
-    An earlier one is held against the background threshold that the walk took for it; where no walk
-    did, against one that is estimated from its maps.
+    An earlier stage is evaluated at the background threshold that the random walk used for it; if
+    no walk used it, at a threshold that is estimated from its maps.
 
     Args:
         data: the prepared data.
-        maps: that the masks were made of.
-        photos: the photos that have these maps.
+        maps: the maps that the masks were made from.
+        photos: the photos with these maps.
         masks: the pseudo masks.
         earlier: other maps of the same photos.
         runtime: where to run.
 
     Raises:
-        DataError: a photo has no earlier map; one from which no background threshold can be
-        estimated.
+        DataError: a photo has no earlier map, or no background threshold can be estimated.
     """
     stages: list[Stage] = []
     for handle in earlier:
         found = mapped_photos(data, handle)
-        background = _threshold_of_the_walk(maps, handle) or estimated_threshold(found, runtime)
+        background = _walk_threshold(maps, handle) or estimated_threshold(found, runtime)
         stages.append(
             Stage(
                 _name(handle, earlier),
@@ -74,24 +72,24 @@ def map_stages(
             photos,
         )
     )
-    return tuple(_told_apart(stages))
+    return tuple(_with_unique_names(stages))
 
 
-def predicted_stage(predictions: Predictions) -> Stage:
-    """The segmentation network's masks."""
+def segmenter_stage(predictions: Predictions) -> Stage:
+    """Return the stage of the segmentation network's masks."""
     name = SEGMENTER
     if predictions.manifest.section.get("crf", {}).get("enabled", False):
         name = with_crf(name)
     return Stage(name, NO_TAGS, None, NO_SCORE, predictions.path / "masks")
 
 
-def sharpened_by_crf(masks: PseudoMaskFolder) -> bool:
-    """Whether the pseudo masks were made through a dense CRF."""
+def refined_by_crf(masks: PseudoMaskFolder) -> bool:
+    """Return whether the pseudo masks were refined by a dense CRF."""
     return bool(masks.manifest.section.get("crf", {}).get("enabled", False))
 
 
 def with_crf(name: str) -> str:
-    """The name of a stage after a dense CRF."""
+    """Return the name of a stage after a dense CRF."""
     return f"{name} + {CRF}"
 
 
@@ -100,18 +98,18 @@ def _name(handle: AnyMaps, earlier: Sequence[AnyMaps]) -> str:
     if isinstance(handle, CamMaps):
         return maps_name(manifest.metrics) or "maps"
     before = [other for other in earlier if isinstance(other, CamMaps)]
-    origin = [other for other in before if _is_made_of(handle, other)] or before
+    origin = [other for other in before if _is_made_from(handle, other)] or before
     return f"{_name(origin[-1], ())} + {WALK}" if origin else WALK
 
 
-def _is_made_of(walked: AnyMaps, maps: AnyMaps) -> bool:
+def _is_made_from(walked: AnyMaps, maps: AnyMaps) -> bool:
     used = walked.manifest.coverage.get("maps")
     return used is not None and used.fingerprint == maps.fingerprint
 
 
-def _threshold_of_the_walk(walked: AnyMaps, maps: AnyMaps) -> BackgroundThreshold | None:
-    """What the walk held these maps against; None where it did not take them."""
-    if not isinstance(walked, WalkedMaps) or not _is_made_of(walked, maps):
+def _walk_threshold(walked: AnyMaps, maps: AnyMaps) -> BackgroundThreshold | None:
+    """Return the threshold that the walk used for these maps; None if it didn't use them."""
+    if not isinstance(walked, WalkedMaps) or not _is_made_from(walked, maps):
         return None
     metrics = walked.manifest.metrics
     if "background_threshold" in metrics:
@@ -121,8 +119,8 @@ def _threshold_of_the_walk(walked: AnyMaps, maps: AnyMaps) -> BackgroundThreshol
     return BackgroundThreshold(round(threshold_from_alpha(float(metrics["alpha"])), 4), "fixed")
 
 
-def _told_apart(stages: Sequence[Stage]) -> list[Stage]:
-    """The stages, those of a name that was there before with a number."""
+def _with_unique_names(stages: Sequence[Stage]) -> list[Stage]:
+    """Number the stages whose name occurs before."""
     names = [stage.name for stage in stages]
     return [
         stage

@@ -1,4 +1,4 @@
-"""``evaluation.json`` as tables: Markdown that also reads well in a terminal."""
+"""``evaluation.json`` as Markdown tables, aligned for terminals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _DIGITS = 2
 
 
 def format_scores(scores: EvaluationScores) -> str:
-    """All splits side by side, then each split's stages, classes and tags."""
+    """Return a table of all splits, then tables of each split's stages, classes and tags."""
     parts = [_overview(scores)]
     parts += [_stage_table(split) for split in scores.splits if len(split.stages) > 1]
     for split in scores.splits:
@@ -48,7 +48,7 @@ def _overview(scores: EvaluationScores) -> str:
         if any(other.left_out for other in scores.splits):
             facts["photos left out"] = str(split.left_out)
         rows.append(facts)
-    # A fact a line: the splits side by side fit any terminal.
+    # One row per score and one column per split, to fit into a terminal.
     columns = [("%", *(row["split"] for row in rows))]
     columns += [(key, *(row[key] for row in rows)) for key in rows[0] if key != "split"]
     return markdown_table(columns[0], columns[1:])
@@ -145,11 +145,11 @@ def _tag_table(split: SplitScores) -> str:
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in columns of equal width: the first aligned left, the others right.
+    """Return a Markdown table: the first column left-aligned, the others right-aligned.
 
     Args:
         head: names of the columns.
-        rows: cells, as many as the head has; bars in them are escaped.
+        rows: cells of each row, as many as ``head`` has; ``|`` is escaped.
     """
     cells = [[cell.replace("|", "\\|") for cell in row] for row in (head, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]

@@ -34,18 +34,12 @@ from tag2mask.data.index import Sample, masks_fingerprint, read_classes, read_in
 from tag2mask.data.inventory import SPLITS
 from tag2mask.data.layouts.splits import read_id_list
 from tag2mask.errors import DataError, first_few
-from tag2mask.evaluation.comparison import Comparison, SplitCounts, Stage, StageCounts
+from tag2mask.evaluation.comparison import Comparison, Stage
+from tag2mask.evaluation.counts import SplitCounts, StageCounts
 from tag2mask.evaluation.crf_masks import CRF_MASKS, CrfMasks
-from tag2mask.evaluation.records import (
-    NO_TAGS,
-    EvaluationScores,
-    SplitScores,
-    StageScores,
-    doubt_records,
-    mask_scores,
-    tag_scores,
-)
-from tag2mask.evaluation.stages import map_stages, predicted_stage, sharpened_by_crf, with_crf
+from tag2mask.evaluation.records import NO_TAGS, EvaluationScores, SplitScores, StageScores
+from tag2mask.evaluation.scores import doubtful_tag_records, mask_scores, tag_scores
+from tag2mask.evaluation.stages import map_stages, refined_by_crf, segmenter_stage, with_crf
 from tag2mask.evaluation.tables import format_scores
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos, tag_source
 from tag2mask.metrics.tag_scores import doubtful_tags, tag_quality
@@ -124,7 +118,7 @@ def evaluate(
         for split, samples in photos.splits.items():
             job = every
             if predictions is not None and split in _predicted_splits(predictions):
-                job = replace(every, stages=(*stages, predicted_stage(predictions)))
+                job = replace(every, stages=(*stages, segmenter_stage(predictions)))
             counts = _count_split(job, split, samples, runtime)
             rows += counts.rows
             found = _split_scores(job, counts, split, samples, maps, masks)
@@ -204,7 +198,7 @@ def _with_crf_masks(
             fix="Give the folder of infer-cam too, as --earlier.",
         )
     base = before[-1]
-    if base is stages[-1] and sharpened_by_crf(masks):
+    if base is stages[-1] and refined_by_crf(masks):
         return stages  # the pseudo masks already are this stage
     assert isinstance(base.content, MappedPhotos) and base.threshold is not None
     settings = CrfSettings(**section.crf.model_dump(exclude={"enabled"}))
@@ -232,7 +226,7 @@ def _count_split(
     """Count a split's photos, sharded by rank; every rank gets the sums over all ranks."""
 
     def own_share() -> SplitCounts:
-        total = job.nothing()
+        total = job.empty_counts()
         mine = runtime.shard(samples)
         with runtime.progress(len(mine), f"evaluate {split}") as bar:
             for found in ordered_map(lambda sample: job.photo(split, sample), mine):
@@ -241,7 +235,7 @@ def _count_split(
         return total
 
     parts = runtime.gather_results(own_share)
-    return parts[0] if len(parts) == 1 else job.nothing().add_shares(parts)
+    return parts[0] if len(parts) == 1 else job.empty_counts().merge_ranks(parts)
 
 
 def _split_scores(
@@ -281,7 +275,7 @@ def _split_scores(
         tags=tag_scores(tag_quality(probabilities, known), len(samples), classes.names)
         if tagged
         else None,
-        doubtful_tags=doubt_records(
+        doubtful_tags=doubtful_tag_records(
             doubtful_tags(probabilities, known), [sample.id for sample in samples], classes.names
         )
         if tagged
@@ -295,7 +289,7 @@ def _stage_scores(
 ) -> tuple[StageScores, ...]:
     """Return the scores of every stage; pseudo masks made by a dense CRF are a further stage."""
     pairs: list[tuple[Stage, StageCounts]] = list(zip(job.stages, counts.stages, strict=True))
-    if sharpened_by_crf(masks):
+    if refined_by_crf(masks):
         place = max(
             i for i, stage in enumerate(job.stages) if isinstance(stage.content, MappedPhotos)
         )
