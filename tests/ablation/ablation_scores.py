@@ -1,10 +1,11 @@
-"""Evaluations and ablations of a few numbers, for the tests of their tables and pages."""
+"""Small evaluations and ablations for the tests of tables and pages."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tag2mask.ablation.scores import AblationScores, TrialScores, measured, row_scores
+from tag2mask.ablation.records import AblationScores, TrialScores
+from tag2mask.ablation.scores import measurements, row_scores
 from tag2mask.evaluation.records import (
     CurveScores,
     EvaluationScores,
@@ -19,7 +20,7 @@ Stages = Sequence[tuple[str, float | None, float | None]]
 
 
 def split(name: str, stages: Stages, masks: float | None) -> SplitScores:
-    """A split of 10 photos with known tags."""
+    """Return the scores of a split of 10 photos with known tags."""
     records = tuple(
         StageScores(
             stage,
@@ -39,25 +40,25 @@ def split(name: str, stages: Stages, masks: float | None) -> SplitScores:
 
 
 def evaluation(*splits: SplitScores) -> EvaluationScores:
-    """The evaluation of some splits."""
+    """Return an evaluation of some splits."""
     return EvaluationScores(("background", "cat"), "default", splits)
 
 
 def trial(seed: int, *splits: SplitScores) -> TrialScores:
-    """A trial that is done, after a minute."""
+    """Return a finished trial of one minute."""
     return TrialScores(
         seed,
         "done",
         f"tag2mask run --set train_cam.seed={seed}",
         seconds=60.0,
-        measured=measured(evaluation(*splits)),
+        measured=measurements(evaluation(*splits)),
     )
 
 
 def cam_and_seam(
     name: str = "SEAM & 50 %", message: str = "it <broke> & failed_1"
 ) -> AblationScores:
-    """Two rows and two seeds; the second seed of the second row has failed."""
+    """Return an ablation of two rows and seeds; the second seed of the second row failed."""
     cam = row_scores(
         "CAM",
         "lite0-cpu",

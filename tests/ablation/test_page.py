@@ -1,4 +1,4 @@
-"""The page and the plot of an ablation: every row is shown, no name becomes markup."""
+"""Page and plot of an ablation: all rows are shown, and names are escaped."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from PIL import Image
 
 from tag2mask.ablation.page import ablation_page
 from tag2mask.ablation.plot import draw_ablation
-from tag2mask.ablation.scores import AblationScores, TrialScores, row_scores
-from tag2mask.ablation.text_tables import NO_OWN_NUMBER, markdown_report
+from tag2mask.ablation.records import AblationScores, TrialScores
+from tag2mask.ablation.scores import row_scores
+from tag2mask.ablation.text_tables import NO_OWN_MEASURE, markdown_report
 from tag2mask.report.page import render
 
 EVIL = '<script>document.title="evil"</script>'
 
 
-def test_names_and_messages_never_become_markup() -> None:
+def test_names_and_messages_are_escaped() -> None:
     html = render(ablation_page(cam_and_seam(name=EVIL, message=EVIL)))
     assert "<script" not in html and "&lt;script&gt;" in html
 
 
-def test_the_page_holds_rows_seeds_failures_and_commands() -> None:
+def test_page_has_rows_seeds_failures_and_commands() -> None:
     html = render(ablation_page(cam_and_seam(name="SEAM")))
     for text in (
         "41.0 ± 1.4",
@@ -34,10 +35,10 @@ def test_the_page_holds_rows_seeds_failures_and_commands() -> None:
         "2 rows, seeds 0, 1: 3 done, 1 failed",
     ):
         assert text in html, text
-    assert not re.search(r'(?:src|href)="(?!#|data:)', html), "the page needs nothing else"
+    assert not re.search(r'(?:src|href)="(?!#|data:)', html), "the page loads no other file"
 
 
-def test_a_split_without_a_row_s_own_number_stands_among_the_measures_alone() -> None:
+def test_split_without_own_measure_is_listed_under_every_measure() -> None:
     scored = trial(
         0,
         split("train", [("SEAM", 0.44, 0.45)], 0.44),
@@ -50,16 +51,16 @@ def test_a_split_without_a_row_s_own_number_stands_among_the_measures_alone() ->
     assert "44.0" in measures and "47.0" in measures
 
 
-def test_no_row_with_a_number_of_its_own_still_shows_every_measure() -> None:
+def test_every_measure_is_shown_without_any_own_measure() -> None:
     scored = trial(0, split("val", [("SEAM", 0.40, 0.41)], 0.40))
     row = row_scores("network", "lite0-cpu", (), "tags", "segmenter", [scored], None)
     scores = AblationScores("0", "paper", "", "photos", (0,), (row,))
     assert scores.splits == ()
     for text in (render(ablation_page(scores)), markdown_report(scores)):
-        assert NO_OWN_NUMBER in text and "40.0" in text and "No row is done" not in text
+        assert NO_OWN_MEASURE in text and "40.0" in text and "No row is done" not in text
 
 
-def test_a_gain_within_the_spread_of_the_seeds_has_no_color() -> None:
+def test_a_gain_within_the_spread_is_muted() -> None:
     def row(name: str, values: tuple[float, float], first=None):
         return row_scores(
             name,
@@ -86,14 +87,14 @@ def test_a_gain_within_the_spread_of_the_seeds_has_no_color() -> None:
     assert tones == {"+10.0 ± 0.0": "good", "+1.0 ± 2.8": "muted"}
 
 
-def test_a_page_before_the_first_row_is_done() -> None:
+def test_page_before_the_first_row_is_done() -> None:
     waiting = TrialScores(0, "waiting", "tag2mask run")
     row = row_scores("CAM", "tiny", (), "tags", "masks", [waiting], None)
     html = render(ablation_page(AblationScores("0", "t", "", "photos", (0,), (row,))))
     assert "No row is done yet." in html and "waiting" in html
 
 
-def test_the_plot_is_a_picture(tmp_path: Path) -> None:
+def test_plot_is_a_png(tmp_path: Path) -> None:
     draw_ablation(tmp_path / "plot.png", cam_and_seam(name="a name of many letters " * 5))
     with Image.open(tmp_path / "plot.png") as picture:
         assert picture.width > 900 and picture.height > 200

@@ -1,4 +1,4 @@
-"""A table of rows on noise photos: shared work once, kills, failing rows, numbers as evaluated."""
+"""Ablation on noise photos: shared steps, interruptions, failing rows, and scores as evaluated."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SEEDS = (0, 1)
 
 @dataclass(frozen=True)
 class Place:
-    """Masked photos, the small recipe, and a folder for an ablation."""
+    """Photos with masks, the small recipe, and a folder for an ablation."""
 
     root: Path
 
@@ -67,7 +67,7 @@ def place(root: Path, *, masks: bool = True) -> Place:
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """The table ``tiny`` with two seeds."""
+    """Run the table ``tiny`` with two seeds."""
     found = place(tmp_path_factory.mktemp("ablation"))
     result = found.ablate("--seeds", "0,1")
     assert result.exit_code == 0, result.output
@@ -88,7 +88,7 @@ def rows_of(scores: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {row["name"]: row for row in scores["rows"]}
 
 
-def test_shared_work_lies_in_one_folder(done: Place) -> None:
+def test_shared_steps_have_one_folder(done: Place) -> None:
     counts = {
         name: len(steps(done, name))
         for name in (
@@ -118,7 +118,7 @@ def test_shared_work_lies_in_one_folder(done: Place) -> None:
     }
 
 
-def test_every_output_is_there(done: Place) -> None:
+def test_all_outputs_are_written(done: Place) -> None:
     assert {path.name for path in done.out.iterdir()} == {
         "ablation.json",
         "table.md",
@@ -132,7 +132,7 @@ def test_every_output_is_there(done: Place) -> None:
     assert (done.out / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_mean_and_spread_are_those_of_the_evaluations(done: Place) -> None:
+def test_mean_and_spread_agree_with_the_evaluations(done: Place) -> None:
     found: dict[tuple[str, str], list[float]] = {}
     rows = rows_of(done.scores())
     for name, row in rows.items():
@@ -163,7 +163,7 @@ def test_mean_and_spread_are_those_of_the_evaluations(done: Place) -> None:
             assert own["gain"]["spread"] == pytest.approx(gains.std(ddof=1))
 
 
-def test_a_row_that_learns_from_masks_says_so(done: Place) -> None:
+def test_rows_trained_on_masks_are_marked(done: Place) -> None:
     rows = rows_of(done.scores())
     assert {name: row["learns_from"] for name, row in rows.items() if name != "CAM"} == {
         "SEAM": "tags",
@@ -176,7 +176,7 @@ def test_a_row_that_learns_from_masks_says_so(done: Place) -> None:
 
 
 def evaluation_of(at: Place, row: str, seed: int) -> dict[str, Any]:
-    """The one evaluation whose stages, network and seed are those of a row."""
+    """Return the evaluation of a row and seed, found by its stages and settings."""
     stages = {"SEAM + CRF": ["SEAM", "SEAM + CRF"], "SEAM + walk": ["SEAM", "SEAM + walk"]}
     names = ["SEAM", "segmenter"] if "segmenter" in row else stages.get(row, [row])
     chosen = []
@@ -195,7 +195,7 @@ def evaluation_of(at: Place, row: str, seed: int) -> dict[str, Any]:
 
 
 def origin(folder: Path, step: str) -> dict[str, Any] | None:
-    """The settings of a step that a folder was made from, directly or not."""
+    """Return the settings of a step that a folder depends on, directly or not."""
     record = read_json(folder / "manifest.json")
     if record["step"] == step:
         return record["section"]
@@ -205,7 +205,7 @@ def origin(folder: Path, step: str) -> dict[str, Any] | None:
     return None
 
 
-def test_a_rows_command_makes_the_same_numbers(done: Place) -> None:
+def test_command_of_a_row_gives_the_same_scores(done: Place) -> None:
     trial = rows_of(done.scores())["SEAM + CRF"]["trials"][1]
     words = shlex.split(trial["command"])
     out = done.root / "copied"
@@ -214,7 +214,7 @@ def test_a_rows_command_makes_the_same_numbers(done: Place) -> None:
     assert read_json(out / "evaluate" / "evaluation.json") == evaluation_of(done, "SEAM + CRF", 1)
 
 
-def test_rows_start_from_one_plain_cam_as_runs_of_their_own_do(small: Place) -> None:
+def test_rows_share_the_plain_cam_of_ordinary_runs(small: Place) -> None:
     table = small.table({"name": "ER", "set": {"train_cam.pcm.enabled": False}}, {"name": "SEAM"})
     result = small.ablate("--set", "train_cam.warm_start=1", table=table)
     assert result.exit_code == 0, result.output
@@ -233,7 +233,7 @@ def test_rows_start_from_one_plain_cam_as_runs_of_their_own_do(small: Place) -> 
         ]
 
 
-def test_a_start_that_fails_is_tried_once(small: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_plain_cam_is_tried_once(small: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[str] = []
 
     def fail(*_: Any, name: str, **__: Any) -> None:
@@ -249,7 +249,7 @@ def test_a_start_that_fails_is_tried_once(small: Place, monkeypatch: pytest.Monk
     assert messages == ["the loss became nan"] * 2
 
 
-def test_a_second_time_nothing_is_made(done: Place) -> None:
+def test_running_again_changes_nothing(done: Place) -> None:
     before = {path: path.stat().st_mtime_ns for path in (done.out / "steps").rglob("*")}
     first = done.scores()
     result = done.ablate("--seeds", "0,1")
@@ -260,7 +260,7 @@ def test_a_second_time_nothing_is_made(done: Place) -> None:
     assert "Nothing to do" in planned.stdout
 
 
-def test_a_row_that_means_the_same_costs_nothing(done: Place) -> None:
+def test_a_row_with_equal_settings_costs_nothing(done: Place) -> None:
     table = done.table(
         {
             "name": "the baseline",
@@ -274,7 +274,7 @@ def test_a_row_that_means_the_same_costs_nothing(done: Place) -> None:
 
 
 @pytest.mark.parametrize("stop", [kill_when, interrupt_when])
-def test_stopped_it_goes_on_and_ends_with_the_same_numbers(
+def test_an_interrupted_ablation_resumes_with_the_same_scores(
     done: Place, small: Place, stop: Callable[..., None]
 ) -> None:
     stop(
@@ -294,13 +294,13 @@ def test_stopped_it_goes_on_and_ends_with_the_same_numbers(
     assert small.ablate("--rows", "CAM,SEAM").exit_code == 0
     assert all(
         (folder / "manifest.json").stat().st_mtime_ns == time for folder, time in trained.items()
-    ), "what was trained is not trained again"
+    ), "finished trainings are not repeated"
     ours, theirs = rows_of(small.scores()), rows_of(done.scores())
     for name in ("CAM", "SEAM"):
         assert ours[name]["trials"][0]["measured"] == theirs[name]["trials"][0]["measured"]
 
 
-def test_a_failing_row_leaves_the_others_alone(small: Place) -> None:
+def test_other_rows_continue_after_a_failure(small: Place) -> None:
     broken = {"train_cam.init_from": "nowhere.safetensors"}
     table = small.table(
         {"name": "SEAM"},
@@ -315,10 +315,10 @@ def test_a_failing_row_leaves_the_others_alone(small: Place) -> None:
     assert "nowhere.safetensors" in rows["broken"]["trials"][0]["message"]
     assert rows["broken + CRF"]["trials"][0]["message"] == rows["broken"]["trials"][0]["message"]
     assert "nowhere.safetensors" in (small.out / "index.html").read_text()
-    assert small.ablate("--rows", "broken", table=table).exit_code == 1, "nothing is done"
+    assert small.ablate("--rows", "broken", table=table).exit_code == 1, "no row is done"
 
 
-def test_a_row_whose_late_network_cannot_be_built_is_not_begun(small: Place) -> None:
+def test_a_row_with_an_invalid_late_network_is_not_started(small: Place) -> None:
     words = "deeplabv3plus takes crops that are multiples"
     table = small.table(
         {
@@ -340,7 +340,7 @@ def test_a_row_whose_late_network_cannot_be_built_is_not_begun(small: Place) -> 
     assert len(steps(small, "train-cam")) == 1
 
 
-def test_a_row_whose_list_of_ids_is_not_there_is_not_begun(small: Place) -> None:
+def test_a_row_with_a_missing_list_of_ids_is_not_started(small: Place) -> None:
     table = small.table(
         {"name": "late", "set": {"train_cam.seed": 7, "evaluate.leave_out": "nowhere.txt"}},
         {"name": "SEAM"},
@@ -351,7 +351,7 @@ def test_a_row_whose_list_of_ids_is_not_there_is_not_begun(small: Place) -> None
     assert len(steps(small, "train-cam")) == 1
 
 
-def test_a_row_that_is_done_needs_its_weights_no_more(
+def test_a_finished_row_does_not_need_its_weights(
     small: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert small.ablate("--rows", "segmenter on SEAM").exit_code == 0
@@ -363,7 +363,7 @@ def test_a_row_that_is_done_needs_its_weights_no_more(
     assert small.ablate("--rows", "segmenter on SEAM").exit_code == 0
 
 
-def test_photos_left_out_are_told(small: Place) -> None:
+def test_skipped_photos_are_reported(small: Place) -> None:
     photo = next((small.root / "photos" / "a").glob("*.png"))
     photo.unlink()
     result = small.ablate("--rows", "SEAM", "--skip-bad")
@@ -371,7 +371,7 @@ def test_photos_left_out_are_told(small: Place) -> None:
     assert f"a/{photo.stem}" in result.stderr
 
 
-def test_changed_data_need_another_folder(small: Place) -> None:
+def test_changed_data_needs_another_folder(small: Place) -> None:
     assert small.ablate("--rows", "SEAM").exit_code == 0
     table = small.root / "photos" / "tags.csv"
     table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
@@ -380,7 +380,7 @@ def test_changed_data_need_another_folder(small: Place) -> None:
     assert "Give another --out" in result.stderr and "--update" not in result.stderr
 
 
-def test_without_masks_there_is_nothing_to_compare(tmp_path: Path) -> None:
+def test_data_without_masks_is_an_error(tmp_path: Path) -> None:
     at = place(tmp_path, masks=False)
     result = at.ablate()
     assert result.exit_code == 1
@@ -389,7 +389,7 @@ def test_without_masks_there_is_nothing_to_compare(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["index.html", "table.tex", "table.md", "plot.png"])
-def test_files_of_others_are_not_written_over(tmp_path: Path, name: str) -> None:
+def test_other_files_are_not_overwritten(tmp_path: Path, name: str) -> None:
     at = place(tmp_path)
     at.out.mkdir()
     (at.out / name).write_text("mine")
@@ -399,7 +399,7 @@ def test_files_of_others_are_not_written_over(tmp_path: Path, name: str) -> None
     assert [path.name for path in at.out.iterdir()] == [name]
 
 
-def test_a_run_is_no_place_for_an_ablation(small: Place) -> None:
+def test_the_folder_of_a_run_is_an_error(small: Place) -> None:
     small.out.mkdir()
     (small.out / "recipe.yaml").write_text(f"{pipeline._HEAD}\nname: mine\n")
     result = small.ablate()
@@ -419,7 +419,7 @@ def test_a_run_is_no_place_for_an_ablation(small: Place) -> None:
         (["--recipe", "lite9"], "no recipe 'lite9'"),
     ],
 )
-def test_a_wrong_option_is_named(tmp_path: Path, options: list[str], words: str) -> None:
+def test_errors_name_a_wrong_option(tmp_path: Path, options: list[str], words: str) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(SMALL))
     result = Place(tmp_path).ablate(*options)
@@ -428,7 +428,7 @@ def test_a_wrong_option_is_named(tmp_path: Path, options: list[str], words: str)
     assert not (tmp_path / "out").exists()
 
 
-def test_the_numbers_say_what_they_stand_on(done: Place) -> None:
+def test_scores_have_their_basis(done: Place) -> None:
     scores = done.scores()
     assert (scores["table"], scores["seeds"]) == ("tiny", list(SEEDS))
     summary = rows_of(scores)["SEAM + walk"]["summaries"]

@@ -1,4 +1,4 @@
-"""Numbers over seeds: mean, spread and gains as NumPy says, taken from the right stage."""
+"""Scores over seeds: mean, spread and gains as in NumPy, from the right stage."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from ablation_scores import cam_and_seam, evaluation, split, trial
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tag2mask.ablation.scores import Statistic, measured, row_scores, statistic
+from tag2mask.ablation.records import Statistic
+from tag2mask.ablation.scores import mean_and_spread, measurements, row_scores
 
 shares = st.floats(0.0, 1.0)
 
 
 @given(st.lists(st.none() | shares, max_size=6))
-def test_mean_and_sample_deviation_of_the_values_there_are(values) -> None:
+def test_mean_and_spread_of_known_values_equal_numpy(values) -> None:
     known = [value for value in values if value is not None]
-    found = statistic(values)
+    found = mean_and_spread(values)
     if not known:
         assert found is None
         return
@@ -35,7 +36,7 @@ def test_each_measure_comes_from_its_stage() -> None:
         ("SEAM + walk + CRF", 0.44, None),
         ("segmenter", 0.5, None),
     ]
-    found = measured(evaluation(split("train", stages, 0.44), split("val", [], None)))
+    found = measurements(evaluation(split("train", stages, 0.44), split("val", [], None)))
     values = {
         value.measure: (value.stage, value.miou, value.best_miou, value.boundary_miou)
         for value in found
@@ -52,12 +53,12 @@ def test_each_measure_comes_from_its_stage() -> None:
     assert basis == {(10, "known", "estimated"), (10, "no", "estimated")}
 
 
-def test_masks_are_of_the_stage_before_a_crf_that_is_only_compared_with() -> None:
+def test_masks_skip_a_crf_stage_added_for_comparison() -> None:
     stages = [("SEAM", 0.4, 0.41), ("SEAM + CRF", 0.42, None), ("segmenter", 0.5, None)]
     for miou, wanted in ((0.4, ("SEAM", 0.41)), (0.42, ("SEAM + CRF", None))):
         (masks,) = [
             value
-            for value in measured(evaluation(split("train", stages, miou)))
+            for value in measurements(evaluation(split("train", stages, miou)))
             if value.measure == "masks"
         ]
         assert (masks.stage, masks.best_miou) == wanted
@@ -73,12 +74,12 @@ def test_masks_are_of_the_stage_before_a_crf_that_is_only_compared_with() -> Non
         ("segmenter + CRF", "segmenter"),
     ],
 )
-def test_names_of_stages_are_understood(name: str, measure: str) -> None:
-    found = measured(evaluation(split("train", [(name, 0.4, None)], None)))
+def test_measure_follows_from_the_name_of_the_stage(name: str, measure: str) -> None:
+    found = measurements(evaluation(split("train", [(name, 0.4, None)], None)))
     assert [value.measure for value in found] == [measure]
 
 
-def test_gains_are_taken_seed_by_seed() -> None:
+def test_gains_are_computed_per_seed() -> None:
     def row(name: str, by_seed: dict[int, float], first=None):
         return row_scores(
             name,
@@ -97,7 +98,7 @@ def test_gains_are_taken_seed_by_seed() -> None:
     other = row("SEAM", {1: 0.52, 0: 0.45, 3: 0.90}, first)
     assert first.own("train").gain is None
     gain = other.own("train").gain
-    assert gain.n == 2, "seed 3 has no partner, seed 2 is not done"
+    assert gain.n == 2, "seed 3 is missing in the first row, seed 2 in the other"
     assert gain.mean == pytest.approx(0.035)
     assert gain.spread == pytest.approx(np.std([0.02, 0.05], ddof=1))
     assert other.own("train").best_gain.mean == pytest.approx(0.035)
@@ -105,7 +106,7 @@ def test_gains_are_taken_seed_by_seed() -> None:
     assert other.own("val") is None
 
 
-def test_a_measure_of_its_own_is_compared_with_the_first_rows_own() -> None:
+def test_own_measures_are_compared() -> None:
     scores = cam_and_seam()
     cam, seam = scores.rows
     own = seam.own("train")

@@ -1,4 +1,4 @@
-"""Ablation tables: what they may say, and errors a person can read."""
+"""Ablation tables: their format, and readable errors."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def table_file(folder: Path, text: str) -> Path:
 
 
 @pytest.mark.parametrize("name", sorted(shipped_tables()))
-def test_every_row_of_every_shipped_table_makes_a_recipe(name: str) -> None:
+def test_every_row_of_every_shipped_table_has_a_recipe(name: str) -> None:
     table = load_table(name)
     assert table.description
     recipes = [row_recipe(table, row, row_options(table, row)) for row in table.rows]
     assert recipes[0] != recipes[1]
-    # A row that means the same as another one would be a slip of the pen.
+    # Two rows with equal recipes would be a mistake.
     distinct = {recipe.model_dump_json() for recipe in recipes}
     assert len(distinct) == len(recipes)
 
 
-def test_the_papers_rows_are_there() -> None:
+def test_rows_of_the_table_paper() -> None:
     table = load_table("paper")
     rows = {row.name: row_recipe(table, row, row_options(table, row)) for row in table.rows}
     cam, seam = rows["CAM"].train_cam, rows["SEAM"]
@@ -64,7 +64,7 @@ def test_the_papers_rows_are_there() -> None:
     }
 
 
-def test_settings_are_a_list_or_a_mapping_and_the_rows_own_win(tmp_path: Path) -> None:
+def test_settings_are_a_list_or_a_mapping_and_rows_override(tmp_path: Path) -> None:
     table = load_table(
         table_file(
             tmp_path,
@@ -111,7 +111,7 @@ rows:
         ("- a\n- b", ["a table is a mapping"]),
         ("rows: [{name: a, sett: []}]", ["unknown key 'rows.0.sett'", "did you mean 'set'?"]),
         ("rows: [{name: a}]\nrecpie: tiny", ["unknown key 'recpie'", "did you mean 'recipe'?"]),
-        ("rows: [{name: a}, {name: a}]", ["names must differ, 'a' comes twice"]),
+        ("rows: [{name: a}, {name: a}]", ["names must differ, 'a' occurs twice"]),
         ("rows: [{name: 'a, b'}]", ["'a, b' has a comma"]),
         ("rows: [{name: a, measure: maskz}]", ["rows.0.measure", "'masks'"]),
         ("rows: [{name: a, set: 5}, {name: ''}]", ["rows.0.set", "rows.1.name"]),
@@ -119,20 +119,20 @@ rows:
         ("", ["a table is a mapping"]),
     ],
 )
-def test_a_wrong_table_is_named(tmp_path: Path, text: str, words: list[str]) -> None:
+def test_errors_name_the_problem_and_the_file(tmp_path: Path, text: str, words: list[str]) -> None:
     path = table_file(tmp_path, text)
     with pytest.raises(RecipeError) as caught:
         load_table(path)
     assert all(word in str(caught.value) for word in [*words, str(path)]), caught.value
 
 
-def test_no_such_table_or_row() -> None:
+def test_unknown_table_or_row() -> None:
     with pytest.raises(RecipeError, match="did you mean 'paper'"):
         load_table("papre")
     table = load_table("paper")
     with pytest.raises(RecipeError, match=r"no row 'SEAM \+ wlak'; did you mean 'SEAM \+ walk'"):
-        table.chosen(["SEAM", "SEAM + wlak"])
-    assert [row.name for row in table.chosen(["SEAM", "CAM"]).rows] == ["CAM", "SEAM"]
+        table.select_rows(["SEAM", "SEAM + wlak"])
+    assert [row.name for row in table.select_rows(["SEAM", "CAM"]).rows] == ["CAM", "SEAM"]
 
 
 def test_not_text(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_not_text(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_row_that_makes_no_recipe_is_named(tmp_path: Path, row: dict, words: list[str]) -> None:
+def test_errors_name_an_invalid_row(tmp_path: Path, row: dict, words: list[str]) -> None:
     table = load_table(table_file(tmp_path, yaml.safe_dump({"rows": [{"name": "a", **row}]})))
     with pytest.raises(RecipeError) as caught:
         row_recipe(table, table.rows[0], row_options(table, table.rows[0]))

@@ -1,4 +1,4 @@
-"""The tables say what the numbers stand on, and no name is read as a command."""
+"""Markdown and LaTeX tables: values, their basis, and escaped names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ablation_scores import cam_and_seam
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tag2mask.ablation.scores import AblationScores, Statistic
+from tag2mask.ablation.records import AblationScores, Statistic
 from tag2mask.ablation.text_tables import (
     latex_table,
     latex_text,
@@ -25,7 +25,7 @@ ESCAPED = re.compile(
 )
 
 
-def test_numbers_stand_with_spread_gain_and_basis() -> None:
+def test_values_have_spread_gain_and_basis() -> None:
     text = overview(cam_and_seam())
     assert text.startswith("2 rows, seeds 0, 1: 3 done, 1 failed.")
     assert "## train, 10 photos, known or no tags" in text
@@ -37,18 +37,18 @@ def test_numbers_stand_with_spread_gain_and_basis() -> None:
     assert "Trained on masks, not on tags: SEAM & 50 %" in text
 
 
-def test_every_measure_failures_and_commands_follow() -> None:
+def test_report_has_every_measure_failures_and_commands() -> None:
     text = markdown_report(cam_and_seam(name="a|b"))
     measures = text.split("## Every measure")[1].split("##")[0]
     assert [
         line.split("|")[2].strip() for line in measures.splitlines() if line[:5] == "| CAM"
-    ] == ["CAM"], "maps and the masks made of them are one line"
+    ] == ["CAM"], "maps and the masks made from them are one line"
     assert r"a\|b" in measures
     assert "- a|b, seed 1: it <broke> & failed_1" in text
     assert text.count("tag2mask run") == 2
 
 
-def test_nothing_done_yet_is_a_table_too() -> None:
+def test_tables_before_any_trial_is_done() -> None:
     scores = cam_and_seam()
     rows = tuple(
         type(row)(row.name, row.recipe, row.options, row.learns_from, row.measure, (), None, ())
@@ -59,7 +59,7 @@ def test_nothing_done_yet_is_a_table_too() -> None:
     assert latex_table(empty).count(r"\\") >= 3
 
 
-def test_latex_has_a_row_a_row_with_equal_cells() -> None:
+def test_latex_has_one_line_per_row_with_equal_cells() -> None:
     text = latex_table(cam_and_seam())
     columns = re.search(r"\\begin\{tabular\}\{(\w+)\}", text)[1]
     lines = [line for line in text.splitlines() if re.match(r"(row|CAM|SEAM)", line)]
@@ -75,7 +75,7 @@ def test_latex_has_a_row_a_row_with_equal_cells() -> None:
 
 
 @given(st.text(alphabet=st.sampled_from("ab\\&%$#_{}~^–−±<>| "), max_size=20))
-def test_latex_reads_no_command_in_a_name(name: str) -> None:
+def test_latex_special_characters_are_escaped(name: str) -> None:
     left = ESCAPED.sub("", latex_text(name))
     assert not re.search(r"[\\&%$#_{}~^–−±<>|]", left)
 

@@ -1,4 +1,4 @@
-"""Where the trials of an ablation lie, in which order they run, and what they would cost."""
+"""Trials of an ablation: step folders, order and cost."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from small_runs import write_photos
-from tag2mask.ablation.table import Table, load_table
-from tag2mask.ablation.trials import in_order, plan, step_folders, trials_of
+from tag2mask.ablation.table import AblationTable, load_table
+from tag2mask.ablation.trials import execution_order, list_trials, plan_ablation, step_folders
 from tag2mask.artifacts.handles import CamModel, PreparedData, PseudoMaskFolder
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.errors import DataError, RecipeError, RunFolderError
@@ -26,9 +26,9 @@ ROWS = [
 ]
 
 
-def table(*rows: dict) -> Table:
+def table(*rows: dict) -> AblationTable:
     shared = {"walk.enabled": False, "train_segmenter.enabled": False}
-    return Table.model_validate({"recipe": "tiny", "set": shared, "rows": rows or ROWS})
+    return AblationTable.model_validate({"recipe": "tiny", "set": shared, "rows": rows or ROWS})
 
 
 def folders(*options: str) -> dict[str, Path]:
@@ -37,7 +37,7 @@ def folders(*options: str) -> dict[str, Path]:
 
 
 def differing(*options: str) -> list[str]:
-    """Steps that lie elsewhere, or in one recipe alone."""
+    """Return the steps with other folders, or of one recipe only."""
     one, other = folders(), folders(*options)
     return [step for step in {**one, **other} if one.get(step) != other.get(step)]
 
@@ -53,7 +53,7 @@ def differing(*options: str) -> list[str]:
         ("evaluate.behavior=published", "evaluate"),
     ],
 )
-def test_a_setting_moves_its_step_and_all_later_ones(option: str, first: str) -> None:
+def test_a_setting_changes_the_folders_of_its_step_and_later_ones(option: str, first: str) -> None:
     steps = list(folders())
     assert differing(option) == steps[steps.index(first) :]
 
@@ -69,12 +69,12 @@ def test_a_setting_moves_its_step_and_all_later_ones(option: str, first: str) ->
         "tune.photos=3",
     ],
 )
-def test_what_makes_no_difference_moves_nothing(option: str) -> None:
+def test_settings_without_effect_change_no_folder(option: str) -> None:
     assert differing(option) == []
 
 
-def test_the_order_is_first_row_then_shared_work_then_the_rest(tmp_path: Path) -> None:
-    trials = in_order(trials_of(tmp_path, table(), tmp_path / "out", [3, 0]))
+def test_order_is_first_row_then_rows_that_share_most(tmp_path: Path) -> None:
+    trials = execution_order(list_trials(tmp_path, table(), tmp_path / "out", [3, 0]))
     assert [(trial.seed, trial.row.name) for trial in trials] == [
         (seed, name)
         for seed in (3, 0)
@@ -88,15 +88,15 @@ def test_equal_rows_share_every_folder(tmp_path: Path) -> None:
         {"name": "same", "set": {"train_cam.log_every": 3}},
         {"name": "other", "set": {"infer_cam.flip": False}},
     ]
-    one, same, other = trials_of(tmp_path, table(*rows), tmp_path / "out", [0])
+    one, same, other = list_trials(tmp_path, table(*rows), tmp_path / "out", [0])
     assert one.folders == same.folders
     assert one.folders[CamModel] == other.folders[CamModel]
     assert one.folders[PseudoMaskFolder] != other.folders[PseudoMaskFolder]
 
 
-def test_a_command_makes_the_rows_recipe(tmp_path: Path) -> None:
+def test_command_gives_the_recipe_of_the_row(tmp_path: Path) -> None:
     rows = [{"name": "SEAM: rescale 0.3", "set": {"train_cam.views.scale": [0.3, 0.3]}}]
-    (trial,) = trials_of(
+    (trial,) = list_trials(
         tmp_path / "my photos", table(*rows), tmp_path / "out", [4], ["train_cam.epochs=2"]
     )
     words = shlex.split(trial.command)
@@ -109,20 +109,20 @@ def test_a_command_makes_the_rows_recipe(tmp_path: Path) -> None:
     assert words[-2:] == ["--out", str(tmp_path / "out" / "runs" / "01-seam-rescale-0-3-seed4")]
 
 
-def test_a_seed_of_the_row_gives_way(tmp_path: Path) -> None:
+def test_seeds_of_the_ablation_override_those_of_a_row(tmp_path: Path) -> None:
     rows = [{"name": "a", "set": {"train_cam.seed": 9}}]
-    (trial,) = trials_of(tmp_path, table(*rows), tmp_path, [4])
+    (trial,) = list_trials(tmp_path, table(*rows), tmp_path, [4])
     assert trial.recipe.train_cam.seed == 4
 
 
-def test_rows_run_on_the_same_devices(tmp_path: Path) -> None:
+def test_rows_must_have_the_same_runtime(tmp_path: Path) -> None:
     rows = [{"name": "a"}, {"name": "b", "set": {"runtime.threads": 7}}]
-    with pytest.raises(RecipeError, match="row 'b' runs elsewhere"):
-        trials_of(tmp_path, table(*rows), tmp_path, [0])
-    trials_of(tmp_path, table(rows[0]), tmp_path, [0], ["runtime.threads=7"])
+    with pytest.raises(RecipeError, match="row 'b' has another runtime"):
+        list_trials(tmp_path, table(*rows), tmp_path, [0])
+    list_trials(tmp_path, table(rows[0]), tmp_path, [0], ["runtime.threads=7"])
 
 
-def test_what_a_row_is_about(tmp_path: Path) -> None:
+def test_measure_and_supervision_of_a_row(tmp_path: Path) -> None:
     rows = [
         {"name": "maps", "measure": "maps"},
         {"name": "masks"},
@@ -134,7 +134,7 @@ def test_what_a_row_is_about(tmp_path: Path) -> None:
     ]
     found = {
         trial.row.name: (trial.measure, trial.learns_from)
-        for trial in trials_of(tmp_path, table(*rows), tmp_path, [0])
+        for trial in list_trials(tmp_path, table(*rows), tmp_path, [0])
     }
     assert found == {
         "maps": ("maps", "tags"),
@@ -144,9 +144,9 @@ def test_what_a_row_is_about(tmp_path: Path) -> None:
     }
 
 
-def test_the_plan_counts_shared_work_once_and_writes_nothing(tmp_path: Path) -> None:
+def test_plan_counts_shared_steps_once_and_writes_nothing(tmp_path: Path) -> None:
     photos, out = write_photos(tmp_path / "photos", 4), tmp_path / "out"
-    planned = plan(photos, table(), out, [0, 1])
+    planned = plan_ablation(photos, table(), out, [0, 1])
     assert not out.exists()
     steps = {(found.trial.row.name, found.trial.seed): found.steps for found in planned}
     maps = ("train-cam", "infer-cam", "pseudo-masks", "evaluate")
@@ -158,21 +158,21 @@ def test_the_plan_counts_shared_work_once_and_writes_nothing(tmp_path: Path) -> 
     first = planned[0].trial
     with step_folder(PreparedData, first.folders[PreparedData], section=Prepare()) as step:
         step.finish()
-    assert plan(photos, table(), out, [0])[0].steps == maps
+    assert plan_ablation(photos, table(), out, [0])[0].steps == maps
 
 
-def test_a_plan_of_what_cannot_be_run_is_refused(tmp_path: Path) -> None:
+def test_plan_checks_data_and_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such data folder"):
-        plan(tmp_path / "nowhere", table(), tmp_path / "out", [0])
+        plan_ablation(tmp_path / "nowhere", table(), tmp_path / "out", [0])
     photos = write_photos(tmp_path / "photos", 4)
     with pytest.raises(RunFolderError, match="inside the data"):
-        plan(photos, table(), photos / "out", [0])
+        plan_ablation(photos, table(), photos / "out", [0])
 
 
-def test_the_paper_shares_its_expensive_steps(tmp_path: Path) -> None:
+def test_rows_of_the_table_paper_share_training(tmp_path: Path) -> None:
     trials = {
         trial.row.name: trial
-        for trial in trials_of(tmp_path, load_table("paper"), tmp_path / "out", [0])
+        for trial in list_trials(tmp_path, load_table("paper"), tmp_path / "out", [0])
     }
     trained = {trials[name].folders[CamModel] for name in ("SEAM", "SEAM + CRF", "SEAM + walk")}
     assert len(trained) == 1
@@ -180,20 +180,20 @@ def test_the_paper_shares_its_expensive_steps(tmp_path: Path) -> None:
     assert len(prepared) == 1
 
 
-def test_the_paper_starts_from_one_plain_cam_a_head(tmp_path: Path) -> None:
-    trials = trials_of(tmp_path, load_table("paper"), tmp_path / "out", [0, 1])
+def test_rows_of_the_table_paper_start_from_one_plain_cam_per_head(tmp_path: Path) -> None:
+    trials = list_trials(tmp_path, load_table("paper"), tmp_path / "out", [0, 1])
     assert all(trial.recipe.train_cam.warm_start for trial in trials)
     assert len({trial.start for trial in trials}) == 4, "two heads, two seeds"
-    cold = trials_of(tmp_path, table(), tmp_path / "out", [0], ["train_cam.warm_start=0"])
+    cold = list_trials(tmp_path, table(), tmp_path / "out", [0], ["train_cam.warm_start=0"])
     assert {trial.start for trial in cold} == {None}
 
 
-def test_the_plan_counts_a_shared_start_once(tmp_path: Path) -> None:
+def test_plan_counts_a_shared_start_once(tmp_path: Path) -> None:
     photos, out = write_photos(tmp_path / "photos", 4), tmp_path / "out"
     warm, cold = (
         {
             found.trial.row.name: found.seconds
-            for found in plan(
+            for found in plan_ablation(
                 photos,
                 table(),
                 out,

@@ -1,1 +1,12 @@
-"""ablation."""
+"""Ablations: a table of recipes, run with several seeds and compared with its first row.
+
+Steps that rows have in common run once.
+
+- `tag2mask.ablation.table`: tables of rows, in YAML; ``tables/`` has those of the package
+- `tag2mask.ablation.trials`: the trials (a row with a seed), their step folders, order and cost
+- `tag2mask.ablation.run`: run the trials and write the results
+- `tag2mask.ablation.records`: the dataclasses that ``ablation.json`` consists of
+- `tag2mask.ablation.scores`: these records from evaluations: measures, means and gains
+- `tag2mask.ablation.text_tables`: the results as Markdown and LaTeX tables
+- `tag2mask.ablation.page`, `tag2mask.ablation.plot`: the results as an HTML page and a PNG
+"""

@@ -1,4 +1,4 @@
-"""The page of an ablation: the rows' own numbers, every measure, every seed, the commands."""
+"""The HTML page of an ablation: rows, every measure, every seed, failures and commands."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Literal
 
 from tag2mask.ablation.plot import row_dots
-from tag2mask.ablation.scores import AblationScores, RowScores, Statistic, Summary, TrialScores
+from tag2mask.ablation.records import AblationScores, RowScores, Statistic, Summary, TrialScores
 from tag2mask.ablation.text_tables import (
     MEASURE_HEAD,
-    NO_OWN_NUMBER,
+    NO_OWN_MEASURE,
     basis_text,
     best_text,
     failures,
@@ -39,11 +39,11 @@ from tag2mask.report.plots import dot_plot
 from tag2mask.runtime.durations import format_duration
 
 _TEXTS = frozenset({"row", "measured", "background threshold", "on"})
-"""Heads of columns that hold no numbers."""
+"""Heads of the text columns."""
 
 
 def ablation_page(scores: AblationScores) -> Page:
-    """What an ablation came to, finished or not."""
+    """Return the page of an ablation, finished or not."""
     return Page(
         title=f"Ablation: {scores.table}",
         subtitle=f"{scores.description} {state_text(scores)}.".strip(),
@@ -61,7 +61,7 @@ def ablation_page(scores: AblationScores) -> Page:
 def _numbers(scores: AblationScores) -> PageSection:
     blocks: list[Block] = []
     if not scores.splits:
-        blocks.append(Note(NO_OWN_NUMBER if scores.counts["done"] else "No row is done yet."))
+        blocks.append(Note(NO_OWN_MEASURE if scores.counts["done"] else "No row is done yet."))
     else:
         legend = tuple(f"{split}, {scores.photos(split)} photos" for split in scores.splits)
         blocks.append(
@@ -69,8 +69,8 @@ def _numbers(scores: AblationScores) -> PageSection:
                 (("", dot_plot(row_dots(scores), x_label="mIoU, %")),),
                 legend=legend,
                 caption=(
-                    "Each row's own mIoU: filled at the background threshold in use, hollow at the "
-                    "best one, which was found with the masks."
+                    "mIoU of each row: filled at the background threshold in use, hollow at the "
+                    "best one, which is chosen on the masks."
                     + " Bars: sample standard deviation over seeds."
                     * (len(scores.seeds) > 1)
                 ),
@@ -82,8 +82,8 @@ def _numbers(scores: AblationScores) -> PageSection:
         "rows",
         "Rows",
         tuple(blocks),
-        intro="Each row's own number: of its segmentation network where it trains one, "
-        "else of its pseudo masks, unless the table says otherwise.",
+        intro="Each row's own measure: its segmentation network if it trains one, "
+        "else its pseudo masks, unless the table sets another.",
     )
 
 
@@ -119,7 +119,7 @@ def _own_cells(row: RowScores, own: Summary | None, scores: AblationScores) -> S
 
 
 def _gain(value: Statistic | None) -> Cell:
-    """A gain in its tone; one within the seeds' spread, or of one seed, has none."""
+    """Return a gain in green or red; muted if within the spread or of a single seed."""
     if value is None or value.spread is None or abs(value.mean) <= value.spread:
         return Cell(points(value, 1), tone="muted")
     tone: Literal["good", "bad"] = "good" if value.mean > 0 else "bad"
@@ -138,7 +138,7 @@ def _measures(scores: AblationScores) -> PageSection:
         "Every measure",
         (table,) if rows else (),
         intro="All stages of all rows: activation maps, a dense CRF on them, the random "
-        "walk, the masks made of the last of these, the segmentation network.",
+        "walk, the masks made from the last of these, the segmentation network.",
     )
 
 
@@ -165,7 +165,7 @@ def _trials(scores: AblationScores) -> PageSection:
         "seeds",
         "Every seed",
         (PageTable(columns, rows),),
-        intro="Time: all steps of the row, those shared with other rows included.",
+        intro="Time: all steps of the row, including those shared with other rows.",
     )
 
 
@@ -189,13 +189,13 @@ def _failed(scores: AblationScores) -> PageSection:
     columns = (
         Column("row", numeric=False),
         Column("seed"),
-        Column("why", numeric=False, wide=True),
+        Column("reason", numeric=False, wide=True),
     )
     return PageSection(
         "failed",
         "Failed",
         (PageTable(columns, rows),) if rows else (),
-        intro="The others went on; the same command tries these again.",
+        intro="The other rows continued; the same command tries these again.",
     )
 
 
@@ -207,5 +207,5 @@ def _commands(scores: AblationScores) -> PageSection:
             Folded(row.name, "\n\n".join(trial.command for trial in row.trials))
             for row in scores.rows
         ),
-        intro="Each makes a row with a seed as a run of its own.",
+        intro="Each command makes one row and seed as an ordinary run.",
     )

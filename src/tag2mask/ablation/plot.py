@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.lines import Line2D
 
-from tag2mask.ablation.scores import AblationScores, Summary
+from tag2mask.ablation.records import AblationScores, Summary
 from tag2mask.ablation.text_tables import best_text, percent, state_text, threshold_text
 from tag2mask.report.plot_figure import GROUND, SERIES_COLORS, save_png
 from tag2mask.report.plots import Dot, dot_figure
@@ -30,11 +30,11 @@ def row_dots(scores: AblationScores) -> list[tuple[str, list[Dot]]]:
 
 
 def draw_ablation(path: Path, scores: AblationScores) -> None:
-    """Draw every row's own mIoU with a legend.
+    """Draw the mIoU of each row's own measure, with a legend.
 
     Args:
-        path: PNG to write.
-        scores: at least one row has a number in one split.
+        path: PNG file to write.
+        scores: results with at least one split.
     """
     bars = "; bars: sample standard deviation over seeds" * (len(scores.seeds) > 1)
     figure = dot_figure(row_dots(scores), x_label=f"mIoU, %{bars}")

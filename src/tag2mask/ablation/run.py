@@ -1,9 +1,9 @@
-"""A table of recipes on one data set: every row and seed run, what they share run once.
+"""Run every row and seed of an ablation table on one data set; shared steps run once.
 
-Each trial (a row with a seed) is the ordinary method; only the places of its folders differ from a
-run's (``ablation_trials``). So a trial that was stopped goes on where it was, and one whose steps
-others have made costs nothing. Nothing else is kept: the numbers are read from the evaluations each
-time, and written anew after each trial.
+Each trial (a row with a seed) is an ordinary run whose step folders are in a common place (see
+`tag2mask.ablation.trials`). So an interrupted trial resumes, and a trial whose steps are finished
+costs nothing. There is no other state: the results are read from the evaluations each time, and
+written again after each trial.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tag2mask.ablation.table import Table
-from tag2mask.ablation.trials import Trial, in_order, trials_of
+from tag2mask.ablation.table import AblationTable
+from tag2mask.ablation.trials import Trial, execution_order, list_trials
 from tag2mask.artifacts.files import atomic_write, check_run_outside_data, write_json, write_text
 from tag2mask.artifacts.handles import (
     AffinityModel,
@@ -44,7 +44,7 @@ from tag2mask.runtime.ranks import on_first_rank
 from tag2mask.version import __version__
 
 if TYPE_CHECKING:
-    from tag2mask.ablation.scores import AblationScores, RowScores, TrialScores
+    from tag2mask.ablation.records import AblationScores, RowScores, TrialScores
     from tag2mask.runtime.session import Runtime
 
 
@@ -57,7 +57,7 @@ PAGE = "index.html"
 
 def ablate(
     data: Path,
-    table: Table,
+    table: AblationTable,
     out: Path,
     *,
     name: str,
@@ -65,34 +65,34 @@ def ablate(
     overrides: Sequence[str] = (),
     announce: Callable[[str], None] = lambda _: None,
 ) -> AblationScores:
-    """Run every row of a table with every seed, and say what the rows come to.
+    """Run every row of a table with every seed, write the results and return them.
 
-    A trial that a user's error stops is noted, and the others go on; run the same again to resume.
+    A failed trial (`Tag2MaskError`) is recorded, and the others continue. The same call resumes.
 
     Args:
         data: the data folder; some of its photos must have masks.
-        table: the rows; the others are compared with the first.
-        out: folder to write; ``steps/`` in it holds the folders of all trials' steps.
-        name: the table's, as the outputs say it.
-        seeds: every training's seed, one trial each.
-        overrides: ``section.key=value`` for all rows, over the table's.
-        announce: is told what runs next.
+        table: the rows; all are compared with the first.
+        out: folder to write to; the step folders of all trials are in its ``steps/``.
+        name: name of the table in the outputs.
+        seeds: training seeds, one trial each.
+        overrides: ``section.key=value`` for all rows; override those of the table.
+        announce: called with progress messages.
 
     Raises:
-        RecipeError: a row that makes no recipe.
-        DataError: no data, or none with masks.
-        RunFolderError: ``out`` lies inside the data, holds files that would be written over, or
-            can't be written.
+        RecipeError: a row has no valid recipe.
+        DataError: no data, or no photo has a mask.
+        RunFolderError: ``out`` is inside the data, has other files that would be overwritten, or
+            can't be written to.
     """
-    from tag2mask.ablation.scores import AblationScores
+    from tag2mask.ablation.records import AblationScores
 
     check_run_outside_data(data, out)
     _check_not_foreign(out)
-    trials = trials_of(data, table, out, seeds, overrides)
+    trials = list_trials(data, table, out, seeds, overrides)
     runtime = start_runtime(trials[0].recipe.runtime)
-    _refuse_without_masks(data, trials[0], runtime)
+    _check_masks_exist(data, trials[0], runtime)
     found: dict[tuple[str, int], TrialScores] = {}
-    failed = _unbuildable(trials, out)
+    failed = _late_failures(trials, out)
     failing = {
         trial.row.name: failed[folder]
         for trial in trials
@@ -101,7 +101,7 @@ def ablate(
     }
     for row, message in failing.items():
         announce(f"row {row!r} will fail: {message}")
-    for number, trial in enumerate(in_order(trials), 1):
+    for number, trial in enumerate(execution_order(trials), 1):
         announce(f"{number}/{len(trials)}: {trial.row.name}, seed {trial.seed}")
         news = not (trial.folders[Evaluation] / MANIFEST).is_file()
         result = found[trial.row.name, trial.seed] = _run(data, trial, failed, runtime)
@@ -121,7 +121,7 @@ def ablate(
 
 
 def _check_not_foreign(out: Path) -> None:
-    """Tables and pages of an ablation are written over again and again; those of others never."""
+    """Check that no run and no file of other origin in the folder would be overwritten."""
     if is_run_recipe(out / RECIPE):
         raise RunFolderError(
             "the folder holds a run, not an ablation", where=out, fix="Give another --out."
@@ -136,10 +136,10 @@ def _check_not_foreign(out: Path) -> None:
                 )
 
 
-def _unbuildable(trials: Sequence[Trial], out: Path) -> dict[Path, str]:
-    """What is wrong with what rows read late, their networks above all, by the step's folder.
+def _late_failures(trials: Sequence[Trial], out: Path) -> dict[Path, str]:
+    """Check networks and files that rows need late; return error messages by step folder.
 
-    A row would find it after hours of its earlier steps.
+    Otherwise a row would fail after hours of earlier steps.
     """
     messages: dict[tuple[object, ...], str | None] = {}
     found: dict[Path, str] = {}
@@ -154,7 +154,7 @@ def _unbuildable(trials: Sequence[Trial], out: Path) -> dict[Path, str]:
         late = [kind for kind in (AffinityModel, SegmenterModel) if kind in due]
         if not late:
             continue
-        # Networks that differ in nothing but their seed are built alike.
+        # The seed makes no difference to whether a network can be built.
         sections = [section_of(trial.recipe, kind).model_copy(update={"seed": 0}) for kind in late]
         cam = trial.recipe.train_cam
         key = (*sections, cam.backbone, cam.init_from)
@@ -174,31 +174,31 @@ def _message(work: Callable[[], None]) -> str | None:
     return None
 
 
-def _refuse_without_masks(data: Path, trial: Trial, runtime: Runtime) -> None:
-    """Hours of training would end without a number."""
+def _check_masks_exist(data: Path, trial: Trial, runtime: Runtime) -> None:
+    """Check before the training that there are masks to compare with."""
     from tag2mask.data.index import read_mask_paths
 
     try:
         prepared = next(
             run_steps(data, trial.recipe, lambda kind, *_: trial.folders[kind], runtime)
         )
-    except DataChangedError as error:  # whose advice is that of a single run
+    except DataChangedError as error:  # Its advice applies to a single run only.
         raise DataChangedError(
             error.what,
             where=error.where,
-            fix="Give another --out: an ablation is of one state of the data.",
+            fix="Give another --out: all trials of an ablation must use the same data.",
         ) from None
     if not read_mask_paths(prepared.path):
         raise DataError(
-            "no photo has a mask, so that nothing could be compared",
+            "no photo has a mask, so there is nothing to compare with",
             where=data,
-            fix="Add masks, of some validation photos at least; docs/reference/data.md says how.",
+            fix="Add masks of at least some validation photos; see docs/reference/data.md.",
         )
 
 
 def _run(data: Path, trial: Trial, failed: dict[Path, str], runtime: Runtime) -> TrialScores:
-    """Run a trial, or note why it can't be; a step that failed once is not tried again."""
-    from tag2mask.ablation.scores import TrialScores
+    """Run a trial, or record its error; a step that failed before is not tried again."""
+    from tag2mask.ablation.records import TrialScores
 
     at = trial.folders[PreparedData]
 
@@ -227,8 +227,9 @@ def _run(data: Path, trial: Trial, failed: dict[Path, str], runtime: Runtime) ->
 
 
 def _result(trial: Trial, handles: Sequence[Handle]) -> TrialScores:
-    """What the steps of a trial made."""
-    from tag2mask.ablation.scores import TrialScores, measured
+    """Return the results of a trial from its finished steps."""
+    from tag2mask.ablation.records import TrialScores
+    from tag2mask.ablation.scores import measurements
     from tag2mask.report.run_folder import read_scores
 
     evaluation = handles[-1]
@@ -240,16 +241,17 @@ def _result(trial: Trial, handles: Sequence[Handle]) -> TrialScores:
         "done",
         trial.command,
         seconds=sum(manifest.seconds for manifest in manifests),
-        measured=measured(read_scores(evaluation)),
+        measured=measurements(read_scores(evaluation)),
         skipped=tuple(skipped),
     )
 
 
 def _rows(
-    table: Table, trials: Sequence[Trial], found: Mapping[tuple[str, int], TrialScores]
+    table: AblationTable, trials: Sequence[Trial], found: Mapping[tuple[str, int], TrialScores]
 ) -> tuple[RowScores, ...]:
-    """All that is known so far, by row."""
-    from tag2mask.ablation.scores import TrialScores, row_scores
+    """Return the results so far, by row."""
+    from tag2mask.ablation.records import TrialScores
+    from tag2mask.ablation.scores import row_scores
 
     rows: list[RowScores] = []
     for row in table.rows:
@@ -274,14 +276,14 @@ def _rows(
 
 
 def overview(scores: AblationScores) -> str:
-    """The rows' numbers as Markdown, readable in a terminal."""
+    """Return the rows' results as Markdown, aligned for terminals."""
     from tag2mask.ablation.text_tables import overview
 
     return overview(scores)
 
 
 def write_outputs(out: Path, scores: AblationScores) -> None:
-    """Write the numbers as JSON, tables, plot and page."""
+    """Write the results as JSON, Markdown, LaTeX, plot and page."""
     from tag2mask.ablation.page import ablation_page
     from tag2mask.ablation.plot import draw_ablation
     from tag2mask.ablation.text_tables import latex_table, markdown_report

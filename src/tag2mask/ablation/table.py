@@ -1,7 +1,7 @@
 """Ablation tables: named rows, each a recipe with a few values changed.
 
-A table is a YAML file: a recipe, values that all rows share, and the rows. Here it is read and
-checked, and every row is turned into the recipe that it means. Running it is ``ablation``'s.
+A table is a YAML file with a recipe, settings for all rows, and the rows. This module loads and
+checks it, and builds the recipe of each row; `tag2mask.ablation.run` runs them.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from tag2mask.recipe.loading import load_recipe, read_yaml
 from tag2mask.recipe.schema import Recipe
 
 Measure = Literal["maps", "CRF", "walk", "masks", "segmenter"]
-"""What a row's number is taken from; docs/how-to/ablate.md says what each is."""
+"""What a row is measured by; docs/how-to/ablate.md describes each."""
 
 
 def _as_options(value: Any) -> Any:
-    """A mapping of dotted keys as the ``section.key=value`` that ``--set`` takes."""
+    """Convert a mapping of dotted keys to a list of ``section.key=value``, as for ``--set``."""
     if not isinstance(value, Mapping):
         return value
     return [f"{key}={json.dumps(entry, separators=(',', ':'))}" for key, entry in value.items()]
@@ -34,47 +34,47 @@ def _as_options(value: Any) -> Any:
 Settings = Annotated[tuple[str, ...], BeforeValidator(_as_options)]
 
 
-class Row(Section):
-    """One row: what it is called, and what of the recipe it changes."""
+class AblationRow(Section):
+    """One row: its name, and the settings of the recipe that it changes."""
 
     name: Annotated[str, Field(min_length=1)]
     recipe: str | None = None
-    """In place of the table's."""
+    """Replaces the table's recipe."""
     settings: Settings = Field(default=(), alias="set")
-    """``section.key=value`` each, or a mapping of dotted keys."""
+    """A list of ``section.key=value``, or a mapping of dotted keys."""
     measure: Measure | None = None
-    """The row's own number; null: the segmenter where it trains one, else the masks."""
+    """The row's own measure; null: ``segmenter`` if the row trains one, else ``masks``."""
 
 
-class Table(Section):
+class AblationTable(Section):
     """A table of rows."""
 
     description: str = ""
     recipe: str = "lite0-cpu"
-    """Of the rows that name no other."""
+    """The recipe of rows without one."""
     settings: Settings = Field(default=(), alias="set")
-    """Of all rows; a row's own go over them."""
-    rows: Annotated[tuple[Row, ...], Field(min_length=1)]
+    """Settings of all rows; a row's own settings override them."""
+    rows: Annotated[tuple[AblationRow, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
-    def _names(self) -> Table:
+    def _names(self) -> AblationTable:
         names = [row.name for row in self.rows]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"rows: names must differ, {twice[0]!r} comes twice")
+            raise ValueError(f"rows: names must differ, {twice[0]!r} occurs twice")
         commas = [name for name in names if "," in name or name != name.strip()]
         if commas:
             raise ValueError(
-                f"rows: the name {commas[0]!r} has a comma in it, or spaces around; "
-                "--rows tells names apart by commas"
+                f"rows: the name {commas[0]!r} has a comma, or spaces around it; "
+                "--rows separates names by commas"
             )
         return self
 
-    def chosen(self, names: Sequence[str]) -> Table:
-        """The table with these rows alone, in its own order.
+    def select_rows(self, names: Sequence[str]) -> AblationTable:
+        """Return the table with only these rows, in the table's order.
 
         Raises:
-            RecipeError: no such row; the nearest is named.
+            RecipeError: no such row; the message suggests the nearest name.
         """
         known = [row.name for row in self.rows]
         for name in names:
@@ -88,7 +88,7 @@ class Table(Section):
 
 
 def shipped_tables() -> dict[str, str]:
-    """Names and texts of the tables inside the package, by name."""
+    """Return the YAML text of each table of the package, by name."""
     folder = resources.files("tag2mask.ablation") / "tables"
     return {
         entry.name.removesuffix(".yaml"): entry.read_text(encoding="utf-8")
@@ -97,12 +97,12 @@ def shipped_tables() -> dict[str, str]:
     }
 
 
-def load_table(name_or_file: str | Path) -> Table:
-    """Load a shipped table by name, or a YAML file.
+def load_table(name_or_file: str | Path) -> AblationTable:
+    """Load a table of the package by name, or a YAML file.
 
     Raises:
-        RecipeError: no such table, not YAML, unknown keys (nearest named), impossible values; all
-            problems at once. What the rows' recipes say is checked by `row_recipe`.
+        RecipeError: no such table, invalid YAML, unknown keys or invalid values; the message lists
+            all problems. The recipes of the rows are checked by `row_recipe`.
     """
     shipped = shipped_tables()
     path = Path(name_or_file)
@@ -127,24 +127,25 @@ def load_table(name_or_file: str | Path) -> Table:
     if not isinstance(values, dict):
         raise RecipeError("a table is a mapping with a list of rows", where=where)
     try:
-        return Table.model_validate(values)
+        return AblationTable.model_validate(values)
     except ValidationError as error:
         raise RecipeError(
             "; ".join(_readable(problem) for problem in error.errors()),
             where=where,
-            fix="docs/how-to/ablate.md says what a table holds.",
+            fix="docs/how-to/ablate.md describes the format of a table.",
         ) from None
 
 
-def row_options(table: Table, row: Row, overrides: Sequence[str] = ()) -> list[str]:
-    """What a row sets, as ``--set`` takes it, in order: the last one of a key counts.
+def row_options(table: AblationTable, row: AblationRow, overrides: Sequence[str] = ()) -> list[str]:
+    """Return the settings of a row as ``section.key=value``, one per key.
 
-    The row's own settings are what it is about, so they go over the command line's.
+    The row's own settings override ``overrides``, which override the table's: a row must keep what
+    distinguishes it from the others.
 
     Args:
         table: the table.
         row: one of its rows.
-        overrides: ``section.key=value`` for all rows, over those of the table.
+        overrides: ``section.key=value`` for all rows.
     """
     last = {
         option.partition("=")[0].strip(): option
@@ -153,17 +154,17 @@ def row_options(table: Table, row: Row, overrides: Sequence[str] = ()) -> list[s
     return list(last.values())
 
 
-def row_recipe(table: Table, row: Row, options: Sequence[str]) -> Recipe:
-    """The recipe that a row means.
+def row_recipe(table: AblationTable, row: AblationRow, options: Sequence[str]) -> Recipe:
+    """Return the recipe of a row.
 
     Args:
         table: the table.
         row: one of its rows.
-        options: `row_options`, and perhaps more.
+        options: the result of `row_options`, possibly with more.
 
     Raises:
-        RecipeError: no such recipe, unknown keys, impossible values, a measure of a step that the
-            row leaves out; with the row's name.
+        RecipeError: no such recipe, unknown keys, invalid values, or a measure of a step that the
+            row doesn't run; the message gives the row's name.
     """
     try:
         recipe = load_recipe(row.recipe or table.recipe, options)
@@ -171,7 +172,7 @@ def row_recipe(table: Table, row: Row, options: Sequence[str]) -> Recipe:
         raise RecipeError(
             f"row {row.name!r}: {error.what}", where=error.where, fix=error.fix
         ) from None
-    for measure, key, made in (
+    for measure, key, enabled in (
         ("segmenter", "train_segmenter", recipe.train_segmenter.enabled),
         ("walk", "walk", recipe.walk.enabled),
         (
@@ -181,20 +182,20 @@ def row_recipe(table: Table, row: Row, options: Sequence[str]) -> Recipe:
             or (recipe.pseudo_masks.crf.enabled and not recipe.walk.enabled),
         ),
     ):
-        if row.measure == measure and not made:
+        if row.measure == measure and not enabled:
             raise RecipeError(
-                f"row {row.name!r} has measure {measure}, but leaves that out",
+                f"row {row.name!r} has measure {measure}, but does not run that step",
                 fix=f"Set {key}.enabled=true, or another measure.",
             )
     return recipe
 
 
 def _readable(problem: Any) -> str:
-    """One pydantic problem as one clause a person can read."""
+    """Return a validation problem of pydantic as a readable clause."""
     location = [str(part) for part in problem["loc"]]
     key = ".".join(location)
     if problem["type"] == "extra_forbidden":
-        kind: type[BaseModel] = Row if len(location) > 1 else Table
+        kind: type[BaseModel] = AblationRow if len(location) > 1 else AblationTable
         known = [field.alias or name for name, field in kind.model_fields.items()]
         return f"unknown key {key!r}{nearest_hint(location[-1], known)}"
     message = problem["msg"].removeprefix("Value error, ")

@@ -1,14 +1,14 @@
-"""``ablation.json`` as tables: Markdown that also reads well in a terminal, and LaTeX."""
+"""``ablation.json`` as tables: Markdown, aligned for terminals, and LaTeX."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tag2mask.ablation.scores import MASKS, AblationScores, RowScores, Statistic, Summary
+from tag2mask.ablation.records import MASKS, AblationScores, RowScores, Statistic, Summary
 from tag2mask.evaluation.records import NO_SCORE
 from tag2mask.evaluation.tables import markdown_table
 
-NO_OWN_NUMBER = "No row has a number of its own; whatever else was measured stands below."
+NO_OWN_MEASURE = "No row has a value of its own measure; the other measures are listed below."
 MEASURE_HEAD = (
     "row",
     "measured",
@@ -42,7 +42,7 @@ _LATEX = {
 
 
 def markdown_report(scores: AblationScores) -> str:
-    """The rows' own numbers, a table a split; then every measure, failures and commands."""
+    """Return a table of the rows per split, then every measure, failures and commands."""
     parts = [overview(scores)]
     measures = measure_rows(scores)
     if measures:
@@ -53,14 +53,14 @@ def markdown_report(scores: AblationScores) -> str:
     commands = "\n".join(row.trials[0].command for row in scores.rows)
     parts += [
         "## Commands",
-        f"A run of its own for each row, seed {scores.seeds[0]}:",
+        f"An ordinary run for each row, seed {scores.seeds[0]}:",
         f"```\n{commands}\n```",
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def overview(scores: AblationScores) -> str:
-    """The rows' own numbers alone."""
+    """Return a table of the rows' own measures per split."""
     parts = [f"{state_text(scores)}."]
     for split in scores.splits:
         parts += [
@@ -70,12 +70,12 @@ def overview(scores: AblationScores) -> str:
     if scores.splits:
         parts.append(reading_text(scores))
     elif scores.counts["done"]:
-        parts.append(NO_OWN_NUMBER)
+        parts.append(NO_OWN_MEASURE)
     return "\n\n".join(parts)
 
 
 def latex_table(scores: AblationScores) -> str:
-    """The rows' own numbers, the splits side by side; for the LaTeX package ``booktabs``."""
+    """Return a LaTeX table of the rows, splits side by side; it needs the package ``booktabs``."""
     splits = scores.splits
     columns = ("mIoU", f"over {scores.rows[0].name}", "best", "boundary")
     bases = "; ".join(basis_text(scores, split) for split in splits) or "No numbers"
@@ -103,12 +103,12 @@ def latex_table(scores: AblationScores) -> str:
 
 
 def latex_text(text: str) -> str:
-    """Text in which LaTeX reads no command."""
+    """Escape all special characters of LaTeX."""
     return "".join(_LATEX.get(character, character) for character in text)
 
 
 def state_text(scores: AblationScores) -> str:
-    """How many of the rows times seeds are done, have failed, or wait for their turn."""
+    """Return how many trials are done, failed or waiting."""
     seeds = ", ".join(map(str, scores.seeds))
     counts = {state: count for state, count in scores.counts.items() if count or state == "done"}
     return (
@@ -119,7 +119,7 @@ def state_text(scores: AblationScores) -> str:
 
 
 def failures(scores: AblationScores) -> list[tuple[str, int, str]]:
-    """Row, seed and message of what failed."""
+    """Return row, seed and message of each failed trial."""
     return [
         (row.name, trial.seed, trial.message)
         for row in scores.rows
@@ -129,7 +129,7 @@ def failures(scores: AblationScores) -> list[tuple[str, int, str]]:
 
 
 def own_head(scores: AblationScores) -> tuple[str, ...]:
-    """Columns of `own_rows`."""
+    """Return the column heads of `own_rows`."""
     gain = f"over {scores.rows[0].name}"
     return (
         "row",
@@ -146,7 +146,7 @@ def own_head(scores: AblationScores) -> tuple[str, ...]:
 
 
 def own_rows(scores: AblationScores, split: str) -> list[tuple[str, ...]]:
-    """Each row's own measure on a split."""
+    """Return the cells of each row's own measure on a split."""
     return [
         (
             row.name,
@@ -173,7 +173,7 @@ def _own_cells(row: RowScores, own: Summary | None) -> tuple[str, ...]:
 
 
 def measure_rows(scores: AblationScores, digits: int = 2) -> list[tuple[str, ...]]:
-    """Every measure of every row and split; maps that the masks were made of as the masks alone."""
+    """Return every measure of every row and split; maps and their masks are one line."""
     return [
         (
             row.name,
@@ -188,11 +188,11 @@ def measure_rows(scores: AblationScores, digits: int = 2) -> list[tuple[str, ...
         )
         for row in scores.rows
         for own in row.summaries
-        if not _is_of_masks(own, row)
+        if not _is_in_masks_line(own, row)
     ]
 
 
-def _is_of_masks(own: Summary, row: RowScores) -> bool:
+def _is_in_masks_line(own: Summary, row: RowScores) -> bool:
     return own.measure != MASKS and any(
         other.measure == MASKS and (other.split, other.stage) == (own.split, own.stage)
         for other in row.summaries
@@ -200,7 +200,7 @@ def _is_of_masks(own: Summary, row: RowScores) -> bool:
 
 
 def basis_text(scores: AblationScores, split: str) -> str:
-    """Split, number of photos and tag source of the rows' own numbers."""
+    """Return split, number of photos and tag source of the rows' own measures."""
     return _basis(split, [own for row in scores.rows if (own := row.own(split)) is not None])
 
 
@@ -211,38 +211,38 @@ def _basis(split: str, measured: Sequence[Summary]) -> str:
 
 
 def reading_text(scores: AblationScores, *, time: bool = True) -> str:
-    """How to read the rows' own numbers."""
+    """Return the legend of the tables of rows."""
     supervised = [row.name for row in scores.rows if row.learns_from == "masks"]
     parts = [
         "%: mean ± sample standard deviation over seeds"
         if len(scores.seeds) > 1
         else "%, of one seed",
-        "mIoU and boundary IoU: at the background threshold in use; its source stands beside it",
-        "Best: mIoU at the score that is best for these very photos, which their masks had to tell",
-        f"Over {scores.rows[0].name}: percent points, seed by seed",
+        "mIoU and boundary IoU: at the background threshold in use, given with its source",
+        "Best: mIoU at the best background threshold for these photos, chosen on their masks",
+        f"Over {scores.rows[0].name}: percentage points, seed by seed",
         *([f"Trained on masks, not on tags: {', '.join(supervised)}"] if supervised else []),
-        *(["Time: all steps of a row, those shared with other rows included"] if time else []),
+        *(["Time: all steps of a row, including those shared with other rows"] if time else []),
     ]
     return f"{'. '.join(parts)}."
 
 
 def stage_text(row: RowScores, own: Summary) -> str:
-    """What a row's own number was taken from."""
+    """Return the stage of a row's own measure."""
     return f"{own.stage}, masks used" if row.learns_from == "masks" else own.stage
 
 
 def seeds_done(row: RowScores) -> int:
-    """Number of seeds that a row's numbers are of."""
+    """Return the number of seeds that are done."""
     return sum(trial.state == "done" for trial in row.trials)
 
 
 def percent(value: Statistic | None, digits: int = 2) -> str:
-    """Mean ± spread in percent."""
+    """Return mean ± spread in percent."""
     return "–" if value is None else f"{100 * value.mean:.{digits}f}{_spread(value, digits)}"
 
 
 def points(value: Statistic | None, digits: int = 2) -> str:
-    """The same with a sign."""
+    """Return mean ± spread in percentage points, with a sign."""
     if value is None:
         return "–"
     return f"{100 * value.mean:+.{digits}f}".replace("-", "−") + _spread(value, digits)
@@ -253,14 +253,14 @@ def _spread(value: Statistic, digits: int) -> str:
 
 
 def best_text(own: Summary, digits: int = 2) -> str:
-    """The best mIoU and its background threshold."""
+    """Return the best mIoU and its background threshold."""
     if own.best_miou is None or own.best_background_threshold is None:
         return "–"
     return f"{percent(own.best_miou, digits)} at {own.best_background_threshold.mean:.2f}"
 
 
 def threshold_text(own: Summary) -> str:
-    """The background threshold in use and its source."""
+    """Return the background threshold in use and its source."""
     if own.background_source == NO_SCORE:
         return NO_SCORE
     threshold = own.background_threshold
@@ -268,7 +268,7 @@ def threshold_text(own: Summary) -> str:
 
 
 def seconds_text(value: Statistic | None) -> str:
-    """Seconds, minutes or hours, whichever reads best."""
+    """Return a duration in seconds, minutes or hours."""
     if value is None:
         return "–"
     if value.mean < 90:

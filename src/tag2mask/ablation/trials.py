@@ -1,7 +1,7 @@
-"""The trials of an ablation: each row with each seed, where its steps lie, and in which order.
+"""The trials of an ablation (each row with each seed): step folders, order and cost.
 
-A step's folder is named by everything that it is made from, so that equal work of different trials
-lies in one folder. Nothing here runs a step; ``ablation`` does.
+A step's folder is named after everything that decides its content, so that trials with equal steps
+share their folders. `tag2mask.ablation.run` runs the steps.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tag2mask.ablation.table import Measure, Row, Table, row_options, row_recipe
+from tag2mask.ablation.table import AblationRow, AblationTable, Measure, row_options, row_recipe
 from tag2mask.artifacts.files import check_run_outside_data
 from tag2mask.artifacts.handles import CamModel, Handle, ReportPage
 from tag2mask.artifacts.identity import folder_status, identity_of
@@ -26,18 +26,18 @@ from tag2mask.recipe.schema import Recipe
 
 @dataclass(frozen=True)
 class Trial:
-    """A row with a seed.
+    """One row with one seed.
 
     Attributes:
-        recipe_name: of the recipe that the row changes.
-        options: what the row sets, besides the seed.
-        recipe: what it runs.
-        folders: of its steps, in order.
-        start: folder of the plain CAM that its training starts from, if it does.
-        command: makes the same as a run of its own.
+        recipe_name: name or file of the recipe that the row changes.
+        options: the row's settings, without the seed.
+        recipe: the resulting recipe.
+        folders: folders of its steps, in order.
+        start: folder of the plain CAM that its training starts from, if any.
+        command: the command of an ordinary run with the same result.
     """
 
-    row: Row
+    row: AblationRow
     seed: int
     recipe_name: str
     options: tuple[str, ...]
@@ -48,24 +48,24 @@ class Trial:
 
     @property
     def learns_from(self) -> Literal["tags", "masks"]:
-        """``masks``: its segmenter does, fully supervised."""
+        """``masks`` if the segmenter is trained on ground truth, else ``tags``."""
         segmenter = self.recipe.train_segmenter
         return "masks" if segmenter.enabled and segmenter.masks == "ground truth" else "tags"
 
     @property
     def measure(self) -> Measure:
-        """What the row's own number is taken from."""
+        """The row's own measure."""
         own: Measure = "segmenter" if self.recipe.train_segmenter.enabled else "masks"
         return self.row.measure or own
 
 
-def trials_of(
-    data: Path, table: Table, out: Path, seeds: Sequence[int], overrides: Sequence[str] = ()
+def list_trials(
+    data: Path, table: AblationTable, out: Path, seeds: Sequence[int], overrides: Sequence[str] = ()
 ) -> list[Trial]:
-    """Every row with every seed, in the table's order (the arguments are those of `ablate`).
+    """Return a trial for each row and seed, in the table's order (arguments as in `ablate`).
 
     Raises:
-        RecipeError: a row that makes no recipe, or sets where it runs.
+        RecipeError: a row has no valid recipe, or another ``runtime`` than the first row.
     """
     trials: list[Trial] = []
     for number, row in enumerate(table.rows, 1):
@@ -75,7 +75,7 @@ def trials_of(
             recipe = row_recipe(table, row, seeded)
             if trials and recipe.runtime != trials[0].recipe.runtime:
                 raise RecipeError(
-                    f"row {row.name!r} runs elsewhere than the first row",
+                    f"row {row.name!r} has another runtime than the first row",
                     where="runtime",
                     fix="Set it for all rows, by --set.",
                 )
@@ -109,7 +109,7 @@ def trials_of(
 
 
 def seed_options(seed: int) -> list[str]:
-    """The seed of every section that has one."""
+    """Return the options that set the seed in every section with one."""
     return [
         f"{key}.seed={seed}"
         for key, field in Recipe.model_fields.items()
@@ -120,16 +120,16 @@ def seed_options(seed: int) -> list[str]:
 
 
 def slug(name: str) -> str:
-    """A row's name as that of a folder."""
+    """Return a row's name as a folder name."""
     plain = "".join(c if c.isalnum() else "-" for c in name.lower())
     return "-".join(part for part in plain.split("-") if part) or "row"
 
 
 def step_folders(recipe: Recipe, steps: Path) -> dict[type[Handle], Path]:
-    """The folder of every step: equal where all settings are that it is made with.
+    """Return the folder of every step; equal settings of it and all earlier steps, equal folders.
 
-    A step reads nothing but earlier ones, so its own identity and theirs decide; settings that
-    don't change what is made count no more here than when a folder is resumed.
+    A step reads earlier steps only, so its identity and theirs decide its content. Settings that
+    don't affect the content are ignored, as when a folder is resumed.
     """
     folders: dict[type[Handle], Path] = {}
     earlier = ""
@@ -143,21 +143,21 @@ def step_folders(recipe: Recipe, steps: Path) -> dict[type[Handle], Path]:
 
 
 def start_folder(recipe: Recipe, steps: Path) -> Path | None:
-    """The folder of the plain CAM that train-cam starts from: that of its training alone."""
+    """Return the train-cam folder of the plain CAM that train-cam starts from, if any."""
     if not recipe.train_cam.warm_start:
         return None
-    return step_folders(_of_its_start(recipe), steps)[CamModel]
+    return step_folders(_start_recipe(recipe), steps)[CamModel]
 
 
-def _of_its_start(recipe: Recipe) -> Recipe:
+def _start_recipe(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"train_cam": recipe.train_cam.plain_start()})
 
 
-def in_order(trials: Sequence[Trial]) -> list[Trial]:
-    """The order of work: by seed; the first row; then rows with the most work in common.
+def execution_order(trials: Sequence[Trial]) -> list[Trial]:
+    """Return the trials in order: by seed, the first row first, then the rows that share most.
 
-    So the first seed's table is whole before the next seed begins, and what many rows are waiting
-    for is made before what one row alone needs.
+    So the table of the first seed is complete before the next seed starts, and steps of many rows
+    run before those of a single row.
     """
     folders = [folder for trial in trials for folder in trial.folders.values()]
     places = {folder: place for place, folder in reversed(list(enumerate(folders)))}
@@ -173,11 +173,11 @@ def in_order(trials: Sequence[Trial]) -> list[Trial]:
 
 @dataclass(frozen=True)
 class PlannedTrial:
-    """What an ablation would do for one trial, in its turn.
+    """The steps that an ablation would run for one trial.
 
     Attributes:
-        steps: that it would make or resume, without those made before or by an earlier trial.
-        seconds, disk_mib: of these steps, roughly.
+        steps: steps to run or resume, without finished ones and those of earlier trials.
+        seconds, disk_mib: estimated cost of these steps.
     """
 
     trial: Trial
@@ -186,20 +186,20 @@ class PlannedTrial:
     disk_mib: float
 
 
-def plan(
-    data: Path, table: Table, out: Path, seeds: Sequence[int], overrides: Sequence[str] = ()
+def plan_ablation(
+    data: Path, table: AblationTable, out: Path, seeds: Sequence[int], overrides: Sequence[str] = ()
 ) -> list[PlannedTrial]:
-    """Say what an ablation would do (the arguments are those of `ablation.ablate`).
+    """Return the steps that an ablation would run (arguments as in `tag2mask.ablation.run.ablate`).
 
     Raises:
-        RecipeError: a row that makes no recipe.
-        DataError: data that can't be listed.
-        RunFolderError: ``out`` lies inside the data, or holds a damaged folder.
+        RecipeError: a row has no valid recipe.
+        DataError: the data can't be listed.
+        RunFolderError: ``out`` is inside the data, or has a damaged folder.
     """
     from tag2mask.steps.prepare import list_data
 
     check_run_outside_data(data, out)
-    trials = in_order(trials_of(data, table, out, seeds, overrides))
+    trials = execution_order(list_trials(data, table, out, seeds, overrides))
     inventory = list_data(data, trials[0].recipe.prepare)
     sizes = sampled_sizes(inventory)
     taken: set[Path] = set()
@@ -216,7 +216,7 @@ def plan(
         disk_mib = sum(costs[step].disk_mib for step in due)
         if trial.start is not None and CamModel.step in due:
             if trial.start in taken or folder_status(CamModel, trial.start).state == "fresh":
-                spared = step_costs(_of_its_start(trial.recipe), inventory, sizes)[CamModel.step]
+                spared = step_costs(_start_recipe(trial.recipe), inventory, sizes)[CamModel.step]
                 seconds -= spared.seconds
                 disk_mib -= spared.disk_mib
             taken.add(trial.start)

@@ -97,19 +97,19 @@ def ablate(
     """Train and score the recipes of a table, running steps they share once."""
     from tag2mask.ablation import run as ablation
     from tag2mask.ablation.table import load_table
-    from tag2mask.ablation.trials import plan
+    from tag2mask.ablation.trials import plan_ablation
     from tag2mask.cli.console import print_message
     from tag2mask.cli.tables import show_trials
 
     chosen = load_table(table)
     if rows is not None:
-        chosen = chosen.chosen([name.strip() for name in rows.split(",")])
+        chosen = chosen.select_rows([name.strip() for name in rows.split(",")])
     if recipe is not None:
         chosen = chosen.model_copy(update={"recipe": recipe})
     options = [*(overrides or ()), *option_overrides(skip_bad=skip_bad, source=source)]
     numbers = _parse_seeds(seeds)
     if dry_run:
-        show_trials(plan(data, chosen, out, numbers, options))
+        show_trials(plan_ablation(data, chosen, out, numbers, options))
         return
     scores = ablation.ablate(
         data,
