@@ -87,7 +87,7 @@ def ablate(
     from tag2mask.ablation.records import AblationScores
 
     check_run_outside_data(data, out)
-    _check_not_foreign(out)
+    _check_no_other_files(out)
     trials = list_trials(data, table, out, seeds, overrides)
     runtime = start_runtime(trials[0].recipe.runtime)
     _check_masks_exist(data, trials[0], runtime)
@@ -103,7 +103,7 @@ def ablate(
         announce(f"row {row!r} will fail: {message}")
     for number, trial in enumerate(execution_order(trials), 1):
         announce(f"{number}/{len(trials)}: {trial.row.name}, seed {trial.seed}")
-        news = not (trial.folders[Evaluation] / MANIFEST).is_file()
+        is_new = not (trial.folders[Evaluation] / MANIFEST).is_file()
         result = found[trial.row.name, trial.seed] = _run(data, trial, failed, runtime)
         if result.message:
             announce(f"failed: {result.message}")
@@ -115,12 +115,12 @@ def ablate(
             tuple(seeds),
             _rows(table, trials, found),
         )
-        if news or number == len(trials):
+        if is_new or number == len(trials):
             on_first_rank(runtime, partial(write_outputs, out, scores))
     return scores
 
 
-def _check_not_foreign(out: Path) -> None:
+def _check_no_other_files(out: Path) -> None:
     """Check that no run and no file of other origin in the folder would be overwritten."""
     if is_run_recipe(out / RECIPE):
         raise RunFolderError(

@@ -101,19 +101,19 @@ def ablate(
     from tag2mask.cli.console import print_message
     from tag2mask.cli.tables import show_trials
 
-    chosen = load_table(table)
+    ablation_table = load_table(table)
     if rows is not None:
-        chosen = chosen.select_rows([name.strip() for name in rows.split(",")])
+        ablation_table = ablation_table.select_rows([name.strip() for name in rows.split(",")])
     if recipe is not None:
-        chosen = chosen.model_copy(update={"recipe": recipe})
+        ablation_table = ablation_table.model_copy(update={"recipe": recipe})
     options = [*(overrides or ()), *option_overrides(skip_bad=skip_bad, source=source)]
     numbers = _parse_seeds(seeds)
     if dry_run:
-        show_trials(plan_ablation(data, chosen, out, numbers, options))
+        show_trials(plan_ablation(data, ablation_table, out, numbers, options))
         return
     scores = ablation.ablate(
         data,
-        chosen,
+        ablation_table,
         out,
         name=table,
         seeds=numbers,
