@@ -17,7 +17,7 @@ from click.testing import Result
 from small_runs import SMALL, interrupt_when, invoke, kill_when, start, write_photos, write_recipe
 from tag2mask.artifacts.files import read_json
 from tag2mask.errors import WeightsError
-from tag2mask.pipeline import run as pipeline
+from tag2mask.pipeline.status import RECIPE_HEAD
 
 SEEDS = (0, 1)
 
@@ -401,7 +401,7 @@ def test_other_files_are_not_overwritten(tmp_path: Path, name: str) -> None:
 
 def test_the_folder_of_a_run_is_an_error(small: Place) -> None:
     small.out.mkdir()
-    (small.out / "recipe.yaml").write_text(f"{pipeline._HEAD}\nname: mine\n")
+    (small.out / "recipe.yaml").write_text(f"{RECIPE_HEAD}\nname: mine\n")
     result = small.ablate()
     assert result.exit_code == 1
     assert "holds a run, not an ablation" in " ".join(result.output.split())
