@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tag2mask.ablation.records import MASKS, AblationScores, RowScores, Statistic, Summary
-from tag2mask.evaluation.records import NO_SCORE
+from tag2mask.evaluation.records import NO_THRESHOLD
 from tag2mask.evaluation.tables import markdown_table
 
 NO_OWN_MEASURE = "No row has a value of its own measure; the other measures are listed below."
@@ -261,8 +261,8 @@ def best_text(own: Summary, digits: int = 2) -> str:
 
 def threshold_text(own: Summary) -> str:
     """Return the background threshold in use and its source."""
-    if own.background_source == NO_SCORE:
-        return NO_SCORE
+    if own.background_source == NO_THRESHOLD:
+        return NO_THRESHOLD
     threshold = own.background_threshold
     return f"{'?' if threshold is None else f'{threshold.mean:.2f}'} ({own.background_source})"
 

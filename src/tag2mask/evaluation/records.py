@@ -24,7 +24,7 @@ WALK, CRF = "walk", "CRF"
 """Names of the steps that refine maps: random walk and dense CRF."""
 SEGMENTER = "segmenter"
 """Name of the segmentation network's masks, which need no tags and no background threshold."""
-NO_TAGS, NO_SCORE = "no", "argmax"
+NO_TAGS, NO_THRESHOLD = "no", "argmax"
 """Tag source and threshold source of the segmentation network's masks."""
 
 

@@ -17,7 +17,7 @@ from tag2mask.artifacts.handles import (
     WalkedMaps,
 )
 from tag2mask.evaluation.comparison import Stage
-from tag2mask.evaluation.records import CRF, NO_SCORE, NO_TAGS, SEGMENTER, WALK, maps_name
+from tag2mask.evaluation.records import CRF, NO_TAGS, NO_THRESHOLD, SEGMENTER, WALK, maps_name
 from tag2mask.maps.background import threshold_from_alpha
 from tag2mask.maps.background_choice import BackgroundThreshold, estimated_threshold
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos, tag_source
@@ -80,7 +80,7 @@ def segmenter_stage(predictions: Predictions) -> Stage:
     name = SEGMENTER
     if predictions.manifest.section.get("crf", {}).get("enabled", False):
         name = with_crf(name)
-    return Stage(name, NO_TAGS, None, NO_SCORE, predictions.path / "masks")
+    return Stage(name, NO_TAGS, None, NO_THRESHOLD, predictions.path / "masks")
 
 
 def refined_by_crf(masks: PseudoMaskFolder) -> bool:

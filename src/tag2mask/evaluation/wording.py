@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tag2mask.evaluation.records import NO_SCORE, SplitScores
+from tag2mask.evaluation.records import NO_THRESHOLD, SplitScores
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -36,6 +36,6 @@ def basis_text(split: SplitScores, photos: int) -> str:
 
 def threshold_text(threshold: float | None, source: str) -> str:
     """Return a background threshold and its source."""
-    if source == NO_SCORE:
+    if source == NO_THRESHOLD:
         return source
     return f"{'unknown' if threshold is None else f'{threshold:.3g}'} ({source})"
