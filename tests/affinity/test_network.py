@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from toy_backbone import PointwiseBackbone, corner, padded, random
 
 from tag2mask.affinity.network import (
+    AFFINITY_KIND,
     OFFICIAL_AFFINITY,
     AffinityNet,
     AffinitySpec,
@@ -24,7 +25,6 @@ from tag2mask.affinity.network import (
 )
 from tag2mask.affinity.pairs import existing_pairs, pair_offsets
 from tag2mask.errors import WeightsError
-from tag2mask.nn.model_file import AFFINITY_KEY
 from tag2mask.nn.official_checkpoints import AFFINITYNET_HEAD_NAMES, official_affinity_state
 from tag2mask.seam.network import OFFICIAL_SEAM, build_seam, load_seam, save_seam
 
@@ -188,7 +188,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     save_file({"weight": torch.zeros(1)}, path)
     with pytest.raises(WeightsError, match="holds no tag2mask model"):
         load_affinity_net(path)
-    save_file({"weight": torch.zeros(1)}, path, metadata={AFFINITY_KEY: json.dumps({"x": 1})})
+    save_file({"weight": torch.zeros(1)}, path, metadata={AFFINITY_KIND.key: json.dumps({"x": 1})})
     with pytest.raises(WeightsError, match="another version"):
         load_affinity_net(path)
     torch.save({"fc8.weight": torch.zeros(1)}, tmp_path / "resnet38_SEAM.pth")

@@ -13,9 +13,8 @@ from safetensors.torch import save_file
 
 from tag2mask.classes import VOC_NAMES
 from tag2mask.errors import WeightsError
-from tag2mask.nn.model_file import KEY
 from tag2mask.nn.official_checkpoints import SEAM_HEAD_NAMES
-from tag2mask.seam.network import OFFICIAL_SEAM, build_seam, load_seam, save_seam
+from tag2mask.seam.network import OFFICIAL_SEAM, SEAM_KIND, build_seam, load_seam, save_seam
 
 SPEC = replace(
     OFFICIAL_SEAM,
@@ -115,7 +114,7 @@ def test_safetensors_of_something_else(tmp_path: Path) -> None:
 )
 def test_damaged_specification(tmp_path: Path, metadata: str) -> None:
     path = tmp_path / "model.safetensors"
-    save_file({"weight": torch.zeros(2)}, path, metadata={KEY: metadata})
+    save_file({"weight": torch.zeros(2)}, path, metadata={SEAM_KIND.key: metadata})
     with pytest.raises(WeightsError, match="another version"):
         load_seam(path)
 
@@ -130,7 +129,7 @@ def test_error_for_other_tensors_names_them(model: Path, tmp_path: Path) -> None
         "pcm_channels": [3, 4],
     }
     path = tmp_path / "model.safetensors"
-    save_file(state, path, metadata={KEY: json.dumps(wrong)})
+    save_file(state, path, metadata={SEAM_KIND.key: json.dumps(wrong)})
     with pytest.raises(WeightsError, match=r"1 missing \(head\.weight\)"):
         load_seam(path)
 

@@ -16,9 +16,10 @@ from tag2mask.artifacts.handles import CamMaps, Evaluation, PseudoMaskFolder, Wa
 from tag2mask.classes import VOC_NAMES, ClassSet
 from tag2mask.data.demo import make_demo_data
 from tag2mask.data.index import Sample
+from tag2mask.nn.model_file import read_spec
 from tag2mask.pipeline.estimates import training_steps
 from tag2mask.recipe.loading import load_recipe, shipped_recipes
-from tag2mask.seam.network import build_seam, read_spec
+from tag2mask.seam.network import SEAM_KIND, build_seam
 from tag2mask.segmentation.deeplab_v1 import DeepLabV1
 from tag2mask.segmentation.networks import build_segmenter
 from tag2mask.steps.affinity_labels import affinity_labels
@@ -135,7 +136,10 @@ def test_every_shipped_recipe_trains_and_infers(name: str, tmp_path: Path) -> No
     runtime = one_rank()
     model = train_cam(data, recipe.train_cam, tmp_path / "train-cam", runtime)
     assert np.isfinite(model.manifest.metrics["loss"])
-    assert read_spec(model.path / "model.safetensors").backbone == recipe.train_cam.backbone.name
+    assert (
+        read_spec(model.path / "model.safetensors", SEAM_KIND).backbone
+        == recipe.train_cam.backbone.name
+    )
     maps = infer_cam(data, model, recipe.infer_cam, tmp_path / "infer-cam", runtime)
     assert maps.manifest.counts["photos"] == 4
     if recipe.walk.enabled:

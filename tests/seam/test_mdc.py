@@ -12,15 +12,15 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from toy_backbone import PointwiseBackbone, corner, padded, random
 
-from tag2mask.nn.model_file import KEY
+from tag2mask.nn.model_file import read_spec
 from tag2mask.seam import losses
 from tag2mask.seam.mdc import PUBLISHED_RATES, MdcHead, localization_map
 from tag2mask.seam.network import (
     OFFICIAL_SEAM,
+    SEAM_KIND,
     SeamNet,
     build_seam,
     load_seam,
-    read_spec,
     save_seam,
 )
 from tag2mask.seam.objective import PUBLISHED_OBJECTIVE, PUBLISHED_WEIGHTS, SeamObjective
@@ -222,5 +222,5 @@ def test_a_file_that_names_no_head_has_a_cam_head(tmp_path: Path) -> None:
         for name, value in asdict(SPEC).items()
         if name not in ("head", "mdc_rates", "mdc_channels")
     }
-    save_file({"weight": torch.zeros(2)}, path, metadata={KEY: json.dumps(older)})
-    assert read_spec(path).head == "cam"
+    save_file({"weight": torch.zeros(2)}, path, metadata={SEAM_KIND.key: json.dumps(older)})
+    assert read_spec(path, SEAM_KIND).head == "cam"

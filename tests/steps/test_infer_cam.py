@@ -37,8 +37,9 @@ from tag2mask.data.masks import read_mask
 from tag2mask.errors import DataError, DeviceError, RecipeError, RunFolderError, WeightsError
 from tag2mask.maps.cam_map import read_map
 from tag2mask.metrics.threshold_curve import ThresholdCurve
+from tag2mask.nn.model_file import read_spec
 from tag2mask.seam.inference import PUBLISHED_INFERENCE, MultiScaleInference
-from tag2mask.seam.network import SeamNet, build_seam, load_seam, read_spec, save_seam
+from tag2mask.seam.network import SEAM_KIND, SeamNet, build_seam, load_seam, save_seam
 from tag2mask.steps import infer_cam as stage
 from tag2mask.steps.infer_cam import infer_cam
 from tag2mask.steps.prepare import prepare
@@ -545,7 +546,7 @@ def test_a_model_file_that_is_cut_off_or_of_another_network(
     with pytest.raises(WeightsError, match=r"cut off.*model\.safetensors"):
         infer(data, model, tmp_path / "maps")
     file.write_bytes(content)
-    spec = read_spec(file)
+    spec = read_spec(file, SEAM_KIND)
     other = replace(spec, backbone="test_resnet")
     save_seam(file, build_seam(spec), other)
     with pytest.raises(

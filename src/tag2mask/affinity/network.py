@@ -34,9 +34,8 @@ from tag2mask.errors import WeightsError
 from tag2mask.nn.backbones.base import Backbone
 from tag2mask.nn.backbones.build import build_backbone
 from tag2mask.nn.masked_resize import cells_inside, resize
-from tag2mask.nn.model_file import AFFINITY_KEY, read_model_spec, write_model
+from tag2mask.nn.model_file import ModelKind, read_model, write_model
 from tag2mask.nn.official_checkpoints import official_affinity_state
-from tag2mask.nn.weights import load_into, load_state
 
 
 @dataclass(frozen=True)
@@ -227,17 +226,35 @@ def build_affinity_net(spec: AffinitySpec, *, weights: str = "none") -> Affinity
     return AffinityNet(backbone, levels=spec.levels)
 
 
-def save_affinity_net(path: Path, net: AffinityNet, spec: AffinitySpec) -> None:
-    """Write weights and specification to ``path`` (the caller makes it atomic).
+def _official_state(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    if "fc8.weight" in state:
+        raise WeightsError(
+            "this is a CAM checkpoint, not an AffinityNet",
+            where=path,
+            fix="Give the AffinityNet's .pth, such as resnet38_aff.pth.",
+        )
+    return official_affinity_state(state)
 
-    Raises:
-        OSError: full disk, no permission.
-    """
-    write_model(path, net, AFFINITY_KEY, spec)
+
+AFFINITY_KIND = ModelKind(
+    name="an AffinityNet",
+    key="tag2mask_affinity",
+    fix="Give a model.safetensors written by train-affinity, or an official AffinityNet .pth.",
+    spec=AffinitySpec,
+    build=build_affinity_net,
+    official_spec=OFFICIAL_AFFINITY,
+    official_state=_official_state,
+)
+"""Files of AffinityNets."""
+
+
+def save_affinity_net(path: Path, net: AffinityNet, spec: AffinitySpec) -> None:
+    """Write weights and specification to ``path``; see `write_model`."""
+    write_model(path, AFFINITY_KIND, net, spec)
 
 
 def load_affinity_net(path: Path) -> tuple[AffinityNet, AffinitySpec]:
-    """Read a model file: one of this package, or psa's ``.pth`` of ResNet-38.
+    """Read a model file, ours or psa's ``.pth`` of ResNet-38; see `read_model`.
 
     Returns:
         The network in evaluation mode, and its specification.
@@ -245,19 +262,4 @@ def load_affinity_net(path: Path) -> tuple[AffinityNet, AffinitySpec]:
     Raises:
         WeightsError: missing, cut off, not an AffinityNet (a CAM model is named as such).
     """
-    if path.suffix == ".safetensors":
-        spec = read_model_spec(path, AFFINITY_KEY, AffinitySpec)
-        state = load_state(path)
-    else:
-        spec = OFFICIAL_AFFINITY
-        state = load_state(path)
-        if "fc8.weight" in state:
-            raise WeightsError(
-                "this is a CAM checkpoint, not an AffinityNet",
-                where=path,
-                fix="Give the AffinityNet's .pth, such as resnet38_aff.pth.",
-            )
-        state = official_affinity_state(state)
-    net = build_affinity_net(spec)
-    load_into(net, state, where=path)
-    return net.eval(), spec
+    return read_model(path, AFFINITY_KIND)

@@ -1,7 +1,8 @@
-"""One self-describing file for a trained network: safetensors with its specification as metadata.
+"""Model files: a trained network and its specification in one safetensors file.
 
-A model needs no recipe and no run folder to be used again; the authors' released ``.pth`` files are
-read through the same door.
+The specification is in the file's metadata, so that a model needs no recipe and no run folder to be
+used again. The same function reads the authors' released ``.pth`` files. Each family of networks
+brings its `ModelKind`.
 """
 
 from __future__ import annotations
@@ -9,84 +10,117 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
-from tag2mask.errors import WeightsError
+from tag2mask.errors import RecipeError, WeightsError
+from tag2mask.nn.weights import load_into, load_state
 
-KEY = "tag2mask"
-AFFINITY_KEY = "tag2mask_affinity"
-SEGMENTER_KEY = "tag2mask_segmenter"
+KIND = "kind"
+"""Metadata key of the name of the file's kind."""
 
-Spec = TypeVar("Spec")
+NetT = TypeVar("NetT", bound=nn.Module)
+SpecT = TypeVar("SpecT")
 
 
-class _Kind(NamedTuple):
+@dataclass(frozen=True)
+class ModelKind(Generic[NetT, SpecT]):
+    """A family of networks and how its files are read.
+
+    Attributes:
+        name: name with its article, for error messages.
+        key: metadata key of the specification.
+        fix: what to do if a file isn't of this kind.
+        spec: makes a specification, a dataclass, from its fields.
+        build: builds a network with random weights; raises a `RecipeError` if it can't.
+        official_spec: specification of the network in the authors' ``.pth`` file.
+        official_state: renames the tensors of that file; gets its path for error messages.
+    """
+
     name: str
+    key: str
     fix: str
+    spec: Callable[..., SpecT]
+    build: Callable[[SpecT], NetT]
+    official_spec: SpecT
+    official_state: Callable[[dict[str, Tensor], Path], dict[str, Tensor]]
 
 
-_KINDS = {
-    KEY: _Kind(
-        "a CAM model", "Give a model.safetensors written by train-cam, or an official SEAM .pth."
-    ),
-    AFFINITY_KEY: _Kind(
-        "an AffinityNet",
-        "Give a model.safetensors written by train-affinity, or an official AffinityNet .pth.",
-    ),
-    SEGMENTER_KEY: _Kind(
-        "a segmentation network",
-        "Give a model.safetensors written by train-segmenter, or an official DeepLab .pth.",
-    ),
-}
-"""Key of the specification in a file's metadata -> what the file holds."""
-
-
-def write_model(path: Path, net: nn.Module, key: str, spec: Any) -> None:
-    """`save_seam` for any kind of network; ``key`` is the kind's, ``spec`` a dataclass."""
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
-    path.write_bytes(save(state, metadata={key: json.dumps(dataclasses.asdict(spec))}))
-
-
-def read_model_spec(path: Path, key: str, kind: Callable[..., Spec]) -> Spec:
-    """The specification inside a model file of some kind.
-
-    Args:
-        path: the file.
-        key: of the kind.
-        kind: makes the specification from its fields.
+def write_model(path: Path, kind: ModelKind[NetT, SpecT], net: NetT, spec: SpecT) -> None:
+    """Write weights and specification to ``path`` (the caller makes it atomic).
 
     Raises:
-        WeightsError: missing, cut off, no model, one of another kind or of another version.
+        OSError: full disk, no permission (safetensors' own writer hides these).
     """
-    fix = _KINDS[key].fix
+    assert dataclasses.is_dataclass(spec) and not isinstance(spec, type)
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
+    metadata = {kind.key: json.dumps(dataclasses.asdict(spec)), KIND: kind.name}
+    path.write_bytes(save(state, metadata=metadata))
+
+
+def read_model(path: Path, kind: ModelKind[NetT, SpecT]) -> tuple[NetT, SpecT]:
+    """Read a model file: ours (``.safetensors``), or the authors' (any other suffix).
+
+    Returns:
+        The network in evaluation mode, and its specification.
+
+    Raises:
+        WeightsError: missing, cut off, not a model, of another kind or of another network.
+    """
+    if path.suffix.lower() == ".safetensors":
+        spec = read_spec(path, kind)
+        state = load_state(path)
+    else:
+        spec = kind.official_spec
+        state = kind.official_state(load_state(path), path)
+    try:
+        net = kind.build(spec)
+    except RecipeError as error:
+        raise _other_version(path, error.what) from None
+    load_into(net, state, where=path)
+    net.eval()
+    return net, spec
+
+
+def read_spec(path: Path, kind: ModelKind[NetT, SpecT]) -> SpecT:
+    """Return the specification in one of our model files.
+
+    Raises:
+        WeightsError: missing, cut off, not a model, of another kind or of another version.
+    """
     if not path.is_file():
-        raise WeightsError("no such model file", where=path, fix=fix)
+        raise WeightsError("no such model file", where=path, fix=kind.fix)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"not a model file, or cut off ({error})", where=path, fix=fix) from None
-    if key not in metadata:
-        other = next((kind.name for k, kind in _KINDS.items() if k in metadata), None)
+        raise WeightsError(
+            f"not a model file, or cut off ({error})", where=path, fix=kind.fix
+        ) from None
+    if kind.key not in metadata:
         what = (
-            f"this is {other}, not {_KINDS[key].name}"
-            if other
+            f"this is {metadata[KIND]}, not {kind.name}"
+            if KIND in metadata
             else "this safetensors file holds no tag2mask model"
         )
-        raise WeightsError(what, where=path, fix=fix)
+        raise WeightsError(what, where=path, fix=kind.fix)
     try:
-        values: dict[str, Any] = json.loads(metadata[key])
+        values: dict[str, Any] = json.loads(metadata[kind.key])
         for name, value in values.items():
             values[name] = tuple(value) if isinstance(value, list) else value
-        return kind(**values)
+        return kind.spec(**values)
     except (TypeError, ValueError, AttributeError) as error:
-        raise WeightsError(
-            f"a model of another version of tag2mask ({error})",
-            where=path,
-            fix="Use the version that wrote it, or train again.",
-        ) from None
+        raise _other_version(path, str(error)) from None
+
+
+def _other_version(path: Path, reason: str) -> WeightsError:
+    return WeightsError(
+        f"a model of another version of tag2mask ({reason})",
+        where=path,
+        fix="Use the version that wrote it, or train again.",
+    )

@@ -29,9 +29,8 @@ from tag2mask.classes import VOC_NAMES, ClassSet
 from tag2mask.nn.backbones.base import Backbone
 from tag2mask.nn.backbones.build import build_backbone
 from tag2mask.nn.masked_resize import cells_inside, resize, resized_average
-from tag2mask.nn.model_file import KEY, read_model_spec, write_model
+from tag2mask.nn.model_file import ModelKind, read_model, write_model
 from tag2mask.nn.official_checkpoints import official_seam_state
-from tag2mask.nn.weights import load_into, load_state
 from tag2mask.seam.mdc import PUBLISHED_RATES, MdcHead, localization_map
 from tag2mask.seam.pcm import PUBLISHED_PCM, PcmSettings, PixelCorrelation, pcm_input
 
@@ -132,17 +131,34 @@ def build_seam(spec: SeamSpec, *, weights: str = "none") -> SeamNet:
     )
 
 
-def save_seam(path: Path, net: SeamNet, spec: SeamSpec) -> None:
-    """Write weights and specification to ``path`` (the caller makes it atomic).
+def _stored_spec(
+    classes: tuple[str, ...], backbone: str, output_stride: int, **others: Any
+) -> SeamSpec:
+    """Return the specification in a file; a field that was added later has the published value."""
+    return replace(
+        OFFICIAL_SEAM, classes=classes, backbone=backbone, output_stride=output_stride, **others
+    )
 
-    Raises:
-        OSError: full disk, no permission (safetensors' own writer hides these).
-    """
-    write_model(path, net, KEY, spec)
+
+SEAM_KIND = ModelKind(
+    name="a CAM model",
+    key="tag2mask",
+    fix="Give a model.safetensors written by train-cam, or an official SEAM .pth.",
+    spec=_stored_spec,
+    build=build_seam,
+    official_spec=OFFICIAL_SEAM,
+    official_state=lambda state, path: official_seam_state(state),
+)
+"""Files of CAM networks."""
+
+
+def save_seam(path: Path, net: SeamNet, spec: SeamSpec) -> None:
+    """Write weights and specification to ``path``; see `write_model`."""
+    write_model(path, SEAM_KIND, net, spec)
 
 
 def load_seam(path: Path) -> tuple[SeamNet, SeamSpec]:
-    """Read a model file: one of this package, or a ``.pth`` of SEAM's authors.
+    """Read a model file, ours or an official SEAM ``.pth``; see `read_model`.
 
     Returns:
         The network in evaluation mode, and its specification.
@@ -150,31 +166,7 @@ def load_seam(path: Path) -> tuple[SeamNet, SeamSpec]:
     Raises:
         WeightsError: missing, cut off, not a model, or of another network.
     """
-    if path.suffix != ".safetensors":
-        spec = OFFICIAL_SEAM
-        net = build_seam(spec)
-        load_into(net, official_seam_state(load_state(path)), where=path)
-    else:
-        spec = read_spec(path)
-        net = build_seam(spec)
-        load_into(net, load_state(path), where=path)
-    return net.eval(), spec
-
-
-def read_spec(path: Path) -> SeamSpec:
-    """Return the specification in a CAM model file of this package.
-
-    A field that the file lacks, because it was added later, has the published value.
-    """
-    return read_model_spec(path, KEY, _stored_spec)
-
-
-def _stored_spec(
-    classes: tuple[str, ...], backbone: str, output_stride: int, **others: Any
-) -> SeamSpec:
-    return replace(
-        OFFICIAL_SEAM, classes=classes, backbone=backbone, output_stride=output_stride, **others
-    )
+    return read_model(path, SEAM_KIND)
 
 
 class SeamOutput(NamedTuple):

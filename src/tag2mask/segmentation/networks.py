@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import segmentation_models_pytorch as smp
+from torch import Tensor
 
 from tag2mask.classes import VOC_NAMES, ClassSet
 from tag2mask.errors import RecipeError, WeightsError, nearest_hint
 from tag2mask.nn.backbones.build import RESNET38
 from tag2mask.nn.backbones.resnet38 import ResNet38
-from tag2mask.nn.model_file import SEGMENTER_KEY, read_model_spec, write_model
+from tag2mask.nn.model_file import ModelKind, read_model, write_model
 from tag2mask.nn.official_checkpoints import official_deeplab_state
-from tag2mask.nn.weights import load_into, load_state
 from tag2mask.segmentation.deeplab_v1 import DEEPLAB_V1, DeepLabV1, build_deeplab_v1
 from tag2mask.segmentation.encoder_decoder import EncoderDecoder, load_encoder, stride_error
 
@@ -101,17 +101,35 @@ def build_segmenter(spec: SegmenterSpec, *, weights: str = "none") -> Segmentati
     return net
 
 
-def save_segmenter(path: Path, net: SegmentationNet, spec: SegmenterSpec) -> None:
-    """Write weights and specification to ``path`` (the caller makes it atomic).
+def _official_state(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    if "fc8.weight" in state:
+        raise WeightsError(
+            "this is a CAM checkpoint, not a segmentation network",
+            where=path,
+            fix="Give the retrained network's .pth.",
+        )
+    return official_deeplab_state(state)
 
-    Raises:
-        OSError: full disk, no permission.
-    """
-    write_model(path, net, SEGMENTER_KEY, spec)
+
+SEGMENTER_KIND: ModelKind[SegmentationNet, SegmenterSpec] = ModelKind(
+    name="a segmentation network",
+    key="tag2mask_segmenter",
+    fix="Give a model.safetensors written by train-segmenter, or an official DeepLab .pth.",
+    spec=SegmenterSpec,
+    build=build_segmenter,
+    official_spec=OFFICIAL_DEEPLAB,
+    official_state=_official_state,
+)
+"""Files of segmentation networks."""
+
+
+def save_segmenter(path: Path, net: SegmentationNet, spec: SegmenterSpec) -> None:
+    """Write weights and specification to ``path``; see `write_model`."""
+    write_model(path, SEGMENTER_KIND, net, spec)
 
 
 def load_segmenter(path: Path) -> tuple[SegmentationNet, SegmenterSpec]:
-    """Read a model file: ours, or a ``.pth`` of DeepLab v1 on ResNet-38 for VOC.
+    """Read a model file, ours or a ``.pth`` of DeepLab v1 on ResNet-38 for VOC; see `read_model`.
 
     Returns:
         The network in evaluation mode, and its specification.
@@ -119,26 +137,4 @@ def load_segmenter(path: Path) -> tuple[SegmentationNet, SegmenterSpec]:
     Raises:
         WeightsError: missing, cut off, not a segmentation network (a CAM model is named as such).
     """
-    if path.suffix.lower() == ".safetensors":
-        spec = read_model_spec(path, SEGMENTER_KEY, SegmenterSpec)
-        state = load_state(path)
-    else:
-        spec = OFFICIAL_DEEPLAB
-        state = official_deeplab_state(load_state(path))
-        if "fc8.weight" in state:
-            raise WeightsError(
-                "this is a CAM checkpoint, not a segmentation network",
-                where=path,
-                fix="Give the retrained network's .pth.",
-            )
-    try:
-        net = build_segmenter(spec)
-    except RecipeError as error:
-        raise WeightsError(
-            f"a model of another version of tag2mask ({error.what})",
-            where=path,
-            fix="Use the version that wrote it, or train again.",
-        ) from None
-    load_into(net, state, where=path)
-    net.eval()
-    return net, spec
+    return read_model(path, SEGMENTER_KIND)
