@@ -1,4 +1,4 @@
-"""Photos, labels and networks for the steps around AffinityNet."""
+"""Photos, labels and networks for tests of the steps of AffinityNet."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SPEC = AffinitySpec("test_efficientnet", 16, None, levels=(4, 4, 8), radius=5)
 
 
 def paint(scene: Scene) -> Scene:
-    """Write the scene's photos: things in the colors of their classes, on noise."""
+    """Write the photos of a scene: objects in the colors of their classes on noise."""
     rng = np.random.default_rng(1)
     colors = np.array([(60, 60, 60), (200, 40, 40), (40, 200, 40), (40, 40, 200)], np.float64)
     for samples in scene.samples.values():
@@ -80,7 +80,7 @@ def drawn_labels(
 
 
 def affinity_model(out: Path, *, seed: int = 0, spoilt: bool = False) -> AffinityModel:
-    """An untrained AffinityNet, on request with weights that aren't finite."""
+    """Write an untrained AffinityNet, optionally with weights that aren't finite."""
     torch.manual_seed(seed)
     net = build_affinity_net(SPEC)
     if spoilt:

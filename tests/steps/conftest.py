@@ -1,4 +1,4 @@
-"""Fixtures of the steps' tests."""
+"""Fixtures for the tests of the steps."""
 
 from pathlib import Path
 

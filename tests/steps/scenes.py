@@ -1,4 +1,4 @@
-"""Small step folders made on the spot, for the steps that take maps."""
+"""Small step folders for tests of the steps that read maps."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tag2mask.runtime.session import Runtime
 
 NAMES = ("cat", "dog", "bird")
 PATIENCE = 120.0
-"""Seconds for the slowest rank on a busy machine; one that fails ends the wait at once."""
+"""Longest time to wait for the slowest rank, s; a failing rank ends the wait at once."""
 
 
 class OneRank:
@@ -73,7 +73,7 @@ class ThreadRank(OneRank):
 
 
 def run_on_ranks(step: Callable[[OneRank], Any], ranks: int) -> list[Any]:
-    """Run a step on several ranks at once; returns what each rank returned."""
+    """Run a step on several ranks at once and return the result of each."""
     barrier, board, results = threading.Barrier(ranks), [None] * ranks, [None] * ranks
     errors = []
 
@@ -146,7 +146,7 @@ class Scene:
 
 
 def disc_photo(rng: np.random.Generator, tags: tuple[int, ...], size: tuple[int, int]):
-    """Ground truth of one disc a tag, with a void ring, and maps that blur it."""
+    """Return ground truth with one disc per tag and a void ring, and blurred maps of it."""
     y, x = np.mgrid[: size[0], : size[1]]
     truth = np.zeros(size, np.uint8)
     maps = []

@@ -1,4 +1,4 @@
-"""Pseudo masks drawn by hand, for the steps around the segmentation network."""
+"""Simple pseudo masks for tests of the steps of the segmentation network."""
 
 from __future__ import annotations
 

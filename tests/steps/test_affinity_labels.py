@@ -1,4 +1,4 @@
-"""What two dense CRFs agree on becomes labels; nothing is lost, and nothing is done twice."""
+"""Step affinity-labels: labels where two dense CRFs agree, resumed and never computed twice."""
 
 from dataclasses import replace
 
@@ -57,7 +57,7 @@ def test_sure_is_what_both_crfs_agree_on(scene, one_rank):
         assert labels.shape == sample.size
         kinds |= set(labels.ravel().tolist())
         if not sample.tags:
-            assert not labels.any()  # background all over
+            assert not labels.any()  # all background
             continue
         scores = read_map(scene.map_path(sample.id)).full_scores()
         crf = DenseCrf(np.asarray(Image.open(sample.image)), settings)
@@ -71,7 +71,7 @@ def test_sure_is_what_both_crfs_agree_on(scene, one_rank):
     assert kinds == {0, 1, 2, 3, 255}
 
 
-def test_labels_can_be_looked_at(scene, one_rank):
+def test_labels_are_palette_images(scene, one_rank):
     handle = make(paint(scene), one_rank)
     with Image.open(handle.path / "labels" / "train" / "0.png") as image:
         assert image.mode == "P"
@@ -87,13 +87,13 @@ def test_the_weak_background_overrides():
 
 
 @given(st.floats(0.03, 0.97))
-def test_the_two_backgrounds_lie_around_the_threshold_in_use(threshold):
+def test_the_two_backgrounds_enclose_the_threshold(threshold):
     alpha = derived_alpha(threshold)
     strong, weak = (alpha * factor for factor in AffinityLabeling().alpha_factors)
     assert (1 - threshold) ** strong > threshold > (1 - threshold) ** weak
 
 
-def test_the_papers_alphas_lie_so_around_its_best():
+def test_published_alphas_enclose_the_best_published_threshold():
     alpha = derived_alpha(0.2219)
     found = [alpha * factor for factor in AffinityLabeling().alpha_factors]
     assert found == pytest.approx([4, 24], rel=0.01)
@@ -105,7 +105,7 @@ def test_given_alphas_need_no_background_threshold(scene, one_rank):
     assert not (handle.path / "background.json").exists()
 
 
-def test_the_background_threshold_found_first_is_kept(scene, one_rank):
+def test_the_first_background_threshold_is_kept(scene, one_rank):
     section = QUICK.model_copy(update={"threshold_from": "estimated"})
     paint(scene)
     late = scene.samples["train"].pop()
@@ -123,8 +123,8 @@ def test_the_background_threshold_found_first_is_kept(scene, one_rank):
         make(scene, one_rank, section)
 
 
-def test_a_photo_whose_worker_was_killed_is_done_again(scene, one_rank, monkeypatch):
-    whole = files(make(paint(scene), one_rank, name="whole").path)
+def test_a_photo_is_labeled_again_after_a_kill(scene, one_rank, monkeypatch):
+    complete = files(make(paint(scene), one_rank, name="complete").path)
     refined, limit = [], 4
 
     class Killed(DenseCrf):
@@ -142,25 +142,25 @@ def test_a_photo_whose_worker_was_killed_is_done_again(scene, one_rank, monkeypa
     limit = 1000
     handle = make(scene, one_rank)
     assert 0 < handle.manifest.counts["computed"] <= 8
-    assert files(handle.path) == whole
-    # Written but not noted: killed in between.
+    assert files(handle.path) == complete
+    # Killed after the file was written and before it was recorded.
     journal = (folder / "items.jsonl").read_text().splitlines(keepends=True)
     (folder / "items.jsonl").write_text("".join(journal[:-1]))
     (folder / "labels" / "train" / "0.png").unlink()
     assert make(scene, one_rank).manifest.counts["computed"] == 2
-    assert files(handle.path) == whole
+    assert files(handle.path) == complete
 
 
-def test_lost_labels_of_a_complete_folder_are_made_again(scene, one_rank):
+def test_missing_labels_of_a_complete_folder_are_computed_again(scene, one_rank):
     handle = make(paint(scene), one_rank)
-    whole = files(handle.path)
+    complete = files(handle.path)
     assert make(scene, one_rank).manifest == handle.manifest
     (handle.path / "labels" / "train" / "2.png").unlink()
     assert make(scene, one_rank).manifest.counts["computed"] == 1
-    assert files(handle.path) == whole
+    assert files(handle.path) == complete
 
 
-def test_photos_that_left_the_data_leave_no_labels(scene, one_rank):
+def test_labels_of_removed_photos_are_deleted(scene, one_rank):
     make(paint(scene), one_rank)
     gone = scene.samples["train"].pop(0)
     scene.write()
@@ -169,18 +169,18 @@ def test_photos_that_left_the_data_leave_no_labels(scene, one_rank):
     assert f"labels/{gone.id}.png" not in files(handle.path)
 
 
-def test_maps_of_other_photos_are_refused(scene, one_rank):
+def test_maps_of_other_photos_are_rejected(scene, one_rank):
     paint(scene)
     scene.map_path("train/1").unlink()
     with pytest.raises(DataError, match=r"'train/1' has no map.*infer-cam"):
         make(scene, one_rank, name="missing")
     cam_map = replace(read_map(scene.map_path("train/0")), id="train/1")
-    write_map(scene.map_path("train/1"), cam_map)  # 48 x 40, where the photo has 40 x 56
+    write_map(scene.map_path("train/1"), cam_map)  # 48 x 40 for a photo of 40 x 56
     with pytest.raises(DataError, match=r"map is of a photo of"):
         make(scene, one_rank, name="size")
 
 
-def test_maps_of_another_photo_of_that_size_or_of_other_tags_are_refused(scene, one_rank):
+def test_maps_of_another_photo_of_that_size_or_of_other_tags_are_rejected(scene, one_rank):
     path = paint(scene).map_path("train/1")
     cam_map = read_map(path)
     write_map(path, replace(cam_map, id="train/5"))
@@ -192,7 +192,7 @@ def test_maps_of_another_photo_of_that_size_or_of_other_tags_are_refused(scene, 
         make(scene, one_rank)
 
 
-def test_maps_of_classes_of_other_names_are_refused(scene, one_rank):
+def test_maps_of_classes_of_other_names_are_rejected(scene, one_rank):
     paint(scene)
     write_json(scene.data.path / "classes.json", {"names": ["train", "plane", "boat"]})
     with pytest.raises(DataError, match=r"maps are of the classes .*, the data has train, plane, "):
@@ -218,14 +218,14 @@ def test_both_backgrounds_share_the_kernels_of_a_photo(scene, one_rank, monkeypa
     assert sorted(crf.channels for crf in made) == sorted([n + 1] * 2 for n in tagged)
 
 
-def test_maps_of_another_class_list_are_refused(scene, one_rank):
+def test_maps_of_another_class_list_are_rejected(scene, one_rank):
     cam_map = read_map(paint(scene).map_path("train/0"))
     write_map(scene.map_path("train/0"), replace(cam_map, probabilities=np.zeros(20, np.float32)))
     with pytest.raises(DataError, match="map is of 20 classes, the data has 3"):
         make(scene, one_rank)
 
 
-def test_maps_that_hold_nan_are_refused(scene, one_rank):
+def test_maps_with_nan_are_rejected(scene, one_rank):
     cam_map = read_map(paint(scene).map_path("train/0"))
     with np.load(scene.map_path("train/0")) as file:
         values = dict(file)
@@ -247,8 +247,8 @@ def test_single_pixels_and_single_colors(tmp_path, one_rank, size):
     assert set(read(handle, "only").ravel().tolist()) <= {0, 2, 255}
 
 
-def test_photos_without_a_sure_pixel_are_counted_and_named(tmp_path, one_rank):
-    # Neither above the strong background nor below the weak one, anywhere.
+def test_photos_without_a_sure_pixel_are_counted_and_listed(tmp_path, one_rank):
+    # Nowhere above the strong background or below the weak one.
     scene = one_photo(tmp_path, np.full((20, 30, 3), 99, np.uint8), (1,), np.full((1, 20, 30), 0.3))
     handle = make(scene, one_rank)
     assert handle.manifest.counts["without_sure_pixels"] == 1
@@ -258,7 +258,7 @@ def test_photos_without_a_sure_pixel_are_counted_and_named(tmp_path, one_rank):
     assert without_sure_pixels(samples, handle.path, 3) == ["only"]
 
 
-def test_an_unreadable_photo_stops_or_is_left_out(scene, one_rank):
+def test_an_unreadable_photo_stops_or_is_skipped(scene, one_rank):
     paint(scene)
     scene.samples["train"][2].image.write_bytes(b"no photo")
     with pytest.raises(DataError, match=r"not a photo.*train/2\.jpg"):
@@ -275,7 +275,7 @@ def test_without_maps_of_training_photos_there_are_no_labels(scene, one_rank):
         make(scene, one_rank)
 
 
-def test_other_settings_are_refused(scene, one_rank):
+def test_other_settings_are_rejected(scene, one_rank):
     make(paint(scene), one_rank)
     with pytest.raises(RunFolderError, match=r"affinity_labels\.crf\.iterations: 2 -> 10"):
         make(scene, one_rank, AffinityLabeling(threshold_from="fixed", background_threshold=0.4))
@@ -291,7 +291,7 @@ def test_two_ranks_make_the_same_labels(scene, one_rank):
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_the_labels_are_the_same(tmp_path, one_rank):
+def test_labels_are_the_same_after_kills(tmp_path, one_rank):
     rng = np.random.default_rng(0)
     samples = [
         Sample(f"{'ab'[i % 2]}/{i}", tmp_path / "photos" / f"{i}.jpg", (150, 200), (0, 2), "1-1")
@@ -308,7 +308,7 @@ def test_killed_at_any_moment_the_labels_are_the_same(tmp_path, one_rank):
             CamMap(sample.id, sample.tags, scores, sample.size, np.ones(3, np.float32)),
         )
     section = AffinityLabeling(threshold_from="fixed", background_threshold=0.4)
-    whole = files(make(scene, one_rank, section, "whole").path)
+    complete = files(make(scene, one_rank, section, "complete").path)
     out = tmp_path / "killed"
     settings = write_recipe(tmp_path / "recipe.yaml", affinity_labels=section.model_dump())
     line = [
@@ -324,14 +324,14 @@ def test_killed_at_any_moment_the_labels_are_the_same(tmp_path, one_rank):
     ]
 
     def written():
-        # By name alone: a temporary file may be gone before it is read.
+        # Only by name: a temporary file may be deleted before it is read.
         return [path for path in (out / "labels").rglob("*.png") if ".tmp-" not in path.name]
 
     for count in (MOMENT.randint(1, 20), MOMENT.randint(21, 40)):
         kill_when(start(*line), lambda count=count: len(written()) >= count)
         assert not (out / "manifest.json").exists()
         assert all(
-            whole[path.relative_to(out).as_posix()] == path.read_bytes() for path in written()
+            complete[path.relative_to(out).as_posix()] == path.read_bytes() for path in written()
         )
     end_of(start(*line))
-    assert files(out) == whole
+    assert files(out) == complete

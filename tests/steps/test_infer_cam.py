@@ -1,4 +1,4 @@
-"""Maps of every photo: any size and mode, resumable one by one, stored small, what is refused."""
+"""Step infer-cam: maps of photos of any size and mode, resuming, storage and errors."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from tag2mask.steps.prepare import prepare
 
 @pytest.fixture
 def model(data: PreparedData, tmp_path: Path) -> CamModel:
-    """Hardly trained, but with maps above zero."""
+    """A barely trained network whose maps exceed zero."""
     made = trained(data, tmp_path / "train-cam")
     file = made.path / "model.safetensors"
     net, spec = load_seam(file)
@@ -94,7 +94,7 @@ def test_every_photo_gets_maps_of_its_tags(
         assert (found.id, found.tags, found.size) == (name, samples[name].tags, samples[name].size)
         assert found.scores.shape[1:] == tuple(-(-side // 4) for side in found.size)
         assert found.probabilities.shape == (3,)
-        if found.tags:  # scaled per class: each reaches 1 somewhere
+        if found.tags:  # scaled to a maximum of 1 per class
             assert found.scores.max() > 0.9
     assert maps.manifest.counts == {"photos": 12, "computed": 12}
     assert maps.manifest.metrics == {
@@ -136,12 +136,12 @@ def test_maps_of_an_mdc_head(data: PreparedData, tmp_path: Path) -> None:
     high = enlarged.amax(dim=(1, 2), keepdim=True)
     low = enlarged.amin(dim=(1, 2), keepdim=True)
     wanted = ((enlarged - low - 1e-5) / (high - low + 1e-5)).clamp(min=0).numpy()
-    np.testing.assert_allclose(found.scores, wanted, atol=3e-3)  # bytes
+    np.testing.assert_allclose(found.scores, wanted, atol=3e-3)  # stored as bytes
     tagged = torch.sigmoid(branches[0, :, 1:].mean(dim=(0, 2, 3))).numpy()
     np.testing.assert_allclose(found.probabilities, tagged, atol=1e-3)
 
 
-def test_one_split_only(data: PreparedData, model: CamModel, tmp_path: Path) -> None:
+def test_maps_of_one_split(data: PreparedData, model: CamModel, tmp_path: Path) -> None:
     maps = infer(data, model, tmp_path / "maps", splits=["val"])
     assert set(files(maps)) == {s.id for s in read_index(data.path, "val")}
 
@@ -161,7 +161,7 @@ def test_the_size_of_a_batch_does_not_matter(
 
 
 @pytest.mark.parametrize("published", [False, True])
-def test_maps_are_those_of_the_network_as_it_was_trained(
+def test_maps_equal_those_of_the_trained_network(
     data: PreparedData, model: CamModel, tmp_path: Path, published: bool
 ) -> None:
     maps = infer(
@@ -174,7 +174,8 @@ def test_maps_are_those_of_the_network_as_it_was_trained(
         long_side=None if published else 64,
         behavior="published" if published else "default",
     )
-    net, _ = load_seam(model.path / "model.safetensors")  # its batch norms and paddings apart
+    # Without folded batch norms and with full padding.
+    net, _ = load_seam(model.path / "model.safetensors")
     settings = replace(
         PUBLISHED_INFERENCE,
         scales=(0.5, 1.0),
@@ -192,7 +193,7 @@ def test_maps_are_those_of_the_network_as_it_was_trained(
         np.testing.assert_allclose(found.probabilities, wanted.probabilities, atol=1e-5)
 
 
-def test_large_photos_are_held_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_large_photos_are_in_memory_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage, "CHUNK", 4)
     monkeypatch.setattr(stage, "CHUNK_PIXELS", 100)
     sides = [1, 1, 1, 1, 1, 6, 7, 7, 8, 11, 3]
@@ -229,13 +230,13 @@ def test_a_large_jpeg_is_decoded_no_larger_than_needed(
     infer(data, model, tmp_path / "own", long_side=None, scales=[0.25])
     assert decoded == sizes
     monkeypatch.setattr(stage, "_needed", lambda *_: None)
-    whole = infer(data, model, tmp_path / "whole")
+    complete = infer(data, model, tmp_path / "complete")
     assert decoded == sizes
-    for name, path in files(whole).items():
+    for name, path in files(complete).items():
         one, other = read_map(path), read_map(files(maps)[name])
         assert one.size == other.size == sizes[name]
         assert one.scores.shape == other.scores.shape
-        # Scaled by a range that is small in a network hardly trained.
+        # The range by which maps are scaled is small in a barely trained network.
         difference = np.abs(other.scores - one.scores)
         assert difference.mean() < (1e-9 if name == "small" else 0.1), name
         np.testing.assert_allclose(other.probabilities, one.probabilities, atol=0.01)
@@ -256,7 +257,7 @@ def test_a_large_jpeg_that_changed_its_size_is_noticed(model: CamModel, tmp_path
 MODES = ["RGB", "L", "P", "RGBA", "CMYK", "I;16", "1", "LA"]
 
 
-def test_any_mode_and_any_size(tmp_path: Path) -> None:
+def test_all_image_modes_and_sizes(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
     rng = np.random.default_rng(3)
@@ -290,7 +291,7 @@ def test_any_mode_and_any_size(tmp_path: Path) -> None:
 def test_an_interrupted_step_computes_only_the_rest(
     data: PreparedData, model: CamModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = infer(data, model, tmp_path / "whole")
+    complete = infer(data, model, tmp_path / "complete")
     monkeypatch.setattr(stage, "CHUNK", 5)
     write, written = stage.write_map, []
 
@@ -308,15 +309,15 @@ def test_an_interrupted_step_computes_only_the_rest(
     maps = infer(data, model, tmp_path / "maps")
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert maps.manifest.counts == {"photos": 12, "computed": 7}
-    assert contents(maps) == contents(whole)
+    assert contents(maps) == contents(complete)
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_the_maps_are_the_same(model: CamModel, tmp_path: Path) -> None:
+def test_maps_are_the_same_after_kills(model: CamModel, tmp_path: Path) -> None:
     data = prepared(write_photos(tmp_path / "many", 240), tmp_path / "many-prepared")
-    # One view at a time: which photos share a batch can move the last bit.
+    # One view per batch: the composition of batches can change the last bit.
     settings = write_recipe(tmp_path / "recipe.yaml", infer_cam__batch_views=1)
-    whole = contents(infer(data, model, tmp_path / "whole", batch_views=1))
+    complete = contents(infer(data, model, tmp_path / "complete", batch_views=1))
     out = tmp_path / "killed"
     line = [
         "infer-cam",
@@ -332,34 +333,34 @@ def test_killed_at_any_moment_the_maps_are_the_same(model: CamModel, tmp_path: P
     for count in (MOMENT.randint(1, 60), MOMENT.randint(61, 120)):
         kill_when(start(*line), lambda count=count: len(files(out)) >= count)
         assert not (out / "manifest.json").exists()
-        written = contents(out)  # whole, each of them
+        written = contents(out)  # each of them complete
         assert count <= len(written) < 240
-        assert all(whole[name] == found for name, found in written.items())
+        assert all(complete[name] == found for name, found in written.items())
     kept = {name: path.stat().st_mtime_ns for name, path in files(out).items()}
     end_of(start(*line))
     maps = CamMaps.open(out)
-    assert contents(maps) == whole
+    assert contents(maps) == complete
     assert not list(out.rglob(".tmp-*"))
-    # What was noted is not computed again, but for the few that the kill came in between.
+    # Recorded maps are not computed again, except the few killed before they were recorded.
     computed = maps.manifest.counts["computed"]
     assert 240 - len(kept) <= computed <= 240 - len(kept) + stage.CHUNK
     assert sum(stamps(maps)[name] == stamp for name, stamp in kept.items()) == 240 - computed
 
 
-def test_a_complete_folder_is_left_as_it_is_but_for_lost_maps(
+def test_only_missing_maps_of_a_complete_folder_are_computed(
     data: PreparedData, model: CamModel, tmp_path: Path
 ) -> None:
     maps = infer(data, model, tmp_path / "maps")
     before = stamps(maps)
     assert stamps(infer(data, model, tmp_path / "maps")) == before
-    files(maps)["a/00"].unlink()  # what the message about a damaged map advises
+    files(maps)["a/00"].unlink()  # as the message about a damaged map recommends
     again = infer(data, model, tmp_path / "maps")
     changed = {name for name, stamp in stamps(again).items() if stamp != before[name]}
     assert changed == {"a/00"}
     assert again.manifest.counts == {"photos": 12, "computed": 1}
 
 
-def test_a_change_of_the_data_costs_only_what_it_changes(
+def test_only_photos_changed_in_the_data_are_computed_again(
     data: PreparedData, model: CamModel, tmp_path: Path
 ) -> None:
     maps = infer(data, model, tmp_path / "maps")
@@ -379,7 +380,7 @@ def test_a_change_of_the_data_costs_only_what_it_changes(
     assert read_map(files(maps)["a/00"]).tags == (2,)
 
 
-def test_predicted_tags_do_not_look_at_the_known_ones(
+def test_predicted_tags_ignore_known_ones(
     data: PreparedData, model: CamModel, tmp_path: Path
 ) -> None:
     maps = infer(data, model, tmp_path / "some", tags="predicted", tag_threshold=0.5)
@@ -401,7 +402,7 @@ def test_predicted_tags_do_not_look_at_the_known_ones(
     assert every.manifest.metrics["tags"] == "predicted"
 
 
-def test_tags_are_predicted_for_photos_without_any(
+def test_tags_are_predicted_for_untagged_photos(
     data: PreparedData, model: CamModel, tmp_path: Path
 ) -> None:
     options = {"tags": "untagged", "tag_threshold": 0.0}
@@ -417,7 +418,7 @@ def test_tags_are_predicted_for_photos_without_any(
     assert maps.manifest.metrics["tags"] == "known or predicted"
     before = stamps(maps)
     rows = read_table(tmp_path / "photos")
-    rows[5][1] = "bird"  # b/05 is tagged after all
+    rows[5][1] = "bird"  # b/05 gets a tag
     write_table(tmp_path / "photos", rows)
     changed = prepare(tmp_path / "photos", recipe().prepare, data.path, update=True)
     again = infer(changed, model, tmp_path / "maps", **options)
@@ -428,7 +429,7 @@ def test_tags_are_predicted_for_photos_without_any(
 def test_several_ranks_share_the_photos(
     data: PreparedData, model: CamModel, tmp_path: Path
 ) -> None:
-    whole = infer(data, model, tmp_path / "whole", map_dtype="float16")
+    complete = infer(data, model, tmp_path / "complete", map_dtype="float16")
 
     def on_rank(rank: Any) -> CamMaps:
         real = one_rank()
@@ -438,15 +439,15 @@ def test_several_ranks_share_the_photos(
         )
 
     shared = run_on_ranks(on_rank, 3)[0]
-    assert shared.manifest.counts == whole.manifest.counts
-    one, other = contents(whole), contents(shared)
+    assert shared.manifest.counts == complete.manifest.counts
+    one, other = contents(complete), contents(shared)
     assert one.keys() == other.keys()
     for name, (tags, scores, size, _) in one.items():
         assert (tags, size) == (other[name][0], other[name][2])
         np.testing.assert_allclose(scores, other[name][1], atol=2e-3)
 
 
-def test_an_unreadable_photo_is_named_or_left_out(
+def test_an_unreadable_photo_is_reported_or_skipped(
     data: PreparedData, model: CamModel, tmp_path: Path
 ) -> None:
     out = tmp_path / "maps"
@@ -459,11 +460,11 @@ def test_an_unreadable_photo_is_named_or_left_out(
     maps = infer(broken, model, out, skip_bad=True)
     assert [line.split(": ")[0] for line in maps.manifest.skipped] == ["b/03"]
     assert maps.manifest.counts["photos"] == 11
-    # The map of what the photo was before is no map of it.
+    # The map of the earlier photo was deleted.
     assert "b/03" not in files(maps)
     Image.new("RGB", (40, 40)).save(photo)
-    mended = prepare(tmp_path / "photos", recipe().prepare, data.path, update=True)
-    maps = infer(mended, model, out)
+    fixed = prepare(tmp_path / "photos", recipe().prepare, data.path, update=True)
+    maps = infer(fixed, model, out)
     assert (maps.manifest.skipped, maps.manifest.counts["computed"]) == ((), 1)
     assert "b/03" in files(maps)
 
@@ -592,7 +593,7 @@ def test_a_full_disk_keeps_what_is_written(
     assert maps.manifest.counts["computed"] in range(6, 9)
 
 
-def test_the_command_leaves_bad_photos_out_and_exits_with_3(
+def test_the_command_skips_bad_photos_and_exits_with_3(
     data: PreparedData, model: CamModel, tmp_path: Path
 ) -> None:
     cut_off(tmp_path / "photos" / "b" / "03.png")
@@ -640,17 +641,19 @@ def real(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Prepar
 
 
 @pytest.mark.slow
-def test_stored_maps_are_small_and_as_good_as_whole_ones(
+def test_stored_maps_are_small_and_as_good_as_full_ones(
     real: tuple[PreparedData, CamModel], tmp_path: Path
 ) -> None:
     data, model = real
     options = {"long_side": 224, "scales": [1.0]}
     stored = infer(data, model, tmp_path / "stored", **options)
-    whole = infer(data, model, tmp_path / "whole", map_stride=1, map_dtype="float16", **options)
+    complete = infer(
+        data, model, tmp_path / "complete", map_stride=1, map_dtype="float16", **options
+    )
     masks = read_mask_paths(data.path)
     thresholds = tuple(round(i / 50, 2) for i in range(30))
     curves = []
-    for maps in (stored, whole):
+    for maps in (stored, complete):
         curve = ThresholdCurve.empty(20, thresholds)
         for name, path in files(maps).items():
             found = read_map(path)

@@ -1,4 +1,4 @@
-"""Masks of photos from anywhere and of a run: any size and mode, resumable, what is refused."""
+"""Step predict: masks of any photos and of a run, sizes, modes, resuming and errors."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ SIZES = ((64, 48), (48, 64), (60, 47), (1, 1), (200, 30), (64, 64), (333, 500), 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Photos of many sizes, and of all kinds of modes."""
+    """Photos of many sizes and all image modes."""
     root = tmp_path / "photos"
     (root / "modes").mkdir(parents=True)
     for index, size in enumerate(SIZES):
@@ -119,7 +119,7 @@ def test_every_photo_gets_a_mask_of_its_upright_size(photos: Path, tmp_path: Pat
         assert tuple(mask.getpalette()[3:6]) == ClassSet(NAMES).colors[1]  # type: ignore[index]
 
 
-def test_all_that_may_be_asked_for(photos: Path, tmp_path: Path) -> None:
+def test_all_optional_outputs(photos: Path, tmp_path: Path) -> None:
     made = predicted(photos, tmp_path / "out", overlays=True, confidence=True, probabilities=True)
     everything = set(files(made))
     for folder in ("overlays", "confidence", "probabilities"):
@@ -159,24 +159,24 @@ def test_which_photos_share_a_batch_does_not_matter(photos: Path, tmp_path: Path
         segmenter = LocalSegmenter(batched=True, caller_threads=3)
         made = predicted(photos, tmp_path / str(batch_size), segmenter, batch_size=batch_size)
         assert contents(made) == contents(single)
-        # Two of the sizes and all modes but the turned one are equal once padded.
+        # After padding, two of the sizes and all modes except the rotated one are equal.
         assert max(shape[0] for shape in segmenter.shapes) == min(batch_size, 7)
 
 
-def test_large_photos_go_through_in_tiles(photos: Path, tmp_path: Path) -> None:
+def test_large_photos_are_labeled_in_tiles(photos: Path, tmp_path: Path) -> None:
     segmenter = LocalSegmenter()
-    whole = predicted(photos, tmp_path / "whole", long_side="photo", tile=10_000)
+    complete = predicted(photos, tmp_path / "complete", long_side="photo", tile=10_000)
     tiles = predicted(
         photos, tmp_path / "tiles", segmenter, long_side="photo", tile=96, overlap=32, overlays=True
     )
     assert max(max(shape[2:]) for shape in segmenter.shapes) <= 96
-    assert set(files(tiles)) == set(files(whole)) == set(files(tiles, "overlays"))
-    for name, path in files(whole).items():
+    assert set(files(tiles)) == set(files(complete)) == set(files(tiles, "overlays"))
+    for name, path in files(complete).items():
         one, other = read_mask(path, 3), read_mask(files(tiles)[name], 3)
         assert (one != other).mean() < 0.01, name
 
 
-def test_photos_of_many_pixels_go_one_at_a_time(
+def test_very_large_photos_are_labeled_one_at_a_time(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usual = predicted(photos, tmp_path / "usual")
@@ -184,7 +184,7 @@ def test_photos_of_many_pixels_go_one_at_a_time(
     assert contents(predicted(photos, tmp_path / "large")) == contents(usual)
 
 
-def test_bad_photos_are_named_and_the_others_go_on(photos: Path, tmp_path: Path) -> None:
+def test_bad_photos_are_listed_and_the_others_labeled(photos: Path, tmp_path: Path) -> None:
     first = predicted(photos, tmp_path / "out", overlays=True)
     everything = set(files(first))
     (photos / "text.jpg").write_text("no photo")
@@ -199,8 +199,8 @@ def test_bad_photos_are_named_and_the_others_go_on(photos: Path, tmp_path: Path)
     assert "can't be read" in reasons["6"]
 
 
-def test_photos_of_another_folder_are_other_photos(tmp_path: Path) -> None:
-    """Even where name, bytes and time agree."""
+def test_equal_names_in_another_folder_are_other_photos(tmp_path: Path) -> None:
+    """Even if name, bytes and time are equal."""
     for number, name in enumerate(("one", "two")):
         (tmp_path / name).mkdir()
         path = tmp_path / name / "x.bmp"
@@ -210,7 +210,7 @@ def test_photos_of_another_folder_are_other_photos(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match=r"names of these .*: x \[.*out"):
         predicted(tmp_path / "two", tmp_path / "out")
     assert contents(Predictions.open(tmp_path / "out")) == first, "still complete"
-    assert contents(predicted(tmp_path / "two", tmp_path / "anew")) != first
+    assert contents(predicted(tmp_path / "two", tmp_path / "again")) != first
 
 
 def test_masks_of_earlier_calls_stay(photos: Path, tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_masks_of_earlier_calls_stay(photos: Path, tmp_path: Path) -> None:
     assert {name: after[name] for name in before} == before
 
 
-def test_names_that_no_mask_can_have_spoil_their_photos_alone(tmp_path: Path) -> None:
+def test_only_photos_with_impossible_mask_names_are_skipped(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     names = [
         "fine.png",
@@ -255,7 +255,7 @@ def test_names_that_no_mask_can_have_spoil_their_photos_alone(tmp_path: Path) ->
         assert "x.jpg: a folder has the name of its mask" in made.manifest.skipped
 
 
-def test_masks_of_earlier_calls_are_in_the_way(tmp_path: Path) -> None:
+def test_masks_of_earlier_calls_with_conflicting_names(tmp_path: Path) -> None:
     for name in ("x.bmp", "x.png/y.bmp"):
         (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(colorful(20, 20, 0)).save(tmp_path / "photos" / name)
@@ -274,7 +274,7 @@ def test_masks_of_earlier_calls_are_in_the_way(tmp_path: Path) -> None:
     assert set(files(Predictions.open(out))) == {"x"}
 
 
-def test_only_what_changed_is_made_anew(photos: Path, tmp_path: Path) -> None:
+def test_only_changed_photos_are_labeled_again(photos: Path, tmp_path: Path) -> None:
     made = predicted(photos, tmp_path / "out", confidence=True)
     before = stamps(made)
     assert stamps(predicted(photos, tmp_path / "out", confidence=True)) == before
@@ -286,10 +286,10 @@ def test_only_what_changed_is_made_anew(photos: Path, tmp_path: Path) -> None:
     assert set(after) == {*before, "new"} == set(files(again, "confidence"))
     assert {name for name in after if after[name] != before.get(name)} == {"0", "3", "new"}
     assert again.manifest.counts == {"photos": len(after), "computed": 3}
-    assert contents(again) == contents(predicted(photos, tmp_path / "anew", confidence=True))
+    assert contents(again) == contents(predicted(photos, tmp_path / "again", confidence=True))
 
 
-def test_other_settings_or_another_model_are_refused(photos: Path, tmp_path: Path) -> None:
+def test_other_settings_or_another_model_are_rejected(photos: Path, tmp_path: Path) -> None:
     predicted(photos, tmp_path / "out")
     predicted(photos, tmp_path / "out", batch_size=3)
     with pytest.raises(RunFolderError, match=r"predict\.flip: false -> true"):
@@ -332,23 +332,23 @@ def start(photos: Path, out: Path, seconds: float) -> subprocess.Popen[str]:
     )
 
 
-def test_killed_at_any_moment_the_masks_are_the_same(tmp_path: Path) -> None:
+def test_masks_are_the_same_after_kills(tmp_path: Path) -> None:
     photos, out = tmp_path / "photos", tmp_path / "out"
     photos.mkdir()
     for index in range(60):
         Image.fromarray(colorful(40 + index % 3 * 24, 64, index)).save(photos / f"{index:02}.png")
-    whole = predicted(photos, tmp_path / "whole", confidence=True)
+    complete = predicted(photos, tmp_path / "complete", confidence=True)
     for count in (3, 25):
         kill_when(start(photos, out, 0.05), lambda count=count: len(files(out)) >= count)
         assert not (out / "manifest.json").exists()
         written = contents(out)
         assert count <= len(written) < 60
-        assert all(written[name] == contents(whole)[name] for name in written)
+        assert all(written[name] == contents(complete)[name] for name in written)
     end_of(start(photos, out, 0))
-    assert contents(out) == contents(whole)
-    assert contents(out, "confidence") == contents(whole, "confidence")
+    assert contents(out) == contents(complete)
+    assert contents(out, "confidence") == contents(complete, "confidence")
     assert not list(out.rglob(".tmp-*"))
-    # Noted ones were not computed again, but for those that the kills came in between.
+    # Recorded masks were not computed again, except those killed before they were recorded.
     assert Predictions.open(out).manifest.counts["computed"] <= 60 - 25 + 8
 
 
@@ -362,13 +362,13 @@ def test_ctrl_c_ends_with_130_and_is_resumed(tmp_path: Path) -> None:
     assert not (out / "manifest.json").exists() and 3 <= len(files(out)) < 300
     assert invoke(*line, "--out", out).exit_code == 0
     assert Predictions.open(out).manifest.counts["computed"] < 300
-    assert invoke(*line, "--out", tmp_path / "whole").exit_code == 0
-    assert contents(out) == contents(tmp_path / "whole")
+    assert invoke(*line, "--out", tmp_path / "complete").exit_code == 0
+    assert contents(out) == contents(tmp_path / "complete")
     assert not list(out.rglob(".tmp-*"))
 
 
 @pytest.mark.parametrize("other", ["format", "opset"])
-def test_a_network_of_another_version_is_refused(photos: Path, tmp_path: Path, other: str) -> None:
+def test_a_network_of_another_version_is_rejected(photos: Path, tmp_path: Path, other: str) -> None:
     if other == "format":
         known = SPEC_OF_ONNX.to_json()
         newer = known.replace(f'"format": {SPEC_OF_ONNX.format}', '"format": 99')
@@ -397,7 +397,7 @@ SPEC = SegmenterSpec(("cat", "dog", "bird"), "unet", "test_efficientnet", 32, 64
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of train-segmenter, its network random."""
+    """A folder of train-segmenter with a random network."""
     torch.manual_seed(1)
     net = build_segmenter(SPEC).eval()
     with torch.no_grad():
@@ -430,7 +430,7 @@ def test_the_photos_of_a_run(data: PreparedData, network: Path, tmp_path: Path) 
     assert all(everything[name] == mask for name, mask in contents(validation).items())
 
 
-def test_photos_that_join_and_leave_a_run(network: Path, tmp_path: Path) -> None:
+def test_photos_added_to_and_removed_from_a_run(network: Path, tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos")
     before = in_run(prepared(photos, tmp_path / "prepare"), network, tmp_path / "predict")
     stamped = stamps(before)
@@ -454,7 +454,7 @@ def test_bad_photos_of_a_run(data: PreparedData, network: Path, tmp_path: Path) 
         in_run(data, network, tmp_path / "other")
 
 
-def test_a_network_of_other_classes_is_refused(
+def test_a_network_of_other_classes_is_rejected(
     data: PreparedData, network: Path, tmp_path: Path
 ) -> None:
     (data.path / "classes.json").write_text(json.dumps({"names": ["cat", "dog", "cow"]}))
@@ -491,7 +491,9 @@ def test_the_command(photos: Path, network: Path, tmp_path: Path) -> None:
     assert contents(tmp_path / "by-file") == contents(out)
 
 
-def test_a_run_predicts_as_its_recipe_says(photos: Path, network: Path, tmp_path: Path) -> None:
+def test_a_run_predicts_with_the_settings_of_its_recipe(
+    photos: Path, network: Path, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
     shutil.copytree(network, run / "train-segmenter")
     (run / "recipe.yaml").write_text("predict: {long_side: 96, confidence: true}\n")
@@ -504,14 +506,14 @@ def test_a_run_predicts_as_its_recipe_says(photos: Path, network: Path, tmp_path
     for inside in (run / "train-segmenter", run / "train-segmenter" / "model.safetensors"):
         same = invoke("predict", photos / "6.png", "--model", inside, "--out", out, *ONE_THREAD)
         assert same.exit_code == 0, same.stderr
-    refused = invoke(*line, "--recipe", "tiny")
-    assert refused.exit_code == 1
-    assert "predict.long_side: 96 ->" in refused.stderr
+    rejected = invoke(*line, "--recipe", "tiny")
+    assert rejected.exit_code == 1
+    assert "predict.long_side: 96 ->" in rejected.stderr
     again = invoke(*line, "--recipe", "tiny", "--redo")
     assert again.exit_code == 0, again.stderr
 
 
-def test_masks_written_among_the_photos_stay_masks(
+def test_masks_in_the_folder_of_photos_are_not_photos(
     photos: Path, network: Path, tmp_path: Path
 ) -> None:
     for _ in range(2):

@@ -70,7 +70,7 @@ def test_every_photo_gets_a_palette_mask_of_its_size(scene, one_rank):
     }
 
 
-def test_estimate_comes_from_the_training_maps_alone(scene, one_rank):
+def test_estimate_uses_only_training_maps(scene, one_rank):
     section = PseudoMasks(threshold_from="estimated")
     metrics = make(scene, one_rank, section, "with").manifest.metrics
     histogram = ScoreHistogram.empty()
@@ -86,7 +86,7 @@ def test_estimate_comes_from_the_training_maps_alone(scene, one_rank):
     assert make(scene, one_rank, section, "without").manifest.metrics == metrics
 
 
-def test_calibration_takes_the_best_score_of_a_few_named_photos(scene, one_rank):
+def test_calibration_finds_the_best_threshold_on_chosen_photos(scene, one_rank):
     section = PseudoMasks(threshold_from="calibrated", calibrate_photos=4)
     metrics = make(scene, one_rank, section).manifest.metrics
     chosen = metrics["calibration_photos"]
@@ -107,7 +107,7 @@ def test_calibration_without_masks(scene, one_rank):
         make(scene, one_rank, PseudoMasks(threshold_from="calibrated"))
 
 
-def test_calibration_on_masks_that_are_all_void(scene, one_rank):
+def test_calibration_on_void_masks(scene, one_rank):
     for sample in scene.samples["train"]:
         Image.new("L", sample.size[::-1], 255).save(scene.root / "photos" / f"{sample.id}.png")
     with pytest.raises(DataError, match="void everywhere"):
@@ -124,26 +124,26 @@ def test_two_ranks_make_the_same_masks(scene, one_rank, background):
     assert together.manifest.counts == alone.manifest.counts
 
 
-def test_a_broken_run_goes_on_where_it_stopped(scene, one_rank):
+def test_an_interrupted_run_is_resumed(scene, one_rank):
     damaged = scene.map_path("val/9")
-    whole = damaged.read_bytes()
-    damaged.write_bytes(whole[:50])
+    complete = damaged.read_bytes()
+    damaged.write_bytes(complete[:50])
     with pytest.raises(DataError, match="can't be read"):
         make(scene, one_rank)
     folder = scene.root / "pseudo-masks"
     assert not (folder / "manifest.json").exists()
-    # Photos behind the damaged one may have been made ahead of their turn; those don't count yet.
+    # Photos after the damaged one may have been computed ahead; they don't count yet.
     done = [p for p in folder.rglob("*.png") if p.parent.name == "train" or p.stem == "8"]
     before = {p: p.stat().st_mtime_ns for p in done}
     assert len(before) == 9
-    damaged.write_bytes(whole)
+    damaged.write_bytes(complete)
     handle = make(scene, one_rank)
     assert all(p.stat().st_mtime_ns == t for p, t in before.items())
     assert handle.manifest.counts["computed"] < 11 and len(masks(handle)) == 11
     assert not [p for p in folder.rglob("*") if p.name.startswith(".") and p.name != ".lock"]
 
 
-def test_only_changed_photos_are_made_anew(scene, one_rank):
+def test_only_changed_photos_are_computed_again(scene, one_rank):
     handle = make(scene, one_rank)
     first = masks(handle)
     changed = scene.samples["train"][0]
@@ -161,7 +161,7 @@ def test_only_changed_photos_are_made_anew(scene, one_rank):
     assert {id for id in second if first[id] != second[id]} == {changed.id}
 
 
-def test_a_complete_folder_makes_lost_masks_only_and_refuses_another_threshold(scene, one_rank):
+def test_a_complete_folder_computes_missing_masks_and_rejects_another_threshold(scene, one_rank):
     handle = make(scene, one_rank)
     first = masks(handle)
     before = {p: p.stat().st_mtime_ns for p in (handle.path / "masks").rglob("*.png")}
@@ -174,7 +174,7 @@ def test_a_complete_folder_makes_lost_masks_only_and_refuses_another_threshold(s
         make(scene, one_rank, PseudoMasks(threshold_from="fixed", background_threshold=0.5))
 
 
-def test_photos_left_out_by_infer_cam_are_passed_on(scene, one_rank):
+def test_photos_skipped_by_infer_cam_are_listed_again(scene, one_rank):
     scene.map_path("train/1").unlink()
     with pytest.raises(DataError, match="'train/1' has no map"):
         make(scene, one_rank, name="missing")
@@ -184,7 +184,7 @@ def test_photos_left_out_by_infer_cam_are_passed_on(scene, one_rank):
     assert "train/1" not in masks(handle)
 
 
-def test_maps_of_other_photos_or_classes_are_refused(scene, one_rank):
+def test_maps_of_other_photos_or_classes_are_rejected(scene, one_rank):
     path = scene.map_path("train/1")
     cam_map = read_map(path)
     write_map(path, replace(cam_map, size=(400, 300)))
@@ -205,7 +205,7 @@ def test_no_map_at_all(scene, one_rank):
         make(scene, one_rank)
 
 
-def test_a_split_without_maps_was_not_asked_for(scene, one_rank):
+def test_a_split_without_maps_is_ignored(scene, one_rank):
     for sample in scene.samples["train"]:
         scene.map_path(sample.id).unlink()
     handle = make(scene, one_rank, PseudoMasks(threshold_from="estimated"))
@@ -225,7 +225,7 @@ def gray(handle, photo_id, folder="confidence"):
         return np.asarray(image)
 
 
-def test_the_crf_sharpens_masks_and_says_how_sure_it_is(scene, one_rank):
+def test_the_crf_refines_masks_and_their_confidence(scene, one_rank):
     paint(scene)
     handle = make(scene, one_rank, changed(SHARP, confidence=True))
     settings = replace(PUBLISHED_CRF, iterations=2, bilateral_sxy=20)
@@ -249,13 +249,13 @@ def test_the_crf_sharpens_masks_and_says_how_sure_it_is(scene, one_rank):
             (labels == scene.truths[sample.id])[counted].mean()
             - (plain == scene.truths[sample.id])[counted].mean()
         )
-    assert np.mean(better) > 0  # the discs are painted in their classes' colors
+    assert np.mean(better) > 0  # the discs have the colors of their classes
 
 
 def test_the_most_confident_pixels_are_far_from_the_background_threshold(scene, one_rank):
     plain = make(scene, one_rank)
     handle = make(scene, one_rank, changed(FIXED, confidence=True), "sure")
-    assert masks(plain) == masks(handle)  # confidence is told, not used
+    assert masks(plain) == masks(handle)  # confidence is stored, not used
     sample = scene.samples["train"][0]
     scores = read_map(scene.map_path(sample.id)).full_scores()[0]
     background = (1 - scores) ** alpha_from_threshold(0.4)
@@ -269,14 +269,14 @@ def test_unsure_pixels_are_ignored(scene, one_rank):
     section = changed(FIXED, confidence=True, unsure_below=0.8)
     handle, plain = make(scene, one_rank, section), make(scene, one_rank, name="plain")
     for sample in scene.samples["train"]:
-        labels, whole = gray(handle, sample.id, "masks"), gray(plain, sample.id, "masks")
+        labels, complete = gray(handle, sample.id, "masks"), gray(plain, sample.id, "masks")
         sure = gray(handle, sample.id) / 255
-        assert (labels[sure > 0.805] == whole[sure > 0.805]).all()
+        assert (labels[sure > 0.805] == complete[sure > 0.805]).all()
         assert (labels[sure < 0.795] == 255).all()
         assert (labels == 255).any() == bool(sample.tags)
 
 
-def test_lost_confidence_is_made_again_and_goes_with_its_photo(scene, one_rank):
+def test_missing_confidence_is_computed_again_and_deleted_with_its_photo(scene, one_rank):
     section = changed(FIXED, confidence=True)
     handle = make(scene, one_rank, section)
     (handle.path / "confidence" / "train" / "1.png").unlink()
@@ -335,17 +335,17 @@ def large_scene(root, count, size=(600, 800)):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("crf", [False, True])
-def test_killed_at_any_moment_the_masks_are_the_same(tmp_path, crf):
-    scene = large_scene(tmp_path, 160, *([(150, 200)] if crf else []))  # a CRF takes its time
+def test_masks_are_the_same_after_kills(tmp_path, crf):
+    scene = large_scene(tmp_path, 160, *([(150, 200)] if crf else []))  # a CRF is slow
     for sample in scene.samples["train"] if crf else ():
         sample.image.parent.mkdir(parents=True, exist_ok=True)
         colors = np.random.default_rng(0).integers(0, 256, (*sample.size, 3), np.uint8)
         Image.fromarray(colors).save(sample.image, format="PNG")
-    # As many threads as the command has: they share out the resizing, which rounds accordingly.
+    # As many threads as the command has, because rounding in resizing depends on their number.
     section = PseudoMasks(
         threshold_from="fixed", background_threshold=0.4, crf=MaskCrf(enabled=crf)
     )
-    whole = masks(make(scene, small_runs.one_rank(), section, "whole"))
+    complete = masks(make(scene, small_runs.one_rank(), section, "complete"))
     out = tmp_path / "killed"
     settings = write_recipe(
         tmp_path / "recipe.yaml",
@@ -367,11 +367,11 @@ def test_killed_at_any_moment_the_masks_are_the_same(tmp_path, crf):
     for count in (MOMENT.randint(1, 40), MOMENT.randint(41, 80)):
         kill_when(start(*line), lambda count=count: len(masks(out)) >= count)
         assert not (out / "manifest.json").exists()
-        written = masks(out)  # whole, each of them
-        assert count <= len(written) < len(whole)
-        assert all(whole[name] == content for name, content in written.items())
+        written = masks(out)  # each of them complete
+        assert count <= len(written) < len(complete)
+        assert all(complete[name] == content for name, content in written.items())
     end_of(start(*line))
     handle = PseudoMaskFolder.open(out)
-    assert masks(handle) == whole
+    assert masks(handle) == complete
     assert not list(out.rglob(".tmp-*"))
-    assert 0 < handle.manifest.counts["computed"] < len(whole)
+    assert 0 < handle.manifest.counts["computed"] < len(complete)

@@ -1,4 +1,4 @@
-"""AffinityNet's training: the same weights after any kill, photos that teach nothing named."""
+"""Step train-affinity: the same weights after kills, and photos that are not used."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_training_writes_a_model_that_loads(
     assert (model.path / "model.safetensors").stat().st_mtime_ns == before
 
 
-def test_the_loss_falls_where_colors_tell_the_classes(
+def test_the_loss_decreases_if_colors_separate_the_classes(
     data: PreparedData, labels: AffinityLabels, tmp_path: Path
 ) -> None:
     for path in (data.path.parent / "photos").rglob("*.png"):
@@ -99,11 +99,11 @@ def test_the_loss_falls_where_colors_tell_the_classes(
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
 
 
-def test_training_goes_on_from_the_checkpoint(
+def test_training_resumes_from_the_checkpoint(
     data: PreparedData, labels: AffinityLabels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes: dict[str, Any] = {"epochs": 4, "checkpoint_minutes": 1e-6}
-    whole = train(data, labels, tmp_path / "whole", **changes)
+    complete = train(data, labels, tmp_path / "complete", **changes)
     step = fit_module._Loop.step
     limit = 3
 
@@ -118,16 +118,16 @@ def test_training_goes_on_from_the_checkpoint(
             train(data, labels, tmp_path / "broken", **changes)
     limit = -1
     broken = train(data, labels, tmp_path / "broken", workers=1, **changes)
-    assert same_bits(whole.path, broken.path)
-    assert rows(whole.path) == rows(broken.path)
+    assert same_bits(complete.path, broken.path)
+    assert rows(complete.path) == rows(broken.path)
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_the_weights_are_the_same(
+def test_weights_are_the_same_after_kills(
     data: PreparedData, labels: AffinityLabels, tmp_path: Path
 ) -> None:
     changes: dict[str, Any] = {"epochs": 60, "checkpoint_minutes": 1e-4}
-    whole = train(data, labels, tmp_path / "whole", **changes)
+    complete = train(data, labels, tmp_path / "complete", **changes)
     settings = write_recipe(
         tmp_path / "recipe.yaml",
         **{f"train_affinity__{key}": value for key, value in changes.items()},
@@ -151,11 +151,11 @@ def test_killed_at_any_moment_the_weights_are_the_same(
         )
         assert not (out / "manifest.json").exists()
     end_of(start(*line))
-    assert same_bits(whole.path, out)
-    assert rows(whole.path) == rows(out)
+    assert same_bits(complete.path, out)
+    assert rows(complete.path) == rows(out)
 
 
-def test_photos_without_a_sure_pixel_are_left_out_and_named(
+def test_photos_without_a_sure_pixel_are_omitted_and_listed(
     data: PreparedData, tmp_path: Path
 ) -> None:
     unsure = ("a/00", "b/01")
@@ -178,7 +178,7 @@ def test_mixed_precision_learns_and_stores_float32(
     assert float(rows(model.path)[-1]["loss"]) > 0
 
 
-def test_nothing_sure_at_all_is_an_error(data: PreparedData, tmp_path: Path) -> None:
+def test_labels_without_any_sure_pixel_are_an_error(data: PreparedData, tmp_path: Path) -> None:
     ids = tuple(
         path.relative_to(tmp_path / "photos").with_suffix("").as_posix()
         for path in (tmp_path / "photos").rglob("*.png")
@@ -192,7 +192,7 @@ def test_labels_must_belong_to_the_photos(
     data: PreparedData, labels: AffinityLabels, tmp_path: Path
 ) -> None:
     path = label_path(labels.path, "a/00")
-    whole = path.read_bytes()
+    complete = path.read_bytes()
     path.unlink()
     with pytest.raises(DataError, match="'a/00' has no affinity labels"):
         train(data, labels, tmp_path / "missing")
@@ -202,16 +202,16 @@ def test_labels_must_belong_to_the_photos(
     Image.new("L", Image.open(data.path.parent / "photos" / "a" / "00.png").size, 7).save(path)
     with pytest.raises(DataError, match=r"mask has the values 7; 3 classes"):
         train(data, labels, tmp_path / "classes")
-    path.write_bytes(whole)
+    path.write_bytes(complete)
     assert train(data, labels, tmp_path / "size").manifest.counts["photos"] == 9
 
 
-def test_photos_that_got_no_labels_are_left_out(data: PreparedData, tmp_path: Path) -> None:
+def test_photos_without_labels_are_omitted(data: PreparedData, tmp_path: Path) -> None:
     labels = drawn_labels(data, tmp_path / "labels", without=("a/00",))
     assert train(data, labels, tmp_path / "model").manifest.counts["photos"] == 8
 
 
-def test_an_unreadable_photo_stops_or_is_left_out(
+def test_an_unreadable_photo_stops_or_is_skipped(
     data: PreparedData, labels: AffinityLabels, tmp_path: Path
 ) -> None:
     cut_off(data.path.parent / "photos" / "a" / "00.png")
@@ -222,7 +222,7 @@ def test_an_unreadable_photo_stops_or_is_left_out(
     assert model.manifest.counts["photos"] == 8
 
 
-def test_other_labels_and_settings_are_refused(
+def test_other_labels_and_settings_are_rejected(
     data: PreparedData, labels: AffinityLabels, tmp_path: Path
 ) -> None:
     train(data, labels, tmp_path / "model")

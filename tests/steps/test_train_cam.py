@@ -1,4 +1,4 @@
-"""Training: the same weights after any kill, no way to a mask, bad photos and weights named."""
+"""Step train-cam: the same weights after kills, no access to masks, bad photos and weights."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 
 def losses(folder: Path) -> list[dict[str, str]]:
-    """The log without what depends on the clock."""
+    """Return the log without the columns that depend on time."""
     return [{k: v for k, v in row.items() if k != "photos_per_second"} for row in rows(folder)]
 
 
@@ -108,9 +108,10 @@ def test_every_branch_of_an_mdc_head_is_trained(
     assert ("cls2" in rows(model.path)[0]) == siamese
 
 
-def test_weights_depend_on_the_seed_alone(data: PreparedData, tmp_path: Path) -> None:
+def test_weights_depend_only_on_the_seed(data: PreparedData, tmp_path: Path) -> None:
     first = weights(trained(data, tmp_path / "first"))
-    assert not torch.are_deterministic_algorithms_enabled()  # the caller's torch is as it was
+    # The caller's settings of torch are unchanged.
+    assert not torch.are_deterministic_algorithms_enabled()
     random.seed(5)
     torch.manual_seed(5)
     assert same_bits(
@@ -129,7 +130,7 @@ def test_weights_depend_on_the_seed_alone(data: PreparedData, tmp_path: Path) ->
 
 @pytest.mark.parametrize(("precision", "threads"), [("32", 1), ("bf16", 2)])
 @pytest.mark.usefixtures("one_thread")
-def test_training_goes_on_from_the_checkpoint(
+def test_training_resumes_from_the_checkpoint(
     data: PreparedData,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -144,7 +145,7 @@ def test_training_goes_on_from_the_checkpoint(
         runtime = Runtime.start(device="cpu", workers=0, threads=threads)
         return train_cam(data, section, out, runtime)
 
-    whole = train(tmp_path / "whole")
+    complete = train(tmp_path / "complete")
     seen: list[int] = []
     step = fit_module._Loop.step
 
@@ -164,8 +165,8 @@ def test_training_goes_on_from_the_checkpoint(
     stop_at(-1)
     broken = train(tmp_path / "broken")
     assert seen == list(range(8))
-    assert same_bits(weights(whole), weights(broken))
-    assert losses(whole.path) == losses(broken.path)
+    assert same_bits(weights(complete), weights(broken))
+    assert losses(complete.path) == losses(broken.path)
 
 
 def command_line(data: PreparedData, settings: Path, out: Path) -> list[str | Path]:
@@ -177,22 +178,22 @@ def rows_reach(out: Path, count: int) -> Callable[[], bool]:
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_the_weights_are_the_same(data: PreparedData, tmp_path: Path) -> None:
+def test_weights_are_the_same_after_kills(data: PreparedData, tmp_path: Path) -> None:
     changes: dict[str, Any] = {
         "train_cam__epochs": 60,
         "train_cam__checkpoint_minutes": 1e-4,
         "runtime__workers": 1,
     }
     settings = write_recipe(tmp_path / "recipe.yaml", **changes)
-    whole = trained(data, tmp_path / "whole", **changes)
+    complete = trained(data, tmp_path / "complete", **changes)
     out = tmp_path / "killed"
     line = command_line(data, settings, out)
     for count in (MOMENT.randint(1, 25), MOMENT.randint(35, 60)):
         kill_when(start(*line), rows_reach(out, count))
         assert not (out / "manifest.json").exists()
     end_of(start(*line))
-    assert same_bits(weights(whole), weights(out))
-    assert losses(whole.path) == losses(out)
+    assert same_bits(weights(complete), weights(out))
+    assert losses(complete.path) == losses(out)
 
 
 @pytest.mark.slow
@@ -208,7 +209,7 @@ def test_ctrl_c_ends_with_130_and_is_resumed(data: PreparedData, tmp_path: Path)
     assert (out / "checkpoint.pt").is_file()
     assert same_bits(
         weights(train_cam(data, recipe(**changes).train_cam, out, one_rank())),
-        weights(trained(data, tmp_path / "whole", **changes)),
+        weights(trained(data, tmp_path / "complete", **changes)),
     )
 
 
@@ -218,7 +219,7 @@ def test_training_cannot_reach_a_mask(tmp_path: Path) -> None:
     assert with_masks.manifest.counts["masks"] == 12
     seen = weights(trained(with_masks, tmp_path / "seen"))
     for mask in (photos / "masks").rglob("*.png"):
-        mask.unlink()  # training with the old index, which knows of them
+        mask.unlink()  # training uses the old index, which lists them
     assert same_bits(seen, weights(trained(with_masks, tmp_path / "files-gone")))
     write_table(photos, [row[:3] for row in read_table(photos)])
     without = prepared(photos, tmp_path / "without")
@@ -232,7 +233,7 @@ def spoil(data: PreparedData, *names: str) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_unreadable_photo_is_named(data: PreparedData, tmp_path: Path, workers: int) -> None:
+def test_an_unreadable_photo_is_reported(data: PreparedData, tmp_path: Path, workers: int) -> None:
     spoil(data, "b/05")
     with pytest.raises(DataError, match=r"photo can't be read.*05\.png.*--skip-bad") as caught:
         train_cam(
@@ -243,7 +244,7 @@ def test_an_unreadable_photo_is_named(data: PreparedData, tmp_path: Path, worker
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_unreadable_photo_can_be_left_out(
+def test_an_unreadable_photo_can_be_skipped(
     data: PreparedData, tmp_path: Path, workers: int
 ) -> None:
     spoil(data, "b/05", "a/00")
@@ -260,14 +261,14 @@ def test_an_unreadable_photo_can_be_left_out(
     assert same_bits(weights(model), weights(again))
 
 
-def test_objects_are_gathered_for_batches_with_unreadable_photos_alone(
+def test_objects_are_gathered_only_for_batches_with_unreadable_photos(
     data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gathered: list[Any] = []
     monkeypatch.setattr(
         Runtime, "all_gather_object", lambda _, value: (gathered.append(value), [value])[1]
     )
-    trained(data, tmp_path / "whole", train_cam__epochs=4)
+    trained(data, tmp_path / "complete", train_cam__epochs=4)
     in_the_end = len(gathered)
     spoil(data, "b/05")
     model = trained(
@@ -280,11 +281,11 @@ def test_objects_are_gathered_for_batches_with_unreadable_photos_alone(
     assert len(gathered) == 2 * in_the_end + model.manifest.metrics["steps"]
 
 
-def test_photos_left_out_before_an_interruption_are_still_named(
+def test_photos_skipped_before_an_interruption_are_still_listed(
     data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photo = data.path.parent / "photos" / "b" / "05.png"
-    whole = photo.read_bytes()
+    complete = photo.read_bytes()
     spoil(data, "b/05")
     changes: dict[str, Any] = {
         "train_cam__epochs": 2,
@@ -302,7 +303,7 @@ def test_photos_left_out_before_an_interruption_are_still_named(
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(fit_module._Loop, "step", stepped)
         trained(data, tmp_path / "model", **changes)
-    photo.write_bytes(whole)
+    photo.write_bytes(complete)
     model = trained(data, tmp_path / "model", **changes)
     assert [line.split(": ")[0] for line in model.manifest.skipped] == ["b/05"]
 
@@ -313,7 +314,7 @@ def test_a_batch_without_any_readable_photo_stops(data: PreparedData, tmp_path: 
         trained(data, tmp_path / "model", train_cam__skip_bad=True)
 
 
-def test_no_tag_anywhere(data: PreparedData, tmp_path: Path) -> None:
+def test_data_without_any_tag(data: PreparedData, tmp_path: Path) -> None:
     lines = (data.path / "train.jsonl").read_text().splitlines()
     (data.path / "train.jsonl").write_text(
         "".join(json.dumps(json.loads(line) | {"tags": []}) + "\n" for line in lines)
@@ -322,11 +323,11 @@ def test_no_tag_anywhere(data: PreparedData, tmp_path: Path) -> None:
         trained(data, tmp_path / "model")
 
 
-def test_a_truncated_checkpoint_is_named_and_can_be_deleted(
+def test_a_truncated_checkpoint_is_reported_and_can_be_deleted(
     data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes: dict[str, Any] = {"train_cam__epochs": 2, "train_cam__checkpoint_minutes": 1e-6}
-    whole = weights(trained(data, tmp_path / "whole", **changes))
+    complete = weights(trained(data, tmp_path / "complete", **changes))
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr("tag2mask.steps.train_cam.save_seam", _interrupt)
         trained(data, tmp_path / "model", **changes)
@@ -338,14 +339,14 @@ def test_a_truncated_checkpoint_is_named_and_can_be_deleted(
             trained(data, tmp_path / "model", **changes)
         assert checkpoint.stat().st_size == length
     checkpoint.unlink()
-    assert same_bits(whole, weights(trained(data, tmp_path / "model", **changes)))
+    assert same_bits(complete, weights(trained(data, tmp_path / "model", **changes)))
 
 
 def _interrupt(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
-def test_a_checkpoint_of_another_network_is_named(data: PreparedData, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_network_is_reported(data: PreparedData, tmp_path: Path) -> None:
     other = tmp_path / "model"
     other.mkdir()
     fit_module.save_checkpoint(other / "checkpoint.pt", {"model": {"head.weight": torch.zeros(3)}})
@@ -364,7 +365,7 @@ def _interrupt_fit(*_: Any, **__: Any) -> None:
 
 
 @pytest.mark.parametrize("limits", [(1, 3), (2, 4)])
-def test_a_warm_start_is_a_plain_cam_and_then_seam_from_it(
+def test_a_warm_start_trains_a_plain_cam_and_then_seam(
     data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int]
 ) -> None:
     changes: dict[str, Any] = {"train_cam__epochs": 2, "train_cam__checkpoint_minutes": 1e-6}
@@ -382,11 +383,11 @@ def test_a_warm_start_is_a_plain_cam_and_then_seam_from_it(
         train_cam__init_from=str(plain.path / "model.safetensors"),
     )
     warm = changes | {"train_cam__warm_start": 1}
-    whole = trained(data, tmp_path / "whole", **warm)
-    assert same_bits(weights(plain), weights(whole.path / "warm-start"))
-    assert same_bits(weights(by_hand), weights(whole))
-    assert losses(by_hand.path) == losses(whole.path)
-    assert {path.name for path in (whole.path / "warm-start").iterdir()} == {
+    complete = trained(data, tmp_path / "complete", **warm)
+    assert same_bits(weights(plain), weights(complete.path / "warm-start"))
+    assert same_bits(weights(by_hand), weights(complete))
+    assert losses(by_hand.path) == losses(complete.path)
+    assert {path.name for path in (complete.path / "warm-start").iterdir()} == {
         "model.safetensors",
         "losses.csv",
         "tensorboard",
@@ -410,10 +411,10 @@ def test_a_warm_start_is_a_plain_cam_and_then_seam_from_it(
             trained(data, tmp_path / "broken", **warm)
     broken = trained(data, tmp_path / "broken", **warm)
     assert steps == [0, 1, 0, 1, 2, 3], "none twice"
-    assert same_bits(weights(whole), weights(broken))
+    assert same_bits(weights(complete), weights(broken))
 
 
-def test_a_start_that_another_process_trains_is_waited_for(
+def test_a_plain_cam_trained_by_another_process_is_awaited(
     data: PreparedData,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -441,7 +442,7 @@ def test_a_start_that_another_process_trains_is_waited_for(
 
 
 @pytest.mark.parametrize("behavior", ["default", "published"])
-def test_trainings_that_differ_in_what_a_plain_cam_has_not_start_alike(behavior: str) -> None:
+def test_trainings_that_differ_only_in_seam_share_the_plain_cam(behavior: str) -> None:
     def begun(**weights: Any) -> TrainCam:
         section = TrainCam.model_validate(
             {"behavior": behavior, "warm_start": 2, "losses": weights}
@@ -450,7 +451,7 @@ def test_trainings_that_differ_in_what_a_plain_cam_has_not_start_alike(behavior:
 
     assert begun() == begun(er=0.0, ecr=0.5, ecr_top=1.0, min_pool=0.0, ramp=0.0)
     assert begun() != begun(cls=0.5)
-    # As published, the map is pooled on the grid of the losses.
+    # With the published behavior, maps are pooled on the grid of the losses.
     assert (begun() == begun(map_stride=1)) is (behavior == "default")
     assert begun().warm_start == 0 and begun().epochs == 2
 
@@ -471,7 +472,7 @@ def test_starting_from_a_trained_model(data: PreparedData, tmp_path: Path) -> No
     found = weights(begun)
     assert all(torch.allclose(found[name], tensor, atol=1e-6) for name, tensor in started.items())
     assert any(name.startswith("pcm.") for name in found)
-    # And back: what PCM learnt is left behind.
+    # And back: the weights of PCM are dropped.
     trained(
         data,
         tmp_path / "back",
@@ -499,13 +500,13 @@ def test_starting_from_a_trained_model(data: PreparedData, tmp_path: Path) -> No
         trained(other, tmp_path / "other", train_cam__init_from=file)
 
 
-def test_other_weights_under_the_same_name_are_refused(data: PreparedData, tmp_path: Path) -> None:
+def test_other_weights_under_the_same_name_are_rejected(data: PreparedData, tmp_path: Path) -> None:
     file = tmp_path / "start.safetensors"
     first = trained(data, tmp_path / "first")
     file.write_bytes((first.path / "model.safetensors").read_bytes())
     begun = trained(data, tmp_path / "begun", train_cam__init_from=str(file))
     manifest = (begun.path / "manifest.json").read_bytes()
-    # A file that is gone can't be compared: what was trained stays usable.
+    # A deleted file can't be compared: the trained network stays usable.
     file.rename(tmp_path / "away")
     trained(data, begun.path, train_cam__init_from=str(file))
     assert (begun.path / "manifest.json").read_bytes() == manifest
@@ -525,7 +526,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(
     data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes: dict[str, Any] = {"train_cam__epochs": 3, "train_cam__checkpoint_minutes": 1e-6}
-    whole = weights(trained(data, tmp_path / "whole", **changes))
+    complete = weights(trained(data, tmp_path / "complete", **changes))
     save, saved = torch.save, []
 
     def full(state: Any, file: Any) -> None:
@@ -547,7 +548,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(
         "step",
         lambda loop, number, batches: (steps.append(number), step(loop, number, batches))[1],
     )
-    assert same_bits(whole, weights(trained(data, tmp_path / "model", **changes)))
+    assert same_bits(complete, weights(trained(data, tmp_path / "model", **changes)))
     assert steps == [3, 4, 5]
 
 
@@ -562,7 +563,7 @@ def test_running_out_of_gpu_memory_names_the_settings(
         trained(data, tmp_path / "model")
 
 
-def test_a_loss_that_is_not_finite_stops_and_keeps_what_was_learnt(
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(
     data: PreparedData, tmp_path: Path
 ) -> None:
     with pytest.raises(Tag2MaskError, match=r"loss became.*optimizer\.lr"):
@@ -570,7 +571,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_what_was_learnt(
     assert not (tmp_path / "model" / "model.safetensors").exists()
 
 
-def test_a_folder_of_other_settings_is_refused(data: PreparedData, tmp_path: Path) -> None:
+def test_a_folder_of_other_settings_is_rejected(data: PreparedData, tmp_path: Path) -> None:
     model = trained(data, tmp_path / "model")
     before = (model.path / "model.safetensors").read_bytes()
     with pytest.raises(RunFolderError, match=r"train_cam\.epochs: 1 -> 2"):
@@ -578,9 +579,7 @@ def test_a_folder_of_other_settings_is_refused(data: PreparedData, tmp_path: Pat
     assert (model.path / "model.safetensors").read_bytes() == before
 
 
-def test_the_command_leaves_bad_photos_out_and_exits_with_3(
-    data: PreparedData, tmp_path: Path
-) -> None:
+def test_the_command_skips_bad_photos_and_exits_with_3(data: PreparedData, tmp_path: Path) -> None:
     spoil(data, "b/05")
     settings = write_recipe(tmp_path / "recipe.yaml", train_cam__epochs=2)
     line = ["train-cam", "--data", data.path, "--recipe", settings, "--out", tmp_path / "model"]
@@ -592,4 +591,4 @@ def test_the_command_leaves_bad_photos_out_and_exits_with_3(
     assert done.exit_code == 3, done.stderr
     assert "left out: b/05: photo can't be read" in done.stderr
     assert "8 photos" in done.stdout
-    assert invoke(*line).exit_code == 3  # complete: still said
+    assert invoke(*line).exit_code == 3  # complete, but still reported

@@ -1,4 +1,4 @@
-"""The segmentation network's training: what it may read, validation, any kill."""
+"""Step train-segmenter: which masks are read, validation, and the same weights after kills."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ LEARNING: dict[str, Any] = {
     "freeze_batch_norm": False,
     "optimizer": {"lr": 0.003, "new_layer_lr": 1.0},
 }
-"""Enough to find something on painted photos."""
+"""Enough training to learn painted photos."""
 
 
 def train(
@@ -118,7 +118,7 @@ def test_training_writes_a_model_that_loads(
     assert (model.path / "model.safetensors").stat().st_mtime_ns == before
 
 
-def test_it_learns_what_the_masks_say(
+def test_the_network_learns_the_masks(
     data: PreparedData, masks: PseudoMaskFolder, tmp_path: Path
 ) -> None:
     paint_halves(data)
@@ -134,7 +134,7 @@ def test_it_learns_what_the_masks_say(
     assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
 
 
-def test_training_goes_on_from_the_checkpoint(
+def test_training_resumes_from_the_checkpoint(
     data: PreparedData, masked: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With validation, stopped three times, and with other workers."""
@@ -145,7 +145,7 @@ def test_training_goes_on_from_the_checkpoint(
         "validate_epochs": 1,
         "optimizer": {"lr": 0.001, "ema": 0.5},
     }
-    whole = train(masked, masks, tmp_path / "whole", **changes)
+    complete = train(masked, masks, tmp_path / "complete", **changes)
     step = fit_module._Loop.step
     calls = 0
     stops = {2, 4, 7}
@@ -162,20 +162,20 @@ def test_training_goes_on_from_the_checkpoint(
         with pytest.raises(KeyboardInterrupt):
             train(masked, masks, tmp_path / "broken", **changes)
     broken = train(masked, masks, tmp_path / "broken", workers=1, **changes)
-    assert same_bits(whole.path, broken.path)
-    assert same_bits(whole.path, broken.path, "last.safetensors")
-    assert rows(whole.path) == rows(broken.path)
-    assert rows(whole.path, "validation.csv") == rows(broken.path, "validation.csv")
+    assert same_bits(complete.path, broken.path)
+    assert same_bits(complete.path, broken.path, "last.safetensors")
+    assert rows(complete.path) == rows(broken.path)
+    assert rows(complete.path, "validation.csv") == rows(broken.path, "validation.csv")
     assert not (broken.path / "checkpoint.pt").exists()
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_the_weights_are_the_same(
+def test_weights_are_the_same_after_kills(
     data: PreparedData, masks: PseudoMaskFolder, tmp_path: Path
 ) -> None:
     paint_halves(data)
     changes = LEARNING | {"epochs": 12, "checkpoint_minutes": 1e-4}
-    whole = train(data, masks, tmp_path / "whole", **changes)
+    complete = train(data, masks, tmp_path / "complete", **changes)
     settings = write_recipe(
         tmp_path / "recipe.yaml",
         **{f"train_segmenter__{key}": value for key, value in changes.items()},
@@ -201,13 +201,13 @@ def test_killed_at_any_moment_the_weights_are_the_same(
         kill_when(start(*line), moment)
         assert not (out / "manifest.json").exists()
     end_of(start(*line))
-    assert same_bits(whole.path, out)
-    assert rows(whole.path) == rows(out)
+    assert same_bits(complete.path, out)
+    assert rows(complete.path) == rows(out)
 
 
 @pytest.mark.slow
 def test_two_processes_train_one_network(masked: PreparedData, tmp_path: Path) -> None:
-    """The training and its validation are shared; batch norms are synchronized."""
+    """Ranks share training and validation; batch norms are synchronized."""
     paint_halves(masked)
     masks = mask_drawer(masked, tmp_path / "masks")
     changes = LEARNING | {"validate_epochs": 8, "batch_size": 5, "epochs": 16}
@@ -237,7 +237,7 @@ def test_two_processes_train_one_network(masked: PreparedData, tmp_path: Path) -
     model = SegmenterModel.open(out)
     assert [line.split(":")[0] for line in model.manifest.skipped] == ["b/01"]
     assert model.manifest.counts == {"photos": 8, "without_masks": 0}
-    # What two processes scored together is what one says of the network that was written.
+    # The score of two processes equals that of one process on the written network.
     section = recipe(**{f"train_segmenter__{k}": v for k, v in changes.items()}).train_segmenter
     samples, truths = validation_photos(masked.path)
     net, spec = load_segmenter(out / "last.safetensors")
@@ -252,10 +252,10 @@ def test_two_processes_train_one_network(masked: PreparedData, tmp_path: Path) -
     assert found.miou() == pytest.approx(last, abs=1e-3)
 
 
-def test_pseudo_masks_teach_the_same_with_and_without_ground_truth(
+def test_training_on_pseudo_masks_is_the_same_without_ground_truth(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No ground truth is opened: nor could it be, its files are gone."""
+    """Ground truth is not read: its files are deleted."""
     folders = {}
     for name, with_masks in (("plain", False), ("masked", True)):
         photos = write_photos(tmp_path / name / "photos", masks=with_masks)
@@ -268,9 +268,7 @@ def test_pseudo_masks_teach_the_same_with_and_without_ground_truth(
     assert same_bits(folders["plain"], folders["masked"])
 
 
-def test_ground_truth_is_learnt_from_where_asked_and_said_so(
-    masked: PreparedData, tmp_path: Path
-) -> None:
+def test_training_on_ground_truth_is_recorded(masked: PreparedData, tmp_path: Path) -> None:
     table = masked.path.parent / "masked" / "tags.csv"
     lines = table.read_text().splitlines()
     lines = [line.rsplit(",", 1)[0] + "," if line.startswith("a/00") else line for line in lines]
@@ -290,9 +288,7 @@ def test_ground_truth_is_learnt_from_where_asked_and_said_so(
         train(masked, None, tmp_path / "model", masks="ground truth")
 
 
-def test_ground_truth_that_is_not_there(
-    data: PreparedData, masks: PseudoMaskFolder, tmp_path: Path
-) -> None:
+def test_missing_ground_truth(data: PreparedData, masks: PseudoMaskFolder, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no training photo has a mask.*masks=pseudo"):
         train(data, masks, tmp_path / "model", masks="ground truth")
     with pytest.raises(DataError, match=r"no validation photo has a mask.*validate_epochs=0"):
@@ -318,10 +314,10 @@ def test_the_best_network_on_the_validation_photos_becomes_the_model(
     assert all(torch.equal(last[k], kept[k]) for k in last) == best
 
 
-def test_a_later_network_that_is_worse_is_not_kept(
+def test_a_worse_network_does_not_replace_the_model(
     masked: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The moving average is what is compared and kept."""
+    """The moving average is scored and kept."""
     seen = []
     images = np.random.default_rng(0).normal(size=(1, 3, 64, 64)).astype(np.float32)
 
@@ -349,7 +345,7 @@ def test_a_later_network_that_is_worse_is_not_kept(
         assert not np.array_equal(seen[wanted], seen[other])
 
 
-def test_nothing_but_background_is_an_error(data: PreparedData, tmp_path: Path) -> None:
+def test_masks_without_foreground_are_an_error(data: PreparedData, tmp_path: Path) -> None:
     masks = mask_drawer(data, tmp_path / "masks", empty=True)
     with pytest.raises(
         DataError, match=r"no training mask shows a single pixel of any class.*threshold"
@@ -361,7 +357,7 @@ def test_masks_must_belong_to_the_photos(
     data: PreparedData, masks: PseudoMaskFolder, tmp_path: Path
 ) -> None:
     path = masks.path / "masks" / "a" / "00.png"
-    whole = path.read_bytes()
+    complete = path.read_bytes()
     path.unlink()
     with pytest.raises(DataError, match="'a/00' has no pseudo mask"):
         train(data, masks, tmp_path / "missing")
@@ -371,7 +367,7 @@ def test_masks_must_belong_to_the_photos(
     Image.new("L", Image.open(data.path.parent / "photos" / "a" / "00.png").size, 7).save(path)
     with pytest.raises(DataError, match=r"mask has the values 7; 3 classes"):
         train(data, masks, tmp_path / "classes")
-    path.write_bytes(whole)
+    path.write_bytes(complete)
     assert train(data, masks, tmp_path / "size").manifest.counts["photos"] == 9
 
 
@@ -380,7 +376,7 @@ def test_masks_must_belong_to_the_photos(
     [["bird", "dog", "cat"], ["car", "sofa", "tree"], ["cat", "dog", "bird", "cow"]],
     ids=" ".join,
 )
-def test_masks_of_other_classes_are_refused(
+def test_masks_of_other_classes_are_rejected(
     data: PreparedData, masks: PseudoMaskFolder, tmp_path: Path, names: list[str]
 ) -> None:
     path = masks.path / "manifest.json"
@@ -389,7 +385,7 @@ def test_masks_of_other_classes_are_refused(
         train(data, PseudoMaskFolder.open(masks.path), tmp_path / "model")
 
 
-def test_photos_that_got_no_masks_are_left_out(data: PreparedData, tmp_path: Path) -> None:
+def test_photos_without_masks_are_omitted(data: PreparedData, tmp_path: Path) -> None:
     masks = mask_drawer(data, tmp_path / "masks", without=("a/00", "b/03"))
     model = train(data, masks, tmp_path / "model")
     assert model.manifest.counts == {"photos": 8, "without_masks": 1}
@@ -400,7 +396,7 @@ def test_photos_that_got_no_masks_are_left_out(data: PreparedData, tmp_path: Pat
         train(data, none, tmp_path / "other")
 
 
-def test_an_unreadable_photo_stops_or_is_left_out(
+def test_an_unreadable_photo_stops_or_is_skipped(
     data: PreparedData, masks: PseudoMaskFolder, tmp_path: Path
 ) -> None:
     paint_halves(data)
@@ -415,7 +411,7 @@ def test_an_unreadable_photo_stops_or_is_left_out(
 def test_a_batch_of_one_photo_trains(
     data: PreparedData, masks: PseudoMaskFolder, tmp_path: Path
 ) -> None:
-    """Behind its global pooling DeepLab's batch norm has one value of one photo."""
+    """After global pooling, a batch norm of DeepLab gets one value per photo."""
     model = train(data, masks, tmp_path / "model", batch_size=1, max_steps=2)
     assert all(
         torch.isfinite(tensor).all()
@@ -468,7 +464,7 @@ def test_only_the_encoders_batch_norms_are_frozen(
         ({"network__encoder": "no_such_net"}, "no encoder"),
     ],
 )
-def test_networks_and_crops_that_do_not_fit(
+def test_unsupported_networks_and_crops(
     data: PreparedData,
     masks: PseudoMaskFolder,
     tmp_path: Path,
@@ -479,7 +475,7 @@ def test_networks_and_crops_that_do_not_fit(
         train(data, masks, tmp_path / "model", **changes)
 
 
-def test_other_masks_and_settings_are_refused(
+def test_other_masks_and_settings_are_rejected(
     data: PreparedData, masks: PseudoMaskFolder, tmp_path: Path
 ) -> None:
     train(data, masks, tmp_path / "model")
@@ -490,7 +486,7 @@ def test_other_masks_and_settings_are_refused(
         train(data, other, tmp_path / "model")
 
 
-def test_photos_keep_their_size_where_asked_and_the_model_knows_the_median(
+def test_the_model_stores_the_median_if_photos_keep_their_size(
     data: PreparedData, masks: PseudoMaskFolder, tmp_path: Path
 ) -> None:
     model = train(data, masks, tmp_path / "model", long_side=None, max_steps=1)
@@ -504,12 +500,12 @@ def test_running_out_of_gpu_memory_names_the_settings(
     def forward(*_: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB")
 
-    whole = train(data, masks, tmp_path / "whole")
+    complete = train(data, masks, tmp_path / "complete")
     with monkeypatch.context() as patched:
         patched.setattr(SegmenterObjective, "forward", forward)
         with pytest.raises(DeviceError, match=r"out of memory.*train_segmenter\.batch_size"):
             train(data, masks, tmp_path / "model")
-    assert same_bits(train(data, masks, tmp_path / "model").path, whole.path)
+    assert same_bits(train(data, masks, tmp_path / "model").path, complete.path)
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.pt2"])

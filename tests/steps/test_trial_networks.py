@@ -1,4 +1,4 @@
-"""Networks tried before a run begins: what can't be built is named, nothing else changes."""
+"""Trial construction of networks before a run: errors are reported, nothing is changed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def tried(
     )
 
 
-def test_networks_that_fit_leave_no_trace(tmp_path: Path) -> None:
+def test_valid_networks_change_nothing(tmp_path: Path) -> None:
     before = torch.get_rng_state()
     tried(tmp_path / "run")
     assert torch.equal(torch.get_rng_state(), before)
@@ -41,30 +41,28 @@ def test_networks_that_fit_leave_no_trace(tmp_path: Path) -> None:
         (BACKBONE, {"name": "resnet1", "weights": "none"}, "train_affinity: no backbone 'resnet1'"),
     ],
 )
-def test_a_network_that_cannot_be_built_is_named(
+def test_a_network_that_cannot_be_built_is_reported(
     tmp_path: Path, of: tuple[str, str], settings: dict[str, object], message: str
 ) -> None:
     with pytest.raises(RecipeError, match=message):
         tried(tmp_path / "run", settings=settings, of=of)
 
 
-def test_a_crop_that_does_not_fit_is_named(tmp_path: Path) -> None:
+def test_an_unsupported_crop_is_reported(tmp_path: Path) -> None:
     recipe: Recipe = recipe_from({"train_segmenter": {"crop": 100}})
     with pytest.raises(RecipeError, match=r"train_segmenter: .* multiples of \d+ px.*not 100"):
         try_networks(None, recipe.train_segmenter, built=None, run=tmp_path)
 
 
 @pytest.mark.parametrize("of", [NETWORK, BACKBONE])
-def test_weights_must_be_there_unless_the_run_shall_write_them(
-    tmp_path: Path, of: tuple[str, str]
-) -> None:
+def test_weights_must_exist_unless_the_run_writes_them(tmp_path: Path, of: tuple[str, str]) -> None:
     run = tmp_path / "run"
     with pytest.raises(WeightsError, match="no such weight file"):
         tried(run, settings={"weights": str(tmp_path / "lost.pth")}, of=of)
     tried(run, settings={"weights": str(run / "train-cam" / "model.safetensors")}, of=of)
 
 
-def test_packaged_is_no_file_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packaged_is_not_a_file_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(WeightsError, match="train_segmenter: no packaged weights for 'resnet18'"):
         tried(Path(), settings={"encoder": "resnet18", "weights": "packaged"})

@@ -1,4 +1,4 @@
-"""The best setting of a tuning is the best of walks, masks and evaluations one by one."""
+"""Command tune: its scores equal those of the steps walk, pseudo-masks and evaluate."""
 
 import csv
 from dataclasses import replace
@@ -61,7 +61,7 @@ def make(
 
 
 def miou_of(scene, model, setting: WalkSetting, threshold: float, photos, name) -> float:
-    """Of walked maps, made into masks, step by step."""
+    """Return the mIoU of walked maps turned into masks step by step."""
     runtime = small_runs.one_rank()
     section = WALK.model_copy(update=vars(setting))
     walked = walk(scene.data, scene.maps, model, section, scene.root / f"walk {name}", runtime)
@@ -74,19 +74,19 @@ def miou_of(scene, model, setting: WalkSetting, threshold: float, photos, name) 
     return confusion.miou()
 
 
-def test_the_best_of_the_grid_is_that_of_the_steps(painted, model):
+def test_the_best_setting_equals_that_of_the_steps(painted, model):
     result = read_tuning(make(painted, model))
     assert len(result.ranked) == 3 * 2 * 3  # the recipe's own α and steps are tried too
     chosen = [result.best, result.ranked[-1], result.untuned]
     for index, tuned in enumerate(chosen):
         wanted = miou_of(painted, model, tuned.setting, tuned.threshold, result.photos, str(index))
-        # A pixel in thousands may differ: sums over more channels are rounded otherwise.
+        # A pixel in thousands may differ, as sums over more channels are rounded differently.
         assert tuned.miou == pytest.approx(wanted, abs=2e-3)
     assert result.untuned.setting == WalkSetting(2.0, 6.0, 8) and result.untuned.threshold == 0.5
     assert result.best.miou >= max(tuned.miou for tuned in (result.ranked[1], result.untuned))
 
 
-def test_what_is_written(painted, model):
+def test_written_files(painted, model):
     tuning = make(painted, model)
     result, manifest = read_tuning(tuning), tuning.manifest
     drawn = drawn_masked_photos(painted.data, mapped_photos(painted.data, painted.maps), 5)
@@ -117,8 +117,9 @@ def test_what_is_written(painted, model):
     assert recipe.pseudo_masks.background_threshold == result.best.threshold
 
 
-def test_the_same_again_and_on_two_ranks(painted, model):
-    runtime = small_runs.one_rank()  # not in the threads: its start changes their number for all
+def test_results_are_the_same_again_and_on_two_ranks(painted, model):
+    # Not started in the threads, as its start changes their number globally.
+    runtime = small_runs.one_rank()
 
     def shared(rank):
         return make(painted, model, name="ranks", runtime=_Ranked(rank, runtime))
@@ -163,13 +164,13 @@ def test_the_command(painted, model):
     assert "walks on 3 photos, before the CRF" in shown
     assert f" {100 * result.untuned.miou:.2f} %" in shown
     assert yaml.safe_dump(values, sort_keys=False) in done.stdout
-    refused = small_runs.invoke("tune", painted.root, "--photos", "4", "--recipe", settings)
-    assert refused.exit_code == 1 and "tune.photos: 3 -> 4" in refused.stderr
+    rejected = small_runs.invoke("tune", painted.root, "--photos", "4", "--recipe", settings)
+    assert rejected.exit_code == 1 and "tune.photos: 3 -> 4" in rejected.stderr
     again = small_runs.invoke("tune", painted.root, "--photos", "4", "--redo")
     assert again.exit_code == 0 and len(read_tuning(Tuning.open(folder)).photos) == 4
 
 
-def test_alpha_and_score_are_the_recipes(painted, model):
+def test_alpha_and_threshold_of_the_recipe_are_tried(painted, model):
     fixed = WALK.model_copy(
         update={"alpha": None, "threshold_from": "fixed", "background_threshold": 0.2219}
     )
@@ -194,7 +195,7 @@ def test_alpha_and_score_are_the_recipes(painted, model):
     )
 
 
-def test_without_masks_of_training_photos_it_is_refused(painted, model):
+def test_training_photos_without_masks_are_an_error(painted, model):
     painted.masked = {sample.id for sample in painted.samples["val"]}
     painted.write()
     with pytest.raises(DataError, match=r"can't be tuned: no training photo has a mask \[.*Give"):
@@ -202,14 +203,14 @@ def test_without_masks_of_training_photos_it_is_refused(painted, model):
     assert not (painted.root / "tune").exists()
 
 
-def test_masks_that_are_void_everywhere(painted, model):
+def test_void_masks(painted, model):
     for sample in painted.samples["train"]:
         Image.new("L", sample.size[::-1], 255).save(painted.root / "photos" / f"{sample.id}.png")
     with pytest.raises(DataError, match="void everywhere"):
         make(painted, model)
 
 
-def test_photos_that_cannot_be_read(painted, model):
+def test_unreadable_photos(painted, model):
     photos = read_tuning(make(painted, model)).photos
     samples = {sample.id: sample for sample in painted.samples["train"]}
     bad = next(photo for photo in photos if samples[photo].tags)
@@ -221,19 +222,19 @@ def test_photos_that_cannot_be_read(painted, model):
     assert read_tuning(tuning).photos == tuple(photo for photo in photos if photo != bad)
 
 
-def test_a_complete_folder_stands_and_other_settings_are_refused(painted, model):
+def test_a_complete_folder_is_kept_and_other_settings_are_rejected(painted, model):
     tuning = make(painted, model)
     before = (tuning.path / "tuned.json").stat().st_mtime_ns
     assert make(painted, model) == tuning
     assert (tuning.path / "tuned.json").stat().st_mtime_ns == before
-    with pytest.raises(RunFolderError, match=r"tune\.betas: .*tune --redo") as refused:
+    with pytest.raises(RunFolderError, match=r"tune\.betas: .*tune --redo") as rejected:
         make(painted, model, SECTION.model_copy(update={"betas": (3.0,)}))
-    assert "run --redo" not in str(refused.value)
+    assert "run --redo" not in str(rejected.value)
     with pytest.raises(RunFolderError, match=r"tune\.walk\.radius: null -> 2"):
         make(painted, model, walk=WALK.model_copy(update={"radius": 2}))
     painted.samples["train"][0] = replace(painted.samples["train"][0], stamp="2-2")
     painted.write()
-    make(painted, model)  # the data changed: done anew
+    make(painted, model)  # the data changed: computed again
     assert (tuning.path / "tuned.json").stat().st_mtime_ns != before
 
 

@@ -1,4 +1,4 @@
-"""Maps walk along affinities and stay maps that every later step takes."""
+"""Step walk: walked maps, their background, resuming and errors."""
 
 from dataclasses import replace
 
@@ -57,7 +57,7 @@ def files(folder):
     }
 
 
-def test_every_map_walks(painted, model):
+def test_every_map_is_walked(painted, model):
     handle = make(painted, model)
     assert handle.manifest.counts == {"photos": 11, "computed": 11}
     assert handle.manifest.metrics == {"tags": "known", "classes": list(NAMES), "alpha": 2.0}
@@ -72,7 +72,7 @@ def test_every_map_walks(painted, model):
 
 @pytest.mark.parametrize("published", [False, True])
 def test_the_walk_is_that_of_the_paper(painted, model, published):
-    """A plain transcription for one photo, on sides that are no multiple of anything."""
+    """Compare with a plain implementation for one photo whose sides need padding."""
     photo = Image.open(painted.samples["train"][2].image).resize((61, 45))
     scores = np.random.default_rng(3).random((2, 45, 61), dtype=np.float32)
     net, _ = load_affinity_net(model.path / "model.safetensors")
@@ -89,9 +89,9 @@ def test_the_walk_is_that_of_the_paper(painted, model, published):
             torch.from_numpy(scores)[None], size, mode="bilinear", align_corners=False
         )[0]
     )
-    whole = torch.zeros(3, 48, 64)
-    whole[:, : size[0], : size[1]] = torch.from_numpy(with_background(maps.numpy(), 6.0))
-    cells = F.avg_pool2d(whole, 8)
+    full = torch.zeros(3, 48, 64)
+    full[:, : size[0], : size[1]] = torch.from_numpy(with_background(maps.numpy(), 6.0))
+    cells = F.avg_pool2d(full, 8)
     torch.testing.assert_close(affinity.to_grid(scores, 6.0), cells, atol=1e-6, rtol=0)
     pixels = np.zeros((48, 64, 3), np.float32)
     mean, std = np.array(net.backbone.mean), np.array(net.backbone.std)
@@ -114,7 +114,7 @@ def test_the_walk_is_that_of_the_paper(painted, model, published):
         np.testing.assert_allclose(affinity.from_grid(walked, (45, 61)), large, atol=1e-6)
 
 
-def test_half_is_where_a_class_beats_the_walked_background(painted, model):
+def test_half_is_where_a_class_exceeds_the_walked_background(painted, model):
     sample = painted.samples["train"][2]  # two tags
     handle = make(painted, model, changed(map_stride=1, map_dtype="float16"))
     net, _ = load_affinity_net(model.path / "model.safetensors")
@@ -135,15 +135,15 @@ def test_half_is_where_a_class_beats_the_walked_background(painted, model):
     )
 
 
-def test_no_steps_leave_the_maps_as_they_are(painted, model):
+def test_zero_steps_keep_the_maps(painted, model):
     handle = make(painted, model, changed(steps=0, alpha=1.0))
     sample = painted.samples["train"][0]
     before, after = read_map(painted.map_path(sample.id)), found(handle, sample.id)
-    # 1 - max as background: what is stored is the map again, on a coarser grid.
+    # With 1 - max as background, the stored map is the input on a coarser grid.
     assert np.corrcoef(before.scores[0, ::2, ::2].ravel(), after.scores[0].ravel())[0, 1] > 0.9
 
 
-def test_more_steps_level_the_maps(painted, model):
+def test_more_steps_smooth_the_maps(painted, model):
     spread = [
         found(make(painted, model, changed(steps=steps), f"walk-{steps}"), "train/0").scores.std()
         for steps in (0, 4, 256)
@@ -151,7 +151,7 @@ def test_more_steps_level_the_maps(painted, model):
     assert spread[0] > spread[1] > spread[2]
 
 
-def test_photos_without_tags_have_maps_of_no_class(painted, model):
+def test_untagged_photos_have_maps_of_no_class(painted, model):
     handle = make(painted, model)
     untagged = found(handle, "train/3")
     assert untagged.tags == () and untagged.full_scores().shape == (0, *untagged.size)
@@ -205,7 +205,7 @@ def test_alpha_follows_from_the_background_threshold(painted, model):
         "background_source": "fixed",
         "alpha": 1.0,
     }
-    for extreme in (0.0, 1.0):  # where α has no value
+    for extreme in (0.0, 1.0):  # α is undefined
         handle = make(
             painted,
             model,
@@ -215,7 +215,7 @@ def test_alpha_follows_from_the_background_threshold(painted, model):
         assert all(np.isfinite(found(handle, s.id).scores).all() for s in painted.samples["val"])
 
 
-def test_later_steps_take_walked_maps(painted, model, one_rank):
+def test_later_steps_accept_walked_maps(painted, model, one_rank):
     handle = make(painted, model)
     masks = pseudo_masks(painted.data, handle, PseudoMasks(), painted.root / "masks", one_rank)
     assert masks.manifest.metrics == {
@@ -237,8 +237,8 @@ def test_later_steps_take_walked_maps(painted, model, one_rank):
     assert 0 < scored.manifest.metrics["train"]["miou"] <= 1
 
 
-def test_a_broken_walk_goes_on_where_it_stopped(painted, model, monkeypatch):
-    whole = files(make(painted, model, name="whole").path)
+def test_an_interrupted_walk_is_resumed(painted, model, monkeypatch):
+    full = files(make(painted, model, name="full").path)
     done, limit = [], 4
     real = stage.random_walk
 
@@ -255,13 +255,13 @@ def test_a_broken_walk_goes_on_where_it_stopped(painted, model, monkeypatch):
     limit = 1000
     handle = make(painted, model)
     assert handle.manifest.counts == {"photos": 11, "computed": 6}  # 4 walked, 1 without a tag
-    assert files(handle.path) == whole
+    assert files(handle.path) == full
     (handle.path / "maps" / "val" / "8.npz").unlink()
     assert make(painted, model).manifest.counts["computed"] == 1
-    assert files(handle.path) == whole
+    assert files(handle.path) == full
 
 
-def test_a_changed_photo_walks_again(painted, model):
+def test_a_changed_photo_is_walked_again(painted, model):
     make(painted, model)
     sample = painted.samples["train"][1]
     painted.samples["train"][1] = replace(sample, stamp="2-2")
@@ -272,7 +272,7 @@ def test_a_changed_photo_walks_again(painted, model):
     assert len(files(handle.path)) == 10
 
 
-def test_an_unreadable_photo_stops_or_is_left_out(painted, model, one_rank):
+def test_an_unreadable_photo_stops_or_is_skipped(painted, model, one_rank):
     painted.samples["train"][1].image.unlink()
     with pytest.raises(DataError, match=r"photo is missing.*train/1\.jpg"):
         make(painted, model)
@@ -283,13 +283,13 @@ def test_an_unreadable_photo_stops_or_is_left_out(painted, model, one_rank):
     assert masks.manifest.skipped == handle.manifest.skipped
 
 
-def test_a_photo_of_another_size_is_refused(painted, model):
+def test_a_photo_of_another_size_is_rejected(painted, model):
     Image.new("RGB", (9, 9)).save(painted.samples["train"][1].image, format="PNG")
     with pytest.raises(DataError, match="another size than when it was listed"):
         make(painted, model)
 
 
-def test_maps_of_other_photos_or_classes_are_refused(painted, model):
+def test_maps_of_other_photos_or_classes_are_rejected(painted, model):
     cam_map = read_map(painted.map_path("train/0"))
     write_map(painted.map_path("train/0"), replace(cam_map, probabilities=np.zeros(9, np.float32)))
     with pytest.raises(DataError, match="map is of 9 classes"):
@@ -302,7 +302,7 @@ def test_maps_of_other_photos_or_classes_are_refused(painted, model):
         make(painted, model)
 
 
-def test_maps_that_hold_nan_are_refused(painted, model):
+def test_maps_with_nan_are_rejected(painted, model):
     with np.load(painted.map_path("train/0")) as file:
         values = dict(file)
     values["scores"] = np.full(values["scores"].shape, np.nan, np.float16)
@@ -311,12 +311,12 @@ def test_maps_that_hold_nan_are_refused(painted, model):
         make(painted, model)
 
 
-def test_a_network_that_is_not_finite_is_refused(painted, tmp_path):
+def test_a_network_that_is_not_finite_is_rejected(painted, tmp_path):
     with pytest.raises(WeightsError, match=r"aren't finite.*train_affinity\.optimizer\.lr"):
         make(painted, affinity_model(tmp_path / "spoilt", spoilt=True))
 
 
-def test_another_model_is_refused(painted, model, tmp_path):
+def test_another_model_is_rejected(painted, model, tmp_path):
     make(painted, model)
     with pytest.raises(RunFolderError, match="input model"):
         make(painted, affinity_model(tmp_path / "other", seed=1))

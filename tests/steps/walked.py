@@ -1,4 +1,4 @@
-"""Runs with a random walk, made by hand."""
+"""Small runs with a random walk."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def drawn_by(
     source: str = "infer-cam",
     **metrics: str,
 ) -> CamMaps:
-    """The maps of ``source`` once more, in a folder that says which branch drew them."""
+    """Copy the maps of ``source`` to a folder that names another branch."""
     folder = scene.root / name
     with step_folder(
         CamMaps, folder, section={"branch": branch, "name": name}, coverage={"data": scene.data}
@@ -44,7 +44,7 @@ def walked(
     name: str = "walk",
     **metrics: object,
 ) -> WalkedMaps:
-    """A folder of ``walk``, of given scores by photo; without any, the maps a little sharper."""
+    """Write a folder of ``walk`` with given scores by photo, by default slightly sharper maps."""
     folder = scene.root / name
     with step_folder(
         WalkedMaps,
@@ -63,7 +63,7 @@ def walked(
 
 
 def photographed(scene: Scene) -> Scene:
-    """Write the scene's photos: the classes in colors of their own, and noise."""
+    """Write the photos of a scene: each class in its own color, with noise."""
     rng = np.random.default_rng(1)
     for sample in (s for samples in scene.samples.values() for s in samples):
         sample.image.parent.mkdir(parents=True, exist_ok=True)
