@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -256,6 +257,7 @@ def test_device_out_of_memory_in_setup(
 
 @pytest.mark.slow
 def test_two_processes_equal_one_with_the_same_global_batch(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}  # of the tests' helpers
     for devices in (1, 2):
         script = [
             sys.executable,
@@ -264,7 +266,7 @@ def test_two_processes_equal_one_with_the_same_global_batch(tmp_path: Path) -> N
             str(devices),
         ]
         (tmp_path / str(devices)).mkdir()
-        subprocess.run(script, check=True, capture_output=True, timeout=900)
+        subprocess.run(script, check=True, capture_output=True, timeout=900, env=environment)
     logged = [rows(tmp_path / str(devices)) for devices in (1, 2)]
     for one, two in zip(*logged, strict=True):
         shown = {name for name, value in one.items() if value} - {"photos_per_second"}

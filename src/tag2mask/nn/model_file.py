@@ -22,7 +22,7 @@ from tag2mask.errors import RecipeError, WeightsError
 from tag2mask.nn.weights import load_into, load_state
 
 KIND = "kind"
-"""Metadata key of the name of the file's kind."""
+"""Field of the stored specification with the name of the file's kind."""
 
 NetT = TypeVar("NetT", bound=nn.Module)
 SpecT = TypeVar("SpecT")
@@ -59,7 +59,8 @@ def write_model(path: Path, kind: ModelKind[NetT, SpecT], net: NetT, spec: SpecT
     """
     assert dataclasses.is_dataclass(spec) and not isinstance(spec, type)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
-    metadata = {kind.key: json.dumps(dataclasses.asdict(spec)), KIND: kind.name}
+    # One entry alone: safetensors writes several in any order, and equal models are equal files.
+    metadata = {kind.key: json.dumps({KIND: kind.name, **dataclasses.asdict(spec)})}
     path.write_bytes(save(state, metadata=metadata))
 
 
@@ -104,18 +105,31 @@ def read_spec(path: Path, kind: ModelKind[NetT, SpecT]) -> SpecT:
         ) from None
     if kind.key not in metadata:
         what = (
-            f"this is {metadata[KIND]}, not {kind.name}"
-            if KIND in metadata
+            f"this is {other}, not {kind.name}"
+            if (other := _kind_name(metadata))
             else "this safetensors file holds no tag2mask model"
         )
         raise WeightsError(what, where=path, fix=kind.fix)
     try:
         values: dict[str, Any] = json.loads(metadata[kind.key])
+        values.pop(KIND, None)
         for name, value in values.items():
             values[name] = tuple(value) if isinstance(value, list) else value
         return kind.spec(**values)
     except (TypeError, ValueError, AttributeError) as error:
         raise _other_version(path, str(error)) from None
+
+
+def _kind_name(metadata: dict[str, str]) -> str | None:
+    """Return the name of the kind that a file is of; None if it isn't one of our model files."""
+    for value in metadata.values():
+        try:
+            name = json.loads(value).get(KIND)
+        except (ValueError, AttributeError):
+            continue
+        if isinstance(name, str):
+            return name
+    return None
 
 
 def _other_version(path: Path, reason: str) -> WeightsError:
