@@ -29,6 +29,8 @@ NonNegativeCount = Annotated[Integer, Field(ge=0)]
 Seed = Annotated[Integer, Field(ge=0, le=2**63 - 1)]
 MOST_SIDE = 100_000
 """Upper limit, so that a typing error can't request more memory than any machine has."""
+MOST_THREADS, MOST_PROCESSES = 1024, 256
+"""Upper limits, above which a machine refuses to start threads or processes and a run crashes."""
 Side = Annotated[Integer, Field(ge=1, le=MOST_SIDE)]
 """Side of a photo, px."""
 Scale = Annotated[Number, Field(ge=0.05, le=8.0)]

@@ -12,7 +12,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from tag2mask.recipe.fields import (
+    MOST_PROCESSES,
     MOST_SIDE,
+    MOST_THREADS,
     Behavior,
     Count,
     Fraction,
@@ -295,8 +297,8 @@ class RuntimeSettings(Section):
     """Devices, processes and threads. They aren't part of a folder's identity."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    devices: Count = 1
-    workers: NonNegativeCount = 2
+    devices: Annotated[Integer, Field(ge=1, le=MOST_PROCESSES)] = 1
+    workers: Annotated[Integer, Field(ge=0, le=MOST_PROCESSES)] = 2
     """Number of processes that read photos."""
-    threads: NonNegativeCount = 0
+    threads: Annotated[Integer, Field(ge=0, le=MOST_THREADS)] = 0
     """CPU threads of the network; 0: one per core."""
