@@ -16,7 +16,8 @@ from tag2mask.data.masks import write_mask
 
 
 def test_masks_with_different_palettes_are_reported(tmp_path):
-    root = write_data(tmp_path, "a,dog,train\nb,dog,train\nc,dog,train\n", photos="a b c")
+    rows = "a,dog,train\nb,dog,train\nc,dog,train\nd,,train\n"
+    root = write_data(tmp_path, rows, photos="a b c d")
     red, blue = (200, 0, 0), (0, 0, 200)
     palettes = {"a": [red, blue], "b": [blue, red], "c": [red, blue]}
     numbers = np.eye(6, 8, dtype=np.uint8)
@@ -34,7 +35,7 @@ def test_masks_with_different_palettes_are_reported(tmp_path):
 
 
 def test_masks_that_match_no_photo_are_reported(tmp_path):
-    root = write_data(tmp_path, "a,dog,train\n", photos="a")
+    root = write_data(tmp_path, "a,dog,train\nb,,train\n", photos="a b")
     write_array(root / "masks/a_mask.png", np.zeros((6, 8), np.uint8))
     (warning,) = check_data(root).warnings
     assert "1 masks match no photo: masks/a_mask.png" in warning

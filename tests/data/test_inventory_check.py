@@ -35,7 +35,8 @@ def test_likely_typos_are_warnings(tmp_path, rows, warning):
 
 
 def test_a_validation_split_that_no_photo_has_is_an_error(tmp_path):
-    root = write_data(tmp_path, "a,dog,train\nb,dog,validation\n", photos="a b")
+    rows = "a,dog,train\nb,dog,validation\nc,,train\n"
+    root = write_data(tmp_path, rows, photos="a b c")
     report = check_data(root, options=SourceOptions(val_split="validaton"))
     (error,) = report.errors
     assert "no photo of split 'validaton'; did you mean 'validation'?" in error
@@ -44,7 +45,7 @@ def test_a_validation_split_that_no_photo_has_is_an_error(tmp_path):
 
 
 def test_the_split_test_is_no_typo(tmp_path):
-    root = write_data(tmp_path, "a,dog,train\nb,dog,test\n", photos="a b")
+    root = write_data(tmp_path, "a,dog,train\nb,dog,test\nc,,train\n", photos="a b c")
     assert check_data(root).problems == ()
 
 
@@ -169,3 +170,37 @@ def test_a_photo_in_both_splits(tmp_path):
     (root / "ImageSets/val.txt").write_text("b\n")
     errors = check_data(root).errors
     assert any("'b' is in both splits" in error for error in errors)
+
+
+@pytest.mark.parametrize(
+    ("rows", "warnings"),
+    [
+        (
+            "a,dog,train\nb,dog,train\nc,,val\n",
+            ["the only class 'dog' is on all 2 training photos"],
+        ),
+        ("a,dog,train\nc,,val\n", ["the only class 'dog' is on the only training photo"]),
+        (
+            "a,dog cat,train\nb,dog,train\nc,,val\n",
+            ["class 'dog' is on all 2 training photos"],
+        ),
+        (
+            "a,dog cat,train\nb,dog cat,train\nc,,train\nd,cat,val\n",
+            ["exactly the same training photos: cat + dog (2 photos)"],
+        ),
+        (
+            "a,dog cat,train\n",
+            [
+                "class 'cat', 'dog' is on the only training photo",
+                "exactly the same training photos: cat + dog (1 photo)",
+            ],
+        ),
+        ("a,dog cat,train\nb,dog,train\nc,,train\n", []),
+    ],
+)
+def test_classes_that_training_cannot_tell_apart(tmp_path, rows, warnings):
+    report = check_data(write_data(tmp_path, rows, photos="a b c d"), decode=False)
+    assert report.errors == ()
+    found = [text for text in report.warnings if "training photo" in text]
+    assert len(found) == len(warnings)
+    assert all(part in text for part, text in zip(warnings, found, strict=True)), found

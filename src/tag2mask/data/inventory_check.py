@@ -34,6 +34,7 @@ def inventory_problems(inventory: Inventory) -> list[DataProblem]:
     problems += _tag_problems(inventory)
     problems += _class_problems(inventory)
     problems += _training_problems(inventory, problems)
+    problems += _indistinguishable_classes(inventory)
     return problems
 
 
@@ -75,6 +76,40 @@ def _training_problems(inventory: Inventory, found: Sequence[DataProblem]) -> li
             )
         ]
     return []
+
+
+def _indistinguishable_classes(inventory: Inventory) -> list[DataProblem]:
+    """Return warnings of classes that no training photo tells from the rest or from each other."""
+    train = [entry for entry in inventory.entries if entry.split == "train"]
+    photos: dict[str, set[str]] = {}
+    for entry in train:
+        for tag in entry.tags:
+            photos.setdefault(tag, set()).add(entry.id)
+    count = len({entry.id for entry in train})
+    everywhere = [repr(tag) for tag, ids in sorted(photos.items()) if len(ids) == count]
+    groups: dict[frozenset[str], list[str]] = {}
+    for tag, ids in sorted(photos.items()):
+        groups.setdefault(frozenset(ids), []).append(tag)
+    together = [
+        f"{' + '.join(tags)} ({len(ids)} photo{'s' if len(ids) > 1 else ''})"
+        for ids, tags in groups.items()
+        if len(tags) > 1
+    ]
+    problems = []
+    if everywhere:
+        what = "the only class" if len(photos) == 1 else "class"
+        of = "the only training photo" if count == 1 else f"all {count} training photos"
+        problems.append(
+            f"{what} {first_few(everywhere)} is on {of}: nothing shows what it is not, so "
+            "that maps may cover everything; add training photos without it (without tags, "
+            "if they show no class)"
+        )
+    if together:
+        problems.append(
+            f"classes are on exactly the same training photos: {first_few(together)}; they can't "
+            "be told apart: add photos of each without the other, or make them one class"
+        )
+    return [DataProblem(message, warning=True) for message in problems]
 
 
 def _duplicates(entries: Sequence[InventoryEntry]) -> list[DataProblem]:
