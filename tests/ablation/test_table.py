@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from tag2mask.ablation.table import load_table, row_options, row_recipe, shipped_tables
 from tag2mask.errors import RecipeError
 from tag2mask.recipe.loading import load_recipe
+from tag2mask.steps.cam_task import ViewDraw
 
 pytestmark = pytest.mark.smoke
 
@@ -62,6 +64,17 @@ def test_rows_of_the_table_paper() -> None:
         "SEAM: rotation": (False, True, False, True),
         "SEAM: translation": (False, False, True, True),
     }
+
+
+def test_the_views_of_a_row_always_differ() -> None:
+    table = load_table("paper")
+    for row in table.rows:
+        train = row_recipe(table, row, row_options(table, row)).train_cam
+        image = torch.rand(1, 3, train.crop, train.crop)
+        if train.views.enabled:
+            for step in range(20):
+                view = ViewDraw(train.views, train.seed).at(step).image(image)
+                assert view.shape != image.shape or not torch.equal(view, image), row.name
 
 
 def test_settings_are_a_list_or_a_mapping_and_rows_override(tmp_path: Path) -> None:

@@ -64,13 +64,14 @@ def cam_optimizer(net: SeamNet, section: TrainCam) -> torch.optim.Optimizer:
 
 
 @dataclass(frozen=True)
-class _ViewDraw:
+class ViewDraw:
     """Draws the transform between the views, one per batch, from (seed, step)."""
 
     views: Views
     seed: int
 
     def at(self, step: int) -> ViewTransform:
+        """Return the transform of a step."""
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + step) % 2**63)
         views = self.views
         return ViewTransform.draw(
@@ -116,7 +117,7 @@ class CamTask:
         self.skipped = SkippedPhotos(
             step, runtime, allowed=section.skip_bad, batch_setting="train_cam.batch_size"
         )
-        self.draw = _ViewDraw(section.views, section.seed)
+        self.draw = ViewDraw(section.views, section.seed)
         self.two_views = section.views.enabled
         self.settings = fit_settings(section, len(samples))
         self.augmentation = Augmentation(
