@@ -78,6 +78,22 @@ def test_labels_are_aligned_with_the_photo(folder: Path, epoch: int, index: int,
     assert set(labels[dark].tolist()) <= {0, IGNORE}
 
 
+@pytest.mark.parametrize("index", [0, 1, 5])
+def test_a_resized_label_map_has_no_labels_between_others(folder: Path, index: int) -> None:
+    """Every pixel has the label of the one under its center: 0 beside 2 doesn't give 1."""
+    label_map = Image.open(folder / "labels" / f"{index}.png")
+    photos = photos_of(folder)
+    for epoch in range(10):
+        _, labels, _, _ = photos[(epoch, index)]
+        *_, crop = photos.photos.cropped((epoch, index))
+        resized = np.asarray(label_map.resize(crop.size, Image.Resampling.NEAREST))
+        left, top, right, bottom = crop.box
+        expected = np.full((32, 32), IGNORE, np.uint8)
+        part = (resized[:, ::-1] if crop.flip else resized)[top:bottom, left:right]
+        expected[crop.rows, crop.columns] = part
+        assert np.array_equal(labels, reduce_labels(expected, CELL))
+
+
 def test_the_crops_are_those_of_cam_training(folder: Path) -> None:
     other = TrainingDataset(samples_of(folder), 2, PLAIN, seed=4)
     ours = photos_of(folder, seed=4)

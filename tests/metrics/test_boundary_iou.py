@@ -66,6 +66,24 @@ def test_a_contour_inside_void_is_correct_and_one_outside_is_not():
     assert count(truth, square(4, 36)).iou()[1] < 0.5
 
 
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=25, deadline=None)
+def test_pixels_of_void_never_count(seed):
+    rng = np.random.default_rng(seed)
+    truth, prediction = (
+        np.kron(rng.integers(0, 3, (4, 4)), np.ones((6, 6), int)).astype(np.uint8) for _ in range(2)
+    )
+    void = rng.random(truth.shape) < 0.2
+    filled = np.where(void, prediction, truth)
+    width = band_width(truth.shape, 0.05)
+    counts = count(np.where(void, np.uint8(255), truth), prediction)
+    for c in range(3):
+        true = published_band(filled == c, width) & ~void
+        predicted = published_band(prediction == c, width) & ~void
+        assert counts.truth[c] == true.sum() and counts.prediction[c] == predicted.sum()
+        assert counts.intersection[c] == (true & predicted).sum()
+
+
 def test_merged_counts_equal_counts_of_all_photos():
     pairs = [(square(10, 30), square(8, 32)), (square(3, 9), square(3, 12))]
     direct, merged = BoundaryCounts.empty(2), BoundaryCounts.empty(2)

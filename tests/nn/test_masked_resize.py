@@ -48,6 +48,13 @@ def test_without_padding_equals_torch(h: int, w: int, to: tuple[int, int]) -> No
     torch.testing.assert_close(resize(maps, to, torch.ones(2, 4 * h, 4 * w).bool()), expected)
 
 
+def test_padding_does_not_darken_the_cells_beside_it() -> None:
+    maps, valid = padded(torch.ones(1, 2, 3, 4), (5, 6)), corner(3, 4, (5, 6))
+    resized = resize(maps, (20, 24), valid)
+    inside = corner(12, 16, (20, 24))
+    torch.testing.assert_close(resized.masked_select(inside), torch.ones(2 * 12 * 16))
+
+
 def test_half_precision_is_finite_next_to_padding() -> None:
     for dtype in (torch.float16, torch.bfloat16):
         maps = padded(random(2, 3, 5, 4).to(dtype), (9, 8), fill=50.0)
@@ -59,8 +66,10 @@ def test_half_precision_is_finite_next_to_padding() -> None:
 
 
 def test_cells_more_than_half_on_the_photo_are_valid() -> None:
-    inside = cells_inside(corner(8, 11, (16, 16)), (4, 4))
-    assert inside[0].tolist() == [[True] * 3 + [False]] * 2 + [[False] * 4] * 2
+    for width, columns in ((11, 3), (10, 2), (9, 2), (8, 2)):  # of 4 px: 3, 2, 1 and none
+        inside = cells_inside(corner(8, width, (16, 16)), (4, 4))
+        row = [True] * columns + [False] * (4 - columns)
+        assert inside[0].tolist() == [row] * 2 + [[False] * 4] * 2
 
 
 @settings(max_examples=25, deadline=None)

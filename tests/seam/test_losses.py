@@ -94,6 +94,18 @@ def test_terms_as_published(h: int, w: int, seed: int) -> None:
     torch.testing.assert_close(losses.classification(logits[:, None], TAGS).value, published)
 
 
+def test_min_pooling_of_valid_pixels_takes_a_quarter() -> None:
+    one = maps_of(4, 5, seed=2)
+    everywhere = torch.ones(2, 4, 5, dtype=torch.bool)
+    quarter = losses.min_pooling(one, TAGS, everywhere)
+    assert quarter.count.item() == 2 * 5
+    assert quarter.value.item() == pytest.approx(slow_min_pooling(one, TAGS), abs=1e-6)
+    # Of 17 valid pixels, 5: a part of a pixel counts as one.
+    assert (
+        losses.min_pooling(one, TAGS, everywhere & (torch.arange(20) < 17).view(4, 5)).count == 10
+    )
+
+
 def test_keep_largest() -> None:
     maps = random(2, 4, 3, 3).clamp(min=0)
     before = maps.clone()

@@ -86,6 +86,20 @@ def test_absent_classes_stay_out_of_pcm() -> None:
     assert ungated is not None and ungated[:, 2].any()
 
 
+def test_dropout_removes_complete_channels_before_the_head() -> None:
+    net, image = make_net(), random(2, 3, 16, 16)
+    given: list[torch.Tensor] = []
+    net.head.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    features = net.backbone(image).last
+    net(image)
+    torch.manual_seed(1)
+    net.train()(image)
+    assert torch.equal(given[0], features)
+    kept = given[1].abs().amax(dim=(2, 3)) > 0
+    torch.testing.assert_close(given[1], 2 * features * kept[:, :, None, None])
+    assert (features.amax(dim=(2, 3)) > 0)[~kept].any() and kept.any()
+
+
 def test_classification_never_supervises_the_background() -> None:
     net = make_net()
     net(random(1, 3, 16, 16)).logits.sum().backward()

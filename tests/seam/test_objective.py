@@ -157,6 +157,26 @@ def test_an_equivariant_network_has_no_equivariance_loss(view: ViewTransform) ->
     torch.testing.assert_close(terms["ecr1"].value, terms["ecr2"].value)
 
 
+def test_cross_equivariance_compares_each_branch_with_the_other() -> None:
+    """ECR is |F(A(I)) - A(R(I))| and |A(F(I)) - R(A(I))|, and never compares a view with itself."""
+    settings = replace(DEFAULT, published=True, gate_pcm=False, ecr_top=1.0)
+    siamese, image = make_siamese(settings), random(2, 3, SIZE, SIZE)
+    terms = siamese(image, TAGS, ALL, VIEWS["flipped"])
+    present = torch.cat([torch.ones(2, 1), TAGS], dim=1)[:, :, None, None]
+    plain, refined = {}, {}
+    for name, view in (("A(I)", image.flip(3)), ("I", image)):
+        output = siamese.net(view)
+        foreground = losses.max_norm(output.cam[:, 1:]) * present[:, 1:]
+        plain[name] = losses.keep_largest(losses.with_background(foreground))
+        refined[name] = losses.max_norm(output.refined) * present
+    for term, target, found in (
+        ("ecr1", plain["A(I)"], refined["I"].flip(3)),
+        ("ecr2", plain["I"].flip(3), refined["A(I)"]),
+    ):
+        torch.testing.assert_close(terms[term].value, (target - found).abs().mean())
+    assert terms["ecr1"].value != terms["ecr2"].value
+
+
 def test_absent_classes_do_not_matter() -> None:
     siamese, image = make_siamese(), random(2, 3, SIZE, SIZE)
     tags = torch.tensor([[1.0, 0.0, 1.0], [1.0, 0.0, 0.0]])

@@ -67,6 +67,7 @@ def test_padding_changes_nothing(h: int, w: int, down: int, right: int, seed: in
         maps = pcm_input(padded(cam, size, fill=9.0), valid=valid)
         refined = pcm.refine(maps, padded(features, size, fill=-7.0), valid=valid)
     torch.testing.assert_close(refined[..., :h, :w], alone)
+    assert not maps.masked_select(~valid[:, None]).any()
     assert not refined.masked_select(~valid[:, None]).any()
 
 

@@ -198,6 +198,24 @@ def test_nothing_invalid_reaches_a_valid_pixel(
     assert ((t.maps(torch.ones_like(x)) - 1).abs() * valid).max() < 2e-3
 
 
+def test_every_part_of_a_transform_is_drawn_from_its_range() -> None:
+    generator = torch.Generator().manual_seed(0)
+    drawn = [
+        ViewTransform.draw(generator, scale=(0.3, 0.7), flip=0.5, rotate=20.0, translate=0.1)
+        for _ in range(400)
+    ]
+    for low, high, values in (
+        (0.3, 0.7, [t.scale for t in drawn]),
+        (-20.0, 20.0, [t.rotate for t in drawn]),
+        (-0.1, 0.1, [t.translate[0] for t in drawn]),
+        (-0.1, 0.1, [t.translate[1] for t in drawn]),
+    ):
+        width = high - low
+        assert low <= min(values) < low + 0.02 * width and high - 0.02 * width < max(values) <= high
+        assert abs(sum(values) / len(values) - (low + high) / 2) < 0.05 * width
+    assert 150 < sum(t.flip for t in drawn) < 250
+
+
 def test_valid_pixels_remain() -> None:
     everywhere = torch.ones(2, 32, 32, dtype=torch.bool)
     for scale in (0.3, 0.5, 1.0, 1.3):

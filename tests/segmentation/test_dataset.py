@@ -68,7 +68,7 @@ def photos_of(folder: Path, augmentation: Augmentation = PLAIN, seed: int = 0) -
 @given(epoch=st.integers(0, 50), index=st.integers(0, len(SIZES) - 1), seed=st.integers(0, 3))
 def test_labels_lie_on_what_they_name(folder: Path, epoch: int, index: int, seed: int) -> None:
     image, labels, name = photos_of(folder, seed=seed)[(epoch, index)]
-    _, valid, _ = TrainingDataset(samples_of(folder), 2, PLAIN, seed).cropped((epoch, index))
+    _, valid, crop = TrainingDataset(samples_of(folder), 2, PLAIN, seed).cropped((epoch, index))
     assert image.shape == (3, SIDE, SIDE) and name == str(index)
     assert labels.shape == (SIDE, SIDE) and labels.dtype == torch.uint8
     assert (labels[~valid] == IGNORE).all()
@@ -78,6 +78,12 @@ def test_labels_lie_on_what_they_name(folder: Path, epoch: int, index: int, seed
         assert set(labels[(image[channel] > 0.98) & valid].tolist()) <= {kind}
     dark = (image[:2].amax(dim=0) < 0.02) & valid
     assert set(labels[dark].tolist()) <= {0}
+    # At the edges, too, a pixel has the label of the mask's pixel under its center.
+    with Image.open(maps_of(folder)[name]) as mask:
+        resized = np.asarray(mask.resize(crop.size, Image.Resampling.NEAREST))
+    left, top, right, bottom = crop.box
+    part = (resized[:, ::-1] if crop.flip else resized)[top:bottom, left:right]
+    assert np.array_equal(labels[crop.rows, crop.columns], part)
 
 
 def test_scales_cover_their_range(folder: Path) -> None:

@@ -402,6 +402,16 @@ def test_predicted_tags_ignore_known_ones(
     assert every.manifest.metrics["tags"] == "predicted"
 
 
+def test_the_best_tag_is_predicted_however_improbable(
+    data: PreparedData, model: CamModel, tmp_path: Path
+) -> None:
+    maps = infer(data, model, tmp_path / "none", tags="predicted", tag_threshold=1.0)
+    for path in files(maps).values():
+        found = read_map(path)
+        assert found.probabilities.max() < 1
+        assert found.tags == (int(found.probabilities.argmax()),)
+
+
 def test_tags_are_predicted_for_untagged_photos(
     data: PreparedData, model: CamModel, tmp_path: Path
 ) -> None:

@@ -35,6 +35,8 @@ from small_runs import (
     write_table,
 )
 from tag2mask.artifacts.handles import CamModel, PreparedData
+from tag2mask.artifacts.step_folder import Step
+from tag2mask.data.index import read_classes, read_index
 from tag2mask.errors import (
     DataError,
     DeviceError,
@@ -45,8 +47,10 @@ from tag2mask.errors import (
 )
 from tag2mask.recipe.training import TrainCam
 from tag2mask.runtime.session import Runtime
+from tag2mask.seam.network import build_seam
 from tag2mask.seam.objective import SeamObjective
-from tag2mask.steps.train_cam import train_cam
+from tag2mask.steps.cam_task import CamTask
+from tag2mask.steps.train_cam import net_spec, train_cam
 from tag2mask.training import loop as fit_module
 
 
@@ -106,6 +110,22 @@ def test_every_branch_of_an_mdc_head_is_trained(
         assert not torch.equal(found[name], begun[name]), name
     assert same_bits(found, weights(trained(data, tmp_path / "again", **changes)))
     assert ("cls2" in rows(model.path)[0]) == siamese
+
+
+def test_er_and_ecr_are_ramped(data: PreparedData) -> None:
+    section = recipe(train_cam__losses__ramp=0.5, train_cam__epochs=2).train_cam
+    spec = net_spec(section, read_classes(data.path))
+    samples = read_index(data.path, "train")
+    step: Step[CamModel] = Step.__new__(Step)  # only a training that skips photos uses it
+    task = CamTask(build_seam(spec), spec, samples, section, one_rank(), step)
+    full = task.module.total_weights(two_views=True)
+    assert task.settings.steps == 4
+    for at, share in ((0, 0.0), (1, 0.5), (2, 1.0), (3, 1.0)):
+        ramped = {name for name in full if name in ("er", "ecr1", "ecr2")}
+        assert task.weights(at) == {
+            name: weight * (share if name in ramped else 1.0) for name, weight in full.items()
+        }
+    assert min(full["er"], full["ecr1"], full["ecr2"], full["cls1"]) > 0
 
 
 def test_weights_depend_only_on_the_seed(data: PreparedData, tmp_path: Path) -> None:

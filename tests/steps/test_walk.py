@@ -15,6 +15,7 @@ from tag2mask.affinity.inference import AffinityInference
 from tag2mask.affinity.network import load_affinity_net
 from tag2mask.affinity.pairs import usable_radius
 from tag2mask.affinity.random_walk import random_walk
+from tag2mask.artifacts.files import read_json, write_json
 from tag2mask.artifacts.handles import AffinityModel
 from tag2mask.errors import DataError, RunFolderError, WeightsError
 from tag2mask.maps.background import against_background, with_background
@@ -270,6 +271,23 @@ def test_a_changed_photo_is_walked_again(painted, model):
     handle = make(painted, model)
     assert handle.manifest.counts == {"photos": 10, "computed": 1}
     assert len(files(handle.path)) == 10
+
+
+def test_another_alpha_walks_every_photo_again(painted, model):
+    section = changed(alpha=None, threshold_from="estimated")
+    first = make(painted, model, section)
+    kept = first.path / "background.json"
+    background, alpha = read_json(kept), first.manifest.metrics["alpha"]
+    # With other photos, the threshold that is estimated may be another one.
+    painted.samples["val"].pop()
+    painted.write()
+    assert make(painted, model, section).manifest.counts == {"photos": 10, "computed": 0}
+    painted.samples["val"].pop()
+    painted.write()
+    write_json(kept, background | {"threshold": background["threshold"] + 0.1})
+    again = make(painted, model, section)
+    assert again.manifest.counts == {"photos": 9, "computed": 9}
+    assert again.manifest.metrics["alpha"] < alpha
 
 
 def test_an_unreadable_photo_stops_or_is_skipped(painted, model, one_rank):

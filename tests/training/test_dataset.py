@@ -17,7 +17,7 @@ from PIL import Image
 
 from tag2mask.data.index import Sample
 from tag2mask.errors import DataError, RecipeError
-from tag2mask.training.augmentation import Augmentation
+from tag2mask.training.augmentation import Augmentation, CropWindow
 from tag2mask.training.dataset import TaggedBatch, TrainingDataset, training_loader
 from tag2mask.training.sampler import StepBatchSampler, steps_per_epoch
 
@@ -118,6 +118,23 @@ def test_values_are_normalized(tmp_path: Path) -> None:
     for channel, value in enumerate(expected):
         inside = image[channel][valid]
         torch.testing.assert_close(inside, torch.full_like(inside, value))
+
+
+def test_both_ends_of_every_range_are_drawn(tmp_path: Path) -> None:
+    path = tmp_path / "square.png"
+    Image.new("RGB", (40, 40)).save(path)
+
+    def crops(low: int, high: int) -> list[CropWindow]:
+        sizes = Augmentation(32, (low, high), (0, 0, 0, 0), MEAN, STD, None)
+        photos = photos_of([Sample("square", path, (40, 40), (), "0-0")], sizes)
+        return [photos.cropped((epoch, 0))[2] for epoch in range(60)]
+
+    assert {crop.size for crop in crops(20, 23)} == {(side, side) for side in range(20, 24)}
+    larger, smaller = crops(34, 34), crops(30, 30)
+    for axis in (0, 1):
+        assert {crop.box[axis] for crop in larger} == {0, 1, 2}
+    assert {crop.columns.start for crop in smaller} == {0, 1, 2}
+    assert {crop.rows.start for crop in smaller} == {0, 1, 2}
 
 
 def test_half_of_the_photos_are_flipped(tmp_path: Path) -> None:

@@ -117,6 +117,24 @@ def test_accumulated_gradients_are_the_mean_over_the_batches(
     assert float(rows(tmp_path)[0]["loss"]) == pytest.approx(total.item(), rel=1e-5)
 
 
+def test_every_batch_has_a_dropout_of_its_own(tmp_path: Path, runtime: Runtime) -> None:
+    dropped: list[tuple[bool, ...]] = []
+
+    def note(_: torch.nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        alive = inputs[0].abs().sum(dim=(2, 3)) > 0
+        dropped.append(tuple((alive & (output.abs().sum(dim=(2, 3)) == 0)).flatten().tolist()))
+
+    task = TinyTask(dropout=0.5)
+    task.net.dropout.register_forward_hook(note)
+    # The same photos each time: only the dropout differs.
+    task.batches = lambda start, stop: (  # type: ignore[method-assign]
+        next(TinyTask().batches(0, 1)) for _ in range(start, stop)
+    )
+    train(task, tmp_path, runtime, steps=3, accumulate=2)
+    assert len(dropped) == 3 * 2 * 2  # two views
+    assert len(set(dropped)) == len(dropped)
+
+
 def test_the_moving_average_becomes_the_model(tmp_path: Path, runtime: Runtime) -> None:
     decay, name = 0.8, "net.head.weight"
     plain = TinyTask(dropout=0.0)
