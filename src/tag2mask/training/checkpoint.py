@@ -1,7 +1,13 @@
-"""Checkpoints of a training: written atomically, read onto the CPU."""
+"""Checkpoints of a training: written atomically, read onto the CPU.
+
+torch reads a checkpoint with changed bits without an error. So a checkpoint ends with the sha256 of
+its content, as the comment of its zip archive.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +18,11 @@ from torch.optim.swa_utils import AveragedModel
 from tag2mask.artifacts.files import atomic_write
 from tag2mask.errors import WeightsError
 from tag2mask.nn.weights import load_into
+
+_NO_COMMENT = (0).to_bytes(2, "little")
+"""End of a zip archive without a comment: the comment's length."""
+_HASH_BYTES = hashlib.sha256().digest_size
+_FIX = "Delete it to start this step from the beginning."
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -24,36 +35,62 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     Raises:
         RunFolderError: full disk or no permission.
     """
-    # Given a path instead of a file, torch would not report a full disk.
-    with atomic_write(path) as temporary, temporary.open("wb") as file:
-        try:
-            torch.save(state, file)
-        except RuntimeError as error:
-            # torch's writer fails an assertion of its own on interruption and on a full disk.
-            if isinstance(error.__context__, (KeyboardInterrupt, OSError)):
-                raise error.__context__ from None
-            raise
+    with atomic_write(path) as temporary:
+        # Given a path instead of a file, torch would not report a full disk.
+        with temporary.open("wb") as file:
+            try:
+                torch.save(state, file)
+            except RuntimeError as error:
+                # torch's writer fails an assertion of its own on interruption and on a full disk.
+                if isinstance(error.__context__, (KeyboardInterrupt, OSError)):
+                    raise error.__context__ from None
+                raise
+        _append_checksum(temporary)
+
+
+def _append_checksum(path: Path) -> None:
+    """Write the sha256 of a zip archive as its comment."""
+    with path.open("r+b") as file:
+        content = hashlib.file_digest(file, "sha256").digest()
+        file.seek(-len(_NO_COMMENT), os.SEEK_END)
+        file.write(_HASH_BYTES.to_bytes(2, "little") + content)
+
+
+def _is_intact(path: Path) -> bool:
+    """Return whether a file ends with the sha256 of its content."""
+    found = hashlib.sha256()
+    left = path.stat().st_size - _HASH_BYTES - len(_NO_COMMENT)
+    with path.open("rb") as file:
+        while left > 0 and (part := file.read(min(left, 1 << 20))):
+            found.update(part)
+            left -= len(part)
+        found.update(_NO_COMMENT)
+        return file.read() == _HASH_BYTES.to_bytes(2, "little") + found.digest()
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint written by `save_checkpoint` onto the CPU.
 
     Raises:
-        WeightsError: truncated, or not a checkpoint.
+        WeightsError: truncated, damaged, or not a checkpoint.
     """
+    if not _is_intact(path):
+        raise WeightsError(
+            "the checkpoint can't be read: it is damaged or cut off", where=path, fix=_FIX
+        )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise WeightsError(
             f"the checkpoint can't be read ({type(error).__name__})",
             where=path,
-            fix="Delete it to start this step from the beginning.",
+            fix=_FIX,
         ) from error
     if not isinstance(state, dict):
         raise WeightsError(
             f"holds a {type(state).__name__} instead of a checkpoint",
             where=path,
-            fix="Delete it to start this step from the beginning.",
+            fix=_FIX,
         )
     return state
 
@@ -83,7 +120,6 @@ def restore_checkpoint(
     if not path.is_file():
         return 0
     state = load_checkpoint(path)
-    fix = "Delete it to start this step from the beginning."
     try:
         load_into(module, state["model"], where=path)
         optimizer.load_state_dict(state["optimizer"])
@@ -93,8 +129,8 @@ def restore_checkpoint(
             average.load_state_dict(state["average"])
         return int(state["step"])
     except WeightsError as error:
-        raise WeightsError(f"the checkpoint holds {error.what}", where=path, fix=fix) from None
+        raise WeightsError(f"the checkpoint holds {error.what}", where=path, fix=_FIX) from None
     except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise WeightsError(
-            f"not a checkpoint of this training ({error})", where=path, fix=fix
+            f"not a checkpoint of this training ({error})", where=path, fix=_FIX
         ) from None

@@ -7,19 +7,22 @@ logged twice.
 from __future__ import annotations
 
 import csv
+import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from tag2mask.artifacts.files import atomic_write
+from tag2mask.artifacts.files import atomic_write, readable_os_errors
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
 VALIDATION = "validation.csv"
+_STEP = re.compile(r"[0-9]{1,12}")
+_NUMBER = re.compile(r"nan|-?inf|-?[0-9]{1,12}(?:\.[0-9]{1,12})?(?:e[+-][0-9]{1,3})?")
 
 
 class TrainingLog:
@@ -35,25 +38,37 @@ class TrainingLog:
         from torch.utils.tensorboard import SummaryWriter
 
         self.columns = columns
-        path = folder / "losses.csv"
-        kept = _rows_before(path, columns, first_step)
-        with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
+        self._path, self._events_folder = folder / "losses.csv", folder / "tensorboard"
+        kept = _rows_before(self._path, columns, first_step)
+        with atomic_write(self._path) as temporary, temporary.open("w", newline="") as file:
             csv.writer(file).writerows([("step", *columns), *kept])
-        self._file = path.open("a", newline="")
+        self._file = self._path.open("a", newline="")
         self._csv = csv.writer(self._file)
-        self._events: SummaryWriter = SummaryWriter(
-            folder / "tensorboard", purge_step=first_step or None
-        )
-        self._hook = threading.excepthook
-        threading.excepthook = self._on_thread_error
+        # Before TensorBoard's thread starts, which writes at once.
+        self._hook, threading.excepthook = threading.excepthook, self._on_thread_error
+        try:
+            with readable_os_errors(self._events_folder):
+                self._events: SummaryWriter = SummaryWriter(
+                    self._events_folder, purge_step=first_step or None
+                )
+        except BaseException:
+            self._file.close()
+            threading.excepthook = self._hook
+            raise
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Write one row; columns without a value stay empty."""
+        """Write one row; columns without a value stay empty.
+
+        Raises:
+            RunFolderError: full disk, or another error of the system.
+        """
         cells = [f"{metrics[name]:.6g}" if name in metrics else "" for name in self.columns]
-        self._csv.writerow([step, *cells])
-        self._file.flush()
-        for name, value in metrics.items():
-            self._events.add_scalar(name, value, step)
+        with readable_os_errors(self._path):
+            self._csv.writerow([step, *cells])
+            self._file.flush()
+        with readable_os_errors(self._events_folder):
+            for name, value in metrics.items():
+                self._events.add_scalar(name, value, step)
 
     def _on_thread_error(self, failed: threading.ExceptHookArgs) -> None:
         """Ignore a full disk in TensorBoard's thread: the next row raises the same error here."""
@@ -97,43 +112,52 @@ def write_validation(folder: Path, step: int, metrics: Mapping[str, float]) -> b
     with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
         csv.writer(file).writerows([("step", *metrics), *kept, row])
     # NaN means photos without a labeled pixel; it is only better than no row at all.
-    good, before = float(row[1]), [float(other[1]) for other in kept]
+    good, before = float(row[1]), [float(other[1]) for other in kept if other[1]]
     return not before or (good == good and not any(other >= good for other in before))
 
 
 def best_of_validation(folder: Path) -> float:
     """Return the largest value of the first metric in ``validation.csv``; NaN if there is none."""
-    with (folder / VALIDATION).open(newline="") as file:
-        metrics = [float(row[1]) for row in list(csv.reader(file))[1:]]
+    metrics = [float(row[1]) for row in _numeric_rows(_read_rows(folder / VALIDATION)) if row[1]]
     return max((metric for metric in metrics if metric == metric), default=float("nan"))
 
 
 def last_metrics(folder: Path) -> dict[str, float]:
     """Return the metrics of the last row of ``losses.csv``; empty if there is no readable row."""
-    path = folder / "losses.csv"
-    if not path.is_file():
+    rows = _read_rows(folder / "losses.csv")
+    last = _numeric_rows(rows)[-1:]
+    if not last or last[0] != rows[-1]:
         return {}
-    with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        names, *rows = list(csv.reader(file)) or [[]]
-    if not rows or len(rows[-1]) != len(names):
-        return {}
-    try:
-        return {
-            name: float(cell) for name, cell in zip(names[1:], rows[-1][1:], strict=True) if cell
-        }
-    except ValueError:
-        return {}
+    cells = zip(rows[0][1:], last[0][1:], strict=True)
+    return {name: float(cell) for name, cell in cells if cell}
 
 
 def _rows_before(path: Path, columns: tuple[str, ...], first_step: int) -> list[list[str]]:
     """Return the complete rows of an earlier session before the first step of this one."""
-    if not path.is_file():
-        return []
-    # Damaged rows are dropped; they must not stop the training.
-    with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        rows = list(csv.reader(file))
+    rows = _read_rows(path)
     if not rows or rows[0] != ["step", *columns]:
         return []
-    width = len(columns) + 1
-    complete = [row for row in rows[1:] if len(row) == width and row[0].isdecimal()]
-    return [row for row in complete if int(row[0]) < first_step]
+    return [row for row in _numeric_rows(rows) if int(row[0]) < first_step]
+
+
+def _read_rows(path: Path) -> list[list[str]]:
+    """Return the rows of a CSV file; none where it is missing or no CSV file."""
+    try:
+        with path.open(newline="", encoding="utf-8", errors="replace") as file:
+            return list(csv.reader(file))
+    except (FileNotFoundError, csv.Error):
+        return []
+
+
+def _numeric_rows(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return the rows after the first that have a number, or nothing, in each of its columns.
+
+    Damaged rows are dropped; they must not stop the training.
+    """
+    return [
+        list(row)
+        for row in rows[1:]
+        if len(row) == len(rows[0])
+        and _STEP.fullmatch(row[0])
+        and all(not cell or _NUMBER.fullmatch(cell) for cell in row[1:])
+    ]
