@@ -5,16 +5,31 @@ The command line is imported inside ``main``: an interrupt may come during the i
 
 from __future__ import annotations
 
-from tag2mask.cli.interrupts import end_interrupted
+from tag2mask.cli.interrupts import (
+    INTERRUPTED,
+    catch_interrupts,
+    end_interrupted,
+    stop_catching,
+    was_interrupted,
+)
 
 
 def main() -> None:
     """Run the command line; always raises SystemExit."""
     try:
+        catch_interrupts()
         from tag2mask.cli.app import app
+
+        app(prog_name="tag2mask")
     except KeyboardInterrupt:
         end_interrupted()
-    app(prog_name="tag2mask")
+    except BaseException as error:
+        ended = isinstance(error, SystemExit) and error.code in (0, INTERRUPTED)
+        if was_interrupted() and not ended:
+            end_interrupted()
+        raise
+    finally:
+        stop_catching()
 
 
 if __name__ == "__main__":

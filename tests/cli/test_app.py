@@ -296,7 +296,7 @@ def raising(error: BaseException) -> Any:
             "error: photo a can't be read [a.jpg]. Replace it.",
         ),
         (KeyboardInterrupt(), 130, "interrupted; run the same command again to resume"),
-        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), 1, "error: No space left on device"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), 1, "error: the disk is full. Free"),
         (
             PermissionError(errno.EACCES, "Permission denied", "/x/y"),
             1,

@@ -23,7 +23,7 @@ from typer.core import TyperGroup
 
 from tag2mask.artifacts.handles import STEP_NAMES, Evaluation, ReportPage
 from tag2mask.cli import experiments, predict, steps, training
-from tag2mask.cli.interrupts import end_interrupted
+from tag2mask.cli.interrupts import end_interrupted, was_interrupted
 from tag2mask.cli.options import (
     DEFAULT_RECIPE,
     Compare,
@@ -95,15 +95,29 @@ def _readable_errors() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         end_interrupted()
-    except Tag2MaskError as error:
+    except Exception as error:
+        if was_interrupted():  # some libraries turn the interrupt into another exception
+            end_interrupted()
+        _explain(error)
+        raise
+
+
+def _explain(error: Exception) -> None:
+    """Exit with 1 and a message if the user can fix the error.
+
+    Raises:
+        typer.Exit: after printing the message.
+    """
+    from tag2mask.artifacts.files import os_error_text
+
+    if isinstance(error, Tag2MaskError):
         _fail(str(error), error)
-    except MemoryError as error:
+    elif isinstance(error, MemoryError):
         _fail("out of memory. Lower train_cam.batch_size, runtime.threads or predict.tile", error)
-    except OSError as error:
-        if error.errno == errno.EPIPE or error.errno is None:
-            raise
-        where = f" [{error.filename}]" if error.filename else ""
-        _fail(f"{error.strerror}{where}", error)
+    elif isinstance(error, RuntimeError) and str(error) == "can't start new thread":
+        _fail(os_error_text(OSError(errno.EAGAIN, "")), error)
+    elif isinstance(error, OSError) and error.errno not in (errno.EPIPE, None):
+        _fail(os_error_text(error), error)
 
 
 def _fail(message: str, error: BaseException) -> None:
