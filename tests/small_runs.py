@@ -17,7 +17,10 @@ import yaml
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from tag2mask.artifacts.checksums import model_checksums
+from tag2mask.artifacts.files import write_json
 from tag2mask.artifacts.handles import CamModel, PreparedData
+from tag2mask.artifacts.manifest import Manifest, read_record
 from tag2mask.cli import app as cli
 from tag2mask.recipe.loading import recipe_from
 from tag2mask.recipe.schema import Recipe
@@ -168,6 +171,14 @@ def prepared(photos: Path, out: Path) -> PreparedData:
 def trained(data: PreparedData, out: Path, **changes: Any) -> CamModel:
     """A network trained for an epoch of the small recipe."""
     return train_cam(data, recipe(**changes).train_cam, out, one_rank())
+
+
+def record_model(folder: Path) -> None:
+    """Record a model file that a test has replaced in the manifest of its folder."""
+    path = folder / "manifest.json"
+    manifest = read_record(path, Manifest)
+    files = model_checksums(folder)
+    write_json(path, manifest.model_copy(update={"files": files}).model_dump(mode="json"))
 
 
 def invoke(*arguments: str | Path) -> Result:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from tag2mask.artifacts.files import (
     atomic_write,
+    digest,
+    os_error_text,
     read_json,
     readable_os_errors,
     write_bytes,
@@ -81,3 +85,26 @@ def test_json_is_plain(tmp_path: Path) -> None:
     assert "é" in text
     with pytest.raises(RunFolderError, match=r"b\.json is missing"):
         read_json(tmp_path / "b.json")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.EFBIG, "File too large", "a.npz"), r"\[a\.npz\].*ulimit -f"),
+        (OSError(errno.EAGAIN, "Resource temporarily unavailable"), r"runtime\.workers"),
+        (OSError(errno.EMFILE, "Too many open files"), r"ulimit -n"),
+        (OSError(errno.ENOSPC, "No space left", b"events\xff"), r"full \[events.*\]\. Free"),
+        (OSError(errno.ECHILD, "No child processes", "x"), r"^No child processes \[x\]$"),
+    ],
+)
+def test_a_system_error_names_file_and_remedy(error: OSError, words: str) -> None:
+    assert re.search(words, os_error_text(error)) and "b'" not in os_error_text(error)
+
+
+def test_a_digest_follows_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"one")
+    first = digest(path)
+    assert first == hashlib.sha256(b"one").hexdigest() == digest(path)
+    write_bytes(path, b"two")
+    assert digest(path) == hashlib.sha256(b"two").hexdigest()

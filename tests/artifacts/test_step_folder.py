@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tag2mask.artifacts import lock
 from tag2mask.artifacts import step_folder as artifacts
 from tag2mask.artifacts.handles import CamMaps, CamModel, PreparedData
 from tag2mask.artifacts.identity import folder_status
@@ -131,13 +132,13 @@ def test_a_folder_that_another_process_fills_meanwhile_is_not_reused(
         step_folder(CamModel, tmp_path / "m", section=TrainCam(epochs=1)),
     ):
         raise RunFolderError("refused", where=tmp_path, fix="Give another model.")
-    make_folder = artifacts.make_folder
+    make_folder = lock.make_folder
 
     def filled(folder: Path) -> None:
         make_folder(folder)
         (folder / "checkpoint").touch()
 
-    monkeypatch.setattr(artifacts, "make_folder", filled)
+    monkeypatch.setattr(lock, "make_folder", filled)
     before = (tmp_path / "m" / "started.json").read_bytes()
     with (
         pytest.raises(RunFolderError, match="another process has worked in this folder"),

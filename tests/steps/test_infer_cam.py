@@ -25,6 +25,7 @@ from small_runs import (
     prepared,
     read_table,
     recipe,
+    record_model,
     start,
     trained,
     write_photos,
@@ -54,6 +55,7 @@ def model(data: PreparedData, tmp_path: Path) -> CamModel:
     with torch.no_grad():
         net.head.weight.abs_()
     save_seam(file, net, spec)
+    record_model(made.path)
     return made
 
 
@@ -528,6 +530,7 @@ def test_weights_that_are_not_finite(
     with torch.no_grad():
         net.head.weight[0, 0] = value
     save_seam(file, net, spec)
+    record_model(model.path)
     with pytest.raises(WeightsError, match=r"aren't finite \(head\.weight\).*model\.safetensors"):
         infer(data, model, tmp_path / "maps")
 
@@ -554,12 +557,17 @@ def test_a_model_file_that_is_cut_off_or_of_another_network(
     file = model.path / "model.safetensors"
     content = file.read_bytes()
     file.write_bytes(content[: len(content) // 2])
+    with pytest.raises(WeightsError, match=r"damaged or replaced.*model\.safetensors"):
+        infer(data, model, tmp_path / "maps")
+    record_model(model.path)
     with pytest.raises(WeightsError, match=r"cut off.*model\.safetensors"):
         infer(data, model, tmp_path / "maps")
     file.write_bytes(content)
+    record_model(model.path)
     spec = read_spec(file, SEAM_KIND)
     other = replace(spec, backbone="test_resnet")
     save_seam(file, build_seam(spec), other)
+    record_model(model.path)
     with pytest.raises(
         WeightsError,
         match=r"weights of another network: \d+ tensors expected, "

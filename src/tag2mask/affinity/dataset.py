@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from tag2mask.artifacts.items import item_path
 from tag2mask.classes import IGNORE
 from tag2mask.data.index import Sample
 from tag2mask.data.masks import read_mask
@@ -99,7 +100,7 @@ class AffinityDataset(Dataset[AffinityItem]):
         return image, torch.from_numpy(reduce_labels(labels, self.stride)), valid, sample.id
 
     def _label_map(self, sample: Sample) -> NDArray[np.uint8]:
-        path = self.labels / f"{sample.id}.png"
+        path = item_path(self.labels, sample.id, ".png")
         label_map = read_mask(path, self.num_classes)
         if label_map.shape != sample.size:
             raise DataError(

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from tag2mask.artifacts.items import item_path
 from tag2mask.classes import BACKGROUND, IGNORE, mask_id
 from tag2mask.data.index import Sample
 from tag2mask.data.masks import read_mask
@@ -24,7 +25,7 @@ Float32 = npt.NDArray[np.float32]
 
 def label_path(folder: Path, photo_id: str) -> Path:
     """Return the path of a photo's label map in an ``affinity-labels`` folder."""
-    return folder / "labels" / f"{photo_id}.png"
+    return item_path(folder / "labels", photo_id, ".png")
 
 
 def agreed_labels(strong: Float32, weak: Float32, tags: Sequence[int]) -> npt.NDArray[np.uint8]:

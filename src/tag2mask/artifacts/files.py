@@ -36,10 +36,35 @@ _EXPLAINED = {
         "Give a folder you may write to, or change its permissions.",
     ),
     errno.EROFS: ("the file system is read-only", "Give a folder on a writable disk."),
+    errno.EFBIG: (
+        "the file would be larger than the system allows",
+        "Raise the limit (`ulimit -f`), or give a folder on another disk. "
+        "Then run the same command again: it resumes.",
+    ),
+    errno.EAGAIN: (
+        "the system gives no further process, thread or buffer now",
+        "Raise the limit (`ulimit -u`) or lower runtime.workers and runtime.threads. "
+        "Then run the same command again: it resumes.",
+    ),
+    errno.EMFILE: (
+        "too many files are open",
+        "Raise the limit (`ulimit -n`) or lower runtime.workers. "
+        "Then run the same command again: it resumes.",
+    ),
+    errno.EIO: (
+        "the disk reports an error",
+        "Check the disk, or give a folder on another one.",
+    ),
     errno.ENAMETOOLONG: ("the file name is too long", "Shorten the photo's file name or the path."),
     errno.ENOTDIR: ("a file is in the place of the folder", "Give another folder."),
     errno.EEXIST: ("a file is in the place of the folder", "Give another folder."),
 }
+
+
+_OF_WRITING = frozenset(
+    {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST}
+)
+"""Errors whose explanation is only right where a file is being written."""
 
 
 @contextmanager
@@ -56,13 +81,27 @@ def readable_os_errors(where: Path, *, only_inside: bool = False) -> Iterator[No
     try:
         yield
     except OSError as error:
-        if error.errno not in _EXPLAINED:
-            raise
-        named = Path(os.fsdecode(error.filename)) if error.filename else where
-        if only_inside and not named.absolute().is_relative_to(where.absolute()):
+        named = _named_file(error) or where
+        if error.errno not in _EXPLAINED or (
+            only_inside and not named.absolute().is_relative_to(where.absolute())
+        ):
             raise
         what, fix = _EXPLAINED[error.errno]
-        raise RunFolderError(what, where=where if only_inside else named, fix=fix) from error
+        raise RunFolderError(what, where=named, fix=fix) from error
+
+
+def _named_file(error: OSError) -> Path | None:
+    """Return the file that a system error names, if any; some libraries give it as bytes."""
+    name = error.filename
+    return Path(os.fsdecode(name)) if isinstance(name, str | bytes | os.PathLike) and name else None
+
+
+def os_error_text(error: OSError) -> str:
+    """Return what happened, where, and how to fix it if that is known, as one line."""
+    what, fix = error.strerror or str(error), None
+    if error.errno not in _OF_WRITING:
+        what, fix = _EXPLAINED.get(error.errno or 0, (what, fix))
+    return str(RunFolderError(what, where=_named_file(error), fix=fix))
 
 
 def make_folder(folder: Path) -> None:
@@ -174,14 +213,22 @@ def _finite(value: Any) -> Any:
     return value
 
 
+_DIGESTS: dict[tuple[int, int, int, int], str] = {}
+"""Digests of this process, by device, inode, size and time of the file."""
+
+
 def digest(file: Path) -> str:
-    """Return the sha256 (hex) of a file's content.
+    """Return the sha256 (hex) of a file's content, computed once per process and state of the file.
 
     Raises:
         RunFolderError: no permission to read it.
     """
     with readable_os_errors(file), file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+        stat = os.fstat(content.fileno())
+        state = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        if state not in _DIGESTS:
+            _DIGESTS[state] = hashlib.file_digest(content, "sha256").hexdigest()
+        return _DIGESTS[state]
 
 
 def check_run_outside_data(data: Path, out: Path) -> None:

@@ -57,7 +57,8 @@ class Handle:
             raise RunFolderError(
                 f"not a {cls.step} folder: it has no {MANIFEST}",
                 where=folder,
-                fix=f"Give the folder that `{command}` wrote.",
+                fix=f"Give the folder that `{command}` wrote. If its {MANIFEST} was lost, delete "
+                f"the folder and run `{command}` again.",
             )
         if found.step != cls.step:
             raise RunFolderError(
@@ -182,6 +183,7 @@ class ReportPage(Handle):
     """``report``: the HTML page."""
 
     step = "report"
+    needs = ("index.html",)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ from tag2mask.artifacts.handles import STEPS, Handle, missing_files, section_nam
 from tag2mask.artifacts.manifest import STARTED, Identity, Input, Manifest, read_identity
 from tag2mask.errors import RunFolderError
 
+DELETED = "deleted"
+"""Identity of a folder whose deletion has begun."""
 _SETTINGS = " settings"
 """Ends the name of the input that holds the identity of a coverage folder."""
 
@@ -54,7 +56,7 @@ def folder_status(
     """
     folder = Path(path)
     found = read_identity(folder)
-    if found is None:
+    if found is None or found.identity == DELETED:
         return FolderStatus("missing")
     if found.step != kind.step:
         raise RunFolderError(
@@ -89,6 +91,12 @@ def folder_status(
         lost = tuple(f"{name}: missing" for name in missing)
         return FolderStatus("partial", (*lost, *reasons), names, settings)
     return FolderStatus("stale" if reasons else "fresh", tuple(reasons), names, settings)
+
+
+def is_being_deleted(folder: Path) -> bool:
+    """Return whether a deletion of a step's folder has begun and was interrupted."""
+    found = read_identity(folder)
+    return found is not None and found.identity == DELETED
 
 
 def holds_work(folder: Path) -> bool:

@@ -2,19 +2,22 @@
 
 One line per item, appended once its files are written. A killed step continues from there, and a
 step whose data changed redoes only the items whose key changed. Every rank writes its own journal;
-all are read. An incomplete line is ignored.
+all are read. A line that is incomplete, or whose id is none, is ignored.
+
+The last line of an item counts. Lines of different files are ordered by their session, which is one
+higher than all sessions that the journals held when it began; no clock is involved.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from tag2mask.artifacts.files import readable_os_errors
+from tag2mask.artifacts.items import checked_id
 
 
 class Journal:
@@ -28,14 +31,18 @@ class Journal:
     def __init__(self, folder: Path, rank: int) -> None:
         self._folder = folder
         self._rank = rank
-        self._read: dict[str, str] | None = None
+        self._read: _Records | None = None
         self._file: IO[bytes] | None = None
 
     @property
-    def _keys(self) -> dict[str, str]:
+    def _records(self) -> _Records:
         if self._read is None:
-            self._read = recorded_items(self._folder)
+            self._read = _read_records(self._folder)
         return self._read
+
+    @property
+    def _keys(self) -> dict[str, str]:
+        return self._records.keys
 
     def key(self, item: str) -> str | None:
         """Return the key an item was last recorded with (on any rank), or None."""
@@ -86,7 +93,7 @@ class Journal:
         with readable_os_errors(self._folder / name):
             if self._file is None:
                 self._file = _open(self._folder / name)
-            line = json.dumps({"id": item, "key": key, "time": time.time_ns()})
+            line = json.dumps({"id": item, "key": key, "session": self._records.sessions})
             self._file.write(line.encode() + b"\n")
             self._file.flush()  # a killed process then loses at most the line being written
 
@@ -100,17 +107,45 @@ def _open(path: Path) -> IO[bytes]:
     return file
 
 
+class _Records(NamedTuple):
+    """What the journals of a folder hold.
+
+    Attributes:
+        keys: the last key of each item.
+        sessions: number of sessions that wrote them.
+    """
+
+    keys: dict[str, str]
+    sessions: int
+
+
 def recorded_items(folder: Path) -> dict[str, str]:
     """Return the last key of each item over the journals of all ranks."""
+    return _read_records(folder).keys
+
+
+def _read_records(folder: Path) -> _Records:
     last: dict[str, tuple[int, str | None]] = {}
+    sessions = 0
     for path in sorted(folder.glob("items*.jsonl")):
         with path.open("rb") as lines:
             for line in lines:
-                try:
-                    entry = json.loads(line)
-                    item, key, when = entry["id"], entry["key"], entry["time"]
-                except (ValueError, KeyError, TypeError):
+                parsed = _parsed(line)
+                if parsed is None:
                     continue
-                if item not in last or when >= last[item][0]:
-                    last[item] = (when, key)
-    return {item: key for item, (_, key) in last.items() if key is not None}
+                item, key, session = parsed
+                sessions = max(sessions, session + 1)
+                if item not in last or session >= last[item][0]:
+                    last[item] = (session, key)
+    return _Records({item: key for item, (_, key) in last.items() if key is not None}, sessions)
+
+
+def _parsed(line: bytes) -> tuple[str, str | None, int] | None:
+    """Return the item, key and session of a line; None: the line is incomplete or damaged."""
+    try:
+        entry = json.loads(line)
+        item, key, session = checked_id(entry["id"]), entry["key"], entry["session"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    valid = isinstance(key, str | None) and isinstance(session, int)
+    return (item, key, session) if valid else None

@@ -56,6 +56,8 @@ class Manifest(Identity):
     counts: dict[str, int] = {}
     skipped: tuple[str, ...] = ()
     """Skipped photos, each with its reason."""
+    files: dict[str, str] = {}
+    """sha256 (hex) of each model file, by name."""
     versions: dict[str, str] = {}
     metrics: dict[str, Any] = {}
 

@@ -18,8 +18,8 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
@@ -27,15 +27,22 @@ from typing import Any, Generic
 
 from pydantic import BaseModel
 
+from tag2mask.artifacts.checksums import model_checksums
 from tag2mask.artifacts.files import (
-    make_folder,
     readable_os_errors,
     remove_temporary_files,
     write_json,
 )
 from tag2mask.artifacts.handles import Handle, HandleT, missing_files
-from tag2mask.artifacts.identity import check_same_identity, holds_work, identity_of
+from tag2mask.artifacts.identity import (
+    DELETED,
+    check_same_identity,
+    holds_work,
+    identity_of,
+    is_being_deleted,
+)
 from tag2mask.artifacts.journal import Journal
+from tag2mask.artifacts.lock import LOCK, folder_lock
 from tag2mask.artifacts.manifest import MANIFEST, STARTED, Identity, Manifest, read_identity
 from tag2mask.errors import FolderInUseError, RunFolderError
 from tag2mask.version import __version__
@@ -98,6 +105,7 @@ class Step(Generic[HandleT]):
                 counts=dict(counts),
                 metrics=dict(metrics),
                 skipped=tuple(skipped),
+                files=model_checksums(self.path),
                 versions=_versions(),
             )
             remove_temporary_files(self.path)
@@ -127,6 +135,7 @@ def step_folder(
     inputs: Mapping[str, Handle | str] = MappingProxyType({}),
     coverage: Mapping[str, Handle | str] = MappingProxyType({}),
     rank: int = 0,
+    has_all: Callable[[Manifest], bool] = lambda _: True,
 ) -> Iterator[Step[HandleT]]:
     """Open a step's folder for work: a new, partial or complete one.
 
@@ -141,6 +150,8 @@ def step_folder(
         coverage: handles or strings that decide which items there are. A handle's own identity
             counts as an input; only its coverage is coverage here.
         rank: of this process; only rank 0 writes ``started.json`` and the manifest.
+        has_all: returns whether a folder with this manifest still has all its files; if not, it is
+            opened as a partial one.
 
     Raises:
         RunFolderError: the folder was made from something else (the keys that differ, old and new),
@@ -148,6 +159,8 @@ def step_folder(
     """
     folder = Path(out)
     wanted = identity_of(kind, folder, section, inputs, coverage)
+    if rank == 0 and is_being_deleted(folder):
+        remove_step_folder(kind, folder)
     found = read_identity(folder) if rank == 0 else _wait_for_rank_zero(folder, wanted)
     taken_over = found if rank == 0 and _only_begun(found, wanted, holds_work(folder)) else None
     if taken_over is not None:
@@ -160,11 +173,12 @@ def step_folder(
         isinstance(found, Manifest)
         and found.fingerprint == wanted.fingerprint
         and not missing_files(kind, folder)
+        and has_all(found)
     )
-    make_folder(folder)
     if found is not None and not isinstance(found, Manifest):
         wanted = wanted.model_copy(update={"started": found.started, "seconds": found.seconds})
-    with _locked(folder, wanted=rank == 0 and not complete) as locked:
+    writes = rank == 0 and not complete
+    with folder_lock(folder) if writes else nullcontext(False) as locked:
         if taken_over is not None:
             if not locked:  # another process may be working there
                 check_same_identity(kind, taken_over, wanted, section, folder)
@@ -172,7 +186,7 @@ def step_folder(
                 raise _worked_meanwhile(folder)
         elif locked and read_identity(folder) != found:
             raise _worked_meanwhile(folder)
-        if rank == 0 and not complete:
+        if writes:
             write_json(folder / STARTED, wanted.model_dump(mode="json"))
             (folder / MANIFEST).unlink(missing_ok=True)
         step = Step(kind(folder), wanted, complete=complete, resumed=found is not None, rank=rank)
@@ -197,11 +211,34 @@ def remove_step_folder(kind: type[Handle], path: Path | str) -> None:
     """Delete a step's folder, complete or partial, so that the step runs again.
 
     Raises:
-        RunFolderError: the folder is not of this step, or can't be deleted.
+        RunFolderError: as `remove_step_folders`.
     """
-    folder = Path(path)
-    if not folder.exists():
-        return
+    remove_step_folders([(kind, Path(path))])
+
+
+def remove_step_folders(folders: Sequence[tuple[type[Handle], Path]]) -> None:
+    """Delete the folders of steps, complete or partial, so that the steps run again.
+
+    All folders are locked before the first is deleted. An interrupted deletion is continued by this
+    function, and by ``step_folder``.
+
+    Raises:
+        RunFolderError: a folder is not of its step, is in use by another process, or can't be
+            deleted.
+    """
+    existing = [(kind, folder) for kind, folder in folders if folder.exists()]
+    for kind, folder in existing:
+        _check_removable(kind, folder)
+    with ExitStack() as locks:
+        for _, folder in existing:
+            locks.enter_context(folder_lock(folder, remove=True))
+        for kind, folder in existing:
+            _check_removable(kind, folder)  # another process may have written it meanwhile
+            with readable_os_errors(folder):
+                _empty(folder)
+
+
+def _check_removable(kind: type[Handle], folder: Path) -> None:
     found = read_identity(folder)
     if found is None:
         _check_not_foreign(folder, kind)
@@ -211,10 +248,22 @@ def remove_step_folder(kind: type[Handle], path: Path | str) -> None:
             where=folder,
             fix="Correct the path.",
         )
-    with readable_os_errors(folder):
-        # The manifest first: an interrupted deletion must not leave a "complete" folder.
+
+
+def _empty(folder: Path) -> None:
+    """Delete all in a folder but its lock; the record that it is being deleted goes last."""
+    found = read_identity(folder)
+    if found is not None:
+        marked = found.model_copy(update={"identity": DELETED})
+        with suppress(RunFolderError):  # a full disk: it may be what the deletion is for
+            write_json(folder / STARTED, marked.model_dump(mode="json"))
         (folder / MANIFEST).unlink(missing_ok=True)
-        shutil.rmtree(folder)
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        elif entry.name not in (LOCK, STARTED):
+            entry.unlink()
+    (folder / STARTED).unlink(missing_ok=True)
 
 
 def _wait_for_rank_zero(folder: Path, wanted: Identity) -> Identity | None:
@@ -223,6 +272,7 @@ def _wait_for_rank_zero(folder: Path, wanted: Identity) -> Identity | None:
     work, found = holds_work(folder), read_identity(folder)
     while (
         found is None
+        or found.identity == DELETED
         or _only_begun(found, wanted, work)
         or (found.identity == wanted.identity and found.fingerprint != wanted.fingerprint)
     ):
@@ -261,7 +311,8 @@ def _check_not_foreign(folder: Path, kind: type[Handle]) -> None:
         raise RunFolderError(
             f"the folder holds other files, but no {MANIFEST} of {kind.step}",
             where=folder,
-            fix="Give another --out, or an empty folder.",
+            fix=f"If its {MANIFEST} was lost, delete the folder and run the same command again. "
+            "Else give another --out, or an empty folder.",
         )
 
 
@@ -271,32 +322,3 @@ def _versions() -> dict[str, str]:
         with suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
     return versions
-
-
-@contextmanager
-def _locked(folder: Path, *, wanted: bool) -> Iterator[bool]:
-    """Lock the folder against a second process; the system releases it when this one dies.
-
-    Yields whether it is locked; some systems have no locks.
-    """
-    if not wanted or sys.platform == "win32":
-        yield False
-        return
-    import fcntl
-
-    with readable_os_errors(folder):
-        lock = (folder / ".lock").open("w")
-    with lock:
-        held = True
-        try:
-            # Not flock: data loading processes would inherit its lock, and it would outlive a kill.
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            raise FolderInUseError(
-                "another process is working in this folder",
-                where=folder,
-                fix="Wait for it to end, or give another --out.",
-            ) from None
-        except OSError:
-            held = False  # a file system without locks
-        yield held

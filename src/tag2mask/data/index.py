@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from tag2mask.artifacts.files import atomic_write, read_json, write_json
+from tag2mask.artifacts.items import checked_id
 from tag2mask.classes import ClassSet
 from tag2mask.data.inventory import SPLITS, Split
 from tag2mask.errors import RunFolderError
@@ -88,7 +89,7 @@ def read_index(folder: Path, split: Split) -> list[Sample]:
     def sample(row: Any) -> Sample:
         height, width = row["size"]
         return Sample(
-            id=row["id"],
+            id=checked_id(row["id"]),
             image=root / row["image"],
             size=(height, width),
             tags=tuple(row["tags"]),
@@ -120,7 +121,10 @@ def read_mask_rows(folder: Path) -> list[MaskRow]:
     if not path.exists():
         return []
     return list(
-        _read_lines(path, lambda row: MaskRow(row["id"], row["mask"], row["drawn"], row["stamp"]))
+        _read_lines(
+            path,
+            lambda row: MaskRow(checked_id(row["id"]), row["mask"], row["drawn"], row["stamp"]),
+        )
     )
 
 

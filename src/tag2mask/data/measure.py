@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from tag2mask.artifacts.items import item_path
 from tag2mask.data.check import PHOTOS_PER_BLOCK, read_checked_mask
 from tag2mask.data.images import image_size
 from tag2mask.data.index import MaskRow, Sample
@@ -69,7 +72,7 @@ def measure_photos(
                 masks.append(
                     MaskRow(
                         entry.id,
-                        entry.mask or f"{DRAWN_FOLDER}/{entry.id}.png",
+                        entry.mask or item_path(Path(DRAWN_FOLDER), entry.id, ".png").as_posix(),
                         entry.mask is None,
                         entry.mask_stamp,
                     )

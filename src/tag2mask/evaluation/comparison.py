@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tag2mask.artifacts.items import item_path
 from tag2mask.classes import BACKGROUND, IGNORE, ClassSet
 from tag2mask.data.index import Sample
 from tag2mask.errors import DataError
@@ -127,7 +128,7 @@ class Comparison:
         return found
 
     def _count_masks(self, found: PhotoCounts, truth: Labels, sample: Sample) -> None:
-        pseudo_path = self.masks / f"{sample.id}.png"
+        pseudo_path = item_path(self.masks, sample.id, ".png")
         if not pseudo_path.is_file():
             raise DataError(
                 f"photo {sample.id!r} has no pseudo mask",
@@ -151,7 +152,7 @@ class Comparison:
         self, stage: Stage, truth: Labels, sample: Sample, cam_map: CamMap
     ) -> MaskCounts | FullMaps:
         if isinstance(stage.content, Path):
-            path = stage.content / f"{sample.id}.png"
+            path = item_path(stage.content, sample.id, ".png")
             if not path.is_file():
                 raise DataError(
                     f"photo {sample.id!r} has no mask of stage {stage.name!r}",

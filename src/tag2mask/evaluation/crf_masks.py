@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tag2mask.artifacts.items import item_path
 from tag2mask.artifacts.step_folder import Step
 from tag2mask.classes import BACKGROUND, mask_id
 from tag2mask.crf.dense_crf import CrfSettings, DenseCrf
@@ -31,7 +32,7 @@ CRF_MASKS = "crf"
 
 def crf_mask_path(folder: Path, photo_id: str) -> Path:
     """Return the file of a photo's CRF mask in a step's folder."""
-    return folder / CRF_MASKS / f"{photo_id}.png"
+    return item_path(folder / CRF_MASKS, photo_id, ".png")
 
 
 @dataclass(frozen=True)

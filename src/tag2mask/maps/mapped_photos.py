@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tag2mask.artifacts.handles import AnyMaps, Handle, PreparedData
+from tag2mask.artifacts.items import item_path
 from tag2mask.data.index import Sample, read_classes, read_index
 from tag2mask.data.inventory import SPLITS, Split
 from tag2mask.data.photos import read_sample_mask
@@ -43,7 +44,7 @@ class MappedPhotos:
 
     def path(self, photo_id: str) -> Path:
         """Return the path of a photo's map file."""
-        return self.folder / f"{photo_id}{MAP_SUFFIX}"
+        return item_path(self.folder, photo_id, MAP_SUFFIX)
 
     def stamp(self, photo_id: str) -> str:
         """Return ``<bytes>-<mtime_ns>`` of a photo's map file, which changes with the file."""
@@ -123,7 +124,7 @@ def mapped_photos(data: PreparedData, maps: AnyMaps) -> MappedPhotos:
     splits: dict[Split, list[Sample]] = {}
     for split in SPLITS:
         samples = read_index(data.path, split)
-        found = [s for s in samples if (folder / f"{s.id}{MAP_SUFFIX}").is_file()]
+        found = [s for s in samples if item_path(folder, s.id, MAP_SUFFIX).is_file()]
         if not found:
             continue
         present = {sample.id for sample in found}

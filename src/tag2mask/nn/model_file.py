@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from tag2mask.artifacts.checksums import check_model_file
 from tag2mask.errors import RecipeError, WeightsError
 from tag2mask.nn.weights import load_into, load_state
 
@@ -96,6 +97,7 @@ def read_spec(path: Path, kind: ModelKind[NetT, SpecT]) -> SpecT:
     """
     if not path.is_file():
         raise WeightsError("no such model file", where=path, fix=kind.fix)
+    check_model_file(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

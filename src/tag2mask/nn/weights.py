@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from tag2mask.artifacts.checksums import check_model_file
 from tag2mask.errors import WeightsError
 from tag2mask.nn.mxnet_params import read_params, resnet38_names
 
@@ -41,12 +42,14 @@ def load_state(path: Path) -> dict[str, Tensor]:
         Tensors by name, in the file's order, without DataParallel's ``module.`` prefix.
 
     Raises:
-        WeightsError: no such file, truncated or damaged, a pickle with other objects than tensors,
+        WeightsError: no such file, truncated or damaged (compared with the sha256 in its folder's
+            manifest, if it has one), a pickle with other objects than tensors,
             or no state dict.
     """
     path = Path(path)
     if not path.is_file():
         raise WeightsError("no such weight file", where=path, fix="Check the path.")
+    check_model_file(path)
     suffix = path.suffix.lower()
     if suffix == ".params":
         return resnet38_names(read_params(path))

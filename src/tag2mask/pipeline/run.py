@@ -8,13 +8,15 @@ and the recipe that the run folder keeps.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tag2mask.artifacts.files import check_run_outside_data, write_text
 from tag2mask.artifacts.handles import STEPS, Evaluation, Handle, ReportPage
-from tag2mask.artifacts.step_folder import remove_step_folder
+from tag2mask.artifacts.lock import folder_lock
+from tag2mask.artifacts.step_folder import remove_step_folders
 from tag2mask.errors import RunFolderError
 from tag2mask.pipeline.method import run_steps
 from tag2mask.pipeline.preflight import check_id_list, check_late_networks, check_runs
@@ -93,16 +95,22 @@ def run(
     if compare and ReportPage in steps:
         check_runs(compare)
     runtime = start_runtime(recipe.runtime)
-    on_first_rank(runtime, lambda: _begin(recipe, out, steps, redo))
     handles: dict[str, Handle] = {}
-    made = run_steps(data, recipe, lambda kind, *_: out / kind.step, runtime, update=update)
-    for handle in made:
-        handles[handle.step] = handle
-        if handle.step == steps[-1].step:
-            return RunResult(out, handles)
-    page = out / ReportPage.step
-    on_first_rank(runtime, lambda: _write_report(out, recipe, page, compare))
-    handles[ReportPage.step] = ReportPage.open(page)
+    with ExitStack() as locks:
+
+        def begin() -> None:
+            locks.enter_context(folder_lock(out, remove=True))
+            _begin(recipe, out, steps, redo)
+
+        on_first_rank(runtime, begin)
+        made = run_steps(data, recipe, lambda kind, *_: out / kind.step, runtime, update=update)
+        for handle in made:
+            handles[handle.step] = handle
+            if handle.step == steps[-1].step:
+                return RunResult(out, handles)
+        page = out / ReportPage.step
+        on_first_rank(runtime, lambda: _write_report(out, recipe, page, compare))
+        handles[ReportPage.step] = ReportPage.open(page)
     return RunResult(out, handles)
 
 
@@ -166,8 +174,7 @@ def _begin(recipe: Recipe, out: Path, steps: Sequence[type[Handle]], redo: str |
     check_late_networks(
         recipe, out, {kind for kind in steps if kind in redone or kind.step not in begun}
     )
-    for kind in reversed(redone):
-        remove_step_folder(kind, out / kind.step)
+    remove_step_folders([(kind, out / kind.step) for kind in reversed(redone)])
     text = f"{RECIPE_HEAD}\n{dump_recipe(recipe)}"
     # The report depends on the file's time: an unchanged recipe isn't written again.
     if not path.is_file() or path.read_bytes() != text.encode("utf-8"):

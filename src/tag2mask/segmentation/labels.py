@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tag2mask.artifacts.handles import PreparedData, PseudoMaskFolder
+from tag2mask.artifacts.items import item_path
 from tag2mask.data.index import Sample, read_classes, read_index, read_mask_paths
 from tag2mask.data.photos import read_photo, read_sample_mask
 from tag2mask.errors import DataError
@@ -56,7 +57,7 @@ def pseudo_labeled(data: PreparedData, masks: PseudoMaskFolder) -> LabeledPhotos
     without: list[str] = []
     labels: dict[str, Path] = {}
     for sample in read_index(data.path, "train"):
-        mask = masks.path / "masks" / f"{sample.id}.png"
+        mask = item_path(masks.path / "masks", sample.id, ".png")
         if mask.is_file():
             samples.append(sample)
             labels[sample.id] = mask

@@ -33,7 +33,7 @@ from tag2mask.recipe.sections import AffinityLabeling
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import sized_map
-from tag2mask.steps.per_photo import PhotoOutputs, files_exist
+from tag2mask.steps.per_photo import PhotoOutputs, files_exist, has_all_files, prepared_ids
 
 
 def affinity_labels(
@@ -54,15 +54,16 @@ def affinity_labels(
             photo can't be read (unless ``skip_bad``); no background threshold can be found.
         RunFolderError: ``out`` was made with other maps or other settings, or can't be written.
     """
+    files = partial(_files, out)
     with step_folder(
         AffinityLabels,
         out,
         section=section,
         coverage={"data": data, "maps": maps},
         rank=runtime.rank,
+        has_all=has_all_files(files, partial(prepared_ids, data)),
     ) as step:
-        files = partial(_files, step)
-        if step.complete and files_exist(files, step.journal.ids()):
+        if step.complete:
             return step.handle
         classes = read_classes(data.path)
         photos = mapped_photos(data, maps)
@@ -129,7 +130,7 @@ class _AffinityLabeler:
         self.colors = colors
         self.section = section
         self.alphas = alphas
-        self.outputs = PhotoOutputs(step, partial(_files, step), self._key)
+        self.outputs = PhotoOutputs(step, partial(_files, step.path), self._key)
         self.crf = CrfSettings(**section.crf.model_dump())
 
     def write(
@@ -159,5 +160,5 @@ class _AffinityLabeler:
         return sample, None
 
 
-def _files(step: Step[AffinityLabels], photo_id: str) -> tuple[Path]:
-    return (label_path(step.path, photo_id),)
+def _files(folder: Path, photo_id: str) -> tuple[Path]:
+    return (label_path(folder, photo_id),)

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tag2mask.artifacts.handles import CamMaps, CamModel, PreparedData
-from tag2mask.artifacts.step_folder import Step, step_folder
+from tag2mask.artifacts.items import item_path
+from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.data.index import Sample, read_classes, read_index
 from tag2mask.data.inventory import SPLITS
 from tag2mask.data.photos import read_photo
@@ -30,7 +31,7 @@ from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.seam.inference import InferenceSettings, MultiScaleInference, PhotoMaps
 from tag2mask.seam.network import SeamNet, SeamSpec, load_seam
-from tag2mask.steps.per_photo import PhotoOutputs, files_exist
+from tag2mask.steps.per_photo import PhotoOutputs, has_all_files, prepared_ids
 
 TAG_SOURCE = {"known": "known", "untagged": "known or predicted", "predicted": "predicted"}
 """Origin of the tags, shown with every result that is based on the maps."""
@@ -60,6 +61,7 @@ def infer_cam(
         DeviceError: the GPU ran out of memory.
         RunFolderError: ``out`` was made with another model or other settings.
     """
+    files = partial(_files, out)
     with step_folder(
         CamMaps,
         out,
@@ -67,9 +69,9 @@ def infer_cam(
         inputs={"model": model},
         coverage={"data": data},
         rank=runtime.rank,
+        has_all=has_all_files(files, partial(prepared_ids, data)),
     ) as step:
-        files = partial(_files, step)
-        if step.complete and files_exist(files, step.journal.ids()):
+        if step.complete:
             return step.handle
         inference, spec = _load(model, data, section, runtime)
         samples = [
@@ -270,5 +272,5 @@ def _chunks(samples: Sequence[Sample]) -> Iterator[Sequence[Sample]]:
         yield chunk
 
 
-def _files(step: Step[CamMaps], photo_id: str) -> tuple[Path]:
-    return (step.path / "maps" / f"{photo_id}{MAP_SUFFIX}",)
+def _files(folder: Path, photo_id: str) -> tuple[Path]:
+    return (item_path(folder / "maps", photo_id, MAP_SUFFIX),)

@@ -2,7 +2,8 @@
 
 Each photo has files in the step's folder, and a key that describes what they were made from. The
 journal keeps the key of every photo whose files are complete. So an interrupted step resumes, and a
-changed photo is computed again.
+changed photo is computed again. Whether a finished folder still has all files is counted against
+the list of photos.
 """
 
 from __future__ import annotations
@@ -12,7 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
+from tag2mask.artifacts.handles import PreparedData
+from tag2mask.artifacts.manifest import Manifest
 from tag2mask.artifacts.step_folder import Step
+from tag2mask.data.index import read_index
+from tag2mask.data.inventory import SPLITS
 from tag2mask.errors import DataError
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.ranks import Ranks
@@ -36,6 +41,31 @@ the reason why the photo can't be read."""
 def files_exist(files: Callable[[str], Sequence[Path]], ids: Iterable[str]) -> bool:
     """Return whether all files of all these photos exist."""
     return all(path.is_file() for photo_id in ids for path in files(photo_id))
+
+
+def has_all_files(
+    files: Callable[[str], Sequence[Path]], ids: Callable[[], Iterable[str]]
+) -> Callable[[Manifest], bool]:
+    """Return the check of a finished folder for ``step_folder``.
+
+    Args:
+        files: returns the files of a photo, by its id.
+        ids: returns the ids of all photos that the step may have written.
+
+    Returns:
+        Whether as many photos have all their files as the manifest counts.
+    """
+
+    def check(manifest: Manifest) -> bool:
+        written = sum(files_exist(files, [photo_id]) for photo_id in ids())
+        return written >= manifest.counts.get("photos", 0)
+
+    return check
+
+
+def prepared_ids(data: PreparedData) -> set[str]:
+    """Return the ids of all prepared photos."""
+    return {sample.id for split in SPLITS for sample in read_index(data.path, split)}
 
 
 class Written(NamedTuple):

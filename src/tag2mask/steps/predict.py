@@ -28,7 +28,7 @@ from tag2mask.runtime.ranks import OneProcess, Ranks
 from tag2mask.segmentation.inference.labeling import LabelingSettings, PhotoLabeler
 from tag2mask.segmentation.inference.segmenter import Segmenter
 from tag2mask.segmentation.loading import open_segmenter
-from tag2mask.steps.per_photo import files_exist
+from tag2mask.steps.per_photo import has_all_files, prepared_ids
 from tag2mask.steps.predict_photos import PhotoPredictor, photo_files
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def predict_prepared(
         DeviceError: out of memory.
         RunFolderError: ``out`` was made with another model or other settings, or can't be written.
     """
+    files = partial(photo_files, out, section)
     with step_folder(
         Predictions,
         out,
@@ -62,9 +63,9 @@ def predict_prepared(
         inputs={"model": model},
         coverage={"data": data},
         rank=runtime.rank,
+        has_all=has_all_files(files, partial(prepared_ids, data)),
     ) as step:
-        files = partial(photo_files, step, section)
-        if step.complete and files_exist(files, step.journal.ids()):
+        if step.complete:
             return step.handle
         segmenter = open_segmenter(
             model.path, device=str(runtime.device), precision=section.precision
@@ -116,6 +117,7 @@ def predict(
     ranks = ranks or OneProcess()
     ids = {photo.id for photo in photos}
     _check_same_photos(out, photos, ids)
+    named = [photo.id for photo in photos if not photo.problem]
     with step_folder(
         Predictions,
         out,
@@ -123,9 +125,9 @@ def predict(
         inputs={"model": model},
         coverage={"photos": _fingerprint(photos)},
         rank=ranks.rank,
+        has_all=has_all_files(partial(photo_files, out, section), lambda: named),
     ) as step:
-        files = partial(photo_files, step, section)
-        if step.complete and files_exist(files, ids.intersection(step.journal.ids())):
+        if step.complete:
             return step.handle
         earlier = sum(item not in ids for item in step.journal.ids())
         predictor = PhotoPredictor(_labeler(segmenter, section), section, step)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from tag2mask.artifacts.files import atomic_write
 from tag2mask.artifacts.handles import Predictions
+from tag2mask.artifacts.items import item_path
 from tag2mask.artifacts.step_folder import Step
 from tag2mask.data.images import read_image
 from tag2mask.data.masks import write_confidence, write_mask
@@ -37,11 +38,11 @@ _SUFFIXES = {"masks": ".png", "overlays": ".jpg", "confidence": ".png", "probabi
 """Suffix of the files in each subfolder of the step's folder."""
 
 
-def _file(step: Step[Predictions], folder: str, photo_id: str) -> Path:
-    return step.path / folder / f"{photo_id}{_SUFFIXES[folder]}"
+def _file(out: Path, folder: str, photo_id: str) -> Path:
+    return item_path(out / folder, photo_id, _SUFFIXES[folder])
 
 
-def photo_files(step: Step[Predictions], section: Predict, photo_id: str) -> list[Path]:
+def photo_files(out: Path, section: Predict, photo_id: str) -> list[Path]:
     """Return the paths of a photo's mask and of the other files that the section asks for."""
     wanted = {
         "masks": True,
@@ -49,7 +50,7 @@ def photo_files(step: Step[Predictions], section: Predict, photo_id: str) -> lis
         "confidence": section.confidence,
         "probabilities": section.probabilities,
     }
-    return [_file(step, folder, photo_id) for folder in _SUFFIXES if wanted[folder]]
+    return [_file(out, folder, photo_id) for folder in _SUFFIXES if wanted[folder]]
 
 
 class _ReadPhoto(NamedTuple):
@@ -86,7 +87,7 @@ class PhotoPredictor:
         self.section = section
         self.step = step
         self.outputs: PhotoOutputs[PhotoFile] = PhotoOutputs(
-            step, partial(photo_files, step, section), lambda photo: photo.stamp
+            step, partial(photo_files, step.path, section), lambda photo: photo.stamp
         )
 
     def finish(
@@ -185,7 +186,7 @@ class PhotoPredictor:
         return None
 
     def _write(self, photo: PhotoFile, labeled: PhotoLabels, shown: Image.Image | None) -> None:
-        path, colors = partial(_file, self.step), self.segmenter.classes.colors
+        path, colors = partial(_file, self.step.path), self.segmenter.classes.colors
         write_mask(path("masks", photo.id), labeled.labels, colors)
         if shown is not None:
             overlay = mask_overlay(shown, labeled.labels, colors)

@@ -17,11 +17,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tag2mask.artifacts.files import check_run_outside_data, write_json
 from tag2mask.artifacts.handles import PreparedData
 from tag2mask.artifacts.identity import folder_status
+from tag2mask.artifacts.items import item_path
+from tag2mask.artifacts.manifest import Manifest
 from tag2mask.artifacts.step_folder import Step, remove_step_folder, step_folder
 from tag2mask.classes import ClassSet
 from tag2mask.data.index import (
@@ -245,8 +248,9 @@ def write_prepared(plan: PreparePlan, section: Prepare, out: Path) -> PreparedDa
         section=section,
         inputs={"classes": hashlib.sha256("\n".join(classes.names).encode()).hexdigest()},
         coverage={"photos": photos_fingerprint(plan.samples)},
+        has_all=partial(_is_written, plan),
     ) as step:
-        if step.complete and _is_written(plan, step.handle):
+        if step.complete:
             return step.handle
         write_source(out, plan.inventory.layout, root)
         write_json(out / "classes.json", {"names": classes.names, "colors": classes.colors})
@@ -256,9 +260,9 @@ def write_prepared(plan: PreparePlan, section: Prepare, out: Path) -> PreparedDa
         return step.finish(counts=plan.counts, metrics=plan.metrics, skipped=plan.skipped)
 
 
-def _is_written(plan: PreparePlan, done: PreparedData) -> bool:
+def _is_written(plan: PreparePlan, manifest: Manifest) -> bool:
     """Whether a complete folder holds the plan: masks and warnings change without the photos."""
-    manifest, before = done.manifest, plan.before
+    before = plan.before
     return (
         before is not None
         and before.root == plan.inventory.root
@@ -276,7 +280,8 @@ def _write_masks(plan: PreparePlan, step: Step[PreparedData]) -> None:
         ProblemsError: damaged outlines, or outlines of another size than their photo.
     """
     drawn = {row.id: row for row in plan.masks if row.drawn}
-    step.journal.drop_missing(drawn, lambda gone: [step.path / DRAWN_FOLDER / f"{gone}.png"])
+    drawn_masks = step.path / DRAWN_FOLDER
+    step.journal.drop_missing(drawn, lambda gone: [item_path(drawn_masks, gone, ".png")])
     due = [
         row
         for row in drawn.values()

@@ -23,6 +23,7 @@ from tag2mask.artifacts.handles import (
     PseudoMaskFolder,
     WalkedMaps,
 )
+from tag2mask.artifacts.items import item_path
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.classes import IGNORE, mask_id
 from tag2mask.crf.dense_crf import CrfSettings, DenseCrf
@@ -38,7 +39,7 @@ from tag2mask.recipe.sections import PseudoMasks
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import sized_map
-from tag2mask.steps.per_photo import PhotoOutputs, files_exist
+from tag2mask.steps.per_photo import PhotoOutputs, has_all_files, prepared_ids
 
 
 def pseudo_masks(
@@ -64,11 +65,16 @@ def pseudo_masks(
     coverage: dict[str, Handle | str] = {"data": data, name: maps}
     if section.threshold_from == "calibrated":
         coverage["ground truth"] = masks_fingerprint(data.path)
+    files = partial(_files, out, section)
     with step_folder(
-        PseudoMaskFolder, out, section=section, coverage=coverage, rank=runtime.rank
+        PseudoMaskFolder,
+        out,
+        section=section,
+        coverage=coverage,
+        rank=runtime.rank,
+        has_all=has_all_files(files, partial(prepared_ids, data)),
     ) as step:
-        files = partial(_files, step, section)
-        if step.complete and files_exist(files, step.journal.ids()):
+        if step.complete:
             return step.handle
         classes = read_classes(data.path)
         photos = mapped_photos(data, maps)
@@ -88,10 +94,10 @@ def pseudo_masks(
         return handle
 
 
-def _files(step: Step[PseudoMaskFolder], section: PseudoMasks, photo_id: str) -> tuple[Path, ...]:
+def _files(out: Path, section: PseudoMasks, photo_id: str) -> tuple[Path, ...]:
     """Return the paths of a photo's mask and, if asked for, of its confidences."""
     folders = ("masks", "confidence") if section.confidence else ("masks",)
-    return tuple(step.path / folder / f"{photo_id}.png" for folder in folders)
+    return tuple(item_path(out / folder, photo_id, ".png") for folder in folders)
 
 
 class _PseudoMaskMaker:
@@ -109,7 +115,7 @@ class _PseudoMaskMaker:
         self.colors = colors
         self.section = section
         self.threshold = threshold
-        self.outputs = PhotoOutputs(step, partial(_files, step, section), self._key)
+        self.outputs = PhotoOutputs(step, partial(_files, step.path, section), self._key)
         self.crf = None
         if section.crf.enabled:
             self.crf = CrfSettings(**section.crf.model_dump(exclude={"enabled"}))

@@ -48,7 +48,8 @@ def report(run: Path, section: Report, out: Path, compare: Sequence[Path] = ()) 
     inputs = _inputs(runs)
     wanted = identity_of(ReportPage, out, section, inputs, {})
     found = read_identity(out)
-    if isinstance(found, Manifest) and found.fingerprint == wanted.fingerprint:
+    current = isinstance(found, Manifest) and found.fingerprint == wanted.fingerprint
+    if current and (out / PAGE).is_file():
         return ReportPage.open(out)
     html = render(_page(runs, section))
     if found is not None and found.identity != wanted.identity:

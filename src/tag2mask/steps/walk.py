@@ -18,6 +18,7 @@ from PIL import Image
 from tag2mask.affinity.inference import AffinityInference, load_affinity_inference
 from tag2mask.affinity.random_walk import random_walk
 from tag2mask.artifacts.handles import AffinityModel, AnyMaps, PreparedData, WalkedMaps
+from tag2mask.artifacts.items import item_path
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.data.index import Sample, read_classes
 from tag2mask.data.photos import read_photo
@@ -30,7 +31,7 @@ from tag2mask.recipe.sections import Walk
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import ordered_map
-from tag2mask.steps.per_photo import PhotoOutputs, files_exist
+from tag2mask.steps.per_photo import PhotoOutputs, has_all_files, prepared_ids
 
 READERS = 2
 """Number of threads that read photos ahead of the network."""
@@ -62,6 +63,7 @@ def walk(
         DeviceError: the GPU ran out of memory.
         RunFolderError: ``out`` was made with another model, other maps or settings.
     """
+    files = partial(_files, out)
     with step_folder(
         WalkedMaps,
         out,
@@ -69,9 +71,9 @@ def walk(
         inputs={"model": model},
         coverage={"data": data, "maps": maps},
         rank=runtime.rank,
+        has_all=has_all_files(files, partial(prepared_ids, data)),
     ) as step:
-        files = partial(_files, step)
-        if step.complete and files_exist(files, step.journal.ids()):
+        if step.complete:
             return step.handle
         photos = mapped_photos(data, maps)
         metrics = {"tags": photos.tag_source, "classes": list(read_classes(data.path).names)}
@@ -123,7 +125,7 @@ class _Walker:
         self.inference = inference
         self.section = section
         self.alpha = alpha
-        self.outputs = PhotoOutputs(step, partial(_files, step), self._key)
+        self.outputs = PhotoOutputs(step, partial(_files, step.path), self._key)
 
     def write(
         self, samples: Sequence[Sample], bar: ProgressBar
@@ -171,5 +173,5 @@ class _Walker:
         return CamMap(cam_map.id, cam_map.tags, scores, cam_map.size, cam_map.probabilities)
 
 
-def _files(step: Step[WalkedMaps], photo_id: str) -> tuple[Path]:
-    return (step.path / "maps" / f"{photo_id}{MAP_SUFFIX}",)
+def _files(folder: Path, photo_id: str) -> tuple[Path]:
+    return (item_path(folder / "maps", photo_id, MAP_SUFFIX),)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from tag2mask.classes import UNPRINTABLE
+from tag2mask.artifacts.items import DRIVE, path_problem
 from tag2mask.data.images import IMAGE_SUFFIXES
 
 _FILE_LIKE_FOLDER = re.compile(r"\.(?:png|jpg|npz)/")
 """Suffixes that the steps append to a photo's id."""
-_DRIVE = re.compile(r"[A-Za-z]:")
 
 
 def without_suffix(path: str) -> str:
@@ -47,15 +46,11 @@ def normalize_path(text: str) -> tuple[str, str | None]:
         or None.
     """
     text = text.strip().replace("\\", "/")
-    if not text:
-        return text, "is empty"
-    if UNPRINTABLE.search(text):
-        return text, "has an unprintable character or is not UTF-8"
-    if text.startswith("/") or _DRIVE.match(text):
-        return text, "is absolute; write it relative to the data folder"
+    # A drive's path would be absolute where the data was made, if not here.
+    problem = path_problem("/" if DRIVE.match(text) else text)
+    if problem is not None:
+        return text, problem
     if "." not in text and "//" not in text and not text.endswith("/"):
         return text, None
     parts = [part for part in text.split("/") if part not in ("", ".")]
-    if ".." in parts:
-        return text, "leads out of the data folder ('..')"
     return ("/".join(parts), None) if parts else (text, "names no file")

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from tag2mask.artifacts.checksums import check_model_file
 from tag2mask.classes import ClassSet
 from tag2mask.errors import DataError, DeviceError, PackageError, WeightsError
 from tag2mask.runtime.threads import MAX_THREADS, omp_threads, processors
@@ -123,6 +124,7 @@ def _session(file: Path, *, threads: int) -> Any:
         ) from None
     if not file.is_file():
         raise WeightsError("no such model file", where=file, fix=_FIX)
+    check_model_file(file)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -1,0 +1,58 @@
+"""Ids of items, such as photos, and the files that are named after them.
+
+An id is a relative path without suffix. Ids that come from a file are checked, since the file may
+be damaged or from somebody else: an id with ``..`` would reach files outside of the folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from tag2mask.classes import UNPRINTABLE
+from tag2mask.errors import RunFolderError
+
+DRIVE = re.compile(r"[A-Za-z]:")
+"""How absolute paths begin on Windows."""
+_SEPARATOR = re.compile(r"[/\\]")
+
+
+def path_problem(text: str) -> str | None:
+    """Return why a text can't be an item's id or its relative path; None: it can."""
+    if not text:
+        return "is empty"
+    if UNPRINTABLE.search(text):
+        return "has an unprintable character or is not UTF-8"
+    if text.startswith("/") or (os.name == "nt" and DRIVE.match(text)):
+        return "is absolute; write it relative to the data folder"
+    if ".." in _SEPARATOR.split(text):
+        return "leads out of the data folder ('..')"
+    return None
+
+
+def checked_id(value: object) -> str:
+    """Return an id that was read from a file.
+
+    Raises:
+        ValueError: it isn't one.
+    """
+    if not isinstance(value, str) or path_problem(value) is not None:
+        raise ValueError("no id")
+    return value
+
+
+def item_path(folder: Path, item: str, suffix: str) -> Path:
+    """Return the file of an item in a folder.
+
+    Raises:
+        RunFolderError: the id would lead out of the folder.
+    """
+    problem = path_problem(item)
+    if problem is not None:
+        raise RunFolderError(
+            f"id {item!r} {problem}",
+            where=folder,
+            fix="The run folder is damaged: run `tag2mask prepare --redo`.",
+        )
+    return folder / f"{item}{suffix}"

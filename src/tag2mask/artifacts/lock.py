@@ -1,0 +1,83 @@
+"""Locks of folders: two processes never write or delete in one folder at a time.
+
+A folder's lock is its file ``.lock``. The system releases it when the process dies.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from tag2mask.artifacts.files import make_folder, readable_os_errors
+from tag2mask.errors import FolderInUseError
+
+LOCK = ".lock"
+
+
+@contextmanager
+def folder_lock(folder: Path, *, remove: bool = False) -> Iterator[bool]:
+    """Lock a folder, which is created unless it exists.
+
+    Args:
+        folder: the folder.
+        remove: remove the lock's file at the end, and the folder if it is empty then.
+
+    Yields:
+        Whether it is locked; some systems have no locks.
+
+    Raises:
+        FolderInUseError: another process has locked it.
+        RunFolderError: the folder can't be written.
+    """
+    if sys.platform == "win32":
+        make_folder(folder)
+        yield False
+        return
+    file, held = _locked_file(folder)
+    with file:
+        try:
+            yield held
+        finally:
+            if remove:
+                with suppress(OSError):
+                    (folder / LOCK).unlink()
+                    folder.rmdir()
+
+
+def _locked_file(folder: Path) -> tuple[IO[bytes], bool]:
+    """Return the open file of a folder's lock, and whether it is locked."""
+    path = folder / LOCK
+    while True:
+        make_folder(folder)
+        # The process that had the folder may have deleted it, or the lock's file, meanwhile.
+        with readable_os_errors(folder), suppress(FileNotFoundError):
+            file = path.open("ab")
+            try:
+                held = _lock(file, folder)
+                if not held or os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    return file, held
+            except BaseException:
+                file.close()
+                raise
+            file.close()
+
+
+def _lock(file: IO[bytes], folder: Path) -> bool:
+    import fcntl
+
+    try:
+        # Not flock: data loading processes would inherit its lock, and it would outlive a kill.
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        raise FolderInUseError(
+            "another process is working in this folder",
+            where=folder,
+            fix="Wait for it to end, or give another --out.",
+        ) from None
+    except OSError:
+        return False  # a file system without locks
+    return True
