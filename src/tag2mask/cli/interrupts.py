@@ -21,6 +21,9 @@ INTERRUPTED = 130
 REPEAT_SECONDS = 1.0
 """Time after which the exception is raised again, s."""
 _noticed = threading.Event()
+_ended = threading.Event()
+_sending = threading.Lock()
+"""Held while the signal is sent again: once it is released with ``_ended``, none follows."""
 
 
 def catch_interrupts() -> None:
@@ -52,6 +55,8 @@ def was_interrupted() -> bool:
 
 def stop_catching() -> None:
     """From now on SIGINT ends the process at once, without a message."""
+    with _sending:
+        _ended.set()
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
@@ -68,9 +73,17 @@ def end_interrupted() -> NoReturn:
 
 
 def _repeat() -> None:
+    """Send the signal to the main thread again and again; it ends waiting system calls, too."""
+    main = threading.main_thread().ident
     while True:
         time.sleep(REPEAT_SECONDS)
-        _thread.interrupt_main()  # does nothing after `stop_catching`
+        with _sending:
+            if _ended.is_set():
+                return
+            if sys.platform == "win32" or main is None:
+                _thread.interrupt_main()
+            else:
+                signal.pthread_kill(main, signal.SIGINT)
 
 
 def _on_swallowed(found: sys.UnraisableHookArgs) -> None:
