@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tag2mask.artifacts.handles import CamMaps
+from tag2mask.artifacts.journal import recorded_items
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.recipe.sections import InferCam
 
@@ -82,3 +84,16 @@ def test_the_first_rank_drops_items_that_the_data_no_longer_has(tmp_path: Path) 
         assert step.journal.ids() == ("a",)
         assert (step.path / "a").exists() and not (step.path / "b").exists()
         step.finish()
+
+
+def test_the_clock_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, now in (("first", 2_000_000_000), ("second", 1_000_000_000)):
+        monkeypatch.setattr(time, "time_ns", lambda now=now: now * 10**9)
+        monkeypatch.setattr(time, "time", lambda now=now: float(now))
+        with (
+            pytest.raises(ValueError, match="stop"),
+            step_folder(CamMaps, tmp_path, section=InferCam()) as step,
+        ):
+            step.journal.record("a", key)
+            raise ValueError("stop")
+    assert recorded_items(tmp_path) == {"a": "second"}

@@ -444,3 +444,37 @@ def test_a_record_that_another_rank_writes_meanwhile_is_found_the_next_time(
     assert read_identity(tmp_path) is None
     with pytest.raises(RunFolderError, match=r"not a manifest\.json"):
         read_identity(tmp_path)
+
+
+def test_an_interrupted_deletion_is_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with step_folder(CamModel, tmp_path / "m", section=TrainCam()) as step:
+        (step.path / "pictures").mkdir()
+        (step.path / "model.safetensors").touch()
+        step.finish()
+
+    def interrupted(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(artifacts.shutil, "rmtree", interrupted)
+        artifacts.remove_step_folder(CamModel, tmp_path / "m")
+    assert folder_status(CamModel, tmp_path / "m", TrainCam()).state == "missing"
+    with step_folder(CamModel, tmp_path / "m", section=TrainCam(epochs=2)) as step:
+        assert not step.resumed and not (step.path / "pictures").exists()
+        (step.path / "model.safetensors").touch()
+        step.finish()
+
+
+def test_a_lost_manifest_has_a_way_out(tmp_path: Path) -> None:
+    data = make_prepared(tmp_path / "prepare")
+    maps = make_maps(tmp_path / "maps", data)
+    (maps.path / "items.jsonl").touch()
+    (maps.path / "manifest.json").unlink()
+    with pytest.raises(RunFolderError, match=r"manifest\.json was lost, delete the folder"):
+        make_maps(maps.path, data)
+    with pytest.raises(RunFolderError, match=r"was lost, delete .* run `tag2mask infer-cam` again"):
+        CamMaps.open(maps.path)
+    (maps.path / "items.jsonl").unlink()
+    assert make_maps(maps.path, data).manifest

@@ -37,6 +37,7 @@ from tag2mask.data.index import Sample, read_classes, read_index, read_mask_path
 from tag2mask.data.masks import read_mask
 from tag2mask.errors import DataError, DeviceError, RecipeError, RunFolderError, WeightsError
 from tag2mask.maps.cam_map import read_map
+from tag2mask.maps.mapped_photos import mapped_photos
 from tag2mask.metrics.threshold_curve import ThresholdCurve
 from tag2mask.nn.model_file import read_spec
 from tag2mask.seam.inference import PUBLISHED_INFERENCE, MultiScaleInference
@@ -682,3 +683,36 @@ def test_stored_maps_are_small_and_as_good_as_full_ones(
         height, width = found.size
         assert path.stat().st_size < 4 * len(found.tags) * height * width / 8, name
     assert np.abs(curves[0] - curves[1]).max() < 0.1, np.abs(curves[0] - curves[1])
+
+
+def test_lost_files_are_counted_against_the_list_of_photos(
+    data: PreparedData, model: CamModel, tmp_path: Path
+) -> None:
+    maps = infer(data, model, tmp_path / "maps")
+    expected = contents(maps)
+    (maps.path / "items.jsonl").unlink()
+    assert infer(data, model, maps.path).manifest.counts["computed"] == 12  # nothing is missing
+    files(maps)["a/00"].unlink()
+    assert infer(data, model, maps.path).manifest.counts == {"photos": 12, "computed": 12}
+    assert contents(maps) == expected
+    files(maps)["b/03"].unlink()
+    assert infer(data, model, maps.path).manifest.counts == {"photos": 12, "computed": 1}
+    assert contents(maps) == expected
+    victim = tmp_path / "victim.npz"
+    victim.touch()
+    with (maps.path / "items.jsonl").open("a") as journal:
+        journal.write('{"id": "../../victim", "key": "x", "session": 9}\n')
+    files(maps)["b/03"].unlink()
+    infer(data, model, maps.path)
+    assert contents(maps) == expected and victim.exists()
+
+
+def test_the_step_that_made_a_damaged_map_is_named(
+    data: PreparedData, model: CamModel, tmp_path: Path
+) -> None:
+    maps = infer(data, model, tmp_path / "maps")
+    files(maps)["a/00"].write_bytes(b"PK")
+    photos = replace(mapped_photos(data, maps), made_by="walk")
+    sample = next(sample for sample in read_index(data.path, "train") if sample.id == "a/00")
+    with pytest.raises(DataError, match=r"can't be read.*Delete the file and run walk again"):
+        photos.read(sample)

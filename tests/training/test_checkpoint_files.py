@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +95,19 @@ def test_an_interrupt_while_a_checkpoint_is_written_is_kept(
             save_checkpoint(tmp_path / "checkpoint.pt", {"step": 2})
     assert load_checkpoint(tmp_path / "checkpoint.pt") == {"step": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_a_changed_bit_is_noticed_wherever_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, {"weights": torch.arange(1000.0), "step": 3})
+    complete = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None and len(archive.comment) == 32
+    for place in range(0, len(complete), 97):
+        changed = bytearray(complete)
+        changed[place] ^= 0x40
+        path.write_bytes(changed)
+        with pytest.raises(WeightsError, match="damaged or cut off"):
+            load_checkpoint(path)
+    path.write_bytes(complete)
+    assert load_checkpoint(path)["step"] == 3

@@ -10,6 +10,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from tag2mask.errors import RunFolderError
 from tag2mask.training.log import TrainingLog, best_of_validation, last_metrics, write_validation
 
 COLUMNS = ("lr", "loss")
@@ -130,3 +131,29 @@ def test_validation_without_pixels_is_only_better_than_none(tmp_path: Path) -> N
     assert write_validation(tmp_path, 3, {"miou": 0.0})
     assert not write_validation(tmp_path, 4, {"miou": nan})
     assert best_of_validation(tmp_path) == 0.0
+
+
+def test_the_hook_of_threads_is_set_before_tensorboard_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, at_start = threading.excepthook, []
+
+    def full_disk(*_: object, **__: object) -> None:
+        at_start.append(threading.excepthook)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter", full_disk)
+    with pytest.raises(RunFolderError, match=r"disk is full \[.*tensorboard\]"):
+        TrainingLog(tmp_path, COLUMNS)
+    assert at_start and at_start[0] != before
+    assert threading.excepthook == before
+
+
+@pytest.mark.parametrize(
+    "damage", ["1,0.1,0.\r5", "x,0.1,1", "1,0.1,1e", "1,0.1,1.2.3", "9" * 5000]
+)
+def test_damaged_rows_are_dropped(tmp_path: Path, damage: str) -> None:
+    (tmp_path / "losses.csv").write_text(f"step,lr,loss\n0,0.1,2\n{damage}\n", newline="")
+    write(tmp_path, range(1, 2), first=1)
+    assert lines(tmp_path)[-1] == "1,0.1,0.125" and damage not in lines(tmp_path)
+    assert last_metrics(tmp_path) == {"lr": 0.1, "loss": 0.125}

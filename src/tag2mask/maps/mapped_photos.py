@@ -58,7 +58,15 @@ class MappedPhotos:
             DataError: the file is damaged, or of another photo, other tags or other classes.
         """
         path = self.path(sample.id)
-        cam_map = read_map(path)
+        try:
+            cam_map = read_map(path)
+        except DataError as error:  # which doesn't know what step made the map
+            raise DataError(
+                error.what,
+                where=error.where,
+                fix=f"Delete the file and run {self.made_by} again: it computes only what is "
+                "missing.",
+            ) from None
         fix = f"Run {self.made_by} on this data, or give the maps that belong to it."
         if cam_map.id != sample.id:
             raise DataError(
