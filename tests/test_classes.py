@@ -15,7 +15,9 @@ from tag2mask.classes import (
     VOC_NAMES,
     ClassSet,
     distinct_palette,
+    is_doubtful_name,
     mask_id,
+    name_kind,
     tag_id_of_mask,
     voc_palette,
 )
@@ -25,7 +27,7 @@ pytestmark = pytest.mark.smoke
 
 names = st.lists(
     st.text(min_size=1, max_size=8).filter(
-        lambda n: n.strip() and n != "background" and not UNPRINTABLE.search(n)
+        lambda n: n.strip() and name_kind(n) != "background" and not UNPRINTABLE.search(n)
     ),
     min_size=1,
     max_size=20,
@@ -54,6 +56,7 @@ def test_the_numberings_agree(names: list[str]) -> None:
         (("cat", ""), "''"),
         (("cat", " "), "' '"),
         (("background", "cat"), "'background'"),
+        (("cat", "__Background__"), "'__Background__' is not allowed"),
         (("cat", "dog", "cat"), "'cat' is listed twice"),
         (("cat", "d\0g"), r"'d\\x00g' holds an unprintable character"),
         (("hot\ndog",), r"'hot\\ndog' holds an unprintable character"),
@@ -64,6 +67,28 @@ def test_the_numberings_agree(names: list[str]) -> None:
 def test_impossible_class_lists(names: tuple[str, ...], words: str) -> None:
     with pytest.raises(DataError, match=words):
         ClassSet(names)
+
+
+@pytest.mark.parametrize(
+    ("kind", "written"),
+    [
+        ("background", "background _background_ __background__ Background _none"),
+        ("ignore", "__ignore__ ignore Ignored DontCare dont_care"),
+        ("unlabeled", "_unlabeled unlabelled no_label No-Label not_labeled ? ?? TODO"),
+        ("nothing", "nan NaN none None null n/a N.A. NA - -- / & [ OK ok Ok. i.O. no_finding"),
+        ("class", "cat backgrounds ignorance nano okapi 0 12 🐱 犬 köpek no_entry C++ NOK n.i.O."),
+        ("class", "good other void unknown"),
+    ],
+)
+def test_what_a_name_stands_for(kind: str, written: str) -> None:
+    assert {name: name_kind(name) for name in written.split()} == dict.fromkeys(
+        written.split(), kind
+    )
+
+
+def test_names_in_doubt_are_classes() -> None:
+    assert all(map(is_doubtful_name, ("good", "Other", "_void_", "un-known")))
+    assert not any(map(is_doubtful_name, ("cat", "goods", "nan", "")))
 
 
 def test_the_largest_class_list_fits_a_mask() -> None:

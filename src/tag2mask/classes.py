@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import colorsys
 import re
+import unicodedata
 from dataclasses import dataclass
+from typing import Literal
 
 from tag2mask.errors import DataError, nearest_hint
 
@@ -20,6 +22,23 @@ IGNORE = 255
 MAX_CLASSES = 254
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 """Characters that names of classes and photos must not have: lists have one name per line."""
+
+NameKind = Literal["class", "background", "ignore", "unlabeled", "nothing"]
+"""What a name found as a tag, folder or category stands for (see `name_kind`)."""
+_NAME_KINDS: dict[str, NameKind] = {
+    "background": "background",
+    **dict.fromkeys(("ignore", "ignored", "dontcare"), "ignore"),
+    **dict.fromkeys(("unlabeled", "unlabelled", "nolabel", "nolabels"), "unlabeled"),
+    **dict.fromkeys(("notlabeled", "notlabelled", "unannotated", "tbd", "todo"), "unlabeled"),
+    **dict.fromkeys(("nan", "none", "null", "nil", "na", "nothing", "noclass"), "nothing"),
+    **dict.fromkeys(("noobject", "noobjects", "nofinding", "nofindings"), "nothing"),
+    **dict.fromkeys(("nodefect", "nodefects", "defectfree", "ok", "okay", "io"), "nothing"),
+}
+"""Kinds of names that are no classes, by the name's letters in lower case."""
+_DOUBTFUL_NAMES = frozenset(
+    {"good", "normal", "negative", "empty", "other", "others", "misc", "miscellaneous"}
+    | {"unknown", "unclassified", "undefined", "void", "bg"}
+)
 
 VOC_NAMES = (
     "aeroplane",
@@ -50,11 +69,12 @@ class ClassSet:
     """The foreground classes of a data set, in the order of their tag ids.
 
     Args:
-        names: 1 to 254 distinct, non-empty, printable names, without ``background``.
+        names: 1 to 254 distinct, non-empty, printable names, without the
+            background.
 
     Raises:
         DataError: no name, more than 254, an empty or duplicate name, one with a control character,
-            or ``background``.
+            or one that means the background.
     """
 
     names: tuple[str, ...]
@@ -67,7 +87,7 @@ class ClassSet:
             )
         seen: set[str] = set()
         for name in self.names:
-            if not name.strip() or name == "background":
+            if not name.strip() or name_kind(name) == "background":
                 raise DataError(
                     f"class name {name!r} is not allowed",
                     fix="Name foreground classes only, each with a non-empty name.",
@@ -102,6 +122,38 @@ class ClassSet:
         if self.names == VOC_NAMES:
             return voc_palette(len(self) + 1)
         return distinct_palette(len(self) + 1)
+
+
+def name_kind(name: str) -> NameKind:
+    """Return what a name stands for, by its letters; case and punctuation don't matter.
+
+    Returns:
+        ``class``, or, for the names that annotation tools, tables and factory lists write where
+        there is no class:
+
+        * ``background``: ``background``, ``_background_``, ``_none``: no class, on purpose;
+        * ``ignore``: ``__ignore__``: pixels that count neither as a class nor as background;
+        * ``unlabeled``: ``no_label``, ``_unlabeled``, ``?``: nobody has looked;
+        * ``nothing``: ``nan``, ``n/a``, ``-``, ``OK``: probably none of the classes.
+    """
+    if name == "_none":
+        return "background"
+    letters = _letters(name)
+    if letters:
+        return _NAME_KINDS.get(letters, "class")
+    if any(unicodedata.category(character) == "So" for character in name):
+        return "class"  # an emoji
+    return "unlabeled" if "?" in name else "nothing"
+
+
+def is_doubtful_name(name: str) -> bool:
+    """Return whether a name is often, but not always, used where there is no class: ``other``."""
+    return _letters(name) in _DOUBTFUL_NAMES
+
+
+def _letters(name: str) -> str:
+    """Return the letters and digits of a name in lower case."""
+    return re.sub(r"[\W_]", "", name.casefold())
 
 
 def mask_id(tag_id: int) -> int:

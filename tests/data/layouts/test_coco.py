@@ -9,6 +9,7 @@ from PIL import Image
 
 from tag2mask.data.inventory import SourceOptions
 from tag2mask.data.layouts.coco import is_coco, read_coco
+from tag2mask.data.layouts.detect import read_inventory
 from tag2mask.errors import DataError
 
 
@@ -184,3 +185,60 @@ def test_which_json(tmp_path):
     with pytest.raises(DataError, match="several JSON files for split 'train'"):
         read_coco(tmp_path, SourceOptions())
     assert len(read_coco(tmp_path, SourceOptions("train2017", "val2017")).entries) == 3
+
+
+_NOT_CLASSES = [
+    [{"id": 0, "name": "_background_"}],
+    [{"id": 0, "name": "Background"}, {"id": 9, "name": "__ignore__"}],
+    [{"id": 5, "name": "no_label"}],
+    [{"id": 0, "name": "animals", "supercategory": "none"}],
+    [{"id": 4, "name": "signs"}],
+    [{"id": 4, "name": "none"}, {"id": 8, "name": "N/A"}],
+]
+
+
+@pytest.mark.parametrize("others", _NOT_CLASSES)
+def test_categories_that_are_no_classes(tmp_path, others):
+    path = write_coco(
+        tmp_path,
+        "train",
+        {1: "a.jpg", 2: "b.jpg"},
+        [coco_annotation(1, 7, box(0, 0, 4, 4)), coco_annotation(2, 3, box(6, 0, 2, 2))],
+    )
+    values = json.loads(path.read_text())
+    values["categories"][1]["supercategory"] = "signs"
+    values["categories"] += others
+    path.write_text(json.dumps(values))
+    found = read_inventory(tmp_path)
+    assert found.problems == () and found.class_names == ("traffic light", "dog")
+    assert [entry.tags for entry in found.entries] == [("dog",), ("traffic light",)]
+    assert found.mask_drawer.draw("b", (8, 10)).max() == 1
+
+
+def test_objects_of_no_class_are_drawn_as_background_or_ignored(tmp_path):
+    path = write_coco(
+        tmp_path,
+        "train",
+        {1: "a.jpg"},
+        [
+            coco_annotation(1, 7, box(0, 0, 8, 8)),
+            coco_annotation(1, 0, box(0, 0, 2, 2)),
+            coco_annotation(1, 9, box(8, 0, 2, 2)),
+        ],
+    )
+    values = json.loads(path.read_text())
+    values["categories"] += [{"id": 0, "name": "background"}, {"id": 9, "name": "ignore"}]
+    path.write_text(json.dumps(values))
+    found = read_inventory(tmp_path)
+    assert found.class_names == ("traffic light", "dog") and found.entries[0].tags == ("dog",)
+    assert found.mask_drawer.draw("a", (8, 10))[0].tolist() == [0, 0, 2, 2, 2, 2, 2, 2, 255, 255]
+    assert [problem.warning for problem in found.problems] == [True]
+
+
+def test_an_annotated_category_is_a_class_even_if_its_name_is_doubtful(tmp_path):
+    path = write_coco(tmp_path, "train", {1: "a.jpg"}, [coco_annotation(1, 0, box(0, 0, 8, 8))])
+    values = json.loads(path.read_text())
+    values["categories"] = [{"id": 0, "name": "OK", "supercategory": "none"}]
+    path.write_text(json.dumps(values))
+    found = read_inventory(tmp_path)
+    assert found.class_names == ("OK",) and found.entries[0].tags == ("OK",)

@@ -67,8 +67,40 @@ def test_lines_keep_other_separators_than_line_feeds(tmp_path):
         read_lines(tmp_path / "gone.txt")
 
 
-@pytest.mark.parametrize("first", ["", "background\n", "__Background__\n", "_background_\n"])
+@pytest.mark.parametrize(
+    "first",
+    ["", "background\n", "__Background__\n", "_background_\n", "__ignore__\n_background_\n"],
+)
 def test_the_class_list_leaves_out_the_background(tmp_path, first):
     assert read_class_list(tmp_path) is None
     (tmp_path / "classes.txt").write_text(f"{first} traffic light \n\ndog\n")
     assert read_class_list(tmp_path) == ("traffic light", "dog")
+
+
+@pytest.mark.parametrize(
+    ("names", "classes"),
+    [
+        ("background dog ignore unlabeled", ("dog",)),
+        ("unlabeled dog cat", ("dog", "cat")),
+        ("dog ok none", ("dog", "ok", "none")),
+    ],
+)
+def test_a_class_list_without_names_of_no_class(tmp_path, names, classes):
+    (tmp_path / "classes.txt").write_text("\n".join(names.split()))
+    assert read_class_list(tmp_path) == classes
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("cat ignore dog", "'ignore' is no class but is listed between classes.*Move it"),
+        ("cat background dog", "'background' is no class.*number the classes in masks 1, 2"),
+        ("none cat", "'none' in the first line may be a class.*`background` instead of it, or"),
+        ("ok", "'ok' in the first line"),
+        ("ignore background", "names no class"),
+    ],
+)
+def test_class_lists_whose_numbers_are_uncertain(tmp_path, names, message):
+    (tmp_path / "classes.txt").write_text("\n".join(names.split()))
+    with pytest.raises(DataError, match=message):
+        read_class_list(tmp_path)

@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tag2mask.classes import name_kind
 from tag2mask.data.inventory import DataProblem
 from tag2mask.data.layouts.listing import MASK_FOLDER, FoundFile, list_images
 from tag2mask.errors import DataError, first_few
 
-UNTAGGED = ("background", "_background_", "__background__", "_none")
-"""Folders of photos without any of the classes."""
 PHOTOS_WITHOUT_TAGS_FIX = (
     "Put the photos into one folder per class, or add a tags.csv whose first line is `image,tags`."
 )
@@ -74,7 +73,10 @@ def check_are_classes(root: Path, folders: Sequence[ClassFolder]) -> None:
     _check_no_outer_folder(root, folders)
     names = {f.name.casefold() for f in folders}
     only_splits = not any(f.split for f in folders) and names <= _SPLIT_FOLDERS
-    if only_splits or names - set(UNTAGGED) <= _PHOTO_FOLDERS | _LABEL_FOLDERS:
+    if (
+        only_splits
+        or {n for n in names if name_kind(n) == "class"} <= _PHOTO_FOLDERS | _LABEL_FOLDERS
+    ):
         shown = next((f for f in folders if f.name.casefold() in _PHOTO_FOLDERS), folders[0])
         raise DataError(
             f"photos in {shown.path}/ but no tags", where=root, fix=PHOTOS_WITHOUT_TAGS_FIX
@@ -135,7 +137,7 @@ def doubtful_classes(folders: Sequence[ClassFolder]) -> list[DataProblem]:
     nested = [
         f"{f.path}/ ({first_few(f.inner_folders, 3)})"
         for f in folders
-        if f.inner_folders and f.name not in UNTAGGED
+        if f.inner_folders and name_kind(f.name) == "class"
     ]
     problems = []
     if other_names:

@@ -20,11 +20,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tag2mask.classes import name_kind
 from tag2mask.data.images import IMAGE_SUFFIXES
 from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry, SourceOptions
 from tag2mask.data.layouts.class_folder_checks import (
     PHOTOS_WITHOUT_TAGS_FIX,
-    UNTAGGED,
     ClassFolder,
     check_are_classes,
     doubtful_classes,
@@ -70,7 +70,7 @@ def read_folders(folder: Path, options: SourceOptions) -> Inventory:
     rule = SplitRule(root, options)
     names = _find_class_folders(root, options)
     loose = _loose_photos(root)
-    if all(name in UNTAGGED for _, name in names):
+    if all(name_kind(name) != "class" for _, name in names):
         raise DataError("no class folder", where=root, fix=PHOTOS_WITHOUT_TAGS_FIX)
     folders = [scan_class_folder(root, split, name) for split, name in names]
     check_are_classes(root, folders)
@@ -85,7 +85,7 @@ def read_folders(folder: Path, options: SourceOptions) -> Inventory:
     problems += _other_files(folders) + _other_folders(root, splits)
     entries = _entries(root, rule, photos, problems)
     classes = read_class_list(root)
-    found = {class_folder.name for class_folder in folders} - set(UNTAGGED)
+    found = {f.name for f in folders if name_kind(f.name) != "background"}
     problems += rule.problems(photos)
     return Inventory(
         "folders",
@@ -163,7 +163,7 @@ def _add_class(folder: ClassFolder, photos: dict[str, _TaggedPhoto]) -> list[Dat
         seen[id] = file.path
         photo = photos.setdefault(id, _TaggedPhoto(folder.split))
         photo.files.append(file)
-        if folder.name not in UNTAGGED:
+        if name_kind(folder.name) != "background":
             photo.tags.append(folder.name)
     return problems + [
         DataProblem(

@@ -13,7 +13,8 @@ Recognized by JSON files with the names of one of these forms::
 
 The photos of a single JSON are all for training unless lists of ids give their splits. A photo's id
 is its path below DIR (below ``images/``, where there is one) without suffix. Classes are numbered
-in the order of their category ids.
+in the order of their category ids, without categories that are no classes: ``_background_`` and
+similar names, and the supercategory that some tools list as category 0.
 
 Crowd annotations count as tags; see `coco_masks` for how they are drawn.
 """
@@ -24,6 +25,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
+from tag2mask.classes import BACKGROUND, IGNORE, mask_id, name_kind
 from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry, SourceOptions
 from tag2mask.data.layouts.coco_annotations import (
     CocoFile,
@@ -59,7 +61,8 @@ def read_coco(folder: Path, options: SourceOptions) -> Inventory:
     for file in files:
         problems += _merge_categories(file, categories)
         problems += file.problems
-    masks = CocoMaskDrawer({key: tag for tag, key in enumerate(sorted(categories))})
+    classes = _class_ids(files, categories)
+    masks = CocoMaskDrawer(_mask_values(classes, categories))
     listing = {file.path: file for file in list_images(root)}
     entries: list[InventoryEntry] = []
     ids: set[str] = set()
@@ -73,7 +76,7 @@ def read_coco(folder: Path, options: SourceOptions) -> Inventory:
     return Inventory(
         "coco",
         root,
-        tuple(categories[key] for key in sorted(categories)),
+        tuple(categories[key] for key in classes),
         tuple(entries),
         tuple(problems),
         tuple(sorted({file.split or "train" for file in files})),
@@ -110,6 +113,32 @@ def _merge_categories(file: CocoFile, categories: dict[int, str]) -> list[DataPr
         for key, name in file.categories.items()
         if categories.setdefault(key, name) != name
     ]
+
+
+def _class_ids(files: Sequence[CocoFile], categories: dict[int, str]) -> list[int]:
+    """Return the ids of the categories that are classes, sorted.
+
+    A category without any annotation is none if its name says so, or if it is the root of the
+    others: Roboflow lists their supercategory as category 0.
+    """
+    used = {c for file in files for tags in file.tags.values() for c in tags}
+    parents = {p for file in files for key, p in file.supercategories.items() if key in used}
+    roots = {k for file in files for k, p in file.supercategories.items() if (k, p) == (0, "none")}
+    return [
+        key
+        for key, name in sorted(categories.items())
+        if name_kind(name) in ("class", "nothing")
+        and (key in used or not (name_kind(name) == "nothing" or name in parents or key in roots))
+    ]
+
+
+def _mask_values(classes: Sequence[int], categories: dict[int, str]) -> dict[int, int]:
+    """Return the value in masks of each category id: objects of no class are not lost."""
+    values = {
+        key: BACKGROUND if name_kind(name) == "background" else IGNORE
+        for key, name in categories.items()
+    }
+    return values | {key: mask_id(tag) for tag, key in enumerate(classes)}
 
 
 def _entries(

@@ -45,6 +45,7 @@ class CocoFile:
         split: the split whose photos it lists; empty: its name doesn't say.
         images: by image id.
         categories: names by category id.
+        supercategories: names of their supercategories by category id; may be empty.
         tags: category ids by image id.
         annotations: positions of each image's annotations in the file.
         checksums: crc32 of each image's annotations.
@@ -57,6 +58,7 @@ class CocoFile:
     split: str
     images: dict[int, CocoImage] = field(default_factory=dict)
     categories: dict[int, str] = field(default_factory=dict)
+    supercategories: dict[int, str] = field(default_factory=dict)
     tags: dict[int, set[int]] = field(default_factory=dict)
     annotations: dict[int, list[ByteRange]] = field(default_factory=dict)
     checksums: dict[int, int] = field(default_factory=dict)
@@ -130,6 +132,7 @@ def _add_item(file: CocoFile, item: ArrayItem) -> None:
         if key in file.categories:
             raise ValueError(f"category id {key} is listed twice")
         file.categories[key] = str(value["name"])
+        file.supercategories[key] = str(value.get("supercategory") or "")
     else:
         key = int(value["image_id"])
         file.tags.setdefault(key, set()).add(int(value["category_id"]))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from tag2mask.classes import IGNORE, mask_id
+from tag2mask.classes import IGNORE
 from tag2mask.data.layouts.coco_annotations import ByteRange
 from tag2mask.errors import DataError
 
@@ -39,11 +39,11 @@ class CocoMaskDrawer:
     """Draws masks from the outlines in the JSON files (a `MaskDrawer`).
 
     Args:
-        tag_ids: tag id of each category id.
+        values: mask id of each category id.
     """
 
-    def __init__(self, tag_ids: dict[int, int]) -> None:
-        self._tag_ids = tag_ids
+    def __init__(self, values: dict[int, int]) -> None:
+        self._values = values
         self._photos: dict[str, _PhotoOutlines] = {}
 
     def add(self, id: str, file: Path, size: tuple[int, int], annotations: list[ByteRange]) -> None:
@@ -98,13 +98,13 @@ class CocoMaskDrawer:
                 where=path,
                 fix="Fix or remove the annotation.",
             ) from None
-        if category not in self._tag_ids:
+        if category not in self._values:
             raise DataError(
                 f"annotation {number} of photo {id!r} is of the unknown category {category}",
                 where=path,
                 fix="List it in `categories`, or fix the annotation.",
             )
-        value = IGNORE if annotation.get("iscrowd") else mask_id(self._tag_ids[category])
+        value = IGNORE if annotation.get("iscrowd") else self._values[category]
         return _DrawnObject(value, pixels)
 
 

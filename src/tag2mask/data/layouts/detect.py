@@ -19,6 +19,7 @@ from tag2mask.data.inventory import Inventory, SourceOptions
 from tag2mask.data.layouts.class_folders import is_folders, read_folders
 from tag2mask.data.layouts.coco import is_coco, read_coco
 from tag2mask.data.layouts.csv_table import is_csv, read_csv
+from tag2mask.data.layouts.names import leave_out_non_classes
 from tag2mask.data.layouts.voc import is_voc, read_voc
 from tag2mask.errors import DataError
 
@@ -68,10 +69,10 @@ def read_inventory(
         )
     options = options or SourceOptions()
     if layout != "auto":
-        return _READERS[layout].read(folder, options)
+        return leave_out_non_classes(_READERS[layout].read(folder, options))
     for reader in _READERS.values():
         if reader.matches(folder):
-            return reader.read(folder, options)
+            return leave_out_non_classes(reader.read(folder, options))
     raise DataError(
         "no tagged photos found: the folder has none of the known layouts", where=folder, fix=_FIX
     )

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from tag2mask.classes import name_kind
 from tag2mask.data.images import IMAGE_SUFFIXES
 from tag2mask.data.inventory import DataProblem, InventoryEntry, Split
 from tag2mask.data.layouts.ids import without_suffix
@@ -232,21 +233,38 @@ def read_lines(path: Path) -> list[str]:
 def read_class_list(root: Path) -> tuple[str, ...] | None:
     """Return the foreground classes of ``classes.txt``; None where the folder has none.
 
-    The file has one name per line; a background in the first line is left out.
+    The file has one name per line. Names of the background, of pixels to ignore and of unlabeled
+    photos (see `name_kind`) are left out at its beginning and end.
 
     Raises:
-        DataError: it can't be read or names no class.
+        DataError: it can't be read, names no class, or has such a name between classes or a
+            doubtful one in its first line: the numbers in masks would be uncertain.
     """
     path = root / CLASS_LIST
     if not path.is_file():
         return None
     names = [line.strip() for line in read_lines(path) if line.strip()]
-    if names and names[0].strip("_").lower() == "background":
-        del names[0]
-    if not names:
+    classes = [name for name in names if name_kind(name) in ("class", "nothing")]
+    if not classes:
         raise DataError(
             f"{path.name} names no class",
             where=path,
             fix="Write one name per line, or remove the file.",
         )
-    return tuple(names)
+    if name_kind(names[0]) == "nothing":
+        raise DataError(
+            f"{names[0]!r} in the first line may be a class or the background",
+            where=path,
+            fix="Write `background` instead of it, or above it if it is a class.",
+        )
+    first = names.index(classes[0])
+    between = [n for n in names[first : first + len(classes)] if n not in classes]
+    if between:
+        raise DataError(
+            f"{between[0]!r} is no class but is listed between classes, so that its number in "
+            "masks would become that of the next class",
+            where=path,
+            fix="Move it to the end, or remove it, and number the classes in masks 1, 2, ... in "
+            "the order of the list; rename it if it is a class.",
+        )
+    return tuple(classes)

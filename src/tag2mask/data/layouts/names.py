@@ -1,0 +1,116 @@
+"""Names that are no classes, taken out of an inventory; the same rule for every layout.
+
+Tools write ``_background_``, ``no_label``, ``nan`` or ``OK`` where a photo has no class. As classes
+they would be learned, and they would shift the numbers in masks. `name_kind` has the rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from tag2mask.classes import NameKind, is_doubtful_name, name_kind
+from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry
+from tag2mask.data.inventory_check import describe_photos
+from tag2mask.errors import first_few
+
+_Photos = dict[str, list[InventoryEntry]]
+"""Photos by tag."""
+
+
+def leave_out_non_classes(inventory: Inventory) -> Inventory:
+    """Remove the tags and classes whose names say that they are none.
+
+    Photos whose only tag says that they are not labeled are left out. A name that a list of classes
+    has (``classes.txt``, COCO's categories) is a class. Whatever is in doubt becomes a warning.
+    """
+    listed = () if inventory.names_from_tags else inventory.class_names
+    photos = _photos_by_tag(inventory.entries)
+    kinds = {tag: name_kind(tag) for tag in photos if tag not in listed}
+    no_class = {tag: kind for tag, kind in kinds.items() if kind != "class"}
+    kept: list[InventoryEntry] = []
+    unlabeled: list[InventoryEntry] = []
+    for entry in inventory.entries:
+        tags = tuple(tag for tag in entry.tags if tag not in no_class)
+        if not tags and any(no_class[tag] == "unlabeled" for tag in entry.tags):
+            unlabeled.append(entry)
+        else:
+            kept.append(entry._replace(tags=tags))
+    problems = _unlabeled_problems(unlabeled) + _left_out_problems(photos, no_class)
+    names = inventory.class_names
+    if inventory.names_from_tags:
+        names = tuple(name for name in names if name_kind(name) == "class")
+        problems += _doubtful_problems(photos, names)
+    return replace(
+        inventory,
+        class_names=names,
+        entries=tuple(kept),
+        problems=(*inventory.problems, *problems),
+    )
+
+
+def _photos_by_tag(entries: Iterable[InventoryEntry]) -> _Photos:
+    photos: _Photos = {}
+    for entry in entries:
+        for tag in entry.tags:
+            photos.setdefault(tag, []).append(entry)
+    return photos
+
+
+def _unlabeled_problems(entries: list[InventoryEntry]) -> list[DataProblem]:
+    """Return a warning where photos are left out because they are not labeled."""
+    if not entries:
+        return []
+    names = sorted({tag for entry in entries for tag in entry.tags})
+    return [
+        DataProblem(
+            f"photos that are not used, since {_quoted(names)} says that they are not labeled "
+            f"({describe_photos(entries)}): tag them; if they show none of the classes, leave "
+            "their tags empty (one folder per class: put them into background/)",
+            warning=True,
+        )
+    ]
+
+
+def _left_out_problems(photos: _Photos, no_class: Mapping[str, NameKind]) -> list[DataProblem]:
+    """Return a warning for each tag that probably, but not certainly, is no class."""
+    return [
+        DataProblem(
+            f"tag {tag!r} is no class by its name ({describe_photos(photos[tag])}): photos "
+            "without another tag count as showing none of the classes; leave out photos that are "
+            "not labeled, and if it is a class, list the classes in classes.txt or rename it",
+            warning=True,
+        )
+        for tag, kind in sorted(no_class.items())
+        if kind in ("nothing", "ignore")
+    ]
+
+
+def _doubtful_problems(photos: _Photos, names: tuple[str, ...]) -> list[DataProblem]:
+    """Return warnings of classes that no list names and that may be none."""
+    doubtful = [name for name in names if is_doubtful_name(name) and name in photos]
+    problems = [
+        DataProblem(
+            f"class {name!r} may be none by its name ({describe_photos(photos[name])}): if these "
+            "photos show none of the classes, leave their tags empty (one folder per class: put "
+            "them into background/); if it is not known what they show, leave them out; if it is "
+            "a class, list the classes in classes.txt",
+            warning=True,
+        )
+        for name in doubtful
+    ]
+    numbers = [name for name in names if name.isdecimal()]
+    if numbers and len(numbers) == len(names):
+        problems.append(
+            DataProblem(
+                f"all tags are numbers ({_quoted(numbers)}), and each is a class: if one of them "
+                "means none of the classes, leave the tags of its photos empty; else write names, "
+                "or list the numbers in classes.txt",
+                warning=True,
+            )
+        )
+    return problems
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return first_few(map(repr, names))

@@ -1,0 +1,78 @@
+"""Names that are no classes: the same rule in every layout."""
+
+import pytest
+from data_folders import annotation_xml, write_data, write_photo
+
+from tag2mask.data.layouts.detect import read_inventory
+
+_TAGS = {
+    "a": ("cat",),
+    "b": ("dog", "_background_"),
+    "c": ("background",),
+    "d": ("no_label",),
+    "e": ("nan",),
+    "f": ("cat", "__ignore__"),
+}
+
+
+def _as_table(root):
+    rows = "".join(f"{id},{' '.join(tags)},train\n" for id, tags in _TAGS.items())
+    return write_data(root, rows, photos=" ".join(_TAGS))
+
+
+def _as_folders(root):
+    for id, tags in _TAGS.items():
+        for tag in tags:
+            write_photo(root / tag / f"{id}.jpg")
+    return root
+
+
+def _as_voc(root):
+    (root / "ImageSets").mkdir()
+    (root / "ImageSets/train.txt").write_text("\n".join(_TAGS))
+    (root / "Annotations").mkdir()
+    for id, tags in _TAGS.items():
+        write_photo(root / f"JPEGImages/{id}.jpg")
+        (root / f"Annotations/{id}.xml").write_text(annotation_xml(*tags))
+    return root
+
+
+@pytest.mark.parametrize("write", [_as_table, _as_folders, _as_voc])
+def test_every_layout_leaves_out_the_same_names(tmp_path, write):
+    found = read_inventory(write(tmp_path))
+    if write is not _as_voc:  # VOC's classes are known
+        assert found.class_names == ("cat", "dog")
+    tags = {entry.id: entry.tags for entry in found.entries}
+    assert tags == {"a": ("cat",), "b": ("dog",), "c": (), "e": (), "f": ("cat",)}
+    messages = [problem.message for problem in found.problems]
+    assert all(problem.warning for problem in found.problems) and len(messages) == 3
+    assert "'no_label' says that they are not labeled (photo 'd'" in messages[0]
+    assert "tag '__ignore__' is no class by its name (photo 'f'" in messages[1]
+    assert "tag 'nan' is no class by its name (photo 'e'" in messages[2]
+
+
+def test_a_list_of_classes_has_the_last_word(tmp_path):
+    root = write_data(tmp_path, "a,ok,train\nb,palm,train\nc,-,train\n", "palm ok", "a b c")
+    found = read_inventory(root)
+    assert found.class_names == ("palm", "ok")
+    assert [entry.tags for entry in found.entries] == [("ok",), ("palm",), ()]
+    assert ["tag '-'" in problem.message for problem in found.problems] == [True]
+
+
+@pytest.mark.parametrize("name", ["other", "good", "unknown", "void"])
+def test_classes_that_may_be_none_are_a_warning(tmp_path, name):
+    rows = f"a,cat,train\nb,{name},train\n"
+    found = read_inventory(write_data(tmp_path / "x", rows, photos="a b"))
+    assert set(found.class_names) == {"cat", name}
+    [problem] = found.problems
+    assert problem.warning and f"class {name!r} may be none" in problem.message
+    listed = read_inventory(write_data(tmp_path / "y", rows, f"cat {name}", "a b"))
+    assert listed.problems == ()
+
+
+def test_tags_that_are_numbers_are_a_warning(tmp_path):
+    found = read_inventory(write_data(tmp_path, "a,0,train\nb,1,train\n", photos="a b"))
+    assert found.class_names == ("0", "1")
+    assert "all tags are numbers ('0', '1')" in found.problems[0].message
+    mixed = read_inventory(write_data(tmp_path, "a,7up,train\nb,1,train\n", photos="a b"))
+    assert mixed.problems == ()
