@@ -3,7 +3,8 @@
 ========== ================================================= ==================================
 Layout     Recognized by                                     Modules
 ========== ================================================= ==================================
-voc        ``JPEGImages/`` with ``ImageSets/`` beside it     `voc`, `voc_tags`, `cls_labels`
+voc        ``JPEGImages/`` with ``ImageSets/`` beside it     `voc`, `voc_tags`, `cls_labels`,
+                                                             `plain_pickle`
 coco       COCO JSON in ``annotations/`` or beside photos    `coco`, `coco_annotations`,
                                                              `coco_masks`, `json_stream`
 csv        ``tags.csv``, or any ``.csv``                     `csv_table`, `tag_table`
@@ -11,5 +12,6 @@ folders    one folder of photos per class                    `class_folders`,
                                                              `class_folder_checks`
 ========== ================================================= ==================================
 
-`detect` tries them in this order. `listing`, `ids` and `splits` are shared by all.
+`detect` tries them in this order. `listing`, `ids`, `names` and `splits` are
+shared by all.
 """

@@ -1,28 +1,33 @@
 """Reader of ``cls_labels.npy``, the tag file of psa, SEAM and their descendants.
 
 It is a pickled dictionary inside a ``.npy``: ``{"2007_000032": float32 (20,)}`` (psa, SEAM) or
-``{2007000032: ...}`` (IRN). Unpickling can run arbitrary code, so ``numpy.load(allow_pickle=True)``
-is unsafe for a file from the internet. The unpickler here builds arrays and plain values only;
-any other name in the pickle is refused before it is imported.
+``{2007000032: ...}`` (IRN). ``numpy.load(allow_pickle=True)`` would run any code in it, so it is
+read by `plain_pickle`, which runs nothing.
 
 Format: numpy/lib/_format_impl.py (NEP 1).
 """
 
 from __future__ import annotations
 
-import io
-import pickle
+import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy_format
 
-from tag2mask.data.images import one_line
+from tag2mask.data.layouts.plain_pickle import (
+    DamagedPickleError,
+    PickledArray,
+    PickledDict,
+    RefusedPickleError,
+    read_plain_pickle,
+)
 from tag2mask.errors import DataError
 
-_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")  # before and since numpy 2
+MAX_BYTES = 1 << 28
+"""The largest file that is read; that of VOC has 3 MB, one of all of COCO would have 40."""
 _FIX = "Use the cls_labels.npy of psa or SEAM, or write a tags.csv instead."
+_DESCR = re.compile(rb"""['"]descr['"]: *(?:['"]([^'"]{0,20})|\[)""")
+_ONE_ELEMENT = re.compile(rb"""['"]shape['"]: *\( *(?:1 *, *)?\)""")
 
 
 def read_cls_labels(path: Path, num_classes: int) -> dict[str, tuple[int, ...]]:
@@ -36,97 +41,75 @@ def read_cls_labels(path: Path, num_classes: int) -> dict[str, tuple[int, ...]]:
         Sorted tag ids by photo id.
 
     Raises:
-        DataError: no such file, one that refers to anything but arrays, or vectors of another
-            length.
+        DataError: no such file, a very large one, one that has anything but vectors of numbers by
+            photo, or vectors of another length.
     """
     try:
-        values = _load(path.read_bytes())
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise DataError(f"can't be read: {error.strerror}", where=path, fix=_FIX) from None
-    except _RefusedError as error:
-        raise DataError(f"refused: {error}", where=path, fix=_FIX) from None
-    except Exception as error:  # a damaged pickle may raise any exception
-        raise DataError(
-            f"not a readable .npy of labels: {one_line(error)}", where=path, fix=_FIX
-        ) from None
-    if not isinstance(values, dict):
-        raise DataError("contains no dictionary of photos", where=path, fix=_FIX)
-    tags: dict[str, tuple[int, ...]] = {}
-    for key, value in values.items():
-        vector = np.asarray(value)
-        if vector.shape != (num_classes,) or vector.dtype.kind not in "biuf":
+    return parse_cls_labels(content, num_classes, path)
+
+
+def parse_cls_labels(
+    content: bytes, num_classes: int, where: str | Path
+) -> dict[str, tuple[int, ...]]:
+    """Return the classes of each photo from the content of a file (see `read_cls_labels`)."""
+    try:
+        if len(content) > MAX_BYTES:
+            raise RefusedPickleError(f"more than {MAX_BYTES >> 20} MiB")
+        labels = _dictionary(content)
+        vectors = {_photo_id(key): _positive(value) for key, value in labels.pairs}
+    except RefusedPickleError as error:
+        raise DataError(f"refused: {error}", where=where, fix=_FIX) from None
+    except ValueError as error:
+        raise DataError(f"not a readable .npy of labels: {error}", where=where, fix=_FIX) from None
+    for id, vector in vectors.items():
+        if vector.shape != (num_classes,):
             raise DataError(
-                f"labels of {key!r} have shape {vector.shape}; {num_classes} classes need "
+                f"labels of {id[:60]!r} have shape {vector.shape}; {num_classes} classes need "
                 f"({num_classes},)",
-                where=path,
+                where=where,
                 fix="Check the class list (classes.txt) or the file.",
             )
-        tags[_photo_id(key)] = tuple(int(i) for i in np.flatnonzero(vector > 0))
-    return tags
+    return {id: tuple(np.flatnonzero(vector).tolist()) for id, vector in vectors.items()}
 
 
-def _photo_id(key: Any) -> str:
+def _dictionary(content: bytes) -> PickledDict:
+    """Return the only element of the array of objects in a ``.npy``."""
+    if content[:6] != b"\x93NUMPY" or content[6:7] not in (b"\1", b"\2", b"\3"):
+        raise DamagedPickleError("it doesn't begin as a .npy does")
+    start = 10 if content[6] == 1 else 12
+    end = start + int.from_bytes(content[8:start], "little")
+    header = content[start:end]
+    descr = _DESCR.search(header)
+    if len(header) > 10_000 or not descr:
+        raise DamagedPickleError("its header is damaged")
+    if descr[1] not in (b"O", b"|O", b"|O4", b"|O8"):
+        raise DamagedPickleError("an array of numbers or text, not a dictionary")
+    array = read_plain_pickle(content[end:])
+    if not isinstance(array, PickledArray) or not isinstance(array.data, list):
+        raise DamagedPickleError("contains no dictionary of photos")
+    if not _ONE_ELEMENT.search(header) or len(array.data) != 1:
+        raise DamagedPickleError("an array of several objects, not one dictionary")
+    [labels] = array.data
+    if not isinstance(labels, PickledDict):
+        raise DamagedPickleError("contains no dictionary of photos")
+    return labels
+
+
+def _positive(value: object) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    """Return which elements of a vector are above 0."""
+    if not isinstance(value, PickledArray):
+        raise RefusedPickleError("labels that are no array of numbers")
+    return np.asarray(value.numbers() > 0)
+
+
+def _photo_id(key: object) -> str:
     """Return the id as text: IRN's integer ``2007000032`` is ``2007_000032``."""
-    if isinstance(key, int | np.integer) and key >= 10**9:
-        return f"{int(key) // 10**6:04d}_{int(key) % 10**6:06d}"
-    return str(key)
-
-
-def _load(content: bytes) -> Any:
-    stream = io.BytesIO(content)
-    version = npy_format.read_magic(stream)
-    read_header = (
-        npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
-    )
-    shape, _, dtype = read_header(stream)
-    if not dtype.hasobject:
-        raise ValueError(f"an array of {dtype}, not a dictionary")
-    array = _ArraysOnly(stream, encoding="latin1").load()
-    if isinstance(array, np.ndarray) and array.shape == shape and array.size == 1:
-        return array.reshape(-1)[0]
-    raise ValueError("an array of several objects, not one dictionary")
-
-
-class _RefusedError(Exception):
-    """The pickle refers to something other than arrays."""
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """An unpickler that resolves five names, none of which runs foreign code."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module in _MODULES and name == "_reconstruct":
-            return _empty_array
-        if module in _MODULES and name == "scalar":
-            return _scalar
-        if module == "numpy" and name == "ndarray":
-            return "ndarray"  # only passed to _empty_array, which ignores it
-        if module == "numpy" and name == "dtype":
-            return _dtype
-        if module == "_codecs" and name == "encode":
-            return _latin1  # how protocol 2 writes bytes
-        raise _RefusedError(f"the file asks for {module}.{name}, which labels don't need")
-
-
-def _empty_array(*_: Any) -> np.ndarray[Any, Any]:
-    """Return an array whose state the pickle sets next."""
-    return np.ndarray.__new__(np.ndarray, (0,), np.int8)
-
-
-def _latin1(text: Any, encoding: Any) -> bytes:
-    if not isinstance(text, str) or encoding != "latin1":
-        raise _RefusedError(f"the file asks for an encoding, {encoding!r}")
-    return text.encode("latin1")
-
-
-def _dtype(text: Any, *_: Any) -> np.dtype[Any]:
-    if not isinstance(text, str):
-        raise _RefusedError("the file asks for a composed data type")
-    return np.dtype(text)
-
-
-def _scalar(dtype: Any, data: Any) -> Any:
-    if not isinstance(dtype, np.dtype) or dtype.hasobject:
-        raise _RefusedError("the file asks for an object scalar")
-    content = data.encode("latin1") if isinstance(data, str) else data
-    return np.frombuffer(content, dtype=dtype)[0]
+    if isinstance(key, str):
+        return key
+    if type(key) is not int or not -(2**63) <= key < 2**63:
+        raise RefusedPickleError("a photo whose name is neither text nor a whole number")
+    return f"{key // 10**6:04d}_{key % 10**6:06d}" if key >= 10**9 else str(key)
