@@ -38,6 +38,14 @@ def test_a_changed_bit_is_noticed(file: Path) -> None:
         check_model_file(file)
 
 
+def test_the_file_of_a_killed_writer_is_not_recorded(tmp_path: Path) -> None:
+    with step_folder(CamModel, tmp_path / "m", section={}) as step:
+        (step.path / ".tmp-0123.safetensors").write_bytes(b"half")
+        (step.path / "model.safetensors").write_bytes(b"weights")
+        step.finish()
+    assert set(CamModel.open(tmp_path / "m").manifest.files) == {"model.safetensors"}
+
+
 def test_files_without_a_record_are_not_checked(file: Path, tmp_path: Path) -> None:
     elsewhere = shutil.copy(file, tmp_path / "model.safetensors")
     flip_bit(elsewhere)

@@ -99,6 +99,7 @@ class Step(Generic[HandleT]):
         self.journal.close()
         self.finished = True
         if self._rank == 0:
+            remove_temporary_files(self.path)  # before the files are listed
             manifest = Manifest(
                 **(self._identity.model_dump() | {"seconds": round(self._seconds(), 3)}),
                 tag2mask=__version__,
@@ -108,7 +109,6 @@ class Step(Generic[HandleT]):
                 files=model_checksums(self.path),
                 versions=_versions(),
             )
-            remove_temporary_files(self.path)
             write_json(self.path / MANIFEST, manifest.model_dump(mode="json"))
             (self.path / STARTED).unlink(missing_ok=True)
         return self.handle
