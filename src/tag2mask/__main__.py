@@ -6,9 +6,9 @@ The command line is imported inside ``main``: an interrupt may come during the i
 from __future__ import annotations
 
 from tag2mask.cli.interrupts import (
-    INTERRUPTED,
     catch_interrupts,
     end_interrupted,
+    has_ended,
     stop_catching,
     was_interrupted,
 )
@@ -24,8 +24,8 @@ def main() -> None:
     except KeyboardInterrupt:
         end_interrupted()
     except BaseException as error:
-        ended = isinstance(error, SystemExit) and error.code in (0, INTERRUPTED)
-        if was_interrupted() and not ended:
+        done = isinstance(error, SystemExit) and error.code == 0
+        if was_interrupted() and not (done or has_ended()):
             end_interrupted()
         raise
     finally:

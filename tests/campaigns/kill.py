@@ -181,10 +181,15 @@ def _kill(scenario: Scenario, out: Path, duration: float, rng: random.Random, ta
 
 
 def _ended_well(code: int, stderr: str) -> bool:
-    """Return whether an interrupted command said so; before it begins, Python ends by itself."""
-    if code == 130 and stderr.endswith(MESSAGE) and "Traceback" not in stderr:
-        return True
-    return code == -signal.SIGINT and "tag2mask" not in stderr
+    """Return whether an interrupted command said so.
+
+    While Python itself starts, and after the command's end, it has no say: Python ends with a
+    traceback of its own modules, or silently by the signal.
+    """
+    if code == 130:
+        return stderr.endswith(MESSAGE) and "Traceback" not in stderr
+    ours = "tag2mask" in stderr
+    return not ours and (code == -signal.SIGINT or (code == 1 and "Traceback" in stderr))
 
 
 def _finish(line: tuple[str | Path, ...]) -> None:

@@ -109,3 +109,25 @@ def test_processes_that_read_photos_end_quietly(tmp_path: Path) -> None:
     assert code == 130, stderr
     assert "interrupted; run the same command again to resume\n" in stderr
     assert "Traceback" not in stderr
+
+
+def test_an_interrupt_outside_of_a_command_is_reported_too(tmp_path: Path) -> None:
+    """As while options are parsed; typer ends with 130 there, without a message."""
+    (tmp_path / "worker.py").write_text(
+        "import os, signal, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from tag2mask.cli import app\n"
+        "def parse_args(*_):\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(60)\n"
+        "app._Commands.parse_args = parse_args\n"
+        "from tag2mask.__main__ import main\nmain()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "worker.py", "recipe", "list"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert done.returncode == 130, done.stderr
+    assert done.stderr == "interrupted; run the same command again to resume\n"

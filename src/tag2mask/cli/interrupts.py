@@ -53,6 +53,11 @@ def was_interrupted() -> bool:
     return _noticed.is_set()
 
 
+def has_ended() -> bool:
+    """Return whether the user was told that the command was interrupted."""
+    return _ended.is_set()
+
+
 def stop_catching() -> None:
     """From now on SIGINT ends the process at once, without a message."""
     with _sending:
