@@ -99,6 +99,8 @@ class Inventory:
         tag_source: the files that the tags come from, for messages.
         class_list: the file that names the classes, for messages; empty: there is none.
         names_from_tags: no list names the classes, so a misspelled tag becomes a class.
+        remarks: how the data was understood where that was a guess, one line each, such as
+            ``column 'label' is read as tags``.
     """
 
     layout: str
@@ -111,3 +113,4 @@ class Inventory:
     tag_source: str = ""
     class_list: str = ""
     names_from_tags: bool = False
+    remarks: tuple[str, ...] = ()
