@@ -5,11 +5,9 @@ Layout     Recognized by                                     Modules
 ========== ================================================= ==================================
 voc        ``JPEGImages/`` with ``ImageSets/`` beside it     `voc`, `voc_tags`, `cls_labels`,
                                                              `plain_pickle`
-coco       COCO JSON in ``annotations/`` or beside photos    `coco`, `coco_annotations`,
-                                                             `coco_masks`, `json_stream`
+coco       COCO JSON in ``annotations/`` or beside photos    `coco`
 csv        ``tags.csv``, or any ``.csv``                     `csv_table`, `tag_table`
-folders    one folder of photos per class                    `class_folders`,
-                                                             `class_folder_checks`
+folders    one folder of photos per class                    `class_folders`
 ========== ================================================= ==================================
 
 `detect` tries them in this order. `listing`, `ids`, `names` and `splits` are

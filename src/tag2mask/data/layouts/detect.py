@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from tag2mask.data.inventory import Inventory, SourceOptions
-from tag2mask.data.layouts.class_folders import is_folders, read_folders
-from tag2mask.data.layouts.coco import is_coco, read_coco
+from tag2mask.data.layouts.class_folders.reader import is_folders, read_folders
+from tag2mask.data.layouts.coco.reader import is_coco, read_coco
 from tag2mask.data.layouts.csv_table import is_csv, read_csv
 from tag2mask.data.layouts.names import leave_out_non_classes
 from tag2mask.data.layouts.voc import is_voc, read_voc

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from tag2mask.classes import IGNORE
-from tag2mask.data.layouts.coco_annotations import ByteRange
+from tag2mask.data.layouts.coco.annotations import ByteRange
 from tag2mask.errors import DataError
 
 

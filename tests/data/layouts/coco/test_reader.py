@@ -8,7 +8,7 @@ from data_folders import box, coco_annotation, write_coco
 from PIL import Image
 
 from tag2mask.data.inventory import SourceOptions
-from tag2mask.data.layouts.coco import is_coco, read_coco
+from tag2mask.data.layouts.coco.reader import is_coco, read_coco
 from tag2mask.data.layouts.detect import read_inventory
 from tag2mask.errors import DataError
 

@@ -1,7 +1,7 @@
 """COCO's JSON files: which of a folder's files to read, and their photos, categories and tags.
 
 Outlines stay in the file: only their positions are kept (see `json_stream`), and a mask is drawn
-when it is needed (see `coco_masks`).
+when it is needed (see `masks`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tag2mask.data.inventory import DataProblem, SourceOptions
-from tag2mask.data.layouts.json_stream import ArrayItem, iterate_items
+from tag2mask.data.layouts.coco.json_stream import ArrayItem, iterate_items
 from tag2mask.data.layouts.listing import subfolders
 from tag2mask.errors import DataError, first_few
 

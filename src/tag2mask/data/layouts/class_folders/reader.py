@@ -23,7 +23,7 @@ from pathlib import Path
 from tag2mask.classes import name_kind
 from tag2mask.data.images import IMAGE_SUFFIXES
 from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry, SourceOptions
-from tag2mask.data.layouts.class_folder_checks import (
+from tag2mask.data.layouts.class_folders.checks import (
     PHOTOS_WITHOUT_TAGS_FIX,
     ClassFolder,
     check_are_classes,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tag2mask.data.inventory import SourceOptions
-from tag2mask.data.layouts.class_folders import is_folders, read_folders
+from tag2mask.data.layouts.class_folders.reader import is_folders, read_folders
 from tag2mask.errors import DataError
 
 

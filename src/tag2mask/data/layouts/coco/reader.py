@@ -16,7 +16,7 @@ is its path below DIR (below ``images/``, where there is one) without suffix. Cl
 in the order of their category ids, without categories that are no classes: ``_background_`` and
 similar names, and the supercategory that some tools list as category 0.
 
-Crowd annotations count as tags; see `coco_masks` for how they are drawn.
+Crowd annotations count as tags; see `masks` for how they are drawn.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from pathlib import Path
 
 from tag2mask.classes import BACKGROUND, IGNORE, mask_id, name_kind
 from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry, SourceOptions
-from tag2mask.data.layouts.coco_annotations import (
+from tag2mask.data.layouts.coco.annotations import (
     CocoFile,
     candidate_files,
     find_coco_files,
     is_of_split,
     read_coco_file,
 )
-from tag2mask.data.layouts.coco_masks import CocoMaskDrawer
+from tag2mask.data.layouts.coco.masks import CocoMaskDrawer
 from tag2mask.data.layouts.ids import normalize_path, without_suffix
 from tag2mask.data.layouts.listing import FoundFile, list_images, missing_photo
 from tag2mask.data.layouts.splits import SplitRule

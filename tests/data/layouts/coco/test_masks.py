@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
 from tag2mask.data.inventory import SourceOptions
-from tag2mask.data.layouts.coco import read_coco
-from tag2mask.data.layouts.coco_masks import draw_outline
+from tag2mask.data.layouts.coco.masks import draw_outline
+from tag2mask.data.layouts.coco.reader import read_coco
 from tag2mask.errors import DataError
 
 

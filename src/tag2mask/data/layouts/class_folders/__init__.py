@@ -1,0 +1,1 @@
+"""Layout ``folders``: one folder of photos per class."""
