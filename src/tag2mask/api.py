@@ -11,7 +11,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from tag2mask.classes import ClassSet
-from tag2mask.data.images import image_size, read_image, to_rgb
+from tag2mask.data.decoding.rgb import to_rgb
+from tag2mask.data.images import image_size, read_image
 from tag2mask.data.masks import palette_image
 from tag2mask.errors import DataError
 from tag2mask.pipeline.status import find_run_recipe

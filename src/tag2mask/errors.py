@@ -127,6 +127,14 @@ def in_section(section: str) -> Iterator[None]:
         raise type(error)(f"{section}: {error.what}", where=error.where, fix=error.fix) from None
 
 
+def or_skipped(error: Tag2MaskError) -> Tag2MaskError:
+    """Return a photo's error with the advice to leave the photo out."""
+    fix = (error.fix or "Replace it.").rstrip(".")
+    return type(error)(
+        error.what, where=error.where, fix=f"{fix}, or leave it out with --skip-bad."
+    )
+
+
 def first_few(names: Iterable[str], count: int = 5) -> str:
     """The first few names, and how many more there are."""
     iterator = iter(names)

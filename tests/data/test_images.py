@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, PngImagePlugin
+from PIL import Image, ImageCms, ImageFile, PngImagePlugin
 
-from tag2mask.data import images
+from tag2mask.data.decoding import opening
 from tag2mask.data.images import image_size, read_image
 from tag2mask.errors import DataError
 
@@ -187,7 +188,7 @@ def test_bad_files_are_named(tmp_path: Path, reader) -> None:
     with pytest.raises(DataError, match=r"missing.*gone\.jpg"):
         reader(tmp_path / "gone.jpg")
     (tmp_path / "text.jpg").write_text("not a photo\n" * 50)
-    with pytest.raises(DataError, match=r"not a photo.*text\.jpg.*--skip-bad"):
+    with pytest.raises(DataError, match=r"not a photo.*text\.jpg.*Replace"):
         reader(tmp_path / "text.jpg")
     (tmp_path / "empty.png").touch()
     with pytest.raises(DataError, match=r"not a photo.*empty\.png"):
@@ -206,20 +207,59 @@ def test_bad_files_are_named(tmp_path: Path, reader) -> None:
 def test_large_photos_are_read_without_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    photo().save(tmp_path / "x.png")
+    names = ("x.png", "x.tif", "x.jpg", "x.bmp")
+    for name in names:
+        photo().save(tmp_path / name)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert image_size(tmp_path / "x.png") == (24, 40)
-    assert read_image(tmp_path / "x.png").size == (40, 24)
-    assert Image.MAX_IMAGE_PIXELS == 400
-    monkeypatch.setattr(images, "LARGE_PIXELS", 24 * 40 - 1)
+        for name in names:
+            assert image_size(tmp_path / name) == (24, 40)
+            assert read_image(tmp_path / name).size == (40, 24)
+    monkeypatch.setattr(opening, "MAX_PIXELS", 24 * 40 - 1)
     for reader in (read_image, image_size):
         with pytest.raises(DataError, match=r"40 x 24 pixels.*x\.png.*pieces"):
             reader(tmp_path / "x.png")
         with pytest.raises(DataError, match="missing"):
             reader(tmp_path / "gone.png")
-    assert Image.MAX_IMAGE_PIXELS == 400
+
+
+def test_a_photo_larger_than_its_decoder_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo().save(tmp_path / "x.webp")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)
+    with pytest.raises(DataError, match=r"larger than Pillow decodes.*x\.webp.*PNG or TIFF"):
+        read_image(tmp_path / "x.webp")
+
+
+def test_a_jpeg_too_short_for_its_size(tmp_path: Path) -> None:
+    """Its decoder takes memory for all pixels before it finds that they are missing."""
+    Image.new("RGB", (64, 64)).save(tmp_path / "x.jpg", progressive=True)
+    data = bytearray((tmp_path / "x.jpg").read_bytes())
+    size = data.index(b"\xff\xc2") + 5
+    data[size : size + 4] = struct.pack(">HH", 31_000, 31_000)
+    (tmp_path / "x.jpg").write_bytes(data)
+    for reader in (read_image, image_size):
+        with pytest.raises(DataError, match=r"can't hold 31000 x 31000 pixels.*x\.jpg"):
+            reader(tmp_path / "x.jpg")
+
+
+def test_pillows_settings_are_not_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They belong to all threads: files that another one opens meanwhile would fail."""
+    photo().save(tmp_path / "x.png")
+    before = (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)
+    seen = []
+    factory, accepts = Image.OPEN["PNG"]
+
+    def recorded(*arguments: object) -> object:
+        seen.append((Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES))
+        return factory(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setitem(Image.OPEN, "PNG", (recorded, accepts))
+    read_image(tmp_path / "x.png")
+    image_size(tmp_path / "x.png")
+    assert seen == [before] * 2
 
 
 def test_real_photos(shared: Path) -> None:

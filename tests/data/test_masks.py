@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
+import sys
+import threading
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +16,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tag2mask.classes import ClassSet, voc_palette
-from tag2mask.data.masks import IGNORE_COLOR, read_mask, write_mask
+from tag2mask.data.decoding import strips as strips_module
+from tag2mask.data.images import image_size, read_image
+from tag2mask.data.masks import IGNORE_COLOR, mask_colors, read_mask, write_mask
 from tag2mask.errors import DataError, RunFolderError
 
 pytestmark = pytest.mark.smoke
@@ -79,12 +85,66 @@ def test_values_that_are_no_class_are_named(tmp_path: Path) -> None:
         read_mask(tmp_path / "b.png", 3)
 
 
-def test_jpeg_mask_says_why(tmp_path: Path) -> None:
+def test_lossy_masks_are_refused(tmp_path: Path) -> None:
+    """Whatever their values are: 0 and 1 become 0 and 1 only by chance."""
     mask = np.zeros((32, 32), np.uint8)
-    mask[5:20, 7:23] = 20
-    Image.fromarray(mask).save(tmp_path / "a.jpg", quality=50)
-    with pytest.raises(DataError, match="must be PNG"):
+    Image.fromarray(mask).save(tmp_path / "a.jpg")
+    with pytest.raises(DataError, match=r"is a JPEG image, whose compression.*a\.jpg.*must be PNG"):
         read_mask(tmp_path / "a.jpg", 1)
+    Image.fromarray(mask).save(tmp_path / "a.png", "WEBP", lossless=True)
+    with pytest.raises(DataError, match=r"is a WebP image.*a\.png"):
+        read_mask(tmp_path / "a.png", 1)
+
+
+def test_a_mask_that_is_a_program_is_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path}/started\nexit 1\n")
+    (tmp_path / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    Image.new("L", (8, 8)).save(tmp_path / "mask.png", "EPS")
+    with pytest.raises(DataError, match=r"not a mask, despite its name.*mask\.png"):
+        read_mask(tmp_path / "mask.png", 1)
+    with pytest.raises(DataError, match="not a photo"):
+        read_image(tmp_path / "mask.png")
+    assert not (tmp_path / "started").exists()
+
+
+def test_masks_of_any_size_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 25)
+    mask = np.arange(7 * 9).reshape(7, 9).astype(np.uint8)
+    colors = voc_palette(70)
+    write_mask(tmp_path / "a.png", mask, colors)
+    monkeypatch.setattr(strips_module, "STRIP_PIXELS", 20)  # several strips
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(read_mask(tmp_path / "a.png", 69), mask)
+        assert mask_colors(tmp_path / "a.png")[69] == tuple(colors[69])
+    with pytest.raises(DataError, match="has the values 61, 62;"):
+        read_mask(tmp_path / "a.png", 60)
+
+
+def test_valid_masks_are_read_while_other_threads_open_photos(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 6)).save(tmp_path / "photo.jpg")
+    write_mask(tmp_path / "mask.png", np.ones((6, 8), np.uint8), voc_palette(3))
+    stop = threading.Event()
+
+    def open_photos() -> None:
+        while not stop.is_set():
+            image_size(tmp_path / "photo.jpg")
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads change more often, nothing else
+    thread = threading.Thread(target=open_photos)
+    try:
+        thread.start()
+        for _ in range(150):
+            read_mask(tmp_path / "mask.png", 1)
+            mask_colors(tmp_path / "mask.png")
+    finally:
+        stop.set()
+        thread.join()
+        sys.setswitchinterval(interval)
 
 
 def test_missing_and_broken(tmp_path: Path) -> None:

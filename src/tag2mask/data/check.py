@@ -21,7 +21,7 @@ from tag2mask.data.images import image_size, read_image
 from tag2mask.data.inventory import SPLITS, DataProblem, Inventory, InventoryEntry, SourceOptions
 from tag2mask.data.inventory_check import describe_photos, inventory_problems
 from tag2mask.data.layouts.detect import Layout, read_inventory
-from tag2mask.data.masks import mask_colors, read_mask
+from tag2mask.data.masks import mask_colors, read_mask, values_in
 from tag2mask.errors import DataError
 from tag2mask.runtime.threads import ordered_map
 
@@ -189,7 +189,7 @@ def _check_photo(inventory: Inventory, entry: InventoryEntry, *, decode: bool) -
     mask = read_checked_mask(inventory, entry, size)
     if mask is None or isinstance(mask, DataProblem):
         return _PhotoCheck(size, mask)
-    values = frozenset(np.unique(mask).tolist())
+    values = values_in(mask)
     colors = {} if entry.mask is None else mask_colors(inventory.root / entry.mask)
     return _PhotoCheck(
         size,

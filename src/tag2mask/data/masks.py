@@ -2,7 +2,7 @@
 
 Masks are written as palette PNGs: the values are the ids, the palette has the colors for viewers.
 Masks that are read must have ids too, in a palette or gray image. A color-coded mask (RGB) is an
-error: the file doesn't say which color is which class.
+error: the file doesn't say which color is which class. So is a JPEG, which changes numbers.
 """
 
 from __future__ import annotations
@@ -17,13 +17,20 @@ from PIL import Image
 
 from tag2mask.artifacts.files import atomic_write
 from tag2mask.classes import IGNORE
-from tag2mask.data.images import DECODE_ERRORS, one_line
+from tag2mask.data.decoding.opening import load_pixels, opened_image
+from tag2mask.data.decoding.strips import STRIP_PIXELS, strips
 from tag2mask.errors import DataError
 
 IGNORE_COLOR = (224, 224, 192)
 """Color of ignored pixels, as in VOC."""
 
 _INDEXED_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
+_LOSSY_FORMATS = {"JPEG": "JPEG", "MPO": "JPEG", "WEBP": "WebP", "AVIF": "AVIF", "HEIF": "HEIF"}
+"""Formats with no gray or palette images, or whose compression changes numbers."""
+_HOW_TO_WRITE = (
+    "Write each pixel's class number into a one-channel PNG: 0 background, 1, 2, ... the classes "
+    "in the order of the class list, 255 ignore."
+)
 
 
 def read_mask(path: Path, num_classes: int) -> NDArray[np.uint8]:
@@ -39,44 +46,54 @@ def read_mask(path: Path, num_classes: int) -> NDArray[np.uint8]:
         uint8 (h, w): 0 background, 1..C classes, 255 ignore.
 
     Raises:
-        DataError: missing or damaged, color-coded, or values outside 0..C and 255.
+        DataError: missing or damaged, color-coded, of a lossy format, or values outside 0..C and
+            255.
     """
-    try:
-        with Image.open(path) as image:
-            mode, kind = image.mode, image.format
-            values = np.asarray(image) if mode in _INDEXED_MODES else None
-    except FileNotFoundError:
-        raise DataError(
-            "mask is missing",
-            where=path,
-            fix="Put the file there, or remove its line from the table.",
-        ) from None
-    except DECODE_ERRORS as error:
-        raise DataError(
-            f"mask can't be read: {one_line(error)}",
-            where=path,
-            fix="It is cut off, damaged or no image: replace it.",
-        ) from None
-    if values is None:
-        raise DataError(
-            f"mask is {'of floating point numbers' if mode == 'F' else 'color-coded'} "
-            f"(mode {mode}), not indexed",
-            where=path,
-            fix="Write each pixel's class number into a one-channel PNG: 0 background, "
-            "1, 2, ... the classes in the order of the class list, 255 ignore.",
-        )
-    present = np.unique(values)
-    foreign = [int(v) for v in present if not (0 <= v <= num_classes or v == IGNORE)]
+    with opened_image(path, "mask") as image:
+        _check_kind(image, path)
+        load_pixels(image)
+        mask = np.empty((image.height, image.width), np.uint8)
+        present: set[int] = set()
+        for rows, part in strips(image):
+            values = np.asarray(part)
+            present.update(np.unique(values).tolist())
+            mask[rows] = values
+    foreign = sorted(v for v in map(int, present) if not (0 <= v <= num_classes or v == IGNORE))
     if foreign:
         shown = ", ".join(map(str, foreign[:5])) + (", ..." if len(foreign) > 5 else "")
-        cause = " JPEG blurs class numbers: masks must be PNG." if kind == "JPEG" else ""
         raise DataError(
             f"mask has the values {shown}; "
             f"{num_classes} classes allow 0..{num_classes} and {IGNORE}",
             where=path,
-            fix=f"Check the class list and the mask's numbering.{cause}",
+            fix="Check the class list and the mask's numbering.",
         )
-    return values.astype(np.uint8)
+    return mask
+
+
+def _check_kind(image: Image.Image, path: Path) -> None:
+    """Check that an image's format and mode can hold class numbers.
+
+    Raises:
+        DataError: they can't.
+    """
+    if image.format in _LOSSY_FORMATS:
+        raise DataError(
+            f"mask is a {_LOSSY_FORMATS[image.format]} image, whose compression changes class "
+            "numbers",
+            where=path,
+            fix=f"Masks must be PNG. {_HOW_TO_WRITE}",
+        )
+    if image.mode not in _INDEXED_MODES:
+        kind = "of floating point numbers" if image.mode == "F" else "color-coded"
+        raise DataError(
+            f"mask is {kind} (mode {image.mode}), not indexed", where=path, fix=_HOW_TO_WRITE
+        )
+
+
+def values_in(mask: NDArray[np.uint8]) -> frozenset[int]:
+    """Return the values in a mask (h, w), without a copy of all its pixels."""
+    blocks = np.array_split(mask, 1 + mask.size // STRIP_PIXELS)
+    return frozenset(value for block in blocks for value in np.unique(block).tolist())
 
 
 def mask_colors(path: Path) -> dict[int, tuple[int, int, int]]:
@@ -85,7 +102,7 @@ def mask_colors(path: Path) -> dict[int, tuple[int, int, int]]:
     Args:
         path: a mask that `read_mask` read.
     """
-    with Image.open(path) as image:
+    with opened_image(path, "mask") as image:
         flat = image.getpalette("RGB") if image.mode == "P" else None
     colors = [] if flat is None else [*zip(flat[::3], flat[1::3], flat[2::3], strict=True)]
     return dict(enumerate(colors))

@@ -18,7 +18,7 @@ from tag2mask.artifacts.manifest import Manifest
 from tag2mask.artifacts.step_folder import Step
 from tag2mask.data.index import read_index
 from tag2mask.data.inventory import SPLITS
-from tag2mask.errors import DataError
+from tag2mask.errors import DataError, or_skipped
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.ranks import Ranks
 
@@ -140,7 +140,7 @@ class PhotoOutputs(Generic[PhotoT]):
                 if error is None:
                     journal.record(photo.id, keys[photo.id])
                 elif not skip_bad:
-                    raise error
+                    raise or_skipped(error)
                 else:
                     self._remove(photo.id)  # files of an older photo must not pass for this one's
                     skipped.append(f"{photo.id}: {error.what}")

@@ -33,7 +33,7 @@ from tag2mask.artifacts.handles import AffinityModel, CamMaps, PreparedData, Tun
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.data.index import Sample, masks_fingerprint
 from tag2mask.data.photos import read_photo
-from tag2mask.errors import DataError
+from tag2mask.errors import DataError, or_skipped
 from tag2mask.maps.background_choice import (
     CALIBRATION_THRESHOLDS,
     WALKED_THRESHOLD,
@@ -221,7 +221,7 @@ class _Measurer:
                 elif self.section.skip_bad:
                     skipped.append(f"{sample.id}: {found.what}")
                 else:
-                    raise found
+                    raise or_skipped(found)
                 bar.advance()
         return total, skipped
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 
 from tag2mask.artifacts.step_folder import Step
-from tag2mask.errors import DataError, Tag2MaskError
+from tag2mask.errors import DataError, Tag2MaskError, or_skipped
 from tag2mask.runtime.session import Runtime
 from tag2mask.training.dataset import UnreadablePhoto
 
@@ -56,7 +56,7 @@ class SkippedPhotos:
         shares = self._runtime.all_gather_object((batch.skipped, len(batch.ids)))
         skipped = [photo for share, _ in shares for photo in share]
         if not self._allowed:
-            raise skipped[0].error
+            raise or_skipped(skipped[0].error)
         for photo in batch.skipped:
             self.skip(photo.id, photo.error)
         if any(read == 0 for _, read in shares):
@@ -70,10 +70,10 @@ class SkippedPhotos:
         """Record an unreadable photo of this rank.
 
         Raises:
-            Tag2MaskError: ``error``, if photos must not be skipped.
+            Tag2MaskError: the photo's, if photos must not be skipped.
         """
         if not self._allowed:
-            raise error
+            raise or_skipped(error)
         if self._step.journal.key(photo_id) is None:
             self._step.journal.record(photo_id, error.what)
 
