@@ -10,19 +10,27 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from PIL import Image
+from PIL import Image, ImageEnhance
 
 from tag2mask.affinity.dataset import AffinityBatch, AffinityDataset, affinity_loader, reduce_labels
+from tag2mask.affinity.marginals import marginals_path, write_marginals
 from tag2mask.classes import IGNORE
 from tag2mask.data.index import Sample
 from tag2mask.errors import DataError, RecipeError
-from tag2mask.training.augmentation import Augmentation
+from tag2mask.training.augmentation import Augmentation, CropWindow
 from tag2mask.training.dataset import TrainingDataset
 from tag2mask.training.sampler import StepBatchSampler
 
 MEAN, STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 PLAIN = Augmentation(
-    crop=32, long_side=(24, 60), color_jitter=(0, 0, 0, 0), mean=MEAN, std=STD, scale=None
+    crop=32,
+    long_side=(24, 60),
+    color_jitter=(0, 0, 0, 0),
+    mean=MEAN,
+    std=STD,
+    scale=None,
+    jitter_photo=False,
+    black_padding=False,
 )
 SIZES = ((64, 64), (40, 64), (64, 30), (12, 9), (1, 1), (50, 50))
 CELL = 4
@@ -57,7 +65,7 @@ def samples_of(folder: Path) -> list[Sample]:
 
 def photos_of(folder: Path, augmentation: Augmentation = PLAIN, seed: int = 0) -> AffinityDataset:
     return AffinityDataset(
-        samples_of(folder), folder / "labels", 2, augmentation, seed, stride=CELL
+        samples_of(folder), folder, 2, augmentation, seed, stride=CELL, published=False
     )
 
 
@@ -104,7 +112,14 @@ def test_the_crops_are_those_of_cam_training(folder: Path) -> None:
 
 def test_photos_can_keep_their_own_size(folder: Path) -> None:
     augmentation = Augmentation(
-        crop=64, long_side=None, color_jitter=(0, 0, 0, 0), mean=MEAN, std=STD, scale=None
+        crop=64,
+        long_side=None,
+        color_jitter=(0, 0, 0, 0),
+        mean=MEAN,
+        std=STD,
+        scale=None,
+        jitter_photo=False,
+        black_padding=False,
     )
     image, labels, valid, _ = photos_of(folder, augmentation)[(0, 2)]
     assert int(valid.sum()) == 64 * 30
@@ -112,6 +127,77 @@ def test_photos_can_keep_their_own_size(folder: Path) -> None:
     inside = image[:, valid.any(dim=1)][:, :, valid.any(dim=0)].numpy()
     assert np.array_equal(inside, photo) or np.array_equal(inside, photo[:, :, ::-1])
     assert labels.shape == (16, 16)
+
+
+def as_published(
+    photo: np.ndarray, marginals: np.ndarray, crop: CropWindow
+) -> tuple[np.ndarray, np.ndarray]:
+    """Transcribe ``VOC12AffDataset`` of the authors' code, but for what is drawn.
+
+    Its joint transforms are RandomCrop and then RandomHorizontalFlip: here the flip is first, and
+    the crop at the mirrored position.
+    """
+    img_label = np.concatenate([photo, *marginals.transpose(0, 2, 3, 1)], axis=-1)
+    if crop.flip:
+        img_label = np.fliplr(img_label)
+    left, top, right, bottom = crop.box
+    container = np.zeros((crop.side, crop.side, img_label.shape[-1]), np.float32)
+    container[crop.rows, crop.columns] = img_label[top:bottom, left:right]
+    img = (container[..., :3] / 255.0 - PUBLISHED.mean) / PUBLISHED.std
+    label = np.zeros((crop.side // CELL, crop.side // CELL, container.shape[-1] - 3))
+    for y, x in np.ndindex(label.shape[:2]):
+        block = container[y * CELL : (y + 1) * CELL, x * CELL : (x + 1) * CELL, 3:]
+        label[y, x] = block.mean(axis=(0, 1))
+    no_score_region = np.max(label, -1) < 1e-5
+    label_la, label_ha = np.array_split(label, 2, axis=-1)
+    label_la, label_ha = label_la.argmax(-1).astype(np.uint8), label_ha.argmax(-1).astype(np.uint8)
+    label = label_la.copy()
+    label[label_la == 0] = 255
+    label[label_ha == 0] = 0
+    label[no_score_region] = 255
+    return img.transpose(2, 0, 1), label
+
+
+PUBLISHED = Augmentation(
+    crop=32,
+    long_side=None,
+    color_jitter=(0.3, 0.3, 0.3, 0.1),
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+    scale=None,
+    jitter_photo=True,
+    black_padding=True,
+)
+
+
+@pytest.mark.parametrize("index", range(len(SIZES)))
+def test_published_batches_are_the_authors(folder: Path, tmp_path: Path, index: int) -> None:
+    """Crops of the photo at its size, contrast of the complete photo, black padding, and the
+    argmax of the marginals' means."""
+    sample = samples_of(folder)[index]
+    rng = np.random.default_rng(index)
+    scores = np.kron(rng.random((2, 3, 32, 32)), np.ones((3, 3)))[..., : sample.size[0], :]
+    scores = scores[..., : sample.size[1]] ** 4 + 0.2 * rng.random((2, 3, *sample.size))
+    marginals = (scores / scores.sum(axis=1, keepdims=True)).astype(np.float16).astype(np.float32)
+    write_marginals(marginals_path(tmp_path, sample.id), *marginals, tags=(0, 1))
+    photos = AffinityDataset(
+        samples_of(folder), tmp_path, 2, PUBLISHED, 0, stride=CELL, published=True
+    )
+
+    def contrast(photo: Image.Image) -> Image.Image:
+        return ImageEnhance.Contrast(photo).enhance(0.6)
+
+    photos.photos.jitter = contrast  # type: ignore[assignment]
+    jittered = np.asarray(contrast(Image.open(sample.image)))
+    found = set()
+    for epoch in range(6):
+        image, labels, _, _ = photos[(epoch, index)]
+        *_, crop = photos.photos.cropped((epoch, index))
+        wanted, wanted_labels = as_published(jittered, marginals, crop)
+        np.testing.assert_allclose(image.numpy(), wanted, atol=1e-5)
+        assert np.array_equal(labels.numpy(), wanted_labels)
+        found |= set(wanted_labels.ravel().tolist())
+    assert found == {0, 1, 2, 255} or min(sample.size) < 16
 
 
 LABELS = hnp.arrays(
@@ -165,7 +251,9 @@ def test_bad_labels_are_named_in_their_batch(folder: Path, tmp_path: Path, chang
     for path in (folder / "labels").iterdir():
         (labels / path.name).write_bytes(path.read_bytes())
     change(labels / "5.png")
-    photos = AffinityDataset(samples_of(folder), labels, 2, PLAIN, 0, stride=CELL)
+    photos = AffinityDataset(
+        samples_of(folder), tmp_path, 2, PLAIN, 0, stride=CELL, published=False
+    )
     order = StepBatchSampler(len(SIZES), len(SIZES), start=0, stop=1, seed=0)
     (batch,) = affinity_loader(photos, order, workers=0)
     assert sorted(batch.ids) == list("01234") and len(batch.labels) == 5
@@ -175,7 +263,9 @@ def test_bad_labels_are_named_in_their_batch(folder: Path, tmp_path: Path, chang
 
 
 def test_a_batch_without_readable_photos(folder: Path, tmp_path: Path) -> None:
-    photos = AffinityDataset(samples_of(folder)[:1], tmp_path, 2, PLAIN, 0, stride=CELL)
+    photos = AffinityDataset(
+        samples_of(folder)[:1], tmp_path, 2, PLAIN, 0, stride=CELL, published=False
+    )
     (batch,) = affinity_loader(photos, StepBatchSampler(1, 1, start=0, stop=1, seed=0), workers=0)
     assert len(batch.image) == len(batch.labels) == len(batch.ids) == 0 and len(batch.skipped) == 1
 

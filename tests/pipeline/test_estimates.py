@@ -34,6 +34,16 @@ def test_estimated_steps_are_those_of_the_training(
     assert training_steps(section, photos) == steps
 
 
+def test_marginals_of_both_crfs_take_4_bytes_per_pixel_and_label() -> None:
+    default, published = (
+        estimate(load_recipe("lite0-cpu", changes), train=100, val=0, gpu=False)["affinity-labels"]
+        for changes in ([], ["affinity_labels.behavior=published"])
+    )
+    megapixels = 100 * 0.5 * 0.375  # of photos of the size that is assumed
+    added = (published.disk_mib - default.disk_mib) * 2**20 / (megapixels * 1e6)
+    assert 2 * 4 <= added <= 3 * 4  # one or two tags and the background
+
+
 def test_a_warm_start_costs_a_plain_training() -> None:
     plain, seam, warm = (
         estimate(load_recipe(name, changes), train=800, val=300, gpu=False)["train-cam"]

@@ -137,6 +137,10 @@ def keys(section: type[Section]) -> Iterator[str]:
         ({"walk": {"beta": 0}}, "walk.beta"),
         ({"walk": {"steps": -1}}, "walk.steps"),
         ({"pseudo_masks": {"crf": {"enable": True}}}, "did you mean 'pseudo_masks.crf.enabled'"),
+        (
+            {"train_affinity": {"behavior": "published"}},
+            "affinity_labels.behavior: train_affinity.behavior=published learns from the marginals",
+        ),
         ({"infer_cam": {"scales": []}}, "at least one scale"),
         ({"infer_cam": {"splits": []}}, "infer_cam.splits: train, val or both"),
         (

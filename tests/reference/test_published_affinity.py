@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
+from tag2mask.affinity.dataset import reduce_labels
+from tag2mask.affinity.labels import agreed_labels
 from tag2mask.affinity.loss import AFFINITY_WEIGHTS, affinity_terms, pair_labels
+from tag2mask.affinity.marginals import cell_labels
 from tag2mask.affinity.network import AffinityNet
 from tag2mask.affinity.pairs import existing_pairs
 from tag2mask.affinity.random_walk import random_walk
@@ -64,6 +68,26 @@ def test_pair_labels_equal_the_authors(labels: dict[str, Tensor]) -> None:
     found = pair_labels(labels["label_map"][None], RADIUS, published=True)
     for name, kind in found._asdict().items():
         assert torch.equal(kind[0], on_the_grid(labels[name], size).bool()), name
+
+
+def test_cells_are_labeled_as_by_the_authors(reference: Path) -> None:
+    """Average the marginals of a real photo over cells of 8 x 8, as ``VOC12AffDataset`` does."""
+    with np.load(reference / "crf.npz") as arrays:
+        both = np.stack([arrays[f"crf_alpha{alpha}"] for alpha in (4, 24)]).astype(np.float32)
+    height = both.shape[2]
+    container = torch.zeros(2, both.shape[1], 448, 448)  # the photo inside of a crop
+    container[:, :, 100 : 100 + height, :] = torch.from_numpy(both[..., :448])
+    pooled = avg_pool2d(container, 8)
+    label_la, label_ha = pooled.argmax(dim=1)
+    label = label_la.clone()
+    label[label_la == 0] = 255
+    label[label_ha == 0] = 0
+    label[pooled.amax(dim=(0, 1)) < 1e-5] = 255
+    found = torch.from_numpy(cell_labels(container.numpy(), (0, 1), 8))
+    assert torch.equal(found.long(), label)
+    assert set(label.unique().tolist()) >= {0, 1, 255}
+    majority = reduce_labels(agreed_labels(*container.numpy(), (0, 1)), 8)
+    assert (found.numpy() != majority)[13:50].mean() > 0.002  # pooling labels makes a difference
 
 
 def test_losses_equal_the_authors(labels: dict[str, Tensor]) -> None:

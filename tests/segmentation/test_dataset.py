@@ -27,7 +27,14 @@ from tag2mask.training.sampler import StepBatchSampler
 MEAN, STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 SIDE = 32
 PLAIN = Augmentation(
-    crop=SIDE, long_side=(40, 40), color_jitter=(0, 0, 0, 0), mean=MEAN, std=STD, scale=(0.5, 1.5)
+    crop=SIDE,
+    long_side=(40, 40),
+    color_jitter=(0, 0, 0, 0),
+    mean=MEAN,
+    std=STD,
+    scale=(0.5, 1.5),
+    jitter_photo=False,
+    black_padding=False,
 )
 SIZES = ((64, 64), (40, 64), (64, 30), (12, 9), (1, 1), (50, 50))
 
@@ -95,14 +102,28 @@ def test_scales_cover_their_range(folder: Path) -> None:
 
 def test_photos_can_keep_their_own_size(folder: Path) -> None:
     own = Augmentation(
-        crop=64, long_side=None, color_jitter=(0, 0, 0, 0), mean=MEAN, std=STD, scale=None
+        crop=64,
+        long_side=None,
+        color_jitter=(0, 0, 0, 0),
+        mean=MEAN,
+        std=STD,
+        scale=None,
+        jitter_photo=False,
+        black_padding=False,
     )
     _, labels, _ = photos_of(folder, own)[(0, 2)]
     mask = np.asarray(Image.open(folder / "masks" / "2.png"))
     inside = labels[:, (labels != IGNORE).any(dim=0)][(labels != IGNORE).any(dim=1)].numpy()
     assert np.array_equal(inside, mask) or np.array_equal(inside, mask[:, ::-1])
     twice = Augmentation(
-        crop=256, long_side=None, color_jitter=(0, 0, 0, 0), mean=MEAN, std=STD, scale=(2.0, 2.0)
+        crop=256,
+        long_side=None,
+        color_jitter=(0, 0, 0, 0),
+        mean=MEAN,
+        std=STD,
+        scale=(2.0, 2.0),
+        jitter_photo=False,
+        black_padding=False,
     )
     assert int((photos_of(folder, twice)[(0, 2)][1] != IGNORE).sum()) == 4 * mask.size
 

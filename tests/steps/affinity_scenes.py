@@ -10,6 +10,7 @@ from PIL import Image
 from scenes import Scene
 
 from tag2mask.affinity.labels import label_path
+from tag2mask.affinity.marginals import marginals_path, write_marginals
 from tag2mask.affinity.network import AffinitySpec, build_affinity_net, save_affinity_net
 from tag2mask.artifacts.handles import AffinityLabels, AffinityModel, PreparedData
 from tag2mask.artifacts.step_folder import step_folder
@@ -55,7 +56,12 @@ def one_photo(root: Path, pixels: np.ndarray, tags: tuple[int, ...], scores: np.
 
 
 def drawn_labels(
-    data: PreparedData, out: Path, unsure: tuple[str, ...] = (), without: tuple[str, ...] = ()
+    data: PreparedData,
+    out: Path,
+    unsure: tuple[str, ...] = (),
+    without: tuple[str, ...] = (),
+    *,
+    marginals: bool = False,
 ) -> AffinityLabels:
     """Labels of the training photos: a class on the left, background on the right, 255 between.
 
@@ -64,6 +70,7 @@ def drawn_labels(
         out: the folder to write.
         unsure: ids of photos that are 255 all over.
         without: ids of photos that get no labels, and are said to be left out.
+        marginals: whether to write marginals of the CRFs that give the same labels.
     """
     classes = ClassSet(read_classes(data.path).names)
     section = {"unsure": unsure, "without": without}
@@ -76,6 +83,13 @@ def drawn_labels(
                 labels[:, 2 * third :] = 0
             if sample.id not in without:
                 write_mask(label_path(out, sample.id), labels, classes.colors)
+            if marginals:
+                ids = [0, *(tag + 1 for tag in sample.tags)]
+                strong, weak = (
+                    np.array([np.where(labels == 255, unsure_id, labels) == i for i in ids])
+                    for unsure_id in (0, ids[-1])
+                )
+                write_marginals(marginals_path(out, sample.id), strong, weak, sample.tags)
         return step.finish(skipped=[f"{photo}: cut off" for photo in without])
 
 

@@ -12,6 +12,7 @@ from scenes import NAMES, Scene, run_on_ranks
 
 from small_runs import MOMENT, end_of, kill_when, start, write_recipe
 from tag2mask.affinity.labels import agreed_labels, without_sure_pixels
+from tag2mask.affinity.marginals import marginals_path, read_marginals
 from tag2mask.artifacts.files import read_json, write_json
 from tag2mask.classes import ClassSet
 from tag2mask.crf.dense_crf import PUBLISHED_CRF, DenseCrf
@@ -69,6 +70,30 @@ def test_sure_is_what_both_crfs_agree_on(scene, one_rank):
             wanted = 0 if other == 0 else 255 if one == 0 else sample.tags[one - 1] + 1
             assert labels[pixel] == wanted
     assert kinds == {0, 1, 2, 3, 255}
+
+
+def test_published_labels_have_the_marginals_of_both_crfs(scene, one_rank):
+    section = QUICK.model_copy(update={"behavior": "published"})
+    handle = make(paint(scene), one_rank, section, "published")
+    assert files(handle.path) == files(make(scene, one_rank).path)
+    assert not (scene.root / "affinity-labels" / "marginals").exists()
+    settings = replace(PUBLISHED_CRF, iterations=2, bilateral_sxy=20)
+    for sample in scene.samples["train"]:
+        path = marginals_path(handle.path, sample.id)
+        tags, found = read_marginals(path, sample.size, len(NAMES))
+        assert tags == sample.tags
+        if not tags:
+            assert (found == 1).all()
+            continue
+        scores = read_map(scene.map_path(sample.id)).full_scores()
+        crf = DenseCrf(np.asarray(Image.open(sample.image)), settings)
+        for marginals, alpha in zip(found, handle.manifest.metrics["alphas"], strict=True):
+            exact = crf.refine(with_background(scores, alpha))
+            np.testing.assert_allclose(marginals, exact, atol=0.0005)
+    complete = path.read_bytes()
+    path.unlink()
+    assert make(scene, one_rank, section, "published").manifest.counts["computed"] == 1
+    assert path.read_bytes() == complete
 
 
 def test_labels_are_palette_images(scene, one_rank):

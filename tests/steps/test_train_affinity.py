@@ -27,6 +27,7 @@ from small_runs import (
 from tag2mask.affinity.labels import label_path
 from tag2mask.affinity.network import load_affinity_net
 from tag2mask.artifacts.handles import AffinityLabels, AffinityModel, PreparedData
+from tag2mask.data.masks import write_mask
 from tag2mask.errors import DataError, RecipeError, RunFolderError, WeightsError
 from tag2mask.steps.train_affinity import import_model, train_affinity
 from tag2mask.training import loop as fit_module
@@ -209,6 +210,33 @@ def test_labels_must_belong_to_the_photos(
 def test_photos_without_labels_are_omitted(data: PreparedData, tmp_path: Path) -> None:
     labels = drawn_labels(data, tmp_path / "labels", without=("a/00",))
     assert train(data, labels, tmp_path / "model").manifest.counts["photos"] == 8
+
+
+def test_published_training_learns_from_marginals_at_the_photos_size(
+    data: PreparedData, labels: AffinityLabels, tmp_path: Path
+) -> None:
+    published: dict[str, Any] = {"behavior": "published", "long_side": None}
+    with pytest.raises(DataError, match=r"'a/00' has labels, but no marginals.*published"):
+        train_published(data, labels, tmp_path / "none", **published)
+    unsure = ("a/00",)
+    marginals = drawn_labels(data, tmp_path / "marginals", unsure, marginals=True)
+    model = train_published(data, marginals, tmp_path / "model", **published)
+    # Photos without a sure pixel stay: batches are those of the authors' code.
+    assert model.manifest.counts == {"photos": 9, "without_sure_pixels": 1}
+    assert all(np.isfinite(float(row["loss"])) for row in rows(model.path))
+    # The label maps are not read: without the pixels' labels, the same network is trained.
+    for path in (marginals.path / "labels").rglob("*.png"):
+        size = Image.open(path).size
+        write_mask(path, np.eye(size[1], size[0], dtype=np.uint8), [(0, 0, 0)] * 4)
+    again = train_published(data, marginals, tmp_path / "again", **published)
+    assert same_bits(model.path, again.path)
+
+
+def train_published(
+    data: PreparedData, labels: AffinityLabels, out: Path, **changes: Any
+) -> AffinityModel:
+    section = recipe().train_affinity.model_copy(update=changes)
+    return train_affinity(data, labels, section, out, one_rank())
 
 
 def test_an_unreadable_photo_stops_or_is_skipped(

@@ -23,10 +23,24 @@ from tag2mask.training.sampler import StepBatchSampler, steps_per_epoch
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 PLAIN = Augmentation(
-    crop=32, long_side=(20, 48), color_jitter=(0, 0, 0, 0), mean=MEAN, std=STD, scale=None
+    crop=32,
+    long_side=(20, 48),
+    color_jitter=(0, 0, 0, 0),
+    mean=MEAN,
+    std=STD,
+    scale=None,
+    jitter_photo=False,
+    black_padding=False,
 )
 JITTER = Augmentation(
-    crop=32, long_side=(20, 48), color_jitter=(0.3, 0.3, 0.3, 0.1), mean=MEAN, std=STD, scale=None
+    crop=32,
+    long_side=(20, 48),
+    color_jitter=(0.3, 0.3, 0.3, 0.1),
+    mean=MEAN,
+    std=STD,
+    scale=None,
+    jitter_photo=False,
+    black_padding=False,
 )
 SIZES = ((40, 30), (30, 40), (64, 64), (5, 40), (1, 1), (33, 20), (50, 50))
 
@@ -125,7 +139,7 @@ def test_both_ends_of_every_range_are_drawn(tmp_path: Path) -> None:
     Image.new("RGB", (40, 40)).save(path)
 
     def crops(low: int, high: int) -> list[CropWindow]:
-        sizes = Augmentation(32, (low, high), (0, 0, 0, 0), MEAN, STD, None)
+        sizes = Augmentation(32, (low, high), (0, 0, 0, 0), MEAN, STD, None, False, False)
         photos = photos_of([Sample("square", path, (40, 40), (), "0-0")], sizes)
         return [photos.cropped((epoch, 0))[2] for epoch in range(60)]
 
@@ -141,7 +155,7 @@ def test_half_of_the_photos_are_flipped(tmp_path: Path) -> None:
     ramp = np.repeat(np.linspace(0, 255, 32, dtype=np.uint8)[None, :, None], 32, axis=0)
     path = tmp_path / "ramp.png"
     Image.fromarray(np.repeat(ramp, 3, axis=2)).save(path)
-    sizes = Augmentation(32, (32, 32), (0, 0, 0, 0), MEAN, STD, None)
+    sizes = Augmentation(32, (32, 32), (0, 0, 0, 0), MEAN, STD, None, False, False)
     photos = photos_of([Sample("ramp", path, (32, 32), (), "0-0")], sizes)
     flipped = [bool(photos[(epoch, 0)][0][0, 0, 0] > 0) for epoch in range(40)]
     assert 10 < sum(flipped) < 30

@@ -8,6 +8,7 @@ Supervised Semantic Segmentation", CVPR 2018 (https://arxiv.org/abs/1803.10464).
 The modules in the paper's order:
 
 - `tag2mask.affinity.labels`: label maps from two dense CRFs (section 3.2)
+- `tag2mask.affinity.marginals`: the marginals of both, which label cells as published
 - `tag2mask.affinity.network`: the network and the affinity of a pair of cells (section 3.2)
 - `tag2mask.affinity.pairs`: which cells form pairs (section 3.2)
 - `tag2mask.affinity.dataset`: photos with their label maps as training batches (section 3.2)

@@ -57,6 +57,8 @@ MASK_MIB: dict[type[Handle], float] = {
 """A palette PNG of 1 Mpx; it grows with the square root of the area."""
 CONFIDENCE_MIB, OVERLAY_MIB = 0.32, 0.4
 TAGS_PER_PHOTO = 1.6
+MARGINALS_MIB = 2 * 2e6 / 2**20 * (1 + TAGS_PER_PHOTO)
+"""Half floats of two CRFs, for the background and a photo's tags."""
 PROBABILITY_BYTES = 0.3
 """Of a compressed half float."""
 WALKED_BYTES = 0.6

@@ -39,6 +39,7 @@ from tag2mask.pipeline.cost_model import (
     INFER_SECONDS,
     INFERENCE_GPU,
     LABEL_SECONDS,
+    MARGINALS_MIB,
     MASK_SECONDS,
     OTHER_WEIGHT_MIB,
     OVERLAY_MIB,
@@ -234,7 +235,10 @@ def _inference(recipe: Recipe, count: int, photos: PhotoSizes, machine: Machine)
 
 def _affinity_labels(recipe: Recipe, count: int, photos: PhotoSizes, machine: Machine) -> Cost:
     crf = crf_cost(recipe.affinity_labels.crf, count, photos, machine, per_photo=2)
-    return Cost(1 + crf.seconds, count * mask_mib(AffinityLabels, photos), crf.memory_mib)
+    disk = mask_mib(AffinityLabels, photos)
+    if recipe.affinity_labels.behavior == "published":
+        disk += photos.mean() * MARGINALS_MIB
+    return Cost(1 + crf.seconds, count * disk, crf.memory_mib)
 
 
 def _walk(recipe: Recipe, count: int, photos: PhotoSizes, machine: Machine) -> Cost:

@@ -82,13 +82,19 @@ class Recipe(Section):
         for key, (low, high) in {
             "train_cam.long_side": train.long_side,
             "train_cam.views.scale": train.views.scale,
-            "train_affinity.long_side": self.train_affinity.long_side,
+            "train_affinity.long_side": self.train_affinity.long_side or (0, 0),
             "train_segmenter.scale": self.train_segmenter.scale,
             "affinity_labels.alpha_factors": self.affinity_labels.alpha_factors,
             "affinity_labels.alphas": self.affinity_labels.alphas or (0, 0),
         }.items():
             if low > high:
                 raise ValueError(f"{key}: the range starts at {low} and ends before it, at {high}")
+        published = self.train_affinity.behavior == "published"
+        if published and self.affinity_labels.behavior != "published":
+            raise ValueError(
+                "affinity_labels.behavior: train_affinity.behavior=published learns from the "
+                "marginals of the CRFs; set published here too"
+            )
         if not self.walk.scales:
             raise ValueError("walk.scales: at least one scale")
         if self.walk.behavior == "published" and self.walk.scales != (1.0,):

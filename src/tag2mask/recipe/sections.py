@@ -132,6 +132,9 @@ class AffinityLabeling(ThresholdChoice):
 
     not_identity = frozenset({"skip_bad"})
 
+    behavior: Behavior = "default"
+    """published: also write the marginals of both CRFs, which ``train-affinity`` averages over its
+    cells with ``behavior: published``."""
     alphas: tuple[Positive, Positive] | None = None
     """α of the strong and of the weak background (published: 4 and 24); null: derived from the
     background threshold."""

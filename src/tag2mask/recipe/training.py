@@ -231,8 +231,9 @@ class TrainAffinity(Section):
     batch_size: Count = 8
     """Photos per batch on all devices together."""
     crop: Crop = 224
-    long_side: tuple[Side, Side] = (224, 384)
-    """Range of the photo's long side before cropping, px; drawn for each photo."""
+    long_side: tuple[Side, Side] | None = (224, 384)
+    """Range of the photo's long side before cropping, px; drawn for each photo; null: its own
+    (published)."""
     color_jitter: ColorJitter = (0.3, 0.3, 0.3, 0.1)
     """Brightness, contrast, saturation, hue."""
     freeze_batch_norm: bool = True

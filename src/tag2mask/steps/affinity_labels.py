@@ -2,8 +2,9 @@
 
 The maps of each training photo are refined twice, with a strong and with a weak background. Pixels
 on which both agree are sure, the others get 255. Writes ``labels/<id>.png``, resumable per photo
-and sharded over ranks, and ``background.json``. Labels are computed again only if their map or
-their photo changed.
+and sharded over ranks, and ``background.json``; with ``behavior: published`` also the marginals of
+both CRFs, ``marginals/<id>.safetensors``. Labels are computed again only if their map or their
+photo changed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from tag2mask.affinity.labels import agreed_labels, label_path, without_sure_pixels
+from tag2mask.affinity.marginals import marginals_path, write_marginals
 from tag2mask.artifacts.handles import WITHOUT_SURE_PIXELS, AffinityLabels, AnyMaps, PreparedData
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.crf.dense_crf import CrfSettings, DenseCrf
@@ -54,7 +56,7 @@ def affinity_labels(
             photo can't be read (unless ``skip_bad``); no background threshold can be found.
         RunFolderError: ``out`` was made with other maps or other settings, or can't be written.
     """
-    files = partial(_files, out)
+    files = partial(_files, out, section)
     with step_folder(
         AffinityLabels,
         out,
@@ -130,7 +132,7 @@ class _AffinityLabeler:
         self.colors = colors
         self.section = section
         self.alphas = alphas
-        self.outputs = PhotoOutputs(step, partial(_files, step.path), self._key)
+        self.outputs = PhotoOutputs(step, partial(_files, step.path, section), self._key)
         self.crf = CrfSettings(**section.crf.model_dump())
 
     def write(
@@ -145,7 +147,8 @@ class _AffinityLabeler:
 
     def _label(self, sample: Sample, threads: int) -> tuple[Sample, DataError | None]:
         cam_map = self.photos.read(sample)
-        labels = np.zeros(sample.size, np.uint8)  # without a tag, everything is background
+        # Without a tag, everything is background.
+        strong = weak = np.ones((1, *sample.size), np.float32)
         if cam_map.tags:
             try:
                 photo = read_photo(sample)
@@ -154,11 +157,16 @@ class _AffinityLabeler:
             scores = cam_map.full_scores()
             crf = DenseCrf(np.asarray(photo), self.crf, threads=threads)
             strong, weak = (crf.refine(with_background(scores, alpha)) for alpha in self.alphas)
-            labels = agreed_labels(strong, weak, cam_map.tags)
-        (path,) = self.outputs.files(sample.id)
+        labels = agreed_labels(strong, weak, cam_map.tags)
+        path, *further = self.outputs.files(sample.id)
         write_mask(path, labels, self.colors)
+        for marginals in further:
+            write_marginals(marginals, strong, weak, cam_map.tags)
         return sample, None
 
 
-def _files(folder: Path, photo_id: str) -> tuple[Path]:
-    return (label_path(folder, photo_id),)
+def _files(folder: Path, section: AffinityLabeling, photo_id: str) -> list[Path]:
+    """Return the path of a photo's labels, and of its marginals if the section asks for them."""
+    published = section.behavior == "published"
+    further = [marginals_path(folder, photo_id)] if published else []
+    return [label_path(folder, photo_id), *further]

@@ -127,6 +127,8 @@ class CamTask:
             mean=backbone.mean,
             std=backbone.std,
             scale=None,
+            jitter_photo=section.behavior == "published",
+            black_padding=False,
         )
         self.photos = TrainingDataset(samples, len(spec.classes), self.augmentation, section.seed)
         self.names = spec.classes

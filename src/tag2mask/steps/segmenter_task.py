@@ -130,6 +130,8 @@ class SegmenterTask:
             mean=net.mean,
             std=net.std,
             scale=section.scale,
+            jitter_photo=False,
+            black_padding=False,
         )
         self.photos = SegmenterDataset(samples, labels, num_classes, augmentation, section.seed)
 

@@ -1,9 +1,9 @@
 """Step ``train-affinity``: train AffinityNet on labels on which two dense CRFs agree.
 
 Never reads a mask of the data. Writes ``model.safetensors``, ``losses.csv`` and ``tensorboard/``,
-and ``checkpoint.pt`` until it is finished. Photos without a single sure pixel are not used; the
-manifest counts and names them. Photos skipped during training are recorded in the folder's item
-journal, so that a resumed training still lists them.
+and ``checkpoint.pt`` until it is finished. Photos without a single sure pixel are not used (they
+are with ``behavior: published``); the manifest counts and names them. Photos skipped during
+training are recorded in the folder's item journal, so that a resumed training still lists them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import nn
 from tag2mask.affinity.dataset import AffinityBatch, AffinityDataset, affinity_loader
 from tag2mask.affinity.labels import label_path, without_sure_pixels
 from tag2mask.affinity.loss import AFFINITY_WEIGHTS, AffinityObjective
+from tag2mask.affinity.marginals import marginals_path
 from tag2mask.affinity.network import (
     AffinityNet,
     AffinitySpec,
@@ -86,9 +87,13 @@ def train_affinity(
             return step.handle
         classes = len(read_classes(data.path))
         samples = _labeled(data, labels)
+        published = section.behavior == "published"
+        if published:
+            _check_marginals(samples, labels)
         unsure = set(without_sure_pixels(samples, labels.path, classes))
-        samples = [sample for sample in samples if sample.id not in unsure]
-        if not samples:
+        sure = [sample for sample in samples if sample.id not in unsure]
+        samples = samples if published else sure
+        if not sure:
             raise DataError(
                 "no photo has a single sure pixel to learn affinities from",
                 where=labels.path,
@@ -99,9 +104,7 @@ def train_affinity(
             spec = affinity_spec(section)
             with in_section("train_affinity"):
                 net = build_affinity_net(spec, weights=weights)
-            task = _AffinityTask(
-                net, samples, labels.path / "labels", classes, section, runtime, step
-            )
+            task = _AffinityTask(net, samples, labels.path, classes, section, runtime, step)
             summary = fit(
                 task,
                 network_optimizer(net, net.new_parameters(), section),
@@ -165,6 +168,22 @@ def _labeled(data: PreparedData, labels: AffinityLabels) -> list[Sample]:
     return samples
 
 
+def _check_marginals(samples: list[Sample], labels: AffinityLabels) -> None:
+    """Check that the labels were made with the CRFs' marginals, which published training reads.
+
+    Raises:
+        DataError: a photo has none.
+    """
+    for sample in samples:
+        if not marginals_path(labels.path, sample.id).is_file():
+            raise DataError(
+                f"photo {sample.id!r} has labels, but no marginals of the CRFs",
+                where=labels.path,
+                fix="Run affinity-labels with affinity_labels.behavior=published, or set "
+                "train_affinity.behavior=default.",
+            )
+
+
 class _AffinityTask:
     """AffinityNet as a task for the training loop."""
 
@@ -181,11 +200,12 @@ class _AffinityTask:
         step: Step[AffinityModel],
     ) -> None:
         backbone = net.backbone
+        published = section.behavior == "published"
         freeze(net, backbone.frozen(), batch_norm=section.freeze_batch_norm)
         self.module = AffinityObjective(
             net.to(memory_format=torch.channels_last),
             radius=section.radius,
-            published=section.behavior == "published",
+            published=published,
         )
         train_mode(self.module, freeze_batch_norm=section.freeze_batch_norm)
         self.section = section
@@ -201,9 +221,17 @@ class _AffinityTask:
             mean=backbone.mean,
             std=backbone.std,
             scale=None,
+            jitter_photo=published,
+            black_padding=published,
         )
         self.photos = AffinityDataset(
-            samples, labels, classes, augmentation, section.seed, stride=net.stride
+            samples,
+            labels,
+            classes,
+            augmentation,
+            section.seed,
+            stride=net.stride,
+            published=published,
         )
 
     def batches(self, start: int, stop: int) -> Iterator[AffinityBatch]:

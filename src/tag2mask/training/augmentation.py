@@ -20,6 +20,10 @@ class Augmentation:
         mean: mean of the input normalization, RGB in 0..1.
         std: standard deviation of the input normalization, RGB in 0..1.
         scale: range of a random factor of the long side; None: no factor.
+        jitter_photo: whether colors are jittered before the crop, as in the authors' code: contrast
+            is then relative to the mean of the complete photo, else to that of the crop.
+        black_padding: whether padding is black, as in AffinityNet's code, instead of the mean of
+            the normalization.
     """
 
     crop: int
@@ -28,6 +32,8 @@ class Augmentation:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     scale: tuple[float, float] | None
+    jitter_photo: bool
+    black_padding: bool
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ class TrainingDataset(Dataset[TaggedItem]):
             return self._crop(self.samples[index], rng)
 
     def _crop(self, sample: Sample, rng: np.random.Generator) -> tuple[Tensor, Tensor, CropWindow]:
-        """Resize, flip, crop, jitter the colors of the crop, normalize, and pad with zeros."""
+        """Resize, flip, crop, jitter the colors, normalize, and pad."""
         settings = self.augmentation
         if settings.long_side is None:
             long_side = max(sample.size)
@@ -123,12 +123,19 @@ class TrainingDataset(Dataset[TaggedItem]):
         width, height = (max(1, round(side * scale)) for side in photo.size)
         side = settings.crop
         crop = CropWindow.draw((width, height), side, rng)
-        photo = self.jitter(crop.cut(photo, Image.Resampling.BICUBIC))
-        pixels = torch.from_numpy(np.asarray(photo, dtype=np.float32) / 255).permute(2, 0, 1)
-        mean, std = torch.tensor(settings.mean), torch.tensor(settings.std)
+        if settings.jitter_photo:
+            photo = self.jitter(photo.resize(crop.size, Image.Resampling.BICUBIC))
+            part = crop.cut(photo, Image.Resampling.BICUBIC)
+        else:
+            part = self.jitter(crop.cut(photo, Image.Resampling.BICUBIC))
+        pixels = torch.from_numpy(np.asarray(part, dtype=np.float32) / 255).permute(2, 0, 1)
+        mean = torch.tensor(settings.mean)[:, None, None]
+        std = torch.tensor(settings.std)[:, None, None]
         image = torch.zeros(3, side, side)
+        if settings.black_padding:
+            image -= mean / std
         valid = torch.zeros(side, side, dtype=torch.bool)
-        image[:, crop.rows, crop.columns] = (pixels - mean[:, None, None]) / std[:, None, None]
+        image[:, crop.rows, crop.columns] = (pixels - mean) / std
         valid[crop.rows, crop.columns] = True
         return image, valid, crop
 
