@@ -5,7 +5,7 @@ from data_folders import write_photo, write_tag_table
 
 from tag2mask.data.inventory import SourceOptions
 from tag2mask.data.layouts.csv_table import is_csv, read_csv
-from tag2mask.data.layouts.tag_table import read_tag_table
+from tag2mask.data.layouts.tables.tag_table import read_tag_table
 from tag2mask.errors import DataError
 
 

@@ -6,7 +6,7 @@ Layout     Recognized by                                     Modules
 voc        ``JPEGImages/`` with ``ImageSets/`` beside it     `voc`, `voc_tags`, `cls_labels`,
                                                              `plain_pickle`
 coco       COCO JSON in ``annotations/`` or beside photos    `coco`
-csv        ``tags.csv``, or any ``.csv``                     `csv_table`, `tag_table`
+csv        ``tags.csv``, or any ``.csv``                     `csv_table`, `tables`
 folders    one folder of photos per class                    `class_folders`
 ========== ================================================= ==================================
 

@@ -27,7 +27,7 @@ from tag2mask.data.layouts.listing import (
     unmatched_masks,
 )
 from tag2mask.data.layouts.splits import SplitRule
-from tag2mask.data.layouts.tag_table import TagRow, TagTable, read_tag_table
+from tag2mask.data.layouts.tables.tag_table import TagRow, TagTable, read_tag_table
 from tag2mask.errors import DataError, first_few
 
 _PHOTO_FOLDERS = ("", "images/", "photos/", "JPEGImages/")
@@ -77,6 +77,7 @@ def read_csv(folder: Path, options: SourceOptions) -> Inventory:
         tag_source=path.name,
         class_list="" if known is None else CLASS_LIST,
         names_from_tags=known is None,
+        remarks=table.remarks,
     )
 
 

@@ -6,6 +6,7 @@ opened. Symbolic links are followed.
 
 from __future__ import annotations
 
+import codecs
 import errno
 import os
 from collections.abc import Callable, Collection, Iterable
@@ -212,15 +213,17 @@ def unmatched_masks(masks: Iterable[str], matched: Collection[str]) -> list[Data
 
 
 def read_lines(path: Path) -> list[str]:
-    """Return the lines of a text file in UTF-8, with or without a byte order mark.
+    """Return the lines of a text file in UTF-8, or in UTF-16 with a byte order mark.
 
     Raises:
-        DataError: it can't be read or is not UTF-8.
+        DataError: it can't be read or has another encoding.
     """
     try:
+        with path.open("rb") as file:
+            utf16 = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
         # Not splitlines(), which splits at characters that a name may contain.
-        return path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError:
+        return path.read_text(encoding="utf-16" if utf16 else "utf-8-sig").split("\n")
+    except UnicodeError:
         raise DataError("not UTF-8 text", where=path, fix="Save it as UTF-8.") from None
     except OSError as error:
         raise DataError(

@@ -13,7 +13,7 @@ from xml.parsers import expat
 
 from tag2mask.data.inventory import DataProblem, SourceOptions
 from tag2mask.data.layouts.cls_labels import read_cls_labels
-from tag2mask.data.layouts.tag_table import read_tag_table
+from tag2mask.data.layouts.tables.tag_table import read_tag_table
 from tag2mask.errors import DataError, first_few
 
 PHOTO_FOLDER = "JPEGImages"

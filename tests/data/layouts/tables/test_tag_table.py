@@ -8,7 +8,7 @@ from data_folders import write_tag_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tag2mask.data.layouts.tag_table import parse_tags, read_tag_table
+from tag2mask.data.layouts.tables.tag_table import parse_tags, read_tag_table
 from tag2mask.errors import DataError
 
 
@@ -62,32 +62,6 @@ def test_tags_survive_any_writer_of_csv(tmp_path_factory, tags, mark, quoting):
     folder = write_tag_table(tmp_path_factory.mktemp("csv"), text.getvalue())
     table = read_tag_table(folder / "tags.csv")
     assert [row.tags for row in table.rows] == [tuple(tags)] and not table.problems
-
-
-def test_words_between_semicolons_are_a_warning(tmp_path):
-    write_tag_table(tmp_path, "id,tags\na,traffic light;dog\nb,cat dog bird\n")
-    [problem] = read_tag_table(tmp_path / "tags.csv").problems
-    assert problem.warning and "line 2" in problem.message and "quote" in problem.message
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "empty"),
-        ("\n\n", "empty"),
-        ("a.jpg,dog\n", "no header"),
-        ("id,tag\na,dog\n", "did you mean 'tag'"),
-        ("id;tags\na;dog\n", "separated by ';'"),
-        ("name,tags\n", "`image` or `id`"),
-        ("id,tags,tags\n", "twice"),
-        ("id,tags,masks\n", "did you mean 'mask'"),
-    ],
-)
-def test_headers_that_cannot_be_read(tmp_path, text, message):
-    write_tag_table(tmp_path, text)
-    with pytest.raises(DataError, match=r"tags\.csv") as caught:
-        read_tag_table(tmp_path / "tags.csv")
-    assert message in str(caught.value)
 
 
 def test_byte_order_mark_crlf_and_capitals(tmp_path):

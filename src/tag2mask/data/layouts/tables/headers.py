@@ -1,0 +1,187 @@
+"""What the columns of a table hold, by their names, and where these leave it open, by their cells.
+
+The documented names are ``image``, ``id``, ``tags``, ``split`` and ``mask``. Tables of other tools
+call them ``file_name``, ``labels`` or ``Class``; such a name is taken where exactly one column can
+be meant. Case, spaces and punctuation don't matter.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from tag2mask.data.inventory import DataProblem
+from tag2mask.data.layouts.ids import without_suffix
+from tag2mask.data.layouts.tables.cells import Table
+from tag2mask.errors import DataError, first_few
+
+_ONE_NAME = frozenset(
+    {"tag", "label", "class", "category", "classname", "labelname", "categoryname", "tagname"}
+    | {"classlabel", "imagelabel", "choice", "target", "groundtruth"}
+)
+"""Columns with one name per cell: a space in it is part of the name."""
+_SEVERAL_NAMES = frozenset(
+    {"tags", "labels", "classes", "categories", "keywords", "choices", "targets"}
+)
+_NAMES = {
+    "image": frozenset(
+        {"image", "images", "imagepath", "imagefile", "imagefilename", "imagename", "img"}
+        | {"imgpath", "imgfile", "imgname", "filename", "filepath", "file", "path", "photo"}
+        | {"photopath", "photofile", "photoname", "picture"}
+    ),
+    "id": frozenset({"id", "imageid", "photoid", "imgid"}),
+    "tags": _ONE_NAME | _SEVERAL_NAMES,
+    "split": frozenset({"split"}),
+    "mask": frozenset({"mask", "masks", "maskpath", "maskfile", "maskfilename", "maskname"}),
+}
+"""Names of columns, in lower case and without punctuation."""
+_NUMBERED = re.compile(r"([a-z]+)\d+")
+
+
+class Columns(NamedTuple):
+    """Where a table has what; None: it doesn't."""
+
+    image: int | None
+    id: int | None
+    tags: tuple[int, ...]
+    one_name: bool
+    """A cell of tags holds one name; spaces are part of it."""
+    split: int | None
+    mask: int | None
+    problems: tuple[DataProblem, ...]
+    remarks: tuple[str, ...]
+
+
+def find_columns(table: Table) -> Columns:
+    """Find the columns of a table.
+
+    Raises:
+        DataError: a required column is missing, or several columns may be meant.
+    """
+    found = {role: _candidates(table, role) for role in _NAMES}
+    if not found["image"] and not found["id"]:
+        found["image"] = _photo_columns(table)
+    photos = found["image"] or found["id"]
+    if not found["tags"] and photos and len(table.header) == 2:
+        found["tags"] = [1 - photos[0]]
+    _check_required(table, bool(found["tags"]), bool(photos))
+    for role, columns in found.items():
+        if len(columns) > 1 and not (role == "tags" and _are_numbered(table, columns)):
+            raise _ambiguous(table, role, columns)
+    one = {role: columns[0] if columns else None for role, columns in found.items()}
+    tags = tuple(found["tags"])
+    used = {index for columns in found.values() for index in columns}
+    return Columns(
+        one["image"],
+        one["id"],
+        tags,
+        all(_base(table.header[index]) not in _SEVERAL_NAMES for index in tags),
+        one["split"],
+        one["mask"],
+        tuple(_misspelled(table, used)),
+        tuple(_remarks(table, found, used)),
+    )
+
+
+def _candidates(table: Table, role: str) -> list[int]:
+    """Return the columns that may have a role: of the documented name, else of other names."""
+    exact = [i for i, name in enumerate(table.header) if name.lower() == role]
+    if exact:
+        return exact
+    found = [i for i, name in enumerate(table.header) if _base(name) in _NAMES[role]]
+    if role == "tags" and len(found) > 1 and not _are_numbered(table, found):
+        # A name beside its number: label,class_name.
+        names = [i for i in found if not all(c.isdecimal() for c in table.column(i))]
+        return names if len(names) == 1 else found
+    return found
+
+
+def _base(name: str) -> str:
+    """Return a column's name in lower case without punctuation and, for tags, its number."""
+    letters = re.sub(r"[\W_]", "", name.casefold())
+    numbered = _NUMBERED.fullmatch(letters)
+    return numbered[1] if numbered and numbered[1] in _NAMES["tags"] else letters
+
+
+def _are_numbered(table: Table, columns: Sequence[int]) -> bool:
+    """Return whether columns are ``tag1``, ``tag2``, ...: one more for each tag of a photo."""
+    names = [table.header[index].casefold() for index in columns]
+    numbers = [name for name in names if name[-1:].isdecimal()]
+    one_base = len({_base(name) for name in names}) == 1
+    return one_base and len(set(names)) == len(names) and len(numbers) >= len(names) - 1
+
+
+def _photo_columns(table: Table) -> list[int]:
+    """Return the columns whose cells all are file names of images."""
+    if any(without_suffix(name) != name for name in table.header):
+        return []  # a line of the table: there is no header
+    return [
+        index
+        for index in range(len(table.header))
+        if (cells := table.column(index)) and all(without_suffix(cell) != cell for cell in cells)
+    ]
+
+
+def _check_required(table: Table, has_tags: bool, has_photos: bool) -> None:
+    """Raise DataError where a table lacks the column of tags or of photos."""
+    if has_tags and has_photos:
+        return
+    wanted = "image" if has_tags else "tags"
+    lacks = "`image` or `id`" if has_tags else "`tags`"
+    close = difflib.get_close_matches(
+        wanted, [name.lower() for name in table.header], n=1, cutoff=0.6
+    )
+    rename = f"; rename the column {close[0]!r} to {wanted!r} if that is meant" if close else ""
+    raise DataError(
+        f"the first line {', '.join(table.header)[:60]!r} is no header: it lacks {lacks}{rename}",
+        where=table.path,
+        fix="Begin with a line `image,tags` or `id,tags`.",
+    )
+
+
+def _ambiguous(table: Table, role: str, columns: Sequence[int]) -> DataError:
+    """Return the error of several columns that may have one role."""
+    names = [table.header[index] for index in columns]
+    if len({name.lower() for name in names}) < len(names):
+        return DataError(
+            f"the header has column {names[0].lower()!r} twice",
+            where=table.path,
+            fix="Remove one of the two.",
+        )
+    return DataError(
+        f"the columns {_quoted(names)} may all be {role!r}",
+        where=table.path,
+        fix=f"Rename the right one to {role!r}.",
+    )
+
+
+def _misspelled(table: Table, used: Collection[int]) -> list[DataProblem]:
+    """Return warnings of columns that are not read but may be misspelled."""
+    problems = []
+    for index, name in enumerate(table.header):
+        close = difflib.get_close_matches(name.lower(), ("split", "mask"), n=1, cutoff=0.8)
+        if close and index not in used:
+            message = (
+                f"column {name!r} of {table.path.name} is not read; did you mean {close[0]!r}?"
+            )
+            problems.append(DataProblem(message, warning=True))
+    return problems
+
+
+def _remarks(table: Table, found: dict[str, list[int]], used: Collection[int]) -> list[str]:
+    """Return what other names than the documented ones were read as, and what was not read."""
+    guessed = [
+        f"{table.header[index]!r} as {role}"
+        for role, columns in found.items()
+        for index in columns
+        if table.header[index].lower() != role
+    ]
+    other = [name for index, name in enumerate(table.header) if name and index not in used]
+    remarks = [f"columns read: {', '.join(guessed)}"] if guessed else []
+    return remarks + ([f"columns not read: {_quoted(other)}"] if other else [])
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return first_few([repr(name) for name in names])
