@@ -10,14 +10,17 @@ import codecs
 import errno
 import os
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from tag2mask.artifacts.manifest import MANIFEST, STARTED, read_identity
 from tag2mask.classes import name_kind
 from tag2mask.data.images import IMAGE_SUFFIXES
 from tag2mask.data.inventory import DataProblem, InventoryEntry, Split
+from tag2mask.data.layouts.folder_names import is_system_folder
 from tag2mask.data.layouts.ids import without_suffix
-from tag2mask.errors import DataError, first_few
+from tag2mask.errors import DataError, RunFolderError, first_few
 
 MASK_FOLDER = "masks"
 CLASS_LIST = "classes.txt"
@@ -46,10 +49,12 @@ def list_images(
     skip: Collection[str] = (),
     broken_links: list[str] | None = None,
     other_files: list[str] | None = None,
+    passed_over: list[str] | None = None,
 ) -> list[FoundFile]:
     """List the images below a folder, sorted by path.
 
-    Names that begin with a dot are ignored.
+    Names that begin with a dot are ignored, and so are the folders of systems (``@eaDir``) and
+    those that a step of tag2mask wrote: their images are thumbnails and masks.
 
     Args:
         root: the data folder.
@@ -57,22 +62,40 @@ def list_images(
         skip: paths of folders (relative to ``root``) not to enter.
         broken_links: extended by the paths of image links to nothing or to themselves.
         other_files: extended by the paths of files that are no images by their names.
+        passed_over: extended by the paths of folders that are ignored, except hidden ones.
 
     Raises:
         DataError: a folder can't be read.
     """
-    found: list[FoundFile] = []
-    broken: list[str] = []
-    other: list[str] = []
+    found = _Files()
     start = root / under if under else root
     if start.is_dir():
-        _walk(str(start), f"{under}/" if under else "", frozenset(skip), (), found, broken, other)
-        found.sort()
-    if broken_links is not None:
-        broken_links += sorted(broken)
-    if other_files is not None:
-        other_files += sorted(other)
-    return found
+        _walk(str(start), f"{under}/" if under else "", frozenset(skip), (), found)
+    for wanted, own in (
+        (broken_links, found.broken_links),
+        (other_files, found.other_files),
+        (passed_over, found.passed_over),
+    ):
+        if wanted is not None:
+            wanted += sorted(own)
+    return sorted(found.images)
+
+
+@dataclass
+class _Files:
+    """What a walk found."""
+
+    images: list[FoundFile] = field(default_factory=list)
+    broken_links: list[str] = field(default_factory=list)
+    other_files: list[str] = field(default_factory=list)
+    passed_over: list[str] = field(default_factory=list)
+
+    def extend(self, other: _Files) -> None:
+        """Append what is in one more folder."""
+        self.images += other.images
+        self.broken_links += other.broken_links
+        self.other_files += other.other_files
+        self.passed_over += other.passed_over
 
 
 def _walk(
@@ -80,15 +103,15 @@ def _walk(
     prefix: str,
     skip: frozenset[str],
     above: tuple[tuple[int, int], ...],
-    found: list[FoundFile],
-    broken: list[str],
-    other: list[str],
+    found: _Files,
 ) -> None:
     """Append the files below ``folder``; ``above`` has (device, inode) of the folders around it."""
     folders: list[tuple[str, str]] = []
+    here = _Files()
+    has_record = False
     try:
-        here = os.stat(folder)  # noqa: PTH116 - no Path per folder, for speed
-        if (here.st_dev, here.st_ino) in above:
+        status = os.stat(folder)  # noqa: PTH116 - no Path per folder, for speed
+        if (status.st_dev, status.st_ino) in above:
             return  # a link back to a folder above, which would recurse forever
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -97,13 +120,17 @@ def _walk(
                     continue
                 suffix = os.path.splitext(name)[1]  # noqa: PTH122 - speed
                 if suffix.lower() in IMAGE_SUFFIXES and is_file(entry):
-                    found.append(FoundFile(prefix + name, file_stamp(entry.stat())))
+                    here.images.append(FoundFile(prefix + name, file_stamp(entry.stat())))
                 elif prefix + name not in skip and is_folder(entry):
-                    folders.append((entry.path, f"{prefix}{name}/"))
+                    if is_system_folder(name):
+                        here.passed_over.append(prefix + name)
+                    else:
+                        folders.append((entry.path, f"{prefix}{name}/"))
                 elif suffix.lower() in IMAGE_SUFFIXES and entry.is_symlink():
-                    broken.append(prefix + name)
+                    here.broken_links.append(prefix + name)
                 elif is_file(entry):
-                    other.append(prefix + name)
+                    has_record |= name in (MANIFEST, STARTED)
+                    here.other_files.append(prefix + name)
     except PermissionError:
         raise DataError(
             "no permission to read the folder", where=folder, fix="Change its permissions."
@@ -114,8 +141,20 @@ def _walk(
             where=folder,
             fix="Rename, repair or remove it.",
         ) from None
+    if above and has_record and is_step_folder(Path(folder)):
+        found.passed_over.append(prefix.rstrip("/"))
+        return
+    found.extend(here)
     for path, inner in folders:
-        _walk(path, inner, skip, (*above, (here.st_dev, here.st_ino)), found, broken, other)
+        _walk(path, inner, skip, (*above, (status.st_dev, status.st_ino)), found)
+
+
+def is_step_folder(folder: Path) -> bool:
+    """Return whether a folder was written by a step of tag2mask."""
+    try:
+        return read_identity(folder) is not None
+    except RunFolderError:
+        return False  # another program's manifest.json
 
 
 def is_file(entry: os.DirEntry[str]) -> bool:
@@ -138,13 +177,11 @@ def _follow(test: Callable[[], bool]) -> bool:
 
 
 def subfolders(folder: Path) -> list[str]:
-    """Return the sorted names of the folders in a folder, without hidden ones and ``__MACOSX``."""
+    """Return the sorted names of the folders in a folder, without hidden and system folders."""
     if not folder.is_dir():
         return []
     with os.scandir(folder) as entries:
-        return sorted(
-            e.name for e in entries if not e.name.startswith((".", "__MACOSX")) and is_folder(e)
-        )
+        return sorted(e.name for e in entries if not is_system_folder(e.name) and is_folder(e))
 
 
 def group_by_id(files: Iterable[FoundFile], prefix: str = "") -> dict[str, list[FoundFile]]:

@@ -4,16 +4,17 @@ import shutil
 from pathlib import Path
 
 import pytest
-from data_folders import write_photo
+from data_folders import write_photo, write_tag_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tag2mask.data.inventory import SourceOptions
 from tag2mask.data.layouts.class_folders.reader import is_folders, read_folders
+from tag2mask.data.layouts.csv_table import read_csv
 from tag2mask.errors import DataError
 
 
-def _photo_in_each(root, folders):
+def _photo_in_each(root: Path, folders: str) -> None:
     for number, folder in enumerate(folders.split()):
         write_photo(root / folder / f"{number}.jpg")
 
@@ -89,6 +90,15 @@ def test_different_photos_of_one_name_are_both_named(tmp_path):
     write_photo(tmp_path / "cat/001.jpg", color="blue")
     [problem] = _read(tmp_path).problems
     assert "'cat/001.jpg' and 'dog/001.jpg'" in problem.message and not problem.warning
+    assert "copy one over" not in problem.message  # one of the two may be a mask
+    write_photo(tmp_path / "dog/002.jpg", color="red")
+    write_photo(tmp_path / "cat/002.jpg", color="blue")
+    [problem] = _read(tmp_path).problems
+    assert "differ (2 such names)" in problem.message
+    paths = [f"{name}/00{number}.jpg" for name in ("dog", "cat") for number in (1, 2)]
+    rows = "".join(f"{path},{path[:3]}\n" for path in paths)
+    write_tag_table(tmp_path, f"image,tags\n{rows}")  # the way out that the message names
+    assert read_csv(tmp_path, SourceOptions()).problems == ()
 
 
 def test_two_files_of_one_class_and_id(tmp_path):

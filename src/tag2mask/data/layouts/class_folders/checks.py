@@ -1,86 +1,73 @@
-"""Class folders as they are on the disk, and checks that they really are classes.
+"""Checks that class folders really are classes.
 
-A class folder may contain folders, but some trees are another layout: folders named as splits that
-contain nothing but folders of photos, or one folder around the class folders, are errors.
+A class folder may contain folders, but some trees are another layout: folders of photos, masks or
+splits by their names, splits that contain nothing but folders of photos, or one folder around the
+class folders, are errors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from tag2mask.classes import name_kind
 from tag2mask.data.inventory import DataProblem
-from tag2mask.data.layouts.listing import MASK_FOLDER, FoundFile, list_images
+from tag2mask.data.layouts.class_folders.mask_images import check_no_masks
+from tag2mask.data.layouts.class_folders.scan import ClassFolder
+from tag2mask.data.layouts.folder_names import folder_kind, mentioned_kind
 from tag2mask.errors import DataError, first_few
 
 PHOTOS_WITHOUT_TAGS_FIX = (
     "Put the photos into one folder per class, or add a tags.csv whose first line is `image,tags`."
 )
-_PHOTO_FOLDERS = frozenset({"images", "photos", "jpegimages", "img"})
-_LABEL_FOLDERS = frozenset({"labels", "annotations", MASK_FOLDER})
+_CLASS_LIST_FIX = "If the folders are classes, list their names in classes.txt."
 _SPLIT_FOLDERS = frozenset({"train", "training", "val", "valid", "validation", "test"})
-"""Names that other layouts use, compared in lower case."""
+"""Names of splits, compared in lower case."""
 
 
-class ClassFolder(NamedTuple):
-    """The files of one class folder."""
-
-    split: str
-    """Empty where the data has no folders of splits."""
-    name: str
-    files: list[FoundFile]
-    broken_links: list[str]
-    other_files: list[str]
-
-    @property
-    def path(self) -> str:
-        """Path below the data folder."""
-        return f"{self.split}/{self.name}" if self.split else self.name
-
-    @property
-    def inner_folders(self) -> list[str]:
-        """The folders in it that have all its photos; empty where a photo is beside them."""
-        inner = [file.path[len(self.path) + 1 :] for file in self.files]
-        if not all("/" in path for path in inner):
-            return []
-        return sorted({path.partition("/")[0] for path in inner})
-
-
-def scan_class_folder(root: Path, split: str, name: str) -> ClassFolder:
-    """List the files of a class folder; ``split`` is empty where there are no folders of splits."""
-    folder = ClassFolder(split, name, [], [], [])
-    folder.files.extend(
-        list_images(
-            root,
-            folder.path,
-            broken_links=folder.broken_links,
-            other_files=folder.other_files,
-        )
-    )
-    return folder
-
-
-def check_are_classes(root: Path, folders: Sequence[ClassFolder]) -> None:
+def check_are_classes(root: Path, folders: Sequence[ClassFolder], listed: Collection[str]) -> None:
     """Check that the folders can't be anything but classes.
 
+    Args:
+        root: the data folder.
+        folders: its class folders.
+        listed: names that ``classes.txt`` lists: they are classes.
+
     Raises:
-        DataError: they are splits by other names, one folder around the class folders, or photos
-            without tags.
+        DataError: they are splits by other names, one folder around the class folders, photos
+            without tags, or contain masks.
     """
     _check_no_splits(root, folders)
     _check_no_outer_folder(root, folders)
-    names = {f.name.casefold() for f in folders}
-    only_splits = not any(f.split for f in folders) and names <= _SPLIT_FOLDERS
-    if (
-        only_splits
-        or {n for n in names if name_kind(n) == "class"} <= _PHOTO_FOLDERS | _LABEL_FOLDERS
-    ):
-        shown = next((f for f in folders if f.name.casefold() in _PHOTO_FOLDERS), folders[0])
-        raise DataError(
-            f"photos in {shown.path}/ but no tags", where=root, fix=PHOTOS_WITHOUT_TAGS_FIX
-        )
+    named = [f for f in folders if name_kind(f.name) == "class"]
+    if not any(f.name in listed for f in named):
+        _check_some_class(root, named, background=len(named) < len(folders))
+    check_no_masks(root, [f for f in folders if f.name not in listed])
+
+
+def _check_some_class(root: Path, folders: Sequence[ClassFolder], *, background: bool) -> None:
+    """Check that not all folders are photos, masks or splits by their names.
+
+    ``train/`` beside a folder of the background, and ``with_mask/`` beside ``without_mask/``, may
+    be classes.
+    """
+    kinds = {f.name: mentioned_kind(f.name) for f in folders}
+    found = set(kinds.values())
+    if "class" in found or (found == {"split"} and (background or any(f.split for f in folders))):
+        return
+    certain = {folder_kind(f.name) for f in folders} - {"class"}
+    if found == {"masks"} and any(folder_kind(f.name) == "class" for f in folders):
+        return
+    if not certain and found != {"photos", "masks"}:
+        return
+    photos = [f for f in folders if kinds[f.name] != "masks"] or list(folders)
+    masks = sorted({f.path for f in folders if kinds[f.name] == "masks"} - {photos[0].path})
+    beside = f"; {first_few(f'{path}/' for path in masks)} can't be a class beside it"
+    raise DataError(
+        f"photos in {photos[0].path}/ but no tags{beside if masks else ''}",
+        where=root,
+        fix=f"{PHOTOS_WITHOUT_TAGS_FIX} {_CLASS_LIST_FIX}",
+    )
 
 
 def _check_no_splits(root: Path, folders: Sequence[ClassFolder]) -> None:
@@ -131,9 +118,21 @@ def _check_no_outer_folder(root: Path, folders: Sequence[ClassFolder]) -> None:
     )
 
 
-def doubtful_classes(folders: Sequence[ClassFolder]) -> list[DataProblem]:
-    """Return warnings of class folders that may be something else."""
-    other_names = [f.path for f in folders if f.name.casefold() in _PHOTO_FOLDERS | _LABEL_FOLDERS]
+def doubtful_classes(folders: Sequence[ClassFolder], listed: Collection[str]) -> list[DataProblem]:
+    """Return warnings of class folders that may be something else; not of ``listed`` names."""
+    unlisted = [f for f in folders if f.name not in listed]
+    other_names = [f.path for f in unlisted if folder_kind(f.name) in ("photos", "masks")]
+    mentioned = [f.path for f in unlisted if mentioned_kind(f.name) == "masks"]
+    if {f.path for f in unlisted if name_kind(f.name) == "class"} <= set(mentioned):
+        other_names = mentioned
+    inner_masks = sorted(
+        {
+            f"{f.path}/{name}"
+            for f in folders
+            for name in {path.partition("/")[0] for path in f.inner_paths if "/" in path}
+            if folder_kind(name) == "masks"
+        }
+    )
     nested = [
         f"{f.path}/ ({first_few(f.inner_folders, 3)})"
         for f in folders
@@ -142,18 +141,17 @@ def doubtful_classes(folders: Sequence[ClassFolder]) -> list[DataProblem]:
     problems = []
     if other_names:
         problems.append(
-            DataProblem(
-                f"folders that count as classes, against their names: {first_few(other_names)}; "
-                "move them elsewhere if they are none",
-                warning=True,
-            )
+            f"folders that count as classes, against their names: {first_few(other_names)}; "
+            "move them elsewhere if they are none, else list the classes in classes.txt"
+        )
+    if inner_masks:
+        problems.append(
+            f"folders inside of class folders have the names of masks: {first_few(inner_masks)}; "
+            "their images count as photos of the class: move them out if they are masks"
         )
     if nested:
         problems.append(
-            DataProblem(
-                f"class folders that contain folders but no photo of their own: "
-                f"{first_few(nested)}; if the folders inside are the classes, move them up",
-                warning=True,
-            )
+            f"class folders that contain folders but no photo of their own: "
+            f"{first_few(nested)}; if the folders inside are the classes, move them up"
         )
-    return problems
+    return [DataProblem(message, warning=True) for message in problems]

@@ -15,35 +15,33 @@ called ``001.jpg`` would otherwise become one.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tag2mask.classes import name_kind
-from tag2mask.data.images import IMAGE_SUFFIXES
 from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry, SourceOptions
-from tag2mask.data.layouts.class_folders.checks import (
-    PHOTOS_WITHOUT_TAGS_FIX,
-    ClassFolder,
-    check_are_classes,
-    doubtful_classes,
-    scan_class_folder,
+from tag2mask.data.layouts.class_folders.checks import check_are_classes, doubtful_classes
+from tag2mask.data.layouts.class_folders.problems import (
+    equal_names,
+    no_class_folder,
+    passed_over,
+    unused_problems,
 )
+from tag2mask.data.layouts.class_folders.scan import ClassFolder, scan_class_folder
 from tag2mask.data.layouts.ids import normalize_path, without_suffix
 from tag2mask.data.layouts.listing import (
     CLASS_LIST,
     MASK_FOLDER,
     FoundFile,
     inventory_entry,
-    is_file,
     list_images,
     read_class_list,
     subfolders,
     unmatched_masks,
 )
 from tag2mask.data.layouts.splits import SplitRule
-from tag2mask.errors import DataError, first_few
+from tag2mask.errors import DataError
 
 
 @dataclass
@@ -68,23 +66,21 @@ def read_folders(folder: Path, options: SourceOptions) -> Inventory:
     """
     root = folder.resolve()
     rule = SplitRule(root, options)
-    names = _find_class_folders(root, options)
-    loose = _loose_photos(root)
-    if all(name_kind(name) != "class" for _, name in names):
-        raise DataError("no class folder", where=root, fix=PHOTOS_WITHOUT_TAGS_FIX)
-    folders = [scan_class_folder(root, split, name) for split, name in names]
-    check_are_classes(root, folders)
-    problems = doubtful_classes(folders)
-    if loose:
-        message = f"{len(loose)} photos are in no class folder and are not used: {first_few(loose)}"
-        problems.append(DataProblem(message, warning=True))
+    classes = read_class_list(root)
+    all_folders = [
+        scan_class_folder(root, split, name) for split, name in _find_class_folders(root, options)
+    ]
+    folders = [f for f in all_folders if f.files or f.broken_links or f.name in (classes or ())]
+    if all(name_kind(f.name) != "class" for f in folders):
+        raise no_class_folder(root, all_folders)
+    check_are_classes(root, folders, classes or ())
+    problems = doubtful_classes(folders, classes or ())
+    problems += unused_problems(root, all_folders, folders)
     photos: dict[str, _TaggedPhoto] = {}
     for class_folder in folders:
         problems += _add_class(class_folder, photos)
-    splits = {split for split, _ in names}
-    problems += _other_files(folders) + _other_folders(root, splits)
+    splits = {f.split for f in all_folders}
     entries = _entries(root, rule, photos, problems)
-    classes = read_class_list(root)
     found = {f.name for f in folders if name_kind(f.name) != "background"}
     problems += rule.problems(photos)
     return Inventory(
@@ -97,6 +93,7 @@ def read_folders(folder: Path, options: SourceOptions) -> Inventory:
         tag_source="class folders",
         class_list="" if classes is None else CLASS_LIST,
         names_from_tags=classes is None,
+        remarks=passed_over(root, all_folders),
     )
 
 
@@ -127,15 +124,6 @@ def _find_class_folders(root: Path, options: SourceOptions) -> list[tuple[str, s
             (split, name) for split in dict.fromkeys(splits) for name in subfolders(root / split)
         ]
     return [("", name) for name in top]
-
-
-def _loose_photos(root: Path) -> list[str]:
-    """Return the names of photos beside the class folders."""
-    return sorted(
-        entry.name
-        for entry in os.scandir(root)
-        if is_file(entry) and without_suffix(entry.name) != entry.name
-    )
 
 
 def _add_class(folder: ClassFolder, photos: dict[str, _TaggedPhoto]) -> list[DataProblem]:
@@ -174,34 +162,6 @@ def _add_class(folder: ClassFolder, photos: dict[str, _TaggedPhoto]) -> list[Dat
     ]
 
 
-def _other_files(folders: Sequence[ClassFolder]) -> list[DataProblem]:
-    """Return a warning where class folders have files that are no photos."""
-    other = [path for folder in folders for path in folder.other_files]
-    if not other:
-        return []
-    return [
-        DataProblem(
-            f"{len(other)} files in class folders are no photos by their names and are not used: "
-            f"{first_few(other)}; photos are files named {', '.join(sorted(IMAGE_SUFFIXES))}",
-            warning=True,
-        )
-    ]
-
-
-def _other_folders(root: Path, splits: Collection[str]) -> list[DataProblem]:
-    """Return a warning where folders are beside those of the splits; ``splits`` of "" has none."""
-    other = [name for name in subfolders(root) if name not in {MASK_FOLDER, "test", *splits}]
-    if not other or splits == {""}:
-        return []
-    return [
-        DataProblem(
-            f"folders beside those of the splits are not used: {first_few(other)}; set "
-            "prepare.val_split or prepare.train_split to one of them if it is a split",
-            warning=True,
-        )
-    ]
-
-
 def _entries(
     root: Path, rule: SplitRule, photos: dict[str, _TaggedPhoto], problems: list[DataProblem]
 ) -> list[InventoryEntry]:
@@ -209,10 +169,9 @@ def _entries(
     masks = {without_suffix(file.path): file for file in list_images(root, MASK_FOLDER)}
     matched: set[str] = set()
     entries: list[InventoryEntry] = []
+    different: list[tuple[str, str]] = []
     for id, photo in sorted(photos.items()):
-        problem = _different_files(root, photo.files)
-        if problem:
-            problems.append(problem)
+        different += _different_files(root, photo.files)
         split = rule.split_of(id, photo.split)
         mask = _find_mask(id, photo, masks)
         if mask is not None:
@@ -220,21 +179,19 @@ def _entries(
         if split is not None:
             first = photo.files[0]
             entries.append(inventory_entry(id, split, tuple(photo.tags), first, mask, first.path))
+    problems += equal_names(different)
     problems += unmatched_masks([file.path for file in masks.values()], matched)
     return entries
 
 
-def _different_files(root: Path, files: Sequence[FoundFile]) -> DataProblem | None:
-    """Return a problem where the files of one id aren't equal byte for byte."""
+def _different_files(root: Path, files: Sequence[FoundFile]) -> list[tuple[str, str]]:
+    """Return the first two files of one id that aren't equal byte for byte."""
     first = root / files[0].path
     for other in files[1:]:
         path = root / other.path
         if files[0].stamp.split("-")[0] != other.stamp.split("-")[0] or not _equal(first, path):
-            return DataProblem(
-                f"{files[0].path!r} and {other.path!r} have the same name but differ; "
-                "rename one, or copy one over the other if they are the same photo"
-            )
-    return None
+            return [(files[0].path, other.path)]
+    return []
 
 
 def _equal(one: Path, other: Path) -> bool:

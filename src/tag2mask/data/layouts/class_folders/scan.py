@@ -1,0 +1,60 @@
+"""Class folders as they are on the disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from tag2mask.data.layouts.listing import FoundFile, is_step_folder, list_images
+
+
+class ClassFolder(NamedTuple):
+    """The files of one class folder."""
+
+    split: str
+    """Empty where the data has no folders of splits."""
+    name: str
+    files: list[FoundFile]
+    broken_links: list[str]
+    other_files: list[str]
+    passed_over: list[str]
+    """Folders in it of systems and of tag2mask."""
+
+    @property
+    def path(self) -> str:
+        """Path below the data folder."""
+        return f"{self.split}/{self.name}" if self.split else self.name
+
+    @property
+    def inner_paths(self) -> list[str]:
+        """Paths of its photos below it."""
+        return [file.path[len(self.path) + 1 :] for file in self.files]
+
+    @property
+    def inner_folders(self) -> list[str]:
+        """The folders in it that have all its photos; empty where a photo is beside them."""
+        inner = self.inner_paths
+        if not all("/" in path for path in inner):
+            return []
+        return sorted({path.partition("/")[0] for path in inner})
+
+
+def scan_class_folder(root: Path, split: str, name: str) -> ClassFolder:
+    """List the files of a class folder; ``split`` is empty where there are no folders of splits.
+
+    The images in a folder that a step of tag2mask wrote are not listed.
+    """
+    folder = ClassFolder(split, name, [], [], [], [])
+    if is_step_folder(root / folder.path):
+        folder.passed_over.append(folder.path)
+        return folder
+    folder.files.extend(
+        list_images(
+            root,
+            folder.path,
+            broken_links=folder.broken_links,
+            other_files=folder.other_files,
+            passed_over=folder.passed_over,
+        )
+    )
+    return folder
