@@ -32,6 +32,8 @@ $(READY): pyproject.toml
 	@echo 'Installing into .venv; PyTorch is large, so this takes some minutes the first time.'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		torch torchvision timm --editable '.[dev,lite2]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[compare]' || \
+		echo 'pydensecrf2 cannot be built: tests that compare with it will be skipped.'
 	@touch $@
 
 demo: $(READY)

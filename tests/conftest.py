@@ -60,10 +60,5 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def reference() -> Path:
-    """Folder of the authors' reference values; when TAG2MASK_REFERENCE is set, none may skip."""
-    if "TAG2MASK_REFERENCE" in os.environ:
-        return _shared_folder("TAG2MASK_REFERENCE", ROOT, required=True)
-    shared_root = Path(os.environ.get("TAG2MASK_SHARED", ROOT.parent / "shared"))
-    return _shared_folder(
-        "TAG2MASK_REFERENCE", shared_root / "reference", required="CI" in os.environ
-    )
+    """Folder of the authors' reference values: ours, or the complete ones of TAG2MASK_REFERENCE."""
+    return _shared_folder("TAG2MASK_REFERENCE", ROOT / "tests/reference/data", required=True)

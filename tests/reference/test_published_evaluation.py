@@ -5,14 +5,14 @@ import json
 import numpy as np
 import pytest
 
+from reference.inputs import reference_values
 from tag2mask.metrics.confusion import Confusion
 from tag2mask.metrics.threshold_curve import ThresholdCurve
 
 
 @pytest.fixture(scope="module")
 def values(reference):
-    with np.load(reference / "evaluation.npz") as arrays:
-        return {name: arrays[name] for name in arrays}
+    return reference_values(reference, "evaluation.npz")
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from reference.inputs import reference_values
 from tag2mask.nn.mean import Mean
 from tag2mask.nn.official_checkpoints import official_seam_state
 from tag2mask.seam.network import SeamNet
@@ -42,8 +42,8 @@ def siamese(network: SeamNet) -> Iterator[SeamObjective]:
 
 @pytest.fixture(scope="module")
 def terms(siamese: SeamObjective, reference: Path) -> dict[str, Mean]:
-    with np.load(reference / "seam_forward.npz") as arrays:
-        image, label = torch.from_numpy(arrays["image"]), torch.from_numpy(arrays["label"])
+    values = reference_values(reference, "seam_forward.npz")
+    image, label = torch.from_numpy(values["image"]), torch.from_numpy(values["label"])
     valid = torch.ones(image.shape[0], *image.shape[2:], dtype=torch.bool)
     computed: dict[str, Mean] = siamese(image, label, valid, PUBLISHED_VIEWS)
     return computed
