@@ -112,3 +112,25 @@ def test_every_convolution_of_lite0_is_replaced() -> None:
     assert len(convs) == len(norms) == 49
     assert all(isinstance(m, FastConv2d) for m in convs)
     assert all(isinstance(m, FoldedBatchNorm) for m in norms)
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_strided_pointwise_convolution_of_few_channels_is_trained(bf16: bool) -> None:
+    """At this size oneDNN's own gradient ends the process (torch 2.14, x86)."""
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Conv2d(3, 48, 1, stride=2, bias=False), nn.BatchNorm2d(48)).eval()
+    fast = copy.deepcopy(plain)
+    fold_batch_norms(fast, lambda: [fast(torch.zeros(1, 3, 16, 16))])
+    x = torch.randn(8, 3, 128, 128).contiguous(memory_format=torch.channels_last)
+    fast.to(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        out = fast(x)
+    out.float().square().sum().backward()
+    weight = plain[0].weight
+    assert isinstance(weight, Tensor) and isinstance(fast[0].weight, Tensor)
+    normed = plain[1](F.conv2d(x.contiguous(), weight, stride=2))
+    (expected,) = torch.autograd.grad(normed.square().sum(), weight)
+    torch.testing.assert_close(out.float(), normed, rtol=0.02, atol=0.02)
+    assert fast[0].weight.grad is not None
+    difference = (fast[0].weight.grad - expected).norm() / expected.norm()
+    assert difference < (0.02 if bf16 else 1e-5)

@@ -5,8 +5,9 @@ the convolution before it gives the same output and saves its passes over the fe
 and backward. Kernels are scaled in each forward pass, so gradients stay exact. A batch norm in
 training mode is computed as usual.
 
-Depthwise convolutions are replaced too, see `depthwise_conv`. The names of all tensors stay, so
-weights load from and into the unmodified network.
+Depthwise convolutions are replaced too, see `depthwise_conv`, and so are convolutions whose gradient
+crashes oneDNN, see `crashes_onednn`. The names of all tensors stay, so weights load from and into
+the unmodified network.
 
 Not done: fusing activations.
 """
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from timm.layers import BatchNormAct2d, Conv2dSame, pad_same
 from torch import Tensor, nn
 
@@ -25,6 +27,8 @@ from tag2mask.nn.depthwise_conv import depthwise_conv, is_fast_depthwise
 
 _CONVOLUTIONS = (nn.Conv2d, Conv2dSame)
 _NORMS = (nn.BatchNorm2d, BatchNormAct2d)
+_SAFE_CHANNELS = 16
+"""Input channels from which strided 1x1 convolutions are left to oneDNN."""
 
 
 def fold_batch_norms(net: nn.Module, run: Callable[[], Iterable[Tensor]]) -> None:
@@ -49,8 +53,27 @@ def fold_batch_norms(net: nn.Module, run: Callable[[], Iterable[Tensor]]) -> Non
         for name, child in module.named_children():
             if child in faster:
                 setattr(module, name, faster[child])
-            elif type(child) in _CONVOLUTIONS and is_fast_depthwise(child):
+            elif type(child) in _CONVOLUTIONS and (
+                is_fast_depthwise(child) or crashes_onednn(child)
+            ):
                 setattr(module, name, FastConv2d(child, None))
+
+
+def crashes_onednn(conv: nn.Module) -> bool:
+    """Return whether the gradient of a convolution's kernel may crash the process on a CPU.
+
+    Seen with torch 2.14 for strided 1x1 convolutions of 2 to 12 channels in channels-last order,
+    such as the first ones of RepVGG: the process ends with SIGSEGV or a damaged heap. `FastConv2d`
+    reads every ``stride``-th pixel first, which gives the same sums.
+    """
+    return (
+        isinstance(conv, nn.Conv2d)
+        and conv.kernel_size == (1, 1)
+        and conv.stride != (1, 1)
+        and conv.groups == 1
+        and conv.padding == (0, 0)
+        and conv.in_channels < _SAFE_CHANNELS
+    )
 
 
 class FoldedBatchNorm(nn.BatchNorm2d):
@@ -106,6 +129,7 @@ class FastConv2d(nn.Conv2d):
         self.weight, self.bias = conv.weight, conv.bias
         self.same_padding = isinstance(conv, Conv2dSame)
         self.depthwise = is_fast_depthwise(conv)
+        self.subsampled = crashes_onednn(conv)
         self._norm = (
             norm,
         )  # a tuple hides it from torch; as a submodule its tensors would have two names
@@ -131,6 +155,8 @@ class FastConv2d(nn.Conv2d):
         if self.depthwise and x.device.type == "cpu" and torch.is_grad_enabled():
             stride, padding, dilation = self.stride[0], int(self.padding[0]), self.dilation[0]
             return depthwise_conv(x, weight, bias, stride, padding, dilation)
+        if self.subsampled and x.device.type == "cpu":
+            return F.conv2d(x[..., :: self.stride[0], :: self.stride[1]], weight, bias)
         out: Tensor = self._conv_forward(x, weight, bias)
         return out
 
