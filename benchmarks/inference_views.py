@@ -35,7 +35,7 @@ def batched_vs_single(*, toy: bool = False) -> Row:
     recipe = load_recipe("lite0-cpu" if device.type == "cpu" else "lite2-gpu")
     spec = net_spec(recipe.train_cam, ClassSet(VOC_NAMES))
     net = build_seam(spec, weights=recipe.train_cam.backbone.weights).eval()
-    net = net.to(device, memory_format=memory_format(device))
+    net = net.to(device, memory_format=memory_format(device))  # type: ignore[call-overload]
     section = recipe.infer_cam
     settings = InferenceSettings(
         scales=section.scales,

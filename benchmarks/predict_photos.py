@@ -121,7 +121,7 @@ def network() -> tuple[SegmentationNet, TorchSegmenter]:
     torch.manual_seed(0)
     spec = segmenter_spec(section, classes, ())
     net = build_segmenter(spec, weights=section.network.weights).eval()
-    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = net.to(memory_format=torch.channels_last)
     return net, TorchSegmenter(net, classes, spec.long_side, CPU)
 
 

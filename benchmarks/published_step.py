@@ -32,7 +32,7 @@ class PublishedNet(nn.Module):
 
     def __init__(self, net: SeamNet, *, dropout: float = 0.5) -> None:
         super().__init__()
-        assert net.pcm is not None
+        assert net.pcm is not None and isinstance(net.head, nn.Conv2d)
         self.backbone = timm.create_model("tf_efficientnet_lite0", num_classes=0, output_stride=16)
         self.backbone.load_state_dict(net.backbone.net.state_dict())  # type: ignore[attr-defined]
         self.dropout = nn.Dropout2d(dropout)

@@ -23,6 +23,7 @@ from tag2mask.steps.train_cam import net_spec
 from tag2mask.training.optim import freeze, train_mode
 
 Inputs = tuple[Tensor, Tensor, Tensor]
+CPU = torch.device("cpu")
 
 
 def seam_vs_cam(*, toy: bool = False) -> Row:
@@ -34,6 +35,16 @@ def seam_vs_cam(*, toy: bool = False) -> Row:
 
 
 def vs_published(*, toy: bool = False) -> Row:
+    """Compare our step, in this processor's fastest precision, with the published float32 step."""
+    return _vs_published(resolve_precision("auto", CPU), toy=toy)
+
+
+def vs_published_float32(*, toy: bool = False) -> Row:
+    """Compare our step with the published step, both in float32."""
+    return _vs_published(torch.float32, toy=toy)
+
+
+def _vs_published(precision: torch.dtype, *, toy: bool) -> Row:
     """Compare our step in published behavior with the published step (Lite0, 224 px)."""
     net = published_behavior_net(dropout=0.5)
     published = PublishedNet(net).train()
@@ -41,7 +52,8 @@ def vs_published(*, toy: bool = False) -> Row:
     optimizer = torch.optim.SGD([p for p in published.parameters() if p.requires_grad], lr=1e-4)
 
     def other() -> None:
-        published_loss(published_terms(published, image, tags)).backward()
+        loss = published_loss(published_terms(published, image, tags))
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()
 
@@ -51,6 +63,7 @@ def vs_published(*, toy: bool = False) -> Row:
         torch.optim.SGD([p for p in net.parameters() if p.requires_grad], lr=1e-4),
         (image, tags, valid),
         lambda: ViewTransform(scale=VIEW_SCALE),
+        precision,
     )
     return side_by_side(ours, other, seconds=0 if toy else 100)
 
@@ -86,7 +99,7 @@ def recipe_step(section: TrainCam, *, toy: bool) -> Callable[[], None]:
         )
 
     batch = inputs(2, 64) if toy else inputs(section.batch_size, section.crop)
-    return our_step(net, seam, optimizer, batch, draw)
+    return our_step(net, seam, optimizer, batch, draw, resolve_precision("auto", CPU))
 
 
 def our_step(
@@ -95,9 +108,9 @@ def our_step(
     optimizer: torch.optim.Optimizer,
     batch: Inputs,
     draw: Callable[[], ViewTransform | None],
+    precision: torch.dtype,
 ) -> Callable[[], None]:
-    """Return a function of forward, backward and update, in this processor's fastest precision."""
-    precision = resolve_precision("auto", torch.device("cpu"))
+    """Return a function of forward, backward and update."""
     image, tags, valid = batch
     image = image.to(memory_format=torch.channels_last)
 

@@ -23,7 +23,7 @@ from benchmarks import (
     threshold_curve,
     walk,
 )
-from benchmarks.__main__ import BENCHMARKS, main
+from benchmarks.__main__ import main
 from benchmarks.demo_run import demo_run
 from benchmarks.measure import Row, side_by_side
 from benchmarks.published_step import (
@@ -32,6 +32,7 @@ from benchmarks.published_step import (
     published_loss,
     published_terms,
 )
+from benchmarks.rows import BENCHMARKS
 from benchmarks.train_steps import inputs, published_behavior_net
 
 from tag2mask.artifacts.handles import STEPS
@@ -40,6 +41,7 @@ from tag2mask.data.index import read_index
 from tag2mask.data.masks import read_mask
 from tag2mask.recipe.loading import load_recipe
 from tag2mask.recipe.sections import Predict, Prepare
+from tag2mask.runtime.precision import resolve_precision
 from tag2mask.seam.inference import MultiScaleInference
 from tag2mask.seam.network import build_seam
 from tag2mask.seam.objective import PUBLISHED_OBJECTIVE, SeamObjective
@@ -55,10 +57,12 @@ ROOT = Path(__file__).resolve().parents[1]
 ROWS = {
     "train_step_seam_vs_cam",
     "train_step_vs_published",
+    "train_step_vs_published_float32",
     "inference_vs_single",
     "threshold_curve_vs_passes",
     "pcm_memory_vs_dense",
     "walk_vs_dense",
+    "walk_vs_dense_steps",
     "crf_vs_pydensecrf_2",
     "crf_vs_pydensecrf_4",
     "crf_vs_pydensecrf_21",
@@ -88,7 +92,9 @@ def test_rows_and_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert set(BENCHMARKS) == ROWS
     assert set(written["rows"]) == ROWS - (set() if HAS_PYDENSECRF else AGAINST_PYDENSECRF)
     for name, row in written["rows"].items():
-        assert set(row) == {"ratio", "ours", "other", "unit"}, name
+        figures, settings = ("ratio", "ours", "other", "unit"), BENCHMARKS[name].settings()
+        assert set(row) == {*figures, "network", "precision", "device", "threads"}, name
+        assert {key: row[key] for key in settings} == settings, name
         assert row["ours"] >= 0 and row["other"] > 0, name
         assert row["ratio"] == pytest.approx(row["ours"] / row["other"]), name
     assert written["toy"] and written["machine"]["cores"] >= 1
@@ -101,6 +107,21 @@ def test_an_unknown_name_is_named(capsys: pytest.CaptureFixture[str]) -> None:
         main(["train_stepp"])
     assert stopped.value.code == 2
     assert "train_stepp" in capsys.readouterr().err
+
+
+def test_settings_name_network_precision_device_and_threads() -> None:
+    assert BENCHMARKS["walk_vs_dense_steps"].settings() == {
+        "network": None,
+        "precision": "float32",
+        "device": "cpu",
+        "threads": 1,
+    }
+    fastest = {torch.float32: "float32", torch.bfloat16: "bf16"}[
+        resolve_precision("auto", torch.device("cpu"))
+    ]
+    step = BENCHMARKS["train_step_vs_published"].settings()
+    assert step["network"] == "EfficientNet-Lite0"
+    assert step["precision"] == f"{fastest} / float32"
 
 
 def test_medians() -> None:
@@ -213,11 +234,11 @@ def test_a_row_that_cannot_be_measured_is_left_out(
     assert "crf_vs_pydensecrf_2 is left out: pydensecrf2 is not" in capsys.readouterr().err
 
 
-def test_squaring_gives_the_same_walk() -> None:
+def test_the_dense_matrix_gives_the_same_walk() -> None:
     affinity, maps = walk.affinity_and_maps((7, 9))
-    torch.testing.assert_close(
-        walk.walk(affinity, maps), walk.squared(affinity, maps), atol=1e-5, rtol=0
-    )
+    ours = walk.walk(affinity, maps)
+    torch.testing.assert_close(ours, walk.squared(affinity, maps), atol=1e-5, rtol=0)
+    torch.testing.assert_close(ours, walk.dense_steps(affinity, maps), atol=1e-5, rtol=0)
 
 
 def test_memory_is_measured() -> None:

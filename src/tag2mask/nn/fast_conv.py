@@ -5,9 +5,9 @@ the convolution before it gives the same output and saves its passes over the fe
 and backward. Kernels are scaled in each forward pass, so gradients stay exact. A batch norm in
 training mode is computed as usual.
 
-Depthwise convolutions are replaced too, see `depthwise_conv`, and so are convolutions whose gradient
-crashes oneDNN, see `crashes_onednn`. The names of all tensors stay, so weights load from and into
-the unmodified network.
+Depthwise convolutions are replaced too, see `depthwise_conv`, and so are convolutions whose
+gradient crashes oneDNN, see `crashes_onednn`. The names of all tensors stay, so weights load from
+and into the unmodified network.
 
 Not done: fusing activations.
 """
