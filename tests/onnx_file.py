@@ -25,6 +25,7 @@ SPEC = ExportedSpec(
     architecture="unet",
     encoder="by hand",
     output_stride=8,
+    precision="float32",
 )
 
 

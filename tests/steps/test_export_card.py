@@ -46,6 +46,7 @@ def test_model_card_page(exported: Path) -> None:
     assert page.startswith("# small\n")
     headings = [line for line in page.splitlines() if line.startswith("## ")]
     assert headings == ["## Use", "## Classes", "## Training", "## Metrics", "## License"]
+    assert "The files compute in float32." in page and "in bf16, up to 0.2 % of" in page
     assert "multiples of 16" in page and "is 64 px at scale 1" in page
     lines = [line.replace(" ", "") for line in page.splitlines()]
     assert any(line.startswith("|3|bird|#") for line in lines)

@@ -113,6 +113,7 @@ def exported_spec(net: SegmentationNet, spec: SegmenterSpec) -> ExportedSpec:
         architecture=spec.architecture,
         encoder=spec.encoder,
         output_stride=spec.output_stride,
+        precision="float32",
     )
 
 

@@ -45,6 +45,7 @@ def test_other_version() -> None:
         changed(std=[0.5, 0.0, 0.5]),
         changed(colors=[]),
         changed(format="1"),
+        changed(precision="bf16"),
         json.dumps({"format": FORMAT}),
     ],
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -16,7 +16,7 @@ from tag2mask.errors import WeightsError
 
 KEY = "tag2mask_segmenter"
 """Key of the specification in a file's metadata."""
-FORMAT = 1
+FORMAT = 2
 """Version of the specification."""
 ONNX_FORMAT, TORCH_FORMAT = "onnx", "torch"
 FORMATS = (ONNX_FORMAT, TORCH_FORMAT)
@@ -41,6 +41,7 @@ class ExportedSpec:
         architecture: name of the architecture.
         encoder: name of the encoder.
         output_stride: image pixels per cell of the encoder's last map.
+        precision: data type that the exported network computes in.
     """
 
     format: int
@@ -54,6 +55,7 @@ class ExportedSpec:
     architecture: str
     encoder: str
     output_stride: int
+    precision: Literal["float32"]
 
     def to_json(self) -> str:
         """Return the specification as JSON."""
