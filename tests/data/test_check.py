@@ -85,7 +85,7 @@ def test_counts(tmp_path):
         tmp_path, "a,dog cat,train\nb,dog,train\nc,,train\nd,cat dog,val\n", photos="a b c"
     )
     write_photo(root / "d.jpg", (20, 10))
-    write_array(root / "masks/d.png", np.zeros((10, 20), np.uint8))
+    write_array(root / "masks/d.png", np.full((10, 20), 1, np.uint8))
     report = check_data(root)
     assert report.problems == () and report.layout == "csv"
     assert report.class_names == ("cat", "dog")

@@ -8,7 +8,7 @@ trains; a warning doesn't.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -16,12 +16,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tag2mask.classes import BACKGROUND, IGNORE, mask_id
+from tag2mask.classes import BACKGROUND, IGNORE
 from tag2mask.data.images import image_size, read_image
 from tag2mask.data.inventory import SPLITS, DataProblem, Inventory, InventoryEntry, SourceOptions
 from tag2mask.data.inventory_check import describe_photos, inventory_problems
 from tag2mask.data.layouts.detect import Layout, read_inventory
-from tag2mask.data.masks import mask_colors, read_mask, values_in
+from tag2mask.data.mask_check import mask_problems, read_checked_mask
+from tag2mask.data.masks import mask_colors, values_in
 from tag2mask.errors import DataError
 from tag2mask.runtime.threads import ordered_map
 
@@ -134,35 +135,8 @@ def check_data(
                 warning=True,
             )
         )
-    problems += _masks_against_tags(inventory, mask_values)
+    problems += mask_problems(inventory, mask_values)
     return _report(inventory, sizes, problems)
-
-
-def read_checked_mask(
-    inventory: Inventory, entry: InventoryEntry, size: tuple[int, int]
-) -> NDArray[np.uint8] | DataProblem | None:
-    """Read a photo's mask, uint8 (h, w), or return what is wrong with its size, kind or values.
-
-    Args:
-        inventory: the entry's inventory.
-        entry: a photo; without a mask, the result is None.
-        size: the photo's (h, w).
-    """
-    try:
-        if entry.mask is not None:
-            mask = read_mask(inventory.root / entry.mask, len(inventory.class_names))
-        elif entry.mask_stamp and inventory.mask_drawer is not None:
-            mask = inventory.mask_drawer.draw(entry.id, size)
-        else:
-            return None
-    except DataError as error:
-        return DataProblem(f"mask of photo {entry.id!r}: {error}")
-    if mask.shape != size:
-        return DataProblem(
-            f"mask of photo {entry.id!r} has another size: mask {mask.shape[1]}x{mask.shape[0]}, "
-            f"photo {size[1]}x{size[0]} px [{entry.mask or entry.where}]; replace one of the two"
-        )
-    return mask
 
 
 class _PhotoCheck(NamedTuple):
@@ -198,43 +172,6 @@ def _check_photo(inventory: Inventory, entry: InventoryEntry, *, decode: bool) -
             (value, colors[value]) for value in (values & colors.keys()) - {BACKGROUND, IGNORE}
         ),
     )
-
-
-def _masks_against_tags(
-    inventory: Inventory, mask_values: Sequence[tuple[InventoryEntry, frozenset[int]]]
-) -> list[DataProblem]:
-    """Return warnings where masks and tags contradict each other.
-
-    Args:
-        inventory: the data.
-        mask_values: photos with the values in their masks.
-    """
-    ids = {name: mask_id(tag) for tag, name in enumerate(inventory.class_names)}
-    empty, untagged = [], []
-    for entry, values in mask_values:
-        classes = values - {BACKGROUND, IGNORE}
-        if not classes and IGNORE in values and entry.tags:
-            empty.append(entry)
-        elif classes - {ids[tag] for tag in entry.tags if tag in ids}:
-            untagged.append(entry)
-    problems = []
-    if empty:
-        problems.append(
-            DataProblem(
-                f"masks of tagged photos have 255 but no class ({describe_photos(empty)}): "
-                "255 means not labeled; write 1, 2, ... for the classes",
-                warning=True,
-            )
-        )
-    if untagged:
-        problems.append(
-            DataProblem(
-                f"masks show classes that the tags lack ({describe_photos(untagged)}); correct the "
-                "tags or the masks",
-                warning=True,
-            )
-        )
-    return problems
 
 
 def _report(

@@ -86,5 +86,14 @@ def image_size(source: Source) -> tuple[int, int]:
         DataError: the file is missing or has no photo's header. Only `read_image` finds a photo
             that is cut off after its header.
     """
+    return upright(*stored_layout_of(source))
+
+
+def stored_layout_of(source: Source) -> tuple[tuple[int, int], int]:
+    """Return the size (h, w) of a photo's stored pixels, and its EXIF orientation 1..8.
+
+    Raises:
+        DataError: as `image_size`.
+    """
     with opened_image(source, "photo") as image:
-        return upright(*stored_layout(image))
+        return stored_layout(image)

@@ -52,6 +52,8 @@ class MaskRow(NamedTuple):
     drawn: bool
     """Drawn from outlines by ``prepare``."""
     stamp: str
+    values: tuple[int, ...] | None = None
+    """The values in the mask, sorted; None: not read yet."""
 
 
 def write_index(folder: Path, split: Split, samples: Iterable[Sample], root: Path) -> None:
@@ -106,9 +108,7 @@ def write_mask_rows(folder: Path, rows: Iterable[MaskRow]) -> None:
     if not rows:
         path.unlink(missing_ok=True)
         return
-    _write_lines(
-        path, ({"id": r.id, "mask": r.mask, "drawn": r.drawn, "stamp": r.stamp} for r in rows)
-    )
+    _write_lines(path, (row._asdict() for row in rows))
 
 
 def read_mask_rows(folder: Path) -> list[MaskRow]:
@@ -120,11 +120,19 @@ def read_mask_rows(folder: Path) -> list[MaskRow]:
     path = folder / "masks.jsonl"
     if not path.exists():
         return []
-    return list(
-        _read_lines(
-            path,
-            lambda row: MaskRow(checked_id(row["id"]), row["mask"], row["drawn"], row["stamp"]),
-        )
+    return list(_read_lines(path, _mask_row))
+
+
+def _mask_row(row: Any) -> MaskRow:
+    values = row.get("values")
+    if values is not None and not all(isinstance(value, int) for value in values):
+        raise TypeError
+    return MaskRow(
+        id=checked_id(row["id"]),
+        mask=row["mask"],
+        drawn=row["drawn"],
+        stamp=row["stamp"],
+        values=None if values is None else tuple(values),
     )
 
 

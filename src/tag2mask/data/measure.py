@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from tag2mask.artifacts.items import item_path
-from tag2mask.data.check import PHOTOS_PER_BLOCK, read_checked_mask
+from tag2mask.data.check import PHOTOS_PER_BLOCK
 from tag2mask.data.images import image_size
 from tag2mask.data.index import MaskRow, Sample
 from tag2mask.data.index_changes import PreparedIndex, Samples
 from tag2mask.data.inventory import SPLITS, DataProblem, Inventory, InventoryEntry
+from tag2mask.data.mask_check import mask_problems, read_checked_mask
+from tag2mask.data.masks import values_in
 from tag2mask.errors import DataError
 from tag2mask.runtime.threads import ordered_map
 
 DRAWN_FOLDER = "coco-masks"
 """Folder of masks drawn from outlines, in that of ``prepare``."""
+
+
+class _Measured(NamedTuple):
+    """Size of a photo and values in its mask, or what is wrong with one of them."""
+
+    size: tuple[int, int] | None = None
+    """None: the photo is missing, which the layout's reader reports."""
+    mask_values: tuple[int, ...] | None = None
+    """None: no mask, or one that is drawn from outlines."""
+    problem: DataProblem | None = None
 
 
 def measure_photos(
@@ -27,54 +40,75 @@ def measure_photos(
         before: an index of the same data; what it knows isn't read again.
 
     Returns:
-        The photos of each split, one row per photo with a mask, and the errors found. A photo with
-        an error is in neither.
+        The photos of each split, one row per photo with a mask, and the problems found. A photo
+        with an error is in neither.
     """
+    measure = _Measuring(inventory, before)
     tag_ids = {name: index for index, name in enumerate(inventory.class_names)}
-    sizes: dict[tuple[str, str], tuple[int, int]] = {}
-    checked: set[tuple[str, str, str]] = set()
-    if before is not None and before.root == inventory.root:
-        sizes = {(s.id, s.stamp): s.size for split in SPLITS for s in before.samples[split]}
-        if before.class_names == inventory.class_names:
-            checked = {(row.id, row.mask, row.stamp) for row in before.masks}
-
-    def measure(entry: InventoryEntry) -> tuple[int, int] | DataProblem | None:
-        if entry.image is None:
-            return None
-        size = sizes.get((entry.id, entry.stamp))
-        known = size is not None
-        if size is None:
-            try:
-                size = image_size(inventory.root / entry.image)
-            except DataError as error:
-                return DataProblem(f"photo {entry.id!r}: {error}", photo=entry.id)
-        # Outlines are checked when they are drawn.
-        unchecked = entry.mask is not None and not (
-            known and (entry.id, entry.mask, entry.mask_stamp) in checked
-        )
-        mask = read_checked_mask(inventory, entry, size) if unchecked else None
-        return mask if isinstance(mask, DataProblem) else size
-
     samples: Samples = {split: [] for split in SPLITS}
     masks: list[MaskRow] = []
     problems: list[DataProblem] = []
+    mask_values: list[tuple[InventoryEntry, tuple[int, ...]]] = []
     measured = ordered_map(measure, inventory.entries, block=PHOTOS_PER_BLOCK)
     for entry, found in zip(inventory.entries, measured, strict=True):
-        if isinstance(found, DataProblem):
-            problems.append(found)
-        elif found is not None:
+        if found.problem is not None:
+            problems.append(found.problem)
+        elif found.size is not None:
             assert entry.image is not None
             tags = tuple(sorted({tag_ids[tag] for tag in entry.tags if tag in tag_ids}))
             samples[entry.split].append(
-                Sample(entry.id, inventory.root / entry.image, found, tags, entry.stamp)
+                Sample(entry.id, inventory.root / entry.image, found.size, tags, entry.stamp)
             )
             if entry.mask_stamp:
-                masks.append(
-                    MaskRow(
-                        entry.id,
-                        entry.mask or item_path(Path(DRAWN_FOLDER), entry.id, ".png").as_posix(),
-                        entry.mask is None,
-                        entry.mask_stamp,
-                    )
+                masks.append(_mask_row(entry, found.mask_values))
+            if found.mask_values is not None:
+                mask_values.append((entry, found.mask_values))
+    return samples, masks, problems + mask_problems(inventory, mask_values)
+
+
+def _mask_row(entry: InventoryEntry, values: tuple[int, ...] | None) -> MaskRow:
+    drawn = item_path(Path(DRAWN_FOLDER), entry.id, ".png").as_posix()
+    return MaskRow(
+        id=entry.id,
+        mask=entry.mask or drawn,
+        drawn=entry.mask is None,
+        stamp=entry.mask_stamp,
+        values=values,
+    )
+
+
+class _Measuring:
+    """Measures photos and masks that an earlier index doesn't know."""
+
+    def __init__(self, inventory: Inventory, before: PreparedIndex | None) -> None:
+        self._inventory = inventory
+        self._sizes: dict[tuple[str, str], tuple[int, int]] = {}
+        self._mask_values: dict[tuple[str, str, str], tuple[int, ...] | None] = {}
+        if before is None or before.root != inventory.root:
+            return
+        self._sizes = {(s.id, s.stamp): s.size for split in SPLITS for s in before.samples[split]}
+        if before.class_names == inventory.class_names:
+            self._mask_values = {(r.id, r.mask, r.stamp): r.values for r in before.masks}
+
+    def __call__(self, entry: InventoryEntry) -> _Measured:
+        if entry.image is None:
+            return _Measured()
+        size = self._sizes.get((entry.id, entry.stamp))
+        is_known = size is not None
+        if size is None:
+            try:
+                size = image_size(self._inventory.root / entry.image)
+            except DataError as error:
+                return _Measured(
+                    problem=DataProblem(f"photo {entry.id!r}: {error}", photo=entry.id)
                 )
-    return samples, masks, problems
+        if entry.mask is None:
+            return _Measured(size)  # outlines are checked when they are drawn
+        values = self._mask_values.get((entry.id, entry.mask, entry.mask_stamp))
+        if is_known and values is not None:
+            return _Measured(size, values)
+        mask = read_checked_mask(self._inventory, entry, size)
+        assert mask is not None
+        if isinstance(mask, DataProblem):
+            return _Measured(problem=mask)
+        return _Measured(size, tuple(sorted(values_in(mask))))

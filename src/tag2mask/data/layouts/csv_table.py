@@ -10,6 +10,7 @@ Recognized by a file ``tags.csv``, or any other ``.csv``::
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -150,14 +151,13 @@ class _TableFiles:
         """Return the mask of a row, or None; append a problem where the table's doesn't exist."""
         if not row.mask:
             return self._masks_by_id.get(row.id, [None])[0]
-        for path in (row.mask, f"{MASK_FOLDER}/{row.mask}"):
+        paths = (row.mask, f"{MASK_FOLDER}/{row.mask}")
+        for path in paths:
             file = self._masks.get(path) or self._by_path.get(path)
             if file is not None:
                 return file
-        problems.append(
-            DataProblem(
-                f"{row.where}: mask {row.mask!r} of photo {row.id!r} does not exist; "
-                "put it there or empty the cell"
-            )
-        )
+        what = "does not exist; put it there or empty the cell"
+        if any(os.path.isfile(self._root / path) for path in paths):  # noqa: PTH113 - any name
+            what = "is no image; save it as a one-channel PNG of class numbers"
+        problems.append(DataProblem(f"{row.where}: mask {row.mask!r} of photo {row.id!r} {what}"))
         return None

@@ -144,6 +144,13 @@ def test_a_size_that_is_not_the_photos_is_named_before_anything_is_drawn(tmp_pat
         found.mask_drawer.draw("a", (8, 10))
 
 
+def test_the_size_of_the_stored_pixels_of_a_turned_photo(tmp_path):
+    write_coco(tmp_path, "train", {1: "a.jpg"}, [coco_annotation(1, 7, box(0, 0, 3, 3))])
+    found = read_coco(tmp_path, SourceOptions())
+    with pytest.raises(DataError, match=r"10x8 in the JSON, 8x10 px in its file.*EXIF orientation"):
+        found.mask_drawer.draw("a", (10, 8))
+
+
 def test_an_unknown_category_is_named_when_drawn(tmp_path):
     write_coco(
         tmp_path,

@@ -71,7 +71,10 @@ class CocoMaskDrawer:
                 f"photo {id!r} has another size: {width}x{height} in the JSON, "
                 f"{size[1]}x{size[0]} px in its file",
                 where=path,
-                fix="Correct its width and height, or replace the photo.",
+                fix="If it is turned by its EXIF orientation, save it upright without it and turn "
+                "the outlines; else correct its width and height."
+                if size == (width, height)
+                else "Correct its width and height, or replace the photo.",
             )
         with path.open("rb") as file:
             objects = [self._draw_object(file, place, id, path, size) for place in annotations]

@@ -1,0 +1,145 @@
+"""Checks of mask files: size and values of one, and what all of them hold against the tags."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tag2mask.classes import BACKGROUND, IGNORE, mask_id
+from tag2mask.data.images import stored_layout_of
+from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry
+from tag2mask.data.inventory_check import describe_photos
+from tag2mask.data.layouts.listing import MASK_FOLDER, list_images
+from tag2mask.data.masks import read_mask
+from tag2mask.errors import DataError, first_few
+
+_TURNS = {
+    5: "mirrored and turned by 90°",
+    6: "turned clockwise by 90°",
+    7: "mirrored and turned by 90°",
+    8: "turned counterclockwise by 90°",
+}
+"""What viewers do with the stored pixels, by orientation."""
+_MASK_FOLDERS = {
+    "csv": (MASK_FOLDER,),
+    "folders": (MASK_FOLDER,),
+    "voc": ("SegmentationClass", "SegmentationClassAug"),
+}
+"""Folders of masks by layout."""
+_NOTES = frozenset({"", ".db", ".ini", ".md", ".txt"})
+"""Suffixes of files that are no masks."""
+
+
+def read_checked_mask(
+    inventory: Inventory, entry: InventoryEntry, size: tuple[int, int]
+) -> NDArray[np.uint8] | DataProblem | None:
+    """Read a photo's mask, uint8 (h, w), or return what is wrong with its size, kind or values.
+
+    Args:
+        inventory: the entry's inventory.
+        entry: a photo; without a mask, the result is None.
+        size: the photo's (h, w).
+    """
+    try:
+        if entry.mask is not None:
+            mask = read_mask(inventory.root / entry.mask, len(inventory.class_names))
+        elif entry.mask_stamp and inventory.mask_drawer is not None:
+            mask = inventory.mask_drawer.draw(entry.id, size)
+        else:
+            return None
+    except DataError as error:
+        return DataProblem(f"mask of photo {entry.id!r}: {error}")
+    if mask.shape != size:
+        return DataProblem(
+            f"mask of photo {entry.id!r} has another size: mask {mask.shape[1]}x{mask.shape[0]}, "
+            f"photo {size[1]}x{size[0]} px [{entry.mask or entry.where}]; "
+            f"{_turned_photo(inventory, entry, mask) or 'replace one of the two'}"
+        )
+    return mask
+
+
+def _turned_photo(
+    inventory: Inventory, entry: InventoryEntry, mask: NDArray[np.uint8]
+) -> str | None:
+    """Return what to do with a mask of the pixels as the photo's file stores them."""
+    assert entry.image is not None
+    stored, orientation = stored_layout_of(inventory.root / entry.image)
+    if orientation not in _TURNS or mask.shape != stored:
+        return None
+    return (
+        f"it fits the photo's stored pixels, which viewers show {_TURNS[orientation]} (EXIF "
+        f"orientation {orientation}): turn the mask the same way, or save the photo upright "
+        "without the orientation, and check the masks of all photos that have one"
+    )
+
+
+def mask_problems(
+    inventory: Inventory, mask_values: Iterable[tuple[InventoryEntry, Collection[int]]]
+) -> list[DataProblem]:
+    """Return warnings of what the masks as a whole lack.
+
+    Args:
+        inventory: the data.
+        mask_values: photos with the values in their masks.
+    """
+    return _against_tags(inventory, mask_values) + _no_images(inventory)
+
+
+def _against_tags(
+    inventory: Inventory, mask_values: Iterable[tuple[InventoryEntry, Collection[int]]]
+) -> list[DataProblem]:
+    """Return warnings where masks and tags contradict each other."""
+    ids = {name: mask_id(tag) for tag, name in enumerate(inventory.class_names)}
+    unlabeled: list[InventoryEntry] = []
+    empty: list[InventoryEntry] = []
+    untagged: list[InventoryEntry] = []
+    for entry, values in mask_values:
+        classes = set(values) - {BACKGROUND, IGNORE}
+        if classes - {ids[tag] for tag in entry.tags if tag in ids}:
+            untagged.append(entry)
+        elif not classes and entry.tags:
+            (unlabeled if IGNORE in values else empty).append(entry)
+    likely = f"; if it is {inventory.class_names[0]!r} here, write 1" if len(ids) == 1 else ""
+    warnings = [
+        (
+            "masks of tagged photos have 255 but no class",
+            unlabeled,
+            f": 255 means not labeled; write 1, 2, ... for the classes{likely}",
+        ),
+        (
+            "masks of tagged photos are 0 (background) everywhere",
+            empty,
+            ": scores would count each pixel of these tags as wrong; write 1, 2, ... for the "
+            "classes, or remove masks that are not drawn yet",
+        ),
+        (
+            "masks show classes that the tags lack",
+            untagged,
+            "; correct the tags or the masks",
+        ),
+    ]
+    return [
+        DataProblem(f"{what} ({describe_photos(entries)}){fix}", warning=True)
+        for what, entries, fix in warnings
+        if entries
+    ]
+
+
+def _no_images(inventory: Inventory) -> list[DataProblem]:
+    """Return a warning of files among the masks that are not read."""
+    files: list[str] = []
+    for folder in _MASK_FOLDERS.get(inventory.layout, ()):
+        list_images(inventory.root, folder, other_files=files)
+    passed_over = [name for name in files if Path(name).suffix.lower() not in _NOTES]
+    if not passed_over:
+        return []
+    return [
+        DataProblem(
+            f"{len(passed_over)} files in the folder of masks are no images and are not used: "
+            f"{first_few(passed_over)}; write masks as one-channel PNGs of class numbers",
+            warning=True,
+        )
+    ]
