@@ -204,3 +204,12 @@ def test_classes_that_training_cannot_tell_apart(tmp_path, rows, warnings):
     found = [text for text in report.warnings if "training photo" in text]
     assert len(found) == len(warnings)
     assert all(part in text for part, text in zip(warnings, found, strict=True)), found
+
+
+@pytest.mark.parametrize("cell", ["hot dog", "trafic light", "stop sign"])
+def test_halves_of_a_name_are_no_unknown_tags(tmp_path, cell):
+    root = write_data(tmp_path, f"a,{cell},train\nb,dog,train\n", photos="a b")
+    (root / "classes.txt").write_text("dog\ntraffic light\n")
+    [error] = check_data(root, decode=False).errors
+    assert f"unknown tag '{cell}'" in error
+    assert "add it to classes.txt; if it is several tags, separate them by ';'" in error

@@ -141,7 +141,7 @@ def test_a_missing_mask_is_named(tmp_path):
         ("a,dog,cat", "3 cells where the header has 2"),
         ('a,"dog', "quote is not closed"),
         ("a,dog,cat", "not by a comma"),
-        ('a,"dog,cat"', "contains a comma"),
+        ('a,"dog,cat;bird"', "contains a comma"),
         ("a", "1 cells"),
         ("a", "write a comma before each cell that is left empty"),
         ("a,d\0g cat", r"tag 'd\x00g' contains an unprintable character; remove it"),

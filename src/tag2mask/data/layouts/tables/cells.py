@@ -42,14 +42,15 @@ class Table(NamedTuple):
     """The header is quoted, so the program that wrote the file quotes every cell."""
     lines: list[TableLine]
 
-    def column(self, index: int, most: int = 1000) -> list[str]:
-        """Return the text of a column's first cells that aren't empty."""
-        cells = (
-            unquoted(line.cells[index])
-            for line in self.lines[:most]
-            if line.cells is not None and index < len(line.cells)
-        )
-        return [cell for cell in cells if cell]
+    def cells(self, index: int) -> Iterator[str]:
+        """Yield the cells of a column with their quotes."""
+        for line in self.lines:
+            if line.cells is not None and index < len(line.cells):
+                yield line.cells[index]
+
+    def column(self, index: int) -> list[str]:
+        """Return the text of a column's cells that aren't empty."""
+        return [text for cell in self.cells(index) if (text := unquoted(cell))]
 
     def where(self, line: TableLine) -> str:
         """Return file and line, for messages."""

@@ -53,6 +53,11 @@ class Columns(NamedTuple):
     problems: tuple[DataProblem, ...]
     remarks: tuple[str, ...]
 
+    @property
+    def required(self) -> int:
+        """Return the last column that a line must have."""
+        return max(i for i in (self.image, self.id, self.tags[0]) if i is not None)
+
 
 def find_columns(table: Table) -> Columns:
     """Find the columns of a table.
