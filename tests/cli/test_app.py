@@ -6,7 +6,7 @@ import errno
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,10 +18,13 @@ from typer.testing import CliRunner
 from tag2mask.artifacts.handles import (
     STEP_NAMES,
     WITHOUT_SURE_PIXELS,
+    WITHOUT_TAGGED_PIXELS,
     AffinityModel,
     CamMaps,
     CamModel,
+    Handle,
     PreparedData,
+    SegmenterModel,
 )
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.cli import app as cli
@@ -340,6 +343,16 @@ def test_skipped_photos_are_named_and_exit_with_3(
     assert "2 more" in result.stderr
 
 
+def run_of(handle: Handle) -> Callable[..., RunResult]:
+    """A run of one step that is complete at once."""
+
+    def run(*_: Any, on_step: Callable[[Handle], None], **__: Any) -> RunResult:
+        on_step(handle)
+        return RunResult(handle.path.parent, {handle.step: handle})
+
+    return run
+
+
 def test_warnings_of_the_data_are_printed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with step_folder(PreparedData, tmp_path / "p", section=Prepare()) as step:
         handle = step.finish(
@@ -347,7 +360,7 @@ def test_warnings_of_the_data_are_printed(monkeypatch: pytest.MonkeyPatch, tmp_p
                 "warnings": [f"class 'cat{number}' has no training photo" for number in range(7)]
             }
         )
-    monkeypatch.setattr(pipeline, "run", lambda *_, **__: RunResult(tmp_path, {"p": handle}))
+    monkeypatch.setattr(pipeline, "run", run_of(handle))
     result = call("run", "--data", "x", "--out", tmp_path)
     assert result.exit_code == 0
     assert "warning: class 'cat4' has no training photo" in result.stderr
@@ -362,11 +375,23 @@ def test_photos_without_a_sure_pixel_are_named(
             counts={WITHOUT_SURE_PIXELS: 12},
             metrics={WITHOUT_SURE_PIXELS: [f"b/{i}" for i in range(12)]},
         )
-    monkeypatch.setattr(pipeline, "run", lambda *_, **__: RunResult(tmp_path, {"a": handle}))
+    monkeypatch.setattr(pipeline, "run", run_of(handle))
     result = call("run", "--data", "x", "--out", tmp_path)
     assert result.exit_code == 0
     assert "without a sure pixel: b/0, b/1," in result.stderr
     assert "b/9 and 2 more" in result.stderr and "b/10" not in result.stderr
+
+
+def test_photos_with_empty_masks_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with step_folder(SegmenterModel, tmp_path / "s", section={}) as step:
+        (tmp_path / "s" / "model.safetensors").write_bytes(b"")
+        handle = step.finish(
+            counts={WITHOUT_TAGGED_PIXELS: 2}, metrics={WITHOUT_TAGGED_PIXELS: ["a", "b"]}
+        )
+    monkeypatch.setattr(pipeline, "run", run_of(handle))
+    result = call("run", "--data", "x", "--out", tmp_path)
+    assert "(2 without_tagged_pixels)" in result.stdout
+    assert "with masks that show none of their tags: a, b (listed" in result.stderr
 
 
 def fake_stage(monkeypatch: pytest.MonkeyPatch, name: str, **functions: Any) -> None:

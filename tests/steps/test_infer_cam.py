@@ -124,6 +124,7 @@ def test_maps_of_an_mdc_head(data: PreparedData, tmp_path: Path) -> None:
         "branch": "plain",
         "head": "mdc",
         "classes": list(read_classes(data.path).names),
+        "without_tagged_pixels": ["a/04"],
     }
     sample = next(s for s in read_index(data.path, "train") if len(s.tags) == 2)
     found = read_map(files(maps)[sample.id])
@@ -509,10 +510,45 @@ def test_a_model_of_other_classes(data: PreparedData, model: CamModel, tmp_path:
 
 
 def test_refined_maps_of_a_plain_network(data: PreparedData, tmp_path: Path) -> None:
-    plain = trained(data, tmp_path / "plain", train_cam__pcm__enabled=False)
+    plain = trained(data, tmp_path / "plain", train_cam__pcm__enabled=False, train_cam__seed=1)
     with pytest.raises(RecipeError, match=r"without PCM.*infer_cam\.branch.*plain or auto"):
         infer(data, plain, tmp_path / "maps", branch="refined")
     assert infer(data, plain, tmp_path / "auto").manifest.metrics["branch"] == "plain"
+
+
+def test_maps_that_are_0_everywhere_are_an_error(
+    data: PreparedData, model: CamModel, tmp_path: Path
+) -> None:
+    file = model.path / "model.safetensors"
+    net, spec = load_seam(file)
+    weight = net.head.weight.detach().clone()
+    with torch.no_grad():
+        net.head.weight.zero_()
+    save_seam(file, net, spec)
+    record_model(model.path)
+    with pytest.raises(
+        DataError,
+        match=r"all 10 tagged photos are 0 everywhere.*probability 0\.50.*train_cam\.epochs",
+    ):
+        infer(data, model, tmp_path / "maps")
+    assert len(files(tmp_path / "maps")) == 12, "they are kept, for a look at them"
+    with pytest.raises(DataError, match="all 10 tagged photos are 0 everywhere"):
+        infer(data, model, tmp_path / "maps")
+    with torch.no_grad():
+        net.head.weight[1] = weight[1]  # one class is found again
+    save_seam(file, net, spec)
+    record_model(model.path)
+    manifest = infer(data, model, tmp_path / "other").manifest
+    samples = {s.id: s for split in ("train", "val") for s in read_index(data.path, split)}
+    zero = [
+        name
+        for name, path in files(tmp_path / "other").items()
+        if samples[name].tags and not read_map(path).scores.any()
+    ]
+    assert 2 < len(zero) < 10 and sorted(manifest.metrics["without_tagged_pixels"]) == sorted(zero)
+    assert manifest.counts["without_tagged_pixels"] == len(zero)
+    (warning,) = manifest.metrics["warnings"]
+    assert f"{len(zero)} of 10 tagged photos" in warning and "train_cam.epochs" in warning
 
 
 def test_both_branches_differ(data: PreparedData, model: CamModel, tmp_path: Path) -> None:

@@ -430,6 +430,29 @@ def test_the_photos_of_a_run(data: PreparedData, network: Path, tmp_path: Path) 
     assert all(everything[name] == mask for name, mask in contents(validation).items())
 
 
+def test_predictions_without_the_tags_are_counted(
+    data: PreparedData, network: Path, tmp_path: Path
+) -> None:
+    made = in_run(data, network, tmp_path / "predict")
+    samples = {s.id: s for split in ("train", "val") for s in read_index(data.path, split)}
+    masks = {name: read_mask(path, 3) for name, path in files(made).items()}
+    empty = [
+        name
+        for name, sample in samples.items()
+        if sample.tags and not np.isin(masks[name], [tag + 1 for tag in sample.tags]).any()
+    ]
+    assert made.manifest.metrics.get("without_tagged_pixels", []) == empty
+    net = build_segmenter(SPEC).eval()
+    with torch.no_grad():
+        net.net.segmentation_head[0].bias[0] = 1e4  # background everywhere
+    out = tmp_path / "train-segmenter"
+    with step_folder(SegmenterModel, out, section={}) as step:
+        save_segmenter(out / "model.safetensors", net, SPEC)
+        step.finish()
+    with pytest.raises(DataError, match=r"all 10 tagged photos show none.*train_segmenter\.epochs"):
+        in_run(data, out, tmp_path / "background")
+
+
 def test_photos_added_to_and_removed_from_a_run(network: Path, tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos")
     before = in_run(prepared(photos, tmp_path / "prepare"), network, tmp_path / "predict")

@@ -396,6 +396,34 @@ def test_photos_without_masks_are_omitted(data: PreparedData, tmp_path: Path) ->
         train(data, none, tmp_path / "other")
 
 
+def test_photos_whose_masks_show_none_of_their_tags_are_left_out(
+    data: PreparedData, masks: PseudoMaskFolder, tmp_path: Path
+) -> None:
+    empty = ("a/00", "b/01")
+    for photo in empty:
+        path = masks.path / "masks" / f"{photo}.png"
+        Image.fromarray(np.zeros_like(np.asarray(Image.open(path)))).save(path)
+    model = train(data, masks, tmp_path / "model")
+    assert model.manifest.counts == {"photos": 7, "without_masks": 0, "without_tagged_pixels": 2}
+    assert model.manifest.metrics["without_tagged_pixels"] == list(empty)
+    fewer = mask_drawer(data, tmp_path / "fewer", without=empty)
+    assert same_bits(model.path, train(data, fewer, tmp_path / "without").path)
+    used = train(data, masks, tmp_path / "used", use_empty_masks=True)
+    assert used.manifest.counts == {"photos": 9, "without_masks": 0}
+    assert not same_bits(model.path, used.path)
+
+
+def test_unreadable_masks_are_skipped_not_left_out_as_empty(
+    data: PreparedData, masks: PseudoMaskFolder, tmp_path: Path
+) -> None:
+    cut_off(masks.path / "masks" / "a" / "00.png")
+    with pytest.raises(DataError, match=r"mask can't be read.*00\.png"):
+        train(data, masks, tmp_path / "stops")
+    model = train(data, masks, tmp_path / "goes-on", skip_bad=True, epochs=4)
+    assert [line.split(":")[0] for line in model.manifest.skipped] == ["a/00"]
+    assert model.manifest.counts == {"photos": 8, "without_masks": 0}
+
+
 def test_an_unreadable_photo_stops_or_is_skipped(
     data: PreparedData, masks: PseudoMaskFolder, tmp_path: Path
 ) -> None:

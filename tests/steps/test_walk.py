@@ -60,8 +60,12 @@ def files(folder):
 
 def test_every_map_is_walked(painted, model):
     handle = make(painted, model)
-    assert handle.manifest.counts == {"photos": 11, "computed": 11}
-    assert handle.manifest.metrics == {"tags": "known", "classes": list(NAMES), "alpha": 2.0}
+    manifest = handle.manifest
+    assert {key: manifest.counts[key] for key in ("photos", "computed")} == dict.fromkeys(
+        ("photos", "computed"), 11
+    )
+    metrics = {"tags": "known", "classes": list(NAMES), "alpha": 2.0}
+    assert manifest.metrics.items() >= metrics.items()
     for split in painted.samples.values():
         for sample in split:
             before, after = read_map(painted.map_path(sample.id)), found(handle, sample.id)
@@ -69,6 +73,21 @@ def test_every_map_is_walked(painted, model):
             assert after.size == sample.size
             assert after.scores.shape[1:] == (-(-sample.size[0] // 4), -(-sample.size[1] // 4))
             np.testing.assert_array_equal(after.probabilities, before.probabilities)
+
+
+def test_photos_whose_tags_lose_against_the_background_are_a_warning(painted, model, one_rank):
+    handle = make(painted, model, changed(alpha=0.5))
+    manifest = handle.manifest
+    assert manifest.counts["without_tagged_pixels"] == 10  # the eleventh has no tag
+    assert len(manifest.metrics["without_tagged_pixels"]) == 10
+    (warning,) = manifest.metrics["warnings"]
+    assert "every tag of all 10 tagged photos" in warning and "walk.alpha (now 0.5)" in warning
+    # A lower threshold than that of `auto` still finds them.
+    low = PseudoMasks(threshold_from="fixed", background_threshold=0.01)
+    masks = pseudo_masks(painted.data, handle, low, painted.root / "low", one_rank)
+    assert masks.manifest.counts == {"photos": 11, "computed": 11}
+    with pytest.raises(DataError, match="masks of all 10 tagged photos show none of their tags"):
+        pseudo_masks(painted.data, handle, PseudoMasks(), painted.root / "masks", one_rank)
 
 
 @pytest.mark.parametrize("published", [False, True])
@@ -199,13 +218,14 @@ def test_the_affinity_of_several_scales_is_their_mean(painted, model):
 
 def test_alpha_follows_from_the_background_threshold(painted, model):
     section = changed(alpha=None, threshold_from="fixed", background_threshold=0.5)
-    assert make(painted, model, section).manifest.metrics == {
+    metrics = {
         "tags": "known",
         "classes": list(NAMES),
         "background_threshold": 0.5,
         "background_source": "fixed",
         "alpha": 1.0,
     }
+    assert make(painted, model, section).manifest.metrics.items() >= metrics.items()
     for extreme in (0.0, 1.0):  # α is undefined
         handle = make(
             painted,
@@ -217,7 +237,7 @@ def test_alpha_follows_from_the_background_threshold(painted, model):
 
 
 def test_later_steps_accept_walked_maps(painted, model, one_rank):
-    handle = make(painted, model)
+    handle = make(painted, model, changed(alpha=24.0))
     masks = pseudo_masks(painted.data, handle, PseudoMasks(), painted.root / "masks", one_rank)
     assert masks.manifest.metrics == {
         "background_threshold": 0.5,

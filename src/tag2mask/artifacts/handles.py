@@ -266,6 +266,8 @@ WALKED_MAPS = "walked maps"
 """Name of walked maps among the inputs of a folder; those of ``infer-cam`` are ``maps``."""
 WITHOUT_SURE_PIXELS = "without_sure_pixels"
 """Key of counts and metrics: photos whose affinity labels have no sure pixel."""
+WITHOUT_TAGGED_PIXELS = "without_tagged_pixels"
+"""Key of counts and metrics: tagged photos whose maps or mask have no pixel of their tags."""
 
 
 def section_name(step: str) -> str:

@@ -42,6 +42,8 @@ from tag2mask.errors import Tag2MaskError
 from tag2mask.version import __version__
 
 if TYPE_CHECKING:
+    from tag2mask.artifacts.handles import Handle
+
     StepName = str
 else:
     StepName = StrEnum("StepName", {name: name for name in STEP_NAMES})
@@ -157,7 +159,7 @@ def demo(
     from tag2mask.cli.tables import show_scores
     from tag2mask.pipeline import run as pipeline
 
-    results = pipeline.demo(out)
+    results = pipeline.demo(out, on_step=_announce)
     if not is_first_process():
         return
     for name, result in results.items():
@@ -211,10 +213,19 @@ def run_command(
         update=update,
         redo=redo,
         compare=compare or (),
+        on_step=_announce,
     )
     if is_first_process():
         show_run(result)
     exit_if_skipped(result.skipped)
+
+
+def _announce(handle: Handle) -> None:
+    """Print the warnings of a step of a run as soon as it is finished: later steps take hours."""
+    from tag2mask.cli.console import show_warnings
+
+    if is_first_process():
+        show_warnings(handle)
 
 
 @app.command(rich_help_panel=START)

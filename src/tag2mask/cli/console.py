@@ -6,7 +6,13 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tag2mask.artifacts.handles import WITHOUT_SURE_PIXELS, AffinityModel, Handle
+from tag2mask.artifacts.handles import (
+    WITHOUT_SURE_PIXELS,
+    WITHOUT_TAGGED_PIXELS,
+    AffinityModel,
+    Handle,
+    SegmenterModel,
+)
 from tag2mask.artifacts.manifest import MANIFEST
 from tag2mask.errors import first_few
 
@@ -16,6 +22,15 @@ if TYPE_CHECKING:
 
 _SHOWN_SKIPPED = 10
 _SHOWN_WARNINGS = 5
+_NOT_LEARNED = (
+    (AffinityModel.step, WITHOUT_SURE_PIXELS, "AffinityNet, without a sure pixel"),
+    (
+        SegmenterModel.step,
+        WITHOUT_TAGGED_PIXELS,
+        "the segmentation network, with masks that show none of their tags",
+    ),
+)
+"""Training steps, the manifest's key of photos that they leave out, and how these are described."""
 
 
 def print_message(message: str) -> None:
@@ -24,7 +39,7 @@ def print_message(message: str) -> None:
 
 
 def show_handle(handle: Handle, *, width: int = 0) -> None:
-    """Print the folder of a finished step, its counts and its warnings.
+    """Print the folder of a finished step and its counts.
 
     Args:
         handle: the finished step.
@@ -36,18 +51,22 @@ def show_handle(handle: Handle, *, width: int = 0) -> None:
         f"{handle.step:>{width}}: {page if page.is_file() else handle.path}"
         + (f" ({counts})" if counts else "")
     )
-    warnings = handle.manifest.metrics.get("warnings", ())  # of the data
+
+
+def show_warnings(handle: Handle) -> None:
+    """Print the warnings of a finished step, and the photos that it didn't train on."""
+    metrics = handle.manifest.metrics
+    warnings = metrics.get("warnings", ())
     for message in warnings[:_SHOWN_WARNINGS]:
         print_message(f"warning: {message}")
     if len(warnings) > _SHOWN_WARNINGS:
         print_message(f"{len(warnings) - _SHOWN_WARNINGS} more warnings: {handle.path / MANIFEST}")
-    if handle.step == AffinityModel.step and (
-        unsure := handle.manifest.metrics.get(WITHOUT_SURE_PIXELS)
-    ):
-        print_message(
-            f"not used to train AffinityNet, without a sure pixel: "
-            f"{first_few(unsure, _SHOWN_SKIPPED)} (listed in manifest.json)"
-        )
+    for step, key, what in _NOT_LEARNED:
+        if handle.step == step and (photos := metrics.get(key)):
+            print_message(
+                f"not used to train {what}: {first_few(photos, _SHOWN_SKIPPED)} "
+                "(listed in manifest.json)"
+            )
 
 
 def show_run(result: RunResult) -> None:

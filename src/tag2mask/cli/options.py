@@ -141,11 +141,12 @@ def is_first_process() -> bool:
 
 
 def finish_step(handle: Handle) -> None:
-    """Print a step's folder and counts, and exit with 3 where photos were skipped."""
-    from tag2mask.cli.console import show_handle
+    """Print a step's folder, counts and warnings, and exit with 3 where photos were skipped."""
+    from tag2mask.cli.console import show_handle, show_warnings
 
     if is_first_process():
         show_handle(handle)
+        show_warnings(handle)
     exit_if_skipped(handle.manifest.skipped)
 
 

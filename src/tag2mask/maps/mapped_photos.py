@@ -155,6 +155,16 @@ def mapped_photos(data: PreparedData, maps: AnyMaps) -> MappedPhotos:
     return MappedPhotos(splits, left_out, folder, len(names), maps.step, tag_source(maps))
 
 
+def map_shows_tags(path: Path, threshold: float) -> bool | None:
+    """Return whether any class of a photo's map exceeds a threshold; None: no class has a map.
+
+    Raises:
+        DataError: the map is missing or damaged.
+    """
+    cam_map = read_map(path)
+    return bool((cam_map.scores > np.float32(threshold)).any()) if cam_map.tags else None
+
+
 def tag_source(maps: AnyMaps) -> str:
     """Return which classes have maps: ``known``, ``known or predicted`` or ``predicted``."""
     return str(maps.manifest.metrics.get("tags", "known"))

@@ -7,7 +7,7 @@ and the recipe that the run folder keeps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +67,7 @@ def run(
     update: bool = False,
     redo: str | None = None,
     compare: Sequence[Path] = (),
+    on_step: Callable[[Handle], None] = lambda _: None,
 ) -> RunResult:
     """Run the steps in order into the step folders of ``out``.
 
@@ -81,6 +82,7 @@ def run(
             the photos that changed, and repeat the evaluation and the report.
         redo: name of the first step to repeat; its folder and all later ones are deleted.
         compare: other run folders that the report shows beside this one.
+        on_step: called with each step once it is complete.
 
     Raises:
         RunFolderError: ``out`` was made by another recipe or from other data, or can't be written.
@@ -106,6 +108,7 @@ def run(
         made = run_steps(data, recipe, lambda kind, *_: out / kind.step, runtime, update=update)
         for handle in made:
             handles[handle.step] = handle
+            on_step(handle)
             if handle.step == steps[-1].step:
                 return RunResult(out, handles)
         page = out / ReportPage.step
@@ -114,11 +117,12 @@ def run(
     return RunResult(out, handles)
 
 
-def demo(out: Path) -> dict[str, RunResult]:
+def demo(out: Path, *, on_step: Callable[[Handle], None] = lambda _: None) -> dict[str, RunResult]:
     """Generate a small tagged data set, train the CAM baseline and SEAM on it, and compare them.
 
     Args:
         out: folder of the SEAM run; ``data/`` and ``cam-baseline/`` are written inside it.
+        on_step: called with each step of the two runs once it is complete.
 
     Returns:
         The two runs by name, ``CAM baseline`` and ``SEAM``.
@@ -127,8 +131,8 @@ def demo(out: Path) -> dict[str, RunResult]:
 
     data, baseline = make_demo_data(out / "data", seed=0), out / "cam-baseline"
     return {
-        "CAM baseline": run(data, load_recipe("demo-cam-baseline"), baseline),
-        "SEAM": run(data, load_recipe("demo-seam"), out, compare=(baseline,)),
+        "CAM baseline": run(data, load_recipe("demo-cam-baseline"), baseline, on_step=on_step),
+        "SEAM": run(data, load_recipe("demo-seam"), out, compare=(baseline,), on_step=on_step),
     }
 
 

@@ -269,6 +269,9 @@ class TrainSegmenter(Section):
     seed: Seed = 0
     masks: Literal["pseudo", "ground truth"] = "pseudo"
     """Labels of the training; ground truth: fully supervised, an upper bound."""
+    use_empty_masks: bool = False
+    """Also learn from pseudo masks that show none of their photo's tags (published); such photos
+    would teach that their objects are background."""
     network: SegmentationNetwork = SegmentationNetwork()
     optimizer: Optimizer = Optimizer()
     epochs: Count = 10

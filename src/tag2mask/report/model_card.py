@@ -9,7 +9,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tag2mask.artifacts.handles import Evaluation, Predictions, PreparedData
+from tag2mask.artifacts.handles import (
+    WITHOUT_TAGGED_PIXELS,
+    Evaluation,
+    Predictions,
+    PreparedData,
+)
 from tag2mask.artifacts.manifest import Manifest
 from tag2mask.evaluation.records import SEGMENTER, EvaluationScores, SplitScores
 from tag2mask.report.run_folder import RunFolder
@@ -87,7 +92,8 @@ class ModelCard:
 
 def training_of(manifest: Manifest) -> dict[str, Any]:
     """Return the part of ``train-segmenter``'s manifest that the card shows."""
-    metrics = {key: value for key, value in manifest.metrics.items() if key != "without_masks"}
+    photos = ("without_masks", WITHOUT_TAGGED_PIXELS)
+    metrics = {key: value for key, value in manifest.metrics.items() if key not in photos}
     return {
         "section": manifest.section,
         "counts": manifest.counts,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,8 @@ from tag2mask.data.index import Sample, read_classes, read_index
 from tag2mask.data.inventory import SPLITS
 from tag2mask.data.photos import read_photo
 from tag2mask.errors import DataError, RecipeError
-from tag2mask.maps.cam_map import MAP_SUFFIX, CamMap, write_map
+from tag2mask.maps.cam_map import MAP_SUFFIX, CamMap, read_map, write_map
+from tag2mask.maps.mapped_photos import map_shows_tags
 from tag2mask.nn.inference_copy import inference_copy
 from tag2mask.nn.weights import check_finite_weights
 from tag2mask.recipe.sections import InferCam
@@ -31,7 +32,8 @@ from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.seam.inference import InferenceSettings, MultiScaleInference, PhotoMaps
 from tag2mask.seam.network import SeamNet, SeamSpec, load_seam
-from tag2mask.steps.per_photo import PhotoOutputs, has_all_files, prepared_ids
+from tag2mask.steps.empty_results import EmptyResults, empty_results
+from tag2mask.steps.per_photo import PhotoOutputs, files_exist, has_all_files, prepared_ids
 
 TAG_SOURCE = {"known": "known", "untagged": "known or predicted", "predicted": "predicted"}
 """Origin of the tags, shown with every result that is based on the maps."""
@@ -55,8 +57,8 @@ def infer_cam(
 
     Raises:
         RecipeError: refined maps are asked for, but the network has no PCM.
-        DataError: a photo can't be read (unless ``skip_bad``) or changed since ``prepare``, or the
-            data has other classes than the model.
+        DataError: a photo can't be read (unless ``skip_bad``) or changed since ``prepare``; the
+            data has other classes than the model; the maps of all tagged photos are 0 everywhere.
         WeightsError: the model can't be read, or isn't finite.
         DeviceError: the GPU ran out of memory.
         RunFolderError: ``out`` was made with another model or other settings.
@@ -84,14 +86,16 @@ def infer_cam(
         outputs.remove_missing({sample.id for sample in samples})
         write = partial(_write_maps, inference, section, files)
         computed, skipped = outputs.write(samples, write, runtime, skip_bad=section.skip_bad)
+        empty, empty_metrics = _empty_maps(samples, files, runtime, out)
         handle = step.finish(
-            counts={"photos": len(samples) - len(skipped), "computed": computed},
+            counts={"photos": len(samples) - len(skipped), "computed": computed, **empty.counts},
             skipped=skipped,
             metrics={
                 "tags": TAG_SOURCE[section.tags],
                 "branch": inference.settings.branch,
                 "head": spec.head,
                 "classes": list(spec.classes),
+                **empty_metrics,
             },
         )
         runtime.barrier()
@@ -243,6 +247,30 @@ def _predicted(probabilities: NDArray[np.float32], section: InferCam) -> tuple[i
     tags = set(np.flatnonzero(probabilities >= section.tag_threshold).tolist())
     tags.add(int(probabilities.argmax()))
     return tuple(sorted(tags))
+
+
+def _empty_maps(
+    samples: Sequence[Sample],
+    files: Callable[[str], Sequence[Path]],
+    runtime: Runtime,
+    out: Path,
+) -> tuple[EmptyResults, dict[str, Any]]:
+    """Find the tagged photos whose maps are 0 everywhere; return them and their metrics.
+
+    Raises:
+        DataError: those of all tagged photos are.
+    """
+    made = [sample for sample in samples if files_exist(files, [sample.id])]
+    empty = empty_results(made, lambda sample: map_shows_tags(files(sample.id)[0], 0.0), runtime)
+    maps = [read_map(files(photo_id)[0]) for photo_id in empty.ids]
+    found = np.mean([p for m in maps for p in m.probabilities[list(m.tags)]]) if maps else 0.0
+    return empty, empty.checked_metrics(
+        out,
+        "the maps of {} are 0 everywhere: the classifier finds none of their tags (probability "
+        f"{found:.2f} on average)",
+        "Train it longer (train_cam.epochs; in a run with `--redo train-cam`), tag more photos of "
+        "these classes, or correct wrong tags.",
+    )
 
 
 def _key(sample: Sample, section: InferCam) -> str:

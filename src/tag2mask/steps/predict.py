@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 def predict_prepared(
     data: PreparedData, model: SegmenterModel, section: Predict, out: Path, runtime: Runtime
 ) -> Predictions:
-    """Predict the masks of all photos of the chosen splits; their tags are not used.
+    """Predict the masks of all photos of the chosen splits.
+
+    Their tags are not used, but compared with the masks at the end.
 
     Args:
         data: photos and classes.
@@ -50,7 +52,8 @@ def predict_prepared(
 
     Raises:
         DataError: a photo can't be read (unless ``skip_bad``) or changed since ``prepare``, the
-            data has other classes than the model, or its probabilities aren't finite.
+            data has other classes than the model, its probabilities aren't finite, or the masks of
+            all tagged photos show none of their tags.
         WeightsError: the model can't be read, or isn't finite.
         DeviceError: out of memory.
         RunFolderError: ``out`` was made with another model or other settings, or can't be written.
@@ -85,7 +88,13 @@ def predict_prepared(
         photos = [PhotoFile(s.id, s.image, s.stamp, s.size) for s in samples.values()]
         predictor = PhotoPredictor(_labeler(segmenter, section), section, step)
         removed = predictor.outputs.remove_missing({photo.id for photo in photos})
-        return predictor.finish(photos, runtime, {"removed": removed}, skip_bad=section.skip_bad)
+        return predictor.finish(
+            photos,
+            runtime,
+            {"removed": removed},
+            skip_bad=section.skip_bad,
+            tagged=[sample for sample in samples.values() if sample.tags],
+        )
 
 
 def predict(

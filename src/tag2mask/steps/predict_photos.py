@@ -16,6 +16,7 @@ from tag2mask.artifacts.handles import Predictions
 from tag2mask.artifacts.items import item_path
 from tag2mask.artifacts.step_folder import Step
 from tag2mask.data.images import read_image
+from tag2mask.data.index import Sample
 from tag2mask.data.masks import write_confidence, write_mask
 from tag2mask.data.photo_files import PhotoFile
 from tag2mask.errors import DataError
@@ -26,7 +27,8 @@ from tag2mask.runtime.ranks import Ranks
 from tag2mask.runtime.threads import grouped, ordered_map
 from tag2mask.segmentation.inference.label_canvas import PhotoLabels
 from tag2mask.segmentation.inference.labeling import PhotoLabeler, PhotoViews
-from tag2mask.steps.per_photo import PhotoOutputs
+from tag2mask.steps.empty_results import EmptyResults, empty_results, mask_shows_tags
+from tag2mask.steps.per_photo import PhotoOutputs, files_exist
 
 LARGE_PIXELS = 64_000_000
 """Photos with more pixels are labeled one at a time, as they take hundreds of MB each."""
@@ -97,6 +99,7 @@ class PhotoPredictor:
         counts: Mapping[str, int],
         *,
         skip_bad: bool,
+        tagged: Sequence[Sample] = (),
     ) -> Predictions:
         """Write the files that are missing, on all ranks, and complete the folder.
 
@@ -105,26 +108,45 @@ class PhotoPredictor:
             ranks: the processes that share them.
             counts: further counts for the manifest, omitted if 0.
             skip_bad: whether unreadable photos are skipped.
+            tagged: the photos whose tags are known; how many masks show none of them is counted.
+
+        Raises:
+            DataError: a photo can't be read; the masks of all ``tagged`` show none of their tags.
         """
         # No file can have these names, so there are none to remove.
         unnamable = [f"{photo.id}: {photo.problem}" for photo in photos if photo.problem]
         named = [photo for photo in photos if not photo.problem]
         computed, unreadable = self.outputs.write(named, self._write_all, ranks, skip_bad=skip_bad)
         skipped = sorted([*unnamable, *unreadable])
+        empty = self._empty_masks(tagged, ranks)
         handle = self.step.finish(
             counts={
                 "photos": len(photos) - len(skipped),
                 "computed": computed,
                 **{name: count for name, count in counts.items() if count},
+                **empty.counts,
             },
             metrics={
                 "classes": list(self.segmenter.classes.names),
                 "long_side": self.labeler.settings.long_side,
+                **empty.checked_metrics(
+                    self.step.path,
+                    "the predicted masks of {} show none of their tags",
+                    "Train the network longer (train_segmenter.epochs; in a run with `--redo "
+                    "train-segmenter`), or look at the pseudo masks it learned from.",
+                ),
             },
             skipped=skipped,
         )
         ranks.barrier()
         return handle
+
+    def _empty_masks(self, tagged: Sequence[Sample], ranks: Ranks) -> EmptyResults:
+        files, classes = self.outputs.files, len(self.segmenter.classes)
+        made = [sample for sample in tagged if files_exist(files, [sample.id])]
+        return empty_results(
+            made, lambda sample: mask_shows_tags(sample, files(sample.id)[0], classes), ranks
+        )
 
     def _write_all(
         self, due: Sequence[PhotoFile], bar: ProgressBar

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,14 +33,19 @@ from tag2mask.data.masks import write_confidence, write_mask
 from tag2mask.data.photos import read_photo
 from tag2mask.errors import DataError
 from tag2mask.maps.background import labels_from_scores, with_background
-from tag2mask.maps.background_choice import choose_background_threshold, derived_alpha
+from tag2mask.maps.background_choice import (
+    BackgroundThreshold,
+    choose_background_threshold,
+    derived_alpha,
+)
 from tag2mask.maps.cam_map import CamMap
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
 from tag2mask.recipe.sections import PseudoMasks
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import sized_map
-from tag2mask.steps.per_photo import PhotoOutputs, has_all_files, prepared_ids
+from tag2mask.steps.empty_results import EmptyResults, empty_results, mask_shows_tags
+from tag2mask.steps.per_photo import PhotoOutputs, files_exist, has_all_files, prepared_ids
 
 
 def pseudo_masks(
@@ -58,7 +64,7 @@ def pseudo_masks(
     Raises:
         DataError: maps missing, damaged or of other photos; no photo to calibrate on; maps from
             which no background threshold can be estimated; with the CRF, a photo that can't be read
-            (unless ``skip_bad``).
+            (unless ``skip_bad``); the masks of all tagged photos show none of their tags.
         RunFolderError: ``out`` was made with other maps or other settings, or can't be written.
     """
     name = WALKED_MAPS if isinstance(maps, WalkedMaps) else "maps"
@@ -85,13 +91,35 @@ def pseudo_masks(
         computed, skipped = maker.outputs.write(
             samples, maker.write, runtime, skip_bad=section.skip_bad
         )
+        made = [sample for sample in samples if files_exist(files, [sample.id])]
+        empty = empty_results(
+            made,
+            lambda sample: mask_shows_tags(sample, files(sample.id)[0], len(classes)),
+            runtime,
+        )
         handle = step.finish(
-            counts={"photos": len(samples) - len(skipped), "computed": computed},
-            metrics={**background.metrics(), "classes": list(classes.names)},
+            counts={"photos": len(samples) - len(skipped), "computed": computed, **empty.counts},
+            metrics={
+                **background.metrics(),
+                "classes": list(classes.names),
+                **_empty_metrics(empty, background, out),
+            },
             skipped=[*photos.skipped, *skipped],
         )
         runtime.barrier()
         return handle
+
+
+def _empty_metrics(
+    empty: EmptyResults, background: BackgroundThreshold, out: Path
+) -> dict[str, Any]:
+    return empty.checked_metrics(
+        out,
+        "the pseudo masks of {} show none of their tags",
+        f"Set a lower pseudo_masks.background_threshold (now {background.threshold:g}, "
+        f"{background.source}; with pseudo_masks.threshold_from=fixed), or train the classifier "
+        "longer (train_cam.epochs).",
+    )
 
 
 def _files(out: Path, section: PseudoMasks, photo_id: str) -> tuple[Path, ...]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from tag2mask.artifacts.files import atomic_write
 from tag2mask.artifacts.handles import (
     MODEL_FILE,
+    WITHOUT_TAGGED_PIXELS,
     Handle,
     PreparedData,
     PseudoMaskFolder,
@@ -34,12 +35,14 @@ from tag2mask.recipe.training import TrainSegmenter, weight_file
 from tag2mask.runtime.session import Runtime
 from tag2mask.segmentation.dataset import pixels_by_class
 from tag2mask.segmentation.labels import (
+    LabeledPhotos,
     labeled_by_hand,
     pseudo_labeled,
     validation_photos,
 )
 from tag2mask.segmentation.loading import check_not_exported
 from tag2mask.segmentation.networks import build_segmenter, load_segmenter, save_segmenter
+from tag2mask.steps.empty_results import EmptyResults, empty_results, mask_shows_tags
 from tag2mask.steps.segmenter_task import (
     LAST,
     SegmenterTask,
@@ -94,18 +97,31 @@ def train_segmenter(
             assert masks is not None
             photos = pseudo_labeled(data, masks)
         training = _SegmenterTraining(data, section, runtime, step)
-        metrics = training.run(photos.samples, photos.labels)
+        training.check_foreground(photos.samples, photos.labels)
+        empty = training.empty_masks(photos)
+        left_out = set(empty.ids)
+        samples = [sample for sample in photos.samples if sample.id not in left_out]
+        metrics = training.run(samples, photos.labels)
         skipped = training.skipped.lines()
         lost = [
             sample
-            for sample in photos.samples
+            for sample in samples
             if any(line.startswith(f"{sample.id}: ") for line in skipped)
         ]
         return finish_training(
             step,
             runtime,
-            counts={"photos": len(photos.samples) - len(lost), WITHOUT: len(photos.without)},
-            metrics={"masks": section.masks, **metrics, WITHOUT: photos.without},
+            counts={
+                "photos": len(samples) - len(lost),
+                WITHOUT: len(photos.without),
+                **empty.counts,
+            },
+            metrics={
+                "masks": section.masks,
+                **metrics,
+                WITHOUT: photos.without,
+                **({WITHOUT_TAGGED_PIXELS: list(empty.ids)} if empty.ids else {}),
+            },
             skipped=skipped,
         )
 
@@ -159,7 +175,6 @@ class _SegmenterTraining:
     def run(self, samples: list[Sample], labels: Mapping[str, Path]) -> dict[str, Any]:
         """Train the network and write it; return what the manifest keeps."""
         section, runtime, folder = self.section, self.runtime, self.step.path
-        self.check_foreground(samples, labels)
         with runtime.seeded(section.seed):
             spec = segmenter_spec(section, self.classes, samples)
             with in_section("train_segmenter"):
@@ -186,6 +201,26 @@ class _SegmenterTraining:
         runtime.barrier()
         scored = {} if validation is None else {"validation_miou": best_of_validation(folder)}
         return {"steps": task.settings.steps, **summary, **scored}
+
+    def empty_masks(self, photos: LabeledPhotos) -> EmptyResults:
+        """Return the photos to leave out, because their pseudo masks show none of their tags.
+
+        Where no mask shows a tag of its photo, the tags are no measure and all photos are used.
+        """
+        if self.section.use_empty_masks or self.section.masks == "ground truth":
+            return EmptyResults((), 0)
+        labels, count = photos.labels, len(self.classes)
+
+        def shows_tags(sample: Sample) -> bool | None:
+            try:
+                return mask_shows_tags(sample, labels[sample.id], count)
+            except DataError:
+                if not self.section.skip_bad:
+                    raise
+                return None  # training reports it
+
+        empty = empty_results(photos.samples, shows_tags, self.runtime)
+        return EmptyResults((), empty.tagged) if empty.is_everything else empty
 
     def check_foreground(self, samples: list[Sample], labels: Mapping[str, Path]) -> None:
         """Check that at least one label map has foreground.

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -24,14 +25,19 @@ from tag2mask.data.index import Sample, read_classes
 from tag2mask.data.photos import read_photo
 from tag2mask.errors import DataError
 from tag2mask.maps.background import against_background
-from tag2mask.maps.background_choice import derived_alpha, kept_background_threshold
+from tag2mask.maps.background_choice import (
+    WALKED_THRESHOLD,
+    derived_alpha,
+    kept_background_threshold,
+)
 from tag2mask.maps.cam_map import MAP_SUFFIX, CamMap, map_grid, write_map
-from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
+from tag2mask.maps.mapped_photos import MappedPhotos, map_shows_tags, mapped_photos
 from tag2mask.recipe.sections import Walk
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import ordered_map
-from tag2mask.steps.per_photo import PhotoOutputs, has_all_files, prepared_ids
+from tag2mask.steps.empty_results import EmptyResults, empty_results
+from tag2mask.steps.per_photo import PhotoOutputs, files_exist, has_all_files, prepared_ids
 
 READERS = 2
 """Number of threads that read photos ahead of the network."""
@@ -89,13 +95,26 @@ def walk(
         computed, skipped = walker.outputs.write(
             samples, walker.write, runtime, skip_bad=section.skip_bad
         )
+        made = [sample for sample in samples if files_exist(files, [sample.id])]
+        empty = empty_results(
+            made, lambda sample: map_shows_tags(files(sample.id)[0], WALKED_THRESHOLD), runtime
+        )
         handle = step.finish(
-            counts={"photos": len(samples) - len(skipped), "computed": computed},
-            metrics={**metrics, "alpha": alpha},
+            counts={"photos": len(samples) - len(skipped), "computed": computed, **empty.counts},
+            metrics={**metrics, "alpha": alpha, **_empty_metrics(empty, alpha)},
             skipped=[*photos.skipped, *skipped],
         )
         runtime.barrier()
         return handle
+
+
+def _empty_metrics(empty: EmptyResults, alpha: float) -> dict[str, Any]:
+    # No error even if these are all photos: pseudo-masks may have a threshold below that of `auto`.
+    return empty.metrics(
+        "after the walk the background exceeds every tag of {} everywhere",
+        f"Set a larger walk.alpha (now {alpha:g}), which makes the background weaker, or fewer "
+        "walk.steps; or train the classifier longer (train_cam.epochs).",
+    )
 
 
 def _inference(model: AffinityModel, section: Walk, runtime: Runtime) -> AffinityInference:

@@ -10,7 +10,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tag2mask.artifacts.handles import MODELS, REPORTED_STEPS, WITHOUT_SURE_PIXELS, AffinityModel
+from tag2mask.artifacts.handles import (
+    MODELS,
+    REPORTED_STEPS,
+    WITHOUT_SURE_PIXELS,
+    WITHOUT_TAGGED_PIXELS,
+    AffinityModel,
+    Handle,
+    PseudoMaskFolder,
+)
 from tag2mask.report.page import (
     Block,
     Cell,
@@ -130,11 +138,12 @@ def timing_section(runs: Sequence[RunFolder]) -> PageSection:
     blocks: list[Block] = [PageTable(columns, tuple(rows))]
     for run in runs:
         skipped = list(dict.fromkeys(s for m in run.manifests.values() for s in m.skipped))
-        learned = run.manifests.get(AffinityModel.step)
-        unsure = learned.metrics.get(WITHOUT_SURE_PIXELS, ()) if learned is not None else ()
+        unsure = _listed(run, AffinityModel, WITHOUT_SURE_PIXELS)
+        empty = _listed(run, PseudoMaskFolder, WITHOUT_TAGGED_PIXELS)
         for photos, what in (
             (skipped, "left out"),
             (unsure, "without a sure pixel for AffinityNet"),
+            (empty, "whose pseudo masks show none of their tags"),
         ):
             if photos:
                 blocks.append(_folded(photos, f"{what} in {run.label}"))
@@ -144,6 +153,13 @@ def timing_section(runs: Sequence[RunFolder]) -> PageSection:
         tuple(blocks),
         intro="Times exclude interruptions; counts are those of the first run.",
     )
+
+
+def _listed(run: RunFolder, step: type[Handle], key: str) -> Sequence[str]:
+    """Return the photos that a step's manifest lists under a key."""
+    manifest = run.manifests.get(step.step)
+    listed: Sequence[str] = () if manifest is None else manifest.metrics.get(key, ())
+    return listed
 
 
 def _folded(photos: Sequence[str], what: str) -> Folded:

@@ -1,0 +1,116 @@
+"""Photos whose maps or masks show none of their tags: counted after each step that makes them.
+
+Such results teach nothing, or teach that the photo is background. Many of them are a warning with
+the likely causes, and if there is nothing else the step is an error: later steps could only waste
+time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tag2mask.artifacts.handles import WITHOUT_TAGGED_PIXELS
+from tag2mask.classes import mask_id
+from tag2mask.data.index import Sample
+from tag2mask.data.photos import read_sample_mask
+from tag2mask.errors import DataError, first_few
+from tag2mask.runtime.ranks import Ranks
+from tag2mask.runtime.threads import ordered_map
+
+MANY = 0.2
+"""Share of the tagged photos above which empty results are a warning."""
+ShowsTags = Callable[[Sample], bool | None]
+"""Returns whether a photo's result has a pixel of any of its tags; None: the photo has no tag."""
+
+
+class EmptyResults(NamedTuple):
+    """Tagged photos whose results have no pixel of their tags.
+
+    Attributes:
+        ids: the photos, in their order.
+        tagged: number of all tagged photos.
+    """
+
+    ids: tuple[str, ...]
+    tagged: int
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether no tagged photo shows any of its tags."""
+        return 0 < self.tagged == len(self.ids)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Count for the manifest; none where no photo is empty."""
+        return {WITHOUT_TAGGED_PIXELS: len(self.ids)} if self.ids else {}
+
+    def metrics(self, problem: str, fix: str) -> dict[str, Any]:
+        """Return the photos for the manifest, and the warning if they are many.
+
+        Args:
+            problem: what the photos have in common; ``{}`` where they are named.
+            fix: likely causes and ways out.
+        """
+        if not self.ids:
+            return {}
+        found: dict[str, Any] = {WITHOUT_TAGGED_PIXELS: list(self.ids)}
+        if len(self.ids) > MANY * self.tagged:
+            found["warnings"] = [f"{problem.format(self._described())}. {fix}"]
+        return found
+
+    def checked_metrics(self, step: Path, problem: str, fix: str) -> dict[str, Any]:
+        """Return ``metrics`` unless later steps could only waste time.
+
+        Args:
+            step: the step's folder.
+            problem: see ``metrics``.
+            fix: see ``metrics``.
+
+        Raises:
+            DataError: no tagged photo shows any of its tags.
+        """
+        if self.is_everything:
+            raise DataError(problem.format(self._described()), where=step, fix=fix)
+        return self.metrics(problem, fix)
+
+    def _described(self) -> str:
+        if not self.is_everything:
+            return f"{len(self.ids)} of {self.tagged} tagged photos ({first_few(self.ids, 3)})"
+        return f"all {self.tagged} tagged photos" if self.tagged > 1 else "the only tagged photo"
+
+
+def empty_results(samples: Sequence[Sample], shows_tags: ShowsTags, ranks: Ranks) -> EmptyResults:
+    """Find the tagged photos whose results show none of their tags.
+
+    Args:
+        samples: photos whose results are written.
+        shows_tags: looks at one photo's result.
+        ranks: the processes, which share the photos.
+
+    Raises:
+        DataError: a result can't be read.
+    """
+    shares = ranks.gather_results(lambda: list(ordered_map(shows_tags, ranks.shard(samples))))
+    shown = {
+        sample.id: found
+        for rank, share in enumerate(shares)
+        for sample, found in zip(samples[rank :: len(shares)], share, strict=True)
+    }
+    tagged = [sample.id for sample in samples if shown[sample.id] is not None]
+    return EmptyResults(tuple(item for item in tagged if not shown[item]), len(tagged))
+
+
+def mask_shows_tags(sample: Sample, path: Path, num_classes: int) -> bool | None:
+    """Return whether a mask has a pixel of any of its photo's tags; None: it has none.
+
+    Raises:
+        DataError: the mask is missing, damaged or of another photo.
+    """
+    if not sample.tags:
+        return None
+    mask = read_sample_mask(sample, path, num_classes)
+    return bool(np.isin(mask, [mask_id(tag) for tag in sample.tags]).any())
