@@ -18,7 +18,7 @@ from threading import Lock
 import numpy as np
 import torch
 
-from tag2mask.affinity.inference import AffinityInference, load_affinity_inference
+from tag2mask.affinity.inference import AffinityInference
 from tag2mask.affinity.tuning import (
     PhotoTallies,
     TunedWalk,
@@ -49,6 +49,7 @@ from tag2mask.recipe.sections import PseudoMasks, Tune, Walk
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import sized_map
 from tag2mask.steps.tuning_result import TuningResult, setting_values, write_tuning
+from tag2mask.steps.walk import walk_inference
 
 
 def tune(
@@ -109,7 +110,7 @@ def tune(
         measurer = _Measurer(
             photos,
             dict(chosen),
-            _inference(model, walk, runtime),
+            walk_inference(model, walk, runtime),
             section,
             walk,
             _grid(section, own, threshold),
@@ -163,18 +164,6 @@ def _grid(section: Tune, own: WalkSetting, own_threshold: float) -> WalkGrid:
         tuple(sorted({*section.betas, own.beta})),
         tuple(sorted({*section.steps, own.steps})),
         tuple(thresholds),
-    )
-
-
-def _inference(model: AffinityModel, walk: Walk, runtime: Runtime) -> AffinityInference:
-    return load_affinity_inference(
-        model.file,
-        runtime.device,
-        radius=walk.radius,
-        long_side=walk.long_side,
-        scales=walk.scales,
-        published=walk.behavior == "published",
-        autocast=partial(runtime.autocast, walk.precision),
     )
 
 

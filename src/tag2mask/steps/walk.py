@@ -90,7 +90,7 @@ def walk(
         else:
             alpha = section.alpha
         samples = list({s.id: s for split in photos.splits.values() for s in split}.values())
-        walker = _Walker(photos, _inference(model, section, runtime), section, alpha, step)
+        walker = _Walker(photos, walk_inference(model, section, runtime), section, alpha, step)
         walker.outputs.remove_missing({sample.id for sample in samples})
         computed, skipped = walker.outputs.write(
             samples, walker.write, runtime, skip_bad=section.skip_bad
@@ -117,7 +117,8 @@ def _empty_metrics(empty: EmptyResults, alpha: float) -> dict[str, Any]:
     )
 
 
-def _inference(model: AffinityModel, section: Walk, runtime: Runtime) -> AffinityInference:
+def walk_inference(model: AffinityModel, section: Walk, runtime: Runtime) -> AffinityInference:
+    """Return AffinityNet of a trained model with the settings of ``walk``."""
     return load_affinity_inference(
         model.file,
         runtime.device,
