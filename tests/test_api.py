@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 import tag2mask
 from local_segmenter import colorful
@@ -75,7 +77,55 @@ def test_a_path_is_turned_upright(predictor: tag2mask.Predictor, tmp_path: Path)
     exif[0x0112] = 6
     Image.fromarray(PHOTO).save(tmp_path / "turned.jpg", exif=exif)
     assert predictor(tmp_path / "turned.jpg").labels.shape == (120, 90)
-    assert predictor(Image.open(tmp_path / "turned.jpg")).labels.shape == (90, 120)
+    wanted = predictor(tmp_path / "turned.jpg").labels
+    opened = Image.open(tmp_path / "turned.jpg")
+    for image in (opened, opened.convert("RGB"), ImageOps.exif_transpose(opened)):
+        np.testing.assert_array_equal(predictor(image).labels, wanted)
+    assert predictor(np.asarray(opened)).labels.shape == (90, 120)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp", "gif"])
+def test_encoded_bytes_and_files(
+    predictor: tag2mask.Predictor, tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"photo.{suffix}"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(PHOTO).save(path, **({} if suffix == "gif" else {"exif": exif}))
+    wanted = predictor(path).labels
+    data = path.read_bytes()
+    with path.open("rb") as file, tempfile.SpooledTemporaryFile() as uploaded:
+        uploaded.write(data)  # at its end
+        piped = BytesIO(data)
+        piped.seekable = lambda: False  # type: ignore[method-assign]
+        for image in (
+            data,
+            bytearray(data),
+            memoryview(data),
+            BytesIO(data),
+            file,
+            uploaded,
+            piped,
+        ):
+            np.testing.assert_array_equal(predictor(image).labels, wanted)
+        assert not file.closed
+    assert predictor(data).overlay(data).size == (wanted.shape[1], wanted.shape[0])
+
+
+def test_encoded_bytes_that_are_no_photo(predictor: tag2mask.Predictor, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^not a photo\. "):
+        predictor(b"nothing")
+    Image.fromarray(PHOTO).save(tmp_path / "cut.png")
+    with pytest.raises(DataError, match=r"^photo can't be read: "):
+        predictor((tmp_path / "cut.png").read_bytes()[:500])
+    (tmp_path / "text.txt").write_text("text")
+    with (tmp_path / "text.txt").open() as file, pytest.raises(DataError, match="mode 'rb'"):
+        predictor(file)  # type: ignore[arg-type]
+
+
+def test_gray_with_a_third_axis(predictor: tag2mask.Predictor) -> None:
+    gray = PHOTO[:, :, 0]
+    np.testing.assert_array_equal(predictor(gray[..., None]).labels, predictor(gray).labels)
 
 
 def test_the_command_writes_the_same_mask(
@@ -154,7 +204,6 @@ def test_a_run_brings_its_own_settings(model: Path, tmp_path: Path) -> None:
         None,
         np.zeros((5, 5, 2, 2), np.uint8),
         np.zeros((3, 5, 5), np.uint8),
-        np.zeros((5, 5, 1), np.uint8),
         np.zeros((5, 5, 2), np.uint8),
     ],
 )
@@ -169,8 +218,9 @@ def test_an_image_without_pixels(predictor: tag2mask.Predictor) -> None:
 
 
 def test_files_that_cannot_be_read(predictor: tag2mask.Predictor, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="photo is missing"):
+    with pytest.raises(DataError, match="photo is missing") as missing:
         predictor(tmp_path / "gone.jpg")
+    assert "tags" not in str(missing.value) and "--skip-bad" not in str(missing.value)
     Image.fromarray(PHOTO).save(tmp_path / "cut.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:500])
     with pytest.raises(DataError, match="can't be read"):

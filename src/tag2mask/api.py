@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from io import BytesIO, TextIOBase
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from tag2mask.classes import ClassSet
+from tag2mask.data.decoding.opening import DECODE_ERRORS, Source, one_line
+from tag2mask.data.decoding.orientation import exif_orientation, turned
 from tag2mask.data.decoding.rgb import to_rgb
 from tag2mask.data.images import image_size, read_image
 from tag2mask.data.masks import palette_image
@@ -24,7 +27,9 @@ from tag2mask.segmentation.inference.segmenter import Segmenter
 from tag2mask.segmentation.loading import open_segmenter
 from tag2mask.steps.predict import segmentation_settings
 
-AnyImage = str | Path | Image.Image | npt.NDArray[np.uint8]
+AnyImage = (
+    str | Path | bytes | bytearray | memoryview | BinaryIO | Image.Image | npt.NDArray[np.uint8]
+)
 
 
 @dataclass(frozen=True)
@@ -92,9 +97,11 @@ class Predictor:
         """Label one photo.
 
         Args:
-            image: path of a photo of any format and size, which is turned upright by its EXIF
-                orientation; a Pillow image of any mode; or a uint8 array (H, W, 3) in RGB,
-                (H, W, 4) or (H, W).
+            image: path of a photo of any format and size; the bytes of such a file, or a file
+                opened in binary mode; a Pillow image of any mode; or a uint8 array (H, W, 3) in
+                RGB, (H, W, 4), (H, W, 1) or (H, W). Files and Pillow images are turned upright by
+                their EXIF orientation, which a Pillow image keeps when it is converted
+                (``PIL.ImageOps.exif_transpose`` turns one and removes it); arrays have none.
 
         Raises:
             DataError: unreadable photo, or another kind of array.
@@ -142,34 +149,62 @@ def load(path: str | Path, *, device: str = "auto", **settings: Any) -> Predicto
 def _photo(
     image: AnyImage, segmentation: PhotoLabeler | None = None
 ) -> tuple[Image.Image, tuple[int, int]]:
-    """Return a photo as RGB, decoded no larger than needed, and its full size (H, W)."""
-    if isinstance(image, str | Path):
-        path = Path(image)
-        size = image_size(path)
+    """Return a photo as upright RGB, decoded no larger than needed, and its full size (H, W)."""
+    if isinstance(image, Image.Image):
+        rgb = _pillow_image(image)
+        return rgb, (rgb.height, rgb.width)
+    source = _encoded(image)
+    if source is not None:
+        size = image_size(source)
         at_least = None if segmentation is None else segmentation.decode_at(size)
-        return read_image(path, at_least=at_least), size
-    if not isinstance(image, Image.Image):
-        shape: tuple[int, ...] = getattr(image, "shape", ())
-        dtype = getattr(image, "dtype", None)
-        if (
-            dtype != np.uint8
-            or not image.size
-            or not (len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4)))
-        ):
-            raise DataError(
-                f"the image is {type(image).__name__} of {dtype}, {shape}",
-                fix="Give a path, a Pillow image, or uint8 (h, w, 3) in RGB.",
-            )
-        image = Image.fromarray(image)
+        return read_image(source, at_least=at_least), size
+    rgb = to_rgb(_array_image(image))
+    return rgb, (rgb.height, rgb.width)
+
+
+def _array_image(image: Any) -> Image.Image:
+    """Return an array as an image of mode RGB, RGBA or L."""
+    shape: tuple[int, ...] = getattr(image, "shape", ())
+    dtype = getattr(image, "dtype", None)
+    bands = shape[2] if len(shape) == 3 else 1
+    if dtype != np.uint8 or not image.size or len(shape) not in (2, 3) or bands not in (1, 3, 4):
+        raise DataError(
+            f"the image is {type(image).__name__} of {dtype}, {shape}",
+            fix="Give a path, the bytes of an image file, a Pillow image, or uint8 (h, w, 3) in "
+            "RGB.",
+        )
+    return Image.fromarray(image[..., 0] if shape[2:] == (1,) else image)
+
+
+def _encoded(image: Any) -> Source | None:
+    """Return an image file as a path, or as a binary file that can seek; None: another kind.
+
+    Raises:
+        DataError: a file in text mode.
+    """
+    if isinstance(image, str | Path):
+        return Path(image)
+    if isinstance(image, bytes | bytearray | memoryview):
+        return BytesIO(image)
+    if isinstance(image, TextIOBase):
+        raise DataError("the image is a file in text mode", fix="Open it with mode 'rb'.")
+    if not hasattr(image, "read"):
+        return None
+    file: BinaryIO = image
+    return file if file.seekable() else BytesIO(file.read())
+
+
+def _pillow_image(image: Image.Image) -> Image.Image:
+    """Return a Pillow image as upright RGB; it may be an opened file that isn't decoded yet."""
     if not all(image.size):
         raise DataError(
             f"the image has {image.width}x{image.height} px", fix="Give one with pixels."
         )
     try:
+        orientation = exif_orientation(image)
         image.load()
-        rgb = to_rgb(image)
-    except OSError as error:
+    except DECODE_ERRORS as error:
         raise DataError(
-            f"the image can't be read: {error}", fix="It is cut off or damaged."
+            f"the image can't be read: {one_line(error)}", fix="It is cut off or damaged."
         ) from None
-    return rgb, (rgb.height, rgb.width)
+    return turned(to_rgb(image), orientation)

@@ -152,7 +152,8 @@ def _unreadable(error: BaseException, where: Path | None, noun: str) -> Tag2Mask
                 where=where,
                 fix="Convert it to JPEG or PNG.",
             )
-        return DataError(f"not a {noun}, despite its name", where=where, fix="Replace the file.")
+        name = "" if where is None else ", despite its name"
+        return DataError(f"not a {noun}{name}", where=where, fix="Replace the file.")
     return DataError(
         f"{noun} can't be read: {one_line(error)}",
         where=where,
