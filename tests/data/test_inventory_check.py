@@ -16,10 +16,10 @@ from tag2mask.errors import DataError
     ("rows", "warning"),
     [
         (
-            "a,dog,train\nb,dog,tran\nc,dog,Val\n",
-            "1 of split 'tran'; did you mean 'train'?, 1 of split 'Val'; did you mean 'val'?",
+            "a,dog,train\nb,dog,tran\nc,dog,vla\n",
+            "1 of split 'tran'; did you mean 'train'?, 1 of split 'vla'; did you mean 'val'?",
         ),
-        ("a,dog,train\nb,dog,validation\nc,dog,train\n", "1 of split 'validation'"),
+        ("a,dog,train\nb,dog,unlabeled\nc,dog,train\n", "1 of split 'unlabeled'"),
         (
             "a,dog,train\nb,Dog,train\nc,Dog,train\n",
             "tag 'dog' of photo 'a' [tags.csv line 2] looks like 'Dog' (2 photos); "

@@ -67,3 +67,34 @@ def test_an_id_in_two_lists_and_an_unknown_one(tmp_path):
 def test_a_missing_list(tmp_path):
     with pytest.raises(DataError, match=r"no list of ids 'gone\.txt'"):
         SplitRule(tmp_path, SourceOptions(train_split="gone.txt"))
+
+
+@pytest.mark.parametrize(
+    ("written", "split"),
+    [
+        ("Train", "train"),
+        ("training", "train"),
+        ("VAL", "val"),
+        ("valid", "val"),
+        ("Validation", "val"),
+        ("Test", None),
+        ("PublicTest", None),
+        ("extra", None),
+    ],
+)
+def test_usual_names_of_splits(tmp_path, written, split):
+    rule = SplitRule(tmp_path, SourceOptions())
+    assert rule.split_of("a", written) == split
+    assert len(rule.problems({"a"})) == (written == "extra")
+
+
+def test_a_requested_name_is_taken_as_it_is(tmp_path):
+    rule = SplitRule(tmp_path, SourceOptions("Train", "validation"))
+    assert [rule.split_of("a", name) for name in ("Train", "train", "validation", "val")] == [
+        "train",
+        "train",
+        "val",
+        "val",
+    ]
+    rule = SplitRule(tmp_path, SourceOptions("train", "Test"))
+    assert [rule.split_of("a", name) for name in ("test", "val")] == ["val", None]

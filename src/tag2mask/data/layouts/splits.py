@@ -22,6 +22,20 @@ from tag2mask.data.layouts.ids import normalize_path, without_suffix
 from tag2mask.data.layouts.listing import read_lines
 from tag2mask.errors import DataError, nearest_hint
 
+_USUAL_SPLITS = {
+    **dict.fromkeys(("train", "training", "trn", "trainset", "trainingset"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "development"), "val"),
+    **dict.fromkeys(("eval", "evaluation", "valset", "validationset"), "val"),
+    **dict.fromkeys(("test", "testing", "tst", "testset", "holdout", "heldout"), "test"),
+    **dict.fromkeys(("publictest", "privatetest"), "test"),
+}
+"""Splits by the names that data sets give them, in lower case and without punctuation."""
+
+
+def usual_split(name: str) -> str | None:
+    """Return ``train``, ``val`` or ``test`` for its usual names; None for another name."""
+    return _USUAL_SPLITS.get(re.sub(r"[\W_]", "", name.casefold()))
+
 
 class ListedPhoto(NamedTuple):
     """One line of a split list."""
@@ -100,6 +114,8 @@ def find_list(root: Path, name: str) -> Path | None:
 class SplitRule:
     """Decides a photo's split by lists of ids, or by the split that the data gives it.
 
+    ``Training`` and ``valid`` are the splits ``train`` and ``val``, unless they are requested.
+
     Args:
         root: the data folder.
         options: the requested splits.
@@ -154,8 +170,10 @@ class SplitRule:
             return listed
         if not written:
             return None if self._train_is_listed else "train"
-        split = self._names.get(written)
-        self._seen.add(written)
+        usual = {usual_split(name): name for name in self._names if usual_split(name)}
+        name = written if written in self._names else usual.get(usual_split(written), written)
+        self._seen.add(name)
+        split = self._names.get(name)
         if split is None:
             self._unrequested[written] += 1
         return split
@@ -192,7 +210,7 @@ class SplitRule:
         unused = [
             f"{count} of split {name!r}{nearest_hint(name, self._names)}"
             for name, count in self._unrequested.items()
-            if name != "test"
+            if usual_split(name) != "test"
         ]
         if not unused:
             return []

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from tag2mask.data.inventory import DataProblem
 from tag2mask.data.layouts.ids import without_suffix
 from tag2mask.data.layouts.tables.cells import Table
+from tag2mask.data.layouts.tables.split_columns import SplitColumns, find_split_columns
 from tag2mask.errors import DataError, first_few
 
 _ONE_NAME = frozenset(
@@ -48,7 +49,7 @@ class Columns(NamedTuple):
     tags: tuple[int, ...]
     one_name: bool
     """A cell of tags holds one name; spaces are part of it."""
-    split: int | None
+    split: SplitColumns
     mask: int | None
     problems: tuple[DataProblem, ...]
     remarks: tuple[str, ...]
@@ -75,15 +76,22 @@ def find_columns(table: Table) -> Columns:
     for role, columns in found.items():
         if len(columns) > 1 and not (role == "tags" and _are_numbered(table, columns)):
             raise _ambiguous(table, role, columns)
-    one = {role: columns[0] if columns else None for role, columns in found.items()}
     tags = tuple(found["tags"])
     used = {index for columns in found.values() for index in columns}
+    split = (
+        SplitColumns(found["split"][0], verbatim=True)
+        if found["split"]
+        else find_split_columns(table, used)
+    )
+    found["split"] = split.columns
+    used.update(split.columns)
+    one = {role: columns[0] if columns else None for role, columns in found.items()}
     return Columns(
         one["image"],
         one["id"],
         tags,
         all(_base(table.header[index]) not in _SEVERAL_NAMES for index in tags),
-        one["split"],
+        split,
         one["mask"],
         tuple(_misspelled(table, used)),
         tuple(_remarks(table, found, used)),

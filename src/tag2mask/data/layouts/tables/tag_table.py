@@ -113,12 +113,11 @@ class _LineReader:
         tags = self._tags(cells, where)
         if isinstance(tags, DataProblem):
             return tags
-        split = self._columns.split
         return TagRow(
             id=without_suffix(paths["id"] if "id" in paths else paths["image"]),
             image=paths.get("image", ""),
             tags=tags,
-            split="" if split is None else unquoted(cells[split]),
+            split=self._columns.split.split_of(cells),
             mask=paths.get("mask", ""),
             where=where,
         )
