@@ -26,6 +26,7 @@ class LocalSegmenter:
     """
 
     size_multiple: int = 8
+    takes_any_size: bool = False
     long_side: int = 64
     caller_threads: int = 2
     batched: bool = False
@@ -38,7 +39,8 @@ class LocalSegmenter:
     def probabilities(self, images: Float32) -> Float32:
         self.shapes.append(images.shape)
         assert images.dtype == np.float32 and images.shape[1] == 3
-        assert all(side % self.size_multiple == 0 for side in images.shape[2:])
+        fitting = all(side % self.size_multiple == 0 for side in images.shape[2:])
+        assert fitting or self.takes_any_size
         time.sleep(self.seconds)
         around = np.pad(images, ((0, 0), (0, 0), (REACH, REACH), (REACH, REACH)))
         mean = np.zeros(images.shape, np.float32)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from small_runs import call, one_rank, prepared, write_photos
 from tag2mask.affinity.network import build_affinity_net
@@ -24,7 +26,7 @@ from tag2mask.segmentation.deeplab_v1 import DeepLabV1
 from tag2mask.segmentation.networks import build_segmenter
 from tag2mask.steps.affinity_labels import affinity_labels
 from tag2mask.steps.infer_cam import infer_cam
-from tag2mask.steps.segmenter_task import segmenter_spec
+from tag2mask.steps.segmenter_task import SegmenterTask, segmenter_spec
 from tag2mask.steps.train_affinity import affinity_spec, train_affinity
 from tag2mask.steps.train_cam import net_spec, train_cam
 from tag2mask.steps.training import network_optimizer
@@ -100,6 +102,46 @@ def test_the_papers_segmentation_network(name: str) -> None:
     found = {(group["lr"], group["weight_decay"]) for group in groups}
     assert found == {(0.001, 0.0005), (0.002, 0.0), (0.01, 0.0005), (0.02, 0.0)}
     assert isinstance(net, DeepLabV1)
+
+
+def authors_groups(net: DeepLabV1) -> tuple[list[nn.Parameter], ...]:
+    """Transcribe ``get_parameter_groups`` of ``lib/net/deeplabv1.py``."""
+    groups: tuple[list[nn.Parameter], ...] = ([], [], [], [])
+    from_scratch_layers = [net.conv_fov, net.conv_fov2, net.cls_conv]
+    for m in net.modules():
+        if isinstance(m, nn.Conv2d):
+            groups[2 if m in from_scratch_layers else 0].append(m.weight)
+            if m.bias is not None:
+                groups[3 if m in from_scratch_layers else 1].append(m.bias)
+    return groups
+
+
+def test_the_papers_segmentation_network_trains_what_the_authors_train() -> None:
+    """Parameters, learning rates and weight decays; batch norms use the batch's statistics."""
+    section = load_recipe("voc12-resnet38-paper").train_segmenter
+    photos = samples("photo")
+    spec = segmenter_spec(section, ClassSet(VOC_NAMES), photos)
+    skipped: Any = None
+    with torch.device("meta"):
+        net = build_segmenter(spec)
+        assert isinstance(net, DeepLabV1)
+        SegmenterTask(net, photos, {}, 20, section, one_rank(), skipped, None)
+        found = network_optimizer(net, net.new_parameters(), section).param_groups
+    wanted = [
+        ({id(p) for p in parameters}, lr, decay)
+        for parameters, lr, decay in zip(
+            authors_groups(net),
+            (0.001, 2 * 0.001, 10 * 0.001, 20 * 0.001),
+            (0.0005, 0, 0.0005, 0),
+            strict=True,
+        )
+        if parameters
+    ]
+    assert [({id(p) for p in g["params"]}, g["lr"], g["weight_decay"]) for g in found] == wanted
+    assert len(wanted[0][0]) == 43  # all convolutions of ResNet-38, the first ones too
+    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert len(norms) == 39
+    assert all(norm.training and norm.momentum == 0.0003 for norm in norms)
 
 
 def samples(name: str) -> list[Sample]:

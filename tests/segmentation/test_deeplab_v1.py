@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from toy_backbone import PointwiseBackbone, random
 
 from tag2mask.errors import WeightsError
-from tag2mask.segmentation.deeplab_v1 import DeepLabV1, build_deeplab_v1
+from tag2mask.segmentation.deeplab_v1 import DeepLabV1, build_deeplab_v1, train_as_published
 
 STRIDE = 4
 
@@ -85,6 +85,35 @@ def test_initial_predictions_favor_no_class() -> None:
     logits = DeepLabV1(PointwiseBackbone(STRIDE), 3)(random(2, 3, 64, 64))
     loss = F.cross_entropy(logits, torch.zeros(2, 64, 64, dtype=torch.long))
     assert loss.item() == pytest.approx(torch.tensor(4.0).log().item(), abs=0.2)
+
+
+def test_published_initialization() -> None:
+    """All of the head as by ``kaiming_normal_(mode="fan_out")``, the bias as by torch."""
+    torch.manual_seed(0)
+    net = DeepLabV1(PointwiseBackbone(STRIDE), 20)
+    train_as_published(net)
+    for layer, fan_out in ((net.conv_fov, 512 * 9), (net.conv_fov2, 512), (net.cls_conv, 21)):
+        assert layer.weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.05)
+        assert layer.weight.mean().item() == pytest.approx(0, abs=0.01)
+    bias, bound = net.cls_conv.bias, 512**-0.5
+    assert 0.7 * bound < bias.abs().max().item() <= bound
+    assert bias.abs().min().item() < 0.3 * bound
+
+
+def test_published_batch_norms_learn_no_affine_parameters() -> None:
+    """A step of training moves the running statistics by 3e-4, as the authors' momentum."""
+    torch.manual_seed(0)
+    net = DeepLabV1(PointwiseBackbone(STRIDE), 3).train()
+    train_as_published(net)
+    assert {name for name, p in net.named_parameters() if not p.requires_grad} == {
+        f"{norm}.{kind}" for norm in ("bn_fov", "bn_fov2") for kind in ("weight", "bias")
+    }
+    image = random(2, 3, 32, 32)
+    F.cross_entropy(net(image), torch.zeros(2, 32, 32, dtype=torch.long)).backward()
+    cells = net.conv_fov(net.backbone(image).last)
+    torch.testing.assert_close(net.bn_fov.running_mean, 3e-4 * cells.mean(dim=(0, 2, 3)))
+    variance = 1 - 3e-4 + 3e-4 * cells.var(dim=(0, 2, 3))
+    torch.testing.assert_close(net.bn_fov.running_var, variance)
 
 
 @pytest.mark.parametrize("weights", ["packaged", "hub"])

@@ -10,13 +10,16 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
+from toy_backbone import PointwiseBackbone
 
 from local_segmenter import colorful
 from tag2mask.classes import ClassSet
 from tag2mask.errors import DeviceError
 from tag2mask.nn.batch_padding import BatchPadding
+from tag2mask.segmentation.deeplab_v1 import DeepLabV1
 from tag2mask.segmentation.inference.labeling import SINGLE_VIEW, PhotoLabeler, PhotoViews
 from tag2mask.segmentation.networks import SegmenterSpec, build_segmenter
 from tag2mask.segmentation.torch_segmenter import TorchSegmenter
@@ -225,3 +228,35 @@ def test_gpu_gives_the_same_result() -> None:
     segmenter = TorchSegmenter(net, CLASSES, 64, torch.device("cuda"), "32")  # type: ignore[arg-type]
     assert segmenter.batched
     np.testing.assert_allclose(segmenter.probabilities(images_of(0, 1)), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("size", [(61, 90), (64, 48)])
+@pytest.mark.parametrize(("scales", "flip"), [((1.0,), False), ((0.5, 1.0, 1.75), True)])
+def test_published_prediction_averages_logits(
+    size: tuple[int, int], scales: tuple[float, ...], flip: bool
+) -> None:
+    """Transcribe ``collect_func`` of the authors' ``test.py``: logits at the photo's size."""
+    torch.manual_seed(0)
+    net = DeepLabV1(PointwiseBackbone(8, size_multiple=8), 2).eval()
+    nn.init.normal_(net.cls_conv.weight, std=0.3)  # probabilities that differ from equal ones
+    photo = Image.fromarray(colorful(*size))
+    result_list = []
+    for rate in scales:
+        height, width = (round(side * rate) for side in size)
+        view = np.asarray(photo.resize((width, height), Image.Resampling.BICUBIC)) / 255
+        image = torch.from_numpy((view - net.mean) / net.std).float().permute(2, 0, 1)[None]
+        for turned in (False, True) if flip else (False,):
+            with torch.no_grad():
+                result = net(torch.flip(image, [3]) if turned else image)
+            result = F.interpolate(result, size, mode="bilinear", align_corners=True)
+            result_list.append(torch.flip(result, [3]) if turned else result)
+    expected = torch.cat(result_list).mean(dim=0).softmax(dim=0)
+    segmenter = TorchSegmenter(net, CLASSES, 64, CPU, "32")
+    settings = replace(SINGLE_VIEW, scales=scales, flip=flip, confidence="float32", published=True)
+    found = PhotoLabeler(segmenter, settings)(photo)
+    np.testing.assert_allclose(found.confidence, expected.amax(dim=0).numpy(), atol=1e-5)
+    chosen = expected.gather(0, torch.from_numpy(found.labels)[None].long())[0]
+    torch.testing.assert_close(chosen, expected.amax(dim=0), atol=1e-5, rtol=0)
+    default = PhotoLabeler(segmenter, replace(settings, published=False))(photo)
+    different = len(scales) > 1 or size == (61, 90)  # else there is nothing to average or to pad
+    assert np.allclose(default.confidence, found.confidence, atol=1e-4) is not different

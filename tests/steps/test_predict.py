@@ -142,6 +142,23 @@ def test_all_optional_outputs(photos: Path, tmp_path: Path) -> None:
     assert not files(shown, "overlays")
 
 
+def test_published_predictions_are_those_of_the_published_labeler(
+    photos: Path, tmp_path: Path
+) -> None:
+    given: dict[str, Any] = {"scales": (0.5, 1.0), "probabilities": True, "long_side": "photo"}
+    made = predicted(photos, tmp_path / "published", behavior="published", **given)
+    default = predicted(photos, tmp_path / "default", **given)
+    segmenter = LocalSegmenter()
+    settings = segmentation_settings(Predict(behavior="published", **given), segmenter)
+    (photo,) = (photo for photo in list_photos([photos]) if photo.id == "6")
+    expected = PhotoLabeler(segmenter, settings)(read_image(photo.path))
+    one, other = (
+        np.load(files(step, "probabilities")["6"])["probabilities"] for step in (made, default)
+    )
+    np.testing.assert_array_equal(one, expected.probabilities)
+    assert not np.array_equal(one, other)
+
+
 def test_overlays_of_large_photos_are_small(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

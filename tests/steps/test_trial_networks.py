@@ -54,6 +54,12 @@ def test_an_unsupported_crop_is_reported(tmp_path: Path) -> None:
         try_networks(None, recipe.train_segmenter, built=None, run=tmp_path)
 
 
+def test_published_training_of_another_network_is_reported(tmp_path: Path) -> None:
+    section = recipe_from({"train_segmenter": {"behavior": "published"}}).train_segmenter
+    with pytest.raises(RecipeError, match=r"training of deeplabv1, not of deeplabv3plus.*default"):
+        try_networks(None, section, built=None, run=tmp_path)
+
+
 @pytest.mark.parametrize("of", [NETWORK, BACKBONE])
 def test_weights_must_exist_unless_the_run_writes_them(tmp_path: Path, of: tuple[str, str]) -> None:
     run = tmp_path / "run"

@@ -236,6 +236,9 @@ class Predict(Section):
 
     not_identity = frozenset({"batch_size", "skip_bad"})
 
+    behavior: Behavior = "default"
+    """published: average the logits of the views instead of their probabilities, without padding
+    them, and give all classes to the CRF."""
     splits: tuple[Literal["train", "val"], ...] = ("train", "val")
     """Splits to predict in a run."""
     long_side: Annotated[Side | Literal["trained", "photo"], BeforeValidator(_side_or_name)] = (

@@ -266,6 +266,9 @@ class TrainSegmenter(Section):
 
     enabled: bool = True
     """False: a run ends with the pseudo masks."""
+    behavior: Behavior = "default"
+    """published: only of ``deeplabv1``; trains all convolutions and no affine parameters of batch
+    norms, whose momentum is 3e-4, and draws the classifier as the authors' code does."""
     seed: Seed = 0
     masks: Literal["pseudo", "ground truth"] = "pseudo"
     """Labels of the training; ground truth: fully supervised, an upper bound."""
@@ -288,7 +291,8 @@ class TrainSegmenter(Section):
     color_jitter: ColorJitter = (0.3, 0.3, 0.3, 0.1)
     """Brightness, contrast, saturation, hue."""
     freeze_batch_norm: bool = True
-    """Freeze the batch norms of the pretrained encoder; those of new layers are trained."""
+    """Freeze the batch norms of the pretrained encoder (published: false); those of new layers are
+    trained."""
     validate_epochs: NonNegativeCount = 0
     """Epochs between validations on masks of the validation split, of which the best network is
     saved; 0: none, and the last network is saved."""

@@ -15,6 +15,7 @@ Sources:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch.nn.functional as F
@@ -29,6 +30,8 @@ DEEPLAB_V1 = "deeplabv1"
 """Name of the architecture."""
 CHANNELS = 512
 DILATION = 12
+PUBLISHED_MOMENTUM = 3e-4
+"""Momentum of the running statistics of all batch norms in the authors' code."""
 
 
 class DeepLabV1(nn.Module):
@@ -108,3 +111,28 @@ def build_deeplab_v1(num_classes: int, *, weights: str) -> DeepLabV1:
     """
     backbone = build_backbone(RESNET38, weights=weights, output_stride=ResNet38.stride)
     return DeepLabV1(backbone, num_classes)
+
+
+def train_as_published(net: DeepLabV1) -> None:
+    """Set up a network for training as in the authors' code.
+
+    * No convolution is frozen, the first layers neither.
+    * The optimizer has no group for the affine parameters of batch norms: they keep their values,
+      in the head 1 and 0. Running statistics have momentum 3e-4.
+    * The classifier's weights are drawn like those of the head's other convolutions, its bias as by
+      torch. By default all classes are nearly equal at first, see `DeepLabV1`.
+
+    Sources:
+        ``get_parameter_groups`` and ``__initial__`` in ``lib/net/deeplabv1.py``, and
+        ``experiment/seamv1-pseudovoc`` of
+        https://github.com/YudeWang/semantic-segmentation-codebase. The latter never calls
+        ``train()`` of ResNet-38, which would freeze its first layer and its batch norms.
+    """
+    for module in net.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.momentum = PUBLISHED_MOMENTUM
+            module.requires_grad_(False)
+    nn.init.kaiming_normal_(net.cls_conv.weight, mode="fan_out", nonlinearity="relu")
+    assert net.cls_conv.bias is not None
+    bound = 1 / math.sqrt(net.cls_conv.in_channels)
+    nn.init.uniform_(net.cls_conv.bias, -bound, bound)

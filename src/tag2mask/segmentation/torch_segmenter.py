@@ -21,6 +21,7 @@ from tag2mask.runtime.memory import explain_out_of_memory
 from tag2mask.runtime.precision import Precision, resolve_precision
 from tag2mask.runtime.session import share_of_threads
 from tag2mask.runtime.threads import MAX_THREADS, processors
+from tag2mask.segmentation.deeplab_v1 import DeepLabV1
 from tag2mask.segmentation.inference.label_loops import Float32
 from tag2mask.segmentation.networks import SegmentationNet
 
@@ -56,6 +57,7 @@ class TorchSegmenter:
         self.classes, self.long_side = classes, long_side
         self.mean, self.std = net.mean, net.std
         self.size_multiple = net.size_multiple
+        self.takes_any_size = isinstance(net, DeepLabV1)
         self.batched = device.type != "cpu"
         self._threads = torch.get_num_threads()
         self.caller_threads = caller_threads or min(

@@ -185,6 +185,7 @@ def segmentation_settings(section: Predict, segmenter: Segmenter) -> LabelingSet
         crf=crf if section.crf.enabled else None,
         confidence="uint8" if section.confidence else None,
         probabilities=section.probabilities,
+        published=section.behavior == "published",
     )
 
 

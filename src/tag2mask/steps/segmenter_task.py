@@ -26,6 +26,7 @@ from tag2mask.segmentation.dataset import (
     SegmenterDataset,
     segmenter_loader,
 )
+from tag2mask.segmentation.deeplab_v1 import DEEPLAB_V1, DeepLabV1, train_as_published
 from tag2mask.segmentation.inference.labeling import SINGLE_VIEW, PhotoLabeler
 from tag2mask.segmentation.labels import compare_with_masks
 from tag2mask.segmentation.losses import SegmenterObjective
@@ -94,7 +95,7 @@ class SegmenterTask:
         validation: scores the network during training; None: no validation.
 
     Raises:
-        RecipeError: the network can't take the crop.
+        RecipeError: the network can't take the crop, or ``behavior: published`` isn't its training.
     """
 
     section_name = "train_segmenter"
@@ -111,9 +112,14 @@ class SegmenterTask:
         validation: Validation | None,
     ) -> None:
         check_crop(net, section)
+        check_behavior(net, section)
+        if section.behavior == "published":
+            assert isinstance(net, DeepLabV1)
+            train_as_published(net)
         assert isinstance(net.backbone, nn.Module)
         self.backbone = net.backbone
-        freeze(self.backbone, net.frozen(), batch_norm=section.freeze_batch_norm)
+        if section.behavior == "default":
+            freeze(self.backbone, net.frozen(), batch_norm=section.freeze_batch_norm)
         self.module = SegmenterObjective(net.to(memory_format=torch.channels_last))
         self.section = section
         self.runtime = runtime
@@ -161,7 +167,7 @@ class SegmenterTask:
             self._train_mode()
 
     def _train_mode(self) -> None:
-        """Set training mode; batch norms of the encoder may be frozen, new ones never are."""
+        """Set training mode; batch norms of new layers never use their running statistics."""
         self.module.train()
         train_mode(self.backbone, freeze_batch_norm=self.section.freeze_batch_norm)
 
@@ -218,6 +224,21 @@ class Validation:
             with atomic_write(self.folder / MODEL_FILE) as temporary:
                 save_segmenter(temporary, net, self.spec)
         runtime.barrier()
+
+
+def check_behavior(net: SegmentationNet, section: TrainSegmenter) -> None:
+    """Check that the authors' training is asked for only with the authors' network.
+
+    Raises:
+        RecipeError: it is another network.
+    """
+    if section.behavior == "published" and not isinstance(net, DeepLabV1):
+        raise RecipeError(
+            f"behavior published is the authors' training of {DEEPLAB_V1}, not of "
+            f"{section.network.architecture}",
+            where="train_segmenter.behavior",
+            fix=f"Set it to default, or train_segmenter.network.architecture to {DEEPLAB_V1}.",
+        )
 
 
 def check_crop(net: SegmentationNet, section: TrainSegmenter) -> None:

@@ -15,7 +15,7 @@ from tag2mask.classes import ClassSet
 from tag2mask.errors import in_section
 from tag2mask.recipe.training import Backbone, TrainAffinity, TrainSegmenter, weight_file
 from tag2mask.segmentation.networks import build_segmenter
-from tag2mask.steps.segmenter_task import check_crop, segmenter_spec
+from tag2mask.steps.segmenter_task import check_behavior, check_crop, segmenter_spec
 from tag2mask.steps.train_affinity import affinity_spec
 
 
@@ -53,6 +53,7 @@ def try_networks(
                     weights=_weights_now(segmenter.network.weights, run),
                 )
                 check_crop(net, segmenter)
+                check_behavior(net, segmenter)
 
 
 def _weights_now(weights: str, run: Path) -> str:

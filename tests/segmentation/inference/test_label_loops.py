@@ -137,6 +137,18 @@ def test_resize_equals_torchs(cells: tuple[int, int], size: tuple[int, int], las
     np.testing.assert_allclose(resize_maps(maps[:, :, ::-1], size)[:, :, ::-1], found, atol=1e-6)
 
 
+@given(cells=st.tuples(SIDES, SIDES), size=st.tuples(SIDES, SIDES))
+def test_resize_with_aligned_corners_equals_torchs(
+    cells: tuple[int, int], size: tuple[int, int]
+) -> None:
+    maps = random_maps(3, *cells, 1)
+    expected = F.interpolate(
+        torch.from_numpy(maps)[None], size, mode="bilinear", align_corners=True
+    )[0]
+    found = resize_maps(maps, size, align_corners=True)
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+
+
 def test_part_of_a_photo() -> None:
     maps = random_maps(4, 12, 9, 2)
     rows, columns = axis_interpolation(12, 31), axis_interpolation(9, 20)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from local_segmenter import LocalSegmenter, colorful
-from tag2mask.crf.dense_crf import PUBLISHED_CRF
+from tag2mask.crf.dense_crf import PUBLISHED_CRF, DenseCrf
 from tag2mask.errors import DataError
 from tag2mask.segmentation.inference import refinement
 from tag2mask.segmentation.inference.labeling import SINGLE_VIEW, LabelingSettings, PhotoLabeler
@@ -175,6 +175,23 @@ def test_crf_follows_the_contours_of_the_photo(settings: LabelingSettings) -> No
     )
     assert (one_class.labels == 0).all()
     assert (one_class.confidence == 1).all()  # type: ignore[attr-defined]
+
+
+def test_the_published_crf_gets_all_classes() -> None:
+    photo = photo_of(40, 60)
+    settings = replace(WHOLE, crf=PUBLISHED_CRF)
+    without = PhotoLabeler(LocalSegmenter(), replace(WHOLE, published=True))(photo)
+    found = PhotoLabeler(LocalSegmenter(), replace(settings, published=True))(photo)
+    assert without.probabilities is not None
+    crf = DenseCrf(np.asarray(photo), PUBLISHED_CRF)
+    expected = crf.refine(without.probabilities.astype(np.float32))
+    np.testing.assert_allclose(found.confidence, expected.max(axis=0), atol=0.01)
+    assert (found.labels == expected.argmax(axis=0)).mean() > 0.999
+    # One color: a single class has the largest score, and the CRF still weighs the others.
+    red = Image.new("RGB", (30, 20), (255, 0, 0))
+    confidence = PhotoLabeler(LocalSegmenter(), replace(settings, published=True))(red).confidence
+    assert confidence is not None and (confidence < 1).any()
+    assert (PhotoLabeler(LocalSegmenter(), settings)(red).confidence == 1).all()
 
 
 def test_crf_image_of_a_large_photo_is_smaller(monkeypatch: pytest.MonkeyPatch) -> None:

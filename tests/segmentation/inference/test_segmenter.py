@@ -21,7 +21,9 @@ class Recording(LocalSegmenter):
 
 
 def mean_of_one_view(segmenter: Segmenter, view: np.ndarray) -> np.ndarray:
-    return AveragedViews(segmenter, 1, flip=False).mean([[view]], [view.shape[:2]])[0]
+    return AveragedViews(segmenter, 1, flip=False, published=False).mean(
+        [[view]], [view.shape[:2]]
+    )[0]
 
 
 def test_images_are_normalized_and_padded_with_the_mean_color() -> None:
@@ -38,7 +40,7 @@ def test_images_are_normalized_and_padded_with_the_mean_color() -> None:
 
 def test_flipped_views_are_flipped_back() -> None:
     view = colorful(16, 24)
-    views = AveragedViews(LocalSegmenter(), 1, flip=True)
+    views = AveragedViews(LocalSegmenter(), 1, flip=True, published=False)
     plain = mean_of_one_view(LocalSegmenter(), view)
     mirrored = mean_of_one_view(LocalSegmenter(), view[:, ::-1].copy())[:, :, ::-1]
     (found,) = views.mean([[view]], [(16, 24)])
@@ -55,7 +57,7 @@ def test_result_does_not_depend_on_the_batch(flip: bool) -> None:
     grids = [(13, 20), (15, 17), (9, 9)]
     for batched in (False, True):
         segmenter = LocalSegmenter(batched=batched)
-        views = AveragedViews(segmenter, 2, flip=flip)
+        views = AveragedViews(segmenter, 2, flip=flip, published=False)
         means = views.mean(photos, grids)
         assert {shape[0] for shape in segmenter.shapes} == ({3 + 3 * flip} if batched else {1})
         for photo, grid, found in zip(photos, grids, means, strict=True):

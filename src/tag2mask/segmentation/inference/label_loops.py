@@ -40,9 +40,15 @@ class AxisInterpolation(NamedTuple):
         return AxisInterpolation(self.cells[first:last] - origin, self.weights[first:last])
 
 
-def axis_interpolation(cells: int, pixels: int) -> AxisInterpolation:
-    """Interpolate ``cells`` cells at ``pixels`` pixels of the same axis (align_corners=False)."""
-    at = np.clip((np.arange(pixels) + 0.5) * (cells / pixels) - 0.5, 0, cells - 1)
+def axis_interpolation(
+    cells: int, pixels: int, *, align_corners: bool = False
+) -> AxisInterpolation:
+    """Interpolate ``cells`` cells at ``pixels`` pixels of the same axis."""
+    if align_corners:
+        at = np.arange(pixels) * ((cells - 1) / max(pixels - 1, 1))
+    else:
+        at = (np.arange(pixels) + 0.5) * (cells / pixels) - 0.5
+    at = np.clip(at, 0, cells - 1)
     before = at.astype(np.intp)
     weights = (at - before).astype(np.float32)
     behind = np.where(weights > 0, np.minimum(before + 1, cells - 1), before)
@@ -90,15 +96,15 @@ def enlarged_labels(
     return labels, confidences
 
 
-def resize_maps(maps: Float32, size: tuple[int, int]) -> Float32:
-    """Resize maps float32 (k, h, w) to (k, *size), bilinear, align_corners=False."""
+def resize_maps(maps: Float32, size: tuple[int, int], *, align_corners: bool = False) -> Float32:
+    """Resize maps float32 (k, h, w) to (k, *size), bilinear."""
     if maps.shape[1:] == size:
         return maps
     result = np.empty((len(maps), *size), np.float32)
     _resize(
         maps,
-        *axis_interpolation(maps.shape[1], size[0]),
-        *axis_interpolation(maps.shape[2], size[1]),
+        *axis_interpolation(maps.shape[1], size[0], align_corners=align_corners),
+        *axis_interpolation(maps.shape[2], size[1], align_corners=align_corners),
         result,
     )
     return result

@@ -65,6 +65,7 @@ class LabelingSettings:
         crf: settings of the dense CRF that refines the probabilities; None: no CRF.
         confidence: data type of the confidences, ``uint8`` with 255 for 1; None: not returned.
         probabilities: whether the probabilities of all classes are returned.
+        published: average and refine as the authors' code; see `AveragedViews` and `apply_crf`.
     """
 
     long_side: int | None
@@ -76,6 +77,7 @@ class LabelingSettings:
     crf: CrfSettings | None
     confidence: Confidence | None
     probabilities: bool
+    published: bool
 
 
 SINGLE_VIEW = LabelingSettings(
@@ -88,6 +90,7 @@ SINGLE_VIEW = LabelingSettings(
     crf=None,
     confidence=None,
     probabilities=False,
+    published=False,
 )
 """Labels alone, of one view at the photo's size: the simplest settings, without a CRF."""
 
@@ -121,7 +124,9 @@ class PhotoLabeler:
     def __init__(self, segmenter: Segmenter, settings: LabelingSettings) -> None:
         self.segmenter = segmenter
         self.settings = settings
-        self._average = AveragedViews(segmenter, len(settings.scales), flip=settings.flip)
+        self._average = AveragedViews(
+            segmenter, len(settings.scales), flip=settings.flip, published=settings.published
+        )
 
     @property
     def photos_at_once(self) -> int:
@@ -238,9 +243,12 @@ class PhotoLabeler:
         self, photo: PhotoViews, maps: Float32, tags: Sequence[int] | None
     ) -> PhotoLabels:
         """Take the labels from the probabilities (C+1, h, w) of the complete photo."""
+        settings = self.settings
         scores, ids = restrict_to_tags(maps, tags)
-        if photo.crf_image is not None and self.settings.crf is not None:
-            scores, ids = apply_crf(scores, ids, photo.crf_image, self.settings.crf)
+        if photo.crf_image is not None and settings.crf is not None:
+            scores, ids = apply_crf(
+                scores, ids, photo.crf_image, settings.crf, all_classes=settings.published
+            )
         canvas = self._canvas(photo.size, size_of(scores[0]), photo.grid)
         canvas.write_probabilities(MapBlock(maps, 0, 0))
         canvas.write_labels(MapBlock(scores, 0, 0), ids)
@@ -256,22 +264,23 @@ class PhotoLabeler:
     ) -> tuple[Float32, Float32 | None]:
         """Return the scores (C+1, h, w) that give a tile's labels, and its probabilities."""
         part = GridBox(row.first, column.first, row.end, column.end)
+        settings = self.settings
         views = [
-            pixels(photo, scaled_size(part.size, scale), part, grid)
-            for scale in self.settings.scales
+            pixels(photo, scaled_size(part.size, scale), part, grid) for scale in settings.scales
         ]
         maps = self._average.mean([views], [part.size])[0]
         scores, ids = restrict_to_tags(maps, tags)
-        if self.settings.crf is not None:
+        if settings.crf is not None:
+            image = pixels(photo, part.size, part, grid)
             scores, ids = apply_crf(
-                scores, ids, pixels(photo, part.size, part, grid), self.settings.crf
+                scores, ids, image, settings.crf, all_classes=settings.published
             )
         used = np.s_[:, row.begin - row.first :, column.begin - column.first :]
         tile = np.zeros(
             (self._channels, row.end - row.begin, column.end - column.begin), np.float32
         )
         tile[ids] = scores[used]
-        return tile, maps[used].copy() if self.settings.probabilities else None
+        return tile, maps[used].copy() if settings.probabilities else None
 
     @property
     def _channels(self) -> int:

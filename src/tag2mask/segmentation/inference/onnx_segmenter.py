@@ -36,6 +36,7 @@ class OnnxSegmenter:
     """
 
     batched = False
+    takes_any_size = False
 
     def __init__(self, session: Any, spec: ExportedSpec, caller_threads: int) -> None:
         self.spec = spec

@@ -46,18 +46,19 @@ def mask_ids(tags: Sequence[int] | None, channels: int) -> UInt8:
 
 
 def apply_crf(
-    scores: Float32, ids: UInt8, image: UInt8, settings: CrfSettings
+    scores: Float32, ids: UInt8, image: UInt8, settings: CrfSettings, *, all_classes: bool
 ) -> tuple[Float32, UInt8]:
     """Apply the dense CRF to the classes that are the argmax of at least one cell.
 
     Classes that have the largest score nowhere are dropped, because time and memory of the CRF
-    grow with the number of classes.
+    grow with the number of classes. The authors' code keeps them.
 
     Args:
         scores: probabilities, float32 (k, h, w).
         ids: mask id of each channel, uint8 (k,).
         image: RGB, uint8 (H, W, 3).
         settings: settings of the dense CRF.
+        all_classes: apply it to all classes (published).
 
     Returns:
         Marginals, float32 (k', H, W), and their mask ids, uint8 (k',).
@@ -65,7 +66,7 @@ def apply_crf(
     argmax = channel_argmax(scores)
     if argmax is None:
         return scores, ids  # NaN: `LabelCanvas.write_labels` raises the error
-    present = np.flatnonzero(np.bincount(argmax.ravel(), minlength=len(ids)))
+    present = np.flatnonzero(np.bincount(argmax.ravel(), minlength=len(ids)) + all_classes)
     if len(present) == 1:
         return np.ones((1, *size_of(image)), np.float32), ids[present]
     crf = DenseCrf(image, settings)

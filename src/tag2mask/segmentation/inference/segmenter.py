@@ -38,6 +38,13 @@ class Segmenter(Protocol):
         """Sides of images must be multiples of it, px."""
 
     @property
+    def takes_any_size(self) -> bool:
+        """Whether images of other sizes than these multiples are possible, as in the authors' code.
+
+        If so, the multiples only keep views of a photo aligned.
+        """
+
+    @property
     def long_side(self) -> int:
         """Long side of photos at scale 1 during training, px."""
 
@@ -56,8 +63,8 @@ class Segmenter(Protocol):
         """Return the class probabilities of each pixel. Thread-safe.
 
         Args:
-            images: normalized, float32 (b, 3, h, w); h and w are multiples of `size_multiple`. Any
-                memory order, usually channels last.
+            images: normalized, float32 (b, 3, h, w); h and w are multiples of `size_multiple`, or
+                any with `takes_any_size`. Any memory order, usually channels last.
 
         Returns:
             float32 (b, C+1, h, w) in any memory order, in 0..1 with sum 1 over the channels;
@@ -71,22 +78,31 @@ class Segmenter(Protocol):
 class AveragedViews:
     """Averages the probabilities of a network over several scales and flips of each photo.
 
+    Published (``experiment/seamv1-pseudovoc/test.py`` of
+    https://github.com/YudeWang/semantic-segmentation-codebase): the logits are resized
+    (align_corners=True) and averaged, then follows the softmax; views are not padded if the network
+    takes any size. The logarithms of the probabilities serve as logits: they differ from them by
+    one number per pixel, which neither the resizing nor the softmax of the mean depends on.
+
     Args:
         segmenter: the network.
         scales: number of views of a photo.
         flip: whether each view is also used flipped horizontally.
+        published: whether to average logits.
     """
 
-    def __init__(self, segmenter: Segmenter, scales: int, *, flip: bool) -> None:
+    def __init__(self, segmenter: Segmenter, scales: int, *, flip: bool, published: bool) -> None:
         self.segmenter = segmenter
         self.flip = flip
+        self.published = published
         self._views = scales * (2 if flip else 1)
         self._scale_by = (1 / (255 * np.array(segmenter.std))).astype(np.float32)
         self._shift_by = (np.array(segmenter.mean) / segmenter.std).astype(np.float32)
 
     def padded(self, size: Size) -> Size:
-        """Return the size of a view of size (h, w) with padding to multiples of `size_multiple`."""
-        multiple = self.segmenter.size_multiple
+        """Return the size (h, w) of a view with its padding."""
+        any_size = self.published and self.segmenter.takes_any_size
+        multiple = 1 if any_size else self.segmenter.size_multiple
         return -(-size[0] // multiple) * multiple, -(-size[1] // multiple) * multiple
 
     def mean(self, photos: Sequence[Sequence[UInt8]], grids: Sequence[Size]) -> list[Float32]:
@@ -103,13 +119,16 @@ class AveragedViews:
         totals: list[Float32 | None] = [None] * len(photos)
         for views in zip(*photos, strict=True):  # the views of one scale
             for index, maps in self._forward(views):
-                found = resize_maps(maps, grids[index])
+                if self.published:
+                    maps = np.log(np.maximum(maps, np.finfo(np.float32).tiny))
+                found = resize_maps(maps, grids[index], align_corners=self.published)
                 total = totals[index]
                 totals[index] = found if total is None else total + found
         share = np.float32(1 / self._views)
-        return [
+        means = [
             total if self._views == 1 else total * share for total in totals if total is not None
         ]
+        return [_softmax(logits) for logits in means] if self.published else means
 
     def _forward(self, views: Sequence[UInt8]) -> Iterator[tuple[int, Float32]]:
         """Yield (index, probabilities (C+1, h, w)) of views and flipped views, flipped back."""
@@ -131,6 +150,13 @@ class AveragedViews:
         for image, view in zip(images, views, strict=True):
             _normalize(view, self._scale_by, self._shift_by, image)
         return images.transpose(0, 3, 1, 2)
+
+
+def _softmax(logits: Float32) -> Float32:
+    """Return the softmax over the channels of (k, h, w)."""
+    powers = np.exp(logits - logits.max(axis=0))
+    probabilities: Float32 = powers / powers.sum(axis=0)
+    return probabilities
 
 
 @compiled
