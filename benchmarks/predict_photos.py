@@ -152,6 +152,7 @@ class _InputRecorder:
         self.classes, self.long_side = segmenter.classes, segmenter.long_side
         self.mean, self.std = segmenter.mean, segmenter.std
         self.size_multiple = segmenter.size_multiple
+        self.takes_any_size = segmenter.takes_any_size
         self.images: list[Tensor] = []
 
     def probabilities(self, images: Float32) -> Float32:
