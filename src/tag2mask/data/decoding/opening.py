@@ -18,6 +18,7 @@ from typing import BinaryIO
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
+from tag2mask.data.decoding.tiff import describe_tiff, misread_planes
 from tag2mask.errors import DataError, DeviceError, Tag2MaskError
 
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "PPM", "AVIF", "HEIF")
@@ -34,7 +35,14 @@ _NOT_READ_EVERYWHERE = {".avif": "AVIF", ".heic": "HEIF", ".heif": "HEIF"}
 """Formats that some builds of Pillow can't read."""
 _BAD_HEADER = (SyntaxError, IndexError, TypeError, struct.error)
 """What Pillow's plugins raise for a file that isn't of their format."""
+
+
+class _UnsupportedTiffError(Exception):
+    """A TIFF of a kind that can't be read; the text says which."""
+
+
 DECODE_ERRORS = (
+    _UnsupportedTiffError,
     OSError,
     SyntaxError,
     ValueError,
@@ -71,7 +79,7 @@ def opened_image(source: Source, noun: str) -> Iterator[ImageFile]:
         with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
             file.seek(0)
             with _identify(file) as image:
-                _check_size(image, file, where, noun)
+                _check_header(image, file, where, noun)
                 yield image
     except DECODE_ERRORS as error:
         raise _unreadable(error, where, noun) from None
@@ -98,12 +106,17 @@ def _identify(file: BinaryIO) -> ImageFile:
         try:
             return factory(file, "")  # without a name the file isn't mapped into memory
         except _BAD_HEADER as error:
-            refused = OSError(f"damaged {name} header: {one_line(error)}")
+            kind = describe_tiff(file) if name == "TIFF" else None
+            refused = (
+                OSError(f"damaged {name} header: {one_line(error)}")
+                if kind is None
+                else _UnsupportedTiffError(kind)
+            )
     raise refused
 
 
-def _check_size(image: ImageFile, file: BinaryIO, where: Path | None, noun: str) -> None:
-    """Check the size in an image's header, before memory is taken for it."""
+def _check_header(image: ImageFile, file: BinaryIO, where: Path | None, noun: str) -> None:
+    """Check the size and kind in an image's header, before memory is taken for it."""
     pixels = image.width * image.height
     if pixels > MAX_PIXELS:
         raise DataError(
@@ -112,6 +125,8 @@ def _check_size(image: ImageFile, file: BinaryIO, where: Path | None, noun: str)
             where=where,
             fix="Cut it into pieces.",
         )
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and (kind := misread_planes(image)):
+        raise _UnsupportedTiffError(kind)
     if image.format in ("JPEG", "MPO"):
         position = file.tell()
         length = file.seek(0, os.SEEK_END)
@@ -143,6 +158,13 @@ def _unreadable(error: BaseException, where: Path | None, noun: str) -> Tag2Mask
             f"{noun} is larger than Pillow decodes in its format",
             where=where,
             fix="Save it as PNG or TIFF, or cut it into pieces.",
+        )
+    if isinstance(error, _UnsupportedTiffError):
+        what = "8-bit RGB" if noun == "photo" else "a PNG of one band of 8 bits"
+        return DataError(
+            f"{noun} is a TIFF of a kind that can't be read here: {error}",
+            where=where,
+            fix=f"Save it as {what}.",
         )
     if isinstance(error, UnidentifiedImageError):
         kind = "" if where is None else where.suffix.lower()
