@@ -7,7 +7,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,\
 BIN := .venv/bin
 READY := .venv/.installed
 
-.PHONY: help install demo smoke test test-all check kill fuzz docs bench build clean
+.PHONY: help install demo smoke test test-all check kill fuzz mutants docs bench build clean
 
 help:
 	@echo 'make demo    CAM baseline against SEAM on a small data set, into runs/demo'
@@ -17,6 +17,7 @@ help:
 	@echo 'make check   ruff, mypy and the import rules'
 	@echo 'make kill    kill commands N=30 times, resume them, compare bit for bit'
 	@echo 'make fuzz    read N=10000 damaged files, look for tracebacks, crashes and memory'
+	@echo 'make mutants  plant faults, one at a time, that the tests must notice (N=20: so many)'
 	@echo 'make docs    the documentation as HTML, into build/docs'
 	@echo 'make bench   timings, into bench.json'
 	@echo 'make build   wheel and sdist, into dist'
@@ -73,6 +74,10 @@ fuzz: SEED ?= 0
 fuzz: $(READY)
 	PYTHONPATH=tests:tests/data:tests/steps $(BIN)/python tests/campaigns/fuzz.py \
 		--inputs $(N) --seed $(SEED)
+
+mutants: N ?= 0
+mutants: $(READY)
+	PYTHONPATH=tests $(BIN)/python tests/campaigns/mutants.py --number $(N)
 
 docs: $(READY)
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs

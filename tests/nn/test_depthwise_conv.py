@@ -54,5 +54,9 @@ def test_autocast_computes_in_bf16() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         out = depthwise_conv(x, weight, None, padding=1)
     assert out.dtype == torch.bfloat16
+    exact = F.conv2d(x, weight, padding=1, groups=4)
+    torch.testing.assert_close(out.float(), exact, atol=0.05, rtol=0.02)
+    (wanted,) = torch.autograd.grad(exact.sum(), weight)
     out.float().sum().backward()
     assert weight.grad is not None and weight.grad.dtype == torch.float32
+    torch.testing.assert_close(weight.grad, wanted, atol=0.2, rtol=0.02)

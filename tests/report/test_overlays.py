@@ -41,9 +41,13 @@ def test_heat_overlay_is_lighter_where_the_score_is_higher() -> None:
 def test_overlays_keep_the_photos_size(width: int, height: int, h: int, w: int) -> None:
     photo = gray(width, height)
     scores = np.full((h, w), 0.5, np.float32)
-    assert heat_overlay(photo, scores).size == (width, height)
-    mask = np.ones((h, w), np.uint8)
-    assert mask_overlay(photo, mask, COLORS).size == (width, height)
+    heat = heat_overlay(photo, scores)
+    assert heat.size == (width, height)
+    one = heat_overlay(gray(1, 1), np.full((1, 1), 0.5, np.float32)).getpixel((0, 0))
+    assert (np.asarray(heat) == one).all()
+    overlay = mask_overlay(photo, np.ones((h, w), np.uint8), COLORS)
+    assert overlay.size == (width, height)
+    assert (np.asarray(overlay) == (128, 58, 58)).all()  # .45 of gray and .55 of the color
 
 
 def test_nan_scores_count_as_zero() -> None:
@@ -74,7 +78,10 @@ def test_void_is_hatched_and_colorless() -> None:
 def test_mask_overlay_with_254_classes() -> None:
     colors = [(i, 255 - i, i) for i in range(255)]
     mask = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    assert mask_overlay(gray(16, 16), mask, colors).size == (16, 16)
+    shown = np.asarray(mask_overlay(gray(16, 16), mask, colors)).reshape(-1, 3).astype(int)
+    # Every pixel but background and void is on an outline: .45 of its color and .55 of white.
+    outline = 0.45 * np.array(colors[1:]) + 0.55 * 255
+    assert np.abs(shown[1:255] - outline).max() <= 1 and (shown[0] == 128).all()
 
 
 def test_cam_sheet_has_one_row_per_photo_and_one_column_per_map() -> None:
@@ -95,6 +102,7 @@ def test_fitted_shrinks_and_never_enlarges(size: tuple[int, int]) -> None:
     image = fitted(gray(*size), 100)
     assert max(image.size) <= 100
     assert min(image.size) >= 1
+    assert abs(image.width * size[1] - image.height * size[0]) <= max(size)  # within a pixel
     if max(size) <= 100:
         assert image.size == size
 

@@ -160,7 +160,10 @@ def test_the_stored_stride_does_not_change_the_scores(
 def test_without_tags_there_are_probabilities_but_no_map(net: SeamNet) -> None:
     (maps,) = MultiScaleInference(net, DEFAULT, CPU).maps([PHOTOS[0]], [()])
     assert maps.tags == () and maps.scores.shape == (0, 12, 16)
-    assert maps.probabilities.shape == (3,)
+    (tagged,) = MultiScaleInference(net, replace(DEFAULT, gate_pcm=False), CPU).maps(
+        [PHOTOS[0]], [(0, 2)]
+    )
+    np.testing.assert_allclose(maps.probabilities, tagged.probabilities, atol=1e-6)
 
 
 def test_probabilities(net: SeamNet) -> None:

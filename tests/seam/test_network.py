@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from toy_backbone import PointwiseBackbone, corner, random
 
 from tag2mask.seam.network import SeamNet
-from tag2mask.seam.pcm import PUBLISHED_PCM, PcmSettings
+from tag2mask.seam.pcm import PUBLISHED_PCM, PcmSettings, pcm_input
 
 pytestmark = pytest.mark.smoke
 
@@ -28,6 +28,7 @@ def make_net(
 @pytest.mark.parametrize("pcm", [None, PCM])
 def test_maps_have_the_requested_size(pcm: PcmSettings | None) -> None:
     net, image = make_net(pcm=pcm), random(2, 3, 20, 24)
+    own = net(image, own_grid=True)
     for settings, size in (
         ({}, (20, 24)),
         ({"map_size": (10, 12)}, (10, 12)),
@@ -37,7 +38,10 @@ def test_maps_have_the_requested_size(pcm: PcmSettings | None) -> None:
         assert pair.logits.shape == (2, 3)
         assert pair.cam.shape == (2, 4, *size)
         assert (pair.refined is not None) == (pcm is not None)
-        assert pair.refined is None or pair.refined.shape == pair.cam.shape
+        for maps, source in ((pair.cam, own.cam), (pair.refined, own.refined)):
+            if source is not None:
+                resized = F.interpolate(source, size, mode="bilinear", align_corners=True)
+                torch.testing.assert_close(maps, resized)
 
 
 def test_logits_pool_the_foreground_maps() -> None:
@@ -53,8 +57,12 @@ def test_logits_pool_the_foreground_maps() -> None:
 def test_pcm_on_the_finest_grid() -> None:
     net, image = make_net(stride=4, low_stride=2, pcm=FINEST), random(1, 3, 16, 16)
     pair = net(image, own_grid=True)
-    assert pair.cam.shape[2:] == (4, 4)
-    assert pair.refined is not None and pair.refined.shape[2:] == (8, 8)
+    assert net.pcm is not None and pair.cam.shape[2:] == (4, 4)
+    features = net.backbone(image)
+    seeds = F.interpolate(pair.cam, (8, 8), mode="bilinear", align_corners=True)
+    refined = net.pcm(pcm_input(seeds), features.low, features.mid, image)
+    assert pair.refined is not None and refined.shape[2:] == (8, 8)
+    torch.testing.assert_close(pair.refined, refined)
 
 
 @pytest.mark.parametrize("pcm", [PCM, FINEST], ids=["cam", "finest"])

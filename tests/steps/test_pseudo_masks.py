@@ -11,7 +11,7 @@ from scenes import NAMES, Scene, run_on_ranks
 import small_runs
 from small_runs import MOMENT, end_of, kill_when, start, write_recipe
 from tag2mask.artifacts.handles import PseudoMaskFolder
-from tag2mask.classes import ClassSet
+from tag2mask.classes import ClassSet, mask_id
 from tag2mask.crf.dense_crf import PUBLISHED_CRF, DenseCrf
 from tag2mask.data.index import Sample
 from tag2mask.errors import DataError, RunFolderError
@@ -316,8 +316,8 @@ def test_the_crf_takes_single_pixels_and_single_colors(tmp_path, one_rank, size)
         )
         with suppress(DataError):  # the only photo's mask may be background alone
             make(scene, one_rank, section, f"masks-{threshold}")
-        mask = scene.root / f"masks-{threshold}" / "masks" / "only.png"
-        assert np.asarray(Image.open(mask)).shape == size
+        mask = np.asarray(Image.open(scene.root / f"masks-{threshold}" / "masks" / "only.png"))
+        assert mask.shape == size and set(np.unique(mask)) <= {0, mask_id(1), 255}
 
 
 def test_the_crf_needs_readable_photos(scene, one_rank):

@@ -17,7 +17,7 @@ from toy_backbone import PointwiseBackbone
 
 from tag2mask.runtime.session import Runtime
 from tag2mask.seam.network import SeamNet
-from tag2mask.seam.objective import PUBLISHED_OBJECTIVE, SeamObjective
+from tag2mask.seam.objective import PUBLISHED_OBJECTIVE, ObjectiveSettings, SeamObjective
 from tag2mask.seam.pcm import PUBLISHED_PCM
 from tag2mask.seam.transform import ViewTransform
 from tag2mask.training.loop import FitSettings, fit
@@ -51,6 +51,7 @@ class TinyTask:
         rank: index of this process.
         world_size: number of processes, which share each batch.
         overflow_at: step whose gradients overflow although its loss is finite.
+        objective: settings of the loss.
     """
 
     section_name = "tiny"
@@ -63,10 +64,11 @@ class TinyTask:
         rank: int = 0,
         world_size: int = 1,
         overflow_at: int | None = None,
+        objective: ObjectiveSettings = OBJECTIVE,
     ) -> None:
         torch.manual_seed(0)
         net = SeamNet(PointwiseBackbone(2), classes, pcm=PCM, dropout=dropout)
-        self.module = SeamObjective(net.to(memory_format=torch.channels_last), OBJECTIVE)
+        self.module = SeamObjective(net.to(memory_format=torch.channels_last), objective)
         self.net = net
         self.classes = classes
         self.share = slice(rank, None, world_size)

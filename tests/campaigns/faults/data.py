@@ -1,0 +1,71 @@
+"""Faults in the reading of photos, masks and tags."""
+
+from __future__ import annotations
+
+from campaigns.fault import Fault
+
+FAULTS = [
+    Fault(
+        "data.masks.palette_image",
+        "ignored pixels have the color of the background",
+        "palette[IGNORE] = IGNORE_COLOR",
+        "palette[IGNORE] = 0",
+        ("data/test_masks.py",),
+    ),
+    Fault(
+        "data.masks.read_mask",
+        "values that are no class are accepted",
+        "0 <= v <= num_classes or v == IGNORE",
+        "0 <= v <= IGNORE",
+        ("data/test_masks.py",),
+    ),
+    Fault(
+        "data.photos.read_sample_mask",
+        "masks of another size are accepted",
+        "if mask.shape != sample.size:",
+        "if mask.ndim != len(sample.size):",
+        ("segmentation/test_dataset.py", "steps/test_train_segmenter.py"),
+    ),
+    Fault(
+        "data.images.read_image",
+        "turned photos stay on their side",
+        "turned(to_rgb(image), orientation)",
+        "to_rgb(image)",
+        ("data/test_images.py::test_orientation_is_applied",),
+    ),
+    Fault(
+        "data.images.read_image",
+        "photos are decoded too small",
+        "image.draft(None, (at_least, 1) if wide else (1, at_least))",
+        "image.draft(None, (at_least // 2, 1) if wide else (1, at_least // 2))",
+        ("data/test_images.py::test_draft_decodes_smaller_but_never_below",),
+    ),
+    Fault(
+        "data.measure.measure_photos",
+        "tags in the order of the table",
+        "tuple(sorted({tag_ids[tag] for tag in entry.tags if tag in tag_ids}))",
+        "tuple(tag_ids[tag] for tag in entry.tags if tag in tag_ids)",
+        ("steps/test_prepare.py",),
+    ),
+    Fault(
+        "data.index_changes.index_changes",
+        "changed photos are not noticed",
+        "sum(a.stamp != b.stamp for",
+        "sum(a.size != b.size for",
+        ("steps/test_prepare.py",),
+    ),
+    Fault(
+        "classes.mask_id",
+        "mask ids begin with 0",
+        "tag_id + 1",
+        "tag_id",
+        ("test_classes.py",),
+    ),
+    Fault(
+        "classes.voc_palette",
+        "red and blue are swapped",
+        "rgb[channel] |=",
+        "rgb[2 - channel] |=",
+        ("test_classes.py",),
+    ),
+]

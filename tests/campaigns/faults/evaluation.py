@@ -1,0 +1,82 @@
+"""Faults in the evaluation."""
+
+from __future__ import annotations
+
+from campaigns.fault import Fault
+
+STEPS = "steps/test_evaluate_steps.py"
+SCORES = "steps/test_evaluate.py"
+
+FAULTS = [
+    Fault(
+        "evaluation.comparison.Comparison._count_masks",
+        "ignored pixels of a pseudo mask are errors",
+        "np.where(ignored, np.uint8(IGNORE), truth)",
+        "np.where(ignored & (truth == IGNORE), np.uint8(IGNORE), truth)",
+        (f"{SCORES}::test_ignored_pixels_of_a_pseudo_mask_count_as_void",),
+    ),
+    Fault(
+        "evaluation.comparison.Stage.scores",
+        "scores at the threshold before the used one",
+        "np.searchsorted(counts.thresholds, np.float32(self.threshold))",
+        "np.searchsorted(counts.thresholds, np.float32(self.threshold)) - 1",
+        (
+            f"{SCORES}::test_the_curve_equals_the_pseudo_masks_score_at_their_threshold",
+            f"{STEPS}::test_scores_computed_by_hand",
+        ),
+    ),
+    Fault(
+        "evaluation.comparison.Comparison._stage",
+        "earlier stages are scored on the last maps",
+        "cam_map if stage.content is self.photos else stage.content.read(sample)",
+        "cam_map",
+        (f"{STEPS}::test_scores_computed_by_hand",),
+    ),
+    Fault(
+        "evaluation.crf_masks.CrfMasks._key",
+        "the threshold is not in the key",
+        'f"{self.threshold:g} {sample.stamp}',
+        'f"{sample.stamp}',
+        (STEPS,),
+    ),
+    Fault(
+        "evaluation.crf_masks.CrfMasks._one",
+        "alpha 1 instead of that of the threshold",
+        "derived_alpha(self.threshold)",
+        "1.0",
+        (
+            f"{STEPS}::test_the_crf_uses_the_background_threshold_in_use",
+            f"{STEPS}::test_a_crf_without_iterations_is_the_threshold",
+        ),
+    ),
+    Fault(
+        "evaluation.scores.mask_scores",
+        "precision and recall are swapped",
+        "precision=none_if_nan(mean_of_present(confusion.precision())),\n"
+        "        recall=none_if_nan(mean_of_present(confusion.recall()))",
+        "precision=none_if_nan(mean_of_present(confusion.recall())),\n"
+        "        recall=none_if_nan(mean_of_present(confusion.precision()))",
+        (f"{SCORES}::test_scores_are_those_of_the_counts_of_all_photos",),
+    ),
+    Fault(
+        "evaluation.counts._interleaved",
+        "ranks one after the other",
+        "merged[rank :: len(parts)] = part",
+        "pass",
+        (f"{SCORES}::test_two_ranks_give_the_same_files",),
+    ),
+    Fault(
+        "evaluation.stages._walk_threshold",
+        "alpha is taken for the threshold",
+        'threshold_from_alpha(float(metrics["alpha"]))',
+        'float(metrics["alpha"])',
+        (STEPS,),
+    ),
+    Fault(
+        "evaluation.tables._stage_table",
+        "recall in the column of precision",
+        '("miou", "precision", "recall")',
+        '("miou", "recall", "precision")',
+        (STEPS, SCORES, "evaluation/test_tables.py"),
+    ),
+]

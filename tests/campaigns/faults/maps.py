@@ -1,0 +1,81 @@
+"""Faults in the stored maps and the background."""
+
+from __future__ import annotations
+
+from campaigns.fault import Fault
+
+FAULTS = [
+    Fault(
+        "maps.cam_map._packed",
+        "scores are rounded down",
+        "np.rint(scores * 255.0)",
+        "np.floor(scores * 255.0)",
+        ("maps/test_cam_map.py",),
+    ),
+    Fault(
+        "maps.cam_map.CamMap.full_scores",
+        "corners are aligned",
+        "align_corners=False",
+        "align_corners=True",
+        ("maps/test_cam_map.py",),
+    ),
+    Fault(
+        "maps.cam_map.CamMap.certainty",
+        "the largest score, not its lead",
+        "ordered[-1] - ordered[-2]",
+        "ordered[-1]",
+        ("maps/test_cam_map.py",),
+    ),
+    Fault(
+        "maps.background.with_background",
+        "the background is not raised to alpha",
+        "rest**alpha",
+        "rest",
+        ("maps/test_background.py",),
+    ),
+    Fault(
+        "maps.background.against_background",
+        "half of the total",
+        "total = background + classes.max(axis=0, initial=0.0)",
+        "total = background + classes.sum(axis=0)",
+        ("maps/test_background.py",),
+    ),
+    Fault(
+        "maps.background.labels_from_scores",
+        "a tie with the threshold is foreground",
+        "best > np.float32(background_threshold)",
+        "best >= np.float32(background_threshold)",
+        ("maps/test_thresholds.py",),
+    ),
+    Fault(
+        "maps.background.labels_from_scores",
+        "masks hold tag ids",
+        "mask_id(tag) for tag",
+        "tag for tag",
+        ("maps/test_thresholds.py",),
+    ),
+    Fault(
+        "maps.background.estimate_background_threshold",
+        "lower edges of the bins",
+        "np.arange(1, HISTOGRAM_BINS + 1)",
+        "np.arange(HISTOGRAM_BINS)",
+        ("maps/test_thresholds.py",),
+    ),
+    Fault(
+        "maps.background_choice.estimated_threshold",
+        "estimated on validation photos",
+        'photos.splits.get("train")',
+        'photos.splits.get("val")',
+        ("steps/test_pseudo_masks.py::test_estimate_uses_only_training_maps",),
+    ),
+    Fault(
+        "maps.mapped_photos.MappedPhotos.read",
+        "maps of other tags are accepted",
+        "if tags_known and cam_map.tags != sample.tags:",
+        "if tags_known and len(cam_map.tags) != len(sample.tags):",
+        (
+            "steps/test_affinity_labels.py::"
+            "test_maps_of_another_photo_of_that_size_or_of_other_tags_are_rejected",
+        ),
+    ),
+]

@@ -1,0 +1,127 @@
+"""Faults in the segmentation network: its data, losses, and the labeling of photos."""
+
+from __future__ import annotations
+
+from campaigns.fault import Fault
+
+FAULTS = [
+    Fault(
+        "segmentation.dataset._cut",
+        "label masks are resized bilinearly",
+        "Image.Resampling.NEAREST",
+        "Image.Resampling.BILINEAR",
+        ("segmentation/test_dataset.py",),
+    ),
+    Fault(
+        "segmentation.dataset._cut",
+        "padding is background",
+        "np.full((crop.side, crop.side), IGNORE, np.uint8)",
+        "np.zeros((crop.side, crop.side), np.uint8)",
+        ("segmentation/test_dataset.py",),
+    ),
+    Fault(
+        "segmentation.dataset.pixels_by_class",
+        "pixels of the last class are not counted",
+        "[: num_classes + 1]",
+        "[: num_classes + 1] * (np.arange(num_classes + 1) < num_classes)",
+        ("segmentation/test_dataset.py",),
+    ),
+    Fault(
+        "segmentation.losses.cross_entropy",
+        "ignored pixels count in the mean",
+        "Mean((loss * weights).sum(), weights.sum())",
+        "Mean((loss * weights).sum(), torch.ones_like(weights).sum())",
+        ("segmentation/test_losses.py",),
+    ),
+    Fault(
+        "segmentation.losses.cross_entropy",
+        "ignored pixels are background",
+        "Mean((loss * weights).sum(), weights.sum())",
+        "Mean(loss.sum(), weights.sum())",
+        ("segmentation/test_losses.py",),
+    ),
+    Fault(
+        "segmentation.deeplab_v1.DeepLabV1.forward",
+        "no ReLU after the last batch norm",
+        "F.relu(self.bn_fov2(self.conv_fov2(x)))",
+        "self.bn_fov2(self.conv_fov2(x))",
+        ("segmentation/test_deeplab_v1.py",),
+    ),
+    Fault(
+        "segmentation.deeplab_v1.DILATION",
+        "dilation 6",
+        "12",
+        "6",
+        ("segmentation/test_deeplab_v1.py",),
+    ),
+    Fault(
+        "segmentation.encoder_decoder._RATES_AT_16",
+        "a narrower pyramid",
+        "(6, 12, 18)",
+        "(4, 8, 12)",
+        (
+            "segmentation/test_networks.py::test_pyramid_has_the_same_width_in_pixels_at_all_strides",
+        ),
+    ),
+    Fault(
+        "segmentation.torch_segmenter._softmax",
+        "softmax over the rows",
+        "logits.softmax(1)",
+        "logits.softmax(2)",
+        (
+            "segmentation/test_torch_segmenter.py::test_probabilities_are_the_softmax_of_the_network",
+        ),
+    ),
+    Fault(
+        "segmentation.inference.refinement.mask_ids",
+        "ids are shifted by one class",
+        "mask_id(tag) for tag",
+        "tag for tag",
+        (
+            "segmentation/inference/test_labeling.py::"
+            "test_labels_are_restricted_to_background_and_tags",
+        ),
+    ),
+    Fault(
+        "segmentation.inference.segmenter.AveragedViews._forward",
+        "flipped views are not flipped back",
+        "maps[:, :, ::-1] if flip else maps",
+        "maps",
+        ("segmentation/inference/test_segmenter.py",),
+    ),
+    Fault(
+        "segmentation.inference.segmenter.AveragedViews._images",
+        "padding is black instead of the mean color",
+        "np.zeros((len(views), *padded, 3), np.float32)",
+        "np.tile(-self._shift_by, (len(views), *padded, 1))",
+        ("segmentation/inference/test_segmenter.py",),
+    ),
+    Fault(
+        "segmentation.inference.label_loops.axis_interpolation",
+        "corners are aligned",
+        "(np.arange(pixels) + 0.5) * (cells / pixels) - 0.5",
+        "np.arange(pixels) * (max(cells - 1, 0) / max(pixels - 1, 1))",
+        ("segmentation/inference/test_label_loops.py",),
+    ),
+    Fault(
+        "segmentation.inference.label_loops._enlarge",
+        "a class that is largest only between cells is missed",
+        "and best == argmax[bottom, left]\n",
+        "and True\n",
+        ("segmentation/inference/test_label_loops.py",),
+    ),
+    Fault(
+        "segmentation.inference.tiles._ramp",
+        "overlaps are not blended",
+        "(np.arange(length, dtype=np.float32) + np.float32(0.5)) / np.float32(max(length, 1))",
+        "np.ones(length, np.float32)",
+        ("segmentation/inference/test_tiles.py",),
+    ),
+    Fault(
+        "segmentation.inference.labeling.PhotoLabeler._label_in_tiles",
+        "tags do not restrict tiles",
+        "lambda tile: self._tile(photo, grid, *tile, tags)",
+        "lambda tile: self._tile(photo, grid, *tile, None)",
+        ("segmentation/inference/test_labeling.py",),
+    ),
+]
