@@ -40,14 +40,18 @@ def test_half_precision_skips_steps_that_overflow(tmp_path: Path, runtime: Runti
 
 
 @pytest.mark.usefixtures("small_scale")
-def test_half_precision_step_equals_float32(tmp_path: Path, runtime: Runtime) -> None:
+@pytest.mark.parametrize("clip_norm", [None, 0.001])
+def test_half_precision_step_equals_float32(
+    tmp_path: Path, runtime: Runtime, clip_norm: float | None
+) -> None:
     # All values count in ECR: a selection of the largest would differ where values are rounded.
     every = replace(OBJECTIVE, ecr_top=1.0)
     moved = {}
     for precision in ("32", "16"):
         task = TinyTask(dropout=0.0, objective=every)
         start = weights_of(task)
-        train(task, tmp_path / precision, runtime, precision=precision, steps=1, optimizer="sgd")
+        settings = {"precision": precision, "steps": 1, "clip_norm": clip_norm}
+        train(task, tmp_path / precision, runtime, optimizer="sgd", **settings)
         moved[precision] = {name: w - start[name] for name, w in weights_of(task).items()}
     for name, expected in moved["32"].items():
         found = moved["16"][name]

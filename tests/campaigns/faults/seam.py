@@ -126,13 +126,6 @@ FAULTS = [
     ),
     Fault(
         "seam.network.SeamNet.forward",
-        "PCM's gradient reaches the head",
-        "resize(raw.detach(), grid, valid)",
-        "resize(raw, grid, valid)",
-        ("seam/test_network.py", "seam/test_pcm.py"),
-    ),
-    Fault(
-        "seam.network.SeamNet.forward",
         "absent classes enter PCM",
         "pcm_input(seeds, tags=tags, valid=inside)",
         "pcm_input(seeds, valid=inside)",

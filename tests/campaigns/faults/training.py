@@ -24,7 +24,7 @@ FAULTS = [
         "gradients are clipped before they are unscaled",
         "self.scaler.unscale_(self.optimizer)",
         "pass",
-        ("training/test_half_precision.py", "training/test_loop.py"),
+        ("training/test_half_precision.py",),
     ),
     Fault(
         "training.loop._combine",
