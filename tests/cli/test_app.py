@@ -357,12 +357,14 @@ def test_warnings_of_the_data_are_printed(monkeypatch: pytest.MonkeyPatch, tmp_p
     with step_folder(PreparedData, tmp_path / "p", section=Prepare()) as step:
         handle = step.finish(
             metrics={
-                "warnings": [f"class 'cat{number}' has no training photo" for number in range(7)]
+                "understood": ["layout: csv", "photos: 3 train"],
+                "warnings": [f"class 'cat{number}' has no training photo" for number in range(7)],
             }
         )
     monkeypatch.setattr(pipeline, "run", run_of(handle))
     result = call("run", "--data", "x", "--out", tmp_path)
     assert result.exit_code == 0
+    assert result.stdout.startswith("layout: csv\nphotos: 3 train\n")
     assert "warning: class 'cat4' has no training photo" in result.stderr
     assert "cat5" not in result.stderr and "2 more warnings" in result.stderr
 

@@ -187,3 +187,16 @@ def test_a_photos_size_must_be_as_listed(folder: Path) -> None:
     assert PhotoFile("c", path, "", (2, 3)).current_size() == (2, 3)
     with pytest.raises(DataError, match=r"another size.*c\.webp.*--update"):
         PhotoFile("c", path, "", (3, 2)).current_size()
+
+
+def test_what_is_passed_over_is_named(folder: Path) -> None:
+    (folder / "out" / "masks").mkdir(parents=True)
+    (folder / "out" / "log.txt").write_text("of an earlier prediction")
+    (folder / "@eaDir").mkdir()
+    Image.new("RGB", (3, 2)).save(folder / "@eaDir" / "1.jpg")
+    others: list[str] = []
+    photos = list_photos([folder], leave_out=folder / "out", passed_over=others)
+    assert others == [str(folder / "@eaDir"), str(folder / "notes.txt")] and len(photos) == 5
+    again: list[str] = []
+    list_photos([f"{folder}/*.*", folder / "notes.txt"], passed_over=again)
+    assert again == [], "a file given by name is a photo"

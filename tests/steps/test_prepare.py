@@ -92,7 +92,13 @@ def test_the_index_of_a_small_folder(data, tmp_path):
         "skipped": 0,
         "untagged": 1,
     }
-    assert done.manifest.metrics == {"layout": "csv", "warnings": []}
+    metrics = done.manifest.metrics
+    assert metrics["layout"] == "csv" and metrics["warnings"] == []
+    assert metrics["understood"][1:4] == [
+        "photos: 3 train, 1 val; 1 without tags",
+        "classes: 2, by training photos: cat 1, dog 2",
+        "masks: none, which only scores need",
+    ]
 
 
 def test_sizes_are_upright(data, tmp_path):

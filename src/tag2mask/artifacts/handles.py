@@ -264,6 +264,8 @@ HandleT = TypeVar("HandleT", bound=Handle)
 
 WALKED_MAPS = "walked maps"
 """Name of walked maps among the inputs of a folder; those of ``infer-cam`` are ``maps``."""
+UNDERSTOOD = "understood"
+"""Key of metrics: what ``prepare`` understood of the data, in five lines."""
 WITHOUT_SURE_PIXELS = "without_sure_pixels"
 """Key of counts and metrics: photos whose affinity labels have no sure pixel."""
 WITHOUT_TAGGED_PIXELS = "without_tagged_pixels"

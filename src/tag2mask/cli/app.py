@@ -221,11 +221,11 @@ def run_command(
 
 
 def _announce(handle: Handle) -> None:
-    """Print the warnings of a step of a run as soon as it is finished: later steps take hours."""
-    from tag2mask.cli.console import show_warnings
+    """Print what a step of a run found as soon as it is finished: later steps take hours."""
+    from tag2mask.cli.console import show_findings
 
     if is_first_process():
-        show_warnings(handle)
+        show_findings(handle)
 
 
 @app.command(rich_help_panel=START)

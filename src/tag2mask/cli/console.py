@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tag2mask.artifacts.handles import (
+    UNDERSTOOD,
     WITHOUT_SURE_PIXELS,
     WITHOUT_TAGGED_PIXELS,
     AffinityModel,
@@ -38,6 +39,12 @@ def print_message(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
+def show_understood(lines: Sequence[str]) -> None:
+    """Print what was understood of the data or of the photos; what follows may take hours."""
+    for line in lines:
+        print(line, flush=True)
+
+
 def show_handle(handle: Handle, *, width: int = 0) -> None:
     """Print the folder of a finished step and its counts.
 
@@ -53,9 +60,10 @@ def show_handle(handle: Handle, *, width: int = 0) -> None:
     )
 
 
-def show_warnings(handle: Handle) -> None:
-    """Print the warnings of a finished step, and the photos that it didn't train on."""
+def show_findings(handle: Handle) -> None:
+    """Print what a finished step understood, its warnings, and the photos it didn't train on."""
     metrics = handle.manifest.metrics
+    show_understood(metrics.get(UNDERSTOOD, ()))
     warnings = metrics.get("warnings", ())
     for message in warnings[:_SHOWN_WARNINGS]:
         print_message(f"warning: {message}")

@@ -142,11 +142,11 @@ def is_first_process() -> bool:
 
 def finish_step(handle: Handle) -> None:
     """Print a step's folder, counts and warnings, and exit with 3 where photos were skipped."""
-    from tag2mask.cli.console import show_handle, show_warnings
+    from tag2mask.cli.console import show_findings, show_handle
 
     if is_first_process():
+        show_findings(handle)
         show_handle(handle)
-        show_warnings(handle)
     exit_if_skipped(handle.manifest.skipped)
 
 

@@ -14,6 +14,7 @@ from tag2mask.cli.options import (
     Redo,
     delete_for_redo,
     finish_step,
+    is_first_process,
     load_chosen_recipe,
     run_recipe_or_default,
     start_runtime,
@@ -43,13 +44,17 @@ def predict(
 ) -> None:
     """Predict masks of photos with a trained network; needs no tags."""
     from tag2mask.artifacts.files import digest
+    from tag2mask.cli.console import show_understood
     from tag2mask.data.photo_files import list_photos
+    from tag2mask.data.understood import understood_photos
     from tag2mask.runtime.ranks import OneProcess
     from tag2mask.segmentation.loading import is_onnx, open_segmenter, segmenter_file
     from tag2mask.steps import predict as step
 
     settings = load_chosen_recipe(recipe or run_recipe_or_default(model), overrides)
-    file, found = segmenter_file(model), list_photos(photos, leave_out=out)
+    passed_over: list[str] = []
+    file = segmenter_file(model)
+    found = list_photos(photos, leave_out=out, passed_over=passed_over)
     ranks: Ranks = OneProcess()
     if is_onnx(file):
         segmenter = open_segmenter(
@@ -64,6 +69,9 @@ def predict(
             file, device=str(runtime.device), precision=settings.predict.precision
         )
     delete_for_redo(Predictions, out, redo, ranks)
+    if is_first_process():
+        names = segmenter.classes.names
+        show_understood(understood_photos(found, passed_over, file, names, out / "masks"))
     finish_step(
         step.predict(found, segmenter, settings.predict, out, model=digest(file), ranks=ranks)
     )

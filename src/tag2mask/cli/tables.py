@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tag2mask.cli.console import print_message
+from tag2mask.cli.console import print_message, show_understood
 from tag2mask.runtime.durations import format_duration
 
 if TYPE_CHECKING:
@@ -172,11 +172,7 @@ def show_recipes(descriptions: Mapping[str, str]) -> None:
 
 def show_data(report: DataReport) -> None:
     """Print what a data folder holds and all its problems."""
-    photos = ", ".join(f"{count} {split}" for split, count in report.photos.items())
-    print(
-        f"{report.root}: layout {report.layout}; photos: {photos or 'none'}; "
-        f"{report.untagged} untagged, {report.masks} with a mask"
-    )
+    show_understood(report.understood)
     if report.sizes:
         shown = ", ".join(f"{width}x{height}" for height, width in report.sizes)
         print(f"sizes, smallest, median and largest: {shown} px")

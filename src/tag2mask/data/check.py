@@ -23,6 +23,7 @@ from tag2mask.data.inventory_check import describe_photos, inventory_problems
 from tag2mask.data.layouts.detect import Layout, read_inventory
 from tag2mask.data.mask_check import mask_problems, read_checked_mask
 from tag2mask.data.masks import mask_colors, values_in
+from tag2mask.data.understood import understood
 from tag2mask.errors import DataError
 from tag2mask.runtime.threads import ordered_map
 
@@ -48,6 +49,7 @@ class DataReport:
         sizes: (h, w) px of the smallest, median and largest readable photo, by area.
         masks: photos that have a mask.
         problems: errors and warnings.
+        understood: what was understood, in five lines.
     """
 
     layout: str
@@ -60,6 +62,7 @@ class DataReport:
     sizes: tuple[tuple[int, int], ...]
     masks: int
     problems: tuple[DataProblem, ...]
+    understood: tuple[str, ...]
 
     @property
     def errors(self) -> tuple[str, ...]:
@@ -104,6 +107,7 @@ def check_data(
     Raises:
         DataError: the folder can't be read at all (see `read_inventory`).
     """
+    options = options or SourceOptions()
     inventory = read_inventory(folder, layout, options)
     problems = inventory_problems(inventory)
 
@@ -136,7 +140,8 @@ def check_data(
             )
         )
     problems += mask_problems(inventory, mask_values)
-    return _report(inventory, sizes, problems)
+    lines = understood(inventory, options, [values for _, values in mask_values])
+    return _report(inventory, sizes, problems, lines)
 
 
 class _PhotoCheck(NamedTuple):
@@ -175,7 +180,10 @@ def _check_photo(inventory: Inventory, entry: InventoryEntry, *, decode: bool) -
 
 
 def _report(
-    inventory: Inventory, sizes: list[tuple[int, int]], problems: list[DataProblem]
+    inventory: Inventory,
+    sizes: list[tuple[int, int]],
+    problems: list[DataProblem],
+    lines: tuple[str, ...],
 ) -> DataReport:
     names = inventory.class_names
     number = {name: index for index, name in enumerate(names)}
@@ -202,4 +210,5 @@ def _report(
         sizes=shown,
         masks=sum(bool(entry.mask_stamp) for entry in inventory.entries),
         problems=tuple(problems),
+        understood=lines,
     )

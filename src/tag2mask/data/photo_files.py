@@ -65,7 +65,12 @@ class PhotoFile:
         return size
 
 
-def list_photos(paths: Sequence[str | Path], *, leave_out: Path | None = None) -> list[PhotoFile]:
+def list_photos(
+    paths: Sequence[str | Path],
+    *,
+    leave_out: Path | None = None,
+    passed_over: list[str] | None = None,
+) -> list[PhotoFile]:
     """List the photos of files, folders and patterns, each once, sorted by id.
 
     Args:
@@ -73,6 +78,8 @@ def list_photos(paths: Sequence[str | Path], *, leave_out: Path | None = None) -
             depth). Where two photos have the same name before the suffix, or a mask would have the
             name of a folder, the suffix becomes part of their ids.
         leave_out: a folder whose files are ignored, such as the one that masks are written to.
+        passed_over: extended by the paths of files that are no photos by their names, and of
+            folders of systems and of tag2mask, in the folders given.
 
     Raises:
         DataError: a path that doesn't exist, a pattern that matches nothing, or a folder without a
@@ -81,8 +88,9 @@ def list_photos(paths: Sequence[str | Path], *, leave_out: Path | None = None) -
     found: dict[Path, str] = {}
     bases: list[Path] = []
     excluded = None if leave_out is None else _absolute(leave_out)
+    others: set[Path] = set()
     for text in paths:
-        base, listed = _files_of(text)
+        base, listed = _files_of(text, others)
         files = {
             path: stamp
             for path, stamp in listed.items()
@@ -104,6 +112,12 @@ def list_photos(paths: Sequence[str | Path], *, leave_out: Path | None = None) -
         found.update(files)
     if not found:
         raise DataError("no photos given", fix="Name files, folders or patterns.")
+    if passed_over is not None:
+        passed_over += sorted(
+            str(path)
+            for path in others - found.keys()
+            if excluded is None or not path.is_relative_to(excluded)
+        )
     root = Path(os.path.commonpath(bases))
     relative = {path: path.relative_to(root).as_posix() for path in found}
     ids = _ids(relative.values())
@@ -136,12 +150,15 @@ def _printable(photo_id: str) -> str:
     return repr(photo_id)[1:-1] if _problem(photo_id, ()) else photo_id
 
 
-def _files_of(text: str | Path) -> tuple[Path, dict[Path, str]]:
-    """Return the folder that ids are relative to, and the files (absolute) with their stamps."""
+def _files_of(text: str | Path, others: set[Path]) -> tuple[Path, dict[Path, str]]:
+    """Return the folder that ids are relative to, and the files (absolute) with their stamps.
+
+    ``others`` is extended by the files and folders that are passed over.
+    """
     path = _absolute(Path(text))
     # os.path, not Path, which raises for a name that is too long.
     if os.path.isdir(path):  # noqa: PTH112
-        return path, _files_below(path)
+        return path, _files_below(path, others)
     if os.path.isfile(path):  # noqa: PTH113
         return path.parent, {path: _stamp(path)}
     if not glob.has_magic(str(text)):
@@ -150,17 +167,26 @@ def _files_of(text: str | Path) -> tuple[Path, dict[Path, str]]:
     for name in glob.iglob(str(text), recursive=True):  # noqa: PTH207 - of any root
         match = _absolute(Path(name))
         if os.path.isdir(match):  # noqa: PTH112
-            files |= _files_below(match)
+            files |= _files_below(match, others)
         elif match.suffix.lower() in IMAGE_SUFFIXES and (match.is_symlink() or match.is_file()):
             files[match] = _stamp(match)
+        else:
+            others.add(match)
     plain = [*takewhile(lambda part: not glob.has_magic(part), path.parts)]
     return Path(*plain), files
 
 
-def _files_below(folder: Path) -> dict[Path, str]:
-    """Return the images below a folder with their stamps, broken links included."""
+def _files_below(folder: Path, others: set[Path]) -> dict[Path, str]:
+    """Return the images below a folder with their stamps, broken links included.
+
+    ``others`` is extended by the files and folders that are passed over.
+    """
     broken_links: list[str] = []
-    images = list_images(folder, broken_links=broken_links)
+    passed_over: list[str] = []
+    images = list_images(
+        folder, broken_links=broken_links, other_files=passed_over, passed_over=passed_over
+    )
+    others.update(folder / name for name in passed_over)
     found = {folder / image.path: image.stamp for image in images}
     return found | {folder / name: BROKEN_LINK for name in broken_links}
 

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from tag2mask.artifacts.files import check_run_outside_data, write_json
-from tag2mask.artifacts.handles import PreparedData
+from tag2mask.artifacts.handles import UNDERSTOOD, PreparedData
 from tag2mask.artifacts.identity import folder_status
 from tag2mask.artifacts.items import item_path
 from tag2mask.artifacts.manifest import Manifest
@@ -50,6 +50,7 @@ from tag2mask.data.inventory_check import inventory_problems
 from tag2mask.data.layouts.detect import read_inventory
 from tag2mask.data.masks import write_mask
 from tag2mask.data.measure import DRAWN_FOLDER, measure_photos
+from tag2mask.data.understood import understood
 from tag2mask.errors import DataChangedError, DataError, ProblemsError
 from tag2mask.recipe.sections import Prepare
 from tag2mask.runtime.progress import ProgressBar
@@ -65,6 +66,7 @@ class PreparePlan:
         samples: the photos of each split.
         masks: one row per photo with a mask.
         skipped: unreadable photos, each as ``id: reason``.
+        understood: what was understood of the data, in five lines.
         warnings: problems that don't stop a run.
         before: the index in the folder, complete or not; None: none.
         changes: what changed in photos, tags and classes since the folder was completed.
@@ -74,6 +76,7 @@ class PreparePlan:
     samples: Samples
     masks: tuple[MaskRow, ...]
     skipped: tuple[str, ...]
+    understood: tuple[str, ...]
     warnings: tuple[str, ...]
     before: PreparedIndex | None
     changes: tuple[str, ...]
@@ -111,7 +114,11 @@ class PreparePlan:
     @property
     def metrics(self) -> dict[str, object]:
         """Metrics for the manifest."""
-        return {"layout": self.inventory.layout, "warnings": list(self.warnings)}
+        return {
+            "layout": self.inventory.layout,
+            UNDERSTOOD: list(self.understood),
+            "warnings": list(self.warnings),
+        }
 
 
 def prepare(data: Path, section: Prepare, out: Path, *, update: bool = False) -> PreparedData:
@@ -125,7 +132,8 @@ def prepare(data: Path, section: Prepare, out: Path, *, update: bool = False) ->
 
     Returns:
         The prepared folder; its manifest counts photos, classes and masks, lists the skipped
-        photos, and holds the warnings (``metrics["warnings"]``).
+        photos, and holds what was understood (``metrics["understood"]``) and the warnings
+        (``metrics["warnings"]``).
 
     Raises:
         DataError: no data, or no tagged photo to train on.
@@ -206,6 +214,7 @@ def plan_prepare(
         samples,
         tuple(masks),
         tuple(skipped.values()),
+        understood(inventory, SourceOptions.of(section), [row.values for row in masks]),
         tuple(problem.message for problem in problems if problem.warning),
         before,
         changes,

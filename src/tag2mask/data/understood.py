@@ -1,0 +1,110 @@
+"""What was understood of a data folder, in five lines: printed before hours are spent on it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from tag2mask.classes import BACKGROUND, IGNORE
+from tag2mask.data.inventory import SPLITS, Inventory, SourceOptions
+from tag2mask.data.photo_files import PhotoFile
+from tag2mask.errors import first_few
+
+SHOWN = 8
+"""Classes and notes that are named at most."""
+
+
+def understood(
+    inventory: Inventory, options: SourceOptions, mask_values: Sequence[Collection[int] | None]
+) -> tuple[str, ...]:
+    """Return five lines: layout, photos, classes, masks, and notes on guesses and what is not used.
+
+    Args:
+        inventory: the data as listed.
+        options: the splits that were asked for.
+        mask_values: the values in each mask; None: it exists as outlines, which aren't drawn yet.
+    """
+    return (
+        f"layout: {_layout(inventory)}",
+        f"photos: {_photos(inventory)}",
+        f"classes: {_classes(inventory)}",
+        f"masks: {_masks(inventory, mask_values)}",
+        f"notes: {_notes(inventory, options)}",
+    )
+
+
+def understood_photos(
+    photos: Sequence[PhotoFile],
+    passed_over: Sequence[str],
+    network: Path,
+    class_names: Sequence[str],
+    masks: Path,
+) -> tuple[str, ...]:
+    """Return what was understood of photos to predict: photos, passed over, network, classes, out.
+
+    Args:
+        photos: the photos, from `list_photos`.
+        passed_over: files and folders that it passed over.
+        network: the network's file.
+        class_names: the network's foreground classes.
+        masks: the folder that masks are written to.
+    """
+    unusable = sum(photo.problem is not None for photo in photos)
+    return (
+        f"photos: {len(photos)}" + (f"; {unusable} with unusable names" if unusable else ""),
+        f"passed over: {first_few(passed_over, SHOWN) or 'nothing'}",
+        f"network: {network}",
+        f"classes: {len(class_names)}: {first_few(class_names, SHOWN)}",
+        f"masks: {masks}, named after the photos; 0 is background, 1 to {len(class_names)} classes",
+    )
+
+
+def _layout(inventory: Inventory) -> str:
+    sources = [f"tags from {inventory.tag_source}"] if inventory.tag_source else []
+    sources += [f"class names from {inventory.class_list}"] if inventory.class_list else []
+    return f"{inventory.layout}, {inventory.root}" + (f" ({', '.join(sources)})" if sources else "")
+
+
+def _photos(inventory: Inventory) -> str:
+    counts = Counter(entry.split for entry in inventory.entries)
+    untagged = sum(not entry.tags for entry in inventory.entries)
+    parts = [f"{counts[split]} {split}" for split in SPLITS if counts[split]]
+    return f"{', '.join(parts) or 'none'}; {untagged} without tags"
+
+
+def _classes(inventory: Inventory) -> str:
+    train = [entry for entry in inventory.entries if entry.split == "train"]
+    counts = Counter(tag for entry in train for tag in set(entry.tags))
+    names = inventory.class_names
+    if not names:
+        return "none"
+    return f"{len(names)}, by training photos: " + first_few(
+        (f"{name} {counts[name]}" for name in names), SHOWN
+    )
+
+
+def _masks(inventory: Inventory, mask_values: Sequence[Collection[int] | None]) -> str:
+    if not mask_values:
+        return "none, which only scores need"
+    text = f"{len(mask_values)} of {len(inventory.entries)} photos have one"
+    read = [values for values in mask_values if values is not None]
+    if not read:
+        return f"{text}, to be drawn from outlines"
+    numbers = Counter(value for values in read for value in values)
+    names = ("background", *inventory.class_names)
+    known = [names[value] for value in sorted(numbers) if value < len(names)]
+    text += f"; showing {first_few(known, SHOWN)}" if known else ""
+    alone = sum(set(values) <= {BACKGROUND, IGNORE} for values in read)
+    text += f"; 255 (not labeled) in {numbers[IGNORE]}" if numbers[IGNORE] else ""
+    return text + (f"; no class in {alone}" if alone else "")
+
+
+def _notes(inventory: Inventory, options: SourceOptions) -> str:
+    requested = {options.train_split, options.val_split}
+    unused = [name for name in inventory.found_splits if name not in requested]
+    lists = any(name is not None and name.endswith(".txt") for name in requested)
+    notes = list(inventory.remarks)
+    if unused and not lists:
+        notes.insert(0, f"splits not used: {first_few(unused)}")
+    return "; ".join(notes) or "nothing was guessed or passed over"
