@@ -115,7 +115,7 @@ def test_cooccurrence_is_the_product_of_the_tags(tmp_path_factory, tags):
 def test_all_problems_at_once(tmp_path):
     root = write_data(
         tmp_path / "data",
-        "a,dgo,train\nb,dog,train\nb,dog,train\nmissing,cat,train\n"
+        "a,dgo,train\nb,dog,train\nb,dog,val\nmissing,cat,train\n"
         "../x,dog,train\nbroken,dog,train\ncut,dog,val\ncolor,dog,train\n"
         "small,dog,train\nvalues,dog,train\n",
         "dog cat bird",
@@ -134,7 +134,7 @@ def test_all_problems_at_once(tmp_path):
     for part in (
         "unknown tag 'dgo'; did you mean 'dog'",
         "tags.csv line 2",
-        "id 'b' is listed twice",
+        "photo 'b' has split 'train' in tags.csv line 3 and 'val' in tags.csv line 4",
         "photo 'missing' does not exist",
         "'../x' leads out",
         "photo 'broken'",

@@ -677,7 +677,7 @@ def test_a_dry_run_sees_masks_that_came_later(
     [
         ("0.png,cet,val", "unknown tag 'cet'"),
         ("77.png,cat,train", "'77' does not exist"),
-        ("1.png,cat,train", "is listed twice"),
+        ("1.png,cat,test", "photo '1' has split"),
     ],
 )
 def test_a_dry_run_reports_data_with_errors_as_the_run_does(

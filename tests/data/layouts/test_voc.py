@@ -105,7 +105,7 @@ def test_no_split_list_at_all(tmp_path):
 
 def test_problems_of_lists_photos_and_tags_are_all_named(tmp_path):
     root = _voc(tmp_path, tags="tags.csv")
-    (root / "tags.csv").write_text("id,tags\na,dog\na,cat\nghost,dog\nc,cat\n")
+    (root / "tags.csv").write_text("id,tags\na,dog\nJPEGImages/a,cat\nghost,dog\nc,cat\n")
     (root / "ImageSets/Segmentation/train.txt").write_text("a\nb\ngone\n../../x\n/etc/x\n")
     messages = [p.message for p in read_voc(root, SourceOptions()).problems]
     for part in (

@@ -28,7 +28,8 @@ from tag2mask.data.layouts.listing import (
     unmatched_masks,
 )
 from tag2mask.data.layouts.splits import SplitRule
-from tag2mask.data.layouts.tables.tag_table import TagRow, TagTable, read_tag_table
+from tag2mask.data.layouts.tables.rows import TagRow
+from tag2mask.data.layouts.tables.tag_table import TagTable, read_tag_table
 from tag2mask.errors import DataError, first_few
 
 _PHOTO_FOLDERS = ("", "images/", "photos/", "JPEGImages/")

@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from tag2mask.classes import UNPRINTABLE
 from tag2mask.data.inventory import DataProblem
@@ -24,20 +23,8 @@ from tag2mask.data.layouts.ids import normalize_path, without_suffix
 from tag2mask.data.layouts.tables.cells import Table, TableLine, read_table, unquoted
 from tag2mask.data.layouts.tables.doubts import TaggedCell, tag_doubts
 from tag2mask.data.layouts.tables.headers import Columns, find_columns
+from tag2mask.data.layouts.tables.rows import TagRow, join_rows
 from tag2mask.data.layouts.tables.tags import TagStyle, find_style, tags_of_cell
-
-
-class TagRow(NamedTuple):
-    """One line of a table; paths are normalized (see `normalize_path`), tags are split."""
-
-    id: str
-    image: str
-    """Empty where the table has ids only."""
-    tags: tuple[str, ...]
-    split: str
-    mask: str
-    where: str
-    """File and line, for messages."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +67,8 @@ def read_tag_table(path: Path, known: Sequence[str] | None = None) -> TagTable:
     remarks = columns.remarks
     if any(len(cell.tags.names) > 1 for cell in reader.tagged):
         remarks += (f"several tags in a cell are separated by {style.describe()}",)
-    return TagTable(tuple(rows), tuple(problems), remarks)
+    joined = join_rows(rows)
+    return TagTable(joined.rows, (*problems, *joined.problems), (*remarks, *joined.remarks))
 
 
 class _LineReader:
