@@ -11,10 +11,6 @@ A file is a NumPy ``.npz`` without pickles, which ``numpy.load`` reads: ``id``, 
 
 from __future__ import annotations
 
-import io
-import threading
-import zipfile
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -25,13 +21,14 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from tag2mask.artifacts.files import atomic_write
+from tag2mask.data.decoding.opening import MAX_PIXELS
 from tag2mask.errors import DataError
+from tag2mask.maps.npz_arrays import NpzArrays
 
 MAP_SUFFIX = ".npz"
 MapDtype = Literal["uint8", "float16"]
-_PARSING = threading.Lock()
-"""Held while NumPy parses a header: it calls `ast`, which fails in Python 3.11 if several threads
-use it at once (SystemError: AST constructor recursion depth mismatch)."""
+_SMALL_BYTES = 1 << 16
+"""The most bytes of the arrays other than the scores."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,43 +152,44 @@ def read_map(path: Path) -> CamMap:
     """
     fix = "Delete the file and run infer-cam again: it computes only what is missing."
     try:
-        content = io.BytesIO(path.read_bytes())
-        with _PARSING, np.load(content, allow_pickle=False) as file:
-            scores, size = file["scores"], file["size"]
-            tags, probabilities = file["tags"], file["probabilities"]
-            photo_id = str(file["id"][()])
+        return _parsed_map(NpzArrays(path.read_bytes()))
     except FileNotFoundError:
         raise DataError("map is missing", where=path, fix=fix) from None
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        EOFError,
-        AttributeError,
-        TypeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"map can't be read: {reason}", where=path, fix=fix) from None
-    if scores.dtype != np.uint8 and scores.dtype.kind != "f":
-        raise DataError(
-            f"map holds {scores.dtype} scores, not uint8 or floats", where=path, fix=fix
-        )
-    if size.shape != (2,) or {size.dtype.kind, tags.dtype.kind} - {"i", "u"} or tags.ndim != 1:
-        raise DataError("size isn't (h, w), or tags aren't a list of integers", where=path, fix=fix)
-    if probabilities.dtype.kind != "f":
-        raise DataError(f"probabilities are {probabilities.dtype}, not floats", where=path, fix=fix)
-    try:
-        return CamMap(
-            photo_id,
-            tuple(int(t) for t in tags),
-            _unpacked(scores),
-            (int(size[0]), int(size[1])),
-            probabilities.astype(np.float32),
-        )
     except DataError as error:
         raise DataError(error.what, where=path, fix=fix) from None
+
+
+def _parsed_map(file: NpzArrays) -> CamMap:
+    """Return the map in a file.
+
+    Raises:
+        ValueError: an array is missing or can't be read.
+        DataError: an array has values of the wrong type, or invalid ones.
+    """
+    photo_id, tags, size, probabilities = (
+        file.read(name, _SMALL_BYTES) for name in ("id", "tags", "size", "probabilities")
+    )
+    if size.shape != (2,) or {size.dtype.kind, tags.dtype.kind} - {"i", "u"} or tags.ndim != 1:
+        raise DataError("size isn't (h, w), or tags aren't a list of integers")
+    if probabilities.dtype.kind != "f":
+        raise DataError(f"probabilities are {probabilities.dtype}, not floats")
+    height, width = int(size[0]), int(size[1])
+    if min(height, width) < 1 or height * width > MAX_PIXELS:
+        raise DataError(f"map is of an empty or huge photo of {width} x {height} px")
+    # No map has more cells than the photo has pixels.
+    scores = file.read("scores", height * width * len(tags) * np.dtype(np.float64).itemsize)
+    if scores.dtype != np.uint8 and scores.dtype.kind != "f":
+        raise DataError(f"map holds {scores.dtype} scores, not uint8 or floats")
+    return CamMap(
+        str(photo_id[()]),
+        tuple(int(t) for t in tags),
+        _unpacked(scores),
+        (height, width),
+        probabilities.astype(np.float32),
+    )
 
 
 def _packed(scores: NDArray[np.float32], dtype: MapDtype) -> NDArray[Any]:
