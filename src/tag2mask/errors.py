@@ -13,9 +13,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+_LONGEST_NAME = 100
+"""Characters of a name that may be a misspelled one; comparing longer ones takes long."""
+
 
 def nearest_hint(name: str, known: Iterable[str]) -> str:
     """Return ``; did you mean 'x'?`` for the nearest known name, or an empty string."""
+    if len(name) > _LONGEST_NAME:
+        return ""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""
 

@@ -129,7 +129,7 @@ rows:
         ("rows: [{name: a, measure: maskz}]", ["rows.0.measure", "'masks'"]),
         ("rows: [{name: a, set: 5}, {name: ''}]", ["rows.0.set", "rows.1.name"]),
         ("rows: [{", ["not valid YAML"]),
-        ("", ["a table is a mapping"]),
+        ("", ["rows: field required"]),
     ],
 )
 def test_errors_name_the_problem_and_the_file(tmp_path: Path, text: str, words: list[str]) -> None:

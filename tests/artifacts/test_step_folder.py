@@ -431,16 +431,16 @@ def test_a_folder_of_your_own_maps(tmp_path: Path) -> None:
 def test_a_record_that_another_rank_writes_meanwhile_is_found_the_next_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read_text = Path.read_text
+    read_bytes = Path.read_bytes
 
-    def written_after(path: Path, *args: Any, **options: Any) -> str:
+    def written_after(path: Path) -> bytes:
         try:
-            return read_text(path, *args, **options)
+            return read_bytes(path)
         except FileNotFoundError:
             path.write_text("{}")
             raise
 
-    monkeypatch.setattr(Path, "read_text", written_after)
+    monkeypatch.setattr(Path, "read_bytes", written_after)
     assert read_identity(tmp_path) is None
     with pytest.raises(RunFolderError, match=r"not a manifest\.json"):
         read_identity(tmp_path)

@@ -78,7 +78,7 @@ def test_a_header_must_agree_with_the_file(header: str, message: str | None) -> 
 
 
 def test_other_files() -> None:
-    with pytest.raises(ValueError, match="no .npz file"):
+    with pytest.raises(ValueError, match=r"no \.npz file"):
         NpzArrays(b"PK")
     with pytest.raises(ValueError, match="it has no b"):
         NpzArrays(npz(a=b"")).read("b", 9)

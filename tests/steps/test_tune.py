@@ -241,5 +241,5 @@ def test_a_complete_folder_is_kept_and_other_settings_are_rejected(painted, mode
 def test_a_damaged_result(painted, model):
     tuning = make(painted, model)
     (tuning.path / "tuned.json").write_text('{"photos": []}')
-    with pytest.raises(RunFolderError, match="not a tuning of tag2mask"):
+    with pytest.raises(RunFolderError, match=r"not a tuned\.json of tag2mask"):
         read_tuning(tuning)

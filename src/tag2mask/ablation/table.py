@@ -12,13 +12,18 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from tag2mask.errors import RecipeError, nearest_hint
 from tag2mask.recipe.fields import Section
-from tag2mask.recipe.loading import load_recipe, read_yaml
+from tag2mask.recipe.loading import (
+    joined_problems,
+    load_recipe,
+    parse_settings,
+    read_settings,
+)
 from tag2mask.recipe.schema import Recipe
+from tag2mask.text.excerpt import excerpt
 
 Measure = Literal["maps", "CRF", "walk", "masks", "segmenter"]
 """What a row is measured by; docs/how-to/ablate.md describes each."""
@@ -109,28 +114,18 @@ def load_table(name_or_file: str | Path) -> AblationTable:
     if str(name_or_file) in shipped:
         text, where = shipped[str(name_or_file)], f"table {name_or_file}"
     elif path.is_file():
-        where = str(path)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError:
-            raise RecipeError("not UTF-8 text", where=path, fix="Give a YAML file.") from None
+        text, where = read_settings(path), str(path)
     else:
         raise RecipeError(
             f"no table {str(name_or_file)!r}{nearest_hint(str(name_or_file), shipped)}",
             fix=f"Give a YAML file or one of: {', '.join(shipped)}.",
         )
-    try:
-        values = read_yaml(text)
-    except yaml.YAMLError as error:
-        problem = " ".join(str(error).split())
-        raise RecipeError(f"not valid YAML: {problem}", where=where) from None
-    if not isinstance(values, dict):
-        raise RecipeError("a table is a mapping with a list of rows", where=where)
+    values = parse_settings(text, where, "a table is a mapping with a list of rows")
     try:
         return AblationTable.model_validate(values)
     except ValidationError as error:
         raise RecipeError(
-            "; ".join(_readable(problem) for problem in error.errors()),
+            joined_problems([_readable(problem) for problem in error.errors()]),
             where=where,
             fix="docs/how-to/ablate.md describes the format of a table.",
         ) from None
@@ -197,6 +192,6 @@ def _readable(problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         kind: type[BaseModel] = AblationRow if len(location) > 1 else AblationTable
         known = [field.alias or name for name, field in kind.model_fields.items()]
-        return f"unknown key {key!r}{nearest_hint(location[-1], known)}"
+        return f"unknown key {excerpt(key)}{nearest_hint(location[-1], known)}"
     message = problem["msg"].removeprefix("Value error, ")
     return f"{key}: {message[0].lower() + message[1:]}" if key else str(message)

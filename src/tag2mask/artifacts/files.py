@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tag2mask.errors import DataError, MissingFileError, RunFolderError
+from tag2mask.text.json_text import parse_json
 
 _TEMPORARY = ".tmp-"
 _EXPLAINED = {
@@ -170,7 +171,7 @@ def read_json(path: Path) -> Any:
         RunFolderError: unreadable or not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         raise MissingFileError(
             f"{path.name} is missing",

@@ -18,6 +18,7 @@ from typing import IO, NamedTuple
 
 from tag2mask.artifacts.files import readable_os_errors
 from tag2mask.artifacts.items import checked_id
+from tag2mask.text.json_text import parse_json
 
 
 class Journal:
@@ -143,9 +144,9 @@ def _read_records(folder: Path) -> _Records:
 def _parsed(line: bytes) -> tuple[str, str | None, int] | None:
     """Return the item, key and session of a line; None: the line is incomplete or damaged."""
     try:
-        entry = json.loads(line)
+        entry = parse_json(line)
         item, key, session = checked_id(entry["id"]), entry["key"], entry["session"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         return None
     valid = isinstance(key, str | None) and isinstance(session, int)
     return (item, key, session) if valid else None

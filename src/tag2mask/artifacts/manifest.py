@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from tag2mask.artifacts.files import read_json
 from tag2mask.errors import MissingFileError, RunFolderError
@@ -77,21 +77,28 @@ def read_identity(folder: Path) -> Identity | None:
     return None
 
 
-RecordT = TypeVar("RecordT", bound=BaseModel)
+RecordT = TypeVar("RecordT")
 
 
-def read_record(path: Path, kind: type[RecordT]) -> RecordT:
-    """Read a manifest or an identity from its file.
+def read_record(
+    path: Path, kind: type[RecordT], *, fix: str = "Delete its folder and run the step again."
+) -> RecordT:
+    """Read a pydantic model or a dataclass from its JSON file.
+
+    Args:
+        path: the file.
+        kind: the class; its annotations are checked, with their limits.
+        fix: what to do about a damaged file.
 
     Raises:
         MissingFileError: no such file.
         RunFolderError: the file is damaged.
     """
+    values = read_json(path)
     try:
-        return kind.model_validate(read_json(path))
+        found: RecordT = TypeAdapter(kind).validate_python(values)
+        return found
     except ValidationError as error:
         raise RunFolderError(
-            f"not a {path.name} of tag2mask ({error.error_count()} problems)",
-            where=path,
-            fix="Delete its folder and run the step again.",
+            f"not a {path.name} of tag2mask ({error.error_count()} problems)", where=path, fix=fix
         ) from None

@@ -19,9 +19,10 @@ from typing import Any, NamedTuple, TypeVar
 
 from tag2mask.artifacts.files import atomic_write, read_json, write_json
 from tag2mask.artifacts.items import checked_id
-from tag2mask.classes import ClassSet
+from tag2mask.classes import MAX_CLASSES, UNPRINTABLE, ClassSet
 from tag2mask.data.inventory import SPLITS, Split
-from tag2mask.errors import RunFolderError
+from tag2mask.errors import DataError, RunFolderError
+from tag2mask.text.json_text import parse_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +88,39 @@ def read_index(folder: Path, split: Split) -> list[Sample]:
         RunFolderError: the index is missing or damaged.
     """
     root = data_root(folder)
+    path = folder / f"{split}.jsonl"
+    return list(_read_lines(path, lambda row: _sample(row, root)))
 
-    def sample(row: Any) -> Sample:
-        height, width = row["size"]
-        return Sample(
-            id=checked_id(row["id"]),
-            image=root / row["image"],
-            size=(height, width),
-            tags=tuple(row["tags"]),
-            stamp=row["stamp"],
-        )
 
-    return list(_read_lines(folder / f"{split}.jsonl", sample))
+def _sample(row: Any, root: Path) -> Sample:
+    """Return the sample of a line.
+
+    Raises:
+        ValueError, KeyError, TypeError: a value is missing or impossible.
+    """
+    height, width = map(_count, row["size"])
+    tags = tuple(map(_count, row["tags"]))
+    if min(height, width) < 1 or tags != tuple(sorted(set(tags))) or tags[-1:] > (MAX_CLASSES - 1,):
+        raise ValueError(row)
+    return Sample(
+        id=checked_id(row["id"]),
+        image=root / checked_id(row["image"]),
+        size=(height, width),
+        tags=tags,
+        stamp=_text(row["stamp"]),
+    )
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or not 0 <= value < 2**31:
+        raise ValueError(value)
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or UNPRINTABLE.search(value):
+        raise ValueError(value)
+    return value
 
 
 def write_mask_rows(folder: Path, rows: Iterable[MaskRow]) -> None:
@@ -154,8 +176,8 @@ def read_classes(folder: Path) -> ClassSet:
     """
     values = read_json(folder / "classes.json")
     try:
-        return ClassSet(tuple(values["names"]))
-    except (KeyError, TypeError):
+        return ClassSet(tuple(map(_text, values["names"])))
+    except (KeyError, TypeError, ValueError, DataError):
         raise _damaged(folder / "classes.json") from None
 
 
@@ -167,8 +189,8 @@ def data_root(folder: Path) -> Path:
     """
     values = read_json(folder / "source.json")
     try:
-        return Path(values["root"])
-    except (KeyError, TypeError):
+        return Path(_text(values["root"]))
+    except (KeyError, TypeError, ValueError):
         raise _damaged(folder / "source.json") from None
 
 
@@ -210,9 +232,9 @@ Row = TypeVar("Row")
 
 def _read_lines(path: Path, make: Callable[[Any], Row]) -> Iterator[Row]:
     try:
-        with path.open(encoding="utf-8") as lines:
+        with path.open("rb") as lines:
             for line in lines:
-                yield make(json.loads(line))
+                yield make(parse_json(line))
     except FileNotFoundError:
         raise RunFolderError(
             f"{path.name} is missing", where=path.parent, fix="Run `tag2mask prepare` again."

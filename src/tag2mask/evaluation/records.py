@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from tag2mask.errors import RunFolderError
 
@@ -27,18 +27,23 @@ SEGMENTER = "segmenter"
 NO_TAGS, NO_THRESHOLD = "no", "argmax"
 """Tag source and threshold source of the segmentation network's masks."""
 
+Share = Annotated[float, Field(ge=0.0, le=1.0 + 1e-6, allow_inf_nan=False)]
+"""A value in [0, 1], up to rounding."""
+NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0)]
+
 
 @dataclass(frozen=True)
 class ClassScores:
     """Scores of the pseudo masks for one class or the background."""
 
     name: str
-    iou: float | None
-    precision: float | None
-    recall: float | None
-    false_positive_share: float | None
-    false_negative_share: float | None
-    boundary_iou: float | None
+    iou: Share | None
+    precision: Share | None
+    recall: Share | None
+    false_positive_share: Share | None
+    false_negative_share: Share | None
+    boundary_iou: Share | None
 
 
 @dataclass(frozen=True)
@@ -51,26 +56,34 @@ class MaskScores:
         confusion: pixels by true class (rows) and predicted class (columns), (C+1, C+1).
     """
 
-    photos: int
-    miou: float | None
-    boundary_miou: float | None
-    pixel_accuracy: float | None
-    precision: float | None
-    recall: float | None
-    over_activation: float | None
-    under_activation: float | None
+    photos: Count
+    miou: Share | None
+    boundary_miou: Share | None
+    pixel_accuracy: Share | None
+    precision: Share | None
+    recall: Share | None
+    over_activation: NonNegative | None
+    under_activation: NonNegative | None
     classes: tuple[ClassScores, ...]
-    confusion: tuple[tuple[int, ...], ...]
+    confusion: tuple[tuple[Count, ...], ...]
+
+    def __post_init__(self) -> None:
+        if {len(self.confusion), *map(len, self.confusion)} != {len(self.classes)}:
+            raise ValueError("a confusion matrix of other classes")
 
 
 @dataclass(frozen=True)
 class CurveScores:
     """mIoU of maps at each background threshold; the best threshold is chosen on the masks."""
 
-    thresholds: tuple[float, ...]
-    miou: tuple[float | None, ...]
-    best_threshold: float
-    best_miou: float | None
+    thresholds: tuple[Share, ...]
+    miou: tuple[Share | None, ...]
+    best_threshold: Share
+    best_miou: Share | None
+
+    def __post_init__(self) -> None:
+        if not self.thresholds or len(self.thresholds) != len(self.miou):
+            raise ValueError("thresholds and values that don't belong together")
 
 
 @dataclass(frozen=True)
@@ -84,11 +97,11 @@ class PointScores:
         precision, recall: means over the classes where they are defined.
     """
 
-    background_threshold: float | None
+    background_threshold: Share | None
     background_source: str
-    miou: float | None
-    precision: float | None
-    recall: float | None
+    miou: Share | None
+    precision: Share | None
+    recall: Share | None
 
 
 @dataclass(frozen=True)
@@ -105,12 +118,12 @@ class StageScores:
     """
 
     name: str
-    photos: int
+    photos: Count
     tag_source: str
     used: PointScores | None
     best: PointScores | None
     curve: CurveScores | None
-    boundary_miou: float | None = None
+    boundary_miou: Share | None = None
 
 
 @dataclass(frozen=True)
@@ -118,20 +131,20 @@ class ClassTagScores:
     """Scores of the tag classifier for one foreground class."""
 
     name: str
-    photos: int
-    average_precision: float | None
-    precision: float | None
-    recall: float | None
-    f1: float | None
+    photos: Count
+    average_precision: Share | None
+    precision: Share | None
+    recall: Share | None
+    f1: Share | None
 
 
 @dataclass(frozen=True)
 class TagScores:
     """Scores of the tag classifier on ``photos`` tagged photos, at probability 0.5."""
 
-    photos: int
-    mean_average_precision: float | None
-    mean_f1: float | None
+    photos: Count
+    mean_average_precision: Share | None
+    mean_f1: Share | None
     classes: tuple[ClassTagScores, ...]
 
 
@@ -142,7 +155,7 @@ class DoubtfulTag:
     photo: str
     tag: str
     kind: Literal["missing", "wrong"]
-    probability: float
+    probability: Share
     margin: float
 
 
@@ -162,17 +175,17 @@ class SplitScores:
     """
 
     split: str
-    photos: int
+    photos: Count
     tag_source: str
-    background_threshold: float | None
+    background_threshold: Share | None
     background_source: str
-    certainty: float | None
+    certainty: Share | None
     masks: MaskScores | None
     curve: CurveScores | None
     tags: TagScores | None
     doubtful_tags: tuple[DoubtfulTag, ...]
     stages: tuple[StageScores, ...] = ()
-    left_out: int = 0
+    left_out: Count = 0
 
 
 @dataclass(frozen=True)

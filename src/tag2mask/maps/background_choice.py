@@ -9,13 +9,17 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from tag2mask.artifacts.files import read_json, write_json
+from pydantic import Field
+
+from tag2mask.artifacts.files import write_json
 from tag2mask.artifacts.handles import PreparedData, WalkedMaps
+from tag2mask.artifacts.manifest import read_record
 from tag2mask.data.index import Sample, read_mask_paths
-from tag2mask.errors import DataError, RunFolderError
+from tag2mask.errors import DataError
 from tag2mask.maps.background import (
     ScoreHistogram,
     alpha_from_threshold,
@@ -45,7 +49,7 @@ class BackgroundThreshold:
         miou: mIoU of the maps of these photos at this threshold, in [0, 1].
     """
 
-    threshold: float
+    threshold: Annotated[float, Field(ge=0.0, le=1.0)]
     source: Literal["fixed", "calibrated", "estimated", "walk"]
     photos: tuple[str, ...] = ()
     miou: float | None = None
@@ -200,16 +204,11 @@ def kept_background_threshold(
         RunFolderError: the file is damaged, or can't be written.
     """
     path = folder / BACKGROUND
-    kept = runtime.gather_results(lambda: read_json(path) if path.is_file() else None)[0]
+    fix = "Delete the file: the threshold is then computed again."
+    read = partial(read_record, path, BackgroundThreshold, fix=fix)
+    kept = runtime.gather_results(lambda: read() if path.is_file() else None)[0]
     if kept is not None:
-        try:
-            return BackgroundThreshold(**kept | {"photos": tuple(kept["photos"])})
-        except (TypeError, KeyError):
-            raise RunFolderError(
-                "not a background threshold of tag2mask",
-                where=path,
-                fix="Delete the file: the threshold is then computed again.",
-            ) from None
+        return kept
     found = choose_background_threshold(data, photos, section, runtime)
     if runtime.rank == 0:
         write_json(path, asdict(found))

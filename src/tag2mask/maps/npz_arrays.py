@@ -73,9 +73,7 @@ class NpzArrays:
             raise ValueError(f"{name} can't be unpacked: {error}") from None
 
 
-def _read_array(
-    file: Any, name: str, member: zipfile.ZipInfo, most_bytes: int
-) -> NDArray[Any]:
+def _read_array(file: Any, name: str, member: zipfile.ZipInfo, most_bytes: int) -> NDArray[Any]:
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"{name} is compressed in an unknown way")
     start = file.read(8)

@@ -19,6 +19,10 @@ from tag2mask.recipe.renamed import (
     current_name,
 )
 from tag2mask.recipe.schema import INHERITING, Recipe, inner_section
+from tag2mask.text.excerpt import excerpt
+from tag2mask.text.yaml_text import MOST_CHARACTERS, parse_yaml
+
+_SHOWN_PROBLEMS = 20
 
 
 def shipped_recipes() -> dict[str, str]:
@@ -47,21 +51,13 @@ def load_recipe(name_or_file: str | Path, overrides: Sequence[str] = ()) -> Reci
     if str(name_or_file) in shipped:
         text, where = shipped[str(name_or_file)], f"recipe {name_or_file}"
     elif path.is_file():
-        text, where = _read_text(path), str(path)
+        text, where = read_settings(path), str(path)
     else:
         raise RecipeError(
             f"no recipe {str(name_or_file)!r}{nearest_hint(str(name_or_file), shipped)}",
             fix=f"Give a YAML file or one of: {', '.join(shipped)}.",
         )
-    try:
-        values = read_yaml(text)
-    except yaml.YAMLError as error:
-        problem = " ".join(str(error).split())
-        raise RecipeError(f"not valid YAML: {problem}", where=where) from None
-    if values is None:
-        values = {}
-    if not isinstance(values, dict):
-        raise RecipeError("a recipe is a mapping of sections", where=where)
+    values = parse_settings(text, where, "a recipe is a mapping of sections")
     for override in overrides:
         _override(values, override)
     return recipe_from(values, where=where)
@@ -82,10 +78,16 @@ def recipe_from(values: Mapping[str, Any], *, where: str = "recipe") -> Recipe:
             if not _inherited(problem["loc"], values)
         ]
         raise RecipeError(
-            "; ".join(problems),
+            joined_problems(problems),
             where=where,
             fix="`tag2mask recipe show lite0-cpu` lists every key.",
         ) from None
+
+
+def joined_problems(problems: Sequence[str]) -> str:
+    """Return the first problems as one text, and how many more there are."""
+    more = len(problems) - _SHOWN_PROBLEMS
+    return "; ".join(problems[:_SHOWN_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _causes(error: ValidationError) -> list[Any]:
@@ -115,31 +117,26 @@ def dump_recipe(recipe: Recipe) -> str:
     return dumped
 
 
-def read_yaml(text: str) -> Any:
-    """Parse a YAML text into plain types.
+def parse_settings(text: str, where: str, kind: str) -> dict[str, Any]:
+    """Return the mapping in a YAML text; an empty text is an empty mapping.
+
+    Args:
+        text: the YAML.
+        where: the file, for error messages.
+        kind: what it must be, for error messages.
 
     Raises:
-        yaml.YAMLError: not YAML, or a duplicate key, of which PyYAML would drop the first value.
+        RecipeError: not YAML, over a limit of `parse_yaml`, or no mapping.
     """
-    return yaml.load(text, _Loader)
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML loader that refuses duplicate keys."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """Refuse duplicate keys; those of a merge (``<<``) are resolved later and may repeat."""
-        node: yaml.MappingNode = super().compose_mapping_node(anchor)
-        seen: set[tuple[str, str]] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue
-            if (key.tag, key.value) in seen:
-                raise yaml.composer.ComposerError(
-                    None, None, f"duplicate key {key.value!r}", key.start_mark
-                )
-            seen.add((key.tag, key.value))
-        return node
+    try:
+        values = parse_yaml(text)
+    except ValueError as error:
+        raise RecipeError(f"not valid YAML: {error}", where=where) from None
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        raise RecipeError(kind, where=where)
+    return values
 
 
 class _Dumper(yaml.SafeDumper):
@@ -154,26 +151,38 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_representer(str, _Dumper.represent_str)
 
 
-def _read_text(path: Path) -> str:
+def read_settings(path: Path) -> str:
+    """Return the text of a YAML file.
+
+    Raises:
+        RecipeError: unreadable, too long for settings, or not UTF-8.
+    """
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(4 * MOST_CHARACTERS + 1)
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise RecipeError("not UTF-8 text", where=path, fix="Give a YAML file.") from None
+    except OSError as error:
+        raise RecipeError(
+            f"can't be read: {error.strerror}", where=path, fix="Check its permissions."
+        ) from None
+    return text
 
 
 def _override(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
         raise RecipeError(
-            f"override {override!r} is not section.key=value",
+            f"override {excerpt(override)} is not section.key=value",
             where="--set",
             fix="Write it as in `--set train_cam.epochs=5`.",
         )
     try:
-        value = read_yaml(text)
-    except yaml.YAMLError:
+        value = parse_yaml(text)
+    except ValueError as error:
         raise RecipeError(
-            f"override {override!r}: the value is not valid YAML", where="--set"
+            f"override {excerpt(override)}: the value is not valid YAML ({error})", where="--set"
         ) from None
     *sections, last = key.strip().split(".")
     here: Any = values
@@ -181,7 +190,8 @@ def _override(values: dict[str, Any], override: str) -> None:
         here = here.setdefault(section, {}) if isinstance(here, dict) else None
     if not isinstance(here, dict):
         raise RecipeError(
-            f"override {override!r}: {'.'.join(sections)!r} holds no keys", where="--set"
+            f"override {excerpt(override)}: {excerpt('.'.join(sections))} holds no keys",
+            where="--set",
         )
     here[last] = value
 
@@ -198,7 +208,7 @@ def _readable(problem: Any) -> str:
     given = problem.get("input")
     renamed = RENAMED_VALUES.get(location[-1], {}).get(given) if isinstance(given, str) else None
     hint = f"; {given!r} is now called {renamed!r}" if renamed else ""
-    return f"{key}: {message[0].lower() + message[1:]} (given {given!r}){hint}"
+    return f"{key}: {message[0].lower() + message[1:]} (given {excerpt(given)}){hint}"
 
 
 def _unknown_key(location: Sequence[str]) -> str:
@@ -209,7 +219,7 @@ def _unknown_key(location: Sequence[str]) -> str:
         return f"key {key!r} was removed: it improved no result"
     if RENAMED_KEYS.get(last) in section.model_fields:
         return f"key {key!r} is now called {current_name(key)!r}"
-    return f"unknown key {key!r}{_nearest_keys(location)}"
+    return f"unknown key {excerpt(key)}{_nearest_keys(location)}"
 
 
 def _nearest_keys(location: Sequence[str]) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import heapq
-import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from tag2mask.artifacts.items import checked_id
 from tag2mask.errors import RunFolderError
 from tag2mask.evaluation.wording import with_unit
+from tag2mask.text.json_text import parse_json
 
 
 @dataclass(frozen=True)
@@ -89,11 +90,15 @@ def photo_mious(path: Path, ids: Collection[tuple[str, str]]) -> dict[tuple[str,
 
 def _photo_scores(path: Path) -> Iterator[PhotoScore]:
     try:
-        with path.open(encoding="utf-8") as lines:
+        with path.open("rb") as lines:
             for line in lines:
-                row = json.loads(line)
+                row = parse_json(line)
                 yield PhotoScore(
-                    row["id"], row["split"], row["miou"], row["certainty"], bool(row["map_tags"])
+                    checked_id(row["id"]),
+                    str(row["split"]),
+                    None if row["miou"] is None else float(row["miou"]),
+                    float(row["certainty"]),
+                    bool(row["map_tags"]),
                 )
     except (OSError, ValueError, KeyError, TypeError):
         raise RunFolderError(

@@ -6,7 +6,6 @@ are left out.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,8 @@ from tag2mask.artifacts.handles import MODELS, REPORTED_STEPS, Evaluation, Handl
 from tag2mask.artifacts.manifest import Manifest, read_identity
 from tag2mask.errors import RunFolderError
 from tag2mask.evaluation.records import EvaluationScores, scores_from_json
+from tag2mask.text.yaml_text import parse_yaml
+from tag2mask.training.log import numeric_rows, read_rows
 
 LOSSES, SCORES = "losses.csv", "evaluation.json"
 
@@ -108,13 +109,11 @@ def read_losses(path: Path) -> LossLog | None:
     """Read ``losses.csv`` without truncated rows; None if no complete row is left."""
     if not path.is_file():
         return None
-    with path.open(newline="", encoding="utf-8") as file:
-        lines = csv.reader(file)
-        head = next(lines, [])
-        rows = [row for row in lines if len(row) == len(head) and row[0].isdigit()]
+    head, *rows = read_rows(path) or [[]]
+    rows = numeric_rows([head, *rows])
     if not rows or head[0] != "step":
         return None
-    table = np.array([[_number(cell) for cell in row] for row in rows])
+    table = np.array([[float(cell or "nan") for cell in row] for row in rows])
     return LossLog(table[:, 0], {name: table[:, i] for i, name in enumerate(head) if i})
 
 
@@ -147,25 +146,18 @@ def _relabeled(run: RunFolder, label: str) -> RunFolder:
 def _recipe_text(path: Path, manifests: dict[str, Manifest]) -> str:
     """Return the run's recipe, or the sections of steps that were run one by one."""
     if path.is_file():
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8", errors="replace")
     sections = {step.replace("-", "_"): manifest.section for step, manifest in manifests.items()}
     return yaml.safe_dump(sections, sort_keys=False, allow_unicode=True)
 
 
 def _recipe_name(text: str) -> str | None:
     try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError:
+        values = parse_yaml(text)
+    except ValueError:
         return None
     name = values.get("name") if isinstance(values, dict) else None
     return str(name) if name and name != "unnamed" else None
-
-
-def _number(cell: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
-        return float("nan")
 
 
 def _stamp(path: Path) -> str:

@@ -6,14 +6,15 @@ import csv
 import io
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
+from pydantic import Field
 
 from tag2mask.affinity.tuning import TunedWalk, WalkGrid, WalkSetting
-from tag2mask.artifacts.files import read_json, write_json, write_text
+from tag2mask.artifacts.files import write_json, write_text
 from tag2mask.artifacts.handles import Tuning
-from tag2mask.errors import RunFolderError
+from tag2mask.artifacts.manifest import read_record
 from tag2mask.metrics.confusion import Float64
 
 TUNED = "tuned.json"
@@ -44,27 +45,45 @@ class TuningResult:
         return self.ranked[0]
 
 
+@dataclass(frozen=True)
+class _Row:
+    """A setting in ``tuned.json``."""
+
+    alpha: float
+    beta: float
+    steps: int
+    threshold: float
+    miou: float
+
+    def tuned(self) -> TunedWalk:
+        """Return it as it was found."""
+        return TunedWalk(WalkSetting(self.alpha, self.beta, self.steps), self.threshold, self.miou)
+
+
+@dataclass(frozen=True)
+class _File:
+    """What is read of ``tuned.json``."""
+
+    photos: tuple[str, ...]
+    untuned: _Row
+    settings: Annotated[tuple[_Row, ...], Field(min_length=1)]
+    ends: tuple[str, ...]
+
+
 def read_tuning(tuning: Tuning) -> TuningResult:
     """Read ``tuned.json``.
 
     Raises:
         RunFolderError: missing or damaged.
     """
-    path = tuning.path / TUNED
-    found = read_json(path)
-    try:
-        return TuningResult(
-            tuple(found["photos"]),
-            _tuned(found["untuned"]),
-            tuple(_tuned(row) for row in found["settings"]),
-            tuple(found["ends"]),
-        )
-    except (KeyError, TypeError):
-        raise RunFolderError(
-            "not a tuning of tag2mask",
-            where=path,
-            fix="Delete its folder and run `tag2mask tune` again.",
-        ) from None
+    fix = "Delete its folder and run `tag2mask tune` again."
+    found = read_record(tuning.path / TUNED, _File, fix=fix)
+    return TuningResult(
+        found.photos,
+        found.untuned.tuned(),
+        tuple(row.tuned() for row in found.settings),
+        found.ends,
+    )
 
 
 def recipe_values(tuned: TunedWalk) -> dict[str, dict[str, Any]]:
@@ -116,9 +135,3 @@ def write_tuning(folder: Path, result: TuningResult, grid: WalkGrid, miou: Float
 def setting_values(tuned: TunedWalk) -> dict[str, Any]:
     """Return a setting, its background threshold and its mIoU as plain values."""
     return {**asdict(tuned.setting), "threshold": tuned.threshold, "miou": round(tuned.miou, 6)}
-
-
-def _tuned(row: dict[str, Any]) -> TunedWalk:
-    return TunedWalk(
-        WalkSetting(row["alpha"], row["beta"], row["steps"]), row["threshold"], row["miou"]
-    )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 VALIDATION = "validation.csv"
 _STEP = re.compile(r"[0-9]{1,12}")
-_NUMBER = re.compile(r"nan|-?inf|-?[0-9]{1,12}(?:\.[0-9]{1,12})?(?:e[+-][0-9]{1,3})?")
+_NUMBER = re.compile(r"nan|-?inf|-?[0-9]{1,12}(?:\.[0-9]{1,20})?(?:e[+-][0-9]{1,3})?")
 
 
 class TrainingLog:
@@ -118,14 +118,14 @@ def write_validation(folder: Path, step: int, metrics: Mapping[str, float]) -> b
 
 def best_of_validation(folder: Path) -> float:
     """Return the largest value of the first metric in ``validation.csv``; NaN if there is none."""
-    metrics = [float(row[1]) for row in _numeric_rows(_read_rows(folder / VALIDATION)) if row[1]]
+    metrics = [float(row[1]) for row in numeric_rows(read_rows(folder / VALIDATION)) if row[1]]
     return max((metric for metric in metrics if metric == metric), default=float("nan"))
 
 
 def last_metrics(folder: Path) -> dict[str, float]:
     """Return the metrics of the last row of ``losses.csv``; empty if there is no readable row."""
-    rows = _read_rows(folder / "losses.csv")
-    last = _numeric_rows(rows)[-1:]
+    rows = read_rows(folder / "losses.csv")
+    last = numeric_rows(rows)[-1:]
     if not last or last[0] != rows[-1]:
         return {}
     cells = zip(rows[0][1:], last[0][1:], strict=True)
@@ -134,13 +134,13 @@ def last_metrics(folder: Path) -> dict[str, float]:
 
 def _rows_before(path: Path, columns: tuple[str, ...], first_step: int) -> list[list[str]]:
     """Return the complete rows of an earlier session before the first step of this one."""
-    rows = _read_rows(path)
+    rows = read_rows(path)
     if not rows or rows[0] != ["step", *columns]:
         return []
-    return [row for row in _numeric_rows(rows) if int(row[0]) < first_step]
+    return [row for row in numeric_rows(rows) if int(row[0]) < first_step]
 
 
-def _read_rows(path: Path) -> list[list[str]]:
+def read_rows(path: Path) -> list[list[str]]:
     """Return the rows of a CSV file; none where it is missing or no CSV file."""
     try:
         with path.open(newline="", encoding="utf-8", errors="replace") as file:
@@ -149,7 +149,7 @@ def _read_rows(path: Path) -> list[list[str]]:
         return []
 
 
-def _numeric_rows(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+def numeric_rows(rows: Sequence[Sequence[str]]) -> list[list[str]]:
     """Return the rows after the first that have a number, or nothing, in each of its columns.
 
     Damaged rows are dropped; they must not stop the training.

@@ -183,4 +183,6 @@ def object_names(xml: bytes) -> tuple[str, ...]:
         parser.Parse(xml, True)
     except expat.ExpatError as error:
         raise ValueError(f"not XML: {error}") from None
+    except LookupError as error:  # expat asks Python's codecs, some of which decode no text
+        raise ValueError(f"not XML that can be decoded: {error}") from None
     return tuple(dict.fromkeys(names))

@@ -64,7 +64,7 @@ class OnnxSegmenter:
         threads = threads or omp_threads() or processors()
         caller_threads = caller_threads or min(threads, MAX_THREADS)
         session = _session(file, threads=max(1, threads - caller_threads + 1))
-        metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
+        metadata = _metadata(session, file)
         if KEY not in metadata:
             raise WeightsError(
                 "this ONNX file holds no network of tag2mask, or is truncated", where=file, fix=_FIX
@@ -145,6 +145,19 @@ def _session(file: Path, *, threads: int) -> Any:
                 "network again with the packages installed here.",
             ) from None
         raise WeightsError("not an ONNX file, or truncated", where=file, fix=_FIX) from None
+
+
+def _metadata(session: Any, file: Path) -> dict[str, str]:
+    """Return the file's metadata.
+
+    Raises:
+        WeightsError: it isn't UTF-8.
+    """
+    try:
+        found: dict[str, str] = session.get_modelmeta().custom_metadata_map
+        return found
+    except UnicodeDecodeError:
+        raise WeightsError("the file's metadata is damaged", where=file, fix=_FIX) from None
 
 
 def _softmax(logits: Float32) -> Float32:

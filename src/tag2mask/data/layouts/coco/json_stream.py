@@ -106,6 +106,9 @@ class _JsonReader:
                 if not self._read_block():
                     raise ValueError(f"not JSON at byte {self._offset + error.pos}") from None
                 continue
+            except RecursionError:
+                at = self._offset + self._position
+                raise ValueError(f"nested too deeply at byte {at}") from None
             # A number may continue in the next block: 2.5 | e3.
             if self._text[end : end + 1] in _AFTER_VALUE or not self._read_block():
                 break
