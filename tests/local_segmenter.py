@@ -19,7 +19,7 @@ NAMES = ("red", "green", "blue")
 
 @dataclass
 class LocalSegmenter:
-    """Background where all colors are weak, else the strongest color around a pixel.
+    """Background where all colors are weak, else the dominant color around a pixel.
 
     Attributes:
         shapes: of all images it was given.

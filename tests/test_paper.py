@@ -52,6 +52,17 @@ WITH_EXAMPLE = (
 )
 
 
+WITH_FORMULA = (
+    "tag2mask.seam.pcm.correlate",
+    "tag2mask.seam.losses.equivariance",
+    "tag2mask.seam.losses.cross_equivariance",
+    "tag2mask.seam.losses.min_pooling",
+    "tag2mask.affinity.loss.affinity_terms",
+    "tag2mask.affinity.random_walk.random_walk",
+    "tag2mask.crf.dense_crf.DenseCrf",
+)
+
+
 class Row(NamedTuple):
     """One row of the page's tables of parts."""
 
@@ -78,7 +89,7 @@ ROWS = rows()
 
 
 def resolve(name: str) -> Any:
-    """Import what a dotted name of a module's class or function stands for."""
+    """Import the class or function of a dotted name."""
     module, _, attribute = name.rpartition(".")
     return getattr(import_module(module), attribute)
 
@@ -117,3 +128,10 @@ def test_the_docstring_has_an_example(name: str) -> None:
 def test_examples_run(module: str) -> None:
     results = doctest.testmod(import_module(module))
     assert results.failed == 0
+
+
+@pytest.mark.parametrize("name", WITH_FORMULA)
+def test_the_docstring_has_formula_and_link(name: str) -> None:
+    text = resolve(name).__doc__
+    assert re.search(r"::\n\n {8}\S", text)
+    assert "https://arxiv.org/abs/" in text or "https://github.com/" in text

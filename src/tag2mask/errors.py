@@ -141,7 +141,7 @@ def or_skipped(error: Tag2MaskError) -> Tag2MaskError:
 
 
 def first_few(names: Iterable[str], count: int = 5) -> str:
-    """The first few names, and how many more there are."""
+    """Return the first few names, and how many more there are."""
     iterator = iter(names)
     shown = list(islice(iterator, count))
     more = sum(1 for _ in iterator)

@@ -221,7 +221,7 @@ def test_missing_package(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
         "tag2mask.segmentation.export.find_spec",
         lambda name: None if name == package else found(name),
     )
-    with pytest.raises(PackageError, match=rf"needs the package {package}, .*tag2mask\[onnx\]"):
+    with pytest.raises(PackageError, match=rf"needs the package {package}, .*install .\.\[onnx\]"):
         require_onnx()
 
 

@@ -105,11 +105,14 @@ def pair_labels(labels: Tensor, radius: int, published: bool) -> PairLabels:
 def affinity_terms(
     affinity: Tensor, labels: Tensor, *, radius: int, published: bool
 ) -> dict[str, Mean]:
-    """Compute the balanced cross entropy of affinities (section 3.2).
+    """Compute the balanced cross entropy of affinities.
 
-    With a the affinity of a pair: mean of -log(a + 1e-5) over the pairs of ``bg`` and of ``fg``,
-    mean of -log(1 + 1e-5 - a) over those of ``neg``. The total weighs them by `AFFINITY_WEIGHTS`,
-    as the authors' ``train_aff.py`` does.
+    Section 3.2 of https://arxiv.org/abs/1803.10464. Formula, with a the affinity of a pair::
+
+        bg, fg = mean over pairs of one label of  -log(a + 1e-5)
+        neg    = mean over pairs of different labels of  -log(1 + 1e-5 - a)
+
+    The total weighs them by `AFFINITY_WEIGHTS`, as the authors' ``train_aff.py`` does.
 
     Args:
         affinity: (b, offsets, h, w) in [0, 1].

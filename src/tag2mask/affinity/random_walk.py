@@ -38,7 +38,11 @@ with warnings.catch_warnings():
 
 
 def random_walk(affinity: Tensor, maps: Tensor, *, radius: int, beta: float, steps: int) -> Tensor:
-    """Spread maps along affinities: map · T^t (section 3.3).
+    """Spread maps along affinities by a random walk.
+
+    Section 3.3 of https://arxiv.org/abs/1803.10464. Formula, with A^β taken element by element::
+
+        walked map = map · T^t,  T = D⁻¹ A^β,  D_jj = Σ_i A_ij^β
 
     Published: β = 8; t = 2^6 = 64 steps in SEAM, 2^8 in psa. The maps are the background
     (1 - max)^α, with α = 6 in SEAM and 16 in psa, and the foreground CAMs, on the affinity's grid.

@@ -141,7 +141,13 @@ def _print_version(wanted: bool) -> None:
 def _root(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            metavar="",
+            help="Show the version.",
+        ),
     ] = False,
 ) -> None:
     """Weakly supervised semantic segmentation from image-level tags (SEAM)."""
@@ -181,7 +187,9 @@ def run_command(
     dry_run: DryRun = False,
     update: Annotated[
         bool,
-        typer.Option("--update", help="Accept changes in the data; keep the trained networks."),
+        typer.Option(
+            "--update", metavar="", help="Accept changes in the data; keep the trained networks."
+        ),
     ] = False,
     redo: Annotated[
         StepName | None,
@@ -269,7 +277,9 @@ def recipe_list() -> None:
 
 @recipe_app.command("show")
 def recipe_show(
-    recipe: Annotated[str, typer.Argument(help="Shipped recipe or YAML file.")],
+    recipe: Annotated[
+        str, typer.Argument(metavar="NAME|FILE", help="Shipped recipe or YAML file.")
+    ],
     overrides: Overrides = None,
 ) -> None:
     """Print a recipe with every setting."""
@@ -280,7 +290,9 @@ def recipe_show(
 
 @recipe_app.command("check")
 def recipe_check(
-    recipe: Annotated[str, typer.Argument(help="Shipped recipe or YAML file.")],
+    recipe: Annotated[
+        str, typer.Argument(metavar="NAME|FILE", help="Shipped recipe or YAML file.")
+    ],
     overrides: Overrides = None,
 ) -> None:
     """Check a recipe for unknown settings and impossible values, all at once."""

@@ -78,7 +78,9 @@ def tune(
 def ablate(
     data: DataFolder,
     out: Out,
-    table: Annotated[str, typer.Option("--table", help="Shipped table or YAML file.")] = "paper",
+    table: Annotated[
+        str, typer.Option("--table", metavar="NAME|FILE", help="Shipped table or YAML file.")
+    ] = "paper",
     seeds: Annotated[
         str, typer.Option("--seeds", metavar="N,...", help="Seeds to run each row with.")
     ] = "0",
@@ -87,7 +89,11 @@ def ablate(
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option("--recipe", help="Shipped recipe or YAML file; default: the table's own."),
+        typer.Option(
+            "--recipe",
+            metavar="NAME|FILE",
+            help="Shipped recipe or YAML file; default: the table's own.",
+        ),
     ] = None,
     overrides: Overrides = None,
     dry_run: DryRun = False,

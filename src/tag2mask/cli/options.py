@@ -45,24 +45,33 @@ Prepared = Annotated[Path, typer.Option("--data", help="Folder written by `prepa
 PreparedOrNone = Annotated[Path | None, typer.Option("--data", help="Folder written by `prepare`.")]
 Maps = Annotated[Path, typer.Option("--maps", help="Folder written by `infer-cam` or `walk`.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder to write.")]
-RecipeName = Annotated[str, typer.Option("--recipe", help="Shipped recipe or YAML file.")]
+RecipeName = Annotated[
+    str, typer.Option("--recipe", metavar="NAME|FILE", help="Shipped recipe or YAML file.")
+]
 RunRecipe = Annotated[
     str | None,
-    typer.Option("--recipe", help="Shipped recipe or YAML file; default: the run's own."),
+    typer.Option(
+        "--recipe", metavar="NAME|FILE", help="Shipped recipe or YAML file; default: the run's own."
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one setting; repeatable."),
 ]
 Source = Annotated[SourceName | None, typer.Option("--source", help="Layout of the data folder.")]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip unreadable photos and list them.")]
-Redo = Annotated[bool, typer.Option("--redo", help="Delete the step's folder first.")]
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", metavar="", help="Skip unreadable photos and list them.")
+]
+Redo = Annotated[bool, typer.Option("--redo", metavar="", help="Delete the step's folder first.")]
 Compare = Annotated[
     list[Path] | None,
-    typer.Option("--compare", help="Another run folder to show beside; repeatable."),
+    typer.Option(
+        "--compare", metavar="RUN", help="Another run folder to show in the report; repeatable."
+    ),
 ]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Show what would run and an estimate of its cost.")
+    bool,
+    typer.Option("--dry-run", metavar="", help="Show what would run and an estimate of its cost."),
 ]
 
 

@@ -53,7 +53,9 @@ def prepare(
     overrides: Overrides = None,
     source: Source = None,
     skip_bad: SkipBad = False,
-    update: Annotated[bool, typer.Option("--update", help="Accept changes in the data.")] = False,
+    update: Annotated[
+        bool, typer.Option("--update", metavar="", help="Accept changes in the data.")
+    ] = False,
     redo: Redo = False,
 ) -> None:
     """List the photos, tags, splits and classes of a data folder."""

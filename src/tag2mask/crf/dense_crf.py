@@ -81,6 +81,11 @@ PUBLISHED_CRF = CrfSettings(
 class DenseCrf:
     """Dense CRF of one photo; its kernels serve any number of score maps.
 
+    Krähenbühl and Koltun, NIPS 2011 (https://arxiv.org/abs/1210.5644). Mean field approximates the
+    marginals of the labels x under the energy, with the kernels k of the module's docstring::
+
+        E(x) = Σ_i -log score_i(x_i)  +  Σ_{i<j} [x_i != x_j] k(i, j)
+
     Several threads may use one instance. Results are bit for bit the same for any number of
     threads. Memory: about 200 bytes per pixel for the kernels, and during `refine` 16 bytes per
     pixel and class.

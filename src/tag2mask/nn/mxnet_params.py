@@ -100,7 +100,7 @@ def _resnet38_name(name: str) -> str:
 
 
 def _block(match: re.Match[str]) -> str:
-    """``2a`` -> ``b2``, ``2b1`` -> ``b2_1``."""
+    """Return a block's name: ``2a`` -> ``b2``, ``2b1`` -> ``b2_1``."""
     return f"b{match['stage']}" + (f"_{match['unit']}" if match["unit"] else "")
 
 

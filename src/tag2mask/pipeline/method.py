@@ -103,14 +103,8 @@ def run_steps(
         yield affinity
 
         earlier = (maps,)
-        maps = walk(
-            prepared,
-            maps,
-            affinity,
-            recipe.walk,
-            folder(WalkedMaps, prepared, maps, affinity),
-            runtime,
-        )
+        out = folder(WalkedMaps, prepared, maps, affinity)
+        maps = walk(prepared, maps, affinity, recipe.walk, out, runtime)
         yield maps
 
     masks = pseudo_masks(
@@ -135,16 +129,8 @@ def run_steps(
         yield predictions
 
     read = (prepared, maps, masks, *earlier, *(() if predictions is None else (predictions,)))
-    yield evaluate(
-        prepared,
-        maps,
-        masks,
-        recipe.evaluate,
-        folder(Evaluation, *read),
-        runtime,
-        earlier,
-        predictions,
-    )
+    out = folder(Evaluation, *read)
+    yield evaluate(prepared, maps, masks, recipe.evaluate, out, runtime, earlier, predictions)
 
 
 def _is_complete(kind: type[Handle], folder: Path) -> bool:

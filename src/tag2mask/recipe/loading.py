@@ -102,7 +102,7 @@ def _causes(error: ValidationError) -> list[Any]:
 
 
 def _inherited(location: Sequence[Any], values: Mapping[str, Any]) -> bool:
-    """Whether a value is a copy from ``train_cam.backbone``, whose problem is already reported."""
+    """Return whether ``train_cam.backbone``, whose problem is reported, passed a value on."""
     if tuple(location[:2]) not in INHERITING or len(location) < 3:
         return False
     own = inner_section(values, location[0], location[1])
@@ -250,7 +250,7 @@ def _either(keys: Sequence[str], most: int = 3) -> str:
 
 
 def _section_at(location: Sequence[str]) -> type[BaseModel]:
-    """The class of the innermost section on the way to a key."""
+    """Return the class of the innermost section on the way to a key."""
     section: type[BaseModel] = Recipe
     for part in location:
         annotation = section.model_fields[part].annotation if part in section.model_fields else None
@@ -260,7 +260,7 @@ def _section_at(location: Sequence[str]) -> type[BaseModel]:
 
 
 def _all_keys(section: type[BaseModel], prefix: str = "") -> list[str]:
-    """The dotted names of all keys and inner sections, in the recipe's order."""
+    """Return the dotted names of all keys and inner sections, in the recipe's order."""
     keys: list[str] = []
     for name, field in section.model_fields.items():
         annotation = field.annotation

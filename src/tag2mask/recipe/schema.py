@@ -26,7 +26,7 @@ from tag2mask.recipe.sections import (
     Walk,
 )
 from tag2mask.recipe.training import (
-    Backbone,
+    BackboneSettings,
     SegmentationNetwork,
     TrainAffinity,
     TrainCam,
@@ -63,13 +63,15 @@ class Recipe(Section):
         backbone = inner_section(values, "train_cam", "backbone")
         if not backbone:
             return values
-        known = {key: value for key, value in backbone.items() if key in Backbone.model_fields}
+        known = {
+            key: value for key, value in backbone.items() if key in BackboneSettings.model_fields
+        }
         affinity = inner_section(values, "train_affinity", "backbone")
         if affinity is not None:
             values = _replaced(values, "train_affinity", "backbone", {**known, **affinity})
         network = inner_section(values, "train_segmenter", "network")
         if network is not None and "weights" in known:
-            name = known.get("name", Backbone().name)
+            name = known.get("name", BackboneSettings().name)
             if network.get("encoder", SegmentationNetwork().encoder) == name:
                 values = _replaced(
                     values, "train_segmenter", "network", {"weights": known["weights"], **network}

@@ -34,7 +34,7 @@ def weight_file(weights: str) -> Path | None:
     return None if weights in ("packaged", "hub", "none") else Path(weights)
 
 
-class Backbone(Section):
+class BackboneSettings(Section):
     """The backbone of the CAM network or of AffinityNet."""
 
     name: str = "tf_efficientnet_lite0"
@@ -148,7 +148,7 @@ class TrainCam(Section):
 
     behavior: Behavior = "default"
     seed: Seed = 0
-    backbone: Backbone = Backbone()
+    backbone: BackboneSettings = BackboneSettings()
     head: Literal["cam", "mdc"] = "cam"
     """cam: a 1x1 convolution; mdc: multi-dilated convolutions (Wei et al., CVPR 2018)."""
     mdc_rates: Annotated[tuple[Count, ...], Field(min_length=2)] = (1, 3, 6, 9)
@@ -217,7 +217,7 @@ class TrainAffinity(Section):
 
     behavior: Behavior = "default"
     seed: Seed = 0
-    backbone: Backbone = Backbone()
+    backbone: BackboneSettings = BackboneSettings()
     """A recipe's missing keys are taken from ``train_cam.backbone``."""
     channels: tuple[Count, Count, Count] = (64, 128, 256)
     """Channels of the embeddings of the three feature maps, finest first."""

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tag2mask.classes import BACKGROUND, IGNORE
 
-Rgb = tuple[int, int, int]
+RgbColor = tuple[int, int, int]
 
 _INFERNO = (
     0x000004,
@@ -76,7 +76,9 @@ def heat_overlay(image: Image.Image, scores: NDArray[np.float32]) -> Image.Image
     return _to_image(dim * (1.0 - alpha) + heat * alpha)
 
 
-def mask_overlay(image: Image.Image, mask: NDArray[np.uint8], colors: Sequence[Rgb]) -> Image.Image:
+def mask_overlay(
+    image: Image.Image, mask: NDArray[np.uint8], colors: Sequence[RgbColor]
+) -> Image.Image:
     """Draw a mask over a photo: classes filled and outlined, void hatched, background unchanged.
 
     Args:

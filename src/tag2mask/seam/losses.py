@@ -152,10 +152,13 @@ def classification(logits: Tensor, tags: Tensor) -> Mean:
 def min_pooling(refined: Tensor, tags: Tensor, valid: Tensor | None = None) -> Mean:
     """Compute the min-pooling loss, which pushes the lowest quarter of the refined map to 0.
 
-    Per photo: the maximum over the present foreground channels, of it the lowest quarter of the
-    pixels, ReLU, mean. Not in the paper; ``adaptive_min_pooling_loss`` of the authors'
-    ``train_SEAM.py``, according to which it moves the best background threshold but not the best
-    result.
+    Formula::
+
+        mean over the lowest quarter of the pixels of  ReLU(max over present classes of refined map)
+
+    Not in the paper; ``adaptive_min_pooling_loss`` of the authors' ``train_SEAM.py``
+    (https://github.com/YudeWang/SEAM), according to which it moves the best background threshold
+    but not the best result.
 
     Args:
         refined: refined maps, (b, C+1, h, w), not normalized.
@@ -187,7 +190,7 @@ def equivariance(
     *,
     num_classes: int | None = None,
 ) -> Mean:
-    """Compute ER, the equivariant regularization (section 3.2).
+    """Compute ER, the equivariant regularization (section 3.2, https://arxiv.org/abs/2004.04581).
 
     Formula::
 
@@ -235,7 +238,9 @@ def cross_equivariance(
     valid: Tensor | None = None,
     num_classes: int | None = None,
 ) -> Mean:
-    """Compute ECR, the equivariant cross regularization (section 3.4), in one direction.
+    """Compute ECR, the equivariant cross regularization, in one direction.
+
+    Section 3.4 of https://arxiv.org/abs/2004.04581.
 
     Formula::
 

@@ -146,7 +146,9 @@ class SeamObjective(nn.Module):
             "ecr2": w.ecr,
         }
 
-    def _view(self, image: Tensor, valid: Tensor | None, tags: Tensor, channels: Tensor) -> _View:
+    def _view(
+        self, image: Tensor, valid: Tensor | None, tags: Tensor, channels: Tensor
+    ) -> _BranchView:
         stride = self.settings.map_stride
         size = (_cells(image.shape[2], stride), _cells(image.shape[3], stride))
         output = self.net(
@@ -163,9 +165,9 @@ class SeamObjective(nn.Module):
             output.cam.float(),
             None if output.refined is None else output.refined.float(),
         )
-        return _View(output, None if valid is None else cells_inside(valid, size))
+        return _BranchView(output, None if valid is None else cells_inside(valid, size))
 
-    def _single(self, terms: dict[str, Mean], branch: str, view: _View, tags: Tensor) -> None:
+    def _single(self, terms: dict[str, Mean], branch: str, view: _BranchView, tags: Tensor) -> None:
         """Add the terms of a single branch."""
         refined = view.output.refined
         if refined is None:
@@ -176,8 +178,8 @@ class SeamObjective(nn.Module):
     def _cross(
         self,
         terms: dict[str, Mean],
-        view1: _View,
-        view2: _View,
+        view1: _BranchView,
+        view2: _BranchView,
         tags: Tensor,
         transform: ViewTransform,
     ) -> None:
@@ -210,7 +212,7 @@ class SeamObjective(nn.Module):
 
 
 @dataclass(frozen=True)
-class _View:
+class _BranchView:
     """Maps of one branch, max-normalized once for all terms that compare them."""
 
     output: SeamOutput

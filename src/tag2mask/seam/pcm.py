@@ -102,7 +102,9 @@ def pcm_input(cam: Tensor, *, tags: Tensor | None = None, valid: Tensor | None =
 
 
 def correlate(maps: Tensor, features: Tensor, *, power: float, block_mib: int) -> Tensor:
-    """Spread maps along the cosine similarity of features (section 3.3).
+    """Spread maps along the cosine similarity of features.
+
+    Section 3.3 of https://arxiv.org/abs/2004.04581.
 
     Formula, over all pairs of positions i, j::
 

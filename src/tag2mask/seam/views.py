@@ -45,7 +45,7 @@ class ViewBatch:
 
 
 @dataclass(frozen=True)
-class _View:
+class _ScaledView:
     photo: int
     image: Tensor
     scale: float
@@ -130,7 +130,7 @@ class ScaledViews:
 
     def _views(
         self, photos: Sequence[Image.Image], requests: Sequence[tuple[int, float]], size: Size
-    ) -> Iterator[_View]:
+    ) -> Iterator[_ScaledView]:
         """Yield the views of one size (h, w) for (photo index, scale) requests.
 
         For a GPU, photos are resized ahead in other threads, so that it need not wait. Large photos
@@ -144,9 +144,9 @@ class ScaledViews:
         with closing(ordered_map(resized, requests, None if ahead else 1)) as results:
             for index, scale, pixels in results:
                 image = self._normalized(pixels)
-                yield _View(index, image, scale, mirrored=False)
+                yield _ScaledView(index, image, scale, mirrored=False)
                 if self.flip:
-                    yield _View(index, image.flip(2), scale, mirrored=True)
+                    yield _ScaledView(index, image.flip(2), scale, mirrored=True)
 
     def _batch_size(self, size: Size) -> int:
         """Return the largest batch of views of a size (h, w)."""

@@ -118,7 +118,7 @@ def pixels_by_class(
         samples: photos with label maps.
         labels: the label maps by photo id.
         num_classes: foreground classes C.
-        skip_bad: count those that can't be read as empty (training tells of them) instead of
+        skip_bad: count unreadable ones as empty (training reports them) instead of
             stopping.
 
     Raises:

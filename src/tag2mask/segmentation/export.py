@@ -93,7 +93,8 @@ def require_onnx() -> None:
         if find_spec(package) is None:
             raise PackageError(
                 f"ONNX needs the package {package}, which is not installed",
-                fix="pip install 'tag2mask[onnx]', or export with --format torch.",
+                fix="Install the extra onnx (pip install '.[onnx]' in the project's folder), or "
+                "export with --format torch.",
             )
 
 

@@ -270,7 +270,7 @@ def write_prepared(plan: PreparePlan, section: Prepare, out: Path) -> PreparedDa
 
 
 def _is_written(plan: PreparePlan, manifest: Manifest) -> bool:
-    """Whether a complete folder holds the plan: masks and warnings change without the photos."""
+    """Return whether a complete folder holds the plan; masks and warnings may change alone."""
     before = plan.before
     return (
         before is not None

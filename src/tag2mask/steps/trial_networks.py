@@ -13,7 +13,7 @@ import torch
 from tag2mask.affinity.network import build_affinity_net
 from tag2mask.classes import ClassSet
 from tag2mask.errors import in_section
-from tag2mask.recipe.training import Backbone, TrainAffinity, TrainSegmenter, weight_file
+from tag2mask.recipe.training import BackboneSettings, TrainAffinity, TrainSegmenter, weight_file
 from tag2mask.segmentation.networks import build_segmenter
 from tag2mask.steps.segmenter_task import check_behavior, check_crop, segmenter_spec
 from tag2mask.steps.train_affinity import affinity_spec
@@ -23,7 +23,7 @@ def try_networks(
     affinity: TrainAffinity | None,
     segmenter: TrainSegmenter | None,
     *,
-    built: Backbone | None,
+    built: BackboneSettings | None,
     run: Path,
 ) -> None:
     """Build networks with their weights to check that it is possible.

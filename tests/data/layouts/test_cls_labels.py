@@ -155,24 +155,44 @@ _NESTED_PAIRS = b"(" + _text("a") + b"\x85" + b"q\0h\0\x86" * 40 + _int(1) + b"u
     ("element", "message"),
     [
         (
-            b"}" + _SCALAR + b"(" + _dtype_with_state("V8", *_FAKE_POINTER) + _text("A" * 8)
-            + b"tR" + _int(1) + b"s",
+            b"}"
+            + _SCALAR
+            + b"("
+            + _dtype_with_state("V8", *_FAKE_POINTER)
+            + _text("A" * 8)
+            + b"tR"
+            + _int(1)
+            + b"s",
             "asks for the data type 'V8'",
         ),
         (
-            b"}" + _SCALAR + b"(" + _dtype_with_state("i8", *_FAKE_POINTER) + _text("A" * 8)
-            + b"tR" + _int(1) + b"s",
+            b"}"
+            + _SCALAR
+            + b"("
+            + _dtype_with_state("i8", *_FAKE_POINTER)
+            + _text("A" * 8)
+            + b"tR"
+            + _int(1)
+            + b"s",
             "a composed data type",
         ),
         (b"}" + _NESTED_PAIRS, "a photo whose name is neither"),
         (
-            b"}" + _text("a") + _ARRAY + b"(K\x01K\x14\x85"
-            + _dtype_with_state("f4", *_PLAIN_STATE) + b"\x89C\x04abcdtbs",
+            b"}"
+            + _text("a")
+            + _ARRAY
+            + b"(K\x01K\x14\x85"
+            + _dtype_with_state("f4", *_PLAIN_STATE)
+            + b"\x89C\x04abcdtbs",
             "bytes don't fit its type and shape",
         ),
         (
-            b"}" + _text("a") + _ARRAY + b"(K\x01J\xff\xff\xff\xff\x85"
-            + _dtype_with_state("f4", *_PLAIN_STATE) + b"\x89C\x04abcdtbs",
+            b"}"
+            + _text("a")
+            + _ARRAY
+            + b"(K\x01J\xff\xff\xff\xff\x85"
+            + _dtype_with_state("f4", *_PLAIN_STATE)
+            + b"\x89C\x04abcdtbs",
             "impossible shape",
         ),
         (b"}" + _text("a") + _ARRAY + b"s", "bytes don't fit"),
@@ -187,7 +207,7 @@ _NESTED_PAIRS = b"(" + _text("a") + b"\x85" + b"q\0h\0\x86" * 40 + _int(1) + b"u
             "longer than the file",
         ),
     ],
-)  # fmt: skip
+)
 def test_crafted_pickles_end_at_once(element, message):
     with pytest.raises(DataError, match=message):
         parse_cls_labels(npy_of_objects(b"\x80\x02" + _array_of(element)), 20, "x")

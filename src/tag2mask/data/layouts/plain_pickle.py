@@ -117,7 +117,7 @@ def read_plain_pickle(content: bytes) -> object:
         RefusedPickleError: it has anything else, or more opcodes than `MAX_STEPS`.
         DamagedPickleError: it is cut off or damaged.
     """
-    machine = _Machine(len(content))
+    machine = _PickleMachine(len(content))
     position = 0
     try:
         for step, (opcode, argument, at) in enumerate(pickletools.genops(io.BytesIO(content))):
@@ -132,7 +132,7 @@ def read_plain_pickle(content: bytes) -> object:
     return machine.result()
 
 
-class _Machine:
+class _PickleMachine:
     """The stack and the memo of a pickle."""
 
     def __init__(self, budget: int) -> None:

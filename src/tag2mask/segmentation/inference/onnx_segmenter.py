@@ -121,7 +121,7 @@ def _session(file: Path, *, threads: int) -> Any:
         raise PackageError(
             "an ONNX network needs onnxruntime, which is not installed",
             where=file,
-            fix="pip install 'tag2mask[onnx]'",
+            fix="Install the extra onnx: pip install '.[onnx]' in the project's folder.",
         ) from None
     if not file.is_file():
         raise WeightsError("no such model file", where=file, fix=_FIX)
