@@ -359,11 +359,13 @@ def test_drawing_goes_on_where_it_was_killed(tmp_path, monkeypatch):
     assert all(path.is_file() for path in read_mask_paths(done.path).values())
 
 
-def test_outlines_of_another_size_are_named(tmp_path):
+def test_outlines_of_another_size_cost_the_mask(tmp_path):
     data = _coco(tmp_path / "data")
     _photo(data / "images/b.jpg", (9, 9))
-    with pytest.raises(ProblemsError, match=r"(?s)'b' has another size: 8x6 in the JSON"):
-        prepare(data, Prepare(), tmp_path / "out")
+    done = prepare(data, Prepare(), tmp_path / "out")
+    assert set(read_mask_paths(done.path)) == {"a", "c"} and done.manifest.counts["train"] == 3
+    [warning] = [w for w in done.manifest.metrics["warnings"] if "outlines" in w]
+    assert "'b' has another size: 8x6 in the JSON, 9x9 px" in warning
 
 
 def test_three_thousand_photos(tmp_path):

@@ -21,7 +21,7 @@ from tag2mask.data.images import image_size, read_image
 from tag2mask.data.inventory import SPLITS, DataProblem, Inventory, InventoryEntry, SourceOptions
 from tag2mask.data.inventory_check import describe_photos, inventory_problems
 from tag2mask.data.layouts.detect import Layout, read_inventory
-from tag2mask.data.mask_check import mask_problems, read_checked_mask
+from tag2mask.data.mask_check import mask_problems, outline_misfit, read_checked_mask
 from tag2mask.data.masks import mask_colors, values_in
 from tag2mask.data.understood import understood
 from tag2mask.errors import DataError
@@ -116,6 +116,7 @@ def check_data(
 
     sizes: list[tuple[int, int]] = []
     mask_values: list[tuple[InventoryEntry, frozenset[int]]] = []
+    misfits: list[str] = []
     recolored: list[InventoryEntry] = []
     colors: dict[int, tuple[int, int, int]] = {}
     results = ordered_map(check, inventory.entries, workers, block=PHOTOS_PER_BLOCK)
@@ -124,6 +125,8 @@ def check_data(
             progress(done, len(inventory.entries))
         if found.size is not None:
             sizes.append(found.size)
+        if found.misfit:
+            misfits.append(found.misfit)
         if found.problem is not None:
             problems.append(found.problem)
         elif found.mask_values is not None:
@@ -139,9 +142,9 @@ def check_data(
                 warning=True,
             )
         )
-    problems += mask_problems(inventory, mask_values)
+    problems += mask_problems(inventory, mask_values, misfits)
     lines = understood(inventory, options, [values for _, values in mask_values])
-    return _report(inventory, sizes, problems, lines)
+    return _report(inventory, sizes, problems, lines, without_mask=len(misfits))
 
 
 class _PhotoCheck(NamedTuple):
@@ -153,6 +156,8 @@ class _PhotoCheck(NamedTuple):
     """None: no usable mask."""
     colors: frozenset[tuple[int, tuple[int, int, int]]] = frozenset()
     """The class numbers in a palette mask with their colors."""
+    misfit: str = ""
+    """Why outlines don't fit the photo."""
 
 
 def _check_photo(inventory: Inventory, entry: InventoryEntry, *, decode: bool) -> _PhotoCheck:
@@ -167,7 +172,7 @@ def _check_photo(inventory: Inventory, entry: InventoryEntry, *, decode: bool) -
         return _PhotoCheck(problem=DataProblem(f"photo {entry.id!r}: {error}", photo=entry.id))
     mask = read_checked_mask(inventory, entry, size)
     if mask is None or isinstance(mask, DataProblem):
-        return _PhotoCheck(size, mask)
+        return _PhotoCheck(size, mask, misfit=outline_misfit(inventory, entry, size))
     values = values_in(mask)
     colors = {} if entry.mask is None else mask_colors(inventory.root / entry.mask)
     return _PhotoCheck(
@@ -184,6 +189,8 @@ def _report(
     sizes: list[tuple[int, int]],
     problems: list[DataProblem],
     lines: tuple[str, ...],
+    *,
+    without_mask: int,
 ) -> DataReport:
     names = inventory.class_names
     number = {name: index for index, name in enumerate(names)}
@@ -208,7 +215,7 @@ def _report(
         tag_counts=tag_counts,
         cooccurrence=cooccurrence,
         sizes=shown,
-        masks=sum(bool(entry.mask_stamp) for entry in inventory.entries),
+        masks=sum(bool(entry.mask_stamp) for entry in inventory.entries) - without_mask,
         problems=tuple(problems),
         understood=lines,
     )

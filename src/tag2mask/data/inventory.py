@@ -69,6 +69,9 @@ class DataProblem:
 class MaskDrawer(Protocol):
     """Draws the masks of a layout that stores outlines instead of pixels."""
 
+    def misfit(self, id: str, size: tuple[int, int]) -> str:
+        """Return why the outlines can't be those of a photo of ``size`` (h, w); empty: they may."""
+
     def draw(self, id: str, size: tuple[int, int]) -> NDArray[np.uint8]:
         """Draw the mask of a photo.
 

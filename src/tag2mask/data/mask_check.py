@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,13 +40,15 @@ def read_checked_mask(
 
     Args:
         inventory: the entry's inventory.
-        entry: a photo; without a mask, the result is None.
+        entry: a photo; without a mask, the result is None, and where its outlines don't fit it.
         size: the photo's (h, w).
     """
     try:
         if entry.mask is not None:
             mask = read_mask(inventory.root / entry.mask, len(inventory.class_names))
         elif entry.mask_stamp and inventory.mask_drawer is not None:
+            if outline_misfit(inventory, entry, size):
+                return None
             mask = inventory.mask_drawer.draw(entry.id, size)
         else:
             return None
@@ -76,16 +78,37 @@ def _turned_photo(
     )
 
 
+def outline_misfit(inventory: Inventory, entry: InventoryEntry, size: tuple[int, int]) -> str:
+    """Return why the outlines of a photo of ``size`` (h, w) can't be its own; empty: they may be.
+
+    Such a photo has no mask; training needs none.
+    """
+    if inventory.mask_drawer is None or entry.mask is not None or not entry.mask_stamp:
+        return ""
+    return inventory.mask_drawer.misfit(entry.id, size)
+
+
 def mask_problems(
-    inventory: Inventory, mask_values: Iterable[tuple[InventoryEntry, Collection[int]]]
+    inventory: Inventory,
+    mask_values: Iterable[tuple[InventoryEntry, Collection[int]]],
+    misfits: Sequence[str],
 ) -> list[DataProblem]:
     """Return warnings of what the masks as a whole lack.
 
     Args:
         inventory: the data.
         mask_values: photos with the values in their masks.
+        misfits: why outlines don't fit their photos (see `outline_misfit`).
     """
-    return _against_tags(inventory, mask_values) + _no_images(inventory)
+    problems = _against_tags(inventory, mask_values) + _no_images(inventory)
+    if misfits:
+        message = (
+            f"{len(misfits)} photos have no mask, since their outlines don't fit them "
+            f"({inventory.tag_source}): {first_few(misfits, 3)}; correct the annotations or the "
+            "photos if the masks are needed"
+        )
+        problems.append(DataProblem(message, warning=True))
+    return problems
 
 
 def _against_tags(
@@ -100,7 +123,7 @@ def _against_tags(
         classes = set(values) - {BACKGROUND, IGNORE}
         if classes - {ids[tag] for tag in entry.tags if tag in ids}:
             untagged.append(entry)
-        elif not classes and entry.tags:
+        elif not classes and entry.tags and (entry.mask is not None or IGNORE not in values):
             (unlabeled if IGNORE in values else empty).append(entry)
     likely = f"; if it is {inventory.class_names[0]!r} here, write 1" if len(ids) == 1 else ""
     warnings = [

@@ -11,7 +11,7 @@ from tag2mask.data.images import image_size
 from tag2mask.data.index import MaskRow, Sample
 from tag2mask.data.index_changes import PreparedIndex, Samples
 from tag2mask.data.inventory import SPLITS, DataProblem, Inventory, InventoryEntry
-from tag2mask.data.mask_check import mask_problems, read_checked_mask
+from tag2mask.data.mask_check import mask_problems, outline_misfit, read_checked_mask
 from tag2mask.data.masks import values_in
 from tag2mask.errors import DataError
 from tag2mask.runtime.threads import ordered_map
@@ -28,6 +28,8 @@ class _Measured(NamedTuple):
     mask_values: tuple[int, ...] | None = None
     """None: no mask, or one that is drawn from outlines."""
     problem: DataProblem | None = None
+    misfit: str = ""
+    """Why outlines don't fit the photo; it then has no mask."""
 
 
 def measure_photos(
@@ -49,6 +51,7 @@ def measure_photos(
     masks: list[MaskRow] = []
     problems: list[DataProblem] = []
     mask_values: list[tuple[InventoryEntry, tuple[int, ...]]] = []
+    misfits: list[str] = []
     measured = ordered_map(measure, inventory.entries, block=PHOTOS_PER_BLOCK)
     for entry, found in zip(inventory.entries, measured, strict=True):
         if found.problem is not None:
@@ -59,11 +62,13 @@ def measure_photos(
             samples[entry.split].append(
                 Sample(entry.id, inventory.root / entry.image, found.size, tags, entry.stamp)
             )
-            if entry.mask_stamp:
+            if found.misfit:
+                misfits.append(found.misfit)
+            elif entry.mask_stamp:
                 masks.append(_mask_row(entry, found.mask_values))
             if found.mask_values is not None:
                 mask_values.append((entry, found.mask_values))
-    return samples, masks, problems + mask_problems(inventory, mask_values)
+    return samples, masks, problems + mask_problems(inventory, mask_values, misfits)
 
 
 def _mask_row(entry: InventoryEntry, values: tuple[int, ...] | None) -> MaskRow:
@@ -103,7 +108,7 @@ class _Measuring:
                     problem=DataProblem(f"photo {entry.id!r}: {error}", photo=entry.id)
                 )
         if entry.mask is None:
-            return _Measured(size)  # outlines are checked when they are drawn
+            return _Measured(size, misfit=outline_misfit(self._inventory, entry, size))
         values = self._mask_values.get((entry.id, entry.mask, entry.mask_stamp))
         if is_known and values is not None:
             return _Measured(size, values)

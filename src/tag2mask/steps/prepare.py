@@ -245,7 +245,7 @@ def write_prepared(plan: PreparePlan, section: Prepare, out: Path) -> PreparedDa
     """Write what ``plan_prepare`` planned.
 
     Raises:
-        ProblemsError: damaged outlines, or outlines of another size than their photo.
+        ProblemsError: annotations that were changed meanwhile.
         RunFolderError: ``out`` was made with other settings, or can't be written.
     """
     if plan.classes_changed:
@@ -286,7 +286,7 @@ def _write_masks(plan: PreparePlan, step: Step[PreparedData]) -> None:
     """Write the paths of the masks; draw those that exist as outlines, each once.
 
     Raises:
-        ProblemsError: damaged outlines, or outlines of another size than their photo.
+        ProblemsError: annotations that were changed meanwhile.
     """
     drawn = {row.id: row for row in plan.masks if row.drawn}
     drawn_masks = step.path / DRAWN_FOLDER

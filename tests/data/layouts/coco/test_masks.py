@@ -1,6 +1,7 @@
 """Masks drawn from COCO's outlines, and damaged outlines."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
+from tag2mask.data.check import check_data
 from tag2mask.data.inventory import SourceOptions
-from tag2mask.data.layouts.coco.masks import draw_outline
+from tag2mask.data.layouts.coco.outlines import draw_outline
 from tag2mask.data.layouts.coco.reader import read_coco
 from tag2mask.errors import DataError
 
@@ -46,12 +48,43 @@ def test_run_length_lists_and_slivers(tmp_path):
         {1: "a.jpg"},
         [
             coco_annotation(1, 7, {"size": [8, 10], "counts": [8, 16, 56]}),
-            coco_annotation(1, 3, [[1, 1, 5, 5]]),  # two corners: no area, and not a box
+            coco_annotation(1, 3, [[1, 1, 5, 5], box(5, 0, 2, 2)[0]]),  # one part has no area
         ],
     )
     mask = read_coco(tmp_path, SourceOptions()).mask_drawer.draw("a", (8, 10))
-    assert np.array_equal(np.unique(mask), [0, 2]) and (mask[:, 1:3] == 2).all()
-    assert (mask == 2).sum() == 16
+    assert np.array_equal(np.unique(mask), [0, 1, 2]) and (mask[:, 1:3] == 2).all()
+    assert (mask == 2).sum() == 16 and (mask == 1).sum() == 4
+
+
+@pytest.mark.parametrize(
+    "outline",
+    [[], [[]], None, [[16, 12, 48, 36]], [1, 1, 5, 5], [[1, 1], [5, 1], [5, 5]], {}, "", [[], []]],
+)
+def test_objects_without_an_outline_are_not_drawn_as_background(tmp_path, outline):
+    write_coco(
+        tmp_path,
+        "train",
+        {1: "a.jpg", 2: "b.jpg"},
+        [
+            coco_annotation(1, 7, outline),
+            coco_annotation(1, 3, box(0, 0, 2, 2)),
+            coco_annotation(2, 7, box(0, 0, 2, 2)),
+        ],
+    )
+    report = check_data(tmp_path)
+    assert report.errors == () and report.masks == 1
+    [warning] = [w for w in report.warnings if "have no mask" in w]
+    assert "1 photos have no mask" in warning and "no outline: a.jpg" in warning
+
+
+def test_a_flat_polygon_is_drawn_like_a_list_of_one(tmp_path):
+    for name, outline in (("a", box(1, 1, 3, 3)[0]), ("b", box(1, 1, 3, 3))):
+        write_coco(tmp_path / name, "train", {1: "a.jpg"}, [coco_annotation(1, 7, outline)])
+    flat, nested = (read_coco(tmp_path / name, SourceOptions()) for name in "ab")
+    assert flat.problems == ()
+    drawn = flat.mask_drawer.draw("a", (8, 10))
+    assert (drawn == 2).sum() == 9
+    assert np.array_equal(drawn, nested.mask_drawer.draw("a", (8, 10)))
 
 
 def test_a_file_that_changed_since_it_was_read(tmp_path):
@@ -65,7 +98,7 @@ def test_a_file_that_changed_since_it_was_read(tmp_path):
 @pytest.mark.parametrize(
     ("outline", "message"),
     [
-        ({"size": [8, 11], "counts": [88]}, "its size [8, 11] is not the photo's [8, 10]"),
+        ({"size": [8, 11], "counts": [88]}, "the size [8, 11] of a run-length code is not the"),
         ({"size": [8, 10]}, "counts are neither"),
         ([["x"] * 6], "list of numbers"),
         ("dog", "'dog' is neither a list of polygons"),
@@ -73,19 +106,17 @@ def test_a_file_that_changed_since_it_was_read(tmp_path):
         # What makes pycocotools crash, exhaust the memory or return garbage.
         ([[1, 2, 3, float("nan"), 5, 6]], "nan is far outside"),
         ([[1, 2, float("inf"), 4, 5, 6]], "inf is far outside"),
-        ([[1, 2, 1e9, 4, 5, 6]], "1000000000.0 is far outside of the photo, 10x8 px"),
+        ([[1, 2, 1e9, 4, 5, 6]], "1000000000.0 is far outside of any photo"),
         ([[1, 2, 3, 1e308, 5, 6]], "1e+308"),
         ([[1, 2, 3, -(10**400), 5, 6]], "far outside"),
-        ([[1, 2, 3, 10_001, 5, 6]], "10001 is far outside"),
+        ([[1, 2, 3, 10_001, 5, 6]], "10001 is far outside of the photo, 10x8 px"),
         ([[1, 2, 3, 4, 5, 6, 7]], "a polygon of 7 numbers"),
-        ([1, 2, 3, 4, 5, 6], "list of numbers"),
+        ([1, 2, 3, 4, 5, 6, 7], "a polygon of 7 numbers"),
         ([[1, 2, 3, 4, 5, None]], "list of numbers"),
-        ({"size": [10**9, 10**9], "counts": [10**18]}, "its size"),
+        ({"size": [10**9, 10**9], "counts": [10**18]}, "the size [1000000000, 1000000000]"),
+        ({"size": "8x10", "counts": [80]}, "its size 8x10 is not [height, width]"),
         ({"size": [8, 10], "counts": []}, "come to 0 pixels"),
-        (
-            {"size": [8, 10], "counts": [5]},
-            "come to 5 pixels, or some are negative; the photo has 80",
-        ),
+        ({"size": [8, 10], "counts": [5]}, "come to 5 pixels, its size [8, 10] to 80"),
         ({"size": [8, 10], "counts": [1000]}, "come to 1000"),
         ({"size": [8, 10], "counts": [-5, 85]}, "negative"),
         ({"size": [8, 10], "counts": [0.5, 79.5]}, "whole numbers"),
@@ -95,12 +126,19 @@ def test_a_file_that_changed_since_it_was_read(tmp_path):
         ({"size": [8, 10], "counts": "`"}, "cut off"),
     ],
 )
-def test_damaged_outlines_are_named_when_drawn(tmp_path, outline, message):
-    path = write_coco(tmp_path, "train", {1: "a.jpg"}, [coco_annotation(1, 7, outline)])
-    found = read_coco(tmp_path, SourceOptions())
-    with pytest.raises(DataError, match="damaged outline of photo 'a'") as caught:
-        found.mask_drawer.draw("a", (8, 10))
-    assert str(path) in str(caught.value) and message in str(caught.value)
+def test_outlines_that_cannot_be_drawn_cost_the_mask(tmp_path, outline, message):
+    path = write_coco(
+        tmp_path,
+        "train",
+        {1: "a.jpg", 2: "b.jpg"},
+        [coco_annotation(1, 7, outline), coco_annotation(2, 7, box(0, 0, 2, 2))],
+    )
+    report = check_data(tmp_path)
+    assert report.errors == () and report.masks == 1
+    [warning] = [w for w in report.warnings if "have no mask" in w]
+    assert "1 photos have no mask" in warning and path.name in warning and message in warning
+    with pytest.raises(ValueError, match=re.escape(message)):
+        draw_outline(outline, 8, 10)
 
 
 def test_outlines_over_the_border_are_clipped(tmp_path):
@@ -136,12 +174,11 @@ def test_a_size_that_is_not_the_photos_is_named_before_anything_is_drawn(tmp_pat
     values["images"][0] |= {"height": size[0], "width": size[1]}
     path.write_text(json.dumps(values))
     found = read_coco(tmp_path, SourceOptions())
-    with pytest.raises(
-        DataError,
-        match=f"'a' has another size: {size[1]}x{size[0]} in the JSON, "
-        r"10x8 px in its file.*Correct its width and height",
-    ):
+    message = f"'a' has another size: {size[1]}x{size[0]} in the JSON, 10x8 px in its file"
+    with pytest.raises(DataError, match=f"{message}.*Correct the annotations"):
         found.mask_drawer.draw("a", (8, 10))
+    report = check_data(tmp_path)
+    assert report.errors == () and report.masks == 0 and message in " ".join(report.warnings)
 
 
 def test_the_size_of_the_stored_pixels_of_a_turned_photo(tmp_path):

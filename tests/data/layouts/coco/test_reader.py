@@ -7,6 +7,7 @@ import pytest
 from data_folders import box, coco_annotation, write_coco
 from PIL import Image
 
+from tag2mask.data.check import check_data
 from tag2mask.data.inventory import SourceOptions
 from tag2mask.data.layouts.coco.reader import is_coco, read_coco
 from tag2mask.data.layouts.detect import read_inventory
@@ -46,6 +47,9 @@ def test_tags_and_splits(tmp_path):
         ("train/_annotations.coco.json", "train"),
         ("instances.json", ""),
         ("annotations/anything.json", "images"),
+        ("result.json", "images"),
+        ("labels.json", "data"),
+        ("annotations/train_annotations.json", "train"),
     ],
 )
 def test_places_of_json_and_photos(tmp_path, name, folder):
@@ -114,7 +118,7 @@ def test_items_that_cannot_be_read_say_how_to_fix_them(tmp_path):
         "annotations item 1 lacks the key 'category_id'; add it, or remove the item"
     )
     assert "item 3 is damaged" in messages[1] and "fix or remove it" in messages[1]
-    assert "images item 1 is damaged: cannot convert float infinity" in messages[2]
+    assert "images item 1 is damaged: its height is inf, not a number of pixels" in messages[2]
     assert "list them there, or remove their annotations" in messages[3]
 
 
@@ -141,19 +145,68 @@ def test_all_problems_of_the_lists_are_named(tmp_path):
     assert [e.id for e in found.entries] == ["a", "gone"]
 
 
-def test_a_photo_without_a_size_has_no_mask(tmp_path):
-    write_coco(
+@pytest.mark.parametrize("size", [{}, {"width": None, "height": None}, {"width": 0}])
+def test_a_missing_size_is_that_of_the_photo(tmp_path, size):
+    path = write_coco(
         tmp_path, "train", {1: "a.jpg", 2: "b.jpg"}, [coco_annotation(1, 7, box(0, 0, 2, 2))]
     )
-    path = tmp_path / "annotations" / "instances_train.json"
     values = json.loads(path.read_text())
-    del values["images"][0]["width"]
+    for side in ("width", "height"):
+        del values["images"][0][side]
+    values["images"][0] |= size
+    path.write_text(json.dumps(values))
+    report = check_data(tmp_path)
+    assert report.errors == () and report.masks == 2 and "mask" not in " ".join(report.warnings)
+    found = read_coco(tmp_path, SourceOptions())
+    assert (found.mask_drawer.draw("a", (8, 10)) == 2).sum() == 4
+
+
+def test_ids_may_be_text(tmp_path):
+    path = write_coco(
+        tmp_path,
+        "train",
+        {1: "a.jpg", 2: "b.jpg"},
+        [coco_annotation(1, 7, box(0, 0, 2, 2)), coco_annotation(2, 3, box(0, 0, 2, 2))],
+    )
+    values = json.loads(path.read_text())
+    for item in values["images"]:
+        item["id"] = f"img_{item['id']}"
+    for item in values["annotations"]:
+        item["image_id"] = f"img_{item['image_id']}"
+        item["category_id"] = {7: "7", 3: "sign"}[item["category_id"]]
+    values["categories"][1]["id"] = "sign"
     path.write_text(json.dumps(values))
     found = read_coco(tmp_path, SourceOptions())
+    assert found.problems == () and found.class_names == ("dog", "traffic light")
+    assert [entry.tags for entry in found.entries] == [("dog",), ("traffic light",)]
+    assert found.mask_drawer.draw("b", (8, 10)).max() == 2
+
+
+@pytest.mark.parametrize("value", [None, [1], 1.5, True, ""])
+def test_ids_of_other_kinds_are_named(tmp_path, value):
+    path = write_coco(tmp_path, "train", {1: "a.jpg"}, [coco_annotation(1, 7, box(0, 0, 2, 2))])
+    values = json.loads(path.read_text())
+    values["images"][0]["id"] = value
+    path.write_text(json.dumps(values))
+    first = read_coco(tmp_path, SourceOptions()).problems[0]
+    assert f"the id {value!r} is neither a number nor text" in first.message
+
+
+def test_a_validation_file_may_be_empty(tmp_path):
+    write_coco(tmp_path, "train", {1: "a.jpg"}, [coco_annotation(1, 7, box(0, 0, 2, 2))])
+    write_coco(tmp_path, "val", {}, [])
+    found = read_coco(tmp_path, SourceOptions())
     [problem] = found.problems
-    assert "instances_train.json image 1: no width and height" in problem.message
-    assert problem.photo == "a" and not problem.warning
-    assert [bool(e.mask_stamp) for e in found.entries] == [False, True]
+    assert problem.warning and "instances_val.json has no images" in problem.message
+    assert [entry.split for entry in found.entries] == ["train"]
+
+
+def test_a_crowd_alone_on_its_photo_needs_no_advice(tmp_path):
+    crowd = {"size": [8, 10], "counts": [20, 30, 30]}
+    annotations = [coco_annotation(1, 7, crowd, iscrowd=1), coco_annotation(2, 3, box(0, 0, 2, 2))]
+    write_coco(tmp_path, "train", {1: "a.jpg", 2: "b.jpg"}, annotations)
+    report = check_data(tmp_path)
+    assert report.errors == () and report.masks == 2 and "mask" not in " ".join(report.warnings)
 
 
 @pytest.mark.parametrize(
@@ -173,6 +226,24 @@ def test_files_that_are_no_coco_json(tmp_path, text, message):
     with pytest.raises(DataError, match=r"instances_train\.json") as caught:
         read_coco(tmp_path, SourceOptions())
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": 1}', "[]", "", '{"images": []}', '[{"images": [], "categories": []}]']
+)
+def test_other_json_is_not_coco(tmp_path, text):
+    for name in ("annotations.json", "labels.json", "annotations/a.json"):
+        (tmp_path / "annotations").mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert not is_coco(tmp_path)
+    (tmp_path / "annotations/instances_train.json").write_text(text)
+    assert is_coco(tmp_path)  # named like COCO's, so it is damaged
+
+
+def test_one_json_per_photo_is_not_coco(tmp_path):
+    for number in range(60):
+        write_coco(tmp_path, "", {1: "a.jpg"}, [], name=f"{number}.json")
+    assert not is_coco(tmp_path)
 
 
 def test_which_json(tmp_path):

@@ -1,4 +1,4 @@
-"""COCO's JSON files: which of a folder's files to read, and their photos, categories and tags.
+"""COCO's JSON files: their photos, categories and tags.
 
 Outlines stay in the file: only their positions are kept (see `json_stream`), and a mask is drawn
 when it is needed (see `masks`).
@@ -6,19 +6,19 @@ when it is needed (see `masks`).
 
 from __future__ import annotations
 
-import re
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from tag2mask.data.inventory import DataProblem, SourceOptions
+from tag2mask.data.inventory import DataProblem
 from tag2mask.data.layouts.coco.json_stream import ArrayItem, iterate_items
-from tag2mask.data.layouts.listing import subfolders
+from tag2mask.data.layouts.coco.outlines import NO_EXTENT, Extent, has_area, outline_extent
 from tag2mask.errors import DataError, first_few
 
-_SINGLE_FILES = ("instances.json", "annotations.json", "coco.json", "_annotations.coco.json")
-_OTHER_TASKS = ("captions_", "person_keypoints_", "image_info_", "stuff_", "panoptic_")
+CocoId = int | str
+"""An id of an image or a category: most tools write numbers, some text."""
 
 
 class CocoImage(NamedTuple):
@@ -37,6 +37,30 @@ class ByteRange(NamedTuple):
 
 
 @dataclass
+class CocoOutlines:
+    """The outlines of one image.
+
+    Attributes:
+        places: positions of its annotations in the file.
+        checksum: crc32 of them.
+        extent: what its photo must cover.
+        missing: number of its objects without an outline.
+        damage: what is wrong with one that can't be drawn; empty: nothing.
+    """
+
+    places: list[ByteRange] = field(default_factory=list)
+    checksum: int = 0
+    extent: Extent = NO_EXTENT
+    missing: int = 0
+    damage: str = ""
+
+    @property
+    def stamp(self) -> str:
+        """What differs where the annotations were changed."""
+        return f"coco-{len(self.places)}-{self.checksum:08x}"
+
+
+@dataclass
 class CocoFile:
     """One JSON file without its outlines.
 
@@ -47,37 +71,29 @@ class CocoFile:
         categories: names by category id.
         supercategories: names of their supercategories by category id; may be empty.
         tags: category ids by image id.
-        annotations: positions of each image's annotations in the file.
-        checksums: crc32 of each image's annotations.
+        outlines: by image id; images without annotations have none.
         has_outlines: whether any annotation has an outline.
-        without_outline: image ids with an object that has no outline: masks would lack it.
         problems: items that can't be used.
     """
 
     path: Path
     split: str
-    images: dict[int, CocoImage] = field(default_factory=dict)
-    categories: dict[int, str] = field(default_factory=dict)
-    supercategories: dict[int, str] = field(default_factory=dict)
-    tags: dict[int, set[int]] = field(default_factory=dict)
-    annotations: dict[int, list[ByteRange]] = field(default_factory=dict)
-    checksums: dict[int, int] = field(default_factory=dict)
+    images: dict[CocoId, CocoImage] = field(default_factory=dict)
+    categories: dict[CocoId, str] = field(default_factory=dict)
+    supercategories: dict[CocoId, str] = field(default_factory=dict)
+    tags: dict[CocoId, set[CocoId]] = field(default_factory=dict)
+    outlines: dict[CocoId, CocoOutlines] = field(default_factory=dict)
     has_outlines: bool = False
-    without_outline: set[int] = field(default_factory=set)
     problems: list[DataProblem] = field(default_factory=list)
 
-    def mask_stamp(self, image: int) -> str:
-        """Return what differs where the annotations of an image were changed."""
-        count, checksum = len(self.annotations.get(image, [])), self.checksums.get(image, 0)
-        return f"coco-{count}-{checksum:08x}"
 
-
-def read_coco_file(path: Path, split: str) -> CocoFile:
+def read_coco_file(path: Path, split: str, *, may_be_empty: bool = False) -> CocoFile:
     """Read one JSON file as a stream.
 
     Args:
         path: the file.
         split: its split, or empty.
+        may_be_empty: no images are a warning.
 
     Raises:
         DataError: not COCO JSON, or cut off. Problems of single items are in the result.
@@ -106,8 +122,11 @@ def read_coco_file(path: Path, split: str) -> CocoFile:
         raise DataError(
             f"not COCO JSON: {error}", where=path, fix="Replace the file: it is damaged or cut off."
         ) from None
+    if may_be_empty and not counts["images"]:
+        message = f"{path.name} has no images, so there are no photos of split {split!r}"
+        file.problems.append(DataProblem(message, warning=True))
     for array in ("images", "categories"):
-        if not counts[array]:
+        if not counts[array] and not may_be_empty:
             raise DataError(
                 f"the JSON has no {array}",
                 where=path,
@@ -117,31 +136,69 @@ def read_coco_file(path: Path, split: str) -> CocoFile:
     return file
 
 
+def coco_id(value: Any) -> CocoId:
+    """Return an id of an image or category as it is compared: 7 and "7" are equal.
+
+    Raises:
+        ValueError: neither a number nor text.
+    """
+    if isinstance(value, str) and value:
+        is_number = value.isdecimal() and len(value) < 20 and str(int(value)) == value
+        return int(value) if is_number else value
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value == value // 1:
+        return int(value)
+    raise ValueError(f"the id {value!r} is neither a number nor text")
+
+
+def sort_ids(ids: Iterable[CocoId]) -> list[CocoId]:
+    """Return ids in order: numbers first, then text."""
+    return sorted(ids, key=lambda key: (isinstance(key, str), key))
+
+
 def _add_item(file: CocoFile, item: ArrayItem) -> None:
     """Add one item of one of the arrays."""
     value = item.value
     if item.array == "images":
-        key = int(value["id"])
+        key = coco_id(value["id"])
         if key in file.images:
             raise ValueError(f"image id {key} is listed twice")
-        file.images[key] = CocoImage(
-            str(value["file_name"]), (int(value.get("height", 0)), int(value.get("width", 0)))
-        )
+        size = _pixels(value, "height"), _pixels(value, "width")
+        file.images[key] = CocoImage(str(value["file_name"]), size)
     elif item.array == "categories":
-        key = int(value["id"])
+        key = coco_id(value["id"])
         if key in file.categories:
             raise ValueError(f"category id {key} is listed twice")
         file.categories[key] = str(value["name"])
         file.supercategories[key] = str(value.get("supercategory") or "")
     else:
-        key = int(value["image_id"])
-        file.tags.setdefault(key, set()).add(int(value["category_id"]))
-        file.annotations.setdefault(key, []).append(ByteRange(item.start, len(item.raw)))
-        file.checksums[key] = zlib.crc32(item.raw, file.checksums.get(key, 0))
-        if value.get("segmentation"):
-            file.has_outlines = True
-        else:
-            file.without_outline.add(key)
+        key = coco_id(value["image_id"])
+        file.tags.setdefault(key, set()).add(coco_id(value["category_id"]))
+        _add_outline(file, key, item)
+
+
+def _pixels(image: Any, side: str) -> int:
+    """Return a side of an image in px; 0 where it is missing or null, as many tools write it."""
+    value = image.get(side)
+    try:
+        return max(0, int(value)) if value is not None else 0
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"its {side} is {value!r}, not a number of pixels") from None
+
+
+def _add_outline(file: CocoFile, key: CocoId, item: ArrayItem) -> None:
+    """Add the outline of an annotation of an image."""
+    outlines = file.outlines.setdefault(key, CocoOutlines())
+    outlines.places.append(ByteRange(item.start, len(item.raw)))
+    outlines.checksum = zlib.crc32(item.raw, outlines.checksum)
+    segmentation = item.value.get("segmentation")
+    if not has_area(segmentation):
+        outlines.missing += 1
+        return
+    file.has_outlines = True
+    try:
+        outlines.extent = outlines.extent.around(outline_extent(segmentation))
+    except ValueError as error:
+        outlines.damage = f"annotation {item.value.get('id')}: {error}"
 
 
 def _check_references(file: CocoFile) -> None:
@@ -160,68 +217,9 @@ def _check_references(file: CocoFile) -> None:
         file.problems.append(
             DataProblem(
                 f"{file.path.name}: annotations of unknown categories: "
-                f"{first_few(map(str, sorted(unknown)))}; list them in "
+                f"{first_few(map(str, sort_ids(unknown)))}; list them in "
                 "`categories`, or fix the annotations"
             )
         )
         for tags in file.tags.values():
             tags -= unknown
-
-
-def find_coco_files(root: Path, options: SourceOptions) -> list[tuple[Path, str]]:
-    """Return the JSON files to read, each with its split ("": its name doesn't say).
-
-    Raises:
-        DataError: no file, several for one split, or none for training.
-    """
-    candidates = candidate_files(root)
-    if not candidates:
-        raise DataError(
-            "no COCO JSON", where=root, fix="Put instances_train.json into annotations/."
-        )
-    chosen: list[tuple[Path, str]] = []
-    for split in (options.train_split, options.val_split):
-        named = [] if split is None else [p for p in candidates if is_of_split(p, root, split)]
-        if len(named) > 1:
-            raise DataError(
-                f"several JSON files for split {split!r}: {first_few(p.name for p in named)}",
-                where=root,
-                fix="Name the split with its year, as in `train2017`.",
-            )
-        chosen += [(path, split or "") for path in named]
-    if any(split == options.train_split for _, split in chosen):
-        return chosen
-    rest = [path for path in candidates if path not in [p for p, _ in chosen]]
-    if options.train_split.endswith(".txt"):
-        return [(path, "") for path in rest] + chosen
-    if len(rest) != 1:
-        raise DataError(
-            f"no JSON for split {options.train_split!r} among "
-            f"{first_few(p.name for p in candidates)}",
-            where=root,
-            fix="Set prepare.train_split, or name the file instances_train.json.",
-        )
-    return [(rest[0], ""), *chosen]
-
-
-def is_of_split(path: Path, root: Path, split: str) -> bool:
-    """Return whether a JSON file is of a split, by its name or its folder's."""
-    if path.name == "_annotations.coco.json":
-        return path.parent != root and path.parent.name == split
-    return re.fullmatch(rf"(instances_)?{re.escape(split)}(\d{{4}})?", path.stem) is not None
-
-
-def candidate_files(root: Path) -> list[Path]:
-    """Return the JSON files that may be COCO's instances, by their names."""
-    found = [
-        path
-        for path in sorted((root / "annotations").glob("*.json"))
-        if not path.name.startswith((*_OTHER_TASKS, "."))
-    ]
-    found += [
-        path
-        for path in sorted(root.glob("*.json"))
-        if path.name in _SINGLE_FILES or path.name.startswith("instances_")
-    ]
-    inner = (root / name / "_annotations.coco.json" for name in subfolders(root))
-    return found + [path for path in inner if path.exists()]

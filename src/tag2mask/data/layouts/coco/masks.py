@@ -1,4 +1,4 @@
-"""Masks drawn from COCO's outlines: polygons and run-length codes.
+"""Masks drawn from COCO's outlines.
 
 Small objects are drawn over large ones. Crowds are ignored (255) where no object covers them.
 """
@@ -11,21 +11,25 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
 from tag2mask.classes import IGNORE
-from tag2mask.data.layouts.coco.annotations import ByteRange
+from tag2mask.data.layouts.coco.annotations import (
+    ByteRange,
+    CocoId,
+    CocoOutlines,
+    coco_id,
+)
+from tag2mask.data.layouts.coco.outlines import draw_outline
 from tag2mask.errors import DataError
 
 
 class _PhotoOutlines(NamedTuple):
-    """Where a photo's outlines are."""
+    """A photo's outlines, which are in the JSON file."""
 
     file: Path
-    """The JSON file."""
     size: tuple[int, int]
-    """(h, w) px, as in the JSON."""
-    annotations: list[ByteRange]
+    """(h, w) px, as in the JSON; 0 where it doesn't give it."""
+    outlines: CocoOutlines
 
 
 class _DrawnObject(NamedTuple):
@@ -42,13 +46,28 @@ class CocoMaskDrawer:
         values: mask id of each category id.
     """
 
-    def __init__(self, values: dict[int, int]) -> None:
+    def __init__(self, values: dict[CocoId, int]) -> None:
         self._values = values
         self._photos: dict[str, _PhotoOutlines] = {}
 
-    def add(self, id: str, file: Path, size: tuple[int, int], annotations: list[ByteRange]) -> None:
-        """Add a photo: its JSON file, its (h, w) there, and the positions of its annotations."""
-        self._photos[id] = _PhotoOutlines(file, size, annotations)
+    def add(self, id: str, file: Path, size: tuple[int, int], outlines: CocoOutlines) -> None:
+        """Add a photo: its JSON file, its (h, w) there, and its outlines."""
+        self._photos[id] = _PhotoOutlines(file, size, outlines)
+
+    def misfit(self, id: str, size: tuple[int, int]) -> str:
+        """Return why the outlines can't be those of a photo of ``size``; empty: they may be."""
+        _, (height, width), outlines = self._photos[id]
+        if min(height, width) > 0 and size != (height, width):
+            turned = (
+                "; if it is turned by its EXIF orientation, save it upright without it and turn "
+                "the outlines"
+            )
+            return (
+                f"photo {id!r} has another size: {width}x{height} in the JSON, "
+                f"{size[1]}x{size[0]} px in its file{turned if size == (width, height) else ''}"
+            )
+        misfit = outlines.extent.misfit(size)
+        return f"photo {id!r}: {misfit}" if misfit else ""
 
     def draw(self, id: str, size: tuple[int, int]) -> NDArray[np.uint8]:
         """Draw the mask of a photo.
@@ -61,23 +80,18 @@ class CocoMaskDrawer:
             uint8 (h, w): 0 background, 1..C classes, 255 crowds.
 
         Raises:
-            DataError: an outline is damaged or of an unknown category, or the photo has another
-                size in the JSON.
+            DataError: the outlines don't fit the photo (see `misfit`), one is of an unknown
+                category, or the file was changed.
         """
-        path, (height, width), annotations = self._photos[id]
+        path, _, outlines = self._photos[id]
         # Checked before drawing, since a wrong size may take all memory.
-        if size != (height, width):
+        misfit = self.misfit(id, size)
+        if misfit:
             raise DataError(
-                f"photo {id!r} has another size: {width}x{height} in the JSON, "
-                f"{size[1]}x{size[0]} px in its file",
-                where=path,
-                fix="If it is turned by its EXIF orientation, save it upright without it and turn "
-                "the outlines; else correct its width and height."
-                if size == (width, height)
-                else "Correct its width and height, or replace the photo.",
+                misfit, where=path, fix="Correct the annotations, or replace the photo."
             )
         with path.open("rb") as file:
-            objects = [self._draw_object(file, place, id, path, size) for place in annotations]
+            objects = [self._draw_object(file, place, id, path, size) for place in outlines.places]
         mask = np.zeros(size, np.uint8)
         # Crowds first, then from large to small.
         for drawn in sorted(objects, key=lambda o: (o.value != IGNORE, -int(o.pixels.sum()))):
@@ -93,7 +107,7 @@ class CocoMaskDrawer:
         try:
             annotation = json.loads(text)
             number = annotation.get("id")
-            category = int(annotation["category_id"])
+            category = coco_id(annotation["category_id"])
             pixels = draw_outline(annotation["segmentation"], *size)
         except Exception as error:  # pycocotools raises bare ones
             raise DataError(
@@ -109,101 +123,3 @@ class CocoMaskDrawer:
             )
         value = IGNORE if annotation.get("iscrowd") else self._values[category]
         return _DrawnObject(value, pixels)
-
-
-def draw_outline(segmentation: Any, height: int, width: int) -> NDArray[np.bool_]:
-    """Draw polygons, or a run-length code in either form.
-
-    Args:
-        segmentation: the member of that name of an annotation.
-        height: of the photo, px.
-        width: of the photo, px.
-
-    Returns:
-        bool (h, w): True inside the outline.
-
-    Raises:
-        ValueError: a damaged outline, also one on which pycocotools would crash or return garbage.
-    """
-    if isinstance(segmentation, list):
-        for polygon in segmentation:
-            _check_polygon(polygon, height, width)
-        # Fewer than three corners have no area; pycocotools would read four numbers as a box.
-        polygons = [p for p in segmentation if len(p) >= 6]
-        if not polygons:
-            return np.zeros((height, width), np.bool_)
-        code = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
-    elif isinstance(segmentation, dict):
-        return _decode_runs(segmentation, height, width)
-    else:
-        raise ValueError(
-            f"{str(segmentation)[:40]!r} is neither a list of polygons nor a run-length code"
-        )
-    inside: NDArray[np.bool_] = coco_mask.decode(code).astype(np.bool_)
-    return inside
-
-
-def _check_polygon(polygon: Any, height: int, width: int) -> None:
-    """Refuse a polygon that pycocotools can't fill: its memory grows with the length in pixels."""
-    if not isinstance(polygon, list) or not all(type(n) in (int, float) for n in polygon):
-        raise ValueError("a polygon is a list of numbers, x, y, x, y, ...")
-    if len(polygon) % 2:
-        raise ValueError(f"a polygon of {len(polygon)} numbers, which should be pairs of x and y")
-    for side, numbers in ((width, polygon[::2]), (height, polygon[1::2])):
-        # Outlines in tiles cut from large photos reach far over the border. NaN fails the test too.
-        most = max(10 * side, 10_000)
-        for number in numbers:
-            if not -most <= number <= most:
-                raise ValueError(
-                    f"the coordinate {number} is far outside of the photo, {width}x{height} px"
-                )
-
-
-def _decode_runs(segmentation: dict[str, Any], height: int, width: int) -> NDArray[np.bool_]:
-    """Return the pixels (h, w) of a run-length code: runs outside and inside in turn, by column.
-
-    pycocotools isn't used here: runs that end too soon make it read uninitialized memory.
-    """
-    size, counts = segmentation.get("size"), segmentation.get("counts")
-    if size != [height, width]:
-        raise ValueError(f"its size {size} is not the photo's {[height, width]}")
-    if isinstance(counts, str):
-        runs = _decompress_runs(counts)
-    elif isinstance(counts, list) and all(
-        type(n) is int or (type(n) is float and n.is_integer()) for n in counts
-    ):
-        runs = [int(n) for n in counts]
-    else:
-        raise ValueError("its counts are neither a string nor a list of whole numbers")
-    if min(runs, default=0) < 0 or sum(runs) != height * width:
-        raise ValueError(
-            f"its counts come to {sum(runs)} pixels, or some are negative; the photo "
-            f"has {height * width}"
-        )
-    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape((width, height)).T
-
-
-def _decompress_runs(text: str) -> list[int]:
-    """Return the run lengths of COCO's compressed form.
-
-    A number is a sequence of characters of five bits each, the lowest first. The sixth bit of a
-    character says that more follow; the fifth bit of the last one is the sign. From the fourth run
-    on, the number is the difference to the run two before.
-    """
-    runs: list[int] = []
-    number = shift = 0
-    for character in text:
-        bits = ord(character) - 48
-        if not 0 <= bits < 64:
-            raise ValueError(f"its counts contain the character {character!r}")
-        number |= (bits & 31) << shift
-        shift += 5
-        if bits & 32:
-            continue
-        if bits & 16:
-            number -= 1 << shift
-        runs.append(number + (runs[-2] if len(runs) > 2 else 0))
-        number = shift = 0
-    if shift:
-        raise ValueError("its counts are cut off")
-    return runs

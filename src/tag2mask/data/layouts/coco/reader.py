@@ -1,6 +1,6 @@
 """Layout ``coco``: COCO's JSON; a photo's tags are the categories of its annotations.
 
-Recognized by JSON files with the names of one of these forms::
+Recognized by JSON files of one of these forms::
 
     DIR/annotations/instances_train2017.json, instances_val2017.json   (or without the year)
     DIR/train2017/, val2017/  (or images/, images/train2017/, train/, or DIR itself)
@@ -8,7 +8,7 @@ Recognized by JSON files with the names of one of these forms::
     DIR/train/_annotations.coco.json    beside its photos
     DIR/valid/_annotations.coco.json
 
-    DIR/annotations/*.json, DIR/annotations.json, instances.json or coco.json
+    DIR/instances.json or coco.json, or any *.json in DIR or DIR/annotations with COCO's lists
     DIR/images/
 
 The photos of a single JSON are all for training unless lists of ids give their splits. A photo's id
@@ -21,7 +21,6 @@ Crowd annotations count as tags; see `masks` for how they are drawn.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -29,10 +28,17 @@ from tag2mask.classes import BACKGROUND, IGNORE, mask_id, name_kind
 from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry, SourceOptions
 from tag2mask.data.layouts.coco.annotations import (
     CocoFile,
+    CocoId,
+    CocoOutlines,
+    read_coco_file,
+    sort_ids,
+)
+from tag2mask.data.layouts.coco.files import (
     candidate_files,
     find_coco_files,
     is_of_split,
-    read_coco_file,
+    name_of_split,
+    named_files,
 )
 from tag2mask.data.layouts.coco.masks import CocoMaskDrawer
 from tag2mask.data.layouts.ids import normalize_path, without_suffix
@@ -42,8 +48,13 @@ from tag2mask.errors import first_few
 
 
 def is_coco(folder: Path) -> bool:
-    """Return whether a folder has COCO JSON, by the names of its files."""
-    return bool(candidate_files(folder))
+    """Return whether a folder has COCO JSON.
+
+    Beside a ``tags.csv``, only a file with COCO's own name counts.
+    """
+    return bool(named_files(folder)) or (
+        not (folder / "tags.csv").is_file() and bool(candidate_files(folder))
+    )
 
 
 def read_coco(folder: Path, options: SourceOptions) -> Inventory:
@@ -55,9 +66,12 @@ def read_coco(folder: Path, options: SourceOptions) -> Inventory:
     root = folder.resolve()
     rule = SplitRule(root, options)
     chosen = find_coco_files(root, options)
-    files = [read_coco_file(path, split) for path, split in chosen]
+    files = [
+        read_coco_file(path, split, may_be_empty=bool(split) and split == options.val_split)
+        for path, split in chosen
+    ]
     problems = _unused_files(root, [path for path, _ in chosen])
-    categories: dict[int, str] = {}
+    categories: dict[CocoId, str] = {}
     for file in files:
         problems += _merge_categories(file, categories)
         problems += file.problems
@@ -70,8 +84,9 @@ def read_coco(folder: Path, options: SourceOptions) -> Inventory:
         for entry, key in _entries(file, root, listing, rule, categories, ids, problems):
             entries.append(entry)
             if entry.mask_stamp:
-                size, annotations = file.images[key].size, file.annotations.get(key, [])
-                masks.add(entry.id, file.path, size, annotations)
+                outlines = file.outlines.get(key, CocoOutlines())
+                masks.add(entry.id, file.path, file.images[key].size, outlines)
+        problems += _without_mask(file)
     problems += rule.problems(ids)
     return Inventory(
         "coco",
@@ -103,7 +118,7 @@ def _unused_files(root: Path, used: Collection[Path]) -> list[DataProblem]:
     ]
 
 
-def _merge_categories(file: CocoFile, categories: dict[int, str]) -> list[DataProblem]:
+def _merge_categories(file: CocoFile, categories: dict[CocoId, str]) -> list[DataProblem]:
     """Add a file's categories; return the problems of ids that have another name elsewhere."""
     return [
         DataProblem(
@@ -115,7 +130,7 @@ def _merge_categories(file: CocoFile, categories: dict[int, str]) -> list[DataPr
     ]
 
 
-def _class_ids(files: Sequence[CocoFile], categories: dict[int, str]) -> list[int]:
+def _class_ids(files: Sequence[CocoFile], categories: dict[CocoId, str]) -> list[CocoId]:
     """Return the ids of the categories that are classes, sorted.
 
     A category without any annotation is none if its name says so, or if it is the root of the
@@ -126,13 +141,13 @@ def _class_ids(files: Sequence[CocoFile], categories: dict[int, str]) -> list[in
     roots = {k for file in files for k, p in file.supercategories.items() if (k, p) == (0, "none")}
     return [
         key
-        for key, name in sorted(categories.items())
+        for key, name in ((key, categories[key]) for key in sort_ids(categories))
         if name_kind(name) in ("class", "nothing")
         and (key in used or not (name_kind(name) == "nothing" or name in parents or key in roots))
     ]
 
 
-def _mask_values(classes: Sequence[int], categories: dict[int, str]) -> dict[int, int]:
+def _mask_values(classes: Sequence[CocoId], categories: dict[CocoId, str]) -> dict[CocoId, int]:
     """Return the value in masks of each category id: objects of no class are not lost."""
     values = {
         key: BACKGROUND if name_kind(name) == "background" else IGNORE
@@ -146,10 +161,10 @@ def _entries(
     root: Path,
     listing: dict[str, FoundFile],
     rule: SplitRule,
-    categories: dict[int, str],
+    categories: dict[CocoId, str],
     ids: set[str],
     problems: list[DataProblem],
-) -> Iterator[tuple[InventoryEntry, int]]:
+) -> Iterator[tuple[InventoryEntry, CocoId]]:
     """Yield the entries of one JSON file, each with its image id."""
     prefixes = _photo_folders(file, root)
     for key, image in file.images.items():
@@ -167,27 +182,45 @@ def _entries(
             continue
         if found is None:
             problems.append(missing_photo(id, root / path, where))
-        has_mask = file.has_outlines and key not in file.without_outline
-        if has_mask and min(image.size) < 1:
-            has_mask = False
-            problems.append(
-                DataProblem(
-                    f"{where}: no width and height, without which no mask can be drawn; add them",
-                    photo=id,
-                )
-            )
+        outlines = file.outlines.get(key, CocoOutlines())
+        has_mask = file.has_outlines and not outlines.missing and not outlines.damage
         yield (
             InventoryEntry(
                 id=id,
                 split=split,
                 where=where,
-                tags=tuple(categories[c] for c in sorted(file.tags.get(key, ()))),
+                tags=tuple(categories[c] for c in sort_ids(file.tags.get(key, ()))),
                 image=found.path if found else None,
                 stamp=found.stamp if found else "",
-                mask_stamp=file.mask_stamp(key) if has_mask else "",
+                mask_stamp=outlines.stamp if has_mask else "",
             ),
             key,
         )
+
+
+def _without_mask(file: CocoFile) -> list[DataProblem]:
+    """Return warnings where photos have no mask, since it would lack an object."""
+    if not file.has_outlines:
+        return []
+    names = {key: file.images[key].file_name for key in file.outlines if key in file.images}
+    missing = [name for key, name in names.items() if file.outlines[key].missing]
+    damaged = [
+        f"{name} ({file.outlines[key].damage})"
+        for key, name in names.items()
+        if file.outlines[key].damage
+    ]
+    problems = []
+    if missing:
+        problems.append(
+            f"{file.path.name}: {len(missing)} photos have no mask, since an object of theirs has "
+            f"no outline: {first_few(missing)}; draw it if the mask is needed"
+        )
+    if damaged:
+        problems.append(
+            f"{file.path.name}: {len(damaged)} photos have no mask, since an outline can't be "
+            f"drawn: {first_few(damaged, 3)}; fix it if the mask is needed"
+        )
+    return [DataProblem(message, warning=True) for message in problems]
 
 
 def _find_photo(
@@ -198,9 +231,8 @@ def _find_photo(
 
 def _photo_folders(file: CocoFile, root: Path) -> list[str]:
     """Return the folders (relative, ending in "/" or empty) that may have a JSON's photos."""
-    stem = re.sub(r"^(instances|annotations)_?", "", file.path.stem)
     own = file.path.parent.relative_to(root).as_posix()
     folders = [] if own in (".", "annotations") else [own]
-    for name in dict.fromkeys((stem, file.split)):
+    for name in dict.fromkeys((name_of_split(file.path), file.split)):
         folders += [name, f"images/{name}"] if name else []
-    return [f"{folder}/" for folder in folders] + ["images/", "JPEGImages/", ""]
+    return [f"{folder}/" for folder in folders] + ["images/", "JPEGImages/", "data/", ""]

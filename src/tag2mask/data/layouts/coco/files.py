@@ -1,0 +1,106 @@
+"""Which JSON files of a data folder are COCO's, and of which split."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from tag2mask.data.inventory import SourceOptions
+from tag2mask.data.layouts.listing import subfolders
+from tag2mask.errors import DataError, first_few
+
+_MOST_FILES = 50
+"""JSON files of a folder that are looked into."""
+_PART = 1 << 20
+"""Bytes that are read of each end of a file."""
+_OTHER_TASKS = ("captions_", "person_keypoints_", "image_info_", "stuff_", "panoptic_")
+
+
+def find_coco_files(root: Path, options: SourceOptions) -> list[tuple[Path, str]]:
+    """Return the JSON files to read, each with its split ("": its name doesn't say).
+
+    Raises:
+        DataError: no file, several for one split, or none for training.
+    """
+    candidates = candidate_files(root)
+    if not candidates:
+        raise DataError(
+            "no COCO JSON", where=root, fix="Put instances_train.json into annotations/."
+        )
+    chosen: list[tuple[Path, str]] = []
+    for split in (options.train_split, options.val_split):
+        named = [] if split is None else [p for p in candidates if is_of_split(p, root, split)]
+        if len(named) > 1:
+            raise DataError(
+                f"several JSON files for split {split!r}: {first_few(p.name for p in named)}",
+                where=root,
+                fix="Name the split with its year, as in `train2017`.",
+            )
+        chosen += [(path, split or "") for path in named]
+    if any(split == options.train_split for _, split in chosen):
+        return chosen
+    rest = [path for path in candidates if path not in [p for p, _ in chosen]]
+    if options.train_split.endswith(".txt"):
+        return [(path, "") for path in rest] + chosen
+    if len(rest) != 1:
+        raise DataError(
+            f"no JSON for split {options.train_split!r} among "
+            f"{first_few(p.name for p in candidates)}",
+            where=root,
+            fix="Set prepare.train_split, or name the file instances_train.json.",
+        )
+    return [(rest[0], ""), *chosen]
+
+
+def is_of_split(path: Path, root: Path, split: str) -> bool:
+    """Return whether a JSON file is of a split, by its name or its folder's."""
+    if path.name == "_annotations.coco.json":
+        return path.parent != root and path.parent.name == split
+    return re.fullmatch(rf"{re.escape(split)}(\d{{4}})?", name_of_split(path)) is not None
+
+
+def name_of_split(path: Path) -> str:
+    """Return what a file's name says beside that it has annotations: ``train2017``, or nothing."""
+    what = "instances|annotations?|coco|labels?"
+    return re.sub(rf"^({what})([_-]|$)|[_-]({what})$", "", path.stem)
+
+
+def candidate_files(root: Path) -> list[Path]:
+    """Return the JSON files that may be COCO's instances, by their names or what they hold."""
+    found = named_files(root)
+    for folder in (root / "annotations", root):
+        others = [
+            path
+            for path in sorted(folder.glob("*.json"))
+            if path not in found and not path.name.startswith((*_OTHER_TASKS, "."))
+        ]
+        if len(others) <= _MOST_FILES:  # more: one per photo, as LabelMe writes them
+            found += [path for path in others if _is_coco_json(path)]
+    return found
+
+
+def named_files(root: Path) -> list[Path]:
+    """Return the JSON files that are COCO's by their names, whatever they hold."""
+    found = sorted((root / "annotations").glob("instances*.json"))
+    found += [p for p in sorted(root.glob("*.json")) if p.name.startswith("instances")]
+    found += [root / name for name in ("coco.json", "_annotations.coco.json")]
+    found += [root / name / "_annotations.coco.json" for name in subfolders(root)]
+    return [path for path in found if path.is_file()]
+
+
+def _is_coco_json(path: Path) -> bool:
+    """Return whether a file is one JSON object with the lists of COCO, by its first and last part.
+
+    Tools write the lists of images and categories before or after the long one of annotations.
+    """
+    try:
+        with path.open("rb") as file:
+            text = file.read(_PART)
+            file.seek(max(file.tell(), file.seek(0, os.SEEK_END) - _PART))
+            text += file.read(_PART)
+    except OSError:
+        return False
+    is_object = text.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{")
+    lists = set(re.findall(rb'"(images|categories|annotations)"\s*:\s*\[', text))
+    return is_object and len(lists) > 1
