@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from tag2mask.classes import ClassSet
+from tag2mask.data.decoding.budget import DECODING
 from tag2mask.data.decoding.opening import DECODE_ERRORS, Source, one_line
 from tag2mask.data.decoding.orientation import exif_orientation, turned
 from tag2mask.data.decoding.rgb import to_rgb
@@ -200,11 +201,12 @@ def _pillow_image(image: Image.Image) -> Image.Image:
         raise DataError(
             f"the image has {image.width}x{image.height} px", fix="Give one with pixels."
         )
-    try:
-        orientation = exif_orientation(image)
-        image.load()
-    except DECODE_ERRORS as error:
-        raise DataError(
-            f"the image can't be read: {one_line(error)}", fix="It is cut off or damaged."
-        ) from None
-    return turned(to_rgb(image), orientation)
+    with DECODING.share(image.width * image.height):
+        try:
+            orientation = exif_orientation(image)
+            image.load()
+        except DECODE_ERRORS as error:
+            raise DataError(
+                f"the image can't be read: {one_line(error)}", fix="It is cut off or damaged."
+            ) from None
+        return turned(to_rgb(image), orientation)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -171,6 +172,51 @@ def test_size_needs_no_pixels(tmp_path: Path) -> None:
         assert image_size(path) == (300, 200)
         with pytest.raises(DataError, match=rf"can't be read.*{name}.*replace it"):
             read_image(path)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_cut_off_jpeg_is_found_at_any_size(tmp_path: Path, progressive: bool) -> None:
+    """The data check decodes at the smallest size."""
+    noise = np.random.default_rng(0).integers(0, 256, (300, 200, 3), np.uint8)
+    path = tmp_path / "x.jpg"
+    Image.fromarray(noise).save(path, progressive=progressive)
+    data = path.read_bytes()
+    assert max(read_image(path, at_least=1).size) == 38
+    for missing in (3, 100, len(data) // 2):
+        path.write_bytes(data[:-missing])
+        for at_least in (None, 1):
+            with pytest.raises(DataError, match="can't be read"):
+                read_image(path, at_least=at_least)
+
+
+@pytest.mark.parametrize("suffix", ["png", "gif", "ppm"])
+def test_a_file_too_short_for_its_size(tmp_path: Path, suffix: str) -> None:
+    """Memory for all pixels would be taken before they are found missing."""
+    path = tmp_path / f"x.{suffix}"
+    Image.new("L", (30_000, 5)).save(path)
+    assert image_size(path) == (5, 30_000)
+    data = path.read_bytes()
+    old, new = {
+        "png": (struct.pack(">II", 30_000, 5), struct.pack(">II", 30_000, 30_000)),
+        "gif": (struct.pack("<HH", 30_000, 5), struct.pack("<HH", 30_000, 30_000)),
+        "ppm": (b"30000 5", b"30000 30000"),
+    }[suffix]
+    data = data.replace(old, new)
+    if suffix == "png":  # with the checksum of its header
+        data = data[:29] + struct.pack(">I", zlib.crc32(data[12:29])) + data[33:]
+    path.write_bytes(data)
+    for reader in (read_image, image_size):
+        with pytest.raises(DataError, match=r"can't hold 30000 x 30000 pixels"):
+            reader(path)
+
+
+@pytest.mark.parametrize("suffix", ["png", "gif", "ppm", "jpg"])
+@pytest.mark.parametrize("mode", ["1", "L", "RGB"])
+def test_the_emptiest_photos_are_not_too_short(tmp_path: Path, suffix: str, mode: str) -> None:
+    path = tmp_path / f"x.{suffix}"
+    options = {"optimize": True, "quality": 1, "progressive": True} if suffix == "jpg" else {}
+    Image.new(mode, (4000, 3000)).save(path, **options)
+    assert image_size(path) == (3000, 4000)
 
 
 def test_exif_after_the_pixels_of_a_png_is_ignored(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ from tag2mask.recipe.sections import Predict
 from tag2mask.segmentation.inference.export_spec import KEY
 from tag2mask.segmentation.inference.labeling import PhotoLabeler
 from tag2mask.segmentation.networks import SegmenterSpec, build_segmenter, save_segmenter
-from tag2mask.steps import predict_photos
+from tag2mask.steps import per_photo, predict_photos
 from tag2mask.steps.predict import predict, predict_prepared, segmentation_settings
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -197,7 +197,7 @@ def test_very_large_photos_are_labeled_one_at_a_time(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usual = predicted(photos, tmp_path / "usual")
-    monkeypatch.setattr(predict_photos, "LARGE_PIXELS", 3000)
+    monkeypatch.setattr(per_photo, "LARGE_PIXELS", 3000)
     assert contents(predicted(photos, tmp_path / "large")) == contents(usual)
 
 

@@ -21,6 +21,7 @@ from tag2mask.errors import DataError, RunFolderError, WeightsError
 from tag2mask.maps.background import against_background, with_background
 from tag2mask.maps.cam_map import read_map, write_map
 from tag2mask.recipe.sections import Evaluate, PseudoMasks, Walk
+from tag2mask.steps import per_photo
 from tag2mask.steps import walk as stage
 from tag2mask.steps.evaluate import evaluate
 from tag2mask.steps.pseudo_masks import pseudo_masks
@@ -91,6 +92,13 @@ def test_photos_whose_tags_lose_against_the_background_are_a_warning(painted, mo
     assert masks.manifest.counts == {"photos": 11, "computed": 11}
     with pytest.raises(DataError, match="masks of all 10 tagged photos show none of their tags"):
         pseudo_masks(painted.data, handle, PseudoMasks(), painted.root / "masks", one_rank)
+
+
+def test_large_photos_are_walked_last_and_equally(painted, model, monkeypatch):
+    usual = files(make(painted, model).path)
+    sizes = sorted(s.size[0] * s.size[1] for split in painted.samples.values() for s in split)
+    monkeypatch.setattr(per_photo, "LARGE_PIXELS", sizes[len(sizes) // 2] - 1)
+    assert files(make(painted, model, name="large").path) == usual
 
 
 @pytest.mark.parametrize("published", [False, True])

@@ -167,7 +167,7 @@ def _check_photo(inventory: Inventory, entry: InventoryEntry, *, decode: bool) -
     try:
         size = image_size(path)
         if decode:
-            read_image(path)
+            read_image(path, at_least=1)  # a small JPEG is decoded, but all of the file is read
     except DataError as error:
         return _PhotoCheck(problem=DataProblem(f"photo {entry.id!r}: {error}", photo=entry.id))
     mask = read_checked_mask(inventory, entry, size)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from PIL import Image
 
+from tag2mask.data.decoding.budget import DECODING
 from tag2mask.data.decoding.opening import Source, load_pixels, opened_image
 from tag2mask.data.decoding.orientation import exif_orientation, stored_layout, turned, upright
 from tag2mask.data.decoding.rgb import to_rgb
@@ -64,13 +65,15 @@ def read_image(source: Source, *, at_least: int | None = None) -> Image.Image:
     """
     assert at_least is None or at_least >= 1
     with opened_image(source, "photo") as image:
+        pixels = image.width * image.height
         if at_least is not None and image.format in ("JPEG", "MPO"):
             # draft() keeps both sides at least as long as given; only the long one matters.
             wide = image.width >= image.height
             image.draft(None, (at_least, 1) if wide else (1, at_least))
         orientation = exif_orientation(image)
-        load_pixels(image)
-        return turned(to_rgb(image), orientation)
+        with DECODING.share(pixels):
+            load_pixels(image)
+            return turned(to_rgb(image), orientation)
 
 
 def image_size(source: Source) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from tag2mask.artifacts.files import atomic_write
 from tag2mask.classes import IGNORE
+from tag2mask.data.decoding.budget import DECODING
 from tag2mask.data.decoding.opening import load_pixels, opened_image
 from tag2mask.data.decoding.strips import STRIP_PIXELS, strips
 from tag2mask.errors import DataError
@@ -51,13 +52,14 @@ def read_mask(path: Path, num_classes: int) -> NDArray[np.uint8]:
     """
     with opened_image(path, "mask") as image:
         _check_kind(image, path)
-        load_pixels(image)
         mask = np.empty((image.height, image.width), np.uint8)
         present: set[int] = set()
-        for rows, part in strips(image):
-            values = np.asarray(part)
-            present.update(np.unique(values).tolist())
-            mask[rows] = values
+        with DECODING.share(mask.size):
+            load_pixels(image)
+            for rows, part in strips(image):
+                values = np.asarray(part)
+                present.update(np.unique(values).tolist())
+                mask[rows] = values
     foreign = sorted(v for v in map(int, present) if not (0 <= v <= num_classes or v == IGNORE))
     if foreign:
         shown = ", ".join(map(str, foreign[:5])) + (", ..." if len(foreign) > 5 else "")

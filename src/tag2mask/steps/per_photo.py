@@ -22,6 +22,9 @@ from tag2mask.errors import DataError, or_skipped
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.ranks import Ranks
 
+LARGE_PIXELS = 64_000_000
+"""Photos with more pixels are read one at a time, as they take hundreds of MB each."""
+
 
 class Identified(Protocol):
     """A photo, as the loop needs it."""
@@ -36,6 +39,11 @@ PhotoT = TypeVar("PhotoT", bound=Identified)
 Write = Callable[[Sequence[PhotoT], ProgressBar], Iterator[tuple[PhotoT, DataError | None]]]
 """Writes the files of photos; yields each photo, in any order, once its files are complete, or with
 the reason why the photo can't be read."""
+
+
+def is_large(size: tuple[int, int]) -> bool:
+    """Return whether a photo of this size (h, w) must be read alone."""
+    return size[0] * size[1] > LARGE_PIXELS
 
 
 def files_exist(files: Callable[[str], Sequence[Path]], ids: Iterable[str]) -> bool:

@@ -28,10 +28,8 @@ from tag2mask.runtime.threads import grouped, ordered_map
 from tag2mask.segmentation.inference.label_canvas import PhotoLabels
 from tag2mask.segmentation.inference.labeling import PhotoLabeler, PhotoViews
 from tag2mask.steps.empty_results import EmptyResults, empty_results, mask_shows_tags
-from tag2mask.steps.per_photo import PhotoOutputs, files_exist
+from tag2mask.steps.per_photo import PhotoOutputs, files_exist, is_large
 
-LARGE_PIXELS = 64_000_000
-"""Photos with more pixels are labeled one at a time, as they take hundreds of MB each."""
 OVERLAY_SIDE = 1600
 """Largest long side of an overlay, px."""
 WAITING_BATCHES = 8
@@ -168,8 +166,8 @@ class PhotoPredictor:
 
     def _read(self, photo: PhotoFile) -> _ReadPhoto:
         try:
-            height, width = size = photo.current_size()
-            if height * width > LARGE_PIXELS or self.labeler.is_tiled(size):
+            size = photo.current_size()
+            if is_large(size) or self.labeler.is_tiled(size):
                 return _ReadPhoto(photo)
             image, shown = self._image(photo, size)
         except DataError as error:

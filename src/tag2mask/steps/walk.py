@@ -37,7 +37,13 @@ from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import ordered_map
 from tag2mask.steps.empty_results import EmptyResults, empty_results
-from tag2mask.steps.per_photo import PhotoOutputs, files_exist, has_all_files, prepared_ids
+from tag2mask.steps.per_photo import (
+    PhotoOutputs,
+    files_exist,
+    has_all_files,
+    is_large,
+    prepared_ids,
+)
 
 READERS = 2
 """Number of threads that read photos ahead of the network."""
@@ -165,7 +171,7 @@ class _Walker:
     def _read(
         self, samples: Sequence[Sample]
     ) -> Iterator[tuple[Sample, CamMap, Image.Image | DataError | None]]:
-        """Yield photos with their maps, read ahead; None where no class has a map."""
+        """Yield photos with their maps, large ones last; None where no class has a map."""
 
         def one(sample: Sample) -> tuple[Sample, CamMap, Image.Image | DataError | None]:
             cam_map = self.photos.read(sample)
@@ -174,7 +180,10 @@ class _Walker:
             except DataError as error:
                 return sample, cam_map, error
 
-        return ordered_map(one, samples, READERS)
+        large = [sample for sample in samples if is_large(sample.size)]
+        yield from ordered_map(one, [s for s in samples if not is_large(s.size)], READERS)
+        for sample in large:  # none is read ahead
+            yield one(sample)
 
     def _walked(self, cam_map: CamMap, photo: Image.Image | None) -> CamMap:
         """Return the map after the walk, on the grid of ``map_stride``."""

@@ -29,8 +29,14 @@ for _plugin in ("Jpeg", "Png", "Tiff", "WebP", "Bmp", "Gif", "Ppm", "Avif"):
 MAX_PIXELS = 1_000_000_000
 """The most pixels an image may have."""
 
-_JPEG_PIXELS_PER_BYTE = 512
-"""Each block of 8 x 8 pixels takes at least one bit."""
+_PIXELS_PER_BYTE = {
+    "JPEG": 512,  # a bit for each block of 8 x 8 pixels
+    "MPO": 512,
+    "PNG": 8 * 1032,  # one bit per pixel, compressed as far as deflate can
+    "GIF": 4096,
+    "PPM": 8,
+}
+"""The most pixels that a byte of a file can hold, in formats that have such a limit."""
 _NOT_READ_EVERYWHERE = {".avif": "AVIF", ".heic": "HEIF", ".heif": "HEIF"}
 """Formats that some builds of Pillow can't read."""
 _BAD_HEADER = (SyntaxError, IndexError, TypeError, struct.error)
@@ -127,11 +133,12 @@ def _check_header(image: ImageFile, file: BinaryIO, where: Path | None, noun: st
         )
     if isinstance(image, TiffImagePlugin.TiffImageFile) and (kind := misread_planes(image)):
         raise _UnsupportedTiffError(kind)
-    if image.format in ("JPEG", "MPO"):
+    most = _PIXELS_PER_BYTE.get(image.format or "")
+    if most is not None:
         position = file.tell()
         length = file.seek(0, os.SEEK_END)
         file.seek(position)
-        if pixels > _JPEG_PIXELS_PER_BYTE * length:
+        if pixels > most * length:
             raise OSError(f"{length} bytes can't hold {image.width} x {image.height} pixels")
 
 
