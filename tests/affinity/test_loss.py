@@ -96,6 +96,21 @@ def test_extreme_affinities_stay_finite(value: float) -> None:
     assert total.isfinite() and affinity.grad is not None and affinity.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("published", [False, True])
+def test_padding_enters_no_term_unless_published(published: bool) -> None:
+    torch.manual_seed(0)
+    net = AffinityNet(PointwiseBackbone(4, 2), levels=(4, 5, 6)).eval()
+    objective = AffinityObjective(net, radius=3, published=published)
+    valid, inside = corner(12, 12, (24, 24), batch=2), corner(6, 6, (12, 12), batch=2)
+    labels = labels_of((12, 12), seed=1).masked_fill(~inside, 255)
+    found = []
+    for fill in (0.0, 9.0):
+        image = random(2, 3, 24, 24).masked_fill(~valid[:, None], fill)
+        terms = objective(image, labels, valid)
+        found.append(torch.stack([term.value for term in terms.values()]))
+    assert torch.allclose(*found, atol=1e-6) != published
+
+
 def test_it_learns_to_separate_two_areas() -> None:
     torch.manual_seed(0)
     net = AffinityNet(PointwiseBackbone(), levels=(4, 4, 4))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
@@ -66,6 +67,18 @@ def test_affinities_and_gradients_equal_a_plain_implementation(
         torch.testing.assert_close(single.grad.double(), features.grad, atol=1e-6, rtol=1e-4)
     else:
         assert not affinity.any()
+
+
+def test_features_follow_the_formula() -> None:
+    net, image = toy_net(stride=4, low_stride=2), random(2, 3, 16, 24)
+    low, mid, last = net.backbone(image)
+    levels = [
+        F.interpolate(F.elu(embed(x)), low.shape[2:], mode="bilinear", align_corners=True)
+        for embed, x in ((net.embed_low, low), (net.embed_mid, mid), (net.embed_last, last))
+    ]
+    found = net.embed(image)
+    torch.testing.assert_close(found, F.elu(net.fuse(torch.cat(levels, dim=1))))
+    assert (found < 0).any() and all((level < 0).any() for level in levels)
 
 
 @pytest.mark.parametrize("image_size", [(4, 4), (3, 40), (40, 1), (30, 50)])

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
-from toy_backbone import PointwiseBackbone
+from toy_backbone import PointwiseBackbone, random
 
 from local_segmenter import colorful
 from tag2mask.classes import ClassSet
@@ -22,7 +22,7 @@ from tag2mask.nn.batch_padding import BatchPadding
 from tag2mask.segmentation.deeplab_v1 import DeepLabV1
 from tag2mask.segmentation.inference.labeling import SINGLE_VIEW, PhotoLabeler, PhotoViews
 from tag2mask.segmentation.networks import SegmenterSpec, build_segmenter
-from tag2mask.segmentation.torch_segmenter import TorchSegmenter
+from tag2mask.segmentation.torch_segmenter import TorchSegmenter, _softmax
 
 CPU = torch.device("cpu")
 CLASSES = ClassSet(("cat", "dog"))
@@ -65,6 +65,13 @@ def test_probabilities_are_the_softmax_of_the_network(channels_last: bool) -> No
     assert (segmenter.mean, segmenter.std) == (net.mean, net.std)
     assert (segmenter.size_multiple, segmenter.long_side, segmenter.classes) == (4, 64, CLASSES)
     assert not segmenter.batched
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_softmax_is_over_the_classes_in_any_memory_layout(layout: torch.memory_format) -> None:
+    logits = random(2, 3, 4, 5)
+    found = _softmax(logits.contiguous(memory_format=layout))
+    torch.testing.assert_close(found, logits.softmax(1))
 
 
 def test_network_is_copied() -> None:

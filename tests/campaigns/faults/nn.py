@@ -77,7 +77,7 @@ FAULTS = [
     ),
     Fault(
         "nn.official_checkpoints.SEAM_HEAD_NAMES",
-        "PCM's embeddings are swapped",
+        "a name is misspelled",
         '"f8_3.weight": "pcm.embed_low.weight"',
         '"f8_3.weight": "pcm.embed_low.weights"',
         ("reference/test_published_forward.py",),
