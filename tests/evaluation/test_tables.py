@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tag2mask.evaluation.tables import markdown_table
+from tag2mask.evaluation.records import EvaluationScores, PointScores, SplitScores, StageScores
+from tag2mask.evaluation.tables import format_scores, markdown_table
 
 pytestmark = pytest.mark.smoke
 
@@ -24,3 +25,43 @@ def test_bars_in_cells_are_escaped() -> None:
 
 def test_a_table_without_rows_has_a_head() -> None:
     assert markdown_table(("a", "b"), []) == "| a | b |\n|:--|--:|"
+
+
+def test_every_score_is_in_its_column() -> None:
+    stages = [
+        StageScores(
+            name,
+            5,
+            "known",
+            PointScores(0.25, "estimated", 0.1, 0.2, 0.3),
+            PointScores(0.5, "best", 0.4, 0.5, 0.6),
+            None,
+        )
+        for name in ("CAM", "CAM + walk")
+    ]
+    split = SplitScores(
+        split="val",
+        photos=7,
+        tag_source="known",
+        background_threshold=0.25,
+        background_source="estimated",
+        certainty=0.9,
+        masks=None,
+        curve=None,
+        tags=None,
+        doubtful_tags=(),
+        stages=tuple(stages),
+    )
+    text = format_scores(EvaluationScores(("background", "cat"), "default", (split,)))
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    head = "stages of val, 5 photos, known tags, %"
+    (index,) = [i for i, row in enumerate(rows) if row and row[0] == head]
+    assert rows[index][1:] == [
+        "mIoU",
+        "precision",
+        "recall",
+        "background threshold",
+        "best possible",
+    ]
+    for row, name in zip(rows[index + 2 :], ("CAM", "CAM + walk"), strict=True):
+        assert row == [name, "10.00", "20.00", "30.00", "0.25 (estimated)", "40.00 at 0.5"]

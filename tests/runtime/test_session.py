@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,14 @@ def test_one_process(runtime: Runtime) -> None:
     assert torch.equal(runtime.sum_over_ranks(torch.ones(2)), torch.ones(2))
     assert torch.get_num_threads() == 1
     runtime.barrier()
+
+
+def test_ranks_share_all_items_and_each_item_is_done_once() -> None:
+    shares = [
+        Runtime(SimpleNamespace(global_rank=rank, world_size=3), 0).shard(range(7))  # type: ignore[arg-type]
+        for rank in range(3)
+    ]
+    assert shares == [[0, 3, 6], [1, 4], [2, 5]]
 
 
 def test_setup_wraps_the_same_weights(runtime: Runtime) -> None:

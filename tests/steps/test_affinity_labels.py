@@ -118,6 +118,28 @@ def test_the_two_backgrounds_enclose_the_threshold(threshold):
     assert (1 - threshold) ** strong > threshold > (1 - threshold) ** weak
 
 
+def test_other_alphas_label_every_photo_again(scene, one_rank):
+    section = QUICK.model_copy(update={"threshold_from": "estimated"})
+    kept = make(paint(scene), one_rank, section).path / "background.json"
+    scene.samples["train"].pop()
+    scene.write()
+    assert make(scene, one_rank, section).manifest.counts["computed"] == 0
+    scene.samples["train"].pop()
+    scene.write()
+    background = read_json(kept)
+    write_json(kept, background | {"threshold": background["threshold"] + 0.1})
+    counts = make(scene, one_rank, section).manifest.counts
+    assert counts["computed"] == counts["photos"] == len(scene.samples["train"])
+
+
+def test_the_strong_background_comes_first(scene, one_rank):
+    handle = make(paint(scene), one_rank)
+    alpha = derived_alpha(handle.manifest.metrics["background_threshold"])
+    factors = QUICK.alpha_factors
+    assert handle.manifest.metrics["alphas"] == pytest.approx([alpha * f for f in factors], 1e-3)
+    assert factors[0] < 1 < factors[1]
+
+
 def test_published_alphas_enclose_the_best_published_threshold():
     alpha = derived_alpha(0.2219)
     found = [alpha * factor for factor in AffinityLabeling().alpha_factors]

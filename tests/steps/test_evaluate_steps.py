@@ -24,10 +24,12 @@ from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.crf.dense_crf import PUBLISHED_CRF, DenseCrf
 from tag2mask.data.masks import read_mask, write_mask
 from tag2mask.errors import DataError
+from tag2mask.evaluation.crf_masks import CrfMasks, crf_mask_path
 from tag2mask.evaluation.records import PointScores, SplitScores
 from tag2mask.maps.background import alpha_from_threshold, with_background
 from tag2mask.maps.background_choice import derived_alpha
 from tag2mask.maps.cam_map import read_map
+from tag2mask.maps.mapped_photos import mapped_photos
 from tag2mask.metrics.confusion import Confusion
 from tag2mask.recipe.sections import ComparedCrf, Evaluate, MaskCrf, PseudoMasks
 from tag2mask.report.run_folder import read_scores
@@ -297,6 +299,24 @@ def test_without_a_walk_the_crf_follows_the_maps(scene, one_rank) -> None:
     assert [row.name for row in splits(evaluation)[0].stages] == ["CAM", "CAM + CRF"]
     assert splits(evaluation)[0].stages[1].used.miou == splits(evaluation)[0].masks.miou
     assert not (evaluation.path / "crf").exists()
+
+
+def test_another_threshold_makes_every_crf_mask_again(scene, one_rank) -> None:
+    photographed(scene)
+    photos = mapped_photos(scene.data, drawn_by(scene, "plain", name="cam"))
+    samples = photos.splits["train"]
+    colors, settings = ((0, 0, 0),) * 4, replace(PUBLISHED_CRF, iterations=1)
+
+    def made(threshold: float, folder: Path) -> list[bytes]:
+        coverage = {"masks": str(threshold)}
+        with step_folder(Evaluation, folder, section={}, coverage=coverage) as step:
+            CrfMasks(photos, colors, settings, threshold).make(step, samples, one_rank)
+            step.finish()
+        return [crf_mask_path(folder, sample.id).read_bytes() for sample in samples]
+
+    both, alone = scene.root / "both", scene.root / "alone"
+    first = made(0.7, both)
+    assert made(0.1, both) == made(0.1, alone) != first
 
 
 def test_several_earlier_maps(scene, seam, one_rank) -> None:

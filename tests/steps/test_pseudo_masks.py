@@ -176,6 +176,20 @@ def test_only_changed_photos_are_computed_again(scene, one_rank):
     assert {id for id in second if first[id] != second[id]} == {changed.id}
 
 
+def test_another_estimate_makes_every_mask_again(scene, one_rank):
+    section = PseudoMasks(threshold_from="estimated")
+    first = make(scene, one_rank, section)
+    threshold = first.manifest.metrics["background_threshold"]
+    for sample in scene.samples["train"][:3]:  # other scores shift the estimate of all photos
+        cam_map = read_map(scene.map_path(sample.id))
+        write_map(scene.map_path(sample.id), replace(cam_map, scores=cam_map.scores**0.3))
+    scene.samples["val"].pop()
+    scene.write()
+    again = make(scene, one_rank, section)
+    assert again.manifest.metrics["background_threshold"] != threshold
+    assert again.manifest.counts == {"photos": 10, "computed": 10}
+
+
 def test_a_complete_folder_computes_missing_masks_and_rejects_another_threshold(scene, one_rank):
     handle = make(scene, one_rank)
     first = masks(handle)

@@ -45,11 +45,11 @@ from tag2mask.errors import (
     Tag2MaskError,
     WeightsError,
 )
-from tag2mask.recipe.training import TrainCam
+from tag2mask.recipe.training import TrainCam, Views
 from tag2mask.runtime.session import Runtime
 from tag2mask.seam.network import build_seam
 from tag2mask.seam.objective import SeamObjective
-from tag2mask.steps.cam_task import CamTask
+from tag2mask.steps.cam_task import CamTask, ViewDraw
 from tag2mask.steps.train_cam import net_spec, train_cam
 from tag2mask.training import loop as fit_module
 
@@ -110,6 +110,15 @@ def test_every_branch_of_an_mdc_head_is_trained(
         assert not torch.equal(found[name], begun[name]), name
     assert same_bits(found, weights(trained(data, tmp_path / "again", **changes)))
     assert ("cls2" in rows(model.path)[0]) == siamese
+
+
+def test_each_step_has_a_view_of_its_own() -> None:
+    views = Views(scale=(0.3, 0.9), flip=0.5, rotate=10.0, translate=0.1)
+    drawn = [ViewDraw(views, seed).at(step) for seed in (0, 1) for step in range(20)]
+    assert len({view.scale for view in drawn}) == len(drawn)
+    assert ViewDraw(views, 1).at(3) == drawn[23]
+    assert {view.flip for view in drawn} == {False, True}
+    assert all(0.3 <= view.scale <= 0.9 and abs(view.rotate) <= 10 for view in drawn)
 
 
 def test_er_and_ecr_are_ramped(data: PreparedData) -> None:

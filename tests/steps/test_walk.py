@@ -145,6 +145,27 @@ def test_the_walk_is_that_of_the_paper(painted, model, published):
         np.testing.assert_allclose(affinity.from_grid(walked, (45, 61)), large, atol=1e-6)
 
 
+def test_the_step_walks_with_its_settings(painted, model):
+    section = changed(alpha=3.0, beta=2.0, steps=3, map_stride=2)
+    handle = make(painted, model, section)
+    net, spec = load_affinity_net(model.path / "model.safetensors")
+    inference = AffinityInference(
+        net, torch.device("cpu"), radius=spec.radius, long_side=64, scales=(1.0,), published=False
+    )
+    sample = next(sample for sample in painted.samples["train"] if sample.tags)
+    before, after = read_map(painted.map_path(sample.id)), found(handle, sample.id)
+    affinity = inference.affinity(Image.open(sample.image))
+    walked = random_walk(
+        affinity.affinity,
+        affinity.to_grid(before.scores, section.alpha),
+        radius=affinity.radius,
+        beta=section.beta,
+        steps=section.steps,
+    )
+    wanted = against_background(affinity.from_grid(walked, after.scores.shape[1:]))
+    np.testing.assert_allclose(after.scores, wanted, atol=0.51 / 255)
+
+
 def test_half_is_where_a_class_exceeds_the_walked_background(painted, model):
     sample = painted.samples["train"][2]  # two tags
     handle = make(painted, model, changed(map_stride=1, map_dtype="float16"))

@@ -24,7 +24,7 @@ FAULTS = [
         "the same view 2 in every step",
         "self.seed * 1_000_003 + step",
         "self.seed * 1_000_003",
-        ("steps/test_train_cam.py",),
+        ("steps/test_train_cam.py::test_each_step_has_a_view_of_its_own",),
     ),
     Fault(
         "steps.infer_cam._predicted",
@@ -59,14 +59,14 @@ FAULTS = [
         "alpha 1 in every walk",
         "found.to_grid(cam_map.scores, self.alpha)",
         "found.to_grid(cam_map.scores, 1.0)",
-        ("steps/test_walk.py::test_the_walk_is_that_of_the_paper",),
+        ("steps/test_walk.py::test_the_step_walks_with_its_settings",),
     ),
     Fault(
         "steps.pseudo_masks._PseudoMaskMaker._key",
         "the threshold is not in the key",
         'f"{self.threshold:g} {self.photos.stamp(sample.id)}"',
         'f"{self.photos.stamp(sample.id)}"',
-        ("steps/test_pseudo_masks.py",),
+        ("steps/test_pseudo_masks.py::test_another_estimate_makes_every_mask_again",),
     ),
     Fault(
         "steps.pseudo_masks._PseudoMaskMaker._write_one",
@@ -80,14 +80,14 @@ FAULTS = [
         "the two backgrounds are swapped",
         "return (strong, weak), background",
         "return (weak, strong), background",
-        ("steps/test_affinity_labels.py::test_the_two_backgrounds_enclose_the_threshold",),
+        ("steps/test_affinity_labels.py::test_the_strong_background_comes_first",),
     ),
     Fault(
         "steps.affinity_labels._AffinityLabeler._key",
         "alphas are not in the key",
         'f"{alphas} {sample.stamp}',
         'f"{sample.stamp}',
-        ("steps/test_affinity_labels.py",),
+        ("steps/test_affinity_labels.py::test_other_alphas_label_every_photo_again",),
     ),
     Fault(
         "steps.segmenter_task.SegmenterTask.inputs",
@@ -115,7 +115,7 @@ FAULTS = [
         "biases learn as fast as weights",
         "bias_lr=o.bias_lr",
         "bias_lr=1.0",
-        ("steps/test_train_cam.py", "steps/test_train_affinity.py"),
+        ("steps/test_training.py",),
     ),
     Fault(
         "steps.evaluate._split_scores",
