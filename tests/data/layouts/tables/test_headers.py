@@ -81,7 +81,7 @@ def test_a_column_that_may_be_misspelled_is_a_warning(tmp_path, name):
         ("\n\n", "empty"),
         ("a.jpg,dog\n", "no header"),
         ("a.jpg,dog\nb.jpg,cat\n", "no header"),
-        ("id,tgas,note\na,dog,x\n", "rename the column 'tgas' to 'tags'"),
+        ("id,tgas,note\na,dog,fine\n", "rename the column 'tgas' to 'tags'"),
         ("imge,tags\na,dog\n", "rename the column 'imge' to 'image'"),
         ("name,tags\na,dog\n", "`image` or `id`"),
         ("id,tags,tags\n", "twice"),

@@ -8,7 +8,7 @@ names: that is why `csv.reader` isn't used.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +19,10 @@ from tag2mask.errors import DataError
 _SEPARATORS = ",\t;|"
 """In the order in which they are looked for in the header."""
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[\r,;|\t]*', re.IGNORECASE)
+_FLAGS = {
+    **dict.fromkeys(("true", "1", "1.0", "yes", "y", "t", "x", "wahr", "ja"), True),
+    **dict.fromkeys(("false", "0", "0.0", "no", "n", "f", "falsch", "nein"), False),
+}
 _QUOTED_CELL = re.compile(r'"((?:[^"]|"")*)"')
 _LONGEST_CELL = 20
 """Lines that a quoted cell may have."""
@@ -52,6 +56,15 @@ class Table(NamedTuple):
         """Return the text of a column's cells that aren't empty."""
         return [text for cell in self.cells(index) if (text := unquoted(cell))]
 
+    def first(self, index: int, test: Callable[[str], bool]) -> tuple[str, str]:
+        """Return the first text in a column that passes a test, and file and line of it."""
+        return next(
+            (unquoted(line.cells[index]), self.where(line))
+            for line in self.lines
+            if line.cells is not None and index < len(line.cells)
+            if (text := unquoted(line.cells[index])) and test(text)
+        )
+
     def where(self, line: TableLine) -> str:
         """Return file and line, for messages."""
         return f"{self.path.name} line {line.number}"
@@ -84,6 +97,11 @@ def unquoted(cell: str) -> str:
     cell = cell.strip()
     inner = inside_quotes(cell)
     return cell if inner is None else inner.strip()
+
+
+def flag_of(text: str) -> bool | None:
+    """Return whether a cell says true (1, yes) or false; None: neither."""
+    return _FLAGS.get(text.lower())
 
 
 def inside_quotes(cell: str) -> str | None:

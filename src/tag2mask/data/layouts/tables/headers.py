@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from tag2mask.data.inventory import DataProblem
 from tag2mask.data.layouts.ids import without_suffix
-from tag2mask.data.layouts.tables.cells import Table
+from tag2mask.data.layouts.tables.cells import Table, flag_of
+from tag2mask.data.layouts.tables.one_hot import ClassColumns, find_class_columns
 from tag2mask.data.layouts.tables.split_columns import SplitColumns, find_split_columns
 from tag2mask.errors import DataError, first_few
 
@@ -49,6 +50,8 @@ class Columns(NamedTuple):
     tags: tuple[int, ...]
     one_name: bool
     """A cell of tags holds one name; spaces are part of it."""
+    classes: tuple[int, ...]
+    """Columns of 0 and 1, each named after its class; there are no tags then."""
     split: SplitColumns
     mask: int | None
     problems: tuple[DataProblem, ...]
@@ -57,7 +60,7 @@ class Columns(NamedTuple):
     @property
     def required(self) -> int:
         """Return the last column that a line must have."""
-        return max(i for i in (self.image, self.id, self.tags[0]) if i is not None)
+        return max(i for i in (self.image, self.id, *self.tags[:1]) if i is not None)
 
 
 def find_columns(table: Table) -> Columns:
@@ -70,32 +73,44 @@ def find_columns(table: Table) -> Columns:
     if not found["image"] and not found["id"]:
         found["image"] = _photo_columns(table)
     photos = found["image"] or found["id"]
-    if not found["tags"] and photos and len(table.header) == 2:
+    split = _split_columns(table, found)
+    classes = ClassColumns((), ())
+    if photos and not found["tags"]:
+        classes = find_class_columns(table, _used(found))
+    if photos and not found["tags"] and not classes.indices and len(table.header) == 2:
         found["tags"] = [1 - photos[0]]
-    _check_required(table, bool(found["tags"]), bool(photos))
+    _check_required(table, bool(found["tags"] or classes.indices), bool(photos))
     for role, columns in found.items():
-        if len(columns) > 1 and not (role == "tags" and _are_numbered(table, columns)):
+        if len(columns) > 1 and role != "split" and not _are_numbered(table, columns):
             raise _ambiguous(table, role, columns)
-    tags = tuple(found["tags"])
-    used = {index for columns in found.values() for index in columns}
-    split = (
-        SplitColumns(found["split"][0], verbatim=True)
-        if found["split"]
-        else find_split_columns(table, used)
-    )
-    found["split"] = split.columns
-    used.update(split.columns)
     one = {role: columns[0] if columns else None for role, columns in found.items()}
+    tags = tuple(found["tags"])
     return Columns(
         one["image"],
         one["id"],
         tags,
         all(_base(table.header[index]) not in _SEVERAL_NAMES for index in tags),
+        classes.indices,
         split,
         one["mask"],
-        tuple(_misspelled(table, used)),
-        tuple(_remarks(table, found, used)),
+        (*classes.problems, *_misspelled(table, {*_used(found), *classes.indices})),
+        tuple(_remarks(table, found, classes.indices)),
     )
+
+
+def _used(found: dict[str, list[int]]) -> set[int]:
+    return {index for columns in found.values() for index in columns}
+
+
+def _split_columns(table: Table, found: dict[str, list[int]]) -> SplitColumns:
+    """Return the columns of splits, and add them to those that were found."""
+    if len(found["split"]) > 1:
+        raise _ambiguous(table, "split", found["split"])
+    if found["split"]:
+        return SplitColumns(found["split"][0], verbatim=True)
+    split = find_split_columns(table, _used(found))
+    found["split"] = split.columns
+    return split
 
 
 def _candidates(table: Table, role: str) -> list[int]:
@@ -104,7 +119,10 @@ def _candidates(table: Table, role: str) -> list[int]:
     if exact:
         return exact
     found = [i for i, name in enumerate(table.header) if _base(name) in _NAMES[role]]
-    if role == "tags" and len(found) > 1 and not _are_numbered(table, found):
+    if role == "tags" and len(found) > 1 and _are_numbered(table, found):
+        flags = all(flag_of(cell) is not None for i in found for cell in table.column(i))
+        return [] if flags else found
+    if role == "tags" and len(found) > 1:
         # A name beside its number: label,class_name.
         names = [i for i in found if not all(c.isdecimal() for c in table.column(i))]
         return names if len(names) == 1 else found
@@ -183,16 +201,20 @@ def _misspelled(table: Table, used: Collection[int]) -> list[DataProblem]:
     return problems
 
 
-def _remarks(table: Table, found: dict[str, list[int]], used: Collection[int]) -> list[str]:
+def _remarks(table: Table, found: dict[str, list[int]], classes: Collection[int]) -> list[str]:
     """Return what other names than the documented ones were read as, and what was not read."""
+    names = table.header
     guessed = [
-        f"{table.header[index]!r} as {role}"
+        f"{names[index]!r} as {role}"
         for role, columns in found.items()
         for index in columns
-        if table.header[index].lower() != role
+        if names[index].lower() != role
     ]
-    other = [name for index, name in enumerate(table.header) if name and index not in used]
     remarks = [f"columns read: {', '.join(guessed)}"] if guessed else []
+    if classes:
+        remarks.append(f"columns of 0 and 1 are classes: {_quoted([names[i] for i in classes])}")
+    used = {*_used(found), *classes}
+    other = [name for index, name in enumerate(names) if name and index not in used]
     return remarks + ([f"columns not read: {_quoted(other)}"] if other else [])
 
 

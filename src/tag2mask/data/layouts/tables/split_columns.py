@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from tag2mask.data.layouts.splits import usual_split
-from tag2mask.data.layouts.tables.cells import Table, unquoted
+from tag2mask.data.layouts.tables.cells import Table, flag_of, unquoted
 from tag2mask.errors import DataError, first_few
 
 _NAMES = frozenset(
@@ -26,8 +26,6 @@ _FLAGS = {
     **dict.fromkeys(("istrain", "istraining"), "train"),
 }
 """Columns of true and false, and the split of the photos with true."""
-_TRUE = frozenset({"true", "1", "1.0", "yes", "y", "t", "wahr", "ja"})
-_FALSE = frozenset({"false", "0", "0.0", "no", "n", "f", "falsch", "nein"})
 
 
 class SplitColumns(NamedTuple):
@@ -50,7 +48,7 @@ class SplitColumns(NamedTuple):
             text = unquoted(cells[self.named])
             return text if self.verbatim else usual_split(text) or ""
         marked = {
-            split if unquoted(cells[index]).lower() in _TRUE else _OTHER[split]
+            split if flag_of(unquoted(cells[index])) else _OTHER[split]
             for index, split in self.flags
         }
         return next((split for split in ("test", "val", "train") if split in marked), "")
@@ -78,7 +76,7 @@ def find_split_columns(table: Table, used: Collection[int]) -> SplitColumns:
         letters = re.sub(r"[\W_]", "", name.casefold())
         cells = table.column(index)
         required = letters in _NAMES or (letters in _FLAGS and letters.startswith("is"))
-        if letters in _FLAGS and {cell.lower() for cell in cells} <= _TRUE | _FALSE:
+        if letters in _FLAGS and None not in map(flag_of, cells):
             flags.append((index, _FLAGS[letters]))
         elif _holds_splits(cells, required=required):
             named.append(index)
@@ -107,12 +105,7 @@ def _check_no_splits(table: Table, index: int, cells: Sequence[str], *, required
     mostly = len(set(kinds) - {None}) > 1 and 2 * kinds.count(None) < len(kinds)
     if not cells or not (required or mostly):
         return
-    line, cell = next(
-        (table.where(line), text)
-        for line in table.lines
-        if line.cells is not None and index < len(line.cells)
-        if (text := unquoted(line.cells[index])) and usual_split(text) is None
-    )
+    cell, line = table.first(index, lambda text: usual_split(text) is None)
     raise DataError(
         f"column {table.header[index]!r} has {cell!r}, which is no split ({line})",
         where=table.path,

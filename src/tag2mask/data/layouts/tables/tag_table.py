@@ -8,7 +8,8 @@
 
 The header has ``tags`` and ``id`` or ``image`` (or both), and may have ``split`` and ``mask``; see
 `headers` for other names, `cells` for other separators than the comma, and `tags` for what
-separates several tags. An empty cell of tags means background only.
+separates several tags. There may be a column for each class instead (see `one_hot`). An empty cell
+of tags means background only.
 """
 
 from __future__ import annotations
@@ -20,7 +21,13 @@ from pathlib import Path
 from tag2mask.classes import UNPRINTABLE
 from tag2mask.data.inventory import DataProblem
 from tag2mask.data.layouts.ids import normalize_path, without_suffix
-from tag2mask.data.layouts.tables.cells import Table, TableLine, read_table, unquoted
+from tag2mask.data.layouts.tables.cells import (
+    Table,
+    TableLine,
+    flag_of,
+    read_table,
+    unquoted,
+)
 from tag2mask.data.layouts.tables.doubts import TaggedCell, tag_doubts
 from tag2mask.data.layouts.tables.headers import Columns, find_columns
 from tag2mask.data.layouts.tables.rows import TagRow, join_rows
@@ -126,7 +133,11 @@ class _LineReader:
 
     def _tags(self, cells: Sequence[str], where: str) -> tuple[str, ...] | DataProblem:
         """Return a line's tags, or why they can't be used."""
-        names: list[str] = []
+        names = [
+            self._table.header[index]
+            for index in self._columns.classes
+            if flag_of(unquoted(cells[index]))
+        ]
         for index in self._columns.tags:
             try:
                 tags = tags_of_cell(cells[index], self._style)
