@@ -117,7 +117,6 @@ def _read_checkpoint(file: Path) -> None:
     module, optimizer = _training()
     scaler = torch.amp.GradScaler("cpu", enabled=False)
     restore_checkpoint(file, module, optimizer, scaler, None)
-    optimizer.step()
 
 
 def _write_checkpoint_parts(folder: Path) -> list[Path]:

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from tag2mask.classes import VOC_NAMES
 from tag2mask.errors import WeightsError
+from tag2mask.nn.model_file import read_model
 from tag2mask.nn.official_checkpoints import SEAM_HEAD_NAMES
 from tag2mask.seam.network import OFFICIAL_SEAM, SEAM_KIND, build_seam, load_seam, save_seam
 
@@ -139,3 +140,45 @@ def test_checkpoint_of_another_network(tmp_path: Path) -> None:
     torch.save({"conv1.weight": torch.zeros(1)}, path)
     with pytest.raises(WeightsError, match=r"another network.*conv1\.weight.*other\.pth"):
         load_seam(path)
+
+
+def rewritten(model: Path, to: Path, **changes: object) -> Path:
+    """Write a copy of a model file whose specification has other values."""
+    content = model.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    values = json.loads(header["__metadata__"]["tag2mask"]) | changes
+    header["__metadata__"]["tag2mask"] = json.dumps(values)
+    new = json.dumps(header).encode()
+    to.write_bytes(len(new).to_bytes(8, "little") + new + content[8 + length :])
+    return to
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"backbone": "vit_giant_patch14_224"}, "can.t read photos of any size"),
+        ({"backbone": "resnetv2_152x4_bit", "output_stride": 32}, "weights of another network"),
+        ({"classes": ["x" * (k + 1) for k in range(250)]}, "weights of another network"),
+        ({"pcm_channels": [90_000, 90_000]}, "weights of another network"),
+        ({"pcm_channels": [10**9, 4]}, "impossible values of pcm_channels"),
+        ({"pcm_channels": [-3, 4]}, "impossible values of pcm_channels"),
+        ({"dropout": 7.0}, "impossible values of dropout"),
+        ({"output_stride": "many"}, "impossible values of output_stride"),
+        ({"mdc_rates": [1] * 100_000}, "impossible values of mdc_rates"),
+        ({"backbone": None}, "impossible values of backbone"),
+    ],
+)
+def test_a_network_is_built_only_if_it_fits_the_file(
+    model: Path, tmp_path: Path, changes: dict, message: str
+) -> None:
+    built = []
+
+    def build(spec: object) -> object:
+        built.append(torch.get_default_device().type)
+        return SEAM_KIND.build(spec)
+
+    kind = replace(SEAM_KIND, build=build)
+    with pytest.raises(WeightsError, match=message):
+        read_model(rewritten(model, tmp_path / "model.safetensors", **changes), kind)
+    assert "cpu" not in built

@@ -22,10 +22,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -34,7 +35,7 @@ from tag2mask.errors import WeightsError
 from tag2mask.nn.backbones.base import Backbone
 from tag2mask.nn.backbones.build import build_backbone
 from tag2mask.nn.masked_resize import cells_inside, resize
-from tag2mask.nn.model_file import ModelKind, read_model, write_model
+from tag2mask.nn.model_file import ModelKind, Positive, read_model, write_model
 from tag2mask.nn.official_checkpoints import official_affinity_state
 
 
@@ -51,10 +52,10 @@ class AffinitySpec:
     """
 
     backbone: str
-    output_stride: int
+    output_stride: Positive
     pcm_levels: tuple[int, int] | None
-    levels: tuple[int, int, int]
-    radius: int
+    levels: tuple[Positive, Positive, Positive]
+    radius: Annotated[int, Field(ge=1, le=100)]
 
 
 OFFICIAL_AFFINITY = AffinitySpec(

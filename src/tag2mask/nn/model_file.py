@@ -12,19 +12,25 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
+import torch
+from pydantic import Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from tag2mask.artifacts.checksums import check_model_file
-from tag2mask.errors import RecipeError, WeightsError
-from tag2mask.nn.weights import load_into, load_state
+from tag2mask.errors import RecipeError, WeightsError, first_few
+from tag2mask.nn.weights import check_shapes, load_into, load_state, stored_shapes
+from tag2mask.text.excerpt import shortened
+from tag2mask.text.json_text import parse_json
 
 KIND = "kind"
 """Field of the stored specification with the name of the file's kind."""
 
+Positive = Annotated[int, Field(ge=1, le=100_000)]
+"""A size in a specification: px, channels, MiB."""
 NetT = TypeVar("NetT", bound=nn.Module)
 SpecT = TypeVar("SpecT")
 
@@ -76,6 +82,7 @@ def read_model(path: Path, kind: ModelKind[NetT, SpecT]) -> tuple[NetT, SpecT]:
     """
     if path.suffix.lower() == ".safetensors":
         spec = read_spec(path, kind)
+        _check_size(path, kind, spec)
         state = load_state(path)
     else:
         spec = kind.official_spec
@@ -113,20 +120,47 @@ def read_spec(path: Path, kind: ModelKind[NetT, SpecT]) -> SpecT:
         )
         raise WeightsError(what, where=path, fix=kind.fix)
     try:
-        values: dict[str, Any] = json.loads(metadata[kind.key])
+        values: dict[str, Any] = parse_json(metadata[kind.key])
         values.pop(KIND, None)
-        for name, value in values.items():
-            values[name] = tuple(value) if isinstance(value, list) else value
-        return kind.spec(**values)
+        return _checked(kind.spec(**values))
+    except ValidationError as error:
+        fields = first_few({str(problem["loc"][0]) for problem in error.errors()})
+        raise _other_version(path, f"impossible values of {fields}") from None
     except (TypeError, ValueError, AttributeError) as error:
-        raise _other_version(path, str(error)) from None
+        raise _other_version(path, shortened(str(error), 200)) from None
+
+
+def _checked(spec: SpecT) -> SpecT:
+    """Return a specification whose values have the types and limits that its class states."""
+    assert dataclasses.is_dataclass(spec) and not isinstance(spec, type)
+    checked: SpecT = TypeAdapter(type(spec)).validate_python(dataclasses.asdict(spec))
+    return checked
+
+
+def _check_size(path: Path, kind: ModelKind[NetT, SpecT], spec: SpecT) -> None:
+    """Check that a file has the tensors of its specification, before the network takes memory.
+
+    Raises:
+        WeightsError: tensors missing, unexpected or of another shape, or no such network.
+    """
+    try:
+        with torch.device("meta"):
+            planned = kind.build(spec)
+    except RecipeError as error:
+        raise _other_version(path, error.what) from None
+    # Values within their limits can still be impossible together; layers then raise any of these.
+    except (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError) as error:
+        reason = f"no network has this specification: {shortened(str(error), 200)}"
+        raise _other_version(path, reason) from None
+    shapes = {name: tuple(tensor.shape) for name, tensor in planned.state_dict().items()}
+    check_shapes(shapes, stored_shapes(path), where=path)
 
 
 def _kind_name(metadata: dict[str, str]) -> str | None:
     """Return the name of the kind that a file is of; None if it isn't one of our model files."""
     for value in metadata.values():
         try:
-            name = json.loads(value).get(KIND)
+            name = parse_json(value).get(KIND)
         except (ValueError, AttributeError):
             continue
         if isinstance(name, str):

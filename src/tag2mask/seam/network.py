@@ -21,15 +21,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
+from pydantic import Field
 from torch import Tensor, nn
 
 from tag2mask.classes import VOC_NAMES, ClassSet
 from tag2mask.nn.backbones.base import Backbone
 from tag2mask.nn.backbones.build import build_backbone
 from tag2mask.nn.masked_resize import cells_inside, resize, resized_average
-from tag2mask.nn.model_file import ModelKind, read_model, write_model
+from tag2mask.nn.model_file import ModelKind, Positive, read_model, write_model
 from tag2mask.nn.official_checkpoints import official_seam_state
 from tag2mask.seam.mdc import PUBLISHED_RATES, MdcHead, localization_map
 from tag2mask.seam.pcm import PUBLISHED_PCM, PcmSettings, PixelCorrelation, pcm_input
@@ -57,17 +58,17 @@ class SeamSpec:
 
     classes: tuple[str, ...]
     backbone: str
-    output_stride: int
+    output_stride: Positive
     pcm_levels: tuple[int, int] | None
     pcm: bool
-    pcm_channels: tuple[int, int]
+    pcm_channels: tuple[Positive, Positive]
     pcm_finest: bool
-    pcm_power: float
-    block_mib: int
-    dropout: float
+    pcm_power: Annotated[float, Field(gt=0.0)]
+    block_mib: Positive
+    dropout: Annotated[float, Field(ge=0.0, le=1.0)]
     head: Literal["cam", "mdc"]
-    mdc_rates: tuple[int, ...]
-    mdc_channels: int
+    mdc_rates: Annotated[tuple[Positive, ...], Field(max_length=16)]
+    mdc_channels: Positive
 
     @property
     def class_set(self) -> ClassSet:

@@ -17,7 +17,7 @@ from tag2mask.classes import VOC_NAMES, ClassSet
 from tag2mask.errors import RecipeError, WeightsError, nearest_hint
 from tag2mask.nn.backbones.build import RESNET38
 from tag2mask.nn.backbones.resnet38 import ResNet38
-from tag2mask.nn.model_file import ModelKind, read_model, write_model
+from tag2mask.nn.model_file import ModelKind, Positive, read_model, write_model
 from tag2mask.nn.official_checkpoints import official_deeplab_state
 from tag2mask.segmentation.deeplab_v1 import DEEPLAB_V1, DeepLabV1, build_deeplab_v1
 from tag2mask.segmentation.encoder_decoder import EncoderDecoder, load_encoder, stride_error
@@ -41,8 +41,8 @@ class SegmenterSpec:
     classes: tuple[str, ...]
     architecture: str
     encoder: str
-    output_stride: int
-    long_side: int
+    output_stride: Positive
+    long_side: Positive
 
     @property
     def class_set(self) -> ClassSet:

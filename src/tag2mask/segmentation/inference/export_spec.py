@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from tag2mask.errors import WeightsError
+from tag2mask.text.excerpt import shortened
+from tag2mask.text.json_text import parse_json
 
 KEY = "tag2mask_segmenter"
 """Key of the specification in a file's metadata."""
@@ -23,6 +25,10 @@ FORMATS = (ONNX_FORMAT, TORCH_FORMAT)
 """File formats that a network can be exported to."""
 IMAGE, LOGITS = "image", "logits"
 """Names of an exported network's input and output."""
+
+_Byte = Annotated[int, Field(ge=0, le=255)]
+_Positive = Annotated[float, Field(gt=0.0)]
+_Side = Annotated[int, Field(ge=1, le=100_000)]
 
 
 @dataclass(frozen=True)
@@ -47,14 +53,14 @@ class ExportedSpec:
     format: int
     tag2mask: str
     classes: tuple[str, ...]
-    colors: tuple[tuple[int, int, int], ...]
+    colors: tuple[tuple[_Byte, _Byte, _Byte], ...]
     mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    size_multiple: int
-    long_side: int
+    std: tuple[_Positive, _Positive, _Positive]
+    size_multiple: _Side
+    long_side: _Side
     architecture: str
     encoder: str
-    output_stride: int
+    output_stride: _Side
     precision: Literal["float32"]
 
     def to_json(self) -> str:
@@ -63,11 +69,7 @@ class ExportedSpec:
 
     def _check(self) -> None:
         """Raise ValueError if the values are impossible."""
-        if (
-            len(self.colors) != len(self.classes) + 1
-            or min(self.std) <= 0
-            or min(self.size_multiple, self.long_side) < 1
-        ):
+        if len(self.colors) != len(self.classes) + 1:
             raise ValueError(self)
 
     @classmethod
@@ -82,7 +84,7 @@ class ExportedSpec:
             WeightsError: another version of the specification, or damaged.
         """
         try:
-            values = json.loads(text)
+            values = parse_json(text)
             found = values["format"]
             if type(found) is not int:
                 raise TypeError(found)
@@ -99,6 +101,6 @@ class ExportedSpec:
         raise WeightsError(
             f"an exported network of format {found}; this version of tag2mask reads {FORMAT}",
             where=where,
-            fix=f"Use tag2mask {values.get('tag2mask', 'in the version')} that wrote "
-            "it, or export the network again.",
+            fix=f"Use tag2mask {shortened(str(values.get('tag2mask', 'in the version')), 40)} that "
+            "wrote it, or export the network again.",
         )
