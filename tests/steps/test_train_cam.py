@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from small_runs import (
@@ -119,6 +120,27 @@ def test_each_step_has_a_view_of_its_own() -> None:
     assert ViewDraw(views, 1).at(3) == drawn[23]
     assert {view.flip for view in drawn} == {False, True}
     assert all(0.3 <= view.scale <= 0.9 and abs(view.rotate) <= 10 for view in drawn)
+
+
+@pytest.mark.parametrize("behavior", ["default", "published"])
+def test_published_colors_are_jittered_before_the_crop(data: PreparedData, behavior: str) -> None:
+    section = recipe(
+        train_cam__behavior=behavior, train_cam__long_side=[80, 80], train_cam__crop=32
+    ).train_cam
+    spec = net_spec(section, read_classes(data.path))
+    samples = read_index(data.path, "train")
+    step: Step[CamModel] = Step.__new__(Step)  # only a training that skips photos uses it
+    task = CamTask(build_seam(spec), spec, samples, section, one_rank(), step)
+    sizes: list[tuple[int, int]] = []
+
+    def jitter(photo: Image.Image) -> Image.Image:
+        sizes.append(photo.size)
+        return photo
+
+    task.photos.jitter = jitter  # type: ignore[assignment]
+    *_, crop = task.photos.cropped((0, 0))
+    assert sizes == [crop.size if behavior == "published" else (32, 32)]
+    assert min(crop.size) > 32
 
 
 def test_er_and_ecr_are_ramped(data: PreparedData) -> None:
