@@ -35,17 +35,19 @@ def find_class_columns(table: Table, used: Collection[int]) -> ClassColumns:
     """
     found: list[int] = []
     gaps: list[str] = []
+    zeros = False
     for index, name in enumerate(table.header):
         if index in used or not name or name.lower().startswith("unnamed"):
             continue
         flags = [flag_of(cell) for cell in table.column(index)]
         if flags and None not in flags:
             found.append(index)
-            if len(flags) < len(table.lines) and False in flags:
+            zeros |= False in flags
+            if len(flags) < len(table.lines):
                 gaps.append(name)
         elif 2 * flags.count(None) < len(flags):
             raise _neither(table, index)
-    if not gaps:
+    if not (gaps and zeros):  # ticks beside empty cells are complete
         return ClassColumns(tuple(found), ())
     message = (
         f"empty cells in columns of 0 and 1 count as 0: {first_few(map(repr, gaps))} "
