@@ -12,7 +12,9 @@ from PIL import Image
 
 from tag2mask.classes import ClassSet
 from tag2mask.data.check import check_data
+from tag2mask.data.layouts.detect import read_inventory
 from tag2mask.data.masks import write_mask
+from tag2mask.data.measure import measure_photos
 
 
 def test_masks_with_different_palettes_are_reported(tmp_path):
@@ -192,13 +194,19 @@ def test_a_photo_without_read_permission(tmp_path):
     assert "permission" in check_data(root).errors[0]
 
 
-def test_progress_counts_every_photo(tmp_path):
-    seen: list[tuple[int, int]] = []
-    check_data(
-        write_data(tmp_path, "a,dog,train\nb,dog,train\n"),
-        progress=lambda done, all: seen.append((done, all)),
-    )
-    assert seen == [(1, 2), (2, 2)]
+def test_long_checks_show_their_progress(tmp_path, monkeypatch, capsys):
+    data = write_data(tmp_path, "a,dog,train\nb,dog,train\nc,dog,train\n")
+    check_data(data, progress=True)
+    assert capsys.readouterr().err == "", "done at once"
+    monkeypatch.setattr("tag2mask.runtime.progress.PLAIN_SECONDS", 0.0)
+    check_data(data, progress=True)
+    measure_photos(read_inventory(data), None)
+    shown = [line for line in capsys.readouterr().err.splitlines() if " left" in line]
+    assert [line.split(",")[0] for line in shown] == [
+        f"{step}: {done}/3" for step in ("data check", "prepare") for done in (1, 2, 3)
+    ]
+    check_data(data)
+    assert capsys.readouterr().err == ""
 
 
 def test_shared_voc_folder(shared):

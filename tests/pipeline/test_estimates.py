@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tag2mask.pipeline import cost_model
-from tag2mask.pipeline.cost_model import Cost
+from tag2mask.pipeline.cost_model import Cost, on_disk
 from tag2mask.pipeline.estimates import estimate, training_steps
 from tag2mask.recipe.loading import load_recipe
 from tag2mask.recipe.training import Optimizer, TrainCam
@@ -83,7 +83,7 @@ class Case:
         sizes: (h, w) px of some of them.
         seconds: measured, by step; "" is the whole run.
         memory_mib: peak of the whole run.
-        kb: kilobytes a photo that a step left.
+        kb: kilobytes a photo in the files that a step left.
         gpu: whether on a GPU.
         processors: that the process could use.
     """
@@ -249,7 +249,7 @@ def test_estimates_are_within_a_factor_of_two_of_what_was_measured(
         pairs["", "MiB"] = max(c.memory_mib for c in costs.values()), case.memory_mib
     for step, kb in case.kb.items():
         photos = case.train if step.startswith(("train", "affinity")) else case.train + case.val
-        pairs[step, "kB"] = costs[step].disk_mib * 2**20 / 1000 / photos, kb
+        pairs[step, "kB"] = costs[step].disk_mib / photos, on_disk(kb * 1000 / 2**20)
     wrong = {key: pair for key, pair in pairs.items() if not 0.5 <= pair[0] / pair[1] <= 2}
     assert pairs and not wrong
 
@@ -271,6 +271,15 @@ def test_fewer_threads_take_longer_where_the_network_works(monkeypatch: pytest.M
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     recipe = load_recipe("lite0-cpu")
     assert estimate(recipe, train=849, val=300, gpu=False, sizes=VOC) == one
+
+
+@pytest.mark.parametrize(
+    "step", ["infer-cam", "affinity-labels", "walk", "pseudo-masks", "predict"]
+)
+def test_small_files_take_whole_blocks(step: str) -> None:
+    costs = estimate(load_recipe("lite0-cpu"), train=1000, val=0, gpu=False, sizes=[(48, 64)])
+    assert costs[step].disk_mib == 1000 * 4 / 1024
+    assert on_disk(1.0) == 1 + 2 / 1024 and on_disk(0.0) == 4 / 1024
 
 
 def test_optional_outputs_of_predict_take_disk_space() -> None:

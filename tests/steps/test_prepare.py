@@ -238,6 +238,9 @@ def test_skip_bad_leaves_photos_out_and_lists_them(data, tmp_path):
     assert [s.id for s in read_index(done.path, "train")] == ["b"]
     assert [line.split(":")[0] for line in done.manifest.skipped] == ["c", "a"]
     assert done.manifest.counts["skipped"] == 2
+    assert done.manifest.metrics["understood"][1].startswith("photos: 1 train")
+    warnings = done.manifest.metrics["warnings"]  # of the photos that are left
+    assert any("on the only training photo" in warning for warning in warnings)
     _photo(data / "images/a.jpg")
     with pytest.raises(RunFolderError, match="1 photo added"):
         prepare(data, Prepare(skip_bad=True), tmp_path / "out")

@@ -260,7 +260,7 @@ def data_check(
     from tag2mask.data.inventory import SourceOptions
 
     section = load_chosen_recipe(recipe, overrides, source=source).prepare
-    report = check_data(folder, section.source, SourceOptions.of(section))
+    report = check_data(folder, section.source, SourceOptions.of(section), progress=True)
     show_data(report)
     if report.errors:
         raise typer.Exit(1)

@@ -8,10 +8,10 @@ trains; a warning doesn't.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +25,10 @@ from tag2mask.data.mask_check import mask_problems, outline_misfit, read_checked
 from tag2mask.data.masks import mask_colors, values_in
 from tag2mask.data.understood import understood
 from tag2mask.errors import DataError
+from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.threads import ordered_map
 
-Progress = Callable[[int, int], None]
-"""Called with (photos done, all photos)."""
-
+Result = TypeVar("Result")
 PHOTOS_PER_BLOCK = 16
 """Photos that a thread takes at once, since reading a header takes little time."""
 
@@ -92,7 +91,7 @@ def check_data(
     *,
     decode: bool = True,
     workers: int = 4,
-    progress: Progress | None = None,
+    progress: bool = False,
 ) -> DataReport:
     """Read a data folder, open every photo and mask, and report everything that is wrong.
 
@@ -102,7 +101,7 @@ def check_data(
         options: splits and the source of tags; None: the defaults.
         decode: decode the photos in full, which finds cut-off files; False: headers only.
         workers: number of reading threads.
-        progress: called after each photo.
+        progress: show the progress on the standard error.
 
     Raises:
         DataError: the folder can't be read at all (see `read_inventory`).
@@ -120,9 +119,8 @@ def check_data(
     recolored: list[InventoryEntry] = []
     colors: dict[int, tuple[int, int, int]] = {}
     results = ordered_map(check, inventory.entries, workers, block=PHOTOS_PER_BLOCK)
-    for done, (entry, found) in enumerate(zip(inventory.entries, results, strict=True), start=1):
-        if progress is not None:
-            progress(done, len(inventory.entries))
+    shown = with_progress(results, inventory, "data check", silent=not progress)
+    for entry, found in zip(inventory.entries, shown, strict=True):
         if found.size is not None:
             sizes.append(found.size)
         if found.misfit:
@@ -145,6 +143,17 @@ def check_data(
     problems += mask_problems(inventory, mask_values, misfits)
     lines = understood(inventory, options, [values for _, values in mask_values])
     return _report(inventory, sizes, problems, lines, without_mask=len(misfits))
+
+
+def with_progress(
+    results: Iterable[Result], inventory: Inventory, description: str, *, silent: bool = False
+) -> Iterator[Result]:
+    """Yield the results of an inventory's photos, and show the progress on the standard error."""
+    total = len(inventory.entries)
+    with ProgressBar(total, description, silent=silent, only_if_long=True) as bar:
+        for result in results:
+            yield result
+            bar.advance()
 
 
 class _PhotoCheck(NamedTuple):

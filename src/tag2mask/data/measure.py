@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tag2mask.artifacts.items import item_path
-from tag2mask.data.check import PHOTOS_PER_BLOCK
+from tag2mask.data.check import PHOTOS_PER_BLOCK, with_progress
 from tag2mask.data.images import image_size
 from tag2mask.data.index import MaskRow, Sample
 from tag2mask.data.index_changes import PreparedIndex, Samples
@@ -53,7 +53,8 @@ def measure_photos(
     mask_values: list[tuple[InventoryEntry, tuple[int, ...]]] = []
     misfits: list[str] = []
     measured = ordered_map(measure, inventory.entries, block=PHOTOS_PER_BLOCK)
-    for entry, found in zip(inventory.entries, measured, strict=True):
+    shown = with_progress(measured, inventory, "prepare")
+    for entry, found in zip(inventory.entries, shown, strict=True):
         if found.problem is not None:
             problems.append(found.problem)
         elif found.size is not None:

@@ -61,6 +61,8 @@ MARGINALS_MIB = 2 * 2e6 / 2**20 * (1 + TAGS_PER_PHOTO)
 """Half floats of two CRFs, for the background and a photo's tags."""
 PROBABILITY_BYTES = 0.3
 """Of a compressed half float."""
+BLOCK_MIB = 4 / 1024
+"""A block of the common file systems: each file takes whole ones."""
 WALKED_BYTES = 0.6
 """Size of a walked map's file relative to one before the walk."""
 
@@ -176,6 +178,11 @@ def segmenter_work(section: TrainSegmenter) -> float:
     """Return the work per pixel of a segmentation network."""
     network = section.network
     return backbone_work(network.encoder, network.output_stride) + DECODER_WORK
+
+
+def on_disk(file_mib: float) -> float:
+    """Return the disk space of files of a mean size, MiB; half of a file's last block is empty."""
+    return max(BLOCK_MIB, file_mib + BLOCK_MIB / 2)
 
 
 def map_mib(photos: PhotoSizes, long_side: int | None, stride: int, dtype: str) -> float:

@@ -63,6 +63,7 @@ from tag2mask.pipeline.cost_model import (
     crf_cost,
     map_mib,
     mask_mib,
+    on_disk,
     photos_at_once,
     segmenter_work,
 )
@@ -225,7 +226,7 @@ def _inference(recipe: Recipe, count: int, photos: PhotoSizes, machine: Machine)
         at_once *= photos_at_once(largest, min(machine.threads, MAX_THREADS))
     return Cost(
         2 + count * seconds,
-        count * map_mib(photos, section.long_side, section.map_stride, section.map_dtype),
+        count * on_disk(map_mib(photos, section.long_side, section.map_stride, section.map_dtype)),
         BASE_MIB
         + WEIGHT_MIB.get(model.backbone.name, OTHER_WEIGHT_MIB)
         + model.pcm.block_mib
@@ -235,9 +236,9 @@ def _inference(recipe: Recipe, count: int, photos: PhotoSizes, machine: Machine)
 
 def _affinity_labels(recipe: Recipe, count: int, photos: PhotoSizes, machine: Machine) -> Cost:
     crf = crf_cost(recipe.affinity_labels.crf, count, photos, machine, per_photo=2)
-    disk = mask_mib(AffinityLabels, photos)
+    disk = on_disk(mask_mib(AffinityLabels, photos))
     if recipe.affinity_labels.behavior == "published":
-        disk += photos.mean() * MARGINALS_MIB
+        disk += on_disk(photos.mean() * MARGINALS_MIB)
     return Cost(1 + crf.seconds, count * disk, crf.memory_mib)
 
 
@@ -255,7 +256,7 @@ def _walk(recipe: Recipe, count: int, photos: PhotoSizes, machine: Machine) -> C
     stored = map_mib(photos, section.long_side, section.map_stride, section.map_dtype)
     return Cost(
         1 + count * (network / machine.speed(INFERENCE_GPU) + walk),
-        count * WALKED_BYTES * stored,
+        count * on_disk(WALKED_BYTES * stored),
         BASE_MIB
         + WEIGHT_MIB.get(backbone.name, OTHER_WEIGHT_MIB)
         + largest * INFER_MIB * activation_growth(work),
@@ -265,9 +266,9 @@ def _walk(recipe: Recipe, count: int, photos: PhotoSizes, machine: Machine) -> C
 def _masks(recipe: Recipe, count: int, photos: PhotoSizes, machine: Machine) -> Cost:
     section = recipe.pseudo_masks
     seconds = 0.1 + count * photos.mean() * MASK_SECONDS
-    disk = mask_mib(PseudoMaskFolder, photos)
+    disk = on_disk(mask_mib(PseudoMaskFolder, photos))
     if section.confidence:
-        disk += photos.mean() * CONFIDENCE_MIB
+        disk += on_disk(photos.mean() * CONFIDENCE_MIB)
     if not section.crf.enabled:
         return Cost(seconds, count * disk, BASE_MIB)
     crf = crf_cost(section.crf, count, photos, machine)
@@ -293,11 +294,11 @@ def _prediction(
     if section.crf.enabled:  # on a reduced image where the photo is large
         crf = crf_cost(section.crf, count, photos, machine, most=SMALL_PIXELS / 1e6)
         seconds, memory = seconds + crf.seconds, max(memory, crf.memory_mib)
-    disk = mask_mib(Predictions, photos)
-    disk += photos.mean() * CONFIDENCE_MIB if section.confidence else 0.0
-    disk += min(photos.mean(), 2.0) * OVERLAY_MIB if section.overlays else 0.0
+    disk = on_disk(mask_mib(Predictions, photos))
+    disk += on_disk(photos.mean() * CONFIDENCE_MIB) if section.confidence else 0.0
+    disk += on_disk(min(photos.mean(), 2.0) * OVERLAY_MIB) if section.overlays else 0.0
     if section.probabilities:
-        disk += mpx * 1e6 * (classes + 1) * PROBABILITY_BYTES / 2**20
+        disk += on_disk(mpx * 1e6 * (classes + 1) * PROBABILITY_BYTES / 2**20)
     return Cost(seconds, count * disk, memory)
 
 
@@ -310,5 +311,5 @@ def _evaluation(recipe: Recipe, count: int, photos: PhotoSizes, machine: Machine
     if crf_settings.enabled:
         crf = crf_cost(crf_settings, count, photos, machine)
         seconds, memory = seconds + crf.seconds, max(memory, crf.memory_mib)
-        disk += count * mask_mib(PseudoMaskFolder, photos)
+        disk += count * on_disk(mask_mib(PseudoMaskFolder, photos))
     return Cost(seconds, disk, memory)

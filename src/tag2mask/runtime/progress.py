@@ -22,10 +22,17 @@ class ProgressBar:
         description: shown before the counts.
         done: items that were finished before.
         silent: show nothing, as on ranks above 0.
+        only_if_long: without a terminal, print no line if all is done before the first is due.
     """
 
     def __init__(
-        self, total: int, description: str, *, done: int = 0, silent: bool = False
+        self,
+        total: int,
+        description: str,
+        *,
+        done: int = 0,
+        silent: bool = False,
+        only_if_long: bool = False,
     ) -> None:
         self.total = total
         self.description = description
@@ -33,6 +40,7 @@ class ProgressBar:
         self._first = done
         self._started = time.monotonic()
         self._printed = self._started
+        self._only_if_long = only_if_long
         self._rich: Progress | None = None
         self._plain = not silent and not sys.stderr.isatty()
         if not silent and sys.stderr.isatty():
@@ -55,7 +63,7 @@ class ProgressBar:
         if self._rich is not None:
             self._rich.stop()
         elif self._plain and self.done == self.total and self.done > self._first:
-            self._line("")
+            self._last_line()
 
     def advance(self, count: int = 1, figures: str = "") -> None:
         """Count finished items and show a few figures (losses, photos/s)."""
@@ -69,6 +77,10 @@ class ProgressBar:
             if now - self._printed >= PLAIN_SECONDS:
                 self._printed = now
                 self._line(figures)
+
+    def _last_line(self) -> None:
+        if self._printed > self._started or not self._only_if_long:
+            self._line("")
 
     def _line(self, figures: str) -> None:
         seconds = max(time.monotonic() - self._started, 1e-9)

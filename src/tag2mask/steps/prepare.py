@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -190,7 +190,11 @@ def plan_prepare(
     problems = inventory_problems(inventory) + found
     check_problems(problems, data, section)
     skipped = {p.photo: f"{p.photo}: {p.message}" for p in problems if not p.warning}
+    usable = inventory
     if skipped:
+        kept = tuple(entry for entry in inventory.entries if entry.id not in skipped)
+        usable = replace(inventory, entries=kept)
+        problems = inventory_problems(usable) + found  # training lacks the skipped photos
         samples = {split: [s for s in samples[split] if s.id not in skipped] for split in SPLITS}
         masks = [row for row in masks if row.id not in skipped]
     if not any(sample.tags for sample in samples["train"]):
@@ -214,7 +218,7 @@ def plan_prepare(
         samples,
         tuple(masks),
         tuple(skipped.values()),
-        understood(inventory, SourceOptions.of(section), [row.values for row in masks]),
+        understood(usable, SourceOptions.of(section), [row.values for row in masks]),
         tuple(problem.message for problem in problems if problem.warning),
         before,
         changes,
