@@ -11,6 +11,7 @@ Recognized by a file ``tags.csv``, or any other ``.csv``::
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -19,20 +20,17 @@ from tag2mask.data.layouts.listing import (
     CLASS_LIST,
     MASK_FOLDER,
     FoundFile,
-    ambiguous_photo,
     group_by_id,
     inventory_entry,
     list_images,
-    missing_photo,
     read_class_list,
     unmatched_masks,
 )
+from tag2mask.data.layouts.photo_lookup import PhotoLookup, ambiguous_photo
 from tag2mask.data.layouts.splits import SplitRule
 from tag2mask.data.layouts.tables.rows import TagRow
 from tag2mask.data.layouts.tables.tag_table import TagTable, read_tag_table
 from tag2mask.errors import DataError, first_few
-
-_PHOTO_FOLDERS = ("", "images/", "photos/", "JPEGImages/")
 
 
 def is_csv(folder: Path) -> bool:
@@ -79,7 +77,7 @@ def read_csv(folder: Path, options: SourceOptions) -> Inventory:
         tag_source=path.name,
         class_list="" if known is None else CLASS_LIST,
         names_from_tags=known is None,
-        remarks=table.remarks,
+        remarks=table.remarks + files.lookup.remarks,
     )
 
 
@@ -126,27 +124,25 @@ class _TableFiles:
         self._root = root
         self.photos = list_images(root, skip=(MASK_FOLDER,))
         self._by_path = {file.path: file for file in self.photos}
-        self._by_id = group_by_id(self.photos)
+        self.lookup = PhotoLookup(root, self.photos)
         self._masks = {file.path: file for file in list_images(root, MASK_FOLDER)}
         self.masks = tuple(self._masks)
         self._masks_by_id = group_by_id(self._masks.values(), f"{MASK_FOLDER}/")
 
     def photo(self, row: TagRow, problems: list[DataProblem]) -> FoundFile | None:
         """Return the photo of a row; append a problem where there is none or more than one."""
-        for prefix in _PHOTO_FOLDERS:
-            if row.image:
-                file = self._by_path.get(prefix + row.image)
-                if file is not None:
-                    return file
-                continue
-            found = self._by_id.get(prefix + row.id, [])
-            if len(found) > 1:
-                fix = "name the file in a column `image` instead"
-                problems.append(ambiguous_photo(row.id, found, row.where, fix))
-            if found:
-                return found[0]
-        problems.append(missing_photo(row.id, self._root / (row.image or row.id), row.where))
-        return None
+        folders = self.lookup.usual_folders
+        if re.fullmatch(r"[\w-]+", row.split):
+            folders += (f"{row.split}/", f"images/{row.split}/")
+        written = row.image or row.id
+        found = self.lookup.find(written, folders, is_path=bool(row.image))
+        if not found:
+            problems.append(self.lookup.missing(row.id, written, folders, row.where))
+            return None
+        if len(found) > 1:
+            fix = "name the file in a column `image` instead"
+            problems.append(ambiguous_photo(row.id, found, row.where, fix))
+        return found[0]
 
     def mask(self, row: TagRow, problems: list[DataProblem]) -> FoundFile | None:
         """Return the mask of a row, or None; append a problem where the table's doesn't exist."""

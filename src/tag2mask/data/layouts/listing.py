@@ -214,32 +214,6 @@ def inventory_entry(
     )
 
 
-def missing_photo(id: str, path: Path, where: str) -> DataProblem:
-    """Return the problem of a photo that a table or list names but that doesn't exist."""
-    what = "does not exist"
-    try:
-        if path.is_symlink():
-            what = "is a link to nothing"
-        elif path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
-            what = "is reached by a link to a folder above"
-        elif path.is_file():
-            what = f"has the unknown suffix {path.suffix!r}"
-    except OSError as error:  # a name that is too long
-        what = f"can't be looked for: {error.strerror}"
-    return DataProblem(
-        f"photo {id!r} {what} (looked for {path.name}, named in {where}); put the photo "
-        "there or remove its line",
-        photo=id,
-    )
-
-
-def ambiguous_photo(id: str, files: Iterable[FoundFile], where: str, fix: str) -> DataProblem:
-    """Return the problem of an id that several photos have."""
-    return DataProblem(
-        f"{where}: id {id!r} matches several photos ({first_few(f.path for f in files)}); {fix}"
-    )
-
-
 def unmatched_masks(masks: Iterable[str], matched: Collection[str]) -> list[DataProblem]:
     """Return a warning where masks (paths) belong to no photo, probably because of their names."""
     unmatched = [path for path in masks if path not in matched]

@@ -26,16 +26,15 @@ from tag2mask.data.inventory import (
     SourceOptions,
     Split,
 )
+from tag2mask.data.layouts.ids import without_suffix
 from tag2mask.data.layouts.listing import (
     CLASS_LIST,
     FoundFile,
-    ambiguous_photo,
-    group_by_id,
     inventory_entry,
     list_images,
-    missing_photo,
     read_class_list,
 )
+from tag2mask.data.layouts.photo_lookup import PhotoLookup, ambiguous_photo
 from tag2mask.data.layouts.splits import ListedPhoto, find_list, read_id_list
 from tag2mask.data.layouts.voc_tags import PHOTO_FOLDER, find_voc_tags
 from tag2mask.errors import DataError, first_few, nearest_hint
@@ -66,19 +65,21 @@ def read_voc(folder: Path, options: SourceOptions) -> Inventory:
     names = class_list or VOC_NAMES
     problems: list[DataProblem] = []
     tags = find_voc_tags(root, options, names, problems)
-    photos = group_by_id(list_images(root, PHOTO_FOLDER), f"{PHOTO_FOLDER}/")
+    files = list_images(root, PHOTO_FOLDER)
+    photos = PhotoLookup(root, files)
     masks = _VocMasks(root)
     entries: list[InventoryEntry] = []
     listed_by_split = _listed_photos(root, options, problems)
     for split, listed in listed_by_split.items():
         for photo in listed:
             id = photo.id.removeprefix(f"{PHOTO_FOLDER}/")
-            file = _find_photo(root, id, photo.where, photos, problems)
+            file = _find_photo(photos, id, photo.where, problems)
             own = tags.tags_of(id, photo.where, problems) if file else ()
             mask = masks.find(id, photo)
             entries.append(inventory_entry(id, split, own, file, mask, photo.where))
     problems += masks.problems()
-    problems += tags.missing_photos({*photos, *(entry.id for entry in entries)})
+    known = {without_suffix(file.path).removeprefix(f"{PHOTO_FOLDER}/") for file in files}
+    problems += tags.missing_photos(known | {entry.id for entry in entries})
     return Inventory(
         "voc",
         root,
@@ -88,6 +89,7 @@ def read_voc(folder: Path, options: SourceOptions) -> Inventory:
         tuple(listed_by_split),
         tag_source=tags.name,
         class_list="" if class_list is None else CLASS_LIST,
+        remarks=photos.remarks,
     )
 
 
@@ -106,16 +108,13 @@ def _voc_root(folder: Path) -> Path | None:
 
 
 def _find_photo(
-    root: Path,
-    id: str,
-    where: str,
-    photos: dict[str, list[FoundFile]],
-    problems: list[DataProblem],
+    photos: PhotoLookup, id: str, where: str, problems: list[DataProblem]
 ) -> FoundFile | None:
     """Return the photo of an id; append a problem where there is none or more than one."""
-    found = photos.get(id, [])
+    folders = (f"{PHOTO_FOLDER}/",)
+    found = photos.find(id, folders, is_path=False)
     if not found:
-        problems.append(missing_photo(id, root / PHOTO_FOLDER / f"{id}.jpg", where))
+        problems.append(photos.missing(id, f"{id}.jpg", folders, where))
         return None
     if len(found) > 1:
         problems.append(ambiguous_photo(id, found, where, "keep one"))

@@ -42,7 +42,8 @@ from tag2mask.data.layouts.coco.files import (
 )
 from tag2mask.data.layouts.coco.masks import CocoMaskDrawer
 from tag2mask.data.layouts.ids import normalize_path, without_suffix
-from tag2mask.data.layouts.listing import FoundFile, list_images, missing_photo
+from tag2mask.data.layouts.listing import list_images
+from tag2mask.data.layouts.photo_lookup import PhotoLookup, ambiguous_photo
 from tag2mask.data.layouts.splits import SplitRule
 from tag2mask.errors import first_few
 
@@ -77,11 +78,11 @@ def read_coco(folder: Path, options: SourceOptions) -> Inventory:
         problems += file.problems
     classes = _class_ids(files, categories)
     masks = CocoMaskDrawer(_mask_values(classes, categories))
-    listing = {file.path: file for file in list_images(root)}
+    photos = PhotoLookup(root, list_images(root))
     entries: list[InventoryEntry] = []
     ids: set[str] = set()
     for file in files:
-        for entry, key in _entries(file, root, listing, rule, categories, ids, problems):
+        for entry, key in _entries(file, root, photos, rule, categories, ids, problems):
             entries.append(entry)
             if entry.mask_stamp:
                 outlines = file.outlines.get(key, CocoOutlines())
@@ -97,6 +98,7 @@ def read_coco(folder: Path, options: SourceOptions) -> Inventory:
         tuple(sorted({file.split or "train" for file in files})),
         mask_drawer=masks,
         tag_source=", ".join(file.path.name for file in files),
+        remarks=photos.remarks,
     )
 
 
@@ -159,7 +161,7 @@ def _mask_values(classes: Sequence[CocoId], categories: dict[CocoId, str]) -> di
 def _entries(
     file: CocoFile,
     root: Path,
-    listing: dict[str, FoundFile],
+    photos: PhotoLookup,
     rule: SplitRule,
     categories: dict[CocoId, str],
     ids: set[str],
@@ -173,7 +175,8 @@ def _entries(
         if problem:
             problems.append(DataProblem(f"{where}: file_name {image.file_name!r} {problem}"))
             continue
-        found = _find_photo(written, prefixes, listing)
+        matches = photos.find(written, prefixes, is_path=True)
+        found = matches[0] if matches else None
         path = found.path if found else written
         id = without_suffix(path).removeprefix("images/")
         ids.add(id)
@@ -181,7 +184,9 @@ def _entries(
         if split is None:
             continue
         if found is None:
-            problems.append(missing_photo(id, root / path, where))
+            problems.append(photos.missing(id, written, prefixes, where))
+        elif len(matches) > 1:
+            problems.append(ambiguous_photo(id, matches, where, "correct file_name"))
         outlines = file.outlines.get(key, CocoOutlines())
         has_mask = file.has_outlines and not outlines.missing and not outlines.damage
         yield (
@@ -221,12 +226,6 @@ def _without_mask(file: CocoFile) -> list[DataProblem]:
             f"drawn: {first_few(damaged, 3)}; fix it if the mask is needed"
         )
     return [DataProblem(message, warning=True) for message in problems]
-
-
-def _find_photo(
-    written: str, prefixes: Sequence[str], listing: dict[str, FoundFile]
-) -> FoundFile | None:
-    return next((listing[p + written] for p in prefixes if p + written in listing), None)
 
 
 def _photo_folders(file: CocoFile, root: Path) -> list[str]:

@@ -1,0 +1,146 @@
+"""Photos that tables, lists and JSON files name, looked up in the listing of a data folder.
+
+A name that no file has may still mean one: tools drop or change suffixes, and the case and the
+encoding of accents (``ü`` as one or two characters) differ between systems. Where exactly one file
+differs in nothing else, it is the photo; else the message names files with a similar name.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from tag2mask.data.images import IMAGE_SUFFIXES
+from tag2mask.data.inventory import DataProblem
+from tag2mask.data.layouts.folder_names import folder_kind, is_system_folder
+from tag2mask.data.layouts.ids import without_suffix
+from tag2mask.data.layouts.listing import MASK_FOLDER, FoundFile, is_step_folder
+from tag2mask.errors import first_few
+
+_USUAL_FOLDERS = ("", "images/", "photos/", "JPEGImages/")
+_LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
+
+
+class PhotoLookup:
+    """Finds the photos that a data folder's tables, lists or JSON files name.
+
+    Args:
+        root: the data folder.
+        files: its images.
+    """
+
+    def __init__(self, root: Path, files: Sequence[FoundFile]) -> None:
+        self._root = root
+        self._by_path = {file.path: file for file in files}
+        self._by_id: defaultdict[str, list[FoundFile]] = defaultdict(list)
+        self._by_loose_id: defaultdict[str, list[FoundFile]] = defaultdict(list)
+        self._by_name: defaultdict[str, list[FoundFile]] = defaultdict(list)
+        for file in files:
+            self._by_id[without_suffix(file.path)].append(file)
+            self._by_loose_id[_loose(file.path)].append(file)
+            self._by_name[_name(file.path)].append(file)
+        top = {file.path.partition("/")[0] for file in files if "/" in file.path}
+        self._folders = {f"{file.path.rpartition('/')[0]}/".lstrip("/") for file in files}
+        other = [f"{name}/" for name in sorted(top) if folder_kind(name) == "photos"]
+        other = [folder for folder in other if folder not in _USUAL_FOLDERS]
+        self.usual_folders = _USUAL_FOLDERS + (tuple(other) if len(other) == 1 else ())
+        """Folders to look in, each ending in "/" or empty."""
+        self._guesses: dict[str, str] = {}
+
+    def find(self, written: str, folders: Sequence[str], *, is_path: bool) -> list[FoundFile]:
+        """Return the files that a written path or id may mean: one, none, or several.
+
+        Args:
+            written: the path or id in its plain form (see `normalize_path`).
+            folders: to look in, the first that has it counts.
+            is_path: whether ``written`` has a suffix.
+        """
+        for folder in folders:
+            path = folder + written
+            if is_path and path in self._by_path:
+                return [self._by_path[path]]
+            if not is_path and path in self._by_id:
+                return self._by_id[path]
+        for folder in folders:
+            found = self._by_loose_id.get(_loose(folder + written), [])
+            if found:
+                if len(found) == 1:
+                    self._guesses[written] = found[0].path
+                return found
+        return []
+
+    def missing(self, id: str, written: str, folders: Sequence[str], where: str) -> DataProblem:
+        """Return the problem of a photo that does not exist, with files of a similar name."""
+        looked_in = [folder for folder in dict.fromkeys(folders) if folder in self._folders]
+        places = " and ".join(folder or "the data folder" for folder in looked_in or [""])
+        similar = self._by_name.get(_name(written), [])
+        fix = "put the photo there or remove its line"
+        if similar:
+            paths = first_few((file.path for file in similar), 3)
+            zeros = _LEADING_ZEROS.search(similar[0].path.rpartition("/")[2])
+            lost = zeros and not _LEADING_ZEROS.search(written.rpartition("/")[2])
+            spreadsheet = ", whose leading zeros a spreadsheet may have removed" if lost else ""
+            fix = f"there is {paths}{spreadsheet}: correct the name, or remove its line"
+        return DataProblem(
+            f"photo {id!r} {self._what(folders, written)} (looked for {PurePosixPath(written).name}"
+            f" in {places}, named in {where}); {fix}",
+            photo=id,
+        )
+
+    def _what(self, folders: Sequence[str], written: str) -> str:
+        """Return why a photo is not listed."""
+        for folder in folders:
+            path = self._root / folder / written
+            try:
+                if path.is_symlink() and not path.exists():
+                    return "is a link to nothing"
+                if path.is_file():
+                    return _why_not_listed(self._root, folder + written)
+            except OSError as error:  # a name that is too long
+                return f"can't be looked for: {error.strerror}"
+        return "does not exist"
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """A remark on the photos that were found by another name than written."""
+        if not self._guesses:
+            return ()
+        shown = first_few((f"{written} is {path}" for written, path in self._guesses.items()), 2)
+        return (f"{len(self._guesses)} photos are found by a similar name: {shown}",)
+
+
+def ambiguous_photo(id: str, files: Sequence[FoundFile], where: str, fix: str) -> DataProblem:
+    """Return the problem of an id that several photos have."""
+    return DataProblem(
+        f"{where}: id {id!r} matches several photos ({first_few(f.path for f in files)}); {fix}"
+    )
+
+
+def _why_not_listed(root: Path, path: str) -> str:
+    """Return why a file that exists is not among the images."""
+    if PurePosixPath(path).suffix.lower() not in IMAGE_SUFFIXES:
+        return f"has the unknown suffix {PurePosixPath(path).suffix!r}"
+    for part in path.split("/"):
+        if part.startswith("."):
+            return f"is hidden, since {part!r} begins with a dot; rename it"
+        if is_system_folder(part):
+            return f"is in {part!r}, which a system made for itself; move it"
+    outer = [*PurePosixPath(path).parents][:-1]
+    if outer and outer[-1].name == MASK_FOLDER:
+        return f"is in {MASK_FOLDER}/, which has masks; move it"
+    if any(is_step_folder(root / folder) for folder in outer):
+        return "is in a folder that tag2mask wrote; move it"
+    return "is reached by a link to a folder above"
+
+
+def _loose(path: str) -> str:
+    """Return a path without its suffix, its case and the encoding of its accents."""
+    return unicodedata.normalize("NFC", without_suffix(path)).casefold()
+
+
+def _name(path: str) -> str:
+    """Return a file's name as `_loose` does, also without leading zeros of its numbers."""
+    return _LEADING_ZEROS.sub("", _loose(path).rpartition("/")[2])

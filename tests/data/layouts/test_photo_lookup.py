@@ -1,0 +1,110 @@
+"""Photos whose written name differs from that of the file."""
+
+import unicodedata
+
+import pytest
+from data_folders import coco_annotation, write_coco, write_photo, write_tag_table
+
+from tag2mask.artifacts.files import write_json
+from tag2mask.artifacts.manifest import STARTED, Identity
+from tag2mask.data.inventory import SourceOptions
+from tag2mask.data.layouts.coco.reader import read_coco
+from tag2mask.data.layouts.csv_table import read_csv
+from tag2mask.data.layouts.voc import read_voc
+
+_NFC, _NFD = (unicodedata.normalize(form, "M\u00fcller 1.jpg") for form in ("NFC", "NFD"))
+
+
+def _table(root, written, *files):
+    for file in files:
+        write_photo(root / file)
+    return read_csv(write_tag_table(root, f"image,tags\n{written},dog\n"), SourceOptions())
+
+
+@pytest.mark.parametrize(
+    ("written", "file"),
+    [
+        ("a.jpg", "a.JPG"),
+        ("A.JPG", "images/a.jpg"),
+        ("a", "a.jpg"),
+        ("a.jpg", "photos/a.png"),
+        (_NFC, _NFD),
+        (_NFD, _NFC),
+        ("./a.jpg", "a.jpg"),
+        ("street\\a.jpg", "street/a.jpg"),
+        ("a.jpg", "imgs/a.jpg"),
+        ("a.jpg", "data/a.jpg"),
+        ("a.jpg", "train_images/a.jpg"),
+    ],
+)
+def test_a_name_that_means_exactly_one_file(tmp_path, written, file):
+    found = _table(tmp_path, written, file)
+    assert [entry.image for entry in found.entries] == [file]
+    assert found.problems == ()
+
+
+def test_guesses_are_told(tmp_path):
+    assert _table(tmp_path / "a", "a.jpg", "a.jpg").remarks == ()
+    remarks = _table(tmp_path / "b", "a.jpg", "a.JPG").remarks
+    assert remarks == ("1 photos are found by a similar name: a.jpg is a.JPG",)
+
+
+def test_the_exact_name_comes_first(tmp_path):
+    found = _table(tmp_path, "a.jpg", "a.JPG", "images/a.jpg", "a.png")
+    assert found.entries[0].image == "images/a.jpg"
+
+
+def test_several_files_by_a_similar_name(tmp_path):
+    found = _table(tmp_path, "a.bmp", "a.JPG", "a.png")
+    assert "matches several photos (a.JPG, a.png)" in found.problems[0].message
+
+
+@pytest.mark.parametrize(
+    ("written", "file", "message"),
+    [
+        ("0.jpg", "train/0.jpg", "in the data folder, named in tags.csv line 2); there is train/0"),
+        ("x/0.jpg", "0.jpg", "there is 0.jpg: correct the name"),
+        ("0.jpg", "00000.jpg", "there is 00000.jpg, whose leading zeros a spreadsheet may have"),
+        ("img_7.png", "images/img_007.jpg", "there is images/img_007.jpg, whose leading zeros"),
+        ("0.jpg", "1.jpg", "put the photo there or remove its line"),
+        (".hidden.jpg", ".hidden.jpg", "is hidden, since '.hidden.jpg' begins with a dot"),
+        ("@eaDir/a.jpg", "@eaDir/a.jpg", "is in '@eaDir', which a system made for itself"),
+        ("masks/a.jpg", "masks/a.jpg", "is in masks/, which has masks"),
+    ],
+)
+def test_missing_photos_name_similar_files(tmp_path, written, file, message):
+    found = _table(tmp_path, written, file)
+    assert found.entries[0].image is None
+    [problem] = [p for p in found.problems if not p.warning]
+    assert message in problem.message and problem.photo == found.entries[0].id
+    assert "link to a folder above" not in problem.message
+
+
+def test_a_photo_in_a_folder_that_a_step_wrote(tmp_path):
+    (tmp_path / "out").mkdir()
+    record = Identity(step="predict", section={}, identity="a", fingerprint="b", started="now")
+    write_json(tmp_path / "out" / STARTED, record.model_dump(mode="json"))
+    [problem] = _table(tmp_path, "out/a.jpg", "out/a.jpg").problems
+    assert "is in a folder that tag2mask wrote" in problem.message
+
+
+def test_photos_in_the_folder_of_their_split(tmp_path):
+    for split in ("train", "val"):
+        write_photo(tmp_path / split / "a.jpg")
+        write_photo(tmp_path / split / f"{split}.jpg")
+    text = "image,tags,split\ntrain.jpg,dog,train\nval.jpg,dog,val\n"
+    found = read_csv(write_tag_table(tmp_path, text), SourceOptions())
+    assert [entry.image for entry in found.entries] == ["train/train.jpg", "val/val.jpg"]
+
+
+def test_photos_of_coco_and_voc(tmp_path):
+    write_coco(tmp_path, "train", {1: "a.jpg"}, [coco_annotation(1, 7, [])], photos=False)
+    write_photo(tmp_path / "images/a.JPG")
+    found = read_coco(tmp_path, SourceOptions())
+    assert [entry.image for entry in found.entries] == ["images/a.JPG"]
+    write_photo(tmp_path / "JPEGImages/B.jpg")
+    (tmp_path / "ImageSets/Main").mkdir(parents=True)
+    (tmp_path / "ImageSets/Main/train.txt").write_text("b\n")
+    write_tag_table(tmp_path, "id,tags\nb,dog\n")
+    found = read_voc(tmp_path, SourceOptions())
+    assert [entry.image for entry in found.entries] == ["JPEGImages/B.jpg"]
