@@ -319,6 +319,15 @@ def test_another_threshold_makes_every_crf_mask_again(scene, one_rank) -> None:
     assert made(0.1, both) == made(0.1, alone) != first
 
 
+def test_the_crf_follows_the_last_maps_before_the_walk(scene, seam, one_rank) -> None:
+    cam, out = drawn_by(scene, "plain", name="cam"), scene.root / "evaluate"
+    after = walked(scene, seam, background_threshold=0.3, background_source="calibrated")
+    masks = pseudo_masks(scene.data, after, PseudoMasks(), scene.root / "pseudo-masks", one_rank)
+    evaluation = evaluate(scene.data, after, masks, CRF, out, one_rank, [cam, seam])
+    names = [row.name for row in splits(evaluation)[0].stages]
+    assert names == ["CAM", "SEAM", "SEAM + CRF", "SEAM + walk"]
+
+
 def test_several_earlier_maps(scene, seam, one_rank) -> None:
     cam, again = drawn_by(scene, "plain", name="cam"), drawn_by(scene, name="again")
     after = walked(scene, seam, background_threshold=0.3, background_source="calibrated")

@@ -7,6 +7,8 @@ import torch
 from torch import nn
 
 from small_runs import recipe
+from tag2mask.segmentation.dataset import SegmenterBatch
+from tag2mask.steps.segmenter_task import SegmenterTask
 from tag2mask.steps.training import fit_settings, network_optimizer
 
 pytestmark = pytest.mark.smoke
@@ -58,3 +60,13 @@ def test_the_loop_has_the_settings_of_the_section() -> None:
         section.optimizer.poly_power,
     )
     assert fit_settings(section, photos=3).batch_size == 3
+
+
+def test_the_segmentation_network_gets_the_batch_as_it_is() -> None:
+    batch = SegmenterBatch(
+        torch.rand(2, 3, 8, 8), torch.randint(0, 3, (2, 8, 8)).byte(), ("a", "b")
+    )
+    task = SegmenterTask.__new__(SegmenterTask)
+    image, labels = task.inputs(batch, 0, torch.device("cpu"))
+    assert torch.equal(image, batch.image)
+    assert torch.equal(labels, batch.labels.long()) and labels.dtype == torch.int64

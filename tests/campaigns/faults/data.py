@@ -10,7 +10,7 @@ FAULTS = [
         "ignored pixels have the color of the background",
         "palette[IGNORE] = IGNORE_COLOR",
         "palette[IGNORE] = 0",
-        ("data/test_masks.py",),
+        ("data/test_masks.py::test_round_trip",),
     ),
     Fault(
         "data.masks.read_mask",
@@ -24,7 +24,7 @@ FAULTS = [
         "masks of another size are accepted",
         "if mask.shape != sample.size:",
         "if mask.ndim != len(sample.size):",
-        ("segmentation/test_dataset.py", "steps/test_train_segmenter.py"),
+        ("segmentation/test_dataset.py::test_bad_labels_are_named_in_their_batch",),
     ),
     Fault(
         "data.images.read_image",
@@ -45,21 +45,21 @@ FAULTS = [
         "tags in the order of the table",
         "tuple(sorted({tag_ids[tag] for tag in entry.tags if tag in tag_ids}))",
         "tuple(tag_ids[tag] for tag in entry.tags if tag in tag_ids)",
-        ("steps/test_prepare.py",),
+        ("steps/test_prepare.py::test_update_takes_changes_in_and_reads_only_those",),
     ),
     Fault(
         "data.index_changes.index_changes",
         "changed photos are not noticed",
         "sum(a.stamp != b.stamp for",
         "sum(a.size != b.size for",
-        ("steps/test_prepare.py",),
+        ("steps/test_prepare.py::test_changed_data_is_refused_in_numbers",),
     ),
     Fault(
         "classes.mask_id",
         "mask ids begin with 0",
         "tag_id + 1",
         "tag_id",
-        ("test_classes.py",),
+        ("test_classes.py::test_the_numberings_agree",),
     ),
     Fault(
         "classes.voc_palette",

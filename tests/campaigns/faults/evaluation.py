@@ -70,7 +70,7 @@ FAULTS = [
         "alpha is taken for the threshold",
         'threshold_from_alpha(float(metrics["alpha"]))',
         'float(metrics["alpha"])',
-        (STEPS,),
+        ("steps/test_evaluate_steps.py::test_the_crf_uses_the_background_threshold_in_use",),
     ),
     Fault(
         "evaluation.tables._stage_table",

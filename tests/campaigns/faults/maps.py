@@ -10,7 +10,7 @@ FAULTS = [
         "scores are rounded down",
         "np.rint(scores * 255.0)",
         "np.floor(scores * 255.0)",
-        ("maps/test_cam_map.py",),
+        ("maps/test_cam_map.py::test_round_trip",),
     ),
     Fault(
         "maps.cam_map.CamMap.full_scores",

@@ -10,14 +10,14 @@ FAULTS = [
         "void is counted",
         "counted = ~void",
         "counted = ~void | void",
-        ("metrics/test_boundary_iou.py",),
+        ("metrics/test_boundary_iou.py::test_pixels_of_void_never_count",),
     ),
     Fault(
         "metrics.boundary_iou.BoundaryCounts.add",
         "bands of other classes agree",
         "in_truth & in_prediction & (filled == prediction)",
         "in_truth & in_prediction",
-        ("metrics/test_boundary_iou.py",),
+        ("metrics/test_boundary_iou.py::test_pixels_of_void_never_count",),
     ),
     Fault(
         "metrics.boundary_iou.band_width",
@@ -54,7 +54,7 @@ FAULTS = [
         "        lost: Int64 = self.counts[:, :, : index + 1].sum(axis=(1, 2))",
         "won: Int64 = self.counts[:, :, index:].sum(axis=2)\n"
         "        lost: Int64 = self.counts[:, :, :index].sum(axis=(1, 2))",
-        ("metrics/test_threshold_curve.py",),
+        ("metrics/test_threshold_curve.py::test_one_pass_equals_one_pass_per_threshold",),
     ),
     Fault(
         "metrics.threshold_curve.ThresholdCurve.tallies",
@@ -68,7 +68,7 @@ FAULTS = [
         "the highest of equally good thresholds",
         "int(np.argmax(np.nan_to_num(miou, nan=-1.0)))",
         "len(miou) - 1 - int(np.argmax(np.nan_to_num(miou, nan=-1.0)[::-1]))",
-        ("metrics/test_threshold_curve.py",),
+        ("metrics/test_threshold_curve.py::test_best_is_the_lowest_of_tied_thresholds",),
     ),
     Fault(
         "metrics.tag_scores.tag_quality",

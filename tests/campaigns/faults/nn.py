@@ -24,7 +24,7 @@ FAULTS = [
         "corners are not aligned",
         "align_corners=True",
         "align_corners=False",
-        ("nn/test_masked_resize.py",),
+        ("nn/test_masked_resize.py::test_without_padding_equals_torch",),
     ),
     Fault(
         "nn.masked_resize.resized_average",
@@ -38,7 +38,7 @@ FAULTS = [
         "corners are never aligned",
         "align_corners=align_corners",
         "align_corners=False",
-        ("nn/test_repeatable_resize.py",),
+        ("nn/test_repeatable_resize.py::test_values_and_gradients_equal_torchs",),
     ),
     Fault(
         "nn.fast_conv.FoldedBatchNorm.affine_map",
@@ -59,14 +59,14 @@ FAULTS = [
         "the last stage is dilated by 2",
         "self.b7 = BottleneckBlock(2048, 4096, dilation=4",
         "self.b7 = BottleneckBlock(2048, 4096, dilation=2",
-        ("reference/test_published_forward.py",),
+        ("reference/test_published_forward.py::test_maps_equal_the_authors",),
     ),
     Fault(
         "nn.backbones.resnet38.WideBlock.forward",
         "the shortcut skips the pre-activation",
         "self.conv_branch1(rectified) if self.changes_shape",
         "self.conv_branch1(x) if self.changes_shape",
-        ("reference/test_published_forward.py",),
+        ("reference/test_published_forward.py::test_maps_equal_the_authors",),
     ),
     Fault(
         "nn.backbones.resnet38.ResNet38.frozen",

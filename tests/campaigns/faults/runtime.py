@@ -31,7 +31,7 @@ FAULTS = [
         "the number of threads is not restored",
         "torch.set_num_threads(threads)",
         "pass",
-        ("runtime/test_session.py", "segmentation/test_torch_segmenter.py"),
+        ("runtime/test_session.py::test_a_share_of_the_threads_applies_in_a_new_thread",),
     ),
     Fault(
         "runtime.session.Runtime.gather_results",

@@ -31,14 +31,14 @@ FAULTS = [
         "no ReLU before the minimum",
         "maps = F.relu(maps)",
         "maps = maps + 0",
-        ("seam/test_losses.py",),
+        ("seam/test_losses.py::test_terms_as_published",),
     ),
     Fault(
         "seam.losses.max_norm",
         "minimum and maximum of padding too",
         "maps.masked_fill(~inside, infinite), maps.masked_fill(~inside, 0)",
         "maps, maps",
-        ("seam/test_losses.py",),
+        ("seam/test_losses.py::test_padding_changes_no_term",),
     ),
     Fault(
         "seam.losses.keep_largest",
@@ -52,21 +52,21 @@ FAULTS = [
         "padding is counted",
         "(present * valid[:, None]).expand_as(difference)",
         "present.expand_as(difference)",
-        ("seam/test_losses.py",),
+        ("seam/test_losses.py::test_padding_changes_no_term",),
     ),
     Fault(
         "seam.losses.cross_equivariance",
         "the smallest errors instead of the largest",
         "share=top, largest=True",
         "share=top, largest=False",
-        ("seam/test_losses.py",),
+        ("seam/test_losses.py::test_mining_takes_its_share_of_present_channels",),
     ),
     Fault(
         "seam.losses._mean_of_extremes",
         "one value less",
         "-(counted.sum(dim=1, keepdim=True) * -share_parts // parts)",
         "(counted.sum(dim=1, keepdim=True) * share_parts // parts)",
-        ("seam/test_losses.py",),
+        ("seam/test_losses.py::test_min_pooling_of_valid_pixels_takes_a_quarter",),
     ),
     Fault(
         "seam.objective.SeamObjective._cross",
@@ -108,7 +108,7 @@ FAULTS = [
         "published pooling on the grid",
         "pool_on_grid=not self.settings.published",
         "pool_on_grid=True",
-        ("seam/test_objective.py", "reference/test_published_losses.py"),
+        ("reference/test_published_losses.py::test_every_term",),
     ),
     Fault(
         "seam.network.SeamNet._maps",
@@ -164,7 +164,7 @@ FAULTS = [
         "PCM trains the backbone",
         "self.embed_low(low.detach())",
         "self.embed_low(low)",
-        ("seam/test_pcm.py::test_learns_only_from_its_own_convolutions", "seam/test_network.py"),
+        ("seam/test_pcm.py::test_learns_only_from_its_own_convolutions",),
     ),
     Fault(
         "seam.transform.ViewTransform.draw",
@@ -187,14 +187,14 @@ FAULTS = [
         "            x = torch.rot90(x, self._quarter_turns, (2, 3))\n",
         "if self._quarter_turns:\n            x = torch.rot90(x, self._quarter_turns, (2, 3))\n"
         "        if self.flip:\n            x = x.flip(3)\n",
-        ("seam/test_transform.py",),
+        ("seam/test_transform.py::test_flips_and_quarter_turns_are_exact",),
     ),
     Fault(
         "seam.transform._SUPPORT",
         "pixels that are half outside are valid",
         "1.0 - 1e-3",
         "0.5",
-        ("seam/test_transform.py",),
+        ("seam/test_transform.py::test_every_composition_transforms_a_plane_as_the_formula_says",),
     ),
     Fault(
         "seam.inference.MultiScaleInference._view_maps",
@@ -208,14 +208,14 @@ FAULTS = [
         "maps are shifted by one class",
         "[tag + 1 for tag in tags]",
         "[tag for tag in tags]",
-        ("seam/test_inference.py",),
+        ("seam/test_inference.py::test_published_protocol_step_by_step",),
     ),
     Fault(
         "seam.inference.MultiScaleInference._maps",
         "probabilities of all scales",
         "if scale == reference_scale:",
         "if scale:",
-        ("seam/test_inference.py",),
+        ("seam/test_inference.py::test_probabilities",),
     ),
     Fault(
         "seam.map_sums.scale_maps",

@@ -94,7 +94,7 @@ FAULTS = [
         "channels of the photo are swapped",
         "return image, batch.labels",
         "return image.flip(1), batch.labels",
-        ("steps/test_train_segmenter.py",),
+        ("steps/test_training.py",),
     ),
     Fault(
         "steps.segmenter_task.Validation.after",
@@ -122,13 +122,13 @@ FAULTS = [
         "photos are scored on the tags of others",
         "known[row, list(sample.tags)] = True",
         "known[row - 1, list(sample.tags)] = True",
-        ("steps/test_evaluate.py",),
+        ("steps/test_evaluate.py::test_without_masks_tags_and_certainty_remain",),
     ),
     Fault(
         "steps.evaluate._with_crf_masks",
         "the CRF follows the first maps",
         "base = before[-1]",
         "base = before[0]",
-        ("steps/test_evaluate_steps.py",),
+        ("steps/test_evaluate_steps.py::test_the_crf_follows_the_last_maps_before_the_walk",),
     ),
 ]
