@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tag2mask.classes import BACKGROUND, IGNORE
+from tag2mask.data.dark_photos import dark_photo_problems
 from tag2mask.data.images import image_size, read_image
 from tag2mask.data.inventory import SPLITS, DataProblem, Inventory, InventoryEntry, SourceOptions
 from tag2mask.data.inventory_check import describe_photos, inventory_problems
@@ -140,7 +141,7 @@ def check_data(
                 warning=True,
             )
         )
-    problems += mask_problems(inventory, mask_values, misfits)
+    problems += mask_problems(inventory, mask_values, misfits) + dark_photo_problems(inventory)
     lines = understood(inventory, options, [values for _, values in mask_values])
     return _report(inventory, sizes, problems, lines, without_mask=len(misfits))
 

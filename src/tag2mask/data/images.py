@@ -15,12 +15,14 @@ sRGB, a small difference for networks trained on web photos.
 
 from __future__ import annotations
 
+import numpy as np
 from PIL import Image
 
 from tag2mask.data.decoding.budget import DECODING
 from tag2mask.data.decoding.opening import Source, load_pixels, opened_image
 from tag2mask.data.decoding.orientation import exif_orientation, stored_layout, turned, upright
 from tag2mask.data.decoding.rgb import to_rgb
+from tag2mask.data.decoding.strips import strips
 
 IMAGE_SUFFIXES = frozenset(
     {
@@ -100,3 +102,20 @@ def stored_layout_of(source: Source) -> tuple[tuple[int, int], int]:
     """
     with opened_image(source, "photo") as image:
         return stored_layout(image)
+
+
+def used_bits(source: Source) -> int | None:
+    """Return how many bits the largest value of a 16-bit photo takes; None for other photos.
+
+    Raises:
+        DataError: as `read_image`.
+        DeviceError: out of memory.
+    """
+    with opened_image(source, "photo") as image:
+        if not image.tile or ";16" not in str(image.tile[0][3]):  # the layout of stored pixels
+            return None
+        with DECODING.share(image.width * image.height):
+            load_pixels(image)
+            highest = max(int(np.asarray(part).max()) for _, part in strips(image))
+    # Pillow keeps the upper byte of 16-bit colors.
+    return (highest if image.mode.startswith("I") else highest << 8 | 255).bit_length()

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from tag2mask.artifacts.items import item_path
 from tag2mask.data.check import PHOTOS_PER_BLOCK, with_progress
+from tag2mask.data.dark_photos import dark_photo_problems
 from tag2mask.data.images import image_size
 from tag2mask.data.index import MaskRow, Sample
 from tag2mask.data.index_changes import PreparedIndex, Samples
@@ -69,7 +70,8 @@ def measure_photos(
                 masks.append(_mask_row(entry, found.mask_values))
             if found.mask_values is not None:
                 mask_values.append((entry, found.mask_values))
-    return samples, masks, problems + mask_problems(inventory, mask_values, misfits)
+    problems += mask_problems(inventory, mask_values, misfits) + dark_photo_problems(inventory)
+    return samples, masks, problems
 
 
 def _mask_row(entry: InventoryEntry, values: tuple[int, ...] | None) -> MaskRow:
