@@ -244,7 +244,7 @@ def test_missing_package(
     monkeypatch.setattr("tag2mask.segmentation.export.find_spec", lambda name: None)
     monkeypatch.setattr(stage, "exported_program", Unexpected())
     check_error(
-        PackageError, r"pip install 'tag2mask\[onnx\]'", trained_run, tmp_path / "out", ("onnx",)
+        PackageError, r"pip install '\.\[onnx\]'", trained_run, tmp_path / "out", ("onnx",)
     )
 
 

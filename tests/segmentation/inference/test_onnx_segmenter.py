@@ -152,7 +152,7 @@ def test_without_onnxruntime(file: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
     monkeypatch.setattr(builtins, "__import__", blocked)
-    with pytest.raises(PackageError, match=r"pip install 'tag2mask\[onnx\]'"):
+    with pytest.raises(PackageError, match=r"pip install '\.\[onnx\]'"):
         OnnxSegmenter.open(file)
 
 
