@@ -14,8 +14,8 @@ from tag2mask.ablation.text_tables import (
     latex_table,
     latex_text,
     markdown_report,
+    mean_percent,
     overview,
-    percent,
     points,
 )
 
@@ -89,4 +89,4 @@ def test_latex_special_characters_are_escaped(name: str) -> None:
     ],
 )
 def test_wording(value, text: str, signed: str) -> None:
-    assert (percent(value), points(value)) == (text, signed)
+    assert (mean_percent(value), points(value)) == (text, signed)

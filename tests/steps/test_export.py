@@ -243,9 +243,7 @@ def test_missing_package(
 ) -> None:
     monkeypatch.setattr("tag2mask.segmentation.export.find_spec", lambda name: None)
     monkeypatch.setattr(stage, "exported_program", Unexpected())
-    check_error(
-        PackageError, r"pip install '\.\[onnx\]'", trained_run, tmp_path / "out", ("onnx",)
-    )
+    check_error(PackageError, r"pip install '\.\[onnx\]'", trained_run, tmp_path / "out", ("onnx",))
 
 
 def test_unknown_format(trained_run: Path, tmp_path: Path) -> None:

@@ -10,19 +10,19 @@ from tag2mask.ablation.records import AblationScores, RowScores, Statistic, Summ
 from tag2mask.ablation.text_tables import (
     MEASURE_HEAD,
     NO_OWN_MEASURE,
-    basis_text,
     best_text,
     failures,
+    mean_percent,
+    mean_threshold_text,
     measure_rows,
     own_head,
-    percent,
     points,
     reading_text,
+    rows_basis_text,
     seconds_text,
     seeds_done,
     stage_text,
     state_text,
-    threshold_text,
 )
 from tag2mask.report.page import (
     Block,
@@ -100,7 +100,7 @@ def _own_table(scores: AblationScores, split: str) -> PageTable:
             )
             for row in scores.rows
         ),
-        caption=f"{basis_text(scores, split)}.",
+        caption=f"{rows_basis_text(scores, split)}.",
     )
 
 
@@ -109,12 +109,12 @@ def _own_cells(row: RowScores, own: Summary | None, scores: AblationScores) -> S
         return ("–",) * 7
     return (
         Cell(stage_text(row, own), tone="muted"),
-        percent(own.miou, 1),
+        mean_percent(own.miou, 1),
         _gain(own.gain),
         best_text(own, 1),
         _gain(own.best_gain),
-        percent(own.boundary_miou, 1),
-        Cell(threshold_text(own), tone="muted"),
+        mean_percent(own.boundary_miou, 1),
+        Cell(mean_threshold_text(own), tone="muted"),
     )
 
 

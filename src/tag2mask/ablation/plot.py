@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.lines import Line2D
 
 from tag2mask.ablation.records import AblationScores, Summary
-from tag2mask.ablation.text_tables import best_text, percent, state_text, threshold_text
+from tag2mask.ablation.text_tables import best_text, mean_percent, mean_threshold_text, state_text
 from tag2mask.report.plot_figure import GROUND, SERIES_COLORS, save_png
 from tag2mask.report.plots import Dot, dot_figure
 
@@ -69,6 +69,6 @@ def _dots(own: Summary, color: int) -> list[Dot]:
         dots.append(Dot(100 * own.best_miou.mean, None, text, color, hollow=True))
     if own.miou is not None:
         spread = None if own.miou.spread is None else 100 * own.miou.spread
-        text = f"{own.split}: {percent(own.miou, 1)} at {threshold_text(own)}"
+        text = f"{own.split}: {mean_percent(own.miou, 1)} at {mean_threshold_text(own)}"
         dots.append(Dot(100 * own.miou.mean, spread, text, color))
     return dots

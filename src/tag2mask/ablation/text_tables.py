@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from tag2mask.ablation.records import MASKS, AblationScores, RowScores, Statistic, Summary
 from tag2mask.evaluation.records import NO_THRESHOLD
 from tag2mask.evaluation.tables import markdown_table
+from tag2mask.evaluation.wording import percent
 
 NO_OWN_MEASURE = "No row has a value of its own measure; the other measures are listed below."
 MEASURE_HEAD = (
@@ -64,7 +65,7 @@ def overview(scores: AblationScores) -> str:
     parts = [f"{state_text(scores)}."]
     for split in scores.splits:
         parts += [
-            f"## {basis_text(scores, split)}",
+            f"## {rows_basis_text(scores, split)}",
             markdown_table(own_head(scores), own_rows(scores, split)),
         ]
     if scores.splits:
@@ -78,7 +79,7 @@ def latex_table(scores: AblationScores) -> str:
     """Return a LaTeX table of the rows, splits side by side; it needs the package ``booktabs``."""
     splits = scores.splits
     columns = ("mIoU", f"over {scores.rows[0].name}", "best", "boundary")
-    bases = "; ".join(basis_text(scores, split) for split in splits) or "No numbers"
+    bases = "; ".join(rows_basis_text(scores, split) for split in splits) or "No numbers"
     rules = " ".join(
         rf"\cmidrule(lr){{{start}-{start + 3}}}" for start in range(3, 3 + 4 * len(splits), 4)
     )
@@ -163,12 +164,12 @@ def _own_cells(row: RowScores, own: Summary | None) -> tuple[str, ...]:
         return ("–",) * 7
     return (
         stage_text(row, own),
-        percent(own.miou),
+        mean_percent(own.miou),
         points(own.gain),
         best_text(own),
         points(own.best_gain),
-        percent(own.boundary_miou),
-        threshold_text(own),
+        mean_percent(own.boundary_miou),
+        mean_threshold_text(own),
     )
 
 
@@ -178,12 +179,12 @@ def measure_rows(scores: AblationScores, digits: int = 2) -> list[tuple[str, ...
         (
             row.name,
             own.stage,
-            percent(own.miou, digits),
+            mean_percent(own.miou, digits),
             best_text(own, digits),
-            percent(own.boundary_miou, digits),
-            percent(own.precision, digits),
-            percent(own.recall, digits),
-            threshold_text(own),
+            mean_percent(own.boundary_miou, digits),
+            mean_percent(own.precision, digits),
+            mean_percent(own.recall, digits),
+            mean_threshold_text(own),
             _basis(own.split, [own]),
         )
         for row in scores.rows
@@ -199,7 +200,7 @@ def _is_in_masks_line(own: Summary, row: RowScores) -> bool:
     )
 
 
-def basis_text(scores: AblationScores, split: str) -> str:
+def rows_basis_text(scores: AblationScores, split: str) -> str:
     """Return split, number of photos and tag source of the rows' own measures."""
     return _basis(split, [own for row in scores.rows if (own := row.own(split)) is not None])
 
@@ -236,9 +237,9 @@ def seeds_done(row: RowScores) -> int:
     return sum(trial.state == "done" for trial in row.trials)
 
 
-def percent(value: Statistic | None, digits: int = 2) -> str:
+def mean_percent(value: Statistic | None, digits: int = 2) -> str:
     """Return mean ± spread in percent."""
-    return "–" if value is None else f"{100 * value.mean:.{digits}f}{_spread(value, digits)}"
+    return "–" if value is None else percent(value.mean, digits) + _spread(value, digits)
 
 
 def points(value: Statistic | None, digits: int = 2) -> str:
@@ -249,17 +250,17 @@ def points(value: Statistic | None, digits: int = 2) -> str:
 
 
 def _spread(value: Statistic, digits: int) -> str:
-    return "" if value.spread is None else f" ± {100 * value.spread:.{digits}f}"
+    return "" if value.spread is None else f" ± {percent(value.spread, digits)}"
 
 
 def best_text(own: Summary, digits: int = 2) -> str:
     """Return the best mIoU and its background threshold."""
     if own.best_miou is None or own.best_background_threshold is None:
         return "–"
-    return f"{percent(own.best_miou, digits)} at {own.best_background_threshold.mean:.2f}"
+    return f"{mean_percent(own.best_miou, digits)} at {own.best_background_threshold.mean:.2f}"
 
 
-def threshold_text(own: Summary) -> str:
+def mean_threshold_text(own: Summary) -> str:
     """Return the background threshold in use and its source."""
     if own.background_source == NO_THRESHOLD:
         return NO_THRESHOLD
@@ -279,12 +280,17 @@ def seconds_text(value: Statistic | None) -> str:
 def _latex_cells(row: RowScores, splits: Sequence[str]) -> list[str]:
     found = [row.own(split) for split in splits]
     name = f"{row.name} (masks used)" if row.learns_from == "masks" else row.name
-    cells = [name, next((threshold_text(own) for own in found if own is not None), "–")]
+    cells = [name, next((mean_threshold_text(own) for own in found if own is not None), "–")]
     for own in found:
         cells += (
             ("–",) * 4
             if own is None
-            else (percent(own.miou), points(own.gain), best_text(own), percent(own.boundary_miou))
+            else (
+                mean_percent(own.miou),
+                points(own.gain),
+                best_text(own),
+                mean_percent(own.boundary_miou),
+            )
         )
     return cells
 

@@ -41,6 +41,8 @@ _SUPPORT = 1.0 - 1e-3
 class ViewTransform:
     """Transform from view 1 to view 2: rescale, flip, rotate, translate, in this order.
 
+    The defaults are the published conventions; recipes have their own (``train_cam.views``).
+
     Args:
         scale: factor of the sides, > 0.
         flip: mirror left and right.
