@@ -384,6 +384,18 @@ def test_photos_without_a_sure_pixel_are_named(
     assert "b/9 and 2 more" in result.stderr and "b/10" not in result.stderr
 
 
+def test_the_status_repeats_the_warnings_of_complete_steps(tmp_path: Path) -> None:
+    with step_folder(PreparedData, tmp_path / "prepare", section=Prepare()) as step:
+        step.finish(
+            metrics={"understood": ["layout: csv"], "warnings": ["class 'x' is everywhere"]}
+        )
+    with pytest.raises(KeyError), step_folder(CamMaps, tmp_path / "infer-cam", section={}):
+        raise KeyError  # it has no warnings yet
+    result = call("status", tmp_path)
+    assert result.exit_code == 0 and "warning: class 'x' is everywhere" in result.stderr
+    assert "layout: csv" not in result.stdout
+
+
 def test_photos_with_empty_masks_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with step_folder(SegmenterModel, tmp_path / "s", section={}) as step:
         (tmp_path / "s" / "model.safetensors").write_bytes(b"")
@@ -501,6 +513,7 @@ def test_dry_run_prints_a_plan_and_writes_nothing(photos: Path, tmp_path: Path) 
     result = call("run", "--data", photos, "--out", tmp_path / "run", "--dry-run")
     assert result.exit_code == 0, result.output
     assert "6 training and 2 validation photos" in result.stdout
+    assert "photos: 6 train, 2 val" in result.stdout
     assert "Estimated" in result.stdout
     assert not (tmp_path / "run").exists()
 

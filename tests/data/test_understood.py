@@ -69,6 +69,11 @@ def test_missing_photos_classes_and_masks() -> None:
     assert found["photos"] == "none; 0 without tags" and found["classes"] == "none"
     assert found["masks"] == "none, which only scores need"
     outlines = Inventory("coco", Path("/data"), ("cat",), (entry("a", ("cat",)),))
+    assert understood(outlines, OPTIONS)[3] == "masks: none, which only scores need"
+    listed = Inventory(
+        "csv", Path("/data"), ("cat",), (entry("a", ("cat",))._replace(mask_stamp="1"),)
+    )
+    assert understood(listed, OPTIONS)[3] == "masks: 1 of 1 photos have one; not opened yet"
     assert lines_of(outlines, [None])["masks"].endswith("have one, to be drawn from outlines")
 
 

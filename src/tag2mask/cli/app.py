@@ -240,11 +240,16 @@ def _announce(handle: Handle) -> None:
 def status(
     run: Annotated[Path, typer.Argument(help="Run folder.", metavar="RUN")],
 ) -> None:
-    """Show the state of each step, what it reads, and why it is stale."""
+    """Show the state of each step, what it reads, why it is stale, and its warnings."""
+    from tag2mask.cli.console import show_warnings
     from tag2mask.cli.tables import show_status
+    from tag2mask.pipeline.status import complete_steps
     from tag2mask.pipeline.status import status as run_status
 
-    show_status(run_status(run))
+    states = run_status(run)
+    show_status(states)
+    for handle in complete_steps(run, states):
+        show_warnings(handle)
 
 
 @data_app.command("check")

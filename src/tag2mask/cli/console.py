@@ -62,8 +62,13 @@ def show_handle(handle: Handle, *, width: int = 0) -> None:
 
 def show_findings(handle: Handle) -> None:
     """Print what a finished step understood, its warnings, and the photos it didn't train on."""
+    show_understood(handle.manifest.metrics.get(UNDERSTOOD, ()))
+    show_warnings(handle)
+
+
+def show_warnings(handle: Handle) -> None:
+    """Print the warnings of a finished step, and the photos that it didn't train on."""
     metrics = handle.manifest.metrics
-    show_understood(metrics.get(UNDERSTOOD, ()))
     warnings = metrics.get("warnings", ())
     for message in warnings[:_SHOWN_WARNINGS]:
         print_message(f"warning: {message}")

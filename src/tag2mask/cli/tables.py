@@ -106,7 +106,8 @@ def show_status(states: Sequence[StepStatus]) -> None:
 
 
 def show_plan(plan: Plan) -> None:
-    """Print what a run would do and cost; raising its refusal is left to the caller."""
+    """Print what a run understood, would do and cost; its refusal is left to the caller."""
+    show_understood(plan.understood)
     table = Table(
         "step",
         "would",

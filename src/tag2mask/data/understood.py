@@ -16,14 +16,17 @@ SHOWN = 8
 
 
 def understood(
-    inventory: Inventory, options: SourceOptions, mask_values: Sequence[Collection[int] | None]
+    inventory: Inventory,
+    options: SourceOptions,
+    mask_values: Sequence[Collection[int] | None] | None = None,
 ) -> tuple[str, ...]:
     """Return five lines: layout, photos, classes, masks, and notes on guesses and what is not used.
 
     Args:
         inventory: the data as listed.
         options: the splits that were asked for.
-        mask_values: the values in each mask; None: it exists as outlines, which aren't drawn yet.
+        mask_values: the values in each mask, None for one that exists as outlines, which aren't
+            drawn yet; None instead of a list: no mask was opened.
     """
     return (
         f"layout: {_layout(inventory)}",
@@ -84,10 +87,14 @@ def _classes(inventory: Inventory) -> str:
     )
 
 
-def _masks(inventory: Inventory, mask_values: Sequence[Collection[int] | None]) -> str:
-    if not mask_values:
+def _masks(inventory: Inventory, mask_values: Sequence[Collection[int] | None] | None) -> str:
+    listed = sum(bool(entry.mask_stamp) for entry in inventory.entries)
+    count = listed if mask_values is None else len(mask_values)
+    if not count:
         return "none, which only scores need"
-    text = f"{len(mask_values)} of {len(inventory.entries)} photos have one"
+    text = f"{count} of {len(inventory.entries)} photos have one"
+    if mask_values is None:
+        return f"{text}; not opened yet"
     read = [values for values in mask_values if values is not None]
     if not read:
         return f"{text}, to be drawn from outlines"

@@ -64,12 +64,14 @@ class Plan:
         train: number of training photos.
         val: number of validation photos.
         steps: in order.
+        understood: what was understood of the data, in five lines.
         refusal: the error that the run would raise before it computes anything; None: none.
     """
 
     train: int
     val: int
     steps: tuple[PlannedStep, ...]
+    understood: tuple[str, ...]
     refusal: Tag2MaskError | None = None
 
 
@@ -91,6 +93,8 @@ def dry_run(
         DataError: data that can't be listed, or a ``redo`` after ``until``.
         RunFolderError: no such step, or a damaged run folder.
     """
+    from tag2mask.data.inventory import SourceOptions
+    from tag2mask.data.understood import understood
     from tag2mask.steps.prepare import list_data
 
     steps = steps_of(recipe)
@@ -126,7 +130,8 @@ def dry_run(
             break
     if different:  # a run checks this before its first step
         refusal = settings_error(different, out)
-    return Plan(train, val, tuple(planned), refusal)
+    lines = understood(inventory, SourceOptions.of(recipe.prepare))
+    return Plan(train, val, tuple(planned), lines, refusal)
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,12 @@ def status(run: Path) -> list[StepStatus]:
     return folder_states(run, recipe)
 
 
+def complete_steps(run: Path, states: Sequence[StepStatus]) -> list[Handle]:
+    """Return the complete steps of a run, whether their folders are fresh or stale."""
+    complete = {found.step for found in states if found.folder.state in ("fresh", "stale")}
+    return [kind(run / kind.step) for kind in STEPS if kind.step in complete]
+
+
 def is_run_recipe(recipe: Path) -> bool:
     """Return whether a recipe's file exists and was written by a run."""
     return recipe.is_file() and recipe.read_bytes().startswith(RECIPE_HEAD.encode())
