@@ -240,7 +240,7 @@ def test_batches_do_not_depend_on_workers_or_start(folder: Path, workers: int, s
     ("change", "message"),
     [
         (lambda path: path.unlink(), "missing"),
-        (lambda path: path.write_bytes(b"no PNG"), "can't be read"),
+        (lambda path: path.write_bytes(b"no PNG"), "not a mask, despite its name"),
         (lambda path: Image.new("L", (50, 50), 3).save(path), "has the values 3"),
         (lambda path: Image.new("L", (50, 49), 1).save(path), "50x49 px for a photo of 50x50 px"),
     ],

@@ -159,7 +159,7 @@ def test_batches_do_not_depend_on_the_number_of_workers(folder: Path) -> None:
     ("change", "message"),
     [
         (lambda path: path.unlink(), "mask is missing"),
-        (lambda path: path.write_bytes(b"no PNG"), "mask can't be read"),
+        (lambda path: path.write_bytes(b"no PNG"), "not a mask, despite its name"),
         (lambda path: Image.new("L", (50, 50), 3).save(path), "mask has the values 3"),
         (lambda path: Image.new("L", (50, 49), 1).save(path), "mask is 50 x 49 px"),
     ],
