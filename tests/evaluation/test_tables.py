@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tag2mask.evaluation.records import EvaluationScores, PointScores, SplitScores, StageScores
+from tag2mask.evaluation.records import (
+    ClassScores,
+    EvaluationScores,
+    MaskScores,
+    PointScores,
+    SplitScores,
+    StageScores,
+)
 from tag2mask.evaluation.tables import format_scores, markdown_table
 
 pytestmark = pytest.mark.smoke
@@ -46,7 +53,18 @@ def test_every_score_is_in_its_column() -> None:
         background_threshold=0.25,
         background_source="estimated",
         certainty=0.9,
-        masks=None,
+        masks=MaskScores(
+            photos=6,
+            miou=0.11,
+            boundary_miou=0.12,
+            pixel_accuracy=0.13,
+            precision=0.14,
+            recall=0.15,
+            over_activation=0.16,
+            under_activation=0.17,
+            classes=(ClassScores("cat", 0.21, 0.22, 0.23, 0.24, 0.25, 0.26),),
+            confusion=((1,),),
+        ),
         curve=None,
         tags=None,
         doubtful_tags=(),
@@ -63,5 +81,13 @@ def test_every_score_is_in_its_column() -> None:
         "background threshold",
         "best possible",
     ]
-    for row, name in zip(rows[index + 2 :], ("CAM", "CAM + walk"), strict=True):
+    for row, name in zip(rows[index + 2 : index + 4], ("CAM", "CAM + walk"), strict=True):
         assert row == [name, "10.00", "20.00", "30.00", "0.25 (estimated)", "40.00 at 0.5"]
+    heads = ["IoU", "precision", "recall", "false positives", "false negatives", "boundary IoU"]
+    (index,) = [i for i, row in enumerate(rows) if row[:1] == ["val, 6 photos, %"]]
+    assert rows[index][1:] == heads
+    assert rows[index + 2] == ["cat", "21.00", "22.00", "23.00", "24.00", "25.00", "26.00"]
+    overview = {row[0]: row[1] for row in rows if len(row) == 2}
+    assert overview["mIoU"] == "11.00" and overview["boundary IoU"] == "12.00"
+    assert (overview["precision"], overview["recall"]) == ("14.00", "15.00")
+    assert (overview["pixel accuracy"], overview["photos"]) == ("13.00", "6 of 7")

@@ -80,6 +80,17 @@ def test_padding_does_not_matter(pcm: PcmSettings, pool_on_grid: bool) -> None:
         torch.testing.assert_close(one, other)
 
 
+def test_each_photo_returns_its_own_channels() -> None:
+    net, image = make_net(), random(2, 3, 20, 24)
+    channels = torch.tensor([[0, 2], [0, 3]])
+    complete, few = net(image), net(image, channels=channels)
+    assert complete.refined is not None and few.refined is not None
+    for maps, all_maps in ((few.cam, complete.cam), (few.refined, complete.refined)):
+        for photo, own in enumerate(channels.tolist()):
+            torch.testing.assert_close(maps[photo], all_maps[photo, own])
+    torch.testing.assert_close(few.logits, complete.logits)
+
+
 def test_absent_classes_stay_out_of_pcm() -> None:
     net, image = make_net(), random(1, 3, 16, 16)
     tags = torch.tensor([[1.0, 0.0, 1.0]])

@@ -173,6 +173,15 @@ def test_an_equivariant_network_has_no_equivariance_loss(view: ViewTransform) ->
     torch.testing.assert_close(terms["ecr1"].value, terms["ecr2"].value)
 
 
+def test_each_view_is_classified_by_its_own_logits() -> None:
+    siamese, image = make_siamese(), random(2, 3, SIZE, SIZE)
+    terms = siamese(image, TAGS, ALL, VIEWS["rescaled"])
+    for name, view in (("cls1", image), ("cls2", VIEWS["rescaled"].image(image))):
+        logits = siamese.net(view, pool_on_grid=True).branch_logits
+        torch.testing.assert_close(terms[name].value, losses.classification(logits, TAGS).value)
+    assert terms["cls1"].value != terms["cls2"].value
+
+
 class OneSidedBackbone(PointwiseBackbone):
     """Looks to the left, so that it is not equivariant to flips."""
 

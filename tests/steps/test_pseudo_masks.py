@@ -22,8 +22,9 @@ from tag2mask.maps.background import (
     labels_from_scores,
     with_background,
 )
-from tag2mask.maps.background_choice import CALIBRATION_THRESHOLDS
+from tag2mask.maps.background_choice import CALIBRATION_THRESHOLDS, drawn_masked_photos
 from tag2mask.maps.cam_map import CamMap, read_map, write_map
+from tag2mask.maps.mapped_photos import mapped_photos
 from tag2mask.metrics.threshold_curve import ThresholdCurve
 from tag2mask.recipe.sections import MaskCrf, PseudoMasks
 from tag2mask.steps.pseudo_masks import pseudo_masks
@@ -113,6 +114,19 @@ def test_masks_without_their_tags_are_counted(scene, one_rank):
     assert "pseudo_masks.background_threshold (now 0.4, fixed" in warning
     with pytest.raises(DataError, match="masks of all 10 tagged photos show none of their tags"):
         make(scene, one_rank, changed(FIXED, background_threshold=1.0), "all")
+
+
+def test_calibration_photos_are_drawn_and_always_the_same(scene, one_rank):
+    scene.masked = set(scene.truths)
+    scene.write()
+    photos = mapped_photos(scene.data, scene.maps)
+    found = [sample.id for sample, _ in drawn_masked_photos(scene.data, photos, 3)]
+    every = sorted(sample.id for sample in scene.samples["train"])
+    assert len(set(found)) == 3 and set(found) < set(every) and sorted(found) != every[:3]
+    scene.samples["train"].reverse()
+    scene.write()
+    photos = mapped_photos(scene.data, scene.maps)
+    assert [sample.id for sample, _ in drawn_masked_photos(scene.data, photos, 3)] == found
 
 
 def test_calibration_without_masks(scene, one_rank):

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from small_runs import recipe
+from tag2mask.classes import ClassSet
+from tag2mask.data.index import Sample
 from tag2mask.segmentation.dataset import SegmenterBatch
-from tag2mask.steps.segmenter_task import SegmenterTask
+from tag2mask.steps.cam_task import CamTask, ViewDraw, objective_settings
+from tag2mask.steps.segmenter_task import SegmenterTask, segmenter_spec
+from tag2mask.steps.train_affinity import _AffinityTask
 from tag2mask.steps.training import fit_settings, network_optimizer
+from tag2mask.training.dataset import TaggedBatch
 
 pytestmark = pytest.mark.smoke
 
@@ -70,3 +77,46 @@ def test_the_segmentation_network_gets_the_batch_as_it_is() -> None:
     image, labels = task.inputs(batch, 0, torch.device("cpu"))
     assert torch.equal(image, batch.image)
     assert torch.equal(labels, batch.labels.long()) and labels.dtype == torch.int64
+
+
+@pytest.mark.parametrize("two_views", [False, True])
+def test_seam_gets_the_batch_and_a_second_view_if_it_has_two(two_views: bool) -> None:
+    batch = TaggedBatch(torch.rand(2, 3, 8, 8), torch.eye(2), torch.rand(2, 8, 8) > 0.5, ("a", "b"))
+    task = CamTask.__new__(CamTask)
+    task.draw, task.two_views = ViewDraw(recipe().train_cam.views, 0), two_views
+    image, tags, valid, transform = task.inputs(batch, 3, torch.device("cpu"))
+    for given, wanted in ((image, batch.image), (tags, batch.tags), (valid, batch.valid)):
+        assert torch.equal(given, wanted)
+    assert transform == (task.draw.at(3) if two_views else None)
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_seams_objective_has_the_settings_of_the_section(published: bool) -> None:
+    section = recipe(
+        train_cam__behavior="published" if published else "default",
+        train_cam__pcm__gate_by_tags=not published,
+        train_cam__losses__cls=2.0,
+        train_cam__losses__er=3.0,
+        train_cam__losses__ecr=4.0,
+        train_cam__losses__min_pool=5.0,
+        train_cam__losses__cls_view2=0.5,
+        train_cam__losses__ecr_top=0.3,
+    ).train_cam
+    found = objective_settings(section)
+    weights = found.weights
+    assert (weights.cls, weights.er, weights.ecr, weights.min_pool) == (2.0, 3.0, 4.0, 5.0)
+    assert (weights.cls_view2, found.ecr_top) == (0.5, 0.3)
+    assert (found.published, found.gate_pcm) == (published, not published)
+
+
+def test_different_pairs_weigh_half() -> None:
+    task = _AffinityTask.__new__(_AffinityTask)
+    assert task.weights(0) == {"bg": 0.25, "fg": 0.25, "neg": 0.5}
+
+
+def test_the_segmentation_network_is_for_photos_of_the_median_size() -> None:
+    section = recipe(train_segmenter__long_side=None).train_segmenter
+    samples = [
+        Sample(str(size), Path(f"{size}.jpg"), (size, 5), (0,), "1") for size in (10, 20, 90)
+    ]
+    assert segmenter_spec(section, ClassSet(("cat",)), samples).long_side == 20

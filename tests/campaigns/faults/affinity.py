@@ -152,4 +152,32 @@ FAULTS = [
         "{mask_id(tag) for tag in tags}",
         ("affinity/test_tuning.py::test_equals_a_walk_and_a_confusion_for_each_setting",),
     ),
+    Fault(
+        "affinity.inference.PhotoAffinity.from_grid",
+        "padding is not cut off",
+        "[:, : self.size[0], : self.size[1]]",
+        "",
+        ("steps/test_walk.py::test_the_walk_is_that_of_the_paper",),
+    ),
+    Fault(
+        "affinity.tuning.walked_scores",
+        "every alpha has the first background",
+        "competing = np.concatenate([background[None],",
+        "competing = np.concatenate([resized[:1],",
+        ("affinity/test_tuning.py",),
+    ),
+    Fault(
+        "affinity.tuning.WalkTallies.miou",
+        "absent classes count",
+        "np.divide(total, present,",
+        "np.divide(total, np.full_like(present, len(self.true)),",
+        ("affinity/test_tuning.py",),
+    ),
+    Fault(
+        "affinity.network.AffinityNet.new_parameters",
+        "the fusion learns slowly",
+        "(self.embed_low, self.embed_mid, self.embed_last, self.fuse)",
+        "(self.embed_low, self.embed_mid, self.embed_last)",
+        ("affinity/test_network.py",),
+    ),
 ]

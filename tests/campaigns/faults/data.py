@@ -68,4 +68,14 @@ FAULTS = [
         "rgb[2 - channel] |=",
         ("test_classes.py",),
     ),
+    Fault(
+        "data.masks.write_confidence",
+        "confidence is rounded down",
+        "np.rint(confidence * 255)",
+        "np.floor(confidence * 255)",
+        (
+            "steps/test_pseudo_masks.py::test_the_crf_refines_masks_and_their_confidence",
+            "data/test_masks.py",
+        ),
+    ),
 ]

@@ -79,4 +79,25 @@ FAULTS = [
         '("miou", "recall", "precision")',
         ("evaluation/test_tables.py",),
     ),
+    Fault(
+        "evaluation.comparison.Stage.scores",
+        "the best threshold of other thresholds",
+        "record.thresholds.index(record.best_threshold)",
+        "0",
+        ("steps/test_evaluate_steps.py::test_scores_computed_by_hand",),
+    ),
+    Fault(
+        "evaluation.counts.SplitCounts.add",
+        "photos without masks are counted",
+        "if found.truth is None:\n            return",
+        "if found.truth is None:\n            self.masked += 1\n            return",
+        ("steps/test_evaluate.py",),
+    ),
+    Fault(
+        "evaluation.tables._class_table",
+        "false negatives in the column of false positives",
+        "c.false_positive_share,\n                        c.false_negative_share",
+        "c.false_negative_share,\n                        c.false_positive_share",
+        ("evaluation/test_tables.py",),
+    ),
 ]

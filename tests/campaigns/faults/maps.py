@@ -78,4 +78,25 @@ FAULTS = [
             "test_maps_of_another_photo_of_that_size_or_of_other_tags_are_rejected",
         ),
     ),
+    Fault(
+        "maps.background.alpha_from_threshold",
+        "another base",
+        "math.log1p(-threshold)",
+        "math.log(1 + threshold)",
+        ("maps/test_background.py",),
+    ),
+    Fault(
+        "maps.background_choice.drawn_masked_photos",
+        "the first masked photos instead of drawn ones",
+        "random.Random(CALIBRATION_SEED).sample(masked, min(count, len(masked)))",
+        "masked[:count]",
+        ("steps/test_pseudo_masks.py::test_calibration_photos_are_drawn_and_always_the_same",),
+    ),
+    Fault(
+        "maps.background_choice.choose_background_threshold",
+        "walked maps are estimated, too",
+        'if section.threshold_from == "auto" and photos.made_by == WalkedMaps.step:',
+        "if False:",
+        ("steps/test_walk.py::test_later_steps_accept_walked_maps",),
+    ),
 ]

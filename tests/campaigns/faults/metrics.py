@@ -84,4 +84,25 @@ FAULTS = [
         '"missing" if tags[r, c] else "wrong"',
         ("metrics/test_tag_scores.py",),
     ),
+    Fault(
+        "metrics.threshold_curve._Bins.of",
+        "scores at a threshold are above it",
+        "scores > self._next.take(bins)",
+        "scores >= self._next.take(bins)",
+        ("metrics/test_threshold_curve.py",),
+    ),
+    Fault(
+        "metrics.threshold_curve.max_and_argmax",
+        "the last of equal classes",
+        "scores[channel] > best",
+        "scores[channel] >= best",
+        ("metrics/test_threshold_curve.py", "maps/test_thresholds.py"),
+    ),
+    Fault(
+        "metrics.boundary_iou.contour_band",
+        "no band at the photo's edge",
+        "band[:width] = band[-width:] = True",
+        "pass",
+        ("metrics/test_boundary_iou.py",),
+    ),
 ]

@@ -238,4 +238,42 @@ FAULTS = [
         ".sum(dim=1)",
         ("seam/test_mdc.py",),
     ),
+    Fault(
+        "seam.network._selected",
+        "channels of the first photo for all",
+        "channels[:, :, None, None]",
+        "channels[:1, :, None, None].expand(len(maps), -1, -1, -1)",
+        ("seam/test_network.py::test_each_photo_returns_its_own_channels",),
+    ),
+    Fault(
+        "seam.objective.present_channels",
+        "one tag too few",
+        "max(1, int(tags.sum(dim=1).amax()))",
+        "max(1, int(tags.sum(dim=1).amin()))",
+        ("seam/test_present_channels.py",),
+    ),
+    Fault(
+        "seam.objective.SeamObjective.forward",
+        "classification of view 1 in view 2",
+        'terms["cls2"] = losses.classification(view2.',
+        'terms["cls2"] = losses.classification(view1.',
+        ("seam/test_objective.py::test_each_view_is_classified_by_its_own_logits",),
+    ),
+    Fault(
+        "seam.pcm.correlate",
+        "the power is not used",
+        "_Spread.apply(values.to(keys.dtype), keys, power,",
+        "_Spread.apply(values.to(keys.dtype), keys, 1.0,",
+        (
+            "seam/test_pcm.py::test_the_module_uses_its_power",
+            "seam/test_pcm.py::test_tiles_equal_the_dense_affinity",
+        ),
+    ),
+    Fault(
+        "seam.mdc._dilated",
+        "every branch has dilation 1",
+        "padding=rate, dilation=rate",
+        "padding=1, dilation=1",
+        ("seam/test_mdc.py",),
+    ),
 ]

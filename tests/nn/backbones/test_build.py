@@ -87,6 +87,23 @@ def test_levels_are_chosen_by_stride(name: str) -> None:
     assert [f.shape[-1] for f in (low, mid, last)] == [16, 8, 4]
 
 
+def test_default_levels_have_stride_8_and_16_or_the_nearest_coarser() -> None:
+    for strides, chosen in (
+        ([2, 4, 8, 16, 32], (8, 16)),
+        ([4, 8, 16], (8, 16)),
+        ([4, 16, 32], (16, 16)),
+        ([2, 4], (4, 4)),
+    ):
+        assert timm_backbone._default_strides(strides) == chosen
+
+
+def test_class_tokens_are_no_part_of_the_map() -> None:
+    cells = torch.arange(2 * 5 * 6.0).view(2, 6, 5)  # 2 x 3 cells of 5 channels
+    tokens = torch.cat([torch.full((2, 3, 5), -1.0), cells], dim=1)  # after 3 other tokens
+    found = timm_backbone._as_map(tokens, torch.zeros(2, 7, 2, 3), "tokens")
+    assert torch.equal(found, cells.view(2, 2, 3, 5).permute(0, 3, 1, 2))
+
+
 def test_last_block_as_mid_level_map() -> None:
     assert build("resnet18", 32, levels=(4, 32)).channels == (64, 512, 512)
 

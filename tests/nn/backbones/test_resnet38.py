@@ -86,4 +86,5 @@ def test_bottleneck_drops_channels_only_in_training() -> None:
         assert torch.equal(block(x)[0], block(x)[0])
         for dropout in (block.dropout_2b1, block.dropout_2b2):
             dropout.train()
-        assert not torch.equal(block(x)[0], block(x)[0])
+            assert not torch.equal(block(x)[0], block(x)[0])
+            dropout.eval()
