@@ -52,8 +52,7 @@ def predict_prepared(
 
     Raises:
         DataError: a photo can't be read (unless ``skip_bad``) or changed since ``prepare``, the
-            data has other classes than the model, its probabilities aren't finite, or the masks of
-            all tagged photos show none of their tags.
+            data has other classes than the model, or its probabilities aren't finite.
         WeightsError: the model can't be read, or isn't finite.
         DeviceError: out of memory.
         RunFolderError: ``out`` was made with another model or other settings, or can't be written.

@@ -109,7 +109,7 @@ class PhotoPredictor:
             tagged: the photos whose tags are known; how many masks show none of them is counted.
 
         Raises:
-            DataError: a photo can't be read; the masks of all ``tagged`` show none of their tags.
+            DataError: a photo can't be read, and ``skip_bad`` is false.
         """
         # No file can have these names, so there are none to remove.
         unnamable = [f"{photo.id}: {photo.problem}" for photo in photos if photo.problem]
@@ -127,8 +127,8 @@ class PhotoPredictor:
             metrics={
                 "classes": list(self.segmenter.classes.names),
                 "long_side": self.labeler.settings.long_side,
-                **empty.checked_metrics(
-                    self.step.path,
+                # No error even if these are all: scores and report, which cost little, show why.
+                **empty.metrics(
                     "the predicted masks of {} show none of their tags",
                     "Train the network longer (train_segmenter.epochs; in a run with `--redo "
                     "train-segmenter`), or look at the pseudo masks it learned from.",
