@@ -1,6 +1,6 @@
 """Layout ``csv``: photos with a table of tags (see `tag_table` for the table's format).
 
-Recognized by a file ``tags.csv``, or any other ``.csv``::
+Recognized by a file ``tags.csv``, or any other ``.csv``, also one per split::
 
     DIR/tags.csv                       image,tags / a.jpg,dog / street/b.jpg,cat dog
     DIR/images/a.jpg, street/b.jpg     (or in photos/, JPEGImages/, or beside the table)
@@ -16,6 +16,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry, SourceOptions
+from tag2mask.data.layouts.class_folders.reader import is_folders
 from tag2mask.data.layouts.listing import (
     CLASS_LIST,
     MASK_FOLDER,
@@ -28,30 +29,32 @@ from tag2mask.data.layouts.listing import (
 )
 from tag2mask.data.layouts.photo_lookup import PhotoLookup, ambiguous_photo
 from tag2mask.data.layouts.splits import SplitRule
+from tag2mask.data.layouts.tables.find_tables import TAG_TABLE, find_tables, read_tables
 from tag2mask.data.layouts.tables.rows import TagRow
-from tag2mask.data.layouts.tables.tag_table import TagTable, read_tag_table
+from tag2mask.data.layouts.tables.tag_table import TagTable
 from tag2mask.errors import DataError, first_few
+
+_OR_FOLDERS = "If the tags are the names of folders, give --source folders."
 
 
 def is_csv(folder: Path) -> bool:
     """Return whether a folder has a table of tags."""
-    return bool(_candidate_tables(folder))
+    return bool(find_tables(folder))
 
 
 def read_csv(folder: Path, options: SourceOptions) -> Inventory:
     """Read a data folder whose tags are in a table (see the module's docstring).
 
-    The table is ``tags.csv``, or the folder's only ``.csv``. Photos are looked for beside it and in
-    ``images/``, ``photos/`` and ``JPEGImages/``. Masks are those of the column ``mask``, else those
-    with the photos' ids below ``masks/``.
+    The table is ``tags.csv``, or the folder's only ``.csv``, or one per split (see `find_tables`).
+    Photos are looked for beside it and in ``images/``, ``photos/`` and ``JPEGImages/``. Masks are
+    those of the column ``mask``, else those with the photos' ids below ``masks/``.
 
     Raises:
         DataError: no table, several, or a table without its columns.
     """
     root = folder.resolve()
-    path = _find_table(root)
     known = read_class_list(root)
-    table = read_tag_table(path, known)
+    table = _read_tables(root, known)
     rule = SplitRule(root, options)
     files = _TableFiles(root)
     problems = list(table.problems)
@@ -64,8 +67,14 @@ def read_csv(folder: Path, options: SourceOptions) -> Inventory:
         used.update(file.path for file in (photo, mask) if file is not None)
         if split is not None:
             entries.append(inventory_entry(row.id, split, row.tags, photo, mask, row.where))
+    if not used and entries and _may_be_stray(root):
+        raise DataError(
+            f"none of the photos in {table.name} exists: {first_few(repr(e.id) for e in entries)}",
+            where=root,
+            fix=f"Correct their paths. {_OR_FOLDERS}",
+        )
     problems += rule.problems({row.id for row in table.rows})
-    problems += _unused_photos(table, path.name, files.photos, used)
+    problems += _unused_photos(table, files.photos, used)
     problems += unmatched_masks(files.masks, used)
     return Inventory(
         "csv",
@@ -74,15 +83,30 @@ def read_csv(folder: Path, options: SourceOptions) -> Inventory:
         tuple(entries),
         tuple(problems),
         tuple(sorted({row.split or "train" for row in table.rows})),
-        tag_source=path.name,
+        tag_source=table.name,
         class_list="" if known is None else CLASS_LIST,
         names_from_tags=known is None,
         remarks=table.remarks + files.lookup.remarks,
     )
 
 
+def _read_tables(root: Path, known: Sequence[str] | None) -> TagTable:
+    """Read the tables of a data folder; errors mention class folders beside a table."""
+    try:
+        return read_tables(root, known)
+    except DataError as error:
+        if not _may_be_stray(root):
+            raise
+        raise DataError(error.what, where=error.where, fix=f"{error.fix} {_OR_FOLDERS}") from None
+
+
+def _may_be_stray(root: Path) -> bool:
+    """Return whether the tables may have nothing to do with the photos, which are in folders."""
+    return is_folders(root) and not (root / TAG_TABLE).is_file()
+
+
 def _unused_photos(
-    table: TagTable, name: str, photos: Sequence[FoundFile], used: Collection[str]
+    table: TagTable, photos: Sequence[FoundFile], used: Collection[str]
 ) -> list[DataProblem]:
     """Return a warning where photos are not in the table."""
     if not all(problem.warning for problem in table.problems):
@@ -90,31 +114,8 @@ def _unused_photos(
     unused = [file.path for file in photos if file.path not in used]
     if not unused:
         return []
-    message = f"{len(unused)} photos are not in {name} and are not used: {first_few(unused)}"
+    message = f"{len(unused)} photos are not in {table.name} and are not used: {first_few(unused)}"
     return [DataProblem(message, warning=True)]
-
-
-def _candidate_tables(folder: Path) -> list[Path]:
-    if (folder / "tags.csv").is_file():
-        return [folder / "tags.csv"]
-    return sorted(p for p in folder.glob("*.csv") if p.is_file() and not p.name.startswith("."))
-
-
-def _find_table(root: Path) -> Path:
-    tables = _candidate_tables(root)
-    if not tables:
-        raise DataError(
-            "no table of tags",
-            where=root,
-            fix="Put a tags.csv there whose first line is `image,tags`.",
-        )
-    if len(tables) > 1:
-        raise DataError(
-            f"several tables: {', '.join(t.name for t in tables)}",
-            where=root,
-            fix="Name the one to be read tags.csv.",
-        )
-    return tables[0]
 
 
 class _TableFiles:

@@ -40,6 +40,8 @@ class Table(NamedTuple):
     """A table: its header and the lines that have any text."""
 
     path: Path
+    name: str
+    """Of the file, for messages."""
     header: list[str]
     """Names of the columns without quotes."""
     quotes_all: bool
@@ -67,11 +69,15 @@ class Table(NamedTuple):
 
     def where(self, line: TableLine) -> str:
         """Return file and line, for messages."""
-        return f"{self.path.name} line {line.number}"
+        return f"{self.name} line {line.number}"
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, name: str | None = None) -> Table:
     """Read the header and the lines of a table.
+
+    Args:
+        path: the file.
+        name: of the file, for messages; None: without its folder.
 
     Raises:
         DataError: it is empty, or it can't be read.
@@ -89,7 +95,9 @@ def read_table(path: Path) -> Table:
     mark = separator[1] if separator else _separator(header)
     names = _without_empty_end([unquoted(cell) for cell in split_cells(header, mark) or [header]])
     quotes_all = header.lstrip().startswith('"')
-    return Table(path, names, quotes_all, list(_lines(lines, first + 1, mark, len(names))))
+    return Table(
+        path, name or path.name, names, quotes_all, list(_lines(lines, first + 1, mark, len(names)))
+    )
 
 
 def unquoted(cell: str) -> str:

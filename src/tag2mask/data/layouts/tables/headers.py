@@ -194,9 +194,7 @@ def _misspelled(table: Table, used: Collection[int]) -> list[DataProblem]:
     for index, name in enumerate(table.header):
         close = difflib.get_close_matches(name.lower(), ("split", "mask"), n=1, cutoff=0.8)
         if close and index not in used:
-            message = (
-                f"column {name!r} of {table.path.name} is not read; did you mean {close[0]!r}?"
-            )
+            message = f"column {name!r} of {table.name} is not read; did you mean {close[0]!r}?"
             problems.append(DataProblem(message, warning=True))
     return problems
 

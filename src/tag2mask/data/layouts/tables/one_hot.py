@@ -51,7 +51,7 @@ def find_class_columns(table: Table, used: Collection[int]) -> ClassColumns:
         return ClassColumns(tuple(found), ())
     message = (
         f"empty cells in columns of 0 and 1 count as 0: {first_few(map(repr, gaps))} "
-        f"({table.path.name}); if they mean that nobody has looked, leave out the photo"
+        f"({table.name}); if they mean that nobody has looked, leave out the photo"
     )
     return ClassColumns(tuple(found), (DataProblem(message, warning=True),))
 

@@ -42,19 +42,24 @@ class TagTable:
     problems: tuple[DataProblem, ...]
     remarks: tuple[str, ...] = ()
     """How the table was understood (see `Inventory.remarks`)."""
+    name: str = ""
+    """The file, for messages."""
 
 
-def read_tag_table(path: Path, known: Sequence[str] | None = None) -> TagTable:
+def read_tag_table(
+    path: Path, known: Sequence[str] | None = None, name: str | None = None
+) -> TagTable:
     """Read a table of tags.
 
     Args:
         path: the file.
         known: class names; they decide which words in a cell are one name.
+        name: of the file, for messages; None: without its folder.
 
     Raises:
         DataError: unreadable, empty, or a header without the required columns.
     """
-    table = read_table(path)
+    table = read_table(path, name)
     columns = find_columns(table)
     cells = (cell for index in columns.tags for cell in table.cells(index))
     style = find_style(
@@ -75,7 +80,8 @@ def read_tag_table(path: Path, known: Sequence[str] | None = None) -> TagTable:
     if any(len(cell.tags.names) > 1 for cell in reader.tagged):
         remarks += (f"several tags in a cell are separated by {style.describe()}",)
     joined = join_rows(rows)
-    return TagTable(joined.rows, (*problems, *joined.problems), (*remarks, *joined.remarks))
+    remarks += joined.remarks
+    return TagTable(joined.rows, (*problems, *joined.problems), remarks, table.name)
 
 
 class _LineReader:

@@ -1,0 +1,149 @@
+"""Which tables of a data folder hold its tags: one, or one per split.
+
+::
+
+    DIR/tags.csv    or DIR/labels.csv    or DIR/train.csv, val.csv    or DIR/train/_classes.csv,
+                                                                         DIR/valid/_classes.csv
+
+Photos in a table inside of a split's folder are named by their paths there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tag2mask.data.inventory import DataProblem
+from tag2mask.data.layouts.ids import without_suffix
+from tag2mask.data.layouts.listing import subfolders
+from tag2mask.data.layouts.splits import usual_split
+from tag2mask.data.layouts.tables.rows import TagRow, join_rows
+from tag2mask.data.layouts.tables.tag_table import TagTable, read_tag_table
+from tag2mask.errors import DataError, first_few
+
+TAG_TABLE = "tags.csv"
+_IN_FOLDERS = ("_classes.csv", "metadata.csv")
+_OTHER_WORDS = frozenset(
+    {"label", "labels", "tag", "tags", "class", "classes", "annotation", "annotations", "data"}
+    | {"df", "image", "images", "photo", "photos", "set", "list", "metadata"}
+)
+"""Words in a table's name beside its split."""
+
+
+class FoundTable(NamedTuple):
+    """A table of a data folder."""
+
+    path: Path
+    name: str
+    """Relative to the data folder."""
+    split: str
+    """By its name or folder; empty: none."""
+
+
+def find_tables(root: Path) -> list[FoundTable]:
+    """Return the tables that may hold a data folder's tags; more than one per split is an error."""
+    if (root / TAG_TABLE).is_file():
+        return [FoundTable(root / TAG_TABLE, TAG_TABLE, "")]
+    own = [FoundTable(path, path.name, _split_of_name(path.stem)) for path in _tables_in(root)]
+    if own:
+        split = [table for table in own if table.split]
+        return split if len({table.split for table in split}) > 1 else own
+    found = []
+    for folder in subfolders(root):
+        if usual_split(folder) and _has_photos(root / folder):
+            paths = _tables_in(root / folder)
+            known = [path for path in paths if path.name in _IN_FOLDERS]
+            found += [
+                FoundTable(path, f"{folder}/{path.name}", usual_split(folder) or "")
+                for path in known or paths
+            ]
+    return found
+
+
+def read_tables(root: Path, known: Sequence[str] | None = None) -> TagTable:
+    """Read a data folder's table of tags, or those of its splits as one.
+
+    Args:
+        root: the data folder.
+        known: class names (see `read_tag_table`).
+
+    Raises:
+        DataError: there is none, several that aren't those of splits, or one can't be read.
+    """
+    found = find_tables(root)
+    if not found:
+        raise DataError(
+            "no table of tags",
+            where=root,
+            fix=f"Put a {TAG_TABLE} there whose first line is `image,tags`.",
+        )
+    splits = {table.split for table in found}
+    if len(splits) < len(found) or ("" in splits and len(found) > 1):
+        raise DataError(
+            f"several tables: {', '.join(table.name for table in found)}",
+            where=root,
+            fix=f"Name the one to be read {TAG_TABLE}.",
+        )
+    problems = _not_read(root, found)
+    tables: list[TagTable] = []
+    for table in sorted(found, key=lambda table: ("", "train", "val", "test").index(table.split)):
+        try:
+            tables.append(_read(table, known))
+        except DataError as error:
+            if table.split != "test" or len(found) == 1:
+                raise
+            message = f"{table.name} is not read: {error.what}"
+            problems.append(DataProblem(message, warning=True))
+    joined = join_rows([row for table in tables for row in table.rows])
+    return TagTable(
+        joined.rows,
+        (*problems, *(p for table in tables for p in table.problems), *joined.problems),
+        tuple(dict.fromkeys(r for table in tables for r in table.remarks)) + joined.remarks,
+        ", ".join(table.name for table in tables),
+    )
+
+
+def _tables_in(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.glob("*.csv") if p.is_file() and not p.name.startswith("."))
+
+
+def _split_of_name(stem: str) -> str:
+    """Return the split that a table's name has: ``train_labels``; empty: none."""
+    words = re.findall(r"[^\W\d_]+", stem.casefold())
+    rest = [word for word in words if word not in _OTHER_WORDS]
+    return usual_split(rest[0]) or "" if len(rest) == 1 else ""
+
+
+def _has_photos(folder: Path) -> bool:
+    """Return whether a folder has photos itself, not only folders of classes."""
+    return any(without_suffix(path.name) != path.name for path in folder.iterdir())
+
+
+def _not_read(root: Path, found: Sequence[FoundTable]) -> list[DataProblem]:
+    """Return a warning of other tables beside those of the splits."""
+    read = {table.path for table in found}
+    other = [path.name for path in _tables_in(root) if path not in read]
+    if not other or found[0].name == TAG_TABLE:
+        return []
+    message = f"tables that are not read, as others are named after splits: {first_few(other)}"
+    return [DataProblem(message, warning=True)]
+
+
+def _read(found: FoundTable, known: Sequence[str] | None) -> TagTable:
+    """Read a table; its rows get its split and the paths below the data folder."""
+    table = read_tag_table(found.path, known, found.name)
+    folder = found.name.rpartition("/")[0]
+    rows = tuple(
+        _in_folder(row, folder)._replace(split=row.split or found.split) for row in table.rows
+    )
+    return TagTable(rows, table.problems, table.remarks, table.name)
+
+
+def _in_folder(row: TagRow, folder: str) -> TagRow:
+    """Return a row whose paths are below a folder."""
+    if not folder:
+        return row
+    image, mask = (f"{folder}/{path}" if path else "" for path in (row.image, row.mask))
+    return row._replace(id=f"{folder}/{row.id}", image=image, mask=mask)
