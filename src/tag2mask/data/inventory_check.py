@@ -153,7 +153,7 @@ def _tag_problems(inventory: Inventory) -> list[DataProblem]:
         DataProblem(
             f"unknown tag {tag!r}{nearest_hint(tag, inventory.class_names)} "
             f"({describe_photos(tagged)}; {inventory.tag_source}); correct the tag or add it to "
-            f"{inventory.class_list or 'the classes'}"
+            f"{inventory.class_list or 'a classes.txt'}"
             + ("; if it is several tags, separate them by ';'" if " " in tag else "")
         )
         for tag, tagged in sorted(photos.items())

@@ -6,6 +6,7 @@ import pytest
 from data_folders import annotation_xml, label_vector, write_labels, write_photo
 
 from tag2mask.classes import VOC_NAMES
+from tag2mask.data.check import check_data
 from tag2mask.data.inventory import SourceOptions
 from tag2mask.data.layouts.voc import is_voc, read_voc
 from tag2mask.errors import DataError
@@ -131,6 +132,35 @@ def test_own_classes_background_first_or_left_out(tmp_path):
     root = _voc(tmp_path)
     (root / "classes.txt").write_text("background\nperson\ndog\ncat\n")
     assert read_voc(root, SourceOptions()).class_names == ("person", "dog", "cat")
+
+
+def _own_names(root: Path) -> Path:
+    for name, tag in (("a", "widget"), ("b", "gadget")):
+        write_photo(root / f"JPEGImages/{name}.jpg")
+        (root / "Annotations").mkdir(exist_ok=True)
+        (root / f"Annotations/{name}.xml").write_text(annotation_xml(tag))
+    (root / "ImageSets/Main").mkdir(parents=True)
+    (root / "ImageSets/Main/train.txt").write_text("a\nb\n")
+    return root
+
+
+def test_classes_of_a_label_map(tmp_path):
+    lines = "# label:color_rgb:parts:actions\nbackground:0,0,0::\nwidget:1,2,3::\ngadget:4,5,6::\n"
+    (_own_names(tmp_path) / "labelmap.txt").write_text(lines)
+    found = read_voc(tmp_path, SourceOptions())
+    assert found.class_names == ("widget", "gadget") and found.problems == ()
+    assert found.class_list == "labelmap.txt"
+    (tmp_path / "classes.txt").write_text("gadget\nwidget\n")
+    assert read_voc(tmp_path, SourceOptions()).class_names == ("gadget", "widget")
+
+
+def test_own_classes_without_a_list(tmp_path):
+    found = read_voc(_own_names(tmp_path), SourceOptions())
+    assert found.class_names == ("gadget", "widget") and found.names_from_tags
+    write_photo(tmp_path / "SegmentationClass/a.png")  # the order of the classes is not known
+    assert read_voc(tmp_path, SourceOptions()).class_names == VOC_NAMES
+    unknown = [p for p in check_data(tmp_path).errors if "unknown tag 'gadget'" in p]
+    assert "add it to a classes.txt" in unknown[0]
 
 
 def test_missing_and_damaged_annotations_are_named(tmp_path):

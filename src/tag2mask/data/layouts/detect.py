@@ -12,21 +12,24 @@ inside a VOC folder is then a source of tags, not a layout of its own. An exampl
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from tag2mask.data.inventory import Inventory, SourceOptions
+from tag2mask.data.inventory import DataProblem, Inventory, SourceOptions
 from tag2mask.data.layouts.class_folders.reader import is_folders, read_folders
 from tag2mask.data.layouts.coco.reader import is_coco, read_coco
 from tag2mask.data.layouts.csv_table import is_csv, read_csv
+from tag2mask.data.layouts.exports import check_no_defect_data, find_export
 from tag2mask.data.layouts.names import leave_out_non_classes
 from tag2mask.data.layouts.voc import is_voc, read_voc
 from tag2mask.errors import DataError
 
 Layout = Literal["auto", "voc", "coco", "csv", "folders"]
+_PAGE = "docs/reference/data.md"
 _FIX = (
     "Give a VOC folder, COCO JSON, photos with a tags.csv, or one folder of photos per class "
-    "(docs/reference/data.md)."
+    f"({_PAGE})."
 )
 
 
@@ -70,9 +73,34 @@ def read_inventory(
     options = options or SourceOptions()
     if layout != "auto":
         return leave_out_non_classes(_READERS[layout].read(folder, options))
-    for reader in _READERS.values():
-        if reader.matches(folder):
+    for name, reader in _READERS.items():
+        if name != "folders" and reader.matches(folder):
             return leave_out_non_classes(reader.read(folder, options))
-    raise DataError(
-        "no tagged photos found: the folder has none of the known layouts", where=folder, fix=_FIX
-    )
+    return leave_out_non_classes(_read_without_tag_files(folder, options))
+
+
+def _read_without_tag_files(folder: Path, options: SourceOptions) -> Inventory:
+    """Read a folder that has no file of tags, or one that isn't read.
+
+    Raises:
+        DataError: no class folders; the error names the file.
+    """
+    export = find_export(folder)
+    check_no_defect_data(folder, options.train_split)
+    try:
+        if not is_folders(folder):
+            raise DataError(
+                "no tagged photos found: the folder has none of the known layouts",
+                where=folder,
+                fix=_FIX,
+            )
+        found = read_folders(folder, options)
+    except DataError as error:
+        if export is None:
+            raise
+        what = f"{error.what}; {export.what}"
+        raise DataError(what, where=folder, fix=f"{export.fix} See {_PAGE}.") from None
+    if export is None:
+        return found
+    warning = f"{export.what}; the folders count as classes: remove it, or put it elsewhere"
+    return replace(found, problems=(*found.problems, DataProblem(warning, warning=True)))

@@ -8,16 +8,18 @@ Recognized by a folder ``JPEGImages`` with ``ImageSets`` beside it::
         Annotations/<id>.xml, or tags.csv, or cls_labels.npy
         SegmentationClass/<id>.png, SegmentationClassAug/<id>.png    masks, optional
         classes.txt               optional: one class name per line, background first or left out
+        labelmap.txt              CVAT's list of classes, where there is no classes.txt
 
 Any text file of ids may be the split list, also psa's lists of two columns; a mask named there is
-preferred. See `voc_tags` for where the tags come from.
+preferred. See `voc_tags` for where the tags come from. Without a list, the classes are VOC's; where
+none of the names found is VOC's and there are no masks, they are the names found.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tag2mask.classes import VOC_NAMES
+from tag2mask.classes import VOC_NAMES, name_kind
 from tag2mask.data.inventory import (
     SPLITS,
     DataProblem,
@@ -33,6 +35,7 @@ from tag2mask.data.layouts.listing import (
     inventory_entry,
     list_images,
     read_class_list,
+    read_lines,
 )
 from tag2mask.data.layouts.photo_lookup import PhotoLookup, ambiguous_photo
 from tag2mask.data.layouts.splits import ListedPhoto, find_list, read_id_list
@@ -40,6 +43,8 @@ from tag2mask.data.layouts.voc_tags import PHOTO_FOLDER, find_voc_tags
 from tag2mask.errors import DataError, first_few, nearest_hint
 
 _MASK_FOLDERS = ("SegmentationClass", "SegmentationClassAug")
+_LABEL_MAP = "labelmap.txt"
+"""CVAT writes one line per class: its name, its color in masks, its parts and its actions."""
 _LIST_FOLDERS = ("ImageSets/Segmentation", "ImageSets/Main", "ImageSets")
 
 
@@ -61,8 +66,8 @@ def read_voc(folder: Path, options: SourceOptions) -> Inventory:
             where=folder,
             fix="Give the folder that contains VOC2012, or --source.",
         )
-    class_list = read_class_list(root)
-    names = class_list or VOC_NAMES
+    classes, class_list = _read_classes(root)
+    names = classes or VOC_NAMES
     problems: list[DataProblem] = []
     tags = find_voc_tags(root, options, names, problems)
     files = list_images(root, PHOTO_FOLDER)
@@ -80,17 +85,47 @@ def read_voc(folder: Path, options: SourceOptions) -> Inventory:
     problems += masks.problems()
     known = {without_suffix(file.path).removeprefix(f"{PHOTO_FOLDER}/") for file in files}
     problems += tags.missing_photos(known | {entry.id for entry in entries})
+    found = {tag for entry in entries for tag in entry.tags}
+    # With masks, the order of the names matters, so that a list must give it.
+    own_names = (
+        classes is None
+        and bool(found)
+        and found.isdisjoint(VOC_NAMES)
+        and not any(entry.mask for entry in entries)
+    )
     return Inventory(
         "voc",
         root,
-        names,
+        tuple(sorted(found)) if own_names else names,
         tuple(entries),
         tuple(problems),
         tuple(listed_by_split),
         tag_source=tags.name,
-        class_list="" if class_list is None else CLASS_LIST,
+        class_list=class_list,
+        names_from_tags=own_names,
         remarks=photos.remarks,
     )
+
+
+def _read_classes(root: Path) -> tuple[tuple[str, ...] | None, str]:
+    """Return the listed classes, and the file: ``classes.txt``, or CVAT's label map.
+
+    Raises:
+        DataError: the file can't be read or lists no class.
+    """
+    classes = read_class_list(root)
+    if classes is not None:
+        return classes, CLASS_LIST
+    if not (root / _LABEL_MAP).is_file():
+        return None, ""
+    lines = [line.strip() for line in read_lines(root / _LABEL_MAP)]
+    names = [line.partition(":")[0].strip() for line in lines if line and line[0] != "#"]
+    classes = tuple(name for name in names if name_kind(name) in ("class", "nothing"))
+    if not classes:
+        raise DataError(
+            f"{_LABEL_MAP} names no class", where=root, fix=f"List the classes in {CLASS_LIST}."
+        )
+    return classes, _LABEL_MAP
 
 
 def _voc_root(folder: Path) -> Path | None:
