@@ -5,15 +5,19 @@ from __future__ import annotations
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFile, PngImagePlugin
 
+from tag2mask.data import images, masks
 from tag2mask.data.decoding import opening
+from tag2mask.data.decoding.budget import PixelBudget
 from tag2mask.data.images import image_size, read_image
-from tag2mask.errors import DataError
+from tag2mask.errors import DataError, DeviceError
 
 pytestmark = pytest.mark.smoke
 
@@ -306,6 +310,50 @@ def test_pillows_settings_are_not_changed(tmp_path: Path, monkeypatch: pytest.Mo
     read_image(tmp_path / "x.png")
     image_size(tmp_path / "x.png")
     assert seen == [before] * 2
+
+
+@pytest.mark.parametrize("error", opening.DECODE_ERRORS)
+def test_whatever_a_decoder_raises_names_the_photo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    photo().save(tmp_path / "x.png")
+
+    def fail(self: PngImagePlugin.PngImageFile) -> None:
+        raise struct.error if error is struct.error else error("damaged")
+
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", fail)
+    with pytest.raises((DataError, DeviceError), match=r"x\.png"):
+        read_image(tmp_path / "x.png")
+
+
+class RecordedBudget(PixelBudget):
+    """Lists the pixels of the images."""
+
+    def __init__(self) -> None:
+        super().__init__(10**9)
+        self.shares: list[int] = []
+
+    @contextmanager
+    def share(self, pixels: int) -> Iterator[None]:
+        self.shares.append(pixels)
+        with super().share(pixels):
+            yield
+
+
+def test_photos_and_masks_take_their_share_of_the_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget = RecordedBudget()
+    monkeypatch.setattr(images, "DECODING", budget)
+    monkeypatch.setattr(masks, "DECODING", budget)
+    photo(300, 400).save(tmp_path / "x.jpg")
+    Image.new("L", (7, 9)).save(tmp_path / "mask.png")
+    read_image(tmp_path / "x.jpg")
+    read_image(tmp_path / "x.jpg", at_least=50)  # a progressive one takes memory for all pixels
+    masks.read_mask(tmp_path / "mask.png", 1)
+    assert budget.shares == [120_000, 120_000, 63]
+    image_size(tmp_path / "x.jpg")  # decodes nothing
+    assert len(budget.shares) == 3
 
 
 def test_real_photos(shared: Path) -> None:

@@ -81,3 +81,12 @@ def test_a_tiff_cut_off_in_its_header_is_damaged(tmp_path: Path, length: int) ->
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(DataError, match=r"can't be read: damaged TIFF header.*x\.tif.*cut off"):
         read_image(path)
+
+
+def test_bits_that_no_number_has_are_damage(tmp_path: Path) -> None:
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, np.ones((6, 8), np.float64))
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].tags["BitsPerSample"].overwrite(1000)
+    with pytest.raises(DataError, match=r"can't be read: damaged TIFF header"):
+        read_image(path)

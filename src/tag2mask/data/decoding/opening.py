@@ -58,6 +58,7 @@ DECODE_ERRORS = (
     IndexError,
     OverflowError,
     MemoryError,
+    RuntimeError,
     struct.error,
     zlib.error,
     Image.DecompressionBombError,

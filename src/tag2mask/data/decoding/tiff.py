@@ -9,6 +9,8 @@ from PIL import TiffImagePlugin
 
 _NUMBERS = {2: " (signed)", 3: " (floating point)", 5: " (complex)", 6: " (complex)"}
 """Kind of numbers by the tag SampleFormat; none: unsigned."""
+_REAL_BITS = frozenset(range(1, 33)) | {64, 128}
+"""Bits of a number; others are those of a damaged header."""
 _COMPRESSED = 2
 """The least value of the tag Compression that isn't uncompressed."""
 _SEPARATE_PLANES = 2
@@ -31,7 +33,7 @@ def describe_tiff(file: BinaryIO) -> str | None:
         file.seek(tags.next)
         tags.load(file)
         has_pixels = TiffImagePlugin.STRIPOFFSETS in tags or TiffImagePlugin.TILEOFFSETS in tags
-        return _pixels(tags) if has_pixels else None
+        return _pixels(tags) if has_pixels and set(_bits(tags)) <= _REAL_BITS else None
     except (SyntaxError, ValueError, TypeError, KeyError, IndexError, OSError, struct.error):
         return None
 
