@@ -13,6 +13,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from tag2mask.text.escaping import visible
+from tag2mask.text.excerpt import shortened
+
+_LONGEST_TEXT, _LONGEST_LINE = 4000, 1000
+"""Characters of a part of a message, and of one of many problems."""
 _LONGEST_NAME = 100
 """Characters of a name that may be a misspelled one; comparing longer ones takes long."""
 
@@ -40,11 +45,12 @@ class Tag2MaskError(Exception):
         self.what = what
         self.where = where
         self.fix = fix
-        message = what.rstrip(".")
+        message = shortened(visible(what), _LONGEST_TEXT).rstrip(".")
         if where is not None:
-            message += f" [{where}]"
+            message += f" [{shortened(visible(str(where)), _LONGEST_TEXT)}]"
         if fix is not None:
-            message += f"{'' if message.endswith('?') else '.'} {fix}"
+            message += f"{'' if message.endswith('?') else '.'} "
+            message += shortened(visible(fix), _LONGEST_TEXT)
         super().__init__(message)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -116,7 +122,9 @@ class ProblemsError(DataError):
         fix: str | None = None,
     ) -> None:
         self.problems = tuple(problems)
-        shown = "".join(f"\n  - {p}" for p in self.problems[:50])
+        shown = "".join(
+            f"\n  - {shortened(visible(problem), _LONGEST_LINE)}" for problem in self.problems[:50]
+        )
         if len(self.problems) > 50:
             shown += f"\n  - ... and {len(self.problems) - 50} more"
         super().__init__(title, where=where, fix=fix)

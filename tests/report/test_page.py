@@ -12,7 +12,19 @@ from blocks_page import EVIL, LONG, page_of_all_blocks
 from PIL import Image
 
 from tag2mask.evaluation.wording import percent, with_unit
-from tag2mask.report.page import Cell, Column, PageTable, difference, picture, render
+from tag2mask.report.page import (
+    Cell,
+    Column,
+    Figures,
+    Note,
+    Page,
+    PageSection,
+    PageTable,
+    difference,
+    picture,
+    render,
+)
+from tag2mask.report.plot_figure import PlotFigure, inline_svg
 
 pytestmark = pytest.mark.smoke
 
@@ -88,3 +100,18 @@ def test_percent(share: float | None, text: str) -> None:
 )
 def test_difference(share: float | None, reference: float | None, cell: Cell) -> None:
     assert difference(share, reference) == cell
+
+
+def test_names_are_shown_as_they_are() -> None:
+    name = "<script>alert(1)</script>\u202e\x1b[2J$x$"
+    figure = PlotFigure((200, 100))
+    axes = figure.add_subplot()
+    axes.set_title(name)
+    axes.set_xlabel(r"$\frac{$")
+    plot = inline_svg(figure, name)
+    section = PageSection(name, name, (Note(name), Figures(((name, plot),), caption=name)), name)
+    html = render(Page(name, name, (section,), name))
+    assert "<script" not in html
+    assert not set("\u202e\x1b") & set(html)
+    assert html.count(r"&lt;script&gt;alert(1)&lt;/script&gt;\u202e\x1b[2J$x$") >= 9
+    assert r"$\frac{$" in html

@@ -41,6 +41,7 @@ from tag2mask.pipeline.run import start_runtime
 from tag2mask.pipeline.status import RECIPE, is_run_recipe, section_of
 from tag2mask.recipe.fields import Section
 from tag2mask.runtime.ranks import on_first_rank
+from tag2mask.text.escaping import visible
 from tag2mask.version import __version__
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def ablate(
     for row, message in failing.items():
         announce(f"row {row!r} will fail: {message}")
     for number, trial in enumerate(execution_order(trials), 1):
-        announce(f"{number}/{len(trials)}: {trial.row.name}, seed {trial.seed}")
+        announce(f"{number}/{len(trials)}: {visible(trial.row.name)}, seed {trial.seed}")
         is_new = not (trial.folders[Evaluation] / MANIFEST).is_file()
         result = found[trial.row.name, trial.seed] = _run(data, trial, failed, runtime)
         if result.message:

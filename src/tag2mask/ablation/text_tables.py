@@ -8,6 +8,7 @@ from tag2mask.ablation.records import MASKS, AblationScores, RowScores, Statisti
 from tag2mask.evaluation.records import NO_THRESHOLD
 from tag2mask.evaluation.tables import markdown_table
 from tag2mask.evaluation.wording import percent
+from tag2mask.text.escaping import latex_text, markdown_block, markdown_text
 
 NO_OWN_MEASURE = "No row has a value of its own measure; the other measures are listed below."
 MEASURE_HEAD = (
@@ -22,24 +23,6 @@ MEASURE_HEAD = (
     "on",
 )
 """Columns of `measure_rows`."""
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "–": "--",
-    "−": "$-$",
-    "±": r"$\pm$",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-}
 
 
 def markdown_report(scores: AblationScores) -> str:
@@ -48,14 +31,17 @@ def markdown_report(scores: AblationScores) -> str:
     measures = measure_rows(scores)
     if measures:
         parts += ["## Every measure", markdown_table(MEASURE_HEAD, measures)]
-    failed = [f"- {name}, seed {seed}: {message}" for name, seed, message in failures(scores)]
+    failed = [
+        f"- row {markdown_text(name)}, seed {seed}: {markdown_text(message)}"
+        for name, seed, message in failures(scores)
+    ]
     if failed:
         parts += ["## Failed", "\n".join(failed)]
     commands = "\n".join(row.trials[0].command for row in scores.rows)
     parts += [
         "## Commands",
         f"An ordinary run for each row, seed {scores.seeds[0]}:",
-        f"```\n{commands}\n```",
+        markdown_block(commands),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -65,11 +51,11 @@ def overview(scores: AblationScores) -> str:
     parts = [f"{state_text(scores)}."]
     for split in scores.splits:
         parts += [
-            f"## {rows_basis_text(scores, split)}",
+            f"## {markdown_text(rows_basis_text(scores, split))}",
             markdown_table(own_head(scores), own_rows(scores, split)),
         ]
     if scores.splits:
-        parts.append(reading_text(scores))
+        parts.append(markdown_text(reading_text(scores)))
     elif scores.counts["done"]:
         parts.append(NO_OWN_MEASURE)
     return "\n\n".join(parts)
@@ -101,11 +87,6 @@ def latex_table(scores: AblationScores) -> str:
         r"\end{table*}",
     ]
     return "\n".join(lines) + "\n"
-
-
-def latex_text(text: str) -> str:
-    """Escape all special characters of LaTeX."""
-    return "".join(_LATEX.get(character, character) for character in text)
 
 
 def state_text(scores: AblationScores) -> str:

@@ -161,7 +161,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder to write.")] = Path("runs/demo"),
 ) -> None:
     """Run everything on a small generated data set: plain CAM against SEAM."""
-    from tag2mask.cli.console import show_run
+    from tag2mask.cli.console import print_text, show_run
     from tag2mask.cli.tables import show_scores
     from tag2mask.pipeline import run as pipeline
 
@@ -169,10 +169,10 @@ def demo(
     if not is_first_process():
         return
     for name, result in results.items():
-        print(f"\n{name}:")
+        print_text(f"\n{name}:")
         show_run(result)
     show_scores({name: result.handles[Evaluation.step] for name, result in results.items()})
-    print(f"The report: {out / ReportPage.step / 'index.html'}")
+    print_text(f"The report: {out / ReportPage.step / 'index.html'}")
 
 
 @app.command("run", rich_help_panel=START)
@@ -288,9 +288,10 @@ def recipe_show(
     overrides: Overrides = None,
 ) -> None:
     """Print a recipe with every setting."""
+    from tag2mask.cli.console import print_text
     from tag2mask.recipe.loading import dump_recipe, load_recipe
 
-    print(dump_recipe(load_recipe(recipe, overrides or ())), end="")
+    print_text(dump_recipe(load_recipe(recipe, overrides or ())).rstrip())
 
 
 @recipe_app.command("check")
@@ -301,10 +302,11 @@ def recipe_check(
     overrides: Overrides = None,
 ) -> None:
     """Check a recipe for unknown settings and impossible values, all at once."""
+    from tag2mask.cli.console import print_text
     from tag2mask.recipe.loading import load_recipe
 
     load_recipe(recipe, overrides or ())
-    print(f"{recipe}: fine")
+    print_text(f"{recipe}: fine")
 
 
 _GROUPS: dict[str, tuple[Callable[..., None], ...]] = {

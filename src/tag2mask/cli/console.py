@@ -16,6 +16,7 @@ from tag2mask.artifacts.handles import (
 )
 from tag2mask.artifacts.manifest import MANIFEST
 from tag2mask.errors import first_few
+from tag2mask.text.escaping import visible
 
 if TYPE_CHECKING:
     from tag2mask.pipeline.run import RunResult
@@ -35,14 +36,19 @@ _NOT_LEARNED = (
 
 
 def print_message(message: str) -> None:
-    """Print a message to the standard error."""
-    print(message, file=sys.stderr, flush=True)
+    """Print a message to the standard error, as text that changes nothing on a terminal."""
+    print(visible(message, lines=True), file=sys.stderr, flush=True)
+
+
+def print_text(text: str) -> None:
+    """Print lines to the standard output, as text that changes nothing on a terminal."""
+    print(visible(text, lines=True), flush=True)
 
 
 def show_understood(lines: Sequence[str]) -> None:
     """Print what was understood of the data or of the photos; what follows may take hours."""
     for line in lines:
-        print(line, flush=True)
+        print_text(visible(line))
 
 
 def show_handle(handle: Handle, *, width: int = 0) -> None:
@@ -54,10 +60,8 @@ def show_handle(handle: Handle, *, width: int = 0) -> None:
     """
     page = handle.path / "index.html"
     counts = ", ".join(f"{count} {name}" for name, count in handle.manifest.counts.items())
-    print(
-        f"{handle.step:>{width}}: {page if page.is_file() else handle.path}"
-        + (f" ({counts})" if counts else "")
-    )
+    folder = page if page.is_file() else handle.path
+    print_text(visible(f"{handle.step:>{width}}: {folder}" + (f" ({counts})" if counts else "")))
 
 
 def show_findings(handle: Handle) -> None:
@@ -71,13 +75,13 @@ def show_warnings(handle: Handle) -> None:
     metrics = handle.manifest.metrics
     warnings = metrics.get("warnings", ())
     for message in warnings[:_SHOWN_WARNINGS]:
-        print_message(f"warning: {message}")
+        print_message(visible(f"warning: {message}"))
     if len(warnings) > _SHOWN_WARNINGS:
         print_message(f"{len(warnings) - _SHOWN_WARNINGS} more warnings: {handle.path / MANIFEST}")
     for step, key, what in _NOT_LEARNED:
         if handle.step == step and (photos := metrics.get(key)):
             print_message(
-                f"not used to train {what}: {first_few(photos, _SHOWN_SKIPPED)} "
+                f"not used to train {what}: {visible(first_few(photos, _SHOWN_SKIPPED))} "
                 "(listed in manifest.json)"
             )
 
@@ -92,6 +96,6 @@ def show_run(result: RunResult) -> None:
 def show_skipped(skipped: Sequence[str]) -> None:
     """Print the first skipped photos and how many more there are."""
     for line in skipped[:_SHOWN_SKIPPED]:
-        print_message(f"left out: {line}")
+        print_message(visible(f"left out: {line}"))
     if len(skipped) > _SHOWN_SKIPPED:
         print_message(f"left out: {len(skipped) - _SHOWN_SKIPPED} more, listed in manifest.json")

@@ -104,7 +104,7 @@ def ablate(
     from tag2mask.ablation import run as ablation
     from tag2mask.ablation.table import load_table
     from tag2mask.ablation.trials import plan_ablation
-    from tag2mask.cli.console import print_message
+    from tag2mask.cli.console import print_message, print_text
     from tag2mask.cli.tables import show_trials
 
     ablation_table = load_table(table)
@@ -127,7 +127,7 @@ def ablate(
         announce=print_message if is_first_process() else lambda _: None,
     )
     if is_first_process():
-        print(f"{ablation.overview(scores)}\n\nThe page: {out / ablation.PAGE}")
+        print_text(f"{ablation.overview(scores)}\n\nThe page: {out / ablation.PAGE}")
     failed = scores.counts["failed"]
     if failed:
         print_message(f"{failed} failed; the same command tries them again")

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import yaml
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from tag2mask.cli.console import print_message, show_understood
+from tag2mask.cli.console import print_message, print_text, show_understood
 from tag2mask.runtime.durations import format_duration
+from tag2mask.text.escaping import visible
 
 if TYPE_CHECKING:
     from tag2mask.ablation.trials import PlannedTrial
@@ -32,7 +33,7 @@ def show_scores(evaluations: Mapping[str, Handle]) -> None:
     """Print the mIoU of several runs, one line per run and split."""
     from tag2mask.evaluation.wording import with_unit
 
-    table = Table(
+    table = _table(
         "run",
         "split",
         "mIoU of the maps, best threshold",
@@ -43,7 +44,7 @@ def show_scores(evaluations: Mapping[str, Handle]) -> None:
     for name, evaluation in evaluations.items():
         for split, found in evaluation.manifest.metrics.items():
             figures = ("best_miou", "miou", "segmenter_miou", "tag_map")
-            table.add_row(name, split, *(with_unit(found.get(key)) for key in figures))
+            _add_row(table, name, split, *(with_unit(found.get(key)) for key in figures))
     _print(table)
 
 
@@ -58,7 +59,7 @@ def show_tuning(
         photos: the file of the photos' ids.
         crf: whether the recipe's masks go through a dense CRF, which the search leaves out.
     """
-    table = Table(
+    table = _table(
         "",
         "walk.alpha",
         "beta",
@@ -71,7 +72,8 @@ def show_tuning(
     rows = [(str(place), tuned) for place, tuned in enumerate(result.ranked[:_SHOWN_SETTINGS], 1)]
     for name, tuned in [*rows, ("recipe", result.untuned)]:
         setting = tuned.setting
-        table.add_row(
+        _add_row(
+            table,
             name,
             f"{setting.alpha:g}",
             f"{setting.beta:g}",
@@ -85,9 +87,9 @@ def show_tuning(
         for section, keys in values.items()
         for key, value in keys.items()
     ]
-    print(f"The best, for the next run (`tag2mask run ... --redo walk`):\n{' '.join(options)}")
-    print(yaml.safe_dump(dict(values), sort_keys=False), end="")
-    print(f"To keep its photos out of an evaluation: --set evaluate.leave_out={photos}")
+    print_text(f"The best, for the next run (`tag2mask run ... --redo walk`):\n{' '.join(options)}")
+    print_text(yaml.safe_dump(dict(values), sort_keys=False).rstrip())
+    print_text(f"To keep its photos out of an evaluation: --set evaluate.leave_out={photos}")
     for name in result.ends:
         print_message(
             f"note: the best value of tune.{name} is an outermost one; better ones may lie beyond"
@@ -96,19 +98,17 @@ def show_tuning(
 
 def show_status(states: Sequence[StepStatus]) -> None:
     """Print the state of every step."""
-    table = Table("step", "state", "reads", "why")
+    table = _table("step", "state", "reads", "why")
     for found in states:
         folder = found.folder
-        table.add_row(
-            found.step, folder.state, ", ".join(folder.reads), escape("\n".join(folder.reasons))
-        )
+        _add_row(table, found.step, folder.state, ", ".join(folder.reads), _lines(folder.reasons))
     _print(table)
 
 
 def show_plan(plan: Plan) -> None:
     """Print what a run understood, would do and cost; its refusal is left to the caller."""
     show_understood(plan.understood)
-    table = Table(
+    table = _table(
         "step",
         "would",
         "time",
@@ -124,50 +124,51 @@ def show_plan(plan: Plan) -> None:
             if cost is None
             else (format_duration(cost.seconds), _size(cost.disk_mib), _size(cost.memory_mib))
         )
-        table.add_row(planned.step, planned.action, *figures, escape("\n".join(planned.why)))
+        _add_row(table, planned.step, planned.action, *figures, _lines(planned.why))
     _print(table)
     if plan.refusal is not None:
         return
     costs = [planned.cost for planned in plan.steps if planned.cost is not None]
     if costs:
         less = any(planned.action in ("resume", "update") for planned in plan.steps)
-        print(
+        print_text(
             f"Estimated, within a factor of two: {format_duration(sum(c.seconds for c in costs))}, "
             f"{_size(sum(c.disk_mib for c in costs))} on disk, "
             f"{_size(max(c.memory_mib for c in costs))} of memory"
             + ("; less where a step resumes or updates." if less else ".")
         )
     else:
-        print("Nothing to do.")
+        print_text("Nothing to do.")
 
 
 def show_trials(planned: Sequence[PlannedTrial]) -> None:
     """Print what an ablation would do, in its order."""
-    table = Table("row", "seed", "would run", "time", "disk")
+    table = _table("row", "seed", "would run", "time", "disk")
     for found in planned:
         cost = (format_duration(found.seconds), _size(found.disk_mib)) if found.steps else ("", "")
-        table.add_row(
-            escape(found.trial.row.name),
+        _add_row(
+            table,
+            found.trial.row.name,
             str(found.trial.seed),
             ", ".join(found.steps) or "nothing",
             *cost,
         )
     _print(table)
     if any(found.steps for found in planned):
-        print(
+        print_text(
             "Estimated, within a factor of two: "
             f"{format_duration(sum(p.seconds for p in planned))}, "
             f"{_size(sum(p.disk_mib for p in planned))} on disk."
         )
     else:
-        print("Nothing to do.")
+        print_text("Nothing to do.")
 
 
 def show_recipes(descriptions: Mapping[str, str]) -> None:
     """Print the recipes with their descriptions."""
-    table = Table("recipe", "description")
+    table = _table("recipe", "description")
     for name, description in descriptions.items():
-        table.add_row(name, escape(description))
+        _add_row(table, name, description)
     _print(table)
 
 
@@ -176,23 +177,41 @@ def show_data(report: DataReport) -> None:
     show_understood(report.understood)
     if report.sizes:
         shown = ", ".join(f"{width}x{height}" for height, width in report.sizes)
-        print(f"sizes, smallest, median and largest: {shown} px")
-    table = Table("class", *(f"{split} photos" for split in report.photos))
+        print_text(f"sizes, smallest, median and largest: {shown} px")
+    table = _table("class", *(f"{split} photos" for split in report.photos))
     for index, name in enumerate(report.class_names):
-        table.add_row(escape(name), *(str(row[index]) for row in report.tag_counts))
+        _add_row(table, name, *(str(row[index]) for row in report.tag_counts))
     _print(table)
     if report.pairs:
         shown = ", ".join(f"{a} + {b}: {count}" for a, b, count in report.pairs[:_SHOWN_PAIRS])
-        print(f"most often together: {shown}")
+        print_text(f"most often together: {shown}")
     for message in report.warnings:
-        print_message(f"warning: {message}")
+        print_message(visible(f"warning: {message}"))
     for message in report.errors:
-        print_message(f"error: {message}")
+        print_message(visible(f"error: {message}"))
     print_message(f"{len(report.errors)} errors, {len(report.warnings)} warnings")
 
 
 def _size(mib: float) -> str:
     return f"{max(1, round(mib))} MiB" if mib < 1024 else f"{mib / 1024:.1f} GiB"
+
+
+def _table(*heads: str, title: str | None = None) -> Table:
+    """Return a table whose heads are shown as they are, whatever rich takes for markup."""
+    table = Table(title=None if title is None else Text(visible(title)))
+    for head in heads:
+        table.add_column(Text(visible(head)))
+    return table
+
+
+def _add_row(table: Table, *cells: str) -> None:
+    """Add cells that are shown as they are."""
+    table.add_row(*(Text(visible(cell, lines=True)) for cell in cells))
+
+
+def _lines(texts: Sequence[str]) -> str:
+    """Join texts, each of which is one line."""
+    return "\n".join(map(visible, texts))
 
 
 def _print(table: Table) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tag2mask.evaluation.records import EvaluationScores, SplitScores
 from tag2mask.evaluation.wording import percent, threshold_text
+from tag2mask.text.escaping import markdown_text
 
 _DIGITS = 2
 
@@ -149,9 +150,10 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
     Args:
         head: names of the columns.
-        rows: cells of each row, as many as ``head`` has; ``|`` is escaped.
+        rows: cells of each row, as many as ``head`` has; they are escaped unless they are
+            `Markdown`.
     """
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in (head, *rows)]
+    cells = [[markdown_text(cell) for cell in row] for row in (head, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
         " | ".join(

@@ -16,6 +16,7 @@ from tag2mask.evaluation.tables import markdown_table
 from tag2mask.evaluation.wording import percent, threshold_text
 from tag2mask.report.model_card import ONNX_FILE, TORCH_FILE, ModelCard, license_text
 from tag2mask.report.page import hex_color
+from tag2mask.text.escaping import markdown_block, markdown_code, markdown_text
 
 _USE = {
     ONNX_FILE: """
@@ -39,20 +40,20 @@ def markdown(card: ModelCard) -> str:
     """Return the card as Markdown."""
     spec = card.spec
     parts = [
-        f"# {card.name}",
-        f"A segmentation network ({spec.architecture} on {spec.encoder}, output stride "
-        f"{spec.output_stride}, {card.parameters:,} weights) that labels every pixel of a photo "
-        f"as background or one of {len(spec.classes)} classes. Exported by tag2mask "
-        f"{spec.tag2mask}.",
+        f"# {_name(card.name)}",
+        f"A segmentation network ({_name(spec.architecture)} on {_name(spec.encoder)}, "
+        f"output stride {spec.output_stride}, {card.parameters:,} weights) that labels every pixel "
+        f"of a photo as background or one of {len(spec.classes)} classes. Exported by tag2mask "
+        f"{_name(spec.tag2mask)}.",
         markdown_table(
             ("file", "format", "MB", "largest difference of logits", "sha256"),
             [
                 (
-                    f"`{file.name}`",
+                    markdown_code(file.name),
                     file.format,
                     f"{file.bytes / 1e6:.1f}",
                     f"{file.largest_difference:.1g}",
-                    f"`{file.sha256}`",
+                    markdown_code(file.sha256),
                 )
                 for file in card.files
             ],
@@ -84,24 +85,26 @@ def markdown(card: ModelCard) -> str:
         "## Metrics",
         *_metrics(card),
         "## License",
-        license_text(card.training),
+        markdown_text(license_text(card.training)),
     ]
     versions = ", ".join(f"{name} {version}" for name, version in card.versions.items())
-    return "\n\n".join([*parts, f"Exported with {versions}."]) + "\n"
+    return "\n\n".join([*parts, f"Exported with {_name(versions)}."]) + "\n"
 
 
 def _training(card: ModelCard) -> list[str]:
     parts = []
     if card.data is not None:
         parts.append(
-            f"Data: {card.data['name']} (layout {card.data['layout']}): "
-            f"{_counts(card.data['counts'])}."
+            markdown_text(
+                f"Data: {card.data['name']} (layout {card.data['layout']}): "
+                f"{_counts(card.data['counts'])}."
+            )
         )
     if card.training is None:
         return [*parts, "How it was trained is not recorded next to the network's file."]
     training, section = card.training, card.training["section"]
     if "imported" in section:
-        return [*parts, f"It was trained elsewhere and imported from {section['imported']}."]
+        return [*parts, f"It was trained elsewhere and imported from {_name(section['imported'])}."]
     if "masks" not in section:  # a folder made by hand
         return [*parts, "How it was trained is not recorded."]
     source = (
@@ -113,9 +116,9 @@ def _training(card: ModelCard) -> list[str]:
     fragment = yaml.safe_dump({SegmenterModel.step.replace("-", "_"): section}, sort_keys=False)
     return [
         *parts,
-        f"It was trained on {source}: {_counts(training['counts'])}; "
-        f"{training['metrics'].get('steps', '?')} steps with {versions}.",
-        f"```yaml\n{fragment}```",
+        f"It was trained on {source}: {_name(_counts(training['counts']))}; "
+        f"{_name(training['metrics'].get('steps', '?'))} steps with {_name(versions)}.",
+        markdown_block(fragment, "yaml"),
     ]
 
 
@@ -173,6 +176,11 @@ def _scored_with(settings: Mapping[str, Any] | None) -> str:
         "were enlarged to the photo"
     ]
     return f"{', '.join(parts)}. "
+
+
+def _name(value: object) -> str:
+    """Return a value from a file as Markdown."""
+    return markdown_text(str(value))
 
 
 def _and(words: Iterable[str]) -> str:

@@ -19,6 +19,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
+from tag2mask.text.escaping import visible
+
 Svg = Markup
 """An ``<svg>`` element, inserted into the page without escaping."""
 
@@ -210,6 +212,7 @@ def render(page: Page) -> str:
     environment = Environment(
         loader=PackageLoader("tag2mask.report"),
         autoescape=True,
+        finalize=_visible,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -219,6 +222,13 @@ def render(page: Page) -> str:
     return environment.get_template("page.html.j2").render(
         page=page, sections=shown, style=style.read_text(encoding="utf-8")
     )
+
+
+def _visible(value: object) -> object:
+    """Return what the page shows of a value: hidden characters of texts become escapes."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return visible(value, lines=True)
+    return value
 
 
 def picture(caption: str, image: Image.Image) -> Picture:

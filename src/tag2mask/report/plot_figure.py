@@ -17,8 +17,10 @@ from markupsafe import Markup, escape
 from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from tag2mask.report.page import Svg
+from tag2mask.text.escaping import visible
 
 SERIES_COLORS = (
     "#1f6f8b",
@@ -70,6 +72,7 @@ def inline_svg(figure: PlotFigure, label: str) -> Svg:
         figure: drawn in the colors of this module.
         label: text for readers who can't see the plot.
     """
+    _show_texts_as_they_are(figure)
     buffer = io.StringIO()
     metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "tag2mask"}):
@@ -85,7 +88,7 @@ def inline_svg(figure: PlotFigure, label: str) -> Svg:
     body = re.sub(r" font-family: [^;\"]*;", "", body)
     body = re.sub(r"(?<=: )#[0-9a-f]{6}\b", lambda found: _VARIABLES.get(found[0], found[0]), body)
     for key, (kind, text) in figure.tooltips.items():
-        title = f'<g class="{kind}"><title>{escape(text)}</title>'
+        title = f'<g class="{kind}"><title>{escape(visible(text))}</title>'
         body = body.replace(f'<g id="{key}">', title)
     # matplotlib numbers its groups per figure; ids that are referred to get the figure's own name.
     body = re.sub(r'<g id="[^"]*">', "<g>", body)
@@ -94,10 +97,18 @@ def inline_svg(figure: PlotFigure, label: str) -> Svg:
     body = re.sub(r"\s*\n\s*", " ", body).replace("> <", "><")
     return Markup(
         f'<svg class="plot" viewBox="{viewed[1]}" role="img" '
-        f'aria-label="{escape(label)}">{body}</svg>'
+        f'aria-label="{escape(visible(label))}">{body}</svg>'
     )
 
 
 def save_png(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, twice the size that it has in the page."""
+    _show_texts_as_they_are(figure)
     figure.savefig(path, dpi=144, format="png")
+
+
+def _show_texts_as_they_are(figure: Figure) -> None:
+    """Keep matplotlib from reading names between dollar signs as formulas."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+        text.set_text(visible(text.get_text(), lines=True))

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tag2mask.runtime.durations import format_duration
+from tag2mask.text.escaping import visible
 
 PLAIN_SECONDS = 10.0
 """Minimum time between two lines of progress without a terminal."""
@@ -35,7 +36,7 @@ class ProgressBar:
         only_if_long: bool = False,
     ) -> None:
         self.total = total
-        self.description = description
+        self.description = visible(description)
         self.done = done
         self._first = done
         self._started = time.monotonic()
@@ -45,14 +46,16 @@ class ProgressBar:
         self._plain = not silent and not sys.stderr.isatty()
         if not silent and sys.stderr.isatty():
             self._rich = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[figures]}"),
+                TextColumn("{task.fields[figures]}", markup=False),
                 console=Console(stderr=True),
             )
-            self._task = self._rich.add_task(description, total=total, completed=done, figures="")
+            self._task = self._rich.add_task(
+                self.description, total=total, completed=done, figures=""
+            )
 
     def __enter__(self) -> ProgressBar:
         if self._rich is not None:
