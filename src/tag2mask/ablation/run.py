@@ -18,6 +18,7 @@ from tag2mask.ablation.table import AblationTable
 from tag2mask.ablation.trials import Trial, execution_order, list_trials
 from tag2mask.artifacts.files import atomic_write, check_run_outside_data, write_json, write_text
 from tag2mask.artifacts.handles import (
+    UNDERSTOOD,
     AffinityModel,
     CamModel,
     Evaluation,
@@ -91,7 +92,8 @@ def ablate(
     _check_no_other_files(out)
     trials = list_trials(data, table, out, seeds, overrides)
     runtime = start_runtime(trials[0].recipe.runtime)
-    _check_masks_exist(data, trials[0], runtime)
+    on_step = _Findings(announce)
+    on_step(_check_masks_exist(data, trials[0], runtime))
     found: dict[tuple[str, int], TrialScores] = {}
     failed = _late_failures(trials, out)
     failing = {
@@ -105,7 +107,7 @@ def ablate(
     for number, trial in enumerate(execution_order(trials), 1):
         announce(f"{number}/{len(trials)}: {visible(trial.row.name)}, seed {trial.seed}")
         is_new = not (trial.folders[Evaluation] / MANIFEST).is_file()
-        result = found[trial.row.name, trial.seed] = _run(data, trial, failed, runtime)
+        result = found[trial.row.name, trial.seed] = _run(data, trial, failed, runtime, on_step)
         if result.message:
             announce(f"failed: {result.message}")
         scores = AblationScores(
@@ -119,6 +121,22 @@ def ablate(
         if is_new or number == len(trials):
             on_first_rank(runtime, partial(write_outputs, out, scores))
     return scores
+
+
+class _Findings:
+    """Announces what steps understood and warn of, each line once: rows share steps."""
+
+    def __init__(self, announce: Callable[[str], None]) -> None:
+        self._announce = announce
+        self._known: set[str] = set()
+
+    def __call__(self, handle: Handle) -> None:
+        metrics = handle.manifest.metrics
+        warnings = [f"warning: {message}" for message in metrics.get("warnings", ())]
+        for line in [*metrics.get(UNDERSTOOD, ()), *warnings]:
+            if line not in self._known:
+                self._known.add(line)
+                self._announce(line)
 
 
 def _check_no_other_files(out: Path) -> None:
@@ -175,8 +193,8 @@ def _message(work: Callable[[], None]) -> str | None:
     return None
 
 
-def _check_masks_exist(data: Path, trial: Trial, runtime: Runtime) -> None:
-    """Check before the training that there are masks to compare with."""
+def _check_masks_exist(data: Path, trial: Trial, runtime: Runtime) -> Handle:
+    """Check before the training that there are masks to compare with; return the prepared data."""
     from tag2mask.data.index import read_mask_paths
 
     try:
@@ -195,9 +213,16 @@ def _check_masks_exist(data: Path, trial: Trial, runtime: Runtime) -> None:
             where=data,
             fix="Add masks of at least some validation photos; see docs/reference/data.md.",
         )
+    return prepared
 
 
-def _run(data: Path, trial: Trial, failed: dict[Path, str], runtime: Runtime) -> TrialScores:
+def _run(
+    data: Path,
+    trial: Trial,
+    failed: dict[Path, str],
+    runtime: Runtime,
+    on_step: Callable[[Handle], None],
+) -> TrialScores:
     """Run a trial, or record its error; a step that failed before is not tried again."""
     from tag2mask.ablation.records import TrialScores
 
@@ -213,9 +238,11 @@ def _run(data: Path, trial: Trial, failed: dict[Path, str], runtime: Runtime) ->
     if known is not None:
         return TrialScores(trial.seed, "failed", trial.command, known)
     try:
-        return _result(
-            trial, list(run_steps(data, trial.recipe, place, runtime, start=trial.start))
-        )
+        handles = []
+        for handle in run_steps(data, trial.recipe, place, runtime, start=trial.start):
+            on_step(handle)
+            handles.append(handle)
+        return _result(trial, handles)
     except Tag2MaskError as error:
         failed[at] = str(error)
         if (
