@@ -44,7 +44,7 @@ def test_an_export_is_named_with_its_tool_and_the_way_out(tmp_path, name, photos
 
 
 @pytest.mark.parametrize(
-    "path", ["labels/a.xml", "Annotations/a.xml", "train/_annotations.csv", "ann/a.jpg.json"]
+    "path", ["labels/a.xml", "Annotations/a.xml", "images/metadata.csv", "ann/a.jpg.json"]
 )
 def test_exports_in_folders_are_named(tmp_path, path):
     write_photo(tmp_path / "train/a.jpg")

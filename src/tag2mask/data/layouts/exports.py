@@ -154,8 +154,6 @@ _KNOWN_NAMES = {
         "rename its columns `file_name` and `label` to `image` and `tags`, and the file to "
         "tags.csv beside the folder",
     ),
-    "_classes.csv": ("Roboflow", "rename it to tags.csv, or export the annotations as COCO JSON"),
-    "_annotations.csv": ("Roboflow", _AS_COCO),
     "_darknet.labels": _YOLO,
     "obj.names": _YOLO,
     "obj.data": _YOLO,
