@@ -50,6 +50,8 @@ def test_a_name_of_other_tags_in_a_column_of_one_name(tmp_path):
         ["person horse", "horse person", "person", "horse"] * 3,
         ["traffic light;dog", "traffic light;"],
         ['"traffic light"'] * 3,
+        ["\"['cat', 'hot dog']\""] * 3,
+        ['"traffic light" car'] * 3,
         ["1", "2", "3 1"],
         ["OK -", "OK -"],
         ["C++;dog", "n/a;dog"],

@@ -8,6 +8,7 @@ names: that is why `csv.reader` isn't used.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -54,9 +55,13 @@ class Table(NamedTuple):
             if line.cells is not None and index < len(line.cells):
                 yield line.cells[index]
 
-    def column(self, index: int) -> list[str]:
-        """Return the text of a column's cells that aren't empty."""
-        return [text for cell in self.cells(index) if (text := unquoted(cell))]
+    def column(self, index: int) -> Counter[str]:
+        """Count the texts in a column's cells that aren't empty."""
+        texts: Counter[str] = Counter()
+        for cell, count in Counter(self.cells(index)).items():
+            texts[unquoted(cell)] += count
+        del texts[""]
+        return texts
 
     def first(self, index: int, test: Callable[[str], bool]) -> tuple[str, str]:
         """Return the first text in a column that passes a test, and file and line of it."""

@@ -25,13 +25,8 @@ class TaggedCell(NamedTuple):
     tags: CellTags
 
 
-def tag_doubts(cells: Sequence[TaggedCell], *, by_spaces: bool) -> list[DataProblem]:
-    """Return warnings of tags that no list of classes names and that may be misread.
-
-    Args:
-        cells: all cells with tags.
-        by_spaces: spaces separate tags.
-    """
+def tag_doubts(cells: Sequence[TaggedCell]) -> list[DataProblem]:
+    """Return warnings of tags that no list of classes names and that may be misread."""
     names = {n for cell in cells for n in cell.tags.names if name_kind(n) == "class"}
     loose = {name for cell in cells for name in cell.tags.loose}
 
@@ -58,7 +53,7 @@ def tag_doubts(cells: Sequence[TaggedCell], *, by_spaces: bool) -> list[DataProb
             f"write each class once per photo, without a number; if it is a class, {_LIST_THEM}",
         ),
         _connected(cells),
-        _cut_names(cells) if by_spaces else "",
+        _cut_names(cells),
     ]
     return [DataProblem(message, warning=True) for message in messages if message]
 
@@ -87,9 +82,8 @@ def _cut_names(cells: Sequence[TaggedCell]) -> str:
     counts: Counter[str] = Counter()
     pairs: Counter[tuple[str, str]] = Counter()
     for cell in cells:
-        names = [name for name in cell.tags.names if name_kind(name) == "class"]
-        counts.update(names)
-        pairs.update(pairwise(names))
+        counts.update(cell.tags.names)
+        pairs.update(pairwise(name for name in cell.tags.bare if name_kind(name) == "class"))
     chains = [
         [one, other]
         for (one, other), count in sorted(pairs.items())
@@ -105,7 +99,7 @@ def _cut_names(cells: Sequence[TaggedCell]) -> str:
         return ""
     shown = first_few(repr(" ".join(chain)) for chain in chains)
     first = {(chain[0], chain[1]) for chain in chains}
-    lines = [cell.where for cell in cells if not first.isdisjoint(pairwise(cell.tags.names))]
+    lines = [cell.where for cell in cells if not first.isdisjoint(pairwise(cell.tags.bare))]
     return (
         f"words that are always side by side were read as a tag each: {shown} "
         f"({first_few(lines, 3)}): if they are one name, end each name by ';', put it in quotes, "

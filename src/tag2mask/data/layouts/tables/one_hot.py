@@ -39,13 +39,14 @@ def find_class_columns(table: Table, used: Collection[int]) -> ClassColumns:
     for index, name in enumerate(table.header):
         if index in used or not name or name.lower().startswith("unnamed"):
             continue
-        flags = [flag_of(cell) for cell in table.column(index)]
+        cells = table.column(index)
+        flags = {flag_of(cell) for cell in cells}
         if flags and None not in flags:
             found.append(index)
             zeros |= False in flags
-            if len(flags) < len(table.lines):
+            if cells.total() < len(table.lines):
                 gaps.append(name)
-        elif 2 * flags.count(None) < len(flags):
+        elif 2 * sum(cells[cell] for cell in cells if flag_of(cell) is None) < cells.total():
             raise _neither(table, index)
     if not (gaps and zeros):  # ticks beside empty cells are complete
         return ClassColumns(tuple(found), ())

@@ -8,7 +8,8 @@ never train because of a column's name.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from tag2mask.data.layouts.splits import usual_split
@@ -93,16 +94,17 @@ def find_split_columns(table: Table, used: Collection[int]) -> SplitColumns:
     return SplitColumns(named[0] if named else None, flags=tuple(flags))
 
 
-def _holds_splits(cells: Sequence[str], *, required: bool) -> bool:
+def _holds_splits(cells: Iterable[str], *, required: bool) -> bool:
     """Return whether all cells are splits and, unless the column's name says so, not all train."""
     kinds = {usual_split(cell) for cell in cells}
     return bool(kinds) and None not in kinds and (required or kinds != {"train"})
 
 
-def _check_no_splits(table: Table, index: int, cells: Sequence[str], *, required: bool) -> None:
+def _check_no_splits(table: Table, index: int, cells: Counter[str], *, required: bool) -> None:
     """Raise DataError where a column is one of splits by its name or most cells, but has others."""
-    kinds = [usual_split(cell) for cell in cells]
-    mostly = len(set(kinds) - {None}) > 1 and 2 * kinds.count(None) < len(kinds)
+    kinds = {cell: usual_split(cell) for cell in cells}
+    other = sum(cells[cell] for cell, kind in kinds.items() if kind is None)
+    mostly = len({*kinds.values()} - {None}) > 1 and 2 * other < cells.total()
     if not cells or not (required or mostly):
         return
     cell, line = table.first(index, lambda text: usual_split(text) is None)

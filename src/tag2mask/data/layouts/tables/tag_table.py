@@ -75,9 +75,9 @@ def read_tag_table(
         else:
             rows.append(row)
     if not known:
-        problems += tag_doubts(reader.tagged, by_spaces=style.by_spaces)
+        problems += tag_doubts(reader.tagged)
     remarks = columns.remarks
-    if any(len(cell.tags.names) > 1 for cell in reader.tagged):
+    if any(len(tags.bare if style.by_spaces else tags.names) > 1 for _, tags in reader.tagged):
         remarks += (f"several tags in a cell are separated by {style.describe()}",)
     joined = join_rows(rows)
     remarks += joined.remarks

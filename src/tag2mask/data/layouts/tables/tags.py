@@ -58,6 +58,8 @@ class CellTags(NamedTuple):
     names: tuple[str, ...] = ()
     loose: tuple[str, ...] = ()
     """Names of several words that no quotes hold together."""
+    bare: tuple[str, ...] = ()
+    """Names that only spaces separate."""
     connected: bool = False
     """A word such as ``&`` was between tags."""
 
@@ -99,6 +101,7 @@ def tags_of_cell(cell: str, style: TagStyle) -> CellTags:
         return CellTags(tuple(_known_names(text.split(), style.known) or [text]))
     names: list[str] = []
     loose: list[str] = []
+    bare: list[str] = []
     connected = False
     for run in _RUN.finditer(text):
         if run[1] is not None:
@@ -108,10 +111,11 @@ def tags_of_cell(cell: str, style: TagStyle) -> CellTags:
             words = piece.split()
             found = _names_of_words(words, style)
             names += found
+            bare += found if style.by_spaces else []
             loose += [name for name in found if " " in name and name not in style.known]
             connected |= style.by_spaces and len(found) < len(words) and len(found) > 1
     unique = tuple(name for name in dict.fromkeys(names) if name)
-    return CellTags(unique, tuple(loose), connected)
+    return CellTags(unique, tuple(loose), tuple(bare), connected)
 
 
 def _text(cell: str) -> str:
