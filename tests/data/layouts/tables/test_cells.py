@@ -71,6 +71,8 @@ def test_many_quotes_take_no_long_time():
 def test_text_of_another_encoding(tmp_path):
     with pytest.raises(DataError, match=r"UTF-8.*t\.csv"):
         read(tmp_path, "image,tags\na.jpg,köpek\n", "latin-1")
+    with pytest.raises(DataError, match="UTF-8"):
+        read(tmp_path, "image,tags\na.jpg,dog\n", "utf-16-le")
     (tmp_path / "t.csv").write_bytes(b"\xff\xfea")
     with pytest.raises(DataError, match="UTF-8"):
         read_table(tmp_path / "t.csv")

@@ -67,3 +67,8 @@ def test_columns_that_are_no_classes(tmp_path):
     write_tag_table(tmp_path, "image,dog,background,cat\na.jpg,1,0,0\nb.jpg,0,1,0\nc.jpg,0,0,1\n")
     report = check_data(tmp_path)
     assert report.class_names == ("cat", "dog") and report.untagged == 1
+
+
+def test_one_and_minus_one(tmp_path):
+    with pytest.raises(DataError, match=r"column 'bald' has '-1', which is neither 0 nor 1"):
+        read(tmp_path, "image,bald,hat\na.jpg,1,-1\nb.jpg,-1,1\n")

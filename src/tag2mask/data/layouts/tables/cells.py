@@ -97,6 +97,8 @@ def read_table(path: Path, name: str | None = None) -> Table:
     if first == len(lines):
         raise DataError("the table is empty", where=path, fix="Its first line is `image,tags`.")
     header = lines[first]
+    if "\0" in header:
+        raise DataError("not UTF-8 text", where=path, fix="Save it as UTF-8.")
     mark = separator[1] if separator else _separator(header)
     names = _without_empty_end([unquoted(cell) for cell in split_cells(header, mark) or [header]])
     quotes_all = header.lstrip().startswith('"')

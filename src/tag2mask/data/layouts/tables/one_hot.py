@@ -46,7 +46,7 @@ def find_class_columns(table: Table, used: Collection[int]) -> ClassColumns:
             zeros |= False in flags
             if cells.total() < len(table.lines):
                 gaps.append(name)
-        elif 2 * sum(cells[cell] for cell in cells if flag_of(cell) is None) < cells.total():
+        elif 2 * sum(cells[cell] for cell in cells if flag_of(cell) is None) <= cells.total() > 0:
             raise _neither(table, index)
     if not (gaps and zeros):  # ticks beside empty cells are complete
         return ClassColumns(tuple(found), ())
