@@ -6,8 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from data_folders import write_photo
 from PIL import Image
 
+from tag2mask.artifacts.files import write_json
+from tag2mask.artifacts.manifest import STARTED, Identity
 from tag2mask.data.photo_files import PhotoFile, list_photos
 from tag2mask.errors import DataError
 
@@ -200,3 +203,12 @@ def test_what_is_passed_over_is_named(folder: Path) -> None:
     again: list[str] = []
     list_photos([f"{folder}/*.*", folder / "notes.txt"], passed_over=again)
     assert again == [], "a file given by name is a photo"
+
+
+def test_folders_of_systems_and_masks_of_an_earlier_call_are_no_photos(tmp_path):
+    for name in ("a.jpg", "@eaDir/a.jpg/thumb.jpg", "__MACOSX/a.jpg", "labeled/a.png"):
+        write_photo(tmp_path / name)
+    record = Identity(step="predict", section={}, identity="a", fingerprint="b", started="now")
+    write_json(tmp_path / "labeled" / STARTED, record.model_dump(mode="json"))
+    assert [photo.id for photo in list_photos([tmp_path])] == ["a"]
+    assert [photo.id for photo in list_photos([tmp_path / "labeled"])] == ["a"]  # asked for

@@ -97,6 +97,16 @@ def test_photos_in_the_folder_of_their_split(tmp_path):
     assert [entry.image for entry in found.entries] == ["train/train.jpg", "val/val.jpg"]
 
 
+@pytest.mark.parametrize(
+    "name", ["../../media/upload/1/a.jpg", "C:\\data\\a.jpg", "/home/me/a.jpg"]
+)
+def test_paths_on_another_machine_name_the_file_that_is_here(tmp_path, name):
+    write_coco(tmp_path, "train", {1: name}, [coco_annotation(1, 7, [])], photos=False)
+    write_photo(tmp_path / "images/a.jpg")
+    [problem] = read_coco(tmp_path, SourceOptions()).problems
+    assert problem.message.endswith("there is images/a.jpg: correct the name, or remove its line")
+
+
 def test_photos_of_coco_and_voc(tmp_path):
     write_coco(tmp_path, "train", {1: "a.jpg"}, [coco_annotation(1, 7, [])], photos=False)
     write_photo(tmp_path / "images/a.JPG")

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from tag2mask.data.images import IMAGE_SUFFIXES
 from tag2mask.data.inventory import DataProblem
 from tag2mask.data.layouts.folder_names import folder_kind, is_system_folder
 from tag2mask.data.layouts.ids import without_suffix
-from tag2mask.data.layouts.listing import MASK_FOLDER, FoundFile, is_step_folder
+from tag2mask.data.layouts.listing import MASK_FOLDER, FoundFile, group_by_id, is_step_folder
 from tag2mask.errors import first_few
 
 _USUAL_FOLDERS = ("", "images/", "photos/", "JPEGImages/")
@@ -34,14 +34,9 @@ class PhotoLookup:
 
     def __init__(self, root: Path, files: Sequence[FoundFile]) -> None:
         self._root = root
+        self._files = files
         self._by_path = {file.path: file for file in files}
-        self._by_id: defaultdict[str, list[FoundFile]] = defaultdict(list)
-        self._by_loose_id: defaultdict[str, list[FoundFile]] = defaultdict(list)
-        self._by_name: defaultdict[str, list[FoundFile]] = defaultdict(list)
-        for file in files:
-            self._by_id[without_suffix(file.path)].append(file)
-            self._by_loose_id[_loose(file.path)].append(file)
-            self._by_name[_name(file.path)].append(file)
+        self._by_id = group_by_id(files)
         top = {file.path.partition("/")[0] for file in files if "/" in file.path}
         self._folders = {f"{file.path.rpartition('/')[0]}/".lstrip("/") for file in files}
         other = [f"{name}/" for name in sorted(top) if folder_kind(name) == "photos"]
@@ -49,6 +44,16 @@ class PhotoLookup:
         self.usual_folders = _USUAL_FOLDERS + (tuple(other) if len(other) == 1 else ())
         """Folders to look in, each ending in "/" or empty."""
         self._guesses: dict[str, str] = {}
+
+    @cached_property
+    def _by_loose_id(self) -> dict[str, list[FoundFile]]:
+        """The files by `_loose`; most data needs none."""
+        return _grouped(self._files, _loose)
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[FoundFile]]:
+        """The files by `_name`."""
+        return _grouped(self._files, _name)
 
     def find(self, written: str, folders: Sequence[str], *, is_path: bool) -> list[FoundFile]:
         """Return the files that a written path or id may mean: one, none, or several.
@@ -76,19 +81,23 @@ class PhotoLookup:
         """Return the problem of a photo that does not exist, with files of a similar name."""
         looked_in = [folder for folder in dict.fromkeys(folders) if folder in self._folders]
         places = " and ".join(folder or "the data folder" for folder in looked_in or [""])
-        similar = self._by_name.get(_name(written), [])
-        fix = "put the photo there or remove its line"
-        if similar:
-            paths = first_few((file.path for file in similar), 3)
-            zeros = _LEADING_ZEROS.search(similar[0].path.rpartition("/")[2])
-            lost = zeros and not _LEADING_ZEROS.search(written.rpartition("/")[2])
-            spreadsheet = ", whose leading zeros a spreadsheet may have removed" if lost else ""
-            fix = f"there is {paths}{spreadsheet}: correct the name, or remove its line"
+        fix = self.similar(written) or "put the photo there or remove its line"
         return DataProblem(
             f"photo {id!r} {self._what(folders, written)} (looked for {PurePosixPath(written).name}"
             f" in {places}, named in {where}); {fix}",
             photo=id,
         )
+
+    def similar(self, written: str) -> str:
+        """Return the advice to use a file of a similar name; empty: there is none."""
+        similar = self._by_name.get(_name(written), [])
+        if not similar:
+            return ""
+        zeros = _LEADING_ZEROS.search(similar[0].path.rpartition("/")[2])
+        lost = zeros and not _LEADING_ZEROS.search(written.rpartition("/")[2])
+        spreadsheet = ", whose leading zeros a spreadsheet may have removed" if lost else ""
+        paths = first_few((file.path for file in similar), 3)
+        return f"there is {paths}{spreadsheet}: correct the name, or remove its line"
 
     def _what(self, folders: Sequence[str], written: str) -> str:
         """Return why a photo is not listed."""
@@ -134,6 +143,13 @@ def _why_not_listed(root: Path, path: str) -> str:
     if any(is_step_folder(root / folder) for folder in outer):
         return "is in a folder that tag2mask wrote; move it"
     return "is reached by a link to a folder above"
+
+
+def _grouped(files: Iterable[FoundFile], key: Callable[[str], str]) -> dict[str, list[FoundFile]]:
+    groups: dict[str, list[FoundFile]] = {}
+    for file in files:
+        groups.setdefault(key(file.path), []).append(file)
+    return groups
 
 
 def _loose(path: str) -> str:

@@ -46,6 +46,7 @@ def _read(root: Path) -> Inventory:
         ("images labels background", "images/"),
         ("train/imgs train/masks", "train/imgs/"),
         ("labels", "labels/"),
+        ("ISIC-2017_Training_Data", "ISIC-2017_Training_Data/"),
     ],
 )
 def test_folders_of_photos_and_masks_are_no_classes(tmp_path, folders, named):
@@ -72,7 +73,9 @@ def test_classes_whose_names_mention_masks_cause_a_warning(tmp_path, folders):
     assert "list the classes in classes.txt" in problem.message
 
 
-@pytest.mark.parametrize("folders", ["with_mask helmet", "dog train", "photo_album dog"])
+@pytest.mark.parametrize(
+    "folders", ["with_mask helmet", "dog train", "photo_album dog", "photo_album background"]
+)
 def test_words_in_the_names_of_some_classes_are_no_problem(tmp_path, folders):
     _photos(tmp_path, folders)
     assert _read(tmp_path).problems == ()

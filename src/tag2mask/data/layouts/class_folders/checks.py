@@ -58,7 +58,8 @@ def _check_some_class(root: Path, folders: Sequence[ClassFolder], *, background:
     certain = {folder_kind(f.name) for f in folders} - {"class"}
     if found == {"masks"} and any(folder_kind(f.name) == "class" for f in folders):
         return
-    if not certain and found != {"photos", "masks"}:
+    alone = len(folders) == 1 and not background
+    if not certain and found != {"photos", "masks"} and not alone:
         return
     photos = [f for f in folders if kinds[f.name] != "masks"] or list(folders)
     masks = sorted({f.path for f in folders if kinds[f.name] == "masks"} - {photos[0].path})

@@ -173,7 +173,12 @@ def _entries(
         where = f"{file.path.name} image {key}"
         written, problem = normalize_path(image.file_name)
         if problem:
-            problems.append(DataProblem(f"{where}: file_name {image.file_name!r} {problem}"))
+            hint = photos.similar(written)
+            problems.append(
+                DataProblem(
+                    f"{where}: file_name {image.file_name!r} {problem}{'; ' if hint else ''}{hint}"
+                )
+            )
             continue
         matches = photos.find(written, prefixes, is_path=True)
         found = matches[0] if matches else None
