@@ -10,6 +10,6 @@ csv        ``tags.csv``, or any ``.csv``                     `csv_table`, `table
 folders    one folder of photos per class                    `class_folders`
 ========== ================================================= ==================================
 
-`detect` tries them in this order. `listing`, `ids`, `names` and `splits` are
-shared by all.
+`detect` tries them in this order, and names `exports` of tools that are not read. `listing`,
+`photo_lookup`, `folder_names`, `ids`, `names` and `splits` are shared by all.
 """

@@ -51,7 +51,7 @@ def read_inventory(
 ) -> Inventory:
     """Read what a data folder contains: photos, tags, splits, masks, and the problems found.
 
-    No photo is opened.
+    No photo is opened, but a few images of class folders whose names are like those of masks.
 
     Args:
         folder: the data folder.
