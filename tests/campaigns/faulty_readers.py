@@ -36,12 +36,14 @@ def _wait(file: Path) -> None:
 
 def _fill_memory(file: Path) -> None:
     if file.read_bytes() != _VALID:
-        np.ones(700 << 20, np.uint8)
+        np.ones(150 << 20, np.uint8)
 
 
 def _tell_all(file: Path) -> None:
     if file.read_bytes() != _VALID:
-        raise DataError("x" * 30_000)
+        error = DataError("damaged")
+        error.args = ("x" * 30_000,)
+        raise error
 
 
 def _refuse(file: Path) -> None:

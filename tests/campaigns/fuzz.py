@@ -29,6 +29,8 @@ READERS = "campaigns.fuzz_readers"
 """Module with all targets."""
 SECONDS = 20.0
 """The longest time that reading one small file may take, s."""
+MEMORY_MIB = 600
+"""The most memory that reading one small file may take, MiB."""
 START_SECONDS = 180.0
 """The longest time to import and to write the valid files, s."""
 
@@ -51,12 +53,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", default="", help="names of readers, separated by commas")
     parser.add_argument("--first", type=int, default=0, help="index of each reader's first input")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="most per input")
+    parser.add_argument("--mib", type=int, default=MEMORY_MIB, help="most memory per input")
     parser.add_argument("--save", type=Path, default=Path("build/fuzz"), help="folder of escapes")
     parser.add_argument("--module", default=READERS, help="module with the readers")
     options = parser.parse_args(arguments)
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-        campaign = _Campaign(options.module, options.seed, Path(folder), options.seconds)
+        arguments = (options.module, options.seed, Path(folder), options.mib)
+        campaign = _Campaign(options.seconds, *arguments)
         only = options.only.split(",") if options.only else campaign.shares
         shares = {name: campaign.shares[name] for name in only}
         tallies = {name: Tally() for name in shares}
@@ -110,9 +114,8 @@ def _save(to: Path, name: str, work_folder: Path) -> Path:
 class _Campaign:
     """Sends inputs to a process, and starts another one where it crashed or takes too long."""
 
-    def __init__(self, module: str, seed: int, folder: Path, seconds: float) -> None:
-        self._seconds = seconds
-        self._arguments = (module, seed, folder)
+    def __init__(self, seconds: float, *arguments: Any) -> None:
+        self._seconds, self._arguments = seconds, arguments  # those of `work`
         self._context = multiprocessing.get_context("spawn")
         self._start()
 

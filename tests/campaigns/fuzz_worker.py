@@ -17,8 +17,6 @@ from campaigns.fuzz_damage import damaged
 from campaigns.fuzz_target import Target
 from tag2mask.errors import Tag2MaskError
 
-MEMORY_MIB = 600
-"""The most memory that reading one small file may take, MiB."""
 GUARD_MIB = 6000
 """What the process may allocate beyond its start, MiB: the machine's memory is spared."""
 LAST = "last-input"
@@ -50,9 +48,11 @@ class Reader:
     Args:
         target: the reader.
         folder: an empty folder.
+        memory_mib: the most memory that reading one small file may take, MiB.
     """
 
-    def __init__(self, target: Target, folder: Path) -> None:
+    def __init__(self, target: Target, folder: Path, memory_mib: int) -> None:
+        self._memory_mib = memory_mib
         self._target, self._folder = target, folder
         folder.mkdir(parents=True)
         self._files = [Path(file) for file in target.write(folder)]
@@ -88,8 +88,9 @@ class Reader:
         finally:
             file.write_bytes(self._valid[self._files.index(file)])
         used = _memory("VmHWM") - before
-        if used > MEMORY_MIB:
-            outcome = Outcome("escape", f"more than {MEMORY_MIB} MiB", f"{used} MiB for {file}")
+        if used > self._memory_mib:
+            kind = f"more than {self._memory_mib} MiB"
+            outcome = Outcome("escape", kind, f"{used} MiB for {file}")
         return Outcome(
             outcome.state, outcome.kind, outcome.detail, seconds=time.perf_counter() - begun
         )
@@ -106,7 +107,7 @@ class Reader:
         return Outcome("read")
 
 
-def work(pipe: Connection, module: str, seed: int, folder: Path) -> None:
+def work(pipe: Connection, module: str, seed: int, folder: Path, memory_mib: int) -> None:
     """Send the targets' shares by name; then, until the pipe is closed, read inputs.
 
     It gets (target, index) and sends an `Outcome`, before the first one of a target a text: why its
@@ -129,7 +130,7 @@ def work(pipe: Connection, module: str, seed: int, folder: Path) -> None:
             own = folder / name.replace(" ", "-")  # the same path each time
             shutil.rmtree(own, ignore_errors=True)
             try:
-                readers[name] = Reader(targets[name], own)
+                readers[name] = Reader(targets[name], own, memory_mib)
             except BaseException as error:
                 pipe.send(_traceback(error))
                 return
