@@ -53,6 +53,7 @@ def test_a_name_of_other_tags_in_a_column_of_one_name(tmp_path):
         ["\"['cat', 'hot dog']\""] * 3,
         ['"traffic light" car'] * 3,
         ["1", "2", "3 1"],
+        ["1", "7up", "1 7up"],
         ["OK -", "OK -"],
         ["C++;dog", "n/a;dog"],
     ],

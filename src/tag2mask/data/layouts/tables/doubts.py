@@ -29,6 +29,7 @@ def tag_doubts(cells: Sequence[TaggedCell]) -> list[DataProblem]:
     """Return warnings of tags that no list of classes names and that may be misread."""
     names = {n for cell in cells for n in cell.tags.names if name_kind(n) == "class"}
     loose = {name for cell in cells for name in cell.tags.loose}
+    alone = {cell.tags.names[0] for cell in cells if len(cell.tags.names) == 1}
 
     def of(test: Callable[[str], bool]) -> list[str]:
         return sorted(name for name in names if test(name))
@@ -48,7 +49,13 @@ def tag_doubts(cells: Sequence[TaggedCell]) -> list[DataProblem]:
         ),
         _message(
             "numbers were read as tags",
-            of(lambda name: bool(_COUNT.fullmatch(name))) if not _are_numbers(names) else [],
+            of(
+                lambda name: (
+                    bool(_COUNT.fullmatch(name)) and not (name.isdecimal() and name in alone)
+                )
+            )
+            if not _are_numbers(names)
+            else [],
             cells,
             f"write each class once per photo, without a number; if it is a class, {_LIST_THEM}",
         ),
