@@ -14,7 +14,13 @@ from PIL import Image
 from scenes import NAMES, OneRank, Scene, discs
 
 from tag2mask.artifacts.files import read_json, write_json, write_text
-from tag2mask.artifacts.handles import WITHOUT_SURE_PIXELS, AffinityModel, CamModel, ReportPage
+from tag2mask.artifacts.handles import (
+    WITHOUT_SURE_PIXELS,
+    WITHOUT_TAGGED_PIXELS,
+    AffinityModel,
+    CamModel,
+    ReportPage,
+)
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.errors import RunFolderError
 from tag2mask.recipe.sections import Evaluate, PseudoMasks, Report
@@ -277,6 +283,16 @@ def test_photos_without_a_sure_pixel_are_listed(run: Path) -> None:
         step.finish(metrics={WITHOUT_SURE_PIXELS: ["train/x", "train/y"]})
     shown = page(run)
     assert "2 photos without a sure pixel for AffinityNet" in shown.text
+    assert "train/x" in shown.text
+
+
+def test_photos_whose_masks_show_no_tag_are_listed(run: Path) -> None:
+    manifest = run / "pseudo-masks" / "manifest.json"
+    found = read_json(manifest)
+    found["metrics"][WITHOUT_TAGGED_PIXELS] = ["train/x"]
+    write_json(manifest, found)
+    shown = page(run)
+    assert "1 photo whose pseudo masks show none of their tags" in shown.text
     assert "train/x" in shown.text
 
 
