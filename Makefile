@@ -72,7 +72,7 @@ kill: $(READY)
 fuzz: N ?= 10000
 fuzz: SEED ?= 0
 fuzz: $(READY)
-	PYTHONPATH=tests:tests/data:tests/steps $(BIN)/python tests/campaigns/fuzz.py \
+	PYTHONPATH=tests:tests/data:tests/nn:tests/steps $(BIN)/python tests/campaigns/fuzz.py \
 		--inputs $(N) --seed $(SEED)
 
 mutants: N ?= 0

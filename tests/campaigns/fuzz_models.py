@@ -8,7 +8,9 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from params_file import array_bytes, list_bytes
 from torch import nn
 
 from campaigns.fuzz_target import Target
@@ -149,6 +151,18 @@ def _write_weights(folder: Path) -> list[Path]:
     return [folder / "weights.pth", folder / "wrapped.pth", folder / "old.pth"]
 
 
+def _write_params(folder: Path) -> list[Path]:
+    files = []
+    for layout in ("legacy", "v1", "v2", "v3"):
+        arrays = {
+            "arg:conv1a_weight": array_bytes(np.ones((2, 3, 3, 3), np.float32), layout),
+            "aux:bn7_moving_var": array_bytes(np.ones(4, np.float16), layout),
+        }
+        files.append(folder / f"{layout}.params")
+        files[-1].write_bytes(list_bytes(arrays))
+    return files
+
+
 def _write_onnx(folder: Path) -> list[Path]:
     (folder / "model.onnx").write_bytes(network().SerializeToString())
     return [folder / "model.onnx"]
@@ -178,6 +192,7 @@ TARGETS = (
     Target("checkpoint", _write_checkpoint, _read_checkpoint, share=0.5),
     Target("pickle of a checkpoint", _write_checkpoint_parts, _read_checkpoint_parts),
     Target("weights of torch", _write_weights, load_state, share=0.5),
+    Target("weights of MXNet", _write_params, load_state, share=0.5),
     Target("ONNX file", _write_onnx, _read_onnx, (KEY.encode(), *_FIELDS)),
     Target("exported specification", _write_exported, _read_exported, _FIELDS),
 )

@@ -8,6 +8,7 @@ import random
 
 import numpy as np
 
+from campaigns.fuzz_damage import damaged
 from tag2mask.data.layouts.cls_labels import parse_cls_labels
 from tag2mask.errors import DataError
 
@@ -45,33 +46,9 @@ def valid_files(seed: int = 0) -> list[bytes]:
     return [f for _, f in files] + old
 
 
-def damaged(content: bytes, rng: random.Random, others: list[bytes]) -> bytes:
-    """Return a file with one to four random changes: bits, bytes, cuts, copies, opcodes."""
-    data = bytearray(content)
-    for _ in range(rng.randint(1, 4)):
-        at, length = rng.randrange(len(data)), rng.randint(1, 12)
-        kind = rng.randrange(7)
-        if kind == 0:
-            data[at] ^= 1 << rng.randrange(8)
-        elif kind == 1:
-            data[at] = rng.choice(
-                b".()0123BCGIJKMNRTUX]abcehjqrstu}\x80\x85\x86\x8a\x8c\x93\x94\xff"
-            )
-        elif kind == 2:
-            del data[at : at + length]
-        elif kind == 3:
-            data[at:at] = data[at : at + length] * rng.randint(1, 20)
-        elif kind == 4:
-            data[at:at] = rng.randbytes(length)
-        elif kind == 5:
-            other = rng.choice(others)
-            start = rng.randrange(len(other))
-            data[at : at + length] = other[start : start + rng.randint(1, 60)]
-        else:
-            del data[max(at, 20) :]
-        if not data:
-            return b""
-    return bytes(data)
+_OPCODES = tuple(
+    bytes([code]) for code in b".()0123BCGIJKMNRTUX]abcehjqrstu}\x80\x85\x86\x8a\x8c\x93\x94\xff"
+)
 
 
 def fuzz_labels(count: int, seed: int = 0) -> list[tuple[bytes, BaseException]]:
@@ -80,7 +57,7 @@ def fuzz_labels(count: int, seed: int = 0) -> list[tuple[bytes, BaseException]]:
     files = valid_files()
     escaped: list[tuple[bytes, BaseException]] = []
     for _ in range(count):
-        content = damaged(rng.choice(files), rng, files)
+        content = damaged(rng.choice(files), rng, files, _OPCODES)
         try:
             parse_cls_labels(content, CLASSES, "cls_labels.npy")
         except DataError:
