@@ -1,6 +1,7 @@
 """Command tune: its scores equal those of the steps walk, pseudo-masks and evaluate."""
 
 import csv
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -66,10 +67,12 @@ def miou_of(scene, model, setting: WalkSetting, threshold: float, photos, name) 
     section = WALK.model_copy(update=vars(setting))
     walked = walk(scene.data, scene.maps, model, section, scene.root / f"walk {name}", runtime)
     fixed = PseudoMasks(threshold_from="fixed", background_threshold=threshold)
-    made = pseudo_masks(scene.data, walked, fixed, scene.root / f"masks {name}", runtime)
+    out = scene.root / f"masks {name}"
+    with suppress(DataError):  # a setting that tune compares may make masks of background alone
+        pseudo_masks(scene.data, walked, fixed, out, runtime)
     confusion = Confusion.empty(len(NAMES))
     for photo in photos:
-        with Image.open(made.path / "masks" / f"{photo}.png") as image:
+        with Image.open(out / "masks" / f"{photo}.png") as image:
             confusion.add(scene.truths[photo], np.asarray(image))
     return confusion.miou()
 
