@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tag2mask.data.demo import make_demo_data
+from tag2mask.data.demo.scenes import make_demo_data
 
 PHOTOS, SIDE = 12, 500
 """Number of photos, ten of them for training, and their long side, px."""

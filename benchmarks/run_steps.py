@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from benchmarks.demo_run import run
 from benchmarks.measure import Row
 from tag2mask.artifacts.handles import STEPS
-from tag2mask.data.demo import make_demo_data
+from tag2mask.data.demo.scenes import make_demo_data
 
 PHOTOS, SIDE = 96, 500
 """Number of photos and their long side, px."""

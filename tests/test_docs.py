@@ -289,7 +289,7 @@ def test_the_parts_work_on_another_network(tmp_path: Path, monkeypatch: Any) -> 
 
 @pytest.mark.slow
 def test_the_examples_run(tmp_path: Path, monkeypatch: Any) -> None:
-    from tag2mask.data.demo import make_demo_data
+    from tag2mask.data.demo.scenes import make_demo_data
     from tag2mask.runtime.session import Runtime
 
     monkeypatch.chdir(tmp_path)

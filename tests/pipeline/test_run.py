@@ -726,7 +726,7 @@ def test_demo_is_two_ordinary_runs(
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    module = ModuleType("tag2mask.data.demo")
+    module = ModuleType("tag2mask.data.demo.scenes")
     module.make_demo_data = make  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
     names: list[str] = []

@@ -16,7 +16,7 @@ from small_runs import call, one_rank, prepared, write_photos
 from tag2mask.affinity.network import build_affinity_net
 from tag2mask.artifacts.handles import CamMaps, Evaluation, PseudoMaskFolder, WalkedMaps
 from tag2mask.classes import VOC_NAMES, ClassSet
-from tag2mask.data.demo import make_demo_data
+from tag2mask.data.demo.scenes import make_demo_data
 from tag2mask.data.index import Sample
 from tag2mask.nn.model_file import read_spec
 from tag2mask.pipeline.estimates import training_steps

@@ -127,7 +127,7 @@ def demo(out: Path, *, on_step: Callable[[Handle], None] = lambda _: None) -> di
     Returns:
         The two runs by name, ``CAM baseline`` and ``SEAM``.
     """
-    from tag2mask.data.demo import make_demo_data
+    from tag2mask.data.demo.scenes import make_demo_data
 
     data, baseline = make_demo_data(out / "data", seed=0), out / "cam-baseline"
     return {

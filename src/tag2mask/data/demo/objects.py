@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from skimage import data as photos
 
-from tag2mask.data.demo_outlines import ASTRONAUT, CAT_FACE, MOTORCYCLE, Outline
+from tag2mask.data.demo.outlines import ASTRONAUT, CAT_FACE, MOTORCYCLE, Outline
 
 _OBJECT_SIDE = 256
 """Long side of the cut-outs, px: larger than in any photo of the demo."""

@@ -24,7 +24,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from tag2mask.artifacts.files import readable_os_errors, write_json, write_text
 from tag2mask.classes import ClassSet, mask_id
-from tag2mask.data.demo_objects import backgrounds, object_cutouts
+from tag2mask.data.demo.objects import backgrounds, object_cutouts
 from tag2mask.data.masks import write_mask
 from tag2mask.errors import DataError
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tag2mask.data import demo
-from tag2mask.data.demo import make_demo_data
+from tag2mask.data.demo import scenes
+from tag2mask.data.demo.scenes import make_demo_data
 from tag2mask.data.images import image_size, read_image
 from tag2mask.data.masks import read_mask
 from tag2mask.errors import DataError
@@ -123,7 +123,7 @@ def test_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(demo, "write_mask", stop)
+    monkeypatch.setattr(scenes, "write_mask", stop)
     with pytest.raises(KeyboardInterrupt):
         make_demo_data(tmp_path / "demo", photos=12, side=64)
     assert list(tmp_path.iterdir()) == []

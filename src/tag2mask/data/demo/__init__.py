@@ -1,0 +1,1 @@
+"""The demo's data set: `scenes` composes photos of `objects`, whose shapes are in `outlines`."""
