@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tag2mask.artifacts.handles import CamMaps
-from tag2mask.artifacts.journal import recorded_items
+from tag2mask.artifacts.journal import Journal, recorded_items
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.recipe.sections import InferCam
 
@@ -97,3 +97,13 @@ def test_the_clock_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             step.journal.record("a", key)
             raise ValueError("stop")
     assert recorded_items(tmp_path) == {"a": "second"}
+
+
+def test_items_whose_files_can_not_exist_are_dropped(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    journal = Journal(tmp_path, 0)
+    journal.record("x" * 3000, "key")
+    journal.record("file/a", "key")
+    journal.drop_missing([], lambda item: [tmp_path / item])
+    journal.close()
+    assert recorded_items(tmp_path) == {}

@@ -11,7 +11,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from tag2mask.errors import RunFolderError
-from tag2mask.training.log import TrainingLog, best_of_validation, last_metrics, write_validation
+from tag2mask.training.log import (
+    VALIDATION,
+    TrainingLog,
+    best_of_validation,
+    last_metrics,
+    write_validation,
+)
 
 COLUMNS = ("lr", "loss")
 
@@ -157,3 +163,12 @@ def test_damaged_rows_are_dropped(tmp_path: Path, damage: str) -> None:
     write(tmp_path, range(1, 2), first=1)
     assert lines(tmp_path)[-1] == "1,0.1,0.125" and damage not in lines(tmp_path)
     assert last_metrics(tmp_path) == {"lr": 0.1, "loss": 0.125}
+
+
+@pytest.mark.parametrize("text", ["\n\n", "step\n1\n", "\n1\n", ""])
+def test_validation_without_metrics(tmp_path: Path, text: str) -> None:
+    (tmp_path / VALIDATION).write_text(text)
+    (tmp_path / "losses.csv").write_text(text)
+    best = best_of_validation(tmp_path)
+    assert best != best
+    assert last_metrics(tmp_path) == {}

@@ -10,6 +10,7 @@ higher than all sessions that the journals held when it began; no clock is invol
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable, Collection, Iterable
@@ -81,7 +82,7 @@ class Journal:
             for gone in [item for item in self.ids() if item not in ids]:
                 self.drop(gone)
                 for path in files_of(gone):
-                    path.unlink(missing_ok=True)
+                    _delete(path)
 
     def close(self) -> None:
         """Close the file; the next record opens it again."""
@@ -97,6 +98,15 @@ class Journal:
             line = json.dumps({"id": item, "key": key, "session": self._records.sessions})
             self._file.write(line.encode() + b"\n")
             self._file.flush()  # a killed process then loses at most the line being written
+
+
+def _delete(path: Path) -> None:
+    """Delete a file, unless none can have this name: the journal may be damaged."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno not in (errno.ENAMETOOLONG, errno.ENOTDIR):
+            raise
 
 
 def _open(path: Path) -> IO[bytes]:

@@ -118,7 +118,9 @@ def write_validation(folder: Path, step: int, metrics: Mapping[str, float]) -> b
 
 def best_of_validation(folder: Path) -> float:
     """Return the largest value of the first metric in ``validation.csv``; NaN if there is none."""
-    metrics = [float(row[1]) for row in numeric_rows(read_rows(folder / VALIDATION)) if row[1]]
+    metrics = [
+        float(row[1]) for row in numeric_rows(read_rows(folder / VALIDATION)) if any(row[1:2])
+    ]
     return max((metric for metric in metrics if metric == metric), default=float("nan"))
 
 
@@ -157,7 +159,7 @@ def numeric_rows(rows: Sequence[Sequence[str]]) -> list[list[str]]:
     return [
         list(row)
         for row in rows[1:]
-        if len(row) == len(rows[0])
+        if 0 < len(row) == len(rows[0])
         and _STEP.fullmatch(row[0])
         and all(not cell or _NUMBER.fullmatch(cell) for cell in row[1:])
     ]
