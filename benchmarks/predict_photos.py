@@ -163,5 +163,7 @@ class _InputRecorder:
 class _Silent(OneProcess):
     """One process without a progress bar."""
 
-    def progress(self, total: int, description: str, *, done: int = 0) -> ProgressBar:
+    def progress(
+        self, total: int, description: str, *, done: int = 0, only_if_long: bool = False
+    ) -> ProgressBar:
         return ProgressBar(total, description, done=done, silent=True)

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -210,6 +211,15 @@ def test_a_run_brings_its_own_settings(model: Path, tmp_path: Path) -> None:
 def test_what_is_no_image(predictor: tag2mask.Predictor, image: object) -> None:
     with pytest.raises(DataError, match="Give a path"):
         predictor(image)  # type: ignore[arg-type]
+
+
+def test_files_that_are_closed_or_none(predictor: tag2mask.Predictor) -> None:
+    closed = BytesIO(b"x")
+    closed.close()
+    reads_only = SimpleNamespace(read=lambda: b"x")
+    for image in (closed, reads_only):
+        with pytest.raises(DataError, match="the image is a file that can't be read"):
+            predictor(image)  # type: ignore[arg-type]
 
 
 def test_an_image_without_pixels(predictor: tag2mask.Predictor) -> None:

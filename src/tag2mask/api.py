@@ -181,7 +181,7 @@ def _encoded(image: Any) -> Source | None:
     """Return an image file as a path, or as a binary file that can seek; None: another kind.
 
     Raises:
-        DataError: a file in text mode.
+        DataError: a file in text mode, a closed one, or no file.
     """
     if isinstance(image, str | Path):
         return Path(image)
@@ -192,7 +192,13 @@ def _encoded(image: Any) -> Source | None:
     if not hasattr(image, "read"):
         return None
     file: BinaryIO = image
-    return file if file.seekable() else BytesIO(file.read())
+    try:
+        return file if file.seekable() else BytesIO(file.read())
+    except (AttributeError, TypeError, ValueError, OSError) as error:
+        raise DataError(
+            f"the image is a file that can't be read: {one_line(error)}",
+            fix="Give an open binary file.",
+        ) from None
 
 
 def _pillow_image(image: Image.Image) -> Image.Image:

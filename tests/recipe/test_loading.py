@@ -138,6 +138,10 @@ def keys(section: type[Section]) -> Iterator[str]:
         ({"walk": {"steps": -1}}, "walk.steps"),
         ({"pseudo_masks": {"crf": {"enable": True}}}, "did you mean 'pseudo_masks.crf.enabled'"),
         (
+            {"train_segmenter": {"behavior": "published"}},
+            "train_segmenter.freeze_batch_norm: behavior=published trains with batch norms in",
+        ),
+        (
             {"train_affinity": {"behavior": "published"}},
             "affinity_labels.behavior: train_affinity.behavior=published learns from the marginals",
         ),

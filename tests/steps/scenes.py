@@ -50,7 +50,7 @@ class OneRank:
     gather_results = Runtime.gather_results
 
     @contextmanager
-    def progress(self, total, description, *, done=0):
+    def progress(self, total, description, *, done=0, only_if_long=False):
         yield SimpleNamespace(advance=lambda count=1, figures="": None)
 
 

@@ -16,6 +16,8 @@ from tag2mask.training.log import (
     TrainingLog,
     best_of_validation,
     last_metrics,
+    numeric_rows,
+    read_rows,
     write_validation,
 )
 
@@ -156,7 +158,7 @@ def test_the_hook_of_threads_is_set_before_tensorboard_starts(
 
 
 @pytest.mark.parametrize(
-    "damage", ["1,0.1,0.\r5", "x,0.1,1", "1,0.1,1e", "1,0.1,1.2.3", "9" * 5000]
+    "damage", ["1,0.1,0.\r5", "x,0.1,1", "1,0.1,1e", "1,0.1,1.2.3", "9" * 5000, '"0,0.1,1']
 )
 def test_damaged_rows_are_dropped(tmp_path: Path, damage: str) -> None:
     (tmp_path / "losses.csv").write_text(f"step,lr,loss\n0,0.1,2\n{damage}\n", newline="")
@@ -172,3 +174,11 @@ def test_validation_without_metrics(tmp_path: Path, text: str) -> None:
     best = best_of_validation(tmp_path)
     assert best != best
     assert last_metrics(tmp_path) == {}
+
+
+def test_a_damaged_quote_costs_one_row(tmp_path: Path) -> None:
+    rows = [f"{step},0.1,{step}" for step in range(20_000)]
+    rows[5] = '5,"0.1,5'
+    (tmp_path / "losses.csv").write_text("\n".join(["step,lr,loss", *rows, ""]))
+    found = numeric_rows(read_rows(tmp_path / "losses.csv"))
+    assert [row[0] for row in found] == [str(step) for step in range(20_000) if step != 5]

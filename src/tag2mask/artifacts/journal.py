@@ -139,7 +139,7 @@ def _read_records(folder: Path) -> _Records:
     last: dict[str, tuple[int, str | None]] = {}
     sessions = 0
     for path in sorted(folder.glob("items*.jsonl")):
-        with path.open("rb") as lines:
+        with readable_os_errors(path), path.open("rb") as lines:
             for line in lines:
                 parsed = _parsed(line)
                 if parsed is None:

@@ -16,11 +16,14 @@ from tag2mask.artifacts.files import make_folder, readable_os_errors
 from tag2mask.errors import FolderInUseError
 
 LOCK = ".lock"
+_TRIES = 100
 
 
 @contextmanager
 def folder_lock(folder: Path, *, remove: bool = False) -> Iterator[bool]:
     """Lock a folder, which is created unless it exists.
+
+    A process must not lock one folder twice: closing either file ends both locks.
 
     Args:
         folder: the folder.
@@ -51,7 +54,7 @@ def folder_lock(folder: Path, *, remove: bool = False) -> Iterator[bool]:
 def _locked_file(folder: Path) -> tuple[IO[bytes], bool]:
     """Return the open file of a folder's lock, and whether it is locked."""
     path = folder / LOCK
-    while True:
+    for _ in range(_TRIES):
         make_folder(folder)
         # The process that had the folder may have deleted it, or the lock's file, meanwhile.
         with readable_os_errors(folder), suppress(FileNotFoundError):
@@ -64,6 +67,11 @@ def _locked_file(folder: Path) -> tuple[IO[bytes], bool]:
                 file.close()
                 raise
             file.close()
+    raise FolderInUseError(
+        "the folder's lock can't be taken: its file changes all the time",
+        where=path,
+        fix="Delete this file, or give another --out.",
+    )
 
 
 def _lock(file: IO[bytes], folder: Path) -> bool:

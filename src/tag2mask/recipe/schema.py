@@ -92,10 +92,16 @@ class Recipe(Section):
             if low > high:
                 raise ValueError(f"{key}: the range starts at {low} and ends before it, at {high}")
         published = self.train_affinity.behavior == "published"
-        if published and self.affinity_labels.behavior != "published":
+        if published and self.walk.enabled and self.affinity_labels.behavior != "published":
             raise ValueError(
                 "affinity_labels.behavior: train_affinity.behavior=published learns from the "
                 "marginals of the CRFs; set published here too"
+            )
+        segmenter = self.train_segmenter
+        if segmenter.behavior == "published" and segmenter.freeze_batch_norm:
+            raise ValueError(
+                "train_segmenter.freeze_batch_norm: behavior=published trains with batch norms in "
+                "training mode; set false"
             )
         if not self.walk.scales:
             raise ValueError("walk.scales: at least one scale")

@@ -56,9 +56,9 @@ class Ranks(Protocol):
         """Return every rank's result, by rank; an error on one rank is raised on all."""
 
     def progress(
-        self, total: int, description: str, *, done: int = 0
+        self, total: int, description: str, *, done: int = 0, only_if_long: bool = False
     ) -> AbstractContextManager[ProgressBar]:
-        """Return a progress bar, shown on rank 0."""
+        """Return a progress bar, shown on rank 0; see `ProgressBar`."""
 
 
 class OneProcess:
@@ -77,6 +77,8 @@ class OneProcess:
         """Return the only result."""
         return [work()]
 
-    def progress(self, total: int, description: str, *, done: int = 0) -> ProgressBar:
+    def progress(
+        self, total: int, description: str, *, done: int = 0, only_if_long: bool = False
+    ) -> ProgressBar:
         """Return a progress bar."""
-        return ProgressBar(total, description, done=done)
+        return ProgressBar(total, description, done=done, only_if_long=only_if_long)

@@ -214,9 +214,12 @@ class Runtime:
         return torch.autocast(self.device.type, dtype=dtype)
 
     @contextmanager
-    def progress(self, total: int, description: str, *, done: int = 0) -> Iterator[ProgressBar]:
+    def progress(
+        self, total: int, description: str, *, done: int = 0, only_if_long: bool = False
+    ) -> Iterator[ProgressBar]:
         """Show progress on rank 0: a bar on a terminal, plain lines elsewhere."""
-        bar = ProgressBar(total, description, done=done, silent=self.rank != 0)
+        silent = self.rank != 0
+        bar = ProgressBar(total, description, done=done, silent=silent, only_if_long=only_if_long)
         with bar:
             yield bar
 

@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from tag2mask.artifacts.handles import WITHOUT_TAGGED_PIXELS
 from tag2mask.classes import mask_id
 from tag2mask.data.index import Sample
@@ -94,7 +92,7 @@ def empty_results(samples: Sequence[Sample], shows_tags: ShowsTags, ranks: Ranks
     Raises:
         DataError: a result can't be read.
     """
-    shares = ranks.gather_results(lambda: list(ordered_map(shows_tags, ranks.shard(samples))))
+    shares = ranks.gather_results(lambda: _shown(ranks.shard(samples), shows_tags, ranks))
     shown = {
         sample.id: found
         for rank, share in enumerate(shares)
@@ -102,6 +100,16 @@ def empty_results(samples: Sequence[Sample], shows_tags: ShowsTags, ranks: Ranks
     }
     tagged = [sample.id for sample in samples if shown[sample.id] is not None]
     return EmptyResults(tuple(item for item in tagged if not shown[item]), len(tagged))
+
+
+def _shown(samples: Sequence[Sample], shows_tags: ShowsTags, ranks: Ranks) -> list[bool | None]:
+    """Return the answers for this rank's photos, in their order."""
+    found = []
+    with ranks.progress(len(samples), "check for tags", only_if_long=True) as bar:
+        for answer in ordered_map(shows_tags, samples):
+            found.append(answer)
+            bar.advance()
+    return found
 
 
 def mask_shows_tags(sample: Sample, path: Path, num_classes: int) -> bool | None:
@@ -113,4 +121,4 @@ def mask_shows_tags(sample: Sample, path: Path, num_classes: int) -> bool | None
     if not sample.tags:
         return None
     mask = read_sample_mask(sample, path, num_classes)
-    return bool(np.isin(mask, [mask_id(tag) for tag in sample.tags]).any())
+    return any(bool((mask == mask_id(tag)).any()) for tag in sample.tags)

@@ -37,6 +37,8 @@ from tag2mask.steps.per_photo import PhotoOutputs, files_exist, has_all_files, p
 
 TAG_SOURCE = {"known": "known", "untagged": "known or predicted", "predicted": "predicted"}
 """Origin of the tags, shown with every result that is based on the maps."""
+_MOST_PROBABILITIES = 1000
+"""Largest number of photos without a map whose probabilities are averaged for a message."""
 CHUNK = 16
 CHUNK_PIXELS = 100_000_000
 """Largest number of photos in memory at once, and of their pixels (3 bytes each)."""
@@ -262,15 +264,24 @@ def _empty_maps(
     """
     made = [sample for sample in samples if files_exist(files, [sample.id])]
     empty = empty_results(made, lambda sample: map_shows_tags(files(sample.id)[0], 0.0), runtime)
-    maps = [read_map(files(photo_id)[0]) for photo_id in empty.ids]
-    found = np.mean([p for m in maps for p in m.probabilities[list(m.tags)]]) if maps else 0.0
+    found = [
+        float(probability)
+        for photo_id in empty.ids[:_MOST_PROBABILITIES]
+        for probability in _tag_probabilities(files(photo_id)[0])
+    ]
+    average = np.mean(found) if found else 0.0
     return empty, empty.checked_metrics(
         out,
         "the maps of {} are 0 everywhere: the classifier finds none of their tags (probability "
-        f"{found:.2f} on average)",
+        f"{average:.2f} on average)",
         "Train it longer (train_cam.epochs; in a run with `--redo train-cam`), tag more photos of "
         "these classes, or correct wrong tags.",
     )
+
+
+def _tag_probabilities(path: Path) -> NDArray[np.float32]:
+    cam_map = read_map(path)
+    return cam_map.probabilities[list(cam_map.tags)]
 
 
 def _key(sample: Sample, section: InferCam) -> str:

@@ -117,11 +117,12 @@ def train_affinity(
         if runtime.rank == 0:
             with atomic_write(step.path / MODEL_FILE) as temporary:
                 save_affinity_net(temporary, net, spec)
+        left_out = [] if published else sorted(unsure)
         return finish_training(
             step,
             runtime,
-            counts={"photos": len(samples) - len(skipped), WITHOUT_SURE_PIXELS: len(unsure)},
-            metrics={"steps": task.settings.steps, **summary, WITHOUT_SURE_PIXELS: sorted(unsure)},
+            counts={"photos": len(samples) - len(skipped), WITHOUT_SURE_PIXELS: len(left_out)},
+            metrics={"steps": task.settings.steps, **summary, WITHOUT_SURE_PIXELS: left_out},
             skipped=skipped,
         )
 

@@ -74,9 +74,17 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         WeightsError: truncated, damaged, or not a checkpoint.
     """
-    if not _is_intact(path):
+    try:
+        intact = _is_intact(path)
+    except OSError as error:
         raise WeightsError(
-            "the checkpoint can't be read: it is damaged or cut off", where=path, fix=_FIX
+            f"the checkpoint can't be read: {error.strerror}", where=path, fix=_FIX
+        ) from error
+    if not intact:
+        raise WeightsError(
+            "the checkpoint can't be read: it is damaged, cut off, or of an earlier version",
+            where=path,
+            fix=_FIX,
         )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)

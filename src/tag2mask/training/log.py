@@ -146,7 +146,7 @@ def read_rows(path: Path) -> list[list[str]]:
     """Return the rows of a CSV file; none where it is missing or no CSV file."""
     try:
         with path.open(newline="", encoding="utf-8", errors="replace") as file:
-            return list(csv.reader(file))
+            return list(csv.reader(file, quoting=csv.QUOTE_NONE))  # a damaged quote costs one row
     except (FileNotFoundError, csv.Error):
         return []
 
