@@ -107,6 +107,25 @@ def test_links_inside_the_folder_are_followed(tmp_path):
     assert "can't be looked for: File name too long" in found.problems[2].message
 
 
+@pytest.mark.parametrize("split", ["", "train/"])
+def test_a_guessed_column_beside_class_folders_is_a_warning(tmp_path, split):
+    for path in ("cat/a.jpg", "dog/b.jpg", "dog/c.jpg"):
+        write_photo(tmp_path / split / path)
+    text = "".join(f"{split}{path},rain\n" for path in ("cat/a.jpg", "dog/b.jpg", "dog/c.jpg"))
+    write_tag_table(tmp_path, f"file_name,weather\n{text}", "metadata.csv")
+    [problem] = read_csv(tmp_path, SourceOptions()).problems
+    assert problem.warning and "tags are read from metadata.csv" in problem.message
+    assert (
+        f"({split}cat/, {split}dog/)" in problem.message and "--source folders" in problem.message
+    )
+    write_tag_table(tmp_path, f"file_name,label\n{text}", "metadata.csv")
+    assert read_csv(tmp_path, SourceOptions()).problems == ()
+    text = "".join(f"{split}{path},{path}9\n" for path in ("cat/a.jpg", "dog/b.jpg"))
+    write_tag_table(tmp_path, f"file,md5\n{text}", "metadata.csv")
+    with pytest.raises(DataError, match=r"lacks `tags`.*--source folders"):
+        read_csv(tmp_path, SourceOptions())
+
+
 def test_missing_and_unused_photos_are_named(tmp_path):
     write_photo(tmp_path / "a.jpg")
     write_photo(tmp_path / "spare.jpg")

@@ -27,7 +27,9 @@ def _table(root, written, *files):
         ("a.jpg", "a.JPG"),
         ("A.JPG", "images/a.jpg"),
         ("a", "a.jpg"),
-        ("a.jpg", "photos/a.png"),
+        ("a.jpg", "photos/a.JPEG"),
+        ("a.tif", "a.tiff"),
+        ("a", "photos/a.png"),
         (_NFC, _NFD),
         (_NFD, _NFC),
         ("./a.jpg", "a.jpg"),
@@ -55,8 +57,8 @@ def test_the_exact_name_comes_first(tmp_path):
 
 
 def test_several_files_by_a_similar_name(tmp_path):
-    found = _table(tmp_path, "a.bmp", "a.JPG", "a.png")
-    assert "matches several photos (a.JPG, a.png)" in found.problems[0].message
+    found = _table(tmp_path, "a.jpg", "a.JPG", "a.jpeg")
+    assert "matches several photos (a.JPG, a.jpeg)" in found.problems[0].message
 
 
 @pytest.mark.parametrize(
@@ -66,6 +68,7 @@ def test_several_files_by_a_similar_name(tmp_path):
         ("x/0.jpg", "0.jpg", "there is 0.jpg: correct the name"),
         ("0.jpg", "00000.jpg", "there is 00000.jpg, whose leading zeros a spreadsheet may have"),
         ("img_7.png", "images/img_007.jpg", "there is images/img_007.jpg, whose leading zeros"),
+        ("b.jpg", "b.png", "there is b.png: correct the name"),
         ("0.jpg", "1.jpg", "put the photo there or remove its line"),
         (".hidden.jpg", ".hidden.jpg", "is hidden, since '.hidden.jpg' begins with a dot"),
         ("@eaDir/a.jpg", "@eaDir/a.jpg", "is in '@eaDir', which a system made for itself"),

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry, SourceOptions
 from tag2mask.data.layouts.class_folders.reader import is_folders
+from tag2mask.data.layouts.folder_names import folder_kind
 from tag2mask.data.layouts.listing import (
     CLASS_LIST,
     MASK_FOLDER,
@@ -25,10 +26,11 @@ from tag2mask.data.layouts.listing import (
     inventory_entry,
     list_images,
     read_class_list,
+    subfolders,
     unmatched_masks,
 )
 from tag2mask.data.layouts.photo_lookup import PhotoLookup, ambiguous_photo
-from tag2mask.data.layouts.splits import SplitRule
+from tag2mask.data.layouts.splits import SplitRule, usual_split
 from tag2mask.data.layouts.tables.find_tables import TAG_TABLE, find_tables, read_tables
 from tag2mask.data.layouts.tables.rows import TagRow
 from tag2mask.data.layouts.tables.tag_table import TagTable
@@ -75,6 +77,7 @@ def read_csv(folder: Path, options: SourceOptions) -> Inventory:
         )
     problems += rule.problems({row.id for row in table.rows})
     problems += _unused_photos(table, files.photos, used)
+    problems += _guessed_tags(root, table)
     problems += unmatched_masks(files.masks, used)
     return Inventory(
         "csv",
@@ -103,6 +106,25 @@ def _read_tables(root: Path, known: Sequence[str] | None) -> TagTable:
 def _may_be_stray(root: Path) -> bool:
     """Return whether the tables may have nothing to do with the photos, which are in folders."""
     return is_folders(root) and not (root / TAG_TABLE).is_file()
+
+
+def _guessed_tags(root: Path, table: TagTable) -> list[DataProblem]:
+    """Return a warning where a column was guessed to have the tags beside class folders."""
+    folders = [
+        path
+        for name in subfolders(root)
+        for path in (
+            [f"{name}/{inner}" for inner in subfolders(root / name)]
+            if usual_split(name)
+            else [name]
+        )
+        if folder_kind(path.rpartition("/")[2]) == "class"
+    ]
+    if not table.guessed_tags or not folders:
+        return []
+    shown = first_few(f"{path}/" for path in folders)
+    message = f"tags are read from {table.name}, not from the names of folders ({shown})"
+    return [DataProblem(f"{message}; if these are the tags, give --source folders", warning=True)]
 
 
 def _unused_photos(

@@ -1,6 +1,6 @@
 """Photos that tables, lists and JSON files name, looked up in the listing of a data folder.
 
-A name that no file has may still mean one: tools drop or change suffixes, and the case and the
+A name that no file has may still mean one: tools drop suffixes, and their spelling, the case and the
 encoding of accents (``ü`` as one or two characters) differ between systems. Where exactly one file
 differs in nothing else, it is the photo; else the message names files with a similar name.
 """
@@ -21,6 +21,7 @@ from tag2mask.data.layouts.listing import MASK_FOLDER, FoundFile, group_by_id, i
 from tag2mask.errors import first_few
 
 _USUAL_FOLDERS = ("", "images/", "photos/", "JPEGImages/")
+_SPELLINGS = {**dict.fromkeys(("jpeg", "jpe", "jfif"), "jpg"), "tiff": "tif"}
 _LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
 
 
@@ -71,6 +72,8 @@ class PhotoLookup:
                 return self._by_id[path]
         for folder in folders:
             found = self._by_loose_id.get(_loose(folder + written), [])
+            if without_suffix(written) != written:  # a.png may be the mask of a.jpg
+                found = [file for file in found if _format(file.path) == _format(written)]
             if found:
                 if len(found) == 1:
                     self._guesses[written] = found[0].path
@@ -155,6 +158,12 @@ def _grouped(files: Iterable[FoundFile], key: Callable[[str], str]) -> dict[str,
 def _loose(path: str) -> str:
     """Return a path without its suffix, its case and the encoding of its accents."""
     return unicodedata.normalize("NFC", without_suffix(path)).casefold()
+
+
+def _format(path: str) -> str:
+    """Return a suffix in the usual spelling of its format."""
+    suffix = path.rpartition(".")[2].lower()
+    return _SPELLINGS.get(suffix, suffix)
 
 
 def _name(path: str) -> str:

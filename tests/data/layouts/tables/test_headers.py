@@ -30,6 +30,9 @@ def read(tmp_path, text):
         "Bild,Klasse",
         "image,species",
         "name,tags",
+        "Image Index,Finding Labels",
+        "image,diagnosis",
+        "image,category_id",
     ],
 )
 def test_names_of_columns(tmp_path, header):
@@ -60,6 +63,31 @@ def test_one_column_for_each_tag(tmp_path):
     assert [row.tags for row in table.rows][1] == ("cat",)
     assert table.rows[0].tags[0] == "dog" and len(table.rows[0].tags) > 1
     assert "'tag1' as tags, 'Tag_2' as tags" in table.remarks[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "tags"),
+    [
+        ("image,species,verified\na.jpg,cat,true\nb.jpg,dog,false\n", ["cat", "dog"]),
+        ("Bild;Klasse;Bemerkung\na.jpg;cat;x\nb.jpg;dog;\n", ["cat", "dog"]),
+        ("image,label,species\na.jpg,cat,felis\nb.jpg,dog,canis\n", ["cat", "dog"]),
+        ("image,class_id,class_name\na.jpg,1,cat\nb.jpg,1,cat\n", ["cat", "cat"]),
+        ("image,defect\na.jpg,1\nb.jpg,1\n", ["defect", "defect"]),
+        ("image,label_id,dent\na.jpg,7,1\nb.jpg,8,1\n", ["dent", "dent"]),
+    ],
+)
+def test_which_column_has_the_tags(tmp_path, text, tags):
+    table = read(tmp_path, text)
+    assert [row.tags for row in table.rows] == [(tag,) for tag in tags]
+    assert table.problems == ()
+
+
+def test_the_other_one_of_two_columns_has_tags_where_some_are_equal(tmp_path):
+    table = read(tmp_path, "file,weather\na.jpg,rain\nb.jpg,rain\nc.jpg,sun\n")
+    assert table.guessed_tags and table.rows[0].tags == ("rain",)
+    with pytest.raises(DataError, match="lacks `tags`"):
+        read(tmp_path, "file,md5\na.jpg,d41d8\nb.jpg,98f00\n")
+    assert not read(tmp_path, "file,tags\na.jpg,rain\n").guessed_tags
 
 
 @pytest.mark.parametrize("name", ["masks", "mask_path", "Mask File"])

@@ -39,6 +39,46 @@ def test_classes_are_columns(tmp_path, header, lines):
         assert [row.split for row in table.rows] == ["train", "val", "test"]
 
 
+@pytest.mark.parametrize(
+    ("header", "cells"),
+    [
+        ("gender", ["M", "F", "F"]),
+        ("grade", ["A", "N", "T"]),
+        ("gender", ["F", "F", ""]),
+        ("grade", ["n", "n", "n"]),
+    ],
+)
+def test_single_letters_beside_others_are_no_flags(tmp_path, header, cells):
+    rows = [f"{name}.jpg,dog,{cell}" for name, cell in zip("abc", cells, strict=True)]
+    text = "\n".join([f"image,animal,{header}", *rows])
+    with pytest.raises(DataError, match="lacks `tags`"):
+        read(tmp_path, text)
+    table = read(tmp_path, text.replace("animal", "tags"))
+    assert [row.tags for row in table.rows] == [("dog",)] * 3
+
+
+def test_yes_and_no_by_letters(tmp_path):
+    table = read(tmp_path, "image,dog\na.jpg,Y\nb.jpg,N\n")
+    assert [row.tags for row in table.rows] == [("dog",), ()]
+
+
+def test_texts_beside_one_column_of_0_and_1_are_an_error(tmp_path):
+    rows = "a.jpg,cat,true\nb.jpg,dog,false\nc.jpg,cat,true\n"
+    with pytest.raises(DataError) as caught:
+        read(tmp_path, f"image,animal,verified\n{rows}")
+    assert "no column `tags`: 'animal' may have the classes, or 'verified'" in str(caught.value)
+    assert "Rename 'animal' to `tags`, or remove it" in str(caught.value)
+    rows = "a.jpg,2024-05-01,1,x.xml\nb.jpg,2024-05-01,0,y.xml\n"
+    assert read(tmp_path, f"image,date,dent,boxes\n{rows}").problems == ()
+
+
+def test_texts_beside_several_columns_of_0_and_1_are_a_warning(tmp_path):
+    text = "image,animal,verified,night\na.jpg,cat,1,0\nb.jpg,dog,1,1\nc.jpg,cat,0,1\n"
+    [problem] = read(tmp_path, text).problems
+    assert problem.warning and "'animal' of tags.csv is not read" in problem.message
+    assert "rename it to `tags`" in problem.message
+
+
 def test_numbered_columns_of_0_and_1_are_classes(tmp_path):
     table = read(tmp_path, "image,class_0,class_1\na.jpg,1,0\nb.jpg,0,1\n")
     assert [row.tags for row in table.rows] == [("class_0",), ("class_1",)]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,6 +103,7 @@ def read_tables(root: Path, known: Sequence[str] | None = None) -> TagTable:
         (*problems, *(p for table in tables for p in table.problems), *joined.problems),
         tuple(dict.fromkeys(r for table in tables for r in table.remarks)) + joined.remarks,
         ", ".join(table.name for table in tables),
+        any(table.guessed_tags for table in tables),
     )
 
 
@@ -138,7 +140,7 @@ def _read(found: FoundTable, known: Sequence[str] | None) -> TagTable:
     rows = tuple(
         _in_folder(row, folder)._replace(split=row.split or found.split) for row in table.rows
     )
-    return TagTable(rows, table.problems, table.remarks, table.name)
+    return replace(table, rows=rows)
 
 
 def _in_folder(row: TagRow, folder: str) -> TagRow:

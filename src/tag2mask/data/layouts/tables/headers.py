@@ -24,6 +24,10 @@ _ONE_NAME = frozenset(
     | {"classlabel", "imagelabel", "choice", "target", "groundtruth"}
 )
 """Columns with one name per cell: a space in it is part of the name."""
+_TOPICS = frozenset({"klasse", "species", "defect", "finding", "findinglabels", "diagnosis"})
+"""Columns of tags unless there are others, or they are true and false: `defect` may be a class."""
+_NUMBERS_OF_CLASSES = frozenset({"classid", "labelid", "categoryid"})
+"""Columns of tags where nothing else has the names."""
 _SEVERAL_NAMES = frozenset(
     {"tags", "labels", "classes", "categories", "keywords", "choices", "targets"}
 )
@@ -56,6 +60,8 @@ class Columns(NamedTuple):
     mask: int | None
     problems: tuple[DataProblem, ...]
     remarks: tuple[str, ...]
+    guessed_tags: bool
+    """No name says that the column of tags is one; it is the other one of two."""
 
     @property
     def required(self) -> int:
@@ -75,10 +81,13 @@ def find_columns(table: Table) -> Columns:
     photos = found["image"] or found["id"]
     split = _split_columns(table, found)
     classes = ClassColumns((), ())
+    guessed = False
     if photos and not found["tags"]:
-        classes = find_class_columns(table, _used(found))
-    if photos and not found["tags"] and not classes.indices and len(table.header) == 2:
-        found["tags"] = [1 - photos[0]]
+        numbers = [i for i, name in enumerate(table.header) if _base(name) in _NUMBERS_OF_CLASSES]
+        classes = find_class_columns(table, {*_used(found), *numbers})
+        if not classes.indices:
+            found["tags"] = numbers or _other_of_two(table, photos[0])
+            guessed = bool(found["tags"] and not numbers)
     _check_required(table, bool(found["tags"] or classes.indices), bool(photos))
     for role, columns in found.items():
         if len(columns) > 1 and role != "split" and not _are_numbered(table, columns):
@@ -95,6 +104,7 @@ def find_columns(table: Table) -> Columns:
         one["mask"],
         (*classes.problems, *_misspelled(table, {*_used(found), *classes.indices})),
         tuple(_remarks(table, found, classes.indices)),
+        guessed,
     )
 
 
@@ -119,6 +129,12 @@ def _candidates(table: Table, role: str) -> list[int]:
     if exact:
         return exact
     found = [i for i, name in enumerate(table.header) if _base(name) in _NAMES[role]]
+    if role == "tags" and not found:
+        found = [
+            i
+            for i, name in enumerate(table.header)
+            if _base(name) in _TOPICS and None in map(flag_of, table.column(i))
+        ]
     if role == "tags" and len(found) > 1 and _are_numbered(table, found):
         flags = all(flag_of(cell) is not None for i in found for cell in table.column(i))
         return [] if flags else found
@@ -153,6 +169,14 @@ def _photo_columns(table: Table) -> list[int]:
         for index in range(len(table.header))
         if (cells := table.column(index)) and all(without_suffix(cell) != cell for cell in cells)
     ]
+
+
+def _other_of_two(table: Table, photos: int) -> list[int]:
+    """Return the other one of two columns where it may have tags: some of its texts are equal."""
+    if len(table.header) != 2:
+        return []
+    other = 1 - photos
+    return [other] if any(count > 1 for count in table.column(other).values()) else []
 
 
 def _check_required(table: Table, has_tags: bool, has_photos: bool) -> None:

@@ -8,12 +8,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import NamedTuple
 
 from tag2mask.data.inventory import DataProblem
+from tag2mask.data.layouts.ids import without_suffix
+from tag2mask.data.layouts.splits import usual_split
 from tag2mask.data.layouts.tables.cells import Table, flag_of
 from tag2mask.errors import DataError, first_few
+
+
+_LETTERS = frozenset("ynft")
+"""Letters that mean true or false only beside each other: `F` beside `M` is something else."""
+_NUMBER = re.compile(r"[\W\d_]*(e[+-]?\d+)?", re.IGNORECASE)
 
 
 class ClassColumns(NamedTuple):
@@ -31,7 +39,8 @@ def find_class_columns(table: Table, used: Collection[int]) -> ClassColumns:
         used: columns that hold something else.
 
     Raises:
-        DataError: such a column has other cells, too.
+        DataError: such a column has other cells, too; or there is one such column, and one of texts
+            that may have the classes instead.
     """
     found: list[int] = []
     gaps: list[str] = []
@@ -41,6 +50,9 @@ def find_class_columns(table: Table, used: Collection[int]) -> ClassColumns:
             continue
         cells = table.column(index)
         flags = {flag_of(cell) for cell in cells}
+        letters = {cell.lower() for cell in cells} & _LETTERS
+        if letters and (None in flags or (flags == {False} and len(cells) == 1)):
+            continue
         if flags and None not in flags:
             found.append(index)
             zeros |= False in flags
@@ -48,13 +60,52 @@ def find_class_columns(table: Table, used: Collection[int]) -> ClassColumns:
                 gaps.append(name)
         elif 2 * sum(cells[cell] for cell in cells if flag_of(cell) is None) <= cells.total() > 0:
             raise _neither(table, index)
+    problems = _texts_beside(table, found, used)
     if not (gaps and zeros):  # ticks beside empty cells are complete
-        return ClassColumns(tuple(found), ())
+        return ClassColumns(tuple(found), problems)
     message = (
         f"empty cells in columns of 0 and 1 count as 0: {first_few(map(repr, gaps))} "
         f"({table.name}); if they mean that nobody has looked, leave out the photo"
     )
-    return ClassColumns(tuple(found), (DataProblem(message, warning=True),))
+    return ClassColumns(tuple(found), (*problems, DataProblem(message, warning=True)))
+
+
+def _texts_beside(
+    table: Table, classes: Collection[int], used: Collection[int]
+) -> tuple[DataProblem, ...]:
+    """Return a warning of columns that may have the classes instead of the columns of 0 and 1.
+
+    Raises:
+        DataError: there is only one column of 0 and 1.
+    """
+    texts = [
+        repr(name)
+        for index, name in enumerate(table.header)
+        if name and index not in (*classes, *used) and _may_be_names(table, index)
+    ]
+    if not classes or not texts:
+        return ()
+    if len(classes) > 1:
+        message = (
+            f"{first_few(texts)} of {table.name} is not read, since columns of 0 and 1 are the "
+            "classes; rename it to `tags` if it has them"
+        )
+        return (DataProblem(message, warning=True),)
+    flags = table.header[next(iter(classes))]
+    raise DataError(
+        f"no column `tags`: {first_few(texts)} may have the classes, or {flags!r} is the only one",
+        where=table.path,
+        fix=f"Rename {texts[0]} to `tags`, or remove it if {flags!r} is the class.",
+    )
+
+
+def _may_be_names(table: Table, index: int) -> bool:
+    """Return whether a column may have names of classes: some are equal, none is something else."""
+    cells = table.column(index)
+    return any(count > 1 for count in cells.values()) and not any(
+        _NUMBER.fullmatch(text) or usual_split(text) or without_suffix(text) != text
+        for text in cells
+    )
 
 
 def _neither(table: Table, index: int) -> DataError:

@@ -44,6 +44,8 @@ class TagTable:
     """How the table was understood (see `Inventory.remarks`)."""
     name: str = ""
     """The file, for messages."""
+    guessed_tags: bool = False
+    """No name of a column says that it has tags (see `Columns.guessed_tags`)."""
 
 
 def read_tag_table(
@@ -81,7 +83,9 @@ def read_tag_table(
         remarks += (f"several tags in a cell are separated by {style.describe()}",)
     joined = join_rows(rows)
     remarks += joined.remarks
-    return TagTable(joined.rows, (*problems, *joined.problems), remarks, table.name)
+    return TagTable(
+        joined.rows, (*problems, *joined.problems), remarks, table.name, columns.guessed_tags
+    )
 
 
 class _LineReader:
