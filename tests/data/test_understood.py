@@ -48,6 +48,13 @@ def test_five_lines_name_layout_photos_classes_masks_and_what_was_passed_over(
     )
 
 
+def test_splits_by_their_usual_names_are_used() -> None:
+    inventory = Inventory("csv", Path("/d"), (), (), found_splits=("Test", "Train", "Val", "x"))
+    assert lines_of(inventory, [])["notes"] == "splits not used: Test, x"
+    requested = SourceOptions(train_split="Train", val_split=None)
+    assert understood(inventory, requested)[4] == "notes: splits not used: Test, Val, x"
+
+
 def test_lines_stay_short_whatever_the_number_of_classes() -> None:
     names = tuple(f"c{number:03}" for number in range(200))
     entries = [entry(name, (name,)) for name in names]

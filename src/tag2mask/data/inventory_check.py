@@ -52,9 +52,9 @@ def _class_problems(inventory: Inventory) -> list[DataProblem]:
 def _training_problems(inventory: Inventory, found: Sequence[DataProblem]) -> list[DataProblem]:
     """Return the problem of data without a tagged training photo; ``found`` may explain it."""
     train = [entry for entry in inventory.entries if entry.split == "train"]
+    if not train and not all(problem.warning for problem in found):
+        return []  # the errors say why no line could be used
     if not inventory.found_splits:
-        if not all(problem.warning for problem in found):
-            return []  # the errors say why no line could be used
         return [
             DataProblem(
                 f"no photo for training: no line of {inventory.tag_source} names "

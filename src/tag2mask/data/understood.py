@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tag2mask.classes import BACKGROUND, IGNORE
 from tag2mask.data.inventory import SPLITS, Inventory, SourceOptions
+from tag2mask.data.layouts.splits import usual_split
 from tag2mask.data.photo_files import PhotoFile
 from tag2mask.errors import first_few
 
@@ -108,9 +109,10 @@ def _masks(inventory: Inventory, mask_values: Sequence[Collection[int] | None] |
 
 
 def _notes(inventory: Inventory, options: SourceOptions) -> str:
-    requested = {options.train_split, options.val_split}
-    unused = [name for name in inventory.found_splits if name not in requested]
-    lists = any(name is not None and name.endswith(".txt") for name in requested)
+    requested = [name for name in (options.train_split, options.val_split) if name is not None]
+    used = {*requested, *(split for name in requested if (split := usual_split(name)))}
+    unused = [s for s in inventory.found_splits if s not in used and usual_split(s) not in used]
+    lists = any(name.endswith(".txt") for name in requested)
     notes = list(inventory.remarks)
     if unused and not lists:
         notes.insert(0, f"splits not used: {first_few(unused)}")

@@ -73,6 +73,17 @@ def test_classes_whose_names_mention_masks_cause_a_warning(tmp_path, folders):
     assert "list the classes in classes.txt" in problem.message
 
 
+@pytest.mark.parametrize("splits", ["test", "valid", "val", "testing", "test train"])
+def test_splits_that_count_as_classes_cause_a_warning(tmp_path, splits):
+    _photos(tmp_path, f"cat dog {splits}")
+    [problem] = _read(tmp_path).problems
+    assert problem.warning and f"against their names: {', '.join(splits.split())};" in (
+        problem.message
+    )
+    (tmp_path / "classes.txt").write_text("\n".join(f"cat dog {splits}".split()))
+    assert _read(tmp_path).problems == ()
+
+
 @pytest.mark.parametrize(
     "folders", ["with_mask helmet", "dog train", "photo_album dog", "photo_album background"]
 )

@@ -181,6 +181,7 @@ def test_photos_without_tags_are_no_class_folder(tmp_path):
         ),
         ("training/dog validation/dog", "to 'training' and prepare.val_split to 'validation'"),
         ("TRAIN/dog test/dog", r"Set prepare\.train_split to 'TRAIN'\."),
+        ("training_set/dog test_set/dog", r"Set prepare\.train_split to 'training_set'\."),
         ("dog cat valid/dog", "valid/ is named as a split.*into train/ beside it"),
         (
             "mydata/cat mydata/dog masks",
@@ -209,7 +210,7 @@ def test_splits_by_other_names_can_be_set(tmp_path):
     assert [e.split for e in found.entries] == ["train", "train", "val"]
 
 
-@pytest.mark.parametrize("folders", ["dog train", "train background", "Test dog/deep dog"])
+@pytest.mark.parametrize("folders", ["dog train", "train background", "Train dog/deep dog"])
 def test_classes_may_have_the_name_of_a_split_and_contain_folders(tmp_path, folders):
     _photo_in_each(tmp_path, folders)
     assert _read(tmp_path).problems == ()

@@ -15,14 +15,13 @@ from tag2mask.data.inventory import DataProblem
 from tag2mask.data.layouts.class_folders.mask_images import check_no_masks
 from tag2mask.data.layouts.class_folders.scan import ClassFolder
 from tag2mask.data.layouts.folder_names import folder_kind, mentioned_kind
+from tag2mask.data.layouts.splits import usual_split
 from tag2mask.errors import DataError, first_few
 
 PHOTOS_WITHOUT_TAGS_FIX = (
     "Put the photos into one folder per class, or add a tags.csv whose first line is `image,tags`."
 )
 _CLASS_LIST_FIX = "If the folders are classes, list their names in classes.txt."
-_SPLIT_FOLDERS = frozenset({"train", "training", "val", "valid", "validation", "test"})
-"""Names of splits, compared in lower case."""
 
 
 def check_are_classes(root: Path, folders: Sequence[ClassFolder], listed: Collection[str]) -> None:
@@ -73,15 +72,11 @@ def _check_some_class(root: Path, folders: Sequence[ClassFolder], *, background:
 
 def _check_no_splits(root: Path, folders: Sequence[ClassFolder]) -> None:
     """Check that no class folder is the folder of a split under another name."""
-    splits = [
-        f
-        for f in folders
-        if not f.split and f.name.casefold() in _SPLIT_FOLDERS and f.inner_folders
-    ]
+    splits = [f for f in folders if not f.split and usual_split(f.name) and f.inner_folders]
     if not splits:
         return
     train, val = (
-        next((f.name for f in splits if f.name.casefold().startswith(side)), None)
+        next((f.name for f in splits if usual_split(f.name) == side), None)
         for side in ("train", "val")
     )
     first = splits[0]
@@ -122,7 +117,12 @@ def _check_no_outer_folder(root: Path, folders: Sequence[ClassFolder]) -> None:
 def doubtful_classes(folders: Sequence[ClassFolder], listed: Collection[str]) -> list[DataProblem]:
     """Return warnings of class folders that may be something else; not of ``listed`` names."""
     unlisted = [f for f in folders if f.name not in listed]
-    other_names = [f.path for f in unlisted if folder_kind(f.name) in ("photos", "masks")]
+    splits = {f.name for f in unlisted if folder_kind(f.name) == "split"}
+    if all(usual_split(name) == "train" for name in splits):
+        splits = set()  # a vehicle
+    other_names = [
+        f.path for f in unlisted if folder_kind(f.name) in ("photos", "masks") or f.name in splits
+    ]
     mentioned = [f.path for f in unlisted if mentioned_kind(f.name) == "masks"]
     if {f.path for f in unlisted if name_kind(f.name) == "class"} <= set(mentioned):
         other_names = mentioned

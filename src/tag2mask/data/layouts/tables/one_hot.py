@@ -18,7 +18,6 @@ from tag2mask.data.layouts.splits import usual_split
 from tag2mask.data.layouts.tables.cells import Table, flag_of
 from tag2mask.errors import DataError, first_few
 
-
 _LETTERS = frozenset("ynft")
 """Letters that mean true or false only beside each other: `F` beside `M` is something else."""
 _NUMBER = re.compile(r"[\W\d_]*(e[+-]?\d+)?", re.IGNORECASE)
