@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from data_folders import write_data, write_photo
 
 from tag2mask.data.check import check_data
 from tag2mask.data.inventory import SourceOptions
+from tag2mask.data.inventory_check import inventory_problems
+from tag2mask.data.layouts.detect import read_inventory
 from tag2mask.errors import DataError
 
 
@@ -25,6 +28,7 @@ from tag2mask.errors import DataError
             "tag 'dog' of photo 'a' [tags.csv line 2] looks like 'Dog' (2 photos); "
             "is it misspelled?",
         ),
+        ("a,dog\u200b,train\nb,dog,train\nc,dog,train\n", "is it misspelled?"),
         ("a,café,train\nb,cafe\u0301,train\nc,cafe\u0301,train\n", "is it misspelled?"),
     ],
 )
@@ -159,6 +163,14 @@ def test_a_class_named_by_a_control_character(tmp_path):
         r"class name 'hot\ndog' holds an unprintable character or is not UTF-8 "
         "(annotations.json). Rename the class.",
     )
+
+
+def test_many_classes_take_no_long_time(tmp_path):
+    rows = "".join(f"a{i},class {i}; {i} class,train\n" for i in range(5000))
+    inventory = read_inventory(write_data(tmp_path, rows))
+    start = time.perf_counter()
+    assert any("10000 classes" in problem.message for problem in inventory_problems(inventory))
+    assert time.perf_counter() - start < 5
 
 
 def test_too_many_classes(tmp_path):

@@ -9,7 +9,7 @@ import difflib
 import unicodedata
 from collections.abc import Sequence
 
-from tag2mask.classes import ClassSet
+from tag2mask.classes import MAX_CLASSES, ClassSet
 from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry
 from tag2mask.data.layouts.ids import path_conflicts
 from tag2mask.errors import DataError, first_few, nearest_hint
@@ -168,7 +168,7 @@ def _tag_problems(inventory: Inventory) -> list[DataProblem]:
             for name in inventory.class_names
             if name not in in_training
         ]
-    if not inventory.names_from_tags:
+    if not inventory.names_from_tags or len(photos) > MAX_CLASSES:
         return problems
     return problems + [
         DataProblem(
@@ -189,8 +189,8 @@ def describe_photos(entries: Sequence[InventoryEntry]) -> str:
 def _similar_names(counts: dict[str, int]) -> list[tuple[str, str]]:
     """Return (rare, common) names so similar that the rare one may be misspelled.
 
-    Names that differ only in case or in the encoding of their accents always are; others where one
-    is much rarer than the other.
+    Names that differ only in case, in the encoding of their accents or in characters without width
+    always are; others where one is much rarer than the other.
     """
     pairs: list[tuple[str, str]] = []
     for rare, count in sorted(counts.items()):
@@ -212,5 +212,6 @@ def _similar_names(counts: dict[str, int]) -> list[tuple[str, str]]:
 
 
 def _folded(name: str) -> str:
-    """Return a name without differences of case and of the encoding of accents."""
-    return unicodedata.normalize("NFC", name).casefold()
+    """Return a name without differences of case, the encoding of accents and invisible signs."""
+    visible = "".join(c for c in name if unicodedata.category(c) != "Cf")
+    return unicodedata.normalize("NFC", visible).casefold()

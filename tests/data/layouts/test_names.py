@@ -74,5 +74,9 @@ def test_tags_that_are_numbers_are_a_warning(tmp_path):
     found = read_inventory(write_data(tmp_path, "a,0,train\nb,1,train\n", photos="a b"))
     assert found.class_names == ("0", "1")
     assert "all tags are numbers ('0', '1')" in found.problems[0].message
+    found = read_inventory(write_data(tmp_path, "a,Yes,train\nb,no,train\n", photos="a b"))
+    assert "all tags are answers ('Yes', 'no')" in found.problems[0].message
     mixed = read_inventory(write_data(tmp_path, "a,7up,train\nb,1,train\n", photos="a b"))
     assert mixed.problems == ()
+    listed = write_data(tmp_path, "a,yes,train\nb,no,train\n", "no yes", "a b")
+    assert read_inventory(listed).problems == ()

@@ -14,6 +14,24 @@ from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry
 from tag2mask.data.inventory_check import describe_photos
 from tag2mask.errors import first_few
 
+_ANSWERS = frozenset(
+    [
+        "yes",
+        "no",
+        "true",
+        "false",
+        "y",
+        "n",
+        "oui",
+        "non",
+        "ja",
+        "nein",
+        "wahr",
+        "falsch",
+        "sí",
+        "si",
+    ]
+)
 _Photos = dict[str, list[InventoryEntry]]
 """Photos by tag."""
 
@@ -99,13 +117,14 @@ def _doubtful_problems(photos: _Photos, names: tuple[str, ...]) -> list[DataProb
         )
         for name in doubtful
     ]
-    numbers = [name for name in names if name.isdecimal()]
-    if numbers and len(numbers) == len(names):
+    numbers = all(name.isdecimal() for name in names)
+    if names and (numbers or all(name.casefold() in _ANSWERS for name in names)):
+        what = "numbers" if numbers else "answers"
         problems.append(
             DataProblem(
-                f"all tags are numbers ({_quoted(numbers)}), and each is a class: if one of them "
+                f"all tags are {what} ({_quoted(names)}), and each is a class: if one of them "
                 "means none of the classes, leave the tags of its photos empty; else write names, "
-                "or list the numbers in classes.txt",
+                f"or list the {what} in classes.txt",
                 warning=True,
             )
         )

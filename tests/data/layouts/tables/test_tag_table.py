@@ -3,6 +3,7 @@
 import csv
 import io
 
+import pytest
 from data_folders import write_tag_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,6 +30,24 @@ def test_tags_survive_any_writer_of_csv(tmp_path_factory, tags, mark, quoting):
     table = read_tag_table(folder / "tags.csv")
     assert [row.tags for row in table.rows] == [tuple(tags)]
     assert all(problem.warning for problem in table.problems)
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("image;tags\na.jpg;dog;cat\n", "put several tags in quotes, since ';' separates this"),
+        ("image\ttags\na.jpg\tdog\tcat\n", "in quotes, since a tab separates"),
+        ("image,tags\na.jpg,dog,cat\n", "by a space, ';' or '|', not by a comma"),
+        ("image;tags\na.jpg\n", "write ';' before each cell that is left empty"),
+    ],
+)
+def test_advice_on_numbers_of_cells_names_the_tables_separator(tmp_path, text, advice):
+    path = write_tag_table(tmp_path, text) / "tags.csv"
+    [problem] = read_tag_table(path).problems
+    assert advice in problem.message
+    write_tag_table(tmp_path, text.replace("dog;cat", '"dog;cat"'))
+    if '"' in path.read_text():
+        assert read_tag_table(path).rows[0].tags == ("dog", "cat")
 
 
 def test_byte_order_mark_crlf_and_capitals(tmp_path):

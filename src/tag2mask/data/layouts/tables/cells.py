@@ -48,6 +48,8 @@ class Table(NamedTuple):
     quotes_all: bool
     """The header is quoted, so the program that wrote the file quotes every cell."""
     lines: list[TableLine]
+    separator: str
+    """The character between cells."""
 
     def cells(self, index: int) -> Iterator[str]:
         """Yield the cells of a column with their quotes."""
@@ -102,9 +104,8 @@ def read_table(path: Path, name: str | None = None) -> Table:
     mark = separator[1] if separator else _separator(header)
     names = _without_empty_end([unquoted(cell) for cell in split_cells(header, mark) or [header]])
     quotes_all = header.lstrip().startswith('"')
-    return Table(
-        path, name or path.name, names, quotes_all, list(_lines(lines, first + 1, mark, len(names)))
-    )
+    cells = list(_lines(lines, first + 1, mark, len(names)))
+    return Table(path, name or path.name, names, quotes_all, cells, mark)
 
 
 def unquoted(cell: str) -> str:

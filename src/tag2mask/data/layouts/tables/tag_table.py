@@ -31,7 +31,7 @@ from tag2mask.data.layouts.tables.cells import (
 from tag2mask.data.layouts.tables.doubts import TaggedCell, tag_doubts
 from tag2mask.data.layouts.tables.headers import Columns, find_columns
 from tag2mask.data.layouts.tables.rows import TagRow, join_rows
-from tag2mask.data.layouts.tables.tags import TagStyle, find_style, tags_of_cell
+from tag2mask.data.layouts.tables.tags import COMMAS, TagStyle, find_style, tags_of_cell
 
 
 @dataclass(frozen=True)
@@ -105,11 +105,7 @@ class _LineReader:
             return DataProblem(f"{where}: a quote is not closed")
         count, expected = len(line.cells), len(self._table.header)
         if not self._columns.required < count <= expected:
-            fix = (
-                "separate several tags by a space, ';' or '|', not by a comma"
-                if count > expected
-                else "write a comma before each cell that is left empty, too"
-            )
+            fix = _advice(self._table.separator, more=count > expected)
             return DataProblem(f"{where}: {count} cells where the header has {expected}; {fix}")
         cells = line.cells + [""] * (expected - count)
         paths = self._paths(cells, where)
@@ -161,10 +157,20 @@ class _LineReader:
         for name in names:
             if name in self._style.known:
                 continue
-            if "," in name:
+            if any(comma in name for comma in COMMAS):
                 fix = "separate tags by a space, ';' or '|'"
                 return DataProblem(f"{where}: tag {name!r} contains a comma; {fix}")
             if UNPRINTABLE.search(name):
                 what = "contains an unprintable character"
                 return DataProblem(f"{where}: tag {name!r} {what}; remove it")
         return tuple(dict.fromkeys(names))
+
+
+def _advice(separator: str, *, more: bool) -> str:
+    """Return how to correct a line with more or fewer cells than the header."""
+    mark = {",": "a comma", "\t": "a tab"}.get(separator, repr(separator))
+    if not more:
+        return f"write {mark} before each cell that is left empty, too"
+    if separator == ",":
+        return "separate several tags by a space, ';' or '|', not by a comma"
+    return f"put several tags in quotes, since {mark} separates this table's cells"

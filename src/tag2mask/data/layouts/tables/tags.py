@@ -2,7 +2,8 @@
 
 Several tags are separated by ``;`` or ``|``. Where no cell of the table has one, commas separate
 them (in a quoted cell), else spaces; a space is part of a name where the column holds one name per
-cell. Quotes hold a name together: ``"traffic light" car``.
+cell. The wide ``；``, ``｜``, ``，`` and ``、`` count like these. Quotes hold a name together:
+``"traffic light" car``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from tag2mask.data.layouts.tables.lists import is_list, names_of_list
 
 CONNECTORS = frozenset({"&", "+", "/", "and", "und", "et"})
 """Words between tags that are separated by spaces."""
-_MARKS = ";|\n"
+_MARKS = ";|\n；｜"
+COMMAS = ",，、"
 _RUN = re.compile(r'"([^"]*)"|[^"]+')
 _SAME_NAME, _SAME_WORD = 0.8, 0.6
 """Similarity (difflib's ratio) from which an unknown name or word may be a known one misspelled."""
@@ -49,7 +51,7 @@ class TagStyle(NamedTuple):
         """Return what separates several tags, for messages."""
         if self.by_spaces:
             return "spaces"
-        return "commas" if self.separators == "," else "';' or '|'"
+        return "commas" if self.separators == COMMAS else "';' or '|'"
 
 
 class CellTags(NamedTuple):
@@ -79,11 +81,12 @@ def find_style(
     found: set[str] = set()
     for cell in cells:
         text = _text(cell)
-        if any(mark in text for mark in ";|\n,") and text not in style.known and not is_list(text):
+        marked = any(mark in text for mark in _MARKS + COMMAS)
+        if marked and text not in style.known and not is_list(text):
             found.update(re.sub(r'"[^"]*"', "", text))
     if found & set(_MARKS):
         return style._replace(separators=_MARKS)
-    return style._replace(separators="," if "," in found else "")
+    return style._replace(separators=COMMAS if found & set(COMMAS) else "")
 
 
 def tags_of_cell(cell: str, style: TagStyle) -> CellTags:
