@@ -71,3 +71,8 @@ def test_errors_pass_between_processes(error: Tag2MaskError) -> None:
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is type(error)
     assert str(copy) == str(error)
+
+
+def test_numbers_with_words() -> None:
+    shown = [errors.counted(number, "photo is", "photos are") for number in (0, 1, 2)]
+    assert shown == ["0 photos are", "1 photo is", "2 photos are"]

@@ -148,6 +148,11 @@ def or_skipped(error: Tag2MaskError) -> Tag2MaskError:
     )
 
 
+def counted(number: int, one: str, several: str) -> str:
+    """Return a number with the words that follow it: ``1 photo is``, ``2 photos are``."""
+    return f"{number} {one if number == 1 else several}"
+
+
 def first_few(names: Iterable[str], count: int = 5) -> str:
     """Return the first few names, and how many more there are."""
     iterator = iter(names)

@@ -40,7 +40,7 @@ def test_masks_that_match_no_photo_are_reported(tmp_path):
     root = write_data(tmp_path, "a,dog,train\nb,,train\n", photos="a b")
     write_array(root / "masks/a_mask.png", np.zeros((6, 8), np.uint8))
     (warning,) = check_data(root).warnings
-    assert "1 masks match no photo: masks/a_mask.png" in warning
+    assert "1 mask matches no photo: masks/a_mask.png" in warning
 
 
 def test_masks_and_tags_that_contradict_each_other_are_reported(tmp_path):
@@ -182,7 +182,7 @@ def test_outlines_that_would_crash_cost_the_masks_of_their_photos(tmp_path):
     )
     report = check_data(tmp_path)
     assert report.errors == () and report.masks == 1
-    damaged, misfit = [w for w in report.warnings if "have no mask" in w]
+    damaged, misfit = [w for w in report.warnings if "no mask, since" in w]
     assert "a.jpg (annotation 0: the coordinate nan" in damaged
     assert "photo 'b' has another size: 1000000000x6 in the JSON, 8x6 px in its file" in misfit
 

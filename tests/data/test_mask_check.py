@@ -68,7 +68,7 @@ def test_arrays_among_the_masks_are_named(tmp_path: Path) -> None:
     assert warnings_of(root) == []
     np.save(root / "masks/a.npy", mask(1))
     (warning,) = warnings_of(root)
-    assert "1 files in the folder of masks are no images and are not used: masks/a.npy" in warning
+    assert "1 file in the folder of masks not used, since only images are: masks/a.npy" in warning
     assert "one-channel PNGs" in warning
 
 

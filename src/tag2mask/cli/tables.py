@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tag2mask.cli.console import print_message, print_text, show_understood
+from tag2mask.errors import counted
 from tag2mask.runtime.durations import format_duration
 from tag2mask.text.escaping import visible
 
@@ -189,7 +190,8 @@ def show_data(report: DataReport) -> None:
         print_message(visible(f"warning: {message}"))
     for message in report.errors:
         print_message(visible(f"error: {message}"))
-    print_message(f"{len(report.errors)} errors, {len(report.warnings)} warnings")
+    errors = counted(len(report.errors), "error", "errors")
+    print_message(f"{errors}, {counted(len(report.warnings), 'warning', 'warnings')}")
 
 
 def _size(mib: float) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from tag2mask.classes import MAX_CLASSES, ClassSet
 from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry
 from tag2mask.data.layouts.ids import path_conflicts
-from tag2mask.errors import DataError, first_few, nearest_hint
+from tag2mask.errors import DataError, counted, first_few, nearest_hint
 
 _SIMILAR = 0.8
 """Similarity (difflib's ratio) from which a rare name may be another one misspelled."""
@@ -173,7 +173,7 @@ def _tag_problems(inventory: Inventory) -> list[DataProblem]:
     return problems + [
         DataProblem(
             f"tag {rare!r} of {describe_photos(photos[rare])} looks like {common!r} "
-            f"({len(photos[common])} photos); is it misspelled?",
+            f"({counted(len(photos[common]), 'photo', 'photos')}); is it misspelled?",
             warning=True,
         )
         for rare, common in _similar_names({tag: len(tagged) for tag, tagged in photos.items()})

@@ -14,7 +14,7 @@ from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry
 from tag2mask.data.inventory_check import describe_photos
 from tag2mask.data.layouts.listing import MASK_FOLDER, list_images
 from tag2mask.data.masks import read_mask
-from tag2mask.errors import DataError, first_few
+from tag2mask.errors import DataError, counted, first_few
 
 _TURNS = {
     5: "mirrored and turned by 90°",
@@ -102,8 +102,9 @@ def mask_problems(
     """
     problems = _against_tags(inventory, mask_values) + _no_images(inventory)
     if misfits:
+        count = counted(len(misfits), "photo has", "photos have")
         message = (
-            f"{len(misfits)} photos have no mask, since their outlines don't fit them "
+            f"{count} no mask, since the outlines don't fit "
             f"({inventory.tag_source}): {first_few(misfits, 3)}; correct the annotations or the "
             "photos if the masks are needed"
         )
@@ -159,9 +160,10 @@ def _no_images(inventory: Inventory) -> list[DataProblem]:
     passed_over = [name for name in files if Path(name).suffix.lower() not in _NOTES]
     if not passed_over:
         return []
+    count = counted(len(passed_over), "file", "files")
     return [
         DataProblem(
-            f"{len(passed_over)} files in the folder of masks are no images and are not used: "
+            f"{count} in the folder of masks not used, since only images are: "
             f"{first_few(passed_over)}; write masks as one-channel PNGs of class numbers",
             warning=True,
         )

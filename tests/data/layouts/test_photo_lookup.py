@@ -48,7 +48,7 @@ def test_a_name_that_means_exactly_one_file(tmp_path, written, file):
 def test_guesses_are_told(tmp_path):
     assert _table(tmp_path / "a", "a.jpg", "a.jpg").remarks == ()
     remarks = _table(tmp_path / "b", "a.jpg", "a.JPG").remarks
-    assert remarks == ("1 photos are found by a similar name: a.jpg is a.JPG",)
+    assert remarks == ("1 photo is found by a similar name: a.jpg is a.JPG",)
 
 
 def test_the_exact_name_comes_first(tmp_path):

@@ -125,7 +125,7 @@ def test_a_published_label_file_may_list_more_photos(tmp_path):
     root = _voc(tmp_path, tags="cls_labels")
     write_labels(root, {id: label_vector("dog") for id in ("a", "b", "c", "d")})
     [problem] = read_voc(root, SourceOptions()).problems
-    assert problem.warning and "1 photos" in problem.message
+    assert problem.warning and "1 photo that doesn't exist" in problem.message
 
 
 def test_own_classes_background_first_or_left_out(tmp_path):

@@ -34,7 +34,7 @@ from tag2mask.data.layouts.splits import SplitRule, usual_split
 from tag2mask.data.layouts.tables.find_tables import TAG_TABLE, find_tables, read_tables
 from tag2mask.data.layouts.tables.rows import TagRow
 from tag2mask.data.layouts.tables.tag_table import TagTable
-from tag2mask.errors import DataError, first_few
+from tag2mask.errors import DataError, counted, first_few
 
 _OR_FOLDERS = "If the tags are the names of folders, give --source folders."
 
@@ -136,7 +136,8 @@ def _unused_photos(
     unused = [file.path for file in photos if file.path not in used]
     if not unused:
         return []
-    message = f"{len(unused)} photos are not in {table.name} and are not used: {first_few(unused)}"
+    count = counted(len(unused), "photo is", "photos are")
+    message = f"{count} not in {table.name} and not used: {first_few(unused)}"
     return [DataProblem(message, warning=True)]
 
 

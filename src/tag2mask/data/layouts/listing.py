@@ -20,7 +20,7 @@ from tag2mask.data.images import IMAGE_SUFFIXES
 from tag2mask.data.inventory import DataProblem, InventoryEntry, Split
 from tag2mask.data.layouts.folder_names import is_system_folder
 from tag2mask.data.layouts.ids import without_suffix
-from tag2mask.errors import DataError, RunFolderError, first_few
+from tag2mask.errors import DataError, RunFolderError, counted, first_few
 
 MASK_FOLDER = "masks"
 CLASS_LIST = "classes.txt"
@@ -219,8 +219,9 @@ def unmatched_masks(masks: Iterable[str], matched: Collection[str]) -> list[Data
     unmatched = [path for path in masks if path not in matched]
     if not unmatched:
         return []
-    message = f"{len(unmatched)} masks match no photo: {first_few(unmatched)}"
-    return [DataProblem(f"{message}; give each the name of its photo", warning=True)]
+    count = counted(len(unmatched), "mask matches", "masks match")
+    message = f"{count} no photo: {first_few(unmatched)}; give each the name of its photo"
+    return [DataProblem(message, warning=True)]
 
 
 def read_lines(path: Path) -> list[str]:

@@ -15,23 +15,10 @@ from tag2mask.data.inventory_check import describe_photos
 from tag2mask.errors import first_few
 
 _ANSWERS = frozenset(
-    [
-        "yes",
-        "no",
-        "true",
-        "false",
-        "y",
-        "n",
-        "oui",
-        "non",
-        "ja",
-        "nein",
-        "wahr",
-        "falsch",
-        "sí",
-        "si",
-    ]
+    {"yes", "no", "y", "n", "true", "false", "oui", "non", "ja", "nein", "wahr", "falsch"}
+    | {"sí", "si"}
 )
+"""Tags that answer the question whether a photo shows something."""
 _Photos = dict[str, list[InventoryEntry]]
 """Photos by tag."""
 

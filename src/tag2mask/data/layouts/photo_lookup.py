@@ -18,7 +18,7 @@ from tag2mask.data.inventory import DataProblem
 from tag2mask.data.layouts.folder_names import folder_kind, is_system_folder
 from tag2mask.data.layouts.ids import without_suffix
 from tag2mask.data.layouts.listing import MASK_FOLDER, FoundFile, group_by_id, is_step_folder
-from tag2mask.errors import first_few
+from tag2mask.errors import counted, first_few
 
 _USUAL_FOLDERS = ("", "images/", "photos/", "JPEGImages/")
 _SPELLINGS = {**dict.fromkeys(("jpeg", "jpe", "jfif"), "jpg"), "tiff": "tif"}
@@ -121,7 +121,8 @@ class PhotoLookup:
         if not self._guesses:
             return ()
         shown = first_few((f"{written} is {path}" for written, path in self._guesses.items()), 2)
-        return (f"{len(self._guesses)} photos are found by a similar name: {shown}",)
+        count = counted(len(self._guesses), "photo is", "photos are")
+        return (f"{count} found by a similar name: {shown}",)
 
 
 def ambiguous_photo(id: str, files: Sequence[FoundFile], where: str, fix: str) -> DataProblem:

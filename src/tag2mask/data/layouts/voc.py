@@ -40,7 +40,7 @@ from tag2mask.data.layouts.listing import (
 from tag2mask.data.layouts.photo_lookup import PhotoLookup, ambiguous_photo
 from tag2mask.data.layouts.splits import ListedPhoto, find_list, read_id_list
 from tag2mask.data.layouts.voc_tags import PHOTO_FOLDER, find_voc_tags
-from tag2mask.errors import DataError, first_few, nearest_hint
+from tag2mask.errors import DataError, counted, first_few, nearest_hint
 
 _MASK_FOLDERS = ("SegmentationClass", "SegmentationClassAug")
 _LABEL_MAP = "labelmap.txt"
@@ -217,5 +217,5 @@ class _VocMasks:
         """
         if not self._missing:
             return []
-        message = f"{len(self._missing)} masks named in the lists do not exist"
+        message = f"{counted(len(self._missing), 'mask', 'masks')} named in the lists not found"
         return [DataProblem(f"{message}: {first_few(self._missing)}", warning=True)]

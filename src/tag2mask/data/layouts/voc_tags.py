@@ -14,7 +14,7 @@ from xml.parsers import expat
 from tag2mask.data.inventory import DataProblem, SourceOptions
 from tag2mask.data.layouts.cls_labels import read_cls_labels
 from tag2mask.data.layouts.tables.tag_table import read_tag_table
-from tag2mask.errors import DataError, first_few
+from tag2mask.errors import DataError, counted, first_few
 
 PHOTO_FOLDER = "JPEGImages"
 _TABLE, _LABELS, _ANNOTATIONS = "tags.csv", "cls_labels.npy", "Annotations"
@@ -65,7 +65,8 @@ class VocTags(NamedTuple):
             ]
         if not missing:
             return []
-        message = f"{self.name} has tags of {len(missing)} photos that don't exist"
+        count = counted(len(missing), "photo that doesn't", "photos that don't")
+        message = f"{self.name} has tags of {count} exist"
         return [DataProblem(f"{message}: {first_few(missing)}", warning=True)]
 
 

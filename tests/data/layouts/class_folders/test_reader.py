@@ -82,7 +82,7 @@ def test_files_of_other_kinds_are_reported(tmp_path):
     (tmp_path / "classes.txt").write_text("dog\n")
     [problem] = _read(tmp_path).problems
     assert problem.warning
-    assert "1 files in class folders" in problem.message and "dog/b.nef" in problem.message
+    assert "1 file in class folders not used" in problem.message and "dog/b.nef" in problem.message
 
 
 def test_different_photos_of_one_name_are_both_named(tmp_path):

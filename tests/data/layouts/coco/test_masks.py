@@ -73,8 +73,8 @@ def test_objects_without_an_outline_are_not_drawn_as_background(tmp_path, outlin
     )
     report = check_data(tmp_path)
     assert report.errors == () and report.masks == 1
-    [warning] = [w for w in report.warnings if "have no mask" in w]
-    assert "1 photos have no mask" in warning and "no outline: a.jpg" in warning
+    [warning] = [w for w in report.warnings if "no mask, since" in w]
+    assert "1 photo has no mask" in warning and "no outline: a.jpg" in warning
 
 
 def test_a_flat_polygon_is_drawn_like_a_list_of_one(tmp_path):
@@ -135,8 +135,8 @@ def test_outlines_that_cannot_be_drawn_cost_the_mask(tmp_path, outline, message)
     )
     report = check_data(tmp_path)
     assert report.errors == () and report.masks == 1
-    [warning] = [w for w in report.warnings if "have no mask" in w]
-    assert "1 photos have no mask" in warning and path.name in warning and message in warning
+    [warning] = [w for w in report.warnings if "no mask, since" in w]
+    assert "1 photo has no mask" in warning and path.name in warning and message in warning
     with pytest.raises(ValueError, match=re.escape(message)):
         draw_outline(outline, 8, 10)
 

@@ -138,7 +138,7 @@ def test_all_problems_of_the_lists_are_named(tmp_path):
         "is absolute",
         "'gone' does not exist",
         "unknown categories: 99",
-        "annotations of 1 photos",
+        "annotations of 1 photo that",
         "annotations item 3",
     ):
         assert part in messages, part

@@ -14,7 +14,7 @@ from tag2mask.data.layouts.class_folders.scan import ClassFolder
 from tag2mask.data.layouts.folder_names import is_system_folder
 from tag2mask.data.layouts.ids import without_suffix
 from tag2mask.data.layouts.listing import MASK_FOLDER, is_file, is_folder, subfolders
-from tag2mask.errors import DataError, first_few
+from tag2mask.errors import DataError, counted, first_few
 
 _SUFFIXES = f"photos are files named {', '.join(sorted(IMAGE_SUFFIXES))}"
 
@@ -64,7 +64,8 @@ def _loose_photos(root: Path) -> list[DataProblem]:
     )
     if not loose:
         return []
-    message = f"{len(loose)} photos are in no class folder and are not used: {first_few(loose)}"
+    count = counted(len(loose), "photo is", "photos are")
+    message = f"{count} in no class folder and not used: {first_few(loose)}"
     return [DataProblem(message, warning=True)]
 
 
@@ -75,7 +76,8 @@ def _other_files(folders: Sequence[ClassFolder]) -> list[DataProblem]:
         return []
     return [
         DataProblem(
-            f"{len(other)} files in class folders are no photos by their names and are not used: "
+            f"{counted(len(other), 'file', 'files')} in class folders not used, since their names "
+            "are not those of photos: "
             f"{first_few(other)}; {_SUFFIXES}",
             warning=True,
         )

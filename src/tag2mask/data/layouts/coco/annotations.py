@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from tag2mask.data.inventory import DataProblem
 from tag2mask.data.layouts.coco.json_stream import ArrayItem, iterate_items
 from tag2mask.data.layouts.coco.outlines import NO_EXTENT, Extent, has_area, outline_extent
-from tag2mask.errors import DataError, first_few
+from tag2mask.errors import DataError, counted, first_few
 
 CocoId = int | str
 """An id of an image or a category: most tools write numbers, some text."""
@@ -205,9 +205,10 @@ def _check_references(file: CocoFile) -> None:
     """Append problems of unknown images and categories; remove the latter from the tags."""
     unknown_images = [key for key in file.tags if key not in file.images]
     if unknown_images:
+        count = counted(len(unknown_images), "photo", "photos")
         file.problems.append(
             DataProblem(
-                f"{file.path.name}: annotations of {len(unknown_images)} photos that "
+                f"{file.path.name}: annotations of {count} that "
                 f"`images` doesn't list: {first_few(map(str, unknown_images))}; list them "
                 "there, or remove their annotations"
             )

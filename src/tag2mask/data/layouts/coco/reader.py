@@ -45,7 +45,7 @@ from tag2mask.data.layouts.ids import normalize_path, without_suffix
 from tag2mask.data.layouts.listing import list_images
 from tag2mask.data.layouts.photo_lookup import PhotoLookup, ambiguous_photo
 from tag2mask.data.layouts.splits import SplitRule
-from tag2mask.errors import first_few
+from tag2mask.errors import counted, first_few
 
 
 def is_coco(folder: Path) -> bool:
@@ -221,14 +221,16 @@ def _without_mask(file: CocoFile) -> list[DataProblem]:
     ]
     problems = []
     if missing:
+        count = counted(len(missing), "photo has", "photos have")
         problems.append(
-            f"{file.path.name}: {len(missing)} photos have no mask, since an object of theirs has "
-            f"no outline: {first_few(missing)}; draw it if the mask is needed"
+            f"{file.path.name}: {count} no mask, since an object has no outline: "
+            f"{first_few(missing)}; draw it if the mask is needed"
         )
     if damaged:
+        count = counted(len(damaged), "photo has", "photos have")
         problems.append(
-            f"{file.path.name}: {len(damaged)} photos have no mask, since an outline can't be "
-            f"drawn: {first_few(damaged, 3)}; fix it if the mask is needed"
+            f"{file.path.name}: {count} no mask, since an outline can't be drawn: "
+            f"{first_few(damaged, 3)}; fix it if the mask is needed"
         )
     return [DataProblem(message, warning=True) for message in problems]
 
