@@ -161,7 +161,7 @@ def test_a_missing_mask_is_named(tmp_path):
         ('a,"dog', "quote is not closed"),
         ("a,dog,cat", "not by a comma"),
         ('a,"dog,cat;bird"', "contains a comma"),
-        ("a", "1 cells"),
+        ("a", "1 cell where"),
         ("a", "write a comma before each cell that is left empty"),
         ("a,d\0g cat", r"tag 'd\x00g' contains an unprintable character; remove it"),
         ('a,"hot\tdog"', r"tag 'hot\tdog' contains"),

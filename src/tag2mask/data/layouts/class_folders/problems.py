@@ -76,7 +76,7 @@ def _other_files(folders: Sequence[ClassFolder]) -> list[DataProblem]:
         return []
     return [
         DataProblem(
-            f"{counted(len(other), 'file', 'files')} in class folders not used, since their names "
+            f"{counted(len(other), 'file', 'files')} in class folders not used, since the suffixes "
             "are not those of photos: "
             f"{first_few(other)}; {_SUFFIXES}",
             warning=True,

@@ -32,6 +32,7 @@ from tag2mask.data.layouts.tables.doubts import TaggedCell, tag_doubts
 from tag2mask.data.layouts.tables.headers import Columns, find_columns
 from tag2mask.data.layouts.tables.rows import TagRow, join_rows
 from tag2mask.data.layouts.tables.tags import COMMAS, TagStyle, find_style, tags_of_cell
+from tag2mask.errors import counted
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ class _LineReader:
         count, expected = len(line.cells), len(self._table.header)
         if not self._columns.required < count <= expected:
             fix = _advice(self._table.separator, more=count > expected)
-            return DataProblem(f"{where}: {count} cells where the header has {expected}; {fix}")
+            found = counted(count, "cell", "cells")
+            return DataProblem(f"{where}: {found} where the header has {expected}; {fix}")
         cells = line.cells + [""] * (expected - count)
         paths = self._paths(cells, where)
         if isinstance(paths, DataProblem):
