@@ -199,7 +199,7 @@ def test_labels_and_training_of_affinitynet(run: Path) -> None:
 
 def test_an_unreadable_label_is_named(run: Path) -> None:
     (run / "affinity-labels" / "labels" / "train" / "0.png").write_bytes(b"no picture")
-    assert "train/0 can't be shown: mask can't be read" in page(run).text
+    assert "train/0 can't be shown: not a mask, despite its name" in page(run).text
 
 
 def test_runs_with_and_without_a_walk_are_compared(run: Path, tmp_path: Path) -> None:
