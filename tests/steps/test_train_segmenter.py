@@ -490,7 +490,10 @@ def test_only_the_encoders_batch_norms_are_frozen(
         ),
         ({"network__architecture": "unett"}, "did you mean 'unet'"),
         ({"network__encoder": "no_such_net"}, "no encoder"),
-        ({"behavior": "published"}, r"training of deeplabv1, not of deeplabv3plus \[train_segmen"),
+        (
+            {"behavior": "published", "freeze_batch_norm": False},
+            r"training of deeplabv1, not of deeplabv3plus \[train_segmen",
+        ),
     ],
 )
 def test_unsupported_networks_and_crops(
