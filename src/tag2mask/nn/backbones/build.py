@@ -1,4 +1,4 @@
-"""Build a backbone by name: ResNet-38, or any timm model that returns intermediate feature maps.
+"""Build a backbone by name: ResNet-38, or a timm model that returns intermediate feature maps.
 
 Weights are loaded strictly: a file of another network raises an error that names the tensors that
 differ.

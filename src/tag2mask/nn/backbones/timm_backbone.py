@@ -1,4 +1,4 @@
-"""Any timm model as a backbone: its last map and two mid-level maps from one forward pass.
+"""timm models as backbones: the last map and two mid-level maps from one forward pass.
 
 * ``last`` is the map that the ImageNet classifier reads. For EfficientNet these are the 1,280
   channels after ``conv_head``, which timm's ``features_only`` drops although pretraining put the
