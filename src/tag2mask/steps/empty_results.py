@@ -18,6 +18,7 @@ from tag2mask.data.photos import read_sample_mask
 from tag2mask.errors import DataError, first_few
 from tag2mask.runtime.ranks import Ranks
 from tag2mask.runtime.threads import ordered_map
+from tag2mask.steps.per_photo import files_exist
 
 MANY = 0.2
 """Share of the tagged photos above which empty results are a warning."""
@@ -100,6 +101,20 @@ def empty_results(samples: Sequence[Sample], shows_tags: ShowsTags, ranks: Ranks
     }
     tagged = [sample.id for sample in samples if shown[sample.id] is not None]
     return EmptyResults(tuple(item for item in tagged if not shown[item]), len(tagged))
+
+
+def empty_files(
+    samples: Sequence[Sample],
+    files: Callable[[str], Sequence[Path]],
+    shows_tags: Callable[[Sample, Path], bool | None],
+    ranks: Ranks,
+) -> EmptyResults:
+    """Find the tagged photos whose first file shows none of their tags; see `empty_results`.
+
+    Photos that lack a file were skipped and are not counted.
+    """
+    made = [sample for sample in samples if files_exist(files, [sample.id])]
+    return empty_results(made, lambda sample: shows_tags(sample, files(sample.id)[0]), ranks)
 
 
 def _shown(samples: Sequence[Sample], shows_tags: ShowsTags, ranks: Ranks) -> list[bool | None]:

@@ -32,8 +32,8 @@ from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.seam.inference import InferenceSettings, MultiScaleInference, PhotoMaps
 from tag2mask.seam.network import SeamNet, SeamSpec, load_seam
-from tag2mask.steps.empty_results import EmptyResults, empty_results
-from tag2mask.steps.per_photo import PhotoOutputs, files_exist, has_all_files, prepared_ids
+from tag2mask.steps.empty_results import EmptyResults, empty_files
+from tag2mask.steps.per_photo import PhotoOutputs, has_all_files, prepared_ids
 
 TAG_SOURCE = {"known": "known", "untagged": "known or predicted", "predicted": "predicted"}
 """Origin of the tags, shown with every result that is based on the maps."""
@@ -262,8 +262,7 @@ def _empty_maps(
     Raises:
         DataError: those of all tagged photos are.
     """
-    made = [sample for sample in samples if files_exist(files, [sample.id])]
-    empty = empty_results(made, lambda sample: map_shows_tags(files(sample.id)[0], 0.0), runtime)
+    empty = empty_files(samples, files, lambda _, path: map_shows_tags(path, 0.0), runtime)
     found = [
         float(probability)
         for photo_id in empty.ids[:_MOST_PROBABILITIES]

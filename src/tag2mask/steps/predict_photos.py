@@ -27,8 +27,8 @@ from tag2mask.runtime.ranks import Ranks
 from tag2mask.runtime.threads import grouped, ordered_map
 from tag2mask.segmentation.inference.label_canvas import PhotoLabels
 from tag2mask.segmentation.inference.labeling import PhotoLabeler, PhotoViews
-from tag2mask.steps.empty_results import EmptyResults, empty_results, mask_shows_tags
-from tag2mask.steps.per_photo import PhotoOutputs, files_exist, is_large
+from tag2mask.steps.empty_results import empty_files, mask_shows_tags
+from tag2mask.steps.per_photo import PhotoOutputs, is_large
 
 OVERLAY_SIDE = 1600
 """Largest long side of an overlay, px."""
@@ -116,7 +116,8 @@ class PhotoPredictor:
         named = [photo for photo in photos if not photo.problem]
         computed, unreadable = self.outputs.write(named, self._write_all, ranks, skip_bad=skip_bad)
         skipped = sorted([*unnamable, *unreadable])
-        empty = self._empty_masks(tagged, ranks)
+        shows_tags = partial(mask_shows_tags, num_classes=len(self.segmenter.classes))
+        empty = empty_files(tagged, self.outputs.files, shows_tags, ranks)
         handle = self.step.finish(
             counts={
                 "photos": len(photos) - len(skipped),
@@ -138,13 +139,6 @@ class PhotoPredictor:
         )
         ranks.barrier()
         return handle
-
-    def _empty_masks(self, tagged: Sequence[Sample], ranks: Ranks) -> EmptyResults:
-        files, classes = self.outputs.files, len(self.segmenter.classes)
-        made = [sample for sample in tagged if files_exist(files, [sample.id])]
-        return empty_results(
-            made, lambda sample: mask_shows_tags(sample, files(sample.id)[0], classes), ranks
-        )
 
     def _write_all(
         self, due: Sequence[PhotoFile], bar: ProgressBar

@@ -44,8 +44,8 @@ from tag2mask.recipe.sections import PseudoMasks
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import sized_map
-from tag2mask.steps.empty_results import EmptyResults, empty_results, mask_shows_tags
-from tag2mask.steps.per_photo import PhotoOutputs, files_exist, has_all_files, prepared_ids
+from tag2mask.steps.empty_results import EmptyResults, empty_files, mask_shows_tags
+from tag2mask.steps.per_photo import PhotoOutputs, has_all_files, prepared_ids
 
 
 def pseudo_masks(
@@ -91,12 +91,8 @@ def pseudo_masks(
         computed, skipped = maker.outputs.write(
             samples, maker.write, runtime, skip_bad=section.skip_bad
         )
-        made = [sample for sample in samples if files_exist(files, [sample.id])]
-        empty = empty_results(
-            made,
-            lambda sample: mask_shows_tags(sample, files(sample.id)[0], len(classes)),
-            runtime,
-        )
+        shows_tags = partial(mask_shows_tags, num_classes=len(classes))
+        empty = empty_files(samples, files, shows_tags, runtime)
         handle = step.finish(
             counts={"photos": len(samples) - len(skipped), "computed": computed, **empty.counts},
             metrics={

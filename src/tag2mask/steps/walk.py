@@ -36,10 +36,9 @@ from tag2mask.recipe.sections import Walk
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import ordered_map
-from tag2mask.steps.empty_results import EmptyResults, empty_results
+from tag2mask.steps.empty_results import EmptyResults, empty_files
 from tag2mask.steps.per_photo import (
     PhotoOutputs,
-    files_exist,
     has_all_files,
     is_large,
     prepared_ids,
@@ -101,9 +100,8 @@ def walk(
         computed, skipped = walker.outputs.write(
             samples, walker.write, runtime, skip_bad=section.skip_bad
         )
-        made = [sample for sample in samples if files_exist(files, [sample.id])]
-        empty = empty_results(
-            made, lambda sample: map_shows_tags(files(sample.id)[0], WALKED_THRESHOLD), runtime
+        empty = empty_files(
+            samples, files, lambda _, path: map_shows_tags(path, WALKED_THRESHOLD), runtime
         )
         handle = step.finish(
             counts={"photos": len(samples) - len(skipped), "computed": computed, **empty.counts},
