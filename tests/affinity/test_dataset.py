@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -111,16 +112,7 @@ def test_the_crops_are_those_of_cam_training(folder: Path) -> None:
 
 
 def test_photos_can_keep_their_own_size(folder: Path) -> None:
-    augmentation = Augmentation(
-        crop=64,
-        long_side=None,
-        color_jitter=(0, 0, 0, 0),
-        mean=MEAN,
-        std=STD,
-        scale=None,
-        jitter_photo=False,
-        black_padding=False,
-    )
+    augmentation = replace(PLAIN, crop=64, long_side=None)
     image, labels, valid, _ = photos_of(folder, augmentation)[(0, 2)]
     assert int(valid.sum()) == 64 * 30
     photo = np.asarray(Image.open(folder / "photo2.png"), np.float32).transpose(2, 0, 1) / 255

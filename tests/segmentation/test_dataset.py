@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,30 +102,12 @@ def test_scales_cover_their_range(folder: Path) -> None:
 
 
 def test_photos_can_keep_their_own_size(folder: Path) -> None:
-    own = Augmentation(
-        crop=64,
-        long_side=None,
-        color_jitter=(0, 0, 0, 0),
-        mean=MEAN,
-        std=STD,
-        scale=None,
-        jitter_photo=False,
-        black_padding=False,
-    )
+    own = replace(PLAIN, crop=64, long_side=None, scale=None)
     _, labels, _ = photos_of(folder, own)[(0, 2)]
     mask = np.asarray(Image.open(folder / "masks" / "2.png"))
     inside = labels[:, (labels != IGNORE).any(dim=0)][(labels != IGNORE).any(dim=1)].numpy()
     assert np.array_equal(inside, mask) or np.array_equal(inside, mask[:, ::-1])
-    twice = Augmentation(
-        crop=256,
-        long_side=None,
-        color_jitter=(0, 0, 0, 0),
-        mean=MEAN,
-        std=STD,
-        scale=(2.0, 2.0),
-        jitter_photo=False,
-        black_padding=False,
-    )
+    twice = replace(PLAIN, crop=256, long_side=None, scale=(2.0, 2.0))
     assert int((photos_of(folder, twice)[(0, 2)][1] != IGNORE).sum()) == 4 * mask.size
 
 

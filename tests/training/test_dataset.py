@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -32,16 +33,7 @@ PLAIN = Augmentation(
     jitter_photo=False,
     black_padding=False,
 )
-JITTER = Augmentation(
-    crop=32,
-    long_side=(20, 48),
-    color_jitter=(0.3, 0.3, 0.3, 0.1),
-    mean=MEAN,
-    std=STD,
-    scale=None,
-    jitter_photo=False,
-    black_padding=False,
-)
+JITTER = replace(PLAIN, color_jitter=(0.3, 0.3, 0.3, 0.1))
 SIZES = ((40, 30), (30, 40), (64, 64), (5, 40), (1, 1), (33, 20), (50, 50))
 
 

@@ -54,7 +54,7 @@ def was_interrupted() -> bool:
 
 
 def has_ended() -> bool:
-    """Return whether the user was told that the command was interrupted."""
+    """Return whether the message of the interrupt was printed."""
     return _ended.is_set()
 
 
