@@ -67,7 +67,7 @@ def list_images(
     Raises:
         DataError: a folder can't be read.
     """
-    found = _Files()
+    found = _FoundFiles()
     start = root / under if under else root
     if start.is_dir():
         _walk(str(start), f"{under}/" if under else "", frozenset(skip), (), found)
@@ -82,7 +82,7 @@ def list_images(
 
 
 @dataclass
-class _Files:
+class _FoundFiles:
     """What a walk found."""
 
     images: list[FoundFile] = field(default_factory=list)
@@ -90,7 +90,7 @@ class _Files:
     other_files: list[str] = field(default_factory=list)
     passed_over: list[str] = field(default_factory=list)
 
-    def extend(self, other: _Files) -> None:
+    def extend(self, other: _FoundFiles) -> None:
         """Append what is in one more folder."""
         self.images += other.images
         self.broken_links += other.broken_links
@@ -103,11 +103,11 @@ def _walk(
     prefix: str,
     skip: frozenset[str],
     above: tuple[tuple[int, int], ...],
-    found: _Files,
+    found: _FoundFiles,
 ) -> None:
     """Append the files below ``folder``; ``above`` has (device, inode) of the folders around it."""
     folders: list[tuple[str, str]] = []
-    here = _Files()
+    here = _FoundFiles()
     has_record = False
     try:
         status = os.stat(folder)  # noqa: PTH116 - no Path per folder, for speed

@@ -37,7 +37,7 @@ class TableLine(NamedTuple):
     """As they are in the file; None: a quote is not closed."""
 
 
-class Table(NamedTuple):
+class CellTable(NamedTuple):
     """A table: its header and the lines that have any text."""
 
     path: Path
@@ -79,7 +79,7 @@ class Table(NamedTuple):
         return f"{self.name} line {line.number}"
 
 
-def read_table(path: Path, name: str | None = None) -> Table:
+def read_table(path: Path, name: str | None = None) -> CellTable:
     """Read the header and the lines of a table.
 
     Args:
@@ -105,7 +105,7 @@ def read_table(path: Path, name: str | None = None) -> Table:
     names = _without_empty_end([unquoted(cell) for cell in split_cells(header, mark) or [header]])
     quotes_all = header.lstrip().startswith('"')
     cells = list(_lines(lines, first + 1, mark, len(names)))
-    return Table(path, name or path.name, names, quotes_all, cells, mark)
+    return CellTable(path, name or path.name, names, quotes_all, cells, mark)
 
 
 def unquoted(cell: str) -> str:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from tag2mask.data.inventory import DataProblem
 from tag2mask.data.layouts.ids import without_suffix
-from tag2mask.data.layouts.tables.cells import Table, flag_of
+from tag2mask.data.layouts.tables.cells import CellTable, flag_of
 from tag2mask.data.layouts.tables.one_hot import ClassColumns, find_class_columns
 from tag2mask.data.layouts.tables.split_columns import SplitColumns, find_split_columns
 from tag2mask.errors import DataError, first_few
@@ -69,7 +69,7 @@ class Columns(NamedTuple):
         return max(i for i in (self.image, self.id, *self.tags[:1]) if i is not None)
 
 
-def find_columns(table: Table) -> Columns:
+def find_columns(table: CellTable) -> Columns:
     """Find the columns of a table.
 
     Raises:
@@ -112,7 +112,7 @@ def _used(found: dict[str, list[int]]) -> set[int]:
     return {index for columns in found.values() for index in columns}
 
 
-def _split_columns(table: Table, found: dict[str, list[int]]) -> SplitColumns:
+def _split_columns(table: CellTable, found: dict[str, list[int]]) -> SplitColumns:
     """Return the columns of splits, and add them to those that were found."""
     if len(found["split"]) > 1:
         raise _ambiguous(table, "split", found["split"])
@@ -123,7 +123,7 @@ def _split_columns(table: Table, found: dict[str, list[int]]) -> SplitColumns:
     return split
 
 
-def _candidates(table: Table, role: str) -> list[int]:
+def _candidates(table: CellTable, role: str) -> list[int]:
     """Return the columns that may have a role: of the documented name, else of other names."""
     exact = [i for i, name in enumerate(table.header) if name.lower() == role]
     if exact:
@@ -152,7 +152,7 @@ def _base(name: str) -> str:
     return numbered[1] if numbered and numbered[1] in _NAMES["tags"] else letters
 
 
-def _are_numbered(table: Table, columns: Sequence[int]) -> bool:
+def _are_numbered(table: CellTable, columns: Sequence[int]) -> bool:
     """Return whether columns are ``tag1``, ``tag2``, ...: one more for each tag of a photo."""
     names = [table.header[index].casefold() for index in columns]
     numbers = [name for name in names if name[-1:].isdecimal()]
@@ -160,7 +160,7 @@ def _are_numbered(table: Table, columns: Sequence[int]) -> bool:
     return one_base and len(set(names)) == len(names) and len(numbers) >= len(names) - 1
 
 
-def _photo_columns(table: Table) -> list[int]:
+def _photo_columns(table: CellTable) -> list[int]:
     """Return the columns whose cells all are file names of images."""
     if any(without_suffix(name) != name for name in table.header):
         return []  # a line of the table: there is no header
@@ -171,7 +171,7 @@ def _photo_columns(table: Table) -> list[int]:
     ]
 
 
-def _other_of_two(table: Table, photos: int) -> list[int]:
+def _other_of_two(table: CellTable, photos: int) -> list[int]:
     """Return the other one of two columns where it may have tags: some of its texts are equal."""
     if len(table.header) != 2:
         return []
@@ -179,7 +179,7 @@ def _other_of_two(table: Table, photos: int) -> list[int]:
     return [other] if any(count > 1 for count in table.column(other).values()) else []
 
 
-def _check_required(table: Table, has_tags: bool, has_photos: bool) -> None:
+def _check_required(table: CellTable, has_tags: bool, has_photos: bool) -> None:
     """Raise DataError where a table lacks the column of tags or of photos."""
     if has_tags and has_photos:
         return
@@ -196,7 +196,7 @@ def _check_required(table: Table, has_tags: bool, has_photos: bool) -> None:
     )
 
 
-def _ambiguous(table: Table, role: str, columns: Sequence[int]) -> DataError:
+def _ambiguous(table: CellTable, role: str, columns: Sequence[int]) -> DataError:
     """Return the error of several columns that may have one role."""
     names = [table.header[index] for index in columns]
     if len({name.lower() for name in names}) < len(names):
@@ -212,7 +212,7 @@ def _ambiguous(table: Table, role: str, columns: Sequence[int]) -> DataError:
     )
 
 
-def _misspelled(table: Table, used: Collection[int]) -> list[DataProblem]:
+def _misspelled(table: CellTable, used: Collection[int]) -> list[DataProblem]:
     """Return warnings of columns that are not read but may be misspelled."""
     problems = []
     for index, name in enumerate(table.header):
@@ -223,7 +223,7 @@ def _misspelled(table: Table, used: Collection[int]) -> list[DataProblem]:
     return problems
 
 
-def _remarks(table: Table, found: dict[str, list[int]], classes: Collection[int]) -> list[str]:
+def _remarks(table: CellTable, found: dict[str, list[int]], classes: Collection[int]) -> list[str]:
     """Return what other names than the documented ones were read as, and what was not read."""
     names = table.header
     guessed = [

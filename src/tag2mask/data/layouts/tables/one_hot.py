@@ -15,7 +15,7 @@ from typing import NamedTuple
 from tag2mask.data.inventory import DataProblem
 from tag2mask.data.layouts.ids import without_suffix
 from tag2mask.data.layouts.splits import usual_split
-from tag2mask.data.layouts.tables.cells import Table, flag_of
+from tag2mask.data.layouts.tables.cells import CellTable, flag_of
 from tag2mask.errors import DataError, first_few
 
 _LETTERS = frozenset("ynft")
@@ -30,7 +30,7 @@ class ClassColumns(NamedTuple):
     problems: tuple[DataProblem, ...]
 
 
-def find_class_columns(table: Table, used: Collection[int]) -> ClassColumns:
+def find_class_columns(table: CellTable, used: Collection[int]) -> ClassColumns:
     """Find the columns whose cells are 0 or 1 (or false or true), one per class.
 
     Args:
@@ -70,7 +70,7 @@ def find_class_columns(table: Table, used: Collection[int]) -> ClassColumns:
 
 
 def _texts_beside(
-    table: Table, classes: Collection[int], used: Collection[int]
+    table: CellTable, classes: Collection[int], used: Collection[int]
 ) -> tuple[DataProblem, ...]:
     """Return a warning of columns that may have the classes instead of the columns of 0 and 1.
 
@@ -98,7 +98,7 @@ def _texts_beside(
     )
 
 
-def _may_be_names(table: Table, index: int) -> bool:
+def _may_be_names(table: CellTable, index: int) -> bool:
     """Return whether a column may have names of classes: some are equal, none is something else."""
     cells = table.column(index)
     return any(count > 1 for count in cells.values()) and not any(
@@ -107,7 +107,7 @@ def _may_be_names(table: Table, index: int) -> bool:
     )
 
 
-def _neither(table: Table, index: int) -> DataError:
+def _neither(table: CellTable, index: int) -> DataError:
     """Return the error of a column of 0 and 1 with another value."""
     cell, line = table.first(index, lambda text: flag_of(text) is None)
     return DataError(

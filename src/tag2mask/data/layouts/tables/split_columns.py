@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from tag2mask.data.layouts.splits import usual_split
-from tag2mask.data.layouts.tables.cells import Table, flag_of, unquoted
+from tag2mask.data.layouts.tables.cells import CellTable, flag_of, unquoted
 from tag2mask.errors import DataError, first_few
 
 _NAMES = frozenset(
@@ -59,7 +59,7 @@ _OTHER = {"val": "train", "test": "train", "train": "val"}
 """The split of the photos that don't have a flag."""
 
 
-def find_split_columns(table: Table, used: Collection[int]) -> SplitColumns:
+def find_split_columns(table: CellTable, used: Collection[int]) -> SplitColumns:
     """Find the columns of a table's splits.
 
     Args:
@@ -100,7 +100,7 @@ def _holds_splits(cells: Iterable[str], *, required: bool) -> bool:
     return bool(kinds) and None not in kinds and (required or kinds != {"train"})
 
 
-def _check_no_splits(table: Table, index: int, cells: Counter[str], *, required: bool) -> None:
+def _check_no_splits(table: CellTable, index: int, cells: Counter[str], *, required: bool) -> None:
     """Raise DataError where a column is one of splits by its name or most cells, but has others."""
     kinds = {cell: usual_split(cell) for cell in cells}
     other = sum(cells[cell] for cell, kind in kinds.items() if kind is None)

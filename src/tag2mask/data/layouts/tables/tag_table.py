@@ -22,7 +22,7 @@ from tag2mask.classes import UNPRINTABLE
 from tag2mask.data.inventory import DataProblem
 from tag2mask.data.layouts.ids import normalize_path, without_suffix
 from tag2mask.data.layouts.tables.cells import (
-    Table,
+    CellTable,
     TableLine,
     flag_of,
     read_table,
@@ -92,7 +92,7 @@ def read_tag_table(
 class _LineReader:
     """Reads the lines of a table."""
 
-    def __init__(self, table: Table, columns: Columns, style: TagStyle) -> None:
+    def __init__(self, table: CellTable, columns: Columns, style: TagStyle) -> None:
         self._table = table
         self._columns = columns
         self._style = style
