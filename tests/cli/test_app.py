@@ -32,7 +32,8 @@ from tag2mask.cli import steps as cli_steps
 from tag2mask.errors import DataError
 from tag2mask.pipeline import run as pipeline
 from tag2mask.pipeline.run import RunResult
-from tag2mask.recipe.loading import load_recipe
+from tag2mask.pipeline.status import RECIPE_HEAD
+from tag2mask.recipe.loading import dump_recipe, load_recipe
 from tag2mask.recipe.schema import Recipe
 from tag2mask.recipe.sections import Prepare
 from tag2mask.version import __version__
@@ -281,6 +282,29 @@ def test_run_hands_its_options_to_the_pipeline(
     )
     assert (seen["until"], seen["update"], seen["redo"]) == ("infer-cam", True, "train-cam")
     assert seen["compare"] == [Path("other")]
+
+
+def test_a_begun_run_takes_its_own_recipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen: list[Recipe] = []
+
+    def run(data: Path, recipe: Recipe, out: Path, **options: Any) -> RunResult:
+        seen.append(recipe)
+        return RunResult(out, {"prepare": PreparedData.open(prepared(out / "prepare"))})
+
+    monkeypatch.setattr(pipeline, "run", run)
+    out, own = tmp_path / "run", load_recipe("tiny", ["train_cam.epochs=3"])
+    out.mkdir()
+    (out / "recipe.yaml").write_text("train_cam: {epochs: 9}")  # no run's
+    assert "recipe:" not in call("run", "--data", "photos", "--out", out).stdout
+    (out / "recipe.yaml").write_text(f"{RECIPE_HEAD}\n{dump_recipe(own)}")
+    result = call("run", "--data", "photos", "--out", out, "--set", "walk.steps=2")
+    assert result.stdout.startswith(f"recipe: {out / 'recipe.yaml'}\n")
+    call("run", "--data", "photos", "--out", out, "--recipe", "mdc-baseline")
+    assert seen == [
+        load_recipe("lite0-cpu"),
+        load_recipe("tiny", ["train_cam.epochs=3", "walk.steps=2"]),
+        load_recipe("mdc-baseline"),
+    ]
 
 
 def raising(error: BaseException) -> Any:

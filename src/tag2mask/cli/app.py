@@ -32,11 +32,13 @@ from tag2mask.cli.options import (
     Out,
     Overrides,
     RecipeName,
+    RunRecipe,
     SkipBad,
     Source,
     exit_if_skipped,
     is_first_process,
     load_chosen_recipe,
+    own_recipe_or_default,
 )
 from tag2mask.errors import Tag2MaskError
 from tag2mask.version import __version__
@@ -179,7 +181,7 @@ def demo(
 def run_command(
     data: DataFolder,
     out: Out,
-    recipe: RecipeName = DEFAULT_RECIPE,
+    recipe: RunRecipe = None,
     overrides: Overrides = None,
     until: Annotated[
         StepName | None, typer.Option(metavar="STEP", help="Stop after this step.")
@@ -203,7 +205,8 @@ def run_command(
     from tag2mask.cli.console import show_run
     from tag2mask.pipeline import run as pipeline
 
-    settings = load_chosen_recipe(recipe, overrides, skip_bad=skip_bad, source=source)
+    chosen = recipe or own_recipe_or_default(out)
+    settings = load_chosen_recipe(chosen, overrides, skip_bad=skip_bad, source=source)
     if dry_run:
         from tag2mask.cli.tables import show_plan
         from tag2mask.pipeline.dry_run import dry_run as plan_run

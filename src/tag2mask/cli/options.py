@@ -51,7 +51,9 @@ RecipeName = Annotated[
 RunRecipe = Annotated[
     str | None,
     typer.Option(
-        "--recipe", metavar="NAME|FILE", help="Shipped recipe or YAML file; default: the run's own."
+        "--recipe",
+        metavar="NAME|FILE",
+        help="Shipped recipe or YAML file; default: the run's own, else lite0-cpu.",
     ),
 ]
 Overrides = Annotated[
@@ -113,6 +115,19 @@ def run_recipe_or_default(path: Path) -> str:
     from tag2mask.pipeline.status import find_run_recipe
 
     return str(find_run_recipe(path) or DEFAULT_RECIPE)
+
+
+def own_recipe_or_default(out: Path) -> str:
+    """Return the recipe that a run folder keeps, after printing its path, or the default one."""
+    from tag2mask.cli.console import print_text
+    from tag2mask.pipeline.status import own_recipe
+
+    own = own_recipe(out)
+    if own is None:
+        return DEFAULT_RECIPE
+    if is_first_process():
+        print_text(f"recipe: {own}")
+    return str(own)
 
 
 def start_runtime(recipe: Recipe) -> Runtime:

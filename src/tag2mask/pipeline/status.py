@@ -71,6 +71,13 @@ def is_run_recipe(recipe: Path) -> bool:
     return recipe.is_file() and recipe.read_bytes().startswith(RECIPE_HEAD.encode())
 
 
+def own_recipe(run: Path) -> Path | None:
+    """Return the recipe that a run folder keeps; None: no run has begun there."""
+    recipe = run / RECIPE
+    begun = is_run_recipe(recipe) or any((run / name).is_dir() for name in STEP_NAMES)
+    return recipe if begun and recipe.is_file() else None
+
+
 def find_run_recipe(path: Path) -> Path | None:
     """Return the recipe of the run that a path belongs to.
 
