@@ -3,7 +3,7 @@
 ``python -m benchmarks.timm_families [families] [--out FILE]`` prints a line per family of timm (one
 per module of ``timm.models``): the network, the output strides that can be trained, and in each
 precision, or the reason why it can't be used. Each is tried in a process of its own, since a fault
-in a library may end the process. Weights are random; some 20 minutes on two cores.
+in a library may end the process. Weights are random; about 20 minutes on two cores.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # The workers share the cores: one thread each, here and in the commands that tests start.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)
-# A machine with more to do is no reason to fail, and the same code passes or fails each time;
+# A machine with more to do is not a reason to fail, and the same code passes or fails each time;
 # `--hypothesis-profile=default` looks for new examples.
 settings.register_profile(
     "unhurried", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]

@@ -113,7 +113,7 @@ def test_encoded_bytes_and_files(
     assert predictor(data).overlay(data).size == (wanted.shape[1], wanted.shape[0])
 
 
-def test_encoded_bytes_that_are_no_photo(predictor: tag2mask.Predictor, tmp_path: Path) -> None:
+def test_encoded_bytes_that_are_not_a_photo(predictor: tag2mask.Predictor, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^not a photo\. "):
         predictor(b"nothing")
     Image.fromarray(PHOTO).save(tmp_path / "cut.png")
@@ -208,7 +208,7 @@ def test_a_run_brings_its_own_settings(model: Path, tmp_path: Path) -> None:
         np.zeros((5, 5, 2), np.uint8),
     ],
 )
-def test_what_is_no_image(predictor: tag2mask.Predictor, image: object) -> None:
+def test_what_is_not_an_image(predictor: tag2mask.Predictor, image: object) -> None:
     with pytest.raises(DataError, match="Give a path"):
         predictor(image)  # type: ignore[arg-type]
 

@@ -34,7 +34,7 @@ _NAME_KINDS: dict[str, NameKind] = {
     **dict.fromkeys(("noobject", "noobjects", "nofinding", "nofindings"), "nothing"),
     **dict.fromkeys(("nodefect", "nodefects", "defectfree", "ok", "okay", "io"), "nothing"),
 }
-"""Kinds of names that are no classes, by the name's letters in lower case."""
+"""Kinds of names that are not classes, by the name's letters in lower case."""
 _DOUBTFUL_NAMES = frozenset(
     {"good", "normal", "negative", "empty", "other", "others", "misc", "miscellaneous"}
     | {"unknown", "unclassified", "undefined", "void", "bg"}

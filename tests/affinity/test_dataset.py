@@ -89,7 +89,7 @@ def test_labels_are_aligned_with_the_photo(folder: Path, epoch: int, index: int,
 
 @pytest.mark.parametrize("index", [0, 1, 5])
 def test_a_resized_label_map_has_no_labels_between_others(folder: Path, index: int) -> None:
-    """Every pixel has the label of the one under its center: 0 beside 2 doesn't give 1."""
+    """Every pixel has the label of the one under its center: 0 next to 2 doesn't give 1."""
     label_map = Image.open(folder / "labels" / f"{index}.png")
     photos = photos_of(folder)
     for epoch in range(10):

@@ -32,7 +32,7 @@ def test_masks_with_different_palettes_are_reported(tmp_path):
         write_mask(root / "masks" / f"{name}.png", numbers, ClassSet(("dog",)).colors)
     image = Image.open(root / "masks" / "b.png")
     image.putpalette([9, 9, 9, *image.getpalette()[3:765], 9, 9, 9])
-    image.save(root / "masks" / "b.png")  # colors of values that are no class may differ
+    image.save(root / "masks" / "b.png")  # colors of values that are not classes may differ
     assert check_data(root).problems == ()
 
 
@@ -62,7 +62,7 @@ def test_folders_and_json_of_other_splits_are_reported(tmp_path):
     for name in ("train/dog/1", "train/cat/2", "valid/dog/3", "test/dog/4"):
         write_photo(tmp_path / "f" / f"{name}.jpg")
     (warning,) = check_data(tmp_path / "f").warnings
-    assert "folders beside those of the splits are not used: valid" in warning
+    assert "folders next to those of the splits are not used: valid" in warning
     for split in ("train", "valid", "test"):
         write_photo(tmp_path / "c" / split / "1.jpg")
         (tmp_path / "c" / split / "_annotations.coco.json").write_text(

@@ -48,7 +48,7 @@ def test_a_validation_split_that_no_photo_has_is_an_error(tmp_path):
     assert check_data(root, options=SourceOptions(val_split=None)).errors == ()
 
 
-def test_the_split_test_is_no_typo(tmp_path):
+def test_the_split_test_is_not_a_typo(tmp_path):
     root = write_data(tmp_path, "a,dog,train\nb,dog,test\nc,,train\n", photos="a b c")
     assert check_data(root).problems == ()
 
@@ -229,7 +229,7 @@ def test_classes_that_training_cannot_tell_apart(tmp_path, rows, warnings):
 
 
 @pytest.mark.parametrize("cell", ["hot dog", "trafic light", "stop sign"])
-def test_halves_of_a_name_are_no_unknown_tags(tmp_path, cell):
+def test_halves_of_a_name_are_not_unknown_tags(tmp_path, cell):
     root = write_data(tmp_path, f"a,{cell},train\nb,dog,train\n", photos="a b")
     (root / "classes.txt").write_text("dog\ntraffic light\n")
     [error] = check_data(root, decode=False).errors

@@ -79,7 +79,7 @@ def test_a_table_that_names_an_array(tmp_path: Path) -> None:
     (root / "masks").mkdir()
     np.save(root / "masks/a.npy", mask(1))
     (error,) = check_data(root).errors
-    assert "mask 'masks/a.npy' of photo 'a' is no image; save it as a one-channel PNG" in error
+    assert "mask 'masks/a.npy' of photo 'a' is not an image; save it as a one-channel PNG" in error
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "tif"])

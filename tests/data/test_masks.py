@@ -1,4 +1,4 @@
-"""Mask files: round trip, and errors for images that are no masks."""
+"""Mask files: round trip, and errors for images that are not masks."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_color_coded_masks_are_refused(tmp_path: Path, mode: str) -> None:
         read_mask(tmp_path / "color.png", 20)
 
 
-def test_values_that_are_no_class_are_named(tmp_path: Path) -> None:
+def test_values_that_are_not_classes_are_named(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 3, 4, 250, 255]], np.uint8)).save(tmp_path / "a.png")
     with pytest.raises(
         DataError, match=r"has the values 4, 250; 3 classes allow 0\.\.3 and 255.*a\.png"

@@ -17,7 +17,7 @@ from tag2mask.errors import DataError
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Photos in nested folders, and files that are no photos."""
+    """Photos in nested folders, and files that are not photos."""
     root = tmp_path / "photos"
     for name in ("a/1.jpg", "a/2.PNG", "b/1.jpg", "b/deep/3.tif", "c.webp"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def test_paths_relative_to_the_working_directory(
     assert ids("../*.webp", "1.jpg") == ["a/1", "c"]
 
 
-def test_a_path_that_exists_is_no_pattern(folder: Path) -> None:
+def test_a_path_that_exists_is_not_a_pattern(folder: Path) -> None:
     odd = folder / "[2020] a*"
     odd.mkdir()
     Image.new("RGB", (3, 2)).save(odd / "1.jpg")
@@ -93,7 +93,7 @@ def test_a_file_given_by_name_may_have_any_suffix(folder: Path) -> None:
     assert ids(folder / "notes.txt", folder / "c.webp") == ["c", "notes.txt"]
 
 
-def test_masks_written_into_the_folder_are_no_photos(folder: Path) -> None:
+def test_masks_written_into_the_folder_are_not_photos(folder: Path) -> None:
     before = ids(folder)
     Image.new("L", (3, 2)).save(folder / "b" / "deep" / "mask.png")
     assert ids(folder, leave_out=folder / "b" / "deep") == [i for i in before if "deep" not in i]
@@ -192,20 +192,20 @@ def test_a_photos_size_must_be_as_listed(folder: Path) -> None:
         PhotoFile("c", path, "", (3, 2)).current_size()
 
 
-def test_what_is_passed_over_is_named(folder: Path) -> None:
+def test_what_is_skipped_is_named(folder: Path) -> None:
     (folder / "out" / "masks").mkdir(parents=True)
     (folder / "out" / "log.txt").write_text("of an earlier prediction")
     (folder / "@eaDir").mkdir()
     Image.new("RGB", (3, 2)).save(folder / "@eaDir" / "1.jpg")
     others: list[str] = []
-    photos = list_photos([folder], leave_out=folder / "out", passed_over=others)
+    photos = list_photos([folder], leave_out=folder / "out", skipped=others)
     assert others == [str(folder / "@eaDir"), str(folder / "notes.txt")] and len(photos) == 5
     again: list[str] = []
-    list_photos([f"{folder}/*.*", folder / "notes.txt"], passed_over=again)
+    list_photos([f"{folder}/*.*", folder / "notes.txt"], skipped=again)
     assert again == [], "a file given by name is a photo"
 
 
-def test_folders_of_systems_and_masks_of_an_earlier_call_are_no_photos(tmp_path):
+def test_system_folders_and_masks_of_an_earlier_call_are_not_photos(tmp_path):
     for name in ("a.jpg", "@eaDir/a.jpg/thumb.jpg", "__MACOSX/a.jpg", "labeled/a.png"):
         write_photo(tmp_path / name)
     record = Identity(step="predict", section={}, identity="a", fingerprint="b", started="now")

@@ -24,7 +24,7 @@ def lines_of(inventory: Inventory, values: list[tuple[int, ...] | None]) -> dict
     return dict(line.split(": ", 1) for line in lines)
 
 
-def test_five_lines_name_layout_photos_classes_masks_and_what_was_passed_over(
+def test_five_lines_name_layout_photos_classes_masks_and_what_was_skipped(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "masks").mkdir()
@@ -67,7 +67,7 @@ def test_lines_stay_short_whatever_the_number_of_classes() -> None:
     assert found["masks"].startswith("200 of 202 photos have one; showing background, c000, c001")
     assert found["masks"].endswith(" and 193 more")
     assert found["layout"] == "folders, /data"
-    assert found["notes"] == "nothing was guessed or passed over"
+    assert found["notes"] == "nothing was guessed or skipped"
     assert all(len(line) < 160 for line in found.values())
 
 
@@ -93,8 +93,8 @@ def test_photos_to_predict() -> None:
     lines = understood_photos(photos, ["/p/x.txt"], Path("/run"), names, Path("out/masks"))
     assert len(lines) == 5
     assert lines[0] == "photos: 2; 1 with unusable names"
-    assert lines[1] == "passed over: /p/x.txt"
+    assert lines[1] == "skipped: /p/x.txt"
     assert lines[3].startswith("classes: 30: c0, c1,") and lines[3].endswith("and 22 more")
     assert lines[4] == "masks: out/masks, named after the photos; 0 is background, 1 to 30 classes"
     nothing = understood_photos(photos[:1], [], Path("/run"), names, Path("out/masks"))
-    assert nothing[:2] == ("photos: 1", "passed over: nothing")
+    assert nothing[:2] == ("photos: 1", "skipped: nothing")

@@ -118,7 +118,7 @@ def test_certainty_orders_maps() -> None:
         ({"size": np.array([100_000, 100_000])}, "photo of 100000 x 100000 px"),
         ({"size": np.array([-2, -3])}, "empty"),
         ({"id": np.array("x" * 20_000)}, "larger than it can be"),
-        ({"id": np.array(b"a")}, "id is no array of numbers or text"),
+        ({"id": np.array(b"a")}, "id is not an array of numbers or text"),
     ],
 )
 def test_invalid_files_are_refused(tmp_path: Path, change: dict, message: str) -> None:

@@ -82,5 +82,5 @@ def test_other_files() -> None:
         NpzArrays(b"PK")
     with pytest.raises(ValueError, match="it has no b"):
         NpzArrays(npz(a=b"")).read("b", 9)
-    with pytest.raises(ValueError, match="a is no array"):
+    with pytest.raises(ValueError, match="a is not an array"):
         NpzArrays(npz(a=b"text")).read("a", 9)

@@ -48,7 +48,7 @@ def test_without_padding_equals_torch(h: int, w: int, to: tuple[int, int]) -> No
     torch.testing.assert_close(resize(maps, to, torch.ones(2, 4 * h, 4 * w).bool()), expected)
 
 
-def test_padding_does_not_darken_the_cells_beside_it() -> None:
+def test_padding_does_not_darken_the_cells_next_to_it() -> None:
     maps, valid = padded(torch.ones(1, 2, 3, 4), (5, 6)), corner(3, 4, (5, 6))
     resized = resize(maps, (20, 24), valid)
     inside = corner(12, 16, (20, 24))

@@ -103,7 +103,7 @@ class Case:
 VOC = ((375, 500),) * 4 + ((500, 350), (334, 500))
 CASES = {
     "voc12": Case(
-        "two processors of an AMD EPYC, other work beside it, 2026-11-27; walk took 150 to 280",
+        "two processors of an AMD EPYC, with other work, 2026-11-27; walk took 150 to 280",
         ("lite0-cpu",),
         849,
         300,
@@ -158,7 +158,7 @@ CASES = {
         kb={"affinity-labels": 3.64, "infer-cam": 17.4, "walk": 11.5, "pseudo-masks": 2.08},
     ),
     "large photos": Case(
-        "two processors of an AMD EPYC, other work beside it; trainings of one step left out: they "
+        "two processors of an AMD EPYC, with other work; trainings of one step left out: they "
         "took 8 to 14 s, to build the network and start the readers",
         ("tiny",),
         3,
@@ -213,7 +213,7 @@ CASES = {
         "two idle processors, docs/results, Speed", ("tiny",), 1000, 0, ((64, 64),), {}, 1304
     ),
     "GPU": Case(
-        "one H200, 16 processors, docs/results; trainings beside others",
+        "one H200, 16 processors, docs/results; trainings during others",
         ("lite2-gpu",),
         849,
         300,

@@ -37,7 +37,7 @@ from tag2mask.steps.train_cam import net_spec
 METHOD = ("affinity", "crf", "seam", "segmentation", "training")
 SUFFIXES = ("Settings", "Spec", "Weights", "Augmentation")
 NO_SETTINGS = {"autocast", "head", "threads"}
-"""Arguments that are no settings, or have the default of the recipe."""
+"""Arguments that are not settings, or have the default of the recipe."""
 
 
 def settings_classes() -> Iterator[type]:

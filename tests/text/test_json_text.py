@@ -34,8 +34,8 @@ def test_depth(depth: int, opening: str, closing: str) -> None:
         ("9" * 5000, "an integer of 5000 characters"),
         ("[1e999]", "too large"),
         ("[-1e999]", "too large"),
-        ("NaN", "NaN is no number"),
-        ("-Infinity", "-Infinity is no number"),
+        ("NaN", "NaN is not a number"),
+        ("-Infinity", "-Infinity is not a number"),
         (b"\xff", "utf-8"),
     ],
 )

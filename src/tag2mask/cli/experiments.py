@@ -149,7 +149,7 @@ def _parse_seeds(text: str) -> tuple[int, ...]:
         numbers = ()
     if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
         raise RecipeError(
-            f"{text!r} is no list of seeds",
+            f"{text!r} is not a list of seeds",
             where="--seeds",
             fix="Give different whole numbers from 0 up, such as 0,1,2.",
         )

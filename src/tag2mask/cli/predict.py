@@ -52,9 +52,9 @@ def predict(
     from tag2mask.steps import predict as step
 
     settings = load_chosen_recipe(recipe or run_recipe_or_default(model), overrides)
-    passed_over: list[str] = []
+    skipped: list[str] = []
     file = segmenter_file(model)
-    found = list_photos(photos, leave_out=out, passed_over=passed_over)
+    found = list_photos(photos, leave_out=out, skipped=skipped)
     ranks: Ranks = OneProcess()
     if is_onnx(file):
         segmenter = open_segmenter(
@@ -71,7 +71,7 @@ def predict(
     delete_for_redo(Predictions, out, redo, ranks)
     if is_first_process():
         names = segmenter.classes.names
-        show_understood(understood_photos(found, passed_over, file, names, out / "masks"))
+        show_understood(understood_photos(found, skipped, file, names, out / "masks"))
     finish_step(
         step.predict(found, segmenter, settings.predict, out, model=digest(file), ranks=ranks)
     )

@@ -52,7 +52,7 @@ def show_scores(evaluations: Mapping[str, Handle]) -> None:
 def show_tuning(
     result: TuningResult, values: Mapping[str, Mapping[str, object]], photos: Path, *, crf: bool
 ) -> None:
-    """Print the best settings of the walk beside the recipe's own, and how to use the best.
+    """Print the best settings of the walk next to the recipe's own, and how to use the best.
 
     Args:
         result: what `tag2mask tune` found.

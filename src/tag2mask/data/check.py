@@ -137,7 +137,7 @@ def check_data(
             DataProblem(
                 "masks give a class number another color than the masks before them "
                 f"({describe_photos(recolored)}): if color images were saved with a palette per "
-                "mask, their numbers are no classes; write class numbers",
+                "mask, their numbers are not classes; write class numbers",
                 warning=True,
             )
         )

@@ -30,7 +30,7 @@ _MASK_FOLDERS = {
 }
 """Folders of masks by layout."""
 _NOTES = frozenset({"", ".db", ".ini", ".md", ".txt"})
-"""Suffixes of files that are no masks."""
+"""Suffixes of files that are not masks."""
 
 
 def read_checked_mask(
@@ -157,14 +157,14 @@ def _no_images(inventory: Inventory) -> list[DataProblem]:
     files: list[str] = []
     for folder in _MASK_FOLDERS.get(inventory.layout, ()):
         list_images(inventory.root, folder, other_files=files)
-    passed_over = [name for name in files if Path(name).suffix.lower() not in _NOTES]
-    if not passed_over:
+    unread = [name for name in files if Path(name).suffix.lower() not in _NOTES]
+    if not unread:
         return []
-    count = counted(len(passed_over), "file", "files")
+    count = counted(len(unread), "file", "files")
     return [
         DataProblem(
             f"{count} in the folder of masks not used, since only images are: "
-            f"{first_few(passed_over)}; write masks as one-channel PNGs of class numbers",
+            f"{first_few(unread)}; write masks as one-channel PNGs of class numbers",
             warning=True,
         )
     ]

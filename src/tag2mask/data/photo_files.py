@@ -69,7 +69,7 @@ def list_photos(
     paths: Sequence[str | Path],
     *,
     leave_out: Path | None = None,
-    passed_over: list[str] | None = None,
+    skipped: list[str] | None = None,
 ) -> list[PhotoFile]:
     """List the photos of files, folders and patterns, each once, sorted by id.
 
@@ -78,8 +78,8 @@ def list_photos(
             depth). Where two photos have the same name before the suffix, or a mask would have the
             name of a folder, the suffix becomes part of their ids.
         leave_out: a folder whose files are ignored, such as the one that masks are written to.
-        passed_over: extended by the paths of files that are no photos by their names, and of
-            folders of systems and of tag2mask, in the folders given.
+        skipped: extended by the paths of files that are not photos by their names, and of
+            system folders and tag2mask's own, in the folders given.
 
     Raises:
         DataError: a path that doesn't exist, a pattern that matches nothing, or a folder without a
@@ -112,8 +112,8 @@ def list_photos(
         found.update(files)
     if not found:
         raise DataError("no photos given", fix="Name files, folders or patterns.")
-    if passed_over is not None:
-        passed_over += sorted(
+    if skipped is not None:
+        skipped += sorted(
             str(path)
             for path in others - found.keys()
             if excluded is None or not path.is_relative_to(excluded)
@@ -153,7 +153,7 @@ def _printable(photo_id: str) -> str:
 def _files_of(text: str | Path, others: set[Path]) -> tuple[Path, dict[Path, str]]:
     """Return the folder that ids are relative to, and the files (absolute) with their stamps.
 
-    ``others`` is extended by the files and folders that are passed over.
+    ``others`` is extended by skipped files and folders.
     """
     path = _absolute(Path(text))
     # os.path, not Path, which raises for a name that is too long.
@@ -179,14 +179,14 @@ def _files_of(text: str | Path, others: set[Path]) -> tuple[Path, dict[Path, str
 def _files_below(folder: Path, others: set[Path]) -> dict[Path, str]:
     """Return the images below a folder with their stamps, broken links included.
 
-    ``others`` is extended by the files and folders that are passed over.
+    ``others`` is extended by skipped files and folders.
     """
     broken_links: list[str] = []
-    passed_over: list[str] = []
+    skipped: list[str] = []
     images = list_images(
-        folder, broken_links=broken_links, other_files=passed_over, passed_over=passed_over
+        folder, broken_links=broken_links, other_files=skipped, skipped_folders=skipped
     )
-    others.update(folder / name for name in passed_over)
+    others.update(folder / name for name in skipped)
     found = {folder / image.path: image.stamp for image in images}
     return found | {folder / name: BROKEN_LINK for name in broken_links}
 

@@ -24,7 +24,7 @@ def read_sample_mask(sample: Sample, path: Path, num_classes: int) -> NDArray[np
 
     Raises:
         DataError: missing, damaged, color-coded, of another size than the photo, or with values
-            that are no class.
+            that are not classes.
     """
     mask = read_mask(path, num_classes)
     if mask.shape != sample.size:

@@ -40,16 +40,16 @@ def understood(
 
 def understood_photos(
     photos: Sequence[PhotoFile],
-    passed_over: Sequence[str],
+    skipped: Sequence[str],
     network: Path,
     class_names: Sequence[str],
     masks: Path,
 ) -> tuple[str, ...]:
-    """Return what was understood of photos to predict: photos, passed over, network, classes, out.
+    """Return what was understood of photos to predict: photos, skipped files, network, classes.
 
     Args:
         photos: the photos, from `list_photos`.
-        passed_over: files and folders that it passed over.
+        skipped: files and folders that are not photos.
         network: the network's file.
         class_names: the network's foreground classes.
         masks: the folder that masks are written to.
@@ -57,7 +57,7 @@ def understood_photos(
     unusable = sum(photo.problem is not None for photo in photos)
     return (
         f"photos: {len(photos)}" + (f"; {unusable} with unusable names" if unusable else ""),
-        f"passed over: {first_few(passed_over, SHOWN) or 'nothing'}",
+        f"skipped: {first_few(skipped, SHOWN) or 'nothing'}",
         f"network: {network}",
         f"classes: {len(class_names)}: {first_few(class_names, SHOWN)}",
         f"masks: {masks}, named after the photos; 0 is background, 1 to {len(class_names)} classes",
@@ -116,4 +116,4 @@ def _notes(inventory: Inventory, options: SourceOptions) -> str:
     notes = list(inventory.remarks)
     if unused and not lists:
         notes.insert(0, f"splits not used: {first_few(unused)}")
-    return "; ".join(notes) or "nothing was guessed or passed over"
+    return "; ".join(notes) or "nothing was guessed or skipped"

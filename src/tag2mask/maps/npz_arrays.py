@@ -79,12 +79,12 @@ def _read_array(file: Any, name: str, member: zipfile.ZipInfo, most_bytes: int) 
     start = file.read(8)
     length_type = _LENGTHS.get(start[6:])
     if start[:6] != _MAGIC or length_type is None:
-        raise ValueError(f"{name} is no array")
+        raise ValueError(f"{name} is not an array")
     size = struct.calcsize(length_type)
     length = int.from_bytes(file.read(size), "little")
     header = _HEADER.fullmatch(file.read(min(length, _LONGEST_HEADER)))
     if header is None:
-        raise ValueError(f"{name} is no array of numbers or text")
+        raise ValueError(f"{name} is not an array of numbers or text")
     try:
         dtype = np.dtype(header[1].decode())
     except TypeError:

@@ -175,7 +175,7 @@ def packaged_state(
         Tensors in the same order as timm's, and the file they were read from.
 
     Raises:
-        WeightsError: there is no such package, or it isn't installed.
+        WeightsError: the package does not exist or isn't installed.
     """
     if name not in PACKAGED:
         raise WeightsError(

@@ -81,7 +81,7 @@ def run(
         update: the data changed: keep the trained models as they are, redo the maps and masks of
             the photos that changed, and repeat the evaluation and the report.
         redo: name of the first step to repeat; its folder and all later ones are deleted.
-        compare: other run folders that the report shows beside this one.
+        compare: other run folders that the report compares with this one.
         on_step: called with each step once it is complete.
 
     Raises:

@@ -71,7 +71,7 @@ COMMON_NAMES: Mapping[str, str] = {
 
 
 def current_name(key: str) -> str | None:
-    """Return the dotted key that replaced one of an earlier version; None: it is no such key.
+    """Return the dotted key that replaced one of an earlier version; None: it is not such a key.
 
     >>> current_name("walk.background")
     'walk.threshold_from'

@@ -1,6 +1,6 @@
 """Reading a run folder: manifests, recipe, training logs and scores.
 
-A report can be made while the run is incomplete: missing and unfinished steps are no errors, they
+A report can be made while the run is incomplete: missing and unfinished steps are not errors, they
 are left out.
 """
 

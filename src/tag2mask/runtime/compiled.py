@@ -1,6 +1,6 @@
 """Loops compiled by Numba, and the threads that run them.
 
-Numba compiles a loop when it is first called and stores it beside its source, or in the user's
+Numba compiles a loop when it is first called and caches it next to its source, or in the user's
 cache folder where that is read-only, or in ``NUMBA_CACHE_DIR``; a later process loads it. Compiled
 loops run without Python's global lock, so plain threads share the work. Numba's own parallel loops
 are not used: on many systems they must not be entered by two callers at once.

@@ -132,7 +132,7 @@ def classification(logits: Tensor, tags: Tensor) -> Mean:
 
     with z the global average of a class's plain map. The background channel has no term. For a head
     with several branches the result is their mean, not their sum, so that the weight of the term
-    beside ER and ECR does not depend on their number.
+    relative to ER and ECR does not depend on their number.
 
     Args:
         logits: pooled foreground maps, (b, n, C); n = 1 for a CAM head.

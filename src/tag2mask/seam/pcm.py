@@ -151,7 +151,7 @@ def correlate(maps: Tensor, features: Tensor, *, power: float, block_mib: int) -
 class _Spread(torch.autograd.Function):
     """values · relu(keysᵀ keys)^power, tile by tile, in buffers that are reused.
 
-    ``torch.utils.checkpoint`` is no alternative: what it keeps grows with the number of blocks.
+    ``torch.utils.checkpoint`` is not an alternative: what it keeps grows with the number of blocks.
     """
 
     @staticmethod

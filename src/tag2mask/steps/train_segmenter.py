@@ -205,7 +205,7 @@ class _SegmenterTraining:
     def empty_masks(self, photos: LabeledPhotos) -> EmptyResults:
         """Return the photos to leave out, because their pseudo masks show none of their tags.
 
-        Where no mask shows a tag of its photo, the tags are no measure and all photos are used.
+        Where no mask shows a tag of its photo, the tags don't apply and all photos are used.
         """
         if self.section.use_empty_masks or self.section.masks == "ground truth":
             return EmptyResults((), 0)

@@ -47,7 +47,7 @@ def _number(text: str) -> float:
 
 
 def _not_finite(text: str) -> float:
-    raise ValueError(f"{text} is no number")
+    raise ValueError(f"{text} is not a number")
 
 
 def _check_depth(value: object) -> None:

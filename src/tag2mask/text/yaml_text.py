@@ -87,7 +87,7 @@ class _Loader(yaml.SafeLoader):
             raise yaml.constructor.ConstructorError(
                 None,
                 None,
-                f"{excerpt(node.value)} is no valid {shortened(kind, LONGEST_VALUE)}",
+                f"{excerpt(node.value)} is not a valid {shortened(kind, LONGEST_VALUE)}",
                 node.start_mark,
             ) from None
 

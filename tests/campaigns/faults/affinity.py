@@ -98,7 +98,7 @@ FAULTS = [
     ),
     Fault(
         "affinity.random_walk._transition",
-        "a cell is no neighbor of itself",
+        "a cell is not a neighbor of itself",
         "weights[count] = 1.0",
         "weights[count] = 1e-9",
         ("affinity/test_random_walk.py::test_equals_dense_matrix_powers",),
@@ -147,7 +147,7 @@ FAULTS = [
     ),
     Fault(
         "affinity.tuning.count_photo",
-        "classes without a tag are no errors",
+        "classes without a tag are not errors",
         "found | {mask_id(tag) for tag in tags}",
         "{mask_id(tag) for tag in tags}",
         ("affinity/test_tuning.py::test_equals_a_walk_and_a_confusion_for_each_setting",),

@@ -14,7 +14,7 @@ FAULTS = [
     ),
     Fault(
         "data.masks.read_mask",
-        "values that are no class are accepted",
+        "values that are not classes are accepted",
         "0 <= v <= num_classes or v == IGNORE",
         "0 <= v <= IGNORE",
         ("data/test_masks.py",),

@@ -14,7 +14,7 @@ FAULTS = [
     ),
     Fault(
         "nn.masked_resize.resize",
-        "cells beside padding are darkened",
+        "cells next to padding are darkened",
         "_interpolated(maps * inside, size) * weight.reciprocal()",
         "_interpolated(maps * inside, size)",
         ("nn/test_masked_resize.py",),
@@ -131,7 +131,7 @@ FAULTS = [
         "class tokens are part of the map",
         "final[:, -height * width :]",
         "final[:, : height * width]",
-        ("nn/backbones/test_build.py::test_class_tokens_are_no_part_of_the_map",),
+        ("nn/backbones/test_build.py::test_class_tokens_are_not_part_of_the_map",),
     ),
     Fault(
         "nn.backbones.timm_backbone.TimmBackbone.forward",

@@ -35,7 +35,7 @@ FAULTS = [
     ),
     Fault(
         "runtime.session.Runtime.gather_results",
-        "an error of another rank is passed over",
+        "an error of another rank is ignored",
         "if failed is not None:",
         "if failed is not None and failed is failure:",
         ("runtime/test_session.py",),

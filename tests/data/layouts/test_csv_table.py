@@ -108,7 +108,7 @@ def test_links_inside_the_folder_are_followed(tmp_path):
 
 
 @pytest.mark.parametrize("split", ["", "train/"])
-def test_a_guessed_column_beside_class_folders_is_a_warning(tmp_path, split):
+def test_a_guessed_column_next_to_class_folders_is_a_warning(tmp_path, split):
     for path in ("cat/a.jpg", "dog/b.jpg", "dog/c.jpg"):
         write_photo(tmp_path / split / path)
     text = "".join(f"{split}{path},rain\n" for path in ("cat/a.jpg", "dog/b.jpg", "dog/c.jpg"))

@@ -55,7 +55,7 @@ def test_exports_in_folders_are_named(tmp_path, path):
         read_inventory(tmp_path)
 
 
-def test_class_folders_beside_an_export_are_read_with_a_warning(tmp_path):
+def test_class_folders_next_to_an_export_are_read_with_a_warning(tmp_path):
     for name in ("cat", "dog"):
         write_photo(tmp_path / name / f"{name}.jpg")
     (tmp_path / "labels.json").write_text(_EXPORTS["labels.json"][1])
@@ -66,7 +66,7 @@ def test_class_folders_beside_an_export_are_read_with_a_warning(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["notes.json", "config.yaml", "feed.xml", "a.json"])
-def test_other_files_are_no_exports(tmp_path, name):
+def test_other_files_are_not_exports(tmp_path, name):
     for folder in ("cat", "dog"):
         write_photo(tmp_path / folder / f"{folder}.jpg")
     (tmp_path / name).write_text('{"a": 1}' if name.endswith("json") else "<a>b</a>")

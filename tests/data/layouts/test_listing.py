@@ -93,8 +93,8 @@ def test_a_class_list_without_names_of_no_class(tmp_path, names, classes):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ("cat ignore dog", "'ignore' is no class but is listed between classes.*Move it"),
-        ("cat background dog", "'background' is no class.*number the classes in masks 1, 2"),
+        ("cat ignore dog", "'ignore' is not a class but is listed between classes.*Move it"),
+        ("cat background dog", "'background' is not a class.*number the classes in masks 1, 2"),
         ("none cat", "'none' in the first line may be a class.*`background` instead of it, or"),
         ("ok", "'ok' in the first line"),
         ("ignore background", "names no class"),

@@ -1,4 +1,4 @@
-"""Names that are no classes: the same rule in every layout."""
+"""Names that are not classes: the same rule in every layout."""
 
 import pytest
 from data_folders import annotation_xml, write_data, write_photo
@@ -47,8 +47,8 @@ def test_every_layout_leaves_out_the_same_names(tmp_path, write):
     messages = [problem.message for problem in found.problems]
     assert all(problem.warning for problem in found.problems) and len(messages) == 3
     assert "'no_label' says that they are not labeled (photo 'd'" in messages[0]
-    assert "tag '__ignore__' is no class by its name (photo 'f'" in messages[1]
-    assert "tag 'nan' is no class by its name (photo 'e'" in messages[2]
+    assert "tag '__ignore__' is not a class by its name (photo 'f'" in messages[1]
+    assert "tag 'nan' is not a class by its name (photo 'e'" in messages[2]
 
 
 def test_a_list_of_classes_has_the_last_word(tmp_path):

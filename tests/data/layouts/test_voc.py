@@ -182,7 +182,7 @@ def test_missing_and_damaged_annotations_are_named(tmp_path):
         "<object><name> </name></object>",
     ],
 )
-def test_an_object_without_a_name_is_no_background(tmp_path, nameless):
+def test_an_object_without_a_name_is_not_the_background(tmp_path, nameless):
     root = _voc(tmp_path)
     text = f"<annotation><object><name>dog</name></object>{nameless}</annotation>"
     (root / "Annotations/a.xml").write_text(text)

@@ -97,7 +97,7 @@ def test_default_levels_have_stride_8_and_16_or_the_nearest_coarser() -> None:
         assert timm_backbone._default_strides(strides) == chosen
 
 
-def test_class_tokens_are_no_part_of_the_map() -> None:
+def test_class_tokens_are_not_part_of_the_map() -> None:
     cells = torch.arange(2 * 5 * 6.0).view(2, 6, 5)  # 2 x 3 cells of 5 channels
     tokens = torch.cat([torch.full((2, 3, 5), -1.0), cells], dim=1)  # after 3 other tokens
     found = timm_backbone._as_map(tokens, torch.zeros(2, 7, 2, 3), "tokens")

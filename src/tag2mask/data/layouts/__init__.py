@@ -3,9 +3,9 @@
 ========== ================================================= ==================================
 Layout     Recognized by                                     Modules
 ========== ================================================= ==================================
-voc        ``JPEGImages/`` with ``ImageSets/`` beside it     `voc`, `voc_tags`, `cls_labels`,
+voc        ``JPEGImages/`` and ``ImageSets/``                `voc`, `voc_tags`, `cls_labels`,
                                                              `plain_pickle`
-coco       COCO JSON in ``annotations/`` or beside photos    `coco`
+coco       COCO JSON in ``annotations/`` or next to photos   `coco`
 csv        ``tags.csv``, or any ``.csv``                     `csv_table`, `tables`
 folders    one folder of photos per class                    `class_folders`
 ========== ================================================= ==================================

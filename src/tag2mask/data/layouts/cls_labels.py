@@ -102,7 +102,7 @@ def _dictionary(content: bytes) -> PickledDict:
 def _positive(value: object) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
     """Return which elements of a vector are above 0."""
     if not isinstance(value, PickledArray):
-        raise RefusedPickleError("labels that are no array of numbers")
+        raise RefusedPickleError("labels that are not an array of numbers")
     return np.asarray(value.numbers() > 0)
 
 

@@ -3,7 +3,7 @@
 Recognized by a file ``tags.csv``, or any other ``.csv``, also one per split::
 
     DIR/tags.csv                       image,tags / a.jpg,dog / street/b.jpg,cat dog
-    DIR/images/a.jpg, street/b.jpg     (or in photos/, JPEGImages/, or beside the table)
+    DIR/images/a.jpg, street/b.jpg     (or in photos/, JPEGImages/, or next to the table)
     DIR/masks/a.png                    optional
     DIR/classes.txt                    optional: class names and their order
 """
@@ -48,7 +48,7 @@ def read_csv(folder: Path, options: SourceOptions) -> Inventory:
     """Read a data folder whose tags are in a table (see the module's docstring).
 
     The table is ``tags.csv``, or the folder's only ``.csv``, or one per split (see `find_tables`).
-    Photos are looked for beside it and in ``images/``, ``photos/`` and ``JPEGImages/``. Masks are
+    Photos are looked up next to it and in ``images/``, ``photos/`` and ``JPEGImages/``. Masks are
     those of the column ``mask``, else those with the photos' ids below ``masks/``.
 
     Raises:
@@ -94,7 +94,7 @@ def read_csv(folder: Path, options: SourceOptions) -> Inventory:
 
 
 def _read_tables(root: Path, known: Sequence[str] | None) -> TagTable:
-    """Read the tables of a data folder; errors mention class folders beside a table."""
+    """Read the tables of a data folder; errors mention class folders next to a table."""
     try:
         return read_tables(root, known)
     except DataError as error:
@@ -109,7 +109,7 @@ def _may_be_stray(root: Path) -> bool:
 
 
 def _guessed_tags(root: Path, table: TagTable) -> list[DataProblem]:
-    """Return a warning where a column was guessed to have the tags beside class folders."""
+    """Return a warning where a column was guessed to have the tags, next to class folders."""
     folders = [
         path
         for name in subfolders(root)
@@ -179,6 +179,6 @@ class _TableFiles:
                 return file
         what = "does not exist; put it there or empty the cell"
         if any(os.path.isfile(self._root / path) for path in paths):  # noqa: PTH113 - any name
-            what = "is no image; save it as a one-channel PNG of class numbers"
+            what = "is not an image; save it as a one-channel PNG of class numbers"
         problems.append(DataProblem(f"{row.where}: mask {row.mask!r} of photo {row.id!r} {what}"))
         return None

@@ -1,6 +1,6 @@
 """Exports of annotation tools that are not read: which tool wrote a file, and the way out.
 
-Photos beside such a file would otherwise be "without tags", or the folder around them a class.
+Photos next to such a file would otherwise be "without tags", or the folder around them a class.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ _KNOWN_NAMES = {
     "metadata.csv": (
         "Hugging Face's ImageFolder",
         "rename its columns `file_name` and `label` to `image` and `tags`, and the file to "
-        "tags.csv beside the folder",
+        "tags.csv next to the folder",
     ),
     "_darknet.labels": _YOLO,
     "obj.names": _YOLO,

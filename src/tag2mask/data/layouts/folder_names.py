@@ -24,7 +24,7 @@ _KNOWN_WORDS: dict[FolderKind, str] = {
     "grey fine coarse class classes object objects raw bit tr ts original originals resized "
     "cropped aug",
 }
-"""Words by what they mean; those of ``class`` mean nothing beside the others."""
+"""Words by what they mean; those of ``class`` mean nothing next to the others."""
 _KIND_OF_WORD = {word: kind for kind, words in _KNOWN_WORDS.items() for word in words.split()}
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
 _SYSTEM_FOLDERS = frozenset(

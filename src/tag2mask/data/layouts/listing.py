@@ -49,11 +49,11 @@ def list_images(
     skip: Collection[str] = (),
     broken_links: list[str] | None = None,
     other_files: list[str] | None = None,
-    passed_over: list[str] | None = None,
+    skipped_folders: list[str] | None = None,
 ) -> list[FoundFile]:
     """List the images below a folder, sorted by path.
 
-    Names that begin with a dot are ignored, and so are the folders of systems (``@eaDir``) and
+    Names that begin with a dot are ignored, and so are system folders (``@eaDir``) and
     those that a step of tag2mask wrote: their images are thumbnails and masks.
 
     Args:
@@ -61,8 +61,8 @@ def list_images(
         under: folder inside ``root`` to list; a missing one gives an empty list.
         skip: paths of folders (relative to ``root``) not to enter.
         broken_links: extended by the paths of image links to nothing or to themselves.
-        other_files: extended by the paths of files that are no images by their names.
-        passed_over: extended by the paths of folders that are ignored, except hidden ones.
+        other_files: extended by the paths of files that are not images by their names.
+        skipped_folders: extended by the paths of folders that are ignored, except hidden ones.
 
     Raises:
         DataError: a folder can't be read.
@@ -74,7 +74,7 @@ def list_images(
     for wanted, own in (
         (broken_links, found.broken_links),
         (other_files, found.other_files),
-        (passed_over, found.passed_over),
+        (skipped_folders, found.skipped_folders),
     ):
         if wanted is not None:
             wanted += sorted(own)
@@ -88,14 +88,14 @@ class _FoundFiles:
     images: list[FoundFile] = field(default_factory=list)
     broken_links: list[str] = field(default_factory=list)
     other_files: list[str] = field(default_factory=list)
-    passed_over: list[str] = field(default_factory=list)
+    skipped_folders: list[str] = field(default_factory=list)
 
     def extend(self, other: _FoundFiles) -> None:
         """Append what is in one more folder."""
         self.images += other.images
         self.broken_links += other.broken_links
         self.other_files += other.other_files
-        self.passed_over += other.passed_over
+        self.skipped_folders += other.skipped_folders
 
 
 def _walk(
@@ -123,7 +123,7 @@ def _walk(
                     here.images.append(FoundFile(prefix + name, file_stamp(entry.stat())))
                 elif prefix + name not in skip and is_folder(entry):
                     if is_system_folder(name):
-                        here.passed_over.append(prefix + name)
+                        here.skipped_folders.append(prefix + name)
                     else:
                         folders.append((entry.path, f"{prefix}{name}/"))
                 elif suffix.lower() in IMAGE_SUFFIXES and entry.is_symlink():
@@ -142,7 +142,7 @@ def _walk(
             fix="Rename, repair or remove it.",
         ) from None
     if above and has_record and is_step_folder(Path(folder)):
-        found.passed_over.append(prefix.rstrip("/"))
+        found.skipped_folders.append(prefix.rstrip("/"))
         return
     found.extend(here)
     for path, inner in folders:
@@ -276,7 +276,7 @@ def read_class_list(root: Path) -> tuple[str, ...] | None:
     between = [n for n in names[first : first + len(classes)] if n not in classes]
     if between:
         raise DataError(
-            f"{between[0]!r} is no class but is listed between classes, so that its number in "
+            f"{between[0]!r} is not a class but is listed between classes, so that its number in "
             "masks would become that of the next class",
             where=path,
             fix="Move it to the end, or remove it, and number the classes in masks 1, 2, ... in "

@@ -1,4 +1,4 @@
-"""Names that are no classes, taken out of an inventory; the same rule for every layout.
+"""Names that are not classes, taken out of an inventory; the same rule for every layout.
 
 Tools write ``_background_``, ``no_label``, ``nan`` or ``OK`` where a photo has no class. As classes
 they would be learned, and they would shift the numbers in masks. `name_kind` has the rule.
@@ -78,10 +78,10 @@ def _unlabeled_problems(entries: list[InventoryEntry]) -> list[DataProblem]:
 
 
 def _left_out_problems(photos: _Photos, no_class: Mapping[str, NameKind]) -> list[DataProblem]:
-    """Return a warning for each tag that probably, but not certainly, is no class."""
+    """Return a warning for each tag that probably, but not certainly, is not a class."""
     return [
         DataProblem(
-            f"tag {tag!r} is no class by its name ({describe_photos(photos[tag])}): photos "
+            f"tag {tag!r} is not a class by its name ({describe_photos(photos[tag])}): photos "
             "without another tag count as showing none of the classes; leave out photos that are "
             "not labeled, and if it is a class, list the classes in classes.txt or rename it",
             warning=True,

@@ -68,7 +68,7 @@ class PickledDtype:
             RefusedPickleError: it is of another kind.
         """
         if not _NUMBERS.fullmatch(self.code):
-            raise RefusedPickleError(f"an array of {self.code!r}, which are no numbers")
+            raise RefusedPickleError(f"an array of {self.code!r}, which are not numbers")
         return np.dtype(self.order + self.code)
 
 
@@ -89,7 +89,7 @@ class PickledArray:
         """Return the array.
 
         Raises:
-            RefusedPickleError: its elements are no numbers.
+            RefusedPickleError: its elements are not numbers.
             DamagedPickleError: its bytes don't fit type and shape.
         """
         dtype = self.dtype.plain()
@@ -218,7 +218,7 @@ class _PickleMachine:
     def _append(self, values: list[object]) -> None:
         target = self._stack[-1]
         if not isinstance(target, list):
-            raise DamagedPickleError("elements of something that is no list")
+            raise DamagedPickleError("elements of something that is not a list")
         target.extend(values)
 
     def _dict(self) -> None:
@@ -229,12 +229,12 @@ class _PickleMachine:
     def _set_items(self, values: list[object]) -> None:
         target = self._stack[-1]
         if not isinstance(target, PickledDict) or len(values) % 2:
-            raise DamagedPickleError("items of something that is no dictionary")
+            raise DamagedPickleError("items of something that is not a dictionary")
         target.pairs.extend(zip(values[::2], values[1::2], strict=True))
 
     def _name(self, module: object, name: object) -> None:
         if not isinstance(module, str) or not isinstance(name, str):
-            raise DamagedPickleError("a name that is no text")
+            raise DamagedPickleError("a name that is not text")
         known = (
             (module in _MODULES and name in ("_reconstruct", "scalar"))
             or (module == "numpy" and name in ("ndarray", "dtype"))
@@ -248,7 +248,7 @@ class _PickleMachine:
     def _call(self, called: object, arguments: object) -> None:
         """Replace a name and its arguments by what they stand for."""
         if not isinstance(called, _Name) or not isinstance(arguments, tuple):
-            raise DamagedPickleError("a call of something that is no name")
+            raise DamagedPickleError("a call of something that is not a name")
         if called.name == "_reconstruct":
             self._stack.append(PickledArray())
         elif called.name == "dtype":
@@ -275,7 +275,7 @@ class _PickleMachine:
         """
         target = self._stack[-1]
         if not isinstance(state, tuple):
-            raise DamagedPickleError("a state that is no tuple")
+            raise DamagedPickleError("a state that is not a tuple")
         if isinstance(target, PickledDtype):
             _set_dtype(target, state)
         elif isinstance(target, PickledArray) and len(state) == 5:

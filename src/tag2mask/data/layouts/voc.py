@@ -1,6 +1,6 @@
 """Layout ``voc``: PASCAL VOC, and folders laid out like it.
 
-Recognized by a folder ``JPEGImages`` with ``ImageSets`` beside it::
+Recognized by a folder ``JPEGImages`` next to ``ImageSets``::
 
     VOCdevkit/VOC2012/            (or the folder above, or any folder of the same form)
         ImageSets/Segmentation/train.txt, val.txt, ...    split lists
@@ -62,7 +62,7 @@ def read_voc(folder: Path, options: SourceOptions) -> Inventory:
     root = _voc_root(folder)
     if root is None:
         raise DataError(
-            "not laid out like VOC: no JPEGImages with ImageSets beside it",
+            "not laid out like VOC: no JPEGImages next to ImageSets",
             where=folder,
             fix="Give the folder that contains VOC2012, or --source.",
         )
@@ -213,7 +213,7 @@ class _VocMasks:
     def problems(self) -> list[DataProblem]:
         """Return one warning for all masks that lists name but that don't exist.
 
-        It is no error: psa's lists name masks that training doesn't need.
+        This is not an error: psa's lists name masks that training doesn't need.
         """
         if not self._missing:
             return []

@@ -2,7 +2,7 @@
 
 In the overlap with its neighbors each tile is weighted by a linear ramp; the weights of all tiles
 sum to 1 everywhere. Tiles are added row by row. Of earlier tiles only the strips that later ones
-overlap are kept, one along the row and one beside the tile. So the memory grows with the photo's
+overlap are kept, one along the row and one at the tile's side. So the memory grows with the photo's
 width times the overlap, not with its area.
 """
 

@@ -1,4 +1,4 @@
-"""Folders that are no classes: photos, masks, results, and what systems leave behind."""
+"""Folders that are not classes: photos, masks, results, and system folders."""
 
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def _read(root: Path) -> Inventory:
         ("ISIC-2017_Training_Data", "ISIC-2017_Training_Data/"),
     ],
 )
-def test_folders_of_photos_and_masks_are_no_classes(tmp_path, folders, named):
+def test_folders_of_photos_and_masks_are_not_classes(tmp_path, folders, named):
     _photos(tmp_path, folders)
     with pytest.raises(DataError, match=rf"photos in {named} but no tags.*classes\.txt"):
         _read(tmp_path)
@@ -87,7 +87,7 @@ def test_splits_that_count_as_classes_cause_a_warning(tmp_path, splits):
 @pytest.mark.parametrize(
     "folders", ["with_mask helmet", "dog train", "photo_album dog", "photo_album background"]
 )
-def test_words_in_the_names_of_some_classes_are_no_problem(tmp_path, folders):
+def test_words_in_the_names_of_some_classes_are_not_a_problem(tmp_path, folders):
     _photos(tmp_path, folders)
     assert _read(tmp_path).problems == ()
 
@@ -113,7 +113,7 @@ def test_masks_among_the_photos_are_an_error(tmp_path, photo, mask):
     assert "into masks/" in str(caught.value) and "classes.txt" in str(caught.value)
 
 
-def test_photos_with_the_names_of_others_are_no_masks(tmp_path):
+def test_photos_with_the_names_of_others_are_not_masks(tmp_path):
     for name in ("dog", "cat"):
         for number in range(4):
             _noise(tmp_path / name / f"{name}_{number}.png", number)
@@ -130,18 +130,18 @@ def test_folders_of_masks_inside_of_a_class_are_reported(tmp_path):
     assert problem.warning and "dog/masks" in problem.message
 
 
-def test_folders_of_systems_are_passed_over(tmp_path):
+def test_system_folders_are_skipped(tmp_path):
     _photos(tmp_path, "dog cat @eaDir __MACOSX .ipynb_checkpoints dog/@eaDir/dog_1.png")
     found = _read(tmp_path)
     assert found.class_names == ("cat", "dog") and len(found.entries) == 6
     assert found.problems == ()
     assert found.remarks == (
-        "folders of systems or written by tag2mask are passed over: @eaDir, __MACOSX, dog/@eaDir",
+        "system folders and those written by tag2mask are skipped: @eaDir, __MACOSX, dog/@eaDir",
     )
 
 
 @pytest.mark.parametrize("folder", ["labelled", "runs/first/predict", "dog/labelled"])
-def test_folders_that_a_step_wrote_are_passed_over(tmp_path, folder):
+def test_folders_that_a_step_wrote_are_skipped(tmp_path, folder):
     _photos(tmp_path, f"dog cat {folder}")
     assert len(_read(tmp_path).entries) == 9
     record = Identity(step="predict", section={}, identity="a", fingerprint="b", started="now")
@@ -151,13 +151,13 @@ def test_folders_that_a_step_wrote_are_passed_over(tmp_path, folder):
     assert found.problems == () and folder in found.remarks[0]
 
 
-def test_another_programs_manifest_is_no_reason(tmp_path):
+def test_another_programs_manifest_is_not_a_reason(tmp_path):
     _photos(tmp_path, "dog cat")
     (tmp_path / "dog" / MANIFEST).write_text('{"version": 2}')
     assert len(_read(tmp_path).entries) == 6
 
 
-def test_folders_without_photos_are_no_classes(tmp_path):
+def test_folders_without_photos_are_not_classes(tmp_path):
     _photos(tmp_path, "dog cat")
     (tmp_path / "scripts").mkdir()
     (tmp_path / "scripts/train.py").touch()

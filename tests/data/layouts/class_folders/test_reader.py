@@ -1,4 +1,4 @@
-"""Layout folders: classes, splits, masks, and folders that are no classes."""
+"""Layout folders: classes, splits, masks, and folders that are not classes."""
 
 import shutil
 from pathlib import Path
@@ -162,7 +162,7 @@ def test_loose_photos_are_named(tmp_path):
     assert problem.warning and "loose.jpg" in problem.message
 
 
-def test_photos_without_tags_are_no_class_folder(tmp_path):
+def test_photos_without_tags_are_not_a_class_folder(tmp_path):
     assert not is_folders(tmp_path)
     with pytest.raises(DataError, match="no class folder"):
         _read(tmp_path)
@@ -182,7 +182,7 @@ def test_photos_without_tags_are_no_class_folder(tmp_path):
         ("training/dog validation/dog", "to 'training' and prepare.val_split to 'validation'"),
         ("TRAIN/dog test/dog", r"Set prepare\.train_split to 'TRAIN'\."),
         ("training_set/dog test_set/dog", r"Set prepare\.train_split to 'training_set'\."),
-        ("dog cat valid/dog", "valid/ is named as a split.*into train/ beside it"),
+        ("dog cat valid/dog", "valid/ is named as a split.*into train/ next to it"),
         (
             "mydata/cat mydata/dog masks",
             r"mydata/, contains folders \(cat, dog\).*Give .*/mydata if",

@@ -220,7 +220,7 @@ def test_a_crowd_alone_on_its_photo_needs_no_advice(tmp_path):
         ('{"images": [{"id": 1, "file_name": "a.jpg"}]}', "no categories"),
     ],
 )
-def test_files_that_are_no_coco_json(tmp_path, text, message):
+def test_files_that_are_not_coco_json(tmp_path, text, message):
     (tmp_path / "annotations").mkdir()
     (tmp_path / "annotations/instances_train.json").write_text(text)
     with pytest.raises(DataError, match=r"instances_train\.json") as caught:
@@ -269,7 +269,7 @@ _NOT_CLASSES = [
 
 
 @pytest.mark.parametrize("others", _NOT_CLASSES)
-def test_categories_that_are_no_classes(tmp_path, others):
+def test_categories_that_are_not_classes(tmp_path, others):
     path = write_coco(
         tmp_path,
         "train",

@@ -40,7 +40,7 @@ def test_numbers_of_lines_are_those_of_the_file(tmp_path):
     assert [line.number for line in table.lines] == [5, 7]
 
 
-def test_a_decimal_comma_is_no_separator_where_semicolons_are(tmp_path):
+def test_a_decimal_comma_is_not_a_separator_where_semicolons_are(tmp_path):
     table = read(tmp_path, "image;tags;area\na.jpg;dog;0,95\n")
     assert table.lines[0].cells == ["a.jpg", "dog", "0,95"]
 

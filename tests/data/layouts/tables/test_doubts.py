@@ -58,10 +58,10 @@ def test_a_name_of_other_tags_in_a_column_of_one_name(tmp_path):
         ["C++;dog", "n/a;dog"],
     ],
 )
-def test_plain_tags_are_no_doubt(tmp_path, cells):
+def test_plain_tags_are_not_doubtful(tmp_path, cells):
     assert warnings(tmp_path, cells) == []
 
 
 @pytest.mark.parametrize("cell", ["traffic light", "scratch/dent", "2x scratch"])
-def test_names_of_the_class_list_are_no_doubt(tmp_path, cell):
+def test_names_of_the_class_list_are_not_doubtful(tmp_path, cell):
     assert warnings(tmp_path, [cell] * 3, known=[cell, "dog"]) == []

@@ -46,7 +46,7 @@ def test_photos_of_a_test_table_are_known_but_not_used(tmp_path):
     )
 
 
-def test_other_tables_beside_those_of_splits_are_a_warning(tmp_path):
+def test_other_tables_next_to_those_of_splits_are_a_warning(tmp_path):
     _photos(tmp_path, "a b")
     for name, photo in (("train", "a"), ("val", "b"), ("sample_submission", "a")):
         write_tag_table(tmp_path, f"image,tags\n{photo}.jpg,dog\n", f"{name}.csv")
@@ -82,14 +82,14 @@ def test_tables_in_the_folders_of_splits(tmp_path):
     assert found.entries[0].where == "train/_classes.csv line 2"
 
 
-def test_a_table_beside_folders_of_classes_in_a_split_is_no_table_of_tags(tmp_path):
+def test_a_table_next_to_folders_of_classes_in_a_split_is_not_a_table_of_tags(tmp_path):
     _photos(tmp_path / "train/dog", "a")
     write_tag_table(tmp_path / "train", "epoch,loss\n1,2\n", "losses.csv")
     assert not is_csv(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["id,prediction\n1,0\n", "epoch,loss\n1,2\n", "id,tags\nz,dog\n"])
-def test_class_folders_beside_a_stray_table(tmp_path, text):
+def test_class_folders_next_to_a_stray_table(tmp_path, text):
     _photos(tmp_path / "dog", "a")
     _photos(tmp_path / "cat", "b")
     write_tag_table(tmp_path, text, "sample_submission.csv")

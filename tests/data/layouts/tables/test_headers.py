@@ -55,7 +55,7 @@ def test_the_documented_name_comes_first(tmp_path):
     table = read(tmp_path, "path,image,label,tags\nx/a.jpg,a.jpg,1,dog\n")
     assert [(row.image, row.tags) for row in table.rows] == [("a.jpg", ("dog",))]
     table = read(tmp_path, "image,label,class_name\na.jpg,7,dog\n")
-    assert table.rows[0].tags == ("dog",), "the number beside the name is no second tag"
+    assert table.rows[0].tags == ("dog",), "the number next to the name is not a second tag"
 
 
 def test_one_column_for_each_tag(tmp_path):
@@ -107,8 +107,8 @@ def test_a_column_that_may_be_misspelled_is_a_warning(tmp_path, name):
     [
         ("", "empty"),
         ("\n\n", "empty"),
-        ("a.jpg,dog\n", "no header"),
-        ("a.jpg,dog\nb.jpg,cat\n", "no header"),
+        ("a.jpg,dog\n", "is not a header"),
+        ("a.jpg,dog\nb.jpg,cat\n", "is not a header"),
         ("id,tgas,note\na,dog,fine\n", "rename the column 'tgas' to 'tags'"),
         ("imge,tags\na,dog\n", "rename the column 'imge' to 'image'"),
         ("name,tags\na,dog\n", "`image` or `id`"),

@@ -48,7 +48,7 @@ def test_classes_are_columns(tmp_path, header, lines):
         ("grade", ["n", "n", "n"]),
     ],
 )
-def test_single_letters_beside_others_are_no_flags(tmp_path, header, cells):
+def test_single_letters_with_others_are_not_flags(tmp_path, header, cells):
     rows = [f"{name}.jpg,dog,{cell}" for name, cell in zip("abc", cells, strict=True)]
     text = "\n".join([f"image,animal,{header}", *rows])
     with pytest.raises(DataError, match="lacks `tags`"):
@@ -62,7 +62,7 @@ def test_yes_and_no_by_letters(tmp_path):
     assert [row.tags for row in table.rows] == [("dog",), ()]
 
 
-def test_texts_beside_one_column_of_0_and_1_are_an_error(tmp_path):
+def test_texts_next_to_one_column_of_0_and_1_are_an_error(tmp_path):
     rows = "a.jpg,cat,true\nb.jpg,dog,false\nc.jpg,cat,true\n"
     with pytest.raises(DataError) as caught:
         read(tmp_path, f"image,animal,verified\n{rows}")
@@ -72,7 +72,7 @@ def test_texts_beside_one_column_of_0_and_1_are_an_error(tmp_path):
     assert read(tmp_path, f"image,date,dent,boxes\n{rows}").problems == ()
 
 
-def test_texts_beside_several_columns_of_0_and_1_are_a_warning(tmp_path):
+def test_texts_next_to_several_columns_of_0_and_1_are_a_warning(tmp_path):
     text = "image,animal,verified,night\na.jpg,cat,1,0\nb.jpg,dog,1,1\nc.jpg,cat,0,1\n"
     [problem] = read(tmp_path, text).problems
     assert problem.warning and "'animal' of tags.csv is not read" in problem.message
@@ -96,12 +96,12 @@ def test_another_value_is_an_error_with_its_line(tmp_path, value):
     assert f"column 'dog' has {value!r}" in str(caught.value) and "line 4" in str(caught.value)
 
 
-def test_empty_cells_beside_0_and_1_are_a_warning(tmp_path):
+def test_empty_cells_next_to_0_and_1_are_a_warning(tmp_path):
     [problem] = read(tmp_path, "image,dog,cat\na.jpg,1,0\nb.jpg,,1\n").problems
     assert problem.warning and "count as 0: 'dog' (tags.csv)" in problem.message
 
 
-def test_columns_that_are_no_classes(tmp_path):
+def test_columns_that_are_not_classes(tmp_path):
     for name in "abc":
         write_photo(tmp_path / f"{name}.jpg")
     write_tag_table(tmp_path, "image,dog,background,cat\na.jpg,1,0,0\nb.jpg,0,1,0\nc.jpg,0,0,1\n")

@@ -46,8 +46,8 @@ def test_columns_of_splits(tmp_path, header, cells, expected):
 @pytest.mark.parametrize(
     ("header", "cells", "message"),
     [
-        ("fold", ["0", "1"], "column 'fold' has '0', which is no split (tags.csv line 2)"),
-        ("subset", ["train", "B"], "column 'subset' has 'B', which is no split (tags.csv line 3)"),
+        ("fold", ["0", "1"], "column 'fold' has '0', which is not a split (tags.csv line 2)"),
+        ("subset", ["train", "B"], "'subset' has 'B', which is not a split (tags.csv line 3)"),
         ("note", ["train", "val", "tset"], "column 'note' has 'tset'"),
         ("is_valid", ["True", "maybe"], "column 'is_valid' has 'True'"),
         ("subset,usage", ["train,test"], "'subset', 'usage' may all be the split"),

@@ -145,5 +145,5 @@ def test_a_list_of_something_else_is_an_error_with_its_line(tmp_path):
     table = read_tag_table(tmp_path / "tags.csv")
     [problem] = table.problems
     assert not problem.warning and "line 2" in problem.message
-    assert "is no list of names; write the names, separated by ';'" in problem.message
+    assert "is not a list of names; write the names, separated by ';'" in problem.message
     assert [row.id for row in table.rows] == ["b"]

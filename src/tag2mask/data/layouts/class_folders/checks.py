@@ -47,7 +47,7 @@ def check_are_classes(root: Path, folders: Sequence[ClassFolder], listed: Collec
 def _check_some_class(root: Path, folders: Sequence[ClassFolder], *, background: bool) -> None:
     """Check that not all folders are photos, masks or splits by their names.
 
-    ``train/`` beside a folder of the background, and ``with_mask/`` beside ``without_mask/``, may
+    ``train/`` next to a folder of the background, and ``with_mask/`` next to ``without_mask/``, may
     be classes.
     """
     kinds = {f.name: mentioned_kind(f.name) for f in folders}
@@ -62,7 +62,7 @@ def _check_some_class(root: Path, folders: Sequence[ClassFolder], *, background:
         return
     photos = [f for f in folders if kinds[f.name] != "masks"] or list(folders)
     masks = sorted({f.path for f in folders if kinds[f.name] == "masks"} - {photos[0].path})
-    beside = f"; {first_few(f'{path}/' for path in masks)} can't be a class beside it"
+    beside = f"; {first_few(f'{path}/' for path in masks)} can't be a class next to it"
     raise DataError(
         f"photos in {photos[0].path}/ but no tags{beside if masks else ''}",
         where=root,
@@ -91,7 +91,7 @@ def _check_no_splits(root: Path, folders: Sequence[ClassFolder]) -> None:
         where=root,
         fix=f"Set {' and '.join(settings)}."
         if train
-        else "Put the class folders for training into train/ beside it, or move it elsewhere.",
+        else "Put the class folders for training into train/ next to it, or move it elsewhere.",
     )
 
 

@@ -1,6 +1,6 @@
 """Masks among the photos of class folders, recognized by their names and colors.
 
-``truth/a.png`` beside ``photos/a.jpg`` and ``benign/a_mask.png`` beside ``benign/a.png`` have the
+``truth/a.png`` next to ``photos/a.jpg`` and ``benign/a_mask.png`` next to ``benign/a.png`` have the
 name of a photo, few colors, and no compression that would blur them.
 """
 

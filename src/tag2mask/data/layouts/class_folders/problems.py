@@ -25,7 +25,7 @@ def no_class_folder(root: Path, folders: Sequence[ClassFolder]) -> DataError:
     if not named:
         return DataError("no class folder", where=root, fix=PHOTOS_WITHOUT_TAGS_FIX)
     return DataError(
-        f"no photo in the folders ({first_few(named)}): they are no classes",
+        f"no photo in the folders ({first_few(named)}): they are not classes",
         where=root,
         fix=f"{PHOTOS_WITHOUT_TAGS_FIX} P{_SUFFIXES[1:]}.",
     )
@@ -42,12 +42,12 @@ def unused_problems(
         used: those that are.
     """
     names = {folder.name for folder in used}
-    empty = [f.path for f in folders if f.name not in names and not f.passed_over]
+    empty = [f.path for f in folders if f.name not in names and not f.skipped_folders]
     problems = _loose_photos(root)
     if empty:
         problems.append(
             DataProblem(
-                f"folders without a photo are no classes: {first_few(empty)}; if they are, list "
+                f"folders without a photo are not classes: {first_few(empty)}; if they are, list "
                 "the classes in classes.txt",
                 warning=True,
             )
@@ -56,7 +56,7 @@ def unused_problems(
 
 
 def _loose_photos(root: Path) -> list[DataProblem]:
-    """Return a warning where photos are beside the class folders."""
+    """Return a warning where photos are next to the class folders."""
     loose = sorted(
         entry.name
         for entry in os.scandir(root)
@@ -70,7 +70,7 @@ def _loose_photos(root: Path) -> list[DataProblem]:
 
 
 def _other_files(folders: Sequence[ClassFolder]) -> list[DataProblem]:
-    """Return a warning where class folders have files that are no photos."""
+    """Return a warning where class folders have files that are not photos."""
     other = [path for folder in folders for path in folder.other_files]
     if not other:
         return []
@@ -85,22 +85,22 @@ def _other_files(folders: Sequence[ClassFolder]) -> list[DataProblem]:
 
 
 def _other_folders(root: Path, splits: Collection[str]) -> list[DataProblem]:
-    """Return a warning where folders are beside those of the splits; ``splits`` of "" has none."""
+    """Return a warning where folders are next to those of the splits; ``splits`` of "" has none."""
     other = [name for name in subfolders(root) if name not in {MASK_FOLDER, "test", *splits}]
     if not other or splits == {""}:
         return []
     return [
         DataProblem(
-            f"folders beside those of the splits are not used: {first_few(other)}; set "
+            f"folders next to those of the splits are not used: {first_few(other)}; set "
             "prepare.val_split or prepare.train_split to one of them if it is a split",
             warning=True,
         )
     ]
 
 
-def passed_over(root: Path, folders: Sequence[ClassFolder]) -> tuple[str, ...]:
-    """Return a remark on folders of systems and of tag2mask, which are not classes."""
-    found = {path for folder in folders for path in folder.passed_over}
+def skipped_folder_remarks(root: Path, folders: Sequence[ClassFolder]) -> tuple[str, ...]:
+    """Return a remark on system folders and tag2mask's own, which are not classes."""
+    found = {path for folder in folders for path in folder.skipped_folders}
     found |= {
         entry.name
         for entry in os.scandir(root)
@@ -109,7 +109,7 @@ def passed_over(root: Path, folders: Sequence[ClassFolder]) -> tuple[str, ...]:
     if not found:
         return ()
     names = first_few(sorted(found))
-    return (f"folders of systems or written by tag2mask are passed over: {names}",)
+    return (f"system folders and those written by tag2mask are skipped: {names}",)
 
 
 def equal_names(pairs: Sequence[tuple[str, str]]) -> list[DataProblem]:

@@ -25,7 +25,7 @@ from tag2mask.data.layouts.class_folders.checks import check_are_classes, doubtf
 from tag2mask.data.layouts.class_folders.problems import (
     equal_names,
     no_class_folder,
-    passed_over,
+    skipped_folder_remarks,
     unused_problems,
 )
 from tag2mask.data.layouts.class_folders.scan import ClassFolder, scan_class_folder
@@ -62,7 +62,7 @@ def read_folders(folder: Path, options: SourceOptions) -> Inventory:
     """Read a data folder with one folder per class (see the module's docstring).
 
     Raises:
-        DataError: no class folder, photos without any tag, or folders that are no classes.
+        DataError: no class folder, photos without any tag, or folders that are not classes.
     """
     root = folder.resolve()
     rule = SplitRule(root, options)
@@ -93,7 +93,7 @@ def read_folders(folder: Path, options: SourceOptions) -> Inventory:
         tag_source="class folders",
         class_list="" if classes is None else CLASS_LIST,
         names_from_tags=classes is None,
-        remarks=passed_over(root, all_folders),
+        remarks=skipped_folder_remarks(root, all_folders),
     )
 
 

@@ -17,8 +17,8 @@ class ClassFolder(NamedTuple):
     files: list[FoundFile]
     broken_links: list[str]
     other_files: list[str]
-    passed_over: list[str]
-    """Folders in it of systems and of tag2mask."""
+    skipped_folders: list[str]
+    """System folders in it, and folders written by tag2mask."""
 
     @property
     def path(self) -> str:
@@ -32,7 +32,7 @@ class ClassFolder(NamedTuple):
 
     @property
     def inner_folders(self) -> list[str]:
-        """The folders in it that have all its photos; empty where a photo is beside them."""
+        """The folders in it that have all its photos; empty where a photo is next to them."""
         inner = self.inner_paths
         if not all("/" in path for path in inner):
             return []
@@ -46,7 +46,7 @@ def scan_class_folder(root: Path, split: str, name: str) -> ClassFolder:
     """
     folder = ClassFolder(split, name, [], [], [], [])
     if is_step_folder(root / folder.path):
-        folder.passed_over.append(folder.path)
+        folder.skipped_folders.append(folder.path)
         return folder
     folder.files.extend(
         list_images(
@@ -54,7 +54,7 @@ def scan_class_folder(root: Path, split: str, name: str) -> ClassFolder:
             folder.path,
             broken_links=folder.broken_links,
             other_files=folder.other_files,
-            passed_over=folder.passed_over,
+            skipped_folders=folder.skipped_folders,
         )
     )
     return folder

@@ -61,7 +61,7 @@ def is_of_split(path: Path, root: Path, split: str) -> bool:
 
 
 def name_of_split(path: Path) -> str:
-    """Return what a file's name says beside that it has annotations: ``train2017``, or nothing."""
+    """Return a file's name without words such as ``instances``: ``train2017``, or nothing."""
     what = "instances|annotations?|coco|labels?"
     return re.sub(rf"^({what})([_-]|$)|[_-]({what})$", "", path.stem)
 

@@ -78,7 +78,7 @@ class _JsonReader:
         """Of the window's first character in the file."""
 
     def peek(self) -> str:
-        """Return the next character that is no space, without consuming it."""
+        """Return the next character that is not a space, without consuming it."""
         while True:
             while self._position < len(self._text):
                 if self._text[self._position] not in _SPACE:

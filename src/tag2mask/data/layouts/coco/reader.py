@@ -5,7 +5,7 @@ Recognized by JSON files of one of these forms::
     DIR/annotations/instances_train2017.json, instances_val2017.json   (or without the year)
     DIR/train2017/, val2017/  (or images/, images/train2017/, train/, or DIR itself)
 
-    DIR/train/_annotations.coco.json    beside its photos
+    DIR/train/_annotations.coco.json    next to its photos
     DIR/valid/_annotations.coco.json
 
     DIR/instances.json or coco.json, or any *.json in DIR or DIR/annotations with COCO's lists
@@ -13,7 +13,7 @@ Recognized by JSON files of one of these forms::
 
 The photos of a single JSON are all for training unless lists of ids give their splits. A photo's id
 is its path below DIR (below ``images/``, where there is one) without suffix. Classes are numbered
-in the order of their category ids, without categories that are no classes: ``_background_`` and
+in the order of their category ids, without categories that are not classes: ``_background_`` and
 similar names, and the supercategory that some tools list as category 0.
 
 Crowd annotations count as tags; see `masks` for how they are drawn.
@@ -51,7 +51,7 @@ from tag2mask.errors import counted, first_few
 def is_coco(folder: Path) -> bool:
     """Return whether a folder has COCO JSON.
 
-    Beside a ``tags.csv``, only a file with COCO's own name counts.
+    Next to a ``tags.csv``, only a file with COCO's own name counts.
     """
     return bool(named_files(folder)) or (
         not (folder / "tags.csv").is_file() and bool(candidate_files(folder))

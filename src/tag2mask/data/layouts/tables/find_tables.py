@@ -30,7 +30,7 @@ _OTHER_WORDS = frozenset(
     {"label", "labels", "tag", "tags", "class", "classes", "annotation", "annotations", "data"}
     | {"df", "image", "images", "photo", "photos", "set", "list", "metadata"}
 )
-"""Words in a table's name beside its split."""
+"""Words in a table's name in addition to its split."""
 
 
 class FoundTable(NamedTuple):
@@ -124,7 +124,7 @@ def _has_photos(folder: Path) -> bool:
 
 
 def _not_read(root: Path, found: Sequence[FoundTable]) -> list[DataProblem]:
-    """Return a warning of other tables beside those of the splits."""
+    """Return a warning of other tables next to those of the splits."""
     read = {table.path for table in found}
     other = [path.name for path in _tables_in(root) if path not in read]
     if not other or found[0].name == TAG_TABLE:

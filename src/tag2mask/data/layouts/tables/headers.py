@@ -139,7 +139,7 @@ def _candidates(table: CellTable, role: str) -> list[int]:
         flags = all(flag_of(cell) is not None for i in found for cell in table.column(i))
         return [] if flags else found
     if role == "tags" and len(found) > 1:
-        # A name beside its number: label,class_name.
+        # A name next to its number: label,class_name.
         names = [i for i in found if not all(c.isdecimal() for c in table.column(i))]
         return names if len(names) == 1 else found
     return found
@@ -163,7 +163,7 @@ def _are_numbered(table: CellTable, columns: Sequence[int]) -> bool:
 def _photo_columns(table: CellTable) -> list[int]:
     """Return the columns whose cells all are file names of images."""
     if any(without_suffix(name) != name for name in table.header):
-        return []  # a line of the table: there is no header
+        return []  # a line of the table: there is not a header
     return [
         index
         for index in range(len(table.header))
@@ -190,7 +190,8 @@ def _check_required(table: CellTable, has_tags: bool, has_photos: bool) -> None:
     )
     rename = f"; rename the column {close[0]!r} to {wanted!r} if that is meant" if close else ""
     raise DataError(
-        f"the first line {', '.join(table.header)[:60]!r} is no header: it lacks {lacks}{rename}",
+        f"the first line {', '.join(table.header)[:60]!r} is not a header: "
+        f"it lacks {lacks}{rename}",
         where=table.path,
         fix="Begin with a line `image,tags` or `id,tags`.",
     )

@@ -19,7 +19,7 @@ from tag2mask.data.layouts.tables.cells import CellTable, flag_of
 from tag2mask.errors import DataError, first_few
 
 _LETTERS = frozenset("ynft")
-"""Letters that mean true or false only beside each other: `F` beside `M` is something else."""
+"""Letters that mean true or false only as a pair: `F` with `M` means something else."""
 _NUMBER = re.compile(r"[\W\d_]*(e[+-]?\d+)?", re.IGNORECASE)
 
 
@@ -60,7 +60,7 @@ def find_class_columns(table: CellTable, used: Collection[int]) -> ClassColumns:
         elif 2 * sum(cells[cell] for cell in cells if flag_of(cell) is None) <= cells.total() > 0:
             raise _neither(table, index)
     problems = _texts_beside(table, found, used)
-    if not (gaps and zeros):  # ticks beside empty cells are complete
+    if not (gaps and zeros):  # ticks and empty cells are complete
         return ClassColumns(tuple(found), problems)
     message = (
         f"empty cells in columns of 0 and 1 count as 0: {first_few(map(repr, gaps))} "
@@ -113,5 +113,6 @@ def _neither(table: CellTable, index: int) -> DataError:
     return DataError(
         f"column {table.header[index]!r} has {cell!r}, which is neither 0 nor 1 ({line})",
         where=table.path,
-        fix="Write 1 where the photo shows the class, else 0; remove the column if it is no class.",
+        fix="Write 1 where the photo shows the class, else 0; remove the column if it is not a "
+        "class.",
     )

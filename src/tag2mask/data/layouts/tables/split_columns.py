@@ -109,7 +109,7 @@ def _check_no_splits(table: CellTable, index: int, cells: Counter[str], *, requi
         return
     cell, line = table.first(index, lambda text: usual_split(text) is None)
     raise DataError(
-        f"column {table.header[index]!r} has {cell!r}, which is no split ({line})",
+        f"column {table.header[index]!r} has {cell!r}, which is not a split ({line})",
         where=table.path,
         fix="Write train, val or test (of a cross-validation: val for one fold, train for the "
         "others); if it holds something else, rename the column, to `note` for example.",

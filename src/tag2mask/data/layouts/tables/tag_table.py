@@ -151,7 +151,7 @@ class _LineReader:
                 tags = tags_of_cell(cells[index], self._style)
             except ValueError:
                 return DataProblem(
-                    f"{where}: {unquoted(cells[index])[:60]!r} is no list of names; write the "
+                    f"{where}: {unquoted(cells[index])[:60]!r} is not a list of names; write the "
                     "names, separated by ';'"
                 )
             names += tags.names
