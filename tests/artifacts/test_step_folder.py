@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 
 from tag2mask.artifacts import lock
 from tag2mask.artifacts import step_folder as artifacts
+from tag2mask.artifacts.deletion import recorded_seconds, remove_step_folder
 from tag2mask.artifacts.handles import CamMaps, CamModel, PreparedData
 from tag2mask.artifacts.identity import folder_status
 from tag2mask.artifacts.manifest import read_identity
@@ -203,7 +205,7 @@ def test_changed_coverage_reopens_a_complete_folder(tmp_path: Path) -> None:
     ) as step:
         step.journal.record("a", "stamp-1")
         step.finish()
-    artifacts.remove_step_folder(PreparedData, tmp_path / "prepare")
+    remove_step_folder(PreparedData, tmp_path / "prepare")
     data = make_prepared(tmp_path / "prepare", "listing-2")
     # What the data's own settings were is an input all the same; its listing is an input of
     # prepare here, so the maps refuse.
@@ -274,7 +276,7 @@ def test_a_folder_with_other_files_is_neither_used_nor_deleted(tmp_path: Path) -
     with pytest.raises(RunFolderError, match="other files"):
         make_prepared(tmp_path)
     with pytest.raises(RunFolderError, match="other files"):
-        artifacts.remove_step_folder(PreparedData, tmp_path)
+        remove_step_folder(PreparedData, tmp_path)
     assert (tmp_path / "holiday.jpg").exists()
     (tmp_path / "file").write_text("x")
     with pytest.raises(RunFolderError, match="a file is in the place of the folder"):
@@ -289,10 +291,27 @@ def test_another_steps_folder_is_neither_used_nor_deleted(tmp_path: Path) -> Non
     ):
         pass
     with pytest.raises(RunFolderError, match="not deleted"):
-        artifacts.remove_step_folder(CamModel, tmp_path / "p")
-    artifacts.remove_step_folder(PreparedData, tmp_path / "p")
+        remove_step_folder(CamModel, tmp_path / "p")
+    remove_step_folder(PreparedData, tmp_path / "p")
     assert not (tmp_path / "p").exists()
-    artifacts.remove_step_folder(PreparedData, tmp_path / "p")
+    remove_step_folder(PreparedData, tmp_path / "p")
+
+
+def test_what_a_deletion_loses(tmp_path: Path) -> None:
+    folders = [(PreparedData, tmp_path / "p"), (CamMaps, tmp_path / "m")]
+    assert recorded_seconds(folders) == {}
+    with (
+        pytest.raises(ValueError, match="stop"),
+        step_folder(CamMaps, tmp_path / "m", section=InferCam()),
+    ):
+        raise ValueError("stop")
+    record = tmp_path / "m" / "started.json"
+    record.write_text(record.read_text().replace('"seconds": 0.', '"seconds": 90.'))
+    make_prepared(tmp_path / "p")
+    found = recorded_seconds(folders)
+    assert list(found) == ["prepare", "infer-cam"] and 90 <= found["infer-cam"] < 91
+    with pytest.raises(RunFolderError, match="holds prepare, not infer-cam; not deleted"):
+        recorded_seconds([(CamMaps, tmp_path / "p")])
 
 
 def test_states_are_missing_partial_fresh_and_stale(tmp_path: Path) -> None:
@@ -312,7 +331,7 @@ def test_states_are_missing_partial_fresh_and_stale(tmp_path: Path) -> None:
     changed = folder_status(CamMaps, tmp_path / "maps", InferCam(flip=False))
     assert changed.state == "stale"
     assert changed.reasons == ("infer_cam.flip: true -> false",)
-    artifacts.remove_step_folder(PreparedData, out)
+    remove_step_folder(PreparedData, out)
     assert folder_status(CamMaps, tmp_path / "maps").reasons == ("data: missing now",)
 
 
@@ -458,8 +477,8 @@ def test_an_interrupted_deletion_is_continued(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(artifacts.shutil, "rmtree", interrupted)
-        artifacts.remove_step_folder(CamModel, tmp_path / "m")
+        patched.setattr(shutil, "rmtree", interrupted)
+        remove_step_folder(CamModel, tmp_path / "m")
     assert folder_status(CamModel, tmp_path / "m", TrainCam()).state == "missing"
     with step_folder(CamModel, tmp_path / "m", section=TrainCam(epochs=2)) as step:
         assert not step.resumed and not (step.path / "pictures").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -565,6 +566,76 @@ def test_dry_run_ends_with_the_error_that_the_run_would_end_with(
     result = call(*run, "--update")
     assert result.exit_code == 0, result.output
     assert "less where a step resumes or updates" in result.stdout
+
+
+def begun_run(photos: Path, out: Path) -> Path:
+    """Prepare a run whose CAM network took 42 minutes."""
+    assert call("prepare", "--data", photos, "--out", out / "prepare").exit_code == 0
+    data = PreparedData.open(out / "prepare")
+    section = load_recipe("lite0-cpu").train_cam
+    with step_folder(CamModel, out / "train-cam", section=section, inputs={"data": data}) as step:
+        (step.path / "model.safetensors").touch()
+        step.finish()
+    manifest = out / "train-cam" / "manifest.json"
+    values = json.loads(manifest.read_text()) | {"seconds": 2530.0}
+    manifest.write_text(json.dumps(values))
+    return out
+
+
+def test_redo_names_what_it_deletes(
+    monkeypatch: pytest.MonkeyPatch, photos: Path, tmp_path: Path
+) -> None:
+    out = begun_run(photos, tmp_path / "run")
+    line = "deletes prepare, train-cam (42 min)\n"
+    arguments = ["run", "--data", photos, "--out", out, "--redo", "prepare"]
+    planned = call(*arguments, "--dry-run")
+    assert planned.exit_code == 0 and planned.stdout.endswith(line)
+    assert "deletes" not in call(*arguments[:-1], "infer-cam", "--dry-run").output
+    monkeypatch.setattr(pipeline, "run", raising(DataError("as far as the run")))
+    assert call(*arguments).stderr == f"{line}error: as far as the run\n"
+    redone = call("prepare", "--data", photos, "--out", out / "prepare", "--redo")
+    assert redone.exit_code == 0 and redone.stderr.startswith("deletes prepare\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no terminal to answer on")
+@pytest.mark.parametrize(
+    ("answer", "yes", "deleted"),
+    [
+        ("n", False, False),
+        ("", False, False),
+        ("\x04", False, False),
+        ("y", False, True),
+        ("", True, True),
+    ],
+)
+def test_redo_asks_on_a_terminal(
+    photos: Path, tmp_path: Path, answer: str, yes: bool, deleted: bool
+) -> None:
+    import pty
+
+    folder = begun_run(photos, tmp_path / "run") / "prepare"
+    before = (folder / "manifest.json").read_bytes()
+    user, terminal = pty.openpty()
+    os.write(user, f"{answer}\n".encode())
+    arguments = [
+        "prepare",
+        "--data",
+        photos,
+        "--out",
+        folder,
+        "--redo",
+        *(["--yes"] if yes else []),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "tag2mask", *arguments], stdin=terminal, stderr=terminal, check=False
+    )
+    os.close(terminal)
+    shown = os.read(user, 10_000).decode()
+    os.close(user)
+    assert done.returncode == (0 if deleted else 1)
+    assert ((folder / "manifest.json").read_bytes() != before) == deleted
+    assert ("Delete?" in shown) == (not yes)
+    assert ("error: nothing was deleted [--redo]" in shown) == (not deleted)
 
 
 def test_status_prints_states_and_reasons(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tag2mask.artifacts.deletion import remove_step_folder
 from tag2mask.artifacts.handles import (
     STEPS,
     AffinityLabels,
@@ -28,7 +29,7 @@ from tag2mask.artifacts.handles import (
     WalkedMaps,
 )
 from tag2mask.artifacts.identity import folder_status
-from tag2mask.artifacts.step_folder import remove_step_folder, step_folder
+from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.errors import (
     DataChangedError,
     DataError,

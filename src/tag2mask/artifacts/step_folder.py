@@ -15,11 +15,10 @@ What a folder was made from has two parts:
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
@@ -28,6 +27,7 @@ from typing import Any, Generic
 from pydantic import BaseModel
 
 from tag2mask.artifacts.checksums import model_checksums
+from tag2mask.artifacts.deletion import check_not_foreign, remove_step_folder
 from tag2mask.artifacts.files import (
     readable_os_errors,
     remove_temporary_files,
@@ -42,7 +42,7 @@ from tag2mask.artifacts.identity import (
     is_being_deleted,
 )
 from tag2mask.artifacts.journal import Journal
-from tag2mask.artifacts.lock import LOCK, folder_lock
+from tag2mask.artifacts.lock import folder_lock
 from tag2mask.artifacts.manifest import MANIFEST, STARTED, Identity, Manifest, read_identity
 from tag2mask.errors import FolderInUseError, RunFolderError
 from tag2mask.version import __version__
@@ -168,7 +168,7 @@ def step_folder(
     elif found is not None:
         check_same_identity(kind, found, wanted, section, folder)
     elif rank == 0 and folder.exists():
-        _check_not_foreign(folder, kind)
+        check_not_foreign(folder, kind)
     complete = (
         isinstance(found, Manifest)
         and found.fingerprint == wanted.fingerprint
@@ -207,65 +207,6 @@ def _worked_meanwhile(folder: Path) -> FolderInUseError:
     )
 
 
-def remove_step_folder(kind: type[Handle], path: Path | str) -> None:
-    """Delete a step's folder, complete or partial, so that the step runs again.
-
-    Raises:
-        RunFolderError: as `remove_step_folders`.
-    """
-    remove_step_folders([(kind, Path(path))])
-
-
-def remove_step_folders(folders: Sequence[tuple[type[Handle], Path]]) -> None:
-    """Delete the folders of steps, complete or partial, so that the steps run again.
-
-    All folders are locked before the first is deleted. An interrupted deletion is continued by this
-    function, and by ``step_folder``.
-
-    Raises:
-        RunFolderError: a folder is not of its step, is in use by another process, or can't be
-            deleted.
-    """
-    existing = [(kind, folder) for kind, folder in folders if folder.exists()]
-    for kind, folder in existing:
-        _check_removable(kind, folder)
-    with ExitStack() as locks:
-        for _, folder in existing:
-            locks.enter_context(folder_lock(folder, remove=True))
-        for kind, folder in existing:
-            _check_removable(kind, folder)  # another process may have written it meanwhile
-            with readable_os_errors(folder):
-                _empty(folder)
-
-
-def _check_removable(kind: type[Handle], folder: Path) -> None:
-    found = read_identity(folder)
-    if found is None:
-        _check_not_foreign(folder, kind)
-    elif found.step != kind.step:
-        raise RunFolderError(
-            f"this folder holds {found.step}, not {kind.step}; not deleted",
-            where=folder,
-            fix="Correct the path.",
-        )
-
-
-def _empty(folder: Path) -> None:
-    """Delete all in a folder but its lock; the record that it is being deleted goes last."""
-    found = read_identity(folder)
-    if found is not None:
-        marked = found.model_copy(update={"identity": DELETED})
-        with suppress(RunFolderError):  # a full disk: it may be what the deletion is for
-            write_json(folder / STARTED, marked.model_dump(mode="json"))
-        (folder / MANIFEST).unlink(missing_ok=True)
-    for entry in folder.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        elif entry.name not in (LOCK, STARTED):
-            entry.unlink()
-    (folder / STARTED).unlink(missing_ok=True)
-
-
 def _wait_for_rank_zero(folder: Path, wanted: Identity) -> Identity | None:
     """Return what rank 0 found or wrote; other ranks must not write before it accepted a folder."""
     deadline = time.monotonic() + RANK_ZERO_SECONDS
@@ -299,21 +240,6 @@ def _only_begun(found: Identity | None, wanted: Identity, work: bool) -> bool:
         and found.step == wanted.step
         and found.identity != wanted.identity
     )
-
-
-def _check_not_foreign(folder: Path, kind: type[Handle]) -> None:
-    """Check that a path isn't a file or a folder with files that no step wrote."""
-    if not folder.is_dir():
-        raise RunFolderError(
-            "a file is in the place of the folder", where=folder, fix="Give another --out."
-        )
-    if any(not entry.name.startswith(".") for entry in folder.iterdir()):
-        raise RunFolderError(
-            f"the folder holds other files, but no {MANIFEST} of {kind.step}",
-            where=folder,
-            fix=f"If its {MANIFEST} was lost, delete the folder and run the same command again. "
-            "Else give another --out, or an empty folder.",
-        )
 
 
 def _versions() -> dict[str, str]:

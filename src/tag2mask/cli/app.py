@@ -35,6 +35,8 @@ from tag2mask.cli.options import (
     RunRecipe,
     SkipBad,
     Source,
+    Yes,
+    confirm_deletion,
     exit_if_skipped,
     is_first_process,
     load_chosen_recipe,
@@ -197,13 +199,15 @@ def run_command(
         StepName | None,
         typer.Option(metavar="STEP", help="Delete this step and all later ones first."),
     ] = None,
+    yes: Yes = False,
     skip_bad: SkipBad = False,
     source: Source = None,
     compare: Compare = None,
 ) -> None:
     """Run all steps: from photos and tags to masks, scores and a report."""
-    from tag2mask.cli.console import show_run
+    from tag2mask.cli.console import deleted_text, print_text, show_run
     from tag2mask.pipeline import run as pipeline
+    from tag2mask.pipeline.status import check_redo, redone_folders
 
     chosen = recipe or own_recipe_or_default(out)
     settings = load_chosen_recipe(chosen, overrides, skip_bad=skip_bad, source=source)
@@ -215,7 +219,12 @@ def run_command(
         show_plan(plan)
         if plan.refusal is not None:
             raise plan.refusal
+        if text := deleted_text(redone_folders(settings, out, redo)):
+            print_text(text)
         return
+    check_redo(settings, until, redo)
+    if is_first_process():
+        confirm_deletion(redone_folders(settings, out, redo), yes)
     result = pipeline.run(
         data,
         settings,

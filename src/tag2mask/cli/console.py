@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tag2mask.artifacts.deletion import recorded_seconds
 from tag2mask.artifacts.handles import (
     UNDERSTOOD,
     WITHOUT_SURE_PIXELS,
@@ -16,12 +18,15 @@ from tag2mask.artifacts.handles import (
 )
 from tag2mask.artifacts.manifest import MANIFEST
 from tag2mask.errors import first_few
+from tag2mask.runtime.durations import format_minutes
 from tag2mask.text.escaping import visible
 
 if TYPE_CHECKING:
     from tag2mask.pipeline.run import RunResult
 
 
+_SHOWN_SECONDS = 60
+"""Time of a step from which on its deletion names it."""
 _SHOWN_SKIPPED = 10
 _SHOWN_WARNINGS = 5
 _NOT_LEARNED = (
@@ -84,6 +89,16 @@ def show_warnings(handle: Handle) -> None:
                 f"not used to train {what}: {visible(first_few(photos, _SHOWN_SKIPPED))} "
                 "(listed in manifest.json)"
             )
+
+
+def deleted_text(folders: Sequence[tuple[type[Handle], Path]]) -> str:
+    """Return a line that names the steps a deletion removes; an empty one if there are none."""
+    seconds = recorded_seconds(folders)
+    names = [
+        step if taken < _SHOWN_SECONDS else f"{step} ({format_minutes(taken)})"
+        for step, taken in seconds.items()
+    ]
+    return f"deletes {', '.join(names)}" if names else ""
 
 
 def show_run(result: RunResult) -> None:

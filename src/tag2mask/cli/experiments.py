@@ -18,6 +18,7 @@ from tag2mask.cli.options import (
     RunRecipe,
     SkipBad,
     Source,
+    Yes,
     delete_for_redo,
     exit_if_skipped,
     finish_step,
@@ -47,6 +48,7 @@ def tune(
     overrides: Overrides = None,
     skip_bad: SkipBad = False,
     redo: Redo = False,
+    yes: Yes = False,
 ) -> None:
     """Search the settings of the walk on a few photos with masks."""
     from tag2mask.cli.tables import show_tuning
@@ -60,7 +62,7 @@ def tune(
     prepared, maps = PreparedData.open(run / PreparedData.step), CamMaps.open(run / CamMaps.step)
     model, folder = AffinityModel.open(run / AffinityModel.step), out or run / Tuning.step
     runtime = start_runtime(settings)
-    delete_for_redo(Tuning, folder, redo, runtime)
+    delete_for_redo(Tuning, folder, redo, yes, runtime)
     found = step.tune(
         prepared, maps, model, settings.tune, settings.walk, settings.pseudo_masks, folder, runtime
     )

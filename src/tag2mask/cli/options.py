@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from tag2mask.errors import RunFolderError
 
 if TYPE_CHECKING:
     from tag2mask.artifacts.handles import Handle
@@ -65,6 +68,9 @@ SkipBad = Annotated[
     bool, typer.Option("--skip-bad", metavar="", help="Skip unreadable photos and list them.")
 ]
 Redo = Annotated[bool, typer.Option("--redo", metavar="", help="Delete the step's folder first.")]
+Yes = Annotated[
+    bool, typer.Option("--yes", metavar="", help="Delete for --redo without asking on a terminal.")
+]
 Compare = Annotated[
     list[Path] | None,
     typer.Option(
@@ -137,26 +143,53 @@ def start_runtime(recipe: Recipe) -> Runtime:
     return pipeline.start_runtime(recipe.runtime)
 
 
-def delete_for_redo(kind: type[Handle], out: Path, redo: bool, ranks: Ranks | None = None) -> None:
-    """Delete a step's folder if ``redo`` is set.
+def delete_for_redo(
+    kind: type[Handle], out: Path, redo: bool, yes: bool, ranks: Ranks | None = None
+) -> None:
+    """Print what ``redo`` deletes, ask on a terminal, and delete a step's folder.
 
     Args:
         kind: the step.
         out: its folder.
         redo: False: do nothing.
+        yes: don't ask.
         ranks: processes of the step, all of which wait for the deletion; else one of them could
             take the old folder for a complete one.
+
+    Raises:
+        RunFolderError: the answer was no, or as `remove_step_folder`.
     """
-    from tag2mask.artifacts.step_folder import remove_step_folder
+    from tag2mask.artifacts.deletion import remove_step_folder
 
     def remove() -> None:
         if is_first_process():
+            confirm_deletion([(kind, out)], yes)
             remove_step_folder(kind, out)
 
     if redo and ranks is not None:
         ranks.gather_results(remove)
     elif redo:
         remove()
+
+
+def confirm_deletion(folders: Sequence[tuple[type[Handle], Path]], yes: bool) -> None:
+    """Print which steps are deleted, and ask on a terminal unless ``yes`` is set.
+
+    Raises:
+        RunFolderError: the answer was no, a folder is not of its step, or damaged.
+    """
+    from tag2mask.cli.console import deleted_text, print_message
+
+    text = deleted_text(folders)
+    if text:
+        print_message(text)
+        if not yes and sys.stdin.isatty() and sys.stderr.isatty():
+            try:
+                agreed = typer.confirm("Delete?", err=True)
+            except typer.Abort:  # the end of the input
+                agreed = False
+            if not agreed:
+                raise RunFolderError("nothing was deleted", where="--redo")
 
 
 def is_first_process() -> bool:

@@ -12,6 +12,7 @@ from tag2mask.cli.options import (
     Out,
     Overrides,
     Redo,
+    Yes,
     delete_for_redo,
     finish_step,
     is_first_process,
@@ -41,6 +42,7 @@ def predict(
     ] = None,
     overrides: Overrides = None,
     redo: Redo = False,
+    yes: Yes = False,
 ) -> None:
     """Predict masks of photos with a trained network; needs no tags."""
     from tag2mask.artifacts.files import digest
@@ -68,7 +70,7 @@ def predict(
         segmenter = open_segmenter(
             file, device=str(runtime.device), precision=settings.predict.precision
         )
-    delete_for_redo(Predictions, out, redo, ranks)
+    delete_for_redo(Predictions, out, redo, yes, ranks)
     if is_first_process():
         names = segmenter.classes.names
         show_understood(understood_photos(found, skipped, file, names, out / "masks"))
@@ -87,6 +89,7 @@ def export(
         ),
     ] = None,
     redo: Redo = False,
+    yes: Yes = False,
 ) -> None:
     """Export a trained network as ONNX and for torch.export, with a model card."""
     from tag2mask.segmentation.inference.export_spec import FORMATS, ONNX_FORMAT
@@ -103,5 +106,5 @@ def export(
     trained_file(model)  # check it before an earlier export is deleted
     if ONNX_FORMAT in wanted:
         require_onnx()
-    delete_for_redo(Export, out, redo)
+    delete_for_redo(Export, out, redo, yes)
     finish_step(step.export(model, wanted, out))

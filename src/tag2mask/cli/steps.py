@@ -38,6 +38,7 @@ from tag2mask.cli.options import (
     SkipBad,
     Source,
     TagChoice,
+    Yes,
     delete_for_redo,
     finish_step,
     load_chosen_recipe,
@@ -57,12 +58,13 @@ def prepare(
         bool, typer.Option("--update", metavar="", help="Accept changes in the data.")
     ] = False,
     redo: Redo = False,
+    yes: Yes = False,
 ) -> None:
     """List the photos, tags, splits and classes of a data folder."""
     from tag2mask.steps import prepare as step
 
     settings = load_chosen_recipe(recipe, overrides, skip_bad=skip_bad, source=source)
-    delete_for_redo(PreparedData, out, redo)
+    delete_for_redo(PreparedData, out, redo, yes)
     finish_step(step.prepare(data, settings.prepare, out, update=update))
 
 
@@ -81,6 +83,7 @@ def infer_cam(
     ] = None,
     skip_bad: SkipBad = False,
     redo: Redo = False,
+    yes: Yes = False,
 ) -> None:
     """Compute the class activation maps of all photos."""
     from tag2mask.steps import infer_cam as step
@@ -89,7 +92,7 @@ def infer_cam(
     settings = load_chosen_recipe(recipe, [*(overrides or ()), *chosen], skip_bad=skip_bad)
     prepared, trained = PreparedData.open(data), CamModel.open(model)
     runtime = start_runtime(settings)
-    delete_for_redo(CamMaps, out, redo, runtime)
+    delete_for_redo(CamMaps, out, redo, yes, runtime)
     finish_step(step.infer_cam(prepared, trained, settings.infer_cam, out, runtime))
 
 
@@ -101,13 +104,14 @@ def affinity_labels(
     overrides: Overrides = None,
     skip_bad: SkipBad = False,
     redo: Redo = False,
+    yes: Yes = False,
 ) -> None:
     """Label the sure pixels of the training photos for AffinityNet."""
     from tag2mask.steps import affinity_labels as step
 
     settings = load_chosen_recipe(recipe, overrides, skip_bad=skip_bad)
     prepared, found, runtime = PreparedData.open(data), open_maps(maps), start_runtime(settings)
-    delete_for_redo(AffinityLabels, out, redo, runtime)
+    delete_for_redo(AffinityLabels, out, redo, yes, runtime)
     finish_step(step.affinity_labels(prepared, found, settings.affinity_labels, out, runtime))
 
 
@@ -120,6 +124,7 @@ def walk(
     overrides: Overrides = None,
     skip_bad: SkipBad = False,
     redo: Redo = False,
+    yes: Yes = False,
 ) -> None:
     """Refine the maps by a random walk along the affinities."""
     from tag2mask.steps import walk as step
@@ -127,7 +132,7 @@ def walk(
     settings = load_chosen_recipe(recipe, overrides, skip_bad=skip_bad)
     prepared, found, trained = PreparedData.open(data), open_maps(maps), AffinityModel.open(model)
     runtime = start_runtime(settings)
-    delete_for_redo(WalkedMaps, out, redo, runtime)
+    delete_for_redo(WalkedMaps, out, redo, yes, runtime)
     finish_step(step.walk(prepared, found, trained, settings.walk, out, runtime))
 
 
@@ -139,13 +144,14 @@ def pseudo_masks(
     overrides: Overrides = None,
     skip_bad: SkipBad = False,
     redo: Redo = False,
+    yes: Yes = False,
 ) -> None:
     """Turn maps into pseudo masks (palette PNGs)."""
     from tag2mask.steps import pseudo_masks as step
 
     settings = load_chosen_recipe(recipe, overrides, skip_bad=skip_bad)
     prepared, found, runtime = PreparedData.open(data), open_maps(maps), start_runtime(settings)
-    delete_for_redo(PseudoMaskFolder, out, redo, runtime)
+    delete_for_redo(PseudoMaskFolder, out, redo, yes, runtime)
     finish_step(step.pseudo_masks(prepared, found, settings.pseudo_masks, out, runtime))
 
 
@@ -178,6 +184,7 @@ def evaluate(
         ),
     ] = None,
     redo: Redo = False,
+    yes: Yes = False,
 ) -> None:
     """Score maps, masks and predicted tags."""
     from tag2mask.artifacts.identity import folder_status
@@ -200,13 +207,13 @@ def evaluate(
         differs = bool(folder_status(PseudoMaskFolder, masks, settings.pseudo_masks).settings)
         if differs:  # before the old masks are deleted: there may be no photo to calibrate on
             calibrated_threshold(prepared, mapped_photos(prepared, found), calibrate, runtime)
-        delete_for_redo(PseudoMaskFolder, masks, differs, runtime)
+        delete_for_redo(PseudoMaskFolder, masks, differs, True, runtime)
         make_masks(prepared, found, settings.pseudo_masks, masks, runtime)
         redo = redo or differs
     made = PseudoMaskFolder.open(masks)
     before = [open_maps(folder) for folder in earlier or ()]
     predicted = None if predictions is None else Predictions.open(predictions)
-    delete_for_redo(Evaluation, out, redo, runtime)
+    delete_for_redo(Evaluation, out, redo, yes, runtime)
     finish_step(
         step.evaluate(prepared, found, made, settings.evaluate, out, runtime, before, predicted)
     )
@@ -221,11 +228,12 @@ def report(
     overrides: Overrides = None,
     compare: Compare = None,
     redo: Redo = False,
+    yes: Yes = False,
 ) -> None:
     """Write the HTML report of a run."""
     from tag2mask.steps import report as step
 
     settings = load_chosen_recipe(recipe or run_recipe_or_default(run), overrides)
     folder = out or run / ReportPage.step
-    delete_for_redo(ReportPage, folder, redo)
+    delete_for_redo(ReportPage, folder, redo, yes)
     finish_step(step.report(run, settings.report, folder, compare or ()))

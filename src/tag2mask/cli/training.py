@@ -23,6 +23,7 @@ from tag2mask.cli.options import (
     RecipeName,
     Redo,
     SkipBad,
+    Yes,
     delete_for_redo,
     finish_step,
     load_chosen_recipe,
@@ -44,6 +45,7 @@ def train_cam(
     ] = None,
     skip_bad: SkipBad = False,
     redo: Redo = False,
+    yes: Yes = False,
 ) -> None:
     """Train the classifier whose class activation maps become masks."""
     from tag2mask.steps import train_cam as step
@@ -52,11 +54,11 @@ def train_cam(
         raise typer.BadParameter("give either --data (to train) or --import (a trained model)")
     settings = load_chosen_recipe(recipe, overrides, skip_bad=skip_bad)
     if import_file is not None:
-        delete_for_redo(CamModel, out, redo)
+        delete_for_redo(CamModel, out, redo, yes)
         finish_step(step.import_model(import_file, out))
     if data is not None:
         prepared, runtime = PreparedData.open(data), start_runtime(settings)
-        delete_for_redo(CamModel, out, redo, runtime)
+        delete_for_redo(CamModel, out, redo, yes, runtime)
         finish_step(step.train_cam(prepared, settings.train_cam, out, runtime))
 
 
@@ -77,6 +79,7 @@ def train_affinity(
     ] = None,
     skip_bad: SkipBad = False,
     redo: Redo = False,
+    yes: Yes = False,
 ) -> None:
     """Train AffinityNet to predict affinities of neighboring pixels."""
     from tag2mask.steps import train_affinity as step
@@ -88,12 +91,12 @@ def train_affinity(
         )
     settings = load_chosen_recipe(recipe, overrides, skip_bad=skip_bad)
     if import_file is not None:
-        delete_for_redo(AffinityModel, out, redo)
+        delete_for_redo(AffinityModel, out, redo, yes)
         finish_step(step.import_model(import_file, out))
     if data is not None and labels is not None:
         prepared, found = PreparedData.open(data), AffinityLabels.open(labels)
         runtime = start_runtime(settings)
-        delete_for_redo(AffinityModel, out, redo, runtime)
+        delete_for_redo(AffinityModel, out, redo, yes, runtime)
         finish_step(step.train_affinity(prepared, found, settings.train_affinity, out, runtime))
 
 
@@ -111,6 +114,7 @@ def train_segmenter(
     ] = None,
     skip_bad: SkipBad = False,
     redo: Redo = False,
+    yes: Yes = False,
 ) -> None:
     """Train a segmentation network on the pseudo masks."""
     from tag2mask.steps import train_segmenter as step
@@ -127,11 +131,11 @@ def train_segmenter(
             "give either --data and --masks (to train) or --import (a trained model)"
         )
     if import_file is not None:
-        delete_for_redo(SegmenterModel, out, redo)
+        delete_for_redo(SegmenterModel, out, redo, yes)
         finish_step(step.import_model(import_file, out))
     if data is not None:
         prepared = PreparedData.open(data)
         found = None if masks is None else PseudoMaskFolder.open(masks)
         runtime = start_runtime(settings)
-        delete_for_redo(SegmenterModel, out, redo, runtime)
+        delete_for_redo(SegmenterModel, out, redo, yes, runtime)
         finish_step(step.train_segmenter(prepared, found, settings.train_segmenter, out, runtime))

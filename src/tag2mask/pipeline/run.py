@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tag2mask.artifacts.deletion import remove_step_folders
 from tag2mask.artifacts.files import check_run_outside_data, write_text
-from tag2mask.artifacts.handles import STEPS, Evaluation, Handle, ReportPage
+from tag2mask.artifacts.handles import Evaluation, Handle, ReportPage
 from tag2mask.artifacts.lock import folder_lock
-from tag2mask.artifacts.step_folder import remove_step_folders
 from tag2mask.errors import RunFolderError
 from tag2mask.pipeline.method import run_steps
 from tag2mask.pipeline.preflight import check_id_list, check_late_networks, check_runs
@@ -26,6 +26,7 @@ from tag2mask.pipeline.status import (
     check_redo,
     folder_states,
     is_run_recipe,
+    redone_folders,
     settings_error,
     step_index,
     steps_of,
@@ -156,9 +157,8 @@ def _begin(recipe: Recipe, out: Path, steps: Sequence[type[Handle]], redo: str |
         RunFolderError: folders made by another recipe.
         RecipeError: a network can't be built.
     """
-    redone: Sequence[type[Handle]] = ()
-    if redo is not None:
-        redone = STEPS[STEPS.index(steps_of(recipe)[step_index(redo, recipe)]) :]
+    deleted = redone_folders(recipe, out, redo)
+    redone = [kind for kind, _ in deleted]
     # The report is cheap and takes other settings.
     checked = {kind.step for kind in steps if kind is not ReportPage and kind not in redone}
     states = folder_states(out, recipe)
@@ -178,7 +178,7 @@ def _begin(recipe: Recipe, out: Path, steps: Sequence[type[Handle]], redo: str |
     check_late_networks(
         recipe, out, {kind for kind in steps if kind in redone or kind.step not in begun}
     )
-    remove_step_folders([(kind, out / kind.step) for kind in reversed(redone)])
+    remove_step_folders(deleted[::-1])
     text = f"{RECIPE_HEAD}\n{dump_recipe(recipe)}"
     # The report depends on the file's time: an unchanged recipe isn't written again.
     if not path.is_file() or path.read_bytes() != text.encode("utf-8"):

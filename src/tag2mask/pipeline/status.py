@@ -189,6 +189,20 @@ def step_index(step: str, recipe: Recipe) -> int:
     return names.index(step)
 
 
+def redone_folders(recipe: Recipe, out: Path, redo: str | None) -> list[tuple[type[Handle], Path]]:
+    """Return the steps that ``redo`` deletes with their folders; of None, none.
+
+    Later steps that the recipe leaves out are among them.
+
+    Raises:
+        RunFolderError: no such step.
+    """
+    if redo is None:
+        return []
+    first = STEPS.index(steps_of(recipe)[step_index(redo, recipe)])
+    return [(kind, out / kind.step) for kind in STEPS[first:]]
+
+
 def check_redo(recipe: Recipe, until: str | None, redo: str | None) -> None:
     """Check that everything ``redo`` deletes is made again.
 

@@ -20,12 +20,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from tag2mask.artifacts.deletion import remove_step_folder
 from tag2mask.artifacts.files import check_run_outside_data, write_json
 from tag2mask.artifacts.handles import UNDERSTOOD, PreparedData
 from tag2mask.artifacts.identity import folder_status
 from tag2mask.artifacts.items import item_path
 from tag2mask.artifacts.manifest import Manifest
-from tag2mask.artifacts.step_folder import Step, remove_step_folder, step_folder
+from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.classes import ClassSet
 from tag2mask.data.index import (
     MaskRow,

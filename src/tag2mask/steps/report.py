@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from tag2mask.artifacts.deletion import remove_step_folder
 from tag2mask.artifacts.files import write_text
 from tag2mask.artifacts.handles import Evaluation, Handle, PreparedData, ReportPage
 from tag2mask.artifacts.identity import identity_of
 from tag2mask.artifacts.manifest import Manifest, read_identity
-from tag2mask.artifacts.step_folder import remove_step_folder, step_folder
+from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.data.index import data_root, read_classes, read_index
 from tag2mask.data.inventory import SPLITS
 from tag2mask.evaluation.records import EvaluationScores
