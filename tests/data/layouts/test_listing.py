@@ -10,7 +10,6 @@ from tag2mask.data.layouts.listing import (
     group_by_id,
     list_images,
     read_class_list,
-    read_lines,
     subfolders,
 )
 from tag2mask.errors import DataError
@@ -57,14 +56,6 @@ def test_files_of_one_id_are_grouped(tmp_path):
         "a": ["p/a.jpg", "p/a.png"],
         "b": ["p/b.jpg"],
     }
-
-
-def test_lines_keep_other_separators_than_line_feeds(tmp_path):
-    path = tmp_path / "list.txt"
-    path.write_bytes("\ufeffa\x0bb\u2028c\nd".encode())
-    assert read_lines(path) == ["a\x0bb\u2028c", "d"]
-    with pytest.raises(DataError, match="can't be read"):
-        read_lines(tmp_path / "gone.txt")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ opened. Symbolic links are followed.
 
 from __future__ import annotations
 
-import codecs
 import errno
 import os
 from collections.abc import Callable, Collection, Iterable
@@ -21,6 +20,7 @@ from tag2mask.data.inventory import DataProblem, InventoryEntry, Split
 from tag2mask.data.layouts.folder_names import is_system_folder
 from tag2mask.data.layouts.ids import without_suffix
 from tag2mask.errors import DataError, RunFolderError, counted, first_few
+from tag2mask.formats.text_lines import read_lines
 
 MASK_FOLDER = "masks"
 CLASS_LIST = "classes.txt"
@@ -222,27 +222,6 @@ def unmatched_masks(masks: Iterable[str], matched: Collection[str]) -> list[Data
     count = counted(len(unmatched), "mask matches", "masks match")
     message = f"{count} no photo: {first_few(unmatched)}; give each the name of its photo"
     return [DataProblem(message, warning=True)]
-
-
-def read_lines(path: Path) -> list[str]:
-    """Return the lines of a text file in UTF-8, or in UTF-16 with a byte order mark.
-
-    Raises:
-        DataError: it can't be read or has another encoding.
-    """
-    try:
-        with path.open("rb") as file:
-            utf16 = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-        # Not splitlines(), which splits at characters that a name may contain.
-        return path.read_text(encoding="utf-16" if utf16 else "utf-8-sig").split("\n")
-    except UnicodeError:
-        raise DataError("not UTF-8 text", where=path, fix="Save it as UTF-8.") from None
-    except OSError as error:
-        raise DataError(
-            f"can't be read: {error.strerror}",
-            where=path,
-            fix="Check the path and its permissions.",
-        ) from None
 
 
 def read_class_list(root: Path) -> tuple[str, ...] | None:

@@ -35,12 +35,12 @@ from tag2mask.data.layouts.listing import (
     inventory_entry,
     list_images,
     read_class_list,
-    read_lines,
 )
 from tag2mask.data.layouts.photo_lookup import PhotoLookup, ambiguous_photo
 from tag2mask.data.layouts.splits import ListedPhoto, find_list, read_id_list
 from tag2mask.data.layouts.voc_tags import PHOTO_FOLDER, find_voc_tags
 from tag2mask.errors import DataError, counted, first_few, nearest_hint
+from tag2mask.formats.text_lines import read_lines
 
 _MASK_FOLDERS = ("SegmentationClass", "SegmentationClassAug")
 _LABEL_MAP = "labelmap.txt"

@@ -14,10 +14,11 @@ from typing import NamedTuple
 
 from tag2mask.data.inventory import DataProblem
 from tag2mask.data.layouts.ids import without_suffix
-from tag2mask.data.layouts.tables.cells import CellTable, flag_of
+from tag2mask.data.layouts.tables.flags import flag_of
 from tag2mask.data.layouts.tables.one_hot import ClassColumns, find_class_columns
 from tag2mask.data.layouts.tables.split_columns import SplitColumns, find_split_columns
 from tag2mask.errors import DataError, first_few
+from tag2mask.formats.cell_table import CellTable
 
 _ONE_NAME = frozenset(
     {"tag", "label", "class", "category", "classname", "labelname", "categoryname", "tagname"}

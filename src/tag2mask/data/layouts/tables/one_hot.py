@@ -15,8 +15,9 @@ from typing import NamedTuple
 from tag2mask.data.inventory import DataProblem
 from tag2mask.data.layouts.ids import without_suffix
 from tag2mask.data.layouts.splits import usual_split
-from tag2mask.data.layouts.tables.cells import CellTable, flag_of
+from tag2mask.data.layouts.tables.flags import flag_of
 from tag2mask.errors import DataError, first_few
+from tag2mask.formats.cell_table import CellTable
 
 _LETTERS = frozenset("ynft")
 """Letters that mean true or false only as a pair: `F` with `M` means something else."""

@@ -13,8 +13,9 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from tag2mask.data.layouts.splits import usual_split
-from tag2mask.data.layouts.tables.cells import CellTable, flag_of, unquoted
+from tag2mask.data.layouts.tables.flags import flag_of
 from tag2mask.errors import DataError, first_few
+from tag2mask.formats.cell_table import CellTable, unquoted
 
 _NAMES = frozenset(
     {"subset", "subsets", "set", "splits", "datasplit", "partition", "fold", "folds", "kfold"}

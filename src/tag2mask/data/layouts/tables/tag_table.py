@@ -7,9 +7,9 @@
     street/002.jpg,traffic light;car,val,m/002.png    002,
 
 The header has ``tags`` and ``id`` or ``image`` (or both), and may have ``split`` and ``mask``; see
-`headers` for other names, `cells` for other separators than the comma, and `tags` for what
-separates several tags. There may be a column for each class instead (see `one_hot`). An empty cell
-of tags means background only.
+`headers` for other names, `formats.csv_table` for other separators than the comma, and `tags` for
+what separates several tags. There may be a column for each class instead (see `one_hot`). An empty
+cell of tags means background only.
 """
 
 from __future__ import annotations
@@ -21,18 +21,14 @@ from pathlib import Path
 from tag2mask.classes import UNPRINTABLE
 from tag2mask.data.inventory import DataProblem
 from tag2mask.data.layouts.ids import normalize_path, without_suffix
-from tag2mask.data.layouts.tables.cells import (
-    CellTable,
-    TableLine,
-    flag_of,
-    read_table,
-    unquoted,
-)
 from tag2mask.data.layouts.tables.doubts import TaggedCell, tag_doubts
+from tag2mask.data.layouts.tables.flags import flag_of
 from tag2mask.data.layouts.tables.headers import Columns, find_columns
 from tag2mask.data.layouts.tables.rows import TagRow, join_rows
 from tag2mask.data.layouts.tables.tags import COMMAS, TagStyle, find_style, tags_of_cell
 from tag2mask.errors import counted
+from tag2mask.formats.cell_table import CellTable, TableLine, unquoted
+from tag2mask.formats.csv_table import read_csv_table
 
 
 @dataclass(frozen=True)
@@ -62,7 +58,7 @@ def read_tag_table(
     Raises:
         DataError: unreadable, empty, or a header without the required columns.
     """
-    table = read_table(path, name)
+    table = read_csv_table(path, name)
     columns = find_columns(table)
     cells = (cell for index in columns.tags for cell in table.cells(index))
     style = find_style(

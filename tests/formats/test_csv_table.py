@@ -4,13 +4,13 @@ import time
 
 import pytest
 
-from tag2mask.data.layouts.tables.cells import read_table, split_cells
 from tag2mask.errors import DataError
+from tag2mask.formats.csv_table import read_csv_table, split_cells
 
 
 def read(tmp_path, text, encoding="utf-8"):
     (tmp_path / "t.csv").write_bytes(text.encode(encoding))
-    return read_table(tmp_path / "t.csv")
+    return read_csv_table(tmp_path / "t.csv")
 
 
 @pytest.mark.parametrize(
@@ -75,4 +75,4 @@ def test_text_of_another_encoding(tmp_path):
         read(tmp_path, "image,tags\na.jpg,dog\n", "utf-16-le")
     (tmp_path / "t.csv").write_bytes(b"\xff\xfea")
     with pytest.raises(DataError, match="UTF-8"):
-        read_table(tmp_path / "t.csv")
+        read_csv_table(tmp_path / "t.csv")

@@ -1,4 +1,4 @@
-"""Lines and cells of a table, as editors, spreadsheets and programs save them.
+"""Tables as text (CSV), as editors, spreadsheets and programs save them.
 
 Cells are separated by commas, tabs, ``;`` or ``|``, whichever the header has; Excel's line
 ``sep=;`` says so, too. They keep their quotes, which distinguish one name of two words from two
@@ -8,88 +8,39 @@ names: that is why `csv.reader` isn't used.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
-from tag2mask.data.layouts.listing import read_lines
 from tag2mask.errors import DataError
+from tag2mask.formats.cell_table import (
+    CellTable,
+    TableLine,
+    inside_quotes,
+    unquoted,
+    without_empty_end,
+)
+from tag2mask.formats.text_lines import read_lines
 
 _SEPARATORS = ",\t;|"
 """In the order in which they are looked for in the header."""
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[\r,;|\t]*', re.IGNORECASE)
-_FLAGS = {
-    **dict.fromkeys(("true", "1", "1.0", "yes", "y", "t", "x", "wahr", "ja"), True),
-    **dict.fromkeys(("false", "0", "0.0", "no", "n", "f", "falsch", "nein"), False),
-}
-_QUOTED_CELL = re.compile(r'"((?:[^"]|"")*)"')
 _LONGEST_CELL = 20
 """Lines that a quoted cell may have."""
 
 
-class TableLine(NamedTuple):
-    """A line of a table."""
-
-    number: int
-    cells: list[str] | None
-    """As they are in the file; None: a quote is not closed."""
-
-
-class CellTable(NamedTuple):
-    """A table: its header and the lines that have any text."""
-
-    path: Path
-    name: str
-    """Of the file, for messages."""
-    header: list[str]
-    """Names of the columns without quotes."""
-    quotes_all: bool
-    """The header is quoted, so the program that wrote the file quotes every cell."""
-    lines: list[TableLine]
-    separator: str
-    """The character between cells."""
-
-    def cells(self, index: int) -> Iterator[str]:
-        """Yield the cells of a column with their quotes."""
-        for line in self.lines:
-            if line.cells is not None and index < len(line.cells):
-                yield line.cells[index]
-
-    def column(self, index: int) -> Counter[str]:
-        """Count the texts in a column's cells that aren't empty."""
-        texts: Counter[str] = Counter()
-        for cell, count in Counter(self.cells(index)).items():
-            texts[unquoted(cell)] += count
-        del texts[""]
-        return texts
-
-    def first(self, index: int, test: Callable[[str], bool]) -> tuple[str, str]:
-        """Return the first text in a column that passes a test, and file and line of it."""
-        return next(
-            (unquoted(line.cells[index]), self.where(line))
-            for line in self.lines
-            if line.cells is not None and index < len(line.cells)
-            if (text := unquoted(line.cells[index])) and test(text)
-        )
-
-    def where(self, line: TableLine) -> str:
-        """Return file and line, for messages."""
-        return f"{self.name} line {line.number}"
-
-
-def read_table(path: Path, name: str | None = None) -> CellTable:
+def read_csv_table(path: Path, name: str | None = None, encoding: str | None = None) -> CellTable:
     """Read the header and the lines of a table.
 
     Args:
         path: the file.
         name: of the file, for messages; None: without its folder.
+        encoding: Python's name of its encoding; None: UTF-8, or UTF-16 with a byte order mark.
 
     Raises:
         DataError: it is empty, or it can't be read.
     """
-    lines = read_lines(path)
+    lines = read_lines(path, encoding)
     first = 0
     separator = _SEPARATOR_LINE.fullmatch(lines[0].lstrip()) if lines else None
     if separator:
@@ -102,28 +53,10 @@ def read_table(path: Path, name: str | None = None) -> CellTable:
     if "\0" in header:
         raise DataError("not UTF-8 text", where=path, fix="Save it as UTF-8.")
     mark = separator[1] if separator else _separator(header)
-    names = _without_empty_end([unquoted(cell) for cell in split_cells(header, mark) or [header]])
+    names = without_empty_end([unquoted(cell) for cell in split_cells(header, mark) or [header]])
     quotes_all = header.lstrip().startswith('"')
     cells = list(_lines(lines, first + 1, mark, len(names)))
     return CellTable(path, name or path.name, names, quotes_all, cells, mark)
-
-
-def unquoted(cell: str) -> str:
-    """Return a cell's text without outer quotes and spaces."""
-    cell = cell.strip()
-    inner = inside_quotes(cell)
-    return cell if inner is None else inner.strip()
-
-
-def flag_of(text: str) -> bool | None:
-    """Return whether a cell says true (1, yes) or false; None: neither."""
-    return _FLAGS.get(text.lower())
-
-
-def inside_quotes(cell: str) -> str | None:
-    """Return the text of a cell that is quoted as a whole, else None."""
-    outer = _QUOTED_CELL.fullmatch(cell) if cell.startswith('"') else None
-    return outer[1].replace('""', '"') if outer else None
 
 
 def split_cells(line: str, separator: str = ",") -> list[str] | None:
@@ -159,7 +92,7 @@ def _lines(lines: list[str], first: int, separator: str, columns: int) -> Iterat
         if cells is None:
             cells, count = _cells_of_several_lines(lines, index, separator, columns)
         if cells is None or not _is_blank(lines[index], separator):
-            yield TableLine(index + 1, _without_empty_end(cells, columns) if cells else None)
+            yield TableLine(index + 1, without_empty_end(cells, columns) if cells else None)
         index += count
 
 
@@ -183,11 +116,3 @@ def _cells_of_several_lines(
 def _is_blank(line: str, separators: str) -> bool:
     """Return whether no cell of a line has any text."""
     return not line.strip(f'{separators}" \t\r')
-
-
-def _without_empty_end(cells: list[str], least: int = 0) -> list[str]:
-    """Return cells without empty ones at the end, but not fewer than ``least``."""
-    end = len(cells)
-    while end > max(least, 1) and not unquoted(cells[end - 1]):
-        end -= 1
-    return cells[:end]

@@ -1,0 +1,202 @@
+"""Tables in Excel workbooks (``.xlsx``, ``.xlsm``), read with openpyxl.
+
+A cell is the text that a person sees in it as far as that names something: whole numbers have no
+``.0``, numbers that are shown with leading zeros keep them, formulas are their last values.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from datetime import datetime, time
+from pathlib import Path
+from typing import Any
+
+from tag2mask.errors import DataError, PackageError, first_few
+from tag2mask.formats.cell_table import CellTable, TableLine, without_empty_end
+
+EXCEL_SUFFIXES = frozenset({".xlsx", ".xlsm"})
+_LARGEST_FILE, _LARGEST_CONTENT = 100 * 2**20, 200 * 2**20
+"""Bytes of a workbook, and of the unpacked cells in it; a cell takes about ten times its text."""
+_OLD_FORMAT = bytes.fromhex("d0cf11e0a1b11ae1")
+"""First bytes of ``.xls``, and of workbooks with a password."""
+_SAVE = "Save it as .xlsx, or the sheet as .csv."
+
+
+def read_excel_table(path: Path, sheet: str | None = None) -> CellTable:
+    """Read the header and the rows of a sheet.
+
+    The header is the first row with two texts; titles above it are passed over.
+
+    Args:
+        path: the workbook.
+        sheet: its name; None: the only one that has a table.
+
+    Raises:
+        DataError: the workbook can't be read, the sheet is missing or empty, or it has merged cells
+            or formulas without values.
+        PackageError: openpyxl isn't installed.
+    """
+    _check_file(path)
+    values = _load(path, values=True)
+    chosen = _choose_sheet(values, sheet, path)
+    rows = {number: _texts(row) for number, row in enumerate(chosen.iter_rows(), 1)}
+    first = next((number for number, row in rows.items() if _is_table_row(row)), None)
+    if first is None:
+        raise DataError(f"sheet {chosen.title!r} has no table", where=path, fix="Give --sheet.")
+    header = without_empty_end(rows[first])
+    count = len(header)
+    _check_merged(chosen, first, count, path)
+    _check_formulas(chosen, _load(path, values=False)[chosen.title], first, count, path)
+    lines = [
+        TableLine(number, (row + [""] * count)[:count] if not any(row[count:]) else row)
+        for number, row in rows.items()
+        if number > first and any(row)
+    ]
+    return CellTable(path, f"{path.name} [{chosen.title}]", header, False, lines, "")
+
+
+def _check_file(path: Path) -> None:
+    """Check what can be known before a workbook is opened.
+
+    Raises:
+        DataError: it is missing, too large, of an old format, with a password, or damaged.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(len(_OLD_FORMAT))
+    except OSError as error:
+        raise DataError(
+            f"can't be read: {error.strerror}", where=path, fix="Check the path."
+        ) from None
+    if start == _OLD_FORMAT:
+        raise DataError(
+            "the workbook has a password or is an old .xls file",
+            where=path,
+            fix=f"Remove the password in Excel (File > Info). {_SAVE}",
+        )
+    if size > _LARGEST_FILE:
+        raise _too_large(size, path)
+    try:
+        with zipfile.ZipFile(path) as packed:
+            content = sum(
+                entry.file_size
+                for entry in packed.infolist()
+                if entry.filename.startswith("xl/") and entry.filename.endswith(".xml")
+            )
+    except (zipfile.BadZipFile, OSError, ValueError):
+        raise DataError("damaged, or no workbook", where=path, fix=_SAVE) from None
+    if content > _LARGEST_CONTENT:
+        raise _too_large(content, path)
+
+
+def _too_large(size: int, path: Path) -> DataError:
+    return DataError(
+        f"the workbook is too large ({size / 2**20:.0f} MiB)",
+        where=path,
+        fix="Save the one sheet that has the tags as .csv.",
+    )
+
+
+def _load(path: Path, *, values: bool) -> Any:
+    """Open a workbook with its values or with its formulas.
+
+    Raises:
+        DataError: it is damaged.
+        PackageError: openpyxl isn't installed.
+    """
+    try:
+        import openpyxl
+    except ImportError:
+        raise PackageError(
+            "reading Excel workbooks needs openpyxl",
+            fix="Install the extra excel: pip install '.[excel]' in the project's folder. Or save "
+            "the sheet as .csv.",
+        ) from None
+    try:
+        return openpyxl.load_workbook(path, data_only=values, keep_links=False)
+    except Exception as error:  # openpyxl raises what its XML parser and its checks raise
+        raise DataError(f"damaged, or no workbook ({error})", where=path, fix=_SAVE) from None
+
+
+def _choose_sheet(book: Any, wanted: str | None, path: Path) -> Any:
+    """Return the sheet of a name, or the only one with a table.
+
+    Raises:
+        DataError: there is none, or several.
+    """
+    names = [sheet.title for sheet in book.worksheets]
+    if wanted is not None:
+        if wanted not in names:
+            raise DataError(
+                f"no sheet {wanted!r}; there are {first_few(map(repr, names))}",
+                where=path,
+                fix="Correct --sheet.",
+            )
+        return book[wanted]
+    tables = [sheet for sheet in book.worksheets if sheet.max_row > 1 and sheet.max_column > 1]
+    if len(tables) != 1:
+        shown = first_few(repr(sheet.title) for sheet in tables)
+        raise DataError(
+            f"several sheets have a table: {shown}" if tables else "no sheet has a table",
+            where=path,
+            fix="Choose one with --sheet." if tables else _SAVE,
+        )
+    return tables[0]
+
+
+def _is_table_row(row: list[str]) -> bool:
+    return sum(map(bool, row)) > 1
+
+
+def _check_merged(sheet: Any, first: int, columns: int, path: Path) -> None:
+    """Raise DataError where cells of the table are merged: only one row has their text."""
+    merged = sorted(
+        str(area)
+        for area in sheet.merged_cells.ranges
+        if area.max_row >= first and area.min_col <= columns
+    )
+    if merged:
+        raise DataError(
+            f"merged cells in sheet {sheet.title!r}: {first_few(merged)}",
+            where=path,
+            fix="Unmerge them, and write the text into each row.",
+        )
+
+
+def _check_formulas(values: Any, formulas: Any, first: int, columns: int, path: Path) -> None:
+    """Raise DataError where formulas have no values: a program wrote them, and none computed."""
+    empty = [
+        cell.coordinate
+        for row in formulas.iter_rows(min_row=first, max_col=columns)
+        for cell in row
+        if cell.data_type == "f" and values[cell.coordinate].value is None
+    ]
+    if empty:
+        raise DataError(
+            f"formulas without values in sheet {values.title!r}: {first_few(empty)}",
+            where=path,
+            fix="Open the workbook in Excel or LibreOffice and save it, which computes them.",
+        )
+
+
+def _texts(row: tuple[Any, ...]) -> list[str]:
+    return without_empty_end([_text(cell) for cell in row])
+
+
+def _text(cell: Any) -> str:
+    """Return the text of a cell."""
+    value = cell.value
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        value = int(value)
+    if isinstance(value, int):
+        shown = cell.number_format
+        return str(value).zfill(len(shown)) if re.fullmatch("0+", shown) else str(value)
+    if isinstance(value, datetime) and value.time() == time():
+        value = value.date()
+    return str(value).strip()

@@ -1,0 +1,60 @@
+"""Lines of a text file in any of the usual encodings."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+
+from tag2mask.errors import DataError
+
+_FIX = "Save it as UTF-8."
+
+
+def read_lines(path: Path, encoding: str | None = None) -> list[str]:
+    """Return the lines of a text file.
+
+    Args:
+        path: the file.
+        encoding: Python's name of its encoding; None: UTF-8, or UTF-16 with a byte order mark.
+
+    Raises:
+        DataError: it can't be read or has another encoding.
+    """
+    try:
+        chosen = encoding or _unicode_encoding(path)
+        # Not splitlines(), which splits at characters that a name may contain.
+        return path.read_text(encoding=chosen).split("\n")
+    except UnicodeError:
+        if encoding is None:
+            raise DataError("not UTF-8 text", where=path, fix=_FIX) from None
+        raise DataError(f"not {encoding} text", where=path, fix=_FIX) from None
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def text_encoding(path: Path) -> str:
+    """Return the encoding of a text file: UTF-8, UTF-16 with a byte order mark, or else cp1252.
+
+    Raises:
+        DataError: it can't be read.
+    """
+    try:
+        encoding = _unicode_encoding(path)
+        path.read_text(encoding=encoding)
+    except UnicodeError:
+        return "cp1252"
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    return encoding
+
+
+def _unicode_encoding(path: Path) -> str:
+    with path.open("rb") as file:
+        utf16 = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    return "utf-16" if utf16 else "utf-8-sig"
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(
+        f"can't be read: {error.strerror}", where=path, fix="Check the path and its permissions."
+    )
