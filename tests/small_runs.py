@@ -46,6 +46,7 @@ SMALL: dict[str, Any] = {
             "ramp": 0.0,
         },
         "optimizer": {"name": "adamw", "lr": 0.001},
+        "warm_start": 0,
         "epochs": 1,
         "max_steps": None,
         "batch_size": 4,
@@ -67,7 +68,7 @@ SMALL: dict[str, Any] = {
         "precision": "32",
         "log_every": 1,
     },
-    "walk": {"long_side": 64, "precision": "32"},
+    "walk": {"steps": 64, "long_side": 64, "precision": "32"},
     "train_segmenter": {
         "network": {"encoder": "test_efficientnet", "weights": "none", "output_stride": 16},
         "optimizer": {"name": "adamw", "lr": 0.001},

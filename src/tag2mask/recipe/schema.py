@@ -113,7 +113,10 @@ class Recipe(Section):
         if train.warm_start and not losses.cls:
             raise ValueError("train_cam.warm_start: a plain CAM learns by losses.cls; raise it")
         if train.warm_start and train.init_from:
-            raise ValueError("train_cam.warm_start: init_from also sets the start; set one of them")
+            raise ValueError(
+                "train_cam.warm_start: init_from also sets the start; set one of them "
+                "(warm_start=0, or init_from=null)"
+            )
         if 2 * self.predict.overlap > self.predict.tile:
             raise ValueError("predict.overlap: at most half of predict.tile")
         if not self.infer_cam.scales:

@@ -161,7 +161,7 @@ class Walk(ThresholdChoice):
     """Radius of the pairs, in cells; null: that of the training."""
     beta: Positive = 8.0
     """Exponent of the affinities; larger values keep maps from crossing weak ones."""
-    steps: NonNegativeCount = 64
+    steps: NonNegativeCount = 16
     """Multiplications with the transition matrix; 0 leaves the maps unchanged."""
     long_side: Side | None = 384
     """The photo's long side at scale 1, px; null: its own size (published)."""

@@ -162,8 +162,8 @@ class TrainCam(Section):
     optimizer: Optimizer = Optimizer()
     init_from: str | None = None
     """A trained CAM model to start from (``model.safetensors`` or an official ``.pth``)."""
-    warm_start: NonNegativeCount = 0
-    """Epochs of a plain CAM (one view, no PCM) before, with their own schedule."""
+    warm_start: NonNegativeCount = 5
+    """Epochs of a plain CAM (one view, no PCM) before, with their own schedule; 0: none."""
     epochs: Count = 5
     """Passes over the training photos."""
     max_steps: Count | None = None
@@ -277,7 +277,7 @@ class TrainSegmenter(Section):
     would teach that their objects are background."""
     network: SegmentationNetwork = SegmentationNetwork()
     optimizer: Optimizer = Optimizer()
-    epochs: Count = 10
+    epochs: Count = 20
     """Passes over the training photos."""
     max_steps: Count | None = None
     """Stop after this many steps; the schedule ends with them."""
