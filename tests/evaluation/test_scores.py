@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tag2mask.evaluation.scores import curve_scores, mask_scores, point_scores
+from tag2mask.metrics.bootstrap import ResampledTallies
 from tag2mask.metrics.boundary_iou import BoundaryCounts
 from tag2mask.metrics.confusion import Confusion
 from tag2mask.metrics.threshold_curve import ThresholdCurve
@@ -18,7 +19,12 @@ COUNTS = np.array([[6, 2, 0], [1, 3, 0], [0, 0, 0]])
 
 def test_scores_of_masks_are_those_of_the_counts() -> None:
     scores = mask_scores(
-        Confusion(COUNTS), BoundaryCounts.empty(2), 4, ("background", "cat", "dog"), published=False
+        Confusion(COUNTS),
+        BoundaryCounts.empty(2),
+        4,
+        ("background", "cat", "dog"),
+        ResampledTallies(2),
+        published=False,
     )
     assert scores.photos == 4 and scores.pixel_accuracy == pytest.approx(9 / 12)
     assert scores.miou == pytest.approx((6 / 9 + 3 / 6) / 2)
@@ -36,7 +42,12 @@ def test_scores_of_masks_are_those_of_the_counts() -> None:
 
 def test_absent_classes_count_as_published() -> None:
     scores = mask_scores(
-        Confusion(COUNTS), BoundaryCounts.empty(2), 4, ("b", "c", "d"), published=True
+        Confusion(COUNTS),
+        BoundaryCounts.empty(2),
+        4,
+        ("b", "c", "d"),
+        ResampledTallies(2),
+        published=True,
     )
     assert scores.miou == pytest.approx((6 / 9 + 3 / 6) / 3)
     assert scores.classes[2].iou == 0

@@ -10,6 +10,7 @@ from tag2mask.artifacts.handles import Predictions
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.errors import DataError, RunFolderError
 from tag2mask.maps.cam_map import read_map, write_map
+from tag2mask.metrics.bootstrap import ResampledTallies, percentile_interval
 from tag2mask.metrics.boundary_iou import BoundaryCounts
 from tag2mask.metrics.confusion import Confusion
 from tag2mask.recipe.sections import Evaluate, PseudoMasks
@@ -269,3 +270,38 @@ def test_masks_of_a_network_of_other_classes_are_refused(scene, masks, one_rank)
             predictions=predictions,
         )
     assert not (scene.root / "evaluate").exists()
+
+
+def test_intervals_are_those_of_the_resampled_photos(scene, masks, one_rank):
+    evaluation = run(scene, masks, one_rank)
+    rows = [json.loads(line) for line in (evaluation.path / "photos.jsonl").open()]
+    for split in read_scores(evaluation).splits:
+        tallies = ResampledTallies(len(NAMES))
+        known = [s.id for s in scene.samples[split.split] if s.id in scene.masked]
+        for id in known:
+            confusion = Confusion.empty(len(NAMES))
+            confusion.add(scene.truths[id], labels(masks, id))
+            tallies.add(id, confusion.cells())
+            (row,) = (row for row in rows if row["id"] == id)
+            assert row["counts"]["pseudo masks"] == confusion.cells().tolist()
+            assert sorted(row["counts"][split.stages[0].name]) == sorted(confusion.cells().tolist())
+        assert split.masks.miou_interval == percentile_interval(tallies.miou())
+        (stage,) = split.stages
+        assert stage.used.miou_interval == split.masks.miou_interval
+        for c, found in enumerate(split.masks.classes):
+            assert found.iou_interval == percentile_interval(tallies.iou()[c])
+            assert found.precision_interval == percentile_interval(tallies.precision()[c])
+            assert found.recall_interval == percentile_interval(tallies.recall()[c])
+    assert read_scores(evaluation).splits[0].masks.miou_interval is not None
+
+
+def test_an_evaluation_without_intervals_is_read(scene, masks, one_rank):
+    evaluation = run(scene, masks, one_rank)
+    path = evaluation.path / "evaluation.json"
+    old = json.loads(path.read_text())
+    for split in old["splits"]:
+        del split["masks"]["miou_interval"]
+        for found in split["masks"]["classes"]:
+            del found["iou_interval"]
+    path.write_text(json.dumps(old))
+    assert read_scores(evaluation).splits[0].masks.miou_interval is None

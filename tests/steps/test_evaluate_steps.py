@@ -279,7 +279,7 @@ def test_without_a_walk_the_maps_are_the_only_stage(scene, one_rank) -> None:
         assert only["name"] == "maps", "the manifest has no branch"
         assert only["curve"] == split["curve"] and split["left_out"] == 0
         assert only["used"] == {"background_threshold": 0.4, "background_source": "fixed"} | {
-            key: split["masks"][key] for key in ("miou", "precision", "recall")
+            key: split["masks"][key] for key in ("miou", "precision", "recall", "miou_interval")
         }
     assert "stages of" not in format_table(evaluation)
     assert set(evaluation.manifest.coverage) == {"data", "maps", "masks", "ground truth"}

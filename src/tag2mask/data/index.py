@@ -44,6 +44,11 @@ class Sample:
     stamp: str
 
 
+def group_of(sample: Sample) -> str:
+    """Return the group of a photo, within which photos are not independent; here its own id."""
+    return sample.id
+
+
 class MaskRow(NamedTuple):
     """One line of ``masks.jsonl``."""
 

@@ -15,13 +15,14 @@ import numpy as np
 
 from tag2mask.artifacts.items import item_path
 from tag2mask.classes import BACKGROUND, IGNORE, ClassSet
-from tag2mask.data.index import Sample
+from tag2mask.data.index import Sample, group_of
 from tag2mask.errors import DataError
 from tag2mask.evaluation.counts import FullMaps, MaskCounts, PhotoCounts, SplitCounts, StageCounts
 from tag2mask.evaluation.records import StageScores
 from tag2mask.evaluation.scores import curve_scores, none_if_nan, point_scores
 from tag2mask.maps.cam_map import CamMap
 from tag2mask.maps.mapped_photos import MappedPhotos
+from tag2mask.metrics.bootstrap import ResampledTallies, percentile_interval
 from tag2mask.metrics.confusion import Labels
 from tag2mask.metrics.threshold_curve import ThresholdCurve
 from tag2mask.recipe.sections import Evaluate
@@ -54,11 +55,23 @@ class Stage:
             classes, np.unique(np.array([*thresholds, *used], np.float32)).tolist()
         )
 
-    def scores(self, counts: StageCounts, photos: int, section: Evaluate) -> StageScores:
-        """Return the scores of the counts; ``photos``: number of photos with masks."""
+    def scores(
+        self, counts: StageCounts, photos: int, section: Evaluate, resampled: ResampledTallies
+    ) -> StageScores:
+        """Return the scores of the counts.
+
+        Args:
+            counts: the counts of the stage.
+            photos: number of photos with masks.
+            section: settings.
+            resampled: the same counts at the threshold in use, for the intervals.
+        """
         published = section.behavior == "published"
+        interval = percentile_interval(resampled.miou(published=published))
         if isinstance(counts, MaskCounts):
-            used = point_scores(counts.confusion, self.threshold, self.source, published=published)
+            used = point_scores(
+                counts.confusion, self.threshold, self.source, interval, published=published
+            )
             boundary = none_if_nan(counts.boundary.miou(published=published))
             return StageScores(self.name, photos, self.tag_source, used, None, None, boundary)
         wanted = np.searchsorted(counts.thresholds, np.array(section.thresholds, np.float32))
@@ -67,9 +80,12 @@ class Stage:
         best = curve.confusion(record.thresholds.index(record.best_threshold))
         at_use = None
         if self.threshold is not None:
-            index = int(np.searchsorted(counts.thresholds, np.float32(self.threshold)))
             at_use = point_scores(
-                counts.confusion(index), self.threshold, self.source, published=published
+                counts.confusion(counts.index(self.threshold)),
+                self.threshold,
+                self.source,
+                interval,
+                published=published,
             )
         return StageScores(
             self.name,
@@ -112,6 +128,7 @@ class Comparison:
         row: dict[str, Any] = {
             "id": sample.id,
             "split": split,
+            "group": group_of(sample),
             "tags": [names[tag] for tag in sample.tags],
             "map_tags": [names[tag] for tag in cam_map.tags],
             "certainty": cam_map.certainty,
@@ -122,9 +139,10 @@ class Comparison:
         if sample.id in self.truths:
             found.truth = self.photos.read_mask(self.truths[sample.id], sample)
             self._count_masks(found, found.truth, sample)
-            found.stages = [
-                self._stage(stage, found.truth, sample, cam_map) for stage in self.stages
-            ]
+            found.stages = {
+                stage.name: self._stage(stage, found.truth, sample, cam_map)
+                for stage in self.stages
+            }
         return found
 
     def _count_masks(self, found: PhotoCounts, truth: Labels, sample: Sample) -> None:
@@ -165,12 +183,12 @@ class Comparison:
             counts.add(truth, self.photos.read_mask(path, sample), self.section.boundary_share)
             return counts
         own = cam_map if stage.content is self.photos else stage.content.read(sample)
-        return FullMaps(own.tags, own.full_scores())
+        return FullMaps(own.tags, own.full_scores(), stage.threshold)
 
     def empty_counts(self) -> SplitCounts:
         """Return zero counts of a split."""
         classes = len(self.classes)
         return SplitCounts(
             MaskCounts.empty(classes),
-            [stage.empty_counts(classes, self.section.thresholds) for stage in self.stages],
+            {s.name: s.empty_counts(classes, self.section.thresholds) for s in self.stages},
         )

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from tag2mask.metrics.bootstrap import ResampledTallies
 from tag2mask.metrics.boundary_iou import BoundaryCounts
-from tag2mask.metrics.confusion import Confusion, Labels
+from tag2mask.metrics.confusion import Confusion, Int64, Labels
 from tag2mask.metrics.threshold_curve import ThresholdCurve
 
 
@@ -39,6 +40,8 @@ class MaskCounts:
 
 StageCounts = ThresholdCurve | MaskCounts
 """Counts of maps at every background threshold, or of masks."""
+PSEUDO_MASKS = "pseudo masks"
+"""Key of the pseudo masks' counts among those of the stages."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,12 @@ class FullMaps:
     Attributes:
         tags: k tag ids.
         scores: float32 (k, H, W) in [0, 1].
+        threshold: background threshold in use; None if unknown.
     """
 
     tags: tuple[int, ...]
     scores: npt.NDArray[np.float32]
+    threshold: float | None
 
 
 @dataclass
@@ -63,14 +68,14 @@ class PhotoCounts:
         probabilities: of the tags, float32 (C,).
         truth: its mask, uint8 (H, W); None for a photo without one, which has no counts.
         masks: counts of its pseudo mask.
-        stages: for each stage, the photo's maps or the counts of its mask.
+        stages: by name of the stage, the photo's maps or the counts of its mask.
     """
 
     row: dict[str, Any]
     probabilities: npt.NDArray[np.float32]
     truth: Labels | None = None
     masks: MaskCounts | None = None
-    stages: list[MaskCounts | FullMaps] = field(default_factory=list)
+    stages: dict[str, MaskCounts | FullMaps] = field(default_factory=dict)
 
 
 @dataclass
@@ -79,43 +84,71 @@ class SplitCounts:
 
     Attributes:
         masks: counts of the pseudo masks.
-        stages: counts of each stage.
+        stages: counts of each stage, by its name.
         rows: `PhotoCounts.row` of each photo.
         probabilities: `PhotoCounts.probabilities` of each photo.
+        cells: for each photo, its nonzero counts at the threshold in use (see `Confusion.cells`),
+            by name of the stage and `PSEUDO_MASKS`; empty without a mask.
         masked: number of photos with a mask.
     """
 
     masks: MaskCounts
-    stages: list[StageCounts]
+    stages: dict[str, StageCounts]
     rows: list[dict[str, Any]] = field(default_factory=list)
     probabilities: list[npt.NDArray[np.float32]] = field(default_factory=list)
+    cells: list[dict[str, Int64]] = field(default_factory=list)
     masked: int = 0
 
     def add(self, found: PhotoCounts) -> None:
         """Add the counts of one photo."""
         self.rows.append(found.row)
         self.probabilities.append(found.probabilities)
+        cells: dict[str, Int64] = {}
+        self.cells.append(cells)
         if found.truth is None:
             return
         assert found.masks is not None
         self.masked += 1
         self.masks.merge(found.masks)
-        for total, own in zip(self.stages, found.stages, strict=True):
+        cells[PSEUDO_MASKS] = found.masks.confusion.cells()
+        for name, own in found.stages.items():
+            total = self.stages[name]
             if isinstance(own, FullMaps):
                 assert isinstance(total, ThresholdCurve)
-                total.add(found.truth, own.tags, own.scores)
+                counts = total.count(found.truth, own.tags, own.scores)
+                total.add_photo(counts)
+                if own.threshold is not None:
+                    cells[name] = counts.cells(total.index(own.threshold))
             else:
                 assert isinstance(total, MaskCounts)
                 total.merge(own)
+                cells[name] = own.confusion.cells()
+
+    def rows_with_cells(self) -> list[dict[str, Any]]:
+        """Return the rows with the counts that `resampled` resamples."""
+        return [
+            {**row, "counts": {name: own.tolist() for name, own in cells.items()}}
+            for row, cells in zip(self.rows, self.cells, strict=True)
+        ]
+
+    def resampled(self, name: str, groups: Sequence[str]) -> ResampledTallies:
+        """Return the resampled counts of a stage or of `PSEUDO_MASKS`; ``groups`` by photo."""
+        tallies = ResampledTallies(len(self.masks.confusion.counts) - 1)
+        for group, cells in zip(groups, self.cells, strict=True):
+            if name in cells:
+                tallies.add(group, cells[name])
+        return tallies
 
     def merge_ranks(self, parts: Sequence[SplitCounts]) -> SplitCounts:
         """Add the counts of all n ranks, each of every n-th photo; keep the order of the photos."""
         self.rows += _interleaved([part.rows for part in parts])
         self.probabilities += _interleaved([part.probabilities for part in parts])
+        self.cells += _interleaved([part.cells for part in parts])
         for part in parts:
             self.masked += part.masked
             self.masks.merge(part.masks)
-            for total, own in zip(self.stages, part.stages, strict=True):
+            for name, own in part.stages.items():
+                total = self.stages[name]
                 if isinstance(own, ThresholdCurve):
                     assert isinstance(total, ThresholdCurve)
                     total.merge(own)

@@ -29,13 +29,20 @@ NO_TAGS, NO_THRESHOLD = "no", "argmax"
 
 Share = Annotated[float, Field(ge=0.0, le=1.0 + 1e-6, allow_inf_nan=False)]
 """A value in [0, 1], up to rounding."""
+Interval = tuple[Share, Share]
+"""The 95 % interval of a share, over groups of photos; see `tag2mask.metrics.bootstrap`."""
 NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True)
 class ClassScores:
-    """Scores of the pseudo masks for one class or the background."""
+    """Scores of masks for one class or the background.
+
+    Attributes:
+        iou_interval, precision_interval, recall_interval: None where fewer than three groups of
+            photos contribute.
+    """
 
     name: str
     iou: Share | None
@@ -44,11 +51,14 @@ class ClassScores:
     false_positive_share: Share | None
     false_negative_share: Share | None
     boundary_iou: Share | None
+    iou_interval: Interval | None = None
+    precision_interval: Interval | None = None
+    recall_interval: Interval | None = None
 
 
 @dataclass(frozen=True)
 class MaskScores:
-    """Scores of pseudo masks on ``photos`` photos with masks.
+    """Scores of masks on ``photos`` photos with ground truth.
 
     Attributes:
         precision, recall: means over the classes where they are defined.
@@ -66,6 +76,7 @@ class MaskScores:
     under_activation: NonNegative | None
     classes: tuple[ClassScores, ...]
     confusion: tuple[tuple[Count, ...], ...]
+    miou_interval: Interval | None = None
 
     def __post_init__(self) -> None:
         if {len(self.confusion), *map(len, self.confusion)} != {len(self.classes)}:
@@ -102,6 +113,7 @@ class PointScores:
     miou: Share | None
     precision: Share | None
     recall: Share | None
+    miou_interval: Interval | None = None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from tag2mask.evaluation.records import (
     PointScores,
     TagScores,
 )
+from tag2mask.metrics.bootstrap import Interval, ResampledTallies, percentile_interval
 from tag2mask.metrics.boundary_iou import BoundaryCounts
 from tag2mask.metrics.confusion import Confusion, Float64, mean_of_present
 from tag2mask.metrics.tag_scores import TagDoubt, TagQuality
@@ -26,18 +27,11 @@ def mask_scores(
     boundary: BoundaryCounts,
     photos: int,
     names: Sequence[str],
+    resampled: ResampledTallies,
     *,
     published: bool,
 ) -> MaskScores:
-    """Return the scores of pseudo masks; ``names`` by mask id (C+1)."""
-    columns = (
-        confusion.iou(published=published),
-        confusion.precision(),
-        confusion.recall(),
-        confusion.false_positive_share(),
-        confusion.false_negative_share(),
-        boundary.iou(published=published),
-    )
+    """Return the scores of masks; ``names`` by mask id (C+1)."""
     return MaskScores(
         photos=photos,
         miou=none_if_nan(confusion.miou(published=published)),
@@ -47,11 +41,39 @@ def mask_scores(
         recall=none_if_nan(mean_of_present(confusion.recall())),
         over_activation=none_if_nan(confusion.over_activation()),
         under_activation=none_if_nan(confusion.under_activation()),
-        classes=tuple(
-            ClassScores(name, *(none_if_nan(column[i]) for column in columns))
-            for i, name in enumerate(names)
-        ),
+        classes=_class_scores(confusion, boundary, names, resampled, published=published),
         confusion=tuple(tuple(row) for row in confusion.counts.tolist()),
+        miou_interval=percentile_interval(resampled.miou(published=published)),
+    )
+
+
+def _class_scores(
+    confusion: Confusion,
+    boundary: BoundaryCounts,
+    names: Sequence[str],
+    resampled: ResampledTallies,
+    *,
+    published: bool,
+) -> tuple[ClassScores, ...]:
+    iou, edges = confusion.iou(published=published), boundary.iou(published=published)
+    precision, recall = confusion.precision(), confusion.recall()
+    too_much, too_little = confusion.false_positive_share(), confusion.false_negative_share()
+    resamples = (resampled.iou(), resampled.precision(), resampled.recall())
+    intervals = [
+        tuple(percentile_interval(values[i]) for values in resamples) for i in range(len(names))
+    ]
+    return tuple(
+        ClassScores(
+            name,
+            none_if_nan(iou[i]),
+            none_if_nan(precision[i]),
+            none_if_nan(recall[i]),
+            none_if_nan(too_much[i]),
+            none_if_nan(too_little[i]),
+            none_if_nan(edges[i]),
+            *intervals[i],
+        )
+        for i, name in enumerate(names)
     )
 
 
@@ -67,15 +89,21 @@ def curve_scores(curve: ThresholdCurve, *, published: bool) -> CurveScores:
 
 
 def point_scores(
-    confusion: Confusion, threshold: float | None, source: str, *, published: bool
+    confusion: Confusion,
+    threshold: float | None,
+    source: str,
+    interval: Interval | None = None,
+    *,
+    published: bool,
 ) -> PointScores:
-    """Return the scores at one background threshold."""
+    """Return the scores at one background threshold; ``interval``: of the mIoU."""
     return PointScores(
         background_threshold=threshold,
         background_source=source,
         miou=none_if_nan(confusion.miou(published=published)),
         precision=none_if_nan(mean_of_present(confusion.precision())),
         recall=none_if_nan(mean_of_present(confusion.recall())),
+        miou_interval=interval,
     )
 
 

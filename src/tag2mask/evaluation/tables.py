@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tag2mask.evaluation.records import EvaluationScores, SplitScores
-from tag2mask.evaluation.wording import percent, threshold_text
+from tag2mask.evaluation.wording import percent, percent_with_interval, threshold_text
 from tag2mask.text.escaping import markdown_text
 
 _DIGITS = 2
@@ -34,7 +34,9 @@ def _overview(scores: EvaluationScores) -> str:
             "background threshold": threshold_text(
                 split.background_threshold, split.background_source
             ),
-            "mIoU": percent(getattr(masks, "miou", None), _DIGITS),
+            "mIoU": percent_with_interval(
+                getattr(masks, "miou", None), getattr(masks, "miou_interval", None), _DIGITS
+            ),
             "best possible": "–"
             if curve is None
             else f"{percent(curve.best_miou, _DIGITS)} at {curve.best_threshold:g}",
@@ -71,10 +73,10 @@ def _stage_table(split: SplitScores) -> str:
         rows.append(
             (
                 stage.name,
-                *(
-                    percent(getattr(used, name, None), _DIGITS)
-                    for name in ("miou", "precision", "recall")
+                percent_with_interval(
+                    getattr(used, "miou", None), getattr(used, "miou_interval", None), _DIGITS
                 ),
+                *(percent(getattr(used, name, None), _DIGITS) for name in ("precision", "recall")),
                 "–"
                 if used is None
                 else threshold_text(used.background_threshold, used.background_source),
@@ -103,11 +105,16 @@ def _class_table(split: SplitScores) -> str:
             (
                 c.name,
                 *(
+                    percent_with_interval(share, interval, _DIGITS)
+                    for share, interval in (
+                        (c.iou, c.iou_interval),
+                        (c.precision, c.precision_interval),
+                        (c.recall, c.recall_interval),
+                    )
+                ),
+                *(
                     percent(share, _DIGITS)
                     for share in (
-                        c.iou,
-                        c.precision,
-                        c.recall,
                         c.false_positive_share,
                         c.false_negative_share,
                         c.boundary_iou,

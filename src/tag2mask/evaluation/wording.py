@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tag2mask.evaluation.records import NO_THRESHOLD, SplitScores
+from tag2mask.evaluation.records import NO_THRESHOLD, Interval, SplitScores
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -13,6 +13,19 @@ def percent(share: float | None, digits: int = 1) -> str:
 def with_unit(share: float | None) -> str:
     """Return a share in [0, 1] as percent, its sign joined by a no-break space."""
     return "–" if share is None else f"{percent(share)}\N{NO-BREAK SPACE}%"
+
+
+def interval_text(interval: Interval | None, digits: int = 1) -> str:
+    """Return a 95 % interval in percent, such as ``65.1–71.9``; empty if it is None."""
+    if interval is None:
+        return ""
+    return "\N{EN DASH}".join(percent(end, digits) for end in interval)
+
+
+def percent_with_interval(share: float | None, interval: Interval | None, digits: int = 1) -> str:
+    """Return a share in percent with its 95 % interval, such as ``68.6 (65.1–71.9)``."""
+    text, ends = percent(share, digits), interval_text(interval, digits)
+    return f"{text} ({ends})" if ends else text
 
 
 def photos_text(split: SplitScores, photos: int) -> str:

@@ -73,6 +73,11 @@ class Confusion:
         assert self.counts.shape == other.counts.shape
         self.counts += other.counts
 
+    def cells(self) -> Int64:
+        """Return the nonzero counts as (n, 3): true id, predicted id, pixels; few for one photo."""
+        truth, predicted = np.nonzero(self.counts)
+        return np.stack([truth, predicted, self.counts[truth, predicted]], axis=1)
+
     @property
     def true_positives(self) -> Int64:
         """Correctly labeled pixels by class, TP (C+1,)."""
@@ -135,7 +140,9 @@ class Confusion:
         return float(self.true_positives.sum() / pixels) if pixels else float("nan")
 
 
-def ratio(numerator: Int64, denominator: Int64, *, empty: float = np.nan) -> Float64:
+def ratio(
+    numerator: Int64 | Float64, denominator: Int64 | Float64, *, empty: float = np.nan
+) -> Float64:
     """Return ``numerator / denominator`` elementwise; ``empty`` where the denominator is 0."""
     out = np.full(np.shape(denominator), empty, np.float64)
     np.divide(numerator, denominator, out=out, where=denominator > 0)

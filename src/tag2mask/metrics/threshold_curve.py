@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,27 @@ _MIN_CELLS = 1024
 _MAX_CELLS = 1 << 15
 
 Float32 = npt.NDArray[np.float32]
+
+
+class PhotoCurve(NamedTuple):
+    """Pixel counts of one photo, for its tags only.
+
+    Attributes:
+        tags: k tag ids.
+        counts: int64 (C+1, k, T+1) as in `ThresholdCurve`; without tags, (C+1, 1, T+1).
+    """
+
+    tags: tuple[int, ...]
+    counts: Int64
+
+    def cells(self, index: int) -> Int64:
+        """Return the nonzero counts at ``thresholds[index]``; see `Confusion.cells`."""
+        won = self.counts[:, :, index + 1 :].sum(axis=2)
+        lost = self.counts[:, :, : index + 1].sum(axis=(1, 2))
+        ids = np.array([BACKGROUND, *map(mask_id, self.tags)])
+        table = np.concatenate([lost[:, None], won], axis=1)
+        truth, column = np.nonzero(table)
+        return np.stack([truth, ids[column], table[truth, column]], axis=1)
 
 
 @dataclass
@@ -67,7 +88,18 @@ class ThresholdCurve:
         return cls(values, np.zeros((classes + 1, classes, len(values) + 1), np.int64))
 
     def add(self, truth: Labels, tags: Sequence[int], scores: Float32) -> None:
-        """Count one photo.
+        """Count one photo; see `count`."""
+        self.add_photo(self.count(truth, tags, scores))
+
+    def add_photo(self, photo: PhotoCurve) -> None:
+        """Add the counts of one photo, from `count`."""
+        if photo.tags:
+            self.counts[:, list(photo.tags)] += photo.counts
+        else:  # Background at any threshold: bin 0 of an arbitrary class.
+            self.counts[:, :1] += photo.counts
+
+    def count(self, truth: Labels, tags: Sequence[int], scores: Float32) -> PhotoCurve:
+        """Return the counts of one photo.
 
         Args:
             truth: mask ids uint8 (H, W), 255 = void.
@@ -76,9 +108,10 @@ class ThresholdCurve:
         """
         assert scores.shape == (len(tags), *truth.shape), (scores.shape, len(tags), truth.shape)
         bins = len(self.thresholds) + 1
-        if not tags:  # Background at any threshold: bin 0 of an arbitrary class.
-            self.counts[:, 0, 0] += np.bincount(truth.ravel(), minlength=256)[: len(self.counts)]
-            return
+        if not tags:
+            found = np.zeros((len(self.counts), 1, bins), np.int64)
+            found[:, 0, 0] = np.bincount(truth.ravel(), minlength=256)[: len(self.counts)]
+            return PhotoCurve((), found)
         best, winner = max_and_argmax(scores)
         # With few tags, as in nearly all photos, the index fits into 16 bits, which is faster.
         rows, kinds = 256, len(tags) * bins
@@ -93,7 +126,11 @@ class ThresholdCurve:
         table = np.bincount(index.ravel(), minlength=rows * kinds).reshape(rows, len(tags), bins)
         size = len(self.counts)
         assert not table[size:IGNORE].any(), "the truth holds values outside the class list"
-        self.counts[:, list(tags)] += table[:size]
+        return PhotoCurve(tuple(tags), table[:size])
+
+    def index(self, threshold: float) -> int:
+        """Return the place of one of the thresholds, compared as float32."""
+        return int(np.searchsorted(self.thresholds, np.float32(threshold)))
 
     def merge(self, other: ThresholdCurve) -> None:
         """Add the counts of other photos or of another process."""

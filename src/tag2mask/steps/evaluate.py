@@ -30,12 +30,19 @@ from tag2mask.artifacts.handles import (
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.classes import ClassSet
 from tag2mask.crf.dense_crf import CrfSettings
-from tag2mask.data.index import Sample, masks_fingerprint, read_classes, read_index, read_mask_paths
+from tag2mask.data.index import (
+    Sample,
+    group_of,
+    masks_fingerprint,
+    read_classes,
+    read_index,
+    read_mask_paths,
+)
 from tag2mask.data.inventory import SPLITS
 from tag2mask.data.layouts.splits import read_id_list
 from tag2mask.errors import DataError, first_few
 from tag2mask.evaluation.comparison import Comparison, Stage
-from tag2mask.evaluation.counts import SplitCounts, StageCounts
+from tag2mask.evaluation.counts import PSEUDO_MASKS, SplitCounts
 from tag2mask.evaluation.crf_masks import CRF_MASKS, CrfMasks
 from tag2mask.evaluation.records import NO_TAGS, EvaluationScores, SplitScores, StageScores
 from tag2mask.evaluation.scores import doubtful_tag_records, mask_scores, tag_scores
@@ -120,7 +127,7 @@ def evaluate(
             if predictions is not None and split in _predicted_splits(predictions):
                 job = replace(every, stages=(*stages, segmenter_stage(predictions)))
             counts = _count_split(job, split, samples, runtime)
-            rows += counts.rows
+            rows += counts.rows_with_cells()
             found = _split_scores(job, counts, split, samples, maps, masks)
             splits.append(replace(found, left_out=len(mapped.splits[split]) - len(samples)))
         scores = EvaluationScores(classes.mask_names, section.behavior, tuple(splits))
@@ -248,12 +255,13 @@ def _split_scores(
 ) -> SplitScores:
     classes, section = job.classes, job.section
     published = section.behavior == "published"
+    groups = [group_of(sample) for sample in samples]
     known = np.zeros((len(samples), len(classes)), np.bool_)
     for row, sample in enumerate(samples):
         known[row, list(sample.tags)] = True
     probabilities = np.stack(counts.probabilities)
     tagged = bool(known.any())
-    stages = _stage_scores(job, counts, masks) if counts.masked else ()
+    stages = _stage_scores(job, counts, masks, groups) if counts.masked else ()
     threshold = masks.manifest.metrics.get("background_threshold")
     return SplitScores(
         split=split,
@@ -267,6 +275,7 @@ def _split_scores(
             counts.masks.boundary,
             counts.masked,
             classes.mask_names,
+            counts.resampled(PSEUDO_MASKS, groups),
             published=published,
         )
         if counts.masked
@@ -285,17 +294,21 @@ def _split_scores(
 
 
 def _stage_scores(
-    job: Comparison, counts: SplitCounts, masks: PseudoMaskFolder
+    job: Comparison, counts: SplitCounts, masks: PseudoMaskFolder, groups: Sequence[str]
 ) -> tuple[StageScores, ...]:
     """Return the scores of every stage; pseudo masks made by a dense CRF are a further stage."""
-    pairs: list[tuple[Stage, StageCounts]] = list(zip(job.stages, counts.stages, strict=True))
+    found = [(stage, counts.stages[stage.name], stage.name) for stage in job.stages]
     if refined_by_crf(masks):
         place = max(
             i for i, stage in enumerate(job.stages) if isinstance(stage.content, MappedPhotos)
         )
         last = job.stages[place]
-        pairs.insert(place + 1, (replace(last, name=with_crf(last.name)), counts.masks))
-    return tuple(stage.scores(found, counts.masked, job.section) for stage, found in pairs)
+        refined = replace(last, name=with_crf(last.name))
+        found.insert(place + 1, (refined, counts.masks, PSEUDO_MASKS))
+    return tuple(
+        stage.scores(total, counts.masked, job.section, counts.resampled(name, groups))
+        for stage, total, name in found
+    )
 
 
 def _write(folder: Path, scores: EvaluationScores, rows: Sequence[dict[str, Any]]) -> None:

@@ -11,8 +11,20 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tag2mask.evaluation.records import ClassScores, EvaluationScores, SplitScores, TagScores
-from tag2mask.evaluation.wording import basis_text, percent, with_unit
+from tag2mask.evaluation.records import (
+    ClassScores,
+    EvaluationScores,
+    Interval,
+    SplitScores,
+    TagScores,
+)
+from tag2mask.evaluation.wording import (
+    basis_text,
+    interval_text,
+    percent,
+    percent_with_interval,
+    with_unit,
+)
 from tag2mask.report.page import Block, Cell, Column, Note, PageSection, PageTable, difference
 from tag2mask.report.sections.scored_runs import ScoredRun, class_colors, mask_scores_of
 
@@ -46,8 +58,9 @@ def class_section(runs: Sequence[ScoredRun]) -> PageSection:
         "classes",
         "Classes",
         tuple(blocks),
-        intro="Intersection over union of each class, best first. Spill-over and "
-        "missed: false positive and false negative pixels as shares of the union.",
+        intro="Intersection over union of each class, best first, with its 95 % interval (how "
+        "far it would change with other photos). Spill-over and missed: false positive and false "
+        "negative pixels as shares of the union.",
     )
 
 
@@ -71,12 +84,18 @@ def _class_table(
     for found, color in shown:
         row: list[str | Cell] = [
             Cell(found.name, swatch=color),
-            Cell(percent(found.iou), bar=found.iou),
+            Cell(percent_with_interval(found.iou, found.iou_interval), bar=found.iou),
         ]
         for _, iou in others:
             other = iou.get(found.name)
             row += [percent(other), difference(found.iou, other)]
-        row += [percent(getattr(found, name)) for name in _FIGURES]
+        row += [
+            Cell(
+                percent(getattr(found, name)),
+                title=_interval_title(getattr(found, f"{name}_interval", None)),
+            )
+            for name in _FIGURES
+        ]
         rows.append(tuple(row))
     absent = len(classes) - len(shown)
     note = (
@@ -85,6 +104,10 @@ def _class_table(
     return PageTable(
         tuple(columns), tuple(rows), caption=f"{basis_text(split, split.masks.photos)}.{note}"
     )
+
+
+def _interval_title(interval: Interval | None) -> str:
+    return f"95 % interval {interval_text(interval)} %" if interval else ""
 
 
 def _falling_iou(entry: tuple[ClassScores, str]) -> float:

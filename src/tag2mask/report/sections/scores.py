@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tag2mask.evaluation.records import SplitScores
-from tag2mask.evaluation.wording import basis_text, percent, photos_text, with_unit
+from tag2mask.evaluation.records import Interval, SplitScores
+from tag2mask.evaluation.wording import (
+    basis_text,
+    interval_text,
+    percent,
+    percent_with_interval,
+    photos_text,
+    with_unit,
+)
 from tag2mask.report.curve_plot import curve_series
 from tag2mask.report.page import (
     Block,
@@ -115,7 +122,7 @@ def _cards(split: SplitScores) -> list[Card]:
             Card(
                 "mIoU of the pseudo masks",
                 with_unit(split.masks.miou),
-                basis_text(split, split.masks.photos),
+                basis_text(split, split.masks.photos) + _interval(split.masks.miou_interval),
             )
         )
     if split.masks is not None and split.curve is not None:
@@ -147,6 +154,11 @@ def _cards(split: SplitScores) -> list[Card]:
             )
         )
     return cards
+
+
+def _interval(interval: Interval | None) -> str:
+    """Return the end of a card's detail."""
+    return f"; 95 % interval {interval_text(interval)}" if interval else ""
 
 
 def _figures_table(splits: Sequence[SplitScores]) -> PageTable:
@@ -199,7 +211,7 @@ def _comparison(runs: Sequence[ScoredRun]) -> list[Block]:
                 (
                     run.label,
                     name,
-                    percent(split.masks.miou),
+                    percent_with_interval(split.masks.miou, split.masks.miou_interval),
                     leads[0],
                     percent(_best(split)),
                     leads[1],

@@ -10,7 +10,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from tag2mask.evaluation.records import SplitScores, StageScores
-from tag2mask.evaluation.wording import measured_text, percent, threshold_text, with_unit
+from tag2mask.evaluation.wording import (
+    measured_text,
+    percent,
+    percent_with_interval,
+    threshold_text,
+    with_unit,
+)
 from tag2mask.report.curve_plot import curve_series
 from tag2mask.report.page import (
     Block,
@@ -75,7 +81,9 @@ def _table(runs: Sequence[ScoredRun], name: str) -> PageTable:
                 (
                     stage.name,
                     *((run.label,) if several else ()),
-                    percent(_miou(stage)),
+                    percent_with_interval(
+                        _miou(stage), None if stage.used is None else stage.used.miou_interval
+                    ),
                     gain,
                     *_precision_and_recall(stage),
                     Cell(
