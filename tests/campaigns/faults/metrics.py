@@ -6,6 +6,20 @@ from campaigns.fault import Fault
 
 FAULTS = [
     Fault(
+        "metrics.bootstrap.ResampledTallies.add",
+        "all pixels of a photo's classes count as right",
+        "pixels[right], pixels, pixels",
+        "truth[right], pixels, pixels",
+        ("metrics/test_bootstrap.py",),
+    ),
+    Fault(
+        "metrics.bootstrap.percentile_interval",
+        "a class of one photo has an interval of no width",
+        "if len(defined) < (1 - _MOST_UNDEFINED) * len(values):",
+        "if not len(defined):",
+        ("metrics/test_bootstrap.py",),
+    ),
+    Fault(
         "metrics.boundary_iou.BoundaryCounts.add",
         "void is counted",
         "counted = ~void",
