@@ -415,9 +415,9 @@ def test_the_folder_of_a_run_is_an_error(small: Place) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--seeds", "0,0"], "no list of seeds"),
-        (["--seeds", "1,x"], "no list of seeds"),
-        (["--seeds", "-1"], "no list of seeds"),
+        (["--seeds", "0,0"], "not a list of seeds"),
+        (["--seeds", "1,x"], "not a list of seeds"),
+        (["--seeds", "-1"], "not a list of seeds"),
         (["--rows", "SAEM"], "did you mean 'SEAM'"),
         (["--set", "train_cam.epoch=3"], "unknown key 'train_cam.epoch'"),
         (["--recipe", "lite9"], "no recipe 'lite9'"),

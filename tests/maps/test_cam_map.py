@@ -114,7 +114,7 @@ def test_certainty_orders_maps() -> None:
         ({"scores": np.array([None, 1], object)}, "read"),
         ({"scores": None}, "it has no scores"),
         ({"scores": np.zeros((2, 30_000, 30_000), np.uint8)}, "larger than it can be"),
-        ({"scores": np.zeros((2, 3, 4), "c8")}, "no array of numbers"),
+        ({"scores": np.zeros((2, 3, 4), "c8")}, "not an array of numbers"),
         ({"size": np.array([100_000, 100_000])}, "photo of 100000 x 100000 px"),
         ({"size": np.array([-2, -3])}, "empty"),
         ({"id": np.array("x" * 20_000)}, "larger than it can be"),

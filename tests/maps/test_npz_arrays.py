@@ -58,11 +58,11 @@ def test_what_numpy_writes_is_read_back(array, version, save) -> None:
         ("{'descr': '|u1', 'fortran_order': False, 'shape': (5,), }", "another size"),
         ("{'descr': '|u1', 'fortran_order': False, 'shape': (1, 10000, 1000000), }", "larger"),
         ("{'descr': '<f3', 'fortran_order': False, 'shape': (2,), }", "unknown type <f3"),
-        ("{'descr': '|O', 'fortran_order': False, 'shape': (6,), }", "no array of numbers"),
-        ("{'descr': '|u1', 'fortran_order': False, 'shape': (1, 2, ", "no array of numbers"),
-        ("{'descr': '|u1', 'fortran_order': False, 'shape': (-6,), }", "no array of numbers"),
-        ("{'descr': [('a', '<i4')], 'fortran_order': False, 'shape': (6,), }", "no array"),
-        ("{'descr': '|u1', 'shape': (6,), }", "no array of numbers"),
+        ("{'descr': '|O', 'fortran_order': False, 'shape': (6,), }", "not an array of numbers"),
+        ("{'descr': '|u1', 'fortran_order': False, 'shape': (1, 2, ", "not an array of numbers"),
+        ("{'descr': '|u1', 'fortran_order': False, 'shape': (-6,), }", "not an array of numbers"),
+        ("{'descr': [('a', '<i4')], 'fortran_order': False, 'shape': (6,), }", "not an array"),
+        ("{'descr': '|u1', 'shape': (6,), }", "not an array of numbers"),
     ],
 )
 def test_a_header_must_agree_with_the_file(header: str, message: str | None) -> None:

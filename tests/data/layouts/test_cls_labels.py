@@ -69,7 +69,7 @@ def test_a_pickle_runs_no_code(tmp_path, harm):
     ("values", "message"),
     [
         (np.zeros((3, 20), np.float32), "not a dictionary"),
-        ([1, 2], "not a dictionary|no dictionary"),
+        ([1, 2], "not a dictionary"),
         ({"a": np.zeros(19)}, "20 classes need"),
         ({"a": "dog"}, "refused: labels that are not an array of numbers"),
         ({"a": np.array(["dog"])}, "refused: an array of 'U3', which are not numbers"),
