@@ -120,22 +120,6 @@ def test_help_needs_less_than_a_second_of_the_processor() -> None:
     assert float(done.stderr) < 1
 
 
-def test_help_and_status_import_no_torch(tmp_path: Path) -> None:
-    prepared(tmp_path / "prepare")
-    code = (
-        "import sys\nfrom typer.testing import CliRunner\nfrom tag2mask.cli.app import app\n"
-        "results = [CliRunner().invoke(app, a) for a in (['--help'], ['run', '--help'],"
-        " ['ablate', '--help'], ['train-cam', '--help'], ['recipe', 'list'],"
-        " ['status', sys.argv[1]])]\n"
-        "assert all(r.exit_code == 0 for r in results), [r.output for r in results]\n"
-        "print([m for m in ('torch', 'timm', 'lightning_fabric') if m in sys.modules])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "[]"
-
-
 def test_the_module_is_the_command(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tag2mask", "status", str(tmp_path / "nowhere")],

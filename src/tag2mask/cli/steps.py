@@ -187,11 +187,7 @@ def evaluate(
     yes: Yes = False,
 ) -> None:
     """Score maps, masks and predicted tags."""
-    from tag2mask.artifacts.identity import folder_status
-    from tag2mask.maps.background_choice import calibrated_threshold
-    from tag2mask.maps.mapped_photos import mapped_photos
     from tag2mask.steps import evaluate as step
-    from tag2mask.steps.pseudo_masks import pseudo_masks as make_masks
 
     chosen = (
         []
@@ -204,6 +200,11 @@ def evaluate(
     settings = load_chosen_recipe(recipe, [*(overrides or ()), *chosen])
     prepared, found, runtime = PreparedData.open(data), open_maps(maps), start_runtime(settings)
     if calibrate is not None:
+        from tag2mask.artifacts.identity import folder_status
+        from tag2mask.maps.background_choice import calibrated_threshold
+        from tag2mask.maps.mapped_photos import mapped_photos
+        from tag2mask.steps.pseudo_masks import pseudo_masks as make_masks
+
         differs = bool(folder_status(PseudoMaskFolder, masks, settings.pseudo_masks).settings)
         if differs:  # before the old masks are deleted: there may be no photo to calibrate on
             calibrated_threshold(prepared, mapped_photos(prepared, found), calibrate, runtime)

@@ -21,13 +21,12 @@ from tag2mask.crf.dense_crf import CrfSettings, DenseCrf
 from tag2mask.data.index import Sample
 from tag2mask.data.masks import write_mask
 from tag2mask.data.photos import read_photo
+from tag2mask.evaluation.records import CRF_MASKS
 from tag2mask.maps.background import with_background
 from tag2mask.maps.background_choice import derived_alpha
 from tag2mask.maps.mapped_photos import MappedPhotos
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import sized_map
-
-CRF_MASKS = "crf"
 
 
 def crf_mask_path(folder: Path, photo_id: str) -> Path:

@@ -22,6 +22,8 @@ MAPS_BY_HEAD = {
 """Names of maps, by the head and the branch of the network."""
 WALK, CRF = "walk", "CRF"
 """Names of the steps that refine maps: random walk and dense CRF."""
+CRF_MASKS = "crf"
+"""Folder of the masks that the evaluation makes by a dense CRF."""
 SEGMENTER = "segmenter"
 """Name of the segmentation network's masks, which need no tags and no background threshold."""
 NO_TAGS, NO_THRESHOLD = "no", "argmax"

@@ -17,8 +17,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
-from skimage.filters import threshold_otsu
 
 from tag2mask.classes import mask_id
 from tag2mask.errors import DataError
@@ -53,6 +51,8 @@ def threshold_from_alpha(alpha: float) -> float:
         >>> round(threshold_from_alpha(6), 4)
         0.2219
     """
+    from scipy.optimize import brentq
+
     assert alpha > 0, alpha
     return float(
         brentq(lambda threshold: alpha_from_threshold(threshold) - alpha, 1e-12, 1 - 1e-12)
@@ -220,5 +220,7 @@ def estimate_background_threshold(
             fix=f"Check the maps, or set {section}.threshold_from=fixed and "
             f"{section}.background_threshold.",
         )
+    from skimage.filters import threshold_otsu
+
     upper_edges = np.arange(1, HISTOGRAM_BINS + 1) / HISTOGRAM_BINS
     return round(float(threshold_otsu(hist=(histogram.counts, upper_edges))), 4)

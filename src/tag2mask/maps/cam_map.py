@@ -16,9 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from tag2mask.artifacts.files import atomic_write
 from tag2mask.data.decoding.opening import MAX_PIXELS
@@ -89,6 +87,9 @@ class CamMap:
             return np.zeros((0, *self.size), np.float32)
         if self.scores.shape[1:] == self.size:
             return self.scores
+        import torch  # here: a report, which reads maps, needs none
+        from torch.nn import functional
+
         resized = functional.interpolate(
             torch.from_numpy(self.scores)[None],
             size=self.size,

@@ -29,7 +29,6 @@ from tag2mask.artifacts.handles import (
 )
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.classes import ClassSet
-from tag2mask.crf.dense_crf import CrfSettings
 from tag2mask.data.index import (
     Sample,
     group_of,
@@ -43,15 +42,19 @@ from tag2mask.data.layouts.splits import read_id_list
 from tag2mask.errors import DataError, first_few
 from tag2mask.evaluation.comparison import Comparison, Stage
 from tag2mask.evaluation.counts import PSEUDO_MASKS, SplitCounts
-from tag2mask.evaluation.crf_masks import CRF_MASKS, CrfMasks
-from tag2mask.evaluation.records import NO_TAGS, EvaluationScores, SplitScores, StageScores
+from tag2mask.evaluation.records import (
+    CRF_MASKS,
+    NO_TAGS,
+    EvaluationScores,
+    SplitScores,
+    StageScores,
+)
 from tag2mask.evaluation.scores import doubtful_tag_records, mask_scores, tag_scores
 from tag2mask.evaluation.stages import map_stages, refined_by_crf, segmenter_stage, with_crf
 from tag2mask.evaluation.tables import format_scores
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos, tag_source
 from tag2mask.metrics.tag_scores import doubtful_tags, tag_quality
 from tag2mask.recipe.sections import Evaluate
-from tag2mask.report.curve_plot import draw_curve
 from tag2mask.report.run_folder import SCORES
 from tag2mask.report.run_folder import read_scores as read_scores
 from tag2mask.runtime.session import Runtime
@@ -208,6 +211,10 @@ def _with_crf_masks(
     if base is stages[-1] and refined_by_crf(masks):
         return stages  # the pseudo masks already are this stage
     assert isinstance(base.content, MappedPhotos) and base.threshold is not None
+    # Here, as Numba is needed only for a CRF.
+    from tag2mask.crf.dense_crf import CrfSettings
+    from tag2mask.evaluation.crf_masks import CrfMasks
+
     settings = CrfSettings(**section.crf.model_dump(exclude={"enabled"}))
     masked = {
         sample.id: sample
@@ -317,6 +324,8 @@ def _write(folder: Path, scores: EvaluationScores, rows: Sequence[dict[str, Any]
     write_text(folder / PHOTOS, "".join(f"{line}\n" for line in lines))
     write_text(folder / TABLE, format_scores(scores))
     if any(split.curve for split in scores.splits):
+        from tag2mask.report.curve_plot import draw_curve  # here: Matplotlib is needed only for it
+
         with atomic_write(folder / CURVE) as temporary:
             draw_curve(temporary, scores)
     else:

@@ -25,8 +25,7 @@ from tag2mask.data.index import Sample, read_classes, read_index, read_mask_path
 from tag2mask.data.inventory import SPLITS
 from tag2mask.data.masks import read_mask
 from tag2mask.errors import DataError
-from tag2mask.evaluation.crf_masks import CRF_MASKS
-from tag2mask.evaluation.records import SEGMENTER, maps_name
+from tag2mask.evaluation.records import CRF_MASKS, SEGMENTER, maps_name
 from tag2mask.evaluation.wording import with_unit
 from tag2mask.maps.cam_map import MAP_SUFFIX, read_map
 from tag2mask.report.overlays import fitted, heat_overlay, mask_overlay
