@@ -11,6 +11,7 @@ from tag2mask.data.inventory import SourceOptions
 from tag2mask.data.layouts.coco.reader import read_coco
 from tag2mask.data.layouts.csv_table import read_csv
 from tag2mask.data.layouts.voc import read_voc
+from tag2mask.errors import DataError
 
 _NFC, _NFD = (unicodedata.normalize(form, "M\u00fcller 1.jpg") for form in ("NFC", "NFD"))
 
@@ -64,8 +65,7 @@ def test_several_files_by_a_similar_name(tmp_path):
 @pytest.mark.parametrize(
     ("written", "file", "message"),
     [
-        ("0.jpg", "train/0.jpg", "in the data folder, named in tags.csv line 2); there is train/0"),
-        ("x/0.jpg", "0.jpg", "there is 0.jpg: correct the name"),
+        ("x/0.jpg", "0.jpg", "in the data folder, named in tags.csv line 2); there is 0.jpg: corr"),
         ("0.jpg", "00000.jpg", "there is 00000.jpg, whose leading zeros a spreadsheet may have"),
         ("img_7.png", "images/img_007.jpg", "there is images/img_007.jpg, whose leading zeros"),
         ("b.jpg", "b.png", "there is b.png: correct the name"),
@@ -89,6 +89,45 @@ def test_a_photo_in_a_folder_that_a_step_wrote(tmp_path):
     write_json(tmp_path / "out" / STARTED, record.model_dump(mode="json"))
     [problem] = _table(tmp_path, "out/a.jpg", "out/a.jpg").problems
     assert "is in a folder that tag2mask wrote" in problem.message
+
+
+def _rows(root, name="tags.csv"):
+    rows = "".join(f"{photo}.jpg,{tag}\n" for photo, tag in (("a", "dog"), ("b", "cat")))
+    return read_csv(write_tag_table(root, f"image,tags\n{rows}", name), SourceOptions())
+
+
+def test_photos_in_folders_that_the_table_does_not_name(tmp_path):
+    for path in ("images_001/images/a.jpg", "images_002/images/b.jpg", "more/c.jpg"):
+        write_photo(tmp_path / path)
+    found = _rows(tmp_path)
+    images = [entry.image for entry in found.entries]
+    assert images == ["images_001/images/a.jpg", "images_002/images/b.jpg"]
+    assert found.remarks == ("photos are looked for in images_001/images/, images_002/images/",)
+
+
+def test_photos_in_one_of_several_folders_are_not_guessed(tmp_path):
+    for path in ("one/a.jpg", "one/b.jpg", "two/a.jpg"):
+        write_photo(tmp_path / path)
+    with pytest.raises(
+        DataError, match=r"exists: .a., .b.; there is one/a\.jpg, two/a\.jpg "
+    ) as error:
+        _rows(tmp_path, "labels.csv")
+    assert "below the data folder into a column `image`" in str(error.value)
+    write_photo(tmp_path / "b.jpg")
+    assert "there is one/a.jpg, two/a.jpg" in _rows(tmp_path).problems[0].message
+
+
+def test_a_photo_elsewhere_is_not_taken_beside_photos_in_their_place(tmp_path):
+    write_photo(tmp_path / "images/a.jpg")
+    write_photo(tmp_path / "backup/b.jpg")
+    assert [entry.image for entry in _rows(tmp_path).entries] == ["images/a.jpg", None]
+
+
+def test_folders_named_after_the_split_of_a_table(tmp_path):
+    for path in ("train_images/a.jpg", "train_images/b.jpg", "test_images/a.jpg"):
+        write_photo(tmp_path / path)
+    found = _rows(tmp_path, "train.csv")
+    assert [entry.image for entry in found.entries] == ["train_images/a.jpg", "train_images/b.jpg"]
 
 
 def test_photos_in_the_folder_of_their_split(tmp_path):

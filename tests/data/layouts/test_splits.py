@@ -98,3 +98,26 @@ def test_a_requested_name_is_taken_as_it_is(tmp_path):
     ]
     rule = SplitRule(tmp_path, SourceOptions("train", "Test"))
     assert [rule.split_of("a", name) for name in ("test", "val")] == ["val", None]
+
+
+@pytest.mark.parametrize(
+    ("options", "warned"),
+    [(SourceOptions(), True), (SourceOptions("train_val_list.txt", "test_list.txt"), False)],
+)
+def test_lists_that_nobody_reads_are_a_warning(tmp_path, options, warned):
+    (tmp_path / "train_val_list.txt").write_text("a.png\n")
+    (tmp_path / "test_list.txt").write_text("b.png\n")
+    (tmp_path / "train_notes.txt").write_text("who took the photos\n")
+    rule = SplitRule(tmp_path, options)
+    for id in ("images/a", "images/b", "a", "b"):
+        rule.split_of(id)
+    problems = rule.problems({"images/a", "images/b", "a", "b"})
+    assert [problem.warning for problem in problems] == [True] * warned
+    assert not warned or "not read: test_list.txt, train_val_list.txt;" in problems[0].message
+
+
+def test_lists_beside_photos_with_splits_are_no_warning(tmp_path):
+    (tmp_path / "train.txt").write_text("a\n")
+    rule = SplitRule(tmp_path, SourceOptions())
+    rule.split_of("a", "train")
+    assert rule.problems({"a"}) == []

@@ -58,7 +58,7 @@ def read_csv(folder: Path, options: SourceOptions) -> Inventory:
     known = read_class_list(root)
     table = _read_tables(root, known)
     rule = SplitRule(root, options)
-    files = _TableFiles(root)
+    files = _TableFiles(root, table)
     problems = list(table.problems)
     entries: list[InventoryEntry] = []
     used: set[str] = set()
@@ -70,11 +70,7 @@ def read_csv(folder: Path, options: SourceOptions) -> Inventory:
         if split is not None:
             entries.append(inventory_entry(row.id, split, row.tags, photo, mask, row.where))
     if not used and entries and _may_be_stray(root):
-        raise DataError(
-            f"none of the photos in {table.name} exists: {first_few(repr(e.id) for e in entries)}",
-            where=root,
-            fix=f"Correct their paths. {_OR_FOLDERS}",
-        )
+        raise _no_photo(table, files.lookup)
     problems += rule.problems({row.id for row in table.rows})
     problems += _unused_photos(table, files.photos, used)
     problems += _guessed_tags(root, table)
@@ -89,8 +85,26 @@ def read_csv(folder: Path, options: SourceOptions) -> Inventory:
         tag_source=table.name,
         class_list="" if known is None else CLASS_LIST,
         names_from_tags=known is None,
-        remarks=table.remarks + files.lookup.remarks,
+        remarks=table.remarks + files.remarks,
     )
+
+
+def _no_photo(table: TagTable, lookup: PhotoLookup) -> DataError:
+    """Return the error of a table of which no photo exists, with files of similar names."""
+    similar = next(filter(None, (lookup.similar(_written(row)) for row in table.rows)), "")
+    hint = f"; {similar.partition(':')[0]}" if similar else ""
+    names = first_few(repr(row.id) for row in table.rows)
+    return DataError(
+        f"none of the photos in {table.name} exists: {names}{hint}",
+        where=lookup.root,
+        fix="Write their paths below the data folder into a column `image`, or move them to "
+        f"images/. {_OR_FOLDERS}",
+    )
+
+
+def _written(row: TagRow) -> str:
+    """Return how a row names its photo."""
+    return row.image or row.id
 
 
 def _read_tables(root: Path, known: Sequence[str] | None) -> TagTable:
@@ -144,7 +158,7 @@ def _unused_photos(
 class _TableFiles:
     """The photos and masks of a table's rows, looked up in one listing of the folder."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, table: TagTable) -> None:
         self._root = root
         self.photos = list_images(root, skip=(MASK_FOLDER,))
         self._by_path = {file.path: file for file in self.photos}
@@ -152,21 +166,42 @@ class _TableFiles:
         self._masks = {file.path: file for file in list_images(root, MASK_FOLDER)}
         self.masks = tuple(self._masks)
         self._masks_by_id = group_by_id(self._masks.values(), f"{MASK_FOLDER}/")
+        self._other_folders: tuple[str, ...] = ()
+        if not any(map(self._find, table.rows)):
+            names = [(_written(row), bool(row.image)) for row in table.rows]
+            self._other_folders = self.lookup.folders_of(names)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Where photos were found and by which names, if the table doesn't say so."""
+        remarks = self.lookup.remarks
+        if self._other_folders:
+            remarks = (f"photos are looked for in {first_few(self._other_folders)}", *remarks)
+        return remarks
 
     def photo(self, row: TagRow, problems: list[DataProblem]) -> FoundFile | None:
         """Return the photo of a row; append a problem where there is none or more than one."""
-        folders = self.lookup.usual_folders
-        if re.fullmatch(r"[\w-]+", row.split):
-            folders += (f"{row.split}/", f"images/{row.split}/")
-        written = row.image or row.id
-        found = self.lookup.find(written, folders, is_path=bool(row.image))
+        found = self._find(row)
         if not found:
-            problems.append(self.lookup.missing(row.id, written, folders, row.where))
+            folders = self._folders(row)
+            problems.append(self.lookup.missing(row.id, _written(row), folders, row.where))
             return None
         if len(found) > 1:
             fix = "name the file in a column `image` instead"
             problems.append(ambiguous_photo(row.id, found, row.where, fix))
         return found[0]
+
+    def _find(self, row: TagRow) -> list[FoundFile]:
+        return self.lookup.find(_written(row), self._folders(row), is_path=bool(row.image))
+
+    def _folders(self, row: TagRow) -> tuple[str, ...]:
+        """Return the folders in which a row's photo may be."""
+        folders = self.lookup.usual_folders
+        if re.fullmatch(r"[\w-]+", row.split):
+            folders += (f"{row.split}/", f"images/{row.split}/")
+        if row.split:
+            folders += self.lookup.split_folders.get(usual_split(row.split) or row.split, ())
+        return folders + self._other_folders
 
     def mask(self, row: TagRow, problems: list[DataProblem]) -> FoundFile | None:
         """Return the mask of a row, or None; append a problem where the table's doesn't exist."""

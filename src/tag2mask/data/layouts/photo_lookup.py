@@ -18,6 +18,7 @@ from tag2mask.data.inventory import DataProblem
 from tag2mask.data.layouts.folder_names import folder_kind, is_system_folder
 from tag2mask.data.layouts.ids import without_suffix
 from tag2mask.data.layouts.listing import MASK_FOLDER, FoundFile, group_by_id, is_step_folder
+from tag2mask.data.layouts.splits import split_in_name
 from tag2mask.errors import counted, first_few
 
 _USUAL_FOLDERS = ("", "images/", "photos/", "JPEGImages/")
@@ -34,7 +35,7 @@ class PhotoLookup:
     """
 
     def __init__(self, root: Path, files: Sequence[FoundFile]) -> None:
-        self._root = root
+        self.root = root
         self._files = files
         self._by_path = {file.path: file for file in files}
         self._by_id = group_by_id(files)
@@ -44,6 +45,11 @@ class PhotoLookup:
         other = [folder for folder in other if folder not in _USUAL_FOLDERS]
         self.usual_folders = _USUAL_FOLDERS + (tuple(other) if len(other) == 1 else ())
         """Folders to look in, each ending in "/" or empty."""
+        self.split_folders: dict[str, tuple[str, ...]] = {}
+        """Folders whose names have a split, by split: ``train_images/``."""
+        for name in sorted(top):
+            split = split_in_name(name)
+            self.split_folders[split] = (*self.split_folders.get(split, ()), f"{name}/")
         self._guesses: dict[str, str] = {}
 
     @cached_property
@@ -55,6 +61,22 @@ class PhotoLookup:
     def _by_name(self) -> dict[str, list[FoundFile]]:
         """The files by `_name`."""
         return _grouped(self._files, _name)
+
+    def folders_of(self, names: Iterable[tuple[str, bool]]) -> tuple[str, ...]:
+        """Return the folders that have files of all these names; none where one has several.
+
+        Args:
+            names: written paths or ids, and whether each has a suffix (see `find`).
+        """
+        folders: dict[str, None] = {}
+        for written, is_path in names:
+            same = self._by_name.get(_name(written), ())
+            paths = [file.path if is_path else without_suffix(file.path) for file in same]
+            inside = [path.removesuffix(written) for path in paths if path.endswith(f"/{written}")]
+            if len(inside) > 1:
+                return ()
+            folders.update(dict.fromkeys(inside))
+        return tuple(folders)
 
     def find(self, written: str, folders: Sequence[str], *, is_path: bool) -> list[FoundFile]:
         """Return the files that a written path or id may mean: one, none, or several.
@@ -105,12 +127,12 @@ class PhotoLookup:
     def _what(self, folders: Sequence[str], written: str) -> str:
         """Return why a photo is not listed."""
         for folder in folders:
-            path = self._root / folder / written
+            path = self.root / folder / written
             try:
                 if path.is_symlink() and not path.exists():
                     return "is a link to nothing"
                 if path.is_file():
-                    return _why_not_listed(self._root, folder + written)
+                    return _why_not_listed(self.root, folder + written)
             except OSError as error:  # a name that is too long
                 return f"can't be looked for: {error.strerror}"
         return "does not exist"

@@ -30,11 +30,24 @@ _USUAL_SPLITS = {
     **dict.fromkeys(("publictest", "privatetest"), "test"),
 }
 """Splits by the names that data sets give them, in lower case and without punctuation."""
+_OTHER_WORDS = frozenset(
+    {"label", "labels", "tag", "tags", "class", "classes", "annotation", "annotations", "data"}
+    | {"df", "image", "images", "photo", "photos", "set", "list", "metadata", "img", "imgs"}
+    | {"jpg", "jpeg", "png"}
+)
+"""Words in the name of a table or folder in addition to its split."""
 
 
 def usual_split(name: str) -> str | None:
     """Return ``train``, ``val`` or ``test`` for its usual names; None for another name."""
     return _USUAL_SPLITS.get(re.sub(r"[\W_]", "", name.casefold()))
+
+
+def split_in_name(name: str) -> str:
+    """Return the split that the name of a table or folder has: ``train_labels``; empty: none."""
+    words = re.findall(r"[^\W\d_]+", name.casefold())
+    rest = [word for word in words if word not in _OTHER_WORDS]
+    return usual_split(rest[0]) or "" if len(rest) == 1 else ""
 
 
 class ListedPhoto(NamedTuple):
@@ -80,6 +93,15 @@ def read_id_list(path: Path) -> tuple[list[ListedPhoto], list[DataProblem]]:
                 ListedPhoto(without_suffix(plain[0]), plain[1] if len(plain) > 1 else None, where)
             )
     return photos, problems
+
+
+def _first_name(path: Path) -> str:
+    """Return the name of the first photo of a list, without folder and suffix; empty: none."""
+    try:
+        photos, _ = read_id_list(path)
+    except DataError:
+        return ""
+    return photos[0].id.rpartition("/")[2] if photos else ""
 
 
 def _columns(line: str) -> tuple[str, str | None]:
@@ -129,6 +151,7 @@ class SplitRule:
         self._listed: dict[str, Split] = {}
         self._list_lines: dict[str, str] = {}
         self._problems: list[DataProblem] = []
+        self._root = root
         self._train_is_listed = False
         self._unrequested: Counter[str] = Counter()
         self._seen: set[str] = set()
@@ -192,7 +215,33 @@ class SplitRule:
             for id in self._listed
             if id not in known
         ]
-        return [*self._problems, *self._missing_splits(), *self._unused_splits(), *unknown]
+        return [
+            *self._problems,
+            *self._missing_splits(),
+            *self._unused_splits(),
+            *self._unread_lists(known),
+            *unknown,
+        ]
+
+    def _unread_lists(self, known: Collection[str]) -> list[DataProblem]:
+        """Return a warning of lists of photos beside data without splits: one may be for tests."""
+        if self._listed or self._seen:
+            return []
+        paths = [
+            path
+            for path in sorted(self._root.glob("*.txt"))
+            if any(map(usual_split, re.findall(r"[A-Z]?[a-z]+|[A-Z]+", path.stem)))
+            and path.is_file()
+        ]
+        names = {id.rpartition("/")[2] for id in known} if paths else set()
+        lists = [path.name for path in paths if _first_name(path) in names]
+        if not lists:
+            return []
+        message = (
+            f"lists of photos that are not read: {', '.join(lists)}; set prepare.train_split and "
+            "prepare.val_split to those for training and validation"
+        )
+        return [DataProblem(message, warning=True)]
 
     def _missing_splits(self) -> list[DataProblem]:
         """Return a problem where no photo has the validation split, unless it is the default."""

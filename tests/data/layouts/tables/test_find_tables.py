@@ -48,10 +48,10 @@ def test_photos_of_a_test_table_are_known_but_not_used(tmp_path):
 
 def test_other_tables_next_to_those_of_splits_are_a_warning(tmp_path):
     _photos(tmp_path, "a b")
-    for name, photo in (("train", "a"), ("val", "b"), ("sample_submission", "a")):
+    for name, photo in (("train", "a"), ("val", "b"), ("other", "a")):
         write_tag_table(tmp_path, f"image,tags\n{photo}.jpg,dog\n", f"{name}.csv")
     [warning] = check_data(tmp_path).warnings[:1]
-    assert "tables that are not read" in warning and "sample_submission.csv" in warning
+    assert "tables that are not read" in warning and "other.csv" in warning
 
 
 @pytest.mark.parametrize("names", ["one two", "train labels", "train train_labels val"])
@@ -92,7 +92,15 @@ def test_a_table_next_to_folders_of_classes_in_a_split_is_not_a_table_of_tags(tm
 def test_class_folders_next_to_a_stray_table(tmp_path, text):
     _photos(tmp_path / "dog", "a")
     _photos(tmp_path / "cat", "b")
-    write_tag_table(tmp_path, text, "sample_submission.csv")
+    write_tag_table(tmp_path, text, "metrics.csv")
     with pytest.raises(DataError, match=r"give --source folders"):
         read_inventory(tmp_path)
     assert read_inventory(tmp_path, "folders").class_names == ("cat", "dog")
+
+
+def test_tables_of_predictions_are_no_tables_of_tags(tmp_path):
+    _photos(tmp_path, "a")
+    write_tag_table(tmp_path, "image,tags\na.jpg,dog\n", "train.csv")
+    write_tag_table(tmp_path, "image_id,label\nz.jpg,4\n", "sample_submission.csv")
+    found = read_csv(tmp_path, SourceOptions())
+    assert found.tag_source == "train.csv" and found.problems == ()

@@ -10,7 +10,6 @@ Photos in a table inside of a split's folder are named by their paths there.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,18 +18,13 @@ from typing import NamedTuple
 from tag2mask.data.inventory import DataProblem
 from tag2mask.data.layouts.ids import without_suffix
 from tag2mask.data.layouts.listing import subfolders
-from tag2mask.data.layouts.splits import usual_split
+from tag2mask.data.layouts.splits import split_in_name, usual_split
 from tag2mask.data.layouts.tables.rows import TagRow, join_rows
 from tag2mask.data.layouts.tables.tag_table import TagTable, read_tag_table
 from tag2mask.errors import DataError, first_few
 
 TAG_TABLE = "tags.csv"
 _IN_FOLDERS = ("_classes.csv", "metadata.csv")
-_OTHER_WORDS = frozenset(
-    {"label", "labels", "tag", "tags", "class", "classes", "annotation", "annotations", "data"}
-    | {"df", "image", "images", "photo", "photos", "set", "list", "metadata"}
-)
-"""Words in a table's name in addition to its split."""
 
 
 class FoundTable(NamedTuple):
@@ -47,7 +41,7 @@ def find_tables(root: Path) -> list[FoundTable]:
     """Return the tables that may hold a data folder's tags; more than one per split is an error."""
     if (root / TAG_TABLE).is_file():
         return [FoundTable(root / TAG_TABLE, TAG_TABLE, "")]
-    own = [FoundTable(path, path.name, _split_of_name(path.stem)) for path in _tables_in(root)]
+    own = [FoundTable(path, path.name, split_in_name(path.stem)) for path in _tables_in(root)]
     if own:
         split = [table for table in own if table.split]
         return split if len({table.split for table in split}) > 1 else own
@@ -108,14 +102,16 @@ def read_tables(root: Path, known: Sequence[str] | None = None) -> TagTable:
 
 
 def _tables_in(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.glob("*.csv") if p.is_file() and not p.name.startswith("."))
+    """Return the tables in a folder, without those of predictions (``sample_submission.csv``)."""
+    return sorted(
+        path
+        for path in folder.glob("*.csv")
+        if path.is_file() and not path.name.startswith(".") and not _is_submission(path)
+    )
 
 
-def _split_of_name(stem: str) -> str:
-    """Return the split that a table's name has: ``train_labels``; empty: none."""
-    words = re.findall(r"[^\W\d_]+", stem.casefold())
-    rest = [word for word in words if word not in _OTHER_WORDS]
-    return usual_split(rest[0]) or "" if len(rest) == 1 else ""
+def _is_submission(path: Path) -> bool:
+    return "submission" in path.stem.casefold()
 
 
 def _has_photos(folder: Path) -> bool:

@@ -16,6 +16,12 @@ from tag2mask.data.inventory import DataProblem
 from tag2mask.data.layouts.ids import without_suffix
 from tag2mask.data.layouts.tables.flags import flag_of
 from tag2mask.data.layouts.tables.one_hot import ClassColumns, find_class_columns
+from tag2mask.data.layouts.tables.presence import (
+    PresenceColumns,
+    find_presence,
+    low_scores,
+    presence_remarks,
+)
 from tag2mask.data.layouts.tables.split_columns import SplitColumns, find_split_columns
 from tag2mask.errors import DataError, first_few
 from tag2mask.formats.cell_table import CellTable
@@ -57,6 +63,8 @@ class Columns(NamedTuple):
     """A cell of tags holds one name; spaces are part of it."""
     classes: tuple[int, ...]
     """Columns of 0 and 1, each named after its class; there are no tags then."""
+    presence: PresenceColumns
+    """Columns that say of tags in other columns whether the photo shows them."""
     split: SplitColumns
     mask: int | None
     problems: tuple[DataProblem, ...]
@@ -81,32 +89,52 @@ def find_columns(table: CellTable) -> Columns:
         found["image"] = _photo_columns(table)
     photos = found["image"] or found["id"]
     split = _split_columns(table, found)
-    classes = ClassColumns((), ())
-    guessed = False
+    presence = find_presence(table, _used(found))
+    classes, guessed = ClassColumns((), ()), False
     if photos and not found["tags"]:
-        numbers = [i for i, name in enumerate(table.header) if _base(name) in _NUMBERS_OF_CLASSES]
-        classes = find_class_columns(table, {*_used(found), *numbers})
-        if not classes.indices:
-            found["tags"] = numbers or _other_of_two(table, photos[0])
-            guessed = bool(found["tags"] and not numbers)
-    _check_required(table, bool(found["tags"] or classes.indices), bool(photos))
+        classes, found["tags"], guessed = _unnamed_tags(table, _used(found), photos[0], presence)
+    if classes.indices:
+        presence = PresenceColumns()
+    _check_required(table, bool(found["tags"] or classes.indices), bool(photos), presence)
     for role, columns in found.items():
         if len(columns) > 1 and role != "split" and not _are_numbered(table, columns):
             raise _ambiguous(table, role, columns)
     one = {role: columns[0] if columns else None for role, columns in found.items()}
     tags = tuple(found["tags"])
+    used = {*_used(found), *classes.indices, *presence.columns}
     return Columns(
         one["image"],
         one["id"],
         tags,
         all(_base(table.header[index]) not in _SEVERAL_NAMES for index in tags),
         classes.indices,
+        presence,
         split,
         one["mask"],
-        (*classes.problems, *_misspelled(table, {*_used(found), *classes.indices})),
-        tuple(_remarks(table, found, classes.indices)),
+        (*classes.problems, *_misspelled(table, used), *low_scores(table, used)),
+        tuple(_remarks(table, found, classes.indices, presence)),
         guessed,
     )
+
+
+def _unnamed_tags(
+    table: CellTable, used: Collection[int], photos: int, presence: PresenceColumns
+) -> tuple[ClassColumns, list[int], bool]:
+    """Return the columns of classes or of tags that no name says to be such, and if it's a guess.
+
+    Args:
+        table: the table.
+        used: columns that hold something else.
+        photos: the column of photos.
+        presence: columns that may say whether photos show their lines' tags.
+    """
+    numbers = [i for i, name in enumerate(table.header) if _base(name) in _NUMBERS_OF_CLASSES]
+    no_classes = presence.columns if numbers else presence.outlines
+    classes = find_class_columns(table, {*used, *numbers, *no_classes})
+    if classes.indices or numbers:
+        return classes, [] if classes.indices else numbers, False
+    other = [] if presence.outlines else _other_of_two(table, photos)
+    return classes, other, bool(other)
 
 
 def _used(found: dict[str, list[int]]) -> set[int]:
@@ -180,10 +208,18 @@ def _other_of_two(table: CellTable, photos: int) -> list[int]:
     return [other] if any(count > 1 for count in table.column(other).values()) else []
 
 
-def _check_required(table: CellTable, has_tags: bool, has_photos: bool) -> None:
+def _check_required(
+    table: CellTable, has_tags: bool, has_photos: bool, presence: PresenceColumns
+) -> None:
     """Raise DataError where a table lacks the column of tags or of photos."""
     if has_tags and has_photos:
         return
+    if has_photos and presence.outlines:
+        raise DataError(
+            f"{table.header[presence.outlines[0]]!r} has outlines, but no column names their class",
+            where=table.path,
+            fix="Add a column `tags` with the name of the class, empty where there is no outline.",
+        )
     wanted = "image" if has_tags else "tags"
     lacks = "`image` or `id`" if has_tags else "`tags`"
     close = difflib.get_close_matches(
@@ -225,7 +261,12 @@ def _misspelled(table: CellTable, used: Collection[int]) -> list[DataProblem]:
     return problems
 
 
-def _remarks(table: CellTable, found: dict[str, list[int]], classes: Collection[int]) -> list[str]:
+def _remarks(
+    table: CellTable,
+    found: dict[str, list[int]],
+    classes: Collection[int],
+    presence: PresenceColumns,
+) -> list[str]:
     """Return what other names than the documented ones were read as, and what was not read."""
     names = table.header
     guessed = [
@@ -237,7 +278,8 @@ def _remarks(table: CellTable, found: dict[str, list[int]], classes: Collection[
     remarks = [f"columns read: {', '.join(guessed)}"] if guessed else []
     if classes:
         remarks.append(f"columns of 0 and 1 are classes: {_quoted([names[i] for i in classes])}")
-    used = {*_used(found), *classes}
+    used = {*_used(found), *classes, *presence.columns}
+    remarks += presence_remarks(table, presence)
     other = [name for index, name in enumerate(names) if name and index not in used]
     return remarks + ([f"columns not read: {_quoted(other)}"] if other else [])
 

@@ -32,11 +32,15 @@ class JoinedRows(NamedTuple):
     remarks: tuple[str, ...]
 
 
-def join_rows(rows: Sequence[TagRow]) -> JoinedRows:
+def join_rows(rows: Sequence[TagRow], *, may_be_empty: bool = False) -> JoinedRows:
     """Join the rows of each photo: it has the tags of all its lines.
 
     Lines of one photo with different splits or masks are errors; that some lines have no tag or
     several is a warning, since the table then isn't one of one tag per line.
+
+    Args:
+        rows: the lines.
+        may_be_empty: a line without a tag says that the photo doesn't show one.
     """
     rows, remarks = _named_by_image(rows)
     lines: dict[tuple[str, str], list[TagRow]] = {}
@@ -47,7 +51,9 @@ def join_rows(rows: Sequence[TagRow]) -> JoinedRows:
     if repeated:
         shown = first_few((_describe(own) for own in repeated), 3)
         message = f"several lines of one photo are read as one, with all their tags: {shown}"
-        if all(len(row.tags) == 1 for own in repeated for row in own):
+        if all(
+            len(row.tags) == 1 or (may_be_empty and not row.tags) for own in repeated for row in own
+        ):
             remarks += (message,)
         else:
             fix = "write one line per photo with all its tags, or one line per tag"

@@ -8,8 +8,9 @@
 
 The header has ``tags`` and ``id`` or ``image`` (or both), and may have ``split`` and ``mask``; see
 `headers` for other names, `formats.csv_table` for other separators than the comma, and `tags` for
-what separates several tags. There may be a column for each class instead (see `one_hot`). An empty
-cell of tags means background only.
+what separates several tags. There may be a column for each class instead (see `one_hot`), or one
+that says whether a line's tag is shown (see `presence`). An empty cell of tags means background
+only.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from tag2mask.data.layouts.ids import normalize_path, without_suffix
 from tag2mask.data.layouts.tables.doubts import TaggedCell, tag_doubts
 from tag2mask.data.layouts.tables.flags import flag_of
 from tag2mask.data.layouts.tables.headers import Columns, find_columns
+from tag2mask.data.layouts.tables.presence import split_pairs
 from tag2mask.data.layouts.tables.rows import TagRow, join_rows
 from tag2mask.data.layouts.tables.tags import COMMAS, TagStyle, find_style, tags_of_cell
 from tag2mask.errors import counted
@@ -58,7 +60,7 @@ def read_tag_table(
     Raises:
         DataError: unreadable, empty, or a header without the required columns.
     """
-    table = read_csv_table(path, name)
+    table = split_pairs(read_csv_table(path, name))
     columns = find_columns(table)
     cells = (cell for index in columns.tags for cell in table.cells(index))
     style = find_style(
@@ -78,7 +80,7 @@ def read_tag_table(
     remarks = columns.remarks
     if any(len(tags.bare if style.by_spaces else tags.names) > 1 for _, tags in reader.tagged):
         remarks += (f"several tags in a cell are separated by {style.describe()}",)
-    joined = join_rows(rows)
+    joined = join_rows(rows, may_be_empty=bool(columns.presence.columns))
     remarks += joined.remarks
     return TagTable(
         joined.rows, (*problems, *joined.problems), remarks, table.name, columns.guessed_tags
@@ -137,6 +139,8 @@ class _LineReader:
 
     def _tags(self, cells: Sequence[str], where: str) -> tuple[str, ...] | DataProblem:
         """Return a line's tags, or why they can't be used."""
+        if not self._columns.presence.shows(cells):
+            return ()
         names = [
             self._table.header[index]
             for index in self._columns.classes
