@@ -179,7 +179,7 @@ def test_published_batches_are_the_authors(folder: Path, tmp_path: Path, index: 
     def contrast(photo: Image.Image) -> Image.Image:
         return ImageEnhance.Contrast(photo).enhance(0.6)
 
-    photos.photos.jitter = contrast  # type: ignore[assignment]
+    photos.photos.draw_jitter = lambda seed: contrast  # type: ignore[method-assign]
     jittered = np.asarray(contrast(Image.open(sample.image)))
     found = set()
     for epoch in range(6):

@@ -121,6 +121,11 @@ def test_auto_falls_back_to_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Runtime.start(device="auto", workers=0, threads=1).device == CPU
 
 
+def test_on_a_cpu_no_processes_read_photos_unless_asked_for() -> None:
+    assert Runtime.start(device="cpu", threads=1).workers == 0
+    assert Runtime.start(device="cpu", threads=1, workers=3).workers == 3
+
+
 def test_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_precision("32", CPU) is torch.float32
     assert resolve_precision("bf16", CPU) is torch.bfloat16

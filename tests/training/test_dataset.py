@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tag2mask.data.images import read_image
 from tag2mask.data.index import Sample
 from tag2mask.errors import DataError, RecipeError
 from tag2mask.training.augmentation import Augmentation, CropWindow
@@ -87,6 +89,25 @@ def test_items_do_not_change_the_global_random_state(samples: list[Sample]) -> N
     before = torch.get_rng_state()
     photos_of(samples)[(0, 0)]
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_items_are_the_same_in_many_threads(samples: list[Sample]) -> None:
+    photos = photos_of(samples)
+    addresses = [(epoch, index) for epoch in range(6) for index in range(len(samples))]
+    alone = [photos[address][0] for address in addresses]
+    with ThreadPoolExecutor(8) as pool:
+        together = [item[0] for item in pool.map(photos.__getitem__, addresses)]
+    assert all(torch.equal(one, other) for one, other in zip(alone, together, strict=True))
+
+
+def test_colors_are_jittered_as_by_torchvision(samples: list[Sample]) -> None:
+    photos = photos_of(samples, replace(JITTER, mean=(0.0,) * 3, std=(1.0,) * 3, jitter_photo=True))
+    image, valid, crop = photos.cropped((2, 1))
+    torch.manual_seed(int(np.random.default_rng((0, 2, 1)).integers(2**62)))
+    resized = read_image(samples[1].image).resize(crop.size, Image.Resampling.BICUBIC)
+    wanted = crop.cut(photos.jitter(resized), Image.Resampling.BICUBIC)
+    expected = torch.from_numpy(np.asarray(wanted, np.float32) / 255).permute(2, 0, 1)
+    assert valid.any() and torch.equal(image[:, crop.rows, crop.columns], expected)
 
 
 def test_augmentation_differs_between_epochs_photos_and_seeds(samples: list[Sample]) -> None:

@@ -304,7 +304,8 @@ class RuntimeSettings(Section):
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     devices: Annotated[Integer, Field(ge=1, le=MOST_PROCESSES)] = 1
-    workers: Annotated[Integer, Field(ge=0, le=MOST_PROCESSES)] = 2
-    """Number of processes that read photos."""
+    workers: Annotated[Integer, Field(ge=0, le=MOST_PROCESSES)] | None = None
+    """Number of processes that read photos for a training. 0: threads of the training read a batch
+    between two steps; null: 2 with a GPU, else 0."""
     threads: Annotated[Integer, Field(ge=0, le=MOST_THREADS)] = 0
     """CPU threads of the network; 0: one per core."""

@@ -44,7 +44,7 @@ class Runtime:
         *,
         device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
         devices: int = 1,
-        workers: int = 2,
+        workers: int | None = None,
         threads: int = 0,
     ) -> Runtime:
         """Select the devices and, for several, start the other processes.
@@ -54,7 +54,8 @@ class Runtime:
         Args:
             device: kind of device; auto: CUDA, else MPS, else the CPU.
             devices: number of devices; more than one trains with DDP.
-            workers: processes that read photos.
+            workers: processes that read photos for a training; 0: threads of the training read
+                them between two steps; None: 0 on a CPU, whose cores the network needs, else 2.
             threads: CPU threads of the network; 0: ``OMP_NUM_THREADS``, else one per core, shared
                 among the ranks.
 
@@ -83,7 +84,7 @@ class Runtime:
             leave_group_at_exit()
         # After the launch, which sets its own number.
         torch.set_num_threads(threads or max(1, processors() // (devices if kind == "cpu" else 1)))
-        return cls(fabric, workers)
+        return cls(fabric, (0 if kind == "cpu" else 2) if workers is None else workers)
 
     @property
     def device(self) -> torch.device:

@@ -7,8 +7,10 @@ samples have no path to a mask.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -21,6 +23,7 @@ from torchvision.transforms import v2
 from tag2mask.data.images import read_image
 from tag2mask.data.index import Sample
 from tag2mask.errors import Tag2MaskError
+from tag2mask.runtime.threads import MAX_THREADS, processors
 from tag2mask.training.augmentation import Augmentation, CropWindow
 from tag2mask.training.sampler import StepBatchSampler
 
@@ -28,6 +31,9 @@ TaggedItem = tuple[Tensor, Tensor, Tensor, str]
 """Image (3, h, w), tags (C,), valid (h, w) and id of one photo; see `TaggedBatch`."""
 
 BatchT = TypeVar("BatchT")
+
+_TORCH_GENERATOR = Lock()
+"""Held while a photo's color jitter is drawn from torch's generator, which all threads share."""
 
 
 @dataclass(frozen=True)
@@ -104,14 +110,9 @@ class TrainingDataset(Dataset[TaggedItem]):
     def cropped(self, address: tuple[int, int]) -> tuple[Tensor, Tensor, CropWindow]:
         """Return image (3, s, s), valid mask (s, s) and the crop that they were taken from."""
         epoch, index = address
+        sample, settings = self.samples[index], self.augmentation
         rng = np.random.default_rng((self.seed, epoch, index))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(rng.integers(2**62)))
-            return self._crop(self.samples[index], rng)
-
-    def _crop(self, sample: Sample, rng: np.random.Generator) -> tuple[Tensor, Tensor, CropWindow]:
-        """Resize, flip, crop, jitter the colors, normalize, and pad."""
-        settings = self.augmentation
+        jitter = self.draw_jitter(int(rng.integers(2**62)))
         if settings.long_side is None:
             long_side = max(sample.size)
         else:
@@ -124,20 +125,35 @@ class TrainingDataset(Dataset[TaggedItem]):
         side = settings.crop
         crop = CropWindow.draw((width, height), side, rng)
         if settings.jitter_photo:
-            photo = self.jitter(photo.resize(crop.size, Image.Resampling.BICUBIC))
+            photo = jitter(photo.resize(crop.size, Image.Resampling.BICUBIC))
             part = crop.cut(photo, Image.Resampling.BICUBIC)
         else:
-            part = self.jitter(crop.cut(photo, Image.Resampling.BICUBIC))
-        pixels = torch.from_numpy(np.asarray(part, dtype=np.float32) / 255).permute(2, 0, 1)
-        mean = torch.tensor(settings.mean)[:, None, None]
-        std = torch.tensor(settings.std)[:, None, None]
-        image = torch.zeros(3, side, side)
+            part = jitter(crop.cut(photo, Image.Resampling.BICUBIC))
+        # NumPy, since torch would start threads of its own in each thread that reads photos.
+        mean, std = (np.array(s, np.float32)[:, None, None] for s in (settings.mean, settings.std))
+        pixels = (np.asarray(part, dtype=np.float32) / 255).transpose(2, 0, 1)
+        image = np.zeros((3, side, side), np.float32)
         if settings.black_padding:
             image -= mean / std
-        valid = torch.zeros(side, side, dtype=torch.bool)
+        valid = np.zeros((side, side), np.bool_)
         image[:, crop.rows, crop.columns] = (pixels - mean) / std
         valid[crop.rows, crop.columns] = True
-        return image, valid, crop
+        return torch.from_numpy(image), torch.from_numpy(valid), crop
+
+    def draw_jitter(self, seed: int) -> Callable[[Image.Image], Image.Image]:
+        """Return a color jitter whose strengths and order are drawn from a seed.
+
+        torchvision draws them from torch's generator, which is restored afterwards.
+        """
+        generator = torch.default_generator
+        with _TORCH_GENERATOR:
+            state = generator.get_state()
+            try:
+                generator.manual_seed(seed)
+                drawn = self.jitter.make_params([])
+            finally:
+                generator.set_state(state)
+        return lambda image: self.jitter.transform(image, drawn)
 
 
 class EpochDataset(Protocol):
@@ -160,7 +176,7 @@ def training_loader(
     Args:
         photos: the dataset.
         batches: indices of each batch.
-        workers: number of processes that read photos; 0: this process reads them.
+        workers: number of processes that read photos; 0: see `step_loader`.
         pin_memory: whether batches are in page-locked memory, for copies to a GPU.
     """
     return step_loader(photos, batches, collate_tagged, workers=workers, pin_memory=pin_memory)
@@ -174,16 +190,38 @@ def step_loader(
     workers: int,
     pin_memory: bool = False,
 ) -> Iterable[BatchT]:
-    """Load items of any dataset; ``collate`` gets an `UnreadablePhoto` for a failed item."""
+    """Load items of any dataset; ``collate`` gets an `UnreadablePhoto` for a failed item.
+
+    With ``workers=0`` threads of this process read a batch when it is asked for, and wait while the
+    network computes. On a CPU that is faster than processes that read ahead: the threads of a
+    network wait for the slowest one, so each photo read at the same time delays all of them.
+    """
+    items = _ErrorsAsItems(photos)
+    if not workers:
+        return _read_when_asked(items, batches, collate, pin_memory=pin_memory)
     loader: DataLoader[BatchT] = DataLoader(
-        _ErrorsAsItems(photos),
+        items,
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=collate,
         pin_memory=pin_memory,
-        prefetch_factor=4 if workers else None,
+        prefetch_factor=4,
     )
     return loader
+
+
+def _read_when_asked(
+    items: Dataset[Any],
+    batches: StepBatchSampler,
+    collate: Callable[[Sequence[Any]], BatchT],
+    *,
+    pin_memory: bool,
+) -> Iterator[BatchT]:
+    """Yield the batches, each read by threads after the one before was used."""
+    with ThreadPoolExecutor(min(processors(), MAX_THREADS)) as pool:
+        for addresses in batches:
+            batch: Any = collate(list(pool.map(items.__getitem__, addresses)))
+            yield batch.pin_memory() if pin_memory else batch
 
 
 class _ErrorsAsItems(Dataset[Any]):

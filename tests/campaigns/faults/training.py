@@ -62,14 +62,14 @@ FAULTS = [
         ("training/test_dataset.py::test_half_of_the_photos_are_flipped",),
     ),
     Fault(
-        "training.dataset.TrainingDataset._crop",
+        "training.dataset.TrainingDataset.cropped",
         "the largest long side is never drawn",
         "settings.long_side[1] + 1",
         "max(settings.long_side[0] + 1, settings.long_side[1])",
         ("training/test_dataset.py::test_both_ends_of_every_range_are_drawn",),
     ),
     Fault(
-        "training.dataset.TrainingDataset._crop",
+        "training.dataset.TrainingDataset.cropped",
         "padding is normalized black",
         "if settings.black_padding:",
         "if not settings.black_padding:",
@@ -160,7 +160,7 @@ FAULTS = [
         ("training/test_optim.py",),
     ),
     Fault(
-        "training.dataset.TrainingDataset._crop",
+        "training.dataset.TrainingDataset.cropped",
         "the random factor of the long side is not used",
         "round(long_side * rng.uniform(*settings.scale))",
         "round(long_side * (0 * rng.uniform(*settings.scale) + 1))",
