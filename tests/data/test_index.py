@@ -1,5 +1,6 @@
 """The prepared index: round trips, fingerprints and damaged files."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,9 @@ def test_round_trip(tmp_path_factory, parts, tags, size):
     write_source(folder, "csv", root)
     write_index(folder, "train", [sample, sample], root)
     assert read_index(folder, "train") == [sample, sample]
+    grouped = replace(sample, group=parts[0])
+    write_index(folder, "val", [grouped], root)
+    assert read_index(folder, "val") == [grouped]
 
 
 def test_moved_data_folder_moves_every_photo(tmp_path):

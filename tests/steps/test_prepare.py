@@ -118,6 +118,19 @@ def test_a_second_run_changes_nothing_and_reads_no_photo(data, tmp_path, sizes_r
     assert _files(tmp_path / "out") == before and sizes_read == []
 
 
+def test_groups_are_in_the_index_and_may_change(data, tmp_path):
+    def write(group: str) -> None:
+        rows = [f"{id},{rest},{group}\n" for id, rest in ROWS.items()]
+        (data / "tags.csv").write_text("id,tags,split,group\n" + "".join(rows))
+
+    write("")
+    first = prepare(data, Prepare(), tmp_path / "out")
+    write("p1")
+    second = prepare(data, Prepare(), tmp_path / "out")
+    assert [s.group for s in read_index(second.path, "train")] == ["p1"] * 3
+    assert second.fingerprint == first.fingerprint
+
+
 def test_changed_data_is_refused_in_numbers(data, tmp_path):
     done = prepare(data, Prepare(), tmp_path / "out")
     before = _files(done.path)

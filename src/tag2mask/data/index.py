@@ -35,6 +35,7 @@ class Sample:
         size: (h, w) px, upright (after EXIF orientation).
         tags: sorted tag ids; () = background only.
         stamp: ``<bytes>-<mtime_ns>``, which differs once the photo is changed.
+        group: photos of one group are never divided between the splits; empty: the photo is alone.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Sample:
     size: tuple[int, int]
     tags: tuple[int, ...]
     stamp: str
+    group: str = ""
 
 
 def group_of(sample: Sample) -> str:
@@ -77,7 +79,7 @@ def write_index(folder: Path, split: Split, samples: Iterable[Sample], root: Pat
                 "size": sample.size,
                 "tags": sample.tags,
                 "stamp": sample.stamp,
-            }
+            } | ({"group": sample.group} if sample.group else {})
 
     _write_lines(folder / f"{split}.jsonl", rows())
 
@@ -113,6 +115,7 @@ def _sample(row: Any, root: Path) -> Sample:
         size=(height, width),
         tags=tags,
         stamp=_text(row["stamp"]),
+        group=_text(row.get("group", "")),
     )
 
 

@@ -49,6 +49,8 @@ class InventoryEntry(NamedTuple):
     mask_stamp: str = ""
     where: str = ""
     """File and line that names the photo."""
+    group: str = ""
+    """Photos of one part or place, for example; empty: the photo is alone."""
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,14 @@ def measure_photos(
             assert entry.image is not None
             tags = tuple(sorted({tag_ids[tag] for tag in entry.tags if tag in tag_ids}))
             samples[entry.split].append(
-                Sample(entry.id, inventory.root / entry.image, found.size, tags, entry.stamp)
+                Sample(
+                    entry.id,
+                    inventory.root / entry.image,
+                    found.size,
+                    tags,
+                    entry.stamp,
+                    entry.group,
+                )
             )
             if found.misfit:
                 misfits.append(found.misfit)

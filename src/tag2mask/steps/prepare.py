@@ -103,6 +103,11 @@ class PreparePlan:
         return self.before is not None and self.before.masks != self.masks
 
     @property
+    def groups_changed(self) -> bool:
+        """Whether the index in the folder names other groups."""
+        return self.before is not None and _groups(self.before.samples) != _groups(self.samples)
+
+    @property
     def counts(self) -> dict[str, int]:
         """Counts for the manifest."""
         return {split: len(self.samples[split]) for split in SPLITS} | {
@@ -274,13 +279,18 @@ def write_prepared(plan: PreparePlan, section: Prepare, out: Path) -> PreparedDa
         return step.finish(counts=plan.counts, metrics=plan.metrics, skipped=plan.skipped)
 
 
+def _groups(samples: Samples) -> dict[str, str]:
+    return {s.id: s.group for split in SPLITS for s in samples[split] if s.group}
+
+
 def _is_written(plan: PreparePlan, manifest: Manifest) -> bool:
-    """Return whether a complete folder holds the plan; masks and warnings may change alone."""
+    """Return whether a complete folder holds the plan; it may differ in masks, groups, warnings."""
     before = plan.before
     return (
         before is not None
         and before.root == plan.inventory.root
         and not plan.masks_changed
+        and not plan.groups_changed
         and manifest.counts == plan.counts
         and manifest.metrics == plan.metrics
         and manifest.skipped == plan.skipped

@@ -68,7 +68,8 @@ def read_csv(folder: Path, options: SourceOptions) -> Inventory:
         mask = files.mask(row, problems)
         used.update(file.path for file in (photo, mask) if file is not None)
         if split is not None:
-            entries.append(inventory_entry(row.id, split, row.tags, photo, mask, row.where))
+            entry = inventory_entry(row.id, split, row.tags, photo, mask, row.where)
+            entries.append(entry._replace(group=row.group))
     if not used and entries and _may_be_stray(root):
         raise _no_photo(table, files.lookup)
     problems += rule.problems({row.id for row in table.rows})

@@ -121,3 +121,21 @@ def test_headers_that_cannot_be_read(tmp_path, text, message):
     with pytest.raises(DataError, match=r"tags\.csv") as caught:
         read(tmp_path, text)
     assert message in str(caught.value)
+
+
+def test_groups_are_read_unless_they_are_a_class(tmp_path):
+    table = read(tmp_path, "id,tags,group\na,dog,p1\nb,cat,p1\nc,,\n")
+    assert [row.group for row in table.rows] == ["p1", "p1", ""]
+    table = read(tmp_path, "id,dog,group\na,1,0\nb,0,1\n")
+    assert [(row.tags, row.group) for row in table.rows] == [(("dog",), ""), (("group",), "")]
+    [problem] = read(tmp_path, 'id,tags,group\na,dog,"p\x07"\n').problems
+    assert "unprintable" in problem.message and not problem.warning
+
+
+def test_columns_of_defects_are_tags_unless_they_count(tmp_path):
+    table = read(tmp_path, "image,Fehler,lot\na.jpg,Kratzer,1\nb.jpg,Delle,1\n")
+    assert [row.tags for row in table.rows] == [("Kratzer",), ("Delle",)]
+    table = read(tmp_path, "image,defects,label\na.jpg,2,dent\nb.jpg,3,dent\n")
+    assert [row.tags for row in table.rows] == [("dent",), ("dent",)]
+    with pytest.raises(DataError, match="lacks `tags`"):
+        read(tmp_path, "image,defects,lot\na.jpg,2,k1\nb.jpg,3,k2\n")

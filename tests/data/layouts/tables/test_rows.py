@@ -36,6 +36,10 @@ def test_lines_that_are_not_one_per_tag_are_a_warning(tmp_path, cell):
     ("lines", "message"),
     [
         (
+            "a,dog,train,,p\na,dog,train,,q\n",
+            "photo 'a' has group 'p' in tags.csv line 2 and 'q'",
+        ),
+        (
             "a,dog,train,\na,dog,test,\n",
             "photo 'a' has split 'train' in tags.csv line 2 and 'test'",
         ),
@@ -44,7 +48,7 @@ def test_lines_that_are_not_one_per_tag_are_a_warning(tmp_path, cell):
     ],
 )
 def test_lines_that_disagree_are_errors(tmp_path, lines, message):
-    [problem] = read(tmp_path, f"id,tags,split,mask\n{lines}").problems
+    [problem] = read(tmp_path, f"id,tags,split,mask,group\n{lines}").problems
     assert not problem.warning and message in problem.message
 
 

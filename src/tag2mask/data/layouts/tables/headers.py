@@ -1,8 +1,8 @@
 """What the columns of a table hold, by their names, and where these leave it open, by their cells.
 
-The documented names are ``image``, ``id``, ``tags``, ``split`` and ``mask``. Tables of other tools
-call them ``file_name``, ``labels`` or ``Class``; such a name is taken where exactly one column can
-be meant. Case, spaces and punctuation don't matter.
+The documented names are ``image``, ``id``, ``tags``, ``split``, ``mask`` and ``group``. Tables of
+other tools call them ``file_name``, ``labels`` or ``Class``; such a name is taken where exactly one
+column can be meant. Case, spaces and punctuation don't matter.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from tag2mask.data.inventory import DataProblem
 from tag2mask.data.layouts.ids import without_suffix
-from tag2mask.data.layouts.tables.flags import flag_of
+from tag2mask.data.layouts.tables.flags import count_of, flag_of
 from tag2mask.data.layouts.tables.one_hot import ClassColumns, find_class_columns
 from tag2mask.data.layouts.tables.presence import (
     PresenceColumns,
@@ -33,6 +33,11 @@ _ONE_NAME = frozenset(
 """Columns with one name per cell: a space in it is part of the name."""
 _TOPICS = frozenset({"klasse", "species", "defect", "finding", "findinglabels", "diagnosis"})
 """Columns of tags unless there are others, or they are true and false: `defect` may be a class."""
+_TOPICS_OR_COUNTS = frozenset(
+    {"defects", "defecttype", "defecttypes", "defectcode", "findings", "faults", "fault"}
+    | {"fehler", "fehlerart", "fehlertyp", "defekt", "defekte", "mangel", "mängel"}
+)
+"""The same, unless they have numbers only: `defects` may count them."""
 _NUMBERS_OF_CLASSES = frozenset({"classid", "labelid", "categoryid"})
 """Columns of tags where nothing else has the names."""
 _SEVERAL_NAMES = frozenset(
@@ -48,6 +53,7 @@ _NAMES = {
     "tags": _ONE_NAME | _SEVERAL_NAMES,
     "split": frozenset({"split"}),
     "mask": frozenset({"mask", "masks", "maskpath", "maskfile", "maskfilename", "maskname"}),
+    "group": frozenset({"group"}),
 }
 """Names of columns, in lower case and without punctuation."""
 _NUMBERED = re.compile(r"([a-z]+)\d+")
@@ -71,6 +77,7 @@ class Columns(NamedTuple):
     remarks: tuple[str, ...]
     guessed_tags: bool
     """No name says that the column of tags is one; it is the other one of two."""
+    group: int | None = None
 
     @property
     def required(self) -> int:
@@ -78,24 +85,33 @@ class Columns(NamedTuple):
         return max(i for i in (self.image, self.id, *self.tags[:1]) if i is not None)
 
 
-def find_columns(table: CellTable) -> Columns:
+def find_columns(table: CellTable, photos: int | None = None) -> Columns:
     """Find the columns of a table.
+
+    Args:
+        table: the table.
+        photos: the column that names the photos; None: found by its name or its cells.
 
     Raises:
         DataError: a required column is missing, or several columns may be meant.
     """
     found = {role: _candidates(table, role) for role in _NAMES}
-    if not found["image"] and not found["id"]:
+    if photos is not None:
+        found = {role: [i for i in own if i != photos] for role, own in found.items()}
+        found |= {"image": [], "id": [photos]}
+    elif not found["image"] and not found["id"]:
         found["image"] = _photo_columns(table)
-    photos = found["image"] or found["id"]
+    named = found["image"] or found["id"]
     split = _split_columns(table, found)
+    if not found["tags"]:  # a class may be called `group`
+        found["group"] = [i for i in found["group"] if None in map(flag_of, table.column(i))]
     presence = find_presence(table, _used(found))
     classes, guessed = ClassColumns((), ()), False
-    if photos and not found["tags"]:
-        classes, found["tags"], guessed = _unnamed_tags(table, _used(found), photos[0], presence)
+    if named and not found["tags"]:
+        classes, found["tags"], guessed = _unnamed_tags(table, _used(found), named[0], presence)
     if classes.indices:
         presence = PresenceColumns()
-    _check_required(table, bool(found["tags"] or classes.indices), bool(photos), presence)
+    _check_required(table, bool(found["tags"] or classes.indices), bool(named), presence)
     for role, columns in found.items():
         if len(columns) > 1 and role != "split" and not _are_numbered(table, columns):
             raise _ambiguous(table, role, columns)
@@ -114,6 +130,7 @@ def find_columns(table: CellTable) -> Columns:
         (*classes.problems, *_misspelled(table, used), *low_scores(table, used)),
         tuple(_remarks(table, found, classes.indices, presence)),
         guessed,
+        one["group"],
     )
 
 
@@ -162,7 +179,7 @@ def _candidates(table: CellTable, role: str) -> list[int]:
         found = [
             i
             for i, name in enumerate(table.header)
-            if _base(name) in _TOPICS and None in map(flag_of, table.column(i))
+            if _base(name) in _TOPICS | _TOPICS_OR_COUNTS and _may_be_topic(table, i)
         ]
     if role == "tags" and len(found) > 1 and _are_numbered(table, found):
         flags = all(flag_of(cell) is not None for i in found for cell in table.column(i))
@@ -172,6 +189,14 @@ def _candidates(table: CellTable, role: str) -> list[int]:
         names = [i for i in found if not all(c.isdecimal() for c in table.column(i))]
         return names if len(names) == 1 else found
     return found
+
+
+def _may_be_topic(table: CellTable, index: int) -> bool:
+    """Return whether the cells of a column may be tags by what they are."""
+    texts = [text for text in table.column(index) if flag_of(text) is None]
+    if _base(table.header[index]) in _TOPICS_OR_COUNTS:
+        texts = [text for text in texts if count_of(text) is None]
+    return bool(texts)
 
 
 def _base(name: str) -> str:

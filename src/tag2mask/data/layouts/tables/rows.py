@@ -22,6 +22,8 @@ class TagRow(NamedTuple):
     mask: str
     where: str
     """File and line, for messages."""
+    group: str = ""
+    """Photos of one group are never divided between training and validation; empty: alone."""
 
 
 class JoinedRows(NamedTuple):
@@ -35,8 +37,8 @@ class JoinedRows(NamedTuple):
 def join_rows(rows: Sequence[TagRow], *, may_be_empty: bool = False) -> JoinedRows:
     """Join the rows of each photo: it has the tags of all its lines.
 
-    Lines of one photo with different splits or masks are errors; that some lines have no tag or
-    several is a warning, since the table then isn't one of one tag per line.
+    Lines of one photo with different splits, masks or groups are errors; that some lines have
+    no tag or several is a warning, since the table then isn't one of one tag per line.
 
     Args:
         rows: the lines.
@@ -67,18 +69,20 @@ def _joined(rows: Sequence[TagRow]) -> TagRow:
         return rows[0]
     tags = dict.fromkeys(tag for row in rows for tag in row.tags)
     mask = next((row.mask for row in rows if row.mask), "")
-    return rows[0]._replace(tags=tuple(tags), mask=mask)
+    group = next((row.group for row in rows if row.group), "")
+    return rows[0]._replace(tags=tuple(tags), mask=mask, group=group)
 
 
 def _conflicts(rows: Sequence[TagRow]) -> list[DataProblem]:
-    """Return a problem where the lines of a photo disagree on its split or mask."""
+    """Return a problem where the lines of a photo disagree on its split, mask or group."""
     problems = []
     for row in rows[1:]:
         for what, own, other in (
             ("split", rows[0].split or "train", row.split or "train"),
             ("mask", rows[0].mask or row.mask, row.mask or rows[0].mask),
+            ("group", rows[0].group or row.group, row.group or rows[0].group),
         ):
-            if own != other and (what == "mask" or _plain(own) != _plain(other)):
+            if own != other and (what != "split" or _plain(own) != _plain(other)):
                 problems.append(
                     DataProblem(
                         f"photo {row.id!r} has {what} {own!r} in {rows[0].where} and {other!r} in "
