@@ -30,7 +30,7 @@ from tag2mask.data.index import (
     read_mask_paths,
 )
 from tag2mask.evaluation.tables import format_scores
-from tag2mask.maps.background_choice import BackgroundThreshold, kept_background_threshold
+from tag2mask.maps.background_choice import BackgroundThreshold
 from tag2mask.pipeline.status import status
 from tag2mask.recipe.loading import dump_recipe, load_recipe
 from tag2mask.recipe.sections import Evaluate, PseudoMasks, Report
@@ -42,6 +42,7 @@ from tag2mask.report.sections.runs import recipe_section, timing_section, traini
 from tag2mask.report.sections.scored_runs import ScoredRun
 from tag2mask.report.sections.scores import curve_section, numbers_section
 from tag2mask.report.sections.stages import stage_section
+from tag2mask.steps.background_threshold import kept_background_threshold
 from tag2mask.steps.evaluate import evaluate
 from tag2mask.steps.pseudo_masks import pseudo_masks
 from tag2mask.steps.report import report

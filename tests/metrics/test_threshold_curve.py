@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tag2mask.maps.background import labels_from_scores
 from tag2mask.metrics.confusion import Confusion
-from tag2mask.metrics.threshold_curve import ThresholdCurve
+from tag2mask.metrics.threshold_curve import ThresholdCurve, max_and_argmax
 
 CLASSES = 5
 
@@ -117,3 +117,14 @@ def test_a_value_outside_the_classes_fails_an_assertion():
     curve = ThresholdCurve.empty(2, [0.5])
     with pytest.raises(AssertionError, match="outside the class list"):
         curve.add(np.full((2, 2), 9, np.uint8), [0], np.zeros((1, 2, 2), np.float32))
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6))
+@settings(max_examples=25, deadline=None)
+def test_max_and_argmax(seed, k):
+    scores = np.random.default_rng(seed).integers(0, 4, (k, 5, 6)).astype(np.float32) / 4
+    before = scores.copy()
+    best, winner = max_and_argmax(scores)
+    np.testing.assert_array_equal(best, scores.max(axis=0))
+    np.testing.assert_array_equal(winner, scores.argmax(axis=0))
+    np.testing.assert_array_equal(scores, before)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_backbone import corner, padded, random
 
-from tag2mask.nn.masked_resize import cells_inside, global_average, resize
+from tag2mask.nn.masked_resize import cells_inside, global_average, resize, resized_average
 
 pytestmark = pytest.mark.smoke
 
@@ -93,3 +93,19 @@ def test_padding_never_leaks_into_the_average(h: int, w: int, down: int, right: 
 def test_average_without_valid_positions_is_0() -> None:
     average = global_average(random(1, 2, 3, 3), torch.zeros(1, 3, 3, dtype=torch.bool))
     assert not average.any()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    st.booleans(),
+)
+def test_average_without_resizing(h: int, w: int, size: tuple[int, int], masked: bool) -> None:
+    torch.manual_seed(h * 10 + w)
+    maps = torch.randn(2, 3, h, w)
+    valid = torch.rand(2, 12, 12) > 0.3 if masked else None
+    inside = None if valid is None else cells_inside(valid, size)
+    expected = global_average(resize(maps, size, valid), inside)
+    torch.testing.assert_close(resized_average(maps, size, valid), expected, atol=1e-5, rtol=1e-4)

@@ -15,6 +15,7 @@ from toy_backbone import corner, padded, random
 
 from tag2mask.nn.mean import Mean
 from tag2mask.seam import losses
+from tag2mask.seam.objective import present_channels
 
 pytestmark = pytest.mark.smoke
 
@@ -232,3 +233,44 @@ def test_the_extreme_share_is_that_of_sorted_rows(
     found.total.backward()
     assert values.grad is not None and not values.grad[~counted].any()
     torch.testing.assert_close(values.grad.sum(dim=1), torch.tensor(kept).double())
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.lists(st.booleans(), min_size=6, max_size=6), min_size=1, max_size=4)
+    .map(torch.tensor)
+    .map(Tensor.float),
+    st.booleans(),
+    st.sampled_from([0.05, 0.2, 0.7, 1.0]),
+    SEEDS,
+)
+def test_maps_of_present_channels_give_the_same_terms(
+    tags: Tensor, masked: bool, top: float, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    batch, classes = tags.shape
+    present = torch.cat([torch.ones(batch, 1), tags], dim=1)[:, :, None, None]
+    one, other = (torch.rand(batch, classes + 1, 5, 4) * present for _ in range(2))
+    valid = torch.rand(batch, 5, 4) > 0.3 if masked else None
+    channels = present_channels(tags)
+
+    def kept(maps: Tensor) -> Tensor:
+        return maps.gather(1, channels[:, :, None, None].expand(-1, -1, 5, 4))
+
+    few = tags.gather(1, channels[:, 1:] - 1)
+    pairs = [
+        (
+            losses.equivariance(one, other, tags, valid),
+            losses.equivariance(kept(one), kept(other), few, valid, num_classes=classes),
+        ),
+        (
+            losses.cross_equivariance(one, other, tags, top=top, valid=valid),
+            losses.cross_equivariance(
+                kept(one), kept(other), few, top=top, valid=valid, num_classes=classes
+            ),
+        ),
+        (losses.min_pooling(one, tags, valid), losses.min_pooling(kept(one), few, valid)),
+    ]
+    for full, part in pairs:
+        assert part.count == full.count
+        assert part.total.item() == pytest.approx(full.total.item(), abs=1e-4)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 from toy_backbone import PointwiseBackbone, corner, random
 
@@ -19,6 +21,7 @@ from tag2mask.seam.objective import (
     PUBLISHED_WEIGHTS,
     ObjectiveSettings,
     SeamObjective,
+    present_channels,
 )
 from tag2mask.seam.pcm import PUBLISHED_PCM, PcmSettings
 from tag2mask.seam.transform import ViewTransform
@@ -266,3 +269,18 @@ def test_each_map_is_normalized_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(losses, "max_norm", recorded)
     siamese(image, TAGS, ALL, VIEWS["rescaled"])
     assert len(normalized) == 4  # plain and refined of both views
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.lists(st.booleans(), min_size=6, max_size=6), min_size=1, max_size=4)
+    .map(torch.tensor)
+    .map(Tensor.float)
+)
+def test_present_channels_are_background_and_every_tag(tags: Tensor) -> None:
+    channels = present_channels(tags)
+    assert channels.shape == (len(tags), 1 + max(1, int(tags.sum(1).max())))
+    assert (channels[:, 1:] > channels[:, :-1]).all() and not channels[:, 0].any()
+    assert channels.max() <= tags.shape[1]
+    for row, kept in zip(tags, channels, strict=True):
+        assert set((row.nonzero().flatten() + 1).tolist()) <= set(kept.tolist())

@@ -202,9 +202,9 @@ def test_the_crf_uses_the_background_threshold_in_use(scene, seam, one_rank) -> 
             if found.tags:
                 with Image.open(sample.image) as photo:
                     crf = DenseCrf(np.asarray(photo), settings)
-                rivals = with_background(found.full_scores(), derived_alpha(0.3))
+                scores = with_background(found.full_scores(), derived_alpha(0.3))
                 labels = np.array([0, *(tag + 1 for tag in found.tags)], np.uint8)[
-                    crf.refine(rivals).argmax(axis=0)
+                    crf.refine(scores).argmax(axis=0)
                 ]
             confusion.add(scene.truths[sample.id], labels)
         row = split.stages[1]

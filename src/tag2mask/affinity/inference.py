@@ -59,7 +59,7 @@ class PhotoAffinity:
         return self.affinity.shape[1], self.affinity.shape[2]
 
     def to_grid(self, scores: NDArray[np.float32], alpha: float) -> Tensor:
-        """Put the background (1 - max)^α in front of foreground maps, and average over the cells.
+        """Prepend the background map (1 - max)^α to foreground maps, and average over the cells.
 
         Args:
             scores: float32 (k, h', w') in [0, 1], maps of the photo at any resolution.

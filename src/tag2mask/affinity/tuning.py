@@ -1,7 +1,7 @@
 """Scores of the random walk at every setting of a grid, from one affinity per photo.
 
 The walk is linear and treats each map separately. So the photo's classes walk once, together with
-one map per background (1 - max)^α; a long walk passes through the shorter ones; and one pass over
+one background map (1 - max)^α per α; a long walk passes through the shorter ones; and one pass over
 the result evaluates every background threshold. What is kept of a photo are pixel counts of its own
 classes by setting and threshold, from which the mIoU over any set of photos follows exactly.
 """
@@ -28,7 +28,7 @@ class WalkSetting:
     """Settings of a walk.
 
     Attributes:
-        alpha: exponent α of the background (1 - max)^α.
+        alpha: exponent α of the background map (1 - max)^α.
         beta: exponent β of the affinities.
         steps: number t of steps.
     """

@@ -42,7 +42,7 @@ class CrfMasks:
         photos: photos with maps.
         colors: RGB by mask id (C+1).
         settings: of the dense CRF.
-        threshold: background threshold; `derived_alpha` gives the α of the background score.
+        threshold: background threshold; `derived_alpha` gives the α of the background map.
     """
 
     photos: MappedPhotos
@@ -89,8 +89,8 @@ class CrfMasks:
         labels = np.zeros(sample.size, np.uint8)
         if cam_map.tags:
             crf = DenseCrf(np.asarray(read_photo(sample)), self.settings, threads=threads)
-            rivals = with_background(cam_map.full_scores(), derived_alpha(self.threshold))
+            scores = with_background(cam_map.full_scores(), derived_alpha(self.threshold))
             ids = np.array([BACKGROUND, *(mask_id(tag) for tag in cam_map.tags)], np.uint8)
-            labels = ids[crf.refine(rivals).argmax(axis=0)]
+            labels = ids[crf.refine(scores).argmax(axis=0)]
         write_mask(crf_mask_path(folder, sample.id), labels, self.colors)
         return sample

@@ -1,12 +1,12 @@
-"""The background of maps that hold the foreground only: (1 - max)^α, and the threshold.
+"""The background of maps that hold the foreground only: the map (1 - max)^α, the threshold.
 
 The maps have no background class. Two ways to add one are used, and they are equivalent:
 
 - a constant threshold t: a pixel takes its best class where that class scores more than t
-- AffinityNet's background score (1 - max)^α (Ahn & Kwak, CVPR 2018, section 3.1,
+- AffinityNet's background map (1 - max)^α (Ahn & Kwak, CVPR 2018, section 3.1,
   https://arxiv.org/abs/1803.10464), which competes with the classes in a dense CRF or random walk
 
-A class of score t ties with the background (1 - t)^α where α = ln t / ln(1 - t).
+A class of score t ties with the background map (1 - t)^α where α = ln t / ln(1 - t).
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def alpha_from_threshold(threshold: float) -> float:
 
 
 def threshold_from_alpha(alpha: float) -> float:
-    """Return the background threshold that equals (1 - max)^α: inverts `alpha_from_threshold`.
+    """Return the background threshold that is equivalent to the background map (1 - max)^α.
+
+    Inverts `alpha_from_threshold`.
 
     Args:
         alpha: > 0.
@@ -60,12 +62,12 @@ def threshold_from_alpha(alpha: float) -> float:
 
 
 def with_background(scores: Float32, alpha: float) -> Float32:
-    """Prepend the background score (1 - max)^α to the scores of the classes.
+    """Prepend the background map (1 - max)^α to the maps of the classes.
 
     Published: α = 4 and 24 for the labels of AffinityNet, 6 for SEAM's random walk.
 
     Args:
-        scores: float32 (k, h, w) in [0, 1]; without any class (k = 0) the background scores 1.
+        scores: float32 (k, h, w) in [0, 1]; without any class (k = 0) the background map is 1.
         alpha: > 0; a larger α gives a weaker background.
 
     Returns:

@@ -1,23 +1,20 @@
-"""Choose the background threshold: fixed, calibrated on a few masks, or estimated from the maps.
+"""Find a background threshold: calibrated on a few masks, or estimated from the maps.
 
-Used by every step that needs a background (`affinity-labels`, `walk`, `pseudo-masks`). Only
-calibration reads masks.
+Used by every step that needs a background (`tag2mask.steps.background_threshold`). Only calibration
+reads masks.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from tag2mask.artifacts.files import write_json
-from tag2mask.artifacts.handles import PreparedData, WalkedMaps
-from tag2mask.artifacts.manifest import read_record
+from tag2mask.artifacts.handles import PreparedData
 from tag2mask.data.index import Sample, read_mask_paths
 from tag2mask.errors import DataError
 from tag2mask.maps.background import (
@@ -27,13 +24,11 @@ from tag2mask.maps.background import (
 )
 from tag2mask.maps.mapped_photos import MappedPhotos
 from tag2mask.metrics.threshold_curve import ThresholdCurve
-from tag2mask.recipe.sections import ThresholdChoice
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import ordered_map
 
 CALIBRATION_THRESHOLDS = tuple(i / 100 for i in range(100))
 CALIBRATION_SEED = 0
-BACKGROUND = "background.json"
 WALKED_THRESHOLD = 0.5
 """In maps after the walk, a class exceeds it exactly where it exceeds the background's map."""
 
@@ -63,30 +58,6 @@ class BackgroundThreshold:
         if self.source == "calibrated":
             found |= {"calibration_photos": list(self.photos), "calibration_miou": self.miou}
         return found
-
-
-def choose_background_threshold(
-    data: PreparedData, photos: MappedPhotos, section: ThresholdChoice, runtime: Runtime
-) -> BackgroundThreshold:
-    """Find the background threshold that a section of the recipe asks for, equal on all ranks.
-
-    Args:
-        data: the prepared data; only ``calibrated`` reads its masks.
-        photos: photos with maps.
-        section: where the threshold comes from.
-        runtime: where to run.
-
-    Raises:
-        DataError: there is no photo to calibrate on, or its mask can't be used; no threshold can
-            be estimated from the maps; a map is missing, damaged or of another photo.
-    """
-    if section.threshold_from == "auto" and photos.made_by == WalkedMaps.step:
-        return BackgroundThreshold(WALKED_THRESHOLD, "walk")
-    if section.threshold_from == "fixed":
-        return BackgroundThreshold(section.background_threshold, "fixed")
-    if section.threshold_from == "calibrated":
-        return calibrated_threshold(data, photos, section.calibrate_photos, runtime)
-    return estimated_threshold(photos, runtime, section=section.key)
 
 
 def estimated_threshold(
@@ -187,36 +158,8 @@ def drawn_masked_photos(
     return [(sample, masks[sample.id]) for sample in chosen]
 
 
-def kept_background_threshold(
-    folder: Path,
-    data: PreparedData,
-    photos: MappedPhotos,
-    section: ThresholdChoice,
-    runtime: Runtime,
-) -> BackgroundThreshold:
-    """Return the background threshold stored in a step's folder, or choose and store it.
-
-    It is stored in ``background.json``: if it changed with every added photo, all photos would have
-    to be processed again.
-
-    Raises:
-        DataError: see `choose_background_threshold`.
-        RunFolderError: the file is damaged, or can't be written.
-    """
-    path = folder / BACKGROUND
-    fix = "Delete the file: the threshold is then computed again."
-    read = partial(read_record, path, BackgroundThreshold, fix=fix)
-    kept = runtime.gather_results(lambda: read() if path.is_file() else None)[0]
-    if kept is not None:
-        return kept
-    found = choose_background_threshold(data, photos, section, runtime)
-    if runtime.rank == 0:
-        write_json(path, asdict(found))
-    return found
-
-
 def derived_alpha(threshold: float) -> float:
-    """Return the α of the background (1 - max)^α that equals a background threshold.
+    """Return the α of the background map (1 - max)^α that is equivalent to a background threshold.
 
     Args:
         threshold: in [0, 1]; clipped to 0.01..0.99, because α is undefined at 0 and 1.

@@ -155,8 +155,8 @@ class Walk(ThresholdChoice):
     """False: no AffinityNet and no walk; pseudo masks come from the maps of ``infer-cam``."""
     behavior: Behavior = "default"
     alpha: Positive | None = None
-    """Exponent of the background (1 - max)^α (published: 6); null: derived from the background
-    threshold."""
+    """Exponent of the background map (1 - max)^α (published: 6); null: derived from the
+    background threshold."""
     radius: Count | None = None
     """Radius of the pairs, in cells; null: that of the training."""
     beta: Positive = 8.0

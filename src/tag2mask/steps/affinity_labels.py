@@ -28,13 +28,13 @@ from tag2mask.maps.background import with_background
 from tag2mask.maps.background_choice import (
     BackgroundThreshold,
     derived_alpha,
-    kept_background_threshold,
 )
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
 from tag2mask.recipe.sections import AffinityLabeling
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import sized_map
+from tag2mask.steps.background_threshold import kept_background_threshold
 from tag2mask.steps.per_photo import PhotoOutputs, files_exist, has_all_files, prepared_ids
 
 

@@ -35,7 +35,6 @@ from tag2mask.errors import DataError
 from tag2mask.maps.background import labels_from_scores, with_background
 from tag2mask.maps.background_choice import (
     BackgroundThreshold,
-    choose_background_threshold,
     derived_alpha,
 )
 from tag2mask.maps.cam_map import CamMap
@@ -44,6 +43,7 @@ from tag2mask.recipe.sections import PseudoMasks
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import sized_map
+from tag2mask.steps.background_threshold import choose_background_threshold
 from tag2mask.steps.empty_results import EmptyResults, empty_files, mask_shows_tags
 from tag2mask.steps.per_photo import PhotoOutputs, has_all_files, prepared_ids
 

@@ -37,7 +37,6 @@ from tag2mask.errors import DataError, or_skipped
 from tag2mask.maps.background_choice import (
     CALIBRATION_THRESHOLDS,
     WALKED_THRESHOLD,
-    choose_background_threshold,
     derived_alpha,
     drawn_masked_photos,
 )
@@ -48,6 +47,7 @@ from tag2mask.metrics.threshold_curve import Float32
 from tag2mask.recipe.sections import PseudoMasks, Tune, Walk
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import sized_map
+from tag2mask.steps.background_threshold import choose_background_threshold
 from tag2mask.steps.tuning_result import TuningResult, setting_values, write_tuning
 from tag2mask.steps.walk import walk_inference
 

@@ -1,9 +1,9 @@
 """Step ``walk``: refine maps by a random walk along the affinities of their photo.
 
-The background (1 - max)^α takes part in the walk. The result is stored as maps of the foreground
-only, in which a class exceeds 0.5 exactly where it exceeds the walked background, so that every
-step that reads the maps of ``infer-cam`` can read these. Writes ``maps/<id>.npz``, resumable per
-photo and sharded over ranks, and ``background.json``.
+The background map (1 - max)^α takes part in the walk. The result is stored as maps of the
+foreground only, in which a class exceeds 0.5 exactly where it exceeds the walked background. So
+every step that reads the maps of ``infer-cam`` can read these. Writes ``maps/<id>.npz``, resumable
+per photo and sharded over ranks, and ``background.json``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from tag2mask.maps.background import against_background
 from tag2mask.maps.background_choice import (
     WALKED_THRESHOLD,
     derived_alpha,
-    kept_background_threshold,
 )
 from tag2mask.maps.cam_map import MAP_SUFFIX, CamMap, map_grid, write_map
 from tag2mask.maps.mapped_photos import MappedPhotos, map_shows_tags, mapped_photos
@@ -36,6 +35,7 @@ from tag2mask.recipe.sections import Walk
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import ordered_map
+from tag2mask.steps.background_threshold import kept_background_threshold
 from tag2mask.steps.empty_results import EmptyResults, empty_files
 from tag2mask.steps.per_photo import (
     PhotoOutputs,

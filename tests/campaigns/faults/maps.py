@@ -45,21 +45,21 @@ FAULTS = [
         "a tie with the threshold is foreground",
         "best > np.float32(background_threshold)",
         "best >= np.float32(background_threshold)",
-        ("maps/test_thresholds.py",),
+        ("maps/test_background.py",),
     ),
     Fault(
         "maps.background.labels_from_scores",
         "masks hold tag ids",
         "mask_id(tag) for tag",
         "tag for tag",
-        ("maps/test_thresholds.py",),
+        ("maps/test_background.py",),
     ),
     Fault(
         "maps.background.estimate_background_threshold",
         "lower edges of the bins",
         "np.arange(1, HISTOGRAM_BINS + 1)",
         "np.arange(HISTOGRAM_BINS)",
-        ("maps/test_thresholds.py",),
+        ("maps/test_background.py",),
     ),
     Fault(
         "maps.background_choice.estimated_threshold",
@@ -91,12 +91,5 @@ FAULTS = [
         "random.Random(CALIBRATION_SEED).sample(masked, min(count, len(masked)))",
         "masked[:count]",
         ("steps/test_pseudo_masks.py::test_calibration_photos_are_drawn_and_always_the_same",),
-    ),
-    Fault(
-        "maps.background_choice.choose_background_threshold",
-        "walked maps are estimated, too",
-        'if section.threshold_from == "auto" and photos.made_by == WalkedMaps.step:',
-        "if False:",
-        ("steps/test_walk.py::test_later_steps_accept_walked_maps",),
     ),
 ]

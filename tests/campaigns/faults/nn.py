@@ -31,7 +31,7 @@ FAULTS = [
         "the mean before resizing",
         "(maps.float() * rows[:, None] * columns).sum(dim=(2, 3))",
         "maps.float().mean(dim=(2, 3))",
-        ("seam/test_present_channels.py::test_average_without_resizing",),
+        ("nn/test_masked_resize.py::test_average_without_resizing",),
     ),
     Fault(
         "nn.repeatable_resize._weights",

@@ -203,4 +203,11 @@ FAULTS = [
             "steps/test_pseudo_masks.py::test_the_most_confident_pixels_are_far_from_the_background_threshold",
         ),
     ),
+    Fault(
+        "steps.background_threshold.choose_background_threshold",
+        "walked maps are estimated, too",
+        'if section.threshold_from == "auto" and photos.made_by == WalkedMaps.step:',
+        "if False:",
+        ("steps/test_walk.py::test_later_steps_accept_walked_maps",),
+    ),
 ]
