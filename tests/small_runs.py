@@ -22,7 +22,7 @@ from tag2mask.artifacts.files import write_json
 from tag2mask.artifacts.handles import CamModel, PreparedData
 from tag2mask.artifacts.manifest import Manifest, read_record
 from tag2mask.cli import app as cli
-from tag2mask.recipe.loading import recipe_from
+from tag2mask.recipe.loading import RECIPE_HEAD, recipe_from
 from tag2mask.recipe.schema import Recipe
 from tag2mask.runtime.session import Runtime
 from tag2mask.steps.prepare import prepare
@@ -91,8 +91,8 @@ def recipe(**changes: Any) -> Recipe:
 
 
 def write_recipe(path: Path, **changes: Any) -> Path:
-    """The same as a file."""
-    path.write_text(yaml.safe_dump(_changed(changes)))
+    """The same as a file of a run, which may have settings without effect."""
+    path.write_text(f"{RECIPE_HEAD}\n{yaml.safe_dump(_changed(changes))}")
     return path
 
 

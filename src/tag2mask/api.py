@@ -137,7 +137,7 @@ def load(path: str | Path, *, device: str = "auto", **settings: Any) -> Predicto
         DeviceError: no such device.
     """
     own = find_run_recipe(Path(path))
-    values = (Recipe() if own is None else load_recipe(own)).model_dump()
+    values = (Recipe() if own is None else load_recipe(own, effects=False)).model_dump()
     section = recipe_from(values | {"predict": values["predict"] | settings}).predict
     segmenter = open_segmenter(
         Path(path), device=device, precision=section.precision, caller_threads=1

@@ -17,7 +17,7 @@ from click.testing import Result
 from small_runs import SMALL, interrupt_when, invoke, kill_when, start, write_photos, write_recipe
 from tag2mask.artifacts.files import read_json
 from tag2mask.errors import WeightsError
-from tag2mask.pipeline.status import RECIPE_HEAD
+from tag2mask.recipe.loading import RECIPE_HEAD
 
 SEEDS = (0, 1)
 

@@ -32,7 +32,7 @@ def table(*rows: dict) -> AblationTable:
 
 
 def folders(*options: str) -> dict[str, Path]:
-    found = step_folders(load_recipe("tiny", options), Path("steps"))
+    found = step_folders(load_recipe("tiny", options, effects=False), Path("steps"))
     return {kind.step: folder for kind, folder in found.items()}
 
 
@@ -102,7 +102,7 @@ def test_command_gives_the_recipe_of_the_row(tmp_path: Path) -> None:
     words = shlex.split(trial.command)
     assert words[:4] == ["tag2mask", "run", "--data", str(tmp_path / "my photos")]
     options = [value for word, value in pairwise(words) if word == "--set"]
-    recipe = load_recipe(words[words.index("--recipe") + 1], options)
+    recipe = load_recipe(words[words.index("--recipe") + 1], options, effects=False)
     assert recipe == trial.recipe
     seeds = (recipe.train_cam.seed, recipe.train_affinity.seed, recipe.train_segmenter.seed)
     assert seeds == (4, 4, 4) and recipe.train_cam.epochs == 2

@@ -33,8 +33,7 @@ from tag2mask.cli import steps as cli_steps
 from tag2mask.errors import DataError
 from tag2mask.pipeline import run as pipeline
 from tag2mask.pipeline.run import RunResult
-from tag2mask.pipeline.status import RECIPE_HEAD
-from tag2mask.recipe.loading import dump_recipe, load_recipe
+from tag2mask.recipe.loading import RECIPE_HEAD, dump_recipe, load_recipe
 from tag2mask.recipe.schema import Recipe
 from tag2mask.recipe.sections import Prepare
 from tag2mask.version import __version__

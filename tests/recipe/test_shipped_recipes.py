@@ -173,7 +173,7 @@ SMALL = [
 @pytest.mark.parametrize("name", sorted(shipped_recipes()))
 def test_every_shipped_recipe_trains_and_infers(name: str, tmp_path: Path) -> None:
     """Train its networks with its losses, views and optimizer on small photos for two steps."""
-    recipe = load_recipe(name, SMALL)
+    recipe = load_recipe(name, SMALL, effects=False)
     data = prepared(write_photos(tmp_path / "photos", 4), tmp_path / "prepare")
     runtime = one_rank()
     model = train_cam(data, recipe.train_cam, tmp_path / "train-cam", runtime)

@@ -162,7 +162,7 @@ def row_recipe(table: AblationTable, row: AblationRow, options: Sequence[str]) -
             row doesn't run; the message gives the row's name.
     """
     try:
-        recipe = load_recipe(row.recipe or table.recipe, options)
+        recipe = load_recipe(row.recipe or table.recipe, options, effects=False)
     except RecipeError as error:
         raise RecipeError(
             f"row {row.name!r}: {error.what}", where=error.where, fix=error.fix

@@ -22,7 +22,6 @@ from tag2mask.pipeline.method import run_steps
 from tag2mask.pipeline.preflight import check_id_list, check_late_networks, check_runs
 from tag2mask.pipeline.status import (
     RECIPE,
-    RECIPE_HEAD,
     check_redo,
     folder_states,
     is_run_recipe,
@@ -31,7 +30,7 @@ from tag2mask.pipeline.status import (
     step_index,
     steps_of,
 )
-from tag2mask.recipe.loading import dump_recipe, load_recipe
+from tag2mask.recipe.loading import RECIPE_HEAD, dump_recipe, load_recipe
 from tag2mask.recipe.schema import Recipe
 from tag2mask.recipe.sections import RuntimeSettings
 from tag2mask.runtime.ranks import on_first_rank

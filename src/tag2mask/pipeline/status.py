@@ -24,12 +24,10 @@ from tag2mask.artifacts.handles import (
 from tag2mask.artifacts.identity import FolderStatus, folder_status
 from tag2mask.errors import DataError, RunFolderError, nearest_hint
 from tag2mask.recipe.fields import Section
-from tag2mask.recipe.loading import load_recipe
+from tag2mask.recipe.loading import RECIPE_HEAD, load_recipe
 from tag2mask.recipe.schema import Recipe
 
 RECIPE = "recipe.yaml"
-RECIPE_HEAD = "# The settings of this run, as `tag2mask run` took them."
-"""First line of the recipe in a run folder."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def status(run: Path) -> list[StepStatus]:
     """
     if not run.is_dir():
         raise RunFolderError("no run folder", where=run, fix="Give the --out of a `tag2mask run`.")
-    recipe = load_recipe(run / RECIPE) if (run / RECIPE).is_file() else None
+    recipe = load_recipe(run / RECIPE, effects=False) if (run / RECIPE).is_file() else None
     if recipe is None and not any((run / name).is_dir() for name in STEP_NAMES):
         raise RunFolderError(
             f"not a run folder: neither {RECIPE} nor a step's folder in it",

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from tag2mask.errors import RecipeError, nearest_hint
+from tag2mask.recipe.effects import check_effects, flat_settings
 from tag2mask.recipe.renamed import (
     COMMON_NAMES,
     REMOVED_KEYS,
@@ -23,6 +24,8 @@ from tag2mask.text.excerpt import excerpt
 from tag2mask.text.yaml_text import MOST_CHARACTERS, parse_yaml
 
 _SHOWN_PROBLEMS = 20
+RECIPE_HEAD = "# The settings of this run, as `tag2mask run` took them."
+"""First line of the recipe in a run folder."""
 
 
 def shipped_recipes() -> dict[str, str]:
@@ -35,16 +38,20 @@ def shipped_recipes() -> dict[str, str]:
     }
 
 
-def load_recipe(name_or_file: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(
+    name_or_file: str | Path, overrides: Sequence[str] = (), *, effects: bool = True
+) -> Recipe:
     """Load a shipped recipe by name, or a YAML file, apply overrides and check it.
 
     Args:
         name_or_file: a shipped name (``lite0-cpu``) or the path of a YAML file.
         overrides: ``section.key=value`` strings; values are YAML.
+        effects: check that the overrides, and the settings of a file that no run wrote, have an
+            effect; see `tag2mask.recipe.effects`.
 
     Raises:
-        RecipeError: no such recipe, not YAML, unknown keys (with the nearest known one) or invalid
-            values; all problems at once.
+        RecipeError: no such recipe, not YAML, unknown keys (with the nearest known one), invalid
+            values, or settings without effect; all problems of one kind at once.
     """
     shipped = shipped_recipes()
     path = Path(name_or_file)
@@ -58,9 +65,23 @@ def load_recipe(name_or_file: str | Path, overrides: Sequence[str] = ()) -> Reci
             fix=f"Give a YAML file or one of: {', '.join(shipped)}.",
         )
     values = parse_settings(text, where, "a recipe is a mapping of sections")
+    written = str(name_or_file) in shipped or text.startswith(RECIPE_HEAD)
+    alone = None if written or not effects else _valid_recipe(values)
+    given: set[str] = set()
     for override in overrides:
-        _override(values, override)
-    return recipe_from(values, where=where)
+        given |= flat_settings(_override(values, override)).keys()
+    recipe = recipe_from(values, where=where)
+    if effects:
+        own = None if written else alone or recipe
+        check_effects(recipe, given, own, where=where)
+    return recipe
+
+
+def _valid_recipe(values: Mapping[str, Any]) -> Recipe | None:
+    try:
+        return recipe_from(values)
+    except RecipeError:
+        return None
 
 
 def recipe_from(values: Mapping[str, Any], *, where: str = "recipe") -> Recipe:
@@ -170,7 +191,8 @@ def read_settings(path: Path) -> str:
     return text
 
 
-def _override(values: dict[str, Any], override: str) -> None:
+def _override(values: dict[str, Any], override: str) -> dict[str, Any]:
+    """Apply one override to the values in place, and return it as dotted key and value."""
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
         raise RecipeError(
@@ -194,6 +216,7 @@ def _override(values: dict[str, Any], override: str) -> None:
             where="--set",
         )
     here[last] = value
+    return {key.strip(): value}
 
 
 def _readable(problem: Any) -> str:

@@ -1,0 +1,91 @@
+"""Settings without effect are errors where they were chosen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tag2mask.errors import RecipeError
+from tag2mask.recipe.effects import NEEDS, flat_settings
+from tag2mask.recipe.loading import RECIPE_HEAD, dump_recipe, load_recipe, shipped_recipes
+from tag2mask.recipe.schema import Recipe
+
+
+def test_rules_name_settings_and_values_that_exist() -> None:
+    known = flat_settings(Recipe().model_dump(mode="json"))
+    for need in NEEDS:
+        assert need.other in known
+        for key in need.keys:
+            assert any(need.concerns(name) for name in known) if key.endswith("*") else key in known
+        for value in need.values:
+            load_recipe("lite0-cpu", [f"{need.other}={'null' if value is None else value}"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (
+            ["pseudo_masks.background_threshold=0.4"],
+            "pseudo_masks.background_threshold has no effect with pseudo_masks.threshold_from=auto "
+            "(it needs fixed) [--set]. Leave it out, or set the other key too.",
+        ),
+        (["walk.calibrate_photos=9"], "walk.threshold_from=auto (it needs calibrated)"),
+        (["walk.alpha=4", "walk.threshold_from=fixed"], "no effect with walk.alpha=4.0"),
+        (["train_cam.pcm={enabled: false, power: 2}"], "train_cam.pcm.power has no effect"),
+        (["train_cam.views.enabled=false", "train_cam.losses.er=0.5"], "train_cam.losses.er has"),
+        (["train_segmenter.optimizer.momentum=0.5"], "optimizer.name=adamw (it needs sgd)"),
+        (["infer_cam.tag_threshold=0.4"], "infer_cam.tags=known (it needs untagged or predicted)"),
+        (["predict.crf.iterations=3"], "predict.crf.enabled=false (it needs true)"),
+        (["predict.crf.iterations=3", "walk.calibrate_photos=9"], "true); walk.calibrate_photos"),
+    ],
+)
+def test_an_override_without_effect_is_an_error(overrides: list[str], words: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe("lite0-cpu", overrides)
+    assert words in str(caught.value)
+    load_recipe("lite0-cpu", overrides, effects=False)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["pseudo_masks.background_threshold=0.4", "pseudo_masks.threshold_from=fixed"],
+        ["train_cam.views.enabled=false", "train_cam.losses.er=0", "train_cam.views.enabled=false"],
+        ["train_cam.pcm.enabled=false", "train_cam.losses.er=0"],
+        ["walk.enabled=false", "walk.steps=3"],  # for the step's own command
+    ],
+)
+def test_overrides_with_an_effect(overrides: list[str]) -> None:
+    load_recipe("lite0-cpu", overrides)
+
+
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+def test_a_copy_of_a_shipped_recipe_loads(name: str, tmp_path: Path) -> None:
+    for text in (shipped_recipes()[name], dump_recipe(load_recipe(name))):
+        (tmp_path / "copy.yaml").write_text(text)
+        assert load_recipe(tmp_path / "copy.yaml") == load_recipe(name)
+
+
+def test_a_file_may_not_change_what_has_no_effect(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("pseudo_masks: {background_threshold: 0.26}")
+    load_recipe(path)
+    text = "pseudo_masks: {background_threshold: 0.4}"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match=r"threshold_from=auto \(it needs fixed\) \[.*mine\.yaml"):
+        load_recipe(path)
+    assert load_recipe(path, ["pseudo_masks.threshold_from=fixed"])
+    path.write_text(f"{RECIPE_HEAD}\n{text}")
+    load_recipe(path)
+    with pytest.raises(RecipeError, match="--set"):
+        load_recipe(path, ["pseudo_masks.background_threshold=0.4"])
+
+
+def test_an_override_may_take_the_effect_of_what_a_file_says(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("pseudo_masks: {threshold_from: calibrated, calibrate_photos: 20}")
+    load_recipe(path, ["pseudo_masks.threshold_from=estimated"])
+    path.write_text("walk: {calibrate_photos: 9}\nprepare: {source: xml}")  # wrong without --set
+    with pytest.raises(RecipeError, match=r"walk\.calibrate_photos has no effect"):
+        load_recipe(path, ["prepare.source=csv"])
