@@ -10,7 +10,14 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from tag2mask.classes import ClassSet
-from tag2mask.segmentation.inference.export_spec import FORMAT, IMAGE, KEY, LOGITS, ExportedSpec
+from tag2mask.segmentation.inference.export_spec import (
+    FORMAT,
+    IMAGE,
+    KEY,
+    LOGITS,
+    ExportedSpec,
+    LabelingRecord,
+)
 
 CLASSES = ClassSet(("red", "green", "blue"))
 SPEC = ExportedSpec(
@@ -26,6 +33,7 @@ SPEC = ExportedSpec(
     encoder="by hand",
     output_stride=8,
     precision="float32",
+    predict=LabelingRecord("default", 64, (1.0,), False, 1024, 128),
 )
 
 

@@ -25,7 +25,7 @@ from tag2mask.recipe.schema import Recipe
 from tag2mask.report.overlays import fitted, mask_overlay
 from tag2mask.segmentation.inference.labeling import LabelingSettings, PhotoLabeler
 from tag2mask.segmentation.inference.segmenter import Segmenter
-from tag2mask.segmentation.loading import open_segmenter
+from tag2mask.segmentation.loading import is_onnx, open_onnx, open_segmenter, segmenter_file
 from tag2mask.steps.predict import segmentation_settings
 
 AnyImage = (
@@ -123,12 +123,13 @@ def load(path: str | Path, *, device: str = "auto", **settings: Any) -> Predicto
     """Load a trained segmentation network to label photos with.
 
     Args:
-        path: a run folder, the folder that ``train-segmenter`` wrote, ``model.safetensors``, or an
-            ONNX file, which needs no torch.
+        path: a run folder, the folder that ``train-segmenter`` or ``export`` wrote,
+            ``model.safetensors``, or an ONNX file; exported networks need no torch.
         device: ``auto``, ``cpu``, ``cuda``, ``mps``, or a torch device (``cuda:1``); an ONNX file
             runs on the CPU only.
         **settings: keys of the recipe's section ``predict``, such as ``flip=True`` or
-            ``long_side="photo"``; others are those of the run's own recipe, or the defaults.
+            ``long_side="photo"``; others are those of the run's own recipe, those stored in an
+            exported network, or the defaults.
 
     Raises:
         RunFolderError: a folder without a finished ``train-segmenter``.
@@ -137,11 +138,20 @@ def load(path: str | Path, *, device: str = "auto", **settings: Any) -> Predicto
         DeviceError: no such device.
     """
     own = find_run_recipe(Path(path))
+    file = segmenter_file(Path(path))
     values = (Recipe() if own is None else load_recipe(own, effects=False)).model_dump()
     section = recipe_from(values | {"predict": values["predict"] | settings}).predict
-    segmenter = open_segmenter(
-        Path(path), device=device, precision=section.precision, caller_threads=1
-    )
+    segmenter: Segmenter
+    if is_onnx(file):
+        segmenter = exported = open_onnx(
+            file, device=device, precision=section.precision, caller_threads=1
+        )
+        recorded = Recipe().predict.model_dump() | exported.spec.predict.settings() | settings
+        section = recipe_from({"predict": recorded}).predict
+    else:
+        segmenter = open_segmenter(
+            file, device=device, precision=section.precision, caller_threads=1
+        )
     return Predictor(
         segmenter, replace(segmentation_settings(section, segmenter), confidence="float32")
     )

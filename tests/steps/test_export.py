@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,31 +15,44 @@ import torch
 from export_scenes import SPEC, names_in
 from PIL import Image
 
+import tag2mask
 from local_segmenter import colorful
+from onnx_file import SPEC as COLORS
+from onnx_file import write_network
 from small_runs import (
     environment,
     interrupt_when,
     invoke,
     start,
 )
-from tag2mask.artifacts.handles import CamModel, Export, SegmenterModel
+from tag2mask.artifacts.handles import CamModel, Export, Predictions, SegmenterModel
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.data.masks import read_mask
 from tag2mask.errors import ExportError, PackageError, RunFolderError, WeightsError
+from tag2mask.recipe.sections import Predict
 from tag2mask.seam.network import OFFICIAL_SEAM, build_seam, save_seam
-from tag2mask.segmentation.inference.export_spec import KEY, ExportedSpec
+from tag2mask.segmentation.inference.export_spec import KEY, ExportedSpec, LabelingRecord
+from tag2mask.segmentation.inference.onnx_segmenter import OnnxSegmenter
 from tag2mask.segmentation.networks import build_segmenter, save_segmenter
 from tag2mask.steps import export as stage
 from tag2mask.steps.export import export
 
-ALL = {"MODEL_CARD.md", "manifest.json", "model-card.json", "model.onnx", "model.pt2"}
+ALL = {
+    *("MODEL_CARD.md", "manifest.json", "model-card.json", "model.onnx", "model.pt2"),
+    *("predict.py", "record.json"),
+}
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_files_and_manifest(trained_run: Path, exported: Path) -> None:
     assert names_in(exported) == ALL
     manifest = Export.open(exported).manifest
-    assert manifest.section == {"formats": ["onnx", "torch"]}
+    assert manifest.section["formats"] == ["onnx", "torch"]
+    record = (exported / "record.json").read_text()
+    spec = ExportedSpec.from_json(record, where=exported)
+    assert OnnxSegmenter.open(exported / "model.onnx").spec == spec
+    assert spec.predict == LabelingRecord("default", 64, (1.0,), False, 1024, 128)
+    assert manifest.section["predict"] == {**asdict(spec.predict), "scales": [1.0]}
     assert (
         manifest.inputs["model"].fingerprint
         == SegmenterModel(trained_run / "train-segmenter").fingerprint
@@ -54,6 +68,51 @@ def test_complete_export_is_not_repeated(
     assert export(trained_run, ("torch", "onnx"), exported).path == exported
     with pytest.raises(RunFolderError, match=r'export\.formats: \["onnx", "torch"\] -> \["onnx"\]'):
         export(trained_run, ("onnx",), exported)
+    with pytest.raises(RunFolderError, match=r"export\.predict\.flip: false -> true"):
+        export(trained_run, ("onnx", "torch"), exported, Predict(flip=True))
+
+
+def test_settings_of_the_run_go_with_the_network(
+    trained_run: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long side, scales, flip, tiles of the run; its dense CRF is left out, and this is said."""
+    shutil.copytree(trained_run, tmp_path / "run")
+    settings = "{long_side: 96, scales: [0.5, 1.0], flip: true, tile: 80, overlap: 32"
+    settings += ", crf: {enabled: true}}"
+    (tmp_path / "run" / "recipe.yaml").write_text(f"name: mine\npredict: {settings}\n")
+    monkeypatch.setattr(stage, "exported_program", lambda net: net)
+    monkeypatch.setattr(stage, "onnx_bytes", lambda *_: (exported / "model.onnx").read_bytes())
+    out = tmp_path / "out"
+    done = invoke("export", tmp_path / "run", "--out", out, "--format", "onnx")
+    assert done.exit_code == 0
+    assert "warning: the dense CRF (predict.crf) is left out" in done.stderr
+    spec = ExportedSpec.from_json((out / "record.json").read_text(), where=out)
+    assert spec.predict == LabelingRecord("default", 96, (0.5, 1.0), True, 80, 32)
+    assert "without a dense CRF" in (out / "MODEL_CARD.md").read_text()
+
+
+def test_the_settings_of_an_exported_network_are_used(tmp_path: Path) -> None:
+    photo = tmp_path / "photo.png"
+    Image.fromarray(colorful(90, 120)).save(photo)
+    spec = replace(COLORS, predict=replace(COLORS.predict, flip=True, scales=(0.5, 1.0)))
+    (tmp_path / "net").mkdir()
+    write_network(tmp_path / "net" / "model.onnx", metadata={KEY: spec.to_json()})
+    found = {}
+    for name, options in {
+        "folder": ["--model", tmp_path / "net"],
+        "file": ["--model", tmp_path / "net" / "model.onnx"],
+        "set": ["--model", tmp_path / "net", "--set", "predict.flip=false"],
+        "recipe": ["--model", tmp_path / "net", "--recipe", "lite0-cpu"],
+    }.items():
+        done = invoke("predict", photo, *options, "--out", tmp_path / name)
+        assert done.exit_code == 0, done.stderr
+        section = Predictions.open(tmp_path / name).manifest.section
+        found[name] = (section["flip"], section["scales"], section["long_side"])
+    assert found["folder"] == found["file"] == (True, [0.5, 1.0], 64)
+    assert found["set"] == (False, [0.5, 1.0], 64)
+    assert found["recipe"] == (False, [1.0], "trained")
+    loaded = tag2mask.load(tmp_path / "net")(photo)
+    np.testing.assert_array_equal(loaded.labels, read_mask(tmp_path / "folder/masks/photo.png", 3))
 
 
 def test_torch_program(exported: Path) -> None:
@@ -187,7 +246,7 @@ def test_models_that_can_not_be_exported(
     check_error(
         WeightsError, r"can only be used by torch\.export\.load", exported / "model.pt2", out
     )
-    check_error(RunFolderError, "this folder holds an exported network", exported, out)
+    check_error(WeightsError, "already exported", exported, out)
     check_error(WeightsError, "no such model", tmp_path / "gone.safetensors", out)
     whole = (trained_run / "train-segmenter" / "model.safetensors").read_bytes()
     (tmp_path / "cut.safetensors").write_bytes(whole[:5000])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from tag2mask.artifacts.handles import Export, Predictions
 from tag2mask.cli.options import (
+    DEFAULT_RECIPE,
     Out,
     Overrides,
     Redo,
@@ -23,8 +25,10 @@ from tag2mask.cli.options import (
 
 if TYPE_CHECKING:
     from tag2mask.runtime.ranks import Ranks
+    from tag2mask.segmentation.inference.segmenter import Segmenter
 
-_NETWORK = "Run folder, folder written by `train-segmenter`, or file of a network."
+_NETWORK = "Run folder, folder written by `train-segmenter` or `export`, or file of a network."
+_TRAINED = "Run folder, folder written by `train-segmenter`, or file of a network."
 Network = Annotated[Path, typer.Option("--model", help=_NETWORK)]
 
 
@@ -37,7 +41,8 @@ def predict(
     recipe: Annotated[
         str | None,
         typer.Option(
-            "--recipe", help="Shipped recipe or YAML file; default: that of --model's run."
+            "--recipe",
+            help="Shipped recipe or YAML file; default: the settings of --model's run or export.",
         ),
     ] = None,
     overrides: Overrides = None,
@@ -50,7 +55,12 @@ def predict(
     from tag2mask.data.photo_files import list_photos
     from tag2mask.data.understood import understood_photos
     from tag2mask.runtime.ranks import OneProcess
-    from tag2mask.segmentation.loading import is_onnx, open_segmenter, segmenter_file
+    from tag2mask.segmentation.loading import (
+        is_onnx,
+        open_onnx,
+        open_segmenter,
+        segmenter_file,
+    )
     from tag2mask.steps import predict as step
 
     settings = load_chosen_recipe(recipe or run_recipe_or_default(model), overrides)
@@ -58,13 +68,18 @@ def predict(
     file = segmenter_file(model)
     found = list_photos(photos, leave_out=out, skipped=skipped)
     ranks: Ranks = OneProcess()
+    segmenter: Segmenter
     if is_onnx(file):
-        segmenter = open_segmenter(
+        segmenter = exported = open_onnx(
             file,
             device=settings.runtime.device,
             precision=settings.predict.precision,
             threads=settings.runtime.threads,
         )
+        if recipe is None:
+            recorded = exported.spec.predict.settings()
+            own = [f"predict.{key}={json.dumps(value)}" for key, value in recorded.items()]
+            settings = load_chosen_recipe(DEFAULT_RECIPE, [*own, *(overrides or ())])
     else:
         ranks = runtime = start_runtime(settings)
         segmenter = open_segmenter(
@@ -80,7 +95,7 @@ def predict(
 
 
 def export(
-    model: Annotated[Path, typer.Argument(metavar="RUN_OR_FILE", help=_NETWORK)],
+    model: Annotated[Path, typer.Argument(metavar="RUN_OR_FILE", help=_TRAINED)],
     out: Out,
     formats: Annotated[
         str | None,
@@ -88,6 +103,11 @@ def export(
             "--format", help="Format: onnx, torch (for torch.export) or onnx,torch; default: both."
         ),
     ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", help="Shipped recipe or YAML file; default: that of the run."),
+    ] = None,
+    overrides: Overrides = None,
     redo: Redo = False,
     yes: Yes = False,
 ) -> None:
@@ -103,8 +123,9 @@ def export(
     from tag2mask.segmentation.loading import trained_file
     from tag2mask.steps import export as step
 
+    settings = load_chosen_recipe(recipe or run_recipe_or_default(model), overrides)
     trained_file(model)  # check it before an earlier export is deleted
     if ONNX_FORMAT in wanted:
         require_onnx()
     delete_for_redo(Export, out, redo, yes)
-    finish_step(step.export(model, wanted, out))
+    finish_step(step.export(model, wanted, out, settings.predict))

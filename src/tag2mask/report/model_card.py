@@ -20,9 +20,6 @@ from tag2mask.evaluation.records import SEGMENTER, EvaluationScores, SplitScores
 from tag2mask.report.run_folder import RunFolder
 from tag2mask.segmentation.inference.export_spec import ExportedSpec
 
-ONNX_FILE, TORCH_FILE = "model.onnx", "model.pt2"
-"""Names of an exported network's files."""
-
 
 @dataclass(frozen=True)
 class CardFile:

@@ -14,8 +14,9 @@ import yaml
 from tag2mask.artifacts.handles import SegmenterModel
 from tag2mask.evaluation.tables import markdown_table
 from tag2mask.evaluation.wording import percent, threshold_text
-from tag2mask.report.model_card import ONNX_FILE, TORCH_FILE, ModelCard, license_text
+from tag2mask.report.model_card import ModelCard, license_text
 from tag2mask.report.page import hex_color
+from tag2mask.segmentation.inference.export_spec import ONNX_FILE, TORCH_FILE
 from tag2mask.text.escaping import markdown_block, markdown_code, markdown_text
 
 _USE = {

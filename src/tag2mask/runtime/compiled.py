@@ -29,7 +29,16 @@ def compiled(function: Function) -> Function:
 
     Products and sums may be fused; the order of sums stays as written.
     """
-    loop: Function = numba.njit(nogil=True, fastmath={"contract"})(function)
+    return _cached(function, {"contract"})
+
+
+def compiled_exactly(function: Function) -> Function:
+    """Compile a loop as `compiled`, with the roundings of NumPy: nothing is fused."""
+    return _cached(function, False)
+
+
+def _cached(function: Function, fastmath: set[str] | bool) -> Function:
+    loop: Function = numba.njit(nogil=True, fastmath=fastmath)(function)
     with suppress(RuntimeError):  # no writable folder: compiled in each process
         loop.enable_caching()  # type: ignore[attr-defined]
     return loop

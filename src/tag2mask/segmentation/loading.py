@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 from tag2mask.artifacts.handles import Export, SegmenterModel
 from tag2mask.artifacts.manifest import read_identity
 from tag2mask.errors import DeviceError, RunFolderError, WeightsError
+from tag2mask.segmentation.inference.export_spec import ONNX_FILE
 from tag2mask.segmentation.inference.segmenter import Segmenter
 
 if TYPE_CHECKING:
     import torch
 
     from tag2mask.runtime.precision import Precision
+    from tag2mask.segmentation.inference.onnx_segmenter import OnnxSegmenter
 
 
 ONNX = ".onnx"
@@ -29,7 +31,7 @@ def segmenter_file(path: Path) -> Path:
     """Return the network's file.
 
     Args:
-        path: a run folder, the folder of ``train-segmenter``, or the file.
+        path: a run folder, the folder of ``train-segmenter`` or ``export``, or the file.
 
     Raises:
         RunFolderError: the folder has no finished ``train-segmenter``.
@@ -37,11 +39,13 @@ def segmenter_file(path: Path) -> Path:
     """
     if path.is_dir():
         found = read_identity(path)
+        if (path / ONNX_FILE).is_file():  # exported; of a copied folder only the files may be left
+            return path / ONNX_FILE
         if found is not None and found.step == Export.step:
             raise RunFolderError(
-                "this folder holds an exported network",
+                "this folder holds an exported network, but no ONNX file",
                 where=path,
-                fix="Give the ONNX file in it, or the run that it was exported from.",
+                fix="Export it with --format onnx, or give the run that it was exported from.",
             )
         step = path / SegmenterModel.step
         if found is not None or step.is_dir():
@@ -127,15 +131,9 @@ def open_segmenter(
     """
     file = segmenter_file(path)
     if is_onnx(file):
-        from tag2mask.segmentation.inference.onnx_segmenter import OnnxSegmenter
-
-        if device not in ("auto", "cpu") or precision not in ("auto", "32"):
-            raise DeviceError(
-                f"an ONNX network runs on the CPU in 32 bits, not on {device} in {precision}",
-                where=file,
-                fix="Leave device and precision at auto, or give its run.",
-            )
-        return OnnxSegmenter.open(file, threads=threads, caller_threads=caller_threads)
+        return open_onnx(
+            file, device=device, precision=precision, threads=threads, caller_threads=caller_threads
+        )
     from tag2mask.nn.weights import check_finite_weights
     from tag2mask.segmentation.networks import load_segmenter
     from tag2mask.segmentation.torch_segmenter import TorchSegmenter
@@ -146,6 +144,26 @@ def open_segmenter(
     return TorchSegmenter(
         net, spec.class_set, spec.long_side, torch_device, precision, caller_threads=caller_threads
     )
+
+
+def open_onnx(
+    file: Path,
+    *,
+    device: str = "auto",
+    precision: Precision = "auto",
+    threads: int = 0,
+    caller_threads: int | None = None,
+) -> OnnxSegmenter:
+    """Open an exported network; arguments and errors are those of `open_segmenter`."""
+    from tag2mask.segmentation.inference.onnx_segmenter import OnnxSegmenter
+
+    if device not in ("auto", "cpu") or precision not in ("auto", "32"):
+        raise DeviceError(
+            f"an ONNX network runs on the CPU in 32 bits, not on {device} in {precision}",
+            where=file,
+            fix="Leave device and precision at auto, or give its run.",
+        )
+    return OnnxSegmenter.open(file, threads=threads, caller_threads=caller_threads)
 
 
 def _torch_device(name: str) -> torch.device:

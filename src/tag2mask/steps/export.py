@@ -1,14 +1,17 @@
 """Step ``export``: write a trained segmentation network for other programs, with a model card.
 
 Writes ``model.onnx`` and ``model.pt2``, as requested, after comparing their output with the
-network's, and a model card as ``MODEL_CARD.md`` and ``model-card.json``. It isn't part of a run: it
-reads the folder of ``train-segmenter`` or a model file, and for the card the rest of the run.
+network's; their specification as ``record.json``; ``predict.py``, which labels photos with the ONNX
+file and needs neither tag2mask nor torch; and a model card as ``MODEL_CARD.md`` and
+``model-card.json``. It isn't part of a run: it reads the folder of ``train-segmenter`` or a model
+file, and for the card the rest of the run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
@@ -21,9 +24,8 @@ from tag2mask.artifacts.manifest import Manifest, read_identity
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.data.index import data_root
 from tag2mask.nn.weights import check_finite_weights
+from tag2mask.recipe.sections import Predict
 from tag2mask.report.model_card import (
-    ONNX_FILE,
-    TORCH_FILE,
     CardFile,
     ModelCard,
     data_of,
@@ -48,26 +50,40 @@ from tag2mask.segmentation.inference.export_spec import (
     FORMAT,
     FORMATS,
     KEY,
+    ONNX_FILE,
     ONNX_FORMAT,
+    RECORD_FILE,
+    TORCH_FILE,
     TORCH_FORMAT,
     ExportedSpec,
+    LabelingRecord,
 )
 from tag2mask.segmentation.inference.label_loops import Float32
 from tag2mask.segmentation.inference.onnx_segmenter import OnnxSegmenter
 from tag2mask.segmentation.loading import trained_file
 from tag2mask.segmentation.networks import SegmentationNet, SegmenterSpec, load_segmenter
+from tag2mask.segmentation.standalone import joined_source
 from tag2mask.version import __version__
 
 CARD, CARD_JSON = "MODEL_CARD.md", "model-card.json"
+PROGRAM_FILE = "predict.py"
+"""Name of the program beside an ONNX network."""
+CRF_LEFT_OUT = (
+    "the dense CRF (predict.crf) is left out: an exported network labels photos without it; "
+    "`tag2mask predict --set predict.crf.enabled=true` adds it"
+)
 
 
-def export(model: Path, formats: Sequence[str], out: Path) -> Export:
+def export(
+    model: Path, formats: Sequence[str], out: Path, section: Predict | None = None
+) -> Export:
     """Export a trained segmentation network.
 
     Args:
         model: a run folder, the folder of ``train-segmenter``, or a model file.
         formats: some of `tag2mask.segmentation.inference.export_spec.FORMATS`.
         out: folder to write. A complete one is kept, unless the run was evaluated again since.
+        section: how photos are labeled with the exported network; None: by the defaults.
 
     Raises:
         RunFolderError: the folder has no finished ``train-segmenter``; or ``out`` has the export of
@@ -78,29 +94,38 @@ def export(model: Path, formats: Sequence[str], out: Path) -> Export:
     """
     source = _source(model)
     net, spec = load_segmenter(source.file)
+    section = section or Predict()
+    exported = exported_spec(net, spec, section)
     check_finite_weights(net, where=source.file, setting="train_segmenter.optimizer.lr")
     with step_folder(
         Export,
         out,
-        section={"formats": [f for f in FORMATS if f in formats]},
+        section={
+            "formats": [f for f in FORMATS if f in formats],
+            "predict": exported.predict.settings(),
+        },
         inputs={"model": source.trained or digest(source.file)},
         coverage={} if source.evaluation is None else {"evaluation": source.evaluation.fingerprint},
     ) as step:
         if step.complete:
             return step.handle
-        exported = exported_spec(net, spec)
         files = _write_files(net, exported, formats, step.path)
         card = _card(source, exported, files, sum(p.numel() for p in net.parameters()))
         write_json(step.path / CARD_JSON, card.to_json())
         write_text(step.path / CARD, markdown(card))
         return step.finish(
             counts={"files": len(files)},
-            metrics={"largest_difference": {file.name: file.largest_difference for file in files}},
+            metrics={
+                "largest_difference": {file.name: file.largest_difference for file in files},
+                "warnings": [CRF_LEFT_OUT] if section.crf.enabled else [],
+            },
         )
 
 
-def exported_spec(net: SegmentationNet, spec: SegmenterSpec) -> ExportedSpec:
+def exported_spec(net: SegmentationNet, spec: SegmenterSpec, section: Predict) -> ExportedSpec:
     """Return the specification to store in the exported files."""
+    sides = {"trained": spec.long_side, "photo": None}
+    side = section.long_side
     return ExportedSpec(
         format=FORMAT,
         tag2mask=__version__,
@@ -114,6 +139,14 @@ def exported_spec(net: SegmentationNet, spec: SegmenterSpec) -> ExportedSpec:
         encoder=spec.encoder,
         output_stride=spec.output_stride,
         precision="float32",
+        predict=LabelingRecord(
+            behavior=section.behavior,
+            long_side=side if isinstance(side, int) else sides[side],
+            scales=section.scales,
+            flip=section.flip,
+            tile=section.tile,
+            overlap=section.overlap,
+        ),
     )
 
 
@@ -168,6 +201,9 @@ def _write_files(
             found.append(
                 _card_file(file, TORCH_FILE, "torch.export", difference, smallest_side(net))
             )
+    write_json(out / RECORD_FILE, asdict(spec))
+    if ONNX_FORMAT in formats:
+        write_text(out / PROGRAM_FILE, joined_source())
     return tuple(found)
 
 

@@ -29,6 +29,16 @@ def test_other_version() -> None:
     assert "Use tag2mask 9.1 that wrote it" in str(error.value)
 
 
+def test_older_version() -> None:
+    with pytest.raises(WeightsError, match=r"of format 1; .*\. Export the network again\.$"):
+        ExportedSpec.from_json(changed(format=1), where=FILE)
+
+
+def test_keys_may_be_added() -> None:
+    """Readers of format 2 ignore keys that they don't know."""
+    assert ExportedSpec.from_json(changed(later={"a": 1}), where=FILE) == SPEC
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -46,6 +56,8 @@ def test_other_version() -> None:
         changed(colors=[]),
         changed(format="1"),
         changed(precision="bf16"),
+        changed(predict=None),
+        changed(predict={"long_side": 64}),
         json.dumps({"format": FORMAT}),
     ],
 )

@@ -1,6 +1,7 @@
 """The specification stored in the metadata of an exported network, the same for every format.
 
-With it the exported file is self-contained: it is all that is needed to label photos.
+With it the exported file is self-contained: it is all that is needed to label photos. From format 2
+on, keys are only added: what reads this record must ignore keys that it doesn't know.
 """
 
 from __future__ import annotations
@@ -8,18 +9,19 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from tag2mask.errors import WeightsError
+from tag2mask.segmentation.standalone.network import FORMAT, KEY
 from tag2mask.text.excerpt import shortened
 from tag2mask.text.json_text import parse_json
 
-KEY = "tag2mask_segmenter"
-"""Key of the specification in a file's metadata."""
-FORMAT = 2
-"""Version of the specification."""
+__all__ = ["FORMAT", "KEY", "ExportedSpec", "LabelingRecord"]
+
+ONNX_FILE, TORCH_FILE, RECORD_FILE = "model.onnx", "model.pt2", "record.json"
+"""Names of an exported network's files, and of its specification beside them."""
 ONNX_FORMAT, TORCH_FORMAT = "onnx", "torch"
 FORMATS = (ONNX_FORMAT, TORCH_FORMAT)
 """File formats that a network can be exported to."""
@@ -29,6 +31,32 @@ IMAGE, LOGITS = "image", "logits"
 _Byte = Annotated[int, Field(ge=0, le=255)]
 _Positive = Annotated[float, Field(gt=0.0)]
 _Side = Annotated[int, Field(ge=1, le=100_000)]
+
+
+@dataclass(frozen=True)
+class LabelingRecord:
+    """How the run labels photos: settings of the section ``predict``, without the dense CRF.
+
+    Attributes:
+        behavior: whether probabilities or, as published, logits are averaged.
+        long_side: long side of photos at scale 1, px; None: the photo's.
+        scales: sizes of the views.
+        flip: whether each view is also used flipped horizontally.
+        tile: views with a side longer than this are computed in tiles, px.
+        overlap: overlap of neighboring tiles, px.
+    """
+
+    behavior: Literal["default", "published"]
+    long_side: _Side | None
+    scales: Annotated[tuple[_Positive, ...], Field(min_length=1)]
+    flip: bool
+    tile: _Side
+    overlap: Annotated[int, Field(ge=0)]
+
+    def settings(self) -> dict[str, Any]:
+        """Return the keys of the recipe's section ``predict``."""
+        values = asdict(self)
+        return values | {"long_side": "photo" if self.long_side is None else self.long_side}
 
 
 @dataclass(frozen=True)
@@ -48,6 +76,7 @@ class ExportedSpec:
         encoder: name of the encoder.
         output_stride: image pixels per cell of the encoder's last map.
         precision: data type that the exported network computes in.
+        predict: how photos are labeled.
     """
 
     format: int
@@ -62,6 +91,7 @@ class ExportedSpec:
     encoder: str
     output_stride: _Side
     precision: Literal["float32"]
+    predict: LabelingRecord
 
     def to_json(self) -> str:
         """Return the specification as JSON."""
@@ -98,9 +128,11 @@ class ExportedSpec:
                 where=where,
                 fix="Export the network again.",
             ) from None
+        writer = shortened(str(values.get("tag2mask", "in the version")), 40)
         raise WeightsError(
             f"an exported network of format {found}; this version of tag2mask reads {FORMAT}",
             where=where,
-            fix=f"Use tag2mask {shortened(str(values.get('tag2mask', 'in the version')), 40)} that "
-            "wrote it, or export the network again.",
+            fix="Export the network again."
+            if found < FORMAT
+            else f"Use tag2mask {writer} that wrote it, or export the network again.",
         )

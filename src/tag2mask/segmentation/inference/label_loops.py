@@ -7,6 +7,9 @@ align_corners=False) and takes the argmax in one loop, for any part of the photo
 If the same class has the largest probability at all four grid cells around a pixel, it also has it
 at the pixel, because the pixel's probabilities are a weighted mean of theirs. So all classes are
 interpolated only along contours.
+
+Exported networks are used without this package by `segmentation.standalone`, with NumPy alone; no
+pixel may differ, so the loops round as NumPy does.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tag2mask.runtime.compiled import compiled
+from tag2mask.runtime.compiled import compiled_exactly
 
 Float32 = npt.NDArray[np.float32]
 UInt8 = npt.NDArray[np.uint8]
@@ -110,7 +113,7 @@ def resize_maps(maps: Float32, size: tuple[int, int], *, align_corners: bool = F
     return result
 
 
-@compiled
+@compiled_exactly
 def _channel_argmax(probabilities: Float32, argmax: UInt8) -> bool:
     """Write the channel with the largest value of each cell; return False if a value is NaN."""
     channels, height, width = probabilities.shape
@@ -128,7 +131,7 @@ def _channel_argmax(probabilities: Float32, argmax: UInt8) -> bool:
     return finite
 
 
-@compiled
+@compiled_exactly
 def _enlarge(
     probabilities: Float32,
     argmax: UInt8,
@@ -169,7 +172,7 @@ def _enlarge(
                 confidences[i, j] = largest
 
 
-@compiled
+@compiled_exactly
 def _resize(
     maps: Float32,
     rows: Index,

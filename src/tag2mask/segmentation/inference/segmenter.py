@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from tag2mask.classes import ClassSet
-from tag2mask.runtime.compiled import compiled
+from tag2mask.runtime.compiled import compiled_exactly
 from tag2mask.segmentation.inference.label_loops import Float32, UInt8, resize_maps
 
 ChannelValues = tuple[float, float, float]
@@ -159,7 +159,7 @@ def _softmax(logits: Float32) -> Float32:
     return probabilities
 
 
-@compiled
+@compiled_exactly
 def _normalize(view: UInt8, scale_by: Float32, shift_by: Float32, image: Float32) -> None:
     """Write (view / 255 - mean) / std as one multiplication and one subtraction per value."""
     height, width, channels = view.shape

@@ -1,0 +1,85 @@
+"""Decisions: which classes a photo shows, by the rule in the record."""
+
+from __future__ import annotations
+
+import csv
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tag2mask.segmentation.standalone.photos import Array
+
+
+def evidence(labels: Array, confidence: Array, classes: int, temperature: float) -> Array:
+    """Return each class's share of a photo, and the mean confidence of its pixels: (classes, 2)."""
+    counts = np.bincount(labels.ravel(), minlength=classes + 1)[1 : classes + 1]
+    sums = np.bincount(labels.ravel(), confidence.ravel(), classes + 1)[1 : classes + 1]
+    return np.stack([counts / labels.size, calibrated(sums, counts, temperature)], axis=1)
+
+
+def calibrated(sums: Array, counts: Array, temperature: float) -> Array:
+    """Return the mean confidence of pixels whose bytes have these sums; 0 where there are none."""
+    means = np.clip(sums / np.maximum(255 * counts, 1), 1 / 512, 511 / 512)
+    odds = np.log(means / (1 - means)) / temperature
+    return np.where(counts > 0, 1 / (1 + np.exp(-odds)), 0.0)
+
+
+class Decisions:
+    """``decisions.csv``: one line for each mask that was written; the last one of a photo counts.
+
+    With groups, ``group_decisions.csv`` has what the photos of each group show together.
+    """
+
+    def __init__(self, out: Path, names: Sequence[str], rule: Mapping[str, Any]) -> None:
+        self.file, self._names, self.rule = out / "decisions.csv", names, rule
+        self._group = re.compile(rule["group"]) if rule["group"] else None
+        self._lock = threading.Lock()
+
+    def add(self, photo: str, time: str, labels: Array, confidence: Array) -> None:
+        """Append the line of a photo whose mask was written at a time."""
+        found = evidence(labels, confidence, len(self._names), self.rule["temperature"])
+        rows = dict(zip(self._names, found.tolist(), strict=True))
+        known = self.rule["classes"]
+        shown = [
+            name
+            for name, least in known.items()
+            if rows[name][0] >= least["area"] and rows[name][1] >= least["confidence"]
+        ]
+        numbers = [format(value, ".6g") for name in known for value in rows[name]]
+        heads = [f"{kind} {name}" for name in known for kind in ("area", "confidence")]
+        line = [photo, self.group_of(photo), time, ";".join(shown) or "none", *numbers]
+        with self._lock, self.file.open("a+", encoding="utf-8", newline="") as file:
+            if file.tell() == 0:
+                csv.writer(file).writerow(["photo", "group", "time", "decision", *heads])
+            else:
+                file.seek(file.tell() - 1)
+                if file.read(1) != "\n":  # cut off by a crash
+                    file.write("\r\n")
+            csv.writer(file).writerow(line)
+
+    def group_of(self, photo: str) -> str:
+        """Return the group of a photo; empty where the data had no groups."""
+        match = self._group.fullmatch(photo) if self._group else None
+        return match.group(1) if match else ""
+
+    def write_groups(self) -> None:
+        """Write what the photos of each group show together, by their last lines."""
+        if self._group is None or not self.file.is_file():
+            return
+        with self.file.open(encoding="utf-8", newline="") as file:
+            last = {row["photo"]: row for row in csv.DictReader(file) if row["decision"]}
+        groups: dict[str, list[str]] = {}
+        for row in last.values():
+            groups.setdefault(row["group"] or row["photo"], []).append(row["decision"])
+        with self.file.with_name("group_decisions.csv").open(
+            "w", encoding="utf-8", newline=""
+        ) as file:
+            table = csv.writer(file)
+            table.writerow(["group", "photos", "decision"])
+            for group, shown in sorted(groups.items()):
+                names = {name for each in shown for name in each.split(";")} - {"none"}
+                table.writerow([group, len(shown), ";".join(sorted(names)) or "none"])

@@ -1,0 +1,159 @@
+"""Files: photos in, masks out, and which masks are written."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import secrets
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from itertools import takewhile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from tag2mask.segmentation.standalone.photos import Array
+
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm"}
+    | {".pgm", ".avif", ".heic", ".heif"}
+)
+"""Suffixes of photos in folders."""
+SYSTEM = frozenset({"__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found"})
+"""Folders that systems make for themselves."""
+ANOTHER = "another photo of this name has a mask in --out; rename it, or give another --out"
+"""Why a photo is left out whose name repeats that of another."""
+
+
+class Photo(NamedTuple):
+    """A photo: its id, which names its mask, its file, and a stamp that changes with it."""
+
+    id: str
+    path: Path
+    stamp: str
+
+
+def stamp_of(path: Path) -> str:
+    """Return ``<bytes>-<mtime_ns>-<checksum of the path>``; empty for a link to nothing."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    return f"{status.st_size}-{status.st_mtime_ns}-{zlib.crc32(os.fsencode(path)):08x}"
+
+
+def is_another(stamp: str, earlier: str) -> bool:
+    """Return whether two stamps are of files at different paths."""
+    return stamp.rpartition("-")[2] != earlier.rpartition("-")[2]
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield the photos of a folder and of those inside it; hidden ones are passed over."""
+    with os.scandir(folder) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    for entry in found:
+        if entry.name.startswith(".") or entry.name.casefold() in SYSTEM:
+            continue
+        if entry.is_dir():
+            with suppress(FileNotFoundError):  # deleted meanwhile
+                yield from files_below(Path(entry.path))
+        elif Path(entry.name).suffix.lower() in SUFFIXES:
+            yield Path(entry.path)
+
+
+def without_suffix(name: str) -> str:
+    """Return a photo's name without its suffix, if it has one of a photo."""
+    stem, dot, suffix = name.rpartition(".")
+    return stem if dot and f".{suffix.lower()}" in SUFFIXES else name
+
+
+def list_photos(given: Sequence[str], out: Path) -> list[Photo]:
+    """List the photos of files, folders and patterns, but none in ``out``, sorted by id.
+
+    An id is the path without suffix, relative to the folder that contains all that is given.
+    """
+    files: dict[Path, None] = {}
+    bases = []
+    for text in given:
+        path = Path(os.path.abspath(text))  # noqa: PTH100 - resolve() follows links
+        if path.is_dir():
+            bases.append(path)
+            files |= dict.fromkeys(files_below(path))
+        elif path.is_file():
+            bases.append(path.parent)
+            files[path] = None
+        elif matches := [*map(Path, glob.iglob(str(path), recursive=True))]:  # noqa: PTH207
+            bases.append(Path(*takewhile(lambda part: not glob.has_magic(part), path.parts)))
+            files |= dict.fromkeys(match for match in matches if match.suffix.lower() in SUFFIXES)
+        else:
+            raise FileNotFoundError(f"no such photo or folder: {text}")
+    root = Path(os.path.commonpath(bases))
+    names = {f: f.relative_to(root).as_posix() for f in files if not f.is_relative_to(out)}
+    count = Counter(map(without_suffix, names.values()))
+    return sorted(
+        Photo(name if count[plain_name] > 1 else plain_name, file, stamp_of(file))
+        for file, name in names.items()
+        for plain_name in [without_suffix(name)]
+    )
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Yield a temporary path, and rename it to ``path`` when the block succeeds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".tmp-{secrets.token_hex(6)}{path.suffix}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_mask(path: Path, labels: Array, colors: Sequence[Sequence[int]]) -> None:
+    """Write labels uint8 (h, w) as a palette PNG."""
+    palette = np.zeros((256, 3), np.uint8)
+    palette[: len(colors)] = colors
+    palette[255] = (224, 224, 192)
+    image = Image.fromarray(labels)
+    image.putpalette(palette.tobytes())
+    with replaced(path) as temporary:
+        image.save(temporary, format="PNG", compress_type=3)  # runs only, as tag2mask does
+
+
+def time_of(file: Path) -> str:
+    """Return when a file was written, as text that sorts and can be part of a name (UTC)."""
+    return datetime.fromtimestamp(file.stat().st_mtime_ns / 1e9, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+
+
+def keep_earlier(file: Path) -> None:
+    """Rename a file, if it exists, so that its name has the time at which it was written."""
+    with suppress(FileNotFoundError):
+        file.replace(file.with_name(f"{file.stem}.{time_of(file)}{file.suffix}"))
+
+
+class Journal:
+    """Which masks are written, and from which state of their photos: ``items.jsonl``."""
+
+    def __init__(self, file: Path) -> None:
+        self.stamps: dict[str, str] = {}
+        self._file = file
+        lines = file.read_bytes().split(b"\n") if file.is_file() else []
+        for line in lines:
+            with suppress(ValueError, KeyError, TypeError):  # cut off by a crash
+                entry = json.loads(line)
+                self.stamps[str(entry["id"])] = str(entry["key"])
+        self._begin = "\n" if lines and lines[-1] else ""
+
+    def record(self, photo: Photo) -> None:
+        """Record a photo whose mask is written."""
+        self.stamps[photo.id] = photo.stamp
+        with self._file.open("a", encoding="utf-8") as file:
+            line = json.dumps({"id": photo.id, "key": photo.stamp})
+            file.write(f"{self._begin}{line}\n")
+        self._begin = ""

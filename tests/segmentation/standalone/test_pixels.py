@@ -1,0 +1,121 @@
+"""predict.py in an exported folder: the masks of tag2mask predict, without torch and tag2mask."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from local_segmenter import colorful
+from onnx_file import SPEC, write_network
+from small_runs import invoke
+from tag2mask.segmentation.inference.export_spec import KEY
+from tag2mask.segmentation.standalone import joined_source
+
+BLOCKED = """
+import runpy, sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in {"numpy", "PIL", "onnxruntime", *sys.stdlib_module_names}:
+            raise ImportError(f"{name} is blocked")
+sys.meta_path.insert(0, Block())
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def write_export(folder: Path, **settings: Any) -> Path:
+    """Write an exported folder as `export` does; the network's classes are the colors."""
+    folder.mkdir()
+    spec = replace(SPEC, predict=replace(SPEC.predict, **settings))
+    write_network(folder / "model.onnx", metadata={KEY: spec.to_json()})
+    (folder / "predict.py").write_text(joined_source())
+    return folder
+
+
+def run_program(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-I", "-c", BLOCKED, folder / "predict.py", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def write_photos(folder: Path) -> None:
+    """Write photos of many kinds: turned, gray, 16-bit, transparent, large, in folders."""
+    (folder / "more").mkdir(parents=True)
+    photo = Image.fromarray(colorful(90, 140, 1))
+    gray = np.asarray(photo.convert("L"))
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        photo.save(folder / f"turned-{orientation}.jpg", exif=exif)
+    photo.save(folder / "turned.tif", tiffinfo={274: 6})
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    photo.save(folder / "turned.png", exif=exif)
+    photo.convert("L").save(folder / "gray.png")
+    photo.convert("LA").save(folder / "gray-alpha.png")
+    photo.convert("CMYK").save(folder / "cmyk.jpg")
+    photo.quantize(16).save(folder / "palette.gif")
+    photo.convert("1").save(folder / "bits.png")
+    Image.fromarray(gray.astype(np.uint16) * 251).save(folder / "16.png")
+    Image.fromarray(gray.astype(np.uint16) * 251).save(folder / "16.tif")
+    Image.fromarray(gray.astype(np.int32) * 9000 - 70).save(folder / "32.tif")
+    Image.fromarray(gray.astype(np.float32) / 300).save(folder / "float.tif")
+    clear = photo.convert("RGBA")
+    clear.putalpha(Image.fromarray(gray))
+    clear.save(folder / "rgba.png")
+    clear.save(folder / "rgba.webp")
+    Image.fromarray(colorful(3000, 4100, 2)).save(folder / "large.jpg", quality=80)
+    Image.fromarray(colorful(2100, 900, 3)).save(folder / "more" / "tall.bmp")
+    Image.fromarray(colorful(1, 7, 4)).save(folder / "more" / "tiny.ppm")
+    (folder / "broken.jpg").write_bytes((folder / "16.png").read_bytes()[:300])
+    (folder / "notes.txt").write_text("no photo")
+
+
+def masks(folder: Path) -> dict[str, bytes]:
+    root = folder / "masks"
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*.png")}
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "trained": {},
+    "views": {"scales": (0.7, 1.0, 1.3), "flip": True},
+    "published": {"behavior": "published", "scales": (0.5, 1.0), "flip": True, "long_side": 100},
+    "tiles": {"long_side": None, "tile": 256, "overlap": 40, "scales": (1.0, 0.5), "flip": True},
+    "one tile": {"long_side": 640, "tile": 128, "overlap": 16},
+}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("camera") / "photos"
+    write_photos(folder)
+    return folder
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_no_byte_of_a_mask_differs(photos: Path, tmp_path: Path, settings: dict[str, Any]) -> None:
+    exported = write_export(tmp_path / "exported", **settings)
+    with_tag2mask = invoke("predict", photos, "--model", exported, "--out", tmp_path / "a")
+    assert with_tag2mask.exit_code == 3, with_tag2mask.stderr
+    alone = run_program(exported, photos, "--out", tmp_path / "b")
+    assert alone.returncode == 3, alone.stderr
+    assert "left out: 'broken': " in alone.stderr
+    expected = masks(tmp_path / "a")
+    assert len(expected) == 24 and masks(tmp_path / "b") == expected
+    seen = {
+        value
+        for content in (tmp_path / "a/masks").rglob("*.png")
+        for value in np.unique(np.asarray(Image.open(content))).tolist()
+    }
+    assert seen == {0, 1, 2, 3}
