@@ -13,6 +13,7 @@ import colorsys
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from tag2mask.errors import DataError, nearest_hint
@@ -124,6 +125,7 @@ class ClassSet:
         return distinct_palette(len(self) + 1)
 
 
+@lru_cache(maxsize=10_000)
 def name_kind(name: str) -> NameKind:
     """Return what a name stands for, by its letters; case and punctuation don't matter.
 

@@ -14,7 +14,7 @@ from PIL import Image
 from campaigns.fuzz_target import Target
 from tag2mask.classes import ClassSet
 from tag2mask.data.images import image_size, read_image
-from tag2mask.data.masks import mask_colors, palette_image, read_mask
+from tag2mask.data.masks import palette_image, read_mask, read_mask_content, values_in
 
 _CLASSES = ClassSet(("a", "b", "c"))
 _SIZE = (24, 20)
@@ -134,8 +134,9 @@ def _write_masks(folder: Path) -> list[Path]:
 
 
 def _read_mask(file: Path) -> None:
-    assert read_mask(file, len(_CLASSES)).ndim == 2
-    mask_colors(file)
+    mask = read_mask(file, len(_CLASSES))
+    content = read_mask_content(file, len(_CLASSES))
+    assert content.size == mask.shape and content.values == values_in(mask)
 
 
 def _with_checksums(png: bytes) -> bytes:

@@ -18,7 +18,13 @@ from PIL import Image
 from tag2mask.classes import ClassSet, voc_palette
 from tag2mask.data.decoding import strips as strips_module
 from tag2mask.data.images import image_size, read_image
-from tag2mask.data.masks import IGNORE_COLOR, mask_colors, read_mask, write_mask
+from tag2mask.data.masks import (
+    IGNORE_COLOR,
+    read_mask,
+    read_mask_content,
+    values_in,
+    write_mask,
+)
 from tag2mask.errors import DataError, RunFolderError
 
 pytestmark = pytest.mark.smoke
@@ -119,9 +125,32 @@ def test_masks_of_any_size_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         np.testing.assert_array_equal(read_mask(tmp_path / "a.png", 69), mask)
-        assert mask_colors(tmp_path / "a.png")[69] == tuple(colors[69])
+        content = read_mask_content(tmp_path / "a.png", 69)
+    assert content.size == (7, 9)
+    assert content.values == frozenset(range(63))
+    assert content.colors == {(value, tuple(colors[value])) for value in range(1, 63)}
     with pytest.raises(DataError, match="has the values 61, 62;"):
         read_mask(tmp_path / "a.png", 60)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        Image.fromarray(np.array([[0, 2], [255, 2]], np.uint8)),
+        Image.fromarray(np.array([[0, 2], [255, 2]], np.uint16)),
+        Image.fromarray(np.array([[0, 1], [1, 1]], np.bool_)),
+        Image.fromarray(np.array([[0, 2], [255, 2]], np.int32)),
+    ],
+    ids=lambda image: image.mode,
+)
+def test_the_content_of_a_mask_is_that_of_its_pixels(image: Image.Image, tmp_path: Path) -> None:
+    image.save(tmp_path / "a.tif")
+    content = read_mask_content(tmp_path / "a.tif", 2)
+    mask = read_mask(tmp_path / "a.tif", 2)
+    assert content == (mask.shape, values_in(mask), frozenset())
+    if image.mode != "1":
+        with pytest.raises(DataError, match="mask has the values 2; 1 classes allow"):
+            read_mask_content(tmp_path / "a.tif", 1)
 
 
 def test_valid_masks_are_read_while_other_threads_open_photos(tmp_path: Path) -> None:
@@ -140,7 +169,7 @@ def test_valid_masks_are_read_while_other_threads_open_photos(tmp_path: Path) ->
         thread.start()
         for _ in range(150):
             read_mask(tmp_path / "mask.png", 1)
-            mask_colors(tmp_path / "mask.png")
+            read_mask_content(tmp_path / "mask.png", 1)
     finally:
         stop.set()
         thread.join()

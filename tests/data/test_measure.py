@@ -36,7 +36,7 @@ def test_known_masks_are_not_read_again_but_still_warned_of(
     before = prepared(tmp_path, inventory)
     assert before is not None and before.masks[0].values == (255,)
     read: list[Path] = []
-    monkeypatch.setattr(mask_check, "read_mask", lambda path, _: read.append(path))
+    monkeypatch.setattr(mask_check, "read_mask_content", lambda path, _: read.append(path))
     assert measure_photos(inventory, before) == first
     assert len(first[2]) == 1 and "255" in first[2][0].message
     assert read == []

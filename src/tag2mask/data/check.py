@@ -16,14 +16,12 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tag2mask.classes import BACKGROUND, IGNORE
 from tag2mask.data.dark_photos import dark_photo_problems
-from tag2mask.data.images import image_size, read_image
+from tag2mask.data.images import decoded_size, image_size
 from tag2mask.data.inventory import SPLITS, DataProblem, Inventory, InventoryEntry, SourceOptions
 from tag2mask.data.inventory_check import describe_photos, inventory_problems
 from tag2mask.data.layouts.detect import Layout, read_inventory
 from tag2mask.data.mask_check import mask_problems, outline_misfit, read_checked_mask
-from tag2mask.data.masks import mask_colors, values_in
 from tag2mask.data.understood import understood
 from tag2mask.errors import DataError
 from tag2mask.runtime.progress import ProgressBar
@@ -175,23 +173,13 @@ def _check_photo(inventory: Inventory, entry: InventoryEntry, *, decode: bool) -
         return _PhotoCheck()  # reported by the layout's reader
     path = inventory.root / entry.image
     try:
-        size = image_size(path)
-        if decode:
-            read_image(path, at_least=1)  # a small JPEG is decoded, but all of the file is read
+        size = decoded_size(path) if decode else image_size(path)
     except DataError as error:
         return _PhotoCheck(problem=DataProblem(f"photo {entry.id!r}: {error}", photo=entry.id))
     mask = read_checked_mask(inventory, entry, size)
     if mask is None or isinstance(mask, DataProblem):
         return _PhotoCheck(size, mask, misfit=outline_misfit(inventory, entry, size))
-    values = values_in(mask)
-    colors = {} if entry.mask is None else mask_colors(inventory.root / entry.mask)
-    return _PhotoCheck(
-        size,
-        mask_values=values,
-        colors=frozenset(
-            (value, colors[value]) for value in (values & colors.keys()) - {BACKGROUND, IGNORE}
-        ),
-    )
+    return _PhotoCheck(size, mask_values=mask.values, colors=mask.colors)
 
 
 def _report(

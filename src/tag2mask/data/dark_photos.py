@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tag2mask.data.images import used_bits
 from tag2mask.data.inventory import DataProblem, Inventory
 from tag2mask.data.inventory_check import describe_photos
 from tag2mask.errors import Tag2MaskError
 
-_SUFFIXES = frozenset({".png", ".tif", ".tiff"})
+_SUFFIXES = (".png", ".tif", ".tiff")
 """Suffixes of files that may have 16 bits."""
 _SAMPLED = 16
 """Number of photos that are looked at."""
@@ -22,7 +20,7 @@ def dark_photo_problems(inventory: Inventory) -> list[DataProblem]:
     entries = [
         entry
         for entry in inventory.entries
-        if entry.image is not None and Path(entry.image).suffix.lower() in _SUFFIXES
+        if entry.image is not None and entry.image.lower().endswith(_SUFFIXES)
     ]
     step = max(1, len(entries) // _SAMPLED)
     dark = []

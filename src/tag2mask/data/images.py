@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from tag2mask.data.decoding.budget import DECODING
 from tag2mask.data.decoding.opening import Source, load_pixels, opened_image
@@ -67,15 +68,20 @@ def read_image(source: Source, *, at_least: int | None = None) -> Image.Image:
     """
     assert at_least is None or at_least >= 1
     with opened_image(source, "photo") as image:
-        pixels = image.width * image.height
-        if at_least is not None and image.format in ("JPEG", "MPO"):
-            # draft() keeps both sides at least as long as given; only the long one matters.
-            wide = image.width >= image.height
-            image.draft(None, (at_least, 1) if wide else (1, at_least))
-        orientation = exif_orientation(image)
-        with DECODING.share(pixels):
-            load_pixels(image)
-            return turned(to_rgb(image), orientation)
+        return _decoded(image, at_least)
+
+
+def _decoded(image: ImageFile, at_least: int | None) -> Image.Image:
+    """Decode an opened photo, as `read_image` does."""
+    pixels = image.width * image.height
+    if at_least is not None and image.format in ("JPEG", "MPO"):
+        # draft() keeps both sides at least as long as given; only the long one matters.
+        wide = image.width >= image.height
+        image.draft(None, (at_least, 1) if wide else (1, at_least))
+    orientation = exif_orientation(image)
+    with DECODING.share(pixels):
+        load_pixels(image)
+        return turned(to_rgb(image), orientation)
 
 
 def image_size(source: Source) -> tuple[int, int]:
@@ -92,6 +98,18 @@ def image_size(source: Source) -> tuple[int, int]:
             that is cut off after its header.
     """
     return upright(*stored_layout_of(source))
+
+
+def decoded_size(source: Source) -> tuple[int, int]:
+    """Return the upright size of a photo after reading all of its file.
+
+    Raises:
+        DataError, DeviceError: as `read_image`.
+    """
+    with opened_image(source, "photo") as image:
+        size = upright(*stored_layout(image))
+        _decoded(image, at_least=1)  # a JPEG is decoded at a small size, but all of it is read
+        return size
 
 
 def stored_layout_of(source: Source) -> tuple[tuple[int, int], int]:

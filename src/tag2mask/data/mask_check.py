@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tag2mask.classes import BACKGROUND, IGNORE, mask_id
 from tag2mask.data.images import stored_layout_of
 from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry
 from tag2mask.data.inventory_check import describe_photos
 from tag2mask.data.layouts.listing import MASK_FOLDER, list_images
-from tag2mask.data.masks import read_mask
+from tag2mask.data.masks import MaskContent, read_mask_content, values_in
 from tag2mask.errors import DataError, counted, first_few
 
 _TURNS = {
@@ -35,8 +32,8 @@ _NOTES = frozenset({"", ".db", ".ini", ".md", ".txt"})
 
 def read_checked_mask(
     inventory: Inventory, entry: InventoryEntry, size: tuple[int, int]
-) -> NDArray[np.uint8] | DataProblem | None:
-    """Read a photo's mask, uint8 (h, w), or return what is wrong with its size, kind or values.
+) -> MaskContent | DataProblem | None:
+    """Read what a photo's mask holds, or return what is wrong with its size, kind or values.
 
     Args:
         inventory: the entry's inventory.
@@ -45,31 +42,30 @@ def read_checked_mask(
     """
     try:
         if entry.mask is not None:
-            mask = read_mask(inventory.root / entry.mask, len(inventory.class_names))
+            mask = read_mask_content(inventory.root / entry.mask, len(inventory.class_names))
         elif entry.mask_stamp and inventory.mask_drawer is not None:
             if outline_misfit(inventory, entry, size):
                 return None
-            mask = inventory.mask_drawer.draw(entry.id, size)
+            drawn = inventory.mask_drawer.draw(entry.id, size)
+            mask = MaskContent((drawn.shape[0], drawn.shape[1]), values_in(drawn))
         else:
             return None
     except DataError as error:
         return DataProblem(f"mask of photo {entry.id!r}: {error}")
-    if mask.shape != size:
+    if mask.size != size:
         return DataProblem(
-            f"mask of photo {entry.id!r} has another size: mask {mask.shape[1]}x{mask.shape[0]}, "
+            f"mask of photo {entry.id!r} has another size: mask {mask.size[1]}x{mask.size[0]}, "
             f"photo {size[1]}x{size[0]} px [{entry.mask or entry.where}]; "
-            f"{_turned_photo(inventory, entry, mask) or 'replace one of the two'}"
+            f"{_turned_photo(inventory, entry, mask.size) or 'replace one of the two'}"
         )
     return mask
 
 
-def _turned_photo(
-    inventory: Inventory, entry: InventoryEntry, mask: NDArray[np.uint8]
-) -> str | None:
-    """Return what to do with a mask of the pixels as the photo's file stores them."""
+def _turned_photo(inventory: Inventory, entry: InventoryEntry, size: tuple[int, int]) -> str | None:
+    """Return what to do with a mask of ``size`` (h, w) if it fits the photo's stored pixels."""
     assert entry.image is not None
     stored, orientation = stored_layout_of(inventory.root / entry.image)
-    if orientation not in _TURNS or mask.shape != stored:
+    if orientation not in _TURNS or size != stored:
         return None
     return (
         f"it fits the photo's stored pixels, which viewers show {_TURNS[orientation]} (EXIF "

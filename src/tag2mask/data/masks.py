@@ -8,15 +8,19 @@ error: the file doesn't say which color is which class. So is a JPEG, which chan
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import compress
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from tag2mask.artifacts.files import atomic_write
-from tag2mask.classes import IGNORE
+from tag2mask.classes import BACKGROUND, IGNORE
 from tag2mask.data.decoding.budget import DECODING
 from tag2mask.data.decoding.opening import load_pixels, opened_image
 from tag2mask.data.decoding.strips import STRIP_PIXELS, strips
@@ -50,17 +54,75 @@ def read_mask(path: Path, num_classes: int) -> NDArray[np.uint8]:
         DataError: missing or damaged, color-coded, of a lossy format, or values outside 0..C and
             255.
     """
+    with _decoded_mask(path, num_classes) as (image, _):
+        mask = np.empty((image.height, image.width), np.uint8)
+        for rows, part in strips(image):
+            mask[rows] = np.asarray(part)
+    return mask
+
+
+class MaskContent(NamedTuple):
+    """What a mask holds, without its pixels."""
+
+    size: tuple[int, int]
+    """(h, w) px."""
+    values: frozenset[int]
+    """The values in it."""
+    colors: frozenset[tuple[int, tuple[int, int, int]]] = frozenset()
+    """Its classes with their RGB in its palette; empty for a mask without palette."""
+
+
+def read_mask_content(path: Path, num_classes: int) -> MaskContent:
+    """Read a mask as `read_mask` does, but return only its size, values and colors.
+
+    Raises:
+        DataError: as `read_mask`.
+    """
+    with _decoded_mask(path, num_classes) as (image, values):
+        flat = image.getpalette("RGB") if image.mode == "P" else None
+        colors = {
+            value: tuple(flat[3 * value : 3 * value + 3])
+            for value in values - {BACKGROUND, IGNORE}
+            if flat is not None and 3 * value < len(flat)
+        }
+        return MaskContent(
+            (image.height, image.width),
+            values,
+            frozenset((value, (red, green, blue)) for value, (red, green, blue) in colors.items()),
+        )
+
+
+@contextmanager
+def _decoded_mask(path: Path, num_classes: int) -> Iterator[tuple[ImageFile, frozenset[int]]]:
+    """Yield the checked image of a mask file, loaded, with the values in it.
+
+    Raises:
+        DataError: as `read_mask`.
+    """
     with opened_image(path, "mask") as image:
         _check_kind(image, path)
-        mask = np.empty((image.height, image.width), np.uint8)
-        present: set[int] = set()
-        with DECODING.share(mask.size):
+        with DECODING.share(image.width * image.height):
             load_pixels(image)
-            for rows, part in strips(image):
-                values = np.asarray(part)
-                present.update(np.unique(values).tolist())
-                mask[rows] = values
-    foreign = sorted(v for v in map(int, present) if not (0 <= v <= num_classes or v == IGNORE))
+            values = _values_of(image)
+            _check_values(values, num_classes, path)
+            yield image, values
+
+
+def _values_of(image: Image.Image) -> frozenset[int]:
+    """Return the values of a loaded image of one channel."""
+    if image.mode in ("L", "P"):
+        return frozenset(compress(range(256), image.histogram()))
+    parts = (np.unique(np.asarray(part)).tolist() for _, part in strips(image))
+    return frozenset(int(value) for part in parts for value in part)
+
+
+def _check_values(values: frozenset[int], num_classes: int, path: Path) -> None:
+    """Check that values are mask ids.
+
+    Raises:
+        DataError: they are not.
+    """
+    foreign = sorted(v for v in values if not (0 <= v <= num_classes or v == IGNORE))
     if foreign:
         shown = ", ".join(map(str, foreign[:5])) + (", ..." if len(foreign) > 5 else "")
         raise DataError(
@@ -69,7 +131,6 @@ def read_mask(path: Path, num_classes: int) -> NDArray[np.uint8]:
             where=path,
             fix="Check the class list and the mask's numbering.",
         )
-    return mask
 
 
 def _check_kind(image: Image.Image, path: Path) -> None:
@@ -96,18 +157,6 @@ def values_in(mask: NDArray[np.uint8]) -> frozenset[int]:
     """Return the values in a mask (h, w), without a copy of all its pixels."""
     blocks = np.array_split(mask, 1 + mask.size // STRIP_PIXELS)
     return frozenset(value for block in blocks for value in np.unique(block).tolist())
-
-
-def mask_colors(path: Path) -> dict[int, tuple[int, int, int]]:
-    """Return the palette of a mask: RGB 0..255 by value; empty for a mask without palette.
-
-    Args:
-        path: a mask that `read_mask` read.
-    """
-    with opened_image(path, "mask") as image:
-        flat = image.getpalette("RGB") if image.mode == "P" else None
-    colors = [] if flat is None else [*zip(flat[::3], flat[1::3], flat[2::3], strict=True)]
-    return dict(enumerate(colors))
 
 
 def write_mask(path: Path, mask: NDArray[np.uint8], colors: Sequence[tuple[int, int, int]]) -> None:

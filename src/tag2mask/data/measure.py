@@ -13,7 +13,6 @@ from tag2mask.data.index import MaskRow, Sample
 from tag2mask.data.index_changes import PreparedIndex, Samples
 from tag2mask.data.inventory import SPLITS, DataProblem, Inventory, InventoryEntry
 from tag2mask.data.mask_check import mask_problems, outline_misfit, read_checked_mask
-from tag2mask.data.masks import values_in
 from tag2mask.errors import DataError
 from tag2mask.runtime.threads import ordered_map
 
@@ -82,10 +81,9 @@ def measure_photos(
 
 
 def _mask_row(entry: InventoryEntry, values: tuple[int, ...] | None) -> MaskRow:
-    drawn = item_path(Path(DRAWN_FOLDER), entry.id, ".png").as_posix()
     return MaskRow(
         id=entry.id,
-        mask=entry.mask or drawn,
+        mask=entry.mask or item_path(Path(DRAWN_FOLDER), entry.id, ".png").as_posix(),
         drawn=entry.mask is None,
         stamp=entry.mask_stamp,
         values=values,
@@ -126,4 +124,4 @@ class _Measuring:
         assert mask is not None
         if isinstance(mask, DataProblem):
             return _Measured(problem=mask)
-        return _Measured(size, tuple(sorted(values_in(mask))))
+        return _Measured(size, tuple(sorted(mask.values)))

@@ -89,6 +89,7 @@ def find_style(
     return style._replace(separators=COMMAS if found & set(COMMAS) else "")
 
 
+@lru_cache(maxsize=10_000)  # many photos have the same tags
 def tags_of_cell(cell: str, style: TagStyle) -> CellTags:
     """Split a cell of tags as it is in the file, quotes included.
 
