@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -326,6 +328,44 @@ def test_what_a_refused_first_attempt_left_is_replaced(
     other = recipe_from({"train_cam": {"epochs": 3}})
     pipeline.run(data, other, tmp_path / "run")
     assert load_recipe(tmp_path / "run" / "recipe.yaml") == other
+
+
+def make_read_only(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a folder seem to be on a read-only file system, on which root can't write either."""
+    access, opened = os.access, Path.open
+
+    def access_path(path: Path, mode: int) -> bool:
+        return not (mode & os.W_OK and path.is_relative_to(folder)) and access(path, mode)
+
+    def open_path(path: Path, mode: str = "r", *args: Any, **options: Any) -> Any:
+        if set(mode) & set("wax+") and path.is_relative_to(folder):
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        return opened(path, mode, *args, **options)
+
+    monkeypatch.setattr(os, "access", access_path)
+    monkeypatch.setattr(Path, "open", open_path)
+
+
+def test_a_finished_run_in_a_read_only_folder_is_finished(
+    stages: FakeSteps, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    pipeline.run(data, Recipe(), out)
+    make_read_only(out, monkeypatch)
+    assert list(pipeline.run(data, Recipe(), out).handles) == ALL == stages.worked
+    assert set(states(out).values()) == {"fresh"}
+    with pytest.raises(RunFolderError, match=r"file system is read-only.*Give a folder on a writ"):
+        pipeline.run(data, Recipe(), out, redo="predict")
+
+
+def test_an_unfinished_run_in_a_read_only_folder_is_an_error(
+    stages: FakeSteps, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    pipeline.run(data, Recipe(), out, until="infer-cam")
+    make_read_only(out, monkeypatch)
+    with pytest.raises(RunFolderError, match=r"file system is read-only .*affinity-labels"):
+        pipeline.run(data, Recipe(), out)
 
 
 def test_redo_repeats_a_step_and_all_later_ones(

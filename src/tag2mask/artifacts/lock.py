@@ -51,6 +51,11 @@ def folder_lock(folder: Path, *, remove: bool = False) -> Iterator[bool]:
                     folder.rmdir()
 
 
+def is_read_only(folder: Path) -> bool:
+    """Return whether a folder exists in which this process can't create a file, not even a lock."""
+    return folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK)
+
+
 def _locked_file(folder: Path) -> tuple[IO[bytes], bool]:
     """Return the open file of a folder's lock, and whether it is locked."""
     path = folder / LOCK

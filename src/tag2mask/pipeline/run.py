@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from tag2mask.artifacts.deletion import remove_step_folders
 from tag2mask.artifacts.files import check_run_outside_data, write_text
 from tag2mask.artifacts.handles import Evaluation, Handle, ReportPage
-from tag2mask.artifacts.lock import folder_lock
+from tag2mask.artifacts.lock import folder_lock, is_read_only
 from tag2mask.errors import RunFolderError
 from tag2mask.pipeline.method import run_steps
 from tag2mask.pipeline.preflight import check_id_list, check_late_networks, check_runs
@@ -101,7 +101,8 @@ def run(
     with ExitStack() as locks:
 
         def begin() -> None:
-            locks.enter_context(folder_lock(out, remove=True))
+            if redo is not None or not is_read_only(out):  # a finished run only reads its folder
+                locks.enter_context(folder_lock(out, remove=True))
             _begin(recipe, out, steps, redo)
 
         on_first_rank(runtime, begin)
