@@ -18,7 +18,6 @@ from tag2mask.errors import DataError
 from tag2mask.segmentation.dataset import (
     SegmenterBatch,
     SegmenterDataset,
-    pixels_by_class,
     segmenter_loader,
 )
 from tag2mask.training.augmentation import Augmentation
@@ -161,23 +160,9 @@ def test_bad_labels_are_named_in_their_batch(
     (skipped,) = batch.skipped
     assert skipped.id == "5" and isinstance(skipped.error, DataError)
     assert message in str(skipped.error) and "5.png" in str(skipped.error)
-    with pytest.raises(DataError, match=message):
-        pixels_by_class(samples_of(folder), maps_of(tmp_path), 2, skip_bad=False)
-    rest = pixels_by_class(samples_of(folder)[:5], maps_of(tmp_path), 2, skip_bad=False)
-    assert (pixels_by_class(samples_of(folder), maps_of(tmp_path), 2, skip_bad=True) == rest).all()
 
 
 def test_batch_without_readable_photos(folder: Path, tmp_path: Path) -> None:
     photos = SegmenterDataset(samples_of(folder)[:1], maps_of(tmp_path), 2, PLAIN, 0)
     (batch,) = segmenter_loader(photos, StepBatchSampler(1, 1, start=0, stop=1, seed=0), workers=0)
     assert len(batch.image) == len(batch.labels) == len(batch.ids) == 0 and len(batch.skipped) == 1
-
-
-def test_pixels_are_counted_by_class(folder: Path, tmp_path: Path) -> None:
-    masks = [np.asarray(Image.open(folder / "masks" / f"{i}.png")) for i in range(len(SIZES))]
-    expected = [sum(int((mask == label).sum()) for mask in masks) for label in range(3)]
-    found = pixels_by_class(samples_of(folder), maps_of(folder), 2, skip_bad=False)
-    assert found.tolist() == expected
-    Image.fromarray(np.full((1, 1), IGNORE, np.uint8)).save(tmp_path / "4.png")
-    only = {"4": tmp_path / "4.png"}
-    assert not pixels_by_class(samples_of(folder)[4:5], only, 2, skip_bad=False).any()

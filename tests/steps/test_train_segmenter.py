@@ -345,8 +345,13 @@ def test_a_worse_network_does_not_replace_the_model(
         assert not np.array_equal(seen[wanted], seen[other])
 
 
-def test_masks_without_foreground_are_an_error(data: PreparedData, tmp_path: Path) -> None:
+@pytest.mark.parametrize("value", [0, 255])
+def test_masks_without_foreground_are_an_error(
+    data: PreparedData, tmp_path: Path, value: int
+) -> None:
     masks = mask_drawer(data, tmp_path / "masks", empty=True)
+    for path in (masks.path / "masks").rglob("*.png"):
+        Image.fromarray(np.full_like(np.asarray(Image.open(path)), value)).save(path)
     with pytest.raises(
         DataError, match=r"no training mask shows a single pixel of any class.*threshold"
     ):

@@ -21,8 +21,6 @@ from torch.utils.data import Dataset
 from tag2mask.classes import IGNORE
 from tag2mask.data.index import Sample
 from tag2mask.data.photos import read_sample_mask
-from tag2mask.errors import DataError
-from tag2mask.runtime.threads import ordered_map
 from tag2mask.training.augmentation import Augmentation, CropWindow
 from tag2mask.training.dataset import TrainingDataset, UnreadablePhoto, step_loader
 from tag2mask.training.sampler import StepBatchSampler
@@ -107,37 +105,6 @@ def collate_segmenter(items: Sequence[SegmenterItem | UnreadablePhoto]) -> Segme
         return SegmenterBatch(torch.zeros(0, 3, 1, 1), nothing, (), skipped)
     images, labels, ids = zip(*read, strict=True)
     return SegmenterBatch(torch.stack(images), torch.stack(labels), ids, skipped)
-
-
-def pixels_by_class(
-    samples: Sequence[Sample], labels: Mapping[str, Path], num_classes: int, *, skip_bad: bool
-) -> NDArray[np.int64]:
-    """Labeled pixels of each mask id over all label maps, (C+1,).
-
-    Args:
-        samples: photos with label maps.
-        labels: the label maps by photo id.
-        num_classes: foreground classes C.
-        skip_bad: count unreadable ones as empty (training reports them) instead of
-            stopping.
-
-    Raises:
-        DataError: a label map is missing, damaged, or of another photo or other classes.
-    """
-
-    def count(sample: Sample) -> NDArray[np.int64]:
-        try:
-            mask = read_sample_mask(sample, labels[sample.id], num_classes)
-        except DataError:
-            if not skip_bad:
-                raise
-            return np.zeros(num_classes + 1, np.int64)
-        return np.bincount(mask.ravel(), minlength=IGNORE + 1)[: num_classes + 1]
-
-    total = np.zeros(num_classes + 1, np.int64)
-    for counted in ordered_map(count, samples):
-        total += counted
-    return total
 
 
 def _cut(crop: CropWindow, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -11,6 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tag2mask.artifacts.handles import WITHOUT_TAGGED_PIXELS
 from tag2mask.classes import mask_id
 from tag2mask.data.index import Sample
@@ -135,5 +138,9 @@ def mask_shows_tags(sample: Sample, path: Path, num_classes: int) -> bool | None
     """
     if not sample.tags:
         return None
-    mask = read_sample_mask(sample, path, num_classes)
-    return any(bool((mask == mask_id(tag)).any()) for tag in sample.tags)
+    return shows_any(read_sample_mask(sample, path, num_classes), sample.tags)
+
+
+def shows_any(mask: NDArray[np.uint8], tags: Sequence[int]) -> bool:
+    """Return whether a mask has a pixel of any of the tags."""
+    return any(bool((mask == mask_id(tag)).any()) for tag in tags)

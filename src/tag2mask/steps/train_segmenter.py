@@ -15,9 +15,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tag2mask.artifacts.files import atomic_write
 from tag2mask.artifacts.handles import (
     MODEL_FILE,
@@ -29,11 +26,12 @@ from tag2mask.artifacts.handles import (
 )
 from tag2mask.artifacts.identity import file_input
 from tag2mask.artifacts.step_folder import Step, step_folder
+from tag2mask.classes import BACKGROUND, IGNORE
 from tag2mask.data.index import Sample, masks_fingerprint, read_classes
+from tag2mask.data.photos import read_sample_mask
 from tag2mask.errors import DataError, in_section
 from tag2mask.recipe.training import TrainSegmenter, weight_file
 from tag2mask.runtime.session import Runtime
-from tag2mask.segmentation.dataset import pixels_by_class
 from tag2mask.segmentation.labels import (
     LabeledPhotos,
     labeled_by_hand,
@@ -42,7 +40,7 @@ from tag2mask.segmentation.labels import (
 )
 from tag2mask.segmentation.loading import check_not_exported
 from tag2mask.segmentation.networks import build_segmenter, load_segmenter, save_segmenter
-from tag2mask.steps.empty_results import EmptyResults, empty_results, mask_shows_tags
+from tag2mask.steps.empty_results import EmptyResults, empty_results, shows_any
 from tag2mask.steps.segmenter_task import (
     LAST,
     SegmenterTask,
@@ -97,7 +95,6 @@ def train_segmenter(
             assert masks is not None
             photos = pseudo_labeled(data, masks)
         training = _SegmenterTraining(data, section, runtime, step)
-        training.check_foreground(photos.samples, photos.labels)
         empty = training.empty_masks(photos)
         left_out = set(empty.ids)
         samples = [sample for sample in photos.samples if sample.id not in left_out]
@@ -206,39 +203,32 @@ class _SegmenterTraining:
         """Return the photos to leave out, because their pseudo masks show none of their tags.
 
         Where no mask shows a tag of its photo, the tags don't apply and all photos are used.
+
+        Raises:
+            DataError: no mask has foreground, or one is damaged (unless ``skip_bad``).
         """
-        if self.section.use_empty_masks or self.section.masks == "ground truth":
-            return EmptyResults((), 0)
         labels, count = photos.labels, len(self.classes)
+        with_classes: list[str] = []
 
         def shows_tags(sample: Sample) -> bool | None:
             try:
-                return mask_shows_tags(sample, labels[sample.id], count)
+                mask = read_sample_mask(sample, labels[sample.id], count)
             except DataError:
                 if not self.section.skip_bad:
                     raise
                 return None  # training reports it
+            if ((mask != BACKGROUND) & (mask != IGNORE)).any():
+                with_classes.append(sample.id)
+            return shows_any(mask, sample.tags) if sample.tags else None
 
         empty = empty_results(photos.samples, shows_tags, self.runtime)
-        return EmptyResults((), empty.tagged) if empty.is_everything else empty
-
-    def check_foreground(self, samples: list[Sample], labels: Mapping[str, Path]) -> None:
-        """Check that at least one label map has foreground.
-
-        Raises:
-            DataError: none has; a label map is damaged (unless ``skip_bad``).
-        """
-        count = len(self.classes)
-        shares = self.runtime.gather_results(
-            lambda: pixels_by_class(
-                self.runtime.shard(samples), labels, count, skip_bad=self.section.skip_bad
-            )
-        )
-        pixels: NDArray[np.int64] = np.sum(shares, axis=0)
-        if not pixels[1:].any():
+        if not any(self.runtime.gather_results(lambda: with_classes)):
             raise DataError(
                 "no training mask shows a single pixel of any class",
                 where=next(iter(labels.values())).parent,
                 fix="Look at the maps: a lower pseudo_masks.background_threshold, or more "
                 "training, gives masks.",
             )
+        if self.section.use_empty_masks or self.section.masks == "ground truth":
+            return EmptyResults((), 0)
+        return EmptyResults((), empty.tagged) if empty.is_everything else empty

@@ -20,13 +20,6 @@ FAULTS = [
         ("segmentation/test_dataset.py::test_labels_lie_on_what_they_name",),
     ),
     Fault(
-        "segmentation.dataset.pixels_by_class",
-        "pixels of the last class are not counted",
-        "[: num_classes + 1]",
-        "[: num_classes + 1] * (np.arange(num_classes + 1) < num_classes)",
-        ("segmentation/test_dataset.py::test_pixels_are_counted_by_class",),
-    ),
-    Fault(
         "segmentation.losses.cross_entropy",
         "ignored pixels count in the mean",
         "Mean((loss * weights).sum(), weights.sum())",

@@ -6,6 +6,13 @@ from campaigns.fault import Fault
 
 FAULTS = [
     Fault(
+        "steps.train_segmenter._SegmenterTraining.empty_masks",
+        "pixels to ignore count as classes",
+        "(mask != BACKGROUND) & (mask != IGNORE)",
+        "mask != BACKGROUND",
+        ("steps/test_train_segmenter.py::test_masks_without_foreground_are_an_error",),
+    ),
+    Fault(
         "steps.cam_task.CamTask.weights",
         "ECR is not ramped",
         'name.startswith(("er", "ecr"))',
