@@ -17,6 +17,7 @@ from tag2mask.errors import DataError, DeviceError, PackageError, WeightsError
 from tag2mask.runtime.threads import MAX_THREADS, omp_threads, processors
 from tag2mask.segmentation.inference.export_spec import IMAGE, KEY, LOGITS, ExportedSpec
 from tag2mask.segmentation.inference.label_loops import Float32
+from tag2mask.segmentation.inference.segmenter import channel_softmax
 
 _FIX = "Give a file that `tag2mask export` wrote."
 
@@ -93,7 +94,7 @@ class OnnxSegmenter:
 
     def probabilities(self, images: Float32) -> Float32:
         """See `Segmenter.probabilities`."""
-        return _softmax(self.logits(images))
+        return channel_softmax(self.logits(images))
 
     def logits(self, images: Float32) -> Float32:
         """Return the logits, float32 (b, C+1, h, w), of images as for `probabilities`.
@@ -158,11 +159,3 @@ def _metadata(session: Any, file: Path) -> dict[str, str]:
         return found
     except UnicodeDecodeError:
         raise WeightsError("the file's metadata is damaged", where=file, fix=_FIX) from None
-
-
-def _softmax(logits: Float32) -> Float32:
-    """Compute the softmax over the channels (b, k, h, w) in place."""
-    logits -= logits.max(axis=1, keepdims=True)
-    np.exp(logits, out=logits)
-    logits /= logits.sum(axis=1, keepdims=True)
-    return logits

@@ -128,7 +128,7 @@ class AveragedViews:
         means = [
             total if self._views == 1 else total * share for total in totals if total is not None
         ]
-        return [_softmax(logits) for logits in means] if self.published else means
+        return [channel_softmax(logits) for logits in means] if self.published else means
 
     def _forward(self, views: Sequence[UInt8]) -> Iterator[tuple[int, Float32]]:
         """Yield (index, probabilities (C+1, h, w)) of views and flipped views, flipped back."""
@@ -152,11 +152,12 @@ class AveragedViews:
         return images.transpose(0, 3, 1, 2)
 
 
-def _softmax(logits: Float32) -> Float32:
-    """Return the softmax over the channels of (k, h, w)."""
-    powers = np.exp(logits - logits.max(axis=0))
-    probabilities: Float32 = powers / powers.sum(axis=0)
-    return probabilities
+def channel_softmax(logits: Float32) -> Float32:
+    """Compute the softmax over the channels (..., k, h, w) in place."""
+    logits -= logits.max(axis=-3, keepdims=True)
+    np.exp(logits, out=logits)
+    logits /= logits.sum(axis=-3, keepdims=True)
+    return logits
 
 
 @compiled_exactly
