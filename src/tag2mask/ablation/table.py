@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,13 +15,9 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 
 from tag2mask.errors import RecipeError, nearest_hint
 from tag2mask.recipe.fields import Section
-from tag2mask.recipe.loading import (
-    joined_problems,
-    load_recipe,
-    parse_settings,
-    read_settings,
-)
+from tag2mask.recipe.loading import joined_problems, load_recipe
 from tag2mask.recipe.schema import Recipe
+from tag2mask.recipe.settings_files import find_settings, parse_settings, shipped_settings
 from tag2mask.text.excerpt import excerpt
 
 Measure = Literal["maps", "CRF", "walk", "masks", "segmenter"]
@@ -94,12 +89,7 @@ class AblationTable(Section):
 
 def shipped_tables() -> dict[str, str]:
     """Return the YAML text of each table of the package, by name."""
-    folder = resources.files("tag2mask.ablation") / "tables"
-    return {
-        entry.name.removesuffix(".yaml"): entry.read_text(encoding="utf-8")
-        for entry in sorted(folder.iterdir(), key=lambda e: e.name)
-        if entry.name.endswith(".yaml")
-    }
+    return shipped_settings("tag2mask.ablation", "tables")
 
 
 def load_table(name_or_file: str | Path) -> AblationTable:
@@ -109,17 +99,7 @@ def load_table(name_or_file: str | Path) -> AblationTable:
         RecipeError: no such table, invalid YAML, unknown keys or invalid values; the message lists
             all problems. The recipes of the rows are checked by `row_recipe`.
     """
-    shipped = shipped_tables()
-    path = Path(name_or_file)
-    if str(name_or_file) in shipped:
-        text, where = shipped[str(name_or_file)], f"table {name_or_file}"
-    elif path.is_file():
-        text, where = read_settings(path), str(path)
-    else:
-        raise RecipeError(
-            f"no table {str(name_or_file)!r}{nearest_hint(str(name_or_file), shipped)}",
-            fix=f"Give a YAML file or one of: {', '.join(shipped)}.",
-        )
+    text, where = find_settings(name_or_file, shipped_tables(), "table")
     values = parse_settings(text, where, "a table is a mapping with a list of rows")
     try:
         return AblationTable.model_validate(values)

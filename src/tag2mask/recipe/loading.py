@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,9 @@ from tag2mask.recipe.renamed import (
     current_name,
 )
 from tag2mask.recipe.schema import INHERITING, Recipe, inner_section
+from tag2mask.recipe.settings_files import find_settings, parse_settings, shipped_settings
 from tag2mask.text.excerpt import excerpt
-from tag2mask.text.yaml_text import MOST_CHARACTERS, parse_yaml
+from tag2mask.text.yaml_text import parse_yaml
 
 _SHOWN_PROBLEMS = 20
 RECIPE_HEAD = "# The settings of this run, as `tag2mask run` took them."
@@ -30,12 +30,7 @@ RECIPE_HEAD = "# The settings of this run, as `tag2mask run` took them."
 
 def shipped_recipes() -> dict[str, str]:
     """Return the texts of the recipes in the package, by name."""
-    folder = resources.files("tag2mask.recipe") / "recipes"
-    return {
-        entry.name.removesuffix(".yaml"): entry.read_text(encoding="utf-8")
-        for entry in sorted(folder.iterdir(), key=lambda e: e.name)
-        if entry.name.endswith(".yaml")
-    }
+    return shipped_settings("tag2mask.recipe", "recipes")
 
 
 def load_recipe(
@@ -54,16 +49,7 @@ def load_recipe(
             values, or settings without effect; all problems of one kind at once.
     """
     shipped = shipped_recipes()
-    path = Path(name_or_file)
-    if str(name_or_file) in shipped:
-        text, where = shipped[str(name_or_file)], f"recipe {name_or_file}"
-    elif path.is_file():
-        text, where = read_settings(path), str(path)
-    else:
-        raise RecipeError(
-            f"no recipe {str(name_or_file)!r}{nearest_hint(str(name_or_file), shipped)}",
-            fix=f"Give a YAML file or one of: {', '.join(shipped)}.",
-        )
+    text, where = find_settings(name_or_file, shipped, "recipe")
     values = parse_settings(text, where, "a recipe is a mapping of sections")
     written = str(name_or_file) in shipped or text.startswith(RECIPE_HEAD)
     alone = None if written or not effects else _valid_recipe(values)
@@ -138,28 +124,6 @@ def dump_recipe(recipe: Recipe) -> str:
     return dumped
 
 
-def parse_settings(text: str, where: str, kind: str) -> dict[str, Any]:
-    """Return the mapping in a YAML text; an empty text is an empty mapping.
-
-    Args:
-        text: the YAML.
-        where: the file, for error messages.
-        kind: what it must be, for error messages.
-
-    Raises:
-        RecipeError: not YAML, over a limit of `parse_yaml`, or no mapping.
-    """
-    try:
-        values = parse_yaml(text)
-    except ValueError as error:
-        raise RecipeError(f"not valid YAML: {error}", where=where) from None
-    if values is None:
-        values = {}
-    if not isinstance(values, dict):
-        raise RecipeError(kind, where=where)
-    return values
-
-
 class _Dumper(yaml.SafeDumper):
     """Safe YAML dumper that quotes Unicode line breaks, which plain YAML would lose."""
 
@@ -170,25 +134,6 @@ class _Dumper(yaml.SafeDumper):
 
 
 _Dumper.add_representer(str, _Dumper.represent_str)
-
-
-def read_settings(path: Path) -> str:
-    """Return the text of a YAML file.
-
-    Raises:
-        RecipeError: unreadable, too long for settings, or not UTF-8.
-    """
-    try:
-        with path.open("rb") as file:
-            content = file.read(4 * MOST_CHARACTERS + 1)
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise RecipeError("not UTF-8 text", where=path, fix="Give a YAML file.") from None
-    except OSError as error:
-        raise RecipeError(
-            f"can't be read: {error.strerror}", where=path, fix="Check its permissions."
-        ) from None
-    return text
 
 
 def _override(values: dict[str, Any], override: str) -> dict[str, Any]:
