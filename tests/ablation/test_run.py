@@ -72,7 +72,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Place:
     result = found.ablate("--seeds", "0,1")
     assert result.exit_code == 0, result.output
     assert "6 rows, seeds 0, 1: 12 done." in result.stdout
-    lines = result.stderr.splitlines()
+    lines = result.stdout.splitlines()
     understood = ["layout", "photos", "classes", "masks", "notes"]
     assert [line.split(":")[0] for line in lines[:5]] == understood
     assert sum(line.startswith("layout: ") for line in lines) == 1, "rows share the data"

@@ -18,7 +18,6 @@ from tag2mask.ablation.table import AblationTable
 from tag2mask.ablation.trials import Trial, execution_order, list_trials
 from tag2mask.artifacts.files import atomic_write, check_run_outside_data, write_json, write_text
 from tag2mask.artifacts.handles import (
-    UNDERSTOOD,
     AffinityModel,
     CamModel,
     Evaluation,
@@ -66,6 +65,7 @@ def ablate(
     seeds: Sequence[int] = (0,),
     overrides: Sequence[str] = (),
     announce: Callable[[str], None] = lambda _: None,
+    on_step: Callable[[Handle], None] = lambda _: None,
 ) -> AblationScores:
     """Run every row of a table with every seed, write the results and return them.
 
@@ -79,6 +79,7 @@ def ablate(
         seeds: training seeds, one trial each.
         overrides: ``section.key=value`` for all rows; override those of the table.
         announce: called with progress messages.
+        on_step: called once with each step that is complete; rows share steps.
 
     Raises:
         RecipeError: a row has no valid recipe.
@@ -92,8 +93,14 @@ def ablate(
     _check_no_other_files(out)
     trials = list_trials(data, table, out, seeds, overrides)
     runtime = start_runtime(trials[0].recipe.runtime)
-    on_step = _Findings(announce)
-    on_step(_check_masks_exist(data, trials[0], runtime))
+    seen: set[Path] = set()
+
+    def finished(handle: Handle) -> None:
+        if handle.path not in seen:
+            seen.add(handle.path)
+            on_step(handle)
+
+    finished(_check_masks_exist(data, trials[0], runtime))
     found: dict[tuple[str, int], TrialScores] = {}
     failed = _late_failures(trials, out)
     failing = {
@@ -107,7 +114,7 @@ def ablate(
     for number, trial in enumerate(execution_order(trials), 1):
         announce(f"{number}/{len(trials)}: {visible(trial.row.name)}, seed {trial.seed}")
         is_new = not (trial.folders[Evaluation] / MANIFEST).is_file()
-        result = found[trial.row.name, trial.seed] = _run(data, trial, failed, runtime, on_step)
+        result = found[trial.row.name, trial.seed] = _run(data, trial, failed, runtime, finished)
         if result.message:
             announce(f"failed: {result.message}")
         scores = AblationScores(
@@ -121,22 +128,6 @@ def ablate(
         if is_new or number == len(trials):
             on_first_rank(runtime, partial(write_outputs, out, scores))
     return scores
-
-
-class _Findings:
-    """Announces what steps understood and warn of, each line once: rows share steps."""
-
-    def __init__(self, announce: Callable[[str], None]) -> None:
-        self._announce = announce
-        self._known: set[str] = set()
-
-    def __call__(self, handle: Handle) -> None:
-        metrics = handle.manifest.metrics
-        warnings = [f"warning: {message}" for message in metrics.get("warnings", ())]
-        for line in [*metrics.get(UNDERSTOOD, ()), *warnings]:
-            if line not in self._known:
-                self._known.add(line)
-                self._announce(line)
 
 
 def _check_no_other_files(out: Path) -> None:

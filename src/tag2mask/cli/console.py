@@ -40,20 +40,25 @@ _NOT_LEARNED = (
 """Training steps, the manifest's key of photos that they leave out, and how these are described."""
 
 
-def print_message(message: str) -> None:
-    """Print a message to the standard error, as text that changes nothing on a terminal."""
-    print(visible(message, lines=True), file=sys.stderr, flush=True)
+def print_message(message: str, *, lines: bool = True) -> None:
+    """Print a message to the standard error, as text that changes nothing on a terminal.
+
+    Args:
+        message: the text.
+        lines: its line ends are kept; False: it is one line.
+    """
+    print(visible(message, lines=lines), file=sys.stderr, flush=True)
 
 
-def print_text(text: str) -> None:
-    """Print lines to the standard output, as text that changes nothing on a terminal."""
-    print(visible(text, lines=True), flush=True)
+def print_text(text: str, *, lines: bool = True) -> None:
+    """Print a text to the standard output; see `print_message`."""
+    print(visible(text, lines=lines), flush=True)
 
 
 def show_understood(lines: Sequence[str]) -> None:
     """Print what was understood of the data or of the photos; what follows may take hours."""
     for line in lines:
-        print_text(visible(line))
+        print_text(line, lines=False)
 
 
 def show_handle(handle: Handle, *, width: int = 0) -> None:
@@ -66,7 +71,8 @@ def show_handle(handle: Handle, *, width: int = 0) -> None:
     page = handle.path / "index.html"
     counts = ", ".join(f"{count} {name}" for name, count in handle.manifest.counts.items())
     folder = page if page.is_file() else handle.path
-    print_text(visible(f"{handle.step:>{width}}: {folder}" + (f" ({counts})" if counts else "")))
+    line = f"{handle.step:>{width}}: {folder}" + (f" ({counts})" if counts else "")
+    print_text(line, lines=False)
 
 
 def show_findings(handle: Handle) -> None:
@@ -80,14 +86,15 @@ def show_warnings(handle: Handle) -> None:
     metrics = handle.manifest.metrics
     warnings = metrics.get("warnings", ())
     for message in warnings[:_SHOWN_WARNINGS]:
-        print_message(visible(f"warning: {message}"))
+        print_message(f"warning: {message}", lines=False)
     if len(warnings) > _SHOWN_WARNINGS:
         print_message(f"{len(warnings) - _SHOWN_WARNINGS} more warnings: {handle.path / MANIFEST}")
     for step, key, what in _NOT_LEARNED:
         if handle.step == step and (photos := metrics.get(key)):
             print_message(
-                f"not used to train {what}: {visible(first_few(photos, _SHOWN_SKIPPED))} "
-                "(listed in manifest.json)"
+                f"not used to train {what}: {first_few(photos, _SHOWN_SKIPPED)} "
+                "(listed in manifest.json)",
+                lines=False,
             )
 
 
@@ -111,6 +118,6 @@ def show_run(result: RunResult) -> None:
 def show_skipped(skipped: Sequence[str]) -> None:
     """Print the first skipped photos and how many more there are."""
     for line in skipped[:_SHOWN_SKIPPED]:
-        print_message(visible(f"left out: {line}"))
+        print_message(f"left out: {line}", lines=False)
     if len(skipped) > _SHOWN_SKIPPED:
         print_message(f"left out: {len(skipped) - _SHOWN_SKIPPED} more, listed in manifest.json")

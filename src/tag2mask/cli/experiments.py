@@ -106,7 +106,7 @@ def ablate(
     from tag2mask.ablation import run as ablation
     from tag2mask.ablation.table import load_table
     from tag2mask.ablation.trials import plan_ablation
-    from tag2mask.cli.console import print_message, print_text
+    from tag2mask.cli.console import print_message, print_text, show_findings
     from tag2mask.cli.tables import show_trials
 
     ablation_table = load_table(table)
@@ -127,6 +127,7 @@ def ablate(
         seeds=numbers,
         overrides=options,
         announce=print_message if is_first_process() else lambda _: None,
+        on_step=show_findings if is_first_process() else lambda _: None,
     )
     if is_first_process():
         print_text(f"{ablation.overview(scores)}\n\nThe page: {out / ablation.PAGE}")

@@ -187,9 +187,9 @@ def show_data(report: DataReport) -> None:
         shown = ", ".join(f"{a} + {b}: {count}" for a, b, count in report.pairs[:_SHOWN_PAIRS])
         print_text(f"most often together: {shown}")
     for message in report.warnings:
-        print_message(visible(f"warning: {message}"))
+        print_message(f"warning: {message}", lines=False)
     for message in report.errors:
-        print_message(visible(f"error: {message}"))
+        print_message(f"error: {message}", lines=False)
     errors = counted(len(report.errors), "error", "errors")
     print_message(f"{errors}, {counted(len(report.warnings), 'warning', 'warnings')}")
 
