@@ -36,7 +36,7 @@ def split(name: str, stages: Stages, masks: float | None) -> SplitScores:
     made = (
         None if masks is None else MaskScores(10, masks, masks / 2, 0.9, 0.6, 0.7, 0.1, 0.1, (), ())
     )
-    return SplitScores(name, 10, "known", 0.3, "estimated", 0.5, made, None, None, (), records)
+    return SplitScores(name, 10, "known", 0.3, "estimated", made, None, None, (), records)
 
 
 def evaluation(*splits: SplitScores) -> EvaluationScores:

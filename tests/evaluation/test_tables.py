@@ -52,7 +52,6 @@ def test_every_score_is_in_its_column() -> None:
         tag_source="known",
         background_threshold=0.25,
         background_source="estimated",
-        certainty=0.9,
         masks=MaskScores(
             photos=6,
             miou=0.11,

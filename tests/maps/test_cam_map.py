@@ -76,23 +76,6 @@ def test_files_are_small(tmp_path: Path, stride: int, dtype: str) -> None:
     assert (tmp_path / "a.npz").stat().st_size < size[0] * size[1] * 4 / 8
 
 
-def test_certainty_orders_maps() -> None:
-    def certainty(value: float, k: int = 1) -> float:
-        return CamMap(
-            "a",
-            tuple(range(k)),
-            np.full((k, 3, 3), value, np.float32),
-            (3, 3),
-            np.ones(4, np.float32),
-        ).certainty
-
-    assert certainty(1.0) == certainty(0.0) == 1.0
-    assert certainty(0.5) == pytest.approx(0.0)
-    assert certainty(0.7) == pytest.approx(0.4, abs=1e-6)
-    assert certainty(0.9, k=2) == pytest.approx(0.0)
-    assert certainty(0.0, k=0) == 1.0
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -12,8 +12,10 @@ from tag2mask.artifacts.files import write_json
 from tag2mask.artifacts.handles import Evaluation, Predictions, SegmenterModel
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.evaluation.records import (
+    ClassRates,
     EvaluationScores,
     MaskScores,
+    PhotoRates,
     PointScores,
     SplitScores,
     StageScores,
@@ -69,7 +71,6 @@ def evaluate(root: Path, predictions: Predictions, miou: float) -> None:
         "known",
         0.3,
         "estimated",
-        None,
         masks,
         None,
         None,
@@ -79,6 +80,14 @@ def evaluate(root: Path, predictions: Predictions, miou: float) -> None:
             StageScores("segmenter", 3, "no", point, None, None),
         ),
         left_out=1,
+        rates=PhotoRates(
+            4,
+            4,
+            0.001,
+            tuple(ClassRates(name, 2, 1, (0.1, 0.9), 2, 0, (0.0, 0.6)) for name in SPEC.classes),
+            ((1,) * len(SPEC.classes),) * (len(SPEC.classes) + 1),
+            ((2,) * len(SPEC.classes),) * (len(SPEC.classes) + 1),
+        ),
     )
     with step_folder(
         Evaluation,

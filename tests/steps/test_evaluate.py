@@ -9,6 +9,7 @@ from scenes import NAMES, run_on_ranks
 from tag2mask.artifacts.handles import Predictions
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.errors import DataError, RunFolderError
+from tag2mask.evaluation.evidence import map_evidence
 from tag2mask.maps.cam_map import read_map, write_map
 from tag2mask.metrics.bootstrap import ResampledTallies, percentile_interval
 from tag2mask.metrics.boundary_iou import BoundaryCounts
@@ -126,7 +127,7 @@ def test_one_line_per_photo(scene, masks, one_rank):
             assert row["miou"] == confusion.miou()
         else:
             assert row["miou"] is None and row["pixel_accuracy"] is None
-        assert row["certainty"] == read_map(scene.map_path(sample.id)).certainty
+        assert row["evidence"] == map_evidence(read_map(scene.map_path(sample.id)), 0.4)
         assert row["tags"] == [NAMES[tag] for tag in sample.tags]
 
 
@@ -135,7 +136,7 @@ def test_the_plot_is_an_image(scene, masks, one_rank):
         assert image.format == "PNG" and min(image.size) > 400
 
 
-def test_without_masks_tags_and_certainty_remain(scene, one_rank):
+def test_without_masks_tags_and_evidence_remain(scene, one_rank):
     scene.masked = set()
     scene.write()
     masks = pseudo_masks(scene.data, scene.maps, FIXED, scene.root / "pseudo-masks", one_rank)
@@ -143,7 +144,7 @@ def test_without_masks_tags_and_certainty_remain(scene, one_rank):
     for split in read_scores(evaluation).splits:
         assert split.masks is None and split.curve is None
         assert split.tags.mean_average_precision == 1.0 and split.tags.mean_f1 == 1.0
-        assert 0 < split.certainty < 1
+        assert 0 < split.evidence["certainty"] < 1
     assert not (evaluation.path / "curve.png").exists()
     assert "tag mAP" in format_table(evaluation)
 

@@ -22,6 +22,7 @@ from tag2mask.artifacts.handles import (
 )
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.crf.dense_crf import PUBLISHED_CRF, DenseCrf
+from tag2mask.data.inventory import SPLITS
 from tag2mask.data.masks import read_mask, write_mask
 from tag2mask.errors import DataError
 from tag2mask.evaluation.crf_masks import CrfMasks, crf_mask_path
@@ -31,6 +32,7 @@ from tag2mask.maps.background_choice import derived_alpha
 from tag2mask.maps.cam_map import read_map
 from tag2mask.maps.mapped_photos import mapped_photos
 from tag2mask.metrics.confusion import Confusion
+from tag2mask.metrics.quality import quality_scores
 from tag2mask.recipe.sections import ComparedCrf, Evaluate, MaskCrf, PseudoMasks
 from tag2mask.report.run_folder import read_scores
 from tag2mask.steps.evaluate import evaluate, format_table
@@ -267,13 +269,14 @@ def test_without_a_walk_the_maps_are_the_only_stage(scene, one_rank) -> None:
             "tag_source",
             "background_threshold",
             "background_source",
-            "certainty",
             "masks",
             "curve",
             "tags",
             "doubtful_tags",
             "stages",
             "left_out",
+            "evidence",
+            "rates",
         ]
         (only,) = split["stages"]
         assert only["name"] == "maps", "the manifest has no branch"
@@ -483,3 +486,32 @@ def test_the_command_takes_earlier_maps(scene, seam, one_rank) -> None:
     assert done.exit_code == 0, done.output
     rows = splits(Evaluation.open(out))[0].stages
     assert [row.name for row in rows] == ["SEAM", "SEAM + walk"]
+
+
+def test_rates_and_quality_need_no_masks(scene, seam, one_rank) -> None:
+    scene.masked = set()
+    scene.write()
+    masks = pseudo_masks(scene.data, scene.maps, PseudoMasks(), scene.root / "masks", one_rank)
+    truths = {s.id: scene.truths[s.id] % 255 for split in SPLITS for s in scene.samples[split]}
+    (missing, wrong), speck = ("train/0", "train/3"), "train/1"  # of tags 0, none, 1
+    truths[missing] = np.zeros_like(truths[missing])
+    truths[wrong] = np.full_like(truths[wrong], 3)
+    truths[speck] = truths[speck].copy()
+    truths[speck][0, 0] = 1
+    found = predicted(scene, truths, splits=["train", "val"])
+    arguments = (scene.data, scene.maps, masks)
+    out, section = scene.root / "evaluate", Evaluate(min_area=0.01)
+    evaluation = evaluate(*arguments, section, out, one_rank, predictions=found)
+    train, val = splits(evaluation)
+    first, second, third = train.rates.classes
+    assert (first.tagged, first.missed, first.false_alarms) == (3, 1, 0), "a speck is no alarm"
+    assert (second.missed, second.false_alarms, third.missed, third.false_alarms) == (0, 0, 0, 1)
+    assert train.rates.shown[-1] == (0, 0, 1) and train.rates.among[-1] == (1, 1, 1)
+    assert val.rates.photos == 3 and not any(c.missed for c in val.rates.classes)
+    rows = {row["id"]: row for row in map(json.loads, (out / "photos.jsonl").open())}
+    assert rows[wrong]["areas"] == {"bird": 1.0} and rows[missing]["areas"] == {}
+    assert rows[missing]["evidence"]["tag_agreement"] == 0 < rows[speck]["evidence"]["agreement"]
+    scores = [row["quality"] for row in rows.values() if row["split"] == "train"]
+    own = [row["evidence"] for row in rows.values() if row["split"] == "train"]
+    assert scores == quality_scores(own)
+    assert train.evidence["agreement"] == pytest.approx(np.mean([e["agreement"] for e in own]))

@@ -38,6 +38,7 @@ def test_model_card_json(exported: Path) -> None:
     assert (masks["masks_of"], masks["miou"], masks["tags"]) == ("the pseudo masks", 0.5, "known")
     assert (masks["background_threshold"], masks["background_source"]) == (0.3, "estimated")
     assert "MIT" in card["license"] and "random weights" in card["license"]
+    assert [c["missed"] for c in card["rates"]["val"]["classes"]] == [1] * len(SPEC.classes)
     assert set(card["versions"]) == {"torch", "onnx", "onnxruntime"}
 
 
@@ -54,6 +55,8 @@ def test_model_card_page(exported: Path) -> None:
     assert "|val|3|thenetwork(segmenter)|no|argmax|62.5|75.0|50.0|" in lines
     assert "|val|3|thepseudomasks|known|0.3(estimated)|50.0|60.0|70.0|" in lines
     assert "1 val photos" in page
+    assert "|bird|50.0(10.0–90.0)|1of2|0.0(0.0–60.0)|0of2|" in lines
+    assert "a photo shows a class from 0.10 % of its area on" in page
     assert (
         "saw photos at a long side of 64 px, times 1.0 and 1.5, with mirror images, without a "
         "dense CRF"

@@ -156,12 +156,16 @@ def test_a_photo_is_never_shown_under_two_headings(run: Path) -> None:
     assert len(ids) == len(set(ids)) == 9, "ten with a mask, one of them without a class"
 
 
-def test_without_masks_the_most_and_least_certain_are_shown(scene: Scene) -> None:
+def test_without_masks_the_highest_and_lowest_quality_is_shown(scene: Scene) -> None:
     scene.masked = set()
     scene.write()
     shown = page(finished(photographed(scene)))
     assert "No photo has a ground truth mask" in shown.text
-    assert "Most certain" in shown.text and "Least certain" in shown.text
+    assert "Highest quality score" in shown.text and "Lowest quality score" in shown.text
+    assert (
+        "of 100: lowest probability of a tag 90 %, lead of the largest score"
+        in shown.text.replace("\xa0", " ")
+    )
     assert "mAP of the tags" in shown.text
     assert "ground truth of" not in shown.text and "Confusions" not in shown.text
 

@@ -18,7 +18,9 @@ from tag2mask.classes import BACKGROUND, IGNORE, ClassSet
 from tag2mask.data.index import Sample, group_of
 from tag2mask.errors import DataError
 from tag2mask.evaluation.counts import FullMaps, MaskCounts, PhotoCounts, SplitCounts, StageCounts
-from tag2mask.evaluation.records import StageScores
+from tag2mask.evaluation.evidence import map_evidence, network_evidence, walk_evidence
+from tag2mask.evaluation.photo_rates import class_areas
+from tag2mask.evaluation.records import NO_TAGS, StageScores
 from tag2mask.evaluation.scores import curve_scores, none_if_nan, point_scores
 from tag2mask.maps.cam_map import CamMap
 from tag2mask.maps.mapped_photos import MappedPhotos
@@ -131,29 +133,56 @@ class Comparison:
             "group": group_of(sample),
             "tags": [names[tag] for tag in sample.tags],
             "map_tags": [names[tag] for tag in cam_map.tags],
-            "certainty": cam_map.certainty,
             "miou": None,
             "pixel_accuracy": None,
         }
         found = PhotoCounts(row, cam_map.probabilities)
+        pseudo = self._pseudo_mask(sample)
         if sample.id in self.truths:
             found.truth = self.photos.read_mask(self.truths[sample.id], sample)
-            self._count_masks(found, found.truth, sample)
+            self._count_masks(found, found.truth, pseudo)
             found.stages = {
                 stage.name: self._stage(stage, found.truth, sample, cam_map)
                 for stage in self.stages
             }
+        row["evidence"] = self._evidence(sample, cam_map, pseudo)
+        network = self._network_mask(sample)
+        if network is not None:
+            row["evidence"] |= network_evidence(pseudo, network, cam_map.tags, len(names))
+            row["areas"] = class_areas(network, self.classes)
         return found
 
-    def _count_masks(self, found: PhotoCounts, truth: Labels, sample: Sample) -> None:
-        pseudo_path = item_path(self.masks, sample.id, ".png")
-        if not pseudo_path.is_file():
+    def _evidence(self, sample: Sample, cam_map: CamMap, pseudo: Labels) -> dict[str, float]:
+        """Return the evidence of the maps; see `tag2mask.evaluation.evidence`."""
+        own = next(stage for stage in self.stages if stage.content is self.photos)
+        found = map_evidence(cam_map, own.threshold)
+        for stage in self.stages:
+            if isinstance(stage.content, MappedPhotos) and stage is not own:
+                before = stage.content.read(sample)
+                if stage.threshold is not None:
+                    found |= walk_evidence(before, stage.threshold, pseudo)
+        return found
+
+    def _pseudo_mask(self, sample: Sample) -> Labels:
+        path = item_path(self.masks, sample.id, ".png")
+        if not path.is_file():
             raise DataError(
                 f"photo {sample.id!r} has no pseudo mask",
                 where=self.masks,
                 fix="Run pseudo-masks again: it makes the missing masks only.",
             )
-        prediction = self.photos.read_mask(pseudo_path, sample)
+        return self.photos.read_mask(path, sample)
+
+    def _network_mask(self, sample: Sample) -> Labels | None:
+        """Return the network's mask; None where it wasn't predicted."""
+        folders = (stage.content for stage in self.stages if stage.tag_source == NO_TAGS)
+        for folder in folders:
+            assert isinstance(folder, Path)
+            path = item_path(folder, sample.id, ".png")
+            return self.photos.read_mask(path, sample) if path.is_file() else None
+        return None
+
+    def _count_masks(self, found: PhotoCounts, truth: Labels, prediction: Labels) -> None:
         # Pixels that the pseudo mask ignores (255) are void, and add no contour of their own.
         ignored = prediction == IGNORE
         prediction = np.where(ignored, np.where(truth == IGNORE, BACKGROUND, truth), prediction)

@@ -9,9 +9,11 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from tag2mask.evaluation.evidence import EVIDENCE
 from tag2mask.metrics.bootstrap import ResampledTallies
 from tag2mask.metrics.boundary_iou import BoundaryCounts
 from tag2mask.metrics.confusion import Confusion, Int64, Labels
+from tag2mask.metrics.quality import quality_scores
 from tag2mask.metrics.threshold_curve import ThresholdCurve
 
 
@@ -123,6 +125,20 @@ class SplitCounts:
                 assert isinstance(total, MaskCounts)
                 total.merge(own)
                 cells[name] = own.confusion.cells()
+
+    def add_quality(self) -> None:
+        """Add each photo's quality score to its row: its evidence among all photos of the split."""
+        scores = quality_scores([row["evidence"] for row in self.rows])
+        for row, score in zip(self.rows, scores, strict=True):
+            row["quality"] = score
+
+    def mean_evidence(self) -> dict[str, float]:
+        """Return the mean of each kind of evidence over the photos that have it."""
+        found: dict[str, list[float]] = {}
+        for row in self.rows:
+            for kind, value in row["evidence"].items():
+                found.setdefault(kind, []).append(value)
+        return {kind: float(np.mean(found[kind])) for kind in EVIDENCE if kind in found}
 
     def rows_with_cells(self) -> list[dict[str, Any]]:
         """Return the rows with the counts that `resampled` resamples."""

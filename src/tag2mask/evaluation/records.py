@@ -8,7 +8,7 @@ that threshold. docs/reference/steps/evaluate.md describes each field.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -174,6 +174,54 @@ class DoubtfulTag:
 
 
 @dataclass(frozen=True)
+class ClassRates:
+    """Missed photos and false alarms of the network for one class, against the tags.
+
+    Attributes:
+        tagged: photos with the tag.
+        missed: those of them whose mask doesn't show the class.
+        untagged: photos without the tag.
+        false_alarms: those of them whose mask shows the class.
+        missed_interval, false_alarm_interval: of the rates; None without such photos.
+    """
+
+    name: str
+    tagged: Count
+    missed: Count
+    missed_interval: Interval | None
+    untagged: Count
+    false_alarms: Count
+    false_alarm_interval: Interval | None
+
+
+@dataclass(frozen=True)
+class PhotoRates:
+    """What the network's masks show, against the tags of the photos; no masks are needed.
+
+    Attributes:
+        groups: groups of the photos.
+        min_area: share of a photo from which a class counts as shown.
+        shown: number of photos whose mask shows a class, (C+1, C): by tag (rows; the last one are
+            photos without a tag) and class (columns). Off the diagonal only photos without the
+            column's tag count.
+        among: the number of photos that ``shown`` is out of, (C+1, C).
+    """
+
+    photos: Count
+    groups: Count
+    min_area: Share
+    classes: tuple[ClassRates, ...]
+    shown: tuple[tuple[Count, ...], ...]
+    among: tuple[tuple[Count, ...], ...]
+
+    def __post_init__(self) -> None:
+        for matrix in (self.shown, self.among):
+            widths = {*map(len, matrix), len(matrix) - 1}
+            if widths != {len(self.classes)}:
+                raise ValueError("rates of other classes")
+
+
+@dataclass(frozen=True)
 class SplitScores:
     """All scores of one split.
 
@@ -181,11 +229,13 @@ class SplitScores:
         photos: photos with maps.
         background_threshold: of the pseudo masks; None if unknown.
         background_source: ``fixed``, ``calibrated``, ``estimated``, ``walk`` or ``unknown``.
-        certainty: mean of `CamMap.certainty` over the photos.
         masks, curve: None where no photo of the split has a mask.
         tags: None where no photo of the split has a tag.
         stages: from the earliest maps to the masks; empty without masks.
         left_out: number of photos excluded by ``evaluate.leave_out``.
+        evidence: mean of each kind of `tag2mask.evaluation.evidence.EVIDENCE` over the photos that
+            have it.
+        rates: of the network; None where it predicted no photo of the split.
     """
 
     split: str
@@ -193,13 +243,14 @@ class SplitScores:
     tag_source: str
     background_threshold: Share | None
     background_source: str
-    certainty: Share | None
     masks: MaskScores | None
     curve: CurveScores | None
     tags: TagScores | None
     doubtful_tags: tuple[DoubtfulTag, ...]
     stages: tuple[StageScores, ...] = ()
     left_out: Count = 0
+    evidence: dict[str, Share] = field(default_factory=dict)
+    rates: PhotoRates | None = None
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tag2mask.evaluation.records import EvaluationScores, SplitScores
-from tag2mask.evaluation.wording import percent, percent_with_interval, threshold_text
+from tag2mask.evaluation.records import EvaluationScores, PhotoRates, SplitScores
+from tag2mask.evaluation.wording import (
+    percent,
+    percent_with_interval,
+    rate_text,
+    threshold_text,
+)
 from tag2mask.text.escaping import markdown_text
 
 _DIGITS = 2
@@ -18,6 +23,8 @@ def format_scores(scores: EvaluationScores) -> str:
     for split in scores.splits:
         if split.masks is not None:
             parts.append(_class_table(split))
+        if split.rates is not None:
+            parts.append(rates_table(split.split, split.rates))
         if split.tags is not None:
             parts.append(_tag_table(split))
     return "\n\n".join(parts) + "\n"
@@ -46,7 +53,8 @@ def _overview(scores: EvaluationScores) -> str:
             "pixel accuracy": percent(getattr(masks, "pixel_accuracy", None), _DIGITS),
             "tag mAP": percent(getattr(tags, "mean_average_precision", None), _DIGITS),
             "tag F1": percent(getattr(tags, "mean_f1", None), _DIGITS),
-            "map certainty": percent(split.certainty, _DIGITS),
+            "network and pseudo mask agree": percent(split.evidence.get("agreement"), _DIGITS),
+            "map certainty": percent(split.evidence.get("certainty"), _DIGITS),
         }
         if any(other.left_out for other in scores.splits):
             facts["photos left out"] = str(split.left_out)
@@ -148,6 +156,30 @@ def _tag_table(split: SplitScores) -> str:
                 ),
             )
             for c in split.tags.classes
+        ],
+    )
+
+
+def rates_table(split: str, rates: PhotoRates) -> str:
+    """Return the missed photos and false alarms of the network, by class."""
+    head = (
+        f"network against the tags of {split}, {rates.photos} photos, %",
+        "missed",
+        "of photos with the tag",
+        "false alarms",
+        "of photos without",
+    )
+    return markdown_table(
+        head,
+        [
+            (
+                c.name,
+                rate_text(c.missed, c.tagged, c.missed_interval, 1),
+                f"{c.missed} of {c.tagged}",
+                rate_text(c.false_alarms, c.untagged, c.false_alarm_interval, 1),
+                f"{c.false_alarms} of {c.untagged}",
+            )
+            for c in rates.classes
         ],
     )
 

@@ -28,6 +28,11 @@ def percent_with_interval(share: float | None, interval: Interval | None, digits
     return f"{text} ({ends})" if ends else text
 
 
+def rate_text(hits: int, photos: int, interval: Interval | None, digits: int = 0) -> str:
+    """Return a rate in percent with its 95 % interval; a dash without photos."""
+    return percent_with_interval(hits / photos if photos else None, interval, digits)
+
+
 def photos_text(split: SplitScores, photos: int) -> str:
     """Return split, number of photos scored and left out, and tag source."""
     return measured_text(split, photos, split.tag_source)

@@ -103,19 +103,6 @@ class CamMap:
         """Return the map that `read_map` returns after `write_map` has stored this one."""
         return replace(self, scores=_unpacked(_packed(self.scores, dtype)))
 
-    @property
-    def certainty(self) -> float:
-        """Certainty of the labels, in [0, 1], without masks.
-
-        The mean over the cells of the difference between the largest and the second largest of
-        (1 - max, scores): 1 if every cell is entirely one class or background. 1 without tags.
-        """
-        if not self.tags:
-            return 1.0
-        background = 1.0 - self.scores.max(axis=0, keepdims=True)
-        ordered = np.sort(np.concatenate([background, self.scores]), axis=0)
-        return float((ordered[-1] - ordered[-2]).mean())
-
 
 def write_map(path: Path, cam_map: CamMap, dtype: MapDtype = "uint8") -> None:
     """Write the maps of one photo, atomically.

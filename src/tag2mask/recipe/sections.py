@@ -286,6 +286,9 @@ class Evaluate(Section):
     """Background thresholds of the threshold curve."""
     boundary_share: Annotated[Number, Field(gt=0.0, le=0.5)] = 0.02
     """Width of the band of boundary IoU, as a share of the photo's diagonal."""
+    min_area: Fraction = 0.001
+    """A photo shows a class if the network's mask has at least this share of it; for the rates of
+    missed photos and false alarms."""
     crf: ComparedCrf = ComparedCrf()
     leave_out: str | None = None
     """Text file with ids of photos to leave out, such as those on which settings were chosen."""

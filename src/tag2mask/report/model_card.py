@@ -16,7 +16,7 @@ from tag2mask.artifacts.handles import (
     PreparedData,
 )
 from tag2mask.artifacts.manifest import Manifest
-from tag2mask.evaluation.records import SEGMENTER, EvaluationScores, SplitScores
+from tag2mask.evaluation.records import SEGMENTER, EvaluationScores, PhotoRates, SplitScores
 from tag2mask.report.run_folder import RunFolder
 from tag2mask.segmentation.inference.export_spec import ExportedSpec
 
@@ -52,6 +52,7 @@ class CardScore:
     miou: float | None
     precision: float | None
     recall: float | None
+    miou_interval: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class ModelCard:
         training: section, counts, metrics and versions of ``train-segmenter``; None if unknown.
         data: name, layout and counts of the photos; None if unknown.
         scores: of the network, and of the pseudo masks that it was trained on.
+        rates: of the network against the tags, by split; no ground truth is needed.
         scored_with: the settings of ``predict`` that the network was scored with.
         left_out: number of photos by split that are in no score.
         versions: of the packages that exported the network.
@@ -78,6 +80,7 @@ class ModelCard:
     training: dict[str, Any] | None
     data: dict[str, Any] | None
     scores: tuple[CardScore, ...]
+    rates: dict[str, PhotoRates]
     scored_with: dict[str, Any] | None
     left_out: dict[str, int]
     versions: dict[str, str]
@@ -143,6 +146,11 @@ def scores_of(scores: EvaluationScores) -> tuple[tuple[CardScore, ...], dict[str
     return rows, {split.split: split.left_out for split in scores.splits if split.left_out}
 
 
+def rates_of(scores: EvaluationScores) -> dict[str, PhotoRates]:
+    """Return the network's rates against the tags, by split."""
+    return {split.split: split.rates for split in scores.splits if split.rates is not None}
+
+
 def _rows(split: SplitScores) -> list[CardScore]:
     rows = []
     for stage in split.stages:
@@ -159,6 +167,7 @@ def _rows(split: SplitScores) -> list[CardScore]:
                     used.miou,
                     used.precision,
                     used.recall,
+                    used.miou_interval,
                 )
             )
     if rows and split.masks is not None:
@@ -174,6 +183,7 @@ def _rows(split: SplitScores) -> list[CardScore]:
                 masks.miou,
                 masks.precision,
                 masks.recall,
+                masks.miou_interval,
             )
         )
     return rows

@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from tag2mask.artifacts.handles import SegmenterModel
-from tag2mask.evaluation.tables import markdown_table
-from tag2mask.evaluation.wording import percent, threshold_text
+from tag2mask.evaluation.tables import markdown_table, rates_table
+from tag2mask.evaluation.wording import percent, percent_with_interval, threshold_text
 from tag2mask.report.model_card import ModelCard, license_text
 from tag2mask.report.page import hex_color
 from tag2mask.segmentation.inference.export_spec import ONNX_FILE, TORCH_FILE
@@ -125,7 +125,10 @@ def _training(card: ModelCard) -> list[str]:
 
 def _metrics(card: ModelCard) -> list[str]:
     if not card.scores:
-        return ["No ground truth masks, or no evaluation next to the network."]
+        return [
+            "No ground truth masks, or no evaluation next to the network.",
+            *_rates(card),
+        ]
     rows = [
         (
             row.split,
@@ -133,7 +136,8 @@ def _metrics(card: ModelCard) -> list[str]:
             row.masks_of,
             row.tags,
             threshold_text(row.background_threshold, row.background_source),
-            *map(percent, (row.miou, row.precision, row.recall)),
+            percent_with_interval(row.miou, row.miou_interval),
+            *map(percent, (row.precision, row.recall)),
         )
         for row in card.scores
     ]
@@ -159,7 +163,19 @@ def _metrics(card: ModelCard) -> list[str]:
         parts.append(
             f"Not scored: {_counts(card.left_out)} photos, because settings were chosen on them."
         )
-    return parts
+    return [*parts, *_rates(card)]
+
+
+def _rates(card: ModelCard) -> list[str]:
+    """Return the rates against tags, with what they mean; empty if they were not measured."""
+    if not card.rates:
+        return []
+    area = percent(next(iter(card.rates.values())).min_area, 2)
+    return [
+        f"Missed photos and false alarms, against the tags: a photo shows a class from {area} % of "
+        "its area on. In brackets: 95 % intervals.",
+        *(rates_table(split, rates) for split, rates in card.rates.items()),
+    ]
 
 
 def _scored_with(settings: Mapping[str, Any] | None) -> str:

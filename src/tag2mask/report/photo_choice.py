@@ -1,9 +1,9 @@
-"""Choice of photos to show: best, middle and worst, or most and least certain."""
+"""Choice of photos to show: best, middle and worst, by masks or else by quality score."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from tag2mask.artifacts.items import checked_id
 from tag2mask.errors import RunFolderError
+from tag2mask.evaluation.evidence import EVIDENCE
 from tag2mask.evaluation.wording import with_unit
 from tag2mask.text.json_text import parse_json
 
@@ -23,28 +24,36 @@ class PhotoScore:
         id: the photo.
         split: its split.
         miou: of its pseudo mask, in [0, 1]; None without a ground truth mask.
-        certainty: of its maps, in [0, 1]; NaN if unknown.
+        quality: its quality score, in (0, 1); None if unknown.
+        evidence: what the score is computed from, by kind.
         mapped: whether a class has a map.
     """
 
     id: str
     split: str
     miou: float | None
-    certainty: float
+    quality: float | None
+    evidence: Mapping[str, float]
     mapped: bool
 
     @property
     def text(self) -> str:
-        """Split and score, as shown next to the photo."""
+        """Split, scores and evidence, as shown next to the photo."""
+        parts = [self.split]
         if self.miou is not None:
-            return f"{self.split}, mIoU {with_unit(self.miou)}"
-        if np.isfinite(self.certainty):
-            return f"{self.split}, certainty {with_unit(self.certainty)}"
-        return self.split
+            parts.append(f"mIoU {with_unit(self.miou)}")
+        if self.quality is not None:
+            parts.append(f"quality {100 * self.quality:.0f} of 100")
+        kinds = (
+            f"{name} {100 * self.evidence[kind]:.0f}\N{NO-BREAK SPACE}%"
+            for kind, name in EVIDENCE.items()
+            if kind in self.evidence
+        )
+        return ": ".join([", ".join(parts), *([", ".join(kinds)] if self.evidence else [])])
 
 
 def pick_photos(path: Path, count: int) -> list[tuple[str, list[PhotoScore]]]:
-    """Return the best, middle and worst photos by mIoU; without masks, the most and least certain.
+    """Return the best, middle and worst photos by mIoU; without masks, by quality score.
 
     Photos without a class are left out: all background, they are correct by construction.
 
@@ -63,16 +72,16 @@ def pick_photos(path: Path, count: int) -> list[tuple[str, list[PhotoScore]]]:
         rest = rest[: len(rest) - len(worst)]
         first = max(0, (len(rest) - count) // 2)
         return [("Best", best), ("Middle", rest[first : first + count]), ("Worst", worst)]
-    most = heapq.nlargest(count, rows, key=lambda row: row.certainty)
+    most = heapq.nlargest(count, rows, key=_quality)
     others = [row for row in rows if row not in most]
-    least = heapq.nsmallest(count, others, key=lambda row: row.certainty)
-    return [("Most certain", most), ("Least certain", least)]
+    least = heapq.nsmallest(count, others, key=_quality)
+    return [("Highest quality score", most), ("Lowest quality score", least)]
 
 
 def examples(ids: Sequence[tuple[str, str]], count: int) -> list[PhotoScore]:
     """Return evenly spaced photos of those given as (split, id), without scores."""
     places = np.unique(np.linspace(0, len(ids) - 1, min(count, len(ids))).round().astype(int))
-    return [PhotoScore(ids[i][1], ids[i][0], None, float("nan"), False) for i in places]
+    return [PhotoScore(ids[i][1], ids[i][0], None, None, {}, False) for i in places]
 
 
 def photo_mious(path: Path, ids: Collection[tuple[str, str]]) -> dict[tuple[str, str], float]:
@@ -97,15 +106,20 @@ def _photo_scores(path: Path) -> Iterator[PhotoScore]:
                     checked_id(row["id"]),
                     str(row["split"]),
                     None if row["miou"] is None else float(row["miou"]),
-                    float(row["certainty"]),
+                    None if row.get("quality") is None else float(row["quality"]),
+                    {str(kind): float(value) for kind, value in row.get("evidence", {}).items()},
                     bool(row["map_tags"]),
                 )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise RunFolderError(
             f"{path.name} is missing or damaged",
             where=path.parent,
             fix="Delete the folder and run `tag2mask evaluate` again.",
         ) from None
+
+
+def _quality(row: PhotoScore) -> float:
+    return -1.0 if row.quality is None else row.quality
 
 
 def _miou(row: PhotoScore) -> float:

@@ -1,9 +1,10 @@
 """Step ``evaluate``: scores of maps, pseudo masks and tags, and the gain of each stage.
 
 One pass over the photos. Only this step and the calibration of the background threshold read ground
-truth masks. Without masks it still scores the tag classifier, lists doubtful tags and measures how
-certain the maps of each photo are. Writes ``evaluation.json``, ``photos.jsonl``, ``table.md`` and,
-with masks, ``curve.png``; with ``crf.enabled``, also dense CRF masks of the maps, in ``crf/``.
+truth masks. Without masks it still scores the tag classifier, lists doubtful tags, compares the
+network's masks with the tags and gives each photo a quality score. Writes ``evaluation.json``,
+``photos.jsonl``, ``table.md`` and, with masks, ``curve.png``; with ``crf.enabled``, also dense CRF
+masks of the maps, in ``crf/``.
 """
 
 from __future__ import annotations
@@ -42,10 +43,12 @@ from tag2mask.data.layouts.splits import read_id_list
 from tag2mask.errors import DataError, first_few
 from tag2mask.evaluation.comparison import Comparison, Stage
 from tag2mask.evaluation.counts import PSEUDO_MASKS, SplitCounts
+from tag2mask.evaluation.photo_rates import photo_rates
 from tag2mask.evaluation.records import (
     CRF_MASKS,
     NO_TAGS,
     EvaluationScores,
+    PhotoRates,
     SplitScores,
     StageScores,
 )
@@ -53,7 +56,7 @@ from tag2mask.evaluation.scores import doubtful_tag_records, mask_scores, tag_sc
 from tag2mask.evaluation.stages import map_stages, refined_by_crf, segmenter_stage, with_crf
 from tag2mask.evaluation.tables import format_scores
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos, tag_source
-from tag2mask.metrics.tag_scores import doubtful_tags, tag_quality
+from tag2mask.metrics.tag_scores import TagTable, doubtful_tags, tag_quality
 from tag2mask.recipe.sections import Evaluate
 from tag2mask.report.run_folder import SCORES
 from tag2mask.report.run_folder import read_scores as read_scores
@@ -130,6 +133,7 @@ def evaluate(
             if predictions is not None and split in _predicted_splits(predictions):
                 job = replace(every, stages=(*stages, segmenter_stage(predictions)))
             counts = _count_split(job, split, samples, runtime)
+            counts.add_quality()
             rows += counts.rows_with_cells()
             found = _split_scores(job, counts, split, samples, maps, masks)
             splits.append(replace(found, left_out=len(mapped.splits[split]) - len(samples)))
@@ -276,7 +280,6 @@ def _split_scores(
         tag_source=tag_source(maps),
         background_threshold=None if threshold is None else float(threshold),
         background_source=str(masks.manifest.metrics.get("background_source", "unknown")),
-        certainty=float(np.mean([row["certainty"] for row in counts.rows])),
         masks=mask_scores(
             counts.masks.confusion,
             counts.masks.boundary,
@@ -297,7 +300,24 @@ def _split_scores(
         if tagged
         else (),
         stages=stages,
+        evidence=counts.mean_evidence(),
+        rates=_photo_rates(job, counts.rows, known, groups) if tagged else None,
     )
+
+
+def _photo_rates(
+    job: Comparison, rows: Sequence[dict[str, Any]], known: TagTable, groups: Sequence[str]
+) -> PhotoRates | None:
+    """Return the network's rates against the tags; None where it predicted no photo."""
+    predicted = [place for place, row in enumerate(rows) if "areas" in row]
+    if not predicted:
+        return None
+    names = job.classes.names
+    areas = np.array(
+        [[rows[place]["areas"].get(name, 0.0) for name in names] for place in predicted]
+    )
+    own_groups = [groups[place] for place in predicted]
+    return photo_rates(areas, known[predicted], own_groups, names, job.section.min_area)
 
 
 def _stage_scores(
@@ -349,7 +369,7 @@ def _headline(scores: EvaluationScores) -> dict[str, Any]:
             ),
             "best_background_threshold": split.curve and split.curve.best_threshold,
             "tag_map": split.tags and split.tags.mean_average_precision,
-            "certainty": split.certainty,
+            "evidence": split.evidence,
         }
     return found
 

@@ -30,6 +30,7 @@ from tag2mask.report.model_card import (
     ModelCard,
     data_of,
     evaluation_of,
+    rates_of,
     scores_of,
     settings_of,
     training_of,
@@ -241,9 +242,9 @@ def _card(
         training = training_of(manifest)
         if source.run is not None and (prepared := source.run.handle(PreparedData)) is not None:
             data = data_of(source.run, manifest, data_root(prepared.path).name)
-    scores, left_out = (
-        ((), {}) if source.evaluation is None else scores_of(read_scores(source.evaluation))
-    )
+    found = None if source.evaluation is None else read_scores(source.evaluation)
+    scores, left_out = ((), {}) if found is None else scores_of(found)
+    rates = {} if found is None else rates_of(found)
     packages = ("torch", "onnx", "onnxruntime") if files[0].name == ONNX_FILE else ("torch",)
     return ModelCard(
         name=source.file.stem if source.run is None else source.run.label,
@@ -253,7 +254,10 @@ def _card(
         training=training,
         data=data,
         scores=scores,
-        scored_with=settings_of(source.run) if scores and source.run is not None else None,
+        rates=rates,
+        scored_with=settings_of(source.run)
+        if (scores or rates) and source.run is not None
+        else None,
         left_out=left_out,
         versions={name: import_module(name).__version__ for name in packages},
     )

@@ -23,6 +23,7 @@ from tag2mask.recipe.sections import Report
 from tag2mask.report.page import Page, render
 from tag2mask.report.run_folder import RunFolder, open_runs, read_scores
 from tag2mask.report.sections.classes import class_section, confusion_section, tag_section
+from tag2mask.report.sections.photo_rates import rates_section
 from tag2mask.report.sections.photos import label_section, photo_section
 from tag2mask.report.sections.runs import recipe_section, timing_section, training_section
 from tag2mask.report.sections.scored_runs import ScoredRun
@@ -82,6 +83,7 @@ def _page(runs: Sequence[RunFolder], section: Report) -> Page:
         photo_section(runs, section.photos),
         label_section(main),
         confusion_section(scored),
+        rates_section(scored[0]),
         tag_section(scored),
         training_section(runs),
         timing_section(runs),

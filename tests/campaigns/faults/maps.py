@@ -20,13 +20,6 @@ FAULTS = [
         ("maps/test_cam_map.py",),
     ),
     Fault(
-        "maps.cam_map.CamMap.certainty",
-        "the largest score, not its lead",
-        "ordered[-1] - ordered[-2]",
-        "ordered[-1]",
-        ("maps/test_cam_map.py",),
-    ),
-    Fault(
         "maps.background.with_background",
         "the background is not raised to alpha",
         "rest**alpha",

@@ -129,7 +129,7 @@ FAULTS = [
         "photos are scored on the tags of others",
         "known[row, list(sample.tags)] = True",
         "known[row - 1, list(sample.tags)] = True",
-        ("steps/test_evaluate.py::test_without_masks_tags_and_certainty_remain",),
+        ("steps/test_evaluate.py::test_without_masks_tags_and_evidence_remain",),
     ),
     Fault(
         "steps.evaluate._with_crf_masks",

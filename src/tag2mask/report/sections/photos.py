@@ -50,7 +50,7 @@ PICTURE_SIDE = 360
 
 
 def photo_section(runs: Sequence[RunFolder], count: int) -> PageSection:
-    """Return overlays of the best, middle and worst photos, or of the most and least certain."""
+    """Return overlays of the best, middle and worst photos, by mIoU or else by quality score."""
     main = runs[0]
     prepared = main.handle(PreparedData)
     if prepared is None:
@@ -94,7 +94,8 @@ def photo_section(runs: Sequence[RunFolder], count: int) -> PageSection:
         "Photos",
         tuple(blocks),
         intro="Heat: the largest score over the photo's classes, from purple (low) to "
-        "yellow (high). Hatched: pixels that the ground truth ignores.",
+        "yellow (high). Hatched: pixels that the ground truth ignores. Quality: the mean rank, by "
+        "the evidence named after it, among the photos of the split; it needs no ground truth.",
     )
 
 

@@ -37,6 +37,11 @@ _FIGURES = {
     "precision": "precision",
     "recall": "recall",
 }
+_EVIDENCE_CARDS = {
+    "agreement": "mIoU of the network's and the pseudo masks",
+    "walk_agreement": "mIoU of the masks before and after the walk",
+}
+"""Evidence shown where there are no masks to score."""
 _RATIOS = {"over_activation": "over-activation", "under_activation": "under-activation"}
 
 
@@ -144,15 +149,11 @@ def _cards(split: SplitScores) -> list[Card]:
                 f"mean F1 {with_unit(split.tags.mean_f1)} at probability 0.5",
             )
         )
-    if split.masks is None and split.certainty is not None:
-        cards.append(
-            Card(
-                "certainty of the maps",
-                with_unit(split.certainty),
-                f"{photos_text(split, split.photos)}; mean margin between the two "
-                "largest scores, background included",
+    for kind, title in _EVIDENCE_CARDS.items():
+        if kind in split.evidence and split.masks is None:
+            cards.append(
+                Card(title, with_unit(split.evidence[kind]), photos_text(split, split.photos))
             )
-        )
     return cards
 
 
