@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from tag2mask.evaluation.evidence import (
-    EVIDENCE,
     map_evidence,
     network_evidence,
     walk_evidence,
 )
+from tag2mask.evaluation.records import EVIDENCE
 from tag2mask.maps.cam_map import CamMap
 from tag2mask.metrics.quality import soft_minimum
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from tag2mask.evaluation.evidence import EVIDENCE
+from tag2mask.evaluation.records import EVIDENCE
 from tag2mask.metrics.bootstrap import ResampledTallies
 from tag2mask.metrics.boundary_iou import BoundaryCounts
 from tag2mask.metrics.confusion import Confusion, Int64, Labels

@@ -13,15 +13,6 @@ from tag2mask.maps.cam_map import CamMap
 from tag2mask.metrics.confusion import Confusion, Labels
 from tag2mask.metrics.quality import soft_minimum
 
-EVIDENCE = {
-    "agreement": "IoU of the network's and the pseudo mask",
-    "tag_agreement": "the same of the tag where it is lowest",
-    "walk_agreement": "IoU of the masks before and after the walk",
-    "tag_probability": "lowest probability of a tag",
-    "certainty": "lead of the largest score",
-    "stability": "IoU of the masks at a lower and a higher threshold",
-}
-"""Kinds of evidence, and what each is."""
 THRESHOLD_STEP = 0.2
 """How far the two thresholds of the stability are from the one in use."""
 

@@ -14,8 +14,8 @@ from tag2mask.classes import ClassSet, mask_id
 from tag2mask.evaluation.records import ClassRates, PhotoRates
 from tag2mask.metrics.bootstrap import Interval, wilson_interval
 from tag2mask.metrics.confusion import Float64, Int64, Labels
-from tag2mask.metrics.tag_scores import TagTable
 
+Table = npt.NDArray[np.bool_]
 Column = npt.NDArray[np.bool_]
 Names = npt.NDArray[np.str_]
 
@@ -31,7 +31,7 @@ def class_areas(mask: Labels, classes: ClassSet) -> dict[str, float]:
 
 
 def photo_rates(
-    areas: Float64, tags: TagTable, groups: Sequence[str], names: Sequence[str], min_area: float
+    areas: Float64, tags: Table, groups: Sequence[str], names: Sequence[str], min_area: float
 ) -> PhotoRates:
     """Compare the classes that masks show with the tags.
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tag2mask.artifacts.items import checked_id
 from tag2mask.errors import RunFolderError
-from tag2mask.evaluation.evidence import EVIDENCE
+from tag2mask.evaluation.records import EVIDENCE
 from tag2mask.evaluation.wording import with_unit
 from tag2mask.text.json_text import parse_json
 
