@@ -19,6 +19,7 @@ from benchmarks import (
     pcm_memory,
     predict_photos,
     prepare_time,
+    quality_score,
     run_steps,
     threshold_curve,
     walk,
@@ -293,3 +294,39 @@ def test_photos_to_prepare_are_tagged(tmp_path: Path) -> None:
     samples = read_index(handle.path, "train")
     assert [s.size for s in samples] == [(h, w) for _, (w, h), _ in listed]
     assert all(len(s.tags) == len(names) for s, (_, _, names) in zip(samples, listed, strict=True))
+
+
+def test_evidence_that_ranks_the_photos_is_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(40):
+        right = int(rng.integers(1, 100))
+        cells = [[0, 0, 100], [1, 1, right], [1, 0, 100 - right]]
+        assert quality_score.photo_miou({"counts": {"s": cells}}, "s") == pytest.approx(
+            (right / 100 + 100 / (200 - right)) / 2
+        )
+        rows.append(
+            {
+                "id": f"{number}",
+                "split": "val" if number % 2 else "train",
+                "tags": ["cat"],
+                "evidence": {"agreement": right / 100, "stability": float(rng.random())},
+                "counts": {"pseudo masks": cells},
+            }
+        )
+    (tmp_path / "evaluate").mkdir()
+    (tmp_path / "evaluate" / "photos.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    quality_score.main([str(tmp_path)])
+    lines = capsys.readouterr().out.splitlines()
+    agreement, score = (
+        next(line for line in lines if line.startswith(name)).split()
+        for name in ("agreement", "quality score")
+    )
+    assert agreement[1:] == ["1.00", "/", "1.00"] * 2, "of train and of val"
+    assert float(score[2]) < 1
+    assert "  train 1.00, val 1.00: agreement" in lines
+    (tmp_path / "evaluate" / "photos.jsonl").write_text('{"id": "a"}')
+    with pytest.raises(SystemExit, match="--redo"):
+        quality_score.main([str(tmp_path)])

@@ -1,0 +1,103 @@
+"""How well the quality score, and each kind of its evidence, rank the photos of runs with masks.
+
+    python benchmarks/quality_score.py RUN... [--tuning benchmarks/voc12_tune200.txt]
+
+Reads ``evaluate/photos.jsonl`` of finished runs. For the pseudo masks and the network's masks it
+prints Spearman's rank correlation with the photo's mIoU, and the share of the photos of the lowest
+fifth by mIoU that are in the lowest fifth by the score. Then the sets of evidence that rank the
+tuning photos best, with their correlation on the validation photos: choose on the former, report
+the latter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from tag2mask.metrics.confusion import Confusion
+from tag2mask.metrics.quality import quality_scores
+
+TUNING = Path(__file__).with_name("voc12_tune200.txt")
+SHOWN_SETS = 5
+Row = dict[str, Any]
+
+
+def photo_miou(row: Row, stage: str) -> float:
+    """Return the mIoU of a photo's mask of a stage, over the classes in it or in the truth."""
+    cells = np.array(row["counts"][stage], np.int64).reshape(-1, 3)
+    confusion = Confusion.empty(max(1, int(cells[:, :2].max(initial=0))))
+    confusion.counts[cells[:, 0], cells[:, 1]] = cells[:, 2]
+    return confusion.miou()
+
+
+def ranking(scores: Sequence[float], miou: Sequence[float]) -> tuple[float, float]:
+    """Return Spearman's correlation, and the share of the worst fifth in the lowest fifth."""
+    fifth = max(1, len(miou) // 5)
+    worst, lowest = np.argsort(miou)[:fifth], np.argsort(scores)[:fifth]
+    return float(spearmanr(scores, miou).statistic), len({*worst} & {*lowest}) / fifth
+
+
+def rank_by(rows: Sequence[Row], kinds: Sequence[str], stage: str) -> tuple[float, float]:
+    """Return `ranking` of the score of some kinds of evidence."""
+    own = [{kind: row["evidence"][kind] for kind in kinds} for row in rows]
+    scores = [score for score in quality_scores(own) if score is not None]
+    return ranking(scores, [photo_miou(row, stage) for row in rows])
+
+
+def groups(rows: Sequence[Row], tuning: set[str]) -> Iterator[tuple[str, list[Row]]]:
+    """Yield the tuning photos, the other training photos, and the validation photos."""
+    split = {name: [r for r in rows if r["split"] == name] for name in ("train", "val")}
+    yield "tuning", [row for row in split["train"] if row["id"] in tuning]
+    yield "train", [row for row in split["train"] if row["id"] not in tuning]
+    yield "val", split["val"]
+
+
+def show(run: Path, tuning: set[str]) -> None:
+    """Print the tables of a run.
+
+    Raises:
+        SystemExit: the run was evaluated by an earlier version.
+    """
+    rows = [json.loads(line) for line in (run / "evaluate" / "photos.jsonl").open()]
+    if not all("evidence" in row for row in rows):
+        raise SystemExit(f"{run}: run `tag2mask evaluate --redo` first")
+    rows = [row for row in rows if row["counts"] and row["tags"]]
+    stages = [name for name in rows[0]["counts"] if name.startswith(("pseudo", "segmenter"))]
+    parts = [(name, own) for name, own in groups(rows, tuning) if len(own) >= 10]
+    kinds = list(rows[0]["evidence"])
+    print(f"\n{run}: rank correlation / worst fifth found")
+    heads = [f"{stage}, {name} ({len(own)})" for stage in stages for name, own in parts]
+    print(f"{'':24s}" + "".join(f"{head:>28s}" for head in heads))
+    for title, used in (*((kind, [kind]) for kind in kinds), ("quality score", kinds)):
+        found = [rank_by(own, used, stage) for stage in stages for _, own in parts]
+        cells = "".join(f"{rank:20.2f} / {share:.2f} " for rank, share in found)
+        print(f"{title:24s}{cells}")
+    for stage in stages:
+        sets = [c for n in range(1, len(kinds) + 1) for c in combinations(kinds, n)]
+        best = sorted(sets, key=lambda c: -rank_by(parts[0][1], c, stage)[0])[:SHOWN_SETS]
+        print(f"best sets for {stage}, chosen on {parts[0][0]}:")
+        for chosen in best:
+            ranks = (f"{name} {rank_by(own, chosen, stage)[0]:.2f}" for name, own in parts)
+            print(f"  {', '.join(ranks)}: {' + '.join(chosen)}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the command line and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+    parser.add_argument("--tuning", type=Path, default=TUNING, help="ids of the tuning photos")
+    options = parser.parse_args(arguments)
+    tuning = set(options.tuning.read_text().split())
+    for run in options.runs:
+        show(run, tuning)
+
+
+if __name__ == "__main__":
+    main()
