@@ -551,6 +551,15 @@ def test_dry_run_ends_with_the_error_that_the_run_would_end_with(
     assert "less where a step resumes or updates" in result.stdout
 
 
+def test_dry_run_refuses_a_crop_that_the_network_can_not_take(photos: Path, tmp_path: Path) -> None:
+    arguments = ["run", "--data", photos, "--out", tmp_path / "run"]
+    arguments += ["--set", "train_segmenter.crop=225"]
+    planned = call(*arguments, "--dry-run")
+    assert planned.exit_code == 1 and "refuse" in planned.stdout
+    assert "multiples of 16 px" in planned.stderr
+    assert planned.stderr == call(*arguments).stderr
+
+
 def begun_run(photos: Path, out: Path) -> Path:
     """Prepare a run whose CAM network took 42 minutes."""
     assert call("prepare", "--data", photos, "--out", out / "prepare").exit_code == 0

@@ -16,6 +16,7 @@ import pytest
 
 from tag2mask.artifacts.deletion import remove_step_folder
 from tag2mask.artifacts.handles import (
+    MODELS,
     STEPS,
     AffinityLabels,
     AffinityModel,
@@ -32,6 +33,7 @@ from tag2mask.artifacts.handles import (
 )
 from tag2mask.artifacts.identity import folder_status
 from tag2mask.artifacts.step_folder import step_folder
+from tag2mask.data.inventory import SPLITS, Inventory, InventoryEntry
 from tag2mask.errors import (
     DataChangedError,
     DataError,
@@ -79,6 +81,17 @@ class OneRank:
         pass
 
 
+def listed_or_fake(data: Path, section: Any) -> Inventory:
+    """List a data folder; an empty one stands for two photos with masks."""
+    if any(data.iterdir()):
+        return prepare.list_data(data, section)
+    entries = [
+        InventoryEntry(split, split, ("cat",), f"{split}.png", "1-1", mask=f"m-{split}.png")
+        for split in SPLITS
+    ]
+    return Inventory("csv", data, ("cat",), tuple(entries), found_splits=SPLITS)
+
+
 @dataclass
 class FakeSteps:
     """Steps that only write their manifests, and note each time they really work."""
@@ -87,7 +100,7 @@ class FakeSteps:
     listing: str = "listing-1"
     fail_at: str | None = None
     skipped: tuple[str, ...] = ()
-    tried: list[tuple[bool, bool, bool]] = field(default_factory=list)
+    tried: list[type[Handle]] = field(default_factory=list)
     unknown_network: bool = False
 
     def work(self, kind: type[Handle], out: Path, **identity: Any) -> Any:
@@ -101,12 +114,26 @@ class FakeSteps:
                 (out / name).touch()
             return step.finish(skipped=self.skipped if kind is CamMaps else ())
 
-    def try_networks(self, affinity: Any, segmenter: Any, *, built: Any, run: Path) -> None:
-        self.tried.append((affinity is not None, segmenter is not None, built is not None))
-        if self.unknown_network:
+    def try_networks(
+        self, cam: Any, affinity: Any, segmenter: Any, *, built: Any, run: Path
+    ) -> None:
+        self.tried += [
+            kind
+            for kind, section in zip(MODELS, (cam, affinity, segmenter), strict=True)
+            if section
+        ]
+        if self.unknown_network and segmenter:
             raise RecipeError("no encoder 'x'", where="network.encoder", fix="Name another.")
 
-    def prepare(self, data: Path, section: Any, out: Path, *, update: bool = False) -> Any:
+    def prepare(
+        self,
+        data: Path,
+        section: Any,
+        out: Path,
+        *,
+        update: bool = False,
+        listed: Inventory | None = None,
+    ) -> Any:
         if out.exists() and not update:
             assert PreparedData.open(out).manifest.coverage["photos"].fingerprint == self.listing
         return self.work(PreparedData, out, section=section, coverage={"photos": self.listing})
@@ -192,7 +219,7 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> FakeSteps:
     for name, function in FUNCTIONS.items():
         module = ModuleType(f"tag2mask.steps.{name}")
         if name == "prepare":  # a dry run looks at the data with its functions
-            vars(module).update(LOOKS)
+            vars(module).update(LOOKS | {"list_data": listed_or_fake})
         setattr(module, function, getattr(fake, function))
         monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr(pipeline, "start_runtime", lambda settings: OneRank())
@@ -406,13 +433,80 @@ def test_networks_that_train_late_are_tried_before_anything_is_touched(
     stages.unknown_network = False
     pipeline.run(data, Recipe(), out)
     pipeline.run(data, Recipe(), out)  # nothing is left to train
-    assert stages.tried == [(True, True, True)] * 2
+    assert stages.tried == [*MODELS] * 2
     pipeline.run(data, Recipe(), out, redo="train-segmenter")
-    assert stages.tried[2:] == [(False, True, False)]
+    assert stages.tried[6:] == [SegmenterModel]
     stages.unknown_network = True
     with pytest.raises(RecipeError):
         pipeline.run(data, Recipe(), out, redo="train-cam")
     assert set(states(out).values()) == {"fresh"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "step", "words"),
+    [
+        ({"pseudo_masks": {"threshold_from": "calibrated"}}, "pseudo-masks", "can't be calibrated"),
+        ({"evaluate": {"leave_out": "nolist.txt"}}, "evaluate", "no list of ids"),
+    ],
+)
+def test_what_a_later_step_would_refuse_ends_run_and_dry_run_at_the_start(
+    stages: FakeSteps, data: Path, tmp_path: Path, changes: Any, step: str, words: str
+) -> None:
+    write_tagged_photos(data, 8)
+    out = tmp_path / "run"
+    recipe = recipe_from(changes)
+    with pytest.raises(Tag2MaskError, match=words) as caught:
+        pipeline.run(data, recipe, out)
+    assert stages.worked == [] and not out.exists()
+    plan = dry_run(data, recipe, out)
+    assert str(plan.refusal) == str(caught.value)
+    assert {found.step for found in plan.steps if found.action == "refuse"} == {step}
+    pipeline.run(data, Recipe(), out)
+    with pytest.raises(Tag2MaskError, match=words):  # a refused redo deletes nothing
+        pipeline.run(data, recipe, out, redo=step)
+    assert set(states(out).values()) == {"fresh"}
+
+
+def test_a_dry_run_refuses_a_run_to_compare_with_that_does_not_exist(
+    stages: FakeSteps, data: Path, tmp_path: Path
+) -> None:
+    write_tagged_photos(data, 8)
+    plan = dry_run(data, Recipe(), tmp_path / "run", compare=[tmp_path / "nowhere"])
+    assert "nowhere" in str(plan.refusal) and plan.steps[-1].action == "refuse"
+
+
+def test_a_new_class_ends_an_update_at_the_start(
+    looked_at: FakeSteps, data: Path, tmp_path: Path
+) -> None:
+    write_tagged_photos(data, 8)
+    out = tmp_path / "run"
+    pipeline.run(data, Recipe(), out)
+    before = (out / "prepare" / "manifest.json").read_bytes()
+    table = data / "tags.csv"
+    table.write_text(table.read_text().replace("1.png,cat", "1.png,dog"))
+    with pytest.raises(DataChangedError, match=r"classes: .*new dog.*--redo train-cam.*1 min"):
+        pipeline.run(data, Recipe(), out, update=True)
+    assert (out / "prepare" / "manifest.json").read_bytes() == before
+    plan = dry_run(data, Recipe(), out, update=True)
+    assert "new dog" in str(plan.refusal) and plan.steps[1].action == "refuse"
+    pipeline.run(data, Recipe(), out, update=True, redo="train-cam")
+    assert set(states(out).values()) == {"fresh"}
+
+
+def test_problems_of_the_data_come_before_what_follows_from_them(
+    looked_at: FakeSteps, data: Path, tmp_path: Path
+) -> None:
+    write_tagged_photos(data, 8)
+    (data / "classes.txt").write_text("dog\n")
+    recipe = recipe_from({"pseudo_masks": {"threshold_from": "calibrated"}})
+    with pytest.raises(ProblemsError, match="unknown tag 'cat'"):
+        pipeline.run(data, recipe, tmp_path / "run")
+    (data / "classes.txt").write_text("cat\n")
+    pipeline.run(data, Recipe(), tmp_path / "run")
+    (data / "classes.txt").write_text("dog\n")
+    with pytest.raises(ProblemsError, match="unknown tag 'cat'"):
+        pipeline.run(data, Recipe(), tmp_path / "run", redo="prepare")
+    assert set(states(tmp_path / "run").values()) == {"fresh"}
 
 
 def test_redo_deletes_nothing_that_would_not_be_repeated(

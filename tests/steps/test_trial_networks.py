@@ -21,7 +21,11 @@ def tried(
 ) -> None:
     recipe: Recipe = recipe_from({of[0]: {of[1]: settings or {}}})
     try_networks(
-        recipe.train_affinity, recipe.train_segmenter, built=recipe.train_cam.backbone, run=run
+        None,
+        recipe.train_affinity,
+        recipe.train_segmenter,
+        built=recipe.train_cam.backbone,
+        run=run,
     )
 
 
@@ -51,14 +55,14 @@ def test_a_network_that_cannot_be_built_is_reported(
 def test_an_unsupported_crop_is_reported(tmp_path: Path) -> None:
     recipe: Recipe = recipe_from({"train_segmenter": {"crop": 100}})
     with pytest.raises(RecipeError, match=r"train_segmenter: .* multiples of \d+ px.*not 100"):
-        try_networks(None, recipe.train_segmenter, built=None, run=tmp_path)
+        try_networks(None, None, recipe.train_segmenter, built=None, run=tmp_path)
 
 
 def test_published_training_of_another_network_is_reported(tmp_path: Path) -> None:
     published = {"behavior": "published", "freeze_batch_norm": False}
     section = recipe_from({"train_segmenter": published}).train_segmenter
     with pytest.raises(RecipeError, match=r"training of deeplabv1, not of deeplabv3plus.*default"):
-        try_networks(None, section, built=None, run=tmp_path)
+        try_networks(None, None, section, built=None, run=tmp_path)
 
 
 @pytest.mark.parametrize("of", [NETWORK, BACKBONE])
@@ -75,6 +79,14 @@ def test_packaged_is_not_a_file_of_the_run(tmp_path: Path, monkeypatch: pytest.M
         tried(Path(), settings={"encoder": "resnet18", "weights": "packaged"})
 
 
+def test_the_cam_network_is_tried_too(tmp_path: Path) -> None:
+    section = recipe_from({"train_cam": {"backbone": {"name": "resnet1"}}}).train_cam
+    with pytest.raises(RecipeError, match=r"train_cam: .*resnet1"):
+        try_networks(section, None, None, built=None, run=tmp_path)
+    continued = section.model_copy(update={"init_from": "model.safetensors"})
+    try_networks(continued, None, None, built=None, run=tmp_path)
+
+
 def test_a_backbone_that_is_built_anyway_is_not_built_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,7 +96,7 @@ def test_a_backbone_that_is_built_anyway_is_not_built_twice(
         lambda spec, weights: built.append(weights),
     )
     recipe = Recipe()
-    try_networks(recipe.train_affinity, None, built=recipe.train_cam.backbone, run=tmp_path)
+    try_networks(None, recipe.train_affinity, None, built=recipe.train_cam.backbone, run=tmp_path)
     assert built == []
-    try_networks(recipe.train_affinity, None, built=None, run=tmp_path)
+    try_networks(None, recipe.train_affinity, None, built=None, run=tmp_path)
     assert built == ["packaged"]

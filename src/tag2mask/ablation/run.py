@@ -35,8 +35,9 @@ from tag2mask.errors import (
     Tag2MaskError,
     WeightsError,
 )
+from tag2mask.evaluation.left_out import check_left_out_file
 from tag2mask.pipeline.method import run_steps
-from tag2mask.pipeline.preflight import check_id_list, check_late_networks
+from tag2mask.pipeline.preflight import check_late_networks
 from tag2mask.pipeline.run import start_runtime
 from tag2mask.pipeline.status import RECIPE, is_run_recipe, section_of
 from tag2mask.recipe.fields import Section
@@ -159,7 +160,8 @@ def _late_failures(trials: Sequence[Trial], out: Path) -> dict[Path, str]:
             for kind, folder in trial.folders.items()
             if folder_status(kind, folder).state == "missing"
         }
-        if Evaluation in due and (message := _message(partial(check_id_list, trial.recipe))):
+        file = trial.recipe.evaluate.leave_out
+        if Evaluation in due and file and (message := _message(partial(check_left_out_file, file))):
             found[trial.folders[Evaluation]] = message
         late = [kind for kind in (AffinityModel, SegmenterModel) if kind in due]
         if not late:

@@ -215,7 +215,9 @@ def run_command(
         from tag2mask.cli.tables import show_plan
         from tag2mask.pipeline.dry_run import dry_run as plan_run
 
-        plan = plan_run(data, settings, out, until=until, update=update, redo=redo)
+        plan = plan_run(
+            data, settings, out, until=until, update=update, redo=redo, compare=compare or ()
+        )
         show_plan(plan)
         if plan.refusal is not None:
             raise plan.refusal

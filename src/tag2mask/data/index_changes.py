@@ -57,7 +57,7 @@ def index_changes(
     before: PreparedIndex, samples: Samples, class_names: Sequence[str]
 ) -> tuple[str, ...]:
     """Return what differs between an index and the photos, tags and classes now, in numbers."""
-    changes = _class_changes(before.class_names, class_names)
+    changes = class_changes(before.class_names, class_names)
     old = {s.id: (split, s) for split in SPLITS for s in before.samples[split]}
     new = {s.id: (split, s) for split in SPLITS for s in samples[split]}
     both = [(old[id], new[id]) for id in new if id in old]
@@ -80,7 +80,8 @@ def index_changes(
     return tuple(changes)
 
 
-def _class_changes(before: Sequence[str], now: Sequence[str]) -> list[str]:
+def class_changes(before: Sequence[str], now: Sequence[str]) -> list[str]:
+    """Return how the classes changed, as a text, or nothing."""
     if tuple(before) == tuple(now):
         return []
     added = [name for name in now if name not in before]

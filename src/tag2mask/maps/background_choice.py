@@ -106,12 +106,7 @@ def calibrated_threshold(
     """
     chosen = drawn_masked_photos(data, photos, count)
     if not chosen:
-        raise DataError(
-            "the background threshold can't be calibrated: no training photo has a mask",
-            where=data.path,
-            fix="Give masks of a few training photos, or set the step's `threshold_from` to "
-            "estimated or fixed.",
-        )
+        raise no_calibration_masks(data.path)
 
     def curve_of_rank() -> ThresholdCurve:
         curve = ThresholdCurve.empty(photos.classes, CALIBRATION_THRESHOLDS)
@@ -132,6 +127,16 @@ def calibrated_threshold(
             fix="Give masks with class numbers.",
         )
     return BackgroundThreshold(threshold, "calibrated", tuple(s.id for s, _ in chosen), miou)
+
+
+def no_calibration_masks(where: Path) -> DataError:
+    """Return the error for a calibration without masks."""
+    return DataError(
+        "the background threshold can't be calibrated: no training photo has a mask",
+        where=where,
+        fix="Give masks of a few training photos, or set the step's `threshold_from` to "
+        "estimated or fixed.",
+    )
 
 
 def drawn_masked_photos(

@@ -103,16 +103,19 @@ class MappedPhotos:
             for split, samples in self.splits.items()
         }
         if not any(kept.values()):
-            raise DataError(
-                "every photo that has a map is to be left out",
-                where=self.folder,
-                fix="Leave out fewer.",
-            )
+            raise all_left_out(self.folder)
         return replace(self, splits={split: left for split, left in kept.items() if left})
 
     def read_mask(self, path: Path, sample: Sample) -> NDArray[np.uint8]:
         """Read a photo's mask with `read_sample_mask`, for the classes of the maps."""
         return read_sample_mask(sample, path, self.classes)
+
+
+def all_left_out(where: Path) -> DataError:
+    """Return the error for an evaluation that leaves out every photo."""
+    return DataError(
+        "every photo that has a map is to be left out", where=where, fix="Leave out fewer."
+    )
 
 
 def mapped_photos(data: PreparedData, maps: AnyMaps) -> MappedPhotos:

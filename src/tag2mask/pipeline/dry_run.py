@@ -5,6 +5,7 @@ The data is listed and compared with what was prepared by ``prepare``'s own plan
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -19,12 +20,13 @@ from tag2mask.errors import (
 )
 from tag2mask.pipeline.cost_model import Cost
 from tag2mask.pipeline.estimates import counts, sampled_sizes, step_costs
+from tag2mask.pipeline.preflight import start_refusal
 from tag2mask.pipeline.status import (
     StepStatus,
     check_redo,
     folder_states,
     only_data_changed,
-    settings_error,
+    redone_folders,
     step_index,
     steps_of,
 )
@@ -83,6 +85,7 @@ def dry_run(
     until: str | None = None,
     update: bool = False,
     redo: str | None = None,
+    compare: Sequence[Path] = (),
 ) -> Plan:
     """Plan a run: which steps it would run, and estimates of their cost. Writes nothing.
 
@@ -100,8 +103,8 @@ def dry_run(
     steps = steps_of(recipe)
     check_redo(recipe, until, redo)
     end = len(steps) - 1 if until is None else step_index(until, recipe)
-    first = len(steps) if redo is None else step_index(redo, recipe)
-    redone = {kind.step for kind in steps[first:]}
+    deleted = [kind for kind, _ in redone_folders(recipe, out, redo)]
+    redone = {kind.step for kind in deleted}
     check_run_outside_data(data, out)
     inventory = list_data(data, recipe.prepare)
     prepared = None if PreparedData.step in redone else out / PreparedData.step
@@ -128,8 +131,13 @@ def dry_run(
         planned.append(PlannedStep(state.step, action, why, cost))
         if state.step == steps[end].step:
             break
-    if different:  # a run checks this before its first step
-        refusal = settings_error(different, out)
+    refused_start = start_refusal(
+        recipe, out, inventory, steps[: end + 1], redone=deleted, update=update, compare=compare
+    )
+    if refused_start is not None:
+        step, refusal = refused_start
+        if not different:
+            planned = [_not_started(found, step) for found in planned]
     lines = understood(inventory, SourceOptions.of(recipe.prepare))
     return Plan(train, val, tuple(planned), lines, refusal)
 
@@ -183,6 +191,12 @@ def _after(listing: _Listing, found: StepStatus) -> StepStatus:
     else:
         return found
     return replace(found, folder=replace(found.folder, state="stale", reasons=reasons))
+
+
+def _not_started(planned: PlannedStep, refusing: str) -> PlannedStep:
+    """Return the plan of a step whose run can't start because of the step ``refusing``."""
+    action: Action = "refuse" if planned.step == refusing else "not reached"
+    return replace(planned, action=action, cost=None)
 
 
 def _changed_data_error(found: StepStatus, out: Path) -> RunFolderError:

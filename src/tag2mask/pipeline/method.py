@@ -28,6 +28,7 @@ from tag2mask.recipe.schema import Recipe
 from tag2mask.runtime.ranks import on_first_rank
 
 if TYPE_CHECKING:
+    from tag2mask.data.inventory import Inventory
     from tag2mask.runtime.session import Runtime
 
 
@@ -43,6 +44,7 @@ def run_steps(
     *,
     update: bool = False,
     start: Path | None = None,
+    listed: Inventory | None = None,
 ) -> Iterator[Handle]:
     """Run the method: tags, classifier, CAMs, AffinityNet and walk, pseudo masks, network, scores.
 
@@ -55,6 +57,7 @@ def run_steps(
         runtime: where to run.
         update: as in ``run``.
         start: as in ``steps.train_cam.train_cam``.
+        listed: as in ``steps.prepare.prepare``; only the first rank needs it.
 
     Yields:
         The handle of each step, in order.
@@ -76,7 +79,7 @@ def run_steps(
         return kind.open(path) if update and _is_complete(kind, path) else None
 
     out = folder(PreparedData)
-    on_first_rank(runtime, lambda: prepare(data, recipe.prepare, out, update=update))
+    on_first_rank(runtime, lambda: prepare(data, recipe.prepare, out, update=update, listed=listed))
     prepared = PreparedData.open(out)
     yield prepared
 

@@ -2,12 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tag2mask.artifacts.handles import AffinityModel, CamModel, Handle, SegmenterModel
-from tag2mask.errors import RecipeError
+from tag2mask.artifacts.deletion import recorded_seconds
+from tag2mask.artifacts.handles import (
+    MODELS,
+    STEPS,
+    AffinityModel,
+    CamModel,
+    Handle,
+    PreparedData,
+    ReportPage,
+    SegmenterModel,
+)
+from tag2mask.errors import DataChangedError, DataError, RunFolderError, Tag2MaskError
+from tag2mask.pipeline.status import (
+    RECIPE,
+    StepStatus,
+    folder_states,
+    is_run_recipe,
+    settings_error,
+)
 from tag2mask.recipe.schema import Recipe
+from tag2mask.runtime.durations import format_minutes
+
+if TYPE_CHECKING:
+    from tag2mask.data.inventory import Inventory
+
+_Checks = list[tuple[type[Handle], Callable[[], object]]]
+"""Steps, each with a function that raises what the step would refuse."""
+
+
+def start_refusal(
+    recipe: Recipe,
+    out: Path,
+    inventory: Inventory,
+    steps: Sequence[type[Handle]],
+    *,
+    redone: Collection[type[Handle]] = (),
+    update: bool = False,
+    compare: Sequence[Path] = (),
+) -> tuple[str, Tag2MaskError] | None:
+    """Return the step that keeps a run from starting, and its error; None: the run can start.
+
+    Writes nothing.
+
+    Args:
+        recipe: the settings.
+        out: the run folder.
+        inventory: the data as listed.
+        steps: the steps to run.
+        redone: the steps that are deleted first.
+        update: whether trained networks are kept although the data changed.
+        compare: other runs for the report.
+
+    Raises:
+        RunFolderError: a damaged run folder.
+    """
+    from tag2mask.steps.start_checks import START_CHECKS, Start
+
+    states = folder_states(out, recipe)
+    by_step = {found.step: found.folder.state for found in states}
+    missing = {kind for kind in steps if kind in redone or by_step[kind.step] == "missing"}
+    due = missing | {
+        kind for kind in steps if by_step[kind.step] != "fresh" or (update and kind not in MODELS)
+    }
+    data_check = partial(_check_data, inventory, recipe)
+    checks: _Checks = [(steps[0], partial(_check_folder, out, steps, states, redone))]
+    if PreparedData in redone:  # it must be possible to prepare again what is deleted
+        checks.append((PreparedData, data_check))
+    start = Start(recipe, inventory)
+    checks += [(kind, partial(check, start)) for kind, check in START_CHECKS.items() if kind in due]
+    if ReportPage in steps and compare:
+        checks.append((ReportPage, partial(check_runs, compare)))
+    if update and CamModel in steps and CamModel not in missing:
+        checks.append((CamModel, partial(_check_kept_classes, inventory, out)))
+    networks = [kind for kind in (CamModel, AffinityModel, SegmenterModel) if kind in missing]
+    checks += [
+        (kind, partial(check_network, kind, recipe, out, cam_due=CamModel in missing))
+        for kind in networks
+    ]
+    for kind, check in checks:
+        try:
+            check()
+        except Tag2MaskError as error:
+            # Problems of the data may be why a step finds no photo or no mask.
+            problems = _raised(data_check) if kind in START_CHECKS else None
+            return (kind.step, error) if problems is None else (PreparedData.step, problems)
+    return None
 
 
 def check_runs(compare: Sequence[Path]) -> None:
@@ -21,40 +106,108 @@ def check_runs(compare: Sequence[Path]) -> None:
     open_runs(compare)
 
 
-def check_id_list(recipe: Recipe) -> None:
-    """Check that the file in ``evaluate.leave_out`` exists.
-
-    Raises:
-        RecipeError: it doesn't.
-    """
-    path = recipe.evaluate.leave_out
-    if path is not None and not Path(path).is_file():
-        raise RecipeError(
-            f"no list of ids {path!r}",
-            where="evaluate.leave_out",
-            fix="Give a text file with one id a line, or null.",
-        )
-
-
 def check_late_networks(recipe: Recipe, out: Path, due: Collection[type[Handle]]) -> None:
-    """Build the networks of later steps once; see ``steps.trial_networks``.
+    """Build AffinityNet and the segmentation network once; see `check_network`.
 
     Args:
         recipe: of the run.
         out: folder where earlier steps may yet write files of weights.
         due: steps that have not begun.
+    """
+    for kind in (AffinityModel, SegmenterModel):
+        if kind in due:
+            check_network(kind, recipe, out, cam_due=CamModel in due)
+
+
+def check_network(kind: type[Handle], recipe: Recipe, out: Path, *, cam_due: bool) -> None:
+    """Build the network of a training step once; see `tag2mask.steps.trial_networks`.
+
+    Args:
+        kind: the step.
+        recipe: of the run.
+        out: folder where earlier steps may yet write files of weights.
+        cam_due: whether the CAM network is trained, too.
 
     Raises:
-        RecipeError: a network can't be built, or doesn't accept its crop size.
+        RecipeError: the network can't be built, or doesn't accept its crop size.
         WeightsError: its weights are missing, damaged or of another network.
     """
-    affinity = recipe.train_affinity if AffinityModel in due else None
-    segmenter = recipe.train_segmenter if SegmenterModel in due else None
-    if affinity is None and segmenter is None:
-        return
     from tag2mask.steps.trial_networks import try_networks
 
-    cam = recipe.train_cam if CamModel in due else None
+    cam = recipe.train_cam
     # A network that continues from another one never reads its backbone's weights.
-    built = cam.backbone if cam is not None and cam.init_from is None else None
-    try_networks(affinity, segmenter, built=built, run=out)
+    built = cam.backbone if cam_due and cam.init_from is None else None
+    try_networks(
+        cam if kind is CamModel else None,
+        recipe.train_affinity if kind is AffinityModel else None,
+        recipe.train_segmenter if kind is SegmenterModel else None,
+        built=built,
+        run=out,
+    )
+
+
+def _check_folder(
+    out: Path,
+    steps: Sequence[type[Handle]],
+    states: Sequence[StepStatus],
+    redone: Collection[type[Handle]],
+) -> None:
+    """Check that a run folder's steps have the settings of the recipe.
+
+    Raises:
+        RunFolderError: they have others, or the folder holds the recipe of a user.
+    """
+    # The report is cheap and takes other settings.
+    checked = {kind.step for kind in steps if kind is not ReportPage and kind not in redone}
+    different = [found for found in states if found.step in checked and found.folder.settings]
+    if different:
+        raise settings_error(different, out)
+    begun = any(found.folder.state != "missing" for found in states)
+    path = out / RECIPE
+    if not begun and path.is_file() and not is_run_recipe(path):
+        raise RunFolderError(
+            f"the folder holds a {RECIPE} that no run wrote",
+            where=out,
+            fix="Give another --out: the run's recipe would replace it.",
+        )
+
+
+def _check_data(inventory: Inventory, recipe: Recipe) -> None:
+    """Check the list of photos, tags and classes as ``prepare`` does.
+
+    Raises:
+        DataError: as ``prepare``.
+    """
+    from tag2mask.data.inventory_check import inventory_problems
+    from tag2mask.steps.prepare import check_problems
+
+    check_problems(inventory_problems(inventory), inventory.root, recipe.prepare)
+
+
+def _raised(check: Callable[[], object]) -> DataError | None:
+    try:
+        check()
+    except DataError as error:
+        return error
+    return None
+
+
+def _check_kept_classes(inventory: Inventory, out: Path) -> None:
+    """Check that the data has the classes of the networks that an update keeps.
+
+    Raises:
+        DataChangedError: naming the classes, and what training again costs.
+    """
+    from tag2mask.data.index_changes import class_changes, read_prepared_index
+
+    before = read_prepared_index(out / PreparedData.step)
+    if before is None or not (changes := class_changes(before.class_names, inventory.class_names)):
+        return
+    first = STEPS.index(CamModel)
+    taken = recorded_seconds([(kind, out / kind.step) for kind in STEPS[first:]])
+    raise DataChangedError(
+        f"the trained networks don't know the data's classes: {changes[0]}",
+        where=out,
+        fix=f"Train again with `--redo {CamModel.step}` and --update (the steps took "
+        f"{format_minutes(sum(taken.values()))}), or give another --out.",
+    )

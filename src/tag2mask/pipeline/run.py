@@ -15,18 +15,14 @@ from typing import TYPE_CHECKING
 
 from tag2mask.artifacts.deletion import remove_step_folders
 from tag2mask.artifacts.files import check_run_outside_data, write_text
-from tag2mask.artifacts.handles import Evaluation, Handle, ReportPage
+from tag2mask.artifacts.handles import Handle, ReportPage
 from tag2mask.artifacts.lock import folder_lock, is_read_only
-from tag2mask.errors import RunFolderError
 from tag2mask.pipeline.method import run_steps
-from tag2mask.pipeline.preflight import check_id_list, check_late_networks, check_runs
+from tag2mask.pipeline.preflight import start_refusal
 from tag2mask.pipeline.status import (
     RECIPE,
     check_redo,
-    folder_states,
-    is_run_recipe,
     redone_folders,
-    settings_error,
     step_index,
     steps_of,
 )
@@ -36,6 +32,7 @@ from tag2mask.recipe.sections import RuntimeSettings
 from tag2mask.runtime.ranks import on_first_rank
 
 if TYPE_CHECKING:
+    from tag2mask.data.inventory import Inventory
     from tag2mask.runtime.session import Runtime
 
 
@@ -89,24 +86,34 @@ def run(
         DataError: unusable data, no such step, or a ``redo`` after ``until``.
         Tag2MaskError: what the steps raise.
     """
+    from tag2mask.steps.prepare import list_data
+
     steps = steps_of(recipe)
     check_redo(recipe, until, redo)
     if until is not None:
         steps = steps[: step_index(until, recipe) + 1]
     check_run_outside_data(data, out)
-    if compare and ReportPage in steps:
-        check_runs(compare)
     runtime = start_runtime(recipe.runtime)
+    listed: Inventory | None = None
     handles: dict[str, Handle] = {}
     with ExitStack() as locks:
 
         def begin() -> None:
+            nonlocal listed
+            listed = list_data(data, recipe.prepare)
             if redo is not None or not is_read_only(out):  # a finished run only reads its folder
                 locks.enter_context(folder_lock(out, remove=True))
-            _begin(recipe, out, steps, redo)
+            _begin(recipe, out, listed, steps, redo, update=update, compare=compare)
 
         on_first_rank(runtime, begin)
-        made = run_steps(data, recipe, lambda kind, *_: out / kind.step, runtime, update=update)
+        made = run_steps(
+            data,
+            recipe,
+            lambda kind, *_: out / kind.step,
+            runtime,
+            update=update,
+            listed=listed,
+        )
         for handle in made:
             handles[handle.step] = handle
             on_step(handle)
@@ -150,36 +157,30 @@ def _write_report(out: Path, recipe: Recipe, page: Path, compare: Sequence[Path]
     report(out, recipe.report, page, compare)
 
 
-def _begin(recipe: Recipe, out: Path, steps: Sequence[type[Handle]], redo: str | None) -> None:
+def _begin(
+    recipe: Recipe,
+    out: Path,
+    inventory: Inventory,
+    steps: Sequence[type[Handle]],
+    redo: str | None,
+    *,
+    update: bool,
+    compare: Sequence[Path],
+) -> None:
     """Check that the run can start, delete what is to be redone, and write the recipe.
 
     Raises:
-        RunFolderError: folders made by another recipe.
-        RecipeError: a network can't be built.
+        Tag2MaskError: what a step would refuse; see ``start_refusal``.
     """
     deleted = redone_folders(recipe, out, redo)
     redone = [kind for kind, _ in deleted]
-    # The report is cheap and takes other settings.
-    checked = {kind.step for kind in steps if kind is not ReportPage and kind not in redone}
-    states = folder_states(out, recipe)
-    different = [found for found in states if found.step in checked and found.folder.settings]
-    if different:
-        raise settings_error(different, out)
-    if Evaluation in steps:
-        check_id_list(recipe)
-    begun = {found.step for found in states if found.folder.state != "missing"}
-    path = out / RECIPE
-    if not begun and path.is_file() and not is_run_recipe(path):
-        raise RunFolderError(
-            f"the folder holds a {RECIPE} that no run wrote",
-            where=out,
-            fix="Give another --out: the run's recipe would replace it.",
-        )
-    check_late_networks(
-        recipe, out, {kind for kind in steps if kind in redone or kind.step not in begun}
+    refused = start_refusal(
+        recipe, out, inventory, steps, redone=redone, update=update, compare=compare
     )
+    if refused is not None:
+        raise refused[1]
     remove_step_folders(deleted[::-1])
-    text = f"{RECIPE_HEAD}\n{dump_recipe(recipe)}"
+    path, text = out / RECIPE, f"{RECIPE_HEAD}\n{dump_recipe(recipe)}"
     # The report depends on the file's time: an unchanged recipe isn't written again.
     if not path.is_file() or path.read_bytes() != text.encode("utf-8"):
         write_text(path, text)

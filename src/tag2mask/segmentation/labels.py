@@ -88,11 +88,7 @@ def labeled_by_hand(data: PreparedData) -> LabeledPhotos:
     photos = read_index(data.path, "train")
     samples = [sample for sample in photos if sample.id in masks]
     if not samples:
-        raise DataError(
-            "no training photo has a mask to train on",
-            where=data.path,
-            fix="Set train_segmenter.masks=pseudo, or give masks in the data folder.",
-        )
+        raise no_training_masks(data.path)
     return LabeledPhotos(
         samples,
         {sample.id: masks[sample.id] for sample in samples},
@@ -112,12 +108,26 @@ def validation_photos(folder: Path) -> tuple[list[Sample], Mapping[str, Path]]:
     masks = read_mask_paths(folder)
     samples = [sample for sample in read_index(folder, "val") if sample.id in masks]
     if not samples:
-        raise DataError(
-            "no validation photo has a mask to validate on",
-            where=folder,
-            fix="Set train_segmenter.validate_epochs=0, or give masks of the validation split.",
-        )
+        raise no_validation_masks(folder)
     return samples, masks
+
+
+def no_training_masks(where: Path) -> DataError:
+    """Return the error for supervised training without masks."""
+    return DataError(
+        "no training photo has a mask to train on",
+        where=where,
+        fix="Set train_segmenter.masks=pseudo, or give masks in the data folder.",
+    )
+
+
+def no_validation_masks(where: Path) -> DataError:
+    """Return the error for validation without masks."""
+    return DataError(
+        "no validation photo has a mask to validate on",
+        where=where,
+        fix="Set train_segmenter.validate_epochs=0, or give masks of the validation split.",
+    )
 
 
 def compare_with_masks(

@@ -39,10 +39,10 @@ from tag2mask.data.index import (
     read_mask_paths,
 )
 from tag2mask.data.inventory import SPLITS
-from tag2mask.data.layouts.splits import read_id_list
 from tag2mask.errors import DataError, first_few
 from tag2mask.evaluation.comparison import Comparison, Stage
 from tag2mask.evaluation.counts import PSEUDO_MASKS, SplitCounts
+from tag2mask.evaluation.left_out import left_out_ids
 from tag2mask.evaluation.photo_rates import photo_rates
 from tag2mask.evaluation.records import (
     CRF_MASKS,
@@ -178,19 +178,10 @@ def _left_out(data: PreparedData, section: Evaluate) -> frozenset[str]:
     """Return the ids of the photos to leave out of all scores."""
     if section.leave_out is None:
         return frozenset()
-    path = Path(section.leave_out)
-    listed, problems = read_id_list(path)
-    if problems:
-        raise DataError(problems[0].message, where=path, fix="Give one id per line.")
-    known = {sample.id for split in SPLITS for sample in read_index(data.path, split)}
-    unknown = [photo.id for photo in listed if photo.id not in known]
-    if unknown:
-        raise DataError(
-            f"photos not in the data: {first_few(unknown)}",
-            where=path,
-            fix="Set evaluate.leave_out to a list of this data's ids.",
-        )
-    return frozenset(photo.id for photo in listed)
+    return left_out_ids(
+        section.leave_out,
+        lambda: {sample.id for split in SPLITS for sample in read_index(data.path, split)},
+    )
 
 
 def _with_crf_masks(

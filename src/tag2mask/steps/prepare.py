@@ -127,7 +127,14 @@ class PreparePlan:
         }
 
 
-def prepare(data: Path, section: Prepare, out: Path, *, update: bool = False) -> PreparedData:
+def prepare(
+    data: Path,
+    section: Prepare,
+    out: Path,
+    *,
+    update: bool = False,
+    listed: Inventory | None = None,
+) -> PreparedData:
     """List photos and tags, check them, and write the index.
 
     Args:
@@ -135,6 +142,7 @@ def prepare(data: Path, section: Prepare, out: Path, *, update: bool = False) ->
         section: layout, splits, source of tags.
         out: the step's folder.
         update: accept what has changed in the data since ``out`` was made.
+        listed: what the data folder holds, from ``list_data``; None: it is listed.
 
     Returns:
         The prepared folder; its manifest counts photos, classes and masks, lists the skipped
@@ -149,7 +157,8 @@ def prepare(data: Path, section: Prepare, out: Path, *, update: bool = False) ->
             ``update``) from other photos or tags, or can't be written.
     """
     check_run_outside_data(data, out)
-    plan = plan_prepare(data, list_data(data, section), section, out, update=update)
+    inventory = listed or list_data(data, section)
+    plan = plan_prepare(data, inventory, section, out, update=update)
     return write_prepared(plan, section, out)
 
 

@@ -20,11 +20,12 @@ from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.classes import ClassSet
 from tag2mask.data.index import Sample, read_classes, read_index
 from tag2mask.errors import DataError, FolderInUseError, RecipeError, in_section
+from tag2mask.nn.model_file import read_spec
 from tag2mask.nn.weights import load_into
 from tag2mask.recipe.training import TrainCam, weight_file
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
-from tag2mask.seam.network import SeamNet, SeamSpec, build_seam, load_seam, save_seam
+from tag2mask.seam.network import SEAM_KIND, SeamNet, SeamSpec, build_seam, load_seam, save_seam
 from tag2mask.steps.cam_task import CamTask, cam_optimizer
 from tag2mask.steps.training import finish_training, import_network
 from tag2mask.training.loop import fit
@@ -204,15 +205,32 @@ def net_spec(section: TrainCam, classes: ClassSet) -> SeamSpec:
     )
 
 
-def _start_from(net: SeamNet, spec: SeamSpec, file: Path) -> None:
-    """Load the weights of a trained CAM model, which may lack PCM."""
-    trained, trained_spec = load_seam(file)
-    if trained_spec.classes != spec.classes:
+def check_start_model(file: Path, classes: Sequence[str]) -> None:
+    """Check the classes of a trained CAM model to start from.
+
+    Raises:
+        RecipeError: it has other classes.
+        WeightsError: it is missing, damaged or no CAM model.
+    """
+    if file.suffix == ".safetensors":
+        _check_start_classes(read_spec(file, SEAM_KIND).classes, classes, file)
+    else:
+        _check_start_classes(load_seam(file)[1].classes, classes, file)
+
+
+def _check_start_classes(trained: Sequence[str], classes: Sequence[str], file: Path) -> None:
+    if tuple(trained) != tuple(classes):
         raise RecipeError(
             "train_cam.init_from was trained on other classes",
             where=file,
             fix="Start from a model of the same classes, or from ImageNet weights.",
         )
+
+
+def _start_from(net: SeamNet, spec: SeamSpec, file: Path) -> None:
+    """Load the weights of a trained CAM model, which may lack PCM."""
+    trained, trained_spec = load_seam(file)
+    _check_start_classes(trained_spec.classes, spec.classes, file)
     load_into(
         net,
         trained.state_dict(),

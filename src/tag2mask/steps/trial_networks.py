@@ -1,7 +1,7 @@
-"""Trial construction of the networks that a run or an ablation trains late.
+"""Trial construction of the networks that a run or an ablation trains.
 
 A misspelled encoder, an unsupported stride or a damaged weight file then ends a run in its first
-seconds, not after hours. The first network needs no trial, as its training follows ``prepare``.
+seconds, not after hours.
 """
 
 from __future__ import annotations
@@ -13,13 +13,22 @@ import torch
 from tag2mask.affinity.network import build_affinity_net
 from tag2mask.classes import ClassSet
 from tag2mask.errors import in_section
-from tag2mask.recipe.training import BackboneSettings, TrainAffinity, TrainSegmenter, weight_file
+from tag2mask.recipe.training import (
+    BackboneSettings,
+    TrainAffinity,
+    TrainCam,
+    TrainSegmenter,
+    weight_file,
+)
+from tag2mask.seam.network import build_seam
 from tag2mask.segmentation.networks import build_segmenter
 from tag2mask.steps.segmenter_task import check_behavior, check_crop, segmenter_spec
 from tag2mask.steps.train_affinity import affinity_spec
+from tag2mask.steps.train_cam import net_spec
 
 
 def try_networks(
+    cam: TrainCam | None,
     affinity: TrainAffinity | None,
     segmenter: TrainSegmenter | None,
     *,
@@ -29,6 +38,7 @@ def try_networks(
     """Build networks with their weights to check that it is possible.
 
     Args:
+        cam: settings of the CAM network; None: it is not trained.
         affinity: settings of AffinityNet; None: it is not trained.
         segmenter: settings of the segmentation network; None: it is not trained.
         built: a backbone that an earlier step builds anyway.
@@ -39,6 +49,10 @@ def try_networks(
         WeightsError: weights are missing, damaged or of another network.
     """
     with torch.random.fork_rng(devices=[]):  # later random numbers stay the same
+        if cam is not None and cam.init_from is None:
+            with in_section("train_cam"):
+                spec = net_spec(cam, ClassSet(("object",)))
+                build_seam(spec, weights=_weights_now(cam.backbone.weights, run))
         if affinity is not None and affinity.backbone != built:
             with in_section("train_affinity"):
                 build_affinity_net(

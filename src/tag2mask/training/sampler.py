@@ -50,12 +50,7 @@ class StepBatchSampler:
     ) -> None:
         self.photos = photos
         self.batch_size = min(batch_size, photos)
-        if self.batch_size < world_size:
-            raise RecipeError(
-                f"batches of {self.batch_size} photos can't be shared among {world_size} processes",
-                where=setting,
-                fix="Raise it, or lower runtime.devices.",
-            )
+        check_batch_size(self.batch_size, world_size, setting)
         self.start = start
         self.stop = stop
         self.seed = seed
@@ -81,3 +76,17 @@ class StepBatchSampler:
 def steps_per_epoch(photos: int, batch_size: int) -> int:
     """Return the number of complete batches in an epoch, at least 1."""
     return max(1, photos // batch_size)
+
+
+def check_batch_size(batch_size: int, processes: int, setting: str) -> None:
+    """Check that each process gets a photo of every batch.
+
+    Raises:
+        RecipeError: naming the setting of the batch size.
+    """
+    if batch_size < processes:
+        raise RecipeError(
+            f"batches of {batch_size} photos can't be shared among {processes} processes",
+            where=setting,
+            fix="Raise it, or lower runtime.devices.",
+        )
