@@ -55,7 +55,7 @@ class EmptyResults(NamedTuple):
 
         Args:
             problem: what the photos have in common; ``{}`` where they are named.
-            fix: likely causes and ways out.
+            fix: likely causes and what to do.
         """
         if not self.ids:
             return {}

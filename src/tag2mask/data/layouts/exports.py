@@ -1,4 +1,4 @@
-"""Exports of annotation tools that are not read: which tool wrote a file, and the way out.
+"""Exports of annotation tools that are not read: which tool wrote a file, and what to do instead.
 
 Photos next to such a file would otherwise be "without tags", or the folder around them a class.
 """
@@ -82,7 +82,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _tool_of(path: Path) -> tuple[str, str] | None:
-    """Return the tool that wrote a file and the way out; None: none that is known."""
+    """Return the tool that wrote a file and what to do; None: no known tool."""
     known = _KNOWN_NAMES.get(path.name)
     if known is not None:
         return known

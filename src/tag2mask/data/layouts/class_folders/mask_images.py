@@ -30,7 +30,7 @@ def check_no_masks(root: Path, folders: Sequence[ClassFolder]) -> None:
     """Check that no class folder has masks of other images.
 
     Raises:
-        DataError: it has, with the way out.
+        DataError: one has; the message says what to do.
     """
     for pairs in _possible_masks(folders):
         sample = pairs[:: max(1, len(pairs) // _SAMPLE)][:_SAMPLE]

@@ -1,4 +1,4 @@
-"""Tags that may have been meant otherwise; a warning of each kind, with the way out."""
+"""Tags that may mean something else; one warning per kind, with what to do."""
 
 from __future__ import annotations
 
