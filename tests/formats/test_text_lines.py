@@ -28,3 +28,5 @@ def test_a_wrong_encoding_is_an_error(tmp_path):
         read_lines(path, text_encoding(path))
     with pytest.raises(DataError, match="can't be read"):
         text_encoding(tmp_path / "gone.txt")
+    with pytest.raises(DataError, match="no encoding is called 'klingon'"):
+        read_lines(path, "klingon")

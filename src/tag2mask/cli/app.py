@@ -22,7 +22,7 @@ import typer
 from typer.core import TyperGroup
 
 from tag2mask.artifacts.handles import STEP_NAMES, Evaluation, ReportPage
-from tag2mask.cli import experiments, predict, steps, training
+from tag2mask.cli import data_import, experiments, predict, steps, training
 from tag2mask.cli.interrupts import end_interrupted, was_interrupted
 from tag2mask.cli.options import (
     DEFAULT_RECIPE,
@@ -89,7 +89,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-data_app = typer.Typer(no_args_is_help=True, help="Check a data folder.")
+data_app = typer.Typer(no_args_is_help=True, help="Check a data folder, or make one of a table.")
 recipe_app = typer.Typer(no_args_is_help=True, help="List, show and check recipes.")
 app.add_typer(data_app, name="data", rich_help_panel=START)
 app.add_typer(recipe_app, name="recipe", rich_help_panel=START)
@@ -283,6 +283,9 @@ def data_check(
     show_data(report)
     if report.errors:
         raise typer.Exit(1)
+
+
+data_app.command("import")(data_import.data_import)
 
 
 @recipe_app.command("list")

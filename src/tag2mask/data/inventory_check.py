@@ -176,7 +176,7 @@ def _tag_problems(inventory: Inventory) -> list[DataProblem]:
             f"({counted(len(photos[common]), 'photo', 'photos')}); is it misspelled?",
             warning=True,
         )
-        for rare, common in _similar_names({tag: len(tagged) for tag, tagged in photos.items()})
+        for rare, common in similar_names({tag: len(tagged) for tag, tagged in photos.items()})
     ]
 
 
@@ -186,7 +186,7 @@ def describe_photos(entries: Sequence[InventoryEntry]) -> str:
     return f"photo {shown}" if len(entries) == 1 else f"{len(entries)} photos: {shown}"
 
 
-def _similar_names(counts: dict[str, int]) -> list[tuple[str, str]]:
+def similar_names(counts: dict[str, int]) -> list[tuple[str, str]]:
     """Return (rare, common) names so similar that the rare one may be misspelled.
 
     Names that differ only in case, in the encoding of their accents or in characters without width

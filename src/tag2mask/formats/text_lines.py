@@ -28,6 +28,10 @@ def read_lines(path: Path, encoding: str | None = None) -> list[str]:
         if encoding is None:
             raise DataError("not UTF-8 text", where=path, fix=_FIX) from None
         raise DataError(f"not {encoding} text", where=path, fix=_FIX) from None
+    except LookupError:
+        raise DataError(
+            f"no encoding is called {encoding!r}", where=path, fix="Give utf-8 or cp1252, say."
+        ) from None
     except OSError as error:
         raise _unreadable(path, error) from None
 

@@ -122,7 +122,7 @@ def find_columns(table: CellTable, photos: int | None = None) -> Columns:
         one["image"],
         one["id"],
         tags,
-        all(_base(table.header[index]) not in _SEVERAL_NAMES for index in tags),
+        not any(holds_several(table.header[index]) for index in tags),
         classes.indices,
         presence,
         split,
@@ -132,6 +132,11 @@ def find_columns(table: CellTable, photos: int | None = None) -> Columns:
         guessed,
         one["group"],
     )
+
+
+def holds_several(name: str) -> bool:
+    """Return whether a column's name says that a cell may hold several tags."""
+    return _base(name) in _SEVERAL_NAMES
 
 
 def _unnamed_tags(

@@ -81,7 +81,7 @@ def _texts_beside(
     texts = [
         repr(name)
         for index, name in enumerate(table.header)
-        if name and index not in (*classes, *used) and _may_be_names(table, index)
+        if name and index not in (*classes, *used) and may_be_names(table, index)
     ]
     if not classes or not texts:
         return ()
@@ -99,7 +99,7 @@ def _texts_beside(
     )
 
 
-def _may_be_names(table: CellTable, index: int) -> bool:
+def may_be_names(table: CellTable, index: int) -> bool:
     """Return whether a column may have names of classes: some are equal, none is something else."""
     cells = table.column(index)
     return any(count > 1 for count in cells.values()) and not any(

@@ -1,0 +1,69 @@
+"""Write what an import planned: photos first, the table last."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import shutil
+from pathlib import Path
+
+from tag2mask.artifacts.files import atomic_write, make_folder, readable_os_errors, write_text
+from tag2mask.data.layouts.listing import CLASS_LIST
+from tag2mask.data.layouts.tables.find_tables import TAG_TABLE
+from tag2mask.data.table_import.existing import HEADER
+from tag2mask.data.table_import.plan import TAG_MARK, ImportPlan
+
+
+def write_import(plan: ImportPlan, *, copy: bool = False) -> int:
+    """Write the data folder of an import.
+
+    Photos are symbolic links; where the system has none, or with ``copy``, they are copies. The
+    table is written last, so that an interrupted import is continued by the same command.
+
+    Args:
+        plan: what to write.
+        copy: copy the photos.
+
+    Returns:
+        The number of photos that were copied.
+
+    Raises:
+        RunFolderError: the folder can't be written.
+    """
+    copied = 0
+    with readable_os_errors(plan.out):
+        for name, source in plan.files.items():
+            target = plan.out / name
+            if not target.exists():
+                copied += _place(source, target, copy=copy)
+        write_text(plan.out / CLASS_LIST, "".join(f"{name}\n" for name in plan.class_names))
+        write_text(plan.out / TAG_TABLE, _table(plan))
+    return copied
+
+
+def _place(source: Path, target: Path, *, copy: bool) -> bool:
+    """Link or copy a photo; return whether it was copied."""
+    make_folder(target.parent)
+    target.unlink(missing_ok=True)  # a link to nothing
+    if not copy:
+        try:
+            os.symlink(source, target)  # noqa: PTH211 - Path's has the arguments reversed
+            return False
+        except (OSError, NotImplementedError):  # Windows needs a right for it
+            pass
+    with atomic_write(target, durable=False) as temporary:
+        shutil.copy2(source, temporary)
+    return True
+
+
+def _table(plan: ImportPlan) -> str:
+    """Return the text of the canonical table."""
+    has_splits = any(photo.split for photo in plan.photos.values())
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HEADER if has_splits else HEADER[:-1])
+    for path, photo in plan.photos.items():
+        row = [path, TAG_MARK.join(photo.tags), photo.group]
+        writer.writerow([*row, photo.split] if has_splits else row)
+    return text.getvalue()
