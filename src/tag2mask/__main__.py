@@ -1,6 +1,6 @@
 """The command ``tag2mask``, and ``python -m tag2mask``.
 
-The command line is imported inside ``main``: an interrupt may come during the import, too.
+The command line is imported inside ``main``: an interrupt may also come during the import.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Ahn and Kwak: "Learning Pixel-level Semantic Affinity with Image-level Supervision for Weakly
 Supervised Semantic Segmentation", CVPR 2018 (https://arxiv.org/abs/1803.10464). Authors' code
-("psa"): https://github.com/jiwoon-ahn/psa. SEAM uses it unchanged but for α and the number of steps
-(``train_aff.py`` and ``infer_aff.py`` of https://github.com/YudeWang/SEAM).
+("psa"): https://github.com/jiwoon-ahn/psa. SEAM uses it unchanged except for α and the
+number of steps (``train_aff.py`` and ``infer_aff.py`` of https://github.com/YudeWang/SEAM).
 
 The modules in the paper's order:
 

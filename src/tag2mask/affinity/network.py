@@ -1,7 +1,7 @@
 """AffinityNet: the semantic affinity of neighboring cells of a photo.
 
 Ahn and Kwak, CVPR 2018 (https://arxiv.org/abs/1803.10464), section 3.2. The authors' code is
-``network/resnet38_aff.py`` of https://github.com/jiwoon-ahn/psa, which SEAM's repository repeats.
+``network/resnet38_aff.py`` of https://github.com/jiwoon-ahn/psa, which SEAM's repository copies.
 
 The features f of a cell are those of three levels of a backbone, with [] a concatenation::
 

@@ -2,8 +2,8 @@
 
 The walk is linear and treats each map separately. So the photo's classes walk once, together with
 one background map (1 - max)^α per α; a long walk passes through the shorter ones; and one pass over
-the result evaluates every background threshold. What is kept of a photo are pixel counts of its own
-classes by setting and threshold, from which the mIoU over any set of photos follows exactly.
+the result evaluates every background threshold. A photo is reduced to pixel counts of its own
+classes by setting and threshold; the mIoU over any set of photos follows exactly from these.
 """
 
 from __future__ import annotations

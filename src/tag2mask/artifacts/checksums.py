@@ -1,6 +1,6 @@
 """Checksums of model files: recorded in the manifest of their folder, compared on reading.
 
-One changed bit of a weight gives other masks without an error. A file without a record, such as one
+One changed bit of a weight changes masks without any error. A file without a record, such as one
 from elsewhere, isn't checked.
 """
 

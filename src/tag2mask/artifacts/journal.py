@@ -2,7 +2,7 @@
 
 One line per item, appended once its files are written. A killed step continues from there, and a
 step whose data changed redoes only the items whose key changed. Every rank writes its own journal;
-all are read. A line that is incomplete, or whose id is none, is ignored.
+all are read. A line that is incomplete, or has no valid id, is ignored.
 
 The last line of an item counts. Lines of different files are ordered by their session, which is one
 higher than all sessions that the journals held when it began; no clock is involved.

@@ -1,4 +1,4 @@
-"""A check for photos of 10, 12 or 14 bits in files of 16, which are read as almost black."""
+"""A check for photos of 10, 12 or 14 bits in 16-bit files, which are read as almost black."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Reading of photo files: upright 8-bit RGB, and sizes from the header alone.
+"""Read photo files: upright 8-bit RGB, and sizes from the header alone.
 
-All of training, inference and evaluation read photos here, so they see the same pixels:
+Training, inference and evaluation all read photos here, so they see the same pixels:
 
 * the EXIF orientation is applied, as every viewer does;
 * transparent pixels are blended with white, as in viewers and browsers;

@@ -1,4 +1,4 @@
-"""Checks of mask files: size and values of one, and what all of them hold against the tags."""
+"""Checks of mask files: size and values of each, and all of them against the tags."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading of a sample's photo and mask, checked against the index."""
+"""Read a sample's photo and mask, and check them against the index."""
 
 from __future__ import annotations
 

@@ -7,9 +7,9 @@ https://research.google/pubs/pub43157/): photos can then be counted one after th
 that doesn't grow with their number. Photos of one group, such as several views of one object, share
 a weight, because they are not independent.
 
-A weight depends on the name of the group alone. So the order of the photos doesn't matter, and two
-runs that were scored on the same photos are resampled alike: the interval of their difference is
-that of the differences, resample by resample.
+A weight depends only on the name of the group. So the order of the photos doesn't matter, and two
+runs that were scored on the same photos are resampled the same way: the interval of their
+difference is that of the differences, resample by resample.
 """
 
 from __future__ import annotations

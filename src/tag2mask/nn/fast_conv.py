@@ -6,7 +6,7 @@ and backward. Kernels are scaled in each forward pass, so gradients stay exact. 
 training mode is computed as usual.
 
 Depthwise convolutions are replaced too, see `depthwise_conv`, and so are convolutions whose
-gradient crashes oneDNN, see `crashes_onednn`. The names of all tensors stay, so weights load from
+gradient crashes oneDNN, see `crashes_onednn`. Tensor names stay the same, so weights load from
 and into the unmodified network.
 
 Not done: fusing activations.

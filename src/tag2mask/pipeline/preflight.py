@@ -1,4 +1,4 @@
-"""Checks before a run begins, of what would else fail after hours of training."""
+"""Checks before a run begins, of what would otherwise fail after hours of training."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """The loss that trains a segmentation network: cross-entropy over the labeled pixels.
 
-Labels are often pseudo masks, which leave out pixels that no class is sure of (255); those count
-nowhere.
+Labels are often pseudo masks, in which unsure pixels are 255; these are ignored.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Photos whose maps or masks show none of their tags: counted after each step that makes them.
 
 Such results teach nothing, or teach that the photo is background. Many of them are a warning with
-the likely causes, and if there is nothing else the step is an error: later steps could only waste
+the likely causes. If all results are like this, the step is an error: later steps could only waste
 time.
 """
 

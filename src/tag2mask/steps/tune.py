@@ -1,8 +1,8 @@
 """Command ``tune``: find the best settings of the walk on a few masked training photos.
 
 Tries background α, β, the number of steps, and the background threshold of the masks. A photo's
-affinity is computed once for all settings (`tag2mask.affinity.tuning`). Counted are the masks that
-``walk`` and ``pseudo-masks`` would make, without the dense CRF. Writes ``photos.txt``,
+affinity is computed once for all settings (`tag2mask.affinity.tuning`). It scores the masks
+that ``walk`` and ``pseudo-masks`` would make, without the dense CRF. Writes ``photos.txt``,
 ``tuned.json``, ``table.csv`` and ``best.yaml``. It takes minutes, so an interrupted tuning starts
 again from the beginning.
 """

@@ -1,8 +1,8 @@
 """One function for each place where names from files are shown: terminal, Markdown, LaTeX.
 
 Names of classes, photos, recipes and rows may contain anything: control characters that rewrite a
-terminal's lines, marks that turn the direction of writing, a program's own markup. All text that is
-shown passes one of these functions; HTML is escaped by Jinja, which calls `visible`.
+terminal's lines, marks that change the writing direction, a program's own markup. All text that is
+shown goes through one of these functions; HTML is escaped by Jinja, which calls `visible`.
 """
 
 from __future__ import annotations

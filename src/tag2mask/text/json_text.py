@@ -1,4 +1,4 @@
-"""JSON from files, with limits, so that no accident or crafted file gets further than here."""
+"""JSON from files, with limits, so that damaged and crafted files get no further."""
 
 from __future__ import annotations
 

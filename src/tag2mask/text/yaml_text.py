@@ -1,7 +1,7 @@
 """YAML from files and from the command line, with limits.
 
 A few hundred bytes of YAML can stand for billions of values (aliases of lists of aliases), or be
-nested so deeply that code that recurses fails. Dates are text: no setting is one.
+nested so deeply that code that recurses fails. Dates are read as text: no setting is a date.
 """
 
 from __future__ import annotations

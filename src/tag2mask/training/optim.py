@@ -1,7 +1,7 @@
 """Parameter groups, optimizers and learning rate schedules.
 
 As in the authors' code, new layers and biases have higher learning rates, and biases no weight
-decay. The schedule is a pure function of the step, so a checkpoint needs no state of it.
+decay. The schedule is a pure function of the step, so a checkpoint stores no state of it.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Decoding of image files, photos and masks alike: formats, size limits, memory, orientation."""
+"""Decoding of image files, both photos and masks: formats, size limits, memory, orientation."""

@@ -1,4 +1,4 @@
-"""A limit of the pixels that all threads of a process decode at once."""
+"""A limit on the pixels that all threads of a process decode at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opening of image files: the formats that are tried, the size limit, and errors.
+"""Open image files: the formats that are tried, the size limit, and errors.
 
 Pillow's own size limit is global to the process: changing it, even for a moment, makes files that
 other threads open fail. Its format plugins are called directly here, which check no limit.

@@ -1,4 +1,4 @@
-"""Kinds of TIFF that Pillow can't read, or reads wrong, in words."""
+"""Descriptions of the kinds of TIFF that Pillow can't read or misreads."""
 
 from __future__ import annotations
 

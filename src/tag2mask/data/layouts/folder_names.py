@@ -1,4 +1,4 @@
-"""What the name of a folder says: photos, masks, a split, or the system; else it may be a class.
+"""What a folder's name says: photos, masks, a split or system files; otherwise maybe a class.
 
 Names are compared word by word: ``train_masks``, ``Training_GroundTruth`` and ``leftImg8bit`` have
 the words ``masks``, ``ground truth`` and ``img``; ``Imager`` has none.

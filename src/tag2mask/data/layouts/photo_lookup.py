@@ -1,8 +1,8 @@
 """Photos that tables, lists and JSON files name, looked up in the listing of a data folder.
 
-A name that no file has may still mean one: tools drop suffixes, and their spelling, the case and
-the encoding of accents (``ü`` as one or two characters) differ between systems. Where one file only
-differs in nothing else, it is the photo; else the message names files with a similar name.
+A name that no file has may still mean one: tools drop suffixes or spell them differently, and case
+and the encoding of accents (``ü`` as one or two characters) differ between systems. If exactly one
+file differs only in these, it is the photo; otherwise the message names files with a similar name.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The program `export` writes beside an ONNX network: these modules, joined into one file.
+"""The program that `export` writes next to an ONNX network: these modules, joined into one file.
 
 They import only numpy, Pillow and onnxruntime besides each other.
 """

@@ -1,8 +1,8 @@
 """Checks that class folders really are classes.
 
-A class folder may contain folders, but some trees are another layout: folders of photos, masks or
-splits by their names, splits that contain nothing but folders of photos, or one folder around the
-class folders, are errors.
+A class folder may contain folders, but some trees are another layout and therefore errors: folders
+named like photos, masks or splits; splits that contain only folders of photos; one folder around
+the class folders.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Layout ``folders``: one folder per class, as torchvision's ImageFolder reads them.
 
-Recognized by any sub-folder but ``masks/``, where no other layout matches::
+Recognized by any subfolder except ``masks/``, where no other layout matches::
 
     DIR/<class>/...photos...           or   DIR/train/<class>/...  DIR/val/<class>/...
     DIR/background/...photos...        photos without any of the classes (or ``_none/``)

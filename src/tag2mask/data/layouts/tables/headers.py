@@ -1,4 +1,4 @@
-"""What the columns of a table hold, by their names, and where these leave it open, by their cells.
+"""What the columns of a table hold, by their names and, where these are ambiguous, their cells.
 
 The documented names are ``image``, ``id``, ``tags``, ``split``, ``mask`` and ``group``. Tables of
 other tools call them ``file_name``, ``labels`` or ``Class``; such a name is taken where exactly one

@@ -1,8 +1,8 @@
 """The split of a table's lines: the column ``split``, or what other tools call it.
 
 ``subset``, ``set`` and similar are read where their cells are splits, ``is_valid`` and ``is_test``
-where they are true or false, and any column with nothing but names of splits: photos for tests must
-never train because of a column's name.
+where they are true or false, and any column that has only names of splits: test photos must never
+be trained on because of a column's name.
 """
 
 from __future__ import annotations

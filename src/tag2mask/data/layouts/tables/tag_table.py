@@ -7,7 +7,7 @@
     street/002.jpg,traffic light;car,val,m/002.png    002,
 
 The header has ``tags`` and ``id`` or ``image`` (or both), and may have ``split``, ``mask`` and
-``group``; see `headers` for other names, `formats.csv_table` for other separators than the comma,
+``group``; see `headers` for other names, `formats.csv_table` for separators other than the comma,
 and `tags` for what separates several tags. There may be a column for each class instead (see
 `one_hot`), or one that says whether a line's tag is shown (see `presence`). An empty cell of tags
 means background only.
