@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tag2mask.ablation.records import Statistic
 from tag2mask.ablation.scores import mean_and_spread, measurements, row_scores
+from tag2mask.ablation.text_tables import gain_text, mean_percent, with_interval
 
 shares = st.floats(0.0, 1.0)
 
@@ -115,3 +116,25 @@ def test_own_measures_are_compared() -> None:
     assert cam.seconds == Statistic(60.0, 0.0, 2)
     assert scores.counts == {"done": 3, "failed": 1, "waiting": 0}
     assert scores.splits == ("train",)
+
+
+def test_intervals_of_gains_are_those_of_the_resampled_differences() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 0.03, 1000)  # of the photos, the same in both rows
+    base = {seed: {("val", "pseudo masks"): 0.4 + noise} for seed in (0, 1)}
+    better = {0: {("val", "pseudo masks"): 0.5 + noise + rng.normal(0, 0.001, 1000)}}
+    of_val = [split("val", [("SEAM", 0.4, 0.41)], 0.4), split("val", [("SEAM", 0.5, 0.51)], 0.5)]
+    first = row_scores(
+        "CAM", "r", (), "tags", "masks", [trial(s, of_val[0]) for s in (0, 1)], None, base, base
+    )
+    second = row_scores(
+        "SEAM", "r", (), "tags", "masks", [trial(0, of_val[1])], first, better, base
+    )
+    own, other = first.own("val"), second.own("val")
+    assert own.miou_interval == pytest.approx((0.34, 0.46), abs=0.01)
+    assert own.gain_interval is None
+    assert other.gain_interval == pytest.approx((0.098, 0.102), abs=0.001)
+    assert "40.00 ± 0.00 (34." in with_interval(mean_percent(own.miou), own.miou_interval)
+    assert gain_text(other).startswith("+10.00 (+9.8") and gain_text(own) == "–"
+    maps = next(s for s in second.summaries if s.measure == "maps")
+    assert maps.miou_interval is None, "the stage has no counts"

@@ -12,6 +12,7 @@ from tag2mask.ablation.text_tables import (
     NO_OWN_MEASURE,
     best_text,
     failures,
+    gain_text,
     mean_percent,
     mean_threshold_text,
     measure_rows,
@@ -23,6 +24,7 @@ from tag2mask.ablation.text_tables import (
     seeds_done,
     stage_text,
     state_text,
+    with_interval,
 )
 from tag2mask.report.page import (
     Block,
@@ -109,13 +111,20 @@ def _own_cells(row: RowScores, own: Summary | None, scores: AblationScores) -> S
         return ("–",) * 7
     return (
         Cell(stage_text(row, own), tone="muted"),
-        mean_percent(own.miou, 1),
-        _gain(own.gain),
+        with_interval(mean_percent(own.miou, 1), own.miou_interval, 1),
+        _gain_over_first(own),
         best_text(own, 1),
         _gain(own.best_gain),
         mean_percent(own.boundary_miou, 1),
         Cell(mean_threshold_text(own), tone="muted"),
     )
+
+
+def _gain_over_first(own: Summary) -> Cell:
+    """Return the gain; gray also where its 95 % interval over photos contains 0."""
+    cell = _gain(own.gain)
+    low, high = own.gain_interval or (1.0, 1.0)
+    return Cell(gain_text(own, 1), tone="muted" if low <= 0 <= high else cell.tone)
 
 
 def _gain(value: Statistic | None) -> Cell:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Interval = tuple[float, float]
 MAPS, MASKS = "maps", "masks"
 """Names of two measures; the others, ``CRF``, ``walk`` and ``segmenter``, are named as stages."""
 
@@ -85,6 +86,8 @@ class Summary:
 
     Attributes:
         background_source: of all seeds; different ones are joined by a slash.
+        miou_interval: 95 % interval of the mean mIoU over photos, not over seeds.
+        gain_interval: the same of ``gain``.
         gain, best_gain: difference of ``miou`` or ``best_miou`` to the first row's own measure,
             over the seeds that both rows have; None for the first row.
     """
@@ -104,6 +107,8 @@ class Summary:
     recall: Statistic | None
     gain: Statistic | None
     best_gain: Statistic | None
+    miou_interval: Interval | None = None
+    gain_interval: Interval | None = None
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ from tag2mask.version import __version__
 
 if TYPE_CHECKING:
     from tag2mask.ablation.records import AblationScores, RowScores, TrialScores
+    from tag2mask.evaluation.resampled import ResampledMiou
     from tag2mask.runtime.session import Runtime
 
 
@@ -103,6 +104,7 @@ def ablate(
 
     finished(_check_masks_exist(data, trials[0], runtime))
     found: dict[tuple[str, int], TrialScores] = {}
+    resampled: dict[tuple[str, int], ResampledMiou] = {}
     failed = _late_failures(trials, out)
     failing = {
         trial.row.name: failed[folder]
@@ -116,6 +118,8 @@ def ablate(
         announce(f"{number}/{len(trials)}: {visible(trial.row.name)}, seed {trial.seed}")
         is_new = not (trial.folders[Evaluation] / MANIFEST).is_file()
         result = found[trial.row.name, trial.seed] = _run(data, trial, failed, runtime, finished)
+        if result.state == "done":
+            resampled[trial.row.name, trial.seed] = _resampled(trial.folders[Evaluation])
         if result.message:
             announce(f"failed: {result.message}")
         scores = AblationScores(
@@ -124,7 +128,7 @@ def ablate(
             table.description,
             str(data),
             tuple(seeds),
-            _rows(table, trials, found),
+            _rows(table, trials, found, resampled),
         )
         if is_new or number == len(trials):
             on_first_rank(runtime, partial(write_outputs, out, scores))
@@ -268,14 +272,21 @@ def _result(trial: Trial, handles: Sequence[Handle]) -> TrialScores:
 
 
 def _rows(
-    table: AblationTable, trials: Sequence[Trial], found: Mapping[tuple[str, int], TrialScores]
+    table: AblationTable,
+    trials: Sequence[Trial],
+    found: Mapping[tuple[str, int], TrialScores],
+    resampled: Mapping[tuple[str, int], ResampledMiou],
 ) -> tuple[RowScores, ...]:
     """Return the results so far, by row."""
     from tag2mask.ablation.records import TrialScores
     from tag2mask.ablation.scores import row_scores
 
     rows: list[RowScores] = []
-    for row in table.rows:
+    by_row = [
+        {seed: values for (name, seed), values in resampled.items() if name == row.name}
+        for row in table.rows
+    ]
+    for row, own_resampled in zip(table.rows, by_row, strict=True):
         own = [trial for trial in trials if trial.row == row]
         results = [
             found.get((row.name, trial.seed)) or TrialScores(trial.seed, "waiting", trial.command)
@@ -291,9 +302,19 @@ def _rows(
                 one.measure,
                 results,
                 rows[0] if rows else None,
+                own_resampled,
+                by_row[0],
             )
         )
     return tuple(rows)
+
+
+def _resampled(folder: Path) -> ResampledMiou:
+    """Return the resampled mIoU of a trial's stages."""
+    from tag2mask.evaluation.resampled import read_resampled
+    from tag2mask.report.run_folder import PHOTOS, read_scores
+
+    return read_resampled(folder / PHOTOS, read_scores(Evaluation(folder)))
 
 
 def overview(scores: AblationScores) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -26,6 +26,12 @@ from tag2mask.evaluation.records import (
     SplitScores,
     StageScores,
 )
+from tag2mask.evaluation.resampled import PSEUDO_MASKS, ResampledMiou
+from tag2mask.metrics.bootstrap import percentile_interval
+from tag2mask.metrics.confusion import Float64
+
+RowResamples = Mapping[int, ResampledMiou]
+"""The resampled mIoU of a row's trials, by seed."""
 
 
 def measurements(scores: EvaluationScores) -> tuple[Measurement, ...]:
@@ -59,8 +65,22 @@ def row_scores(
     measure: str,
     trials: Sequence[TrialScores],
     first: RowScores | None,
+    resampled: RowResamples | None = None,
+    first_resampled: RowResamples | None = None,
 ) -> RowScores:
-    """Return the results of a row; ``first``: the row to compare it with, None for the first."""
+    """Return the results of a row.
+
+    Args:
+        name: name of the row.
+        recipe: its recipe.
+        options: its settings.
+        learns_from: what its network learns from.
+        measure: its own measure.
+        trials: its trials.
+        first: the row to compare it with; None for the first.
+        resampled: the resampled scores of its trials, by seed.
+        first_resampled: those of ``first``.
+    """
     by_key: dict[tuple[str, str], dict[int, Measurement]] = {}
     for trial in trials:
         for value in trial.measured:
@@ -74,7 +94,8 @@ def row_scores(
         trials=tuple(trials),
         seconds=mean_and_spread([trial.seconds for trial in trials]),
         summaries=tuple(
-            _summary(values, _compared_with(first, split)) for (split, _), values in by_key.items()
+            _summary(values, _compared_with(first, split), resampled or {}, first_resampled or {})
+            for (split, _), values in by_key.items()
         ),
     )
 
@@ -90,7 +111,33 @@ def _compared_with(first: RowScores | None, split: str) -> dict[int, Measurement
     }
 
 
-def _summary(by_seed: dict[int, Measurement], first: dict[int, Measurement] | None) -> Summary:
+def _resampled_mean(
+    by_seed: Mapping[int, Measurement], resampled: RowResamples, seeds: Collection[int]
+) -> Float64 | None:
+    """Return the mean over seeds of a measure's mIoU in each resample; None if one lacks it."""
+    found = [
+        resampled.get(seed, {}).get((value.split, _counted_stage(value)))
+        for seed, value in by_seed.items()
+        if seed in seeds
+    ]
+    known = [values for values in found if values is not None]
+    return np.mean(known, axis=0) if known and len(known) == len(found) else None
+
+
+def _counted_stage(value: Measurement) -> str:
+    return PSEUDO_MASKS if value.measure == MASKS else value.stage
+
+
+def _summary(
+    by_seed: dict[int, Measurement],
+    first: dict[int, Measurement] | None,
+    resampled: RowResamples,
+    first_resampled: RowResamples,
+) -> Summary:
+    both = by_seed.keys() & (first or {}).keys()
+    own_mean = _resampled_mean(by_seed, resampled, by_seed.keys())
+    own_of_both = _resampled_mean(by_seed, resampled, both)
+    first_of_both = _resampled_mean(first or {}, first_resampled, both)
     values = list(by_seed.values())
     one = values[0]
 
@@ -123,6 +170,10 @@ def _summary(by_seed: dict[int, Measurement], first: dict[int, Measurement] | No
         recall=over_seeds(lambda value: value.recall),
         gain=gain(lambda value: value.miou),
         best_gain=gain(lambda value: value.best_miou),
+        miou_interval=None if own_mean is None else percentile_interval(own_mean),
+        gain_interval=None
+        if own_of_both is None or first_of_both is None
+        else percentile_interval(own_of_both - first_of_both),
     )
 
 

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tag2mask.ablation.records import MASKS, AblationScores, RowScores, Statistic, Summary
+from tag2mask.ablation.records import (
+    MASKS,
+    AblationScores,
+    Interval,
+    RowScores,
+    Statistic,
+    Summary,
+)
 from tag2mask.evaluation.records import NO_THRESHOLD
 from tag2mask.evaluation.tables import markdown_table
-from tag2mask.evaluation.wording import percent
+from tag2mask.evaluation.wording import interval_text, percent
 from tag2mask.text.escaping import latex_text, markdown_block, markdown_text
 
 NO_OWN_MEASURE = "No row has a value of its own measure; the other measures are listed below."
@@ -145,8 +152,8 @@ def _own_cells(row: RowScores, own: Summary | None) -> tuple[str, ...]:
         return ("–",) * 7
     return (
         stage_text(row, own),
-        mean_percent(own.miou),
-        points(own.gain),
+        with_interval(mean_percent(own.miou), own.miou_interval),
+        gain_text(own),
         best_text(own),
         points(own.best_gain),
         mean_percent(own.boundary_miou),
@@ -202,6 +209,11 @@ def reading_text(scores: AblationScores, *, time: bool = True) -> str:
         "mIoU and boundary IoU: at the background threshold in use, given with its source",
         "Best: mIoU at the best background threshold for these photos, chosen on their masks",
         f"Over {scores.rows[0].name}: percentage points, seed by seed",
+        *(
+            ["In brackets: 95 % intervals over photos"]
+            if any(own.miou_interval for row in scores.rows for own in row.summaries)
+            else []
+        ),
         *([f"Trained on masks, not on tags: {', '.join(supervised)}"] if supervised else []),
         *(["Time: all steps of a row, including those shared with other rows"] if time else []),
     ]
@@ -228,6 +240,20 @@ def points(value: Statistic | None, digits: int = 2) -> str:
     if value is None:
         return "–"
     return f"{100 * value.mean:+.{digits}f}".replace("-", "−") + _spread(value, digits)
+
+
+def with_interval(text: str, interval: Interval | None, digits: int = 2) -> str:
+    """Return a text with a 95 % interval over photos."""
+    return f"{text} ({interval_text(interval, digits)})" if interval else text
+
+
+def gain_text(own: Summary, digits: int = 2) -> str:
+    """Return the gain in percentage points with its 95 % interval over photos."""
+    text = points(own.gain, digits)
+    if own.gain_interval is None:
+        return text
+    low, high = (points(Statistic(end, None, 1), digits) for end in own.gain_interval)
+    return f"{text} ({low} to {high})"
 
 
 def _spread(value: Statistic, digits: int) -> str:

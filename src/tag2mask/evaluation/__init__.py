@@ -5,6 +5,9 @@
 - `tag2mask.evaluation.counts`: pixel counts of photos and splits
 - `tag2mask.evaluation.crf_masks`: masks of maps after a dense CRF, for comparison
 - `tag2mask.evaluation.records`: the dataclasses that ``evaluation.json`` consists of
+- `tag2mask.evaluation.evidence`: evidence of how good a photo's masks are, without ground truth
+- `tag2mask.evaluation.photo_rates`: missed photos and false alarms of the network, against tags
+- `tag2mask.evaluation.resampled`: intervals of differences between evaluations
 - `tag2mask.evaluation.scores`: these records from counts
 - `tag2mask.evaluation.tables`: these records as Markdown tables
 - `tag2mask.evaluation.wording`: percentages and thresholds as text

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tag2mask.evaluation.records import EVIDENCE
+from tag2mask.evaluation.resampled import PSEUDO_MASKS
 from tag2mask.metrics.bootstrap import ResampledTallies
 from tag2mask.metrics.boundary_iou import BoundaryCounts
 from tag2mask.metrics.confusion import Confusion, Int64, Labels
@@ -42,8 +43,6 @@ class MaskCounts:
 
 StageCounts = ThresholdCurve | MaskCounts
 """Counts of maps at every background threshold, or of masks."""
-PSEUDO_MASKS = "pseudo masks"
-"""Key of the pseudo masks' counts among those of the stages."""
 
 
 @dataclass(frozen=True)

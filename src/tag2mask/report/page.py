@@ -244,13 +244,29 @@ def hex_color(rgb: Sequence[int]) -> str:
     return "#{:02x}{:02x}{:02x}".format(*rgb)
 
 
-def difference(share: float | None, reference: float | None) -> Cell:
-    """Return the difference of two shares in percentage points, with a sign and a tone."""
+def difference(
+    share: float | None, reference: float | None, interval: tuple[float, float] | None = None
+) -> Cell:
+    """Return the difference of two shares in percentage points, with a sign and a tone.
+
+    Args:
+        share: a share.
+        reference: what it is compared with.
+        interval: 95 % interval of the difference, shown; if it contains 0, there is no tone.
+    """
     if share is None or reference is None:
         return Cell("–", tone="muted")
     points = round(100.0 * (share - reference), 1)
     tone: Literal["good", "bad", "muted"] = (
         "muted" if points == 0 else "good" if points > 0 else "bad"
     )
-    text = f"{points:+.1f}".replace("-", "−") if points else "0.0"
+    text = _signed(points)
+    if interval is not None:
+        low, high = (round(100.0 * end, 1) for end in interval)
+        text += f" ({_signed(low)} to {_signed(high)})"
+        tone = "muted" if low <= 0 <= high else tone
     return Cell(text, tone=tone)
+
+
+def _signed(points: float) -> str:
+    return f"{points:+.1f}".replace("-", "−") if points else "0.0"

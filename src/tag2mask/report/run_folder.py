@@ -22,7 +22,7 @@ from tag2mask.evaluation.records import EvaluationScores, scores_from_json
 from tag2mask.text.yaml_text import parse_yaml
 from tag2mask.training.log import numeric_rows, read_rows
 
-LOSSES, SCORES = "losses.csv", "evaluation.json"
+LOSSES, SCORES, PHOTOS = "losses.csv", "evaluation.json", "photos.jsonl"
 
 
 @dataclass(frozen=True)

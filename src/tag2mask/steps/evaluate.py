@@ -41,7 +41,7 @@ from tag2mask.data.index import (
 from tag2mask.data.inventory import SPLITS
 from tag2mask.errors import DataError, first_few
 from tag2mask.evaluation.comparison import Comparison, Stage
-from tag2mask.evaluation.counts import PSEUDO_MASKS, SplitCounts
+from tag2mask.evaluation.counts import SplitCounts
 from tag2mask.evaluation.left_out import left_out_ids
 from tag2mask.evaluation.photo_rates import photo_rates
 from tag2mask.evaluation.records import (
@@ -52,18 +52,18 @@ from tag2mask.evaluation.records import (
     SplitScores,
     StageScores,
 )
+from tag2mask.evaluation.resampled import PSEUDO_MASKS
 from tag2mask.evaluation.scores import doubtful_tag_records, mask_scores, tag_scores
 from tag2mask.evaluation.stages import map_stages, refined_by_crf, segmenter_stage, with_crf
 from tag2mask.evaluation.tables import format_scores
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos, tag_source
 from tag2mask.metrics.tag_scores import TagTable, doubtful_tags, tag_quality
 from tag2mask.recipe.sections import Evaluate
-from tag2mask.report.run_folder import SCORES
+from tag2mask.report.run_folder import PHOTOS, SCORES
 from tag2mask.report.run_folder import read_scores as read_scores
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import ordered_map
 
-PHOTOS = "photos.jsonl"
 TABLE = "table.md"
 CURVE = "curve.png"
 

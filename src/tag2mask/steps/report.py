@@ -18,10 +18,10 @@ from tag2mask.artifacts.manifest import Manifest, read_identity
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.data.index import data_root, read_classes, read_index
 from tag2mask.data.inventory import SPLITS
-from tag2mask.evaluation.records import EvaluationScores
+from tag2mask.evaluation.resampled import read_resampled
 from tag2mask.recipe.sections import Report
 from tag2mask.report.page import Page, render
-from tag2mask.report.run_folder import RunFolder, open_runs, read_scores
+from tag2mask.report.run_folder import PHOTOS, RunFolder, open_runs, read_scores
 from tag2mask.report.sections.classes import class_section, confusion_section, tag_section
 from tag2mask.report.sections.photo_rates import rates_section
 from tag2mask.report.sections.photos import label_section, photo_section
@@ -72,7 +72,7 @@ def _inputs(runs: Sequence[RunFolder]) -> dict[str, Handle | str]:
 
 
 def _page(runs: Sequence[RunFolder], section: Report) -> Page:
-    scored = [ScoredRun(run.label, color, _scores(run)) for color, run in enumerate(runs)]
+    scored = [_scored(run, color) for color, run in enumerate(runs)]
     main = runs[0]
     prepared = main.handle(PreparedData)
     sections = (
@@ -114,6 +114,9 @@ def _subtitle(run: RunFolder) -> str:
     return " · ".join(parts)
 
 
-def _scores(run: RunFolder) -> EvaluationScores | None:
+def _scored(run: RunFolder, color: int) -> ScoredRun:
     handle = run.handle(Evaluation)
-    return None if handle is None else read_scores(Evaluation(handle.path))
+    if handle is None:
+        return ScoredRun(run.label, color, None)
+    scores = read_scores(Evaluation(handle.path))
+    return ScoredRun(run.label, color, scores, read_resampled(handle.path / PHOTOS, scores))

@@ -40,9 +40,8 @@ from tag2mask.report.page import (
     picture,
 )
 from tag2mask.report.photo_choice import PhotoScore, examples, photo_mious, pick_photos
-from tag2mask.report.run_folder import RunFolder
+from tag2mask.report.run_folder import PHOTOS, RunFolder
 
-PHOTOS = "photos.jsonl"
 LABELED = 4
 """Photos whose affinity labels are shown."""
 PICTURE_SIDE = 360

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tag2mask.classes import ClassSet
 from tag2mask.evaluation.records import EvaluationScores, MaskScores, SplitScores
+from tag2mask.evaluation.resampled import ResampledMiou
 from tag2mask.report.page import hex_color
 
 
@@ -18,11 +19,13 @@ class ScoredRun:
         label: the run's name on the page.
         color: index of its color in plots.
         scores: None if the run is not evaluated yet.
+        resampled: for intervals of differences; empty where there is nothing to compare.
     """
 
     label: str
     color: int
     scores: EvaluationScores | None
+    resampled: ResampledMiou = field(default_factory=dict)
 
     def split(self, name: str) -> SplitScores | None:
         """Return the scores of one split, None if it has none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tag2mask.evaluation.records import Interval, SplitScores
+from tag2mask.evaluation.resampled import PSEUDO_MASKS, difference_interval
 from tag2mask.evaluation.wording import (
     basis_text,
     interval_text,
@@ -205,7 +206,11 @@ def _comparison(runs: Sequence[ScoredRun]) -> list[Block]:
             leads: tuple[str | Cell, str | Cell] = ("", "")
             if run is not main:
                 leads = (
-                    difference(ours.masks.miou, split.masks.miou),
+                    difference(
+                        ours.masks.miou,
+                        split.masks.miou,
+                        difference_interval(main.resampled, run.resampled, name, PSEUDO_MASKS),
+                    ),
                     difference(_best(ours), _best(split)),
                 )
             rows.append(
@@ -234,7 +239,8 @@ def _comparison(runs: Sequence[ScoredRun]) -> list[Block]:
         PageTable(
             columns,
             tuple(rows),
-            caption=f"Lead: the score of {main.label} minus that of the run, in percentage points.",
+            caption=f"Lead: the score of {main.label} minus that of the run, in percentage points; "
+            "in brackets its 95 % interval, gray where that contains 0.",
         )
     ]
 

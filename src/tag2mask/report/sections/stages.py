@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tag2mask.evaluation.records import SplitScores, StageScores
+from tag2mask.evaluation.resampled import difference_interval
 from tag2mask.evaluation.wording import (
     measured_text,
     percent,
@@ -55,9 +56,9 @@ def stage_section(runs: Sequence[ScoredRun]) -> PageSection:
         intro="What each stage adds, all on the same photos: activation maps, a dense "
         "CRF on them, the random walk, a dense CRF after it, and the segmentation "
         "network trained on the pseudo masks, which gets no tags. Gain: "
-        "percentage points over the first stage. Best: mIoU at the background threshold "
-        "that is best for these photos, chosen with the same masks; after a dense "
-        "CRF, and for the network, there is no threshold to choose.",
+        "percentage points over the first stage, with its 95 % interval. Best: mIoU at the "
+        "background threshold that is best for these photos, chosen with the same masks; after a "
+        "dense CRF, and for the network, there is no threshold to choose.",
     )
 
 
@@ -76,7 +77,7 @@ def _table(runs: Sequence[ScoredRun], name: str) -> PageTable:
         for stage in split.stages if split is not None else ():
             assert split is not None
             first, own = split.stages[0], _basis(split, stage)
-            gain = Cell("") if stage is first else difference(_miou(stage), _miou(first))
+            gain = Cell("") if stage is first else _gain(run, name, stage, first)
             rows.append(
                 (
                     stage.name,
@@ -105,6 +106,11 @@ def _table(runs: Sequence[ScoredRun], name: str) -> PageTable:
         Column("at"),
     )
     return PageTable(columns, tuple(rows), caption=f"{basis}.")
+
+
+def _gain(run: ScoredRun, split: str, stage: StageScores, first: StageScores) -> Cell:
+    interval = difference_interval(run.resampled, run.resampled, split, stage.name, first.name)
+    return difference(_miou(stage), _miou(first), interval)
 
 
 def _miou(stage: StageScores) -> float | None:

@@ -1,0 +1,84 @@
+"""Resampled scores of a finished evaluation, for intervals of differences between runs.
+
+They are computed from the photos' counts in ``photos.jsonl``, so no mask is read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from tag2mask.errors import RunFolderError
+from tag2mask.evaluation.records import EvaluationScores
+from tag2mask.metrics.bootstrap import Interval, ResampledTallies, percentile_interval
+from tag2mask.metrics.confusion import Float64, Int64
+from tag2mask.text.json_text import parse_json
+
+PSEUDO_MASKS = "pseudo masks"
+"""Key of the pseudo masks' counts among those of the stages."""
+ResampledMiou = Mapping[tuple[str, str], Float64]
+"""mIoU in each resample, by split and stage (or `PSEUDO_MASKS`)."""
+
+
+def read_resampled(path: Path, scores: EvaluationScores) -> ResampledMiou:
+    """Return the resampled mIoU of each split and stage.
+
+    Args:
+        path: the ``photos.jsonl`` of an evaluation; empty results if an earlier version wrote it.
+        scores: the scores of the same evaluation.
+
+    Raises:
+        RunFolderError: missing or damaged.
+    """
+    classes = len(scores.classes) - 1
+    tallies: dict[tuple[str, str], ResampledTallies] = {}
+    try:
+        with path.open("rb") as lines:
+            for line in lines:
+                row = parse_json(line)
+                for stage, cells in row.get("counts", {}).items():
+                    place = (str(row["split"]), str(stage))
+                    own = tallies.setdefault(place, ResampledTallies(classes))
+                    own.add(str(row["group"]), _checked(cells, classes))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise RunFolderError(
+            f"{path.name} is missing or damaged",
+            where=path.parent,
+            fix="Delete the folder and run `tag2mask evaluate` again.",
+        ) from None
+    published = scores.behavior == "published"
+    return {place: own.miou(published=published) for place, own in tallies.items()}
+
+
+def difference_interval(
+    one: ResampledMiou, other: ResampledMiou, split: str, stage: str, other_stage: str | None = None
+) -> Interval | None:
+    """Return the 95 % interval of ``one`` minus ``other``; None if either has no counts.
+
+    Photos that both runs were scored on have the same weights in both.
+
+    Args:
+        one: of a run.
+        other: of another run, or of the same.
+        split: a split.
+        stage: a stage of ``one``.
+        other_stage: the stage of ``other``; None: the same.
+    """
+    values = one.get((split, stage)), other.get((split, other_stage or stage))
+    if values[0] is None or values[1] is None:
+        return None
+    return percentile_interval(values[0] - values[1])
+
+
+def _checked(cells: object, classes: int) -> Int64:
+    """Return counts as an array (n, 3).
+
+    Raises:
+        ValueError, TypeError: they are not counts of these classes.
+    """
+    found = np.array(cells, np.int64).reshape(-1, 3)
+    if found.size and (found.min() < 0 or found[:, :2].max() > classes):
+        raise ValueError(cells)
+    return found
