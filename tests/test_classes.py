@@ -73,10 +73,13 @@ def test_impossible_class_lists(names: tuple[str, ...], words: str) -> None:
     ("kind", "written"),
     [
         ("background", "background _background_ __background__ Background _none"),
+        ("background", "Hintergrund _hintergrund_ arrière-plan Arriere_Plan 背景 배경 bakgrund"),
         ("ignore", "__ignore__ ignore Ignored DontCare dont_care"),
         ("unlabeled", "_unlabeled unlabelled no_label No-Label not_labeled ? ?? TODO"),
         ("nothing", "nan NaN none None null n/a N.A. NA - -- / & [ OK ok Ok. i.O. no_finding"),
         ("class", "cat backgrounds ignorance nano okapi 0 12 🐱 犬 köpek no_entry C++ NOK n.i.O."),
+        ("nothing", "keine ohne_Befund kein-Defekt なし 无缺陷 ＯＫ"),
+        ("class", "Hintergrundbild 背景板 fondue keiner nein"),
         ("class", "good other void unknown"),
     ],
 )

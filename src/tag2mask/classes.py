@@ -26,20 +26,27 @@ UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 NameKind = Literal["class", "background", "ignore", "unlabeled", "nothing"]
 """What a name found as a tag, folder or category stands for (see `name_kind`)."""
-_NAME_KINDS: dict[str, NameKind] = {
-    "background": "background",
-    **dict.fromkeys(("ignore", "ignored", "dontcare"), "ignore"),
-    **dict.fromkeys(("unlabeled", "unlabelled", "nolabel", "nolabels"), "unlabeled"),
-    **dict.fromkeys(("notlabeled", "notlabelled", "unannotated", "tbd", "todo"), "unlabeled"),
-    **dict.fromkeys(("nan", "none", "null", "nil", "na", "nothing", "noclass"), "nothing"),
-    **dict.fromkeys(("noobject", "noobjects", "nofinding", "nofindings"), "nothing"),
-    **dict.fromkeys(("nodefect", "nodefects", "defectfree", "ok", "okay", "io"), "nothing"),
+_WRITTEN: dict[NameKind, str] = {
+    "background": "background Hintergrund arrière-plan sfondo achtergrond bakgrund bakgrunn "
+    "baggrund arka_plan háttér pozadí pozadie segundo_plano plano_de_fondo latar_belakang "
+    "背景 배경 خلفية φόντο",
+    "ignore": "ignore ignored dont_care ignorieren",
+    "unlabeled": "unlabeled unlabelled no_label no_labels not_labeled not_labelled unannotated tbd "
+    "todo unbeschriftet nicht_annotiert nicht_gelabelt non_étiqueté sin_etiqueta sin_etiquetar "
+    "未标注 未標註 未标记 ラベルなし",
+    "nothing": "nan none null nil na nothing no_class no_object no_objects no_finding no_findings "
+    "no_defect no_defects defect_free ok okay io keine kein_Defekt keine_Defekte kein_Fehler "
+    "fehlerfrei ohne_Befund aucun aucune sans_défaut ninguno ninguna sin_defecto sin_defectos "
+    "nessuno nessun_difetto nenhum sem_defeito geen ingen なし 無し 无 無 无缺陷 없음 нет",
 }
-"""Kinds of names that are not classes, by the name's letters in lower case."""
-_DOUBTFUL_NAMES = frozenset(
-    {"good", "normal", "negative", "empty", "other", "others", "misc", "miscellaneous"}
-    | {"unknown", "unclassified", "undefined", "void", "bg"}
+"""Names that are no classes, in several languages; see `name_kind`."""
+_WRITTEN_DOUBTFUL = (
+    "good normal negative empty other others misc miscellaneous unknown unclassified undefined "
+    "void bg fond fondo fundo фон tło tausta gut leer sonstige sonstiges andere anderes unbekannt "
+    "autre autres vide inconnu otro otros bueno vacío desconocido altro altri buono vuoto "
+    "sconosciuto outro outros 其他 其它 その他 기타 未知 不明 正常 良品 合格 другое неизвестно"
 )
+"""Names that often, but not always, stand for none of the classes."""
 
 VOC_NAMES = (
     "aeroplane",
@@ -126,14 +133,24 @@ class ClassSet:
 
 
 @lru_cache(maxsize=10_000)
+def _letters(name: str) -> str:
+    """Return the letters and digits of a name in lower case, without accents."""
+    return re.sub(r"[\W_]", "", unicodedata.normalize("NFKD", name).casefold())
+
+
+_NAME_KINDS = {_letters(name): kind for kind, names in _WRITTEN.items() for name in names.split()}
+_DOUBTFUL_NAMES = frozenset(map(_letters, _WRITTEN_DOUBTFUL.split()))
+
+
 def name_kind(name: str) -> NameKind:
-    """Return what a name stands for, by its letters; case and punctuation don't matter.
+    """Return what a name stands for, by its letters; case, accents and punctuation don't matter.
 
     Returns:
         ``class``, or, for the names that annotation tools, tables and factory lists write where
         there is no class:
 
-        * ``background``: ``background``, ``_background_``, ``_none``: no class, on purpose;
+        * ``background``: ``background``, ``_background_``, ``Hintergrund``, ``_none``: no class,
+          on purpose;
         * ``ignore``: ``__ignore__``: pixels that count neither as a class nor as background;
         * ``unlabeled``: ``no_label``, ``_unlabeled``, ``?``: nobody has looked;
         * ``nothing``: ``nan``, ``n/a``, ``-``, ``OK``: probably none of the classes.
@@ -151,11 +168,6 @@ def name_kind(name: str) -> NameKind:
 def is_doubtful_name(name: str) -> bool:
     """Return whether a name is often, but not always, used where there is no class: ``other``."""
     return _letters(name) in _DOUBTFUL_NAMES
-
-
-def _letters(name: str) -> str:
-    """Return the letters and digits of a name in lower case."""
-    return re.sub(r"[\W_]", "", name.casefold())
 
 
 def mask_id(tag_id: int) -> int:

@@ -15,13 +15,13 @@ _TAGS = {
 }
 
 
-def _as_table(root):
-    rows = "".join(f"{id},{' '.join(tags)},train\n" for id, tags in _TAGS.items())
-    return write_data(root, rows, photos=" ".join(_TAGS))
+def _as_table(root, tags_of=_TAGS):
+    rows = "".join(f"{id},{' '.join(tags)},train\n" for id, tags in tags_of.items())
+    return write_data(root, rows, photos=" ".join(tags_of))
 
 
-def _as_folders(root):
-    for id, tags in _TAGS.items():
+def _as_folders(root, tags_of=_TAGS):
+    for id, tags in tags_of.items():
         for tag in tags:
             write_photo(root / tag / f"{id}.jpg")
     return root
@@ -35,6 +35,15 @@ def _as_voc(root):
         write_photo(root / f"JPEGImages/{id}.jpg")
         (root / f"Annotations/{id}.xml").write_text(annotation_xml(*tags))
     return root
+
+
+@pytest.mark.parametrize("write", [_as_table, _as_folders])
+def test_background_in_another_language_is_told(tmp_path, write):
+    tags = {"a": ("Katze",), "b": ("Hintergrund",), "c": ("Hund",)}
+    found = read_inventory(write(tmp_path, tags))
+    assert found.class_names == ("Hund", "Katze") and found.problems == ()
+    assert [entry.tags for entry in found.entries] == [("Katze",), (), ("Hund",)]
+    assert found.remarks == ("read as background: 'Hintergrund'",)
 
 
 @pytest.mark.parametrize("write", [_as_table, _as_folders, _as_voc])
@@ -59,7 +68,7 @@ def test_a_list_of_classes_has_the_last_word(tmp_path):
     assert ["tag '-'" in problem.message for problem in found.problems] == [True]
 
 
-@pytest.mark.parametrize("name", ["other", "good", "unknown", "void"])
+@pytest.mark.parametrize("name", ["other", "good", "unknown", "void", "fondo", "Sonstiges", "其他"])
 def test_classes_that_may_be_none_are_a_warning(tmp_path, name):
     rows = f"a,cat,train\nb,{name},train\n"
     found = read_inventory(write_data(tmp_path / "x", rows, photos="a b"))

@@ -51,7 +51,14 @@ def leave_out_non_classes(inventory: Inventory) -> Inventory:
         class_names=names,
         entries=tuple(kept),
         problems=(*inventory.problems, *problems),
+        remarks=(*inventory.remarks, *background_remarks(photos)),
     )
+
+
+def background_remarks(names: Iterable[str]) -> tuple[str, ...]:
+    """Return a remark on names that mean the background in other words or languages."""
+    found = [n for n in names if name_kind(n) == "background" and "background" not in n.casefold()]
+    return (f"read as background: {_quoted(sorted(found))}",) if found else ()
 
 
 def _photos_by_tag(entries: Iterable[InventoryEntry]) -> _Photos:

@@ -40,6 +40,7 @@ from tag2mask.data.layouts.listing import (
     subfolders,
     unmatched_masks,
 )
+from tag2mask.data.layouts.names import background_remarks
 from tag2mask.data.layouts.splits import SplitRule
 from tag2mask.errors import DataError
 
@@ -93,7 +94,10 @@ def read_folders(folder: Path, options: SourceOptions) -> Inventory:
         tag_source="class folders",
         class_list="" if classes is None else CLASS_LIST,
         names_from_tags=classes is None,
-        remarks=skipped_folder_remarks(root, all_folders),
+        remarks=(
+            *skipped_folder_remarks(root, all_folders),
+            *background_remarks({f.name for f in folders}),
+        ),
     )
 
 
