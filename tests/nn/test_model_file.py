@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from tag2mask.classes import VOC_NAMES
 from tag2mask.errors import WeightsError
@@ -177,35 +179,58 @@ def rewritten(model: Path, to: Path, **changes: object) -> Path:
         ({"backbone": None}, "impossible values of backbone"),
     ],
 )
-def test_a_network_is_built_only_if_it_fits_the_file(
+def test_a_network_that_does_not_fit_the_file_takes_no_memory(
     model: Path, tmp_path: Path, changes: dict, message: str
 ) -> None:
+    limit = 3 * model.stat().st_size
+    filled = 0
+
+    class Filled(TorchFunctionMode):
+        """Counts bytes that random numbers are written to."""
+
+        def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            nonlocal filled
+            if func in (torch.Tensor.uniform_, torch.Tensor.normal_) and not args[0].is_meta:
+                filled += args[0].nbytes
+            return func(*args, **(kwargs or {}))
+
+    with Filled(), pytest.raises(WeightsError, match=message):
+        read_model(rewritten(model, tmp_path / "model.safetensors", **changes), SEAM_KIND)
+    assert filled < limit
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_parts_that_are_dropped_while_a_network_is_built(model: Path, kept: bool) -> None:
+    """Half of VGG's numbers are those of its classifier."""
     built = []
 
-    def build(spec: object) -> object:
-        built.append(torch.get_default_device().type)
-        return SEAM_KIND.build(spec)
-
-    kind = replace(SEAM_KIND, build=build)
-    with pytest.raises(WeightsError, match=message):
-        read_model(rewritten(model, tmp_path / "model.safetensors", **changes), kind)
-    assert "cpu" not in built
-
-
-@pytest.mark.parametrize("message", ["Tensor.item() cannot be called on meta tensors", "no data"])
-def test_a_network_that_cannot_be_planned_is_read_without_that_check(
-    model: Path, message: str
-) -> None:
-    """Older versions of timm compute with tensors while they build a network."""
-
     def build(spec: SeamSpec) -> SeamNet:
-        if torch.empty(0).is_meta:
-            raise RuntimeError(message)
-        return build_seam(spec)
+        built.append(torch.get_default_device().type)
+        net = build_seam(spec)
+        net.classifier = nn.Linear(10_000, 10_000)
+        if not kept:
+            del net.classifier
+        return net
 
     kind = replace(SEAM_KIND, build=build)
-    if "meta" in message:
-        assert read_model(model, kind)[1] == SPEC
-    else:
-        with pytest.raises(WeightsError, match="no network has this specification: no data"):
+    random = torch.get_rng_state()
+    if kept:
+        with pytest.raises(WeightsError, match=r"another network.*classifier\.weight"):
             read_model(model, kind)
+        assert built == ["cpu", "meta"]
+    else:
+        net, spec = read_model(model, kind)
+        assert spec == SPEC and built == ["cpu", "meta", "cpu"]
+        assert not any(tensor.is_meta for tensor in net.state_dict().values())
+        after = torch.get_rng_state()
+        torch.set_rng_state(random)
+        build(spec)
+        assert torch.equal(after, torch.get_rng_state())
+
+
+def test_impossible_values_together(model: Path) -> None:
+    def build(spec: SeamSpec) -> SeamNet:
+        raise RuntimeError("no data")
+
+    with pytest.raises(WeightsError, match="no network has this specification: no data"):
+        read_model(model, replace(SEAM_KIND, build=build))

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,10 @@ from pydantic import Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_buffer_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
 from tag2mask.artifacts.checksums import check_model_file
 from tag2mask.errors import RecipeError, WeightsError, first_few
@@ -31,6 +37,9 @@ KIND = "kind"
 
 Positive = Annotated[int, Field(ge=1, le=100_000)]
 """A size in a specification: px, channels, MiB."""
+_LARGER = 2
+"""Networks may have this many times the numbers in their files while they are built: parts such as
+the ImageNet classifier are dropped."""
 NetT = TypeVar("NetT", bound=nn.Module)
 SpecT = TypeVar("SpecT")
 
@@ -82,15 +91,12 @@ def read_model(path: Path, kind: ModelKind[NetT, SpecT]) -> tuple[NetT, SpecT]:
     """
     if path.suffix.lower() == ".safetensors":
         spec = read_spec(path, kind)
-        _check_size(path, kind, spec)
+        net = _build_of_size(path, kind, spec)
         state = load_state(path)
     else:
         spec = kind.official_spec
         state = kind.official_state(load_state(path), path)
-    try:
-        net = kind.build(spec)
-    except RecipeError as error:
-        raise _other_version(path, error.what) from None
+        net = _build(path, kind, spec)
     load_into(net, state, where=path)
     net.eval()
     return net, spec
@@ -137,25 +143,82 @@ def _checked(spec: SpecT) -> SpecT:
     return checked
 
 
-def _check_size(path: Path, kind: ModelKind[NetT, SpecT], spec: SpecT) -> None:
-    """Check that a file has the tensors of its specification, before the network takes memory.
+def _build(path: Path, kind: ModelKind[NetT, SpecT], spec: SpecT) -> NetT:
+    """Build the network of a specification.
 
     Raises:
-        WeightsError: tensors missing, unexpected or of another shape, or no such network.
+        WeightsError: there is no such network.
     """
     try:
-        with torch.device("meta"):
-            planned = kind.build(spec)
+        return kind.build(spec)
     except RecipeError as error:
         raise _other_version(path, error.what) from None
     # Values within their limits can still be impossible together; layers then raise any of these.
     except (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError) as error:
-        if isinstance(error, RuntimeError) and "meta" in str(error).lower():
-            return  # older versions of timm can't plan some networks without memory
         reason = f"no network has this specification: {shortened(str(error), 200)}"
         raise _other_version(path, reason) from None
-    shapes = {name: tuple(tensor.shape) for name, tensor in planned.state_dict().items()}
-    check_shapes(shapes, stored_shapes(path), where=path)
+
+
+def _build_of_size(path: Path, kind: ModelKind[NetT, SpecT], spec: SpecT) -> NetT:
+    """Build the network of a file's specification, unless it takes far more memory than the file.
+
+    Such a network is planned without memory first, and compared with the tensors in the file: a
+    wrong specification must not use up the memory.
+
+    Raises:
+        WeightsError: tensors missing, unexpected or of another shape, or no such network.
+    """
+    shapes = stored_shapes(path)
+    limit = _SizeLimit(_LARGER * sum(map(math.prod, shapes.values())))
+    random = torch.get_rng_state()
+    try:
+        with limit:
+            return _build(path, kind, spec)
+    except (WeightsError, _TooLargeError):
+        if not limit.exceeded:
+            raise
+    torch.set_rng_state(random)
+    with torch.device("meta"):
+        planned = _build(path, kind, spec)
+    own = {name: tuple(tensor.shape) for name, tensor in planned.state_dict().items()}
+    check_shapes(own, shapes, where=path)
+    return _build(path, kind, spec)
+
+
+class _TooLargeError(Exception):
+    """A network that is being built has more numbers than it may."""
+
+
+class _SizeLimit:
+    """Stops this thread where it builds a network of more than some numbers.
+
+    Each tensor is counted before it is filled: until then it takes no memory.
+    """
+
+    def __init__(self, numbers: int) -> None:
+        self._left = numbers
+        self._thread = threading.get_ident()
+
+    @property
+    def exceeded(self) -> bool:
+        """Whether a network was stopped."""
+        return self._left < 0
+
+    def __enter__(self) -> None:
+        self._hooks = (
+            register_module_parameter_registration_hook(self._count),
+            register_module_buffer_registration_hook(self._count),
+        )
+
+    def __exit__(self, *_: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def _count(self, _module: nn.Module, _name: str, tensor: Tensor | None) -> None:
+        if tensor is not None and threading.get_ident() == self._thread:
+            self._left -= tensor.numel()
+            if self.exceeded:
+                raise _TooLargeError
 
 
 def _kind_name(metadata: dict[str, str]) -> str | None:
