@@ -203,20 +203,37 @@ def run_command(
     skip_bad: SkipBad = False,
     source: Source = None,
     compare: Compare = None,
+    branch: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="Start from the finished steps of another run, with its recipe and --set.",
+        ),
+    ] = None,
 ) -> None:
     """Run all steps: from photos and tags to masks, scores and a report."""
     from tag2mask.cli.console import deleted_text, print_text, show_run
     from tag2mask.pipeline import run as pipeline
     from tag2mask.pipeline.status import check_redo, redone_folders
 
-    chosen = recipe or own_recipe_or_default(out)
+    if branch is not None and recipe is not None:
+        raise typer.BadParameter("--from takes the recipe of that run; leave --recipe out")
+    chosen = recipe or own_recipe_or_default(out, branch)
     settings = load_chosen_recipe(chosen, overrides, skip_bad=skip_bad, source=source)
     if dry_run:
         from tag2mask.cli.tables import show_plan
         from tag2mask.pipeline.dry_run import dry_run as plan_run
 
         plan = plan_run(
-            data, settings, out, until=until, update=update, redo=redo, compare=compare or ()
+            data,
+            settings,
+            out,
+            until=until,
+            update=update,
+            redo=redo,
+            compare=compare or (),
+            source=branch,
         )
         show_plan(plan)
         if plan.refusal is not None:
@@ -235,6 +252,7 @@ def run_command(
         update=update,
         redo=redo,
         compare=compare or (),
+        source=branch,
         on_step=_announce,
     )
     if is_first_process():

@@ -123,12 +123,18 @@ def run_recipe_or_default(path: Path) -> str:
     return str(find_run_recipe(path) or DEFAULT_RECIPE)
 
 
-def own_recipe_or_default(out: Path) -> str:
-    """Return the recipe that a run folder keeps, after printing its path, or the default one."""
+def own_recipe_or_default(out: Path, source: Path | None) -> str:
+    """Return the recipe that a run folder keeps, after printing its path, or the default one.
+
+    Args:
+        out: the run folder.
+        source: another run to start from, whose recipe is taken; None: none.
+    """
     from tag2mask.cli.console import print_text
+    from tag2mask.pipeline.branch import recipe_to_branch
     from tag2mask.pipeline.status import own_recipe
 
-    own = own_recipe(out)
+    own = own_recipe(out) if source is None else recipe_to_branch(source, out)
     if own is None:
         return DEFAULT_RECIPE
     if is_first_process():

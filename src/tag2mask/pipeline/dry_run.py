@@ -18,9 +18,10 @@ from tag2mask.errors import (
     RunFolderError,
     Tag2MaskError,
 )
+from tag2mask.pipeline.branch import held_steps, is_begun
 from tag2mask.pipeline.cost_model import Cost
 from tag2mask.pipeline.estimates import counts, sampled_sizes, step_costs
-from tag2mask.pipeline.preflight import start_refusal
+from tag2mask.pipeline.preflight import check_no_other_recipe, start_refusal
 from tag2mask.pipeline.status import (
     StepStatus,
     check_redo,
@@ -86,6 +87,7 @@ def dry_run(
     update: bool = False,
     redo: str | None = None,
     compare: Sequence[Path] = (),
+    source: Path | None = None,
 ) -> Plan:
     """Plan a run: which steps it would run, and estimates of their cost. Writes nothing.
 
@@ -100,6 +102,14 @@ def dry_run(
     from tag2mask.data.understood import understood
     from tag2mask.steps.prepare import list_data
 
+    if source is not None and not is_begun(out):
+        check_run_outside_data(data, out)
+        check_no_other_recipe(out)
+        first = _first_new_step(source, recipe, until, redo)
+        plan = dry_run(
+            data, recipe, source, until=until, update=update, redo=first, compare=compare
+        )
+        return replace(plan, steps=tuple(_from_source(found, source) for found in plan.steps))
     steps = steps_of(recipe)
     check_redo(recipe, until, redo)
     end = len(steps) - 1 if until is None else step_index(until, recipe)
@@ -191,6 +201,22 @@ def _after(listing: _Listing, found: StepStatus) -> StepStatus:
     else:
         return found
     return replace(found, folder=replace(found.folder, state="stale", reasons=reasons))
+
+
+def _first_new_step(
+    source: Path, recipe: Recipe, until: str | None, redo: str | None
+) -> str | None:
+    """Return the first step up to ``until`` that isn't taken from another run; None: none."""
+    check_redo(recipe, until, redo)
+    steps = steps_of(recipe)
+    end = len(steps) if until is None else step_index(until, recipe) + 1
+    held = held_steps(source, recipe, redo)
+    return next((kind.step for kind in steps[:end] if kind not in held), None)
+
+
+def _from_source(planned: PlannedStep, source: Path) -> PlannedStep:
+    taken = planned.action in ("skip", "update")
+    return replace(planned, why=(f"from {source}", *planned.why)) if taken else planned
 
 
 def _not_started(planned: PlannedStep, refusing: str) -> PlannedStep:

@@ -23,7 +23,7 @@ from tag2mask.pipeline.status import (
     RECIPE,
     StepStatus,
     folder_states,
-    is_run_recipe,
+    own_recipe,
     settings_error,
 )
 from tag2mask.recipe.schema import Recipe
@@ -95,6 +95,42 @@ def start_refusal(
     return None
 
 
+def check_start(
+    recipe: Recipe,
+    out: Path,
+    inventory: Inventory,
+    steps: Sequence[type[Handle]],
+    redone: Collection[type[Handle]],
+    update: bool,
+    compare: Sequence[Path],
+) -> None:
+    """Check that a run can start; the arguments are those of `start_refusal`.
+
+    Raises:
+        Tag2MaskError: what a step would refuse.
+    """
+    refused = start_refusal(
+        recipe, out, inventory, steps, redone=redone, update=update, compare=compare
+    )
+    if refused is not None:
+        raise refused[1]
+
+
+def check_no_other_recipe(out: Path) -> None:
+    """Check that a folder in which no run has begun holds no recipe of the user's own.
+
+    Raises:
+        RunFolderError: it does.
+    """
+    path = out / RECIPE
+    if own_recipe(out) is None and path.is_file():
+        raise RunFolderError(
+            f"the folder holds a {RECIPE} that no run wrote",
+            where=out,
+            fix="Give another --out: the run's recipe would replace it.",
+        )
+
+
 def check_runs(compare: Sequence[Path]) -> None:
     """Check the runs that the report, the last step, compares with.
 
@@ -162,14 +198,7 @@ def _check_folder(
     different = [found for found in states if found.step in checked and found.folder.settings]
     if different:
         raise settings_error(different, out)
-    begun = any(found.folder.state != "missing" for found in states)
-    path = out / RECIPE
-    if not begun and path.is_file() and not is_run_recipe(path):
-        raise RunFolderError(
-            f"the folder holds a {RECIPE} that no run wrote",
-            where=out,
-            fix="Give another --out: the run's recipe would replace it.",
-        )
+    check_no_other_recipe(out)
 
 
 def _check_data(inventory: Inventory, recipe: Recipe) -> None:

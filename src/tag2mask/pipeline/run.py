@@ -17,8 +17,9 @@ from tag2mask.artifacts.deletion import remove_step_folders
 from tag2mask.artifacts.files import check_run_outside_data, write_text
 from tag2mask.artifacts.handles import Handle, ReportPage
 from tag2mask.artifacts.lock import folder_lock, is_read_only
+from tag2mask.pipeline.branch import copy_steps, held_steps, is_begun
 from tag2mask.pipeline.method import run_steps
-from tag2mask.pipeline.preflight import start_refusal
+from tag2mask.pipeline.preflight import check_no_other_recipe, check_start
 from tag2mask.pipeline.status import (
     RECIPE,
     check_redo,
@@ -64,6 +65,7 @@ def run(
     update: bool = False,
     redo: str | None = None,
     compare: Sequence[Path] = (),
+    source: Path | None = None,
     on_step: Callable[[Handle], None] = lambda _: None,
 ) -> RunResult:
     """Run the steps in order into the step folders of ``out``.
@@ -79,6 +81,8 @@ def run(
             the photos that changed, and repeat the evaluation and the report.
         redo: name of the first step to repeat; its folder and all later ones are deleted.
         compare: other run folders that the report compares with this one.
+        source: another run; a new run starts from its finished steps that ``recipe`` would make the
+            same.
         on_step: called with each step once it is complete.
 
     Raises:
@@ -93,6 +97,7 @@ def run(
     if until is not None:
         steps = steps[: step_index(until, recipe) + 1]
     check_run_outside_data(data, out)
+    deleted = redone_folders(recipe, out, redo)
     runtime = start_runtime(recipe.runtime)
     listed: Inventory | None = None
     handles: dict[str, Handle] = {}
@@ -103,7 +108,16 @@ def run(
             listed = list_data(data, recipe.prepare)
             if redo is not None or not is_read_only(out):  # a finished run only reads its folder
                 locks.enter_context(folder_lock(out, remove=True))
-            _begin(recipe, out, listed, steps, redo, update=update, compare=compare)
+            if source is not None and not is_begun(out):
+                kinds = held_steps(source, recipe, redo)
+                rest = [kind for kind in steps if kind not in kinds]
+                check_no_other_recipe(out)
+                check_start(recipe, source, listed, steps, rest, update, compare)
+                copy_steps(source, out, [kind for kind in kinds if kind in steps])
+            else:
+                redone = [kind for kind, _ in deleted]
+                check_start(recipe, out, listed, steps, redone, update, compare)
+            _begin(recipe, out, deleted)
 
         on_first_rank(runtime, begin)
         made = run_steps(
@@ -157,28 +171,8 @@ def _write_report(out: Path, recipe: Recipe, page: Path, compare: Sequence[Path]
     report(out, recipe.report, page, compare)
 
 
-def _begin(
-    recipe: Recipe,
-    out: Path,
-    inventory: Inventory,
-    steps: Sequence[type[Handle]],
-    redo: str | None,
-    *,
-    update: bool,
-    compare: Sequence[Path],
-) -> None:
-    """Check that the run can start, delete what is to be redone, and write the recipe.
-
-    Raises:
-        Tag2MaskError: what a step would refuse; see ``start_refusal``.
-    """
-    deleted = redone_folders(recipe, out, redo)
-    redone = [kind for kind, _ in deleted]
-    refused = start_refusal(
-        recipe, out, inventory, steps, redone=redone, update=update, compare=compare
-    )
-    if refused is not None:
-        raise refused[1]
+def _begin(recipe: Recipe, out: Path, deleted: Sequence[tuple[type[Handle], Path]]) -> None:
+    """Delete what is to be redone, and write the recipe."""
     remove_step_folders(deleted[::-1])
     path, text = out / RECIPE, f"{RECIPE_HEAD}\n{dump_recipe(recipe)}"
     # The report depends on the file's time: an unchanged recipe isn't written again.
