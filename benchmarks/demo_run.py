@@ -13,8 +13,8 @@ from pathlib import Path
 
 from tag2mask.data.demo.scenes import make_demo_data
 
-PHOTOS, SIDE = 12, 500
-"""Number of photos, ten of them for training, and their long side, px."""
+PHOTOS, SIDE = 36, 500
+"""Number of photos, thirty of them for training, and their long side, px."""
 SHORT = ("train_cam.max_steps=40", "train_affinity.max_steps=10", "train_cam.picture_every=0")
 TOY = (
     "train_cam.backbone.name=test_efficientnet",
@@ -43,7 +43,7 @@ def demo_run(*, toy: bool = False) -> Path:
     """
     folder = Path(tempfile.mkdtemp(prefix="tag2mask-bench-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    make_demo_data(folder / "data", photos=PHOTOS, side=64 if toy else SIDE)
+    make_demo_data(folder / "data", photos=12 if toy else PHOTOS, side=64 if toy else SIDE)
     run(folder, SHORT, "--until", "pseudo-masks", toy=toy)
     return folder / "run"
 

@@ -18,6 +18,7 @@ from benchmarks import (
     prepare_time,
     run_memory,
     run_steps,
+    steps_vs_networks,
     threshold_curve,
     train_steps,
     two_threads,
@@ -75,6 +76,30 @@ BENCHMARKS: dict[str, Benchmark] = {
     ),
     "train_step_vs_published_float32": Benchmark(
         train_steps.vs_published_float32, "our step / published step, both float32", LITE0
+    ),
+    "train_cam_vs_raw_step": _on_lite0(
+        steps_vs_networks.cam_step, "a step of train-cam / its backbone on both views"
+    ),
+    "train_affinity_vs_raw_step": _on_lite0(
+        steps_vs_networks.affinity_step, "a step of train-affinity / its embeddings"
+    ),
+    "train_segmenter_vs_raw_step": Benchmark(
+        steps_vs_networks.segmenter_step,
+        "a step of train-segmenter / its network",
+        DEEPLAB,
+        "auto",
+    ),
+    "infer_cam_vs_forward": _on_lite0(
+        steps_vs_networks.infer_cam_photos, "infer-cam / forward of the same views, per photo"
+    ),
+    "affinity_labels_vs_crf": Benchmark(
+        steps_vs_networks.affinity_label_photos, "affinity-labels / its two CRFs, per photo"
+    ),
+    "walk_vs_forward": _on_lite0(
+        steps_vs_networks.walked_photos, "walk / forward of the embeddings, per photo"
+    ),
+    "run_minutes_vs_networks": _run(
+        steps_vs_networks.whole_run, "a whole run / the bare times of its steps"
     ),
     "inference_vs_single": Benchmark(
         inference_views.batched_vs_single,

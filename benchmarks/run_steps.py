@@ -26,12 +26,17 @@ def seconds_of(step: str, *, toy: bool = False) -> Row:
 STEP_ROWS = {f"run_{kind.step.replace('-', '_')}": partial(seconds_of, kind.step) for kind in STEPS}
 
 
+def run_photos(*, toy: bool = False) -> int:
+    """Return the number of photos of the run."""
+    return 12 if toy else PHOTOS
+
+
 @cache
 def run_seconds(*, toy: bool = False) -> dict[str, float]:
     """Return the seconds of each step of the default recipe, with one epoch per training."""
     with TemporaryDirectory(prefix="tag2mask-bench-") as name:
         folder = Path(name)
-        make_demo_data(folder / "data", photos=12 if toy else PHOTOS, side=64 if toy else SIDE)
+        make_demo_data(folder / "data", photos=run_photos(toy=toy), side=64 if toy else SIDE)
         start = time.time()
         run(
             folder,

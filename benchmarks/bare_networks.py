@@ -1,0 +1,198 @@
+"""What each step has to compute at least: its network or its CRF alone, with images in memory.
+
+Each function returns a callable to be timed. Trainings: forward and backward pass on one batch of
+crops, without losses, optimizer and photos. Photos: the forward pass of the views that the step
+takes of them, one photo per thread, and the dense CRFs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tag2mask.affinity.network import build_affinity_net
+from tag2mask.artifacts.handles import AffinityLabels, AffinityModel, CamModel
+from tag2mask.classes import VOC_NAMES, ClassSet
+from tag2mask.crf.dense_crf import CrfSettings, DenseCrf
+from tag2mask.data.images import read_image
+from tag2mask.data.index import Sample
+from tag2mask.maps.background import with_background
+from tag2mask.maps.cam_map import read_map
+from tag2mask.nn.inference_copy import inference_copy
+from tag2mask.recipe.sections import AffinityLabeling, InferCam, Walk
+from tag2mask.recipe.training import TrainAffinity, TrainCam, TrainSegmenter
+from tag2mask.runtime.precision import Precision, resolve_precision
+from tag2mask.runtime.session import Runtime, share_of_threads
+from tag2mask.runtime.threads import ordered_map
+from tag2mask.seam.inference import MultiScaleInference
+from tag2mask.seam.network import build_seam, load_seam
+from tag2mask.segmentation.networks import build_segmenter
+from tag2mask.steps.cam_task import ViewDraw
+from tag2mask.steps.infer_cam import inference_settings
+from tag2mask.steps.segmenter_task import segmenter_spec
+from tag2mask.steps.train_affinity import affinity_spec
+from tag2mask.steps.train_cam import net_spec
+from tag2mask.steps.walk import walk_inference
+from tag2mask.training.optim import freeze, train_mode
+
+T = TypeVar("T")
+
+CPU = torch.device("cpu")
+CLASSES = ClassSet(VOC_NAMES)
+
+
+def cam_step(section: TrainCam) -> Callable[[], None]:
+    """Return forward and backward pass of the backbone on the views of a batch."""
+    net = build_seam(net_spec(section, CLASSES), weights=section.backbone.weights)
+    freeze(net, net.backbone.frozen(), batch_norm=section.freeze_batch_norm)
+    train_mode(net, freeze_batch_norm=section.freeze_batch_norm)
+    backbone = net.to(memory_format=torch.channels_last).backbone
+    drawn, steps = ViewDraw(section.views, section.seed), iter(range(2**31))
+    image = _images(section.batch_size, section.crop, section.crop)
+
+    def views() -> list[Tensor]:
+        if not section.views.enabled:
+            return [image]
+        second = drawn.at(next(steps)).output_size(section.crop, section.crop)
+        return [image, _images(section.batch_size, *second)]
+
+    return _step(net, section.precision, lambda: [backbone(view).last for view in views()])
+
+
+def affinity_step(section: TrainAffinity) -> Callable[[], None]:
+    """Return forward and backward pass of AffinityNet's embeddings."""
+    net = build_affinity_net(affinity_spec(section), weights=section.backbone.weights)
+    freeze(net, net.backbone.frozen(), batch_norm=section.freeze_batch_norm)
+    train_mode(net, freeze_batch_norm=section.freeze_batch_norm)
+    net = net.to(memory_format=torch.channels_last)
+    image = _images(section.batch_size, section.crop, section.crop)
+    valid = torch.ones(section.batch_size, section.crop, section.crop, dtype=torch.bool)
+    return _step(net, section.precision, lambda: [net.embed(image, valid)])
+
+
+def segmenter_step(section: TrainSegmenter) -> Callable[[], None]:
+    """Return forward and backward pass of the segmentation network, up to its logits."""
+    net = build_segmenter(segmenter_spec(section, CLASSES, ()), weights=section.network.weights)
+    assert isinstance(net.backbone, nn.Module)
+    freeze(net.backbone, net.frozen(), batch_norm=section.freeze_batch_norm)
+    net = net.to(memory_format=torch.channels_last).train()
+    train_mode(net.backbone, freeze_batch_norm=section.freeze_batch_norm)
+    image = _images(section.batch_size, section.crop, section.crop)
+    return _step(net, section.precision, lambda: [net(image)])
+
+
+def cam_forward(
+    model: CamModel, section: InferCam, samples: Sequence[Sample]
+) -> Callable[[], None]:
+    """Return the CAM network's forward pass of all views of photos."""
+    net = inference_copy(load_seam(model.file)[0], CPU)
+    views = MultiScaleInference(net, inference_settings(net, section), CPU).views
+    batches = []
+    for sample in samples:
+        tags = torch.zeros(1, net.num_classes)
+        tags[0, list(sample.tags)] = 1.0
+        photo = read_image(sample.image)
+        batches.append(
+            [
+                (batch.images, tags.expand(len(batch.images), -1))
+                for batch in views.batches([photo], [sample.size], section.scales)
+            ]
+        )
+
+    def one(photo: list[tuple[Tensor, Tensor]]) -> None:
+        for images, tags in photo:
+            net(images, tags=tags, own_grid=True, pool_on_grid=True)
+
+    return _photo_by_photo(one, batches, section.precision)
+
+
+def affinity_forward(
+    model: AffinityModel, section: Walk, samples: Sequence[Sample]
+) -> Callable[[], None]:
+    """Return the forward pass of AffinityNet's embeddings of photos."""
+    inference = walk_inference(model, section, Runtime.start(device="cpu"))
+    images = []
+    for sample in samples:
+        scale = 1.0 if section.long_side is None else section.long_side / max(sample.size)
+        height, width = (
+            max(1, round(side * scale / inference.multiple)) * inference.multiple
+            for side in sample.size
+        )
+        images.append(_images(1, height, width))
+
+    return _photo_by_photo(lambda image: inference.net.embed(image), images, section.precision)
+
+
+def crfs(
+    run: Path, labels: AffinityLabels, section: AffinityLabeling, samples: Sequence[Sample]
+) -> Callable[[], None]:
+    """Return the dense CRFs of ``affinity-labels``: kernels of each photo, and two inferences."""
+    settings = CrfSettings(**section.crf.model_dump())
+    inputs = []
+    for sample in samples:
+        cam_map = read_map(run / "infer-cam" / "maps" / f"{sample.id}.npz")
+        if cam_map.tags:
+            scores = cam_map.full_scores()
+            maps = [with_background(scores, a) for a in labels.manifest.metrics["alphas"]]
+            inputs.append((np.asarray(read_image(sample.image)), maps))
+
+    def one(photo: tuple[NDArray[np.uint8], list[NDArray[np.float32]]]) -> None:
+        image, maps = photo
+        crf = DenseCrf(image, settings, threads=1)
+        for scores in maps:
+            crf.refine(scores)
+
+    def all_photos() -> None:
+        for _ in ordered_map(one, inputs):
+            pass
+
+    return all_photos
+
+
+def _images(batch: int, height: int, width: int) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(batch, 3, height, width, generator=generator)
+    return images.to(memory_format=torch.channels_last)
+
+
+def _step(
+    net: nn.Module, precision: Precision, outputs: Callable[[], list[Tensor]]
+) -> Callable[[], None]:
+    """Return forward and backward pass in the precision of a training."""
+
+    def step() -> None:
+        with _autocast(precision):
+            found = outputs()
+        loss = torch.stack([output.float().mean() for output in found]).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        net.zero_grad(set_to_none=True)
+
+    return step
+
+
+def _photo_by_photo(
+    work: Callable[[T], object], photos: Sequence[T], precision: Precision
+) -> Callable[[], None]:
+    """Return a function that does the work for all photos, one photo per thread."""
+    threads = torch.get_num_threads()
+
+    def one(photo: T) -> None:
+        with share_of_threads(threads, threads), torch.inference_mode(), _autocast(precision):
+            work(photo)
+
+    def all_photos() -> None:
+        for _ in ordered_map(one, photos, threads):
+            pass
+
+    return all_photos
+
+
+def _autocast(precision: Precision) -> torch.autocast:
+    dtype = resolve_precision(precision, CPU)
+    return torch.autocast("cpu", dtype, enabled=dtype is not torch.float32)
