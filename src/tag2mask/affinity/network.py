@@ -187,10 +187,12 @@ class _PairDistance(torch.autograd.Function):
         batch, height, width, _ = features.shape
         offsets = pair_offsets(radius).tolist()
         distance = features.new_zeros(batch, len(offsets), height, width)
-        for index, (dy, dx) in enumerate(offsets):
-            first, second = pair_ends((height, width), dy, dx)
-            difference = features[:, *first] - features[:, *second]
-            distance[:, index][:, *first] = difference.abs_().mean(dim=3)
+        for photos in _blocks(features):
+            own = features[photos]
+            for index, (dy, dx) in enumerate(offsets):
+                first, second = pair_ends((height, width), dy, dx)
+                difference = own[:, *first] - own[:, *second]
+                distance[photos, index][:, *first] = difference.abs_().mean(dim=3)
         return distance
 
     @staticmethod
@@ -201,13 +203,23 @@ class _PairDistance(torch.autograd.Function):
         _, height, width, channels = features.shape
         total = torch.zeros_like(features)
         gradient = gradient[..., None] / channels
-        for index, (dy, dx) in enumerate(pair_offsets(ctx.radius).tolist()):
-            first, second = pair_ends((height, width), dy, dx)
-            difference = features[:, *first] - features[:, *second]
-            part = difference.sign_().mul_(gradient[:, index][:, *first])
-            total[:, *first] += part
-            total[:, *second] -= part
+        offsets = pair_offsets(ctx.radius).tolist()
+        for photos in _blocks(features):
+            own, own_total = features[photos], total[photos]
+            for index, (dy, dx) in enumerate(offsets):
+                first, second = pair_ends((height, width), dy, dx)
+                difference = own[:, *first] - own[:, *second]
+                part = difference.sign_().mul_(gradient[photos, index][:, *first])
+                own_total[:, *first] += part
+                own_total[:, *second] -= part
         return total, None
+
+
+def _blocks(features: Tensor) -> list[slice]:
+    """Return the parts of a batch to compute at once: on a CPU photos, which fit into its cache."""
+    if features.device.type != "cpu":
+        return [slice(None)]
+    return [slice(index, index + 1) for index in range(len(features))]
 
 
 def build_affinity_net(spec: AffinitySpec, *, weights: str = "none") -> AffinityNet:
