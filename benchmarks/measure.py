@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
@@ -63,19 +61,6 @@ def side_by_side(
             function()
             taken.append(time.perf_counter() - start)
     return Row.of(*times, unit="s")
-
-
-def peak_kib() -> int:
-    """Return the peak memory of this process since its start, KiB.
-
-    On Linux it is VmHWM: ``getrusage`` would include the parent's peak.
-    """
-    path = Path("/proc/self/status")
-    if path.is_file():
-        line = next(x for x in path.read_text().splitlines() if x.startswith("VmHWM"))
-        return int(line.split()[1])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak // 1024 if sys.platform == "darwin" else peak
 
 
 def machine() -> dict[str, Any]:

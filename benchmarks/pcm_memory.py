@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.measure import Row, peak_kib
+from benchmarks.measure import Row
+from benchmarks.peak import peak_kib
 from tag2mask.seam.pcm import EPSILON, PUBLISHED_PCM, correlate
 
 GRID = (94, 125)

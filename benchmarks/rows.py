@@ -12,6 +12,7 @@ from benchmarks import (
     affinity_labels,
     crf,
     disk_per_photo,
+    growth,
     inference_views,
     pcm_memory,
     predict_photos,
@@ -148,5 +149,19 @@ BENCHMARKS: dict[str, Benchmark] = {
     "prepare_100k_seconds": Benchmark(
         prepare_time.prepare_100k, "prepare / plain loop, 100,000 photos"
     ),
+    "prepare_vs_header_loop": Benchmark(
+        prepare_time.prepare_vs_header_loop, "prepare / plain loop, 100,000 photos and masks"
+    ),
+    "data_check_vs_header_loop": Benchmark(
+        prepare_time.data_check_vs_header_loop, "data check / plain loop, 100,000 photos and masks"
+    ),
+    **{
+        name: Benchmark(row, "a photo of 10,000 / of 1,000, CPU time")
+        for name, row in growth.TIME_ROWS.items()
+    },
+    **{
+        name: Benchmark(row, "10,000 photos / 1,000, peak")
+        for name, row in growth.MEMORY_ROWS.items()
+    },
 }
 """The rows by name, in the order in which they are measured."""

@@ -13,8 +13,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.demo_run import TOY
-from benchmarks.measure import Row, peak_kib
-from benchmarks.prepare_time import write_photos
+from benchmarks.measure import Row
+from benchmarks.peak import peak_kib
+from benchmarks.small_photos import write_photos
 from tag2mask.pipeline.run import run
 from tag2mask.recipe.loading import load_recipe
 

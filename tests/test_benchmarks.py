@@ -15,12 +15,14 @@ import torch
 from benchmarks import (
     affinity_labels,
     crf,
+    growth,
     inference_views,
     pcm_memory,
     predict_photos,
     prepare_time,
     quality_score,
     run_steps,
+    small_photos,
     threshold_curve,
     walk,
 )
@@ -38,7 +40,7 @@ from benchmarks.train_steps import inputs, published_behavior_net
 
 from tag2mask.artifacts.handles import STEPS
 from tag2mask.classes import VOC_NAMES, ClassSet
-from tag2mask.data.index import read_index
+from tag2mask.data.index import read_index, read_mask_rows
 from tag2mask.data.masks import read_mask
 from tag2mask.recipe.loading import load_recipe
 from tag2mask.recipe.sections import Predict, Prepare
@@ -55,6 +57,19 @@ from tag2mask.steps.prepare import prepare
 from tag2mask.steps.train_cam import net_spec
 
 ROOT = Path(__file__).resolve().parents[1]
+STEPS_OF_GROWTH = {
+    "prepare",
+    "prepare_again",
+    "data_check",
+    "pseudo_masks",
+    "pseudo_masks_again",
+    "pseudo_masks_resumed",
+    "evaluate",
+    "report",
+    "status",
+    "predict",
+    "predict_again",
+}
 ROWS = {
     "train_step_seam_vs_cam",
     "train_step_vs_published",
@@ -86,6 +101,9 @@ ROWS = {
     "onnx_vs_torch",
     "run_memory_vs_photos",
     "prepare_100k_seconds",
+    "prepare_vs_header_loop",
+    "data_check_vs_header_loop",
+    *(f"growth_{step}{what}" for step in STEPS_OF_GROWTH for what in ("", "_memory")),
     *(f"run_{step.step.replace('-', '_')}" for step in STEPS),
 }
 AGAINST_PYDENSECRF = {"crf_vs_pydensecrf_2", "crf_vs_pydensecrf_4", "crf_vs_pydensecrf_21"}
@@ -295,7 +313,7 @@ def test_the_steps_of_a_run_are_timed() -> None:
 
 
 def test_photos_to_prepare_are_tagged(tmp_path: Path) -> None:
-    prepare_time.write_photos(tmp_path / "data", 30)
+    small_photos.write_photos(tmp_path / "data", 30)
     handle = prepare(tmp_path / "data", Prepare(), tmp_path / "out")
     listed = prepare_time.plain_listing(tmp_path / "data")
     samples = read_index(handle.path, "train")
@@ -337,3 +355,23 @@ def test_evidence_that_ranks_the_photos_is_found(
     (tmp_path / "evaluate" / "photos.jsonl").write_text('{"id": "a"}')
     with pytest.raises(SystemExit, match="--redo"):
         quality_score.main([str(tmp_path)])
+
+
+def test_the_plain_loop_reads_the_same_photos_and_masks(tmp_path: Path) -> None:
+    small_photos.write_photos(tmp_path / "data", 30)
+    small_photos.write_masks(tmp_path / "data", 30)
+    handle = prepare(tmp_path / "data", Prepare(), tmp_path / "out")
+    assert handle.manifest.metrics["warnings"] == []
+    rows = list(prepare_time.plain_rows(tmp_path / "data", decode=True))
+    prepared = list(zip(read_index(handle.path, "train"), read_mask_rows(handle.path), strict=True))
+    assert [(row["stamp"], row["mask_stamp"], tuple(row["values"])) for row in rows] == [
+        (sample.stamp, mask.stamp, mask.values) for sample, mask in prepared
+    ]
+    assert [row["size"][::-1] for row in rows] == [sample.size for sample, _ in prepared]
+
+
+@pytest.mark.slow
+def test_each_step_works_on_maps_written_by_script(tmp_path: Path) -> None:
+    rows = [row(toy=True) for row in growth.TIME_ROWS.values()]
+    assert all(row.ours > 0 for row in rows)
+    assert all(row(toy=True).ours > 10 for row in growth.MEMORY_ROWS.values())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tag2mask.artifacts.items import checked_id, item_path
+from tag2mask.artifacts.items import SkippedItems, checked_id, item_path
 from tag2mask.artifacts.journal import recorded_items
 from tag2mask.data.index import read_index, read_mask_rows
 from tag2mask.errors import RunFolderError
@@ -48,3 +48,10 @@ def test_journals_and_indices_are_checked(tmp_path: Path) -> None:
     )
     with pytest.raises(RunFolderError, match=r"masks\.jsonl is damaged"):
         read_mask_rows(tmp_path)
+
+
+def test_skipped_items_are_found_by_their_ids() -> None:
+    skipped = SkippedItems(["b: cut off", "a: b: missing", "a/c: no permission"])
+    assert "b" in skipped and "a/c" in skipped and "a: b" in skipped and "a" in skipped
+    assert "c" not in skipped and "a/" not in skipped and "z" not in skipped
+    assert "a" not in SkippedItems([])

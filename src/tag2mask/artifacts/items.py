@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import re
+from bisect import bisect_left
+from collections.abc import Iterable
 from pathlib import Path
 
 from tag2mask.classes import UNPRINTABLE
@@ -56,3 +58,20 @@ def item_path(folder: Path, item: str, suffix: str) -> Path:
             fix="The run folder is damaged: run `tag2mask prepare --redo`.",
         )
     return folder / f"{item}{suffix}"
+
+
+class SkippedItems:
+    """The items in a manifest's list of skipped ones; ``id in skipped`` asks for one.
+
+    Args:
+        lines: ``id: reason`` each.
+    """
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines = sorted(lines)
+
+    def __contains__(self, item: str) -> bool:
+        # Ids may contain a colon, so the lines can't be split into id and reason.
+        start = f"{item}: "
+        place = bisect_left(self._lines, start)
+        return place < len(self._lines) and self._lines[place].startswith(start)

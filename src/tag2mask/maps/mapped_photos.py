@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tag2mask.artifacts.handles import AnyMaps, Handle, PreparedData
-from tag2mask.artifacts.items import item_path
+from tag2mask.artifacts.items import SkippedItems, item_path
 from tag2mask.data.index import Sample, read_classes, read_index
 from tag2mask.data.inventory import SPLITS, Split
 from tag2mask.data.photos import read_sample_mask
@@ -130,6 +130,7 @@ def mapped_photos(data: PreparedData, maps: AnyMaps) -> MappedPhotos:
     """
     folder = maps.path / "maps"
     left_out = maps.manifest.skipped
+    skipped = SkippedItems(left_out)
     names = read_classes(data.path).names
     check_classes(maps, names, "maps")
     splits: dict[Split, list[Sample]] = {}
@@ -140,9 +141,7 @@ def mapped_photos(data: PreparedData, maps: AnyMaps) -> MappedPhotos:
             continue
         present = {sample.id for sample in found}
         for sample in samples:
-            if sample.id not in present and not any(
-                line.startswith(f"{sample.id}: ") for line in left_out
-            ):
+            if sample.id not in present and sample.id not in skipped:
                 raise DataError(
                     f"photo {sample.id!r} has no map",
                     where=folder,

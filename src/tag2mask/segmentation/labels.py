@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tag2mask.artifacts.handles import PreparedData, PseudoMaskFolder
-from tag2mask.artifacts.items import item_path
+from tag2mask.artifacts.items import SkippedItems, item_path
 from tag2mask.data.index import Sample, read_classes, read_index, read_mask_paths
 from tag2mask.data.photos import read_photo, read_sample_mask
 from tag2mask.errors import DataError
@@ -52,7 +52,7 @@ def pseudo_labeled(data: PreparedData, masks: PseudoMaskFolder) -> LabeledPhotos
         DataError: a photo's mask is missing, or all are; masks of other classes.
     """
     check_classes(masks, read_classes(data.path).names, "pseudo masks")
-    left_out = masks.manifest.skipped
+    left_out = SkippedItems(masks.manifest.skipped)
     samples: list[Sample] = []
     without: list[str] = []
     labels: dict[str, Path] = {}
@@ -61,7 +61,7 @@ def pseudo_labeled(data: PreparedData, masks: PseudoMaskFolder) -> LabeledPhotos
         if mask.is_file():
             samples.append(sample)
             labels[sample.id] = mask
-        elif any(line.startswith(f"{sample.id}: ") for line in left_out):
+        elif sample.id in left_out:
             without.append(sample.id)
         else:
             raise DataError(

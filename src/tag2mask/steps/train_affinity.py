@@ -35,6 +35,7 @@ from tag2mask.artifacts.handles import (
     PreparedData,
 )
 from tag2mask.artifacts.identity import file_input
+from tag2mask.artifacts.items import SkippedItems
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.data.index import Sample, read_classes, read_index
 from tag2mask.errors import DataError, in_section
@@ -155,12 +156,12 @@ def _labeled(data: PreparedData, labels: AffinityLabels) -> list[Sample]:
     Raises:
         DataError: a photo has none although ``affinity-labels`` did not skip it.
     """
-    skipped = tuple(labels.manifest.skipped)
+    skipped = SkippedItems(labels.manifest.skipped)
     samples = []
     for sample in read_index(data.path, "train"):
         if label_path(labels.path, sample.id).is_file():
             samples.append(sample)
-        elif not any(line.startswith(f"{sample.id}: ") for line in skipped):
+        elif sample.id not in skipped:
             raise DataError(
                 f"photo {sample.id!r} has no affinity labels",
                 where=labels.path,

@@ -25,6 +25,7 @@ from tag2mask.artifacts.handles import (
     SegmenterModel,
 )
 from tag2mask.artifacts.identity import file_input
+from tag2mask.artifacts.items import SkippedItems
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.classes import BACKGROUND, IGNORE
 from tag2mask.data.index import Sample, masks_fingerprint, read_classes
@@ -100,11 +101,8 @@ def train_segmenter(
         samples = [sample for sample in photos.samples if sample.id not in left_out]
         metrics = training.run(samples, photos.labels)
         skipped = training.skipped.lines()
-        lost = [
-            sample
-            for sample in samples
-            if any(line.startswith(f"{sample.id}: ") for line in skipped)
-        ]
+        unread = SkippedItems(skipped)
+        lost = [sample for sample in samples if sample.id in unread]
         return finish_training(
             step,
             runtime,
