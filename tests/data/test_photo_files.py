@@ -188,7 +188,7 @@ def test_a_photos_size_must_be_as_listed(folder: Path) -> None:
     path = folder / "c.webp"
     assert PhotoFile("c", path, "").current_size() == (2, 3)
     assert PhotoFile("c", path, "", (2, 3)).current_size() == (2, 3)
-    with pytest.raises(DataError, match=r"another size.*c\.webp.*--update"):
+    with pytest.raises(DataError, match=r"different size.*c\.webp.*--update"):
         PhotoFile("c", path, "", (3, 2)).current_size()
 
 

@@ -54,8 +54,8 @@ def test_what_numpy_writes_is_read_back(array, version, save) -> None:
     ("header", "message"),
     [
         ("{'descr': '|u1', 'fortran_order': False, 'shape': (6,), }", None),
-        ("{'descr': '|u1', 'fortran_order': False, 'shape': (7,), }", "another size"),
-        ("{'descr': '|u1', 'fortran_order': False, 'shape': (5,), }", "another size"),
+        ("{'descr': '|u1', 'fortran_order': False, 'shape': (7,), }", "different size"),
+        ("{'descr': '|u1', 'fortran_order': False, 'shape': (5,), }", "different size"),
         ("{'descr': '|u1', 'fortran_order': False, 'shape': (1, 10000, 1000000), }", "larger"),
         ("{'descr': '<f3', 'fortran_order': False, 'shape': (2,), }", "unknown type <f3"),
         ("{'descr': '|O', 'fortran_order': False, 'shape': (6,), }", "not an array of numbers"),

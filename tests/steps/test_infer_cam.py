@@ -254,7 +254,7 @@ def test_a_large_jpeg_that_changed_its_size_is_noticed(model: CamModel, tmp_path
     (photos / "classes.txt").write_text("cat\ndog\nbird\n")
     data = prepared(photos, tmp_path / "large-prepared")
     Image.new("RGB", (1600, 1198)).save(photos / "x.jpg")
-    with pytest.raises(DataError, match=r"another size.*x\.jpg.*--update"):
+    with pytest.raises(DataError, match=r"different size.*x\.jpg.*--update"):
         infer(data, model, tmp_path / "maps")
 
 
@@ -495,7 +495,7 @@ def test_a_photo_that_changed_since_it_was_listed(
     data: PreparedData, model: CamModel, tmp_path: Path
 ) -> None:
     Image.new("RGB", (20, 90)).save(tmp_path / "photos" / "a" / "00.png")
-    with pytest.raises(DataError, match=r"another size.*00\.png.*--update"):
+    with pytest.raises(DataError, match=r"different size.*00\.png.*--update"):
         infer(data, model, tmp_path / "maps")
 
 
@@ -505,7 +505,7 @@ def test_a_model_of_other_classes(data: PreparedData, model: CamModel, tmp_path:
     write_table(photos, rows)
     (photos / "classes.txt").write_text("cat\nhen\nbird\n")
     other = prepared(photos, tmp_path / "others-prepared")
-    with pytest.raises(DataError, match="other classes"):
+    with pytest.raises(DataError, match="different classes"):
         infer(other, model, tmp_path / "maps")
 
 

@@ -490,7 +490,7 @@ def test_bad_photos_of_a_run(data: PreparedData, network: Path, tmp_path: Path) 
     assert len(files(made)) == 11 and "a/04" not in files(made)
     assert made.manifest.skipped[0].startswith("a/04: photo can't be read")
     Image.new("RGB", (9, 9)).save(photos / "a" / "02.png")
-    with pytest.raises(DataError, match=r"another size than when it was listed.*02\.png"):
+    with pytest.raises(DataError, match=r"different size than when it was listed.*02\.png"):
         in_run(data, network, tmp_path / "other")
 
 
@@ -498,7 +498,7 @@ def test_a_network_of_other_classes_is_rejected(
     data: PreparedData, network: Path, tmp_path: Path
 ) -> None:
     (data.path / "classes.json").write_text(json.dumps({"names": ["cat", "dog", "cow"]}))
-    with pytest.raises(DataError, match="trained on other classes"):
+    with pytest.raises(DataError, match="trained on different classes"):
         in_run(data, network, tmp_path / "predict")
 
 

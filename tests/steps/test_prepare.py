@@ -221,7 +221,7 @@ def test_masks_added_later_leave_the_fingerprint_alone(data, tmp_path):
         (lambda d: _write_table(d, ROWS | {"a": "dgo,train"}), "1 problem"),
         (lambda d: _write_table(d, ROWS | {"../a": "dog,train"}), "leads out"),
         (lambda d: _mask(d / "masks/a.png", 9), "mask has the values 9"),
-        (lambda d: _mask(d / "masks/a.png", size=(4, 4)), "another size"),
+        (lambda d: _mask(d / "masks/a.png", size=(4, 4)), "different size"),
         (lambda d: _photo(d / "masks/a.png"), "color-coded"),
     ],
 )
@@ -381,7 +381,7 @@ def test_outlines_of_another_size_cost_the_mask(tmp_path):
     done = prepare(data, Prepare(), tmp_path / "out")
     assert set(read_mask_paths(done.path)) == {"a", "c"} and done.manifest.counts["train"] == 3
     [warning] = [w for w in done.manifest.metrics["warnings"] if "outlines" in w]
-    assert "'b' has another size: 8x6 in the JSON, 9x9 px" in warning
+    assert "'b' has a different size: 8x6 in the JSON, 9x9 px" in warning
 
 
 def test_three_thousand_photos(tmp_path):

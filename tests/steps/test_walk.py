@@ -356,7 +356,7 @@ def test_an_unreadable_photo_stops_or_is_skipped(painted, model, one_rank):
 
 def test_a_photo_of_another_size_is_rejected(painted, model):
     Image.new("RGB", (9, 9)).save(painted.samples["train"][1].image, format="PNG")
-    with pytest.raises(DataError, match="another size than when it was listed"):
+    with pytest.raises(DataError, match="different size than when it was listed"):
         make(painted, model)
 
 

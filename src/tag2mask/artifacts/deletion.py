@@ -75,7 +75,7 @@ def _check_removable(kind: type[Handle], folder: Path) -> None:
 
 
 def _empty(folder: Path) -> None:
-    """Delete all in a folder but its lock; the record that it is being deleted goes last."""
+    """Delete everything in a folder except its lock; the record of the deletion goes last."""
     found = read_identity(folder)
     if found is not None:
         marked = found.model_copy(update={"identity": DELETED})

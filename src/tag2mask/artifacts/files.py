@@ -43,7 +43,7 @@ _EXPLAINED = {
         "Then run the same command again: it resumes.",
     ),
     errno.EAGAIN: (
-        "the system gives no further process, thread or buffer now",
+        "the system can't provide another process, thread or buffer now",
         "Raise the limit (`ulimit -u`) or lower runtime.workers and runtime.threads. "
         "Then run the same command again: it resumes.",
     ),

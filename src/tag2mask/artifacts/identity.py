@@ -219,7 +219,7 @@ def check_same_identity(
 
 
 def _check_key_names(found: Identity, section: BaseModel | Mapping[str, Any], folder: Path) -> None:
-    """Check that a folder's settings have today's names.
+    """Check that a folder's settings have the current names.
 
     Raises:
         RunFolderError: naming the keys of an earlier version and what they are called now.

@@ -101,7 +101,7 @@ class Journal:
 
 
 def _delete(path: Path) -> None:
-    """Delete a file, unless none can have this name: the journal may be damaged."""
+    """Delete a file; ignore a name that no file can have: the journal may be damaged."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:

@@ -73,7 +73,7 @@ def _locked_file(folder: Path) -> tuple[IO[bytes], bool]:
                 raise
             file.close()
     raise FolderInUseError(
-        "the folder's lock can't be taken: its file changes all the time",
+        "the folder's lock can't be taken: its file keeps changing",
         where=path,
         fix="Delete this file, or give another --out.",
     )

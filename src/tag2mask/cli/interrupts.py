@@ -78,7 +78,7 @@ def end_interrupted() -> NoReturn:
 
 
 def _repeat() -> None:
-    """Send the signal to the main thread again and again; it ends waiting system calls, too."""
+    """Send the signal to the main thread repeatedly; this also ends waiting system calls."""
     main = threading.main_thread().ident
     while True:
         time.sleep(REPEAT_SECONDS)

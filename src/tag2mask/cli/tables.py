@@ -199,7 +199,7 @@ def _size(mib: float) -> str:
 
 
 def _table(*heads: str, title: str | None = None) -> Table:
-    """Return a table whose heads are shown as they are, whatever rich takes for markup."""
+    """Return a table whose heads are shown literally, not as rich's markup."""
     table = Table(title=None if title is None else Text(visible(title)))
     for head in heads:
         table.add_column(Text(visible(head)))
@@ -207,7 +207,7 @@ def _table(*heads: str, title: str | None = None) -> Table:
 
 
 def _add_row(table: Table, *cells: str) -> None:
-    """Add cells that are shown as they are."""
+    """Add cells that are shown literally."""
     table.add_row(*(Text(visible(cell, lines=True)) for cell in cells))
 
 

@@ -54,7 +54,7 @@ def read_checked_mask(
         return DataProblem(f"mask of photo {entry.id!r}: {error}")
     if mask.size != size:
         return DataProblem(
-            f"mask of photo {entry.id!r} has another size: mask {mask.size[1]}x{mask.size[0]}, "
+            f"mask of photo {entry.id!r} has a different size: mask {mask.size[1]}x{mask.size[0]}, "
             f"photo {size[1]}x{size[0]} px [{entry.mask or entry.where}]; "
             f"{_turned_photo(inventory, entry, mask.size) or 'replace one of the two'}"
         )

@@ -60,7 +60,7 @@ def read_photo(sample: Sample, *, at_least: int | None = None) -> Image.Image:
 def size_changed(path: Path) -> DataError:
     """Return the error of a photo whose size changed after it was listed."""
     return DataError(
-        "photo has another size than when it was listed",
+        "photo has a different size than when it was listed",
         where=path,
         fix="Run `tag2mask run --update`, or `tag2mask prepare --update`.",
     )

@@ -19,7 +19,7 @@ def check_left_out_file(file: str) -> None:
         raise RecipeError(
             f"no list of ids {file!r}",
             where="evaluate.leave_out",
-            fix="Give a text file with one id a line, or null.",
+            fix="Give a text file with one id per line, or null.",
         )
 
 

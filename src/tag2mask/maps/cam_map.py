@@ -70,7 +70,7 @@ class CamMap:
         if self.scores.shape[0] != k:
             return f"{self.scores.shape[0]} score channels for {k} tags"
         if list(self.tags) != sorted(set(self.tags)):
-            return f"tags {self.tags} don't rise"
+            return f"tags {self.tags} are not increasing"
         if k and not 0 <= self.tags[0] <= self.tags[-1] < classes[0]:
             return f"tags {self.tags} outside the {classes[0]} classes"
         if min(self.size) < 1 or min(self.scores.shape[1:]) < 1:

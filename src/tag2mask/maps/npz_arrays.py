@@ -94,6 +94,6 @@ def _read_array(file: Any, name: str, member: zipfile.ZipInfo, most_bytes: int) 
     if claimed > most_bytes:
         raise ValueError(f"{name} of shape {shape} is larger than it can be")
     if member.file_size != 8 + size + length + claimed:
-        raise ValueError(f"{name} has another size than its header says")
+        raise ValueError(f"{name} has a different size than its header says")
     values = np.frombuffer(file.read(), dtype)
     return values.reshape(shape, order="F" if header[2] == b"True" else "C")

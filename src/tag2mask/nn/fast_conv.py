@@ -162,7 +162,7 @@ class FastConv2d(nn.Conv2d):
 
 
 def _foldable(net: nn.Module, run: Callable[[], Iterable[Tensor]]) -> dict[Any, Any]:
-    """Return the batch norm of each convolution whose output nothing but that batch norm reads.
+    """Return the batch norm of each convolution whose output is read only by that batch norm.
 
     The pairs are found in the autograd graph of one forward pass, which works for any network;
     names or positions of modules don't say who reads an output.

@@ -90,7 +90,7 @@ def _bilinear_call(
     antialias: bool = False,
     **others: Any,
 ) -> tuple[Tensor, tuple[int, int], bool] | None:
-    """Return (maps, size, align_corners) of a call of ``F.interpolate``; None: torch's job."""
+    """Return (maps, size, align_corners) of a call of ``F.interpolate``; None: left to torch."""
     if (
         mode != "bilinear"
         or antialias

@@ -44,7 +44,7 @@ def load_state(path: Path) -> dict[str, Tensor]:
 
     Raises:
         WeightsError: no such file, truncated or damaged (compared with the sha256 in its folder's
-            manifest, if it has one), a pickle with other objects than tensors,
+            manifest, if it has one), a pickle with objects other than tensors,
             or no state dict.
     """
     path = Path(path)
@@ -201,7 +201,7 @@ def _torch_checkpoint(path: Path) -> object:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise WeightsError(
-            "the checkpoint holds other objects than tensors; unpickling them can run code, so it"
+            "the checkpoint holds objects other than tensors; unpickling them can run code, so it"
             " is refused",
             where=path,
             fix="Save only the state dict: torch.save(network.state_dict(), file).",

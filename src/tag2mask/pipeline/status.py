@@ -202,7 +202,7 @@ def redone_folders(recipe: Recipe, out: Path, redo: str | None) -> list[tuple[ty
 
 
 def check_redo(recipe: Recipe, until: str | None, redo: str | None) -> None:
-    """Check that everything ``redo`` deletes is made again.
+    """Check that everything ``redo`` deletes is created again.
 
     Raises:
         DataError: ``redo`` comes after ``until``.

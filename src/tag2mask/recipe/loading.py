@@ -210,7 +210,7 @@ def _nearest_keys(location: Sequence[str]) -> str:
 
 
 def _either(keys: Sequence[str], most: int = 3) -> str:
-    """Join quoted keys by commas and "or"; of many the first few."""
+    """Join quoted keys by commas and "or"; of many, only the first few."""
     *others, last = [repr(key) for key in keys[:most]]
     if len(keys) > most:
         return f"{', '.join([*others, last])} or one of {len(keys) - most} more"

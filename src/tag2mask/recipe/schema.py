@@ -129,7 +129,7 @@ class Recipe(Section):
                 "set plain or auto"
             )
         if list(self.evaluate.thresholds) != sorted(set(self.evaluate.thresholds)):
-            raise ValueError("evaluate.thresholds: must rise strictly")
+            raise ValueError("evaluate.thresholds: must be strictly increasing")
         return self
 
 

@@ -189,7 +189,7 @@ def _size_multiple(net: nn.Module, architecture: str, encoder: str, output_strid
         else:
             if fits:
                 return side
-    cause = failure or ValueError("the result has another size")
+    cause = failure or ValueError("the result has a different size")
     raise _combination_error(architecture, encoder, output_stride, cause)
 
 

@@ -163,7 +163,8 @@ def _check_classes(data: PreparedData, predictions: Predictions) -> None:
     own, found = list(read_classes(data.path).names), predictions.manifest.metrics.get("classes")
     if found not in (None, own):
         raise DataError(
-            f"the network has other classes ({first_few(found)}) than the data ({first_few(own)})",
+            f"the network has different classes ({first_few(found)}) than the data "
+            f"({first_few(own)})",
             where=predictions.path,
             fix="Give masks of a network that was trained on these classes.",
         )

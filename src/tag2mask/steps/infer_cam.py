@@ -112,7 +112,7 @@ def _load(
     net, spec = load_seam(path)
     if read_classes(data.path).names != spec.classes:
         raise DataError(
-            "the model was trained on other classes than the data has",
+            "the model was trained on different classes than the data has",
             where=data.path,
             fix="Train on this data, or give the data it was trained on.",
         )
@@ -213,7 +213,7 @@ def _write(path: Path, sample: Sample, maps: PhotoMaps, section: InferCam) -> No
 
 
 def _needed(sample: Sample, inference: MultiScaleInference) -> int | None:
-    """Return the long side at which a photo must be decoded at least, px; None: in full."""
+    """Return the smallest long side, px, at which a photo may be decoded; None: full size."""
     return None if inference.settings.published else inference.largest_view(sample.size)
 
 

@@ -74,7 +74,7 @@ def predict_prepared(
         )
         if read_classes(data.path) != segmenter.classes:
             raise DataError(
-                "the segmentation network was trained on other classes than the data has",
+                "the segmentation network was trained on different classes than the data has",
                 where=data.path,
                 fix="Train on this data, or give the data it was trained on.",
             )

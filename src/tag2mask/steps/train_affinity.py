@@ -99,7 +99,7 @@ def train_affinity(
                 "no photo has a single sure pixel to learn affinities from",
                 where=labels.path,
                 fix="Look at the maps; affinity_labels.alpha_factors closer to 1 make more pixels "
-                "sure. walk.enabled=false does without affinities.",
+                "sure. walk.enabled=false needs no affinities.",
             )
         with runtime.seeded(section.seed):
             spec = affinity_spec(section)

@@ -221,7 +221,7 @@ def check_start_model(file: Path, classes: Sequence[str]) -> None:
 def _check_start_classes(trained: Sequence[str], classes: Sequence[str], file: Path) -> None:
     if tuple(trained) != tuple(classes):
         raise RecipeError(
-            "train_cam.init_from was trained on other classes",
+            "train_cam.init_from was trained on different classes",
             where=file,
             fix="Start from a model of the same classes, or from ImageNet weights.",
         )

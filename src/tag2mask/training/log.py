@@ -143,7 +143,7 @@ def _rows_before(path: Path, columns: tuple[str, ...], first_step: int) -> list[
 
 
 def read_rows(path: Path) -> list[list[str]]:
-    """Return the rows of a CSV file; none where it is missing or no CSV file."""
+    """Return the rows of a CSV file; none where it is missing or not a CSV file."""
     try:
         with path.open(newline="", encoding="utf-8", errors="replace") as file:
             return list(csv.reader(file, quoting=csv.QUOTE_NONE))  # a damaged quote costs one row

@@ -112,7 +112,7 @@ def test_the_same_demo_is_kept_another_one_replaced(tmp_path: Path) -> None:
 
 def test_other_folders_are_not_changed(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("precious")
-    with pytest.raises(DataError, match="something else than demo data"):
+    with pytest.raises(DataError, match="something other than demo data"):
         make_demo_data(tmp_path, photos=12, side=64)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
     with pytest.raises(DataError, match="too small"):

@@ -56,8 +56,8 @@ def test_every_layout_leaves_out_the_same_names(tmp_path, write):
     messages = [problem.message for problem in found.problems]
     assert all(problem.warning for problem in found.problems) and len(messages) == 3
     assert "'no_label' says that they are not labeled (photo 'd'" in messages[0]
-    assert "tag '__ignore__' is not a class by its name (photo 'f'" in messages[1]
-    assert "tag 'nan' is not a class by its name (photo 'e'" in messages[2]
+    assert "tag '__ignore__' is not a class, judging by its name (photo 'f'" in messages[1]
+    assert "tag 'nan' is not a class, judging by its name (photo 'e'" in messages[2]
 
 
 def test_a_list_of_classes_has_the_last_word(tmp_path):
@@ -74,7 +74,7 @@ def test_classes_that_may_be_none_are_a_warning(tmp_path, name):
     found = read_inventory(write_data(tmp_path / "x", rows, photos="a b"))
     assert set(found.class_names) == {"cat", name}
     [problem] = found.problems
-    assert problem.warning and f"class {name!r} may be none" in problem.message
+    assert problem.warning and f"class {name!r} may not be a class, judging by" in problem.message
     listed = read_inventory(write_data(tmp_path / "y", rows, f"cat {name}", "a b"))
     assert listed.problems == ()
 

@@ -71,7 +71,7 @@ def test_several_files_by_a_similar_name(tmp_path):
         ("b.jpg", "b.png", "there is b.png: correct the name"),
         ("0.jpg", "1.jpg", "put the photo there or remove its line"),
         (".hidden.jpg", ".hidden.jpg", "is hidden, since '.hidden.jpg' begins with a dot"),
-        ("@eaDir/a.jpg", "@eaDir/a.jpg", "is in '@eaDir', which a system made for itself"),
+        ("@eaDir/a.jpg", "@eaDir/a.jpg", "is in '@eaDir', a system folder"),
         ("masks/a.jpg", "masks/a.jpg", "is in masks/, which has masks"),
     ],
 )

@@ -123,7 +123,7 @@ def _identify(file: BinaryIO) -> ImageFile:
 
 
 def _check_header(image: ImageFile, file: BinaryIO, where: Path | None, noun: str) -> None:
-    """Check the size and kind in an image's header, before memory is taken for it."""
+    """Check the size and kind in an image's header, before memory is allocated for it."""
     pixels = image.width * image.height
     if pixels > MAX_PIXELS:
         raise DataError(

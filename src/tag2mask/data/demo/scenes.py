@@ -72,7 +72,7 @@ def make_demo_data(folder: Path, *, photos: int = 240, side: int = 160, seed: in
         return folder
     if found is None and (folder.is_file() or (folder.is_dir() and any(folder.iterdir()))):
         raise DataError(
-            "contains something else than demo data",
+            "contains something other than demo data",
             where=folder,
             fix="Give a new or an empty folder.",
         )

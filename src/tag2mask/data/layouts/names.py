@@ -88,8 +88,9 @@ def _left_out_problems(photos: _Photos, no_class: Mapping[str, NameKind]) -> lis
     """Return a warning for each tag that probably, but not certainly, is not a class."""
     return [
         DataProblem(
-            f"tag {tag!r} is not a class by its name ({describe_photos(photos[tag])}): photos "
-            "without another tag count as showing none of the classes; leave out photos that are "
+            f"tag {tag!r} is not a class, judging by its name "
+            f"({describe_photos(photos[tag])}): photos without another tag "
+            "count as showing none of the classes; leave out photos that are "
             "not labeled, and if it is a class, list the classes in classes.txt or rename it",
             warning=True,
         )
@@ -103,8 +104,9 @@ def _doubtful_problems(photos: _Photos, names: tuple[str, ...]) -> list[DataProb
     doubtful = [name for name in names if is_doubtful_name(name) and name in photos]
     problems = [
         DataProblem(
-            f"class {name!r} may be none by its name ({describe_photos(photos[name])}): if these "
-            "photos show none of the classes, leave their tags empty (one folder per class: put "
+            f"class {name!r} may not be a class, judging by its name "
+            f"({describe_photos(photos[name])}): if these photos show "
+            "none of the classes, leave their tags empty (one folder per class: put "
             "them into background/); if it is not known what they show, leave them out; if it is "
             "a class, list the classes in classes.txt",
             warning=True,

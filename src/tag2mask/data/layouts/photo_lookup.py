@@ -162,7 +162,7 @@ def _why_not_listed(root: Path, path: str) -> str:
         if part.startswith("."):
             return f"is hidden, since {part!r} begins with a dot; rename it"
         if is_system_folder(part):
-            return f"is in {part!r}, which a system made for itself; move it"
+            return f"is in {part!r}, a system folder; move it"
     outer = [*PurePosixPath(path).parents][:-1]
     if outer and outer[-1].name == MASK_FOLDER:
         return f"is in {MASK_FOLDER}/, which has masks; move it"

@@ -333,5 +333,5 @@ def _scalar(dtype: object, content: bytes) -> object:
         return content.decode("utf-32-be" if dtype.order == ">" else "utf-32-le").rstrip("\0")
     plain = dtype.plain()
     if len(content) != plain.itemsize:
-        raise DamagedPickleError("a scalar of another size than its type")
+        raise DamagedPickleError("a scalar whose size doesn't fit its type")
     return np.frombuffer(content, plain)[0].item()

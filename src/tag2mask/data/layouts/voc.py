@@ -129,7 +129,7 @@ def _read_classes(root: Path) -> tuple[tuple[str, ...] | None, str]:
 
 
 def _voc_root(folder: Path) -> Path | None:
-    """Return the folder with ``JPEGImages``, of several years the latest; None: there is none."""
+    """Return the folder with ``JPEGImages``, the latest of several years; None: there is none."""
     years = [
         p
         for parent in (folder, folder / "VOCdevkit")

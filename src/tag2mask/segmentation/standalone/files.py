@@ -54,7 +54,7 @@ def is_another(stamp: str, earlier: str) -> bool:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Yield the photos of a folder and of those inside it; hidden ones are passed over."""
+    """Yield the photos of a folder and of those inside it; hidden ones are skipped."""
     with os.scandir(folder) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:

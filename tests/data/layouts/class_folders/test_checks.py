@@ -69,7 +69,7 @@ def test_classes_whose_names_mention_masks_cause_a_warning(tmp_path, folders):
     found = _read(tmp_path)
     assert found.class_names == tuple(folders.split())
     [problem] = found.problems
-    assert problem.warning and "against their names" in problem.message
+    assert problem.warning and "despite their names" in problem.message
     assert "list the classes in classes.txt" in problem.message
 
 
@@ -77,7 +77,7 @@ def test_classes_whose_names_mention_masks_cause_a_warning(tmp_path, folders):
 def test_splits_that_count_as_classes_cause_a_warning(tmp_path, splits):
     _photos(tmp_path, f"cat dog {splits}")
     [problem] = _read(tmp_path).problems
-    assert problem.warning and f"against their names: {', '.join(splits.split())};" in (
+    assert problem.warning and f"despite their names: {', '.join(splits.split())};" in (
         problem.message
     )
     (tmp_path / "classes.txt").write_text("\n".join(f"cat dog {splits}".split()))

@@ -220,8 +220,8 @@ def test_classes_may_have_the_name_of_a_split_and_contain_folders(tmp_path, fold
     ("folders", "message"),
     [
         ("dog/a dog/b cat", "dog/ (a, b); if the folders inside are the classes, move them up"),
-        ("dog Labels", "against their names: Labels; move them elsewhere if they are none"),
-        ("train/dog train/masks", "against their names: train/masks"),
+        ("dog Labels", "despite their names: Labels; move them elsewhere if they are not"),
+        ("train/dog train/masks", "despite their names: train/masks"),
     ],
 )
 def test_doubtful_class_folders_are_reported(tmp_path, folders, message):

@@ -174,7 +174,7 @@ def test_a_size_that_is_not_the_photos_is_named_before_anything_is_drawn(tmp_pat
     values["images"][0] |= {"height": size[0], "width": size[1]}
     path.write_text(json.dumps(values))
     found = read_coco(tmp_path, SourceOptions())
-    message = f"'a' has another size: {size[1]}x{size[0]} in the JSON, 10x8 px in its file"
+    message = f"'a' has a different size: {size[1]}x{size[0]} in the JSON, 10x8 px in its file"
     with pytest.raises(DataError, match=f"{message}.*Correct the annotations"):
         found.mask_drawer.draw("a", (8, 10))
     report = check_data(tmp_path)

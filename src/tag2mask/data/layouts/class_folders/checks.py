@@ -142,8 +142,8 @@ def doubtful_classes(folders: Sequence[ClassFolder], listed: Collection[str]) ->
     problems = []
     if other_names:
         problems.append(
-            f"folders that count as classes, against their names: {first_few(other_names)}; "
-            "move them elsewhere if they are none, else list the classes in classes.txt"
+            f"folders that count as classes, despite their names: {first_few(other_names)}; "
+            "move them elsewhere if they are not classes, else list the classes in classes.txt"
         )
     if inner_masks:
         problems.append(

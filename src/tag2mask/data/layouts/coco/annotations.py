@@ -56,7 +56,7 @@ class CocoOutlines:
 
     @property
     def stamp(self) -> str:
-        """What differs where the annotations were changed."""
+        """A value that changes when the annotations change."""
         return f"coco-{len(self.places)}-{self.checksum:08x}"
 
 

@@ -63,7 +63,7 @@ class CocoMaskDrawer:
                 "the outlines"
             )
             return (
-                f"photo {id!r} has another size: {width}x{height} in the JSON, "
+                f"photo {id!r} has a different size: {width}x{height} in the JSON, "
                 f"{size[1]}x{size[0]} px in its file{turned if size == (width, height) else ''}"
             )
         misfit = outlines.extent.misfit(size)

@@ -60,7 +60,7 @@ _NUMBERED = re.compile(r"([a-z]+)\d+")
 
 
 class Columns(NamedTuple):
-    """Where a table has what; None: it doesn't."""
+    """Which column of a table holds what; None: no column."""
 
     image: int | None
     id: int | None
@@ -142,7 +142,7 @@ def holds_several(name: str) -> bool:
 def _unnamed_tags(
     table: CellTable, used: Collection[int], photos: int, presence: PresenceColumns
 ) -> tuple[ClassColumns, list[int], bool]:
-    """Return the columns of classes or of tags that no name says to be such, and if it's a guess.
+    """Return columns of classes or tags that are not named as such, and whether it's a guess.
 
     Args:
         table: the table.
@@ -175,7 +175,7 @@ def _split_columns(table: CellTable, found: dict[str, list[int]]) -> SplitColumn
 
 
 def _candidates(table: CellTable, role: str) -> list[int]:
-    """Return the columns that may have a role: of the documented name, else of other names."""
+    """Return the columns that may have a role: of the documented name, or of other names."""
     exact = [i for i, name in enumerate(table.header) if name.lower() == role]
     if exact:
         return exact

@@ -24,7 +24,7 @@ def names_of_list(text: str) -> list[str]:
     """Return the names in a list of JSON, Python (numpy's too) or PostgreSQL.
 
     Raises:
-        ValueError: it holds something else than names.
+        ValueError: it holds something other than names.
     """
     try:
         return _names_of_json(json.loads(text))
@@ -43,7 +43,7 @@ def _names_of_json(value: Any) -> list[str]:
     """Return the names in a value of JSON.
 
     Raises:
-        ValueError: it holds something else than names.
+        ValueError: it holds something other than names.
     """
     if isinstance(value, dict) and value.keys() == {_CHOICES}:
         choices = value[_CHOICES]

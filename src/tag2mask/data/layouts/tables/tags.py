@@ -94,7 +94,7 @@ def tags_of_cell(cell: str, style: TagStyle) -> CellTags:
     """Split a cell of tags as it is in the file, quotes included.
 
     Raises:
-        ValueError: it holds a list of something else than names.
+        ValueError: it holds a list of something other than names.
     """
     text = _text(cell)
     if not text or text in style.known:
