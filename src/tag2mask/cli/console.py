@@ -115,9 +115,14 @@ def show_run(result: RunResult) -> None:
         show_handle(handle, width=width)
 
 
+def show_left_out(line: str) -> None:
+    """Print a skipped photo and the reason."""
+    print_message(f"left out: {line}", lines=False)
+
+
 def show_skipped(skipped: Sequence[str]) -> None:
     """Print the first skipped photos and how many more there are."""
     for line in skipped[:_SHOWN_SKIPPED]:
-        print_message(f"left out: {line}", lines=False)
+        show_left_out(line)
     if len(skipped) > _SHOWN_SKIPPED:
         print_message(f"left out: {len(skipped) - _SHOWN_SKIPPED} more, listed in manifest.json")

@@ -48,6 +48,13 @@ def catch_interrupts() -> None:
     threading.excepthook = _on_thread_error
 
 
+def stop_on_terminate() -> threading.Event:
+    """Return an event that SIGTERM sets from now on, instead of ending the process."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    return stop
+
+
 def was_interrupted() -> bool:
     """Return whether SIGINT has arrived."""
     return _noticed.is_set()

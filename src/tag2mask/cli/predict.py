@@ -46,12 +46,31 @@ def predict(
         ),
     ] = None,
     overrides: Overrides = None,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch", metavar="", help="Label photos as they arrive in the folders, until SIGTERM."
+        ),
+    ] = False,
+    every: Annotated[
+        float,
+        typer.Option("--every", min=0.05, help="Seconds between two looks at the watched folders."),
+    ] = 2.0,
+    decisions: Annotated[
+        bool,
+        typer.Option(
+            "--decisions",
+            metavar="",
+            help="Also write which classes each photo shows, by the rule of `export --miss-rate`.",
+        ),
+    ] = False,
     redo: Redo = False,
     yes: Yes = False,
 ) -> None:
     """Predict masks of photos with a trained network; needs no tags."""
     from tag2mask.artifacts.files import digest
-    from tag2mask.cli.console import show_understood
+    from tag2mask.cli.console import show_left_out, show_understood
+    from tag2mask.cli.interrupts import stop_on_terminate
     from tag2mask.data.photo_files import list_photos
     from tag2mask.data.understood import understood_photos
     from tag2mask.runtime.ranks import OneProcess
@@ -62,13 +81,15 @@ def predict(
         segmenter_file,
     )
     from tag2mask.steps import predict as step
+    from tag2mask.steps.watch import watch as watch_folders
 
     settings = load_chosen_recipe(recipe or run_recipe_or_default(model), overrides)
     skipped: list[str] = []
     file = segmenter_file(model)
-    found = list_photos(photos, leave_out=out, skipped=skipped)
+    found = [] if watch else list_photos(photos, leave_out=out, skipped=skipped)
     ranks: Ranks = OneProcess()
     segmenter: Segmenter
+    rule = None
     if is_onnx(file):
         segmenter = exported = open_onnx(
             file,
@@ -76,6 +97,7 @@ def predict(
             precision=settings.predict.precision,
             threads=settings.runtime.threads,
         )
+        rule = exported.spec.decisions
         if recipe is None:
             recorded = exported.spec.predict.settings()
             own = [f"predict.{key}={json.dumps(value)}" for key, value in recorded.items()]
@@ -85,12 +107,36 @@ def predict(
         segmenter = open_segmenter(
             file, device=str(runtime.device), precision=settings.predict.precision
         )
+    table = step.decision_table(out, segmenter.classes, rule, file) if decisions else None
     delete_for_redo(Predictions, out, redo, yes, ranks)
+    if watch:
+        finish_step(
+            watch_folders(
+                photos,
+                segmenter,
+                settings.predict,
+                out,
+                model=digest(file),
+                stop=stop_on_terminate(),
+                seconds=every,
+                decisions=table,
+                on_skipped=show_left_out,
+            )
+        )
+        return
     if is_first_process():
         names = segmenter.classes.names
         show_understood(understood_photos(found, skipped, file, names, out / "masks"))
     finish_step(
-        step.predict(found, segmenter, settings.predict, out, model=digest(file), ranks=ranks)
+        step.predict(
+            found,
+            segmenter,
+            settings.predict,
+            out,
+            model=digest(file),
+            ranks=ranks,
+            decisions=table,
+        )
     )
 
 
@@ -108,6 +154,15 @@ def export(
         typer.Option("--recipe", help="Shipped recipe or YAML file; default: that of the run."),
     ] = None,
     overrides: Overrides = None,
+    miss_rate: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--miss-rate",
+            metavar="[CLASS=]RATE",
+            help="Also choose a rule on the validation photos that decides which classes a photo "
+            "shows and misses at most this share; CLASS=none: no decision; repeatable.",
+        ),
+    ] = None,
     redo: Redo = False,
     yes: Yes = False,
 ) -> None:
@@ -122,10 +177,12 @@ def export(
     from tag2mask.segmentation.export import require_onnx
     from tag2mask.segmentation.loading import trained_file
     from tag2mask.steps import export as step
+    from tag2mask.steps.decision_rule import parse_miss_rates
 
     settings = load_chosen_recipe(recipe or run_recipe_or_default(model), overrides)
+    rates = parse_miss_rates(miss_rate or ())
     trained_file(model)  # check it before an earlier export is deleted
     if ONNX_FORMAT in wanted:
         require_onnx()
     delete_for_redo(Export, out, redo, yes)
-    finish_step(step.export(model, wanted, out, settings.predict))
+    finish_step(step.export(model, wanted, out, settings.predict, rates))

@@ -135,6 +135,16 @@ def onnx_bytes(program: torch.export.ExportedProgram, metadata: Mapping[str, str
     return content
 
 
+def with_metadata(content: bytes, metadata: Mapping[str, str]) -> bytes:
+    """Return an ONNX file with other metadata."""
+    import onnx
+
+    model = onnx.load_from_string(content)
+    onnx.helper.set_model_props(model, dict(metadata))
+    changed: bytes = model.SerializeToString()
+    return changed
+
+
 def largest_difference(
     net: SegmentationNet, exported: Callable[[Float32], Float32], shapes: Sequence[Shape]
 ) -> float:

@@ -11,18 +11,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import torch
 
 from tag2mask.artifacts.files import atomic_write, digest, write_json, write_text
-from tag2mask.artifacts.handles import MODEL_FILE, Evaluation, Export, PreparedData, SegmenterModel
+from tag2mask.artifacts.handles import (
+    MODEL_FILE,
+    UNDERSTOOD,
+    Evaluation,
+    Export,
+    Handle,
+    PreparedData,
+    SegmenterModel,
+)
 from tag2mask.artifacts.manifest import Manifest, read_identity
 from tag2mask.artifacts.step_folder import step_folder
+from tag2mask.classes import ClassSet
 from tag2mask.data.index import data_root
+from tag2mask.errors import DataError, ExportError
 from tag2mask.nn.weights import check_finite_weights
 from tag2mask.recipe.sections import Predict
 from tag2mask.report.model_card import (
@@ -46,6 +57,7 @@ from tag2mask.segmentation.export import (
     shapes_to_check,
     smallest_side,
     torch_bytes,
+    with_metadata,
 )
 from tag2mask.segmentation.inference.export_spec import (
     FORMAT,
@@ -56,14 +68,18 @@ from tag2mask.segmentation.inference.export_spec import (
     RECORD_FILE,
     TORCH_FILE,
     TORCH_FORMAT,
+    DecisionRule,
     ExportedSpec,
     LabelingRecord,
 )
 from tag2mask.segmentation.inference.label_loops import Float32
+from tag2mask.segmentation.inference.labeling import PhotoLabeler
 from tag2mask.segmentation.inference.onnx_segmenter import OnnxSegmenter
 from tag2mask.segmentation.loading import trained_file
 from tag2mask.segmentation.networks import SegmentationNet, SegmenterSpec, load_segmenter
 from tag2mask.segmentation.standalone import joined_source
+from tag2mask.steps.decision_rule import MissRates, check_targets, decision_rule, rule_lines
+from tag2mask.steps.predict import segmentation_settings
 from tag2mask.version import __version__
 
 CARD, CARD_JSON = "MODEL_CARD.md", "model-card.json"
@@ -76,7 +92,11 @@ CRF_LEFT_OUT = (
 
 
 def export(
-    model: Path, formats: Sequence[str], out: Path, section: Predict | None = None
+    model: Path,
+    formats: Sequence[str],
+    out: Path,
+    section: Predict | None = None,
+    miss_rates: MissRates = MappingProxyType({}),
 ) -> Export:
     """Export a trained segmentation network.
 
@@ -85,8 +105,11 @@ def export(
         formats: some of `tag2mask.segmentation.inference.export_spec.FORMATS`.
         out: folder to write. A complete one is kept, unless the run was evaluated again since.
         section: how photos are labeled with the exported network; None: by the defaults.
+        miss_rates: targets of a decision rule, which is chosen on the run's validation photos and
+            stored in the ONNX file; see `decision_rule`. Empty: no rule.
 
     Raises:
+        DataError: the validation photos can't show these miss rates, or there are none.
         RunFolderError: the folder has no finished ``train-segmenter``; or ``out`` has the export of
             another network or other formats, or can't be written.
         WeightsError: not a segmentation network, truncated, not finite, or already exported.
@@ -98,19 +121,30 @@ def export(
     section = section or Predict()
     exported = exported_spec(net, spec, section)
     check_finite_weights(net, where=source.file, setting="train_segmenter.optimizer.lr")
+    targets: dict[str, Any] = {"miss_rates": dict(miss_rates)} if miss_rates else {}
+    data = _validation_data(source, formats, spec.class_set, miss_rates) if miss_rates else None
+    coverage: dict[str, Handle | str] = {} if data is None else {"data": data}
+    if source.evaluation is not None:
+        coverage["evaluation"] = source.evaluation.fingerprint
     with step_folder(
         Export,
         out,
         section={
             "formats": [f for f in FORMATS if f in formats],
             "predict": exported.predict.settings(),
+            **targets,
         },
         inputs={"model": source.trained or digest(source.file)},
-        coverage={} if source.evaluation is None else {"evaluation": source.evaluation.fingerprint},
+        coverage=coverage,
     ) as step:
         if step.complete:
             return step.handle
-        files = _write_files(net, exported, formats, step.path)
+
+        def decide(file: Path) -> DecisionRule | None:
+            return None if data is None else _decide(file, section, data, miss_rates)
+
+        files, exported = _write_files(net, exported, formats, step.path, decide)
+        rule = exported.decisions
         card = _card(source, exported, files, sum(p.numel() for p in net.parameters()))
         write_json(step.path / CARD_JSON, card.to_json())
         write_text(step.path / CARD, markdown(card))
@@ -119,6 +153,7 @@ def export(
             metrics={
                 "largest_difference": {file.name: file.largest_difference for file in files},
                 "warnings": [CRF_LEFT_OUT] if section.crf.enabled else [],
+                UNDERSTOOD: [] if rule is None else rule_lines(rule),
             },
         )
 
@@ -172,30 +207,70 @@ def _source(model: Path) -> _Source:
     return _Source(file, SegmenterModel(folder), run, evaluation_of(run, found))
 
 
+def _validation_data(
+    source: _Source, formats: Sequence[str], classes: ClassSet, miss_rates: MissRates
+) -> PreparedData:
+    """Return the data whose validation photos a decision rule is chosen on.
+
+    Raises:
+        DataError: no run, no validation photos, or targets of unknown classes.
+        ExportError: no ONNX file is asked for.
+    """
+    if ONNX_FORMAT not in formats:
+        raise ExportError("a decision rule is stored in an ONNX file", fix="Give --format onnx.")
+    data = None if source.run is None else source.run.handle(PreparedData)
+    if not isinstance(data, PreparedData):
+        raise DataError(
+            "a decision rule needs the run's prepare folder, with its validation photos",
+            where=source.file,
+            fix="Give the run instead of a file, or leave out --miss-rate.",
+        )
+    check_targets(data, classes, miss_rates)
+    return data
+
+
+def _decide(file: Path, section: Predict, data: PreparedData, rates: MissRates) -> DecisionRule:
+    segmenter = OnnxSegmenter.open(file)
+    settings = segmentation_settings(section, segmenter)
+    labeler = PhotoLabeler(segmenter, replace(settings, crf=None, confidence="uint8"))
+    return decision_rule(data, labeler, rates)
+
+
 def _write_files(
-    net: SegmentationNet, spec: ExportedSpec, formats: Sequence[str], out: Path
-) -> tuple[CardFile, ...]:
-    """Write the formats; no file appears before all of them have been compared with the network."""
+    net: SegmentationNet,
+    spec: ExportedSpec,
+    formats: Sequence[str],
+    out: Path,
+    decide: Callable[[Path], DecisionRule | None],
+) -> tuple[tuple[CardFile, ...], ExportedSpec]:
+    """Write the formats; no file appears before all of them have been compared with the network.
+
+    Returns:
+        The files, and the specification with the rule that ``decide`` chose for the ONNX file.
+    """
     if ONNX_FORMAT in formats:
         require_onnx()
     program = exported_program(net)
-    text = {KEY: spec.to_json()}
     found = []
     with ExitStack() as written:
         if ONNX_FORMAT in formats:
             file = written.enter_context(atomic_write(out / ONNX_FILE))
-            file.write_bytes(onnx_bytes(program, text))
+            content = onnx_bytes(program, {KEY: spec.to_json()})
+            file.write_bytes(content)
             difference = largest_difference(
                 net,
                 OnnxSegmenter.open(file, caller_threads=1).logits,
                 shapes_to_check(net, spec.long_side, net.size_multiple),
             )
+            spec = replace(spec, decisions=decide(file))
+            if spec.decisions is not None:
+                file.write_bytes(with_metadata(content, {KEY: spec.to_json()}))
             found.append(
                 _card_file(file, ONNX_FILE, f"ONNX, opset {OPSET}", difference, net.size_multiple)
             )
         if TORCH_FORMAT in formats:
             file = written.enter_context(atomic_write(out / TORCH_FILE))
-            file.write_bytes(torch_bytes(program, text))
+            file.write_bytes(torch_bytes(program, {KEY: spec.to_json()}))
             difference = largest_difference(
                 net, _torch_logits(file), shapes_to_check(net, spec.long_side, smallest_side(net))
             )
@@ -205,7 +280,7 @@ def _write_files(
     write_json(out / RECORD_FILE, asdict(spec))
     if ONNX_FORMAT in formats:
         write_text(out / PROGRAM_FILE, joined_source())
-    return tuple(found)
+    return tuple(found), spec
 
 
 def _torch_logits(file: Path) -> Callable[[Float32], Float32]:

@@ -10,24 +10,29 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence, Set
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tag2mask.artifacts.handles import Predictions, PreparedData, SegmenterModel
 from tag2mask.artifacts.journal import recorded_items
-from tag2mask.artifacts.step_folder import step_folder
+from tag2mask.artifacts.step_folder import Step, step_folder
+from tag2mask.classes import ClassSet
 from tag2mask.crf.dense_crf import CrfSettings
 from tag2mask.data.index import read_classes, read_index
 from tag2mask.data.inventory import SPLITS
 from tag2mask.data.layouts.ids import path_conflicts
 from tag2mask.data.photo_files import PhotoFile
-from tag2mask.errors import DataError, RunFolderError, first_few
+from tag2mask.errors import DataError, RunFolderError, WeightsError, first_few
 from tag2mask.recipe.sections import Predict
 from tag2mask.runtime.ranks import OneProcess, Ranks
+from tag2mask.segmentation.inference.export_spec import DecisionRule
 from tag2mask.segmentation.inference.labeling import LabelingSettings, PhotoLabeler
 from tag2mask.segmentation.inference.segmenter import Segmenter
 from tag2mask.segmentation.loading import open_segmenter
+from tag2mask.segmentation.standalone.decisions import Decisions
+from tag2mask.segmentation.standalone.files import ANOTHER
 from tag2mask.steps.per_photo import has_all_files, prepared_ids
 from tag2mask.steps.predict_photos import PhotoPredictor, photo_files
 
@@ -85,7 +90,7 @@ def predict_prepared(
             for sample in read_index(data.path, split)
         }
         photos = [PhotoFile(s.id, s.image, s.stamp, s.size) for s in samples.values()]
-        predictor = PhotoPredictor(_labeler(segmenter, section), section, step)
+        predictor = photo_predictor(segmenter, section, step, None)
         removed = predictor.outputs.remove_missing({photo.id for photo in photos})
         return predictor.finish(
             photos,
@@ -104,8 +109,11 @@ def predict(
     *,
     model: str,
     ranks: Ranks | None = None,
+    decisions: Decisions | None = None,
 ) -> Predictions:
     """Predict the masks of any photos; unreadable ones are skipped and listed.
+
+    So are photos whose id is that of another photo with a mask in ``out``.
 
     Args:
         photos: photos from `list_photos`.
@@ -115,22 +123,23 @@ def predict(
             other photos.
         model: sha256 of the network's file, which identifies it.
         ranks: processes that share the photos; None: only this one.
+        decisions: gets a line for each mask.
 
     Raises:
         DataError: the network's probabilities aren't finite.
         DeviceError: out of memory.
         RunFolderError: ``out`` was made with another model or other settings, holds masks of other
-            photos of the same ids, or can't be written.
+            photos of all these ids, or can't be written.
     """
     ranks = ranks or OneProcess()
     ids = {photo.id for photo in photos}
-    _check_same_photos(out, photos, ids)
+    photos = _without_repeated(out, photos, ids)
     named = [photo.id for photo in photos if not photo.problem]
     with step_folder(
         Predictions,
         out,
         section=section,
-        inputs={"model": model},
+        inputs=inputs_of(model, decisions),
         coverage={"photos": _fingerprint(photos)},
         rank=ranks.rank,
         has_all=has_all_files(partial(photo_files, out, section), lambda: named),
@@ -138,12 +147,51 @@ def predict(
         if step.complete:
             return step.handle
         earlier = sum(item not in ids for item in step.journal.ids())
-        predictor = PhotoPredictor(_labeler(segmenter, section), section, step)
+        predictor = photo_predictor(segmenter, section, step, decisions)
         return predictor.finish(photos, ranks, {"earlier": earlier}, skip_bad=True)
 
 
-def _check_same_photos(out: Path, photos: Sequence[PhotoFile], ids: Set[str]) -> None:
-    """Check that no older mask is of another photo of the same id, or of a conflicting path."""
+def decision_table(
+    out: Path, classes: ClassSet, rule: DecisionRule | None, model: Path
+) -> Decisions:
+    """Return the table of decisions of a folder.
+
+    Raises:
+        WeightsError: the network has no decision rule.
+    """
+    if rule is None:
+        raise WeightsError(
+            "this network has no decision rule",
+            where=model,
+            fix="Choose one with `tag2mask export RUN --miss-rate RATE`, and give that folder.",
+        )
+    return Decisions(out, classes.names, asdict(rule))
+
+
+def inputs_of(model: str, decisions: Decisions | None) -> dict[str, str]:
+    """Return the inputs of a folder: masks of earlier calls without decisions would have none."""
+    return {"model": model} | ({} if decisions is None else {"decisions": "decisions.csv"})
+
+
+def photo_predictor(
+    segmenter: Segmenter,
+    section: Predict,
+    step: Step[Predictions],
+    decisions: Decisions | None,
+) -> PhotoPredictor:
+    """Return what labels photos and writes their files."""
+    settings = segmentation_settings(section, segmenter)
+    if decisions is not None:
+        settings = replace(settings, confidence="uint8")
+    return PhotoPredictor(PhotoLabeler(segmenter, settings), section, step, decisions)
+
+
+def _without_repeated(out: Path, photos: Sequence[PhotoFile], ids: Set[str]) -> Sequence[PhotoFile]:
+    """Return the photos, with a problem for those whose id or path is another's with a mask.
+
+    Raises:
+        RunFolderError: it is so for all of them, as where their folder was moved.
+    """
     stamps = recorded_items(out)
     others = {
         photo.id for photo in photos if photo.id in stamps and photo.is_another(stamps[photo.id])
@@ -155,17 +203,17 @@ def _check_same_photos(out: Path, photos: Sequence[PhotoFile], ids: Set[str]) ->
             for outer, inner in path_conflicts(earlier | ids)
             if outer in earlier or inner in earlier
         }
-    if others:
+    if photos and others == ids:
         raise RunFolderError(
             "masks of other photos have the names of these (or their folder was "
             f"moved): {first_few(sorted(others))}",
             where=out,
             fix="Give another --out, or --redo to delete the older masks.",
         )
-
-
-def _labeler(segmenter: Segmenter, section: Predict) -> PhotoLabeler:
-    return PhotoLabeler(segmenter, segmentation_settings(section, segmenter))
+    return [
+        replace(photo, problem=ANOTHER) if photo.id in others and not photo.problem else photo
+        for photo in photos
+    ]
 
 
 def segmentation_settings(section: Predict, segmenter: Segmenter) -> LabelingSettings:

@@ -27,8 +27,10 @@ from tag2mask.runtime.ranks import Ranks
 from tag2mask.runtime.threads import grouped, ordered_map
 from tag2mask.segmentation.inference.label_canvas import PhotoLabels
 from tag2mask.segmentation.inference.labeling import PhotoLabeler, PhotoViews
+from tag2mask.segmentation.standalone.decisions import Decisions
+from tag2mask.segmentation.standalone.files import time_of
 from tag2mask.steps.empty_results import empty_files, mask_shows_tags
-from tag2mask.steps.per_photo import PhotoOutputs, is_large
+from tag2mask.steps.per_photo import PhotoOutputs, Written, is_large
 
 OVERLAY_SIDE = 1600
 """Largest long side of an overlay, px."""
@@ -79,10 +81,18 @@ class PhotoPredictor:
         labeler: labels photos.
         section: settings.
         step: folder of the step.
+        decisions: gets a line for each mask; the labeler must return confidences of 8 bits then.
     """
 
-    def __init__(self, labeler: PhotoLabeler, section: Predict, step: Step[Predictions]) -> None:
+    def __init__(
+        self,
+        labeler: PhotoLabeler,
+        section: Predict,
+        step: Step[Predictions],
+        decisions: Decisions | None = None,
+    ) -> None:
         self.labeler = labeler
+        self.decisions = decisions
         self.segmenter = labeler.segmenter
         self.section = section
         self.step = step
@@ -114,13 +124,32 @@ class PhotoPredictor:
         # No file can have these names, so there are none to remove.
         unnamable = [f"{photo.id}: {photo.problem}" for photo in photos if photo.problem]
         named = [photo for photo in photos if not photo.problem]
-        computed, unreadable = self.outputs.write(named, self._write_all, ranks, skip_bad=skip_bad)
-        skipped = sorted([*unnamable, *unreadable])
+        computed, unreadable = self.write(named, ranks, skip_bad=skip_bad)
+        return self.complete(
+            len(photos), computed, sorted([*unnamable, *unreadable]), ranks, counts, tagged
+        )
+
+    def write(self, photos: Sequence[PhotoFile], ranks: Ranks, *, skip_bad: bool) -> Written:
+        """Write the files of photos that are missing, on all ranks."""
+        return self.outputs.write(photos, self._write_all, ranks, skip_bad=skip_bad)
+
+    def complete(
+        self,
+        photos: int,
+        computed: int,
+        skipped: Sequence[str],
+        ranks: Ranks,
+        counts: Mapping[str, int],
+        tagged: Sequence[Sample] = (),
+    ) -> Predictions:
+        """Write the manifest; ``photos`` counts the skipped ones too."""
+        if self.decisions is not None:
+            self.decisions.write_groups()
         shows_tags = partial(mask_shows_tags, num_classes=len(self.segmenter.classes))
         empty = empty_files(tagged, self.outputs.files, shows_tags, ranks)
         handle = self.step.finish(
             counts={
-                "photos": len(photos) - len(skipped),
+                "photos": photos - len(skipped),
                 "computed": computed,
                 **{name: count for name, count in counts.items() if count},
                 **empty.counts,
@@ -206,8 +235,11 @@ class PhotoPredictor:
             overlay = mask_overlay(shown, labeled.labels, colors)
             with atomic_write(path("overlays", photo.id), durable=False) as temporary:
                 overlay.save(temporary, quality=90)
-        if labeled.confidence is not None:
+        if labeled.confidence is not None and self.section.confidence:
             write_confidence(path("confidence", photo.id), labeled.confidence)
+        if labeled.confidence is not None and self.decisions is not None:
+            time = time_of(path("masks", photo.id))
+            self.decisions.add(photo.id, time, labeled.labels, labeled.confidence)
         if labeled.probabilities is not None:
             with (
                 atomic_write(path("probabilities", photo.id), durable=False) as temporary,

@@ -2,51 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from watching import alone, run, write_export
 
 from local_segmenter import colorful
-from onnx_file import SPEC, write_network
 from small_runs import invoke
-from tag2mask.segmentation.inference.export_spec import KEY
-from tag2mask.segmentation.standalone import joined_source
-
-BLOCKED = """
-import runpy, sys
-class Block:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] not in {"numpy", "PIL", "onnxruntime", *sys.stdlib_module_names}:
-            raise ImportError(f"{name} is blocked")
-sys.meta_path.insert(0, Block())
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
-
-def write_export(folder: Path, **settings: Any) -> Path:
-    """Write an exported folder as `export` does; the network's classes are the colors."""
-    folder.mkdir()
-    spec = replace(SPEC, predict=replace(SPEC.predict, **settings))
-    write_network(folder / "model.onnx", metadata={KEY: spec.to_json()})
-    (folder / "predict.py").write_text(joined_source())
-    return folder
-
-
-def run_program(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-I", "-c", BLOCKED, folder / "predict.py", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
 
 
 def write_photos(folder: Path) -> None:
@@ -108,9 +73,9 @@ def test_no_byte_of_a_mask_differs(photos: Path, tmp_path: Path, settings: dict[
     exported = write_export(tmp_path / "exported", **settings)
     with_tag2mask = invoke("predict", photos, "--model", exported, "--out", tmp_path / "a")
     assert with_tag2mask.exit_code == 3, with_tag2mask.stderr
-    alone = run_program(exported, photos, "--out", tmp_path / "b")
-    assert alone.returncode == 3, alone.stderr
-    assert "left out: 'broken': " in alone.stderr
+    done = run(alone(exported, photos, "--out", tmp_path / "b"))
+    assert done.returncode == 3, done.stderr
+    assert "left out: 'broken': " in done.stderr
     expected = masks(tmp_path / "a")
     assert len(expected) == 24 and masks(tmp_path / "b") == expected
     seen = {

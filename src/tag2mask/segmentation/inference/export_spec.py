@@ -7,6 +7,7 @@ on, keys are only added: what reads this record must ignore keys that it doesn't
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -60,6 +61,48 @@ class LabelingRecord:
 
 
 @dataclass(frozen=True)
+class ClassRule:
+    """When a photo is decided to show a class; counts are cross-fitted, of photos or groups.
+
+    Attributes:
+        area: least share of the photo's pixels.
+        confidence: least mean confidence of these pixels.
+        miss_rate: target of the choice.
+        with_class: how many show the class.
+        missed: how many of these are missed.
+        without_class: how many don't show it.
+        false_alarms: in how many of these it is found.
+    """
+
+    area: float
+    confidence: float
+    miss_rate: float
+    with_class: int
+    missed: int
+    without_class: int
+    false_alarms: int
+
+
+@dataclass(frozen=True)
+class DecisionRule:
+    """Which classes a photo shows.
+
+    Attributes:
+        classes: the rule by class.
+        units: what was counted.
+        temperature: divides the logit of a confidence; 1: not calibrated.
+        temperature_from: what it was fitted to; None: not calibrated.
+        group: regular expression whose first group is the group in a photo's id; None: unknown.
+    """
+
+    classes: dict[str, ClassRule]
+    units: Literal["photos", "groups"]
+    temperature: _Positive
+    temperature_from: Literal["masks", "tags"] | None
+    group: str | None
+
+
+@dataclass(frozen=True)
 class ExportedSpec:
     """All that is needed to use an exported network.
 
@@ -77,6 +120,7 @@ class ExportedSpec:
         output_stride: image pixels per cell of the encoder's last map.
         precision: data type that the exported network computes in.
         predict: how photos are labeled.
+        decisions: which classes a photo shows; None: not chosen.
     """
 
     format: int
@@ -92,6 +136,7 @@ class ExportedSpec:
     output_stride: _Side
     precision: Literal["float32"]
     predict: LabelingRecord
+    decisions: DecisionRule | None = None
 
     def to_json(self) -> str:
         """Return the specification as JSON."""
@@ -101,6 +146,11 @@ class ExportedSpec:
         """Raise ValueError if the values are impossible."""
         if len(self.colors) != len(self.classes) + 1:
             raise ValueError(self)
+        if self.decisions is not None:
+            if not set(self.decisions.classes) <= set(self.classes):
+                raise ValueError(self)
+            if self.decisions.group is not None:
+                re.compile(self.decisions.group)
 
     @classmethod
     def from_json(cls, text: str, *, where: Path) -> Self:
@@ -122,7 +172,7 @@ class ExportedSpec:
                 spec = TypeAdapter(cls).validate_python(values)
                 spec._check()
                 return spec
-        except (ValueError, TypeError, KeyError, ValidationError):
+        except (ValueError, TypeError, KeyError, ValidationError, re.error):
             raise WeightsError(
                 "the specification of the exported network can't be read",
                 where=where,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import os
 import re
 import threading
 from collections.abc import Mapping, Sequence
@@ -14,11 +16,11 @@ import numpy as np
 from tag2mask.segmentation.standalone.photos import Array
 
 
-def evidence(labels: Array, confidence: Array, classes: int, temperature: float) -> Array:
-    """Return each class's share of a photo, and the mean confidence of its pixels: (classes, 2)."""
+def class_sums(labels: Array, confidence: Array, classes: int) -> tuple[Array, Array]:
+    """Return the pixels of each class, and the sum of their confidences as bytes: (classes,)."""
     counts = np.bincount(labels.ravel(), minlength=classes + 1)[1 : classes + 1]
     sums = np.bincount(labels.ravel(), confidence.ravel(), classes + 1)[1 : classes + 1]
-    return np.stack([counts / labels.size, calibrated(sums, counts, temperature)], axis=1)
+    return counts, sums
 
 
 def calibrated(sums: Array, counts: Array, temperature: float) -> Array:
@@ -41,8 +43,10 @@ class Decisions:
 
     def add(self, photo: str, time: str, labels: Array, confidence: Array) -> None:
         """Append the line of a photo whose mask was written at a time."""
-        found = evidence(labels, confidence, len(self._names), self.rule["temperature"])
-        rows = dict(zip(self._names, found.tolist(), strict=True))
+        counts, sums = class_sums(labels, confidence, len(self._names))
+        sure = calibrated(sums, counts, self.rule["temperature"])
+        pairs = zip((counts / labels.size).tolist(), sure.tolist(), strict=True)
+        rows = dict(zip(self._names, pairs, strict=True))
         known = self.rule["classes"]
         shown = [
             name
@@ -52,14 +56,14 @@ class Decisions:
         numbers = [format(value, ".6g") for name in known for value in rows[name]]
         heads = [f"{kind} {name}" for name in known for kind in ("area", "confidence")]
         line = [photo, self.group_of(photo), time, ";".join(shown) or "none", *numbers]
-        with self._lock, self.file.open("a+", encoding="utf-8", newline="") as file:
+        with self._lock, self.file.open("ab+") as file:
             if file.tell() == 0:
-                csv.writer(file).writerow(["photo", "group", "time", "decision", *heads])
+                file.write(csv_line(["photo", "group", "time", "decision", *heads]))
             else:
-                file.seek(file.tell() - 1)
-                if file.read(1) != "\n":  # cut off by a crash
-                    file.write("\r\n")
-            csv.writer(file).writerow(line)
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":  # cut off by a crash
+                    file.write(b"\r\n")
+            file.write(csv_line(line))
 
     def group_of(self, photo: str) -> str:
         """Return the group of a photo; empty where the data had no groups."""
@@ -70,16 +74,20 @@ class Decisions:
         """Write what the photos of each group show together, by their last lines."""
         if self._group is None or not self.file.is_file():
             return
-        with self.file.open(encoding="utf-8", newline="") as file:
+        with self.file.open(encoding="utf-8", errors="replace", newline="") as file:
             last = {row["photo"]: row for row in csv.DictReader(file) if row["decision"]}
         groups: dict[str, list[str]] = {}
         for row in last.values():
             groups.setdefault(row["group"] or row["photo"], []).append(row["decision"])
-        with self.file.with_name("group_decisions.csv").open(
-            "w", encoding="utf-8", newline=""
-        ) as file:
-            table = csv.writer(file)
-            table.writerow(["group", "photos", "decision"])
-            for group, shown in sorted(groups.items()):
-                names = {name for each in shown for name in each.split(";")} - {"none"}
-                table.writerow([group, len(shown), ";".join(sorted(names)) or "none"])
+        lines = [csv_line(["group", "photos", "decision"])]
+        for group, shown in sorted(groups.items()):
+            names = {name for each in shown for name in each.split(";")} - {"none"}
+            lines.append(csv_line([group, len(shown), ";".join(sorted(names)) or "none"]))
+        self.file.with_name("group_decisions.csv").write_bytes(b"".join(lines))
+
+
+def csv_line(cells: Sequence[object]) -> bytes:
+    """Return a line of a table as UTF-8."""
+    line = io.StringIO(newline="")
+    csv.writer(line).writerow(cells)
+    return line.getvalue().encode()

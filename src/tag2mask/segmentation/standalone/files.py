@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
+from threading import Event
 from typing import NamedTuple
 
 import numpy as np
@@ -73,10 +74,35 @@ def without_suffix(name: str) -> str:
     return stem if dot and f".{suffix.lower()}" in SUFFIXES else name
 
 
-def list_photos(given: Sequence[str], out: Path) -> list[Photo]:
+def arrivals(
+    folders: Sequence[str], out: Path, seconds: float, stop: Event
+) -> Iterator[list[Photo]]:
+    """Yield again and again the photos of folders that did not change since the last look.
+
+    An id has no suffix then, whatever else arrives. It looks at names, sizes and times, not at
+    events of the system, which shared folders don't send.
+
+    Raises:
+        FileNotFoundError: a folder is gone.
+    """
+    before: set[Photo] = set()
+    while not stop.is_set():
+        try:
+            photos = list_photos(folders, out, suffixes=False)
+        finally:  # a better message than that of the listing
+            for folder in folders:
+                if not Path(folder).is_dir():
+                    raise FileNotFoundError(f"the watched folder is gone: {folder}") from None
+        yield [photo for photo in photos if photo in before]
+        before = set(photos)
+        stop.wait(seconds)
+
+
+def list_photos(given: Sequence[str], out: Path, *, suffixes: bool = True) -> list[Photo]:
     """List the photos of files, folders and patterns, but none in ``out``, sorted by id.
 
-    An id is the path without suffix, relative to the folder that contains all that is given.
+    An id is the path without suffix, relative to the folder that contains all that is given; with
+    ``suffixes``, photos that differ only in theirs keep it.
     """
     files: dict[Path, None] = {}
     bases = []
@@ -97,7 +123,7 @@ def list_photos(given: Sequence[str], out: Path) -> list[Photo]:
     names = {f: f.relative_to(root).as_posix() for f in files if not f.is_relative_to(out)}
     count = Counter(map(without_suffix, names.values()))
     return sorted(
-        Photo(name if count[plain_name] > 1 else plain_name, file, stamp_of(file))
+        Photo(name if suffixes and count[plain_name] > 1 else plain_name, file, stamp_of(file))
         for file, name in names.items()
         for plain_name in [without_suffix(name)]
     )

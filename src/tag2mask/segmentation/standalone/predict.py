@@ -25,6 +25,7 @@ from tag2mask.segmentation.standalone.files import (
     ANOTHER,
     Journal,
     Photo,
+    arrivals,
     is_another,
     keep_earlier,
     list_photos,
@@ -47,12 +48,17 @@ class Writer:
     """Labels photos and writes their masks, several at a time."""
 
     def __init__(self, network: Network, out: Path, threads: int, decisions: Decisions | None):
-        self.left_out: dict[Photo, str] = {}
+        self.left_out: dict[Path, Photo] = {}
         self.computed = 0
         self._network, self._out, self._threads = network, out, threads
         self._decisions = decisions
         self._journal = Journal(out / "items.jsonl")
         self._pool = ThreadPoolExecutor(threads)
+
+    @property
+    def written(self) -> int:
+        """Number of photos with a mask, those of earlier calls included."""
+        return len(self._journal.stamps)
 
     def write(self, photos: Sequence[Photo], stop: threading.Event, *, keep: bool) -> None:
         """Write the masks of photos that have none yet, until ``stop`` is set.
@@ -60,7 +66,7 @@ class Writer:
         With ``keep``, the earlier mask of a photo with other content is renamed, not replaced.
         """
         self._keep = keep
-        stamps = self._journal.stamps
+        stamps = dict(self._journal.stamps)
         due = []
         for photo in photos:
             if not photo.id.isprintable() or "\\" in photo.id:
@@ -69,6 +75,7 @@ class Writer:
                 self._leave_out(photo, ANOTHER)
             elif photo.stamp != stamps.get(photo.id) or not self._mask(photo).is_file():
                 due.append(photo)
+                stamps[photo.id] = photo.stamp
         large = []
         for first in range(0, len(due), 2 * self._threads):
             block = [] if stop.is_set() else due[first : first + 2 * self._threads]
@@ -87,15 +94,15 @@ class Writer:
         return self._out / "masks" / f"{photo.id}.png"
 
     def _leave_out(self, photo: Photo, reason: str) -> None:
-        if photo not in self.left_out:
-            print(f"left out: {photo.id!r}: {reason}", file=sys.stderr, flush=True)
-        self.left_out[photo] = reason
+        print(f"left out: {photo.id!r}: {reason}", file=sys.stderr, flush=True)
+        self.left_out[photo.path] = photo
 
     def _finish(self, photo: Photo, problem: str) -> None:
         if problem:
             self._leave_out(photo, problem)
         else:
             self._journal.record(photo)
+            self.left_out.pop(photo.path, None)
             self.computed += 1
 
     def _small(self, photo: Photo) -> str:
@@ -138,16 +145,8 @@ def watch(writer: Writer, folders: Sequence[str], out: Path, seconds: float) -> 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     print(f"watching {', '.join(folders)}; Ctrl-C or SIGTERM ends it", flush=True)
-    before: set[Photo] = set()
-    while not stop.is_set():
-        for folder in folders:
-            if not Path(folder).is_dir():
-                raise FileNotFoundError(f"the watched folder is gone: {folder}")
-        photos = set(list_photos(folders, out))
-        settled = photos & before - writer.left_out.keys()
-        writer.write(sorted(settled), stop, keep=True)
-        before = photos
-        stop.wait(seconds)
+    for photos in arrivals(folders, out, seconds, stop):
+        writer.write([p for p in photos if writer.left_out.get(p.path) != p], stop, keep=True)
 
 
 def check_folder(out: Path, model: Path, decisions: bool) -> None:
@@ -181,7 +180,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     rule = network.record.get("decisions")
     if given.decisions and rule is None:
         raise ValueError("model.onnx has no decision rule; export it with --miss-rate")
-    photos = list_photos(given.photos, out)
+    photos = [] if given.watch else list_photos(given.photos, out)
     check_folder(out, model, given.decisions)
     decisions = Decisions(out, network.record["classes"], rule) if given.decisions else None
     writer = Writer(network, out, min(max(1, given.threads), 8), decisions)
@@ -189,8 +188,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         watch(writer, given.photos, out, given.every)
     else:
         writer.write(photos, threading.Event(), keep=False)
-    print(f"predict: {out} ({len(photos)} photos, {writer.computed} computed)")
-    return 3 if writer.left_out and not given.watch else 0
+    print(f"predict: {out} ({writer.written} photos, {writer.computed} computed)")
+    return 3 if writer.left_out else 0
 
 
 if __name__ == "__main__":
