@@ -47,8 +47,8 @@ class Sample:
 
 
 def group_of(sample: Sample) -> str:
-    """Return the group of a photo, within which photos are not independent; here its own id."""
-    return sample.id
+    """Return the group of a photo, within which photos are not independent, else its own id."""
+    return sample.group or sample.id
 
 
 class MaskRow(NamedTuple):

@@ -175,6 +175,7 @@ def _class_rules(
     where: Path,
 ) -> dict[str, ClassMinima]:
     units = [group_of(photo.sample) for photo in found]
+    kind = "groups" if any(photo.sample.group for photo in found) else "photos"
     areas = np.array([photo.counts / photo.pixels for photo in found])
     sure = np.array([calibrated(photo.sums, photo.counts, temperature) for photo in found])
     rules, problems = {}, []
@@ -186,7 +187,7 @@ def _class_rules(
         try:
             rules[name] = choose_minima(column, targets[name])
         except UnreachableError as error:
-            problems.append(f"{name}: {_unreachable(error, targets[name])}")
+            problems.append(f"{name}: {_unreachable(error, targets[name], kind)}")
     if problems:
         raise ProblemsError(
             "the validation photos can't show these miss rates",
@@ -198,13 +199,13 @@ def _class_rules(
     return rules
 
 
-def _unreachable(error: UnreachableError, target: float) -> str:
+def _unreachable(error: UnreachableError, target: float, kind: str) -> str:
     if error.lowest is None:
-        return "no validation photo or group shows it"
+        return "no validation photo shows it"
     lowest = np.ceil(error.lowest * 1000) / 1000
     return (
-        f"{target:g} is less than {lowest:g}, the lowest that {error.units} photos or groups with "
-        f"it, {error.missed} of them missed by any rule, can show"
+        f"{target:g} is less than {lowest:g}, the lowest that {error.units} {kind} with it can "
+        f"show, of which any rule misses {error.missed}"
     )
 
 

@@ -95,7 +95,7 @@ def watching(line: list[str]) -> Iterator[subprocess.Popen[str]]:
 
 
 def wait_for(process: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not reached():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, "not reached"
