@@ -1,3 +1,4 @@
+import hashlib
 import json
 from dataclasses import replace
 
@@ -10,7 +11,9 @@ from tag2mask.artifacts.handles import Predictions
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.errors import DataError, RunFolderError
 from tag2mask.evaluation.evidence import map_evidence
+from tag2mask.maps.background import labels_from_scores
 from tag2mask.maps.cam_map import read_map, write_map
+from tag2mask.maps.mapped_photos import mapped_photos
 from tag2mask.metrics.bootstrap import ResampledTallies, percentile_interval
 from tag2mask.metrics.boundary_iou import BoundaryCounts
 from tag2mask.metrics.confusion import Confusion
@@ -306,3 +309,34 @@ def test_an_evaluation_without_intervals_is_read(scene, masks, one_rank):
             del found["iou_interval"]
     path.write_text(json.dumps(old))
     assert read_scores(evaluation).splits[0].masks.miou_interval is None
+
+
+def test_photos_that_chose_the_threshold_are_cross_fitted(scene, one_rank):
+    section = PseudoMasks(threshold_from="calibrated", calibrate_photos=4)
+    masks = pseudo_masks(scene.data, scene.maps, section, scene.root / "calibrated", one_rank)
+    evaluation = run(scene, masks, one_rank)
+    train, val = read_scores(evaluation).splits
+    fitted = train.cross_fitted
+    assert val.cross_fitted is None and fitted.photos == 4
+    ids = masks.manifest.metrics["calibration_photos"]
+    samples = [s for s in scene.samples["train"] if s.id in ids]
+    order = sorted(ids, key=lambda id: hashlib.sha256(id.encode()).digest())
+    maps = mapped_photos(scene.data, scene.maps)
+    total = Confusion.empty(len(NAMES))
+    for sample in (s for s in scene.samples["train"] if s.id in scene.masked):
+        made = labels(masks, sample.id)
+        if sample in samples:
+            cam_map = maps.read(sample)
+            threshold = fitted.thresholds[1 if sample.id in order[::2] else 0]
+            made = labels_from_scores(cam_map.full_scores(), cam_map.tags, threshold, cam_map.size)
+        total.add(scene.truths[sample.id], made)
+    assert fitted.masks.confusion == tuple(map(tuple, total.counts.tolist()))
+    assert fitted.masks.miou == total.miou() and fitted.masks.boundary_miou is None
+    assert fitted.masks.miou_interval is not None
+    assert "cross-fitted" in format_table(evaluation)
+
+
+def test_masks_that_are_more_than_a_threshold_are_not_cross_fitted(scene, one_rank):
+    section = PseudoMasks(threshold_from="calibrated", calibrate_photos=4, unsure_below=0.6)
+    masks = pseudo_masks(scene.data, scene.maps, section, scene.root / "unsure", one_rank)
+    assert read_scores(run(scene, masks, one_rank)).splits[0].cross_fitted is None

@@ -277,6 +277,7 @@ def test_without_a_walk_the_maps_are_the_only_stage(scene, one_rank) -> None:
             "left_out",
             "evidence",
             "rates",
+            "cross_fitted",
         ]
         (only,) = split["stages"]
         assert only["name"] == "maps", "the manifest has no branch"

@@ -26,7 +26,9 @@ from tag2mask.maps.background_choice import CALIBRATION_THRESHOLDS, drawn_masked
 from tag2mask.maps.cam_map import CamMap, read_map, write_map
 from tag2mask.maps.mapped_photos import mapped_photos
 from tag2mask.metrics.threshold_curve import ThresholdCurve
-from tag2mask.recipe.sections import MaskCrf, PseudoMasks
+from tag2mask.recipe.sections import Evaluate, MaskCrf, PseudoMasks
+from tag2mask.report.run_folder import read_scores
+from tag2mask.steps.evaluate import evaluate
 from tag2mask.steps.pseudo_masks import pseudo_masks
 
 FIXED = PseudoMasks(threshold_from="fixed", background_threshold=0.4)
@@ -420,3 +422,16 @@ def test_masks_are_the_same_after_kills(tmp_path, crf):
     assert masks(handle) == complete
     assert not list(out.rglob(".tmp-*"))
     assert 0 < handle.manifest.counts["computed"] < len(complete)
+
+
+def test_calibration_photos_are_listed_for_leave_out(scene, one_rank):
+    folder = make(scene, one_rank, PseudoMasks(threshold_from="calibrated", calibrate_photos=3))
+    listed = (folder.path / "calibration_photos.txt").read_text().split()
+    assert listed == sorted(folder.manifest.metrics["calibration_photos"]) and len(listed) == 3
+    section = Evaluate(leave_out=str(folder.path / "calibration_photos.txt"))
+    scores = read_scores(
+        evaluate(scene.data, scene.maps, folder, section, scene.root / "evaluate", one_rank)
+    )
+    assert scores.splits[0].left_out == 3 and scores.splits[0].cross_fitted is None
+    estimated = make(scene, one_rank, PseudoMasks(threshold_from="estimated"), "estimated")
+    assert not (estimated.path / "calibration_photos.txt").exists()

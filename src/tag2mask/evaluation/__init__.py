@@ -5,6 +5,8 @@
 - `tag2mask.evaluation.counts`: pixel counts of photos and splits
 - `tag2mask.evaluation.crf_masks`: masks of maps after a dense CRF, for comparison
 - `tag2mask.evaluation.records`: the dataclasses that ``evaluation.json`` consists of
+- `tag2mask.evaluation.split_scores`: the scores of a split
+- `tag2mask.evaluation.cross_fit`: honest scores of photos that chose the background threshold
 - `tag2mask.evaluation.evidence`: evidence of how good a photo's masks are, without ground truth
 - `tag2mask.evaluation.photo_rates`: missed photos and false alarms of the network, against tags
 - `tag2mask.evaluation.resampled`: intervals of differences between evaluations

@@ -232,6 +232,22 @@ class PhotoRates:
 
 
 @dataclass(frozen=True)
+class CrossFitted:
+    """Scores of the pseudo masks where photos of the split calibrated the background threshold.
+
+    Attributes:
+        photos: number of these photos; each half of them is scored at the best threshold of the
+            other half. The other photos are scored at the threshold in use.
+        thresholds: the best thresholds of the halves.
+        masks: the scores of all photos of the split with ground truth; boundaries aren't scored.
+    """
+
+    photos: Count
+    thresholds: tuple[Share, Share]
+    masks: MaskScores
+
+
+@dataclass(frozen=True)
 class SplitScores:
     """All scores of one split.
 
@@ -245,6 +261,7 @@ class SplitScores:
         left_out: number of photos excluded by ``evaluate.leave_out``.
         evidence: mean of each kind of `tag2mask.evaluation.evidence.EVIDENCE` over the photos that
             have it.
+        cross_fitted: None where no photo of the split calibrated the threshold.
         rates: of the network; None where it predicted no photo of the split.
     """
 
@@ -261,6 +278,7 @@ class SplitScores:
     left_out: Count = 0
     evidence: dict[str, Share] = field(default_factory=dict)
     rates: PhotoRates | None = None
+    cross_fitted: CrossFitted | None = None
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def format_scores(scores: EvaluationScores) -> str:
 def _overview(scores: EvaluationScores) -> str:
     rows = []
     for split in scores.splits:
-        masks, curve, tags = split.masks, split.curve, split.tags
+        masks, curve, tags, fitted = split.masks, split.curve, split.tags, split.cross_fitted
         facts = {
             "split": split.split,
             "photos": f"{split.photos}" if masks is None else f"{masks.photos} of {split.photos}",
@@ -44,6 +44,9 @@ def _overview(scores: EvaluationScores) -> str:
             "mIoU": percent_with_interval(
                 getattr(masks, "miou", None), getattr(masks, "miou_interval", None), _DIGITS
             ),
+            "mIoU, cross-fitted": "–"
+            if fitted is None
+            else percent_with_interval(fitted.masks.miou, fitted.masks.miou_interval, _DIGITS),
             "best possible": "–"
             if curve is None
             else f"{percent(curve.best_miou, _DIGITS)} at {curve.best_threshold:g}",
@@ -56,6 +59,8 @@ def _overview(scores: EvaluationScores) -> str:
             "network and pseudo mask agree": percent(split.evidence.get("agreement"), _DIGITS),
             "map certainty": percent(split.evidence.get("certainty"), _DIGITS),
         }
+        if not any(other.cross_fitted for other in scores.splits):
+            del facts["mIoU, cross-fitted"]
         if any(other.left_out for other in scores.splits):
             facts["photos left out"] = str(split.left_out)
         rows.append(facts)

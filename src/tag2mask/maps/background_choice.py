@@ -29,6 +29,8 @@ from tag2mask.runtime.threads import ordered_map
 
 CALIBRATION_THRESHOLDS = tuple(i / 100 for i in range(100))
 CALIBRATION_SEED = 0
+CALIBRATED_ON = "calibration_photos"
+"""Key of the photos in the manifest."""
 WALKED_THRESHOLD = 0.5
 """In maps after the walk, a class exceeds it exactly where it exceeds the background's map."""
 
@@ -56,7 +58,7 @@ class BackgroundThreshold:
             "background_source": self.source,
         }
         if self.source == "calibrated":
-            found |= {"calibration_photos": list(self.photos), "calibration_miou": self.miou}
+            found |= {CALIBRATED_ON: list(self.photos), "calibration_miou": self.miou}
         return found
 
 

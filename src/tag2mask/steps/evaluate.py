@@ -32,7 +32,6 @@ from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.classes import ClassSet
 from tag2mask.data.index import (
     Sample,
-    group_of,
     masks_fingerprint,
     read_classes,
     read_index,
@@ -43,21 +42,15 @@ from tag2mask.errors import DataError, first_few
 from tag2mask.evaluation.comparison import Comparison, Stage
 from tag2mask.evaluation.counts import SplitCounts
 from tag2mask.evaluation.left_out import left_out_ids
-from tag2mask.evaluation.photo_rates import photo_rates
 from tag2mask.evaluation.records import (
     CRF_MASKS,
     NO_TAGS,
     EvaluationScores,
-    PhotoRates,
-    SplitScores,
-    StageScores,
 )
-from tag2mask.evaluation.resampled import PSEUDO_MASKS
-from tag2mask.evaluation.scores import doubtful_tag_records, mask_scores, tag_scores
+from tag2mask.evaluation.split_scores import split_scores
 from tag2mask.evaluation.stages import map_stages, refined_by_crf, segmenter_stage, with_crf
 from tag2mask.evaluation.tables import format_scores
-from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos, tag_source
-from tag2mask.metrics.tag_scores import TagTable, doubtful_tags, tag_quality
+from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
 from tag2mask.recipe.sections import Evaluate
 from tag2mask.report.run_folder import PHOTOS, SCORES
 from tag2mask.report.run_folder import read_scores as read_scores
@@ -135,7 +128,7 @@ def evaluate(
             counts = _count_split(job, split, samples, runtime)
             counts.add_quality()
             rows += counts.rows_with_cells()
-            found = _split_scores(job, counts, split, samples, maps, masks)
+            found = split_scores(job, counts, split, samples, maps, masks)
             splits.append(replace(found, left_out=len(mapped.splits[split]) - len(samples)))
         scores = EvaluationScores(classes.mask_names, section.behavior, tuple(splits))
         if runtime.rank == 0:
@@ -246,88 +239,6 @@ def _count_split(
 
     parts = runtime.gather_results(own_share)
     return parts[0] if len(parts) == 1 else job.empty_counts().merge_ranks(parts)
-
-
-def _split_scores(
-    job: Comparison,
-    counts: SplitCounts,
-    split: str,
-    samples: list[Sample],
-    maps: AnyMaps,
-    masks: PseudoMaskFolder,
-) -> SplitScores:
-    classes, section = job.classes, job.section
-    published = section.behavior == "published"
-    groups = [group_of(sample) for sample in samples]
-    known = np.zeros((len(samples), len(classes)), np.bool_)
-    for row, sample in enumerate(samples):
-        known[row, list(sample.tags)] = True
-    probabilities = np.stack(counts.probabilities)
-    tagged = bool(known.any())
-    stages = _stage_scores(job, counts, masks, groups) if counts.masked else ()
-    threshold = masks.manifest.metrics.get("background_threshold")
-    return SplitScores(
-        split=split,
-        photos=len(samples),
-        tag_source=tag_source(maps),
-        background_threshold=None if threshold is None else float(threshold),
-        background_source=str(masks.manifest.metrics.get("background_source", "unknown")),
-        masks=mask_scores(
-            counts.masks.confusion,
-            counts.masks.boundary,
-            counts.masked,
-            classes.mask_names,
-            counts.resampled(PSEUDO_MASKS, groups),
-            published=published,
-        )
-        if counts.masked
-        else None,
-        curve=next((stage.curve for stage in reversed(stages) if stage.curve), None),
-        tags=tag_scores(tag_quality(probabilities, known), len(samples), classes.names)
-        if tagged
-        else None,
-        doubtful_tags=doubtful_tag_records(
-            doubtful_tags(probabilities, known), [sample.id for sample in samples], classes.names
-        )
-        if tagged
-        else (),
-        stages=stages,
-        evidence=counts.mean_evidence(),
-        rates=_photo_rates(job, counts.rows, known, groups) if tagged else None,
-    )
-
-
-def _photo_rates(
-    job: Comparison, rows: Sequence[dict[str, Any]], known: TagTable, groups: Sequence[str]
-) -> PhotoRates | None:
-    """Return the network's rates against the tags; None where it predicted no photo."""
-    predicted = [place for place, row in enumerate(rows) if "areas" in row]
-    if not predicted:
-        return None
-    names = job.classes.names
-    areas = np.array(
-        [[rows[place]["areas"].get(name, 0.0) for name in names] for place in predicted]
-    )
-    own_groups = [groups[place] for place in predicted]
-    return photo_rates(areas, known[predicted], own_groups, names, job.section.min_area)
-
-
-def _stage_scores(
-    job: Comparison, counts: SplitCounts, masks: PseudoMaskFolder, groups: Sequence[str]
-) -> tuple[StageScores, ...]:
-    """Return the scores of every stage; pseudo masks made by a dense CRF are a further stage."""
-    found = [(stage, counts.stages[stage.name], stage.name) for stage in job.stages]
-    if refined_by_crf(masks):
-        place = max(
-            i for i, stage in enumerate(job.stages) if isinstance(stage.content, MappedPhotos)
-        )
-        last = job.stages[place]
-        refined = replace(last, name=with_crf(last.name))
-        found.insert(place + 1, (refined, counts.masks, PSEUDO_MASKS))
-    return tuple(
-        stage.scores(total, counts.masked, job.section, counts.resampled(name, groups))
-        for stage, total, name in found
-    )
 
 
 def _write(folder: Path, scores: EvaluationScores, rows: Sequence[dict[str, Any]]) -> None:

@@ -1,7 +1,8 @@
 """Step ``pseudo-masks``: turn maps into palette PNGs by argmax with one background threshold.
 
 Reads the maps of ``infer-cam`` or of ``walk``; a dense CRF may refine them first. Reads masks of
-the data only if the background threshold is calibrated with them. Writes ``masks/<id>.png`` and, if
+the data only if the background threshold is calibrated with them, and then lists their photos in
+``calibration_photos.txt``. Writes ``masks/<id>.png`` and, if
 asked, ``confidence/<id>.png``, resumable per photo and sharded over ranks. A mask is computed again
 only if its map or the background threshold changed.
 """
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tag2mask.artifacts.files import write_text
 from tag2mask.artifacts.handles import (
     WALKED_MAPS,
     AnyMaps,
@@ -34,6 +36,7 @@ from tag2mask.data.photos import read_photo
 from tag2mask.errors import DataError
 from tag2mask.maps.background import labels_from_scores, with_background
 from tag2mask.maps.background_choice import (
+    CALIBRATED_ON,
     BackgroundThreshold,
     derived_alpha,
 )
@@ -46,6 +49,8 @@ from tag2mask.runtime.threads import sized_map
 from tag2mask.steps.background_threshold import choose_background_threshold
 from tag2mask.steps.empty_results import EmptyResults, empty_files, mask_shows_tags
 from tag2mask.steps.per_photo import PhotoOutputs, has_all_files, prepared_ids
+
+CALIBRATION_PHOTOS = "calibration_photos.txt"
 
 
 def pseudo_masks(
@@ -91,6 +96,8 @@ def pseudo_masks(
         computed, skipped = maker.outputs.write(
             samples, maker.write, runtime, skip_bad=section.skip_bad
         )
+        if runtime.rank == 0:
+            _write_calibration_photos(step.path, maps, background)
         shows_tags = partial(mask_shows_tags, num_classes=len(classes))
         empty = empty_files(samples, files, shows_tags, runtime)
         handle = step.finish(
@@ -104,6 +111,19 @@ def pseudo_masks(
         )
         runtime.barrier()
         return handle
+
+
+def _write_calibration_photos(folder: Path, maps: AnyMaps, background: BackgroundThreshold) -> None:
+    """Write the ids of the photos whose masks chose a threshold, of the walk or of the masks.
+
+    What was learned from these masks can't be scored on these photos: see `evaluate.leave_out`.
+    """
+    ids = {*background.photos, *maps.manifest.metrics.get(CALIBRATED_ON, ())}
+    path = folder / CALIBRATION_PHOTOS
+    if ids:
+        write_text(path, "".join(f"{photo_id}\n" for photo_id in sorted(ids)))
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _empty_metrics(

@@ -125,7 +125,7 @@ FAULTS = [
         ("steps/test_training.py",),
     ),
     Fault(
-        "steps.evaluate._split_scores",
+        "evaluation.split_scores.split_scores",
         "photos are scored on the tags of others",
         "known[row, list(sample.tags)] = True",
         "known[row - 1, list(sample.tags)] = True",

@@ -131,6 +131,18 @@ def _cards(split: SplitScores) -> list[Card]:
                 basis_text(split, split.masks.photos) + _interval(split.masks.miou_interval),
             )
         )
+    if split.cross_fitted is not None:
+        fitted = split.cross_fitted
+        cards.append(
+            Card(
+                "mIoU of the pseudo masks, cross-fitted",
+                with_unit(fitted.masks.miou),
+                f"{photos_text(split, fitted.masks.photos)}; {fitted.photos} of them calibrated "
+                "the threshold and are scored at the one that is best for the other half, "
+                f"{' or '.join(f'{t:.2f}' for t in fitted.thresholds)}"
+                + _interval(fitted.masks.miou_interval),
+            )
+        )
     if split.masks is not None and split.curve is not None:
         cards.append(
             Card(

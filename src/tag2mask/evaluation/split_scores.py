@@ -1,0 +1,159 @@
+"""The scores of one split, from its counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tag2mask.artifacts.handles import AnyMaps, PseudoMaskFolder
+from tag2mask.data.index import Sample, group_of
+from tag2mask.evaluation.comparison import Comparison
+from tag2mask.evaluation.counts import SplitCounts
+from tag2mask.evaluation.cross_fit import cross_fit
+from tag2mask.evaluation.photo_rates import photo_rates
+from tag2mask.evaluation.records import CrossFitted, PhotoRates, SplitScores, StageScores
+from tag2mask.evaluation.resampled import PSEUDO_MASKS
+from tag2mask.evaluation.scores import doubtful_tag_records, mask_scores, tag_scores
+from tag2mask.evaluation.stages import refined_by_crf, with_crf
+from tag2mask.maps.background_choice import CALIBRATED_ON
+from tag2mask.maps.mapped_photos import MappedPhotos, tag_source
+from tag2mask.metrics.bootstrap import ResampledTallies
+from tag2mask.metrics.boundary_iou import BoundaryCounts
+from tag2mask.metrics.confusion import Confusion
+from tag2mask.metrics.tag_scores import TagTable, doubtful_tags, tag_quality
+
+
+def split_scores(
+    job: Comparison,
+    counts: SplitCounts,
+    split: str,
+    samples: list[Sample],
+    maps: AnyMaps,
+    masks: PseudoMaskFolder,
+) -> SplitScores:
+    """Return the scores of a split.
+
+    Args:
+        job: what was compared.
+        counts: the counts of the split.
+        split: its name.
+        samples: its photos, in the order of the counts.
+        maps: the maps that the pseudo masks were made from.
+        masks: the pseudo masks.
+
+    Raises:
+        DataError: a mask or map that calibrated the background threshold can't be read.
+    """
+    classes, section = job.classes, job.section
+    published = section.behavior == "published"
+    groups = [group_of(sample) for sample in samples]
+    known = np.zeros((len(samples), len(classes)), np.bool_)
+    for row, sample in enumerate(samples):
+        known[row, list(sample.tags)] = True
+    probabilities = np.stack(counts.probabilities)
+    tagged = bool(known.any())
+    stages = _stage_scores(job, counts, masks, groups) if counts.masked else ()
+    threshold = masks.manifest.metrics.get("background_threshold")
+    return SplitScores(
+        split=split,
+        photos=len(samples),
+        tag_source=tag_source(maps),
+        background_threshold=None if threshold is None else float(threshold),
+        background_source=str(masks.manifest.metrics.get("background_source", "unknown")),
+        masks=mask_scores(
+            counts.masks.confusion,
+            counts.masks.boundary,
+            counts.masked,
+            classes.mask_names,
+            counts.resampled(PSEUDO_MASKS, groups),
+            published=published,
+        )
+        if counts.masked
+        else None,
+        curve=next((stage.curve for stage in reversed(stages) if stage.curve), None),
+        tags=tag_scores(tag_quality(probabilities, known), len(samples), classes.names)
+        if tagged
+        else None,
+        doubtful_tags=doubtful_tag_records(
+            doubtful_tags(probabilities, known), [sample.id for sample in samples], classes.names
+        )
+        if tagged
+        else (),
+        stages=stages,
+        evidence=counts.mean_evidence(),
+        rates=_photo_rates(job, counts.rows, known, groups) if tagged else None,
+        cross_fitted=_cross_fitted(job, counts, samples, groups, masks),
+    )
+
+
+def _cross_fitted(
+    job: Comparison,
+    counts: SplitCounts,
+    samples: Sequence[Sample],
+    groups: Sequence[str],
+    masks: PseudoMaskFolder,
+) -> CrossFitted | None:
+    """Return the scores with the calibration photos at each other's thresholds.
+
+    None where no photo of the split calibrated the threshold, where there are too few to be halved,
+    and where more than a threshold was applied to the maps (a dense CRF, unsure pixels).
+    """
+    section = masks.manifest.section
+    if refined_by_crf(masks) or section.get("unsure_below") is not None:
+        return None
+    ids = set(masks.manifest.metrics.get(CALIBRATED_ON, ()))
+    chosen = [sample for sample in samples if sample.id in ids and sample.id in job.truths]
+    fit = cross_fit(job.photos, chosen, job.truths)
+    if fit is None:
+        return None
+    total, tallies = Confusion.empty(len(job.classes)), ResampledTallies(len(job.classes))
+    for sample, group, own in zip(samples, groups, counts.cells, strict=True):
+        cells = fit.cells.get(sample.id, own.get(PSEUDO_MASKS))
+        if cells is not None:
+            np.add.at(total.counts, (cells[:, 0], cells[:, 1]), cells[:, 2])
+            tallies.add(group, cells)
+    scores = mask_scores(
+        total,
+        BoundaryCounts.empty(len(job.classes)),
+        counts.masked,
+        job.classes.mask_names,
+        tallies,
+        published=job.section.behavior == "published",
+    )
+    return CrossFitted(len(chosen), fit.thresholds, scores)
+
+
+def _photo_rates(
+    job: Comparison, rows: Sequence[dict[str, Any]], known: TagTable, groups: Sequence[str]
+) -> PhotoRates | None:
+    """Return the network's rates against the tags; None where it predicted no photo."""
+    predicted = [place for place, row in enumerate(rows) if "areas" in row]
+    if not predicted:
+        return None
+    names = job.classes.names
+    areas = np.array(
+        [[rows[place]["areas"].get(name, 0.0) for name in names] for place in predicted]
+    )
+    own_groups = [groups[place] for place in predicted]
+    return photo_rates(areas, known[predicted], own_groups, names, job.section.min_area)
+
+
+def _stage_scores(
+    job: Comparison, counts: SplitCounts, masks: PseudoMaskFolder, groups: Sequence[str]
+) -> tuple[StageScores, ...]:
+    """Return the scores of every stage; pseudo masks made by a dense CRF are a further stage."""
+    found = [(stage, counts.stages[stage.name], stage.name) for stage in job.stages]
+    if refined_by_crf(masks):
+        place = max(
+            i for i, stage in enumerate(job.stages) if isinstance(stage.content, MappedPhotos)
+        )
+        last = job.stages[place]
+        refined = replace(last, name=with_crf(last.name))
+        found.insert(place + 1, (refined, counts.masks, PSEUDO_MASKS))
+    return tuple(
+        stage.scores(total, counts.masked, job.section, counts.resampled(name, groups))
+        for stage, total, name in found
+    )
