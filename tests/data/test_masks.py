@@ -102,6 +102,19 @@ def test_lossy_masks_are_refused(tmp_path: Path) -> None:
         read_mask(tmp_path / "a.png", 1)
 
 
+@pytest.mark.parametrize("second", [(8, 6), (4, 3)])
+def test_masks_of_several_images_are_refused(tmp_path: Path, second: tuple[int, int]) -> None:
+    """One page per class; a pyramid's smaller pages show the same."""
+    first = Image.new("L", (8, 6), 1)
+    path = tmp_path / "a.tif"
+    first.save(path, save_all=True, append_images=[Image.new("L", second, 2)])
+    if second == first.size:
+        with pytest.raises(DataError, match=r"several images in one file .*a\.tif.*one-channel"):
+            read_mask(path, 2)
+    else:
+        assert (read_mask(path, 2) == 1).all()
+
+
 def test_a_mask_that_is_a_program_is_not_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

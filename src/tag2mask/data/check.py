@@ -16,12 +16,12 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tag2mask.data.dark_photos import dark_photo_problems
 from tag2mask.data.images import decoded_size, image_size
 from tag2mask.data.inventory import SPLITS, DataProblem, Inventory, InventoryEntry, SourceOptions
 from tag2mask.data.inventory_check import describe_photos, inventory_problems
 from tag2mask.data.layouts.detect import Layout, read_inventory
 from tag2mask.data.mask_check import mask_problems, outline_misfit, read_checked_mask
+from tag2mask.data.photo_doubts import photo_doubts
 from tag2mask.data.understood import understood
 from tag2mask.errors import DataError
 from tag2mask.runtime.progress import ProgressBar
@@ -139,7 +139,7 @@ def check_data(
                 warning=True,
             )
         )
-    problems += mask_problems(inventory, mask_values, misfits) + dark_photo_problems(inventory)
+    problems += mask_problems(inventory, mask_values, misfits) + photo_doubts(inventory)
     lines = understood(inventory, options, [values for _, values in mask_values])
     return _report(inventory, sizes, problems, lines, without_mask=len(misfits))
 

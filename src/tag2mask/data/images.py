@@ -20,6 +20,7 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 
 from tag2mask.data.decoding.budget import DECODING
+from tag2mask.data.decoding.frames import has_more_images
 from tag2mask.data.decoding.opening import Source, load_pixels, opened_image
 from tag2mask.data.decoding.orientation import exif_orientation, stored_layout, turned, upright
 from tag2mask.data.decoding.rgb import to_rgb
@@ -137,3 +138,25 @@ def used_bits(source: Source) -> int | None:
             highest = max(int(np.asarray(part).max()) for _, part in strips(image))
     # Pillow keeps the upper byte of 16-bit colors.
     return (highest if image.mode.startswith("I") else highest << 8 | 255).bit_length()
+
+
+def unread_parts(source: Source) -> str:
+    """Return which part of a photo is not read; empty: none.
+
+    Returns:
+        ``several images``, of which only the first is read, or ``transparent`` where every pixel
+        is, so that all are read as white.
+
+    Raises:
+        DataError: as `read_image`.
+        DeviceError: out of memory.
+    """
+    with opened_image(source, "photo") as image:
+        if has_more_images(image):
+            return "several images"
+        if "A" not in image.getbands():
+            return ""
+        with DECODING.share(image.width * image.height):
+            load_pixels(image)
+            opacity = image.getchannel("A").getextrema()
+    return "transparent" if opacity == (0, 0) else ""

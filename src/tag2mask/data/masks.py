@@ -22,6 +22,7 @@ from PIL.ImageFile import ImageFile
 from tag2mask.artifacts.files import atomic_write
 from tag2mask.classes import BACKGROUND, IGNORE
 from tag2mask.data.decoding.budget import DECODING
+from tag2mask.data.decoding.frames import has_more_images
 from tag2mask.data.decoding.opening import load_pixels, opened_image
 from tag2mask.data.decoding.strips import STRIP_PIXELS, strips
 from tag2mask.errors import DataError
@@ -133,8 +134,8 @@ def _check_values(values: frozenset[int], num_classes: int, path: Path) -> None:
         )
 
 
-def _check_kind(image: Image.Image, path: Path) -> None:
-    """Check that an image's format and mode can hold class numbers.
+def _check_kind(image: ImageFile, path: Path) -> None:
+    """Check that an image's format and mode can hold class numbers, and that there is only one.
 
     Raises:
         DataError: they can't.
@@ -151,6 +152,8 @@ def _check_kind(image: Image.Image, path: Path) -> None:
         raise DataError(
             f"mask is {kind} (mode {image.mode}), not indexed", where=path, fix=_HOW_TO_WRITE
         )
+    if has_more_images(image):
+        raise DataError("mask has several images in one file", where=path, fix=_HOW_TO_WRITE)
 
 
 def values_in(mask: NDArray[np.uint8]) -> frozenset[int]:

@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 from tag2mask.artifacts.items import item_path
 from tag2mask.data.check import PHOTOS_PER_BLOCK, with_progress
-from tag2mask.data.dark_photos import dark_photo_problems
 from tag2mask.data.images import image_size
 from tag2mask.data.index import MaskRow, Sample
 from tag2mask.data.index_changes import PreparedIndex, Samples
 from tag2mask.data.inventory import SPLITS, DataProblem, Inventory, InventoryEntry
 from tag2mask.data.mask_check import mask_problems, outline_misfit, read_checked_mask
+from tag2mask.data.photo_doubts import photo_doubts
 from tag2mask.errors import DataError
 from tag2mask.runtime.threads import ordered_map
 
@@ -76,7 +76,7 @@ def measure_photos(
                 masks.append(_mask_row(entry, found.mask_values))
             if found.mask_values is not None:
                 mask_values.append((entry, found.mask_values))
-    problems += mask_problems(inventory, mask_values, misfits) + dark_photo_problems(inventory)
+    problems += mask_problems(inventory, mask_values, misfits) + photo_doubts(inventory)
     return samples, masks, problems
 
 

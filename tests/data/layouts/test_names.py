@@ -83,6 +83,8 @@ def test_tags_that_are_numbers_are_a_warning(tmp_path):
     found = read_inventory(write_data(tmp_path, "a,0,train\nb,1,train\n", photos="a b"))
     assert found.class_names == ("0", "1")
     assert "all tags are numbers ('0', '1')" in found.problems[0].message
+    signed = read_inventory(write_data(tmp_path, "a,-1,train\nb,1,train\n", photos="a b"))
+    assert "all tags are numbers ('-1', '1')" in signed.problems[0].message
     found = read_inventory(write_data(tmp_path, "a,Yes,train\nb,no,train\n", photos="a b"))
     assert "all tags are answers ('Yes', 'no')" in found.problems[0].message
     mixed = read_inventory(write_data(tmp_path, "a,7up,train\nb,1,train\n", photos="a b"))

@@ -6,6 +6,7 @@ they would be learned, and they would shift the numbers in masks. `name_kind` ha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ _ANSWERS = frozenset(
     | {"sí", "si"}
 )
 """Tags that answer the question whether a photo shows something."""
+_NUMBER = re.compile(r"[+-]?\d+(\.0*)?")
 _Photos = dict[str, list[InventoryEntry]]
 """Photos by tag."""
 
@@ -113,7 +115,7 @@ def _doubtful_problems(photos: _Photos, names: tuple[str, ...]) -> list[DataProb
         )
         for name in doubtful
     ]
-    numbers = all(name.isdecimal() for name in names)
+    numbers = all(_NUMBER.fullmatch(name) for name in names)
     if names and (numbers or all(name.casefold() in _ANSWERS for name in names)):
         what = "numbers" if numbers else "answers"
         problems.append(

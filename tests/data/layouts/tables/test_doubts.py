@@ -29,6 +29,13 @@ def warnings(tmp_path, cells, header="id,tags", known=None):
         (["scratch x2;dog"], "'scratch x2'"),
         (["3 scratch", "dog"], "'3'"),
         (["dent & scratch", "dent", "scratch"], "'&' were read as separators"),
+        (
+            ["cat:0.9", "dog"],
+            "tags with a number were read as they are, whatever it says: 'cat:0.9'",
+        ),
+        (["cat=0;dog=1", "dog"], "'cat=0', 'dog=1'"),
+        (["dog;no dog", "cat"], "tags that deny another were read as classes: 'no dog'"),
+        (["-dog", "dog"], "'-dog'"),
         (["dog cat", "dog;bird", "cat"], "consist of other tags were read as one class each"),
     ],
 )
@@ -65,3 +72,7 @@ def test_plain_tags_are_not_doubtful(tmp_path, cells):
 @pytest.mark.parametrize("cell", ["traffic light", "scratch/dent", "2x scratch"])
 def test_names_of_the_class_list_are_not_doubtful(tmp_path, cell):
     assert warnings(tmp_path, [cell] * 3, known=[cell, "dog"]) == []
+
+
+def test_names_with_digits_are_no_scores(tmp_path):
+    assert warnings(tmp_path, ["cat2", "class-2", "B-52", "audi_a4", "t:x", "e-scooter"]) == []

@@ -104,3 +104,9 @@ def test_tables_of_predictions_are_no_tables_of_tags(tmp_path):
     write_tag_table(tmp_path, "image_id,label\nz.jpg,4\n", "sample_submission.csv")
     found = read_csv(tmp_path, SourceOptions())
     assert found.tag_source == "train.csv" and found.problems == ()
+
+
+def test_a_table_separated_by_tabs(tmp_path):
+    _photos(tmp_path, "a b")
+    write_tag_table(tmp_path, "image\ttags\na.jpg\tdog\nb.jpg\tcat\n", "labels.tsv")
+    assert read_csv(tmp_path, SourceOptions()).tag_source == "labels.tsv"

@@ -15,6 +15,9 @@ from tag2mask.errors import first_few
 
 _COMPOUND = re.compile(r".*\w\s*[/&+]\s*\w.*")
 _COUNT = re.compile(r"\d+|\d+ ?[x×]( .*)?|(.* )?[x×] ?\d+", re.IGNORECASE)
+_SCORED = re.compile(r"\D.*[:=(]\s*[+-]?\d*\.?\d+\s*%?\)?|\(\d*\.?\d+%?\)")
+"""``cat:0.9``, ``cat=1``, ``cat (93%)``; also the second half of the last."""
+_DENIAL = re.compile(r"(?:(?:no|not|non|without|kein|keine|ohne|sans|sin)[ _-]|[!~-])\s*(\D.*)")
 _LIST_THEM = "list the classes in classes.txt"
 
 
@@ -58,6 +61,18 @@ def tag_doubts(cells: Sequence[TaggedCell]) -> list[DataProblem]:
             else [],
             cells,
             f"write each class once per photo, without a number; if it is a class, {_LIST_THEM}",
+        ),
+        _message(
+            "tags with a number were read as they are, whatever it says",
+            of(lambda name: bool(_SCORED.fullmatch(name))),
+            cells,
+            f"write the name alone where the photo shows the class; if it is one, {_LIST_THEM}",
+        ),
+        _message(
+            "tags that deny another were read as classes",
+            of(lambda name: bool((denied := _DENIAL.fullmatch(name)) and denied[1] in names)),
+            cells,
+            f"leave them out; if each is a class, {_LIST_THEM}",
         ),
         _connected(cells),
         _cut_names(cells),

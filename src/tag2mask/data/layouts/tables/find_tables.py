@@ -24,6 +24,7 @@ from tag2mask.data.layouts.tables.tag_table import TagTable, read_tag_table
 from tag2mask.errors import DataError, first_few
 
 TAG_TABLE = "tags.csv"
+_SUFFIXES = (".csv", ".tsv")
 _IN_FOLDERS = ("_classes.csv", "metadata.csv")
 
 
@@ -105,7 +106,8 @@ def _tables_in(folder: Path) -> list[Path]:
     """Return the tables in a folder, without those of predictions (``sample_submission.csv``)."""
     return sorted(
         path
-        for path in folder.glob("*.csv")
+        for path in folder.iterdir()
+        if path.suffix.lower() in _SUFFIXES
         if path.is_file() and not path.name.startswith(".") and not _is_submission(path)
     )
 

@@ -1,4 +1,4 @@
-"""Photos of fewer bits than their files have are reported, since they are read as dark."""
+"""Photos that are not read as they look elsewhere: dark, transparent, or several in one file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from data_folders import write_array, write_data, write_photo
 from PIL import Image
 
 from tag2mask.data.check import check_data
-from tag2mask.data.images import used_bits
+from tag2mask.data.images import unread_parts, used_bits
 from tag2mask.data.layouts.detect import read_inventory
 from tag2mask.data.measure import measure_photos
 
@@ -68,3 +68,29 @@ def test_photos_of_12_bits_are_reported(tmp_path: Path) -> None:
     assert check_data(root).problems == ()
     (root / "b.png").write_bytes(b"no photo")
     assert [p.warning for p in check_data(root).problems] == [False, True]
+
+
+@pytest.mark.parametrize("suffix", ["gif", "tif", "png", "webp"])
+def test_files_with_several_images_are_a_warning(tmp_path: Path, suffix: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (3, 6, 8, 3), np.uint8)
+    first, *rest = map(Image.fromarray, noise)
+    folder = write_data(tmp_path, "a,cat,train\nb,dog,train\nc,,train\n", photos="b c")
+    first.save(folder / f"a.{suffix}", save_all=True, append_images=rest)
+    [warning] = [w for w in check_data(folder).warnings if "several images" in w]
+    assert "photo 'a'" in warning and "only the first is read" in warning
+    first.save(folder / f"a.{suffix}")
+    assert not [w for w in check_data(folder).warnings if "several images" in w]
+
+
+def test_a_thumbnail_is_no_second_photo(tmp_path: Path) -> None:
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8))
+    photo.save(tmp_path / "a.tif", save_all=True, append_images=[photo.resize((8, 6))])
+    assert unread_parts(tmp_path / "a.tif") == ""
+
+
+@pytest.mark.parametrize(("opacity", "warned"), [(0, True), (255, False)])
+def test_transparent_photos_are_a_warning(tmp_path: Path, opacity: int, warned: bool) -> None:
+    folder = write_data(tmp_path, "a,cat,train\nb,dog,train\nc,,train\n", photos="b c")
+    Image.new("RGBA", (8, 6), (200, 30, 60, opacity)).save(folder / "a.png")
+    found = [w for w in check_data(folder).warnings if "transparent everywhere" in w]
+    assert len(found) == warned and all("photo 'a'" in warning for warning in found)
