@@ -54,7 +54,7 @@ class Benchmark(NamedTuple):
     threads: int | None = None
 
     def settings(self) -> dict[str, str | int | None]:
-        """Return network, precision, device and threads, as written beside the row's figures."""
+        """Return network, precision, device and threads, as written next to the row's figures."""
         device = torch.device("cuda" if self.any_device and torch.cuda.is_available() else "cpu")
         fastest = NAMES[resolve_precision("auto", device)]
         precision = {"float32": "float32", "auto": fastest, "ours auto": f"{fastest} / float32"}

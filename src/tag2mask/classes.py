@@ -39,7 +39,7 @@ _WRITTEN: dict[NameKind, str] = {
     "fehlerfrei ohne_Befund aucun aucune sans_défaut ninguno ninguna sin_defecto sin_defectos "
     "nessuno nessun_difetto nenhum sem_defeito geen ingen なし 無し 无 無 无缺陷 없음 нет",
 }
-"""Names that are no classes, in several languages; see `name_kind`."""
+"""Names that are not classes, in several languages; see `name_kind`."""
 _WRITTEN_DOUBTFUL = (
     "good normal negative empty other others misc miscellaneous unknown unclassified undefined "
     "void bg fond fondo fundo фон tło tausta gut leer sonstige sonstiges andere anderes unbekannt "

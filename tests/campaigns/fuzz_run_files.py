@@ -42,10 +42,10 @@ from tag2mask.report.sections.runs import recipe_section, timing_section, traini
 from tag2mask.report.sections.scored_runs import ScoredRun
 from tag2mask.report.sections.scores import curve_section, numbers_section
 from tag2mask.report.sections.stages import stage_section
-from tag2mask.steps.background_threshold import kept_background_threshold
 from tag2mask.steps.evaluate import evaluate
 from tag2mask.steps.pseudo_masks import pseudo_masks
 from tag2mask.steps.report import report
+from tag2mask.steps.threshold_choice import kept_background_threshold
 from tag2mask.steps.tuning_result import TuningResult, read_tuning, recipe_values, write_tuning
 from tag2mask.training.log import best_of_validation, last_metrics, write_validation
 

@@ -474,7 +474,7 @@ def test_a_step_gets_handles_its_section_and_a_folder(
     assert (handle, model) == (PreparedData(data), CamModel(tmp_path / "model"))
     assert (section.tags, section.flip) == ("predicted", False)
     assert out == tmp_path / "maps"
-    # Other settings are refused, and --redo is the way out that the message names.
+    # Other settings are refused, and the message names --redo as the fix.
     refused = call(*arguments[:-1], "infer_cam.flip=true")
     assert refused.exit_code == 1
     assert "tag2mask infer-cam --redo" in refused.stderr

@@ -26,7 +26,7 @@ _SAVE = "Save it as .xlsx, or the sheet as .csv."
 def read_excel_table(path: Path, sheet: str | None = None) -> CellTable:
     """Read the header and the rows of a sheet.
 
-    The header is the first row with two texts; titles above it are passed over.
+    The header is the first row with two texts; titles above it are skipped.
 
     Args:
         path: the workbook.

@@ -1,6 +1,6 @@
 """Find a background threshold: calibrated on a few masks, or estimated from the maps.
 
-Used by every step that needs a background (`tag2mask.steps.background_threshold`). Only calibration
+Used by every step that needs a background (`tag2mask.steps.threshold_choice`). Only calibration
 reads masks.
 """
 

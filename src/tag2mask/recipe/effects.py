@@ -25,7 +25,7 @@ class Need:
         keys: dotted keys; one that ends with ``.*`` is all keys of a section, except ``enabled``.
         other: the key that they need.
         values: its values with which they have an effect.
-        zero_is_off: whether their value 0 is no error: it agrees with what the other key says.
+        zero_is_off: whether their value 0 is not an error: it agrees with what the other key says.
     """
 
     keys: tuple[str, ...]
@@ -90,8 +90,8 @@ NEEDS = (
     Need(("predict.crf.*",), "predict.crf.enabled", (True,)),
     Need(("evaluate.crf.*",), "evaluate.crf.enabled", (True,)),
 )
-"""In the order of the steps. Settings of a step that a run leaves out are no errors: the step's own
-command takes them."""
+"""In the order of the steps. Settings of a step that a run leaves out are not errors: the step's
+own command takes them."""
 
 
 def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -7,6 +7,6 @@ the order of a run these are `prepare`, `train_cam`, `infer_cam`, `affinity_labe
 `tune` and `export` are used on their own. Steps never call each other.
 
 The modules `training` (settings, batches and folders of all trainings), `per_photo` (the loop over
-photos), `background_threshold` and `empty_results` are shared. `cam_task`, `segmenter_task`,
+photos), `threshold_choice` and `empty_results` are shared. `cam_task`, `segmenter_task`,
 `predict_photos` and `tuning_result` are parts of the steps of the same names.
 """

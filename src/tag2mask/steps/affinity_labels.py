@@ -34,8 +34,8 @@ from tag2mask.recipe.sections import AffinityLabeling
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import sized_map
-from tag2mask.steps.background_threshold import kept_background_threshold
 from tag2mask.steps.per_photo import PhotoOutputs, files_exist, has_all_files, prepared_ids
+from tag2mask.steps.threshold_choice import kept_background_threshold
 
 
 def affinity_labels(

@@ -84,7 +84,7 @@ from tag2mask.version import __version__
 
 CARD, CARD_JSON = "MODEL_CARD.md", "model-card.json"
 PROGRAM_FILE = "predict.py"
-"""Name of the program beside an ONNX network."""
+"""Name of the program next to an ONNX network."""
 CRF_LEFT_OUT = (
     "the dense CRF (predict.crf) is left out: an exported network labels photos without it; "
     "`tag2mask predict --set predict.crf.enabled=true` adds it"

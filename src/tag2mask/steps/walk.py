@@ -35,7 +35,6 @@ from tag2mask.recipe.sections import Walk
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import ordered_map
-from tag2mask.steps.background_threshold import kept_background_threshold
 from tag2mask.steps.empty_results import EmptyResults, empty_files
 from tag2mask.steps.per_photo import (
     PhotoOutputs,
@@ -43,6 +42,7 @@ from tag2mask.steps.per_photo import (
     is_large,
     prepared_ids,
 )
+from tag2mask.steps.threshold_choice import kept_background_threshold
 
 READERS = 2
 """Number of threads that read photos ahead of the network."""

@@ -1,4 +1,4 @@
-"""Files of annotation tools that are not read are named, with the tool and the way out."""
+"""Files of annotation tools that are not read are named, with the tool and what to do."""
 
 import json
 

@@ -224,7 +224,7 @@ class SplitRule:
         ]
 
     def _unread_lists(self, known: Collection[str]) -> list[DataProblem]:
-        """Return a warning of lists of photos beside data without splits: one may be for tests."""
+        """Return a warning of lists of photos next to data without splits: one may be for tests."""
         if self._listed or self._seen:
             return []
         paths = [

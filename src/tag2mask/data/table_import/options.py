@@ -15,7 +15,7 @@ class ImportOptions:
         tags_column: the column that has the tags; None: found.
         tag_columns: columns of ``x``, 0 and 1 or counts, each named after its class.
         separator: the text between several tags in a cell; None: found.
-        no_tag: texts that mean no tag, beside ``OK``, ``none``, ``-`` and similar.
+        no_tag: texts that mean no tag, in addition to ``OK``, ``none``, ``-`` and similar.
         rename: new names of tags.
         sheet: of a workbook; None: the only one with a table.
         encoding: of a text file; None: found.

@@ -210,7 +210,7 @@ def _class_names(
 
 
 def _can_be_read(name: str) -> bool:
-    """Return whether a written tag is read again as itself, alone and beside another."""
+    """Return whether a written tag is read again as itself, alone and next to another."""
     names = (name, "a")
     for tags in ((name,), names):
         cell = TAG_MARK.join(tags)

@@ -22,7 +22,7 @@ from tag2mask.text.json_text import parse_json
 __all__ = ["FORMAT", "KEY", "ExportedSpec", "LabelingRecord"]
 
 ONNX_FILE, TORCH_FILE, RECORD_FILE = "model.onnx", "model.pt2", "record.json"
-"""Names of an exported network's files, and of its specification beside them."""
+"""Names of an exported network's files, and of its specification next to them."""
 ONNX_FORMAT, TORCH_FORMAT = "onnx", "torch"
 FORMATS = (ONNX_FORMAT, TORCH_FORMAT)
 """File formats that a network can be exported to."""

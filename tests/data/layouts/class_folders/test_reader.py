@@ -97,7 +97,7 @@ def test_different_photos_of_one_name_are_both_named(tmp_path):
     assert "differ (2 such names)" in problem.message
     paths = [f"{name}/00{number}.jpg" for name in ("dog", "cat") for number in (1, 2)]
     rows = "".join(f"{path},{path[:3]}\n" for path in paths)
-    write_tag_table(tmp_path, f"image,tags\n{rows}")  # the way out that the message names
+    write_tag_table(tmp_path, f"image,tags\n{rows}")  # the fix that the message names
     assert read_csv(tmp_path, SourceOptions()).problems == ()
 
 

@@ -1,6 +1,7 @@
 """The background threshold that a step's section of the recipe asks for.
 
 Used by every step that needs a background (``affinity-labels``, ``walk``, ``pseudo-masks``).
+`tag2mask.maps.background` applies the threshold, `tag2mask.maps.background_choice` finds it.
 """
 
 from __future__ import annotations
