@@ -139,7 +139,7 @@ def test_changed_data_is_refused_in_numbers(data, tmp_path):
     os.utime(data / "images/b.jpg", ns=(1, 1))
     (data / "images/c.jpg").unlink()
     _write_table(
-        data, {"a": "dog cat,train", "b": "cat dog,train", "e": "dog,train", "d": "cat,train"}
+        data, {"a": "dog cat,train", "b": "cat dog,train", "e": "dog,val", "d": "cat,train"}
     )
     with pytest.raises(RunFolderError) as caught:
         prepare(data, Prepare(), done.path)
@@ -417,3 +417,54 @@ def test_shared_voc_folder(shared, tmp_path):
         "untagged": 0,
     }
     assert "Segmentation" not in (done.path / "train.jsonl").read_text()
+
+
+def _write_parts(data: Path, parts: range, tags: str = "") -> None:
+    lines = []
+    for part in range(parts.stop):
+        for side in "AB":
+            name = f"{part}_{side}"
+            if part in parts:
+                _photo(data / f"images/{name}.jpg", seed=part)
+            lines.append(f"{name},{tags or ('dog', 'cat', '')[part % 3]},{part}\n")
+    data.mkdir(exist_ok=True)
+    (data / "tags.csv").write_text("id,tags,group\n" + "".join(lines))
+
+
+def _validation(folder: Path) -> set[str]:
+    return {sample.id for sample in read_index(folder, "val")}
+
+
+def test_validation_photos_are_drawn_once(tmp_path):
+    data = tmp_path / "parts"
+    _write_parts(data, range(12))
+    first = prepare(data, Prepare(), tmp_path / "out")
+    drawn = _validation(first.path)
+    groups = {id.partition("_")[0] for id in drawn}
+    assert len(groups) == 3 and drawn == {f"{g}_{side}" for g in groups for side in "AB"}
+    assert "6 validation photos were drawn" in first.manifest.metrics["understood"][4]
+    assert prepare(data, Prepare(), first.path) == first
+    _write_parts(data, range(12, 24))
+    second = prepare(data, Prepare(), first.path, update=True)
+    assert {id for id in _validation(second.path) if int(id.partition("_")[0]) < 12} == drawn
+    assert len(_validation(second.path)) == 12
+    shutil.copytree(first.path, tmp_path / "copied" / "prepare")
+    third = prepare(data, Prepare(), tmp_path / "copied" / "prepare")
+    assert _validation(third.path) == _validation(second.path)
+
+
+def test_another_share_of_validation_photos_needs_another_folder(tmp_path):
+    data = tmp_path / "parts"
+    _write_parts(data, range(12))
+    first = prepare(data, Prepare(), tmp_path / "out")
+    with pytest.raises(RunFolderError, match=r"val_fraction was 0\.2 and is 0\.5.*--redo prepare"):
+        prepare(data, Prepare(val_fraction=0.5), first.path)
+    assert len(_validation(prepare(data, Prepare(val_fraction=0.5), tmp_path / "b").path)) == 12
+    none = prepare(data, Prepare(val_fraction=0), tmp_path / "c")
+    assert _validation(none.path) == set()
+    assert "val_fraction is 0" in none.manifest.metrics["warnings"][0]
+
+
+def test_a_share_of_validation_photos_beside_a_written_split(data, tmp_path):
+    with pytest.raises(ProblemsError, match=r"val_fraction is 0\.3, but the data names 1"):
+        prepare(data, Prepare(val_fraction=0.3), tmp_path / "out")

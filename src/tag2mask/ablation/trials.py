@@ -200,7 +200,7 @@ def plan_ablation(
 
     check_run_outside_data(data, out)
     trials = execution_order(list_trials(data, table, out, seeds, overrides))
-    inventory = list_data(data, trials[0].recipe.prepare)
+    inventory = list_data(data, trials[0].recipe.prepare, None)
     sizes = sampled_sizes(inventory)
     taken: set[Path] = set()
     planned = []

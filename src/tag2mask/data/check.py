@@ -23,6 +23,7 @@ from tag2mask.data.layouts.detect import Layout, read_inventory
 from tag2mask.data.mask_check import mask_problems, outline_misfit, read_checked_mask
 from tag2mask.data.photo_doubts import photo_doubts
 from tag2mask.data.understood import understood
+from tag2mask.data.validation_draw import with_validation
 from tag2mask.errors import DataError
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.threads import ordered_map
@@ -106,7 +107,7 @@ def check_data(
         DataError: the folder can't be read at all (see `read_inventory`).
     """
     options = options or SourceOptions()
-    inventory = read_inventory(folder, layout, options)
+    inventory = with_validation(read_inventory(folder, layout, options), options, {})
     problems = inventory_problems(inventory)
 
     def check(entry: InventoryEntry) -> _PhotoCheck:

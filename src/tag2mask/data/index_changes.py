@@ -37,6 +37,11 @@ class PreparedIndex:
     samples: Samples
     masks: tuple[MaskRow, ...]
 
+    @property
+    def splits(self) -> dict[str, Split]:
+        """Return the split of each photo, by id."""
+        return {s.id: split for split in SPLITS for s in self.samples[split]}
+
 
 def read_prepared_index(folder: Path) -> PreparedIndex | None:
     """Read the index of a ``prepare/`` folder, complete or not; None where it can't be read."""

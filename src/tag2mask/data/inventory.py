@@ -24,16 +24,19 @@ class SourceOptions:
         train_split: name of a split, or path of a text file of ids.
         val_split: the same for validation; None: no validation photos.
         tags: where a VOC layout's tags come from.
+        val_fraction: share of the photos to draw for validation where the data names none (see
+            `validation_draw`); None: nothing is drawn.
     """
 
     train_split: str = "train"
     val_split: str | None = "val"
     tags: TagSource = "auto"
+    val_fraction: float | None = None
 
     @classmethod
     def of(cls, section: Prepare) -> Self:
         """Return the options that a recipe's section sets."""
-        return cls(section.train_split, section.val_split, section.tags)
+        return cls(section.train_split, section.val_split, section.tags, section.val_fraction)
 
 
 class InventoryEntry(NamedTuple):
@@ -106,6 +109,7 @@ class Inventory:
         names_from_tags: no list names the classes, so a misspelled tag becomes a class.
         remarks: how the data was understood where that was a guess, one line each, such as
             ``column 'label' is read as tags``.
+        drawn: validation photos that the data doesn't name (see `validation_draw`).
     """
 
     layout: str
@@ -119,3 +123,4 @@ class Inventory:
     class_list: str = ""
     names_from_tags: bool = False
     remarks: tuple[str, ...] = ()
+    drawn: int = 0

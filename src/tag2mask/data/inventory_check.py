@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from tag2mask.classes import MAX_CLASSES, ClassSet
-from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry
+from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry, Split
 from tag2mask.data.layouts.ids import path_conflicts
 from tag2mask.errors import DataError, counted, first_few, nearest_hint
 
@@ -35,6 +35,7 @@ def inventory_problems(inventory: Inventory) -> list[DataProblem]:
     problems += _class_problems(inventory)
     problems += _training_problems(inventory, problems)
     problems += _indistinguishable_classes(inventory)
+    problems += _divided_groups(inventory)
     return problems
 
 
@@ -110,6 +111,22 @@ def _indistinguishable_classes(inventory: Inventory) -> list[DataProblem]:
             "be told apart: add photos of each without the other, or make them one class"
         )
     return [DataProblem(message, warning=True) for message in problems]
+
+
+def _divided_groups(inventory: Inventory) -> list[DataProblem]:
+    """Return a warning of groups with photos in both splits."""
+    splits: dict[str, set[Split]] = {}
+    for entry in inventory.entries:
+        if entry.group:
+            splits.setdefault(entry.group, set()).add(entry.split)
+    divided = [repr(group) for group, own in splits.items() if len(own) > 1]
+    if not divided:
+        return []
+    message = (
+        f"{counted(len(divided), 'group has', 'groups have')} photos in both splits, training and "
+        f"validation: {first_few(divided)}; scores of photos whose like was trained on are too good"
+    )
+    return [DataProblem(message, warning=True)]
 
 
 def _duplicates(entries: Sequence[InventoryEntry]) -> list[DataProblem]:

@@ -116,8 +116,8 @@ def dry_run(
     deleted = [kind for kind, _ in redone_folders(recipe, out, redo)]
     redone = {kind.step for kind in deleted}
     check_run_outside_data(data, out)
-    inventory = list_data(data, recipe.prepare)
     prepared = None if PreparedData.step in redone else out / PreparedData.step
+    inventory = list_data(data, recipe.prepare, prepared)
     listing = _compared(inventory, data, recipe.prepare, prepared, update=update)
     train, val = counts(inventory)
     costs = step_costs(recipe, inventory, sampled_sizes(inventory))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from tag2mask.artifacts.deletion import remove_step_folders
 from tag2mask.artifacts.files import check_run_outside_data, write_text
-from tag2mask.artifacts.handles import Handle, ReportPage
+from tag2mask.artifacts.handles import Handle, PreparedData, ReportPage
 from tag2mask.artifacts.lock import folder_lock, is_read_only
 from tag2mask.pipeline.branch import copy_steps, held_steps, is_begun
 from tag2mask.pipeline.method import run_steps
@@ -105,7 +105,8 @@ def run(
 
         def begin() -> None:
             nonlocal listed
-            listed = list_data(data, recipe.prepare)
+            prepared = None if redo == PreparedData.step else out / PreparedData.step
+            listed = list_data(data, recipe.prepare, prepared)
             if redo is not None or not is_read_only(out):  # a finished run only reads its folder
                 locks.enter_context(folder_lock(out, remove=True))
             if source is not None and not is_begun(out):

@@ -47,7 +47,7 @@ def _side_or_name(given: object) -> object:
 class Prepare(Section):
     """Step ``prepare``: the photos and their tags."""
 
-    not_identity = frozenset({"skip_bad"})
+    not_identity = frozenset({"skip_bad", "val_fraction"})
 
     source: Literal["auto", "voc", "csv", "folders", "coco"] = "auto"
     """Layout of the data folder; auto: detected."""
@@ -57,6 +57,8 @@ class Prepare(Section):
     """Name of a split, or path of a text file of ids."""
     val_split: str | None = "val"
     """Name of a split, or path of a text file of ids; null: none."""
+    val_fraction: Annotated[Number, Field(ge=0.0, le=0.5)] = 0.2
+    """Share of the photos that is drawn for validation where the data names none; 0: none."""
     skip_bad: bool = False
     """Skip unreadable photos (listed in the manifest, exit code 3) instead of stopping."""
 

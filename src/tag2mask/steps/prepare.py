@@ -25,7 +25,7 @@ from tag2mask.artifacts.files import check_run_outside_data, write_json
 from tag2mask.artifacts.handles import UNDERSTOOD, PreparedData
 from tag2mask.artifacts.identity import folder_status
 from tag2mask.artifacts.items import item_path
-from tag2mask.artifacts.manifest import Manifest
+from tag2mask.artifacts.manifest import Manifest, read_identity
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.classes import ClassSet
 from tag2mask.data.index import (
@@ -46,16 +46,21 @@ from tag2mask.data.inventory import (
     DataProblem,
     Inventory,
     SourceOptions,
+    Split,
 )
 from tag2mask.data.inventory_check import inventory_problems
 from tag2mask.data.layouts.detect import read_inventory
 from tag2mask.data.masks import write_mask
 from tag2mask.data.measure import DRAWN_FOLDER, measure_photos
 from tag2mask.data.understood import understood
+from tag2mask.data.validation_draw import with_validation
 from tag2mask.errors import DataChangedError, DataError, ProblemsError
 from tag2mask.recipe.sections import Prepare
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.threads import ordered_map
+
+_DRAWN = "validation_photos_drawn"
+"""Metric of the manifest where validation photos were drawn."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,7 @@ class PreparePlan:
             "layout": self.inventory.layout,
             UNDERSTOOD: list(self.understood),
             "warnings": list(self.warnings),
-        }
+        } | ({_DRAWN: self.inventory.drawn} if self.inventory.drawn else {})
 
 
 def prepare(
@@ -157,18 +162,57 @@ def prepare(
             ``update``) from other photos or tags, or can't be written.
     """
     check_run_outside_data(data, out)
-    inventory = listed or list_data(data, section)
+    inventory = listed or list_data(data, section, out)
     plan = plan_prepare(data, inventory, section, out, update=update)
     return write_prepared(plan, section, out)
 
 
-def list_data(data: Path, section: Prepare) -> Inventory:
+def list_data(data: Path, section: Prepare, prepared: Path | None) -> Inventory:
     """List the photos, tags and masks of a data folder; opens no photo.
+
+    Validation photos are drawn where the data names none.
+
+    Args:
+        data: the data folder.
+        section: layout, splits, source of tags, share of validation photos.
+        prepared: folder of an earlier ``prepare``, whose photos keep their splits; None: none.
 
     Raises:
         DataError: data that can't be listed.
+        DataChangedError: ``prepared`` has another share of validation photos.
     """
-    return read_inventory(data, section.source, SourceOptions.of(section))
+    options = SourceOptions.of(section)
+    listed = read_inventory(data, section.source, options)
+    inventory = with_validation(listed, options, _drawn_before(prepared))
+    if inventory.drawn and prepared is not None:
+        _check_same_fraction(section, prepared)
+    return inventory
+
+
+def _drawn_before(prepared: Path | None) -> dict[str, Split]:
+    """Return the splits that a draw gave to photos; those that the data named don't count.
+
+    A folder without validation photos counts: all its photos were trained on.
+    """
+    before = None if prepared is None else read_prepared_index(prepared)
+    if prepared is None or before is None:
+        return {}
+    found = read_identity(prepared)
+    drawn = isinstance(found, Manifest) and _DRAWN in found.metrics
+    return before.splits if drawn or not before.samples["val"] else {}
+
+
+def _check_same_fraction(section: Prepare, prepared: Path) -> None:
+    """Raise DataChangedError where photos were drawn in another share: they would stay."""
+    found = read_identity(prepared)
+    used = section.val_fraction if found is None else found.section.get("val_fraction")
+    if used not in (None, section.val_fraction):
+        raise DataChangedError(
+            f"prepare.val_fraction was {used} and is {section.val_fraction}; photos that were "
+            "drawn keep their split",
+            where=prepared,
+            fix=f"Go back to {used}, give another --out, or draw again with --redo prepare.",
+        )
 
 
 def is_prepared(section: Prepare, out: Path) -> bool:
