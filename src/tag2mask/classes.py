@@ -41,12 +41,16 @@ _WRITTEN: dict[NameKind, str] = {
 }
 """Names that are not classes, in several languages; see `name_kind`."""
 _WRITTEN_DOUBTFUL = (
-    "good normal negative empty other others misc miscellaneous unknown unclassified undefined "
+    "good healthy intact undamaged clean gesund intakt sain sano "
+    "normal negative empty other others misc miscellaneous unknown unclassified undefined "
     "void bg fond fondo fundo фон tło tausta gut leer sonstige sonstiges andere anderes unbekannt "
     "autre autres vide inconnu otro otros bueno vacío desconocido altro altri buono vuoto "
     "sconosciuto outro outros 其他 其它 その他 기타 未知 不明 正常 良品 合格 другое неизвестно"
 )
 """Names that often, but not always, stand for none of the classes."""
+
+_DOUBTFUL_ENDS = re.compile(r".*[ _-](healthy|normal|good|ok)", re.IGNORECASE)
+"""``Apple___healthy``, beside other classes of apples."""
 
 VOC_NAMES = (
     "aeroplane",
@@ -167,7 +171,7 @@ def name_kind(name: str) -> NameKind:
 
 def is_doubtful_name(name: str) -> bool:
     """Return whether a name is often, but not always, used where there is no class: ``other``."""
-    return _letters(name) in _DOUBTFUL_NAMES
+    return _letters(name) in _DOUBTFUL_NAMES or bool(_DOUBTFUL_ENDS.fullmatch(name))
 
 
 def mask_id(tag_id: int) -> int:

@@ -68,7 +68,9 @@ def test_a_list_of_classes_has_the_last_word(tmp_path):
     assert ["tag '-'" in problem.message for problem in found.problems] == [True]
 
 
-@pytest.mark.parametrize("name", ["other", "good", "unknown", "void", "fondo", "Sonstiges", "其他"])
+@pytest.mark.parametrize(
+    "name", ["other", "good", "unknown", "void", "fondo", "Sonstiges", "其他", "rust_healthy"]
+)
 def test_classes_that_may_be_none_are_a_warning(tmp_path, name):
     rows = f"a,cat,train\nb,{name},train\n"
     found = read_inventory(write_data(tmp_path / "x", rows, photos="a b"))
@@ -91,3 +93,26 @@ def test_tags_that_are_numbers_are_a_warning(tmp_path):
     assert mixed.problems == ()
     listed = write_data(tmp_path, "a,yes,train\nb,no,train\n", "no yes", "a b")
     assert read_inventory(listed).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("not_hotdog", "hotdog"),
+        ("Non-Fire", "fire"),
+        ("without_mask", "with_mask"),
+        ("-cat", "cat"),
+    ],
+)
+@pytest.mark.parametrize("write", [_as_table, _as_folders])
+def test_classes_that_deny_another_are_a_warning(tmp_path, write, name, other):
+    found = read_inventory(write(tmp_path, {"a": (name,), "b": (other,), "c": ("tree",)}))
+    [message] = [p.message for p in found.problems if "says that photos" in p.message]
+    assert f"class {name!r} says that photos don't show {other!r} (photo 'a'" in message
+    (tmp_path / "classes.txt").write_text(f"{name}\n{other}\ntree\n")
+    assert not [p for p in read_inventory(tmp_path).problems if "says that" in p.message]
+
+
+def test_a_denial_of_no_class_is_a_class(tmp_path):
+    found = read_inventory(_as_table(tmp_path, {"a": ("no_entry",), "b": ("stop",)}))
+    assert found.class_names == ("no_entry", "stop") and found.problems == ()

@@ -21,6 +21,10 @@ _ANSWERS = frozenset(
 )
 """Tags that answer the question whether a photo shows something."""
 _NUMBER = re.compile(r"[+-]?\d+(\.0*)?")
+_DENIAL = re.compile(
+    r"(?:(?:no|not|non|without|kein|keine|ohne|sans|sin)[ _-]+|[!~-])\s*(\D.*)", re.IGNORECASE
+)
+_WITH = re.compile(r"(?:with|mit|avec|con)[ _-]+", re.IGNORECASE)
 _Photos = dict[str, list[InventoryEntry]]
 """Photos by tag."""
 
@@ -115,6 +119,16 @@ def _doubtful_problems(photos: _Photos, names: tuple[str, ...]) -> list[DataProb
         )
         for name in doubtful
     ]
+    problems += [
+        DataProblem(
+            f"class {name!r} says that photos don't show {denied!r} "
+            f"({describe_photos(photos[name])}): leave their tags empty (one folder per class: put "
+            "them into background/); if it is a class, list the classes in classes.txt",
+            warning=True,
+        )
+        for name, denied in _denials(names)
+        if name in photos
+    ]
     numbers = all(_NUMBER.fullmatch(name) for name in names)
     if names and (numbers or all(name.casefold() in _ANSWERS for name in names)):
         what = "numbers" if numbers else "answers"
@@ -127,6 +141,17 @@ def _doubtful_problems(photos: _Photos, names: tuple[str, ...]) -> list[DataProb
             )
         )
     return problems
+
+
+def _denials(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the names that deny another, with that: ``not_hotdog``, ``without_mask``."""
+    others = {_WITH.sub("", name, count=1).casefold(): name for name in names}
+    denied = [(name, _DENIAL.fullmatch(name)) for name in names]
+    return [
+        (name, others[found[1].casefold()])
+        for name, found in denied
+        if found and found[1].casefold() in others
+    ]
 
 
 def _quoted(names: Iterable[str]) -> str:

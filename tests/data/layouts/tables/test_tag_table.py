@@ -53,3 +53,13 @@ def test_advice_on_numbers_of_cells_names_the_tables_separator(tmp_path, text, a
 def test_byte_order_mark_crlf_and_capitals(tmp_path):
     (tmp_path / "t.csv").write_bytes("\ufeffID,Tags\r\na,dog\r\n".encode())
     assert read_tag_table(tmp_path / "t.csv").rows[0].tags == ("dog",)
+
+
+def test_empty_cells_in_a_column_of_one_name_are_a_warning(tmp_path):
+    lines = "a.jpg,dog\nb.jpg,\nc.jpg,cat\n"
+    path = write_tag_table(tmp_path, f"image,label\n{lines}") / "tags.csv"
+    [problem] = read_tag_table(path).problems
+    assert problem.warning and "lines without 'label' count as photos that show" in problem.message
+    assert "(tags.csv line 3)" in problem.message
+    write_tag_table(tmp_path, f"image,tags\n{lines}")
+    assert read_tag_table(path).problems == ()

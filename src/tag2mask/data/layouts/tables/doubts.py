@@ -17,7 +17,6 @@ _COMPOUND = re.compile(r".*\w\s*[/&+]\s*\w.*")
 _COUNT = re.compile(r"\d+|\d+ ?[x×]( .*)?|(.* )?[x×] ?\d+", re.IGNORECASE)
 _SCORED = re.compile(r"\D.*[:=(]\s*[+-]?\d*\.?\d+\s*%?\)?|\(\d*\.?\d+%?\)")
 """``cat:0.9``, ``cat=1``, ``cat (93%)``; also the second half of the last."""
-_DENIAL = re.compile(r"(?:(?:no|not|non|without|kein|keine|ohne|sans|sin)[ _-]|[!~-])\s*(\D.*)")
 _LIST_THEM = "list the classes in classes.txt"
 
 
@@ -67,12 +66,6 @@ def tag_doubts(cells: Sequence[TaggedCell]) -> list[DataProblem]:
             of(lambda name: bool(_SCORED.fullmatch(name))),
             cells,
             f"write the name alone where the photo shows the class; if it is one, {_LIST_THEM}",
-        ),
-        _message(
-            "tags that deny another were read as classes",
-            of(lambda name: bool((denied := _DENIAL.fullmatch(name)) and denied[1] in names)),
-            cells,
-            f"leave them out; if each is a class, {_LIST_THEM}",
         ),
         _connected(cells),
         _cut_names(cells),

@@ -28,7 +28,8 @@ from tag2mask.data.layouts.tables.lines import LineReader
 from tag2mask.data.layouts.tables.presence import split_pairs
 from tag2mask.data.layouts.tables.rows import TagRow, join_rows
 from tag2mask.data.layouts.tables.tags import find_style
-from tag2mask.formats.cell_table import TableLine, unquoted
+from tag2mask.errors import first_few
+from tag2mask.formats.cell_table import CellTable, TableLine, unquoted
 from tag2mask.formats.csv_table import read_csv_table
 
 
@@ -76,12 +77,27 @@ def read_tag_table(
             rows.append(row)
     if not known:
         problems += tag_doubts(reader.tagged)
+    if columns.one_name and not columns.presence.columns:
+        problems += _empty_cells(table, columns, rows)
     remarks = columns.remarks + reader.remarks
     joined = join_rows(rows, may_be_empty=bool(columns.presence.columns))
     remarks += joined.remarks
     return TagTable(
         joined.rows, (*problems, *joined.problems), remarks, table.name, columns.guessed_tags
     )
+
+
+def _empty_cells(table: CellTable, columns: Columns, rows: Sequence[TagRow]) -> list[DataProblem]:
+    """Return a warning of lines without a name in a column of one name per line."""
+    empty = [row.where for row in rows if not row.tags]
+    if not columns.tags or not empty or len(empty) == len(rows):
+        return []
+    names = first_few([repr(table.header[index]) for index in columns.tags])
+    message = (
+        f"lines without {names} count as photos that show none of the classes "
+        f"({first_few(empty, 3)}): leave out photos that nobody has labeled"
+    )
+    return [DataProblem(message, warning=True)]
 
 
 def _row(reader: LineReader, line: TableLine) -> TagRow | DataProblem:
