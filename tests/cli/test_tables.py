@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from tag2mask.cli.tables import show_data, show_recipes, show_status
 from tag2mask.data.check import check_data
 from tag2mask.errors import DataError, ProblemsError
 from tag2mask.pipeline.status import StepStatus
+from tag2mask.text.escaping import visible
 
 NASTY = "[red]a[/b] \x1b[2J\x9b5m\u202e:smile:"
 SHOWN = r"[red]a[/b] \x1b[2J\x9b5m\u202e:smile:"
@@ -42,6 +44,13 @@ def test_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     show_data(check_data(tmp_path))
     shown = capsys.readouterr()
     assert r"[red]c\x9b5m" in shown.out
+    cells = [
+        [part.strip() for part in re.split("[│|]", line)[1:3]] for line in shown.out.splitlines()
+    ]
+    names = check_data(tmp_path).class_names
+    for number, name in enumerate(names, 1):
+        assert [visible(name), str(number)] in cells
+    assert "0 is the background, 255 is ignored" in shown.out
     assert r"b\x1b[2J\n0 errors\u202e.png" in shown.err
     assert not set("\x1b\x9b\u202e") & set(shown.out + shown.err)
     assert "\n0 errors\\u" not in shown.err

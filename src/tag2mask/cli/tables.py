@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tag2mask.classes import BACKGROUND, IGNORE, mask_id
 from tag2mask.cli.console import print_message, print_text, show_understood
 from tag2mask.errors import counted
 from tag2mask.runtime.durations import format_duration
@@ -179,10 +180,12 @@ def show_data(report: DataReport) -> None:
     if report.sizes:
         shown = ", ".join(f"{width}x{height}" for height, width in report.sizes)
         print_text(f"sizes, smallest, median and largest: {shown} px")
-    table = _table("class", *(f"{split} photos" for split in report.photos))
+    table = _table("class", "in masks", *(f"{split} photos" for split in report.photos))
     for index, name in enumerate(report.class_names):
-        _add_row(table, name, *(str(row[index]) for row in report.tag_counts))
+        counts = (str(row[index]) for row in report.tag_counts)
+        _add_row(table, name, str(mask_id(index)), *counts)
     _print(table)
+    print_text(f"in masks, too: {BACKGROUND} is the background, {IGNORE} is ignored")
     if report.pairs:
         shown = ", ".join(f"{a} + {b}: {count}" for a, b, count in report.pairs[:_SHOWN_PAIRS])
         print_text(f"most often together: {shown}")
