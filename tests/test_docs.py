@@ -83,6 +83,12 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert not broken
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_prose_is_wrapped(page: Path) -> None:
+    long = [line for line in prose(page).splitlines() if len(line) > 100]
+    assert not [line for line in long if not line.startswith(("|", "!["))]
+
+
 def test_every_page_is_listed() -> None:
     index = ROOT / "docs" / "index.md"
     trees = [
