@@ -43,7 +43,7 @@ GROUPS = {
     "Start here": ["demo", "run", "status", "data", "recipe"],
     "Use a trained network": ["predict", "export"],
     "Steps": [name for name in STEP_NAMES if name != "predict"],
-    "Experiments": ["tune", "ablate"],
+    "Experiments": ["compare", "tune", "ablate"],
 }
 COMMANDS = [
     *([name] for names in GROUPS.values() for name in names),

@@ -358,7 +358,7 @@ _GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
         steps.evaluate,
         steps.report,
     ),
-    EXPERIMENTS: (experiments.tune, experiments.ablate),
+    EXPERIMENTS: (experiments.compare, experiments.tune, experiments.ablate),
 }
 for _group, _commands in _GROUPS.items():
     for _command in _commands:

@@ -77,6 +77,27 @@ def tune(
     finish_step(found)
 
 
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...", help="Run folders; the first is compared with the others."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="PAGE", help="HTML file to write.")] = Path(
+        "compare.html"
+    ),
+    photos: Annotated[
+        int, typer.Option("--photos", min=0, metavar="N", help="Number of photos to show.")
+    ] = 6,
+) -> None:
+    """Compare runs on one page: settings, scores, and the photos that changed most."""
+    from tag2mask.cli.console import print_text
+    from tag2mask.steps.compare import compare as write_page
+
+    print_text(f"compare: {write_page(runs, out, photos)}")
+
+
 def ablate(
     data: DataFolder,
     out: Out,

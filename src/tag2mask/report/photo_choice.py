@@ -97,6 +97,16 @@ def photo_mious(path: Path, ids: Collection[tuple[str, str]]) -> dict[tuple[str,
     }
 
 
+def every_photo_miou(path: Path) -> dict[tuple[str, str], float]:
+    """Return the mIoU of all photos that have one, by (split, id).
+
+    Raises:
+        RunFolderError: ``path`` is missing or damaged.
+    """
+    rows = _photo_scores(path)
+    return {(row.split, row.id): row.miou for row in rows if row.miou is not None}
+
+
 def _photo_scores(path: Path) -> Iterator[PhotoScore]:
     try:
         with path.open("rb") as lines:

@@ -12,21 +12,21 @@ from pathlib import Path
 
 from tag2mask.artifacts.deletion import remove_step_folder
 from tag2mask.artifacts.files import write_text
-from tag2mask.artifacts.handles import Evaluation, Handle, PreparedData, ReportPage
+from tag2mask.artifacts.handles import Handle, PreparedData, ReportPage
 from tag2mask.artifacts.identity import identity_of
 from tag2mask.artifacts.manifest import Manifest, read_identity
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.data.index import data_root, read_classes, read_index
 from tag2mask.data.inventory import SPLITS
-from tag2mask.evaluation.resampled import read_resampled
 from tag2mask.recipe.sections import Report
 from tag2mask.report.page import Page, render
-from tag2mask.report.run_folder import PHOTOS, RunFolder, open_runs, read_scores
+from tag2mask.report.run_folder import RunFolder, open_runs
 from tag2mask.report.sections.classes import class_section, confusion_section, tag_section
+from tag2mask.report.sections.comparison import comparison_sections
 from tag2mask.report.sections.photo_rates import rates_section
 from tag2mask.report.sections.photos import label_section, photo_section
 from tag2mask.report.sections.runs import recipe_section, timing_section, training_section
-from tag2mask.report.sections.scored_runs import ScoredRun
+from tag2mask.report.sections.scored_runs import scored_runs
 from tag2mask.report.sections.scores import curve_section, numbers_section
 from tag2mask.report.sections.stages import stage_section
 from tag2mask.version import __version__
@@ -72,11 +72,12 @@ def _inputs(runs: Sequence[RunFolder]) -> dict[str, Handle | str]:
 
 
 def _page(runs: Sequence[RunFolder], section: Report) -> Page:
-    scored = [_scored(run, color) for color, run in enumerate(runs)]
+    scored = scored_runs(runs)
     main = runs[0]
     prepared = main.handle(PreparedData)
     sections = (
         numbers_section(scored),
+        *comparison_sections(runs, scored, section.photos),
         stage_section(scored),
         curve_section(scored),
         class_section(scored),
@@ -112,11 +113,3 @@ def _subtitle(run: RunFolder) -> str:
     if run.unfinished:
         parts.append(f"not complete: {', '.join(run.unfinished)}")
     return " · ".join(parts)
-
-
-def _scored(run: RunFolder, color: int) -> ScoredRun:
-    handle = run.handle(Evaluation)
-    if handle is None:
-        return ScoredRun(run.label, color, None)
-    scores = read_scores(Evaluation(handle.path))
-    return ScoredRun(run.label, color, scores, read_resampled(handle.path / PHOTOS, scores))

@@ -66,7 +66,7 @@ def photo_section(runs: Sequence[RunFolder], count: int) -> PageSection:
         else pick_photos(evaluation.path / PHOTOS, count)
     )
     ids = {(photo.split, photo.id) for _, photos in chosen for photo in photos}
-    draw = _Overlays(
+    draw = Overlays(
         runs,
         read_classes(prepared.path),
         read_mask_paths(prepared.path),
@@ -104,7 +104,7 @@ def label_section(run: RunFolder) -> PageSection:
     if prepared is None or labels is None:
         return PageSection("affinity-labels", "Affinity labels", ())
     samples = {sample.id: sample for sample in read_index(prepared.path, "train") if sample.tags}
-    draw = _Overlays([run], read_classes(prepared.path), read_mask_paths(prepared.path), [{}])
+    draw = Overlays([run], read_classes(prepared.path), read_mask_paths(prepared.path), [{}])
     alphas = " and ".join(f"{alpha:g}" for alpha in labels.manifest.metrics.get("alphas", ()))
     rows: list[PhotoRow] = []
     blocks: list[Block] = [Note(f"α of the two backgrounds: {alphas}.")] if alphas else []
@@ -126,7 +126,7 @@ def label_section(run: RunFolder) -> PageSection:
     )
 
 
-class _Overlays:
+class Overlays:
     """The pictures of a photo: the photo, the maps and masks of each run, the ground truth."""
 
     def __init__(

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from tag2mask.artifacts.handles import Evaluation
 from tag2mask.classes import ClassSet
 from tag2mask.evaluation.records import EvaluationScores, MaskScores, SplitScores
-from tag2mask.evaluation.resampled import ResampledMiou
+from tag2mask.evaluation.resampled import ResampledMiou, read_resampled
 from tag2mask.report.page import hex_color
+from tag2mask.report.run_folder import PHOTOS, RunFolder, read_scores
 
 
 @dataclass(frozen=True)
@@ -48,3 +50,20 @@ def mask_scores_of(run: ScoredRun, split: str) -> MaskScores | None:
     """Return a run's mask scores on a split, None if it has none."""
     found = run.split(split)
     return found.masks if found is not None else None
+
+
+def scored_runs(runs: Sequence[RunFolder]) -> list[ScoredRun]:
+    """Return runs with their scores, each with the color of its place.
+
+    Raises:
+        RunFolderError: a damaged evaluation.
+    """
+    return [_scored(run, color) for color, run in enumerate(runs)]
+
+
+def _scored(run: RunFolder, color: int) -> ScoredRun:
+    handle = run.handle(Evaluation)
+    if handle is None:
+        return ScoredRun(run.label, color, None)
+    scores = read_scores(Evaluation(handle.path))
+    return ScoredRun(run.label, color, scores, read_resampled(handle.path / PHOTOS, scores))

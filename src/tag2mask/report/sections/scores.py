@@ -1,16 +1,14 @@
-"""Sections about the quality of the masks: key numbers, comparison of runs, threshold curve."""
+"""Sections about the quality of the masks: key numbers, threshold curve."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from tag2mask.evaluation.records import Interval, SplitScores
-from tag2mask.evaluation.resampled import PSEUDO_MASKS, difference_interval
 from tag2mask.evaluation.wording import (
     basis_text,
     interval_text,
     percent,
-    percent_with_interval,
     photos_text,
     with_unit,
 )
@@ -25,7 +23,6 @@ from tag2mask.report.page import (
     Note,
     PageSection,
     PageTable,
-    difference,
 )
 from tag2mask.report.plots import line_plot
 from tag2mask.report.sections.scored_runs import ScoredRun, split_names
@@ -47,7 +44,7 @@ _RATIOS = {"over_activation": "over-activation", "under_activation": "under-acti
 
 
 def numbers_section(runs: Sequence[ScoredRun]) -> PageSection:
-    """Return the key numbers of the main run, and a table that compares the runs."""
+    """Return the key numbers of the main run."""
     main = runs[0]
     if main.scores is None:
         note = Note("The run is not evaluated yet: there are no numbers.")
@@ -63,7 +60,6 @@ def numbers_section(runs: Sequence[ScoredRun]) -> PageSection:
                 "the photos below indicate how good these masks are."
             )
         )
-    blocks += _comparison(runs)
     if main.scores.behavior == "published":
         blocks.append(Note("Scored as published: a class that occurs nowhere counts as IoU 0."))
     return PageSection("numbers", "Numbers", tuple(blocks))
@@ -203,64 +199,6 @@ def _figures_table(splits: Sequence[SplitScores]) -> PageTable:
     )
 
 
-def _comparison(runs: Sequence[ScoredRun]) -> list[Block]:
-    """Return a table of mIoU and differences; empty without two runs with masks."""
-    main, *others = runs
-    rows: list[tuple[str | Cell, ...]] = []
-    for name in split_names(runs) if others else ():
-        ours = main.split(name)
-        if ours is None or ours.masks is None:
-            continue
-        for run in runs:
-            split = run.split(name)
-            if split is None or split.masks is None:
-                continue
-            leads: tuple[str | Cell, str | Cell] = ("", "")
-            if run is not main:
-                leads = (
-                    difference(
-                        ours.masks.miou,
-                        split.masks.miou,
-                        difference_interval(main.resampled, run.resampled, name, PSEUDO_MASKS),
-                    ),
-                    difference(_best(ours), _best(split)),
-                )
-            rows.append(
-                (
-                    run.label,
-                    name,
-                    percent_with_interval(split.masks.miou, split.masks.miou_interval),
-                    leads[0],
-                    percent(_best(split)),
-                    leads[1],
-                    Cell(basis_text(split, split.masks.photos), tone="muted"),
-                )
-            )
-    if len(rows) < 2:
-        return []
-    columns = (
-        Column("run", numeric=False),
-        Column("split", numeric=False),
-        Column("masks, mIoU %"),
-        Column("lead"),
-        Column("maps at best threshold, %"),
-        Column("lead"),
-        Column("measured on", numeric=False, wide=True),
-    )
-    return [
-        PageTable(
-            columns,
-            tuple(rows),
-            caption=f"Lead: the score of {main.label} minus that of the run, in percentage points; "
-            "in brackets its 95 % interval, gray where that contains 0.",
-        )
-    ]
-
-
 def _in_use(split: SplitScores) -> str:
     threshold = split.background_threshold
     return "" if threshold is None else f", in use {threshold:.2f} ({split.background_source})"
-
-
-def _best(split: SplitScores) -> float | None:
-    return split.curve.best_miou if split.curve is not None else None
