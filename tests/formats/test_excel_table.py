@@ -1,5 +1,7 @@
 """Sheets of Excel workbooks as tables of texts, and workbooks that can't be read."""
 
+import tracemalloc
+
 import openpyxl
 import pytest
 from openpyxl.utils.exceptions import InvalidFileException
@@ -47,6 +49,19 @@ def test_a_title_and_empty_rows_are_passed_over(tmp_path):
     table = read_table(write(tmp_path / "t.xlsx", rows))
     assert table.header == ["image", "tags"]
     assert [(line.number, line.cells) for line in table.lines] == [(5, ["a.jpg", "dog"])]
+
+
+def test_a_formatted_cell_far_from_the_table_costs_no_memory(tmp_path):
+    path = write(tmp_path / "t.xlsx", [["image", "tags"], ["a.jpg", "dog"]])
+    book = openpyxl.load_workbook(path)
+    book.active.cell(3000, 100).font = openpyxl.styles.Font(bold=True)
+    book.save(path)
+    tracemalloc.start()
+    table = read_table(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [line.cells for line in table.lines] == [["a.jpg", "dog"]]
+    assert peak < 10e6
 
 
 def test_the_sheet_is_chosen(tmp_path):

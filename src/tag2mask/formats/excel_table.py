@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tag2mask.errors import DataError, PackageError, first_few
-from tag2mask.formats.cell_table import CellTable, TableLine, without_empty_end
+from tag2mask.formats.cell_table import CellTable, TableLine
 
 EXCEL_SUFFIXES = frozenset({".xlsx", ".xlsm"})
 _LARGEST_FILE, _LARGEST_CONTENT = 100 * 2**20, 200 * 2**20
@@ -40,18 +40,18 @@ def read_excel_table(path: Path, sheet: str | None = None) -> CellTable:
     _check_file(path)
     values = _load(path, values=True)
     chosen = _choose_sheet(values, sheet, path)
-    rows = {number: _texts(row) for number, row in enumerate(chosen.iter_rows(), 1)}
+    rows = _rows(chosen)
     first = next((number for number, row in rows.items() if _is_table_row(row)), None)
     if first is None:
         raise DataError(f"sheet {chosen.title!r} has no table", where=path, fix="Give --sheet.")
-    header = without_empty_end(rows[first])
+    header = rows[first]
     count = len(header)
     _check_merged(chosen, first, count, path)
     _check_formulas(chosen, _load(path, values=False)[chosen.title], first, count, path)
     lines = [
         TableLine(number, (row + [""] * count)[:count] if not any(row[count:]) else row)
         for number, row in rows.items()
-        if number > first and any(row)
+        if number > first
     ]
     return CellTable(path, f"{path.name} [{chosen.title}]", header, False, lines, "")
 
@@ -169,9 +169,9 @@ def _check_formulas(values: Any, formulas: Any, first: int, columns: int, path: 
     """Raise DataError where formulas have no values: a program wrote them, and none computed."""
     empty = [
         cell.coordinate
-        for row in formulas.iter_rows(min_row=first, max_col=columns)
-        for cell in row
-        if cell.data_type == "f" and values[cell.coordinate].value is None
+        for (row, column), cell in sorted(formulas._cells.items())
+        if row >= first and column <= columns and cell.data_type == "f"
+        if values[cell.coordinate].value is None
     ]
     if empty:
         raise DataError(
@@ -181,8 +181,17 @@ def _check_formulas(values: Any, formulas: Any, first: int, columns: int, path: 
         )
 
 
-def _texts(row: tuple[Any, ...]) -> list[str]:
-    return without_empty_end([_text(cell) for cell in row])
+def _rows(sheet: Any) -> dict[int, list[str]]:
+    """Return the texts of the rows that have any, by row number.
+
+    A formatted cell at the far end of a sheet would make `iter_rows` create all cells before it.
+    """
+    rows: dict[int, list[str]] = {}
+    for (number, column), cell in sorted(sheet._cells.items()):
+        if text := _text(cell):
+            row = rows.setdefault(number, [])
+            row += [""] * (column - 1 - len(row)) + [text]
+    return rows
 
 
 def _text(cell: Any) -> str:

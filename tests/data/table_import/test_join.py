@@ -76,6 +76,14 @@ def test_lost_zeros_are_not_guessed_where_several_names_fit():
     assert joined(["47", "047"], "0047.jpg") == {}
 
 
+def test_a_row_with_a_suffix_is_that_file():
+    found = names("x/a.jpg", "x/a.png", "y/a.tif").join(["a.JPG"])
+    assert found.parts["a.JPG"].photos == ("x/a.jpg",)
+    assert found.unnamed == ("x/a.png", "y/a.tif") and found.conflicts == ()
+    [conflict] = names("a.jpg", "a.png").join(["a.tif"]).conflicts
+    assert "'a.tif' may be a.jpg, a.png" in conflict
+
+
 def test_names_that_mean_the_same_photos_are_conflicts():
     [conflict] = names("4711.jpg").join(["4711", "4711.0"]).conflicts
     assert "'4711' and '4711.0' name the same photos" in conflict

@@ -111,6 +111,11 @@ class PhotoNames:
                 text = keys[_loose(name)]
                 found.setdefault(text, []).append(path)
                 groups.setdefault(text, name)
+        for text, paths in found.items():
+            named = [path for path in paths if _has_name(path, text)] if _is_file(text) else []
+            if named:  # not also ``a.png`` where the row says ``a.jpg``
+                unnamed += [path for path in paths if path not in named]
+                found[text] = named
         return {
             text: PartPhotos(groups[text], tuple(sorted(paths))) for text, paths in found.items()
         }, unnamed
@@ -170,6 +175,12 @@ def _fits(name: str, path: str, keys: dict[str, str]) -> bool:
     if text is None:
         return False
     return not _is_file(text) or f"/{without_suffix(path)}".endswith(f"/{name}")
+
+
+def _has_name(path: str, text: str) -> bool:
+    """Return whether a photo's file is called as a text says, with its suffix."""
+    name = text.strip().replace("\\", "/").rpartition("/")[2]
+    return _loose(path.rpartition("/")[2]) == _loose(name)
 
 
 def _several_files(parts: dict[str, PartPhotos]) -> list[str]:
