@@ -24,18 +24,18 @@ from tag2mask.metrics.threshold_curve import ThresholdCurve
 
 def mask_scores(
     confusion: Confusion,
-    boundary: BoundaryCounts,
+    boundary: BoundaryCounts | None,
     photos: int,
     names: Sequence[str],
     resampled: ResampledTallies,
     *,
     published: bool,
 ) -> MaskScores:
-    """Return the scores of masks; ``names`` by mask id (C+1)."""
+    """Return the scores of masks; ``names`` by mask id (C+1); no ``boundary``: not scored."""
     return MaskScores(
         photos=photos,
         miou=none_if_nan(confusion.miou(published=published)),
-        boundary_miou=none_if_nan(boundary.miou(published=published)),
+        boundary_miou=None if boundary is None else none_if_nan(boundary.miou(published=published)),
         pixel_accuracy=none_if_nan(confusion.pixel_accuracy()),
         precision=none_if_nan(mean_of_present(confusion.precision())),
         recall=none_if_nan(mean_of_present(confusion.recall())),
@@ -49,13 +49,15 @@ def mask_scores(
 
 def _class_scores(
     confusion: Confusion,
-    boundary: BoundaryCounts,
+    boundary: BoundaryCounts | None,
     names: Sequence[str],
     resampled: ResampledTallies,
     *,
     published: bool,
 ) -> tuple[ClassScores, ...]:
-    iou, edges = confusion.iou(published=published), boundary.iou(published=published)
+    iou, edges = confusion.iou(published=published), np.full(len(names), np.nan)
+    if boundary is not None:
+        edges = boundary.iou(published=published)
     precision, recall = confusion.precision(), confusion.recall()
     too_much, too_little = confusion.false_positive_share(), confusion.false_negative_share()
     resamples = (resampled.iou(), resampled.precision(), resampled.recall())

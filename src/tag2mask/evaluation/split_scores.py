@@ -21,7 +21,6 @@ from tag2mask.evaluation.stages import refined_by_crf, with_crf
 from tag2mask.maps.background_choice import CALIBRATED_ON
 from tag2mask.maps.mapped_photos import MappedPhotos, tag_source
 from tag2mask.metrics.bootstrap import ResampledTallies
-from tag2mask.metrics.boundary_iou import BoundaryCounts
 from tag2mask.metrics.confusion import Confusion
 from tag2mask.metrics.tag_scores import TagTable, doubtful_tags, tag_quality
 
@@ -117,7 +116,7 @@ def _cross_fitted(
             tallies.add(group, cells)
     scores = mask_scores(
         total,
-        BoundaryCounts.empty(len(job.classes)),
+        None,
         counts.masked,
         job.classes.mask_names,
         tallies,

@@ -78,7 +78,9 @@ class ResampledTallies:
 
     def miou(self, *, published: bool = False) -> Float64:
         """Return the mean IoU by resample (R,); NaN without any pixel."""
-        return _column_means(self.iou(published=published))
+        means = _column_means(self.iou(published=published))
+        pixels = self._tallies()[1].sum(axis=0)
+        return np.where(pixels > 0, means, np.nan)
 
     def precision(self) -> Float64:
         """Return the precision by class and resample (C+1, R)."""
