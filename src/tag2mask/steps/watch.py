@@ -86,6 +86,8 @@ def watch(
                 for photo in due:
                     skipped.pop(photo.path, None)
                 computed += _label(predictor, due, skip) if due else 0
+                if decisions is not None:
+                    decisions.write_groups()
         except FileNotFoundError as error:
             raise DataError(
                 str(error), fix="Connect it again and run the same command again: it resumes."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +85,15 @@ def test_no_byte_of_a_mask_differs(photos: Path, tmp_path: Path, settings: dict[
         for value in np.unique(np.asarray(Image.open(content))).tolist()
     }
     assert seen == {0, 1, 2, 3}
+
+
+def test_photos_beyond_pillows_limit_are_labeled(tmp_path: Path) -> None:
+    exported = write_export(tmp_path / "exported")
+    photo = tmp_path / "large.png"
+    Image.fromarray(colorful(20, 30, 1)).save(photo)
+    limited = "import runpy, sys; from PIL import Image; Image.MAX_IMAGE_PIXELS = 100"
+    limited += "; sys.argv.pop(0); runpy.run_path(sys.argv[0], run_name='__main__')"
+    line = [sys.executable, "-c", limited, str(exported / "predict.py"), str(photo)]
+    done = run([*line, "--out", str(tmp_path / "out")])
+    assert done.returncode == 0, done.stderr
+    assert masks(tmp_path / "out").keys() == {"large.png"}

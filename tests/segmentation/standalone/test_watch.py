@@ -53,6 +53,7 @@ def test_photos_as_they_arrive(line: Line, exported: Path, tmp_path: Path) -> No
         wait_for(process, lambda: len(mask_names(out)) == 3)
         put(inbox / "fixed.jpg", 3)
         wait_for(process, lambda: len(mask_names(out)) == 4)
+        wait_for(process, lambda: "fixed" in (out / "group_decisions.csv").read_text())
         code, text, errors = end(process)
     assert code == 3 and "4 computed" in text, errors
     assert "bad" in errors and "Traceback" not in errors

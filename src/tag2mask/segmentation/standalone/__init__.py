@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-_PARTS = ("photos", "maps", "network", "decisions", "files", "predict")
+_PARTS = ("photos", "maps", "network", "files", "decisions", "predict")
 """The modules in the order of their imports; the last one is run."""
 
 

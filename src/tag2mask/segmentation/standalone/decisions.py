@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tag2mask.segmentation.standalone.files import replaced
 from tag2mask.segmentation.standalone.photos import Array
 
 
@@ -40,6 +41,7 @@ class Decisions:
         self.file, self._names, self.rule = out / "decisions.csv", names, rule
         self._group = re.compile(rule["group"]) if rule["group"] else None
         self._lock = threading.Lock()
+        self._groups_are_old = True
 
     def add(self, photo: str, time: str, labels: Array, confidence: Array) -> None:
         """Append the line of a photo whose mask was written at a time."""
@@ -64,6 +66,7 @@ class Decisions:
                 if file.read(1) != b"\n":  # cut off by a crash
                     file.write(b"\r\n")
             file.write(csv_line(line))
+            self._groups_are_old = True
 
     def group_of(self, photo: str) -> str:
         """Return the group of a photo; empty where the data had no groups."""
@@ -72,8 +75,9 @@ class Decisions:
 
     def write_groups(self) -> None:
         """Write what the photos of each group show together, by their last lines."""
-        if self._group is None or not self.file.is_file():
+        if self._group is None or not self._groups_are_old or not self.file.is_file():
             return
+        self._groups_are_old = False
         with self.file.open(encoding="utf-8", errors="replace", newline="") as file:
             last = {row["photo"]: row for row in csv.DictReader(file) if row["decision"]}
         groups: dict[str, list[str]] = {}
@@ -83,7 +87,8 @@ class Decisions:
         for group, shown in sorted(groups.items()):
             names = {name for each in shown for name in each.split(";")} - {"none"}
             lines.append(csv_line([group, len(shown), ";".join(sorted(names)) or "none"]))
-        self.file.with_name("group_decisions.csv").write_bytes(b"".join(lines))
+        with replaced(self.file.with_name("group_decisions.csv")) as temporary:
+            temporary.write_bytes(b"".join(lines))
 
 
 def csv_line(cells: Sequence[object]) -> bytes:

@@ -20,6 +20,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from PIL import Image
+
 from tag2mask.segmentation.standalone.decisions import Decisions
 from tag2mask.segmentation.standalone.files import (
     ANOTHER,
@@ -174,6 +176,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--decisions", action="store_true", help="write decisions.csv")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args(arguments)
+    Image.MAX_IMAGE_PIXELS = None  # read_photo has a limit of its own, that of tag2mask
     model = Path(__file__).with_name("model.onnx")
     out = Path(os.path.abspath(given.out))  # noqa: PTH100 - resolve() follows links
     network = Network(model)
