@@ -352,6 +352,23 @@ def test_the_tutorial_runs(tmp_path: Path, monkeypatch: Any) -> None:
         assert (tmp_path / made).exists()
 
 
+def test_the_spreadsheet_page_runs(tmp_path: Path, monkeypatch: Any) -> None:
+    """Run every command of the page in order, on the table and photos that it makes."""
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "how-to" / "spreadsheet.md"
+    run_examples(page, {})
+    printed = []
+    for words in [w for body in fences(page, "sh") for w in map(shlex.split, body.splitlines())]:
+        if words[0] == "tag2mask":
+            done = CliRunner().invoke(cli.app, words[1:])
+            assert done.exit_code == 0, f"{words}\n{done.output}"
+            printed.append(done.stdout)
+    assert printed[0] == fences(page, "text")[0]
+    assert "photos: 60 train" not in printed[1] and "validation photos were drawn" in printed[1]
+    assert (tmp_path / "data" / "classes.txt").read_text() == "dent\nscratch\nbump\n"
+    assert "class 'dent' has no training photo" in done.output
+
+
 def run_examples(
     page: Path, names: dict[str, Any], replace: dict[str, str] | None = None
 ) -> dict[str, Any]:

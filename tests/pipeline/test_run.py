@@ -81,10 +81,10 @@ class OneRank:
         pass
 
 
-def listed_or_fake(data: Path, section: Any) -> Inventory:
+def listed_or_fake(data: Path, section: Any, prepared: Path | None) -> Inventory:
     """List a data folder; an empty one stands for two photos with masks."""
     if any(data.iterdir()):
-        return prepare.list_data(data, section)
+        return prepare.list_data(data, section, prepared)
     entries = [
         InventoryEntry(split, split, ("cat",), f"{split}.png", "1-1", mask=f"m-{split}.png")
         for split in SPLITS
