@@ -254,6 +254,25 @@ def test_estimates_are_within_a_factor_of_two_of_what_was_measured(
     assert pairs and not wrong
 
 
+IDLE = {
+    ("demo", "infer-cam"): 43.1,
+    ("demo", "affinity-labels"): 7.7,
+    ("demo", "train-affinity"): 6.6,
+    ("voc12", "walk"): 90,
+    ("voc12", "train-segmenter"): 849 * 20 / 14.0,
+}
+"""Seconds on two processors without other work: docs/results, Speed and log; 14.0 photos a second
+in the training of the segmentation network."""
+
+
+@pytest.mark.parametrize(("name", "step"), IDLE)
+def test_estimates_are_within_a_factor_of_one_and_a_half_on_idle_processors(
+    name: str, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ratio = estimated(CASES[name], monkeypatch)[step].seconds / IDLE[name, step]
+    assert 1 / 1.5 <= ratio <= 1.5
+
+
 def estimated(case: Case, monkeypatch: pytest.MonkeyPatch) -> dict[str, Cost]:
     monkeypatch.setattr(cost_model, "processors", lambda: case.processors)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)

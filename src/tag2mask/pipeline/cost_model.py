@@ -38,7 +38,7 @@ TRAIN_SECONDS, INFER_SECONDS = 0.8, 0.15
 """Per Mpx: forward and backward pass, and forward pass alone."""
 TRAINING_GPU, INFERENCE_GPU = 110.0, 25.0
 START_SECONDS = 4.0
-WALK_SECONDS, WALK_STEP_SECONDS, GRID_SECONDS = 0.08, 0.001, 0.04
+WALK_SECONDS, WALK_STEP_SECONDS, GRID_SECONDS = 0.055, 0.001, 0.04
 """Per photo, per photo and step, and per Mpx of the map's file."""
 CRF_SECONDS, CRF_STEP_SECONDS = 0.4, 0.03
 """Per Mpx on one thread: building the lattice, and one iteration."""
