@@ -100,14 +100,20 @@ def test_copies_instead_of_links(photos, tmp_path, monkeypatch):
 
 def test_a_workbook(photos, tmp_path):
     book = openpyxl.Workbook()
-    for row in (["Part", "Result"], [4711.0, "dent"], [4712, "OK"], [4713, "dent"], [47130, "pit"]):
+    for row in (
+        ["Part", "Result"],
+        [4711.0, "dent"],
+        [4712, "OK"],
+        [4713, "dent"],
+        [47130, "dent"],
+    ):
         book.active.append(row)
     book.save(tmp_path / "table.xlsx")
     found = plan_import(tmp_path / "table.xlsx", photos, tmp_path / "data", ImportOptions())
     assert tags(found)["4711_A.JPG"] == ("dent",) and tags(found)["4712_B.JPG"] == ()
     assert found.class_names == ("dent",)
     lines = import_summary(found)
-    assert "no tag: 1 row ('OK' 1)" in lines
+    assert "no tag: 1 row ('OK' 1)" in lines and "classes: 1, by parts: dent 2" in lines
     assert (
         lines[-1] == "left out: 1 part without a photo: '47130' (the nearest photo is 4713_B.JPG)"
     )

@@ -40,7 +40,8 @@ def _columns(plan: ImportPlan) -> str:
 
 
 def _classes(plan: ImportPlan) -> str:
-    counts = Counter(tag for part in plan.parts.parts for tag in part.tags)
+    joined = [part for part in plan.parts.parts if part.text in plan.joined.parts]
+    counts = Counter(tag for part in joined for tag in part.tags)
     return first_few((f"{name} {counts[name]}" for name in plan.class_names), 20)
 
 
