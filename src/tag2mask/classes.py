@@ -50,7 +50,7 @@ _WRITTEN_DOUBTFUL = (
 """Names that often, but not always, stand for none of the classes."""
 
 _DOUBTFUL_ENDS = re.compile(r".*[ _-](healthy|normal|good|ok)", re.IGNORECASE)
-"""``Apple___healthy``, beside other classes of apples."""
+"""``Apple___healthy``, next to other classes of apples."""
 
 VOC_NAMES = (
     "aeroplane",

@@ -486,7 +486,7 @@ def test_an_interrupted_deletion_is_continued(
         step.finish()
 
 
-def test_a_lost_manifest_has_a_way_out(tmp_path: Path) -> None:
+def test_a_lost_manifest_is_explained(tmp_path: Path) -> None:
     data = make_prepared(tmp_path / "prepare")
     maps = make_maps(tmp_path / "maps", data)
     (maps.path / "items.jsonl").touch()

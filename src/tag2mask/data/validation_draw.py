@@ -36,7 +36,7 @@ def with_validation(
         return inventory
     named = sum(entry.split == "val" for entry in inventory.entries)
     if named:
-        return _with_problems(inventory, _beside_a_split(fraction, named))
+        return _with_problems(inventory, _with_a_split(fraction, named))
     if fraction == 0:
         return _with_problems(
             inventory,
@@ -62,8 +62,8 @@ def with_validation(
     return replace(inventory, entries=entries, remarks=(*inventory.remarks, remark), drawn=drawn)
 
 
-def _beside_a_split(fraction: float, named: int) -> str:
-    """Return the error of a share that was asked for beside a written split; empty: it wasn't."""
+def _with_a_split(fraction: float, named: int) -> str:
+    """Return the error of a share given in addition to a written split; empty: none."""
     if fraction == Prepare().val_fraction:
         return ""
     return (

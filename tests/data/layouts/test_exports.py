@@ -32,7 +32,7 @@ _EXPORTS = {
 
 @pytest.mark.parametrize("photos", ["a.jpg", "data/a.jpg", "images/a.jpg"])
 @pytest.mark.parametrize("name", _EXPORTS)
-def test_an_export_is_named_with_its_tool_and_the_way_out(tmp_path, name, photos):
+def test_an_export_is_named_with_its_tool_and_what_to_do(tmp_path, name, photos):
     tool, text = _EXPORTS[name]
     write_photo(tmp_path / photos)
     (tmp_path / name).write_text(text)

@@ -139,7 +139,7 @@ def test_a_watched_folder_that_vanishes(line: Line, exported: Path, tmp_path: Pa
 
 @both
 def test_equal_names_while_watching(line: Line, exported: Path, tmp_path: Path) -> None:
-    """The first photo keeps its name, whatever arrives beside it."""
+    """The first photo keeps its name, whatever arrives next to it."""
     inbox, out = tmp_path / "inbox", tmp_path / "out"
     put(inbox / "x.png", 1)
     with watching(watch(line, exported, inbox, out)) as process:

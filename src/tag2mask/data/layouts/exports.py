@@ -26,7 +26,7 @@ class Export(NamedTuple):
     name: str
     """Relative to the data folder."""
     tool: str
-    way_out: str
+    advice: str
 
     @property
     def what(self) -> str:
@@ -36,8 +36,8 @@ class Export(NamedTuple):
     @property
     def fix(self) -> str:
         """What to do about it."""
-        way_out = self.way_out[:1].upper() + self.way_out[1:]
-        return f"{way_out}, or write a tags.csv whose first line is `image,tags`."
+        advice = self.advice[:1].upper() + self.advice[1:]
+        return f"{advice}, or write a tags.csv whose first line is `image,tags`."
 
 
 def find_export(root: Path) -> Export | None:

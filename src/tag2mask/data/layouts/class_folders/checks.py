@@ -62,9 +62,9 @@ def _check_some_class(root: Path, folders: Sequence[ClassFolder], *, background:
         return
     photos = [f for f in folders if kinds[f.name] != "masks"] or list(folders)
     masks = sorted({f.path for f in folders if kinds[f.name] == "masks"} - {photos[0].path})
-    beside = f"; {first_few(f'{path}/' for path in masks)} can't be a class next to it"
+    masks_too = f"; {first_few(f'{path}/' for path in masks)} can't be a class next to it"
     raise DataError(
-        f"photos in {photos[0].path}/ but no tags{beside if masks else ''}",
+        f"photos in {photos[0].path}/ but no tags{masks_too if masks else ''}",
         where=root,
         fix=f"{PHOTOS_WITHOUT_TAGS_FIX} {_CLASS_LIST_FIX}",
     )
@@ -103,14 +103,12 @@ def _check_no_outer_folder(root: Path, folders: Sequence[ClassFolder]) -> None:
     if not all(f.inner_folders for f in with_photos):
         return
     outer = with_photos[0]
-    way_out = (
-        f"Move its folders into {outer.split}/" if outer.split else f"Give {root / outer.name}"
-    )
+    advice = f"Move its folders into {outer.split}/" if outer.split else f"Give {root / outer.name}"
     raise DataError(
         f"the only class folder, {outer.path}/, contains folders "
         f"({first_few(outer.inner_folders)}) but no photo of its own",
         where=root,
-        fix=f"{way_out} if they are the classes; else move the photos out of them.",
+        fix=f"{advice} if they are the classes; else move the photos out of them.",
     )
 
 

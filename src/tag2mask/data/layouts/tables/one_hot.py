@@ -60,7 +60,7 @@ def find_class_columns(table: CellTable, used: Collection[int]) -> ClassColumns:
                 gaps.append(name)
         elif 2 * sum(cells[cell] for cell in cells if flag_of(cell) is None) <= cells.total() > 0:
             raise _neither(table, index)
-    problems = _texts_beside(table, found, used)
+    problems = _unread_texts(table, found, used)
     if not (gaps and zeros):  # ticks and empty cells are complete
         return ClassColumns(tuple(found), problems)
     message = (
@@ -70,7 +70,7 @@ def find_class_columns(table: CellTable, used: Collection[int]) -> ClassColumns:
     return ClassColumns(tuple(found), (*problems, DataProblem(message, warning=True)))
 
 
-def _texts_beside(
+def _unread_texts(
     table: CellTable, classes: Collection[int], used: Collection[int]
 ) -> tuple[DataProblem, ...]:
     """Return a warning of columns that may have the classes instead of the columns of 0 and 1.
