@@ -124,7 +124,7 @@ def _divided_groups(inventory: Inventory) -> list[DataProblem]:
         return []
     message = (
         f"{counted(len(divided), 'group has', 'groups have')} photos in both splits, training and "
-        f"validation: {first_few(divided)}; scores of photos whose like was trained on are too good"
+        f"validation: {first_few(divided)}; their scores are too good: training photos are similar"
     )
     return [DataProblem(message, warning=True)]
 

@@ -30,7 +30,9 @@ def read_lines(path: Path, encoding: str | None = None) -> list[str]:
         raise DataError(f"not {encoding} text", where=path, fix=_FIX) from None
     except LookupError:
         raise DataError(
-            f"no encoding is called {encoding!r}", where=path, fix="Give utf-8 or cp1252, say."
+            f"no encoding is called {encoding!r}",
+            where=path,
+            fix="Give one such as utf-8.",
         ) from None
     except OSError as error:
         raise _unreadable(path, error) from None

@@ -27,7 +27,7 @@ from tag2mask.steps.predict import inputs_of, photo_predictor
 from tag2mask.steps.predict_photos import PhotoPredictor
 
 AT_ONCE = 32
-"""Photos that are labeled before it is looked whether to stop."""
+"""Number of photos labeled between two checks whether to stop."""
 
 
 def watch(

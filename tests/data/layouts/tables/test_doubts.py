@@ -31,7 +31,7 @@ def warnings(tmp_path, cells, header="id,tags", known=None):
         (["dent & scratch", "dent", "scratch"], "'&' were read as separators"),
         (
             ["cat:0.9", "dog"],
-            "tags with a number were read as they are, whatever it says: 'cat:0.9'",
+            "tags with a number were read as they are, number included: 'cat:0.9'",
         ),
         (["cat=0;dog=1", "dog"], "'cat=0', 'dog=1'"),
         (["dog cat", "dog;bird", "cat"], "consist of other tags were read as one class each"),

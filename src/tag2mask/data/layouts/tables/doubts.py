@@ -62,7 +62,7 @@ def tag_doubts(cells: Sequence[TaggedCell]) -> list[DataProblem]:
             f"write each class once per photo, without a number; if it is a class, {_LIST_THEM}",
         ),
         _message(
-            "tags with a number were read as they are, whatever it says",
+            "tags with a number were read as they are, number included",
             of(lambda name: bool(_SCORED.fullmatch(name))),
             cells,
             f"write the name alone where the photo shows the class; if it is one, {_LIST_THEM}",
