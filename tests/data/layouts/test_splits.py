@@ -108,10 +108,11 @@ def test_lists_that_nobody_reads_are_a_warning(tmp_path, options, warned):
     (tmp_path / "train_val_list.txt").write_text("a.png\n")
     (tmp_path / "test_list.txt").write_text("b.png\n")
     (tmp_path / "train_notes.txt").write_text("who took the photos\n")
+    (tmp_path / "train_1.txt").write_text("a\n")  # a text about one photo
     rule = SplitRule(tmp_path, options)
     for id in ("images/a", "images/b", "a", "b"):
         rule.split_of(id)
-    problems = rule.problems({"images/a", "images/b", "a", "b"})
+    problems = rule.problems({"images/a", "images/b", "a", "b", "images/train_1"})
     assert [problem.warning for problem in problems] == [True] * warned
     assert not warned or "not read: test_list.txt, train_val_list.txt;" in problems[0].message
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from tag2mask.data.inventory import SPLITS, DataProblem, SourceOptions, Split
 from tag2mask.data.layouts.ids import normalize_path, without_suffix
-from tag2mask.errors import DataError, nearest_hint
+from tag2mask.errors import DataError, first_few, nearest_hint
 from tag2mask.formats.text_lines import read_lines
 
 _USUAL_SPLITS = {
@@ -227,18 +227,18 @@ class SplitRule:
         """Return a warning of lists of photos next to data without splits: one may be for tests."""
         if self._listed or self._seen:
             return []
-        paths = [
-            path
+        names = {id.rpartition("/")[2] for id in known}
+        lists = [
+            path.name
             for path in sorted(self._root.glob("*.txt"))
             if any(map(usual_split, re.findall(r"[A-Z]?[a-z]+|[A-Z]+", path.stem)))
-            and path.is_file()
+            if path.stem not in names  # a text about one photo
+            if path.is_file() and _first_name(path) in names
         ]
-        names = {id.rpartition("/")[2] for id in known} if paths else set()
-        lists = [path.name for path in paths if _first_name(path) in names]
         if not lists:
             return []
         message = (
-            f"lists of photos that are not read: {', '.join(lists)}; set prepare.train_split and "
+            f"lists of photos that are not read: {first_few(lists)}; set prepare.train_split and "
             "prepare.val_split to those for training and validation"
         )
         return [DataProblem(message, warning=True)]
