@@ -453,6 +453,25 @@ def test_validation_photos_are_drawn_once(tmp_path):
     assert _validation(third.path) == _validation(second.path)
 
 
+def test_an_interrupted_update_draws_no_earlier_photo_again(tmp_path, monkeypatch):
+    data = tmp_path / "parts"
+    _write_parts(data, range(20))
+    first = prepare(data, Prepare(), tmp_path / "out")
+    drawn = _validation(first.path)
+    _write_parts(data, range(20, 50))
+    alone = prepare(data, Prepare(), tmp_path / "alone")
+    assert {id for id in _validation(alone.path) if int(id.partition("_")[0]) < 20} != drawn
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(prepare_module, "_write_masks", interrupted)
+        prepare(data, Prepare(), first.path, update=True)
+    again = prepare(data, Prepare(), first.path)
+    assert {id for id in _validation(again.path) if int(id.partition("_")[0]) < 20} == drawn
+
+
 def test_another_share_of_validation_photos_needs_another_folder(tmp_path):
     data = tmp_path / "parts"
     _write_parts(data, range(12))

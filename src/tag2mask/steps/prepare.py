@@ -198,7 +198,8 @@ def _drawn_before(prepared: Path | None) -> dict[str, Split]:
     if prepared is None or before is None:
         return {}
     found = read_identity(prepared)
-    drawn = isinstance(found, Manifest) and _DRAWN in found.metrics
+    # Without a manifest an update was interrupted, which may have drawn them.
+    drawn = not isinstance(found, Manifest) or _DRAWN in found.metrics
     return before.splits if drawn or not before.samples["val"] else {}
 
 
