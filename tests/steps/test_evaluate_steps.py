@@ -139,6 +139,10 @@ def test_the_segmentation_network_comes_last(tiny, one_rank) -> None:
     )
     assert (last.tag_source, last.best, last.curve) == ("no", None, None)
     assert evaluation.manifest.metrics["train"]["segmenter_miou"] == last.used.miou
+    assert train.network.miou == last.used.miou != train.masks.miou
+    assert [c.iou for c in train.network.classes[:3]] == pytest.approx([1, 3 / 4, 0])
+    rows = [json.loads(line) for line in (evaluation.path / "photos.jsonl").open()]
+    assert [row["network_miou"] for row in rows] == pytest.approx([(3 / 4 + 0 + 1) / 3, 1])
     assert train.stages[2].used.miou == train.masks.miou, "the masks are not the network's"
     assert train.stages[2].boundary_miou == train.masks.boundary_miou != last.boundary_miou
     assert train.stages[0].boundary_miou is None, "of maps"
@@ -278,6 +282,7 @@ def test_without_a_walk_the_maps_are_the_only_stage(scene, one_rank) -> None:
             "evidence",
             "rates",
             "cross_fitted",
+            "network",
         ]
         (only,) = split["stages"]
         assert only["name"] == "maps", "the manifest has no branch"

@@ -119,6 +119,11 @@ class Comparison:
     section: Evaluate
     stages: tuple[Stage, ...]
 
+    @property
+    def network_stage(self) -> Stage | None:
+        """The stage of the segmentation network's masks, if there is one."""
+        return next((stage for stage in self.stages if stage.tag_source == NO_TAGS), None)
+
     def photo(self, split: str, sample: Sample) -> PhotoCounts:
         """Count one photo; without a mask, only its row and probabilities are set.
 
@@ -135,6 +140,7 @@ class Comparison:
             "map_tags": [names[tag] for tag in cam_map.tags],
             "miou": None,
             "pixel_accuracy": None,
+            "network_miou": None,
         }
         found = PhotoCounts(row, cam_map.probabilities)
         pseudo = self._pseudo_mask(sample)
@@ -145,6 +151,10 @@ class Comparison:
                 stage.name: self._stage(stage, found.truth, sample, cam_map)
                 for stage in self.stages
             }
+        if found.truth is not None and self.network_stage is not None:
+            own = found.stages[self.network_stage.name]
+            assert isinstance(own, MaskCounts)
+            row["network_miou"] = own.confusion.miou()
         row["evidence"] = self._evidence(sample, cam_map, pseudo)
         network = self._network_mask(sample)
         if network is not None:
@@ -175,12 +185,11 @@ class Comparison:
 
     def _network_mask(self, sample: Sample) -> Labels | None:
         """Return the network's mask; None where it wasn't predicted."""
-        folders = (stage.content for stage in self.stages if stage.tag_source == NO_TAGS)
-        for folder in folders:
-            assert isinstance(folder, Path)
-            path = item_path(folder, sample.id, ".png")
-            return self.photos.read_mask(path, sample) if path.is_file() else None
-        return None
+        if self.network_stage is None:
+            return None
+        assert isinstance(self.network_stage.content, Path)
+        path = item_path(self.network_stage.content, sample.id, ".png")
+        return self.photos.read_mask(path, sample) if path.is_file() else None
 
     def _count_masks(self, found: PhotoCounts, truth: Labels, prediction: Labels) -> None:
         # Pixels that the pseudo mask ignores (255) are void, and add no contour of their own.

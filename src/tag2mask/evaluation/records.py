@@ -261,6 +261,7 @@ class SplitScores:
         left_out: number of photos excluded by ``evaluate.leave_out``.
         evidence: mean of each kind of `tag2mask.evaluation.evidence.EVIDENCE` over the photos that
             have it.
+        network: scores of the network's masks; None where it predicted no photo with ground truth.
         cross_fitted: None where no photo of the split calibrated the threshold.
         rates: of the network; None where it predicted no photo of the split.
     """
@@ -279,6 +280,7 @@ class SplitScores:
     evidence: dict[str, Share] = field(default_factory=dict)
     rates: PhotoRates | None = None
     cross_fitted: CrossFitted | None = None
+    network: MaskScores | None = None
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,16 @@ import numpy as np
 from tag2mask.artifacts.handles import AnyMaps, PseudoMaskFolder
 from tag2mask.data.index import Sample, group_of
 from tag2mask.evaluation.comparison import Comparison
-from tag2mask.evaluation.counts import SplitCounts
+from tag2mask.evaluation.counts import MaskCounts, SplitCounts
 from tag2mask.evaluation.cross_fit import cross_fit
 from tag2mask.evaluation.photo_rates import photo_rates
-from tag2mask.evaluation.records import CrossFitted, PhotoRates, SplitScores, StageScores
+from tag2mask.evaluation.records import (
+    CrossFitted,
+    MaskScores,
+    PhotoRates,
+    SplitScores,
+    StageScores,
+)
 from tag2mask.evaluation.resampled import PSEUDO_MASKS
 from tag2mask.evaluation.scores import doubtful_tag_records, mask_scores, tag_scores
 from tag2mask.evaluation.stages import refined_by_crf, with_crf
@@ -85,6 +91,26 @@ def split_scores(
         evidence=counts.mean_evidence(),
         rates=_photo_rates(job, counts.rows, known, groups) if tagged else None,
         cross_fitted=_cross_fitted(job, counts, samples, groups, masks),
+        network=_network_scores(job, counts, groups),
+    )
+
+
+def _network_scores(
+    job: Comparison, counts: SplitCounts, groups: Sequence[str]
+) -> MaskScores | None:
+    """Return the scores of the network's masks; None where none was compared."""
+    stage = job.network_stage
+    if stage is None or not counts.masked:
+        return None
+    found = counts.stages[stage.name]
+    assert isinstance(found, MaskCounts)
+    return mask_scores(
+        found.confusion,
+        found.boundary,
+        counts.masked,
+        job.classes.mask_names,
+        counts.resampled(stage.name, groups),
+        published=job.section.behavior == "published",
     )
 
 

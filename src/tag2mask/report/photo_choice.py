@@ -24,6 +24,7 @@ class PhotoScore:
         id: the photo.
         split: its split.
         miou: of its pseudo mask, in [0, 1]; None without a ground truth mask.
+        network_miou: of the network's mask; None without it or without ground truth.
         quality: its quality score, in (0, 1); None if unknown.
         evidence: what the score is computed from, by kind.
         mapped: whether a class has a map.
@@ -32,6 +33,7 @@ class PhotoScore:
     id: str
     split: str
     miou: float | None
+    network_miou: float | None
     quality: float | None
     evidence: Mapping[str, float]
     mapped: bool
@@ -42,6 +44,8 @@ class PhotoScore:
         parts = [self.split]
         if self.miou is not None:
             parts.append(f"mIoU {with_unit(self.miou)}")
+        if self.network_miou is not None:
+            parts.append(f"of the network {with_unit(self.network_miou)}")
         if self.quality is not None:
             parts.append(f"quality {100 * self.quality:.0f} of 100")
         kinds = (
@@ -70,8 +74,18 @@ def pick_photos(path: Path, count: int) -> list[tuple[str, list[PhotoScore]]]:
         best, rest = masked[:count], masked[count:]
         worst = rest[-count:][::-1]
         rest = rest[: len(rest) - len(worst)]
-        first = max(0, (len(rest) - count) // 2)
-        return [("Best", best), ("Middle", rest[first : first + count]), ("Worst", worst)]
+        shown = {(row.split, row.id) for row in (*best, *worst)}
+        of_network = [r for r in masked if r.network_miou is not None]
+        of_network = [r for r in of_network if (r.split, r.id) not in shown]
+        network = sorted(of_network, key=_network_miou)[:count]
+        middle = [row for row in rest if row not in network]
+        first = max(0, (len(middle) - count) // 2)
+        return [
+            ("Best", best),
+            ("Middle", middle[first : first + count]),
+            ("Worst", worst),
+            *([("Worst of the network", network)] if network else []),
+        ]
     most = heapq.nlargest(count, rows, key=_quality)
     others = [row for row in rows if row not in most]
     least = heapq.nsmallest(count, others, key=_quality)
@@ -81,7 +95,7 @@ def pick_photos(path: Path, count: int) -> list[tuple[str, list[PhotoScore]]]:
 def examples(ids: Sequence[tuple[str, str]], count: int) -> list[PhotoScore]:
     """Return evenly spaced photos of those given as (split, id), without scores."""
     places = np.unique(np.linspace(0, len(ids) - 1, min(count, len(ids))).round().astype(int))
-    return [PhotoScore(ids[i][1], ids[i][0], None, None, {}, False) for i in places]
+    return [PhotoScore(ids[i][1], ids[i][0], None, None, None, {}, False) for i in places]
 
 
 def photo_mious(path: Path, ids: Collection[tuple[str, str]]) -> dict[tuple[str, str], float]:
@@ -116,6 +130,7 @@ def _photo_scores(path: Path) -> Iterator[PhotoScore]:
                     checked_id(row["id"]),
                     str(row["split"]),
                     None if row["miou"] is None else float(row["miou"]),
+                    None if row.get("network_miou") is None else float(row["network_miou"]),
                     None if row.get("quality") is None else float(row["quality"]),
                     {str(kind): float(value) for kind, value in row.get("evidence", {}).items()},
                     bool(row["map_tags"]),
@@ -130,6 +145,11 @@ def _photo_scores(path: Path) -> Iterator[PhotoScore]:
 
 def _quality(row: PhotoScore) -> float:
     return -1.0 if row.quality is None else row.quality
+
+
+def _network_miou(row: PhotoScore) -> float:
+    assert row.network_miou is not None
+    return row.network_miou
 
 
 def _miou(row: PhotoScore) -> float:

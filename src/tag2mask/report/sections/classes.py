@@ -19,14 +19,20 @@ from tag2mask.evaluation.records import (
     TagScores,
 )
 from tag2mask.evaluation.wording import (
-    basis_text,
     interval_text,
     percent,
     percent_with_interval,
     with_unit,
 )
 from tag2mask.report.page import Block, Cell, Column, Note, PageSection, PageTable, difference
-from tag2mask.report.sections.scored_runs import ScoredRun, class_colors, mask_scores_of
+from tag2mask.report.sections.scored_runs import (
+    MASKS_OF,
+    MasksOf,
+    ScoredRun,
+    class_colors,
+    mask_scores_of,
+    masks_text,
+)
 
 CONFUSION_CLASSES = 21
 """Rows of the confusion table: the classes with the most wrong pixels."""
@@ -49,9 +55,10 @@ def class_section(runs: Sequence[ScoredRun]) -> PageSection:
         []
         if main.scores is None
         else [
-            _class_table(runs, main.scores, split)
+            _class_table(runs, main.scores, split, masks_of)
             for split in main.scores.splits
-            if split.masks is not None
+            for masks_of in MASKS_OF
+            if mask_scores_of(main, split.split, masks_of) is not None
         ]
     )
     return PageSection(
@@ -65,16 +72,17 @@ def class_section(runs: Sequence[ScoredRun]) -> PageSection:
 
 
 def _class_table(
-    runs: Sequence[ScoredRun], scores: EvaluationScores, split: SplitScores
+    runs: Sequence[ScoredRun], scores: EvaluationScores, split: SplitScores, masks_of: MasksOf
 ) -> PageTable:
-    assert split.masks is not None
+    own = mask_scores_of(runs[0], split.split, masks_of)
+    assert own is not None
     colors = class_colors(scores)
-    classes = list(zip(split.masks.classes, colors, strict=True))
+    classes = list(zip(own.classes, colors, strict=True))
     shown = sorted((c for c in classes if c[0].iou is not None), key=_falling_iou)
     others = [
         (run.label, {c.name: c.iou for c in masks.classes})
         for run in runs[1:]
-        if (masks := mask_scores_of(run, split.split)) is not None
+        if (masks := mask_scores_of(run, split.split, masks_of)) is not None
     ]
     columns = [Column("class", numeric=False), Column("IoU, %", wide=True)]
     for label, _ in others:
@@ -102,7 +110,7 @@ def _class_table(
         f" {absent} classes occur neither in the ground truth nor in the masks." if absent else ""
     )
     return PageTable(
-        tuple(columns), tuple(rows), caption=f"{basis_text(split, split.masks.photos)}.{note}"
+        tuple(columns), tuple(rows), caption=f"{masks_text(split, own, masks_of)}.{note}"
     )
 
 
@@ -116,21 +124,31 @@ def _falling_iou(entry: tuple[ClassScores, str]) -> float:
 
 
 def confusion_section(runs: Sequence[ScoredRun]) -> PageSection:
-    """Return the confusion table and the pairs of classes confused most often."""
+    """Return the confusion table and the pairs of classes confused most often.
+
+    Of the network, on the validation photos if they have masks, and of the pseudo masks on the
+    training photos if they have.
+    """
     scores = runs[0].scores
-    split = next((s for s in scores.splits if s.masks is not None), None) if scores else None
     blocks: list[Block] = []
-    if scores is not None and split is not None and split.masks is not None:
-        counts = np.array(split.masks.confusion, np.int64)
+    for masks_of in MASKS_OF if scores is not None else ():
+        assert scores is not None
+        scored = [s for s in scores.splits if mask_scores_of(runs[0], s.split, masks_of)]
+        if not scored:
+            continue
+        split = scored[-1 if masks_of == "network" else 0]
+        masks = mask_scores_of(runs[0], split.split, masks_of)
+        assert masks is not None
+        counts = np.array(masks.confusion, np.int64)
         if counts.any():
-            basis = basis_text(split, split.masks.photos)
-            blocks = [_confusion_table(scores, counts, basis), *_pairs(scores, counts)]
+            basis = masks_text(split, masks, masks_of)
+            blocks += [_confusion_table(scores, counts, basis), *_pairs(scores, counts)]
     return PageSection(
         "confusions",
         "Confusions",
         tuple(blocks),
         intro="Where the pixels of each class went. Rows are the ground truth, columns "
-        "the pseudo masks; each row adds up to 100 %.",
+        "the masks; each row adds up to 100 %.",
     )
 
 

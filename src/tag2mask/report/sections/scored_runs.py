@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from tag2mask.artifacts.handles import Evaluation
 from tag2mask.classes import ClassSet
-from tag2mask.evaluation.records import EvaluationScores, MaskScores, SplitScores
+from tag2mask.evaluation.records import NO_TAGS, EvaluationScores, MaskScores, SplitScores
 from tag2mask.evaluation.resampled import ResampledMiou, read_resampled
+from tag2mask.evaluation.wording import basis_text, measured_text
 from tag2mask.report.page import hex_color
 from tag2mask.report.run_folder import PHOTOS, RunFolder, read_scores
 
@@ -46,10 +48,24 @@ def class_colors(scores: EvaluationScores) -> list[str]:
     return [hex_color(rgb) for rgb in ClassSet(scores.classes[1:]).colors]
 
 
-def mask_scores_of(run: ScoredRun, split: str) -> MaskScores | None:
+MasksOf = Literal["network", "pseudo masks"]
+MASKS_OF: tuple[MasksOf, ...] = ("network", "pseudo masks")
+"""Masks that are scored by class; the network, which is deployed, first."""
+
+
+def mask_scores_of(run: ScoredRun, split: str, masks_of: MasksOf) -> MaskScores | None:
     """Return a run's mask scores on a split, None if it has none."""
     found = run.split(split)
-    return found.masks if found is not None else None
+    if found is None:
+        return None
+    return found.network if masks_of == "network" else found.masks
+
+
+def masks_text(split: SplitScores, masks: MaskScores, masks_of: MasksOf) -> str:
+    """Return whose masks, and what they were scored on."""
+    if masks_of == "network":
+        return f"The network: {measured_text(split, masks.photos, NO_TAGS)}"
+    return f"The pseudo masks: {basis_text(split, masks.photos)}"
 
 
 def scored_runs(runs: Sequence[RunFolder]) -> list[ScoredRun]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tag2mask.evaluation.records import Interval, SplitScores
+from tag2mask.evaluation.records import NO_TAGS, Interval, MaskScores, SplitScores
 from tag2mask.evaluation.wording import (
     basis_text,
     interval_text,
+    measured_text,
     percent,
     photos_text,
     with_unit,
@@ -119,6 +120,15 @@ def curve_section(runs: Sequence[ScoredRun]) -> PageSection:
 
 def _cards(split: SplitScores) -> list[Card]:
     cards = []
+    if split.network is not None:
+        cards.append(
+            Card(
+                "mIoU of the network",
+                with_unit(split.network.miou),
+                measured_text(split, split.network.photos, NO_TAGS)
+                + _interval(split.network.miou_interval),
+            )
+        )
     if split.masks is not None:
         cards.append(
             Card(
@@ -173,29 +183,33 @@ def _interval(interval: Interval | None) -> str:
 
 def _figures_table(splits: Sequence[SplitScores]) -> PageTable:
     columns = (
-        Column("pseudo masks on", numeric=False, wide=True),
+        Column("measured on", numeric=False, wide=True),
         *(Column(f"{title}, %") for title in _FIGURES.values()),
         *(Column(title) for title in _RATIOS.values()),
     )
     rows: list[tuple[str | Cell, ...]] = []
     for split in splits:
-        masks = split.masks
-        if masks is None:
-            continue
-        ratios = (getattr(masks, name) for name in _RATIOS)
-        rows.append(
-            (
-                basis_text(split, masks.photos),
-                *(percent(getattr(masks, name)) for name in _FIGURES),
-                *("–" if ratio is None else f"{ratio:.2f}" for ratio in ratios),
-            )
-        )
+        if split.masks is not None:
+            text = f"pseudo masks: {basis_text(split, split.masks.photos)}"
+            rows.append(_figures_row(text, split.masks))
+        if split.network is not None:
+            text = f"network: {measured_text(split, split.network.photos, NO_TAGS)}"
+            rows.append(_figures_row(text, split.network))
     return PageTable(
         columns,
         tuple(rows),
         caption="Precision and recall: means over the classes. "
         "Over- and under-activation: mean of false positive and of false negative pixels "
         "per true positive pixel over the foreground classes; less is better.",
+    )
+
+
+def _figures_row(text: str, masks: MaskScores) -> tuple[str, ...]:
+    ratios = (getattr(masks, name) for name in _RATIOS)
+    return (
+        text,
+        *(percent(getattr(masks, name)) for name in _FIGURES),
+        *("–" if ratio is None else f"{ratio:.2f}" for ratio in ratios),
     )
 
 
