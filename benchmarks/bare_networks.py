@@ -28,8 +28,9 @@ from tag2mask.nn.inference_copy import inference_copy
 from tag2mask.recipe.sections import AffinityLabeling, InferCam, Walk
 from tag2mask.recipe.training import TrainAffinity, TrainCam, TrainSegmenter
 from tag2mask.runtime.precision import Precision, resolve_precision
-from tag2mask.runtime.session import Runtime, share_of_threads
+from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import ordered_map
+from tag2mask.runtime.torch_threads import share_of_threads
 from tag2mask.seam.inference import MultiScaleInference
 from tag2mask.seam.network import build_seam, load_seam
 from tag2mask.segmentation.networks import build_segmenter

@@ -12,6 +12,7 @@ from benchmarks import (
     affinity_labels,
     crf,
     disk_per_photo,
+    file_to_mask,
     growth,
     inference_views,
     pcm_memory,
@@ -70,6 +71,16 @@ _on_lite0 = partial(Benchmark, network=LITE0, precision="auto")
 _one_thread = partial(Benchmark, threads=1)
 _run = partial(Benchmark, network=f"{LITE0}, {DEEPLAB}", precision="auto")
 
+_FILE_TO_MASK = {
+    f"file_to_mask_{megapixels.replace('.', '_')}mp_{threads}_threads": Benchmark(
+        partial(file_to_mask.milliseconds, megapixels, threads),
+        f"ONNX / torch, a photo of {megapixels} megapixels",
+        DEEPLAB,
+        threads=threads,
+    )
+    for megapixels in file_to_mask.SIZES
+    for threads in (1, 2)
+}
 BENCHMARKS: dict[str, Benchmark] = {
     "train_step_seam_vs_cam": _on_lite0(train_steps.seam_vs_cam, "SEAM step / CAM step"),
     "train_step_vs_published": Benchmark(
@@ -139,6 +150,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "predict_vs_forward": Benchmark(
         predict_photos.vs_forward, "predict / the network's forward alone", DEEPLAB, "auto"
     ),
+    **_FILE_TO_MASK,
     "onnx_vs_torch": Benchmark(
         predict_photos.onnx_vs_torch, "ONNX network / torch network", DEEPLAB
     ),

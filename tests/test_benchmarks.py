@@ -99,6 +99,11 @@ ROWS = {
     "disk_masks_per_photo",
     "predict_vs_forward",
     "onnx_vs_torch",
+    *(
+        f"file_to_mask_{size}mp_{threads}_threads"
+        for size in ("0_2", "2", "5")
+        for threads in (1, 2)
+    ),
     "run_memory_vs_photos",
     "prepare_100k_seconds",
     "prepare_vs_header_loop",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from export_scenes import write_model
 from PIL import Image
 from scenes import OneRank, discs
 
@@ -61,6 +62,9 @@ MAY_IMPORT = {
     "run --dry-run --data {photos} --out {out}": PHOTOS,
     "ablate --dry-run --data {photos} --out {out}": PHOTOS,
     "predict {photos} --model {network} --out {out}": PHOTOS | LOOPS | {"onnxruntime"},
+    "predict {photos} --model {segmenter} --out {out}": PHOTOS
+    | LOOPS
+    | {"safetensors", "segmentation_models_pytorch", "timm", "torch", "torchvision"},
     "report --run {scene} --out {out}": PAGE,
     "pseudo-masks --data {scene}/prepare --maps {scene}/infer-cam --out {out}"
     " --set pseudo_masks.threshold_from=fixed": RANKS | LOOPS,
@@ -87,6 +91,7 @@ class Folders:
     run: Path
     photos: Path
     network: Path
+    segmenter: Path
     scene: Path
     masks: Path
 
@@ -102,7 +107,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
             Image.new("RGB", sample.size[::-1]).save(sample.image)
     fixed = PseudoMasks(threshold_from="fixed")
     masks = pseudo_masks(scene.data, scene.maps, fixed, root / "masks", OneRank()).path
-    return Folders(root / "run", photos, write_network(root / "colors.onnx"), scene.root, masks)
+    onnx, trained = write_network(root / "colors.onnx"), write_model(root / "model.safetensors")
+    return Folders(root / "run", photos, onnx, trained, scene.root, masks)
 
 
 @pytest.mark.parametrize("command", MAY_IMPORT)

@@ -6,7 +6,6 @@ import pickle
 import random
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +19,7 @@ from small_runs import environment
 from tag2mask.errors import DataError, DeviceError
 from tag2mask.runtime import precision as precision_module
 from tag2mask.runtime.precision import resolve_precision
-from tag2mask.runtime.session import Runtime, share_of_threads
+from tag2mask.runtime.session import Runtime
 
 CPU = torch.device("cpu")
 
@@ -197,27 +196,3 @@ def two_ranks(how: str) -> subprocess.CompletedProcess[str]:
         timeout=600,
         env=environment(),
     )
-
-
-def test_a_share_of_the_threads_applies_in_a_new_thread() -> None:
-    """A new torch thread uses the number of threads that any other thread set last."""
-    before, inside, changed = torch.get_num_threads(), threading.Event(), threading.Event()
-    found: list[int] = []
-
-    def caller() -> None:
-        with share_of_threads(4, 2):
-            inside.set()
-            changed.wait(10)
-            found.append(torch.get_num_threads())
-        found.append(torch.get_num_threads())
-
-    try:
-        thread = threading.Thread(target=caller)
-        thread.start()
-        inside.wait(10)
-        torch.set_num_threads(3)
-        changed.set()
-        thread.join()
-        assert found == [2, 4]
-    finally:
-        torch.set_num_threads(before)

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 from export_scenes import SPEC, evaluate, write_model
 
+from small_runs import invoke
 from tag2mask.artifacts.files import digest, read_json, write_json
 from tag2mask.artifacts.handles import Predictions, SegmenterModel
 from tag2mask.artifacts.step_folder import step_folder
-from tag2mask.segmentation.inference.export_spec import ExportedSpec
+from tag2mask.errors import DataError, ExportError, RunFolderError
+from tag2mask.segmentation.inference.export_spec import ClassRule, DecisionRule, ExportedSpec
+from tag2mask.segmentation.inference.onnx_segmenter import OnnxSegmenter
 from tag2mask.steps import export as stage
 from tag2mask.steps.export import export
 
@@ -126,3 +129,49 @@ def test_model_file_without_a_folder(trained_run: Path, tmp_path: Path) -> None:
     assert card["name"] == "network"
     assert card["training"] is card["data"] is None and card["scores"] == []
     assert "not recorded" in (tmp_path / "out" / "MODEL_CARD.md").read_text()
+
+
+RULE = DecisionRule(
+    classes={"cat": ClassRule(0.05, 0.6, 0.1, 40, 1, 60, 2)},
+    units="photos",
+    temperature=1.5,
+    temperature_from="masks",
+    group=None,
+)
+
+
+@pytest.mark.usefixtures("quick")
+def test_decision_rule(trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is in the file, in the record and in the card; another target is another export."""
+    monkeypatch.setattr(stage, "decision_rule", lambda *_: RULE)
+    out = tmp_path / "out"
+    export(trained_run, ("onnx",), out, miss_rates={"cat": 0.1})
+    spec = ExportedSpec.from_json((out / "record.json").read_text(), where=out)
+    assert OnnxSegmenter.open(out / "model.onnx").spec.decisions == spec.decisions == RULE
+    page = (out / "MODEL_CARD.md").read_text()
+    assert "## Decisions" in page and "calibrated on masks (temperature 1.5)" in page
+    lines = [line.replace(" ", "") for line in page.splitlines()]
+    assert "|cat|5.0|60.0|0.1|1of40|2of60|" in lines
+    with pytest.raises(RunFolderError, match=r"export\.miss_rates\.cat: 0\.1 -> 0\.2"):
+        export(trained_run, ("onnx",), out, miss_rates={"cat": 0.2})
+
+
+@pytest.mark.usefixtures("quick")
+def test_miss_rates_that_can_not_be_shown_leave_no_file(trained_run: Path, tmp_path: Path) -> None:
+    done = invoke(
+        *("export", trained_run, "--out", tmp_path / "out", "--format", "onnx"),
+        *("--miss-rate", "0.1", "--miss-rate", "cat=none"),
+    )
+    assert done.exit_code == 1
+    assert "can't show these miss rates" in done.stderr and "  - dog: " in done.stderr
+    assert "  - cat: " not in done.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} <= {"started.json", ".lock"}
+
+
+def test_decision_rules_need_a_run_and_an_onnx_file(trained_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="stored in an ONNX file"):
+        export(trained_run, ("torch",), tmp_path / "out", miss_rates={"": 0.5})
+    model = shutil.copy(trained_run / "train-segmenter" / "model.safetensors", tmp_path)
+    with pytest.raises(DataError, match="needs the run's prepare folder"):
+        export(Path(model), ("onnx",), tmp_path / "out", miss_rates={"": 0.5})
+    assert not (tmp_path / "out").exists()

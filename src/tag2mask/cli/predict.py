@@ -102,6 +102,15 @@ def predict(
             recorded = exported.spec.predict.settings()
             own = [f"predict.{key}={json.dumps(value)}" for key, value in recorded.items()]
             settings = load_chosen_recipe(DEFAULT_RECIPE, [*own, *(overrides or ())])
+    elif settings.runtime.devices == 1:
+        from tag2mask.runtime.torch_threads import set_up_torch
+
+        set_up_torch(settings.runtime.threads)
+        segmenter = open_segmenter(
+            file, device=settings.runtime.device, precision=settings.predict.precision
+        )
+    elif watch:
+        raise typer.BadParameter("one device at most (runtime.devices)", param_hint="--watch")
     else:
         ranks = runtime = start_runtime(settings)
         segmenter = open_segmenter(

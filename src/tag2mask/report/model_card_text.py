@@ -16,13 +16,14 @@ from tag2mask.evaluation.tables import markdown_table, rates_table
 from tag2mask.evaluation.wording import percent, percent_with_interval, threshold_text
 from tag2mask.report.model_card import ModelCard, license_text
 from tag2mask.report.page import hex_color
-from tag2mask.segmentation.inference.export_spec import ONNX_FILE, TORCH_FILE
+from tag2mask.segmentation.inference.export_spec import ONNX_FILE, TORCH_FILE, DecisionRule
 from tag2mask.text.escaping import markdown_block, markdown_code, markdown_text
 
 _USE = {
     ONNX_FILE: """
 ```sh
 tag2mask predict PHOTOS --model model.onnx --out DIR
+python predict.py PHOTOS --out DIR  # needs numpy, Pillow and onnxruntime alone
 ```
 """,
     TORCH_FILE: """
@@ -81,6 +82,7 @@ def markdown(card: ModelCard) -> str:
                 )
             ],
         ),
+        *_decisions(spec.decisions),
         "## Training",
         *_training(card),
         "## Metrics",
@@ -90,6 +92,38 @@ def markdown(card: ModelCard) -> str:
     ]
     versions = ", ".join(f"{name} {version}" for name, version in card.versions.items())
     return "\n\n".join([*parts, f"Exported with {_name(versions)}."]) + "\n"
+
+
+def _decisions(rule: DecisionRule | None) -> list[str]:
+    if rule is None:
+        return []
+    table = markdown_table(
+        ("class", "area, %", "confidence, %", "target", "missed", "false alarms"),
+        [
+            (
+                name,
+                percent(each.area),
+                percent(each.confidence),
+                f"{each.miss_rate:g}",
+                f"{each.missed} of {each.with_class}",
+                f"{each.false_alarms} of {each.without_class}",
+            )
+            for name, each in rule.classes.items()
+        ],
+    )
+    calibration = (
+        "The confidence is not calibrated"
+        if rule.temperature_from is None
+        else f"The confidence is calibrated on {rule.temperature_from} "
+        f"(temperature {rule.temperature:g})"
+    )
+    return [
+        "## Decisions",
+        "A photo is decided to show a class where the class covers at least this area, with at "
+        "least this mean confidence. The minima were chosen on the validation photos; "
+        f"{rule.units} missed and falsely found are cross-fitted. {calibration}.",
+        table,
+    ]
 
 
 def _training(card: ModelCard) -> list[str]:

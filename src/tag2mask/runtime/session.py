@@ -225,27 +225,6 @@ class Runtime:
             yield bar
 
 
-@contextmanager
-def share_of_threads(threads: int, callers: int) -> Iterator[None]:
-    """Compute with one calling thread's share of torch's CPU threads.
-
-    Args:
-        threads: number of torch's threads.
-        callers: number of threads that compute at the same time.
-    """
-    if callers == 1:
-        yield
-        return
-    # A new thread takes, when it first computes, the number that any thread set last.
-    torch.get_num_threads()
-    # This also applies to threads that start meanwhile, so it is undone.
-    torch.set_num_threads(max(1, threads // callers))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def _repeatable(deterministic: bool, warn_only: bool, fill: bool, benchmark: bool) -> None:
     torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
     torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]

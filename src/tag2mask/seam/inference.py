@@ -29,8 +29,8 @@ from torch import Tensor
 from tag2mask.maps.cam_map import map_grid
 from tag2mask.nn.batch_padding import BatchPadding
 from tag2mask.runtime.memory import explain_out_of_memory
-from tag2mask.runtime.session import share_of_threads
 from tag2mask.runtime.threads import MAX_THREADS, SMALL_PIXELS, ordered_map
+from tag2mask.runtime.torch_threads import share_of_threads
 from tag2mask.seam.map_sums import RunningSums, scale_maps
 from tag2mask.seam.network import SeamNet, SeamOutput
 from tag2mask.seam.views import ScaledViews, ViewBatch

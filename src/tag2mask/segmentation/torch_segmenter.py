@@ -19,8 +19,8 @@ from tag2mask.nn.batch_padding import BatchPadding
 from tag2mask.nn.inference_copy import inference_copy, memory_format
 from tag2mask.runtime.memory import explain_out_of_memory
 from tag2mask.runtime.precision import Precision, resolve_precision
-from tag2mask.runtime.session import share_of_threads
 from tag2mask.runtime.threads import MAX_THREADS, processors
+from tag2mask.runtime.torch_threads import share_of_threads
 from tag2mask.segmentation.deeplab_v1 import DeepLabV1
 from tag2mask.segmentation.inference.label_loops import Float32
 from tag2mask.segmentation.networks import SegmentationNet

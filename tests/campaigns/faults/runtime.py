@@ -27,11 +27,11 @@ FAULTS = [
         ("runtime/test_session.py",),
     ),
     Fault(
-        "runtime.session.share_of_threads",
+        "runtime.torch_threads.share_of_threads",
         "the number of threads is not restored",
         "torch.set_num_threads(threads)",
         "pass",
-        ("runtime/test_session.py::test_a_share_of_the_threads_applies_in_a_new_thread",),
+        ("runtime/test_torch_threads.py::test_a_share_of_the_threads_applies_in_a_new_thread",),
     ),
     Fault(
         "runtime.session.Runtime.gather_results",
