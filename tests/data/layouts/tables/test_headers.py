@@ -87,6 +87,8 @@ def test_the_other_one_of_two_columns_has_tags_where_some_are_equal(tmp_path):
     assert table.guessed_tags and table.rows[0].tags == ("rain",)
     with pytest.raises(DataError, match="lacks `tags`"):
         read(tmp_path, "file,md5\na.jpg,d41d8\nb.jpg,98f00\n")
+    with pytest.raises(DataError, match="lacks `tags`"):
+        read(tmp_path, "file,split\na.jpg,train\nb.jpg,train\nc.jpg,test\n")
     assert not read(tmp_path, "file,tags\na.jpg,rain\n").guessed_tags
 
 

@@ -155,7 +155,8 @@ def _unnamed_tags(
     classes = find_class_columns(table, {*used, *numbers, *no_classes})
     if classes.indices or numbers:
         return classes, [] if classes.indices else numbers, False
-    other = [] if presence.outlines else _other_of_two(table, photos)
+    held = {*used, *presence.outlines}
+    other = [index for index in _other_of_two(table, photos) if index not in held]
     return classes, other, bool(other)
 
 
