@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from small_runs import invoke, write_photos, write_recipe
 from tag2mask.artifacts.handles import CamMaps, CamModel, Handle, PreparedData
 from tag2mask.artifacts.step_folder import step_folder
+from tag2mask.data.index import read_index
 from tag2mask.errors import RunFolderError
 from tag2mask.pipeline.branch import copy_steps, held_steps, is_begun, recipe_to_branch
 from tag2mask.pipeline.status import folder_states
@@ -177,3 +179,34 @@ def test_nothing_done_in_a_new_run_changes_the_one_it_started_from(tmp_path: Pat
     assert third.exit_code == 1 and "--update" in third.stderr
     works("--update")
     works("--update", "--redo", "train-cam", "--until", "infer-cam")
+
+
+def test_photos_that_were_drawn_for_validation_stay_so_in_a_new_run(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+
+    def add(parts: range) -> None:
+        photos.mkdir(exist_ok=True)
+        for n in parts:
+            Image.new("RGB", (8, 6), (n, 0, 0)).save(photos / f"{n:02}.png")
+        rows = [f"{n:02},{('cat', 'dog')[n % 2]}\n" for n in range(parts.stop)]
+        (photos / "tags.csv").write_text("id,tags\n" + "".join(rows))
+
+    def drawn(run: Path) -> set[str]:
+        return {sample.id for sample in read_index(run / "prepare", "val")}
+
+    def works(out: str, *options: str | Path) -> set[str]:
+        done = invoke(
+            "run", "--data", photos, "--out", tmp_path / out, "--until", "prepare", *options
+        )
+        assert done.exit_code == 0, done.output
+        return drawn(tmp_path / out)
+
+    add(range(20))
+    first = works("first", "--recipe", write_recipe(tmp_path / "recipe.yaml"))
+    assert len(first) == 4
+    add(range(20, 50))
+    alone = works("alone", "--recipe", tmp_path / "recipe.yaml")
+    second = works("second", "--from", tmp_path / "first", "--update")
+    assert {id for id in second if int(id) < 20} == first
+    assert len(second) == 10 and {id for id in alone if int(id) < 20} != first
+    assert works("second") == second

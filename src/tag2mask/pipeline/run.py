@@ -105,7 +105,9 @@ def run(
 
         def begin() -> None:
             nonlocal listed
-            prepared = None if redo == PreparedData.step else out / PreparedData.step
+            # The photos that were drawn for validation stay what they were.
+            before = out if source is None or is_begun(out) else source
+            prepared = None if redo == PreparedData.step else before / PreparedData.step
             listed = list_data(data, recipe.prepare, prepared)
             if redo is not None or not is_read_only(out):  # a finished run only reads its folder
                 locks.enter_context(folder_lock(out, remove=True))
