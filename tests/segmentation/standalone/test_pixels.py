@@ -13,6 +13,11 @@ from watching import alone, run, write_export
 
 from local_segmenter import colorful
 from small_runs import invoke
+from tag2mask.data.decoding.opening import FORMATS, MAX_PIXELS
+from tag2mask.data.images import IMAGE_SUFFIXES
+from tag2mask.data.layouts.folder_names import SYSTEM_FOLDERS
+from tag2mask.segmentation.standalone import files
+from tag2mask.segmentation.standalone import photos as reading
 
 
 def write_photos(folder: Path) -> None:
@@ -85,6 +90,22 @@ def test_no_byte_of_a_mask_differs(photos: Path, tmp_path: Path, settings: dict[
         for value in np.unique(np.asarray(Image.open(content))).tolist()
     }
     assert seen == {0, 1, 2, 3}
+
+
+def test_a_pattern_of_folders_and_one_without_photos(photos: Path, tmp_path: Path) -> None:
+    exported = write_export(tmp_path / "exported")
+    done = run(alone(exported, photos.parent / "*" / "mor?", "--out", tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    assert masks(tmp_path / "out").keys() == {"photos/more/tall.png", "photos/more/tiny.png"}
+    (tmp_path / "empty").mkdir()
+    done = run(alone(exported, tmp_path / "empty", "--out", tmp_path / "none"))
+    assert done.returncode == 1 and "no photo in" in done.stderr
+    assert not (tmp_path / "none").exists()
+
+
+def test_both_programs_know_the_same_files() -> None:
+    assert files.SUFFIXES == IMAGE_SUFFIXES and files.SYSTEM == SYSTEM_FOLDERS
+    assert (reading.FORMATS, reading.MAX_PIXELS) == (FORMATS, MAX_PIXELS)
 
 
 def test_photos_beyond_pillows_limit_are_labeled(tmp_path: Path) -> None:

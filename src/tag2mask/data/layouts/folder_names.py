@@ -27,15 +27,16 @@ _KNOWN_WORDS: dict[FolderKind, str] = {
 """Words by what they mean; those of ``class`` mean nothing next to the others."""
 _KIND_OF_WORD = {word: kind for kind, words in _KNOWN_WORDS.items() for word in words.split()}
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
-_SYSTEM_FOLDERS = frozenset(
+SYSTEM_FOLDERS = frozenset(
     {"__macosx", "__pycache__", "@eadir", "@tmp", "#recycle", "#snapshot", "@recycle"}
     | {"@recently-snapshot", "$recycle.bin", "system volume information", "lost+found"}
 )
+"""Folders that systems make for themselves, in lower case."""
 
 
 def is_system_folder(name: str) -> bool:
     """Return whether a system made a folder for itself: hidden, ``__MACOSX``, ``@eaDir``."""
-    return name.startswith(".") or name.casefold() in _SYSTEM_FOLDERS
+    return name.startswith(".") or name.casefold() in SYSTEM_FOLDERS
 
 
 def folder_kind(name: str) -> FolderKind:

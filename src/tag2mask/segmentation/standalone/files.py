@@ -26,7 +26,10 @@ SUFFIXES = frozenset(
     | {".pgm", ".avif", ".heic", ".heif"}
 )
 """Suffixes of photos in folders."""
-SYSTEM = frozenset({"__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found"})
+SYSTEM = frozenset(
+    {"__macosx", "__pycache__", "@eadir", "@tmp", "#recycle", "#snapshot", "@recycle"}
+    | {"@recently-snapshot", "$recycle.bin", "system volume information", "lost+found"}
+)
 """Folders that systems make for themselves."""
 ANOTHER = "another photo of this name has a mask in --out; rename it, or give another --out"
 """Why a photo is left out whose name repeats that of another."""
@@ -116,7 +119,11 @@ def list_photos(given: Sequence[str], out: Path, *, suffixes: bool = True) -> li
             files[path] = None
         elif matches := [*map(Path, glob.iglob(str(path), recursive=True))]:  # noqa: PTH207
             bases.append(Path(*takewhile(lambda part: not glob.has_magic(part), path.parts)))
-            files |= dict.fromkeys(match for match in matches if match.suffix.lower() in SUFFIXES)
+            for match in matches:
+                if match.is_dir():
+                    files |= dict.fromkeys(files_below(match))
+                elif match.suffix.lower() in SUFFIXES:
+                    files[match] = None
         else:
             raise FileNotFoundError(f"no such photo or folder: {text}")
     root = Path(os.path.commonpath(bases))

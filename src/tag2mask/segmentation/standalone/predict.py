@@ -184,6 +184,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     if given.decisions and rule is None:
         raise ValueError("model.onnx has no decision rule; export it with --miss-rate")
     photos = [] if given.watch else list_photos(given.photos, out)
+    if not photos and not given.watch:
+        raise FileNotFoundError(f"no photo in {', '.join(given.photos)}")
     check_folder(out, model, given.decisions)
     decisions = Decisions(out, network.record["classes"], rule) if given.decisions else None
     writer = Writer(network, out, min(max(1, given.threads), 8), decisions)
