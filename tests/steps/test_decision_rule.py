@@ -14,10 +14,12 @@ from small_runs import prepared
 from tag2mask.artifacts.handles import PreparedData
 from tag2mask.data.masks import write_mask
 from tag2mask.errors import DataError
+from tag2mask.recipe.sections import Prepare
 from tag2mask.segmentation.inference.export_spec import DecisionRule
 from tag2mask.segmentation.inference.labeling import SINGLE_VIEW, PhotoLabeler
 from tag2mask.segmentation.standalone.decisions import Decisions
 from tag2mask.steps.decision_rule import decision_rule, parse_miss_rates, rule_lines
+from tag2mask.steps.prepare import prepare
 
 
 def write_data(
@@ -38,7 +40,7 @@ def write_data(
                 part = np.s_[16 * place : 16 * place + size, 8 : 8 + size]
                 pixels[part] = np.eye(3, dtype=np.uint8)[place] * 250
                 mask[part] = place + 1
-            elif rng.random() < 0.4:  # a speck that is no object
+            elif rng.random() < 0.4:  # a speck that is not an object
                 pixels[16 * place : 16 * place + 3, 40:43] = np.eye(3, dtype=np.uint8)[place] * 250
         photo = root / "photos" / f"{index // 2}_{'ab'[index % 2]}.png"
         photo.parent.mkdir(parents=True, exist_ok=True)
@@ -126,7 +128,7 @@ def test_bad_targets(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no class 'yellow'"):
         rule_of(data, "0.9", "yellow=0.5")
     for text in ("0", "1", "nan", "red=", "none", "red=-1", "x"):
-        with pytest.raises(DataError, match="is no miss rate"):
+        with pytest.raises(DataError, match="is not a miss rate"):
             parse_miss_rates([text])
 
 
@@ -135,4 +137,4 @@ def test_no_validation_photos(tmp_path: Path) -> None:
     table = tmp_path / "photos" / "tags.csv"
     table.write_text(table.read_text().replace(",val", ",train"))
     with pytest.raises(DataError, match="needs validation photos"):
-        rule_of(prepared(tmp_path / "photos", tmp_path / "again"), "0.5")
+        rule_of(prepare(tmp_path / "photos", Prepare(val_fraction=0.0), tmp_path / "again"), "0.5")

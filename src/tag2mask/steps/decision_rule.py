@@ -103,7 +103,7 @@ def parse_miss_rates(texts: Sequence[str]) -> dict[str, float | None]:
             found[name] = -1.0
         if not 0 < (found[name] or 0) < 1:
             raise DataError(
-                f"{text!r} is no miss rate",
+                f"{text!r} is not a miss rate",
                 where="--miss-rate",
                 fix="Give a share between 0 and 1 such as 0.05, or CLASS=0.05, or CLASS=none.",
             )
