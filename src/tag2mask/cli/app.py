@@ -13,44 +13,24 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from tag2mask.artifacts.handles import STEP_NAMES, Evaluation, ReportPage
-from tag2mask.cli import data_import, experiments, predict, steps, training
+from tag2mask.cli import data_import, experiments, predict, run, steps, training
 from tag2mask.cli.interrupts import end_interrupted, was_interrupted
 from tag2mask.cli.options import (
     DEFAULT_RECIPE,
-    Compare,
-    DataFolder,
-    DryRun,
-    Out,
     Overrides,
     RecipeName,
-    RunRecipe,
-    SkipBad,
     Source,
-    Yes,
-    confirm_deletion,
-    exit_if_skipped,
-    is_first_process,
     load_chosen_recipe,
-    own_recipe_or_default,
 )
 from tag2mask.errors import Tag2MaskError
 from tag2mask.version import __version__
-
-if TYPE_CHECKING:
-    from tag2mask.artifacts.handles import Handle
-
-    StepName = str
-else:
-    StepName = StrEnum("StepName", {name: name for name in STEP_NAMES})
 
 START, TRAINED, STEPS, EXPERIMENTS = (
     "Start here",
@@ -160,130 +140,6 @@ def _root(
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 
-@app.command(rich_help_panel=START)
-def demo(
-    out: Annotated[Path, typer.Option("--out", help="Folder to write.")] = Path("runs/demo"),
-) -> None:
-    """Run everything on a small generated data set: plain CAM against SEAM."""
-    from tag2mask.cli.console import print_text, show_run
-    from tag2mask.cli.tables import show_scores
-    from tag2mask.pipeline import run as pipeline
-
-    results = pipeline.demo(out, on_step=_announce)
-    if not is_first_process():
-        return
-    for name, result in results.items():
-        print_text(f"\n{name}:")
-        show_run(result)
-    show_scores({name: result.handles[Evaluation.step] for name, result in results.items()})
-    print_text(f"The report: {out / ReportPage.step / 'index.html'}")
-
-
-@app.command("run", rich_help_panel=START)
-def run_command(
-    data: DataFolder,
-    out: Out,
-    recipe: RunRecipe = None,
-    overrides: Overrides = None,
-    until: Annotated[
-        StepName | None, typer.Option(metavar="STEP", help="Stop after this step.")
-    ] = None,
-    dry_run: DryRun = False,
-    update: Annotated[
-        bool,
-        typer.Option(
-            "--update", metavar="", help="Accept changes in the data; keep the trained networks."
-        ),
-    ] = False,
-    redo: Annotated[
-        StepName | None,
-        typer.Option(metavar="STEP", help="Delete this step and all later ones first."),
-    ] = None,
-    yes: Yes = False,
-    skip_bad: SkipBad = False,
-    source: Source = None,
-    compare: Compare = None,
-    branch: Annotated[
-        Path | None,
-        typer.Option(
-            "--from",
-            metavar="RUN",
-            help="Start from the finished steps of another run, with its recipe and --set.",
-        ),
-    ] = None,
-) -> None:
-    """Run all steps: from photos and tags to masks, scores and a report."""
-    from tag2mask.cli.console import deleted_text, print_text, show_run
-    from tag2mask.pipeline import run as pipeline
-    from tag2mask.pipeline.status import check_redo, redone_folders
-
-    if branch is not None and recipe is not None:
-        raise typer.BadParameter("--from takes the recipe of that run; leave --recipe out")
-    chosen = recipe or own_recipe_or_default(out, branch)
-    settings = load_chosen_recipe(chosen, overrides, skip_bad=skip_bad, source=source)
-    if dry_run:
-        from tag2mask.cli.tables import show_plan
-        from tag2mask.pipeline.dry_run import dry_run as plan_run
-
-        plan = plan_run(
-            data,
-            settings,
-            out,
-            until=until,
-            update=update,
-            redo=redo,
-            compare=compare or (),
-            source=branch,
-        )
-        show_plan(plan)
-        if plan.refusal is not None:
-            raise plan.refusal
-        if text := deleted_text(redone_folders(settings, out, redo)):
-            print_text(text)
-        return
-    check_redo(settings, until, redo)
-    if is_first_process():
-        confirm_deletion(redone_folders(settings, out, redo), yes)
-    result = pipeline.run(
-        data,
-        settings,
-        out,
-        until=until,
-        update=update,
-        redo=redo,
-        compare=compare or (),
-        source=branch,
-        on_step=_announce,
-    )
-    if is_first_process():
-        show_run(result)
-    exit_if_skipped(result.skipped)
-
-
-def _announce(handle: Handle) -> None:
-    """Print what a step of a run found as soon as it is finished: later steps take hours."""
-    from tag2mask.cli.console import show_findings
-
-    if is_first_process():
-        show_findings(handle)
-
-
-@app.command(rich_help_panel=START)
-def status(
-    run: Annotated[Path, typer.Argument(help="Run folder.", metavar="RUN")],
-) -> None:
-    """Show the state of each step, what it reads, why it is stale, and its warnings."""
-    from tag2mask.cli.console import show_warnings
-    from tag2mask.cli.tables import show_status
-    from tag2mask.pipeline.status import complete_steps
-    from tag2mask.pipeline.status import status as run_status
-
-    states = run_status(run)
-    show_status(states)
-    for handle in complete_steps(run, states):
-        show_warnings(handle)
-
-
 @data_app.command("check")
 def data_check(
     folder: Annotated[Path, typer.Argument(help="Folder of photos and tags.", metavar="DIR")],
@@ -345,6 +201,7 @@ def recipe_check(
 
 
 _GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
+    START: (run.demo, run.run, run.status),
     TRAINED: (predict.predict, predict.export),
     STEPS: (
         steps.prepare,

@@ -1,0 +1,155 @@
+"""The commands ``demo``, ``run`` and ``status``: complete runs, and their state."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tag2mask.artifacts.handles import STEP_NAMES, Evaluation, ReportPage
+from tag2mask.cli.options import (
+    Compare,
+    DataFolder,
+    DryRun,
+    Out,
+    Overrides,
+    RunRecipe,
+    SkipBad,
+    Source,
+    Yes,
+    confirm_deletion,
+    exit_if_skipped,
+    is_first_process,
+    load_chosen_recipe,
+    own_recipe_or_default,
+)
+
+if TYPE_CHECKING:
+    from tag2mask.artifacts.handles import Handle
+
+    StepName = str
+else:
+    StepName = StrEnum("StepName", {name: name for name in STEP_NAMES})
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder to write.")] = Path("runs/demo"),
+) -> None:
+    """Run everything on a small generated data set: plain CAM against SEAM."""
+    from tag2mask.cli.console import print_text, show_run
+    from tag2mask.cli.tables import show_scores
+    from tag2mask.pipeline import run as pipeline
+
+    results = pipeline.demo(out, on_step=_announce)
+    if not is_first_process():
+        return
+    for name, result in results.items():
+        print_text(f"\n{name}:")
+        show_run(result)
+    show_scores({name: result.handles[Evaluation.step] for name, result in results.items()})
+    print_text(f"The report: {out / ReportPage.step / 'index.html'}")
+
+
+def run(
+    data: DataFolder,
+    out: Out,
+    recipe: RunRecipe = None,
+    overrides: Overrides = None,
+    until: Annotated[
+        StepName | None, typer.Option(metavar="STEP", help="Stop after this step.")
+    ] = None,
+    dry_run: DryRun = False,
+    update: Annotated[
+        bool,
+        typer.Option(
+            "--update", metavar="", help="Accept changes in the data; keep the trained networks."
+        ),
+    ] = False,
+    redo: Annotated[
+        StepName | None,
+        typer.Option(metavar="STEP", help="Delete this step and all later ones first."),
+    ] = None,
+    yes: Yes = False,
+    skip_bad: SkipBad = False,
+    source: Source = None,
+    compare: Compare = None,
+    branch: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="Start from the finished steps of another run, with its recipe and --set.",
+        ),
+    ] = None,
+) -> None:
+    """Run all steps: from photos and tags to masks, scores and a report."""
+    from tag2mask.cli.console import deleted_text, print_text, show_run
+    from tag2mask.pipeline import run as pipeline
+    from tag2mask.pipeline.status import check_redo, redone_folders
+
+    if branch is not None and recipe is not None:
+        raise typer.BadParameter("--from takes the recipe of that run; leave --recipe out")
+    chosen = recipe or own_recipe_or_default(out, branch)
+    settings = load_chosen_recipe(chosen, overrides, skip_bad=skip_bad, source=source)
+    if dry_run:
+        from tag2mask.cli.tables import show_plan
+        from tag2mask.pipeline.dry_run import dry_run as plan_run
+
+        plan = plan_run(
+            data,
+            settings,
+            out,
+            until=until,
+            update=update,
+            redo=redo,
+            compare=compare or (),
+            source=branch,
+        )
+        show_plan(plan)
+        if plan.refusal is not None:
+            raise plan.refusal
+        if text := deleted_text(redone_folders(settings, out, redo)):
+            print_text(text)
+        return
+    check_redo(settings, until, redo)
+    if is_first_process():
+        confirm_deletion(redone_folders(settings, out, redo), yes)
+    result = pipeline.run(
+        data,
+        settings,
+        out,
+        until=until,
+        update=update,
+        redo=redo,
+        compare=compare or (),
+        source=branch,
+        on_step=_announce,
+    )
+    if is_first_process():
+        show_run(result)
+    exit_if_skipped(result.skipped)
+
+
+def _announce(handle: Handle) -> None:
+    """Print what a step of a run found as soon as it is finished: later steps take hours."""
+    from tag2mask.cli.console import show_findings
+
+    if is_first_process():
+        show_findings(handle)
+
+
+def status(
+    run: Annotated[Path, typer.Argument(help="Run folder.", metavar="RUN")],
+) -> None:
+    """Show the state of each step, what it reads, why it is stale, and its warnings."""
+    from tag2mask.cli.console import show_warnings
+    from tag2mask.cli.tables import show_status
+    from tag2mask.pipeline.status import complete_steps
+    from tag2mask.pipeline.status import status as run_status
+
+    states = run_status(run)
+    show_status(states)
+    for handle in complete_steps(run, states):
+        show_warnings(handle)
