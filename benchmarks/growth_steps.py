@@ -53,7 +53,8 @@ class FlatSegmenter:
 def _prepare(root: Path) -> Call:
     from tag2mask.steps.prepare import prepare
 
-    return lambda: prepare(root / "data", Prepare(), root / "run" / PreparedData.step)
+    section = Prepare(val_fraction=0.0)  # maps are of training photos
+    return lambda: prepare(root / "data", section, root / "run" / PreparedData.step)
 
 
 def _check(root: Path) -> Call:
