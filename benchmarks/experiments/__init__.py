@@ -1,0 +1,1 @@
+"""Experiments whose rows are in docs/results: one page each, nothing that the package needs."""
