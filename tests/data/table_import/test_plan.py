@@ -167,9 +167,11 @@ def test_photos_that_no_row_names_are_left_out(photos, tmp_path):
 
 
 def test_rows_of_one_part_are_joined(photos, tmp_path):
-    found = plan(tmp_path, PARTS.format("dent") + "4711;;dent\n;;pit\n")
+    found = plan(tmp_path, PARTS.format("dent") + "4711;;dent\n;;pit\n;total;\n")
     assert tags(found)["4711_A.JPG"] == ("scratch", "dent")
-    assert import_summary(found)[-1] == "left out: rows that name no part: table.csv line 6"
+    lines = import_summary(found)
+    assert lines[-1] == "left out: rows that name no part: table.csv line 6, table.csv line 7"
+    assert "no tag: 1 row ('empty cell' 1)" in lines
 
 
 def test_split_and_group_of_the_table_are_kept(photos, tmp_path):

@@ -113,10 +113,11 @@ def read_parts(
             obstacles.append(tags.message)
             continue
         text = unquoted(row[columns.id])
-        kept = rules.apply(tags, found)
         if not text:
             found.unnamed.append(where)
-        elif kept is None:
+            continue
+        kept = rules.apply(tags, found)
+        if kept is None:
             found.unlabeled.append(text)
         else:
             group = "" if columns.group is None else unquoted(row[columns.group])
