@@ -34,6 +34,7 @@ SPEC = ExportedSpec(
     output_stride=8,
     precision="float32",
     predict=LabelingRecord("default", 64, (1.0,), False, 1024, 128),
+    decisions=None,
 )
 
 

@@ -183,6 +183,7 @@ def exported_spec(net: SegmentationNet, spec: SegmenterSpec, section: Predict) -
             tile=section.tile,
             overlap=section.overlap,
         ),
+        decisions=None,
     )
 
 

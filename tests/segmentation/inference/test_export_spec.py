@@ -34,6 +34,11 @@ def test_older_version() -> None:
         ExportedSpec.from_json(changed(format=1), where=FILE)
 
 
+def test_a_record_without_decisions() -> None:
+    values = {key: value for key, value in json.loads(SPEC.to_json()).items() if key != "decisions"}
+    assert ExportedSpec.from_json(json.dumps(values), where=FILE) == SPEC
+
+
 def test_keys_may_be_added() -> None:
     """Readers of format 2 ignore keys that they don't know."""
     assert ExportedSpec.from_json(changed(later={"a": 1}), where=FILE) == SPEC

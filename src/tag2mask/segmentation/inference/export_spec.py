@@ -136,7 +136,7 @@ class ExportedSpec:
     output_stride: _Side
     precision: Literal["float32"]
     predict: LabelingRecord
-    decisions: DecisionRule | None = None
+    decisions: DecisionRule | None
 
     def to_json(self) -> str:
         """Return the specification as JSON."""
@@ -169,7 +169,8 @@ class ExportedSpec:
             if type(found) is not int:
                 raise TypeError(found)
             if found == FORMAT:
-                spec = TypeAdapter(cls).validate_python(values)
+                # The first records of this format have no decisions.
+                spec = TypeAdapter(cls).validate_python({"decisions": None} | values)
                 spec._check()
                 return spec
         except (ValueError, TypeError, KeyError, ValidationError, re.error):
