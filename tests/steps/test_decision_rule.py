@@ -12,13 +12,14 @@ from PIL import Image
 from local_segmenter import NAMES, LocalSegmenter
 from small_runs import prepared
 from tag2mask.artifacts.handles import PreparedData
+from tag2mask.classes import ClassSet
 from tag2mask.data.masks import write_mask
 from tag2mask.errors import DataError
 from tag2mask.recipe.sections import Prepare
 from tag2mask.segmentation.inference.export_spec import DecisionRule
 from tag2mask.segmentation.inference.labeling import SINGLE_VIEW, PhotoLabeler
 from tag2mask.segmentation.standalone.decisions import Decisions
-from tag2mask.steps.decision_rule import decision_rule, parse_miss_rates, rule_lines
+from tag2mask.steps.decision_rule import check_targets, decision_rule, parse_miss_rates, rule_lines
 from tag2mask.steps.prepare import prepare
 
 
@@ -130,6 +131,18 @@ def test_bad_targets(tmp_path: Path) -> None:
     for text in ("0", "1", "nan", "red=", "none", "red=-1", "x"):
         with pytest.raises(DataError, match="is not a miss rate"):
             parse_miss_rates([text])
+
+
+def test_classes_that_a_decision_cannot_hold(tmp_path: Path) -> None:
+    write_data(tmp_path, 12)
+    (tmp_path / "photos/classes.txt").write_text("cut;dent\nred\ngreen\nblue\n")
+    data, classes = (
+        prepared(tmp_path / "photos", tmp_path / "again"),
+        ClassSet(("cut;dent", *NAMES)),
+    )
+    with pytest.raises(DataError, match=r"'cut;dent' can't be told.*--miss-rate 'cut;dent=none'"):
+        check_targets(data, classes, {"": 0.5})
+    assert check_targets(data, classes, {"": 0.5, "cut;dent": None}) == dict.fromkeys(NAMES, 0.5)
 
 
 def test_no_validation_photos(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from tag2mask.evaluation.decision_rule import (
 from tag2mask.runtime.threads import ordered_map
 from tag2mask.segmentation.inference.export_spec import ClassRule, DecisionRule
 from tag2mask.segmentation.inference.labeling import PhotoLabeler
-from tag2mask.segmentation.standalone.decisions import calibrated, class_sums
+from tag2mask.segmentation.standalone.decisions import NO_CLASS, SEPARATOR, calibrated, class_sums
 
 MissRates = Mapping[str, float | None]
 """Target by class; ``""`` is that of all other classes, None: no decision about the class."""
@@ -130,7 +130,15 @@ def check_targets(data: PreparedData, classes: ClassSet, miss_rates: MissRates) 
             fix=f"Its classes are {', '.join(classes.names)}.",
         )
     rates = {name: miss_rates.get(name, miss_rates.get("")) for name in classes.names}
-    return {name: rate for name, rate in rates.items() if rate is not None}
+    targets = {name: rate for name, rate in rates.items() if rate is not None}
+    unwritable = [name for name in targets if SEPARATOR in name or name == NO_CLASS]
+    if unwritable:
+        raise DataError(
+            f"class {unwritable[0]!r} can't be told from others in decisions.csv",
+            where="--miss-rate",
+            fix=f"Leave it out with --miss-rate '{unwritable[0]}=none', or rename the class.",
+        )
+    return targets
 
 
 def _find(sample: Sample, labeler: PhotoLabeler, mask: Path | None) -> _Found:

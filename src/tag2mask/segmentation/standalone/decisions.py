@@ -16,6 +16,9 @@ import numpy as np
 from tag2mask.segmentation.standalone.files import replaced
 from tag2mask.segmentation.standalone.photos import Array
 
+SEPARATOR, NO_CLASS = ";", "none"
+"""Between the classes of a decision, and a decision without one."""
+
 
 def class_sums(labels: Array, confidence: Array, classes: int) -> tuple[Array, Array]:
     """Return the pixels of each class, and the sum of their confidences as bytes: (classes,)."""
@@ -57,7 +60,7 @@ class Decisions:
         ]
         numbers = [format(value, ".6g") for name in known for value in rows[name]]
         heads = [f"{kind} {name}" for name in known for kind in ("area", "confidence")]
-        line = [photo, self.group_of(photo), time, ";".join(shown) or "none", *numbers]
+        line = [photo, self.group_of(photo), time, SEPARATOR.join(shown) or NO_CLASS, *numbers]
         with self._lock, self.file.open("ab+") as file:
             if file.tell() == 0:
                 file.write(csv_line(["photo", "group", "time", "decision", *heads]))
@@ -85,8 +88,8 @@ class Decisions:
             groups.setdefault(row["group"] or row["photo"], []).append(row["decision"])
         lines = [csv_line(["group", "photos", "decision"])]
         for group, shown in sorted(groups.items()):
-            names = {name for each in shown for name in each.split(";")} - {"none"}
-            lines.append(csv_line([group, len(shown), ";".join(sorted(names)) or "none"]))
+            names = {name for each in shown for name in each.split(SEPARATOR)} - {NO_CLASS}
+            lines.append(csv_line([group, len(shown), SEPARATOR.join(sorted(names)) or NO_CLASS]))
         with replaced(self.file.with_name("group_decisions.csv")) as temporary:
             temporary.write_bytes(b"".join(lines))
 
