@@ -43,6 +43,17 @@ PHOTOS = frozenset({"PIL", "numpy", "pycocotools"})
 LOOPS = frozenset({"numba", "scipy"})
 """Numba imports a part of SciPy."""
 PAGE = frozenset({"PIL", "jinja2", "matplotlib", "numpy"})
+NETWORKS = frozenset(
+    {
+        "lightning_fabric",
+        "safetensors",
+        "segmentation_models_pytorch",
+        "timm",
+        "torch",
+        "torchvision",
+    }
+)
+"""A run that is not trained yet builds each network once before it starts."""
 RANKS = frozenset({"PIL", "lightning_fabric", "numpy", "torch"})
 
 # `report` resizes no map, so it needs no torch.
@@ -59,7 +70,7 @@ MAY_IMPORT = {
     "status {run}": NONE,
     "data check {photos}": PHOTOS,
     "prepare --data {photos} --out {out}": PHOTOS,
-    "run --dry-run --data {photos} --out {out}": PHOTOS,
+    "run --dry-run --data {photos} --out {out}": PHOTOS | LOOPS | NETWORKS,
     "ablate --dry-run --data {photos} --out {out}": PHOTOS,
     "predict {photos} --model {network} --out {out}": PHOTOS | LOOPS | {"onnxruntime"},
     "predict {photos} --model {segmenter} --out {out}": PHOTOS
