@@ -1,3 +1,4 @@
+import csv
 import hashlib
 import json
 from dataclasses import replace
@@ -156,7 +157,15 @@ def test_doubtful_tags_are_listed(scene, masks, one_rank):
     path = scene.map_path("train/1")
     cam_map = read_map(path)
     write_map(path, replace(cam_map, probabilities=np.array([0.8, 0.05, 0.1], np.float32)))
-    train, val = read_scores(run(scene, masks, one_rank)).splits
+    evaluation = run(scene, masks, one_rank)
+    train, val = read_scores(evaluation).splits
+    with (evaluation.path / "doubtful_tags.csv").open(newline="") as file:
+        head, *rows = csv.reader(file)
+    assert head == ["split", "photo", "tag", "kind", "probability"]
+    assert rows == [
+        ["train", "train/1", "dog", "wrong", "0.05"],
+        ["train", "train/1", "cat", "missing", "0.8"],
+    ]
     assert [(d.photo, d.tag, d.kind) for d in train.doubtful_tags] == [
         ("train/1", "dog", "wrong"),
         ("train/1", "cat", "missing"),

@@ -3,13 +3,15 @@
 One pass over the photos. Only this step and the calibration of the background threshold read ground
 truth masks. Without masks it still scores the tag classifier, lists doubtful tags, compares the
 network's masks with the tags and gives each photo a quality score. Writes ``evaluation.json``,
-``photos.jsonl``, ``table.md`` and, with masks, ``curve.png``; with ``crf.enabled``, also dense CRF
-masks of the maps, in ``crf/``.
+``photos.jsonl``, ``doubtful_tags.csv``, ``table.md`` and, with masks, ``curve.png``; with
+``crf.enabled``, also dense CRF masks of the maps, in ``crf/``.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -59,6 +61,7 @@ from tag2mask.runtime.threads import ordered_map
 
 TABLE = "table.md"
 CURVE = "curve.png"
+DOUBTFUL_TAGS = "doubtful_tags.csv"
 
 
 def evaluate(
@@ -246,6 +249,7 @@ def _write(folder: Path, scores: EvaluationScores, rows: Sequence[dict[str, Any]
     lines = (json.dumps(_without_nan(row), ensure_ascii=False) for row in rows)
     write_text(folder / PHOTOS, "".join(f"{line}\n" for line in lines))
     write_text(folder / TABLE, format_scores(scores))
+    write_text(folder / DOUBTFUL_TAGS, _doubtful_tags(scores))
     if any(split.curve for split in scores.splits):
         from tag2mask.report.curve_plot import draw_curve  # here: Matplotlib is needed only for it
 
@@ -253,6 +257,17 @@ def _write(folder: Path, scores: EvaluationScores, rows: Sequence[dict[str, Any]
             draw_curve(temporary, scores)
     else:
         (folder / CURVE).unlink(missing_ok=True)
+
+
+def _doubtful_tags(scores: EvaluationScores) -> str:
+    """Return the doubtful tags of all splits as CSV, to be worked through in a spreadsheet."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["split", "photo", "tag", "kind", "probability"])
+    for split in scores.splits:
+        for doubt in split.doubtful_tags:
+            writer.writerow([split.split, doubt.photo, doubt.tag, doubt.kind, doubt.probability])
+    return table.getvalue()
 
 
 def _headline(scores: EvaluationScores) -> dict[str, Any]:

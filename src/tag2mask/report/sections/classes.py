@@ -288,7 +288,7 @@ def _doubts(split: SplitScores) -> PageTable:
         Column("probability, %"),
     )
     more = len(split.doubtful_tags) - len(rows)
-    rest = f" {more} more are in evaluation.json." if more > 0 else ""
+    rest = f" {more} more are in doubtful_tags.csv." if more > 0 else ""
     return PageTable(
         columns,
         rows,
