@@ -103,6 +103,17 @@ def test_a_pattern_of_folders_and_one_without_photos(photos: Path, tmp_path: Pat
     assert not (tmp_path / "none").exists()
 
 
+def test_a_folder_whose_record_is_damaged_is_not_continued(tmp_path: Path) -> None:
+    exported, out = write_export(tmp_path / "exported"), tmp_path / "out"
+    photo = tmp_path / "a.png"
+    Image.fromarray(colorful(20, 30, 1)).save(photo)
+    assert run(alone(exported, photo, "--out", out)).returncode == 0
+    assert run(alone(exported, photo, "--out", out)).returncode == 0
+    (out / "predict.json").write_text("{")
+    done = run(alone(exported, photo, "--out", out))
+    assert done.returncode == 1 and "give another" in done.stderr
+
+
 def test_both_programs_know_the_same_files() -> None:
     assert files.SUFFIXES == IMAGE_SUFFIXES and files.SYSTEM == SYSTEM_FOLDERS
     assert (reading.FORMATS, reading.MAX_PIXELS) == (FORMATS, MAX_PIXELS)

@@ -157,13 +157,15 @@ def check_folder(out: Path, model: Path, decisions: bool) -> None:
         "model": hashlib.sha256(model.read_bytes()).hexdigest(),
         "decisions": decisions,
     }
-    record = out / "predict.json"
-    if record.is_file() and json.loads(record.read_text()) != wanted:
-        raise ValueError(f"{out} was made with another model.onnx or --decisions; give another")
+    record, text = out / "predict.json", json.dumps(wanted) + "\n"
+    if record.is_file() and record.read_bytes() != text.encode():
+        raise ValueError(
+            f"{out} was made with another model.onnx or --decisions; give another --out"
+        )
     if not record.is_file() and (out / "items.jsonl").is_file():
         raise ValueError(f"{out} was not made by this program; give another --out")
     with replaced(record) as temporary:
-        temporary.write_text(json.dumps(wanted) + "\n")
+        temporary.write_bytes(text.encode())
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
