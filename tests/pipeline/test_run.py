@@ -328,7 +328,8 @@ def test_an_unchanged_recipe_is_not_written_again(
     before = (out / "recipe.yaml").stat().st_mtime_ns
     pipeline.run(data, Recipe(), out)
     assert (out / "recipe.yaml").stat().st_mtime_ns == before
-    (out / "recipe.yaml").write_bytes(b"\xff")  # no UTF-8: it is only ever compared and replaced
+    with (out / "recipe.yaml").open("ab") as file:
+        file.write(b"\xff")  # no UTF-8: it is only ever compared and replaced
     pipeline.run(data, Recipe(), out)
     assert load_recipe(out / "recipe.yaml") == Recipe()
 
@@ -343,6 +344,21 @@ def test_a_recipe_written_by_hand_is_not_replaced(
         pipeline.run(data, Recipe(), tmp_path)
     assert own.read_text() == text
     assert not stages.worked
+
+
+def test_a_recipe_written_by_hand_beside_folders_of_steps_is_not_replaced(
+    stages: FakeSteps, data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    pipeline.run(data, Recipe(), out, until="prepare")
+    text = "train_cam: {epochs: 3}  # tried 5 before\n"
+    (out / "recipe.yaml").write_text(text)
+    with pytest.raises(RunFolderError, match="give it with --recipe"):
+        pipeline.run(data, load_recipe(out / "recipe.yaml"), out)
+    assert (out / "recipe.yaml").read_text() == text and stages.worked == ["prepare"]
+    own = (out / "recipe.yaml").rename(tmp_path / "recipe.yaml")
+    pipeline.run(data, load_recipe(own), out)
+    assert own.read_text() == text and stages.worked == ALL
 
 
 def test_what_a_refused_first_attempt_left_is_replaced(

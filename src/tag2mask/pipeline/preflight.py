@@ -23,7 +23,7 @@ from tag2mask.pipeline.status import (
     RECIPE,
     StepStatus,
     folder_states,
-    own_recipe,
+    is_run_recipe,
     settings_error,
 )
 from tag2mask.recipe.schema import Recipe
@@ -117,17 +117,18 @@ def check_start(
 
 
 def check_no_other_recipe(out: Path) -> None:
-    """Check that a folder in which no run has begun holds no recipe of the user's own.
+    """Check that a folder holds no recipe of the user's own, whose comments a run would delete.
 
     Raises:
         RunFolderError: it does.
     """
     path = out / RECIPE
-    if own_recipe(out) is None and path.is_file():
+    if path.is_file() and not is_run_recipe(path):
         raise RunFolderError(
             f"the folder holds a {RECIPE} that no run wrote",
             where=out,
-            fix="Give another --out: the run's recipe would replace it.",
+            fix="The run's recipe would replace it: move it out of the folder and give it with "
+            "--recipe, or give another --out.",
         )
 
 
