@@ -41,6 +41,18 @@ def test_masks_that_match_no_photo_are_reported(tmp_path):
     write_array(root / "masks/a_mask.png", np.zeros((6, 8), np.uint8))
     (warning,) = check_data(root).warnings
     assert "1 mask matches no photo: masks/a_mask.png" in warning
+    assert "instead of" not in warning
+
+
+def test_a_mask_without_the_folders_of_its_photo_is_reported_with_its_path(tmp_path):
+    rows = "images/a.jpg,dog,train\nimages/b.jpg,,train\n"
+    root = write_data(tmp_path, rows, photos="images/a images/b")
+    write_array(root / "masks/a.png", np.zeros((6, 8), np.uint8))
+    (warning,) = check_data(root).warnings
+    assert "masks/images/a.png instead of masks/a.png" in warning
+    (root / "masks/images").mkdir()
+    (root / "masks/a.png").rename(root / "masks/images/a.png")
+    assert not any("no photo" in warning for warning in check_data(root).warnings)
 
 
 def test_masks_and_tags_that_contradict_each_other_are_reported(tmp_path):

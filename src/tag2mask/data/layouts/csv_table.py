@@ -75,7 +75,7 @@ def read_csv(folder: Path, options: SourceOptions) -> Inventory:
     problems += rule.problems({row.id for row in table.rows})
     problems += _unused_photos(table, files.photos, used)
     problems += _guessed_tags(root, table)
-    problems += unmatched_masks(files.masks, used)
+    problems += unmatched_masks(files.masks, used, (row.id for row in table.rows))
     return Inventory(
         "csv",
         root,

@@ -10,7 +10,7 @@ import errno
 import os
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from tag2mask.artifacts.manifest import MANIFEST, STARTED, read_identity
@@ -214,13 +214,27 @@ def inventory_entry(
     )
 
 
-def unmatched_masks(masks: Iterable[str], matched: Collection[str]) -> list[DataProblem]:
-    """Return a warning where masks (paths) belong to no photo, probably because of their names."""
+def unmatched_masks(
+    masks: Iterable[str], matched: Collection[str], ids: Iterable[str]
+) -> list[DataProblem]:
+    """Return a warning where masks (paths) belong to no photo, probably because of their names.
+
+    It has the path that the first one should have if one of the photos (ids) has its name.
+    """
     unmatched = [path for path in masks if path not in matched]
     if not unmatched:
         return []
     count = counted(len(unmatched), "mask matches", "masks match")
     message = f"{count} no photo: {first_few(unmatched)}; give each the name of its photo"
+    named: dict[str, list[str]] = {}
+    for id in ids:
+        named.setdefault(PurePosixPath(id).name, []).append(id)
+    for path in unmatched:
+        found = named.get(PurePosixPath(without_suffix(path)).name, ())
+        if len(found) == 1:
+            wanted = f"{MASK_FOLDER}/{found[0]}{PurePosixPath(path).suffix}"
+            message += f" and its folders: {wanted} instead of {path}"
+            break
     return [DataProblem(message, warning=True)]
 
 

@@ -184,7 +184,7 @@ def _entries(
             first = photo.files[0]
             entries.append(inventory_entry(id, split, tuple(photo.tags), first, mask, first.path))
     problems += equal_names(different)
-    problems += unmatched_masks([file.path for file in masks.values()], matched)
+    problems += unmatched_masks([file.path for file in masks.values()], matched, photos)
     return entries
 
 
