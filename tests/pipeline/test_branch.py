@@ -210,3 +210,11 @@ def test_photos_that_were_drawn_for_validation_stay_so_in_a_new_run(tmp_path: Pa
     assert {id for id in second if int(id) < 20} == first
     assert len(second) == 10 and {id for id in alone if int(id) < 20} != first
     assert works("second") == second
+    other = ("--from", tmp_path / "first", "--set", "prepare.val_fraction=0.4", "--update")
+    run = ("run", "--data", photos, "--until", "prepare", "--out", tmp_path / "third", *other)
+    for refused in (invoke(*run), invoke(*run, "--dry-run")):
+        assert refused.exit_code == 1
+        assert "draw again with --redo prepare" in " ".join(refused.stderr.split())
+    assert invoke(*run, "--dry-run", "--redo", "prepare").exit_code == 0
+    assert len(works("third", *other, "--redo", "prepare")) == 20
+    assert len(works("fourth", "--recipe", tmp_path / "third" / "recipe.yaml")) == 20

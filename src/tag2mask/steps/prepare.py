@@ -212,7 +212,8 @@ def _check_same_fraction(section: Prepare, prepared: Path) -> None:
             f"prepare.val_fraction was {used} and is {section.val_fraction}; photos that were "
             "drawn keep their split",
             where=prepared,
-            fix=f"Go back to {used}, give another --out, or draw again with --redo prepare.",
+            fix=f"Go back to {used}, draw again with --redo prepare, or give another --out "
+            "(without --from).",
         )
 
 
