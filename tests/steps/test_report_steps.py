@@ -113,10 +113,11 @@ def test_a_row_for_each_stage(run: Path) -> None:
     scored = [(stage, split["stages"][0]) for split in splits for stage in split["stages"]]
     for row, (stage, first) in zip(rows, scored, strict=True):
         used, best = stage["used"], stage["best"]
-        assert row[1] == f"{100 * used['miou']:.1f}"
+        low, high = (f"{100 * end:.1f}" for end in used["miou_interval"])
+        assert row[1] == f"{100 * used['miou']:.1f} ({low}–{high})"
         gain = round(100 * (used["miou"] - first["used"]["miou"]), 1)
         shown = f"{gain:+.1f}".replace("-", "−") if gain else "0.0"
-        assert row[2] == ("" if stage is first else shown)
+        assert re.fullmatch(r"" if stage is first else rf"{re.escape(shown)}( \(.*\))?", row[2])
         assert row[3:5] == [f"{100 * used[key]:.1f}" for key in ("precision", "recall")]
         if stage["name"] == "segmenter":
             assert re.fullmatch(r"argmax; (train, 7|val, 3) photos, no tags", row[5])
@@ -163,12 +164,14 @@ def test_a_row_of_pictures_from_the_photo_to_the_truth(run: Path) -> None:
         "segmenter",
         "ground truth",
     ]
-    assert captions == wanted * 6
+    titles = re.findall(r"<h3>(.*?)</h3>", part(run, "photos"))
+    assert titles == ["Best", "Middle", "Worst", "Worst of the network"]
+    assert captions == wanted * 8
     shutil.rmtree(run / "evaluate" / "crf")
     shutil.rmtree(run / "report")
     page(run)
     captions = re.findall(r"<figcaption>(.*?)</figcaption></figure>", part(run, "photos"))
-    assert captions == [caption for caption in wanted if caption != "mask: CRF"] * 6
+    assert captions == [caption for caption in wanted if caption != "mask: CRF"] * 8
 
 
 def test_labels_and_training_of_affinitynet(run: Path) -> None:
