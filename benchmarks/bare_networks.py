@@ -34,11 +34,11 @@ from tag2mask.runtime.torch_threads import share_of_threads
 from tag2mask.seam.inference import MultiScaleInference
 from tag2mask.seam.network import build_seam, load_seam
 from tag2mask.segmentation.networks import build_segmenter
-from tag2mask.steps.cam_task import ViewDraw
 from tag2mask.steps.infer_cam import inference_settings
-from tag2mask.steps.segmenter_task import segmenter_spec
 from tag2mask.steps.train_affinity import affinity_spec
 from tag2mask.steps.train_cam import net_spec
+from tag2mask.steps.trainers.cam_task import ViewDraw
+from tag2mask.steps.trainers.segmenter_task import segmenter_spec
 from tag2mask.steps.walk import walk_inference
 from tag2mask.training.optim import freeze, train_mode
 

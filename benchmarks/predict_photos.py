@@ -33,7 +33,7 @@ from tag2mask.segmentation.networks import SegmentationNet, build_segmenter, sav
 from tag2mask.segmentation.torch_segmenter import TorchSegmenter
 from tag2mask.steps.export import export
 from tag2mask.steps.predict import predict, segmentation_settings
-from tag2mask.steps.segmenter_task import segmenter_spec
+from tag2mask.steps.trainers.segmenter_task import segmenter_spec
 
 PHOTOS = 320
 SIZES = ((500, 375), (500, 375), (375, 500), (500, 333))

@@ -18,8 +18,8 @@ from tag2mask.runtime.precision import resolve_precision
 from tag2mask.seam.network import OFFICIAL_SEAM, SeamNet, build_seam
 from tag2mask.seam.objective import PUBLISHED_OBJECTIVE, SeamObjective
 from tag2mask.seam.transform import ViewTransform
-from tag2mask.steps.cam_task import cam_optimizer, seam_objective
 from tag2mask.steps.train_cam import net_spec
+from tag2mask.steps.trainers.cam_task import cam_optimizer, seam_objective
 from tag2mask.training.optim import freeze, train_mode
 
 Inputs = tuple[Tensor, Tensor, Tensor]

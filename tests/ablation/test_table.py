@@ -11,7 +11,7 @@ import yaml
 from tag2mask.ablation.table import load_table, row_options, row_recipe, shipped_tables
 from tag2mask.errors import RecipeError
 from tag2mask.recipe.loading import load_recipe
-from tag2mask.steps.cam_task import ViewDraw
+from tag2mask.steps.trainers.cam_task import ViewDraw
 
 pytestmark = pytest.mark.smoke
 

@@ -28,11 +28,11 @@ from tag2mask.seam.objective import PUBLISHED_OBJECTIVE, SeamObjective
 from tag2mask.seam.pcm import PixelCorrelation
 from tag2mask.segmentation.inference.labeling import PhotoLabeler
 from tag2mask.segmentation.networks import OFFICIAL_DEEPLAB
-from tag2mask.steps.cam_task import objective_settings
 from tag2mask.steps.infer_cam import inference_settings
-from tag2mask.steps.segmenter_task import segmenter_spec
 from tag2mask.steps.train_affinity import affinity_spec
 from tag2mask.steps.train_cam import net_spec
+from tag2mask.steps.trainers.cam_task import objective_settings
+from tag2mask.steps.trainers.segmenter_task import segmenter_spec
 
 METHOD = ("affinity", "crf", "seam", "segmentation", "training")
 SUFFIXES = ("Settings", "Spec", "Weights", "Augmentation")

@@ -26,10 +26,10 @@ from tag2mask.segmentation.deeplab_v1 import DeepLabV1
 from tag2mask.segmentation.networks import build_segmenter
 from tag2mask.steps.affinity_labels import affinity_labels
 from tag2mask.steps.infer_cam import infer_cam
-from tag2mask.steps.segmenter_task import SegmenterTask, segmenter_spec
 from tag2mask.steps.train_affinity import affinity_spec, train_affinity
 from tag2mask.steps.train_cam import net_spec, train_cam
-from tag2mask.steps.training import network_optimizer
+from tag2mask.steps.trainers.segmenter_task import SegmenterTask, segmenter_spec
+from tag2mask.steps.trainers.training import network_optimizer
 from tag2mask.steps.walk import walk
 
 

@@ -46,7 +46,7 @@ from tag2mask.recipe.sections import Predict
 from tag2mask.segmentation.inference.export_spec import KEY
 from tag2mask.segmentation.inference.labeling import PhotoLabeler
 from tag2mask.segmentation.networks import SegmenterSpec, build_segmenter, save_segmenter
-from tag2mask.steps import per_photo, predict_photos
+from tag2mask.steps.photo_loops import per_photo, predict_photos
 from tag2mask.steps.predict import predict, predict_prepared, segmentation_settings
 
 TESTS = Path(__file__).resolve().parents[1]

@@ -21,9 +21,9 @@ from tag2mask.errors import DataError, RunFolderError, WeightsError
 from tag2mask.maps.background import against_background, with_background
 from tag2mask.maps.cam_map import read_map, write_map
 from tag2mask.recipe.sections import Evaluate, PseudoMasks, Walk
-from tag2mask.steps import per_photo
 from tag2mask.steps import walk as stage
 from tag2mask.steps.evaluate import evaluate
+from tag2mask.steps.photo_loops import per_photo
 from tag2mask.steps.pseudo_masks import pseudo_masks
 from tag2mask.steps.walk import walk
 

@@ -81,7 +81,7 @@ def predict(
         segmenter_file,
     )
     from tag2mask.steps import predict as step
-    from tag2mask.steps.watch import watch as watch_folders
+    from tag2mask.steps.photo_loops.watch import watch as watch_folders
 
     settings = load_chosen_recipe(recipe or run_recipe_or_default(model), overrides)
     skipped: list[str] = []

@@ -157,7 +157,7 @@ def check_late_networks(recipe: Recipe, out: Path, due: Collection[type[Handle]]
 
 
 def check_network(kind: type[Handle], recipe: Recipe, out: Path, *, cam_due: bool) -> None:
-    """Build the network of a training step once; see `tag2mask.steps.trial_networks`.
+    """Build the network of a training step once; see `tag2mask.steps.trainers.trial_networks`.
 
     Args:
         kind: the step.
@@ -169,7 +169,7 @@ def check_network(kind: type[Handle], recipe: Recipe, out: Path, *, cam_due: boo
         RecipeError: the network can't be built, or doesn't accept its crop size.
         WeightsError: its weights are missing, damaged or of another network.
     """
-    from tag2mask.steps.trial_networks import try_networks
+    from tag2mask.steps.trainers.trial_networks import try_networks
 
     cam = recipe.train_cam
     # A network that continues from another one never reads its backbone's weights.

@@ -6,7 +6,7 @@ the order of a run these are `prepare`, `train_cam`, `infer_cam`, `affinity_labe
 `train_affinity`, `walk`, `pseudo_masks`, `train_segmenter`, `predict`, `evaluate` and `report`;
 `tune` and `export` are used on their own. Steps never call each other.
 
-The modules `training` (settings, batches and folders of all trainings), `per_photo` (the loop over
-photos), `threshold_choice` and `empty_results` are shared. `cam_task`, `segmenter_task`,
-`predict_photos` and `tuning_result` are parts of the steps of the same names.
+`trainers` has what the steps that train networks share, `photo_loops` what those share that process
+photos one by one. `threshold_choice` and `start_checks` serve several steps; `tuning_result` and
+`decision_rule` are parts of `tune` and `export`.
 """

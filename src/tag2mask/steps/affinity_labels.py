@@ -34,7 +34,12 @@ from tag2mask.recipe.sections import AffinityLabeling
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import sized_map
-from tag2mask.steps.per_photo import PhotoOutputs, files_exist, has_all_files, prepared_ids
+from tag2mask.steps.photo_loops.per_photo import (
+    PhotoOutputs,
+    files_exist,
+    has_all_files,
+    prepared_ids,
+)
 from tag2mask.steps.threshold_choice import kept_background_threshold
 
 

@@ -32,8 +32,8 @@ from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.seam.inference import InferenceSettings, MultiScaleInference, PhotoMaps
 from tag2mask.seam.network import SeamNet, SeamSpec, load_seam
-from tag2mask.steps.empty_results import EmptyResults, empty_files
-from tag2mask.steps.per_photo import PhotoOutputs, has_all_files, prepared_ids
+from tag2mask.steps.photo_loops.empty_results import EmptyResults, empty_files
+from tag2mask.steps.photo_loops.per_photo import PhotoOutputs, has_all_files, prepared_ids
 
 TAG_SOURCE = {"known": "known", "untagged": "known or predicted", "predicted": "predicted"}
 """Origin of the tags, shown with every result that is based on the maps."""

@@ -33,8 +33,8 @@ from tag2mask.segmentation.inference.segmenter import Segmenter
 from tag2mask.segmentation.loading import open_segmenter
 from tag2mask.segmentation.standalone.decisions import Decisions
 from tag2mask.segmentation.standalone.files import ANOTHER
-from tag2mask.steps.per_photo import has_all_files, prepared_ids
-from tag2mask.steps.predict_photos import PhotoPredictor, photo_files
+from tag2mask.steps.photo_loops.per_photo import has_all_files, prepared_ids
+from tag2mask.steps.photo_loops.predict_photos import PhotoPredictor, photo_files
 
 if TYPE_CHECKING:
     from tag2mask.runtime.session import Runtime

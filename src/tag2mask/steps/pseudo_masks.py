@@ -46,8 +46,8 @@ from tag2mask.recipe.sections import PseudoMasks
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import sized_map
-from tag2mask.steps.empty_results import EmptyResults, empty_files, mask_shows_tags
-from tag2mask.steps.per_photo import PhotoOutputs, has_all_files, prepared_ids
+from tag2mask.steps.photo_loops.empty_results import EmptyResults, empty_files, mask_shows_tags
+from tag2mask.steps.photo_loops.per_photo import PhotoOutputs, has_all_files, prepared_ids
 from tag2mask.steps.threshold_choice import choose_background_threshold
 
 CALIBRATION_PHOTOS = "calibration_photos.txt"

@@ -41,7 +41,7 @@ from tag2mask.data.index import Sample, read_classes, read_index
 from tag2mask.errors import DataError, in_section
 from tag2mask.recipe.training import TrainAffinity, weight_file
 from tag2mask.runtime.session import Runtime
-from tag2mask.steps.training import (
+from tag2mask.steps.trainers.training import (
     finish_training,
     fit_settings,
     import_network,

@@ -26,8 +26,8 @@ from tag2mask.recipe.training import TrainCam, weight_file
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.seam.network import SEAM_KIND, SeamNet, SeamSpec, build_seam, load_seam, save_seam
-from tag2mask.steps.cam_task import CamTask, cam_optimizer
-from tag2mask.steps.training import finish_training, import_network
+from tag2mask.steps.trainers.cam_task import CamTask, cam_optimizer
+from tag2mask.steps.trainers.training import finish_training, import_network
 from tag2mask.training.loop import fit
 
 WARM_START = "warm-start"

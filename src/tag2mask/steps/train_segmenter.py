@@ -41,14 +41,14 @@ from tag2mask.segmentation.labels import (
 )
 from tag2mask.segmentation.loading import check_not_exported
 from tag2mask.segmentation.networks import build_segmenter, load_segmenter, save_segmenter
-from tag2mask.steps.empty_results import EmptyResults, empty_results, shows_any
-from tag2mask.steps.segmenter_task import (
+from tag2mask.steps.photo_loops.empty_results import EmptyResults, empty_results, shows_any
+from tag2mask.steps.trainers.segmenter_task import (
     LAST,
     SegmenterTask,
     Validation,
     segmenter_spec,
 )
-from tag2mask.steps.training import finish_training, import_network, network_optimizer
+from tag2mask.steps.trainers.training import finish_training, import_network, network_optimizer
 from tag2mask.training.log import best_of_validation
 from tag2mask.training.loop import fit
 from tag2mask.training.skipped import SkippedPhotos

@@ -35,8 +35,8 @@ from tag2mask.recipe.sections import Walk
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import ordered_map
-from tag2mask.steps.empty_results import EmptyResults, empty_files
-from tag2mask.steps.per_photo import (
+from tag2mask.steps.photo_loops.empty_results import EmptyResults, empty_files
+from tag2mask.steps.photo_loops.per_photo import (
     PhotoOutputs,
     has_all_files,
     is_large,

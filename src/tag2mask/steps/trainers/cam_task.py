@@ -23,7 +23,7 @@ from tag2mask.seam.losses import max_norm
 from tag2mask.seam.network import SeamNet, SeamSpec
 from tag2mask.seam.objective import LossWeights, ObjectiveSettings, SeamObjective
 from tag2mask.seam.transform import ViewTransform
-from tag2mask.steps.training import fit_settings, network_optimizer, rank_batches
+from tag2mask.steps.trainers.training import fit_settings, network_optimizer, rank_batches
 from tag2mask.training.augmentation import Augmentation
 from tag2mask.training.dataset import TaggedBatch, TrainingDataset, training_loader
 from tag2mask.training.optim import freeze, train_mode

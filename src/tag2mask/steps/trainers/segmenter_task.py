@@ -32,7 +32,7 @@ from tag2mask.segmentation.labels import compare_with_masks
 from tag2mask.segmentation.losses import SegmenterObjective
 from tag2mask.segmentation.networks import SegmentationNet, SegmenterSpec, save_segmenter
 from tag2mask.segmentation.torch_segmenter import TorchSegmenter
-from tag2mask.steps.training import fit_settings, rank_batches
+from tag2mask.steps.trainers.training import fit_settings, rank_batches
 from tag2mask.training.augmentation import Augmentation
 from tag2mask.training.log import write_validation
 from tag2mask.training.optim import freeze, train_mode

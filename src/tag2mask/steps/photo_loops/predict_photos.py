@@ -29,8 +29,8 @@ from tag2mask.segmentation.inference.label_canvas import PhotoLabels
 from tag2mask.segmentation.inference.labeling import PhotoLabeler, PhotoViews
 from tag2mask.segmentation.standalone.decisions import Decisions
 from tag2mask.segmentation.standalone.files import time_of
-from tag2mask.steps.empty_results import empty_files, mask_shows_tags
-from tag2mask.steps.per_photo import PhotoOutputs, Written, is_large
+from tag2mask.steps.photo_loops.empty_results import empty_files, mask_shows_tags
+from tag2mask.steps.photo_loops.per_photo import PhotoOutputs, Written, is_large
 
 OVERLAY_SIDE = 1600
 """Largest long side of an overlay, px."""

@@ -23,8 +23,8 @@ from tag2mask.segmentation.standalone.files import (
     is_another,
     keep_earlier,
 )
+from tag2mask.steps.photo_loops.predict_photos import PhotoPredictor
 from tag2mask.steps.predict import inputs_of, photo_predictor
-from tag2mask.steps.predict_photos import PhotoPredictor
 
 AT_ONCE = 32
 """Number of photos labeled between two checks whether to stop."""

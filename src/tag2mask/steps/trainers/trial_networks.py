@@ -22,9 +22,9 @@ from tag2mask.recipe.training import (
 )
 from tag2mask.seam.network import build_seam
 from tag2mask.segmentation.networks import build_segmenter
-from tag2mask.steps.segmenter_task import check_behavior, check_crop, segmenter_spec
 from tag2mask.steps.train_affinity import affinity_spec
 from tag2mask.steps.train_cam import net_spec
+from tag2mask.steps.trainers.segmenter_task import check_behavior, check_crop, segmenter_spec
 
 
 def try_networks(

@@ -10,7 +10,7 @@ import torch
 from tag2mask.errors import RecipeError, WeightsError
 from tag2mask.recipe.loading import recipe_from
 from tag2mask.recipe.schema import Recipe
-from tag2mask.steps.trial_networks import try_networks
+from tag2mask.steps.trainers.trial_networks import try_networks
 
 NETWORK = "train_segmenter", "network"
 BACKBONE = "train_affinity", "backbone"
@@ -92,7 +92,7 @@ def test_a_backbone_that_is_built_anyway_is_not_built_twice(
 ) -> None:
     built: list[str] = []
     monkeypatch.setattr(
-        "tag2mask.steps.trial_networks.build_affinity_net",
+        "tag2mask.steps.trainers.trial_networks.build_affinity_net",
         lambda spec, weights: built.append(weights),
     )
     recipe = Recipe()

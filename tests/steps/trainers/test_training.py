@@ -12,10 +12,10 @@ from small_runs import recipe
 from tag2mask.classes import ClassSet
 from tag2mask.data.index import Sample
 from tag2mask.segmentation.dataset import SegmenterBatch
-from tag2mask.steps.cam_task import CamTask, ViewDraw, objective_settings
-from tag2mask.steps.segmenter_task import SegmenterTask, segmenter_spec
 from tag2mask.steps.train_affinity import _AffinityTask
-from tag2mask.steps.training import fit_settings, network_optimizer
+from tag2mask.steps.trainers.cam_task import CamTask, ViewDraw, objective_settings
+from tag2mask.steps.trainers.segmenter_task import SegmenterTask, segmenter_spec
+from tag2mask.steps.trainers.training import fit_settings, network_optimizer
 from tag2mask.training.dataset import TaggedBatch
 
 pytestmark = pytest.mark.smoke

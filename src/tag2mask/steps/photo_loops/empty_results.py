@@ -21,7 +21,7 @@ from tag2mask.data.photos import read_sample_mask
 from tag2mask.errors import DataError, first_few
 from tag2mask.runtime.ranks import Ranks
 from tag2mask.runtime.threads import ordered_map
-from tag2mask.steps.per_photo import files_exist
+from tag2mask.steps.photo_loops.per_photo import files_exist
 
 MANY = 0.2
 """Share of the tagged photos above which empty results are a warning."""

@@ -9,7 +9,7 @@ from scenes import OneRank, run_on_ranks
 
 from tag2mask.data.index import Sample
 from tag2mask.errors import DataError
-from tag2mask.steps.empty_results import EmptyResults, empty_results, mask_shows_tags
+from tag2mask.steps.photo_loops.empty_results import EmptyResults, empty_results, mask_shows_tags
 
 
 def sample(photo_id: str, tags: tuple[int, ...] = (0,)) -> Sample:
