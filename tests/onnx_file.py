@@ -38,10 +38,16 @@ SPEC = ExportedSpec(
 )
 
 
-def network(metadata: dict[str, str] | None = None, *, opset: int = 18, version: int = 10) -> Any:
+def network(
+    metadata: dict[str, str] | None = None,
+    *,
+    opset: int = 18,
+    version: int = 10,
+    width: int | str = "width",
+) -> Any:
     """Logits: 0 for the background, else three times the color; sides are multiples of 8."""
     weight = 3 * np.eye(4, 3, k=-1, dtype=np.float32)[:, :, None, None]
-    sides: list[Any] = ["batch", 3, "height", "width"]
+    sides: list[Any] = ["batch", 3, "height", width]
     graph = helper.make_graph(
         [
             helper.make_node(

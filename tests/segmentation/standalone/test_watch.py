@@ -67,6 +67,46 @@ def test_photos_as_they_arrive(line: Line, exported: Path, tmp_path: Path) -> No
 
 
 @both
+def test_what_is_wrong_with_one_photo_ends_no_watch(line: Line, tmp_path: Path) -> None:
+    """The network refuses a photo, one has too long a name, a link leads to itself."""
+    exported = write_export(tmp_path / "exported", rule=RULE, width=64)
+    inbox, out, long = tmp_path / "inbox", tmp_path / "out", "n" * 245
+    put(inbox / f"{long}.png", 0, (250, 0, 0))
+    (inbox / "loop").symlink_to("loop")
+    (inbox / "sub").mkdir()
+    (inbox / "sub/above").symlink_to("..")
+    with watching(watch(line, exported, inbox, out, "--decisions")) as process:
+        wait_for(process, lambda: len(mask_names(out)) == 1)
+        Image.new("RGB", (40, 60)).save(inbox / "narrow.png")
+        put(inbox / "x.png/a.png", 2)
+        put(inbox / "x.bmp", 2)
+        put(inbox / f"{long}.png", 0, (0, 0, 250))
+        put(inbox / "sub/z.png", 3)
+        wait_for(process, (out / "masks/sub/z.png").is_file)
+        time.sleep(0.5)
+        put(inbox / "late.png", 4)
+        wait_for(process, (out / "masks/late.png").is_file)
+        code, text, errors = end(process)
+    assert code == 3 and "4 photos, 4 computed" in text, (text, errors)
+    names = mask_names(out)
+    assert names >= {f"{long}.png", "sub/z.png", "late.png"}
+    assert len(names & {"x.png", "x.png/a.png"}) == 1 and len(names) == 4
+    for words in (
+        "loop",
+        "it can't be read: ",
+        "would be too long",
+        "narrow",
+        "invalid dimensions",
+    ):
+        assert errors.count(words) >= 1, errors
+    assert "has the name of its mask" in errors and "Traceback" not in errors
+    assert list(np.unique(read_mask(out / "masks" / f"{long}.png", 3))) == [1], "the earlier one"
+    assert {row["photo"] for row in rows(out / "decisions.csv")} == {
+        name.removesuffix(".png") for name in names
+    }
+
+
+@both
 def test_only_settled_files_are_read(line: Line, exported: Path, tmp_path: Path) -> None:
     """A photo that is copied slowly is neither labeled nor reported while it grows."""
     inbox, out = tmp_path / "inbox", tmp_path / "out"

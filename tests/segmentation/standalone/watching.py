@@ -44,11 +44,17 @@ RULE = DecisionRule(
 )
 
 
-def write_export(folder: Path, *, rule: DecisionRule | None = None, **settings: Any) -> Path:
+def write_export(
+    folder: Path,
+    *,
+    rule: DecisionRule | None = None,
+    width: int | str = "width",
+    **settings: Any,
+) -> Path:
     """Write an exported folder as `export` does; the network's classes are the colors."""
     folder.mkdir()
     spec = replace(SPEC, predict=replace(SPEC.predict, **settings), decisions=rule)
-    write_network(folder / "model.onnx", metadata={KEY: spec.to_json()})
+    write_network(folder / "model.onnx", metadata={KEY: spec.to_json()}, width=width)
     (folder / "predict.py").write_text(joined_source())
     return folder
 

@@ -45,6 +45,7 @@ class Decisions:
         self._group = re.compile(rule["group"]) if rule["group"] else None
         self._lock = threading.Lock()
         self._groups_are_old = True
+        self._last: dict[str, str] | None = None
 
     def add(self, photo: str, time: str, labels: Array, confidence: Array) -> None:
         """Append the line of a photo whose mask was written at a time."""
@@ -70,6 +71,8 @@ class Decisions:
                     file.write(b"\r\n")
             file.write(csv_line(line))
             self._groups_are_old = True
+            if self._last is not None:
+                self._last[photo] = line[3]
 
     def group_of(self, photo: str) -> str:
         """Return the group of a photo; empty where the data had no groups."""
@@ -81,17 +84,24 @@ class Decisions:
         if self._group is None or not self._groups_are_old or not self.file.is_file():
             return
         self._groups_are_old = False
-        with self.file.open(encoding="utf-8", errors="replace", newline="") as file:
-            last = {row["photo"]: row for row in csv.DictReader(file) if row["decision"]}
         groups: dict[str, list[str]] = {}
-        for row in last.values():
-            groups.setdefault(row["group"] or row["photo"], []).append(row["decision"])
+        for photo, decision in self._last_decisions().items():
+            groups.setdefault(self.group_of(photo) or photo, []).append(decision)
         lines = [csv_line(["group", "photos", "decision"])]
         for group, shown in sorted(groups.items()):
             names = {name for each in shown for name in each.split(SEPARATOR)} - {NO_CLASS}
             lines.append(csv_line([group, len(shown), SEPARATOR.join(sorted(names)) or NO_CLASS]))
         with replaced(self.file.with_name("group_decisions.csv")) as temporary:
             temporary.write_bytes(b"".join(lines))
+
+    def _last_decisions(self) -> dict[str, str]:
+        """Return the last decision of each photo; earlier calls' lines are read only once."""
+        with self._lock:
+            if self._last is None:
+                with self.file.open(encoding="utf-8", errors="replace", newline="") as file:
+                    rows = csv.DictReader(file)
+                    self._last = {row["photo"]: row["decision"] for row in rows if row["decision"]}
+            return self._last
 
 
 def csv_line(cells: Sequence[object]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import json
 import os
@@ -35,12 +36,20 @@ ANOTHER = "another photo of this name has a mask in --out; rename it, or give an
 """Why a photo is left out whose name repeats that of another."""
 
 
+Found = tuple[Path, str]
+"""A file, and why it can't be read; empty: nothing is known against it."""
+
+
 class Photo(NamedTuple):
-    """A photo: its id, which names its mask, its file, and a stamp that changes with it."""
+    """A photo: its id, which names its mask, its file, and a stamp that changes with it.
+
+    With a ``problem`` it is a file or folder that can't be read, for this reason.
+    """
 
     id: str
     path: Path
     stamp: str
+    problem: str = ""
 
 
 def stamp_of(path: Path) -> str:
@@ -57,18 +66,30 @@ def is_another(stamp: str, earlier: str) -> bool:
     return stamp.rpartition("-")[2] != earlier.rpartition("-")[2]
 
 
-def files_below(folder: Path) -> Iterator[Path]:
-    """Yield the photos of a folder and of those inside it; hidden ones are skipped."""
+def files_below(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> Iterator[Found]:
+    """Yield the photos of a folder and of those inside it; hidden ones are skipped.
+
+    What can't be read inside of it is yielded with the reason. ``above`` has device and inode of
+    the folders around it.
+    """
+    status = folder.stat()
+    if (status.st_dev, status.st_ino) in above:
+        return  # a link back to a folder above, which would recurse forever
     with os.scandir(folder) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
         if entry.name.startswith(".") or entry.name.casefold() in SYSTEM:
             continue
-        if entry.is_dir():
-            with suppress(FileNotFoundError):  # deleted meanwhile
-                yield from files_below(Path(entry.path))
-        elif Path(entry.name).suffix.lower() in SUFFIXES:
-            yield Path(entry.path)
+        path = Path(entry.path)
+        try:
+            if entry.is_dir():
+                yield from files_below(path, (*above, (status.st_dev, status.st_ino)))
+            elif path.suffix.lower() in SUFFIXES:
+                yield path, ""
+        except FileNotFoundError:
+            pass  # deleted meanwhile
+        except OSError as error:
+            yield path, f"it can't be read: {error.strerror}"
 
 
 def without_suffix(name: str) -> str:
@@ -107,33 +128,50 @@ def list_photos(given: Sequence[str], out: Path, *, suffixes: bool = True) -> li
     An id is the path without suffix, relative to the folder that contains all that is given; with
     ``suffixes``, photos that differ only in theirs keep it.
     """
-    files: dict[Path, None] = {}
+    files: dict[Path, str] = {}
     bases = []
     for text in given:
         path = Path(os.path.abspath(text))  # noqa: PTH100 - resolve() follows links
         if path.is_dir():
             bases.append(path)
-            files |= dict.fromkeys(files_below(path))
+            files |= files_below(path)
         elif path.is_file():
             bases.append(path.parent)
-            files[path] = None
+            files[path] = ""
         elif matches := [*map(Path, glob.iglob(str(path), recursive=True))]:  # noqa: PTH207
             bases.append(Path(*takewhile(lambda part: not glob.has_magic(part), path.parts)))
             for match in matches:
                 if match.is_dir():
-                    files |= dict.fromkeys(files_below(match))
+                    files |= files_below(match)
                 elif match.suffix.lower() in SUFFIXES:
-                    files[match] = None
+                    files[match] = ""
         else:
             raise FileNotFoundError(f"no such photo or folder: {text}")
     root = Path(os.path.commonpath(bases))
     names = {f: f.relative_to(root).as_posix() for f in files if not f.is_relative_to(out)}
-    count = Counter(map(without_suffix, names.values()))
-    return sorted(
-        Photo(name if suffixes and count[plain_name] > 1 else plain_name, file, stamp_of(file))
-        for file, name in names.items()
-        for plain_name in [without_suffix(name)]
-    )
+    plain = {file: without_suffix(name) for file, name in names.items() if not files[file]}
+    count = Counter(plain.values())
+
+    def id_of(file: Path) -> str:
+        unique = file in plain and (not suffixes or count[plain[file]] == 1)
+        return plain[file] if unique else names[file]
+
+    return sorted(Photo(id_of(file), file, stamp_of(file), files[file]) for file in names)
+
+
+def reason(error: Exception) -> str:
+    """Return an error's message as one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def name_problem(error: BaseException | None) -> str:
+    """Return why no mask can have the name of a photo; empty for an error of another kind."""
+    number = getattr(error, "errno", None)
+    if number == errno.ENAMETOOLONG:
+        return "the name of its mask would be too long; shorten the photo's name"
+    if number in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
+        return "another photo's mask or folder has the name of its mask; rename it"
+    return ""
 
 
 @contextmanager

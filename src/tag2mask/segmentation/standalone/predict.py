@@ -31,6 +31,8 @@ from tag2mask.segmentation.standalone.files import (
     is_another,
     keep_earlier,
     list_photos,
+    name_problem,
+    reason,
     replaced,
     time_of,
     write_mask,
@@ -71,7 +73,9 @@ class Writer:
         stamps = dict(self._journal.stamps)
         due = []
         for photo in photos:
-            if not photo.id.isprintable() or "\\" in photo.id:
+            if photo.problem:
+                self._leave_out(photo, photo.problem)
+            elif not photo.id.isprintable() or "\\" in photo.id:
                 self._leave_out(photo, "no mask can have this name; rename it")
             elif is_another(photo.stamp, stamps.get(photo.id, photo.stamp)):
                 self._leave_out(photo, ANOTHER)
@@ -114,7 +118,10 @@ class Writer:
             return "large"
 
     def _label(self, photo: Photo, pool: ThreadPoolExecutor | None) -> str:
-        """Label and write a photo; return why it can't be read."""
+        """Label and write a photo; return why it is left out.
+
+        While watching, an error of the network is such a reason, too: it ends no watch.
+        """
 
         def needed(size: Size) -> int:
             if pool is None and (size[0] * size[1] > LARGE_PIXELS or self._network.is_tiled(size)):
@@ -126,15 +133,22 @@ class Writer:
         except LargePhotoError:
             raise
         except Exception as error:  # Pillow's decoders raise any
-            return " ".join(str(error).split()) or type(error).__name__
-        found = self._network.label(image, size, pool, self._decisions is not None)
-        mask = self._mask(photo)
-        if self._keep and photo.id in self._journal.stamps:
-            keep_earlier(mask)
+            return reason(error)
         try:
+            found = self._network.label(image, size, pool, self._decisions is not None)
+        except Exception as error:  # onnxruntime's have no class in common
+            if not self._keep:
+                raise
+            return reason(error)
+        mask = self._mask(photo)
+        try:
+            if self._keep and photo.id in self._journal.stamps:
+                keep_earlier(mask)
             write_mask(mask, found.labels, self._network.record["colors"])
-        except (FileExistsError, NotADirectoryError, IsADirectoryError):
-            return "another photo's mask or folder has the name of its mask; rename it"
+        except OSError as error:
+            if problem := name_problem(error):
+                return problem
+            raise
         if self._decisions is not None:
             assert found.confidence is not None
             self._decisions.add(photo.id, time_of(mask), found.labels, found.confidence)

@@ -11,7 +11,7 @@ from tag2mask.artifacts.journal import Journal
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.classes import UNPRINTABLE
 from tag2mask.data.photo_files import PhotoFile
-from tag2mask.errors import DataError
+from tag2mask.errors import DataError, RunFolderError, Tag2MaskError
 from tag2mask.recipe.sections import Predict
 from tag2mask.runtime.ranks import OneProcess
 from tag2mask.segmentation.inference.segmenter import Segmenter
@@ -22,6 +22,8 @@ from tag2mask.segmentation.standalone.files import (
     arrivals,
     is_another,
     keep_earlier,
+    name_problem,
+    reason,
 )
 from tag2mask.steps.photo_loops.predict_photos import PhotoPredictor
 from tag2mask.steps.predict import inputs_of, photo_predictor
@@ -45,8 +47,9 @@ def watch(
     """Predict the masks of photos once they didn't change between two looks at their folders.
 
     If another content arrives under the name of a photo, the files of the earlier one are renamed:
-    the time at which they were written becomes part of their names. Unreadable photos are left
-    out until they change. A killed process is continued by the same call.
+    the time at which they were written becomes part of their names. Photos that can't be read,
+    labeled or written are left out until they change; they end nothing. A killed process is
+    continued by the same call.
 
     Args:
         folders: folders to watch, with all folders inside.
@@ -60,16 +63,15 @@ def watch(
         on_skipped: called with the id of each photo that is left out, and the reason.
 
     Raises:
-        DataError: a folder is missing or gone, or the network's probabilities aren't finite.
-        DeviceError: out of memory.
+        DataError: a folder is missing or gone.
         RunFolderError: ``out`` was made with another model or other settings, or can't be written.
     """
     skipped: dict[Path, tuple[Photo, str]] = {}
     computed = 0
 
-    def skip(photo: Photo, reason: str) -> None:
-        skipped[photo.path] = photo, reason
-        on_skipped(f"{photo.id}: {reason}")
+    def skip(photo: Photo, why: str) -> None:
+        skipped[photo.path] = photo, why
+        on_skipped(f"{photo.id}: {why}")
 
     with step_folder(
         Predictions,
@@ -92,7 +94,7 @@ def watch(
             raise DataError(
                 str(error), fix="Connect it again and run the same command again: it resumes."
             ) from None
-        names = sorted(f"{photo.id}: {reason}" for photo, reason in skipped.values())
+        names = sorted(f"{photo.id}: {why}" for photo, why in skipped.values())
         total = len(step.journal.ids()) + len(names)
         return predictor.complete(total, computed, names, OneProcess(), {})
 
@@ -122,7 +124,9 @@ def _due(
     due = []
     for photo in block:
         stamp = known.get(photo.id) or journal.key(photo.id) or photo.stamp
-        if UNPRINTABLE.search(photo.id) or "\\" in photo.id:
+        if photo.problem:
+            skip(photo, photo.problem)
+        elif UNPRINTABLE.search(photo.id) or "\\" in photo.id:
             skip(photo, "no mask can have this name; rename it")
         elif is_another(photo.stamp, stamp):
             skip(photo, ANOTHER)
@@ -141,14 +145,49 @@ def _label(
         How many photos were labeled.
     """
     journal = predictor.step.journal
+    kept = []
     for photo in due:
         if journal.key(photo.id) is not None:
-            for file in predictor.outputs.files(photo.id):
-                keep_earlier(file)
+            try:
+                for file in predictor.outputs.files(photo.id):
+                    keep_earlier(file)
+            except OSError as error:
+                if not (problem := name_problem(error)):
+                    raise
+                skip(photo, problem)
+                continue
+        kept.append(photo)
+    _write(predictor, kept, skip)
+    return sum(journal.key(photo.id) == photo.stamp for photo in kept)
+
+
+def _write(
+    predictor: PhotoPredictor, due: Sequence[Photo], skip: Callable[[Photo, str], None]
+) -> None:
+    """Write the files of photos; after an error one by one, to skip the one that caused it."""
     photos = [PhotoFile(photo.id, photo.path, photo.stamp) for photo in due]
-    done = predictor.write(photos, OneProcess(), skip_bad=True)
+    try:
+        done = predictor.write(photos, OneProcess(), skip_bad=True)
+    except Exception as error:  # those of networks have no class in common
+        if not (problem := _problem_of_photo(error)):
+            raise
+        if len(due) > 1:
+            for photo in due:
+                _write(predictor, [photo], skip)
+        else:
+            predictor.step.journal.drop(due[0].id)
+            skip(due[0], problem)
+        return
     reasons = dict(line.split(": ", 1) for line in done.skipped)
     for photo in due:
         if photo.id in reasons:
             skip(photo, reasons[photo.id])
-    return done.computed
+
+
+def _problem_of_photo(error: Exception) -> str:
+    """Return why a photo gets no mask; empty where the folder that is written is the cause."""
+    if isinstance(error, RunFolderError):
+        return name_problem(error.__cause__)
+    if isinstance(error, OSError):
+        return name_problem(error)
+    return error.what if isinstance(error, Tag2MaskError) else reason(error)

@@ -1,0 +1,61 @@
+"""The tables of decisions: what the photos of a group show together, by their last lines."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from watching import RULE
+
+from tag2mask.segmentation.standalone import decisions
+
+NAMES = ("red", "green", "blue")
+
+
+def add(table: decisions.Decisions, photo: str, shown: int) -> None:
+    """Add a photo that shows one class; 0: none."""
+    labels = np.full((4, 6), shown, np.uint8)
+    table.add(photo, "20260101T000000.000000Z", labels, np.full((4, 6), 250, np.uint8))
+
+
+def test_the_table_of_earlier_lines_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[Any] = []
+    reader = csv.DictReader
+
+    def read(*arguments: Any) -> Iterator[dict[str, str]]:
+        reads.append(arguments)
+        return iter(reader(*arguments))
+
+    monkeypatch.setattr(decisions.csv, "DictReader", read)
+
+    def begin() -> decisions.Decisions:
+        return decisions.Decisions(tmp_path, NAMES, asdict(RULE))
+
+    def groups() -> str:
+        return (tmp_path / "group_decisions.csv").read_text()
+
+    table = begin()
+    rounds = [[("7_a", 1), ("8_a", 0)], [("7_b", 3)], [("7_a", 0), ("alone", 1)], []]
+    for arrived in rounds:
+        for photo, shown in arrived:
+            add(table, photo, shown)
+        table.write_groups()
+    assert len(reads) == 1
+    assert groups().split() == [
+        "group,photos,decision",
+        "7,2,blue",
+        "8,1,none",
+        "alone,1,red",
+    ]
+    in_memory = groups()
+    with (tmp_path / "decisions.csv").open("a") as file:
+        file.write("7_a,7,2026")  # cut off by a crash
+    begin().write_groups()
+    assert groups() == in_memory and len(reads) == 2
