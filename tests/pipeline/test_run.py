@@ -63,7 +63,7 @@ ALL = [
 ]
 FUNCTIONS = {step.replace("-", "_"): step.replace("-", "_") for step in ALL} | {
     "predict": "predict_prepared",
-    "trial_networks": "try_networks",
+    "trainers.trial_networks": "try_networks",
 }
 """Of a run, by the module of the step."""
 LOOKS = {name: value for name, value in vars(prepare).items() if not name.startswith("__")}
@@ -101,6 +101,7 @@ class FakeSteps:
     fail_at: str | None = None
     skipped: tuple[str, ...] = ()
     tried: list[type[Handle]] = field(default_factory=list)
+    downloads: list[bool] = field(default_factory=list)
     unknown_network: bool = False
 
     def work(self, kind: type[Handle], out: Path, **identity: Any) -> Any:
@@ -115,8 +116,9 @@ class FakeSteps:
             return step.finish(skipped=self.skipped if kind is CamMaps else ())
 
     def try_networks(
-        self, cam: Any, affinity: Any, segmenter: Any, *, built: Any, run: Path
+        self, cam: Any, affinity: Any, segmenter: Any, *, built: Any, run: Path, download: bool
     ) -> None:
+        self.downloads += [download]
         self.tried += [
             kind
             for kind, section in zip(MODELS, (cam, affinity, segmenter), strict=True)
@@ -693,9 +695,12 @@ def test_a_dry_run_plans_and_writes_nothing(stages: FakeSteps, data: Path, tmp_p
     assert [(step.step, step.action) for step in plan.steps] == [(name, "run") for name in ALL]
     assert all(step.cost is not None and step.cost.seconds > 0 for step in plan.steps)
     assert not out.exists()
+    assert stages.downloads and not any(stages.downloads), "no weights"
+    stages.downloads.clear()
     stages.fail_at = "infer-cam"
     with pytest.raises(DataError, match="can't be read"):
         pipeline.run(data, Recipe(), out)
+    assert stages.downloads and all(stages.downloads)
     plan = dry_run(data, Recipe(), out, until="infer-cam")
     assert [step.action for step in plan.steps] == ["skip", "skip", "resume"]
     other = recipe_from({"train_cam": {"epochs": 9}})

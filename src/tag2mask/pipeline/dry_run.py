@@ -142,7 +142,14 @@ def dry_run(
         if state.step == steps[end].step:
             break
     refused_start = start_refusal(
-        recipe, out, inventory, steps[: end + 1], redone=deleted, update=update, compare=compare
+        recipe,
+        out,
+        inventory,
+        steps[: end + 1],
+        redone=deleted,
+        update=update,
+        compare=compare,
+        download=False,
     )
     if refused_start is not None:
         step, refusal = refused_start

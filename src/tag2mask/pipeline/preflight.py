@@ -45,6 +45,7 @@ def start_refusal(
     redone: Collection[type[Handle]] = (),
     update: bool = False,
     compare: Sequence[Path] = (),
+    download: bool = True,
 ) -> tuple[str, Tag2MaskError] | None:
     """Return the step that keeps a run from starting, and its error; None: the run can start.
 
@@ -58,6 +59,7 @@ def start_refusal(
         redone: the steps that are deleted first.
         update: whether trained networks are kept although the data changed.
         compare: other runs for the report.
+        download: whether networks download their weights; if not, they are built without.
 
     Raises:
         RunFolderError: a damaged run folder.
@@ -80,11 +82,9 @@ def start_refusal(
         checks.append((ReportPage, partial(check_runs, compare)))
     if update and CamModel in steps and CamModel not in missing:
         checks.append((CamModel, partial(_check_kept_classes, inventory, out)))
+    try_network = partial(check_network, recipe=recipe, out=out, download=download)
     networks = [kind for kind in (CamModel, AffinityModel, SegmenterModel) if kind in missing]
-    checks += [
-        (kind, partial(check_network, kind, recipe, out, cam_due=CamModel in missing))
-        for kind in networks
-    ]
+    checks += [(kind, partial(try_network, kind, cam_due=CamModel in missing)) for kind in networks]
     for kind, check in checks:
         try:
             check()
@@ -156,7 +156,9 @@ def check_late_networks(recipe: Recipe, out: Path, due: Collection[type[Handle]]
             check_network(kind, recipe, out, cam_due=CamModel in due)
 
 
-def check_network(kind: type[Handle], recipe: Recipe, out: Path, *, cam_due: bool) -> None:
+def check_network(
+    kind: type[Handle], recipe: Recipe, out: Path, *, cam_due: bool, download: bool = True
+) -> None:
     """Build the network of a training step once; see `tag2mask.steps.trainers.trial_networks`.
 
     Args:
@@ -164,6 +166,7 @@ def check_network(kind: type[Handle], recipe: Recipe, out: Path, *, cam_due: boo
         recipe: of the run.
         out: folder where earlier steps may yet write files of weights.
         cam_due: whether the CAM network is trained, too.
+        download: whether weights are downloaded; if not, such networks are built without.
 
     Raises:
         RecipeError: the network can't be built, or doesn't accept its crop size.
@@ -180,6 +183,7 @@ def check_network(kind: type[Handle], recipe: Recipe, out: Path, *, cam_due: boo
         recipe.train_segmenter if kind is SegmenterModel else None,
         built=built,
         run=out,
+        download=download,
     )
 
 

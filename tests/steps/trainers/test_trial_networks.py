@@ -100,3 +100,26 @@ def test_a_backbone_that_is_built_anyway_is_not_built_twice(
     assert built == []
     try_networks(None, recipe.train_affinity, None, built=None, run=tmp_path)
     assert built == ["packaged"]
+
+
+@pytest.mark.parametrize("section", ["train_cam", "train_affinity", "train_segmenter"])
+def test_a_network_is_built_without_its_weights_if_nothing_may_be_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, section: str
+) -> None:
+    def fetch(*_: object, **__: object) -> None:
+        raise WeightsError("no connection")
+
+    monkeypatch.setattr("timm.models._builder.load_pretrained", fetch)
+    network = "network" if section == "train_segmenter" else "backbone"
+    recipe: Recipe = recipe_from({section: {network: {"weights": "hub"}}})
+
+    def build(*, download: bool) -> None:
+        sections = [
+            getattr(recipe, name) if name == section else None
+            for name in ("train_cam", "train_affinity", "train_segmenter")
+        ]
+        try_networks(*sections, built=None, run=tmp_path, download=download)
+
+    with pytest.raises(WeightsError):
+        build(download=True)
+    build(download=False)

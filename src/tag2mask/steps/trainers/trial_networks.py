@@ -6,6 +6,7 @@ seconds, not after hours.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -34,6 +35,7 @@ def try_networks(
     *,
     built: BackboneSettings | None,
     run: Path,
+    download: bool = True,
 ) -> None:
     """Build networks with their weights to check that it is possible.
 
@@ -43,20 +45,22 @@ def try_networks(
         segmenter: settings of the segmentation network; None: it is not trained.
         built: a backbone that an earlier step builds anyway.
         run: the run folder; weight files in it may not exist yet and are not checked.
+        download: whether weights are downloaded; if not, such networks are built without.
 
     Raises:
         RecipeError: a network can't be built, or can't take the crop.
         WeightsError: weights are missing, damaged or of another network.
     """
+    weights_now = partial(_weights_now, run=run, download=download)
     with torch.random.fork_rng(devices=[]):  # later random numbers stay the same
         if cam is not None and cam.init_from is None:
             with in_section("train_cam"):
                 spec = net_spec(cam, ClassSet(("object",)))
-                build_seam(spec, weights=_weights_now(cam.backbone.weights, run))
+                build_seam(spec, weights=weights_now(cam.backbone.weights))
         if affinity is not None and affinity.backbone != built:
             with in_section("train_affinity"):
                 build_affinity_net(
-                    affinity_spec(affinity), weights=_weights_now(affinity.backbone.weights, run)
+                    affinity_spec(affinity), weights=weights_now(affinity.backbone.weights)
                 )
         if segmenter is not None:
             # The number of classes and the size of photos make no difference here.
@@ -64,14 +68,16 @@ def try_networks(
             with in_section("train_segmenter"):
                 net = build_segmenter(
                     segmenter_spec(sized, ClassSet(("object",)), []),
-                    weights=_weights_now(segmenter.network.weights, run),
+                    weights=weights_now(segmenter.network.weights),
                 )
                 check_crop(net, segmenter)
                 check_behavior(net, segmenter)
 
 
-def _weights_now(weights: str, run: Path) -> str:
-    """Return the weights, or ``none`` if an earlier step of the run will write them."""
+def _weights_now(weights: str, *, run: Path, download: bool) -> str:
+    """Return the weights; ``none`` if they need a download or an earlier step will write them."""
+    if weights == "hub" and not download:
+        return "none"
     file = weight_file(weights)
     if file is None or file.is_file() or not file.resolve().is_relative_to(run.resolve()):
         return weights
