@@ -4,9 +4,9 @@
 
 Reads ``evaluate/photos.jsonl`` of finished runs. For the pseudo masks and the network's masks it
 prints Spearman's rank correlation with the photo's mIoU, and the share of the photos of the lowest
-fifth by mIoU that are in the lowest fifth by the score. Then the sets of evidence that rank the
-tuning photos best, with their correlation on the validation photos: choose on the former, report
-the latter.
+fifth by mIoU that are in the lowest fifth by the score; photos without the evidence don't count.
+Then the sets of evidence that rank the tuning photos best, with their correlation on the validation
+photos: choose on the former, report the latter.
 """
 
 from __future__ import annotations
@@ -45,10 +45,23 @@ def ranking(scores: Sequence[float], miou: Sequence[float]) -> tuple[float, floa
 
 
 def rank_by(rows: Sequence[Row], kinds: Sequence[str], stage: str) -> tuple[float, float]:
-    """Return `ranking` of the score of some kinds of evidence."""
-    own = [{kind: row["evidence"][kind] for kind in kinds} for row in rows]
-    scores = [score for score in quality_scores(own) if score is not None]
-    return ranking(scores, [photo_miou(row, stage) for row in rows])
+    """Return `ranking` of the score of some kinds of evidence.
+
+    Photos without any of them, or without a mIoU, are left out; NaN with fewer than two others.
+    """
+    own = [
+        {kind: row["evidence"][kind] for kind in kinds if kind in row["evidence"]} for row in rows
+    ]
+    scores = quality_scores(own)
+    # A photo has neither score nor mIoU if its mask is ignored everywhere.
+    found = [
+        (score, miou)
+        for score, row in zip(scores, rows, strict=True)
+        if score is not None and not np.isnan(miou := photo_miou(row, stage))
+    ]
+    if len(found) < 2:
+        return float("nan"), float("nan")
+    return ranking([score for score, _ in found], [miou for _, miou in found])
 
 
 def groups(rows: Sequence[Row], tuning: set[str]) -> Iterator[tuple[str, list[Row]]]:
@@ -71,7 +84,7 @@ def show(run: Path, tuning: set[str]) -> None:
     rows = [row for row in rows if row["counts"] and row["tags"]]
     stages = [name for name in rows[0]["counts"] if name.startswith(("pseudo", "segmenter"))]
     parts = [(name, own) for name, own in groups(rows, tuning) if len(own) >= 10]
-    kinds = list(rows[0]["evidence"])
+    kinds = list(dict.fromkeys(kind for row in rows for kind in row["evidence"]))
     print(f"\n{run}: rank correlation / worst fifth found")
     heads = [f"{stage}, {name} ({len(own)})" for stage in stages for name, own in parts]
     print(f"{'':24s}" + "".join(f"{head:>28s}" for head in heads))
@@ -81,9 +94,11 @@ def show(run: Path, tuning: set[str]) -> None:
         print(f"{title:24s}{cells}")
     for stage in stages:
         sets = [c for n in range(1, len(kinds) + 1) for c in combinations(kinds, n)]
-        best = sorted(sets, key=lambda c: -rank_by(parts[0][1], c, stage)[0])[:SHOWN_SETS]
+        ranked = sorted(
+            sets, key=lambda c: -np.nan_to_num(rank_by(parts[0][1], c, stage)[0], nan=-1)
+        )
         print(f"best sets for {stage}, chosen on {parts[0][0]}:")
-        for chosen in best:
+        for chosen in ranked[:SHOWN_SETS]:
             ranks = (f"{name} {rank_by(own, chosen, stage)[0]:.2f}" for name, own in parts)
             print(f"  {', '.join(ranks)}: {' + '.join(chosen)}")
 

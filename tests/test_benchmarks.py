@@ -357,6 +357,15 @@ def test_evidence_that_ranks_the_photos_is_found(
     assert agreement[1:] == ["1.00", "/", "1.00"] * 2, "of train and of val"
     assert float(score[2]) < 1
     assert "  train 1.00, val 1.00: agreement" in lines
+    # A photo of an ignored mask lacks kinds of evidence and has no mIoU; another lacks one kind.
+    ignored = rows[0] | {"evidence": {"stability": 0.5}, "counts": {"pseudo masks": []}}
+    lacking = rows[1] | {"evidence": {"agreement": rows[1]["evidence"]["agreement"]}}
+    lines = [ignored, *rows, lacking]
+    (tmp_path / "evaluate" / "photos.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    quality_score.main([str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert "  train 1.00, val 1.00: agreement" in printed.splitlines() and "nan" not in printed
+    assert np.isnan(quality_score.rank_by(rows, ["walk_agreement"], "pseudo masks")).all()
     (tmp_path / "evaluate" / "photos.jsonl").write_text('{"id": "a"}')
     with pytest.raises(SystemExit, match="--redo"):
         quality_score.main([str(tmp_path)])
