@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Interval = tuple[float, float]
+from tag2mask.metrics.bootstrap import Interval
+
 MAPS, MASKS = "maps", "masks"
 """Names of two measures; the others, ``CRF``, ``walk`` and ``segmenter``, are named as stages."""
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from tag2mask.ablation.records import (
     MASKS,
     AblationScores,
-    Interval,
     RowScores,
     Statistic,
     Summary,
@@ -15,6 +14,7 @@ from tag2mask.ablation.records import (
 from tag2mask.evaluation.records import NO_THRESHOLD
 from tag2mask.evaluation.tables import markdown_table
 from tag2mask.evaluation.wording import interval_text, percent
+from tag2mask.metrics.bootstrap import Interval
 from tag2mask.text.escaping import latex_text, markdown_block, markdown_text
 
 NO_OWN_MEASURE = "No row has a value of its own measure; the other measures are listed below."

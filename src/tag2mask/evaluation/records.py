@@ -41,8 +41,8 @@ EVIDENCE = {
 
 Share = Annotated[float, Field(ge=0.0, le=1.0 + 1e-6, allow_inf_nan=False)]
 """A value in [0, 1], up to rounding."""
-Interval = tuple[Share, Share]
-"""The 95 % interval of a share, over groups of photos; see `tag2mask.metrics.bootstrap`."""
+ShareInterval = tuple[Share, Share]
+"""An `Interval` of `tag2mask.metrics.bootstrap`, of a share, checked when it is read."""
 NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
 
@@ -63,9 +63,9 @@ class ClassScores:
     false_positive_share: Share | None
     false_negative_share: Share | None
     boundary_iou: Share | None
-    iou_interval: Interval | None = None
-    precision_interval: Interval | None = None
-    recall_interval: Interval | None = None
+    iou_interval: ShareInterval | None = None
+    precision_interval: ShareInterval | None = None
+    recall_interval: ShareInterval | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class MaskScores:
     under_activation: NonNegative | None
     classes: tuple[ClassScores, ...]
     confusion: tuple[tuple[Count, ...], ...]
-    miou_interval: Interval | None = None
+    miou_interval: ShareInterval | None = None
 
     def __post_init__(self) -> None:
         if {len(self.confusion), *map(len, self.confusion)} != {len(self.classes)}:
@@ -125,7 +125,7 @@ class PointScores:
     miou: Share | None
     precision: Share | None
     recall: Share | None
-    miou_interval: Interval | None = None
+    miou_interval: ShareInterval | None = None
 
 
 @dataclass(frozen=True)
@@ -198,10 +198,10 @@ class ClassRates:
     name: str
     tagged: Count
     missed: Count
-    missed_interval: Interval | None
+    missed_interval: ShareInterval | None
     untagged: Count
     false_alarms: Count
-    false_alarm_interval: Interval | None
+    false_alarm_interval: ShareInterval | None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tag2mask.evaluation.records import NO_THRESHOLD, Interval, SplitScores
+from tag2mask.evaluation.records import NO_THRESHOLD, SplitScores
+from tag2mask.metrics.bootstrap import Interval
 
 
 def percent(share: float | None, digits: int = 1) -> str:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from tag2mask.evaluation.records import (
     ClassScores,
     EvaluationScores,
-    Interval,
     SplitScores,
     TagScores,
 )
@@ -24,6 +23,7 @@ from tag2mask.evaluation.wording import (
     percent_with_interval,
     with_unit,
 )
+from tag2mask.metrics.bootstrap import Interval
 from tag2mask.report.page import Block, Cell, Column, Note, PageSection, PageTable, difference
 from tag2mask.report.sections.scored_runs import (
     MASKS_OF,

@@ -16,9 +16,10 @@ from tag2mask.data.index import Sample, read_classes, read_index, read_mask_path
 from tag2mask.data.inventory import SPLITS
 from tag2mask.data.masks import read_mask
 from tag2mask.errors import DataError
-from tag2mask.evaluation.records import SEGMENTER, Interval, SplitScores
+from tag2mask.evaluation.records import SEGMENTER, SplitScores
 from tag2mask.evaluation.resampled import PSEUDO_MASKS, difference_interval
 from tag2mask.evaluation.wording import basis_text, percent, percent_with_interval, with_unit
+from tag2mask.metrics.bootstrap import Interval
 from tag2mask.recipe.effects import flat_settings
 from tag2mask.report.page import (
     Block,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tag2mask.evaluation.records import NO_TAGS, Interval, MaskScores, SplitScores
+from tag2mask.evaluation.records import NO_TAGS, MaskScores, SplitScores
 from tag2mask.evaluation.wording import (
     basis_text,
     interval_text,
@@ -13,6 +13,7 @@ from tag2mask.evaluation.wording import (
     photos_text,
     with_unit,
 )
+from tag2mask.metrics.bootstrap import Interval
 from tag2mask.report.curve_plot import curve_series
 from tag2mask.report.page import (
     Block,
