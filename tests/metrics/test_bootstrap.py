@@ -43,6 +43,16 @@ def resampled(confusions: list[Confusion], groups: list[str] | None = None) -> R
     return tallies
 
 
+def test_merged_tallies_are_those_of_all_photos() -> None:
+    confusions = photo_confusions(3, 7)
+    groups = [f"photo {number}" for number in range(7)]
+    merged = resampled(confusions[::2], groups[::2])
+    merged.merge(resampled(confusions[1::2], groups[1::2]))
+    expected = resampled(confusions)
+    np.testing.assert_array_equal(merged.miou(), expected.miou())
+    np.testing.assert_array_equal(merged.recall(), expected.recall())
+
+
 def total(confusions: list[Confusion], weights: np.ndarray) -> Confusion:
     counts = sum(w * c.counts for w, c in zip(weights, confusions, strict=True))
     return Confusion(np.asarray(counts))

@@ -22,6 +22,7 @@ from tag2mask.artifacts.handles import (
 )
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.crf.dense_crf import PUBLISHED_CRF, DenseCrf
+from tag2mask.data.index import Sample
 from tag2mask.data.inventory import SPLITS
 from tag2mask.data.masks import read_mask, write_mask
 from tag2mask.errors import DataError, RecipeError
@@ -29,8 +30,8 @@ from tag2mask.evaluation.crf_masks import CrfMasks, crf_mask_path
 from tag2mask.evaluation.records import PointScores, SplitScores
 from tag2mask.maps.background import alpha_from_threshold, with_background
 from tag2mask.maps.background_choice import derived_alpha
-from tag2mask.maps.cam_map import read_map
-from tag2mask.maps.mapped_photos import mapped_photos
+from tag2mask.maps.cam_map import CamMap, read_map
+from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
 from tag2mask.metrics.confusion import Confusion
 from tag2mask.metrics.quality import quality_scores
 from tag2mask.recipe.sections import ComparedCrf, Evaluate, MaskCrf, PseudoMasks
@@ -353,6 +354,23 @@ def test_several_earlier_maps(scene, seam, one_rank) -> None:
         "walk",
     ], "the walk took the last one"
     assert set(evaluation.manifest.coverage) > {"earlier maps", "earlier maps 2", "earlier maps 3"}
+
+
+def test_each_map_is_read_once(scene, seam, one_rank, monkeypatch) -> None:
+    after = walked(scene, seam, background_threshold=0.3, background_source="calibrated")
+    masks = pseudo_masks(scene.data, after, PseudoMasks(), scene.root / "masks", one_rank)
+    read = []
+
+    def counted(photos: MappedPhotos, sample: Sample) -> CamMap:
+        read.append((photos.folder, sample.id))
+        return original(photos, sample)
+
+    original = MappedPhotos.read
+    monkeypatch.setattr(MappedPhotos, "read", counted)
+    out = scene.root / "evaluate"
+    evaluate(scene.data, after, masks, Evaluate(), out, one_rank, earlier=[seam])
+    photos = sum(len(samples) for samples in scene.samples.values())
+    assert len(read) == len(set(read)) == 2 * photos
 
 
 def test_walked_maps_alone(scene, seam, one_rank) -> None:

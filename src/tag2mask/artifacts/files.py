@@ -120,6 +120,11 @@ def make_folder(folder: Path) -> None:
             ) from error
 
 
+def temporary_path(path: Path, name: str) -> Path:
+    """Return a path beside ``path`` that `remove_temporary_files` removes."""
+    return path.with_name(f"{_TEMPORARY}{name}{path.suffix}")
+
+
 @contextmanager
 def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path in the same folder; rename it to ``path`` when the block succeeds.
@@ -134,7 +139,7 @@ def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
     Raises:
         RunFolderError: full disk, no permission, name too long.
     """
-    temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(6)}{path.suffix}")
+    temporary = temporary_path(path, secrets.token_hex(6))
     try:
         with readable_os_errors(path):
             make_folder(path.parent)

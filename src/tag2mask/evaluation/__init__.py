@@ -9,6 +9,7 @@
 - `tag2mask.evaluation.cross_fit`: honest scores of photos that chose the background threshold
 - `tag2mask.evaluation.evidence`: evidence of how good a photo's masks are, without ground truth
 - `tag2mask.evaluation.photo_rates`: missed photos and false alarms of the network, against tags
+- `tag2mask.evaluation.photo_rows`: write ``photos.jsonl`` while the photos are counted
 - `tag2mask.evaluation.resampled`: intervals of differences between evaluations
 - `tag2mask.evaluation.scores`: these records from counts
 - `tag2mask.evaluation.tables`: these records as Markdown tables

@@ -6,10 +6,9 @@ processes, and `tag2mask.evaluation.scores` computes the scores from the sums.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from tag2mask.errors import DataError
 from tag2mask.evaluation.counts import FullMaps, MaskCounts, PhotoCounts, SplitCounts, StageCounts
 from tag2mask.evaluation.evidence import map_evidence, network_evidence, walk_evidence
 from tag2mask.evaluation.photo_rates import class_areas
+from tag2mask.evaluation.photo_rows import Row
 from tag2mask.evaluation.records import NO_TAGS, StageScores
 from tag2mask.evaluation.scores import curve_scores, none_if_nan, point_scores
 from tag2mask.maps.cam_map import CamMap
@@ -110,6 +110,7 @@ class Comparison:
         masks: folder of the pseudo masks.
         section: settings.
         stages: stages to evaluate besides the pseudo masks; one has the maps of ``photos``.
+        calibrated: ids of the photos that calibrated the background threshold.
     """
 
     photos: MappedPhotos
@@ -118,6 +119,7 @@ class Comparison:
     masks: Path
     section: Evaluate
     stages: tuple[Stage, ...]
+    calibrated: frozenset[str] = frozenset()
 
     @property
     def network_stage(self) -> Stage | None:
@@ -130,9 +132,10 @@ class Comparison:
         Raises:
             DataError: its mask, map or pseudo mask is missing, damaged or of another size.
         """
-        cam_map = self.photos.read(sample)
+        maps = self._maps(sample)
+        cam_map = maps[self._own_stage.name]
         names = self.classes.names
-        row: dict[str, Any] = {
+        row: Row = {
             "id": sample.id,
             "split": split,
             "group": group_of(sample),
@@ -142,35 +145,45 @@ class Comparison:
             "pixel_accuracy": None,
             "network_miou": None,
         }
-        found = PhotoCounts(row, cam_map.probabilities)
+        found = PhotoCounts(row, cam_map.probabilities, calibrated=sample.id in self.calibrated)
         pseudo = self._pseudo_mask(sample)
         if sample.id in self.truths:
             found.truth = self.photos.read_mask(self.truths[sample.id], sample)
             self._count_masks(found, found.truth, pseudo)
             found.stages = {
-                stage.name: self._stage(stage, found.truth, sample, cam_map)
-                for stage in self.stages
+                stage.name: self._stage(stage, found.truth, sample, maps) for stage in self.stages
             }
         if found.truth is not None and self.network_stage is not None:
             own = found.stages[self.network_stage.name]
             assert isinstance(own, MaskCounts)
             row["network_miou"] = own.confusion.miou()
-        row["evidence"] = self._evidence(sample, cam_map, pseudo)
+        row["evidence"] = self._evidence(maps, pseudo)
         network = self._network_mask(sample)
         if network is not None:
             row["evidence"] |= network_evidence(pseudo, network, cam_map.tags, len(names))
             row["areas"] = class_areas(network, self.classes)
         return found
 
-    def _evidence(self, sample: Sample, cam_map: CamMap, pseudo: Labels) -> dict[str, float]:
+    @property
+    def _own_stage(self) -> Stage:
+        """The stage of the maps that the pseudo masks were made from."""
+        return next(stage for stage in self.stages if stage.content is self.photos)
+
+    def _maps(self, sample: Sample) -> dict[str, CamMap]:
+        """Read the maps of a photo, by name of the stage."""
+        return {
+            stage.name: stage.content.read(sample)
+            for stage in self.stages
+            if isinstance(stage.content, MappedPhotos)
+        }
+
+    def _evidence(self, maps: Mapping[str, CamMap], pseudo: Labels) -> dict[str, float]:
         """Return the evidence of the maps; see `tag2mask.evaluation.evidence`."""
-        own = next(stage for stage in self.stages if stage.content is self.photos)
-        found = map_evidence(cam_map, own.threshold)
+        own = self._own_stage
+        found = map_evidence(maps[own.name], own.threshold)
         for stage in self.stages:
-            if isinstance(stage.content, MappedPhotos) and stage is not own:
-                before = stage.content.read(sample)
-                if stage.threshold is not None:
-                    found |= walk_evidence(before, stage.threshold, pseudo)
+            if stage.name in maps and stage is not own and stage.threshold is not None:
+                found |= walk_evidence(maps[stage.name], stage.threshold, pseudo)
         return found
 
     def _pseudo_mask(self, sample: Sample) -> Labels:
@@ -205,7 +218,7 @@ class Comparison:
         }
 
     def _stage(
-        self, stage: Stage, truth: Labels, sample: Sample, cam_map: CamMap
+        self, stage: Stage, truth: Labels, sample: Sample, maps: Mapping[str, CamMap]
     ) -> MaskCounts | FullMaps:
         if isinstance(stage.content, Path):
             path = item_path(stage.content, sample.id, ".png")
@@ -220,13 +233,13 @@ class Comparison:
             counts = MaskCounts.empty(len(self.classes))
             counts.add(truth, self.photos.read_mask(path, sample), self.section.boundary_share)
             return counts
-        own = cam_map if stage.content is self.photos else stage.content.read(sample)
+        own = maps[stage.name]
         return FullMaps(own.tags, own.full_scores(), stage.threshold)
 
     def empty_counts(self) -> SplitCounts:
         """Return zero counts of a split."""
         classes = len(self.classes)
-        return SplitCounts(
-            MaskCounts.empty(classes),
+        return SplitCounts.empty(
+            classes,
             {s.name: s.empty_counts(classes, self.section.thresholds) for s in self.stages},
         )

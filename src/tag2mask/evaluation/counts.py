@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from tag2mask.evaluation.photo_rows import Row
 from tag2mask.evaluation.records import EVIDENCE
 from tag2mask.evaluation.resampled import PSEUDO_MASKS
 from tag2mask.metrics.bootstrap import ResampledTallies
 from tag2mask.metrics.boundary_iou import BoundaryCounts
 from tag2mask.metrics.confusion import Confusion, Int64, Labels
-from tag2mask.metrics.quality import quality_scores
 from tag2mask.metrics.threshold_curve import ThresholdCurve
 
 
@@ -41,6 +41,29 @@ class MaskCounts:
         self.boundary.merge(other.boundary)
 
 
+@dataclass(frozen=True)
+class ResampledMasks:
+    """Counts of masks: all pixels, and these in each resample."""
+
+    confusion: Confusion
+    tallies: ResampledTallies
+
+    @classmethod
+    def empty(cls, classes: int) -> ResampledMasks:
+        """Return zero counts for ``classes`` foreground classes."""
+        return cls(Confusion.empty(classes), ResampledTallies(classes))
+
+    def add(self, group: str, cells: Int64) -> None:
+        """Count one photo (see `ResampledTallies.add`)."""
+        np.add.at(self.confusion.counts, (cells[:, 0], cells[:, 1]), cells[:, 2])
+        self.tallies.add(group, cells)
+
+    def merge(self, other: ResampledMasks) -> None:
+        """Add the counts of other photos or of another process."""
+        self.confusion.merge(other.confusion)
+        self.tallies.merge(other.tallies)
+
+
 StageCounts = ThresholdCurve | MaskCounts
 """Counts of maps at every background threshold, or of masks."""
 
@@ -65,58 +88,87 @@ class PhotoCounts:
     """Counts of one photo; its maps are counted in `SplitCounts.add`, to save memory.
 
     Attributes:
-        row: its line of ``photos.jsonl``.
+        row: its line of ``photos.jsonl``, but for ``quality`` and ``counts``.
         probabilities: of the tags, float32 (C,).
         truth: its mask, uint8 (H, W); None for a photo without one, which has no counts.
         masks: counts of its pseudo mask.
         stages: by name of the stage, the photo's maps or the counts of its mask.
+        calibrated: whether it is one of the photos that calibrated the background threshold.
     """
 
-    row: dict[str, Any]
+    row: Row
     probabilities: npt.NDArray[np.float32]
     truth: Labels | None = None
     masks: MaskCounts | None = None
     stages: dict[str, MaskCounts | FullMaps] = field(default_factory=dict)
+    calibrated: bool = False
 
 
 @dataclass
 class SplitCounts:
-    """Counts summed over the photos of a split, and the values kept for each photo.
+    """Counts summed over the photos of a split, and the few values kept for each photo.
 
     Attributes:
         masks: counts of the pseudo masks.
         stages: counts of each stage, by its name.
-        rows: `PhotoCounts.row` of each photo.
+        resampled: counts at the threshold in use, by name of the stage and `PSEUDO_MASKS`.
+        others: counts of the pseudo masks of the photos that didn't calibrate the threshold.
         probabilities: `PhotoCounts.probabilities` of each photo.
-        cells: for each photo, its nonzero counts at the threshold in use (see `Confusion.cells`),
-            by name of the stage and `PSEUDO_MASKS`; empty without a mask.
+        evidence: of each photo, by kind; see `tag2mask.evaluation.evidence`.
+        areas: of each photo, the classes in the network's mask; None where it wasn't predicted.
         masked: number of photos with a mask.
     """
 
     masks: MaskCounts
     stages: dict[str, StageCounts]
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    resampled: dict[str, ResampledTallies]
+    others: ResampledMasks
     probabilities: list[npt.NDArray[np.float32]] = field(default_factory=list)
-    cells: list[dict[str, Int64]] = field(default_factory=list)
+    evidence: list[dict[str, float]] = field(default_factory=list)
+    areas: list[dict[str, float] | None] = field(default_factory=list)
     masked: int = 0
 
-    def add(self, found: PhotoCounts) -> None:
-        """Add the counts of one photo."""
-        self.rows.append(found.row)
+    @classmethod
+    def empty(cls, classes: int, stages: dict[str, StageCounts]) -> SplitCounts:
+        """Return zero counts for ``classes`` foreground classes; ``stages``: theirs, by name."""
+        return cls(
+            MaskCounts.empty(classes),
+            stages,
+            {name: ResampledTallies(classes) for name in (PSEUDO_MASKS, *stages)},
+            ResampledMasks.empty(classes),
+        )
+
+    def add(self, found: PhotoCounts) -> Row:
+        """Add the counts of one photo.
+
+        Returns:
+            Its row with ``counts``: its nonzero counts at the threshold in use (see
+            `Confusion.cells`), by name of the stage and `PSEUDO_MASKS`; empty without a mask.
+        """
         self.probabilities.append(found.probabilities)
+        self.evidence.append(found.row["evidence"])
+        self.areas.append(found.row.get("areas"))
         cells: dict[str, Int64] = {}
-        self.cells.append(cells)
-        if found.truth is None:
-            return
+        if found.truth is not None:
+            self.masked += 1
+            cells = self._add_masks(found, found.truth)
+        group = found.row["group"]
+        for name, own in cells.items():
+            self.resampled[name].add(group, own)
+        if PSEUDO_MASKS in cells and not found.calibrated:
+            self.others.add(group, cells[PSEUDO_MASKS])
+        return found.row | {"counts": {name: own.tolist() for name, own in cells.items()}}
+
+    def _add_masks(self, found: PhotoCounts, truth: Labels) -> dict[str, Int64]:
+        """Add the counts of a photo with a mask; return its nonzero counts."""
         assert found.masks is not None
-        self.masked += 1
         self.masks.merge(found.masks)
-        cells[PSEUDO_MASKS] = found.masks.confusion.cells()
+        cells = {PSEUDO_MASKS: found.masks.confusion.cells()}
         for name, own in found.stages.items():
             total = self.stages[name]
             if isinstance(own, FullMaps):
                 assert isinstance(total, ThresholdCurve)
-                counts = total.count(found.truth, own.tags, own.scores)
+                counts = total.count(truth, own.tags, own.scores)
                 total.add_photo(counts)
                 if own.threshold is not None:
                     cells[name] = counts.cells(total.index(own.threshold))
@@ -124,53 +176,40 @@ class SplitCounts:
                 assert isinstance(total, MaskCounts)
                 total.merge(own)
                 cells[name] = own.confusion.cells()
-
-    def add_quality(self) -> None:
-        """Add each photo's quality score to its row: its evidence among all photos of the split."""
-        scores = quality_scores([row["evidence"] for row in self.rows])
-        for row, score in zip(self.rows, scores, strict=True):
-            row["quality"] = score
+        return cells
 
     def mean_evidence(self) -> dict[str, float]:
         """Return the mean of each kind of evidence over the photos that have it."""
         found: dict[str, list[float]] = {}
-        for row in self.rows:
-            for kind, value in row["evidence"].items():
+        for own in self.evidence:
+            for kind, value in own.items():
                 found.setdefault(kind, []).append(value)
         return {kind: float(np.mean(found[kind])) for kind in EVIDENCE if kind in found}
 
-    def rows_with_cells(self) -> list[dict[str, Any]]:
-        """Return the rows with the counts that `resampled` resamples."""
-        return [
-            {**row, "counts": {name: own.tolist() for name, own in cells.items()}}
-            for row, cells in zip(self.rows, self.cells, strict=True)
-        ]
-
-    def resampled(self, name: str, groups: Sequence[str]) -> ResampledTallies:
-        """Return the resampled counts of a stage or of `PSEUDO_MASKS`; ``groups`` by photo."""
-        tallies = ResampledTallies(len(self.masks.confusion.counts) - 1)
-        for group, cells in zip(groups, self.cells, strict=True):
-            if name in cells:
-                tallies.add(group, cells[name])
-        return tallies
-
     def merge_ranks(self, parts: Sequence[SplitCounts]) -> SplitCounts:
         """Add the counts of all n ranks, each of every n-th photo; keep the order of the photos."""
-        self.rows += _interleaved([part.rows for part in parts])
         self.probabilities += _interleaved([part.probabilities for part in parts])
-        self.cells += _interleaved([part.cells for part in parts])
+        self.evidence += _interleaved([part.evidence for part in parts])
+        self.areas += _interleaved([part.areas for part in parts])
         for part in parts:
-            self.masked += part.masked
-            self.masks.merge(part.masks)
-            for name, own in part.stages.items():
-                total = self.stages[name]
-                if isinstance(own, ThresholdCurve):
-                    assert isinstance(total, ThresholdCurve)
-                    total.merge(own)
-                else:
-                    assert isinstance(total, MaskCounts)
-                    total.merge(own)
+            self._merge(part)
         return self
+
+    def _merge(self, part: SplitCounts) -> None:
+        """Add the sums of other photos."""
+        self.masked += part.masked
+        self.masks.merge(part.masks)
+        self.others.merge(part.others)
+        for name, tallies in part.resampled.items():
+            self.resampled[name].merge(tallies)
+        for name, own in part.stages.items():
+            total = self.stages[name]
+            if isinstance(own, ThresholdCurve):
+                assert isinstance(total, ThresholdCurve)
+                total.merge(own)
+            else:
+                assert isinstance(total, MaskCounts)
+                total.merge(own)
 
 
 T = TypeVar("T")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from tag2mask.artifacts.handles import AnyMaps, PseudoMaskFolder
 from tag2mask.data.index import Sample, group_of
 from tag2mask.evaluation.comparison import Comparison
-from tag2mask.evaluation.counts import MaskCounts, SplitCounts
+from tag2mask.evaluation.counts import MaskCounts, ResampledMasks, SplitCounts
 from tag2mask.evaluation.cross_fit import cross_fit
 from tag2mask.evaluation.photo_rates import photo_rates
 from tag2mask.evaluation.records import (
@@ -24,10 +23,7 @@ from tag2mask.evaluation.records import (
 from tag2mask.evaluation.resampled import PSEUDO_MASKS
 from tag2mask.evaluation.scores import doubtful_tag_records, mask_scores, tag_scores
 from tag2mask.evaluation.stages import refined_by_crf, with_crf
-from tag2mask.maps.background_choice import CALIBRATED_ON
 from tag2mask.maps.mapped_photos import MappedPhotos, tag_source
-from tag2mask.metrics.bootstrap import ResampledTallies
-from tag2mask.metrics.confusion import Confusion
 from tag2mask.metrics.tag_scores import TagTable, doubtful_tags, tag_quality
 
 
@@ -60,7 +56,7 @@ def split_scores(
         known[row, list(sample.tags)] = True
     probabilities = np.stack(counts.probabilities)
     tagged = bool(known.any())
-    stages = _stage_scores(job, counts, masks, groups) if counts.masked else ()
+    stages = _stage_scores(job, counts, masks) if counts.masked else ()
     threshold = masks.manifest.metrics.get("background_threshold")
     return SplitScores(
         split=split,
@@ -73,7 +69,7 @@ def split_scores(
             counts.masks.boundary,
             counts.masked,
             classes.mask_names,
-            counts.resampled(PSEUDO_MASKS, groups),
+            counts.resampled[PSEUDO_MASKS],
             published=published,
         )
         if counts.masked
@@ -89,15 +85,13 @@ def split_scores(
         else (),
         stages=stages,
         evidence=counts.mean_evidence(),
-        rates=_photo_rates(job, counts.rows, known, groups) if tagged else None,
-        cross_fitted=_cross_fitted(job, counts, samples, groups, masks),
-        network=_network_scores(job, counts, groups),
+        rates=_photo_rates(job, counts.areas, known, groups) if tagged else None,
+        cross_fitted=_cross_fitted(job, counts, samples, masks),
+        network=_network_scores(job, counts),
     )
 
 
-def _network_scores(
-    job: Comparison, counts: SplitCounts, groups: Sequence[str]
-) -> MaskScores | None:
+def _network_scores(job: Comparison, counts: SplitCounts) -> MaskScores | None:
     """Return the scores of the network's masks; None where none was compared."""
     stage = job.network_stage
     if stage is None or not counts.masked:
@@ -109,7 +103,7 @@ def _network_scores(
         found.boundary,
         counts.masked,
         job.classes.mask_names,
-        counts.resampled(stage.name, groups),
+        counts.resampled[stage.name],
         published=job.section.behavior == "published",
     )
 
@@ -118,7 +112,6 @@ def _cross_fitted(
     job: Comparison,
     counts: SplitCounts,
     samples: Sequence[Sample],
-    groups: Sequence[str],
     masks: PseudoMaskFolder,
 ) -> CrossFitted | None:
     """Return the scores with the calibration photos at each other's thresholds.
@@ -129,45 +122,45 @@ def _cross_fitted(
     section = masks.manifest.section
     if refined_by_crf(masks) or section.get("unsure_below") is not None:
         return None
-    ids = set(masks.manifest.metrics.get(CALIBRATED_ON, ()))
-    chosen = [sample for sample in samples if sample.id in ids and sample.id in job.truths]
+    chosen = [
+        sample for sample in samples if sample.id in job.calibrated and sample.id in job.truths
+    ]
     fit = cross_fit(job.photos, chosen, job.truths)
     if fit is None:
         return None
-    total, tallies = Confusion.empty(len(job.classes)), ResampledTallies(len(job.classes))
-    for sample, group, own in zip(samples, groups, counts.cells, strict=True):
-        cells = fit.cells.get(sample.id, own.get(PSEUDO_MASKS))
-        if cells is not None:
-            np.add.at(total.counts, (cells[:, 0], cells[:, 1]), cells[:, 2])
-            tallies.add(group, cells)
+    total = ResampledMasks.empty(len(job.classes))
+    total.merge(counts.others)
+    for sample in chosen:
+        total.add(group_of(sample), fit.cells[sample.id])
     scores = mask_scores(
-        total,
+        total.confusion,
         None,
         counts.masked,
         job.classes.mask_names,
-        tallies,
+        total.tallies,
         published=job.section.behavior == "published",
     )
     return CrossFitted(len(chosen), fit.thresholds, scores)
 
 
 def _photo_rates(
-    job: Comparison, rows: Sequence[dict[str, Any]], known: TagTable, groups: Sequence[str]
+    job: Comparison,
+    found: Sequence[dict[str, float] | None],
+    known: TagTable,
+    groups: Sequence[str],
 ) -> PhotoRates | None:
     """Return the network's rates against the tags; None where it predicted no photo."""
-    predicted = [place for place, row in enumerate(rows) if "areas" in row]
+    predicted = [place for place, own in enumerate(found) if own is not None]
     if not predicted:
         return None
     names = job.classes.names
-    areas = np.array(
-        [[rows[place]["areas"].get(name, 0.0) for name in names] for place in predicted]
-    )
+    areas = np.array([[own.get(name, 0.0) for name in names] for own in found if own is not None])
     own_groups = [groups[place] for place in predicted]
     return photo_rates(areas, known[predicted], own_groups, names, job.section.min_area)
 
 
 def _stage_scores(
-    job: Comparison, counts: SplitCounts, masks: PseudoMaskFolder, groups: Sequence[str]
+    job: Comparison, counts: SplitCounts, masks: PseudoMaskFolder
 ) -> tuple[StageScores, ...]:
     """Return the scores of every stage; pseudo masks made by a dense CRF are a further stage."""
     found = [(stage, counts.stages[stage.name], stage.name) for stage in job.stages]
@@ -179,6 +172,6 @@ def _stage_scores(
         refined = replace(last, name=with_crf(last.name))
         found.insert(place + 1, (refined, counts.masks, PSEUDO_MASKS))
     return tuple(
-        stage.scores(total, counts.masked, job.section, counts.resampled(name, groups))
+        stage.scores(total, counts.masked, job.section, counts.resampled[name])
         for stage, total, name in found
     )

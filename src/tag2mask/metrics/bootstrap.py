@@ -71,6 +71,11 @@ class ResampledTallies:
         values = np.bincount(inverse, np.concatenate([pixels[right], pixels, pixels]))
         self._sums[used] += values[:, None] * poisson_weights(group)
 
+    def merge(self, other: ResampledTallies) -> None:
+        """Add the counts of other photos or of another process."""
+        assert self._sums.shape == other._sums.shape
+        self._sums += other._sums
+
     def iou(self, *, published: bool = False) -> Float64:
         """Return the IoU by class and resample (C+1, R); absent: NaN (published: 0)."""
         hits, true, predicted = self._tallies()

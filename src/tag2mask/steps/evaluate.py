@@ -12,13 +12,10 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from tag2mask.artifacts.files import atomic_write, write_json, write_text
 from tag2mask.artifacts.handles import (
@@ -44,6 +41,7 @@ from tag2mask.errors import DataError, first_few
 from tag2mask.evaluation.comparison import Comparison, Stage
 from tag2mask.evaluation.counts import SplitCounts
 from tag2mask.evaluation.left_out import left_out_ids
+from tag2mask.evaluation.photo_rows import PhotoRows
 from tag2mask.evaluation.records import (
     CRF_MASKS,
     NO_TAGS,
@@ -52,7 +50,9 @@ from tag2mask.evaluation.records import (
 from tag2mask.evaluation.split_scores import split_scores
 from tag2mask.evaluation.stages import map_stages, refined_by_crf, segmenter_stage, with_crf
 from tag2mask.evaluation.tables import format_scores
+from tag2mask.maps.background_choice import CALIBRATED_ON
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
+from tag2mask.metrics.quality import quality_scores
 from tag2mask.recipe.sections import Evaluate
 from tag2mask.report.run_folder import PHOTOS, SCORES
 from tag2mask.report.run_folder import read_scores as read_scores
@@ -122,20 +122,25 @@ def evaluate(
         truths = read_mask_paths(data.path)
         if section.crf.enabled and truths:
             stages = _with_crf_masks(stages, masks, photos, truths, classes, section, step, runtime)
-        every = Comparison(photos, classes, truths, masks.path / "masks", section, stages)
-        splits, rows = [], []
-        for split, samples in photos.splits.items():
-            job = every
-            if predictions is not None and split in _predicted_splits(predictions):
-                job = replace(every, stages=(*stages, segmenter_stage(predictions)))
-            counts = _count_split(job, split, samples, runtime)
-            counts.add_quality()
-            rows += counts.rows_with_cells()
-            found = split_scores(job, counts, split, samples, maps, masks)
-            splits.append(replace(found, left_out=len(mapped.splits[split]) - len(samples)))
+        calibrated = frozenset(masks.manifest.metrics.get(CALIBRATED_ON, ()))
+        every = Comparison(
+            photos, classes, truths, masks.path / "masks", section, stages, calibrated
+        )
+        splits, quality = [], []
+        with PhotoRows(step.path / PHOTOS, runtime.rank, runtime.world_size) as rows:
+            for split, samples in photos.splits.items():
+                job = every
+                if predictions is not None and split in _predicted_splits(predictions):
+                    job = replace(every, stages=(*stages, segmenter_stage(predictions)))
+                counts = _count_split(job, split, samples, rows, runtime)
+                quality.append(quality_scores(counts.evidence))
+                found = split_scores(job, counts, split, samples, maps, masks)
+                splits.append(replace(found, left_out=len(mapped.splits[split]) - len(samples)))
+            if runtime.rank == 0:
+                rows.write(quality)
         scores = EvaluationScores(classes.mask_names, section.behavior, tuple(splits))
         if runtime.rank == 0:
-            _write(step.path, scores, rows)
+            _write(step.path, scores)
         handle = step.finish(
             counts={split.split: split.photos for split in splits},
             metrics=_headline(scores),
@@ -227,7 +232,7 @@ def _from_before_the_walk(stage: Stage) -> bool:
 
 
 def _count_split(
-    job: Comparison, split: str, samples: list[Sample], runtime: Runtime
+    job: Comparison, split: str, samples: list[Sample], rows: PhotoRows, runtime: Runtime
 ) -> SplitCounts:
     """Count a split's photos, sharded by rank; every rank gets the sums over all ranks."""
 
@@ -236,18 +241,17 @@ def _count_split(
         mine = runtime.shard(samples)
         with runtime.progress(len(mine), f"evaluate {split}") as bar:
             for found in ordered_map(lambda sample: job.photo(split, sample), mine):
-                total.add(found)
+                rows.add(total.add(found))
                 bar.advance()
+        rows.flush()
         return total
 
     parts = runtime.gather_results(own_share)
     return parts[0] if len(parts) == 1 else job.empty_counts().merge_ranks(parts)
 
 
-def _write(folder: Path, scores: EvaluationScores, rows: Sequence[dict[str, Any]]) -> None:
+def _write(folder: Path, scores: EvaluationScores) -> None:
     write_json(folder / SCORES, asdict(scores))
-    lines = (json.dumps(_without_nan(row), ensure_ascii=False) for row in rows)
-    write_text(folder / PHOTOS, "".join(f"{line}\n" for line in lines))
     write_text(folder / TABLE, format_scores(scores))
     write_text(folder / DOUBTFUL_TAGS, _doubtful_tags(scores))
     if any(split.curve for split in scores.splits):
@@ -290,10 +294,3 @@ def _headline(scores: EvaluationScores) -> dict[str, Any]:
             "evidence": split.evidence,
         }
     return found
-
-
-def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: None if isinstance(value, float) and np.isnan(value) else value
-        for key, value in row.items()
-    }

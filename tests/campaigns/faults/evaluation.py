@@ -28,8 +28,8 @@ FAULTS = [
     Fault(
         "evaluation.comparison.Comparison._stage",
         "earlier stages are scored on the last maps",
-        "cam_map if stage.content is self.photos else stage.content.read(sample)",
-        "cam_map",
+        "maps[stage.name]",
+        "maps[self._own_stage.name]",
         (f"{STEPS}::test_scores_computed_by_hand",),
     ),
     Fault(
@@ -89,8 +89,8 @@ FAULTS = [
     Fault(
         "evaluation.counts.SplitCounts.add",
         "photos without masks are counted",
-        "if found.truth is None:\n            return",
-        "if found.truth is None:\n            self.masked += 1\n            return",
+        "if found.truth is not None:\n            self.masked += 1",
+        "self.masked += 1\n        if found.truth is not None:",
         ("steps/test_evaluate.py",),
     ),
     Fault(
