@@ -5,9 +5,12 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "tag2mask"
+_PARSING = Lock()
+"""Held while Python parses: up to 3.11 two threads that parse at once may end in a SystemError."""
 
 
 class NotApplicableError(Exception):
@@ -60,7 +63,7 @@ class Fault:
             raise NotApplicableError(f"{self.symbol} has {self.old!r} {found} times")
         changed = source[:begin] + source[begin:end].replace(self.old, self.new) + source[end:]
         try:
-            ast.parse(changed)
+            _parsed(changed)
         except SyntaxError as error:
             raise NotApplicableError(f"{self.symbol} with {self.new!r}: {error}") from None
         return changed
@@ -74,9 +77,14 @@ class Fault:
         raise NotApplicableError(f"no module for {self.symbol}")
 
 
+def _parsed(source: str) -> ast.Module:
+    with _PARSING:
+        return ast.parse(source)
+
+
 def _extent(source: str, names: list[str], symbol: str) -> tuple[int, int]:
     """Return where a symbol's source begins and ends, decorators included."""
-    node: ast.AST = ast.parse(source)
+    node: ast.AST = _parsed(source)
     for name in names:
         node = _child(node, name, symbol)
     assert isinstance(node, ast.stmt)
