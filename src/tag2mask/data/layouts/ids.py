@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection
 
 from tag2mask.artifacts.items import DRIVE, path_problem
@@ -10,12 +11,24 @@ from tag2mask.data.images import IMAGE_SUFFIXES
 
 _FILE_LIKE_FOLDER = re.compile(r"\.(?:png|jpg|npz)/")
 """Suffixes that the steps append to a photo's id."""
+LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
+"""Zeros of a number that a spreadsheet may have removed."""
 
 
 def without_suffix(path: str) -> str:
     """Return a photo's path without its image suffix; other suffixes are part of the name."""
     stem, dot, suffix = path.rpartition(".")
     return stem if dot and f".{suffix.lower()}" in IMAGE_SUFFIXES else path
+
+
+def has_image_suffix(text: str) -> bool:
+    """Return whether a text ends in the suffix of an image, as the name of a photo does."""
+    return without_suffix(text) != text
+
+
+def loose_name(name: str) -> str:
+    """Return a name without its case and the encoding of its accents."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def path_conflicts(ids: Collection[str]) -> list[tuple[str, str]]:

@@ -7,8 +7,6 @@ file differs only in these, it is the photo; otherwise the message names files w
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -16,14 +14,18 @@ from pathlib import Path, PurePosixPath
 from tag2mask.data.images import IMAGE_SUFFIXES
 from tag2mask.data.inventory import DataProblem
 from tag2mask.data.layouts.folder_names import folder_kind, is_system_folder
-from tag2mask.data.layouts.ids import without_suffix
+from tag2mask.data.layouts.ids import (
+    LEADING_ZEROS,
+    has_image_suffix,
+    loose_name,
+    without_suffix,
+)
 from tag2mask.data.layouts.listing import MASK_FOLDER, FoundFile, group_by_id, is_step_folder
 from tag2mask.data.layouts.splits import split_in_name
 from tag2mask.errors import counted, first_few
 
 _USUAL_FOLDERS = ("", "images/", "photos/", "JPEGImages/")
 _SPELLINGS = {**dict.fromkeys(("jpeg", "jpe", "jfif"), "jpg"), "tiff": "tif"}
-_LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
 
 
 class PhotoLookup:
@@ -94,7 +96,7 @@ class PhotoLookup:
                 return self._by_id[path]
         for folder in folders:
             found = self._by_loose_id.get(_loose(folder + written), [])
-            if without_suffix(written) != written:  # a.png may be the mask of a.jpg
+            if has_image_suffix(written):  # a.png may be the mask of a.jpg
                 found = [file for file in found if _format(file.path) == _format(written)]
             if found:
                 if len(found) == 1:
@@ -118,8 +120,8 @@ class PhotoLookup:
         similar = self._by_name.get(_name(written), [])
         if not similar:
             return ""
-        zeros = _LEADING_ZEROS.search(similar[0].path.rpartition("/")[2])
-        lost = zeros and not _LEADING_ZEROS.search(written.rpartition("/")[2])
+        zeros = LEADING_ZEROS.search(similar[0].path.rpartition("/")[2])
+        lost = zeros and not LEADING_ZEROS.search(written.rpartition("/")[2])
         spreadsheet = ", whose leading zeros a spreadsheet may have removed" if lost else ""
         paths = first_few((file.path for file in similar), 3)
         return f"there is {paths}{spreadsheet}: correct the name, or remove its line"
@@ -180,7 +182,7 @@ def _grouped(files: Iterable[FoundFile], key: Callable[[str], str]) -> dict[str,
 
 def _loose(path: str) -> str:
     """Return a path without its suffix, its case and the encoding of its accents."""
-    return unicodedata.normalize("NFC", without_suffix(path)).casefold()
+    return loose_name(without_suffix(path))
 
 
 def _format(path: str) -> str:
@@ -191,4 +193,4 @@ def _format(path: str) -> str:
 
 def _name(path: str) -> str:
     """Return a file's name as `_loose` does, also without leading zeros of its numbers."""
-    return _LEADING_ZEROS.sub("", _loose(path).rpartition("/")[2])
+    return LEADING_ZEROS.sub("", _loose(path).rpartition("/")[2])

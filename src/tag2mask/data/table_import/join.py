@@ -11,18 +11,21 @@ from __future__ import annotations
 
 import difflib
 import re
-import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from tag2mask.data.layouts.ids import without_suffix
+from tag2mask.data.layouts.ids import (
+    LEADING_ZEROS,
+    has_image_suffix,
+    loose_name,
+    without_suffix,
+)
 from tag2mask.data.layouts.listing import FoundFile
 from tag2mask.errors import first_few
 
 _SEPARATOR = re.compile(r"[\W_]+")
 """What may be between the name of a part and that of one of its photos."""
 _ZERO_FRACTION = re.compile(r"(\d+)\.0+")
-_LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
 _SHORTENED = re.compile(r"\d(?:[.,]\d+)?E\+\d+", re.IGNORECASE)
 _LONGEST_SEARCH = 20_000
 """Names among which the nearest one is looked for."""
@@ -66,11 +69,11 @@ class PhotoNames:
 
     def __init__(self, photos: Sequence[FoundFile]) -> None:
         self._names = {photo.path: [*_names_of(photo.path)] for photo in photos}
-        self._known = {_loose(name) for names in self._names.values() for name in names}
+        self._known = {loose_name(name) for names in self._names.values() for name in names}
 
     def names_a_photo(self, text: str) -> bool:
         """Return whether a text in a table names a photo or a part that has one."""
-        return any(_loose(form) in self._known for form in _forms(text))
+        return any(loose_name(form) in self._known for form in _forms(text))
 
     def join(self, texts: Iterable[str]) -> Joined:
         """Find the photos of the texts that a table has in its column of photos or parts."""
@@ -78,7 +81,7 @@ class PhotoNames:
         keys: dict[str, str] = {}
         conflicts: list[str] = []
         for text in texts:
-            key = next((_loose(f) for f in _forms(text) if _loose(f) in self._known), "")
+            key = next((loose_name(f) for f in _forms(text) if loose_name(f) in self._known), "")
             if key and key in keys:
                 conflicts.append(
                     f"{keys[key]!r} and {text!r} name the same photos; write one of them in both "
@@ -91,7 +94,7 @@ class PhotoNames:
         rest = [text for text in texts if text not in parts and text not in keys.values()]
         found, reasons = _join_without_zeros(rest, [self._names[path] for path in unnamed])
         for text, name in found.items():
-            photos = tuple(p for p in unnamed if name in map(_loose, self._names[p]))
+            photos = tuple(p for p in unnamed if name in map(loose_name, self._names[p]))
             parts[text] = PartPhotos(_written(self._names[photos[0]], name), photos)
         joined = {path for part in parts.values() for path in part.photos}
         without = {t: reasons.get(t, "") for t in texts if t not in parts}
@@ -108,11 +111,13 @@ class PhotoNames:
             if name is None:
                 unnamed.append(path)
             else:
-                text = keys[_loose(name)]
+                text = keys[loose_name(name)]
                 found.setdefault(text, []).append(path)
                 groups.setdefault(text, name)
         for text, paths in found.items():
-            named = [path for path in paths if _has_name(path, text)] if _is_file(text) else []
+            named = (
+                [path for path in paths if _has_name(path, text)] if has_image_suffix(text) else []
+            )
             if named:  # not also ``a.png`` where the row says ``a.jpg``
                 unnamed += [path for path in paths if path not in named]
                 found[text] = named
@@ -122,11 +127,11 @@ class PhotoNames:
 
     def _with_nearest(self, without: dict[str, str]) -> dict[str, str]:
         """Add the nearest photo to the first names that have none."""
-        stems = {_loose(name): path for path, names in self._names.items() for name in names}
+        stems = {loose_name(name): path for path, names in self._names.items() for name in names}
         known = [*stems][:_LONGEST_SEARCH]
         shown = [text for text, reason in without.items() if not reason][:5]
         for text in shown:
-            close = difflib.get_close_matches(_loose(text), known, n=1, cutoff=0.6)
+            close = difflib.get_close_matches(loose_name(text), known, n=1, cutoff=0.6)
             if _SHORTENED.fullmatch(text):
                 without[text] = "a spreadsheet shortened the number: format the column as text"
             elif close:
@@ -136,9 +141,9 @@ class PhotoNames:
 
 def nearest_name(path: str, texts: Sequence[str]) -> str:
     """Return the text of a table that is nearest to a photo's name; empty: none is near."""
-    names = {_loose(text): text for text in texts[:_LONGEST_SEARCH]}
+    names = {loose_name(text): text for text in texts[:_LONGEST_SEARCH]}
     stem = without_suffix(path).rpartition("/")[2]
-    close = difflib.get_close_matches(_loose(stem), [*names], n=1, cutoff=0.6)
+    close = difflib.get_close_matches(loose_name(stem), [*names], n=1, cutoff=0.6)
     return names[close[0]] if close else ""
 
 
@@ -171,23 +176,23 @@ def _forms(text: str) -> Iterator[str]:
 
 def _fits(name: str, path: str, keys: dict[str, str]) -> bool:
     """Return whether a photo may have the name that a row has: a row with a suffix is one file."""
-    text = keys.get(_loose(name))
+    text = keys.get(loose_name(name))
     if text is None:
         return False
-    return not _is_file(text) or f"/{without_suffix(path)}".endswith(f"/{name}")
+    return not has_image_suffix(text) or f"/{without_suffix(path)}".endswith(f"/{name}")
 
 
 def _has_name(path: str, text: str) -> bool:
     """Return whether a photo's file is called as a text says, with its suffix."""
     name = text.strip().replace("\\", "/").rpartition("/")[2]
-    return _loose(path.rpartition("/")[2]) == _loose(name)
+    return loose_name(path.rpartition("/")[2]) == loose_name(name)
 
 
 def _several_files(parts: dict[str, PartPhotos]) -> list[str]:
     return [
         f"{text!r} may be {first_few(part.photos, 3)}: write the path"
         for text, part in parts.items()
-        if _is_file(text) and len(part.photos) > 1
+        if has_image_suffix(text) and len(part.photos) > 1
     ]
 
 
@@ -201,13 +206,13 @@ def _join_without_zeros(
     """
     wanted: dict[str, list[str]] = {}
     for text in texts:
-        if not _is_file(text):
+        if not has_image_suffix(text):
             for form in [*_forms(text)][-1:]:
-                wanted.setdefault(_LEADING_ZEROS.sub("", _loose(form)), []).append(text)
+                wanted.setdefault(LEADING_ZEROS.sub("", loose_name(form)), []).append(text)
     names: dict[str, set[str]] = {}
     for own in photos:
-        for name in map(_loose, own):
-            plain = _LEADING_ZEROS.sub("", name)
+        for name in map(loose_name, own):
+            plain = LEADING_ZEROS.sub("", name)
             if plain in wanted:
                 names.setdefault(plain, set()).add(name)
     found: dict[str, str] = {}
@@ -223,13 +228,4 @@ def _join_without_zeros(
 
 
 def _written(names: Sequence[str], loose: str) -> str:
-    return next(name for name in names if _loose(name) == loose)
-
-
-def _is_file(text: str) -> bool:
-    return without_suffix(text) != text
-
-
-def _loose(name: str) -> str:
-    """Return a name without its case and the encoding of its accents."""
-    return unicodedata.normalize("NFC", name).casefold()
+    return next(name for name in names if loose_name(name) == loose)

@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from tag2mask.data.inventory import DataProblem
-from tag2mask.data.layouts.ids import without_suffix
+from tag2mask.data.layouts.ids import has_image_suffix
 from tag2mask.data.layouts.tables.flags import count_of, flag_of
 from tag2mask.data.layouts.tables.one_hot import ClassColumns, find_class_columns
 from tag2mask.data.layouts.tables.presence import (
@@ -222,12 +222,12 @@ def _are_numbered(table: CellTable, columns: Sequence[int]) -> bool:
 
 def _photo_columns(table: CellTable) -> list[int]:
     """Return the columns whose cells all are file names of images."""
-    if any(without_suffix(name) != name for name in table.header):
+    if any(map(has_image_suffix, table.header)):
         return []  # a line of the table: there is not a header
     return [
         index
         for index in range(len(table.header))
-        if (cells := table.column(index)) and all(without_suffix(cell) != cell for cell in cells)
+        if (cells := table.column(index)) and all(map(has_image_suffix, cells))
     ]
 
 

@@ -13,7 +13,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from tag2mask.data.inventory import DataProblem
-from tag2mask.data.layouts.ids import without_suffix
+from tag2mask.data.layouts.ids import has_image_suffix
 from tag2mask.data.layouts.splits import usual_split
 from tag2mask.data.layouts.tables.flags import flag_of
 from tag2mask.errors import DataError, first_few
@@ -103,8 +103,7 @@ def may_be_names(table: CellTable, index: int) -> bool:
     """Return whether a column may have names of classes: some are equal, none is something else."""
     cells = table.column(index)
     return any(count > 1 for count in cells.values()) and not any(
-        _NUMBER.fullmatch(text) or usual_split(text) or without_suffix(text) != text
-        for text in cells
+        _NUMBER.fullmatch(text) or usual_split(text) or has_image_suffix(text) for text in cells
     )
 
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from tag2mask.data.images import IMAGE_SUFFIXES
 from tag2mask.data.inventory import DataProblem
-from tag2mask.data.layouts.ids import without_suffix
+from tag2mask.data.layouts.ids import has_image_suffix
 from tag2mask.data.layouts.tables.flags import flag_of
 from tag2mask.formats.cell_table import CellTable, TableLine, unquoted
 
@@ -114,7 +114,7 @@ def low_scores(table: CellTable, used: Collection[int]) -> list[DataProblem]:
 
 def split_pairs(table: CellTable) -> CellTable:
     """Return a table with a column of photo and class as two columns; any other as it is."""
-    if any(_all_match(table, index, _is_photo) for index in range(len(table.header))):
+    if any(_all_match(table, index, has_image_suffix) for index in range(len(table.header))):
         return table
     pairs = [index for index in range(len(table.header)) if _all_match(table, index, _PAIR.match)]
     if len(pairs) != 1:
@@ -139,10 +139,6 @@ def _with_pair(cells: list[str] | None, index: int) -> list[str] | None:
 def _all_match(table: CellTable, index: int, test: Callable[[str], object]) -> bool:
     cells = table.column(index)
     return bool(cells) and all(test(cell) for cell in cells)
-
-
-def _is_photo(text: str) -> bool:
-    return without_suffix(text) != text
 
 
 def _are_outlines(cells: Counter[str]) -> bool:
