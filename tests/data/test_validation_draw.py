@@ -23,7 +23,7 @@ def inventory(entries):
 
 def draw(entries, fraction=0.2, known=None, **options):
     options = SourceOptions(val_fraction=fraction, **options)
-    return with_validation(inventory(entries), options, known or {})
+    return with_validation(inventory(entries), options, lambda: known or {})
 
 
 def splits(found):

@@ -33,7 +33,9 @@ from tag2mask.artifacts.handles import (
 )
 from tag2mask.artifacts.identity import folder_status
 from tag2mask.artifacts.step_folder import step_folder
+from tag2mask.data import prepare_plan
 from tag2mask.data.inventory import SPLITS, Inventory, InventoryEntry
+from tag2mask.data.prepare_plan import list_data
 from tag2mask.errors import (
     DataChangedError,
     DataError,
@@ -66,7 +68,6 @@ FUNCTIONS = {step.replace("-", "_"): step.replace("-", "_") for step in ALL} | {
     "trainers.trial_networks": "try_networks",
 }
 """Of a run, by the module of the step."""
-LOOKS = {name: value for name, value in vars(prepare).items() if not name.startswith("__")}
 
 
 class OneRank:
@@ -84,7 +85,7 @@ class OneRank:
 def listed_or_fake(data: Path, section: Any, prepared: Path | None) -> Inventory:
     """List a data folder; an empty one stands for two photos with masks."""
     if any(data.iterdir()):
-        return prepare.list_data(data, section, prepared)
+        return list_data(data, section, prepared)
     entries = [
         InventoryEntry(split, split, ("cat",), f"{split}.png", "1-1", mask=f"m-{split}.png")
         for split in SPLITS
@@ -220,10 +221,9 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> FakeSteps:
     fake = FakeSteps()
     for name, function in FUNCTIONS.items():
         module = ModuleType(f"tag2mask.steps.{name}")
-        if name == "prepare":  # a dry run looks at the data with its functions
-            vars(module).update(LOOKS | {"list_data": listed_or_fake})
         setattr(module, function, getattr(fake, function))
         monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(prepare_plan, "list_data", listed_or_fake)
     monkeypatch.setattr(pipeline, "start_runtime", lambda settings: OneRank())
     return fake
 

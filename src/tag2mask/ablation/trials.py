@@ -196,7 +196,7 @@ def plan_ablation(
         DataError: the data can't be listed.
         RunFolderError: ``out`` is inside the data, or has a damaged folder.
     """
-    from tag2mask.steps.prepare import list_data
+    from tag2mask.data.prepare_plan import list_data
 
     check_run_outside_data(data, out)
     trials = execution_order(list_trials(data, table, out, seeds, overrides))

@@ -107,7 +107,7 @@ def check_data(
         DataError: the folder can't be read at all (see `read_inventory`).
     """
     options = options or SourceOptions()
-    inventory = with_validation(read_inventory(folder, layout, options), options, {})
+    inventory = with_validation(read_inventory(folder, layout, options), options, dict)
     problems = inventory_problems(inventory)
 
     def check(entry: InventoryEntry) -> _PhotoCheck:

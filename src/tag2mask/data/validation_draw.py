@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -22,14 +22,14 @@ _NO_TAG = "\0"
 
 
 def with_validation(
-    inventory: Inventory, options: SourceOptions, known: Mapping[str, Split]
+    inventory: Inventory, options: SourceOptions, known: Callable[[], Mapping[str, Split]]
 ) -> Inventory:
     """Return an inventory with validation photos drawn, if the data names none.
 
     Args:
         inventory: the data as listed.
         options: ``val_fraction`` is the share of the groups to draw; None: leave the inventory.
-        known: splits of photos that were drawn before, by id.
+        known: returns the splits of photos that were drawn before, by id; called only for a draw.
     """
     fraction = options.val_fraction
     if fraction is None or options.val_split is None:
@@ -46,7 +46,7 @@ def with_validation(
         )
     if not inventory.entries:
         return inventory
-    entries = _drawn(inventory.entries, fraction, known)
+    entries = _drawn(inventory.entries, fraction, known())
     drawn = sum(entry.split == "val" for entry in entries)
     if not drawn:
         return _with_problems(

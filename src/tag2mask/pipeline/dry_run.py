@@ -99,8 +99,8 @@ def dry_run(
         RunFolderError: no such step, or a damaged run folder.
     """
     from tag2mask.data.inventory import SourceOptions
+    from tag2mask.data.prepare_plan import list_data
     from tag2mask.data.understood import understood
-    from tag2mask.steps.prepare import list_data
 
     if source is not None and not is_begun(out):
         check_run_outside_data(data, out)
@@ -179,7 +179,7 @@ def _compared(
 ) -> _Listing:
     """Plan ``prepare``; without a complete folder, only check the list of photos and tags."""
     from tag2mask.data.inventory_check import inventory_problems
-    from tag2mask.steps.prepare import check_problems, is_prepared, plan_prepare
+    from tag2mask.data.prepare_plan import check_problems, is_prepared, plan_prepare
 
     try:
         if prepared is None or not is_prepared(section, prepared):

@@ -1,0 +1,252 @@
+"""What ``prepare`` would write: the data as listed, checked and compared with an earlier index.
+
+Nothing is written here, so that a dry run can call it. Only the headers of new and changed photos
+are read; masks are checked in full, see `tag2mask.data.measure`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tag2mask.artifacts.handles import UNDERSTOOD, PreparedData
+from tag2mask.artifacts.identity import folder_status
+from tag2mask.artifacts.manifest import Manifest, read_identity
+from tag2mask.classes import ClassSet
+from tag2mask.data.index import MaskRow
+from tag2mask.data.index_changes import (
+    PreparedIndex,
+    Samples,
+    index_changes,
+    read_prepared_index,
+)
+from tag2mask.data.inventory import (
+    SPLITS,
+    DataProblem,
+    Inventory,
+    SourceOptions,
+    Split,
+)
+from tag2mask.data.inventory_check import inventory_problems
+from tag2mask.data.layouts.detect import read_inventory
+from tag2mask.data.measure import measure_photos
+from tag2mask.data.understood import understood
+from tag2mask.data.validation_draw import with_validation
+from tag2mask.errors import DataChangedError, DataError, ProblemsError
+from tag2mask.recipe.sections import Prepare
+
+_DRAWN = "validation_photos_drawn"
+"""Metric of the manifest where validation photos were drawn."""
+
+
+@dataclass(frozen=True)
+class PreparePlan:
+    """What ``prepare`` would write.
+
+    Attributes:
+        inventory: the data as listed.
+        samples: the photos of each split.
+        masks: one row per photo with a mask.
+        skipped: unreadable photos, each as ``id: reason``.
+        understood: what was understood of the data, in five lines.
+        warnings: problems that don't stop a run.
+        before: the index in the folder, complete or not; None: none.
+        changes: what changed in photos, tags and classes since the folder was completed.
+    """
+
+    inventory: Inventory
+    samples: Samples
+    masks: tuple[MaskRow, ...]
+    skipped: tuple[str, ...]
+    understood: tuple[str, ...]
+    warnings: tuple[str, ...]
+    before: PreparedIndex | None
+    changes: tuple[str, ...]
+
+    @property
+    def classes(self) -> ClassSet:
+        """The foreground classes."""
+        return ClassSet(self.inventory.class_names)
+
+    @property
+    def classes_changed(self) -> bool:
+        """Whether the folder was completed with other classes."""
+        before = self.before
+        return (
+            bool(self.changes)
+            and before is not None
+            and before.class_names != self.inventory.class_names
+        )
+
+    @property
+    def masks_changed(self) -> bool:
+        """Whether the index in the folder names other masks."""
+        return self.before is not None and self.before.masks != self.masks
+
+    @property
+    def groups_changed(self) -> bool:
+        """Whether the index in the folder names other groups."""
+        return self.before is not None and _groups(self.before.samples) != _groups(self.samples)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Counts for the manifest."""
+        return {split: len(self.samples[split]) for split in SPLITS} | {
+            "classes": len(self.inventory.class_names),
+            "masks": len(self.masks),
+            "skipped": len(self.skipped),
+            "untagged": sum(not s.tags for split in SPLITS for s in self.samples[split]),
+        }
+
+    @property
+    def metrics(self) -> dict[str, object]:
+        """Metrics for the manifest."""
+        return {
+            "layout": self.inventory.layout,
+            UNDERSTOOD: list(self.understood),
+            "warnings": list(self.warnings),
+        } | ({_DRAWN: self.inventory.drawn} if self.inventory.drawn else {})
+
+
+def list_data(data: Path, section: Prepare, prepared: Path | None) -> Inventory:
+    """List the photos, tags and masks of a data folder; opens no photo.
+
+    Validation photos are drawn where the data names none.
+
+    Args:
+        data: the data folder.
+        section: layout, splits, source of tags, share of validation photos.
+        prepared: folder of an earlier ``prepare``, whose photos keep their splits; None: none.
+
+    Raises:
+        DataError: data that can't be listed.
+        DataChangedError: ``prepared`` has another share of validation photos.
+    """
+    options = SourceOptions.of(section)
+    listed = read_inventory(data, section.source, options)
+    inventory = with_validation(listed, options, lambda: _drawn_before(prepared))
+    if inventory.drawn and prepared is not None:
+        _check_same_fraction(section, prepared)
+    return inventory
+
+
+def _drawn_before(prepared: Path | None) -> dict[str, Split]:
+    """Return the splits that a draw gave to photos; those that the data named don't count.
+
+    A folder without validation photos counts: all its photos were trained on.
+    """
+    before = None if prepared is None else read_prepared_index(prepared)
+    if prepared is None or before is None:
+        return {}
+    found = read_identity(prepared)
+    # Without a manifest an update was interrupted, which may have drawn them.
+    drawn = not isinstance(found, Manifest) or _DRAWN in found.metrics
+    return before.splits if drawn or not before.samples["val"] else {}
+
+
+def _check_same_fraction(section: Prepare, prepared: Path) -> None:
+    """Raise DataChangedError where photos were drawn in another share: they would stay."""
+    found = read_identity(prepared)
+    used = section.val_fraction if found is None else found.section.get("val_fraction")
+    if used not in (None, section.val_fraction):
+        raise DataChangedError(
+            f"prepare.val_fraction was {used} and is {section.val_fraction}; photos that were "
+            "drawn keep their split",
+            where=prepared,
+            fix=f"Go back to {used}, draw again with --redo prepare, or give another --out "
+            "(without --from).",
+        )
+
+
+def is_prepared(section: Prepare, out: Path) -> bool:
+    """Return whether a folder was completed with these settings, whatever the data is now.
+
+    Raises:
+        RunFolderError: damaged, or the folder of another step.
+    """
+    status = folder_status(PreparedData, out, section)
+    return status.state in ("fresh", "stale") and not status.settings
+
+
+def plan_prepare(
+    data: Path, inventory: Inventory, section: Prepare, out: Path, *, update: bool = False
+) -> PreparePlan:
+    """Check the listed data, measure new photos, and compare all with what was prepared before.
+
+    Writes nothing.
+
+    Args:
+        data: the data folder.
+        inventory: what it holds, from ``list_data``.
+        section: layout, splits, source of tags.
+        out: the step's folder.
+        update: accept what has changed since ``out`` was made.
+
+    Raises:
+        DataError: no tagged photo to train on.
+        ProblemsError: photos, tags or masks with errors.
+        DataChangedError: ``out`` was completed from other photos or tags.
+    """
+    before = read_prepared_index(out)
+    samples, masks, found = measure_photos(inventory, before)
+    problems = inventory_problems(inventory) + found
+    check_problems(problems, data, section)
+    skipped = {p.photo: f"{p.photo}: {p.message}" for p in problems if not p.warning}
+    usable = inventory
+    if skipped:
+        kept = tuple(entry for entry in inventory.entries if entry.id not in skipped)
+        usable = replace(inventory, entries=kept)
+        problems = inventory_problems(usable) + found  # training lacks the skipped photos
+        samples = {split: [s for s in samples[split] if s.id not in skipped] for split in SPLITS}
+        masks = [row for row in masks if row.id not in skipped]
+    if not any(sample.tags for sample in samples["train"]):
+        raise DataError(
+            "no readable training photo has a tag",
+            where=data,
+            fix="Replace the unreadable photos.",
+        )
+    classes = ClassSet(inventory.class_names)
+    changes: tuple[str, ...] = ()
+    if before is not None and is_prepared(section, out):
+        changes = index_changes(before, samples, classes.names)
+    if changes and not update:
+        raise DataChangedError(
+            f"the data changed since it was prepared: {', '.join(changes)}",
+            where=out,
+            fix="Take the changes in with --update, or give another --out.",
+        )
+    return PreparePlan(
+        inventory,
+        samples,
+        tuple(masks),
+        tuple(skipped.values()),
+        understood(usable, SourceOptions.of(section), [row.values for row in masks]),
+        tuple(problem.message for problem in problems if problem.warning),
+        before,
+        changes,
+    )
+
+
+def check_problems(problems: Sequence[DataProblem], data: Path, section: Prepare) -> None:
+    """Check that every error can be avoided by skipping a photo, where that is allowed.
+
+    Raises:
+        ProblemsError: errors of other kinds, or any without ``skip_bad``.
+    """
+    errors = [problem for problem in problems if not problem.warning]
+    fatal = [p.message for p in errors if p.photo is None or not section.skip_bad]
+    if fatal:
+        skippable = not section.skip_bad and all(problem.photo is not None for problem in errors)
+        raise ProblemsError(
+            f"{len(fatal)} problem{'s' if len(fatal) > 1 else ''} in the data",
+            fatal,
+            where=data,
+            fix="Fix them"
+            + (", or leave these photos out with --skip-bad" if skippable else "")
+            + "; `tag2mask data check` lists everything:",
+        )
+
+
+def _groups(samples: Samples) -> dict[str, str]:
+    return {s.id: s.group for split in SPLITS for s in samples[split] if s.group}
