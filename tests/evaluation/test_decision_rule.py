@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from tag2mask.evaluation.decision_rule import (
-    ClassMinima,
     FoundClass,
     UnreachableError,
     choose_minima,
@@ -14,6 +13,7 @@ from tag2mask.evaluation.decision_rule import (
     group_pattern,
 )
 from tag2mask.metrics.bootstrap import wilson_interval
+from tag2mask.metrics.class_rule import ClassRule
 
 
 def found(
@@ -113,7 +113,7 @@ def test_order_does_not_matter() -> None:
         [photos.units[i] for i in order],
     )
     assert choose_minima(mixed, 0.2) == choose_minima(photos, 0.2)
-    assert isinstance(choose_minima(mixed, 0.2), ClassMinima)
+    assert isinstance(choose_minima(mixed, 0.2), ClassRule)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])

@@ -14,7 +14,8 @@ from tag2mask.artifacts.files import digest, read_json, write_json
 from tag2mask.artifacts.handles import Predictions, SegmenterModel
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.errors import DataError, ExportError, RunFolderError
-from tag2mask.segmentation.inference.export_spec import ClassRule, DecisionRule, ExportedSpec
+from tag2mask.metrics.class_rule import ClassRule
+from tag2mask.segmentation.inference.export_spec import DecisionRule, ExportedSpec
 from tag2mask.segmentation.inference.onnx_segmenter import OnnxSegmenter
 from tag2mask.steps import export as stage
 from tag2mask.steps.export import export

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tag2mask.metrics.bootstrap import wilson_interval
+from tag2mask.metrics.class_rule import ClassRule
 
 Float64 = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
@@ -54,29 +55,6 @@ class FoundClass:
     units: Sequence[str]
 
 
-@dataclass(frozen=True)
-class ClassMinima:
-    """The rule of one class, and its cross-fitted errors.
-
-    Attributes:
-        area: least share of the photo's pixels.
-        confidence: least mean confidence of these pixels.
-        miss_rate: target of the choice.
-        with_class: units that show the class.
-        missed: of these, cross-fitted, the ones that the rule misses.
-        without_class: units that don't show it.
-        false_alarms: of these, cross-fitted, the ones in which the rule finds it.
-    """
-
-    area: float
-    confidence: float
-    miss_rate: float
-    with_class: int
-    missed: int
-    without_class: int
-    false_alarms: int
-
-
 class UnreachableError(ValueError):
     """A miss rate that the photos can't show.
 
@@ -91,7 +69,7 @@ class UnreachableError(ValueError):
         self.lowest, self.units, self.missed = lowest, units, missed
 
 
-def choose_minima(found: FoundClass, miss_rate: float) -> ClassMinima:
+def choose_minima(found: FoundClass, miss_rate: float) -> ClassRule:
     """Choose the minima of a class.
 
     Args:
@@ -110,7 +88,7 @@ def choose_minima(found: FoundClass, miss_rate: float) -> ClassMinima:
         raise UnreachableError(lowest if shown else None, shown, missed)
     area, confidence = _best(units, np.ones_like(units.tagged), allowed)
     wrong = _cross_fitted(units, allowed / shown)
-    return ClassMinima(
+    return ClassRule(
         area=area,
         confidence=confidence,
         miss_rate=miss_rate,

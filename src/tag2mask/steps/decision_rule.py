@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -16,15 +15,15 @@ from tag2mask.data.index import Sample, group_of, read_classes, read_index, read
 from tag2mask.data.photos import read_photo, read_sample_mask
 from tag2mask.errors import DataError, ProblemsError
 from tag2mask.evaluation.decision_rule import (
-    ClassMinima,
     FoundClass,
     UnreachableError,
     choose_minima,
     fit_temperature,
     group_pattern,
 )
+from tag2mask.metrics.class_rule import ClassRule
 from tag2mask.runtime.threads import ordered_map
-from tag2mask.segmentation.inference.export_spec import ClassRule, DecisionRule
+from tag2mask.segmentation.inference.export_spec import DecisionRule
 from tag2mask.segmentation.inference.labeling import PhotoLabeler
 from tag2mask.segmentation.standalone.decisions import NO_CLASS, SEPARATOR, calibrated, class_sums
 
@@ -77,7 +76,7 @@ def decision_rule(data: PreparedData, labeler: PhotoLabeler, miss_rates: MissRat
     rules = _class_rules(found, classes, targets, temperature or 1.0, data.path)
     groups = {sample.id: sample.group for sample in samples if sample.group}
     return DecisionRule(
-        classes={name: ClassRule(**asdict(rule)) for name, rule in rules.items()},
+        classes=rules,
         units="groups" if groups else "photos",
         temperature=temperature or 1.0,
         temperature_from=source,
@@ -181,7 +180,7 @@ def _class_rules(
     targets: Mapping[str, float],
     temperature: float,
     where: Path,
-) -> dict[str, ClassMinima]:
+) -> dict[str, ClassRule]:
     units = [group_of(photo.sample) for photo in found]
     kind = "groups" if any(photo.sample.group for photo in found) else "photos"
     areas = np.array([photo.counts / photo.pixels for photo in found])

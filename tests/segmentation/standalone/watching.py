@@ -18,7 +18,8 @@ from PIL import Image
 from local_segmenter import colorful
 from onnx_file import SPEC, write_network
 from small_runs import command, environment
-from tag2mask.segmentation.inference.export_spec import KEY, ClassRule, DecisionRule
+from tag2mask.metrics.class_rule import ClassRule
+from tag2mask.segmentation.inference.export_spec import KEY, DecisionRule
 from tag2mask.segmentation.standalone import joined_source
 
 BLOCKED = """

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, TypeAdapter, ValidationError
 
 from tag2mask.errors import WeightsError
+from tag2mask.metrics.class_rule import ClassRule
 from tag2mask.segmentation.standalone.network import FORMAT, KEY
 from tag2mask.text.excerpt import shortened
 from tag2mask.text.json_text import parse_json
@@ -58,29 +59,6 @@ class LabelingRecord:
         """Return the keys of the recipe's section ``predict``."""
         values = asdict(self)
         return values | {"long_side": "photo" if self.long_side is None else self.long_side}
-
-
-@dataclass(frozen=True)
-class ClassRule:
-    """When a photo is decided to show a class; counts are cross-fitted, of photos or groups.
-
-    Attributes:
-        area: least share of the photo's pixels.
-        confidence: least mean confidence of these pixels.
-        miss_rate: target of the choice.
-        with_class: how many show the class.
-        missed: how many of these are missed.
-        without_class: how many don't show it.
-        false_alarms: in how many of these it is found.
-    """
-
-    area: float
-    confidence: float
-    miss_rate: float
-    with_class: int
-    missed: int
-    without_class: int
-    false_alarms: int
 
 
 @dataclass(frozen=True)
