@@ -27,7 +27,7 @@ from tag2mask.maps.cam_map import read_map
 from tag2mask.nn.inference_copy import inference_copy
 from tag2mask.recipe.sections import AffinityLabeling, InferCam, Walk
 from tag2mask.recipe.training import TrainAffinity, TrainCam, TrainSegmenter
-from tag2mask.runtime.precision import Precision, resolve_precision
+from tag2mask.runtime.precision import Precision
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import ordered_map
 from tag2mask.runtime.torch_threads import share_of_threads
@@ -166,9 +166,10 @@ def _step(
     net: nn.Module, precision: Precision, outputs: Callable[[], list[Tensor]]
 ) -> Callable[[], None]:
     """Return forward and backward pass in the precision of a training."""
+    runtime = Runtime.start(device="cpu")
 
     def step() -> None:
-        with _autocast(precision):
+        with runtime.autocast(precision):
             found = outputs()
         loss = torch.stack([output.float().mean() for output in found]).sum()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -181,10 +182,12 @@ def _photo_by_photo(
     work: Callable[[T], object], photos: Sequence[T], precision: Precision
 ) -> Callable[[], None]:
     """Return a function that does the work for all photos, one photo per thread."""
+    runtime = Runtime.start(device="cpu")
     threads = torch.get_num_threads()
 
     def one(photo: T) -> None:
-        with share_of_threads(threads, threads), torch.inference_mode(), _autocast(precision):
+        sharing = share_of_threads(threads, threads)
+        with sharing, torch.inference_mode(), runtime.autocast(precision):
             work(photo)
 
     def all_photos() -> None:
@@ -192,8 +195,3 @@ def _photo_by_photo(
             pass
 
     return all_photos
-
-
-def _autocast(precision: Precision) -> torch.autocast:
-    dtype = resolve_precision(precision, CPU)
-    return torch.autocast("cpu", dtype, enabled=dtype is not torch.float32)

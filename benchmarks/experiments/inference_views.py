@@ -23,7 +23,7 @@ from tag2mask.maps.cam_map import CamMap
 from tag2mask.metrics.threshold_curve import ThresholdCurve
 from tag2mask.nn.inference_copy import inference_copy
 from tag2mask.recipe.loading import load_recipe
-from tag2mask.runtime.precision import resolve_precision
+from tag2mask.runtime.session import Runtime
 from tag2mask.seam.inference import MultiScaleInference
 from tag2mask.seam.network import load_seam
 from tag2mask.steps.infer_cam import inference_settings
@@ -39,10 +39,10 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--split", choices=("train", "val"), default="val")
     options = parser.parse_args()
-    torch.set_num_threads(1)
+    runtime = Runtime.start(device="cpu", threads=1)
     prepared = options.run / "prepare"
     classes, masks = len(read_classes(prepared)), read_mask_paths(prepared)
-    views = _inferences(options.run / "train-cam" / "model.safetensors")
+    views = _inferences(options.run / "train-cam" / "model.safetensors", runtime)
     curves = {name: ThresholdCurve.empty(classes, THRESHOLDS) for name in views}
     seconds = dict.fromkeys(views, 0.0)
     samples = read_index(prepared, options.split)
@@ -62,12 +62,11 @@ def main() -> None:
                 print(f"{name}: {100 * miou:.2f} at {threshold:.2f}, {seconds[name] / done:.2f} s")
 
 
-def _inferences(model: Path) -> dict[str, MultiScaleInference]:
+def _inferences(model: Path, runtime: Runtime) -> dict[str, MultiScaleInference]:
     """Return the inference of each set of views, with and without mirror images."""
     net, _ = load_seam(model)
     copy = inference_copy(net, CPU)
-    dtype = resolve_precision("auto", CPU)
-    autocast = partial(torch.autocast, "cpu", dtype, enabled=dtype is not torch.float32)
+    autocast = partial(runtime.autocast, "auto")
     found = {}
     for scales in SCALES:
         for flip in ("true", "false"):
