@@ -1,0 +1,92 @@
+"""Plain values between this package and the files of annotation tools.
+
+A reader of a format yields one `AnnotatedPhoto` per photo that its file describes; a writer takes
+one `MaskedPhoto` per photo and returns an `ExportResult`. Masks are decoded one at a time, when
+they are asked for, so neither side holds those of a whole data set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+RegionKind = Literal["mask", "polygon", "box"]
+"""How a tool stored a region; a box has no mask."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """One labeled part of a photo.
+
+    Attributes:
+        label: its class, as the file writes it.
+        score: confidence of the model that made it; None: drawn, or the file has none.
+        kind: how the file stores it.
+        mask: returns bool (h, w), as large as the photo; None for a box. It raises a `DataError`
+            where the stored mask is damaged.
+    """
+
+    label: str
+    score: float | None
+    kind: RegionKind
+    mask: Callable[[], NDArray[np.bool_]] | None
+
+
+@dataclass(frozen=True)
+class AnnotatedPhoto:
+    """What a file of another tool says of one photo.
+
+    Attributes:
+        file_name: the photo as the file writes it: a name, a path or a URL. Which local photo that
+            is, is decided by the caller.
+        size: (width, height) px as the file writes it; None: it doesn't.
+        split: name of the split as the file writes it, such as ``valid``; None: none.
+        tags: image-level labels.
+        regions: labeled parts, in the order of the file.
+    """
+
+    file_name: str
+    size: tuple[int, int] | None
+    split: str | None
+    tags: tuple[str, ...]
+    regions: tuple[Region, ...]
+
+
+@dataclass(frozen=True)
+class MaskedPhoto:
+    """One photo with its mask, to be written.
+
+    Attributes:
+        id: the photo's id: a relative path without suffix, with ``/`` between folders.
+        file_name: the photo's file, relative to the folder of the exported photos.
+        split: ``train`` or ``val``.
+        size: (width, height) px.
+        score: quality score of the mask, 0 to 1; None: unknown.
+        mask: returns uint8 (h, w): 0 background, ``1 .. C`` classes, 255 ignore.
+    """
+
+    id: str
+    file_name: str
+    split: str
+    size: tuple[int, int]
+    score: float | None
+    mask: Callable[[], NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What a writer has written.
+
+    Attributes:
+        photos: number of photos written, those with an empty mask included.
+        left_out_pixels: ignored pixels (255), where the format can't hold them.
+        notes: what else the user should know, one sentence each.
+    """
+
+    photos: int
+    left_out_pixels: int = 0
+    notes: tuple[str, ...] = ()
