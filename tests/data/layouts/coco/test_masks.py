@@ -12,9 +12,9 @@ from pycocotools import mask as coco_mask
 
 from tag2mask.data.check import check_data
 from tag2mask.data.inventory import SourceOptions
-from tag2mask.data.layouts.coco.outlines import draw_outline
 from tag2mask.data.layouts.coco.reader import read_coco
 from tag2mask.errors import DataError
+from tag2mask.formats.coco.outlines import draw_outline
 
 
 def test_masks_small_on_large_and_crowds_ignored(tmp_path):

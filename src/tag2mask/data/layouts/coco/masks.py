@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tag2mask.classes import IGNORE
-from tag2mask.data.layouts.coco.annotations import (
+from tag2mask.errors import DataError
+from tag2mask.formats.coco.instances import (
     ByteRange,
     CocoId,
     CocoOutlines,
     coco_id,
 )
-from tag2mask.data.layouts.coco.outlines import draw_outline
-from tag2mask.errors import DataError
+from tag2mask.formats.coco.outlines import draw_outline
 
 
 class _PhotoOutlines(NamedTuple):

@@ -26,13 +26,6 @@ from pathlib import Path
 
 from tag2mask.classes import BACKGROUND, IGNORE, mask_id, name_kind
 from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry, SourceOptions
-from tag2mask.data.layouts.coco.annotations import (
-    CocoFile,
-    CocoId,
-    CocoOutlines,
-    read_coco_file,
-    sort_ids,
-)
 from tag2mask.data.layouts.coco.files import (
     candidate_files,
     find_coco_files,
@@ -46,6 +39,13 @@ from tag2mask.data.layouts.listing import list_images
 from tag2mask.data.layouts.photo_lookup import PhotoLookup, ambiguous_photo
 from tag2mask.data.layouts.splits import SplitRule
 from tag2mask.errors import counted, first_few
+from tag2mask.formats.coco.instances import (
+    CocoFile,
+    CocoId,
+    CocoOutlines,
+    read_coco_file,
+    sort_ids,
+)
 
 
 def is_coco(folder: Path) -> bool:
@@ -75,7 +75,10 @@ def read_coco(folder: Path, options: SourceOptions) -> Inventory:
     categories: dict[CocoId, str] = {}
     for file in files:
         problems += _merge_categories(file, categories)
-        problems += file.problems
+        problems += map(DataProblem, file.problems)
+        if not file.images and not file.problems:
+            message = f"{file.path.name} has no images, so there are no photos of split "
+            problems.append(DataProblem(f"{message}{file.split!r}", warning=True))
     classes = _class_ids(files, categories)
     masks = CocoMaskDrawer(_mask_values(classes, categories))
     photos = PhotoLookup(root, list_images(root))

@@ -1,7 +1,7 @@
 """COCO's JSON files: their photos, categories and tags.
 
 Outlines stay in the file: only their positions are kept (see `json_stream`), and a mask is drawn
-when it is needed (see `masks`).
+when it is needed.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tag2mask.data.inventory import DataProblem
-from tag2mask.data.layouts.coco.json_stream import ArrayItem, iterate_items
-from tag2mask.data.layouts.coco.outlines import NO_EXTENT, Extent, has_area, outline_extent
 from tag2mask.errors import DataError, counted, first_few
+from tag2mask.formats.coco.outlines import NO_EXTENT, Extent, has_area, outline_extent
+from tag2mask.formats.json_stream import ArrayItem, iterate_items
 
 CocoId = int | str
 """An id of an image or a category: most tools write numbers, some text."""
@@ -84,16 +83,16 @@ class CocoFile:
     tags: dict[CocoId, set[CocoId]] = field(default_factory=dict)
     outlines: dict[CocoId, CocoOutlines] = field(default_factory=dict)
     has_outlines: bool = False
-    problems: list[DataProblem] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
 
-def read_coco_file(path: Path, split: str, *, may_be_empty: bool = False) -> CocoFile:
+def read_coco_file(path: Path, split: str = "", *, may_be_empty: bool = False) -> CocoFile:
     """Read one JSON file as a stream.
 
     Args:
         path: the file.
         split: its split, or empty.
-        may_be_empty: no images are a warning.
+        may_be_empty: it may list no images.
 
     Raises:
         DataError: not COCO JSON, or cut off. Problems of single items are in the result.
@@ -111,9 +110,7 @@ def read_coco_file(path: Path, split: str, *, may_be_empty: bool = False) -> Coc
                     if isinstance(error, KeyError)
                     else f"is damaged: {error}; fix or remove it"
                 )
-                file.problems.append(
-                    DataProblem(f"{path.name}: {item.array} item {counts[item.array]} {wrong}")
-                )
+                file.problems.append(f"{path.name}: {item.array} item {counts[item.array]} {wrong}")
     except OSError as error:
         raise DataError(
             f"can't be read: {error.strerror}", where=path, fix="Check its permissions."
@@ -122,9 +119,6 @@ def read_coco_file(path: Path, split: str, *, may_be_empty: bool = False) -> Coc
         raise DataError(
             f"not COCO JSON: {error}", where=path, fix="Replace the file: it is damaged or cut off."
         ) from None
-    if may_be_empty and not counts["images"]:
-        message = f"{path.name} has no images, so there are no photos of split {split!r}"
-        file.problems.append(DataProblem(message, warning=True))
     for array in ("images", "categories"):
         if not counts[array] and not may_be_empty:
             raise DataError(
@@ -207,20 +201,16 @@ def _check_references(file: CocoFile) -> None:
     if unknown_images:
         count = counted(len(unknown_images), "photo", "photos")
         file.problems.append(
-            DataProblem(
-                f"{file.path.name}: annotations of {count} that "
-                f"`images` doesn't list: {first_few(map(str, unknown_images))}; list them "
-                "there, or remove their annotations"
-            )
+            f"{file.path.name}: annotations of {count} that "
+            f"`images` doesn't list: {first_few(map(str, unknown_images))}; list them "
+            "there, or remove their annotations"
         )
     unknown = {c for tags in file.tags.values() for c in tags} - file.categories.keys()
     if unknown:
         file.problems.append(
-            DataProblem(
-                f"{file.path.name}: annotations of unknown categories: "
-                f"{first_few(map(str, sort_ids(unknown)))}; list them in "
-                "`categories`, or fix the annotations"
-            )
+            f"{file.path.name}: annotations of unknown categories: "
+            f"{first_few(map(str, sort_ids(unknown)))}; list them in "
+            "`categories`, or fix the annotations"
         )
         for tags in file.tags.values():
             tags -= unknown

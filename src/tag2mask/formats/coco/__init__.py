@@ -1,0 +1,1 @@
+"""COCO's JSON: photos, categories and outlines; read as a stream, written photo by photo."""
