@@ -13,6 +13,7 @@ _FILE_LIKE_FOLDER = re.compile(r"\.(?:png|jpg|npz)/")
 """Suffixes that the steps append to a photo's id."""
 LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
 """Zeros of a number that a spreadsheet may have removed."""
+_SPELLINGS = {**dict.fromkeys(("jpeg", "jpe", "jfif"), "jpg"), "tiff": "tif"}
 
 
 def without_suffix(path: str) -> str:
@@ -24,6 +25,12 @@ def without_suffix(path: str) -> str:
 def has_image_suffix(text: str) -> bool:
     """Return whether a text ends in the suffix of an image, as the name of a photo does."""
     return without_suffix(text) != text
+
+
+def image_format(path: str) -> str:
+    """Return a path's suffix in the usual spelling of its format: ``jpg`` of ``a.JPEG``."""
+    suffix = path.rpartition(".")[2].lower()
+    return _SPELLINGS.get(suffix, suffix)
 
 
 def loose_name(name: str) -> str:

@@ -17,6 +17,7 @@ from tag2mask.data.layouts.folder_names import folder_kind, is_system_folder
 from tag2mask.data.layouts.ids import (
     LEADING_ZEROS,
     has_image_suffix,
+    image_format,
     loose_name,
     without_suffix,
 )
@@ -25,7 +26,6 @@ from tag2mask.data.layouts.splits import split_in_name
 from tag2mask.errors import counted, first_few
 
 _USUAL_FOLDERS = ("", "images/", "photos/", "JPEGImages/")
-_SPELLINGS = {**dict.fromkeys(("jpeg", "jpe", "jfif"), "jpg"), "tiff": "tif"}
 
 
 class PhotoLookup:
@@ -97,7 +97,7 @@ class PhotoLookup:
         for folder in folders:
             found = self._by_loose_id.get(_loose(folder + written), [])
             if has_image_suffix(written):  # a.png may be the mask of a.jpg
-                found = [file for file in found if _format(file.path) == _format(written)]
+                found = [file for file in found if image_format(file.path) == image_format(written)]
             if found:
                 if len(found) == 1:
                     self._guesses[written] = found[0].path
@@ -183,12 +183,6 @@ def _grouped(files: Iterable[FoundFile], key: Callable[[str], str]) -> dict[str,
 def _loose(path: str) -> str:
     """Return a path without its suffix, its case and the encoding of its accents."""
     return loose_name(without_suffix(path))
-
-
-def _format(path: str) -> str:
-    """Return a suffix in the usual spelling of its format."""
-    suffix = path.rpartition(".")[2].lower()
-    return _SPELLINGS.get(suffix, suffix)
 
 
 def _name(path: str) -> str:
