@@ -30,6 +30,7 @@ from tag2mask.artifacts.handles import (
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.cli import app as cli
 from tag2mask.cli import steps as cli_steps
+from tag2mask.data.index import Sample, write_index, write_source
 from tag2mask.errors import DataError
 from tag2mask.pipeline import run as pipeline
 from tag2mask.pipeline.run import RunResult
@@ -363,6 +364,10 @@ def run_of(handle: Handle) -> Callable[..., RunResult]:
 
 def test_warnings_of_the_data_are_printed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with step_folder(PreparedData, tmp_path / "p", section=Prepare()) as step:
+        write_source(step.path, "csv", tmp_path)
+        write_index(
+            step.path, "train", [Sample("a", tmp_path / "a.jpg", (300, 384), (), "")], tmp_path
+        )
         handle = step.finish(
             metrics={
                 "understood": ["layout: csv", "photos: 3 train"],
@@ -372,7 +377,9 @@ def test_warnings_of_the_data_are_printed(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setattr(pipeline, "run", run_of(handle))
     result = call("run", "--data", "x", "--out", tmp_path)
     assert result.exit_code == 0
-    assert result.stdout.startswith("layout: csv\nphotos: 3 train\n")
+    assert result.stdout.startswith(
+        "layout: csv\nphotos: 3 train\nobjects: smaller than about 16 px"
+    )
     assert "warning: class 'cat4' has no training photo" in result.stderr
     assert "cat5" not in result.stderr and "2 more warnings" in result.stderr
 
@@ -507,7 +514,7 @@ def test_recipes_are_listed_shown_and_checked(tmp_path: Path) -> None:
 def test_data_check_counts_and_reports_all_problems(photos: Path) -> None:
     fine = call("data", "check", photos)
     assert fine.exit_code == 0, fine.output
-    assert "6 train, 2 val" in fine.stdout
+    assert "6 train, 2 val" in fine.stdout and "\nobjects: " in fine.stdout
     (photos / "1.png").write_bytes(b"no photo")
     (photos / "2.png").unlink()
     broken = call("data", "check", photos)
@@ -521,7 +528,7 @@ def test_dry_run_prints_a_plan_and_writes_nothing(photos: Path, tmp_path: Path) 
     result = call("run", "--data", photos, "--out", tmp_path / "run", "--dry-run")
     assert result.exit_code == 0, result.output
     assert "6 training and 2 validation photos" in result.stdout
-    assert "photos: 6 train, 2 val" in result.stdout
+    assert "photos: 6 train, 2 val" in result.stdout and "\nobjects: " in result.stdout
     assert "Estimated" in result.stdout
     assert not (tmp_path / "run").exists()
 

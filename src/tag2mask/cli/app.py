@@ -151,10 +151,12 @@ def data_check(
     from tag2mask.cli.tables import show_data
     from tag2mask.data.check import check_data
     from tag2mask.data.inventory import SourceOptions
+    from tag2mask.pipeline.object_sizes import seen_objects
 
-    section = load_chosen_recipe(recipe, overrides, source=source).prepare
+    settings = load_chosen_recipe(recipe, overrides, source=source)
+    section = settings.prepare
     report = check_data(folder, section.source, SourceOptions.of(section), progress=True)
-    show_data(report)
+    show_data(report, seen_objects(settings, report.sizes))
     if report.errors:
         raise typer.Exit(1)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tag2mask.artifacts.handles import STEP_NAMES, Evaluation, ReportPage
+from tag2mask.artifacts.handles import STEP_NAMES, Evaluation, PreparedData, ReportPage
 from tag2mask.cli.options import (
     Compare,
     DataFolder,
@@ -28,6 +29,7 @@ from tag2mask.cli.options import (
 
 if TYPE_CHECKING:
     from tag2mask.artifacts.handles import Handle
+    from tag2mask.recipe.schema import Recipe
 
     StepName = str
 else:
@@ -125,11 +127,23 @@ def run(
         redo=redo,
         compare=compare or (),
         source=branch,
-        on_step=_announce,
+        on_step=partial(_announce_of, settings),
     )
     if is_first_process():
         show_run(result)
     exit_if_skipped(result.skipped)
+
+
+def _announce_of(recipe: Recipe, handle: Handle) -> None:
+    """Announce a step; after ``prepare`` also say which objects the recipe is able to see."""
+    from tag2mask.cli.console import print_text
+    from tag2mask.data.index import read_index
+    from tag2mask.pipeline.object_sizes import seen_objects
+
+    _announce(handle)
+    if handle.step == PreparedData.step and is_first_process():
+        sizes = [sample.size for sample in read_index(handle.path, "train")]
+        print_text(seen_objects(recipe, sizes))
 
 
 def _announce(handle: Handle) -> None:

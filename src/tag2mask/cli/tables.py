@@ -109,7 +109,7 @@ def show_status(states: Sequence[StepStatus]) -> None:
 
 def show_plan(plan: Plan) -> None:
     """Print what a run understood, would do and cost; its refusal is left to the caller."""
-    show_understood(plan.understood)
+    show_understood([*plan.understood, *([plan.objects] if plan.objects else [])])
     table = _table(
         "step",
         "would",
@@ -174,12 +174,19 @@ def show_recipes(descriptions: Mapping[str, str]) -> None:
     _print(table)
 
 
-def show_data(report: DataReport) -> None:
-    """Print what a data folder holds and all its problems."""
+def show_data(report: DataReport, objects: str = "") -> None:
+    """Print what a data folder holds and all its problems.
+
+    Args:
+        report: what was found.
+        objects: how small objects may be; empty: not printed.
+    """
     show_understood(report.understood)
     if report.sizes:
         shown = ", ".join(f"{width}x{height}" for height, width in report.sizes)
         print_text(f"sizes, smallest, median and largest: {shown} px")
+    if objects:
+        print_text(objects)
     table = _table("class", "in masks", *(f"{split} photos" for split in report.photos))
     for index, name in enumerate(report.class_names):
         counts = (str(row[index]) for row in report.tag_counts)

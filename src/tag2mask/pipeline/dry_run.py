@@ -21,6 +21,7 @@ from tag2mask.errors import (
 from tag2mask.pipeline.branch import held_steps, is_begun
 from tag2mask.pipeline.cost_model import Cost
 from tag2mask.pipeline.estimates import counts, sampled_sizes, step_costs
+from tag2mask.pipeline.object_sizes import seen_objects
 from tag2mask.pipeline.preflight import check_no_other_recipe, start_refusal
 from tag2mask.pipeline.status import (
     StepStatus,
@@ -68,6 +69,8 @@ class Plan:
         val: number of validation photos.
         steps: in order.
         understood: what was understood of the data, in five lines.
+        objects: how far photos are shrunk, and the smallest object that is seen; empty: no photo
+            was readable.
         refusal: the error that the run would raise before it computes anything; None: none.
     """
 
@@ -75,6 +78,7 @@ class Plan:
     val: int
     steps: tuple[PlannedStep, ...]
     understood: tuple[str, ...]
+    objects: str
     refusal: Tag2MaskError | None = None
 
 
@@ -120,7 +124,8 @@ def dry_run(
     inventory = list_data(data, recipe.prepare, prepared)
     listing = _compared(inventory, data, recipe.prepare, prepared, update=update)
     train, val = counts(inventory)
-    costs = step_costs(recipe, inventory, sampled_sizes(inventory))
+    sizes = sampled_sizes(inventory)
+    costs = step_costs(recipe, inventory, sizes)
     planned: list[PlannedStep] = []
     different: list[StepStatus] = []
     refusal: Tag2MaskError | None = None
@@ -156,7 +161,7 @@ def dry_run(
         if not different:
             planned = [_not_started(found, step) for found in planned]
     lines = understood(inventory, SourceOptions.of(recipe.prepare))
-    return Plan(train, val, tuple(planned), lines, refusal)
+    return Plan(train, val, tuple(planned), lines, seen_objects(recipe, sizes), refusal)
 
 
 @dataclass(frozen=True)
