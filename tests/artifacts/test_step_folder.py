@@ -23,6 +23,7 @@ from tag2mask.artifacts.identity import folder_status
 from tag2mask.artifacts.manifest import read_identity
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.errors import RunFolderError
+from tag2mask.recipe.fields import Section
 from tag2mask.recipe.sections import InferCam, Prepare
 from tag2mask.recipe.training import TrainCam
 
@@ -84,6 +85,47 @@ def test_other_settings_and_inputs_are_refused_each_named(tmp_path: Path) -> Non
     assert "--redo infer-cam" in message
     assert "delete" in message
     assert (tmp_path / "maps" / "manifest.json").read_bytes() == before
+
+
+class _InnerLater(Section):
+    pool: str = "avg"
+
+
+class _Before(Section):
+    epochs: int = 1
+
+
+class _Later(Section):
+    """As `_Before`, with keys of a later version."""
+
+    added_keys = {"inner.pool": "avg", "options": {}}  # noqa: RUF012
+
+    epochs: int = 1
+    inner: _InnerLater = _InnerLater()
+    options: dict[str, int] = {}  # noqa: RUF012
+
+
+def made_with(out: Path, section: Section) -> bool:
+    """Return whether a finished folder of these settings was there already."""
+    with step_folder(PreparedData, out, section=section) as step:
+        if not step.complete:
+            step.finish()
+        return step.complete
+
+
+def test_a_key_of_a_later_version_with_the_earlier_meaning_keeps_folders(tmp_path: Path) -> None:
+    assert not made_with(tmp_path / "earlier", _Before())
+    assert made_with(tmp_path / "earlier", _Later())
+    assert folder_status(PreparedData, tmp_path / "earlier", _Later()).state == "fresh"
+    other = _Later(inner=_InnerLater(pool="max"), options={"top": 3})
+    with pytest.raises(RunFolderError) as caught:
+        made_with(tmp_path / "earlier", other)
+    assert 'prepare.inner.pool: (absent) -> "max"' in str(caught.value)
+    assert "prepare.options.top: (absent) -> 3" in str(caught.value)
+    assert not made_with(tmp_path / "later", other)
+    assert made_with(tmp_path / "later", other)
+    with pytest.raises(RunFolderError, match=r'prepare\.inner\.pool: "max" -> \(absent\)'):
+        made_with(tmp_path / "later", _Later())
 
 
 def test_a_partial_folder_refuses_other_settings_too(tmp_path: Path) -> None:

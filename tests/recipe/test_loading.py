@@ -76,6 +76,7 @@ def test_keys_outside_of_the_identity_exist() -> None:
     for section in sections(Recipe).values():
         assert issubclass(section, Section)
         assert section.not_identity <= set(keys(section))
+        assert set(section.added_keys) <= set(keys(section))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -126,7 +126,7 @@ def identity_of(
     identity = _sha256(
         {
             "step": kind.step,
-            "section": _without_free_keys(values, section),
+            "section": _deciding_values(values, section),
             "inputs": {name: record.fingerprint for name, record in input_records.items()},
         }
     )
@@ -254,8 +254,8 @@ def _renamed(
 def _section_differences(
     found: Identity, values: Mapping[str, Any], section: BaseModel | Mapping[str, Any]
 ) -> list[str]:
-    old = _flat(_without_free_keys(found.section, section))
-    new = _flat(_without_free_keys(values, section))
+    old = _flat(_deciding_values(found.section, section))
+    new = _flat(_deciding_values(values, section))
     prefix = section_name(found.step)
     return [
         f"{prefix}.{key}: {_value_text(old, key)} -> {_value_text(new, key)}"
@@ -271,20 +271,38 @@ def _dump(section: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _without_free_keys(
+def _deciding_values(
     values: Mapping[str, Any], section: BaseModel | Mapping[str, Any]
 ) -> dict[str, Any]:
+    """Return the values that decide a step's result.
+
+    Left out are the section's ``not_identity`` keys, and its ``added_keys`` with the value that
+    means what was done before the key existed.
+    """
     free: frozenset[str] = getattr(type(section), "not_identity", frozenset())
-    return _without(values, free, "")
+    added: Mapping[str, Any] = getattr(type(section), "added_keys", {})
+
+    def decides(key: str, value: Any) -> bool:
+        return key not in free and not (key in added and value == added[key])
+
+    return _selected(values, decides, "")
 
 
-def _without(values: Mapping[str, Any], free: frozenset[str], prefix: str) -> dict[str, Any]:
-    """Return the values without the free keys, which are dotted for inner sections."""
-    return {
-        key: _without(value, free, f"{prefix}{key}.") if isinstance(value, Mapping) else value
-        for key, value in values.items()
-        if prefix + key not in free
-    }
+def _selected(
+    values: Mapping[str, Any], decides: Callable[[str, Any], bool], prefix: str
+) -> dict[str, Any]:
+    """Return the values for which ``decides(dotted key, value)`` holds, of inner sections too.
+
+    An inner section of which nothing is left is left out itself.
+    """
+    selected = {}
+    for key, value in values.items():
+        if decides(prefix + key, value):
+            inner = isinstance(value, Mapping) and bool(value)
+            kept = _selected(value, decides, f"{prefix}{key}.") if inner else value
+            if kept or not inner:
+                selected[key] = kept
+    return selected
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

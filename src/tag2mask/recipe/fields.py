@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -55,5 +55,9 @@ class Section(BaseModel):
     not_identity: ClassVar[frozenset[str]] = frozenset()
     """Keys that don't change the step's result and may differ when a folder is resumed. Keys of an
     inner section have dots (``pcm.block_mib``)."""
+    added_keys: ClassVar[Mapping[str, Any]] = {}
+    """Keys that were added after folders had been written without them, each with the value, as in
+    JSON, that means what was done before. With this value a key is no part of a step's identity, so
+    that those folders remain valid. Keys are dotted as in ``not_identity``."""
     renamed_keys: ClassVar[Mapping[str, str]] = RENAMED_KEYS
     """Old to new names of keys, to recognize folders of earlier versions."""
