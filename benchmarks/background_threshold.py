@@ -18,7 +18,7 @@ from skimage.filters import threshold_isodata, threshold_otsu, threshold_yen
 
 from tag2mask.artifacts.handles import CamMaps, PreparedData
 from tag2mask.data.index import Sample, read_mask_paths
-from tag2mask.maps.background import HISTOGRAM_BINS, ScoreHistogram
+from tag2mask.maps.background_threshold import HISTOGRAM_BINS, ScoreHistogram
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
 from tag2mask.metrics.threshold_curve import ThresholdCurve
 from tag2mask.runtime.threads import ordered_map

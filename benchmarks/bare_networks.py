@@ -22,7 +22,7 @@ from tag2mask.classes import VOC_NAMES, ClassSet
 from tag2mask.crf.dense_crf import CrfSettings, DenseCrf
 from tag2mask.data.images import read_image
 from tag2mask.data.index import Sample
-from tag2mask.maps.background import with_background
+from tag2mask.maps.background_threshold import with_background
 from tag2mask.maps.cam_map import read_map
 from tag2mask.nn.inference_copy import inference_copy
 from tag2mask.recipe.sections import AffinityLabeling, InferCam, Walk

@@ -22,7 +22,11 @@ from tag2mask.affinity.tuning import (
     count_photo,
     walked_scores,
 )
-from tag2mask.maps.background import against_background, labels_from_scores, with_background
+from tag2mask.maps.background_threshold import (
+    against_background,
+    labels_from_scores,
+    with_background,
+)
 from tag2mask.metrics.confusion import Confusion
 from tag2mask.metrics.threshold_curve import ThresholdCurve
 

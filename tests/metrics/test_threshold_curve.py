@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tag2mask.maps.background import labels_from_scores
+from tag2mask.maps.background_threshold import labels_from_scores
 from tag2mask.metrics.confusion import Confusion
 from tag2mask.metrics.threshold_curve import ThresholdCurve, max_and_argmax
 

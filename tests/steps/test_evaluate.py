@@ -12,7 +12,7 @@ from tag2mask.artifacts.handles import Predictions
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.errors import DataError, RunFolderError
 from tag2mask.evaluation.evidence import map_evidence
-from tag2mask.maps.background import labels_from_scores
+from tag2mask.maps.background_threshold import labels_from_scores
 from tag2mask.maps.cam_map import read_map, write_map
 from tag2mask.maps.mapped_photos import mapped_photos
 from tag2mask.metrics.bootstrap import ResampledTallies, percentile_interval

@@ -28,8 +28,8 @@ from tag2mask.data.masks import read_mask, write_mask
 from tag2mask.errors import DataError, RecipeError
 from tag2mask.evaluation.crf_masks import CrfMasks, crf_mask_path
 from tag2mask.evaluation.records import PointScores, SplitScores
-from tag2mask.maps.background import alpha_from_threshold, with_background
-from tag2mask.maps.background_choice import derived_alpha
+from tag2mask.maps.background_threshold import alpha_from_threshold, with_background
+from tag2mask.maps.calibration import derived_alpha
 from tag2mask.maps.cam_map import CamMap, read_map
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
 from tag2mask.metrics.confusion import Confusion

@@ -15,14 +15,14 @@ from tag2mask.classes import ClassSet, mask_id
 from tag2mask.crf.dense_crf import PUBLISHED_CRF, DenseCrf
 from tag2mask.data.index import Sample
 from tag2mask.errors import DataError, RunFolderError
-from tag2mask.maps.background import (
+from tag2mask.maps.background_threshold import (
     ScoreHistogram,
     alpha_from_threshold,
     estimate_background_threshold,
     labels_from_scores,
     with_background,
 )
-from tag2mask.maps.background_choice import CALIBRATION_THRESHOLDS, drawn_masked_photos
+from tag2mask.maps.calibration import CALIBRATION_THRESHOLDS, drawn_masked_photos
 from tag2mask.maps.cam_map import CamMap, read_map, write_map
 from tag2mask.maps.mapped_photos import mapped_photos
 from tag2mask.metrics.threshold_curve import ThresholdCurve

@@ -15,7 +15,7 @@ import small_runs
 from tag2mask.affinity.tuning import WalkSetting
 from tag2mask.artifacts.handles import AffinityModel, Tuning
 from tag2mask.errors import DataError, RunFolderError
-from tag2mask.maps.background_choice import CALIBRATION_THRESHOLDS, drawn_masked_photos
+from tag2mask.maps.calibration import CALIBRATION_THRESHOLDS, drawn_masked_photos
 from tag2mask.maps.mapped_photos import mapped_photos
 from tag2mask.metrics.confusion import Confusion
 from tag2mask.recipe.loading import load_recipe

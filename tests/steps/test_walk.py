@@ -18,7 +18,7 @@ from tag2mask.affinity.random_walk import random_walk
 from tag2mask.artifacts.files import read_json, write_json
 from tag2mask.artifacts.handles import AffinityModel
 from tag2mask.errors import DataError, RunFolderError, WeightsError
-from tag2mask.maps.background import against_background, with_background
+from tag2mask.maps.background_threshold import against_background, with_background
 from tag2mask.maps.cam_map import read_map, write_map
 from tag2mask.recipe.sections import Evaluate, PseudoMasks, Walk
 from tag2mask.steps import walk as stage

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from tag2mask.affinity.network import AffinityNet, load_affinity_net, pair_affinity
 from tag2mask.affinity.pairs import usable_radius
-from tag2mask.maps.background import with_background
+from tag2mask.maps.background_threshold import with_background
 from tag2mask.nn.inference_copy import inference_copy
 from tag2mask.nn.weights import check_finite_weights
 from tag2mask.runtime.memory import explain_out_of_memory

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from tag2mask.affinity.random_walk import RandomWalk
 from tag2mask.classes import BACKGROUND, IGNORE, mask_id
-from tag2mask.maps.background import against_background
+from tag2mask.maps.background_threshold import against_background
 from tag2mask.metrics.confusion import Float64, Int64, Labels, ratio
 from tag2mask.metrics.threshold_curve import Float32, ThresholdCurve
 

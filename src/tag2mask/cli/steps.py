@@ -201,7 +201,7 @@ def evaluate(
     prepared, found, runtime = PreparedData.open(data), open_maps(maps), start_runtime(settings)
     if calibrate is not None:
         from tag2mask.artifacts.identity import folder_status
-        from tag2mask.maps.background_choice import calibrated_threshold
+        from tag2mask.maps.calibration import calibrated_threshold
         from tag2mask.maps.mapped_photos import mapped_photos
         from tag2mask.steps.pseudo_masks import pseudo_masks as make_masks
 

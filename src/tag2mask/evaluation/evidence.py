@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from tag2mask.classes import mask_id
-from tag2mask.maps.background import labels_from_scores
+from tag2mask.maps.background_threshold import labels_from_scores
 from tag2mask.maps.cam_map import CamMap
 from tag2mask.metrics.confusion import Confusion, Labels
 from tag2mask.metrics.quality import soft_minimum

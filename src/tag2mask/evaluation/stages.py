@@ -18,8 +18,8 @@ from tag2mask.artifacts.handles import (
 )
 from tag2mask.evaluation.comparison import Stage
 from tag2mask.evaluation.records import CRF, NO_TAGS, NO_THRESHOLD, SEGMENTER, WALK, maps_name
-from tag2mask.maps.background import threshold_from_alpha
-from tag2mask.maps.background_choice import BackgroundThreshold, estimated_threshold
+from tag2mask.maps.background_threshold import threshold_from_alpha
+from tag2mask.maps.calibration import BackgroundThreshold, estimated_threshold
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos, tag_source
 from tag2mask.runtime.session import Runtime
 

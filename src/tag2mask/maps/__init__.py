@@ -2,7 +2,8 @@
 
 - `tag2mask.maps.cam_map`: `CamMap`, the maps of one photo, and its ``.npz`` file
 - `tag2mask.maps.mapped_photos`: the photos of a data folder that have maps
-- `tag2mask.maps.background`: the background map (1 - max)^α, label masks, and Otsu's threshold
-- `tag2mask.maps.background_choice`: the threshold, calibrated on a few masks or estimated from the
-  maps
+- `tag2mask.maps.background_threshold`: the threshold, the background map (1 - max)^α, label masks,
+  and Otsu's estimate
+- `tag2mask.maps.calibration`: the threshold of a set of photos, calibrated on a few masks or
+  estimated from all maps
 """

@@ -5,7 +5,7 @@ Wang et al., CVPR 2020 (https://arxiv.org/abs/2004.04581), section 4; the author
 
 Published: scales .5, 1, 1.5 and 2 of the photo's own size, each with its mirror image; the refined
 maps are resized to the photo, summed, and scaled per class to [0, 1] (`scale_maps`). A background
-threshold turns them into a mask (`tag2mask.maps.background`).
+threshold turns them into a mask (`tag2mask.maps.background_threshold`).
 
 The default differs where that costs accuracy or time: view sides are rounded to the backbone's
 ``size_multiple`` (a network with asymmetric padding is not equivariant to flips at other sizes),
@@ -33,7 +33,7 @@ from tag2mask.runtime.threads import MAX_THREADS, SMALL_PIXELS, ordered_map
 from tag2mask.runtime.torch_threads import share_of_threads
 from tag2mask.seam.map_sums import RunningSums, scale_maps
 from tag2mask.seam.network import SeamNet, SeamOutput
-from tag2mask.seam.views import ScaledViews, ViewBatch
+from tag2mask.seam.scaled_views import ScaledViews, ViewBatch
 
 T = TypeVar("T")
 Size = tuple[int, int]

@@ -1,15 +1,8 @@
 """The CAM network: backbone, CAM head and, for SEAM, the pixel correlation module.
 
-Wang et al., CVPR 2020 (https://arxiv.org/abs/2004.04581), section 3; CAM: Zhou et al., CVPR 2016
-(https://arxiv.org/abs/1512.04150). The authors' code is ``network/resnet38_SEAM.py`` of
+Wang et al., CVPR 2020 (https://arxiv.org/abs/2004.04581), section 3; its CAM head is
+`tag2mask.seam.cam_head`. The authors' code is ``network/resnet38_SEAM.py`` of
 https://github.com/YudeWang/SEAM.
-
-The CAM head is a 1x1 convolution of the backbone's last map x to C + 1 channels::
-
-    cam = W · dropout(x),   logits = global average of cam
-
-Pooling comes after the 1x1 convolution, so the output of the convolution is the CAM, without the
-step from classifier weights to maps. The classification loss does not see background channel 0.
 
 The names of the authors' checkpoint map to ours: ``fc8`` -> ``head``, ``f8_3`` and ``f8_4`` ->
 ``pcm.embed_low`` and ``pcm.embed_mid``, ``f9`` -> ``pcm.fuse``.
@@ -29,9 +22,10 @@ from torch import Tensor, nn
 from tag2mask.classes import VOC_NAMES, ClassSet
 from tag2mask.nn.backbones.base import Backbone
 from tag2mask.nn.backbones.build import build_backbone
-from tag2mask.nn.masked_resize import cells_inside, resize, resized_average
+from tag2mask.nn.masked_resize import cells_inside, resize
 from tag2mask.nn.model_file import ModelKind, Positive, read_model, write_model
 from tag2mask.nn.official_checkpoints import official_seam_state
+from tag2mask.seam.cam_head import CamHead, class_logits
 from tag2mask.seam.mdc import PUBLISHED_RATES, MdcHead, localization_map
 from tag2mask.seam.pcm import PUBLISHED_PCM, PcmSettings, PixelCorrelation, pcm_input
 
@@ -237,7 +231,7 @@ class SeamNet(nn.Module):
         self.backbone = backbone
         self.num_classes = num_classes
         self.dropout = nn.Dropout2d(dropout)
-        self.head = _cam_head(last, num_classes) if head is None else head
+        self.head = CamHead(last, num_classes) if head is None else head
         self.pcm = None if pcm is None else PixelCorrelation(low, mid, pcm)
 
     def forward(
@@ -290,8 +284,7 @@ class SeamNet(nn.Module):
         cam = _selected(raw, channels)  # (b, k, h, w)
         cam = cam if own_grid else resize(cam, size, valid)
         pooled_size = raw.shape[2:] if own_grid or pool_on_grid else size
-        logits = resized_average(branches[:, :, 1:].flatten(1, 2), pooled_size, valid)
-        return SeamOutput(logits.reshape(*branches.shape[:2], self.num_classes), cam, refined)
+        return SeamOutput(class_logits(branches, pooled_size, valid), cam, refined)
 
     def _maps(self, last: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the plain map (b, C+1, h, w) and the branches' maps (b, n, C+1, h, w)."""
@@ -308,12 +301,6 @@ class SeamNet(nn.Module):
         """Return the parameters that are not pretrained: the head's and PCM's."""
         new = list(self.head.parameters())
         return new if self.pcm is None else new + list(self.pcm.parameters())
-
-
-def _cam_head(inputs: int, num_classes: int) -> nn.Conv2d:
-    head = nn.Conv2d(inputs, num_classes + 1, 1, bias=False)
-    nn.init.xavier_uniform_(head.weight)
-    return head
 
 
 def _selected(maps: Tensor, channels: Tensor | None) -> Tensor:

@@ -24,8 +24,8 @@ from tag2mask.data.index import Sample, read_classes
 from tag2mask.data.masks import write_mask
 from tag2mask.data.photos import read_photo
 from tag2mask.errors import DataError
-from tag2mask.maps.background import with_background
-from tag2mask.maps.background_choice import (
+from tag2mask.maps.background_threshold import with_background
+from tag2mask.maps.calibration import (
     BackgroundThreshold,
     derived_alpha,
 )
@@ -34,13 +34,13 @@ from tag2mask.recipe.sections import AffinityLabeling
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import sized_map
+from tag2mask.steps.kept_threshold import kept_background_threshold
 from tag2mask.steps.photo_loops.per_photo import (
     PhotoOutputs,
     files_exist,
     has_all_files,
     prepared_ids,
 )
-from tag2mask.steps.threshold_choice import kept_background_threshold
 
 
 def affinity_labels(

@@ -50,7 +50,7 @@ from tag2mask.evaluation.records import (
 from tag2mask.evaluation.split_scores import split_scores
 from tag2mask.evaluation.stages import map_stages, refined_by_crf, segmenter_stage, with_crf
 from tag2mask.evaluation.tables import format_scores
-from tag2mask.maps.background_choice import CALIBRATED_ON
+from tag2mask.maps.calibration import CALIBRATED_ON
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
 from tag2mask.metrics.quality import quality_scores
 from tag2mask.recipe.sections import Evaluate

@@ -34,8 +34,8 @@ from tag2mask.data.index import Sample, masks_fingerprint, read_classes
 from tag2mask.data.masks import write_confidence, write_mask
 from tag2mask.data.photos import read_photo
 from tag2mask.errors import DataError
-from tag2mask.maps.background import labels_from_scores, with_background
-from tag2mask.maps.background_choice import (
+from tag2mask.maps.background_threshold import labels_from_scores, with_background
+from tag2mask.maps.calibration import (
     CALIBRATED_ON,
     BackgroundThreshold,
     derived_alpha,
@@ -46,9 +46,9 @@ from tag2mask.recipe.sections import PseudoMasks
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import sized_map
+from tag2mask.steps.kept_threshold import choose_background_threshold
 from tag2mask.steps.photo_loops.empty_results import EmptyResults, empty_files, mask_shows_tags
 from tag2mask.steps.photo_loops.per_photo import PhotoOutputs, has_all_files, prepared_ids
-from tag2mask.steps.threshold_choice import choose_background_threshold
 
 CALIBRATION_PHOTOS = "calibration_photos.txt"
 

@@ -150,7 +150,7 @@ def _check_threshold(start: Start, section: ThresholdChoice) -> None:
     """
     masked = start.photos("train", masked=True) & start.mapped()
     if section.threshold_from == "calibrated" and not masked:
-        from tag2mask.maps.background_choice import no_calibration_masks
+        from tag2mask.maps.calibration import no_calibration_masks
 
         error = no_calibration_masks(start.inventory.root)
         raise DataError(f"{section.key}: {error.what}", where=error.where, fix=error.fix)

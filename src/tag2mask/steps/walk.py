@@ -24,8 +24,8 @@ from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.data.index import Sample, read_classes
 from tag2mask.data.photos import read_photo
 from tag2mask.errors import DataError
-from tag2mask.maps.background import against_background
-from tag2mask.maps.background_choice import (
+from tag2mask.maps.background_threshold import against_background
+from tag2mask.maps.calibration import (
     WALKED_THRESHOLD,
     derived_alpha,
 )
@@ -35,6 +35,7 @@ from tag2mask.recipe.sections import Walk
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import ordered_map
+from tag2mask.steps.kept_threshold import kept_background_threshold
 from tag2mask.steps.photo_loops.empty_results import EmptyResults, empty_files
 from tag2mask.steps.photo_loops.per_photo import (
     PhotoOutputs,
@@ -42,7 +43,6 @@ from tag2mask.steps.photo_loops.per_photo import (
     is_large,
     prepared_ids,
 )
-from tag2mask.steps.threshold_choice import kept_background_threshold
 
 READERS = 2
 """Number of threads that read photos ahead of the network."""

@@ -225,7 +225,7 @@ FAULTS = [
         ("seam/test_inference.py",),
     ),
     Fault(
-        "seam.views.ScaledViews.size",
+        "seam.scaled_views.ScaledViews.size",
         "sides are rounded down",
         "round(side * base * scale / multiple)",
         "int(side * base * scale / multiple)",

@@ -1,7 +1,7 @@
 """The background threshold that a step's section of the recipe asks for.
 
 Used by every step that needs a background (``affinity-labels``, ``walk``, ``pseudo-masks``).
-`tag2mask.maps.background` applies the threshold, `tag2mask.maps.background_choice` finds it.
+`tag2mask.maps.background_threshold` applies the threshold, `tag2mask.maps.calibration` finds it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from tag2mask.artifacts.files import write_json
 from tag2mask.artifacts.handles import PreparedData, WalkedMaps
 from tag2mask.artifacts.manifest import read_record
-from tag2mask.maps.background_choice import (
+from tag2mask.maps.calibration import (
     WALKED_THRESHOLD,
     BackgroundThreshold,
     calibrated_threshold,

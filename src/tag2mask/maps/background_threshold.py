@@ -32,7 +32,7 @@ def alpha_from_threshold(threshold: float) -> float:
         threshold: background threshold t in (0, 1).
 
     Example:
-        >>> from tag2mask.maps.background import alpha_from_threshold
+        >>> from tag2mask.maps.background_threshold import alpha_from_threshold
         >>> [round(alpha_from_threshold(threshold), 1) for threshold in (0.2755, 0.2219, 0.0939)]
         [4.0, 6.0, 24.0]
     """
@@ -49,7 +49,7 @@ def threshold_from_alpha(alpha: float) -> float:
         alpha: > 0.
 
     Example:
-        >>> from tag2mask.maps.background import threshold_from_alpha
+        >>> from tag2mask.maps.background_threshold import threshold_from_alpha
         >>> round(threshold_from_alpha(6), 4)
         0.2219
     """
@@ -75,7 +75,7 @@ def with_background(scores: Float32, alpha: float) -> Float32:
 
     Example:
         >>> import numpy as np
-        >>> from tag2mask.maps.background import with_background
+        >>> from tag2mask.maps.background_threshold import with_background
         >>> scores = np.array([[[0.1, 0.5]], [[0.0, 0.8]]], np.float32)
         >>> with_background(scores, alpha=2).round(2)
         array([[[0.81, 0.04]],
@@ -106,7 +106,7 @@ def against_background(maps: Float32) -> Float32:
 
     Example:
         >>> import numpy as np
-        >>> from tag2mask.maps.background import against_background
+        >>> from tag2mask.maps.background_threshold import against_background
         >>> maps = np.array([[[0.6, 0.2]], [[0.2, 0.6]]], np.float32)
         >>> against_background(maps)
         array([[[0.25, 0.75]]], dtype=float32)
@@ -138,7 +138,7 @@ def labels_from_scores(
 
     Example:
         >>> import numpy as np
-        >>> from tag2mask.maps.background import labels_from_scores
+        >>> from tag2mask.maps.background_threshold import labels_from_scores
         >>> scores = np.array([[[0.1, 0.5]], [[0.0, 0.8]]], np.float32)
         >>> labels_from_scores(scores, tags=(3, 7), background_threshold=0.26, size=(1, 2))
         array([[0, 8]], dtype=uint8)
@@ -202,7 +202,10 @@ def estimate_background_threshold(
         Half of the pixels score about 0.1, half about 0.9.
 
         >>> import numpy as np
-        >>> from tag2mask.maps.background import ScoreHistogram, estimate_background_threshold
+        >>> from tag2mask.maps.background_threshold import (
+        ...     ScoreHistogram,
+        ...     estimate_background_threshold,
+        ... )
         >>> rng = np.random.default_rng(0)
         >>> scores = rng.normal((0.1, 0.9), 0.03, (1, 500, 2)).clip(0, 1).astype(np.float32)
         >>> histogram = ScoreHistogram.empty()

@@ -1,6 +1,6 @@
 """Find a background threshold: calibrated on a few masks, or estimated from the maps.
 
-Used by every step that needs a background (`tag2mask.steps.threshold_choice`). Only calibration
+Used by every step that needs a background (`tag2mask.steps.kept_threshold`). Only calibration
 reads masks.
 """
 
@@ -17,7 +17,7 @@ from pydantic import Field
 from tag2mask.artifacts.handles import PreparedData
 from tag2mask.data.index import Sample, read_mask_paths
 from tag2mask.errors import DataError
-from tag2mask.maps.background import (
+from tag2mask.maps.background_threshold import (
     ScoreHistogram,
     alpha_from_threshold,
     estimate_background_threshold,

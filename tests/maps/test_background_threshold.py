@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 from skimage.filters import threshold_otsu
 
 from tag2mask.errors import DataError
-from tag2mask.maps.background import (
+from tag2mask.maps.background_threshold import (
     ScoreHistogram,
     against_background,
     alpha_from_threshold,

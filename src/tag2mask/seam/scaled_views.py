@@ -67,7 +67,7 @@ class ScaledViews:
     Example:
         >>> import torch
         >>> from PIL import Image
-        >>> from tag2mask.seam.views import ScaledViews
+        >>> from tag2mask.seam.scaled_views import ScaledViews
         >>> views = ScaledViews(
         ...     mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), long_side=None, size_multiple=1,
         ...     flip=True, batch_views=8, device=torch.device("cpu"),
