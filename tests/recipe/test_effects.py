@@ -34,6 +34,7 @@ def test_rules_name_settings_and_values_that_exist() -> None:
         (["walk.alpha=4", "walk.threshold_from=fixed"], "no effect with walk.alpha=4.0"),
         (["train_cam.pcm={enabled: false, power: 2}"], "train_cam.pcm.power has no effect"),
         (["train_cam.views.enabled=false", "train_cam.losses.er=0.5"], "train_cam.losses.er has"),
+        (["train_cam.init_from=m.pth", "train_cam.warm_start=3"], "(it needs null)"),
         (["train_segmenter.optimizer.momentum=0.5"], "optimizer.name=adamw (it needs sgd)"),
         (["infer_cam.tag_threshold=0.4"], "infer_cam.tags=known (it needs untagged or predicted)"),
         (["predict.crf.iterations=3"], "predict.crf.enabled=false (it needs true)"),
@@ -53,6 +54,8 @@ def test_an_override_without_effect_is_an_error(overrides: list[str], words: str
         ["pseudo_masks.background_threshold=0.4", "pseudo_masks.threshold_from=fixed"],
         ["train_cam.views.enabled=false", "train_cam.losses.er=0", "train_cam.views.enabled=false"],
         ["train_cam.pcm.enabled=false", "train_cam.losses.er=0"],
+        ["train_cam.init_from=m.pth"],
+        ["train_cam.init_from=m.pth", "train_cam.warm_start=0"],
         ["walk.enabled=false", "walk.steps=3"],  # for the step's own command
     ],
 )

@@ -152,7 +152,6 @@ def keys(section: type[Section]) -> Iterator[str]:
             {"infer_cam": {"branch": "refined"}, "train_cam": {"pcm": {"enabled": False}}},
             "infer_cam.branch: no refined maps with train_cam.pcm.enabled=false",
         ),
-        ({"train_cam": {"warm_start": 1, "init_from": "x.pth"}}, "set one of them"),
         (
             {"train_cam": {"warm_start": 1, "losses": {"cls": 0.0, "er": 1.0}}},
             "a plain CAM learns by losses.cls",

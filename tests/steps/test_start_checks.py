@@ -119,5 +119,6 @@ def test_photos_to_leave_out_must_exist(tmp_path: Path, text: str | None, words:
 
 
 def test_a_model_to_start_from_must_exist(tmp_path: Path) -> None:
-    settings = ["train_cam.warm_start=0", f"train_cam.init_from={tmp_path / 'm.safetensors'}"]
-    assert "no such model file" in refused(start(*settings))[0]
+    file = tmp_path / "m.safetensors"
+    for section in ("train_cam", "train_segmenter"):
+        assert "no such model file" in refused(start(f"{section}.init_from={file}"))[0]

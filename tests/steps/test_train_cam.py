@@ -41,7 +41,6 @@ from tag2mask.data.index import read_classes, read_index
 from tag2mask.errors import (
     DataError,
     DeviceError,
-    RecipeError,
     RunFolderError,
     Tag2MaskError,
     WeightsError,
@@ -530,14 +529,16 @@ def test_starting_from_a_trained_model(data: PreparedData, tmp_path: Path) -> No
         train_cam__pcm__enabled=False,
         train_cam__init_from=str(begun.path / "model.safetensors"),
     )
-    with pytest.raises(WeightsError, match=r"weights of another network.*backbone\."):
+    with pytest.raises(
+        WeightsError, match=r"another architecture: backbone 'test_eff.*'test_resne"
+    ):
         trained(
             data,
             tmp_path / "resnet",
             train_cam__init_from=file,
             train_cam__backbone__name="test_resnet",
         )
-    with pytest.raises(WeightsError, match=r"another network.*head\.convolutions"):
+    with pytest.raises(WeightsError, match=r"another architecture: head 'cam' instead of 'mdc'"):
         trained(data, tmp_path / "mdc", train_cam__init_from=file, train_cam__head="mdc")
     with pytest.raises(WeightsError, match="no such model file"):
         trained(data, tmp_path / "none", train_cam__init_from=str(tmp_path / "none.safetensors"))
@@ -547,8 +548,24 @@ def test_starting_from_a_trained_model(data: PreparedData, tmp_path: Path) -> No
     )
     (photos / "classes.txt").write_text("cat\nhen\nbird\n")
     other = prepared(photos, tmp_path / "others-prepared")
-    with pytest.raises(RecipeError, match="different classes"):
-        trained(other, tmp_path / "other", train_cam__init_from=file)
+    continued = trained(
+        other,
+        tmp_path / "other",
+        train_cam__init_from=file,
+        train_cam__optimizer__lr=1e-12,
+        train_cam__optimizer__weight_decay=0.0,
+    )
+    head, old = weights(continued)["head.weight"], started["head.weight"]
+    names = [read_classes(folder.path).names for folder in (data, other)]
+    same = [[0, *(1 + own.index(name) for name in ("cat", "bird"))] for own in names]
+    assert torch.allclose(head[same[1]], old[same[0]], atol=1e-6)
+    hen, dog = 1 + names[1].index("hen"), 1 + names[0].index("dog")
+    assert not torch.allclose(head[hen], old[dog], atol=1e-3)
+    assert continued.manifest.metrics["warnings"] == [
+        "classes that the trained network doesn't know start fresh: hen",
+        "classes of the trained network that the data doesn't have are dropped: dog",
+    ]
+    assert "warnings" not in begun.manifest.metrics
 
 
 def test_other_weights_under_the_same_name_are_rejected(data: PreparedData, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from tag2mask.errors import DataError, DeviceError, RecipeError, RunFolderError,
 from tag2mask.metrics.confusion import Confusion
 from tag2mask.segmentation.labels import compare_with_masks, validation_photos
 from tag2mask.segmentation.losses import SegmenterObjective
-from tag2mask.segmentation.networks import load_segmenter
+from tag2mask.segmentation.networks import load_segmenter, save_segmenter
 from tag2mask.segmentation.torch_segmenter import TorchSegmenter
 from tag2mask.steps.train_segmenter import import_model, train_segmenter
 from tag2mask.steps.trainers.segmenter_task import single_view
@@ -543,6 +544,45 @@ def test_running_out_of_gpu_memory_names_the_settings(
         with pytest.raises(DeviceError, match=r"out of memory.*train_segmenter\.batch_size"):
             train(data, masks, tmp_path / "model")
     assert same_bits(train(data, masks, tmp_path / "model").path, complete.path)
+
+
+def test_training_starts_from_a_trained_network_with_other_classes(
+    data: PreparedData, masks: PseudoMaskFolder, tmp_path: Path
+) -> None:
+    old, spec = load_segmenter(train(data, masks, tmp_path / "old").file)
+    known = ("cow", *spec.classes[1:])  # in place of the first class
+    started = tmp_path / "known.safetensors"
+    save_segmenter(started, old, replace(spec, classes=known))
+    kept = {"lr": 1e-12, "weight_decay": 0.0}
+    model = train(
+        data,
+        masks,
+        tmp_path / "new",
+        init_from=str(started),
+        optimizer=kept,
+    )
+    before, after = old.state_dict(), weights(model.file)
+    names = {name for name, tensor in before.items() if "running" not in name and tensor.ndim}
+    heads = {name for name in names if ".segmentation_head." in name}
+    assert heads and all(
+        torch.allclose(after[name], before[name], atol=1e-5) for name in names - heads
+    )
+    for name in heads:
+        assert torch.allclose(after[name][[0, 2, 3]], before[name][[0, 2, 3]], atol=1e-5)
+    assert any(not torch.allclose(after[n][1], before[n][1], atol=1e-3) for n in heads)
+    assert model.manifest.metrics["warnings"] == [
+        f"classes that the trained network doesn't know start fresh: {spec.classes[0]}",
+        "classes of the trained network that the data doesn't have are dropped: cow",
+    ]
+    with pytest.raises(WeightsError, match="another architecture: architecture 'deeplabv3plus'"):
+        train(
+            data,
+            masks,
+            tmp_path / "unet",
+            init_from=str(started),
+            network__architecture="unet",
+            network__output_stride=32,
+        )
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.pt2"])

@@ -144,7 +144,7 @@ def step_folders(recipe: Recipe, steps: Path) -> dict[type[Handle], Path]:
 
 def start_folder(recipe: Recipe, steps: Path) -> Path | None:
     """Return the train-cam folder of the plain CAM that train-cam starts from, if any."""
-    if not recipe.train_cam.warm_start:
+    if not recipe.train_cam.warm_epochs:
         return None
     return step_folders(_start_recipe(recipe), steps)[CamModel]
 

@@ -197,7 +197,7 @@ def _cam_training(section: TrainCam, photos: int, machine: Machine) -> Cost:
         work=cam_work(section),
         views=1.0 + ((low + high) / 2) ** 2 if section.views.enabled else 1.0,
     )
-    if not section.warm_start:
+    if not section.warm_epochs:
         return own
     plain = _cam_training(section.plain_start(), photos, machine)
     return Cost(own.seconds + plain.seconds, own.disk_mib + plain.disk_mib, own.memory_mib)

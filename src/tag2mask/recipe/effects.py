@@ -78,6 +78,7 @@ NEEDS = (
         (True,),
         zero_is_off=True,
     ),
+    Need(("train_cam.warm_start",), "train_cam.init_from", (None,), zero_is_off=True),
     *_optimizer_needs("train_cam"),
     Need(("infer_cam.tag_threshold",), "infer_cam.tags", ("untagged", "predicted")),
     *_threshold_needs("affinity_labels", "alphas", "affinity_labels.alpha_factors"),

@@ -110,13 +110,8 @@ class Recipe(Section):
         losses = train.losses
         if not (losses.cls > 0 or (losses.er > 0 and train.views.enabled)):
             raise ValueError("train_cam.losses: no term trains the network; raise cls or er")
-        if train.warm_start and not losses.cls:
+        if train.warm_epochs and not losses.cls:
             raise ValueError("train_cam.warm_start: a plain CAM learns by losses.cls; raise it")
-        if train.warm_start and train.init_from:
-            raise ValueError(
-                "train_cam.warm_start: init_from also sets the start; set one of them "
-                "(warm_start=0, or init_from=null)"
-            )
         if 2 * self.predict.overlap > self.predict.tile:
             raise ValueError("predict.overlap: at most half of predict.tile")
         if not self.infer_cam.scales:

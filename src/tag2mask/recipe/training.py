@@ -161,9 +161,11 @@ class TrainCam(Section):
     losses: Losses = Losses()
     optimizer: Optimizer = Optimizer()
     init_from: str | None = None
-    """A trained CAM model to start from (``model.safetensors`` or an official ``.pth``)."""
+    """A trained CAM model to start from (``model.safetensors`` or an official ``.pth``) instead of
+    ``backbone.weights`` and a warm start; its classes are matched by name."""
     warm_start: NonNegativeCount = 5
-    """Epochs of a plain CAM (one view, no PCM) before, with their own schedule; 0: none."""
+    """Epochs of a plain CAM (one view, no PCM) before, with their own schedule; 0: none. Not with
+    ``init_from``."""
     epochs: Count = 5
     """Passes over the training photos."""
     max_steps: Count | None = None
@@ -189,6 +191,11 @@ class TrainCam(Section):
     """Steps between pictures of CAMs of training photos; 0: none."""
     skip_bad: bool = False
     """Skip unreadable photos (listed in the manifest, exit code 3) instead of stopping."""
+
+    @property
+    def warm_epochs(self) -> int:
+        """Epochs of a plain CAM before; none where the start is a trained model."""
+        return 0 if self.init_from else self.warm_start
 
     def plain_start(self) -> TrainCam:
         """Return the settings of the plain CAM's training before this one, see ``warm_start``.
@@ -277,6 +284,9 @@ class TrainSegmenter(Section):
     would teach that their objects are background."""
     network: SegmentationNetwork = SegmentationNetwork()
     optimizer: Optimizer = Optimizer()
+    init_from: str | None = None
+    """A trained segmentation network to start from (``model.safetensors`` or a DeepLab ``.pth``)
+    instead of ``network.weights``; its classes are matched by name."""
     epochs: Count = 20
     """Passes over the training photos."""
     max_steps: Count | None = None

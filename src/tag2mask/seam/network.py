@@ -12,6 +12,7 @@ In place of the CAM head, an `MdcHead` can be used, whose branches are classifie
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -296,6 +297,10 @@ class SeamNet(nn.Module):
             last = last * cells_inside(valid, last.shape[2:])[:, None]
         branches = self.head(last)
         return localization_map(branches), branches
+
+    def class_layers(self) -> Sequence[nn.Module]:
+        """Return the layers whose outputs are background and classes."""
+        return list(self.head.classifiers) if isinstance(self.head, MdcHead) else [self.head]
 
     def new_parameters(self) -> list[nn.Parameter]:
         """Return the parameters that are not pretrained: the head's and PCM's."""

@@ -16,7 +16,7 @@ Sources:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -88,6 +88,10 @@ class DeepLabV1(nn.Module):
         x = F.relu(self.bn_fov(self.conv_fov(x)))  # (b, 512, h, w)
         x = F.relu(self.bn_fov2(self.conv_fov2(x)))  # (b, 512, h, w)
         return resize(self.cls_conv(self.dropout(x)), image.shape[2:])
+
+    def class_layers(self) -> Sequence[nn.Module]:
+        """Return the layers whose outputs are background and classes."""
+        return [self.cls_conv]
 
     def new_parameters(self) -> list[nn.Parameter]:
         """Return the parameters that are not pretrained: those of the head."""

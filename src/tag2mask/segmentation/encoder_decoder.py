@@ -13,7 +13,7 @@ in three ways:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,11 @@ class EncoderDecoder(nn.Module):
         """The encoder, which may be pretrained."""
         encoder: nn.Module = self.net.encoder
         return encoder
+
+    def class_layers(self) -> Sequence[nn.Module]:
+        """Return the layers whose outputs are background and classes."""
+        layers = [m for m in self.net.segmentation_head.modules() if isinstance(m, nn.Conv2d)]
+        return layers[-1:]
 
     def new_parameters(self) -> list[nn.Parameter]:
         """Return the parameters that are not pretrained: all but the encoder's."""

@@ -61,7 +61,7 @@ def check_train_cam(start: Start) -> None:
     if section.init_from is not None:
         from tag2mask.steps.train_cam import check_start_model
 
-        check_start_model(Path(section.init_from), start.inventory.class_names)
+        check_start_model(section, start.inventory.class_names)
 
 
 def check_infer_cam(start: Start) -> None:
@@ -106,7 +106,7 @@ def check_pseudo_masks(start: Start) -> None:
 
 
 def check_train_segmenter(start: Start) -> None:
-    """Check the batches of ``train-segmenter``, and the masks that it needs from the data."""
+    """Check the batches of ``train-segmenter``, and the masks and the model that it needs."""
     section, where = start.recipe.train_segmenter, start.inventory.root
     _check_batches(start, section, "train_segmenter")
     if section.masks == "ground truth" and not start.photos("train", masked=True):
@@ -117,6 +117,10 @@ def check_train_segmenter(start: Start) -> None:
         from tag2mask.segmentation.labels import no_validation_masks
 
         raise no_validation_masks(where)
+    if section.init_from is not None:
+        from tag2mask.steps.train_segmenter import check_start_model
+
+        check_start_model(section, start.inventory.class_names)
 
 
 def check_evaluate(start: Start) -> None:

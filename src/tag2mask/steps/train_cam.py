@@ -13,21 +13,28 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
+import torch
+
 from tag2mask.artifacts.files import atomic_write
 from tag2mask.artifacts.handles import MODEL_FILE, CamModel, PreparedData
 from tag2mask.artifacts.identity import file_input
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.classes import ClassSet
 from tag2mask.data.index import Sample, read_classes, read_index
-from tag2mask.errors import DataError, FolderInUseError, RecipeError, in_section
-from tag2mask.nn.model_file import read_spec
-from tag2mask.nn.weights import load_into
+from tag2mask.errors import DataError, FolderInUseError, WeightsError, in_section
+from tag2mask.nn.class_heads import (
+    ClassMatch,
+    Trained,
+    architecture_error,
+    load_trained,
+    match_classes,
+)
 from tag2mask.recipe.training import TrainCam, weight_file
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
-from tag2mask.seam.network import SEAM_KIND, SeamNet, SeamSpec, build_seam, load_seam, save_seam
+from tag2mask.seam.network import SeamNet, SeamSpec, build_seam, load_seam, save_seam
 from tag2mask.steps.trainers.cam_task import CamTask, cam_optimizer
-from tag2mask.steps.trainers.training import finish_training, import_network
+from tag2mask.steps.trainers.training import class_warnings, finish_training, import_network
 from tag2mask.training.loop import fit
 
 WARM_START = "warm-start"
@@ -51,8 +58,9 @@ def train_cam(
 
     Raises:
         DataError: no training photo has a tag; a photo can't be read (unless ``skip_bad``).
-        RecipeError: ``init_from`` has other classes; batches too small for the devices.
-        WeightsError: the weights or the checkpoint can't be used.
+        RecipeError: batches too small for the devices.
+        WeightsError: the weights or the checkpoint can't be used; ``init_from`` is of another
+            architecture.
         DeviceError: out of memory, on the device or where photos are read.
         RunFolderError: ``out`` was made with other settings or data.
     """
@@ -61,7 +69,7 @@ def train_cam(
             return step.handle
         samples = _tagged(data)
         skipped_before: tuple[str, ...] = ()
-        if section.warm_start:
+        if section.warm_epochs:
             plain_cam = _plain_cam(
                 data,
                 samples,
@@ -149,8 +157,7 @@ def _train(
             net = build_seam(
                 spec, weights="none" if section.init_from else section.backbone.weights
             )
-        if section.init_from:
-            _start_from(net, spec, Path(section.init_from))
+        match = None if section.init_from is None else start_from(net, spec, section.init_from)
         task = CamTask(net, spec, samples, section, runtime, step)
         summary = fit(
             task, cam_optimizer(net, section), task.settings, step.path, runtime, name=name
@@ -163,7 +170,7 @@ def _train(
         step,
         runtime,
         counts={"photos": len(samples) - len(skipped)},
-        metrics={"steps": task.settings.steps, **summary},
+        metrics={"steps": task.settings.steps, **summary, **class_warnings(match)},
         skipped=skipped,
     )
 
@@ -205,36 +212,44 @@ def net_spec(section: TrainCam, classes: ClassSet) -> SeamSpec:
     )
 
 
-def check_start_model(file: Path, classes: Sequence[str]) -> None:
-    """Check the classes of a trained CAM model to start from.
+ARCHITECTURE = ("backbone", "head", "pcm_levels", "pcm_channels", "mdc_rates", "mdc_channels")
+"""Fields of a specification that decide which weights fit."""
+
+
+def check_start_model(section: TrainCam, classes: Sequence[str]) -> None:
+    """Check that training can start from the model that ``init_from`` names.
 
     Raises:
-        RecipeError: it has other classes.
-        WeightsError: it is missing, damaged or no CAM model.
+        WeightsError: it is missing, damaged, no CAM model or of another architecture.
     """
-    if file.suffix == ".safetensors":
-        _check_start_classes(read_spec(file, SEAM_KIND).classes, classes, file)
-    else:
-        _check_start_classes(load_seam(file)[1].classes, classes, file)
+    if section.init_from is None:
+        return
+    with torch.random.fork_rng(devices=[]), in_section("train_cam"):
+        spec = net_spec(section, ClassSet(tuple(classes)))
+        start_from(build_seam(spec), spec, section.init_from)
 
 
-def _check_start_classes(trained: Sequence[str], classes: Sequence[str], file: Path) -> None:
-    if tuple(trained) != tuple(classes):
-        raise RecipeError(
-            "train_cam.init_from was trained on different classes",
-            where=file,
-            fix="Start from a model of the same classes, or from ImageNet weights.",
+def start_from(net: SeamNet, spec: SeamSpec, file: str) -> ClassMatch:
+    """Load the weights of a trained CAM model, which may lack PCM and know other classes.
+
+    Returns:
+        Which classes it knows.
+
+    Raises:
+        WeightsError: see `check_start_model`.
+    """
+    trained, trained_spec = load_seam(Path(file))
+    try:
+        load_trained(
+            net,
+            net.class_layers(),
+            spec.classes,
+            Trained(trained.state_dict(), trained_spec.classes, file),
+            allow_missing=() if trained_spec.pcm else ("pcm.",),
+            allow_unexpected=() if spec.pcm else ("pcm.",),
         )
-
-
-def _start_from(net: SeamNet, spec: SeamSpec, file: Path) -> None:
-    """Load the weights of a trained CAM model, which may lack PCM."""
-    trained, trained_spec = load_seam(file)
-    _check_start_classes(trained_spec.classes, spec.classes, file)
-    load_into(
-        net,
-        trained.state_dict(),
-        where=file,
-        allow_missing=() if trained_spec.pcm else ("pcm.",),
-        allow_unexpected=() if spec.pcm else ("pcm.",),
-    )
+    except WeightsError as error:
+        raise architecture_error(
+            error, spec, trained_spec, setting="train_cam.init_from", fields=ARCHITECTURE
+        ) from None
+    return match_classes(spec.classes, trained_spec.classes)

@@ -11,9 +11,11 @@ still lists them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from tag2mask.artifacts.files import atomic_write
 from tag2mask.artifacts.handles import (
@@ -27,10 +29,17 @@ from tag2mask.artifacts.handles import (
 from tag2mask.artifacts.identity import file_input
 from tag2mask.artifacts.items import SkippedItems
 from tag2mask.artifacts.step_folder import Step, step_folder
-from tag2mask.classes import BACKGROUND, IGNORE
+from tag2mask.classes import BACKGROUND, IGNORE, ClassSet
 from tag2mask.data.index import Sample, masks_fingerprint, read_classes
 from tag2mask.data.photos import read_sample_mask
-from tag2mask.errors import DataError, in_section
+from tag2mask.errors import DataError, WeightsError, in_section
+from tag2mask.nn.class_heads import (
+    ClassMatch,
+    Trained,
+    architecture_error,
+    load_trained,
+    match_classes,
+)
 from tag2mask.recipe.training import TrainSegmenter, weight_file
 from tag2mask.runtime.session import Runtime
 from tag2mask.segmentation.labels import (
@@ -40,7 +49,13 @@ from tag2mask.segmentation.labels import (
     validation_photos,
 )
 from tag2mask.segmentation.loading import check_not_exported
-from tag2mask.segmentation.networks import build_segmenter, load_segmenter, save_segmenter
+from tag2mask.segmentation.networks import (
+    SegmentationNet,
+    SegmenterSpec,
+    build_segmenter,
+    load_segmenter,
+    save_segmenter,
+)
 from tag2mask.steps.photo_loops.empty_results import EmptyResults, empty_results, shows_any
 from tag2mask.steps.trainers.segmenter_task import (
     LAST,
@@ -48,7 +63,12 @@ from tag2mask.steps.trainers.segmenter_task import (
     Validation,
     segmenter_spec,
 )
-from tag2mask.steps.trainers.training import finish_training, import_network, network_optimizer
+from tag2mask.steps.trainers.training import (
+    class_warnings,
+    finish_training,
+    import_network,
+    network_optimizer,
+)
 from tag2mask.training.log import best_of_validation
 from tag2mask.training.loop import fit
 from tag2mask.training.skipped import SkippedPhotos
@@ -77,7 +97,8 @@ def train_segmenter(
             in the data where they are asked for; a photo can't be read (unless ``skip_bad``).
         RecipeError: unknown network, or one that can't do what is asked; a crop that doesn't fit
             it; batches too small for the devices.
-        WeightsError: the weights or the checkpoint can't be used.
+        WeightsError: the weights or the checkpoint can't be used; ``init_from`` is of another
+            architecture.
         DeviceError: out of memory, on the device or where photos are read.
         RunFolderError: ``out`` was made with other settings, data or masks.
     """
@@ -132,6 +153,47 @@ def import_model(file: Path, out: Path) -> SegmenterModel:
     return import_network(SegmenterModel, file, out, lambda path: save_segmenter(path, net, spec))
 
 
+def check_start_model(section: TrainSegmenter, classes: Sequence[str]) -> None:
+    """Check that training can start from the model that ``init_from`` names.
+
+    Raises:
+        RecipeError: the recipe's network can't be built.
+        WeightsError: it is missing, damaged, no segmentation network, exported, or of another
+            architecture.
+    """
+    if section.init_from is None:
+        return
+    sized = section.model_copy(update={"long_side": section.long_side or 1})
+    with torch.random.fork_rng(devices=[]), in_section("train_segmenter"):
+        spec = segmenter_spec(sized, ClassSet(tuple(classes)), [])
+        start_from(build_segmenter(spec), spec, section.init_from)
+
+
+def start_from(net: SegmentationNet, spec: SegmenterSpec, file: str) -> ClassMatch:
+    """Load the weights of a trained segmentation network, which may know other classes.
+
+    Returns:
+        Which classes it knows.
+
+    Raises:
+        WeightsError: see `check_start_model`.
+    """
+    check_not_exported(Path(file))
+    trained, trained_spec = load_segmenter(Path(file))
+    state = Trained(trained.state_dict(), trained_spec.classes, file)
+    try:
+        load_trained(net, net.class_layers(), spec.classes, state)
+    except WeightsError as error:
+        raise architecture_error(
+            error,
+            spec,
+            trained_spec,
+            setting="train_segmenter.init_from",
+            fields=("architecture", "encoder"),
+        ) from None
+    return match_classes(spec.classes, trained_spec.classes)
+
+
 def _inputs(
     data: PreparedData, masks: PseudoMaskFolder | None, section: TrainSegmenter, out: Path
 ) -> dict[str, Handle | str]:
@@ -142,6 +204,8 @@ def _inputs(
         inputs["masks"] = masks
     if section.masks == "ground truth" or section.validate_epochs:
         inputs["ground truth"] = masks_fingerprint(data.path)
+    if section.init_from is not None:
+        return inputs | file_input("init_from", Path(section.init_from), out)
     file = weight_file(section.network.weights)
     if file is not None:
         inputs |= file_input("network.weights", file, out)
@@ -173,7 +237,9 @@ class _SegmenterTraining:
         with runtime.seeded(section.seed):
             spec = segmenter_spec(section, self.classes, samples)
             with in_section("train_segmenter"):
-                net = build_segmenter(spec, weights=section.network.weights)
+                net = build_segmenter(
+                    spec, weights="none" if section.init_from else section.network.weights
+                )
             validation = (
                 None
                 if self.validated is None
@@ -182,6 +248,8 @@ class _SegmenterTraining:
             task = SegmenterTask(
                 net, samples, labels, len(self.classes), section, runtime, self.skipped, validation
             )
+            # The task may have drawn the last layer again.
+            match = None if section.init_from is None else start_from(net, spec, section.init_from)
             summary = fit(
                 task,
                 network_optimizer(net, net.new_parameters(), section),
@@ -195,7 +263,7 @@ class _SegmenterTraining:
                 save_segmenter(temporary, net, spec)
         runtime.barrier()
         scored = {} if validation is None else {"validation_miou": best_of_validation(folder)}
-        return {"steps": task.settings.steps, **summary, **scored}
+        return {"steps": task.settings.steps, **summary, **scored, **class_warnings(match)}
 
     def empty_masks(self, photos: LabeledPhotos) -> EmptyResults:
         """Return the photos to leave out, because their pseudo masks show none of their tags.

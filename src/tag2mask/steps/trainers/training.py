@@ -12,6 +12,7 @@ from torch import nn
 from tag2mask.artifacts.files import atomic_write, digest
 from tag2mask.artifacts.handles import MODEL_FILE, TrainedModel
 from tag2mask.artifacts.step_folder import Step, step_folder
+from tag2mask.nn.class_heads import ClassMatch
 from tag2mask.recipe.training import TrainAffinity, TrainCam, TrainSegmenter
 from tag2mask.runtime.session import Runtime
 from tag2mask.training.loop import FitSettings, epochs_to_steps
@@ -121,6 +122,11 @@ def rank_batches(
     for batch in load(photos, order, workers=runtime.workers, pin_memory=on_gpu):
         skipped.check(batch)
         yield batch
+
+
+def class_warnings(match: ClassMatch | None) -> dict[str, list[str]]:
+    """Return what the manifest says of the classes of a network that was started from."""
+    return {"warnings": list(match.warnings)} if match is not None and match.warnings else {}
 
 
 def finish_training(

@@ -66,9 +66,9 @@ def try_networks(
             # The number of classes and the size of photos make no difference here.
             sized = segmenter.model_copy(update={"long_side": segmenter.long_side or 1})
             with in_section("train_segmenter"):
+                weights = "none" if segmenter.init_from else segmenter.network.weights
                 net = build_segmenter(
-                    segmenter_spec(sized, ClassSet(("object",)), []),
-                    weights=weights_now(segmenter.network.weights),
+                    segmenter_spec(sized, ClassSet(("object",)), []), weights=weights_now(weights)
                 )
                 check_crop(net, segmenter)
                 check_behavior(net, segmenter)
