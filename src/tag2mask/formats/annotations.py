@@ -14,6 +14,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+IGNORE_LABEL = "ignore"
+"""Label of a region whose pixels are neither a class nor background for sure: 255 in masks."""
 RegionKind = Literal["mask", "polygon", "box"]
 """How a tool stored a region; a box has no mask."""
 
@@ -90,3 +92,14 @@ class ExportResult:
     photos: int
     left_out_pixels: int = 0
     notes: tuple[str, ...] = ()
+
+
+def score_of(value: object) -> float | None:
+    """Return a score as files write it, as a number or as text; None: there is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        score = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return score if score == score else None

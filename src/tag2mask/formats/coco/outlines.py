@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from tag2mask.formats.run_lengths import MOST_PIXELS, pixels_of_runs
+
 _NUMBERS = frozenset({int, float})
 _FARTHEST = 1e7
 """px; no photo that can be read has a longer side."""
@@ -95,10 +97,12 @@ def draw_outline(segmentation: Any, height: int, width: int) -> NDArray[np.bool_
     misfit = outline_extent(segmentation).misfit((height, width))
     if misfit:
         raise ValueError(misfit)
+    if height * width > MOST_PIXELS:
+        raise ValueError(f"{width}x{height} px are more than a photo has")
     if isinstance(segmentation, dict):
         # Not by pycocotools: runs that end too soon make it read uninitialized memory.
-        runs = _runs(segmentation)
-        return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape((width, height)).T
+        pixels = pixels_of_runs(_runs(segmentation), height * width)
+        return pixels.reshape((width, height)).T
     # Fewer than three corners have no area; pycocotools would read four numbers as a box.
     polygons = [p for p in _polygons(segmentation) if len(p) >= 6]
     if not polygons:

@@ -1,0 +1,110 @@
+"""Masks and tags from COCO's JSON, photo by photo."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tag2mask.errors import DataError, ProblemsError
+from tag2mask.formats.annotations import IGNORE_LABEL, AnnotatedPhoto, Region, score_of
+from tag2mask.formats.coco.instances import (
+    ByteRange,
+    CocoFile,
+    CocoOutlines,
+    coco_id,
+    read_coco_file,
+)
+from tag2mask.formats.coco.outlines import draw_outline, has_area
+
+
+def read_coco(path: Path) -> Iterator[AnnotatedPhoto]:
+    """Return the photos of a JSON file, in its order; outlines are drawn when asked for.
+
+    Objects marked ``iscrowd`` have the label ``ignore``. A member ``score`` of an annotation is the
+    region's.
+
+    Raises:
+        DataError: not COCO JSON, cut off, or items that can't be used.
+    """
+    file = read_coco_file(path)
+    if file.problems:
+        raise ProblemsError("COCO JSON with problems", file.problems, where=path)
+    return _photos(file)
+
+
+def _photos(file: CocoFile) -> Iterator[AnnotatedPhoto]:
+    for key, image in file.images.items():
+        height, width = image.size
+        size = (width, height) if min(image.size) > 0 else None
+        places = file.outlines.get(key, CocoOutlines()).places
+        regions = tuple(_region(file, place, size) for place in places)
+        yield AnnotatedPhoto(image.file_name, size, None, (), regions)
+
+
+def _region(file: CocoFile, place: ByteRange, size: tuple[int, int] | None) -> Region:
+    annotation = _read_annotation(file.path, place)
+    label = file.categories[coco_id(annotation["category_id"])]
+    segmentation = annotation.get("segmentation")
+    score = score_of(annotation.get("score"))
+    label = IGNORE_LABEL if annotation.get("iscrowd") else label
+    if not has_area(segmentation):
+        return Region(label, score, "box", None)
+    is_code = isinstance(segmentation, dict)
+    draw = partial(_draw, file.path, place, size)
+    return Region(label, score, "mask" if is_code else "polygon", draw)
+
+
+def _read_annotation(path: Path, place: ByteRange) -> Any:
+    """Read one annotation again.
+
+    Raises:
+        DataError: the file has changed.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(place.start)
+            annotation = json.loads(file.read(place.length))
+            coco_id(annotation["category_id"])
+            return annotation
+    except (OSError, ValueError, KeyError, TypeError):
+        raise DataError(
+            "the file has changed while it was read", where=path, fix="Run the command again."
+        ) from None
+
+
+def _draw(path: Path, place: ByteRange, size: tuple[int, int] | None) -> NDArray[np.bool_]:
+    """Draw the outline of an annotation.
+
+    Raises:
+        DataError: it is damaged, or the file doesn't give the photo's size (width, height).
+    """
+    annotation = _read_annotation(path, place)
+    segmentation = annotation["segmentation"]
+    try:
+        if size is None:
+            size = _size_of_code(segmentation)
+        return draw_outline(segmentation, size[1], size[0])
+    except ValueError as error:
+        raise DataError(
+            f"damaged outline (annotation {annotation.get('id')}): {error}",
+            where=path,
+            fix="Fix or remove the annotation.",
+        ) from None
+
+
+def _size_of_code(segmentation: Any) -> tuple[int, int]:
+    """Return the (width, height) in a run-length code.
+
+    Raises:
+        ValueError: there is none.
+    """
+    size = segmentation.get("size") if isinstance(segmentation, dict) else None
+    if not isinstance(size, list) or len(size) != 2:
+        raise ValueError("`images` doesn't give the width and height of the photo")
+    return size[1], size[0]
