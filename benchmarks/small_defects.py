@@ -126,7 +126,8 @@ def _surface(rng: np.random.Generator, side: int) -> Floats:
     if kind != 2 and rng.random() < 0.5:
         grain = grain.T
     gray = rng.uniform(100, 170) + rng.uniform(4, 9) * grain / grain.std()
-    return gray[..., None] * rng.uniform(0.93, 1.07, 3)
+    colored: Floats = gray[..., None] * rng.uniform(0.93, 1.07, 3)
+    return colored
 
 
 def _shadows(rng: np.random.Generator, side: int) -> Floats:
@@ -134,7 +135,8 @@ def _shadows(rng: np.random.Generator, side: int) -> Floats:
     cells = int(rng.integers(4, 9))
     coarse = rng.normal(0, 0.05, (cells, cells))
     smooth = zoom(coarse, side / cells, order=3, mode="nearest", grid_mode=True)
-    return (1 + smooth[:side, :side])[..., None]
+    factors: Floats = 1 + smooth[:side, :side, None]
+    return factors
 
 
 def _add_dust(rng: np.random.Generator, surface: Floats) -> None:
@@ -169,7 +171,8 @@ def _add_defect(
 
 def _reduced(fine: Floats) -> Floats:
     cells = len(fine) // FINE
-    return fine.reshape(cells, FINE, cells, FINE).mean(axis=(1, 3))
+    reduced: Floats = fine.reshape(cells, FINE, cells, FINE).mean(axis=(1, 3))
+    return reduced
 
 
 def _scratch(
@@ -212,7 +215,8 @@ def _camera(rng: np.random.Generator, surface: Floats) -> NDArray[np.uint8]:
     """Return the photo: slightly blurred, with noise."""
     blurred = gaussian_filter(surface, (0.6, 0.6, 0))
     noisy = blurred + rng.normal(0, rng.uniform(1.5, 3.5), surface.shape)
-    return np.clip(noisy, 0, 255).astype(np.uint8)
+    pixels: NDArray[np.uint8] = np.clip(noisy, 0, 255).astype(np.uint8)
+    return pixels
 
 
 def main() -> None:

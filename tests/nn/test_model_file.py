@@ -174,6 +174,7 @@ def rewritten(model: Path, to: Path, **changes: object) -> Path:
         ({"pcm_channels": [10**9, 4]}, "impossible values of pcm_channels"),
         ({"pcm_channels": [-3, 4]}, "impossible values of pcm_channels"),
         ({"dropout": 7.0}, "impossible values of dropout"),
+        ({"pooling": "sum"}, "impossible values of pooling"),
         ({"output_stride": "many"}, "impossible values of output_stride"),
         ({"mdc_rates": [1] * 100_000}, "impossible values of mdc_rates"),
         ({"backbone": None}, "impossible values of backbone"),

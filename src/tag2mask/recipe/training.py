@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -146,9 +147,14 @@ class TrainCam(Section):
         }
     )
 
+    added_keys = MappingProxyType({"pooling": "avg"})
+
     behavior: Behavior = "default"
     seed: Seed = 0
     backbone: BackboneSettings = BackboneSettings()
+    pooling: Literal["avg", "max", "top"] = "avg"
+    """How a class's logit is taken from its map: the average (published), the best cell, or the
+    average of the 4 best; an object of few cells hardly moves the average of a large map."""
     head: Literal["cam", "mdc"] = "cam"
     """cam: a 1x1 convolution; mdc: multi-dilated convolutions (Wei et al., CVPR 2018)."""
     mdc_rates: Annotated[tuple[Count, ...], Field(min_length=2)] = (1, 3, 6, 9)

@@ -9,13 +9,25 @@ The head is a 1x1 convolution of the backbone's last map x to C + 1 channels::
 
 Pooling comes after the 1x1 convolution, so the output of the convolution is the CAM, without the
 step from classifier weights to maps. The classification loss does not see background channel 0.
+
+An object of a single cell hardly moves the average of thousands. Its logit may therefore be pooled
+from the best cells alone, as in multiple-instance learning: the best one (Oquab et al., "Is object
+localization for free?", CVPR 2015) or the average of a few.
 """
 
 from __future__ import annotations
 
+from typing import Literal
+
+import torch
 from torch import Tensor, nn
 
-from tag2mask.nn.masked_resize import Size, resized_average
+from tag2mask.nn.masked_resize import Size, cells_inside, resized_average
+
+Pooling = Literal["avg", "max", "top"]
+"""How a class's logit is taken from its map: the average, the best cell, the best few cells."""
+TOP_CELLS = 4
+"""Number of cells whose average ``top`` is."""
 
 
 class CamHead(nn.Conv2d):
@@ -37,16 +49,51 @@ class CamHead(nn.Conv2d):
         nn.init.xavier_uniform_(self.weight)
 
 
-def class_logits(branches: Tensor, size: Size, valid: Tensor | None) -> Tensor:
-    """Average the maps of the foreground classes: the logits of each branch of a head.
+def class_logits(
+    branches: Tensor, size: Size, valid: Tensor | None, pooling: Pooling = "avg"
+) -> Tensor:
+    """Pool the maps of the foreground classes: the logits of each branch of a head.
 
     Args:
         branches: (b, n, C+1, h, w), not rectified.
-        size: (h', w') at which the mean is taken; published: the image's.
+        size: (h', w') at which the average is taken; published: the image's. The best cells are
+            always those of the CAM itself.
         valid: bool (b, H, W), False on padding, which is left out. None: all valid.
+        pooling: published: ``avg``.
 
     Returns:
         float32 (b, n, C).
     """
     foreground = branches[:, :, 1:]  # (b, n, C, h, w)
-    return resized_average(foreground.flatten(1, 2), size, valid).reshape(foreground.shape[:3])
+    maps = foreground.flatten(1, 2)
+    if pooling == "avg":
+        logits = resized_average(maps, size, valid)
+    else:
+        logits = best_cells_average(maps, 1 if pooling == "max" else TOP_CELLS, valid)
+    return logits.reshape(foreground.shape[:3])
+
+
+def best_cells_average(maps: Tensor, count: int, valid: Tensor | None = None) -> Tensor:
+    """Average the highest cells of each channel.
+
+    Args:
+        maps: (b, c, h, w).
+        count: number of cells; of smaller maps all.
+        valid: bool (b, H, W) at any resolution, False on padding, which is left out.
+
+    Returns:
+        float32 (b, c); 0 for an image without a valid cell.
+
+    Example:
+        >>> import torch
+        >>> from tag2mask.seam.cam_head import best_cells_average
+        >>> best_cells_average(torch.tensor([[[[1.0, 5.0, 3.0]]]]), 2)
+        tensor([[4.]])
+    """
+    cells = maps.float().flatten(2)  # (b, c, h * w)
+    if valid is not None:
+        inside = cells_inside(valid, maps.shape[2:]).flatten(1)[:, None]
+        cells = cells.masked_fill(~inside, -torch.inf)
+    best = cells.topk(min(count, cells.shape[2]), dim=2).values
+    used = best != -torch.inf
+    return torch.where(used, best, 0.0).sum(dim=2) / used.sum(dim=2).clamp(min=1)

@@ -26,7 +26,7 @@ from tag2mask.nn.backbones.build import build_backbone
 from tag2mask.nn.masked_resize import cells_inside, resize
 from tag2mask.nn.model_file import ModelKind, Positive, read_model, write_model
 from tag2mask.nn.official_checkpoints import official_seam_state
-from tag2mask.seam.cam_head import CamHead, class_logits
+from tag2mask.seam.cam_head import CamHead, Pooling, class_logits
 from tag2mask.seam.mdc import PUBLISHED_RATES, MdcHead, localization_map
 from tag2mask.seam.pcm import PUBLISHED_PCM, PcmSettings, PixelCorrelation, pcm_input
 
@@ -46,6 +46,7 @@ class SeamSpec:
         pcm_power: see `tag2mask.seam.pcm.PcmSettings`.
         block_mib: see `tag2mask.seam.pcm.PcmSettings`.
         dropout: see `SeamNet`.
+        pooling: see `SeamNet`.
         head: a CAM head or an `MdcHead`.
         mdc_rates: dilation rates of an `MdcHead`.
         mdc_channels: channels of each of its branches.
@@ -61,6 +62,7 @@ class SeamSpec:
     pcm_power: Annotated[float, Field(gt=0.0)]
     block_mib: Positive
     dropout: Annotated[float, Field(ge=0.0, le=1.0)]
+    pooling: Pooling
     head: Literal["cam", "mdc"]
     mdc_rates: Annotated[tuple[Positive, ...], Field(max_length=16)]
     mdc_channels: Positive
@@ -82,6 +84,7 @@ OFFICIAL_SEAM = SeamSpec(
     pcm_power=PUBLISHED_PCM.power,
     block_mib=PUBLISHED_PCM.block_mib,
     dropout=0.5,
+    pooling="avg",
     head="cam",
     mdc_rates=PUBLISHED_RATES,
     mdc_channels=128,
@@ -123,6 +126,7 @@ def build_seam(spec: SeamSpec, *, weights: str = "none") -> SeamNet:
         len(spec.classes),
         pcm=pcm if spec.pcm else None,
         dropout=spec.dropout,
+        pooling=spec.pooling,
         head=head,
     )
 
@@ -203,6 +207,7 @@ class SeamNet(nn.Module):
         num_classes: foreground classes C.
         pcm: settings of PCM; None: no PCM and no refined maps.
         dropout: channel dropout in front of the head.
+        pooling: how logits are taken from the maps (published: ``avg``).
         head: head of several branches; None: a CAM head.
 
     Example:
@@ -225,6 +230,7 @@ class SeamNet(nn.Module):
         *,
         pcm: PcmSettings | None,
         dropout: float,
+        pooling: Pooling = "avg",
         head: MdcHead | None = None,
     ) -> None:
         super().__init__()
@@ -232,6 +238,7 @@ class SeamNet(nn.Module):
         self.backbone = backbone
         self.num_classes = num_classes
         self.dropout = nn.Dropout2d(dropout)
+        self.pooling = pooling
         self.head = CamHead(last, num_classes) if head is None else head
         self.pcm = None if pcm is None else PixelCorrelation(low, mid, pcm)
 
@@ -285,7 +292,7 @@ class SeamNet(nn.Module):
         cam = _selected(raw, channels)  # (b, k, h, w)
         cam = cam if own_grid else resize(cam, size, valid)
         pooled_size = raw.shape[2:] if own_grid or pool_on_grid else size
-        return SeamOutput(class_logits(branches, pooled_size, valid), cam, refined)
+        return SeamOutput(class_logits(branches, pooled_size, valid, self.pooling), cam, refined)
 
     def _maps(self, last: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the plain map (b, C+1, h, w) and the branches' maps (b, n, C+1, h, w)."""

@@ -206,6 +206,7 @@ def net_spec(section: TrainCam, classes: ClassSet) -> SeamSpec:
         pcm_power=section.pcm.power,
         block_mib=section.pcm.block_mib,
         dropout=section.dropout,
+        pooling=section.pooling,
         head=section.head,
         mdc_rates=section.mdc_rates,
         mdc_channels=section.mdc_channels,
