@@ -161,6 +161,10 @@ def keys(section: type[Section]) -> Iterator[str]:
         ({"evaluate": {"thresholds": [0.2, 0.1]}}, "strictly increasing"),
         ({"evaluate": {"thresholds": [0.2, 0.2]}}, "strictly increasing"),
         ({"evaluate": {"thresholds": [1.2]}}, "evaluate.thresholds.0"),
+        (
+            {"pseudo_masks": {"class_thresholds": {"cat": 2}}},
+            "pseudo_masks.class_thresholds.cat: input should be less than or equal to 1 (given 2",
+        ),
         ({"infer_cam": {"scales": [1000]}}, "less than or equal to 8 (given 1000"),
         ({"infer_cam": {"long_side": 10**9}}, "infer_cam.long_side"),
         ({"train_cam": {"crop": 100_000}}, "train_cam.crop"),

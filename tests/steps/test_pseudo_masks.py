@@ -14,7 +14,7 @@ from tag2mask.artifacts.handles import PseudoMaskFolder
 from tag2mask.classes import ClassSet, mask_id
 from tag2mask.crf.dense_crf import PUBLISHED_CRF, DenseCrf
 from tag2mask.data.index import Sample
-from tag2mask.errors import DataError, RunFolderError
+from tag2mask.errors import DataError, RecipeError, RunFolderError
 from tag2mask.maps.background_threshold import (
     ScoreHistogram,
     alpha_from_threshold,
@@ -435,3 +435,49 @@ def test_calibration_photos_are_listed_for_leave_out(scene, one_rank):
     assert scores.splits[0].left_out == 3 and scores.splits[0].cross_fitted is None
     estimated = make(scene, one_rank, PseudoMasks(threshold_from="estimated"), "estimated")
     assert not (estimated.path / "calibration_photos.txt").exists()
+
+
+OWN = changed(FIXED, class_thresholds={NAMES[1]: 0.7})
+
+
+@pytest.mark.parametrize("crf", [False, True])
+def test_a_class_may_have_a_threshold_of_its_own(scene, one_rank, crf):
+    paint(scene)
+    sharp = {"crf": MaskCrf(enabled=True, iterations=0)} if crf else {}  # the scores themselves
+    handle = make(scene, one_rank, changed(OWN, confidence=True, **sharp))
+    assert handle.manifest.metrics["class_thresholds"] == {NAMES[1]: 0.7}
+    limits = np.float32([0.4, 0.7, 0.4])
+    fewer = 0
+    for sample in scene.samples["train"]:
+        labels = gray(handle, sample.id, "masks")
+        if not sample.tags:
+            assert not labels.any()
+            continue
+        scores = read_map(scene.map_path(sample.id)).full_scores()
+        best, winner = scores.max(axis=0), np.array(sample.tags)[scores.argmax(axis=0)]
+        expected = np.where(best > limits[winner], winner + 1, 0)
+        clear = np.abs(best - limits[winner]) > 1e-4
+        np.testing.assert_array_equal(labels[clear], expected[clear])
+        common = labels_from_scores(scores, sample.tags, 0.4, sample.size)
+        fewer += ((common == 2) & (labels == 0)).sum()
+        near = np.abs(best - limits[winner]) < 0.01
+        assert not near.any() or gray(handle, sample.id)[near].max() < 140  # a tie is unsure
+    assert fewer > 0
+
+
+def test_thresholds_of_classes_that_the_data_lacks(scene, one_rank):
+    with pytest.raises(RecipeError, match=r"no class of the data: 'hores'") as refused:
+        make(scene, one_rank, changed(FIXED, class_thresholds={"hores": 0.5, NAMES[0]: 0.5}))
+    assert refused.value.where == "pseudo_masks.class_thresholds"
+    assert not (scene.root / "pseudo-masks" / "masks").exists()
+
+
+def test_masks_of_own_thresholds_are_scored_beside_the_common_one(scene, one_rank):
+    folder = make(scene, one_rank, OWN)
+    found = evaluate(scene.data, scene.maps, folder, Evaluate(), scene.root / "evaluate", one_rank)
+    split = read_scores(found).splits[0]
+    assert split.class_thresholds == {NAMES[1]: 0.7}
+    maps, masks = split.stages
+    assert (maps.used.background_threshold, masks.name) == (0.4, f"{maps.name} + class thresholds")
+    assert masks.used.miou == split.masks.miou != maps.used.miou
+    assert f"0.4 (fixed), but {NAMES[1]} 0.7" in (found.path / "table.md").read_text()

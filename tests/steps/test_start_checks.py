@@ -55,6 +55,12 @@ def test_a_calibration_needs_masks_of_training_photos(section: str) -> None:
     assert message.startswith(f"{section}: the background threshold can't be calibrated: no train")
 
 
+def test_class_thresholds_must_be_of_classes_of_the_data() -> None:
+    assert refused(start("pseudo_masks.class_thresholds.cat=0.6")) == []
+    (message,) = refused(start("pseudo_masks.class_thresholds={hores: 0.6}"))
+    assert "no class of the data: 'hores'" in message and "pseudo_masks.class_thresholds" in message
+
+
 def test_a_threshold_that_an_alpha_replaces_needs_no_masks() -> None:
     recipe = load_recipe(
         "lite0-cpu", ["walk.alpha=4", "walk.threshold_from=calibrated"], effects=False

@@ -264,6 +264,8 @@ HandleT = TypeVar("HandleT", bound=Handle)
 
 WALKED_MAPS = "walked maps"
 """Name of walked maps among the inputs of a folder; those of ``infer-cam`` are ``maps``."""
+CLASS_THRESHOLDS = "class_thresholds"
+"""Key of metrics: background thresholds of single classes, by name."""
 UNDERSTOOD = "understood"
 """Key of metrics: what ``prepare`` understood of the data, in five lines."""
 WITHOUT_SURE_PIXELS = "without_sure_pixels"

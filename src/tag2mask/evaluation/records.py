@@ -22,6 +22,8 @@ MAPS_BY_HEAD = {
 """Names of maps, by the head and the branch of the network."""
 WALK, CRF = "walk", "CRF"
 """Names of the steps that refine maps: random walk and dense CRF."""
+OWN_THRESHOLDS = "class thresholds"
+"""Name of background thresholds of single classes."""
 CRF_MASKS = "crf"
 """Folder of the masks that the evaluation makes by a dense CRF."""
 SEGMENTER = "segmenter"
@@ -255,6 +257,7 @@ class SplitScores:
         photos: photos with maps.
         background_threshold: of the pseudo masks; None if unknown.
         background_source: ``fixed``, ``calibrated``, ``estimated``, ``walk`` or ``unknown``.
+        class_thresholds: of the pseudo masks, by name of the classes that have one of their own.
         masks, curve: None where no photo of the split has a mask.
         tags: None where no photo of the split has a tag.
         stages: from the earliest maps to the masks; empty without masks.
@@ -281,6 +284,7 @@ class SplitScores:
     rates: PhotoRates | None = None
     cross_fitted: CrossFitted | None = None
     network: MaskScores | None = None
+    class_thresholds: dict[str, Share] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tag2mask.artifacts.handles import AnyMaps, PseudoMaskFolder
+from tag2mask.artifacts.handles import CLASS_THRESHOLDS, AnyMaps, PseudoMaskFolder
 from tag2mask.data.index import Sample, group_of
 from tag2mask.evaluation.comparison import Comparison
 from tag2mask.evaluation.counts import MaskCounts, ResampledMasks, SplitCounts
@@ -22,7 +22,7 @@ from tag2mask.evaluation.records import (
 )
 from tag2mask.evaluation.resampled import PSEUDO_MASKS
 from tag2mask.evaluation.scores import doubtful_tag_records, mask_scores, tag_scores
-from tag2mask.evaluation.stages import refined_by_crf, with_crf
+from tag2mask.evaluation.stages import refinements
 from tag2mask.maps.mapped_photos import MappedPhotos, tag_source
 from tag2mask.metrics.tag_scores import TagTable, doubtful_tags, tag_quality
 
@@ -88,6 +88,7 @@ def split_scores(
         rates=_photo_rates(job, counts.areas, known, groups) if tagged else None,
         cross_fitted=_cross_fitted(job, counts, samples, masks),
         network=_network_scores(job, counts),
+        class_thresholds=dict(masks.manifest.metrics.get(CLASS_THRESHOLDS, {})),
     )
 
 
@@ -117,10 +118,10 @@ def _cross_fitted(
     """Return the scores with the calibration photos at each other's thresholds.
 
     None where no photo of the split calibrated the threshold, where there are too few to be halved,
-    and where more than a threshold was applied to the maps (a dense CRF, unsure pixels).
+    and where more than a threshold was applied to the maps (a dense CRF, thresholds of classes,
+    unsure pixels).
     """
-    section = masks.manifest.section
-    if refined_by_crf(masks) or section.get("unsure_below") is not None:
+    if refinements(masks) or masks.manifest.section.get("unsure_below") is not None:
         return None
     chosen = [
         sample for sample in samples if sample.id in job.calibrated and sample.id in job.truths
@@ -162,14 +163,14 @@ def _photo_rates(
 def _stage_scores(
     job: Comparison, counts: SplitCounts, masks: PseudoMaskFolder
 ) -> tuple[StageScores, ...]:
-    """Return the scores of every stage; pseudo masks made by a dense CRF are a further stage."""
+    """Return the scores of every stage; pseudo masks not made by one threshold are another one."""
     found = [(stage, counts.stages[stage.name], stage.name) for stage in job.stages]
-    if refined_by_crf(masks):
+    if applied := refinements(masks):
         place = max(
             i for i, stage in enumerate(job.stages) if isinstance(stage.content, MappedPhotos)
         )
         last = job.stages[place]
-        refined = replace(last, name=with_crf(last.name))
+        refined = replace(last, name=" + ".join([last.name, *applied]))
         found.insert(place + 1, (refined, counts.masks, PSEUDO_MASKS))
     return tuple(
         stage.scores(total, counts.masked, job.section, counts.resampled[name])

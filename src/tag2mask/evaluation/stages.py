@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tag2mask.artifacts.handles import (
+    CLASS_THRESHOLDS,
     AnyMaps,
     CamMaps,
     Predictions,
@@ -17,7 +18,15 @@ from tag2mask.artifacts.handles import (
     WalkedMaps,
 )
 from tag2mask.evaluation.comparison import Stage
-from tag2mask.evaluation.records import CRF, NO_TAGS, NO_THRESHOLD, SEGMENTER, WALK, maps_name
+from tag2mask.evaluation.records import (
+    CRF,
+    NO_TAGS,
+    NO_THRESHOLD,
+    OWN_THRESHOLDS,
+    SEGMENTER,
+    WALK,
+    maps_name,
+)
 from tag2mask.maps.background_threshold import threshold_from_alpha
 from tag2mask.maps.calibration import BackgroundThreshold, estimated_threshold
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos, tag_source
@@ -86,6 +95,12 @@ def segmenter_stage(predictions: Predictions) -> Stage:
 def refined_by_crf(masks: PseudoMaskFolder) -> bool:
     """Return whether the pseudo masks were refined by a dense CRF."""
     return bool(masks.manifest.section.get("crf", {}).get("enabled", False))
+
+
+def refinements(masks: PseudoMaskFolder) -> list[str]:
+    """Return what made the pseudo masks of their maps besides one background threshold."""
+    found = [OWN_THRESHOLDS] if masks.manifest.metrics.get(CLASS_THRESHOLDS) else []
+    return [*found, CRF] if refined_by_crf(masks) else found
 
 
 def with_crf(name: str) -> str:

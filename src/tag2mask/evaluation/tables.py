@@ -10,6 +10,7 @@ from tag2mask.evaluation.wording import (
     percent_with_interval,
     rate_text,
     threshold_text,
+    thresholds_text,
 )
 from tag2mask.text.escaping import markdown_text
 
@@ -38,9 +39,7 @@ def _overview(scores: EvaluationScores) -> str:
             "split": split.split,
             "photos": f"{split.photos}" if masks is None else f"{masks.photos} of {split.photos}",
             "tags": split.tag_source,
-            "background threshold": threshold_text(
-                split.background_threshold, split.background_source
-            ),
+            "background threshold": thresholds_text(split),
             "mIoU": percent_with_interval(
                 getattr(masks, "miou", None), getattr(masks, "miou_interval", None), _DIGITS
             ),

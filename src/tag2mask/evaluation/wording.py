@@ -5,6 +5,8 @@ from __future__ import annotations
 from tag2mask.evaluation.records import NO_THRESHOLD, SplitScores
 from tag2mask.metrics.bootstrap import Interval
 
+_SHOWN_CLASSES = 5
+
 
 def percent(share: float | None, digits: int = 1) -> str:
     """Return a share in [0, 1] as percent without the sign; a dash if it is None."""
@@ -47,10 +49,18 @@ def measured_text(split: SplitScores, photos: int, tag_source: str) -> str:
 
 
 def basis_text(split: SplitScores, photos: int) -> str:
-    """Return split, photos, tag source, background threshold in use and its source."""
-    return f"{photos_text(split, photos)}, background threshold " + threshold_text(
-        split.background_threshold, split.background_source
-    )
+    """Return split, photos, tag source, background thresholds in use and their source."""
+    text = photos_text(split, photos)
+    return f"{text}, background threshold {thresholds_text(split)}"
+
+
+def thresholds_text(split: SplitScores) -> str:
+    """Return the background thresholds of the pseudo masks and their source."""
+    common = threshold_text(split.background_threshold, split.background_source)
+    own = [f"{name} {value:.3g}" for name, value in split.class_thresholds.items()]
+    more = [f"{len(own) - _SHOWN_CLASSES} more classes"] if len(own) > _SHOWN_CLASSES else []
+    listed = ", ".join([*own[:_SHOWN_CLASSES], *more])
+    return f"{common}, but {listed}" if listed else common
 
 
 def threshold_text(threshold: float | None, source: str) -> str:

@@ -61,14 +61,15 @@ def threshold_from_alpha(alpha: float) -> float:
     )
 
 
-def with_background(scores: Float32, alpha: float) -> Float32:
+def with_background(scores: Float32, alpha: float | Sequence[float]) -> Float32:
     """Prepend the background map (1 - max)^α to the maps of the classes.
 
     Published: α = 4 and 24 for the labels of AffinityNet, 6 for SEAM's random walk.
 
     Args:
         scores: float32 (k, h, w) in [0, 1]; without any class (k = 0) the background map is 1.
-        alpha: > 0; a larger α gives a weaker background.
+        alpha: > 0; a larger α gives a weaker background. One for each class: a pixel's is that of
+            its highest score.
 
     Returns:
         float32 (k+1, h, w) in [0, 1], background first.
@@ -84,10 +85,13 @@ def with_background(scores: Float32, alpha: float) -> Float32:
         <BLANKLINE>
                [[0.  , 0.8 ]]], dtype=float32)
     """
-    assert scores.ndim == 3 and alpha > 0, (scores.shape, alpha)
+    assert scores.ndim == 3 and np.all(np.asarray(alpha) > 0), (scores.shape, alpha)
     # Interpolated scores may exceed 1 by a rounding error: clip, or the power would be NaN.
     rest = np.clip(1 - scores.max(axis=0, initial=0.0), 0, None)  # (h, w)
-    return np.concatenate([(rest**alpha)[None], scores]).astype(np.float32, copy=False)
+    exponent = alpha
+    if not isinstance(alpha, float | int):
+        exponent = np.asarray(alpha)[scores.argmax(axis=0)] if len(scores) else 1.0
+    return np.concatenate([(rest**exponent)[None], scores]).astype(np.float32, copy=False)
 
 
 def against_background(maps: Float32) -> Float32:
@@ -123,14 +127,18 @@ HISTOGRAM_BINS = 256
 
 
 def labels_from_scores(
-    scores: Float32, tags: Sequence[int], background_threshold: float, size: tuple[int, int]
+    scores: Float32,
+    tags: Sequence[int],
+    background_threshold: float | Sequence[float],
+    size: tuple[int, int],
 ) -> npt.NDArray[np.uint8]:
     """Label each pixel with its class of the highest score, or with the background.
 
     Args:
         scores: float32 (k, h, w), one channel per tag.
         tags: k tag ids in ascending order; none: all background.
-        background_threshold: a class must exceed it; compared as float32.
+        background_threshold: a class must exceed it; compared as float32. One for each tag: that
+            of the pixel's highest score counts.
         size: (h, w) of the result if there is no tag.
 
     Returns:
@@ -147,7 +155,10 @@ def labels_from_scores(
         return np.zeros(size, np.uint8)
     best, winner = max_and_argmax(scores)
     ids = np.array([mask_id(tag) for tag in tags], np.uint8)
-    labels: npt.NDArray[np.uint8] = ids[winner] * (best > np.float32(background_threshold))
+    limits = np.asarray(background_threshold, np.float32)
+    labels: npt.NDArray[np.uint8] = ids[winner] * (
+        best > (limits[winner] if limits.ndim else limits)
+    )
     return labels
 
 

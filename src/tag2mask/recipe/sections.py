@@ -7,6 +7,7 @@ sections of the training steps are in `tag2mask.recipe.training`.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
@@ -215,7 +216,10 @@ class PseudoMasks(ThresholdChoice):
     key: ClassVar[str] = "pseudo_masks"
 
     not_identity = frozenset({"skip_bad"})
+    added_keys = MappingProxyType({"class_thresholds": MappingProxyType({})})
 
+    class_thresholds: dict[str, Fraction] = Field(default_factory=dict)
+    """Background thresholds of single classes, by name; the other classes have the common one."""
     crf: MaskCrf = MaskCrf()
     unsure_below: Fraction | None = None
     """Pixels of lower confidence get the ignore value 255; null: none."""

@@ -16,7 +16,13 @@ from tag2mask.artifacts.handles import (
     PreparedData,
 )
 from tag2mask.artifacts.manifest import Manifest
-from tag2mask.evaluation.records import SEGMENTER, EvaluationScores, PhotoRates, SplitScores
+from tag2mask.evaluation.records import (
+    OWN_THRESHOLDS,
+    SEGMENTER,
+    EvaluationScores,
+    PhotoRates,
+    SplitScores,
+)
 from tag2mask.report.run_folder import RunFolder
 from tag2mask.segmentation.inference.export_spec import ExportedSpec
 
@@ -176,7 +182,7 @@ def _rows(split: SplitScores) -> list[CardScore]:
             CardScore(
                 split.split,
                 masks.photos,
-                "the pseudo masks",
+                "the pseudo masks" + (f" ({OWN_THRESHOLDS})" if split.class_thresholds else ""),
                 split.tag_source,
                 split.background_threshold,
                 split.background_source,

@@ -6,13 +6,15 @@ Used by every step that needs a background (``affinity-labels``, ``walk``, ``pse
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 from tag2mask.artifacts.files import write_json
 from tag2mask.artifacts.handles import PreparedData, WalkedMaps
 from tag2mask.artifacts.manifest import read_record
+from tag2mask.errors import RecipeError, nearest_hint
 from tag2mask.maps.calibration import (
     WALKED_THRESHOLD,
     BackgroundThreshold,
@@ -20,10 +22,58 @@ from tag2mask.maps.calibration import (
     estimated_threshold,
 )
 from tag2mask.maps.mapped_photos import MappedPhotos
-from tag2mask.recipe.sections import ThresholdChoice
+from tag2mask.recipe.sections import PseudoMasks, ThresholdChoice
 from tag2mask.runtime.session import Runtime
 
 BACKGROUND = "background.json"
+
+
+@dataclass(frozen=True)
+class ClassThresholds:
+    """The background threshold of each class.
+
+    Attributes:
+        common: of the classes without one of their own.
+        own: those of the others, by tag id.
+    """
+
+    common: float
+    own: Mapping[int, float]
+
+    def of(self, tags: Sequence[int]) -> float | list[float]:
+        """Return the thresholds of a photo's tags; the common one if no class has its own."""
+        return [self.own.get(tag, self.common) for tag in tags] if self.own else self.common
+
+
+def class_thresholds(section: PseudoMasks, names: Sequence[str], common: float) -> ClassThresholds:
+    """Return the background thresholds of the classes.
+
+    Args:
+        section: settings, whose class names were checked.
+        names: the classes (C).
+        common: the threshold of classes that have none of their own.
+    """
+    own = section.class_thresholds
+    return ClassThresholds(
+        common, {tag: own[name] for tag, name in enumerate(names) if name in own}
+    )
+
+
+def check_class_thresholds(section: PseudoMasks, names: Sequence[str]) -> None:
+    """Check that background thresholds are of classes that the data has.
+
+    Raises:
+        RecipeError: naming those that it lacks.
+    """
+    unknown = [name for name in section.class_thresholds if name not in names]
+    if unknown:
+        listed = ", ".join(repr(name) + nearest_hint(name, names) for name in unknown[:5])
+        raise RecipeError(
+            f"no class of the data: {listed}"
+            + (f"; and {len(unknown) - 5} more" if len(unknown) > 5 else ""),
+            where=f"{section.key}.class_thresholds",
+            fix="`tag2mask data check` lists the classes.",
+        )
 
 
 def choose_background_threshold(

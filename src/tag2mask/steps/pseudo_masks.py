@@ -1,4 +1,4 @@
-"""Step ``pseudo-masks``: turn maps into palette PNGs by argmax with one background threshold.
+"""Step ``pseudo-masks``: turn maps into palette PNGs by argmax and background thresholds.
 
 Reads the maps of ``infer-cam`` or of ``walk``; a dense CRF may refine them first. Reads masks of
 the data only if the background threshold is calibrated with them, and then lists their photos in
@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from tag2mask.artifacts.files import write_text
 from tag2mask.artifacts.handles import (
+    CLASS_THRESHOLDS,
     WALKED_MAPS,
     AnyMaps,
     Handle,
@@ -46,7 +47,12 @@ from tag2mask.recipe.sections import PseudoMasks
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import sized_map
-from tag2mask.steps.kept_threshold import choose_background_threshold
+from tag2mask.steps.kept_threshold import (
+    ClassThresholds,
+    check_class_thresholds,
+    choose_background_threshold,
+    class_thresholds,
+)
 from tag2mask.steps.photo_loops.empty_results import EmptyResults, empty_files, mask_shows_tags
 from tag2mask.steps.photo_loops.per_photo import PhotoOutputs, has_all_files, prepared_ids
 
@@ -88,10 +94,12 @@ def pseudo_masks(
         if step.complete:
             return step.handle
         classes = read_classes(data.path)
+        check_class_thresholds(section, classes.names)
         photos = mapped_photos(data, maps)
         background = choose_background_threshold(data, photos, section, runtime)
         samples = list({s.id: s for split in photos.splits.values() for s in split}.values())
-        maker = _PseudoMaskMaker(photos, classes.colors, section, background.threshold, step)
+        thresholds = class_thresholds(section, classes.names, background.threshold)
+        maker = _PseudoMaskMaker(photos, classes.colors, section, thresholds, step)
         maker.outputs.remove_missing({sample.id for sample in samples})
         computed, skipped = maker.outputs.write(
             samples, maker.write, runtime, skip_bad=section.skip_bad
@@ -104,6 +112,7 @@ def pseudo_masks(
             counts={"photos": len(samples) - len(skipped), "computed": computed, **empty.counts},
             metrics={
                 **background.metrics(),
+                **({CLASS_THRESHOLDS: section.class_thresholds} if thresholds.own else {}),
                 "classes": list(classes.names),
                 **_empty_metrics(empty, background, out),
             },
@@ -152,13 +161,13 @@ class _PseudoMaskMaker:
         photos: MappedPhotos,
         colors: tuple[tuple[int, int, int], ...],
         section: PseudoMasks,
-        threshold: float,
+        thresholds: ClassThresholds,
         step: Step[PseudoMaskFolder],
     ) -> None:
         self.photos = photos
         self.colors = colors
         self.section = section
-        self.threshold = threshold
+        self.thresholds = thresholds
         self.outputs = PhotoOutputs(step, partial(_files, step.path, section), self._key)
         self.crf = None
         if section.crf.enabled:
@@ -171,7 +180,7 @@ class _PseudoMaskMaker:
         return sized_map(self._write_one, samples, lambda sample: sample.size[0] * sample.size[1])
 
     def _key(self, sample: Sample) -> str:
-        key = f"{self.threshold:g} {self.photos.stamp(sample.id)}"
+        key = f"{self.thresholds.common:g} {self.photos.stamp(sample.id)}"
         return key if self.crf is None else f"{key} {sample.stamp}"
 
     def _write_one(self, sample: Sample, threads: int) -> tuple[Sample, DataError | None]:
@@ -184,7 +193,7 @@ class _PseudoMaskMaker:
             except DataError as error:
                 return sample, error
             crf = DenseCrf(np.asarray(photo), self.crf, threads=threads)
-            marginals = crf.refine(with_background(scores, derived_alpha(self.threshold)))
+            marginals = crf.refine(with_background(scores, self._alpha(cam_map)))
         labels, confidence = self._labels(cam_map, scores, marginals)
         if self.section.unsure_below is not None:
             labels[confidence < np.float32(self.section.unsure_below)] = IGNORE
@@ -193,6 +202,11 @@ class _PseudoMaskMaker:
         for path in confidence_files:
             write_confidence(path, confidence)
         return sample, None
+
+    def _alpha(self, cam_map: CamMap) -> float | list[float]:
+        """Return the α of the background map that ties with the photo's thresholds."""
+        used = self.thresholds.of(cam_map.tags)
+        return [*map(derived_alpha, used)] if isinstance(used, list) else derived_alpha(used)
 
     def _labels(
         self,
@@ -204,10 +218,11 @@ class _PseudoMaskMaker:
         if marginals is not None:
             ids = np.array([0, *(mask_id(tag) for tag in cam_map.tags)], np.uint8)
             return ids[marginals.argmax(axis=0)], marginals.max(axis=0)
-        labels = labels_from_scores(scores, cam_map.tags, self.threshold, cam_map.size)
+        thresholds = self.thresholds.of(cam_map.tags)
+        labels = labels_from_scores(scores, cam_map.tags, thresholds, cam_map.size)
         if not self.section.confidence and self.section.unsure_below is None:
             return labels, np.ones((1, 1), np.float32)
-        all_scores = with_background(scores, derived_alpha(self.threshold))
+        all_scores = with_background(scores, self._alpha(cam_map))
         total = all_scores.sum(axis=0)
         share = np.divide(all_scores.max(axis=0), total, out=np.ones_like(total), where=total > 0)
         return labels, share

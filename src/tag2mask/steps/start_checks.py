@@ -101,7 +101,10 @@ def check_walk(start: Start) -> None:
 
 
 def check_pseudo_masks(start: Start) -> None:
-    """Check that the background threshold of ``pseudo-masks`` can be found."""
+    """Check the background thresholds of ``pseudo-masks``."""
+    from tag2mask.steps.kept_threshold import check_class_thresholds
+
+    check_class_thresholds(start.recipe.pseudo_masks, start.inventory.class_names)
     _check_threshold(start, start.recipe.pseudo_masks)
 
 
