@@ -58,5 +58,5 @@ def test_a_layer_of_another_network_is_refused_and_nothing_changes() -> None:
 def test_new_and_dropped_classes_are_named() -> None:
     found = match_classes(("c", "x", "a"), ("a", "b", "c"))
     assert found == (("c", "a"), ("x",), ("b",))
-    assert [line.rpartition(": ")[2] for line in found.warnings] == ["x", "b"]
-    assert match_classes(("b", "a"), ("a", "b")).warnings == ()
+    assert [line.rpartition(": ")[2] for line in found.warnings("key")] == ["x", "b"]
+    assert match_classes(("b", "a"), ("a", "b")).warnings("key") == ()

@@ -493,7 +493,7 @@ def test_a_dry_run_refuses_a_run_to_compare_with_that_does_not_exist(
     assert "nowhere" in str(plan.refusal) and plan.steps[-1].action == "refuse"
 
 
-def test_a_new_class_ends_an_update_at_the_start(
+def test_a_new_class_ends_a_run_at_the_start(
     looked_at: FakeSteps, data: Path, tmp_path: Path
 ) -> None:
     write_tagged_photos(data, 8)
@@ -502,12 +502,27 @@ def test_a_new_class_ends_an_update_at_the_start(
     before = (out / "prepare" / "manifest.json").read_bytes()
     table = data / "tags.csv"
     table.write_text(table.read_text().replace("1.png,cat", "1.png,dog"))
-    with pytest.raises(DataChangedError, match=r"classes: .*new dog.*--redo train-cam.*1 min"):
-        pipeline.run(data, Recipe(), out, update=True)
-    assert (out / "prepare" / "manifest.json").read_bytes() == before
-    plan = dry_run(data, Recipe(), out, update=True)
-    assert "new dog" in str(plan.refusal) and plan.steps[1].action == "refuse"
+    for update in (True, False):
+        with pytest.raises(DataChangedError, match=r"classes: .*new dog.*--redo train-cam.*1 min"):
+            pipeline.run(data, Recipe(), out, update=update)
+        assert (out / "prepare" / "manifest.json").read_bytes() == before
+        plan = dry_run(data, Recipe(), out, update=update)
+        assert "new dog" in str(plan.refusal) and plan.steps[1].action == "refuse"
     pipeline.run(data, Recipe(), out, update=True, redo="train-cam")
+    assert set(states(out).values()) == {"fresh"}
+
+
+def test_a_network_is_not_continued_in_its_own_folder(
+    stages: FakeSteps, data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    pipeline.run(data, Recipe(), out)
+    for step in ("train-cam", "train-segmenter"):
+        section, file = step.replace("-", "_"), str(out / step / "model.safetensors")
+        recipe = recipe_from({section: {"init_from": file}})
+        for attempt in (pipeline.run, dry_run):
+            with pytest.raises(RecipeError, match=rf"{section}\.init_from.*folder.*--from"):
+                attempt(data, recipe, out, redo=step)
     assert set(states(out).values()) == {"fresh"}
 
 

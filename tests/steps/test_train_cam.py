@@ -562,8 +562,8 @@ def test_starting_from_a_trained_model(data: PreparedData, tmp_path: Path) -> No
     hen, dog = 1 + names[1].index("hen"), 1 + names[0].index("dog")
     assert not torch.allclose(head[hen], old[dog], atol=1e-3)
     assert continued.manifest.metrics["warnings"] == [
-        "classes that the trained network doesn't know start fresh: hen",
-        "classes of the trained network that the data doesn't have are dropped: dog",
+        "train_cam.init_from: classes that it doesn't know start fresh: hen",
+        "train_cam.init_from: classes that the data doesn't have are dropped: dog",
     ]
     assert "warnings" not in begun.manifest.metrics
 

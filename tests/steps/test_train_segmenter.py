@@ -571,8 +571,8 @@ def test_training_starts_from_a_trained_network_with_other_classes(
         assert torch.allclose(after[name][[0, 2, 3]], before[name][[0, 2, 3]], atol=1e-5)
     assert any(not torch.allclose(after[n][1], before[n][1], atol=1e-3) for n in heads)
     assert model.manifest.metrics["warnings"] == [
-        f"classes that the trained network doesn't know start fresh: {spec.classes[0]}",
-        "classes of the trained network that the data doesn't have are dropped: cow",
+        f"train_segmenter.init_from: classes that it doesn't know start fresh: {spec.classes[0]}",
+        "train_segmenter.init_from: classes that the data doesn't have are dropped: cow",
     ]
     with pytest.raises(WeightsError, match="another architecture: architecture 'deeplabv3plus'"):
         train(

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tag2mask.errors import DataError, MissingFileError, RunFolderError
+from tag2mask.errors import DataError, MissingFileError, RecipeError, RunFolderError
 from tag2mask.text.json_text import parse_json
 
 _TEMPORARY = ".tmp-"
@@ -251,4 +251,25 @@ def check_run_outside_data(data: Path, out: Path) -> None:
             "the run folder is inside the data folder",
             where=out,
             fix="Give an --out outside of --data.",
+        )
+
+
+def check_start_outside(setting: str, file: str | None, folder: Path) -> None:
+    """Check that a training does not start from a network in the folder that it writes.
+
+    With ``--redo`` the network would be deleted first.
+
+    Args:
+        setting: the recipe's key that names the network.
+        file: the network; None: there is none.
+        folder: the folder of the training step.
+
+    Raises:
+        RecipeError: the network is in the folder.
+    """
+    if file is not None and Path(file).resolve().is_relative_to(folder.resolve()):
+        raise RecipeError(
+            f"{setting} names a network in the folder that this training writes",
+            where=file,
+            fix="Give another --out; `tag2mask run --from RUN --out NEW` keeps RUN as it is.",
         )

@@ -87,7 +87,7 @@ def run(
     ] = None,
 ) -> None:
     """Run all steps: from photos and tags to masks, scores and a report."""
-    from tag2mask.cli.console import deleted_text, print_text, show_run
+    from tag2mask.cli.console import deleted_text, print_message, print_text, show_run
     from tag2mask.pipeline import run as pipeline
     from tag2mask.pipeline.status import check_redo, redone_folders
 
@@ -128,6 +128,7 @@ def run(
         compare=compare or (),
         source=branch,
         on_step=partial(_announce_of, settings),
+        on_warning=lambda text: print_message(f"warning: {text}", lines=False),
     )
     if is_first_process():
         show_run(result)

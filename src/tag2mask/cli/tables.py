@@ -128,6 +128,8 @@ def show_plan(plan: Plan) -> None:
         )
         _add_row(table, planned.step, planned.action, *figures, _lines(planned.why))
     _print(table)
+    for warning in plan.warnings:
+        print_message(f"warning: {warning}", lines=False)
     if plan.refusal is not None:
         return
     costs = [planned.cost for planned in plan.steps if planned.cost is not None]

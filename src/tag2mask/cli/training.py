@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tag2mask.artifacts.files import check_start_outside
 from tag2mask.artifacts.handles import (
     AffinityLabels,
     AffinityModel,
@@ -57,6 +58,7 @@ def train_cam(
         delete_for_redo(CamModel, out, redo, yes)
         finish_step(step.import_model(import_file, out))
     if data is not None:
+        check_start_outside("train_cam.init_from", settings.train_cam.init_from, out)
         prepared, runtime = PreparedData.open(data), start_runtime(settings)
         delete_for_redo(CamModel, out, redo, yes, runtime)
         finish_step(step.train_cam(prepared, settings.train_cam, out, runtime))
@@ -134,6 +136,7 @@ def train_segmenter(
         delete_for_redo(SegmenterModel, out, redo, yes)
         finish_step(step.import_model(import_file, out))
     if data is not None:
+        check_start_outside("train_segmenter.init_from", settings.train_segmenter.init_from, out)
         prepared = PreparedData.open(data)
         found = None if masks is None else PseudoMaskFolder.open(masks)
         runtime = start_runtime(settings)

@@ -30,20 +30,17 @@ class ClassMatch(NamedTuple):
     new: tuple[str, ...]
     dropped: tuple[str, ...]
 
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What changes, one line each; none with the same classes."""
-        return tuple(
-            f"{what}: {first_few(names, 20)}"
-            for what, names in (
-                ("classes that the trained network doesn't know start fresh", self.new),
-                (
-                    "classes of the trained network that the data doesn't have are dropped",
-                    self.dropped,
-                ),
-            )
-            if names
+    def warnings(self, setting: str) -> tuple[str, ...]:
+        """Return what changes, one line each; none with the same classes.
+
+        Args:
+            setting: the recipe's key that names the trained network.
+        """
+        found = (
+            ("classes that it doesn't know start fresh", self.new),
+            ("classes that the data doesn't have are dropped", self.dropped),
         )
+        return tuple(f"{setting}: {what}: {first_few(names, 20)}" for what, names in found if names)
 
 
 def match_classes(classes: Sequence[str], trained: Sequence[str]) -> ClassMatch:

@@ -89,12 +89,11 @@ def read_model(path: Path, kind: ModelKind[NetT, SpecT]) -> tuple[NetT, SpecT]:
     Raises:
         WeightsError: missing, cut off, not a model, of another kind or of another network.
     """
-    if path.suffix.lower() == ".safetensors":
-        spec = read_spec(path, kind)
+    spec = read_spec(path, kind)
+    if _is_ours(path):
         net = _build_of_size(path, kind, spec)
         state = load_state(path)
     else:
-        spec = kind.official_spec
         state = kind.official_state(load_state(path), path)
         net = _build(path, kind, spec)
     load_into(net, state, where=path)
@@ -103,11 +102,13 @@ def read_model(path: Path, kind: ModelKind[NetT, SpecT]) -> tuple[NetT, SpecT]:
 
 
 def read_spec(path: Path, kind: ModelKind[NetT, SpecT]) -> SpecT:
-    """Return the specification in one of our model files.
+    """Return the specification in one of our model files; of another file, the official one.
 
     Raises:
         WeightsError: missing, cut off, not a model, of another kind or of another version.
     """
+    if not _is_ours(path):
+        return kind.official_spec
     if not path.is_file():
         raise WeightsError("no such model file", where=path, fix=kind.fix)
     check_model_file(path)
@@ -134,6 +135,10 @@ def read_spec(path: Path, kind: ModelKind[NetT, SpecT]) -> SpecT:
         raise _other_version(path, f"impossible values of {fields}") from None
     except (TypeError, ValueError, AttributeError) as error:
         raise _other_version(path, shortened(str(error), 200)) from None
+
+
+def _is_ours(path: Path) -> bool:
+    return path.suffix.lower() == ".safetensors"
 
 
 def _checked(spec: SpecT) -> SpecT:

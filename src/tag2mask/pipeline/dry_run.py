@@ -32,6 +32,7 @@ from tag2mask.pipeline.status import (
     step_index,
     steps_of,
 )
+from tag2mask.pipeline.trained_classes import check_start_files, start_warnings
 from tag2mask.recipe.schema import Recipe
 from tag2mask.recipe.sections import Prepare
 
@@ -71,6 +72,7 @@ class Plan:
         understood: what was understood of the data, in five lines.
         objects: how far photos are shrunk, and the smallest object that is seen; empty: no photo
             was readable.
+        warnings: classes that start fresh or are dropped, where training starts from networks.
         refusal: the error that the run would raise before it computes anything; None: none.
     """
 
@@ -79,6 +81,7 @@ class Plan:
     steps: tuple[PlannedStep, ...]
     understood: tuple[str, ...]
     objects: str
+    warnings: tuple[str, ...] = ()
     refusal: Tag2MaskError | None = None
 
 
@@ -102,24 +105,35 @@ def dry_run(
         DataError: data that can't be listed, or a ``redo`` after ``until``.
         RunFolderError: no such step, or a damaged run folder.
     """
+    check_redo(recipe, until, redo)
+    check_run_outside_data(data, out)
+    check_start_files(recipe, out)
+    if source is None or is_begun(out):
+        return _plan(data, recipe, out, until, update, redo, compare)
+    check_no_other_recipe(out)
+    first = _first_new_step(source, recipe, until, redo)
+    plan = _plan(data, recipe, source, until, update, first, compare)
+    return replace(plan, steps=tuple(_from_source(found, source) for found in plan.steps))
+
+
+def _plan(
+    data: Path,
+    recipe: Recipe,
+    out: Path,
+    until: str | None,
+    update: bool,
+    redo: str | None,
+    compare: Sequence[Path],
+) -> Plan:
+    """Plan a run in its own folder; see `dry_run`."""
     from tag2mask.data.inventory import SourceOptions
     from tag2mask.data.prepare_plan import list_data
     from tag2mask.data.understood import understood
 
-    if source is not None and not is_begun(out):
-        check_run_outside_data(data, out)
-        check_no_other_recipe(out)
-        first = _first_new_step(source, recipe, until, redo)
-        plan = dry_run(
-            data, recipe, source, until=until, update=update, redo=first, compare=compare
-        )
-        return replace(plan, steps=tuple(_from_source(found, source) for found in plan.steps))
     steps = steps_of(recipe)
-    check_redo(recipe, until, redo)
     end = len(steps) - 1 if until is None else step_index(until, recipe)
     deleted = [kind for kind, _ in redone_folders(recipe, out, redo)]
     redone = {kind.step for kind in deleted}
-    check_run_outside_data(data, out)
     prepared = None if PreparedData.step in redone else out / PreparedData.step
     inventory = list_data(data, recipe.prepare, prepared)
     listing = _compared(inventory, data, recipe.prepare, prepared, update=update)
@@ -161,7 +175,11 @@ def dry_run(
         if not different:
             planned = [_not_started(found, step) for found in planned]
     lines = understood(inventory, SourceOptions.of(recipe.prepare))
-    return Plan(train, val, tuple(planned), lines, seen_objects(recipe, sizes), refusal)
+    warnings: tuple[str, ...] = ()
+    if refusal is None:
+        training = {found.step for found in planned if found.action in ("run", "resume")}
+        warnings = start_warnings(recipe, inventory, [k for k in steps if k.step in training])
+    return Plan(train, val, tuple(planned), lines, seen_objects(recipe, sizes), warnings, refusal)
 
 
 @dataclass(frozen=True)
@@ -219,7 +237,6 @@ def _first_new_step(
     source: Path, recipe: Recipe, until: str | None, redo: str | None
 ) -> str | None:
     """Return the first step up to ``until`` that isn't taken from another run; None: none."""
-    check_redo(recipe, until, redo)
     steps = steps_of(recipe)
     end = len(steps) if until is None else step_index(until, recipe) + 1
     held = held_steps(source, recipe, redo)

@@ -7,10 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tag2mask.artifacts.deletion import recorded_seconds
 from tag2mask.artifacts.handles import (
     MODELS,
-    STEPS,
     AffinityModel,
     CamModel,
     Handle,
@@ -18,7 +16,7 @@ from tag2mask.artifacts.handles import (
     ReportPage,
     SegmenterModel,
 )
-from tag2mask.errors import DataChangedError, DataError, RunFolderError, Tag2MaskError
+from tag2mask.errors import DataError, RunFolderError, Tag2MaskError
 from tag2mask.pipeline.status import (
     RECIPE,
     StepStatus,
@@ -26,8 +24,8 @@ from tag2mask.pipeline.status import (
     is_run_recipe,
     settings_error,
 )
+from tag2mask.pipeline.trained_classes import check_kept_classes
 from tag2mask.recipe.schema import Recipe
-from tag2mask.runtime.durations import format_minutes
 
 if TYPE_CHECKING:
     from tag2mask.data.inventory import Inventory
@@ -80,8 +78,8 @@ def start_refusal(
     checks += [(kind, partial(check, start)) for kind, check in START_CHECKS.items() if kind in due]
     if ReportPage in steps and compare:
         checks.append((ReportPage, partial(check_runs, compare)))
-    if update and CamModel in steps and CamModel not in missing:
-        checks.append((CamModel, partial(_check_kept_classes, inventory, out)))
+    if CamModel in steps and CamModel not in missing:
+        checks.append((CamModel, partial(check_kept_classes, inventory, out)))
     try_network = partial(check_network, recipe=recipe, out=out, download=download)
     networks = [kind for kind in (CamModel, AffinityModel, SegmenterModel) if kind in missing]
     checks += [(kind, partial(try_network, kind, cam_due=CamModel in missing)) for kind in networks]
@@ -224,24 +222,3 @@ def _raised(check: Callable[[], object]) -> DataError | None:
     except DataError as error:
         return error
     return None
-
-
-def _check_kept_classes(inventory: Inventory, out: Path) -> None:
-    """Check that the data has the classes of the networks that an update keeps.
-
-    Raises:
-        DataChangedError: naming the classes, and what training again costs.
-    """
-    from tag2mask.data.index_changes import class_changes, read_prepared_index
-
-    before = read_prepared_index(out / PreparedData.step)
-    if before is None or not (changes := class_changes(before.class_names, inventory.class_names)):
-        return
-    first = STEPS.index(CamModel)
-    taken = recorded_seconds([(kind, out / kind.step) for kind in STEPS[first:]])
-    raise DataChangedError(
-        f"the trained networks don't know the data's classes: {changes[0]}",
-        where=out,
-        fix=f"Train again with `--redo {CamModel.step}` and --update (the steps took "
-        f"{format_minutes(sum(taken.values()))}), or give another --out.",
-    )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from tag2mask.artifacts.deletion import remove_step_folders
 from tag2mask.artifacts.files import check_run_outside_data, write_text
 from tag2mask.artifacts.handles import Handle, PreparedData, ReportPage
+from tag2mask.artifacts.identity import folder_status
 from tag2mask.artifacts.lock import folder_lock, is_read_only
 from tag2mask.pipeline.branch import copy_steps, held_steps, is_begun
 from tag2mask.pipeline.method import run_steps
@@ -27,6 +28,7 @@ from tag2mask.pipeline.status import (
     step_index,
     steps_of,
 )
+from tag2mask.pipeline.trained_classes import check_start_files, start_warnings
 from tag2mask.recipe.loading import RECIPE_HEAD, dump_recipe, load_recipe
 from tag2mask.recipe.schema import Recipe
 from tag2mask.recipe.sections import RuntimeSettings
@@ -67,6 +69,7 @@ def run(
     compare: Sequence[Path] = (),
     source: Path | None = None,
     on_step: Callable[[Handle], None] = lambda _: None,
+    on_warning: Callable[[str], None] = lambda _: None,
 ) -> RunResult:
     """Run the steps in order into the step folders of ``out``.
 
@@ -84,6 +87,7 @@ def run(
         source: another run; a new run starts from its finished steps that ``recipe`` would make the
             same.
         on_step: called with each step once it is complete.
+        on_warning: called at the start with each class that a network to start from doesn't share.
 
     Raises:
         RunFolderError: ``out`` was made by another recipe or from other data, or can't be written.
@@ -97,6 +101,7 @@ def run(
     if until is not None:
         steps = steps[: step_index(until, recipe) + 1]
     check_run_outside_data(data, out)
+    check_start_files(recipe, out)
     deleted = redone_folders(recipe, out, redo)
     runtime = start_runtime(recipe.runtime)
     listed: Inventory | None = None
@@ -121,6 +126,9 @@ def run(
                 redone = [kind for kind, _ in deleted]
                 check_start(recipe, out, listed, steps, redone, update, compare)
             _begin(recipe, out, deleted)
+            due = [kind for kind in steps if folder_status(kind, out / kind.step).state != "fresh"]
+            for warning in start_warnings(recipe, listed, due):
+                on_warning(warning)
 
         on_first_rank(runtime, begin)
         made = run_steps(

@@ -170,7 +170,11 @@ def _train(
         step,
         runtime,
         counts={"photos": len(samples) - len(skipped)},
-        metrics={"steps": task.settings.steps, **summary, **class_warnings(match)},
+        metrics={
+            "steps": task.settings.steps,
+            **summary,
+            **class_warnings(match, "train_cam.init_from"),
+        },
         skipped=skipped,
     )
 

@@ -263,7 +263,8 @@ class _SegmenterTraining:
                 save_segmenter(temporary, net, spec)
         runtime.barrier()
         scored = {} if validation is None else {"validation_miou": best_of_validation(folder)}
-        return {"steps": task.settings.steps, **summary, **scored, **class_warnings(match)}
+        warnings = class_warnings(match, "train_segmenter.init_from")
+        return {"steps": task.settings.steps, **summary, **scored, **warnings}
 
     def empty_masks(self, photos: LabeledPhotos) -> EmptyResults:
         """Return the photos to leave out, because their pseudo masks show none of their tags.

@@ -124,9 +124,10 @@ def rank_batches(
         yield batch
 
 
-def class_warnings(match: ClassMatch | None) -> dict[str, list[str]]:
+def class_warnings(match: ClassMatch | None, setting: str) -> dict[str, list[str]]:
     """Return what the manifest says of the classes of a network that was started from."""
-    return {"warnings": list(match.warnings)} if match is not None and match.warnings else {}
+    warnings = [] if match is None else list(match.warnings(setting))
+    return {"warnings": warnings} if warnings else {}
 
 
 def finish_training(
