@@ -1,0 +1,71 @@
+"""XML read item by item, within limits."""
+
+import io
+from itertools import chain, repeat
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tag2mask.errors import DataError
+from tag2mask.formats import xml_stream
+from tag2mask.formats.xml_stream import attribute, iterate_xml, text_content
+
+
+def items(text: str | bytes, root: str | None = None):
+    return list(iterate_xml(io.BytesIO(text.encode() if isinstance(text, str) else text), root))
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    values=st.lists(
+        st.text(st.characters(exclude_categories=("Cc", "Cs"), exclude_characters="\ufffe\uffff")),
+        max_size=4,
+    )
+)
+def test_any_text_is_read_back(values):
+    rows = "".join(f"<b{attribute('x', v)}><c>{text_content(v)}</c></b>" for v in values)
+    found = items(f"<a>{rows}</a>", "a")
+    assert [item.attributes["x"] for item in found] == values
+    assert [item.children[0].text for item in found] == values
+
+
+def test_names_that_xml_cannot_hold():
+    for name in ("a\x00", "\ud800", "\uffff"):
+        with pytest.raises(DataError, match="XML can't hold"):
+            attribute("x", name)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<b/>", "begins with <b>, not with <a>"),
+        ("<a><x>", "not XML: no element found"),
+        ("", "not XML"),
+        ("<a>" + "<x>" * 100_000, "nested too deeply"),
+        (
+            '<!DOCTYPE a [<!ENTITY x "y"><!ENTITY z "&x;&x;&x;">]><a><b>&z;</b></a>',
+            "document type declaration",
+        ),
+        ('<?xml version="1.0" encoding="bz2_codec"?><a/>', "not XML"),
+        ("<a><b>&x;</b></a>", "undefined entity"),
+    ],
+)
+def test_files_that_are_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        items(text, "a")
+
+
+@pytest.mark.parametrize(
+    ("limit", "inner", "message"),
+    [("MOST_ELEMENTS", b"<c/>", "elements in <b>"), ("MOST_TEXT", b"words ", "characters in <b>")],
+)
+def test_one_item_has_a_limit_but_a_file_has_none(monkeypatch, limit, inner, message):
+    monkeypatch.setattr(xml_stream, limit, 100)
+    many = b"<b>" + inner * 10 + b"</b>"
+    assert len(items(b"<a>" + many * 50 + b"</a>")) == 50
+    endless = chain([b"<a><b>"], repeat(inner * 1000))  # stops long before its end
+    file = io.BytesIO()
+    file.read = lambda _: next(endless)
+    with pytest.raises(ValueError, match=message):
+        list(iterate_xml(file))
