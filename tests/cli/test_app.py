@@ -42,7 +42,7 @@ from tag2mask.version import __version__
 runner = CliRunner()
 GROUPS = {
     "Start here": ["demo", "run", "status", "data", "recipe"],
-    "Use a trained network": ["predict", "export"],
+    "Use a trained network": ["predict", "export", "masks"],
     "Steps": [name for name in STEP_NAMES if name != "predict"],
     "Experiments": ["compare", "tune", "ablate"],
 }
@@ -52,6 +52,7 @@ COMMANDS = [
     ["recipe", "list"],
     ["recipe", "show"],
     ["recipe", "check"],
+    ["masks", "score"],
 ]
 
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -150,6 +151,34 @@ def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def link_or_copy(source: Path, target: Path, *, copy: bool = False) -> bool:
+    """Link to a file, or copy it where the system has no symbolic links.
+
+    Args:
+        source: the file; its absolute path is linked to.
+        target: where to put it; missing folders are created, a link to nothing is replaced.
+        copy: copy it in any case.
+
+    Returns:
+        Whether it was copied.
+
+    Raises:
+        RunFolderError: full disk, no permission, name too long.
+    """
+    make_folder(target.parent)
+    with readable_os_errors(target):
+        target.unlink(missing_ok=True)
+    if not copy:
+        try:
+            os.symlink(source.absolute(), target)  # noqa: PTH211 - Path's are the other way round
+            return False
+        except (OSError, NotImplementedError):  # Windows needs a right for it
+            pass
+    with atomic_write(target, durable=False) as temporary:
+        shutil.copy2(source, temporary)
+    return True
 
 
 def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:

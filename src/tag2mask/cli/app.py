@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tag2mask.cli import data_import, experiments, predict, run, steps, training
+from tag2mask.cli import data_import, experiments, masks, predict, run, steps, training
 from tag2mask.cli.interrupts import end_interrupted, was_interrupted
 from tag2mask.cli.options import (
     DEFAULT_RECIPE,
@@ -71,8 +71,10 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Check a data folder, or make one of a table.")
 recipe_app = typer.Typer(no_args_is_help=True, help="List, show and check recipes.")
+masks_app = typer.Typer(no_args_is_help=True, help="Score masks.")
 app.add_typer(data_app, name="data", rich_help_panel=START)
 app.add_typer(recipe_app, name="recipe", rich_help_panel=START)
+app.add_typer(masks_app, name="masks", rich_help_panel=TRAINED)
 
 
 @contextmanager
@@ -162,6 +164,7 @@ def data_check(
 
 
 data_app.command("import")(data_import.data_import)
+masks_app.command("score")(masks.score)
 
 
 @recipe_app.command("list")

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tag2mask.artifacts.items import item_path
-from tag2mask.classes import BACKGROUND, IGNORE, ClassSet
+from tag2mask.classes import ClassSet
 from tag2mask.data.index import Sample, group_of
 from tag2mask.errors import DataError
 from tag2mask.evaluation.counts import FullMaps, MaskCounts, PhotoCounts, SplitCounts, StageCounts
@@ -205,10 +205,6 @@ class Comparison:
         return self.photos.read_mask(path, sample) if path.is_file() else None
 
     def _count_masks(self, found: PhotoCounts, truth: Labels, prediction: Labels) -> None:
-        # Pixels that the pseudo mask ignores (255) are void, and add no contour of their own.
-        ignored = prediction == IGNORE
-        prediction = np.where(ignored, np.where(truth == IGNORE, BACKGROUND, truth), prediction)
-        truth = np.where(ignored, np.uint8(IGNORE), truth)
         found.masks = MaskCounts.empty(len(self.classes))
         found.masks.add(truth, prediction, self.section.boundary_share)
         # For a single photo, over the classes present in it, with either behavior.

@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from tag2mask.classes import BACKGROUND, IGNORE
 from tag2mask.evaluation.photo_rows import Row
 from tag2mask.evaluation.records import EVIDENCE
 from tag2mask.evaluation.resampled import PSEUDO_MASKS
@@ -31,7 +32,14 @@ class MaskCounts:
         return cls(Confusion.empty(classes), BoundaryCounts.empty(classes))
 
     def add(self, truth: Labels, prediction: Labels, boundary_share: float) -> None:
-        """Count one photo (see `BoundaryCounts.add`)."""
+        """Count one photo (see `BoundaryCounts.add`).
+
+        Pixels that the prediction ignores (255) are void, and add no contour of their own.
+        """
+        ignored = prediction == IGNORE
+        if ignored.any():
+            prediction = np.where(ignored, np.where(truth == IGNORE, BACKGROUND, truth), prediction)
+            truth = np.where(ignored, np.uint8(IGNORE), truth)
         self.confusion.add(truth, prediction)
         self.boundary.add(truth, prediction, boundary_share)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tag2mask.evaluation.records import EvaluationScores, PhotoRates, SplitScores
+from tag2mask.evaluation.records import EvaluationScores, MaskScores, PhotoRates, SplitScores
 from tag2mask.evaluation.wording import (
     percent,
     percent_with_interval,
@@ -23,7 +23,7 @@ def format_scores(scores: EvaluationScores) -> str:
     parts += [_stage_table(split) for split in scores.splits if len(split.stages) > 1]
     for split in scores.splits:
         if split.masks is not None:
-            parts.append(_class_table(split))
+            parts.append(class_table(split.split, split.masks))
         if split.rates is not None:
             parts.append(rates_table(split.split, split.rates))
         if split.tags is not None:
@@ -100,10 +100,10 @@ def _stage_table(split: SplitScores) -> str:
     return markdown_table(head, rows)
 
 
-def _class_table(split: SplitScores) -> str:
-    assert split.masks is not None
+def class_table(name: str, masks: MaskScores) -> str:
+    """Return the scores of masks by class; ``name`` is that of the split or of the masks."""
     head = (
-        f"{split.split}, {split.masks.photos} photos, %",
+        f"{name}, {masks.photos} photos, %",
         "IoU",
         "precision",
         "recall",
@@ -133,7 +133,7 @@ def _class_table(split: SplitScores) -> str:
                     )
                 ),
             )
-            for c in split.masks.classes
+            for c in masks.classes
         ],
     )
 

@@ -121,6 +121,15 @@ def every_photo_miou(path: Path) -> dict[tuple[str, str], float]:
     return {(row.split, row.id): row.miou for row in rows if row.miou is not None}
 
 
+def every_photo_quality(path: Path) -> dict[str, float]:
+    """Return the quality scores of all photos that have one, by id.
+
+    Raises:
+        RunFolderError: ``path`` is missing or damaged.
+    """
+    return {row.id: row.quality for row in _photo_scores(path) if row.quality is not None}
+
+
 def _photo_scores(path: Path) -> Iterator[PhotoScore]:
     try:
         with path.open("rb") as lines:

@@ -241,6 +241,16 @@ def unmatched_masks(
 def read_class_list(root: Path) -> tuple[str, ...] | None:
     """Return the foreground classes of ``classes.txt``; None where the folder has none.
 
+    Raises:
+        DataError: as `read_class_file`.
+    """
+    path = root / CLASS_LIST
+    return read_class_file(path) if path.is_file() else None
+
+
+def read_class_file(path: Path) -> tuple[str, ...]:
+    """Return the foreground classes of a list.
+
     The file has one name per line. Names of the background, of pixels to ignore and of unlabeled
     photos (see `name_kind`) are left out at its beginning and end.
 
@@ -248,9 +258,6 @@ def read_class_list(root: Path) -> tuple[str, ...] | None:
         DataError: it can't be read, names no class, or has such a name between classes or a
             doubtful one in its first line: the numbers in masks would be uncertain.
     """
-    path = root / CLASS_LIST
-    if not path.is_file():
-        return None
     names = [line.strip() for line in read_lines(path) if line.strip()]
     classes = [name for name in names if name_kind(name) in ("class", "nothing")]
     if not classes:

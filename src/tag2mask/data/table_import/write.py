@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import shutil
-from pathlib import Path
 
-from tag2mask.artifacts.files import atomic_write, make_folder, readable_os_errors, write_text
+from tag2mask.artifacts.files import link_or_copy, readable_os_errors, write_text
 from tag2mask.data.layouts.listing import CLASS_LIST
 from tag2mask.data.layouts.tables.find_tables import TAG_TABLE
 from tag2mask.data.table_import.existing import HEADER
@@ -36,25 +33,10 @@ def write_import(plan: ImportPlan, *, copy: bool = False) -> int:
         for name, source in plan.files.items():
             target = plan.out / name
             if not target.exists():
-                copied += _place(source, target, copy=copy)
+                copied += link_or_copy(source, target, copy=copy)
         write_text(plan.out / CLASS_LIST, "".join(f"{name}\n" for name in plan.class_names))
         write_text(plan.out / TAG_TABLE, _table(plan))
     return copied
-
-
-def _place(source: Path, target: Path, *, copy: bool) -> bool:
-    """Link or copy a photo; return whether it was copied."""
-    make_folder(target.parent)
-    target.unlink(missing_ok=True)  # a link to nothing
-    if not copy:
-        try:
-            os.symlink(source, target)  # noqa: PTH211 - Path's has the arguments reversed
-            return False
-        except (OSError, NotImplementedError):  # Windows needs a right for it
-            pass
-    with atomic_write(target, durable=False) as temporary:
-        shutil.copy2(source, temporary)
-    return True
 
 
 def _table(plan: ImportPlan) -> str:

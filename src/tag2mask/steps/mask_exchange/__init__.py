@@ -1,0 +1,1 @@
+"""Masks out of this package and into it: `tag2mask masks export`, `import` and `score`."""
