@@ -25,26 +25,9 @@ from tag2mask.data.decoding.opening import Source, load_pixels, opened_image
 from tag2mask.data.decoding.orientation import exif_orientation, stored_layout, turned, upright
 from tag2mask.data.decoding.rgb import to_rgb
 from tag2mask.data.decoding.strips import strips
+from tag2mask.formats.photo_names import PHOTO_SUFFIXES
 
-IMAGE_SUFFIXES = frozenset(
-    {
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".bmp",
-        ".gif",
-        ".tif",
-        ".tiff",
-        ".webp",
-        ".ppm",
-        ".pgm",
-        ".avif",
-        ".heic",
-        ".heif",
-    }
-)
+IMAGE_SUFFIXES = PHOTO_SUFFIXES
 """Suffixes, in lower case, of the files that count as photos when a folder is listed.
 
 Some builds of Pillow can't read the last three: such a photo is reported, not ignored.

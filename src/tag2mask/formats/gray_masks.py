@@ -1,0 +1,117 @@
+"""Masks as images of one channel whose values are class numbers.
+
+Other tools read such PNGs as 8 bits of gray; a palette would be read as colors by some of them.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Mapping
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tag2mask.artifacts.files import atomic_write
+from tag2mask.errors import DataError
+from tag2mask.formats.annotations import Region
+
+MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
+"""Suffixes of images that keep numbers."""
+_FORMATS = ("PNG", "BMP", "TIFF")
+_MODES = ("1", "L", "P")
+_DECODE_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    EOFError,
+    KeyError,
+    IndexError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+"""What Pillow's decoders raise on damaged files."""
+
+
+def write_gray(path: Path, mask: NDArray[np.uint8]) -> None:
+    """Write a mask (h, w) as a PNG of 8 bits of gray, atomically; missing folders are created.
+
+    Raises:
+        RunFolderError: the disk is full or the folder may not be written.
+    """
+    image = Image.fromarray(np.ascontiguousarray(mask))
+    with atomic_write(path, durable=False) as temporary:
+        image.save(temporary, format="PNG", compress_type=zlib.Z_RLE)
+
+
+def read_values(path: Path) -> NDArray[np.uint8]:
+    """Read the values of a mask.
+
+    Returns:
+        uint8 (h, w): palette indices or gray values; 1-bit images have 0 and 1.
+
+    Raises:
+        DataError: missing, damaged, or not an image of one channel of at most 8 bits.
+    """
+    try:
+        with Image.open(path, formats=_FORMATS) as image:
+            if image.mode not in _MODES:
+                raise DataError(
+                    f"mask is not an image of one channel of 8 bits (mode {image.mode})",
+                    where=path,
+                    fix="Write each pixel's class number into a gray PNG.",
+                )
+            return np.asarray(image).astype(np.uint8)
+    except FileNotFoundError:
+        raise DataError("mask is missing", where=path, fix="Put it there.") from None
+    except _DECODE_ERRORS as error:
+        text = " ".join(str(error).split())
+        raise DataError(f"mask can't be read: {text}", where=path, fix="Export it again.") from None
+
+
+def value_regions(
+    path: Path, labels: Mapping[int, str | None]
+) -> tuple[tuple[int, int], tuple[Region, ...]]:
+    """Return a mask's (width, height), and a region for each of its values that has a label.
+
+    The file is read again where a region's pixels are asked for.
+
+    Args:
+        path: the mask.
+        labels: by value; None: the value is background.
+
+    Raises:
+        DataError: it can't be read (see `read_values`), or has a value without a label.
+    """
+    values = read_values(path)
+    found = [int(value) for value in np.flatnonzero(np.bincount(values.ravel(), minlength=256))]
+    unknown = [str(value) for value in found if value not in labels]
+    if unknown:
+        raise DataError(
+            f"mask has the values {', '.join(unknown[:5])}, which are no classes",
+            where=path,
+            fix="Correct the list of classes or the mask.",
+        )
+    regions = tuple(
+        Region(label, None, "mask", partial(_pixels_of, path, value))
+        for value in found
+        if (label := labels[value]) is not None
+    )
+    return (values.shape[1], values.shape[0]), regions
+
+
+def _pixels_of(path: Path, value: int) -> NDArray[np.bool_]:
+    pixels: NDArray[np.bool_] = _recent_values(path) == value
+    return pixels
+
+
+@lru_cache(maxsize=1)
+def _recent_values(path: Path) -> NDArray[np.uint8]:
+    """Read a mask once for all its regions, which are usually asked for one after another."""
+    return read_values(path)

@@ -1,0 +1,53 @@
+"""Files of masks and labels that have the name of their photo, but another suffix."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path, PurePosixPath
+
+PHOTO_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+    | {".ppm", ".pgm", ".avif", ".heic", ".heif"}
+)
+"""Suffixes, in lower case, of the files that count as photos."""
+
+
+def stem_path(file_name: str) -> str:
+    """Return a path without the suffix of its file."""
+    return PurePosixPath(file_name).with_suffix("").as_posix()
+
+
+def files_below(folder: Path, suffixes: Collection[str]) -> Iterator[str]:
+    """Yield the paths of files below a folder, relative to it and sorted; not hidden ones."""
+    if not folder.is_dir():
+        return
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        if path.suffix.lower() in suffixes and not any(p.startswith(".") for p in relative.parts):
+            yield relative.as_posix()
+
+
+class PhotoNames:
+    """Finds the photos that have the names of other files; each folder is listed once."""
+
+    def __init__(self) -> None:
+        self._folders: dict[Path, dict[str, str]] = {}
+
+    def find(self, root: Path, path: str) -> str:
+        """Return a photo's path with its suffix, where the photo exists; else the path itself.
+
+        Args:
+            root: folder that the path is relative to.
+            path: of the photo without suffix.
+        """
+        folder, slash, stem = path.rpartition("/")
+        names = self._names(root / folder)
+        return f"{folder}{slash}{names.get(stem, stem)}"
+
+    def _names(self, folder: Path) -> dict[str, str]:
+        if folder not in self._folders:
+            photos = sorted(folder.iterdir()) if folder.is_dir() else []
+            self._folders[folder] = {
+                path.stem: path.name for path in photos if path.suffix.lower() in PHOTO_SUFFIXES
+            }
+        return self._folders[folder]
