@@ -52,6 +52,7 @@ COMMANDS = [
     ["recipe", "list"],
     ["recipe", "show"],
     ["recipe", "check"],
+    ["masks", "export"],
     ["masks", "score"],
 ]
 

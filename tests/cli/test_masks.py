@@ -37,3 +37,33 @@ def test_score_names_what_is_missing(run):
     done = invoke("masks", "score", "run", "nowhere")
     assert done.exit_code == 1
     assert done.stderr.startswith("error: no such folder of masks [nowhere]")
+
+
+def test_export(run):
+    ignored = sum(int((mask == 255).sum()) for mask in run.values())
+    done = invoke("masks", "export", "run", "--to", "coco", "--out", "out", "--stuff")
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "masks: run/predict (12)",
+        "coco: out (12 masks, photos 12 linked)",
+    ]
+    assert f"left out: {ignored} ignored pixels (255), which coco can't hold" in done.stderr
+    again = invoke("masks", "export", "run", "--to", "coco", "--out", "out")
+    assert again.exit_code == 1 and "--overwrite" in again.stderr
+    words = ("--overwrite", "--photo-files", "copy")
+    done = invoke("masks", "export", "run", "--to", "cvat", "--out", "out", *words)
+    assert done.exit_code == 0 and "photos 12 copied" in done.stdout
+    assert not Path("out/annotations").exists() and Path("out/annotations.xml").exists()
+
+
+def test_export_says_what_it_assumed(run):
+    masks = {id: mask for id, mask in run.items() if id != "a/00"}
+    write_images(Path("drawn"), masks)
+    Path("names.txt").write_text("cat\ndog\nbird\n")
+    words = ("--photos", "photos", "--classes", "names.txt", "--photo-files", "none")
+    done = invoke("masks", "export", "drawn", "--to", "cvat", "--out", "out", *words)
+    assert done.exit_code == 0, done.stderr
+    assert "the masks have no splits: all are written as train" in done.stderr
+    assert done.stdout.splitlines()[-1] == "cvat: out (11 masks, without photos)"
+    wrong = invoke("masks", "export", "drawn", "--to", "cvat", "--out", "o2", "--stuff", *words)
+    assert wrong.exit_code == 1 and "cvat has no option --stuff" in wrong.stderr

@@ -9,10 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tag2mask.artifacts.handles import Predictions, PseudoMaskFolder
+from tag2mask.cli.options import Out
+from tag2mask.steps.mask_exchange.targets import TARGETS, given_options
 
 if TYPE_CHECKING:
+    from tag2mask.steps.mask_exchange.export import Exported
     from tag2mask.steps.mask_exchange.score import MaskComparison
     from tag2mask.steps.mask_exchange.sources import MaskSource
+
+    FormatName = str
+else:
+    FormatName = StrEnum("FormatName", {name: name for name in TARGETS})
 
 
 class MaskChoice(StrEnum):
@@ -20,6 +27,14 @@ class MaskChoice(StrEnum):
 
     PREDICT = Predictions.step
     PSEUDO_MASKS = PseudoMaskFolder.step
+
+
+class PhotoFilesChoice(StrEnum):
+    """What happens to the photos of an export."""
+
+    LINK = "link"
+    COPY = "copy"
+    NONE = "none"
 
 
 _Of = Annotated[
@@ -30,6 +45,74 @@ _Classes = Annotated[
     Path | None,
     typer.Option("--classes", metavar="FILE", help="Class list of PNGs, one name per line."),
 ]
+
+
+def export(
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="Run, or folder of masks to write.")
+    ],
+    to: Annotated[FormatName, typer.Option("--to", help="Format to write.")],
+    out: Out,
+    of: _Of = None,
+    photos: Annotated[
+        Path | None,
+        typer.Option("--photos", metavar="DIR", help="Folder of the photos, if it isn't known."),
+    ] = None,
+    classes: _Classes = None,
+    photo_files: Annotated[
+        PhotoFilesChoice, typer.Option("--photo-files", help="Link, copy or leave out the photos.")
+    ] = PhotoFilesChoice.LINK,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", metavar="", help="Replace an earlier export.")
+    ] = False,
+    polygons: Annotated[
+        bool, typer.Option("--polygons", metavar="", help="Write polygons, not run lengths.")
+    ] = False,
+    stuff: Annotated[
+        bool, typer.Option("--stuff", metavar="", help="Write one object per class, not per part.")
+    ] = False,
+) -> None:
+    """Write masks in the format of another tool, with their photos."""
+    from tag2mask.steps.mask_exchange.export import export_masks
+    from tag2mask.steps.mask_exchange.sources import open_masks
+
+    target = TARGETS[str(to)]
+    options = given_options(target, {"polygons": polygons, "stuff": stuff})
+    found = open_masks(source, of=of, photos=photos, classes=classes)
+    _show_source("masks", found)
+    done = export_masks(
+        found,
+        target,
+        out,
+        photo_files=photo_files.value,
+        overwrite=overwrite,
+        options=options,
+    )
+    _show_export(found, target.name, out, done)
+
+
+def _show_export(source: MaskSource, name: str, out: Path, done: Exported) -> None:
+    """Print what an export has written, and what it left out."""
+    from tag2mask.cli.console import print_message, print_text
+    from tag2mask.errors import counted, first_few
+
+    if source.without:
+        print_message(
+            f"no mask, so not exported: {counted(len(source.without), 'photo', 'photos')} "
+            f"({first_few(source.without)})",
+            lines=False,
+        )
+    if all(mask.split is None for mask in source.masks):
+        print_message("the masks have no splits: all are written as train", lines=False)
+    if done.result.left_out_pixels:
+        print_message(
+            f"left out: {done.result.left_out_pixels} ignored pixels (255), which {name} can't hold"
+        )
+    for note in done.result.notes:
+        print_message(note, lines=False)
+    files = [f"{count} {how}" for how, count in done.photo_files.items() if count]
+    photos = f", photos {' and '.join(files)}" if files else ", without photos"
+    print_text(f"{name}: {out} ({done.result.photos} masks{photos})", lines=False)
 
 
 def score(
@@ -60,9 +143,10 @@ def score(
     )
     from tag2mask.steps.mask_exchange.sources import open_masks
 
-    own = open_masks(made, of=None if of is None else of.value, classes=classes)
+    own = open_masks(made, of=of, classes=classes)
     truth = open_masks(true, classes=classes, otherwise=own.classes)
-    _show_sources(own, truth)
+    _show_source("masks", own)
+    _show_source("true masks", truth)
     found = score_masks(own, truth, boundary_share)
     print_text(comparison_table(found))
     _show_unmatched(found)
@@ -74,11 +158,11 @@ def score(
         print_text(f"written: {plot}", lines=False)
 
 
-def _show_sources(own: MaskSource, truth: MaskSource) -> None:
+def _show_source(name: str, source: MaskSource) -> None:
+    """Print a folder of masks and how many it has."""
     from tag2mask.cli.console import print_text
 
-    for name, source in (("masks", own), ("true masks", truth)):
-        print_text(f"{name}: {source.folder} ({len(source.masks)})", lines=False)
+    print_text(f"{name}: {source.folder} ({len(source.masks)})", lines=False)
 
 
 def _show_unmatched(found: MaskComparison) -> None:

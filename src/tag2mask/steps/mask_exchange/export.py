@@ -1,0 +1,210 @@
+"""Write masks in the format of another tool: ``tag2mask masks export``.
+
+Everything is written into a new folder beside the target, which takes the target's place at the
+end: an interrupted export leaves nothing.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from tag2mask.artifacts.files import (
+    link_or_copy,
+    make_folder,
+    readable_os_errors,
+    temporary_path,
+    write_json,
+)
+from tag2mask.errors import ProblemsError, RunFolderError
+from tag2mask.formats.annotations import ExportResult, MaskedPhoto
+from tag2mask.runtime.progress import ProgressBar
+from tag2mask.steps.mask_exchange.sources import MaskSource, SourceMask
+from tag2mask.steps.mask_exchange.targets import Target
+from tag2mask.version import __version__
+
+PhotoFiles = Literal["link", "copy", "none"]
+"""What happens to the photos."""
+RECORD = ".tag2mask-export.json"
+"""File that marks a folder as an export."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export has written.
+
+    Attributes:
+        result: what the writer says.
+        photo_files: number of photos by what happened to them: ``linked``, ``copied``.
+    """
+
+    result: ExportResult
+    photo_files: dict[str, int]
+
+
+def export_masks(
+    source: MaskSource,
+    target: Target,
+    out: Path,
+    *,
+    photo_files: PhotoFiles = "link",
+    overwrite: bool = False,
+    options: Mapping[str, Any] | None = None,
+) -> Exported:
+    """Write masks in the format of another tool.
+
+    Args:
+        source: the masks.
+        target: the format.
+        out: the folder to write.
+        photo_files: whether the photos are linked, copied or left out.
+        overwrite: replace an earlier export.
+        options: of the format's writer, by name.
+
+    Raises:
+        RunFolderError: ``out`` exists, is not an earlier export, lies in the way of the photos or
+            masks, or can't be written.
+        DataError: a mask or photo that is missing or can't be read; names that the format can't
+            hold.
+    """
+    _check_photos(source, photo_files)
+    _check_place(source, out)
+    _check_target(out, overwrite)
+    with _new_folder(out) as folder:
+        photos = _Photos(source, target, folder, photo_files)
+        result = target.write(photos, source.classes, folder, **(options or {}))
+        record = {
+            "tag2mask": __version__,
+            "format": target.name,
+            "source": str(source.folder.absolute()),
+            "masks": source.what,
+            "photos": result.photos,
+        }
+        write_json(folder / RECORD, record)
+    return Exported(result, photos.files)
+
+
+class _Photos:
+    """The photos of an export, each linked or copied before the writer gets it."""
+
+    def __init__(
+        self, source: MaskSource, target: Target, folder: Path, photo_files: PhotoFiles
+    ) -> None:
+        self._source, self._target, self._folder = source, target, folder
+        self._photo_files = photo_files
+        self.files = {"linked": 0, "copied": 0}
+
+    def __iter__(self) -> Iterator[MaskedPhoto]:
+        """Yield the photos, with a progress bar."""
+        masks = self._source.masks
+        with ProgressBar(len(masks), f"export {self._target.name}", only_if_long=True) as bar:
+            for mask in masks:
+                yield self._photo(mask)
+                bar.advance()
+
+    def _photo(self, mask: SourceMask) -> MaskedPhoto:
+        assert mask.photo is not None
+        split = mask.split or "train"
+        name = f"{mask.id}{mask.photo.suffix}"
+        if self._photo_files != "none":
+            place = self._folder / self._target.photos.format(split=split) / name
+            copied = link_or_copy(mask.photo, place, copy=self._photo_files == "copy")
+            self.files["copied" if copied else "linked"] += 1
+        height, width = mask.size()
+        return MaskedPhoto(
+            id=mask.id,
+            file_name=name,
+            split=split,
+            size=(width, height),
+            score=mask.score,
+            mask=partial(mask.read, len(self._source.classes)),
+        )
+
+
+def _check_photos(source: MaskSource, photo_files: PhotoFiles) -> None:
+    """Check that every mask has a photo, which exists unless photos are left out."""
+    if unknown := [mask.id for mask in source.masks if mask.photo is None]:
+        raise ProblemsError(
+            f"the photos of {len(unknown)} of {len(source.masks)} masks aren't known",
+            unknown,
+            where=source.folder,
+            fix="Give the folder of the photos as --photos DIR.",
+        )
+    if photo_files == "none":
+        return
+    photos = (mask.photo for mask in source.masks if mask.photo is not None)
+    if lost := [str(photo) for photo in photos if not photo.is_file()]:
+        raise ProblemsError(
+            f"{len(lost)} of {len(source.masks)} photos are missing",
+            lost,
+            fix="Put them back, or give --photo-files none.",
+        )
+
+
+def _check_place(source: MaskSource, out: Path) -> None:
+    """Check that the target isn't inside the data or the masks, or around them."""
+    place = out.resolve()
+    for what, folder in (("masks", source.folder), ("data", source.data)):
+        if folder is None:
+            continue
+        other = folder.resolve()
+        if place.is_relative_to(other) or other.is_relative_to(place):
+            raise RunFolderError(
+                f"--out is inside or around the folder of the {what}, {folder}",
+                where=out,
+                fix="Give another folder.",
+            )
+
+
+def _check_target(out: Path, overwrite: bool) -> None:
+    """Check that nothing is lost where the export is put."""
+    if not out.exists() and not out.is_symlink():
+        return
+    if out.is_dir() and not any(out.iterdir()):
+        return
+    earlier = out.is_dir() and not out.is_symlink() and (out / RECORD).is_file()
+    if not earlier:
+        raise RunFolderError(
+            "this exists and is no earlier export", where=out, fix="Give another --out."
+        )
+    if not overwrite:
+        raise RunFolderError(
+            "this holds an earlier export",
+            where=out,
+            fix="Give --overwrite to replace it, or another --out.",
+        )
+
+
+@contextmanager
+def _new_folder(out: Path) -> Iterator[Path]:
+    """Yield a new folder that takes the place of ``out`` when the block succeeds."""
+    place = out.absolute()
+    new = temporary_path(place, f"{place.name}-new")
+    old = temporary_path(place, f"{place.name}-old")
+    make_folder(place.parent)
+    try:
+        with readable_os_errors(out):
+            if old.is_dir() and not place.exists():  # killed between the two renames below
+                old.rename(place)
+            for left in (new, old):  # of a killed export
+                if left.is_dir():
+                    shutil.rmtree(left)
+            new.mkdir()
+        yield new
+        with readable_os_errors(out):
+            if place.exists():
+                place.rename(old)
+            new.rename(place)
+    except BaseException:
+        with suppress(OSError):
+            if old.is_dir() and not place.exists():
+                old.rename(place)
+        raise
+    finally:
+        for left in (new, old):
+            shutil.rmtree(left, ignore_errors=True)
