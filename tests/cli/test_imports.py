@@ -67,7 +67,7 @@ MAY_IMPORT = {
     "recipe list": NONE,
     "recipe show lite0-cpu": NONE,
     "recipe check lite0-cpu": NONE,
-    "status {run}": NONE,
+    "status {run}": PHOTOS,
     "data check {photos}": PHOTOS,
     "prepare --data {photos} --out {out}": PHOTOS,
     "run --dry-run --data {photos} --out {out}": PHOTOS | LOOPS | NETWORKS,

@@ -84,7 +84,7 @@ class OneRank:
 
 def listed_or_fake(data: Path, section: Any, prepared: Path | None) -> Inventory:
     """List a data folder; an empty one stands for two photos with masks."""
-    if any(data.iterdir()):
+    if not data.is_dir() or any(data.iterdir()):
         return list_data(data, section, prepared)
     entries = [
         InventoryEntry(split, split, ("cat",), f"{split}.png", "1-1", mask=f"m-{split}.png")
@@ -524,6 +524,26 @@ def test_a_network_is_not_continued_in_its_own_folder(
             with pytest.raises(RecipeError, match=rf"{section}\.init_from.*folder.*--from"):
                 attempt(data, recipe, out, redo=step)
     assert set(states(out).values()) == {"fresh"}
+
+
+def test_status_notices_what_changed_in_the_data(
+    looked_at: FakeSteps, data: Path, tmp_path: Path
+) -> None:
+    write_tagged_photos(data, 8)
+    out = tmp_path / "run"
+    pipeline.run(data, Recipe(), out)
+    assert set(states(out).values()) == {"fresh"}
+    write_tagged_photos(data, 10)
+    found = {state.step: state.folder for state in status(out)}
+    assert found["prepare"].state == "stale"
+    assert found["prepare"].reasons[0] == "2 photos added since"
+    assert found["train-cam"].reasons == ("prepare is stale",)
+    pipeline.run(data, Recipe(), out, update=True)
+    assert states(out)["prepare"] == "fresh"
+    data.rename(tmp_path / "away")
+    found = {state.step: state.folder for state in status(out)}
+    assert found["prepare"].state == "fresh"
+    assert "not compared with the data: no" in found["prepare"].reasons[0]
 
 
 def test_problems_of_the_data_come_before_what_follows_from_them(

@@ -46,7 +46,6 @@ def measure_photos(
         with an error is in neither.
     """
     measure = _Measuring(inventory, before)
-    tag_ids = {name: index for index, name in enumerate(inventory.class_names)}
     samples: Samples = {split: [] for split in SPLITS}
     masks: list[MaskRow] = []
     problems: list[DataProblem] = []
@@ -58,18 +57,7 @@ def measure_photos(
         if found.problem is not None:
             problems.append(found.problem)
         elif found.size is not None:
-            assert entry.image is not None
-            tags = tuple(sorted({tag_ids[tag] for tag in entry.tags if tag in tag_ids}))
-            samples[entry.split].append(
-                Sample(
-                    entry.id,
-                    inventory.root / entry.image,
-                    found.size,
-                    tags,
-                    entry.stamp,
-                    entry.group,
-                )
-            )
+            samples[entry.split].append(listed_sample(inventory, entry, found.size))
             if found.misfit:
                 misfits.append(found.misfit)
             elif entry.mask_stamp:
@@ -78,6 +66,14 @@ def measure_photos(
                 mask_values.append((entry, found.mask_values))
     problems += mask_problems(inventory, mask_values, misfits) + photo_doubts(inventory)
     return samples, masks, problems
+
+
+def listed_sample(inventory: Inventory, entry: InventoryEntry, size: tuple[int, int]) -> Sample:
+    """Return a listed photo that exists, with its size (h, w) in px."""
+    assert entry.image is not None
+    names = inventory.class_names
+    tags = tuple(sorted({names.index(tag) for tag in entry.tags if tag in names}))
+    return Sample(entry.id, inventory.root / entry.image, size, tags, entry.stamp, entry.group)
 
 
 def _mask_row(entry: InventoryEntry, values: tuple[int, ...] | None) -> MaskRow:

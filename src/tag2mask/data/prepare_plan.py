@@ -10,8 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from tag2mask.artifacts.handles import UNDERSTOOD, PreparedData
 from tag2mask.artifacts.identity import folder_status
+from tag2mask.artifacts.items import SkippedItems
 from tag2mask.artifacts.manifest import Manifest, read_identity
 from tag2mask.classes import ClassSet
 from tag2mask.data.index import MaskRow
@@ -30,12 +33,14 @@ from tag2mask.data.inventory import (
 )
 from tag2mask.data.inventory_check import inventory_problems
 from tag2mask.data.layouts.detect import read_inventory
-from tag2mask.data.measure import measure_photos
+from tag2mask.data.measure import listed_sample, measure_photos
 from tag2mask.data.understood import understood
 from tag2mask.data.validation_draw import with_validation
 from tag2mask.errors import DataChangedError, DataError, ProblemsError
 from tag2mask.recipe.sections import Prepare
 
+_UNREAD = (1, 1)
+"""Size of a photo that was not opened."""
 _DRAWN = "validation_photos_drawn"
 """Metric of the manifest where validation photos were drawn."""
 
@@ -226,6 +231,31 @@ def plan_prepare(
         before,
         changes,
     )
+
+
+def changes_since(prepared: Path) -> tuple[str, ...]:
+    """Return what changed in the data since a folder was prepared, in numbers; opens no photo.
+
+    Args:
+        prepared: a ``prepare/`` folder; one that isn't complete has no changes.
+
+    Raises:
+        DataError: data that can't be listed, such as a folder that isn't there any more.
+    """
+    found, before = read_identity(prepared), read_prepared_index(prepared)
+    if not isinstance(found, Manifest) or before is None:
+        return ()
+    try:
+        section = Prepare.model_validate(found.section)
+    except ValidationError:  # of another version, which whatever writes to the folder reports
+        return ()
+    inventory = list_data(before.root, section, prepared)
+    skipped = SkippedItems(found.skipped)
+    samples: Samples = {split: [] for split in SPLITS}
+    for entry in inventory.entries:
+        if entry.image is not None and entry.id not in skipped:
+            samples[entry.split].append(listed_sample(inventory, entry, _UNREAD))
+    return index_changes(before, samples, inventory.class_names)
 
 
 def check_problems(problems: Sequence[DataProblem], data: Path, section: Prepare) -> None:

@@ -17,6 +17,7 @@ from tag2mask.artifacts.handles import (
     STEPS,
     WALKED_MAPS,
     Handle,
+    PreparedData,
     PseudoMaskFolder,
     RunStep,
     section_name,
@@ -41,7 +42,7 @@ class StepStatus:
 def status(run: Path) -> list[StepStatus]:
     """Return the state of each step of a run: what it reads, and why it is stale.
 
-    The data folder itself is not listed; ``prepare`` compares it when it runs.
+    The data folder is listed and compared with what was prepared; no photo is opened.
 
     Raises:
         RunFolderError: no run folder, or a damaged one.
@@ -55,7 +56,18 @@ def status(run: Path) -> list[StepStatus]:
             where=run,
             fix="Give the --out of a `tag2mask run`.",
         )
-    return folder_states(run, recipe)
+    return folder_states(run, recipe, _compared_data(run / PreparedData.step))
+
+
+def _compared_data(prepared: Path) -> FolderStatus | None:
+    """Compare the data with what was prepared; None: it is the same, or nothing was prepared."""
+    from tag2mask.data.prepare_plan import changes_since
+
+    try:
+        changes = changes_since(prepared)
+    except DataError as error:
+        return FolderStatus("fresh", (f"not compared with the data: {error.what}",))
+    return FolderStatus("stale", tuple(f"{text} since" for text in changes)) if changes else None
 
 
 def complete_steps(run: Path, states: Sequence[StepStatus]) -> list[Handle]:
@@ -102,12 +114,16 @@ def _is_enabled(recipe: Recipe, step: RunStep) -> bool:
     return step.enabled_by is None or bool(attrgetter(step.enabled_by)(recipe))
 
 
-def folder_states(run: Path, recipe: Recipe | None) -> list[StepStatus]:
+def folder_states(
+    run: Path, recipe: Recipe | None, data: FolderStatus | None = None
+) -> list[StepStatus]:
     """Return the state of every step's folder.
 
     Args:
         run: the run folder.
         recipe: settings to compare with; None: settings aren't compared.
+        data: state and reasons of ``prepare`` where its settings are the same, from a comparison
+            with the data; None: not compared, or no difference.
 
     Returns:
         The states in order; a folder is stale, too, where an earlier step is not fresh.
@@ -116,6 +132,8 @@ def folder_states(run: Path, recipe: Recipe | None) -> list[StepStatus]:
     for kind in STEPS if recipe is None else steps_of(recipe):
         section = None if recipe is None else section_of(recipe, kind)
         found = folder_status(kind, run / kind.step, section)
+        if data is not None and kind is PreparedData and found.state == "fresh":
+            found = replace(found, state=data.state, reasons=data.reasons)
         if recipe is not None and kind is PseudoMaskFolder:
             found = _compare_walk(found, recipe)
         earlier = tuple(
