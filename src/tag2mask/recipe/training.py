@@ -276,6 +276,7 @@ class TrainSegmenter(Section):
     """Step ``train-segmenter``: a segmentation network on masks."""
 
     not_identity = frozenset({"checkpoint_minutes", "log_every", "skip_bad"})
+    added_keys = MappingProxyType({"init_from": None})
 
     enabled: bool = True
     """False: a run ends with the pseudo masks."""
