@@ -1,0 +1,228 @@
+"""LabelMe's JSON, one file beside each photo.
+
+::
+
+    {"version": "5.5.0", "flags": {"rain": true}, "imagePath": "a.jpg", "imageData": null,
+     "imageWidth": 640, "imageHeight": 480,
+     "shapes": [{"label": "dog", "shape_type": "polygon", "points": [[1, 2], [30, 2], [30, 40]]},
+                {"label": "dog", "shape_type": "mask", "points": [[10, 20], [14, 22]],
+                 "mask": "<PNG in base64>"}]}
+
+The points of a mask are its first and last pixel. Flags that are true are image-level labels.
+Format: https://github.com/wkentaro/labelme
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tag2mask.artifacts.files import write_json
+from tag2mask.classes import IGNORE, ClassSet
+from tag2mask.errors import DataError
+from tag2mask.formats.annotations import (
+    AnnotatedPhoto,
+    ExportResult,
+    MaskedPhoto,
+    Region,
+    score_of,
+)
+from tag2mask.formats.coco.outlines import draw_outline
+from tag2mask.formats.parts import mask_parts
+from tag2mask.formats.polygons import mask_polygons
+from tag2mask.formats.run_lengths import MOST_PIXELS
+from tag2mask.text.json_text import parse_json
+
+_VERSION = "5.5.0"
+"""Of LabelMe, whose format is written."""
+_MOST_BYTES = 1 << 28
+"""Of a file; it may contain the photo."""
+
+
+def write_labelme(
+    photos: Iterable[MaskedPhoto], classes: ClassSet, out: Path, *, polygons: bool = False
+) -> ExportResult:
+    """Write ``<photo>.json`` for each photo, with one shape per connected part of a class.
+
+    Args:
+        photos: photos with their masks; one mask at a time is in memory.
+        classes: their classes.
+        out: folder of the export; each file is where its photo is.
+        polygons: outlines instead of masks, one per part whose pixels share edges.
+
+    Raises:
+        RunFolderError: the disk is full or the folder may not be written.
+    """
+    count = left_out = 0
+    for photo in photos:
+        mask = photo.mask()
+        path = PurePosixPath(photo.file_name)
+        shapes = list(_shapes(mask, classes, polygons))
+        content = {
+            "version": _VERSION,
+            "flags": {},
+            "shapes": shapes,
+            "imagePath": path.name,
+            "imageData": None,
+            "imageHeight": photo.size[1],
+            "imageWidth": photo.size[0],
+        }
+        write_json(out / path.with_suffix(".json"), content)
+        count += 1
+        left_out += int(np.count_nonzero(mask == IGNORE))
+    return ExportResult(count, left_out)
+
+
+def _shapes(
+    mask: NDArray[np.uint8], classes: ClassSet, polygons: bool
+) -> Iterator[dict[str, Any]]:
+    for part in mask_parts(mask):
+        left, top, width, height = part.box
+        shape = {
+            "label": classes.mask_names[part.value],
+            "group_id": None,
+            "description": "",
+            "flags": {},
+        }
+        if polygons:
+            for outline in mask_polygons(part.pixels, left, top):
+                yield {**shape, "shape_type": "polygon", "points": outline, "mask": None}
+        else:
+            corners = [[left, top], [left + width - 1, top + height - 1]]
+            png = _png(part.pixels)
+            yield {**shape, "shape_type": "mask", "points": corners, "mask": png}
+
+
+def _png(pixels: NDArray[np.bool_]) -> str:
+    """Return pixels (h, w) as a PNG of 8 bits of gray, in base64."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8) * 255).save(buffer, format="PNG")
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def read_labelme(path: Path) -> AnnotatedPhoto:
+    """Return what a file says of its photo; masks are decoded when asked for.
+
+    The photo is named relative to the file. Shapes without pixels count as boxes.
+
+    Raises:
+        DataError: not LabelMe's JSON, damaged, or a shape without a label.
+    """
+    content = _read(path)
+    size = _size(content, path)
+    flags = content.get("flags")
+    tags = [name for name, value in flags.items() if value is True] if flags else []
+    regions = [
+        _region(shape, number, size, path) for number, shape in enumerate(content["shapes"], 1)
+    ]
+    return AnnotatedPhoto(content["imagePath"], size, None, tuple(tags), tuple(regions))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return the JSON of a file, whose members have the right types."""
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise ValueError(f"it is larger than {_MOST_BYTES >> 20} MiB")
+        content = parse_json(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+        if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
+            raise ValueError("it has no list `shapes`")
+        if not isinstance(content.get("imagePath"), str) or not content["imagePath"]:
+            raise ValueError("it has no `imagePath`")
+        if not isinstance(content.get("flags") or {}, dict):
+            raise ValueError("its `flags` are no object")
+    except ValueError as error:
+        raise DataError(
+            f"not LabelMe's JSON: {error}", where=path, fix="Save it again in LabelMe."
+        ) from None
+    except OSError as error:
+        raise DataError(
+            f"can't be read: {error.strerror}", where=path, fix="Check its permissions."
+        ) from None
+    return content
+
+
+def _size(content: dict[str, Any], path: Path) -> tuple[int, int] | None:
+    """Return the (width, height) of the photo; None: the file doesn't give it."""
+    width, height = content.get("imageWidth"), content.get("imageHeight")
+    if width is None or height is None:
+        return None
+    if type(width) is not int or type(height) is not int or min(width, height) < 1:
+        raise DataError(
+            f"its size {width!r} x {height!r} is no number of pixels",
+            where=path,
+            fix="Save it again in LabelMe.",
+        )
+    return width, height
+
+
+def _region(shape: Any, number: int, size: tuple[int, int] | None, path: Path) -> Region:
+    label = shape.get("label") if isinstance(shape, dict) else None
+    if not isinstance(label, str) or not label.strip():
+        raise DataError(
+            f"shape {number} has no label", where=path, fix="Label it, or remove it."
+        )
+    score = score_of(shape.get("score"))
+    kind = shape.get("shape_type", "polygon")
+    if kind not in ("mask", "polygon"):
+        return Region(label.strip(), score, "box", None)
+    return Region(label.strip(), score, kind, partial(_draw, shape, number, size, path))
+
+
+def _draw(
+    shape: dict[str, Any], number: int, size: tuple[int, int] | None, path: Path
+) -> NDArray[np.bool_]:
+    """Draw a mask or polygon in a photo of ``size`` (width, height).
+
+    Raises:
+        DataError: it is damaged, or the size of the photo is missing.
+    """
+    try:
+        if size is None or size[0] * size[1] > MOST_PIXELS:
+            raise ValueError("the file has no imageWidth and imageHeight, or too large ones")
+        if shape.get("shape_type", "polygon") == "polygon":
+            outline = [coordinate for point in _points(shape) for coordinate in point]
+            return draw_outline([outline], size[1], size[0])
+        return _draw_mask(shape, size)
+    except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"damaged shape {number} ({shape['label']}): {error}",
+            where=path,
+            fix="Fix or remove it.",
+        ) from None
+
+
+def _points(shape: dict[str, Any]) -> list[list[float]]:
+    points = shape.get("points")
+    if not isinstance(points, list) or not all(
+        isinstance(p, list) and len(p) == 2 and {*map(type, p)} <= {int, float} for p in points
+    ):
+        raise ValueError("its points are not pairs of numbers")
+    return points
+
+
+def _draw_mask(shape: dict[str, Any], size: tuple[int, int]) -> NDArray[np.bool_]:
+    text, points = shape.get("mask"), _points(shape)
+    if not isinstance(text, str) or not points:
+        raise ValueError("it has no mask or no points")
+    left, top = (int(coordinate) for coordinate in points[0])
+    with Image.open(io.BytesIO(base64.b64decode(text)), formats=("PNG",)) as image:
+        width, height = image.size
+        if min(left, top) < 0 or left + width > size[0] or top + height > size[1]:
+            raise ValueError(
+                f"its {width}x{height} px at {left}, {top} are outside of the photo, "
+                f"{size[0]}x{size[1]} px"
+            )
+        if image.mode not in ("1", "L", "P"):
+            raise ValueError(f"its mask is an image of mode {image.mode}, not of one channel")
+        pixels = np.asarray(image) != 0
+    mask = np.zeros(size[::-1], np.bool_)
+    mask[top : top + height, left : left + width] = pixels
+    return mask
