@@ -12,7 +12,7 @@ from mask_cases import CLASSES, combined, known, masked_photo, masks
 from PIL import Image
 
 from tag2mask.errors import DataError
-from tag2mask.formats.labelme import read_labelme, write_labelme
+from tag2mask.formats.labelme import read_labelme, read_labelme_file, write_labelme
 
 
 def png(*size: int, mode: str = "L") -> str:
@@ -38,7 +38,7 @@ def test_what_is_written_is_read_back(tmp_path_factory, pair, polygons):
     assert result.left_out_pixels == sum(int((mask == 255).sum()) for mask in pair)
     files = [out / "a.json", out / "sub folder/b.c ü 犬.json"]
     for path, name, mask in zip(files, names, pair, strict=True):
-        photo = read_labelme(path)
+        photo = read_labelme_file(path)
         assert photo.file_name == name.rpartition("/")[2] and photo.tags == ()
         assert photo.size == (mask.shape[1], mask.shape[0])
         assert np.array_equal(combined(photo), known(mask))
@@ -64,7 +64,7 @@ def test_flags_and_shapes(tmp_path):
         {"label": "cat", "shape_type": "rectangle", "points": [[0, 0], [2, 2]], "score": 0.5},
         flags={"rain": True, "snow": False},
     )
-    photo = read_labelme(path)
+    photo = read_labelme_file(path)
     assert photo.tags == ("rain",)
     found = [(region.label, region.kind, region.score) for region in photo.regions]
     assert found == [("dog", "polygon", None), ("cat", "box", 0.5)]
@@ -89,7 +89,7 @@ MASK = {"label": "dog", "shape_type": "mask", "points": [[6, 0], [7, 1]]}
     ],
 )
 def test_damaged_shapes_are_errors_when_drawn(tmp_path, shape, size, message):
-    photo = read_labelme(write_shapes(tmp_path / "a.json", shape, **size))
+    photo = read_labelme_file(write_shapes(tmp_path / "a.json", shape, **size))
     with pytest.raises(DataError, match=f"{message}.*a.json|a.json.*{message}"):
         photo.regions[0].mask()
 
@@ -111,13 +111,31 @@ def test_damaged_shapes_are_errors_when_drawn(tmp_path, shape, size, message):
 def test_damaged_files(tmp_path, text, message):
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(DataError, match=message):
-        read_labelme(tmp_path / "a.json")
+        read_labelme_file(tmp_path / "a.json")
 
 
 def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(DataError, match="can't be read"):
-        read_labelme(tmp_path / "none.json")
+        read_labelme_file(tmp_path / "none.json")
     with (tmp_path / "large.json").open("wb") as file:
         file.truncate(1 << 29)
     with pytest.raises(DataError, match="larger than 256 MiB"):
-        read_labelme(tmp_path / "large.json")
+        read_labelme_file(tmp_path / "large.json")
+
+
+def test_a_folder_of_files(tmp_path):
+    (tmp_path / "x/labels").mkdir(parents=True)
+    write_shapes(tmp_path / "x/labels/a.json", imagePath="..\\images\\a.jpg")
+    write_shapes(tmp_path / "b.json", imagePath="b.jpg")
+    (tmp_path / "other.json").write_text('{"shapes": []}')
+    assert [photo.file_name for photo in read_labelme(tmp_path)] == ["b.jpg", "x/images/a.jpg"]
+    [alone] = read_labelme(tmp_path / "b.json")
+    assert alone.file_name == "b.jpg"
+    for name in ("c.json", "d.json"):
+        (tmp_path / name).write_text('{"version": "5", "flags": {}, "shapes": [')
+    photos = read_labelme(tmp_path)
+    assert next(photos).file_name == "b.jpg"
+    with pytest.raises(DataError, match=r"(?s)c\.json.*d\.json"):
+        list(photos)
+    with pytest.raises(DataError, match="no file of LabelMe"):
+        list(read_labelme(tmp_path / "x/images"))

@@ -33,6 +33,8 @@ class SourceName(StrEnum):
     CSV = "csv"
     FOLDERS = "folders"
     COCO = "coco"
+    CVAT = "cvat"
+    LABELME = "labelme"
 
 
 class TagChoice(StrEnum):

@@ -97,7 +97,7 @@ class Inventory:
     """Everything found in a data folder, with all problems.
 
     Attributes:
-        layout: ``voc``, ``coco``, ``csv`` or ``folders``.
+        layout: its name, such as ``voc`` (see `detect`).
         root: absolute; every path of the entries is relative to it.
         class_names: foreground classes in the order of their tag ids (not checked yet).
         entries: one per photo and split, in the order of the lists or tables.

@@ -16,7 +16,10 @@ from __future__ import annotations
 
 import base64
 import io
+import posixpath
+import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -36,13 +39,17 @@ from tag2mask.formats.annotations import (
     score_of,
 )
 from tag2mask.formats.coco.outlines import draw_outline
+from tag2mask.formats.each_photo import each_photo
 from tag2mask.formats.parts import mask_parts
+from tag2mask.formats.photo_names import files_below
 from tag2mask.formats.polygons import mask_polygons
 from tag2mask.formats.run_lengths import MOST_PIXELS
 from tag2mask.text.json_text import parse_json
 
 _VERSION = "5.5.0"
 """Of LabelMe, whose format is written."""
+_HEAD = 1 << 16
+"""Bytes by which a file is recognized."""
 _MOST_BYTES = 1 << 28
 """Of a file; it may contain the photo."""
 
@@ -66,7 +73,7 @@ def write_labelme(
         mask = photo.mask()
         path = PurePosixPath(photo.file_name)
         shapes = list(_shapes(mask, classes, polygons))
-        content = {
+        content: dict[str, Any] = {
             "version": _VERSION,
             "flags": {},
             "shapes": shapes,
@@ -81,12 +88,10 @@ def write_labelme(
     return ExportResult(count, left_out)
 
 
-def _shapes(
-    mask: NDArray[np.uint8], classes: ClassSet, polygons: bool
-) -> Iterator[dict[str, Any]]:
+def _shapes(mask: NDArray[np.uint8], classes: ClassSet, polygons: bool) -> Iterator[dict[str, Any]]:
     for part in mask_parts(mask):
         left, top, width, height = part.box
-        shape = {
+        shape: dict[str, Any] = {
             "label": classes.mask_names[part.value],
             "group_id": None,
             "description": "",
@@ -108,22 +113,69 @@ def _png(pixels: NDArray[np.bool_]) -> str:
     return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def read_labelme(path: Path) -> AnnotatedPhoto:
-    """Return what a file says of its photo; masks are decoded when asked for.
+def read_labelme(root: Path, files: Iterable[str] | None = None) -> Iterator[AnnotatedPhoto]:
+    """Yield the photos of a folder's files; masks are decoded when asked for.
 
-    The photo is named relative to the file. Shapes without pixels count as boxes.
+    Shapes without pixels count as boxes.
+
+    Args:
+        root: a folder, or one file.
+        files: paths of files below the folder; None: all of LabelMe's.
+
+    Raises:
+        ProblemsError: after the last photo, with what is wrong with each damaged file.
+        DataError: the folder has no such file.
+    """
+    if root.is_file():
+        yield read_labelme_file(root)
+        return
+    if files is None:
+        files = [path for path in files_below(root, {".json"}) if is_labelme(root / path)]
+        if not files:
+            raise DataError(
+                "no file of LabelMe", where=root, fix="Give the folder with its .json files."
+            )
+    yield from each_photo(files, partial(_photo_of, root), root)
+
+
+def _photo_of(root: Path, file: str) -> AnnotatedPhoto:
+    """Return the photo of a file, named relative to the folder where its path is relative."""
+    photo = read_labelme_file(root / file)
+    name = photo.file_name.replace("\\", "/")
+    return replace(
+        photo, file_name=posixpath.normpath(posixpath.join(posixpath.dirname(file), name))
+    )
+
+
+def is_labelme(path: Path) -> bool:
+    """Return whether a JSON file is LabelMe's, by its first bytes."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        return False
+    keys = set(re.findall(rb'"(shapes|flags|imagePath|version)"\s*:', head))
+    return head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{" and (
+        {b"imagePath", b"shapes"} <= keys
+        or {b"imagePath", b"flags"} <= keys
+        or {b"version", b"flags", b"shapes"} <= keys
+    )
+
+
+def read_labelme_file(path: Path) -> AnnotatedPhoto:
+    """Return what a file says of its photo, which it names relative to itself.
 
     Raises:
         DataError: not LabelMe's JSON, damaged, or a shape without a label.
     """
     content = _read(path)
     size = _size(content, path)
-    flags = content.get("flags")
-    tags = [name for name, value in flags.items() if value is True] if flags else []
+    flags = content.get("flags") or {}
+    tags = tuple(name for name, value in flags.items() if value is True)
     regions = [
         _region(shape, number, size, path) for number, shape in enumerate(content["shapes"], 1)
     ]
-    return AnnotatedPhoto(content["imagePath"], size, None, tuple(tags), tuple(regions))
+    return AnnotatedPhoto(content["imagePath"], size, None, tags, tuple(regions))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -166,9 +218,7 @@ def _size(content: dict[str, Any], path: Path) -> tuple[int, int] | None:
 def _region(shape: Any, number: int, size: tuple[int, int] | None, path: Path) -> Region:
     label = shape.get("label") if isinstance(shape, dict) else None
     if not isinstance(label, str) or not label.strip():
-        raise DataError(
-            f"shape {number} has no label", where=path, fix="Label it, or remove it."
-        )
+        raise DataError(f"shape {number} has no label", where=path, fix="Label it, or remove it.")
     score = score_of(shape.get("score"))
     kind = shape.get("shape_type", "polygon")
     if kind not in ("mask", "polygon"):

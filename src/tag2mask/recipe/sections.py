@@ -50,7 +50,7 @@ class Prepare(Section):
 
     not_identity = frozenset({"skip_bad", "val_fraction"})
 
-    source: Literal["auto", "voc", "csv", "folders", "coco"] = "auto"
+    source: Literal["auto", "voc", "csv", "folders", "coco", "cvat", "labelme"] = "auto"
     """Layout of the data folder; auto: detected."""
     tags: Literal["auto", "annotations", "tags.csv", "cls_labels"] = "auto"
     """Source of the tags in a VOC layout."""

@@ -35,12 +35,27 @@ def _add_voc(root: Path) -> None:
         (root / "tags.csv").write_text("id,tags\na,dog\n")
 
 
+def _add_cvat(root: Path) -> None:
+    write_photo(root / "images/a.jpg")
+    (root / "annotations.xml").write_text(
+        '<annotations><image id="0" name="a.jpg"><tag label="dog"/></image></annotations>'
+    )
+
+
+def _add_labelme(root: Path) -> None:
+    write_photo(root / "images/a.jpg")
+    (root / "images/a.json").write_text(
+        '{"flags": {"dog": true}, "shapes": [], "imagePath": "a.jpg"}'
+    )
+
+
 _ADD = {"folders": _add_folders, "csv": _add_csv, "coco": _add_coco, "voc": _add_voc}
+_TOOLS = {"cvat": _add_cvat, "labelme": _add_labelme}
 
 
-@pytest.mark.parametrize("layout", _ADD)
+@pytest.mark.parametrize("layout", [*_ADD, *_TOOLS])
 def test_each_layout_is_recognized(tmp_path, layout):
-    _ADD[layout](tmp_path)
+    {**_ADD, **_TOOLS}[layout](tmp_path)
     found = read_inventory(tmp_path)
     assert found.layout == layout and found.root == tmp_path.resolve()
     assert [(e.id, e.tags) for e in found.entries] == [("a", ("dog",))]
@@ -76,3 +91,20 @@ def test_no_data(tmp_path):
 def test_a_named_layout_that_does_not_match(tmp_path, layout):
     with pytest.raises(DataError, match=str(tmp_path)):
         read_inventory(tmp_path, layout)
+
+
+def test_files_of_two_annotation_tools_are_named(tmp_path):
+    for add in (_add_cvat, _add_labelme, _add_coco):
+        add(tmp_path)
+    with pytest.raises(DataError, match=r"3 annotation tools: coco, cvat, labelme.*--source coco"):
+        read_inventory(tmp_path)
+    assert read_inventory(tmp_path, "labelme").layout == "labelme"
+    _add_csv(tmp_path)
+    assert read_inventory(tmp_path, "cvat").layout == "cvat"
+
+
+@pytest.mark.parametrize("layout", _TOOLS)
+def test_a_table_of_tags_has_priority_over_files_of_tools(tmp_path, layout):
+    _TOOLS[layout](tmp_path)
+    _add_csv(tmp_path)
+    assert read_inventory(tmp_path).layout == "csv"

@@ -12,9 +12,7 @@ from tag2mask.errors import DataError
 
 _VIA = {"_via_settings": {}, "_via_img_metadata": {"a.jpg7": {"filename": "a.jpg", "regions": []}}}
 _EXPORTS = {
-    "annotations.xml": ("CVAT", '<?xml version="1.0"?><annotations><image id="0"/></annotations>'),
     "a.xml": ("PASCAL VOC", "<annotation><object><name>cat</name></object></annotation>"),
-    "a.json": ("LabelMe", json.dumps({"flags": {"cat": True}, "shapes": [], "imagePath": "a.jpg"})),
     "project-1.json": ("Label Studio", json.dumps([{"id": 1, "image": "/data/a.jpg"}])),
     "full.json": (
         "Label Studio",
@@ -50,7 +48,7 @@ def test_exports_in_folders_are_named(tmp_path, path):
     write_photo(tmp_path / "train/a.jpg")
     file = tmp_path / path
     file.parent.mkdir(exist_ok=True)
-    file.write_text("<annotation/>" if path.endswith("xml") else '{"shapes": [], "imagePath": ""}')
+    file.write_text("<annotation/>" if path.endswith("xml") else '{"asset": {}, "regions": []}')
     with pytest.raises(DataError, match=f"{path} is of "):
         read_inventory(tmp_path)
 

@@ -1,10 +1,13 @@
 """Detect the layout of a data folder and read it.
 
-Layouts are tried in the order voc, coco, csv, folders, the most specific first: a ``tags.csv``
-inside a VOC folder is then a source of tags, not a layout of its own. An example of each::
+Layouts are tried in the order of the list, the most specific first: a ``tags.csv`` inside a VOC
+folder is then a source of tags, not a layout of its own. Files of two annotation tools in one
+folder are an error. An example of each::
 
     voc        JPEGImages/a.jpg   ImageSets/Segmentation/train.txt   Annotations/a.xml
     coco       images/a.jpg       annotations/instances_train.json
+    cvat       images/a.jpg       annotations.xml
+    labelme    a.jpg              a.json
     csv        images/a.jpg       tags.csv
     folders    dog/a.jpg          cat/b.jpg
 """
@@ -20,12 +23,14 @@ from tag2mask.data.inventory import DataProblem, Inventory, SourceOptions
 from tag2mask.data.layouts.class_folders.reader import is_folders, read_folders
 from tag2mask.data.layouts.coco.reader import is_coco, read_coco
 from tag2mask.data.layouts.csv_table import is_csv, read_csv
+from tag2mask.data.layouts.cvat import is_cvat, read_cvat_folder
 from tag2mask.data.layouts.exports import check_no_defect_data, find_export
+from tag2mask.data.layouts.labelme import is_labelme_folder, read_labelme_folder
 from tag2mask.data.layouts.names import leave_out_non_classes
 from tag2mask.data.layouts.voc import is_voc, read_voc
 from tag2mask.errors import DataError
 
-Layout = Literal["auto", "voc", "coco", "csv", "folders"]
+Layout = Literal["auto", "voc", "coco", "cvat", "labelme", "csv", "folders"]
 _PAGE = "docs/reference/data.md"
 _FIX = (
     "Give a VOC folder, COCO JSON, photos with a tags.csv, or one folder of photos per class "
@@ -41,9 +46,13 @@ class _LayoutReader(NamedTuple):
 _READERS = {
     "voc": _LayoutReader(is_voc, read_voc),
     "coco": _LayoutReader(is_coco, read_coco),
+    "cvat": _LayoutReader(is_cvat, read_cvat_folder),
+    "labelme": _LayoutReader(is_labelme_folder, read_labelme_folder),
     "csv": _LayoutReader(is_csv, read_csv),
     "folders": _LayoutReader(is_folders, read_folders),
 }
+_TOOLS = ("coco", "cvat", "labelme")
+"""Layouts of annotation tools, of which a folder must have only one."""
 
 
 def read_inventory(
@@ -73,10 +82,30 @@ def read_inventory(
     options = options or SourceOptions()
     if layout != "auto":
         return leave_out_non_classes(_READERS[layout].read(folder, options))
-    for name, reader in _READERS.items():
-        if name != "folders" and reader.matches(folder):
-            return leave_out_non_classes(reader.read(folder, options))
+    found = _detected(folder)
+    if found is not None:
+        return leave_out_non_classes(_READERS[found].read(folder, options))
     return leave_out_non_classes(_read_without_tag_files(folder, options))
+
+
+def _detected(folder: Path) -> str | None:
+    """Return the first layout that matches; None: only class folders may.
+
+    Raises:
+        DataError: two annotation tools have files in the folder.
+    """
+    for name, reader in _READERS.items():
+        if name == "folders" or not reader.matches(folder):
+            continue
+        tools = [tool for tool in _TOOLS if name in _TOOLS and _READERS[tool].matches(folder)]
+        if len(tools) > 1:
+            raise DataError(
+                f"the folder has files of {len(tools)} annotation tools: {', '.join(tools)}",
+                where=folder,
+                fix=f"Choose the one to read, as in --source {tools[0]}.",
+            )
+        return name
+    return None
 
 
 def _read_without_tag_files(folder: Path, options: SourceOptions) -> Inventory:

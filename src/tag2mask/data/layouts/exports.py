@@ -106,11 +106,7 @@ def _tool_of(path: Path) -> tuple[str, str] | None:
 
 def _tool_of_xml(head: bytes) -> tuple[str, str] | None:
     root = re.search(rb"<([A-Za-z_]\w*)", head)
-    if root is None:
-        return None
-    if root[1] == b"annotations" and b"<image" in head:
-        return "CVAT", "export it as COCO or PASCAL VOC"
-    return _VOC_XML if root[1] == b"annotation" else None
+    return _VOC_XML if root is not None and root[1] == b"annotation" else None
 
 
 def _tool_of_json(head: bytes) -> tuple[str, str] | None:
@@ -131,11 +127,8 @@ _VOC_XML = (
 _YOLO = "YOLO", _AS_COCO
 _YOLO_NAMES = re.compile(rb"(?m)^names\s*:")
 _YOLO_BOX = re.compile(rb"\A\d+( \d*\.\d+){4,}\s")
-_LABELME = "LabelMe", "convert the files to COCO JSON"
 _LABEL_STUDIO = "Label Studio", f"{_AS_COCO} or CSV there"
 _JSON_TOOLS: tuple[tuple[frozenset[str], bool, tuple[str, str]], ...] = (
-    (frozenset({"shapes", "imagePath"}), False, _LABELME),
-    (frozenset({"flags", "imagePath"}), False, _LABELME),
     (frozenset({"_via_img_metadata"}), False, ("VGG Image Annotator", f"{_AS_COCO} there")),
     (frozenset({"filename", "regions"}), False, ("VGG Image Annotator", f"{_AS_COCO} there")),
     (frozenset({"classes", "labels"}), False, ("FiftyOne", "export it as COCODetectionDataset")),

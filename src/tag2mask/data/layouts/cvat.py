@@ -1,0 +1,76 @@
+"""Layout ``cvat``: CVAT for images 1.1; tags are a photo's own, and the labels of its shapes.
+
+::
+
+    DIR/annotations.xml        or other .xml of this form, also in the folders of DIR
+    DIR/images/a.jpg           or anywhere else below DIR
+
+Masks and polygons become masks for evaluation.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import chain
+from pathlib import Path
+
+from tag2mask.data.inventory import Inventory, SourceOptions
+from tag2mask.data.layouts.annotated import AnnotatedSource, files_stamp, read_annotated
+from tag2mask.data.layouts.listing import subfolders
+from tag2mask.errors import DataError
+from tag2mask.formats.cvat import read_cvat, read_cvat_labels
+
+_HEAD = 1 << 16
+"""Bytes by which a file is recognized."""
+_MOST_FILES = 50
+"""XML files of a folder that are looked into; there are more where each is of one photo."""
+_FOLDERS = 20
+
+
+def is_cvat(folder: Path) -> bool:
+    """Return whether a folder has CVAT's XML, and no ``tags.csv``, which would be newer."""
+    return not (folder / "tags.csv").is_file() and bool(cvat_files(folder))
+
+
+def cvat_files(folder: Path) -> list[Path]:
+    """Return CVAT's XML files of a data folder, sorted."""
+    found: list[Path] = []
+    for own in (folder, *(folder / name for name in subfolders(folder)[:_FOLDERS])):
+        paths = sorted(own.glob("*.xml"))
+        if len(paths) <= _MOST_FILES:
+            found += [path for path in paths if path.is_file() and _is_cvat_xml(path)]
+    return found
+
+
+def read_cvat_folder(folder: Path, options: SourceOptions) -> Inventory:
+    """Read a data folder with CVAT's XML (see the module's docstring).
+
+    Raises:
+        DataError: no such file, or a damaged one.
+    """
+    root = folder.resolve()
+    files = cvat_files(root)
+    if not files:
+        raise DataError(
+            "no XML of CVAT", where=root, fix="Put annotations.xml into it (CVAT for images 1.1)."
+        )
+    classes = dict.fromkeys(chain.from_iterable(map(read_cvat_labels, files)))
+    source = AnnotatedSource(
+        "cvat",
+        ", ".join(path.relative_to(root).as_posix() for path in files),
+        chain.from_iterable(map(read_cvat, files)),
+        files_stamp(files),
+        tuple(classes) or None,
+    )
+    return read_annotated(root, source, options)
+
+
+def _is_cvat_xml(path: Path) -> bool:
+    """Return whether a file begins as CVAT's XML does."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        return False
+    root = re.search(rb"<([A-Za-z_]\w*)", head)
+    return root is not None and root[1] == b"annotations"
