@@ -37,13 +37,16 @@ def ultralytics_photo_path(photo: MaskedPhoto) -> str:
     return f"images/{photo.split}/{photo.file_name}"
 
 
-def write_ultralytics(photos: Iterable[MaskedPhoto], classes: ClassSet, out: Path) -> ExportResult:
+def write_ultralytics(
+    photos: Iterable[MaskedPhoto], classes: ClassSet, out: Path, *, place: Path | None = None
+) -> ExportResult:
     """Write ``masks/<split>/<photo>.png`` and ``data.yaml`` (see the module's docstring).
 
     Args:
         photos: photos with their masks; one mask at a time is in memory.
         classes: their classes.
         out: folder of the export; photos are at `ultralytics_photo_path`.
+        place: where the folder will be once it is complete; None: ``out``.
 
     Raises:
         RunFolderError: the disk is full or the folder may not be written.
@@ -55,7 +58,7 @@ def write_ultralytics(photos: Iterable[MaskedPhoto], classes: ClassSet, out: Pat
         write_gray(out / _MASKS_DIR / photo.split / f"{stem}.png", photo.mask())
     sides, notes = split_folders(splits)
     content = {
-        "path": out.resolve().as_posix(),
+        "path": (place or out).resolve().as_posix(),
         **sides,
         "masks_dir": _MASKS_DIR,
         "names": dict(enumerate(classes.mask_names)),

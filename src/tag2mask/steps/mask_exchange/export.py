@@ -77,7 +77,8 @@ def export_masks(
     _check_target(out, overwrite)
     with _new_folder(out) as folder:
         photos = _Photos(source, target, folder, photo_files)
-        result = target.write(photos, source.classes, folder, **(options or {}))
+        place = {"place": out} if target.names_place else {}
+        result = target.write(photos, source.classes, folder, **(options or {}), **place)
         record = {
             "tag2mask": __version__,
             "format": target.name,

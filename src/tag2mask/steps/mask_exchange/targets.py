@@ -26,6 +26,7 @@ class Target:
         function: the writer: ``(photos, classes, folder, **options)`` to `ExportResult`.
         photos: folder of the photos inside the export; ``{split}`` is replaced.
         options: arguments of the writer, by name of the command's option.
+        names_place: the writer has an argument ``place``: its files name the finished folder.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Target:
     function: str
     photos: str
     options: Mapping[str, str] = field(default_factory=dict)
+    names_place: bool = False
 
     @property
     def write(self) -> Callable[..., ExportResult]:
@@ -53,6 +55,13 @@ TARGETS: Mapping[str, Target] = {
             {"polygons": "polygons", "stuff": "by_class"},
         ),
         Target("cvat", "cvat", "write_cvat", "images"),
+        Target(
+            "ultralytics",
+            "ultralytics",
+            "write_ultralytics",
+            "images/{split}",
+            names_place=True,
+        ),
     )
 }
 """The formats by name."""
