@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -43,10 +44,7 @@ def iterate_items(path: Path, arrays: Collection[str]) -> Iterator[ArrayItem]:
         ValueError: not JSON, cut off, or not one object.
         OSError: it can't be read.
     """
-    with path.open("rb") as file:
-        if file.read(3) != b"\xef\xbb\xbf":  # skip a byte order mark
-            file.seek(0)
-        stream = _JsonReader(file)
+    with _opened(path) as stream:
         stream.expect("{")
         while stream.peek() != "}":
             name, _, _ = stream.read_value()
@@ -54,16 +52,41 @@ def iterate_items(path: Path, arrays: Collection[str]) -> Iterator[ArrayItem]:
             if stream.peek() != "[":
                 stream.read_value()
             else:
-                stream.expect("[")
-                while stream.peek() != "]":
-                    value, start, raw = stream.read_value()
+                for item in _items(stream, name):
                     if name in arrays:
-                        yield ArrayItem(name, value, start, raw)
-                    if stream.peek() != "]":
-                        stream.expect(",")
-                stream.expect("]")
+                        yield item
             if stream.peek() != "}":
                 stream.expect(",")
+
+
+def iterate_list(path: Path) -> Iterator[ArrayItem]:
+    """Yield the items of a JSON file that is one array, each with an empty name of the array.
+
+    Raises:
+        ValueError: not JSON, cut off, or not one array.
+        OSError: it can't be read.
+    """
+    with _opened(path) as stream:
+        yield from _items(stream, "")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[_JsonReader]:
+    with path.open("rb") as file:
+        if file.read(3) != b"\xef\xbb\xbf":  # skip a byte order mark
+            file.seek(0)
+        yield _JsonReader(file)
+
+
+def _items(stream: _JsonReader, name: str) -> Iterator[ArrayItem]:
+    """Consume an array and yield its items."""
+    stream.expect("[")
+    while stream.peek() != "]":
+        value, start, raw = stream.read_value()
+        yield ArrayItem(name, value, start, raw)
+        if stream.peek() != "]":
+            stream.expect(",")
+    stream.expect("]")
 
 
 class _JsonReader:
