@@ -12,7 +12,6 @@ from tag2mask.errors import DataError, ProblemsError
 from tag2mask.formats.ultralytics import (
     read_ultralytics,
     ultralytics_classes,
-    ultralytics_photo_path,
     write_ultralytics,
 )
 
@@ -33,7 +32,7 @@ def test_round_trip(tmp_path_factory, drawn):
     assert ultralytics_classes(out) == CLASSES.mask_names
     assert len(read) == len(drawn)
     for photo, mask in zip(photos, drawn, strict=True):
-        found = read[ultralytics_photo_path(photo).rpartition(".")[0]]
+        found = read[f"images/{photo.split}/{photo.file_name}".rpartition(".")[0]]
         assert found.split == photo.split and found.size == photo.size
         np.testing.assert_array_equal(combined(found), mask)
 
@@ -68,7 +67,7 @@ def test_photos_are_named_with_their_suffix_where_they_exist(tmp_path):
     mask = np.zeros((1, 1), np.uint8)
     photo = masked_photo("x/b.c.jpg", mask)
     write_ultralytics([photo], CLASSES, tmp_path)
-    target = tmp_path / ultralytics_photo_path(photo)
+    target = tmp_path / "images/train" / photo.file_name
     target.parent.mkdir(parents=True)
     target.write_bytes(b"")
     [found] = read_ultralytics(tmp_path / "data.yaml")

@@ -29,11 +29,6 @@ LOCAL_FILES = "/data/local-files/?d="
 _IMAGE, _LABEL = "image", "label"
 
 
-def labelstudio_photo_path(photo: MaskedPhoto) -> str:
-    """Return where the exported photo must be, relative to the folder of the export."""
-    return f"images/{photo.file_name}"
-
-
 def write_labelstudio(
     photos: Iterable[MaskedPhoto],
     classes: ClassSet,
@@ -48,8 +43,8 @@ def write_labelstudio(
         photos: photos with their masks; one mask at a time is in memory.
         classes: their classes.
         out: folder of the export.
-        photo_prefix: is put before each photo's path (`labelstudio_photo_path`), whose special
-            characters are escaped as in URLs.
+        photo_prefix: is put before each photo's path (``images/...``), whose special characters
+            are escaped as in URLs.
         model_version: name of the predictions in Label Studio.
 
     Raises:
@@ -80,7 +75,7 @@ def _task(
     prediction: dict[str, Any] = {"model_version": version, "result": regions}
     if photo.score is not None:
         prediction["score"] = photo.score
-    address = prefix + quote(labelstudio_photo_path(photo))
+    address = prefix + quote(f"images/{photo.file_name}")
     return {"data": {_IMAGE: address, "split": photo.split}, "predictions": [prediction]}
 
 

@@ -1,0 +1,211 @@
+"""Masks as YOLO's polygons, and tags and masks from its files of labels.
+
+::
+
+    data.yaml                  path, train, val, names (from 0, without background)
+    images/train/a.jpg
+    labels/train/a.txt         one object per line: class x y x y ..., or class x y width height
+
+Coordinates are shares of the photo's width and height. Polygons have no holes: each hole is joined
+to the outline by a cut of no width. YOLO's own tools draw the border of a polygon too, so that
+their masks are up to one pixel larger on each side.
+
+Format: https://docs.ultralytics.com/datasets/segment
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tag2mask.artifacts.files import write_bytes
+from tag2mask.classes import IGNORE, ClassSet, tag_id_of_mask
+from tag2mask.errors import DataError
+from tag2mask.formats.annotations import AnnotatedPhoto, ExportResult, MaskedPhoto, Region
+from tag2mask.formats.coco.outlines import draw_outline
+from tag2mask.formats.data_yaml import (
+    class_names,
+    find_yaml,
+    photo_folders,
+    read_data_yaml,
+    replaced_folder,
+    write_data_yaml,
+)
+from tag2mask.formats.each_photo import each_photo
+from tag2mask.formats.parts import mask_parts
+from tag2mask.formats.photo_names import PhotoNames, files_below, stem_path
+from tag2mask.formats.polygons import mask_polygons
+
+SizeOf = Callable[[str], tuple[int, int]]
+"""Returns the (width, height) of a photo, px, by its path in the data set."""
+_LABELS = "labels"
+_BOX, _TRIANGLE = 4, 6
+"""Numbers of a box, and the fewest of a polygon."""
+_OUTSIDE = 0.05
+"""How far corners may be outside of the photo, as some tools leave them."""
+_EXIF_ORIENTATION, _TURNED = 0x0112, range(5, 9)
+
+
+def write_yolo(
+    photos: Iterable[MaskedPhoto], classes: ClassSet, out: Path, *, place: Path | None = None
+) -> ExportResult:
+    """Write ``labels/<split>/<photo>.txt`` and ``data.yaml`` (see the module's docstring).
+
+    Args:
+        photos: photos with their masks; one mask at a time is in memory.
+        classes: their classes.
+        out: folder of the export; photos are in ``images/<split>/``.
+        place: where the folder will be once it is complete; None: ``out``.
+
+    Raises:
+        RunFolderError: the disk is full or the folder may not be written.
+    """
+    splits: dict[str, int] = {}
+    left_out = 0
+    for photo in photos:
+        splits[photo.split] = splits.get(photo.split, 0) + 1
+        mask = photo.mask()
+        left_out += int(np.count_nonzero(mask == IGNORE))
+        path = out / _LABELS / photo.split / f"{stem_path(photo.file_name)}.txt"
+        write_bytes(path, "".join(_lines(mask)).encode(), durable=False)
+    notes = write_data_yaml(out, place or out, splits, dict(enumerate(classes.names)))
+    lossy = "YOLO's own tools draw polygons up to one pixel larger than these masks on each side"
+    return ExportResult(sum(splits.values()), left_out, (*notes, lossy))
+
+
+def _lines(mask: NDArray[np.uint8]) -> Iterator[str]:
+    """Yield a line for each outline of a mask (h, w)."""
+    height, width = mask.shape
+    for part in mask_parts(mask):
+        for corners in mask_polygons(part.pixels, *part.box[:2]):
+            shares = " ".join(f"{x / width:.9g} {y / height:.9g}" for x, y in corners)
+            yield f"{tag_id_of_mask(part.value)} {shares}\n"
+
+
+def read_yolo(path: Path, size_of: SizeOf | None = None) -> Iterator[AnnotatedPhoto]:
+    """Yield the photos that have a file of labels, split by split.
+
+    Args:
+        path: the folder of the data set, or its YAML.
+        size_of: returns the size of a photo, which the files don't have; None: it is read from the
+            photo, which must then be in the data set's folder.
+
+    Raises:
+        DataError: no YAML with ``names``, or a damaged one.
+        ProblemsError: after the other photos, all files of labels that can't be read.
+    """
+    file = find_yaml(path)
+    content = read_data_yaml(file)
+    names = class_names(content, file)
+    photos = PhotoNames()
+    found: list[tuple[str, str, Path]] = []
+    for split, images in photo_folders(content, file):
+        labels = file.parent / replaced_folder(images, _LABELS, file)
+        for relative in files_below(labels, (".txt",)):
+            name = photos.find(file.parent, f"{images}/{stem_path(relative)}")
+            found.append((split, name, labels / relative))
+    has_points = "kpt_shape" in content
+
+    def read(item: tuple[str, str, Path]) -> AnnotatedPhoto:
+        split, name, labels = item
+        size = partial(size_of, name) if size_of else partial(_stored_size, file.parent / name)
+        regions = _regions(labels, names, size, has_points=has_points)
+        return AnnotatedPhoto(name, None, split, (), tuple(regions))
+
+    return each_photo(found, read, file)
+
+
+def yolo_classes(path: Path) -> tuple[str, ...]:
+    """Return the names of the classes in the order of their numbers.
+
+    Raises:
+        DataError: as `read_yolo`.
+    """
+    file = find_yaml(path)
+    return tuple(class_names(read_data_yaml(file), file).values())
+
+
+def _regions(
+    path: Path,
+    names: Mapping[int, str],
+    size: Callable[[], tuple[int, int]],
+    *,
+    has_points: bool,
+) -> Iterator[Region]:
+    """Yield the objects of a file of labels."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        raise DataError(f"can't be read: {error}", where=path, fix="Export it again.") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            yield _region(line.split(), names, size, has_points=has_points)
+        except ValueError as error:
+            raise DataError(
+                f"line {number}: {error}", where=path, fix="Correct or remove the line."
+            ) from None
+
+
+def _region(
+    cells: list[str],
+    names: Mapping[int, str],
+    size: Callable[[], tuple[int, int]],
+    *,
+    has_points: bool,
+) -> Region:
+    """Return the object of a line.
+
+    Raises:
+        ValueError: an unknown class, or numbers that are neither a box nor a polygon.
+    """
+    name = names.get(int(cells[0])) if cells[0].isdecimal() else None
+    if name is None:
+        raise ValueError(f"{cells[0][:20]!r} is not the number of a class in the YAML")
+    numbers = [float(cell) for cell in cells[1:]]
+    if has_points:
+        return Region(name, None, "box", None)
+    # A last number beside pairs is the confidence of a model.
+    score = numbers.pop() if len(numbers) % 2 and len(numbers) > _BOX else None
+    if len(numbers) == _BOX:
+        return Region(name, score, "box", None)
+    if len(numbers) < _TRIANGLE:
+        raise ValueError(f"{len(numbers)} numbers are neither a box nor a polygon")
+    if not all(-_OUTSIDE <= number <= 1 + _OUTSIDE for number in numbers):
+        raise ValueError("coordinates that are not shares of the photo's size, 0 to 1")
+    corners = np.array(numbers).reshape(-1, 2)
+    return Region(name, score, "polygon", partial(_draw, corners, size))
+
+
+def _draw(corners: NDArray[np.float64], size: Callable[[], tuple[int, int]]) -> NDArray[np.bool_]:
+    """Draw a polygon whose corners ``(n, 2)`` are shares of the photo's size."""
+    width, height = size()
+    shown = np.clip(corners, 0, 1) * (width, height)
+    # Corners at the edges of pixels are whole numbers again.
+    near = np.rint(shown)
+    shown = np.where(np.abs(shown - near) < 1e-4, near, shown)
+    return draw_outline([shown.ravel().tolist()], height, width)
+
+
+def _stored_size(path: Path) -> tuple[int, int]:
+    """Return the upright (width, height) of a photo from its header.
+
+    Raises:
+        DataError: missing or no image.
+    """
+    try:
+        with Image.open(path) as image:
+            turned = image.getexif().get(_EXIF_ORIENTATION) in _TURNED
+            return (image.height, image.width) if turned else image.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        raise DataError(
+            "the photo can't be read, whose size the polygons need",
+            where=path,
+            fix="Put the photo there.",
+        ) from None
