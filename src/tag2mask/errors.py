@@ -94,6 +94,10 @@ class WeightsError(Tag2MaskError):
     """Weights or a checkpoint that can't be read, or that belong to another network."""
 
 
+class PartError(Tag2MaskError):
+    """A part of the user's own that can't be used, or whose import nobody agreed to."""
+
+
 class DeviceError(Tag2MaskError):
     """A device that is missing or too small."""
 
