@@ -33,6 +33,7 @@ from tag2mask.runtime.threads import ordered_map
 from tag2mask.runtime.torch_threads import share_of_threads
 from tag2mask.seam.inference import MultiScaleInference
 from tag2mask.seam.network import build_seam, load_seam
+from tag2mask.seam.transform import ViewTransform
 from tag2mask.segmentation.networks import build_segmenter
 from tag2mask.steps.infer_cam import inference_settings
 from tag2mask.steps.train_affinity import affinity_spec
@@ -60,7 +61,9 @@ def cam_step(section: TrainCam) -> Callable[[], None]:
     def views() -> list[Tensor]:
         if not section.views.enabled:
             return [image]
-        second = drawn.at(next(steps)).output_size(section.crop, section.crop)
+        transform = drawn.at(next(steps))
+        assert isinstance(transform, ViewTransform)
+        second = transform.output_size(section.crop, section.crop)
         return [image, _images(section.batch_size, *second)]
 
     return _step(net, section.precision, lambda: [backbone(view).last for view in views()])

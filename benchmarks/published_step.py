@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tag2mask.seam.network import SeamNet
+from tag2mask.seam.pcm import PixelCorrelation
 
 EPSILON = 1e-5
 VIEW_SCALE = 0.3
@@ -32,7 +33,7 @@ class PublishedNet(nn.Module):
 
     def __init__(self, net: SeamNet, *, dropout: float = 0.5) -> None:
         super().__init__()
-        assert net.pcm is not None and isinstance(net.head, nn.Conv2d)
+        assert isinstance(net.pcm, PixelCorrelation) and isinstance(net.head, nn.Conv2d)
         self.backbone = timm.create_model("tf_efficientnet_lite0", num_classes=0, output_stride=16)
         self.backbone.load_state_dict(net.backbone.net.state_dict())  # type: ignore[attr-defined]
         self.dropout = nn.Dropout2d(dropout)

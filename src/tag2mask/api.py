@@ -139,7 +139,9 @@ def load(path: str | Path, *, device: str = "auto", **settings: Any) -> Predicto
     """
     own = find_run_recipe(Path(path))
     file = segmenter_file(Path(path))
-    values = (Recipe() if own is None else load_recipe(own, effects=False)).model_dump()
+    values = (
+        Recipe() if own is None else load_recipe(own, effects=False, allow_modules=True)
+    ).model_dump()
     section = recipe_from(values | {"predict": values["predict"] | settings}).predict
     segmenter: Segmenter
     if is_onnx(file):

@@ -36,7 +36,7 @@ from tag2mask.steps.trainers.segmenter_task import segmenter_spec
 
 METHOD = ("affinity", "crf", "seam", "segmentation", "training")
 SUFFIXES = ("Settings", "Spec", "Weights", "Augmentation")
-NO_SETTINGS = {"autocast", "head", "threads"}
+NO_SETTINGS = {"autocast", "extra", "head", "part", "threads"}
 """Arguments that are not settings, or have the default of the recipe."""
 
 

@@ -66,6 +66,7 @@ def ablate(
     name: str,
     seeds: Sequence[int] = (0,),
     overrides: Sequence[str] = (),
+    allow_modules: bool = False,
     announce: Callable[[str], None] = lambda _: None,
     on_step: Callable[[Handle], None] = lambda _: None,
 ) -> AblationScores:
@@ -80,11 +81,13 @@ def ablate(
         name: name of the table in the outputs.
         seeds: training seeds, one trial each.
         overrides: ``section.key=value`` for all rows; override those of the table.
+        allow_modules: accept modules that a recipe of a run names, see `load_recipe`.
         announce: called with progress messages.
         on_step: called once with each step that is complete; rows share steps.
 
     Raises:
         RecipeError: a row has no valid recipe.
+        PartError: a part of the user's own has no source, or nobody agreed to its import.
         DataError: no data, or no photo has a mask.
         RunFolderError: ``out`` is inside the data, has other files that would be overwritten, or
             can't be written to.
@@ -93,7 +96,7 @@ def ablate(
 
     check_run_outside_data(data, out)
     _check_no_other_files(out)
-    trials = list_trials(data, table, out, seeds, overrides)
+    trials = list_trials(data, table, out, seeds, overrides, allow_modules=allow_modules)
     runtime = start_runtime(trials[0].recipe.runtime)
     seen: set[Path] = set()
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
-from tag2mask.errors import RecipeError, nearest_hint
+from tag2mask.errors import PartError, RecipeError, nearest_hint
 from tag2mask.recipe.fields import Section
 from tag2mask.recipe.loading import joined_problems, load_recipe
 from tag2mask.recipe.schema import Recipe
@@ -129,22 +129,27 @@ def row_options(table: AblationTable, row: AblationRow, overrides: Sequence[str]
     return list(last.values())
 
 
-def row_recipe(table: AblationTable, row: AblationRow, options: Sequence[str]) -> Recipe:
+def row_recipe(
+    table: AblationTable, row: AblationRow, options: Sequence[str], *, allow_modules: bool = False
+) -> Recipe:
     """Return the recipe of a row.
 
     Args:
         table: the table.
         row: one of its rows.
         options: the result of `row_options`, possibly with more.
+        allow_modules: as in `load_recipe`.
 
     Raises:
         RecipeError: no such recipe, unknown keys, invalid values, or a measure of a step that the
             row doesn't run; the message gives the row's name.
     """
     try:
-        recipe = load_recipe(row.recipe or table.recipe, options, effects=False)
-    except RecipeError as error:
-        raise RecipeError(
+        recipe = load_recipe(
+            row.recipe or table.recipe, options, effects=False, allow_modules=allow_modules
+        )
+    except (RecipeError, PartError) as error:
+        raise type(error)(
             f"row {row.name!r}: {error.what}", where=error.where, fix=error.fix
         ) from None
     for measure, key, enabled in (

@@ -17,11 +17,13 @@ from tag2mask.ablation.table import AblationRow, AblationTable, Measure, row_opt
 from tag2mask.artifacts.files import check_run_outside_data
 from tag2mask.artifacts.handles import CamModel, Handle, ReportPage
 from tag2mask.artifacts.identity import folder_status, identity_of
+from tag2mask.artifacts.module_source import source_digest
 from tag2mask.errors import RecipeError
 from tag2mask.pipeline.estimates import sampled_sizes, step_costs
 from tag2mask.pipeline.status import section_of, steps_of
 from tag2mask.recipe.fields import Section
 from tag2mask.recipe.schema import Recipe
+from tag2mask.recipe.training import TrainCam
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,13 @@ class Trial:
 
 
 def list_trials(
-    data: Path, table: AblationTable, out: Path, seeds: Sequence[int], overrides: Sequence[str] = ()
+    data: Path,
+    table: AblationTable,
+    out: Path,
+    seeds: Sequence[int],
+    overrides: Sequence[str] = (),
+    *,
+    allow_modules: bool = False,
 ) -> list[Trial]:
     """Return a trial for each row and seed, in the table's order (arguments as in `ablate`).
 
@@ -72,7 +80,7 @@ def list_trials(
         options = row_options(table, row, overrides)
         for seed in seeds:
             seeded = [*options, *seed_options(seed)]
-            recipe = row_recipe(table, row, seeded)
+            recipe = row_recipe(table, row, seeded, allow_modules=allow_modules)
             if trials and recipe.runtime != trials[0].recipe.runtime:
                 raise RecipeError(
                     f"row {row.name!r} has another runtime than the first row",
@@ -137,7 +145,10 @@ def step_folders(recipe: Recipe, steps: Path) -> dict[type[Handle], Path]:
         if kind is ReportPage:
             continue
         section = section_of(recipe, kind)
-        earlier = identity_of(kind, steps, section, {"earlier": earlier}, {}).identity
+        parts = section.modules() if isinstance(section, TrainCam) else {}
+        sources = {key: source_digest(name) for key, name in parts.items()}
+        inputs = {"earlier": earlier, **sources}
+        earlier = identity_of(kind, steps, section, inputs, {}).identity
         folders[kind] = steps / f"{kind.step}-{earlier[:12]}"
     return folders
 
@@ -187,7 +198,13 @@ class PlannedTrial:
 
 
 def plan_ablation(
-    data: Path, table: AblationTable, out: Path, seeds: Sequence[int], overrides: Sequence[str] = ()
+    data: Path,
+    table: AblationTable,
+    out: Path,
+    seeds: Sequence[int],
+    overrides: Sequence[str] = (),
+    *,
+    allow_modules: bool = False,
 ) -> list[PlannedTrial]:
     """Return the steps that an ablation would run (arguments as in `tag2mask.ablation.run.ablate`).
 
@@ -199,7 +216,8 @@ def plan_ablation(
     from tag2mask.data.prepare_plan import list_data
 
     check_run_outside_data(data, out)
-    trials = execution_order(list_trials(data, table, out, seeds, overrides))
+    listed = list_trials(data, table, out, seeds, overrides, allow_modules=allow_modules)
+    trials = execution_order(listed)
     inventory = list_data(data, trials[0].recipe.prepare, None)
     sizes = sampled_sizes(inventory)
     taken: set[Path] = set()

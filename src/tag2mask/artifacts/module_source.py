@@ -9,6 +9,7 @@ import ast
 import hashlib
 import sys
 from collections.abc import Iterator, Mapping
+from importlib import invalidate_caches
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
@@ -59,6 +60,7 @@ def source_digest(name: str) -> str:
     Raises:
         PartError: no such module, or its source can't be read.
     """
+    invalidate_caches()  # the file may have been written a moment ago
     total = hashlib.sha256()
     for module, content in sorted(_own_sources(module_of(name), name)):
         total.update(f"{module}\0{len(content)}\0".encode())

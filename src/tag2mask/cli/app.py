@@ -188,7 +188,7 @@ def recipe_show(
     from tag2mask.cli.console import print_text
     from tag2mask.recipe.loading import dump_recipe, load_recipe
 
-    print_text(dump_recipe(load_recipe(recipe, overrides or ())).rstrip())
+    print_text(dump_recipe(load_recipe(recipe, overrides or (), allow_modules=True)).rstrip())
 
 
 @recipe_app.command("check")
@@ -202,7 +202,7 @@ def recipe_check(
     from tag2mask.cli.console import print_text
     from tag2mask.recipe.loading import load_recipe
 
-    load_recipe(recipe, overrides or ())
+    load_recipe(recipe, overrides or (), allow_modules=True)
     print_text(f"{recipe}: fine")
 
 

@@ -10,6 +10,7 @@ import typer
 from tag2mask.artifacts.handles import AffinityModel, CamMaps, PreparedData, Tuning
 from tag2mask.cli.options import (
     EXIT_SKIPPED,
+    AllowModules,
     DataFolder,
     DryRun,
     Out,
@@ -122,6 +123,7 @@ def ablate(
     dry_run: DryRun = False,
     skip_bad: SkipBad = False,
     source: Source = None,
+    allow_modules: AllowModules = False,
 ) -> None:
     """Train and score the recipes of a table, running steps they share once."""
     from tag2mask.ablation import run as ablation
@@ -138,7 +140,9 @@ def ablate(
     options = [*(overrides or ()), *option_overrides(skip_bad=skip_bad, source=source)]
     numbers = _parse_seeds(seeds)
     if dry_run:
-        show_trials(plan_ablation(data, ablation_table, out, numbers, options))
+        show_trials(
+            plan_ablation(data, ablation_table, out, numbers, options, allow_modules=allow_modules)
+        )
         return
     scores = ablation.ablate(
         data,
@@ -147,6 +151,7 @@ def ablate(
         name=table,
         seeds=numbers,
         overrides=options,
+        allow_modules=allow_modules,
         announce=print_message if is_first_process() else lambda _: None,
         on_step=show_findings if is_first_process() else lambda _: None,
     )

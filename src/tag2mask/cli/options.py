@@ -79,6 +79,14 @@ Compare = Annotated[
         "--compare", metavar="RUN", help="Another run folder to show in the report; repeatable."
     ),
 ]
+AllowModules = Annotated[
+    bool,
+    typer.Option(
+        "--allow-modules",
+        metavar="",
+        help="Import the modules of your own that a run's recipe or a trained network names.",
+    ),
+]
 DryRun = Annotated[
     bool,
     typer.Option("--dry-run", metavar="", help="Show what would run and an estimate of its cost."),
@@ -91,12 +99,24 @@ def load_chosen_recipe(
     *,
     skip_bad: bool = False,
     source: SourceName | None = None,
+    allow_modules: bool = True,
 ) -> Recipe:
-    """Load a recipe with ``--set`` and with the options that abbreviate a ``--set``."""
+    """Load a recipe with ``--set`` and with the options that abbreviate a ``--set``.
+
+    Args:
+        name: name or file of the recipe.
+        overrides: values of ``--set``.
+        skip_bad: whether ``--skip-bad`` is given.
+        source: value of ``--source``.
+        allow_modules: False: the command would import modules that the recipe names, and
+            ``--allow-modules`` is not given.
+    """
     from tag2mask.recipe.loading import load_recipe
 
     return load_recipe(
-        name, [*(overrides or ()), *option_overrides(skip_bad=skip_bad, source=source)]
+        name,
+        [*(overrides or ()), *option_overrides(skip_bad=skip_bad, source=source)],
+        allow_modules=allow_modules,
     )
 
 

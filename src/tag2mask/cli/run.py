@@ -11,6 +11,7 @@ import typer
 
 from tag2mask.artifacts.handles import STEP_NAMES, Evaluation, PreparedData, ReportPage
 from tag2mask.cli.options import (
+    AllowModules,
     Compare,
     DataFolder,
     DryRun,
@@ -85,6 +86,7 @@ def run(
             help="Start from the finished steps of another run, with its recipe and --set.",
         ),
     ] = None,
+    allow_modules: AllowModules = False,
 ) -> None:
     """Run all steps: from photos and tags to masks, scores and a report."""
     from tag2mask.cli.console import deleted_text, print_message, print_text, show_run
@@ -94,7 +96,9 @@ def run(
     if branch is not None and recipe is not None:
         raise typer.BadParameter("--from takes the recipe of that run; leave --recipe out")
     chosen = recipe or own_recipe_or_default(out, branch)
-    settings = load_chosen_recipe(chosen, overrides, skip_bad=skip_bad, source=source)
+    settings = load_chosen_recipe(
+        chosen, overrides, skip_bad=skip_bad, source=source, allow_modules=allow_modules
+    )
     if dry_run:
         from tag2mask.cli.tables import show_plan
         from tag2mask.pipeline.dry_run import dry_run as plan_run

@@ -26,6 +26,7 @@ from tag2mask.artifacts.handles import (
 )
 from tag2mask.cli.options import (
     DEFAULT_RECIPE,
+    AllowModules,
     Compare,
     DataFolder,
     Maps,
@@ -84,16 +85,27 @@ def infer_cam(
     skip_bad: SkipBad = False,
     redo: Redo = False,
     yes: Yes = False,
+    allow_modules: AllowModules = False,
 ) -> None:
     """Compute the class activation maps of all photos."""
     from tag2mask.steps import infer_cam as step
+    from tag2mask.steps.train_cam import model_modules
 
     chosen = [] if tags is None else [f"infer_cam.tags={tags.value}"]
-    settings = load_chosen_recipe(recipe, [*(overrides or ()), *chosen], skip_bad=skip_bad)
+    settings = load_chosen_recipe(
+        recipe,
+        [*(overrides or ()), *chosen],
+        skip_bad=skip_bad,
+        allow_modules=allow_modules,
+    )
     prepared, trained = PreparedData.open(data), CamModel.open(model)
     runtime = start_runtime(settings)
     delete_for_redo(CamMaps, out, redo, yes, runtime)
-    finish_step(step.infer_cam(prepared, trained, settings.infer_cam, out, runtime))
+    named = settings.train_cam.modules().values()
+    modules = [*named, *(model_modules(trained.file) if allow_modules else ())]
+    finish_step(
+        step.infer_cam(prepared, trained, settings.infer_cam, out, runtime, modules=modules)
+    )
 
 
 def affinity_labels(

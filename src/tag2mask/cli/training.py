@@ -18,6 +18,7 @@ from tag2mask.artifacts.handles import (
 )
 from tag2mask.cli.options import (
     DEFAULT_RECIPE,
+    AllowModules,
     Out,
     Overrides,
     PreparedOrNone,
@@ -47,16 +48,18 @@ def train_cam(
     skip_bad: SkipBad = False,
     redo: Redo = False,
     yes: Yes = False,
+    allow_modules: AllowModules = False,
 ) -> None:
     """Train the classifier whose class activation maps become masks."""
     from tag2mask.steps import train_cam as step
 
     if (data is None) == (import_file is None):
         raise typer.BadParameter("give either --data (to train) or --import (a trained model)")
-    settings = load_chosen_recipe(recipe, overrides, skip_bad=skip_bad)
+    settings = load_chosen_recipe(recipe, overrides, skip_bad=skip_bad, allow_modules=allow_modules)
     if import_file is not None:
         delete_for_redo(CamModel, out, redo, yes)
-        finish_step(step.import_model(import_file, out))
+        named = step.model_modules(import_file) if allow_modules else ()
+        finish_step(step.import_model(import_file, out, modules=named))
     if data is not None:
         check_start_outside("train_cam.init_from", settings.train_cam.init_from, out)
         prepared, runtime = PreparedData.open(data), start_runtime(settings)

@@ -190,8 +190,11 @@ def _build_of_size(path: Path, kind: ModelKind[NetT, SpecT], spec: SpecT) -> Net
     return _build(path, kind, spec)
 
 
-class _TooLargeError(Exception):
-    """A network that is being built has more numbers than it may."""
+class _TooLargeError(BaseException):
+    """A network that is being built has more numbers than it may.
+
+    No `Exception`: who builds a part of a user's own reports any exception of its constructor.
+    """
 
 
 class _SizeLimit:

@@ -88,7 +88,12 @@ def run_steps(
     yield model
 
     maps: AnyMaps = infer_cam(
-        prepared, model, recipe.infer_cam, folder(CamMaps, prepared, model), runtime
+        prepared,
+        model,
+        recipe.infer_cam,
+        folder(CamMaps, prepared, model),
+        runtime,
+        modules=recipe.train_cam.modules().values(),
     )
     earlier: tuple[AnyMaps, ...] = ()
     yield maps

@@ -49,7 +49,11 @@ def status(run: Path) -> list[StepStatus]:
     """
     if not run.is_dir():
         raise RunFolderError("no run folder", where=run, fix="Give the --out of a `tag2mask run`.")
-    recipe = load_recipe(run / RECIPE, effects=False) if (run / RECIPE).is_file() else None
+    recipe = (
+        load_recipe(run / RECIPE, effects=False, allow_modules=True)
+        if (run / RECIPE).is_file()
+        else None
+    )
     if recipe is None and not any((run / name).is_dir() for name in STEP_NAMES):
         raise RunFolderError(
             f"not a run folder: neither {RECIPE} nor a step's folder in it",

@@ -60,12 +60,29 @@ NEEDS = (
     Need(("train_cam.mdc_rates", "train_cam.mdc_channels"), "train_cam.head", ("mdc",)),
     Need(("train_cam.pcm.*",), "train_cam.pcm.enabled", (True,)),
     Need(
+        ("train_cam.pcm.channels", "train_cam.pcm.power", "train_cam.pcm.block_mib"),
+        "train_cam.pcm.module",
+        (None,),
+    ),
+    Need(
         ("train_cam.losses.min_pool", "train_cam.losses.ecr", "train_cam.losses.ecr_top"),
         "train_cam.pcm.enabled",
         (True,),
         zero_is_off=True,
     ),
     Need(("train_cam.views.*",), "train_cam.views.enabled", (True,)),
+    Need(
+        (
+            "train_cam.views.scale",
+            "train_cam.views.size_multiple",
+            "train_cam.views.antialias",
+            "train_cam.views.flip",
+            "train_cam.views.rotate",
+            "train_cam.views.translate",
+        ),
+        "train_cam.views.module",
+        (None,),
+    ),
     Need(
         (
             "train_cam.losses.cls_view2",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from tag2mask.recipe.renamed import RENAMED_KEYS
 
@@ -45,6 +45,21 @@ Precision = Annotated[
     ),
 ]
 """Precision of a network's computations. YAML reads 32 without quotes as a number."""
+
+
+def _module_and_class(given: object) -> object:
+    """Refuse text that is not the name of a module and of a class in it."""
+    if isinstance(given, str):
+        module, colon, name = given.partition(":")
+        if not (colon and name.isidentifier() and all(map(str.isidentifier, module.split(".")))):
+            raise ValueError("not package.module:Class")
+    return given
+
+
+ModuleName = Annotated[str, BeforeValidator(_module_and_class)]
+"""A class of the user's own, as ``package.module:Class``."""
+Options = dict[str, JsonValue]
+"""Keyword arguments of such a class."""
 
 
 class Section(BaseModel):

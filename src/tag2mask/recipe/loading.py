@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from tag2mask.errors import RecipeError, nearest_hint
 from tag2mask.recipe.effects import check_effects, flat_settings
+from tag2mask.recipe.modules import check_consent, module_names
 from tag2mask.recipe.renamed import (
     COMMON_NAMES,
     REMOVED_KEYS,
@@ -34,7 +35,11 @@ def shipped_recipes() -> dict[str, str]:
 
 
 def load_recipe(
-    name_or_file: str | Path, overrides: Sequence[str] = (), *, effects: bool = True
+    name_or_file: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    effects: bool = True,
+    allow_modules: bool = False,
 ) -> Recipe:
     """Load a shipped recipe by name, or a YAML file, apply overrides and check it.
 
@@ -43,20 +48,25 @@ def load_recipe(
         overrides: ``section.key=value`` strings; values are YAML.
         effects: check that the overrides, and the settings of a file that no run wrote, have an
             effect; see `tag2mask.recipe.effects`.
+        allow_modules: accept modules that a recipe of a run names, see `tag2mask.recipe.modules`.
 
     Raises:
         RecipeError: no such recipe, not YAML, unknown keys (with the nearest known one), invalid
             values, or settings without effect; all problems of one kind at once.
+        PartError: a run's recipe names modules that ``overrides`` don't name.
     """
     shipped = shipped_recipes()
     text, where = find_settings(name_or_file, shipped, "recipe")
     values = parse_settings(text, where, "a recipe is a mapping of sections")
     written = str(name_or_file) in shipped or text.startswith(RECIPE_HEAD)
     alone = None if written or not effects else _valid_recipe(values)
-    given: set[str] = set()
+    given: dict[str, Any] = {}
     for override in overrides:
-        given |= flat_settings(_override(values, override)).keys()
+        given |= flat_settings(_override(values, override))
     recipe = recipe_from(values, where=where)
+    if written and not allow_modules:
+        named = module_names(recipe.model_dump(mode="json"))
+        check_consent(named, module_names(given), where=where)
     if effects:
         own = None if written else alone or recipe
         check_effects(recipe, given, own, where=where)

@@ -107,8 +107,15 @@ class Recipe(Section):
             raise ValueError("walk.scales: at least one scale")
         if self.walk.behavior == "published" and self.walk.scales != (1.0,):
             raise ValueError("walk.scales: behavior published computes affinities at scale 1 alone")
+        for key, module, options in (
+            ("pcm", train.pcm.module, train.pcm.options),
+            ("views", train.views.module, train.views.options),
+        ):
+            if options and module is None:
+                raise ValueError(f"train_cam.{key}.options: set train_cam.{key}.module too")
         losses = train.losses
-        if not (losses.cls > 0 or (losses.er > 0 and train.views.enabled)):
+        trains = losses.cls > 0 or (losses.er > 0 and train.views.enabled) or losses.extra
+        if not trains:
             raise ValueError("train_cam.losses: no term trains the network; raise cls or er")
         if train.warm_epochs and not losses.cls:
             raise ValueError("train_cam.warm_start: a plain CAM learns by losses.cls; raise it")

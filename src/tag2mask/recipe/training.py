@@ -13,9 +13,11 @@ from tag2mask.recipe.fields import (
     Count,
     Fraction,
     Integer,
+    ModuleName,
     NonNegative,
     NonNegativeCount,
     Number,
+    Options,
     Positive,
     Precision,
     Scale,
@@ -65,6 +67,10 @@ class Pcm(Section):
     """Exponent of the similarity (published: 1); larger values make maps spread less."""
     block_mib: Count = 64
     """Memory for the affinity, MiB; larger ones are computed in blocks, with the same result."""
+    module: ModuleName | None = None
+    """A class of the user's own in place of PCM, ``package.module:Class``."""
+    options: Options = Field(default_factory=dict)
+    """Its keyword arguments."""
 
 
 class Views(Section):
@@ -84,6 +90,20 @@ class Views(Section):
     """Largest rotation, degrees."""
     translate: Annotated[Number, Field(ge=0.0, lt=1.0)] = 0.0
     """Largest shift, as a share of the side."""
+    module: ModuleName | None = None
+    """A class of the user's own that draws the transforms, ``package.module:Class``."""
+    options: Options = Field(default_factory=dict)
+    """Its keyword arguments."""
+
+
+class ExtraLoss(Section):
+    """A loss term of the user's own."""
+
+    module: ModuleName
+    """Its class, ``package.module:Class``."""
+    weight: Positive = 1.0
+    options: Options = Field(default_factory=dict)
+    """Keyword arguments of the class."""
 
 
 class Losses(Section):
@@ -105,6 +125,8 @@ class Losses(Section):
     """Pixels per cell of the maps in the losses (published: 1)."""
     ramp: Fraction = 0.3
     """Share of training over which er and ecr grow linearly from 0."""
+    extra: tuple[ExtraLoss, ...] = ()
+    """Loss terms of the user's own."""
 
 
 class Optimizer(Section):
@@ -146,8 +168,16 @@ class TrainCam(Section):
             "pcm.block_mib",
         }
     )
-
-    added_keys = MappingProxyType({"pooling": "avg"})
+    added_keys = MappingProxyType(
+        {
+            "losses.extra": [],
+            "pcm.module": None,
+            "pcm.options": MappingProxyType({}),
+            "pooling": "avg",
+            "views.module": None,
+            "views.options": MappingProxyType({}),
+        }
+    )
 
     behavior: Behavior = "default"
     seed: Seed = 0
@@ -198,6 +228,17 @@ class TrainCam(Section):
     skip_bad: bool = False
     """Skip unreadable photos (listed in the manifest, exit code 3) instead of stopping."""
 
+    def modules(self) -> dict[str, str]:
+        """Return the classes of the user's own that the training uses, by the key of each."""
+        found = {}
+        if self.pcm.enabled and self.pcm.module is not None:
+            found["pcm.module"] = self.pcm.module
+        if self.views.enabled and self.views.module is not None:
+            found["views.module"] = self.views.module
+        for number, extra in enumerate(self.losses.extra, 1):
+            found[f"losses.extra.{number}.module"] = extra.module
+        return found
+
     @property
     def warm_epochs(self) -> int:
         """Epochs of a plain CAM before; none where the start is a trained model."""
@@ -210,7 +251,8 @@ class TrainCam(Section):
         those share it.
         """
         # In the published code the classifier pools the maps on the grid of the losses.
-        grid = {"map_stride": self.losses.map_stride} if self.behavior == "published" else {}
+        published = self.behavior == "published"
+        map_stride = self.losses.map_stride if published else Losses().map_stride
         return self.model_copy(
             update={
                 "warm_start": 0,
@@ -218,7 +260,7 @@ class TrainCam(Section):
                 "picture_every": 0,
                 "pcm": Pcm(enabled=False),
                 "views": Views(enabled=False),
-                "losses": Losses(cls=self.losses.cls, **grid),
+                "losses": Losses(cls=self.losses.cls, map_stride=map_stride),
             }
         )
 

@@ -12,8 +12,9 @@ In place of the CAM head, an `MdcHead` can be used, whose branches are classifie
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -28,6 +29,7 @@ from tag2mask.nn.model_file import ModelKind, Positive, read_model, write_model
 from tag2mask.nn.official_checkpoints import official_seam_state
 from tag2mask.seam.cam_head import CamHead, Pooling, class_logits
 from tag2mask.seam.mdc import PUBLISHED_RATES, MdcHead, localization_map
+from tag2mask.seam.parts import PCM_PART, make_part
 from tag2mask.seam.pcm import PUBLISHED_PCM, PcmSettings, PixelCorrelation, pcm_input
 
 
@@ -50,6 +52,8 @@ class SeamSpec:
         head: a CAM head or an `MdcHead`.
         mdc_rates: dilation rates of an `MdcHead`.
         mdc_channels: channels of each of its branches.
+        pcm_module: ``package.module:Class`` of a user's own in place of PCM; None: PCM.
+        pcm_options: its keyword arguments.
     """
 
     classes: tuple[str, ...]
@@ -66,6 +70,8 @@ class SeamSpec:
     head: Literal["cam", "mdc"]
     mdc_rates: Annotated[tuple[Positive, ...], Field(max_length=16)]
     mdc_channels: Positive
+    pcm_module: str | None
+    pcm_options: dict[str, Any]
 
     @property
     def class_set(self) -> ClassSet:
@@ -88,19 +94,23 @@ OFFICIAL_SEAM = SeamSpec(
     head="cam",
     mdc_rates=PUBLISHED_RATES,
     mdc_channels=128,
+    pcm_module=None,
+    pcm_options={},
 )
 """The published network, that of the authors' ``resnet38_SEAM.pth``."""
 
 
-def build_seam(spec: SeamSpec, *, weights: str = "none") -> SeamNet:
+def build_seam(spec: SeamSpec, *, weights: str = "none", modules: Collection[str] = ()) -> SeamNet:
     """Build a network.
 
     Args:
         spec: its architecture.
         weights: ImageNet weights of the backbone: ``packaged``, ``hub``, ``none`` or a file.
+        modules: parts of the user's own that may be imported, as ``package.module:Class``.
 
     Raises:
         WeightsError: weights missing or of another network.
+        PartError: ``spec.pcm_module`` is not in ``modules``, or can't be used.
     """
     backbone = build_backbone(
         spec.backbone, weights=weights, output_stride=spec.output_stride, pcm_levels=spec.pcm_levels
@@ -121,6 +131,11 @@ def build_seam(spec: SeamSpec, *, weights: str = "none") -> SeamNet:
         power=spec.pcm_power,
         block_mib=spec.block_mib,
     )
+    part = None
+    if spec.pcm and spec.pcm_module is not None:
+        part = make_part(
+            spec.pcm_module, PCM_PART, spec.pcm_options, *backbone.channels[:2], modules=modules
+        )
     return SeamNet(
         backbone,
         len(spec.classes),
@@ -128,6 +143,7 @@ def build_seam(spec: SeamSpec, *, weights: str = "none") -> SeamNet:
         dropout=spec.dropout,
         pooling=spec.pooling,
         head=head,
+        part=part,
     )
 
 
@@ -157,16 +173,21 @@ def save_seam(path: Path, net: SeamNet, spec: SeamSpec) -> None:
     write_model(path, SEAM_KIND, net, spec)
 
 
-def load_seam(path: Path) -> tuple[SeamNet, SeamSpec]:
+def load_seam(path: Path, *, modules: Collection[str] = ()) -> tuple[SeamNet, SeamSpec]:
     """Read a model file, ours or an official SEAM ``.pth``; see `read_model`.
+
+    Args:
+        path: the file.
+        modules: parts of the user's own that may be imported, as ``package.module:Class``.
 
     Returns:
         The network in evaluation mode, and its specification.
 
     Raises:
         WeightsError: missing, cut off, not a model, or of another network.
+        PartError: the file names a part that is not in ``modules``, or that can't be used.
     """
-    return read_model(path, SEAM_KIND)
+    return read_model(path, replace(SEAM_KIND, build=partial(build_seam, modules=modules)))
 
 
 class SeamOutput(NamedTuple):
@@ -209,6 +230,8 @@ class SeamNet(nn.Module):
         dropout: channel dropout in front of the head.
         pooling: how logits are taken from the maps (published: ``avg``).
         head: head of several branches; None: a CAM head.
+        part: takes the place of PCM, see `tag2mask.seam.parts`; of ``pcm`` then only ``finest``
+            counts.
 
     Example:
         >>> import torch
@@ -232,6 +255,7 @@ class SeamNet(nn.Module):
         dropout: float,
         pooling: Pooling = "avg",
         head: MdcHead | None = None,
+        part: nn.Module | None = None,
     ) -> None:
         super().__init__()
         low, mid, last = backbone.channels
@@ -240,7 +264,9 @@ class SeamNet(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
         self.pooling = pooling
         self.head = CamHead(last, num_classes) if head is None else head
-        self.pcm = None if pcm is None else PixelCorrelation(low, mid, pcm)
+        self.pcm_finest = pcm is not None and pcm.finest
+        own = None if pcm is None or part is not None else PixelCorrelation(low, mid, pcm)
+        self.pcm: nn.Module | None = part if own is None else own
 
     def forward(
         self,
@@ -277,7 +303,7 @@ class SeamNet(nn.Module):
         raw, branches = self._maps(features.last, valid)  # (b, C+1, h, w), (b, n, C+1, h, w)
         refined = None
         if self.pcm is not None:
-            grid = features.low.shape[2:] if self.pcm.settings.finest else raw.shape[2:]
+            grid = features.low.shape[2:] if self.pcm_finest else raw.shape[2:]
             seeds = resize(raw.detach(), grid, valid)  # (b, C+1, *grid)
             inside = None if valid is None else cells_inside(valid, grid)
             refined = self.pcm(

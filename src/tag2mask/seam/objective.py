@@ -9,6 +9,7 @@ Branch 1 sees the image, branch 2 the transformed image; both share their weight
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,7 +20,7 @@ from tag2mask.nn.masked_resize import cells_inside
 from tag2mask.nn.mean import Mean
 from tag2mask.seam import losses
 from tag2mask.seam.network import SeamNet, SeamOutput
-from tag2mask.seam.transform import ViewTransform
+from tag2mask.seam.parts import LossInputs, LossView, Transform
 
 
 @dataclass(frozen=True)
@@ -84,16 +85,24 @@ class SeamObjective(nn.Module):
     Args:
         net: the network that both branches share.
         settings: weights and conventions; published: `PUBLISHED_OBJECTIVE`.
+        extra: more loss terms of `tag2mask.seam.parts.LossPart`, each with its weight.
     """
 
-    def __init__(self, net: SeamNet, settings: ObjectiveSettings) -> None:
+    def __init__(
+        self,
+        net: SeamNet,
+        settings: ObjectiveSettings,
+        extra: Sequence[tuple[nn.Module, float]] = (),
+    ) -> None:
         super().__init__()
         self.net = net
         self.settings = settings
         self.weights = settings.weights
+        self.extra = nn.ModuleList(loss for loss, _ in extra)
+        self.extra_weights = tuple(weight for _, weight in extra)
 
     def forward(
-        self, image: Tensor, tags: Tensor, valid: Tensor, transform: ViewTransform | None
+        self, image: Tensor, tags: Tensor, valid: Tensor, transform: Transform | None
     ) -> dict[str, Mean]:
         """Compute the terms of one batch.
 
@@ -105,7 +114,7 @@ class SeamObjective(nn.Module):
 
         Returns:
             Terms by name, unweighted: ``cls1 cls2 min1 min2 er ecr1 ecr2``, those that the
-            weights switch on. `total_weights` says how they add up.
+            weights switch on, and ``extra1 extra2 ...``. `total_weights` says how they add up.
         """
         inside = None if self.settings.published else valid
         # Absent classes are 0 in every term, so their maps are not computed.
@@ -117,6 +126,7 @@ class SeamObjective(nn.Module):
         if self.weights.cls > 0:
             terms["cls1"] = losses.classification(view1.output.branch_logits, tags)
         if transform is None:
+            self._extra(terms, LossInputs(present, (view1.shown(image),), None))
             return terms
         image2 = transform.image(image)
         inside2 = None if inside is None else transform.valid(inside)
@@ -125,6 +135,8 @@ class SeamObjective(nn.Module):
         if self.weights.cls > 0 and self.weights.cls_view2 > 0:
             terms["cls2"] = losses.classification(view2.output.branch_logits, tags)
         self._cross(terms, view1, view2, present, transform)
+        views = (view1.shown(image), view2.shown(image2))
+        self._extra(terms, LossInputs(present, views, transform))
         return terms
 
     def total_weights(self, *, two_views: bool) -> dict[str, float]:
@@ -134,8 +146,9 @@ class SeamObjective(nn.Module):
         branches.
         """
         w = self.weights
+        extra = {f"extra{i}": weight for i, weight in enumerate(self.extra_weights, 1)}
         if not two_views:
-            return {"cls1": w.cls, "min1": w.min_pool}
+            return {"cls1": w.cls, "min1": w.min_pool, **extra}
         return {
             "cls1": w.cls / (1 + w.cls_view2),
             "cls2": w.cls * w.cls_view2 / (1 + w.cls_view2),
@@ -144,6 +157,7 @@ class SeamObjective(nn.Module):
             "er": w.er,
             "ecr1": w.ecr,
             "ecr2": w.ecr,
+            **extra,
         }
 
     def _view(
@@ -175,13 +189,18 @@ class SeamObjective(nn.Module):
         if self.weights.min_pool > 0:
             terms[f"min{branch}"] = losses.min_pooling(refined, tags, view.valid)
 
+    def _extra(self, terms: dict[str, Mean], inputs: LossInputs) -> None:
+        """Add the terms of a user's own losses."""
+        for number, loss in enumerate(self.extra, 1):
+            terms[f"extra{number}"] = loss(inputs)
+
     def _cross(
         self,
         terms: dict[str, Mean],
         view1: _BranchView,
         view2: _BranchView,
         tags: Tensor,
-        transform: ViewTransform,
+        transform: Transform,
     ) -> None:
         """Add the terms that compare the branches, in view 2's frame: ER and ECR."""
         if self.weights.er <= 0 and (self.weights.ecr <= 0 or view1.output.refined is None):
@@ -217,6 +236,11 @@ class _BranchView:
 
     output: SeamOutput
     valid: Tensor | None
+
+    def shown(self, image: Tensor) -> LossView:
+        """Return what extra losses get of this branch, which saw the image."""
+        output = self.output
+        return LossView(image, output.logits.float(), output.cam, output.refined, self.valid)
 
     @cached_property
     def foreground(self) -> Tensor:

@@ -6,7 +6,7 @@ photo's stamp and tags, so that only new photos and those with other tags are co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -45,7 +45,13 @@ CHUNK_PIXELS = 100_000_000
 
 
 def infer_cam(
-    data: PreparedData, model: CamModel, section: InferCam, out: Path, runtime: Runtime
+    data: PreparedData,
+    model: CamModel,
+    section: InferCam,
+    out: Path,
+    runtime: Runtime,
+    *,
+    modules: Collection[str] = (),
 ) -> CamMaps:
     """Compute and store the maps of all photos of the chosen splits.
 
@@ -56,12 +62,15 @@ def infer_cam(
         out: folder to write; maps of photos with the same stamp and tags are kept. In a complete
             folder, only missing maps are computed.
         runtime: where to run.
+        modules: parts of the user's own that the network may have, as ``package.module:Class``;
+            they are imported.
 
     Raises:
         RecipeError: refined maps are asked for, but the network has no PCM.
         DataError: a photo can't be read (unless ``skip_bad``) or changed since ``prepare``; the
             data has other classes than the model; the maps of all tagged photos are 0 everywhere.
         WeightsError: the model can't be read, or isn't finite.
+        PartError: the model names a part that is not in ``modules``, or that can't be used.
         DeviceError: the GPU ran out of memory.
         RunFolderError: ``out`` was made with another model or other settings.
     """
@@ -77,7 +86,7 @@ def infer_cam(
     ) as step:
         if step.complete:
             return step.handle
-        inference, spec = _load(model, data, section, runtime)
+        inference, spec = _load(model, data, section, runtime, modules)
         samples = [
             sample
             for split in SPLITS
@@ -105,11 +114,15 @@ def infer_cam(
 
 
 def _load(
-    model: CamModel, data: PreparedData, section: InferCam, runtime: Runtime
+    model: CamModel,
+    data: PreparedData,
+    section: InferCam,
+    runtime: Runtime,
+    modules: Collection[str],
 ) -> tuple[MultiScaleInference, SeamSpec]:
     """Load the network and its specification, and check that it has the classes of the data."""
     path = model.file
-    net, spec = load_seam(path)
+    net, spec = load_seam(path, modules=modules)
     if read_classes(data.path).names != spec.classes:
         raise DataError(
             "the model was trained on different classes than the data has",

@@ -9,7 +9,7 @@ training are recorded in the folder's item journal, so that a resumed training s
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import torch
 from tag2mask.artifacts.files import atomic_write
 from tag2mask.artifacts.handles import MODEL_FILE, CamModel, PreparedData
 from tag2mask.artifacts.identity import file_input
+from tag2mask.artifacts.module_source import source_inputs
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.classes import ClassSet
 from tag2mask.data.index import Sample, read_classes, read_index
@@ -29,10 +30,12 @@ from tag2mask.nn.class_heads import (
     load_trained,
     match_classes,
 )
+from tag2mask.nn.model_file import read_spec
 from tag2mask.recipe.training import TrainCam, weight_file
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
-from tag2mask.seam.network import SeamNet, SeamSpec, build_seam, load_seam, save_seam
+from tag2mask.seam.network import SEAM_KIND, SeamNet, SeamSpec, build_seam, load_seam, save_seam
+from tag2mask.steps.trainers.cam_parts import check_parts
 from tag2mask.steps.trainers.cam_task import CamTask, cam_optimizer
 from tag2mask.steps.trainers.training import class_warnings, finish_training, import_network
 from tag2mask.training.loop import fit
@@ -61,6 +64,7 @@ def train_cam(
         RecipeError: batches too small for the devices.
         WeightsError: the weights or the checkpoint can't be used; ``init_from`` is of another
             architecture.
+        PartError: a part of the user's own can't be used.
         DeviceError: out of memory, on the device or where photos are read.
         RunFolderError: ``out`` was made with other settings or data.
     """
@@ -123,7 +127,11 @@ def _folder(
         CamModel,
         out,
         section=section,
-        inputs={"data": data, **_weight_files(section, out)},
+        inputs={
+            "data": data,
+            **_weight_files(section, out),
+            **source_inputs(section.modules(), out),
+        },
         rank=runtime.rank,
     )
 
@@ -155,8 +163,11 @@ def _train(
         spec = net_spec(section, read_classes(data.path))
         with in_section("train_cam"):
             net = build_seam(
-                spec, weights="none" if section.init_from else section.backbone.weights
+                spec,
+                weights="none" if section.init_from else section.backbone.weights,
+                modules=section.modules().values(),
             )
+            check_parts(section, net)
         match = None if section.init_from is None else start_from(net, spec, section.init_from)
         task = CamTask(net, spec, samples, section, runtime, step)
         summary = fit(
@@ -179,14 +190,31 @@ def _train(
     )
 
 
-def import_model(file: Path, out: Path) -> CamModel:
+def import_model(file: Path, out: Path, *, modules: Collection[str] = ()) -> CamModel:
     """Make a ``train-cam`` folder of a model trained elsewhere, such as ``resnet38_SEAM.pth``.
+
+    Args:
+        file: the model.
+        out: folder to write.
+        modules: as in `tag2mask.seam.network.load_seam`.
 
     Raises:
         WeightsError: the file is not a known CAM model, or is cut off.
+        PartError: the model names a part that is not in ``modules``, or that can't be used.
     """
-    net, spec = load_seam(file)  # before a folder is opened: a bad file leaves nothing behind
+    net, spec = load_seam(
+        file, modules=modules
+    )  # before a folder is opened: a bad file leaves nothing behind
     return import_network(CamModel, file, out, lambda path: save_seam(path, net, spec))
+
+
+def model_modules(file: Path) -> tuple[str, ...]:
+    """Return the parts of a user's own that a model file names; nothing is imported.
+
+    Raises:
+        WeightsError: not a model file, or cut off.
+    """
+    return _own_part(read_spec(file, SEAM_KIND)) if file.suffix == ".safetensors" else ()
 
 
 def _weight_files(section: TrainCam, out: Path) -> dict[str, str]:
@@ -214,6 +242,8 @@ def net_spec(section: TrainCam, classes: ClassSet) -> SeamSpec:
         head=section.head,
         mdc_rates=section.mdc_rates,
         mdc_channels=section.mdc_channels,
+        pcm_module=section.pcm.module if section.pcm.enabled else None,
+        pcm_options=section.pcm.options if section.pcm.enabled else {},
     )
 
 
@@ -231,7 +261,8 @@ def check_start_model(section: TrainCam, classes: Sequence[str]) -> None:
         return
     with torch.random.fork_rng(devices=[]), in_section("train_cam"):
         spec = net_spec(section, ClassSet(tuple(classes)))
-        start_from(build_seam(spec), spec, section.init_from)
+        net = build_seam(spec, modules=section.modules().values())
+        start_from(net, spec, section.init_from)
 
 
 def start_from(net: SeamNet, spec: SeamSpec, file: str) -> ClassMatch:
@@ -243,7 +274,8 @@ def start_from(net: SeamNet, spec: SeamSpec, file: str) -> ClassMatch:
     Raises:
         WeightsError: see `check_start_model`.
     """
-    trained, trained_spec = load_seam(Path(file))
+    _check_same_part(spec, Path(file))
+    trained, trained_spec = load_seam(Path(file), modules=_own_part(spec))
     try:
         load_trained(
             net,
@@ -258,3 +290,17 @@ def start_from(net: SeamNet, spec: SeamSpec, file: str) -> ClassMatch:
             error, spec, trained_spec, setting="train_cam.init_from", fields=ARCHITECTURE
         ) from None
     return match_classes(spec.classes, trained_spec.classes)
+
+
+def _check_same_part(spec: SeamSpec, file: Path) -> None:
+    named = model_modules(file)
+    if named and named != _own_part(spec):
+        raise WeightsError(
+            f"train_cam.init_from has the part {named[0]} in place of PCM",
+            where=file,
+            fix=f"Set train_cam.pcm.module={named[0]}, or start from another network.",
+        )
+
+
+def _own_part(spec: SeamSpec) -> tuple[str, ...]:
+    return () if spec.pcm_module is None else (spec.pcm_module,)

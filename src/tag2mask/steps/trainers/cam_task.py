@@ -22,7 +22,9 @@ from tag2mask.runtime.session import Runtime
 from tag2mask.seam.losses import max_norm
 from tag2mask.seam.network import SeamNet, SeamSpec
 from tag2mask.seam.objective import LossWeights, ObjectiveSettings, SeamObjective
+from tag2mask.seam.parts import Transform, ViewsPart
 from tag2mask.seam.transform import ViewTransform
+from tag2mask.steps.trainers.cam_parts import extra_losses, own_views
 from tag2mask.steps.trainers.training import fit_settings, network_optimizer, rank_batches
 from tag2mask.training.augmentation import Augmentation
 from tag2mask.training.dataset import TaggedBatch, TrainingDataset, training_loader
@@ -51,7 +53,9 @@ def seam_objective(net: SeamNet, section: TrainCam) -> SeamObjective:
     """Return the network with the loss terms and frozen layers that a section describes."""
     freeze(net, net.backbone.frozen(), batch_norm=section.freeze_batch_norm)
     objective = SeamObjective(
-        net.to(memory_format=torch.channels_last), objective_settings(section)
+        net.to(memory_format=torch.channels_last),
+        objective_settings(section),
+        extra_losses(section),
     )
     train_mode(objective, freeze_batch_norm=section.freeze_batch_norm)
     return objective
@@ -65,14 +69,23 @@ def cam_optimizer(net: SeamNet, section: TrainCam) -> torch.optim.Optimizer:
 
 @dataclass(frozen=True)
 class ViewDraw:
-    """Draws the transform between the views, one per batch, from (seed, step)."""
+    """Draws the transform between the views, one per batch, from (seed, step).
+
+    Attributes:
+        views: settings of the transform.
+        seed: seed of the training.
+        part: draws in place of the settings; None: they do.
+    """
 
     views: Views
     seed: int
+    part: ViewsPart | None = None
 
-    def at(self, step: int) -> ViewTransform:
+    def at(self, step: int) -> Transform:
         """Return the transform of a step."""
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + step) % 2**63)
+        if self.part is not None:
+            return self.part.draw(generator)
         views = self.views
         return ViewTransform.draw(
             generator,
@@ -117,7 +130,7 @@ class CamTask:
         self.skipped = SkippedPhotos(
             step, runtime, allowed=section.skip_bad, batch_setting="train_cam.batch_size"
         )
-        self.draw = ViewDraw(section.views, section.seed)
+        self.draw = ViewDraw(section.views, section.seed, own_views(section))
         self.two_views = section.views.enabled
         self.settings = fit_settings(section, len(samples))
         self.augmentation = Augmentation(

@@ -25,6 +25,7 @@ from tag2mask.seam.network import build_seam
 from tag2mask.segmentation.networks import build_segmenter
 from tag2mask.steps.train_affinity import affinity_spec
 from tag2mask.steps.train_cam import net_spec
+from tag2mask.steps.trainers.cam_parts import check_parts
 from tag2mask.steps.trainers.segmenter_task import check_behavior, check_crop, segmenter_spec
 
 
@@ -50,13 +51,13 @@ def try_networks(
     Raises:
         RecipeError: a network can't be built, or can't take the crop.
         WeightsError: weights are missing, damaged or of another network.
+        PartError: a part of the user's own can't be used.
     """
     weights_now = partial(_weights_now, run=run, download=download)
     with torch.random.fork_rng(devices=[]):  # later random numbers stay the same
-        if cam is not None and cam.init_from is None:
+        if cam is not None and (cam.init_from is None or cam.modules()):
             with in_section("train_cam"):
-                spec = net_spec(cam, ClassSet(("object",)))
-                build_seam(spec, weights=weights_now(cam.backbone.weights))
+                _try_cam(cam, "none" if cam.init_from else weights_now(cam.backbone.weights))
         if affinity is not None and affinity.backbone != built:
             with in_section("train_affinity"):
                 build_affinity_net(
@@ -72,6 +73,11 @@ def try_networks(
                 )
                 check_crop(net, segmenter)
                 check_behavior(net, segmenter)
+
+
+def _try_cam(cam: TrainCam, weights: str) -> None:
+    spec = net_spec(cam, ClassSet(("object",)))
+    check_parts(cam, build_seam(spec, weights=weights, modules=cam.modules().values()))
 
 
 def _weights_now(weights: str, *, run: Path, download: bool) -> str:
