@@ -53,6 +53,7 @@ COMMANDS = [
     ["recipe", "show"],
     ["recipe", "check"],
     ["masks", "export"],
+    ["masks", "import"],
     ["masks", "score"],
 ]
 

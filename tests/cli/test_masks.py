@@ -67,3 +67,31 @@ def test_export_says_what_it_assumed(run):
     assert done.stdout.splitlines()[-1] == "cvat: out (11 masks, without photos)"
     wrong = invoke("masks", "export", "drawn", "--to", "cvat", "--out", "o2", "--stuff", *words)
     assert wrong.exit_code == 1 and "cvat has no option --stuff" in wrong.stderr
+
+
+def test_import(run):
+    write_images(Path("drawn"), run)
+    done = invoke("masks", "import", "drawn", "--data", "run", "--out", "in", "--drawn")
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.startswith("pseudo-masks: in (12 photos, ")
+    assert "masks show classes that the photo's tags exclude" in done.stderr
+    words = ("--data", "run/prepare", "--out", "in2", "--model", "SAM 3", "--gate-by-tags")
+    done = invoke("masks", "import", "drawn", *words, "--map", "bird=dog", "--map", "cat=")
+    assert done.exit_code == 0, done.stderr
+    manifest = json.loads(Path("in2/manifest.json").read_text())
+    assert manifest["section"] == {
+        "imported": "model:SAM 3",
+        "names": {"bird": "dog", "cat": ""},
+        "min_score": None,
+        "gate_by_tags": True,
+    }
+    Path("drawn/a/00.png").unlink()
+    done = invoke("masks", "import", "drawn", "--data", "run", "--out", "in3", "--drawn")
+    assert done.exit_code == 3 and "left out: a/00: no mask was imported" in done.stderr
+
+
+def test_import_needs_to_know_who_made_the_masks(run):
+    words = ("masks", "import", "run", "--data", "run", "--out", "in")
+    assert "either --drawn or --model NAME" in invoke(*words).stderr
+    assert invoke(*words, "--drawn", "--model", "x").exit_code == 2
+    assert invoke(*words, "--drawn", "--map", "cat").exit_code == 2

@@ -6,9 +6,11 @@ from elsewhere, isn't checked.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
-from tag2mask.artifacts.files import digest
+from tag2mask.artifacts.files import digest, readable_os_errors
 from tag2mask.errors import RunFolderError, WeightsError
 
 MODEL_SUFFIXES = frozenset({".safetensors", ".onnx", ".pt2"})
@@ -40,3 +42,29 @@ def check_model_file(file: Path) -> None:
             where=file,
             fix=f"Put the file back, or run {found.step} again with --redo.",
         )
+
+
+def content_digest(places: Iterable[Path]) -> str:
+    """Return the sha256 (hex) of the content of files, and of all files below folders.
+
+    Raises:
+        RunFolderError: no permission to read one.
+    """
+    total = hashlib.sha256()
+    for place in places:
+        files = sorted(place.rglob("*")) if place.is_dir() else [place]
+        for file in files:
+            if file.is_file():
+                name = file.relative_to(place).as_posix() if place.is_dir() else file.name
+                total.update(f"{name}\0{file_digest(file)}\n".encode("utf-8", "surrogateescape"))
+    return total.hexdigest()
+
+
+def file_digest(file: Path) -> str:
+    """Return the sha256 (hex) of a file's content, for files that are read once.
+
+    Raises:
+        RunFolderError: no permission to read it.
+    """
+    with readable_os_errors(file), file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -71,7 +71,9 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Check a data folder, or make one of a table.")
 recipe_app = typer.Typer(no_args_is_help=True, help="List, show and check recipes.")
-masks_app = typer.Typer(no_args_is_help=True, help="Masks to other tools; scores of masks.")
+masks_app = typer.Typer(
+    no_args_is_help=True, help="Masks to and from other tools; scores of masks."
+)
 app.add_typer(data_app, name="data", rich_help_panel=START)
 app.add_typer(recipe_app, name="recipe", rich_help_panel=START)
 app.add_typer(masks_app, name="masks", rich_help_panel=TRAINED)
@@ -165,6 +167,7 @@ def data_check(
 
 data_app.command("import")(data_import.data_import)
 masks_app.command("export")(masks.export)
+masks_app.command("import")(masks.import_)
 masks_app.command("score")(masks.score)
 
 

@@ -47,6 +47,76 @@ _Classes = Annotated[
 ]
 
 
+def import_(
+    files: Annotated[
+        Path, typer.Argument(metavar="FILES", help="File or folder of masks of another tool.")
+    ],
+    data: Annotated[
+        Path, typer.Option("--data", help="Folder written by `prepare`, or a run that has it.")
+    ],
+    out: Out,
+    drawn: Annotated[
+        bool, typer.Option("--drawn", metavar="", help="People drew or checked the masks.")
+    ] = False,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="NAME", help="The model that made the masks.")
+    ] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="THEIRS=OURS",
+            help="Our class for a label; nothing behind the sign leaves it out; repeatable.",
+        ),
+    ] = None,
+    min_score: Annotated[
+        float | None, typer.Option(metavar="SCORE", help="Leave out regions with a lower score.")
+    ] = None,
+    gate_by_tags: Annotated[
+        bool,
+        typer.Option(
+            "--gate-by-tags", metavar="", help="Leave out classes that the photo's tags exclude."
+        ),
+    ] = False,
+    form: Annotated[
+        str | None,
+        typer.Option("--format", metavar="NAME", help="Format of the files; default: recognized."),
+    ] = None,
+    classes: _Classes = None,
+) -> None:
+    """Make a folder of masks, for train-segmenter and evaluate, from files of other tools."""
+    from tag2mask.artifacts.handles import PreparedData
+    from tag2mask.cli.options import finish_step
+    from tag2mask.data.index import read_classes
+    from tag2mask.steps.mask_exchange.importing import DRAWN, MODEL, ImportOptions, import_masks
+    from tag2mask.steps.mask_exchange.readers import find_mask_files
+
+    if drawn == (model is not None):
+        raise typer.BadParameter("give either --drawn or --model NAME: who made the masks")
+    inner = data / PreparedData.step
+    prepared = PreparedData.open(inner if inner.is_dir() else data)
+    found = find_mask_files(files, read_classes(prepared.path), of=form, class_file=classes)
+    options = ImportOptions(
+        DRAWN if drawn else f"{MODEL}{model}",
+        dict(map(_mapped, names or ())),
+        min_score,
+        gate_by_tags,
+    )
+    finish_step(import_masks(found, prepared, options, out))
+
+
+def _mapped(text: str) -> tuple[str, str]:
+    """Return a label and our class for it.
+
+    Raises:
+        typer.BadParameter: there is no sign between them, or no label.
+    """
+    label, sign, name = (part.strip() for part in text.rpartition("="))
+    if not (label and sign):
+        raise typer.BadParameter(f"{text!r} is not THEIRS=OURS", param_hint="--map")
+    return label, name
+
+
 def export(
     source: Annotated[
         Path, typer.Argument(metavar="SOURCE", help="Run, or folder of masks to write.")

@@ -1,0 +1,172 @@
+"""Files with masks of people, models and other tools, recognized by what they hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tag2mask.artifacts.checksums import content_digest
+from tag2mask.classes import BACKGROUND, IGNORE, ClassSet
+from tag2mask.data.layouts.cvat import cvat_files
+from tag2mask.data.layouts.labelme import is_labelme_folder
+from tag2mask.errors import DataError
+from tag2mask.formats.annotations import IGNORE_LABEL, AnnotatedPhoto
+from tag2mask.formats.coco.reading import read_coco
+from tag2mask.formats.cvat import read_cvat
+from tag2mask.formats.each_photo import each_photo
+from tag2mask.formats.gray_masks import value_regions
+from tag2mask.formats.labelme import is_labelme, read_labelme
+from tag2mask.formats.ultralytics import YAML_NAME, read_ultralytics
+from tag2mask.steps.mask_exchange.sources import SourceMask, open_masks
+
+PNG = "png"
+"""Format of masks whose pixels are the numbers of classes."""
+_HEAD = 1 << 16
+"""Bytes by which a JSON file is recognized."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A format that masks are read from.
+
+    Attributes:
+        places: returns what ``read`` takes of a path that was given: files, or the folder itself;
+            nothing: it isn't of this format.
+        read: yields the photos of one of them.
+    """
+
+    places: Callable[[Path], list[Path]]
+    read: Callable[[Path], Iterator[AnnotatedPhoto]]
+
+
+def _coco_places(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path] if path.suffix.lower() == ".json" and _is_coco(path) else []
+    return [file for folder in (path, path / "annotations") for file in _coco_files(folder)]
+
+
+def _coco_files(folder: Path) -> list[Path]:
+    return [file for file in sorted(folder.glob("*.json")) if file.is_file() and _is_coco(file)]
+
+
+def _is_coco(path: Path) -> bool:
+    """Return whether a JSON file begins or ends as COCO's do; the order of members is free."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+        file.seek(max(0, path.stat().st_size - _HEAD))
+        ends = head + file.read(_HEAD)
+    keys = set(re.findall(rb'"(images|annotations|categories)"\s*:\s*\[', ends))
+    return head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{" and len(keys) >= 2
+
+
+def _cvat_places(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path] if path.suffix.lower() == ".xml" else []
+    return cvat_files(path)
+
+
+def _labelme_places(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path] if path.suffix.lower() == ".json" and is_labelme(path) else []
+    return [path] if is_labelme_folder(path) else []
+
+
+def _ultralytics_places(path: Path) -> list[Path]:
+    file = path if path.is_file() else path / YAML_NAME
+    if file.suffix.lower() not in (".yaml", ".yml") or not file.is_file():
+        return []
+    return [file] if (file.parent / "masks").is_dir() else []
+
+
+READERS: Mapping[str, Reader] = {
+    "coco": Reader(_coco_places, read_coco),
+    "cvat": Reader(_cvat_places, read_cvat),
+    "labelme": Reader(_labelme_places, read_labelme),
+    "ultralytics": Reader(_ultralytics_places, read_ultralytics),
+}
+"""The formats by name."""
+
+
+@dataclass(frozen=True)
+class MaskFiles:
+    """Files with masks, to be read as often as needed.
+
+    Attributes:
+        name: the format.
+        places: the files, or a folder.
+        fingerprint: sha256 (hex) of their content.
+        photos: returns what they say of each photo.
+    """
+
+    name: str
+    places: tuple[Path, ...]
+    fingerprint: str
+    photos: Callable[[], Iterator[AnnotatedPhoto]]
+
+
+def find_mask_files(
+    path: Path, classes: ClassSet, *, of: str | None = None, class_file: Path | None = None
+) -> MaskFiles:
+    """Return the masks of a file or folder, after recognizing its format.
+
+    Args:
+        path: a file of another tool, a folder with such files, a folder of masks as `open_masks`
+            takes it.
+        classes: those of the data, by which PNGs without a class list are numbered.
+        of: name of the format; None: it is recognized.
+        class_file: class list of PNGs.
+
+    Raises:
+        DataError: missing, of no known format, or of several.
+    """
+    if not path.exists():
+        raise DataError("no such file or folder of masks", where=path, fix="Correct the path.")
+    names = [of] if of is not None else list(READERS)
+    found = {name: READERS[name].places(path) for name in names if name in READERS}
+    fitting = {name: places for name, places in found.items() if places}
+    if len(fitting) > 1:
+        raise DataError(
+            f"masks in several formats: {', '.join(fitting)}",
+            where=path,
+            fix="Choose one with --format.",
+        )
+    for name, places in fitting.items():
+        return _of_files(name, places)
+    if path.is_file() or of not in (None, PNG):
+        raise DataError(
+            f"no masks of the format {of}" if of else "masks of no known format",
+            where=path,
+            fix=f"Formats are {', '.join((*READERS, PNG))}: see --format.",
+        )
+    return _of_images(path, classes, class_file)
+
+
+def _of_files(name: str, places: list[Path]) -> MaskFiles:
+    """Return the masks of files of a format."""
+    read = READERS[name].read
+    return MaskFiles(
+        name,
+        tuple(places),
+        content_digest(places),
+        lambda: (photo for place in places for photo in read(place)),
+    )
+
+
+def _of_images(path: Path, classes: ClassSet, class_file: Path | None) -> MaskFiles:
+    """Return the masks of a run, a step's folder, or a folder of PNGs."""
+    source = open_masks(path, classes=class_file, otherwise=classes)
+    labels: dict[int, str | None] = dict(enumerate(source.classes.mask_names))
+    labels |= {BACKGROUND: None, IGNORE: IGNORE_LABEL}
+
+    def read(mask: SourceMask) -> AnnotatedPhoto:
+        size, regions = value_regions(mask.path, labels)
+        return AnnotatedPhoto(mask.id, size, mask.split, (), regions)
+
+    return MaskFiles(
+        PNG,
+        (path,),
+        content_digest([mask.path for mask in source.masks]),
+        lambda: each_photo(source.masks, read, path),
+    )

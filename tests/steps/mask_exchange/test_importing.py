@@ -1,0 +1,184 @@
+"""Masks in: exports come back; what does not fit is named before anything is written."""
+
+import json
+
+import numpy as np
+import pytest
+from mask_folders import random_masks, write_images, write_step
+from PIL import Image
+
+from small_runs import NAMES
+from tag2mask.artifacts.handles import PseudoMaskFolder
+from tag2mask.classes import ClassSet
+from tag2mask.data.index import read_index
+from tag2mask.errors import DataError, ProblemsError, RunFolderError
+from tag2mask.segmentation.labels import pseudo_labeled
+from tag2mask.steps.mask_exchange.export import export_masks
+from tag2mask.steps.mask_exchange.importing import DRAWN, ImportOptions, import_masks
+from tag2mask.steps.mask_exchange.readers import READERS, find_mask_files
+from tag2mask.steps.mask_exchange.sources import open_masks
+from tag2mask.steps.mask_exchange.targets import TARGETS
+
+CLASSES = ClassSet(NAMES)
+KEEPS_IGNORED = ("ultralytics",)
+
+
+@pytest.fixture
+def masks(data):
+    return random_masks(data)
+
+
+def taken(path, data, out, **options):
+    files = find_mask_files(path, CLASSES)
+    return import_masks(files, data, ImportOptions(DRAWN, **options), out)
+
+
+def read(folder, id):
+    return np.asarray(Image.open(folder / f"masks/{id}.png"))
+
+
+@pytest.mark.parametrize("name", sorted({*TARGETS} & {*READERS}))
+def test_exported_masks_come_back(tmp_path, data, masks, name):
+    source = open_masks(write_step(tmp_path / "predict", masks, data).path)
+    export_masks(source, TARGETS[name], tmp_path / "out")
+    files = find_mask_files(tmp_path / "out", CLASSES)
+    assert files.name == name
+    found = import_masks(files, data, ImportOptions("model:SAM 3"), tmp_path / "in")
+    for id, mask in masks.items():
+        expected = mask if name in KEEPS_IGNORED else np.where(mask == 255, 0, mask)
+        np.testing.assert_array_equal(read(found.path, id), expected)
+    assert found.manifest.metrics["imported"] == "model:SAM 3"
+    assert found.manifest.counts["photos"] == 12 and found.manifest.skipped == ()
+    photos = pseudo_labeled(data, PseudoMaskFolder.open(tmp_path / "in"))
+    assert len(photos.samples) == 9 and photos.without == []
+
+
+def test_png_masks_come_in_as_they_are(tmp_path, data, masks):
+    folder = write_images(tmp_path / "drawn", masks)
+    found = taken(folder, data, tmp_path / "in")
+    for id, mask in masks.items():
+        np.testing.assert_array_equal(read(found.path, id), mask)
+    assert found.manifest.metrics["format"] == "png"
+    assert found.manifest.metrics["background_source"] == DRAWN
+
+
+def test_photos_without_masks_are_skipped_and_a_change_of_the_files_is_noticed(
+    tmp_path, data, masks
+):
+    some = {id: masks[id] for id in list(masks)[:4]}
+    folder = write_images(tmp_path / "drawn", some)
+    found = taken(folder, data, tmp_path / "in")
+    assert len(found.manifest.skipped) == 8
+    assert found.manifest.skipped[0].endswith(": no mask was imported")
+    assert len(pseudo_labeled(data, found).samples) == len(
+        [s for s in read_index(data.path, "train") if s.id in some]
+    )
+    assert taken(folder, data, tmp_path / "in") == found
+    write_images(folder, {"a/00": np.zeros((48, 64), np.uint8)})
+    with pytest.raises(RunFolderError, match="input masks: "):
+        taken(folder, data, tmp_path / "in")
+
+
+def square(label, box, **more):
+    x, y, width, height = box
+    corners = [x, y, x + width, y, x + width, y + height, x, y + height]
+    return {"label": label, "segmentation": [corners], "bbox": list(box), **more}
+
+
+def write_coco(path, images, objects):
+    """Write JSON of images (name, size) and objects by image."""
+    labels = sorted({o["label"] for own in objects for o in own})
+    content = {
+        "images": [
+            {"id": i, "file_name": name, "width": w, "height": h}
+            for i, (name, (w, h)) in enumerate(images)
+        ],
+        "categories": [{"id": i, "name": name} for i, name in enumerate(labels, 1)],
+        "annotations": [
+            {**one, "id": 100 * i + n, "image_id": i, "category_id": 1 + labels.index(one["label"])}
+            for i, own in enumerate(objects)
+            for n, one in enumerate(own)
+        ],
+    }
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_everything_that_doesnt_fit_is_named_at_once(tmp_path, data):
+    images = [("a/00.png", (64, 48)), ("a/02.png", (9, 9)), ("c/77.png", (64, 48))]
+    objects = [[square("cats", (1, 1, 5, 5))], [square("dog", (1, 1, 5, 5))], []]
+    path = write_coco(tmp_path / "sam.json", images, objects)
+    with pytest.raises(ProblemsError, match="3 problems; nothing was written") as caught:
+        taken(path, data, tmp_path / "in")
+    assert caught.value.problems == (
+        "photo 'a/02' is 64x64 px, in the files 9x9",
+        "photo 'c/77.png' is not in the data",
+        "label 'cats' (1 region) is no class of the data; did you mean 'cat'?",
+    )
+    assert not (tmp_path / "in").exists()
+
+
+def test_labels_are_mapped_or_left_out(tmp_path, data):
+    objects = [[square("Katze", (0, 0, 8, 8)), square("sky", (8, 8, 8, 8))]]
+    path = write_coco(
+        tmp_path / "sam.json", [("/data/upload/1/0123abcd-00.png", (64, 48))], objects
+    )
+    found = taken(path, data, tmp_path / "in", names={"Katze": "cat", "sky": ""})
+    mask = read(found.path, "a/00")
+    assert (mask[:8, :8] == 1).all() and (mask == 1).sum() == 64 == (mask != 0).sum()
+
+
+def test_low_scores_boxes_and_classes_against_the_tags_are_left_out(tmp_path, data):
+    """Photo a/00 has the tag cat alone."""
+    objects = [
+        [
+            square("cat", (0, 0, 8, 8), score=0.9),
+            square("dog", (0, 0, 4, 4), score=0.95),
+            square("cat", (20, 20, 8, 8), score=0.1),
+            {"label": "cat", "bbox": [1, 1, 3, 3]},
+        ]
+    ]
+    path = write_coco(tmp_path / "sam.json", [("a/00.png", (64, 48))], objects)
+    found = taken(path, data, tmp_path / "in", min_score=0.5)
+    mask = read(found.path, "a/00")
+    assert (mask[:4, :4] == 2).all() and (mask == 1).sum() == 48
+    metrics = found.manifest.metrics
+    assert metrics["left_out"] == {"boxes": 1, "low_scores": 1, "dropped_pixels": 16, "regions": 2}
+    assert "1 mask shows classes that the photo's tags exclude (a/00 (dog))" in " ".join(
+        metrics["warnings"]
+    )
+    found = taken(path, data, tmp_path / "gated", min_score=0.5, gate_by_tags=True)
+    mask = read(found.path, "a/00")
+    assert (mask[:8, :8] == 1).all() and (mask == 2).sum() == 0
+    left_out = found.manifest.metrics["left_out"]
+    assert left_out["gated_regions"] == left_out["gated_photos"] == 1
+    assert "1 region of 1 photo left out: the photo's tags exclude" in " ".join(
+        found.manifest.metrics["warnings"]
+    )
+
+
+def test_a_photo_in_several_files_has_the_regions_of_all(tmp_path, data):
+    folder = tmp_path / "sam"
+    folder.mkdir()
+    images = [("a/00.png", (64, 48))]
+    write_coco(folder / "1.json", images, [[square("cat", (0, 0, 8, 8))]])
+    write_coco(folder / "2.json", images, [[square("dog", (8, 8, 8, 8))]])
+    mask = read(taken(folder, data, tmp_path / "in").path, "a/00")
+    assert (mask == 1).sum() == (mask == 2).sum() == 64
+
+
+def test_files_of_several_or_of_no_formats_are_errors(tmp_path, data):
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    write_coco(folder / "1.json", [("a/00.png", (64, 48))], [[square("cat", (0, 0, 8, 8))]])
+    (folder / "annotations.xml").write_text("<annotations></annotations>")
+    with pytest.raises(DataError, match=r"several formats: coco, cvat .*--format"):
+        find_mask_files(folder, CLASSES)
+    assert find_mask_files(folder, CLASSES, of="coco").name == "coco"
+    (tmp_path / "x.json").write_text("{}")
+    with pytest.raises(DataError, match="masks of no known format"):
+        find_mask_files(tmp_path / "x.json", CLASSES)
+    with pytest.raises(DataError, match="no masks of the format labelme"):
+        find_mask_files(folder, CLASSES, of="labelme")
+    with pytest.raises(DataError, match="no such file or folder of masks"):
+        find_mask_files(tmp_path / "nowhere", CLASSES)
