@@ -141,13 +141,28 @@ def export(
     stuff: Annotated[
         bool, typer.Option("--stuff", metavar="", help="Write one object per class, not per part.")
     ] = False,
+    photo_prefix: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="What Label Studio puts before the photos' paths."),
+    ] = None,
+    model_version: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Name of the predictions in Label Studio.")
+    ] = None,
 ) -> None:
     """Write masks in the format of another tool, with their photos."""
     from tag2mask.steps.mask_exchange.export import export_masks
     from tag2mask.steps.mask_exchange.sources import open_masks
 
     target = TARGETS[str(to)]
-    options = given_options(target, {"polygons": polygons, "stuff": stuff})
+    options = given_options(
+        target,
+        {
+            "polygons": polygons,
+            "stuff": stuff,
+            "photo-prefix": photo_prefix,
+            "model-version": model_version,
+        },
+    )
     found = open_masks(source, of=of, photos=photos, classes=classes)
     _show_source("masks", found)
     done = export_masks(

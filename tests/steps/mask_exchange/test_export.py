@@ -60,7 +60,7 @@ def test_an_option_of_another_format_is_an_error():
     with pytest.raises(DataError, match=r"the format cvat has no option --polygons. Leave it out"):
         given_options(TARGETS["cvat"], {"polygons": True})
     with pytest.raises(DataError, match=r"no option --photo-prefix.*has --polygons, --stuff"):
-        given_options(COCO, {"photo_prefix": "/data"})
+        given_options(COCO, {"photo-prefix": "/data"})
 
 
 def test_photos_are_copied_or_left_out(source, tmp_path):

@@ -18,6 +18,7 @@ from tag2mask.formats.cvat import read_cvat
 from tag2mask.formats.each_photo import each_photo
 from tag2mask.formats.gray_masks import value_regions
 from tag2mask.formats.labelme import is_labelme, read_labelme
+from tag2mask.formats.labelstudio.reading import is_labelstudio, read_labelstudio
 from tag2mask.formats.ultralytics import YAML_NAME, read_ultralytics
 from tag2mask.steps.mask_exchange.sources import SourceMask, open_masks
 
@@ -73,6 +74,11 @@ def _labelme_places(path: Path) -> list[Path]:
     return [path] if is_labelme_folder(path) else []
 
 
+def _labelstudio_places(path: Path) -> list[Path]:
+    files = [path] if path.is_file() else sorted(path.glob("*.json"))
+    return [file for file in files if file.suffix.lower() == ".json" and is_labelstudio(file)]
+
+
 def _ultralytics_places(path: Path) -> list[Path]:
     file = path if path.is_file() else path / YAML_NAME
     if file.suffix.lower() not in (".yaml", ".yml") or not file.is_file():
@@ -84,6 +90,7 @@ READERS: Mapping[str, Reader] = {
     "coco": Reader(_coco_places, read_coco),
     "cvat": Reader(_cvat_places, read_cvat),
     "labelme": Reader(_labelme_places, read_labelme),
+    "labelstudio": Reader(_labelstudio_places, read_labelstudio),
     "ultralytics": Reader(_ultralytics_places, read_ultralytics),
 }
 """The formats by name."""

@@ -55,6 +55,14 @@ TARGETS: Mapping[str, Target] = {
             {"polygons": "polygons", "stuff": "by_class"},
         ),
         Target("cvat", "cvat", "write_cvat", "images"),
+        Target("labelme", "labelme", "write_labelme", ".", {"polygons": "polygons"}),
+        Target(
+            "labelstudio",
+            "labelstudio.writing",
+            "write_labelstudio",
+            "images",
+            {"photo-prefix": "photo_prefix", "model-version": "model_version"},
+        ),
         Target(
             "ultralytics",
             "ultralytics",
@@ -89,4 +97,4 @@ def given_options(target: Target, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+    return f"--{name}"
