@@ -1,0 +1,259 @@
+"""Hugging Face's ImageFolder: photos with metadata in one file per split.
+
+::
+
+    train/metadata.jsonl       {"file_name": "images/a.jpg", "mask_file_name": "masks/a.png"}
+    train/images/a.jpg
+    train/masks/a.png          8 bits of gray: 0 background, 1, 2, ... classes, 255 ignore
+    classes.txt                the classes in the order of their numbers, background first
+
+``datasets.load_dataset("imagefolder", data_dir=...)`` reads the columns ``image`` and ``mask``.
+
+Format: https://huggingface.co/docs/datasets/image_dataset
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, NamedTuple
+
+from tag2mask.artifacts.files import atomic_write, write_text
+from tag2mask.artifacts.items import path_problem
+from tag2mask.classes import BACKGROUND, IGNORE, ClassSet, name_kind
+from tag2mask.errors import DataError
+from tag2mask.formats.annotations import IGNORE_LABEL, AnnotatedPhoto, ExportResult, MaskedPhoto
+from tag2mask.formats.cell_table import unquoted
+from tag2mask.formats.csv_table import read_csv_table
+from tag2mask.formats.each_photo import each_photo
+from tag2mask.formats.gray_masks import value_regions, write_gray
+from tag2mask.formats.photo_names import stem_path
+from tag2mask.formats.text_lines import read_lines
+from tag2mask.text.json_text import parse_json
+
+METADATA = ("metadata.jsonl", "metadata.csv")
+CLASSES = "classes.txt"
+_FILE, _MASK = "file_name", "mask_file_name"
+_TAG_COLUMNS = ("tags", "labels", "label")
+_SPLIT = re.compile(r"train(ing)?|val(id(ation)?)?|dev|test(ing)?|eval(uation)?")
+"""Names of folders that are splits."""
+
+
+def write_huggingface(photos: Iterable[MaskedPhoto], classes: ClassSet, out: Path) -> ExportResult:
+    """Write ``<split>/metadata.jsonl``, masks and ``classes.txt`` (see the module's docstring).
+
+    Args:
+        photos: photos with their masks; one mask at a time is in memory.
+        classes: their classes.
+        out: folder of the export; photos are in ``<split>/images/``.
+
+    Raises:
+        RunFolderError: the disk is full or the folder may not be written.
+    """
+    files: dict[str, IO[str]] = {}
+    count = 0
+    with ExitStack() as stack:
+        for photo in photos:
+            if photo.split not in files:
+                path = stack.enter_context(atomic_write(out / photo.split / METADATA[0]))
+                files[photo.split] = stack.enter_context(path.open("w", encoding="utf-8"))
+            mask = f"masks/{stem_path(photo.file_name)}.png"
+            write_gray(out / photo.split / mask, photo.mask())
+            row = {_FILE: f"images/{photo.file_name}", _MASK: mask}
+            files[photo.split].write(f"{json.dumps(row, ensure_ascii=False)}\n")
+            count += 1
+        for file in files.values():
+            file.close()
+    write_text(out / CLASSES, "".join(f"{name}\n" for name in classes.mask_names))
+    return ExportResult(count)
+
+
+class _Row(NamedTuple):
+    """One photo of a metadata file."""
+
+    file: Path
+    folder: str
+    """Of the file, relative to the data set's; empty or ending in "/"."""
+    number: int
+    """Of its line."""
+    content: bytes | Mapping[str, Any]
+    """JSON, or the cells by column."""
+
+
+def metadata_files(path: Path) -> list[Path]:
+    """Return the metadata of a data set: in its folder, or in those of splits; or the file given.
+
+    Where a folder has both kinds, only ``metadata.jsonl`` counts.
+    """
+    if path.is_file():
+        return [path]
+    folders = [path]
+    if path.is_dir():
+        folders += sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    found = (
+        next((folder / name for name in METADATA if (folder / name).is_file()), None)
+        for folder in folders
+    )
+    return [file for file in found if file is not None]
+
+
+def has_tags(file: Path) -> bool:
+    """Return whether the first line of a metadata file names a photo and has a column of tags."""
+    try:
+        first = next(_rows(file, ""), None)
+        values = {} if first is None else _values(first)
+    except DataError:
+        return file.suffix != ".csv"  # an error says what is wrong with it
+    return _FILE in values and _tag_values(values) is not None
+
+
+def read_huggingface(path: Path, *, with_masks: bool = True) -> Iterator[AnnotatedPhoto]:
+    """Yield the photos of a data set, file by file.
+
+    Args:
+        path: its folder, or one metadata file.
+        with_masks: read the masks that ``mask_file_name`` names, whose classes ``classes.txt`` in
+            the folder lists.
+
+    Raises:
+        DataError: no metadata, or no list of classes.
+        ProblemsError: after the other photos, all lines and masks that can't be read.
+    """
+    files = metadata_files(path)
+    root = path if path.is_dir() else path.parent
+    if not files:
+        raise DataError(
+            f"no {METADATA[0]} or {METADATA[1]}", where=path, fix="Give the data set's folder."
+        )
+    labels = _labels(root) if with_masks else None
+    rows = (
+        row
+        for file in files
+        for row in _rows(file, f"{file.parent.relative_to(root).as_posix()}/".removeprefix("./"))
+    )
+    return each_photo(rows, partial(_photo, root, labels), root)
+
+
+def _labels(root: Path) -> dict[int, str | None] | None:
+    """Return the label of each value of masks; None: the classes are not listed."""
+    path = root / CLASSES
+    if not path.is_file():
+        return None
+    names = [line.strip() for line in read_lines(path) if line.strip()]
+    if not names or name_kind(names[0]) != "background":
+        names = ["background", *names]
+    return {**dict(enumerate(names)), BACKGROUND: None, IGNORE: IGNORE_LABEL}
+
+
+def _rows(file: Path, folder: str) -> Iterator[_Row]:
+    """Yield the lines of a metadata file.
+
+    Raises:
+        DataError: it can't be read.
+    """
+    if file.suffix == ".csv":
+        table = read_csv_table(file)
+        for line in table.lines:
+            cells = dict(zip(table.header, map(unquoted, line.cells or ()), strict=False))
+            yield _Row(file, folder, line.number, {key: text for key, text in cells.items() if key})
+        return
+    try:
+        with file.open("rb") as text:
+            for number, content in enumerate(text, 1):
+                if content.strip():
+                    yield _Row(file, folder, number, content)
+    except OSError as error:
+        raise DataError(
+            f"can't be read: {error.strerror}", where=file, fix="Check the path."
+        ) from None
+
+
+def _values(row: _Row) -> Mapping[str, Any]:
+    """Return the values of a line by column.
+
+    Raises:
+        DataError: not a JSON object.
+    """
+    if not isinstance(row.content, bytes):
+        return row.content
+    try:
+        value = parse_json(row.content.removeprefix(b"\xef\xbb\xbf"))
+    except ValueError as error:
+        raise _damaged(row, f"not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise _damaged(row, "not an object")
+    return value
+
+
+def _damaged(row: _Row, what: str) -> DataError:
+    return DataError(
+        f"line {row.number}: {what}", where=row.file, fix="Correct or remove the line."
+    )
+
+
+def _photo(root: Path, labels: Mapping[int, str | None] | None, row: _Row) -> AnnotatedPhoto:
+    values = _values(row)
+    name = row.folder + _path(row, values.get(_FILE), _FILE)
+    split = values.get("split") or _split(name)
+    split = split if isinstance(split, str) else None
+    tags = _tag_values(values) or ()
+    if not values.get(_MASK) or labels is None:
+        return AnnotatedPhoto(name, None, split, tags, ())
+    mask = root / (row.folder + _path(row, values[_MASK], _MASK))
+    size, regions = value_regions(mask, labels)
+    return AnnotatedPhoto(name, size, split, tags, regions)
+
+
+def _path(row: _Row, text: object, key: str) -> str:
+    """Return a path that a line has.
+
+    Raises:
+        DataError: there is none, or it would lead out of the data set's folder.
+    """
+    if not isinstance(text, str):
+        raise _damaged(row, f"no {key}")
+    text = text.strip().replace("\\", "/")
+    problem = path_problem(text)
+    if problem is not None:
+        raise _damaged(row, f"{key} {text!r} {problem}")
+    return text
+
+
+def _split(name: str) -> str | None:
+    """Return the first folder of a path whose name is that of a split."""
+    folders = PurePosixPath(name).parts[:-1]
+    return next((folder for folder in folders if _SPLIT.fullmatch(folder.lower())), None)
+
+
+def _tag_values(values: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Return the tags of a line; None: it has no column of tags."""
+    for column in _TAG_COLUMNS:
+        if column in values:
+            return _names(values[column], several=column != "label")
+    objects = values.get("objects")
+    for column in ("categories", "category"):
+        if isinstance(objects, dict) and column in objects:
+            return _names(objects[column], several=True)
+        if isinstance(objects, list) and any(isinstance(o, dict) and column in o for o in objects):
+            own = [entry[column] for entry in objects if isinstance(entry, dict)]
+            return _names(own, several=True)
+    return None
+
+
+def _names(value: Any, *, several: bool) -> tuple[str, ...]:
+    """Return the names in a value: a list, or a text, which may be a list or several names."""
+    if isinstance(value, str) and value.strip().startswith("["):
+        try:
+            value = parse_json(value)
+        except ValueError:
+            value = value.strip().strip("[]").replace("'", "").split(",")
+    elif isinstance(value, str) and several:
+        value = re.split(r"[;|]" if re.search(r"[;|]", value) else ",", value)
+    names = [] if value is None else value if isinstance(value, list) else [value]
+    texts = [str(name).strip() for name in names if name is not None]
+    return tuple(Counter(text for text in texts if text))

@@ -1,0 +1,35 @@
+"""JSON files that are read as a whole, with limits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tag2mask.errors import DataError
+from tag2mask.text.json_text import parse_json
+
+MOST_BYTES = 1 << 28
+"""The largest file that is read as a whole."""
+
+
+def read_json_file(path: Path) -> Any:
+    """Return the content of a JSON file.
+
+    Raises:
+        DataError: missing, larger than `MOST_BYTES`, or not JSON.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise DataError(
+            f"can't be read: {error.strerror}", where=path, fix="Check the path."
+        ) from None
+    if len(content) > MOST_BYTES:
+        raise DataError(
+            f"more than {MOST_BYTES >> 20} MiB of JSON", where=path, fix="Split the file."
+        )
+    try:
+        return parse_json(content.removeprefix(b"\xef\xbb\xbf"))
+    except ValueError as error:
+        raise DataError(f"not JSON: {error}", where=path, fix="Export it again.") from None
