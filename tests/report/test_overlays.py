@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage.color import rgb2lab
 
-from tag2mask.report.overlays import HEAT, cam_sheet, fitted, heat_overlay, mask_overlay
+from tag2mask.report.overlays import (
+    HEAT,
+    cam_sheet,
+    fitted,
+    heat_layer,
+    heat_overlay,
+    mask_layer,
+    mask_overlay,
+)
 
 COLORS = [(0, 0, 0), (128, 0, 0), (0, 128, 0)]
 
@@ -66,6 +74,24 @@ def test_mask_overlay_leaves_background_and_fills_classes() -> None:
     assert red[0] > red[1] and green[1] > green[0]
     assert shown[30, 5].min() > 130, "the outline is light"
     assert (shown[30, 4] == 100).all(), "the outline is inside the class"
+
+
+def test_layers_over_a_photo_are_the_overlays() -> None:
+    rng = np.random.default_rng(0)
+    photo = Image.fromarray(rng.integers(0, 256, (50, 70, 3), np.uint8))
+    mask = rng.integers(0, 3, (5, 7), np.uint8).repeat(10, 0).repeat(10, 1)
+    mask[:10, :10] = 255
+    shown = photo.convert("RGBA")
+    shown.alpha_composite(mask_layer(mask, photo.size, COLORS))
+    overlay = np.asarray(mask_overlay(photo, mask, COLORS)).astype(int)
+    assert np.abs(np.asarray(shown.convert("RGB")) - overlay).max() <= 2
+    scores = rng.random((50, 70), np.float32)
+    dark = np.asarray(heat_overlay(photo, np.zeros_like(scores))).astype(int)
+    heat = np.asarray(heat_layer(scores)).astype(int)
+    assert heat.shape == (50, 70, 4)
+    assert (heat[..., 3][scores > 0.9] > heat[..., 3][scores < 0.1].max()).all()
+    assert np.abs(heat[..., :3] - HEAT[np.rint(scores * 255).astype(int)]).max() <= 1
+    assert dark.max() < 255 * 0.6 + 1
 
 
 def test_void_is_hatched_and_colorless() -> None:

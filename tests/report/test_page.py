@@ -16,12 +16,17 @@ from tag2mask.report.page import (
     Cell,
     Column,
     Figures,
+    Gallery,
     Note,
     Page,
     PageSection,
     PageTable,
+    PhotoRow,
     difference,
+    jpeg_uri,
+    layer,
     picture,
+    plain_photo,
     render,
 )
 from tag2mask.report.plot_figure import PlotFigure, inline_svg
@@ -46,7 +51,7 @@ def test_tags_are_balanced() -> None:
 
     class Balance(HTMLParser):
         def handle_starttag(self, tag, attributes) -> None:
-            if tag not in ("meta", "link", "img"):
+            if tag not in ("meta", "link", "img", "input"):
                 stack.append(tag)
 
         def handle_startendtag(self, tag, attributes) -> None:
@@ -61,6 +66,32 @@ def test_tags_are_balanced() -> None:
 
 def test_long_tables_are_folded() -> None:
     assert "30 more rows" in render(page_of_all_blocks())
+
+
+def test_rows_in_the_middle_of_a_very_long_table_are_left_out() -> None:
+    rows = tuple((f"class {i}",) for i in range(5000))
+    table = PageTable((Column("class", numeric=False),), rows)
+    html = render(Page("", "", (PageSection("a", "A", (table,)),)))
+    assert "4970 more rows, of which the first 150 and the last 150 are shown" in html
+    assert html.count("<td") == 330
+    assert all(f">class {i}<" in html for i in (0, 179, 4850, 4999))
+    assert not any(f">class {i}<" in html for i in (180, 4849))
+
+
+def test_a_photo_is_embedded_once_however_many_layers_it_has() -> None:
+    image = Image.effect_noise((60, 40), 90).convert("RGB")
+    clear = Image.new("RGBA", (6, 4), (255, 0, 0, 90))
+    pictures = (
+        plain_photo("photo", image.size),
+        layer("mask", clear, image.size, "photo"),
+        layer("heat", clear, image.size, "dark"),
+    )
+    row = PhotoRow("a", "", (), pictures, jpeg_uri(image))
+    html = render(Page("", "", (PageSection("a", "A", (Gallery("", (row,)),)),)))
+    assert html.count(jpeg_uri(image)) == 1 == html.count("data:image/jpeg")
+    assert html.count('<input type="checkbox"') == html.count("<img") == 3
+    assert html.count('class="over-photo"') == 2 and html.count('class="over-dark"') == 1
+    assert html.count('width="60" height="40" style="--ratio: 1.50000"') == 3
 
 
 def test_every_row_has_a_cell_for_each_column() -> None:

@@ -32,7 +32,7 @@ from tag2mask.steps.report import report
 class Parsed(HTMLParser):
     """Text, images and references of a page; unclosed tags are an error."""
 
-    VOID = frozenset({"meta", "link", "img", "br"})
+    VOID = frozenset({"meta", "link", "img", "br", "input"})
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -109,6 +109,11 @@ def page(run: Path, **options) -> Parsed:
     return Parsed((handle.path / "index.html").read_text(encoding="utf-8"))
 
 
+def class_heats(shown: Parsed) -> int:
+    """Return how many maps of single classes a page shows."""
+    return sum(shown.text.count(f"heat: {name} ") for name in NAMES)
+
+
 def test_numbers_are_those_of_the_evaluation(run: Path) -> None:
     shown = page(run).text
     for split in read_json(run / "evaluate" / "evaluation.json")["splits"]:
@@ -146,7 +151,48 @@ def test_best_middle_and_worst_photos_are_shown(run: Path) -> None:
     best, rest = shown.text.split("Best", 1)[1].split("Middle", 1)
     worst = rest.split("Worst", 1)[1].split("Confusions", 1)[0]
     assert rows[0]["id"] in best and rows[-1]["id"] in worst
-    assert shown.count("img") == 6 * 4, "photo, truth, heat, mask"
+    assert shown.count("img") == 6 * 4 + class_heats(shown), "photo, truth, heat, mask"
+
+
+def test_photos_of_several_classes_show_the_map_of_each(run: Path) -> None:
+    handle = report(run, Report(photos=50), run / "report")
+    html = (handle.path / "index.html").read_text(encoding="utf-8")
+    lines = (run / "evaluate" / "photos.jsonl").read_text().splitlines()
+    tags = {row["id"]: row["map_tags"] for row in map(json.loads, lines)}
+    several = 0
+    for article in re.findall(r'<article class="photo".*?</article>', html, re.DOTALL):
+        photo = re.findall(r'<span class="id">(.*?)</span>', article)[0]
+        heats = re.findall(r"<figcaption>heat: (.*?)</figcaption>", article)
+        own = [name for name in heats if name in NAMES]
+        assert own == (tags[photo] if len(tags[photo]) > 1 else [])
+        several += bool(own)
+    assert several
+
+
+def test_doubtful_tags_are_shown_with_their_photos(run: Path) -> None:
+    path = run / "evaluate" / "evaluation.json"
+    scores = read_json(path)
+    sample, other = (
+        json.loads(line) for line in (run / "prepare/train.jsonl").open().readlines()[:2]
+    )
+    doubt = {"tag": NAMES[0], "kind": "missing", "probability": 0.97, "margin": 0.4}
+    doubts = [
+        doubt | {"photo": sample["id"]},
+        doubt | {"photo": sample["id"], "tag": NAMES[1], "kind": "wrong", "probability": 0.02},
+        doubt | {"photo": other["id"]},
+        *(doubt | {"photo": f"gone/{i}"} for i in range(60)),
+    ]
+    scores["splits"][0]["doubtful_tags"] = doubts
+    write_json(path, scores)
+    html = (report(run, Report(photos=1), run / "report").path / "index.html").read_text()
+    section = html.split('<section id="doubtful-tags">')[1].split("</section>")[0]
+    assert re.findall(r'<span class="id">(.*?)</span>', section) == [sample["id"]]
+    score = re.findall(r'<span class="score">(.*?)</span>', section)[0].replace("\xa0", " ")
+    assert score == (
+        f"train: {NAMES[0]} missing? (probability 97 %), {NAMES[1]} wrong? (probability 2 %)"
+    )
+    assert "pseudo mask" in section and section.count("<tr>") == 1 + 12 + 1 + 38
+    assert "13 more are in doubtful_tags.csv" in section
 
 
 def test_a_photo_is_never_shown_under_two_headings(run: Path) -> None:
@@ -174,7 +220,8 @@ def test_a_run_with_some_steps_only(scene: Scene) -> None:
     photographed(scene)
     shown = page(scene.root)
     assert "not evaluated yet" in shown.text
-    assert "Examples" in shown.text and shown.count("img") == 2 * 3, "photo, truth, heat"
+    assert "Examples" in shown.text and class_heats(shown)
+    assert shown.count("img") == 2 * 3 + class_heats(shown), "photo, truth, heat"
     shutil.rmtree(scene.root / "infer-cam")
     assert page(scene.root).count("img") == 2 * 2
 
@@ -279,7 +326,7 @@ def test_a_deleted_photo_is_named_and_left_out(run: Path) -> None:
     (run / "photos" / f"{rows[0]['id']}.jpg").unlink()
     shown = page(run)
     assert f"{rows[0]['id']} can't be shown: photo is missing" in shown.text
-    assert shown.count("img") == 20
+    assert shown.count("img") == 20 + class_heats(shown)
 
 
 def test_photos_without_a_sure_pixel_are_listed(run: Path) -> None:

@@ -64,16 +64,27 @@ def heat_overlay(image: Image.Image, scores: NDArray[np.float32]) -> Image.Image
         Image of mode RGB and the photo's size.
     """
     assert scores.ndim == 2 and scores.size, scores.shape
-    values = np.clip(np.nan_to_num(scores.astype(np.float32), nan=0.0), 0.0, 1.0)
+    values = _shares(scores)
     if values.shape != (image.height, image.width):
         resized = Image.fromarray(values).resize(image.size, Image.Resampling.BILINEAR)
         values = np.asarray(resized)
     photo = np.asarray(image, np.float32)
     gray = np.asarray(image.convert("L"), np.float32)[..., None]
     dim = 0.6 * (0.75 * gray + 0.25 * photo)
-    heat = HEAT[np.rint(values * 255.0).astype(np.uint8)]
-    alpha = (0.15 + 0.65 * values)[..., None]
+    heat, alpha = _heat(values)
     return _to_image(dim * (1.0 - alpha) + heat * alpha)
+
+
+def heat_layer(scores: NDArray[np.float32]) -> Image.Image:
+    """Return the heat colors of scores as an image of mode RGBA, to be laid over a dark photo.
+
+    Args:
+        scores: float32 (h, w) in [0, 1].
+
+    Returns:
+        (h, w) px; whoever shows it stretches it to the photo.
+    """
+    return _to_image(_rgba(*_heat(_shares(scores))))
 
 
 def mask_overlay(
@@ -89,9 +100,24 @@ def mask_overlay(
     Returns:
         Image of mode RGB and the photo's size.
     """
+    fill, alpha = _paint(mask, image.size, colors)
+    return _to_image(np.asarray(image, np.float32) * (1.0 - alpha) + fill * alpha)
+
+
+def mask_layer(
+    mask: NDArray[np.uint8], size: tuple[int, int], colors: Sequence[RgbColor]
+) -> Image.Image:
+    """Return what `mask_overlay` draws over a photo of ``size`` (width, height), of mode RGBA."""
+    return _to_image(_rgba(*_paint(mask, size, colors)))
+
+
+def _paint(
+    mask: NDArray[np.uint8], size: tuple[int, int], colors: Sequence[RgbColor]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the colors (H, W, 3) in 0..255 of a mask and their opacity (H, W, 1)."""
     assert mask.dtype == np.uint8 and mask.ndim == 2 and mask.size, (mask.dtype, mask.shape)
-    if mask.shape != (image.height, image.width):
-        mask = np.asarray(Image.fromarray(mask).resize(image.size, Image.Resampling.NEAREST))
+    if mask.shape != size[::-1]:
+        mask = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
     table = np.zeros((256, 3), np.float32)
     table[: len(colors)] = colors
     fill = table[mask]
@@ -100,11 +126,24 @@ def mask_overlay(
     stripes = (np.add.outer(np.arange(height), np.arange(width)) // 4) % 2 == 0
     fill[void] = np.where(stripes[void], _VOID_LIGHT, _VOID_DARK)[:, None]
     alpha = np.where(mask == BACKGROUND, 0.0, 0.55).astype(np.float32)[..., None]
-    photo = np.asarray(image, np.float32)
-    shown = photo * (1.0 - alpha) + fill * alpha
     edge = _outline(mask, max(1, round(max(mask.shape) / 250)))
-    shown[edge] = 0.45 * fill[edge] + 0.55 * 255.0  # light: visible around dark colors too
-    return _to_image(shown)
+    fill[edge] = 0.45 * fill[edge] + 0.55 * 255.0  # light: visible around dark colors too
+    alpha[edge] = 1.0
+    return fill, alpha
+
+
+def _shares(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the scores in [0, 1]; 0 for NaN."""
+    return np.clip(np.nan_to_num(scores.astype(np.float32), nan=0.0), 0.0, 1.0)
+
+
+def _heat(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the heat colors (h, w, 3) in 0..255 of values in [0, 1], and their opacity."""
+    return HEAT[np.rint(values * 255.0).astype(np.uint8)], (0.15 + 0.65 * values)[..., None]
+
+
+def _rgba(colors: NDArray[np.float32], opacity: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.concatenate([colors, 255.0 * opacity], axis=-1)
 
 
 def _outline(mask: NDArray[np.uint8], width: int) -> NDArray[np.bool_]:

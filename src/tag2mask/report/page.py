@@ -96,6 +96,8 @@ class PageTable:
     matrix: bool = False
     """True: a dense table of shaded cells with slanted column headings."""
     kind: ClassVar[str] = "table"
+    folded: ClassVar[int] = 300
+    """Rows folded away, at most; of longer tables those in the middle are left out."""
 
     def __post_init__(self) -> None:
         assert all(len(row) == len(self.columns) for row in self.rows)
@@ -121,12 +123,21 @@ class Figures:
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture of a photo."""
+    """One picture of a photo.
+
+    Attributes:
+        caption: text below it.
+        uri: the image, a data URI.
+        width: px; with ``height``, also of a stretched layer, the shape in which it is shown.
+        height: px.
+        over: what it is laid over: nothing, or the photo of its row, plain or darkened.
+    """
 
     caption: str
     uri: str
     width: int
     height: int
+    over: Literal["", "photo", "dark"] = ""
 
 
 @dataclass(frozen=True)
@@ -138,12 +149,14 @@ class PhotoRow:
         detail: its score.
         classes: (name, ``#rrggbb``) of the classes shown.
         pictures: the photo, maps and masks of each run, ground truth.
+        photo: data URI of the photo that pictures are laid over, embedded once; empty: none is.
     """
 
     title: str
     detail: str
     classes: tuple[tuple[str, str], ...]
     pictures: tuple[Picture, ...]
+    photo: str = ""
 
 
 @dataclass(frozen=True)
@@ -233,10 +246,32 @@ def _visible(value: object) -> object:
 
 def picture(caption: str, image: Image.Image) -> Picture:
     """Embed an RGB image as JPEG."""
+    return Picture(caption, jpeg_uri(image), image.width, image.height)
+
+
+def layer(
+    caption: str, image: Image.Image, size: tuple[int, int], over: Literal["photo", "dark"]
+) -> Picture:
+    """Embed an RGBA image as PNG, to be laid over a row's photo of ``size`` (width, height)."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return Picture(caption, _data_uri("png", buffer), *size, over)
+
+
+def plain_photo(caption: str, size: tuple[int, int]) -> Picture:
+    """Return the photo of a row of ``size`` (width, height), with nothing over it."""
+    return layer(caption, Image.new("RGBA", (1, 1)), size, "photo")
+
+
+def jpeg_uri(image: Image.Image) -> str:
+    """Return the data URI of an RGB image as JPEG."""
     buffer = io.BytesIO()
     image.save(buffer, format="JPEG", quality=84, optimize=True)
-    uri = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-    return Picture(caption, uri, image.width, image.height)
+    return _data_uri("jpeg", buffer)
+
+
+def _data_uri(kind: str, content: io.BytesIO) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content.getvalue()).decode()}"
 
 
 def hex_color(rgb: Sequence[int]) -> str:

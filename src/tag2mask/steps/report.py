@@ -23,6 +23,7 @@ from tag2mask.report.page import Page, render
 from tag2mask.report.run_folder import RunFolder, open_runs
 from tag2mask.report.sections.classes import class_section, confusion_section, tag_section
 from tag2mask.report.sections.comparison import comparison_sections
+from tag2mask.report.sections.doubtful_tags import doubt_section
 from tag2mask.report.sections.photo_rates import rates_section
 from tag2mask.report.sections.photos import label_section, photo_section
 from tag2mask.report.sections.runs import recipe_section, timing_section, training_section
@@ -86,6 +87,7 @@ def _page(runs: Sequence[RunFolder], section: Report) -> Page:
         confusion_section(scored),
         rates_section(scored[0]),
         tag_section(scored),
+        doubt_section(main, scored[0], section.photos),
         training_section(runs),
         timing_section(runs),
         recipe_section(runs, data_root(prepared.path) if prepared is not None else None),

@@ -37,7 +37,6 @@ from tag2mask.report.sections.scored_runs import (
 CONFUSION_CLASSES = 21
 """Rows of the confusion table: the classes with the most wrong pixels."""
 CONFUSED_PAIRS = 10
-DOUBTS = 50
 
 _FIGURES = {
     "precision": "precision",
@@ -220,16 +219,13 @@ def _pairs(scores: EvaluationScores, counts: NDArray[np.int64]) -> list[Block]:
 
 
 def tag_section(runs: Sequence[ScoredRun]) -> PageSection:
-    """Return the scores of the tag classifier, and the given tags that it contradicts."""
+    """Return the scores of the tag classifier."""
     scores = runs[0].scores
     blocks: list[Block] = []
     for split in scores.splits if scores is not None else ():
         if split.tags is not None:
             assert scores is not None
             blocks.append(_tag_table(class_colors(scores), split.split, split.tags))
-    for split in scores.splits if scores is not None else ():
-        if split.doubtful_tags:
-            blocks.append(_doubts(split))
     return PageSection(
         "tags",
         "Tags",
@@ -267,31 +263,3 @@ def _tag_table(colors: Sequence[str], split: str, tags: TagScores) -> PageTable:
         f"mean F1 {with_unit(tags.mean_f1)} at probability 0.5."
     )
     return PageTable(columns, rows, caption=caption)
-
-
-def _doubts(split: SplitScores) -> PageTable:
-    rows = tuple(
-        (
-            Cell(d.photo),
-            d.tag,
-            "missing: not tagged, but predicted"
-            if d.kind == "missing"
-            else "wrong: tagged, but not predicted",
-            percent(d.probability, 0),
-        )
-        for d in split.doubtful_tags[:DOUBTS]
-    )
-    columns = (
-        Column("photo", numeric=False),
-        Column("class", numeric=False),
-        Column("the tag may be", numeric=False),
-        Column("probability, %"),
-    )
-    more = len(split.doubtful_tags) - len(rows)
-    rest = f" {more} more are in doubtful_tags.csv." if more > 0 else ""
-    return PageTable(
-        columns,
-        rows,
-        unfolded=12,
-        caption=f"Tags of split {split.split} to check, the clearest cases first.{rest}",
-    )

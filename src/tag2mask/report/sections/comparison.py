@@ -12,8 +12,7 @@ import numpy as np
 from tag2mask.artifacts.handles import Evaluation, PreparedData, PseudoMaskFolder
 from tag2mask.artifacts.items import item_path
 from tag2mask.classes import ClassSet
-from tag2mask.data.index import Sample, read_classes, read_index, read_mask_paths
-from tag2mask.data.inventory import SPLITS
+from tag2mask.data.index import Sample, read_classes, read_mask_paths
 from tag2mask.data.masks import read_mask
 from tag2mask.errors import DataError
 from tag2mask.evaluation.records import SEGMENTER, SplitScores
@@ -34,7 +33,7 @@ from tag2mask.report.page import (
 )
 from tag2mask.report.photo_choice import PhotoScore, every_photo_miou
 from tag2mask.report.run_folder import PHOTOS, RunFolder
-from tag2mask.report.sections.photos import Overlays
+from tag2mask.report.sections.pictures import Overlays, samples_by_place
 from tag2mask.report.sections.scored_runs import ScoredRun, split_names
 from tag2mask.runtime.threads import ordered_map
 from tag2mask.text.yaml_text import parse_yaml
@@ -195,11 +194,7 @@ def _changed_photos(runs: Sequence[RunFolder], count: int) -> PageSection:
     prepared = runs[0].handle(PreparedData)
     if prepared is None:
         return PageSection(anchor, title, ())
-    samples: dict[Place, Sample] = {
-        (split, sample.id): sample
-        for split in SPLITS
-        for sample in read_index(prepared.path, split)
-    }
+    samples = samples_by_place(prepared)
     classes = read_classes(prepared.path)
     mious = [_mious(run) for run in runs]
     changes = _by_miou(mious)
