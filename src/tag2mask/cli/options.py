@@ -35,6 +35,11 @@ class SourceName(StrEnum):
     COCO = "coco"
     CVAT = "cvat"
     LABELME = "labelme"
+    LABELSTUDIO = "labelstudio"
+    FIFTYONE = "fiftyone"
+    YOLO = "yolo"
+    HUGGINGFACE = "huggingface"
+    MVTEC = "mvtec"
 
 
 class TagChoice(StrEnum):

@@ -110,6 +110,7 @@ class Inventory:
         remarks: how the data was understood where that was a guess, one line each, such as
             ``column 'label' is read as tags``.
         drawn: validation photos that the data doesn't name (see `validation_draw`).
+        val_fraction: share to draw in place of the recipe's default; None: the recipe's.
     """
 
     layout: str
@@ -124,3 +125,4 @@ class Inventory:
     names_from_tags: bool = False
     remarks: tuple[str, ...] = ()
     drawn: int = 0
+    val_fraction: float | None = None

@@ -28,12 +28,15 @@ def with_validation(
 
     Args:
         inventory: the data as listed.
-        options: ``val_fraction`` is the share of the groups to draw; None: leave the inventory.
+        options: ``val_fraction`` is the share of the groups to draw; None: leave the inventory. Its
+            default gives way to the inventory's own.
         known: returns the splits of photos that were drawn before, by id; called only for a draw.
     """
     fraction = options.val_fraction
     if fraction is None or options.val_split is None:
         return inventory
+    if inventory.val_fraction is not None and fraction == Prepare().val_fraction:
+        fraction = inventory.val_fraction
     named = sum(entry.split == "val" for entry in inventory.entries)
     if named:
         return _with_problems(inventory, _with_a_split(fraction, named))

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,22 +103,41 @@ def read_yolo(path: Path, size_of: SizeOf | None = None) -> Iterator[AnnotatedPh
     file = find_yaml(path)
     content = read_data_yaml(file)
     names = class_names(content, file)
-    photos = PhotoNames()
-    found: list[tuple[str, str, Path]] = []
-    for split, images in photo_folders(content, file):
-        labels = file.parent / replaced_folder(images, _LABELS, file)
-        for relative in files_below(labels, (".txt",)):
-            name = photos.find(file.parent, f"{images}/{stem_path(relative)}")
-            found.append((split, name, labels / relative))
     has_points = "kpt_shape" in content
 
-    def read(item: tuple[str, str, Path]) -> AnnotatedPhoto:
-        split, name, labels = item
+    def read(labels: LabelFile) -> AnnotatedPhoto:
+        name = labels.photo
         size = partial(size_of, name) if size_of else partial(_stored_size, file.parent / name)
-        regions = _regions(labels, names, size, has_points=has_points)
-        return AnnotatedPhoto(name, None, split, (), tuple(regions))
+        regions = _regions(labels.path, names, size, has_points=has_points)
+        return AnnotatedPhoto(name, None, labels.split, (), tuple(regions))
 
-    return each_photo(found, read, file)
+    return each_photo(label_files(file), read, file)
+
+
+class LabelFile(NamedTuple):
+    """The labels of one photo."""
+
+    path: Path
+    split: str
+    photo: str
+    """Relative to the data set's folder; without suffix where the photo doesn't exist."""
+
+
+def label_files(file: Path) -> Iterator[LabelFile]:
+    """Yield the files of labels of a data set, split by split.
+
+    Args:
+        file: its YAML.
+
+    Raises:
+        DataError: it can't be read, or names no folder of photos.
+    """
+    photos = PhotoNames()
+    for split, images in photo_folders(read_data_yaml(file), file):
+        labels = file.parent / replaced_folder(images, _LABELS, file)
+        for relative in files_below(labels, (".txt",)):
+            photo = photos.find(file.parent, f"{images}/{stem_path(relative)}")
+            yield LabelFile(labels / relative, split, photo)
 
 
 def yolo_classes(path: Path) -> tuple[str, ...]:

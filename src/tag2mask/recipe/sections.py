@@ -50,7 +50,20 @@ class Prepare(Section):
 
     not_identity = frozenset({"skip_bad", "val_fraction"})
 
-    source: Literal["auto", "voc", "csv", "folders", "coco", "cvat", "labelme"] = "auto"
+    source: Literal[
+        "auto",
+        "voc",
+        "csv",
+        "folders",
+        "coco",
+        "cvat",
+        "labelme",
+        "labelstudio",
+        "fiftyone",
+        "yolo",
+        "huggingface",
+        "mvtec",
+    ] = "auto"
     """Layout of the data folder; auto: detected."""
     tags: Literal["auto", "annotations", "tags.csv", "cls_labels"] = "auto"
     """Source of the tags in a VOC layout."""

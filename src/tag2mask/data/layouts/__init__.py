@@ -8,6 +8,7 @@ voc        ``JPEGImages/`` and ``ImageSets/``                `voc`, `voc_tags`, 
 coco       COCO JSON in ``annotations/`` or next to photos   `coco`
 cvat       ``annotations.xml``                               `cvat`, `annotated`, `addresses`
 labelme    JSON beside photos                                `labelme`, `annotated`, `addresses`
+others     files of annotation tools                         `tools`, `annotated`, `addresses`
 csv        ``tags.csv``, or any ``.csv``                     `csv_table`, `tables`
 folders    one folder of photos per class                    `class_folders`
 ========== ================================================= ==================================

@@ -38,6 +38,7 @@ class AnnotatedSource:
         not_photos: folders (relative) whose images are not photos.
         photo_folder: is left out at the beginning of ids.
         remarks: how the files were understood (see `Inventory.remarks`).
+        tags_from_regions: labels of regions are tags, too; else regions are for evaluation only.
     """
 
     layout: str
@@ -48,6 +49,7 @@ class AnnotatedSource:
     not_photos: Collection[str] = ()
     photo_folder: str = "images/"
     remarks: tuple[str, ...] = ()
+    tags_from_regions: bool = True
 
 
 @dataclass
@@ -62,10 +64,10 @@ class _Found:
     tags: list[str] = field(default_factory=list)
     regions: list[Region] = field(default_factory=list)
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels of the photo and of its regions, each once."""
-        return tuple(dict.fromkeys([*self.tags, *(region.label for region in self.regions)]))
+    def labels(self, source: AnnotatedSource) -> tuple[str, ...]:
+        """Return the photo's tags, each once."""
+        regions = self.regions if source.tags_from_regions else []
+        return tuple(dict.fromkeys([*self.tags, *(region.label for region in regions)]))
 
     @property
     def has_mask(self) -> bool:
@@ -93,7 +95,7 @@ def read_annotated(root: Path, source: AnnotatedSource, options: SourceOptions) 
     found = _match(source, files, problems)
     known = read_class_list(root)
     listed = known or _classes(source.classes or ())
-    labels = {label for photo in found.values() for label in photo.labels}
+    labels = {label for photo in found.values() for label in photo.labels(source)}
     names = listed or tuple(sorted(label for label in labels if name_kind(label) == "class"))
     drawer = RegionMaskDrawer(source.name, names)
     has_masks = any(r.mask is not None for photo in found.values() for r in photo.regions)
@@ -109,7 +111,7 @@ def read_annotated(root: Path, source: AnnotatedSource, options: SourceOptions) 
             InventoryEntry(
                 id=id,
                 split=split,
-                tags=photo.labels,
+                tags=photo.labels(source),
                 image=photo.file.path if photo.file else None,
                 stamp=photo.file.stamp if photo.file else "",
                 mask_stamp=f"{source.layout}-{source.stamp}" if has_mask else "",

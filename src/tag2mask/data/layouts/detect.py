@@ -8,6 +8,11 @@ folder are an error. An example of each::
     coco       images/a.jpg       annotations/instances_train.json
     cvat       images/a.jpg       annotations.xml
     labelme    a.jpg              a.json
+    labelstudio  images/a.jpg     project-1.json
+    fiftyone   data/a.jpg         labels.json
+    yolo       images/train/a.jpg   labels/train/a.txt   data.yaml
+    huggingface  train/a.jpg      train/metadata.jsonl
+    mvtec      train/good/a.jpg   test/crack/b.jpg
     csv        images/a.jpg       tags.csv
     folders    dog/a.jpg          cat/b.jpg
 """
@@ -27,10 +32,28 @@ from tag2mask.data.layouts.cvat import is_cvat, read_cvat_folder
 from tag2mask.data.layouts.exports import check_no_defect_data, find_export
 from tag2mask.data.layouts.labelme import is_labelme_folder, read_labelme_folder
 from tag2mask.data.layouts.names import leave_out_non_classes
+from tag2mask.data.layouts.tools.fiftyone import is_fiftyone_folder, read_fiftyone_folder
+from tag2mask.data.layouts.tools.huggingface import is_huggingface_folder, read_huggingface_folder
+from tag2mask.data.layouts.tools.labelstudio import is_labelstudio_folder, read_labelstudio_folder
+from tag2mask.data.layouts.tools.mvtec import is_mvtec_folder, read_mvtec_folder
+from tag2mask.data.layouts.tools.yolo import is_yolo_folder, read_yolo_folder
 from tag2mask.data.layouts.voc import is_voc, read_voc
 from tag2mask.errors import DataError
 
-Layout = Literal["auto", "voc", "coco", "cvat", "labelme", "csv", "folders"]
+Layout = Literal[
+    "auto",
+    "voc",
+    "coco",
+    "cvat",
+    "labelme",
+    "labelstudio",
+    "fiftyone",
+    "yolo",
+    "huggingface",
+    "mvtec",
+    "csv",
+    "folders",
+]
 _PAGE = "docs/reference/data.md"
 _FIX = (
     "Give a VOC folder, COCO JSON, photos with a tags.csv, or one folder of photos per class "
@@ -48,10 +71,15 @@ _READERS = {
     "coco": _LayoutReader(is_coco, read_coco),
     "cvat": _LayoutReader(is_cvat, read_cvat_folder),
     "labelme": _LayoutReader(is_labelme_folder, read_labelme_folder),
+    "labelstudio": _LayoutReader(is_labelstudio_folder, read_labelstudio_folder),
+    "fiftyone": _LayoutReader(is_fiftyone_folder, read_fiftyone_folder),
+    "yolo": _LayoutReader(is_yolo_folder, read_yolo_folder),
+    "huggingface": _LayoutReader(is_huggingface_folder, read_huggingface_folder),
+    "mvtec": _LayoutReader(is_mvtec_folder, read_mvtec_folder),
     "csv": _LayoutReader(is_csv, read_csv),
     "folders": _LayoutReader(is_folders, read_folders),
 }
-_TOOLS = ("coco", "cvat", "labelme")
+_TOOLS = tuple(name for name in _READERS if name not in ("voc", "csv", "folders"))
 """Layouts of annotation tools, of which a folder must have only one."""
 
 

@@ -124,14 +124,18 @@ _VOC_XML = (
     "move the photos to JPEGImages/ and the .xml to Annotations/, list the names of the photos in "
     "ImageSets/Main/train.txt and the classes in classes.txt",
 )
-_YOLO = "YOLO", _AS_COCO
+_YOLO = (
+    "YOLO without data.yaml and labels/ next to it",
+    f"put data.yaml there, which names the classes and the folders of photos, or {_AS_COCO}",
+)
 _YOLO_NAMES = re.compile(rb"(?m)^names\s*:")
 _YOLO_BOX = re.compile(rb"\A\d+( \d*\.\d+){4,}\s")
-_LABEL_STUDIO = "Label Studio", f"{_AS_COCO} or CSV there"
+_LABEL_STUDIO = "Label Studio without annotations", "export it as JSON, JSON-MIN or CSV there"
+_FIFTYONE = "FiftyOne without data/ next to it", "put the photos into data/ there"
 _JSON_TOOLS: tuple[tuple[frozenset[str], bool, tuple[str, str]], ...] = (
     (frozenset({"_via_img_metadata"}), False, ("VGG Image Annotator", f"{_AS_COCO} there")),
     (frozenset({"filename", "regions"}), False, ("VGG Image Annotator", f"{_AS_COCO} there")),
-    (frozenset({"classes", "labels"}), False, ("FiftyOne", "export it as COCODetectionDataset")),
+    (frozenset({"classes", "labels"}), False, _FIFTYONE),
     (frozenset({"item", "annotations"}), False, ("V7 Darwin", f"{_AS_COCO} there")),
     (frozenset({"asset", "regions"}), False, ("VoTT", f"{_AS_COCO} there")),
     (frozenset({"image", "annotations", "coordinates"}), True, ("CreateML", _AS_COCO)),
@@ -141,7 +145,10 @@ _JSON_TOOLS: tuple[tuple[frozenset[str], bool, tuple[str, str]], ...] = (
 )
 """Keys that a file has, whether it is a list of objects, and the tool that writes it."""
 _KNOWN_NAMES = {
-    "metadata.jsonl": ("Hugging Face's ImageFolder", "write it as metadata.csv with `file_name`"),
+    "metadata.jsonl": (
+        "Hugging Face's ImageFolder without tags",
+        "write `file_name` and `tags` into each of its lines",
+    ),
     "metadata.csv": (
         "Hugging Face's ImageFolder",
         "rename its columns `file_name` and `label` to `image` and `tags`, and the file to "

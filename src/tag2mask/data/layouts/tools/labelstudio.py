@@ -1,0 +1,55 @@
+"""Layout ``labelstudio``: JSON or JSON-MIN; tags are choices and the labels of regions.
+
+::
+
+    DIR/project-1-at-2024-05-01.json
+    DIR/images/a.jpg                   or anywhere else below DIR, with or without upload's prefix
+
+Brush strokes and polygons become masks for evaluation.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tag2mask.data.inventory import Inventory, SourceOptions
+from tag2mask.data.layouts.annotated import AnnotatedSource, files_stamp, read_annotated
+from tag2mask.errors import DataError
+from tag2mask.formats.labelstudio.reading import is_labelstudio, read_labelstudio
+
+_MOST_FILES = 50
+"""JSON files that are looked into; there are more where each is of one photo."""
+
+
+def is_labelstudio_folder(folder: Path) -> bool:
+    """Return whether a folder has tasks of Label Studio, and no ``tags.csv``, which is newer."""
+    return not (folder / "tags.csv").is_file() and bool(labelstudio_files(folder))
+
+
+def labelstudio_files(folder: Path) -> list[Path]:
+    """Return Label Studio's JSON files of a data folder, sorted."""
+    paths = sorted(path for path in folder.glob("*.json") if path.is_file())
+    if len(paths) > _MOST_FILES:
+        return []
+    return [path for path in paths if is_labelstudio(path)]
+
+
+def read_labelstudio_folder(folder: Path, options: SourceOptions) -> Inventory:
+    """Read a data folder with an export of Label Studio (see the module's docstring).
+
+    Raises:
+        DataError: no such file, several, or a damaged one.
+    """
+    root = folder.resolve()
+    files = labelstudio_files(root)
+    if len(files) != 1:
+        found = f"several exports of Label Studio: {', '.join(p.name for p in files)}"
+        raise DataError(
+            found if files else "no export of Label Studio",
+            where=root,
+            fix="Put one JSON or JSON-MIN of Label Studio into it.",
+        )
+    source = AnnotatedSource(
+        "labelstudio", files[0].name, read_labelstudio(files[0]), files_stamp(files)
+    )
+    return read_annotated(root, source, options)
