@@ -9,7 +9,7 @@ from PIL import Image
 
 from tag2mask.classes import ClassSet
 from tag2mask.errors import DataError, ProblemsError
-from tag2mask.formats.binary import read_binary, write_binary
+from tag2mask.formats.binary import is_binary, read_binary, write_binary
 
 NAMES = ("a.jpg", "my photo/ü 1.jpg", "x/a.png", "x/y/b.c.tif")
 CLASSES = ClassSet(("dog", "traffic light", "犬"))
@@ -61,3 +61,22 @@ def test_masks_that_cannot_be_read_are_all_listed(tmp_path):
 def test_no_masks(tmp_path):
     with pytest.raises(DataError, match="no masks of classes"):
         read_binary(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"dog/a": 255, "cat/a": 0}, True),
+        ({"dog/a": 0, "cat/a": 0}, True),
+        ({"street/a": 0, "yard/b": 0}, False),
+        ({"street/a": 1, "yard/b": 0}, False),
+        ({"a": 255}, False),
+        ({}, False),
+    ],
+)
+def test_what_is_recognized(tmp_path, files, expected):
+    for name, value in files.items():
+        path = tmp_path / f"masks/{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((1, 1), value, np.uint8)).save(path)
+    assert is_binary(tmp_path) == expected

@@ -115,3 +115,14 @@ def test_lines_and_masks_that_cannot_be_read_are_all_listed(tmp_path):
 def test_no_metadata(tmp_path):
     with pytest.raises(DataError, match=r"no metadata\.jsonl"):
         list(read_huggingface(tmp_path))
+
+
+def test_masks_without_a_list_of_classes(tmp_path):
+    write_huggingface([masked_photo("a.jpg", np.ones((1, 1), np.uint8))], CLASSES, tmp_path)
+    [photo] = read_huggingface(tmp_path / "train/metadata.jsonl")
+    assert [region.label for region in photo.regions] == [CLASSES.names[0]]
+    (tmp_path / "classes.txt").unlink()
+    with pytest.raises(DataError, match=r"no classes\.txt"):
+        list(read_huggingface(tmp_path))
+    [photo] = read_huggingface(tmp_path, with_masks=False)
+    assert photo.regions == ()

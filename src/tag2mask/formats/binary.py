@@ -79,6 +79,27 @@ def _check_names(classes: ClassSet, out: Path) -> None:
         )
 
 
+def is_binary(path: Path) -> bool:
+    """Return whether a folder has ``masks/<class>/``, by the first mask of each class.
+
+    They are 0 and 255 alone; if all are 0, the classes must have masks of the same photos.
+    """
+    masks = path / _MASKS
+    if not masks.is_dir() or any(p.suffix.lower() in MASK_SUFFIXES for p in masks.iterdir()):
+        return False
+    found: dict[str, list[str]] = {}
+    for relative in files_below(masks, MASK_SUFFIXES):
+        name, _, inner = relative.partition("/")
+        found.setdefault(name, []).append(inner)
+    try:
+        firsts = [read_values(masks / name / inner[0]) for name, inner in found.items()]
+    except DataError:
+        return False
+    values = {int(value) for first in firsts for value in np.unique(first)}
+    same = all(inner == next(iter(found.values())) for inner in found.values())
+    return bool(found) and values <= {0, 255} and (255 in values or same)
+
+
 def read_binary(path: Path) -> Iterator[AnnotatedPhoto]:
     """Yield the photos of a folder of this format; each class's own folder is below ``masks/``.
 

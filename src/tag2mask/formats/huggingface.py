@@ -104,12 +104,23 @@ def metadata_files(path: Path) -> list[Path]:
 
 def has_tags(file: Path) -> bool:
     """Return whether the first line of a metadata file names a photo and has a column of tags."""
+    values = _first_values(file)
+    return values is not None and _FILE in values and _tag_values(values) is not None
+
+
+def has_masks(file: Path) -> bool:
+    """Return whether the first line of a metadata file names a photo and its mask."""
+    values = _first_values(file)
+    return values is not None and _FILE in values and _MASK in values
+
+
+def _first_values(file: Path) -> Mapping[str, Any] | None:
+    """Return the values of the first line; None: there is none that can be read."""
     try:
         first = next(_rows(file, ""), None)
-        values = {} if first is None else _values(first)
+        return None if first is None else _values(first)
     except DataError:
-        return file.suffix != ".csv"  # an error says what is wrong with it
-    return _FILE in values and _tag_values(values) is not None
+        return None
 
 
 def read_huggingface(path: Path, *, with_masks: bool = True) -> Iterator[AnnotatedPhoto]:
@@ -130,7 +141,9 @@ def read_huggingface(path: Path, *, with_masks: bool = True) -> Iterator[Annotat
         raise DataError(
             f"no {METADATA[0]} or {METADATA[1]}", where=path, fix="Give the data set's folder."
         )
-    labels = _labels(root) if with_masks else None
+    labels = None
+    if with_masks and any(map(has_masks, files)):
+        labels = _labels(root)
     rows = (
         row
         for file in files
@@ -139,11 +152,19 @@ def read_huggingface(path: Path, *, with_masks: bool = True) -> Iterator[Annotat
     return each_photo(rows, partial(_photo, root, labels), root)
 
 
-def _labels(root: Path) -> dict[int, str | None] | None:
-    """Return the label of each value of masks; None: the classes are not listed."""
-    path = root / CLASSES
-    if not path.is_file():
-        return None
+def _labels(root: Path) -> dict[int, str | None]:
+    """Return the label of each value of masks, by the list of classes in or around a folder.
+
+    Raises:
+        DataError: there is none.
+    """
+    path = next((p for p in (root / CLASSES, root.parent / CLASSES) if p.is_file()), None)
+    if path is None:
+        raise DataError(
+            f"no {CLASSES}, without which the numbers in masks mean nothing",
+            where=root,
+            fix="Write the names of the classes into it, one per line, background first.",
+        )
     names = [line.strip() for line in read_lines(path) if line.strip()]
     if not names or name_kind(names[0]) != "background":
         names = ["background", *names]

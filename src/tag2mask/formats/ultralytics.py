@@ -19,7 +19,6 @@ from tag2mask.artifacts.items import path_problem
 from tag2mask.classes import BACKGROUND, IGNORE, ClassSet, name_kind
 from tag2mask.errors import DataError
 from tag2mask.formats.annotations import IGNORE_LABEL, AnnotatedPhoto, ExportResult, MaskedPhoto
-from tag2mask.formats.data_yaml import YAML_NAME as YAML_NAME
 from tag2mask.formats.data_yaml import (
     class_names,
     find_yaml,

@@ -8,22 +8,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tag2mask.artifacts.checksums import content_digest
+from tag2mask.artifacts.manifest import read_identity
 from tag2mask.classes import BACKGROUND, IGNORE, ClassSet
 from tag2mask.data.layouts.cvat import cvat_files
 from tag2mask.data.layouts.labelme import is_labelme_folder
 from tag2mask.errors import DataError
 from tag2mask.formats.annotations import IGNORE_LABEL, AnnotatedPhoto
+from tag2mask.formats.binary import is_binary, read_binary
 from tag2mask.formats.coco.reading import read_coco
 from tag2mask.formats.cvat import read_cvat
+from tag2mask.formats.data_yaml import YAML_NAME
 from tag2mask.formats.each_photo import each_photo
+from tag2mask.formats.fiftyone import TARGETS as FIFTYONE_TARGETS
+from tag2mask.formats.fiftyone import read_fiftyone_masks
 from tag2mask.formats.gray_masks import value_regions
+from tag2mask.formats.huggingface import METADATA, has_masks, metadata_files, read_huggingface
 from tag2mask.formats.labelme import is_labelme, read_labelme
 from tag2mask.formats.labelstudio.reading import is_labelstudio, read_labelstudio
-from tag2mask.formats.ultralytics import YAML_NAME, read_ultralytics
+from tag2mask.formats.mvtec import TRUTH, is_mvtec, read_mvtec
+from tag2mask.formats.ultralytics import read_ultralytics
+from tag2mask.formats.yolo import label_files, read_yolo
 from tag2mask.steps.mask_exchange.sources import SourceMask, open_masks
 
 PNG = "png"
 """Format of masks whose pixels are the numbers of classes."""
+_MASKS = "masks"
 _HEAD = 1 << 16
 """Bytes by which a JSON file is recognized."""
 
@@ -36,10 +45,12 @@ class Reader:
         places: returns what ``read`` takes of a path that was given: files, or the folder itself;
             nothing: it isn't of this format.
         read: yields the photos of one of them.
+        content: returns the files and folders that have the masks of one of them; None: itself.
     """
 
     places: Callable[[Path], list[Path]]
     read: Callable[[Path], Iterator[AnnotatedPhoto]]
+    content: Callable[[Path], list[Path]] | None = None
 
 
 def _coco_places(path: Path) -> list[Path]:
@@ -79,11 +90,43 @@ def _labelstudio_places(path: Path) -> list[Path]:
     return [file for file in files if file.suffix.lower() == ".json" and is_labelstudio(file)]
 
 
-def _ultralytics_places(path: Path) -> list[Path]:
+def _yaml_of(path: Path) -> Path | None:
+    """Return the YAML of a data set; None: there is none."""
     file = path if path.is_file() else path / YAML_NAME
-    if file.suffix.lower() not in (".yaml", ".yml") or not file.is_file():
+    return file if file.suffix.lower() in (".yaml", ".yml") and file.is_file() else None
+
+
+def _ultralytics_places(path: Path) -> list[Path]:
+    file = _yaml_of(path)
+    return [file] if file is not None and (file.parent / _MASKS).is_dir() else []
+
+
+def _yolo_places(path: Path) -> list[Path]:
+    file = _yaml_of(path)
+    if file is None or (file.parent / _MASKS).is_dir():
         return []
-    return [file] if (file.parent / "masks").is_dir() else []
+    try:
+        return [file] if next(label_files(file), None) is not None else []
+    except DataError:
+        return []
+
+
+def _fiftyone_places(path: Path) -> list[Path]:
+    return [path] if (path / FIFTYONE_TARGETS).is_file() else []
+
+
+def _huggingface_places(path: Path) -> list[Path]:
+    if path.is_file() and path.name not in METADATA:
+        return []
+    return [path] if any(map(has_masks, metadata_files(path))) else []
+
+
+def _binary_places(path: Path) -> list[Path]:
+    return [path] if is_binary(path) and read_identity(path) is None else []
+
+
+def _mvtec_places(path: Path) -> list[Path]:
+    return [path] if path.is_dir() and is_mvtec(path) else []
 
 
 READERS: Mapping[str, Reader] = {
@@ -91,7 +134,24 @@ READERS: Mapping[str, Reader] = {
     "cvat": Reader(_cvat_places, read_cvat),
     "labelme": Reader(_labelme_places, read_labelme),
     "labelstudio": Reader(_labelstudio_places, read_labelstudio),
-    "ultralytics": Reader(_ultralytics_places, read_ultralytics),
+    "ultralytics": Reader(
+        _ultralytics_places, read_ultralytics, lambda file: [file, file.parent / _MASKS]
+    ),
+    "yolo": Reader(
+        _yolo_places, read_yolo, lambda file: [file, *(found.path for found in label_files(file))]
+    ),
+    "fiftyone": Reader(
+        _fiftyone_places,
+        read_fiftyone_masks,
+        lambda folder: [folder / FIFTYONE_TARGETS, folder / "labels"],
+    ),
+    "huggingface": Reader(
+        _huggingface_places,
+        read_huggingface,
+        lambda path: [p for file in metadata_files(path) for p in (file, file.parent / _MASKS)],
+    ),
+    "binary": Reader(_binary_places, read_binary, lambda folder: [folder / _MASKS]),
+    "mvtec": Reader(_mvtec_places, read_mvtec, lambda folder: [folder / TRUTH]),
 }
 """The formats by name."""
 
@@ -152,11 +212,13 @@ def find_mask_files(
 
 def _of_files(name: str, places: list[Path]) -> MaskFiles:
     """Return the masks of files of a format."""
-    read = READERS[name].read
+    reader = READERS[name]
+    read = reader.read
+    content = reader.content or (lambda place: [place])
     return MaskFiles(
         name,
         tuple(places),
-        content_digest(places),
+        content_digest(found for place in places for found in content(place)),
         lambda: (photo for place in places for photo in read(place)),
     )
 

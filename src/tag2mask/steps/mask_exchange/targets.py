@@ -70,6 +70,10 @@ TARGETS: Mapping[str, Target] = {
             "images/{split}",
             names_place=True,
         ),
+        Target("yolo", "yolo", "write_yolo", "images/{split}", names_place=True),
+        Target("fiftyone", "fiftyone", "write_fiftyone", "data/{split}", names_place=True),
+        Target("huggingface", "huggingface", "write_huggingface", "{split}/images"),
+        Target("binary", "binary", "write_binary", "images"),
     )
 }
 """The formats by name."""
