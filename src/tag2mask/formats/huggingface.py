@@ -141,9 +141,13 @@ def read_huggingface(path: Path, *, with_masks: bool = True) -> Iterator[Annotat
         raise DataError(
             f"no {METADATA[0]} or {METADATA[1]}", where=path, fix="Give the data set's folder."
         )
-    labels = None
-    if with_masks and any(map(has_masks, files)):
-        labels = _labels(root)
+    labels = _labels(root) if with_masks else None
+    if with_masks and labels is None and any(map(has_masks, files)):
+        raise DataError(
+            f"no {CLASSES}, without which the numbers in masks mean nothing",
+            where=root,
+            fix="Write the names of the classes into it, one per line, background first.",
+        )
     rows = (
         row
         for file in files
@@ -152,19 +156,11 @@ def read_huggingface(path: Path, *, with_masks: bool = True) -> Iterator[Annotat
     return each_photo(rows, partial(_photo, root, labels), root)
 
 
-def _labels(root: Path) -> dict[int, str | None]:
-    """Return the label of each value of masks, by the list of classes in or around a folder.
-
-    Raises:
-        DataError: there is none.
-    """
+def _labels(root: Path) -> dict[int, str | None] | None:
+    """Return the label of each value of masks, by the list of classes in or around a folder."""
     path = next((p for p in (root / CLASSES, root.parent / CLASSES) if p.is_file()), None)
     if path is None:
-        raise DataError(
-            f"no {CLASSES}, without which the numbers in masks mean nothing",
-            where=root,
-            fix="Write the names of the classes into it, one per line, background first.",
-        )
+        return None
     names = [line.strip() for line in read_lines(path) if line.strip()]
     if not names or name_kind(names[0]) != "background":
         names = ["background", *names]
