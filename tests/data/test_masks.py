@@ -19,13 +19,13 @@ from tag2mask.classes import ClassSet, voc_palette
 from tag2mask.data.decoding import strips as strips_module
 from tag2mask.data.images import image_size, read_image
 from tag2mask.data.masks import (
-    IGNORE_COLOR,
     read_mask,
     read_mask_content,
     values_in,
     write_mask,
 )
 from tag2mask.errors import DataError, RunFolderError
+from tag2mask.formats.palette_image import IGNORE_COLOR
 
 pytestmark = pytest.mark.smoke
 

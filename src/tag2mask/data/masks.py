@@ -26,9 +26,7 @@ from tag2mask.data.decoding.frames import has_more_images
 from tag2mask.data.decoding.opening import load_pixels, opened_image
 from tag2mask.data.decoding.strips import STRIP_PIXELS, strips
 from tag2mask.errors import DataError
-
-IGNORE_COLOR = (224, 224, 192)
-"""Color of ignored pixels, as in VOC."""
+from tag2mask.formats.palette_image import palette_image
 
 _INDEXED_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 _LOSSY_FORMATS = {"JPEG": "JPEG", "MPO": "JPEG", "WEBP": "WebP", "AVIF": "AVIF", "HEIF": "HEIF"}
@@ -168,7 +166,7 @@ def write_mask(path: Path, mask: NDArray[np.uint8], colors: Sequence[tuple[int, 
     Args:
         path: the file (``.png``); missing folders are created.
         mask: uint8 (h, w) of mask ids.
-        colors: RGB 0..255 by mask id (C+1), as in `ClassSet.colors`; 255 gets `IGNORE_COLOR`.
+        colors: RGB 0..255 by mask id (C+1), see `palette_image`.
 
     Raises:
         RunFolderError: the disk is full or the folder may not be written.
@@ -180,18 +178,6 @@ def write_mask(path: Path, mask: NDArray[np.uint8], colors: Sequence[tuple[int, 
         # Masks are runs of equal bytes: searching for runs only compresses about as well in a third
         # of the time.
         image.save(temporary, format="PNG", compress_type=zlib.Z_RLE)
-
-
-def palette_image(mask: NDArray[np.uint8], colors: Sequence[tuple[int, int, int]]) -> Image.Image:
-    """Return a mask as an image of mode P; the arguments are those of `write_mask`."""
-    assert mask.dtype == np.uint8 and mask.ndim == 2, (mask.dtype, mask.shape)
-    assert 2 <= len(colors) <= IGNORE, len(colors)
-    palette = np.zeros((256, 3), np.uint8)
-    palette[: len(colors)] = colors
-    palette[IGNORE] = IGNORE_COLOR
-    image = Image.fromarray(np.ascontiguousarray(mask))
-    image.putpalette(palette.tobytes())
-    return image
 
 
 def write_confidence(path: Path, confidence: NDArray[np.float32] | NDArray[np.uint8]) -> None:

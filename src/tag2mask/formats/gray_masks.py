@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -45,7 +46,15 @@ def write_gray(path: Path, mask: NDArray[np.uint8]) -> None:
     Raises:
         RunFolderError: the disk is full or the folder may not be written.
     """
-    image = Image.fromarray(np.ascontiguousarray(mask))
+    save_png(path, Image.fromarray(np.ascontiguousarray(mask)))
+
+
+def save_png(path: Path, image: Image.Image) -> None:
+    """Write a mask's image as a PNG, atomically; missing folders are created.
+
+    Raises:
+        RunFolderError: the disk is full or the folder may not be written.
+    """
     with atomic_write(path, durable=False) as temporary:
         image.save(temporary, format="PNG", compress_type=zlib.Z_RLE)
 
@@ -59,15 +68,26 @@ def read_values(path: Path) -> NDArray[np.uint8]:
     Raises:
         DataError: missing, damaged, or not an image of one channel of at most 8 bits.
     """
+    with opened_mask(path) as image:
+        if image.mode not in _MODES:
+            raise DataError(
+                f"mask is not an image of one channel of 8 bits (mode {image.mode})",
+                where=path,
+                fix="Write each pixel's class number into a gray PNG.",
+            )
+        return np.asarray(image).astype(np.uint8)
+
+
+@contextmanager
+def opened_mask(path: Path) -> Iterator[Image.Image]:
+    """Yield the image of a mask's file.
+
+    Raises:
+        DataError: missing or damaged; also where that shows only inside of the block.
+    """
     try:
         with Image.open(path, formats=_FORMATS) as image:
-            if image.mode not in _MODES:
-                raise DataError(
-                    f"mask is not an image of one channel of 8 bits (mode {image.mode})",
-                    where=path,
-                    fix="Write each pixel's class number into a gray PNG.",
-                )
-            return np.asarray(image).astype(np.uint8)
+            yield image
     except FileNotFoundError:
         raise DataError("mask is missing", where=path, fix="Put it there.") from None
     except _DECODE_ERRORS as error:

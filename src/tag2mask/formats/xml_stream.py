@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
@@ -22,6 +23,7 @@ MOST_ELEMENTS = 1_000_000
 MOST_TEXT = 1 << 24
 """The most characters of text of one item."""
 _BLOCK = 1 << 20
+_HEAD = 1 << 16
 _NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -64,6 +66,16 @@ def iterate_xml(file: IO[bytes], root: str | None = None) -> Iterator[XmlElement
         items.complete.clear()
         if not block:
             return
+
+
+def root_element(path: Path) -> str:
+    """Return the name of a file's first element by its first bytes; empty: it can't be read."""
+    try:
+        with path.open("rb") as file:
+            found = re.search(rb"<([A-Za-z_]\w*)", file.read(_HEAD))
+    except OSError:
+        return ""
+    return found[1].decode("ascii", "replace") if found else ""
 
 
 class _Items:

@@ -10,7 +10,6 @@ Masks and polygons become masks for evaluation.
 
 from __future__ import annotations
 
-import re
 from itertools import chain
 from pathlib import Path
 
@@ -18,10 +17,9 @@ from tag2mask.data.inventory import Inventory, SourceOptions
 from tag2mask.data.layouts.annotated import AnnotatedSource, files_stamp, read_annotated
 from tag2mask.data.layouts.listing import subfolders
 from tag2mask.errors import DataError
-from tag2mask.formats.cvat import read_cvat, read_cvat_labels
+from tag2mask.formats.cvat import ROOT, read_cvat, read_cvat_labels
+from tag2mask.formats.xml_stream import root_element
 
-_HEAD = 1 << 16
-"""Bytes by which a file is recognized."""
 _MOST_FILES = 50
 """XML files of a folder that are looked into; there are more where each is of one photo."""
 _FOLDERS = 20
@@ -38,7 +36,7 @@ def cvat_files(folder: Path) -> list[Path]:
     for own in (folder, *(folder / name for name in subfolders(folder)[:_FOLDERS])):
         paths = sorted(own.glob("*.xml"))
         if len(paths) <= _MOST_FILES:
-            found += [path for path in paths if path.is_file() and _is_cvat_xml(path)]
+            found += [path for path in paths if root_element(path) == ROOT]
     return found
 
 
@@ -63,14 +61,3 @@ def read_cvat_folder(folder: Path, options: SourceOptions) -> Inventory:
         tuple(classes) or None,
     )
     return read_annotated(root, source, options)
-
-
-def _is_cvat_xml(path: Path) -> bool:
-    """Return whether a file begins as CVAT's XML does."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD)
-    except OSError:
-        return False
-    root = re.search(rb"<([A-Za-z_]\w*)", head)
-    return root is not None and root[1] == b"annotations"

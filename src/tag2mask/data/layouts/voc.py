@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tag2mask.classes import VOC_NAMES, name_kind
+from tag2mask.classes import VOC_NAMES
 from tag2mask.data.inventory import (
     SPLITS,
     DataProblem,
@@ -40,11 +40,9 @@ from tag2mask.data.layouts.photo_lookup import PhotoLookup, ambiguous_photo
 from tag2mask.data.layouts.splits import ListedPhoto, find_list, read_id_list
 from tag2mask.data.layouts.voc_tags import PHOTO_FOLDER, find_voc_tags
 from tag2mask.errors import DataError, counted, first_few, nearest_hint
-from tag2mask.formats.text_lines import read_lines
+from tag2mask.formats.voc.label_map import LABEL_MAP, read_label_map
 
 _MASK_FOLDERS = ("SegmentationClass", "SegmentationClassAug")
-_LABEL_MAP = "labelmap.txt"
-"""CVAT writes one line per class: its name, its color in masks, its parts and its actions."""
 _LIST_FOLDERS = ("ImageSets/Segmentation", "ImageSets/Main", "ImageSets")
 
 
@@ -116,16 +114,14 @@ def _read_classes(root: Path) -> tuple[tuple[str, ...] | None, str]:
     classes = read_class_list(root)
     if classes is not None:
         return classes, CLASS_LIST
-    if not (root / _LABEL_MAP).is_file():
+    if not (root / LABEL_MAP).is_file():
         return None, ""
-    lines = [line.strip() for line in read_lines(root / _LABEL_MAP)]
-    names = [line.partition(":")[0].strip() for line in lines if line and line[0] != "#"]
-    classes = tuple(name for name in names if name_kind(name) in ("class", "nothing"))
+    classes = read_label_map(root / LABEL_MAP).classes
     if not classes:
         raise DataError(
-            f"{_LABEL_MAP} names no class", where=root, fix=f"List the classes in {CLASS_LIST}."
+            f"{LABEL_MAP} names no class", where=root, fix=f"List the classes in {CLASS_LIST}."
         )
-    return classes, _LABEL_MAP
+    return classes, LABEL_MAP
 
 
 def _voc_root(folder: Path) -> Path | None:

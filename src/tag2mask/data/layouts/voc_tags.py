@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
-from xml.parsers import expat
 
 from tag2mask.data.inventory import DataProblem, SourceOptions
 from tag2mask.data.layouts.cls_labels import read_cls_labels
 from tag2mask.data.layouts.tables.tag_table import read_tag_table
 from tag2mask.errors import DataError, counted, first_few
+from tag2mask.formats.voc.objects import read_objects
 
 PHOTO_FOLDER = "JPEGImages"
 _TABLE, _LABELS, _ANNOTATIONS = "tags.csv", "cls_labels.npy", "Annotations"
@@ -128,7 +128,8 @@ def _annotation_tags(root: Path, problems: list[DataProblem]) -> VocTags:
     def read(id: str) -> tuple[str, ...] | None:
         path = root / _ANNOTATIONS / f"{id}.xml"
         try:
-            return object_names(path.read_bytes())
+            with path.open("rb") as file:
+                return tuple(dict.fromkeys(read_objects(file).names))
         except FileNotFoundError:
             return None
         except (ValueError, OSError) as error:
@@ -137,53 +138,3 @@ def _annotation_tags(root: Path, problems: list[DataProblem]) -> VocTags:
             return ()
 
     return VocTags(read, (), _ANNOTATIONS, complete=False)
-
-
-def object_names(xml: bytes) -> tuple[str, ...]:
-    """Return the class names of the objects of a VOC annotation, each once, in their order.
-
-    Document type declarations are refused, so no entity can be expanded.
-
-    Raises:
-        ValueError: not XML, it declares a document type, or an object has no name.
-    """
-    names: list[str] = []
-    objects = 0
-    named = False
-    path: list[str] = []
-    text: list[str] = []
-    parser = expat.ParserCreate()
-
-    def start(tag: str, _: object) -> None:
-        nonlocal objects, named
-        path.append(tag)
-        text.clear()
-        if len(path) == 2 and tag == "object":
-            objects += 1
-            named = False
-
-    def end(_: str) -> None:
-        nonlocal named
-        # Three levels: an object's parts have names too (object/part/name).
-        if len(path) == 3 and path[1:] == ["object", "name"]:
-            name = "".join(text).strip()
-            named = named or bool(name)
-            names.extend([name] if name else [])
-        elif len(path) == 2 and path[1] == "object" and not named:
-            raise ValueError(f"object {objects} has no name")
-        path.pop()
-
-    def doctype(*_: object) -> None:
-        raise ValueError("a document type declaration, which annotations don't have")
-
-    parser.StartElementHandler = start
-    parser.EndElementHandler = end
-    parser.CharacterDataHandler = text.append
-    parser.StartDoctypeDeclHandler = doctype
-    try:
-        parser.Parse(xml, True)
-    except expat.ExpatError as error:
-        raise ValueError(f"not XML: {error}") from None
-    except LookupError as error:  # expat asks Python's codecs, some of which decode no text
-        raise ValueError(f"not XML that can be decoded: {error}") from None
-    return tuple(dict.fromkeys(names))
