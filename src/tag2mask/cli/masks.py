@@ -29,6 +29,12 @@ class MaskChoice(StrEnum):
     PSEUDO_MASKS = PseudoMaskFolder.step
 
 
+class VoidChoice(StrEnum):
+    """What ignored pixels become in an export."""
+
+    BACKGROUND = "background"
+
+
 class PhotoFilesChoice(StrEnum):
     """What happens to the photos of an export."""
 
@@ -148,6 +154,9 @@ def export(
     model_version: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Name of the predictions in Label Studio.")
     ] = None,
+    void: Annotated[
+        VoidChoice | None, typer.Option("--void", help="What ignored pixels become (voc).")
+    ] = None,
 ) -> None:
     """Write masks in the format of another tool, with their photos."""
     from tag2mask.steps.mask_exchange.export import export_masks
@@ -161,6 +170,7 @@ def export(
             "stuff": stuff,
             "photo-prefix": photo_prefix,
             "model-version": model_version,
+            "void": void and void.value,
         },
     )
     found = open_masks(source, of=of, photos=photos, classes=classes)

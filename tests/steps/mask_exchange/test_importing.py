@@ -20,7 +20,7 @@ from tag2mask.steps.mask_exchange.sources import open_masks
 from tag2mask.steps.mask_exchange.targets import TARGETS
 
 CLASSES = ClassSet(NAMES)
-KEEPS_IGNORED = ("fiftyone", "huggingface", "ultralytics")
+KEEPS_IGNORED = ("fiftyone", "huggingface", "ultralytics", "voc")
 
 
 @pytest.fixture

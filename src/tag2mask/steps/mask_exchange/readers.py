@@ -27,6 +27,9 @@ from tag2mask.formats.labelme import is_labelme, read_labelme
 from tag2mask.formats.labelstudio.reading import is_labelstudio, read_labelstudio
 from tag2mask.formats.mvtec import TRUTH, is_mvtec, read_mvtec
 from tag2mask.formats.ultralytics import read_ultralytics
+from tag2mask.formats.voc.label_map import LABEL_MAP
+from tag2mask.formats.voc.reading import read_voc
+from tag2mask.formats.voc.writing import MASKS as VOC_MASKS
 from tag2mask.formats.yolo import label_files, read_yolo
 from tag2mask.steps.mask_exchange.sources import SourceMask, open_masks
 
@@ -121,6 +124,10 @@ def _huggingface_places(path: Path) -> list[Path]:
     return [path] if any(map(has_masks, metadata_files(path))) else []
 
 
+def _voc_places(path: Path) -> list[Path]:
+    return [path] if (path / VOC_MASKS).is_dir() else []
+
+
 def _binary_places(path: Path) -> list[Path]:
     return [path] if is_binary(path) and read_identity(path) is None else []
 
@@ -149,6 +156,11 @@ READERS: Mapping[str, Reader] = {
         _huggingface_places,
         read_huggingface,
         lambda path: [p for file in metadata_files(path) for p in (file, file.parent / _MASKS)],
+    ),
+    "voc": Reader(
+        _voc_places,
+        read_voc,
+        lambda folder: [p for p in (folder / LABEL_MAP, folder / VOC_MASKS) if p.exists()],
     ),
     "binary": Reader(_binary_places, read_binary, lambda folder: [folder / _MASKS]),
     "mvtec": Reader(_mvtec_places, read_mvtec, lambda folder: [folder / TRUTH]),
