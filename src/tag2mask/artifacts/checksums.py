@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from tag2mask.artifacts.files import digest, readable_os_errors
+from tag2mask.artifacts.files import digest, file_digest
 from tag2mask.errors import RunFolderError, WeightsError
 
 MODEL_SUFFIXES = frozenset({".safetensors", ".onnx", ".pt2"})
@@ -58,13 +58,3 @@ def content_digest(places: Iterable[Path]) -> str:
                 name = file.relative_to(place).as_posix() if place.is_dir() else file.name
                 total.update(f"{name}\0{file_digest(file)}\n".encode("utf-8", "surrogateescape"))
     return total.hexdigest()
-
-
-def file_digest(file: Path) -> str:
-    """Return the sha256 (hex) of a file's content, for files that are read once.
-
-    Raises:
-        RunFolderError: no permission to read it.
-    """
-    with readable_os_errors(file), file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -266,6 +266,16 @@ def digest(file: Path) -> str:
         return _DIGESTS[state]
 
 
+def file_digest(file: Path) -> str:
+    """Return the sha256 (hex) of a file's content, for the many files that are read once.
+
+    Raises:
+        RunFolderError: no permission to read it.
+    """
+    with readable_os_errors(file), file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
 def check_run_outside_data(data: Path, out: Path) -> None:
     """Check that a run's images won't be listed as photos of the data later.
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from tag2mask.artifacts.files import readable_os_errors
+from tag2mask.artifacts.files import file_digest, readable_os_errors
 from tag2mask.artifacts.items import checked_id
 from tag2mask.text.json_text import parse_json
 
@@ -54,15 +54,16 @@ class Journal:
         """Return the ids of all recorded items, to find those that the data no longer has."""
         return tuple(self._keys)
 
-    def record(self, item: str, key: str) -> None:
+    def record(self, item: str, key: str, written: str | None = None) -> None:
         """Record that an item's files are written; call it after writing them.
 
         Args:
             item: the item's id.
             key: what decides the item's content besides the inputs (the photo's stamp, tags).
+            written: sha256 (hex) of the file that was written, for `replaced_items`.
         """
         self._keys[item] = key
-        self._append(item, key)
+        self._append(item, key, written)
 
     def drop(self, item: str) -> None:
         """Remove an item from the journal; call it before deleting its files."""
@@ -90,13 +91,14 @@ class Journal:
         if file is not None:
             file.close()
 
-    def _append(self, item: str, key: str | None) -> None:
+    def _append(self, item: str, key: str | None, written: str | None = None) -> None:
         name = "items.jsonl" if self._rank == 0 else f"items.rank{self._rank}.jsonl"
         with readable_os_errors(self._folder / name):
             if self._file is None:
                 self._file = _open(self._folder / name)
-            line = json.dumps({"id": item, "key": key, "session": self._records.sessions})
-            self._file.write(line.encode() + b"\n")
+            line = {"id": item, "key": key, "session": self._records.sessions}
+            line |= {} if written is None else {"written": written}
+            self._file.write(json.dumps(line).encode() + b"\n")
             self._file.flush()  # a killed process then loses at most the line being written
 
 
@@ -124,10 +126,12 @@ class _Records(NamedTuple):
     Attributes:
         keys: the last key of each item.
         sessions: number of sessions that wrote them.
+        written: the last digest of each item's file, where it was recorded.
     """
 
     keys: dict[str, str]
     sessions: int
+    written: dict[str, str]
 
 
 def recorded_items(folder: Path) -> dict[str, str]:
@@ -135,8 +139,26 @@ def recorded_items(folder: Path) -> dict[str, str]:
     return _read_records(folder).keys
 
 
+def replaced_items(folder: Path, file_of: Callable[[str], Path]) -> list[str]:
+    """Return the items whose file isn't the one that was written; missing files don't count.
+
+    Args:
+        folder: the step's folder.
+        file_of: returns the file of an item whose digest was recorded.
+
+    Raises:
+        RunFolderError: no permission to read a file.
+    """
+    written = _read_records(folder).written
+    return sorted(
+        item
+        for item, digest in written.items()
+        if (file := file_of(item)).is_file() and file_digest(file) != digest
+    )
+
+
 def _read_records(folder: Path) -> _Records:
-    last: dict[str, tuple[int, str | None]] = {}
+    last: dict[str, tuple[int, str | None, str | None]] = {}
     sessions = 0
     for path in sorted(folder.glob("items*.jsonl")):
         with readable_os_errors(path), path.open("rb") as lines:
@@ -144,19 +166,25 @@ def _read_records(folder: Path) -> _Records:
                 parsed = _parsed(line)
                 if parsed is None:
                     continue
-                item, key, session = parsed
+                item, key, session, written = parsed
                 sessions = max(sessions, session + 1)
                 if item not in last or session >= last[item][0]:
-                    last[item] = (session, key)
-    return _Records({item: key for item, (_, key) in last.items() if key is not None}, sessions)
+                    last[item] = (session, key, written)
+    kept = {item: (key, written) for item, (_, key, written) in last.items() if key is not None}
+    return _Records(
+        {item: key for item, (key, _) in kept.items()},
+        sessions,
+        {item: written for item, (_, written) in kept.items() if written is not None},
+    )
 
 
-def _parsed(line: bytes) -> tuple[str, str | None, int] | None:
-    """Return the item, key and session of a line; None: the line is incomplete or damaged."""
+def _parsed(line: bytes) -> tuple[str, str | None, int, str | None] | None:
+    """Return item, key, session and digest of a line; None: the line is incomplete or damaged."""
     try:
         entry = parse_json(line)
         item, key, session = checked_id(entry["id"]), entry["key"], entry["session"]
+        written = entry.get("written")
     except (ValueError, KeyError, TypeError):
         return None
     valid = isinstance(key, str | None) and isinstance(session, int)
-    return (item, key, session) if valid else None
+    return (item, key, session, written if isinstance(written, str) else None) if valid else None

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from tag2mask.artifacts.handles import SegmenterModel
+from tag2mask.artifacts.handles import MASKS_MADE_BY, SegmenterModel
 from tag2mask.evaluation.tables import markdown_table, rates_table
 from tag2mask.evaluation.wording import percent, percent_with_interval, threshold_text
 from tag2mask.report.model_card import ModelCard, license_text
@@ -142,10 +142,13 @@ def _training(card: ModelCard) -> list[str]:
         return [*parts, f"It was trained elsewhere and imported from {_name(section['imported'])}."]
     if "masks" not in section:  # a folder made by hand
         return [*parts, "How it was trained is not recorded."]
+    made_by = training["metrics"].get(MASKS_MADE_BY)
     source = (
-        "pseudo masks, made from image-level tags and not checked by hand"
-        if section["masks"] == "pseudo"
-        else "ground truth masks"
+        "ground truth masks"
+        if section["masks"] != "pseudo"
+        else "pseudo masks, made from image-level tags and not checked by hand"
+        if made_by is None
+        else imported_masks_text(made_by)
     )
     versions = ", ".join(f"{name} {v}" for name, v in training["finished_with"].items())
     fragment = yaml.safe_dump({SegmenterModel.step.replace("-", "_"): section}, sort_keys=False)
@@ -155,6 +158,14 @@ def _training(card: ModelCard) -> list[str]:
         f"{_name(training['metrics'].get('steps', '?'))} steps with {_name(versions)}.",
         markdown_block(fragment, "yaml"),
     ]
+
+
+def imported_masks_text(made_by: str) -> str:
+    """Return what imported masks are, by who made them: ``drawn`` or ``model:NAME``."""
+    kind, _, name = made_by.partition(":")
+    if kind == "model":
+        return f"masks made by another model, {_name(name)}, and not checked by hand"
+    return "masks drawn or checked by people"
 
 
 def _metrics(card: ModelCard) -> list[str]:

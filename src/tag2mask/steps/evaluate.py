@@ -58,6 +58,7 @@ from tag2mask.report.run_folder import PHOTOS, SCORES
 from tag2mask.report.run_folder import read_scores as read_scores
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import ordered_map
+from tag2mask.steps.photo_loops.per_photo import check_masks_as_written
 
 TABLE = "table.md"
 CURVE = "curve.png"
@@ -90,7 +91,8 @@ def evaluate(
         DataError: a mask that is color-coded, of another size than its photo, or with values
             outside the class list; a map or pseudo mask that is missing or damaged; ids to leave
             out that can't be read or aren't in the data; predictions of other classes; with the
-            dense CRF, a photo that can't be read, or no maps from before the walk.
+            dense CRF, a photo that can't be read, or no maps from before the walk; pseudo masks
+            that were replaced since their step wrote them.
         RunFolderError: ``out`` was made with other settings, or can't be written.
     """
     left_out = _left_out(data, section)
@@ -115,6 +117,7 @@ def evaluate(
     ) as step:
         if step.complete:
             return step.handle
+        check_masks_as_written(masks)
         classes = read_classes(data.path)
         mapped = mapped_photos(data, maps)
         photos = mapped.without(left_out)

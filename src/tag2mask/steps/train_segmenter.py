@@ -19,6 +19,8 @@ import torch
 
 from tag2mask.artifacts.files import atomic_write
 from tag2mask.artifacts.handles import (
+    IMPORTED,
+    MASKS_MADE_BY,
     MODEL_FILE,
     WITHOUT_TAGGED_PIXELS,
     Handle,
@@ -57,6 +59,7 @@ from tag2mask.segmentation.networks import (
     save_segmenter,
 )
 from tag2mask.steps.photo_loops.empty_results import EmptyResults, empty_results, shows_any
+from tag2mask.steps.photo_loops.per_photo import check_masks_as_written
 from tag2mask.steps.trainers.segmenter_task import (
     LAST,
     SegmenterTask,
@@ -93,7 +96,8 @@ def train_segmenter(
         runtime: where to run.
 
     Raises:
-        DataError: no mask shows any foreground; masks missing, or of other photos or classes; none
+        DataError: no mask shows any foreground; masks missing, replaced since their step wrote
+            them, or of other photos or classes; none
             in the data where they are asked for; a photo can't be read (unless ``skip_bad``).
         RecipeError: unknown network, or one that can't do what is asked; a crop that doesn't fit
             it; batches too small for the devices.
@@ -115,6 +119,7 @@ def train_segmenter(
             photos = labeled_by_hand(data)
         else:
             assert masks is not None
+            check_masks_as_written(masks)
             photos = pseudo_labeled(data, masks)
         training = _SegmenterTraining(data, section, runtime, step)
         empty = training.empty_masks(photos)
@@ -134,6 +139,7 @@ def train_segmenter(
             },
             metrics={
                 "masks": section.masks,
+                **_made_by(masks),
                 **metrics,
                 WITHOUT: photos.without,
                 **({WITHOUT_TAGGED_PIXELS: list(empty.ids)} if empty.ids else {}),
@@ -210,6 +216,12 @@ def _inputs(
     if file is not None:
         inputs |= file_input("network.weights", file, out)
     return inputs
+
+
+def _made_by(masks: PseudoMaskFolder | None) -> dict[str, str]:
+    """Return who made imported masks, for the manifest; empty for pseudo masks of the run."""
+    found = None if masks is None else masks.manifest.metrics.get(IMPORTED)
+    return {} if found is None else {MASKS_MADE_BY: found}
 
 
 class _SegmenterTraining:

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tag2mask.artifacts.handles import PreparedData, PseudoMaskFolder
+from tag2mask.artifacts.files import file_digest
+from tag2mask.artifacts.handles import IMPORTED, PreparedData, PseudoMaskFolder
 from tag2mask.artifacts.items import item_path
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.classes import BACKGROUND, IGNORE, ClassSet, mask_id, name_kind, tag_id_of_mask
@@ -90,7 +91,7 @@ def import_masks(
     with step_folder(
         PseudoMaskFolder,
         out,
-        section={"imported": options.made_by, **_section(options)},
+        section={IMPORTED: options.made_by, **_section(options)},
         inputs={"masks": files.fingerprint},
         coverage={"data": data},
     ) as step:
@@ -102,7 +103,7 @@ def import_masks(
             counts={"photos": len(found.times), "regions": counts.regions},
             metrics={
                 "classes": list(classes.names),
-                "imported": options.made_by,
+                IMPORTED: options.made_by,
                 "format": files.name,
                 "background_source": options.made_by,
                 "left_out": counts.metrics(),
@@ -245,7 +246,7 @@ def _write_masks(
                 continue
             path = item_path(step.path / "masks", id, ".png")
             write_mask(path, merger.mask, colors)
-            step.journal.record(id, photos.options.made_by)
+            step.journal.record(id, photos.options.made_by, file_digest(path))
             bar.advance()
     if problems:
         raise ProblemsError(

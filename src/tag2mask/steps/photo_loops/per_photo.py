@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from tag2mask.artifacts.handles import PreparedData
+from tag2mask.artifacts.files import file_digest
+from tag2mask.artifacts.handles import PreparedData, PseudoMaskFolder
+from tag2mask.artifacts.items import item_path
+from tag2mask.artifacts.journal import replaced_items
 from tag2mask.artifacts.manifest import Manifest
 from tag2mask.artifacts.step_folder import Step
 from tag2mask.data.index import read_index
 from tag2mask.data.inventory import SPLITS
-from tag2mask.errors import DataError, or_skipped
+from tag2mask.errors import DataError, ProblemsError, counted, or_skipped
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.ranks import Ranks
 
@@ -74,6 +77,27 @@ def has_all_files(
 def prepared_ids(data: PreparedData) -> set[str]:
     """Return the ids of all prepared photos."""
     return {sample.id for split in SPLITS for sample in read_index(data.path, split)}
+
+
+def check_masks_as_written(masks: PseudoMaskFolder) -> None:
+    """Check that nobody replaced masks in a folder, which would pass for those of its step.
+
+    Raises:
+        ProblemsError: naming the masks that are not the ones written.
+    """
+    replaced = replaced_items(
+        masks.path, lambda photo_id: item_path(masks.path / "masks", photo_id, ".png")
+    )
+    if replaced:
+        count = counted(len(replaced), "mask was", "masks were")
+        raise ProblemsError(
+            f"{count} replaced after {masks.step} wrote them",
+            replaced,
+            where=masks.path,
+            fix="If people drew them, move them to a folder of their own and take them in with "
+            "`tag2mask masks import FOLDER --drawn` (--model NAME for those of another model). "
+            f"Else delete them and run {masks.step} again: it makes the missing ones only.",
+        )
 
 
 class Written(NamedTuple):
@@ -146,7 +170,7 @@ class PhotoOutputs(Generic[PhotoT]):
         with ranks.progress(len(due), self.step.handle.step) as bar:
             for photo, error in write(due, bar):
                 if error is None:
-                    journal.record(photo.id, keys[photo.id])
+                    journal.record(photo.id, keys[photo.id], file_digest(self.files(photo.id)[0]))
                 elif not skip_bad:
                     raise or_skipped(error)
                 else:
