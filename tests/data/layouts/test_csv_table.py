@@ -190,3 +190,57 @@ def test_which_table(tmp_path):
         read_csv(tmp_path, SourceOptions())
     write_tag_table(tmp_path, "id,tags\na,bird\n")
     assert read_csv(tmp_path, SourceOptions()).class_names == ("bird",)
+
+
+def test_addresses_of_label_studio_and_absolute_paths(tmp_path):
+    for name in ("images/a.jpg", "images/x/b.jpg", "images/c.jpg"):
+        write_photo(tmp_path / name)
+    text = (
+        "image,id,choice,annotator\n"
+        '/data/upload/1/1f0e2d3c-a.jpg,7,"{""choices"": [""cat"", ""hot dog""]}",1\n'
+        "/data/local-files/?d=photos%2Fx%2Fb.jpg,8,cat,1\n"
+        "C:\\photos\\c.jpg,9,hot dog,1\n"
+    )
+    write_tag_table(tmp_path, text, "project-1.csv")
+    found = read_csv(tmp_path, SourceOptions())
+    assert found.problems == ()
+    assert [(e.id, e.image, e.tags) for e in found.entries] == [
+        ("a", "images/a.jpg", ("cat", "hot dog")),
+        ("x/b", "images/x/b.jpg", ("cat",)),
+        ("c", "images/c.jpg", ("hot dog",)),
+    ]
+
+
+def test_addresses_that_mean_no_photo_or_two(tmp_path):
+    for name in ("x/a.jpg", "y/a.jpg", "b.jpg"):
+        write_photo(tmp_path / name)
+    rows = "/z/a.jpg,cat\n/z/gone.jpg,cat\n/z/b.jpg,cat\n"
+    write_tag_table(tmp_path, f"image,tags\n{rows}")
+    found = read_csv(tmp_path, SourceOptions())
+    two, none = (p.message for p in found.problems if not p.warning)
+    assert "tags.csv line 2: photo '/z/a.jpg' may be any of x/a.jpg, y/a.jpg" in two
+    assert "photo '/z/gone.jpg' is not in the data folder" in none
+    assert [entry.id for entry in found.entries] == ["b"]
+
+
+def test_addresses_in_the_tables_of_splits(tmp_path):
+    for split in ("train", "valid"):
+        write_photo(tmp_path / split / f"{split}.jpg")
+        write_tag_table(tmp_path / split, f"image,tags\n/z/{split}.jpg,cat\n", "_classes.csv")
+    found = read_csv(tmp_path, SourceOptions())
+    assert [(e.id, e.split) for e in found.entries] == [
+        ("train/train", "train"),
+        ("valid/valid", "val"),
+    ]
+
+
+def test_one_hot_tables_of_roboflow(tmp_path):
+    for split in ("train", "valid", "test"):
+        write_photo(tmp_path / split / "a_jpg.rf.0123.jpg")
+        row = "filename, scratch, big dent\na_jpg.rf.0123.jpg, 1, 0\n"
+        write_tag_table(tmp_path / split, row, "_classes.csv")
+    found = read_csv(tmp_path, SourceOptions())
+    assert [(e.id, e.split, e.tags) for e in found.entries] == [
+        ("train/a_jpg.rf.0123", "train", ("scratch",)),
+        ("valid/a_jpg.rf.0123", "val", ("scratch",)),
+    ]

@@ -13,11 +13,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry, SourceOptions
+from tag2mask.data.layouts.addresses import AddressedPhotos, is_address
 from tag2mask.data.layouts.class_folders.reader import is_folders
 from tag2mask.data.layouts.folder_names import folder_kind
+from tag2mask.data.layouts.ids import without_suffix
 from tag2mask.data.layouts.listing import (
     CLASS_LIST,
     MASK_FOLDER,
@@ -58,8 +61,9 @@ def read_csv(folder: Path, options: SourceOptions) -> Inventory:
     known = read_class_list(root)
     table = _read_tables(root, known)
     rule = SplitRule(root, options)
-    files = _TableFiles(root, table)
     problems = list(table.problems)
+    files = _TableFiles(root, table)
+    table = replace(table, rows=files.without_addresses(table.rows, problems))
     entries: list[InventoryEntry] = []
     used: set[str] = set()
     for row in table.rows:
@@ -168,9 +172,41 @@ class _TableFiles:
         self.masks = tuple(self._masks)
         self._masks_by_id = group_by_id(self._masks.values(), f"{MASK_FOLDER}/")
         self._other_folders: tuple[str, ...] = ()
-        if not any(map(self._find, table.rows)):
-            names = [(_written(row), bool(row.image)) for row in table.rows]
+        rows = [row for row in table.rows if not is_address(row.image)]
+        if not any(map(self._find, rows)):
+            names = [(_written(row), bool(row.image)) for row in rows]
             self._other_folders = self.lookup.folders_of(names)
+
+    def without_addresses(
+        self, rows: Sequence[TagRow], problems: list[DataProblem]
+    ) -> tuple[TagRow, ...]:
+        """Return rows that name local photos; append a problem for each address that means none.
+
+        The id of such a photo is its path below the folder of photos, unless the table names it.
+        """
+        if not any(is_address(row.image) for row in rows):
+            return tuple(rows)
+        local = AddressedPhotos(self._by_path)
+        found: list[TagRow] = []
+        for row in rows:
+            if not is_address(row.image):
+                found.append(row)
+                continue
+            paths = local.find(row.image)
+            if len(paths) == 1:
+                found.append(self._at(row, paths[0]))
+                continue
+            what = f"may be any of {first_few(paths)}" if paths else "is not in the data folder"
+            fix = "correct the path, or remove the line"
+            problems.append(DataProblem(f"{row.where}: photo {row.image!r} {what}; {fix}"))
+        return tuple(found)
+
+    def _at(self, row: TagRow, path: str) -> TagRow:
+        """Return a row of an address with the photo's path, and as its id, unless it has a name."""
+        id = without_suffix(path)
+        folder = max(filter(id.startswith, self.lookup.usual_folders), key=len)
+        is_named = row.id != without_suffix(row.image) and not row.id.isdecimal()
+        return row._replace(id=row.id if is_named else id.removeprefix(folder), image=path)
 
     @property
     def remarks(self) -> tuple[str, ...]:

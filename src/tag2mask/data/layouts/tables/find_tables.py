@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tag2mask.data.inventory import DataProblem
+from tag2mask.data.layouts.addresses import is_address
 from tag2mask.data.layouts.ids import without_suffix
 from tag2mask.data.layouts.listing import subfolders
 from tag2mask.data.layouts.splits import split_in_name, usual_split
@@ -145,5 +146,8 @@ def _in_folder(row: TagRow, folder: str) -> TagRow:
     """Return a row whose paths are below a folder."""
     if not folder:
         return row
-    image, mask = (f"{folder}/{path}" if path else "" for path in (row.image, row.mask))
-    return row._replace(id=f"{folder}/{row.id}", image=image, mask=mask)
+    id, image, mask = (
+        f"{folder}/{path}" if path and not is_address(path) else path
+        for path in (row.id, row.image, row.mask)
+    )
+    return row._replace(id=id, image=image, mask=mask)

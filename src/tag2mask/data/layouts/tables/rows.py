@@ -16,7 +16,7 @@ class TagRow(NamedTuple):
 
     id: str
     image: str
-    """Empty where the table has ids only."""
+    """Empty where the table has ids only; may be an address of another tool (see `is_address`)."""
     tags: tuple[str, ...]
     split: str
     mask: str

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from tag2mask.classes import UNPRINTABLE
 from tag2mask.data.inventory import DataProblem
+from tag2mask.data.layouts.addresses import is_address
 from tag2mask.data.layouts.ids import normalize_path, without_suffix
 from tag2mask.data.layouts.tables.doubts import tag_doubts
 from tag2mask.data.layouts.tables.headers import Columns, find_columns
@@ -134,6 +135,9 @@ def _paths(columns: Columns, cells: Sequence[str], where: str) -> dict[str, str]
             continue
         text = unquoted(cells[index])
         if text or name != "mask":
+            if name == "image" and is_address(text) and not UNPRINTABLE.search(text):
+                paths[name] = text  # which photo it means is known once the files are
+                continue
             paths[name], problem = normalize_path(text)
             if problem:
                 return DataProblem(f"{where}: {name} {text!r} {problem}")
