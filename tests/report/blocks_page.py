@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from tag2mask.report.page import (
+    Advice,
     Card,
     Cards,
     Cell,
@@ -65,6 +66,7 @@ def page_of_all_blocks() -> Page:
             ),
         ),
         Gallery("", (PhotoRow("untitled", "", (), (photo,) * 10),)),
+        Advice(((EVIL, LONG, "5 s + 42 min"), ("finding", "change", "")), caption=LONG),
         Folded("Recipe", "train_cam:\n  epochs: 5\n" + LONG * 3),
         Preformatted(f"tag2mask run --data {LONG}"),
     )

@@ -169,6 +169,20 @@ class Gallery:
 
 
 @dataclass(frozen=True)
+class Advice:
+    """What is wrong, what to do, and what that takes.
+
+    Attributes:
+        findings: what was found, the next step and its cost, each.
+        caption: text below them.
+    """
+
+    findings: tuple[tuple[str, str, str], ...]
+    caption: str = ""
+    kind: ClassVar[str] = "advice"
+
+
+@dataclass(frozen=True)
 class Folded:
     """Preformatted text, folded under a heading."""
 

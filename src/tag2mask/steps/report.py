@@ -24,6 +24,7 @@ from tag2mask.report.run_folder import RunFolder, open_runs
 from tag2mask.report.sections.classes import class_section, confusion_section, tag_section
 from tag2mask.report.sections.comparison import comparison_sections
 from tag2mask.report.sections.doubtful_tags import doubt_section
+from tag2mask.report.sections.next_steps import next_steps_section
 from tag2mask.report.sections.photo_rates import rates_section
 from tag2mask.report.sections.photos import label_section, photo_section
 from tag2mask.report.sections.runs import recipe_section, timing_section, training_section
@@ -78,6 +79,7 @@ def _page(runs: Sequence[RunFolder], section: Report) -> Page:
     prepared = main.handle(PreparedData)
     sections = (
         numbers_section(scored),
+        next_steps_section(main, scored[0]),
         *comparison_sections(runs, scored, section.photos),
         stage_section(scored),
         curve_section(scored),
