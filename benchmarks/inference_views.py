@@ -46,6 +46,7 @@ def batched_vs_single(*, toy: bool = False) -> Row:
         map_stride=section.map_stride,
         batch_views=section.batch_views,
         published=False,
+        tiles=None,
     )
     times = 1 if device.type == "cpu" else ON_GPU
     photos, tags = photos_of(SIZES * times), TAGS * times

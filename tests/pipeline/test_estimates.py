@@ -310,3 +310,20 @@ def test_optional_outputs_of_predict_take_disk_space() -> None:
         )
     )
     assert all(each > 2 * plain for each in more)
+
+
+def test_maps_in_tiles_take_bounded_memory() -> None:
+    changes = ["infer_cam.long_side=null", "infer_cam.branch=plain"]
+    complete, tiled = (
+        [
+            estimate(recipe, train=10, val=0, gpu=False, sizes=[(side, side)])["infer-cam"]
+            for side in (1000, 4000)
+        ]
+        for recipe in (
+            load_recipe("lite0-cpu", changes),
+            load_recipe("lite0-cpu", [*changes, "infer_cam.tile=512"]),
+        )
+    )
+    assert complete[1].memory_mib > 4 * complete[0].memory_mib
+    assert tiled[1].memory_mib == tiled[0].memory_mib < complete[0].memory_mib
+    assert complete[1].seconds < tiled[1].seconds < 1.5 * complete[1].seconds

@@ -378,3 +378,18 @@ def test_a_precision_may_lack_quotes() -> None:
     assert (recipe.train_cam.precision, recipe.predict.precision) == ("32", "16")
     with pytest.raises(RecipeError, match="given 64"):
         load_recipe("tiny", ["train_cam.precision=64"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ([], "set infer_cam.branch=plain or train_cam.pcm.enabled=false"),
+        (["infer_cam.branch=refined"], "refined by PCM aren't computed in tiles"),
+        (["infer_cam.branch=plain", "infer_cam.behavior=published"], "behavior=default"),
+        (["infer_cam.branch=plain", "train_cam.head=mdc"], "only maps of train_cam.head=cam"),
+    ],
+)
+def test_maps_that_cannot_be_tiled_are_refused(changes: list[str], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        load_recipe("lite0-cpu", ["infer_cam.tile=512", *changes])
+    load_recipe("lite0-cpu", ["infer_cam.tile=512", "infer_cam.branch=plain"])

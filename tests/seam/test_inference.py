@@ -18,6 +18,7 @@ from tag2mask.seam.inference import PUBLISHED_INFERENCE, InferenceSettings, Mult
 from tag2mask.seam.map_sums import scale_maps
 from tag2mask.seam.network import SeamNet
 from tag2mask.seam.pcm import PUBLISHED_PCM
+from tag2mask.seam.tiled_maps import MapTiles
 
 CPU = torch.device("cpu")
 PUBLISHED = PUBLISHED_INFERENCE
@@ -28,7 +29,9 @@ PCM = replace(PUBLISHED_PCM, channels=(2, 3))
 @pytest.fixture(scope="module")
 def net() -> SeamNet:
     torch.manual_seed(1)
-    return SeamNet(PointwiseBackbone(4, size_multiple=16), 3, pcm=PCM, dropout=0.5).eval()
+    return SeamNet(
+        PointwiseBackbone(4, size_multiple=16), 3, pcm=PCM, dropout=0.5, pooling="avg"
+    ).eval()
 
 
 def photo(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -184,7 +187,7 @@ def test_absent_classes_compete_in_pcm_unless_gated(net: SeamNet) -> None:
 
 def test_plain_branch_needs_no_pcm() -> None:
     torch.manual_seed(0)
-    plain = SeamNet(PointwiseBackbone(4), 3, pcm=None, dropout=0.5).eval()
+    plain = SeamNet(PointwiseBackbone(4), 3, pcm=None, dropout=0.5, pooling="avg").eval()
     (maps,) = MultiScaleInference(plain, replace(DEFAULT, branch="plain"), CPU).maps(
         [PHOTOS[0]], [(1,)]
     )
@@ -248,7 +251,9 @@ def test_a_photo_decoded_at_a_smaller_size_has_nearly_the_same_maps(
 
 def test_the_largest_view() -> None:
     def largest(**settings: object) -> int:
-        net = SeamNet(PointwiseBackbone(4, size_multiple=16), 3, pcm=None, dropout=0.5)
+        net = SeamNet(
+            PointwiseBackbone(4, size_multiple=16), 3, pcm=None, dropout=0.5, pooling="avg"
+        )
         own_size = replace(DEFAULT, branch="plain", long_side=None)
         chosen = replace(own_size, **settings)  # type: ignore[arg-type]
         return MultiScaleInference(net, chosen, CPU).largest_view((300, 400))
@@ -258,3 +263,42 @@ def test_the_largest_view() -> None:
     assert largest(long_side=96, scales=(0.5,)) == 96  # tags are predicted at scale 1
     assert largest(scales=(0.5, 2.0)) == 800
     assert largest(scales=(0.5,), published=True) == 400
+
+
+@pytest.fixture(scope="module")
+def plain_net() -> SeamNet:
+    torch.manual_seed(1)
+    return SeamNet(
+        PointwiseBackbone(4, size_multiple=16), 3, pcm=None, dropout=0.5, pooling="top"
+    ).eval()
+
+
+@pytest.mark.parametrize("side", [64, 80, 100])
+def test_tiles_equal_the_complete_view(plain_net: SeamNet, side: int) -> None:
+    """Without a receptive field, tiles see all that the complete view sees."""
+    complete = replace(DEFAULT, branch="plain", long_side=None, scales=(1.0, 2.0))
+    tiled = replace(complete, tiles=MapTiles(side))
+    photos, tags = [photo(150, 210, 5), photo(64, 48, 6)], [(0, 2), (1,)]
+    wanted = MultiScaleInference(plain_net, complete, CPU).maps(photos, tags)
+    found = MultiScaleInference(plain_net, tiled, CPU).maps(photos, tags)
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
+        np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-6)
+        assert one.scores.max() == pytest.approx(1.0, abs=1e-4)  # of the photo, not of each tile
+
+
+def test_the_network_never_sees_more_than_a_tile(
+    plain_net: SeamNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Size] = []
+    forward = SeamNet.forward
+    monkeypatch.setattr(
+        SeamNet,
+        "forward",
+        lambda net, image, **others: seen.append(image.shape) or forward(net, image, **others),
+    )
+    settings = replace(DEFAULT, branch="plain", long_side=None, tiles=MapTiles(64))
+    MultiScaleInference(plain_net, replace(settings, scales=(1.0,)), CPU).maps(
+        [photo(200, 150)], [(1,)]
+    )
+    assert len(seen) > 4 and max(max(shape[2:]) for shape in seen) == 64

@@ -53,7 +53,9 @@ def make_head(inputs: int = 6, rates: tuple[int, ...] = PUBLISHED_RATES) -> MdcH
 def make_net(*, pcm: bool = False, stride: int = 2) -> SeamNet:
     backbone = PointwiseBackbone(stride)
     settings = replace(PUBLISHED_PCM, channels=(2, 3)) if pcm else None
-    return SeamNet(backbone, CLASSES, pcm=settings, dropout=0.5, head=make_head()).eval()
+    return SeamNet(
+        backbone, CLASSES, pcm=settings, dropout=0.5, pooling="avg", head=make_head()
+    ).eval()
 
 
 def plain(

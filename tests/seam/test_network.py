@@ -22,7 +22,9 @@ def make_net(
     *, stride: int = 4, low_stride: int | None = None, pcm: PcmSettings | None = PCM
 ) -> SeamNet:
     torch.manual_seed(0)
-    return SeamNet(PointwiseBackbone(stride, low_stride), 3, pcm=pcm, dropout=0.5).eval()
+    return SeamNet(
+        PointwiseBackbone(stride, low_stride), 3, pcm=pcm, dropout=0.5, pooling="avg"
+    ).eval()
 
 
 @pytest.mark.parametrize("pcm", [None, PCM])

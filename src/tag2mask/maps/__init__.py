@@ -6,4 +6,5 @@
   and Otsu's estimate
 - `tag2mask.maps.calibration`: the threshold of a set of photos, calibrated on a few masks or
   estimated from all maps
+- `tag2mask.maps.tiles`: the tiles of large photos, and blending them into one map
 """

@@ -220,6 +220,8 @@ def _inference(recipe: Recipe, count: int, photos: PhotoSizes, machine: Machine)
     views = sum(scale**2 for scale in section.scales) * (2 if section.flip else 1)
     seconds = mpx * views * work * INFER_SECONDS / machine.speed(INFERENCE_GPU)
     largest = max(section.scales) ** 2 * (photos.largest if section.long_side is None else mpx)
+    if section.tile is not None and largest > section.tile**2 / 1e6:
+        largest, seconds = section.tile**2 / 1e6, seconds * (8 / 7) ** 2
     at_once = section.batch_views
     if not machine.gpus:  # each thread computes a photo's views of one size
         at_once = min(at_once, 2 if section.flip else 1)

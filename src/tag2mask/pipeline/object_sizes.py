@@ -37,7 +37,7 @@ def seen_sizes(recipe: Recipe, long_side: int) -> SeenSizes:
     train, infer = recipe.train_cam, recipe.infer_cam
     return SeenSizes(
         photo=long_side,
-        training=long_side / train.long_side[1],
+        training=1.0 if train.long_side is None else long_side / train.long_side[1],
         maps=_factor(long_side, infer.long_side, infer.scales),
         masks=_masks_factor(recipe, long_side),
         cell=train.backbone.output_stride,

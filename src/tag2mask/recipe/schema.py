@@ -82,7 +82,7 @@ class Recipe(Section):
     def _check_across_keys(self) -> Recipe:
         train = self.train_cam
         for key, (low, high) in {
-            "train_cam.long_side": train.long_side,
+            "train_cam.long_side": train.long_side or (0, 0),
             "train_cam.views.scale": train.views.scale,
             "train_affinity.long_side": self.train_affinity.long_side or (0, 0),
             "train_segmenter.scale": self.train_segmenter.scale,
@@ -130,9 +130,26 @@ class Recipe(Section):
                 "infer_cam.branch: no refined maps with train_cam.pcm.enabled=false; "
                 "set plain or auto"
             )
+        self._check_map_tiles()
         if list(self.evaluate.thresholds) != sorted(set(self.evaluate.thresholds)):
             raise ValueError("evaluate.thresholds: must be strictly increasing")
         return self
+
+    def _check_map_tiles(self) -> None:
+        """Check that the maps of ``infer-cam`` can be computed in the tiles that are asked for."""
+        infer, train = self.infer_cam, self.train_cam
+        if infer.tile is None:
+            return
+        if infer.branch == "refined" or (infer.branch == "auto" and train.pcm.enabled):
+            raise ValueError(
+                "infer_cam.tile: maps refined by PCM aren't computed in tiles; set "
+                "infer_cam.branch=plain or train_cam.pcm.enabled=false, or tile=null"
+            )
+        if train.head != "cam" or infer.behavior == "published":
+            raise ValueError(
+                "infer_cam.tile: only maps of train_cam.head=cam with infer_cam.behavior=default "
+                "are computed in tiles; set tile=null"
+            )
 
 
 INHERITING = (("train_affinity", "backbone"), ("train_segmenter", "network"))

@@ -81,6 +81,7 @@ class InferCam(Section):
     """Step ``infer-cam``: multi-scale class activation maps of every photo."""
 
     not_identity = frozenset({"batch_views", "skip_bad"})
+    added_keys = MappingProxyType({"tile": None})
 
     behavior: Behavior = "default"
     branch: Literal["auto", "refined", "plain"] = "auto"
@@ -91,6 +92,9 @@ class InferCam(Section):
     """Scales of the views whose maps are averaged."""
     flip: bool = True
     """Also average the maps of the mirrored views."""
+    tile: Annotated[Integer, Field(ge=64, le=MOST_SIDE)] | None = None
+    """Plain maps of views larger than this are computed in tiles of this side, px, which overlap by
+    an eighth of it; null: no tiles."""
     gate_by_tags: bool = True
     """Only the classes of the photo's tags enter PCM."""
     batch_views: Count = 8

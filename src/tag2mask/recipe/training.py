@@ -209,8 +209,8 @@ class TrainCam(Section):
     batch_size: Count = 8
     """Photos per batch on all devices together."""
     crop: Crop = 224
-    long_side: tuple[Side, Side] = (224, 384)
-    """Range of the photo's long side before cropping, px; drawn for each photo."""
+    long_side: tuple[Side, Side] | None = (224, 384)
+    """Range of the photo's long side before cropping, px; drawn for each photo; null: its own."""
     color_jitter: ColorJitter = (0.3, 0.3, 0.3, 0.1)
     """Brightness, contrast, saturation, hue."""
     dropout: Annotated[Number, Field(ge=0.0, lt=1.0)] = 0.5

@@ -34,6 +34,7 @@ from tag2mask.runtime.torch_threads import share_of_threads
 from tag2mask.seam.map_sums import RunningSums, scale_maps
 from tag2mask.seam.network import SeamNet, SeamOutput
 from tag2mask.seam.scaled_views import ScaledViews, ViewBatch
+from tag2mask.seam.tiled_maps import MapTiles, plain_maps_in_tiles
 
 T = TypeVar("T")
 Size = tuple[int, int]
@@ -57,6 +58,7 @@ class InferenceSettings:
         map_stride: photo pixels per cell of the returned maps.
         batch_views: views per batch; a CPU gets smaller batches where that is faster.
         published: sizes, resizing, pooling and scaling as in the authors' code.
+        tiles: size of the tiles of large views, for plain maps; None: no tiles (published).
     """
 
     scales: tuple[float, ...]
@@ -67,6 +69,7 @@ class InferenceSettings:
     map_stride: int
     batch_views: int
     published: bool
+    tiles: MapTiles | None
 
 
 PUBLISHED_INFERENCE = InferenceSettings(
@@ -78,6 +81,7 @@ PUBLISHED_INFERENCE = InferenceSettings(
     map_stride=1,
     batch_views=8,
     published=True,
+    tiles=None,
 )
 
 
@@ -116,9 +120,11 @@ class MultiScaleInference:
         >>> backbone = build_backbone("tf_efficientnet_lite0", weights="none", output_stride=16)
         >>> settings = InferenceSettings(
         ...     scales=(0.5, 1.0), flip=True, long_side=64, branch="refined", gate_pcm=True,
-        ...     map_stride=4, batch_views=8, published=False,
+        ...     map_stride=4, batch_views=8, published=False, tiles=None,
         ... )
-        >>> net = SeamNet(backbone, num_classes=3, pcm=PUBLISHED_PCM, dropout=0.5).eval()
+        >>> net = SeamNet(
+        ...     backbone, num_classes=3, pcm=PUBLISHED_PCM, dropout=0.5, pooling="avg"
+        ... ).eval()
         >>> inference = MultiScaleInference(net, settings, torch.device("cpu"))
         >>> (maps,) = inference.maps([Image.new("RGB", (96, 64))], tags=[(0, 2)])
         >>> maps.scores.shape, maps.probabilities.shape
@@ -133,6 +139,7 @@ class MultiScaleInference:
         autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         assert settings.branch == "plain" or net.pcm is not None, "refined maps need PCM"
+        assert settings.tiles is None or not (settings.published or settings.branch == "refined")
         self.net = net
         self.settings = settings
         self.device = device
@@ -283,13 +290,20 @@ class MultiScaleInference:
                 present[row, list(photo_tags)] = 1.0
         setting = "runtime.threads" if self.photo_by_photo else "infer_cam.batch_views"
         with explain_out_of_memory(setting, "infer_cam.long_side"):
-            output: SeamOutput = self.net(
-                images,
-                tags=present,
-                own_grid=not self.settings.published,
-                pool_on_grid=not self.settings.published,
-            )
+            output = self._output(images, present)
         return output.first(count)
+
+    def _output(self, images: Tensor, present: Tensor | None) -> SeamOutput:
+        tiles = self.settings.tiles
+        if tiles is not None and max(images.shape[2:]) > tiles.side:
+            return plain_maps_in_tiles(self.net, images, tiles)
+        output: SeamOutput = self.net(
+            images,
+            tags=present,
+            own_grid=not self.settings.published,
+            pool_on_grid=not self.settings.published,
+        )
+        return output
 
     def _grid(self, size: Size) -> Size:
         """Return the (h, w) of the sums; published: the photo's own size."""

@@ -239,7 +239,9 @@ class SeamNet(nn.Module):
         >>> from tag2mask.seam.network import SeamNet
         >>> from tag2mask.seam.pcm import PUBLISHED_PCM
         >>> backbone = build_backbone("tf_efficientnet_lite0", weights="none", output_stride=16)
-        >>> net = SeamNet(backbone, num_classes=2, pcm=PUBLISHED_PCM, dropout=0.5).eval()
+        >>> net = SeamNet(
+        ...     backbone, num_classes=2, pcm=PUBLISHED_PCM, dropout=0.5, pooling="avg"
+        ... ).eval()
         >>> with torch.no_grad():
         ...     output = net(torch.rand(1, 3, 64, 96))
         >>> output.logits.shape, output.cam.shape, output.refined.shape
@@ -253,7 +255,7 @@ class SeamNet(nn.Module):
         *,
         pcm: PcmSettings | None,
         dropout: float,
-        pooling: Pooling = "avg",
+        pooling: Pooling,
         head: MdcHead | None = None,
         part: nn.Module | None = None,
     ) -> None:

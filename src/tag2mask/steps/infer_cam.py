@@ -32,6 +32,7 @@ from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.seam.inference import InferenceSettings, MultiScaleInference, PhotoMaps
 from tag2mask.seam.network import SeamNet, SeamSpec, load_seam
+from tag2mask.seam.tiled_maps import MapTiles
 from tag2mask.steps.photo_loops.empty_results import EmptyResults, empty_files
 from tag2mask.steps.photo_loops.per_photo import PhotoOutputs, has_all_files, prepared_ids
 
@@ -153,6 +154,7 @@ def inference_settings(net: SeamNet, section: InferCam) -> InferenceSettings:
         map_stride=section.map_stride,
         batch_views=section.batch_views,
         published=section.behavior == "published",
+        tiles=None if section.tile is None else MapTiles(section.tile),
     )
 
 

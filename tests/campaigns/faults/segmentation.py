@@ -108,11 +108,11 @@ FAULTS = [
         ),
     ),
     Fault(
-        "segmentation.inference.tiles._ramp",
+        "maps.tiles._ramp",
         "overlaps are not blended",
         "(np.arange(length, dtype=np.float32) + np.float32(0.5)) / np.float32(max(length, 1))",
         "np.ones(length, np.float32)",
-        ("segmentation/inference/test_tiles.py",),
+        ("maps/test_tiles.py",),
     ),
     Fault(
         "segmentation.inference.labeling.PhotoLabeler._label_in_tiles",
@@ -182,11 +182,11 @@ FAULTS = [
         ("segmentation/inference/test_label_loops.py",),
     ),
     Fault(
-        "segmentation.inference.tiles.TileSpan.weights",
+        "maps.tiles.TileSpan.weights",
         "the end of a tile is not faded",
         "1 - _ramp(self.fall)",
         "1",
-        ("segmentation/inference/test_tiles.py",),
+        ("maps/test_tiles.py",),
     ),
     Fault(
         "segmentation.inference.refinement.apply_crf",

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tag2mask.errors import DataError
+from tag2mask.maps.tiles import MapBlock
 from tag2mask.segmentation.inference import label_canvas
 from tag2mask.segmentation.inference.label_canvas import LabelCanvas, PhotoLabels
-from tag2mask.segmentation.inference.tiles import MapBlock
 
 pytestmark = pytest.mark.smoke
 

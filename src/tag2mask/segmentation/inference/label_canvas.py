@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tag2mask.errors import DataError
+from tag2mask.maps.tiles import MapBlock
 from tag2mask.segmentation.inference.label_loops import (
     Float32,
     UInt8,
@@ -16,7 +17,6 @@ from tag2mask.segmentation.inference.label_loops import (
     channel_argmax,
     enlarged_labels,
 )
-from tag2mask.segmentation.inference.tiles import MapBlock
 
 Confidence = Literal["float32", "uint8"]
 

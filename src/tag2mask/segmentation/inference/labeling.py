@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from tag2mask.crf.dense_crf import CrfSettings
+from tag2mask.maps.tiles import MapBlock, TileBlender, TileSpan, tile_spans
 from tag2mask.runtime.threads import ordered_map
 from tag2mask.segmentation.inference.label_canvas import Confidence, LabelCanvas, PhotoLabels
 from tag2mask.segmentation.inference.label_loops import Float32, UInt8
@@ -36,7 +37,6 @@ from tag2mask.segmentation.inference.segmenter import (
     scaled_size,
     size_of,
 )
-from tag2mask.segmentation.inference.tiles import MapBlock, TileBlender, TileSpan, tile_spans
 
 __all__ = [
     "SINGLE_VIEW",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tag2mask.segmentation.inference.tiles import TileBlender, TileSpan, tile_spans
+from tag2mask.maps.tiles import TileBlender, TileSpan, tile_spans
 
 LAYOUTS = st.builds(
     lambda multiple, side, overlap, length: (
