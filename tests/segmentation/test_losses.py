@@ -95,3 +95,16 @@ def test_the_objective_trains_its_network() -> None:
         optimizer.step()
         losses.append(term.value.item())
     assert losses[-1] < 0.6 * losses[0]
+
+
+def test_photos_may_have_weights() -> None:
+    logits = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(40).reshape(2, 4, 5) % 3
+    labels[1, 0] = IGNORE
+    first, second = (cross_entropy(logits[[i]], labels[[i]]) for i in (0, 1))
+    weighted = cross_entropy(logits, labels, torch.tensor([1.0, 4.0]))
+    assert weighted.total == pytest.approx(float(first.total + 4 * second.total), rel=1e-6)
+    assert weighted.count == first.count + 4 * second.count
+    plain = cross_entropy(logits, labels)
+    ones = cross_entropy(logits, labels, torch.ones(2))
+    assert plain.total == ones.total and plain.count == ones.count

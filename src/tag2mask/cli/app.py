@@ -24,6 +24,7 @@ from tag2mask.cli import data_import, experiments, masks, predict, run, steps, t
 from tag2mask.cli.interrupts import end_interrupted, was_interrupted
 from tag2mask.cli.options import (
     DEFAULT_RECIPE,
+    CorrectionsFolder,
     Overrides,
     RecipeName,
     Source,
@@ -150,6 +151,7 @@ def data_check(
     recipe: RecipeName = DEFAULT_RECIPE,
     overrides: Overrides = None,
     source: Source = None,
+    corrections: CorrectionsFolder = None,
 ) -> None:
     """Count photos, tags and masks, and report all problems at once."""
     from tag2mask.cli.tables import show_data
@@ -159,7 +161,9 @@ def data_check(
 
     settings = load_chosen_recipe(recipe, overrides, source=source)
     section = settings.prepare
-    report = check_data(folder, section.source, SourceOptions.of(section), progress=True)
+    report = check_data(
+        folder, section.source, SourceOptions.of(section), progress=True, corrections=corrections
+    )
     show_data(report, seen_objects(settings, report.sizes))
     if report.errors:
         raise typer.Exit(1)

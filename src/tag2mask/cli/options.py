@@ -92,6 +92,10 @@ AllowModules = Annotated[
         help="Import the modules of your own that a run's recipe or a trained network names.",
     ),
 ]
+CorrectionsFolder = Annotated[
+    Path | None,
+    typer.Option("--corrections", metavar="DIR", help="Decisions and masks of `review`."),
+]
 DryRun = Annotated[
     bool,
     typer.Option("--dry-run", metavar="", help="Show what would run and an estimate of its cost."),

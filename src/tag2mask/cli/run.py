@@ -13,6 +13,7 @@ from tag2mask.artifacts.handles import STEP_NAMES, Evaluation, PreparedData, Rep
 from tag2mask.cli.options import (
     AllowModules,
     Compare,
+    CorrectionsFolder,
     DataFolder,
     DryRun,
     Out,
@@ -78,6 +79,7 @@ def run(
     skip_bad: SkipBad = False,
     source: Source = None,
     compare: Compare = None,
+    corrections: CorrectionsFolder = None,
     branch: Annotated[
         Path | None,
         typer.Option(
@@ -91,6 +93,7 @@ def run(
     """Run all steps: from photos and tags to masks, scores and a report."""
     from tag2mask.cli.console import deleted_text, print_message, print_text, show_run
     from tag2mask.pipeline import run as pipeline
+    from tag2mask.pipeline.corrections import step_to_redo
     from tag2mask.pipeline.status import check_redo, redone_folders
 
     if branch is not None and recipe is not None:
@@ -98,6 +101,10 @@ def run(
     chosen = recipe or own_recipe_or_default(out, branch)
     settings = load_chosen_recipe(
         chosen, overrides, skip_bad=skip_bad, source=source, allow_modules=allow_modules
+    )
+    check_redo(settings, until, redo)
+    first = step_to_redo(
+        settings, out, corrections, redo=redo, until=until, update=update, source=branch
     )
     if dry_run:
         from tag2mask.cli.tables import show_plan
@@ -109,28 +116,29 @@ def run(
             out,
             until=until,
             update=update,
-            redo=redo,
+            redo=first,
             compare=compare or (),
             source=branch,
+            corrections=corrections,
         )
         show_plan(plan)
         if plan.refusal is not None:
             raise plan.refusal
-        if text := deleted_text(redone_folders(settings, out, redo)):
+        if text := deleted_text(redone_folders(settings, out, first)):
             print_text(text)
         return
-    check_redo(settings, until, redo)
     if is_first_process():
-        confirm_deletion(redone_folders(settings, out, redo), yes)
+        confirm_deletion(redone_folders(settings, out, first), yes)
     result = pipeline.run(
         data,
         settings,
         out,
         until=until,
         update=update,
-        redo=redo,
+        redo=first,
         compare=compare or (),
         source=branch,
+        corrections=corrections,
         on_step=partial(_announce_of, settings),
         on_warning=lambda text: print_message(f"warning: {text}", lines=False),
     )

@@ -28,6 +28,7 @@ from tag2mask.cli.options import (
     DEFAULT_RECIPE,
     AllowModules,
     Compare,
+    CorrectionsFolder,
     DataFolder,
     Maps,
     Out,
@@ -58,6 +59,7 @@ def prepare(
     update: Annotated[
         bool, typer.Option("--update", metavar="", help="Accept changes in the data.")
     ] = False,
+    corrections: CorrectionsFolder = None,
     redo: Redo = False,
     yes: Yes = False,
 ) -> None:
@@ -66,7 +68,7 @@ def prepare(
 
     settings = load_chosen_recipe(recipe, overrides, skip_bad=skip_bad, source=source)
     delete_for_redo(PreparedData, out, redo, yes)
-    finish_step(step.prepare(data, settings.prepare, out, update=update))
+    finish_step(step.prepare(data, settings.prepare, out, update=update, corrections=corrections))
 
 
 def infer_cam(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -198,6 +199,10 @@ def show_data(report: DataReport, objects: str = "") -> None:
     if report.pairs:
         shown = ", ".join(f"{a} + {b}: {count}" for a, b, count in report.pairs[:_SHOWN_PAIRS])
         print_text(f"most often together: {shown}")
+    if report.corrections is not None:
+        verdicts = Counter(own.verdict for own in report.corrections.decisions.values())
+        counts = (f"{count} {verdict or 'without verdict'}" for verdict, count in verdicts.items())
+        print_text(f"corrections: {', '.join(counts) or 'none'}")
     for message in report.warnings:
         print_message(f"warning: {message}", lines=False)
     for message in report.errors:

@@ -16,6 +16,8 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from tag2mask.data.corrections.check import correction_problems, with_corrections
+from tag2mask.data.corrections.folder import Corrections, read_corrections
 from tag2mask.data.images import decoded_size, image_size
 from tag2mask.data.inventory import SPLITS, DataProblem, Inventory, InventoryEntry, SourceOptions
 from tag2mask.data.inventory_check import describe_photos, inventory_problems
@@ -49,6 +51,7 @@ class DataReport:
         masks: photos that have a mask.
         problems: errors and warnings.
         understood: what was understood, in five lines.
+        corrections: what a person decided about the photos; None: nothing was given.
     """
 
     layout: str
@@ -62,6 +65,7 @@ class DataReport:
     masks: int
     problems: tuple[DataProblem, ...]
     understood: tuple[str, ...]
+    corrections: Corrections | None = None
 
     @property
     def errors(self) -> tuple[str, ...]:
@@ -92,6 +96,7 @@ def check_data(
     decode: bool = True,
     workers: int = 4,
     progress: bool = False,
+    corrections: Path | None = None,
 ) -> DataReport:
     """Read a data folder, open every photo and mask, and report everything that is wrong.
 
@@ -102,18 +107,22 @@ def check_data(
         decode: decode the photos in full, which finds cut-off files; False: headers only.
         workers: number of reading threads.
         progress: show the progress on the standard error.
+        corrections: folder of corrections to check, too; None: none.
 
     Raises:
-        DataError: the folder can't be read at all (see `read_inventory`).
+        DataError: the folder can't be read at all (see `read_inventory`), or the corrections can't.
     """
     options = options or SourceOptions()
     inventory = with_validation(read_inventory(folder, layout, options), options, dict)
+    decided = None if corrections is None else read_corrections(corrections)
+    if decided is not None:
+        inventory = with_corrections(inventory, decided)
     problems = inventory_problems(inventory)
 
     def check(entry: InventoryEntry) -> _PhotoCheck:
         return _check_photo(inventory, entry, decode=decode)
 
-    sizes: list[tuple[int, int]] = []
+    sizes: dict[tuple[str, str], tuple[int, int]] = {}
     mask_values: list[tuple[InventoryEntry, frozenset[int]]] = []
     misfits: list[str] = []
     recolored: list[InventoryEntry] = []
@@ -122,7 +131,7 @@ def check_data(
     shown = with_progress(results, inventory, "data check", silent=not progress)
     for entry, found in zip(inventory.entries, shown, strict=True):
         if found.size is not None:
-            sizes.append(found.size)
+            sizes[entry.split, entry.id] = found.size
         if found.misfit:
             misfits.append(found.misfit)
         if found.problem is not None:
@@ -141,8 +150,11 @@ def check_data(
             )
         )
     problems += mask_problems(inventory, mask_values, misfits) + photo_doubts(inventory)
+    if decided is not None:
+        by_id = {photo: size for (_, photo), size in sizes.items()}
+        problems += correction_problems(decided, by_id, len(inventory.class_names))
     lines = understood(inventory, options, [values for _, values in mask_values])
-    return _report(inventory, sizes, problems, lines, without_mask=len(misfits))
+    return _report(inventory, list(sizes.values()), problems, lines, without_mask=len(misfits))
 
 
 def with_progress(
@@ -217,4 +229,5 @@ def _report(
         masks=sum(bool(entry.mask_stamp) for entry in inventory.entries) - without_mask,
         problems=tuple(problems),
         understood=lines,
+        corrections=inventory.corrections,
     )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tag2mask.recipe.sections import Prepare
+
+if TYPE_CHECKING:
+    from tag2mask.data.corrections.folder import Corrections
 
 Split = Literal["train", "val"]
 SPLITS: tuple[Split, ...] = ("train", "val")
@@ -111,6 +114,8 @@ class Inventory:
             ``column 'label' is read as tags``.
         drawn: validation photos that the data doesn't name (see `validation_draw`).
         val_fraction: share to draw in place of the recipe's default; None: the recipe's.
+        corrections: what a person decided about photos, whose tags are those of the entries
+            already; None: nothing.
     """
 
     layout: str
@@ -126,3 +131,4 @@ class Inventory:
     remarks: tuple[str, ...] = ()
     drawn: int = 0
     val_fraction: float | None = None
+    corrections: Corrections | None = None

@@ -17,6 +17,13 @@ from tag2mask.artifacts.identity import folder_status
 from tag2mask.artifacts.items import SkippedItems
 from tag2mask.artifacts.manifest import Manifest, read_identity
 from tag2mask.classes import ClassSet
+from tag2mask.data.corrections.check import correction_problems, with_corrections
+from tag2mask.data.corrections.folder import (
+    NO_CORRECTIONS,
+    Corrections,
+    corrections_of,
+    read_corrections,
+)
 from tag2mask.data.index import MaskRow
 from tag2mask.data.index_changes import (
     PreparedIndex,
@@ -58,6 +65,7 @@ class PreparePlan:
         warnings: problems that don't stop a run.
         before: the index in the folder, complete or not; None: none.
         changes: what changed in photos, tags and classes since the folder was completed.
+        corrections_changed: whether the folder has other corrections, or a damaged copy of them.
     """
 
     inventory: Inventory
@@ -68,6 +76,12 @@ class PreparePlan:
     warnings: tuple[str, ...]
     before: PreparedIndex | None
     changes: tuple[str, ...]
+    corrections_changed: bool = False
+
+    @property
+    def corrections(self) -> Corrections:
+        """What a person decided about photos."""
+        return self.inventory.corrections or NO_CORRECTIONS
 
     @property
     def classes(self) -> ClassSet:
@@ -97,11 +111,28 @@ class PreparePlan:
     @property
     def counts(self) -> dict[str, int]:
         """Counts for the manifest."""
-        return {split: len(self.samples[split]) for split in SPLITS} | {
-            "classes": len(self.inventory.class_names),
-            "masks": len(self.masks),
-            "skipped": len(self.skipped),
-            "untagged": sum(not s.tags for split in SPLITS for s in self.samples[split]),
+        return (
+            {split: len(self.samples[split]) for split in SPLITS}
+            | {
+                "classes": len(self.inventory.class_names),
+                "masks": len(self.masks),
+                "skipped": len(self.skipped),
+                "untagged": sum(not s.tags for split in SPLITS for s in self.samples[split]),
+            }
+            | self._correction_counts
+        )
+
+    @property
+    def _correction_counts(self) -> dict[str, int]:
+        decisions = self.corrections.decisions
+        if not decisions:
+            return {}
+        ids = {sample.id for split in SPLITS for sample in self.samples[split]} & set(decisions)
+        return self.corrections.counts(ids) | {
+            "bad": sum(decisions[photo].verdict == "bad" for photo in ids),
+            "with_corrected_tags": sum(
+                bool(decisions[photo].tags_added or decisions[photo].tags_removed) for photo in ids
+            ),
         }
 
     @property
@@ -114,7 +145,9 @@ class PreparePlan:
         } | ({_DRAWN: self.inventory.drawn} if self.inventory.drawn else {})
 
 
-def list_data(data: Path, section: Prepare, prepared: Path | None) -> Inventory:
+def list_data(
+    data: Path, section: Prepare, prepared: Path | None, corrections: Path | None = None
+) -> Inventory:
     """List the photos, tags and masks of a data folder; opens no photo.
 
     Validation photos are drawn where the data names none.
@@ -123,9 +156,10 @@ def list_data(data: Path, section: Prepare, prepared: Path | None) -> Inventory:
         data: the data folder.
         section: layout, splits, source of tags, share of validation photos.
         prepared: folder of an earlier ``prepare``, whose photos keep their splits; None: none.
+        corrections: folder of corrections; None: those that ``prepared`` was made with.
 
     Raises:
-        DataError: data that can't be listed.
+        DataError: data or corrections that can't be listed, or don't fit each other.
         DataChangedError: ``prepared`` has another share of validation photos.
     """
     options = SourceOptions.of(section)
@@ -133,7 +167,9 @@ def list_data(data: Path, section: Prepare, prepared: Path | None) -> Inventory:
     inventory = with_validation(listed, options, lambda: _drawn_before(prepared))
     if inventory.drawn and prepared is not None:
         _check_same_fraction(section, prepared)
-    return inventory
+    if corrections is not None:
+        return with_corrections(inventory, read_corrections(corrections))
+    return inventory if prepared is None else with_corrections(inventory, corrections_of(prepared))
 
 
 def _drawn_before(prepared: Path | None) -> dict[str, Split]:
@@ -195,6 +231,9 @@ def plan_prepare(
     """
     before = read_prepared_index(out)
     samples, masks, found = measure_photos(inventory, before)
+    corrections = inventory.corrections or NO_CORRECTIONS
+    sizes = {sample.id: sample.size for split in SPLITS for sample in samples[split]}
+    found = found + correction_problems(corrections, sizes, len(inventory.class_names))
     problems = inventory_problems(inventory) + found
     check_problems(problems, data, section)
     skipped = {p.photo: f"{p.photo}: {p.message}" for p in problems if not p.warning}
@@ -230,6 +269,7 @@ def plan_prepare(
         tuple(problem.message for problem in problems if problem.warning),
         before,
         changes,
+        corrections_changed=corrections.fingerprint() != _fingerprint_in(out),
     )
 
 
@@ -256,6 +296,14 @@ def changes_since(prepared: Path) -> tuple[str, ...]:
         if entry.image is not None and entry.id not in skipped:
             samples[entry.split].append(listed_sample(inventory, entry, _UNREAD))
     return index_changes(before, samples, inventory.class_names)
+
+
+def _fingerprint_in(prepared: Path) -> str | None:
+    """Return the fingerprint of the corrections in a prepared folder; None: they are damaged."""
+    try:
+        return corrections_of(prepared).fingerprint()
+    except DataError:
+        return None
 
 
 def check_problems(problems: Sequence[DataProblem], data: Path, section: Prepare) -> None:

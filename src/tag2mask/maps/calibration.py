@@ -1,7 +1,7 @@
 """Find a background threshold: calibrated on a few masks, or estimated from the maps.
 
 Used by every step that needs a background (`tag2mask.steps.kept_threshold`). Only calibration
-reads masks.
+reads masks: those that were drawn or accepted in corrections, or else those of the data.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from tag2mask.artifacts.handles import PreparedData
-from tag2mask.data.index import Sample, read_mask_paths
+from tag2mask.data.corrections.folder import corrections_of
+from tag2mask.data.index import Sample, read_index, read_mask_paths
 from tag2mask.errors import DataError
 from tag2mask.maps.background_threshold import (
     ScoreHistogram,
@@ -157,12 +158,28 @@ def drawn_masked_photos(
         Photos with the paths of their masks, in the order of drawing; empty if no training photo
         has a mask.
     """
-    masks = read_mask_paths(data.path)
+    masks = calibration_masks(data)
     masked = sorted(
         (s for s in photos.splits.get("train", []) if s.id in masks), key=lambda sample: sample.id
     )
     chosen = random.Random(CALIBRATION_SEED).sample(masked, min(count, len(masked)))
     return [(sample, masks[sample.id]) for sample in chosen]
+
+
+def calibration_masks(data: PreparedData) -> dict[str, Path]:
+    """Return the masks to calibrate on, by photo id.
+
+    These are the masks of training photos that were drawn or accepted, where there are any, or else
+    the masks of the data.
+    """
+    return corrected_masks(data) or read_mask_paths(data.path)
+
+
+def corrected_masks(data: PreparedData) -> dict[str, Path]:
+    """Return the masks of training photos that were drawn or accepted, by photo id."""
+    masks = corrections_of(data.path).masks()
+    train = read_index(data.path, "train") if masks else ()
+    return {sample.id: masks[sample.id] for sample in train if sample.id in masks}
 
 
 def derived_alpha(threshold: float) -> float:

@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tag2mask.artifacts.files import check_run_outside_data
-from tag2mask.artifacts.handles import MODELS, Evaluation, PreparedData, ReportPage
+from tag2mask.artifacts.handles import (
+    MODELS,
+    Evaluation,
+    PreparedData,
+    PseudoMaskFolder,
+    ReportPage,
+)
 from tag2mask.errors import (
     DataChangedError,
     DataError,
@@ -19,6 +25,7 @@ from tag2mask.errors import (
     Tag2MaskError,
 )
 from tag2mask.pipeline.branch import held_steps, is_begun
+from tag2mask.pipeline.corrections import step_to_redo
 from tag2mask.pipeline.cost_model import Cost
 from tag2mask.pipeline.estimates import counts, sampled_sizes, step_costs
 from tag2mask.pipeline.object_sizes import seen_objects
@@ -95,6 +102,7 @@ def dry_run(
     redo: str | None = None,
     compare: Sequence[Path] = (),
     source: Path | None = None,
+    corrections: Path | None = None,
 ) -> Plan:
     """Plan a run: which steps it would run, and estimates of their cost. Writes nothing.
 
@@ -106,13 +114,16 @@ def dry_run(
         RunFolderError: no such step, or a damaged run folder.
     """
     check_redo(recipe, until, redo)
+    redo = step_to_redo(
+        recipe, out, corrections, redo=redo, until=until, update=update, source=source
+    )
     check_run_outside_data(data, out)
     check_start_files(recipe, out)
     if source is None or is_begun(out):
-        return _plan(data, recipe, out, until, update, redo, compare)
+        return _plan(data, recipe, out, until, update, redo, compare, corrections)
     check_no_other_recipe(out)
     first = _first_new_step(source, recipe, until, redo)
-    plan = _plan(data, recipe, source, until, update, first, compare)
+    plan = _plan(data, recipe, source, until, update, first, compare, corrections)
     return replace(plan, steps=tuple(_from_source(found, source) for found in plan.steps))
 
 
@@ -124,6 +135,7 @@ def _plan(
     update: bool,
     redo: str | None,
     compare: Sequence[Path],
+    corrections: Path | None,
 ) -> Plan:
     """Plan a run in its own folder; see `dry_run`."""
     from tag2mask.data.inventory import SourceOptions
@@ -135,7 +147,7 @@ def _plan(
     deleted = [kind for kind, _ in redone_folders(recipe, out, redo)]
     redone = {kind.step for kind in deleted}
     prepared = None if PreparedData.step in redone else out / PreparedData.step
-    inventory = list_data(data, recipe.prepare, prepared)
+    inventory = list_data(data, recipe.prepare, prepared, corrections)
     listing = _compared(inventory, data, recipe.prepare, prepared, update=update)
     train, val = counts(inventory)
     sizes = sampled_sizes(inventory)
@@ -182,6 +194,10 @@ def _plan(
     return Plan(train, val, tuple(planned), lines, seen_objects(recipe, sizes), warnings, refusal)
 
 
+_READ_CORRECTIONS = (PseudoMaskFolder.step, Evaluation.step, ReportPage.step)
+"""Steps that a change of the corrections redoes, besides the network, which isn't kept."""
+
+
 @dataclass(frozen=True)
 class _Listing:
     """How the data differs from what was prepared.
@@ -190,11 +206,13 @@ class _Listing:
         refusal: the error that ``prepare`` would raise.
         changes: changes in photos, tags and classes that it would accept.
         masks: whether masks changed, which only the evaluation and the report read.
+        corrections: whether decisions changed, which more steps read.
     """
 
     refusal: DataError | DataChangedError | None = None
     changes: tuple[str, ...] = ()
     masks: bool = False
+    corrections: bool = False
 
 
 def _compared(
@@ -212,7 +230,9 @@ def _compared(
         plan = plan_prepare(data, inventory, section, prepared, update=update)
     except (DataError, DataChangedError) as error:
         return _Listing(error)
-    return _Listing(changes=plan.changes, masks=plan.masks_changed)
+    return _Listing(
+        changes=plan.changes, masks=plan.masks_changed, corrections=plan.corrections_changed
+    )
 
 
 def _after(listing: _Listing, found: StepStatus) -> StepStatus:
@@ -220,12 +240,17 @@ def _after(listing: _Listing, found: StepStatus) -> StepStatus:
     is_prepare = found.step == PreparedData.step
     if is_prepare and listing.refusal is not None:
         reasons: tuple[str, ...] = (listing.refusal.what, *found.folder.reasons)
-    elif found.folder.state != "fresh" or not (listing.changes or listing.masks):
+    elif found.folder.state != "fresh" or not (
+        listing.changes or listing.masks or listing.corrections
+    ):
         return found
     elif is_prepare:
-        reasons = listing.changes or ("the masks changed",)
+        changed = "the corrections changed" if listing.corrections else "the masks changed"
+        reasons = listing.changes or (changed,)
     elif listing.changes and found.step not in {model.step for model in MODELS}:
         reasons = (f"{PreparedData.step} takes in changes",)
+    elif listing.corrections and found.step in _READ_CORRECTIONS:
+        reasons = ("the corrections changed",)
     elif listing.masks and found.step in (Evaluation.step, ReportPage.step):
         reasons = ("the masks changed",)
     else:

@@ -19,6 +19,7 @@ from tag2mask.artifacts.handles import Handle, PreparedData, ReportPage
 from tag2mask.artifacts.identity import folder_status
 from tag2mask.artifacts.lock import folder_lock, is_read_only
 from tag2mask.pipeline.branch import copy_steps, held_steps, is_begun
+from tag2mask.pipeline.corrections import step_to_redo
 from tag2mask.pipeline.method import run_steps
 from tag2mask.pipeline.preflight import check_no_other_recipe, check_start
 from tag2mask.pipeline.status import (
@@ -68,6 +69,7 @@ def run(
     redo: str | None = None,
     compare: Sequence[Path] = (),
     source: Path | None = None,
+    corrections: Path | None = None,
     on_step: Callable[[Handle], None] = lambda _: None,
     on_warning: Callable[[str], None] = lambda _: None,
 ) -> RunResult:
@@ -86,6 +88,8 @@ def run(
         compare: other run folders that the report compares with this one.
         source: another run; a new run starts from its finished steps that ``recipe`` would make the
             same.
+        corrections: folder of decisions and masks; None: those that the run was made with. With
+            ``update``, a segmentation network that learned from others is trained again.
         on_step: called with each step once it is complete.
         on_warning: called at the start with each class that a network to start from doesn't share.
 
@@ -98,6 +102,9 @@ def run(
 
     steps = steps_of(recipe)
     check_redo(recipe, until, redo)
+    redo = step_to_redo(
+        recipe, out, corrections, redo=redo, until=until, update=update, source=source
+    )
     if until is not None:
         steps = steps[: step_index(until, recipe) + 1]
     check_run_outside_data(data, out)
@@ -113,7 +120,7 @@ def run(
             # The photos that were drawn for validation stay what they were.
             before = out if source is None or is_begun(out) else source
             prepared = None if redo == PreparedData.step else before / PreparedData.step
-            listed = list_data(data, recipe.prepare, prepared)
+            listed = list_data(data, recipe.prepare, prepared, corrections)
             if redo is not None or not is_read_only(out):  # a finished run only reads its folder
                 locks.enter_context(folder_lock(out, remove=True))
             if source is not None and not is_begun(out):

@@ -104,7 +104,16 @@ NEEDS = (
     *_threshold_needs("pseudo_masks", ""),
     Need(("pseudo_masks.crf.*",), "pseudo_masks.crf.enabled", (True,)),
     *_optimizer_needs("train_segmenter"),
-    Need(("train_segmenter.use_empty_masks",), "train_segmenter.masks", ("pseudo",)),
+    Need(("train_segmenter.use_empty_masks",), "train_segmenter.masks", ("pseudo", "mixed")),
+    Need(
+        (
+            "train_segmenter.drawn_share",
+            "train_segmenter.drawn_weight",
+            "train_segmenter.drawn_epochs",
+        ),
+        "train_segmenter.masks",
+        ("mixed",),
+    ),
     Need(("predict.crf.*",), "predict.crf.enabled", (True,)),
     Need(("evaluate.crf.*",), "evaluate.crf.enabled", (True,)),
 )

@@ -120,7 +120,8 @@ class ThresholdChoice(Section):
 
     threshold_from: Literal["auto", "fixed", "calibrated", "estimated"] = "auto"
     """fixed: ``background_threshold``; calibrated: highest mIoU on a few masked photos; estimated:
-    from the maps, without masks; auto: 0.5 for maps after the walk, else estimated."""
+    from the maps, without masks; auto: calibrated if corrections have at least 10 drawn or accepted
+    masks, else 0.5 for maps after the walk, else estimated."""
     background_threshold: Fraction = 0.26
     """The threshold for fixed: a pixel whose best class scores no more is background."""
     calibrate_photos: Count = 50
@@ -315,6 +316,9 @@ class Evaluate(Section):
     crf: ComparedCrf = ComparedCrf()
     leave_out: str | None = None
     """Text file with ids of photos to leave out, such as those on which settings were chosen."""
+    use_drawn: bool = False
+    """Also score photos whose masks were drawn or accepted in corrections; drawn masks are ground
+    truth where the data has none. The network learned from those of training photos."""
 
 
 class Report(Section):

@@ -326,8 +326,15 @@ class TrainSegmenter(Section):
     """published: only of ``deeplabv1``; trains all convolutions and no affine parameters of batch
     norms, whose momentum is 3e-4, and draws the classifier as the authors' code does."""
     seed: Seed = 0
-    masks: Literal["pseudo", "ground truth"] = "pseudo"
-    """Labels of the training; ground truth: fully supervised, an upper bound."""
+    masks: Literal["pseudo", "mixed", "ground truth"] = "pseudo"
+    """Labels of the training. Masks that were drawn or accepted in corrections replace pseudo
+    masks; mixed: they also count more; ground truth: fully supervised, an upper bound."""
+    drawn_share: Fraction = 0.25
+    """Share of drawn and accepted photos in the batches of mixed; 1: only these."""
+    drawn_weight: Positive = 1.0
+    """Weight of their pixels in the loss of mixed; those of pseudo masks have 1."""
+    drawn_epochs: NonNegativeCount = 0
+    """The last epochs of mixed, in which there are only these photos."""
     use_empty_masks: bool = False
     """Also learn from pseudo masks that show none of their photo's tags (published); such photos
     would teach that their objects are background."""

@@ -145,11 +145,13 @@ def _training(card: ModelCard) -> list[str]:
     made_by = training["metrics"].get(MASKS_MADE_BY)
     source = (
         "ground truth masks"
-        if section["masks"] != "pseudo"
+        if section["masks"] == "ground truth"
         else "pseudo masks, made from image-level tags and not checked by hand"
         if made_by is None
         else imported_masks_text(made_by)
     )
+    if _is_corrected(card):
+        source += ", and masks that a person drew or accepted"
     versions = ", ".join(f"{name} {v}" for name, v in training["finished_with"].items())
     fragment = yaml.safe_dump({SegmenterModel.step.replace("-", "_"): section}, sort_keys=False)
     return [
@@ -166,6 +168,12 @@ def imported_masks_text(made_by: str) -> str:
     if kind == "model":
         return f"masks made by another model, {_name(name)}, and not checked by hand"
     return "masks drawn or checked by people"
+
+
+def _is_corrected(card: ModelCard) -> bool:
+    """Return whether a person drew or accepted masks of the training."""
+    counts = (card.training or {}).get("counts", {})
+    return any(counts.get(kind) for kind in ("drawn", "imported", "accepted"))
 
 
 def _metrics(card: ModelCard) -> list[str]:
@@ -206,7 +214,8 @@ def _metrics(card: ModelCard) -> list[str]:
     ]
     if card.left_out:
         parts.append(
-            f"Not scored: {_counts(card.left_out)} photos, because settings were chosen on them."
+            f"Not scored: {_counts(card.left_out)} photos, because settings were chosen on them"
+            + (", or because a person drew or accepted their masks." * _is_corrected(card) or ".")
         )
     return [*parts, *_rates(card)]
 

@@ -1,16 +1,19 @@
 """Label maps for training and validating a segmentation network: pseudo masks or ground truth.
 
+Masks that were drawn or accepted in corrections replace pseudo masks.
+
 Ground truth is only read by `labeled_by_hand`, `validation_photos` and `compare_with_masks`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tag2mask.artifacts.handles import PreparedData, PseudoMaskFolder
 from tag2mask.artifacts.items import SkippedItems, item_path
+from tag2mask.data.corrections.folder import corrections_of
 from tag2mask.data.index import Sample, read_classes, read_index, read_mask_paths
 from tag2mask.data.photos import read_photo, read_sample_mask
 from tag2mask.errors import DataError
@@ -32,17 +35,24 @@ class LabeledPhotos:
         samples: the photos, in the order of the index.
         labels: their label maps by photo id.
         without: ids of the training photos without a label map.
+        sure: ids of the photos whose masks were drawn or accepted.
+        bad: ids of the training photos that a person left out.
+        counts: masks that were drawn, imported, accepted and made; empty without corrections.
     """
 
     samples: list[Sample]
     labels: Mapping[str, Path]
     without: list[str]
+    sure: frozenset[str] = frozenset()
+    bad: tuple[str, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 def pseudo_labeled(data: PreparedData, masks: PseudoMaskFolder) -> LabeledPhotos:
-    """Return the training photos with pseudo masks.
+    """Return the training photos with pseudo masks, or with the masks of corrections.
 
-    A photo without a mask must be listed as skipped in the manifest of the masks.
+    A photo without a mask must be listed as skipped in the manifest of the masks. Photos that a
+    person called bad are left out.
 
     Args:
         data: the photos.
@@ -53,11 +63,16 @@ def pseudo_labeled(data: PreparedData, masks: PseudoMaskFolder) -> LabeledPhotos
     """
     check_classes(masks, read_classes(data.path).names, "pseudo masks")
     left_out = SkippedItems(masks.manifest.skipped)
+    corrections = corrections_of(data.path)
+    drawn, bad = corrections.masks(), set(corrections.bad)
+    photos = read_index(data.path, "train")
     samples: list[Sample] = []
     without: list[str] = []
     labels: dict[str, Path] = {}
-    for sample in read_index(data.path, "train"):
-        mask = item_path(masks.path / "masks", sample.id, ".png")
+    for sample in photos:
+        if sample.id in bad:
+            continue
+        mask = drawn.get(sample.id) or item_path(masks.path / "masks", sample.id, ".png")
         if mask.is_file():
             samples.append(sample)
             labels[sample.id] = mask
@@ -73,9 +88,18 @@ def pseudo_labeled(data: PreparedData, masks: PseudoMaskFolder) -> LabeledPhotos
         raise DataError(
             "no training photo has a pseudo mask",
             where=masks.path,
-            fix="Every one was left out by an earlier step; its messages say why.",
+            fix="Every one was left out, by an earlier step, whose messages say why, or as bad in "
+            "the corrections.",
         )
-    return LabeledPhotos(samples, labels, without)
+    counts = corrections.counts(labels) if corrections.decisions else {}
+    return LabeledPhotos(
+        samples,
+        labels,
+        without,
+        sure=frozenset(corrections.sure).intersection(labels),
+        bad=tuple(sample.id for sample in photos if sample.id in bad),
+        counts=counts and {**counts, "made": len(labels) - sum(counts.values())},
+    )
 
 
 def labeled_by_hand(data: PreparedData) -> LabeledPhotos:
@@ -118,6 +142,15 @@ def no_training_masks(where: Path) -> DataError:
         "no training photo has a mask to train on",
         where=where,
         fix="Set train_segmenter.masks=pseudo, or give masks in the data folder.",
+    )
+
+
+def no_sure_masks(where: Path) -> DataError:
+    """Return the error for a mixture without a drawn or accepted mask."""
+    return DataError(
+        "train_segmenter.masks is mixed, and no training photo has a drawn or accepted mask",
+        where=where,
+        fix="Give corrections with --corrections, or set train_segmenter.masks=pseudo.",
     )
 
 

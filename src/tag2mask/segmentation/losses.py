@@ -24,28 +24,34 @@ class SegmenterObjective(nn.Module):
         super().__init__()
         self.net = net
 
-    def forward(self, image: Tensor, labels: Tensor) -> dict[str, Mean]:
+    def forward(
+        self, image: Tensor, labels: Tensor, photo_weights: Tensor | None = None
+    ) -> dict[str, Mean]:
         """Compute the loss of a batch.
 
         Args:
             image: normalized, (b, 3, H, W).
             labels: mask ids, int64 (b, H, W); 255 for unlabeled pixels.
+            photo_weights: weight of the pixels of each photo, (b,); None: all are 1.
         """
-        return {"cross_entropy": cross_entropy(self.net(image).float(), labels)}
+        return {"cross_entropy": cross_entropy(self.net(image).float(), labels, photo_weights)}
 
 
-def cross_entropy(logits: Tensor, labels: Tensor) -> Mean:
+def cross_entropy(logits: Tensor, labels: Tensor, photo_weights: Tensor | None = None) -> Mean:
     """Compute the cross-entropy of the labeled pixels.
 
     Args:
         logits: (b, C+1, h, w).
         labels: mask ids, int64 (b, h, w); 255 for unlabeled pixels.
+        photo_weights: weight of the pixels of each photo, (b,); None: all are 1.
 
     Returns:
-        The sum over the labeled pixels and their number.
+        The weighted sum over the labeled pixels and the sum of their weights.
     """
     labeled = labels != IGNORE
     weights = labeled.to(logits.dtype)
+    if photo_weights is not None:
+        weights = weights * photo_weights.to(logits.dtype)[:, None, None]
     # Not torch's own reduction, which on GPUs is nondeterministic.
     loss = F.nll_loss(logits.log_softmax(dim=1), labels * labeled, reduction="none")
     return Mean((loss * weights).sum(), weights.sum())

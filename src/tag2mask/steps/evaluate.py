@@ -29,6 +29,7 @@ from tag2mask.artifacts.handles import (
 )
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.classes import ClassSet
+from tag2mask.data.corrections.folder import CORRECTIONS, Corrections, corrections_of
 from tag2mask.data.index import (
     Sample,
     masks_fingerprint,
@@ -95,7 +96,10 @@ def evaluate(
             that were replaced since their step wrote them.
         RunFolderError: ``out`` was made with other settings, or can't be written.
     """
+    corrections = corrections_of(data.path)
     left_out = _left_out(data, section)
+    if not section.use_drawn:
+        left_out |= _sure_photos(data, corrections)
     if predictions is not None:
         _check_classes(data, predictions)
     coverage: dict[str, Handle | str] = {
@@ -109,6 +113,8 @@ def evaluate(
             for number, handle in enumerate(earlier, 1)
         },
     }
+    if section.use_drawn and corrections.decisions:
+        coverage[CORRECTIONS] = corrections.label_fingerprint()
     if left_out:
         ids = "\n".join(sorted(left_out))
         coverage["left out"] = hashlib.sha256(ids.encode()).hexdigest()
@@ -123,6 +129,8 @@ def evaluate(
         photos = mapped.without(left_out)
         stages = map_stages(data, maps, photos, masks, earlier, runtime)
         truths = read_mask_paths(data.path)
+        if section.use_drawn:
+            truths = corrections.masks_of(corrections.ids("corrected")) | truths
         if section.crf.enabled and truths:
             stages = _with_crf_masks(stages, masks, photos, truths, classes, section, step, runtime)
         calibrated = frozenset(masks.manifest.metrics.get(CALIBRATED_ON, ()))
@@ -187,6 +195,13 @@ def _left_out(data: PreparedData, section: Evaluate) -> frozenset[str]:
         section.leave_out,
         lambda: {sample.id for split in SPLITS for sample in read_index(data.path, split)},
     )
+
+
+def _sure_photos(data: PreparedData, corrections: Corrections) -> frozenset[str]:
+    """Return the photos of the data whose masks were drawn or accepted."""
+    sure = set(corrections.sure)
+    ids = {s.id for split in SPLITS for s in read_index(data.path, split)} if sure else set()
+    return frozenset(sure & ids)
 
 
 def _with_crf_masks(

@@ -14,11 +14,14 @@ from pathlib import Path
 from tag2mask.artifacts.files import write_json
 from tag2mask.artifacts.handles import PreparedData, WalkedMaps
 from tag2mask.artifacts.manifest import read_record
+from tag2mask.data.corrections.folder import CORRECTIONS, corrections_of
+from tag2mask.data.index import masks_fingerprint
 from tag2mask.errors import RecipeError, nearest_hint
 from tag2mask.maps.calibration import (
     WALKED_THRESHOLD,
     BackgroundThreshold,
     calibrated_threshold,
+    corrected_masks,
     estimated_threshold,
 )
 from tag2mask.maps.mapped_photos import MappedPhotos
@@ -26,6 +29,8 @@ from tag2mask.recipe.sections import PseudoMasks, ThresholdChoice
 from tag2mask.runtime.session import Runtime
 
 BACKGROUND = "background.json"
+ENOUGH_MASKS = 10
+"""Drawn and accepted masks from which on ``auto`` calibrates."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def choose_background_threshold(
     """Find the background threshold that a section of the recipe asks for, equal on all ranks.
 
     Args:
-        data: the prepared data; only ``calibrated`` reads its masks.
+        data: the prepared data; only a calibration reads its masks.
         photos: photos with maps.
         section: where the threshold comes from.
         runtime: where to run.
@@ -91,13 +96,27 @@ def choose_background_threshold(
         DataError: there is no photo to calibrate on, or its mask can't be used; no threshold can
             be estimated from the maps; a map is missing, damaged or of another photo.
     """
+    if is_calibrated(data, section):
+        return calibrated_threshold(data, photos, section.calibrate_photos, runtime)
     if section.threshold_from == "auto" and photos.made_by == WalkedMaps.step:
         return BackgroundThreshold(WALKED_THRESHOLD, "walk")
     if section.threshold_from == "fixed":
         return BackgroundThreshold(section.background_threshold, "fixed")
-    if section.threshold_from == "calibrated":
-        return calibrated_threshold(data, photos, section.calibrate_photos, runtime)
     return estimated_threshold(photos, runtime, section=section.key)
+
+
+def is_calibrated(data: PreparedData, section: ThresholdChoice) -> bool:
+    """Return whether a section of the recipe asks for a calibration on masks."""
+    if section.threshold_from == "auto":
+        return len(corrected_masks(data)) >= ENOUGH_MASKS
+    return section.threshold_from == "calibrated"
+
+
+def calibration_inputs(data: PreparedData) -> dict[str, str]:
+    """Return the fingerprint of the masks of a calibration, by name, as inputs of a folder."""
+    if corrected_masks(data):
+        return {CORRECTIONS: corrections_of(data.path).label_fingerprint()}
+    return {"ground truth": masks_fingerprint(data.path)}
 
 
 def kept_background_threshold(

@@ -25,6 +25,7 @@ from tag2mask.artifacts.handles import PreparedData
 from tag2mask.artifacts.items import item_path
 from tag2mask.artifacts.manifest import Manifest
 from tag2mask.artifacts.step_folder import Step, step_folder
+from tag2mask.data.corrections.folder import CORRECTIONS, copy_corrections
 from tag2mask.data.index import (
     MaskRow,
     photos_fingerprint,
@@ -49,6 +50,7 @@ def prepare(
     *,
     update: bool = False,
     listed: Inventory | None = None,
+    corrections: Path | None = None,
 ) -> PreparedData:
     """List photos and tags, check them, and write the index.
 
@@ -58,6 +60,8 @@ def prepare(
         out: the step's folder.
         update: accept what has changed in the data since ``out`` was made.
         listed: what the data folder holds, from ``list_data``; None: it is listed.
+        corrections: folder of corrections, of which a copy is kept; None: those that ``out`` was
+            made with. Not used with ``listed``, which has them.
 
     Returns:
         The prepared folder; its manifest counts photos, classes and masks, lists the skipped
@@ -72,7 +76,7 @@ def prepare(
             ``update``) from other photos or tags, or can't be written.
     """
     check_run_outside_data(data, out)
-    inventory = listed or list_data(data, section, out)
+    inventory = listed or list_data(data, section, out, corrections)
     plan = plan_prepare(data, inventory, section, out, update=update)
     return write_prepared(plan, section, out)
 
@@ -102,6 +106,7 @@ def write_prepared(plan: PreparePlan, section: Prepare, out: Path) -> PreparedDa
         for split in SPLITS:
             write_index(out, split, plan.samples[split], root)
         _write_masks(plan, step)
+        _write_corrections(plan, step)
         return step.finish(counts=plan.counts, metrics=plan.metrics, skipped=plan.skipped)
 
 
@@ -113,10 +118,18 @@ def _is_written(plan: PreparePlan, manifest: Manifest) -> bool:
         and before.root == plan.inventory.root
         and not plan.masks_changed
         and not plan.groups_changed
+        and not plan.corrections_changed
         and manifest.counts == plan.counts
         and manifest.metrics == plan.metrics
         and manifest.skipped == plan.skipped
     )
+
+
+def _write_corrections(plan: PreparePlan, step: Step[PreparedData]) -> None:
+    """Write a copy, so that reviewing may go on while the later steps read it."""
+    folder = step.path / CORRECTIONS
+    if plan.corrections.decisions or folder.is_dir():
+        copy_corrections(plan.corrections, folder, plan.classes)
 
 
 def _write_masks(plan: PreparePlan, step: Step[PreparedData]) -> None:

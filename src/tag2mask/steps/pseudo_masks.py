@@ -1,7 +1,7 @@
 """Step ``pseudo-masks``: turn maps into palette PNGs by argmax and background thresholds.
 
-Reads the maps of ``infer-cam`` or of ``walk``; a dense CRF may refine them first. Reads masks of
-the data only if the background threshold is calibrated with them, and then lists their photos in
+Reads the maps of ``infer-cam`` or of ``walk``; a dense CRF may refine them first. Reads masks
+only if the background threshold is calibrated with them, and then lists their photos in
 ``calibration_photos.txt``. Writes ``masks/<id>.png`` and, if
 asked, ``confidence/<id>.png``, resumable per photo and sharded over ranks. A mask is computed again
 only if its map or the background threshold changed.
@@ -31,7 +31,7 @@ from tag2mask.artifacts.items import item_path
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.classes import IGNORE, mask_id
 from tag2mask.crf.dense_crf import CrfSettings, DenseCrf
-from tag2mask.data.index import Sample, masks_fingerprint, read_classes
+from tag2mask.data.index import Sample, read_classes
 from tag2mask.data.masks import write_confidence, write_mask
 from tag2mask.data.photos import read_photo
 from tag2mask.errors import DataError
@@ -49,9 +49,11 @@ from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import sized_map
 from tag2mask.steps.kept_threshold import (
     ClassThresholds,
+    calibration_inputs,
     check_class_thresholds,
     choose_background_threshold,
     class_thresholds,
+    is_calibrated,
 )
 from tag2mask.steps.photo_loops.empty_results import EmptyResults, empty_files, mask_shows_tags
 from tag2mask.steps.photo_loops.per_photo import PhotoOutputs, has_all_files, prepared_ids
@@ -80,8 +82,8 @@ def pseudo_masks(
     """
     name = WALKED_MAPS if isinstance(maps, WalkedMaps) else "maps"
     coverage: dict[str, Handle | str] = {"data": data, name: maps}
-    if section.threshold_from == "calibrated":
-        coverage["ground truth"] = masks_fingerprint(data.path)
+    if is_calibrated(data, section):
+        coverage |= calibration_inputs(data)
     files = partial(_files, out, section)
     with step_folder(
         PseudoMaskFolder,

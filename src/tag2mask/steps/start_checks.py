@@ -41,13 +41,18 @@ class Start:
     inventory: Inventory
 
     def photos(self, *splits: str, masked: bool = False) -> set[str]:
-        """Return the ids of the photos of some splits, or of those that have a mask."""
+        """Return the ids of the photos of some splits, or of those that have a mask in the data."""
         return {
             entry.id
             for entry in self.inventory.entries
             if entry.split in splits
             and (not masked or entry.mask is not None or bool(entry.mask_stamp))
         }
+
+    def sure(self, *splits: str) -> set[str]:
+        """Return the ids of the photos of some splits whose masks were drawn or accepted."""
+        corrections = self.inventory.corrections
+        return set() if corrections is None else self.photos(*splits) & set(corrections.sure)
 
     def mapped(self) -> set[str]:
         """Return the ids of the photos that get maps."""
@@ -67,7 +72,7 @@ def check_train_cam(start: Start) -> None:
 def check_infer_cam(start: Start) -> None:
     """Check that there are photos to make maps of, training photos where later steps need them."""
     section, recipe = start.recipe.infer_cam, start.recipe
-    pseudo = recipe.train_segmenter.enabled and recipe.train_segmenter.masks == "pseudo"
+    pseudo = recipe.train_segmenter.enabled and recipe.train_segmenter.masks != "ground truth"
     if "train" not in section.splits and (recipe.walk.enabled or pseudo):
         needs = "walk.enabled" if recipe.walk.enabled else "train_segmenter.enabled"
         raise RecipeError(
@@ -116,6 +121,10 @@ def check_train_segmenter(start: Start) -> None:
         from tag2mask.segmentation.labels import no_training_masks
 
         raise no_training_masks(where)
+    if section.masks == "mixed" and not start.sure("train"):
+        from tag2mask.segmentation.labels import no_sure_masks
+
+        raise no_sure_masks(where)
     if section.validate_epochs and not start.photos("val", masked=True):
         from tag2mask.segmentation.labels import no_validation_masks
 
@@ -131,9 +140,17 @@ def check_evaluate(start: Start) -> None:
     from tag2mask.evaluation.left_out import left_out_ids
     from tag2mask.maps.mapped_photos import all_left_out
 
-    file = start.recipe.evaluate.leave_out
-    if file is not None and start.mapped() <= left_out_ids(file, lambda: start.photos(*SPLITS)):
+    section = start.recipe.evaluate
+    file = section.leave_out
+    listed = frozenset() if file is None else left_out_ids(file, lambda: start.photos(*SPLITS))
+    if file is not None and start.mapped() <= listed:
         raise all_left_out(Path(file))
+    if not section.use_drawn and start.mapped() <= listed | start.sure(*SPLITS):
+        raise DataError(
+            "no photo is left to score: the masks of all were drawn or accepted",
+            where="evaluate.use_drawn",
+            fix="Set it to true, or add photos.",
+        )
 
 
 START_CHECKS: Mapping[type[Handle], Callable[[Start], None]] = {
@@ -155,7 +172,7 @@ def _check_threshold(start: Start, section: ThresholdChoice) -> None:
     Raises:
         DataError: no training photo that gets maps has one.
     """
-    masked = start.photos("train", masked=True) & start.mapped()
+    masked = (start.photos("train", masked=True) | start.sure("train")) & start.mapped()
     if section.threshold_from == "calibrated" and not masked:
         from tag2mask.maps.calibration import no_calibration_masks
 

@@ -1,5 +1,7 @@
 """Step ``train-segmenter``: train a segmentation network on the pseudo masks.
 
+Masks that were drawn or accepted in the corrections of ``prepare/`` replace pseudo masks.
+
 Reads masks of the data only if the recipe asks for it: to learn from ground truth (as an upper
 bound) or to validate during training. Writes ``model.safetensors``, ``losses.csv`` and
 ``tensorboard/``, and ``checkpoint.pt`` until it is finished. With validation it also writes
@@ -11,7 +13,7 @@ still lists them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ from tag2mask.artifacts.identity import file_input
 from tag2mask.artifacts.items import SkippedItems
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.classes import BACKGROUND, IGNORE, ClassSet
+from tag2mask.data.corrections.folder import CORRECTIONS, corrections_of
 from tag2mask.data.index import Sample, masks_fingerprint, read_classes
 from tag2mask.data.photos import read_sample_mask
 from tag2mask.errors import DataError, WeightsError, in_section
@@ -47,6 +50,7 @@ from tag2mask.runtime.session import Runtime
 from tag2mask.segmentation.labels import (
     LabeledPhotos,
     labeled_by_hand,
+    no_sure_masks,
     pseudo_labeled,
     validation_photos,
 )
@@ -77,6 +81,7 @@ from tag2mask.training.loop import fit
 from tag2mask.training.skipped import SkippedPhotos
 
 WITHOUT = "without_masks"
+BAD = "bad"
 
 
 def train_segmenter(
@@ -121,11 +126,13 @@ def train_segmenter(
             assert masks is not None
             check_masks_as_written(masks)
             photos = pseudo_labeled(data, masks)
+        if section.masks == "mixed" and not photos.sure:
+            raise no_sure_masks(data.path)
         training = _SegmenterTraining(data, section, runtime, step)
         empty = training.empty_masks(photos)
         left_out = set(empty.ids)
         samples = [sample for sample in photos.samples if sample.id not in left_out]
-        metrics = training.run(samples, photos.labels)
+        metrics = training.run(samples, photos)
         skipped = training.skipped.lines()
         unread = SkippedItems(skipped)
         lost = [sample for sample in samples if sample.id in unread]
@@ -135,6 +142,8 @@ def train_segmenter(
             counts={
                 "photos": len(samples) - len(lost),
                 WITHOUT: len(photos.without),
+                **photos.counts,
+                **({BAD: len(photos.bad)} if photos.bad else {}),
                 **empty.counts,
             },
             metrics={
@@ -142,6 +151,7 @@ def train_segmenter(
                 **_made_by(masks),
                 **metrics,
                 WITHOUT: photos.without,
+                **({BAD: list(photos.bad)} if photos.bad else {}),
                 **({WITHOUT_TAGGED_PIXELS: list(empty.ids)} if empty.ids else {}),
             },
             skipped=skipped,
@@ -205,9 +215,11 @@ def _inputs(
 ) -> dict[str, Handle | str]:
     """Return everything that decides what the network learns."""
     inputs: dict[str, Handle | str] = {"data": data}
-    if section.masks == "pseudo":
+    if section.masks != "ground truth":
         assert masks is not None
         inputs["masks"] = masks
+        if labels := corrections_of(data.path).label_fingerprint():
+            inputs[CORRECTIONS] = labels
     if section.masks == "ground truth" or section.validate_epochs:
         inputs["ground truth"] = masks_fingerprint(data.path)
     if section.init_from is not None:
@@ -243,8 +255,8 @@ class _SegmenterTraining:
         )
         self.validated = validation_photos(data.path) if section.validate_epochs else None
 
-    def run(self, samples: list[Sample], labels: Mapping[str, Path]) -> dict[str, Any]:
-        """Train the network and write it; return what the manifest keeps."""
+    def run(self, samples: list[Sample], photos: LabeledPhotos) -> dict[str, Any]:
+        """Train the network on some of the photos, write it, and return what the manifest keeps."""
         section, runtime, folder = self.section, self.runtime, self.step.path
         with runtime.seeded(section.seed):
             spec = segmenter_spec(section, self.classes, samples)
@@ -258,7 +270,15 @@ class _SegmenterTraining:
                 else Validation(*self.validated, spec, section, folder, runtime, self.skipped)
             )
             task = SegmenterTask(
-                net, samples, labels, len(self.classes), section, runtime, self.skipped, validation
+                net,
+                samples,
+                photos.labels,
+                len(self.classes),
+                section,
+                runtime,
+                self.skipped,
+                validation,
+                photos.sure,
             )
             # The task may have drawn the last layer again.
             match = None if section.init_from is None else start_from(net, spec, section.init_from)
@@ -298,7 +318,9 @@ class _SegmenterTraining:
                 return None  # training reports it
             if ((mask != BACKGROUND) & (mask != IGNORE)).any():
                 with_classes.append(sample.id)
-            return shows_any(mask, sample.tags) if sample.tags else None
+            # A person may have drawn that the photo shows none of its tags.
+            checked = sample.tags and sample.id not in photos.sure
+            return shows_any(mask, sample.tags) if checked else None
 
         empty = empty_results(photos.samples, shows_tags, self.runtime)
         if not any(self.runtime.gather_results(lambda: with_classes)):

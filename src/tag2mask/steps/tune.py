@@ -31,7 +31,7 @@ from tag2mask.affinity.tuning import (
 )
 from tag2mask.artifacts.handles import AffinityModel, CamMaps, PreparedData, Tuning
 from tag2mask.artifacts.step_folder import step_folder
-from tag2mask.data.index import Sample, masks_fingerprint
+from tag2mask.data.index import Sample
 from tag2mask.data.photos import read_photo
 from tag2mask.errors import DataError, or_skipped
 from tag2mask.maps.calibration import (
@@ -47,7 +47,7 @@ from tag2mask.metrics.threshold_curve import Float32
 from tag2mask.recipe.sections import PseudoMasks, Tune, Walk
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import sized_map
-from tag2mask.steps.kept_threshold import choose_background_threshold
+from tag2mask.steps.kept_threshold import calibration_inputs, choose_background_threshold
 from tag2mask.steps.tuning_result import TuningResult, setting_values, write_tuning
 from tag2mask.steps.walk import walk_inference
 
@@ -101,7 +101,7 @@ def tune(
         out,
         section=settings,
         inputs={"model": model},
-        coverage={"data": data, "maps": maps, "ground truth": masks_fingerprint(data.path)},
+        coverage={"data": data, "maps": maps, **calibration_inputs(data)},
         rank=runtime.rank,
     ) as step:
         if step.complete:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tag2mask.errors import RecipeError
+from tag2mask.training.mixture import PhotoMix
 
 
 class StepBatchSampler:
@@ -26,6 +27,7 @@ class StepBatchSampler:
         rank: index of this process.
         world_size: number of processes; each gets its share of a batch.
         setting: recipe key of the batch size, for error messages.
+        mix: replaces the photos of the permutation; None: each photo comes once per epoch.
 
     Raises:
         RecipeError: fewer photos in a batch than processes.
@@ -47,6 +49,7 @@ class StepBatchSampler:
         rank: int = 0,
         world_size: int = 1,
         setting: str = "train_cam.batch_size",
+        mix: PhotoMix | None = None,
     ) -> None:
         self.photos = photos
         self.batch_size = min(batch_size, photos)
@@ -56,6 +59,7 @@ class StepBatchSampler:
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
+        self.mix = mix
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -70,7 +74,8 @@ class StepBatchSampler:
                 drawn = epoch
             first = position * self.batch_size
             batch = order[first : first + self.batch_size][self.rank :: self.world_size]
-            yield [(epoch, int(index)) for index in batch]
+            addresses = [(epoch, int(index)) for index in batch]
+            yield addresses if self.mix is None else list(map(self.mix.address, addresses))
 
 
 def steps_per_epoch(photos: int, batch_size: int) -> int:

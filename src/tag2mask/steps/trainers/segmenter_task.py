@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from tag2mask.segmentation.torch_segmenter import TorchSegmenter
 from tag2mask.steps.trainers.training import fit_settings, rank_batches
 from tag2mask.training.augmentation import Augmentation
 from tag2mask.training.log import write_validation
+from tag2mask.training.mixture import PhotoMix
 from tag2mask.training.optim import freeze, train_mode
 from tag2mask.training.sampler import steps_per_epoch
 from tag2mask.training.skipped import SkippedPhotos
@@ -93,6 +94,7 @@ class SegmenterTask:
         runtime: device and ranks.
         skipped: records unreadable photos.
         validation: scores the network during training; None: no validation.
+        sure: photos whose masks were drawn or accepted, for ``masks: mixed``.
 
     Raises:
         RecipeError: the network can't take the crop, or ``behavior: published`` isn't its training.
@@ -110,6 +112,7 @@ class SegmenterTask:
         runtime: Runtime,
         skipped: SkippedPhotos,
         validation: Validation | None,
+        sure: Collection[str] = (),
     ) -> None:
         check_crop(net, section)
         check_behavior(net, section)
@@ -140,18 +143,24 @@ class SegmenterTask:
             black_padding=False,
         )
         self.photos = SegmenterDataset(samples, labels, num_classes, augmentation, section.seed)
+        self.sure = frozenset(sure) if section.masks == "mixed" else frozenset()
+        self.mix = photo_mix(samples, self.sure, section) if self.sure else None
 
     def batches(self, start: int, stop: int) -> Iterator[SegmenterBatch]:
         """Return this rank's batches ``start .. stop - 1``."""
         steps = (start, stop)
         return rank_batches(
-            self.photos, segmenter_loader, steps, self.section, self.runtime, self.skipped
+            self.photos, segmenter_loader, steps, self.section, self.runtime, self.skipped, self.mix
         )
 
     def inputs(self, batch: SegmenterBatch, step: int, device: torch.device) -> tuple[Any, ...]:
-        """Return images and labels on the device."""
+        """Return images, labels and, if photos differ in it, their weights on the device."""
         image = batch.image.to(device, non_blocking=True, memory_format=torch.channels_last)
-        return image, batch.labels.to(device, non_blocking=True).long()
+        labels = batch.labels.to(device, non_blocking=True).long()
+        if self.mix is None or self.section.drawn_weight == 1:
+            return image, labels
+        weights = [self.section.drawn_weight if id in self.sure else 1.0 for id in batch.ids]
+        return image, labels, torch.tensor(weights).to(device, non_blocking=True)
 
     def weights(self, step: int) -> dict[str, float]:
         """Return the weight of the only loss term."""
@@ -170,6 +179,19 @@ class SegmenterTask:
         """Set training mode; batch norms of new layers never use their running statistics."""
         self.module.train()
         train_mode(self.backbone, freeze_batch_norm=self.section.freeze_batch_norm)
+
+
+def photo_mix(
+    samples: Sequence[Sample], sure: Collection[str], section: TrainSegmenter
+) -> PhotoMix:
+    """Return the choice of photos for ``masks: mixed``."""
+    return PhotoMix(
+        len(samples),
+        [place for place, sample in enumerate(samples) if sample.id in sure],
+        section.drawn_share,
+        section.seed,
+        only_from=max(0, section.epochs - section.drawn_epochs) if section.drawn_epochs else None,
+    )
 
 
 class Validation:

@@ -16,6 +16,7 @@ from tag2mask.nn.class_heads import ClassMatch
 from tag2mask.recipe.training import TrainAffinity, TrainCam, TrainSegmenter
 from tag2mask.runtime.session import Runtime
 from tag2mask.training.loop import FitSettings, epochs_to_steps
+from tag2mask.training.mixture import PhotoMix
 from tag2mask.training.optim import build_optimizer, parameter_groups
 from tag2mask.training.sampler import StepBatchSampler, steps_per_epoch
 from tag2mask.training.skipped import SkippedPhotos, TrainingBatch
@@ -93,6 +94,7 @@ def rank_batches(
     section: TrainingSection,
     runtime: Runtime,
     skipped: SkippedPhotos,
+    mix: PhotoMix | None = None,
 ) -> Iterator[BatchT]:
     """Yield this rank's batches.
 
@@ -103,6 +105,7 @@ def rank_batches(
         section: settings.
         runtime: the ranks, and where batches go.
         skipped: records unreadable photos.
+        mix: as in `StepBatchSampler`.
 
     Raises:
         DataError: a photo can't be read (unless ``skip_bad``).
@@ -117,6 +120,7 @@ def rank_batches(
         rank=runtime.rank,
         world_size=runtime.world_size,
         setting=skipped.batch_setting,
+        mix=mix,
     )
     on_gpu = runtime.device.type == "cuda"
     for batch in load(photos, order, workers=runtime.workers, pin_memory=on_gpu):

@@ -1,0 +1,147 @@
+"""Compare corrections with the data: photos, tags, classes and masks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from tag2mask.classes import BACKGROUND, IGNORE
+from tag2mask.data.corrections.decisions import DECISIONS
+from tag2mask.data.corrections.folder import CLASSES, Corrections
+from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry
+from tag2mask.data.masks import read_mask_content
+from tag2mask.errors import DataError, counted, first_few, nearest_hint
+from tag2mask.runtime.threads import ordered_map
+
+Size = tuple[int, int]
+
+
+def check_same_classes(corrections: Corrections, names: Sequence[str]) -> None:
+    """Check that masks were drawn with the classes of the data.
+
+    Raises:
+        DataError: they have other class numbers.
+    """
+    own = corrections.class_names
+    if own is not None and own != tuple(names):
+        raise DataError(
+            f"the corrections are of the classes {first_few(own)}, the data has {first_few(names)}",
+            where=corrections.path,
+            fix="Give the corrections of this data, or number the classes of the masks again and "
+            f"correct {CLASSES}.",
+        )
+
+
+def with_corrections(inventory: Inventory, corrections: Corrections) -> Inventory:
+    """Return an inventory with the corrected tags, and the problems of decisions.
+
+    Args:
+        inventory: the data as listed, with its splits.
+        corrections: what a person decided.
+
+    Raises:
+        DataError: they are of other classes.
+    """
+    if not corrections.decisions:
+        return inventory
+    check_same_classes(corrections, inventory.class_names)
+    entries = tuple(_with_tags(entry, corrections) for entry in inventory.entries)
+    problems = (*_unknown_photos(inventory, corrections), *_unknown_tags(inventory, corrections))
+    return replace(
+        inventory,
+        entries=entries,
+        problems=(*inventory.problems, *problems),
+        corrections=corrections,
+    )
+
+
+def correction_problems(
+    corrections: Corrections, sizes: Mapping[str, Size], classes: int
+) -> list[DataProblem]:
+    """Return what is wrong with the masks that were drawn or accepted.
+
+    Args:
+        corrections: what a person decided.
+        sizes: (h, w) px of the data's readable photos, by id.
+        classes: number of foreground classes C.
+    """
+    masks = corrections.masks()
+    missing = [
+        DataProblem(
+            f"photo {photo!r} was corrected, but its mask is missing "
+            f"[{corrections.mask_file(photo)}]; put it there, or add another decision about the "
+            f"photo to {DECISIONS}"
+        )
+        for photo in corrections.ids("corrected")
+        if photo in sizes and photo not in masks
+    ]
+
+    def check(photo: str) -> list[DataProblem]:
+        try:
+            found = read_mask_content(masks[photo], classes)
+        except DataError as error:
+            return [DataProblem(f"corrected mask of photo {photo!r}: {error}")]
+        if found.size == sizes[photo]:
+            unlabeled = not found.values - {IGNORE}
+            return _void(photo, corrections) if unlabeled else []
+        (height, width), (photo_height, photo_width) = found.size, sizes[photo]
+        return [
+            DataProblem(
+                f"corrected mask of photo {photo!r} has a different size: mask {width}x{height}, "
+                f"photo {photo_width}x{photo_height} px [{masks[photo]}]; draw it again, or "
+                "delete the decision"
+            )
+        ]
+
+    known = [photo for photo in masks if photo in sizes]
+    return missing + [problem for found in ordered_map(check, known) for problem in found]
+
+
+def _void(photo: str, corrections: Corrections) -> list[DataProblem]:
+    return [
+        DataProblem(
+            f"corrected mask of photo {photo!r} is {IGNORE} (not labeled) everywhere "
+            f"[{corrections.mask_file(photo)}]; write {BACKGROUND} for the background and 1, 2, "
+            "... for the classes",
+            warning=True,
+        )
+    ]
+
+
+def _with_tags(entry: InventoryEntry, corrections: Corrections) -> InventoryEntry:
+    own = corrections.decisions.get(entry.id)
+    if own is None or not (own.tags_added or own.tags_removed):
+        return entry
+    kept = tuple(tag for tag in entry.tags if tag not in own.tags_removed)
+    added = tuple(tag for tag in own.tags_added if tag not in kept)
+    return entry._replace(tags=(*kept, *added))
+
+
+def _unknown_photos(inventory: Inventory, corrections: Corrections) -> list[DataProblem]:
+    """Return a warning of decisions about photos that left the data; an error where all are."""
+    known = {entry.id for entry in inventory.entries}
+    gone = [photo for photo in corrections.decisions if photo not in known]
+    if not gone:
+        return []
+    count = counted(len(gone), "correction is of a photo", "corrections are of photos")
+    every = len(gone) == len(corrections.decisions)
+    return [
+        DataProblem(
+            f"{count} that the data doesn't have ({first_few(gone, 3)}) [{corrections.path}]; "
+            + ("give the corrections of this data" if every else "they are kept and not used"),
+            warning=not every,
+        )
+    ]
+
+
+def _unknown_tags(inventory: Inventory, corrections: Corrections) -> Iterable[DataProblem]:
+    """Return an error for each decision that adds a class that the data doesn't have."""
+    names = set(inventory.class_names)
+    for photo, own in corrections.decisions.items():
+        for tag in own.tags_added:
+            if tag not in names:
+                yield DataProblem(
+                    f"correction of photo {photo!r} adds the tag {tag!r}, which is no class"
+                    f"{nearest_hint(tag, names)} [{corrections.path / DECISIONS}]; correct the "
+                    "line, or add the class to the data"
+                )

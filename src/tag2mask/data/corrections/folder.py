@@ -1,0 +1,180 @@
+"""A folder of corrections as it is read: what counts for each photo."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tag2mask.artifacts.files import digest, read_json, write_bytes, write_json
+from tag2mask.artifacts.items import item_path
+from tag2mask.classes import ClassSet
+from tag2mask.data.corrections.decisions import (
+    DECISIONS,
+    Decision,
+    Verdict,
+    decision_line,
+    read_decisions,
+)
+from tag2mask.errors import DataError, Tag2MaskError
+
+CORRECTIONS = "corrections"
+"""Name of the folder in a run, and of the copy in ``prepare/`` that the steps read."""
+MASKS = "masks"
+CLASSES = "classes.json"
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """The decisions of a folder.
+
+    Attributes:
+        path: the folder.
+        decisions: the decision that counts, by photo id.
+        class_names: classes that the masks were made with; None: not recorded.
+    """
+
+    path: Path
+    decisions: Mapping[str, Decision]
+    class_names: tuple[str, ...] | None = None
+
+    def mask_file(self, photo: str) -> Path:
+        """Return where a photo's mask is, if it has one."""
+        return item_path(self.path / MASKS, photo, ".png")
+
+    def ids(self, *verdicts: Verdict) -> list[str]:
+        """Return the photos with one of these verdicts."""
+        return [photo for photo, own in self.decisions.items() if own.verdict in verdicts]
+
+    @property
+    def sure(self) -> list[str]:
+        """The photos whose masks were drawn or accepted."""
+        return self.ids("corrected", "good")
+
+    @property
+    def bad(self) -> list[str]:
+        """The photos that the segmentation network must not learn from."""
+        return self.ids("bad")
+
+    def masks(self) -> dict[str, Path]:
+        """Return the files of the masks that were drawn or accepted, by photo.
+
+        A photo may be accepted without a file: its mask is the one that the run makes.
+        """
+        return self.masks_of(self.sure)
+
+    def masks_of(self, photos: Iterable[str]) -> dict[str, Path]:
+        """Return the files of those photos that have a mask."""
+        files = {photo: self.mask_file(photo) for photo in photos}
+        return {photo: file for photo, file in files.items() if file.is_file()}
+
+    def counts(self, photos: Collection[str]) -> dict[str, int]:
+        """Count the masks of some photos by how they came about, for a manifest."""
+        own = [self.decisions[photo] for photo in photos if photo in self.decisions]
+        corrected = [decision for decision in own if decision.verdict == "corrected"]
+        imported = sum(decision.origin == "import" for decision in corrected)
+        return {
+            "drawn": len(corrected) - imported,
+            "imported": imported,
+            "accepted": sum(decision.verdict == "good" for decision in own),
+        }
+
+    def fingerprint(self) -> str:
+        """Return the sha256 (hex) of decisions and masks; empty if there is no decision."""
+        return _sha256(
+            f"{self._label(photo)}\0{own.origin}\0{own.tags_added}\0{own.tags_removed}"
+            for photo, own in sorted(self.decisions.items())
+        )
+
+    def label_fingerprint(self) -> str:
+        """Return the same of what the segmentation network learns from: masks and bad photos."""
+        return _sha256(map(self._label, sorted(self.ids("good", "corrected", "bad"))))
+
+    def _label(self, photo: str) -> str:
+        verdict = self.decisions[photo].verdict
+        sure = [photo] if verdict in ("good", "corrected") else []
+        mask = self.masks_of(sure).get(photo)
+        return f"{photo}\0{verdict}\0{'' if mask is None else digest(mask)}"
+
+
+def _sha256(lines: Iterable[str]) -> str:
+    """Return the sha256 (hex) of lines; empty if there is none."""
+    content = "\n".join(lines)
+    return hashlib.sha256(content.encode()).hexdigest() if content else ""
+
+
+NO_CORRECTIONS = Corrections(Path(), {})
+
+
+def read_corrections(folder: Path) -> Corrections:
+    """Read a folder of corrections.
+
+    Raises:
+        DataError: no such folder, or its decisions or classes can't be read.
+        RunFolderError: no permission to read it.
+    """
+    if not folder.is_dir():
+        raise DataError(
+            "no such folder of corrections",
+            where=folder,
+            fix="Correct --corrections, or make it with `tag2mask review`.",
+        )
+    decisions = read_decisions(folder / DECISIONS)
+    if not decisions and not (folder / DECISIONS).is_file():
+        raise DataError(
+            f"not a folder of corrections: it has no {DECISIONS}",
+            where=folder,
+            fix="Give the `corrections` folder of a run, or another --out of "
+            "`masks import --drawn`.",
+        )
+    return Corrections(folder, decisions, recorded_classes(folder))
+
+
+def corrections_of(prepared: Path) -> Corrections:
+    """Return the corrections that a ``prepare/`` folder was made with.
+
+    Raises:
+        DataError: they are damaged.
+    """
+    folder = prepared / CORRECTIONS
+    return read_corrections(folder) if folder.is_dir() else NO_CORRECTIONS
+
+
+def copy_corrections(corrections: Corrections, folder: Path, classes: ClassSet) -> None:
+    """Copy the decisions that count and their masks; masks that no longer count are deleted.
+
+    Raises:
+        RunFolderError: the folder can't be written.
+    """
+    copy, masks = Corrections(folder, corrections.decisions), corrections.masks()
+    for photo, file in masks.items():
+        write_bytes(copy.mask_file(photo), file.read_bytes(), durable=False)
+    for stale in set(_mask_files(folder)) - {copy.mask_file(photo) for photo in masks}:
+        stale.unlink(missing_ok=True)
+    write_json(folder / CLASSES, {"names": classes.names})
+    lines = (decision_line(decision) for decision in corrections.decisions.values())
+    write_bytes(folder / DECISIONS, b"".join(lines))
+
+
+def _mask_files(folder: Path) -> Iterator[Path]:
+    return (folder / MASKS).rglob("*.png")
+
+
+def recorded_classes(folder: Path) -> tuple[str, ...] | None:
+    """Return the classes that a folder's masks were made with; None: not recorded.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    path = folder / CLASSES
+    if not path.is_file():
+        return None
+    try:
+        return ClassSet(tuple(read_json(path)["names"])).names
+    except (KeyError, TypeError, Tag2MaskError):
+        raise DataError(
+            f"{CLASSES} is damaged",
+            where=folder,
+            fix='Write the class names in their order: {"names": ["cat", "dog"]}, or delete it.',
+        ) from None

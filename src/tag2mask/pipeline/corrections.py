@@ -1,0 +1,75 @@
+"""What corrections mean for a run that has a segmentation network already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tag2mask.artifacts.handles import PreparedData, SegmenterModel
+from tag2mask.artifacts.manifest import read_identity
+from tag2mask.data.corrections.folder import CORRECTIONS, corrections_of, read_corrections
+from tag2mask.errors import DataChangedError, RunFolderError
+from tag2mask.pipeline.branch import is_begun
+from tag2mask.pipeline.status import includes, redone_folders, step_index
+from tag2mask.recipe.schema import Recipe
+
+
+def step_to_redo(
+    recipe: Recipe,
+    out: Path,
+    corrections: Path | None,
+    *,
+    redo: str | None = None,
+    until: str | None = None,
+    update: bool = False,
+    source: Path | None = None,
+) -> str | None:
+    """Return the first step to repeat: ``redo``, or that which learned from other corrections.
+
+    A network that learned from other corrections is trained again with ``update``, and in a new run
+    that starts from another one.
+
+    Args:
+        recipe: settings of the run.
+        out: the run folder.
+        corrections: the folder of corrections; None: those that the run was made with.
+        redo: the step that was asked for; None: none.
+        until: the last step to run; None: all.
+        update: whether changes of the data are accepted.
+        source: another run that a new run starts from; None: none.
+
+    Raises:
+        DataChangedError: the network of ``out`` learned from other corrections.
+        DataError: the corrections can't be read.
+        RunFolderError: ``redo`` deletes corrections that aren't given again; a damaged run folder.
+    """
+    new = source is not None and not is_begun(out)
+    run = source if new and source is not None else out
+    redone = {kind for kind, _ in redone_folders(recipe, run, redo)}
+    if corrections is None:
+        if PreparedData in redone and corrections_of(run / PreparedData.step).decisions:
+            raise RunFolderError(
+                "the run was made with corrections, which would be lost",
+                where=run,
+                fix="Give them again with --corrections.",
+            )
+        return redo
+    step = SegmenterModel.step
+    if not includes(recipe, SegmenterModel) or SegmenterModel in redone:
+        return redo
+    if until is not None and step_index(until, recipe) < step_index(step, recipe):
+        return redo
+    found = read_identity(run / step)
+    if found is None or found.section.get("masks") == "ground truth":
+        return redo
+    learned = found.inputs.get(CORRECTIONS)
+    now = read_corrections(corrections).label_fingerprint()
+    if (learned.fingerprint if learned else "") == now:
+        return redo
+    if not (update or new):
+        raise DataChangedError(
+            f"{step} has learned from other corrections",
+            where=run,
+            fix="Train it again with --update, which keeps the other networks, or give another "
+            "--out (with --from, to start from this run).",
+        )
+    return step

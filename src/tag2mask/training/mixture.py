@@ -1,0 +1,65 @@
+"""Choice of photos where some have better labels than the others and are to be seen more often."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+
+class PhotoMix:
+    """Gives the photos with better labels a fixed share of the places of each epoch.
+
+    Both groups are gone through one after the other, each time in an order drawn from (seed,
+    passes), so that every photo of a group comes equally often.
+
+    Args:
+        photos: number of photos, which is also the number of places of an epoch.
+        better: indices of the photos with better labels; at least one.
+        share: their share of the places, in [0, 1].
+        seed: seed of the orders.
+        only_from: the epoch from which on they have all places; None: no such epoch.
+
+    Example:
+        >>> mix = PhotoMix(8, [2, 5], share=0.5, seed=0)
+        >>> places = [mix.address((0, place)) for place in range(8)]
+        >>> sorted(photo for _, photo in places[:4]), [passes for passes, _ in places[:4]]
+        ([2, 2, 5, 5], [0, 0, 1, 1])
+    """
+
+    def __init__(
+        self,
+        photos: int,
+        better: Collection[int],
+        share: float,
+        seed: int,
+        *,
+        only_from: int | None = None,
+    ) -> None:
+        assert better and max(better) < photos, (photos, better)
+        self.photos = photos
+        self.better = sorted(better)
+        self.others = sorted(set(range(photos)) - set(better))
+        self.places = photos if not self.others else max(1, round(share * photos))
+        self.seed = seed
+        self.only_from = only_from
+
+    def address(self, drawn: tuple[int, int]) -> tuple[int, int]:
+        """Return (passes of its group so far, photo) of a place.
+
+        Args:
+            drawn: (epoch, place) of the sampler, the place in 0 .. photos - 1.
+        """
+        epoch, place = drawn
+        if self.only_from is not None and epoch >= self.only_from:
+            before = self.only_from * self.places + (epoch - self.only_from) * self.photos
+            return self._photo(self.better, before + place, 0)
+        if place < self.places:
+            return self._photo(self.better, epoch * self.places + place, 0)
+        rest = self.photos - self.places
+        return self._photo(self.others, epoch * rest + place - self.places, 1)
+
+    def _photo(self, group: Sequence[int], number: int, key: int) -> tuple[int, int]:
+        passes, position = divmod(number, len(group))
+        order = np.random.default_rng((self.seed, passes, key)).permutation(len(group))
+        return passes, group[order[position]]

@@ -1,0 +1,118 @@
+"""Which step a run repeats because of corrections."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from small_runs import invoke, recipe, write_photos, write_recipe
+from tag2mask.artifacts.handles import MODEL_FILE, PreparedData, SegmenterModel
+from tag2mask.artifacts.step_folder import step_folder
+from tag2mask.classes import ClassSet
+from tag2mask.data.corrections.decisions import Decision
+from tag2mask.data.corrections.folder import CORRECTIONS, read_corrections
+from tag2mask.data.corrections.writing import open_corrections
+from tag2mask.errors import DataChangedError, RunFolderError
+from tag2mask.pipeline.corrections import step_to_redo
+from tag2mask.recipe.schema import Recipe
+from tag2mask.steps.prepare import prepare
+
+STEP = SegmenterModel.step
+
+
+@pytest.fixture
+def corrections(tmp_path: Path) -> Path:
+    decide(tmp_path / "corrections", Decision("a/00", "bad"))
+    return tmp_path / "corrections"
+
+
+def decide(folder: Path, decision: Decision) -> None:
+    with open_corrections(folder, ClassSet(("cat", "dog", "bird"))) as writer:
+        writer.write(decision)
+
+
+def trained(run: Path, learned: Path | None, settings: Recipe) -> Path:
+    """A run whose network learned from corrections."""
+    inputs = {} if learned is None else {CORRECTIONS: read_corrections(learned).label_fingerprint()}
+    section = settings.train_segmenter
+    with step_folder(SegmenterModel, run / STEP, section=section, inputs=inputs) as step:
+        (step.path / MODEL_FILE).write_bytes(b"network")
+        step.finish()
+    write_recipe(run / "recipe.yaml")
+    return run
+
+
+def test_an_update_trains_again_only_with_other_corrections(
+    tmp_path: Path, corrections: Path
+) -> None:
+    settings = recipe()
+    run = trained(tmp_path / "run", corrections, settings)
+    assert step_to_redo(settings, run, corrections) is None
+    decide(corrections, Decision("a/00", "bad", ("dog",)))  # tags are another matter
+    decide(corrections, Decision("b/01", "unsure"))
+    assert step_to_redo(settings, run, corrections, update=True) is None
+    decide(corrections, Decision("a/00", None))
+    assert step_to_redo(settings, run, corrections, update=True) == STEP
+    assert step_to_redo(settings, run, corrections, redo="train-cam") == "train-cam"
+    assert step_to_redo(settings, run, corrections, redo="evaluate", update=True) == STEP
+    assert step_to_redo(settings, run, corrections, until="pseudo-masks") is None
+    assert step_to_redo(settings, run, None) is None
+    with pytest.raises(DataChangedError, match="has learned from other corrections"):
+        step_to_redo(settings, run, corrections)
+
+
+def test_a_network_without_corrections_is_trained_again(tmp_path: Path, corrections: Path) -> None:
+    settings, run = recipe(), tmp_path / "run"
+    assert step_to_redo(settings, run, corrections) is None  # nothing trained yet
+    trained(run, None, settings)
+    assert step_to_redo(settings, run, corrections, update=True) == STEP
+    other = recipe(train_segmenter__enabled=False)
+    assert step_to_redo(other, run, corrections) is None
+
+
+def test_a_new_run_takes_everything_but_the_network(tmp_path: Path, corrections: Path) -> None:
+    settings = recipe()
+    run = trained(tmp_path / "run", None, settings)
+    assert step_to_redo(settings, tmp_path / "new", corrections, source=run) == STEP
+
+
+def test_corrections_are_not_lost_with_prepare(tmp_path: Path, corrections: Path) -> None:
+    settings, run = recipe(), tmp_path / "run"
+    photos = write_photos(tmp_path / "photos")
+    prepare(photos, settings.prepare, run / PreparedData.step, corrections=corrections)
+    with pytest.raises(RunFolderError, match="corrections, which would be lost"):
+        step_to_redo(settings, run, None, redo="prepare")
+    assert step_to_redo(settings, run, corrections, redo="prepare") == "prepare"
+
+
+@pytest.mark.slow
+def test_a_run_with_corrections(tmp_path: Path) -> None:
+    """Run, correct, update: only the network is trained again, and evaluation leaves photos out."""
+    photos, out = write_photos(tmp_path / "photos", masks=True), tmp_path / "run"
+    threshold = {"threshold_from": "fixed", "background_threshold": 0.0}
+    settings = write_recipe(
+        tmp_path / "recipe.yaml", walk__enabled=False, pseudo_masks=threshold
+    )
+    words = ["run", "--data", photos, "--out", out]
+    done = invoke(*words, "--recipe", settings)
+    assert done.exit_code == 0, done.output
+    models = {name: (out / name / MODEL_FILE).read_bytes() for name in ("train-cam", STEP)}
+    decide(out / CORRECTIONS, Decision("a/00", "bad"))
+    decide(out / CORRECTIONS, Decision("b/01", "good"))
+    refused = invoke(*words, "--corrections", out / CORRECTIONS)
+    assert refused.exit_code == 1 and "--update" in refused.output
+    plan = invoke(*words, "--corrections", out / CORRECTIONS, "--update", "--dry-run")
+    assert plan.exit_code == 0, plan.output
+    done = invoke(*words, "--corrections", out / CORRECTIONS, "--update", "--yes")
+    assert done.exit_code == 0, done.output
+    assert (out / "train-cam" / MODEL_FILE).read_bytes() == models["train-cam"]
+    assert (out / STEP / MODEL_FILE).read_bytes() != models[STEP]
+    counts = SegmenterModel.open(out / STEP).manifest.counts
+    assert counts["accepted"] == 1 and counts["bad"] == 1
+    rows = (out / "evaluate" / "photos.jsonl").read_text()
+    assert '"a/00"' in rows and '"b/01"' not in rows
+    same = invoke(*words)
+    assert same.exit_code == 0, same.output
+    page = (out / "report" / "index.html").read_text()
+    assert "1 accepted" in page
