@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from small_runs import invoke, recipe, write_photos, write_recipe
-from tag2mask.artifacts.handles import MODEL_FILE, PreparedData, SegmenterModel
+from tag2mask.artifacts.handles import MODEL_FILE, CamModel, PreparedData, SegmenterModel
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.classes import ClassSet
 from tag2mask.data.corrections.decisions import Decision
@@ -91,13 +91,12 @@ def test_a_run_with_corrections(tmp_path: Path) -> None:
     """Run, correct, update: only the network is trained again, and evaluation leaves photos out."""
     photos, out = write_photos(tmp_path / "photos", masks=True), tmp_path / "run"
     threshold = {"threshold_from": "fixed", "background_threshold": 0.0}
-    settings = write_recipe(
-        tmp_path / "recipe.yaml", walk__enabled=False, pseudo_masks=threshold
-    )
+    settings = write_recipe(tmp_path / "recipe.yaml", walk__enabled=False, pseudo_masks=threshold)
     words = ["run", "--data", photos, "--out", out]
     done = invoke(*words, "--recipe", settings)
     assert done.exit_code == 0, done.output
-    models = {name: (out / name / MODEL_FILE).read_bytes() for name in ("train-cam", STEP)}
+    cam, before = CamModel.open(out / "train-cam"), SegmenterModel.open(out / STEP).manifest
+    weights = cam.file.read_bytes()
     decide(out / CORRECTIONS, Decision("a/00", "bad"))
     decide(out / CORRECTIONS, Decision("b/01", "good"))
     refused = invoke(*words, "--corrections", out / CORRECTIONS)
@@ -106,9 +105,10 @@ def test_a_run_with_corrections(tmp_path: Path) -> None:
     assert plan.exit_code == 0, plan.output
     done = invoke(*words, "--corrections", out / CORRECTIONS, "--update", "--yes")
     assert done.exit_code == 0, done.output
-    assert (out / "train-cam" / MODEL_FILE).read_bytes() == models["train-cam"]
-    assert (out / STEP / MODEL_FILE).read_bytes() != models[STEP]
-    counts = SegmenterModel.open(out / STEP).manifest.counts
+    assert cam.file.read_bytes() == weights
+    after = SegmenterModel.open(out / STEP).manifest
+    assert after.fingerprint != before.fingerprint
+    counts = after.counts
     assert counts["accepted"] == 1 and counts["bad"] == 1
     rows = (out / "evaluate" / "photos.jsonl").read_text()
     assert '"a/00"' in rows and '"b/01"' not in rows

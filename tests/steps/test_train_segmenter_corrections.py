@@ -61,7 +61,7 @@ def test_drawn_and_accepted_masks_replace_pseudo_masks(photos: Path, tmp_path: P
     assert found.labels["a/04"] == masks.path / "masks" / "a/04.png"
     assert "a/02" not in found.labels and found.bad == ("a/02",)
     assert found.sure == {"a/00", "b/01"}
-    assert found.counts == {"drawn": 1, "imported": 0, "accepted": 1, "made": 6}
+    assert found.counts(found.samples) == {"drawn": 1, "imported": 0, "accepted": 1, "made": 6}
     manifest = train(data, masks, tmp_path / "out", max_steps=1).manifest
     assert manifest.counts["drawn"] == 1 and manifest.counts["bad"] == 1
     assert manifest.metrics["bad"] == ["a/02"]

@@ -8,12 +8,12 @@ Ground truth is only read by `labeled_by_hand`, `validation_photos` and `compare
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from tag2mask.artifacts.handles import PreparedData, PseudoMaskFolder
 from tag2mask.artifacts.items import SkippedItems, item_path
-from tag2mask.data.corrections.folder import corrections_of
+from tag2mask.data.corrections.folder import NO_CORRECTIONS, Corrections, corrections_of
 from tag2mask.data.index import Sample, read_classes, read_index, read_mask_paths
 from tag2mask.data.photos import read_photo, read_sample_mask
 from tag2mask.errors import DataError
@@ -37,7 +37,7 @@ class LabeledPhotos:
         without: ids of the training photos without a label map.
         sure: ids of the photos whose masks were drawn or accepted.
         bad: ids of the training photos that a person left out.
-        counts: masks that were drawn, imported, accepted and made; empty without corrections.
+        corrections: what a person decided.
     """
 
     samples: list[Sample]
@@ -45,7 +45,14 @@ class LabeledPhotos:
     without: list[str]
     sure: frozenset[str] = frozenset()
     bad: tuple[str, ...] = ()
-    counts: Mapping[str, int] = field(default_factory=dict)
+    corrections: Corrections = NO_CORRECTIONS
+
+    def counts(self, samples: Sequence[Sample]) -> dict[str, int]:
+        """Count masks that were drawn, imported, accepted and made; empty without corrections."""
+        if not self.corrections.decisions:
+            return {}
+        counts = self.corrections.counts({sample.id for sample in samples})
+        return {**counts, "made": len(samples) - sum(counts.values())}
 
 
 def pseudo_labeled(data: PreparedData, masks: PseudoMaskFolder) -> LabeledPhotos:
@@ -91,14 +98,13 @@ def pseudo_labeled(data: PreparedData, masks: PseudoMaskFolder) -> LabeledPhotos
             fix="Every one was left out, by an earlier step, whose messages say why, or as bad in "
             "the corrections.",
         )
-    counts = corrections.counts(labels) if corrections.decisions else {}
     return LabeledPhotos(
         samples,
         labels,
         without,
         sure=frozenset(corrections.sure).intersection(labels),
         bad=tuple(sample.id for sample in photos if sample.id in bad),
-        counts=counts and {**counts, "made": len(labels) - sum(counts.values())},
+        corrections=corrections,
     )
 
 

@@ -142,7 +142,7 @@ def train_segmenter(
             counts={
                 "photos": len(samples) - len(lost),
                 WITHOUT: len(photos.without),
-                **photos.counts,
+                **photos.counts(samples),
                 **({BAD: len(photos.bad)} if photos.bad else {}),
                 **empty.counts,
             },
