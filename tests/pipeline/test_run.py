@@ -82,10 +82,12 @@ class OneRank:
         pass
 
 
-def listed_or_fake(data: Path, section: Any, prepared: Path | None) -> Inventory:
+def listed_or_fake(
+    data: Path, section: Any, prepared: Path | None, corrections: Path | None = None
+) -> Inventory:
     """List a data folder; an empty one stands for two photos with masks."""
     if not data.is_dir() or any(data.iterdir()):
-        return list_data(data, section, prepared)
+        return list_data(data, section, prepared, corrections)
     entries = [
         InventoryEntry(split, split, ("cat",), f"{split}.png", "1-1", mask=f"m-{split}.png")
         for split in SPLITS
