@@ -109,6 +109,31 @@ def test_without_ground_truth_the_masks_are_compared(
     assert section(html, ANCHORS[2]).count("differs by") == 2
 
 
+def test_history_compares_the_photos_of_both_weeks(run: Path, other: Path, tmp_path: Path) -> None:
+    html = compare([run, other], tmp_path / "same.html", 2).read_text(encoding="utf-8")
+    assert 'id="history"' not in html, "the photos are the same"
+    path = other / "evaluate" / "photos.jsonl"
+    rows = [json.loads(line) for line in path.open()]
+    kept = [row for row in rows if row["split"] != "train"]
+    kept += [row for row in rows if row["split"] == "train" and row["counts"]][1:]
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in kept))
+    html = compare([run, other], tmp_path / "compare.html", 2).read_text(encoding="utf-8")
+    history = section(html, "history")
+    assert f"{len(kept)} photos are in all runs, {len(rows) - len(kept)} only in first." in history
+    common = [row for row in kept if row["split"] == "train"]
+    assert f"of all runs train first {len(common)}" in history
+    assert f"of all runs train second {len(common)}" in history
+    new = len([row for row in rows if row["split"] == "train"]) - len(common)
+    assert f"only here train first {new}" in history
+    # The counts are the same: on the same photos, so are the scores.
+    first, second = (
+        re.search(rf"of all runs train {name} \d+ \S+ \S+ ([\d.]+)", history)
+        for name in ("first", "second")
+    )
+    assert first is not None and second is not None and first[1] == second[1]
+    assert "+0.0" not in history and "0.0 (0.0 to 0.0)" in history
+
+
 def test_equal_runs_differ_in_nothing(run: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(run, tmp_path / "copy")
     html = compare([run, copy], tmp_path / "compare.html", 6).read_text(encoding="utf-8")

@@ -33,6 +33,7 @@ from tag2mask.report.page import (
 )
 from tag2mask.report.photo_choice import PhotoScore, every_photo_miou
 from tag2mask.report.run_folder import PHOTOS, RunFolder
+from tag2mask.report.sections.history import history_section
 from tag2mask.report.sections.pictures import Overlays, samples_by_place
 from tag2mask.report.sections.scored_runs import ScoredRun, split_names
 from tag2mask.runtime.threads import ordered_map
@@ -66,6 +67,7 @@ def comparison_sections(
             intro="Of the runs' recipes; a dash: the run's recipe doesn't have the key.",
         ),
         PageSection("compared-scores", "Compared scores", tuple(_scores(scored))),
+        history_section(runs, scored),
         _changed_photos(runs, count),
     )
 
