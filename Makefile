@@ -7,7 +7,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,\
 BIN := .venv/bin
 READY := .venv/.installed
 
-.PHONY: help install demo smoke test test-all check kill fuzz mutants docs bench build clean
+.PHONY: help install demo smoke test test-all check kill fuzz mutants interop docs bench build clean
 
 help:
 	@echo 'make demo    CAM baseline against SEAM on a small data set, into runs/demo'
@@ -18,6 +18,7 @@ help:
 	@echo 'make kill    kill commands N=30 times, resume them, compare bit for bit'
 	@echo 'make fuzz    read N=10000 damaged files, look for tracebacks, crashes and memory'
 	@echo 'make mutants  plant faults, one at a time, that the tests must notice (N=20: so many)'
+	@echo 'make interop  read exports with other tools, in an environment of their own (.interop)'
 	@echo 'make docs    the documentation as HTML, into build/docs'
 	@echo 'make bench   timings, into bench.json'
 	@echo 'make build   wheel and sdist, into dist'
@@ -78,6 +79,15 @@ fuzz: $(READY)
 mutants: N ?= 0
 mutants: $(READY)
 	PYTHONPATH=tests $(BIN)/python tests/campaigns/mutants.py --number $(N)
+
+interop: $(READY)
+	@[ -x .interop/bin/python ] || $(PYTHON) -m venv .interop
+	.interop/bin/python -m pip install --quiet --disable-pip-version-check -r tests/interop/requirements.txt
+	@.interop/bin/python -m pip install --quiet --disable-pip-version-check fiftyone || \
+		echo 'FiftyOne cannot be installed: its export is not read.'
+	rm -rf build/interop && mkdir -p build/interop
+	$(BIN)/python tests/interop/write_exports.py build/interop
+	LOGURU_LEVEL=WARNING .interop/bin/python tests/interop/read_exports.py build/interop
 
 docs: $(READY)
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
