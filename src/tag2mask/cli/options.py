@@ -35,6 +35,7 @@ class SourceName(StrEnum):
     COCO = "coco"
     CVAT = "cvat"
     LABELME = "labelme"
+    VOC_XML = "voc-xml"
     LABELSTUDIO = "labelstudio"
     FIFTYONE = "fiftyone"
     YOLO = "yolo"

@@ -58,6 +58,7 @@ class Prepare(Section):
         "coco",
         "cvat",
         "labelme",
+        "voc-xml",
         "labelstudio",
         "fiftyone",
         "yolo",

@@ -49,8 +49,13 @@ def _add_labelme(root: Path) -> None:
     )
 
 
+def _add_voc_xml(root: Path) -> None:
+    write_photo(root / "images/a.jpg")
+    (root / "images/a.xml").write_text("<annotation><object><name>dog</name></object></annotation>")
+
+
 _ADD = {"folders": _add_folders, "csv": _add_csv, "coco": _add_coco, "voc": _add_voc}
-_TOOLS = {"cvat": _add_cvat, "labelme": _add_labelme}
+_TOOLS = {"cvat": _add_cvat, "labelme": _add_labelme, "voc-xml": _add_voc_xml}
 
 
 @pytest.mark.parametrize("layout", [*_ADD, *_TOOLS])

@@ -12,7 +12,6 @@ from tag2mask.errors import DataError
 
 _VIA = {"_via_settings": {}, "_via_img_metadata": {"a.jpg7": {"filename": "a.jpg", "regions": []}}}
 _EXPORTS = {
-    "a.xml": ("PASCAL VOC", "<annotation><object><name>cat</name></object></annotation>"),
     "project-1.json": ("Label Studio", json.dumps([{"id": 1, "image": "/data/a.jpg"}])),
     "labels.json": ("FiftyOne", json.dumps({"classes": ["cat"], "labels": [["a", 0]]})),
     "via.json": ("VGG Image Annotator", json.dumps(_VIA)),
@@ -37,14 +36,12 @@ def test_an_export_is_named_with_its_tool_and_what_to_do(tmp_path, name, photos)
     assert "tags.csv" in message and "docs/reference/data.md" in message
 
 
-@pytest.mark.parametrize(
-    "path", ["labels/a.xml", "Annotations/a.xml", "images/metadata.csv", "ann/a.jpg.json"]
-)
+@pytest.mark.parametrize("path", ["images/metadata.csv", "ann/a.jpg.json"])
 def test_exports_in_folders_are_named(tmp_path, path):
     write_photo(tmp_path / "train/a.jpg")
     file = tmp_path / path
     file.parent.mkdir(exist_ok=True)
-    file.write_text("<annotation/>" if path.endswith("xml") else '{"asset": {}, "regions": []}')
+    file.write_text('{"asset": {}, "regions": []}')
     with pytest.raises(DataError, match=f"{path} is of "):
         read_inventory(tmp_path)
 

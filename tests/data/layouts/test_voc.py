@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
-from data_folders import annotation_xml, label_vector, write_labels, write_photo
+from data_folders import annotation_xml, label_vector, write_array, write_labels, write_photo
 
 from tag2mask.classes import VOC_NAMES
 from tag2mask.data.check import check_data
@@ -197,3 +198,25 @@ def test_shared_voc_folder(shared):
     assert found.problems == () and found.class_names == VOC_NAMES
     assert (splits.count("train"), splits.count("val")) == (849, 300)
     assert all(e.mask and e.tags for e in found.entries)
+
+
+def test_cvats_color_coded_masks_and_list_of_photos_without_split(tmp_path):
+    for name in ("a", "b"):
+        write_photo(tmp_path / f"JPEGImages/{name}.jpg", (4, 1))
+    (tmp_path / "ImageSets/Segmentation").mkdir(parents=True)
+    (tmp_path / "ImageSets/Segmentation/default.txt").write_text("a\nb\n")
+    lines = ["background:0,0,0::", "cat:9,8,7::", "ignore:1,1,1::", "dog:1,2,3::"]
+    (tmp_path / "labelmap.txt").write_text("\n".join(["# label:color_rgb:parts:actions", *lines]))
+    (tmp_path / "tags.csv").write_text("id,tags\na,dog cat\nb,\n")
+    colors = [[[1, 2, 3], [9, 8, 7], [1, 1, 1], [0, 0, 0]]]
+    write_array(tmp_path / "SegmentationClass/a.png", np.array(colors, np.uint8))
+    write_array(tmp_path / "SegmentationClass/b.png", np.array([[[5, 5, 5]] * 4], np.uint8))
+    found = read_voc(tmp_path, SourceOptions())
+    assert found.class_names == ("cat", "dog")
+    assert [(e.id, e.split, bool(e.mask_stamp)) for e in found.entries] == [
+        ("a", "train", True),
+        ("b", "train", True),
+    ]
+    assert found.mask_drawer.draw("a", (1, 4)).tolist() == [[2, 1, 255, 0]]
+    [error] = check_data(tmp_path).errors
+    assert "mask of photo 'b'" in error and "color (5, 5, 5) of no label" in error

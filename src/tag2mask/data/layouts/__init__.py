@@ -6,8 +6,6 @@ Layout     Recognized by                                     Modules
 voc        ``JPEGImages/`` and ``ImageSets/``                `voc`, `voc_tags`, `cls_labels`,
                                                              `plain_pickle`
 coco       COCO JSON in ``annotations/`` or next to photos   `coco`
-cvat       ``annotations.xml``                               `cvat`, `annotated`, `addresses`
-labelme    JSON beside photos                                `labelme`, `annotated`, `addresses`
 others     files of annotation tools                         `tools`, `annotated`, `addresses`
 csv        ``tags.csv``, or any ``.csv``                     `csv_table`, `tables`
 folders    one folder of photos per class                    `class_folders`

@@ -8,6 +8,7 @@ folder are an error. An example of each::
     coco       images/a.jpg       annotations/instances_train.json
     cvat       images/a.jpg       annotations.xml
     labelme    a.jpg              a.json
+    voc-xml    images/a.jpg       Annotations/a.xml
     labelstudio  images/a.jpg     project-1.json
     fiftyone   data/a.jpg         labels.json
     yolo       images/train/a.jpg   labels/train/a.txt   data.yaml
@@ -28,14 +29,15 @@ from tag2mask.data.inventory import DataProblem, Inventory, SourceOptions
 from tag2mask.data.layouts.class_folders.reader import is_folders, read_folders
 from tag2mask.data.layouts.coco.reader import is_coco, read_coco
 from tag2mask.data.layouts.csv_table import is_csv, read_csv
-from tag2mask.data.layouts.cvat import is_cvat, read_cvat_folder
 from tag2mask.data.layouts.exports import check_no_defect_data, find_export
-from tag2mask.data.layouts.labelme import is_labelme_folder, read_labelme_folder
 from tag2mask.data.layouts.names import leave_out_non_classes
+from tag2mask.data.layouts.tools.cvat import is_cvat, read_cvat_folder
 from tag2mask.data.layouts.tools.fiftyone import is_fiftyone_folder, read_fiftyone_folder
 from tag2mask.data.layouts.tools.huggingface import is_huggingface_folder, read_huggingface_folder
+from tag2mask.data.layouts.tools.labelme import is_labelme_folder, read_labelme_folder
 from tag2mask.data.layouts.tools.labelstudio import is_labelstudio_folder, read_labelstudio_folder
 from tag2mask.data.layouts.tools.mvtec import is_mvtec_folder, read_mvtec_folder
+from tag2mask.data.layouts.tools.voc_xml import is_voc_xml_folder, read_voc_xml_folder
 from tag2mask.data.layouts.tools.yolo import is_yolo_folder, read_yolo_folder
 from tag2mask.data.layouts.voc import is_voc, read_voc
 from tag2mask.errors import DataError
@@ -46,6 +48,7 @@ Layout = Literal[
     "coco",
     "cvat",
     "labelme",
+    "voc-xml",
     "labelstudio",
     "fiftyone",
     "yolo",
@@ -71,6 +74,7 @@ _READERS = {
     "coco": _LayoutReader(is_coco, read_coco),
     "cvat": _LayoutReader(is_cvat, read_cvat_folder),
     "labelme": _LayoutReader(is_labelme_folder, read_labelme_folder),
+    "voc-xml": _LayoutReader(is_voc_xml_folder, read_voc_xml_folder),
     "labelstudio": _LayoutReader(is_labelstudio_folder, read_labelstudio_folder),
     "fiftyone": _LayoutReader(is_fiftyone_folder, read_fiftyone_folder),
     "yolo": _LayoutReader(is_yolo_folder, read_yolo_folder),

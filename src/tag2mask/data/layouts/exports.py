@@ -74,7 +74,7 @@ def check_no_defect_data(root: Path, train_split: str) -> None:
 
 def _files(folder: Path) -> Iterator[Path]:
     """Yield files that may be exports: the known names, then a few of each kind."""
-    for names in ("*.xml", "*.json", "*.jsonl", "*.csv", "*.y*ml", "*.names", "*.data", "*.txt"):
+    for names in ("*.json", "*.jsonl", "*.csv", "*.y*ml", "*.names", "*.data", "*.txt"):
         paths = sorted(path for path in folder.glob(names) if not path.name.startswith("."))
         yield from (path for path in paths[:_FILES] if path.is_file())
     yield from sorted(folder.glob("*.parquet"))[:1]
@@ -89,24 +89,17 @@ def _tool_of(path: Path) -> tuple[str, str] | None:
     suffix = path.suffix.lower()
     if suffix in (".parquet", ".tfrecord"):
         return "a data set in records", "write its photos into a folder"
-    if suffix not in (".json", ".xml", ".yaml", ".yml", ".txt"):
+    if suffix not in (".json", ".yaml", ".yml", ".txt"):
         return None
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD)
     except OSError:
         return None
-    if suffix == ".xml":
-        return _tool_of_xml(head)
     if suffix == ".json":
         return _tool_of_json(head)
     yolo = _YOLO_BOX if suffix == ".txt" else _YOLO_NAMES
     return _YOLO if yolo.search(head) else None
-
-
-def _tool_of_xml(head: bytes) -> tuple[str, str] | None:
-    root = re.search(rb"<([A-Za-z_]\w*)", head)
-    return _VOC_XML if root is not None and root[1] == b"annotation" else None
 
 
 def _tool_of_json(head: bytes) -> tuple[str, str] | None:
@@ -119,11 +112,6 @@ def _tool_of_json(head: bytes) -> tuple[str, str] | None:
     return None
 
 
-_VOC_XML = (
-    "PASCAL VOC without lists of photos",
-    "move the photos to JPEGImages/ and the .xml to Annotations/, list the names of the photos in "
-    "ImageSets/Main/train.txt and the classes in classes.txt",
-)
 _YOLO = (
     "YOLO without data.yaml and labels/ next to it",
     f"put data.yaml there, which names the classes and the folders of photos, or {_AS_COCO}",

@@ -8,11 +8,12 @@ Recognized by a folder ``JPEGImages`` next to ``ImageSets``::
         Annotations/<id>.xml, or tags.csv, or cls_labels.npy
         SegmentationClass/<id>.png, SegmentationClassAug/<id>.png    masks, optional
         classes.txt               optional: one class name per line, background first or left out
-        labelmap.txt              CVAT's list of classes, where there is no classes.txt
+        labelmap.txt              CVAT's classes and colors, where there is no classes.txt
 
 Any text file of ids may be the split list, also psa's lists of two columns; a mask named there is
-preferred. See `voc_tags` for where the tags come from. Without a list, the classes are VOC's; where
-none of the names found is VOC's and there are no masks, they are the names found.
+preferred. Without the list ``train``, CVAT's ``default`` has the training photos. See `voc_tags`
+for where the tags come from. Without a list, the classes are VOC's; where none of the names found
+is VOC's and there are no masks, they are the names found.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from tag2mask.data.inventory import (
     Split,
 )
 from tag2mask.data.layouts.ids import without_suffix
+from tag2mask.data.layouts.label_map_masks import LabelMapDrawer
 from tag2mask.data.layouts.listing import (
     CLASS_LIST,
     FoundFile,
@@ -43,6 +45,8 @@ from tag2mask.errors import DataError, counted, first_few, nearest_hint
 from tag2mask.formats.voc.label_map import LABEL_MAP, read_label_map
 
 _MASK_FOLDERS = ("SegmentationClass", "SegmentationClassAug")
+_NO_SPLIT = "default"
+"""CVAT's list of the photos that have no split."""
 _LIST_FOLDERS = ("ImageSets/Segmentation", "ImageSets/Main", "ImageSets")
 
 
@@ -62,10 +66,11 @@ def read_voc(folder: Path, options: SourceOptions) -> Inventory:
         raise DataError(
             "not laid out like VOC: no JPEGImages next to ImageSets",
             where=folder,
-            fix="Give the folder that contains VOC2012, or --source.",
+            fix="Give the folder that contains VOC2012, or --source (voc-xml for XML alone).",
         )
     classes, class_list = _read_classes(root)
     names = classes or VOC_NAMES
+    drawer = _label_map_drawer(root) if class_list == LABEL_MAP else None
     problems: list[DataProblem] = []
     tags = find_voc_tags(root, options, names, problems)
     files = list_images(root, PHOTO_FOLDER)
@@ -79,7 +84,12 @@ def read_voc(folder: Path, options: SourceOptions) -> Inventory:
             file = _find_photo(photos, id, photo.where, problems)
             own = tags.tags_of(id, photo.where, problems) if file else ()
             mask = masks.find(id, photo)
-            entries.append(inventory_entry(id, split, own, file, mask, photo.where))
+            if mask is not None and drawer is not None:
+                drawer.add(id, root / mask.path)
+                entry = inventory_entry(id, split, own, file, None, photo.where)
+                entries.append(entry._replace(mask_stamp=mask.stamp))
+            else:
+                entries.append(inventory_entry(id, split, own, file, mask, photo.where))
     problems += masks.problems()
     known = {without_suffix(file.path).removeprefix(f"{PHOTO_FOLDER}/") for file in files}
     problems += tags.missing_photos(known | {entry.id for entry in entries})
@@ -98,6 +108,7 @@ def read_voc(folder: Path, options: SourceOptions) -> Inventory:
         tuple(entries),
         tuple(problems),
         tuple(listed_by_split),
+        mask_drawer=drawer,
         tag_source=tags.name,
         class_list=class_list,
         names_from_tags=own_names,
@@ -122,6 +133,12 @@ def _read_classes(root: Path) -> tuple[tuple[str, ...] | None, str]:
             f"{LABEL_MAP} names no class", where=root, fix=f"List the classes in {CLASS_LIST}."
         )
     return classes, LABEL_MAP
+
+
+def _label_map_drawer(root: Path) -> LabelMapDrawer | None:
+    """Return the reader of masks by the colors of CVAT's label map; None: it has no colors."""
+    labels = read_label_map(root / LABEL_MAP)
+    return LabelMapDrawer(labels) if labels.colors is not None else None
 
 
 def _voc_root(folder: Path) -> Path | None:
@@ -164,10 +181,9 @@ def _listed_photos(
     for split, name in zip(SPLITS, (options.train_split, options.val_split), strict=True):
         if name is None:
             continue
-        path = find_list(root, name) or next(
-            (p for p in (root / lists / f"{name}.txt" for lists in _LIST_FOLDERS) if p.is_file()),
-            None,
-        )
+        path = find_list(root, name) or _split_list(root, name)
+        if path is None and name == SourceOptions.train_split:
+            path = _split_list(root, _NO_SPLIT)
         if path is None and split == "val" and name == SourceOptions.val_split:
             continue
         if path is None:
@@ -185,6 +201,12 @@ def _listed_photos(
         listed[split], found = read_id_list(path)
         problems += found
     return listed
+
+
+def _split_list(root: Path, name: str) -> Path | None:
+    """Return VOC's list of a split, or None."""
+    paths = (root / lists / f"{name}.txt" for lists in _LIST_FOLDERS)
+    return next(filter(Path.is_file, paths), None)
 
 
 class _VocMasks:

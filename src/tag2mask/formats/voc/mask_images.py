@@ -29,7 +29,7 @@ def mask_regions(path: Path, labels: LabelMap) -> tuple[tuple[int, int], tuple[R
     Raises:
         DataError: it can't be read, or has values or colors of no label.
     """
-    values = _label_values(path, labels)
+    values = label_values(path, labels)
     regions = []
     for value in np.flatnonzero(np.bincount(values.ravel(), minlength=256)).tolist():
         name = IGNORE_LABEL if value == IGNORE else labels.names[value]
@@ -46,14 +46,14 @@ def _pixels_of(path: Path, labels: LabelMap, value: int) -> NDArray[np.bool_]:
 @lru_cache(maxsize=1)
 def _recent_values(path: Path, labels: LabelMap) -> NDArray[np.uint8]:
     """Read a mask once for all its regions, which are usually asked for one after another."""
-    return _label_values(path, labels)
+    return label_values(path, labels)
 
 
-def _label_values(path: Path, labels: LabelMap) -> NDArray[np.uint8]:
+def label_values(path: Path, labels: LabelMap) -> NDArray[np.uint8]:
     """Return the number of each pixel's label, uint8 (h, w), 255 ignore.
 
     Raises:
-        DataError: see `mask_regions`.
+        DataError: it can't be read, or has values or colors of no label.
     """
     with opened_mask(path) as image:
         if image.mode in ("P", "L", "1"):

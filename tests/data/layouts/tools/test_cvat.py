@@ -6,7 +6,7 @@ from data_folders import write_photo
 
 from tag2mask.data.check import check_data
 from tag2mask.data.inventory import SourceOptions
-from tag2mask.data.layouts.cvat import is_cvat, read_cvat_folder
+from tag2mask.data.layouts.tools.cvat import is_cvat, read_cvat_folder
 from tag2mask.errors import DataError
 
 LABELS = "".join(f"<label><name>{name}</name></label>" for name in ("rain", "dog", "background"))
