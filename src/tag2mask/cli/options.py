@@ -41,6 +41,7 @@ class SourceName(StrEnum):
     YOLO = "yolo"
     HUGGINGFACE = "huggingface"
     MVTEC = "mvtec"
+    ROBOFLOW = "roboflow"
 
 
 class TagChoice(StrEnum):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Split = Literal["train", "val"]
 SPLITS: tuple[Split, ...] = ("train", "val")
-TagSource = Literal["auto", "annotations", "tags.csv", "cls_labels"]
+TagSource = Literal["auto", "annotations", "tags.csv", "cls_labels", "masks"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class SourceOptions:
     Attributes:
         train_split: name of a split, or path of a text file of ids.
         val_split: the same for validation; None: no validation photos.
-        tags: where a VOC layout's tags come from.
+        tags: where the tags of VOC's and Roboflow's layouts come from.
         val_fraction: share of the photos to draw for validation where the data names none (see
             `validation_draw`); None: nothing is drawn.
     """

@@ -165,6 +165,16 @@ def fiftyone_classes(path: Path) -> tuple[str, ...] | None:
     return classes or None
 
 
+def mixes_labels(path: Path) -> bool:
+    """Return whether ``labels.json`` has one label of some photos, and lists of labels of others.
+
+    Raises:
+        DataError: as `read_fiftyone`.
+    """
+    _, labels = _content(path / LABELS)
+    return len({isinstance(value, list) for value in labels.values() if value is not None}) > 1
+
+
 def is_fiftyone(path: Path) -> bool:
     """Return whether a folder has ``labels.json`` of FiftyOne next to ``data/``."""
     if not (path / LABELS).is_file() or not (path / _DATA).is_dir():

@@ -64,10 +64,11 @@ class Prepare(Section):
         "yolo",
         "huggingface",
         "mvtec",
+        "roboflow",
     ] = "auto"
     """Layout of the data folder; auto: detected."""
-    tags: Literal["auto", "annotations", "tags.csv", "cls_labels"] = "auto"
-    """Source of the tags in a VOC layout."""
+    tags: Literal["auto", "annotations", "tags.csv", "cls_labels", "masks"] = "auto"
+    """Source of the tags in VOC's layout; ``masks``: in Roboflow's, from the masks."""
     train_split: str = "train"
     """Name of a split, or path of a text file of ids."""
     val_split: str | None = "val"

@@ -35,7 +35,7 @@ class AnnotatedSource:
         photos: what they say of each photo.
         stamp: a text that changes with the files' content.
         classes: the names that the files list, in the order of their ids; None: they list none.
-        not_photos: folders (relative) whose images are not photos.
+        not_photos: folders and files (relative) that are not photos.
         photo_folder: is left out at the beginning of ids.
         remarks: how the files were understood (see `Inventory.remarks`).
         tags_from_regions: labels of regions are tags, too; else regions are for evaluation only.
@@ -91,7 +91,8 @@ def read_annotated(root: Path, source: AnnotatedSource, options: SourceOptions) 
     """
     rule = SplitRule(root, options)
     problems: list[DataProblem] = []
-    files = {file.path: file for file in list_images(root, skip=source.not_photos)}
+    listed_files = list_images(root, skip=source.not_photos)
+    files = {file.path: file for file in listed_files if file.path not in source.not_photos}
     found = _match(source, files, problems)
     known = read_class_list(root)
     listed = known or _classes(source.classes or ())

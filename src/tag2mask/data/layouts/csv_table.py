@@ -47,12 +47,15 @@ def is_csv(folder: Path) -> bool:
     return bool(find_tables(folder))
 
 
-def read_csv(folder: Path, options: SourceOptions) -> Inventory:
+def read_csv(
+    folder: Path, options: SourceOptions, *, not_photos: Collection[str] = ()
+) -> Inventory:
     """Read a data folder whose tags are in a table (see the module's docstring).
 
     The table is ``tags.csv``, or the folder's only ``.csv``, or one per split (see `find_tables`).
     Photos are looked up next to it and in ``images/``, ``photos/`` and ``JPEGImages/``. Masks are
-    those of the column ``mask``, else those with the photos' ids below ``masks/``.
+    those of the column ``mask``, else those with the photos' ids below ``masks/``. Images whose
+    paths are in ``not_photos`` don't count.
 
     Raises:
         DataError: no table, several, or a table without its columns.
@@ -62,7 +65,7 @@ def read_csv(folder: Path, options: SourceOptions) -> Inventory:
     table = _read_tables(root, known)
     rule = SplitRule(root, options)
     problems = list(table.problems)
-    files = _TableFiles(root, table)
+    files = _TableFiles(root, table, not_photos)
     table = replace(table, rows=files.without_addresses(table.rows, problems))
     entries: list[InventoryEntry] = []
     used: set[str] = set()
@@ -163,9 +166,10 @@ def _unused_photos(
 class _TableFiles:
     """The photos and masks of a table's rows, looked up in one listing of the folder."""
 
-    def __init__(self, root: Path, table: TagTable) -> None:
+    def __init__(self, root: Path, table: TagTable, not_photos: Collection[str]) -> None:
         self._root = root
-        self.photos = list_images(root, skip=(MASK_FOLDER,))
+        images = list_images(root, skip=(MASK_FOLDER,))
+        self.photos = [image for image in images if image.path not in not_photos]
         self._by_path = {file.path: file for file in self.photos}
         self.lookup = PhotoLookup(root, self.photos)
         self._masks = {file.path: file for file in list_images(root, MASK_FOLDER)}

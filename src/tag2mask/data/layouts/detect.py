@@ -14,6 +14,7 @@ folder are an error. An example of each::
     yolo       images/train/a.jpg   labels/train/a.txt   data.yaml
     huggingface  train/a.jpg      train/metadata.jsonl
     mvtec      train/good/a.jpg   test/crack/b.jpg
+    roboflow   train/a.jpg        train/a_mask.png   train/_classes.csv   tags.csv
     csv        images/a.jpg       tags.csv
     folders    dog/a.jpg          cat/b.jpg
 """
@@ -37,6 +38,7 @@ from tag2mask.data.layouts.tools.huggingface import is_huggingface_folder, read_
 from tag2mask.data.layouts.tools.labelme import is_labelme_folder, read_labelme_folder
 from tag2mask.data.layouts.tools.labelstudio import is_labelstudio_folder, read_labelstudio_folder
 from tag2mask.data.layouts.tools.mvtec import is_mvtec_folder, read_mvtec_folder
+from tag2mask.data.layouts.tools.roboflow import is_roboflow_folder, read_roboflow_folder
 from tag2mask.data.layouts.tools.voc_xml import is_voc_xml_folder, read_voc_xml_folder
 from tag2mask.data.layouts.tools.yolo import is_yolo_folder, read_yolo_folder
 from tag2mask.data.layouts.voc import is_voc, read_voc
@@ -54,6 +56,7 @@ Layout = Literal[
     "yolo",
     "huggingface",
     "mvtec",
+    "roboflow",
     "csv",
     "folders",
 ]
@@ -80,6 +83,7 @@ _READERS = {
     "yolo": _LayoutReader(is_yolo_folder, read_yolo_folder),
     "huggingface": _LayoutReader(is_huggingface_folder, read_huggingface_folder),
     "mvtec": _LayoutReader(is_mvtec_folder, read_mvtec_folder),
+    "roboflow": _LayoutReader(is_roboflow_folder, read_roboflow_folder),
     "csv": _LayoutReader(is_csv, read_csv),
     "folders": _LayoutReader(is_folders, read_folders),
 }

@@ -26,6 +26,7 @@ from tag2mask.formats.huggingface import METADATA, has_masks, metadata_files, re
 from tag2mask.formats.labelme import is_labelme, read_labelme
 from tag2mask.formats.labelstudio.reading import is_labelstudio, read_labelstudio
 from tag2mask.formats.mvtec import TRUTH, is_mvtec, read_mvtec
+from tag2mask.formats.roboflow import read_roboflow, value_maps
 from tag2mask.formats.ultralytics import read_ultralytics
 from tag2mask.formats.voc.label_map import LABEL_MAP
 from tag2mask.formats.voc.reading import read_voc
@@ -132,6 +133,10 @@ def _binary_places(path: Path) -> list[Path]:
     return [path] if is_binary(path) and read_identity(path) is None else []
 
 
+def _roboflow_places(path: Path) -> list[Path]:
+    return [path] if value_maps(path) else []
+
+
 def _mvtec_places(path: Path) -> list[Path]:
     return [path] if path.is_dir() and is_mvtec(path) else []
 
@@ -163,6 +168,7 @@ READERS: Mapping[str, Reader] = {
         lambda folder: [p for p in (folder / LABEL_MAP, folder / VOC_MASKS) if p.exists()],
     ),
     "binary": Reader(_binary_places, read_binary, lambda folder: [folder / _MASKS]),
+    "roboflow": Reader(_roboflow_places, read_roboflow),
     "mvtec": Reader(_mvtec_places, read_mvtec, lambda folder: [folder / TRUTH]),
 }
 """The formats by name."""

@@ -36,7 +36,7 @@ def _labelstudio(root):
 def _fiftyone(root):
     write_photo(root / "data/a.jpg")
     write_photo(root / "data/b.jpg")
-    content = {"classes": ["dog", "cat"], "labels": {"a": 0, "b": []}}
+    content = {"classes": ["dog", "cat"], "labels": {"a": [0], "b": []}}
     (root / "labels.json").write_text(json.dumps(content))
 
 
@@ -159,3 +159,11 @@ def test_several_exports_of_label_studio(tmp_path):
     (tmp_path / "project-2.json").write_text((tmp_path / "project-1.json").read_text())
     with pytest.raises(DataError, match=r"several exports.*project-1.json, project-2.json"):
         read_inventory(tmp_path)
+
+
+def test_one_label_of_some_photos_and_lists_of_others(tmp_path):
+    _fiftyone(tmp_path)
+    content = {"classes": ["dog", "cat"], "labels": {"a": 0, "b": ["dog", "cat"]}}
+    (tmp_path / "labels.json").write_text(json.dumps(content))
+    [problem] = read_inventory(tmp_path).problems
+    assert problem.warning and "one label may not be all that a photo shows" in problem.message

@@ -8,11 +8,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from tag2mask.data.inventory import Inventory, SourceOptions
+from tag2mask.data.inventory import DataProblem, Inventory, SourceOptions
 from tag2mask.data.layouts.annotated import AnnotatedSource, files_stamp, read_annotated
-from tag2mask.formats.fiftyone import LABELS, fiftyone_classes, is_fiftyone, read_fiftyone
+from tag2mask.formats.fiftyone import (
+    LABELS,
+    fiftyone_classes,
+    is_fiftyone,
+    mixes_labels,
+    read_fiftyone,
+)
 
 
 def is_fiftyone_folder(folder: Path) -> bool:
@@ -35,4 +42,11 @@ def read_fiftyone_folder(folder: Path, options: SourceOptions) -> Inventory:
         fiftyone_classes(root),
         photo_folder="data/",
     )
-    return read_annotated(root, source, options)
+    found = read_annotated(root, source, options)
+    if not mixes_labels(root):
+        return found
+    message = (
+        f"{LABELS} has one label of some photos and lists of labels of others: one label may not "
+        "be all that a photo shows; export the list of all its labels"
+    )
+    return replace(found, problems=(*found.problems, DataProblem(message, warning=True)))
