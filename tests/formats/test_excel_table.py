@@ -1,9 +1,11 @@
 """Sheets of Excel workbooks as tables of texts, and workbooks that can't be read."""
 
 import tracemalloc
+import zipfile
 
 import openpyxl
 import pytest
+from openpyxl.reader.excel import ExcelReader
 from openpyxl.utils.exceptions import InvalidFileException
 
 from tag2mask.errors import DataError
@@ -89,6 +91,24 @@ def test_merged_cells_are_an_error_in_the_table_only(tmp_path):
         read_table(path)
 
 
+def test_formulas_with_values_are_read_and_the_workbook_is_opened_once(tmp_path, monkeypatch):
+    path = write(tmp_path / "t.xlsx", [["image", "tags"], ["a.jpg", "=1+1"], ["b.jpg", '=""']])
+    with zipfile.ZipFile(path) as packed:
+        content = {name: packed.read(name) for name in packed.namelist()}
+    sheet = content["xl/worksheets/sheet1.xml"].decode()
+    sheet = sheet.replace("<f>1+1</f><v />", "<f>1+1</f><v>2</v>")
+    sheet = sheet.replace('<c r="B3"><f>""</f><v />', '<c r="B3" t="str"><f>""</f><v></v>')
+    content["xl/worksheets/sheet1.xml"] = sheet.encode()
+    with zipfile.ZipFile(path, "w") as packed:
+        for name, data in content.items():
+            packed.writestr(name, data)
+    opened = []
+    read = ExcelReader.read
+    monkeypatch.setattr(ExcelReader, "read", lambda self: (opened.append(1), read(self)))
+    assert [line.cells for line in read_table(path).lines] == [["a.jpg", "2"], ["b.jpg", ""]]
+    assert opened == [1]
+
+
 def test_formulas_without_values_are_an_error(tmp_path):
     path = write(tmp_path / "t.xlsx", [["image", "tags"], ["a.jpg", '=IF(1,"dog","")']])
     with pytest.raises(DataError, match=r"formulas without values in sheet 'Sheet': B2.*save it"):
@@ -129,6 +149,6 @@ def test_what_openpyxl_rejects_is_one_message(tmp_path, monkeypatch):
     def fail(*_args, **_more):
         raise InvalidFileException("bad style")
 
-    monkeypatch.setattr(openpyxl, "load_workbook", fail)
+    monkeypatch.setattr(ExcelReader, "read", fail)
     with pytest.raises(DataError, match=r"damaged, or no workbook \(bad style\)"):
         read_table(path)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 import zipfile
+from collections.abc import Iterator
 from datetime import datetime, time
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 from tag2mask.errors import DataError, PackageError, first_few
 from tag2mask.formats.cell_table import CellTable, TableLine
@@ -38,8 +40,8 @@ def read_excel_table(path: Path, sheet: str | None = None) -> CellTable:
         PackageError: openpyxl isn't installed.
     """
     _check_file(path)
-    values = _load(path, values=True)
-    chosen = _choose_sheet(values, sheet, path)
+    book, members = _load(path)
+    chosen = _choose_sheet(book, sheet, path)
     rows = _rows(chosen)
     first = next((number for number, row in rows.items() if _is_table_row(row)), None)
     if first is None:
@@ -47,7 +49,7 @@ def read_excel_table(path: Path, sheet: str | None = None) -> CellTable:
     header = rows[first]
     count = len(header)
     _check_merged(chosen, first, count, path)
-    _check_formulas(chosen, _load(path, values=False)[chosen.title], first, count, path)
+    _check_formulas(path, members[chosen.title], chosen.title, first, count)
     lines = [
         TableLine(number, (row + [""] * count)[:count] if not any(row[count:]) else row)
         for number, row in rows.items()
@@ -99,15 +101,15 @@ def _too_large(size: int, path: Path) -> DataError:
     )
 
 
-def _load(path: Path, *, values: bool) -> Any:
-    """Open a workbook with its values or with its formulas.
+def _load(path: Path) -> tuple[Any, dict[str, str]]:
+    """Open a workbook with its values; return it, and the file in it of each sheet.
 
     Raises:
         DataError: it is damaged.
         PackageError: openpyxl isn't installed.
     """
     try:
-        import openpyxl
+        from openpyxl.reader.excel import ExcelReader
     except ImportError:
         raise PackageError(
             "reading Excel workbooks needs openpyxl",
@@ -115,9 +117,12 @@ def _load(path: Path, *, values: bool) -> Any:
             "the sheet as .csv.",
         ) from None
     try:
-        return openpyxl.load_workbook(path, data_only=values, keep_links=False)
+        reader = ExcelReader(path, data_only=True, keep_links=False)
+        reader.read()
+        members = {sheet.name: rel.target for sheet, rel in reader.parser.find_sheets()}
     except Exception as error:  # openpyxl raises what its XML parser and its checks raise
         raise DataError(f"damaged, or no workbook ({error})", where=path, fix=_SAVE) from None
+    return reader.wb, members
 
 
 def _choose_sheet(book: Any, wanted: str | None, path: Path) -> Any:
@@ -165,20 +170,40 @@ def _check_merged(sheet: Any, first: int, columns: int, path: Path) -> None:
         )
 
 
-def _check_formulas(values: Any, formulas: Any, first: int, columns: int, path: Path) -> None:
-    """Raise DataError where formulas have no values: a program wrote them, and none computed."""
-    empty = [
-        cell.coordinate
-        for (row, column), cell in sorted(formulas._cells.items())
-        if row >= first and column <= columns and cell.data_type == "f"
-        if values[cell.coordinate].value is None
-    ]
+def _check_formulas(path: Path, member: str, title: str, first: int, columns: int) -> None:
+    """Raise DataError where formulas have no values: a program wrote them, and none computed.
+
+    The values that openpyxl reads don't show that, and opening the workbook again for its formulas
+    would take as long and as much memory as the first time.
+    """
+    from openpyxl.utils.cell import coordinate_to_tuple
+
+    empty = []
+    for name in _formulas_without_values(path, member):
+        row, column = coordinate_to_tuple(name)
+        if row >= first and column <= columns:
+            empty.append(name)
     if empty:
         raise DataError(
-            f"formulas without values in sheet {values.title!r}: {first_few(empty)}",
+            f"formulas without values in sheet {title!r}: {first_few(empty)}",
             where=path,
             fix="Open the workbook in Excel or LibreOffice and save it, which computes them.",
         )
+
+
+def _formulas_without_values(path: Path, member: str) -> Iterator[str]:
+    """Yield the cells of a sheet's file that have a formula and no value."""
+    with zipfile.ZipFile(path) as packed, packed.open(member) as file:
+        for _, element in ElementTree.iterparse(file):
+            kind = element.tag.rpartition("}")[2]
+            if kind == "c":
+                inner = {child.tag.rpartition("}")[2]: child for child in element}
+                value = inner.get("v")
+                empty_text = element.get("t") == "str"  # a formula whose result is ""
+                if "f" in inner and (value is None or not (value.text or empty_text)):
+                    yield element.get("r", "A1")
+            if kind == "row":  # its cells are not needed any more
+                element.clear()
 
 
 def _rows(sheet: Any) -> dict[int, list[str]]:

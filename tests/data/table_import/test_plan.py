@@ -274,3 +274,19 @@ def test_names_that_may_be_misspelled(photos, tmp_path):
     rows = "".join(f"{n};scratch\n" for n in range(4711, 4716)) + "4716;Scratch\n"
     warnings = plan(tmp_path, f"part;tags\n{rows}").warnings
     assert any("--rename 'Scratch=scratch'" in warning for warning in warnings)
+
+
+def test_the_same_name_in_several_folders_is_a_doubt(tmp_path):
+    for lot in ("lot1", "lot2"):
+        for name in ("9.jpg", "10_top.jpg", f"11/{lot}.jpg"):
+            write_photo(tmp_path / "photos" / lot / name, color="red")
+    for side in ("top", "side"):
+        write_photo(tmp_path / "photos" / "lot1" / "12" / side / "1.jpg", color="red")
+    found = plan(tmp_path, "part,tags\n9,dent\n10,dent\n11,\n12,scratch\n")
+    (warning,) = [text for text in found.warnings if "several folders" in text]
+    assert warning.startswith("2 parts have photos of the same name in several folders")
+    assert "('10': lot1/10_top.jpg, lot2/10_top.jpg)" in warning and "'lot1/10'" in warning
+    text = "part,tags\nlot1/9,dent\nlot2/9,\nlot1/10,\nlot2/10,dent\n11,\n12,scratch\n"
+    named = plan(tmp_path, text)
+    assert not [text for text in named.warnings if "several folders" in text]
+    assert tags(named)["lot1/9.jpg"] == ("dent",) and tags(named)["lot2/9.jpg"] == ()

@@ -139,6 +139,32 @@ class PhotoNames:
         return without
 
 
+def same_names(part: PartPhotos) -> tuple[str, ...]:
+    """Return the photos of a part that have the same name in different folders, sorted.
+
+    Folders inside one folder of the part's name don't count: they are the part's own.
+    """
+    folders: dict[str, dict[str, list[str]]] = {}
+    for path in part.photos:
+        name = loose_name(without_suffix(path).rpartition("/")[2])
+        folders.setdefault(name, {}).setdefault(outer_folder(part, path), []).append(path)
+    return tuple(
+        sorted(
+            path
+            for by_folder in folders.values()
+            if len(by_folder) > 1
+            for paths in by_folder.values()
+            for path in paths
+        )
+    )
+
+
+def outer_folder(part: PartPhotos, path: str) -> str:
+    """Return the folder of a photo, or that in which the folder of its part is."""
+    folder = path.rpartition("/")[0]
+    return f"/{folder}/".partition(f"/{part.group}/")[0].strip("/")
+
+
 def nearest_name(path: str, texts: Sequence[str]) -> str:
     """Return the text of a table that is nearest to a photo's name; empty: none is near."""
     names = {loose_name(text): text for text in texts[:_LONGEST_SEARCH]}

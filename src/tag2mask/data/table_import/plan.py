@@ -22,7 +22,7 @@ from tag2mask.data.table_import.existing import (
     find_changes,
     read_imported,
 )
-from tag2mask.data.table_import.join import Joined, PhotoNames
+from tag2mask.data.table_import.join import Joined, PhotoNames, outer_folder, same_names
 from tag2mask.data.table_import.options import ImportOptions
 from tag2mask.data.table_import.parts import Parts, read_parts
 from tag2mask.errors import DataError, ProblemsError, counted, first_few
@@ -256,6 +256,16 @@ def _warnings(parts: Parts, joined: Joined) -> list[str]:
             f"({first_few(repr(p.text) for p in several)}), and all of them get its tags: one side "
             "may not show the defect; where you know, name each photo in a row of its own, and the "
             "part in a column `group`"
+        )
+    same = {text: found for text, part in joined.parts.items() if (found := same_names(part))}
+    if same:
+        text, paths = min(same.items())
+        folder = outer_folder(joined.parts[text], paths[0])
+        number = counted(len(same), "part has", "parts have")
+        warnings.append(
+            f"{number} photos of the same name in several folders, which count as one part "
+            f"({text!r}: {first_few(paths, 3)}); if they are different parts, write the folder into "
+            f"the table: {f'{folder}/{text}'.lstrip('/')!r}"
         )
     counts = Counter(tag for part in parts.parts for tag in part.tags)
     warnings += [
