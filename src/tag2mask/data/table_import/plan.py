@@ -260,12 +260,12 @@ def _warnings(parts: Parts, joined: Joined) -> list[str]:
     same = {text: found for text, part in joined.parts.items() if (found := same_names(part))}
     if same:
         text, paths = min(same.items())
-        folder = outer_folder(joined.parts[text], paths[0])
+        named = f"{outer_folder(joined.parts[text], paths[0])}/{text}".lstrip("/")
         number = counted(len(same), "part has", "parts have")
         warnings.append(
             f"{number} photos of the same name in several folders, which count as one part "
-            f"({text!r}: {first_few(paths, 3)}); if they are different parts, write the folder into "
-            f"the table: {f'{folder}/{text}'.lstrip('/')!r}"
+            f"({text!r}: {first_few(paths, 3)}); if they are different parts, write the folder "
+            f"into the table: {named!r}"
         )
     counts = Counter(tag for part in parts.parts for tag in part.tags)
     warnings += [
