@@ -30,6 +30,8 @@ WORK = {
 OTHER_WORK = 5.0
 STRIDE_WORK = {8: 2.5, 16: 1.0, 32: 0.7}
 PCM_WORK, AFFINITY_WORK, DECODER_WORK = 0.4, 0.7, 1.1
+TRUNCATED_WORK = 0.35
+"""Of a backbone that ends at stride 8; relative to the complete one at stride 16."""
 MDC_WORK = 0.4
 """Of an MDC head of four branches with 128 channels at stride 16."""
 
@@ -166,6 +168,8 @@ def cam_work(section: TrainCam) -> float:
     """Return the work per pixel of a CAM network with its heads."""
     backbone = section.backbone
     work = backbone_work(backbone.name, backbone.output_stride)
+    if section.truncate_backbone:
+        work = WORK.get(backbone.name, OTHER_WORK) * TRUNCATED_WORK
     if section.pcm.enabled:
         work += PCM_WORK
     if section.head == "mdc":

@@ -174,6 +174,7 @@ class TrainCam(Section):
             "pcm.module": None,
             "pcm.options": MappingProxyType({}),
             "pooling": "avg",
+            "truncate_backbone": False,
             "views.module": None,
             "views.options": MappingProxyType({}),
         }
@@ -182,6 +183,9 @@ class TrainCam(Section):
     behavior: Behavior = "default"
     seed: Seed = 0
     backbone: BackboneSettings = BackboneSettings()
+    truncate_backbone: bool = False
+    """Leave out the backbone's stages below ``output_stride`` instead of dilating them: for objects
+    of a few cells, whose place the deep stages blur."""
     pooling: Literal["avg", "max", "top"] = "avg"
     """How a class's logit is taken from its map: the average (published), the best cell, or the
     average of the 4 best; an object of few cells hardly moves the average of a large map."""

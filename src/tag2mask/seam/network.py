@@ -42,6 +42,7 @@ class SeamSpec:
         backbone: ``resnet38`` or the name of a timm model.
         output_stride: of the backbone's last map.
         pcm_levels: strides of the two mid-level maps, finest first; None: chosen by stride.
+        truncated: whether the backbone ends at its output stride instead of being dilated.
         pcm: whether there is a PCM.
         pcm_channels: see `tag2mask.seam.pcm.PcmSettings`.
         pcm_finest: see `tag2mask.seam.pcm.PcmSettings`.
@@ -60,6 +61,7 @@ class SeamSpec:
     backbone: str
     output_stride: Positive
     pcm_levels: tuple[int, int] | None
+    truncated: bool
     pcm: bool
     pcm_channels: tuple[Positive, Positive]
     pcm_finest: bool
@@ -84,6 +86,7 @@ OFFICIAL_SEAM = SeamSpec(
     backbone="resnet38",
     output_stride=8,
     pcm_levels=None,
+    truncated=False,
     pcm=True,
     pcm_channels=PUBLISHED_PCM.channels,
     pcm_finest=PUBLISHED_PCM.finest,
@@ -113,7 +116,11 @@ def build_seam(spec: SeamSpec, *, weights: str = "none", modules: Collection[str
         PartError: ``spec.pcm_module`` is not in ``modules``, or can't be used.
     """
     backbone = build_backbone(
-        spec.backbone, weights=weights, output_stride=spec.output_stride, pcm_levels=spec.pcm_levels
+        spec.backbone,
+        weights=weights,
+        output_stride=spec.output_stride,
+        pcm_levels=spec.pcm_levels,
+        truncated=spec.truncated,
     )
     head = (
         MdcHead(

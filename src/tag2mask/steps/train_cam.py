@@ -232,6 +232,7 @@ def net_spec(section: TrainCam, classes: ClassSet) -> SeamSpec:
         backbone=section.backbone.name,
         output_stride=section.backbone.output_stride,
         pcm_levels=section.backbone.pcm_levels,
+        truncated=section.truncate_backbone,
         pcm=section.pcm.enabled,
         pcm_channels=section.pcm.channels,
         pcm_finest=section.pcm.stride == "finest",

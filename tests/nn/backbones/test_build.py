@@ -279,3 +279,41 @@ def test_download_fails(monkeypatch: pytest.MonkeyPatch) -> None:
         WeightsError, match=r"resnet18 can't be downloaded \(Name or service not known"
     ):
         build_backbone("resnet18", weights="hub", output_stride=16)
+
+
+@pytest.mark.parametrize("stride", [8, 16])
+def test_a_truncated_network_ends_at_its_stride(stride: int) -> None:
+    """Its last map is that of the complete network, and the deeper stages aren't computed."""
+    torch.manual_seed(0)
+    built = build_backbone(
+        "tf_efficientnet_lite0", weights="none", output_stride=stride, truncated=True
+    )
+    assert isinstance(built, TimmBackbone)
+    truncated = built.eval()
+    assert truncated.stride == truncated.size_multiple == stride
+    assert truncated.channels[2] == {8: 40, 16: 112}[stride]
+    image = torch.rand(1, 3, 64, 96)
+    computed: list[str] = []
+    for name, module in truncated.net.blocks.named_children():
+        module.register_forward_hook(lambda *_, name=name: computed.append(name))
+    maps = truncated(image)
+    assert computed == ["0", "1", "2", "3", "4"][: {8: 3, 16: 5}[stride]]
+    assert maps.last.shape[2:] == (64 // stride, 96 // stride)
+    _, complete = truncated.net.forward_intermediates(image)
+    torch.testing.assert_close(maps.last, F.relu(complete[{8: 2, 16: 3}[stride]]))
+
+
+def test_a_truncated_network_freezes_what_it_leaves_out() -> None:
+    truncated = build_backbone(
+        "tf_efficientnet_lite0", weights="none", output_stride=8, truncated=True
+    )
+    frozen = {id(parameter) for parameter in truncated.frozen()}
+    truncated(torch.rand(1, 3, 64, 64)).last.sum().backward()
+    assert isinstance(truncated, TimmBackbone)
+    for parameter in truncated.net.parameters():
+        assert (id(parameter) in frozen) == (parameter.grad is None)
+
+
+def test_resnet38_can_not_be_truncated() -> None:
+    with pytest.raises(RecipeError, match="no stages to leave out"):
+        build_backbone("resnet38", weights="none", output_stride=8, truncated=True)

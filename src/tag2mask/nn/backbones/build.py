@@ -30,6 +30,7 @@ def build_backbone(
     weights: str,
     output_stride: int,
     pcm_levels: tuple[int, int] | None = None,
+    truncated: bool = False,
 ) -> Backbone:
     """Build a backbone and load its weights.
 
@@ -41,18 +42,26 @@ def build_backbone(
             ``train-cam`` or ``train-affinity`` only the backbone is loaded.
         output_stride: 8, 16 or 32; ResNet-38: 8.
         pcm_levels: strides of the two mid-level maps; None: the defaults of `TimmBackbone`.
+        truncated: see `TimmBackbone`; ResNet-38: False.
 
     Raises:
         RecipeError: unknown model, or a stride that it doesn't support.
         WeightsError: weights missing, damaged or of another network.
     """
     if name == RESNET38:
+        if truncated:
+            raise RecipeError(
+                "resnet38 has no stages to leave out: it is dilated as published",
+                where="truncate_backbone",
+                fix="Set it to false, or choose a model of timm.",
+            )
         return _resnet38(weights, output_stride, pcm_levels)
     backbone = TimmBackbone(
         name,
         output_stride=output_stride,
         pcm_levels=pcm_levels,
         pretrained=weights == "hub",
+        truncated=truncated,
     )
     if weights in ("hub", "none"):
         return backbone

@@ -57,6 +57,8 @@ class TimmBackbone(nn.Module):
             several maps of one stride the finer level takes the shallowest, the coarser level the
             deepest.
         pretrained: whether timm downloads its weights.
+        truncated: whether the stages below the output stride are left out, instead of dilated; the
+            mid-level maps are then by default the two before the last.
 
     Raises:
         RecipeError: no such model, no intermediate maps, or a stride that it doesn't support.
@@ -77,20 +79,26 @@ class TimmBackbone(nn.Module):
         output_stride: int,
         pcm_levels: tuple[int, int] | None = None,
         pretrained: bool = False,
+        truncated: bool = False,
     ) -> None:
         super().__init__()
         self.name = name
-        self.net: Any = create_timm(name, output_stride, pretrained=pretrained)
+        self.truncated = truncated
+        dilated_to = STRIDES[-1] if truncated else output_stride
+        self.net: Any = create_timm(name, dilated_to, pretrained=pretrained)
         config = resolve_model_data_config(self.net)
         self.mean: tuple[float, float, float] = tuple(config["mean"])
         self.std: tuple[float, float, float] = tuple(config["std"])
         final, maps = _probe(name, self.net)
         self._layout = _layout(final, maps[-1], name)
-        last = _as_map(final, maps[-1], self._layout)
         levels = [
             FeatureLevel(position, maps[position].shape[1], int(info["reduction"]))
             for position, info in enumerate(self.net.feature_info)
         ]
+        last = _as_map(final, maps[-1], self._layout)
+        if truncated:
+            levels = [level for level in levels if level.stride <= output_stride] or levels
+            last = maps[levels[-1].position]
         self.stride = levels[-1].stride
         if self.stride != output_stride:
             setting = f"Set it to {self.stride} or choose" if self.stride in STRIDES else "Choose"
@@ -99,8 +107,12 @@ class TimmBackbone(nn.Module):
                 where="backbone.output_stride",
                 fix=f"{setting} another backbone.",
             )
-        low, mid = _choose_levels(name, levels, last.shape[1], pcm_levels)
+        if truncated and pcm_levels is None and len(levels) > 2:
+            low, mid = levels[-3:-1]
+        else:
+            low, mid = _choose_levels(name, levels, last.shape[1], pcm_levels)
         self._levels = (low, mid)
+        self._deepest = levels[-1].position
         self.mid_strides = (low.stride, mid.stride)
         self.channels = (low.channels, mid.channels, int(last.shape[1]))
         self.size_multiple = self.stride
@@ -113,12 +125,18 @@ class TimmBackbone(nn.Module):
         Args:
             image: (b, 3, H, W), normalized by ``mean`` and ``std``.
         """
-        deepest = len(self.net.feature_info) - 1
-        wanted = sorted({*(level.position for level in self._levels), deepest})
-        final, maps = self.net.forward_intermediates(image, indices=wanted)
+        wanted = sorted({*(level.position for level in self._levels), self._deepest})
+        if self.truncated:
+            maps = self.net.forward_intermediates(
+                image, indices=wanted, stop_early=True, intermediates_only=True
+            )
+            last = maps[-1]
+        else:
+            final, maps = self.net.forward_intermediates(image, indices=wanted)
+            last = _as_map(final, maps[-1], self._layout)
         by_position = dict(zip(wanted, maps, strict=True))
         low, mid = (F.relu(by_position[level.position]) for level in self._levels)
-        return Features(low, mid, F.relu(_as_map(final, maps[-1], self._layout)))
+        return Features(low, mid, F.relu(last))
 
     def frozen(self) -> Iterator[nn.Parameter]:
         """Return the parameters that no map depends on (parts of the ImageNet head), if any.
