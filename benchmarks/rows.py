@@ -12,6 +12,7 @@ from benchmarks import (
     affinity_labels,
     crf,
     disk_per_photo,
+    export_masks,
     file_to_mask,
     growth,
     inference_views,
@@ -149,6 +150,9 @@ BENCHMARKS: dict[str, Benchmark] = {
     "disk_masks_per_photo": _on_lite0(disk_per_photo.masks, "masks / one byte per pixel"),
     "predict_vs_forward": Benchmark(
         predict_photos.vs_forward, "predict / the network's forward alone", DEEPLAB, "auto"
+    ),
+    "export_coco_photos_per_second": Benchmark(
+        export_masks.coco_photos_per_second, "masks export --to coco / pycocotools' encode, rates"
     ),
     **_FILE_TO_MASK,
     "onnx_vs_torch": Benchmark(

@@ -15,6 +15,7 @@ import torch
 from benchmarks import (
     affinity_labels,
     crf,
+    export_masks,
     growth,
     inference_views,
     pcm_memory,
@@ -389,3 +390,15 @@ def test_each_step_works_on_maps_written_by_script(tmp_path: Path) -> None:
     rows = [row(toy=True) for row in growth.TIME_ROWS.values()]
     assert all(row.ours > 0 for row in rows)
     assert all(row(toy=True).ours > 10 for row in growth.MEMORY_ROWS.values())
+
+
+def test_pycocotools_encodes_the_exported_objects(tmp_path: Path) -> None:
+    masks = [export_masks.blobs(0)]
+    source = export_masks.mask_source(tmp_path / "masks", masks, 2)
+    out = tmp_path / "out"
+    export_masks.export_masks(source, export_masks.TARGETS["coco"], out, photo_files="none")
+    found = json.loads((out / "annotations/instances_train.json").read_text())["annotations"]
+    codes = export_masks.encoded(export_masks.object_masks(masks[0]))
+    for photo in (1, 2):
+        own = [one["segmentation"]["counts"] for one in found if one["image_id"] == photo]
+        assert sorted(own) == sorted(codes) and len(codes) > 3
