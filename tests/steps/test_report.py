@@ -114,6 +114,17 @@ def class_heats(shown: Parsed) -> int:
     return sum(shown.text.count(f"heat: {name} ") for name in NAMES)
 
 
+def part(run: Path, section: str) -> str:
+    """Return the HTML of a section."""
+    html = (run / "report" / "index.html").read_text(encoding="utf-8")
+    return html.split(f'<section id="{section}">')[1].split("</section>")[0]
+
+
+def photo_images(run: Path) -> int:
+    """Return how many pictures the section about photos shows."""
+    return part(run, "photos").count("<img")
+
+
 def test_numbers_are_those_of_the_evaluation(run: Path) -> None:
     shown = page(run).text
     for split in read_json(run / "evaluate" / "evaluation.json")["splits"]:
@@ -151,12 +162,12 @@ def test_best_middle_and_worst_photos_are_shown(run: Path) -> None:
     best, rest = shown.text.split("Best", 1)[1].split("Middle", 1)
     worst = rest.split("Worst", 1)[1].split("Confusions", 1)[0]
     assert rows[0]["id"] in best and rows[-1]["id"] in worst
-    assert shown.count("img") == 6 * 4 + class_heats(shown), "photo, truth, heat, mask"
+    assert photo_images(run) == 6 * 4 + class_heats(shown), "photo, truth, heat, mask"
 
 
 def test_photos_of_several_classes_show_the_map_of_each(run: Path) -> None:
-    handle = report(run, Report(photos=50), run / "report")
-    html = (handle.path / "index.html").read_text(encoding="utf-8")
+    report(run, Report(photos=50), run / "report")
+    html = part(run, "photos")
     lines = (run / "evaluate" / "photos.jsonl").read_text().splitlines()
     tags = {row["id"]: row["map_tags"] for row in map(json.loads, lines)}
     several = 0
@@ -167,6 +178,41 @@ def test_photos_of_several_classes_show_the_map_of_each(run: Path) -> None:
         assert own == (tags[photo] if len(tags[photo]) > 1 else [])
         several += bool(own)
     assert several
+
+
+def test_the_area_of_each_class_is_that_of_masks_and_truth(run: Path) -> None:
+    page(run)
+    split = read_json(run / "evaluate" / "evaluation.json")["splits"][0]["split"]
+    rows = [json.loads(line) for line in (run / "evaluate" / "photos.jsonl").open()]
+    pseudo, truth = [], []
+    for row in rows:
+        if row["split"] == split and NAMES[0] in row["tags"]:
+            with Image.open(run / "pseudo-masks" / "masks" / f"{row['id']}.png") as image:
+                pseudo.append(float((np.asarray(image) == 1).mean()))
+            mask = run / "photos" / f"{row['id']}.png"
+            if row["miou"] is not None:
+                with Image.open(mask) as image:
+                    labels = np.asarray(image)
+                truth.append(float((labels == 1).sum() / (labels != 255).sum()))
+    first = part(run, "areas").split("</table>")[0]
+    cells = re.findall(r'<span class="figure">(.*?)</span>', first)
+    assert cells[0].startswith(f"{100 * np.median(pseudo):.1f} ("), "float32 in between"
+    assert cells[1].startswith(f"{100 * np.median(truth):.1f} (")
+
+
+def test_a_contact_sheet_of_each_class(run: Path) -> None:
+    page(run)
+    section = part(run, "contact-sheets")
+    rows = [json.loads(line) for line in (run / "evaluate" / "photos.jsonl").open()]
+    sheets = re.findall(r'<article class="photo">.*?</article>', section, re.DOTALL)
+    assert len(sheets) == len(NAMES)
+    for sheet, name in zip(sheets, NAMES, strict=True):
+        assert f'<span class="id">{name}</span>' in sheet
+        shown = re.findall(r"<figcaption>(\w+): (.*?)</figcaption>", sheet)
+        own = {(row["split"], row["id"]): row["quality"] for row in rows if name in row["tags"]}
+        assert set(shown) == set(own) and len(shown) <= 12
+        qualities = [own[place] for place in shown]
+        assert qualities == sorted(qualities)
 
 
 def test_doubtful_tags_are_shown_with_their_photos(run: Path) -> None:
@@ -184,8 +230,8 @@ def test_doubtful_tags_are_shown_with_their_photos(run: Path) -> None:
     ]
     scores["splits"][0]["doubtful_tags"] = doubts
     write_json(path, scores)
-    html = (report(run, Report(photos=1), run / "report").path / "index.html").read_text()
-    section = html.split('<section id="doubtful-tags">')[1].split("</section>")[0]
+    report(run, Report(photos=1), run / "report")
+    section = part(run, "doubtful-tags")
     assert re.findall(r'<span class="id">(.*?)</span>', section) == [sample["id"]]
     score = re.findall(r'<span class="score">(.*?)</span>', section)[0].replace("\xa0", " ")
     assert score == (
@@ -198,8 +244,8 @@ def test_doubtful_tags_are_shown_with_their_photos(run: Path) -> None:
 def test_a_photo_is_never_shown_under_two_headings(run: Path) -> None:
     handle = report(run, Report(photos=50), run / "report")
     html = (handle.path / "index.html").read_text(encoding="utf-8")
-    ids = re.findall(r'<span class="id">(.*?)</span>', html)
-    assert len(ids) == len(set(ids)) == 9, "ten with a mask, one of them without a class"
+    ids = re.findall(r'<span class="id">(.*?)</span>', part(run, "photos"))
+    assert html and len(ids) == len(set(ids)) == 9, "ten with a mask, one of them without a class"
 
 
 def test_without_masks_the_highest_and_lowest_quality_is_shown(scene: Scene) -> None:
@@ -221,9 +267,9 @@ def test_a_run_with_some_steps_only(scene: Scene) -> None:
     shown = page(scene.root)
     assert "not evaluated yet" in shown.text
     assert "Examples" in shown.text and class_heats(shown)
-    assert shown.count("img") == 2 * 3 + class_heats(shown), "photo, truth, heat"
+    assert photo_images(scene.root) == 2 * 3 + class_heats(shown), "photo, truth, heat"
     shutil.rmtree(scene.root / "infer-cam")
-    assert page(scene.root).count("img") == 2 * 2
+    assert page(scene.root) and photo_images(scene.root) == 2 * 2
 
 
 def test_an_unfinished_training_is_plotted_and_redrawn(run: Path) -> None:
@@ -281,7 +327,7 @@ def test_runs_are_compared(run: Path, made: Path, tmp_path: Path) -> None:
     assert f"other-recipe train {100 * ours - 12.3:.1f} +12.3" in numbers
     assert "other-recipe val" in numbers and "0.0" in numbers
     assert "heat, other-recipe" in shown.text
-    assert shown.count("img") == 6 * 6
+    assert photo_images(run) == 6 * 6
 
 
 def test_compared_runs_of_the_same_name_get_unique_labels(run: Path) -> None:
@@ -326,7 +372,7 @@ def test_a_deleted_photo_is_named_and_left_out(run: Path) -> None:
     (run / "photos" / f"{rows[0]['id']}.jpg").unlink()
     shown = page(run)
     assert f"{rows[0]['id']} can't be shown: photo is missing" in shown.text
-    assert shown.count("img") == 20 + class_heats(shown)
+    assert photo_images(run) == 20 + class_heats(shown)
 
 
 def test_photos_without_a_sure_pixel_are_listed(run: Path) -> None:

@@ -162,6 +162,7 @@ class Comparison:
         if network is not None:
             row["evidence"] |= network_evidence(pseudo, network, cam_map.tags, len(names))
             row["areas"] = class_areas(network, self.classes)
+        row["pseudo_areas"] = class_areas(pseudo, self.classes)
         return found
 
     @property

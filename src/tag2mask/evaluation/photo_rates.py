@@ -22,7 +22,7 @@ Names = npt.NDArray[np.str_]
 
 def class_areas(mask: Labels, classes: ClassSet) -> dict[str, float]:
     """Return the share of the photo of each class that a mask (h, w) shows."""
-    counts = np.bincount(mask.ravel(), minlength=len(classes) + 1)
+    counts = np.bincount(mask.ravel(), minlength=len(classes) + 1)  # ignored pixels show none
     return {
         name: round(int(counts[mask_id(tag)]) / mask.size, 6)
         for tag, name in enumerate(classes.names)

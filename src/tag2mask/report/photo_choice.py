@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from tag2mask.errors import RunFolderError
 from tag2mask.evaluation.records import EVIDENCE
 from tag2mask.evaluation.wording import with_unit
 from tag2mask.text.json_text import parse_json
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -131,19 +134,36 @@ def every_photo_quality(path: Path) -> dict[str, float]:
 
 
 def _photo_scores(path: Path) -> Iterator[PhotoScore]:
+    return read_photos(path, _photo_score)
+
+
+def _photo_score(row: Mapping[str, Any]) -> PhotoScore:
+    return PhotoScore(
+        checked_id(row["id"]),
+        str(row["split"]),
+        None if row["miou"] is None else float(row["miou"]),
+        None if row.get("network_miou") is None else float(row["network_miou"]),
+        quality_of(row),
+        {str(kind): float(value) for kind, value in row.get("evidence", {}).items()},
+        bool(row["map_tags"]),
+    )
+
+
+def quality_of(row: Mapping[str, Any]) -> float | None:
+    """Return the quality score in a line of ``photos.jsonl``; None if unknown."""
+    return None if row.get("quality") is None else float(row["quality"])
+
+
+def read_photos(path: Path, parse: Callable[[Mapping[str, Any]], T]) -> Iterator[T]:
+    """Yield what ``parse`` makes of each line of a ``photos.jsonl``.
+
+    Raises:
+        RunFolderError: missing or damaged.
+    """
     try:
         with path.open("rb") as lines:
             for line in lines:
-                row = parse_json(line)
-                yield PhotoScore(
-                    checked_id(row["id"]),
-                    str(row["split"]),
-                    None if row["miou"] is None else float(row["miou"]),
-                    None if row.get("network_miou") is None else float(row["network_miou"]),
-                    None if row.get("quality") is None else float(row["quality"]),
-                    {str(kind): float(value) for kind, value in row.get("evidence", {}).items()},
-                    bool(row["map_tags"]),
-                )
+                yield parse(parse_json(line))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise RunFolderError(
             f"{path.name} is missing or damaged",

@@ -21,8 +21,10 @@ from tag2mask.data.inventory import SPLITS
 from tag2mask.recipe.sections import Report
 from tag2mask.report.page import Page, render
 from tag2mask.report.run_folder import RunFolder, open_runs
+from tag2mask.report.sections.areas import area_section
 from tag2mask.report.sections.classes import class_section, confusion_section, tag_section
 from tag2mask.report.sections.comparison import comparison_sections
+from tag2mask.report.sections.contact_sheets import sheet_section
 from tag2mask.report.sections.doubtful_tags import doubt_section
 from tag2mask.report.sections.next_steps import next_steps_section
 from tag2mask.report.sections.photo_rates import rates_section
@@ -84,7 +86,9 @@ def _page(runs: Sequence[RunFolder], section: Report) -> Page:
         stage_section(scored),
         curve_section(scored),
         class_section(scored),
+        area_section(main, scored[0]),
         photo_section(runs, section.photos),
+        sheet_section(main, scored[0]),
         label_section(main),
         confusion_section(scored),
         rates_section(scored[0]),

@@ -1,0 +1,143 @@
+"""Section with many small photos of each class, and its masks over them."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from tag2mask.artifacts.handles import Evaluation, Predictions, PreparedData, PseudoMaskFolder
+from tag2mask.artifacts.items import checked_id, item_path
+from tag2mask.data.images import read_image
+from tag2mask.data.index import Sample, read_classes
+from tag2mask.data.masks import read_mask
+from tag2mask.errors import DataError
+from tag2mask.evaluation.records import EvaluationScores
+from tag2mask.report.overlays import fitted, mask_overlay
+from tag2mask.report.page import (
+    Block,
+    Gallery,
+    Note,
+    PageSection,
+    PhotoRow,
+    Picture,
+    picture,
+)
+from tag2mask.report.photo_choice import quality_of, read_photos
+from tag2mask.report.run_folder import PHOTOS, RunFolder
+from tag2mask.report.sections.pictures import samples_by_place
+from tag2mask.report.sections.scored_runs import ScoredRun
+
+SHEETS, TILES = 24, 12
+"""Classes shown, and photos of each, at most."""
+TILE_SIDE = 256
+"""Long side of a photo, px."""
+
+
+class _Tile(NamedTuple):
+    """A photo of a sheet."""
+
+    quality: float
+    split: str
+    id: str
+
+
+def sheet_section(run: RunFolder, scored: ScoredRun) -> PageSection:
+    """Return a contact sheet of each class: photos drawn by chance, with the deployed masks."""
+    evaluation, scores = run.handle(Evaluation), scored.scores
+    prepared = run.handle(PreparedData)
+    made = run.handle(Predictions) or run.handle(PseudoMaskFolder)
+    blocks: list[Block] = []
+    if evaluation and scores is not None and prepared and made:
+        names = _shown_classes(scores)
+        tiles = _drawn(run, names, scores.splits[-1].split)
+        samples = samples_by_place(prepared)
+        classes = read_classes(prepared.path)
+        rows = []
+        for name in (name for name in names if tiles.get(name)):
+            pictures = _pictures(made, tiles[name], samples, classes.colors, len(classes))
+            if pictures:
+                rows.append(PhotoRow(name, "", (), tuple(pictures)))
+        blocks = [Gallery("", tuple(rows))] if rows else []
+        left_out = len(scores.classes) - 1 - len(names)
+        if left_out:
+            blocks.append(
+                Note(
+                    f"The classes with the lowest IoU or average precision; {left_out:,} others "
+                    "are left out. pseudo_masks.overlays and predict.overlays write all photos "
+                    "with their masks."
+                )
+            )
+    what = "network's" if run.handle(Predictions) else "pseudo"
+    return PageSection(
+        "contact-sheets",
+        "Contact sheets",
+        tuple(blocks),
+        intro=f"Up to {TILES} photos of each class with the {what} masks, drawn by chance, the "
+        "lowest quality score first. Validation photos come before training photos.",
+    )
+
+
+def _shown_classes(scores: EvaluationScores) -> list[str]:
+    """Return the classes in their order; of many, those with the lowest scores."""
+    names = list(scores.classes[1:])
+    if len(names) <= SHEETS:
+        return names
+    last = scores.splits[-1]
+    known: dict[str, float] = {}
+    if last.tags is not None:
+        known |= {c.name: c.average_precision or 0.0 for c in last.tags.classes}
+    masks = last.network or last.masks
+    if masks is not None:
+        known |= {c.name: c.iou for c in masks.classes if c.iou is not None}
+    worst = set(heapq.nsmallest(SHEETS, names, key=lambda name: known.get(name, 1.0)))
+    return [name for name in names if name in worst][:SHEETS]
+
+
+def _drawn(run: RunFolder, names: Sequence[str], first: str) -> dict[str, list[_Tile]]:
+    """Return up to `TILES` photos of each class, those of split ``first`` before others."""
+    evaluation = run.handle(Evaluation)
+    assert evaluation is not None
+    wanted = set(names)
+    drawn: dict[str, list[tuple[bool, int, _Tile]]] = {}
+    for tags, split, tile in read_photos(evaluation.path / PHOTOS, _tile):
+        # The photos with the largest keys are kept: a draw in bounded memory, always the same.
+        number = int.from_bytes(hashlib.sha256(tile.id.encode()).digest()[:8])
+        for name in wanted.intersection(tags):
+            kept = drawn.setdefault(name, [])
+            entry = (split == first, number, tile)
+            if len(kept) < TILES:
+                heapq.heappush(kept, entry)
+            else:
+                heapq.heappushpop(kept, entry)
+    return {name: sorted(tile for _, _, tile in kept) for name, kept in drawn.items()}
+
+
+def _tile(row: Mapping[str, Any]) -> tuple[list[str], str, _Tile]:
+    split, quality = str(row["split"]), quality_of(row)
+    tile = _Tile(1.0 if quality is None else quality, split, checked_id(row["id"]))
+    return [str(tag) for tag in row["tags"]], split, tile
+
+
+def _pictures(
+    made: Predictions | PseudoMaskFolder | Any,
+    tiles: Sequence[_Tile],
+    samples: Mapping[tuple[str, str], Sample],
+    colors: Sequence[tuple[int, int, int]],
+    classes: int,
+) -> list[Picture]:
+    """Return the photos with their masks, without those that can't be read."""
+    found = []
+    for tile in tiles:
+        sample = samples.get((tile.split, tile.id))
+        path = item_path(made.path / "masks", tile.id, ".png")
+        if sample is None or not path.is_file():
+            continue
+        try:
+            photo = fitted(read_image(sample.image, at_least=TILE_SIDE), TILE_SIDE)
+            shown = mask_overlay(photo, read_mask(path, classes), colors)
+        except DataError:
+            continue  # named where photos are shown one by one, and by its step
+        found.append(picture(f"{tile.split}: {tile.id}", shown))
+    return found
