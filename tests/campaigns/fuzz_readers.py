@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from campaigns import (
     fuzz_data_files,
+    fuzz_exports,
     fuzz_maps,
     fuzz_models,
     fuzz_pictures,
@@ -16,6 +17,7 @@ TARGETS = (
     *fuzz_run_files.TARGETS,
     *fuzz_settings.TARGETS,
     *fuzz_data_files.TARGETS,
+    *fuzz_exports.TARGETS,
     *fuzz_pictures.TARGETS,
     *fuzz_models.TARGETS,
 )

@@ -63,6 +63,7 @@ def test_labels_of_photos(tmp_path):
     labels = {
         "a": 1,
         "x/b": "dog",
+        "z" * 300 + "/z": "dog",
         "c": ["cat", 0],
         "d": None,
         "e": {"label": "cow", "confidence": 0.5},
@@ -75,6 +76,7 @@ def test_labels_of_photos(tmp_path):
     assert {name: photo.tags for name, photo in found.items()} == {
         "data/a.jpg": ("dog",),
         "data/x/b.png": ("dog",),
+        "data/" + "z" * 300 + "/z": ("dog",),
         "data/c": ("cat",),
         "data/e": ("cow",),
         "data/f": (),

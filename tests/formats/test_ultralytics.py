@@ -126,5 +126,5 @@ def test_folders_outside_are_not_read(tmp_path):
     Image.fromarray(np.ones((1, 1), np.uint8)).save(tmp_path / "masks/secret.png")
     inner = tmp_path / "data"
     inner.mkdir()
-    (inner / "data.yaml").write_text("names: [a]\ntrain: ../images\n")
+    (inner / "data.yaml").write_text(f"names: [a]\ntrain: [../images, images/{'a' * 300}]\n")
     assert list(read_ultralytics(inner)) == []

@@ -10,6 +10,7 @@ import yaml
 
 from tag2mask.artifacts.files import write_text
 from tag2mask.errors import DataError
+from tag2mask.formats.photo_names import is_folder
 from tag2mask.text.yaml_text import parse_yaml
 
 YAML_NAME = "data.yaml"
@@ -147,7 +148,7 @@ def _relative_folder(text: str, file: Path) -> str:
     parts = [part for part in path.parts if part not in ("/", ".", "..")]
     for first in range(len(parts)):
         folder = "/".join(parts[first:])
-        if (file.parent / folder).is_dir():
+        if is_folder(file.parent / folder):
             return folder
     return "/".join(parts if not path.is_absolute() else parts[-2:])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
@@ -17,9 +18,14 @@ def stem_path(file_name: str) -> str:
     return PurePosixPath(file_name).with_suffix("").as_posix()
 
 
+def is_folder(path: Path) -> bool:
+    """Return whether a path that a file names is a folder; False where it can't be a path."""
+    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises where a name is too long
+
+
 def files_below(folder: Path, suffixes: Collection[str]) -> Iterator[str]:
     """Yield the paths of files below a folder, relative to it and sorted; not hidden ones."""
-    if not folder.is_dir():
+    if not is_folder(folder):
         return
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
@@ -46,7 +52,7 @@ class PhotoNames:
 
     def _names(self, folder: Path) -> dict[str, str]:
         if folder not in self._folders:
-            photos = sorted(folder.iterdir()) if folder.is_dir() else []
+            photos = sorted(folder.iterdir()) if is_folder(folder) else []
             self._folders[folder] = {
                 path.stem: path.name for path in photos if path.suffix.lower() in PHOTO_SUFFIXES
             }
