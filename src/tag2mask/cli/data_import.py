@@ -29,7 +29,9 @@ _Rename = Annotated[
 
 
 def data_import(
-    table: Annotated[Path, typer.Argument(help="Excel workbook or CSV file.", metavar="TABLE")],
+    tables: Annotated[
+        list[Path], typer.Argument(help="Excel workbook or CSV file; several.", metavar="TABLE...")
+    ],
     photos: Annotated[Path, typer.Option("--photos", help="Folder of the photos.")],
     out: Out,
     photo_column: Annotated[
@@ -54,10 +56,10 @@ def data_import(
         typer.Option("--yes", metavar="", help="Change the tags and classes of an earlier import."),
     ] = False,
 ) -> None:
-    """Make a data folder of a table of parts and their photos, or extend it."""
+    """Make a data folder of tables of parts and their photos, or extend it."""
     from tag2mask.cli.console import print_message, print_text
     from tag2mask.data.table_import.options import ImportOptions
-    from tag2mask.data.table_import.plan import plan_import
+    from tag2mask.data.table_import.plan import plan_imports
     from tag2mask.data.table_import.summary import import_summary
     from tag2mask.data.table_import.write import write_import
     from tag2mask.errors import counted
@@ -73,15 +75,17 @@ def data_import(
         sheet,
         encoding,
     )
-    plan = plan_import(table, photos, out, options)
-    for line in import_summary(plan):
-        print_text(visible(line))
-    for message in plan.warnings:
-        print_message(visible(f"warning: {message}"))
-    if plan.needs_consent and not yes:
+    plans = plan_imports(tables, photos, out, options)
+    for plan in plans:
+        for line in import_summary(plan):
+            print_text(visible(line))
+        for message in plan.warnings:
+            print_message(visible(f"warning: {message}"))
+    if any(plan.needs_consent for plan in plans) and not yes:
         _ask(out)
-    copied = write_import(plan, copy=copy)
-    linked = counted(len(plan.files), "photo", "photos") + (
+    copied = sum(write_import(plan, copy=copy) for plan in plans)
+    files = {name for plan in plans for name in plan.files}
+    linked = counted(len(files), "photo", "photos") + (
         f" ({copied} copied)" if copied else " (links)"
     )
     print_text(visible(f"written: {out}: {linked}; check it: tag2mask data check {out}"))
@@ -115,7 +119,7 @@ def _ask(out: Path) -> None:
     if sys.stdin.isatty() and typer.confirm("Change the earlier import?"):
         return
     raise DataError(
-        "nothing was written: tags or classes of an earlier import would change",
+        "nothing was written: tags or classes of an earlier import or table would change",
         where=out,
         fix="Give --yes, or another --out.",
     )

@@ -7,7 +7,7 @@ from data_folders import write_photo
 from tag2mask.data.check import check_data
 from tag2mask.data.layouts.detect import read_inventory
 from tag2mask.data.table_import.options import ImportOptions
-from tag2mask.data.table_import.plan import plan_import
+from tag2mask.data.table_import.plan import plan_import, plan_imports
 from tag2mask.data.table_import.summary import import_summary
 from tag2mask.data.table_import.write import write_import
 from tag2mask.errors import DataError, ProblemsError
@@ -234,6 +234,31 @@ def test_an_earlier_import_is_extended(photos, tmp_path):
     found = {entry.image: entry.tags for entry in inventory.entries}
     assert found["images/4711_A.JPG"] == ("burr",) and found["images/4713_A.JPG"] == ("dent",)
     assert len(found) == 7
+
+
+def test_several_tables_are_one_import(photos, tmp_path):
+    write_photo(photos / "4720.jpg")
+    tables = {
+        "one": PARTS.format("dent"),
+        "two": "part;tags\n4720;burr\n",
+        "three": "part;tags\n4720;\n",
+    }
+    for name, text in tables.items():
+        (tmp_path / f"{name}.csv").write_text(text)
+    out, paths = tmp_path / "data", [tmp_path / f"{name}.csv" for name in tables]
+    plans = plan_imports(paths[:2], photos, out, ImportOptions())
+    assert not any(found.needs_consent for found in plans), "new classes of a new import"
+    conflict = plan_imports(paths, photos, out, ImportOptions())
+    assert [found.needs_consent for found in conflict] == [False, False, True]
+    assert "images/4720.jpg: burr -> no tag" in import_summary(conflict[2])[-1]
+    assert not out.exists()
+    for found in plans:
+        write_import(found)
+    inventory = read_inventory(out)
+    assert inventory.class_names == ("dent", "scratch", "burr")
+    assert {entry.image: entry.tags for entry in inventory.entries}["images/4720.jpg"] == ("burr",)
+    assert len(inventory.entries) == 7
+    assert plan_import(paths[0], photos, out, ImportOptions()).existed
 
 
 def test_other_photos_of_known_names_are_in_the_way(photos, tmp_path):

@@ -84,11 +84,6 @@ class Changes:
     new_photos: int
     new_classes: tuple[str, ...]
 
-    @property
-    def need_consent(self) -> bool:
-        """Return whether what was imported before becomes something else."""
-        return bool(self.tags or self.other or self.new_classes)
-
 
 def find_changes(
     before: Imported, photos: Mapping[str, ImportedPhoto], class_names: Sequence[str]

@@ -51,7 +51,7 @@ class ImportPlan:
         photos: the lines of the written table by path in ``out``, those of an earlier import first.
         files: the photos to link or copy, by path in ``out``.
         changes: what changes in an earlier import.
-        is_new: there is no earlier import.
+        existed: whether there was an import in the data folder before this command.
         warnings: what may be meant otherwise.
     """
 
@@ -66,16 +66,35 @@ class ImportPlan:
     photos: dict[str, ImportedPhoto]
     files: dict[str, Path]
     changes: Changes
-    is_new: bool
+    existed: bool
     warnings: tuple[str, ...]
 
     @property
     def needs_consent(self) -> bool:
         """Return whether an earlier import becomes something else than a longer list."""
-        return not self.is_new and self.changes.need_consent
+        changes = self.changes
+        return bool(changes.tags or changes.other or (self.existed and changes.new_classes))
 
 
-def plan_import(path: Path, source: Path, out: Path, options: ImportOptions) -> ImportPlan:
+def plan_imports(
+    paths: Sequence[Path], source: Path, out: Path, options: ImportOptions
+) -> list[ImportPlan]:
+    """Plan the import of several tables, each of which extends those before it; writes nothing.
+
+    The arguments are those of `plan_import`; the last plan has the photos of all tables.
+
+    Raises:
+        Tag2MaskError: as `plan_import`, of the first table with a problem.
+    """
+    plans: list[ImportPlan] = []
+    for path in paths:
+        plans.append(plan_import(path, source, out, options, plans[-1] if plans else None))
+    return plans
+
+
+def plan_import(
+    path: Path, source: Path, out: Path, options: ImportOptions, earlier: ImportPlan | None = None
+) -> ImportPlan:
     """Read a table, find its photos, and compare with what was imported before; writes nothing.
 
     Args:
@@ -83,6 +102,7 @@ def plan_import(path: Path, source: Path, out: Path, options: ImportOptions) -> 
         source: the folder of the photos.
         out: the data folder.
         options: what the user says about the table.
+        earlier: the plan of another table, which will be written before.
 
     Raises:
         DataError: the table, the folder or an earlier import can't be read.
@@ -90,7 +110,9 @@ def plan_import(path: Path, source: Path, out: Path, options: ImportOptions) -> 
         PackageError: a package that reads the table isn't installed.
     """
     _check_folders(source, out)
-    before = read_imported(out)
+    before = imported = read_imported(out)
+    if earlier is not None:
+        before = Imported(earlier.class_names, earlier.photos)
     encoding = options.encoding
     if encoding is None and path.is_file() and path.suffix.lower() not in EXCEL_SUFFIXES:
         encoding = text_encoding(path)
@@ -127,7 +149,7 @@ def plan_import(path: Path, source: Path, out: Path, options: ImportOptions) -> 
         {**before.photos, **photos},
         files,
         find_changes(before, photos, class_names),
-        not before.photos,
+        bool(imported.photos),
         (*parts.warnings, *_warnings(parts, joined)),
     )
 

@@ -101,9 +101,9 @@ def _explained_first(plan: ImportPlan) -> list[tuple[str, str]]:
 
 def _changes(plan: ImportPlan) -> Iterator[str]:
     """Yield what changes in an earlier import."""
-    if plan.is_new:
-        return
     changes = plan.changes
+    if not (plan.existed or changes.tags or changes.other):
+        return
     yield f"changes: {counted(changes.new_photos, 'new photo', 'new photos')}"
     if changes.new_classes:
         yield f"  new classes, behind the others: {first_few(changes.new_classes, 20)}"
