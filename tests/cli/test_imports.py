@@ -64,6 +64,8 @@ MAY_IMPORT = {
     "ablate --help": NONE,
     "predict --help": NONE,
     "train-cam --help": NONE,
+    "review --help": NONE,
+    "ask --help": NONE,
     "recipe list": NONE,
     "recipe show lite0-cpu": NONE,
     "recipe check lite0-cpu": NONE,

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tag2mask.cli import data_import, experiments, masks, predict, run, steps, training
+from tag2mask.cli import data_import, experiments, masks, predict, review, run, steps, training
 from tag2mask.cli.interrupts import end_interrupted, was_interrupted
 from tag2mask.cli.options import (
     DEFAULT_RECIPE,
@@ -33,8 +33,9 @@ from tag2mask.cli.options import (
 from tag2mask.errors import Tag2MaskError
 from tag2mask.version import __version__
 
-START, TRAINED, STEPS, EXPERIMENTS = (
+START, CORRECT, TRAINED, STEPS, EXPERIMENTS = (
     "Start here",
+    "Correct masks",
     "Use a trained network",
     "Steps",
     "Experiments",
@@ -215,6 +216,7 @@ def recipe_check(
 
 _GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     START: (run.demo, run.run, run.status),
+    CORRECT: (review.ask, review.review),
     TRAINED: (predict.predict, predict.export),
     STEPS: (
         steps.prepare,

@@ -73,6 +73,13 @@ def stop_catching() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+def end_quietly_on_interrupt() -> None:
+    """From now on SIGINT raises `KeyboardInterrupt` once, which ends a server as intended."""
+    stop_catching()
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def end_interrupted() -> NoReturn:
     """Print that the command was interrupted, and end the process by SystemExit."""
     if was_interrupted():

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tag2mask.data.check import DataReport
     from tag2mask.pipeline.dry_run import Plan
     from tag2mask.pipeline.status import StepStatus
+    from tag2mask.review.ask import Asked
     from tag2mask.steps.tuning_result import TuningResult
 
 
@@ -97,6 +98,18 @@ def show_tuning(
         print_message(
             f"note: the best value of tune.{name} is an outermost one; better ones may lie beyond"
         )
+
+
+def show_asked(asked: Sequence[Asked]) -> None:
+    """Print the photos to ask a person for, in their order."""
+    table = _table("photo", "why", "gain", "uncertainty", "doubtful tags", "rarity")
+    for one in asked[:_SHOWN_SETTINGS]:
+        parts = (one.gain, one.uncertainty, one.doubtful_tags, one.rarity)
+        why = "at random" if one.at_random else "gain"
+        _add_row(table, one.photo, why, *(f"{part:.2f}" for part in parts))
+    _print(table)
+    at_random = sum(one.at_random for one in asked)
+    print_text(f"{counted(len(asked), 'photo', 'photos')} to look at, {at_random} at random")
 
 
 def show_status(states: Sequence[StepStatus]) -> None:

@@ -1,0 +1,160 @@
+"""mIoU of the network with k drawn masks, chosen by ``ask`` or at random.
+
+    python -m benchmarks.experiments.corrections_curve RUN --data DIR --work WORK
+        [--photos 20,50,100] [--choices ask,random] [--seeds 0] [--set SECTION.KEY=VALUE ...]
+
+RUN is a finished run on DIR, whose training photos have ground truth. The ground truth of the
+chosen photos stands for what a person draws. Each point is a run in WORK that starts from the
+finished steps of RUN, with its recipe, ``train_segmenter.masks=mixed`` and ``--set``. k = 0 is RUN
+itself; k drawn masks alone are ``--set train_segmenter.drawn_share=1``.
+
+One line per point is appended to ROWS (``--rows``) as soon as it is scored, and points that have a
+line are skipped, so that an interrupted call goes on where it was. Scored are the validation photos
+of RUN: to choose settings, RUN must have been made with other validation photos than those of the
+final curve.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from tag2mask.artifacts.handles import Evaluation, PreparedData
+from tag2mask.classes import ClassSet
+from tag2mask.data.corrections.decisions import Decision
+from tag2mask.data.corrections.writing import open_corrections
+from tag2mask.data.index import read_classes, read_index, read_mask_paths
+from tag2mask.data.photos import read_sample_mask
+from tag2mask.pipeline import run as pipeline
+from tag2mask.recipe.loading import load_recipe
+from tag2mask.review.ask import ask
+from tag2mask.review.folder import open_review
+
+ROWS = Path(__file__).with_suffix(".jsonl")
+MIXED = "train_segmenter.masks=mixed"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One training.
+
+    Attributes:
+        run: name of the folder that it starts from.
+        choice: ``ask``, ``random``, or ``none`` for k = 0.
+        photos: k, the number of drawn masks.
+        seed: of the training and of the random choice.
+        settings: further settings of the recipe.
+    """
+
+    run: str
+    choice: str
+    photos: int
+    seed: int
+    settings: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Name of its run folder; the same settings give the same name."""
+        settings = sha256("\n".join(self.settings).encode()).hexdigest()[:8]
+        return f"{self.run}-{self.choice}-{self.photos}-{self.seed}-{settings}"
+
+
+def main() -> None:
+    """Train and score every point that has no line yet."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--photos", default="0,20,50,100")
+    parser.add_argument("--choices", default="ask,random")
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--set", dest="settings", action="append", default=[])
+    parser.add_argument("--rows", type=Path, default=ROWS)
+    options = parser.parse_args()
+    for point in points(options):
+        if point in scored_points(options.rows):
+            continue
+        miou = score(point, options.run, options.data, options.work)
+        with options.rows.open("a", encoding="utf-8") as rows:
+            rows.write(json.dumps({**asdict(point), "miou": round(100 * miou, 2)}) + "\n")
+        print(f"{point.name}: {100 * miou:.2f}", flush=True)
+
+
+def points(options: argparse.Namespace) -> list[Point]:
+    """Return the points that the options ask for, each once."""
+    name, settings = options.run.absolute().name, tuple(sorted(options.settings))
+    found = [
+        Point(name, choice if photos else "none", photos, seed, settings if photos else ())
+        for seed in map(int, options.seeds.split(","))
+        for photos in map(int, options.photos.split(","))
+        for choice in options.choices.split(",")
+    ]
+    return list(dict.fromkeys(found))
+
+
+def scored_points(rows: Path) -> set[Point]:
+    """Return the points that have a line."""
+    lines = rows.read_text(encoding="utf-8").splitlines() if rows.is_file() else []
+    found = [json.loads(line) for line in lines]
+    return {
+        Point(row["run"], row["choice"], row["photos"], row["seed"], tuple(row["settings"]))
+        for row in found
+    }
+
+
+def score(point: Point, run: Path, data: Path, work: Path) -> float:
+    """Return the network's mIoU on the validation photos, in [0, 1], after training it."""
+    if not point.photos:
+        return _miou(Evaluation.open(run / Evaluation.step))
+    corrections = work / f"{point.name}-corrections"
+    draw(run, chosen_photos(point, run, work), corrections)
+    settings = [MIXED, f"train_segmenter.seed={point.seed}", *point.settings]
+    recipe = load_recipe(str(run / "recipe.yaml"), settings)
+    result = pipeline.run(
+        data,
+        recipe,
+        work / point.name,
+        until=Evaluation.step,
+        update=True,
+        source=run,
+        corrections=corrections,
+    )
+    handle = result.handles[Evaluation.step]
+    assert isinstance(handle, Evaluation)
+    return _miou(handle)
+
+
+def chosen_photos(point: Point, run: Path, work: Path) -> Sequence[str]:
+    """Return the ids of the training photos whose masks are drawn."""
+    folder = open_review(run, corrections=work / f"{point.name}-asked")
+    masked = read_mask_paths(run / PreparedData.step)
+    if point.choice == "ask":
+        without = [photo.id for photo in folder.photos if photo.id not in masked]
+        return [one.photo for one in ask(folder, point.photos, decided=without, seed=point.seed)]
+    photos = sorted(p.id for p in folder.photos if p.split == "train" and p.id in masked)
+    return random.Random(point.seed).sample(photos, point.photos)
+
+
+def draw(run: Path, photos: Sequence[str], out: Path) -> None:
+    """Write the ground truth of photos as drawn masks; those that are there already are kept."""
+    prepared = run / PreparedData.step
+    classes, masks = ClassSet(read_classes(prepared).names), read_mask_paths(prepared)
+    samples = {sample.id: sample for sample in read_index(prepared, "train")}
+    with open_corrections(out, classes) as writer:
+        for photo in photos:
+            if photo not in writer.decisions:
+                mask = read_sample_mask(samples[photo], masks[photo], len(classes))
+                writer.write(Decision(photo, "corrected", origin="import"), mask)
+
+
+def _miou(evaluation: Evaluation) -> float:
+    return float(evaluation.manifest.metrics["val"]["segmenter_miou"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""The commands ``review`` and ``ask``: look at masks, correct them, and which ones first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Reviewed = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Run folder, or folder written by `predict`.")
+]
+PhotosOfPredictions = Annotated[
+    Path | None,
+    typer.Option("--photos", metavar="DIR", help="Photos of a folder written by `predict`."),
+]
+WrittenCorrections = Annotated[
+    Path | None,
+    typer.Option(
+        "--corrections", metavar="DIR", help="Where decisions are; default: RUN/corrections."
+    ),
+]
+
+
+def review(
+    run: Reviewed,
+    photos: PhotosOfPredictions = None,
+    corrections: WrittenCorrections = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port", min=0, max=65535, metavar="N", help="Port; default: 8765, or a free one."
+        ),
+    ] = None,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", metavar="", help="Only print the address.")
+    ] = False,
+    host: Annotated[
+        str,
+        typer.Option(metavar="ADDRESS", help="Address to listen on; other machines may then ask."),
+    ] = "127.0.0.1",
+    token: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Token of the page's address; default: random."),
+    ] = None,
+) -> None:
+    """Look at masks in a browser, accept, reject and correct them."""
+    from tag2mask.cli.console import print_text
+    from tag2mask.cli.interrupts import end_quietly_on_interrupt
+    from tag2mask.review.launch import review as serve
+
+    end_quietly_on_interrupt()
+    print_text(
+        serve(
+            run,
+            photos=photos,
+            corrections=corrections,
+            host=host,
+            port=port,
+            token=token,
+            browser=not no_browser,
+            announce=print_text,
+        )
+    )
+
+
+def ask(
+    run: Reviewed,
+    count: Annotated[
+        int, typer.Option("--count", min=1, metavar="N", help="Number of photos to ask for.")
+    ] = 50,
+    photos: PhotosOfPredictions = None,
+    corrections: WrittenCorrections = None,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, metavar="N", help="Seed of the random ones.")
+    ] = 0,
+) -> None:
+    """List the photos whose corrections would teach most, for `review`."""
+    from tag2mask.cli.console import print_text
+    from tag2mask.cli.tables import show_asked
+    from tag2mask.data.corrections.decisions import DECISIONS, read_decisions
+    from tag2mask.data.corrections.folder import Corrections
+    from tag2mask.review.ask import ASKED, ASKED_TABLE
+    from tag2mask.review.ask import ask as choose
+    from tag2mask.review.folder import open_review
+    from tag2mask.review.random_looks import random_looks
+
+    folder = open_review(run, photos, corrections)
+    decisions = read_decisions(folder.corrections / DECISIONS)
+    decided = [photo for photo, own in decisions.items() if own.verdict is not None]
+    show_asked(choose(folder, count, decided=decided, seed=seed))
+    print_text(f"{folder.corrections / ASKED}, {ASKED_TABLE}")
+    looks = random_looks(folder, Corrections(folder.corrections, decisions))
+    if looks is not None:
+        print_text(looks.text)

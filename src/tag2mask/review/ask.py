@@ -1,0 +1,209 @@
+"""Which photos to ask a person for: those that teach most, different ones, and some at random.
+
+The random ones are mixed among the others, unmarked on the page: what is decided about them is an
+unbiased estimate of the masks' quality.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import random
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tag2mask.artifacts.files import read_json, write_json, write_text
+from tag2mask.artifacts.handles import MODEL_FILE, CamModel
+from tag2mask.artifacts.items import checked_id
+from tag2mask.errors import RunFolderError
+from tag2mask.review.folder import ReviewFolder
+from tag2mask.review.order import Gain, gains, training_photos
+
+ASKED, ASKED_TABLE = "asked.json", "asked.csv"
+RANDOM_SHARE = 0.2
+CANDIDATES = 4
+"""Photos per photo asked for, of the highest gains, whose likeness is computed."""
+LIKENESS_WEIGHT = 0.5
+"""How much the likeness to photos that are asked for already lowers a gain."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A photo that is asked for.
+
+    Attributes:
+        photo: its id.
+        at_random: whether it was drawn at random instead of by its gain.
+        gain: the expected gain, in [0, 1].
+        uncertainty: see `Gain`.
+        doubtful_tags: see `Gain`.
+        rarity: see `Gain`.
+    """
+
+    photo: str
+    at_random: bool
+    gain: float
+    uncertainty: float
+    doubtful_tags: float
+    rarity: float
+
+
+def choose(
+    folder: ReviewFolder,
+    found: Mapping[str, Gain],
+    count: int,
+    *,
+    decided: Collection[str] = (),
+    features: Mapping[str, NDArray[np.float32]] | None = None,
+    random_share: float = RANDOM_SHARE,
+    seed: int = 0,
+) -> list[Asked]:
+    """Choose training photos to ask for, in the order to look at them.
+
+    Args:
+        folder: the run.
+        found: the gain of each photo.
+        count: number of photos, at most.
+        decided: photos that are not asked for again.
+        features: vectors of which the cosine is the likeness of two photos; None: likeness doesn't
+            matter.
+        random_share: share of photos that is drawn at random.
+        seed: of the draw.
+    """
+    open_ones = [photo.id for photo in training_photos(folder) if photo.id not in set(decided)]
+    count = min(count, len(open_ones))
+    draw = random.Random(seed)
+    drawn = draw.sample(sorted(open_ones), round(random_share * count))
+    rest = [photo for photo in open_ones if photo not in set(drawn)]
+    chosen = _different(rest, found, count - len(drawn), features or {})
+    order = [(photo, False) for photo in chosen]
+    for photo in drawn:
+        order.insert(draw.randrange(len(order) + 1), (photo, True))
+    return [
+        Asked(photo, at_random, round(found[photo].total, 4), **asdict(found[photo]))
+        for photo, at_random in order
+    ]
+
+
+def _different(
+    photos: Sequence[str],
+    found: Mapping[str, Gain],
+    count: int,
+    features: Mapping[str, NDArray[np.float32]],
+) -> list[str]:
+    """Choose one photo after the other: the largest gain, lowered by likeness to those chosen."""
+    if not photos or count < 1:
+        return []
+    scores = np.array([found[photo].total for photo in photos])
+    vectors = _unit_vectors([features.get(photo) for photo in photos])
+    likeness = np.zeros(len(photos))
+    chosen: list[int] = []
+    for _ in range(count):
+        gain = scores - LIKENESS_WEIGHT * likeness
+        gain[chosen] = -np.inf
+        best = int(gain.argmax())
+        chosen.append(best)
+        if vectors is not None:
+            likeness = np.maximum(likeness, vectors @ vectors[best])
+    return [photos[place] for place in chosen]
+
+
+def _unit_vectors(vectors: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
+    """Return vectors of length 1, relative to their mean; 0 for photos that have none."""
+    known = [vector for vector in vectors if vector is not None]
+    if not known:
+        return None
+    mean = np.mean(known, axis=0)
+    stacked = np.array([mean if vector is None else vector for vector in vectors]) - mean
+    lengths = np.linalg.norm(stacked, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = np.divide(
+        stacked, lengths, out=np.zeros_like(stacked), where=lengths > 0
+    )
+    return unit
+
+
+def write_asked(folder: Path, asked: Sequence[Asked]) -> None:
+    """Write the list as JSON, which the page reads, and as CSV.
+
+    Raises:
+        RunFolderError: the folder can't be written.
+    """
+    rows = [asdict(one) for one in asked]
+    write_json(folder / ASKED, {"photos": rows})
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(Asked.__annotations__), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(folder / ASKED_TABLE, table.getvalue())
+
+
+def read_asked(folder: Path) -> list[Asked]:
+    """Read the list; empty if nobody has asked.
+
+    Raises:
+        RunFolderError: it is damaged.
+    """
+    path = folder / ASKED
+    if not path.is_file():
+        return []
+    try:
+        return [_asked(row) for row in read_json(path)["photos"]]
+    except (KeyError, TypeError, ValueError, RunFolderError):
+        raise RunFolderError(
+            f"{ASKED} is damaged",
+            where=folder,
+            fix="Delete it, or run `tag2mask ask` again.",
+        ) from None
+
+
+def _asked(row: dict[str, Any]) -> Asked:
+    numbers = {name: float(row[name]) for name in ("gain", *Gain.__annotations__)}
+    return Asked(checked_id(row["photo"]), bool(row["at_random"]), **numbers)
+
+
+def queue(folder: ReviewFolder, found: Mapping[str, Gain], asked: Sequence[Asked]) -> list[str]:
+    """Return the ids of all photos in the order of the page: those asked for, then by gain."""
+    first = [one.photo for one in asked if one.photo in found]
+    training = {photo.id for photo in training_photos(folder)}
+    rest = [photo.id for photo in folder.photos if photo.id not in set(first)]
+    rest.sort(key=lambda photo: (photo not in training, -found[photo].total))
+    return first + list(dict.fromkeys(rest))
+
+
+def ask(
+    folder: ReviewFolder,
+    count: int,
+    *,
+    decided: Collection[str] = (),
+    seed: int = 0,
+) -> list[Asked]:
+    """Choose training photos and write the list into the folder of corrections.
+
+    Likeness is that of the CAM network's features, where the run has one that can be read.
+
+    Args:
+        folder: the run, or a folder of predictions.
+        count: number of photos, at most.
+        decided: photos that are not asked for again.
+        seed: of the random ones.
+
+    Raises:
+        RunFolderError: a damaged evaluation, or the list can't be written.
+    """
+    found = gains(folder)
+    open_ones = [photo for photo in training_photos(folder) if photo.id not in set(decided)]
+    open_ones.sort(key=lambda photo: -found[photo.id].total)
+    model = folder.path / CamModel.step / MODEL_FILE
+    features = {}
+    if model.is_file():
+        from tag2mask.review.features import photo_features  # here, as torch takes seconds
+
+        features = photo_features(model, open_ones[: CANDIDATES * count])
+    asked = choose(folder, found, count, decided=decided, features=features, seed=seed)
+    write_asked(folder.corrections, asked)
+    return asked

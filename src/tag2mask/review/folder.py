@@ -1,0 +1,194 @@
+"""What can be reviewed: the photos of a run, or of a folder of predictions, and their masks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tag2mask.artifacts.handles import (
+    CamMaps,
+    Evaluation,
+    Handle,
+    Predictions,
+    PreparedData,
+    PseudoMaskFolder,
+    WalkedMaps,
+)
+from tag2mask.artifacts.items import item_path
+from tag2mask.artifacts.manifest import MANIFEST, Manifest, read_identity
+from tag2mask.classes import ClassSet
+from tag2mask.data.corrections.folder import CORRECTIONS, corrections_of
+from tag2mask.data.index import Sample, read_classes, read_index
+from tag2mask.data.inventory import SPLITS
+from tag2mask.data.photo_files import list_photos
+from tag2mask.errors import RunFolderError
+
+PSEUDO, NETWORK = "pseudo mask", "network"
+"""Names of the masks of a photo."""
+
+
+@dataclass(frozen=True)
+class ReviewPhoto:
+    """One photo to review.
+
+    Attributes:
+        id: of the photo.
+        image: its file.
+        size: (h, w) px that it was listed with; None: unknown before it is opened.
+        split: ``train``, ``val`` or empty.
+        tags: class names in the data, before any correction.
+    """
+
+    id: str
+    image: Path
+    size: tuple[int, int] | None
+    split: str
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ReviewFolder:
+    """A run or a folder of predictions.
+
+    Attributes:
+        path: the folder.
+        corrections: where decisions are written.
+        classes: the foreground classes.
+        photos: in the order of the index, training photos first.
+        masks: folders of masks by name; the first that has a photo's mask is shown first.
+        maps: the folder of maps behind the pseudo masks; None: there is none.
+        evaluation: its scores; None: not evaluated yet.
+        stamps: fingerprint of each step that is shown.
+    """
+
+    path: Path
+    corrections: Path
+    classes: ClassSet
+    photos: tuple[ReviewPhoto, ...]
+    masks: Mapping[str, Path]
+    maps: Path | None
+    evaluation: Path | None
+    stamps: Mapping[str, str]
+
+    def mask_file(self, photo: str, name: str) -> Path | None:
+        """Return the file of a photo's mask; None: it has none of this name."""
+        folder = self.masks.get(name)
+        if folder is None:
+            return None
+        path = item_path(folder, photo, ".png")
+        return path if path.is_file() else None
+
+    def map_file(self, photo: str) -> Path | None:
+        """Return the file of a photo's maps; None: it has none."""
+        if self.maps is None:
+            return None
+        path = item_path(self.maps, photo, ".npz")
+        return path if path.is_file() else None
+
+    def is_changed(self) -> bool:
+        """Return whether a step that is shown was redone since the folder was opened."""
+        return any(_stamp(self.path / step) != stamp for step, stamp in self.stamps.items())
+
+
+def open_review(
+    path: Path, photos: Path | None = None, corrections: Path | None = None
+) -> ReviewFolder:
+    """Open a run or a folder of predictions.
+
+    Args:
+        path: the folder.
+        photos: the photos of a folder of predictions.
+        corrections: where decisions are written; None: ``corrections/`` in a run, and beside a
+            folder of predictions, which may be deleted.
+
+    Raises:
+        RunFolderError: neither of the two, or a damaged one.
+        DataError: the photos can't be listed.
+    """
+    if not path.is_dir():
+        raise RunFolderError(
+            "no run folder", where=path, fix="Give the --out of `tag2mask run` or `predict`."
+        )
+    found = read_identity(path)
+    if found is not None and found.step == Predictions.step:
+        return _predictions(path, photos, corrections)
+    return _run(path, corrections or path / CORRECTIONS)
+
+
+def _run(path: Path, corrections: Path) -> ReviewFolder:
+    prepared = PreparedData.open(path / PreparedData.step)
+    classes = ClassSet(read_classes(prepared.path).names)
+    before = corrections_of(prepared.path).decisions
+    photos: list[ReviewPhoto] = []
+    for split in SPLITS:
+        for sample in read_index(prepared.path, split):
+            tags = {classes.names[tag] for tag in sample.tags}
+            if own := before.get(sample.id):
+                tags = (tags - set(own.tags_added)) | set(own.tags_removed)
+            photos.append(_of_sample(sample, split, tags, classes))
+    shown = _complete(path, PseudoMaskFolder, Predictions)
+    if not shown:
+        raise RunFolderError(
+            "no mask to review yet",
+            where=path,
+            fix="Let `tag2mask run` finish pseudo-masks first.",
+        )
+    maps = _complete(path, WalkedMaps, CamMaps)
+    evaluation = _complete(path, Evaluation)
+    names = {PseudoMaskFolder.step: PSEUDO, Predictions.step: NETWORK}
+    return ReviewFolder(
+        path,
+        corrections,
+        classes,
+        tuple(photos),
+        {names[handle.step]: handle.path / "masks" for handle in shown},
+        maps[0].path / "maps" if maps else None,
+        evaluation[0].path if evaluation else None,
+        {handle.step: _stamp(handle.path) for handle in (prepared, *shown)},
+    )
+
+
+def _predictions(path: Path, photos: Path | None, corrections: Path | None) -> ReviewFolder:
+    made = Predictions.open(path)
+    if photos is None:
+        raise RunFolderError(
+            "a folder of predictions doesn't say where its photos are",
+            where=path,
+            fix="Give the photos with --photos.",
+        )
+    classes = ClassSet(tuple(made.manifest.metrics["classes"]))
+    listed = [
+        ReviewPhoto(photo.id, photo.path, None, "", ())
+        for photo in list_photos([photos], leave_out=path)
+        if photo.problem is None and item_path(path / "masks", photo.id, ".png").is_file()
+    ]
+    if not listed:
+        raise RunFolderError(
+            "none of these photos has a mask here", where=path, fix="Correct --photos."
+        )
+    folder = corrections or path.absolute().with_name(f"{path.absolute().name}-{CORRECTIONS}")
+    masks = {NETWORK: path / "masks"}
+    return ReviewFolder(
+        path, folder, classes, tuple(listed), masks, None, None, {".": _stamp(path)}
+    )
+
+
+def _of_sample(sample: Sample, split: str, tags: set[str], classes: ClassSet) -> ReviewPhoto:
+    ordered = tuple(name for name in classes.names if name in tags)
+    return ReviewPhoto(sample.id, sample.image, sample.size, split, ordered)
+
+
+def _complete(path: Path, *kinds: type[Handle]) -> list[Handle]:
+    """Return the handles of those steps that are complete, in order."""
+    done = (kind for kind in kinds if isinstance(read_identity(path / kind.step), Manifest))
+    return [kind.open(path / kind.step) for kind in done]
+
+
+def _stamp(folder: Path) -> str:
+    """Return size and time of a step's manifest; empty: it is being redone."""
+    try:
+        stat = (folder / MANIFEST).stat()
+    except OSError:
+        return ""
+    return f"{stat.st_size}-{stat.st_mtime_ns}"

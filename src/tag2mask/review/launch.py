@@ -1,0 +1,128 @@
+"""Start the page's server, print its address and open it."""
+
+from __future__ import annotations
+
+import errno
+import secrets
+import socket
+import threading
+import webbrowser
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tag2mask.data.corrections.writing import open_corrections
+from tag2mask.errors import PackageError, RunFolderError
+from tag2mask.review.folder import open_review
+
+PORT = 8765
+LOCAL = "127.0.0.1"
+_ANYWHERE = ("0.0.0.0", "::")
+
+
+def review(
+    path: Path,
+    *,
+    photos: Path | None = None,
+    corrections: Path | None = None,
+    host: str = LOCAL,
+    port: int | None = None,
+    token: str | None = None,
+    browser: bool = True,
+    announce: Callable[[str], None] = print,
+) -> str:
+    """Serve the page until the process is interrupted.
+
+    Args:
+        path: a run, or a folder of predictions.
+        photos: the photos of a folder of predictions.
+        corrections: where decisions are written; None: see `open_review`.
+        host: address to listen on.
+        port: port to listen on; a free one if it is in use; None: `PORT`.
+        token: part of the address; None: random.
+        browser: open the address in a browser.
+        announce: called with each line to show; the first one with an address is the page's.
+
+    Returns:
+        How many photos are decided.
+
+    Raises:
+        RunFolderError: no run, or the folder of corrections is in use or can't be written.
+        PackageError: the extra ``review`` isn't installed.
+    """
+    _check_packages()
+    import uvicorn
+
+    from tag2mask.review.server import review_app
+    from tag2mask.review.service import ReviewService
+
+    folder = open_review(path, photos, corrections)
+    token = token or secrets.token_urlsafe(18)
+    with (
+        open_corrections(folder.corrections, folder.classes) as writer,
+        _listening(host, port, announce) as listening,
+    ):
+        service = ReviewService(folder, writer, lambda: open_review(path, photos, corrections))
+        number = listening.getsockname()[1]
+        shown = LOCAL if host in _ANYWHERE else host
+        address = f"http://{_bracketed(shown)}:{number}/?token={token}"
+        app = review_app(service, token, _hosts(host, number))
+        config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")
+        server = uvicorn.Server(config)
+        announce(address)
+        announce(f"decisions: {folder.corrections} (end with Ctrl-C)")
+        if browser:
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+        with suppress(KeyboardInterrupt):
+            server.run(sockets=[listening])
+        return service.overview()
+
+
+def _check_packages() -> None:
+    try:
+        import starlette
+        import uvicorn
+    except ImportError as error:
+        raise PackageError(
+            f"the review page needs {error.name}",
+            fix="Install it: pip install 'tag2mask[review]'.",
+        ) from None
+    assert starlette and uvicorn
+
+
+def _hosts(host: str, port: int) -> frozenset[str] | None:
+    """Return the values of ``Host`` to answer; None: any, where other machines may ask."""
+    if host in _ANYWHERE:
+        return None
+    names = {host, *((LOCAL, "localhost") if host in (LOCAL, "localhost") else ())}
+    return frozenset(f"{_bracketed(name)}:{port}" for name in names)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+@contextmanager
+def _listening(
+    host: str, port: int | None, announce: Callable[[str], None]
+) -> Iterator[socket.socket]:
+    """Yield a socket that listens on a port, or on a free one if that is in use.
+
+    Raises:
+        RunFolderError: nothing can listen on this address.
+    """
+    wanted = PORT if port is None else port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, wanted), family=family)
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            raise RunFolderError(
+                f"can't listen there ({error.strerror or error})",
+                where=f"{host}:{wanted}",
+                fix="Correct --host and --port.",
+            ) from None
+        announce(f"port {wanted} is in use or not allowed; a free one is taken")
+        listening = socket.create_server((host, 0), family=family)
+    with listening:
+        yield listening

@@ -1,0 +1,187 @@
+"""The page for a browser on this machine: Starlette routes, guarded by a token.
+
+Photos are named by their place in the queue, so no path of a request is ever opened. Every answer
+but that of the bare root's 403 and the page's own script and style needs the token, and requests of
+other sites' pages (foreign ``Host`` or ``Origin``) are refused.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Awaitable, Callable
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from tag2mask.errors import RunFolderError, Tag2MaskError
+from tag2mask.review import pictures
+from tag2mask.review.service import ConflictError, ReviewService
+
+MOST_BYTES = 2 * pictures.VIEW_SIDE**2
+"""Largest body of a request."""
+_TYPES = {"page.html": "text/html", "review.js": "text/javascript", "review.css": "text/css"}
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",  # the address holds the token
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+_Next = Callable[[Request], Awaitable[Response]]
+
+
+def review_app(service: ReviewService, token: str, hosts: frozenset[str] | None) -> Starlette:
+    """Return the application.
+
+    Args:
+        service: what it shows and decides.
+        token: without it, everything is refused.
+        hosts: values of ``Host`` that are answered (``127.0.0.1:8765``); None: any.
+    """
+    pages = _Pages(service)
+    routes = [
+        Route("/", _page),
+        Route("/assets/{name}", _asset),
+        Route("/api/state", pages.state),
+        Route("/api/alive", pages.alive),
+        Route("/api/photos/{place:int}/thumbnail", pages.thumbnail),
+        Route("/api/photos/{place:int}/photo", pages.photo),
+        Route("/api/photos/{place:int}/mask", pages.mask),
+        Route("/api/photos/{place:int}/map", pages.scores),
+        Route("/api/photos/{place:int}/superpixels", pages.superpixels),
+        Route("/api/photos/{place:int}/decision", pages.decide, methods=["POST"]),
+    ]
+    app = Starlette(routes=routes, exception_handlers={Tag2MaskError: _explained})
+    app.add_middleware(BaseHTTPMiddleware, dispatch=_guard(token, hosts))
+    return app
+
+
+def _guard(
+    token: str, hosts: frozenset[str] | None
+) -> Callable[[Request, _Next], Awaitable[Response]]:
+    async def guard(request: Request, answer: _Next) -> Response:
+        host, origin = request.headers.get("host", ""), request.headers.get("origin")
+        given = request.headers.get("x-token") or request.query_params.get("token", "")
+        if hosts is not None and host not in hosts:
+            response: Response = PlainTextResponse("this host is not served", 403)
+        elif origin is not None and origin != f"http://{host}":
+            response = PlainTextResponse("pages of other sites are refused", 403)
+        elif not request.url.path.startswith("/assets/") and not secrets.compare_digest(
+            given.encode(), token.encode()
+        ):
+            response = PlainTextResponse("open the address that `tag2mask review` printed", 403)
+        else:
+            response = await answer(request)
+        response.headers.update(_HEADERS)
+        return response
+
+    return guard
+
+
+def _explained(_request: Request, error: Exception) -> Response:
+    """Answer an error that the user can fix with its message."""
+    status = 400
+    if isinstance(error, ConflictError):
+        status = 409
+    elif isinstance(error, RunFolderError):
+        status = 507  # mostly a full disk: the page keeps the decision
+    return JSONResponse({"error": str(error)}, status)
+
+
+async def _page(_request: Request) -> Response:
+    return _file("page.html")
+
+
+async def _asset(request: Request) -> Response:
+    return _file(request.path_params["name"])
+
+
+def _file(name: str) -> Response:
+    if name not in _TYPES:
+        return PlainTextResponse("no such file", 404)
+    content = (resources.files("tag2mask.review") / "assets" / name).read_bytes()
+    return Response(content, media_type=f"{_TYPES[name]}; charset=utf-8")
+
+
+class _Pages:
+    """The endpoints; all but ``decide`` are run in threads."""
+
+    def __init__(self, service: ReviewService) -> None:
+        self.service = service
+
+    def state(self, _request: Request) -> Response:
+        return JSONResponse(self.service.state())
+
+    def alive(self, request: Request) -> Response:
+        return JSONResponse(self.service.alive(request.query_params.get("page", "")))
+
+    def thumbnail(self, request: Request) -> Response:
+        image = self._photo(request).image
+        stamp = image.stat().st_mtime_ns if image.is_file() else 0
+        return Response(pictures.thumbnail(image, stamp), media_type="image/jpeg")
+
+    def photo(self, request: Request) -> Response:
+        return Response(pictures.photo_view(self._photo(request).image), media_type="image/jpeg")
+
+    def mask(self, request: Request) -> Response:
+        name = request.query_params.get("name", "")
+        return _pixels(self.service.mask(request.path_params["place"], name))
+
+    def scores(self, request: Request) -> Response:
+        path = self.service.folder.map_file(self._photo(request).id)
+        name = request.query_params.get("class")
+        tag = self.service.folder.classes.tag_id(name) if name else None
+        return _pixels(None if path is None else pictures.map_view(path, tag))
+
+    def superpixels(self, request: Request) -> Response:
+        photo = self._photo(request)
+        view = pictures.view_size(pictures.photo_size(photo.image, photo.size))
+        return _pixels(pictures.superpixels(photo.image, view))
+
+    async def decide(self, request: Request) -> Response:
+        """Write a decision: a line of JSON, followed by the drawn mask's pixels if there is one."""
+        content = bytearray()
+        async for part in request.stream():
+            content += part
+            if len(content) > MOST_BYTES:
+                return PlainTextResponse("too large", 413)
+        head, _, rest = bytes(content).partition(b"\n")
+        try:
+            values = json.loads(head)
+            drawn = _drawn(values, rest)
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return PlainTextResponse("not a decision", 400)
+        place = request.path_params["place"]
+        return JSONResponse(await run_in_threadpool(self.service.decide, place, values, drawn))
+
+    def _photo(self, request: Request) -> Any:
+        return self.service.photo(request.path_params["place"])
+
+
+def _drawn(values: dict[str, Any], content: bytes) -> NDArray[np.uint8] | None:
+    if not content:
+        return None
+    height, width = values["size"]
+    return np.frombuffer(content, np.uint8).reshape(height, width)
+
+
+def _pixels(values: NDArray[np.uint8] | NDArray[np.uint16] | None) -> Response:
+    """Answer with the bytes of an array (h, w); 404 where there is none."""
+    if values is None:
+        return PlainTextResponse("none", 404)
+    height, width = values.shape
+    return Response(
+        values.tobytes(),
+        media_type="application/octet-stream",
+        headers={"X-Width": str(width), "X-Height": str(height)},
+    )

@@ -1,0 +1,230 @@
+"""The state behind the page: photos in their order, decisions, and what is written of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tag2mask.data.corrections.decisions import VERDICTS, Decision, Verdict
+from tag2mask.data.corrections.writing import CorrectionsWriter
+from tag2mask.data.masks import read_mask
+from tag2mask.errors import DataError, Tag2MaskError, counted
+from tag2mask.review import pictures
+from tag2mask.review.ask import queue, read_asked
+from tag2mask.review.folder import ReviewFolder, ReviewPhoto
+from tag2mask.review.order import gains
+
+DRAWN = "drawn"
+"""Name of the mask in the corrections, beside those of the run."""
+PAGE_SECONDS = 12.0
+"""A page that hasn't called for so long is closed."""
+
+
+class ConflictError(Tag2MaskError):
+    """A decision about something that has changed meanwhile."""
+
+
+class ReviewService:
+    """Everything that the page asks for, safe for several threads.
+
+    Args:
+        folder: what is reviewed.
+        writer: the open folder of corrections.
+        reopen: opens the run again after it changed.
+    """
+
+    def __init__(
+        self,
+        folder: ReviewFolder,
+        writer: CorrectionsWriter,
+        reopen: Callable[[], ReviewFolder],
+    ) -> None:
+        self._writer = writer
+        self._reopen = reopen
+        self._lock = Lock()
+        self._versions: dict[str, int] = {}
+        self._pages: dict[str, float] = {}
+        self._generation = 0
+        self._open(folder)
+
+    def _open(self, folder: ReviewFolder) -> None:
+        self.folder = folder
+        asked = read_asked(folder.corrections)
+        self._at_random = {one.photo for one in asked if one.at_random}
+        self._asked = {one.photo for one in asked}
+        photos = {photo.id: photo for photo in reversed(folder.photos)}
+        self.photos = [photos[photo] for photo in queue(folder, gains(folder), asked)]
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that the page needs to begin."""
+        with self._lock:
+            if self.folder.is_changed():
+                self._open(self._reopen())
+                self._generation += 1
+            return {
+                "name": self.folder.path.absolute().name,
+                "generation": self._generation,
+                "classes": self.folder.classes.mask_names,
+                "colors": self.folder.classes.colors,
+                "photos": [self._row(photo) for photo in self.photos],
+            }
+
+    def alive(self, page: str) -> dict[str, Any]:
+        """Note that a page is open; return how many are, and whether the run changed."""
+        now = time.monotonic()
+        with self._lock:
+            self._pages = {
+                known: seen for known, seen in self._pages.items() if now - seen < PAGE_SECONDS
+            }
+            if page and len(self._pages) < 100:
+                self._pages[page[:40]] = now
+            return {
+                "pages": len(self._pages),
+                "changed": self.folder.is_changed(),
+                "generation": self._generation,
+            }
+
+    def _row(self, photo: ReviewPhoto) -> dict[str, Any]:
+        own = self._writer.decisions.get(photo.id, Decision(photo.id))
+        tags = (set(photo.tags) - set(own.tags_removed)) | set(own.tags_added)
+        names = [name for name in self.folder.masks if self.folder.mask_file(photo.id, name)]
+        drawn = own.verdict == "corrected" and self._drawn(photo.id).is_file()
+        return {
+            "id": photo.id,
+            "split": photo.split,
+            "tags": [name for name in self.folder.classes.names if name in tags],
+            "verdict": own.verdict,
+            "version": self._versions.get(photo.id, 0),
+            "masks": [DRAWN, *names] if drawn else names,
+            "asked": photo.id in self._asked,
+        }
+
+    def _drawn(self, photo: str) -> Path:
+        return self._writer.corrections.mask_file(photo)
+
+    def row(self, place: int) -> dict[str, Any]:
+        """Return a photo as in ``state``."""
+        with self._lock:
+            return self._row(self.photo(place))
+
+    def photo(self, place: int) -> ReviewPhoto:
+        """Return the photo at a place of the queue.
+
+        Raises:
+            DataError: there is none.
+        """
+        if not 0 <= place < len(self.photos):
+            raise DataError(f"no photo {place}", fix="Reload the page.")
+        return self.photos[place]
+
+    def mask_file(self, place: int, name: str) -> Path | None:
+        """Return the file of a photo's mask of a run, or of the drawn one."""
+        photo = self.photo(place)
+        if name == DRAWN:
+            path = self._drawn(photo.id)
+            return path if path.is_file() else None
+        return self.folder.mask_file(photo.id, name)
+
+    def mask(self, place: int, name: str) -> NDArray[np.uint8] | None:
+        """Return a mask at the size of the page; None: there is none of this name."""
+        path = self.mask_file(place, name)
+        return None if path is None else pictures.mask_view(path, len(self.folder.classes))
+
+    def decide(
+        self, place: int, values: dict[str, Any], drawn: NDArray[np.uint8] | None
+    ) -> dict[str, Any]:
+        """Write a decision; it is on the disk when this returns.
+
+        Args:
+            place: of the photo in the queue.
+            values: ``verdict``, ``tags``, ``mask`` (name of the mask that was shown), ``version``
+                and ``generation`` that the page knows; ``tags_only``: verdict and mask stay.
+            drawn: the mask at the size of the page; None: nothing was drawn.
+
+        Returns:
+            The photo as in ``state``.
+
+        Raises:
+            ConflictError: another page decided meanwhile, or the run changed.
+            DataError: impossible values.
+            RunFolderError: it can't be written; nothing is decided.
+        """
+        with self._lock:
+            photo = self.photo(place)
+            self._check_current(photo, values)
+            mask, decision = None, self._decision(photo, values)
+            if values.get("tags_only"):
+                before = self._writer.decisions.get(photo.id)
+                decision = replace(decision, verdict=before.verdict if before else None)
+            else:
+                mask = self._mask_to_write(place, decision, str(values.get("mask", "")), drawn)
+            self._writer.write(decision, mask)
+            self._versions[photo.id] = self._versions.get(photo.id, 0) + 1
+            return self._row(photo)
+
+    def _check_current(self, photo: ReviewPhoto, values: dict[str, Any]) -> None:
+        if values.get("generation") != self._generation or self.folder.is_changed():
+            raise ConflictError("the run has changed", fix="Reload the page.")
+        if values.get("version") != self._versions.get(photo.id, 0):
+            raise ConflictError(
+                "another page has decided about this photo meanwhile", fix="Look at it again."
+            )
+
+    def _decision(self, photo: ReviewPhoto, values: dict[str, Any]) -> Decision:
+        verdict: Verdict | None = values.get("verdict")
+        tags, known = values.get("tags"), set(self.folder.classes.names)
+        if verdict is not None and verdict not in VERDICTS:
+            raise DataError(f"no verdict {verdict!r}")
+        if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+            raise DataError("tags are a list of names")
+        if unknown := set(tags) - known:
+            raise DataError(f"no class {min(unknown)!r}")
+        if verdict == "good" and values.get("mask") == DRAWN:  # it stays a drawn mask
+            verdict = "corrected"
+        return Decision(
+            photo.id,
+            verdict,
+            tuple(sorted(set(tags) - set(photo.tags))),
+            tuple(sorted(set(photo.tags) - set(tags))),
+            origin="review",
+            at_random=photo.id in self._at_random,
+        )
+
+    def _mask_to_write(
+        self, place: int, decision: Decision, name: str, drawn: NDArray[np.uint8] | None
+    ) -> NDArray[np.uint8] | None:
+        """Return the full-size mask that a decision accepts or draws; None: no new one."""
+        if decision.verdict not in ("good", "corrected"):
+            return None
+        path = self.mask_file(place, name)
+        classes = len(self.folder.classes)
+        full = None if path is None else read_mask(path, classes)
+        if decision.verdict == "good" or drawn is None:
+            if full is None:
+                raise DataError(f"no mask {name!r} of this photo", fix="Reload the page.")
+            return None if name == DRAWN else full
+        photo = self.photo(place)
+        size = pictures.photo_size(photo.image, photo.size)
+        view = pictures.view_size(size)
+        if drawn.shape != view:
+            raise DataError(f"the mask has {drawn.shape} px, not {view}", fix="Reload the page.")
+        if foreign := set(np.unique(drawn).tolist()) - {*range(classes + 1), 255}:
+            raise DataError(f"the mask has the value {min(foreign)}")
+        return pictures.sampled(drawn, size) if full is None else pictures.merged_edit(full, drawn)
+
+    def overview(self) -> str:
+        """Return how many photos are decided, as a line for the terminal."""
+        with self._lock:
+            done = sum(
+                photo.id in self._writer.decisions
+                and self._writer.decisions[photo.id].verdict is not None
+                for photo in self.photos
+            )
+        return f"{counted(done, 'photo', 'photos')} of {len(self.photos)} decided"

@@ -1,0 +1,93 @@
+"""Which photos are asked for, and the estimate from random ones."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from reviewed_run import CLASSES, reviewed_run
+
+from small_runs import invoke
+from tag2mask.data.corrections.decisions import Decision
+from tag2mask.data.corrections.writing import open_corrections
+from tag2mask.data.masks import read_mask
+from tag2mask.errors import RunFolderError
+from tag2mask.review.ask import ask, choose, queue, read_asked
+from tag2mask.review.folder import ReviewFolder, open_review
+from tag2mask.review.order import Gain, gains
+from tag2mask.review.random_looks import random_looks
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> ReviewFolder:
+    return open_review(reviewed_run(tmp_path, 24))
+
+
+def test_uncertain_photos_gain_most(folder: ReviewFolder) -> None:
+    found = gains(folder)
+    tagged = [photo for photo in folder.photos if photo.tags]
+    certain = [found[p.id].uncertainty for p in tagged if int(p.id[-2:]) % 5 == 4]
+    uncertain = [found[p.id].uncertainty for p in tagged if int(p.id[-2:]) % 5 == 0]
+    assert max(certain) < min(uncertain)
+    assert all(0 <= gain.total <= 1 for gain in found.values())
+
+
+def test_photos_are_chosen_by_gain_and_some_at_random(folder: ReviewFolder) -> None:
+    train = [photo.id for photo in folder.photos if photo.split == "train"]
+    found = {photo.id: Gain(0.0, 0.0, 0.0) for photo in folder.photos}
+    found |= {photo: Gain(1.0, 0.0, 0.0) for photo in train[:4]}
+    asked = choose(folder, found, 5, random_share=0.2, decided=[train[0]])
+    assert len(asked) == 5 and sum(one.at_random for one in asked) == 1
+    assert {one.photo for one in asked} <= set(train[1:])
+    by_gain = {one.photo for one in asked if not one.at_random}
+    assert len(by_gain & set(train[1:4])) >= 2
+    assert choose(folder, found, 5) == choose(folder, found, 5)
+    assert len(choose(folder, found, 1000)) == len(train)
+
+
+def test_like_photos_are_not_asked_for_twice(folder: ReviewFolder) -> None:
+    train = [photo.id for photo in folder.photos if photo.split == "train"]
+    found = {photo.id: Gain(0.0, 0.0, 0.0) for photo in folder.photos}
+    for place, photo in enumerate(train[:4]):
+        found[photo] = Gain(1.0 - place / 100, 0.0, 0.0)
+    vectors = [(1, 0, 0), (1, 0, 0.01), (0, 1, 0), (0, 0, 1)]
+    features = {p: np.array(v, np.float32) for p, v in zip(train[:4], vectors, strict=True)}
+    chosen = [one.photo for one in choose(folder, found, 3, features=features, random_share=0.0)]
+    assert chosen == [train[0], train[2], train[3]]
+
+
+def test_the_list_is_written_and_comes_first_on_the_page(folder: ReviewFolder) -> None:
+    asked = ask(folder, 6)
+    assert read_asked(folder.corrections) == asked
+    with (folder.corrections / "asked.csv").open() as table:
+        assert [row["photo"] for row in csv.DictReader(table)] == [one.photo for one in asked]
+    order = queue(folder, gains(folder), asked)
+    assert order[:6] == [one.photo for one in asked]
+    assert sorted(order) == sorted(photo.id for photo in folder.photos)
+    splits = {photo.id: photo.split for photo in folder.photos}
+    assert [splits[photo] for photo in order] == sorted(splits[photo] for photo in order)
+    (folder.corrections / "asked.json").write_text('{"photos": [{}]}')
+    with pytest.raises(RunFolderError, match=r"asked\.json is damaged"):
+        read_asked(folder.corrections)
+
+
+def test_random_looks_estimate_the_masks(folder: ReviewFolder) -> None:
+    photos = [photo.id for photo in folder.photos if photo.split == "train" and photo.tags][:8]
+    with open_corrections(folder.corrections, CLASSES) as writer:
+        for place, photo in enumerate(photos):
+            file = folder.mask_file(photo, "pseudo mask")
+            assert file is not None
+            mask = read_mask(file, 3)
+            verdict = "corrected" if place % 2 else "good"
+            if verdict == "corrected":
+                mask[: len(mask) // 2] = 0
+            writer.write(Decision(photo, verdict, at_random=place < 6), mask)
+        looks = random_looks(folder, writer.corrections)
+    assert looks is not None and looks.interval is not None
+    assert (looks.photos, looks.accepted) == (6, 3)
+    assert looks.interval[0] <= looks.miou <= looks.interval[1] and 0.5 < looks.miou < 0.95
+    printed = invoke("ask", folder.path, "--count", "3").output
+    assert "from 6 random looks; 3 accepted as they are" in printed
+    assert "3 photos to look at, 1 at random" in printed

@@ -1,0 +1,268 @@
+"""The page in Chromium: twenty photos by keys and mouse, and what a person can't see."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from reviewed_run import CLASSES, reviewed_run
+
+from small_runs import command, environment
+from tag2mask.data.corrections.folder import Corrections, read_corrections
+from tag2mask.data.masks import read_mask
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+if os.environ.get("CI"):  # there, they must not be skipped
+    assert CHROMIUM, "no Chromium found"
+    import playwright.sync_api as playwright_api
+    import starlette  # noqa: F401
+else:
+    pytest.importorskip("starlette")
+    playwright_api = pytest.importorskip("playwright.sync_api")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+class Served:
+    """A run with its page's server in a process of its own."""
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        self.process = subprocess.Popen(
+            [*command("review", run, "--no-browser", "--port", "0")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        )
+        assert self.process.stdout is not None
+        self.address = self.process.stdout.readline().strip()
+        assert self.address.startswith("http://127.0.0.1:"), self.process.communicate()
+
+    @property
+    def corrections(self) -> Corrections:
+        return read_corrections(self.run / "corrections")
+
+    def end(self) -> None:
+        self.process.terminate()
+        self.process.communicate(timeout=20)
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    server = Served(reviewed_run(tmp_path, 24))
+    yield server
+    server.end()
+
+
+def opened(browser: Any, address: str, width: int = 1440, height: int = 900) -> Any:
+    """Open the page; `close` fails where its script had an error."""
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.set_default_timeout(20_000)
+    page.errors = []
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    page.goto(address)
+    page.wait_for_selector("body[data-ready]")
+    return page
+
+
+def close(page: Any) -> None:
+    assert page.errors == []
+    page.close()
+
+
+def photo_of(page: Any) -> str:
+    return str(page.text_content("#caption")).partition(" · ")[0]
+
+
+def press_and_wait(page: Any, key: str) -> str:
+    """Press a key that decides; return the photo that was decided."""
+    photo = photo_of(page)
+    page.keyboard.press(key)
+    page.wait_for_function(
+        "name => !document.querySelector('#caption').textContent.startsWith(name + ' ')", arg=photo
+    )
+    return photo
+
+
+def test_twenty_photos_by_keys_and_mouse(browser: Any, served: Served) -> None:
+    page = opened(browser, served.address)
+    keys = ["g", "b", "u"] * 6
+    decided = {press_and_wait(page, key): key for key in keys}
+    assert len(decided) == 18
+    drawn = photo_of(page)
+    page.click("#tools [data-tool=brush]")
+    page.click("#classes [data-label='3']")
+    page.evaluate("wholePhoto()")
+    box = page.locator("#canvas").bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(*middle)
+    page.mouse.down()
+    page.mouse.move(middle[0] + 60, middle[1] + 40, steps=4)
+    page.mouse.up()
+    page.click("#verdicts [data-verdict=corrected]")
+    page.wait_for_function(
+        "name => !document.querySelector('#caption').textContent.startsWith(name + ' ')", arg=drawn
+    )
+    filled = photo_of(page)
+    page.click("#tools [data-tool=superpixel]")
+    page.mouse.click(*middle)
+    page.wait_for_selector("#verdicts [data-verdict=corrected]:not([disabled])")
+    page.click("#tools [data-tool=fill]")
+    page.click("#classes [data-label='255']")
+    page.mouse.click(middle[0] - 30, middle[1])
+    page.keyboard.press("s")
+    page.wait_for_function(
+        "name => !document.querySelector('#caption').textContent.startsWith(name + ' ')", arg=filled
+    )
+    found = served.corrections
+    names = {"g": "good", "b": "bad", "u": "unsure"}
+    assert {photo: own.verdict for photo, own in found.decisions.items()} == {
+        **{photo: names[key] for photo, key in decided.items()},
+        drawn: "corrected",
+        filled: "corrected",
+    }
+    accepted = next(photo for photo, key in decided.items() if key == "g")
+    pseudo = served.run / "pseudo-masks" / "masks" / f"{accepted}.png"
+    assert np.array_equal(read_mask(found.masks()[accepted], 3), read_mask(pseudo, 3))
+    before = read_mask(served.run / "pseudo-masks" / "masks" / f"{drawn}.png", 3)
+    after = read_mask(found.masks()[drawn], 3)
+    changed = after != before
+    assert set(after[changed].tolist()) == {3} and 4 < changed.sum() < changed.size / 2
+    assert 255 in read_mask(found.masks()[filled], 3)
+    assert "20 of 24 decided" in page.text_content("#progress")
+    close(page)
+
+
+def test_tags_undo_and_the_keyboard_alone(browser: Any, served: Served) -> None:
+    page = opened(browser, served.address)
+    first = photo_of(page)
+    had = [name for name in CLASSES.names if is_pressed(page, name)]
+    page.keyboard.press("Shift+Digit2")
+    page.wait_for_function("() => !waiting")
+    own = served.corrections.decisions[first]
+    assert ("dog" in own.tags_removed) == ("dog" in had)
+    assert ("dog" in own.tags_added) == ("dog" not in had)
+    press_and_wait(page, "b")
+    assert served.corrections.decisions[first].verdict == "bad"
+    page.keyboard.press("z")
+    page.wait_for_function(
+        "name => document.querySelector('#caption').textContent.startsWith(name + ' ')", arg=first
+    )
+    assert served.corrections.decisions[first].verdict is None
+    page.focus("#canvas")
+    page.keyboard.press("3")
+    for key in ("ArrowRight", "ArrowDown", "Space", "ArrowRight", "Space"):
+        page.keyboard.press(key)
+    page.keyboard.press("z")
+    page.keyboard.press("Enter")
+    page.wait_for_function(
+        "name => !document.querySelector('#caption').textContent.startsWith(name + ' ')", arg=first
+    )
+    assert served.corrections.decisions[first].verdict == "corrected"
+    for key in ("v", "v", "v", "v", "m", "c", "o", "+", "r", "h"):
+        page.keyboard.press(key)
+    close(page)
+
+
+def is_pressed(page: Any, tag: str) -> bool:
+    return page.get_attribute(f"#tags [data-tag={tag}]", "aria-pressed") == "true"
+
+
+def test_a_second_page_and_a_changed_run_are_noticed(browser: Any, served: Served) -> None:
+    first, second = opened(browser, served.address), opened(browser, served.address)
+    second.wait_for_function(
+        "() => document.querySelector('#notice').textContent.includes('another')"
+    )
+    assert photo_of(first) == photo_of(second)
+    decided = press_and_wait(first, "b")
+    second.keyboard.press("g")
+    second.wait_for_function(
+        "() => document.querySelector('#notice').textContent.includes('decided about this photo')"
+    )
+    assert served.corrections.decisions[decided].verdict == "bad"
+    manifest = served.run / "pseudo-masks" / "manifest.json"
+    manifest.write_text(manifest.read_text() + "\n")
+    first.keyboard.press("g")
+    first.wait_for_function(
+        "() => document.querySelector('#notice').textContent.includes('changed')"
+    )
+    first.wait_for_function("() => state.generation === 1 && photo.image && !waiting")
+    assert list(served.corrections.decisions) == [decided]
+    press_and_wait(first, "g")  # the page has loaded the run again
+    close(first)
+    close(second)
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_nothing_is_cut_off(browser: Any, served: Served, tmp_path: Path, width: int) -> None:
+    page = opened(browser, served.address, width, 900)
+    page.screenshot(path=tmp_path / f"{width}.png", full_page=True)
+    root = "document.documentElement"
+    assert page.evaluate(f"{root}.scrollWidth <= {root}.clientWidth")
+    cut = """[...document.querySelectorAll('#panel button, #panel select')]
+      .filter(one => one.scrollWidth > one.clientWidth + 1).map(one => one.textContent)"""
+    assert page.evaluate(cut) == []
+    close(page)
+
+
+def test_names_never_run_as_script(browser: Any, tmp_path: Path) -> None:
+    evil = "<img src=x onerror=alert(1)>"
+    run = reviewed_run(tmp_path, 4)
+    for file in run.rglob("*"):
+        if file.suffix in (".json", ".jsonl"):
+            file.write_text(re.sub(r'"bird"', f'"{evil}"', file.read_text()))
+    server = Served(run)
+    page = opened(browser, server.address)
+    page.on("dialog", lambda dialog: page.errors.append(dialog.message))
+    assert evil in page.text_content("#tags")
+    assert page.locator("#tags img").count() == 0
+    close(page)
+    server.end()
+
+
+def test_a_full_disk_keeps_the_decision(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = reviewed_run(tmp_path, 4)
+    hook = tmp_path / "hook"
+    hook.mkdir()
+    (hook / "sitecustomize.py").write_text(
+        "import errno, os, pathlib\nreal = os.fsync\n"
+        "def fsync(number):\n"
+        f"    if pathlib.Path({str(tmp_path / 'full')!r}).exists():\n"
+        "        raise OSError(errno.ENOSPC, 'No space left on device')\n"
+        "    return real(number)\nos.fsync = fsync\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{hook}:{':'.join(sys.path)}")
+    server = Served(run)
+    page = opened(browser, server.address)
+    (tmp_path / "full").touch()
+    photo = photo_of(page)
+    page.keyboard.press("b")
+    page.wait_for_function(
+        "() => document.querySelector('#notice').textContent.includes('disk is full')"
+    )
+    assert photo not in server.corrections.decisions
+    (tmp_path / "full").unlink()
+    page.wait_for_function(
+        "name => !document.querySelector('#caption').textContent.startsWith(name + ' ')", arg=photo
+    )
+    assert server.corrections.decisions[photo].verdict == "bad"
+    close(page)
+    server.end()

@@ -1,0 +1,297 @@
+"""Who is answered, what is served, and what a decision writes, without a browser."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from reviewed_run import CLASSES, reviewed_run
+
+from small_runs import command, environment
+from tag2mask.data.corrections.decisions import Decision
+from tag2mask.data.corrections.folder import read_corrections
+from tag2mask.data.corrections.writing import CorrectionsWriter, open_corrections
+from tag2mask.data.masks import read_mask
+from tag2mask.errors import RunFolderError
+from tag2mask.review import pictures
+from tag2mask.review.folder import open_review
+from tag2mask.review.service import ReviewService
+
+pytest.importorskip("starlette")
+from starlette.testclient import TestClient
+
+from tag2mask.review.server import review_app
+
+HOST, TOKEN = "127.0.0.1:1234", "secret"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return reviewed_run(tmp_path, 8)
+
+
+@pytest.fixture
+def writer(run: Path) -> Iterator[CorrectionsWriter]:
+    with open_corrections(run / "corrections", CLASSES) as writer:
+        yield writer
+
+
+@pytest.fixture
+def client(run: Path, writer: CorrectionsWriter) -> TestClient:
+    service = ReviewService(open_review(run), writer, lambda: open_review(run))
+    app = review_app(service, TOKEN, frozenset({HOST}))
+    return TestClient(app, base_url=f"http://{HOST}", raise_server_exceptions=False)
+
+
+def state(client: TestClient) -> dict[str, Any]:
+    found: dict[str, Any] = client.get("/api/state", params={"token": TOKEN}).json()
+    return found
+
+
+def decide(client: TestClient, place: int, pixels: np.ndarray | None = None, **values: Any) -> Any:
+    row = state(client)["photos"][place]
+    values = {"tags": row["tags"], "version": row["version"], "generation": 0} | values
+    if pixels is not None:
+        values["size"] = pixels.shape
+    content = json.dumps(values).encode() + b"\n" + (b"" if pixels is None else pixels.tobytes())
+    path = f"/api/photos/{place}/decision"
+    return client.post(path, params={"token": TOKEN}, content=content)
+
+
+def test_only_the_printed_address_is_answered(client: TestClient) -> None:
+    page = client.get(f"/?token={TOKEN}")
+    assert page.status_code == 200 and "<canvas" in page.text and not client.cookies
+    assert client.get("/").status_code == 403
+    assert client.get("/?token=other").status_code == 403
+    assert client.get(f"/?token={TOKEN}", headers={"Host": "evil.example"}).status_code == 403
+    origin = {"Origin": "http://evil.example"}
+    assert client.get("/api/state", params={"token": TOKEN}, headers=origin).status_code == 403
+    assert client.get("/api/state", headers={"X-Token": TOKEN}).status_code == 200
+    for path in ("state", "alive", "photos/0/photo", "photos/0/mask", "photos/0/thumbnail"):
+        assert client.get(f"/api/{path}").status_code == 403, path
+    assert client.post("/api/photos/0/decision", content=b"{}\n").status_code == 403
+    assert not (client.get("/").headers.keys() & {"server", "set-cookie"})
+
+
+def test_the_page_loads_nothing_from_elsewhere(client: TestClient) -> None:
+    page = client.get(f"/?token={TOKEN}")
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert loaded == ["/assets/review.css", "/assets/review.js"]
+    for path in loaded:
+        answer = client.get(path)
+        assert answer.status_code == 200 and "http" not in re.sub(r"//[^\n]*", "", answer.text)
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert page.headers["referrer-policy"] == "no-referrer"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/assets/../server.py",
+        "/assets/%2e%2e/server.py",
+        "/assets/..%2fserver.py",
+        "/api/photos/..%2f..%2fetc/photo",
+        "/api/photos/999/photo",
+        "/api/photos/-1/photo",
+        "/etc/passwd",
+    ],
+)
+def test_no_other_file_is_served(client: TestClient, path: str) -> None:
+    answer = client.get(path, params={"token": TOKEN})
+    assert answer.status_code in (400, 404)
+
+
+def test_masks_are_named_not_pathed(client: TestClient) -> None:
+    for name in ("../masks", "/etc", "", "drawn"):
+        answer = client.get("/api/photos/0/mask", params={"token": TOKEN, "name": name})
+        assert answer.status_code == 404
+
+
+def test_pictures_of_a_photo(client: TestClient, run: Path) -> None:
+    photo = state(client)["photos"][0]
+    for path in ("photo", "thumbnail"):
+        answer = client.get(f"/api/photos/0/{path}", params={"token": TOKEN})
+        assert answer.headers["content-type"] == "image/jpeg"
+    answer = client.get("/api/photos/0/mask", params={"token": TOKEN, "name": "pseudo mask"})
+    mask = read_mask(run / "pseudo-masks" / "masks" / f"{photo['id']}.png", 3)
+    assert np.array_equal(np.frombuffer(answer.content, np.uint8).reshape(mask.shape), mask)
+    regions = client.get("/api/photos/0/superpixels", params={"token": TOKEN})
+    assert np.frombuffer(regions.content, np.uint16).size == mask.size
+    scores = client.get("/api/photos/0/map", params={"token": TOKEN})
+    assert scores.headers["x-width"] == "8" and len(scores.content) == 48
+
+
+def test_decisions_are_written(client: TestClient, run: Path) -> None:
+    photos = state(client)["photos"]
+    assert decide(client, 0, verdict="bad").json()["verdict"] == "bad"
+    accepted = decide(client, 1, verdict="good", mask="network").json()
+    assert (accepted["verdict"], accepted["version"]) == ("good", 1)
+    found = read_corrections(run / "corrections")
+    network = run / "predict" / "masks" / f"{photos[1]['id']}.png"
+    assert np.array_equal(read_mask(found.masks()[photos[1]["id"]], 3), read_mask(network, 3))
+    assert found.decisions[photos[0]["id"]].origin == "review"
+    tags = decide(client, 1, verdict="bad", tags=["bird"], tags_only=True).json()
+    assert tags["verdict"] == "good" and tags["tags"] == ["bird"]
+    drawn = np.full(read_mask(network, 3).shape, 2, np.uint8)
+    row = decide(client, 1, drawn, verdict="corrected").json()
+    assert row["masks"][0] == "drawn"
+    again = decide(client, 1, verdict="good", mask="drawn").json()
+    assert again["verdict"] == "corrected"  # it stays a drawn mask
+    last = read_corrections(run / "corrections")
+    assert np.array_equal(read_mask(last.masks()[photos[1]["id"]], 3), drawn)
+
+
+@pytest.mark.parametrize(
+    ("values", "status"),
+    [
+        ({"verdict": "great"}, 400),
+        ({"verdict": "good", "mask": "nothing"}, 400),
+        ({"verdict": "bad", "tags": ["fish"]}, 400),
+        ({"verdict": "bad", "tags": "cat"}, 400),
+        ({"verdict": "bad", "version": 7}, 409),
+        ({"verdict": "bad", "generation": 7}, 409),
+    ],
+)
+def test_impossible_decisions_are_refused(
+    client: TestClient, writer: CorrectionsWriter, values: dict[str, Any], status: int
+) -> None:
+    assert decide(client, 0, **values).status_code == status
+    assert not writer.decisions
+
+
+def test_impossible_masks_are_refused(client: TestClient, writer: CorrectionsWriter) -> None:
+    assert decide(client, 0, np.zeros((3, 3), np.uint8), verdict="corrected").status_code == 400
+    height, width = pictures.view_size((48, 64))
+    wrong = np.full((height, width), 9, np.uint8)
+    for place in range(8):
+        assert decide(client, place, wrong, verdict="corrected").status_code == 400
+    large = client.post(
+        "/api/photos/0/decision", params={"token": TOKEN}, content=b"x" * (6 * 10**6)
+    )
+    assert large.status_code == 413
+    bad = client.post("/api/photos/0/decision", params={"token": TOKEN}, content=b"\xff\n")
+    assert bad.status_code == 400
+    assert not writer.decisions
+
+
+def test_a_huge_mask_keeps_its_own_pixels_where_nothing_was_drawn() -> None:
+    full = np.zeros((4000, 3000), np.uint8)
+    full[::2] = 1
+    view = pictures.sampled(full, pictures.view_size((4000, 3000)))
+    assert max(view.shape) == pictures.VIEW_SIDE
+    edited = view.copy()
+    edited[:100, :100] = 2
+    merged = pictures.merged_edit(full, edited)
+    assert (merged[:249, :249] == 2).all()
+    assert np.array_equal(merged[260:], full[260:]) and np.array_equal(
+        merged[:, 260:], full[:, 260:]
+    )
+
+
+def test_a_folder_of_predictions_is_reviewed_beside_it(run: Path, tmp_path: Path) -> None:
+    predictions = run / "predict"
+    with pytest.raises(RunFolderError, match="Give the photos with --photos"):
+        open_review(predictions)
+    folder = open_review(predictions, tmp_path / "photos")
+    assert len(folder.photos) == 8 and list(folder.masks) == ["network"]
+    assert folder.corrections == run / "predict-corrections"
+    with pytest.raises(RunFolderError, match="no run folder"):
+        open_review(tmp_path / "nowhere")
+
+
+def started(run: Path, *options: str) -> tuple[subprocess.Popen[str], str]:
+    """Start the command and return the address that it prints at once, into a pipe."""
+    process = subprocess.Popen(
+        command("review", run, "--no-browser", *options),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    assert process.stdout is not None
+    lines = [process.stdout.readline()]
+    while lines[-1] and not lines[-1].startswith("http"):
+        lines.append(process.stdout.readline())
+    assert lines[-1], process.communicate()
+    return process, "".join(lines)
+
+
+def test_a_port_in_use_is_replaced_and_a_second_server_refused(run: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        process, printed = started(run, "--port", port)
+    assert f"port {port} is in use" in printed and f":{port}/" not in printed
+    second = subprocess.run(
+        command("review", run, "--no-browser"),
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
+    )
+    assert second.returncode == 1 and "another process is working in this folder" in second.stderr
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert output.endswith("0 photos of 8 decided\n") and "Traceback" not in errors
+
+
+def check_kills(run: Path, kills: int) -> None:
+    """Decide over HTTP until the server is killed; every answered decision is in the folder."""
+    import httpx
+
+    moments = random.Random(0)
+    confirmed: dict[str, str] = {}
+    for _ in range(kills):
+        process, printed = started(run, "--port", "0", "--token", TOKEN)
+        address = printed.split("/?")[0].split("http://")[-1]
+        end = time.monotonic() + moments.uniform(0.05, 0.4)
+        with httpx.Client(base_url=f"http://{address}", params={"token": TOKEN}) as client:
+            rows = client.get("/api/state").json()["photos"]
+            while time.monotonic() < end:
+                place = moments.randrange(len(rows))
+                verdict = moments.choice(["bad", "unsure", "good"])
+                values = {
+                    "verdict": verdict,
+                    "tags": rows[place]["tags"],
+                    "mask": "pseudo mask",
+                    "version": rows[place]["version"],
+                    "generation": 0,
+                }
+                answer = client.post(
+                    f"/api/photos/{place}/decision", content=json.dumps(values).encode()
+                )
+                assert answer.status_code == 200, answer.text
+                rows[place] = answer.json()
+                confirmed[rows[place]["id"]] = verdict
+        process.kill()
+        process.communicate()
+        found: dict[str, Decision] = dict(read_corrections(run / "corrections").decisions)
+        assert {photo: found[photo].verdict for photo in confirmed} == confirmed
+
+
+def test_no_answered_decision_is_lost_by_a_kill(run: Path) -> None:
+    check_kills(run, 2)
+
+
+@pytest.mark.slow
+def test_no_answered_decision_is_lost_by_a_hundred_kills(run: Path) -> None:
+    check_kills(run, 100)
+
+
+def test_a_photo_of_a_hundred_megapixels_is_shown_small(tmp_path: Path) -> None:
+    path = tmp_path / "large.jpg"
+    Image.new("RGB", (12000, 8400), (90, 120, 60)).save(path, quality=30)
+    with Image.open(io.BytesIO(pictures.photo_view(path))) as shown:
+        assert max(shown.size) == pictures.VIEW_SIDE
