@@ -31,6 +31,11 @@ def is_address(text: str) -> bool:
     return bool(re.match(r"[/\\]|[A-Za-z]:[/\\]", text) or _URL.match(text))
 
 
+def is_upload(path: str) -> bool:
+    """Return whether a file's name begins as those of Label Studio's uploads do."""
+    return bool(_UPLOAD_PREFIX.match(path.rpartition("/")[2]))
+
+
 def address_paths(address: str) -> tuple[str, ...]:
     """Return the paths that an address may mean, the most literal one first.
 

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from tag2mask.data.images import IMAGE_SUFFIXES
 from tag2mask.data.inventory import DataProblem
+from tag2mask.data.layouts.addresses import AddressedPhotos
 from tag2mask.data.layouts.folder_names import folder_kind, is_system_folder
 from tag2mask.data.layouts.ids import (
     LEADING_ZEROS,
@@ -63,6 +64,15 @@ class PhotoLookup:
     def _by_name(self) -> dict[str, list[FoundFile]]:
         """The files by `_name`."""
         return _grouped(self._files, _name)
+
+    @cached_property
+    def _addressed(self) -> AddressedPhotos:
+        return AddressedPhotos(self._by_path)
+
+    def by_address(self, address: str) -> str | None:
+        """Return the path of the only photo that another tool's address means; None: none is."""
+        found = self._addressed.find(address)
+        return found[0] if len(found) == 1 else None
 
     def folders_of(self, names: Iterable[tuple[str, bool]]) -> tuple[str, ...]:
         """Return the folders that have files of all these names; none where one has several.

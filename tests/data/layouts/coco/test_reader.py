@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from data_folders import box, coco_annotation, write_coco
+from data_folders import box, coco_annotation, write_coco, write_photo
 from PIL import Image
 
 from tag2mask.data.check import check_data
@@ -313,3 +313,24 @@ def test_an_annotated_category_is_a_class_even_if_its_name_is_doubtful(tmp_path)
     path.write_text(json.dumps(values))
     found = read_inventory(tmp_path)
     assert found.class_names == ("OK",) and found.entries[0].tags == ("OK",)
+
+
+def test_addresses_of_label_studio(tmp_path):
+    names = {
+        1: "../../label-studio/data/media/upload/1/1f0e2d3c-a.jpg",
+        2: "images/2/1f0e2d3c-b.jpg",
+        3: "/data/local-files/?d=photos%2Fc.jpg",
+        4: "images\\1f0e2d3c-d.jpg",
+        5: "/z/gone.jpg",
+        6: "/z/e.jpg",
+    }
+    write_coco(tmp_path, "train", names, [coco_annotation(1, 7, [])], photos=False)
+    for name in ("a", "x/b", "photos/c", "1f0e2d3c-d", "x/e", "y/e"):
+        write_photo(tmp_path / f"images/{name}.jpg", (10, 8))
+    found = read_coco(tmp_path, SourceOptions())
+    assert [entry.image for entry in found.entries] == [
+        f"images/{name}.jpg" for name in ("a", "x/b", "photos/c", "1f0e2d3c-d")
+    ]
+    errors = [problem.message for problem in found.problems if not problem.warning]
+    assert len(errors) == 2 and "'/z/gone.jpg' is absolute" in errors[0]
+    assert "'/z/e.jpg' is absolute" in errors[1]

@@ -26,6 +26,7 @@ from pathlib import Path
 
 from tag2mask.classes import BACKGROUND, IGNORE, mask_id, name_kind
 from tag2mask.data.inventory import DataProblem, Inventory, InventoryEntry, SourceOptions
+from tag2mask.data.layouts.addresses import is_upload
 from tag2mask.data.layouts.coco.files import (
     candidate_files,
     find_coco_files,
@@ -175,6 +176,9 @@ def _entries(
     for key, image in file.images.items():
         where = f"{file.path.name} image {key}"
         written, problem = normalize_path(image.file_name)
+        if problem or (is_upload(written) and not photos.find(written, prefixes, is_path=True)):
+            addressed = photos.by_address(image.file_name)
+            written, problem = (written, problem) if addressed is None else (addressed, None)
         if problem:
             hint = photos.similar(written)
             problems.append(
