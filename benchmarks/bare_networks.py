@@ -84,11 +84,11 @@ def segmenter_step(section: TrainSegmenter) -> Callable[[], None]:
     """Return forward and backward pass of the segmentation network, up to its logits."""
     net = build_segmenter(segmenter_spec(section, CLASSES, ()), weights=section.network.weights)
     assert isinstance(net.backbone, nn.Module)
-    freeze(net.backbone, net.frozen(), batch_norm=section.freeze_batch_norm)
+    freeze(net.backbone, net.frozen(section.freeze_stride), batch_norm=section.freeze_batch_norm)
     net = net.to(memory_format=torch.channels_last).train()
     train_mode(net.backbone, freeze_batch_norm=section.freeze_batch_norm)
     image = _images(section.batch_size, section.crop, section.crop)
-    return _step(net, section.precision, lambda: [net(image)])
+    return _step(net, section.precision, lambda: [net.logits_at(image, section.loss_stride)])
 
 
 def cam_forward(

@@ -68,7 +68,7 @@ def test_new_parameters_are_those_of_the_head() -> None:
     new = {id(parameter) for parameter in net.new_parameters()}
     named = {name for name, parameter in net.named_parameters() if id(parameter) in new}
     assert named == {name for name, _ in net.named_parameters() if not name.startswith("backbone.")}
-    assert {id(p) for p in net.frozen()} == {id(p) for p in net.backbone.frozen()}
+    assert {id(p) for p in net.frozen(1)} == {id(p) for p in net.backbone.frozen()}
 
 
 def test_normalization_and_size_multiple() -> None:

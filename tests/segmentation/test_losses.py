@@ -75,13 +75,13 @@ class Pointwise(nn.Module):
         super().__init__()
         self.head = nn.Conv2d(3, CLASSES, 1)
 
-    def forward(self, image: Tensor) -> Tensor:
-        return self.head(image)
+    def logits_at(self, image: Tensor, stride: int) -> Tensor:
+        return self.head(image[..., ::stride, ::stride])
 
 
 def test_the_objective_trains_its_network() -> None:
     net = Pointwise()
-    objective = SegmenterObjective(net)  # type: ignore[arg-type]
+    objective = SegmenterObjective(net, 1)  # type: ignore[arg-type]
     assert list(objective.state_dict()) == ["net.head.weight", "net.head.bias"]
     labels = torch.randint(3, (2, 8, 8))
     image = torch.randn(2, 3, 8, 8) * 0.2
@@ -108,3 +108,14 @@ def test_photos_may_have_weights() -> None:
     plain = cross_entropy(logits, labels)
     ones = cross_entropy(logits, labels, torch.ones(2))
     assert plain.total == ones.total and plain.count == ones.count
+
+
+def test_on_a_grid_each_cell_learns_the_label_at_its_center() -> None:
+    net = Pointwise()
+    labels = torch.full((1, 8, 8), IGNORE)
+    labels[:, 2::4, 2::4] = torch.tensor([[0, 1], [2, IGNORE]])
+    objective = SegmenterObjective(net, 4)  # type: ignore[arg-type]
+    loss = objective(torch.zeros(1, 3, 8, 8), labels)["cross_entropy"]
+    assert loss.count == 3
+    assert net.head.bias is not None
+    torch.testing.assert_close(loss.value, -net.head.bias.log_softmax(0)[:3].mean())

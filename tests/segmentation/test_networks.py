@@ -60,6 +60,59 @@ def test_every_architecture_gives_logits_of_the_image_size_and_gradients(archite
     assert any(p.grad is not None and p.grad.any() for p in net.backbone.parameters())
 
 
+@pytest.mark.parametrize("architecture", ["deeplabv3", "deeplabv3plus", "unet", "dpt"])
+def test_logits_on_a_grid_are_those_of_the_image_resized(architecture: str) -> None:
+    net = build(architecture, "test_vit" if architecture == "dpt" else "test_efficientnet").eval()
+    image = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        own = net.net(image)
+        torch.testing.assert_close(net(image), net.logits_at(image, 1), atol=0, rtol=0)
+        for stride in (1, 2, 4, 8):
+            logits = net.logits_at(image, stride)
+            assert logits.shape == (1, 3, 64 // stride, 96 // stride)
+            grid = 64 // own.shape[2]
+            expected = torch.nn.functional.interpolate(
+                own, scale_factor=grid / stride, mode="bilinear", align_corners=False
+            )
+            torch.testing.assert_close(logits, expected)
+
+
+def test_logits_equal_those_of_the_library() -> None:
+    net = build("deeplabv3plus", "test_efficientnet", 16).eval()
+    image = torch.randn(1, 3, 64, 96)
+    ours = net(image)
+    net.net.segmentation_head[1] = torch.nn.Upsample(scale_factor=4.0, mode="bilinear")
+    torch.testing.assert_close(ours, net.net(image), atol=0, rtol=0)
+
+
+def test_the_first_layers_of_an_encoder() -> None:
+    net = build("deeplabv3plus", "tf_efficientnet_lite0", 16)
+    names = {id(parameter): name for name, parameter in net.backbone.named_parameters()}
+    frozen = {names[id(parameter)].removeprefix("model.") for parameter in net.frozen(4)}
+    assert {name.split(".")[0] for name in frozen} == {"conv_stem", "bn1", "blocks_0", "blocks_1"}
+    assert not net.frozen(1)
+
+
+def test_a_transformer_has_no_layers_of_a_smaller_stride_than_its_patch() -> None:
+    assert not build("dpt", "test_vit").frozen(4)
+
+
+def test_first_layers_without_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = build("deeplabv3plus")
+    monkeypatch.setattr(net.backbone.model, "feature_info", [{"module": "stem", "reduction": 2}])
+    with pytest.raises(RecipeError, match="first layers of the encoder"):
+        net.frozen(4)
+
+
+def test_channels_of_the_decoder() -> None:
+    light = replace(spec("deeplabv3plus"), decoder_channels=32)
+    net = build_segmenter(light)
+    assert isinstance(net, EncoderDecoder)
+    assert net.net.segmentation_head[0].in_channels == 32
+    assert build("deeplabv3plus").net.segmentation_head[0].in_channels == 256
+    assert build_segmenter(replace(spec("unet"), decoder_channels=32))
+
+
 @pytest.mark.parametrize("stride", [8, 16])
 def test_pyramid_has_the_same_width_in_pixels_at_all_strides(stride: int) -> None:
     net = build("deeplabv3plus", "test_efficientnet", stride)

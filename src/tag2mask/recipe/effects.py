@@ -114,6 +114,11 @@ NEEDS = (
         "train_segmenter.masks",
         ("mixed",),
     ),
+    Need(
+        ("train_segmenter.network.decoder_channels",),
+        "train_segmenter.network.architecture",
+        ("deeplabv3", "deeplabv3plus", "pan", "upernet"),
+    ),
     Need(("predict.crf.*",), "predict.crf.enabled", (True,)),
     Need(("evaluate.crf.*",), "evaluate.crf.enabled", (True,)),
 )

@@ -16,7 +16,7 @@ Sources:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -98,9 +98,19 @@ class DeepLabV1(nn.Module):
         new = (self.conv_fov, self.bn_fov, self.conv_fov2, self.bn_fov2, self.cls_conv)
         return [parameter for module in new for parameter in module.parameters()]
 
-    def frozen(self) -> Iterable[nn.Parameter]:
-        """Return the parameters that are never trained: those of the backbone's first layers."""
-        return self.backbone.frozen()
+    def logits_at(self, image: Tensor, stride: int) -> Tensor:
+        """Return the logits of each pixel, as published; ``stride`` is 1."""
+        assert stride == 1, stride
+        logits: Tensor = self(image)
+        return logits
+
+    def frozen(self, stride: int) -> list[nn.Parameter]:
+        """Return the parameters of the backbone's first layers, which are not trained.
+
+        Which layers these are is published; ``stride`` is 1.
+        """
+        assert stride == 1, stride
+        return list(self.backbone.frozen())
 
 
 def build_deeplab_v1(num_classes: int, *, weights: str) -> DeepLabV1:

@@ -2,38 +2,40 @@
 
 DeepLabV3+ (Chen et al., ECCV 2018, https://arxiv.org/abs/1802.02611) is the default architecture.
 The networks of the library (https://github.com/qubvel-org/segmentation_models.pytorch) are changed
-in three ways:
+in four ways:
 
 * Dilation rates of DeepLab's pyramid are the published 6, 12, 18 at output stride 16, and twice
   these at 8. The library's 12, 24, 36 reach mostly beyond the crops that light networks train on.
 * Batch norms of the decoder work on a batch of one photo, see `DecoderBatchNorm`.
+* The head doesn't resize its logits; `EncoderDecoder.logits_at` does. A loss can compare them
+  with the labels on their own grid, which takes a tenth of the time.
 * The encoder's convolutions are computed faster, see ``nn.fast_conv``. Those of the pyramid are not
   replaced: its dilation is as large as the map, and they would gain nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import segmentation_models_pytorch as smp
 import timm
 import torch
+import torch.nn.functional as F
 from timm.data import resolve_data_config
 from torch import Tensor, nn
 
 from tag2mask.errors import RecipeError, nearest_hint
-from tag2mask.nn.backbones.build import RESNET38, classifier_names, timm_state
-from tag2mask.nn.backbones.timm_backbone import create_timm
+from tag2mask.nn.backbones.build import RESNET38
 from tag2mask.nn.fast_conv import fold_batch_norms
-from tag2mask.nn.weights import load_into
 from tag2mask.segmentation.deeplab_v1 import DEEPLAB_V1
 
 _DILATED = {"deeplabv3": (8, 16), "deeplabv3plus": (8, 16), "pan": (16, 32)}
 """Output strides of the architectures with a choice of them."""
 _PYRAMIDS = ("deeplabv3", "deeplabv3plus")
 """Architectures with an atrous spatial pyramid pooling."""
+WITH_CHANNELS = ("deeplabv3", "deeplabv3plus", "pan", "upernet")
+"""Architectures whose decoder has one number of channels."""
 _RATES_AT_16 = (6, 12, 18)
 """Published dilation rates of the pyramid at output stride 16."""
 
@@ -46,6 +48,8 @@ class EncoderDecoder(nn.Module):
         encoder: timm's name of the encoder.
         output_stride: image pixels per cell of the encoder's last map.
         num_classes: number of foreground classes C.
+        decoder_channels: channels of the decoder, of the architectures in `WITH_CHANNELS`; None:
+            the library's.
 
     Attributes:
         mean: mean of the input normalization, RGB in 0..1.
@@ -63,10 +67,16 @@ class EncoderDecoder(nn.Module):
     """
 
     def __init__(
-        self, architecture: str, encoder: str, output_stride: int, num_classes: int
+        self,
+        architecture: str,
+        encoder: str,
+        output_stride: int,
+        num_classes: int,
+        *,
+        decoder_channels: int | None = None,
     ) -> None:
         super().__init__()
-        self.net: Any = _create(architecture, encoder, output_stride, num_classes)
+        self.net: Any = _create(architecture, encoder, output_stride, num_classes, decoder_channels)
         config = resolve_data_config(pretrained_cfg=timm.get_pretrained_cfg(encoder).to_dict())
         self.mean: tuple[float, float, float] = tuple(config["mean"])
         self.std: tuple[float, float, float] = tuple(config["std"])
@@ -74,6 +84,7 @@ class EncoderDecoder(nn.Module):
             raise stride_error(architecture, (self.net.encoder.output_stride,), output_stride)
         self.size_multiple = _size_multiple(self.net, architecture, encoder, output_stride)
         _replace_batch_norms(self.net.decoder)
+        _leave_out_upsampling(self.net.segmentation_head)
         probe = torch.zeros(1, 3, self.size_multiple, self.size_multiple)
         self.eval()
         with torch.enable_grad():
@@ -89,8 +100,23 @@ class EncoderDecoder(nn.Module):
         Returns:
             Logits (b, C+1, H, W); channel c is mask id c.
         """
+        return self.logits_at(image, 1)
+
+    def logits_at(self, image: Tensor, stride: int) -> Tensor:
+        """Return logits on a grid of one cell per ``stride`` pixels.
+
+        Args:
+            image: normalized, (b, 3, H, W); H and W are multiples of ``size_multiple``.
+            stride: 1, 2, 4 or 8.
+
+        Returns:
+            Logits (b, C+1, H / stride, W / stride), bilinear between the cells of the network.
+        """
         logits: Tensor = self.net(image)
-        return logits
+        size = (image.shape[2] // stride, image.shape[3] // stride)
+        if logits.shape[2:] == size:
+            return logits
+        return F.interpolate(logits, size, mode="bilinear", align_corners=False)
 
     @property
     def backbone(self) -> nn.Module:
@@ -111,9 +137,17 @@ class EncoderDecoder(nn.Module):
             for parameter in module.parameters()
         ]
 
-    def frozen(self) -> Iterable[nn.Parameter]:
-        """Return the parameters that are never trained: none."""
-        return ()
+    def frozen(self, stride: int) -> list[nn.Parameter]:
+        """Return the parameters of the encoder's first layers, which are not trained.
+
+        Args:
+            stride: largest output stride of these; 1: none. Vision transformers have none of a
+                smaller stride than their patch.
+
+        Raises:
+            RecipeError: timm doesn't name the encoder's layers.
+        """
+        return [] if stride == 1 else _first_layers(self.net.encoder.model, stride)
 
 
 class DecoderBatchNorm(nn.BatchNorm2d):
@@ -141,7 +175,9 @@ class DecoderBatchNorm(nn.BatchNorm2d):
         return super().forward(x)
 
 
-def _create(architecture: str, name: str, stride: int, num_classes: int) -> Any:
+def _create(
+    architecture: str, name: str, stride: int, num_classes: int, decoder_channels: int | None
+) -> Any:
     """Build the library's network with random weights."""
     if name == RESNET38 or not timm.is_model(name):
         hint = (
@@ -161,6 +197,8 @@ def _create(architecture: str, name: str, stride: int, num_classes: int) -> Any:
         options["encoder_output_stride"] = stride
     if architecture in _PYRAMIDS:
         options["decoder_atrous_rates"] = tuple(rate * 16 // stride for rate in _RATES_AT_16)
+    if architecture in WITH_CHANNELS and decoder_channels is not None:
+        options["decoder_channels"] = decoder_channels
     if architecture == "dpt" and timm.get_pretrained_cfg_value(name, "fixed_input_size"):
         options["dynamic_img_size"] = True  # transformers: photos of any size
     try:
@@ -206,43 +244,33 @@ def _replace_batch_norms(decoder: nn.Module) -> None:
                 setattr(module, name, DecoderBatchNorm(child))
 
 
-def load_encoder(net: EncoderDecoder, name: str, weights: str) -> None:
-    """Load the weights of a timm model into the encoder.
-
-    The encoder is a timm model without its classifier and without layers after its last feature
-    map; their weights are ignored.
-
-    Args:
-        net: the network.
-        name: timm's name of the encoder.
-        weights: ``packaged``, ``hub`` or a file; see `build_backbone`.
-
-    Raises:
-        WeightsError: weights missing, damaged or of another network.
-    """
-    encoder: nn.Module = net.net.encoder.model
-    complete = create_timm(name, 32, pretrained=weights == "hub", setting="network")
-    where: str | Path = "network.weights"
-    if weights == "hub":
-        state = complete.state_dict()
-    else:
-        state, where = timm_state(complete, name, weights, setting="network.weights")
-    own = encoder.state_dict()
-    ignored = tuple(
-        tensor for tensor in complete.state_dict() if _kept_name(tensor, own) not in own
-    )
-    load_into(
-        encoder,
-        {_kept_name(tensor, own): value for tensor, value in state.items()},
-        where=where,
-        allow_unexpected=(*ignored, *classifier_names(complete)),
-    )
+def _leave_out_upsampling(head: nn.Module) -> None:
+    """Replace the head's last resize to the size of the image, which has no weights."""
+    for name, child in head.named_children():
+        if isinstance(child, nn.Upsample):
+            setattr(head, name, nn.Identity())
 
 
-def _kept_name(name: str, own: Iterable[str]) -> str:
-    """Return the name of a tensor in timm's feature extractor, which may flatten the first dot."""
-    flattened = name.replace(".", "_", 1)
-    return flattened if flattened in own else name
+def _first_layers(features: nn.Module, stride: int) -> list[nn.Parameter]:
+    """Return the parameters of a timm feature extractor up to its last map of a stride."""
+    stages = list(getattr(features, "feature_info", ()))
+    names = [stage["module"] for stage in stages if stage["reduction"] <= stride]
+    if not names:
+        return []
+    children = dict(features.named_children())
+    last = names[-1].replace(".", "_")
+    if last not in children:
+        raise RecipeError(
+            "the first layers of the encoder can't be told from the others",
+            where="train_segmenter.freeze_stride",
+            fix="Set it to 1: all layers are trained.",
+        )
+    found: list[nn.Parameter] = []
+    for name, child in children.items():
+        found += child.parameters()
+        if name == last:
+            break
+    return found
 
 
 def stride_error(architecture: str, strides: tuple[int, ...], output_stride: int) -> RecipeError:

@@ -17,12 +17,16 @@ class SegmenterObjective(nn.Module):
     """A segmentation network and its loss, as one module for the training loop.
 
     Args:
-        net: gives logits (b, C+1, H, W).
+        net: gives logits on a grid of any stride.
+        stride: image pixels per cell at which logits and labels are compared. At a stride over 1
+            each cell has the label of the pixel at its center; masks made from maps of this stride
+            hold little more.
     """
 
-    def __init__(self, net: SegmentationNet) -> None:
+    def __init__(self, net: SegmentationNet, stride: int) -> None:
         super().__init__()
         self.net = net
+        self.stride = stride
 
     def forward(
         self, image: Tensor, labels: Tensor, photo_weights: Tensor | None = None
@@ -34,7 +38,9 @@ class SegmenterObjective(nn.Module):
             labels: mask ids, int64 (b, H, W); 255 for unlabeled pixels.
             photo_weights: weight of the pixels of each photo, (b,); None: all are 1.
         """
-        return {"cross_entropy": cross_entropy(self.net(image).float(), labels, photo_weights)}
+        logits = self.net.logits_at(image, self.stride).float()  # (b, C+1, H / s, W / s)
+        center = slice(self.stride // 2, None, self.stride)
+        return {"cross_entropy": cross_entropy(logits, labels[:, center, center], photo_weights)}
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, photo_weights: Tensor | None = None) -> Mean:

@@ -20,7 +20,8 @@ from tag2mask.nn.backbones.resnet38 import ResNet38
 from tag2mask.nn.model_file import ModelKind, Positive, read_model, write_model
 from tag2mask.nn.official_checkpoints import official_deeplab_state
 from tag2mask.segmentation.deeplab_v1 import DEEPLAB_V1, DeepLabV1, build_deeplab_v1
-from tag2mask.segmentation.encoder_decoder import EncoderDecoder, load_encoder, stride_error
+from tag2mask.segmentation.encoder_decoder import EncoderDecoder, stride_error
+from tag2mask.segmentation.encoder_weights import load_encoder
 
 ARCHITECTURES = (DEEPLAB_V1, *smp.MODEL_ARCHITECTURES_MAPPING)
 """Names of the architectures."""
@@ -36,6 +37,7 @@ class SegmenterSpec:
         encoder: name of a timm model; ``resnet38`` for DeepLab v1.
         output_stride: image pixels per cell of the encoder's last map.
         long_side: long side of photos at scale 1 during training, px.
+        decoder_channels: see `EncoderDecoder`; files of earlier versions have the library's.
     """
 
     classes: tuple[str, ...]
@@ -43,6 +45,7 @@ class SegmenterSpec:
     encoder: str
     output_stride: Positive
     long_side: Positive
+    decoder_channels: Positive | None = None
 
     @property
     def class_set(self) -> ClassSet:
@@ -95,7 +98,13 @@ def build_segmenter(spec: SegmenterSpec, *, weights: str = "none") -> Segmentati
         if spec.output_stride != ResNet38.stride:
             raise stride_error(DEEPLAB_V1, (ResNet38.stride,), spec.output_stride)
         return build_deeplab_v1(len(spec.classes), weights=weights)
-    net = EncoderDecoder(spec.architecture, spec.encoder, spec.output_stride, len(spec.classes))
+    net = EncoderDecoder(
+        spec.architecture,
+        spec.encoder,
+        spec.output_stride,
+        len(spec.classes),
+        decoder_channels=spec.decoder_channels,
+    )
     if weights != "none":
         load_encoder(net, spec.encoder, weights)
     return net

@@ -27,6 +27,7 @@ from tag2mask.segmentation.dataset import (
     segmenter_loader,
 )
 from tag2mask.segmentation.deeplab_v1 import DEEPLAB_V1, DeepLabV1, train_as_published
+from tag2mask.segmentation.encoder_decoder import WITH_CHANNELS
 from tag2mask.segmentation.inference.labeling import SINGLE_VIEW, PhotoLabeler
 from tag2mask.segmentation.labels import compare_with_masks
 from tag2mask.segmentation.losses import SegmenterObjective
@@ -58,6 +59,9 @@ def segmenter_spec(
         encoder=network.encoder,
         output_stride=network.output_stride,
         long_side=long_side,
+        decoder_channels=network.decoder_channels
+        if network.architecture in WITH_CHANNELS
+        else None,
     )
 
 
@@ -114,16 +118,17 @@ class SegmenterTask:
         validation: Validation | None,
         sure: Collection[str] = (),
     ) -> None:
-        check_crop(net, section)
-        check_behavior(net, section)
+        check_network(net, section)
         if section.behavior == "published":
             assert isinstance(net, DeepLabV1)
             train_as_published(net)
         assert isinstance(net.backbone, nn.Module)
         self.backbone = net.backbone
         if section.behavior == "default":
-            freeze(self.backbone, net.frozen(), batch_norm=section.freeze_batch_norm)
-        self.module = SegmenterObjective(net.to(memory_format=torch.channels_last))
+            first = net.frozen(section.freeze_stride)
+            freeze(self.backbone, first, batch_norm=section.freeze_batch_norm)
+        channels_last = net.to(memory_format=torch.channels_last)
+        self.module = SegmenterObjective(channels_last, section.loss_stride)
         self.section = section
         self.runtime = runtime
         self.skipped = skipped
@@ -248,11 +253,22 @@ class Validation:
         runtime.barrier()
 
 
-def check_behavior(net: SegmentationNet, section: TrainSegmenter) -> None:
-    """Check that the authors' training is asked for only with the authors' network.
+def check_network(net: SegmentationNet, section: TrainSegmenter) -> None:
+    """Check that a network can be trained as a section asks.
 
     Raises:
-        RecipeError: it is another network.
+        RecipeError: it can't take the crop, isn't the authors' network, or has no layers to freeze.
+    """
+    _check_crop(net, section)
+    _check_behavior(net, section)
+    net.frozen(section.freeze_stride)
+
+
+def _check_behavior(net: SegmentationNet, section: TrainSegmenter) -> None:
+    """Check that the authors' training is asked for only with the authors' network, and vice versa.
+
+    Raises:
+        RecipeError: it is another network, or settings that the authors' network doesn't have.
     """
     if section.behavior == "published" and not isinstance(net, DeepLabV1):
         raise RecipeError(
@@ -261,9 +277,19 @@ def check_behavior(net: SegmentationNet, section: TrainSegmenter) -> None:
             where="train_segmenter.behavior",
             fix=f"Set it to default, or train_segmenter.network.architecture to {DEEPLAB_V1}.",
         )
+    for key, value in (
+        ("freeze_stride", section.freeze_stride),
+        ("loss_stride", section.loss_stride),
+    ):
+        if isinstance(net, DeepLabV1) and value != 1:
+            raise RecipeError(
+                f"{DEEPLAB_V1} takes {key} 1 (published), not {value}",
+                where=f"train_segmenter.{key}",
+                fix="Set it to 1.",
+            )
 
 
-def check_crop(net: SegmentationNet, section: TrainSegmenter) -> None:
+def _check_crop(net: SegmentationNet, section: TrainSegmenter) -> None:
     """Check that the network can take the crop and sees more than one cell of it.
 
     Raises:

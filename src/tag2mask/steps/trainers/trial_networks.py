@@ -26,7 +26,7 @@ from tag2mask.segmentation.networks import build_segmenter
 from tag2mask.steps.train_affinity import affinity_spec
 from tag2mask.steps.train_cam import net_spec
 from tag2mask.steps.trainers.cam_parts import check_parts
-from tag2mask.steps.trainers.segmenter_task import check_behavior, check_crop, segmenter_spec
+from tag2mask.steps.trainers.segmenter_task import check_network, segmenter_spec
 
 
 def try_networks(
@@ -71,8 +71,7 @@ def try_networks(
                 net = build_segmenter(
                     segmenter_spec(sized, ClassSet(("object",)), []), weights=weights_now(weights)
                 )
-                check_crop(net, segmenter)
-                check_behavior(net, segmenter)
+                check_network(net, segmenter)
 
 
 def _try_cam(cam: TrainCam, weights: str) -> None:
