@@ -85,11 +85,18 @@ def test_logits_equal_those_of_the_library() -> None:
     torch.testing.assert_close(ours, net.net(image), atol=0, rtol=0)
 
 
-def test_the_first_layers_of_an_encoder() -> None:
-    net = build("deeplabv3plus", "tf_efficientnet_lite0", 16)
-    names = {id(parameter): name for name, parameter in net.backbone.named_parameters()}
-    frozen = {names[id(parameter)].removeprefix("model.") for parameter in net.frozen(4)}
-    assert {name.split(".")[0] for name in frozen} == {"conv_stem", "bn1", "blocks_0", "blocks_1"}
+@pytest.mark.parametrize(
+    ("encoder", "layers"),
+    [
+        ("tf_efficientnet_lite0", {"conv_stem", "bn1", "blocks.0", "blocks.1"}),
+        ("test_resnet", {"conv1", "bn1", "layer1"}),
+    ],
+)
+def test_the_first_layers_of_an_encoder(encoder: str, layers: set[str]) -> None:
+    net = build("deeplabv3plus", encoder, 16)
+    frozen = {id(parameter) for parameter in net.frozen(4)}
+    for name, parameter in net.backbone.model.named_parameters():
+        assert (id(parameter) in frozen) == any(name.startswith(f"{layer}.") for layer in layers)
     assert not net.frozen(1)
 
 

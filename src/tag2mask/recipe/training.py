@@ -324,7 +324,14 @@ class TrainSegmenter(Section):
     """Step ``train-segmenter``: a segmentation network on masks."""
 
     not_identity = frozenset({"checkpoint_minutes", "log_every", "skip_bad"})
-    added_keys = MappingProxyType({"init_from": None})
+    added_keys = MappingProxyType(
+        {
+            "init_from": None,
+            "network.decoder_channels": None,
+            "freeze_stride": 1,
+            "loss_stride": 1,
+        }
+    )
 
     enabled: bool = True
     """False: a run ends with the pseudo masks."""

@@ -257,20 +257,17 @@ def _first_layers(features: nn.Module, stride: int) -> list[nn.Parameter]:
     names = [stage["module"] for stage in stages if stage["reduction"] <= stride]
     if not names:
         return []
-    children = dict(features.named_children())
-    last = names[-1].replace(".", "_")
-    if last not in children:
+    # timm flattens the names of some networks. Layers are registered in the order of their use.
+    last = tuple(f"{name}." for name in (names[-1], names[-1].replace(".", "_")))
+    parameters = list(features.named_parameters())
+    stops = [i for i, (name, _) in enumerate(parameters) if name.startswith(last)]
+    if not stops:
         raise RecipeError(
             "the first layers of the encoder can't be told from the others",
             where="train_segmenter.freeze_stride",
             fix="Set it to 1: all layers are trained.",
         )
-    found: list[nn.Parameter] = []
-    for name, child in children.items():
-        found += child.parameters()
-        if name == last:
-            break
-    return found
+    return [parameter for _, parameter in parameters[: stops[-1] + 1]]
 
 
 def stride_error(architecture: str, strides: tuple[int, ...], output_stride: int) -> RecipeError:
