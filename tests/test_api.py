@@ -21,7 +21,9 @@ from tag2mask.data.masks import read_mask
 from tag2mask.errors import DataError, RecipeError, WeightsError
 from tag2mask.segmentation.networks import SegmenterSpec, build_segmenter, save_segmenter
 
-SPEC = SegmenterSpec(("cat", "dog", "bird"), "unet", "test_efficientnet", 32, 64)
+SPEC = SegmenterSpec(
+    ("cat", "dog", "bird"), "unet", "test_efficientnet", 32, 64, decoder_channels=None
+)
 PHOTO = colorful(90, 120)
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -32,7 +32,9 @@ _SEAM = replace(
     pcm_power=2.0,
     dropout=0.1,
 )
-_SEGMENTER = SegmenterSpec(("cat", "dog"), "deeplabv3plus", "test_efficientnet", 16, long_side=64)
+_SEGMENTER = SegmenterSpec(
+    ("cat", "dog"), "deeplabv3plus", "test_efficientnet", 16, long_side=64, decoder_channels=None
+)
 _FIELDS = (
     *(b'"classes"', b'"backbone"', b'"output_stride"', b'"pcm_channels"', b'"dropout"', b'"kind"'),
     *(b'"architecture"', b'"encoder"', b'"long_side"', b'"dtype"', b'"shape"', b'"data_offsets"'),

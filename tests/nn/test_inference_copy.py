@@ -72,7 +72,14 @@ def net() -> nn.Module:
     """A network with "same" padding and non-trivial batch norm statistics."""
     torch.manual_seed(0)
     net = build_segmenter(
-        SegmenterSpec(("cat", "dog"), "deeplabv3plus", "tf_mobilenetv3_small_minimal_100", 16, 96)
+        SegmenterSpec(
+            ("cat", "dog"),
+            "deeplabv3plus",
+            "tf_mobilenetv3_small_minimal_100",
+            16,
+            96,
+            decoder_channels=None,
+        )
     )
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):

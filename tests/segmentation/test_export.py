@@ -125,7 +125,7 @@ def test_deeplab_v1() -> None:
 )
 def test_networks_of_the_library(architecture: str, encoder: str, stride: int) -> None:
     torch.manual_seed(0)
-    spec = SegmenterSpec(("cat", "dog"), architecture, encoder, stride, 96)
+    spec = SegmenterSpec(("cat", "dog"), architecture, encoder, stride, 96, decoder_channels=None)
     net, program = program_of(build_segmenter(spec))
     shapes = shapes_to_check(net, 96, net.size_multiple)
     assert largest_difference(net, onnx_logits(onnx_bytes(program, {})), shapes) < 1e-3

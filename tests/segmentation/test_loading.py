@@ -17,7 +17,7 @@ from tag2mask.seam.network import OFFICIAL_SEAM, build_seam, save_seam
 from tag2mask.segmentation.loading import open_segmenter, segmenter_file
 from tag2mask.segmentation.networks import SegmenterSpec, build_segmenter, save_segmenter
 
-SPEC = SegmenterSpec(("cat", "dog"), "unet", "test_efficientnet", 32, 96)
+SPEC = SegmenterSpec(("cat", "dog"), "unet", "test_efficientnet", 32, 96, decoder_channels=None)
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 

@@ -34,7 +34,9 @@ def spec(
     stride: int | None = None,
 ) -> SegmenterSpec:
     stride = STRIDES.get(architecture, 32) if stride is None else stride
-    return SegmenterSpec(("cat", "traffic light"), architecture, encoder, stride, 64)
+    return SegmenterSpec(
+        ("cat", "traffic light"), architecture, encoder, stride, 64, decoder_channels=None
+    )
 
 
 def build(*arguments: str | int, weights: str = "none") -> EncoderDecoder:
@@ -296,7 +298,7 @@ def test_file_with_an_unknown_architecture(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_official_deeplab_checkpoint(tmp_path: Path) -> None:
-    official = SegmenterSpec(VOC_NAMES, DEEPLAB_V1, "resnet38", 8, 500)
+    official = SegmenterSpec(VOC_NAMES, DEEPLAB_V1, "resnet38", 8, 500, decoder_channels=None)
     state = build_segmenter(official).state_dict()
     torch.save(
         {f"module.{name.removeprefix('backbone.')}": t for name, t in state.items()},

@@ -121,7 +121,7 @@ def test_single_caller_uses_all_threads() -> None:
 @pytest.mark.usefixtures("threads")
 def test_labels_are_bit_identical_for_any_number_of_photos_and_callers() -> None:
     torch.manual_seed(0)
-    spec = SegmenterSpec(("cat", "dog"), "unet", "test_efficientnet", 32, 64)
+    spec = SegmenterSpec(("cat", "dog"), "unet", "test_efficientnet", 32, 64, decoder_channels=None)
     net = build_segmenter(spec)
     one, two = (TorchSegmenter(net, CLASSES, 64, CPU, "32", caller_threads=n) for n in (1, 2))
     photos = [colorful(48, 64, seed) for seed in range(4)]

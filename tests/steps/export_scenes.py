@@ -23,7 +23,9 @@ from tag2mask.evaluation.records import (
 from tag2mask.recipe.sections import Predict
 from tag2mask.segmentation.networks import SegmenterSpec, build_segmenter, save_segmenter
 
-SPEC = SegmenterSpec(("cat", "dog", "bird"), "deeplabv3plus", "test_efficientnet", 16, 64)
+SPEC = SegmenterSpec(
+    ("cat", "dog", "bird"), "deeplabv3plus", "test_efficientnet", 16, 64, decoder_channels=None
+)
 
 
 def write_model(path: Path) -> Path:

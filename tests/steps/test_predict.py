@@ -409,7 +409,9 @@ def test_predicting_needs_no_torch(photos: Path, tmp_path: Path) -> None:
 
 # In a run.
 
-SPEC = SegmenterSpec(("cat", "dog", "bird"), "unet", "test_efficientnet", 32, 64)
+SPEC = SegmenterSpec(
+    ("cat", "dog", "bird"), "unet", "test_efficientnet", 32, 64, decoder_channels=None
+)
 
 
 @pytest.fixture(scope="module")

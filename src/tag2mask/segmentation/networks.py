@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import segmentation_models_pytorch as smp
 from torch import Tensor
@@ -37,7 +38,7 @@ class SegmenterSpec:
         encoder: name of a timm model; ``resnet38`` for DeepLab v1.
         output_stride: image pixels per cell of the encoder's last map.
         long_side: long side of photos at scale 1 during training, px.
-        decoder_channels: see `EncoderDecoder`; files of earlier versions have the library's.
+        decoder_channels: channels of the decoder; None: the library's, see `EncoderDecoder`.
     """
 
     classes: tuple[str, ...]
@@ -45,7 +46,7 @@ class SegmenterSpec:
     encoder: str
     output_stride: Positive
     long_side: Positive
-    decoder_channels: Positive | None = None
+    decoder_channels: Positive | None
 
     @property
     def class_set(self) -> ClassSet:
@@ -53,7 +54,9 @@ class SegmenterSpec:
         return ClassSet(self.classes)
 
 
-OFFICIAL_DEEPLAB = SegmenterSpec(VOC_NAMES, DEEPLAB_V1, RESNET38, ResNet38.stride, long_side=500)
+OFFICIAL_DEEPLAB = SegmenterSpec(
+    VOC_NAMES, DEEPLAB_V1, RESNET38, ResNet38.stride, long_side=500, decoder_channels=None
+)
 """The paper's segmentation network, trained on the photos of VOC at their size."""
 
 
@@ -77,7 +80,7 @@ def build_segmenter(spec: SegmenterSpec, *, weights: str = "none") -> Segmentati
 
     Example:
         >>> import torch
-        >>> spec = SegmenterSpec(("cat", "dog"), "deeplabv3plus", "resnet18", 16, long_side=512)
+        >>> spec = SegmenterSpec(("cat", "dog"), "deeplabv3plus", "resnet18", 16, 512, None)
         >>> build_segmenter(spec).eval()(torch.zeros(1, 3, 64, 96)).shape
         torch.Size([1, 3, 64, 96])
     """
@@ -120,11 +123,16 @@ def _official_state(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     return official_deeplab_state(state)
 
 
+def _stored_spec(**fields: Any) -> SegmenterSpec:
+    """Return the specification in a file; files of earlier versions have the library's decoder."""
+    return SegmenterSpec(**{"decoder_channels": None, **fields})
+
+
 SEGMENTER_KIND: ModelKind[SegmentationNet, SegmenterSpec] = ModelKind(
     name="a segmentation network",
     key="tag2mask_segmenter",
     fix="Give a model.safetensors written by train-segmenter, or an official DeepLab .pth.",
-    spec=SegmenterSpec,
+    spec=_stored_spec,
     build=build_segmenter,
     official_spec=OFFICIAL_DEEPLAB,
     official_state=_official_state,
