@@ -29,7 +29,11 @@ WORK = {
 }
 OTHER_WORK = 5.0
 STRIDE_WORK = {8: 2.5, 16: 1.0, 32: 0.7}
-PCM_WORK, AFFINITY_WORK, DECODER_WORK = 0.4, 0.7, 1.1
+PCM_WORK, AFFINITY_WORK, LABELING_WORK = 0.4, 0.7, 1.1
+DECODER_WORK, LOSS_WORK = 0.7, 0.4
+"""Of a decoder of 256 channels, and of a loss at every pixel."""
+FROZEN_WORK = {1: 0.0, 2: 0.05, 4: 0.1, 8: 0.2}
+"""What layers up to a stride save if they aren't trained."""
 TRUNCATED_WORK = 0.35
 """Of a backbone that ends at stride 8; relative to the complete one at stride 16."""
 MDC_WORK = 0.4
@@ -179,9 +183,18 @@ def cam_work(section: TrainCam) -> float:
 
 
 def segmenter_work(section: TrainSegmenter) -> float:
-    """Return the work per pixel of a segmentation network."""
+    """Return the work per pixel of labeling photos with a segmentation network."""
     network = section.network
-    return backbone_work(network.encoder, network.output_stride) + DECODER_WORK
+    return backbone_work(network.encoder, network.output_stride) + LABELING_WORK
+
+
+def segmenter_training_work(section: TrainSegmenter) -> float:
+    """Return the work per pixel of training a segmentation network."""
+    network = section.network
+    backbone = backbone_work(network.encoder, network.output_stride)
+    decoder = DECODER_WORK * (network.decoder_channels or 256) / 256
+    frozen = FROZEN_WORK[section.freeze_stride] * backbone
+    return backbone - frozen + decoder + LOSS_WORK / section.loss_stride**2
 
 
 def on_disk(file_mib: float) -> float:

@@ -65,6 +65,7 @@ from tag2mask.pipeline.cost_model import (
     mask_mib,
     on_disk,
     photos_at_once,
+    segmenter_training_work,
     segmenter_work,
 )
 from tag2mask.recipe.schema import Recipe
@@ -210,7 +211,7 @@ def _affinity_training(section: TrainAffinity, photos: int, machine: Machine) ->
 
 
 def _segmenter_training(section: TrainSegmenter, photos: int, machine: Machine) -> Cost:
-    encoder, work = section.network.encoder, segmenter_work(section)
+    encoder, work = section.network.encoder, segmenter_training_work(section)
     return _training(section, photos, machine, backbone=encoder, work=work)
 
 
