@@ -32,7 +32,7 @@ from tag2mask.formats.cell_table import unquoted
 from tag2mask.formats.csv_table import read_csv_table
 from tag2mask.formats.each_photo import each_photo
 from tag2mask.formats.gray_masks import value_regions, write_gray
-from tag2mask.formats.photo_names import stem_path
+from tag2mask.formats.photo_names import inner_folders, stem_path
 from tag2mask.formats.text_lines import read_lines
 from tag2mask.text.json_text import parse_json
 
@@ -92,9 +92,7 @@ def metadata_files(path: Path) -> list[Path]:
     """
     if path.is_file():
         return [path]
-    folders = [path]
-    if path.is_dir():
-        folders += sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    folders = [path, *(path / name for name in inner_folders(path))]
     found = (
         next((folder / name for name in METADATA if (folder / name).is_file()), None)
         for folder in folders

@@ -21,7 +21,12 @@ from tag2mask.formats.annotations import AnnotatedPhoto, Region
 from tag2mask.formats.binary import read_pixels
 from tag2mask.formats.each_photo import each_photo
 from tag2mask.formats.gray_masks import MASK_SUFFIXES
-from tag2mask.formats.photo_names import PHOTO_SUFFIXES, files_below, stem_path
+from tag2mask.formats.photo_names import (
+    PHOTO_SUFFIXES,
+    files_below,
+    inner_folders,
+    stem_path,
+)
 
 _TRAIN, _TEST, TRUTH = "train", "test", "ground_truth"
 _NO_DEFECT = frozenset({"good", "normal", "ok"})
@@ -42,7 +47,7 @@ def is_mvtec(path: Path) -> bool:
 
     Of the folders in ``train/`` all must be known not to be defects, or there is ``ground_truth/``.
     """
-    train, test = (_folders(path / name) for name in (_TRAIN, _TEST))
+    train, test = (inner_folders(path / name) for name in (_TRAIN, _TEST))
     if not _NO_DEFECT & {name.lower() for name in train}:
         return False
     no_defects = all(name.lower() in _NO_DEFECT for name in train)
@@ -78,7 +83,7 @@ def _annotated(photo: _Photo) -> AnnotatedPhoto:
 
 
 def _photos(root: Path, split: str) -> Iterator[_Photo]:
-    for name in _folders(root / split):
+    for name in inner_folders(root / split):
         truth = root / TRUTH / name
         masks = {stem_path(relative): relative for relative in files_below(truth, MASK_SUFFIXES)}
         for relative in files_below(root / split / name, PHOTO_SUFFIXES):
@@ -87,10 +92,3 @@ def _photos(root: Path, split: str) -> Iterator[_Photo]:
             defect = None if name.lower() in _NO_DEFECT else name
             found = truth / mask if mask is not None and defect is not None else None
             yield _Photo(f"{split}/{name}/{relative}", split, defect, found)
-
-
-def _folders(folder: Path) -> list[str]:
-    """Return the sorted names of the folders in a folder, without hidden ones."""
-    if not folder.is_dir():
-        return []
-    return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))

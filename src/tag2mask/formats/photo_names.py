@@ -23,6 +23,14 @@ def is_folder(path: Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises where a name is too long
 
 
+def inner_folders(folder: Path) -> list[str]:
+    """Return the sorted names of the folders in a folder, without hidden ones."""
+    if not is_folder(folder):
+        return []
+    with os.scandir(folder) as entries:  # one system call for all, where there are many photos
+        return sorted(e.name for e in entries if not e.name.startswith(".") and e.is_dir())
+
+
 def files_below(folder: Path, suffixes: Collection[str]) -> Iterator[str]:
     """Yield the paths of files below a folder, relative to it and sorted; not hidden ones."""
     if not is_folder(folder):

@@ -22,7 +22,7 @@ from tag2mask.formats.cell_table import unquoted
 from tag2mask.formats.csv_table import read_csv_table
 from tag2mask.formats.each_photo import each_photo
 from tag2mask.formats.gray_masks import value_regions
-from tag2mask.formats.photo_names import PHOTO_SUFFIXES
+from tag2mask.formats.photo_names import PHOTO_SUFFIXES, inner_folders
 
 TABLE = "_classes.csv"
 _MASK_END = "_mask.png"
@@ -30,9 +30,7 @@ _MASK_END = "_mask.png"
 
 def value_maps(path: Path) -> list[Path]:
     """Return the tables of a folder and of its folders that name the values of masks."""
-    if not path.is_dir():
-        return []
-    folders = [path, *sorted(p for p in path.iterdir() if p.is_dir())]
+    folders = [path, *(path / name for name in inner_folders(path))]
     files = [folder / TABLE for folder in folders]
     return [file for file in files if file.is_file() and _value_map(file) is not None]
 

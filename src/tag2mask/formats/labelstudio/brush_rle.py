@@ -74,16 +74,21 @@ def decode_brush(code: Any, width: int, height: int) -> NDArray[np.bool_]:
     length_bits = [bits.number(4) + 1 for _ in range(4)]
     if value_bits != _VALUE_BITS:
         raise ValueError(f"values of {value_bits} bits instead of {_VALUE_BITS}")
-    values = np.empty(count, np.uint8)
+    pixels = np.zeros(width * height, np.bool_)
     at = 0
     while at < count:
         equal = bits.number(1)
         length = bits.number(length_bits[bits.number(2)]) + 1
         if at + length > count:
             raise ValueError("a run that is longer than the photo")
-        values[at : at + length] = bits.number(value_bits) if equal else bits.octets(length)
+        # Of the bytes from at on, those whose place is 3, 7, ... are the alpha of a pixel.
+        inside = slice(at // _CHANNELS, (at + length) // _CHANNELS)
+        if not equal:
+            pixels[inside] = bits.octets(length)[(_ALPHA - at) % _CHANNELS :: _CHANNELS] > 0
+        elif bits.number(value_bits):
+            pixels[inside] = True
         at += length
-    return values.reshape(height, width, _CHANNELS)[..., _ALPHA] > 0
+    return pixels.reshape(height, width)
 
 
 class _Bits:
