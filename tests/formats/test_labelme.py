@@ -117,6 +117,9 @@ def test_damaged_files(tmp_path, text, message):
 def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(DataError, match="can't be read"):
         read_labelme_file(tmp_path / "none.json")
+    (tmp_path / "many.json").write_text('{"shapes": [' + "{}," * 3_000_000)
+    with pytest.raises(DataError, match="more than 5000000 values"):
+        read_labelme_file(tmp_path / "many.json")
     with (tmp_path / "large.json").open("wb") as file:
         file.truncate(1 << 29)
     with pytest.raises(DataError, match="larger than 256 MiB"):

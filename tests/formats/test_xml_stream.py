@@ -69,3 +69,12 @@ def test_one_item_has_a_limit_but_a_file_has_none(monkeypatch, limit, inner, mes
     file.read = lambda _: next(endless)
     with pytest.raises(ValueError, match=message):
         list(iterate_xml(file))
+
+
+def test_a_tag_has_a_limit(monkeypatch):
+    monkeypatch.setattr(xml_stream, "MOST_BYTES", 1 << 21)
+    monkeypatch.setattr(xml_stream, "_BLOCK", 1 << 18)
+    tag = b'<b x="' + b"x" * (1 << 21) + b'"/>'
+    assert len(items(b"<a>" + tag * 3 + b"</a>")) == 3
+    with pytest.raises(ValueError, match="a tag of more than 2 MiB"):
+        items(b'<a><b x="' + b"x" * (1 << 22) + b'"/></a>')

@@ -210,7 +210,10 @@ def _draw_mask(shape: XmlElement, size: tuple[int, int]) -> NDArray[np.bool_]:
         raise ValueError(
             f"its box {width}x{height} at {left}, {top} is outside of the image {size[0]}x{size[1]}"
         )
-    runs = [int(run) for run in shape.attributes.get("rle", "").split(",")]
+    text = shape.attributes.get("rle", "")
+    if text.count(",") > width * height:
+        raise ValueError(f"more run lengths than its {width * height} pixels")
+    runs = [int(run) for run in text.split(",")]
     mask = np.zeros(size[::-1], np.bool_)
     mask[top : top + height, left : left + width] = pixels_of_runs(runs, width * height).reshape(
         height, width

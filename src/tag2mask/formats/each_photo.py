@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from tag2mask.errors import DataError, ProblemsError
+from tag2mask.errors import DataError, ProblemsError, counted
 from tag2mask.formats.annotations import AnnotatedPhoto
 
 _Item = TypeVar("_Item")
@@ -31,7 +31,7 @@ def each_photo(
             yield photo
     if problems:
         raise ProblemsError(
-            f"{len(problems)} photos with annotations that can't be read",
+            f"{counted(len(problems), 'photo', 'photos')} with annotations that can't be read",
             problems,
             where=where,
             fix="Correct or remove them:",

@@ -52,6 +52,8 @@ _HEAD = 1 << 16
 """Bytes by which a file is recognized."""
 _MOST_BYTES = 1 << 28
 """Of a file; it may contain the photo."""
+_MOST_VALUES = 5_000_000
+"""The most objects, lists and values of a file, which take much more memory than its bytes."""
 
 
 def write_labelme(
@@ -183,7 +185,10 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise ValueError(f"it is larger than {_MOST_BYTES >> 20} MiB")
-        content = parse_json(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+        text = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+        if sum(map(text.count, (b"{", b"[", b","))) > _MOST_VALUES:
+            raise ValueError(f"it has more than {_MOST_VALUES} values")
+        content = parse_json(text)
         if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
             raise ValueError("it has no list `shapes`")
         if not isinstance(content.get("imagePath"), str) or not content["imagePath"]:

@@ -22,6 +22,8 @@ MOST_ELEMENTS = 1_000_000
 """The most elements of one item."""
 MOST_TEXT = 1 << 24
 """The most characters of text of one item."""
+MOST_BYTES = 1 << 24
+"""The most bytes of one tag with its attributes; the parser starts a tag again for each block."""
 _BLOCK = 1 << 20
 _HEAD = 1 << 16
 _NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -87,6 +89,7 @@ class _Items:
         self._open: list[XmlElement] = []
         self._count = self._characters = 0
         self._texts: list[list[str]] = []
+        self._fed = 0
         self._parser = expat.ParserCreate()
         self._parser.buffer_text = True
         self._parser.StartElementHandler = self._start
@@ -96,6 +99,9 @@ class _Items:
 
     def feed(self, block: bytes) -> None:
         """Parse a part of the file; an empty one is its end."""
+        self._fed += len(block)
+        if self._fed - max(self._parser.CurrentByteIndex, 0) > MOST_BYTES + _BLOCK:
+            raise ValueError(f"a tag of more than {MOST_BYTES >> 20} MiB")
         try:
             self._parser.Parse(block, not block)
         except expat.ExpatError as error:
