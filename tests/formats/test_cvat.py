@@ -91,7 +91,11 @@ def test_tags_polygons_boxes_and_scores(tmp_path):
         ('<mask label="dog" rle="x" left="0" top="0" width="2" height="2"/>', None, "'x'"),
         ('<mask label="dog" left="0" top="0" width="2" height="2"/>', None, "invalid literal"),
         ('<mask label="dog" rle="4" left="-1" top="0" width="2" height="2"/>', None, "left '-1'"),
-        ('<mask label="dog" rle="0,1,1,1,1,0" left="0" top="0" width="2" height="2"/>', None, "more r"),
+        (
+            '<mask label="dog" rle="0,1,1,1,1,0" left="0" top="0" width="2" height="2"/>',
+            None,
+            "more r",
+        ),
         ('<polygon label="dog" points="1,1;3"/>', None, "of the form x,y"),
         ('<polygon label="dog" points="1,1;nan,1;2,2"/>', None, "far outside"),
         ('<polygon label="dog" points="1,1;2,1;2,2"/>', "", "no width and height"),

@@ -8,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage import measure
 
 from tag2mask.classes import BACKGROUND, IGNORE
 
+_TOUCHING = np.ones((3, 3), np.bool_)
+"""The pixels that touch one, also by a corner."""
 Box = tuple[int, int, int, int]
 """Left, top, width, height, px."""
 
@@ -36,7 +37,13 @@ def label_parts(mask: NDArray[np.uint8], *, by_class: bool) -> NDArray[np.intege
     known = np.where(mask == IGNORE, np.uint8(BACKGROUND), mask)
     if by_class:
         return known
-    labels: NDArray[np.integer] = measure.label(known, background=BACKGROUND, connectivity=2)
+    labels = np.zeros(known.shape, np.int32)
+    count = 0
+    for value, place in enumerate(ndimage.find_objects(known), 1):
+        if place is not None:
+            parts, found = ndimage.label(known[place] == value, _TOUCHING)
+            np.copyto(labels[place], parts + count, where=parts > 0)
+            count += found
     return labels
 
 
