@@ -182,3 +182,11 @@ def test_files_of_several_or_of_no_formats_are_errors(tmp_path, data):
         find_mask_files(folder, CLASSES, of="labelme")
     with pytest.raises(DataError, match="no such file or folder of masks"):
         find_mask_files(tmp_path / "nowhere", CLASSES)
+
+
+def test_polygons_of_yolo_need_no_photos_beside_them(tmp_path, data, masks):
+    source = open_masks(write_step(tmp_path / "predict", masks, data).path)
+    export_masks(source, TARGETS["yolo"], tmp_path / "out", photo_files="none")
+    found = taken(tmp_path / "out", data, tmp_path / "in")
+    for id, mask in masks.items():
+        np.testing.assert_array_equal(read(found.path, id), np.where(mask == 255, 0, mask))

@@ -152,6 +152,18 @@ class _Photos:
             return [name]
         return [self._paths[path] for path in self._addressed.find(name)]
 
+    def size_of(self, name: str) -> tuple[int, int]:
+        """Return the (width, height) of a photo of the data.
+
+        Raises:
+            DataError: the name means none, or several.
+        """
+        ids = self.find(name)
+        if len(ids) != 1:
+            raise DataError(f"photo {name!r} is not in the data, or several may be it")
+        height, width = self.samples[ids[0]].size
+        return width, height
+
     def value(self, label: str) -> int | None:
         """Return the value of a label in masks; `_LEFT_OUT`; None: it is no class."""
         name = self.options.names.get(label, label)
@@ -172,7 +184,7 @@ class _Photos:
         problems: list[str] = []
         labels: Counter[str] = Counter()
         taken: dict[str, str] = {}
-        for photo in files.photos():
+        for photo in files.photos(self.size_of):
             problem, id = self._problem(photo, taken)
             if problem:
                 problems.append(problem)
@@ -237,7 +249,7 @@ def _write_masks(
     problems: list[str] = []
     colors = photos.classes.colors
     with ProgressBar(len(found.times), "import masks", only_if_long=True) as bar:
-        for id, regions in _by_photo(files, found):
+        for id, regions in _by_photo(files, photos, found):
             sample = photos.samples[id]
             try:
                 merger = _drawn(sample, regions, photos, counts)
@@ -258,11 +270,13 @@ def _write_masks(
     return counts
 
 
-def _by_photo(files: MaskFiles, found: _Matched) -> Iterator[tuple[str, Sequence[Region]]]:
+def _by_photo(
+    files: MaskFiles, photos: _Photos, found: _Matched
+) -> Iterator[tuple[str, Sequence[Region]]]:
     """Yield each photo with all its regions; a photo that comes several times, at its last time."""
     left: Counter[str] = Counter(found.times)
     waiting: dict[str, list[Region]] = {}
-    for photo in files.photos():
+    for photo in files.photos(photos.size_of):
         id = found.ids[photo.file_name]
         regions = [*waiting.pop(id, ()), *photo.regions]
         left[id] -= 1

@@ -31,7 +31,7 @@ from tag2mask.formats.ultralytics import read_ultralytics
 from tag2mask.formats.voc.label_map import LABEL_MAP
 from tag2mask.formats.voc.reading import read_voc
 from tag2mask.formats.voc.writing import MASKS as VOC_MASKS
-from tag2mask.formats.yolo import label_files, read_yolo
+from tag2mask.formats.yolo import SizeOf, label_files, read_yolo
 from tag2mask.steps.mask_exchange.sources import SourceMask, open_masks
 
 PNG = "png"
@@ -50,11 +50,13 @@ class Reader:
             nothing: it isn't of this format.
         read: yields the photos of one of them.
         content: returns the files and folders that have the masks of one of them; None: itself.
+        needs_sizes: ``read`` also takes the sizes of photos, which the files don't have.
     """
 
     places: Callable[[Path], list[Path]]
-    read: Callable[[Path], Iterator[AnnotatedPhoto]]
+    read: Callable[..., Iterator[AnnotatedPhoto]]
     content: Callable[[Path], list[Path]] | None = None
+    needs_sizes: bool = False
 
 
 def _coco_places(path: Path) -> list[Path]:
@@ -150,7 +152,10 @@ READERS: Mapping[str, Reader] = {
         _ultralytics_places, read_ultralytics, lambda file: [file, file.parent / _MASKS]
     ),
     "yolo": Reader(
-        _yolo_places, read_yolo, lambda file: [file, *(found.path for found in label_files(file))]
+        _yolo_places,
+        read_yolo,
+        lambda file: [file, *(found.path for found in label_files(file))],
+        needs_sizes=True,
     ),
     "fiftyone": Reader(
         _fiftyone_places,
@@ -182,13 +187,14 @@ class MaskFiles:
         name: the format.
         places: the files, or a folder.
         fingerprint: sha256 (hex) of their content.
-        photos: returns what they say of each photo.
+        photos: returns what they say of each photo; takes a function that returns the sizes of
+            photos by their names in the files.
     """
 
     name: str
     places: tuple[Path, ...]
     fingerprint: str
-    photos: Callable[[], Iterator[AnnotatedPhoto]]
+    photos: Callable[[SizeOf], Iterator[AnnotatedPhoto]]
 
 
 def find_mask_files(
@@ -231,13 +237,17 @@ def find_mask_files(
 def _of_files(name: str, places: list[Path]) -> MaskFiles:
     """Return the masks of files of a format."""
     reader = READERS[name]
-    read = reader.read
     content = reader.content or (lambda place: [place])
+
+    def photos(size_of: SizeOf) -> Iterator[AnnotatedPhoto]:
+        sizes = (size_of,) if reader.needs_sizes else ()
+        return (photo for place in places for photo in reader.read(place, *sizes))
+
     return MaskFiles(
         name,
         tuple(places),
         content_digest(found for place in places for found in content(place)),
-        lambda: (photo for place in places for photo in read(place)),
+        photos,
     )
 
 
@@ -255,5 +265,5 @@ def _of_images(path: Path, classes: ClassSet, class_file: Path | None) -> MaskFi
         PNG,
         (path,),
         content_digest([mask.path for mask in source.masks]),
-        lambda: each_photo(source.masks, read, path),
+        lambda _: each_photo(source.masks, read, path),
     )
