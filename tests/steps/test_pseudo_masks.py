@@ -27,10 +27,12 @@ from tag2mask.maps.cam_map import CamMap, read_map, write_map
 from tag2mask.maps.mapped_photos import mapped_photos
 from tag2mask.metrics.threshold_curve import ThresholdCurve
 from tag2mask.recipe.sections import Evaluate, MaskCrf, PseudoMasks
+from tag2mask.report.overlays import mask_overlay
 from tag2mask.report.run_folder import read_scores
 from tag2mask.steps.evaluate import evaluate
 from tag2mask.steps.pseudo_masks import pseudo_masks
 
+COLORS = ClassSet(NAMES).colors
 FIXED = PseudoMasks(threshold_from="fixed", background_threshold=0.4)
 
 
@@ -481,3 +483,41 @@ def test_masks_of_own_thresholds_are_scored_beside_the_common_one(scene, one_ran
     assert (maps.used.background_threshold, masks.name) == (0.4, f"{maps.name} + class thresholds")
     assert masks.used.miou == split.masks.miou != maps.used.miou
     assert f"0.4 (fixed), but {NAMES[1]} 0.7" in (found.path / "table.md").read_text()
+
+
+def test_overlays_are_written_later_and_change_no_mask(scene, one_rank):
+    paint(scene)
+    before = make(scene, one_rank)
+    fingerprint, first = before.fingerprint, masks(before)
+    handle = make(scene, one_rank, changed(FIXED, overlays=True))
+    assert handle.fingerprint == fingerprint and masks(handle) == first
+    sample = scene.samples["train"][0]
+    for split in scene.samples.values():
+        for photo in split:
+            with Image.open(handle.path / "overlays" / f"{photo.id}.jpg") as image:
+                assert image.size == photo.size[::-1]
+    with Image.open(sample.image) as photo:
+        wanted = mask_overlay(photo.convert("RGB"), gray(handle, sample.id, "masks"), COLORS)
+    with Image.open(handle.path / "overlays" / f"{sample.id}.jpg") as image:
+        difference = np.asarray(image).astype(int) - np.asarray(wanted)
+    assert np.abs(difference).mean() < 8  # JPEG
+    (handle.path / "overlays" / f"{sample.id}.jpg").unlink()
+    assert make(scene, one_rank, changed(FIXED, overlays=True)).manifest.counts["computed"] == 1
+    sample.image.unlink()
+    (handle.path / "overlays" / f"{sample.id}.jpg").unlink()
+    with pytest.raises(DataError, match="photo is missing"):
+        make(scene, one_rank, changed(FIXED, overlays=True))
+
+
+def test_overlays_of_earlier_masks_are_deleted(scene, one_rank):
+    paint(scene)
+    handle = make(scene, one_rank, changed(FIXED, overlays=True))
+    gone = scene.samples["train"].pop(2)
+    scene.write()
+    assert (handle.path / "overlays" / f"{gone.id}.jpg").is_file()
+    make(scene, one_rank, changed(FIXED, overlays=True))
+    assert not (handle.path / "overlays" / f"{gone.id}.jpg").exists()
+    scene.samples["val"].pop()
+    scene.write()
+    make(scene, one_rank)
+    assert not (handle.path / "overlays").exists()

@@ -272,6 +272,8 @@ def _masks(recipe: Recipe, count: int, photos: PhotoSizes, machine: Machine) -> 
     disk = on_disk(mask_mib(PseudoMaskFolder, photos))
     if section.confidence:
         disk += on_disk(photos.mean() * CONFIDENCE_MIB)
+    if section.overlays:
+        disk += on_disk(min(photos.mean(), 2.0) * OVERLAY_MIB)
     if not section.crf.enabled:
         return Cost(seconds, count * disk, BASE_MIB)
     crf = crf_cost(section.crf, count, photos, machine)

@@ -235,7 +235,7 @@ class PseudoMasks(ThresholdChoice):
 
     key: ClassVar[str] = "pseudo_masks"
 
-    not_identity = frozenset({"skip_bad"})
+    not_identity = frozenset({"overlays", "skip_bad"})
     added_keys = MappingProxyType({"class_thresholds": MappingProxyType({})})
 
     class_thresholds: dict[str, Fraction] = Field(default_factory=dict)
@@ -245,8 +245,10 @@ class PseudoMasks(ThresholdChoice):
     """Pixels of lower confidence get the ignore value 255; null: none."""
     confidence: bool = False
     """Also write the confidence of each pixel, ``confidence/<id>.png``, 8-bit gray."""
+    overlays: bool = False
+    """Also write ``overlays/<id>.jpg``, the mask over the photo."""
     skip_bad: bool = False
-    """Skip unreadable photos instead of stopping; only the CRF reads photos."""
+    """Skip unreadable photos instead of stopping; only the CRF and overlays read photos."""
 
 
 class SegmentationCrf(Crf):

@@ -9,14 +9,18 @@ show the scores only.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from tag2mask.artifacts.files import atomic_write
 from tag2mask.classes import BACKGROUND, IGNORE
 
 RgbColor = tuple[int, int, int]
+OVERLAY_SIDE = 1600
+"""Largest long side of an overlay in a file of its own, px."""
 
 _INFERNO = (
     0x000004,
@@ -109,6 +113,19 @@ def mask_layer(
 ) -> Image.Image:
     """Return what `mask_overlay` draws over a photo of ``size`` (width, height), of mode RGBA."""
     return _to_image(_rgba(*_paint(mask, size, colors)))
+
+
+def write_overlay(
+    path: Path, photo: Image.Image, mask: NDArray[np.uint8], colors: Sequence[RgbColor]
+) -> None:
+    """Write a mask over a photo of mode RGB as JPEG, with a long side of at most `OVERLAY_SIDE`.
+
+    Raises:
+        RunFolderError: it can't be written.
+    """
+    overlay = mask_overlay(fitted(photo, OVERLAY_SIDE), mask, colors)
+    with atomic_write(path, durable=False) as temporary:
+        overlay.save(temporary, quality=90)
 
 
 def _paint(

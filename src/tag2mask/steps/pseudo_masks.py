@@ -1,14 +1,15 @@
 """Step ``pseudo-masks``: turn maps into palette PNGs by argmax and background thresholds.
 
-Reads the maps of ``infer-cam`` or of ``walk``; a dense CRF may refine them first. Reads masks
-only if the background threshold is calibrated with them, and then lists their photos in
-``calibration_photos.txt``. Writes ``masks/<id>.png`` and, if
-asked, ``confidence/<id>.png``, resumable per photo and sharded over ranks. A mask is computed again
-only if its map or the background threshold changed.
+Reads the maps of ``infer-cam`` or of ``walk``; a dense CRF may refine them first. Reads masks of
+the data only if the background threshold is calibrated with them, and then lists their photos in
+``calibration_photos.txt``. Writes ``masks/<id>.png`` and, if asked, ``confidence/<id>.png`` and
+``overlays/<id>.jpg``, resumable per photo and sharded over ranks. A mask is computed again only if
+its map or the background threshold changed.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -44,6 +45,7 @@ from tag2mask.maps.calibration import (
 from tag2mask.maps.cam_map import CamMap
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
 from tag2mask.recipe.sections import PseudoMasks
+from tag2mask.report.overlays import write_overlay
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import sized_map
@@ -59,6 +61,8 @@ from tag2mask.steps.photo_loops.empty_results import EmptyResults, empty_files, 
 from tag2mask.steps.photo_loops.per_photo import PhotoOutputs, has_all_files, prepared_ids
 
 CALIBRATION_PHOTOS = "calibration_photos.txt"
+_MASKS, _CONFIDENCE, _OVERLAYS = "masks", "confidence", "overlays"
+"""Folders of the files of photos."""
 
 
 def pseudo_masks(
@@ -103,6 +107,8 @@ def pseudo_masks(
         thresholds = class_thresholds(section, classes.names, background.threshold)
         maker = _PseudoMaskMaker(photos, classes.colors, section, thresholds, step)
         maker.outputs.remove_missing({sample.id for sample in samples})
+        if runtime.rank == 0 and not section.overlays:
+            shutil.rmtree(step.path / _OVERLAYS, ignore_errors=True)  # or they would get stale
         computed, skipped = maker.outputs.write(
             samples, maker.write, runtime, skip_bad=section.skip_bad
         )
@@ -150,9 +156,17 @@ def _empty_metrics(
 
 
 def _files(out: Path, section: PseudoMasks, photo_id: str) -> tuple[Path, ...]:
-    """Return the paths of a photo's mask and, if asked for, of its confidences."""
-    folders = ("masks", "confidence") if section.confidence else ("masks",)
-    return tuple(item_path(out / folder, photo_id, ".png") for folder in folders)
+    """Return the paths of a photo's mask and of the other files that the section asks for."""
+    wanted = {
+        _MASKS: (True, ".png"),
+        _CONFIDENCE: (section.confidence, ".png"),
+        _OVERLAYS: (section.overlays, ".jpg"),
+    }
+    return tuple(
+        item_path(out / folder, photo_id, suffix)
+        for folder, (asked, suffix) in wanted.items()
+        if asked
+    )
 
 
 class _PseudoMaskMaker:
@@ -188,21 +202,27 @@ class _PseudoMaskMaker:
     def _write_one(self, sample: Sample, threads: int) -> tuple[Sample, DataError | None]:
         cam_map = self.photos.read(sample)
         scores = cam_map.full_scores()
-        marginals = None
-        if self.crf is not None and cam_map.tags:
+        marginals, photo = None, None
+        refined = self.crf is not None and bool(cam_map.tags)
+        if refined or self.section.overlays:
             try:
                 photo = read_photo(sample)
             except DataError as error:
                 return sample, error
+        if self.crf is not None and refined:
             crf = DenseCrf(np.asarray(photo), self.crf, threads=threads)
             marginals = crf.refine(with_background(scores, self._alpha(cam_map)))
         labels, confidence = self._labels(cam_map, scores, marginals)
         if self.section.unsure_below is not None:
             labels[confidence < np.float32(self.section.unsure_below)] = IGNORE
-        mask_file, *confidence_files = self.outputs.files(sample.id)
+        mask_file, *_ = self.outputs.files(sample.id)
         write_mask(mask_file, labels, self.colors)
-        for path in confidence_files:
-            write_confidence(path, confidence)
+        folder = self.outputs.step.path
+        if self.section.confidence:
+            write_confidence(item_path(folder / _CONFIDENCE, sample.id, ".png"), confidence)
+        if photo is not None and self.section.overlays:
+            path = item_path(folder / _OVERLAYS, sample.id, ".jpg")
+            write_overlay(path, photo, labels, self.colors)
         return sample, None
 
     def _alpha(self, cam_map: CamMap) -> float | list[float]:

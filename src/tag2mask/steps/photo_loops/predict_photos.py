@@ -21,7 +21,7 @@ from tag2mask.data.masks import write_confidence, write_mask
 from tag2mask.data.photo_files import PhotoFile
 from tag2mask.errors import DataError
 from tag2mask.recipe.sections import Predict
-from tag2mask.report.overlays import fitted, mask_overlay
+from tag2mask.report.overlays import OVERLAY_SIDE, fitted, write_overlay
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.ranks import Ranks
 from tag2mask.runtime.threads import grouped, ordered_map
@@ -32,8 +32,6 @@ from tag2mask.segmentation.standalone.files import time_of
 from tag2mask.steps.photo_loops.empty_results import empty_files, mask_shows_tags
 from tag2mask.steps.photo_loops.per_photo import PhotoOutputs, Written, is_large
 
-OVERLAY_SIDE = 1600
-"""Largest long side of an overlay, px."""
 WAITING_BATCHES = 8
 """Number of batches of photos that may wait for others of their size."""
 _SUFFIXES = {"masks": ".png", "overlays": ".jpg", "confidence": ".png", "probabilities": ".npz"}
@@ -232,9 +230,7 @@ class PhotoPredictor:
         path, colors = partial(_file, self.step.path), self.segmenter.classes.colors
         write_mask(path("masks", photo.id), labeled.labels, colors)
         if shown is not None:
-            overlay = mask_overlay(shown, labeled.labels, colors)
-            with atomic_write(path("overlays", photo.id), durable=False) as temporary:
-                overlay.save(temporary, quality=90)
+            write_overlay(path("overlays", photo.id), shown, labeled.labels, colors)
         if labeled.confidence is not None and self.section.confidence:
             write_confidence(path("confidence", photo.id), labeled.confidence)
         if labeled.confidence is not None and self.decisions is not None:
