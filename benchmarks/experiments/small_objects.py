@@ -1,0 +1,129 @@
+"""Runs on the generated photos with small defects, one after the other; continued where it ended.
+
+    python -m benchmarks.experiments.small_objects DATA RUNS [--rows NAME...] [--until predict]
+        [--set KEY=VALUE...] [--minutes 600]
+
+DATA is a folder of `benchmarks.small_defects`. Each row is a recipe with changed settings, run in
+RUNS/NAME by ``tag2mask run``. When it is complete, one line is appended to ``--log``, by default
+``small_objects.jsonl`` next to this file: settings, data, commit, machine, minutes, peak memory,
+and the scores of `benchmarks.object_scores`. Rows that are in the log with the same settings, data
+and last step are skipped, and a run that was interrupted is resumed, so the same command goes on.
+``--set`` changes settings of every row, for reduced runs; they are logged.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import commit, machine
+from benchmarks.object_scores import score_run
+
+LOG = Path(__file__).with_suffix(".jsonl")
+ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "lite0-cpu": ("lite0-cpu", ()),
+    "small-objects-cpu": ("small-objects-cpu", ()),
+    "pooling=avg": ("small-objects-cpu", ("train_cam.pooling=avg",)),
+    "pooling=max": ("small-objects-cpu", ("train_cam.pooling=max",)),
+    "lr=3e-4": ("small-objects-cpu", ("train_cam.optimizer.lr=0.0003",)),
+    "stride 16": ("small-objects-cpu", ("train_cam.backbone.output_stride=16",)),
+    "dilated": (
+        "small-objects-cpu",
+        ("train_cam.truncate_backbone=false", "train_cam.backbone.output_stride=16"),
+    ),
+    "crop=512": ("small-objects-cpu", ("train_cam.crop=512", "train_cam.batch_size=16")),
+    "CRF": ("small-objects-cpu", ("pseudo_masks.crf.enabled=true",)),
+}
+"""Rows in their order: a recipe and what differs from it."""
+Row = dict[str, Any]
+
+
+def describe_data(folder: Path) -> dict[str, Any]:
+    """Return numbers of photos and the side of the first one, which tell data sets apart."""
+    from PIL import Image
+
+    lines = (folder / "tags.csv").read_text(encoding="utf-8").splitlines()[1:]
+    with Image.open(folder / lines[0].split(",")[0]) as photo:
+        side = photo.width
+    test = sum(",val," in line for line in lines)
+    return {"train": len(lines) - test, "test": test, "side": side}
+
+
+def is_logged(log: Path, row: Row) -> bool:
+    """Return whether the log has a row of the same recipe, settings, data and last step."""
+    keys = ("recipe", "settings", "data", "until")
+    lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
+    return any(all(json.loads(line)[key] == row[key] for key in keys) for line in lines)
+
+
+def run_row(data: Path, out: Path, row: Row) -> Row:
+    """Run a row, or the rest of it; return it with times, memory and scores."""
+    settings = [word for value in row["settings"] for word in ("--set", value)]
+    command = [sys.executable, "-m", "benchmarks.experiments.small_objects", "--one"]
+    command += ["run", "--data", str(data), "--recipe", row["recipe"], "--out", str(out)]
+    start = time.monotonic()
+    done = subprocess.run(
+        [*command, "--until", row["until"], *settings], check=True, stdout=subprocess.PIPE
+    )
+    scores = {stage: score_run(out, stage) for stage in _stages(row["until"])}
+    return row | {
+        "minutes": round((time.monotonic() - start) / 60, 1),
+        "peak_mib": int(done.stdout.splitlines()[-1]) // 1024,
+        "scores": scores,
+        "commit": commit(),
+        "machine": machine(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def _stages(until: str) -> tuple[str, ...]:
+    return ("pseudo-masks",) if until == "pseudo-masks" else ("pseudo-masks", "predict")
+
+
+def _run_here(arguments: Sequence[str]) -> None:
+    """Run ``tag2mask`` in this process, and print its peak memory in KiB."""
+    from benchmarks.peak import peak_kib
+    from tag2mask.cli.app import app
+
+    app(list(arguments), standalone_mode=False)
+    print(peak_kib())
+
+
+def main() -> None:
+    """Run the rows that the log lacks, within the given time."""
+    if sys.argv[1:2] == ["--one"]:
+        _run_here(sys.argv[2:])
+        return
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--until", choices=("pseudo-masks", "predict"), default="predict")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--minutes", type=float, default=600, help="begin no row after this time")
+    parser.add_argument("--log", type=Path, default=LOG)
+    options = parser.parse_args()
+    data, start = describe_data(options.data), time.monotonic()
+    for name in options.rows:
+        recipe, settings = ROWS[name]
+        changes = [*settings, *options.set]
+        row = {"name": name, "recipe": recipe, "settings": changes, "data": data}
+        row["until"] = options.until
+        if is_logged(options.log, row):
+            continue
+        if time.monotonic() - start > 60 * options.minutes:
+            break
+        found = run_row(options.data, options.runs / name.replace(" ", "-"), row)
+        with options.log.open("a", encoding="utf-8") as log:
+            log.write(json.dumps(found) + "\n")
+        print(json.dumps(found["scores"], indent=2), flush=True)
+
+
+if __name__ == "__main__":
+    main()
