@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tag2mask.formats.run_lengths import pixels_of_runs, run_lengths, runs_of_labels
+from tag2mask.formats.run_lengths import pixels_of_runs, run_lengths
 
 
 @given(st.lists(st.booleans(), max_size=40))
@@ -14,16 +14,6 @@ def test_runs_give_the_pixels_back(values):
     runs = run_lengths(pixels)
     assert np.array_equal(pixels_of_runs(runs, len(values)), pixels)
     assert all(runs[1:]) and sum(runs) == len(values)
-
-
-@given(st.lists(st.integers(0, 3), min_size=1, max_size=40))
-def test_runs_of_labels_are_those_of_each_label(values):
-    labels = np.array(values)
-    found = {
-        label: pixels_of_runs(runs.tolist(), len(values)) for label, runs in runs_of_labels(labels)
-    }
-    assert found.keys() == set(values) - {0}
-    assert all(np.array_equal(pixels, labels == label) for label, pixels in found.items())
 
 
 @pytest.mark.parametrize("runs", [[3], [-1, 5], [], [10**12]])

@@ -5,8 +5,7 @@ COCO counts along the columns of a photo, CVAT along the rows of a region's box.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,29 +38,3 @@ def pixels_of_runs(runs: Sequence[int], count: int) -> NDArray[np.bool_]:
     if count > MOST_PIXELS:
         raise ValueError(f"{count} pixels are more than a photo has")
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-
-
-class LabelRuns(NamedTuple):
-    """The runs of one label."""
-
-    label: int
-    runs: NDArray[np.int64]
-    """As `run_lengths`, ``(2k + 1,)``."""
-
-
-def runs_of_labels(labels: NDArray[np.integer]) -> Iterator[LabelRuns]:
-    """Yield the run lengths of each label other than 0, in one pass over the pixels.
-
-    Args:
-        labels: ``(n,)`` pixels in one row.
-    """
-    edges = np.flatnonzero(labels[1:] != labels[:-1]) + 1
-    starts = np.concatenate(([0], edges))
-    ends = np.concatenate((edges, [labels.size]))
-    of_run = labels[starts]
-    order = np.argsort(of_run, kind="stable")
-    found, first = np.unique(of_run[order], return_index=True)
-    for label, own in zip(found, np.split(order, first[1:]), strict=True):
-        if label:
-            borders = np.stack((starts[own], ends[own]), 1).ravel()
-            yield LabelRuns(int(label), np.diff(borders, prepend=0, append=labels.size))

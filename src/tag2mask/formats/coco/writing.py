@@ -14,14 +14,13 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
-from scipy import ndimage
 
 from tag2mask.artifacts.files import atomic_write
 from tag2mask.classes import IGNORE, ClassSet
 from tag2mask.formats.annotations import ExportResult, MaskedPhoto
-from tag2mask.formats.parts import box_of, label_parts, mask_parts
+from tag2mask.formats.column_runs import column_parts
+from tag2mask.formats.parts import mask_parts
 from tag2mask.formats.polygons import mask_polygons
-from tag2mask.formats.run_lengths import runs_of_labels
 from tag2mask.version import __version__
 
 
@@ -121,15 +120,13 @@ class _InstancesFile:
 
 def _run_lengths(mask: NDArray[np.uint8], by_class: bool) -> Iterator[_Shape]:
     """Yield the objects of a mask (h, w) as compressed run-length codes."""
-    height, width = mask.shape
-    labels = label_parts(mask, by_class=by_class)
-    places = ndimage.find_objects(labels)
-    for label, runs in runs_of_labels(labels.ravel(order="F")):
-        x, y = divmod(int(runs[0]), height)
-        plain = {"counts": runs, "size": [height, width]}
-        counts = coco_mask.frPyObjects(plain, height, width)["counts"].decode()
-        code = {"size": [height, width], "counts": counts}
-        yield _Shape(int(mask[y, x]), code, int(runs[1::2].sum()), box_of(places[label - 1]))
+    size = list(mask.shape)
+    parts = list(column_parts(mask, by_class=by_class))
+    plain = [{"counts": part.runs, "size": size} for part in parts]
+    codes = coco_mask.frPyObjects(plain, *size) if plain else []
+    for part, code in zip(parts, codes, strict=True):
+        segmentation = {"size": size, "counts": code["counts"].decode()}
+        yield _Shape(part.value, segmentation, part.area, part.box)
 
 
 def _polygons(mask: NDArray[np.uint8], by_class: bool) -> Iterator[_Shape]:

@@ -1,0 +1,117 @@
+"""The connected parts of a mask as runs along its columns, which COCO's codes consist of.
+
+Runs are connected instead of pixels: a mask has some hundreds of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
+
+from tag2mask.classes import BACKGROUND, IGNORE
+from tag2mask.formats.parts import Box
+
+Ints = NDArray[np.int64]
+
+
+class RunPart(NamedTuple):
+    """A part of a class, or all of it."""
+
+    value: int
+    """Mask id of the class."""
+    box: Box
+    area: int
+    """Its number of pixels."""
+    runs: list[int]
+    """Lengths outside and inside in turn along all columns of the mask, beginning with outside."""
+
+
+class _Runs(NamedTuple):
+    """Runs of equal values inside a column, in the order of the columns, ``(n,)`` each."""
+
+    starts: Ints
+    """Place of the first pixel, counted along all columns."""
+    ends: Ints
+    """Place after the last pixel."""
+    values: NDArray[np.uint8]
+
+    def chosen(self, index: NDArray[np.integer] | NDArray[np.bool_]) -> _Runs:
+        """Return some of the runs."""
+        return _Runs(self.starts[index], self.ends[index], self.values[index])
+
+
+def column_parts(mask: NDArray[np.uint8], *, by_class: bool) -> Iterator[RunPart]:
+    """Yield the parts of a mask, ordered by their first pixel along the columns.
+
+    Args:
+        mask: uint8 (h, w): 0 background, 1..C classes, 255 ignore.
+        by_class: all pixels of a class are one part; else those that touch, also by a corner.
+    """
+    height, width = mask.shape
+    runs = _column_runs(mask)
+    if not runs.values.size:
+        return
+    labels = runs.values if by_class else _connected(runs, height)
+    order = np.argsort(labels, kind="stable")
+    runs, labels = runs.chosen(order), labels[order]
+    firsts = np.flatnonzero(np.concatenate(([True], labels[1:] != labels[:-1])))
+    areas = np.add.reduceat(runs.ends - runs.starts, firsts)
+    columns, tops = np.divmod(runs.starts, height)
+    bottoms = tops + runs.ends - runs.starts
+    left, right = (f.reduceat(columns, firsts) for f in (np.minimum, np.maximum))
+    top, bottom = np.minimum.reduceat(tops, firsts), np.maximum.reduceat(bottoms, firsts)
+    lasts = [*firsts[1:].tolist(), labels.size]
+    for n, (first, last) in enumerate(zip(firsts.tolist(), lasts, strict=True)):
+        box = (left[n], top[n], right[n] - left[n] + 1, bottom[n] - top[n])
+        yield RunPart(
+            int(runs.values[first]),
+            (int(box[0]), int(box[1]), int(box[2]), int(box[3])),
+            int(areas[n]),
+            _lengths(runs.starts[first:last], runs.ends[first:last], height * width),
+        )
+
+
+def _column_runs(mask: NDArray[np.uint8]) -> _Runs:
+    """Return the runs of classes in a mask."""
+    pixels = mask.ravel(order="F")
+    begins = np.empty(pixels.size, np.bool_)
+    begins[1:] = pixels[1:] != pixels[:-1]
+    begins[:: mask.shape[0]] = True
+    starts = np.flatnonzero(begins)
+    runs = _Runs(starts, np.append(starts[1:], pixels.size), pixels[starts])
+    return runs.chosen((runs.values != BACKGROUND) & (runs.values != IGNORE))
+
+
+def _connected(runs: _Runs, height: int) -> NDArray[np.int32]:
+    """Return the number of each run's part; runs touch in neighboring columns, or by corners."""
+    # With two places between columns, a run touches those of the next column that begin at or
+    # before its end, and end at or after its beginning.
+    columns = runs.starts // height
+    step = height + 2
+    starts, ends = runs.starts + 2 * columns, runs.ends + 2 * columns
+    first = np.searchsorted(ends, starts + step, side="left")
+    counts = np.maximum(np.searchsorted(starts, ends + step, side="right") - first, 0)
+    own = np.repeat(np.arange(starts.size), counts)
+    other = np.arange(own.size) + np.repeat(first - (np.cumsum(counts) - counts), counts)
+    same = runs.values[own] == runs.values[other]
+    rows = np.concatenate(([0], np.cumsum(np.bincount(own[same], minlength=starts.size))))
+    places = (np.ones(int(rows[-1]), np.int8), other[same], rows)
+    touching = sparse.csr_array(places, (starts.size, starts.size))
+    labels: NDArray[np.int32] = connected_components(touching, directed=False)[1]
+    return labels
+
+
+def _lengths(starts: Ints, ends: Ints, size: int) -> list[int]:
+    """Return the run lengths of one part; runs that end where the next column begins are joined."""
+    apart = ends[:-1] != starts[1:]
+    borders = np.empty(2 * (int(apart.sum()) + 1) + 2, np.int64)
+    borders[0], borders[-1] = 0, size
+    borders[1:-1:2] = starts[np.concatenate(([True], apart))]
+    borders[2:-1:2] = ends[np.concatenate((apart, [True]))]
+    found: list[int] = np.diff(borders).tolist()
+    return found
