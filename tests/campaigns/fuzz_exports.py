@@ -19,8 +19,8 @@ from tag2mask.formats.huggingface import read_huggingface, write_huggingface
 from tag2mask.formats.labelstudio.reading import read_labelstudio
 from tag2mask.formats.labelstudio.writing import write_labelstudio
 from tag2mask.formats.roboflow import read_roboflow
-from tag2mask.formats.ultralytics import read_ultralytics, write_ultralytics
-from tag2mask.formats.yolo import write_yolo
+from tag2mask.formats.ultralytics.semantic import read_ultralytics, write_ultralytics
+from tag2mask.formats.ultralytics.yolo import write_yolo
 
 _CLASSES = ClassSet(("dog", "traffic light"))
 _JSON = (b"null", b"[]", b"{}", b'""', b"-1", b"1e999", b'"rle"', b'"labels"', b'"file_name"')

@@ -1,5 +1,6 @@
-"""Files of other programs, one module per format: a file in, plain values out.
+"""Files of other programs, one module or package per format: files to plain values, and back.
 
-Nothing here knows what a data folder is; `data.layouts` and `data.table_import` give the
+Readers yield `annotations.AnnotatedPhoto`, writers take `annotations.MaskedPhoto`. Nothing here
+knows what a data folder is; `data.layouts`, `data.table_import` and `steps.mask_exchange` give the
 values a meaning.
 """

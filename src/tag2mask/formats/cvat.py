@@ -41,7 +41,7 @@ from tag2mask.formats.annotations import (
 from tag2mask.formats.coco.outlines import draw_outline
 from tag2mask.formats.parts import mask_parts
 from tag2mask.formats.run_lengths import MOST_PIXELS, pixels_of_runs, run_lengths
-from tag2mask.formats.xml_stream import XmlElement, attribute, iterate_xml, text_content
+from tag2mask.formats.text_files.xml_stream import XmlElement, attribute, iterate_xml, text_content
 
 ROOT = "annotations"
 FILE_NAME = "annotations.xml"

@@ -20,7 +20,7 @@ from tag2mask.data.inventory import DataProblem, InventoryEntry, Split
 from tag2mask.data.layouts.folder_names import is_system_folder
 from tag2mask.data.layouts.ids import without_suffix
 from tag2mask.errors import DataError, RunFolderError, counted, first_few
-from tag2mask.formats.text_lines import read_lines
+from tag2mask.formats.text_files.text_lines import read_lines
 
 MASK_FOLDER = "masks"
 CLASS_LIST = "classes.txt"

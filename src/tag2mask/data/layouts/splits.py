@@ -20,7 +20,7 @@ from typing import NamedTuple
 from tag2mask.data.inventory import SPLITS, DataProblem, SourceOptions, Split
 from tag2mask.data.layouts.ids import normalize_path, without_suffix
 from tag2mask.errors import DataError, first_few, nearest_hint
-from tag2mask.formats.text_lines import read_lines
+from tag2mask.formats.text_files.text_lines import read_lines
 
 _USUAL_SPLITS = {
     **dict.fromkeys(("train", "training", "trn", "trainset", "trainingset"), "train"),

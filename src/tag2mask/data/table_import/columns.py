@@ -12,7 +12,7 @@ from tag2mask.data.layouts.tables.split_columns import SplitColumns, find_split_
 from tag2mask.data.table_import.join import PhotoNames
 from tag2mask.data.table_import.options import ImportOptions
 from tag2mask.errors import DataError, first_few, nearest_hint
-from tag2mask.formats.cell_table import CellTable
+from tag2mask.formats.tables.cell_table import CellTable
 
 _GIVE_TAGS = "give --tags-column, or --tag-columns for a column per class"
 _ENOUGH = 0.5

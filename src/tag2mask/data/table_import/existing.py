@@ -11,7 +11,7 @@ from tag2mask.data.layouts.listing import CLASS_LIST, read_class_list
 from tag2mask.data.layouts.tables.find_tables import TAG_TABLE
 from tag2mask.data.layouts.tables.tag_table import read_tag_table
 from tag2mask.errors import DataError, first_few
-from tag2mask.formats.csv_table import read_csv_table
+from tag2mask.formats.tables.csv_table import read_csv_table
 
 PHOTO_FOLDER = "images"
 HEADER = ("image", "tags", "group", "split")

@@ -16,7 +16,7 @@ from tag2mask.data.layouts.tables.lines import LineReader
 from tag2mask.data.layouts.tables.tags import find_style
 from tag2mask.data.table_import.options import ImportOptions
 from tag2mask.errors import first_few, nearest_hint
-from tag2mask.formats.cell_table import CellTable, unquoted
+from tag2mask.formats.tables.cell_table import CellTable, unquoted
 
 EMPTY_CELL = "empty cell"
 

@@ -26,10 +26,10 @@ from tag2mask.data.table_import.join import Joined, PhotoNames, outer_folder, sa
 from tag2mask.data.table_import.options import ImportOptions
 from tag2mask.data.table_import.parts import Parts, read_parts
 from tag2mask.errors import DataError, ProblemsError, counted, first_few
-from tag2mask.formats.cell_table import CellTable
-from tag2mask.formats.excel_table import EXCEL_SUFFIXES
-from tag2mask.formats.table import read_table
-from tag2mask.formats.text_lines import text_encoding
+from tag2mask.formats.tables.cell_table import CellTable
+from tag2mask.formats.tables.excel_table import EXCEL_SUFFIXES
+from tag2mask.formats.tables.table import read_table
+from tag2mask.formats.text_files.text_lines import text_encoding
 
 TAG_MARK = ";"
 """Separates the tags in a written cell."""

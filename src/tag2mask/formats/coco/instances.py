@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from tag2mask.errors import DataError, counted, first_few
 from tag2mask.formats.coco.outlines import NO_EXTENT, Extent, has_area, outline_extent
-from tag2mask.formats.json_stream import ArrayItem, iterate_items
+from tag2mask.formats.text_files.json_stream import ArrayItem, iterate_items
 
 CocoId = int | str
 """An id of an image or a category: most tools write numbers, some text."""

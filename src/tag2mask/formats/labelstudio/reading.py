@@ -28,9 +28,9 @@ from tag2mask.errors import DataError
 from tag2mask.formats.annotations import AnnotatedPhoto, Region, RegionKind, score_of
 from tag2mask.formats.coco.outlines import draw_outline
 from tag2mask.formats.each_photo import each_photo
-from tag2mask.formats.json_stream import ArrayItem, iterate_list
 from tag2mask.formats.labelstudio.brush_rle import decode_brush
 from tag2mask.formats.photo_names import PHOTO_SUFFIXES
+from tag2mask.formats.text_files.json_stream import ArrayItem, iterate_list
 
 _ANNOTATIONS = ("annotations", "completions", "predictions")
 _MIN_KEYS = ("annotator", "annotation_id", "created_at", "updated_at", "lead_time")

@@ -15,7 +15,7 @@ from pathlib import Path
 from tag2mask.artifacts.files import write_text
 from tag2mask.classes import VOC_NAMES, ClassSet, name_kind
 from tag2mask.errors import DataError
-from tag2mask.formats.text_lines import read_lines
+from tag2mask.formats.text_files.text_lines import read_lines
 
 LABEL_MAP = "labelmap.txt"
 _HEADER = "# label:color_rgb:parts:actions"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import IO, NamedTuple
 
-from tag2mask.formats.xml_stream import XmlElement, iterate_xml
+from tag2mask.formats.text_files.xml_stream import XmlElement, iterate_xml
 
 ROOT = "annotation"
 

@@ -13,7 +13,7 @@ from tag2mask.errors import DataError
 from tag2mask.formats.annotations import AnnotatedPhoto
 from tag2mask.formats.each_photo import each_photo
 from tag2mask.formats.photo_names import files_below
-from tag2mask.formats.text_lines import read_lines
+from tag2mask.formats.text_files.text_lines import read_lines
 from tag2mask.formats.voc.label_map import LABEL_MAP, VOC_LABELS, LabelMap, read_label_map
 from tag2mask.formats.voc.mask_images import mask_regions
 from tag2mask.formats.voc.objects import read_objects

@@ -17,7 +17,6 @@ from tag2mask.formats.annotations import IGNORE_LABEL, AnnotatedPhoto
 from tag2mask.formats.binary import is_binary, read_binary
 from tag2mask.formats.coco.reading import read_coco
 from tag2mask.formats.cvat import read_cvat
-from tag2mask.formats.data_yaml import YAML_NAME
 from tag2mask.formats.each_photo import each_photo
 from tag2mask.formats.fiftyone import TARGETS as FIFTYONE_TARGETS
 from tag2mask.formats.fiftyone import read_fiftyone_masks
@@ -27,11 +26,12 @@ from tag2mask.formats.labelme import is_labelme, read_labelme
 from tag2mask.formats.labelstudio.reading import is_labelstudio, read_labelstudio
 from tag2mask.formats.mvtec import TRUTH, is_mvtec, read_mvtec
 from tag2mask.formats.roboflow import read_roboflow, value_maps
-from tag2mask.formats.ultralytics import read_ultralytics
+from tag2mask.formats.ultralytics.data_yaml import YAML_NAME
+from tag2mask.formats.ultralytics.semantic import read_ultralytics
+from tag2mask.formats.ultralytics.yolo import SizeOf, label_files, read_yolo
 from tag2mask.formats.voc.label_map import LABEL_MAP
 from tag2mask.formats.voc.reading import read_voc
 from tag2mask.formats.voc.writing import MASKS as VOC_MASKS
-from tag2mask.formats.yolo import SizeOf, label_files, read_yolo
 from tag2mask.steps.mask_exchange.sources import SourceMask, open_masks
 
 PNG = "png"

@@ -24,7 +24,7 @@ from tag2mask.data.layouts.tables.presence import (
 )
 from tag2mask.data.layouts.tables.split_columns import SplitColumns, find_split_columns
 from tag2mask.errors import DataError, first_few
-from tag2mask.formats.cell_table import CellTable
+from tag2mask.formats.tables.cell_table import CellTable
 
 _ONE_NAME = frozenset(
     {"tag", "label", "class", "category", "classname", "labelname", "categoryname", "tagname"}

@@ -11,7 +11,7 @@ from tag2mask.data.layouts.tables.flags import is_marked
 from tag2mask.data.layouts.tables.headers import Columns
 from tag2mask.data.layouts.tables.tags import COMMAS, TagStyle, tags_of_cell
 from tag2mask.errors import counted
-from tag2mask.formats.cell_table import CellTable, TableLine, unquoted
+from tag2mask.formats.tables.cell_table import CellTable, TableLine, unquoted
 
 
 class LineReader:

@@ -17,7 +17,7 @@ from tag2mask.data.layouts.ids import has_image_suffix
 from tag2mask.data.layouts.splits import usual_split
 from tag2mask.data.layouts.tables.flags import flag_of
 from tag2mask.errors import DataError, first_few
-from tag2mask.formats.cell_table import CellTable
+from tag2mask.formats.tables.cell_table import CellTable
 
 _LETTERS = frozenset("ynft")
 """Letters that mean true or false only as a pair: `F` with `M` means something else."""

@@ -20,7 +20,7 @@ from tag2mask.data.images import IMAGE_SUFFIXES
 from tag2mask.data.inventory import DataProblem
 from tag2mask.data.layouts.ids import has_image_suffix
 from tag2mask.data.layouts.tables.flags import flag_of
-from tag2mask.formats.cell_table import CellTable, TableLine, unquoted
+from tag2mask.formats.tables.cell_table import CellTable, TableLine, unquoted
 
 _OUTLINES = frozenset(
     {"encodedpixels", "encodedmask", "encoding", "rle", "rlemask", "maskrle", "segmentation"}

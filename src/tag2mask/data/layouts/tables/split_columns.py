@@ -15,7 +15,7 @@ from typing import NamedTuple
 from tag2mask.data.layouts.splits import usual_split
 from tag2mask.data.layouts.tables.flags import flag_of
 from tag2mask.errors import DataError, first_few
-from tag2mask.formats.cell_table import CellTable, unquoted
+from tag2mask.formats.tables.cell_table import CellTable, unquoted
 
 _NAMES = frozenset(
     {"subset", "subsets", "set", "splits", "datasplit", "partition", "fold", "folds", "kfold"}

@@ -7,7 +7,7 @@
     street/002.jpg,traffic light;car,val,m/002.png    002,
 
 The header has ``tags`` and ``id`` or ``image`` (or both), and may have ``split``, ``mask`` and
-``group``; see `headers` for other names, `formats.csv_table` for separators other than the comma,
+``group``; see `headers` for other names, `formats.tables` for separators other than the comma,
 and `tags` for what separates several tags. There may be a column for each class instead (see
 `one_hot`), or one that says whether a line's tag is shown (see `presence`). An empty cell of tags
 means background only.
@@ -30,8 +30,8 @@ from tag2mask.data.layouts.tables.presence import split_pairs
 from tag2mask.data.layouts.tables.rows import TagRow, join_rows
 from tag2mask.data.layouts.tables.tags import find_style
 from tag2mask.errors import first_few
-from tag2mask.formats.cell_table import CellTable, TableLine, unquoted
-from tag2mask.formats.csv_table import read_csv_table
+from tag2mask.formats.tables.cell_table import CellTable, TableLine, unquoted
+from tag2mask.formats.tables.csv_table import read_csv_table
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from tag2mask.classes import name_kind
 from tag2mask.data.layouts.tables.lists import is_list, names_of_list
-from tag2mask.formats.cell_table import inside_quotes
+from tag2mask.formats.tables.cell_table import inside_quotes
 
 CONNECTORS = frozenset({"&", "+", "/", "and", "und", "et"})
 """Words between tags that are separated by spaces."""

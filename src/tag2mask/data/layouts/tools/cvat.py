@@ -18,7 +18,7 @@ from tag2mask.data.layouts.annotated import AnnotatedSource, files_stamp, read_a
 from tag2mask.data.layouts.listing import subfolders
 from tag2mask.errors import DataError
 from tag2mask.formats.cvat import ROOT, read_cvat, read_cvat_labels
-from tag2mask.formats.xml_stream import root_element
+from tag2mask.formats.text_files.xml_stream import root_element
 
 _MOST_FILES = 50
 """XML files of a folder that are looked into; there are more where each is of one photo."""

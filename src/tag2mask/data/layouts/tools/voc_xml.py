@@ -23,10 +23,10 @@ from tag2mask.data.layouts.splits import usual_split
 from tag2mask.data.layouts.voc_tags import PHOTO_FOLDER
 from tag2mask.errors import DataError
 from tag2mask.formats.annotations import AnnotatedPhoto
+from tag2mask.formats.text_files.xml_stream import root_element
 from tag2mask.formats.voc.label_map import LABEL_MAP, read_label_map
 from tag2mask.formats.voc.objects import ROOT
 from tag2mask.formats.voc.reading import read_voc_objects
-from tag2mask.formats.xml_stream import root_element
 
 _FILES = 3
 """Files of a folder that are looked into to recognize the layout."""

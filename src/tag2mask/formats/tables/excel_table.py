@@ -15,7 +15,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from tag2mask.errors import DataError, PackageError, first_few
-from tag2mask.formats.cell_table import CellTable, TableLine
+from tag2mask.formats.tables.cell_table import CellTable, TableLine
 
 EXCEL_SUFFIXES = frozenset({".xlsx", ".xlsm"})
 _LARGEST_FILE, _LARGEST_CONTENT = 100 * 2**20, 200 * 2**20

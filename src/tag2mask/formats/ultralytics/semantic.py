@@ -19,7 +19,10 @@ from tag2mask.artifacts.items import path_problem
 from tag2mask.classes import BACKGROUND, IGNORE, ClassSet, name_kind
 from tag2mask.errors import DataError
 from tag2mask.formats.annotations import IGNORE_LABEL, AnnotatedPhoto, ExportResult, MaskedPhoto
-from tag2mask.formats.data_yaml import (
+from tag2mask.formats.each_photo import each_photo
+from tag2mask.formats.gray_masks import MASK_SUFFIXES, value_regions, write_gray
+from tag2mask.formats.photo_names import PhotoNames, files_below, stem_path
+from tag2mask.formats.ultralytics.data_yaml import (
     class_names,
     find_yaml,
     photo_folders,
@@ -27,9 +30,6 @@ from tag2mask.formats.data_yaml import (
     replaced_folder,
     write_data_yaml,
 )
-from tag2mask.formats.each_photo import each_photo
-from tag2mask.formats.gray_masks import MASK_SUFFIXES, value_regions, write_gray
-from tag2mask.formats.photo_names import PhotoNames, files_below, stem_path
 
 _MASKS_DIR = "masks"
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tag2mask.errors import DataError
-from tag2mask.formats.text_lines import read_lines, text_encoding
+from tag2mask.formats.text_files.text_lines import read_lines, text_encoding
 
 
 def test_lines_keep_other_separators_than_line_feeds(tmp_path):

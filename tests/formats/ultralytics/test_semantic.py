@@ -9,7 +9,7 @@ from mask_cases import CLASSES, combined, masked_photo, masks
 from PIL import Image
 
 from tag2mask.errors import DataError, ProblemsError
-from tag2mask.formats.ultralytics import (
+from tag2mask.formats.ultralytics.semantic import (
     read_ultralytics,
     ultralytics_classes,
     write_ultralytics,

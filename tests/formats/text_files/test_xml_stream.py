@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tag2mask.errors import DataError
-from tag2mask.formats import xml_stream
-from tag2mask.formats.xml_stream import attribute, iterate_xml, text_content
+from tag2mask.formats.text_files import xml_stream
+from tag2mask.formats.text_files.xml_stream import attribute, iterate_xml, text_content
 
 
 def items(text: str | bytes, root: str | None = None):

@@ -29,7 +29,11 @@ from tag2mask.classes import IGNORE, ClassSet, tag_id_of_mask
 from tag2mask.errors import DataError
 from tag2mask.formats.annotations import AnnotatedPhoto, ExportResult, MaskedPhoto, Region
 from tag2mask.formats.coco.outlines import draw_outline
-from tag2mask.formats.data_yaml import (
+from tag2mask.formats.each_photo import each_photo
+from tag2mask.formats.parts import mask_parts
+from tag2mask.formats.photo_names import PhotoNames, files_below, stem_path
+from tag2mask.formats.polygons import mask_polygons
+from tag2mask.formats.ultralytics.data_yaml import (
     class_names,
     find_yaml,
     photo_folders,
@@ -37,10 +41,6 @@ from tag2mask.formats.data_yaml import (
     replaced_folder,
     write_data_yaml,
 )
-from tag2mask.formats.each_photo import each_photo
-from tag2mask.formats.parts import mask_parts
-from tag2mask.formats.photo_names import PhotoNames, files_below, stem_path
-from tag2mask.formats.polygons import mask_polygons
 
 SizeOf = Callable[[str], tuple[int, int]]
 """Returns the (width, height) of a photo, px, by its path in the data set."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from tag2mask.errors import DataError
-from tag2mask.formats.cell_table import CellTable
-from tag2mask.formats.csv_table import read_csv_table
-from tag2mask.formats.excel_table import EXCEL_SUFFIXES, read_excel_table
+from tag2mask.formats.tables.cell_table import CellTable
+from tag2mask.formats.tables.csv_table import read_csv_table
+from tag2mask.formats.tables.excel_table import EXCEL_SUFFIXES, read_excel_table
 
 _TEXT_SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".txt"})
 

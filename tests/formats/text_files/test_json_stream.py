@@ -5,8 +5,8 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import tag2mask.formats.json_stream as json_stream
-from tag2mask.formats.json_stream import iterate_items
+import tag2mask.formats.text_files.json_stream as json_stream
+from tag2mask.formats.text_files.json_stream import iterate_items
 
 _json = st.recursive(
     st.none()

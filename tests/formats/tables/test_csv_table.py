@@ -5,7 +5,7 @@ import time
 import pytest
 
 from tag2mask.errors import DataError
-from tag2mask.formats.csv_table import read_csv_table, split_cells
+from tag2mask.formats.tables.csv_table import read_csv_table, split_cells
 
 
 def read(tmp_path, text, encoding="utf-8"):

@@ -9,8 +9,8 @@ from openpyxl.reader.excel import ExcelReader
 from openpyxl.utils.exceptions import InvalidFileException
 
 from tag2mask.errors import DataError
-from tag2mask.formats import excel_table
-from tag2mask.formats.table import read_table
+from tag2mask.formats.tables import excel_table
+from tag2mask.formats.tables.table import read_table
 
 
 def write(path, rows, **sheets):

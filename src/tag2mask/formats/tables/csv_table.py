@@ -13,14 +13,14 @@ from itertools import pairwise
 from pathlib import Path
 
 from tag2mask.errors import DataError
-from tag2mask.formats.cell_table import (
+from tag2mask.formats.tables.cell_table import (
     CellTable,
     TableLine,
     inside_quotes,
     unquoted,
     without_empty_end,
 )
-from tag2mask.formats.text_lines import read_lines
+from tag2mask.formats.text_files.text_lines import read_lines
 
 _SEPARATORS = ",\t;|"
 """In the order in which they are looked for in the header."""

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tag2mask.errors import DataError, ProblemsError
 from tag2mask.formats.annotations import AnnotatedPhoto
-from tag2mask.formats.yolo import read_yolo, write_yolo, yolo_classes
+from tag2mask.formats.ultralytics.yolo import read_yolo, write_yolo, yolo_classes
 
 NAMES = ("a.jpg", "my photo/ü 1.jpg", "x/a.png", "x/y/b.c.tif")
 

@@ -1,0 +1,1 @@
+"""Tables of other programs, as text and from Excel."""

@@ -1,0 +1,1 @@
+"""Text, JSON and XML files that are read with limits, or item by item."""

@@ -1,0 +1,1 @@
+"""Ultralytics: masks for semantic segmentation, and YOLO's polygons and boxes."""
