@@ -14,6 +14,7 @@ import yaml
 from small_runs import invoke, one_rank, prepared, recipe, trained, write_photos, write_recipe
 from tag2mask.artifacts.files import read_json
 from tag2mask.artifacts.handles import CamModel
+from tag2mask.artifacts.identity import folder_status
 from tag2mask.errors import PartError, RunFolderError, WeightsError
 from tag2mask.recipe.loading import load_recipe
 from tag2mask.seam.network import load_seam
@@ -121,7 +122,13 @@ def test_another_source_is_another_training(
         trained(data, tmp_path / "train-cam", **part)
     with pytest.raises(PartError, match="changed since it was imported"):
         trained(data, tmp_path / "again", **part)
+    section = recipe(**part).train_cam
+    state = folder_status(CamModel, tmp_path / "train-cam", section)
+    assert state.state == "stale"
+    change = "train_cam.pcm.module: the source of lab_edited:Attention has changed"
+    assert state.settings == (change,)
     source.unlink()
+    assert folder_status(CamModel, tmp_path / "train-cam", section).state == "fresh"
     assert trained(data, tmp_path / "train-cam", **part).fingerprint == model.fingerprint
 
 
@@ -147,6 +154,35 @@ def test_a_recipe_of_a_run_imports_nothing_without_consent(
     assert (tmp_path / "imported").exists()
     assert result.exit_code == 1 and "has no class 'Part'" in result.stderr, result.output
     assert not (tmp_path / "out" / "train-cam").exists(), "refused before any step"
+
+
+def test_a_module_that_is_no_python_is_one_message(
+    lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "lab_syntax.py").write_text("class :\n")
+    words = ["--set", "train_cam.pcm.module=lab_syntax:Part", "--out", tmp_path / "out"]
+    small = write_recipe(tmp_path / "small.yaml")
+    result = invoke("run", "--data", lab / "photos", "--recipe", small, *words)
+    assert result.exit_code == 1 and "Traceback" not in result.output
+    assert "importing its module raised SyntaxError" in result.stderr
+
+
+def test_edited_source_is_refused_at_the_start(
+    lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "lab_later.py").write_text(example("python"))
+    words = ["run", "--data", lab / "photos", "--out", tmp_path / "out", "--until", "train-cam"]
+    words += ["--recipe", write_recipe(tmp_path / "small.yaml")]
+    words += ["--set", "train_cam.pcm.module=lab_later:Attention"]
+    assert invoke(*words).exit_code == 0
+    (tmp_path / "lab_later.py").write_text(example("python") + "\n# edited\n")
+    for more in ([], ["--dry-run"]):
+        result = invoke(*words, *more)
+        assert result.exit_code == 1, result.output
+        assert "the source of lab_later:Attention has changed" in result.stderr
+        assert "--redo train-cam" in result.stderr
 
 
 def test_a_class_that_breaks_the_protocol_stops_the_start(

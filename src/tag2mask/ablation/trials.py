@@ -17,13 +17,11 @@ from tag2mask.ablation.table import AblationRow, AblationTable, Measure, row_opt
 from tag2mask.artifacts.files import check_run_outside_data
 from tag2mask.artifacts.handles import CamModel, Handle, ReportPage
 from tag2mask.artifacts.identity import folder_status, identity_of
-from tag2mask.artifacts.module_source import source_digest
 from tag2mask.errors import RecipeError
 from tag2mask.pipeline.estimates import sampled_sizes, step_costs
 from tag2mask.pipeline.status import section_of, steps_of
 from tag2mask.recipe.fields import Section
 from tag2mask.recipe.schema import Recipe
-from tag2mask.recipe.training import TrainCam
 
 
 @dataclass(frozen=True)
@@ -145,10 +143,7 @@ def step_folders(recipe: Recipe, steps: Path) -> dict[type[Handle], Path]:
         if kind is ReportPage:
             continue
         section = section_of(recipe, kind)
-        parts = section.modules() if isinstance(section, TrainCam) else {}
-        sources = {key: source_digest(name) for key, name in parts.items()}
-        inputs = {"earlier": earlier, **sources}
-        earlier = identity_of(kind, steps, section, inputs, {}).identity
+        earlier = identity_of(kind, steps, section, {"earlier": earlier}, {}).identity
         folders[kind] = steps / f"{kind.step}-{earlier[:12]}"
     return folders
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from tag2mask.artifacts.files import digest
 from tag2mask.artifacts.handles import STEPS, Handle, missing_files, section_name
 from tag2mask.artifacts.manifest import STARTED, Identity, Input, Manifest, read_identity
+from tag2mask.artifacts.module_source import source_inputs
 from tag2mask.errors import RunFolderError
 
 DELETED = "deleted"
@@ -67,7 +68,12 @@ def folder_status(
     if section is not None:
         _check_key_names(found, section, folder)
     settings = (
-        () if section is None else tuple(_section_differences(found, _dump(section), section))
+        ()
+        if section is None
+        else (
+            *_section_differences(found, _dump(section), section),
+            *_source_differences(found, section),
+        )
     )
     reasons = list(settings)
     reads = found.inputs | found.coverage
@@ -117,7 +123,8 @@ def identity_of(
 ) -> Identity:
     """Return what the folder would be made from now; the arguments are those of ``step_folder``."""
     values = _dump(section)
-    input_records = {name: _input(folder, source) for name, source in inputs.items()}
+    read = {**inputs, **source_inputs(_modules(section), read_identity(folder))}
+    input_records = {name: _input(folder, source) for name, source in read.items()}
     for name, source in coverage.items():
         if isinstance(source, Handle):
             own = source.manifest.identity
@@ -262,6 +269,21 @@ def _section_differences(
         for key in sorted({*old, *new})
         if _value_text(old, key) != _value_text(new, key)
     ]
+
+
+def _source_differences(found: Identity, section: BaseModel) -> Iterator[str]:
+    """Yield the classes of the user's own whose sources have changed since."""
+    modules = _modules(section)
+    for key, source in source_inputs(modules, found).items():
+        known = found.inputs.get(key)
+        if known is not None and known.fingerprint != source:
+            prefix = section_name(found.step)
+            yield f"{prefix}.{key}: the source of {modules[key]} has changed"
+
+
+def _modules(section: BaseModel | Mapping[str, Any]) -> dict[str, str]:
+    own: Callable[[], dict[str, str]] = getattr(section, "modules", dict)
+    return own()
 
 
 def _dump(section: BaseModel | Mapping[str, Any]) -> dict[str, Any]:

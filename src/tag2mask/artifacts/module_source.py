@@ -9,30 +9,30 @@ import ast
 import hashlib
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from importlib import invalidate_caches
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
-from tag2mask.artifacts.manifest import read_identity
+from tag2mask.artifacts.manifest import Identity
 from tag2mask.errors import PartError
 
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
-def source_inputs(modules: Mapping[str, str], out: Path) -> dict[str, str]:
+def source_inputs(modules: Mapping[str, str], found: Identity | None) -> dict[str, str]:
     """Return digests of modules' sources as inputs of a step's folder.
 
-    Of a module that is gone the digest in ``out`` is returned, so that a finished training stays
+    Of a module that is gone the digest of before is returned, so that a finished training stays
     usable.
 
     Args:
         modules: ``package.module:Class`` by the name of the input.
-        out: the step's folder.
+        found: what the folder was made from; None: it doesn't exist.
 
     Raises:
         PartError: no such module, or its source can't be read.
     """
-    found = read_identity(out)
     inputs = {}
     for key, name in modules.items():
         known = found.inputs.get(key) if found is not None else None
@@ -115,17 +115,13 @@ def _own_sources(module: str, name: str) -> Iterator[tuple[str, bytes]]:
         seen.add(current)
         try:
             content = file.read_bytes()
-            tree = ast.parse(content)
         except OSError as error:
             raise PartError(f"the module can't be read: {error.strerror}", where=file) from None
-        except (SyntaxError, ValueError) as error:
-            raise PartError(
-                f"the module is no Python source: {error}", where=file, fix="Correct it."
-            ) from None
         yield current, content
         package = current if file.name == "__init__.py" else current.rpartition(".")[0]
         waiting += [current.rpartition(".")[0]] if "." in current else []
-        waiting += _imported(tree, package)
+        with suppress(SyntaxError, ValueError):  # importing it will report that
+            waiting += _imported(ast.parse(content), package)
 
 
 def _is_own(current: str, file: Path, module: str, folder: Path | None) -> bool:

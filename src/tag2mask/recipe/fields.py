@@ -76,3 +76,10 @@ class Section(BaseModel):
     that those folders remain valid. Keys are dotted as in ``not_identity``."""
     renamed_keys: ClassVar[Mapping[str, str]] = RENAMED_KEYS
     """Old to new names of keys, to recognize folders of earlier versions."""
+
+    def modules(self) -> dict[str, str]:
+        """Return the classes of the user's own that the step uses, by the key of each.
+
+        Their sources are part of the step's identity.
+        """
+        return {}

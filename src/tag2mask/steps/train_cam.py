@@ -18,7 +18,6 @@ import torch
 from tag2mask.artifacts.files import atomic_write
 from tag2mask.artifacts.handles import MODEL_FILE, CamModel, PreparedData
 from tag2mask.artifacts.identity import file_input
-from tag2mask.artifacts.module_source import source_inputs
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.classes import ClassSet
 from tag2mask.data.index import Sample, read_classes, read_index
@@ -127,11 +126,7 @@ def _folder(
         CamModel,
         out,
         section=section,
-        inputs={
-            "data": data,
-            **_weight_files(section, out),
-            **source_inputs(section.modules(), out),
-        },
+        inputs={"data": data, **_weight_files(section, out)},
         rank=runtime.rank,
     )
 
