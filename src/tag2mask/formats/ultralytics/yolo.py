@@ -30,9 +30,7 @@ from tag2mask.errors import DataError
 from tag2mask.formats.annotations import AnnotatedPhoto, ExportResult, MaskedPhoto, Region
 from tag2mask.formats.coco.outlines import draw_outline
 from tag2mask.formats.each_photo import each_photo
-from tag2mask.formats.parts import mask_parts
 from tag2mask.formats.photo_names import PhotoNames, files_below, stem_path
-from tag2mask.formats.polygons import mask_polygons
 from tag2mask.formats.ultralytics.data_yaml import (
     class_names,
     find_yaml,
@@ -81,6 +79,9 @@ def write_yolo(
 
 def _lines(mask: NDArray[np.uint8]) -> Iterator[str]:
     """Yield a line for each outline of a mask (h, w)."""
+    from tag2mask.formats.parts import mask_parts  # SciPy, which reading doesn't need
+    from tag2mask.formats.polygons import mask_polygons
+
     height, width = mask.shape
     for part in mask_parts(mask):
         for corners in mask_polygons(part.pixels, *part.box[:2]):
