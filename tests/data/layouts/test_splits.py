@@ -44,6 +44,12 @@ def test_numbers_of_class_lists_are_ignored(tmp_path):
     assert photos[1].where == "dog_train.txt line 2"
 
 
+def test_numbers_at_the_ends_of_names_are_not_those_of_a_class(tmp_path):
+    (tmp_path / "train.txt").write_text("photo 0\nphoto 1\nphoto 2\n")
+    photos, problems = read_id_list(tmp_path / "train.txt")
+    assert [photo.id for photo in photos] == ["photo 0", "photo 1", "photo 2"] and problems == []
+
+
 def test_a_listed_split_has_priority_over_the_datas_own(tmp_path):
     (tmp_path / "val.txt").write_text("a\n")
     rule = SplitRule(tmp_path, SourceOptions(val_split="val.txt"))

@@ -36,6 +36,8 @@ _OTHER_WORDS = frozenset(
     | {"jpg", "jpeg", "png"}
 )
 """Words in the name of a table or folder in addition to its split."""
+_CLASS_LINE = re.compile(r"\s*(\S+)\s+(?:-1|0|1)\s*")
+"""A line of VOC's lists of one class."""
 
 
 def usual_split(name: str) -> str | None:
@@ -61,9 +63,9 @@ class ListedPhoto(NamedTuple):
 def read_id_list(path: Path) -> tuple[list[ListedPhoto], list[DataProblem]]:
     """Read a text file of ids, one per line.
 
-    The number in a line of VOC's lists per class (``2007_000032 -1``) is ignored: tags come from
-    elsewhere. A line may also be a photo's path, with its mask in a second column, as in psa's
-    lists; a leading slash then means the data folder.
+    The numbers of VOC's lists per class (``2007_000032 -1``) are ignored where all lines have one:
+    tags come from elsewhere. A line may also be a photo's path, with its mask in a second column,
+    as in psa's lists; a leading slash then means the data folder.
 
     Returns:
         The listed photos (with their folders, without suffix), and the problems.
@@ -73,11 +75,12 @@ def read_id_list(path: Path) -> tuple[list[ListedPhoto], list[DataProblem]]:
     """
     photos: list[ListedPhoto] = []
     problems: list[DataProblem] = []
-    for number, line in enumerate(read_lines(path), 1):
-        if not line.strip():
-            continue
+    lines = [(number, line) for number, line in enumerate(read_lines(path), 1) if line.strip()]
+    # Only in a list whose lines all have a number is it no part of the name: `photo 1`, `photo 2`.
+    of_one_class = all(_CLASS_LINE.fullmatch(line) for _, line in lines)
+    for number, line in lines:
         where = f"{path.name} line {number}"
-        photo, mask = _columns(line)
+        photo, mask = _columns(line, of_one_class=of_one_class)
         if mask is not None or photo.startswith("/JPEGImages/"):
             photo = photo.lstrip("/")
         texts = (photo,) if mask is None else (photo, mask.lstrip("/"))
@@ -104,12 +107,12 @@ def _first_name(path: Path) -> str:
     return photos[0].id.rpartition("/")[2] if photos else ""
 
 
-def _columns(line: str) -> tuple[str, str | None]:
+def _columns(line: str, *, of_one_class: bool) -> tuple[str, str | None]:
     """Split a line into photo and mask; names may have spaces, so both must look like paths."""
     match = re.fullmatch(r"\s*(\S.*\.\w+)\s+(\S.*\.png)\s*", line, re.IGNORECASE)
     if match:
         return match[1], match[2]
-    class_line = re.fullmatch(r"\s*(\S+)\s+(?:-1|0|1)\s*", line)
+    class_line = _CLASS_LINE.fullmatch(line) if of_one_class else None
     return (class_line[1] if class_line else line.strip()), None
 
 
