@@ -6,6 +6,7 @@ Runs are connected instead of pixels: a mask has some hundreds of them.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -52,7 +53,7 @@ def column_parts(mask: NDArray[np.uint8], *, by_class: bool) -> Iterator[RunPart
         mask: uint8 (h, w): 0 background, 1..C classes, 255 ignore.
         by_class: all pixels of a class are one part; else those that touch, also by a corner.
     """
-    height, width = mask.shape
+    height = mask.shape[0]
     runs = _column_runs(mask)
     if not runs.values.size:
         return
@@ -60,20 +61,16 @@ def column_parts(mask: NDArray[np.uint8], *, by_class: bool) -> Iterator[RunPart
     order = np.argsort(labels, kind="stable")
     runs, labels = runs.chosen(order), labels[order]
     firsts = np.flatnonzero(np.concatenate(([True], labels[1:] != labels[:-1])))
+    lengths = _lengths(runs, firsts, mask.size)
     areas = np.add.reduceat(runs.ends - runs.starts, firsts)
     columns, tops = np.divmod(runs.starts, height)
     bottoms = tops + runs.ends - runs.starts
     left, right = (f.reduceat(columns, firsts) for f in (np.minimum, np.maximum))
     top, bottom = np.minimum.reduceat(tops, firsts), np.maximum.reduceat(bottoms, firsts)
-    lasts = [*firsts[1:].tolist(), labels.size]
-    for n, (first, last) in enumerate(zip(firsts.tolist(), lasts, strict=True)):
-        box = (left[n], top[n], right[n] - left[n] + 1, bottom[n] - top[n])
-        yield RunPart(
-            int(runs.values[first]),
-            (int(box[0]), int(box[1]), int(box[2]), int(box[3])),
-            int(areas[n]),
-            _lengths(runs.starts[first:last], runs.ends[first:last], height * width),
-        )
+    boxes = np.stack((left, top, right - left + 1, bottom - top), 1).tolist()
+    values = runs.values[firsts].tolist()
+    for value, (x, y, w, h), area, own in zip(values, boxes, areas.tolist(), lengths, strict=True):
+        yield RunPart(value, (x, y, w, h), area, own)
 
 
 def _column_runs(mask: NDArray[np.uint8]) -> _Runs:
@@ -106,12 +103,16 @@ def _connected(runs: _Runs, height: int) -> NDArray[np.int32]:
     return labels
 
 
-def _lengths(starts: Ints, ends: Ints, size: int) -> list[int]:
-    """Return the run lengths of one part; runs that end where the next column begins are joined."""
-    apart = ends[:-1] != starts[1:]
-    borders = np.empty(2 * (int(apart.sum()) + 1) + 2, np.int64)
-    borders[0], borders[-1] = 0, size
-    borders[1:-1:2] = starts[np.concatenate(([True], apart))]
-    borders[2:-1:2] = ends[np.concatenate((apart, [True]))]
-    found: list[int] = np.diff(borders).tolist()
-    return found
+def _lengths(runs: _Runs, firsts: NDArray[np.intp], size: int) -> Iterator[list[int]]:
+    """Yield the run lengths of each part, whose runs begin at ``firsts``.
+
+    Runs that end where the next column begins are joined.
+    """
+    begins = np.ones(runs.starts.size, np.bool_)
+    begins[1:] = runs.ends[:-1] != runs.starts[1:]
+    begins[firsts] = True
+    borders = np.stack((runs.starts[begins], runs.ends[np.append(begins[1:], True)]), 1).ravel()
+    inner = np.diff(borders).tolist()
+    places = (2 * np.append(np.cumsum(begins)[firsts] - 1, borders.size // 2)).tolist()
+    for first, last in pairwise(places):
+        yield [int(borders[first]), *inner[first : last - 1], size - int(borders[last - 1])]
