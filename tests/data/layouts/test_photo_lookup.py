@@ -145,8 +145,12 @@ def test_photos_in_the_folder_of_their_split(tmp_path):
 def test_paths_on_another_machine_name_the_file_that_is_here(tmp_path, name):
     write_coco(tmp_path, "train", {1: name}, [coco_annotation(1, 7, [])], photos=False)
     write_photo(tmp_path / "images/a.jpg")
+    found = read_coco(tmp_path, SourceOptions())
+    assert [entry.image for entry in found.entries] == ["images/a.jpg"] and not found.problems
+    write_photo(tmp_path / "old/a.jpg")
     [problem] = read_coco(tmp_path, SourceOptions()).problems
-    assert problem.message.endswith("there is images/a.jpg: correct the name, or remove its line")
+    fix = "there is images/a.jpg, old/a.jpg: correct the name, or remove its line"
+    assert problem.message.endswith(fix)
 
 
 def test_photos_of_coco_and_voc(tmp_path):
