@@ -15,9 +15,12 @@ import numpy as np
 import pytest
 from reviewed_run import CLASSES, reviewed_run
 
-from small_runs import command, environment
+from small_runs import command, environment, invoke, write_photos, write_recipe
+from tag2mask.artifacts.handles import SegmenterModel
 from tag2mask.data.corrections.folder import Corrections, read_corrections
+from tag2mask.data.index import read_index
 from tag2mask.data.masks import read_mask
+from tag2mask.review.ask import read_asked
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 if os.environ.get("CI"):  # there, they must not be skipped
@@ -147,6 +150,35 @@ def test_twenty_photos_by_keys_and_mouse(browser: Any, served: Served) -> None:
     assert 255 in read_mask(found.masks()[filled], 3)
     assert "20 of 24 decided" in page.text_content("#progress")
     close(page)
+
+
+@pytest.mark.slow
+def test_a_run_uses_what_was_decided_on_the_page(browser: Any, tmp_path: Path) -> None:
+    photos, run = write_photos(tmp_path / "photos", 24), tmp_path / "run"
+    threshold = {"threshold_from": "fixed", "background_threshold": 0.0}
+    settings = write_recipe(tmp_path / "recipe.yaml", walk__enabled=False, pseudo_masks=threshold)
+    words = ["run", "--data", photos, "--out", run]
+    assert invoke(*words, "--recipe", settings).exit_code == 0
+    assert invoke("ask", run, "--count", "10").exit_code == 0
+    server = Served(run)
+    page = opened(browser, server.address)
+    assert photo_of(page) == read_asked(run / "corrections")[0].photo
+    for key in ["g", "b", "g", "g", "u"] * 4:
+        press_and_wait(page, key)
+    close(page)
+    server.end()
+    done = invoke(*words, "--corrections", run / "corrections", "--update", "--yes")
+    assert done.exit_code == 0, done.output
+    train = [own.photo for own in server.corrections.decisions.values()]
+    assert len(train) == 20
+    manifest = SegmenterModel.open(run / "train-segmenter").manifest
+    decided = server.corrections
+    learned = {s.id for s in read_index(run / "prepare", "train")}
+    assert manifest.counts["bad"] == len(learned & set(decided.bad)) > 0
+    assert manifest.counts["accepted"] > 0 and manifest.counts["drawn"] == 0
+    assert set(manifest.metrics["bad"]) == learned & set(decided.bad)
+    scored = (run / "evaluate" / "photos.jsonl").read_text()
+    assert not any(f'"id": "{photo}"' in scored for photo in decided.sure)
 
 
 def test_tags_undo_and_the_keyboard_alone(browser: Any, served: Served) -> None:

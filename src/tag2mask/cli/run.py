@@ -45,6 +45,7 @@ def demo(
     from tag2mask.cli.console import print_text, show_run
     from tag2mask.cli.tables import show_scores
     from tag2mask.pipeline import run as pipeline
+    from tag2mask.review.ask import first_photos
 
     results = pipeline.demo(out, on_step=_announce)
     if not is_first_process():
@@ -54,6 +55,8 @@ def demo(
         show_run(result)
     show_scores({name: result.handles[Evaluation.step] for name, result in results.items()})
     print_text(f"The report: {out / ReportPage.step / 'index.html'}")
+    first = ", ".join(first_photos(out)[:3])
+    print_text(f"To correct masks, first those of {first}: tag2mask review {out}")
 
 
 def run(

@@ -99,6 +99,7 @@ NEEDS = (
     *_optimizer_needs("train_cam"),
     Need(("infer_cam.tag_threshold",), "infer_cam.tags", ("untagged", "predicted")),
     *_threshold_needs("affinity_labels", "alphas", "affinity_labels.alpha_factors"),
+    Need(("affinity_labels.use_drawn",), "affinity_labels.behavior", ("default",)),
     *_optimizer_needs("train_affinity"),
     *_threshold_needs("walk", "alpha"),
     *_threshold_needs("pseudo_masks", ""),

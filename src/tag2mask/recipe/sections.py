@@ -164,6 +164,8 @@ class AffinityLabeling(ThresholdChoice):
     alpha_factors: tuple[Positive, Positive] = (2 / 3, 4.0)
     """Factors of the α that equals the background threshold (published: 4 and 24 relative to 6)."""
     crf: Crf = Crf()
+    use_drawn: bool = False
+    """Masks that were drawn or accepted in corrections are labels, in place of the CRFs'."""
     skip_bad: bool = False
 
 

@@ -21,7 +21,7 @@ from tag2mask.artifacts.files import read_json, write_json, write_text
 from tag2mask.artifacts.handles import MODEL_FILE, CamModel
 from tag2mask.artifacts.items import checked_id
 from tag2mask.errors import RunFolderError
-from tag2mask.review.folder import ReviewFolder
+from tag2mask.review.folder import ReviewFolder, open_review
 from tag2mask.review.order import Gain, gains, training_photos
 
 ASKED, ASKED_TABLE = "asked.json", "asked.csv"
@@ -164,6 +164,16 @@ def read_asked(folder: Path) -> list[Asked]:
 def _asked(row: dict[str, Any]) -> Asked:
     numbers = {name: float(row[name]) for name in ("gain", *Gain.__annotations__)}
     return Asked(checked_id(row["photo"]), bool(row["at_random"]), **numbers)
+
+
+def first_photos(run: Path) -> list[str]:
+    """Return the ids of a run's photos in the order of the page.
+
+    Raises:
+        RunFolderError: not a run with masks, or a damaged one.
+    """
+    folder = open_review(run)
+    return queue(folder, gains(folder), read_asked(folder.corrections))
 
 
 def queue(folder: ReviewFolder, found: Mapping[str, Gain], asked: Sequence[Asked]) -> list[str]:

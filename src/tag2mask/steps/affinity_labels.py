@@ -4,12 +4,12 @@ The maps of each training photo are refined twice, with a strong and with a weak
 on which both agree are sure, the others get 255. Writes ``labels/<id>.png``, resumable per photo
 and sharded over ranks, and ``background.json``; with ``behavior: published`` also the marginals of
 both CRFs, ``marginals/<id>.safetensors``. Labels are computed again only if their map or their
-photo changed.
+photo changed. With ``use_drawn``, masks that were drawn or accepted in corrections are labels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,16 +17,25 @@ import numpy as np
 
 from tag2mask.affinity.labels import agreed_labels, label_path, without_sure_pixels
 from tag2mask.affinity.marginals import marginals_path, write_marginals
-from tag2mask.artifacts.handles import WITHOUT_SURE_PIXELS, AffinityLabels, AnyMaps, PreparedData
+from tag2mask.artifacts.files import digest
+from tag2mask.artifacts.handles import (
+    WITHOUT_SURE_PIXELS,
+    AffinityLabels,
+    AnyMaps,
+    Handle,
+    PreparedData,
+)
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.crf.dense_crf import CrfSettings, DenseCrf
+from tag2mask.data.corrections.folder import CORRECTIONS, corrections_of
 from tag2mask.data.index import Sample, read_classes
 from tag2mask.data.masks import write_mask
-from tag2mask.data.photos import read_photo
+from tag2mask.data.photos import read_photo, read_sample_mask
 from tag2mask.errors import DataError
 from tag2mask.maps.background_threshold import with_background
 from tag2mask.maps.calibration import (
     BackgroundThreshold,
+    corrected_masks,
     derived_alpha,
 )
 from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
@@ -62,11 +71,15 @@ def affinity_labels(
         RunFolderError: ``out`` was made with other maps or other settings, or can't be written.
     """
     files = partial(_files, out, section)
+    drawn = corrected_masks(data) if section.use_drawn else {}
+    coverage: dict[str, Handle | str] = {"data": data, "maps": maps}
+    if drawn:
+        coverage[CORRECTIONS] = corrections_of(data.path).label_fingerprint()
     with step_folder(
         AffinityLabels,
         out,
         section=section,
-        coverage={"data": data, "maps": maps},
+        coverage=coverage,
         rank=runtime.rank,
         has_all=has_all_files(files, partial(prepared_ids, data)),
     ) as step:
@@ -82,7 +95,7 @@ def affinity_labels(
                 fix=f"Let {maps.step} make maps of the training photos too.",
             )
         alphas, background = _alphas(data, photos, section, step.path, runtime)
-        labeler = _AffinityLabeler(photos, classes.colors, section, alphas, step)
+        labeler = _AffinityLabeler(photos, classes.colors, section, alphas, drawn, step)
         labeler.outputs.remove_missing({sample.id for sample in samples})
         computed, skipped = labeler.outputs.write(
             samples, labeler.write, runtime, skip_bad=section.skip_bad
@@ -94,6 +107,7 @@ def affinity_labels(
                 "photos": len(made),
                 "computed": computed,
                 WITHOUT_SURE_PIXELS: len(unsure),
+                **({"drawn": sum(s.id in drawn for s in made)} if drawn else {}),
             },
             metrics={
                 "alphas": list(alphas),
@@ -131,12 +145,14 @@ class _AffinityLabeler:
         colors: tuple[tuple[int, int, int], ...],
         section: AffinityLabeling,
         alphas: tuple[float, float],
+        drawn: Mapping[str, Path],
         step: Step[AffinityLabels],
     ) -> None:
         self.photos = photos
         self.colors = colors
         self.section = section
         self.alphas = alphas
+        self.drawn = drawn
         self.outputs = PhotoOutputs(step, partial(_files, step.path, section), self._key)
         self.crf = CrfSettings(**section.crf.model_dump())
 
@@ -147,10 +163,17 @@ class _AffinityLabeler:
         return sized_map(self._label, samples, lambda sample: sample.size[0] * sample.size[1])
 
     def _key(self, sample: Sample) -> str:
+        if sample.id in self.drawn:
+            return f"drawn {sample.stamp} {digest(self.drawn[sample.id])}"
         alphas = " ".join(f"{alpha:g}" for alpha in self.alphas)
         return f"{alphas} {sample.stamp} {self.photos.stamp(sample.id)}"
 
     def _label(self, sample: Sample, threads: int) -> tuple[Sample, DataError | None]:
+        path, *further = self.outputs.files(sample.id)
+        if sample.id in self.drawn:
+            mask = read_sample_mask(sample, self.drawn[sample.id], self.photos.classes)
+            write_mask(path, mask, self.colors)
+            return sample, None
         cam_map = self.photos.read(sample)
         # Without a tag, everything is background.
         strong = weak = np.ones((1, *sample.size), np.float32)
@@ -163,7 +186,6 @@ class _AffinityLabeler:
             crf = DenseCrf(np.asarray(photo), self.crf, threads=threads)
             strong, weak = (crf.refine(with_background(scores, alpha)) for alpha in self.alphas)
         labels = agreed_labels(strong, weak, cam_map.tags)
-        path, *further = self.outputs.files(sample.id)
         write_mask(path, labels, self.colors)
         for marginals in further:
             write_marginals(marginals, strong, weak, cam_map.tags)
