@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from reviewed_run import CLASSES, reviewed_run
 
-from small_runs import invoke
+from small_runs import invoke, trained
+from tag2mask.artifacts.handles import PreparedData
 from tag2mask.data.corrections.decisions import Decision
 from tag2mask.data.corrections.writing import open_corrections
 from tag2mask.data.masks import read_mask
 from tag2mask.errors import RunFolderError
 from tag2mask.review.ask import ask, choose, queue, read_asked
+from tag2mask.review.features import photo_features
 from tag2mask.review.folder import ReviewFolder, open_review
 from tag2mask.review.order import Gain, gains
 from tag2mask.review.random_looks import random_looks
@@ -91,3 +94,16 @@ def test_random_looks_estimate_the_masks(folder: ReviewFolder) -> None:
     printed = invoke("ask", folder.path, "--count", "3").output
     assert "from 6 random looks; 3 accepted as they are" in printed
     assert "3 photos to look at, 1 at random" in printed
+
+
+def test_features_are_those_of_the_cam_network(folder: ReviewFolder, tmp_path: Path) -> None:
+    model = trained(PreparedData.open(folder.path / "prepare"), folder.path / "train-cam")
+    first, second, *_ = folder.photos
+    (tmp_path / "broken.png").write_bytes(b"")
+    broken = replace(second, id="broken", image=tmp_path / "broken.png")
+    found = photo_features(model.file, [first, second, broken])
+    again = photo_features(model.file, [second])
+    assert set(found) == {first.id, second.id}
+    assert np.array_equal(found[second.id], again[second.id])
+    assert not np.allclose(found[first.id], found[second.id])
+    assert len(ask(folder, 4)) == 4

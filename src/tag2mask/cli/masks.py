@@ -90,10 +90,16 @@ def import_(
     ] = None,
     classes: _Classes = None,
 ) -> None:
-    """Make a folder of masks, for train-segmenter and evaluate, from files of other tools."""
+    """Make a folder of masks, for train-segmenter and evaluate, from files of other tools.
+
+    Drawn masks for RUN/corrections become corrections.
+    """
     from tag2mask.artifacts.handles import PreparedData
+    from tag2mask.cli.console import print_message, print_text
     from tag2mask.cli.options import finish_step
     from tag2mask.data.index import read_classes
+    from tag2mask.errors import counted
+    from tag2mask.steps.mask_exchange.corrections import import_corrections, is_corrections_folder
     from tag2mask.steps.mask_exchange.importing import DRAWN, MODEL, ImportOptions, import_masks
     from tag2mask.steps.mask_exchange.readers import find_mask_files
 
@@ -108,6 +114,12 @@ def import_(
         min_score,
         gate_by_tags,
     )
+    if drawn and is_corrections_folder(out):
+        corrected = import_corrections(found, prepared, options, out)
+        for message in corrected.warnings:
+            print_message(f"warning: {message}", lines=False)
+        print_text(f"{out}: {counted(len(corrected.photos), 'photo', 'photos')} corrected")
+        return
     finish_step(import_masks(found, prepared, options, out))
 
 

@@ -19,7 +19,6 @@ SIDE = 224
 """Side, px, to which photos are resized: likeness needs no details."""
 
 
-@torch.inference_mode()
 def photo_features(model: Path, photos: Sequence[ReviewPhoto]) -> dict[str, NDArray[np.float32]]:
     """Return the last feature maps of photos, averaged over all cells, by photo id.
 
@@ -43,6 +42,7 @@ def photo_features(model: Path, photos: Sequence[ReviewPhoto]) -> dict[str, NDAr
             except DataError:
                 continue
             pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
-            last = backbone(((pixels - mean) / std)[None]).last
+            with torch.inference_mode():
+                last = backbone(((pixels - mean) / std)[None]).last
             found[photo.id] = last.mean(dim=(2, 3))[0].numpy()
     return found

@@ -1,0 +1,75 @@
+"""Take drawn masks in as corrections: ``tag2mask masks import --drawn --out RUN/corrections``."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tag2mask.artifacts.files import make_folder
+from tag2mask.artifacts.handles import PreparedData
+from tag2mask.artifacts.items import item_path
+from tag2mask.data.corrections.decisions import DECISIONS, Decision
+from tag2mask.data.corrections.folder import CORRECTIONS
+from tag2mask.data.corrections.writing import open_corrections
+from tag2mask.data.index import read_classes, read_index
+from tag2mask.data.inventory import SPLITS
+from tag2mask.data.masks import read_mask
+from tag2mask.steps.mask_exchange.importing import ImportOptions, import_masks
+from tag2mask.steps.mask_exchange.readers import MaskFiles
+
+
+@dataclass(frozen=True)
+class ImportedCorrections:
+    """What was taken in.
+
+    Attributes:
+        photos: ids of the photos that are corrected now.
+        warnings: what was left out of their masks.
+    """
+
+    photos: tuple[str, ...]
+    warnings: Sequence[str]
+
+
+def is_corrections_folder(out: Path) -> bool:
+    """Return whether masks that people drew become corrections in a folder."""
+    return out.name == CORRECTIONS or (out / DECISIONS).is_file()
+
+
+def import_corrections(
+    files: MaskFiles, data: PreparedData, options: ImportOptions, out: Path
+) -> ImportedCorrections:
+    """Write a verdict ``corrected`` and the mask of each photo; tags that were corrected stay so.
+
+    Nothing is written unless all masks fit the data.
+
+    Args:
+        files: the masks.
+        data: the photos and classes that they are of.
+        options: how they are taken in.
+        out: the folder of corrections, which is created unless it exists.
+
+    Raises:
+        DataError: as `import_masks`; or the folder is of other classes.
+        FolderInUseError: the review page is open on the folder.
+        RunFolderError: it can't be written.
+    """
+    classes = read_classes(data.path)
+    make_folder(out)
+    photos: list[str] = []
+    with (
+        open_corrections(out, classes) as writer,
+        tempfile.TemporaryDirectory(prefix=".import-", dir=out) as temporary,
+    ):
+        made = import_masks(files, data, options, Path(temporary) / "masks")
+        for sample in (s for split in SPLITS for s in read_index(data.path, split)):
+            mask = item_path(made.path / "masks", sample.id, ".png")
+            if not mask.is_file():
+                continue
+            before = writer.decisions.get(sample.id, Decision(sample.id))
+            decision = replace(before, verdict="corrected", origin="import", time="")
+            writer.write(decision, read_mask(mask, len(classes)))
+            photos.append(sample.id)
+        return ImportedCorrections(tuple(photos), made.manifest.metrics.get("warnings", ()))
