@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -100,7 +101,7 @@ def write_correction_mask(path: Path, mask: NDArray[np.uint8], classes: ClassSet
     """
     image = palette_image(mask, classes.colors)
     with atomic_write(path) as temporary:
-        image.save(temporary, format="PNG")
+        image.save(temporary, format="PNG", compress_type=zlib.Z_RLE)  # as in `write_mask`
 
 
 def _append(path: Path, line: bytes) -> None:
