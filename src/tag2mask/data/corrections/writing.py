@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import zlib
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
