@@ -154,6 +154,7 @@ class AffinityLabeling(ThresholdChoice):
     key: ClassVar[str] = "affinity_labels"
 
     not_identity = frozenset({"skip_bad"})
+    added_keys = MappingProxyType({"use_drawn": False})
 
     behavior: Behavior = "default"
     """published: also write the marginals of both CRFs, which ``train-affinity`` averages over its
@@ -307,6 +308,8 @@ class ComparedCrf(Crf):
 
 class Evaluate(Section):
     """Step ``evaluate``: scores of maps, masks and tags."""
+
+    added_keys = MappingProxyType({"use_drawn": False})
 
     behavior: Behavior = "default"
     """published: a class without any pixel has IoU 0; default: it is left out of the mean."""

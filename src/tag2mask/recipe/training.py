@@ -330,6 +330,9 @@ class TrainSegmenter(Section):
             "network.decoder_channels": None,
             "freeze_stride": 1,
             "loss_stride": 1,
+            "drawn_share": 0.25,
+            "drawn_weight": 1.0,
+            "drawn_epochs": 0,
         }
     )
 
