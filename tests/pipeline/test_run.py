@@ -50,6 +50,7 @@ from tag2mask.pipeline.status import status
 from tag2mask.recipe.loading import load_recipe, recipe_from
 from tag2mask.recipe.schema import Recipe
 from tag2mask.steps import prepare
+from tag2mask.steps.start_checks import START_CHECKS
 
 AFFINITY = ["affinity-labels", "train-affinity", "walk"]
 NETWORK = ["train-segmenter", "predict"]
@@ -149,7 +150,9 @@ class FakeSteps:
         assert start is None
         return self.work(CamModel, out, section=section, inputs={"data": data})
 
-    def infer_cam(self, data: Any, model: Any, section: Any, out: Path, runtime: Any) -> Any:
+    def infer_cam(
+        self, data: Any, model: Any, section: Any, out: Path, runtime: Any, modules: Any = ()
+    ) -> Any:
         return self.work(
             CamMaps, out, section=section, inputs={"model": model}, coverage={"data": data}
         )
@@ -561,6 +564,7 @@ def test_problems_of_the_data_come_before_what_follows_from_them(
     (data / "classes.txt").write_text("dog\n")
     with pytest.raises(ProblemsError, match="unknown tag 'cat'"):
         pipeline.run(data, Recipe(), tmp_path / "run", redo="prepare")
+    (data / "classes.txt").write_text("cat\n")
     assert set(states(tmp_path / "run").values()) == {"fresh"}
 
 
@@ -597,6 +601,23 @@ def test_update_keeps_the_models_and_redoes_what_depends_on_the_data(
     assert {state for step, state in states(out).items() if step not in models} == {"fresh"}
     pipeline.run(data, Recipe(), out, update=True)
     assert stages.worked == updated
+
+
+def test_what_kept_networks_started_from_may_be_gone(
+    stages: FakeSteps, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.run(data, Recipe(), tmp_path / "run")
+
+    def gone(start: object) -> None:
+        raise RecipeError("no such model file")
+
+    for kind in (CamModel, SegmenterModel):
+        monkeypatch.setitem(START_CHECKS, kind, gone)  # type: ignore[arg-type]
+    for listing in ("listing-2", "listing-3"):
+        stages.listing = listing
+        pipeline.run(data, Recipe(), tmp_path / "run", update=True)
+    with pytest.raises(RecipeError, match="no such model file"):
+        pipeline.run(data, Recipe(), tmp_path / "run", redo="train-segmenter")
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from tag2mask.pipeline.status import (
     StepStatus,
     folder_states,
     is_run_recipe,
+    only_data_changed,
     settings_error,
 )
 from tag2mask.pipeline.trained_classes import check_kept_classes
@@ -66,9 +67,13 @@ def start_refusal(
 
     states = folder_states(out, recipe)
     by_step = {found.step: found.folder.state for found in states}
+    trained = {found.step for found in states if only_data_changed(found)}  # never trained again
     missing = {kind for kind in steps if kind in redone or by_step[kind.step] == "missing"}
     due = missing | {
-        kind for kind in steps if by_step[kind.step] != "fresh" or (update and kind not in MODELS)
+        kind
+        for kind in steps
+        if kind.step not in trained
+        and (by_step[kind.step] != "fresh" or (update and kind not in MODELS))
     }
     data_check = partial(_check_data, inventory, recipe)
     checks: _Checks = [(steps[0], partial(_check_folder, out, steps, states, redone))]

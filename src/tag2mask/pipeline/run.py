@@ -133,7 +133,8 @@ def run(
                 redone = [kind for kind, _ in deleted]
                 check_start(recipe, out, listed, steps, redone, update, compare)
             _begin(recipe, out, deleted)
-            due = [kind for kind in steps if folder_status(kind, out / kind.step).state != "fresh"]
+            states = {kind: folder_status(kind, out / kind.step).state for kind in steps}
+            due = [kind for kind, state in states.items() if state in ("missing", "partial")]
             for warning in start_warnings(recipe, listed, due):
                 on_warning(warning)
 
