@@ -431,6 +431,16 @@ def test_a_damaged_evaluation_is_named(run: Path, content: str) -> None:
     assert not (run / "report").exists()
 
 
+def test_counts_of_other_classes_are_named(run: Path) -> None:
+    path = run / "evaluate" / "photos.jsonl"
+    first, *rest = path.read_text().splitlines(keepends=True)
+    row = json.loads(first)
+    row["counts"] = {"pseudo masks": [[0, 0, 5], [99, 0, 5]]}
+    path.write_text(json.dumps(row) + "\n" + "".join(rest))
+    with pytest.raises(RunFolderError, match=r"photos\.jsonl is missing or damaged"):
+        report(run, Report(), run / "report")
+
+
 def test_no_run_folder(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="no run folder"):
         report(tmp_path / "absent", Report(), tmp_path / "out")

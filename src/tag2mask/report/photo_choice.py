@@ -164,7 +164,7 @@ def read_photos(path: Path, parse: Callable[[Mapping[str, Any]], T]) -> Iterator
         with path.open("rb") as lines:
             for line in lines:
                 yield parse(parse_json(line))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         raise RunFolderError(
             f"{path.name} is missing or damaged",
             where=path.parent,
