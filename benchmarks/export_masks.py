@@ -14,7 +14,7 @@ from scipy import ndimage
 from benchmarks.measure import Row
 from tag2mask.classes import ClassSet
 from tag2mask.data.masks import write_mask
-from tag2mask.formats.parts import label_parts
+from tag2mask.formats.parts import mask_parts
 from tag2mask.steps.mask_exchange.export import export_masks
 from tag2mask.steps.mask_exchange.sources import MaskSource, SourceMask
 from tag2mask.steps.mask_exchange.targets import TARGETS
@@ -68,9 +68,13 @@ def mask_source(folder: Path, masks: list[npt.NDArray[np.uint8]], photos: int) -
 
 def object_masks(mask: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.uint8]]:
     """Return the full mask of each part of a class, in the memory order that COCO's codes need."""
-    labels = label_parts(mask, by_class=False)
-    numbers = range(1, int(labels.max()) + 1)
-    return [np.asfortranarray(labels == number, np.uint8) for number in numbers]
+    objects = []
+    for part in mask_parts(mask):
+        left, top, width, height = part.box
+        pixels = np.zeros(mask.shape, np.uint8, order="F")
+        pixels[top : top + height, left : left + width] = part.pixels
+        objects.append(pixels)
+    return objects
 
 
 def encoded(objects: list[npt.NDArray[np.uint8]]) -> list[str]:

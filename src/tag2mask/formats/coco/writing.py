@@ -18,7 +18,6 @@ from pycocotools import mask as coco_mask
 from tag2mask.artifacts.files import atomic_write
 from tag2mask.classes import IGNORE, ClassSet
 from tag2mask.formats.annotations import ExportResult, MaskedPhoto
-from tag2mask.formats.column_runs import column_parts
 from tag2mask.formats.parts import mask_parts
 from tag2mask.formats.polygons import mask_polygons
 from tag2mask.version import __version__
@@ -121,7 +120,7 @@ class _InstancesFile:
 def _run_lengths(mask: NDArray[np.uint8], by_class: bool) -> Iterator[_Shape]:
     """Yield the objects of a mask (h, w) as compressed run-length codes."""
     size = list(mask.shape)
-    parts = list(column_parts(mask, by_class=by_class))
+    parts = list(mask_parts(mask, by_class=by_class))
     plain = [{"counts": part.runs, "size": size} for part in parts]
     codes = coco_mask.frPyObjects(plain, *size) if plain else []
     for part, code in zip(parts, codes, strict=True):
@@ -134,4 +133,4 @@ def _polygons(mask: NDArray[np.uint8], by_class: bool) -> Iterator[_Shape]:
     for part in mask_parts(mask, by_class=by_class):
         outlines = mask_polygons(part.pixels, *part.box[:2])
         flat = [[number for corner in outline for number in corner] for outline in outlines]
-        yield _Shape(part.value, flat, int(part.pixels.sum()), part.box)
+        yield _Shape(part.value, flat, part.area, part.box)
