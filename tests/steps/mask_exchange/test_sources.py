@@ -8,6 +8,9 @@ from mask_folders import random_masks, write_images, write_step
 
 from small_runs import NAMES
 from tag2mask.artifacts.handles import PseudoMaskFolder
+from tag2mask.classes import ClassSet
+from tag2mask.data.corrections.decisions import Decision
+from tag2mask.data.corrections.writing import open_corrections
 from tag2mask.errors import DataError, RunFolderError
 from tag2mask.steps.mask_exchange.sources import open_masks
 
@@ -109,3 +112,15 @@ def test_a_mask_of_another_size_than_its_photo_is_an_error(run, masks):
     mask = next(mask for mask in found.masks if mask.id == "a/00")
     with pytest.raises(DataError, match="the mask is 7x5 px, its photo 64x48"):
         mask.read(3)
+
+
+def test_corrections_are_masks_that_were_drawn_or_accepted(run, masks):
+    with open_corrections(run / "corrections", ClassSet(NAMES)) as writer:
+        writer.write(Decision("a/00", "corrected"), masks["a/00"])
+        writer.write(Decision("b/03", "good"), masks["b/03"])
+        writer.write(Decision("b/01", "bad"))
+    found = open_masks(run / "corrections")
+    assert found.what == "corrections" and found.classes.names == NAMES
+    assert [(mask.id, mask.split) for mask in found.masks] == [("a/00", "train"), ("b/03", "val")]
+    assert found.masks[0].photo == run / "photos/a/00.png" and found.data == run / "photos"
+    np.testing.assert_array_equal(found.masks[1].read(3), masks["b/03"])

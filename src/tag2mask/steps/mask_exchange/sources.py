@@ -23,6 +23,8 @@ from tag2mask.artifacts.items import item_path
 from tag2mask.artifacts.journal import recorded_items
 from tag2mask.artifacts.manifest import Manifest, read_identity
 from tag2mask.classes import ClassSet
+from tag2mask.data.corrections.decisions import DECISIONS
+from tag2mask.data.corrections.folder import CORRECTIONS, read_corrections
 from tag2mask.data.decoding.opening import opened_image
 from tag2mask.data.index import data_root, read_classes, read_index
 from tag2mask.data.inventory import SPLITS
@@ -92,7 +94,7 @@ class MaskSource:
 
     Attributes:
         folder: the folder.
-        what: the step that wrote it, or ``masks``.
+        what: the step that wrote it, ``corrections`` or ``masks``.
         classes: its classes.
         masks: its masks, sorted by split and id.
         data: the data folder of the photos; None: unknown.
@@ -118,8 +120,8 @@ def open_masks(
     """List the masks of a folder.
 
     Args:
-        source: a run, a folder of ``predict`` or ``pseudo-masks``, or a folder of PNGs whose values
-            are mask ids.
+        source: a run, a folder of ``predict`` or ``pseudo-masks``, corrections, or a folder of PNGs
+            whose values are mask ids.
         of: which masks of a run; None: ``predict`` where it is complete, else ``pseudo-masks``.
         photos: folder of the photos, for masks that don't name theirs.
         classes: list of classes, one name per line, for PNGs; None: ``classes.txt`` in the folder
@@ -136,13 +138,16 @@ def open_masks(
             where=source,
             fix="Give a run, a folder of its step predict or pseudo-masks, or a folder of PNGs.",
         )
-    handle = _step_of(source, of)
+    corrected = (source / DECISIONS).is_file()
+    handle = None if corrected else _step_of(source, of)
     if handle is not None:
         found = _of_step(handle)
     elif of is not None:
         raise RunFolderError(
             "this isn't a run, so --of chooses nothing", where=source, fix="Leave out --of."
         )
+    elif corrected:
+        found = _of_corrections(source)
     else:
         found = _of_images(source, classes, otherwise)
     return found if photos is None else _with_photos(found, photos)
@@ -195,6 +200,29 @@ def _of_step(handle: Handle) -> MaskSource:
     masks = _with_scores(masks, handle.path.parent / Evaluation.step / PHOTOS)
     root = None if prepared is None else data_root(prepared.path)
     return MaskSource(handle.path, handle.step, classes, _sorted(masks), root, tuple(without))
+
+
+def _of_corrections(folder: Path) -> MaskSource:
+    """List the masks that people drew or accepted, with the photos of the run around them."""
+    corrections = read_corrections(folder)
+    if corrections.class_names is None:
+        raise DataError(
+            "the classes of these corrections aren't recorded",
+            where=folder,
+            fix="Give their masks/ with --classes FILE.",
+        )
+    masks = [SourceMask(id, path) for id, path in corrections.masks().items()]
+    if not masks:
+        raise DataError(
+            "no mask was drawn or accepted yet", where=folder, fix="Correct some first."
+        )
+    root = None
+    prepared = folder.resolve().parent / PreparedData.step
+    if isinstance(read_identity(prepared), Manifest):
+        masks, _ = _with_index(masks, prepared)
+        root = data_root(prepared)
+    classes = ClassSet(corrections.class_names)
+    return MaskSource(folder, CORRECTIONS, classes, _sorted(masks), root)
 
 
 def _prepared(handle: Handle, manifest: Manifest) -> PreparedData | None:
