@@ -18,7 +18,13 @@ from tag2mask.artifacts.handles import CamMaps, CamModel
 from tag2mask.artifacts.identity import identity_of
 from tag2mask.errors import RecipeError
 from tag2mask.recipe.fields import Section
-from tag2mask.recipe.loading import dump_recipe, load_recipe, recipe_from, shipped_recipes
+from tag2mask.recipe.loading import (
+    RECIPE_HEAD,
+    dump_recipe,
+    load_recipe,
+    recipe_from,
+    shipped_recipes,
+)
 from tag2mask.recipe.schema import Recipe
 from tag2mask.recipe.sections import InferCam
 from tag2mask.recipe.training import TrainCam
@@ -393,3 +399,19 @@ def test_maps_that_cannot_be_tiled_are_refused(changes: list[str], message: str)
     with pytest.raises(RecipeError, match=message):
         load_recipe("lite0-cpu", ["infer_cam.tile=512", *changes])
     load_recipe("lite0-cpu", ["infer_cam.tile=512", "infer_cam.branch=plain"])
+
+
+def test_a_runs_recipe_gets_keys_that_were_added_since_as_before_them(tmp_path: Path) -> None:
+    recipe = load_recipe("lite0-cpu")
+    values = recipe.model_dump(mode="json")
+    for key in ("freeze_stride", "loss_stride", "init_from"):
+        del values["train_segmenter"][key]
+    del values["train_segmenter"]["network"]["decoder_channels"]
+    del values["train_cam"]["pooling"]
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"{RECIPE_HEAD}\n{yaml.safe_dump(values)}")
+    old = load_recipe(path).train_segmenter
+    assert (old.freeze_stride, old.loss_stride, old.network.decoder_channels) == (1, 1, None)
+    assert load_recipe(path).train_cam == recipe.train_cam
+    path.write_text(yaml.safe_dump(values))  # a user's own: today's defaults
+    assert load_recipe(path) == recipe

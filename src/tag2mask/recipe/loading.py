@@ -59,6 +59,8 @@ def load_recipe(
     text, where = find_settings(name_or_file, shipped, "recipe")
     values = parse_settings(text, where, "a recipe is a mapping of sections")
     written = str(name_or_file) in shipped or text.startswith(RECIPE_HEAD)
+    if text.startswith(RECIPE_HEAD):
+        _add_later_keys(values)
     alone = None if written or not effects else _valid_recipe(values)
     given: dict[str, Any] = {}
     for override in overrides:
@@ -71,6 +73,22 @@ def load_recipe(
         own = None if written else alone or recipe
         check_effects(recipe, given, own, where=where)
     return recipe
+
+
+def _add_later_keys(values: dict[str, Any]) -> None:
+    """Give a run's recipe the keys that were added since, with what was done before they were.
+
+    With their defaults, which may be others, the run would differ from its own recipe.
+    """
+    for name, field in Recipe.model_fields.items():
+        added = getattr(field.annotation, "added_keys", {})
+        for key, value in added.items():
+            *outer, last = key.split(".")
+            here = values.get(name)
+            for part in outer:
+                here = here.get(part) if isinstance(here, dict) else None
+            if isinstance(here, dict):
+                here.setdefault(last, dict(value) if isinstance(value, Mapping) else value)
 
 
 def _valid_recipe(values: Mapping[str, Any]) -> Recipe | None:
