@@ -452,7 +452,9 @@ def test_a_step_gets_handles_its_section_and_a_folder(
 ) -> None:
     seen: list[Any] = []
 
-    def infer(data: Any, model: Any, section: Any, out: Path, runtime: Any) -> CamMaps:
+    def infer(
+        data: Any, model: Any, section: Any, out: Path, runtime: Any, modules: Any = ()
+    ) -> CamMaps:
         seen.extend([data, model, section, out])
         with step_folder(CamMaps, out, section=section) as step:
             return step.handle if step.complete else step.finish(counts={"photos": 2})
