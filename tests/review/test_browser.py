@@ -93,6 +93,12 @@ def photo_of(page: Any) -> str:
     return str(page.text_content("#caption")).partition(" · ")[0]
 
 
+def loaded_photo(page: Any) -> str:
+    """Wait until the photo can be drawn on; return its id."""
+    page.wait_for_function("() => photo.image && !waiting")
+    return photo_of(page)
+
+
 def press_and_wait(page: Any, key: str) -> str:
     """Press a key that decides; return the photo that was decided."""
     photo = photo_of(page)
@@ -108,7 +114,7 @@ def test_twenty_photos_by_keys_and_mouse(browser: Any, served: Served) -> None:
     keys = ["g", "b", "u"] * 6
     decided = {press_and_wait(page, key): key for key in keys}
     assert len(decided) == 18
-    drawn = photo_of(page)
+    drawn = loaded_photo(page)
     page.click("#tools [data-tool=brush]")
     page.click("#classes [data-label='3']")
     page.evaluate("wholePhoto()")
@@ -122,7 +128,7 @@ def test_twenty_photos_by_keys_and_mouse(browser: Any, served: Served) -> None:
     page.wait_for_function(
         "name => !document.querySelector('#caption').textContent.startsWith(name + ' ')", arg=drawn
     )
-    filled = photo_of(page)
+    filled = loaded_photo(page)
     page.click("#tools [data-tool=superpixel]")
     page.mouse.click(*middle)
     page.wait_for_selector("#verdicts [data-verdict=corrected]:not([disabled])")
@@ -197,6 +203,7 @@ def test_tags_undo_and_the_keyboard_alone(browser: Any, served: Served) -> None:
         "name => document.querySelector('#caption').textContent.startsWith(name + ' ')", arg=first
     )
     assert served.corrections.decisions[first].verdict is None
+    loaded_photo(page)
     page.focus("#canvas")
     page.keyboard.press("3")
     for key in ("ArrowRight", "ArrowDown", "Space", "ArrowRight", "Space"):

@@ -570,13 +570,15 @@ $("help-button").onclick = () => {
 addEventListener("resize", () => photo?.image && wholePhoto());
 addEventListener("beforeunload", event => { if (waiting || photo?.dirty) event.preventDefault(); });
 
+const TWO_PAGES = "This run is open in another page too.";
 let others = false;
 async function alive() {
   try {
     const found = await (await call("/api/alive", { page })).json();
     if (found.changed || found.generation !== state.generation)
       notice("The run has changed: reload the page to go on.");
-    else if (found.pages > 1 && !others) notice("This run is open in another page too.");
+    else if (found.pages > 1 && !others) notice(TWO_PAGES);
+    else if (found.pages === 1 && $("notice").textContent === TWO_PAGES) notice("");
     others = found.pages > 1;
     if ($("notice").textContent.startsWith("The page's server")) notice("");
   } catch {
