@@ -14,7 +14,7 @@ from scipy import ndimage
 from benchmarks.measure import Row
 from tag2mask.classes import ClassSet
 from tag2mask.data.masks import write_mask
-from tag2mask.formats.parts import mask_parts
+from tag2mask.formats.pixels.parts import mask_parts
 from tag2mask.steps.mask_exchange.export import export_masks
 from tag2mask.steps.mask_exchange.sources import MaskSource, SourceMask
 from tag2mask.steps.mask_exchange.targets import TARGETS

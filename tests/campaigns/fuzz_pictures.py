@@ -15,7 +15,7 @@ from campaigns.fuzz_target import Target
 from tag2mask.classes import ClassSet
 from tag2mask.data.images import image_size, read_image
 from tag2mask.data.masks import read_mask, read_mask_content, values_in
-from tag2mask.formats.palette_image import palette_image
+from tag2mask.formats.pixels.palette_image import palette_image
 
 _CLASSES = ClassSet(("a", "b", "c"))
 _SIZE = (24, 20)

@@ -9,7 +9,7 @@ import random
 import numpy as np
 
 from campaigns.fuzz_damage import damaged
-from tag2mask.data.layouts.cls_labels import parse_cls_labels
+from tag2mask.data.layouts.voc.cls_labels import parse_cls_labels
 from tag2mask.errors import DataError
 
 CLASSES = 20

@@ -25,7 +25,7 @@ from tag2mask.data.masks import (
     write_mask,
 )
 from tag2mask.errors import DataError, RunFolderError
-from tag2mask.formats.palette_image import IGNORE_COLOR
+from tag2mask.formats.pixels.palette_image import IGNORE_COLOR
 
 pytestmark = pytest.mark.smoke
 

@@ -26,7 +26,7 @@ from tag2mask.data.decoding.frames import has_more_images
 from tag2mask.data.decoding.opening import load_pixels, opened_image
 from tag2mask.data.decoding.strips import STRIP_PIXELS, strips
 from tag2mask.errors import DataError
-from tag2mask.formats.palette_image import palette_image
+from tag2mask.formats.pixels.palette_image import palette_image
 
 _INDEXED_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 _LOSSY_FORMATS = {"JPEG": "JPEG", "MPO": "JPEG", "WEBP": "WebP", "AVIF": "AVIF", "HEIF": "HEIF"}

@@ -20,8 +20,8 @@ from tag2mask.classes import IGNORE, ClassSet, mask_id
 from tag2mask.errors import DataError, ProblemsError
 from tag2mask.formats.annotations import AnnotatedPhoto, ExportResult, MaskedPhoto, Region
 from tag2mask.formats.each_photo import each_photo
-from tag2mask.formats.gray_masks import MASK_SUFFIXES, read_values, write_gray
 from tag2mask.formats.photo_names import PhotoNames, files_below, stem_path
+from tag2mask.formats.pixels.gray_masks import MASK_SUFFIXES, read_values, write_gray
 
 _MASKS, _IMAGES = "masks", "images"
 _NO_FOLDER = frozenset('<>:"/\\|?*')

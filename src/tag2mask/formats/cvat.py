@@ -39,7 +39,7 @@ from tag2mask.formats.annotations import (
     score_of,
 )
 from tag2mask.formats.coco.outlines import draw_outline
-from tag2mask.formats.run_lengths import MOST_PIXELS, pixels_of_runs, run_lengths
+from tag2mask.formats.pixels.run_lengths import MOST_PIXELS, pixels_of_runs, run_lengths
 from tag2mask.formats.text_files.xml_stream import XmlElement, attribute, iterate_xml, text_content
 
 ROOT = "annotations"
@@ -251,7 +251,7 @@ def _write_labels(file: IO[str], classes: ClassSet) -> None:
 def _write_image(
     file: IO[str], number: int, photo: MaskedPhoto, mask: NDArray[np.uint8], classes: ClassSet
 ) -> None:
-    from tag2mask.formats.parts import mask_parts  # SciPy, which reading doesn't need
+    from tag2mask.formats.pixels.parts import mask_parts  # SciPy, which reading doesn't need
 
     width, height = photo.size
     file.write(f'<image id="{number}"{attribute("name", photo.file_name)}')

@@ -33,8 +33,8 @@ from tag2mask.formats.annotations import (
     score_of,
 )
 from tag2mask.formats.each_photo import each_photo
-from tag2mask.formats.gray_masks import MASK_SUFFIXES, value_regions, write_gray
 from tag2mask.formats.photo_names import PhotoNames, files_below, stem_path
+from tag2mask.formats.pixels.gray_masks import MASK_SUFFIXES, value_regions, write_gray
 from tag2mask.formats.text_files.json_file import read_json_file
 
 TARGETS = "mask_targets.json"

@@ -29,8 +29,8 @@ from tag2mask.classes import BACKGROUND, IGNORE, ClassSet, name_kind
 from tag2mask.errors import DataError
 from tag2mask.formats.annotations import IGNORE_LABEL, AnnotatedPhoto, ExportResult, MaskedPhoto
 from tag2mask.formats.each_photo import each_photo
-from tag2mask.formats.gray_masks import value_regions, write_gray
 from tag2mask.formats.photo_names import inner_folders, stem_path
+from tag2mask.formats.pixels.gray_masks import value_regions, write_gray
 from tag2mask.formats.tables.cell_table import unquoted
 from tag2mask.formats.tables.csv_table import read_csv_table
 from tag2mask.formats.text_files.text_lines import read_lines

@@ -41,7 +41,7 @@ from tag2mask.formats.annotations import (
 from tag2mask.formats.coco.outlines import draw_outline
 from tag2mask.formats.each_photo import each_photo
 from tag2mask.formats.photo_names import files_below
-from tag2mask.formats.run_lengths import MOST_PIXELS
+from tag2mask.formats.pixels.run_lengths import MOST_PIXELS
 from tag2mask.text.json_text import parse_json
 
 _VERSION = "5.5.0"
@@ -89,8 +89,8 @@ def write_labelme(
 
 
 def _shapes(mask: NDArray[np.uint8], classes: ClassSet, polygons: bool) -> Iterator[dict[str, Any]]:
-    from tag2mask.formats.parts import mask_parts  # SciPy, which reading doesn't need
-    from tag2mask.formats.polygons import mask_polygons
+    from tag2mask.formats.pixels.parts import mask_parts  # SciPy, which reading doesn't need
+    from tag2mask.formats.pixels.polygons import mask_polygons
 
     for part in mask_parts(mask):
         left, top, width, height = part.box

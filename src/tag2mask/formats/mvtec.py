@@ -20,13 +20,13 @@ from tag2mask.errors import DataError
 from tag2mask.formats.annotations import AnnotatedPhoto, Region
 from tag2mask.formats.binary import read_pixels
 from tag2mask.formats.each_photo import each_photo
-from tag2mask.formats.gray_masks import MASK_SUFFIXES
 from tag2mask.formats.photo_names import (
     PHOTO_SUFFIXES,
     files_below,
     inner_folders,
     stem_path,
 )
+from tag2mask.formats.pixels.gray_masks import MASK_SUFFIXES
 
 _TRAIN, _TEST, TRUTH = "train", "test", "ground_truth"
 _NO_DEFECT = frozenset({"good", "normal", "ok"})

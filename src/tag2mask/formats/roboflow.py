@@ -19,8 +19,8 @@ from tag2mask.classes import name_kind
 from tag2mask.errors import DataError
 from tag2mask.formats.annotations import AnnotatedPhoto
 from tag2mask.formats.each_photo import each_photo
-from tag2mask.formats.gray_masks import value_regions
 from tag2mask.formats.photo_names import PHOTO_SUFFIXES, inner_folders
+from tag2mask.formats.pixels.gray_masks import value_regions
 from tag2mask.formats.tables.cell_table import unquoted
 from tag2mask.formats.tables.csv_table import read_csv_table
 

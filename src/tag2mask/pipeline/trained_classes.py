@@ -72,7 +72,7 @@ def start_warnings(
     files = {kind: file for kind, file in _start_files(recipe).items() if kind in due}
     if not files:
         return ()
-    from tag2mask.nn.class_heads import match_classes
+    from tag2mask.nn.class_matching import match_classes
     from tag2mask.nn.model_file import read_spec
     from tag2mask.seam.network import SEAM_KIND
     from tag2mask.segmentation.networks import SEGMENTER_KIND

@@ -22,7 +22,7 @@ from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.classes import ClassSet
 from tag2mask.data.index import Sample, read_classes, read_index
 from tag2mask.errors import DataError, FolderInUseError, WeightsError, in_section
-from tag2mask.nn.class_heads import (
+from tag2mask.nn.class_matching import (
     ClassMatch,
     Trained,
     architecture_error,

@@ -38,7 +38,7 @@ from tag2mask.data.corrections.folder import CORRECTIONS, corrections_of
 from tag2mask.data.index import Sample, masks_fingerprint, read_classes
 from tag2mask.data.photos import read_sample_mask
 from tag2mask.errors import DataError, WeightsError, in_section
-from tag2mask.nn.class_heads import (
+from tag2mask.nn.class_matching import (
     ClassMatch,
     Trained,
     architecture_error,

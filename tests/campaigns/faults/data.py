@@ -6,7 +6,7 @@ from campaigns.fault import Fault
 
 FAULTS = [
     Fault(
-        "formats.palette_image.palette_image",
+        "formats.pixels.palette_image.palette_image",
         "ignored pixels have the color of the background",
         "palette[IGNORE] = IGNORE_COLOR",
         "palette[IGNORE] = 0",

@@ -10,7 +10,7 @@ from tag2mask.artifacts.manifest import STARTED, Identity
 from tag2mask.data.inventory import SourceOptions
 from tag2mask.data.layouts.coco.reader import read_coco
 from tag2mask.data.layouts.csv_table import read_csv
-from tag2mask.data.layouts.voc import read_voc
+from tag2mask.data.layouts.voc.reader import read_voc
 from tag2mask.errors import DataError
 
 _NFC, _NFD = (unicodedata.normalize(form, "M\u00fcller 1.jpg") for form in ("NFC", "NFD"))

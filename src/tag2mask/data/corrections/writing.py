@@ -25,7 +25,7 @@ from tag2mask.data.corrections.decisions import (
     read_decisions,
 )
 from tag2mask.data.corrections.folder import CLASSES, Corrections, recorded_classes
-from tag2mask.formats.palette_image import palette_image
+from tag2mask.formats.pixels.palette_image import palette_image
 
 
 class CorrectionsWriter:

@@ -3,10 +3,9 @@
 ========== ================================================= ==================================
 Layout     Recognized by                                     Modules
 ========== ================================================= ==================================
-voc        ``JPEGImages/`` and ``ImageSets/``                `voc`, `voc_tags`, `cls_labels`,
-                                                             `plain_pickle`
+voc        ``JPEGImages/`` and ``ImageSets/``                `voc`
 coco       COCO JSON in ``annotations/`` or next to photos   `coco`
-others     files of annotation tools                         `tools`, `annotated`, `addresses`
+others     files of annotation tools                         `tools`, `addresses`
 csv        ``tags.csv``, or any ``.csv``                     `csv_table`, `tables`
 folders    one folder of photos per class                    `class_folders`
 ========== ================================================= ==================================

@@ -41,7 +41,7 @@ from tag2mask.data.layouts.tools.mvtec import is_mvtec_folder, read_mvtec_folder
 from tag2mask.data.layouts.tools.roboflow import is_roboflow_folder, read_roboflow_folder
 from tag2mask.data.layouts.tools.voc_xml import is_voc_xml_folder, read_voc_xml_folder
 from tag2mask.data.layouts.tools.yolo import is_yolo_folder, read_yolo_folder
-from tag2mask.data.layouts.voc import is_voc, read_voc
+from tag2mask.data.layouts.voc.reader import is_voc, read_voc
 from tag2mask.errors import DataError
 
 Layout = Literal[

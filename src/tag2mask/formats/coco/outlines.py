@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from tag2mask.formats.run_lengths import MOST_PIXELS, pixels_of_runs
+from tag2mask.formats.pixels.run_lengths import MOST_PIXELS, pixels_of_runs
 
 _NUMBERS = frozenset({int, float})
 _FARTHEST = 1e7

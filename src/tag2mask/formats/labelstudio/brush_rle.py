@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tag2mask.formats.run_lengths import MOST_PIXELS, run_lengths
+from tag2mask.formats.pixels.run_lengths import MOST_PIXELS, run_lengths
 
 _CHANNELS = 4
 _ALPHA = 3

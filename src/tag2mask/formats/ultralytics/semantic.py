@@ -20,8 +20,8 @@ from tag2mask.classes import BACKGROUND, IGNORE, ClassSet, name_kind
 from tag2mask.errors import DataError
 from tag2mask.formats.annotations import IGNORE_LABEL, AnnotatedPhoto, ExportResult, MaskedPhoto
 from tag2mask.formats.each_photo import each_photo
-from tag2mask.formats.gray_masks import MASK_SUFFIXES, value_regions, write_gray
 from tag2mask.formats.photo_names import PhotoNames, files_below, stem_path
+from tag2mask.formats.pixels.gray_masks import MASK_SUFFIXES, value_regions, write_gray
 from tag2mask.formats.ultralytics.data_yaml import (
     class_names,
     find_yaml,

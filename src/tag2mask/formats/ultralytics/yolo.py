@@ -79,8 +79,8 @@ def write_yolo(
 
 def _lines(mask: NDArray[np.uint8]) -> Iterator[str]:
     """Yield a line for each outline of a mask (h, w)."""
-    from tag2mask.formats.parts import mask_parts  # SciPy, which reading doesn't need
-    from tag2mask.formats.polygons import mask_polygons
+    from tag2mask.formats.pixels.parts import mask_parts  # SciPy, which reading doesn't need
+    from tag2mask.formats.pixels.polygons import mask_polygons
 
     height, width = mask.shape
     for part in mask_parts(mask):

@@ -12,8 +12,8 @@ from PIL import Image
 from tag2mask.classes import IGNORE, name_kind
 from tag2mask.errors import DataError
 from tag2mask.formats.annotations import IGNORE_LABEL, Region
-from tag2mask.formats.gray_masks import opened_mask
-from tag2mask.formats.palette_image import IGNORE_COLOR
+from tag2mask.formats.pixels.gray_masks import opened_mask
+from tag2mask.formats.pixels.palette_image import IGNORE_COLOR
 from tag2mask.formats.voc.label_map import LABEL_MAP, LabelMap
 
 _UNKNOWN = 256

@@ -13,8 +13,8 @@ from tag2mask.artifacts.files import atomic_write
 from tag2mask.classes import BACKGROUND, IGNORE, ClassSet
 from tag2mask.errors import DataError
 from tag2mask.formats.annotations import ExportResult, MaskedPhoto
-from tag2mask.formats.gray_masks import save_png
-from tag2mask.formats.palette_image import palette_image
+from tag2mask.formats.pixels.gray_masks import save_png
+from tag2mask.formats.pixels.palette_image import palette_image
 from tag2mask.formats.voc.label_map import LABEL_MAP, write_label_map
 
 MASKS = "SegmentationClass"

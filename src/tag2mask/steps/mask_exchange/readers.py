@@ -20,11 +20,11 @@ from tag2mask.formats.cvat import read_cvat
 from tag2mask.formats.each_photo import each_photo
 from tag2mask.formats.fiftyone import TARGETS as FIFTYONE_TARGETS
 from tag2mask.formats.fiftyone import read_fiftyone_masks
-from tag2mask.formats.gray_masks import value_regions
 from tag2mask.formats.huggingface import METADATA, has_masks, metadata_files, read_huggingface
 from tag2mask.formats.labelme import is_labelme, read_labelme
 from tag2mask.formats.labelstudio.reading import is_labelstudio, read_labelstudio
 from tag2mask.formats.mvtec import TRUTH, is_mvtec, read_mvtec
+from tag2mask.formats.pixels.gray_masks import value_regions
 from tag2mask.formats.roboflow import read_roboflow, value_maps
 from tag2mask.formats.ultralytics.data_yaml import YAML_NAME
 from tag2mask.formats.ultralytics.semantic import read_ultralytics

@@ -16,14 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from tag2mask.data.inventory import Inventory, SourceOptions
-from tag2mask.data.layouts.annotated import (
+from tag2mask.data.layouts.csv_table import read_csv
+from tag2mask.data.layouts.tables.find_tables import TAG_TABLE
+from tag2mask.data.layouts.tools.annotated import (
     AnnotatedSource,
     RegionMaskDrawer,
     files_stamp,
     read_annotated,
 )
-from tag2mask.data.layouts.csv_table import read_csv
-from tag2mask.data.layouts.tables.find_tables import TAG_TABLE
 from tag2mask.errors import DataError
 from tag2mask.formats.roboflow import (
     TABLE,

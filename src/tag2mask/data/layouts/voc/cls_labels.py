@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tag2mask.data.layouts.plain_pickle import (
+from tag2mask.data.layouts.voc.plain_pickle import (
     DamagedPickleError,
     PickledArray,
     PickledDict,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from label_files import fuzz_labels, labels_file, npy_of_objects, valid_files
 
 from tag2mask.data.layouts import plain_pickle
-from tag2mask.data.layouts.cls_labels import parse_cls_labels, read_cls_labels
+from tag2mask.data.layouts.voc.cls_labels import parse_cls_labels, read_cls_labels
 from tag2mask.errors import DataError
 
 
@@ -227,7 +227,7 @@ def test_headers_that_are_not_of_an_array_of_objects(header):
 
 
 def test_a_file_above_the_limit(tmp_path, monkeypatch):
-    monkeypatch.setattr("tag2mask.data.layouts.cls_labels.MAX_BYTES", 1 << 20)
+    monkeypatch.setattr("tag2mask.data.layouts.voc.cls_labels.MAX_BYTES", 1 << 20)
     (tmp_path / "a.npy").write_bytes(labels_file({"a": label_vector("dog")}) + bytes(1 << 20))
     with pytest.raises(DataError, match="refused: more than 1 MiB"):
         read_cls_labels(tmp_path / "a.npy", 20)

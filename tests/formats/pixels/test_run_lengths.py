@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tag2mask.formats.run_lengths import pixels_of_runs, run_lengths
+from tag2mask.formats.pixels.run_lengths import pixels_of_runs, run_lengths
 
 
 @given(st.lists(st.booleans(), max_size=40))

@@ -1,4 +1,4 @@
-"""Tests of `tag2mask.nn.class_heads`."""
+"""Tests of `tag2mask.nn.class_matching`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tag2mask.errors import WeightsError
-from tag2mask.nn.class_heads import Trained, load_trained, match_classes
+from tag2mask.nn.class_matching import Trained, load_trained, match_classes
 
 
 class Net(NamedTuple):

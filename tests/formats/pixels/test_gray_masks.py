@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from tag2mask.errors import DataError
-from tag2mask.formats.gray_masks import read_values, value_regions, write_gray
+from tag2mask.formats.pixels.gray_masks import read_values, value_regions, write_gray
 
 
 def test_values_of_all_kinds_of_images(tmp_path):

@@ -9,7 +9,7 @@ from data_folders import annotation_xml, label_vector, write_array, write_labels
 from tag2mask.classes import VOC_NAMES
 from tag2mask.data.check import check_data
 from tag2mask.data.inventory import SourceOptions
-from tag2mask.data.layouts.voc import is_voc, read_voc
+from tag2mask.data.layouts.voc.reader import is_voc, read_voc
 from tag2mask.errors import DataError
 
 

@@ -5,7 +5,7 @@ import pytest
 from data_folders import write_photo
 
 from tag2mask.data.inventory import SourceOptions
-from tag2mask.data.layouts.annotated import AnnotatedSource, RegionMaskDrawer, read_annotated
+from tag2mask.data.layouts.tools.annotated import AnnotatedSource, RegionMaskDrawer, read_annotated
 from tag2mask.errors import DataError
 from tag2mask.formats.annotations import AnnotatedPhoto, Region
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from mask_cases import masks
 
 from tag2mask.formats.coco.outlines import draw_outline
-from tag2mask.formats.polygons import mask_polygons
+from tag2mask.formats.pixels.polygons import mask_polygons
 
 
 @settings(max_examples=200, deadline=None)

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from mask_cases import masks
 from scipy import ndimage
 
-from tag2mask.formats.parts import mask_parts
-from tag2mask.formats.run_lengths import pixels_of_runs
+from tag2mask.formats.pixels.parts import mask_parts
+from tag2mask.formats.pixels.run_lengths import pixels_of_runs
 
 
 @settings(max_examples=200, deadline=None)

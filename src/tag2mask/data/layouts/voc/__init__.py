@@ -1,0 +1,1 @@
+"""The layout of Pascal VOC: lists of photos, tags from XML or a table, and their masks."""
