@@ -26,13 +26,14 @@ from tag2mask.maps.background_threshold import with_background
 from tag2mask.maps.cam_map import read_map
 from tag2mask.nn.inference_copy import inference_copy
 from tag2mask.recipe.sections import AffinityLabeling, InferCam, Walk
-from tag2mask.recipe.training import TrainAffinity, TrainCam, TrainSegmenter
+from tag2mask.recipe.train_segmenter import TrainSegmenter
+from tag2mask.recipe.training import TrainAffinity, TrainCam
 from tag2mask.runtime.precision import Precision
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import ordered_map
 from tag2mask.runtime.torch_threads import share_of_threads
 from tag2mask.seam.inference import MultiScaleInference
-from tag2mask.seam.network import build_seam, load_seam
+from tag2mask.seam.model import build_seam, load_seam
 from tag2mask.seam.transform import ViewTransform
 from tag2mask.segmentation.networks import build_segmenter
 from tag2mask.steps.infer_cam import inference_settings

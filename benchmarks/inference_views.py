@@ -19,7 +19,8 @@ from tag2mask.recipe.loading import load_recipe
 from tag2mask.runtime.precision import resolve_precision
 from tag2mask.seam.inference import InferenceSettings, MultiScaleInference
 from tag2mask.seam.map_sums import scale_maps
-from tag2mask.seam.network import SeamNet, build_seam
+from tag2mask.seam.model import build_seam
+from tag2mask.seam.network import SeamNet
 from tag2mask.steps.train_cam import net_spec
 
 SIZES = ((500, 375), (500, 375), (375, 500), (500, 333))

@@ -15,7 +15,8 @@ from tag2mask.classes import VOC_NAMES, ClassSet
 from tag2mask.recipe.loading import load_recipe
 from tag2mask.recipe.training import TrainCam
 from tag2mask.runtime.precision import resolve_precision
-from tag2mask.seam.network import OFFICIAL_SEAM, SeamNet, build_seam
+from tag2mask.seam.model import OFFICIAL_SEAM, build_seam
+from tag2mask.seam.network import SeamNet
 from tag2mask.seam.objective import PUBLISHED_OBJECTIVE, SeamObjective
 from tag2mask.seam.transform import ViewTransform
 from tag2mask.steps.train_cam import net_spec

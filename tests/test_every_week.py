@@ -13,7 +13,7 @@ from PIL import Image
 
 from small_runs import invoke, write_recipe
 from tag2mask.artifacts.handles import CamModel, SegmenterModel
-from tag2mask.seam.network import load_seam
+from tag2mask.seam.model import load_seam
 from test_docs import ROOT, fences
 
 PAGE = ROOT / "docs" / "how-to" / "every-week.md"

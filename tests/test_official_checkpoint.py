@@ -14,7 +14,7 @@ from tag2mask.affinity.network import OFFICIAL_AFFINITY, load_affinity_net
 from tag2mask.artifacts.handles import AffinityModel, CamModel, SegmenterModel
 from tag2mask.classes import VOC_NAMES
 from tag2mask.cli import app as cli
-from tag2mask.seam.network import load_seam
+from tag2mask.seam.model import load_seam
 from tag2mask.segmentation.networks import OFFICIAL_DEEPLAB, load_segmenter
 
 pytestmark = pytest.mark.slow

@@ -17,7 +17,7 @@ from tag2mask.artifacts.handles import CamModel
 from tag2mask.artifacts.identity import folder_status
 from tag2mask.errors import PartError, RunFolderError, WeightsError
 from tag2mask.recipe.loading import load_recipe
-from tag2mask.seam.network import load_seam
+from tag2mask.seam.model import load_seam
 from tag2mask.steps.infer_cam import infer_cam
 
 PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "own-part.md"

@@ -21,7 +21,7 @@ from tag2mask.classes import ClassSet
 from tag2mask.data.index import read_index
 from tag2mask.data.masks import write_mask
 from tag2mask.recipe.loading import RECIPE_HEAD, dump_recipe, load_recipe
-from tag2mask.seam.network import load_seam
+from tag2mask.seam.model import load_seam
 from tag2mask.segmentation.networks import load_segmenter
 from test_docs import ROOT, fences
 

@@ -27,7 +27,7 @@ from tag2mask.affinity.network import (
 from tag2mask.affinity.pairs import existing_pairs, pair_offsets
 from tag2mask.errors import WeightsError
 from tag2mask.nn.official_checkpoints import AFFINITYNET_HEAD_NAMES, official_affinity_state
-from tag2mask.seam.network import OFFICIAL_SEAM, build_seam, load_seam, save_seam
+from tag2mask.seam.model import OFFICIAL_SEAM, build_seam, load_seam, save_seam
 
 SPEC = AffinitySpec(
     backbone="resnet10t", output_stride=16, pcm_levels=None, levels=(3, 4, 5), radius=4

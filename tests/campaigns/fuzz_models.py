@@ -16,7 +16,7 @@ from torch import nn
 from campaigns.fuzz_target import Target
 from onnx_file import SPEC, network
 from tag2mask.nn.weights import load_state
-from tag2mask.seam.network import OFFICIAL_SEAM, build_seam, load_seam, save_seam
+from tag2mask.seam.model import OFFICIAL_SEAM, build_seam, load_seam, save_seam
 from tag2mask.segmentation.inference.export_spec import KEY, ExportedSpec
 from tag2mask.segmentation.inference.onnx_segmenter import OnnxSegmenter
 from tag2mask.segmentation.loading import open_segmenter

@@ -17,15 +17,8 @@ from tag2mask.classes import VOC_NAMES
 from tag2mask.errors import WeightsError
 from tag2mask.nn.model_file import read_model
 from tag2mask.nn.official_checkpoints import SEAM_HEAD_NAMES
-from tag2mask.seam.network import (
-    OFFICIAL_SEAM,
-    SEAM_KIND,
-    SeamNet,
-    SeamSpec,
-    build_seam,
-    load_seam,
-    save_seam,
-)
+from tag2mask.seam.model import OFFICIAL_SEAM, SEAM_KIND, SeamSpec, build_seam, load_seam, save_seam
+from tag2mask.seam.network import SeamNet
 
 SPEC = replace(
     OFFICIAL_SEAM,

@@ -21,7 +21,7 @@ from tag2mask.data.index import Sample
 from tag2mask.nn.model_file import read_spec
 from tag2mask.pipeline.estimates import training_steps
 from tag2mask.recipe.loading import load_recipe, shipped_recipes
-from tag2mask.seam.network import SEAM_KIND, build_seam
+from tag2mask.seam.model import SEAM_KIND, build_seam
 from tag2mask.segmentation.deeplab_v1 import DeepLabV1
 from tag2mask.segmentation.networks import build_segmenter
 from tag2mask.steps.affinity_labels import affinity_labels

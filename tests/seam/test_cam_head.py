@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from tag2mask.seam.cam_head import TOP_CELLS, CamHead, best_cells_average, class_logits
-from tag2mask.seam.network import OFFICIAL_SEAM, build_seam, load_seam, save_seam
+from tag2mask.seam.model import OFFICIAL_SEAM, build_seam, load_seam, save_seam
 
 
 def test_the_mean_of_a_map_is_the_logit_of_its_class() -> None:

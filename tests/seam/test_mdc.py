@@ -15,14 +15,8 @@ from toy_backbone import PointwiseBackbone, corner, padded, random
 from tag2mask.nn.model_file import read_spec
 from tag2mask.seam import losses
 from tag2mask.seam.mdc import PUBLISHED_RATES, MdcHead, localization_map
-from tag2mask.seam.network import (
-    OFFICIAL_SEAM,
-    SEAM_KIND,
-    SeamNet,
-    build_seam,
-    load_seam,
-    save_seam,
-)
+from tag2mask.seam.model import OFFICIAL_SEAM, SEAM_KIND, build_seam, load_seam, save_seam
+from tag2mask.seam.network import SeamNet
 from tag2mask.seam.objective import PUBLISHED_OBJECTIVE, PUBLISHED_WEIGHTS, SeamObjective
 from tag2mask.seam.pcm import PUBLISHED_PCM
 from tag2mask.seam.transform import ViewTransform

@@ -13,7 +13,7 @@ from onnx_file import write_network
 from tag2mask.artifacts.handles import CamModel, SegmenterModel
 from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.errors import DeviceError, RunFolderError, Tag2MaskError, WeightsError
-from tag2mask.seam.network import OFFICIAL_SEAM, build_seam, save_seam
+from tag2mask.seam.model import OFFICIAL_SEAM, build_seam, save_seam
 from tag2mask.segmentation.loading import open_segmenter, segmenter_file
 from tag2mask.segmentation.networks import SegmenterSpec, build_segmenter, save_segmenter
 

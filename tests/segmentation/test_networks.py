@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from tag2mask.classes import VOC_NAMES
 from tag2mask.errors import RecipeError, WeightsError
 from tag2mask.nn.weights import packaged_state
-from tag2mask.seam.network import OFFICIAL_SEAM, build_seam, save_seam
+from tag2mask.seam.model import OFFICIAL_SEAM, build_seam, save_seam
 from tag2mask.segmentation.deeplab_v1 import DEEPLAB_V1
 from tag2mask.segmentation.encoder_decoder import DecoderBatchNorm, EncoderDecoder
 from tag2mask.segmentation.networks import (

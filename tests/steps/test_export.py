@@ -30,7 +30,7 @@ from tag2mask.artifacts.step_folder import step_folder
 from tag2mask.data.masks import read_mask
 from tag2mask.errors import ExportError, PackageError, RunFolderError, WeightsError
 from tag2mask.recipe.sections import Predict
-from tag2mask.seam.network import OFFICIAL_SEAM, build_seam, save_seam
+from tag2mask.seam.model import OFFICIAL_SEAM, build_seam, save_seam
 from tag2mask.segmentation.inference.export_spec import KEY, ExportedSpec, LabelingRecord
 from tag2mask.segmentation.inference.onnx_segmenter import OnnxSegmenter
 from tag2mask.segmentation.networks import build_segmenter, save_segmenter

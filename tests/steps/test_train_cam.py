@@ -47,7 +47,7 @@ from tag2mask.errors import (
 )
 from tag2mask.recipe.training import TrainCam, Views
 from tag2mask.runtime.session import Runtime
-from tag2mask.seam.network import build_seam
+from tag2mask.seam.model import build_seam
 from tag2mask.seam.objective import SeamObjective
 from tag2mask.steps.train_cam import net_spec, train_cam
 from tag2mask.steps.trainers.cam_task import CamTask, ViewDraw

@@ -69,7 +69,8 @@ from tag2mask.pipeline.cost_model import (
     segmenter_work,
 )
 from tag2mask.recipe.schema import Recipe
-from tag2mask.recipe.training import TrainAffinity, TrainCam, TrainSegmenter
+from tag2mask.recipe.train_segmenter import TrainSegmenter
+from tag2mask.recipe.training import TrainAffinity, TrainCam
 from tag2mask.runtime.threads import MAX_THREADS, SMALL_PIXELS
 
 if TYPE_CHECKING:

@@ -74,7 +74,7 @@ def start_warnings(
         return ()
     from tag2mask.nn.class_matching import match_classes
     from tag2mask.nn.model_file import read_spec
-    from tag2mask.seam.network import SEAM_KIND
+    from tag2mask.seam.model import SEAM_KIND
     from tag2mask.segmentation.networks import SEGMENTER_KIND
 
     warnings: list[str] = []

@@ -25,13 +25,8 @@ from tag2mask.recipe.sections import (
     Tune,
     Walk,
 )
-from tag2mask.recipe.training import (
-    BackboneSettings,
-    SegmentationNetwork,
-    TrainAffinity,
-    TrainCam,
-    TrainSegmenter,
-)
+from tag2mask.recipe.train_segmenter import SegmentationNetwork, TrainSegmenter
+from tag2mask.recipe.training import BackboneSettings, TrainAffinity, TrainCam
 
 
 class Recipe(Section):

@@ -2,7 +2,8 @@
 
 Sections are frozen and refuse unknown keys. In those with ``behavior``, ``published`` reproduces
 the authors' code including its deviations from the paper, and ``default`` corrects them. The
-sections of the training steps are in `tag2mask.recipe.training`.
+sections of the training steps are in `tag2mask.recipe.training` and
+`tag2mask.recipe.train_segmenter`.
 """
 
 from __future__ import annotations

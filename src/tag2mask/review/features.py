@@ -13,7 +13,7 @@ from tag2mask.data.images import read_image
 from tag2mask.errors import DataError
 from tag2mask.review.folder import ReviewPhoto
 from tag2mask.runtime.progress import ProgressBar
-from tag2mask.seam.network import load_seam
+from tag2mask.seam.model import load_seam
 
 SIDE = 224
 """Side, px, to which photos are resized: likeness needs no details."""

@@ -7,6 +7,7 @@ https://github.com/YudeWang/SEAM.
 The modules in the paper's order:
 
 - `tag2mask.seam.network`: backbone, CAM head and PCM as one network (section 3, figure 2)
+- `tag2mask.seam.model`: its architecture as plain values, and its files
 - `tag2mask.seam.cam_head`: the CAM head (section 3; Zhou et al., CVPR 2016)
 - `tag2mask.seam.transform`: the affine transform A (section 3.2)
 - `tag2mask.seam.pcm`: the pixel correlation module, PCM (section 3.3)

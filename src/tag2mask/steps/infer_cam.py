@@ -31,7 +31,8 @@ from tag2mask.recipe.sections import InferCam
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.seam.inference import InferenceSettings, MultiScaleInference, PhotoMaps
-from tag2mask.seam.network import SeamNet, SeamSpec, load_seam
+from tag2mask.seam.model import SeamSpec, load_seam
+from tag2mask.seam.network import SeamNet
 from tag2mask.seam.tiled_maps import MapTiles
 from tag2mask.steps.photo_loops.empty_results import EmptyResults, empty_files
 from tag2mask.steps.photo_loops.per_photo import PhotoOutputs, has_all_files, prepared_ids

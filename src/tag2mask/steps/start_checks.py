@@ -25,7 +25,8 @@ from tag2mask.data.inventory import SPLITS, Inventory
 from tag2mask.errors import DataError, RecipeError
 from tag2mask.recipe.schema import Recipe
 from tag2mask.recipe.sections import ThresholdChoice
-from tag2mask.recipe.training import TrainAffinity, TrainCam, TrainSegmenter
+from tag2mask.recipe.train_segmenter import TrainSegmenter
+from tag2mask.recipe.training import TrainAffinity, TrainCam
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ from tag2mask.nn.model_file import read_spec
 from tag2mask.recipe.training import TrainCam, weight_file
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
-from tag2mask.seam.network import SEAM_KIND, SeamNet, SeamSpec, build_seam, load_seam, save_seam
+from tag2mask.seam.model import SEAM_KIND, SeamSpec, build_seam, load_seam, save_seam
+from tag2mask.seam.network import SeamNet
 from tag2mask.steps.trainers.cam_parts import check_parts
 from tag2mask.steps.trainers.cam_task import CamTask, cam_optimizer
 from tag2mask.steps.trainers.training import class_warnings, finish_training, import_network
@@ -191,7 +192,7 @@ def import_model(file: Path, out: Path, *, modules: Collection[str] = ()) -> Cam
     Args:
         file: the model.
         out: folder to write.
-        modules: as in `tag2mask.seam.network.load_seam`.
+        modules: as in `tag2mask.seam.model.load_seam`.
 
     Raises:
         WeightsError: the file is not a known CAM model, or is cut off.

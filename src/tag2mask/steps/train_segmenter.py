@@ -45,7 +45,8 @@ from tag2mask.nn.class_matching import (
     load_trained,
     match_classes,
 )
-from tag2mask.recipe.training import TrainSegmenter, weight_file
+from tag2mask.recipe.train_segmenter import TrainSegmenter
+from tag2mask.recipe.training import weight_file
 from tag2mask.runtime.session import Runtime
 from tag2mask.segmentation.labels import (
     LabeledPhotos,

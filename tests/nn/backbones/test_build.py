@@ -21,7 +21,7 @@ from tag2mask.nn.backbones.build import build_backbone
 from tag2mask.nn.backbones.resnet38 import ResNet38
 from tag2mask.nn.backbones.timm_backbone import TimmBackbone
 from tag2mask.nn.weights import packaged_state
-from tag2mask.seam.network import OFFICIAL_SEAM, build_seam, save_seam
+from tag2mask.seam.model import OFFICIAL_SEAM, build_seam, save_seam
 
 CATS = range(281, 286)
 """Domestic cats among the ImageNet classes."""

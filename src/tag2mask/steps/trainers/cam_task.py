@@ -20,7 +20,8 @@ from tag2mask.recipe.training import TrainCam, Views
 from tag2mask.report.overlays import cam_sheet
 from tag2mask.runtime.session import Runtime
 from tag2mask.seam.losses import max_norm
-from tag2mask.seam.network import SeamNet, SeamSpec
+from tag2mask.seam.model import SeamSpec
+from tag2mask.seam.network import SeamNet
 from tag2mask.seam.objective import LossWeights, ObjectiveSettings, SeamObjective
 from tag2mask.seam.parts import Transform, ViewsPart
 from tag2mask.seam.transform import ViewTransform

@@ -19,7 +19,7 @@ from tag2mask.artifacts.handles import MODEL_FILE
 from tag2mask.classes import ClassSet
 from tag2mask.data.index import Sample
 from tag2mask.errors import RecipeError
-from tag2mask.recipe.training import TrainSegmenter
+from tag2mask.recipe.train_segmenter import TrainSegmenter
 from tag2mask.runtime.session import Runtime
 from tag2mask.segmentation.dataset import (
     SegmenterBatch,

@@ -13,7 +13,8 @@ from tag2mask.artifacts.files import atomic_write, digest
 from tag2mask.artifacts.handles import MODEL_FILE, TrainedModel
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.nn.class_matching import ClassMatch
-from tag2mask.recipe.training import TrainAffinity, TrainCam, TrainSegmenter
+from tag2mask.recipe.train_segmenter import TrainSegmenter
+from tag2mask.recipe.training import TrainAffinity, TrainCam
 from tag2mask.runtime.session import Runtime
 from tag2mask.training.loop import FitSettings, epochs_to_steps
 from tag2mask.training.mixture import PhotoMix

@@ -14,14 +14,9 @@ import torch
 from tag2mask.affinity.network import build_affinity_net
 from tag2mask.classes import ClassSet
 from tag2mask.errors import in_section
-from tag2mask.recipe.training import (
-    BackboneSettings,
-    TrainAffinity,
-    TrainCam,
-    TrainSegmenter,
-    weight_file,
-)
-from tag2mask.seam.network import build_seam
+from tag2mask.recipe.train_segmenter import TrainSegmenter
+from tag2mask.recipe.training import BackboneSettings, TrainAffinity, TrainCam, weight_file
+from tag2mask.seam.model import build_seam
 from tag2mask.segmentation.networks import build_segmenter
 from tag2mask.steps.train_affinity import affinity_spec
 from tag2mask.steps.train_cam import net_spec
