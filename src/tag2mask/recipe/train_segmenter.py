@@ -32,7 +32,7 @@ class SegmentationNetwork(Section):
     path of a file. If a recipe lacks the key and the encoder is the CAM network's backbone: its
     weights."""
     output_stride: Literal[8, 16, 32] = 16
-    decoder_channels: Count | None = 128
+    decoder_channels: Count | None = None
     """Channels of the decoder of deeplabv3, deeplabv3plus, pan and upernet; null: as published."""
 
 
@@ -91,9 +91,9 @@ class TrainSegmenter(Section):
     freeze_batch_norm: bool = True
     """Freeze the batch norms of the pretrained encoder (published: false); those of new layers are
     trained."""
-    freeze_stride: Literal[1, 2, 4, 8] = 4
+    freeze_stride: Literal[1, 2, 4, 8] = 1
     """Freeze the encoder's first layers, up to this output stride; 1: train all of them."""
-    loss_stride: Literal[1, 2, 4, 8] = 4
+    loss_stride: Literal[1, 2, 4, 8] = 1
     """Image pixels per cell at which the loss compares logits and masks; 1: every pixel."""
     validate_epochs: NonNegativeCount = 0
     """Epochs between validations on masks of the validation split, of which the best network is
