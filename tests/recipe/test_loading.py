@@ -27,7 +27,8 @@ from tag2mask.recipe.loading import (
 )
 from tag2mask.recipe.schema import Recipe
 from tag2mask.recipe.sections import InferCam
-from tag2mask.recipe.training import TrainCam, TrainSegmenter
+from tag2mask.recipe.train_segmenter import TrainSegmenter
+from tag2mask.recipe.training import TrainCam
 
 pytestmark = pytest.mark.smoke
 
