@@ -61,7 +61,7 @@ def data_import(
     from tag2mask.data.table_import.options import ImportOptions
     from tag2mask.data.table_import.plan import plan_imports
     from tag2mask.data.table_import.summary import import_summary
-    from tag2mask.data.table_import.write import write_import
+    from tag2mask.data.table_import.write import write_imports
     from tag2mask.errors import counted
     from tag2mask.text.escaping import visible
 
@@ -83,7 +83,7 @@ def data_import(
             print_message(visible(f"warning: {message}"))
     if any(plan.needs_consent for plan in plans) and not yes:
         _ask(out)
-    copied = sum(write_import(plan, copy=copy) for plan in plans)
+    copied = write_imports(plans, copy=copy)
     files = {name for plan in plans for name in plan.files}
     linked = counted(len(files), "photo", "photos") + (
         f" ({copied} copied)" if copied else " (links)"

@@ -9,7 +9,7 @@ from tag2mask.data.layouts.detect import read_inventory
 from tag2mask.data.table_import.options import ImportOptions
 from tag2mask.data.table_import.plan import plan_import, plan_imports
 from tag2mask.data.table_import.summary import import_summary
-from tag2mask.data.table_import.write import write_import
+from tag2mask.data.table_import.write import write_imports
 from tag2mask.errors import DataError, ProblemsError
 
 PARTS = "part number;date;defects\n4711;2026-01-02;scratch\n4712;2026-01-03;\n4713;2026-01-03;{}\n"
@@ -69,7 +69,7 @@ def test_without_options(photos, tmp_path):
 
 def test_what_was_written_is_what_is_read(photos, tmp_path):
     found = plan(tmp_path, PARTS.format('"deep pit; scratch"'))
-    assert write_import(found) == 0
+    assert write_imports([found]) == 0
     data = tmp_path / "data"
     assert (data / "classes.txt").read_text() == "deep pit\nscratch\n"
     inventory = read_inventory(data)
@@ -87,7 +87,7 @@ def test_what_was_written_is_what_is_read(photos, tmp_path):
 
 def test_copies_instead_of_links(photos, tmp_path, monkeypatch):
     found = plan(tmp_path, PARTS.format("dent"))
-    assert write_import(found, copy=True) == 6
+    assert write_imports([found], copy=True) == 6
     copied = tmp_path / "data/images/4711_A.JPG"
     assert not copied.is_symlink() and copied.read_bytes() == (photos / "4711_A.JPG").read_bytes()
 
@@ -95,7 +95,7 @@ def test_copies_instead_of_links(photos, tmp_path, monkeypatch):
         raise OSError(1314, "no right for it")
 
     monkeypatch.setattr("os.symlink", no_links)
-    assert write_import(plan(tmp_path, PARTS.format("dent"), out="other")) == 6
+    assert write_imports([plan(tmp_path, PARTS.format("dent"), out="other")]) == 6
 
 
 def test_a_workbook(photos, tmp_path):
@@ -177,7 +177,7 @@ def test_rows_of_one_part_are_joined(photos, tmp_path):
 def test_split_and_group_of_the_table_are_kept(photos, tmp_path):
     text = "part,tags,split,group\n4711_A,dent,val,p1\n4711_B,,val,p1\n4712,dent,train,p2\n"
     found = plan(tmp_path, text)
-    write_import(found)
+    write_imports([found])
     entries = read_inventory(tmp_path / "data").entries
     assert [(e.id, e.split, e.group) for e in entries][:2] == [
         ("images/4711_A", "val", "p1"),
@@ -216,7 +216,7 @@ def test_all_that_is_not_clear_is_told_at_once(photos, tmp_path):
 
 
 def test_an_earlier_import_is_extended(photos, tmp_path):
-    write_import(plan(tmp_path, PARTS.format("dent")))
+    write_imports([plan(tmp_path, PARTS.format("dent"))])
     write_photo(photos / "4720.jpg")
     again = plan(tmp_path, "part;tags\n4711;scratch\n4720;dent\n")
     assert not again.needs_consent and again.changes.new_photos == 1
@@ -228,7 +228,7 @@ def test_an_earlier_import_is_extended(photos, tmp_path):
         "  other tags: 2 photos: images/4711_A.JPG: scratch -> burr, images/4711_B.JPG: "
         "scratch -> burr",
     )
-    write_import(changed)
+    write_imports([changed])
     inventory = read_inventory(tmp_path / "data")
     assert inventory.class_names == ("dent", "scratch", "burr")
     found = {entry.image: entry.tags for entry in inventory.entries}
@@ -252,8 +252,7 @@ def test_several_tables_are_one_import(photos, tmp_path):
     assert [found.needs_consent for found in conflict] == [False, False, True]
     assert "images/4720.jpg: burr -> no tag" in import_summary(conflict[2])[-1]
     assert not out.exists()
-    for found in plans:
-        write_import(found)
+    write_imports(plans)
     inventory = read_inventory(out)
     assert inventory.class_names == ("dent", "scratch", "burr")
     assert {entry.image: entry.tags for entry in inventory.entries}["images/4720.jpg"] == ("burr",)
@@ -261,8 +260,27 @@ def test_several_tables_are_one_import(photos, tmp_path):
     assert plan_import(paths[0], photos, out, ImportOptions()).existed
 
 
+def test_one_of_several_tables_has_the_tags(photos, tmp_path):
+    texts = {"good": "part;tags\n4712;OK\n", "bad": "part;tags\n4711;Kratzer\n"}
+    for name, text in texts.items():
+        (tmp_path / f"{name}.csv").write_text(text)
+    options = ImportOptions(rename={"kratzer": "scratch"})
+    for names in (("good", "bad"), ("bad", "good")):
+        paths = [tmp_path / f"{name}.csv" for name in names]
+        plans = plan_imports(paths, photos, tmp_path / "data", options)
+        assert plans[-1].class_names == ("scratch",) and len(plans[-1].photos) == 4
+        with pytest.raises(ProblemsError) as caught:
+            plan_imports(
+                paths, photos, tmp_path / "data", ImportOptions(rename={"kratzr": "scratch"})
+            )
+        (problem,) = caught.value.problems
+        assert "no row has the tag 'kratzr'; did you mean 'kratzer'" in problem
+    with pytest.raises(ProblemsError, match="no row has a tag"):
+        plan_imports([tmp_path / "good.csv"] * 2, photos, tmp_path / "data", ImportOptions())
+
+
 def test_other_photos_of_known_names_are_in_the_way(photos, tmp_path):
-    write_import(plan(tmp_path, PARTS.format("dent")))
+    write_imports([plan(tmp_path, PARTS.format("dent"))])
     write_photo(tmp_path / "week2" / "4711_A.JPG", (5, 5), "blue")
     with pytest.raises(ProblemsError, match="other photos of the same names"):
         plan_import(tmp_path / "table.csv", tmp_path / "week2", tmp_path / "data", ImportOptions())

@@ -53,6 +53,8 @@ class Parts:
     """File and line of the rows without a name of a part."""
     remarks: tuple[str, ...] = ()
     warnings: list[str] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
+    """All tags of the rows before they are renamed, in lower case."""
 
 
 class _TagRules:
@@ -61,14 +63,13 @@ class _TagRules:
     def __init__(self, options: ImportOptions) -> None:
         self._no_tag = {text.casefold() for text in options.no_tag}
         self._options = options
-        self.seen: set[str] = set()
 
     def apply(self, tags: Iterable[str], found: Parts) -> tuple[str, ...] | None:
         """Return a row's tags; None where it says that nobody has looked."""
         kept: list[str] = []
         left_out: list[str] = []
         for tag in tags:
-            self.seen.add(tag.casefold())
+            found.seen.add(tag.casefold())
             name = self._options.new_name(tag)
             no_class = name_kind(name) != "class" or name.casefold() in self._no_tag
             (left_out if no_class or tag.casefold() in self._no_tag else kept).append(name)
@@ -91,7 +92,7 @@ def read_parts(
         table: the table.
         columns: what its columns hold; ``id`` names the parts.
         options: separator, texts that mean no tag, new names.
-        obstacles: extended by lines that can't be read, and by names to rename that no row has.
+        obstacles: extended by lines that can't be read.
     """
     cells = (cell for index in columns.tags for cell in table.cells(index))
     style = find_style(cells, one_name=columns.one_name, quotes_all=table.quotes_all)
@@ -125,7 +126,6 @@ def read_parts(
             joined[text] = _joined(joined[text], part, obstacles) if text in joined else part
     found.parts = list(joined.values())
     found.unlabeled = [text for text in dict.fromkeys(found.unlabeled) if text not in joined]
-    obstacles += _unknown_names(options.rename, rules.seen)
     found.remarks = columns.remarks + reader.remarks
     found.warnings += [problem.message for problem in tag_doubts(reader.tagged)]
     found.warnings += _doubtful(found.parts)
@@ -150,10 +150,11 @@ def _split(part: Part) -> str:
     return usual_split(part.split or "train") or part.split
 
 
-def _unknown_names(rename: Iterable[str], seen: set[str]) -> list[str]:
+def unknown_renames(options: ImportOptions, seen: set[str]) -> list[str]:
+    """Return the obstacles of names to rename that are not among the tags ``seen``."""
     return [
         f"--rename: no row has the tag {old!r}{nearest_hint(old.casefold(), seen)}"
-        for old in rename
+        for old in options.rename
         if old.casefold() not in seen
     ]
 

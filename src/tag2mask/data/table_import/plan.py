@@ -24,7 +24,7 @@ from tag2mask.data.table_import.existing import (
 )
 from tag2mask.data.table_import.join import Joined, PhotoNames, outer_folder, same_names
 from tag2mask.data.table_import.options import ImportOptions
-from tag2mask.data.table_import.parts import Parts, read_parts
+from tag2mask.data.table_import.parts import Parts, read_parts, unknown_renames
 from tag2mask.errors import DataError, ProblemsError, counted, first_few
 from tag2mask.formats.tables.cell_table import CellTable
 from tag2mask.formats.tables.excel_table import EXCEL_SUFFIXES
@@ -87,13 +87,20 @@ def plan_imports(
         Tag2MaskError: as `plan_import`, of the first table with a problem.
     """
     plans: list[ImportPlan] = []
-    for path in paths:
-        plans.append(plan_import(path, source, out, options, plans[-1] if plans else None))
+    for number, path in enumerate(paths, 1):
+        earlier, last = plans[-1] if plans else None, number == len(paths)
+        plans.append(plan_import(path, source, out, options, earlier, last=last))
     return plans
 
 
 def plan_import(
-    path: Path, source: Path, out: Path, options: ImportOptions, earlier: ImportPlan | None = None
+    path: Path,
+    source: Path,
+    out: Path,
+    options: ImportOptions,
+    earlier: ImportPlan | None = None,
+    *,
+    last: bool = True,
 ) -> ImportPlan:
     """Read a table, find its photos, and compare with what was imported before; writes nothing.
 
@@ -103,6 +110,7 @@ def plan_import(
         out: the data folder.
         options: what the user says about the table.
         earlier: the plan of another table, which will be written before.
+        last: whether no other table follows, which may have the classes and the tags to rename.
 
     Raises:
         DataError: the table, the folder or an earlier import can't be read.
@@ -126,6 +134,10 @@ def plan_import(
     if columns is None:
         raise _obstacles(obstacles, path)
     parts = read_parts(table, columns, options, obstacles)
+    if earlier is not None:
+        parts.seen |= earlier.parts.seen
+    if last:
+        obstacles += unknown_renames(options, parts.seen)
     joined = names.join([*(part.text for part in parts.parts), *parts.unlabeled])
     joined = joined.without(parts.unlabeled)
     obstacles += joined.conflicts
@@ -133,6 +145,8 @@ def plan_import(
         obstacles.append(_nothing_joined(parts, listed))
     photos = _photos_of(parts, joined)
     class_names = _class_names(before, table, columns, options, photos, obstacles)
+    if last and photos and not class_names:
+        obstacles.append("no row has a tag, so there is no class: are the tags in another column?")
     files = {f"{PHOTO_FOLDER}/{p}": source.resolve() / p for p in _paths(joined)}
     obstacles += _other_photos(files, out)
     if obstacles:
@@ -216,9 +230,7 @@ def _class_names(
     marked = [name for name in map(options.new_name, headers) if name in found]
     new = [name for name in (*marked, *sorted(found - {*marked})) if name not in before.class_names]
     names = (*before.class_names, *new)
-    if not names and photos:
-        obstacles.append("no row has a tag, so there is no class: are the tags in another column?")
-    elif names:
+    if names:
         try:
             ClassSet(names)
         except DataError as error:

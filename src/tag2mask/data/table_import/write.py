@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 
 from tag2mask.artifacts.files import link_or_copy, readable_os_errors, write_text
 from tag2mask.data.layouts.listing import CLASS_LIST
@@ -12,14 +13,14 @@ from tag2mask.data.table_import.existing import HEADER
 from tag2mask.data.table_import.plan import TAG_MARK, ImportPlan
 
 
-def write_import(plan: ImportPlan, *, copy: bool = False) -> int:
+def write_imports(plans: Sequence[ImportPlan], *, copy: bool = False) -> int:
     """Write the data folder of an import.
 
     Photos are symbolic links; where the system has none, or with ``copy``, they are copies. The
     table is written last, so that an interrupted import is continued by the same command.
 
     Args:
-        plan: what to write.
+        plans: what to write, of one table or of several; the last one has the photos of all.
         copy: copy the photos.
 
     Returns:
@@ -28,14 +29,15 @@ def write_import(plan: ImportPlan, *, copy: bool = False) -> int:
     Raises:
         RunFolderError: the folder can't be written.
     """
-    copied = 0
-    with readable_os_errors(plan.out):
-        for name, source in plan.files.items():
-            target = plan.out / name
-            if not target.exists():
-                copied += link_or_copy(source, target, copy=copy)
-        write_text(plan.out / CLASS_LIST, "".join(f"{name}\n" for name in plan.class_names))
-        write_text(plan.out / TAG_TABLE, _table(plan))
+    copied, last = 0, plans[-1]
+    with readable_os_errors(last.out):
+        for plan in plans:
+            for name, source in plan.files.items():
+                target = plan.out / name
+                if not target.exists():
+                    copied += link_or_copy(source, target, copy=copy)
+        write_text(last.out / CLASS_LIST, "".join(f"{name}\n" for name in last.class_names))
+        write_text(last.out / TAG_TABLE, _table(last))
     return copied
 
 
