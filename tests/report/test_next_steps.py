@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from tag2mask.evaluation.records import (
 from tag2mask.evaluation.scores import mask_scores
 from tag2mask.metrics.bootstrap import ResampledTallies
 from tag2mask.metrics.confusion import Confusion
+from tag2mask.recipe.loading import load_recipe
 from tag2mask.report.page import Advice, Note
 from tag2mask.report.run_folder import RunFolder
 from tag2mask.report.sections.next_steps import FINDINGS, next_steps_section
@@ -88,10 +90,24 @@ def test_a_class_that_is_cut_off_gets_a_lower_threshold() -> None:
     )
 
 
-def test_names_that_need_quotes_are_quoted() -> None:
-    names = ("bird's nest, 2",)
-    (found,) = findings(split_of([[900, 29], [3, 71]], names), names)
-    assert found[1].endswith("pseudo_masks.class_thresholds={'bird''s nest, 2': 0.6}")
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("bird's nest, 2", '"pseudo_masks.class_thresholds.bird\'s nest, 2=0.6"'),
+        ("Käfer", '"pseudo_masks.class_thresholds.Käfer=0.6"'),
+        ("5 $", "'pseudo_masks.class_thresholds.5 $=0.6'"),
+        ("M2.5", """'pseudo_masks.class_thresholds={"rust": 0.3, "M2.5": 0.6}'"""),
+    ],
+)
+def test_names_that_need_quotes_are_quoted_and_other_thresholds_stay(name: str, shown: str) -> None:
+    names = (name, "rust")
+    own = {"class_thresholds": {"rust": 0.3}}
+    counts = [[900, 29, 0], [3, 71, 0], [0, 0, 90]]
+    (found,) = findings(split_of(counts, names, **own), names)
+    assert found[1].endswith(f": {shown}")
+    (setting,) = shlex.split(shown)
+    recipe = load_recipe("lite0-cpu", ["pseudo_masks.class_thresholds.rust=0.3", setting])
+    assert recipe.pseudo_masks.class_thresholds == {"rust": 0.3, name: 0.6}
 
 
 def test_maps_elsewhere_need_training_not_a_threshold() -> None:

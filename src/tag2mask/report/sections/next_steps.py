@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import shlex
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -126,7 +128,8 @@ def _mask_findings(
         worse = max(spilled, missing)
         if worse < WRONG_PIXELS:
             continue
-        used = split.class_thresholds.get(name, split.background_threshold)
+        own = split.class_thresholds
+        used = own.get(name, split.background_threshold)
         if min(spilled, missing) * BALANCED >= worse:
             yield Finding(
                 f"masks of {name} hold {percent(spilled, 0)} % background and miss "
@@ -139,29 +142,44 @@ def _mask_findings(
         elif spilled > missing:
             yield Finding(
                 f"masks of {name} hold {percent(spilled, 0)} % background",
-                "raise its threshold" + _threshold(name, used, STEP),
+                "raise its threshold" + _threshold(name, used, STEP, own),
                 PseudoMaskFolder,
                 worse,
             )
         else:
             yield Finding(
                 f"masks of {name} miss {percent(missing, 0)} % of it",
-                "lower its threshold" + _threshold(name, used, -STEP),
+                "lower its threshold" + _threshold(name, used, -STEP, own),
                 PseudoMaskFolder,
                 worse,
             )
 
 
-def _threshold(name: str, used: float | None, step: float) -> str:
-    """Return the setting of a class's threshold; empty if the one in use is unknown."""
+def _threshold(name: str, used: float | None, step: float, own: Mapping[str, float]) -> str:
+    """Return the setting of a class's threshold as a shell takes it; empty if ``used`` is unknown.
+
+    Args:
+        name: the class.
+        used: its threshold now.
+        step: change of the threshold.
+        own: thresholds of single classes, which stay.
+    """
     if used is None:
         return ""
-    value = min(0.99, max(0.01, used + step))
-    plain = name.replace("_", "").isalnum() and name.isascii()
-    key, end = (".", "=") if plain else ("={", ": ")
-    shown = name if plain else f"'{name.replace(chr(39), 2 * chr(39))}'"
-    closing = "" if plain else "}"
-    return f" ({used:.2g} now): pseudo_masks.class_thresholds{key}{shown}{end}{value:.2g}{closing}"
+    value = round(min(0.99, max(0.01, used + step)), 2)
+    key = "pseudo_masks.class_thresholds"
+    if "." in name or "=" in name:  # would be a part of the key, so all thresholds are given
+        setting = f"{key}={json.dumps({**own, name: value}, ensure_ascii=False)}"
+    else:
+        setting = f"{key}.{name}={value:g}"
+    return f" ({used:.2g} now): {_shell_word(setting)}"
+
+
+def _shell_word(text: str) -> str:
+    """Return a text as one word of a shell; where it can be, also of Windows's."""
+    if shlex.quote(text) == text or set(text) & set('"$`\\!'):
+        return shlex.quote(text)
+    return f'"{text}"'
 
 
 def _longer(run: RunFolder, model: type[Handle]) -> str:
@@ -248,7 +266,8 @@ def _empty_finding(run: RunFolder) -> Iterator[Finding]:
     if manifest is not None and empty:
         yield Finding(
             f"masks without any pixel of the photo's tags: {empty:,} (listed under Times)",
-            "check these tags; if they are right, lower pseudo_masks.background_threshold",
+            "check these tags; if they are right, lower pseudo_masks.background_threshold (with "
+            "pseudo_masks.threshold_from=fixed)",
             PseudoMaskFolder,
             min(1.0, empty / max(1, manifest.counts.get("photos", empty))),
         )
