@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from reviewed_run import CLASSES, reviewed_run
 
 from small_runs import invoke, trained
@@ -21,6 +22,7 @@ from tag2mask.review.features import photo_features
 from tag2mask.review.folder import ReviewFolder, open_review
 from tag2mask.review.order import Gain, gains
 from tag2mask.review.random_looks import random_looks
+from tag2mask.seam.model import load_seam, save_seam
 
 
 @pytest.fixture
@@ -107,3 +109,9 @@ def test_features_are_those_of_the_cam_network(folder: ReviewFolder, tmp_path: P
     assert np.array_equal(found[second.id], again[second.id])
     assert not np.allclose(found[first.id], found[second.id])
     assert len(ask(folder, 4)) == 4
+    net, spec = load_seam(model.file)
+    net.pcm = torch.nn.Linear(2, 3)
+    own = replace(spec, pcm=True, pcm_module="somebody_elses:Part")
+    save_seam(tmp_path / "model.safetensors", net, own)
+    without = photo_features(tmp_path / "model.safetensors", [second])
+    assert np.array_equal(without[second.id], again[second.id]), "no consent to import is needed"

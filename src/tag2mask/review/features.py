@@ -13,7 +13,7 @@ from tag2mask.data.images import read_image
 from tag2mask.errors import DataError
 from tag2mask.review.folder import ReviewPhoto
 from tag2mask.runtime.progress import ProgressBar
-from tag2mask.seam.model import load_seam
+from tag2mask.seam.model import load_backbone
 
 SIDE = 224
 """Side, px, to which photos are resized: likeness needs no details."""
@@ -29,8 +29,7 @@ def photo_features(model: Path, photos: Sequence[ReviewPhoto]) -> dict[str, NDAr
     Raises:
         WeightsError: the model can't be read.
     """
-    net, _ = load_seam(model)
-    backbone = net.eval().backbone
+    backbone = load_backbone(model)
     mean, std = (torch.tensor(values)[:, None, None] for values in (backbone.mean, backbone.std))
     side = -(-SIDE // backbone.size_multiple) * backbone.size_multiple
     found: dict[str, NDArray[np.float32]] = {}

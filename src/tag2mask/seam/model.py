@@ -11,9 +11,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from tag2mask.classes import VOC_NAMES, ClassSet
+from tag2mask.nn.backbones.base import Backbone
 from tag2mask.nn.backbones.build import build_backbone
-from tag2mask.nn.model_file import ModelKind, Positive, read_model, write_model
+from tag2mask.nn.model_file import ModelKind, Positive, read_model, read_spec, write_model
 from tag2mask.nn.official_checkpoints import official_seam_state
+from tag2mask.nn.weights import load_into, load_state
 from tag2mask.seam.cam_head import Pooling
 from tag2mask.seam.mdc import PUBLISHED_RATES, MdcHead
 from tag2mask.seam.network import SeamNet
@@ -183,3 +185,17 @@ def load_seam(path: Path, *, modules: Collection[str] = ()) -> tuple[SeamNet, Se
         PartError: the file names a part that is not in ``modules``, or that can't be used.
     """
     return read_model(path, replace(SEAM_KIND, build=partial(build_seam, modules=modules)))
+
+
+def load_backbone(path: Path) -> Backbone:
+    """Read the backbone in a ``model.safetensors``; a part of the user's own isn't imported.
+
+    Returns:
+        The backbone in evaluation mode.
+
+    Raises:
+        WeightsError: missing, cut off, not a model, or of another network.
+    """
+    net = build_seam(replace(read_spec(path, SEAM_KIND), pcm=False))
+    load_into(net, load_state(path), where=path, allow_unexpected=("pcm.",))
+    return net.eval().backbone
