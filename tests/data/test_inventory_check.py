@@ -116,12 +116,12 @@ def test_data_without_anything_to_learn(tmp_path, rows, classes, message):
 
 def test_errors_that_explain_why_no_photo_is_for_training_stand_alone(tmp_path):
     write_photo(tmp_path / "a.jpg")
-    image = {"id": 1, "file_name": "/home/me/a.jpg", "width": 4, "height": 3}
+    image = {"id": 1, "file_name": "/home/me/b.jpg", "width": 4, "height": 3}
     content = {"images": [image], "categories": [{"id": 1, "name": "dog"}], "annotations": []}
     content["annotations"] = [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 2, 2]}]
     (tmp_path / "annotations.json").write_text(json.dumps(content))
     [error] = check_data(tmp_path).errors
-    assert "/home/me/a.jpg" in error and "for training" not in error
+    assert "/home/me/b.jpg" in error and "for training" not in error
 
 
 @pytest.mark.parametrize("layout", ["csv", "folders", "voc"])

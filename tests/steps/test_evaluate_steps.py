@@ -274,6 +274,7 @@ def test_without_a_walk_the_maps_are_the_only_stage(scene, one_rank) -> None:
             "tag_source",
             "background_threshold",
             "background_source",
+            "class_thresholds",
             "masks",
             "curve",
             "tags",

@@ -74,6 +74,7 @@ def test_the_segmentation_network_gets_the_batch_as_it_is() -> None:
         torch.rand(2, 3, 8, 8), torch.randint(0, 3, (2, 8, 8)).byte(), ("a", "b")
     )
     task = SegmenterTask.__new__(SegmenterTask)
+    task.mix = None
     image, labels = task.inputs(batch, 0, torch.device("cpu"))
     assert torch.equal(image, batch.image)
     assert torch.equal(labels, batch.labels.long()) and labels.dtype == torch.int64
