@@ -274,7 +274,6 @@ def test_without_a_walk_the_maps_are_the_only_stage(scene, one_rank) -> None:
             "tag_source",
             "background_threshold",
             "background_source",
-            "class_thresholds",
             "masks",
             "curve",
             "tags",
@@ -285,6 +284,7 @@ def test_without_a_walk_the_maps_are_the_only_stage(scene, one_rank) -> None:
             "rates",
             "cross_fitted",
             "network",
+            "class_thresholds",
         ]
         (only,) = split["stages"]
         assert only["name"] == "maps", "the manifest has no branch"
