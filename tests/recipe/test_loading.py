@@ -419,3 +419,23 @@ def test_a_runs_recipe_gets_keys_that_were_added_since_as_before_them(
     assert old.train_cam == recipe.train_cam
     path.write_text(yaml.safe_dump(values))  # a user's own: today's defaults
     assert load_recipe(path) == recipe
+
+
+@pytest.mark.parametrize(
+    ("backbone", "stride", "likely"),
+    [
+        ({}, 16, 16),
+        ({"output_stride": "auto"}, 16, 16),
+        ({"name": "resnet38"}, 8, 8),
+        ({"name": "resnet18"}, "auto", 16),
+        ({"name": "resnet18", "output_stride": 8}, 8, 8),
+        ({"name": "vit_small_patch14_dinov2"}, "auto", 14),
+        ({"name": "swin_tiny_patch4_window7_224"}, "auto", 16),
+    ],
+)
+def test_output_stride_is_known_or_found_when_the_network_is_built(
+    backbone: dict[str, Any], stride: int | str, likely: int
+) -> None:
+    recipe = recipe_from({"train_cam": {"backbone": backbone}})
+    for found in (recipe.train_cam.backbone, recipe.train_affinity.backbone):
+        assert (found.output_stride, found.likely_stride) == (stride, likely)

@@ -166,19 +166,19 @@ def crf_cost(
 
 def backbone_work(name: str, output_stride: int) -> float:
     """Return a backbone's work per pixel, relative to EfficientNet-Lite0 at stride 16."""
-    return WORK.get(name, OTHER_WORK) * STRIDE_WORK[output_stride]
+    return WORK.get(name, OTHER_WORK) * STRIDE_WORK.get(output_stride, 1.0)
 
 
 def cam_work(section: TrainCam) -> float:
     """Return the work per pixel of a CAM network with its heads."""
     backbone = section.backbone
-    work = backbone_work(backbone.name, backbone.output_stride)
+    work = backbone_work(backbone.name, backbone.likely_stride)
     if section.truncate_backbone:
         work = WORK.get(backbone.name, OTHER_WORK) * TRUNCATED_WORK
     if section.pcm.enabled:
         work += PCM_WORK
     if section.head == "mdc":
-        cells = (16 / backbone.output_stride) ** 2
+        cells = (16 / backbone.likely_stride) ** 2
         work += MDC_WORK * cells * len(section.mdc_rates) * section.mdc_channels / 512
     return work
 

@@ -207,7 +207,7 @@ def _cam_training(section: TrainCam, photos: int, machine: Machine) -> Cost:
 
 def _affinity_training(section: TrainAffinity, photos: int, machine: Machine) -> Cost:
     backbone = section.backbone
-    work = backbone_work(backbone.name, backbone.output_stride) + AFFINITY_WORK
+    work = backbone_work(backbone.name, backbone.likely_stride) + AFFINITY_WORK
     return _training(section, photos, machine, backbone=backbone.name, work=work)
 
 
@@ -250,7 +250,7 @@ def _walk(recipe: Recipe, count: int, photos: PhotoSizes, machine: Machine) -> C
     section, backbone = recipe.walk, recipe.train_affinity.backbone
     mpx, work = (
         photos.resized(section.long_side),
-        backbone_work(backbone.name, backbone.output_stride),
+        backbone_work(backbone.name, backbone.likely_stride),
     )
     network = mpx * sum(scale**2 for scale in section.scales) * work * INFER_SECONDS
     # The walk itself computes one photo at a time and gains little from many cores.

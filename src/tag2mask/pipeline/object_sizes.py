@@ -40,7 +40,7 @@ def seen_sizes(recipe: Recipe, long_side: int) -> SeenSizes:
         training=1.0 if train.long_side is None else long_side / train.long_side[1],
         maps=_factor(long_side, infer.long_side, infer.scales),
         masks=_masks_factor(recipe, long_side),
-        cell=train.backbone.output_stride,
+        cell=train.backbone.likely_stride,
     )
 
 

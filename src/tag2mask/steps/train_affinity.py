@@ -39,8 +39,10 @@ from tag2mask.artifacts.items import SkippedItems
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.data.index import Sample, read_classes, read_index
 from tag2mask.errors import DataError, in_section
+from tag2mask.nn.backbones.build import found_stride
 from tag2mask.recipe.training import TrainAffinity, weight_file
 from tag2mask.runtime.session import Runtime
+from tag2mask.steps.trainers.fitting_sizes import fitting_crop
 from tag2mask.steps.trainers.training import (
     finish_training,
     fit_settings,
@@ -102,8 +104,8 @@ def train_affinity(
                 "sure. walk.enabled=false needs no affinities.",
             )
         with runtime.seeded(section.seed):
-            spec = affinity_spec(section)
             with in_section("train_affinity"):
+                spec = affinity_spec(section)
                 net = build_affinity_net(spec, weights=weights)
             task = _AffinityTask(net, samples, labels.path, classes, section, runtime, step)
             summary = fit(
@@ -143,7 +145,7 @@ def affinity_spec(section: TrainAffinity) -> AffinitySpec:
     backbone = section.backbone
     return AffinitySpec(
         backbone=backbone.name,
-        output_stride=backbone.output_stride,
+        output_stride=found_stride(backbone.name, backbone.output_stride),
         pcm_levels=backbone.pcm_levels,
         levels=section.channels,
         radius=section.radius,
@@ -217,7 +219,7 @@ class _AffinityTask:
         )
         self.settings = fit_settings(section, len(samples))
         augmentation = Augmentation(
-            crop=section.crop,
+            crop=fitting_crop(section.crop, backbone, "train_affinity.crop", runtime),
             long_side=section.long_side,
             color_jitter=section.color_jitter,
             mean=backbone.mean,

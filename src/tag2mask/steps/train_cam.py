@@ -22,6 +22,7 @@ from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.classes import ClassSet
 from tag2mask.data.index import Sample, read_classes, read_index
 from tag2mask.errors import DataError, FolderInUseError, WeightsError, in_section
+from tag2mask.nn.backbones.build import found_stride
 from tag2mask.nn.class_matching import (
     ClassMatch,
     Trained,
@@ -156,14 +157,16 @@ def _train(
 ) -> CamModel:
     """Train and write a network; the CAM that it starts from skipped ``skipped_before``."""
     with runtime.seeded(section.seed):
-        spec = net_spec(section, read_classes(data.path))
         with in_section("train_cam"):
+            spec = net_spec(section, read_classes(data.path))
             net = build_seam(
                 spec,
                 weights="none" if section.init_from else section.backbone.weights,
                 modules=section.modules().values(),
             )
             check_parts(section, net)
+        if section.backbone.output_stride == "auto":
+            runtime.note(f"{spec.backbone}: output stride {spec.output_stride}")
         match = None if section.init_from is None else start_from(net, spec, section.init_from)
         task = CamTask(net, spec, samples, section, runtime, step)
         summary = fit(
@@ -226,7 +229,11 @@ def net_spec(section: TrainCam, classes: ClassSet) -> SeamSpec:
     return SeamSpec(
         classes=classes.names,
         backbone=section.backbone.name,
-        output_stride=section.backbone.output_stride,
+        output_stride=found_stride(
+            section.backbone.name,
+            section.backbone.output_stride,
+            truncated=section.truncate_backbone,
+        ),
         pcm_levels=section.backbone.pcm_levels,
         truncated=section.truncate_backbone,
         pcm=section.pcm.enabled,

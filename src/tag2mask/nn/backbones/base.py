@@ -9,7 +9,10 @@ from torch import Tensor, nn
 
 
 class Features(NamedTuple):
-    """Three feature maps of one forward pass, all after a ReLU (>= 0).
+    """Three feature maps of one forward pass.
+
+    They are after a ReLU (>= 0), or keep their signs where the network normalizes its maps, as
+    transformers do; ``low`` and ``mid`` are then normalized in each cell.
 
     Attributes:
         low: finer mid-level map, (b, channels[0], h, w) at stride ``mid_strides[0]``.

@@ -7,8 +7,9 @@ differ.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from tag2mask.errors import RecipeError, WeightsError
@@ -28,7 +29,7 @@ def build_backbone(
     name: str,
     *,
     weights: str,
-    output_stride: int,
+    output_stride: int | Literal["auto"],
     pcm_levels: tuple[int, int] | None = None,
     truncated: bool = False,
 ) -> Backbone:
@@ -40,7 +41,7 @@ def build_backbone(
             ``none`` (random), or a file: ``.pth``, ``.safetensors``, and for ResNet-38 MXNet's
             ``.params``. Classifiers and other heads in a file are ignored. From a model written by
             ``train-cam`` or ``train-affinity`` only the backbone is loaded.
-        output_stride: 8, 16 or 32; ResNet-38: 8.
+        output_stride: see `TimmBackbone`; ResNet-38: 8.
         pcm_levels: strides of the two mid-level maps; None: the defaults of `TimmBackbone`.
         truncated: see `TimmBackbone`; ResNet-38: False.
 
@@ -97,8 +98,26 @@ def timm_state(
     return state, where
 
 
-def _resnet38(weights: str, output_stride: int, pcm_levels: tuple[int, int] | None) -> ResNet38:
-    if output_stride != ResNet38.stride:
+def found_stride(
+    name: str, output_stride: int | Literal["auto"], *, truncated: bool = False
+) -> int:
+    """Return the output stride of a backbone; ``auto`` builds it to see what it gives.
+
+    Raises:
+        RecipeError: unknown model.
+    """
+    if output_stride != "auto":
+        return output_stride
+    with torch.device("meta"):  # without weights
+        return build_backbone(
+            name, weights="none", output_stride="auto", truncated=truncated
+        ).stride
+
+
+def _resnet38(
+    weights: str, output_stride: int | Literal["auto"], pcm_levels: tuple[int, int] | None
+) -> ResNet38:
+    if output_stride not in ("auto", ResNet38.stride):
         raise RecipeError(
             f"resnet38 gives output stride 8 only, not {output_stride}",
             where="backbone.output_stride",

@@ -3,13 +3,17 @@
 * ``last`` is the map that the ImageNet classifier reads. For EfficientNet these are the 1,280
   channels after ``conv_head``, which timm's ``features_only`` drops although pretraining put the
   evidence for classes there.
-* Every map goes through a ReLU. PCM's affinity compares directions of feature vectors, and linear
-  bottlenecks (the MobileNet family) give features of both signs with a few dominant channels.
+* Maps of convolutional networks with batch norms go through a ReLU. PCM's affinity compares
+  directions of feature vectors, and linear bottlenecks (the MobileNet family) give features of both
+  signs with a few dominant channels.
+* Maps of networks with layer norms (ViT, Swin, ConvNeXt) keep their signs: half of what they say is
+  below 0. The two for PCM are normalized in each cell, as such a network does before it reads them.
 * Mid-level maps are chosen by stride. The default follows ResNet-38, whose conv4 is the first map
-  at stride 8 and whose conv5 is a deeper one before the last.
+  at stride 8 and whose conv5 is a deeper one before the last. A ViT, whose blocks have one stride,
+  gives those after 2/3 of its blocks and after the last.
 
-Not supported: models of one fixed input size, and models whose features aren't a 2-D map of the
-image.
+Not supported: models of one fixed input size (Hiera: timm fixes its grid of tokens when it is
+built), and models whose features aren't a 2-D map of the image.
 
 Source of the models and their weights, EfficientNet-Lite included: PyTorch Image Models (timm),
 https://github.com/huggingface/pytorch-image-models
@@ -20,18 +24,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
-import timm
 import torch
 import torch.nn.functional as F
 from timm.data import resolve_model_data_config
+from timm.layers import RmsNorm
 from torch import Tensor, nn
 
-from tag2mask.errors import RecipeError, WeightsError
+from tag2mask.errors import RecipeError
 from tag2mask.nn.backbones.base import Features
+from tag2mask.nn.backbones.timm_models import (
+    as_map,
+    create_timm,
+    features_layout,
+    patch_side,
+    probe,
+)
 from tag2mask.nn.fast_conv import fold_batch_norms
 
 STRIDES = (8, 16, 32)
-PROBE_SIZE = (96, 128)
+AUTO_STRIDE = 16
+"""Output stride for ``auto`` where the network can be dilated to it."""
 FINEST_DEFAULT = 8
 """Smallest stride of the default finer map: finer maps show edges and colors, which PCM reads from
 the image itself."""
@@ -50,12 +62,12 @@ class TimmBackbone(nn.Module):
 
     Args:
         name: timm's name, such as ``convnext_tiny``.
-        output_stride: 8, 16 or 32; at 8 and 16 late stages are dilated instead of strided, where
-            timm supports that for the model.
+        output_stride: at 8 and 16 late stages are dilated instead of strided, where timm supports
+            that for the model. ``auto``: the patch of a ViT, else 16, else what the model gives.
         pcm_levels: strides of the two mid-level maps, finest first; None: the shallowest map at
             stride 8 and the deepest one at ``min(output_stride, 16)`` before the last map. Among
             several maps of one stride the finer level takes the shallowest, the coarser level the
-            deepest.
+            deepest. Of a ViT: the maps after 2/3 of the blocks and after the last.
         pretrained: whether timm downloads its weights.
         truncated: whether the stages below the output stride are left out, instead of dilated; the
             mid-level maps are then by default the two before the last.
@@ -76,7 +88,7 @@ class TimmBackbone(nn.Module):
         self,
         name: str,
         *,
-        output_stride: int,
+        output_stride: int | Literal["auto"],
         pcm_levels: tuple[int, int] | None = None,
         pretrained: bool = False,
         truncated: bool = False,
@@ -84,30 +96,35 @@ class TimmBackbone(nn.Module):
         super().__init__()
         self.name = name
         self.truncated = truncated
-        dilated_to = STRIDES[-1] if truncated else output_stride
+        wanted_stride = AUTO_STRIDE if output_stride == "auto" else output_stride
+        dilated_to = STRIDES[-1] if truncated else wanted_stride
         self.net: Any = create_timm(name, dilated_to, pretrained=pretrained)
         config = resolve_model_data_config(self.net)
         self.mean: tuple[float, float, float] = tuple(config["mean"])
         self.std: tuple[float, float, float] = tuple(config["std"])
-        final, maps = _probe(name, self.net)
-        self._layout = _layout(final, maps[-1], name)
+        final, maps = probe(name, self.net)
+        self._layout = features_layout(final, maps[-1], name)
         levels = [
             FeatureLevel(position, maps[position].shape[1], int(info["reduction"]))
             for position, info in enumerate(self.net.feature_info)
         ]
-        last = _as_map(final, maps[-1], self._layout)
+        last = as_map(final, maps[-1], self._layout)
         if truncated:
-            levels = [level for level in levels if level.stride <= output_stride] or levels
+            levels = [level for level in levels if level.stride <= wanted_stride] or levels
             last = maps[levels[-1].position]
         self.stride = levels[-1].stride
-        if self.stride != output_stride:
-            setting = f"Set it to {self.stride} or choose" if self.stride in STRIDES else "Choose"
+        if output_stride not in ("auto", self.stride):
+            value = self.stride if self.stride in STRIDES else "auto"
             raise RecipeError(
                 f"{name} gives output stride {self.stride} only, not {output_stride}",
                 where="backbone.output_stride",
-                fix=f"{setting} another backbone.",
+                fix=f"Set it to {value} or choose another backbone.",
             )
-        if truncated and pcm_levels is None and len(levels) > 2:
+        self.patch = patch_side(self.net)
+        self.signed = _is_signed(self.net)
+        if _is_isotropic(levels) and pcm_levels in (None, (self.stride, self.stride)):
+            low, mid = levels[-(-2 * len(levels) // 3) - 1], levels[-1]
+        elif truncated and pcm_levels is None and len(levels) > 2:
             low, mid = levels[-3:-1]
         else:
             low, mid = _choose_levels(name, levels, last.shape[1], pcm_levels)
@@ -117,7 +134,7 @@ class TimmBackbone(nn.Module):
         self.channels = (low.channels, mid.channels, int(last.shape[1]))
         self.size_multiple = self.stride
         self._unused = _unused_parameters(self.net, last)
-        fold_batch_norms(self.net, lambda: _outputs(*_probe(name, self.net)))
+        fold_batch_norms(self.net, lambda: _outputs(*probe(name, self.net)))
 
     def forward(self, image: Tensor) -> Features:
         """Return the three feature maps.
@@ -133,10 +150,12 @@ class TimmBackbone(nn.Module):
             last = maps[-1]
         else:
             final, maps = self.net.forward_intermediates(image, indices=wanted)
-            last = _as_map(final, maps[-1], self._layout)
+            last = as_map(final, maps[-1], self._layout)
         by_position = dict(zip(wanted, maps, strict=True))
-        low, mid = (F.relu(by_position[level.position]) for level in self._levels)
-        return Features(low, mid, F.relu(last))
+        low, mid = (by_position[level.position] for level in self._levels)
+        if self.signed:
+            return Features(_normalized(low), _normalized(mid), last)
+        return Features(F.relu(low), F.relu(mid), F.relu(last))
 
     def frozen(self) -> Iterator[nn.Parameter]:
         """Return the parameters that no map depends on (parts of the ImageNet head), if any.
@@ -148,82 +167,22 @@ class TimmBackbone(nn.Module):
             yield self.net.get_parameter(name)
 
 
-def create_timm(
-    name: str, output_stride: int, *, pretrained: bool, setting: str = "backbone"
-) -> Any:
-    """Build a timm model without its classifier, dilated if timm supports that.
-
-    Args:
-        name: timm's name.
-        output_stride: 8, 16 or 32; a model that can't be dilated keeps its own stride.
-        pretrained: whether timm downloads its weights.
-        setting: recipe key of the network, for error messages.
-
-    Raises:
-        RecipeError: no such model.
-        WeightsError: timm's weights can't be downloaded.
-    """
-    if not timm.is_model(name):
-        raise RecipeError(
-            f"no backbone {name!r}",
-            where=f"{setting}.name",
-            fix="Name 'resnet38' or a model that timm.list_models() lists.",
-        )
-    options: dict[str, Any] = {"num_classes": 0}
-    if timm.get_pretrained_cfg_value(name, "fixed_input_size"):
-        options |= {"dynamic_img_size": True}  # transformers: photos of any size
-    attempts = [{**options, "output_stride": output_stride}, options, {"num_classes": 0}]
-    for attempt in attempts:
-        try:
-            return timm.create_model(name, pretrained=pretrained, **attempt)
-        except (TypeError, AssertionError, NotImplementedError):
-            continue  # the builder lacks this option; the stride is checked afterwards
-        except Exception as error:
-            if not pretrained:
-                raise
-            # timm, its hub and their HTTP clients each raise exceptions of their own.
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise WeightsError(
-                f"timm's weights of {name} can't be downloaded ({reason})",
-                where=f"{setting}.weights",
-                fix="Check the internet connection, or give a file of weights.",
-            ) from None
-    raise RecipeError(f"timm can't build {name}", where=f"{setting}.name", fix="Choose another.")
+def _is_signed(net: nn.Module) -> bool:
+    """Return whether a network normalizes its maps instead of rectifying them."""
+    kinds = [type(module) for module in net.modules()]
+    batch = any(issubclass(kind, nn.modules.batchnorm._BatchNorm) for kind in kinds)
+    return not batch and any(issubclass(kind, nn.LayerNorm | RmsNorm) for kind in kinds)
 
 
-def _probe(name: str, net: Any) -> tuple[Tensor, list[Tensor]]:
-    """Return the final features and the intermediate maps of a black image, in evaluation mode.
+def _is_isotropic(levels: list[FeatureLevel]) -> bool:
+    """Return whether all levels are of one grid, as the blocks of a ViT."""
+    return len(levels) > 1 and len({level.stride for level in levels}) == 1
 
-    The image is neither square nor of the model's default size: a model that fails on it can't
-    read photos at several scales either.
-    """
-    if not hasattr(net, "forward_intermediates"):
-        raise RecipeError(
-            f"{name} gives no intermediate maps",
-            where="backbone.name",
-            fix="Choose a model of timm that has forward_intermediates, such as resnet50.",
-        )
-    training = net.training
-    net.eval()
-    try:
-        with torch.enable_grad():
-            final, maps = net.forward_intermediates(torch.zeros(1, 3, *PROBE_SIZE))
-    # Models of a fixed input size fail with assertions, shape errors and others.
-    except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise RecipeError(
-            f"{name} can't read photos of any size ({reason})",
-            where="backbone.name",
-            fix="Choose a convolutional model, such as resnet50 or convnext_tiny.",
-        ) from None
-    finally:
-        net.train(training)
-    is_map = isinstance(final, Tensor) and all(
-        isinstance(one, Tensor) and one.ndim == 4 for one in maps
-    )
-    if not is_map or not maps or len(maps) != len(net.feature_info):
-        raise _not_a_map(name)
-    return final, maps
+
+def _normalized(features: Tensor) -> Tensor:
+    """Normalize the channels of each cell: (b, c, h, w) -> (b, c, h, w)."""
+    cells = features.permute(0, 2, 3, 1)
+    return F.layer_norm(cells, cells.shape[-1:]).permute(0, 3, 1, 2)
 
 
 def _outputs(final: Tensor, maps: list[Tensor]) -> list[Tensor]:
@@ -260,40 +219,6 @@ def _default_strides(strides: list[int]) -> tuple[int, int]:
     return (
         min((s for s in strides if s >= FINEST_DEFAULT), default=strides[-1]),
         min((s for s in strides if s >= 2 * FINEST_DEFAULT), default=strides[-1]),
-    )
-
-
-Layout = Literal["nchw", "nhwc", "tokens"]
-
-
-def _layout(final: Tensor, like: Tensor, name: str) -> Layout:
-    """Return the memory layout of the final features, detected by their shape."""
-    grid = like.shape[2:]
-    if final.ndim == 4 and final.shape[2:] == grid:
-        return "nchw"
-    if final.ndim == 4 and final.shape[1:3] == grid:
-        return "nhwc"
-    if final.ndim == 3 and final.shape[1] >= grid.numel():
-        return "tokens"
-    raise _not_a_map(name)
-
-
-def _as_map(final: Tensor, like: Tensor, layout: Layout) -> Tensor:
-    """Return the final features as (b, c, h, w); ``like`` is the deepest map, of the same grid."""
-    if layout == "nhwc":
-        return final.permute(0, 3, 1, 2)
-    if layout == "tokens":
-        batch, _, height, width = like.shape
-        tokens = final[:, -height * width :]  # class and register tokens come first
-        return tokens.transpose(1, 2).reshape(batch, -1, height, width)
-    return final
-
-
-def _not_a_map(name: str) -> RecipeError:
-    return RecipeError(
-        f"the features of {name} aren't a map of the photo",
-        where="backbone.name",
-        fix="Choose a convolutional model, such as resnet50 or convnext_tiny.",
     )
 
 

@@ -26,6 +26,7 @@ from tag2mask.seam.objective import LossWeights, ObjectiveSettings, SeamObjectiv
 from tag2mask.seam.parts import Transform, ViewsPart
 from tag2mask.seam.transform import ViewTransform
 from tag2mask.steps.trainers.cam_parts import extra_losses, own_views
+from tag2mask.steps.trainers.fitting_sizes import fitting_crop, fitting_multiple
 from tag2mask.steps.trainers.training import fit_settings, network_optimizer, rank_batches
 from tag2mask.training.augmentation import Augmentation
 from tag2mask.training.dataset import TaggedBatch, TrainingDataset, training_loader
@@ -131,11 +132,13 @@ class CamTask:
         self.skipped = SkippedPhotos(
             step, runtime, allowed=section.skip_bad, batch_setting="train_cam.batch_size"
         )
-        self.draw = ViewDraw(section.views, section.seed, own_views(section))
+        multiple = fitting_multiple(section.views.size_multiple, backbone)
+        views = section.views.model_copy(update={"size_multiple": multiple})
+        self.draw = ViewDraw(views, section.seed, own_views(section))
         self.two_views = section.views.enabled
         self.settings = fit_settings(section, len(samples))
         self.augmentation = Augmentation(
-            crop=section.crop,
+            crop=fitting_crop(section.crop, backbone, "train_cam.crop", runtime),
             long_side=section.long_side,
             color_jitter=section.color_jitter,
             mean=backbone.mean,

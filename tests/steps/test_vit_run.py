@@ -1,0 +1,55 @@
+"""A ViT as the backbone of a run, from tags to ONNX, with a tiny random network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+
+from small_runs import one_rank, prepared, recipe, write_photos
+from tag2mask.nn.model_file import read_spec
+from tag2mask.seam.network import SEAM_KIND, load_seam
+from tag2mask.steps.affinity_labels import affinity_labels
+from tag2mask.steps.infer_cam import infer_cam
+from tag2mask.steps.train_affinity import train_affinity
+from tag2mask.steps.train_cam import train_cam
+from tag2mask.steps.walk import walk
+
+
+@pytest.mark.parametrize("behavior", ["default", "published"])
+def test_a_vit_of_patch_14_gives_maps_and_affinities(
+    behavior: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    create = timm.create_model
+    small = {"depth": 3, "embed_dim": 24, "num_heads": 2}
+    monkeypatch.setattr(timm, "create_model", lambda *a, **o: create(*a, **small, **o))
+    name = "vit_small_patch14_reg4_dinov2"
+    settings = recipe(
+        train_cam__backbone={"name": name, "weights": "none"},
+        train_cam__behavior=behavior,
+        train_cam__pooling="max" if behavior == "default" else "avg",
+        infer_cam__behavior=behavior,
+        walk__behavior=behavior,
+        affinity_labels__threshold_from="estimated",
+        walk__threshold_from="estimated",
+    )
+    data, runtime = prepared(write_photos(tmp_path / "photos", 4), tmp_path / "data"), one_rank()
+    model = train_cam(data, settings.train_cam, tmp_path / "cam", runtime)
+    printed = capsys.readouterr().err
+    assert f"{name}: output stride 14" in printed
+    assert "train_cam.crop: crops of 70 px, not 64: multiples of 14 px" in printed
+    assert read_spec(model.file, SEAM_KIND).output_stride == 14
+    net, _ = load_seam(model.file)
+    assert net.backbone.size_multiple == 14
+    maps = infer_cam(data, model, settings.infer_cam, tmp_path / "maps", runtime)
+    labels = affinity_labels(data, maps, settings.affinity_labels, tmp_path / "labels", runtime)
+    affinity = train_affinity(data, labels, settings.train_affinity, tmp_path / "aff", runtime)
+    assert "train_affinity.crop: crops of 70 px" in capsys.readouterr().err
+    assert np.isfinite(affinity.manifest.metrics["loss"])
+    walked = walk(data, maps, affinity, settings.walk, tmp_path / "walk", runtime)
+    assert walked.manifest.counts["photos"] == maps.manifest.counts["photos"] == 4
