@@ -464,7 +464,7 @@ def test_photos_to_leave_out_are_in_no_score(scene, seam, one_rank) -> None:
         ("../x\n", "tuned-on"),
         (
             "".join(f"{split}/{i}\n" for i in range(11) for split in [("train", "val")[i > 7]]),
-            "every photo that has a map is to be left out",
+            "every photo that could be scored is to be left out",
         ),
     ],
 )

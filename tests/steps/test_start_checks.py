@@ -112,7 +112,7 @@ def test_batches_must_be_shared_among_the_devices() -> None:
     [
         (None, "no list of ids"),
         ("t9\n", "photos not in the data: t9"),
-        ("t0\nt1\nt2\nv0\n", "every photo that has a map is to be left out"),
+        ("t0\nt1\nt2\nv0\n", "every photo that could be scored is to be left out"),
         ("t0\n", ""),
     ],
 )

@@ -269,13 +269,19 @@ CLASS_THRESHOLDS = "class_thresholds"
 IMPORTED = "imported"
 """Key of the section and metrics of imported masks: who made them, such as ``drawn``."""
 MASKS_MADE_BY = "masks_made_by"
-"""Key of metrics of ``train-segmenter``: who made the imported masks it learned from."""
+"""Key of metrics: who made the imported masks that ``train-segmenter`` learned from, or the masks
+that ``evaluate`` scored without maps."""
 UNDERSTOOD = "understood"
 """Key of metrics: what ``prepare`` understood of the data, in five lines."""
 WITHOUT_SURE_PIXELS = "without_sure_pixels"
 """Key of counts and metrics: photos whose affinity labels have no sure pixel."""
 WITHOUT_TAGGED_PIXELS = "without_tagged_pixels"
 """Key of counts and metrics: tagged photos whose maps or mask have no pixel of their tags."""
+
+
+def made_by(masks: PseudoMaskFolder) -> str:
+    """Return who made masks: the step `pseudo-masks`, or of imported ones ``drawn`` or a model."""
+    return str(masks.manifest.metrics.get(IMPORTED, masks.step))
 
 
 def section_name(step: str) -> str:

@@ -47,6 +47,7 @@ from tag2mask.cli.options import (
     run_recipe_or_default,
     start_runtime,
 )
+from tag2mask.errors import DataError
 
 
 def prepare(
@@ -171,9 +172,17 @@ def pseudo_masks(
 
 def evaluate(
     data: Prepared,
-    maps: Maps,
-    masks: Annotated[Path, typer.Option(help="Folder written by `pseudo-masks`.")],
+    masks: Annotated[
+        Path, typer.Option(help="Folder written by `pseudo-masks` or `masks import`.")
+    ],
     out: Out,
+    maps: Annotated[
+        Path | None,
+        typer.Option(
+            "--maps",
+            help="Folder written by `infer-cam` or `walk`; without it, only masks are scored.",
+        ),
+    ] = None,
     recipe: RecipeName = DEFAULT_RECIPE,
     overrides: Overrides = None,
     calibrate: Annotated[
@@ -212,8 +221,15 @@ def evaluate(
         ]
     )
     settings = load_chosen_recipe(recipe, [*(overrides or ()), *chosen])
-    prepared, found, runtime = PreparedData.open(data), open_maps(maps), start_runtime(settings)
-    if calibrate is not None:
+    if maps is None and (calibrate is not None or earlier):
+        raise DataError(
+            "without --maps, no threshold is calibrated and no earlier maps are scored",
+            where="--calibrate" if calibrate is not None else "--earlier",
+            fix="Give --maps, or leave it out.",
+        )
+    prepared, runtime = PreparedData.open(data), start_runtime(settings)
+    found = None if maps is None else open_maps(maps)
+    if calibrate is not None and found is not None:
         from tag2mask.artifacts.identity import folder_status
         from tag2mask.maps.calibration import calibrated_threshold
         from tag2mask.maps.mapped_photos import mapped_photos

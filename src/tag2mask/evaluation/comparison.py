@@ -23,7 +23,7 @@ from tag2mask.evaluation.photo_rows import Row
 from tag2mask.evaluation.records import NO_TAGS, StageScores
 from tag2mask.evaluation.scores import curve_scores, none_if_nan, point_scores
 from tag2mask.maps.cam_map import CamMap
-from tag2mask.maps.mapped_photos import MappedPhotos
+from tag2mask.maps.mapped_photos import MappedPhotos, PreparedPhotos
 from tag2mask.metrics.bootstrap import ResampledTallies, percentile_interval
 from tag2mask.metrics.confusion import Labels
 from tag2mask.metrics.threshold_curve import ThresholdCurve
@@ -104,16 +104,18 @@ class Comparison:
     """The inputs of an evaluation.
 
     Attributes:
-        photos: photos with the maps that the pseudo masks were made from.
+        photos: photos with the maps that the pseudo masks were made from; without maps, the photos
+            alone, of which some may have no pseudo mask.
         classes: the classes.
         truths: mask files by photo id.
         masks: folder of the pseudo masks.
         section: settings.
-        stages: stages to evaluate besides the pseudo masks; one has the maps of ``photos``.
+        stages: stages to evaluate besides the pseudo masks; one has the maps of ``photos``, if it
+            has any.
         calibrated: ids of the photos that calibrated the background threshold.
     """
 
-    photos: MappedPhotos
+    photos: PreparedPhotos
     classes: ClassSet
     truths: dict[str, Path]
     masks: Path
@@ -133,23 +135,26 @@ class Comparison:
             DataError: its mask, map or pseudo mask is missing, damaged or of another size.
         """
         maps = self._maps(sample)
-        cam_map = maps[self._own_stage.name]
-        names = self.classes.names
+        own_stage, names = self._own_stage, self.classes.names
+        cam_map = None if own_stage is None else maps[own_stage.name]
+        tags = sample.tags if cam_map is None else cam_map.tags
         row: Row = {
             "id": sample.id,
             "split": split,
             "group": group_of(sample),
             "tags": [names[tag] for tag in sample.tags],
-            "map_tags": [names[tag] for tag in cam_map.tags],
+            "map_tags": [names[tag] for tag in tags],
             "miou": None,
             "pixel_accuracy": None,
             "network_miou": None,
         }
-        found = PhotoCounts(row, cam_map.probabilities, calibrated=sample.id in self.calibrated)
+        probabilities = None if cam_map is None else cam_map.probabilities
+        found = PhotoCounts(row, probabilities, calibrated=sample.id in self.calibrated)
         pseudo = self._pseudo_mask(sample)
         if sample.id in self.truths:
             found.truth = self.photos.read_mask(self.truths[sample.id], sample)
-            self._count_masks(found, found.truth, pseudo)
+            if pseudo is not None:
+                self._count_masks(found, found.truth, pseudo)
             found.stages = {
                 stage.name: self._stage(stage, found.truth, sample, maps) for stage in self.stages
             }
@@ -160,15 +165,17 @@ class Comparison:
         row["evidence"] = self._evidence(maps, pseudo)
         network = self._network_mask(sample)
         if network is not None:
-            row["evidence"] |= network_evidence(pseudo, network, cam_map.tags, len(names))
+            if pseudo is not None:
+                row["evidence"] |= network_evidence(pseudo, network, tags, len(names))
             row["areas"] = class_areas(network, self.classes)
-        row["pseudo_areas"] = class_areas(pseudo, self.classes)
+        if pseudo is not None:
+            row["pseudo_areas"] = class_areas(pseudo, self.classes)
         return found
 
     @property
-    def _own_stage(self) -> Stage:
-        """The stage of the maps that the pseudo masks were made from."""
-        return next(stage for stage in self.stages if stage.content is self.photos)
+    def _own_stage(self) -> Stage | None:
+        """The stage of the maps that the pseudo masks were made from; None without maps."""
+        return next((stage for stage in self.stages if stage.content is self.photos), None)
 
     def _maps(self, sample: Sample) -> dict[str, CamMap]:
         """Read the maps of a photo, by name of the stage."""
@@ -178,18 +185,23 @@ class Comparison:
             if isinstance(stage.content, MappedPhotos)
         }
 
-    def _evidence(self, maps: Mapping[str, CamMap], pseudo: Labels) -> dict[str, float]:
+    def _evidence(self, maps: Mapping[str, CamMap], pseudo: Labels | None) -> dict[str, float]:
         """Return the evidence of the maps; see `tag2mask.evaluation.evidence`."""
         own = self._own_stage
+        if own is None or pseudo is None:
+            return {}
         found = map_evidence(maps[own.name], own.threshold)
         for stage in self.stages:
             if stage.name in maps and stage is not own and stage.threshold is not None:
                 found |= walk_evidence(maps[stage.name], stage.threshold, pseudo)
         return found
 
-    def _pseudo_mask(self, sample: Sample) -> Labels:
+    def _pseudo_mask(self, sample: Sample) -> Labels | None:
+        """Return the pseudo mask; None where there is none and no maps to make it from."""
         path = item_path(self.masks, sample.id, ".png")
         if not path.is_file():
+            if self._own_stage is None:
+                return None
             raise DataError(
                 f"photo {sample.id!r} has no pseudo mask",
                 where=self.masks,

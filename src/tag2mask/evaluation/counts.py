@@ -97,15 +97,15 @@ class PhotoCounts:
 
     Attributes:
         row: its line of ``photos.jsonl``, but for ``quality`` and ``counts``.
-        probabilities: of the tags, float32 (C,).
+        probabilities: of the tags, float32 (C,); None without maps.
         truth: its mask, uint8 (H, W); None for a photo without one, which has no counts.
-        masks: counts of its pseudo mask.
+        masks: counts of its pseudo mask; None without one.
         stages: by name of the stage, the photo's maps or the counts of its mask.
         calibrated: whether it is one of the photos that calibrated the background threshold.
     """
 
     row: Row
-    probabilities: npt.NDArray[np.float32]
+    probabilities: npt.NDArray[np.float32] | None
     truth: Labels | None = None
     masks: MaskCounts | None = None
     stages: dict[str, MaskCounts | FullMaps] = field(default_factory=dict)
@@ -121,10 +121,11 @@ class SplitCounts:
         stages: counts of each stage, by its name.
         resampled: counts at the threshold in use, by name of the stage and `PSEUDO_MASKS`.
         others: counts of the pseudo masks of the photos that didn't calibrate the threshold.
-        probabilities: `PhotoCounts.probabilities` of each photo.
+        probabilities: `PhotoCounts.probabilities` of each photo; empty without maps.
         evidence: of each photo, by kind; see `tag2mask.evaluation.evidence`.
         areas: of each photo, the classes in the network's mask; None where it wasn't predicted.
         masked: number of photos with a mask.
+        made: number of these that also have a pseudo mask.
     """
 
     masks: MaskCounts
@@ -135,6 +136,7 @@ class SplitCounts:
     evidence: list[dict[str, float]] = field(default_factory=list)
     areas: list[dict[str, float] | None] = field(default_factory=list)
     masked: int = 0
+    made: int = 0
 
     @classmethod
     def empty(cls, classes: int, stages: dict[str, StageCounts]) -> SplitCounts:
@@ -153,7 +155,8 @@ class SplitCounts:
             Its row with ``counts``: its nonzero counts at the threshold in use (see
             `Confusion.cells`), by name of the stage and `PSEUDO_MASKS`; empty without a mask.
         """
-        self.probabilities.append(found.probabilities)
+        if found.probabilities is not None:
+            self.probabilities.append(found.probabilities)
         self.evidence.append(found.row["evidence"])
         self.areas.append(found.row.get("areas"))
         cells: dict[str, Int64] = {}
@@ -169,9 +172,11 @@ class SplitCounts:
 
     def _add_masks(self, found: PhotoCounts, truth: Labels) -> dict[str, Int64]:
         """Add the counts of a photo with a mask; return its nonzero counts."""
-        assert found.masks is not None
-        self.masks.merge(found.masks)
-        cells = {PSEUDO_MASKS: found.masks.confusion.cells()}
+        cells: dict[str, Int64] = {}
+        if found.masks is not None:
+            self.made += 1
+            self.masks.merge(found.masks)
+            cells[PSEUDO_MASKS] = found.masks.confusion.cells()
         for name, own in found.stages.items():
             total = self.stages[name]
             if isinstance(own, FullMaps):
@@ -206,6 +211,7 @@ class SplitCounts:
     def _merge(self, part: SplitCounts) -> None:
         """Add the sums of other photos."""
         self.masked += part.masked
+        self.made += part.made
         self.masks.merge(part.masks)
         self.others.merge(part.others)
         for name, tallies in part.resampled.items():

@@ -26,6 +26,8 @@ OWN_THRESHOLDS = "class thresholds"
 """Name of background thresholds of single classes."""
 CRF_MASKS = "crf"
 """Folder of the masks that the evaluation makes by a dense CRF."""
+GIVEN = "given masks"
+"""Name of the stage of masks that a run was given."""
 SEGMENTER = "segmenter"
 """Name of the segmentation network's masks, which need no tags and no background threshold."""
 NO_TAGS, NO_THRESHOLD = "no", "argmax"
@@ -254,12 +256,14 @@ class SplitScores:
     """All scores of one split.
 
     Attributes:
-        photos: photos with maps.
+        photos: photos with maps; without maps, all.
+        tag_source: of the maps; ``no`` without maps.
         background_threshold: of the pseudo masks; None if unknown.
-        background_source: ``fixed``, ``calibrated``, ``estimated``, ``walk`` or ``unknown``.
+        background_source: ``fixed``, ``calibrated``, ``estimated``, ``walk`` or ``unknown``; of
+            imported masks, who made them.
         class_thresholds: of the pseudo masks, by name of the classes that have one of their own.
-        masks, curve: None where no photo of the split has a mask.
-        tags: None where no photo of the split has a tag.
+        masks, curve: None where no photo of the split has a mask; without maps, no curve.
+        tags: None where no photo of the split has a tag, and without maps.
         stages: from the earliest maps to the masks; empty without masks.
         left_out: number of photos excluded by ``evaluate.leave_out``.
         evidence: mean of each kind of `tag2mask.evaluation.evidence.EVIDENCE` over the photos that
@@ -294,11 +298,14 @@ class EvaluationScores:
     Attributes:
         classes: names by mask id, ``background`` first (C+1).
         behavior: ``published``: an absent class has IoU 0; ``default``: it is excluded from means.
+        masks_made_by: of masks that were scored without maps: who made them, ``drawn``,
+            ``model:NAME`` or ``pseudo-masks``; None: the masks were made from the maps.
     """
 
     classes: tuple[str, ...]
     behavior: Literal["default", "published"]
     splits: tuple[SplitScores, ...]
+    masks_made_by: str | None = None
 
 
 def maps_name(metrics: Mapping[str, Any]) -> str | None:

@@ -9,11 +9,12 @@ import numpy as np
 
 from tag2mask.artifacts.handles import CLASS_THRESHOLDS, AnyMaps, PseudoMaskFolder
 from tag2mask.data.index import Sample, group_of
-from tag2mask.evaluation.comparison import Comparison
-from tag2mask.evaluation.counts import MaskCounts, ResampledMasks, SplitCounts
+from tag2mask.evaluation.comparison import Comparison, Stage
+from tag2mask.evaluation.counts import MaskCounts, ResampledMasks, SplitCounts, StageCounts
 from tag2mask.evaluation.cross_fit import cross_fit
 from tag2mask.evaluation.photo_rates import photo_rates
 from tag2mask.evaluation.records import (
+    NO_TAGS,
     CrossFitted,
     MaskScores,
     PhotoRates,
@@ -22,7 +23,7 @@ from tag2mask.evaluation.records import (
 )
 from tag2mask.evaluation.resampled import PSEUDO_MASKS
 from tag2mask.evaluation.scores import doubtful_tag_records, mask_scores, tag_scores
-from tag2mask.evaluation.stages import refinements
+from tag2mask.evaluation.stages import given_stage, refinements
 from tag2mask.maps.mapped_photos import MappedPhotos, tag_source
 from tag2mask.metrics.tag_scores import TagTable, doubtful_tags, tag_quality
 
@@ -32,7 +33,7 @@ def split_scores(
     counts: SplitCounts,
     split: str,
     samples: list[Sample],
-    maps: AnyMaps,
+    maps: AnyMaps | None,
     masks: PseudoMaskFolder,
 ) -> SplitScores:
     """Return the scores of a split.
@@ -42,7 +43,7 @@ def split_scores(
         counts: the counts of the split.
         split: its name.
         samples: its photos, in the order of the counts.
-        maps: the maps that the pseudo masks were made from.
+        maps: the maps that the pseudo masks were made from; None: no maps are known.
         masks: the pseudo masks.
 
     Raises:
@@ -54,34 +55,35 @@ def split_scores(
     known = np.zeros((len(samples), len(classes)), np.bool_)
     for row, sample in enumerate(samples):
         known[row, list(sample.tags)] = True
-    probabilities = np.stack(counts.probabilities)
     tagged = bool(known.any())
+    has_maps = maps is not None and tagged
+    probabilities = np.stack(counts.probabilities) if has_maps else np.empty(0, np.float32)
     stages = _stage_scores(job, counts, masks) if counts.masked else ()
     threshold = masks.manifest.metrics.get("background_threshold")
     return SplitScores(
         split=split,
         photos=len(samples),
-        tag_source=tag_source(maps),
+        tag_source=NO_TAGS if maps is None else tag_source(maps),
         background_threshold=None if threshold is None else float(threshold),
         background_source=str(masks.manifest.metrics.get("background_source", "unknown")),
         masks=mask_scores(
             counts.masks.confusion,
             counts.masks.boundary,
-            counts.masked,
+            counts.made,
             classes.mask_names,
             counts.resampled[PSEUDO_MASKS],
             published=published,
         )
-        if counts.masked
+        if counts.made
         else None,
         curve=next((stage.curve for stage in reversed(stages) if stage.curve), None),
         tags=tag_scores(tag_quality(probabilities, known), len(samples), classes.names)
-        if tagged
+        if has_maps
         else None,
         doubtful_tags=doubtful_tag_records(
             doubtful_tags(probabilities, known), [sample.id for sample in samples], classes.names
         )
-        if tagged
+        if has_maps
         else (),
         stages=stages,
         evidence=counts.mean_evidence(),
@@ -118,10 +120,12 @@ def _cross_fitted(
     """Return the scores with the calibration photos at each other's thresholds.
 
     None where no photo of the split calibrated the threshold, where there are too few to be halved,
-    and where more than a threshold was applied to the maps (a dense CRF, thresholds of classes,
-    unsure pixels).
+    where more than a threshold was applied to the maps (a dense CRF, thresholds of classes, unsure
+    pixels), and without maps.
     """
     if refinements(masks) or masks.manifest.section.get("unsure_below") is not None:
+        return None
+    if not isinstance(job.photos, MappedPhotos):
         return None
     chosen = [
         sample for sample in samples if sample.id in job.calibrated and sample.id in job.truths
@@ -163,9 +167,17 @@ def _photo_rates(
 def _stage_scores(
     job: Comparison, counts: SplitCounts, masks: PseudoMaskFolder
 ) -> tuple[StageScores, ...]:
-    """Return the scores of every stage; pseudo masks not made by one threshold are another one."""
-    found = [(stage, counts.stages[stage.name], stage.name) for stage in job.stages]
-    if applied := refinements(masks):
+    """Return the scores of every stage; pseudo masks not made by one threshold are another one.
+
+    So are masks without maps, unless some of the photos have none: stages are of the same photos.
+    """
+    found: list[tuple[Stage, StageCounts, str]] = [
+        (stage, counts.stages[stage.name], stage.name) for stage in job.stages
+    ]
+    if not isinstance(job.photos, MappedPhotos):
+        if counts.made == counts.masked:
+            found.insert(0, (given_stage(masks), counts.masks, PSEUDO_MASKS))
+    elif applied := refinements(masks):
         place = max(
             i for i, stage in enumerate(job.stages) if isinstance(stage.content, MappedPhotos)
         )

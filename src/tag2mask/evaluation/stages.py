@@ -20,6 +20,7 @@ from tag2mask.artifacts.handles import (
 from tag2mask.evaluation.comparison import Stage
 from tag2mask.evaluation.records import (
     CRF,
+    GIVEN,
     NO_TAGS,
     NO_THRESHOLD,
     OWN_THRESHOLDS,
@@ -90,6 +91,15 @@ def segmenter_stage(predictions: Predictions) -> Stage:
     if predictions.manifest.section.get("crf", {}).get("enabled", False):
         name = with_crf(name)
     return Stage(name, NO_TAGS, None, NO_THRESHOLD, predictions.path / "masks")
+
+
+def given_stage(masks: PseudoMaskFolder) -> Stage:
+    """Return the stage of masks whose maps aren't known."""
+    metrics = masks.manifest.metrics
+    threshold = metrics.get("background_threshold")
+    source = str(metrics.get("background_source", "unknown"))
+    used = None if threshold is None else float(threshold)
+    return Stage(GIVEN, NO_TAGS, used, source, masks.path / "masks")
 
 
 def refined_by_crf(masks: PseudoMaskFolder) -> bool:

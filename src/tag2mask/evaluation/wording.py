@@ -67,4 +67,6 @@ def threshold_text(threshold: float | None, source: str) -> str:
     """Return a background threshold and its source."""
     if source == NO_THRESHOLD:
         return source
-    return f"{'unknown' if threshold is None else f'{threshold:.3g}'} ({source})"
+    if threshold is None:
+        return "unknown (unknown)" if source == "unknown" else f"none ({source})"
+    return f"{threshold:.3g} ({source})"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,22 +24,49 @@ from tag2mask.maps.cam_map import MAP_SUFFIX, CamMap, read_map
 
 
 @dataclass(frozen=True)
-class MappedPhotos:
-    """Photos with maps.
+class PreparedPhotos:
+    """Photos of the prepared data whose masks are to be read.
 
     Attributes:
-        splits: the samples of each split that has maps, in the order of the index.
-        skipped: photos skipped by the step that made the maps, each as ``id: reason``.
-        folder: folder of the map files.
+        splits: the samples of each split, in the order of the index.
+        skipped: photos that an earlier step skipped, each as ``id: reason``.
+        folder: folder that the photos are found by, for messages.
         classes: C, the number of foreground classes.
-        made_by: name of the step that made the maps.
-        tag_source: which classes have maps: ``known``, ``known or predicted``, ``predicted``.
     """
 
     splits: dict[Split, list[Sample]]
     skipped: tuple[str, ...]
     folder: Path
     classes: int
+
+    def without(self, ids: Collection[str]) -> Self:
+        """Return a copy without some photos, and without splits that become empty.
+
+        Raises:
+            DataError: no photo is left.
+        """
+        kept = {
+            split: [sample for sample in samples if sample.id not in ids]
+            for split, samples in self.splits.items()
+        }
+        if not any(kept.values()):
+            raise all_left_out(self.folder)
+        return replace(self, splits={split: left for split, left in kept.items() if left})
+
+    def read_mask(self, path: Path, sample: Sample) -> NDArray[np.uint8]:
+        """Read a photo's mask with `read_sample_mask`, for the classes of the data."""
+        return read_sample_mask(sample, path, self.classes)
+
+
+@dataclass(frozen=True)
+class MappedPhotos(PreparedPhotos):
+    """Photos with maps: ``splits`` are those that have maps, ``folder`` has the map files.
+
+    Attributes:
+        made_by: name of the step that made the maps.
+        tag_source: which classes have maps: ``known``, ``known or predicted``, ``predicted``.
+    """
+
     made_by: str
     tag_source: str
 
@@ -92,29 +120,29 @@ class MappedPhotos:
             )
         return cam_map
 
-    def without(self, ids: Collection[str]) -> MappedPhotos:
-        """Return a copy without some photos, and without splits that become empty.
-
-        Raises:
-            DataError: no photo is left.
-        """
-        kept = {
-            split: [sample for sample in samples if sample.id not in ids]
-            for split, samples in self.splits.items()
-        }
-        if not any(kept.values()):
-            raise all_left_out(self.folder)
-        return replace(self, splits={split: left for split, left in kept.items() if left})
-
-    def read_mask(self, path: Path, sample: Sample) -> NDArray[np.uint8]:
-        """Read a photo's mask with `read_sample_mask`, for the classes of the maps."""
-        return read_sample_mask(sample, path, self.classes)
-
 
 def all_left_out(where: Path) -> DataError:
     """Return the error for an evaluation that leaves out every photo."""
     return DataError(
-        "every photo that has a map is to be left out", where=where, fix="Leave out fewer."
+        "every photo that could be scored is to be left out", where=where, fix="Leave out fewer."
+    )
+
+
+def prepared_photos(data: PreparedData, skipped: Collection[str] = ()) -> PreparedPhotos:
+    """Return the photos of the data, but for those that an earlier step skipped.
+
+    Args:
+        data: the prepared data.
+        skipped: the skipped photos, each as ``id: reason``.
+    """
+    found = {split: read_index(data.path, split) for split in SPLITS}
+    lost = SkippedItems(tuple(skipped))
+    splits = {split: [s for s in samples if s.id not in lost] for split, samples in found.items()}
+    return PreparedPhotos(
+        {split: samples for split, samples in splits.items() if samples},
+        tuple(skipped),
+        data.path,
+        len(read_classes(data.path)),
     )
 
 

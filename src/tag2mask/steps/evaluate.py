@@ -1,5 +1,7 @@
 """Step ``evaluate``: scores of maps, pseudo masks and tags, and the gain of each stage.
 
+Without maps, as of imported masks, only masks and the network are scored.
+
 One pass over the photos. Only this step and the calibration of the background threshold read ground
 truth masks. Without masks it still scores the tag classifier, lists doubtful tags, compares the
 network's masks with the tags and gives each photo a quality score. Writes ``evaluation.json``,
@@ -19,6 +21,7 @@ from typing import Any
 
 from tag2mask.artifacts.files import atomic_write, write_json, write_text
 from tag2mask.artifacts.handles import (
+    MASKS_MADE_BY,
     AnyMaps,
     CamMaps,
     Evaluation,
@@ -26,6 +29,7 @@ from tag2mask.artifacts.handles import (
     Predictions,
     PreparedData,
     PseudoMaskFolder,
+    made_by,
 )
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.classes import ClassSet
@@ -45,14 +49,19 @@ from tag2mask.evaluation.left_out import left_out_ids
 from tag2mask.evaluation.photo_rows import PhotoRows
 from tag2mask.evaluation.records import (
     CRF_MASKS,
-    NO_TAGS,
     EvaluationScores,
 )
 from tag2mask.evaluation.split_scores import split_scores
 from tag2mask.evaluation.stages import map_stages, refined_by_crf, segmenter_stage, with_crf
 from tag2mask.evaluation.tables import format_scores
 from tag2mask.maps.calibration import CALIBRATED_ON
-from tag2mask.maps.mapped_photos import MappedPhotos, mapped_photos
+from tag2mask.maps.mapped_photos import (
+    MappedPhotos,
+    PreparedPhotos,
+    check_classes,
+    mapped_photos,
+    prepared_photos,
+)
 from tag2mask.metrics.quality import quality_scores
 from tag2mask.recipe.sections import Evaluate
 from tag2mask.report.run_folder import PHOTOS, SCORES
@@ -68,7 +77,7 @@ DOUBTFUL_TAGS = "doubtful_tags.csv"
 
 def evaluate(
     data: PreparedData,
-    maps: AnyMaps,
+    maps: AnyMaps | None,
     masks: PseudoMaskFolder,
     section: Evaluate,
     out: Path,
@@ -80,7 +89,8 @@ def evaluate(
 
     Args:
         data: photos, tags and, if available, ground truth masks.
-        maps: the maps that the pseudo masks were made from.
+        maps: the maps that the pseudo masks were made from; None: none are known, then photos may
+            lack a pseudo mask.
         masks: the pseudo masks.
         section: settings.
         out: folder to write; with the dense CRF, an interrupted evaluation resumes.
@@ -104,7 +114,7 @@ def evaluate(
         _check_classes(data, predictions)
     coverage: dict[str, Handle | str] = {
         "data": data,
-        "maps": maps,
+        **({} if maps is None else {"maps": maps}),
         "masks": masks,
         "ground truth": masks_fingerprint(data.path),
         **({} if predictions is None else {"predictions": predictions}),
@@ -125,13 +135,15 @@ def evaluate(
             return step.handle
         check_masks_as_written(masks)
         classes = read_classes(data.path)
-        mapped = mapped_photos(data, maps)
-        photos = mapped.without(left_out)
-        stages = map_stages(data, maps, photos, masks, earlier, runtime)
+        found = _find_photos(data, maps, masks, predictions)
+        photos = found.without(left_out)
+        stages: tuple[Stage, ...] = ()
+        if maps is not None and isinstance(photos, MappedPhotos):
+            stages = map_stages(data, maps, photos, masks, earlier, runtime)
         truths = read_mask_paths(data.path)
         if section.use_drawn:
             truths = corrections.masks_of(corrections.ids("corrected")) | truths
-        if section.crf.enabled and truths:
+        if section.crf.enabled and truths and maps is not None:
             stages = _with_crf_masks(stages, masks, photos, truths, classes, section, step, runtime)
         calibrated = frozenset(masks.manifest.metrics.get(CALIBRATED_ON, ()))
         every = Comparison(
@@ -145,20 +157,38 @@ def evaluate(
                     job = replace(every, stages=(*stages, segmenter_stage(predictions)))
                 counts = _count_split(job, split, samples, rows, runtime)
                 quality.append(quality_scores(counts.evidence))
-                found = split_scores(job, counts, split, samples, maps, masks)
-                splits.append(replace(found, left_out=len(mapped.splits[split]) - len(samples)))
+                scored = split_scores(job, counts, split, samples, maps, masks)
+                splits.append(replace(scored, left_out=len(found.splits[split]) - len(samples)))
             if runtime.rank == 0:
                 rows.write(quality)
-        scores = EvaluationScores(classes.mask_names, section.behavior, tuple(splits))
+        scores = EvaluationScores(
+            classes.mask_names,
+            section.behavior,
+            tuple(splits),
+            None if maps is not None else made_by(masks),
+        )
         if runtime.rank == 0:
             _write(step.path, scores)
         handle = step.finish(
             counts={split.split: split.photos for split in splits},
-            metrics=_headline(scores),
+            metrics={**_headline(scores), **_without_maps(scores, section)},
             skipped=photos.skipped,
         )
         runtime.barrier()
         return handle
+
+
+def _find_photos(
+    data: PreparedData,
+    maps: AnyMaps | None,
+    masks: PseudoMaskFolder,
+    predictions: Predictions | None,
+) -> PreparedPhotos:
+    """Return the photos that have maps; without maps, those that the network didn't skip."""
+    if maps is not None:
+        return mapped_photos(data, maps)
+    check_classes(masks, read_classes(data.path).names, "masks")
+    return prepared_photos(data, () if predictions is None else predictions.manifest.skipped)
 
 
 def format_table(evaluation: Evaluation) -> str:
@@ -207,7 +237,7 @@ def _sure_photos(data: PreparedData, corrections: Corrections) -> frozenset[str]
 def _with_crf_masks(
     stages: tuple[Stage, ...],
     masks: PseudoMaskFolder,
-    photos: MappedPhotos,
+    photos: PreparedPhotos,
     truths: dict[str, Path],
     classes: ClassSet,
     section: Evaluate,
@@ -292,6 +322,16 @@ def _doubtful_tags(scores: EvaluationScores) -> str:
     return table.getvalue()
 
 
+def _without_maps(scores: EvaluationScores, section: Evaluate) -> dict[str, Any]:
+    """Return who made masks that were scored without maps, and what was left out, if they were."""
+    if scores.masks_made_by is None:
+        return {}
+    found: dict[str, Any] = {MASKS_MADE_BY: scores.masks_made_by}
+    if section.crf.enabled:
+        found["warnings"] = ["evaluate.crf is left out: it sharpens maps, and there are none"]
+    return found
+
+
 def _headline(scores: EvaluationScores) -> dict[str, Any]:
     """Return the main scores of each split, for the manifest."""
     found: dict[str, Any] = {}
@@ -299,14 +339,7 @@ def _headline(scores: EvaluationScores) -> dict[str, Any]:
         found[split.split] = {
             "miou": split.masks and split.masks.miou,
             "best_miou": split.curve and split.curve.best_miou,
-            "segmenter_miou": next(
-                (
-                    stage.used.miou
-                    for stage in split.stages
-                    if stage.tag_source == NO_TAGS and stage.used
-                ),
-                None,
-            ),
+            "segmenter_miou": split.network and split.network.miou,
             "best_background_threshold": split.curve and split.curve.best_threshold,
             "tag_map": split.tags and split.tags.mean_average_precision,
             "evidence": split.evidence,
