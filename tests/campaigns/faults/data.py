@@ -41,10 +41,10 @@ FAULTS = [
         ("data/test_images.py::test_draft_decodes_smaller_but_never_below",),
     ),
     Fault(
-        "data.measure.measure_photos",
+        "data.measure.listed_sample",
         "tags in the order of the table",
-        "tuple(sorted({tag_ids[tag] for tag in entry.tags if tag in tag_ids}))",
-        "tuple(tag_ids[tag] for tag in entry.tags if tag in tag_ids)",
+        "tuple(sorted({names.index(tag) for tag in entry.tags if tag in names}))",
+        "tuple(names.index(tag) for tag in entry.tags if tag in names)",
         ("steps/test_prepare.py::test_update_takes_changes_in_and_reads_only_those",),
     ),
     Fault(

@@ -9,8 +9,8 @@ SCORES = "steps/test_evaluate.py"
 
 FAULTS = [
     Fault(
-        "evaluation.comparison.Comparison._count_masks",
-        "ignored pixels of a pseudo mask are errors",
+        "evaluation.counts.MaskCounts.add",
+        "ignored pixels of a pseudo mask count as right",
         "np.where(ignored, np.uint8(IGNORE), truth)",
         "np.where(ignored & (truth == IGNORE), np.uint8(IGNORE), truth)",
         (f"{SCORES}::test_ignored_pixels_of_a_pseudo_mask_count_as_void",),
@@ -94,7 +94,7 @@ FAULTS = [
         ("steps/test_evaluate.py",),
     ),
     Fault(
-        "evaluation.tables._class_table",
+        "evaluation.tables.class_table",
         "false negatives in the column of false positives",
         "c.false_positive_share,\n                        c.false_negative_share",
         "c.false_negative_share,\n                        c.false_positive_share",

@@ -71,7 +71,7 @@ FAULTS = [
     Fault(
         "steps.pseudo_masks._PseudoMaskMaker._key",
         "the threshold is not in the key",
-        'f"{self.threshold:g} {self.photos.stamp(sample.id)}"',
+        'f"{self.thresholds.common:g} {self.photos.stamp(sample.id)}"',
         'f"{self.photos.stamp(sample.id)}"',
         ("steps/test_pseudo_masks.py::test_another_estimate_makes_every_mask_again",),
     ),
@@ -99,8 +99,8 @@ FAULTS = [
     Fault(
         "steps.trainers.segmenter_task.SegmenterTask.inputs",
         "channels of the photo are swapped",
-        "return image, batch.labels",
-        "return image.flip(1), batch.labels",
+        "return image, labels\n",
+        "return image.flip(1), labels\n",
         ("steps/trainers/test_training.py",),
     ),
     Fault(
