@@ -62,6 +62,7 @@ def test_the_files(tmp_path):
         ({"tags": "['cat', 'dog']"}, ("cat", "dog")),
         ({"objects": {"bbox": [], "categories": ["cat", "cat"]}}, ("cat",)),
         ({"objects": [{"category": "cat"}, {"category": "dog"}]}, ("cat", "dog")),
+        ({"objects": [{"category": "cat"}, {"bbox": []}]}, ("cat",)),
     ],
 )
 def test_tags(tmp_path, row, tags):
@@ -96,6 +97,7 @@ def test_lines_and_masks_that_cannot_be_read_are_all_listed(tmp_path):
         '{"file_name": "a.jpg", "mask_file_name": "/etc/passwd"}',
         '{"file_name": "a.jpg", "mask_file_name": "gone.png"}',
         deep,
+        '{"file_name": "a.jpg", "tags": [{"name": "cat"}]}',
     ]
     (tmp_path / "metadata.jsonl").write_text("\n".join(lines))
     found = []
@@ -103,9 +105,9 @@ def test_lines_and_masks_that_cannot_be_read_are_all_listed(tmp_path):
         found.extend(read_huggingface(tmp_path))
     assert [photo.file_name for photo in found] == ["a.jpg"]
     problems = caught.value.problems
-    assert len(problems) == 7
+    assert len(problems) == 8
     for text, problem in zip(
-        ("JSON", "object", "no file_name", "leads out", "absolute", "missing", "JSON"),
+        ("JSON", "object", "no file_name", "leads out", "absolute", "missing", "JSON", "neither"),
         problems,
         strict=True,
     ):

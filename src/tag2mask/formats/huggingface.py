@@ -18,7 +18,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
@@ -103,7 +103,19 @@ def metadata_files(path: Path) -> list[Path]:
 def has_tags(file: Path) -> bool:
     """Return whether the first line of a metadata file names a photo and has a column of tags."""
     values = _first_values(file)
-    return values is not None and _FILE in values and _tag_values(values) is not None
+    return values is not None and _FILE in values and _tag_column(values) is not None
+
+
+def mask_files(path: Path) -> Iterator[Path]:
+    """Yield the masks that a data set or a metadata file names; lines that can't be read don't.
+
+    Raises:
+        DataError: a metadata file can't be read.
+    """
+    for file in metadata_files(path):
+        for row in _rows(file, ""):
+            with suppress(DataError):
+                yield file.parent / _path(row, _values(row).get(_MASK), _MASK)
 
 
 def has_masks(file: Path) -> bool:
@@ -216,7 +228,7 @@ def _photo(root: Path, labels: Mapping[int, str | None] | None, row: _Row) -> An
     name = row.folder + _path(row, values.get(_FILE), _FILE)
     split = values.get("split") or _split(name)
     split = split if isinstance(split, str) else None
-    tags = _tag_values(values) or ()
+    tags = _tags(row, values)
     if not values.get(_MASK) or labels is None:
         return AnnotatedPhoto(name, None, split, tags, ())
     mask = root / (row.folder + _path(row, values[_MASK], _MASK))
@@ -245,23 +257,41 @@ def _split(name: str) -> str | None:
     return next((folder for folder in folders if _SPLIT.fullmatch(folder.lower())), None)
 
 
-def _tag_values(values: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """Return the tags of a line; None: it has no column of tags."""
+def _tags(row: _Row, values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the tags of a line; none where it has no column of tags.
+
+    Raises:
+        DataError: the column has something else.
+    """
+    found = _tag_column(values)
+    if found is None:
+        return ()
+    try:
+        return _names(found[0], several=found[1])
+    except ValueError as error:
+        raise _damaged(row, str(error)) from None
+
+
+def _tag_column(values: Mapping[str, Any]) -> tuple[Any, bool] | None:
+    """Return what the column of tags has, and whether a text may be several; None: no column."""
     for column in _TAG_COLUMNS:
         if column in values:
-            return _names(values[column], several=column != "label")
+            return values[column], column != "label"
     objects = values.get("objects")
     for column in ("categories", "category"):
         if isinstance(objects, dict) and column in objects:
-            return _names(objects[column], several=True)
+            return objects[column], True
         if isinstance(objects, list) and any(isinstance(o, dict) and column in o for o in objects):
-            own = [entry[column] for entry in objects if isinstance(entry, dict)]
-            return _names(own, several=True)
+            return [entry.get(column) for entry in objects if isinstance(entry, dict)], True
     return None
 
 
 def _names(value: Any, *, several: bool) -> tuple[str, ...]:
-    """Return the names in a value: a list, or a text, which may be a list or several names."""
+    """Return the names in a value: a list, or a text, which may be a list or several names.
+
+    Raises:
+        ValueError: it has something else.
+    """
     if isinstance(value, str) and value.strip().startswith("["):
         try:
             value = parse_json(value)
@@ -270,5 +300,8 @@ def _names(value: Any, *, several: bool) -> tuple[str, ...]:
     elif isinstance(value, str) and several:
         value = re.split(r"[;|]" if re.search(r"[;|]", value) else ",", value)
     names = [] if value is None else value if isinstance(value, list) else [value]
+    for name in names:
+        if isinstance(name, dict | list):
+            raise ValueError(f"the tag {str(name)[:40]} is neither a text nor a number")
     texts = [str(name).strip() for name in names if name is not None]
     return tuple(Counter(text for text in texts if text))

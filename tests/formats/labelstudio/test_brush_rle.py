@@ -68,7 +68,7 @@ def test_damaged_codes_are_errors(code):
     with suppress(ValueError):
         assert decode_brush(code, 2, 2).shape == (2, 2)
     whole = encode_brush(np.ones((2, 2), bool))
-    for bad in (whole[:-2], "text", [300], None, [0.5]):
+    for bad in (whole[:-2], "text", [300], None, [0.5], 10**15, [True]):
         with pytest.raises(ValueError):
             decode_brush(bad, 2, 2)
     with pytest.raises(ValueError, match="a code of 16 values"):

@@ -152,12 +152,15 @@ def test_tasks_that_cannot_be_read_are_all_listed(tmp_path):
     bad = {"id": 2, "data": {"text": "x"}, "annotations": [{"result": []}]}
     worse = {"id": 3, "data": {"image": "a.jpg"}, "annotations": [7]}
     path = tmp_path / "a.json"
-    path.write_text(json.dumps([good, bad, worse, 5]))
+    endless = {"result": [{"original_width": 1e999, "original_height": 1, "value": {}}]}
+    worst = {"id": 4, "data": {"image": "a.jpg"}, "annotations": [endless]}
+    path.write_text(json.dumps([good, bad, worse, worst, 5]))
     with pytest.raises(ProblemsError) as caught:
         list(read_labelstudio(path))
     assert [problem.partition(":")[0] for problem in caught.value.problems] == [
         "task 2",
         "task 3",
+        "task 4",
         "task ?",
     ]
 
@@ -171,8 +174,12 @@ def test_damaged_files(tmp_path, text):
         list(read_labelstudio(path))
 
 
-def test_a_damaged_outline_is_an_error_when_it_is_drawn(tmp_path):
-    item = _item("brushlabels", rle=_BRUSH[:-3], brushlabels=["cat"])
+@pytest.mark.parametrize(
+    "outline",
+    [{"rle": _BRUSH[:-3]}, {"rle": 10**15}, {"points": [[10**400, 0], [1, 1], [0, 1]]}],
+)
+def test_a_damaged_outline_is_an_error_when_it_is_drawn(tmp_path, outline):
+    item = _item("brushlabels", brushlabels=["cat"], **outline)
     [photo] = _read(
         tmp_path, [{"id": 1, "data": {"image": "a.jpg"}, "annotations": [{"result": [item]}]}]
     )

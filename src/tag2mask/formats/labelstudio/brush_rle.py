@@ -63,10 +63,9 @@ def decode_brush(code: Any, width: int, height: int) -> NDArray[np.bool_]:
     count = width * height * _CHANNELS
     if not 0 < width * height <= MOST_PIXELS:
         raise ValueError(f"a photo of {width}x{height} px")
-    try:
-        bits = _Bits(bytes(code))
-    except TypeError:
-        raise ValueError("the code is not a list of bytes") from None
+    if not isinstance(code, list) or any(type(byte) is not int for byte in code):
+        raise ValueError("the code is not a list of bytes")  # of a number, bytes() makes zeros
+    bits = _Bits(bytes(code))
     written = bits.number(32)
     if written != count:
         raise ValueError(f"a code of {written} values for {width}x{height} px")

@@ -112,7 +112,7 @@ def _photo(path: Path, task: ArrayItem) -> AnnotatedPhoto | None:
             tuple(dict.fromkeys(tags)),
             tuple(regions),
         )
-    except (TypeError, AttributeError, KeyError, ValueError) as error:
+    except (TypeError, AttributeError, KeyError, ValueError, OverflowError) as error:
         number = task.value.get("id", "?") if isinstance(task.value, dict) else "?"
         raise DataError(f"task {number}: {error}") from None
 
@@ -214,7 +214,7 @@ def _draw(path: Path, start: int, length: int, index: int) -> NDArray[np.bool_]:
             return decode_brush(value["rle"], width, height)
         corners = [n for x, y in value["points"] for n in (x / 100 * width, y / 100 * height)]
         return draw_outline([corners], height, width)
-    except (TypeError, ValueError, KeyError, IndexError) as error:
+    except (TypeError, ValueError, KeyError, IndexError, OverflowError) as error:
         raise DataError(
             f"damaged outline in the task at byte {start}: {error}",
             where=path,
