@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tag2mask.artifacts.files import (
     link_or_copy,
@@ -24,6 +26,7 @@ from tag2mask.artifacts.files import (
 from tag2mask.errors import ProblemsError, RunFolderError
 from tag2mask.formats.annotations import ExportResult, MaskedPhoto
 from tag2mask.runtime.progress import ProgressBar
+from tag2mask.runtime.threads import ordered_map
 from tag2mask.steps.mask_exchange.sources import MaskSource, SourceMask
 from tag2mask.steps.mask_exchange.targets import Target
 from tag2mask.version import __version__
@@ -101,14 +104,17 @@ class _Photos:
         self.files = {"linked": 0, "copied": 0}
 
     def __iter__(self) -> Iterator[MaskedPhoto]:
-        """Yield the photos, with a progress bar."""
-        masks = self._source.masks
-        with ProgressBar(len(masks), f"export {self._target.name}", only_if_long=True) as bar:
-            for mask in masks:
-                yield self._photo(mask)
+        """Yield the photos, with a progress bar; some masks are read ahead in other threads."""
+        masks, num_classes = self._source.masks, len(self._source.classes)
+        with (
+            ProgressBar(len(masks), f"export {self._target.name}", only_if_long=True) as bar,
+            closing(ordered_map(lambda mask: mask.read(num_classes), masks)) as read,
+        ):
+            for mask, pixels in zip(masks, read, strict=True):
+                yield self._photo(mask, pixels)
                 bar.advance()
 
-    def _photo(self, mask: SourceMask) -> MaskedPhoto:
+    def _photo(self, mask: SourceMask, pixels: NDArray[np.uint8]) -> MaskedPhoto:
         assert mask.photo is not None
         split = mask.split or "train"
         name = f"{mask.id}{mask.photo.suffix}"
@@ -116,14 +122,14 @@ class _Photos:
             place = self._folder / self._target.photos.format(split=split) / name
             copied = link_or_copy(mask.photo, place, copy=self._photo_files == "copy")
             self.files["copied" if copied else "linked"] += 1
-        height, width = mask.size()
+        height, width = pixels.shape
         return MaskedPhoto(
             id=mask.id,
             file_name=name,
             split=split,
             size=(width, height),
             score=mask.score,
-            mask=partial(mask.read, len(self._source.classes)),
+            mask=lambda: pixels,
         )
 
 
