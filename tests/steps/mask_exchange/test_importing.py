@@ -79,6 +79,26 @@ def test_photos_without_masks_are_skipped_and_a_change_of_the_files_is_noticed(
         taken(folder, data, tmp_path / "in")
 
 
+def test_a_changed_list_of_classes_is_noticed(tmp_path, data, masks):
+    folder = write_images(tmp_path / "drawn", masks)
+    (folder / "classes.txt").write_text("\n".join(NAMES))
+    taken(folder, data, tmp_path / "in")
+    (folder / "classes.txt").write_text("\n".join(reversed(NAMES)))
+    with pytest.raises(RunFolderError, match="input labels: "):
+        taken(folder, data, tmp_path / "in")
+
+
+def test_changed_masks_anywhere_in_a_data_set_are_noticed(tmp_path, data):
+    folder = write_images(tmp_path / "set/drawn", {"a/00": np.ones((48, 64), np.uint8)})
+    (tmp_path / "set/classes.txt").write_text("\n".join(NAMES))
+    line = {"file_name": "a/00.png", "mask_file_name": "drawn/a/00.png"}
+    (tmp_path / "set/metadata.jsonl").write_text(json.dumps(line))
+    taken(tmp_path / "set", data, tmp_path / "in")
+    write_images(folder, {"a/00": np.zeros((48, 64), np.uint8)})
+    with pytest.raises(RunFolderError, match="input masks: "):
+        taken(tmp_path / "set", data, tmp_path / "in")
+
+
 def square(label, box, **more):
     x, y, width, height = box
     corners = [x, y, x + width, y, x + width, y + height, x, y + height]

@@ -6,9 +6,10 @@ masks. All photos are compared with the data before the first mask is written.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def import_masks(
         PseudoMaskFolder,
         out,
         section={IMPORTED: options.made_by, **_section(options)},
-        inputs={"masks": files.fingerprint},
+        inputs={"masks": files.fingerprint, "labels": found.labels},
         coverage={"data": data},
     ) as step:
         if step.complete:
@@ -126,10 +127,13 @@ class _Matched:
     Attributes:
         ids: id of the photo by its name in the files.
         times: how often each id occurs.
+        labels: sha256 (hex) of the photos with the labels of their regions, which the files may
+            have from others, such as a list of classes.
     """
 
     ids: dict[str, str] = field(default_factory=dict)
     times: Counter[str] = field(default_factory=Counter)
+    labels: str = ""
 
 
 class _Photos:
@@ -181,6 +185,7 @@ class _Photos:
             DataError: the files have no photo.
         """
         found = _Matched()
+        digest = hashlib.sha256()
         problems: list[str] = []
         labels: Counter[str] = Counter()
         taken: dict[str, str] = {}
@@ -192,6 +197,8 @@ class _Photos:
                 found.ids[photo.file_name] = id
                 found.times[id] += 1
                 taken[id] = photo.file_name
+            labels_of = [region.label for region in photo.regions]
+            digest.update(repr((photo.file_name, id, labels_of)).encode("utf-8", "replace"))
             for region in photo.regions:
                 if self.value(region.label) is None:
                     labels[region.label] += 1
@@ -208,7 +215,7 @@ class _Photos:
             raise DataError(
                 "no photo in these files", where=files.places[0], fix="Give files with masks."
             )
-        return found
+        return replace(found, labels=digest.hexdigest())
 
     def _problem(self, photo: AnnotatedPhoto, taken: Mapping[str, str]) -> tuple[str, str]:
         """Return why a photo can't be taken in, or an empty text and its id."""

@@ -20,7 +20,13 @@ from tag2mask.formats.cvat import read_cvat
 from tag2mask.formats.each_photo import each_photo
 from tag2mask.formats.fiftyone import TARGETS as FIFTYONE_TARGETS
 from tag2mask.formats.fiftyone import read_fiftyone_masks
-from tag2mask.formats.huggingface import METADATA, has_masks, metadata_files, read_huggingface
+from tag2mask.formats.huggingface import (
+    METADATA,
+    has_masks,
+    mask_files,
+    metadata_files,
+    read_huggingface,
+)
 from tag2mask.formats.labelme import is_labelme, read_labelme
 from tag2mask.formats.labelstudio.reading import is_labelstudio, read_labelstudio
 from tag2mask.formats.mvtec import TRUTH, is_mvtec, read_mvtec
@@ -165,7 +171,7 @@ READERS: Mapping[str, Reader] = {
     "huggingface": Reader(
         _huggingface_places,
         read_huggingface,
-        lambda path: [p for file in metadata_files(path) for p in (file, file.parent / _MASKS)],
+        lambda path: [*metadata_files(path), *mask_files(path)],
     ),
     "voc": Reader(
         _voc_places,
