@@ -219,6 +219,40 @@ def test_tags_undo_and_the_keyboard_alone(browser: Any, served: Served) -> None:
     close(page)
 
 
+def test_decisions_made_while_another_one_is_written_count(browser: Any, served: Served) -> None:
+    page = opened(browser, served.address)
+    first = loaded_photo(page)
+    had = {name for name in CLASSES.names if is_pressed(page, name)}
+    page.route("**/decision?*", lambda route: (page.wait_for_timeout(300), route.continue_()))
+    for key in ("Shift+Digit1", "Shift+Digit2", "Shift+Digit3", "b"):
+        page.keyboard.press(key)
+    page.wait_for_function("() => !waiting")
+    own = served.corrections.decisions[first]
+    assert own.verdict == "bad"
+    assert set(own.tags_removed) == had and set(own.tags_added) == {*CLASSES.names} - had
+    page.unroute("**/decision?*")
+    close(page)
+
+
+def test_a_drawing_is_kept_where_the_run_changes_meanwhile(browser: Any, served: Served) -> None:
+    page = opened(browser, served.address)
+    photo = loaded_photo(page)
+    page.focus("#canvas")
+    for key in ("2", "Space"):
+        page.keyboard.press(key)
+    manifest = served.run / "pseudo-masks" / "manifest.json"
+    manifest.write_text(manifest.read_text() + "\n")
+    page.keyboard.press("s")
+    page.wait_for_function("() => state.generation === 1 && photo.image && photo.dirty && !waiting")
+    assert not served.corrections.decisions and photo_of(page) == photo
+    press_and_wait(page, "s")
+    assert served.corrections.decisions[photo].verdict == "corrected"
+    drawn = read_mask(served.corrections.mask_file(photo), len(CLASSES))
+    height, width = drawn.shape
+    assert drawn[height // 2, width // 2] == 2
+    close(page)
+
+
 def is_pressed(page: Any, tag: str) -> bool:
     return page.get_attribute(f"#tags [data-tag={tag}]", "aria-pressed") == "true"
 

@@ -88,8 +88,8 @@ def test_only_the_printed_address_is_answered(client: TestClient) -> None:
 def test_the_page_loads_nothing_from_elsewhere(client: TestClient) -> None:
     page = client.get(f"/?token={TOKEN}")
     loaded = re.findall(r'(?:src|href)="([^"]+)"', page.text)
-    assert loaded == ["/assets/review.css", "/assets/review.js"]
-    for path in loaded:
+    assert loaded == ["data:,", "/assets/review.css", "/assets/review.js"]
+    for path in loaded[1:]:
         answer = client.get(path)
         assert answer.status_code == 200 and "http" not in re.sub(r"//[^\n]*", "", answer.text)
     assert "default-src 'none'" in page.headers["content-security-policy"]
@@ -153,6 +153,40 @@ def test_decisions_are_written(client: TestClient, run: Path) -> None:
     assert np.array_equal(read_mask(last.masks()[photos[1]["id"]], 3), drawn)
 
 
+def test_an_accepted_mask_is_shown_again_and_undo_brings_it_back(
+    client: TestClient, run: Path
+) -> None:
+    photo = state(client)["photos"][0]["id"]
+    masks = {name: read_mask(run / name / "masks" / f"{photo}.png", 3) for name in ("predict",)}
+    row = decide(client, 0, verdict="good", mask="network").json()
+    assert row["masks"] == ["accepted", "pseudo mask", "network"]
+    assert decide(client, 0, verdict="good", mask="accepted").json()["verdict"] == "good"
+    assert np.array_equal(corrected_mask(run, photo), masks["predict"])
+    drawn = np.full((48, 64), 2, np.uint8)
+    assert decide(client, 0, drawn, verdict="corrected").json()["masks"][0] == "drawn"
+    decide(client, 0, verdict="good", mask="pseudo mask")
+    assert undo(client, 0)["verdict"] == "corrected"
+    assert np.array_equal(corrected_mask(run, photo), drawn)
+    assert undo(client, 0)["verdict"] == "good"
+    assert np.array_equal(corrected_mask(run, photo), masks["predict"])
+    undo(client, 0)
+    assert undo(client, 0)["verdict"] is None
+    assert not read_corrections(run / "corrections").mask_file(photo).is_file()
+    assert "taken back" in undo(client, 0)["error"]
+
+
+def corrected_mask(run: Path, photo: str) -> np.ndarray:
+    return read_mask(read_corrections(run / "corrections").mask_file(photo), 3)
+
+
+def undo(client: TestClient, place: int) -> dict[str, Any]:
+    row = state(client)["photos"][place]
+    content = json.dumps({"version": row["version"], "generation": 0})
+    path = f"/api/photos/{place}/undo"
+    found: dict[str, Any] = client.post(path, params={"token": TOKEN}, content=content).json()
+    return found
+
+
 @pytest.mark.parametrize(
     ("values", "status"),
     [
@@ -181,8 +215,9 @@ def test_impossible_masks_are_refused(client: TestClient, writer: CorrectionsWri
         "/api/photos/0/decision", params={"token": TOKEN}, content=b"x" * (6 * 10**6)
     )
     assert large.status_code == 413
-    bad = client.post("/api/photos/0/decision", params={"token": TOKEN}, content=b"\xff\n")
-    assert bad.status_code == 400
+    for content in (b"\xff\n", b"[]\n", b"7"):
+        bad = client.post("/api/photos/0/decision", params={"token": TOKEN}, content=content)
+        assert bad.status_code == 400
     assert not writer.decisions
 
 

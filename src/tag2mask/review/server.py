@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -60,6 +61,7 @@ def review_app(service: ReviewService, token: str, hosts: frozenset[str] | None)
         Route("/api/photos/{place:int}/map", pages.scores),
         Route("/api/photos/{place:int}/superpixels", pages.superpixels),
         Route("/api/photos/{place:int}/decision", pages.decide, methods=["POST"]),
+        Route("/api/photos/{place:int}/undo", pages.undo, methods=["POST"]),
     ]
     app = Starlette(routes=routes, exception_handlers={Tag2MaskError: _explained})
     app.add_middleware(BaseHTTPMiddleware, dispatch=_guard(token, hosts))
@@ -150,22 +152,39 @@ class _Pages:
 
     async def decide(self, request: Request) -> Response:
         """Write a decision: a line of JSON, followed by the drawn mask's pixels if there is one."""
-        content = bytearray()
-        async for part in request.stream():
-            content += part
-            if len(content) > MOST_BYTES:
-                return PlainTextResponse("too large", 413)
-        head, _, rest = bytes(content).partition(b"\n")
-        try:
-            values = json.loads(head)
-            drawn = _drawn(values, rest)
-        except (ValueError, TypeError, KeyError, RecursionError):
-            return PlainTextResponse("not a decision", 400)
+        values, drawn = await _decision(request)
         place = request.path_params["place"]
         return JSONResponse(await run_in_threadpool(self.service.decide, place, values, drawn))
 
+    async def undo(self, request: Request) -> Response:
+        """Take a decision back: a line of JSON says of which state of the photo."""
+        values, _ = await _decision(request)
+        place = request.path_params["place"]
+        return JSONResponse(await run_in_threadpool(self.service.undo, place, values))
+
     def _photo(self, request: Request) -> Any:
         return self.service.photo(request.path_params["place"])
+
+
+async def _decision(request: Request) -> tuple[dict[str, Any], NDArray[np.uint8] | None]:
+    """Return what a page sent: the values, and the drawn mask if there is one.
+
+    Raises:
+        HTTPException: it is too large, or no decision.
+    """
+    content = bytearray()
+    async for part in request.stream():
+        content += part
+        if len(content) > MOST_BYTES:
+            raise HTTPException(413, "too large")
+    head, _, rest = bytes(content).partition(b"\n")
+    try:
+        values = json.loads(head)
+        if isinstance(values, dict):
+            return values, _drawn(values, rest)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        pass
+    raise HTTPException(400, "not a decision")
 
 
 def _drawn(values: dict[str, Any], content: bytes) -> NDArray[np.uint8] | None:

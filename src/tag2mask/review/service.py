@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
@@ -21,8 +22,10 @@ from tag2mask.review.ask import queue, read_asked
 from tag2mask.review.folder import ReviewFolder, ReviewPhoto
 from tag2mask.review.order import gains
 
-DRAWN = "drawn"
-"""Name of the mask in the corrections, beside those of the run."""
+KEPT: Mapping[Verdict | None, str] = {"corrected": "drawn", "good": "accepted"}
+"""Name of the mask in the corrections, beside those of the run, by the verdict about it."""
+UNDOABLE = 100
+"""Decisions that can be taken back, of all photos together."""
 PAGE_SECONDS = 12.0
 """A page that hasn't called for so long is closed."""
 
@@ -51,6 +54,7 @@ class ReviewService:
         self._lock = Lock()
         self._versions: dict[str, int] = {}
         self._pages: dict[str, float] = {}
+        self._before: deque[tuple[Decision, bytes | None]] = deque(maxlen=UNDOABLE)
         self._generation = 0
         self._open(folder)
 
@@ -95,19 +99,24 @@ class ReviewService:
         own = self._writer.decisions.get(photo.id, Decision(photo.id))
         tags = (set(photo.tags) - set(own.tags_removed)) | set(own.tags_added)
         names = [name for name in self.folder.masks if self.folder.mask_file(photo.id, name)]
-        drawn = own.verdict == "corrected" and self._drawn(photo.id).is_file()
+        kept = KEPT.get(own.verdict)
+        if kept and self._kept(photo.id, kept):
+            names = [kept, *names]
         return {
             "id": photo.id,
             "split": photo.split,
             "tags": [name for name in self.folder.classes.names if name in tags],
             "verdict": own.verdict,
             "version": self._versions.get(photo.id, 0),
-            "masks": [DRAWN, *names] if drawn else names,
+            "masks": names,
             "asked": photo.id in self._asked,
         }
 
-    def _drawn(self, photo: str) -> Path:
-        return self._writer.corrections.mask_file(photo)
+    def _kept(self, photo: str, name: str) -> Path | None:
+        """Return the file of a photo's mask in the corrections; None: none of this name counts."""
+        own, path = self._writer.decisions.get(photo), self._writer.corrections.mask_file(photo)
+        named = own is not None and KEPT.get(own.verdict) == name
+        return path if named and path.is_file() else None
 
     def row(self, place: int) -> dict[str, Any]:
         """Return a photo as in ``state``."""
@@ -125,12 +134,9 @@ class ReviewService:
         return self.photos[place]
 
     def mask_file(self, place: int, name: str) -> Path | None:
-        """Return the file of a photo's mask of a run, or of the drawn one."""
+        """Return the file of a photo's mask of a run, or of the drawn or accepted one."""
         photo = self.photo(place)
-        if name == DRAWN:
-            path = self._drawn(photo.id)
-            return path if path.is_file() else None
-        return self.folder.mask_file(photo.id, name)
+        return self._kept(photo.id, name) or self.folder.mask_file(photo.id, name)
 
     def mask(self, place: int, name: str) -> NDArray[np.uint8] | None:
         """Return a mask at the size of the page; None: there is none of this name."""
@@ -165,16 +171,46 @@ class ReviewService:
                 decision = replace(decision, verdict=before.verdict if before else None)
             else:
                 mask = self._mask_to_write(place, decision, str(values.get("mask", "")), drawn)
+            before = self._writer.decisions.get(photo.id) or Decision(photo.id, origin="review")
+            file = self._writer.mask_bytes(photo.id)
             self._writer.write(decision, mask)
-            self._versions[photo.id] = self._versions.get(photo.id, 0) + 1
-            return self._row(photo)
+            self._before.append((before, file))
+            return self._next_version(photo)
+
+    def undo(self, place: int, values: dict[str, Any]) -> dict[str, Any]:
+        """Take the last decision about a photo back: the one before it and its mask are written.
+
+        Args:
+            place: of the photo in the queue.
+            values: ``version`` and ``generation`` that the page knows.
+
+        Returns:
+            The photo as in ``state``.
+
+        Raises:
+            ConflictError: another page decided meanwhile, the run changed, or it was too long ago.
+            RunFolderError: it can't be written; nothing is taken back.
+        """
+        with self._lock:
+            photo = self.photo(place)
+            self._check_current(photo, values)
+            entry = next((one for one in reversed(self._before) if one[0].photo == photo.id), None)
+            if entry is None:
+                raise ConflictError("that decision can't be taken back", fix="Decide again.")
+            self._writer.restore(*entry)
+            self._before.remove(entry)
+            return self._next_version(photo)
+
+    def _next_version(self, photo: ReviewPhoto) -> dict[str, Any]:
+        self._versions[photo.id] = self._versions.get(photo.id, 0) + 1
+        return self._row(photo)
 
     def _check_current(self, photo: ReviewPhoto, values: dict[str, Any]) -> None:
         if values.get("generation") != self._generation or self.folder.is_changed():
-            raise ConflictError("the run has changed", fix="Reload the page.")
+            raise ConflictError("not saved: the run has changed", fix="Look at the masks again.")
         if values.get("version") != self._versions.get(photo.id, 0):
             raise ConflictError(
-                "another page has decided about this photo meanwhile", fix="Look at it again."
+                "not saved: another page has decided about this photo", fix="Look at it again."
             )
 
     def _decision(self, photo: ReviewPhoto, values: dict[str, Any]) -> Decision:
@@ -186,7 +222,7 @@ class ReviewService:
             raise DataError("tags are a list of names")
         if unknown := set(tags) - known:
             raise DataError(f"no class {min(unknown)!r}")
-        if verdict == "good" and values.get("mask") == DRAWN:  # it stays a drawn mask
+        if verdict == "good" and values.get("mask") == KEPT["corrected"]:  # it stays a drawn mask
             verdict = "corrected"
         return Decision(
             photo.id,
@@ -209,7 +245,7 @@ class ReviewService:
         if decision.verdict == "good" or drawn is None:
             if full is None:
                 raise DataError(f"no mask {name!r} of this photo", fix="Reload the page.")
-            return None if name == DRAWN else full
+            return None if name in KEPT.values() else full
         photo = self.photo(place)
         size = pictures.photo_size(photo.image, photo.size)
         view = pictures.view_size(size)

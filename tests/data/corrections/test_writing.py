@@ -140,3 +140,20 @@ def test_no_confirmed_decision_is_lost_by_a_kill(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_no_confirmed_decision_is_lost_by_a_hundred_kills(tmp_path: Path) -> None:
     check_nothing_confirmed_is_lost(tmp_path, kills=100)
+
+
+def test_a_decision_that_cannot_be_written_leaves_the_earlier_mask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_corrections(tmp_path, CLASSES) as writer:
+        writer.write(Decision("a", "corrected"), MASK)
+
+        def full(*_args: object) -> None:
+            raise RunFolderError("the disk is full", where=tmp_path, fix="Free some space.")
+
+        monkeypatch.setattr("tag2mask.data.corrections.writing._append", full)
+        for photo in ("a", "b"):
+            with pytest.raises(RunFolderError, match="full"):
+                writer.write(Decision(photo, "good"), np.zeros_like(MASK))
+        assert np.array_equal(read_mask(writer.corrections.mask_file("a"), 2), MASK)
+        assert not writer.corrections.mask_file("b").exists()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tag2mask.artifacts.files import atomic_write, readable_os_errors, write_json
+from tag2mask.artifacts.files import atomic_write, readable_os_errors, write_bytes, write_json
 from tag2mask.artifacts.lock import folder_lock
 from tag2mask.classes import ClassSet
 from tag2mask.data.corrections.check import check_same_classes
@@ -25,6 +25,7 @@ from tag2mask.data.corrections.decisions import (
     read_decisions,
 )
 from tag2mask.data.corrections.folder import CLASSES, Corrections, recorded_classes
+from tag2mask.errors import Tag2MaskError
 from tag2mask.formats.pixels.palette_image import palette_image
 
 
@@ -61,8 +62,39 @@ class CorrectionsWriter:
         Raises:
             RunFolderError: the disk is full, or the folder can't be written; nothing is decided.
         """
-        if mask is not None:
-            write_correction_mask(self.corrections.mask_file(decision.photo), mask, self.classes)
+        if mask is None:
+            return self._append(decision)
+        before = self.mask_bytes(decision.photo)
+        write_correction_mask(self.corrections.mask_file(decision.photo), mask, self.classes)
+        try:
+            return self._append(decision)
+        except Tag2MaskError:  # the earlier decision keeps its mask
+            with suppress(Tag2MaskError):
+                self._put(decision.photo, before)
+            raise
+
+    def restore(self, decision: Decision, mask: bytes | None) -> Decision:
+        """Write an earlier decision again, with the file of its mask as `mask_bytes` returned it.
+
+        Raises:
+            RunFolderError: as `write`.
+        """
+        self._put(decision.photo, mask)
+        return self._append(replace(decision, time=""))
+
+    def mask_bytes(self, photo: str) -> bytes | None:
+        """Return the content of a photo's mask file; None: it has none."""
+        path = self.corrections.mask_file(photo)
+        return path.read_bytes() if path.is_file() else None
+
+    def _put(self, photo: str, mask: bytes | None) -> None:
+        path = self.corrections.mask_file(photo)
+        if mask is None:
+            path.unlink(missing_ok=True)
+        else:
+            write_bytes(path, mask)
+
+    def _append(self, decision: Decision) -> Decision:
         if not decision.time:
             now = datetime.now(UTC).isoformat(timespec="seconds")
             decision = replace(decision, time=now)

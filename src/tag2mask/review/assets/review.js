@@ -5,7 +5,7 @@ const page = sessionStorage.page ||= Math.random().toString(36).slice(2);  // su
 const $ = id => document.getElementById(id);
 const canvas = $("canvas"), context = canvas.getContext("2d");
 const IGNORED = 255, IGNORED_COLOR = [224, 224, 192], UNDO_STROKES = 30;
-let state, shown = [], at = -1, photo = null, undone = [], waiting = null, loading = 0;
+let state, shown = [], at = -1, photo = null, undone = [], waiting = null, later = null, loading = 0;
 const view = { scale: 1, x: 0, y: 0 };
 const tool = { name: "brush", label: 1, size: 12, cursor: null };
 
@@ -401,68 +401,74 @@ function bodyOf(values, drawing) {
   const head = new TextEncoder().encode(JSON.stringify(values) + "\n");
   return new Blob(drawing ? [head, drawing.values] : [head]);
 }
-async function send(place, verdict, tags, name, drawing, tagsOnly = false) {
+async function send(place, action, values, drawing) {
   const own = state.photos[place];
-  const values = { verdict, tags: [...tags], mask: name, version: own.version,
-    generation: state.generation, tags_only: tagsOnly };
-  const answer = await call(`/api/photos/${place}/decision`, {},
-    { method: "POST", body: bodyOf(values, drawing) });
+  const body = bodyOf({ ...values, version: own.version, generation: state.generation }, drawing);
+  const answer = await call(`/api/photos/${place}/${action}`, {}, { method: "POST", body });
   state.photos[place] = await answer.json();
   describe(place);
   progress();
 }
 async function decide(verdict, { tagsOnly = false } = {}) {
-  if (!photo || waiting) return;
-  const place = photo.place, before = state.photos[place];
+  if (!photo) return;
+  if (waiting) {  // a verdict that waits sends the tags as well
+    if (!tagsOnly || !later) later = { place: photo.place, verdict, tagsOnly };
+    return;
+  }
   const drawing = verdict === "corrected" && !tagsOnly ? photo.drawing : null;
-  const old = { place, verdict: before.verdict, tags: before.tags, drawing: null };
-  if (before.verdict === "corrected") old.drawing = await loadMask(photo, "drawn").catch(() => null);
-  waiting = { place, verdict, tags: new Set(photo.tags), name: photo.name, drawing, old, tagsOnly };
+  waiting = { place: photo.place, tags: [...photo.tags], name: photo.name, verdict, drawing, tagsOnly };
   await sendWaiting();
 }
 async function sendWaiting() {
-  const { place, verdict, tags, name, drawing, old, tagsOnly } = waiting;
+  const sent = waiting, { place, verdict, tags, name, drawing, tagsOnly } = sent;
+  sent.failed = false;
   try {
-    await send(place, verdict, tags, name, drawing, tagsOnly);
+    await send(place, "decision", { verdict, tags, mask: name, tags_only: tagsOnly }, drawing);
   } catch (error) {
     if (error.status === 409) {
-      waiting = null;
-      notice(`${error.message}`);
+      waiting = later = null;
+      notice(error.message);
       return reload(place);
     }
     notice(`Not saved: ${error.message}. The decision is kept here; it is tried again every few `
       + "seconds.");
-    setTimeout(() => { if (waiting && waiting.old === old) sendWaiting(); }, 3000);
+    sent.failed = true;
+    setTimeout(() => { if (waiting === sent) sendWaiting(); }, 3000);
     return;
   }
-  waiting = null;
+  const following = later;
+  waiting = later = null;
   notice("");
-  undone.push(old);
-  if (undone.length > 100) undone.shift();
+  undone.push(place);
   if (photo.place !== place) return;
+  if (!tagsOnly) { photo.dirty = false; photo.drawing = null; photo.strokes = []; }
+  if (following?.place === place && (tagsOnly || following.tagsOnly))
+    return decide(following.tagsOnly ? state.photos[place].verdict : following.verdict, following);
   if (tagsOnly) return showPanel();
-  photo.dirty = false;
-  photo.drawing = null;
-  photo.strokes = [];
   const next = shown[shown.indexOf(place) + 1];
   if (next !== undefined) return open(next);
   await open(place);
   notice("This was the last photo.");
 }
 async function undo() {
-  if (waiting) { waiting = null; return notice("Dropped."); }
+  if (waiting) {
+    if (!waiting.failed) return;
+    waiting = later = null;
+    photo.tags = new Set(state.photos[at].tags);
+    notice("Dropped.");
+    return showPanel();
+  }
   if (photo?.strokes.length) return undoStroke();
-  const old = undone.pop();
-  if (!old) return notice("Nothing to undo.");
+  const place = undone.pop();
+  if (place === undefined) return notice("Nothing to undo.");
   try {
-    const names = state.photos[old.place].masks.filter(name => name !== "drawn");
-    await send(old.place, old.verdict, old.tags, old.drawing ? "drawn" : names[0], old.drawing);
+    await send(place, "undo", {});
     notice("");
     if (photo) photo.dirty = false;
-    await open(old.place, { keep: true });
+    await open(place, { keep: true });
   } catch (error) {
     notice(`Not undone: ${error.message}`);
-    if (error.status === 409) await reload(old.place);
+    if (error.status === 409) await reload(place); else undone.push(place);
   }
 }
 function toggleTag(name) {
@@ -471,13 +477,23 @@ function toggleTag(name) {
   decide(state.photos[at].verdict, { tagsOnly: true });
 }
 async function reload(place) {
-  const id = state.photos[place].id;
-  state = await (await call("/api/state")).json();
+  const id = state.photos[place].id, kept = photo?.place === place && photo.dirty ? photo : null;
+  try {
+    state = await (await call("/api/state")).json();
+  } catch (error) {
+    return notice(`${$("notice").textContent} ${error.message}`);
+  }
   const found = state.photos.findIndex(own => own.id === id);
-  listPhotos();
-  if (photo) photo.dirty = false;
   undone = [];
+  at = -1;  // places are new
+  pictures.clear();
+  listPhotos();
   await open(Math.max(0, found), { keep: true });
+  if (!kept || found < 0 || at !== found) return;
+  const { drawing, strokes } = kept;  // on the same photo: it can still be saved
+  Object.assign(photo, { drawing, strokes, dirty: true });
+  showPanel();
+  draw();
 }
 
 // Keys and buttons -----------------------------------------------------------------------------
