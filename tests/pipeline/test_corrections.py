@@ -13,6 +13,7 @@ from tag2mask.classes import ClassSet
 from tag2mask.data.corrections.decisions import Decision
 from tag2mask.data.corrections.folder import CORRECTIONS, read_corrections
 from tag2mask.data.corrections.writing import open_corrections
+from tag2mask.data.index import read_index
 from tag2mask.errors import DataChangedError, RunFolderError
 from tag2mask.pipeline.corrections import step_to_redo
 from tag2mask.recipe.schema import Recipe
@@ -75,6 +76,31 @@ def test_a_new_run_takes_everything_but_the_network(tmp_path: Path, corrections:
     settings = recipe()
     run = trained(tmp_path / "run", None, settings)
     assert step_to_redo(settings, tmp_path / "new", corrections, source=run) == STEP
+
+
+def test_status_counts_decisions_that_no_step_used(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", 6)
+    run = tmp_path / "run"
+    prepare(tmp_path / "photos", recipe().prepare, run / PreparedData.step)
+    write_recipe(run / "recipe.yaml")
+    assert "corrections:" not in invoke("status", run).output
+    photos = [sample.id for sample in read_index(run / PreparedData.step, "train")]
+    decide(run / CORRECTIONS, Decision(photos[0], "bad"))
+    decide(run / CORRECTIONS, Decision(photos[1], None, ("dog",)))
+    decide(run / CORRECTIONS, Decision(photos[2], "unsure"))  # teaches nothing
+    decide(run / CORRECTIONS, Decision(photos[2], None))
+    printed = " ".join(invoke("status", run).output.split())
+    assert "corrections: 2 decisions aren't used yet" in printed
+    prepare(
+        tmp_path / "photos",
+        recipe().prepare,
+        run / PreparedData.step,
+        corrections=run / CORRECTIONS,
+        update=True,
+    )
+    assert "corrections:" not in invoke("status", run).output
+    decide(run / CORRECTIONS, Decision(photos[0], None))
+    assert "1 decision isn't used" in " ".join(invoke("status", run).output.split())
 
 
 def test_corrections_are_not_lost_with_prepare(tmp_path: Path, corrections: Path) -> None:

@@ -17,12 +17,14 @@ from tag2mask.data.corrections.decisions import Decision
 from tag2mask.data.corrections.writing import open_corrections
 from tag2mask.data.masks import read_mask
 from tag2mask.errors import RunFolderError
+from tag2mask.evaluation.random_looks import random_looks
+from tag2mask.recipe.sections import Report
 from tag2mask.review.ask import ask, choose, queue, read_asked
 from tag2mask.review.features import photo_features
 from tag2mask.review.folder import ReviewFolder, open_review
 from tag2mask.review.order import Gain, gains
-from tag2mask.review.random_looks import random_looks
 from tag2mask.seam.model import load_seam, save_seam
+from tag2mask.steps.report import report
 
 
 @pytest.fixture
@@ -89,12 +91,24 @@ def test_random_looks_estimate_the_masks(folder: ReviewFolder) -> None:
             if verdict == "corrected":
                 mask[: len(mask) // 2] = 0
             writer.write(Decision(photo, verdict, at_random=place < 6), mask)
-        looks = random_looks(folder, writer.corrections)
+        others = [photo.id for photo in folder.photos if photo.id not in photos][:2]
+        for photo, verdict in zip(others, ("bad", "unsure"), strict=True):
+            writer.write(Decision(photo, verdict, at_random=True))
+        looks = random_looks(folder.masks["pseudo mask"], 3, writer.corrections)
     assert looks is not None and looks.interval is not None
-    assert (looks.photos, looks.accepted) == (6, 3)
+    assert (looks.photos, looks.accepted, looks.without) == (6, 3, 2)
     assert looks.interval[0] <= looks.miou <= looks.interval[1] and 0.5 < looks.miou < 0.95
     printed = invoke("ask", folder.path, "--count", "3").output
-    assert "from 6 random looks; 3 accepted as they are" in printed
+    text = "from 6 random looks; 3 accepted as they are; 2 more, bad or unsure, can't be compared"
+    assert text in printed.replace("\n", " ")
+    page = report(folder.path, Report(), folder.path / "report").path / "index.html"
+    assert looks.text.replace("'", "&#39;") in page.read_text()
+    made = folder.mask_file(others[0], "pseudo mask")
+    assert made is not None
+    with open_corrections(folder.corrections, CLASSES) as writer:
+        writer.write(Decision(others[0], "good", at_random=True), read_mask(made, 3))
+    report(folder.path, Report(), folder.path / "report")
+    assert "from 7 random looks" in page.read_text()
     assert "3 photos to look at, 1 at random" in printed
 
 

@@ -157,18 +157,18 @@ def test_an_accepted_mask_is_shown_again_and_undo_brings_it_back(
     client: TestClient, run: Path
 ) -> None:
     photo = state(client)["photos"][0]["id"]
-    masks = {name: read_mask(run / name / "masks" / f"{photo}.png", 3) for name in ("predict",)}
+    network = read_mask(run / "predict" / "masks" / f"{photo}.png", 3)
     row = decide(client, 0, verdict="good", mask="network").json()
     assert row["masks"] == ["accepted", "pseudo mask", "network"]
     assert decide(client, 0, verdict="good", mask="accepted").json()["verdict"] == "good"
-    assert np.array_equal(corrected_mask(run, photo), masks["predict"])
-    drawn = np.full((48, 64), 2, np.uint8)
+    assert np.array_equal(corrected_mask(run, photo), network)
+    drawn = np.full(network.shape, 2, np.uint8)
     assert decide(client, 0, drawn, verdict="corrected").json()["masks"][0] == "drawn"
     decide(client, 0, verdict="good", mask="pseudo mask")
     assert undo(client, 0)["verdict"] == "corrected"
     assert np.array_equal(corrected_mask(run, photo), drawn)
     assert undo(client, 0)["verdict"] == "good"
-    assert np.array_equal(corrected_mask(run, photo), masks["predict"])
+    assert np.array_equal(corrected_mask(run, photo), network)
     undo(client, 0)
     assert undo(client, 0)["verdict"] is None
     assert not read_corrections(run / "corrections").mask_file(photo).is_file()

@@ -80,16 +80,17 @@ def ask(
     from tag2mask.cli.tables import show_asked
     from tag2mask.data.corrections.decisions import DECISIONS, read_decisions
     from tag2mask.data.corrections.folder import Corrections
+    from tag2mask.evaluation.random_looks import random_looks
     from tag2mask.review.ask import ASKED, ASKED_TABLE
     from tag2mask.review.ask import ask as choose
     from tag2mask.review.folder import open_review
-    from tag2mask.review.random_looks import random_looks
 
     folder = open_review(run, photos, corrections)
     decisions = read_decisions(folder.corrections / DECISIONS)
     decided = [photo for photo, own in decisions.items() if own.verdict is not None]
     show_asked(choose(folder, count, decided=decided, seed=seed))
     print_text(f"{folder.corrections / ASKED}, {ASKED_TABLE}")
-    looks = random_looks(folder, Corrections(folder.corrections, decisions))
+    corrections_now = Corrections(folder.corrections, decisions)
+    looks = random_looks(next(iter(folder.masks.values())), len(folder.classes), corrections_now)
     if looks is not None:
         print_text(looks.text)

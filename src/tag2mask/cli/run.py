@@ -174,8 +174,9 @@ def status(
     run: Annotated[Path, typer.Argument(help="Run folder.", metavar="RUN")],
 ) -> None:
     """Show the state of each step, what it reads, why it is stale, and its warnings."""
-    from tag2mask.cli.console import show_warnings
+    from tag2mask.cli.console import print_text, show_warnings
     from tag2mask.cli.tables import show_status
+    from tag2mask.pipeline.corrections import decisions_to_learn
     from tag2mask.pipeline.status import complete_steps
     from tag2mask.pipeline.status import status as run_status
 
@@ -183,3 +184,6 @@ def status(
     show_status(states)
     for handle in complete_steps(run, states):
         show_warnings(handle)
+    decisions = decisions_to_learn(run)
+    if decisions is not None:
+        print_text(f"corrections: {decisions}")

@@ -6,11 +6,28 @@ from pathlib import Path
 
 from tag2mask.artifacts.handles import PreparedData, SegmenterModel
 from tag2mask.artifacts.manifest import read_identity
+from tag2mask.data.corrections.decisions import DECISIONS
 from tag2mask.data.corrections.folder import CORRECTIONS, corrections_of, read_corrections
-from tag2mask.errors import DataChangedError, RunFolderError
+from tag2mask.errors import DataChangedError, RunFolderError, counted
 from tag2mask.pipeline.branch import is_begun
 from tag2mask.pipeline.status import includes, redone_folders, step_index
 from tag2mask.recipe.schema import Recipe
+
+
+def decisions_to_learn(run: Path) -> str | None:
+    """Return how many decisions of a run's own folder its steps were made without; None: none.
+
+    Raises:
+        DataError: the corrections can't be read.
+    """
+    folder = run / CORRECTIONS
+    if not (folder / DECISIONS).is_file():
+        return None
+    new = read_corrections(folder).differing(corrections_of(run / PreparedData.step))
+    if not new:
+        return None
+    changes = counted(len(new), "decision isn't", "decisions aren't")
+    return f"{changes} used yet; `tag2mask run` uses them with --corrections {folder} --update"
 
 
 def step_to_redo(

@@ -15,8 +15,15 @@ import yaml
 from numpy.typing import NDArray
 
 from tag2mask.artifacts.files import read_json
-from tag2mask.artifacts.handles import MODELS, REPORTED_STEPS, Evaluation, Handle
+from tag2mask.artifacts.handles import MODELS, REPORTED_STEPS, Evaluation, Handle, PreparedData
 from tag2mask.artifacts.manifest import Manifest, read_identity
+from tag2mask.data.corrections.decisions import DECISIONS
+from tag2mask.data.corrections.folder import (
+    CORRECTIONS,
+    Corrections,
+    corrections_of,
+    read_corrections,
+)
 from tag2mask.errors import RunFolderError
 from tag2mask.evaluation.records import EvaluationScores, scores_from_json
 from tag2mask.text.yaml_text import parse_yaml
@@ -70,10 +77,25 @@ class RunFolder:
         """Return a model's training log, complete or not; None if there is none."""
         return read_losses(self.path / model.step / LOSSES)
 
+    @property
+    def _decisions(self) -> Path:
+        return self.path / CORRECTIONS / DECISIONS
+
+    def corrections(self) -> Corrections:
+        """Return what a person decided: the run's own folder, or else what it was made with.
+
+        Raises:
+            DataError: it is damaged.
+        """
+        if self._decisions.is_file():
+            return read_corrections(self._decisions.parent)
+        return corrections_of(self.path / PreparedData.step)
+
     def stamps(self) -> dict[str, str]:
         """Return size and time of the other files that the page shows, to detect changes."""
         return {
             "recipe": _stamp(self.path / "recipe.yaml"),
+            **({CORRECTIONS: _stamp(self._decisions)} if self._decisions.is_file() else {}),
             **{
                 f"losses of {model.step}": _stamp(self.path / model.step / LOSSES)
                 for model in MODELS

@@ -25,6 +25,7 @@ from tag2mask.report.sections.areas import area_section
 from tag2mask.report.sections.classes import class_section, confusion_section, tag_section
 from tag2mask.report.sections.comparison import comparison_sections
 from tag2mask.report.sections.contact_sheets import sheet_section
+from tag2mask.report.sections.corrections import random_looks_section
 from tag2mask.report.sections.doubtful_tags import doubt_section
 from tag2mask.report.sections.next_steps import next_steps_section
 from tag2mask.report.sections.photo_rates import rates_section
@@ -81,6 +82,7 @@ def _page(runs: Sequence[RunFolder], section: Report) -> Page:
     prepared = main.handle(PreparedData)
     sections = (
         numbers_section(scored),
+        random_looks_section(main),
         next_steps_section(main, scored[0]),
         *comparison_sections(runs, scored, section.photos),
         stage_section(scored),

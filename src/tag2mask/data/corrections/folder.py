@@ -80,6 +80,16 @@ class Corrections:
             "accepted": sum(decision.verdict == "good" for decision in own),
         }
 
+    def differing(self, other: Corrections) -> list[str]:
+        """Return the photos of which both teach different things: masks, tags, or whether bad."""
+        photos = dict.fromkeys((*self.decisions, *other.decisions))
+        return [photo for photo in photos if self._taught(photo) != other._taught(photo)]
+
+    def _taught(self, photo: str) -> str:
+        own = self.decisions.get(photo, Decision(photo))
+        label = self._label(photo) if own.verdict in ("good", "corrected", "bad") else ""
+        return f"{label}\0{own.tags_added}\0{own.tags_removed}"
+
     def fingerprint(self) -> str:
         """Return the sha256 (hex) of decisions and masks; empty if there is no decision."""
         return _sha256(

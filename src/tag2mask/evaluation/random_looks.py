@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from tag2mask.artifacts.items import item_path
 from tag2mask.data.corrections.folder import Corrections
 from tag2mask.data.masks import read_mask
 from tag2mask.errors import counted
 from tag2mask.metrics.bootstrap import Interval, ResampledTallies, percentile_interval
 from tag2mask.metrics.confusion import Confusion
-from tag2mask.review.folder import ReviewFolder
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,14 @@ class RandomLooks:
     Attributes:
         photos: number of photos drawn at random whose masks were accepted or drawn.
         accepted: those that were accepted as they are.
+        without: number of photos drawn at random that were bad or unsure: no mask to compare with.
         miou: of the run's masks against the accepted and drawn ones, in [0, 1].
         interval: 95 % interval; None: too few photos.
     """
 
     photos: int
     accepted: int
+    without: int
     miou: float
     interval: Interval | None
 
@@ -42,38 +45,46 @@ class RandomLooks:
         return (
             f"IoU of the masks with accepted and drawn ones: {100 * self.miou:.1f} %{ends}, "
             f"95 % interval, from {looks}; {self.accepted} accepted as they are"
+            + (f"; {self.without} more, bad or unsure, can't be compared" if self.without else "")
         )
 
 
-def random_looks(folder: ReviewFolder, corrections: Corrections) -> RandomLooks | None:
-    """Compare the run's masks with those of a person; None: nothing was decided yet.
+def random_looks(masks: Path, classes: int, corrections: Corrections) -> RandomLooks | None:
+    """Compare masks with what a person made of them; None: no photo can be compared yet.
 
-    The masks are the ones that the page shows first. They must be those that were looked at: after
-    a new training they are others.
+    They must be the masks that were looked at: after a new training they are others.
+
+    Args:
+        masks: folder of the masks.
+        classes: number of foreground classes C.
+        corrections: what a person decided.
 
     Raises:
         DataError: a mask can't be read.
     """
-    classes = len(folder.classes)
     total, resampled = Confusion.empty(classes), ResampledTallies(classes)
     photos, accepted = 0, 0
-    name = next(iter(folder.masks))
-    for photo, own in corrections.decisions.items():
-        mask, shown = corrections.masks_of([photo]).get(photo), folder.mask_file(photo, name)
-        if not own.at_random or own.verdict not in ("good", "corrected") or not mask or not shown:
+    looked_at = [own for own in corrections.decisions.values() if own.at_random]
+    drawn = corrections.masks()
+    for own in looked_at:
+        mask, made = drawn.get(own.photo), item_path(masks, own.photo, ".png")
+        if mask is None or not made.is_file():
             continue
-        truth, found = read_mask(mask, classes), read_mask(shown, classes)
+        truth, found = read_mask(mask, classes), read_mask(made, classes)
         if truth.shape != found.shape:
             continue
         one = Confusion.empty(classes)
         one.add(truth, found)
         total.merge(one)
-        resampled.add(photo, _cells(one))
+        resampled.add(own.photo, _cells(one))
         photos += 1
-        accepted += own.verdict == "good"
+        accepted += own.verdict == "good" and bool(np.array_equal(truth, found))
     if not photos:
         return None
-    return RandomLooks(photos, accepted, total.miou(), percentile_interval(resampled.miou()))
+    without = sum(own.verdict in ("bad", "unsure") for own in looked_at)
+    return RandomLooks(
+        photos, accepted, without, total.miou(), percentile_interval(resampled.miou())
+    )
 
 
 def _cells(confusion: Confusion) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
