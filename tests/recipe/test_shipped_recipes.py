@@ -50,7 +50,7 @@ def test_every_shipped_recipe_describes_an_affinity_network(name: str) -> None:
     spec = affinity_spec(section)
     assert spec.backbone == load_recipe(name).train_cam.backbone.name
     with torch.device("meta"):
-        assert build_affinity_net(spec).stride in (4, 8)
+        assert build_affinity_net(spec).stride in (4, 8, 14, 16)
 
 
 @pytest.mark.parametrize("name", sorted(shipped_recipes()))
