@@ -381,3 +381,13 @@ def run_examples(
             code = code.replace(old, new)
         exec(compile(code, str(page), "exec"), names)
     return names
+
+
+@pytest.mark.parametrize(("section", "fewer_steps"), [("Too large", True), ("Too small", False)])
+def test_symptoms_turn_the_walk_the_right_way(section: str, fewer_steps: bool) -> None:
+    page = (ROOT / "docs" / "how-to" / "symptoms.md").read_text()
+    advice = page.partition(f"## {section}")[2].partition("\n## ")[0]
+    usual = load_recipe("lite0-cpu").walk
+    changed = load_recipe("lite0-cpu", re.findall(r"walk\.(?:steps|beta)=\d+", advice)).walk
+    assert (changed.steps < usual.steps) is fewer_steps and changed.steps != usual.steps
+    assert (changed.beta > usual.beta) is fewer_steps and changed.beta != usual.beta
