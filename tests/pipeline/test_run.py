@@ -545,6 +545,12 @@ def test_status_notices_what_changed_in_the_data(
     assert found["train-cam"].reasons == ("prepare is stale",)
     pipeline.run(data, Recipe(), out, update=True)
     assert states(out)["prepare"] == "fresh"
+    table = data / "tags.csv"
+    rows = table.read_text()
+    table.write_text(f"{rows}gone.jpg,{rows.splitlines()[1].partition(',')[2]}\n")
+    found = {state.step: state.folder for state in status(out)}
+    assert found["prepare"].reasons == ("not compared with the data: 1 problem in the data",)
+    table.write_text(rows)
     data.rename(tmp_path / "away")
     found = {state.step: state.folder for state in status(out)}
     assert found["prepare"].state == "fresh"

@@ -281,6 +281,7 @@ def changes_since(prepared: Path) -> tuple[str, ...]:
 
     Raises:
         DataError: data that can't be listed, such as a folder that isn't there any more.
+        ProblemsError: tags or photos with errors, which ``prepare`` would refuse.
     """
     found, before = read_identity(prepared), read_prepared_index(prepared)
     if not isinstance(found, Manifest) or before is None:
@@ -290,6 +291,7 @@ def changes_since(prepared: Path) -> tuple[str, ...]:
     except ValidationError:  # of another version, which whatever writes to the folder reports
         return ()
     inventory = list_data(before.root, section, prepared)
+    check_problems(inventory_problems(inventory), before.root, section)
     skipped = SkippedItems(found.skipped)
     samples: Samples = {split: [] for split in SPLITS}
     for entry in inventory.entries:
