@@ -75,7 +75,7 @@ def sheet_section(run: RunFolder, scored: ScoredRun) -> PageSection:
         "Contact sheets",
         tuple(blocks),
         intro=f"Up to {TILES} photos of each class with the {what} masks, drawn by chance, the "
-        "lowest quality score first. Validation photos come before training photos.",
+        "lowest quality score first. Where there are validation photos, they are drawn first.",
     )
 
 
