@@ -87,6 +87,9 @@ def test_the_trained_network_names_the_part(lab: Path, tmp_path: Path) -> None:
     # A network with the part can only be continued with it, one without PCM can be by anyone.
     with pytest.raises(WeightsError, match=r"Set train_cam\.pcm\.module=lab_parts:Attention"):
         trained(data, tmp_path / "other", train_cam__init_from=str(model.file))
+    first = trained(data, tmp_path / "pcm")
+    with pytest.raises(WeightsError, match="another architecture: pcm_module None instead of 'lab"):
+        trained(data, tmp_path / "lost", **OPTIONS, train_cam__init_from=str(first.file))
     other = trained(data, tmp_path / "plain", train_cam__pcm__enabled=False)
     start = {"train_cam__init_from": str(other.file)}
     continued = trained(data, tmp_path / "continued", **OPTIONS, **start)

@@ -540,6 +540,10 @@ def test_starting_from_a_trained_model(data: PreparedData, tmp_path: Path) -> No
         )
     with pytest.raises(WeightsError, match=r"another architecture: head 'cam' instead of 'mdc'"):
         trained(data, tmp_path / "mdc", train_cam__init_from=file, train_cam__head="mdc")
+    with pytest.raises(WeightsError, match="another architecture: truncated False instead of True"):
+        trained(
+            data, tmp_path / "cut", train_cam__init_from=file, train_cam__truncate_backbone=True
+        )
     with pytest.raises(WeightsError, match="no such model file"):
         trained(data, tmp_path / "none", train_cam__init_from=str(tmp_path / "none.safetensors"))
     photos = write_photos(tmp_path / "others")

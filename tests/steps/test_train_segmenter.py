@@ -583,6 +583,14 @@ def test_training_starts_from_a_trained_network_with_other_classes(
             network__architecture="unet",
             network__output_stride=32,
         )
+    with pytest.raises(WeightsError, match="another architecture: decoder_channels None instead"):
+        train(
+            data,
+            masks,
+            tmp_path / "light",
+            init_from=str(started),
+            network__decoder_channels=16,
+        )
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.pt2"])

@@ -251,7 +251,17 @@ def net_spec(section: TrainCam, classes: ClassSet) -> SeamSpec:
     )
 
 
-ARCHITECTURE = ("backbone", "head", "pcm_levels", "pcm_channels", "mdc_rates", "mdc_channels")
+ARCHITECTURE = (
+    "backbone",
+    "truncated",
+    "head",
+    "pcm_levels",
+    "pcm_channels",
+    "pcm_module",
+    "pcm_options",
+    "mdc_rates",
+    "mdc_channels",
+)
 """Fields of a specification that decide which weights fit."""
 
 

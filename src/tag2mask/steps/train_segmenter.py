@@ -206,7 +206,7 @@ def start_from(net: SegmentationNet, spec: SegmenterSpec, file: str) -> ClassMat
             spec,
             trained_spec,
             setting="train_segmenter.init_from",
-            fields=("architecture", "encoder"),
+            fields=("architecture", "encoder", "decoder_channels"),
         ) from None
     return match_classes(spec.classes, trained_spec.classes)
 
