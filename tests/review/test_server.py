@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 from reviewed_run import CLASSES, reviewed_run
 
-from small_runs import command, environment
+from small_runs import command, environment, invoke
 from tag2mask.data.corrections.decisions import Decision
 from tag2mask.data.corrections.folder import read_corrections
 from tag2mask.data.corrections.writing import CorrectionsWriter, open_corrections
@@ -27,6 +27,7 @@ from tag2mask.data.masks import read_mask
 from tag2mask.errors import RunFolderError
 from tag2mask.review import pictures
 from tag2mask.review.folder import open_review
+from tag2mask.review.launch import allowed_hosts
 from tag2mask.review.service import ReviewService
 
 pytest.importorskip("starlette")
@@ -244,6 +245,32 @@ def test_a_folder_of_predictions_is_reviewed_beside_it(run: Path, tmp_path: Path
     assert folder.corrections == run / "predict-corrections"
     with pytest.raises(RunFolderError, match="no run folder"):
         open_review(tmp_path / "nowhere")
+
+
+def test_imported_masks_are_reviewed_beside_them(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "sam"
+    masks = run / "predict" / "masks"
+    done = invoke("masks", "import", masks, "--data", run, "--out", out, "--model", "SAM")
+    assert done.exit_code == 0, done.output
+    folder = open_review(out)
+    assert folder.corrections == tmp_path / "sam-corrections"
+    assert [photo.id for photo in folder.photos] == [photo.id for photo in open_review(run).photos]
+    with open_corrections(folder.corrections, folder.classes) as writer:
+        service = ReviewService(folder, writer, lambda: open_review(out))
+        values = {"verdict": "good", "mask": "mask", "tags": [], "version": 0, "generation": 0}
+        row = service.decide(0, values, None)
+    assert row["masks"] == ["accepted", "mask"] and folder.photos[0].tags
+    assert invoke("ask", out, "--count", "2").exit_code == 0
+    (run / "prepare").rename(tmp_path / "gone")
+    with pytest.raises(RunFolderError, match="prepare folder of these masks is missing"):
+        open_review(out)
+
+
+def test_the_port_of_http_is_left_out_by_browsers() -> None:
+    assert allowed_hosts("127.0.0.1", 80) >= {"127.0.0.1", "localhost", "127.0.0.1:80"}
+    assert allowed_hosts("127.0.0.1", 81) == {"127.0.0.1:81", "localhost:81"}
+    assert allowed_hosts("::1", 81) == {"[::1]:81"}
+    assert allowed_hosts("0.0.0.0", 81) is None
 
 
 def started(run: Path, *options: str) -> tuple[subprocess.Popen[str], str]:

@@ -8,7 +8,10 @@ from typing import Annotated
 import typer
 
 Reviewed = Annotated[
-    Path, typer.Argument(metavar="RUN", help="Run folder, or folder written by `predict`.")
+    Path,
+    typer.Argument(
+        metavar="RUN", help="Run folder, or folder written by `predict` or `masks import`."
+    ),
 ]
 PhotosOfPredictions = Annotated[
     Path | None,

@@ -1,4 +1,4 @@
-"""What can be reviewed: the photos of a run, or of a folder of predictions, and their masks."""
+"""What can be reviewed: the photos of a run, or of one folder of masks, and their masks."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ from tag2mask.data.index import Sample, read_classes, read_index
 from tag2mask.data.inventory import SPLITS
 from tag2mask.data.photo_files import list_photos
 from tag2mask.errors import RunFolderError
+from tag2mask.steps.mask_exchange.sources import prepared_of
 
-PSEUDO, NETWORK = "pseudo mask", "network"
+PSEUDO, NETWORK, MASK = "pseudo mask", "network", "mask"
 """Names of the masks of a photo."""
 
 
@@ -49,7 +50,7 @@ class ReviewPhoto:
 
 @dataclass(frozen=True)
 class ReviewFolder:
-    """A run or a folder of predictions.
+    """A run, or a folder of predictions or of imported masks.
 
     Attributes:
         path: the folder.
@@ -94,16 +95,16 @@ class ReviewFolder:
 def open_review(
     path: Path, photos: Path | None = None, corrections: Path | None = None
 ) -> ReviewFolder:
-    """Open a run or a folder of predictions.
+    """Open a run, or a folder of predictions or of imported masks.
 
     Args:
         path: the folder.
         photos: the photos of a folder of predictions.
         corrections: where decisions are written; None: ``corrections/`` in a run, and beside a
-            folder of predictions, which may be deleted.
+            folder of masks, which may be deleted.
 
     Raises:
-        RunFolderError: neither of the two, or a damaged one.
+        RunFolderError: none of these, or a damaged one.
         DataError: the photos can't be listed.
     """
     if not path.is_dir():
@@ -112,21 +113,19 @@ def open_review(
         )
     found = read_identity(path)
     if found is not None and found.step == Predictions.step:
-        return _predictions(path, photos, corrections)
+        return _predictions(path, photos, corrections or _beside(path))
+    if found is not None and found.step == PseudoMaskFolder.step:
+        return _masks(path, corrections or _beside(path))
     return _run(path, corrections or path / CORRECTIONS)
+
+
+def _beside(path: Path) -> Path:
+    return path.absolute().with_name(f"{path.absolute().name}-{CORRECTIONS}")
 
 
 def _run(path: Path, corrections: Path) -> ReviewFolder:
     prepared = PreparedData.open(path / PreparedData.step)
-    classes = ClassSet(read_classes(prepared.path).names)
-    before = corrections_of(prepared.path).decisions
-    photos: list[ReviewPhoto] = []
-    for split in SPLITS:
-        for sample in read_index(prepared.path, split):
-            tags = {classes.names[tag] for tag in sample.tags}
-            if own := before.get(sample.id):
-                tags = (tags - set(own.tags_added)) | set(own.tags_removed)
-            photos.append(_of_sample(sample, split, tags, classes))
+    classes, photos = _listed(prepared)
     shown = _complete(path, PseudoMaskFolder, Predictions)
     if not shown:
         raise RunFolderError(
@@ -141,7 +140,7 @@ def _run(path: Path, corrections: Path) -> ReviewFolder:
         path,
         corrections,
         classes,
-        tuple(photos),
+        photos,
         {names[handle.step]: handle.path / "masks" for handle in shown},
         maps[0].path / "maps" if maps else None,
         evaluation[0].path if evaluation else None,
@@ -149,7 +148,36 @@ def _run(path: Path, corrections: Path) -> ReviewFolder:
     )
 
 
-def _predictions(path: Path, photos: Path | None, corrections: Path | None) -> ReviewFolder:
+def _listed(prepared: PreparedData) -> tuple[ClassSet, tuple[ReviewPhoto, ...]]:
+    """Return classes and photos of prepared data, with the tags from before any correction."""
+    classes = ClassSet(read_classes(prepared.path).names)
+    before = corrections_of(prepared.path).decisions
+    photos: list[ReviewPhoto] = []
+    for split in SPLITS:
+        for sample in read_index(prepared.path, split):
+            tags = {classes.names[tag] for tag in sample.tags}
+            if own := before.get(sample.id):
+                tags = (tags - set(own.tags_added)) | set(own.tags_removed)
+            photos.append(_of_sample(sample, split, tags, classes))
+    return classes, tuple(photos)
+
+
+def _masks(path: Path, corrections: Path) -> ReviewFolder:
+    """Open imported masks, of the photos of the data that they were imported for."""
+    prepared = prepared_of(PseudoMaskFolder.open(path))
+    if prepared is None:
+        raise RunFolderError(
+            f"the {PreparedData.step} folder of these masks is missing, which has their photos",
+            where=path,
+            fix="Put it back, or import the masks again.",
+        )
+    classes, listed = _listed(prepared)
+    masks, stamps = path / "masks", {".": _stamp(path)}
+    photos = tuple(one for one in listed if item_path(masks, one.id, ".png").is_file())
+    return ReviewFolder(path, corrections, classes, photos, {MASK: masks}, None, None, stamps)
+
+
+def _predictions(path: Path, photos: Path | None, corrections: Path) -> ReviewFolder:
     made = Predictions.open(path)
     if photos is None:
         raise RunFolderError(
@@ -167,10 +195,9 @@ def _predictions(path: Path, photos: Path | None, corrections: Path | None) -> R
         raise RunFolderError(
             "none of these photos has a mask here", where=path, fix="Correct --photos."
         )
-    folder = corrections or path.absolute().with_name(f"{path.absolute().name}-{CORRECTIONS}")
     masks = {NETWORK: path / "masks"}
     return ReviewFolder(
-        path, folder, classes, tuple(listed), masks, None, None, {".": _stamp(path)}
+        path, corrections, classes, tuple(listed), masks, None, None, {".": _stamp(path)}
     )
 
 

@@ -34,7 +34,7 @@ def review(
     """Serve the page until the process is interrupted.
 
     Args:
-        path: a run, or a folder of predictions.
+        path: a run, or a folder of predictions or of imported masks.
         photos: the photos of a folder of predictions.
         corrections: where decisions are written; None: see `open_review`.
         host: address to listen on.
@@ -66,7 +66,7 @@ def review(
         number = listening.getsockname()[1]
         shown = LOCAL if host in _ANYWHERE else host
         address = f"http://{_bracketed(shown)}:{number}/?token={token}"
-        app = review_app(service, token, _hosts(host, number))
+        app = review_app(service, token, allowed_hosts(host, number))
         config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")
         server = uvicorn.Server(config)
         announce(address)
@@ -90,12 +90,14 @@ def _check_packages() -> None:
     assert starlette and uvicorn
 
 
-def _hosts(host: str, port: int) -> frozenset[str] | None:
+def allowed_hosts(host: str, port: int) -> frozenset[str] | None:
     """Return the values of ``Host`` to answer; None: any, where other machines may ask."""
     if host in _ANYWHERE:
         return None
     names = {host, *((LOCAL, "localhost") if host in (LOCAL, "localhost") else ())}
-    return frozenset(f"{_bracketed(name)}:{port}" for name in names)
+    found = {_bracketed(name) for name in names}
+    # A browser leaves the port of HTTP out.
+    return frozenset((found if port == 80 else set()) | {f"{name}:{port}" for name in found})
 
 
 def _bracketed(host: str) -> str:

@@ -75,7 +75,9 @@ def _guard(
         host, origin = request.headers.get("host", ""), request.headers.get("origin")
         given = request.headers.get("x-token") or request.query_params.get("token", "")
         if hosts is not None and host not in hosts:
-            response: Response = PlainTextResponse("this host is not served", 403)
+            response: Response = PlainTextResponse(
+                f"only {', '.join(sorted(hosts))} is served", 403
+            )
         elif origin is not None and origin != f"http://{host}":
             response = PlainTextResponse("pages of other sites are refused", 403)
         elif not request.url.path.startswith("/assets/") and not secrets.compare_digest(

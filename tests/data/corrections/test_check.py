@@ -105,6 +105,10 @@ def test_unknown_classes_are_refused(data: Path, corrections: Path) -> None:
     decide(corrections, Decision("a", None, ("dogg",)))
     found = check_data(data, corrections=corrections)
     assert "adds the tag 'dogg', which is no class; did you mean 'dog'?" in found.errors[0]
+    decide(corrections, Decision("a", None, (), ("catt",)))
+    found = check_data(data, corrections=corrections)
+    removed = "removes the tag 'catt', which is no class; did you mean 'cat'?"
+    assert not found.errors and any(removed in text for text in found.warnings)
     (corrections / "classes.json").write_text('{"names": ["dog", "cat"]}')
     with pytest.raises(DataError, match="of the classes dog, cat, the data has cat, dog"):
         check_data(data, corrections=corrections)

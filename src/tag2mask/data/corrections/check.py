@@ -135,7 +135,10 @@ def _unknown_photos(inventory: Inventory, corrections: Corrections) -> list[Data
 
 
 def _unknown_tags(inventory: Inventory, corrections: Corrections) -> Iterable[DataProblem]:
-    """Return an error for each decision that adds a class that the data doesn't have."""
+    """Return a problem for each decision about a class that the data doesn't have.
+
+    Adding one is an error; removing one is a warning, since the class may have left the data.
+    """
     names = set(inventory.class_names)
     for photo, own in corrections.decisions.items():
         for tag in own.tags_added:
@@ -144,4 +147,11 @@ def _unknown_tags(inventory: Inventory, corrections: Corrections) -> Iterable[Da
                     f"correction of photo {photo!r} adds the tag {tag!r}, which is no class"
                     f"{nearest_hint(tag, names)} [{corrections.path / DECISIONS}]; correct the "
                     "line, or add the class to the data"
+                )
+        for tag in own.tags_removed:
+            if tag not in names:
+                yield DataProblem(
+                    f"correction of photo {photo!r} removes the tag {tag!r}, which is no class"
+                    f"{nearest_hint(tag, names)} [{corrections.path / DECISIONS}]; nothing follows",
+                    warning=True,
                 )

@@ -176,7 +176,7 @@ def _step_of(source: Path, of: str | None) -> Handle | None:
 def _of_step(handle: Handle) -> MaskSource:
     """List the masks of a step's folder."""
     manifest = handle.manifest
-    prepared = _prepared(handle, manifest)
+    prepared = prepared_of(handle)
     names = manifest.metrics.get("classes", ())
     if prepared is None and not names:
         raise RunFolderError(
@@ -225,8 +225,9 @@ def _of_corrections(folder: Path) -> MaskSource:
     return MaskSource(folder, CORRECTIONS, classes, _sorted(masks), root)
 
 
-def _prepared(handle: Handle, manifest: Manifest) -> PreparedData | None:
+def prepared_of(handle: Handle) -> PreparedData | None:
     """Return the prepared data that masks were made of; None: they were made of any photos."""
+    manifest = handle.manifest
     read = {**manifest.inputs, **manifest.coverage}.get("data")
     if read is None or read.path is None:
         return None
