@@ -88,6 +88,19 @@ def test_a_changed_list_of_classes_is_noticed(tmp_path, data, masks):
         taken(folder, data, tmp_path / "in")
 
 
+def test_masks_in_a_folder_that_the_yaml_names_are_found(tmp_path, data, masks):
+    source = open_masks(write_step(tmp_path / "predict", masks, data).path)
+    out = tmp_path / "out"
+    export_masks(source, TARGETS["ultralytics"], out, photo_files="none")
+    (out / "masks").rename(out / "drawn")
+    text = (out / "data.yaml").read_text()
+    (out / "data.yaml").write_text(text.replace("masks_dir: masks", "masks_dir: drawn"))
+    found = taken(out, data, tmp_path / "in")
+    assert found.manifest.metrics["format"] == "ultralytics"
+    for id, mask in masks.items():
+        np.testing.assert_array_equal(read(found.path, id), mask)
+
+
 def test_changed_masks_anywhere_in_a_data_set_are_noticed(tmp_path, data):
     folder = write_images(tmp_path / "set/drawn", {"a/00": np.ones((48, 64), np.uint8)})
     (tmp_path / "set/classes.txt").write_text("\n".join(NAMES))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 from tag2mask.artifacts.files import write_text
 from tag2mask.errors import DataError
-from tag2mask.formats.photo_names import is_folder
+from tag2mask.formats.photo_names import PhotoNames, files_below, is_folder, stem_path
 from tag2mask.text.yaml_text import parse_yaml
 
 YAML_NAME = "data.yaml"
@@ -153,7 +153,38 @@ def _relative_folder(text: str, file: Path) -> str:
     return "/".join(parts if not path.is_absolute() else parts[-2:])
 
 
-def replaced_folder(photos: str, other: str, file: Path) -> str:
+class PhotoFile(NamedTuple):
+    """The file of labels or the mask of one photo."""
+
+    path: Path
+    split: str
+    photo: str
+    """Relative to the data set's folder; without suffix where the photo doesn't exist."""
+
+
+def files_of_photos(
+    content: Mapping[str, Any], file: Path, other: str, suffixes: Collection[str]
+) -> Iterator[PhotoFile]:
+    """Yield the files that have the names of photos, split by split.
+
+    Args:
+        content: of the data set's YAML.
+        file: the YAML.
+        other: folder that replaces ``images``.
+        suffixes: of the files.
+
+    Raises:
+        DataError: the YAML names no folder of photos, or they have no ``images`` to replace.
+    """
+    photos = PhotoNames()
+    for split, images in photo_folders(content, file):
+        folder = file.parent / _replaced_folder(images, other, file)
+        for relative in files_below(folder, suffixes):
+            photo = photos.find(file.parent, f"{images}/{stem_path(relative)}")
+            yield PhotoFile(folder / relative, split, photo)
+
+
+def _replaced_folder(photos: str, other: str, file: Path) -> str:
     """Return the folder of other files: the last ``images`` in the path replaced by ``other``.
 
     Raises:

@@ -20,14 +20,14 @@ from tag2mask.classes import BACKGROUND, IGNORE, ClassSet, name_kind
 from tag2mask.errors import DataError
 from tag2mask.formats.annotations import IGNORE_LABEL, AnnotatedPhoto, ExportResult, MaskedPhoto
 from tag2mask.formats.each_photo import each_photo
-from tag2mask.formats.photo_names import PhotoNames, files_below, stem_path
+from tag2mask.formats.photo_names import stem_path
 from tag2mask.formats.pixels.gray_masks import MASK_SUFFIXES, value_regions, write_gray
 from tag2mask.formats.ultralytics.data_yaml import (
+    PhotoFile,
     class_names,
+    files_of_photos,
     find_yaml,
-    photo_folders,
     read_data_yaml,
-    replaced_folder,
     write_data_yaml,
 )
 
@@ -73,21 +73,25 @@ def read_ultralytics(path: Path) -> Iterator[AnnotatedPhoto]:
         IGNORE: IGNORE_LABEL,
     }
     labels.setdefault(BACKGROUND, None)
-    root, masks_dir = file.parent, _masks_dir(content, file)
-    photos = PhotoNames()
-    found: list[tuple[str, str, Path]] = []
-    for split, images in photo_folders(content, file):
-        masks = replaced_folder(images, masks_dir, file)
-        for relative in files_below(root / masks, MASK_SUFFIXES):
-            name = photos.find(root, f"{images}/{stem_path(relative)}")
-            found.append((split, name, root / masks / relative))
 
-    def read(item: tuple[str, str, Path]) -> AnnotatedPhoto:
-        split, name, mask = item
-        size, regions = value_regions(mask, labels)
-        return AnnotatedPhoto(name, size, split, (), regions)
+    def read(mask: PhotoFile) -> AnnotatedPhoto:
+        size, regions = value_regions(mask.path, labels)
+        return AnnotatedPhoto(mask.photo, size, mask.split, (), regions)
 
-    return each_photo(found, read, file)
+    return each_photo(mask_files(file), read, file)
+
+
+def mask_files(file: Path) -> Iterator[PhotoFile]:
+    """Return the masks of a data set, split by split.
+
+    Args:
+        file: its YAML.
+
+    Raises:
+        DataError: it can't be read, names no folder of photos, or folders outside of its own.
+    """
+    content = read_data_yaml(file)
+    return files_of_photos(content, file, _masks_dir(content, file), MASK_SUFFIXES)
 
 
 def ultralytics_classes(path: Path) -> tuple[str, ...]:

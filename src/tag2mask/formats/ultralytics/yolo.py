@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,13 +29,13 @@ from tag2mask.errors import DataError
 from tag2mask.formats.annotations import AnnotatedPhoto, ExportResult, MaskedPhoto, Region
 from tag2mask.formats.coco.outlines import draw_outline
 from tag2mask.formats.each_photo import each_photo
-from tag2mask.formats.photo_names import PhotoNames, files_below, stem_path
+from tag2mask.formats.photo_names import stem_path
 from tag2mask.formats.ultralytics.data_yaml import (
+    PhotoFile,
     class_names,
+    files_of_photos,
     find_yaml,
-    photo_folders,
     read_data_yaml,
-    replaced_folder,
     write_data_yaml,
 )
 
@@ -106,7 +105,7 @@ def read_yolo(path: Path, size_of: SizeOf | None = None) -> Iterator[AnnotatedPh
     names = class_names(content, file)
     has_points = "kpt_shape" in content
 
-    def read(labels: LabelFile) -> AnnotatedPhoto:
+    def read(labels: PhotoFile) -> AnnotatedPhoto:
         name = labels.photo
         size = partial(size_of, name) if size_of else partial(_stored_size, file.parent / name)
         regions = _regions(labels.path, names, size, has_points=has_points)
@@ -115,17 +114,8 @@ def read_yolo(path: Path, size_of: SizeOf | None = None) -> Iterator[AnnotatedPh
     return each_photo(label_files(file), read, file)
 
 
-class LabelFile(NamedTuple):
-    """The labels of one photo."""
-
-    path: Path
-    split: str
-    photo: str
-    """Relative to the data set's folder; without suffix where the photo doesn't exist."""
-
-
-def label_files(file: Path) -> Iterator[LabelFile]:
-    """Yield the files of labels of a data set, split by split.
+def label_files(file: Path) -> Iterator[PhotoFile]:
+    """Return the files of labels of a data set, split by split.
 
     Args:
         file: its YAML.
@@ -133,12 +123,7 @@ def label_files(file: Path) -> Iterator[LabelFile]:
     Raises:
         DataError: it can't be read, or names no folder of photos.
     """
-    photos = PhotoNames()
-    for split, images in photo_folders(read_data_yaml(file), file):
-        labels = file.parent / replaced_folder(images, _LABELS, file)
-        for relative in files_below(labels, (".txt",)):
-            photo = photos.find(file.parent, f"{images}/{stem_path(relative)}")
-            yield LabelFile(labels / relative, split, photo)
+    return files_of_photos(read_data_yaml(file), file, _LABELS, (".txt",))
 
 
 def yolo_classes(path: Path) -> tuple[str, ...]:

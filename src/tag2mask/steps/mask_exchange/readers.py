@@ -33,6 +33,7 @@ from tag2mask.formats.mvtec import TRUTH, is_mvtec, read_mvtec
 from tag2mask.formats.pixels.gray_masks import value_regions
 from tag2mask.formats.roboflow import read_roboflow, value_maps
 from tag2mask.formats.ultralytics.data_yaml import YAML_NAME
+from tag2mask.formats.ultralytics.semantic import mask_files as semantic_masks
 from tag2mask.formats.ultralytics.semantic import read_ultralytics
 from tag2mask.formats.ultralytics.yolo import SizeOf, label_files, read_yolo
 from tag2mask.formats.voc.label_map import LABEL_MAP
@@ -109,16 +110,18 @@ def _yaml_of(path: Path) -> Path | None:
 
 
 def _ultralytics_places(path: Path) -> list[Path]:
-    file = _yaml_of(path)
-    return [file] if file is not None and (file.parent / _MASKS).is_dir() else []
+    return _with_any(_yaml_of(path), semantic_masks)
 
 
 def _yolo_places(path: Path) -> list[Path]:
     file = _yaml_of(path)
-    if file is None or (file.parent / _MASKS).is_dir():
-        return []
+    return [] if _with_any(file, semantic_masks) else _with_any(file, label_files)
+
+
+def _with_any(file: Path | None, files: Callable[[Path], Iterator[object]]) -> list[Path]:
+    """Return a YAML of whose files there are any."""
     try:
-        return [file] if next(label_files(file), None) is not None else []
+        return [file] if file is not None and next(files(file), None) is not None else []
     except DataError:
         return []
 
@@ -155,7 +158,9 @@ READERS: Mapping[str, Reader] = {
     "labelme": Reader(_labelme_places, read_labelme),
     "labelstudio": Reader(_labelstudio_places, read_labelstudio),
     "ultralytics": Reader(
-        _ultralytics_places, read_ultralytics, lambda file: [file, file.parent / _MASKS]
+        _ultralytics_places,
+        read_ultralytics,
+        lambda file: [file, *(found.path for found in semantic_masks(file))],
     ),
     "yolo": Reader(
         _yolo_places,
