@@ -49,6 +49,12 @@ def test_none_and_two():
     assert hashed.find("/home/me/a#1.jpg") == ("a#1.jpg",)
 
 
+def test_a_plus_is_a_space_or_itself():
+    photos = AddressedPhotos(["a b.jpg", "a+b.jpg", "c+d.jpg"])
+    found = [photos.find(f"/data/local-files/?d={name}.jpg") for name in ("a+b", "a%2Bb", "c+d")]
+    assert found == [("a b.jpg",), ("a+b.jpg",), ("c+d.jpg",)]
+
+
 def test_what_is_an_address():
     assert all(map(is_address, ("/a.jpg", r"C:\a.jpg", "D:/a.jpg", "s3://b/a.jpg", r"\\nas\a.jpg")))
     assert not any(map(is_address, ("a.jpg", "street/a.jpg", "a: b.jpg", "")))

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import chain
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tag2mask.data.layouts.ids import has_image_suffix, image_format, loose_name, without_suffix
@@ -46,7 +47,10 @@ def address_paths(address: str) -> tuple[str, ...]:
     if _URL.match(text) or text.startswith("/"):
         try:
             url = urlsplit(text)
-            found = [*parse_qs(url.query).get("d", ()), text, url.path, unquote(url.path)]
+            # By hand, people write a file's + as it is, which means a space in a query.
+            plus = parse_qs(url.query.replace("+", "%2B"))
+            own = (query.get("d", ()) for query in (parse_qs(url.query), plus))
+            found = [*chain(*own), text, url.path, unquote(url.path)]
         except ValueError:  # brackets that are no IPv6 address
             found = [text]
     elif "%" in text:
