@@ -22,16 +22,20 @@ class RegionMerger:
 
     Attributes:
         mask: uint8 (h, w), the mask so far.
-        dropped: pixels of a region that another one of another class hides.
     """
 
     def __init__(self, size: tuple[int, int], *, scored: bool) -> None:
         self.mask = np.zeros(size, np.uint8)
-        self.dropped = 0
         self._scored = scored
         self._drawn = np.zeros(size, np.bool_)
+        self._several = np.zeros(size, np.bool_)
         self._scores = np.full(size, -np.inf, np.float64)
         self._areas = np.full(size, np.iinfo(np.int64).max, np.int64)
+
+    @property
+    def dropped(self) -> int:
+        """Number of pixels where regions of different classes overlap."""
+        return int(np.count_nonzero(self._several))
 
     def add(self, region: Region, value: int) -> int:
         """Draw a region with a value of the mask; return its number of pixels.
@@ -55,9 +59,9 @@ class RegionMerger:
         return area
 
     def _draw(self, pixels: NDArray[np.bool_], value: int, score: float, area: int) -> None:
-        hidden = pixels & self._drawn & (self.mask != value) & (self.mask != IGNORE)
         if value != IGNORE:
-            self.dropped += int(np.count_nonzero(hidden))
+            differs = (self.mask != value) & (self.mask != IGNORE)
+            self._several |= pixels & self._drawn & differs
         smaller = (self._scores == score) & (
             (area < self._areas) | ((area == self._areas) & (value < self.mask))
         )
