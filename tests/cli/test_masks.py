@@ -73,7 +73,7 @@ def test_import(run):
     write_images(Path("drawn"), run)
     done = invoke("masks", "import", "drawn", "--data", "run", "--out", "in", "--drawn")
     assert done.exit_code == 0, done.stderr
-    assert done.stdout.startswith("pseudo-masks: in (12 photos, ")
+    assert done.stdout.startswith("masks: drawn (png)\npseudo-masks: in (12 photos, ")
     assert "masks show classes that the photo's tags exclude" in done.stderr
     words = ("--data", "run/prepare", "--out", "in2", "--model", "SAM 3", "--gate-by-tags")
     done = invoke("masks", "import", "drawn", *words, "--map", "bird=dog", "--map", "cat=")

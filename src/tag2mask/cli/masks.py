@@ -108,6 +108,7 @@ def import_(
     inner = data / PreparedData.step
     prepared = PreparedData.open(inner if inner.is_dir() else data)
     found = find_mask_files(files, read_classes(prepared.path), of=form, class_file=classes)
+    print_text(f"masks: {files} ({found.name})", lines=False)
     options = ImportOptions(
         DRAWN if drawn else f"{MODEL}{model}",
         dict(map(_mapped, names or ())),

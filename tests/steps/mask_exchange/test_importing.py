@@ -149,6 +149,12 @@ def test_everything_that_doesnt_fit_is_named_at_once(tmp_path, data):
         "label 'cats' (1 region) is no class of the data; did you mean 'cat'?",
     )
     assert not (tmp_path / "in").exists()
+    with pytest.raises(ProblemsError) as caught:
+        taken(path, data, tmp_path / "in", names={"cats": "dgo"})
+    assert (
+        "label 'cats' (1 region), 'dgo' by --map, is no class of the data; did you mean 'dog'?"
+        in (caught.value.problems)
+    )
 
 
 def test_labels_are_mapped_or_left_out(tmp_path, data):
@@ -156,7 +162,10 @@ def test_labels_are_mapped_or_left_out(tmp_path, data):
     path = write_coco(
         tmp_path / "sam.json", [("/data/upload/1/0123abcd-00.png", (64, 48))], objects
     )
-    found = taken(path, data, tmp_path / "in", names={"Katze": "cat", "sky": ""})
+    names = {"Katze": "cat", "sky": "", "skye": ""}
+    found = taken(path, data, tmp_path / "in", names=names)
+    [warning] = found.manifest.metrics["warnings"]
+    assert warning == "--map skye=: no region has this label; did you mean 'sky'?"
     mask = read(found.path, "a/00")
     assert (mask[:8, :8] == 1).all() and (mask == 1).sum() == 64 == (mask != 0).sum()
 

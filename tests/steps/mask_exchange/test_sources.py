@@ -102,6 +102,9 @@ def test_folders_without_masks_are_errors(tmp_path, run):
     (tmp_path / "empty/classes.txt").write_text("cat\n")
     with pytest.raises(DataError, match="no mask in the folder"):
         open_masks(tmp_path / "empty")
+    (tmp_path / "empty/photo.jpg").touch()
+    with pytest.raises(DataError, match=r"none of its 1 image is a PNG .*Give a run"):
+        open_masks(tmp_path / "empty")
     with pytest.raises(RunFolderError, match="isn't a run, so --of chooses nothing"):
         open_masks(tmp_path / "empty", of="predict")
 

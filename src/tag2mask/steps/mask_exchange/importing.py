@@ -108,7 +108,7 @@ def import_masks(
                 "format": files.name,
                 "background_source": options.made_by,
                 "left_out": counts.metrics(),
-                "warnings": _warnings(counts, options),
+                "warnings": [*_unused_names(options, found), *_warnings(counts, options)],
             },
             skipped=[f"{id}: no mask was imported" for id in without],
         )
@@ -129,11 +129,13 @@ class _Matched:
         times: how often each id occurs.
         labels: sha256 (hex) of the photos with the labels of their regions, which the files may
             have from others, such as a list of classes.
+        seen: the labels of their regions.
     """
 
     ids: dict[str, str] = field(default_factory=dict)
     times: Counter[str] = field(default_factory=Counter)
     labels: str = ""
+    seen: set[str] = field(default_factory=set)
 
 
 class _Photos:
@@ -200,6 +202,7 @@ class _Photos:
             labels_of = [region.label for region in photo.regions]
             digest.update(repr((photo.file_name, id, labels_of)).encode("utf-8", "replace"))
             for region in photo.regions:
+                found.seen.add(region.label)
                 if self.value(region.label) is None:
                     labels[region.label] += 1
         problems += [self._label_problem(label, count) for label, count in labels.items()]
@@ -240,8 +243,10 @@ class _Photos:
 
     def _label_problem(self, label: str, count: int) -> str:
         regions = counted(count, "region", "regions")
-        hint = nearest_hint(label, self.classes.names)
-        return f"label {label!r} ({regions}) is no class of the data{hint}"
+        name = self.options.names.get(label, label)
+        mapped = f", {name!r} by --map," if name != label else ""
+        hint = nearest_hint(name, self.classes.names)
+        return f"label {label!r} ({regions}){mapped} is no class of the data{hint}"
 
 
 def _write_masks(
@@ -335,6 +340,15 @@ def _is_kept(region: Region, photos: _Photos, counts: _Counts) -> bool:
         counts.low_scores += 1
         return False
     return True
+
+
+def _unused_names(options: ImportOptions, found: _Matched) -> list[str]:
+    """Warn about labels named by the user that no region has."""
+    return [
+        f"--map {label}={name}: no region has this label{nearest_hint(label, sorted(found.seen))}"
+        for label, name in options.names.items()
+        if label not in found.seen
+    ]
 
 
 def _warnings(counts: _Counts, options: ImportOptions) -> list[str]:

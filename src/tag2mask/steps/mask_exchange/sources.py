@@ -32,7 +32,7 @@ from tag2mask.data.layouts.ids import without_suffix
 from tag2mask.data.layouts.listing import CLASS_LIST, list_images, read_class_file
 from tag2mask.data.masks import read_mask
 from tag2mask.data.photo_files import list_photos
-from tag2mask.errors import DataError, ProblemsError, RunFolderError
+from tag2mask.errors import DataError, ProblemsError, RunFolderError, counted
 from tag2mask.report.photo_choice import every_photo_quality
 from tag2mask.report.run_folder import PHOTOS
 
@@ -259,17 +259,23 @@ def _with_scores(masks: list[SourceMask], path: Path) -> list[SourceMask]:
 
 def _of_images(source: Path, classes: Path | None, otherwise: ClassSet | None) -> MaskSource:
     """List the PNGs of a folder."""
+    files = list_images(source)
+    masks = [SourceMask(without_suffix(file.path), source / file.path) for file in files]
+    if not any(mask.path.suffix.lower() == ".png" for mask in masks):
+        others = f": none of its {counted(len(masks), 'image', 'images')} is a PNG" if masks else ""
+        raise DataError(
+            f"no mask in the folder{others}",
+            where=source,
+            fix="Give a run, a folder of its step predict or pseudo-masks, or a folder of PNGs.",
+        )
     names = _class_list(source, classes) or otherwise
     if names is None:
         raise DataError(
             "the classes of these masks aren't known",
             where=source,
-            fix=f"Give --classes FILE with one name per line, or put {CLASS_LIST} into the folder.",
+            fix=f"Give --classes FILE with one name per line, or put {CLASS_LIST} into the folder. "
+            "For masks of a run give the run's own folder.",
         )
-    files = list_images(source)
-    masks = [SourceMask(without_suffix(file.path), source / file.path) for file in files]
-    if not masks:
-        raise DataError("no mask in the folder", where=source, fix="Give a folder of PNGs.")
     if twice := [id for id, count in Counter(mask.id for mask in masks).items() if count > 1]:
         raise ProblemsError(
             "several masks have the same name",
