@@ -54,6 +54,11 @@ def test_an_earlier_import_changes_only_with_consent(run, tmp_path):
     assert (tmp_path / "data/classes.txt").read_text() == "dent\npit\n"
 
 
+def test_the_printed_command_can_be_copied(run):
+    code, printed, _ = run("part,t\na,dent\n", "--out", "my data")
+    assert code == 0 and printed.endswith("check it: tag2mask data check 'my data'\n")
+
+
 def test_options(run, tmp_path):
     table = "part,scratch,pit\na,x,\nb,,2\n"
     code, *_ = run(table, "--tag-columns", "pit, scratch", "--rename", "pit=hole", "--copy")

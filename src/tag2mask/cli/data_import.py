@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -88,7 +89,8 @@ def data_import(
     linked = counted(len(files), "photo", "photos") + (
         f" ({copied} copied)" if copied else " (links)"
     )
-    print_text(visible(f"written: {out}: {linked}; check it: tag2mask data check {out}"))
+    check = shlex.join(["tag2mask", "data", "check", str(out)])
+    print_text(visible(f"written: {out}: {linked}; check it: {check}"))
 
 
 def _listed(text: str | None) -> list[str]:

@@ -20,6 +20,7 @@ _EXPORTS = {
     "obj.names": ("YOLO", "cat\ndog\n"),
     "metadata.jsonl": ("Hugging Face", '{"file_name": "a.jpg", "text": "a cat"}\n'),
     "train-0.parquet": ("records", "PAR1"),
+    "parts list.xlsx": ("`tag2mask data import`", "PK"),
 }
 
 

@@ -208,7 +208,8 @@ def test_all_that_is_not_clear_is_told_at_once(photos, tmp_path):
     assert "no column 'e'; there are 'a', 'b', 'c', 'd'" in others[0]
     assert "no column 'f'" in others[1] and "exclude each other" in others[2]
     [problem] = obstacles(tmp_path, "part;tags\nA1;dent\nA2;dent\n")
-    assert "no column names a photo by its file or part: 'part' (A1)" in problem
+    assert "no column names a photo by its file or part: 'part' (A1), 'tags' (dent)" in problem
+    assert "'4711_A.JPG', '4711_B.JPG', '4712_A.JPG' and 3 more; correct --photos, or" in problem
     [problem] = obstacles(tmp_path, "part;tags\n4711;\n4712;OK\n")
     assert "no row has a tag" in problem
     [problem] = obstacles(tmp_path, "part;tags\nA1;dent\n", photo_column="part")
@@ -234,6 +235,14 @@ def test_an_earlier_import_is_extended(photos, tmp_path):
     found = {entry.image: entry.tags for entry in inventory.entries}
     assert found["images/4711_A.JPG"] == ("burr",) and found["images/4713_A.JPG"] == ("dent",)
     assert len(found) == 7
+
+
+def test_classes_that_no_photo_has_any_more(photos, tmp_path):
+    write_imports([plan(tmp_path, PARTS.format("Scratch"))])
+    [_, warning] = plan(tmp_path, PARTS.format("scratch")).warnings
+    assert warning.startswith("no photo has 'Scratch' any more, but the numbers in masks")
+    assert plan(tmp_path, PARTS.format("scratch"), out="other").warnings[1:] == ()
+    assert len(plan(tmp_path, "part;tags\n4711;scratch\n").warnings) == 1, "in an earlier row"
 
 
 def test_several_tables_are_one_import(photos, tmp_path):

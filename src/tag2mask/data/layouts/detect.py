@@ -63,7 +63,7 @@ Layout = Literal[
 _PAGE = "docs/reference/data.md"
 _FIX = (
     "Give a VOC folder, COCO JSON, photos with a tags.csv, or one folder of photos per class "
-    f"({_PAGE})."
+    f"({_PAGE}); `tag2mask data import` makes a data folder of a table and photos."
 )
 
 

@@ -17,6 +17,7 @@ _HEAD = 1 << 16
 """Bytes of a file that are looked at."""
 _FILES = 3
 """Files of a folder and kind that are looked at."""
+_SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods")
 _AS_COCO = "export the annotations as COCO JSON"
 
 
@@ -77,6 +78,8 @@ def _files(folder: Path) -> Iterator[Path]:
     for names in ("*.json", "*.jsonl", "*.csv", "*.y*ml", "*.names", "*.data", "*.txt"):
         paths = sorted(path for path in folder.glob(names) if not path.name.startswith("."))
         yield from (path for path in paths[:_FILES] if path.is_file())
+    for suffix in _SPREADSHEETS:
+        yield from sorted(folder.glob(f"[!~.]*{suffix}"))[:1]
     yield from sorted(folder.glob("*.parquet"))[:1]
     yield from sorted(folder.glob("*.tfrecord*"))[:1]
 
@@ -87,6 +90,8 @@ def _tool_of(path: Path) -> tuple[str, str] | None:
     if known is not None:
         return known
     suffix = path.suffix.lower()
+    if suffix in _SPREADSHEETS:
+        return "a spreadsheet program", "make a data folder of it with `tag2mask data import`"
     if suffix in (".parquet", ".tfrecord"):
         return "a data set in records", "write its photos into a folder"
     if suffix not in (".json", ".yaml", ".yml", ".txt"):

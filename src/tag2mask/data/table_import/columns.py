@@ -109,7 +109,10 @@ def _photo_columns(
     shown = first_few(
         f"{name!r} ({next(iter(table.column(i)), 'empty')})" for i, name in enumerate(table.header)
     )
-    obstacles.append(f"no column names a photo by its file or part: {shown}; give --photo-column")
+    obstacles.append(
+        f"no column names a photo by its file or part: {shown}; the photos are "
+        f"{photos.examples()}; correct --photos, or give --photo-column"
+    )
     return []
 
 

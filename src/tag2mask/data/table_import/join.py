@@ -75,6 +75,10 @@ class PhotoNames:
         """Return whether a text in a table names a photo or a part that has one."""
         return any(loose_name(form) in self._known for form in _forms(text))
 
+    def examples(self) -> str:
+        """Return some paths of photos, for a message."""
+        return first_few(map(repr, self._names), 3)
+
     def join(self, texts: Iterable[str]) -> Joined:
         """Find the photos of the texts that a table has in its column of photos or parts."""
         texts = [*dict.fromkeys(texts)]

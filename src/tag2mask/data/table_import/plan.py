@@ -164,7 +164,7 @@ def plan_import(
         files,
         find_changes(before, photos, class_names),
         bool(imported.photos),
-        (*parts.warnings, *_warnings(parts, joined)),
+        (*parts.warnings, *_warnings(parts, joined), *_unused(class_names, before, photos)),
     )
 
 
@@ -279,6 +279,22 @@ def same_photo(source: Path, target: Path) -> bool:
     if target.stat().st_size != source.stat().st_size:
         return False
     return target.read_bytes() == source.read_bytes()
+
+
+def _unused(
+    class_names: tuple[str, ...], before: Imported, photos: dict[str, ImportedPhoto]
+) -> list[str]:
+    """Warn about classes of an earlier import that no photo has any more."""
+    after = {**before.photos, **photos}.values()
+    lost = {tag for photo in before.photos.values() for tag in photo.tags}
+    lost -= {tag for photo in after for tag in photo.tags}
+    if not lost:
+        return []
+    names = first_few(repr(name) for name in class_names if name in lost)
+    return [
+        f"no photo has {names} any more, but the numbers in masks never change, so the class list "
+        "keeps them; another --out starts without them"
+    ]
 
 
 def _warnings(parts: Parts, joined: Joined) -> list[str]:
