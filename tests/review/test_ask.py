@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,6 +111,8 @@ def test_random_looks_estimate_the_masks(folder: ReviewFolder) -> None:
     report(folder.path, Report(), folder.path / "report")
     assert "from 7 random looks" in page.read_text()
     assert "3 photos to look at, 1 at random" in printed
+    review = shlex.join(["tag2mask", "review", str(folder.path)])
+    assert f"Look at them: {review}\n" in printed
 
 
 def test_features_are_those_of_the_cam_network(folder: ReviewFolder, tmp_path: Path) -> None:

@@ -245,6 +245,8 @@ def test_a_folder_of_predictions_is_reviewed_beside_it(run: Path, tmp_path: Path
     assert folder.corrections == run / "predict-corrections"
     with pytest.raises(RunFolderError, match="no run folder"):
         open_review(tmp_path / "nowhere")
+    with pytest.raises(RunFolderError, match="neither a run with a prepare folder nor"):
+        open_review(tmp_path / "photos")
 
 
 def test_imported_masks_are_reviewed_beside_them(run: Path, tmp_path: Path) -> None:

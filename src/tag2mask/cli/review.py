@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -93,7 +94,15 @@ def ask(
     decided = [photo for photo, own in decisions.items() if own.verdict is not None]
     show_asked(choose(folder, count, decided=decided, seed=seed))
     print_text(f"{folder.corrections / ASKED}, {ASKED_TABLE}")
+    print_text(f"Look at them: {shlex.join(_review_command(run, photos, corrections))}")
     corrections_now = Corrections(folder.corrections, decisions)
     looks = random_looks(next(iter(folder.masks.values())), len(folder.classes), corrections_now)
     if looks is not None:
         print_text(looks.text)
+
+
+def _review_command(run: Path, photos: Path | None, corrections: Path | None) -> list[str]:
+    """Return the command that shows the photos asked for."""
+    given = {"--photos": photos, "--corrections": corrections}
+    options = [word for name, path in given.items() if path for word in (name, str(path))]
+    return ["tag2mask", "review", str(run), *options]

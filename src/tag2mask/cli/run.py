@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -56,7 +57,8 @@ def demo(
     show_scores({name: result.handles[Evaluation.step] for name, result in results.items()})
     print_text(f"The report: {out / ReportPage.step / 'index.html'}")
     first = ", ".join(first_photos(out)[:3])
-    print_text(f"To correct masks, first those of {first}: tag2mask review {out}")
+    review = shlex.join(["tag2mask", "review", str(out)])
+    print_text(f"To correct masks, first those of {first}: {review}")
 
 
 def run(

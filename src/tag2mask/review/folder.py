@@ -116,6 +116,13 @@ def open_review(
         return _predictions(path, photos, corrections or _beside(path))
     if found is not None and found.step == PseudoMaskFolder.step:
         return _masks(path, corrections or _beside(path))
+    if read_identity(path / PreparedData.step) is None:
+        raise RunFolderError(
+            f"neither a run with a {PreparedData.step} folder nor a folder of "
+            f"{Predictions.step} or {PseudoMaskFolder.step}",
+            where=path,
+            fix="Give the --out of `tag2mask run` or `predict`.",
+        )
     return _run(path, corrections or path / CORRECTIONS)
 
 

@@ -85,7 +85,7 @@ def _check_packages() -> None:
     except ImportError as error:
         raise PackageError(
             f"the review page needs {error.name}",
-            fix="Install it: pip install 'tag2mask[review]'.",
+            fix="Install the extra review: pip install '.[review]' in the project's folder.",
         ) from None
     assert starlette and uvicorn
 
