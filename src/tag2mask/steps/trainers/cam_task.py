@@ -65,8 +65,7 @@ def seam_objective(net: SeamNet, section: TrainCam) -> SeamObjective:
 
 def cam_optimizer(net: SeamNet, section: TrainCam) -> torch.optim.Optimizer:
     """Return the optimizer of the parameters that aren't frozen."""
-    new = [*net.head.parameters(), *([] if net.pcm is None else net.pcm.parameters())]
-    return network_optimizer(net, new, section)
+    return network_optimizer(net, net.new_parameters(), section)
 
 
 @dataclass(frozen=True)
