@@ -291,6 +291,9 @@ def test_nothing_is_cut_off(browser: Any, served: Served, tmp_path: Path, width:
     cut = """[...document.querySelectorAll('#panel button, #panel select')]
       .filter(one => one.scrollWidth > one.clientWidth + 1).map(one => one.textContent)"""
     assert page.evaluate(cut) == []
+    top = "document.querySelector('#notice').getBoundingClientRect().top"
+    page.evaluate("notice('not saved'); scrollTo(0, 10000)")
+    assert page.evaluate(top) >= 0  # still seen beside the buttons of a phone
     close(page)
 
 

@@ -1,7 +1,7 @@
 """Which photos to ask a person for: those that teach most, different ones, and some at random.
 
-The random ones are mixed among the others, unmarked on the page: what is decided about them is an
-unbiased estimate of the masks' quality.
+The random ones are mixed among the others, unmarked on the page: what is decided about them
+estimates the masks' quality (`tag2mask.evaluation.random_looks`).
 """
 
 from __future__ import annotations
@@ -75,11 +75,13 @@ def choose(
         random_share: share of photos that is drawn at random.
         seed: of the draw.
     """
-    open_ones = [photo.id for photo in training_photos(folder) if photo.id not in set(decided)]
+    done = set(decided)
+    open_ones = [photo.id for photo in training_photos(folder) if photo.id not in done]
     count = min(count, len(open_ones))
     draw = random.Random(seed)
     drawn = draw.sample(sorted(open_ones), round(random_share * count))
-    rest = [photo for photo in open_ones if photo not in set(drawn)]
+    taken = set(drawn)
+    rest = [photo for photo in open_ones if photo not in taken]
     chosen = _different(rest, found, count - len(drawn), features or {})
     order = [(photo, False) for photo in chosen]
     for photo in drawn:
@@ -179,8 +181,9 @@ def first_photos(run: Path) -> list[str]:
 def queue(folder: ReviewFolder, found: Mapping[str, Gain], asked: Sequence[Asked]) -> list[str]:
     """Return the ids of all photos in the order of the page: those asked for, then by gain."""
     first = [one.photo for one in asked if one.photo in found]
+    taken = set(first)
     training = {photo.id for photo in training_photos(folder)}
-    rest = [photo.id for photo in folder.photos if photo.id not in set(first)]
+    rest = [photo.id for photo in folder.photos if photo.id not in taken]
     rest.sort(key=lambda photo: (photo not in training, -found[photo].total))
     return first + list(dict.fromkeys(rest))
 
@@ -206,7 +209,8 @@ def ask(
         RunFolderError: a damaged evaluation, or the list can't be written.
     """
     found = gains(folder)
-    open_ones = [photo for photo in training_photos(folder) if photo.id not in set(decided)]
+    done = set(decided)
+    open_ones = [photo for photo in training_photos(folder) if photo.id not in done]
     open_ones.sort(key=lambda photo: -found[photo.id].total)
     model = folder.path / CamModel.step / MODEL_FILE
     features = {}
