@@ -113,6 +113,7 @@ def test_labels_of_a_class_list_and_of_voc(tmp_path):
         ("dog:1,2,300::\n", "L", [[0]], "'1,2,300' is no color"),
         ("# nothing\n", "L", [[0]], "lists no label"),
         ("dog:::\ndog:::\n", "L", [[0]], "listed twice"),
+        ("".join(f"c{n}:::\n" for n in range(256)), "L", [[0]], "256 labels, more than the 255"),
         ("background:::\ndog:::\n", "RGB", [[[9, 9, 9]]], "no list says which color"),
     ],
 )

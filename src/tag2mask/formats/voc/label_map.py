@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tag2mask.artifacts.files import write_text
-from tag2mask.classes import VOC_NAMES, ClassSet, name_kind
+from tag2mask.classes import IGNORE, VOC_NAMES, ClassSet, name_kind
 from tag2mask.errors import DataError
 from tag2mask.formats.text_files.text_lines import read_lines
 
@@ -48,7 +48,7 @@ def read_label_map(path: Path) -> LabelMap:
     """Read a file.
 
     Raises:
-        DataError: it can't be read, lists no label, or lists one twice.
+        DataError: it can't be read, lists no label, too many, or one twice.
     """
     names: list[str] = []
     colors: list[Color | None] = []
@@ -62,6 +62,12 @@ def read_label_map(path: Path) -> LabelMap:
         colors.append(_color(fields[0] if fields else "", f"{path} line {number}"))
     if not names:
         raise DataError("it lists no label", where=path, fix="Write `name:color::` per class.")
+    if len(names) > IGNORE:
+        raise DataError(
+            f"it lists {len(names)} labels, more than the {IGNORE} that masks can hold",
+            where=path,
+            fix="Remove those that no mask has.",
+        )
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise DataError(
