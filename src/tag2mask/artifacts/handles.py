@@ -208,11 +208,14 @@ class RunStep:
         handle: class of the step's folder.
         enabled_by: key of the recipe that includes the step, such as ``walk.enabled``; None: every
             recipe includes it.
+        makes_masks: whether the step is needed only to make the pseudo masks; a run that is given
+            masks leaves it out.
         in_report: whether the report describes it.
     """
 
     handle: type[Handle]
     enabled_by: str | None = None
+    makes_masks: bool = False
     in_report: bool = True
 
     @property
@@ -239,12 +242,12 @@ class RunStep:
 _WALK, _SEGMENTER = "walk.enabled", "train_segmenter.enabled"
 RUN_STEPS = (
     RunStep(PreparedData),
-    RunStep(CamModel),
-    RunStep(CamMaps),
-    RunStep(AffinityLabels, enabled_by=_WALK),
-    RunStep(AffinityModel, enabled_by=_WALK),
-    RunStep(WalkedMaps, enabled_by=_WALK),
-    RunStep(PseudoMaskFolder),
+    RunStep(CamModel, makes_masks=True),
+    RunStep(CamMaps, makes_masks=True),
+    RunStep(AffinityLabels, enabled_by=_WALK, makes_masks=True),
+    RunStep(AffinityModel, enabled_by=_WALK, makes_masks=True),
+    RunStep(WalkedMaps, enabled_by=_WALK, makes_masks=True),
+    RunStep(PseudoMaskFolder, makes_masks=True),
     RunStep(SegmenterModel, enabled_by=_SEGMENTER),
     RunStep(Predictions, enabled_by=_SEGMENTER),
     RunStep(Evaluation),

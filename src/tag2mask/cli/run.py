@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from enum import StrEnum
 from functools import partial
@@ -93,6 +94,15 @@ def run(
             help="Start from the finished steps of another run, with its recipe and --set.",
         ),
     ] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option(
+            "--masks",
+            metavar="DIR",
+            help="Learn from masks of `masks import` or `pseudo-masks`: leave out the steps that "
+            "make them.",
+        ),
+    ] = None,
     allow_modules: AllowModules = False,
 ) -> None:
     """Run all steps: from photos and tags to masks, scores and a report."""
@@ -104,8 +114,15 @@ def run(
     if branch is not None and recipe is not None:
         raise typer.BadParameter("--from takes the recipe of that run; leave --recipe out")
     chosen = recipe or own_recipe_or_default(out, branch)
+    given = (
+        [] if masks is None else [f"masks={json.dumps(str(masks.absolute()), ensure_ascii=False)}"]
+    )
     settings = load_chosen_recipe(
-        chosen, overrides, skip_bad=skip_bad, source=source, allow_modules=allow_modules
+        chosen,
+        [*(overrides or ()), *given],
+        skip_bad=skip_bad,
+        source=source,
+        allow_modules=allow_modules,
     )
     check_redo(settings, until, redo)
     first = step_to_redo(

@@ -36,6 +36,16 @@ def rate_text(hits: int, photos: int, interval: Interval | None, digits: int = 0
     return percent_with_interval(hits / photos if photos else None, interval, digits)
 
 
+def given_masks_text(made_by: str) -> str:
+    """Return what given masks are, by who made them; see `EvaluationScores.masks_made_by`."""
+    kind, _, name = made_by.partition(":")
+    if kind == "model":
+        return f"masks made by another model, {name}, and not checked by hand"
+    if kind == "drawn":
+        return "masks drawn or checked by people"
+    return "pseudo masks of another run, not checked by hand"
+
+
 def photos_text(split: SplitScores, photos: int) -> str:
     """Return split, number of photos scored and left out, and tag source."""
     return measured_text(split, photos, split.tag_source)

@@ -142,7 +142,8 @@ def estimate(
         Costs by the step's name, in order.
     """
     splits = {"train": train, "val": val}
-    mapped = sum(splits[split] for split in recipe.infer_cam.splits)
+    given = recipe.masks is not None
+    mapped = sum(splits[split] for split in (splits if given else recipe.infer_cam.splits))
     predicted = sum(splits[split] for split in recipe.predict.splits)
     photos, machine = PhotoSizes(sizes or [_ASSUMED_SIZE]), Machine.of(recipe.runtime, gpu=gpu)
     count = train + val

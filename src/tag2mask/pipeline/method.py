@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,8 @@ def run_steps(
 ) -> Iterator[Handle]:
     """Run the method: tags, classifier, CAMs, AffinityNet and walk, pseudo masks, network, scores.
 
-    A step runs when the iterator is asked for its handle, so a caller may stop after any step.
+    A step runs when the iterator is asked for its handle, so a caller may stop after any step. With
+    ``recipe.masks``, the steps from the classifier to the pseudo masks are left out.
 
     Args:
         data: the data folder.
@@ -62,29 +64,74 @@ def run_steps(
     Yields:
         The handle of each step, in order.
     """
-    from tag2mask.steps.affinity_labels import affinity_labels
     from tag2mask.steps.evaluate import evaluate
-    from tag2mask.steps.infer_cam import infer_cam
+    from tag2mask.steps.mask_exchange.given import open_given_masks
     from tag2mask.steps.prepare import prepare
-    from tag2mask.steps.pseudo_masks import pseudo_masks
-    from tag2mask.steps.train_affinity import train_affinity
-    from tag2mask.steps.train_cam import train_cam
-    from tag2mask.steps.walk import walk
 
     def folder(kind: type[Handle], *read: Handle) -> Path:
         return folder_of(kind, read, section_of(recipe, kind))
-
-    def kept(kind: type[HandleT], path: Path) -> HandleT | None:
-        """Return the trained network if a change of the data is to keep it."""
-        return kind.open(path) if update and _is_complete(kind, path) else None
 
     out = folder(PreparedData)
     on_first_rank(runtime, lambda: prepare(data, recipe.prepare, out, update=update, listed=listed))
     prepared = PreparedData.open(out)
     yield prepared
 
+    if recipe.masks is not None:
+        made = _Masks(open_given_masks(Path(recipe.masks)))
+    else:
+        made = yield from _make_masks(prepared, recipe, folder, runtime, start, update)
+    masks, maps = made.masks, made.maps
+
+    predictions: Predictions | None = None
+    if includes(recipe, SegmenterModel):
+        from tag2mask.steps.predict import predict_prepared
+        from tag2mask.steps.train_segmenter import train_segmenter
+
+        out = folder(SegmenterModel, prepared, masks)
+        segmenter = _kept(SegmenterModel, out, update) or train_segmenter(
+            prepared, masks, recipe.train_segmenter, out, runtime
+        )
+        yield segmenter
+
+        predictions = predict_prepared(
+            prepared, segmenter, recipe.predict, folder(Predictions, prepared, segmenter), runtime
+        )
+        yield predictions
+
+    scored = (maps, masks, *made.earlier, predictions)
+    out = folder(Evaluation, prepared, *(handle for handle in scored if handle is not None))
+    yield evaluate(prepared, maps, masks, recipe.evaluate, out, runtime, made.earlier, predictions)
+
+
+@dataclass(frozen=True)
+class _Masks:
+    """Masks, and the maps that they were made from; of given masks, none are known."""
+
+    masks: PseudoMaskFolder
+    maps: AnyMaps | None = None
+    earlier: tuple[AnyMaps, ...] = ()
+
+
+def _make_masks(
+    prepared: PreparedData,
+    recipe: Recipe,
+    folder: Callable[..., Path],
+    runtime: Runtime,
+    start: Path | None,
+    update: bool,
+) -> Generator[Handle, None, _Masks]:
+    """Run the steps from tags to pseudo masks; see `run_steps`."""
+    from tag2mask.steps.affinity_labels import affinity_labels
+    from tag2mask.steps.infer_cam import infer_cam
+    from tag2mask.steps.pseudo_masks import pseudo_masks
+    from tag2mask.steps.train_affinity import train_affinity
+    from tag2mask.steps.train_cam import train_cam
+    from tag2mask.steps.walk import walk
+
     out = folder(CamModel, prepared)
-    model = kept(CamModel, out) or train_cam(prepared, recipe.train_cam, out, runtime, start)
+    model = _kept(CamModel, out, update) or train_cam(
+        prepared, recipe.train_cam, out, runtime, start
+    )
     yield model
 
     maps: AnyMaps = infer_cam(
@@ -105,7 +152,7 @@ def run_steps(
         yield labels
 
         out = folder(AffinityModel, prepared, labels)
-        affinity = kept(AffinityModel, out) or train_affinity(
+        affinity = _kept(AffinityModel, out, update) or train_affinity(
             prepared, labels, recipe.train_affinity, out, runtime
         )
         yield affinity
@@ -119,27 +166,10 @@ def run_steps(
         prepared, maps, recipe.pseudo_masks, folder(PseudoMaskFolder, prepared, maps), runtime
     )
     yield masks
-
-    predictions: Predictions | None = None
-    if includes(recipe, SegmenterModel):
-        from tag2mask.steps.predict import predict_prepared
-        from tag2mask.steps.train_segmenter import train_segmenter
-
-        out = folder(SegmenterModel, prepared, masks)
-        segmenter = kept(SegmenterModel, out) or train_segmenter(
-            prepared, masks, recipe.train_segmenter, out, runtime
-        )
-        yield segmenter
-
-        predictions = predict_prepared(
-            prepared, segmenter, recipe.predict, folder(Predictions, prepared, segmenter), runtime
-        )
-        yield predictions
-
-    read = (prepared, maps, masks, *earlier, *(() if predictions is None else (predictions,)))
-    out = folder(Evaluation, *read)
-    yield evaluate(prepared, maps, masks, recipe.evaluate, out, runtime, earlier, predictions)
+    return _Masks(masks, maps, earlier)
 
 
-def _is_complete(kind: type[Handle], folder: Path) -> bool:
-    return folder_status(kind, folder).state in ("fresh", "stale")
+def _kept(kind: type[HandleT], path: Path, update: bool) -> HandleT | None:
+    """Return the trained network if a change of the data is to keep it."""
+    is_complete = folder_status(kind, path).state in ("fresh", "stale")
+    return kind.open(path) if update and is_complete else None

@@ -64,6 +64,8 @@ def seen_objects(recipe: Recipe, sizes: Sequence[tuple[int, int]]) -> str:
         recipe: the settings.
         sizes: (h, w) px of some photos; the median long side counts. Empty: an empty line.
 
+    A run that is given masks has no maps; the line then names the segmentation network alone.
+
     Example:
         >>> from tag2mask.pipeline.object_sizes import seen_objects
         >>> from tag2mask.recipe.loading import load_recipe
@@ -76,6 +78,9 @@ def seen_objects(recipe: Recipe, sizes: Sequence[tuple[int, int]]) -> str:
         return ""
     sides = sorted(max(size) for size in sizes)
     seen = seen_sizes(recipe, sides[len(sides) // 2])
+    if recipe.masks is not None and seen.masks is not None:
+        changed = _times(seen.masks)
+        return f"objects: photos of {seen.photo} px are {changed} the segmentation network"
     steps = [f"{_change(seen.training)} to train the CAM network", f"{_times(seen.maps)} its maps"]
     if seen.masks is not None:
         steps.append(f"{_times(seen.masks)} the segmentation network")

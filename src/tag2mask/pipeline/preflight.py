@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from tag2mask.artifacts.handles import (
     MODELS,
+    RUN_STEPS,
+    STEPS,
     AffinityModel,
     CamModel,
     Handle,
@@ -76,15 +78,19 @@ def start_refusal(
         and (by_step[kind.step] != "fresh" or (update and kind not in MODELS))
     }
     data_check = partial(_check_data, inventory, recipe)
-    checks: _Checks = [(steps[0], partial(_check_folder, out, steps, states, redone))]
+    checks: _Checks = [
+        (steps[0], partial(_check_own_masks, recipe, out, redone)),
+        (steps[0], partial(_check_folder, out, steps, states, redone)),
+    ]
     if PreparedData in redone:  # it must be possible to prepare again what is deleted
         checks.append((PreparedData, data_check))
     start = Start(recipe, inventory)
     checks += [(kind, partial(check, start)) for kind, check in START_CHECKS.items() if kind in due]
     if ReportPage in steps and compare:
         checks.append((ReportPage, partial(check_runs, compare)))
-    if CamModel in steps and CamModel not in missing:
-        checks.append((CamModel, partial(check_kept_classes, inventory, out)))
+    first_model = next((kind for kind in steps if kind in MODELS), None)
+    if first_model is not None and first_model not in missing:
+        checks.append((first_model, partial(check_kept_classes, inventory, out, first_model)))
     try_network = partial(check_network, recipe=recipe, out=out, download=download)
     networks = [kind for kind in (CamModel, AffinityModel, SegmenterModel) if kind in missing]
     checks += [(kind, partial(try_network, kind, cam_due=CamModel in missing)) for kind in networks]
@@ -188,6 +194,28 @@ def check_network(
         run=out,
         download=download,
     )
+
+
+def _check_own_masks(recipe: Recipe, out: Path, redone: Collection[type[Handle]]) -> None:
+    """Check that a run that is given masks has none of its own, nor steps that lead to them.
+
+    Raises:
+        RunFolderError: it has; or the given masks are in one of its steps' folders.
+    """
+    if recipe.masks is None:
+        return
+    given = Path(recipe.masks).resolve()
+    if any(given.is_relative_to((out / kind.step).resolve()) for kind in STEPS):
+        raise RunFolderError(
+            "the run is given masks that are its own", where=given, fix="Give another --out."
+        )
+    made = [row.name for row in RUN_STEPS if row.makes_masks and row.handle not in redone]
+    if own := [name for name in made if (out / name).exists()]:
+        raise RunFolderError(
+            f"the run is given masks, but has made some itself: {', '.join(own)}",
+            where=out,
+            fix=f"Give another --out, or delete what it made with `--redo {PreparedData.step}`.",
+        )
 
 
 def _check_folder(

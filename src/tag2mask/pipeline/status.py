@@ -16,13 +16,16 @@ from tag2mask.artifacts.handles import (
     STEP_NAMES,
     STEPS,
     WALKED_MAPS,
+    Evaluation,
     Handle,
     PreparedData,
     PseudoMaskFolder,
     RunStep,
+    SegmenterModel,
     section_name,
 )
 from tag2mask.artifacts.identity import FolderStatus, folder_status
+from tag2mask.artifacts.manifest import Manifest, read_identity
 from tag2mask.errors import DataError, RunFolderError, nearest_hint
 from tag2mask.recipe.fields import Section
 from tag2mask.recipe.loading import RECIPE_HEAD, load_recipe
@@ -115,6 +118,8 @@ def includes(recipe: Recipe, kind: type[Handle]) -> bool:
 
 
 def _is_enabled(recipe: Recipe, step: RunStep) -> bool:
+    if step.makes_masks and recipe.masks is not None:
+        return False
     return step.enabled_by is None or bool(attrgetter(step.enabled_by)(recipe))
 
 
@@ -140,6 +145,8 @@ def folder_states(
             found = replace(found, state=data.state, reasons=data.reasons)
         if recipe is not None and kind is PseudoMaskFolder:
             found = _compare_walk(found, recipe)
+        if recipe is not None and kind in (SegmenterModel, Evaluation):
+            found = _compare_masks(found, run, kind, recipe)
         earlier = tuple(
             f"{done.step} is {done.folder.state}"
             for done in states
@@ -162,6 +169,32 @@ def _compare_walk(found: FolderStatus, recipe: Recipe) -> FolderStatus:
         found,
         state="stale" if found.state == "fresh" else found.state,
         reasons=(reason, *found.reasons),
+        settings=(reason, *found.settings),
+    )
+
+
+def _compare_masks(
+    found: FolderStatus, run: Path, kind: type[Handle], recipe: Recipe
+) -> FolderStatus:
+    """Mark what was made from other masks than the recipe's; a moved or copied folder is none."""
+    identity = read_identity(run / kind.step)
+    used = None if identity is None else (identity.inputs | identity.coverage).get("masks")
+    if used is None or used.path is None:
+        return found
+    before = (run / kind.step / used.path).resolve()
+    now = (run / PseudoMaskFolder.step if recipe.masks is None else Path(recipe.masks)).resolve()
+    if before == now:
+        return found
+    made = read_identity(now)
+    reasons = tuple(reason for reason in found.reasons if not reason.startswith("masks: "))
+    if isinstance(made, Manifest) and made.fingerprint == used.fingerprint:
+        is_fresh = found.state == "stale" and not reasons
+        return replace(found, state="fresh" if is_fresh else found.state, reasons=reasons)
+    reason = f"masks: {before} -> {now}"
+    return replace(
+        found,
+        state="stale" if found.state == "fresh" else found.state,
+        reasons=(reason, *reasons),
         settings=(reason, *found.settings),
     )
 
@@ -195,12 +228,17 @@ def step_index(step: str, recipe: Recipe) -> int:
     Raises:
         RunFolderError: no such step, with the nearest known one, or one that the recipe excludes.
     """
-    excluded = {row.name: row.enabled_by for row in RUN_STEPS if not _is_enabled(recipe, row)}
-    if step in excluded:
-        raise RunFolderError(
-            f"the recipe leaves {step} out", where=excluded[step], fix=f"Set {excluded[step]}=true."
-        )
     names = [kind.step for kind in steps_of(recipe)]
+    excluded = {row.name: row for row in RUN_STEPS if not _is_enabled(recipe, row)}
+    if step in excluded and excluded[step].makes_masks and recipe.masks is not None:
+        raise RunFolderError(
+            f"a run that is given masks leaves {step} out",
+            where="--masks",
+            fix=f"Its steps are: {', '.join(names)}. With `--set masks=null` it makes the masks.",
+        )
+    if step in excluded:
+        key = excluded[step].enabled_by
+        raise RunFolderError(f"the recipe leaves {step} out", where=key, fix=f"Set {key}=true.")
     if step not in names:
         raise RunFolderError(
             f"no step {step!r}{nearest_hint(step, names)}",

@@ -24,8 +24,15 @@ if TYPE_CHECKING:
     from tag2mask.data.inventory import Inventory
 
 
-def check_kept_classes(inventory: Inventory, run: Path) -> None:
+def check_kept_classes(
+    inventory: Inventory, run: Path, first_model: type[Handle] = CamModel
+) -> None:
     """Check that the data has the classes that the networks of a run were trained on.
+
+    Args:
+        inventory: the data as listed.
+        run: the run folder.
+        first_model: the first network that the run trains.
 
     Raises:
         DataChangedError: naming the classes, and what training again costs.
@@ -35,12 +42,12 @@ def check_kept_classes(inventory: Inventory, run: Path) -> None:
     before = read_prepared_index(run / PreparedData.step)
     if before is None or not (changes := class_changes(before.class_names, inventory.class_names)):
         return
-    first = STEPS.index(CamModel)
+    first = STEPS.index(first_model)
     taken = recorded_seconds([(kind, run / kind.step) for kind in STEPS[first:]])
     raise DataChangedError(
         f"the trained networks don't know the data's classes: {changes[0]}",
         where=run,
-        fix=f"Train again with `--redo {CamModel.step}` and --update (the steps took "
+        fix=f"Train again with `--redo {first_model.step}` and --update (the steps took "
         f"{format_minutes(sum(taken.values()))}), or keep this run and train on in another --out "
         "with --from, --update and the init_from of both networks.",
     )
@@ -61,6 +68,8 @@ def start_warnings(
 ) -> tuple[str, ...]:
     """Return which classes start fresh, and which are dropped, where training starts from networks.
 
+    Also, which given masks are of no photo.
+
     Args:
         recipe: the settings.
         inventory: the data as listed.
@@ -70,14 +79,18 @@ def start_warnings(
         WeightsError: such a network is damaged.
     """
     files = {kind: file for kind, file in _start_files(recipe).items() if kind in due}
+    warnings: list[str] = []
+    if recipe.masks is not None and SegmenterModel in due:
+        from tag2mask.steps.mask_exchange.given import unused_masks_warnings
+
+        warnings += unused_masks_warnings(Path(recipe.masks), inventory)
     if not files:
-        return ()
+        return tuple(warnings)
     from tag2mask.nn.class_matching import match_classes
     from tag2mask.nn.model_file import read_spec
     from tag2mask.seam.model import SEAM_KIND
     from tag2mask.segmentation.networks import SEGMENTER_KIND
 
-    warnings: list[str] = []
     for kind, file in files.items():
         path, is_cam = Path(file), kind is CamModel
         trained = read_spec(path, SEAM_KIND) if is_cam else read_spec(path, SEGMENTER_KIND)

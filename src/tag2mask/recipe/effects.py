@@ -34,8 +34,9 @@ class Need:
     zero_is_off: bool = False
 
     def concerns(self, key: str) -> bool:
-        """Return whether this is one of the keys."""
-        return key != self.other and any(
+        """Return whether this is one of the keys; ``skip_bad``, set for all sections, never is."""
+        own = key != self.other and not key.endswith(".skip_bad")
+        return own and any(
             key == own or (own.endswith(".*") and key.startswith(own[:-1])) for own in self.keys
         )
 
@@ -122,9 +123,23 @@ NEEDS = (
     ),
     Need(("predict.crf.*",), "predict.crf.enabled", (True,)),
     Need(("evaluate.crf.*",), "evaluate.crf.enabled", (True,)),
+    Need(
+        (
+            "train_cam.*",
+            "infer_cam.*",
+            "affinity_labels.*",
+            "train_affinity.*",
+            "walk.*",
+            "pseudo_masks.*",
+            "evaluate.crf.*",
+            "evaluate.thresholds",
+        ),
+        "masks",
+        (None,),
+    ),
 )
-"""In the order of the steps. Settings of a step that a run leaves out are not errors: the step's
-own command takes them."""
+"""In the order of the steps. Settings of a step that a run leaves out are not errors, as the step's
+own command takes them, unless the recipe names masks, which no such command reads."""
 
 
 def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -34,6 +34,9 @@ class Recipe(Section):
 
     name: str = "unnamed"
     description: str = ""
+    masks: str | None = None
+    """Folder of masks of ``masks import`` or ``pseudo-masks``: a run learns from them and leaves
+    out every step that makes pseudo masks. None: it makes them."""
     prepare: Prepare = Prepare()
     train_cam: TrainCam = TrainCam()
     infer_cam: InferCam = InferCam()
@@ -97,6 +100,11 @@ class Recipe(Section):
             raise ValueError(
                 "train_segmenter.freeze_batch_norm: behavior=published trains with batch norms in "
                 "training mode; set false"
+            )
+        if self.masks is not None and segmenter.enabled and segmenter.masks == "ground truth":
+            raise ValueError(
+                "train_segmenter.masks: ground truth doesn't learn from the masks that are given; "
+                "set pseudo or mixed, or masks=null"
             )
         if not self.walk.scales:
             raise ValueError("walk.scales: at least one scale")

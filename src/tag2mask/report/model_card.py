@@ -148,7 +148,9 @@ def settings_of(run: RunFolder) -> dict[str, Any] | None:
 
 def scores_of(scores: EvaluationScores) -> tuple[tuple[CardScore, ...], dict[str, int]]:
     """Return the scores for the card, and the number of photos left out by split."""
-    rows = tuple(row for split in scores.splits for row in _rows(split))
+    made_by = scores.masks_made_by
+    masks_of = "the pseudo masks" if made_by is None else f"the given masks ({made_by})"
+    rows = tuple(row for split in scores.splits for row in _rows(split, masks_of))
     return rows, {split.split: split.left_out for split in scores.splits if split.left_out}
 
 
@@ -157,7 +159,7 @@ def rates_of(scores: EvaluationScores) -> dict[str, PhotoRates]:
     return {split.split: split.rates for split in scores.splits if split.rates is not None}
 
 
-def _rows(split: SplitScores) -> list[CardScore]:
+def _rows(split: SplitScores, masks_of: str) -> list[CardScore]:
     rows = []
     for stage in split.stages:
         if stage.name.startswith(SEGMENTER) and stage.used is not None:
@@ -182,7 +184,7 @@ def _rows(split: SplitScores) -> list[CardScore]:
             CardScore(
                 split.split,
                 masks.photos,
-                "the pseudo masks" + (f" ({OWN_THRESHOLDS})" if split.class_thresholds else ""),
+                masks_of + (f" ({OWN_THRESHOLDS})" if split.class_thresholds else ""),
                 split.tag_source,
                 split.background_threshold,
                 split.background_source,

@@ -13,7 +13,12 @@ import yaml
 
 from tag2mask.artifacts.handles import MASKS_MADE_BY, SegmenterModel
 from tag2mask.evaluation.tables import markdown_table, rates_table
-from tag2mask.evaluation.wording import percent, percent_with_interval, threshold_text
+from tag2mask.evaluation.wording import (
+    given_masks_text,
+    percent,
+    percent_with_interval,
+    threshold_text,
+)
 from tag2mask.report.model_card import ModelCard, license_text
 from tag2mask.report.page import hex_color
 from tag2mask.segmentation.inference.export_spec import ONNX_FILE, TORCH_FILE, DecisionRule
@@ -164,10 +169,8 @@ def _training(card: ModelCard) -> list[str]:
 
 def imported_masks_text(made_by: str) -> str:
     """Return what imported masks are, by who made them: ``drawn`` or ``model:NAME``."""
-    kind, _, name = made_by.partition(":")
-    if kind == "model":
-        return f"masks made by another model, {_name(name)}, and not checked by hand"
-    return "masks drawn or checked by people"
+    kind, colon, name = made_by.partition(":")
+    return given_masks_text(f"{kind}{colon}{_name(name)}" if name else kind)
 
 
 def _is_corrected(card: ModelCard) -> bool:

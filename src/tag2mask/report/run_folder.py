@@ -7,6 +7,7 @@ are left out.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,15 @@ import yaml
 from numpy.typing import NDArray
 
 from tag2mask.artifacts.files import read_json
-from tag2mask.artifacts.handles import MODELS, REPORTED_STEPS, Evaluation, Handle, PreparedData
+from tag2mask.artifacts.handles import (
+    MODELS,
+    REPORTED_STEPS,
+    Evaluation,
+    Handle,
+    PreparedData,
+    PseudoMaskFolder,
+    SegmenterModel,
+)
 from tag2mask.artifacts.manifest import Manifest, read_identity
 from tag2mask.data.corrections.decisions import DECISIONS
 from tag2mask.data.corrections.folder import (
@@ -64,8 +73,20 @@ class RunFolder:
     recipe: str
 
     def handle(self, kind: type[Handle]) -> Handle | None:
-        """Return the handle of a step, None unless it is complete."""
+        """Return the handle of a step, None unless it is complete; also of masks it was given."""
+        if kind is PseudoMaskFolder and kind.step not in self.manifests:
+            return self._given_masks()
         return kind(self.path / kind.step) if kind.step in self.manifests else None
+
+    def _given_masks(self) -> PseudoMaskFolder | None:
+        """Return the masks of another folder that the run learned from or scored."""
+        for step in (SegmenterModel.step, Evaluation.step):
+            manifest = self.manifests.get(step)
+            used = None if manifest is None else (manifest.inputs | manifest.coverage).get("masks")
+            if used is not None and used.path is not None:
+                with suppress(RunFolderError):  # deleted since
+                    return PseudoMaskFolder.open((self.path / step / used.path).resolve())
+        return None
 
     def handles(self) -> list[Handle]:
         """Return the handles of all complete steps."""

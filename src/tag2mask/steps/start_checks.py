@@ -56,7 +56,9 @@ class Start:
         return set() if corrections is None else self.photos(*splits) & set(corrections.sure)
 
     def mapped(self) -> set[str]:
-        """Return the ids of the photos that get maps."""
+        """Return the ids of the photos that get maps; of a run that is given masks, all."""
+        if self.recipe.masks is not None:
+            return self.photos(*SPLITS)
         return self.photos(*self.recipe.infer_cam.splits)
 
 
@@ -122,6 +124,8 @@ def check_train_segmenter(start: Start) -> None:
         from tag2mask.segmentation.labels import no_training_masks
 
         raise no_training_masks(where)
+    if section.masks != "ground truth":
+        _check_masks(start)
     if section.masks == "mixed" and not start.sure("train"):
         from tag2mask.segmentation.labels import no_sure_masks
 
@@ -142,6 +146,8 @@ def check_evaluate(start: Start) -> None:
     from tag2mask.maps.mapped_photos import all_left_out
 
     section = start.recipe.evaluate
+    if not start.recipe.train_segmenter.enabled:
+        _check_masks(start)
     file = section.leave_out
     listed = frozenset() if file is None else left_out_ids(file, lambda: start.photos(*SPLITS))
     if file is not None and start.mapped() <= listed:
@@ -165,6 +171,14 @@ START_CHECKS: Mapping[type[Handle], Callable[[Start], None]] = {
     Evaluation: check_evaluate,
 }
 """By the handle of the step, in order. The other steps have nothing to refuse."""
+
+
+def _check_masks(start: Start) -> None:
+    """Check the masks that a run is given."""
+    if start.recipe.masks is not None:
+        from tag2mask.steps.mask_exchange.given import check_given_masks
+
+        check_given_masks(Path(start.recipe.masks), start.inventory)
 
 
 def _check_threshold(start: Start, section: ThresholdChoice) -> None:

@@ -96,11 +96,12 @@ def _cost(run: RunFolder, step: type[Handle] | None) -> str:
 
 def _findings(run: RunFolder, scores: EvaluationScores) -> Iterator[Finding]:
     masked = [split for split in scores.splits if split.masks is not None]
-    if masked:
+    # No setting of the run changes masks that it was given.
+    if masked and scores.masks_made_by is None:
         most = max(masked, key=lambda split: split.masks.photos if split.masks else 0)
         yield from _mask_findings(run, scores, most)
         yield from _threshold_finding(most)
-    else:
+    elif not any(split.masks or split.network for split in scores.splits):
         yield Finding(
             "No photo has a mask, so no figure says how good the masks are",
             'draw masks of 20 photos: page "Can I trust my masks?"',

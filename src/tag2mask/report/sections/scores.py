@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from tag2mask.evaluation.records import NO_TAGS, MaskScores, SplitScores
 from tag2mask.evaluation.wording import (
     basis_text,
+    given_masks_text,
     interval_text,
     measured_text,
     percent,
@@ -52,9 +53,14 @@ def numbers_section(runs: Sequence[ScoredRun]) -> PageSection:
         note = Note("The run is not evaluated yet: there are no numbers.")
         return PageSection("numbers", "Numbers", (note,))
     splits = main.scores.splits
-    blocks: list[Block] = [Cards(tuple(_cards(split))) for split in splits]
-    if any(split.masks is not None for split in splits):
-        blocks.append(_figures_table(splits))
+    made_by = main.scores.masks_made_by
+    masks_of = "pseudo masks" if made_by is None else "given masks"
+    blocks: list[Block] = [Cards(tuple(_cards(split, masks_of))) for split in splits]
+    if made_by is not None:
+        what = given_masks_text(made_by)
+        blocks.append(Note(f"The run made no masks from tags: it was given {what}."))
+    if any(split.masks is not None or split.network is not None for split in splits):
+        blocks.append(_figures_table(splits, masks_of))
     else:
         blocks.append(
             Note(
@@ -119,7 +125,7 @@ def curve_section(runs: Sequence[ScoredRun]) -> PageSection:
     )
 
 
-def _cards(split: SplitScores) -> list[Card]:
+def _cards(split: SplitScores, masks_of: str) -> list[Card]:
     cards = []
     if split.network is not None:
         cards.append(
@@ -133,7 +139,7 @@ def _cards(split: SplitScores) -> list[Card]:
     if split.masks is not None:
         cards.append(
             Card(
-                "mIoU of the pseudo masks",
+                f"mIoU of the {masks_of}",
                 with_unit(split.masks.miou),
                 basis_text(split, split.masks.photos) + _interval(split.masks.miou_interval),
             )
@@ -182,7 +188,7 @@ def _interval(interval: Interval | None) -> str:
     return f"; 95 % interval {interval_text(interval)}" if interval else ""
 
 
-def _figures_table(splits: Sequence[SplitScores]) -> PageTable:
+def _figures_table(splits: Sequence[SplitScores], masks_of: str) -> PageTable:
     columns = (
         Column("measured on", numeric=False, wide=True),
         *(Column(f"{title}, %") for title in _FIGURES.values()),
@@ -191,7 +197,7 @@ def _figures_table(splits: Sequence[SplitScores]) -> PageTable:
     rows: list[tuple[str | Cell, ...]] = []
     for split in splits:
         if split.masks is not None:
-            text = f"pseudo masks: {basis_text(split, split.masks.photos)}"
+            text = f"{masks_of}: {basis_text(split, split.masks.photos)}"
             rows.append(_figures_row(text, split.masks))
         if split.network is not None:
             text = f"network: {measured_text(split, split.network.photos, NO_TAGS)}"

@@ -47,7 +47,9 @@ def stage_section(runs: Sequence[ScoredRun]) -> PageSection:
             for name in split_names(runs)
             if any(found.stages for found in _of_split(runs, name))
         ]
-    if has_stages(runs[0]):
+    main = runs[0].scores
+    stages = [stage for split in main.splits for stage in split.stages] if main else []
+    if has_stages(runs[0]) and any(map(_is_plotted, stages)):
         blocks.append(_plots(runs[0]))
     return PageSection(
         "stages",
