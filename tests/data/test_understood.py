@@ -75,6 +75,10 @@ def test_missing_photos_classes_and_masks() -> None:
     found = lines_of(Inventory("csv", Path("/data"), (), ()), [])
     assert found["photos"] == "none; 0 without tags" and found["classes"] == "none"
     assert found["masks"] == "none, which only scores need"
+    table = Inventory("csv", Path("/data"), ("cat",), (entry("images/a", ("cat",)),))
+    assert understood(table, OPTIONS)[3].endswith(
+        "; that of images/a.png would be masks/images/a.png"
+    )
     outlines = Inventory("coco", Path("/data"), ("cat",), (entry("a", ("cat",)),))
     assert understood(outlines, OPTIONS)[3] == "masks: none, which only scores need"
     listed = Inventory(

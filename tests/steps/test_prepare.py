@@ -97,7 +97,7 @@ def test_the_index_of_a_small_folder(data, tmp_path):
     assert metrics["understood"][1:4] == [
         "photos: 3 train, 1 val; 1 without tags",
         "classes: 2, by training photos: cat 1, dog 2",
-        "masks: none, which only scores need",
+        "masks: none, which only scores need; that of images/a.jpg would be masks/a.png",
     ]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tag2mask.classes import BACKGROUND, IGNORE
 from tag2mask.data.inventory import SPLITS, Inventory, SourceOptions
+from tag2mask.data.layouts.listing import MASK_FOLDER
 from tag2mask.data.layouts.splits import usual_split
 from tag2mask.data.photo_files import PhotoFile
 from tag2mask.errors import first_few
@@ -88,11 +89,19 @@ def _classes(inventory: Inventory) -> str:
     )
 
 
+def _mask_name(inventory: Inventory) -> str:
+    """Return the file in which a mask of the first photo would be found, for a message."""
+    first = next((entry for entry in inventory.entries if entry.image), None)
+    if first is None or inventory.layout not in ("csv", "folders"):
+        return ""
+    return f"; that of {first.image} would be {MASK_FOLDER}/{first.id}.png"
+
+
 def _masks(inventory: Inventory, mask_values: Sequence[Collection[int] | None] | None) -> str:
     listed = sum(bool(entry.mask_stamp) for entry in inventory.entries)
     count = listed if mask_values is None else len(mask_values)
     if not count:
-        return "none, which only scores need"
+        return f"none, which only scores need{_mask_name(inventory)}"
     text = f"{count} of {len(inventory.entries)} photos have one"
     if mask_values is None:
         return f"{text}; not opened yet"
