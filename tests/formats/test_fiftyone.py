@@ -41,7 +41,8 @@ def test_round_trip(tmp_path_factory, drawn):
 
 def test_the_files(tmp_path):
     mask = np.array([[0, 1, 255]], np.uint8)
-    write_fiftyone([masked_photo("x/a.jpg", mask)], CLASSES, tmp_path)
+    place = tmp_path / '19" panels'
+    write_fiftyone([masked_photo("x/a.jpg", mask)], CLASSES, tmp_path, place=place)
     with Image.open(tmp_path / "labels/train/x/a.png") as image:
         assert image.mode == "L" and np.asarray(image).tolist() == mask.tolist()
     targets = json.loads((tmp_path / "mask_targets.json").read_text(encoding="utf-8"))
@@ -49,7 +50,7 @@ def test_the_files(tmp_path):
     readme = (tmp_path / "README.md").read_text(encoding="utf-8")
     code = readme.partition("```python\n")[2].partition("```")[0]
     compile(code, "README.md", "exec")
-    assert str(tmp_path) in code and "ImageSegmentationDirectory" in code
+    assert f"Path({json.dumps(place.as_posix())})" in code and "ImageSegmentationDirectory" in code
 
 
 def _write(tmp_path, content):

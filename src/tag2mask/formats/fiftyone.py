@@ -49,7 +49,7 @@ from pathlib import Path
 import fiftyone as fo
 from fiftyone import ViewField as F
 
-folder = Path("{place}")
+folder = Path({place})
 dataset = fo.Dataset.from_dir(
     dataset_dir=str(folder),
     dataset_type=fo.types.ImageSegmentationDirectory,
@@ -88,7 +88,9 @@ def write_fiftyone(
     targets = {str(value): name for value, name in enumerate(classes.mask_names)}
     write_text(out / TARGETS, f"{json.dumps(targets, indent=1, ensure_ascii=False)}\n")
     readme = _README.format(
-        place=(place or out).resolve().as_posix(), targets=TARGETS, splits=sorted(splits)
+        place=json.dumps((place or out).resolve().as_posix(), ensure_ascii=False),
+        targets=TARGETS,
+        splits=sorted(splits),
     )
     write_text(out / "README.md", readme)
     return ExportResult(sum(splits.values()))
