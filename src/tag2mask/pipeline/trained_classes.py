@@ -37,6 +37,7 @@ def check_kept_classes(
     Raises:
         DataChangedError: naming the classes, and what training again costs.
     """
+    from tag2mask.data.index import data_root
     from tag2mask.data.index_changes import class_changes, read_prepared_index
 
     before = read_prepared_index(run / PreparedData.step)
@@ -44,8 +45,10 @@ def check_kept_classes(
         return
     first = STEPS.index(first_model)
     taken = recorded_seconds([(kind, run / kind.step) for kind in STEPS[first:]])
+    root = data_root(run / PreparedData.step)
+    other = "" if root == inventory.root else f"; the run was made of {root}, not {inventory.root}"
     raise DataChangedError(
-        f"the trained networks don't know the data's classes: {changes[0]}",
+        f"the trained networks don't know the data's classes: {changes[0]}{other}",
         where=run,
         fix=f"Train again with `--redo {first_model.step}` and --update (the steps took "
         f"{format_minutes(sum(taken.values()))}), or keep this run and train on in another --out "
