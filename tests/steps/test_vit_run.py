@@ -9,8 +9,10 @@ import pytest
 import timm
 
 from small_runs import one_rank, prepared, recipe, write_photos
+from tag2mask.errors import RecipeError
+from tag2mask.evaluation.records import maps_name
 from tag2mask.nn.model_file import read_spec
-from tag2mask.seam.network import SEAM_KIND, load_seam
+from tag2mask.seam.model import SEAM_KIND, load_seam
 from tag2mask.steps.affinity_labels import affinity_labels
 from tag2mask.steps.infer_cam import infer_cam
 from tag2mask.steps.train_affinity import train_affinity
@@ -53,3 +55,25 @@ def test_a_vit_of_patch_14_gives_maps_and_affinities(
     assert np.isfinite(affinity.manifest.metrics["loss"])
     walked = walk(data, maps, affinity, settings.walk, tmp_path / "walk", runtime)
     assert walked.manifest.counts["photos"] == maps.manifest.counts["photos"] == 4
+
+
+def test_maps_are_spread_along_the_attention_of_a_vit_only(tmp_path: Path) -> None:
+    data, runtime = prepared(write_photos(tmp_path / "photos", 4), tmp_path / "data"), one_rank()
+    for name in ("test_vit", "test_efficientnet"):
+        settings = recipe(
+            train_cam__backbone={"name": name, "weights": "none"},
+            train_cam__pcm={"enabled": False},
+            train_cam__losses={},
+            train_cam__max_steps=1,
+            infer_cam__branch="attention",
+        )
+        model = train_cam(data, settings.train_cam, tmp_path / name, runtime)
+        if name == "test_vit":
+            maps = infer_cam(data, model, settings.infer_cam, tmp_path / "maps", runtime)
+            assert maps.manifest.metrics["branch"] == "attention"
+            assert maps_name(maps.manifest.metrics) == "CAM + attention"
+        else:
+            with pytest.raises(RecipeError, match=r"no ViT.*infer_cam\.branch"):
+                infer_cam(data, model, settings.infer_cam, tmp_path / "other", runtime)
+    with pytest.raises(RecipeError, match=r"nor are those spread by attention"):
+        recipe(infer_cam__branch="attention", infer_cam__tile=64)

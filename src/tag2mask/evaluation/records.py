@@ -16,8 +16,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from tag2mask.errors import RunFolderError
 
 MAPS_BY_HEAD = {
-    "cam": {"refined": "SEAM", "plain": "CAM"},
-    "mdc": {"refined": "MDC + PCM", "plain": "MDC"},
+    "cam": {"refined": "SEAM", "plain": "CAM", "attention": "CAM + attention"},
+    "mdc": {"refined": "MDC + PCM", "plain": "MDC", "attention": "MDC + attention"},
 }
 """Names of maps, by the head and the branch of the network."""
 WALK, CRF = "walk", "CRF"

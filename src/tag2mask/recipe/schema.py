@@ -143,9 +143,12 @@ class Recipe(Section):
         infer, train = self.infer_cam, self.train_cam
         if infer.tile is None:
             return
-        if infer.branch == "refined" or (infer.branch == "auto" and train.pcm.enabled):
+        if infer.branch in ("refined", "attention") or (
+            infer.branch == "auto" and train.pcm.enabled
+        ):
             raise ValueError(
-                "infer_cam.tile: maps refined by PCM aren't computed in tiles; set "
+                "infer_cam.tile: maps refined by PCM aren't computed in tiles, "
+                "nor are those spread by attention; set "
                 "infer_cam.branch=plain or train_cam.pcm.enabled=false, or tile=null"
             )
         if train.head != "cam" or infer.behavior == "published":

@@ -87,8 +87,9 @@ class InferCam(Section):
     added_keys = MappingProxyType({"tile": None})
 
     behavior: Behavior = "default"
-    branch: Literal["auto", "refined", "plain"] = "auto"
-    """The CAM refined by PCM or the plain one; auto: refined if PCM was trained."""
+    branch: Literal["auto", "refined", "plain", "attention"] = "auto"
+    """The CAM refined by PCM or the plain one; auto: refined if PCM was trained; attention: the
+    plain one, spread along the attention of a ViT."""
     long_side: Side | None = 384
     """The photo's long side at scale 1, px; null: its own size (published)."""
     scales: tuple[Scale, ...] = (1.0, 1.5, 2.0)

@@ -31,6 +31,7 @@ from tag2mask.nn.batch_padding import BatchPadding
 from tag2mask.runtime.memory import explain_out_of_memory
 from tag2mask.runtime.threads import MAX_THREADS, SMALL_PIXELS, ordered_map
 from tag2mask.runtime.torch_threads import share_of_threads
+from tag2mask.seam.attention import AttentionSpread, spread_cam
 from tag2mask.seam.map_sums import RunningSums, scale_maps
 from tag2mask.seam.network import SeamNet, SeamOutput
 from tag2mask.seam.scaled_views import ScaledViews, ViewBatch
@@ -53,7 +54,7 @@ class InferenceSettings:
         scales: scales of the views.
         flip: add each view's mirror image.
         long_side: long side of scale 1, px; None: the photo's own.
-        branch: refined maps or plain ones.
+        branch: refined maps, plain ones, or plain ones spread along the attention of a ViT.
         gate_pcm: only the photo's tags enter PCM; in the authors' code all classes do.
         map_stride: photo pixels per cell of the returned maps.
         batch_views: views per batch; a CPU gets smaller batches where that is faster.
@@ -64,7 +65,7 @@ class InferenceSettings:
     scales: tuple[float, ...]
     flip: bool
     long_side: int | None
-    branch: Literal["refined", "plain"]
+    branch: Literal["refined", "plain", "attention"]
     gate_pcm: bool
     map_stride: int
     batch_views: int
@@ -138,12 +139,14 @@ class MultiScaleInference:
         device: torch.device,
         autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
-        assert settings.branch == "plain" or net.pcm is not None, "refined maps need PCM"
-        assert settings.tiles is None or not (settings.published or settings.branch == "refined")
+        assert settings.branch != "refined" or net.pcm is not None, "refined maps need PCM"
+        assert settings.tiles is None or not (settings.published or settings.branch != "plain")
         self.net = net
         self.settings = settings
         self.device = device
         self.autocast = autocast
+        by_attention = settings.branch == "attention"
+        self.attention = AttentionSpread(net.backbone) if by_attention else None
         self.pad_batch = BatchPadding(device, settings.batch_views)
         self.photo_by_photo = device.type == "cpu"
         self.views = ScaledViews(
@@ -297,13 +300,18 @@ class MultiScaleInference:
         tiles = self.settings.tiles
         if tiles is not None and max(images.shape[2:]) > tiles.side:
             return plain_maps_in_tiles(self.net, images, tiles)
-        output: SeamOutput = self.net(
-            images,
-            tags=present,
-            own_grid=not self.settings.published,
-            pool_on_grid=not self.settings.published,
+        published = self.settings.published
+        on_grid = not published or self.attention is not None
+        reading: AbstractContextManager[list[Tensor]] = (
+            nullcontext([]) if self.attention is None else self.attention.reading()
         )
-        return output
+        with reading as attentions:
+            output: SeamOutput = self.net(
+                images, tags=present, own_grid=on_grid, pool_on_grid=not published
+            )
+        if self.attention is None:
+            return output
+        return output._replace(refined=spread_cam(output.cam, attentions))
 
     def _grid(self, size: Size) -> Size:
         """Return the (h, w) of the sums; published: the photo's own size."""

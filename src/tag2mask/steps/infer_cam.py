@@ -30,6 +30,7 @@ from tag2mask.nn.weights import check_finite_weights
 from tag2mask.recipe.sections import InferCam
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
+from tag2mask.seam.attention import has_attention
 from tag2mask.seam.inference import InferenceSettings, MultiScaleInference, PhotoMaps
 from tag2mask.seam.model import SeamSpec, load_seam
 from tag2mask.seam.network import SeamNet
@@ -159,7 +160,7 @@ def inference_settings(net: SeamNet, section: InferCam) -> InferenceSettings:
     )
 
 
-def _branch(net: SeamNet, section: InferCam) -> Literal["refined", "plain"]:
+def _branch(net: SeamNet, section: InferCam) -> Literal["refined", "plain", "attention"]:
     if section.branch == "auto":
         return "plain" if net.pcm is None else "refined"
     if section.branch == "refined" and net.pcm is None:
@@ -167,6 +168,12 @@ def _branch(net: SeamNet, section: InferCam) -> Literal["refined", "plain"]:
             "the model was trained without PCM and has no refined maps",
             where="infer_cam.branch",
             fix="Use branch: plain or auto.",
+        )
+    if section.branch == "attention" and not has_attention(net.backbone):
+        raise RecipeError(
+            "the model's backbone is no ViT and has no attention to spread maps along",
+            where="infer_cam.branch",
+            fix="Use branch: auto, or train with a ViT, such as deit_small_patch16_224.",
         )
     return section.branch
 
