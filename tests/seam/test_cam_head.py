@@ -7,7 +7,13 @@ from pathlib import Path
 
 import torch
 
-from tag2mask.seam.cam_head import TOP_CELLS, CamHead, best_cells_average, class_logits
+from tag2mask.seam.cam_head import (
+    TOP_CELLS,
+    CamHead,
+    CellNorm,
+    best_cells_average,
+    class_logits,
+)
 from tag2mask.seam.model import OFFICIAL_SEAM, build_seam, load_seam, save_seam
 
 
@@ -61,6 +67,36 @@ def test_only_the_best_cells_get_a_gradient() -> None:
     best_cells_average(maps, 3, torch.ones(1, 5, 5, dtype=torch.bool)).sum().backward()
     assert maps.grad is not None
     assert (maps.grad != 0).flatten(2).sum(dim=2).tolist() == [[3, 3]]
+
+
+def test_padding_does_not_enter_the_normalization() -> None:
+    torch.manual_seed(0)
+    norm, maps = CellNorm(4), 5 + torch.randn(3, 4, 8, 8)
+    valid = torch.zeros(3, 16, 16, dtype=torch.bool)
+    valid[:, :, :10] = True
+    found = norm(maps, valid)
+    cells = maps[..., :5].movedim(1, 3).reshape(-1, 4)
+    wanted = (cells - cells.mean(0)) / cells.std(0, unbiased=False)
+    torch.testing.assert_close(
+        found[..., :5].movedim(1, 3).reshape(-1, 4), wanted, atol=1e-4, rtol=0
+    )
+    assert not found[..., 5:].any()
+    torch.testing.assert_close(norm.running_mean, 0.1 * cells.mean(0))
+    norm.eval()
+    torch.testing.assert_close(norm(maps)[..., :5], norm(maps, valid)[..., :5])
+
+
+def test_a_model_file_without_the_normalization_is_read(tmp_path: Path) -> None:
+    """As files were before there was one."""
+    spec = replace(
+        OFFICIAL_SEAM, backbone="test_efficientnet", output_stride=16, pcm=False, pooling="top"
+    )
+    for centered in (False, True):
+        written = replace(spec, centered=centered)
+        save_seam(tmp_path / "model.safetensors", build_seam(written), written)
+        net, found = load_seam(tmp_path / "model.safetensors")
+        assert found == written
+        assert (net.head_norm is not None) == centered
 
 
 def test_a_model_file_keeps_the_pooling(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -9,13 +10,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageOps
+from torch import nn
 from toy_backbone import PointwiseBackbone
 
 from tag2mask.errors import DeviceError
 from tag2mask.maps.cam_map import map_grid
 from tag2mask.nn.batch_padding import BatchPadding
 from tag2mask.seam.inference import PUBLISHED_INFERENCE, InferenceSettings, MultiScaleInference
-from tag2mask.seam.map_sums import scale_maps
+from tag2mask.seam.map_sums import above_median, scale_maps
 from tag2mask.seam.network import SeamNet
 from tag2mask.seam.pcm import PUBLISHED_PCM
 from tag2mask.seam.tiled_maps import MapTiles
@@ -285,6 +287,19 @@ def test_tiles_equal_the_complete_view(plain_net: SeamNet, side: int) -> None:
         np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
         np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-6)
         assert one.scores.max() == pytest.approx(1.0, abs=1e-4)  # of the photo, not of each tile
+
+
+def test_maps_of_best_cells_are_never_empty(plain_net: SeamNet) -> None:
+    """A bias that puts all cells of a map below 0 doesn't hide the cells that stand out."""
+    settings = replace(DEFAULT, branch="plain", long_side=None, scales=(1.0,))
+    (wanted,) = MultiScaleInference(plain_net, settings, CPU).maps([photo(96, 64, 5)], [(0, 2)])
+    low = copy.deepcopy(plain_net)
+    low.head.bias = nn.Parameter(torch.full((4,), -100.0))
+    (found,) = MultiScaleInference(low, settings, CPU).maps([photo(96, 64, 5)], [(0, 2)])
+    np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-4)
+    assert found.scores.max() == pytest.approx(1.0, abs=1e-4)
+    assert (found.scores == 0).mean() > 0.2
+    assert (above_median(torch.rand(3, 5, 5)) >= 0).sum(dim=(1, 2)).tolist() == [13, 13, 13]
 
 
 def test_the_network_never_sees_more_than_a_tile(

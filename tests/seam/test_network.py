@@ -149,3 +149,5 @@ def test_new_parameters_are_those_without_pretraining() -> None:
         "pcm.fuse.weight",
     }
     assert len(make_net(pcm=None).new_parameters()) == 1
+    centered = SeamNet(PointwiseBackbone(4), 3, pcm=None, dropout=0.5, pooling="top", centered=True)
+    assert len(centered.new_parameters()) == 2

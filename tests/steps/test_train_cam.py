@@ -572,6 +572,33 @@ def test_starting_from_a_trained_model(data: PreparedData, tmp_path: Path) -> No
     assert "warnings" not in begun.manifest.metrics
 
 
+def test_best_cells_learn_from_centered_features(data: PreparedData, tmp_path: Path) -> None:
+    """The head's batch norm has no pretrained statistics to keep, the backbone's have."""
+    plain = {"train_cam__pcm__enabled": False, "train_cam__views__enabled": False}
+    mean = trained(data, tmp_path / "avg", **plain)
+    assert not any(name.startswith("head_norm.") for name in weights(mean))
+    best = trained(
+        data,
+        tmp_path / "top",
+        **plain,
+        train_cam__pooling="top",
+        train_cam__init_from=str(mean.path / "model.safetensors"),
+    )
+    found, started = weights(best), weights(mean)
+    for name in ("head_norm.running_mean", "head.bias"):
+        assert found[name].any()
+    assert found["head_norm.num_batches_tracked"] > 0
+    kept = [name for name in started if name.endswith(("running_mean", "running_var"))]
+    assert kept and all(torch.equal(found[name], started[name]) for name in kept)
+    with pytest.raises(WeightsError, match="another architecture: centered True instead of False"):
+        trained(
+            data,
+            tmp_path / "back",
+            **plain,
+            train_cam__init_from=str(best.path / "model.safetensors"),
+        )
+
+
 def test_other_weights_under_the_same_name_are_rejected(data: PreparedData, tmp_path: Path) -> None:
     file = tmp_path / "start.safetensors"
     first = trained(data, tmp_path / "first")

@@ -12,7 +12,9 @@ step from classifier weights to maps. The classification loss does not see backg
 
 An object of a single cell hardly moves the average of thousands. Its logit may therefore be pooled
 from the best cells alone, as in multiple-instance learning: the best one (Oquab et al., "Is object
-localization for free?", CVPR 2015) or the average of a few.
+localization for free?", CVPR 2015) or the average of a few. The features are then centered first:
+after a ReLU they have a mean far above 0, and without a bias a cell's value is mostly that of the
+mean, which the best cells of photos with and without the object share.
 """
 
 from __future__ import annotations
@@ -31,11 +33,13 @@ TOP_CELLS = 4
 
 
 class CamHead(nn.Conv2d):
-    """A 1x1 convolution without bias, whose output is the CAM.
+    """A 1x1 convolution, whose output is the CAM.
 
     Args:
         inputs: channels of the backbone's last map.
         num_classes: foreground classes C.
+        bias: add a bias per class and start near 0 (published: False): of several classes more are
+            learned from their best cells if these aren't chosen by large random weights.
 
     Example:
         >>> import torch
@@ -44,9 +48,46 @@ class CamHead(nn.Conv2d):
         torch.Size([1, 3, 5, 5])
     """
 
-    def __init__(self, inputs: int, num_classes: int) -> None:
-        super().__init__(inputs, num_classes + 1, 1, bias=False)
-        nn.init.xavier_uniform_(self.weight)
+    def __init__(self, inputs: int, num_classes: int, *, bias: bool = False) -> None:
+        super().__init__(inputs, num_classes + 1, 1, bias=bias)
+        if self.bias is None:
+            nn.init.xavier_uniform_(self.weight)
+        else:
+            nn.init.normal_(self.weight, std=0.02)
+            nn.init.zeros_(self.bias)
+
+
+class CellNorm(nn.BatchNorm1d):
+    """A batch norm over the cells of maps that leaves out the padding.
+
+    It has no weights of its own: the bias of the head behind it decides, one per class.
+
+    Args:
+        channels: of the maps.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, affine=False)
+
+    def forward(self, maps: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Normalize each channel.
+
+        Args:
+            maps: (b, c, h, w).
+            valid: bool (b, H, W) at any resolution, False on padding, which is left out of the
+                statistics and becomes 0. None: all valid.
+
+        Returns:
+            (b, c, h, w).
+        """
+        if valid is None:
+            return super().forward(maps.flatten(2)).view_as(maps)
+        inside = cells_inside(valid, maps.shape[2:])
+        cells = maps.movedim(1, 3)  # (b, h, w, c)
+        normalized = super().forward(cells[inside])
+        result = normalized.new_zeros(cells.shape)
+        result[inside] = normalized
+        return result.movedim(3, 1)
 
 
 def class_logits(

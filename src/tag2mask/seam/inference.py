@@ -32,7 +32,7 @@ from tag2mask.runtime.memory import explain_out_of_memory
 from tag2mask.runtime.threads import MAX_THREADS, SMALL_PIXELS, ordered_map
 from tag2mask.runtime.torch_threads import share_of_threads
 from tag2mask.seam.attention import AttentionSpread, spread_cam
-from tag2mask.seam.map_sums import RunningSums, scale_maps
+from tag2mask.seam.map_sums import RunningSums, above_median, scale_maps
 from tag2mask.seam.network import SeamNet, SeamOutput
 from tag2mask.seam.scaled_views import ScaledViews, ViewBatch
 from tag2mask.seam.tiled_maps import MapTiles, plain_maps_in_tiles
@@ -322,6 +322,8 @@ class MultiScaleInference:
         grid = map_grid(*size, self.settings.map_stride)
         if total is None:
             return np.zeros((0, *grid), dtype=np.float32)
+        if self.net.pooling != "avg":
+            total = above_median(total)
         scaled = scale_maps(total, clip=not self.settings.published)
         if tuple(scaled.shape[1:]) != grid:
             scaled = F.interpolate(

@@ -41,6 +41,24 @@ class RunningSums:
         return [self.mean(index) for index in range(len(self._totals))]
 
 
+def above_median(maps: Tensor) -> Tensor:
+    """Subtract each map's median, the value of its background where objects are small.
+
+    Where logits are pooled from the best cells, 0 of a map is where the classifier decides, and all
+    of a map can lie below it although its object stands out.
+
+    Args:
+        maps: (k, h, w).
+
+    Example:
+        >>> import torch
+        >>> from tag2mask.seam.map_sums import above_median
+        >>> above_median(torch.tensor([[[-5.0, -5.0, -1.0]]]))
+        tensor([[[0., 0., 4.]]])
+    """
+    return maps - maps.flatten(1).median(dim=1).values[:, None, None]
+
+
 def scale_maps(total: Tensor, *, clip: bool = True) -> Tensor:
     """Scale summed maps per class by their minimum and maximum.
 

@@ -40,6 +40,7 @@ class SeamSpec:
         block_mib: see `tag2mask.seam.pcm.PcmSettings`.
         dropout: see `SeamNet`.
         pooling: see `SeamNet`.
+        centered: see `SeamNet`.
         head: a CAM head or an `MdcHead`.
         mdc_rates: dilation rates of an `MdcHead`.
         mdc_channels: channels of each of its branches.
@@ -59,6 +60,7 @@ class SeamSpec:
     block_mib: Positive
     dropout: Annotated[float, Field(ge=0.0, le=1.0)]
     pooling: Pooling
+    centered: bool
     head: Literal["cam", "mdc"]
     mdc_rates: Annotated[tuple[Positive, ...], Field(max_length=16)]
     mdc_channels: Positive
@@ -84,6 +86,7 @@ OFFICIAL_SEAM = SeamSpec(
     block_mib=PUBLISHED_PCM.block_mib,
     dropout=0.5,
     pooling="avg",
+    centered=False,
     head="cam",
     mdc_rates=PUBLISHED_RATES,
     mdc_channels=128,
@@ -139,6 +142,7 @@ def build_seam(spec: SeamSpec, *, weights: str = "none", modules: Collection[str
         pcm=pcm if spec.pcm else None,
         dropout=spec.dropout,
         pooling=spec.pooling,
+        centered=spec.centered,
         head=head,
         part=part,
     )

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from tag2mask.nn.backbones.base import Backbone
 from tag2mask.nn.masked_resize import cells_inside, resize
-from tag2mask.seam.cam_head import CamHead, Pooling, class_logits
+from tag2mask.seam.cam_head import CamHead, CellNorm, Pooling, class_logits
 from tag2mask.seam.mdc import MdcHead, localization_map
 from tag2mask.seam.pcm import PcmSettings, PixelCorrelation, pcm_input
 
@@ -63,6 +63,8 @@ class SeamNet(nn.Module):
         pcm: settings of PCM; None: no PCM and no refined maps.
         dropout: channel dropout in front of the head.
         pooling: how logits are taken from the maps (published: ``avg``).
+        centered: normalize the features over the training cells before the head, and give a CAM
+            head a bias (published: False).
         head: head of several branches; None: a CAM head.
         part: takes the place of PCM, see `tag2mask.seam.parts`; of ``pcm`` then only ``finest``
             counts.
@@ -90,6 +92,7 @@ class SeamNet(nn.Module):
         pcm: PcmSettings | None,
         dropout: float,
         pooling: Pooling,
+        centered: bool = False,
         head: MdcHead | None = None,
         part: nn.Module | None = None,
     ) -> None:
@@ -99,7 +102,8 @@ class SeamNet(nn.Module):
         self.num_classes = num_classes
         self.dropout = nn.Dropout2d(dropout)
         self.pooling = pooling
-        self.head = CamHead(last, num_classes) if head is None else head
+        self.head_norm = CellNorm(last) if centered else None
+        self.head = CamHead(last, num_classes, bias=centered) if head is None else head
         self.pcm_finest = pcm is not None and pcm.finest
         own = None if pcm is None or part is not None else PixelCorrelation(low, mid, pcm)
         self.pcm: nn.Module | None = part if own is None else own
@@ -158,6 +162,7 @@ class SeamNet(nn.Module):
 
     def _maps(self, last: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the plain map (b, C+1, h, w) and the branches' maps (b, n, C+1, h, w)."""
+        last = last if self.head_norm is None else self.head_norm(last, valid)
         last = self.dropout(last)
         if not isinstance(self.head, MdcHead):
             cam = self.head(last)

@@ -243,6 +243,7 @@ def net_spec(section: TrainCam, classes: ClassSet) -> SeamSpec:
         block_mib=section.pcm.block_mib,
         dropout=section.dropout,
         pooling=section.pooling,
+        centered=section.pooling != "avg",
         head=section.head,
         mdc_rates=section.mdc_rates,
         mdc_channels=section.mdc_channels,
@@ -259,6 +260,7 @@ ARCHITECTURE = (
     "pcm_channels",
     "pcm_module",
     "pcm_options",
+    "centered",
     "mdc_rates",
     "mdc_channels",
 )
@@ -296,7 +298,7 @@ def start_from(net: SeamNet, spec: SeamSpec, file: str) -> ClassMatch:
             net.class_layers(),
             spec.classes,
             Trained(trained.state_dict(), trained_spec.classes, file),
-            allow_missing=() if trained_spec.pcm else ("pcm.",),
+            allow_missing=_lacking(trained_spec),
             allow_unexpected=() if spec.pcm else ("pcm.",),
         )
     except WeightsError as error:
@@ -304,6 +306,14 @@ def start_from(net: SeamNet, spec: SeamSpec, file: str) -> ClassMatch:
             error, spec, trained_spec, setting="train_cam.init_from", fields=ARCHITECTURE
         ) from None
     return match_classes(spec.classes, trained_spec.classes)
+
+
+def _lacking(trained: SeamSpec) -> tuple[str, ...]:
+    """Return the beginnings of names of tensors that a trained network may lack."""
+    return (
+        *(() if trained.pcm else ("pcm.",)),
+        *(() if trained.centered else ("head_norm.", "head.bias")),
+    )
 
 
 def _check_same_part(spec: SeamSpec, file: Path) -> None:

@@ -53,14 +53,23 @@ def objective_settings(section: TrainCam) -> ObjectiveSettings:
 
 def seam_objective(net: SeamNet, section: TrainCam) -> SeamObjective:
     """Return the network with the loss terms and frozen layers that a section describes."""
-    freeze(net, net.backbone.frozen(), batch_norm=section.freeze_batch_norm)
+    assert isinstance(net.backbone, nn.Module)
+    freeze(net.backbone, net.backbone.frozen(), batch_norm=section.freeze_batch_norm)
     objective = SeamObjective(
         net.to(memory_format=torch.channels_last),
         objective_settings(section),
         extra_losses(section),
     )
-    train_mode(objective, freeze_batch_norm=section.freeze_batch_norm)
+    _train_mode(objective, section)
     return objective
+
+
+def _train_mode(objective: SeamObjective, section: TrainCam) -> None:
+    """Set training mode; only the backbone has pretrained statistics to keep."""
+    objective.train()
+    backbone = objective.net.backbone
+    assert isinstance(backbone, nn.Module)
+    train_mode(backbone, freeze_batch_norm=section.freeze_batch_norm)
 
 
 def cam_optimizer(net: SeamNet, section: TrainCam) -> torch.optim.Optimizer:
@@ -194,7 +203,7 @@ class CamTask:
                 )
                 photos.append(_photo(image, self.augmentation))
                 maps.append(self._named_maps(pair.cam, pair.refined, tags))
-        train_mode(self.module, freeze_batch_norm=self.section.freeze_batch_norm)
+        _train_mode(self.module, self.section)
         if photos:
             with atomic_write(self.step.path / "pictures" / f"step_{step:06}.jpg") as temporary:
                 cam_sheet(photos, maps).save(temporary, format="JPEG", quality=85)
