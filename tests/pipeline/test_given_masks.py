@@ -16,7 +16,7 @@ from tag2mask.errors import DataError, ProblemsError, RecipeError, RunFolderErro
 from tag2mask.pipeline.dry_run import dry_run
 from tag2mask.pipeline.status import status, step_index, steps_of
 from tag2mask.recipe.effects import NEEDS
-from tag2mask.recipe.loading import load_recipe
+from tag2mask.recipe.loading import RECIPE_HEAD, load_recipe
 from tag2mask.recipe.schema import Recipe
 from tag2mask.report.model_card import scores_of
 from tag2mask.report.run_folder import read_scores
@@ -155,8 +155,13 @@ def test_a_run_keeps_no_masks_of_its_own_beside_given_ones(
     out = tmp_path / "run"
     shutil.copytree(photos.parent / "prepare", out / "prepare")
     shutil.copytree(drawn, out / "pseudo-masks")
-    refusal = dry_run(photos, given(drawn), out).refusal
-    assert refusal is not None and "has made some itself: pseudo-masks" in str(refusal)
+    with pytest.raises(RunFolderError, match="has made some itself: pseudo-masks"):
+        dry_run(photos, given(drawn), out)
     assert dry_run(photos, given(drawn), out, redo="prepare").refusal is None
-    refusal = dry_run(photos, given(out / "pseudo-masks"), out, redo="prepare").refusal
-    assert refusal is not None and "that are its own" in str(refusal)
+    with pytest.raises(RunFolderError, match="that are its own"):
+        dry_run(photos, given(out / "pseudo-masks"), out, redo="prepare")
+    # A new run takes what it can of that run, and learns from its masks.
+    (out / "recipe.yaml").write_text(RECIPE_HEAD)
+    plan = dry_run(photos, given(out / "pseudo-masks"), tmp_path / "new", source=out)
+    assert plan.refusal is None
+    assert [step.action for step in plan.steps] == ["skip", *["run"] * 4]

@@ -29,7 +29,7 @@ from tag2mask.pipeline.corrections import step_to_redo
 from tag2mask.pipeline.cost_model import Cost
 from tag2mask.pipeline.estimates import counts, sampled_sizes, step_costs
 from tag2mask.pipeline.object_sizes import seen_objects
-from tag2mask.pipeline.preflight import check_no_other_recipe, start_refusal
+from tag2mask.pipeline.preflight import check_no_other_recipe, check_own_masks, start_refusal
 from tag2mask.pipeline.status import (
     StepStatus,
     check_redo,
@@ -119,6 +119,7 @@ def dry_run(
     )
     check_run_outside_data(data, out)
     check_start_files(recipe, out)
+    check_own_masks(recipe, out, redo)
     if source is None or is_begun(out):
         return _plan(data, recipe, out, until, update, redo, compare, corrections)
     check_no_other_recipe(out)

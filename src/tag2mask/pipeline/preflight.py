@@ -25,6 +25,7 @@ from tag2mask.pipeline.status import (
     folder_states,
     is_run_recipe,
     only_data_changed,
+    redone_folders,
     settings_error,
 )
 from tag2mask.pipeline.trained_classes import check_kept_classes
@@ -78,10 +79,7 @@ def start_refusal(
         and (by_step[kind.step] != "fresh" or (update and kind not in MODELS))
     }
     data_check = partial(_check_data, inventory, recipe)
-    checks: _Checks = [
-        (steps[0], partial(_check_own_masks, recipe, out, redone)),
-        (steps[0], partial(_check_folder, out, steps, states, redone)),
-    ]
+    checks: _Checks = [(steps[0], partial(_check_folder, out, steps, states, redone))]
     if PreparedData in redone:  # it must be possible to prepare again what is deleted
         checks.append((PreparedData, data_check))
     start = Start(recipe, inventory)
@@ -196,7 +194,7 @@ def check_network(
     )
 
 
-def _check_own_masks(recipe: Recipe, out: Path, redone: Collection[type[Handle]]) -> None:
+def check_own_masks(recipe: Recipe, out: Path, redo: str | None) -> None:
     """Check that a run that is given masks has none of its own, nor steps that lead to them.
 
     Raises:
@@ -209,6 +207,7 @@ def _check_own_masks(recipe: Recipe, out: Path, redone: Collection[type[Handle]]
         raise RunFolderError(
             "the run is given masks that are its own", where=given, fix="Give another --out."
         )
+    redone = {kind for kind, _ in redone_folders(recipe, out, redo)}
     made = [row.name for row in RUN_STEPS if row.makes_masks and row.handle not in redone]
     if own := [name for name in made if (out / name).exists()]:
         raise RunFolderError(

@@ -21,7 +21,7 @@ from tag2mask.artifacts.lock import folder_lock, is_read_only
 from tag2mask.pipeline.branch import copy_steps, held_steps, is_begun
 from tag2mask.pipeline.corrections import step_to_redo
 from tag2mask.pipeline.method import run_steps
-from tag2mask.pipeline.preflight import check_no_other_recipe, check_start
+from tag2mask.pipeline.preflight import check_no_other_recipe, check_own_masks, check_start
 from tag2mask.pipeline.status import (
     RECIPE,
     check_redo,
@@ -109,6 +109,7 @@ def run(
         steps = steps[: step_index(until, recipe) + 1]
     check_run_outside_data(data, out)
     check_start_files(recipe, out)
+    check_own_masks(recipe, out, redo)
     deleted = redone_folders(recipe, out, redo)
     runtime = start_runtime(recipe.runtime)
     listed: Inventory | None = None
