@@ -42,7 +42,9 @@ def network(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     shapes = json.loads((reference / "resnet38_seam_shapes.json").read_text())
     channels = (shapes["f8_3.weight"][0], shapes["f8_4.weight"][0])
     pcm = replace(PUBLISHED_PCM, channels=channels)
-    net = SeamNet(ResNet38(), shapes["fc8.weight"][0] - 1, pcm=pcm, dropout=0.5, pooling="avg")
+    net = SeamNet(
+        ResNet38(), shapes["fc8.weight"][0] - 1, pcm=pcm, dropout=0.5, pooling="avg", centered=False
+    )
     load_into(net, official_seam_state(load_state(checkpoint)), where=checkpoint)
     checkpoint.unlink()  # 400 MB
     yield net.eval()

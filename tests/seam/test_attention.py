@@ -97,7 +97,7 @@ def test_other_networks_have_no_attention() -> None:
 
 
 def test_inference_spreads_the_plain_maps() -> None:
-    net = SeamNet(vit(), 3, pcm=None, dropout=0.5, pooling="avg").eval()
+    net = SeamNet(vit(), 3, pcm=None, dropout=0.5, pooling="avg", centered=False).eval()
     photo = Image.effect_noise((64, 48), 60).convert("RGB")
     cpu = torch.device("cpu")
     (plain,) = MultiScaleInference(net, replace(SETTINGS, branch="plain"), cpu).maps(

@@ -32,7 +32,12 @@ PCM = replace(PUBLISHED_PCM, channels=(2, 3))
 def net() -> SeamNet:
     torch.manual_seed(1)
     return SeamNet(
-        PointwiseBackbone(4, size_multiple=16), 3, pcm=PCM, dropout=0.5, pooling="avg"
+        PointwiseBackbone(4, size_multiple=16),
+        3,
+        pcm=PCM,
+        dropout=0.5,
+        pooling="avg",
+        centered=False,
     ).eval()
 
 
@@ -189,7 +194,9 @@ def test_absent_classes_compete_in_pcm_unless_gated(net: SeamNet) -> None:
 
 def test_plain_branch_needs_no_pcm() -> None:
     torch.manual_seed(0)
-    plain = SeamNet(PointwiseBackbone(4), 3, pcm=None, dropout=0.5, pooling="avg").eval()
+    plain = SeamNet(
+        PointwiseBackbone(4), 3, pcm=None, dropout=0.5, pooling="avg", centered=False
+    ).eval()
     (maps,) = MultiScaleInference(plain, replace(DEFAULT, branch="plain"), CPU).maps(
         [PHOTOS[0]], [(1,)]
     )
@@ -254,7 +261,12 @@ def test_a_photo_decoded_at_a_smaller_size_has_nearly_the_same_maps(
 def test_the_largest_view() -> None:
     def largest(**settings: object) -> int:
         net = SeamNet(
-            PointwiseBackbone(4, size_multiple=16), 3, pcm=None, dropout=0.5, pooling="avg"
+            PointwiseBackbone(4, size_multiple=16),
+            3,
+            pcm=None,
+            dropout=0.5,
+            pooling="avg",
+            centered=False,
         )
         own_size = replace(DEFAULT, branch="plain", long_side=None)
         chosen = replace(own_size, **settings)  # type: ignore[arg-type]
@@ -271,7 +283,12 @@ def test_the_largest_view() -> None:
 def plain_net() -> SeamNet:
     torch.manual_seed(1)
     return SeamNet(
-        PointwiseBackbone(4, size_multiple=16), 3, pcm=None, dropout=0.5, pooling="top"
+        PointwiseBackbone(4, size_multiple=16),
+        3,
+        pcm=None,
+        dropout=0.5,
+        pooling="top",
+        centered=False,
     ).eval()
 
 

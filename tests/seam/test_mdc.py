@@ -48,7 +48,13 @@ def make_net(*, pcm: bool = False, stride: int = 2) -> SeamNet:
     backbone = PointwiseBackbone(stride)
     settings = replace(PUBLISHED_PCM, channels=(2, 3)) if pcm else None
     return SeamNet(
-        backbone, CLASSES, pcm=settings, dropout=0.5, pooling="avg", head=make_head()
+        backbone,
+        CLASSES,
+        pcm=settings,
+        dropout=0.5,
+        pooling="avg",
+        centered=False,
+        head=make_head(),
     ).eval()
 
 

@@ -23,7 +23,12 @@ def make_net(
 ) -> SeamNet:
     torch.manual_seed(0)
     return SeamNet(
-        PointwiseBackbone(stride, low_stride), 3, pcm=pcm, dropout=0.5, pooling="avg"
+        PointwiseBackbone(stride, low_stride),
+        3,
+        pcm=pcm,
+        dropout=0.5,
+        pooling="avg",
+        centered=False,
     ).eval()
 
 

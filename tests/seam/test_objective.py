@@ -49,7 +49,9 @@ def make_siamese(
     settings: ObjectiveSettings = DEFAULT, *, stride: int = 1, pcm: PcmSettings | None = PCM
 ) -> SeamObjective:
     torch.manual_seed(0)
-    net = SeamNet(PointwiseBackbone(stride), 3, pcm=pcm, dropout=0.5, pooling="avg").eval()
+    net = SeamNet(
+        PointwiseBackbone(stride), 3, pcm=pcm, dropout=0.5, pooling="avg", centered=False
+    ).eval()
     return SeamObjective(net, settings)
 
 
@@ -196,7 +198,9 @@ def test_cross_equivariance_compares_each_branch_with_the_other() -> None:
     """ECR is |F(A(I)) - A(R(I))| and |A(F(I)) - R(A(I))|, and never compares a view with itself."""
     settings = replace(DEFAULT, published=True, gate_pcm=False, ecr_top=1.0)
     torch.manual_seed(0)
-    net = SeamNet(OneSidedBackbone(1), 3, pcm=PCM, dropout=0.5, pooling="avg").eval()
+    net = SeamNet(
+        OneSidedBackbone(1), 3, pcm=PCM, dropout=0.5, pooling="avg", centered=False
+    ).eval()
     net.head.weight.data.abs_()  # every class has a map
     siamese, image = SeamObjective(net, settings), random(2, 3, SIZE, SIZE)
     terms = siamese(image, TAGS, ALL, VIEWS["flipped"])

@@ -224,7 +224,7 @@ for pcm in (False, True):
     backbone = PointwiseBackbone(8) if name == "pointwise" else build_backbone(
         name, weights="none", output_stride=8)
     pcm_settings = replace(PUBLISHED_PCM, finest=not published) if pcm else None
-    net = SeamNet(backbone, 20, pcm=pcm_settings, dropout=0.5, pooling="avg").eval()
+    net = SeamNet(backbone, 20, pcm=pcm_settings, dropout=0.5, pooling="avg", centered=False).eval()
     settings = InferenceSettings(
         scales=(2.0,), flip=False, long_side=None, branch="refined" if pcm else "plain",
         gate_pcm=True, map_stride=4, batch_views=8, published=published, tiles=None)

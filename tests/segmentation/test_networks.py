@@ -232,7 +232,7 @@ def test_download_fails(monkeypatch: pytest.MonkeyPatch) -> None:
             raise ConnectionError("Name or service not known")
         return real(*arguments, **options)
 
-    monkeypatch.setattr("tag2mask.nn.backbones.timm_backbone.timm.create_model", offline)
+    monkeypatch.setattr("tag2mask.nn.backbones.timm_models.timm.create_model", offline)
     with pytest.raises(WeightsError, match=r"can't be downloaded \(Name or.*\[network\.weights\]"):
         build("unet", "resnet10t", weights="hub")
 

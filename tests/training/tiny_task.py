@@ -67,7 +67,9 @@ class TinyTask:
         objective: ObjectiveSettings = OBJECTIVE,
     ) -> None:
         torch.manual_seed(0)
-        net = SeamNet(PointwiseBackbone(2), classes, pcm=PCM, dropout=dropout, pooling="avg")
+        net = SeamNet(
+            PointwiseBackbone(2), classes, pcm=PCM, dropout=dropout, pooling="avg", centered=False
+        )
         self.module = SeamObjective(net.to(memory_format=torch.channels_last), objective)
         self.net = net
         self.classes = classes

@@ -124,7 +124,12 @@ class MultiScaleInference:
         ...     map_stride=4, batch_views=8, published=False, tiles=None,
         ... )
         >>> net = SeamNet(
-        ...     backbone, num_classes=3, pcm=PUBLISHED_PCM, dropout=0.5, pooling="avg"
+        ...     backbone,
+        ...     num_classes=3,
+        ...     pcm=PUBLISHED_PCM,
+        ...     dropout=0.5,
+        ...     pooling="avg",
+        ...     centered=False,
         ... ).eval()
         >>> inference = MultiScaleInference(net, settings, torch.device("cpu"))
         >>> (maps,) = inference.maps([Image.new("RGB", (96, 64))], tags=[(0, 2)])

@@ -76,7 +76,12 @@ class SeamNet(nn.Module):
         >>> from tag2mask.seam.pcm import PUBLISHED_PCM
         >>> backbone = build_backbone("tf_efficientnet_lite0", weights="none", output_stride=16)
         >>> net = SeamNet(
-        ...     backbone, num_classes=2, pcm=PUBLISHED_PCM, dropout=0.5, pooling="avg"
+        ...     backbone,
+        ...     num_classes=2,
+        ...     pcm=PUBLISHED_PCM,
+        ...     dropout=0.5,
+        ...     pooling="avg",
+        ...     centered=False,
         ... ).eval()
         >>> with torch.no_grad():
         ...     output = net(torch.rand(1, 3, 64, 96))
@@ -92,7 +97,7 @@ class SeamNet(nn.Module):
         pcm: PcmSettings | None,
         dropout: float,
         pooling: Pooling,
-        centered: bool = False,
+        centered: bool,
         head: MdcHead | None = None,
         part: nn.Module | None = None,
     ) -> None:

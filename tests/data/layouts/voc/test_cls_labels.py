@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from label_files import fuzz_labels, labels_file, npy_of_objects, valid_files
 
-from tag2mask.data.layouts import plain_pickle
+from tag2mask.data.layouts.voc import plain_pickle
 from tag2mask.data.layouts.voc.cls_labels import parse_cls_labels, read_cls_labels
 from tag2mask.errors import DataError
 
