@@ -34,7 +34,7 @@ from tag2mask.formats.annotations import (
 )
 from tag2mask.formats.each_photo import each_photo
 from tag2mask.formats.photo_names import PhotoNames, files_below, stem_path
-from tag2mask.formats.pixels.gray_masks import MASK_SUFFIXES, value_regions, write_gray
+from tag2mask.formats.pixels.gray_masks import MASK_SUFFIXES, value_regions, write_split_masks
 from tag2mask.formats.text_files.json_file import read_json_file
 
 TARGETS = "mask_targets.json"
@@ -80,11 +80,7 @@ def write_fiftyone(
     Raises:
         RunFolderError: the disk is full or the folder may not be written.
     """
-    splits: dict[str, int] = {}
-    for photo in photos:
-        splits[photo.split] = splits.get(photo.split, 0) + 1
-        path = out / _MASKS / photo.split / f"{stem_path(photo.file_name)}.png"
-        write_gray(path, photo.mask())
+    splits = write_split_masks(photos, out / _MASKS)
     targets = {str(value): name for value, name in enumerate(classes.mask_names)}
     write_text(out / TARGETS, f"{json.dumps(targets, indent=1, ensure_ascii=False)}\n")
     readme = _README.format(
@@ -93,7 +89,7 @@ def write_fiftyone(
         splits=sorted(splits),
     )
     write_text(out / "README.md", readme)
-    return ExportResult(sum(splits.values()))
+    return ExportResult(splits.total())
 
 
 def read_fiftyone_masks(path: Path) -> Iterator[AnnotatedPhoto]:

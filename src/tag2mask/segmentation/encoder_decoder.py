@@ -263,7 +263,7 @@ def _first_layers(features: nn.Module, stride: int) -> list[nn.Parameter]:
     stops = [i for i, (name, _) in enumerate(parameters) if name.startswith(last)]
     if not stops:
         raise RecipeError(
-            "the first layers of the encoder can't be told from the others",
+            "the first layers of the encoder can't be identified",
             where="train_segmenter.freeze_stride",
             fix="Set it to 1: all layers are trained.",
         )

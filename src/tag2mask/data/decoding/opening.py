@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import struct
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from importlib import import_module
@@ -20,6 +19,7 @@ from PIL.ImageFile import ImageFile
 
 from tag2mask.data.decoding.tiff import describe_tiff, misread_planes
 from tag2mask.errors import DataError, DeviceError, Tag2MaskError
+from tag2mask.formats.pixels.gray_masks import PILLOW_ERRORS
 
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "PPM", "AVIF", "HEIF")
 """Formats that are tried. Others of Pillow's may run programs (EPS) or decode without limits."""
@@ -47,22 +47,7 @@ class _UnsupportedTiffError(Exception):
     """A TIFF of a kind that can't be read; the text says which."""
 
 
-DECODE_ERRORS = (
-    _UnsupportedTiffError,
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    EOFError,
-    KeyError,
-    IndexError,
-    OverflowError,
-    MemoryError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
+DECODE_ERRORS = (_UnsupportedTiffError, MemoryError, RuntimeError, *PILLOW_ERRORS)
 """What Pillow's decoders raise on damaged files."""
 
 Source = Path | BinaryIO

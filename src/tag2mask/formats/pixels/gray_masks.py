@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
@@ -18,13 +19,14 @@ from PIL import Image
 
 from tag2mask.artifacts.files import atomic_write
 from tag2mask.errors import DataError
-from tag2mask.formats.annotations import Region
+from tag2mask.formats.annotations import MaskedPhoto, Region
+from tag2mask.formats.photo_names import stem_path
 
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
 """Suffixes of images that keep numbers."""
 _FORMATS = ("PNG", "BMP", "TIFF")
 _MODES = ("1", "L", "P")
-_DECODE_ERRORS = (
+PILLOW_ERRORS = (
     OSError,
     SyntaxError,
     ValueError,
@@ -47,6 +49,22 @@ def write_gray(path: Path, mask: NDArray[np.uint8]) -> None:
         RunFolderError: the disk is full or the folder may not be written.
     """
     save_png(path, Image.fromarray(np.ascontiguousarray(mask)))
+
+
+def write_split_masks(photos: Iterable[MaskedPhoto], folder: Path) -> Counter[str]:
+    """Write ``<split>/<photo>.png`` for each photo; one mask at a time is in memory.
+
+    Returns:
+        The number of photos in each split.
+
+    Raises:
+        RunFolderError: the disk is full or the folder may not be written.
+    """
+    splits: Counter[str] = Counter()
+    for photo in photos:
+        splits[photo.split] += 1
+        write_gray(folder / photo.split / f"{stem_path(photo.file_name)}.png", photo.mask())
+    return splits
 
 
 def save_png(path: Path, image: Image.Image) -> None:
@@ -90,7 +108,7 @@ def opened_mask(path: Path) -> Iterator[Image.Image]:
             yield image
     except FileNotFoundError:
         raise DataError("mask is missing", where=path, fix="Put it there.") from None
-    except _DECODE_ERRORS as error:
+    except PILLOW_ERRORS as error:
         text = " ".join(str(error).split())
         raise DataError(f"mask can't be read: {text}", where=path, fix="Export it again.") from None
 

@@ -20,8 +20,7 @@ from tag2mask.classes import BACKGROUND, IGNORE, ClassSet, name_kind
 from tag2mask.errors import DataError
 from tag2mask.formats.annotations import IGNORE_LABEL, AnnotatedPhoto, ExportResult, MaskedPhoto
 from tag2mask.formats.each_photo import each_photo
-from tag2mask.formats.photo_names import stem_path
-from tag2mask.formats.pixels.gray_masks import MASK_SUFFIXES, value_regions, write_gray
+from tag2mask.formats.pixels.gray_masks import MASK_SUFFIXES, value_regions, write_split_masks
 from tag2mask.formats.ultralytics.data_yaml import (
     PhotoFile,
     class_names,
@@ -48,14 +47,10 @@ def write_ultralytics(
     Raises:
         RunFolderError: the disk is full or the folder may not be written.
     """
-    splits: dict[str, int] = {}
-    for photo in photos:
-        splits[photo.split] = splits.get(photo.split, 0) + 1
-        stem = stem_path(photo.file_name)
-        write_gray(out / _MASKS_DIR / photo.split / f"{stem}.png", photo.mask())
+    splits = write_split_masks(photos, out / _MASKS_DIR)
     names = dict(enumerate(classes.mask_names))
     notes = write_data_yaml(out, place or out, splits, names, masks_dir=_MASKS_DIR)
-    return ExportResult(sum(splits.values()), notes=notes)
+    return ExportResult(splits.total(), notes=notes)
 
 
 def read_ultralytics(path: Path) -> Iterator[AnnotatedPhoto]:

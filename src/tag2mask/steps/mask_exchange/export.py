@@ -70,7 +70,7 @@ def export_masks(
         options: of the format's writer, by name.
 
     Raises:
-        RunFolderError: ``out`` exists, is not an earlier export, lies in the way of the photos or
+        RunFolderError: ``out`` exists, is not an earlier export, is in the way of the photos or
             masks, or can't be written.
         DataError: a mask or photo that is missing or can't be read; names that the format can't
             hold.

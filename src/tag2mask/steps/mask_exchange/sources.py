@@ -287,7 +287,7 @@ def _of_images(source: Path, classes: Path | None, otherwise: ClassSet | None) -
 
 
 def _class_list(source: Path, classes: Path | None) -> ClassSet | None:
-    """Return the classes of a list that was given, or lies in a folder or beside it."""
+    """Return the classes of a list that was given, or is in a folder or beside it."""
     beside = (source / CLASS_LIST, source.parent / CLASS_LIST)
     found = classes or next((path for path in beside if path.is_file()), None)
     return None if found is None else ClassSet(read_class_file(found))
