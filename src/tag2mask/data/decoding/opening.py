@@ -19,7 +19,7 @@ from PIL.ImageFile import ImageFile
 
 from tag2mask.data.decoding.tiff import describe_tiff, misread_planes
 from tag2mask.errors import DataError, DeviceError, Tag2MaskError
-from tag2mask.formats.pixels.gray_masks import PILLOW_ERRORS
+from tag2mask.formats.pixels.decoding_errors import PILLOW_ERRORS
 
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "PPM", "AVIF", "HEIF")
 """Formats that are tried. Others of Pillow's may run programs (EPS) or decode without limits."""

@@ -5,7 +5,6 @@ Other tools read such PNGs as 8 bits of gray; a palette would be read as colors 
 
 from __future__ import annotations
 
-import struct
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,25 +20,12 @@ from tag2mask.artifacts.files import atomic_write
 from tag2mask.errors import DataError
 from tag2mask.formats.annotations import MaskedPhoto, Region
 from tag2mask.formats.photo_names import stem_path
+from tag2mask.formats.pixels.decoding_errors import PILLOW_ERRORS
 
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
 """Suffixes of images that keep numbers."""
 _FORMATS = ("PNG", "BMP", "TIFF")
 _MODES = ("1", "L", "P")
-PILLOW_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    EOFError,
-    KeyError,
-    IndexError,
-    OverflowError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
-"""What Pillow's decoders raise on damaged files."""
 
 
 def write_gray(path: Path, mask: NDArray[np.uint8]) -> None:
