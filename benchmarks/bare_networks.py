@@ -32,8 +32,8 @@ from tag2mask.runtime.precision import Precision
 from tag2mask.runtime.session import Runtime
 from tag2mask.runtime.threads import ordered_map
 from tag2mask.runtime.torch_threads import share_of_threads
-from tag2mask.seam.inference import MultiScaleInference
 from tag2mask.seam.model import build_seam, load_seam
+from tag2mask.seam.multi_scale_inference import MultiScaleInference
 from tag2mask.seam.transform import ViewTransform
 from tag2mask.segmentation.networks import build_segmenter
 from tag2mask.steps.infer_cam import inference_settings

@@ -17,9 +17,9 @@ from tag2mask.maps.cam_map import map_grid
 from tag2mask.nn.inference_copy import inference_copy, memory_format
 from tag2mask.recipe.loading import load_recipe
 from tag2mask.runtime.precision import resolve_precision
-from tag2mask.seam.inference import InferenceSettings, MultiScaleInference
 from tag2mask.seam.map_sums import scale_maps
 from tag2mask.seam.model import build_seam
+from tag2mask.seam.multi_scale_inference import InferenceSettings, MultiScaleInference
 from tag2mask.seam.network import SeamNet
 from tag2mask.steps.train_cam import net_spec
 

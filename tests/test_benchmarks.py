@@ -46,8 +46,8 @@ from tag2mask.data.masks import read_mask
 from tag2mask.recipe.loading import load_recipe
 from tag2mask.recipe.sections import Predict, Prepare
 from tag2mask.runtime.precision import resolve_precision
-from tag2mask.seam.inference import MultiScaleInference
 from tag2mask.seam.model import build_seam
+from tag2mask.seam.multi_scale_inference import MultiScaleInference
 from tag2mask.seam.objective import PUBLISHED_OBJECTIVE, SeamObjective
 from tag2mask.seam.pcm import correlate
 from tag2mask.seam.transform import ViewTransform

@@ -34,7 +34,7 @@ WITH_EXAMPLE = (
     "tag2mask.seam.losses.cross_equivariance",
     "tag2mask.seam.losses.min_pooling",
     "tag2mask.seam.objective.present_channels",
-    "tag2mask.seam.inference.MultiScaleInference",
+    "tag2mask.seam.multi_scale_inference.MultiScaleInference",
     "tag2mask.seam.map_sums.scale_maps",
     "tag2mask.seam.mdc.MdcHead",
     "tag2mask.seam.mdc.localization_map",

@@ -24,8 +24,8 @@ from tag2mask.metrics.threshold_curve import ThresholdCurve
 from tag2mask.nn.inference_copy import inference_copy
 from tag2mask.recipe.loading import load_recipe
 from tag2mask.runtime.session import Runtime
-from tag2mask.seam.inference import MultiScaleInference
 from tag2mask.seam.model import load_seam
+from tag2mask.seam.multi_scale_inference import MultiScaleInference
 from tag2mask.steps.infer_cam import inference_settings
 
 SCALES = ("1,1.5,2", "1,1.5", "1,2", "1,1.75", "1.5", "0.75,1.25,1.75", "1.5,2")

@@ -22,7 +22,8 @@ class Fault:
     """A change that makes a result wrong.
 
     Attributes:
-        symbol: function, class, method or constant, from the package on: ``crf.mean_field.STRIP``.
+        symbol: function, class, method or constant, from the package on:
+            ``crf.mean_field_update.STRIP``.
         wrong: what is wrong with the result.
         old: text that occurs once in the symbol's source.
         new: text in its place.

@@ -12,7 +12,7 @@ from PIL import Image
 from skimage import data
 from skimage.transform import resize
 
-from tag2mask.crf import mean_field
+from tag2mask.crf import mean_field_update
 from tag2mask.crf.dense_crf import PUBLISHED_CRF, DenseCrf
 from tag2mask.errors import DataError, RecipeError
 
@@ -193,7 +193,7 @@ def test_results_are_equal_for_any_number_of_threads(size, classes):
 
 
 def test_long_photos_are_processed_in_strips():
-    size = (3, 2 * mean_field.STRIP // 3 + 7)
+    size = (3, 2 * mean_field_update.STRIP // 3 + 7)
     image, scores = photo_of(size, "noise"), scores_of(2, size)
     part = DenseCrf(image[:, :500], PUBLISHED_CRF).refine(scores[:, :, :500])
     whole = DenseCrf(image, PUBLISHED_CRF).refine(scores)

@@ -21,9 +21,9 @@ from tag2mask.classes import VOC_NAMES, ClassSet
 from tag2mask.crf.dense_crf import PUBLISHED_CRF, CrfSettings, DenseCrf
 from tag2mask.data.index import Sample
 from tag2mask.recipe.loading import load_recipe
-from tag2mask.seam.inference import PUBLISHED_INFERENCE, MultiScaleInference
 from tag2mask.seam.mdc import MdcHead
 from tag2mask.seam.model import OFFICIAL_SEAM, build_seam
+from tag2mask.seam.multi_scale_inference import PUBLISHED_INFERENCE, MultiScaleInference
 from tag2mask.seam.network import SeamNet
 from tag2mask.seam.objective import PUBLISHED_OBJECTIVE, SeamObjective
 from tag2mask.seam.pcm import PixelCorrelation

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from reference.inputs import Arrays, at_stored_pixels, reference_values
-from tag2mask.seam.inference import PUBLISHED_INFERENCE, MultiScaleInference, PhotoMaps
+from tag2mask.seam.multi_scale_inference import PUBLISHED_INFERENCE, MultiScaleInference, PhotoMaps
 from tag2mask.seam.network import SeamNet
 
 TOLERANCE = 1e-4

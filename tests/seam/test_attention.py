@@ -16,7 +16,7 @@ from tag2mask.seam.attention import (
     has_attention,
     spread_cam,
 )
-from tag2mask.seam.inference import PUBLISHED_INFERENCE, MultiScaleInference
+from tag2mask.seam.multi_scale_inference import PUBLISHED_INFERENCE, MultiScaleInference
 from tag2mask.seam.network import SeamNet
 
 SETTINGS = replace(

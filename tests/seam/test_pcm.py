@@ -211,7 +211,7 @@ import re, sys, torch
 from dataclasses import replace
 from PIL import Image
 from tag2mask.nn.backbones.build import build_backbone
-from tag2mask.seam.inference import InferenceSettings, MultiScaleInference
+from tag2mask.seam.multi_scale_inference import InferenceSettings, MultiScaleInference
 from tag2mask.seam.network import SeamNet
 from tag2mask.seam.pcm import PUBLISHED_PCM
 from toy_backbone import PointwiseBackbone

@@ -40,8 +40,8 @@ from tag2mask.maps.cam_map import read_map
 from tag2mask.maps.mapped_photos import mapped_photos
 from tag2mask.metrics.threshold_curve import ThresholdCurve
 from tag2mask.nn.model_file import read_spec
-from tag2mask.seam.inference import PUBLISHED_INFERENCE, MultiScaleInference
 from tag2mask.seam.model import SEAM_KIND, build_seam, load_seam, save_seam
+from tag2mask.seam.multi_scale_inference import PUBLISHED_INFERENCE, MultiScaleInference
 from tag2mask.seam.network import SeamNet
 from tag2mask.steps import infer_cam as stage
 from tag2mask.steps.infer_cam import infer_cam

@@ -10,8 +10,8 @@ a Potts potential with two Gaussian kernels, one of position p and color I, and 
                                    -|I_i - I_j|^2 / (2 bilateral_srgb^2))
             + gaussian_weight exp(-|p_i - p_j|^2 / (2 gaussian_sxy^2))
 
-Mean field (section 3, algorithm 1; `tag2mask.crf.mean_field`) approximates the marginals of the
-labels. The sums over all pairs are Gaussian filters, computed on a permutohedral lattice.
+Mean field (section 3, algorithm 1; `tag2mask.crf.mean_field_update`) approximates the marginals of
+the labels. The sums over all pairs are Gaussian filters, computed on a permutohedral lattice.
 
 Results agree with pydensecrf, a wrapper of the authors' C++ code, and follow its conventions:
 scores need not sum to 1, kernels are normalized symmetrically, and a pixel is part of its own
@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tag2mask.crf.lattice_build import Float32
-from tag2mask.crf.mean_field import MeanField
+from tag2mask.crf.mean_field_update import MeanField
 from tag2mask.crf.permutohedral import PermutohedralLattice
 from tag2mask.errors import DataError, RecipeError
 from tag2mask.runtime.compiled import Team

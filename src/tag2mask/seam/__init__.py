@@ -13,7 +13,7 @@ The modules in the paper's order:
 - `tag2mask.seam.pcm`: the pixel correlation module, PCM (section 3.3)
 - `tag2mask.seam.losses`: classification, ER (section 3.2), ECR (section 3.4) and min-pooling
 - `tag2mask.seam.objective`: the Siamese loss of both branches (section 3.4)
-- `tag2mask.seam.inference`: multi-scale maps of photos with a trained network (section 4)
+- `tag2mask.seam.multi_scale_inference`: maps of photos (section 4)
 - `tag2mask.seam.scaled_views`: the scaled and mirrored views that it needs
 - `tag2mask.seam.map_sums`: the sum over the views, and its scaling to [0, 1]
 - `tag2mask.seam.mdc`: multi-dilated convolutions, a head that SEAM is compared with

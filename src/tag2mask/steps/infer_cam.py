@@ -31,8 +31,8 @@ from tag2mask.recipe.sections import InferCam
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
 from tag2mask.seam.attention import has_attention
-from tag2mask.seam.inference import InferenceSettings, MultiScaleInference, PhotoMaps
 from tag2mask.seam.model import SeamSpec, load_seam
+from tag2mask.seam.multi_scale_inference import InferenceSettings, MultiScaleInference, PhotoMaps
 from tag2mask.seam.network import SeamNet
 from tag2mask.seam.tiled_maps import MapTiles
 from tag2mask.steps.photo_loops.empty_results import EmptyResults, empty_files

@@ -34,14 +34,14 @@ FAULTS = [
         ("reference/test_published_crf.py::test_marginals_and_labels",),
     ),
     Fault(
-        "crf.mean_field.LOWEST_SCORE",
+        "crf.mean_field_update.LOWEST_SCORE",
         "scores are clipped at 1e-4",
         "1e-5",
         "1e-4",
         ("reference/test_published_crf.py::test_marginals_and_labels",),
     ),
     Fault(
-        "crf.mean_field._update_marginals",
+        "crf.mean_field_update._update_marginals",
         "the peak of the last class alone",
         "peak[i] = max(peak[i], row[i])",
         "peak[i] = row[i]",

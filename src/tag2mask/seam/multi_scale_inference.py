@@ -115,7 +115,7 @@ class MultiScaleInference:
         >>> import torch
         >>> from PIL import Image
         >>> from tag2mask.nn.backbones.build import build_backbone
-        >>> from tag2mask.seam.inference import InferenceSettings, MultiScaleInference
+        >>> from tag2mask.seam.multi_scale_inference import InferenceSettings, MultiScaleInference
         >>> from tag2mask.seam.network import SeamNet
         >>> from tag2mask.seam.pcm import PUBLISHED_PCM
         >>> backbone = build_backbone("tf_efficientnet_lite0", weights="none", output_stride=16)

@@ -16,8 +16,12 @@ from toy_backbone import PointwiseBackbone
 from tag2mask.errors import DeviceError
 from tag2mask.maps.cam_map import map_grid
 from tag2mask.nn.batch_padding import BatchPadding
-from tag2mask.seam.inference import PUBLISHED_INFERENCE, InferenceSettings, MultiScaleInference
 from tag2mask.seam.map_sums import above_median, scale_maps
+from tag2mask.seam.multi_scale_inference import (
+    PUBLISHED_INFERENCE,
+    InferenceSettings,
+    MultiScaleInference,
+)
 from tag2mask.seam.network import SeamNet
 from tag2mask.seam.pcm import PUBLISHED_PCM
 from tag2mask.seam.tiled_maps import MapTiles
@@ -100,7 +104,7 @@ def test_each_thread_computes_one_photo_and_large_ones_use_all_threads(
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(3)
-        monkeypatch.setattr("tag2mask.seam.inference.SMALL_PIXELS", large)
+        monkeypatch.setattr("tag2mask.seam.multi_scale_inference.SMALL_PIXELS", large)
         found = inference.maps([*PHOTOS, photo(80, 64)], [*TAGS, (1,)])
         assert seen == wanted and torch.get_num_threads() == 3
     finally:
