@@ -124,11 +124,7 @@ def affinity_forward(
     inference = walk_inference(model, section, Runtime.start(device="cpu"))
     images = []
     for sample in samples:
-        scale = 1.0 if section.long_side is None else section.long_side / max(sample.size)
-        height, width = (
-            max(1, round(side * scale / inference.multiple)) * inference.multiple
-            for side in sample.size
-        )
+        height, width = inference.view_size(sample.size, 1.0)
         images.append(_images(1, height, width))
 
     return _photo_by_photo(lambda image: inference.net.embed(image), images, section.precision)

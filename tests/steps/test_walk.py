@@ -1,5 +1,6 @@
 """Step walk: walked maps, their background, resuming and errors."""
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +22,7 @@ from tag2mask.errors import DataError, RunFolderError, WeightsError
 from tag2mask.maps.background_threshold import against_background, with_background
 from tag2mask.maps.cam_map import read_map, write_map
 from tag2mask.recipe.sections import Evaluate, PseudoMasks, Walk
+from tag2mask.runtime.session import Runtime
 from tag2mask.steps import walk as stage
 from tag2mask.steps.evaluate import evaluate
 from tag2mask.steps.photo_loops import per_photo
@@ -99,6 +101,40 @@ def test_large_photos_are_walked_last_and_equally(painted, model, monkeypatch):
     sizes = sorted(s.size[0] * s.size[1] for split in painted.samples.values() for s in split)
     monkeypatch.setattr(per_photo, "LARGE_PIXELS", sizes[len(sizes) // 2] - 1)
     assert files(make(painted, model, name="large").path) == usual
+    monkeypatch.undo()
+    monkeypatch.setattr(stage, "SMALL_PIXELS", 0)  # none beside others
+    assert files(make(painted, model, name="alone").path) == usual
+
+
+def test_photos_are_walked_side_by_side(painted, model, monkeypatch):
+    """Two photos are in the network at once, and their maps are those of one at a time."""
+    usual = files(make(painted, model).path)
+    both = threading.Barrier(2, timeout=60)
+    whole = AffinityInference.affinity
+    seen = []
+
+    def affinity(self, photo):
+        seen.append(threading.get_ident())
+        if len(seen) <= 2:
+            both.wait()
+        return whole(self, photo)
+
+    monkeypatch.setattr(AffinityInference, "affinity", affinity)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        handle = walk(
+            painted.data,
+            painted.maps,
+            model,
+            QUICK,
+            painted.root / "two",
+            Runtime.start(device="cpu", workers=0, threads=2),
+        )
+    finally:
+        torch.set_num_threads(threads)
+    assert len(set(seen)) == 2
+    assert files(handle.path) == usual
 
 
 @pytest.mark.parametrize("published", [False, True])

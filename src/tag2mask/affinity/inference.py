@@ -131,6 +131,15 @@ class AffinityInference:
         self.mean = torch.tensor(net.backbone.mean, device=device)[:, None, None]
         self.std = torch.tensor(net.backbone.std, device=device)[:, None, None]
 
+    def view_size(self, size: Size, scale: float) -> Size:
+        """Return the (H, W) of a photo of a size at a scale, as the network sees it, px."""
+        if self.long_side is not None:
+            scale *= self.long_side / max(size)
+        height, width = (
+            max(1, round(side * scale / self.multiple)) * self.multiple for side in size
+        )
+        return height, width
+
     @torch.no_grad()
     def affinity(self, photo: Image.Image) -> PhotoAffinity:
         """Compute the affinities of an upright RGB photo.
@@ -139,12 +148,13 @@ class AffinityInference:
             DeviceError: the GPU ran out of memory.
         """
         stride = self.net.stride
-        size = self._size(photo, 1.0)
+        photo_size = (photo.height, photo.width)
+        size = self.view_size(photo_size, 1.0)
         grid = (-(-size[0] // stride), -(-size[1] // stride))
         radius = usable_radius(grid, self.radius, published=self.published)
         total: Tensor | None = None
         for scale in self.scales:
-            features = self._features(photo, self._size(photo, scale))  # (1, c, h', w')
+            features = self._features(photo, self.view_size(photo_size, scale))  # (1, c, h', w')
             if tuple(features.shape[2:]) != grid:
                 features = F.interpolate(
                     features, grid, mode="bilinear", align_corners=False, antialias=True
@@ -170,16 +180,6 @@ class AffinityInference:
         resized = photo if photo.size == wanted else photo.resize(wanted, Image.Resampling.BICUBIC)
         pixels = torch.from_numpy(np.asarray(resized).copy()).to(self.device)
         return (pixels.permute(2, 0, 1).float() / 255 - self.mean) / self.std
-
-    def _size(self, photo: Image.Image, scale: float) -> Size:
-        """Return (H, W) of the photo at a scale."""
-        if self.long_side is not None:
-            scale *= self.long_side / max(photo.size)
-        height, width = (
-            max(1, round(side * scale / self.multiple)) * self.multiple
-            for side in (photo.height, photo.width)
-        )
-        return height, width
 
 
 def load_affinity_inference(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 
-from tag2mask.runtime.threads import processors
+from tag2mask.runtime.threads import MAX_THREADS, ordered_map, processors
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def set_up_torch(threads: int) -> None:
@@ -44,3 +48,32 @@ def share_of_threads(threads: int, callers: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def small_first_map(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    is_small: Callable[[Item], bool],
+) -> Iterator[tuple[Item, Result]]:
+    """Yield each item with ``function(item)``: the small ones in order, then the large ones.
+
+    Each thread computes one small item, as several threads in one small convolution mostly wait for
+    each other. Large items are computed one at a time with all threads, which bounds the memory.
+
+    Args:
+        function: computes with torch; safe to call from several threads at once.
+        items: photos, or what stands for them.
+        is_small: whether an item may be computed beside others.
+    """
+    small = [item for item in items if is_small(item)]
+    threads = torch.get_num_threads()
+    workers = max(1, min(threads, MAX_THREADS, len(small)))
+
+    def one(item: Item) -> tuple[Item, Result]:
+        with share_of_threads(threads, workers):
+            return item, function(item)
+
+    yield from ordered_map(one, small, workers)
+    for item in items:
+        if not is_small(item):
+            yield item, function(item)

@@ -29,8 +29,8 @@ from torch import Tensor
 from tag2mask.maps.cam_map import map_grid
 from tag2mask.nn.batch_padding import BatchPadding
 from tag2mask.runtime.memory import explain_out_of_memory
-from tag2mask.runtime.threads import MAX_THREADS, SMALL_PIXELS, ordered_map
-from tag2mask.runtime.torch_threads import share_of_threads
+from tag2mask.runtime.threads import SMALL_PIXELS
+from tag2mask.runtime.torch_threads import small_first_map
 from tag2mask.seam.attention import AttentionSpread, spread_cam
 from tag2mask.seam.map_sums import RunningSums, above_median, scale_maps
 from tag2mask.seam.network import SeamNet, SeamOutput
@@ -206,9 +206,7 @@ class MultiScaleInference:
     ) -> list[PhotoMaps]:
         """Compute the maps of the given classes of each photo.
 
-        On a CPU each thread computes one photo, as several threads in one small convolution mostly
-        wait for each other. Photos with large views are computed one at a time with all threads,
-        which bounds the memory.
+        On a CPU each thread computes one photo, see `small_first_map`.
 
         Args:
             photos: upright RGB.
@@ -230,18 +228,14 @@ class MultiScaleInference:
     def _each(
         self, work: Callable[[int], T], sizes: Sequence[Size], scales: Sequence[float]
     ) -> list[T]:
-        """Return ``work(index)`` for each photo, in order; see `maps` for the threads."""
+        """Return ``work(index)`` for each photo, in order."""
         largest = [self.views.size(size, max(scales)) for size in sizes]
-        small = [i for i, (height, width) in enumerate(largest) if height * width <= SMALL_PIXELS]
-        threads = torch.get_num_threads()
-        workers = max(1, min(threads, MAX_THREADS, len(small)))
 
-        def work_with_share(index: int) -> T:
-            with share_of_threads(threads, workers):
-                return work(index)
+        def is_small(index: int) -> bool:
+            return largest[index][0] * largest[index][1] <= SMALL_PIXELS
 
-        results = dict(zip(small, ordered_map(work_with_share, small, workers), strict=True))
-        return [results[i] if i in results else work(i) for i in range(len(sizes))]
+        results = dict(small_first_map(work, range(len(sizes)), is_small))
+        return [results[index] for index in range(len(sizes))]
 
     @torch.inference_mode()
     def _maps(

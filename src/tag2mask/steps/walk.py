@@ -34,7 +34,8 @@ from tag2mask.maps.mapped_photos import MappedPhotos, map_shows_tags, mapped_pho
 from tag2mask.recipe.sections import Walk
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.session import Runtime
-from tag2mask.runtime.threads import ordered_map
+from tag2mask.runtime.threads import SMALL_PIXELS
+from tag2mask.runtime.torch_threads import small_first_map
 from tag2mask.steps.kept_threshold import kept_background_threshold
 from tag2mask.steps.photo_loops.empty_results import EmptyResults, empty_files
 from tag2mask.steps.photo_loops.per_photo import (
@@ -43,9 +44,6 @@ from tag2mask.steps.photo_loops.per_photo import (
     is_large,
     prepared_ids,
 )
-
-READERS = 2
-"""Number of threads that read photos ahead of the network."""
 
 
 def walk(
@@ -155,33 +153,27 @@ class _Walker:
         self, samples: Sequence[Sample], bar: ProgressBar
     ) -> Iterator[tuple[Sample, DataError | None]]:
         """Walk and write the maps of photos; yield each photo, or why it can't be read."""
-        for sample, cam_map, photo in self._read(samples):
-            if isinstance(photo, DataError):
-                yield sample, photo
-                continue
-            (path,) = self.outputs.files(sample.id)
-            write_map(path, self._walked(cam_map, photo), dtype=self.section.map_dtype)
-            yield sample, None
+        yield from small_first_map(self._write_one, samples, self._is_small)
 
     def _key(self, sample: Sample) -> str:
         return f"{self.alpha:g} {sample.stamp} {self.photos.stamp(sample.id)}"
 
-    def _read(
-        self, samples: Sequence[Sample]
-    ) -> Iterator[tuple[Sample, CamMap, Image.Image | DataError | None]]:
-        """Yield photos with their maps, large ones last; None where no class has a map."""
+    def _is_small(self, sample: Sample) -> bool:
+        """Return whether a photo may be walked beside others."""
+        sides = (self.inference.view_size(sample.size, scale) for scale in self.section.scales)
+        pixels = max(height * width for height, width in sides)
+        return pixels <= SMALL_PIXELS and not is_large(sample.size)
 
-        def one(sample: Sample) -> tuple[Sample, CamMap, Image.Image | DataError | None]:
-            cam_map = self.photos.read(sample)
-            try:
-                return sample, cam_map, read_photo(sample) if cam_map.tags else None
-            except DataError as error:
-                return sample, cam_map, error
-
-        large = [sample for sample in samples if is_large(sample.size)]
-        yield from ordered_map(one, [s for s in samples if not is_large(s.size)], READERS)
-        for sample in large:  # none is read ahead
-            yield one(sample)
+    def _write_one(self, sample: Sample) -> DataError | None:
+        """Walk and write a photo's map; return why it can't be read, if so."""
+        cam_map = self.photos.read(sample)
+        try:
+            photo = read_photo(sample) if cam_map.tags else None
+        except DataError as error:
+            return error
+        (path,) = self.outputs.files(sample.id)
+        write_map(path, self._walked(cam_map, photo), dtype=self.section.map_dtype)
+        return None
 
     def _walked(self, cam_map: CamMap, photo: Image.Image | None) -> CamMap:
         """Return the map after the walk, on the grid of ``map_stride``."""
