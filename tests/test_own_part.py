@@ -171,6 +171,22 @@ def test_a_module_that_is_no_python_is_one_message(
     assert "importing its module raised SyntaxError" in result.stderr
 
 
+@pytest.mark.parametrize("left", ["raise SystemExit(0)", "import sys; sys.exit('no license')"])
+def test_a_constructor_that_ends_python_is_one_message(
+    lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    name = f"lab_ends_{len(left)}"  # a module is imported once per process
+    code = example("python").replace("super().__init__()", left, 1)
+    (tmp_path / f"{name}.py").write_text(code)
+    words = ["--recipe", write_recipe(tmp_path / "small.yaml"), "--out", tmp_path / "out"]
+    words += ["--set", f"train_cam.pcm.module={name}:Attention"]
+    result = invoke("run", "--data", lab / "photos", *words)
+    assert result.exit_code == 1, result.output
+    assert "its constructor raised SystemExit: " in result.stderr
+    assert not (tmp_path / "out" / "train-cam").exists()
+
+
 def test_edited_source_is_refused_at_the_start(
     lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,6 +74,10 @@ def _raises(self: Any, *_: Any) -> Tensor:
     raise IndexError("too many\nindices")
 
 
+def _ends(self: Any, *_: Any, **__: Any) -> Tensor:
+    raise SystemExit
+
+
 def _extra_parameter(self: Any, low: int, mid: int) -> None:
     Scale.__init__(self, low, mid)
     self.unused = nn.Parameter(torch.zeros(1))
@@ -98,6 +102,8 @@ BROKEN_PCM = [
     (derived(Scale, work=_noisy), "other maps for the same inputs and seed"),
     (derived(Scale, work=_counts), "other maps for the same inputs and seed"),
     (derived(Scale, work=_raises), "forward raised IndexError: too many indices"),
+    (derived(Scale, work=_ends), r"forward raised SystemExit \[Part"),
+    (derived(Scale, __init__=_ends), r"its constructor raised SystemExit \[Part"),
     (derived(Scale, work=lambda s, maps, _: maps / 0 * s.factor), "the maps aren't finite"),
     (derived(Scale, work=lambda s, maps, _: maps), "the result has no gradient"),
     (derived(Scale, work=lambda s, maps, _: (maps * s.factor).long()), "torch.int64"),

@@ -110,7 +110,7 @@ class _Check:
             yield
         except PartError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise part_failed(doing, error, self.name) from error
 
     def made(self, *arguments: int, options: Mapping[str, Any]) -> Any:
@@ -150,10 +150,12 @@ def _check_pcm(check: _Check, channels: tuple[int, int], options: Mapping[str, A
             _check_maps(check, refined, grid)
     _check_gradients(check, part, refined)
     torch.manual_seed(1)
-    again = part(*inputs, valid=inside)
+    with check.running("forward, a second time"):
+        again = part(*inputs, valid=inside)
     check.same(refined, again, "forward gives other maps for the same inputs and seed")
     torch.manual_seed(1)
-    other = same_seed(*inputs, valid=inside)
+    with check.running("forward"):
+        other = same_seed(*inputs, valid=inside)
     check.same(refined, other, "two parts made from the same seed give different maps")
     part.eval()
     with torch.inference_mode(), check.running("forward, for inference"):
@@ -161,9 +163,10 @@ def _check_pcm(check: _Check, channels: tuple[int, int], options: Mapping[str, A
         copied = copy.deepcopy(part)(*inputs, valid=inside)
         check.same(trained, copied, "a copy of the part gives other maps")
     torch.manual_seed(2)
-    loaded = check.part(*channels, **options)
+    with check.running("its constructor"):
+        loaded = check.part(*channels, **options)
     _check_saved(check, part, loaded)
-    with torch.inference_mode():
+    with torch.inference_mode(), check.running("forward, for inference"):
         maps_of_loaded = loaded.eval()(*inputs, valid=inside)
     check.same(trained, maps_of_loaded, "saved and loaded, the part gives other maps")
 

@@ -175,7 +175,7 @@ def make_part(
     found = check_class(part_class(name), kind, options, name)
     try:
         return found(*arguments, **options)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # SystemExit would end the command without a message
         raise part_failed("its constructor", error, name) from error
 
 
@@ -242,7 +242,8 @@ def broken(what: str, kind: PartKind, name: str) -> PartError:
 def part_failed(doing: str, error: BaseException, name: str) -> PartError:
     """Return the error for a part's own code that raised one."""
     text = shortened(" ".join(str(error).split()), 300)
-    return PartError(f"{doing} raised {type(error).__name__}: {text}", where=name)
+    message = f"{doing} raised {type(error).__name__}"
+    return PartError(f"{message}: {text}" if text else message, where=name)
 
 
 def _call_problem(
