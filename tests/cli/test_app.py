@@ -601,6 +601,24 @@ def test_redo_names_what_it_deletes(
     assert redone.exit_code == 0 and redone.stderr.startswith("deletes prepare\n")
 
 
+def test_a_redo_that_fails_at_its_start_keeps_the_earlier_result(
+    photos: Path, tmp_path: Path
+) -> None:
+    out = begun_run(photos, tmp_path / "run")
+    before = {path: path.read_bytes() for path in out.rglob("*.json*")}
+    (photos / "1.png").unlink()
+    for words, wrong in (
+        (("prepare", "--data", photos), "1 problem in the data"),
+        (("train-cam", "--import", "gone.pth"), "gone.pth"),
+        (("train-cam", "--data", out / "prepare", "--set", "train_cam.init_from=no.pth"), "no.pth"),
+    ):
+        done = call(*words, "--out", out / str(words[0]), "--redo")
+        assert done.exit_code == 1 and wrong in done.stderr, done.output
+        assert done.stderr.startswith(f"deletes {words[0]}")
+        assert {path: path.read_bytes() for path in out.rglob("*.json*")} == before
+    assert (out / "train-cam" / "model.safetensors").is_file()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no terminal to answer on")
 @pytest.mark.parametrize(
     ("answer", "yes", "deleted"),

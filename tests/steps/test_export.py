@@ -318,3 +318,28 @@ def test_missing_model_keeps_an_earlier_export(trained_run: Path, tmp_path: Path
     done = invoke("export", tmp_path / "gone", "--out", out, "--redo")
     assert done.exit_code == 1 and "no such model" in done.stderr
     assert (out / "manifest.json").is_file()
+
+
+def test_redo_replaces_an_earlier_export_at_the_end(
+    trained_run: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = shutil.copytree(exported, tmp_path / "out")
+    before = {path.name: path.read_bytes() for path in out.iterdir() if path.name != ".lock"}
+    line = ("export", trained_run, "--out", out, "--format", "torch", "--redo")
+
+    def broken(*_: Any) -> bytes:
+        raise ExportError("no program")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stage, "torch_bytes", broken)
+        done = invoke(*line)
+    assert done.exit_code == 1 and "no program" in done.stderr
+    done = invoke(*line, "--miss-rate", "0.1")
+    assert done.exit_code == 1 and "a decision rule is stored in an ONNX file" in done.stderr
+    kept = {path.name: path.read_bytes() for path in out.iterdir() if path.name != ".lock"}
+    assert kept == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    done = invoke(*line)
+    assert done.exit_code == 0, done.output
+    assert done.stderr.startswith("deletes export") and str(out) in done.stdout
+    assert names_in(out) == ALL - {"model.onnx", "predict.py"}

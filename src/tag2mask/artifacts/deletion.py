@@ -24,7 +24,7 @@ def recorded_seconds(folders: Sequence[tuple[type[Handle], Path]]) -> dict[str, 
     seconds = {}
     for kind, folder in folders:
         if folder.exists():
-            _check_removable(kind, folder)
+            check_removable(kind, folder)
             found = read_identity(folder)
             if found is not None and found.identity != DELETED:
                 seconds[kind.step] = found.seconds
@@ -52,17 +52,22 @@ def remove_step_folders(folders: Sequence[tuple[type[Handle], Path]]) -> None:
     """
     existing = [(kind, folder) for kind, folder in folders if folder.exists()]
     for kind, folder in existing:
-        _check_removable(kind, folder)
+        check_removable(kind, folder)
     with ExitStack() as locks:
         for _, folder in existing:
             locks.enter_context(folder_lock(folder, remove=True))
         for kind, folder in existing:
-            _check_removable(kind, folder)  # another process may have written it meanwhile
+            check_removable(kind, folder)  # another process may have written it meanwhile
             with readable_os_errors(folder):
                 _empty(folder)
 
 
-def _check_removable(kind: type[Handle], folder: Path) -> None:
+def check_removable(kind: type[Handle], folder: Path) -> None:
+    """Check that a folder is of a step, or empty.
+
+    Raises:
+        RunFolderError: it is of another step, or holds other files.
+    """
     found = read_identity(folder)
     if found is None:
         check_not_foreign(folder, kind)

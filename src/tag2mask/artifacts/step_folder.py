@@ -44,6 +44,7 @@ from tag2mask.artifacts.identity import (
 from tag2mask.artifacts.journal import Journal
 from tag2mask.artifacts.lock import folder_lock
 from tag2mask.artifacts.manifest import MANIFEST, STARTED, Identity, Manifest, read_identity
+from tag2mask.artifacts.redo import delete_kept, put_back_moved
 from tag2mask.errors import FolderInUseError, RunFolderError
 from tag2mask.version import __version__
 
@@ -100,6 +101,7 @@ class Step(Generic[HandleT]):
         self.finished = True
         if self._rank == 0:
             remove_temporary_files(self.path)  # before the files are listed
+            delete_kept(self.path)
             manifest = Manifest(
                 **(self._identity.model_dump() | {"seconds": round(self._seconds(), 3)}),
                 tag2mask=__version__,
@@ -159,8 +161,10 @@ def step_folder(
     """
     folder = Path(out)
     wanted = identity_of(kind, folder, section, inputs, coverage)
-    if rank == 0 and is_being_deleted(folder):
-        remove_step_folder(kind, folder)
+    if rank == 0:
+        put_back_moved(folder)
+        if is_being_deleted(folder):
+            remove_step_folder(kind, folder)
     found = read_identity(folder) if rank == 0 else _wait_for_rank_zero(folder, wanted)
     taken_over = found if rank == 0 and _only_begun(found, wanted, holds_work(folder)) else None
     if taken_over is not None:

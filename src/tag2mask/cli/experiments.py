@@ -20,12 +20,12 @@ from tag2mask.cli.options import (
     SkipBad,
     Source,
     Yes,
-    delete_for_redo,
     exit_if_skipped,
     finish_step,
     is_first_process,
     load_chosen_recipe,
     option_overrides,
+    redo_step,
     run_recipe_or_default,
     start_runtime,
 )
@@ -63,10 +63,9 @@ def tune(
     prepared, maps = PreparedData.open(run / PreparedData.step), CamMaps.open(run / CamMaps.step)
     model, folder = AffinityModel.open(run / AffinityModel.step), out or run / Tuning.step
     runtime = start_runtime(settings)
-    delete_for_redo(Tuning, folder, redo, yes, runtime)
-    found = step.tune(
-        prepared, maps, model, settings.tune, settings.walk, settings.pseudo_masks, folder, runtime
-    )
+    sections = settings.tune, settings.walk, settings.pseudo_masks
+    with redo_step(Tuning, folder, redo, yes, runtime):
+        found = step.tune(prepared, maps, model, *sections, folder, runtime)
     if is_first_process():
         result = read_tuning(found)
         show_tuning(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -76,7 +77,9 @@ Source = Annotated[SourceName | None, typer.Option("--source", help="Layout of t
 SkipBad = Annotated[
     bool, typer.Option("--skip-bad", metavar="", help="Skip unreadable photos and list them.")
 ]
-Redo = Annotated[bool, typer.Option("--redo", metavar="", help="Delete the step's folder first.")]
+Redo = Annotated[
+    bool, typer.Option("--redo", metavar="", help="Redo the step; its earlier result is deleted.")
+]
 Yes = Annotated[
     bool, typer.Option("--yes", metavar="", help="Delete for --redo without asking on a terminal.")
 ]
@@ -182,33 +185,41 @@ def start_runtime(recipe: Recipe) -> Runtime:
     return pipeline.start_runtime(recipe.runtime)
 
 
-def delete_for_redo(
+@contextmanager
+def redo_step(
     kind: type[Handle], out: Path, redo: bool, yes: bool, ranks: Ranks | None = None
-) -> None:
-    """Print what ``redo`` deletes, ask on a terminal, and delete a step's folder.
+) -> Iterator[None]:
+    """Run a step inside the block; with ``redo``, as if its folder were empty.
+
+    What is deleted is printed, on a terminal after a question. The earlier files are deleted when
+    the step has ended, or has begun work that can be resumed; where it fails before, they are kept.
 
     Args:
         kind: the step.
         out: its folder.
-        redo: False: do nothing.
+        redo: False: only run the block.
         yes: don't ask.
-        ranks: processes of the step, all of which wait for the deletion; else one of them could
-            take the old folder for a complete one.
+        ranks: processes of the step, all of which wait until the folder looks empty; else one of
+            them could take the old one for a complete one.
 
     Raises:
-        RunFolderError: the answer was no, or as `remove_step_folder`.
+        RunFolderError: the answer was no, or as `redone_folder`.
     """
-    from tag2mask.artifacts.deletion import remove_step_folder
+    from tag2mask.artifacts.redo import put_back_moved, redone_folder
 
-    def remove() -> None:
-        if is_first_process():
-            confirm_deletion([(kind, out)], yes)
-            remove_step_folder(kind, out)
+    with ExitStack() as opened:
 
-    if redo and ranks is not None:
-        ranks.gather_results(remove)
-    elif redo:
-        remove()
+        def set_aside() -> None:
+            if is_first_process():
+                put_back_moved(out)
+                confirm_deletion([(kind, out)], yes)
+                opened.enter_context(redone_folder(kind, out))
+
+        if redo and ranks is not None:
+            ranks.gather_results(set_aside)
+        elif redo:
+            set_aside()
+        yield
 
 
 def confirm_deletion(folders: Sequence[tuple[type[Handle], Path]], yes: bool) -> None:

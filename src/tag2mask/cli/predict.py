@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tag2mask.artifacts.handles import Export, Predictions
+from tag2mask.artifacts.lock import folder_lock
+from tag2mask.artifacts.replacement import replaced_folder
 from tag2mask.cli.options import (
     DEFAULT_RECIPE,
     Out,
     Overrides,
     Redo,
     Yes,
-    delete_for_redo,
+    confirm_deletion,
     finish_step,
     is_first_process,
     load_chosen_recipe,
+    redo_step,
     run_recipe_or_default,
     start_runtime,
 )
@@ -117,10 +120,12 @@ def predict(
             file, device=str(runtime.device), precision=settings.predict.precision
         )
     table = step.decision_table(out, segmenter.classes, rule, file) if decisions else None
-    delete_for_redo(Predictions, out, redo, yes, ranks)
-    if watch:
-        finish_step(
-            watch_folders(
+    if not watch and is_first_process():
+        names = segmenter.classes.names
+        show_understood(understood_photos(found, skipped, file, names, out / "masks"))
+    with redo_step(Predictions, out, redo, yes, ranks):
+        if watch:
+            made = watch_folders(
                 photos,
                 segmenter,
                 settings.predict,
@@ -131,22 +136,17 @@ def predict(
                 decisions=table,
                 on_skipped=show_left_out,
             )
-        )
-        return
-    if is_first_process():
-        names = segmenter.classes.names
-        show_understood(understood_photos(found, skipped, file, names, out / "masks"))
-    finish_step(
-        step.predict(
-            found,
-            segmenter,
-            settings.predict,
-            out,
-            model=digest(file),
-            ranks=ranks,
-            decisions=table,
-        )
-    )
+        else:
+            made = step.predict(
+                found,
+                segmenter,
+                settings.predict,
+                out,
+                model=digest(file),
+                ranks=ranks,
+                decisions=table,
+            )
+    finish_step(made)
 
 
 def export(
@@ -190,8 +190,13 @@ def export(
 
     settings = load_chosen_recipe(recipe or run_recipe_or_default(model), overrides)
     rates = parse_miss_rates(miss_rate or ())
-    trained_file(model)  # check it before an earlier export is deleted
+    trained_file(model)  # check it before the question about an earlier export
     if ONNX_FORMAT in wanted:
         require_onnx()
-    delete_for_redo(Export, out, redo, yes)
-    finish_step(step.export(model, wanted, out, settings.predict, rates))
+    if not (redo and out.exists()):
+        finish_step(step.export(model, wanted, out, settings.predict, rates))
+        return
+    confirm_deletion([(Export, out)], yes)
+    with folder_lock(out), replaced_folder(out) as new:
+        step.export(model, wanted, new, settings.predict, rates)
+    finish_step(Export.open(out))

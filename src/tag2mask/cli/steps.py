@@ -41,9 +41,9 @@ from tag2mask.cli.options import (
     Source,
     TagChoice,
     Yes,
-    delete_for_redo,
     finish_step,
     load_chosen_recipe,
+    redo_step,
     run_recipe_or_default,
     start_runtime,
 )
@@ -68,8 +68,9 @@ def prepare(
     from tag2mask.steps import prepare as step
 
     settings = load_chosen_recipe(recipe, overrides, skip_bad=skip_bad, source=source)
-    delete_for_redo(PreparedData, out, redo, yes)
-    finish_step(step.prepare(data, settings.prepare, out, update=update, corrections=corrections))
+    with redo_step(PreparedData, out, redo, yes):
+        made = step.prepare(data, settings.prepare, out, update=update, corrections=corrections)
+    finish_step(made)
 
 
 def infer_cam(
@@ -103,12 +104,11 @@ def infer_cam(
     )
     prepared, trained = PreparedData.open(data), CamModel.open(model)
     runtime = start_runtime(settings)
-    delete_for_redo(CamMaps, out, redo, yes, runtime)
     named = settings.train_cam.modules().values()
     modules = [*named, *(model_modules(trained.file) if allow_modules else ())]
-    finish_step(
-        step.infer_cam(prepared, trained, settings.infer_cam, out, runtime, modules=modules)
-    )
+    with redo_step(CamMaps, out, redo, yes, runtime):
+        made = step.infer_cam(prepared, trained, settings.infer_cam, out, runtime, modules=modules)
+    finish_step(made)
 
 
 def affinity_labels(
@@ -126,8 +126,9 @@ def affinity_labels(
 
     settings = load_chosen_recipe(recipe, overrides, skip_bad=skip_bad)
     prepared, found, runtime = PreparedData.open(data), open_maps(maps), start_runtime(settings)
-    delete_for_redo(AffinityLabels, out, redo, yes, runtime)
-    finish_step(step.affinity_labels(prepared, found, settings.affinity_labels, out, runtime))
+    with redo_step(AffinityLabels, out, redo, yes, runtime):
+        made = step.affinity_labels(prepared, found, settings.affinity_labels, out, runtime)
+    finish_step(made)
 
 
 def walk(
@@ -147,8 +148,9 @@ def walk(
     settings = load_chosen_recipe(recipe, overrides, skip_bad=skip_bad)
     prepared, found, trained = PreparedData.open(data), open_maps(maps), AffinityModel.open(model)
     runtime = start_runtime(settings)
-    delete_for_redo(WalkedMaps, out, redo, yes, runtime)
-    finish_step(step.walk(prepared, found, trained, settings.walk, out, runtime))
+    with redo_step(WalkedMaps, out, redo, yes, runtime):
+        made = step.walk(prepared, found, trained, settings.walk, out, runtime)
+    finish_step(made)
 
 
 def pseudo_masks(
@@ -166,8 +168,9 @@ def pseudo_masks(
 
     settings = load_chosen_recipe(recipe, overrides, skip_bad=skip_bad)
     prepared, found, runtime = PreparedData.open(data), open_maps(maps), start_runtime(settings)
-    delete_for_redo(PseudoMaskFolder, out, redo, yes, runtime)
-    finish_step(step.pseudo_masks(prepared, found, settings.pseudo_masks, out, runtime))
+    with redo_step(PseudoMaskFolder, out, redo, yes, runtime):
+        made = step.pseudo_masks(prepared, found, settings.pseudo_masks, out, runtime)
+    finish_step(made)
 
 
 def evaluate(
@@ -238,16 +241,17 @@ def evaluate(
         differs = bool(folder_status(PseudoMaskFolder, masks, settings.pseudo_masks).settings)
         if differs:  # before the old masks are deleted: there may be no photo to calibrate on
             calibrated_threshold(prepared, mapped_photos(prepared, found), calibrate, runtime)
-        delete_for_redo(PseudoMaskFolder, masks, differs, True, runtime)
-        make_masks(prepared, found, settings.pseudo_masks, masks, runtime)
+        with redo_step(PseudoMaskFolder, masks, differs, True, runtime):
+            make_masks(prepared, found, settings.pseudo_masks, masks, runtime)
         redo = redo or differs
-    made = PseudoMaskFolder.open(masks)
+    scored = PseudoMaskFolder.open(masks)
     before = [open_maps(folder) for folder in earlier or ()]
     predicted = None if predictions is None else Predictions.open(predictions)
-    delete_for_redo(Evaluation, out, redo, yes, runtime)
-    finish_step(
-        step.evaluate(prepared, found, made, settings.evaluate, out, runtime, before, predicted)
-    )
+    with redo_step(Evaluation, out, redo, yes, runtime):
+        made = step.evaluate(
+            prepared, found, scored, settings.evaluate, out, runtime, before, predicted
+        )
+    finish_step(made)
 
 
 def report(
@@ -266,5 +270,6 @@ def report(
 
     settings = load_chosen_recipe(recipe or run_recipe_or_default(run), overrides)
     folder = out or run / ReportPage.step
-    delete_for_redo(ReportPage, folder, redo, yes)
-    finish_step(step.report(run, settings.report, folder, compare or ()))
+    with redo_step(ReportPage, folder, redo, yes):
+        made = step.report(run, settings.report, folder, compare or ())
+    finish_step(made)

@@ -6,9 +6,8 @@ end: an interrupted export leaves nothing.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,13 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tag2mask.artifacts.files import (
-    link_or_copy,
-    make_folder,
-    readable_os_errors,
-    temporary_path,
-    write_json,
-)
+from tag2mask.artifacts.files import link_or_copy, write_json
+from tag2mask.artifacts.replacement import replaced_folder
 from tag2mask.errors import ProblemsError, RunFolderError
 from tag2mask.formats.annotations import ExportResult, MaskedPhoto
 from tag2mask.runtime.progress import ProgressBar
@@ -78,7 +72,7 @@ def export_masks(
     _check_photos(source, photo_files)
     _check_place(source, out)
     _check_target(out, overwrite)
-    with _new_folder(out) as folder:
+    with replaced_folder(out) as folder:
         photos = _Photos(source, target, folder, photo_files)
         place = {"place": out} if target.names_place else {}
         result = target.write(photos, source.classes, folder, **(options or {}), **place)
@@ -185,33 +179,3 @@ def _check_target(out: Path, overwrite: bool) -> None:
             where=out,
             fix="Give --overwrite to replace it, or another --out.",
         )
-
-
-@contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """Yield a new folder that takes the place of ``out`` when the block succeeds."""
-    place = out.absolute()
-    new = temporary_path(place, f"{place.name}-new")
-    old = temporary_path(place, f"{place.name}-old")
-    make_folder(place.parent)
-    try:
-        with readable_os_errors(out):
-            if old.is_dir() and not place.exists():  # killed between the two renames below
-                old.rename(place)
-            for left in (new, old):  # of a killed export
-                if left.is_dir():
-                    shutil.rmtree(left)
-            new.mkdir()
-        yield new
-        with readable_os_errors(out):
-            if place.exists():
-                place.rename(old)
-            new.rename(place)
-    except BaseException:
-        with suppress(OSError):
-            if old.is_dir() and not place.exists():
-                old.rename(place)
-        raise
-    finally:
-        for left in (new, old):
-            shutil.rmtree(left, ignore_errors=True)

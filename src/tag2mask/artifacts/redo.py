@@ -1,0 +1,121 @@
+"""Repeating a step: its earlier result is kept until the new one has begun.
+
+The earlier files wait in a hidden folder inside the step's own, which also works for the root of a
+volume and for links. They are deleted when the repeated step ends, complete or with work that can
+be resumed; where it ends before, they are put back.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tag2mask.artifacts.deletion import check_removable
+from tag2mask.artifacts.files import readable_os_errors
+from tag2mask.artifacts.handles import Handle
+from tag2mask.artifacts.identity import DELETED, holds_work
+from tag2mask.artifacts.lock import LOCK, folder_lock
+from tag2mask.artifacts.manifest import MANIFEST, STARTED, Manifest, read_identity
+from tag2mask.errors import FolderInUseError
+
+KEPT = ".before-redo"
+"""Holds the earlier files of a step that is being repeated."""
+_MOVING = ".before-redo-moving"
+"""Holds some of them, while they are moved; the others are still or again in their place."""
+
+
+@contextmanager
+def redone_folder(kind: type[Handle], folder: Path) -> Iterator[None]:
+    """Repeat a step inside the block as if its folder were empty.
+
+    Args:
+        kind: the step.
+        folder: its folder, which need not exist. If the block ends with neither a complete step nor
+            work that can be resumed, it is as before.
+
+    Raises:
+        RunFolderError: the folder is not of this step, is in use by another process, or can't be
+            written.
+    """
+    if not folder.exists():
+        yield
+        return
+    put_back_moved(folder)  # of a killed process
+    check_removable(kind, folder)
+    with folder_lock(folder):
+        _end_redo(folder)
+        check_removable(kind, folder)  # another process may have written it meanwhile
+        _set_aside(folder)
+    try:
+        yield
+    finally:
+        with suppress(FolderInUseError), folder_lock(folder):
+            _end_redo(folder)
+
+
+def put_back_moved(folder: Path) -> None:
+    """Put the files back that a killed process was moving away, or back.
+
+    Raises:
+        RunFolderError: the process is alive, or the files can't be moved.
+    """
+    if (folder / _MOVING).is_dir():
+        with folder_lock(folder):
+            _put_back(folder)
+
+
+def delete_kept(folder: Path) -> None:
+    """Delete the earlier files: the new ones are complete."""
+    shutil.rmtree(folder / KEPT, ignore_errors=True)
+
+
+def _set_aside(folder: Path) -> None:
+    """Move all files away; the records go first, so that the rest never passes for complete."""
+    found = read_identity(folder)
+    if found is None or found.identity == DELETED:
+        return
+    moving = folder / _MOVING
+    with readable_os_errors(folder):
+        moving.mkdir()
+        for name in _records_first(folder):
+            (folder / name).rename(moving / name)
+        moving.rename(folder / KEPT)
+
+
+def _end_redo(folder: Path) -> None:
+    """Delete the earlier files if the new ones are worth keeping; else put them back."""
+    if not (folder / KEPT).is_dir():
+        return
+    if isinstance(read_identity(folder), Manifest) or holds_work(folder):
+        delete_kept(folder)
+        return
+    with readable_os_errors(folder):
+        for name in _records_first(folder):
+            _delete(folder / name)
+        (folder / KEPT).rename(folder / _MOVING)
+    _put_back(folder)
+
+
+def _put_back(folder: Path) -> None:
+    moving = folder / _MOVING
+    if not moving.is_dir():  # another process was faster
+        return
+    with readable_os_errors(folder):
+        for name in reversed(_records_first(moving)):
+            (moving / name).rename(folder / name)
+        moving.rmdir()
+
+
+def _records_first(folder: Path) -> list[str]:
+    """Return the names of a folder's entries, but for the lock and the earlier files."""
+    names = {entry.name for entry in folder.iterdir()} - {LOCK, KEPT, _MOVING}
+    return sorted(names, key=lambda name: (name not in (MANIFEST, STARTED), name))
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

@@ -1,0 +1,64 @@
+"""Folders that take the place of an earlier one at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tag2mask.artifacts.replacement import replaced_folder
+from tag2mask.errors import RunFolderError
+
+pytestmark = pytest.mark.smoke
+
+
+def write(folder: Path, text: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "a.txt").write_text(text)
+    return folder
+
+
+def test_the_new_folder_takes_the_place_at_the_end(tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "out"
+    for text in ("first", "second"):
+        with replaced_folder(out) as new:
+            write(new, text)
+            assert not out.exists() or (out / "a.txt").read_text() == "first"
+        assert (out / "a.txt").read_text() == text
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RunFolderError])
+def test_after_an_error_everything_is_as_before(tmp_path: Path, error: type[BaseException]) -> None:
+    out = write(tmp_path / "out", "first")
+    with pytest.raises(error), replaced_folder(out) as new:
+        write(new, "second")
+        raise error("no")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (out / "a.txt").read_text() == "first"
+
+
+def test_what_a_killed_process_left_is_used_or_removed(tmp_path: Path) -> None:
+    write(tmp_path / ".tmp-out-new", "half")
+    write(tmp_path / ".tmp-out-old", "first")  # killed between the two renames
+    with pytest.raises(RunFolderError), replaced_folder(tmp_path / "out") as new:
+        assert not list(new.iterdir())
+        raise RunFolderError("no")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (tmp_path / "out" / "a.txt").read_text() == "first"
+
+
+def test_of_a_link_the_folder_behind_it_is_replaced(tmp_path: Path) -> None:
+    disk = write(tmp_path / "disk", "first")
+    (tmp_path / "out").symlink_to(disk, target_is_directory=True)
+    with replaced_folder(tmp_path / "out") as new:
+        write(new, "second")
+    assert (tmp_path / "out").is_symlink() and (disk / "a.txt").read_text() == "second"
+
+
+def test_the_root_of_a_volume_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = write(tmp_path / "out", "first")
+    monkeypatch.setattr("os.path.ismount", lambda path: Path(path) == out)
+    with pytest.raises(RunFolderError, match=r"root of a disk or volume.*folder inside of it"):
+        replaced_folder(out).__enter__()
+    assert (out / "a.txt").read_text() == "first"
