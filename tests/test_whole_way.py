@@ -19,6 +19,7 @@ from small_runs import invoke
 from tag2mask.artifacts.files import read_json
 from tag2mask.classes import ClassSet
 from tag2mask.data.index import read_index
+from tag2mask.data.inventory import Split
 from tag2mask.data.masks import write_mask
 from tag2mask.recipe.loading import RECIPE_HEAD, dump_recipe, load_recipe
 from tag2mask.seam.model import load_seam
@@ -38,6 +39,8 @@ SETTINGS = (
     "runtime.workers=0",
 )
 """The recipe ``tiny`` for the least training that finds something in these photos."""
+PARTS = 64
+"""Parts of the first week: 51 for training, 13 for validation."""
 ALONE = ("numpy", "Pillow", "onnxruntime")
 """What the exported program needs."""
 PYTHON = "TAG2MASK_PYTHON_WITHOUT_TORCH"
@@ -87,10 +90,11 @@ def works(*words: str | Path) -> str:
     return " ".join(done.output.split())
 
 
-def draw_masks(truth: dict[str, np.ndarray], classes: Sequence[str]) -> None:
-    """Draw the masks of 20 training photos into the data folder, by the numbers of its classes."""
-    numbers = np.array([0, *(1 + list(classes).index(name) for name in CLASSES)], np.uint8)
-    for sample in read_index(Path("runs/first/prepare"), "train")[:20]:
+def draw_masks(truth: dict[str, np.ndarray], split: Split, count: int) -> None:
+    """Draw masks of photos of a split into the data folder, by the numbers of its classes."""
+    classes = read_json(Path("runs/first/prepare/classes.json"))["names"]
+    numbers = np.array([0, *(1 + classes.index(name) for name in CLASSES)], np.uint8)
+    for sample in read_index(Path("runs/first/prepare"), split)[:count]:
         mask = numbers[truth[Path(sample.id).name]]
         path = Path("photos/masks") / f"{sample.id}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,9 +110,9 @@ def test_from_a_spreadsheet_to_a_camera_and_a_second_week(
     Path("small.yaml").write_text(f"{RECIPE_HEAD}\n{recipe}")
 
     # The spreadsheet.
-    truth = write_week("parts.xlsx", range(32))
+    truth = write_week("parts.xlsx", range(PARTS))
     printed = works("data", "import", "parts.xlsx", "--photos", "shots", "--out", "photos")
-    assert "photos: 32 of 32 joined" in printed and "rows ('OK'" in printed
+    assert f"photos: {PARTS} of {PARTS} joined" in printed and "rows ('OK'" in printed
     assert "pit" in works("data", "check", "photos")
     works("run", "--data", "photos", "--out", "runs/first", "--recipe", "small.yaml", "--dry-run")
     assert not Path("runs").exists()
@@ -116,16 +120,24 @@ def test_from_a_spreadsheet_to_a_camera_and_a_second_week(
     report = Path("runs/first/report/index.html").read_text(encoding="utf-8")
     assert "Missed photos and false alarms" in report
 
-    # Can I trust these masks? First without masks, then with 20.
-    pages = [shlex.split(line)[1:] for body in trust_commands() for line in body.splitlines()]
-    classes = read_json(Path("runs/first/prepare/classes.json"))["names"]
-    for words in pages:
+    # Can I trust these masks? First without masks, then with 20, then with many.
+    for words in trust_commands(before="## With 100 masks"):
         works(*words)
         if words[:2] == ["data", "check"]:
-            draw_masks(truth, classes)
-    scores = read_json(Path("runs/first/evaluate/evaluation.json"))
-    assert len(Path("runs/first/pseudo-masks/calibration_photos.txt").read_text().split()) == 20
-    assert scores["splits"][0]["background_source"] == "calibrated"
+            draw_masks(truth, "train", 20)
+    assert calibrated_on("runs/first") == 20
+    draw_masks(truth, "train", 50)
+    draw_masks(truth, "val", 50)
+    another = ("--from", "runs/first", "--out", "runs/second", "--set", "train_segmenter.seed=1")
+    works("run", "--data", "photos", *another)
+    for words in trust_commands(after="## With 100 masks"):
+        works(*words)
+    assert calibrated_on("runs/first") == 50
+    assert len(Path("runs/first/tune/photos.txt").read_text().split()) == 50
+    val = read_json(Path("runs/first/evaluate/evaluation.json"))["splits"][1]
+    assert all(stage["used"]["miou_interval"] for stage in val["stages"]), "masks of val are scored"
+    compared = Path("runs/second/report/index.html").read_text(encoding="utf-8")
+    assert "train_segmenter.seed" in compared and 'id="compared-scores"' in compared
 
     # The camera PC.
     works("export", "runs/first", "--out", "exported", "--format", "onnx")
@@ -145,7 +157,7 @@ def test_from_a_spreadsheet_to_a_camera_and_a_second_week(
         assert same[0].read_bytes() == same[1].read_bytes()
 
     # The second week, with a new class.
-    write_week("second.xlsx", range(32, 42), burnt=range(33, 41))
+    write_week("second.xlsx", range(PARTS, PARTS + 10), burnt=range(PARTS + 1, PARTS + 9))
     refused = invoke("data", "import", "second.xlsx", "--photos", "shots", "--out", "photos")
     assert refused.exit_code == 1 and "--yes" in refused.stderr
     works("data", "import", "second.xlsx", "--photos", "shots", "--out", "photos", "--yes")
@@ -158,19 +170,28 @@ def test_from_a_spreadsheet_to_a_camera_and_a_second_week(
     }
     before = {file: Path(file).read_bytes() for file in models.values()}
     options = [w for key, file in models.items() for w in ("--set", f"{key}.init_from={file}")]
-    week2 = ("run", "--data", "photos", "--from", "runs/first", "--out", "runs/second", "--update")
+    week2 = ("run", "--data", "photos", "--from", "runs/first", "--out", "runs/later", "--update")
     printed = works(*week2, "--compare", "runs/first", *options)
     assert "start fresh: burn" in printed
-    names = (*classes, "burn")
-    assert load_seam(Path("runs/second/train-cam/model.safetensors"))[1].classes == names
-    assert load_segmenter(Path("runs/second/train-segmenter/model.safetensors"))[1].classes == names
+    names = (*read_json(Path("runs/first/prepare/classes.json"))["names"], "burn")
+    assert load_seam(Path("runs/later/train-cam/model.safetensors"))[1].classes == names
+    assert load_segmenter(Path("runs/later/train-segmenter/model.safetensors"))[1].classes == names
     assert {file: Path(file).read_bytes() for file in before} == before
-    report = Path("runs/second/report/index.html").read_text(encoding="utf-8")
+    report = Path("runs/later/report/index.html").read_text(encoding="utf-8")
     assert 'id="history"' in report and "10 only in" in report
 
 
-def trust_commands() -> list[str]:
-    """Return the commands of the trust page, up to those that need more than 20 masks."""
+def trust_commands(*, before: str = "", after: str = "") -> list[list[str]]:
+    """Return the commands of the trust page in front of a heading, or behind it."""
     page = (ROOT / "docs" / "how-to" / "trust.md").read_text()
+    place = page.index(f"\n{before or after}\n")
     bodies = fences(ROOT / "docs" / "how-to" / "trust.md", "sh")
-    return [body for body in bodies if page.index(body) < page.index("\n## With 100")]
+    chosen = [body for body in bodies if (page.index(body) < place) == bool(before)]
+    return [shlex.split(line)[1:] for body in chosen for line in body.splitlines()]
+
+
+def calibrated_on(run: str) -> int:
+    """Return the number of photos that the background threshold of a run was calibrated on."""
+    scores = read_json(Path(run) / "evaluate" / "evaluation.json")
+    assert scores["splits"][0]["background_source"] == "calibrated"
+    return len((Path(run) / "pseudo-masks" / "calibration_photos.txt").read_text().split())
