@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from benchmarks.experiments.small_object_features import Level, distances, fit
+from benchmarks.experiments.small_object_features import class_maps, distances, fit, pooled
 
 
 def test_the_distance_is_to_the_nearest_object_of_the_class() -> None:
@@ -21,6 +21,11 @@ def test_the_best_cells_learn_a_single_cell() -> None:
     features = torch.rand(40, 3, 12, 12, generator=generator)
     tags = (torch.arange(40) % 2).float()[:, None]
     features[tags[:, 0] > 0, 0, 5, 7] += 6.0
-    maps = fit(Level("low", features, features), tags, "top", 40)
+    weight, bias = fit(features, tags, "top", 40)
+    maps = class_maps(features, weight)
     found = [divmod(int(one[0].argmax()), 12) for one in maps[tags[:, 0] > 0]]
     assert found == [(5, 7)] * 20
+    right = pooled(maps, "top") + bias > 0
+    assert (right == (tags > 0)).all()
+    again, other = (fit(features, tags, "top", 40, seed=seed)[0] for seed in (0, 1))
+    assert torch.equal(weight, again) and not torch.equal(weight, other)

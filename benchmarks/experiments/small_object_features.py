@@ -75,27 +75,39 @@ def _features(backbone: Backbone, samples: list[Sample]) -> tuple[Tensor, ...]:
     return tuple(torch.cat(maps).float() for maps in zip(*rows, strict=True))
 
 
-def fit(level: Level, tags: Tensor, pooling: Pooling, epochs: int) -> Tensor:
-    """Train a linear head on a level; return its maps of the validation photos, (n, C, h, w)."""
-    generator = torch.Generator().manual_seed(0)
-    start = 0.02 * torch.randn(tags.shape[1], level.train.shape[1], generator=generator)
+def fit(
+    features: Tensor, tags: Tensor, pooling: Pooling, epochs: int, *, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Train a linear head; return its weights (C, c) and bias (C,).
+
+    Args:
+        features: of the training photos, (n, c, h, w).
+        tags: (n, C), 0 or 1.
+        pooling: how a class's logit is taken from its map.
+        epochs: passes over the photos.
+        seed: of the first weights and of the order of the photos.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    start = 0.02 * torch.randn(tags.shape[1], features.shape[1], generator=generator)
     weight, bias = start.requires_grad_(), torch.zeros(tags.shape[1], requires_grad=True)
     optimizer = torch.optim.AdamW([weight, bias], lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     for _ in range(epochs):
         for chosen in torch.split(torch.randperm(len(tags), generator=generator), BATCH):
-            logits = _pooled(_maps(level.train[chosen], weight), pooling) + bias
+            logits = pooled(class_maps(features[chosen], weight), pooling) + bias
             loss = functional.binary_cross_entropy_with_logits(logits, tags[chosen])
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
-    return _maps(level.val, weight).detach()
+    return weight.detach(), bias.detach()
 
 
-def _maps(features: Tensor, weight: Tensor) -> Tensor:
+def class_maps(features: Tensor, weight: Tensor) -> Tensor:
+    """Return the maps of the classes, (n, C, h, w), from features (n, c, h, w)."""
     return torch.einsum("bchw,kc->bkhw", features, weight)
 
 
-def _pooled(maps: Tensor, pooling: Pooling) -> Tensor:
+def pooled(maps: Tensor, pooling: Pooling) -> Tensor:
+    """Return the logits of maps, (n, C)."""
     branches = functional.pad(maps, (0, 0, 0, 0, 1, 0))[:, None]  # channel 0 is the background
     return class_logits(branches, maps.shape[2:], None, pooling)[:, 0]
 
@@ -152,8 +164,9 @@ def main() -> None:
         if level.name.split(",")[0] not in options.levels:
             continue
         for pooling in POOLINGS:
-            maps = fit(level, tags, pooling, options.epochs)
-            quality = tag_quality(_pooled(maps, pooling).sigmoid().numpy(), known.numpy() > 0)
+            weight, _ = fit(level.train, tags, pooling, options.epochs)
+            maps = class_maps(level.val, weight)
+            quality = tag_quality(pooled(maps, pooling).sigmoid().numpy(), known.numpy() > 0)
             quartiles = np.percentile(distances(maps, masks), [25, 50, 75]).round().tolist()
             mean = 100 * quality.mean_average_precision
             print(f"{level.name}, {pooling}: mAP {mean:.0f} %, px {quartiles}", flush=True)
