@@ -21,6 +21,7 @@ from benchmarks import (
     prepare_time,
     run_memory,
     run_steps,
+    start_up,
     steps_vs_networks,
     threshold_curve,
     train_steps,
@@ -155,6 +156,15 @@ BENCHMARKS: dict[str, Benchmark] = {
         export_masks.coco_photos_per_second, "masks export --to coco / pycocotools' encode, rates"
     ),
     **_FILE_TO_MASK,
+    "start_up_onnx": Benchmark(
+        start_up.with_onnx, "predict of 4 small photos, ONNX / importing its libraries", DEEPLAB
+    ),
+    "start_up_torch": Benchmark(
+        start_up.with_torch,
+        "predict of 4 small photos, torch / importing its libraries",
+        DEEPLAB,
+        "auto",
+    ),
     "onnx_vs_torch": Benchmark(
         predict_photos.onnx_vs_torch, "ONNX network / torch network", DEEPLAB
     ),

@@ -100,6 +100,8 @@ ROWS = {
     "disk_masks_per_photo",
     "predict_vs_forward",
     "onnx_vs_torch",
+    "start_up_onnx",
+    "start_up_torch",
     *(
         f"file_to_mask_{size}mp_{threads}_threads"
         for size in ("0_2", "2", "5")
