@@ -86,7 +86,10 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """Return the checked-out commit, with ``+`` where files differ from it; None without git."""
+    """Return the checked-out commit, with ``+`` where files differ from it; None without git.
+
+    Logs of experiments are no difference: each row changes one.
+    """
 
     def git(*arguments: str) -> str:
         return subprocess.run(
@@ -98,7 +101,8 @@ def commit() -> str | None:
         ).stdout.strip()
 
     try:
-        return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain") else "")
+        changes = git("status", "--porcelain", "--", ":/", ":(exclude,top)benchmarks/*.jsonl")
+        return git("rev-parse", "--short", "HEAD") + ("+" if changes else "")
     except (OSError, subprocess.CalledProcessError):
         return None
 

@@ -1,0 +1,138 @@
+"""The experiments on masks from tags alone, in the order in which `run_rows` runs them.
+
+An experiment is a run of the default recipe, or one that starts from the finished steps of another
+experiment, with something changed: settings, the masks that its network learns from, the maps that
+its masks are made from, or the code of a step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Source = tuple[str, int]
+"""An experiment, and what is added to the seed."""
+
+
+@dataclass(frozen=True)
+class Script:
+    """A module that combines what other experiments made.
+
+    Attributes:
+        module: called as ``python -m MODULE OUT SOURCE...``.
+        sources: the experiments.
+        words: further words of its command.
+    """
+
+    module: str
+    sources: tuple[Source, ...]
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment.
+
+    Attributes:
+        name: of its rows.
+        base: the experiment whose finished steps it starts from and that its scores are compared
+            with; None: it starts from nothing.
+        settings: ``section.key=value`` that differ from the base, or from the default recipe;
+            ``{base}`` stands for the base's run folder.
+        masks: makes the folder of masks that the network learns from, OUT, of the pseudo-masks
+            folders of its sources.
+        maps: replaces the maps in ``infer-cam`` of the run folder OUT; its sources are the run
+            folders of experiments.
+        keep: the last step that is taken from the base; None: every step that the settings leave
+            the same, or with ``maps`` those up to ``infer-cam``. Needed where ``program`` changes
+            what a step does.
+        program: module, and words for it, that is called with ``run`` and its options in place of
+            ``tag2mask``.
+    """
+
+    name: str
+    base: str | None = None
+    settings: tuple[str, ...] = ()
+    masks: Script | None = None
+    maps: Script | None = None
+    keep: str | None = None
+    program: tuple[str, ...] = ("tag2mask",)
+
+
+def _threshold(value: float) -> tuple[str, ...]:
+    return ("pseudo_masks.threshold_from=fixed", f"pseudo_masks.background_threshold={value}")
+
+
+def _agreement(*sources: Source) -> Script:
+    return Script("benchmarks.experiments.agreement", sources)
+
+
+def _ensemble(*sources: Source) -> Script:
+    return Script("benchmarks.experiments.ensemble", sources)
+
+
+CAM, SEAM = "CAM + walk", "SEAM + walk"
+BASELINES = (
+    Experiment(CAM, settings=("train_cam.pcm.enabled=false", "train_cam.views.enabled=false")),
+    Experiment(SEAM),
+)
+TRUSTED_PIXELS = (
+    Experiment("CAM + walk at 0.25", CAM, _threshold(0.25)),
+    Experiment("SEAM + walk at 0.25", SEAM, _threshold(0.25)),
+    Experiment(
+        "agreement of CAM + walk and SEAM + walk", SEAM, masks=_agreement((CAM, 0), (SEAM, 0))
+    ),
+    Experiment(
+        "agreement of SEAM + walk at 0.25 and 0.5",
+        SEAM,
+        masks=_agreement((SEAM, 0), ("SEAM + walk at 0.25", 0)),
+    ),
+    Experiment(
+        "agreement of CAM + walk at 0.25 and 0.5",
+        CAM,
+        masks=_agreement((CAM, 0), ("CAM + walk at 0.25", 0)),
+    ),
+    Experiment("agreement of two seeds", SEAM, masks=_agreement((SEAM, 0), (SEAM, 1))),
+    *(
+        Experiment(f"unsure below {share}", SEAM, (f"pseudo_masks.unsure_below={share}",))
+        for share in (0.6, 0.7, 0.8)
+    ),
+    *(
+        Experiment(
+            f"background of the walk at {value}",
+            SEAM,
+            ("walk.threshold_from=fixed", f"walk.background_threshold={value}"),
+        )
+        for value in (0.25, 0.5)
+    ),
+)
+ENCODER = (
+    Experiment(
+        "encoder of train-cam",
+        SEAM,
+        ("train_segmenter.network.weights={base}/train-cam/model.safetensors",),
+    ),
+)
+ENSEMBLES = (
+    Experiment(
+        "maps of three seeds",
+        SEAM,
+        maps=_ensemble((SEAM, 0), (SEAM, 1), (SEAM, 2)),
+    ),
+    Experiment(
+        "maps of Lite2",
+        settings=(
+            "train_cam.backbone.name=tf_efficientnet_lite2",
+            "train_segmenter.network.encoder=tf_efficientnet_lite0",
+        ),
+    ),
+    Experiment(
+        "maps of Lite0 and Lite2",
+        SEAM,
+        maps=_ensemble((SEAM, 0), ("maps of Lite2", 0)),
+    ),
+)
+EXPERIMENTS = {
+    experiment.name: experiment
+    for experiment in (*BASELINES, *TRUSTED_PIXELS, *ENCODER, *ENSEMBLES)
+}
+"""All experiments by name; a base and the sources of a script stand before what needs them."""
