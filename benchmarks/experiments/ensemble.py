@@ -38,9 +38,14 @@ def mean_map(maps: Sequence[CamMap]) -> CamMap:
             f"maps of {first.id!r} have different tags, classes or sizes",
             fix="Give runs on the same data with the same infer_cam.map_stride.",
         )
-    scores = np.mean([_normalized(own.scores) for own in maps], axis=0, dtype=np.float32)
-    probabilities = np.mean([own.probabilities for own in maps], axis=0, dtype=np.float32)
+    scores = _mean([_normalized(own.scores) for own in maps])
+    probabilities = _mean([own.probabilities for own in maps])
     return replace(first, scores=_normalized(scores), probabilities=probabilities)
+
+
+def _mean(values: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = np.stack(values).mean(axis=0, dtype=np.float32)
+    return found
 
 
 def _normalized(scores: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -48,7 +53,8 @@ def _normalized(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     if not scores.size:
         return scores
     highest = scores.max(axis=(1, 2), keepdims=True)
-    found: NDArray[np.float32] = scores / np.where(highest > 0, highest, np.float32(1))
+    found = np.zeros_like(scores)
+    np.divide(scores, highest, out=found, where=highest > 0)
     return found
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tag2mask.artifacts.handles import Evaluation, PreparedData
+from tag2mask.ablation.resampled import trial_resampled
+from tag2mask.ablation.scores import Resampled
+from tag2mask.artifacts.handles import STEPS, Evaluation, PreparedData
 from tag2mask.artifacts.items import item_path
+from tag2mask.artifacts.manifest import MANIFEST
 from tag2mask.classes import IGNORE
 from tag2mask.data.index import read_classes, read_index
+from tag2mask.data.inventory import Split
 from tag2mask.data.masks import read_mask
 from tag2mask.evaluation.records import (
     NO_THRESHOLD,
@@ -21,13 +26,10 @@ from tag2mask.evaluation.records import (
     SplitScores,
     StageScores,
 )
-from tag2mask.evaluation.resampled import (
-    PSEUDO_MASKS,
-    ResampledMiou,
-    difference_interval,
-    read_resampled,
-)
-from tag2mask.report.run_folder import PHOTOS, read_scores
+from tag2mask.evaluation.resampled import PSEUDO_MASKS
+from tag2mask.metrics.bootstrap import percentile_interval
+from tag2mask.metrics.confusion import Float64
+from tag2mask.report.run_folder import read_scores
 
 Scores = dict[str, Any]
 
@@ -48,17 +50,18 @@ def split_row(split: SplitScores) -> Scores:
     return found
 
 
-def run_row(run: Path, names: dict[str, str]) -> Scores:
+def run_row(run: Path, names: Mapping[Split, str]) -> Scores:
     """Return the scores of a run by split; ``names``: how its splits are called in the row."""
     scores = read_scores(Evaluation.open(run / Evaluation.step))
-    found = {names[split.split]: split_row(split) for split in scores.splits}
+    by_split = {split.split: split_row(split) for split in scores.splits}
+    found = {name: by_split[split] for split, name in names.items() if split in by_split}
     for split, name in names.items():
         if "masks" in found.get(name, {}):
             found[name]["masks"]["labeled"] = labeled_share(run, split)
     return found
 
 
-def labeled_share(run: Path, split: str) -> float | None:
+def labeled_share(run: Path, split: Split) -> float | None:
     """Return the share of pixels that pseudo masks of a split don't ignore, in percent.
 
     Ignored pixels are left out of the masks' scores, so these are of fewer pixels.
@@ -82,35 +85,70 @@ def mask_folder(run: Path) -> Path:
     return run / Evaluation.step / read / "masks"
 
 
-def gains(run: Path, base: Path, names: dict[str, str]) -> Scores:
+def gains(run: Path, base: Path, names: Mapping[Split, str]) -> Scores:
     """Return what masks and network gain over those of another run on the same photos.
 
     Returns:
-        By ``masks`` and ``network`` and by split: the difference in points and its 95 % interval
-        over photos, a paired bootstrap (`tag2mask.metrics.bootstrap`), as [gain, low, high].
+        By ``masks``, ``masks_at_best`` (the last maps at their best background threshold, which is
+        chosen on the same photos) and ``network``, and by split: the difference in points and its
+        95 % interval over photos, a paired bootstrap (`tag2mask.metrics.bootstrap`), as [gain, low,
+        high].
     """
-    (own, own_miou), (other, other_miou) = _resampled(run), _resampled(base)
-    found: Scores = {"masks": {}, "network": {}}
-    for split in own.splits:
-        before = next((one for one in other.splits if one.split == split.split), None)
-        if before is None:
-            continue
-        for what, mine, theirs, stage in (
-            ("masks", split.masks, before.masks, PSEUDO_MASKS),
-            ("network", split.network, before.network, SEGMENTER),
-        ):
-            if mine is None or theirs is None or mine.miou is None or theirs.miou is None:
+    one, other = _Scored.of(run), _Scored.of(base)
+    found: Scores = {"masks": {}, "masks_at_best": {}, "network": {}}
+    for split, name in names.items():
+        for what, own, before in zip(found, one.values(split), other.values(split), strict=True):
+            if own is None or before is None:
                 continue
-            ends = difference_interval(own_miou, other_miou, split.split, stage) or ()
-            gain = (mine.miou - theirs.miou, *ends)
-            found[what][names[split.split]] = [_percent(value) for value in gain]
+            gain = own.miou - before.miou
+            ends: tuple[float, ...] = ()
+            if own.resampled is not None and before.resampled is not None:
+                ends = percentile_interval(own.resampled - before.resampled) or ()
+            found[what][name] = [_percent(value) for value in (gain, *ends)]
     return found
 
 
-def _resampled(run: Path) -> tuple[EvaluationScores, ResampledMiou]:
-    evaluation = Evaluation.open(run / Evaluation.step)
-    scores = read_scores(evaluation)
-    return scores, read_resampled(evaluation.path / PHOTOS, scores)
+class _Value(NamedTuple):
+    """An mIoU, and its values in the resamples (R,)."""
+
+    miou: float
+    resampled: Float64 | None
+
+
+class _Scored(NamedTuple):
+    """A run that was evaluated."""
+
+    scores: EvaluationScores
+    resampled: Resampled
+
+    @classmethod
+    def of(cls, run: Path) -> _Scored:
+        """Read a run's scores; the counts at the best thresholds are made once."""
+        folders = {
+            kind: run / kind.step for kind in STEPS if (run / kind.step / MANIFEST).is_file()
+        }
+        kept = run / "resampled.json"
+        return cls(
+            read_scores(Evaluation.open(folders[Evaluation])), trial_resampled(folders, kept)
+        )
+
+    def values(self, split: str) -> tuple[_Value | None, _Value | None, _Value | None]:
+        """Return the mIoU of the masks, of the last maps at best, and of the network."""
+        own = next((one for one in self.scores.splits if one.split == split), None)
+        if own is None:
+            return None, None, None
+        maps = [stage for stage in own.stages if stage.best is not None]
+        best, name = (maps[-1].best, maps[-1].name) if maps else (None, "")
+        used = self.resampled.used
+        return (
+            _value(own.masks, used.get((split, PSEUDO_MASKS))),
+            _value(best, self.resampled.best.get((split, name))),
+            _value(own.network, used.get((split, SEGMENTER))),
+        )
+
+
+def _value(scores: MaskScores | PointScores | None, resampled: Float64 | None) -> _Value | None:
+    return None if scores is None or scores.miou is None else _Value(scores.miou, resampled)
 
 
 def _stage(stage: StageScores) -> Scores:

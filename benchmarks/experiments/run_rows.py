@@ -34,6 +34,7 @@ from benchmarks.measure import commit, machine
 from tag2mask.ablation.trials import seed_options, slug
 from tag2mask.artifacts.handles import STEPS, CamMaps, Evaluation, Handle, PseudoMaskFolder
 from tag2mask.artifacts.manifest import MANIFEST, Manifest, read_identity
+from tag2mask.data.inventory import Split
 from tag2mask.errors import Tag2MaskError
 
 LOG = Path(__file__).with_name("rows.jsonl")
@@ -149,7 +150,7 @@ class Runs:
         """
         own, code = self.experiments[name], commit()
         out = self.make(name, seed)
-        names = {"train": "train", "val": self.photos}
+        names: dict[Split, str] = {"train": "train", "val": self.photos}
         row = {
             "name": name,
             "seed": seed,
@@ -292,6 +293,8 @@ def main() -> None:
                 append_row(options.log, runs.row(name, seed))
             except (StepFailedError, Tag2MaskError) as error:
                 failed.append(f"{name}, seed {seed}: {error}")
+            except KeyboardInterrupt:
+                raise SystemExit("interrupted; run the same command again to go on") from None
     if failed:
         raise SystemExit("\n".join(["failed:", *failed]))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tag2mask.ablation.records import AblationScores, TrialScores
-from tag2mask.ablation.scores import measurements, row_scores
+from tag2mask.ablation.scores import OtherRow, measurements, row_scores
 from tag2mask.evaluation.records import (
     CurveScores,
     EvaluationScores,
@@ -69,9 +69,9 @@ def cam_and_seam(
             trial(seed, split("train", [("CAM", used, used + 0.02)], used))
             for seed, used in ((0, 0.40), (1, 0.42))
         ],
-        None,
     )
     done = trial(0, split("train", [("SEAM", 0.44, 0.45), ("segmenter", 0.47, None)], 0.44))
     failed = TrialScores(1, "failed", "tag2mask run --set train_cam.seed=1", message)
-    seam = row_scores(name, "lite0-cpu", (), "masks", "segmenter", [done, failed], cam)
+    base = OtherRow(cam, {})
+    seam = row_scores(name, "lite0-cpu", (), "masks", "segmenter", [done, failed], base=base)
     return AblationScores("0", "paper", "What each part adds.", "photos", (0, 1), (cam, seam))

@@ -11,7 +11,7 @@ from PIL import Image
 from tag2mask.ablation.page import ablation_page
 from tag2mask.ablation.plot import draw_ablation
 from tag2mask.ablation.records import AblationScores, TrialScores
-from tag2mask.ablation.scores import row_scores
+from tag2mask.ablation.scores import OtherRow, row_scores
 from tag2mask.ablation.text_tables import NO_OWN_MEASURE, markdown_report
 from tag2mask.report.page import render
 
@@ -44,16 +44,16 @@ def test_split_without_own_measure_is_listed_under_every_measure() -> None:
         split("train", [("SEAM", 0.44, 0.45)], 0.44),
         split("val", [("SEAM", 0.40, 0.41), ("segmenter", 0.47, None)], 0.40),
     )
-    row = row_scores("network", "lite0-cpu", (), "tags", "segmenter", [scored], None)
+    row = row_scores("network", "lite0-cpu", (), "tags", "segmenter", [scored])
     html = render(ablation_page(AblationScores("0", "paper", "", "photos", (0,), (row,))))
-    assert "val, 10 photos" in html and "train, mIoU" not in html
+    assert "val 10 photos" in html and "train, mIoU" not in html
     measures = html.partition("Every measure")[2]
     assert "44.0" in measures and "47.0" in measures
 
 
 def test_every_measure_is_shown_without_any_own_measure() -> None:
     scored = trial(0, split("val", [("SEAM", 0.40, 0.41)], 0.40))
-    row = row_scores("network", "lite0-cpu", (), "tags", "segmenter", [scored], None)
+    row = row_scores("network", "lite0-cpu", (), "tags", "segmenter", [scored])
     scores = AblationScores("0", "paper", "", "photos", (0,), (row,))
     assert scores.splits == ()
     for text in (render(ablation_page(scores)), markdown_report(scores)):
@@ -72,11 +72,12 @@ def test_a_gain_within_the_spread_is_muted() -> None:
                 trial(seed, split("train", [("CAM", value, None)], value))
                 for seed, value in enumerate(values)
             ],
-            first,
+            base=first,
         )
 
     cam = row("CAM", (0.40, 0.41))
-    rows = (cam, row("clear", (0.50, 0.51), cam), row("unclear", (0.43, 0.40), cam))
+    base = OtherRow(cam, {})
+    rows = (cam, row("clear", (0.50, 0.51), base), row("unclear", (0.43, 0.40), base))
     html = render(ablation_page(AblationScores("0", "t", "", "photos", (0, 1), rows)))
     tones = {
         text: tone

@@ -15,8 +15,18 @@ import yaml
 from click.testing import Result
 
 from small_runs import SMALL, interrupt_when, invoke, kill_when, start, write_photos, write_recipe
+from tag2mask.ablation.resampled import trial_resampled
+from tag2mask.ablation.table import load_table
+from tag2mask.ablation.trials import list_trials
 from tag2mask.artifacts.files import read_json
+from tag2mask.artifacts.handles import CamMaps, Evaluation, PreparedData, WalkedMaps
+from tag2mask.data.index import read_index, read_mask_paths
+from tag2mask.data.masks import read_mask
 from tag2mask.errors import WeightsError
+from tag2mask.maps.background_threshold import labels_from_scores
+from tag2mask.maps.cam_map import read_map
+from tag2mask.metrics.bootstrap import ResampledTallies
+from tag2mask.metrics.confusion import Confusion
 from tag2mask.recipe.loading import RECIPE_HEAD
 
 SEEDS = (0, 1)
@@ -129,6 +139,7 @@ def test_all_outputs_are_written(done: Place) -> None:
         "table.tex",
         "plot.png",
         "index.html",
+        "resampled",
         "steps",
     }
     page = (done.out / "index.html").read_text()
@@ -161,10 +172,68 @@ def test_mean_and_spread_agree_with_the_evaluations(done: Place) -> None:
             "n": len(SEEDS),
             "spread": pytest.approx(np.std(values, ddof=1)),
         }
-        gains = np.subtract(values, found["CAM", split])
-        if name != "CAM":
-            assert own["gain"]["mean"] == pytest.approx(gains.mean())
-            assert own["gain"]["spread"] == pytest.approx(gains.std(ddof=1))
+        base = "segmenter on SEAM" if name.startswith("segmenter") else "CAM"
+        if name == base:
+            assert own["over_base"] is own["over_previous"] is None
+            continue
+        gains = np.subtract(values, found[base, split])
+        over = own["over_base"]
+        assert over["row"] == base
+        assert over["miou"]["mean"] == pytest.approx(gains.mean())
+        assert over["miou"]["spread"] == pytest.approx(gains.std(ddof=1))
+        assert (over["miou_interval"] is None) == (split == "val"), "there are two photos"
+
+
+def test_rows_are_compared_with_the_row_before(done: Place) -> None:
+    before = {}
+    for row in done.scores()["rows"]:
+        own = next(one for one in row["summaries"] if one["measure"] == row["measure"])
+        before[row["name"]] = own["over_previous"] and own["over_previous"]["row"]
+    assert before == {
+        "CAM": None,
+        "SEAM": "CAM",
+        "SEAM + CRF": "SEAM",
+        "SEAM + walk": "SEAM + CRF",
+        "segmenter on SEAM": None,
+        "segmenter on ground truth": "segmenter on SEAM",
+    }
+
+
+def test_differences_at_the_best_thresholds_have_intervals(done: Place) -> None:
+    """The resampled mIoU of a trial, against masks made at the best thresholds."""
+    table = load_table("tiny").model_copy(update={"recipe": str(done.root / "small.yaml")})
+    trials = list_trials(done.root / "photos", table, done.out, SEEDS)
+    trial = next(one for one in trials if one.row.name == "SEAM + walk" and one.seed == 1)
+    kept = done.out / f"resampled/{trial.folders[Evaluation].name}.json"
+    time = kept.stat().st_mtime_ns
+    found = trial_resampled(trial.folders, kept)
+    assert kept.stat().st_mtime_ns == time, "computed once"
+    prepared = PreparedData.open(trial.folders[PreparedData])
+    masks = read_mask_paths(prepared.path)
+    scores = read_json(trial.folders[Evaluation] / "evaluation.json")
+    assert set(found.best) == {
+        (split, stage) for split in ("train", "val") for stage in ("SEAM", "SEAM + walk")
+    }
+    for split in scores["splits"]:
+        for stage, kind in zip(split["stages"], (CamMaps, WalkedMaps), strict=True):
+            threshold = stage["best"]["background_threshold"]
+            counts = ResampledTallies(3)
+            for sample in read_index(prepared.path, split["split"]):
+                own = read_map(trial.folders[kind] / "maps" / f"{sample.id}.npz")
+                labels = labels_from_scores(own.full_scores(), own.tags, threshold, own.size)
+                confusion = Confusion.empty(3)
+                confusion.add(read_mask(masks[sample.id], 3), labels)
+                counts.add(sample.id, confusion.cells())
+            wanted, values = counts.miou(), found.best[split["split"], stage["name"]]
+            np.testing.assert_allclose(values, wanted, atol=1e-12)
+    own = rows_of(done.scores())["SEAM + walk"]["summaries"]
+    masks_of = {one["split"]: one["over_base"] for one in own if one["measure"] == "masks"}
+    low, high = masks_of["train"]["best_miou_interval"]
+    assert -1 <= low < high <= 1
+    kept.write_text("{}")
+    again = trial_resampled(trial.folders, kept)
+    for place, values in again.best.items():
+        np.testing.assert_array_equal(values, found.best[place])
 
 
 def test_rows_trained_on_masks_are_marked(done: Place) -> None:

@@ -51,6 +51,9 @@ def test_rows_of_the_table_paper() -> None:
         assert network.model_dump(exclude=same) == rows[name].model_dump(exclude=same)
     assert rows["segmenter on ground truth"].train_segmenter.masks == "ground truth"
     assert rows["SEAM + walk"].walk.enabled and not seam.walk.enabled
+    for name in ("CAM", "MDC"):
+        assert rows[f"{name} + walk"].walk.enabled
+        assert rows[f"{name} + walk"].train_cam == rows[name].train_cam
     views = {name: row.train_cam.views for name, row in rows.items() if name.startswith("SEAM: ")}
     assert views["SEAM: rescale 0.3"].scale == (0.3, 0.3)
     assert views["SEAM: rescale 0.5"].scale == (0.5, 0.5)
@@ -126,6 +129,11 @@ rows:
         ("rows: [{name: a}]\nrecpie: tiny", ["unknown key 'recpie'", "did you mean 'recipe'?"]),
         ("rows: [{name: a}, {name: a}]", ["names must differ, 'a' occurs twice"]),
         ("rows: [{name: 'a, b'}]", ["'a, b' has a comma"]),
+        (
+            "rows: [{name: cam}, {name: a, over: cma}]",
+            ["'a' is compared with 'cma', which is no earlier row", "did you mean 'cam'?"],
+        ),
+        ("rows: [{name: a, over: b}, {name: b}]", ["'a' is compared with 'b'"]),
         ("rows: [{name: a, measure: maskz}]", ["rows.0.measure", "'masks'"]),
         ("rows: [{name: a, set: 5}, {name: ''}]", ["rows.0.set", "rows.1.name"]),
         ("rows: [{", ["not valid YAML"]),

@@ -12,8 +12,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from benchmarks.experiments import run_rows
+from benchmarks.experiments.ensemble import mean_map
 from benchmarks.experiments.row_list import CAM, EXPERIMENTS, SEAM, Experiment, Script
 from benchmarks.experiments.run_rows import Runs, StepFailedError
 from voc_folder import write_voc_folder
@@ -21,6 +23,7 @@ from voc_folder import write_voc_folder
 from small_runs import SMALL
 from tag2mask.artifacts.files import read_json
 from tag2mask.artifacts.handles import STEP_NAMES
+from tag2mask.maps.cam_map import read_map
 from tag2mask.recipe.loading import load_recipe
 
 
@@ -250,8 +253,18 @@ def test_every_kind_of_experiment_is_run_and_scored(
         gain, low, high = rows[name]["over_base"]["network"]["tune"]
         lead = rows[name]["tune"]["network"]["miou"] - rows["base"]["tune"]["network"]["miou"]
         assert gain == pytest.approx(lead, abs=0.02) and low <= gain + 0.02 and gain <= high + 0.02
+    assert set(rows["lower"]["over_base"]["masks"]) == {"train", "tune"}
+    assert rows["lower"]["over_base"]["masks_at_best"] == {
+        "train": [0, 0, 0],
+        "tune": [0, 0, 0],
+    }, "the same maps"
     assert rows["agreement"]["train"]["maps"] == [], "given masks have none"
+    assert rows["agreement"]["over_base"]["masks_at_best"] == {}
     assert rows["again"]["tune"] == rows["base"]["tune"], "the same code and seed"
-    before, after = (runs.folder(name, 0) / "infer-cam/maps" for name in ("base", "ensemble"))
-    changed = [file.read_bytes() != (after / file.name).read_bytes() for file in before.iterdir()]
-    assert all(changed)
+    sources = [runs.folder("base", seed) / "infer-cam/maps" for seed in (0, 1)]
+    for file in sources[0].iterdir():
+        wanted = mean_map([read_map(source / file.name) for source in sources]).as_stored()
+        found = read_map(runs.folder("ensemble", 0) / "infer-cam/maps" / file.name)
+        np.testing.assert_array_equal(found.scores, wanted.scores)
+    walked = [runs.folder(name, 0) / "walk/maps/photo_01.npz" for name in ("base", "ensemble")]
+    assert walked[0].read_bytes() != walked[1].read_bytes(), "made from the means"

@@ -6,26 +6,29 @@ from collections.abc import Sequence
 from typing import Literal
 
 from tag2mask.ablation.plot import row_dots
-from tag2mask.ablation.records import AblationScores, RowScores, Statistic, Summary, TrialScores
+from tag2mask.ablation.records import (
+    AblationScores,
+    Difference,
+    RowScores,
+    Statistic,
+    TrialScores,
+)
 from tag2mask.ablation.text_tables import (
-    MEASURE_HEAD,
     NO_OWN_MEASURE,
-    best_text,
+    TEXT_HEADS,
+    compared_rows,
+    difference_head,
     failures,
-    gain_text,
-    mean_percent,
-    mean_threshold_text,
+    measure_head,
     measure_rows,
     own_head,
+    own_rows,
     points,
     reading_text,
-    rows_basis_text,
-    seconds_text,
-    seeds_done,
-    stage_text,
+    splits_text,
     state_text,
-    with_interval,
 )
+from tag2mask.metrics.bootstrap import Interval
 from tag2mask.report.page import (
     Block,
     Cell,
@@ -40,9 +43,6 @@ from tag2mask.report.page import (
 from tag2mask.report.plots import dot_plot
 from tag2mask.runtime.durations import format_duration
 
-_TEXTS = frozenset({"row", "measured", "background threshold", "on"})
-"""Heads of the text columns."""
-
 
 def ablation_page(scores: AblationScores) -> Page:
     """Return the page of an ablation, finished or not."""
@@ -51,6 +51,7 @@ def ablation_page(scores: AblationScores) -> Page:
         subtitle=f"{scores.description} {state_text(scores)}.".strip(),
         sections=(
             _numbers(scores),
+            _differences(scores),
             _measures(scores),
             _trials(scores),
             _failed(scores),
@@ -78,8 +79,8 @@ def _numbers(scores: AblationScores) -> PageSection:
                 ),
             )
         )
-        blocks.append(Note(reading_text(scores)))
-        blocks += [_own_table(scores, split) for split in scores.splits]
+        blocks.append(Note(f"{splits_text(scores)}. {reading_text(scores)}"))
+        blocks.append(PageTable(_columns(own_head(scores)), tuple(own_rows(scores, 1))))
     return PageSection(
         "rows",
         "Rows",
@@ -89,56 +90,46 @@ def _numbers(scores: AblationScores) -> PageSection:
     )
 
 
-def _own_table(scores: AblationScores, split: str) -> PageTable:
-    head = own_head(scores)
-    return PageTable(
-        tuple(Column(title, numeric=title not in _TEXTS) for title in head),
-        tuple(
-            (
-                row.name,
-                *_own_cells(row, row.own(split), scores),
-                str(seeds_done(row)),
-                seconds_text(row.seconds),
-            )
-            for row in scores.rows
-        ),
-        caption=f"{rows_basis_text(scores, split)}.",
+def _columns(head: Sequence[str]) -> tuple[Column, ...]:
+    return tuple(Column(title, numeric=title not in TEXT_HEADS) for title in head)
+
+
+def _differences(scores: AblationScores) -> PageSection:
+    rows = tuple(
+        (row.name, other, *(cell for one in splits for cell in _difference_cells(one)))
+        for row, other, splits in compared_rows(scores)
+    )
+    return PageSection(
+        "differences",
+        "Differences",
+        (PageTable(_columns(difference_head(scores)), rows),) if rows else (),
+        intro="Percentage points: to the row that a row is compared with, and to the row before. "
+        "Gray: the 95 % interval over photos contains 0, or the mean is within the spread over "
+        "seeds, or there is one seed only.",
     )
 
 
-def _own_cells(row: RowScores, own: Summary | None, scores: AblationScores) -> Sequence[str | Cell]:
-    if own is None:
-        return ("–",) * 7
+def _difference_cells(found: Difference | None) -> tuple[str | Cell, str | Cell]:
+    if found is None:
+        return "–", "–"
     return (
-        Cell(stage_text(row, own), tone="muted"),
-        with_interval(mean_percent(own.miou, 1), own.miou_interval, 1),
-        _gain_over_first(own),
-        best_text(own, 1),
-        _gain(own.best_gain),
-        mean_percent(own.boundary_miou, 1),
-        Cell(mean_threshold_text(own), tone="muted"),
+        _difference_cell(found.miou, found.miou_interval),
+        _difference_cell(found.best_miou, found.best_miou_interval),
     )
 
 
-def _gain_over_first(own: Summary) -> Cell:
-    """Return the gain; gray also where its 95 % interval over photos contains 0."""
-    cell = _gain(own.gain)
-    low, high = own.gain_interval or (1.0, 1.0)
-    return Cell(gain_text(own, 1), tone="muted" if low <= 0 <= high else cell.tone)
-
-
-def _gain(value: Statistic | None) -> Cell:
-    """Return a gain in green or red; muted if within the spread or of a single seed."""
-    if value is None or value.spread is None or abs(value.mean) <= value.spread:
-        return Cell(points(value, 1), tone="muted")
-    tone: Literal["good", "bad"] = "good" if value.mean > 0 else "bad"
-    return Cell(points(value, 1), tone=tone)
+def _difference_cell(value: Statistic | None, interval: Interval | None) -> Cell:
+    """Return a difference in green or red; muted where it may be 0."""
+    text, (low, high) = points(value, 1, interval), interval or (1.0, 1.0)
+    if value is None or value.spread is None or abs(value.mean) <= value.spread or low <= 0 <= high:
+        return Cell(text, tone="muted")
+    return Cell(text, tone="good" if value.mean > 0 else "bad")
 
 
 def _measures(scores: AblationScores) -> PageSection:
     rows = tuple(measure_rows(scores, digits=1))
     table = PageTable(
-        tuple(Column(title, numeric=title not in _TEXTS) for title in MEASURE_HEAD),
+        _columns(measure_head(scores)),
         rows,
         caption="%, means over seeds. Precision and recall: means over the classes.",
     )
@@ -147,7 +138,8 @@ def _measures(scores: AblationScores) -> PageSection:
         "Every measure",
         (table,) if rows else (),
         intro="All stages of all rows: activation maps, a dense CRF on them, the random "
-        "walk, the masks made from the last of these, the segmentation network.",
+        "walk, the masks made from the last of these, the segmentation network. "
+        f"{splits_text(scores)}.",
     )
 
 

@@ -82,15 +82,32 @@ class Statistic:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """What a row has more than another one, in [-1, 1].
+
+    Attributes:
+        row: name of the other row.
+        miou, best_miou: seed by seed, over the seeds that both rows have.
+        miou_interval, best_miou_interval: 95 % intervals of the means over photos, not over seeds;
+            the photos have the same weights in both rows.
+    """
+
+    row: str
+    miou: Statistic | None
+    best_miou: Statistic | None
+    miou_interval: Interval | None = None
+    best_miou_interval: Interval | None = None
+
+
+@dataclass(frozen=True)
 class Summary:
     """One measure of one row on one split, averaged over seeds.
 
     Attributes:
         background_source: of all seeds; different ones are joined by a slash.
         miou_interval: 95 % interval of the mean mIoU over photos, not over seeds.
-        gain_interval: the same of ``gain``.
-        gain, best_gain: difference of ``miou`` or ``best_miou`` to the first row's own measure,
-            over the seeds that both rows have; None for the first row.
+        over_base: the difference to the row that the table compares this one with.
+        over_previous: the difference to the row before; of networks, to the network before.
     """
 
     measure: str
@@ -106,10 +123,15 @@ class Summary:
     boundary_miou: Statistic | None
     precision: Statistic | None
     recall: Statistic | None
-    gain: Statistic | None
-    best_gain: Statistic | None
     miou_interval: Interval | None = None
-    gain_interval: Interval | None = None
+    over_base: Difference | None = None
+    over_previous: Difference | None = None
+
+    @property
+    def differences(self) -> tuple[Difference, ...]:
+        """The differences to the base and to the row before, once if these are the same row."""
+        found = [one for one in (self.over_base, self.over_previous) if one is not None]
+        return tuple({one.row: one for one in found}.values())
 
 
 @dataclass(frozen=True)
@@ -119,7 +141,7 @@ class RowScores:
     Attributes:
         options: ``section.key=value`` settings, without the seed.
         learns_from: ``masks`` if its segmenter is trained on ground truth, else ``tags``.
-        measure: the row's own measure, which is compared with the first row's.
+        measure: the row's own measure, which is compared with those of other rows.
         seconds: as in `TrialScores`, averaged over seeds.
         summaries: one per split and measure.
     """

@@ -8,7 +8,7 @@ written again after each trial.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -46,8 +46,8 @@ from tag2mask.text.escaping import visible
 from tag2mask.version import __version__
 
 if TYPE_CHECKING:
-    from tag2mask.ablation.records import AblationScores, RowScores, TrialScores
-    from tag2mask.evaluation.resampled import ResampledMiou
+    from tag2mask.ablation.records import AblationScores, TrialScores
+    from tag2mask.ablation.scores import Resampled
     from tag2mask.runtime.session import Runtime
 
 
@@ -56,6 +56,8 @@ MARKDOWN = "table.md"
 LATEX = "table.tex"
 PLOT = "plot.png"
 PAGE = "index.html"
+RESAMPLED = "resampled"
+"""Folder of the resampled scores at the best thresholds, beside ``steps``."""
 
 
 def ablate(
@@ -93,6 +95,8 @@ def ablate(
             can't be written to.
     """
     from tag2mask.ablation.records import AblationScores
+    from tag2mask.ablation.resampled import trial_resampled
+    from tag2mask.ablation.rows import table_rows
 
     check_run_outside_data(data, out)
     _check_no_other_files(out)
@@ -107,7 +111,7 @@ def ablate(
 
     finished(_check_masks_exist(data, trials[0], runtime))
     found: dict[tuple[str, int], TrialScores] = {}
-    resampled: dict[tuple[str, int], ResampledMiou] = {}
+    resampled: dict[tuple[str, int], Resampled] = {}
     failed = _late_failures(trials, out)
     failing = {
         trial.row.name: failed[folder]
@@ -122,7 +126,9 @@ def ablate(
         is_new = not (trial.folders[Evaluation] / MANIFEST).is_file()
         result = found[trial.row.name, trial.seed] = _run(data, trial, failed, runtime, finished)
         if result.state == "done":
-            resampled[trial.row.name, trial.seed] = _resampled(trial.folders[Evaluation])
+            evaluation = trial.folders[Evaluation]
+            kept = evaluation.parent.with_name(RESAMPLED) / f"{evaluation.name}.json"
+            resampled[trial.row.name, trial.seed] = trial_resampled(trial.folders, kept)
         if result.message:
             announce(f"failed: {result.message}")
         scores = AblationScores(
@@ -131,7 +137,7 @@ def ablate(
             table.description,
             str(data),
             tuple(seeds),
-            _rows(table, trials, found, resampled),
+            table_rows(table, trials, found, resampled),
         )
         if is_new or number == len(trials):
             on_first_rank(runtime, partial(write_outputs, out, scores))
@@ -274,52 +280,6 @@ def _result(trial: Trial, handles: Sequence[Handle]) -> TrialScores:
     )
 
 
-def _rows(
-    table: AblationTable,
-    trials: Sequence[Trial],
-    found: Mapping[tuple[str, int], TrialScores],
-    resampled: Mapping[tuple[str, int], ResampledMiou],
-) -> tuple[RowScores, ...]:
-    """Return the results so far, by row."""
-    from tag2mask.ablation.records import TrialScores
-    from tag2mask.ablation.scores import row_scores
-
-    rows: list[RowScores] = []
-    by_row = [
-        {seed: values for (name, seed), values in resampled.items() if name == row.name}
-        for row in table.rows
-    ]
-    for row, own_resampled in zip(table.rows, by_row, strict=True):
-        own = [trial for trial in trials if trial.row == row]
-        results = [
-            found.get((row.name, trial.seed)) or TrialScores(trial.seed, "waiting", trial.command)
-            for trial in own
-        ]
-        one = own[0]
-        rows.append(
-            row_scores(
-                row.name,
-                one.recipe_name,
-                one.options,
-                one.learns_from,
-                one.measure,
-                results,
-                rows[0] if rows else None,
-                own_resampled,
-                by_row[0],
-            )
-        )
-    return tuple(rows)
-
-
-def _resampled(folder: Path) -> ResampledMiou:
-    """Return the resampled mIoU of a trial's stages."""
-    from tag2mask.evaluation.resampled import read_resampled
-    from tag2mask.report.run_folder import PHOTOS, read_scores
-
-    return read_resampled(folder / PHOTOS, read_scores(Evaluation(folder)))
-
-
 def overview(scores: AblationScores) -> str:
     """Return the rows' results as Markdown, aligned for terminals."""
     from tag2mask.ablation.text_tables import overview
@@ -329,9 +289,10 @@ def overview(scores: AblationScores) -> str:
 
 def write_outputs(out: Path, scores: AblationScores) -> None:
     """Write the results as JSON, Markdown, LaTeX, plot and page."""
+    from tag2mask.ablation.latex_table import latex_table
     from tag2mask.ablation.page import ablation_page
     from tag2mask.ablation.plot import draw_ablation
-    from tag2mask.ablation.text_tables import latex_table, markdown_report
+    from tag2mask.ablation.text_tables import markdown_report
     from tag2mask.report.page import render
 
     write_json(out / SCORES, asdict(scores))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from types import MappingProxyType
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from tag2mask.ablation.records import (
     MAPS,
     MASKS,
+    Difference,
     Measurement,
     RowScores,
     Statistic,
@@ -27,11 +29,31 @@ from tag2mask.evaluation.records import (
     StageScores,
 )
 from tag2mask.evaluation.resampled import PSEUDO_MASKS, ResampledMiou
-from tag2mask.metrics.bootstrap import percentile_interval
+from tag2mask.metrics.bootstrap import Interval, percentile_interval
 from tag2mask.metrics.confusion import Float64
 
-RowResamples = Mapping[int, ResampledMiou]
+
+class Resampled(NamedTuple):
+    """Resampled mIoU of one trial.
+
+    Attributes:
+        used: of each stage and of the pseudo masks, at the background threshold in use.
+        best: of the stages that are maps, at the best background threshold.
+    """
+
+    used: ResampledMiou
+    best: ResampledMiou
+
+
+RowResamples = Mapping[int, Resampled]
 """The resampled mIoU of a row's trials, by seed."""
+
+
+class OtherRow(NamedTuple):
+    """A row that another one is compared with."""
+
+    scores: RowScores
+    resampled: RowResamples
 
 
 def measurements(scores: EvaluationScores) -> tuple[Measurement, ...]:
@@ -64,9 +86,10 @@ def row_scores(
     learns_from: Literal["tags", "masks"],
     measure: str,
     trials: Sequence[TrialScores],
-    first: RowScores | None,
-    resampled: RowResamples | None = None,
-    first_resampled: RowResamples | None = None,
+    resampled: RowResamples = MappingProxyType({}),
+    *,
+    base: OtherRow | None = None,
+    previous: OtherRow | None = None,
 ) -> RowScores:
     """Return the results of a row.
 
@@ -77,14 +100,22 @@ def row_scores(
         learns_from: what its network learns from.
         measure: its own measure.
         trials: its trials.
-        first: the row to compare it with; None for the first.
         resampled: the resampled scores of its trials, by seed.
-        first_resampled: those of ``first``.
+        base: the row to compare it with; None for the first.
+        previous: the row before.
     """
     by_key: dict[tuple[str, str], dict[int, Measurement]] = {}
     for trial in trials:
         for value in trial.measured:
             by_key.setdefault((value.split, value.measure), {})[trial.seed] = value
+
+    def summary(values: dict[int, Measurement], is_own: bool) -> Summary:
+        over = [
+            None if other is None else _difference(values, resampled, other, is_own)
+            for other in (base, previous)
+        ]
+        return replace(_summary(values, resampled), over_base=over[0], over_previous=over[1])
+
     return RowScores(
         name=name,
         recipe=recipe,
@@ -93,66 +124,78 @@ def row_scores(
         measure=measure,
         trials=tuple(trials),
         seconds=mean_and_spread([trial.seconds for trial in trials]),
-        summaries=tuple(
-            _summary(values, _compared_with(first, split), resampled or {}, first_resampled or {})
-            for (split, _), values in by_key.items()
-        ),
+        summaries=tuple(summary(values, own == measure) for (_, own), values in by_key.items()),
     )
 
 
-def _compared_with(first: RowScores | None, split: str) -> dict[int, Measurement] | None:
-    if first is None:
-        return None
-    return {
+def _difference(
+    by_seed: Mapping[int, Measurement],
+    resampled: RowResamples,
+    other: OtherRow,
+    is_own: bool,
+) -> Difference:
+    """Return the difference to another row: own measures to its own one, others to the same."""
+    one = next(iter(by_seed.values()))
+    measure = other.scores.measure if is_own else one.measure
+    others = {
         trial.seed: value
-        for trial in first.trials
+        for trial in other.scores.trials
         for value in trial.measured
-        if (value.split, value.measure) == (split, first.measure)
+        if (value.split, value.measure) == (one.split, measure)
     }
+    both = by_seed.keys() & others.keys()
+
+    def gain(read: Callable[[Measurement], float | None]) -> Statistic | None:
+        pairs = [(read(by_seed[seed]), read(others[seed])) for seed in sorted(both)]
+        return mean_and_spread(
+            [own - before for own, before in pairs if own is not None and before is not None]
+        )
+
+    def interval(read: _Read) -> Interval | None:
+        own = _mean_over_seeds(by_seed, resampled, both, read)
+        before = _mean_over_seeds(others, other.resampled, both, read)
+        return None if own is None or before is None else percentile_interval(own - before)
+
+    return Difference(
+        other.scores.name,
+        gain(lambda value: value.miou),
+        gain(lambda value: value.best_miou),
+        interval(_used),
+        interval(_best),
+    )
 
 
-def _resampled_mean(
-    by_seed: Mapping[int, Measurement], resampled: RowResamples, seeds: Collection[int]
+_Read = Callable[[Resampled, Measurement], Float64 | None]
+
+
+def _used(found: Resampled, value: Measurement) -> Float64 | None:
+    stage = PSEUDO_MASKS if value.measure == MASKS else value.stage
+    return found.used.get((value.split, stage))
+
+
+def _best(found: Resampled, value: Measurement) -> Float64 | None:
+    return found.best.get((value.split, value.stage))
+
+
+def _mean_over_seeds(
+    by_seed: Mapping[int, Measurement],
+    resampled: RowResamples,
+    seeds: Collection[int],
+    read: _Read,
 ) -> Float64 | None:
     """Return the mean over seeds of a measure's mIoU in each resample; None if one lacks it."""
-    found = [
-        resampled.get(seed, {}).get((value.split, _counted_stage(value)))
-        for seed, value in by_seed.items()
-        if seed in seeds
-    ]
+    found = [read(resampled[seed], by_seed[seed]) if seed in resampled else None for seed in seeds]
     known = [values for values in found if values is not None]
     return np.mean(known, axis=0) if known and len(known) == len(found) else None
 
 
-def _counted_stage(value: Measurement) -> str:
-    return PSEUDO_MASKS if value.measure == MASKS else value.stage
-
-
-def _summary(
-    by_seed: dict[int, Measurement],
-    first: dict[int, Measurement] | None,
-    resampled: RowResamples,
-    first_resampled: RowResamples,
-) -> Summary:
-    both = by_seed.keys() & (first or {}).keys()
-    own_mean = _resampled_mean(by_seed, resampled, by_seed.keys())
-    own_of_both = _resampled_mean(by_seed, resampled, both)
-    first_of_both = _resampled_mean(first or {}, first_resampled, both)
+def _summary(by_seed: dict[int, Measurement], resampled: RowResamples) -> Summary:
+    own_mean = _mean_over_seeds(by_seed, resampled, by_seed.keys(), _used)
     values = list(by_seed.values())
     one = values[0]
 
     def over_seeds(read: Callable[[Measurement], float | None]) -> Statistic | None:
         return mean_and_spread([read(value) for value in values])
-
-    def gain(read: Callable[[Measurement], float | None]) -> Statistic | None:
-        if first is None:
-            return None
-        pairs = [
-            (read(value), read(first[seed])) for seed, value in by_seed.items() if seed in first
-        ]
-        return mean_and_spread(
-            [own - other for own, other in pairs if own is not None and other is not None]
-        )
 
     return Summary(
         measure=one.measure,
@@ -168,12 +211,7 @@ def _summary(
         boundary_miou=over_seeds(lambda value: value.boundary_miou),
         precision=over_seeds(lambda value: value.precision),
         recall=over_seeds(lambda value: value.recall),
-        gain=gain(lambda value: value.miou),
-        best_gain=gain(lambda value: value.best_miou),
         miou_interval=None if own_mean is None else percentile_interval(own_mean),
-        gain_interval=None
-        if own_of_both is None or first_of_both is None
-        else percentile_interval(own_of_both - first_of_both),
     )
 
 

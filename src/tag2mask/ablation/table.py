@@ -44,6 +44,8 @@ class AblationRow(Section):
     """A list of ``section.key=value``, or a mapping of dotted keys."""
     measure: Measure | None = None
     """The row's own measure; null: ``segmenter`` if the row trains one, else ``masks``."""
+    over: str | None = None
+    """An earlier row to compare it with; null: the first row, of networks the first network."""
 
 
 class AblationTable(Section):
@@ -68,10 +70,18 @@ class AblationTable(Section):
                 f"rows: the name {commas[0]!r} has a comma, or spaces around it; "
                 "--rows separates names by commas"
             )
+        for place, row in enumerate(self.rows):
+            if row.over is not None and row.over not in names[:place]:
+                raise ValueError(
+                    f"rows: {row.name!r} is compared with {row.over!r}, which is no earlier row"
+                    f"{nearest_hint(row.over, names[:place])}"
+                )
         return self
 
     def select_rows(self, names: Sequence[str]) -> AblationTable:
         """Return the table with only these rows, in the table's order.
+
+        A row whose ``over`` isn't among them is compared as if it had none.
 
         Raises:
             RecipeError: no such row; the message suggests the nearest name.

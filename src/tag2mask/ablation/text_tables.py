@@ -1,4 +1,4 @@
-"""``ablation.json`` as tables: Markdown, aligned for terminals, and LaTeX."""
+"""``ablation.json`` as Markdown tables, aligned for terminals."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from tag2mask.ablation.records import (
     MASKS,
     AblationScores,
+    Difference,
     RowScores,
     Statistic,
     Summary,
@@ -15,29 +16,19 @@ from tag2mask.evaluation.records import NO_THRESHOLD
 from tag2mask.evaluation.tables import markdown_table
 from tag2mask.evaluation.wording import interval_text, percent
 from tag2mask.metrics.bootstrap import Interval
-from tag2mask.text.escaping import latex_text, markdown_block, markdown_text
+from tag2mask.text.escaping import markdown_block, markdown_text
 
 NO_OWN_MEASURE = "No row has a value of its own measure; the other measures are listed below."
-MEASURE_HEAD = (
-    "row",
-    "measured",
-    "mIoU",
-    "best",
-    "boundary IoU",
-    "precision",
-    "recall",
-    "background threshold",
-    "on",
-)
-"""Columns of `measure_rows`."""
+TEXT_HEADS = frozenset({"row", "measured", "background threshold", "tags", "over"})
+"""Heads of columns of text."""
 
 
 def markdown_report(scores: AblationScores) -> str:
-    """Return a table of the rows per split, then every measure, failures and commands."""
+    """Return the tables of `overview`, then every measure, failures and commands."""
     parts = [overview(scores)]
     measures = measure_rows(scores)
     if measures:
-        parts += ["## Every measure", markdown_table(MEASURE_HEAD, measures)]
+        parts += ["## Every measure", markdown_table(measure_head(scores), measures)]
     failed = [
         f"- row {markdown_text(name)}, seed {seed}: {markdown_text(message)}"
         for name, seed, message in failures(scores)
@@ -54,46 +45,19 @@ def markdown_report(scores: AblationScores) -> str:
 
 
 def overview(scores: AblationScores) -> str:
-    """Return a table of the rows' own measures per split."""
-    parts = [f"{state_text(scores)}."]
-    for split in scores.splits:
-        parts += [
-            f"## {markdown_text(rows_basis_text(scores, split))}",
-            markdown_table(own_head(scores), own_rows(scores, split)),
-        ]
+    """Return the rows' own measures, splits side by side, and their differences."""
+    texts = (state_text(scores), splits_text(scores))
+    parts = [" ".join(f"{text}." for text in texts if text)]
     if scores.splits:
+        parts += ["## Rows", markdown_table(own_head(scores), own_rows(scores))]
+        differences = difference_rows(scores)
+        if differences:
+            table = markdown_table(difference_head(scores), differences)
+            parts += ["## Differences, percentage points", table]
         parts.append(markdown_text(reading_text(scores)))
     elif scores.counts["done"]:
         parts.append(NO_OWN_MEASURE)
     return "\n\n".join(parts)
-
-
-def latex_table(scores: AblationScores) -> str:
-    """Return a LaTeX table of the rows, splits side by side; it needs the package ``booktabs``."""
-    splits = scores.splits
-    columns = ("mIoU", f"over {scores.rows[0].name}", "best", "boundary")
-    bases = "; ".join(rows_basis_text(scores, split) for split in splits) or "No numbers"
-    rules = " ".join(
-        rf"\cmidrule(lr){{{start}-{start + 3}}}" for start in range(3, 3 + 4 * len(splits), 4)
-    )
-    heads = "".join(rf" & \multicolumn{{4}}{{c}}{{{latex_text(split)}}}" for split in splits)
-    lines = [
-        rf"% {state_text(scores)}. Needs \usepackage{{booktabs}}.",
-        r"\begin{table*}",
-        r"\centering\small",
-        rf"\begin{{tabular}}{{ll{'rrrr' * len(splits)}}}",
-        r"\toprule",
-        rf" &{heads} \\",
-        rules,
-        _latex_row(("row", "background threshold", *columns * len(splits))),
-        r"\midrule",
-        *(_latex_row(_latex_cells(row, splits)) for row in scores.rows),
-        r"\bottomrule",
-        r"\end{tabular}",
-        rf"\caption{{{latex_text(f'{bases}. {reading_text(scores, time=False)}')}}}",
-        r"\end{table*}",
-    ]
-    return "\n".join(lines) + "\n"
 
 
 def state_text(scores: AblationScores) -> str:
@@ -119,66 +83,128 @@ def failures(scores: AblationScores) -> list[tuple[str, int, str]]:
 
 def own_head(scores: AblationScores) -> tuple[str, ...]:
     """Return the column heads of `own_rows`."""
-    gain = f"over {scores.rows[0].name}"
-    return (
-        "row",
-        "measured",
-        "mIoU",
-        gain,
-        "best",
-        gain,
-        "boundary IoU",
-        "background threshold",
-        "seeds",
-        "time",
-    )
+    splits = [f"{split}: {value}" for split in scores.splits for value in ("mIoU", "best")]
+    return ("row", "measured", *splits, "background threshold", "tags", "seeds", "time")
 
 
-def own_rows(scores: AblationScores, split: str) -> list[tuple[str, ...]]:
-    """Return the cells of each row's own measure on a split."""
+def own_rows(scores: AblationScores, digits: int = 2) -> list[tuple[str, ...]]:
+    """Return the cells of each row's own measure, splits side by side."""
+    rows = []
+    for row in scores.rows:
+        found = [row.own(split) for split in scores.splits]
+        own = [one for one in found if one is not None]
+        values = [cell for one in found for cell in _score_cells(one, digits)]
+        rows.append(
+            (
+                row.name,
+                _joined([stage_text(row, one) for one in own]),
+                *values,
+                _joined([mean_threshold_text(one) for one in own]),
+                _joined([one.tag_source for one in own]),
+                str(seeds_done(row)),
+                seconds_text(row.seconds),
+            )
+        )
+    return rows
+
+
+def _score_cells(own: Summary | None, digits: int) -> tuple[str, str]:
+    if own is None:
+        return "–", "–"
+    score = with_interval(mean_percent(own.miou, digits), own.miou_interval, digits)
+    return score, best_text(own, digits)
+
+
+def difference_head(scores: AblationScores) -> tuple[str, ...]:
+    """Return the column heads of `difference_rows`."""
+    splits = [f"{split}: {value}" for split in scores.splits for value in ("mIoU", "best")]
+    return ("row", "over", *splits)
+
+
+def compared_rows(scores: AblationScores) -> list[tuple[RowScores, str, list[Difference | None]]]:
+    """Return each row, the name of each row it is compared with, and the difference by split."""
+    found = []
+    for row in scores.rows:
+        own = [row.own(split) for split in scores.splits]
+        by_name = [
+            {} if one is None else {other.row: other for other in one.differences} for one in own
+        ]
+        names = dict.fromkeys(name for others in by_name for name in others)
+        found += [(row, name, [others.get(name) for others in by_name]) for name in names]
+    return found
+
+
+def difference_rows(scores: AblationScores, digits: int = 2) -> list[tuple[str, ...]]:
+    """Return the cells of the differences to each row's base, and to the row before."""
     return [
         (
             row.name,
-            *_own_cells(row, row.own(split)),
-            str(seeds_done(row)),
-            seconds_text(row.seconds),
+            name,
+            *(
+                cell
+                for one in splits
+                for cell in (
+                    ("–", "–")
+                    if one is None
+                    else (
+                        points(one.miou, digits, one.miou_interval),
+                        points(one.best_miou, digits, one.best_miou_interval),
+                    )
+                )
+            ),
         )
-        for row in scores.rows
+        for row, name, splits in compared_rows(scores)
     ]
 
 
-def _own_cells(row: RowScores, own: Summary | None) -> tuple[str, ...]:
-    if own is None:
-        return ("–",) * 7
-    return (
-        stage_text(row, own),
-        with_interval(mean_percent(own.miou), own.miou_interval),
-        gain_text(own),
-        best_text(own),
-        points(own.best_gain),
-        mean_percent(own.boundary_miou),
-        mean_threshold_text(own),
-    )
+def measure_head(scores: AblationScores) -> tuple[str, ...]:
+    """Return the column heads of `measure_rows`."""
+    values = ("mIoU", "best", "boundary IoU", "precision", "recall")
+    splits = [f"{split}: {value}" for split in all_splits(scores) for value in values]
+    return ("row", "measured", *splits, "background threshold", "tags")
+
+
+def all_splits(scores: AblationScores) -> tuple[str, ...]:
+    """Return the splits on which any row has a value of any measure."""
+    found = (summary.split for row in scores.rows for summary in row.summaries)
+    return tuple(dict.fromkeys(found))
 
 
 def measure_rows(scores: AblationScores, digits: int = 2) -> list[tuple[str, ...]]:
-    """Return every measure of every row and split; maps and their masks are one line."""
-    return [
-        (
-            row.name,
-            own.stage,
-            mean_percent(own.miou, digits),
-            best_text(own, digits),
-            mean_percent(own.boundary_miou, digits),
-            mean_percent(own.precision, digits),
-            mean_percent(own.recall, digits),
-            mean_threshold_text(own),
-            _basis(own.split, [own]),
-        )
-        for row in scores.rows
-        for own in row.summaries
-        if not _is_in_masks_line(own, row)
-    ]
+    """Return every measure of every row, splits side by side; maps and their masks are one line."""
+    rows = []
+    for row in scores.rows:
+        shown = [own for own in row.summaries if not _is_in_masks_line(own, row)]
+        for measure in dict.fromkeys(own.measure for own in shown):
+            by_split = {own.split: own for own in shown if own.measure == measure}
+            found = list(by_split.values())
+            cells = [
+                cell
+                for split in all_splits(scores)
+                for cell in _measure_cells(by_split.get(split), digits)
+            ]
+            stages = _joined([own.stage for own in found])
+            thresholds = _joined([mean_threshold_text(own) for own in found])
+            tags = _joined([own.tag_source for own in found])
+            rows.append((row.name, stages, *cells, thresholds, tags))
+    return rows
+
+
+def _measure_cells(own: Summary | None, digits: int) -> tuple[str, ...]:
+    if own is None:
+        return ("–",) * 5
+    return (
+        mean_percent(own.miou, digits),
+        best_text(own, digits),
+        mean_percent(own.boundary_miou, digits),
+        mean_percent(own.precision, digits),
+        mean_percent(own.recall, digits),
+    )
+
+
+def _joined(texts: Sequence[str]) -> str:
+    """Return different texts with a slash between them; a dash without any."""
+    return " / ".join(dict.fromkeys(texts)) or "–"
 
 
 def _is_in_masks_line(own: Summary, row: RowScores) -> bool:
@@ -188,15 +214,12 @@ def _is_in_masks_line(own: Summary, row: RowScores) -> bool:
     )
 
 
-def rows_basis_text(scores: AblationScores, split: str) -> str:
-    """Return split, number of photos and tag source of the rows' own measures."""
-    return _basis(split, [own for row in scores.rows if (own := row.own(split)) is not None])
-
-
-def _basis(split: str, measured: Sequence[Summary]) -> str:
-    photos = " or ".join(dict.fromkeys(str(found.photos) for found in measured))
-    tags = " or ".join(dict.fromkeys(found.tag_source for found in measured))
-    return f"{split}, {photos} photos, {tags} tags"
+def splits_text(scores: AblationScores) -> str:
+    """Return the splits with their numbers of photos; empty before any row is done."""
+    photos: dict[str, int] = {}
+    for own in (own for row in scores.rows for own in row.summaries):
+        photos[own.split] = max(own.photos, photos.get(own.split, 0))
+    return ", ".join(f"{split} {count} photos" for split, count in photos.items()).capitalize()
 
 
 def reading_text(scores: AblationScores, *, time: bool = True) -> str:
@@ -206,9 +229,9 @@ def reading_text(scores: AblationScores, *, time: bool = True) -> str:
         "%: mean ± sample standard deviation over seeds"
         if len(scores.seeds) > 1
         else "%, of one seed",
-        "mIoU and boundary IoU: at the background threshold in use, given with its source",
+        "mIoU: at the background threshold in use, given with its source",
         "Best: mIoU at the best background threshold for these photos, chosen on their masks",
-        f"Over {scores.rows[0].name}: percentage points, seed by seed",
+        "Differences: seed by seed",
         *(
             ["In brackets: 95 % intervals over photos"]
             if any(own.miou_interval for row in scores.rows for own in row.summaries)
@@ -235,25 +258,23 @@ def mean_percent(value: Statistic | None, digits: int = 2) -> str:
     return "–" if value is None else percent(value.mean, digits) + _spread(value, digits)
 
 
-def points(value: Statistic | None, digits: int = 2) -> str:
-    """Return mean ± spread in percentage points, with a sign."""
+def points(value: Statistic | None, digits: int = 2, interval: Interval | None = None) -> str:
+    """Return mean ± spread in percentage points, with a sign, and a 95 % interval over photos."""
     if value is None:
         return "–"
-    return f"{100 * value.mean:+.{digits}f}".replace("-", "−") + _spread(value, digits)
+    text = _signed(value.mean, digits) + _spread(value, digits)
+    if interval is None:
+        return text
+    return f"{text} ({' to '.join(_signed(end, digits) for end in interval)})"
+
+
+def _signed(share: float, digits: int) -> str:
+    return f"{100 * share:+.{digits}f}".replace("-", "−")
 
 
 def with_interval(text: str, interval: Interval | None, digits: int = 2) -> str:
     """Return a text with a 95 % interval over photos."""
     return f"{text} ({interval_text(interval, digits)})" if interval else text
-
-
-def gain_text(own: Summary, digits: int = 2) -> str:
-    """Return the gain in percentage points with its 95 % interval over photos."""
-    text = points(own.gain, digits)
-    if own.gain_interval is None:
-        return text
-    low, high = (points(Statistic(end, None, 1), digits) for end in own.gain_interval)
-    return f"{text} ({low} to {high})"
 
 
 def _spread(value: Statistic, digits: int) -> str:
@@ -282,25 +303,3 @@ def seconds_text(value: Statistic | None) -> str:
     if value.mean < 90:
         return f"{value.mean:.0f} s"
     return f"{value.mean / 60:.0f} min" if value.mean < 7200 else f"{value.mean / 3600:.1f} h"
-
-
-def _latex_cells(row: RowScores, splits: Sequence[str]) -> list[str]:
-    found = [row.own(split) for split in splits]
-    name = f"{row.name} (masks used)" if row.learns_from == "masks" else row.name
-    cells = [name, next((mean_threshold_text(own) for own in found if own is not None), "–")]
-    for own in found:
-        cells += (
-            ("–",) * 4
-            if own is None
-            else (
-                mean_percent(own.miou),
-                points(own.gain),
-                best_text(own),
-                mean_percent(own.boundary_miou),
-            )
-        )
-    return cells
-
-
-def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join(latex_text(cell) for cell in cells) + r" \\"
