@@ -96,6 +96,15 @@ def test_labels_that_cannot_be_read_are_all_listed(tmp_path):
     assert len(caught.value.problems) == 3
 
 
+def test_null_is_no_class(tmp_path):
+    _write(tmp_path, {"classes": ["cat", None], "labels": {"a": 0}})
+    with pytest.raises(DataError, match="`classes`: null is no name"):
+        read_fiftyone(tmp_path)
+    (tmp_path / "mask_targets.json").write_text('{"1": null}')
+    with pytest.raises(DataError, match="null is no name"):
+        read_fiftyone_masks(tmp_path)
+
+
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"labels": []}', "[" * 100_000])
 def test_damaged_files(tmp_path, text):
     _write(tmp_path, {})

@@ -107,11 +107,30 @@ def test_lines_and_masks_that_cannot_be_read_are_all_listed(tmp_path):
     problems = caught.value.problems
     assert len(problems) == 8
     for text, problem in zip(
-        ("JSON", "object", "no file_name", "leads out", "absolute", "missing", "JSON", "neither"),
+        (
+            "JSON",
+            "object",
+            "no file_name",
+            "leads out",
+            "absolute",
+            "missing",
+            "JSON",
+            "tags: an object is no name",
+        ),
         problems,
         strict=True,
     ):
         assert text in problem
+
+
+def test_true_is_no_tag(tmp_path):
+    """Of ``label: true`` nobody knows whether it is a class or says that there is one."""
+    lines = [{"file_name": "a.jpg", "label": True}, {"file_name": "b.jpg", "tags": [None, "cat"]}]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    found = []
+    with pytest.raises(ProblemsError, match="line 1: tags: true is no name"):
+        found.extend(read_huggingface(tmp_path))
+    assert [photo.tags for photo in found] == [("cat",)]
 
 
 def test_no_metadata(tmp_path):

@@ -17,7 +17,8 @@ def replaced_folder(out: Path) -> Iterator[Path]:
     """Yield a new folder that takes the place of ``out`` when the block succeeds.
 
     Until then an earlier ``out`` stays as it is; after an error or an interrupt, the new folder is
-    deleted. What a killed process left is removed by the next call.
+    deleted. At any moment the earlier one is in its place, or beside it with no other in its place,
+    where `put_back` finds it. What a killed process left is removed by the next call.
 
     Args:
         out: the folder; of a link, the folder that it leads to is replaced.
@@ -25,7 +26,7 @@ def replaced_folder(out: Path) -> Iterator[Path]:
     Raises:
         RunFolderError: ``out`` can't be replaced or written.
     """
-    place = out.resolve() if out.is_symlink() else out.absolute()
+    place = _place(out)
     if os.path.ismount(place):
         raise RunFolderError(
             "this is the root of a disk or volume, which can't be replaced",
@@ -33,12 +34,11 @@ def replaced_folder(out: Path) -> Iterator[Path]:
             fix="Give a folder inside of it.",
         )
     new = temporary_path(place, f"{place.name}-new")
-    old = temporary_path(place, f"{place.name}-old")
+    old = _earlier(place)
     make_folder(place.parent)
+    put_back(out)
     try:
         with readable_os_errors(out):
-            if old.is_dir() and not place.exists():  # killed between the two renames below
-                old.rename(place)
             for left in (new, old):  # of a killed process
                 if left.is_dir():
                     shutil.rmtree(left)
@@ -49,10 +49,31 @@ def replaced_folder(out: Path) -> Iterator[Path]:
                 place.rename(old)
             new.rename(place)
     except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
         with suppress(OSError):
             if old.is_dir() and not place.exists():
                 old.rename(place)
         raise
-    finally:
-        for left in (new, old):
-            shutil.rmtree(left, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def put_back(out: Path) -> None:
+    """Put an earlier folder back that `replaced_folder` left beside its place when it was killed.
+
+    Raises:
+        RunFolderError: it can't be renamed.
+    """
+    place = _place(out)
+    old = _earlier(place)
+    if old.is_dir() and not place.exists():
+        with readable_os_errors(out):
+            old.rename(place)
+
+
+def _place(out: Path) -> Path:
+    return out.resolve() if out.is_symlink() else out.absolute()
+
+
+def _earlier(place: Path) -> Path:
+    """Return where the earlier folder is while the new one takes its place."""
+    return temporary_path(place, f"{place.name}-old")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tag2mask.errors import RunFolderError
+from tag2mask.recipe.data_layouts import LAYOUTS
 
 if TYPE_CHECKING:
     from tag2mask.artifacts.handles import Handle
@@ -20,29 +21,14 @@ if TYPE_CHECKING:
     from tag2mask.runtime.ranks import Ranks
     from tag2mask.runtime.session import Runtime
 
+    SourceName = str
+else:
+    SourceName = StrEnum("SourceName", {name: name for name in LAYOUTS})
+
 
 DEFAULT_RECIPE = "lite0-cpu"
 EXIT_SKIPPED = 3
 """Exit code where photos were skipped or rows failed, and the rest was done."""
-
-
-class SourceName(StrEnum):
-    """Layouts of a data folder."""
-
-    AUTO = "auto"
-    VOC = "voc"
-    CSV = "csv"
-    FOLDERS = "folders"
-    COCO = "coco"
-    CVAT = "cvat"
-    LABELME = "labelme"
-    VOC_XML = "voc-xml"
-    LABELSTUDIO = "labelstudio"
-    FIFTYONE = "fiftyone"
-    YOLO = "yolo"
-    HUGGINGFACE = "huggingface"
-    MVTEC = "mvtec"
-    ROBOFLOW = "roboflow"
 
 
 class TagChoice(StrEnum):
@@ -139,7 +125,7 @@ def option_overrides(*, skip_bad: bool, source: SourceName | None) -> list[str]:
     from tag2mask.recipe.fields import Section
     from tag2mask.recipe.schema import Recipe
 
-    options = [] if source is None else [f"prepare.source={source.value}"]
+    options = [] if source is None else [f"prepare.source={source}"]
     if skip_bad:
         for key, field in Recipe.model_fields.items():
             section = field.annotation

@@ -21,12 +21,13 @@ from tag2mask.data.corrections.folder import Corrections, read_corrections
 from tag2mask.data.images import decoded_size, image_size
 from tag2mask.data.inventory import SPLITS, DataProblem, Inventory, InventoryEntry, SourceOptions
 from tag2mask.data.inventory_check import describe_photos, inventory_problems
-from tag2mask.data.layouts.detect import Layout, read_inventory
+from tag2mask.data.layouts.detect import read_inventory
 from tag2mask.data.mask_check import mask_problems, outline_misfit, read_checked_mask
 from tag2mask.data.photo_doubts import photo_doubts
 from tag2mask.data.understood import understood
 from tag2mask.data.validation_draw import with_validation
 from tag2mask.errors import DataError
+from tag2mask.recipe.data_layouts import Layout
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.threads import ordered_map
 

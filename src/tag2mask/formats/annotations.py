@@ -7,6 +7,7 @@ they are asked for, so neither side holds those of a whole data set.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -103,3 +104,21 @@ def score_of(value: object) -> float | None:
     except (ValueError, OverflowError):
         return None
     return score if score == score else None
+
+
+def label_text(value: object) -> str:
+    """Return the name of a class or photo as files write it: a text, or a number.
+
+    >>> label_text(7)
+    '7'
+
+    Raises:
+        ValueError: null, true or false, a list or an object, which are no names: YAML reads ``no``
+            without quotes as false.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    shown = {list: "a list", dict: "an object"}.get(type(value)) or json.dumps(value, default=str)
+    raise ValueError(f"{shown} is no name; write a text in quotes")

@@ -40,6 +40,7 @@ from tag2mask.formats.annotations import (
 )
 from tag2mask.formats.coco.outlines import draw_outline
 from tag2mask.formats.pixels.run_lengths import MOST_PIXELS, pixels_of_runs, run_lengths
+from tag2mask.formats.text_files.readable import readable
 from tag2mask.formats.text_files.xml_stream import XmlElement, attribute, iterate_xml, text_content
 
 ROOT = "annotations"
@@ -122,15 +123,11 @@ def _elements(path: Path) -> Iterator[XmlElement]:
         DataError: it can't be read.
     """
     try:
-        with path.open("rb") as file:
+        with readable(path), path.open("rb") as file:
             yield from iterate_xml(file, ROOT)
     except ValueError as error:
         raise DataError(
             f"not CVAT's XML for images: {error}", where=path, fix="Export it again."
-        ) from None
-    except OSError as error:
-        raise DataError(
-            f"can't be read: {error.strerror}", where=path, fix="Check its permissions."
         ) from None
 
 

@@ -30,6 +30,7 @@ from tag2mask.formats.annotations import (
     ExportResult,
     MaskedPhoto,
     Region,
+    label_text,
     score_of,
 )
 from tag2mask.formats.each_photo import each_photo
@@ -103,10 +104,10 @@ def read_fiftyone_masks(path: Path) -> Iterator[AnnotatedPhoto]:
     """
     content = read_json_file(path / TARGETS)
     try:
-        names = {int(value): str(name) for value, name in content.items()}
-    except (AttributeError, ValueError):
+        names = {int(value): label_text(name) for value, name in content.items()}
+    except (AttributeError, ValueError) as error:
         raise DataError(
-            "not an object from values of pixels to names",
+            f"not an object from values of pixels to names: {error}",
             where=path / TARGETS,
             fix='Write {"1": "name of the class", ...}.',
         ) from None
@@ -199,7 +200,10 @@ def _content(file: Path) -> tuple[tuple[str, ...], dict[str, Any]]:
             where=file,
             fix="Export the data set again as FiftyOneImageClassificationDataset.",
         )
-    return tuple(map(str, classes)), labels
+    try:
+        return tuple(map(label_text, classes)), labels
+    except ValueError as error:
+        raise DataError(f"`classes`: {error}", where=file, fix="Name every class.") from None
 
 
 def _is_box(entry: Any) -> bool:

@@ -27,12 +27,19 @@ from tag2mask.artifacts.files import atomic_write, write_text
 from tag2mask.artifacts.items import path_problem
 from tag2mask.classes import BACKGROUND, IGNORE, ClassSet, name_kind
 from tag2mask.errors import DataError
-from tag2mask.formats.annotations import IGNORE_LABEL, AnnotatedPhoto, ExportResult, MaskedPhoto
+from tag2mask.formats.annotations import (
+    IGNORE_LABEL,
+    AnnotatedPhoto,
+    ExportResult,
+    MaskedPhoto,
+    label_text,
+)
 from tag2mask.formats.each_photo import each_photo
 from tag2mask.formats.photo_names import inner_folders, stem_path
 from tag2mask.formats.pixels.gray_masks import value_regions, write_gray
 from tag2mask.formats.tables.cell_table import unquoted
 from tag2mask.formats.tables.csv_table import read_csv_table
+from tag2mask.formats.text_files.readable import readable
 from tag2mask.formats.text_files.text_lines import read_lines
 from tag2mask.text.json_text import parse_json
 
@@ -189,15 +196,10 @@ def _rows(file: Path, folder: str) -> Iterator[_Row]:
             cells = dict(zip(table.header, map(unquoted, line.cells or ()), strict=False))
             yield _Row(file, folder, line.number, {key: text for key, text in cells.items() if key})
         return
-    try:
-        with file.open("rb") as text:
-            for number, content in enumerate(text, 1):
-                if content.strip():
-                    yield _Row(file, folder, number, content)
-    except OSError as error:
-        raise DataError(
-            f"can't be read: {error.strerror}", where=file, fix="Check the path."
-        ) from None
+    with readable(file), file.open("rb") as text:
+        for number, content in enumerate(text, 1):
+            if content.strip():
+                yield _Row(file, folder, number, content)
 
 
 def _values(row: _Row) -> Mapping[str, Any]:
@@ -269,7 +271,7 @@ def _tags(row: _Row, values: Mapping[str, Any]) -> tuple[str, ...]:
     try:
         return _names(found[0], several=found[1])
     except ValueError as error:
-        raise _damaged(row, str(error)) from None
+        raise _damaged(row, f"tags: {error}") from None
 
 
 def _tag_column(values: Mapping[str, Any]) -> tuple[Any, bool] | None:
@@ -300,8 +302,5 @@ def _names(value: Any, *, several: bool) -> tuple[str, ...]:
     elif isinstance(value, str) and several:
         value = re.split(r"[;|]" if re.search(r"[;|]", value) else ",", value)
     names = [] if value is None else value if isinstance(value, list) else [value]
-    for name in names:
-        if isinstance(name, dict | list):
-            raise ValueError(f"the tag {str(name)[:40]} is neither a text nor a number")
-    texts = [str(name).strip() for name in names if name is not None]
+    texts = [label_text(name).strip() for name in names if name is not None]
     return tuple(Counter(text for text in texts if text))

@@ -42,6 +42,7 @@ from tag2mask.formats.coco.outlines import draw_outline
 from tag2mask.formats.each_photo import each_photo
 from tag2mask.formats.photo_names import files_below
 from tag2mask.formats.pixels.run_lengths import MOST_PIXELS
+from tag2mask.formats.text_files.readable import readable
 from tag2mask.text.json_text import parse_json
 
 _VERSION = "5.5.0"
@@ -184,9 +185,10 @@ def read_labelme_file(path: Path) -> AnnotatedPhoto:
 def _read(path: Path) -> dict[str, Any]:
     """Return the JSON of a file, whose members have the right types."""
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise ValueError(f"it is larger than {_MOST_BYTES >> 20} MiB")
-        text = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+        with readable(path):
+            if path.stat().st_size > _MOST_BYTES:
+                raise ValueError(f"it is larger than {_MOST_BYTES >> 20} MiB")
+            text = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
         if sum(map(text.count, (b"{", b"[", b","))) > _MOST_VALUES:
             raise ValueError(f"it has more than {_MOST_VALUES} values")
         content = parse_json(text)
@@ -199,10 +201,6 @@ def _read(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise DataError(
             f"not LabelMe's JSON: {error}", where=path, fix="Save it again in LabelMe."
-        ) from None
-    except OSError as error:
-        raise DataError(
-            f"can't be read: {error.strerror}", where=path, fix="Check its permissions."
         ) from None
     return content
 

@@ -32,15 +32,17 @@ def value_maps(path: Path) -> list[Path]:
     """Return the tables of a folder and of its folders that name the values of masks."""
     folders = [path, *(path / name for name in inner_folders(path))]
     files = [folder / TABLE for folder in folders]
-    return [file for file in files if file.is_file() and _value_map(file) is not None]
+    return [file for file in files if file.is_file() and _rows(file)]
 
 
 def roboflow_classes(path: Path) -> tuple[str, ...]:
-    """Return the names in the tables of a folder by value, the background included."""
-    found: dict[int, str] = {}
-    for file in value_maps(path):
-        found |= _value_map(file) or {}
-    return tuple(dict.fromkeys(name for _, name in sorted(found.items())))
+    """Return the names in the tables of a folder by value, the background included.
+
+    Raises:
+        DataError: a table names one value twice.
+    """
+    pairs = {pair for file in value_maps(path) for pair in _value_map(file).items()}
+    return tuple(dict.fromkeys(name for _, name in sorted(pairs)))
 
 
 class MaskFile(NamedTuple):
@@ -69,7 +71,7 @@ def read_roboflow(path: Path) -> Iterator[AnnotatedPhoto]:
     """Yield the photos that have a mask, folder by folder.
 
     Raises:
-        DataError: no table of values.
+        DataError: no table of values, or one that names a value twice.
         ProblemsError: after the other photos, all masks that can't be read.
     """
     if not value_maps(path):
@@ -79,7 +81,7 @@ def read_roboflow(path: Path) -> Iterator[AnnotatedPhoto]:
     labels = {
         file: {
             value: None if name_kind(name) == "background" else name
-            for value, name in (_value_map(file) or {}).items()
+            for value, name in _value_map(file).items()
         }
         for file in value_maps(path)
     }
@@ -92,15 +94,33 @@ def read_roboflow(path: Path) -> Iterator[AnnotatedPhoto]:
     return each_photo(mask_files(path), read, path)
 
 
-def _value_map(file: Path) -> dict[int, str] | None:
-    """Return the names of a table by value of pixels; None: it is another table."""
+def _value_map(file: Path) -> dict[int, str]:
+    """Return the names of a table by value of pixels.
+
+    Raises:
+        DataError: it names a value twice.
+    """
+    found: dict[int, str] = {}
+    for value, name in _rows(file):
+        if value in found:
+            raise DataError(
+                f"the value {value} of pixels is named twice, {found[value]!r} and {name!r}",
+                where=file,
+                fix="Keep the line whose class the masks have there.",
+            )
+        found[value] = name
+    return found
+
+
+def _rows(file: Path) -> list[tuple[int, str]]:
+    """Return the values and names in a table's lines; none: it is another table."""
     try:
         table = read_csv_table(file)
     except DataError:
-        return None
+        return []
     rows = [[unquoted(cell) for cell in line.cells or ()] for line in table.lines]
-    if len(table.header) != 2 or "value" not in table.header[0].lower() or not rows:
-        return None
+    if len(table.header) != 2 or "value" not in table.header[0].lower():
+        return []
     if not all(len(row) == 2 and row[0].isdecimal() and int(row[0]) < 256 for row in rows):
-        return None
-    return {int(value): name for value, name in rows}
+        return []
+    return [(int(value), name) for value, name in rows]

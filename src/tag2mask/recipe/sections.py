@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
+from tag2mask.recipe.data_layouts import Layout
 from tag2mask.recipe.fields import (
     MOST_PROCESSES,
     MOST_SIDE,
@@ -51,22 +52,7 @@ class Prepare(Section):
 
     not_identity = frozenset({"skip_bad", "val_fraction"})
 
-    source: Literal[
-        "auto",
-        "voc",
-        "csv",
-        "folders",
-        "coco",
-        "cvat",
-        "labelme",
-        "voc-xml",
-        "labelstudio",
-        "fiftyone",
-        "yolo",
-        "huggingface",
-        "mvtec",
-        "roboflow",
-    ] = "auto"
+    source: Layout = "auto"
     """Layout of the data folder; auto: detected."""
     tags: Literal["auto", "annotations", "tags.csv", "cls_labels", "masks"] = "auto"
     """Source of the tags in VOC's layout; ``masks``: in Roboflow's, from the masks."""

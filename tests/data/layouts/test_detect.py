@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 from data_folders import write_photo
 
+from tag2mask.data.layouts import detect
 from tag2mask.data.layouts.detect import read_inventory
 from tag2mask.errors import DataError
+from tag2mask.recipe.data_layouts import LAYOUTS
 
 
 def _add_folders(root: Path) -> None:
@@ -72,6 +74,10 @@ def test_the_order_of_the_layouts_and_its_override(tmp_path):
         assert read_inventory(tmp_path).layout == layout  # each has priority over those before
     for layout in _ADD:
         assert read_inventory(tmp_path, layout).layout == layout
+
+
+def test_every_layout_of_the_recipe_has_a_reader():
+    assert {"auto", *detect._READERS} == {*LAYOUTS}
 
 
 def test_a_relative_folder(tmp_path, monkeypatch):

@@ -86,6 +86,14 @@ def test_a_file_that_changes_while_it_is_read(tmp_path):
         ('{"images": [{"id": ' + "9" * 5000 + "}]}", "not COCO JSON"),
         ('{"images": [{"id": 1}], "categories": [{"id": 1, "name": "dog"}]}', "lacks the key"),
         (
+            '{"images": [{"id": 1, "file_name": null}], "categories": [{"id": 1, "name": "dog"}]}',
+            "images item 1 is damaged: null is no name",
+        ),
+        (
+            '{"images": [{"id": 1, "file_name": "a"}], "categories": [{"id": 1, "name": null}]}',
+            "categories item 1 is damaged: null is no name",
+        ),
+        (
             '{"images": [{"id": 1, "file_name": "a"}], "categories": [{"id": 1, "name": "dog"}],'
             '"annotations": [{"image_id": 2, "category_id": 1}]}',
             "doesn't list",

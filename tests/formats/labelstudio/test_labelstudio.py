@@ -154,15 +154,19 @@ def test_tasks_that_cannot_be_read_are_all_listed(tmp_path):
     path = tmp_path / "a.json"
     endless = {"result": [{"original_width": 1e999, "original_height": 1, "value": {}}]}
     worst = {"id": 4, "data": {"image": "a.jpg"}, "annotations": [endless]}
-    path.write_text(json.dumps([good, bad, worse, worst, 5]))
+    nameless = {"result": [_item("choices", choices=[None])]}
+    last = {"id": 5, "data": {"image": "a.jpg"}, "annotations": [nameless]}
+    path.write_text(json.dumps([good, bad, worse, worst, last, 5]))
     with pytest.raises(ProblemsError) as caught:
         list(read_labelstudio(path))
     assert [problem.partition(":")[0] for problem in caught.value.problems] == [
         "task 2",
         "task 3",
         "task 4",
+        "task 5",
         "task ?",
     ]
+    assert "task 5: null is no name" in caught.value.problems[3]
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[{", "[" * 100_000, '[{"a": ' * 50_000])

@@ -86,6 +86,25 @@ def test_a_polygon_is_drawn_in_the_upright_photo(tmp_path):
         photo.regions[0].mask()
 
 
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("[yes, cat]", "class 0 of `names`: true is no name"),
+        ("{0: cat, 1: null}", "class 1 of `names`: null is no name"),
+        ("[[cat]]", "class 0 of `names`: a list is no name"),
+    ],
+)
+def test_names_that_are_no_texts(tmp_path, names, message):
+    _folder(tmp_path, "0 .5 .5 .1 .1", f"names: {names}\ntrain: train/images\n")
+    with pytest.raises(DataError, match=message):
+        list(read_yolo(tmp_path))
+
+
+def test_numbers_and_quoted_words_are_names(tmp_path):
+    _folder(tmp_path, "0 .5 .5 .1 .1", "names: ['no', 7]\ntrain: train/images\n")
+    assert yolo_classes(tmp_path) == ("no", "7")
+
+
 def test_lines_of_key_points_are_boxes(tmp_path):
     yaml_text = "names: [cat, dog]\ntrain: train/images\nkpt_shape: [2, 3]\n"
     _folder(tmp_path, "0 .5 .5 .1 .1 .2 .2 2 .3 .3 2\n", yaml_text)

@@ -96,6 +96,22 @@ def test_masks_of_colors_and_of_values(tmp_path, mode, values, palette):
     assert labels_of(tmp_path) == {"cat": [[False, True, False]], "ignore": [[False, False, True]]}
 
 
+@pytest.mark.parametrize(
+    ("mode", "values"),
+    [("RGB", [[[0, 0, 0], [1, 2, 3]]]), ("L", [[0, 1]]), ("P", [[0, 1]])],
+)
+def test_a_background_that_is_not_listed_is_the_first_label(tmp_path, mode, values):
+    (tmp_path / "labelmap.txt").write_text("dog:1,2,3::\ncat:250,0,9::\n")
+    write_image(tmp_path, mode, values)
+    assert labels_of(tmp_path) == {"dog": [[False, True]]}
+
+
+def test_colors_in_any_order_of_the_labels(tmp_path):
+    (tmp_path / "labelmap.txt").write_text("dog:1,1,1::\nbackground:0,0,0::\n")
+    write_image(tmp_path, "L", [[0, 1]])  # gray values that are listed as colors
+    assert labels_of(tmp_path) == {"dog": [[False, True]]}
+
+
 def test_labels_of_a_class_list_and_of_voc(tmp_path):
     write_image(tmp_path, "L", [[0, 1]])
     assert labels_of(tmp_path) == {"aeroplane": [[False, True]]}
@@ -115,6 +131,14 @@ def test_labels_of_a_class_list_and_of_voc(tmp_path):
         ("dog:::\ndog:::\n", "L", [[0]], "listed twice"),
         ("".join(f"c{n}:::\n" for n in range(256)), "L", [[0]], "256 labels, more than the 255"),
         ("background:::\ndog:::\n", "RGB", [[[9, 9, 9]]], "no list says which color"),
+        (
+            "dog:1,2,3::\nbackground:0,0,0::\n",
+            "L",
+            [[0, 1]],
+            "whose first label is not the background: 0 may mean the background or 'dog'",
+        ),
+        ("dog:::\nbackground:::\n", "P", [[0, 1]], "first label is not the background"),
+        ("dog:0,0,0::\ncat:9,9,9::\n", "L", [[0, 1]], "first label is not the background"),
     ],
 )
 def test_masks_and_lists_that_do_not_fit(tmp_path, labels, mode, values, message):

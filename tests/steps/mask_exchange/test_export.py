@@ -1,6 +1,8 @@
 """Exports: every format is written from every source, whole or not at all."""
 
+import errno
 import inspect
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -130,6 +132,33 @@ def test_a_failed_replacement_keeps_the_earlier_export(source, tmp_path, monkeyp
     with pytest.raises(KeyboardInterrupt):
         export_masks(source, COCO, out, overwrite=True)
     assert names(tmp_path) == before
+
+
+@pytest.mark.parametrize("failing", [{1}, {2}, {2, 3}])
+def test_an_export_that_cannot_take_its_place_loses_nothing(source, tmp_path, monkeypatch, failing):
+    """Renamed are the earlier export, the new one, and where that fails the earlier one again."""
+    out = tmp_path / "out"
+    export_masks(source, COCO, out)
+    before = names(out)
+    rename, calls = Path.rename, []
+
+    def broken(path, target):
+        calls.append(path)
+        if len(calls) in failing:
+            raise OSError(errno.EIO, "broken", str(path))
+        return rename(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", broken)
+        with pytest.raises(RunFolderError, match="the disk reports an error"):
+            export_masks(source, TARGETS["cvat"], out, overwrite=True)
+    assert names(tmp_path / ".tmp-out-old" if 3 in failing else out) == before
+    assert not (tmp_path / ".tmp-out-new").exists()
+    with pytest.raises(RunFolderError, match=r"holds an earlier export.*--overwrite"):
+        export_masks(source, TARGETS["cvat"], out)
+    assert names(out) == before
+    export_masks(source, TARGETS["cvat"], out, overwrite=True)
+    assert (out / "annotations.xml").is_file() and not list(tmp_path.glob(".tmp-*"))
 
 
 def test_an_export_is_kept_out_of_the_data_and_the_masks(source, tmp_path):

@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from tag2mask.data.inventory import DataProblem, Inventory, SourceOptions
 from tag2mask.data.layouts.class_folders.reader import is_folders, read_folders
@@ -43,23 +43,8 @@ from tag2mask.data.layouts.tools.voc_xml import is_voc_xml_folder, read_voc_xml_
 from tag2mask.data.layouts.tools.yolo import is_yolo_folder, read_yolo_folder
 from tag2mask.data.layouts.voc.reader import is_voc, read_voc
 from tag2mask.errors import DataError
+from tag2mask.recipe.data_layouts import Layout
 
-Layout = Literal[
-    "auto",
-    "voc",
-    "coco",
-    "cvat",
-    "labelme",
-    "voc-xml",
-    "labelstudio",
-    "fiftyone",
-    "yolo",
-    "huggingface",
-    "mvtec",
-    "roboflow",
-    "csv",
-    "folders",
-]
 _PAGE = "docs/reference/data.md"
 _FIX = (
     "Give a VOC folder, COCO JSON, photos with a tags.csv, or one folder of photos per class "
@@ -72,7 +57,7 @@ class _LayoutReader(NamedTuple):
     read: Callable[[Path, SourceOptions], Inventory]
 
 
-_READERS = {
+_READERS: dict[Layout, _LayoutReader] = {
     "voc": _LayoutReader(is_voc, read_voc),
     "coco": _LayoutReader(is_coco, read_coco),
     "cvat": _LayoutReader(is_cvat, read_cvat_folder),
@@ -124,7 +109,7 @@ def read_inventory(
     return leave_out_non_classes(_read_without_tag_files(folder, options))
 
 
-def _detected(folder: Path) -> str | None:
+def _detected(folder: Path) -> Layout | None:
     """Return the first layout that matches; None: only class folders may.
 
     Raises:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tag2mask.errors import DataError, counted, first_few
+from tag2mask.formats.annotations import label_text
 from tag2mask.formats.coco.outlines import NO_EXTENT, Extent, has_area, outline_extent
 from tag2mask.formats.text_files.json_stream import ArrayItem, iterate_items
 
@@ -111,10 +112,6 @@ def read_coco_file(path: Path, split: str = "", *, may_be_empty: bool = False) -
                     else f"is damaged: {error}; fix or remove it"
                 )
                 file.problems.append(f"{path.name}: {item.array} item {counts[item.array]} {wrong}")
-    except OSError as error:
-        raise DataError(
-            f"can't be read: {error.strerror}", where=path, fix="Check its permissions."
-        ) from None
     except ValueError as error:
         raise DataError(
             f"not COCO JSON: {error}", where=path, fix="Replace the file: it is damaged or cut off."
@@ -157,12 +154,12 @@ def _add_item(file: CocoFile, item: ArrayItem) -> None:
         if key in file.images:
             raise ValueError(f"image id {key} is listed twice")
         size = _pixels(value, "height"), _pixels(value, "width")
-        file.images[key] = CocoImage(str(value["file_name"]), size)
+        file.images[key] = CocoImage(label_text(value["file_name"]), size)
     elif item.array == "categories":
         key = coco_id(value["id"])
         if key in file.categories:
             raise ValueError(f"category id {key} is listed twice")
-        file.categories[key] = str(value["name"])
+        file.categories[key] = label_text(value["name"])
         file.supercategories[key] = str(value.get("supercategory") or "")
     else:
         key = coco_id(value["image_id"])

@@ -25,12 +25,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tag2mask.errors import DataError
-from tag2mask.formats.annotations import AnnotatedPhoto, Region, RegionKind, score_of
+from tag2mask.formats.annotations import (
+    AnnotatedPhoto,
+    Region,
+    RegionKind,
+    label_text,
+    score_of,
+)
 from tag2mask.formats.coco.outlines import draw_outline
 from tag2mask.formats.each_photo import each_photo
 from tag2mask.formats.labelstudio.brush_rle import decode_brush
 from tag2mask.formats.photo_names import PHOTO_SUFFIXES
 from tag2mask.formats.text_files.json_stream import ArrayItem, iterate_list
+from tag2mask.formats.text_files.readable import readable
 
 _ANNOTATIONS = ("annotations", "completions", "predictions")
 _MIN_KEYS = ("annotator", "annotation_id", "created_at", "updated_at", "lead_time")
@@ -73,11 +80,8 @@ def read_labelstudio(path: Path) -> Iterator[AnnotatedPhoto]:
 
 def _tasks(path: Path) -> Iterator[ArrayItem]:
     try:
-        yield from iterate_list(path)
-    except OSError as error:
-        raise DataError(
-            f"can't be read: {error.strerror}", where=path, fix="Check the path."
-        ) from None
+        with readable(path):
+            yield from iterate_list(path)
     except ValueError as error:
         raise DataError(
             f"not a list of Label Studio's tasks: {error}",
@@ -156,7 +160,7 @@ def _min_results(task: dict[str, Any]) -> list[_Result]:
 def _choices(value: dict[str, Any]) -> list[str]:
     """Return the chosen image-level labels."""
     choices = value.get("choices") or []
-    return [str(choice).strip() for choice in ([choices] if isinstance(choices, str) else choices)]
+    return [label_text(c).strip() for c in ([choices] if isinstance(choices, str) else choices)]
 
 
 def _regions(result: _Result, draw: Callable[[], NDArray[np.bool_]]) -> Iterator[Region]:
@@ -166,7 +170,7 @@ def _regions(result: _Result, draw: Callable[[], NDArray[np.bool_]]) -> Iterator
     for key, labels in value.items():
         if key.endswith("labels") and isinstance(labels, list):
             for label in labels:
-                yield Region(str(label), result.score, kind, None if kind == "box" else draw)
+                yield Region(label_text(label), result.score, kind, None if kind == "box" else draw)
 
 
 def _size(item: dict[str, Any]) -> tuple[int, int] | None:

@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 
 from tag2mask.errors import DataError, PackageError, first_few
 from tag2mask.formats.tables.cell_table import CellTable, TableLine
+from tag2mask.formats.text_files.readable import readable
 
 EXCEL_SUFFIXES = frozenset({".xlsx", ".xlsm"})
 _LARGEST_FILE, _LARGEST_CONTENT = 100 * 2**20, 200 * 2**20
@@ -64,14 +65,10 @@ def _check_file(path: Path) -> None:
     Raises:
         DataError: it is missing, too large, of an old format, with a password, or damaged.
     """
-    try:
+    with readable(path):
         size = path.stat().st_size
         with path.open("rb") as file:
             start = file.read(len(_OLD_FORMAT))
-    except OSError as error:
-        raise DataError(
-            f"can't be read: {error.strerror}", where=path, fix="Check the path."
-        ) from None
     if start == _OLD_FORMAT:
         raise DataError(
             "the workbook has a password or is an old .xls file",

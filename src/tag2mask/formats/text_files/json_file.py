@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tag2mask.errors import DataError
+from tag2mask.formats.text_files.readable import readable
 from tag2mask.text.json_text import parse_json
 
 MOST_BYTES = 1 << 28
@@ -18,13 +19,8 @@ def read_json_file(path: Path) -> Any:
     Raises:
         DataError: missing, larger than `MOST_BYTES`, or not JSON.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise DataError(
-            f"can't be read: {error.strerror}", where=path, fix="Check the path."
-        ) from None
+    with readable(path), path.open("rb") as file:
+        content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise DataError(
             f"more than {MOST_BYTES >> 20} MiB of JSON", where=path, fix="Split the file."

@@ -6,6 +6,7 @@ import codecs
 from pathlib import Path
 
 from tag2mask.errors import DataError
+from tag2mask.formats.text_files.readable import readable
 
 _FIX = "Save it as UTF-8."
 
@@ -21,9 +22,10 @@ def read_lines(path: Path, encoding: str | None = None) -> list[str]:
         DataError: it can't be read or has another encoding.
     """
     try:
-        chosen = encoding or _unicode_encoding(path)
-        # Not splitlines(), which splits at characters that a name may contain.
-        return path.read_text(encoding=chosen).split("\n")
+        with readable(path):
+            chosen = encoding or _unicode_encoding(path)
+            # Not splitlines(), which splits at characters that a name may contain.
+            return path.read_text(encoding=chosen).split("\n")
     except UnicodeError:
         if encoding is None:
             raise DataError("not UTF-8 text", where=path, fix=_FIX) from None
@@ -34,8 +36,6 @@ def read_lines(path: Path, encoding: str | None = None) -> list[str]:
             where=path,
             fix="Give one such as utf-8.",
         ) from None
-    except OSError as error:
-        raise _unreadable(path, error) from None
 
 
 def text_encoding(path: Path) -> str:
@@ -45,12 +45,11 @@ def text_encoding(path: Path) -> str:
         DataError: it can't be read.
     """
     try:
-        encoding = _unicode_encoding(path)
-        path.read_text(encoding=encoding)
+        with readable(path):
+            encoding = _unicode_encoding(path)
+            path.read_text(encoding=encoding)
     except UnicodeError:
         return "cp1252"
-    except OSError as error:
-        raise _unreadable(path, error) from None
     return encoding
 
 
@@ -58,9 +57,3 @@ def _unicode_encoding(path: Path) -> str:
     with path.open("rb") as file:
         utf16 = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
     return "utf-16" if utf16 else "utf-8-sig"
-
-
-def _unreadable(path: Path, error: OSError) -> DataError:
-    return DataError(
-        f"can't be read: {error.strerror}", where=path, fix="Check the path and its permissions."
-    )

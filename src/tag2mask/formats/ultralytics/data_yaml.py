@@ -10,7 +10,9 @@ import yaml
 
 from tag2mask.artifacts.files import write_text
 from tag2mask.errors import DataError
+from tag2mask.formats.annotations import label_text
 from tag2mask.formats.photo_names import PhotoNames, files_below, is_folder, stem_path
+from tag2mask.formats.text_files.readable import readable
 from tag2mask.text.yaml_text import parse_yaml
 
 YAML_NAME = "data.yaml"
@@ -90,11 +92,8 @@ def read_data_yaml(file: Path) -> dict[str, Any]:
         DataError: it can't be read, or isn't a mapping with ``names``.
     """
     try:
-        content = parse_yaml(file.read_bytes().decode("utf-8-sig"))
-    except OSError as error:
-        raise DataError(
-            f"can't be read: {error.strerror}", where=file, fix="Check the path."
-        ) from None
+        with readable(file):
+            content = parse_yaml(file.read_bytes().decode("utf-8-sig"))
     except ValueError as error:
         raise DataError(f"not YAML: {error}", where=file, fix="Export it again.") from None
     if not isinstance(content, dict) or "names" not in content:
@@ -113,12 +112,23 @@ def class_names(content: Mapping[str, Any], file: Path) -> dict[int, str]:
     if not isinstance(pairs, dict) or not pairs:
         raise DataError("`names` lists no classes", where=file, fix="Export it again.")
     try:
-        found = {int(key): str(name).strip() for key, name in pairs.items()}
+        numbers = {int(key): name for key, name in pairs.items()}
     except (TypeError, ValueError):
         raise DataError(
             "the keys of `names` are not numbers", where=file, fix="Number the classes from 0."
         ) from None
-    return dict(sorted(found.items()))
+    return {number: _name_of(number, name, file) for number, name in sorted(numbers.items())}
+
+
+def _name_of(number: int, name: object, file: Path) -> str:
+    try:
+        return label_text(name).strip()
+    except ValueError as error:
+        raise DataError(
+            f"class {number} of `names`: {error}",
+            where=file,
+            fix="In YAML, no, yes, on, off and null are not texts without quotes.",
+        ) from None
 
 
 def photo_folders(content: Mapping[str, Any], file: Path) -> list[tuple[str, str]]:

@@ -35,6 +35,11 @@ class LabelMap:
     colors: tuple[Color, ...] | None = None
 
     @property
+    def values_are_sure(self) -> bool:
+        """Whether the value 0 of masks is the background, as in VOC."""
+        return name_kind(self.names[0]) == "background"
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The names of classes, in their order."""
         return tuple(name for name in self.names if name_kind(name) in ("class", "nothing"))
@@ -45,7 +50,7 @@ VOC_LABELS = LabelMap(("background", *VOC_NAMES))
 
 
 def read_label_map(path: Path) -> LabelMap:
-    """Read a file.
+    """Read a file; a background that it doesn't list is the first label, black where it has colors.
 
     Raises:
         DataError: it can't be read, lists no label, too many, or one twice.
@@ -62,9 +67,13 @@ def read_label_map(path: Path) -> LabelMap:
         colors.append(_color(fields[0] if fields else "", f"{path} line {number}"))
     if not names:
         raise DataError("it lists no label", where=path, fix="Write `name:color::` per class.")
+    listed = len(names)
+    black = (0, 0, 0)
+    if all(name_kind(name) != "background" for name in names) and black not in colors:
+        names, colors = ["background", *names], [black if any(colors) else None, *colors]
     if len(names) > IGNORE:
         raise DataError(
-            f"it lists {len(names)} labels, more than the {IGNORE} that masks can hold",
+            f"it lists {listed} labels, more than the {IGNORE} that masks can hold",
             where=path,
             fix="Remove those that no mask has.",
         )

@@ -78,7 +78,11 @@ def _colors_of(image: Image.Image) -> NDArray[np.uint8]:
 def _values_of_table(
     stored: NDArray[np.uint8], colors: NDArray[np.uint8], labels: LabelMap, path: Path
 ) -> NDArray[np.uint8]:
-    """Return the label of each stored value, (256,): by their colors if all are listed."""
+    """Return the label of each stored value, (256,): by their colors if all are listed.
+
+    Raises:
+        DataError: a value of no label, or it is unsure which value is the background.
+    """
     used = np.flatnonzero(np.bincount(stored.ravel(), minlength=256))
     if labels.colors is not None:
         by_color = _labels_of(colors, labels)
@@ -92,6 +96,14 @@ def _values_of_table(
             f"label; there are {len(labels.names)}",
             where=path,
             fix=f"List the label with its color in {LABEL_MAP}.",
+        )
+    if not labels.values_are_sure:
+        raise DataError(
+            f"mask has values, not the colors of {LABEL_MAP}, whose first label is not the "
+            f"background: 0 may mean the background or {labels.names[0]!r}",
+            where=path,
+            fix=f"In {LABEL_MAP}, put the background first, and the classes in the order of their "
+            "values in masks.",
         )
     return np.arange(256, dtype=np.uint8)
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tag2mask.artifacts.files import link_or_copy, write_json
-from tag2mask.artifacts.replacement import replaced_folder
+from tag2mask.artifacts.replacement import put_back, replaced_folder
 from tag2mask.errors import ProblemsError, RunFolderError
 from tag2mask.formats.annotations import ExportResult, MaskedPhoto
 from tag2mask.runtime.progress import ProgressBar
@@ -71,6 +71,7 @@ def export_masks(
     """
     _check_photos(source, photo_files)
     _check_place(source, out)
+    put_back(out)
     _check_target(out, overwrite)
     with replaced_folder(out) as folder:
         photos = _Photos(source, target, folder, photo_files)

@@ -129,6 +129,11 @@ def test_lists_in_cells(cell, expected):
         assert tags(cell) == expected
 
 
+def test_true_in_a_list_is_no_tag():
+    with pytest.raises(ValueError, match="true is no name"):
+        tags('"[true, ""cat""]"')
+
+
 @given(st.lists(st.text(min_size=1).filter(str.strip), unique=True))
 def test_lists_of_python_and_json_give_back_their_names(names):
     import json

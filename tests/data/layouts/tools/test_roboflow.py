@@ -58,6 +58,23 @@ def test_photos_of_the_masks(root):
         read_roboflow(root / "train/x")
 
 
+def test_a_value_that_is_named_twice(root):
+    table = "Pixel Value, Class\n0, background\n1, dog\n1, cat\n"
+    write_tag_table(root / "train", table, "_classes.csv")
+    message = r"the value 1 of pixels is named twice, 'dog' and 'cat' \[.*train/_classes\.csv\]"
+    for options in (SourceOptions(tags="masks"), SourceOptions()):
+        write_tag_table(root, "image,tags\ntrain/a.jpg,dog\n")
+        with pytest.raises(DataError, match=message):
+            read_inventory(root, options=options)
+
+
+def test_a_value_with_another_name_in_another_split(root):
+    table = "Pixel Value, Class\n0, background\n1, cat\n"
+    write_tag_table(root / "valid", table, "_classes.csv")
+    found = read_inventory(root, options=SourceOptions(tags="masks"))
+    assert found.class_names == ("cat", "dog", "big cat")
+
+
 @pytest.mark.parametrize("text", ["filename, dog\na.jpg, 1\n", "image_id,label\n7,dog\n"])
 def test_a_table_with_a_column_of_photos_is_a_table_of_tags(tmp_path, text):
     write_photo(tmp_path / "train/a.jpg")

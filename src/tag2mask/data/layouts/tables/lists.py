@@ -6,6 +6,8 @@ import json
 import re
 from typing import Any
 
+from tag2mask.formats.annotations import label_text
+
 _BRACKETS = {"[": "]", "{": "}", "(": ")"}
 _QUOTED = r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'"""
 _QUOTED_ITEMS = re.compile(rf"(?:u?(?:{_QUOTED})(?:[,\s]+|$))*", re.DOTALL)
@@ -50,4 +52,4 @@ def _names_of_json(value: Any) -> list[str]:
         value = choices if isinstance(choices, list) else [choices]
     if not isinstance(value, list) or any(isinstance(item, list | dict) for item in value):
         raise ValueError("not a list of names")
-    return ["null" if item is None else str(item).strip() for item in value if item != ""]
+    return ["null" if item is None else label_text(item).strip() for item in value if item != ""]

@@ -136,9 +136,10 @@ def _read_classes(root: Path) -> tuple[tuple[str, ...] | None, str]:
 
 
 def _label_map_drawer(root: Path) -> LabelMapDrawer | None:
-    """Return the reader of masks by the colors of CVAT's label map; None: it has no colors."""
+    """Return the reader of masks by CVAT's label map; None: their values are those of classes."""
     labels = read_label_map(root / LABEL_MAP)
-    return LabelMapDrawer(labels) if labels.colors is not None else None
+    by_values = labels.colors is None and labels.values_are_sure
+    return None if by_values else LabelMapDrawer(labels)
 
 
 def _voc_root(folder: Path) -> Path | None:
