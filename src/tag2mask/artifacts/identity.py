@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,10 +13,25 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from tag2mask.artifacts.differences import (
+    check_key_names,
+    input_differences,
+    section_differences,
+    short_fingerprint,
+    source_differences,
+)
 from tag2mask.artifacts.files import digest
-from tag2mask.artifacts.handles import STEPS, Handle, missing_files, section_name
+from tag2mask.artifacts.handles import (
+    IMPORTED,
+    STEPS,
+    Handle,
+    PseudoMaskFolder,
+    missing_files,
+    section_name,
+)
 from tag2mask.artifacts.manifest import STARTED, Identity, Input, Manifest, read_identity
 from tag2mask.artifacts.module_source import source_inputs
+from tag2mask.artifacts.section_values import deciding_values, own_modules, plain_values
 from tag2mask.errors import RunFolderError
 
 DELETED = "deleted"
@@ -66,13 +81,13 @@ def folder_status(
             fix="Correct the path.",
         )
     if section is not None:
-        _check_key_names(found, section, folder)
+        check_key_names(found, section, folder)
     settings = (
         ()
         if section is None
         else (
-            *_section_differences(found, _dump(section), section),
-            *_source_differences(found, section),
+            *section_differences(found, plain_values(section), section),
+            *source_differences(found, section),
         )
     )
     reasons = list(settings)
@@ -85,8 +100,8 @@ def folder_status(
             reasons.append(f"{name}: {'missing' if source is None else 'unfinished'} now")
         elif source.fingerprint != used.fingerprint:
             reasons.append(
-                f"{name}: changed since ({_short(used.fingerprint)} -> "
-                f"{_short(source.fingerprint)})"
+                f"{name}: changed since ({short_fingerprint(used.fingerprint)} -> "
+                f"{short_fingerprint(source.fingerprint)})"
             )
     names = tuple(name for name in reads if not name.endswith(_SETTINGS))
     if not isinstance(found, Manifest):
@@ -122,8 +137,8 @@ def identity_of(
     coverage: Mapping[str, Handle | str],
 ) -> Identity:
     """Return what the folder would be made from now; the arguments are those of ``step_folder``."""
-    values = _dump(section)
-    read = {**inputs, **source_inputs(_modules(section), read_identity(folder))}
+    values = plain_values(section)
+    read = {**inputs, **source_inputs(own_modules(section), read_identity(folder))}
     input_records = {name: _input(folder, source) for name, source in read.items()}
     for name, source in coverage.items():
         if isinstance(source, Handle):
@@ -133,7 +148,7 @@ def identity_of(
     identity = _sha256(
         {
             "step": kind.step,
-            "section": _deciding_values(values, section),
+            "section": deciding_values(values, section),
             "inputs": {name: record.fingerprint for name, record in input_records.items()},
         }
     )
@@ -191,20 +206,23 @@ def check_same_identity(
         )
     if found.identity == wanted.identity:
         return
-    _check_key_names(found, section, folder)
-    differences = _section_differences(found, wanted.section, section)
-    imported = ["imported" in identity.section for identity in (found, wanted)]
-    if imported[0] != imported[1]:  # else every setting of a training would be listed
-        differences = [
-            "it holds an imported network" if imported[0] else "it holds a network that was trained"
-        ]
-    for name in sorted({*found.inputs, *wanted.inputs}):
-        old, new = found.inputs.get(name), wanted.inputs.get(name)
-        old_text, new_text = _fingerprint_text(old), _fingerprint_text(new)
-        if old_text != new_text:
-            differences.append(f"input {name}: {old_text} -> {new_text}")
+    check_key_names(found, section, folder)
+    differences = section_differences(found, wanted.section, section)
+    was_imported, is_imported = (IMPORTED in identity.section for identity in (found, wanted))
+    if was_imported != is_imported:  # else every setting would be listed
+        differences = [f"it holds {_what_it_holds(kind, imported=was_imported)}"]
+    differences += input_differences(found, wanted)
     if not differences:  # what counts as a setting has changed
         differences.append("it was made by another version of tag2mask")
+    if kind is PseudoMaskFolder and is_imported:
+        options = [text.removeprefix(f"{section_name(found.step)}.") for text in differences]
+        raise RunFolderError(
+            f"masks were imported here in another way: {'; '.join(options)}"
+            if was_imported
+            else differences[0],
+            where=folder,
+            fix="Give another --out, or delete the folder to import these masks into it.",
+        )
     data_only = all(
         difference.startswith(("input data", "input labels")) for difference in differences
     )
@@ -225,128 +243,10 @@ def check_same_identity(
     )
 
 
-def _check_key_names(found: Identity, section: BaseModel | Mapping[str, Any], folder: Path) -> None:
-    """Check that a folder's settings have the current names.
-
-    Raises:
-        RunFolderError: naming the keys of an earlier version and what they are called now.
-    """
-    renamed: Mapping[str, str] = getattr(type(section), "renamed_keys", {})
-    prefix = section_name(found.step)
-    names = _renamed(found.section, _dump(section), renamed, f"{prefix}.")
-    if names:
-        raise RunFolderError(
-            f"{found.step} was written by an earlier version of tag2mask: "
-            + ", ".join(f"{old} is now called {new}" for old, new in names),
-            where=folder,
-            fix="Give another --out, or delete the folder.",
-        )
-
-
-def _renamed(
-    values: Mapping[str, Any], current: Mapping[str, Any], renamed: Mapping[str, str], prefix: str
-) -> list[tuple[str, str]]:
-    """Return the dotted old and new names of renamed keys."""
-    found: list[tuple[str, str]] = []
-    for key, value in values.items():
-        new = renamed.get(key)
-        inner = current.get(key)
-        if key not in current and new in current:
-            found.append((f"{prefix}{key}", f"{prefix}{new}"))
-        elif isinstance(value, Mapping) and isinstance(inner, Mapping):
-            found += _renamed(value, inner, renamed, f"{prefix}{key}.")
-    return found
-
-
-def _section_differences(
-    found: Identity, values: Mapping[str, Any], section: BaseModel | Mapping[str, Any]
-) -> list[str]:
-    old = _flat(_deciding_values(found.section, section))
-    new = _flat(_deciding_values(values, section))
-    prefix = section_name(found.step)
-    return [
-        f"{prefix}.{key}: {_value_text(old, key)} -> {_value_text(new, key)}"
-        for key in sorted({*old, *new})
-        if _value_text(old, key) != _value_text(new, key)
-    ]
-
-
-def _source_differences(found: Identity, section: BaseModel) -> Iterator[str]:
-    """Yield the classes of the user's own whose sources have changed since."""
-    modules = _modules(section)
-    for key, source in source_inputs(modules, found).items():
-        known = found.inputs.get(key)
-        if known is not None and known.fingerprint != source:
-            prefix = section_name(found.step)
-            yield f"{prefix}.{key}: the source of {modules[key]} has changed"
-
-
-def _modules(section: BaseModel | Mapping[str, Any]) -> dict[str, str]:
-    own: Callable[[], dict[str, str]] = getattr(section, "modules", dict)
-    return own()
-
-
-def _dump(section: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
-    values = section.model_dump(mode="json") if isinstance(section, BaseModel) else dict(section)
-    # Through JSON, so that a tuple equals the list in a manifest.
-    plain: dict[str, Any] = json.loads(json.dumps(values))
-    return plain
-
-
-def _deciding_values(
-    values: Mapping[str, Any], section: BaseModel | Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the values that decide a step's result.
-
-    Left out are the section's ``not_identity`` keys, and its ``added_keys`` with the value that
-    means what was done before the key existed.
-    """
-    free: frozenset[str] = getattr(type(section), "not_identity", frozenset())
-    added: Mapping[str, Any] = getattr(type(section), "added_keys", {})
-
-    def decides(key: str, value: Any) -> bool:
-        return key not in free and not (key in added and value == added[key])
-
-    return _selected(values, decides, "")
-
-
-def _selected(
-    values: Mapping[str, Any], decides: Callable[[str, Any], bool], prefix: str
-) -> dict[str, Any]:
-    """Return the values for which ``decides(dotted key, value)`` holds, of inner sections too.
-
-    An inner section of which nothing is left is left out itself.
-    """
-    selected = {}
-    for key, value in values.items():
-        if decides(prefix + key, value):
-            inner = isinstance(value, Mapping) and bool(value)
-            kept = _selected(value, decides, f"{prefix}{key}.") if inner else value
-            if kept or not inner:
-                selected[key] = kept
-    return selected
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def _value_text(values: Mapping[str, Any], key: str) -> str:
-    return json.dumps(values[key]) if key in values else "(absent)"
-
-
-def _fingerprint_text(record: Input | None) -> str:
-    return "(absent)" if record is None else _short(record.fingerprint)
-
-
-def _short(fingerprint: str) -> str:
-    return fingerprint if len(fingerprint) <= 24 else f"{fingerprint[:8]}.."
+def _what_it_holds(kind: type[Handle], *, imported: bool) -> str:
+    if kind is PseudoMaskFolder:
+        return "imported masks" if imported else "masks that were made from maps"
+    return "an imported network" if imported else "a network that was trained"
 
 
 def _sha256(value: Any) -> str:

@@ -79,6 +79,20 @@ def test_photos_without_masks_are_skipped_and_a_change_of_the_files_is_noticed(
         taken(folder, data, tmp_path / "in")
 
 
+def test_a_folder_of_other_masks_is_named_with_what_helps(tmp_path, data, masks):
+    """Imported masks are no step of a run: no step can be run again."""
+    folder = write_images(tmp_path / "drawn", masks)
+    taken(folder, data, tmp_path / "in")
+    fix = r"\. Give another --out, or delete the folder to import these masks into it\.$"
+    with pytest.raises(RunFolderError, match=rf"in another way: min_score: null -> 0\.5 \[.*{fix}"):
+        taken(folder, data, tmp_path / "in", min_score=0.5)
+    found = write_step(tmp_path / "made", masks, data, PseudoMaskFolder)
+    with pytest.raises(RunFolderError, match=f"it holds masks that were made from maps .*{fix}"):
+        taken(folder, data, found.path)
+    with pytest.raises(RunFolderError, match=r"it holds imported masks.*pseudo-masks --redo"):
+        write_step(tmp_path / "in", masks, data, PseudoMaskFolder)
+
+
 def test_a_changed_list_of_classes_is_noticed(tmp_path, data, masks):
     folder = write_images(tmp_path / "drawn", masks)
     (folder / "classes.txt").write_text("\n".join(NAMES))
