@@ -90,6 +90,21 @@ def test_import(run):
     assert done.exit_code == 3 and "left out: a/00: no mask was imported" in done.stderr
 
 
+def test_import_of_a_models_results(run):
+    code = {"size": [48, 64], "counts": [0, 48 * 64]}
+    Path("r.json").write_text(
+        json.dumps([{"image_id": 1, "category_id": 1, "segmentation": code, "score": 0.5}])
+    )
+    images = [{"id": 1, "file_name": "a/00.png", "height": 48, "width": 64}]
+    listed = {"images": images, "categories": [{"id": 1, "name": "cat"}]}
+    Path("val.json").write_text(json.dumps(listed))
+    words = ("masks", "import", "r.json", "--data", "run", "--out", "in", "--model", "R50")
+    missing = invoke(*words)
+    assert missing.exit_code == 1 and "as --annotations" in missing.stderr
+    done = invoke(*words, "--annotations", "val.json")
+    assert done.exit_code == 3 and done.stdout.startswith("masks: r.json (coco-results)")
+
+
 def test_import_needs_to_know_who_made_the_masks(run):
     words = ("masks", "import", "run", "--data", "run", "--out", "in")
     assert "either --drawn or --model NAME" in invoke(*words).stderr

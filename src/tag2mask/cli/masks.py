@@ -89,6 +89,14 @@ def import_(
         typer.Option("--format", metavar="NAME", help="Format of the files; default: recognized."),
     ] = None,
     classes: _Classes = None,
+    annotations: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--annotations",
+            metavar="FILE",
+            help="COCO JSON with the photos and classes of a list of results; repeatable.",
+        ),
+    ] = None,
 ) -> None:
     """Make a folder of masks, for train-segmenter and evaluate, from files of other tools.
 
@@ -107,7 +115,13 @@ def import_(
         raise typer.BadParameter("give either --drawn or --model NAME: who made the masks")
     inner = data / PreparedData.step
     prepared = PreparedData.open(inner if inner.is_dir() else data)
-    found = find_mask_files(files, read_classes(prepared.path), of=form, class_file=classes)
+    found = find_mask_files(
+        files,
+        read_classes(prepared.path),
+        of=form,
+        class_file=classes,
+        lists=annotations or (),
+    )
     print_text(f"masks: {files} ({found.name})", lines=False)
     options = ImportOptions(
         DRAWN if drawn else f"{MODEL}{model}",

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from mask_folders import random_masks, write_images, write_step
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from small_runs import NAMES
 from tag2mask.artifacts.handles import PseudoMaskFolder
@@ -221,6 +222,71 @@ def test_a_photo_in_several_files_has_the_regions_of_all(tmp_path, data):
     write_coco(folder / "2.json", images, [[square("dog", (8, 8, 8, 8))]])
     mask = read(taken(folder, data, tmp_path / "in").path, "a/00")
     assert (mask == 1).sum() == (mask == 2).sum() == 64
+
+
+def write_results(path, results):
+    """Write a list of results: squares of 64 px by image id and category id, and their scores."""
+    height, width = 48, 64
+    found = []
+    for image, category, (x, y), score in results:
+        mask = np.zeros((height, width), np.uint8)
+        mask[y : y + 8, x : x + 8] = 1
+        code = coco_mask.encode(np.asfortranarray(mask))
+        code = {"size": code["size"], "counts": code["counts"].decode()}
+        found.append(
+            {"image_id": image, "category_id": category, "segmentation": code, "score": score}
+        )
+    path.write_text(json.dumps(found))
+    return path
+
+
+RESULTS = [(7, 18, (0, 0), 0.9), (7, 17, (4, 4), 0.4), (7, 18, (40, 40), 0.01)]
+
+
+def test_results_of_a_model_with_the_json_that_it_was_given(tmp_path, data):
+    path = write_results(tmp_path / "results.json", RESULTS)
+    listed = tmp_path / "val.json"
+    content = {
+        "images": [
+            {"id": 7, "file_name": "a/00.png", "width": 64, "height": 48},
+            {"id": 8, "file_name": "a/02.png", "width": 64, "height": 64},
+        ],
+        "categories": [{"id": 17, "name": "cat"}, {"id": 18, "name": "dog"}],
+        "annotations": [],
+    }
+    listed.write_text(json.dumps(content))
+    files = find_mask_files(path, CLASSES, lists=[listed])
+    assert files.name == "coco-results"
+    options = ImportOptions("model:R50", min_score=0.1)
+    found = import_masks(files, data, options, tmp_path / "in")
+    mask = read(found.path, "a/00")
+    assert (mask[:8, :8] == 2).all() and (mask == 1).sum() == 48 and mask[44, 44] == 0
+    assert "a/02: no mask was imported" in found.manifest.skipped  # the model may not have seen it
+    content["categories"][0]["name"] = "bird"
+    listed.write_text(json.dumps(content))
+    with pytest.raises(RunFolderError, match="input labels: "):
+        import_masks(find_mask_files(path, CLASSES, lists=[listed]), data, options, tmp_path / "in")
+
+
+def test_results_by_the_names_of_photos(tmp_path, data):
+    results = [("a/00", *rest) for _, *rest in RESULTS]
+    path = write_results(tmp_path / "results.json", results)
+    mask = read(taken(path, data, tmp_path / "in", names={"18": "dog", "17": "cat"}).path, "a/00")
+    assert (mask == 2).sum() == 128 and (mask == 1).sum() == 48
+
+
+def test_results_of_photos_by_number_say_what_is_missing(tmp_path, data):
+    path = write_results(tmp_path / "results.json", RESULTS)
+    with pytest.raises(ProblemsError) as caught:
+        taken(path, data, tmp_path / "in")
+    assert "give the JSON that lists them (`images`, `categories`) as --annotations" in str(
+        caught.value
+    )
+    assert caught.value.problems[0] == "photo '7' is not in the data"
+    assert "label '18' (2 regions) is no class of the data" in caught.value.problems
+    other = write_coco(tmp_path / "sam.json", [("a/00.png", (64, 48))], [[]])
+    with pytest.raises(DataError, match="--annotations is for COCO's lists of results"):
+        find_mask_files(other, CLASSES, lists=[path])
 
 
 def test_files_of_several_or_of_no_formats_are_errors(tmp_path, data):

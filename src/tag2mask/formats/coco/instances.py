@@ -7,7 +7,8 @@ when it is needed.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from tag2mask.errors import DataError, counted, first_few
 from tag2mask.formats.annotations import label_text
 from tag2mask.formats.coco.outlines import NO_EXTENT, Extent, has_area, outline_extent
 from tag2mask.formats.text_files.json_stream import ArrayItem, iterate_items
+from tag2mask.formats.text_files.readable import readable
 
 CocoId = int | str
 """An id of an image or a category: most tools write numbers, some text."""
@@ -100,22 +102,11 @@ def read_coco_file(path: Path, split: str = "", *, may_be_empty: bool = False) -
     """
     file = CocoFile(path, split)
     counts = {"images": 0, "annotations": 0, "categories": 0}
-    try:
+    with coco_json(path):
         for item in iterate_items(path, counts):
             counts[item.array] += 1
-            try:
+            with item_problems(file, f"{item.array} item {counts[item.array]}"):
                 _add_item(file, item)
-            except (KeyError, TypeError, ValueError, OverflowError) as error:
-                wrong = (
-                    f"lacks the key {error}; add it, or remove the item"
-                    if isinstance(error, KeyError)
-                    else f"is damaged: {error}; fix or remove it"
-                )
-                file.problems.append(f"{path.name}: {item.array} item {counts[item.array]} {wrong}")
-    except ValueError as error:
-        raise DataError(
-            f"not COCO JSON: {error}", where=path, fix="Replace the file: it is damaged or cut off."
-        ) from None
     for array in ("images", "categories"):
         if not counts[array] and not may_be_empty:
             raise DataError(
@@ -125,6 +116,36 @@ def read_coco_file(path: Path, split: str = "", *, may_be_empty: bool = False) -
             )
     _check_references(file)
     return file
+
+
+@contextmanager
+def coco_json(path: Path) -> Iterator[None]:
+    """Name a file that can't be read.
+
+    Raises:
+        DataError: instead of an OSError or ValueError in the block.
+    """
+    try:
+        with readable(path):
+            yield
+    except ValueError as error:
+        raise DataError(
+            f"not COCO JSON: {error}", where=path, fix="Replace the file: it is damaged or cut off."
+        ) from None
+
+
+@contextmanager
+def item_problems(file: CocoFile, what: str) -> Iterator[None]:
+    """Append what is wrong with an item of a file to its problems, instead of raising it."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        wrong = (
+            f"lacks the key {error}; add it, or remove the item"
+            if isinstance(error, KeyError)
+            else f"is damaged: {error}; fix or remove it"
+        )
+        file.problems.append(f"{file.path.name}: {what} {wrong}")
 
 
 def coco_id(value: Any) -> CocoId:
@@ -162,9 +183,18 @@ def _add_item(file: CocoFile, item: ArrayItem) -> None:
         file.categories[key] = label_text(value["name"])
         file.supercategories[key] = str(value.get("supercategory") or "")
     else:
-        key = coco_id(value["image_id"])
-        file.tags.setdefault(key, set()).add(coco_id(value["category_id"]))
-        _add_outline(file, key, item)
+        add_annotation(file, item)
+
+
+def add_annotation(file: CocoFile, item: ArrayItem) -> None:
+    """Add the tag and the outline of an annotation.
+
+    Raises:
+        KeyError, TypeError, ValueError, OverflowError: it is damaged.
+    """
+    key = coco_id(item.value["image_id"])
+    file.tags.setdefault(key, set()).add(coco_id(item.value["category_id"]))
+    _add_outline(file, key, item)
 
 
 def _pixels(image: Any, side: str) -> int:

@@ -32,9 +32,17 @@ def read_coco(path: Path) -> Iterator[AnnotatedPhoto]:
     Raises:
         DataError: not COCO JSON, cut off, or items that can't be used.
     """
-    file = read_coco_file(path)
+    return photos_of_file(read_coco_file(path))
+
+
+def photos_of_file(file: CocoFile) -> Iterator[AnnotatedPhoto]:
+    """Return the photos of a file that has been read, in its order.
+
+    Raises:
+        ProblemsError: it has items that can't be used.
+    """
     if file.problems:
-        raise ProblemsError("COCO JSON with problems", file.problems, where=path)
+        raise ProblemsError("COCO JSON with problems", file.problems, where=file.path)
     return _photos(file)
 
 

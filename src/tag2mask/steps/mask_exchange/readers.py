@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tag2mask.artifacts.checksums import content_digest
@@ -16,6 +17,7 @@ from tag2mask.errors import DataError
 from tag2mask.formats.annotations import IGNORE_LABEL, AnnotatedPhoto
 from tag2mask.formats.binary import is_binary, read_binary
 from tag2mask.formats.coco.reading import read_coco
+from tag2mask.formats.coco.results import is_coco_results, read_coco_results
 from tag2mask.formats.cvat import read_cvat
 from tag2mask.formats.each_photo import each_photo
 from tag2mask.formats.fiftyone import TARGETS as FIFTYONE_TARGETS
@@ -58,12 +60,16 @@ class Reader:
         read: yields the photos of one of them.
         content: returns the files and folders that have the masks of one of them; None: itself.
         needs_sizes: ``read`` also takes the sizes of photos, which the files don't have.
+        takes_lists: ``read`` also takes files that list the photos and classes.
+        advice: what may help where the files don't fit the data and none of these is given.
     """
 
     places: Callable[[Path], list[Path]]
     read: Callable[..., Iterator[AnnotatedPhoto]]
     content: Callable[[Path], list[Path]] | None = None
     needs_sizes: bool = False
+    takes_lists: bool = False
+    advice: str = ""
 
 
 def _coco_places(path: Path) -> list[Path]:
@@ -86,6 +92,12 @@ def _is_coco(path: Path) -> bool:
     return head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{" and len(keys) >= 2
 
 
+def _json_places(path: Path, is_one: Callable[[Path], bool]) -> list[Path]:
+    """Return the JSON files of a folder, or the one given, that are of a format."""
+    files = [path] if path.is_file() else sorted(path.glob("*.json"))
+    return [file for file in files if file.suffix.lower() == ".json" and is_one(file)]
+
+
 def _cvat_places(path: Path) -> list[Path]:
     if path.is_file():
         return [path] if path.suffix.lower() == ".xml" else []
@@ -96,11 +108,6 @@ def _labelme_places(path: Path) -> list[Path]:
     if path.is_file():
         return [path] if path.suffix.lower() == ".json" and is_labelme(path) else []
     return [path] if is_labelme_folder(path) else []
-
-
-def _labelstudio_places(path: Path) -> list[Path]:
-    files = [path] if path.is_file() else sorted(path.glob("*.json"))
-    return [file for file in files if file.suffix.lower() == ".json" and is_labelstudio(file)]
 
 
 def _yaml_of(path: Path) -> Path | None:
@@ -154,9 +161,16 @@ def _mvtec_places(path: Path) -> list[Path]:
 
 READERS: Mapping[str, Reader] = {
     "coco": Reader(_coco_places, read_coco),
+    "coco-results": Reader(
+        partial(_json_places, is_one=is_coco_results),
+        read_coco_results,
+        takes_lists=True,
+        advice="A list of results has only the numbers of photos and classes: give the JSON that "
+        "lists them (`images`, `categories`) as --annotations. ",
+    ),
     "cvat": Reader(_cvat_places, read_cvat),
     "labelme": Reader(_labelme_places, read_labelme),
-    "labelstudio": Reader(_labelstudio_places, read_labelstudio),
+    "labelstudio": Reader(partial(_json_places, is_one=is_labelstudio), read_labelstudio),
     "ultralytics": Reader(
         _ultralytics_places,
         read_ultralytics,
@@ -200,16 +214,23 @@ class MaskFiles:
         fingerprint: sha256 (hex) of their content.
         photos: returns what they say of each photo; takes a function that returns the sizes of
             photos by their names in the files.
+        advice: what may help where they don't fit the data; empty, or ending in a space.
     """
 
     name: str
     places: tuple[Path, ...]
     fingerprint: str
     photos: Callable[[SizeOf], Iterator[AnnotatedPhoto]]
+    advice: str = ""
 
 
 def find_mask_files(
-    path: Path, classes: ClassSet, *, of: str | None = None, class_file: Path | None = None
+    path: Path,
+    classes: ClassSet,
+    *,
+    of: str | None = None,
+    class_file: Path | None = None,
+    lists: Sequence[Path] = (),
 ) -> MaskFiles:
     """Return the masks of a file or folder, after recognizing its format.
 
@@ -219,9 +240,10 @@ def find_mask_files(
         classes: those of the data, by which PNGs without a class list are numbered.
         of: name of the format; None: it is recognized.
         class_file: class list of PNGs.
+        lists: COCO's JSON files that list the photos and classes of results.
 
     Raises:
-        DataError: missing, of no known format, or of several.
+        DataError: missing, of no known format, or of several; or ``lists`` for another format.
     """
     if not path.exists():
         raise DataError("no such file or folder of masks", where=path, fix="Correct the path.")
@@ -234,8 +256,12 @@ def find_mask_files(
             where=path,
             fix="Choose one with --format.",
         )
+    if lists and not any(READERS[name].takes_lists for name in fitting):
+        raise DataError(
+            "--annotations is for COCO's lists of results", where=path, fix="Leave it out."
+        )
     for name, places in fitting.items():
-        return _of_files(name, places)
+        return _of_files(name, places, lists)
     if path.is_file() or of not in (None, PNG):
         raise DataError(
             f"no masks of the format {of}" if of else "masks of no known format",
@@ -245,20 +271,22 @@ def find_mask_files(
     return _of_images(path, classes, class_file)
 
 
-def _of_files(name: str, places: list[Path]) -> MaskFiles:
+def _of_files(name: str, places: list[Path], lists: Sequence[Path]) -> MaskFiles:
     """Return the masks of files of a format."""
     reader = READERS[name]
     content = reader.content or (lambda place: [place])
 
     def photos(size_of: SizeOf) -> Iterator[AnnotatedPhoto]:
-        sizes = (size_of,) if reader.needs_sizes else ()
-        return (photo for place in places for photo in reader.read(place, *sizes))
+        given: tuple[object, ...] = (size_of,) if reader.needs_sizes else ()
+        given += (lists,) if reader.takes_lists else ()
+        return (photo for place in places for photo in reader.read(place, *given))
 
     return MaskFiles(
         name,
         tuple(places),
-        content_digest(found for place in places for found in content(place)),
+        content_digest([*lists, *(found for place in places for found in content(place))]),
         photos,
+        "" if lists else reader.advice,
     )
 
 

@@ -1,0 +1,65 @@
+"""What happened to the regions of imported masks, in numbers and in words."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+
+from tag2mask.errors import counted, first_few
+
+
+@dataclass
+class ImportCounts:
+    """What happened to regions and pixels, over all photos.
+
+    Attributes:
+        regions: that were drawn.
+        boxes: without pixels.
+        low_scores: with too low a score.
+        gated_regions: of classes that the photo's tags exclude, which were left out.
+        gated_photos: of these regions.
+        dropped_pixels: where regions of different classes overlap.
+        against_tags: photos whose masks show classes that the photo's tags exclude.
+    """
+
+    regions: int = 0
+    boxes: int = 0
+    low_scores: int = 0
+    gated_regions: int = 0
+    gated_photos: int = 0
+    dropped_pixels: int = 0
+    against_tags: list[str] = field(default_factory=list)
+
+    def metrics(self) -> dict[str, int]:
+        """Return the counts that are not zero, for the manifest."""
+        found = {name: value for name, value in asdict(self).items() if isinstance(value, int)}
+        return {name: value for name, value in found.items() if value}
+
+    def warnings(self, min_score: float | None) -> list[str]:
+        """Return what the user should know of what was left out.
+
+        Args:
+            min_score: the lowest score of a region that is drawn; None: all are.
+        """
+        found = []
+        if self.boxes:
+            what = counted(self.boxes, "box or point", "boxes or points")
+            found.append(f"{what} without a mask, left out")
+        if self.low_scores:
+            what = counted(self.low_scores, "region", "regions")
+            found.append(f"{what} with a score below {min_score:g}, left out")
+        if self.gated_regions:
+            what = counted(self.gated_regions, "region", "regions")
+            where = counted(self.gated_photos, "photo", "photos")
+            found.append(f"{what} of {where} left out: the photo's tags exclude their class")
+        if self.dropped_pixels:
+            found.append(
+                f"{self.dropped_pixels} pixels where regions of different classes overlap: the "
+                "higher score is shown, else the smaller region"
+            )
+        if self.against_tags:
+            masks = counted(len(self.against_tags), "mask shows", "masks show")
+            found.append(
+                f"{masks} classes that the photo's tags exclude "
+                f"({first_few(self.against_tags, 3)}); --gate-by-tags leaves them out"
+            )
+        return found
