@@ -14,6 +14,7 @@ from tag2mask.classes import ClassSet
 from tag2mask.data.layouts.detect import read_inventory
 from tag2mask.formats.annotations import AnnotatedPhoto, MaskedPhoto
 from tag2mask.formats.binary import read_binary, write_binary
+from tag2mask.formats.coco.results import read_coco_results
 from tag2mask.formats.fiftyone import read_fiftyone_masks, write_fiftyone
 from tag2mask.formats.huggingface import read_huggingface, write_huggingface
 from tag2mask.formats.labelstudio.reading import read_labelstudio
@@ -120,7 +121,16 @@ def _write_binary(folder: Path) -> list[Path]:
     return [folder / "masks/dog/a.png"]
 
 
+def _write_results(folder: Path) -> list[Path]:
+    shape = {"image_id": 1, "category_id": 2, "score": 0.5}
+    codes = ({"size": [9, 11], "counts": [5, 94]}, [[0, 0, 3, 0, 3, 3]])
+    file = folder / "results.json"
+    file.write_text(json.dumps([shape | {"segmentation": code} for code in codes]))
+    return [file]
+
+
 TARGETS = (
+    Target("COCO's results", _write_results, _read(read_coco_results, -1), _JSON),
     Target("Label Studio", _write_tasks, _read(read_labelstudio, -1), _JSON),
     Target("data of Label Studio", _write_tasks, _read_data(), _JSON),
     Target("FiftyOne's labels", _write_fiftyone, _read_data(), _JSON),

@@ -124,6 +124,21 @@ def test_damaged_files(tmp_path, content, message):
         list(read_cvat(write_xml(tmp_path / "a.xml", content)))
 
 
+@pytest.mark.parametrize(
+    "change", ["", " ", '<image name="b"/>', '<image><tag label="x"/></image>']
+)
+def test_a_file_that_changes_while_it_is_read(tmp_path, change):
+    shape = '<polygon label="dog" points="1,1;2,1;2,2"/>'
+    path = write_xml(tmp_path / "a.xml", image(shape))
+    [photo] = read_cvat(path)
+    write_xml(path, change)
+    with pytest.raises(DataError, match="has changed while it was read"):
+        photo.regions[0].mask()
+    path.unlink()
+    with pytest.raises(DataError, match="has changed while it was read"):
+        photo.regions[0].mask()
+
+
 def test_other_xml(tmp_path):
     (tmp_path / "a.xml").write_text("<annotation><object/></annotation>")
     with pytest.raises(DataError, match="begins with <annotation>, not with <annotations>"):

@@ -21,7 +21,7 @@ RegionKind = Literal["mask", "polygon", "box"]
 """How a tool stored a region; a box has no mask."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Region:
     """One labeled part of a photo.
 
@@ -29,7 +29,8 @@ class Region:
         label: its class, as the file writes it.
         score: confidence of the model that made it; None: drawn, or the file has none.
         kind: how the file stores it.
-        mask: returns bool (h, w), as large as the photo; None for a box. It raises a `DataError`
+        mask: returns bool (h, w), as large as the photo; None for a box. It reads the file again,
+            so that the regions of a whole data set take little memory, and raises a `DataError`
             where the stored mask is damaged.
     """
 

@@ -19,8 +19,8 @@ Format: https://docs.cvat.ai/docs/dataset_management/formats/format-cvat/
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO
 
@@ -40,8 +40,14 @@ from tag2mask.formats.annotations import (
 )
 from tag2mask.formats.coco.outlines import draw_outline
 from tag2mask.formats.pixels.run_lengths import MOST_PIXELS, pixels_of_runs, run_lengths
-from tag2mask.formats.text_files.readable import readable
-from tag2mask.formats.text_files.xml_stream import XmlElement, attribute, iterate_xml, text_content
+from tag2mask.formats.text_files.readable import KEPT, changed_file, readable
+from tag2mask.formats.text_files.xml_stream import (
+    XmlElement,
+    attribute,
+    iterate_xml,
+    read_item,
+    text_content,
+)
 
 ROOT = "annotations"
 FILE_NAME = "annotations.xml"
@@ -54,6 +60,8 @@ _NO_SPLIT = "default"
 """CVAT's name of the subset of photos that have none."""
 _SCORES = ("score", "confidence")
 """Names of attributes with a model's score."""
+_Again = Callable[[int], XmlElement]
+"""Reads the element of an image again, by the place of its first byte."""
 
 
 def write_cvat(photos: Iterable[MaskedPhoto], classes: ClassSet, out: Path) -> ExportResult:
@@ -83,13 +91,14 @@ def write_cvat(photos: Iterable[MaskedPhoto], classes: ClassSet, out: Path) -> E
 
 
 def read_cvat(path: Path) -> Iterator[AnnotatedPhoto]:
-    """Yield the photos of a file, in its order; masks are decoded when asked for.
+    """Yield the photos of a file, in its order; masks are read again when asked for.
 
     Boxes, lines, points and other shapes without pixels count as boxes.
 
     Raises:
         DataError: not CVAT's XML for images, damaged, or a shape without a label.
     """
+    again = lru_cache(maxsize=KEPT)(partial(_read_image, path))
     for element in _elements(path):
         if element.tag == "track":
             raise DataError(
@@ -98,7 +107,7 @@ def read_cvat(path: Path) -> Iterator[AnnotatedPhoto]:
                 fix="Export them as CVAT for images.",
             )
         if element.tag == "image":
-            yield _photo(path, element)
+            yield _photo(path, element, again)
 
 
 def read_cvat_labels(path: Path) -> tuple[str, ...]:
@@ -138,7 +147,20 @@ def _descendants(element: XmlElement, tag: str) -> Iterator[XmlElement]:
         yield from _descendants(child, tag)
 
 
-def _photo(path: Path, image: XmlElement) -> AnnotatedPhoto:
+def _read_image(path: Path, start: int) -> XmlElement:
+    """Read the element of an image again, for its masks.
+
+    Raises:
+        DataError: the file has changed.
+    """
+    try:
+        with path.open("rb") as file:
+            return read_item(file, start)
+    except (ValueError, OSError):
+        raise changed_file(path) from None
+
+
+def _photo(path: Path, image: XmlElement, again: _Again) -> AnnotatedPhoto:
     name = image.attributes.get("name", "")
     where = f"image {image.attributes.get('id', '?')} ({name})"
     if not name:
@@ -152,7 +174,7 @@ def _photo(path: Path, image: XmlElement) -> AnnotatedPhoto:
     split = image.attributes.get("subset")
     tags: list[str] = []
     regions: list[Region] = []
-    for shape in image.children:
+    for place, shape in enumerate(image.children):
         if shape.tag != "tag" and shape.tag not in _SHAPES and shape.tag not in _OTHER_SHAPES:
             continue
         label = shape.attributes.get("label", "").strip()
@@ -163,28 +185,43 @@ def _photo(path: Path, image: XmlElement) -> AnnotatedPhoto:
         if shape.tag == "tag":
             tags.append(label)
         else:
-            regions.append(_region(label, shape, size, f"{path}: {where}"))
+            draw = partial(_draw, again, image.start, place, label, size, f"{path}: {where}")
+            kind = _SHAPES.get(shape.tag)
+            score = _score(shape)
+            regions.append(Region(label, score, kind or "box", draw if kind else None))
     split = None if split in ("", _NO_SPLIT) else split
     return AnnotatedPhoto(name, size, split, tuple(tags), tuple(regions))
 
 
-def _region(label: str, shape: XmlElement, size: tuple[int, int] | None, where: str) -> Region:
+def _score(shape: XmlElement) -> float | None:
+    """Return the last score among the attributes of a shape."""
     score = None
     for own in shape.children:
         if own.tag == "attribute" and own.attributes.get("name", "").lower() in _SCORES:
             score = score_of(own.text)
-    kind = _SHAPES.get(shape.tag)
-    if kind is None:
-        return Region(label, score, "box", None)
-    return Region(label, score, kind, partial(_draw, shape, size, where))
+    return score
 
 
-def _draw(shape: XmlElement, size: tuple[int, int] | None, where: str) -> NDArray[np.bool_]:
+def _draw(
+    again: _Again, start: int, place: int, label: str, size: tuple[int, int] | None, where: str
+) -> NDArray[np.bool_]:
     """Draw a mask or polygon in a photo of ``size`` (width, height).
 
+    Args:
+        again: reads the element of an image.
+        start: of the image's.
+        place: of the shape in it.
+        label: of the shape.
+        size: of the photo.
+        where: the image, for messages.
+
     Raises:
-        DataError: it is damaged, or the size of the photo is missing.
+        DataError: it is damaged, the size of the photo is missing, or the file has changed.
     """
+    shapes = again(start).children
+    shape = shapes[place] if place < len(shapes) else XmlElement("", {})
+    if shape.attributes.get("label", "").strip() != label:
+        raise changed_file(where)
     try:
         if size is None or size[0] * size[1] > MOST_PIXELS:
             raise ValueError("the image has no width and height, or too large ones")
@@ -193,7 +230,7 @@ def _draw(shape: XmlElement, size: tuple[int, int] | None, where: str) -> NDArra
         return _draw_mask(shape, size)
     except ValueError as error:
         raise DataError(
-            f"damaged {shape.tag} ({shape.attributes['label']}): {error}",
+            f"damaged {shape.tag} ({label}): {error}",
             where=where,
             fix="Fix or remove it, or export it again.",
         ) from None

@@ -5,7 +5,7 @@ import pytest
 from tag2mask.errors import DataError
 from tag2mask.formats.coco.instances import read_coco_file
 from tag2mask.formats.cvat import read_cvat_labels
-from tag2mask.formats.labelme import read_labelme_file
+from tag2mask.formats.labelme.reading import read_labelme_file
 from tag2mask.formats.labelstudio.reading import read_labelstudio
 from tag2mask.formats.tables.excel_table import read_excel_table
 from tag2mask.formats.text_files.json_file import read_json_file

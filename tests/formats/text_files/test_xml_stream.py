@@ -1,7 +1,9 @@
 """XML read item by item, within limits."""
 
 import io
+from dataclasses import replace
 from itertools import chain, repeat
+from unittest.mock import ANY
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,12 @@ from hypothesis import strategies as st
 
 from tag2mask.errors import DataError
 from tag2mask.formats.text_files import xml_stream
-from tag2mask.formats.text_files.xml_stream import attribute, iterate_xml, text_content
+from tag2mask.formats.text_files.xml_stream import (
+    attribute,
+    iterate_xml,
+    read_item,
+    text_content,
+)
 
 
 def items(text: str | bytes, root: str | None = None):
@@ -78,3 +85,33 @@ def test_a_tag_has_a_limit(monkeypatch):
     assert len(items(b"<a>" + tag * 3 + b"</a>")) == 3
     with pytest.raises(ValueError, match="a tag of more than 2 MiB"):
         items(b'<a><b x="' + b"x" * (1 << 22) + b'"/></a>')
+
+
+@pytest.mark.parametrize(
+    ("encoding", "declared"),
+    [
+        ("utf-8", ""),
+        ("utf-8", '<?xml version="1.0" encoding="utf-8"?>\n'),
+        ("utf-8-sig", '<?xml version="1.0"?>\n'),
+        ("latin-1", "<?xml version='1.0' encoding='ISO-8859-1'?>"),
+        ("cp1252", '<?xml version="1.0" encoding="windows-1252"?>'),
+        ("utf-16", '<?xml version="1.0" encoding="UTF-16"?>'),
+        ("utf-16-le", '<?xml version="1.0" encoding="UTF-16"?>'),
+        ("utf-16-be", "<?xml version='1.0'?>"),
+    ],
+)
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_one_item_is_read_again(encoding, declared, size):
+    names = ["dög", "x" * size, "ß" * size]
+    rows = " words ".join(f"<b x='{name}'><c>{name}</c></b >" for name in names)
+    file = io.BytesIO(f"{declared}<a><!-- first -->\n{rows}</a>".encode(encoding))
+    found = list(iterate_xml(file, "a"))
+    assert [item.attributes["x"] for item in found] == names
+    for item in reversed(found):
+        assert read_item(file, item.start) == replace(item, start=ANY)
+
+
+@pytest.mark.parametrize("start", [0, 1, 8, 10**6])
+def test_what_is_no_item_is_not_read_again(start):
+    with pytest.raises(ValueError, match="not XML"):
+        read_item(io.BytesIO(b"<a><b>words"), start)

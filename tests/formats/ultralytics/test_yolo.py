@@ -105,6 +105,14 @@ def test_numbers_and_quoted_words_are_names(tmp_path):
     assert yolo_classes(tmp_path) == ("no", "7")
 
 
+def test_a_file_that_changes_while_it_is_read(tmp_path):
+    _folder(tmp_path, "0 0 0 1 0 1 1\n")
+    [photo] = read_yolo(tmp_path)
+    (tmp_path / "train/labels/a.txt").write_text("")
+    with pytest.raises(DataError, match="has changed while it was read"):
+        photo.regions[0].mask()
+
+
 def test_lines_of_key_points_are_boxes(tmp_path):
     yaml_text = "names: [cat, dog]\ntrain: train/images\nkpt_shape: [2, 3]\n"
     _folder(tmp_path, "0 .5 .5 .1 .1 .2 .2 2 .3 .3 2\n", yaml_text)

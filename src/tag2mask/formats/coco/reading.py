@@ -21,6 +21,7 @@ from tag2mask.formats.coco.instances import (
     read_coco_file,
 )
 from tag2mask.formats.coco.outlines import draw_outline, has_area
+from tag2mask.formats.text_files.readable import changed_file
 
 
 def read_coco(path: Path) -> Iterator[AnnotatedPhoto]:
@@ -81,9 +82,7 @@ def _read_annotation(path: Path, place: ByteRange) -> Any:
             coco_id(annotation["category_id"])
             return annotation
     except (OSError, ValueError, KeyError, TypeError):
-        raise DataError(
-            "the file has changed while it was read", where=path, fix="Run the command again."
-        ) from None
+        raise changed_file(path) from None
 
 
 def _draw(path: Path, place: ByteRange, size: tuple[int, int] | None) -> NDArray[np.bool_]:

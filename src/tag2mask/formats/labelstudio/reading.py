@@ -37,7 +37,7 @@ from tag2mask.formats.each_photo import each_photo
 from tag2mask.formats.labelstudio.brush_rle import decode_brush
 from tag2mask.formats.photo_names import PHOTO_SUFFIXES
 from tag2mask.formats.text_files.json_stream import ArrayItem, iterate_list
-from tag2mask.formats.text_files.readable import readable
+from tag2mask.formats.text_files.readable import changed_file, readable
 
 _ANNOTATIONS = ("annotations", "completions", "predictions")
 _MIN_KEYS = ("annotator", "annotation_id", "created_at", "updated_at", "lead_time")
@@ -234,6 +234,4 @@ def _read_results(path: Path, start: int, length: int) -> list[_Result]:
             file.seek(start)
             return _results(json.loads(file.read(length))) or []
     except (OSError, ValueError, AttributeError):
-        raise DataError(
-            "the file has changed while it was read", where=path, fix="Run the command again."
-        ) from None
+        raise changed_file(path) from None

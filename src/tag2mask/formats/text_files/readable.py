@@ -1,4 +1,4 @@
-"""Errors of the system while a file is read, as errors that the user can fix."""
+"""Files that can't be read, or not a second time, as errors that the user can fix."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tag2mask.errors import DataError
+
+KEPT = 8
+"""Parts of files that are kept after they were read again; so many threads draw masks at most."""
 
 
 @contextmanager
@@ -24,3 +27,10 @@ def readable(path: Path) -> Iterator[None]:
             where=path,
             fix="Check the path and its permissions.",
         ) from None
+
+
+def changed_file(where: Path | str) -> DataError:
+    """Return the error of a file whose parts aren't where they were when it was first read."""
+    return DataError(
+        "the file has changed while it was read", where=where, fix="Run the command again."
+    )

@@ -25,6 +25,9 @@ MOST_TEXT = 1 << 24
 MOST_BYTES = 1 << 24
 """The most bytes of one tag with its attributes; the parser starts a tag again for each block."""
 _BLOCK = 1 << 20
+_WIDE = {"utf-16-le": (b"\xff\xfe", b"<\x00"), "utf-16-be": (b"\xfe\xff", b"\x00<")}
+"""Encodings of two bytes per character, and how their files begin."""
+_OUTER = "items"
 _HEAD = 1 << 16
 _NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
@@ -37,6 +40,8 @@ class XmlElement:
     attributes: dict[str, str]
     children: list[XmlElement] = field(default_factory=list)
     text: str = ""
+    start: int = 0
+    """Of an item: the place of its first byte in the file, for `read_item`."""
 
     def child(self, tag: str) -> XmlElement | None:
         """Return the first element of a name directly inside, or None."""
@@ -70,6 +75,44 @@ def iterate_xml(file: IO[bytes], root: str | None = None) -> Iterator[XmlElement
             return
 
 
+def read_item(file: IO[bytes], start: int) -> XmlElement:
+    """Read one item again.
+
+    Args:
+        file: the open file.
+        start: the item's own.
+
+    Raises:
+        ValueError: no complete element begins there.
+        OSError: it can't be read.
+    """
+    encoding = _encoding(file)
+    file.seek(start)
+    items = _Items(None, encoding)
+    items.feed(f"<{_OUTER}>".encode(encoding if encoding in _WIDE else "ascii"))
+    size = _BLOCK >> 4
+    while not items.complete:
+        block = file.read(size)
+        size = min(2 * size, _BLOCK)
+        try:
+            items.feed(block)
+        except ValueError:  # what comes after the item, since its root has another name
+            if not items.complete:
+                raise
+    return items.complete[0]
+
+
+def _encoding(file: IO[bytes]) -> str | None:
+    """Return the encoding of a file that declares one, or whose first bytes show it."""
+    file.seek(0)
+    head = file.read(256)
+    for name, starts in _WIDE.items():
+        if head.startswith(starts):
+            return name
+    found = re.match(rb"""(?:\xef\xbb\xbf)?<\?xml[^>]*\sencoding\s*=\s*["']([\w.-]+)["']""", head)
+    return found[1].decode("ascii", "replace") if found else None
+
+
 def root_element(path: Path) -> str:
     """Return the name of a file's first element by its first bytes; empty: it can't be read."""
     try:
@@ -83,14 +126,14 @@ def root_element(path: Path) -> str:
 class _Items:
     """Collects the elements inside the root while a file is parsed."""
 
-    def __init__(self, root: str | None) -> None:
+    def __init__(self, root: str | None, encoding: str | None = None) -> None:
         self.complete: list[XmlElement] = []
         self._root = root
         self._open: list[XmlElement] = []
         self._count = self._characters = 0
         self._texts: list[list[str]] = []
         self._fed = 0
-        self._parser = expat.ParserCreate()
+        self._parser = expat.ParserCreate(encoding and encoding.replace("16-", "16"))
         self._parser.buffer_text = True
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._end
@@ -121,6 +164,8 @@ class _Items:
         if self._count > MOST_ELEMENTS:
             raise ValueError(f"more than {MOST_ELEMENTS} elements in <{self._open[1].tag[:40]}>")
         element = XmlElement(tag, attributes)
+        if depth == 1:
+            element.start = self._parser.CurrentByteIndex
         if depth > 1:
             self._open[-1].children.append(element)
         self._open.append(element)

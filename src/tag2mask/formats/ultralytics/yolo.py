@@ -16,7 +16,7 @@ Format: https://docs.ultralytics.com/datasets/segment
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ from tag2mask.formats.annotations import AnnotatedPhoto, ExportResult, MaskedPho
 from tag2mask.formats.coco.outlines import draw_outline
 from tag2mask.formats.each_photo import each_photo
 from tag2mask.formats.photo_names import stem_path
+from tag2mask.formats.text_files.readable import KEPT, changed_file
 from tag2mask.formats.ultralytics.data_yaml import (
     PhotoFile,
     class_names,
@@ -104,11 +105,13 @@ def read_yolo(path: Path, size_of: SizeOf | None = None) -> Iterator[AnnotatedPh
     content = read_data_yaml(file)
     names = class_names(content, file)
     has_points = "kpt_shape" in content
+    again = lru_cache(maxsize=KEPT)(_lines_of)
 
     def read(labels: PhotoFile) -> AnnotatedPhoto:
         name = labels.photo
         size = partial(size_of, name) if size_of else partial(_stored_size, file.parent / name)
-        regions = _regions(labels.path, names, size, has_points=has_points)
+        draw = partial(_draw, again, labels.path, size)
+        regions = _regions(labels.path, names, draw, has_points=has_points)
         return AnnotatedPhoto(name, None, labels.split, (), tuple(regions))
 
     return each_photo(label_files(file), read, file)
@@ -136,23 +139,38 @@ def yolo_classes(path: Path) -> tuple[str, ...]:
     return tuple(class_names(read_data_yaml(file), file).values())
 
 
+def _lines_of(path: Path) -> list[str]:
+    """Return the lines of a file of labels.
+
+    Raises:
+        DataError: it can't be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        raise DataError(f"can't be read: {error}", where=path, fix="Export it again.") from None
+
+
 def _regions(
     path: Path,
     names: Mapping[int, str],
-    size: Callable[[], tuple[int, int]],
+    draw: Callable[[int], NDArray[np.bool_]],
     *,
     has_points: bool,
 ) -> Iterator[Region]:
-    """Yield the objects of a file of labels."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise DataError(f"can't be read: {error}", where=path, fix="Export it again.") from None
-    for number, line in enumerate(lines, 1):
+    """Yield the objects of a file of labels.
+
+    Args:
+        path: the file.
+        names: of the classes by number.
+        draw: draws the polygon of a line, by its number from 1.
+        has_points: objects have key points.
+    """
+    for number, line in enumerate(_lines_of(path), 1):
         if not line.strip():
             continue
         try:
-            yield _region(line.split(), names, size, has_points=has_points)
+            yield _region(line.split(), names, partial(draw, number), has_points=has_points)
         except ValueError as error:
             raise DataError(
                 f"line {number}: {error}", where=path, fix="Correct or remove the line."
@@ -162,7 +180,7 @@ def _regions(
 def _region(
     cells: list[str],
     names: Mapping[int, str],
-    size: Callable[[], tuple[int, int]],
+    draw: Callable[[], NDArray[np.bool_]],
     *,
     has_points: bool,
 ) -> Region:
@@ -174,23 +192,49 @@ def _region(
     name = names.get(int(cells[0])) if cells[0].isdecimal() else None
     if name is None:
         raise ValueError(f"{cells[0][:20]!r} is not the number of a class in the YAML")
-    numbers = [float(cell) for cell in cells[1:]]
+    numbers, score = _numbers(cells)
     if has_points:
         return Region(name, None, "box", None)
-    # A last number beside pairs is the confidence of a model.
-    score = numbers.pop() if len(numbers) % 2 and len(numbers) > _BOX else None
     if len(numbers) == _BOX:
         return Region(name, score, "box", None)
     if len(numbers) < _TRIANGLE:
         raise ValueError(f"{len(numbers)} numbers are neither a box nor a polygon")
     if not all(-_OUTSIDE <= number <= 1 + _OUTSIDE for number in numbers):
         raise ValueError("coordinates that are not shares of the photo's size, 0 to 1")
-    corners = np.array(numbers).reshape(-1, 2)
-    return Region(name, score, "polygon", partial(_draw, corners, size))
+    return Region(name, score, "polygon", draw)
 
 
-def _draw(corners: NDArray[np.float64], size: Callable[[], tuple[int, int]]) -> NDArray[np.bool_]:
-    """Draw a polygon whose corners ``(n, 2)`` are shares of the photo's size."""
+def _numbers(cells: list[str]) -> tuple[list[float], float | None]:
+    """Return the numbers behind the class of a line, and its confidence, if it has one.
+
+    Raises:
+        ValueError: something else is there.
+    """
+    numbers = [float(cell) for cell in cells[1:]]
+    # A last number beside pairs is the confidence of a model.
+    score = numbers.pop() if len(numbers) % 2 and len(numbers) > _BOX else None
+    return numbers, score
+
+
+def _draw(
+    again: Callable[[Path], list[str]], path: Path, size: Callable[[], tuple[int, int]], number: int
+) -> NDArray[np.bool_]:
+    """Draw the polygon of a line.
+
+    Args:
+        again: reads the lines of a file.
+        path: the file.
+        size: returns the (width, height) of the photo, of which the corners are shares.
+        number: of the line, from 1.
+
+    Raises:
+        DataError: the file has changed, or the size isn't known.
+    """
+    try:
+        numbers, _ = _numbers(again(path)[number - 1].split())
+        corners = np.array(numbers).reshape(-1, 2)
+    except (ValueError, IndexError):
+        raise changed_file(path) from None
     width, height = size()
     shown = np.clip(corners, 0, 1) * (width, height)
     # Corners at the edges of pixels are whole numbers again.

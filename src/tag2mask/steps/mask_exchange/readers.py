@@ -29,7 +29,7 @@ from tag2mask.formats.huggingface import (
     metadata_files,
     read_huggingface,
 )
-from tag2mask.formats.labelme import is_labelme, read_labelme
+from tag2mask.formats.labelme.reading import is_labelme, read_labelme
 from tag2mask.formats.labelstudio.reading import is_labelstudio, read_labelstudio
 from tag2mask.formats.mvtec import TRUTH, is_mvtec, read_mvtec
 from tag2mask.formats.pixels.gray_masks import value_regions

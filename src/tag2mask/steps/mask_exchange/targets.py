@@ -55,7 +55,7 @@ TARGETS: Mapping[str, Target] = {
             {"polygons": "polygons", "stuff": "by_class"},
         ),
         Target("cvat", "cvat", "write_cvat", "images"),
-        Target("labelme", "labelme", "write_labelme", ".", {"polygons": "polygons"}),
+        Target("labelme", "labelme.writing", "write_labelme", ".", {"polygons": "polygons"}),
         Target(
             "labelstudio",
             "labelstudio.writing",

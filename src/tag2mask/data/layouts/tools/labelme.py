@@ -17,7 +17,7 @@ from tag2mask.data.inventory import Inventory, SourceOptions
 from tag2mask.data.layouts.listing import list_images, subfolders
 from tag2mask.data.layouts.tools.annotated import AnnotatedSource, files_stamp, read_annotated
 from tag2mask.errors import DataError
-from tag2mask.formats.labelme import is_labelme, read_labelme
+from tag2mask.formats.labelme.reading import is_labelme, read_labelme
 
 _FILES = 3
 """Files of a folder that are looked into to recognize the layout."""

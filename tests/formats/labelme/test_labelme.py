@@ -12,7 +12,8 @@ from mask_cases import CLASSES, combined, known, masked_photo, masks
 from PIL import Image
 
 from tag2mask.errors import DataError
-from tag2mask.formats.labelme import read_labelme, read_labelme_file, write_labelme
+from tag2mask.formats.labelme.reading import read_labelme, read_labelme_file
+from tag2mask.formats.labelme.writing import write_labelme
 
 
 def png(*size: int, mode: str = "L") -> str:
@@ -124,6 +125,21 @@ def test_files_that_cannot_be_read(tmp_path):
         file.truncate(1 << 29)
     with pytest.raises(DataError, match="larger than 256 MiB"):
         read_labelme_file(tmp_path / "large.json")
+
+
+def test_a_file_that_changes_while_it_is_read(tmp_path):
+    shape = {"label": "dog", "points": [[0, 0], [1, 0], [5, 5]]}
+    path = write_shapes(tmp_path / "a.json", shape)
+    photo = read_labelme_file(path)
+    write_shapes(path)
+    with pytest.raises(DataError, match="has changed while it was read"):
+        photo.regions[0].mask()
+    write_shapes(path, {**shape, "label": "cat"})
+    with pytest.raises(DataError, match="has changed while it was read"):
+        photo.regions[0].mask()
+    path.write_text("{")
+    with pytest.raises(DataError, match="has changed while it was read"):
+        photo.regions[0].mask()
 
 
 def test_a_folder_of_files(tmp_path):

@@ -1,16 +1,4 @@
-"""LabelMe's JSON, one file beside each photo.
-
-::
-
-    {"version": "5.5.0", "flags": {"rain": true}, "imagePath": "a.jpg", "imageData": null,
-     "imageWidth": 640, "imageHeight": 480,
-     "shapes": [{"label": "dog", "shape_type": "polygon", "points": [[1, 2], [30, 2], [30, 40]]},
-                {"label": "dog", "shape_type": "mask", "points": [[10, 20], [14, 22]],
-                 "mask": "<PNG in base64>"}]}
-
-The points of a mask are its first and last pixel. Flags that are true are image-level labels.
-Format: https://github.com/wkentaro/labelme
-"""
+"""Tags and masks from LabelMe's JSON."""
 
 from __future__ import annotations
 
@@ -18,107 +6,37 @@ import base64
 import io
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from functools import partial
-from pathlib import Path, PurePosixPath
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tag2mask.artifacts.files import write_json
-from tag2mask.classes import IGNORE, ClassSet
 from tag2mask.errors import DataError
-from tag2mask.formats.annotations import (
-    AnnotatedPhoto,
-    ExportResult,
-    MaskedPhoto,
-    Region,
-    score_of,
-)
+from tag2mask.formats.annotations import AnnotatedPhoto, Region, score_of
 from tag2mask.formats.coco.outlines import draw_outline
 from tag2mask.formats.each_photo import each_photo
 from tag2mask.formats.photo_names import files_below
 from tag2mask.formats.pixels.run_lengths import MOST_PIXELS
-from tag2mask.formats.text_files.readable import readable
+from tag2mask.formats.text_files.readable import KEPT, changed_file, readable
 from tag2mask.text.json_text import parse_json
 
-_VERSION = "5.5.0"
-"""Of LabelMe, whose format is written."""
 _HEAD = 1 << 16
 """Bytes by which a file is recognized."""
 _MOST_BYTES = 1 << 28
 """Of a file; it may contain the photo."""
 _MOST_VALUES = 5_000_000
 """The most objects, lists and values of a file, which take much more memory than its bytes."""
-
-
-def write_labelme(
-    photos: Iterable[MaskedPhoto], classes: ClassSet, out: Path, *, polygons: bool = False
-) -> ExportResult:
-    """Write ``<photo>.json`` for each photo, with one shape per connected part of a class.
-
-    Args:
-        photos: photos with their masks; one mask at a time is in memory.
-        classes: their classes.
-        out: folder of the export; each file is where its photo is.
-        polygons: outlines instead of masks, one per part whose pixels share edges.
-
-    Raises:
-        RunFolderError: the disk is full or the folder may not be written.
-    """
-    count = left_out = 0
-    for photo in photos:
-        mask = photo.mask()
-        path = PurePosixPath(photo.file_name)
-        shapes = list(_shapes(mask, classes, polygons))
-        content: dict[str, Any] = {
-            "version": _VERSION,
-            "flags": {},
-            "shapes": shapes,
-            "imagePath": path.name,
-            "imageData": None,
-            "imageHeight": photo.size[1],
-            "imageWidth": photo.size[0],
-        }
-        write_json(out / path.with_suffix(".json"), content)
-        count += 1
-        left_out += int(np.count_nonzero(mask == IGNORE))
-    return ExportResult(count, left_out)
-
-
-def _shapes(mask: NDArray[np.uint8], classes: ClassSet, polygons: bool) -> Iterator[dict[str, Any]]:
-    from tag2mask.formats.pixels.parts import mask_parts  # SciPy, which reading doesn't need
-    from tag2mask.formats.pixels.polygons import mask_polygons
-
-    for part in mask_parts(mask):
-        left, top, width, height = part.box
-        shape: dict[str, Any] = {
-            "label": classes.mask_names[part.value],
-            "group_id": None,
-            "description": "",
-            "flags": {},
-        }
-        if polygons:
-            for outline in mask_polygons(part.pixels, left, top):
-                yield {**shape, "shape_type": "polygon", "points": outline, "mask": None}
-        else:
-            corners = [[left, top], [left + width - 1, top + height - 1]]
-            png = _png(part.pixels)
-            yield {**shape, "shape_type": "mask", "points": corners, "mask": png}
-
-
-def _png(pixels: NDArray[np.bool_]) -> str:
-    """Return pixels (h, w) as a PNG of 8 bits of gray, in base64."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels.astype(np.uint8) * 255).save(buffer, format="PNG")
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
+_Again = Callable[[Path], list[Any]]
+"""Reads the shapes of a file again."""
 
 
 def read_labelme(root: Path, files: Iterable[str] | None = None) -> Iterator[AnnotatedPhoto]:
-    """Yield the photos of a folder's files; masks are decoded when asked for.
+    """Yield the photos of a folder's files; masks are read again when asked for.
 
     Shapes without pixels count as boxes.
 
@@ -130,8 +48,9 @@ def read_labelme(root: Path, files: Iterable[str] | None = None) -> Iterator[Ann
         ProblemsError: after the last photo, with what is wrong with each damaged file.
         DataError: the folder has no such file.
     """
+    again = lru_cache(maxsize=KEPT)(_shapes_of)
     if root.is_file():
-        yield read_labelme_file(root)
+        yield read_labelme_file(root, again)
         return
     if files is None:
         files = [path for path in files_below(root, {".json"}) if is_labelme(root / path)]
@@ -139,12 +58,12 @@ def read_labelme(root: Path, files: Iterable[str] | None = None) -> Iterator[Ann
             raise DataError(
                 "no file of LabelMe", where=root, fix="Give the folder with its .json files."
             )
-    yield from each_photo(files, partial(_photo_of, root), root)
+    yield from each_photo(files, partial(_photo_of, root, again), root)
 
 
-def _photo_of(root: Path, file: str) -> AnnotatedPhoto:
+def _photo_of(root: Path, again: _Again, file: str) -> AnnotatedPhoto:
     """Return the photo of a file, named relative to the folder where its path is relative."""
-    photo = read_labelme_file(root / file)
+    photo = read_labelme_file(root / file, again)
     name = photo.file_name.replace("\\", "/")
     return replace(
         photo, file_name=posixpath.normpath(posixpath.join(posixpath.dirname(file), name))
@@ -166,8 +85,12 @@ def is_labelme(path: Path) -> bool:
     )
 
 
-def read_labelme_file(path: Path) -> AnnotatedPhoto:
+def read_labelme_file(path: Path, again: _Again | None = None) -> AnnotatedPhoto:
     """Return what a file says of its photo, which it names relative to itself.
+
+    Args:
+        path: the file.
+        again: reads the shapes of a file again; None: each mask reads it on its own.
 
     Raises:
         DataError: not LabelMe's JSON, damaged, or a shape without a label.
@@ -177,9 +100,23 @@ def read_labelme_file(path: Path) -> AnnotatedPhoto:
     flags = content.get("flags") or {}
     tags = tuple(name for name, value in flags.items() if value is True)
     regions = [
-        _region(shape, number, size, path) for number, shape in enumerate(content["shapes"], 1)
+        _region(shape, number, size, path, again or _shapes_of)
+        for number, shape in enumerate(content["shapes"], 1)
     ]
     return AnnotatedPhoto(content["imagePath"], size, None, tags, tuple(regions))
+
+
+def _shapes_of(path: Path) -> list[Any]:
+    """Read the shapes of a file again, for their masks.
+
+    Raises:
+        DataError: it has changed.
+    """
+    try:
+        shapes: list[Any] = _read(path)["shapes"]
+        return shapes
+    except DataError:
+        raise changed_file(path) from None
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -219,7 +156,9 @@ def _size(content: dict[str, Any], path: Path) -> tuple[int, int] | None:
     return width, height
 
 
-def _region(shape: Any, number: int, size: tuple[int, int] | None, path: Path) -> Region:
+def _region(
+    shape: Any, number: int, size: tuple[int, int] | None, path: Path, again: _Again
+) -> Region:
     label = shape.get("label") if isinstance(shape, dict) else None
     if not isinstance(label, str) or not label.strip():
         raise DataError(f"shape {number} has no label", where=path, fix="Label it, or remove it.")
@@ -227,17 +166,28 @@ def _region(shape: Any, number: int, size: tuple[int, int] | None, path: Path) -
     kind = shape.get("shape_type", "polygon")
     if kind not in ("mask", "polygon"):
         return Region(label.strip(), score, "box", None)
-    return Region(label.strip(), score, kind, partial(_draw, shape, number, size, path))
+    return Region(label.strip(), score, kind, partial(_draw, again, number, label, size, path))
 
 
 def _draw(
-    shape: dict[str, Any], number: int, size: tuple[int, int] | None, path: Path
+    again: _Again, number: int, label: str, size: tuple[int, int] | None, path: Path
 ) -> NDArray[np.bool_]:
     """Draw a mask or polygon in a photo of ``size`` (width, height).
 
+    Args:
+        again: reads the shapes of a file.
+        number: of the shape, from 1.
+        label: of the shape.
+        size: of the photo.
+        path: the file.
+
     Raises:
-        DataError: it is damaged, or the size of the photo is missing.
+        DataError: it is damaged, the size of the photo is missing, or the file has changed.
     """
+    shapes = again(path)
+    shape = shapes[number - 1] if number <= len(shapes) else None
+    if not isinstance(shape, dict) or shape.get("label") != label:
+        raise changed_file(path)
     try:
         if size is None or size[0] * size[1] > MOST_PIXELS:
             raise ValueError("the file has no imageWidth and imageHeight, or too large ones")
@@ -247,7 +197,7 @@ def _draw(
         return _draw_mask(shape, size)
     except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(
-            f"damaged shape {number} ({shape['label']}): {error}",
+            f"damaged shape {number} ({label.strip()}): {error}",
             where=path,
             fix="Fix or remove it.",
         ) from None
