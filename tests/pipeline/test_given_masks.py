@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -55,6 +56,11 @@ def given(folder: Path) -> Recipe:
     return recipe().model_copy(update={"masks": str(folder)})
 
 
+def captions_of(page: str) -> set[str]:
+    """Return the captions of the pictures of a report."""
+    return set(re.findall("<figcaption>(.*?)</figcaption>", page))
+
+
 def test_a_run_learns_from_given_masks_alone(photos: Path, drawn: Path, tmp_path: Path) -> None:
     out, settings = tmp_path / "run", write_recipe(tmp_path / "small.yaml")
     command = ("run", "--data", photos, "--out", out, "--recipe", settings, "--masks", drawn)
@@ -74,7 +80,8 @@ def test_a_run_learns_from_given_masks_alone(photos: Path, drawn: Path, tmp_path
     assert {row.masks_of for row in rows} == {"the network (segmenter)", "the given masks (drawn)"}
     page = (out / "report" / "index.html").read_text()
     assert "it was given masks drawn or checked by people" in page
-    assert "mIoU of the given masks" in page and "pseudo mask" in page
+    assert "mIoU of the drawn masks" in page and "drawn mask" in captions_of(page)
+    assert "pseudo mask" not in page
     assert not any(f'id="{name}"' in page for name in ("tags", "background-threshold"))
     # The run keeps the masks in its recipe.
     assert [(found.step, found.folder.state) for found in status(out)] == [

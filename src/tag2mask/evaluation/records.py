@@ -34,14 +34,14 @@ NO_TAGS, NO_THRESHOLD = "no", "argmax"
 """Tag source and threshold source of the segmentation network's masks."""
 
 EVIDENCE = {
-    "agreement": "IoU of the network's and the pseudo mask",
+    "agreement": "IoU of the network's and the {mask}",
     "tag_agreement": "the same of the tag where it is lowest",
     "walk_agreement": "IoU of the masks before and after the walk",
     "tag_probability": "lowest probability of a tag",
     "certainty": "lead of the largest score",
     "stability": "IoU of the masks at a lower and a higher threshold",
 }
-"""Kinds of evidence, and what each is."""
+"""Kinds of evidence, and what each is; ``{mask}`` is what a mask of the run is called."""
 
 Share = Annotated[float, Field(ge=0.0, le=1.0 + 1e-6, allow_inf_nan=False)]
 """A value in [0, 1], up to rounding."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tag2mask.artifacts.handles import PseudoMaskFolder
 from tag2mask.evaluation.records import EvaluationScores, MaskScores, PhotoRates, SplitScores
 from tag2mask.evaluation.wording import (
+    mask_name,
     percent,
     percent_with_interval,
     rate_text,
@@ -33,6 +35,7 @@ def format_scores(scores: EvaluationScores) -> str:
 
 def _overview(scores: EvaluationScores) -> str:
     rows = []
+    mask = mask_name(scores.masks_made_by or PseudoMaskFolder.step)
     for split in scores.splits:
         masks, curve, tags, fitted = split.masks, split.curve, split.tags, split.cross_fitted
         facts = {
@@ -55,7 +58,7 @@ def _overview(scores: EvaluationScores) -> str:
             "pixel accuracy": percent(getattr(masks, "pixel_accuracy", None), _DIGITS),
             "tag mAP": percent(getattr(tags, "mean_average_precision", None), _DIGITS),
             "tag F1": percent(getattr(tags, "mean_f1", None), _DIGITS),
-            "network and pseudo mask agree": percent(split.evidence.get("agreement"), _DIGITS),
+            f"network and {mask} agree": percent(split.evidence.get("agreement"), _DIGITS),
             "map certainty": percent(split.evidence.get("certainty"), _DIGITS),
         }
         if not any(other.cross_fitted for other in scores.splits):

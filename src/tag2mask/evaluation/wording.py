@@ -46,6 +46,23 @@ def given_masks_text(made_by: str) -> str:
     return "pseudo masks of another run, not checked by hand"
 
 
+def mask_name(made_by: str, *, several: bool = False) -> str:
+    """Return what masks of photos are called, by who made them.
+
+    Args:
+        made_by: as `tag2mask.artifacts.handles.made_by` returns it.
+        several: in the plural.
+
+    >>> mask_name("pseudo-masks"), mask_name("drawn"), mask_name("model:SAM 3", several=True)
+    ('pseudo mask', 'drawn mask', 'masks of SAM 3')
+    """
+    mask = "masks" if several else "mask"
+    kind, _, name = made_by.partition(":")
+    if kind == "model":
+        return f"{mask} of {name}"
+    return f"drawn {mask}" if kind == "drawn" else f"pseudo {mask}"
+
+
 def photos_text(split: SplitScores, photos: int) -> str:
     """Return split, number of photos scored and left out, and tag source."""
     return measured_text(split, photos, split.tag_source)

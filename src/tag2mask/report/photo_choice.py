@@ -26,7 +26,7 @@ class PhotoScore:
     Attributes:
         id: the photo.
         split: its split.
-        miou: of its pseudo mask, in [0, 1]; None without a ground truth mask.
+        miou: of its mask, in [0, 1]; None without a ground truth mask.
         network_miou: of the network's mask; None without it or without ground truth.
         quality: its quality score, in (0, 1); None if unknown.
         evidence: what the score is computed from, by kind.
@@ -41,9 +41,12 @@ class PhotoScore:
     evidence: Mapping[str, float]
     mapped: bool
 
-    @property
-    def text(self) -> str:
-        """Split, scores and evidence, as shown next to the photo."""
+    def text(self, mask: str) -> str:
+        """Return split, scores and evidence, as shown next to the photo.
+
+        Args:
+            mask: what a mask of the run is called (`tag2mask.evaluation.wording.mask_name`).
+        """
         parts = [self.split]
         if self.miou is not None:
             parts.append(f"mIoU {with_unit(self.miou)}")
@@ -52,7 +55,7 @@ class PhotoScore:
         if self.quality is not None:
             parts.append(f"quality {100 * self.quality:.0f} of 100")
         kinds = (
-            f"{name} {100 * self.evidence[kind]:.0f}\N{NO-BREAK SPACE}%"
+            f"{name.format(mask=mask)} {100 * self.evidence[kind]:.0f}\N{NO-BREAK SPACE}%"
             for kind, name in EVIDENCE.items()
             if kind in self.evidence
         )

@@ -24,6 +24,7 @@ from tag2mask.artifacts.handles import (
     PreparedData,
     PseudoMaskFolder,
     SegmenterModel,
+    made_by,
 )
 from tag2mask.artifacts.manifest import Manifest, read_identity
 from tag2mask.data.corrections.decisions import DECISIONS
@@ -77,6 +78,12 @@ class RunFolder:
         if kind is PseudoMaskFolder and kind.step not in self.manifests:
             return self._given_masks()
         return kind(self.path / kind.step) if kind.step in self.manifests else None
+
+    @property
+    def masks_made_by(self) -> str:
+        """Who made the run's masks, as `tag2mask.artifacts.handles.made_by` returns it."""
+        masks = self.handle(PseudoMaskFolder)
+        return made_by(masks) if isinstance(masks, PseudoMaskFolder) else PseudoMaskFolder.step
 
     def _given_masks(self) -> PseudoMaskFolder | None:
         """Return the masks of another folder that the run learned from or scored."""

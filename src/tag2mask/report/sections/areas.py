@@ -10,13 +10,13 @@ import numpy as np
 
 from tag2mask.artifacts.handles import Evaluation
 from tag2mask.evaluation.resampled import PSEUDO_MASKS
-from tag2mask.evaluation.wording import percent
+from tag2mask.evaluation.wording import mask_name, percent
 from tag2mask.report.page import Block, Cell, Column, PageSection, PageTable
 from tag2mask.report.photo_choice import read_photos
 from tag2mask.report.run_folder import PHOTOS, RunFolder
 from tag2mask.report.sections.scored_runs import ScoredRun, class_colors
 
-_KINDS = {"network": "network", "pseudo": "pseudo masks", "truth": "ground truth"}
+_KINDS = ("network", "pseudo", "truth")
 _DECILES = (10, 50, 90)
 
 Areas = dict[str, dict[str, "array[float]"]]
@@ -35,7 +35,12 @@ def area_section(run: RunFolder, scored: ScoredRun) -> PageSection:
         ):
             _add(found.setdefault(split, {}), kinds)
         colors = dict(zip(scores.classes, class_colors(scores), strict=True))
-        blocks = [_table(split, areas, colors) for split, areas in found.items() if areas]
+        titles = {
+            "network": "network",
+            "pseudo": mask_name(run.masks_made_by, several=True),
+            "truth": "ground truth",
+        }
+        blocks = [_table(split, areas, colors, titles) for split, areas in found.items() if areas]
     return PageSection(
         "areas",
         "Area of each class",
@@ -78,11 +83,13 @@ def _add(areas: Areas, kinds: Mapping[str, Mapping[str, float]]) -> None:
             areas.setdefault(kind, {}).setdefault(tag, array("f")).append(share)
 
 
-def _table(split: str, areas: Areas, colors: Mapping[str, str]) -> PageTable:
+def _table(
+    split: str, areas: Areas, colors: Mapping[str, str], titles: Mapping[str, str]
+) -> PageTable:
     kinds = [kind for kind in _KINDS if kind in areas]
     names = [name for name in colors if any(name in areas[kind] for kind in kinds)]
     columns = [Column("class", numeric=False), Column("photos")]
-    columns += [Column(f"{_KINDS[kind]}, % of the photo", wide=True) for kind in kinds]
+    columns += [Column(f"{titles[kind]}, % of the photo", wide=True) for kind in kinds]
     rows: list[tuple[str | Cell, ...]] = []
     for name in names:
         own = [areas[kind].get(name) for kind in kinds]

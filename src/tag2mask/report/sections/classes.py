@@ -109,7 +109,7 @@ def _class_table(
         f" {absent} classes occur neither in the ground truth nor in the masks." if absent else ""
     )
     return PageTable(
-        tuple(columns), tuple(rows), caption=f"{masks_text(split, own, masks_of)}.{note}"
+        tuple(columns), tuple(rows), caption=f"{masks_text(runs[0], split, own, masks_of)}.{note}"
     )
 
 
@@ -125,8 +125,8 @@ def _falling_iou(entry: tuple[ClassScores, str]) -> float:
 def confusion_section(runs: Sequence[ScoredRun]) -> PageSection:
     """Return the confusion table and the pairs of classes confused most often.
 
-    Of the network, on the validation photos if they have masks, and of the pseudo masks on the
-    training photos if they have.
+    Of the network, on the validation photos if they have masks, and of the masks that it learned
+    from, on the training photos if they have.
     """
     scores = runs[0].scores
     blocks: list[Block] = []
@@ -140,7 +140,7 @@ def confusion_section(runs: Sequence[ScoredRun]) -> PageSection:
         assert masks is not None
         counts = np.array(masks.confusion, np.int64)
         if counts.any():
-            basis = masks_text(split, masks, masks_of)
+            basis = masks_text(runs[0], split, masks, masks_of)
             blocks += [_confusion_table(scores, counts, basis), *_pairs(scores, counts)]
     return PageSection(
         "confusions",

@@ -17,7 +17,13 @@ from tag2mask.data.masks import read_mask
 from tag2mask.errors import DataError
 from tag2mask.evaluation.records import SEGMENTER, SplitScores
 from tag2mask.evaluation.resampled import PSEUDO_MASKS, difference_interval
-from tag2mask.evaluation.wording import basis_text, percent, percent_with_interval, with_unit
+from tag2mask.evaluation.wording import (
+    basis_text,
+    mask_name,
+    percent,
+    percent_with_interval,
+    with_unit,
+)
 from tag2mask.metrics.bootstrap import Interval
 from tag2mask.recipe.effects import flat_settings
 from tag2mask.report.page import (
@@ -200,10 +206,12 @@ def _changed_photos(runs: Sequence[RunFolder], count: int) -> PageSection:
     classes = read_classes(prepared.path)
     mious = [_mious(run) for run in runs]
     changes = _by_miou(mious)
-    basis = "by the mIoU of their pseudo masks"
+    kinds = {mask_name(run.masks_made_by, several=True) for run in runs}
+    what = kinds.pop() if len(kinds) == 1 else "masks"
+    basis = f"by the mIoU of their {what}"
     if not changes:
         changes = _by_masks(runs, samples, classes)
-        basis = "by the share of pixels in which the runs' pseudo masks differ"
+        basis = f"by the share of pixels in which the runs' {what} differ"
     chosen = sorted(changes, key=lambda place: (-changes[place], place))[:count]
     draw = Overlays(runs, classes, read_mask_paths(prepared.path), mious)
     rows: list[PhotoRow] = []

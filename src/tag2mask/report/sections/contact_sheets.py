@@ -14,6 +14,7 @@ from tag2mask.data.index import Sample, read_classes
 from tag2mask.data.masks import read_mask
 from tag2mask.errors import DataError
 from tag2mask.evaluation.records import EvaluationScores
+from tag2mask.evaluation.wording import mask_name
 from tag2mask.report.overlays import fitted, mask_overlay
 from tag2mask.report.page import (
     Block,
@@ -69,12 +70,13 @@ def sheet_section(run: RunFolder, scored: ScoredRun) -> PageSection:
                     "with their masks."
                 )
             )
-    what = "network's" if run.handle(Predictions) else "pseudo"
+    own = mask_name(run.masks_made_by, several=True)
+    what = "network's masks" if run.handle(Predictions) else own
     return PageSection(
         "contact-sheets",
         "Contact sheets",
         tuple(blocks),
-        intro=f"Up to {TILES} photos of each class with the {what} masks, drawn by chance, the "
+        intro=f"Up to {TILES} photos of each class with the {what}, chosen by chance, the "
         "lowest quality score first. Where there are validation photos, they are drawn first.",
     )
 

@@ -19,7 +19,7 @@ from tag2mask.artifacts.handles import (
     SegmenterModel,
 )
 from tag2mask.evaluation.records import EvaluationScores, SplitScores
-from tag2mask.evaluation.wording import percent, with_unit
+from tag2mask.evaluation.wording import mask_name, percent, with_unit
 from tag2mask.report.page import Advice, Block, Note, PageSection
 from tag2mask.report.run_folder import RunFolder
 from tag2mask.report.sections.scored_runs import ScoredRun
@@ -233,8 +233,8 @@ def _rate_findings(run: RunFolder, split: SplitScores) -> Iterator[Finding]:
             yield Finding(
                 f"the network misses {own.name} in {own.missed:,} of {own.tagged:,} photos "
                 f"({split.split})",
-                "if the pseudo masks show it, train the network longer: "
-                + _longer(run, SegmenterModel),
+                f"if the {mask_name(run.masks_made_by, several=True)} show it, train the network "
+                "longer: " + _longer(run, SegmenterModel),
                 SegmenterModel,
                 missed,
             )

@@ -22,7 +22,7 @@ from tag2mask.data.index import Sample, read_index
 from tag2mask.data.inventory import SPLITS
 from tag2mask.data.masks import read_mask
 from tag2mask.evaluation.records import CRF_MASKS, SEGMENTER, maps_name
-from tag2mask.evaluation.wording import with_unit
+from tag2mask.evaluation.wording import mask_name, with_unit
 from tag2mask.maps.cam_map import MAP_SUFFIX, read_map
 from tag2mask.report.overlays import fitted, heat_layer, mask_layer
 from tag2mask.report.page import (
@@ -79,7 +79,8 @@ class Overlays:
         for run, mious in zip(self.runs, self.mious, strict=True):
             pictures += self._of_run(run, photo, sample.id, mious.get((found.split, found.id)))
         pictures += self._truth(sample, photo)
-        return self._row(sample, found.text, pictures, photo)
+        text = found.text(mask_name(self.runs[0].masks_made_by))
+        return self._row(sample, text, pictures, photo)
 
     def labels(self, run: RunFolder, sample: Sample, path: Path) -> PhotoRow:
         """Return photo, heat, affinity labels and ground truth.
@@ -135,11 +136,12 @@ class Overlays:
     def _masks(
         self, run: RunFolder, photo: Image.Image, photo_id: str, name: str = "", score: str = ""
     ) -> list[Picture]:
-        """Return the pseudo mask and the network's mask, as far as the run has them."""
+        """Return the run's mask and the network's mask, as far as the run has them."""
         pictures = []
         mask = _file(run, PseudoMaskFolder, "masks", f"{photo_id}.png")
         if mask is not None:
-            pictures.append(self._mask(f"pseudo mask{name}{score}", mask, photo))
+            caption = f"{mask_name(run.masks_made_by)}{name}{score}"
+            pictures.append(self._mask(caption, mask, photo))
         predicted = _file(run, Predictions, "masks", f"{photo_id}.png")
         if predicted is not None:
             pictures.append(self._mask(f"{SEGMENTER}{name}", predicted, photo))

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tag2mask.artifacts.handles import Evaluation
+from tag2mask.artifacts.handles import Evaluation, PseudoMaskFolder
 from tag2mask.classes import ClassSet
 from tag2mask.evaluation.records import NO_TAGS, EvaluationScores, MaskScores, SplitScores
 from tag2mask.evaluation.resampled import ResampledMiou, read_resampled
-from tag2mask.evaluation.wording import basis_text, measured_text
+from tag2mask.evaluation.wording import basis_text, mask_name, measured_text
 from tag2mask.report.page import hex_color
 from tag2mask.report.run_folder import PHOTOS, RunFolder, read_scores
 
@@ -31,6 +31,12 @@ class ScoredRun:
     scores: EvaluationScores | None
     resampled: ResampledMiou = field(default_factory=dict)
 
+    @property
+    def masks_made_by(self) -> str:
+        """Who made the masks that were scored, as `tag2mask.artifacts.handles.made_by` says it."""
+        given = None if self.scores is None else self.scores.masks_made_by
+        return given or PseudoMaskFolder.step
+
     def split(self, name: str) -> SplitScores | None:
         """Return the scores of one split, None if it has none."""
         splits = self.scores.splits if self.scores is not None else ()
@@ -48,8 +54,8 @@ def class_colors(scores: EvaluationScores) -> list[str]:
     return [hex_color(rgb) for rgb in ClassSet(scores.classes[1:]).colors]
 
 
-MasksOf = Literal["network", "pseudo masks"]
-MASKS_OF: tuple[MasksOf, ...] = ("network", "pseudo masks")
+MasksOf = Literal["network", "run"]
+MASKS_OF: tuple[MasksOf, ...] = ("network", "run")
 """Masks that are scored by class; the network, which is deployed, first."""
 
 
@@ -61,11 +67,11 @@ def mask_scores_of(run: ScoredRun, split: str, masks_of: MasksOf) -> MaskScores 
     return found.network if masks_of == "network" else found.masks
 
 
-def masks_text(split: SplitScores, masks: MaskScores, masks_of: MasksOf) -> str:
+def masks_text(run: ScoredRun, split: SplitScores, masks: MaskScores, masks_of: MasksOf) -> str:
     """Return whose masks, and what they were scored on."""
     if masks_of == "network":
         return f"The network: {measured_text(split, masks.photos, NO_TAGS)}"
-    return f"The pseudo masks: {basis_text(split, masks.photos)}"
+    return f"The {mask_name(run.masks_made_by, several=True)}: {basis_text(split, masks.photos)}"
 
 
 def scored_runs(runs: Sequence[RunFolder]) -> list[ScoredRun]:

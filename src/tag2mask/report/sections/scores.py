@@ -9,6 +9,7 @@ from tag2mask.evaluation.wording import (
     basis_text,
     given_masks_text,
     interval_text,
+    mask_name,
     measured_text,
     percent,
     photos_text,
@@ -39,7 +40,7 @@ _FIGURES = {
     "recall": "recall",
 }
 _EVIDENCE_CARDS = {
-    "agreement": "mIoU of the network's and the pseudo masks",
+    "agreement": "mIoU of the network's and the {masks}",
     "walk_agreement": "mIoU of the masks before and after the walk",
 }
 """Evidence shown where there are no masks to score."""
@@ -54,7 +55,7 @@ def numbers_section(runs: Sequence[ScoredRun]) -> PageSection:
         return PageSection("numbers", "Numbers", (note,))
     splits = main.scores.splits
     made_by = main.scores.masks_made_by
-    masks_of = "pseudo masks" if made_by is None else "given masks"
+    masks_of = mask_name(main.masks_made_by, several=True)
     blocks: list[Block] = [Cards(tuple(_cards(split, masks_of))) for split in splits]
     if made_by is not None:
         what = given_masks_text(made_by)
@@ -178,7 +179,11 @@ def _cards(split: SplitScores, masks_of: str) -> list[Card]:
     for kind, title in _EVIDENCE_CARDS.items():
         if kind in split.evidence and split.masks is None:
             cards.append(
-                Card(title, with_unit(split.evidence[kind]), photos_text(split, split.photos))
+                Card(
+                    title.format(masks=masks_of),
+                    with_unit(split.evidence[kind]),
+                    photos_text(split, split.photos),
+                )
             )
     return cards
 
