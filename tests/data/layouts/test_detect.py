@@ -114,6 +114,17 @@ def test_files_of_two_annotation_tools_are_named(tmp_path):
     assert read_inventory(tmp_path, "cvat").layout == "cvat"
 
 
+def test_photos_that_fiftyone_exported_without_a_label_are_left_out(tmp_path):
+    """FiftyOne's ImageClassificationDirectoryTree: a folder per class, and one without."""
+    for name in ("dog/a", "cat/b", "_unlabeled/c"):
+        write_photo(tmp_path / f"{name}.jpg")
+    found = read_inventory(tmp_path)
+    assert found.layout == "folders" and found.class_names == ("cat", "dog")
+    assert sorted(entry.id for entry in found.entries) == ["a", "b"]
+    [problem] = found.problems
+    assert problem.warning and "'_unlabeled' says that they are not labeled" in problem.message
+
+
 @pytest.mark.parametrize("layout", _TOOLS)
 def test_a_table_of_tags_has_priority_over_files_of_tools(tmp_path, layout):
     _TOOLS[layout](tmp_path)

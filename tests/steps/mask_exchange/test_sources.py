@@ -54,6 +54,15 @@ def test_of_chooses_the_step(run):
         open_masks(run, of="predict")
 
 
+def test_runs_inside_a_run_are_not_its_masks(run, data, masks):
+    """The demo's baseline is a run in the folder of the other run."""
+    others = {id: np.zeros_like(mask) for id, mask in masks.items()}
+    write_step(run / "cam-baseline/predict", others, data)
+    found = open_masks(run)
+    assert found.folder == run / "predict" and len(found.masks) == len(masks)
+    assert open_masks(run / "cam-baseline").folder == run / "cam-baseline/predict"
+
+
 def test_photos_without_a_mask_are_named(tmp_path, data, masks):
     id, *_ = masks
     del masks[id]
