@@ -98,6 +98,7 @@ def test_labels_that_cannot_be_read_are_all_listed(tmp_path):
 
 def test_null_is_no_class(tmp_path):
     _write(tmp_path, {"classes": ["cat", None], "labels": {"a": 0}})
+    assert is_fiftyone(tmp_path)
     with pytest.raises(DataError, match="`classes`: null is no name"):
         read_fiftyone(tmp_path)
     (tmp_path / "mask_targets.json").write_text('{"1": null}')

@@ -121,5 +121,7 @@ def label_text(value: object) -> str:
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
-    shown = {list: "a list", dict: "an object"}.get(type(value)) or json.dumps(value, default=str)
+    shown = "a list" if isinstance(value, list) else "an object"
+    if value is None or isinstance(value, bool):
+        shown = json.dumps(value)
     raise ValueError(f"{shown} is no name; write a text in quotes")

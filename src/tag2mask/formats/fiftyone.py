@@ -135,7 +135,8 @@ def read_fiftyone(path: Path) -> Iterator[AnnotatedPhoto]:
         ProblemsError: after the other photos, all whose labels can't be read.
     """
     file = path / LABELS
-    classes, labels = _content(file)
+    listed, labels = _content(file)
+    classes = _class_names(file, listed)
     photos = PhotoNames()
 
     def read(item: tuple[str, Any]) -> AnnotatedPhoto | None:
@@ -161,7 +162,7 @@ def fiftyone_classes(path: Path) -> tuple[str, ...] | None:
         DataError: as `read_fiftyone`.
     """
     classes, _ = _content(path / LABELS)
-    return classes or None
+    return _class_names(path / LABELS, classes) or None
 
 
 def mixes_labels(path: Path) -> bool:
@@ -185,8 +186,8 @@ def is_fiftyone(path: Path) -> bool:
     return True
 
 
-def _content(file: Path) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """Return the classes and the labels by photo.
+def _content(file: Path) -> tuple[list[Any], dict[str, Any]]:
+    """Return the listed classes and the labels by photo.
 
     Raises:
         DataError: not what FiftyOne writes.
@@ -200,8 +201,17 @@ def _content(file: Path) -> tuple[tuple[str, ...], dict[str, Any]]:
             where=file,
             fix="Export the data set again as FiftyOneImageClassificationDataset.",
         )
+    return classes, labels
+
+
+def _class_names(file: Path, classes: list[Any]) -> tuple[str, ...]:
+    """Return the names of the listed classes.
+
+    Raises:
+        DataError: one is no name.
+    """
     try:
-        return tuple(map(label_text, classes)), labels
+        return tuple(map(label_text, classes))
     except ValueError as error:
         raise DataError(f"`classes`: {error}", where=file, fix="Name every class.") from None
 
