@@ -25,6 +25,8 @@ MOST_TEXT = 1 << 24
 MOST_BYTES = 1 << 24
 """The most bytes of one tag with its attributes; the parser starts a tag again for each block."""
 _BLOCK = 1 << 20
+_FIRST_BLOCK = 1 << 12
+"""Of an item that is read again; most have some thousand bytes."""
 _WIDE = {"utf-16-le": (b"\xff\xfe", b"<\x00"), "utf-16-be": (b"\xfe\xff", b"\x00<")}
 """Encodings of two bytes per character, and how their files begin."""
 _OUTER = "items"
@@ -90,7 +92,7 @@ def read_item(file: IO[bytes], start: int) -> XmlElement:
     file.seek(start)
     items = _Items(None, encoding)
     items.feed(f"<{_OUTER}>".encode(encoding if encoding in _WIDE else "ascii"))
-    size = _BLOCK >> 4
+    size = _FIRST_BLOCK
     while not items.complete:
         block = file.read(size)
         size = min(2 * size, _BLOCK)
