@@ -31,6 +31,7 @@ from tag2mask.recipe.sections import Evaluate, Predict, Prepare, PseudoMasks, Re
 
 Call = Callable[[], object]
 """A step's work, without the imports and the opening of folders."""
+_EXPORT = "cvat"
 
 
 class FlatSegmenter:
@@ -137,6 +138,36 @@ def _predict(root: Path) -> Call:
     return lambda: predict(list_photos(folders), FlatSegmenter(), Predict(), out, model="flat")
 
 
+def _export_masks(root: Path) -> Call:
+    from tag2mask.steps.mask_exchange.export import export_masks
+    from tag2mask.steps.mask_exchange.sources import open_masks
+    from tag2mask.steps.mask_exchange.targets import TARGETS
+
+    masks = root / "run" / PseudoMaskFolder.step
+    return lambda: export_masks(open_masks(masks), TARGETS["cvat"], root / _EXPORT)
+
+
+def _import_masks(root: Path) -> Call:
+    from tag2mask.steps.mask_exchange.importing import DRAWN, ImportOptions, import_masks
+    from tag2mask.steps.mask_exchange.readers import find_mask_files
+
+    data = PreparedData.open(root / "run" / PreparedData.step)
+
+    def take_in() -> object:
+        files = find_mask_files(root / _EXPORT, ClassSet(CLASSES))
+        return import_masks(files, data, ImportOptions(DRAWN), root / "imported")
+
+    return take_in
+
+
+def _prepare_cvat(root: Path) -> Call:
+    """Prepare the exported photos with their XML, and draw its masks."""
+    from tag2mask.steps.prepare import prepare
+
+    section = Prepare(val_fraction=0.0)
+    return lambda: prepare(root / _EXPORT, section, root / "prepared")
+
+
 STEPS: dict[str, Callable[[Path], Call]] = {
     "prepare": _prepare,
     "prepare_again": _prepare,
@@ -150,6 +181,9 @@ STEPS: dict[str, Callable[[Path], Call]] = {
     "status": _status,
     "predict": _predict,
     "predict_again": _predict,
+    "masks_export": _export_masks,
+    "masks_import": _import_masks,
+    "prepare_cvat": _prepare_cvat,
 }
 """What is measured, in order; each reads the folders of those before it."""
 

@@ -70,6 +70,9 @@ STEPS_OF_GROWTH = {
     "status",
     "predict",
     "predict_again",
+    "masks_export",
+    "masks_import",
+    "prepare_cvat",
 }
 ROWS = {
     "train_step_seam_vs_cam",
