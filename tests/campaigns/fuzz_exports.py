@@ -16,7 +16,8 @@ from tag2mask.formats.annotations import AnnotatedPhoto, MaskedPhoto
 from tag2mask.formats.binary import read_binary, write_binary
 from tag2mask.formats.coco.results import read_coco_results
 from tag2mask.formats.fiftyone import read_fiftyone_masks, write_fiftyone
-from tag2mask.formats.huggingface import read_huggingface, write_huggingface
+from tag2mask.formats.huggingface.reading import read_huggingface
+from tag2mask.formats.huggingface.writing import write_huggingface
 from tag2mask.formats.labelstudio.reading import read_labelstudio
 from tag2mask.formats.labelstudio.writing import write_labelstudio
 from tag2mask.formats.roboflow import read_roboflow

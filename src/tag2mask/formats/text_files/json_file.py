@@ -11,13 +11,15 @@ from tag2mask.text.json_text import parse_json
 
 MOST_BYTES = 1 << 28
 """The largest file that is read as a whole."""
+MOST_VALUES = 20_000_000
+"""The most objects, lists and values of a file, which take much more memory than its bytes."""
 
 
 def read_json_file(path: Path) -> Any:
     """Return the content of a JSON file.
 
     Raises:
-        DataError: missing, larger than `MOST_BYTES`, or not JSON.
+        DataError: missing, larger than `MOST_BYTES`, of more than `MOST_VALUES`, or not JSON.
     """
     with readable(path), path.open("rb") as file:
         content = file.read(MOST_BYTES + 1)
@@ -25,6 +27,8 @@ def read_json_file(path: Path) -> Any:
         raise DataError(
             f"more than {MOST_BYTES >> 20} MiB of JSON", where=path, fix="Split the file."
         )
+    if sum(map(content.count, (b"{", b"[", b","))) > MOST_VALUES:
+        raise DataError(f"more than {MOST_VALUES} values", where=path, fix="Split the file.")
     try:
         return parse_json(content.removeprefix(b"\xef\xbb\xbf"))
     except ValueError as error:

@@ -22,7 +22,7 @@ from tag2mask.formats.cvat import read_cvat
 from tag2mask.formats.each_photo import each_photo
 from tag2mask.formats.fiftyone import TARGETS as FIFTYONE_TARGETS
 from tag2mask.formats.fiftyone import read_fiftyone_masks
-from tag2mask.formats.huggingface import (
+from tag2mask.formats.huggingface.reading import (
     METADATA,
     has_masks,
     mask_files,

@@ -72,7 +72,7 @@ TARGETS: Mapping[str, Target] = {
         ),
         Target("yolo", "ultralytics.yolo", "write_yolo", "images/{split}", names_place=True),
         Target("fiftyone", "fiftyone", "write_fiftyone", "data/{split}", names_place=True),
-        Target("huggingface", "huggingface", "write_huggingface", "{split}/images"),
+        Target("huggingface", "huggingface.writing", "write_huggingface", "{split}/images"),
         Target("voc", "voc.writing", "write_voc", "JPEGImages", {"void": "void"}),
         Target("binary", "binary", "write_binary", "images"),
     )

@@ -17,7 +17,7 @@ from tag2mask.data.inventory import Inventory, SourceOptions
 from tag2mask.data.layouts.listing import CLASS_LIST, MASK_FOLDER, subfolders
 from tag2mask.data.layouts.tools.annotated import AnnotatedSource, files_stamp, read_annotated
 from tag2mask.errors import DataError
-from tag2mask.formats.huggingface import has_tags, metadata_files, read_huggingface
+from tag2mask.formats.huggingface.reading import has_tags, metadata_files, read_huggingface
 
 
 def is_huggingface_folder(folder: Path) -> bool:

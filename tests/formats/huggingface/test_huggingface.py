@@ -10,12 +10,8 @@ from mask_cases import CLASSES, combined, masked_photo, masks
 from PIL import Image
 
 from tag2mask.errors import DataError, ProblemsError
-from tag2mask.formats.huggingface import (
-    has_tags,
-    metadata_files,
-    read_huggingface,
-    write_huggingface,
-)
+from tag2mask.formats.huggingface.reading import has_tags, metadata_files, read_huggingface
+from tag2mask.formats.huggingface.writing import write_huggingface
 
 NAMES = ("a.jpg", "my photo/ü 1.jpg", "x/a.png", "x/y/b.c.tif")
 
@@ -131,6 +127,14 @@ def test_true_is_no_tag(tmp_path):
     with pytest.raises(ProblemsError, match="line 1: tags: true is no name"):
         found.extend(read_huggingface(tmp_path))
     assert [photo.tags for photo in found] == [("cat",)]
+
+
+def test_a_line_has_a_limit(tmp_path):
+    path = tmp_path / "metadata.jsonl"
+    path.write_bytes(b'{"file_name": "a.jpg", "tags": [' + b"[]," * (6 << 20))
+    assert not has_tags(path)
+    with pytest.raises(DataError, match="line 1 has more than 16 MiB"):
+        list(read_huggingface(tmp_path))
 
 
 def test_no_metadata(tmp_path):

@@ -1,42 +1,22 @@
-"""Hugging Face's ImageFolder: photos with metadata in one file per split.
-
-::
-
-    train/metadata.jsonl       {"file_name": "images/a.jpg", "mask_file_name": "masks/a.png"}
-    train/images/a.jpg
-    train/masks/a.png          8 bits of gray: 0 background, 1, 2, ... classes, 255 ignore
-    classes.txt                the classes in the order of their numbers, background first
-
-``datasets.load_dataset("imagefolder", data_dir=...)`` reads the columns ``image`` and ``mask``.
-
-Format: https://huggingface.co/docs/datasets/image_dataset
-"""
+"""Tags and masks from an ImageFolder's metadata."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from tag2mask.artifacts.files import atomic_write, write_text
 from tag2mask.artifacts.items import path_problem
-from tag2mask.classes import BACKGROUND, IGNORE, ClassSet, name_kind
+from tag2mask.classes import BACKGROUND, IGNORE, name_kind
 from tag2mask.errors import DataError
-from tag2mask.formats.annotations import (
-    IGNORE_LABEL,
-    AnnotatedPhoto,
-    ExportResult,
-    MaskedPhoto,
-    label_text,
-)
+from tag2mask.formats.annotations import IGNORE_LABEL, AnnotatedPhoto, label_text
 from tag2mask.formats.each_photo import each_photo
-from tag2mask.formats.photo_names import inner_folders, stem_path
-from tag2mask.formats.pixels.gray_masks import value_regions, write_gray
+from tag2mask.formats.photo_names import inner_folders
+from tag2mask.formats.pixels.gray_masks import value_regions
 from tag2mask.formats.tables.cell_table import unquoted
 from tag2mask.formats.tables.csv_table import read_csv_table
 from tag2mask.formats.text_files.readable import readable
@@ -45,39 +25,12 @@ from tag2mask.text.json_text import parse_json
 
 METADATA = ("metadata.jsonl", "metadata.csv")
 CLASSES = "classes.txt"
-_FILE, _MASK = "file_name", "mask_file_name"
+FILE, MASK = "file_name", "mask_file_name"
 _TAG_COLUMNS = ("tags", "labels", "label")
 _SPLIT = re.compile(r"train(ing)?|val(id(ation)?)?|dev|test(ing)?|eval(uation)?")
 """Names of folders that are splits."""
-
-
-def write_huggingface(photos: Iterable[MaskedPhoto], classes: ClassSet, out: Path) -> ExportResult:
-    """Write ``<split>/metadata.jsonl``, masks and ``classes.txt`` (see the module's docstring).
-
-    Args:
-        photos: photos with their masks; one mask at a time is in memory.
-        classes: their classes.
-        out: folder of the export; photos are in ``<split>/images/``.
-
-    Raises:
-        RunFolderError: the disk is full or the folder may not be written.
-    """
-    files: dict[str, IO[str]] = {}
-    count = 0
-    with ExitStack() as stack:
-        for photo in photos:
-            if photo.split not in files:
-                path = stack.enter_context(atomic_write(out / photo.split / METADATA[0]))
-                files[photo.split] = stack.enter_context(path.open("w", encoding="utf-8"))
-            mask = f"masks/{stem_path(photo.file_name)}.png"
-            write_gray(out / photo.split / mask, photo.mask())
-            row = {_FILE: f"images/{photo.file_name}", _MASK: mask}
-            files[photo.split].write(f"{json.dumps(row, ensure_ascii=False)}\n")
-            count += 1
-        for file in files.values():
-            file.close()
-    write_text(out / CLASSES, "".join(f"{name}\n" for name in classes.mask_names))
-    return ExportResult(count)
+_MOST_LINE = 1 << 24
+"""Bytes of the longest line that is read."""
 
 
 class _Row(NamedTuple):
@@ -110,7 +63,7 @@ def metadata_files(path: Path) -> list[Path]:
 def has_tags(file: Path) -> bool:
     """Return whether the first line of a metadata file names a photo and has a column of tags."""
     values = _first_values(file)
-    return values is not None and _FILE in values and _tag_column(values) is not None
+    return values is not None and FILE in values and _tag_column(values) is not None
 
 
 def mask_files(path: Path) -> Iterator[Path]:
@@ -122,13 +75,13 @@ def mask_files(path: Path) -> Iterator[Path]:
     for file in metadata_files(path):
         for row in _rows(file, ""):
             with suppress(DataError):
-                yield file.parent / _path(row, _values(row).get(_MASK), _MASK)
+                yield file.parent / _path(row, _values(row).get(MASK), MASK)
 
 
 def has_masks(file: Path) -> bool:
     """Return whether the first line of a metadata file names a photo and its mask."""
     values = _first_values(file)
-    return values is not None and _FILE in values and _MASK in values
+    return values is not None and FILE in values and MASK in values
 
 
 def _first_values(file: Path) -> Mapping[str, Any] | None:
@@ -197,7 +150,13 @@ def _rows(file: Path, folder: str) -> Iterator[_Row]:
             yield _Row(file, folder, line.number, {key: text for key, text in cells.items() if key})
         return
     with readable(file), file.open("rb") as text:
-        for number, content in enumerate(text, 1):
+        for number, content in enumerate(iter(partial(text.readline, _MOST_LINE), b""), 1):
+            if len(content) == _MOST_LINE:
+                raise DataError(
+                    f"line {number} has more than {_MOST_LINE >> 20} MiB",
+                    where=file,
+                    fix="Export it again, with one line per photo.",
+                )
             if content.strip():
                 yield _Row(file, folder, number, content)
 
@@ -227,13 +186,13 @@ def _damaged(row: _Row, what: str) -> DataError:
 
 def _photo(root: Path, labels: Mapping[int, str | None] | None, row: _Row) -> AnnotatedPhoto:
     values = _values(row)
-    name = row.folder + _path(row, values.get(_FILE), _FILE)
+    name = row.folder + _path(row, values.get(FILE), FILE)
     split = values.get("split") or _split(name)
     split = split if isinstance(split, str) else None
     tags = _tags(row, values)
-    if not values.get(_MASK) or labels is None:
+    if not values.get(MASK) or labels is None:
         return AnnotatedPhoto(name, None, split, tags, ())
-    mask = root / (row.folder + _path(row, values[_MASK], _MASK))
+    mask = root / (row.folder + _path(row, values[MASK], MASK))
     size, regions = value_regions(mask, labels)
     return AnnotatedPhoto(name, size, split, tags, regions)
 
