@@ -12,6 +12,10 @@ from tag2mask.errors import DataError
 
 _VIA = {"_via_settings": {}, "_via_img_metadata": {"a.jpg7": {"filename": "a.jpg", "regions": []}}}
 _EXPORTS = {
+    "results.json": (
+        "a model (COCO's list of results)",
+        json.dumps([{"image_id": 1, "category_id": 2, "bbox": [0, 0, 1, 1], "score": 0.5}]),
+    ),
     "project-1.json": ("Label Studio", json.dumps([{"id": 1, "image": "/data/a.jpg"}])),
     "labels.json": ("FiftyOne", json.dumps({"classes": ["cat"], "labels": [["a", 0]]})),
     "via.json": ("VGG Image Annotator", json.dumps(_VIA)),

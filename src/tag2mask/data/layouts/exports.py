@@ -124,6 +124,11 @@ _YOLO = (
 _YOLO_NAMES = re.compile(rb"(?m)^names\s*:")
 _YOLO_BOX = re.compile(rb"\A\d+( \d*\.\d+){4,}\s")
 _LABEL_STUDIO = "Label Studio without annotations", "export it as JSON, JSON-MIN or CSV there"
+_RESULTS = (
+    "a model (COCO's list of results)",
+    "add the JSON with the images and categories that it was given; `tag2mask masks import` takes "
+    "the results in as masks",
+)
 _FIFTYONE = "FiftyOne without data/ next to it", "put the photos into data/ there"
 _JSON_TOOLS: tuple[tuple[frozenset[str], bool, tuple[str, str]], ...] = (
     (frozenset({"_via_img_metadata"}), False, ("VGG Image Annotator", f"{_AS_COCO} there")),
@@ -132,6 +137,7 @@ _JSON_TOOLS: tuple[tuple[frozenset[str], bool, tuple[str, str]], ...] = (
     (frozenset({"item", "annotations"}), False, ("V7 Darwin", f"{_AS_COCO} there")),
     (frozenset({"asset", "regions"}), False, ("VoTT", f"{_AS_COCO} there")),
     (frozenset({"image", "annotations", "coordinates"}), True, ("CreateML", _AS_COCO)),
+    (frozenset({"image_id", "category_id"}), True, _RESULTS),
     (frozenset({"Label", "External ID"}), True, ("Labelbox", f"{_AS_COCO} there")),
     (frozenset({"annotations", "data"}), True, _LABEL_STUDIO),
     (frozenset({"id", "image"}), True, _LABEL_STUDIO),
