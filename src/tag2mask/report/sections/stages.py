@@ -12,6 +12,7 @@ import numpy as np
 from tag2mask.evaluation.records import SplitScores, StageScores
 from tag2mask.evaluation.resampled import difference_interval
 from tag2mask.evaluation.wording import (
+    mask_name,
     measured_text,
     percent,
     percent_with_interval,
@@ -47,7 +48,7 @@ def stage_section(runs: Sequence[ScoredRun]) -> PageSection:
             for name in split_names(runs)
             if any(found.stages for found in _of_split(runs, name))
         ]
-    main = runs[0].scores
+    main, learned = runs[0].scores, mask_name(runs[0].masks_made_by, several=True)
     stages = [stage for split in main.splits for stage in split.stages] if main else []
     if has_stages(runs[0]) and any(map(_is_plotted, stages)):
         blocks.append(_plots(runs[0]))
@@ -57,7 +58,7 @@ def stage_section(runs: Sequence[ScoredRun]) -> PageSection:
         tuple(blocks),
         intro="What each stage adds, all on the same photos: activation maps, a dense "
         "CRF on them, the random walk, a dense CRF after it, and the segmentation "
-        "network trained on the pseudo masks, which gets no tags. Gain: "
+        f"network trained on the {learned}, which gets no tags. Gain: "
         "percentage points over the first stage, with its 95 % interval. Best: mIoU at the "
         "background threshold that is best for these photos, chosen with the same masks; after a "
         "dense CRF, and for the network, there is no threshold to choose.",
