@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tag2mask.artifacts.files import read_json
 from tag2mask.artifacts.handles import (
+    IMPORTED,
     MODELS,
     REPORTED_STEPS,
     Evaluation,
@@ -82,8 +83,11 @@ class RunFolder:
     @property
     def masks_made_by(self) -> str:
         """Who made the run's masks, as `tag2mask.artifacts.handles.made_by` returns it."""
-        masks = self.handle(PseudoMaskFolder)
-        return made_by(masks) if isinstance(masks, PseudoMaskFolder) else PseudoMaskFolder.step
+        own = self.manifests.get(PseudoMaskFolder.step)
+        if own is not None:
+            return str(own.metrics.get(IMPORTED, PseudoMaskFolder.step))
+        given = self._given_masks()
+        return PseudoMaskFolder.step if given is None else made_by(given)
 
     def _given_masks(self) -> PseudoMaskFolder | None:
         """Return the masks of another folder that the run learned from or scored."""
