@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from small_runs import invoke, recipe, write_photos, write_recipe
@@ -61,6 +62,36 @@ def test_an_update_trains_again_only_with_other_corrections(
     assert step_to_redo(settings, run, None) is None
     with pytest.raises(DataChangedError, match="has learned from other corrections"):
         step_to_redo(settings, run, corrections)
+
+
+def test_verdicts_about_validation_photos_teach_nothing(tmp_path: Path, corrections: Path) -> None:
+    settings, run = recipe(), tmp_path / "run"
+    photos = write_photos(tmp_path / "photos")
+    prepare(photos, settings.prepare, run / PreparedData.step, corrections=corrections)
+    learned = read_corrections(corrections).learned_fingerprint(run / PreparedData.step)
+    trained(run, corrections, settings)
+    validation = read_index(run / PreparedData.step, "val")[0].id
+    for verdict in ("good", "bad"):
+        decide(corrections, Decision(validation, verdict))
+        assert read_corrections(corrections).label_fingerprint() != learned
+        assert step_to_redo(settings, run, corrections, update=True) is None
+    decide(corrections, Decision("new", "corrected"))  # an update may add its photo
+    assert step_to_redo(settings, run, corrections, update=True) == STEP
+
+
+def test_no_redo_deletes_corrections(tmp_path: Path) -> None:
+    photos, run = write_photos(tmp_path / "photos"), tmp_path / "run"
+    words = ["run", "--data", photos, "--out", run, "--until", "prepare"]
+    assert invoke(*words, "--recipe", write_recipe(tmp_path / "recipe.yaml")).exit_code == 0
+    own = run / CORRECTIONS
+    with open_corrections(own, ClassSet(("cat", "dog", "bird"))) as writer:
+        writer.write(Decision("a/00", "corrected"), np.full((48, 64), 1, np.uint8))
+    before = {path: path.read_bytes() for path in own.rglob("*") if path.is_file()}
+    done = invoke(*words, "--redo", "prepare", "--corrections", own, "--yes")
+    assert done.exit_code == 0, done.output
+    assert {path: path.read_bytes() for path in own.rglob("*") if path.is_file()} == before
+    manifest = PreparedData.open(run / PreparedData.step).manifest
+    assert manifest.counts["drawn"] == 1 and len(before) >= 3
 
 
 def test_a_network_without_corrections_is_trained_again(tmp_path: Path, corrections: Path) -> None:
@@ -138,6 +169,11 @@ def test_a_run_with_corrections(tmp_path: Path) -> None:
     assert counts["accepted"] == 1 and counts["bad"] == 1
     rows = (out / "evaluate" / "photos.jsonl").read_text()
     assert '"a/00"' in rows and '"b/01"' not in rows
+    decide(out / CORRECTIONS, Decision("b/03", "good"))  # a validation photo
+    done = invoke(*words, "--corrections", out / CORRECTIONS, "--update", "--yes")
+    assert done.exit_code == 0, done.output
+    assert SegmenterModel.open(out / STEP).manifest == after
+    assert '"b/03"' in rows and '"b/03"' not in (out / "evaluate" / "photos.jsonl").read_text()
     same = invoke(*words)
     assert same.exit_code == 0, same.output
     page = (out / "report" / "index.html").read_text()

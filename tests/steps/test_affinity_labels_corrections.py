@@ -40,6 +40,13 @@ def test_drawn_masks_are_labels(tmp_path: Path) -> None:
     assert (after == 2).all() and not np.array_equal(before, after)
     assert label_path(made.path, other).stat().st_mtime_ns == stamp
     assert made.manifest.counts["drawn"] == 1 and made.manifest.counts["computed"] == 1
+    validation = scene.samples["val"][0]
+    with open_corrections(tmp_path / "corrections", classes) as writer:
+        writer.write(Decision(other, "bad"))
+        writer.write(Decision(validation.id, "corrected"), np.ones(validation.size, np.uint8))
+        copy_corrections(writer.corrections, scene.data.path / "corrections", classes)
+    again = affinity_labels(scene.data, scene.maps, section, tmp_path / "out", OneRank())
+    assert again.fingerprint == made.fingerprint, "no other mask is read"
 
 
 def write_gray(path: Path, size: tuple[int, int]) -> None:

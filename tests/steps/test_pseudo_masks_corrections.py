@@ -48,6 +48,12 @@ def test_calibrated_reads_drawn_masks_where_the_data_has_none(scene: Scene) -> N
     made = pseudo_masks(scene.data, scene.maps, section, scene.root / "out", OneRank())
     assert made.manifest.metrics["calibration_miou"] > 0.5
     assert "corrections" in made.manifest.coverage
+    with open_corrections(scene.root / "corrections", CLASSES) as writer:
+        writer.write(Decision("val/8", "bad"))
+        writer.write(Decision("train/3", "bad"))
+        copy_corrections(writer.corrections, scene.data.path / "corrections", CLASSES)
+    again = pseudo_masks(scene.data, scene.maps, section, scene.root / "out", OneRank())
+    assert again.fingerprint == made.fingerprint, "no other mask is read"
 
 
 def test_drawn_photos_are_scored_only_when_asked(scene: Scene) -> None:

@@ -17,6 +17,7 @@ from tag2mask.classes import ClassSet
 from tag2mask.data.corrections.decisions import Decision
 from tag2mask.data.corrections.writing import open_corrections
 from tag2mask.data.index import read_index
+from tag2mask.data.inventory import SPLITS
 from tag2mask.errors import DataError, RunFolderError
 from tag2mask.segmentation.labels import pseudo_labeled
 from tag2mask.steps.prepare import prepare
@@ -33,7 +34,8 @@ def photos(tmp_path: Path) -> Path:
 def corrected(photos: Path, folder: Path, *decisions: Decision) -> PreparedData:
     """Prepare photos with decisions; drawn and accepted masks are class 3 on the upper half."""
     plain = prepare(photos, recipe().prepare, folder / "plain")
-    sizes = {sample.id: sample.size for sample in read_index(plain.path, "train")}
+    photos_of = (sample for split in SPLITS for sample in read_index(plain.path, split))
+    sizes = {sample.id: sample.size for sample in photos_of}
     with open_corrections(folder / "corrections", CLASSES) as writer:
         for decision in decisions:
             mask = np.zeros(sizes[decision.photo], np.uint8)
@@ -79,6 +81,8 @@ def test_other_corrections_are_other_inputs(photos: Path, tmp_path: Path) -> Non
     before = train(data, masks, tmp_path / "out", max_steps=1).manifest
     data = corrected(photos, tmp_path, Decision("a/02", "unsure"))
     assert train(data, masks, tmp_path / "out", max_steps=1).manifest == before
+    data = corrected(photos, tmp_path, Decision("b/03", "bad"))  # a validation photo
+    assert train(data, masks, tmp_path / "out", max_steps=1).manifest == before
     data = corrected(photos, tmp_path, Decision("a/02", "bad"))
     with pytest.raises(RunFolderError, match=r"input corrections: \w+\.\. -> "):
         train(data, masks, tmp_path / "out", max_steps=1)
@@ -86,6 +90,13 @@ def test_other_corrections_are_other_inputs(photos: Path, tmp_path: Path) -> Non
 
 def test_a_mixture_needs_a_drawn_mask(photos: Path, tmp_path: Path) -> None:
     data = corrected(photos, tmp_path, Decision("a/02", "bad"))
+    masks = mask_drawer(data, tmp_path / "pseudo-masks")
+    with pytest.raises(DataError, match="no training photo has a drawn or accepted mask"):
+        train(data, masks, tmp_path / "out", masks="mixed")
+
+
+def test_masks_of_the_data_are_no_drawn_masks(tmp_path: Path) -> None:
+    data = corrected(write_photos(tmp_path / "photos", masks=True), tmp_path)
     masks = mask_drawer(data, tmp_path / "pseudo-masks")
     with pytest.raises(DataError, match="no training photo has a drawn or accepted mask"):
         train(data, masks, tmp_path / "out", masks="mixed")

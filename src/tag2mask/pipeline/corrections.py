@@ -79,7 +79,7 @@ def step_to_redo(
     if found is None or found.section.get("masks") == "ground truth":
         return redo
     learned = found.inputs.get(CORRECTIONS)
-    now = read_corrections(corrections).label_fingerprint()
+    now = read_corrections(corrections).learned_fingerprint(run / PreparedData.step)
     if (learned.fingerprint if learned else "") == now:
         return redo
     if not (update or new):

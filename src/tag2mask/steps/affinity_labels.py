@@ -74,7 +74,7 @@ def affinity_labels(
     drawn = corrected_masks(data) if section.use_drawn else {}
     coverage: dict[str, Handle | str] = {"data": data, "maps": maps}
     if drawn:
-        coverage[CORRECTIONS] = corrections_of(data.path).label_fingerprint()
+        coverage[CORRECTIONS] = corrections_of(data.path).label_fingerprint(drawn)
     with step_folder(
         AffinityLabels,
         out,

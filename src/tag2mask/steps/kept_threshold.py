@@ -114,8 +114,8 @@ def is_calibrated(data: PreparedData, section: ThresholdChoice) -> bool:
 
 def calibration_inputs(data: PreparedData) -> dict[str, str]:
     """Return the fingerprint of the masks of a calibration, by name, as inputs of a folder."""
-    if corrected_masks(data):
-        return {CORRECTIONS: corrections_of(data.path).label_fingerprint()}
+    if masks := corrected_masks(data):
+        return {CORRECTIONS: corrections_of(data.path).label_fingerprint(masks)}
     return {"ground truth": masks_fingerprint(data.path)}
 
 

@@ -219,7 +219,7 @@ def _inputs(
     if section.masks != "ground truth":
         assert masks is not None
         inputs["masks"] = masks
-        if labels := corrections_of(data.path).label_fingerprint():
+        if labels := corrections_of(data.path).learned_fingerprint(data.path):
             inputs[CORRECTIONS] = labels
     if section.masks == "ground truth" or section.validate_epochs:
         inputs["ground truth"] = masks_fingerprint(data.path)

@@ -82,6 +82,17 @@ def test_the_fingerprint_of_labels_depends_on_masks_and_bad_photos_alone(folder:
     assert fingerprints(NO_CORRECTIONS) == ("", "")
 
 
+def test_a_fingerprint_may_be_of_some_photos(folder: Path) -> None:
+    with open_corrections(folder, CLASSES) as writer:
+        before = writer.corrections.label_fingerprint({"a/drawn", "doubtful"})
+        writer.write(Decision("poor", None))
+        writer.write(Decision("imported", "corrected"), mask(1))
+        assert writer.corrections.label_fingerprint({"a/drawn", "doubtful"}) == before != ""
+        writer.write(Decision("a/drawn", "good"))
+        assert writer.corrections.label_fingerprint({"a/drawn", "doubtful"}) != before
+    assert writer.corrections.label_fingerprint(()) == ""
+
+
 def fingerprints(corrections: Corrections) -> tuple[str, str]:
     return corrections.label_fingerprint(), corrections.fingerprint()
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from tag2mask.data.corrections.decisions import (
     decision_line,
     read_decisions,
 )
-from tag2mask.errors import DataError, Tag2MaskError
+from tag2mask.data.index import read_index
+from tag2mask.errors import DataError, RunFolderError, Tag2MaskError
 
 CORRECTIONS = "corrections"
 """Name of the folder in a run, and of the copy in ``prepare/`` that the steps read."""
@@ -97,9 +99,28 @@ class Corrections:
             for photo, own in sorted(self.decisions.items())
         )
 
-    def label_fingerprint(self) -> str:
-        """Return the same of what the segmentation network learns from: masks and bad photos."""
-        return _sha256(map(self._label, sorted(self.ids("good", "corrected", "bad"))))
+    def label_fingerprint(self, photos: Container[str] | None = None) -> str:
+        """Return the same of masks and bad photos alone.
+
+        Args:
+            photos: those that count; None: all.
+        """
+        labeled = sorted(self.ids("good", "corrected", "bad"))
+        return _sha256(self._label(own) for own in labeled if photos is None or own in photos)
+
+    def learned_fingerprint(self, prepared: Path) -> str:
+        """Return the same of what the segmentation network learns from.
+
+        Verdicts about validation photos teach nothing. Those about photos that the data doesn't
+        have count, since an update may add them.
+
+        Args:
+            prepared: the folder ``prepare/``.
+        """
+        validation: set[str] = set()
+        with suppress(RunFolderError):  # not prepared yet, or damaged, which `prepare` reports
+            validation = {sample.id for sample in read_index(prepared, "val")}
+        return self.label_fingerprint(set(self.decisions) - validation)
 
     def _label(self, photo: str) -> str:
         verdict = self.decisions[photo].verdict
