@@ -12,6 +12,8 @@ from PIL import Image
 
 from small_runs import invoke, prepared, recipe, write_photos, write_recipe
 from tag2mask.artifacts.handles import MASKS_MADE_BY, RUN_STEPS, Evaluation, SegmenterModel
+from tag2mask.data.corrections.decisions import Decision
+from tag2mask.data.corrections.writing import open_corrections
 from tag2mask.data.prepare_plan import list_data
 from tag2mask.errors import DataError, ProblemsError, RecipeError, RunFolderError
 from tag2mask.pipeline.dry_run import dry_run
@@ -21,6 +23,7 @@ from tag2mask.recipe.loading import RECIPE_HEAD, load_recipe
 from tag2mask.recipe.schema import Recipe
 from tag2mask.report.model_card import scores_of
 from tag2mask.report.run_folder import read_scores
+from tag2mask.review.folder import open_review
 from tag2mask.steps.mask_exchange.given import (
     check_given_masks,
     open_given_masks,
@@ -83,6 +86,9 @@ def test_a_run_learns_from_given_masks_alone(photos: Path, drawn: Path, tmp_path
     assert "mIoU of the drawn masks" in page and "drawn mask" in captions_of(page)
     assert "pseudo mask" not in page
     assert not any(f'id="{name}"' in page for name in ("tags", "background-threshold"))
+    reviewed = open_review(out)
+    assert list(reviewed.masks) == ["given mask", "network"]
+    assert reviewed.masks["given mask"].samefile(drawn / "masks")
     # The run keeps the masks in its recipe.
     assert [(found.step, found.folder.state) for found in status(out)] == [
         (step, "fresh") for step in STEPS
@@ -96,6 +102,13 @@ def test_a_run_learns_from_given_masks_alone(photos: Path, drawn: Path, tmp_path
     assert other.exit_code == 1 and str(own_masks) in other.output
     back = dry_run(photos, recipe(), out)
     assert isinstance(back.refusal, RunFolderError) and "masks: " in back.refusal.what
+    with open_corrections(reviewed.corrections, reviewed.classes) as writer:
+        writer.write(Decision("a/00", "bad"))
+    words = ("run", "--data", photos, "--out", out, "--corrections", reviewed.corrections)
+    corrected = invoke(*words, "--update", "--yes")
+    assert corrected.exit_code == 0, corrected.output
+    again = SegmenterModel.open(out / STEPS[1]).manifest
+    assert again.counts["bad"] == 1 and again.metrics[MASKS_MADE_BY] == "drawn"
 
 
 def test_the_left_out_steps_are_those_of_the_table_and_of_the_settings() -> None:

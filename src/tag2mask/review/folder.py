@@ -23,10 +23,11 @@ from tag2mask.data.index import Sample, read_classes, read_index
 from tag2mask.data.inventory import SPLITS
 from tag2mask.data.photo_files import list_photos
 from tag2mask.errors import RunFolderError
+from tag2mask.report.run_folder import open_runs
 from tag2mask.steps.mask_exchange.sources import prepared_of
 
-PSEUDO, NETWORK, MASK = "pseudo mask", "network", "mask"
-"""Names of the masks of a photo."""
+PSEUDO, GIVEN, NETWORK, MASK = "pseudo mask", "given mask", "network", "mask"
+"""Names of the masks of a photo; given: to a run that made none."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class ReviewFolder:
         masks: folders of masks by name; the first that has a photo's mask is shown first.
         maps: the folder of maps behind the pseudo masks; None: there is none.
         evaluation: its scores; None: not evaluated yet.
-        stamps: fingerprint of each step that is shown.
+        stamps: fingerprint of each step's folder that is shown.
     """
 
     path: Path
@@ -70,7 +71,7 @@ class ReviewFolder:
     masks: Mapping[str, Path]
     maps: Path | None
     evaluation: Path | None
-    stamps: Mapping[str, str]
+    stamps: Mapping[Path, str]
 
     def mask_file(self, photo: str, name: str) -> Path | None:
         """Return the file of a photo's mask; None: it has none of this name."""
@@ -89,7 +90,7 @@ class ReviewFolder:
 
     def is_changed(self) -> bool:
         """Return whether a step that is shown was redone since the folder was opened."""
-        return any(_stamp(self.path / step) != stamp for step, stamp in self.stamps.items())
+        return any(_stamp(folder) != stamp for folder, stamp in self.stamps.items())
 
 
 def open_review(
@@ -133,26 +134,34 @@ def _beside(path: Path) -> Path:
 def _run(path: Path, corrections: Path) -> ReviewFolder:
     prepared = PreparedData.open(path / PreparedData.step)
     classes, photos = _listed(prepared)
-    shown = _complete(path, PseudoMaskFolder, Predictions)
+    shown = _masks_of_run(path)
     if not shown:
         raise RunFolderError(
             "no mask to review yet",
             where=path,
-            fix="Let `tag2mask run` finish pseudo-masks first.",
+            fix="Let `tag2mask run` finish pseudo-masks first; where it was given masks, "
+            "train-segmenter.",
         )
     maps = _complete(path, WalkedMaps, CamMaps)
     evaluation = _complete(path, Evaluation)
-    names = {PseudoMaskFolder.step: PSEUDO, Predictions.step: NETWORK}
     return ReviewFolder(
         path,
         corrections,
         classes,
         photos,
-        {names[handle.step]: handle.path / "masks" for handle in shown},
+        {name: handle.path / "masks" for name, handle in shown.items()},
         maps[0].path / "maps" if maps else None,
         evaluation[0].path if evaluation else None,
-        {handle.step: _stamp(handle.path) for handle in (prepared, *shown)},
+        {handle.path: _stamp(handle.path) for handle in (prepared, *shown.values())},
     )
+
+
+def _masks_of_run(path: Path) -> dict[str, Handle]:
+    """Return the folders of a run's masks by name: its own or those it was given, the network's."""
+    run = open_runs([path])[0]
+    first = PSEUDO if PseudoMaskFolder.step in run.manifests else GIVEN
+    found = {first: run.handle(PseudoMaskFolder), NETWORK: run.handle(Predictions)}
+    return {name: handle for name, handle in found.items() if handle is not None}
 
 
 def _listed(prepared: PreparedData) -> tuple[ClassSet, tuple[ReviewPhoto, ...]]:
@@ -179,7 +188,7 @@ def _masks(path: Path, corrections: Path) -> ReviewFolder:
             fix="Put it back, or import the masks again.",
         )
     classes, listed = _listed(prepared)
-    masks, stamps = path / "masks", {".": _stamp(path)}
+    masks, stamps = path / "masks", {path: _stamp(path)}
     photos = tuple(one for one in listed if item_path(masks, one.id, ".png").is_file())
     return ReviewFolder(path, corrections, classes, photos, {MASK: masks}, None, None, stamps)
 
@@ -204,7 +213,7 @@ def _predictions(path: Path, photos: Path | None, corrections: Path) -> ReviewFo
         )
     masks = {NETWORK: path / "masks"}
     return ReviewFolder(
-        path, corrections, classes, tuple(listed), masks, None, None, {".": _stamp(path)}
+        path, corrections, classes, tuple(listed), masks, None, None, {path: _stamp(path)}
     )
 
 

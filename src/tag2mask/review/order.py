@@ -20,7 +20,7 @@ from tag2mask.evaluation.evidence import map_evidence, network_evidence
 from tag2mask.maps.cam_map import read_map
 from tag2mask.metrics.quality import quality_scores, soft_minimum
 from tag2mask.report.run_folder import PHOTOS, read_scores
-from tag2mask.review.folder import NETWORK, PSEUDO, ReviewFolder, ReviewPhoto
+from tag2mask.review.folder import GIVEN, NETWORK, PSEUDO, ReviewFolder, ReviewPhoto
 from tag2mask.runtime.threads import ordered_map
 from tag2mask.text.json_text import parse_json
 
@@ -105,11 +105,12 @@ def _evidence(
     try:
         if maps := folder.map_file(photo.id):
             found |= map_evidence(read_map(maps), threshold)
-        masks = [folder.mask_file(photo.id, name) for name in (PSEUDO, NETWORK)]
-        if masks[0] and masks[1]:
+        first = folder.mask_file(photo.id, PSEUDO) or folder.mask_file(photo.id, GIVEN)
+        second = folder.mask_file(photo.id, NETWORK)
+        if first and second:
             tags = tuple(folder.classes.tag_id(name) for name in photo.tags)
-            pseudo, network = (read_mask(path, classes) for path in masks if path)
-            found |= network_evidence(pseudo, network, tags, classes)
+            made, network = read_mask(first, classes), read_mask(second, classes)
+            found |= network_evidence(made, network, tags, classes)
         for values in _confidences(folder, photo.id):
             found["confidence"] = min(found.get("confidence", 1.0), values)
     except DataError:
