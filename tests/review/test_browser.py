@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -95,8 +96,13 @@ def photo_of(page: Any) -> str:
 
 def loaded_photo(page: Any) -> str:
     """Wait until the photo can be drawn on; return its id."""
-    page.wait_for_function("() => photo.image && !waiting")
+    settle(page)
     return photo_of(page)
+
+
+def settle(page: Any) -> None:
+    """Wait until the photo is loaded and every decision is written."""
+    page.wait_for_selector("#stage[aria-busy=false]")
 
 
 def press_and_wait(page: Any, key: str) -> str:
@@ -117,7 +123,7 @@ def test_twenty_photos_by_keys_and_mouse(browser: Any, served: Served) -> None:
     drawn = loaded_photo(page)
     page.click("#tools [data-tool=brush]")
     page.click("#classes [data-label='3']")
-    page.evaluate("wholePhoto()")
+    page.keyboard.press("r")
     box = page.locator("#canvas").bounding_box()
     middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(*middle)
@@ -192,7 +198,7 @@ def test_tags_undo_and_the_keyboard_alone(browser: Any, served: Served) -> None:
     first = photo_of(page)
     had = [name for name in CLASSES.names if is_pressed(page, name)]
     page.keyboard.press("Shift+Digit2")
-    page.wait_for_function("() => !waiting")
+    settle(page)
     own = served.corrections.decisions[first]
     assert ("dog" in own.tags_removed) == ("dog" in had)
     assert ("dog" in own.tags_added) == ("dog" not in had)
@@ -226,7 +232,7 @@ def test_decisions_made_while_another_one_is_written_count(browser: Any, served:
     page.route("**/decision?*", lambda route: (page.wait_for_timeout(300), route.continue_()))
     for key in ("Shift+Digit1", "Shift+Digit2", "Shift+Digit3", "b"):
         page.keyboard.press(key)
-    page.wait_for_function("() => !waiting")
+    settle(page)
     own = served.corrections.decisions[first]
     assert own.verdict == "bad"
     assert set(own.tags_removed) == had and set(own.tags_added) == {*CLASSES.names} - had
@@ -243,13 +249,106 @@ def test_a_drawing_is_kept_where_the_run_changes_meanwhile(browser: Any, served:
     manifest = served.run / "pseudo-masks" / "manifest.json"
     manifest.write_text(manifest.read_text() + "\n")
     page.keyboard.press("s")
-    page.wait_for_function("() => state.generation === 1 && photo.image && photo.dirty && !waiting")
+    settle(page)
+    assert "changed" in page.text_content("#notice")
+    assert page.is_enabled("#verdicts [data-verdict=corrected]")  # the drawing is still there
     assert not served.corrections.decisions and photo_of(page) == photo
     press_and_wait(page, "s")
     assert served.corrections.decisions[photo].verdict == "corrected"
     drawn = read_mask(served.corrections.mask_file(photo), len(CLASSES))
     height, width = drawn.shape
     assert drawn[height // 2, width // 2] == 2
+    close(page)
+
+
+def test_every_view_of_a_photo_is_shown(browser: Any, served: Served) -> None:
+    page = opened(browser, served.address)
+    while not any(is_pressed(page, name) for name in CLASSES.names):
+        press_and_wait(page, "n")
+        settle(page)
+    shown = {"mask": canvas(page)}
+    for layer in ("map", "difference", "none"):
+        page.keyboard.press("v")
+        assert page.input_value("#layer") == layer
+        shown[layer] = canvas(page)
+    assert len(set(shown.values())) == 4
+    page.keyboard.press("v")
+    assert canvas(page) == shown["mask"]
+    page.keyboard.press("m")
+    assert page.input_value("#masks") == "network" and canvas(page) != shown["mask"]
+    page.keyboard.press("m")
+    for key in ("o", "+"):
+        before = canvas(page)
+        page.keyboard.press(key)
+        assert canvas(page) != before, key
+    page.keyboard.press("r")
+    first = next(name for name in CLASSES.names if is_pressed(page, name))
+    one_class = {""}
+    for _ in range(len(CLASSES)):
+        page.keyboard.press("c")
+        label = page.input_value("#only")
+        one_class.add(label)
+        name = CLASSES.names[int(label) - 1]
+        assert (canvas(page) == shown_alone(page)) == (name != first)
+    page.keyboard.press("c")
+    assert page.input_value("#only") == "" and len(one_class) == len(CLASSES) + 1
+    close(page)
+
+
+def canvas(page: Any) -> bytes:
+    """Return a picture of the canvas once what was asked for is painted."""
+    settle(page)
+    frame = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    page.evaluate(frame)
+    return bytes(page.locator("#canvas").screenshot())
+
+
+def shown_alone(page: Any) -> bytes:
+    """Return a picture of the photo without any mask."""
+    for _ in range(3):
+        page.keyboard.press("v")
+    alone = canvas(page)
+    page.keyboard.press("v")
+    return alone
+
+
+def test_the_next_photo_is_shown_in_the_same_view(browser: Any, served: Served) -> None:
+    page = opened(browser, served.address)
+    page.keyboard.press("v")
+    settle(page)
+    with page.expect_request("**/map?*"):
+        press_and_wait(page, "n")
+    close(page)
+
+
+def test_fill_and_eraser_change_the_mask(browser: Any, served: Served) -> None:
+    page = opened(browser, served.address)
+    photo = loaded_photo(page)
+    page.focus("#canvas")
+    for key in ("3", "f", "Space", "e", "Space"):
+        page.keyboard.press(key)
+    press_and_wait(page, "s")
+    before = read_mask(served.run / "pseudo-masks" / "masks" / f"{photo}.png", 3)
+    after = read_mask(served.corrections.mask_file(photo), 3)
+    height, width = after.shape
+    filled, middle = after == 3, (height // 2, width // 2)
+    assert after[middle] == 0 and filled.any()
+    assert set(before[filled].tolist()) == {int(before[middle])}
+    assert (filled | (after == 0))[before == before[middle]].all()
+    close(page)
+
+
+def test_early_strokes_stay_where_undo_ends(browser: Any, served: Served) -> None:
+    page = opened(browser, served.address)
+    photo = loaded_photo(page)
+    page.focus("#canvas")
+    for key in ("3", "f", "Space", "d", "2"):
+        page.keyboard.press(key)
+    for key in ("Space",) * 31 + ("z",) * 31:
+        page.keyboard.press(key)
+    assert "can't be undone" in page.text_content("#notice")
+    press_and_wait(page, "s")
+    assert (read_mask(served.corrections.mask_file(photo), 3) == 3).any()
     close(page)
 
 
@@ -275,11 +374,49 @@ def test_a_second_page_and_a_changed_run_are_noticed(browser: Any, served: Serve
     first.wait_for_function(
         "() => document.querySelector('#notice').textContent.includes('changed')"
     )
-    first.wait_for_function("() => state.generation === 1 && photo.image && !waiting")
+    settle(first)
     assert list(served.corrections.decisions) == [decided]
     press_and_wait(first, "g")  # the page has loaded the run again
     close(first)
     close(second)
+
+
+def test_a_reload_is_the_same_page_and_a_duplicated_tab_another(
+    browser: Any, served: Served
+) -> None:
+    page = opened(browser, served.address)
+    known = page.evaluate("sessionStorage.page")
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
+    assert page.evaluate("sessionStorage.page") == known
+    assert page.is_hidden("#notice")
+    with page.expect_popup() as popup:
+        page.evaluate("window.open(location.href)")  # copies the storage of the session
+    popup.value.wait_for_function(
+        "() => document.querySelector('#notice').textContent.includes('another')"
+    )
+    assert popup.value.evaluate("sessionStorage.page") != known
+    popup.value.close()
+    close(page)
+
+
+@pytest.mark.slow
+def test_a_thousand_photos_are_listed_without_delay(browser: Any, tmp_path: Path) -> None:
+    server = Served(reviewed_run(tmp_path, 1000))
+    page = browser.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(server.address)
+    page.wait_for_selector("body[data-ready]")
+    assert page.locator("#queue button").count() == 1000
+    assert 0 < sum("/thumbnail" in url for url in asked) < 50  # only those in sight
+    start = time.monotonic()
+    for _ in range(10):
+        press_and_wait(page, "b")
+        settle(page)
+    assert time.monotonic() - start < 10
+    page.close()
+    server.end()
 
 
 @pytest.mark.parametrize("width", [1440, 390])
@@ -288,11 +425,13 @@ def test_nothing_is_cut_off(browser: Any, served: Served, tmp_path: Path, width:
     page.screenshot(path=tmp_path / f"{width}.png", full_page=True)
     root = "document.documentElement"
     assert page.evaluate(f"{root}.scrollWidth <= {root}.clientWidth")
+    if width > 800:  # there, only the queue and the panel scroll
+        assert page.evaluate(f"{root}.scrollHeight <= {root}.clientHeight")
     cut = """[...document.querySelectorAll('#panel button, #panel select')]
       .filter(one => one.scrollWidth > one.clientWidth + 1).map(one => one.textContent)"""
     assert page.evaluate(cut) == []
     top = "document.querySelector('#notice').getBoundingClientRect().top"
-    page.evaluate("notice('not saved'); scrollTo(0, 10000)")
+    page.evaluate("document.querySelector('#notice').hidden = false; scrollTo(0, 10000)")
     assert page.evaluate(top) >= 0  # still seen beside the buttons of a phone
     close(page)
 

@@ -9,8 +9,10 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,11 @@ import pytest
 from PIL import Image
 from reviewed_run import CLASSES, reviewed_run
 
-from small_runs import command, environment, invoke
+from small_runs import command, environment, invoke, wait_until
 from tag2mask.data.corrections.decisions import Decision
 from tag2mask.data.corrections.folder import read_corrections
 from tag2mask.data.corrections.writing import CorrectionsWriter, open_corrections
-from tag2mask.data.masks import read_mask
+from tag2mask.data.masks import read_mask, write_mask
 from tag2mask.errors import RunFolderError
 from tag2mask.review import pictures
 from tag2mask.review.folder import open_review
@@ -90,9 +92,17 @@ def test_the_page_loads_nothing_from_elsewhere(client: TestClient) -> None:
     page = client.get(f"/?token={TOKEN}")
     loaded = re.findall(r'(?:src|href)="([^"]+)"', page.text)
     assert loaded == ["data:,", "/assets/review.css", "/assets/review.js"]
-    for path in loaded[1:]:
-        answer = client.get(path)
+    kinds = {".js": "text/javascript", ".css": "text/css"}
+    due, seen = loaded[1:], {"page.html"}
+    while due:
+        path = Path(due.pop())
+        answer = client.get(path.as_posix())
         assert answer.status_code == 200 and "http" not in re.sub(r"//[^\n]*", "", answer.text)
+        assert answer.headers["content-type"] == f"{kinds[path.suffix]}; charset=utf-8"
+        seen.add(path.name)
+        imported = re.findall(r'^import (?:.* from )?"\./([^"]+)";$', answer.text, re.MULTILINE)
+        due += [f"/assets/{name}" for name in imported if name not in seen]
+    assert seen == {file.name for file in (resources.files("tag2mask.review") / "assets").iterdir()}
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert page.headers["referrer-policy"] == "no-referrer"
 
@@ -275,10 +285,11 @@ def test_the_port_of_http_is_left_out_by_browsers() -> None:
     assert allowed_hosts("0.0.0.0", 81) is None
 
 
-def started(run: Path, *options: str) -> tuple[subprocess.Popen[str], str]:
+def started(run: Path, *options: str, browser: bool = False) -> tuple[subprocess.Popen[str], str]:
     """Start the command and return the address that it prints at once, into a pipe."""
+    words = [] if browser else ["--no-browser"]
     process = subprocess.Popen(
-        command("review", run, "--no-browser", *options),
+        command("review", run, *words, *options),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -309,6 +320,20 @@ def test_a_port_in_use_is_replaced_and_a_second_server_refused(run: Path) -> Non
     output, errors = process.communicate(timeout=30)
     assert process.returncode == 0, errors
     assert output.endswith("0 photos of 8 decided\n") and "Traceback" not in errors
+
+
+def test_the_address_is_opened_in_a_browser(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser, opened = tmp_path / "browser", tmp_path / "opened"
+    browser.write_text(f'#!/bin/sh\nprintf %s "$1" > {opened}.part\nmv {opened}.part {opened}\n')
+    browser.chmod(0o755)
+    monkeypatch.setenv("BROWSER", f"{browser} %s")
+    process, printed = started(run, "--port", "0", browser=True)
+    wait_until(process, opened.is_file)
+    assert opened.read_text() == printed.strip()
+    process.terminate()
+    process.communicate()
 
 
 def check_kills(run: Path, kills: int) -> None:
@@ -359,3 +384,26 @@ def test_a_photo_of_a_hundred_megapixels_is_shown_small(tmp_path: Path) -> None:
     Image.new("RGB", (12000, 8400), (90, 120, 60)).save(path, quality=30)
     with Image.open(io.BytesIO(pictures.photo_view(path))) as shown:
         assert max(shown.size) == pictures.VIEW_SIDE
+
+
+PEAK = """
+import resource, sys
+from pathlib import Path
+from tag2mask.review import pictures
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+photo, mask = map(Path, sys.argv[1:])
+pictures.thumbnail(photo, 0)
+pictures.photo_view(photo)
+view = pictures.mask_view(mask, 3)
+pictures.superpixels(photo, view.shape)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def test_a_photo_of_a_hundred_megapixels_takes_bounded_memory(tmp_path: Path) -> None:
+    photo, mask = tmp_path / "large.jpg", tmp_path / "mask.png"
+    Image.new("RGB", (12000, 8400), (90, 120, 60)).save(photo, quality=30)
+    write_mask(mask, np.zeros((8400, 12000), np.uint8), CLASSES.colors)
+    arguments = [sys.executable, "-c", PEAK, str(photo), str(mask)]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True, env=environment())
+    assert int(done.stdout) < 400, "MiB; the photo alone has 288"

@@ -1,8 +1,8 @@
 """The page for a browser on this machine: Starlette routes, guarded by a token.
 
 Photos are named by their place in the queue, so no path of a request is ever opened. Every answer
-but that of the bare root's 403 and the page's own script and style needs the token, and requests of
-other sites' pages (foreign ``Host`` or ``Origin``) are refused.
+but that of the bare root's 403 and the page's own scripts and style needs the token, and requests
+of other sites' pages (foreign ``Host`` or ``Origin``) are refused.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import secrets
 from collections.abc import Awaitable, Callable
 from importlib import resources
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from tag2mask.review.service import ConflictError, ReviewService
 
 MOST_BYTES = 2 * pictures.VIEW_SIDE**2
 """Largest body of a request."""
-_TYPES = {"page.html": "text/html", "review.js": "text/javascript", "review.css": "text/css"}
+_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -111,10 +112,12 @@ async def _asset(request: Request) -> Response:
 
 
 def _file(name: str) -> Response:
-    if name not in _TYPES:
+    folder = resources.files("tag2mask.review") / "assets"
+    kind = _TYPES.get(PurePosixPath(name).suffix)
+    found = next((file for file in folder.iterdir() if file.name == name), None)
+    if found is None or kind is None:
         return PlainTextResponse("no such file", 404)
-    content = (resources.files("tag2mask.review") / "assets" / name).read_bytes()
-    return Response(content, media_type=f"{_TYPES[name]}; charset=utf-8")
+    return Response(found.read_bytes(), media_type=f"{kind}; charset=utf-8")
 
 
 class _Pages:

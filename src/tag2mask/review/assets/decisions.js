@@ -1,0 +1,125 @@
+// Verdicts and tags: one decision is written at a time, and kept here until it is.
+import { draw } from "./canvas.js";
+import { forgetPictures, loadRun, post } from "./network.js";
+import { showPanel } from "./panel.js";
+import { mayLeaveDrawing, openPhoto } from "./photo.js";
+import { describe, listPhotos, placeAfter, showProgress } from "./queue.js";
+import { $, notice, now, rowInSight, setBusy } from "./state.js";
+import { dropDrawing, undoStroke } from "./tools.js";
+
+const CHANGED = 409, RETRY_MS = 3000;
+let waiting = null, later = null, undoable = [];
+
+export function isWaiting() { return waiting !== null; }
+
+/** Opens a photo unless the last decision isn't written yet. */
+export async function leaveFor(place) {
+  if (waiting) notice("The last decision isn't saved yet; press z to drop it.");
+  else if (mayLeaveDrawing()) await openPhoto(place);
+}
+
+async function send(place, action, values, drawing) {
+  const { version } = now.run.photos[place], { generation } = now.run;
+  now.run.photos[place] = await post(place, action, { ...values, version, generation }, drawing);
+  describe(place);
+  showProgress();
+}
+export async function decide(verdict, { tagsOnly = false } = {}) {
+  const photo = now.photo;
+  if (!photo) return;
+  if (waiting) {  // a verdict that waits sends the tags as well
+    if (!tagsOnly || !later) later = { place: photo.place, verdict, tagsOnly };
+    return;
+  }
+  const { place, name } = photo, tags = [...photo.tags];
+  const drawing = verdict === "corrected" && !tagsOnly ? photo.drawing : null;
+  waiting = { place, tags, name, verdict, drawing, tagsOnly, failed: false };
+  setBusy("saving", true);
+  await sendWaiting();
+}
+async function sendWaiting() {
+  const sent = waiting, { place, verdict, tags, name, drawing, tagsOnly } = sent;
+  sent.failed = false;
+  try {
+    await send(place, "decision", { verdict, tags, mask: name, tags_only: tagsOnly }, drawing);
+  } catch (error) {
+    return notWritten(sent, error);
+  }
+  const following = later;
+  waiting = later = null;
+  setBusy("saving", false);
+  notice("");
+  undoable.push(place);
+  if (now.photo.place !== place) return;
+  if (!tagsOnly) dropDrawing();
+  if (following?.place === place && (tagsOnly || following.tagsOnly))
+    return decide(following.tagsOnly ? rowInSight().verdict : following.verdict, following);
+  if (tagsOnly) return showPanel();
+  const next = placeAfter(1);
+  await openPhoto(next ?? place);
+  if (next === undefined) notice("This was the last photo.");
+}
+async function notWritten(sent, error) {
+  if (error.status === CHANGED) {
+    waiting = later = null;
+    notice(error.message);
+    await reload(sent.place);
+    return setBusy("saving", false);
+  }
+  notice(`Not saved: ${error.message}. The decision is kept here; it is tried again every few `
+    + "seconds.");
+  sent.failed = true;
+  setTimeout(() => { if (waiting === sent) sendWaiting(); }, RETRY_MS);
+}
+
+/** Takes back a decision that can't be written, a stroke, or the last decision. */
+export async function undo() {
+  if (waiting) return waiting.failed && dropWaiting();
+  if (now.photo?.dirty) return undoStroke();
+  const place = undoable.pop();
+  if (place === undefined) return notice("Nothing to undo.");
+  try {
+    await send(place, "undo", {});
+    notice("");
+    await openPhoto(place);
+  } catch (error) {
+    notice(`Not undone: ${error.message}`);
+    if (error.status === CHANGED) await reload(place); else undoable.push(place);
+  }
+}
+function dropWaiting() {
+  waiting = later = null;
+  setBusy("saving", false);
+  now.photo.tags = new Set(rowInSight().tags);
+  notice("Dropped.");
+  showPanel();
+}
+
+export function toggleTag(name) {
+  const { tags } = now.photo;
+  if (tags.has(name)) tags.delete(name); else tags.add(name);
+  showPanel();
+  decide(rowInSight().verdict, { tagsOnly: true });
+}
+
+/** Loads the run again after it changed, or another page decided; a drawing stays. */
+async function reload(place) {
+  const { id } = now.run.photos[place], before = now.photo;
+  const kept = before?.place === place && before.dirty ? before : null;
+  try {
+    now.run = await loadRun();
+  } catch (error) {
+    return notice(`${$("notice").textContent} ${error.message}`);
+  }
+  const found = now.run.photos.findIndex(own => own.id === id);
+  undoable = [];
+  now.at = -1;  // places are new
+  forgetPictures();
+  listPhotos();
+  await openPhoto(Math.max(0, found));
+  if (!kept || found < 0 || now.at !== found) return;
+  const { drawing, strokes, forgotStrokes } = kept;
+  Object.assign(now.photo, { drawing, strokes, forgotStrokes, dirty: true });
+  showPanel();
+  draw();
+}
