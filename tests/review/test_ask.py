@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -10,21 +11,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from reviewed_run import CLASSES, reviewed_run
 
-from small_runs import invoke, trained
-from tag2mask.artifacts.handles import PreparedData
+from small_runs import invoke, one_rank, trained
+from tag2mask.artifacts.handles import (
+    CamMaps,
+    Evaluation,
+    Predictions,
+    PreparedData,
+    PseudoMaskFolder,
+)
 from tag2mask.data.corrections.decisions import Decision
 from tag2mask.data.corrections.writing import open_corrections
 from tag2mask.data.masks import read_mask
 from tag2mask.errors import RunFolderError
 from tag2mask.evaluation.random_looks import random_looks
-from tag2mask.recipe.sections import Report
-from tag2mask.review.ask import ask, choose, queue, read_asked
+from tag2mask.maps.cam_map import read_map, write_map
+from tag2mask.pipeline import run as pipeline
+from tag2mask.recipe.sections import Evaluate, Report
+from tag2mask.review.ask import ask, choose, first_photos, queue, read_asked
 from tag2mask.review.features import photo_features
 from tag2mask.review.folder import ReviewFolder, open_review
 from tag2mask.review.order import Gain, gains
 from tag2mask.seam.model import load_seam, save_seam
+from tag2mask.steps.evaluate import evaluate
 from tag2mask.steps.report import report
 
 
@@ -40,6 +51,74 @@ def test_uncertain_photos_gain_most(folder: ReviewFolder) -> None:
     uncertain = [found[p.id].uncertainty for p in tagged if int(p.id[-2:]) % 5 == 0]
     assert max(certain) < min(uncertain)
     assert all(0 <= gain.total <= 1 for gain in found.values())
+
+
+def test_an_evaluation_says_what_is_uncertain_and_which_tags_are_doubtful(tmp_path: Path) -> None:
+    run = reviewed_run(tmp_path, 24)
+    doubtful = next(photo for photo in open_review(run).photos if photo.tags).id
+    file = run / "infer-cam" / "maps" / f"{doubtful}.npz"
+    found = read_map(file)
+    assert found.probabilities is not None
+    write_map(file, replace(found, probabilities=np.zeros_like(found.probabilities)))
+    evaluated(run)
+    folder = open_review(run)
+    lines = (run / "evaluate" / "photos.jsonl").read_text().splitlines()
+    quality = {row["id"]: row["quality"] for row in map(json.loads, lines)}
+    scored = {photo: score for photo, score in quality.items() if score is not None}
+    assert len(scored) > 10
+    gained = gains(folder)
+    for photo, score in scored.items():
+        assert gained[photo].uncertainty == pytest.approx(1 - score)
+    assert gained[doubtful].doubtful_tags == 1.0
+    assert min(gain.doubtful_tags for gain in gained.values()) == 0.0
+
+
+def test_one_unsure_region_makes_a_photo_uncertain(folder: ReviewFolder) -> None:
+    """The soft minimum over the pixels decides, not their mean."""
+    unsure, dim, *rest = (photo.id for photo in folder.photos)
+    network = replace(folder, maps=None, masks={"network": folder.masks["network"]})
+    for photo in (unsure, dim, *rest):
+        confidence = np.full((48, 64), 200 if photo == dim else 250, np.uint8)
+        if photo == unsure:
+            confidence[:12, :12] = 40
+        path = folder.path / "predict" / "confidence" / f"{photo}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(confidence).save(path)
+    found = gains(network)
+    assert found[unsure].uncertainty > found[dim].uncertainty > found[rest[0]].uncertainty
+
+
+def evaluated(run: Path) -> Evaluation:
+    return evaluate(
+        PreparedData.open(run / "prepare"),
+        CamMaps.open(run / "infer-cam"),
+        PseudoMaskFolder.open(run / "pseudo-masks"),
+        Evaluate(),
+        run / "evaluate",
+        one_rank(),
+        predictions=Predictions.open(run / "predict"),
+    )
+
+
+def test_the_demo_names_the_first_photos_and_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = reviewed_run(tmp_path, 12)
+    result = pipeline.RunResult(run, {"evaluate": evaluated(run)})
+    monkeypatch.setattr(pipeline, "demo", lambda out, on_step: {"SEAM": result})
+    done = invoke("demo", "--out", run)
+    assert done.exit_code == 0, done.output
+    first = ", ".join(first_photos(run)[:3])
+    command = shlex.join(["tag2mask", "review", str(run)])
+    assert f"To correct masks, first those of {first}: {command}" in " ".join(done.output.split())
+
+
+def test_photos_of_rare_classes_gain_more(folder: ReviewFolder) -> None:
+    photos = [replace(photo, tags=("cat",)) for photo in folder.photos]
+    photos[0] = replace(photos[0], tags=("bird", "cat"))
+    photos[1] = replace(photos[1], tags=())
+    found = gains(replace(folder, photos=tuple(photos)))
+    assert [found[photo.id].rarity for photo in photos[:3]] == [1.0, 0.0, 1 / (len(photos) - 1)]
 
 
 def test_photos_are_chosen_by_gain_and_some_at_random(folder: ReviewFolder) -> None:

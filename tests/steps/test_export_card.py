@@ -87,6 +87,22 @@ def test_new_evaluation_updates_the_card(trained_run: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("quick")
+def test_the_card_counts_masks_that_people_drew_or_accepted(
+    trained_run: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "run"
+    shutil.copytree(trained_run, own)
+    path = own / "train-segmenter" / "manifest.json"
+    manifest = read_json(path)
+    manifest["counts"] |= {"drawn": 2, "imported": 1, "accepted": 3, "made": 3}
+    write_json(path, manifest)
+    export(own, ("onnx",), tmp_path / "out")
+    page = (tmp_path / "out" / "MODEL_CARD.md").read_text()
+    assert "and masks that a person drew or accepted" in page
+    assert "2 drawn, 1 imported, 3 accepted, 3 made" in page
+
+
+@pytest.mark.usefixtures("quick")
 def test_scores_of_another_network_are_not_in_the_card(trained_run: Path, tmp_path: Path) -> None:
     own = tmp_path / "run"
     shutil.copytree(trained_run, own)

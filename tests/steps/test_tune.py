@@ -14,6 +14,10 @@ from scenes import NAMES, Scene, run_on_ranks
 import small_runs
 from tag2mask.affinity.tuning import WalkSetting
 from tag2mask.artifacts.handles import AffinityModel, Tuning
+from tag2mask.classes import ClassSet
+from tag2mask.data.corrections.decisions import Decision
+from tag2mask.data.corrections.folder import copy_corrections
+from tag2mask.data.corrections.writing import open_corrections
 from tag2mask.errors import DataError, RunFolderError
 from tag2mask.maps.calibration import CALIBRATION_THRESHOLDS, drawn_masked_photos
 from tag2mask.maps.mapped_photos import mapped_photos
@@ -75,6 +79,16 @@ def miou_of(scene, model, setting: WalkSetting, threshold: float, photos, name) 
         with Image.open(out / "masks" / f"{photo}.png") as image:
             confusion.add(scene.truths[photo], np.asarray(image))
     return confusion.miou()
+
+
+def test_drawn_masks_take_the_place_of_those_of_the_data(painted, model):
+    drawn = sorted(painted.truths)[:2]
+    classes = ClassSet(NAMES)
+    with open_corrections(painted.root / "corrections", classes) as writer:
+        for photo in drawn:
+            writer.write(Decision(photo, "corrected"), painted.truths[photo])
+        copy_corrections(writer.corrections, painted.data.path / "corrections", classes)
+    assert sorted(read_tuning(make(painted, model)).photos) == drawn
 
 
 def test_the_best_setting_equals_that_of_the_steps(painted, model):
