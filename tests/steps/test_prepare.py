@@ -9,6 +9,7 @@ from PIL import Image
 
 import tag2mask.data.measure as measure_module
 import tag2mask.steps.prepare as prepare_module
+from tag2mask.artifacts import split
 from tag2mask.artifacts.handles import PreparedData
 from tag2mask.data.index import masks_fingerprint, read_classes, read_index, read_mask_paths
 from tag2mask.data.masks import read_mask
@@ -357,6 +358,21 @@ def test_outlines_are_drawn_once(tmp_path, monkeypatch):
     _coco(data, side=3, names="ab")
     done = prepare(data, Prepare(), tmp_path / "out", update=True)
     assert set(read_mask_paths(done.path)) == {"a", "b"} and not masks["c"].exists()
+
+
+def test_very_many_outlines_are_drawn_into_sub_folders(tmp_path, monkeypatch):
+    data = _coco(tmp_path / "data")
+    flat = read_mask_paths(prepare(data, Prepare(), tmp_path / "out").path)
+    monkeypatch.setattr(split, "MAX_ENTRIES", 2)
+    done = prepare(data, Prepare(), tmp_path / "out")
+    parted = read_mask_paths(done.path)
+    assert all(path.is_file() for path in parted.values())
+    assert {path.parent.parent.name for path in parted.values()} == {"coco-masks"}
+    assert not any(path.exists() for path in flat.values())
+    _coco(data, names="ab")
+    done = prepare(data, Prepare(), tmp_path / "out", update=True)
+    assert all(path.is_file() for path in read_mask_paths(done.path).values())
+    assert not parted["c"].exists()
 
 
 def test_drawing_goes_on_where_it_was_killed(tmp_path, monkeypatch):

@@ -53,8 +53,8 @@ def section_differences(
     found: Identity, values: Mapping[str, Any], section: BaseModel | Mapping[str, Any]
 ) -> list[str]:
     """Return the settings that differ from those that a folder was made with, one text each."""
-    old = _flat(deciding_values(found.section, section))
-    new = _flat(deciding_values(values, section))
+    old = flat_values(deciding_values(found.section, section))
+    new = flat_values(deciding_values(values, section))
     prefix = section_name(found.step)
     return [
         f"{prefix}.{key}: {_value_text(old, key)} -> {_value_text(new, key)}"
@@ -82,11 +82,12 @@ def input_differences(found: Identity, wanted: Identity) -> Iterator[str]:
             yield f"input {name}: {old_text} -> {new_text}"
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat_values(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return settings of nested sections by their dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
+            flat |= flat_values(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
     return flat

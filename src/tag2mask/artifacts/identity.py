@@ -32,6 +32,7 @@ from tag2mask.artifacts.handles import (
 from tag2mask.artifacts.manifest import STARTED, Identity, Input, Manifest, read_identity
 from tag2mask.artifacts.module_source import source_inputs
 from tag2mask.artifacts.section_values import deciding_values, own_modules, plain_values
+from tag2mask.artifacts.split import SPLIT
 from tag2mask.errors import RunFolderError
 
 DELETED = "deleted"
@@ -121,9 +122,9 @@ def is_being_deleted(folder: Path) -> bool:
 
 
 def holds_work(folder: Path) -> bool:
-    """Return whether a step wrote more than ``started.json`` into a folder."""
+    """Return whether a step wrote more than its first records into a folder."""
     return folder.is_dir() and any(
-        holds_work(entry) if entry.is_dir() else entry.name != STARTED
+        holds_work(entry) if entry.is_dir() else entry.name not in (STARTED, SPLIT)
         for entry in folder.iterdir()
         if not entry.name.startswith(".")
     )

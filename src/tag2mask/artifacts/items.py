@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from pathlib import Path
 
+from tag2mask.artifacts.split import split_folder
 from tag2mask.classes import UNPRINTABLE
 from tag2mask.errors import RunFolderError
 
@@ -45,11 +46,24 @@ def checked_id(value: object) -> str:
 
 
 def item_path(folder: Path, item: str, suffix: str) -> Path:
-    """Return the file of an item in a folder.
+    """Return the file of an item in a folder of a step; see `split` for those of very many.
 
     Raises:
         RunFolderError: the id would lead out of the folder.
     """
+    return split_folder(folder, _checked(folder, item)) / f"{item}{suffix}"
+
+
+def named_path(folder: Path, item: str, suffix: str) -> Path:
+    """Return the file that is named after an item in any folder, which is never split.
+
+    Raises:
+        RunFolderError: the id would lead out of the folder.
+    """
+    return folder / f"{_checked(folder, item)}{suffix}"
+
+
+def _checked(folder: Path, item: str) -> str:
     problem = path_problem(item)
     if problem is not None:
         raise RunFolderError(
@@ -57,7 +71,7 @@ def item_path(folder: Path, item: str, suffix: str) -> Path:
             where=folder,
             fix="The run folder is damaged: run `tag2mask prepare --redo`.",
         )
-    return folder / f"{item}{suffix}"
+    return item
 
 
 class SkippedItems:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -39,7 +39,7 @@ class Journal:
     @property
     def _records(self) -> _Records:
         if self._read is None:
-            self._read = _read_records(self._folder)
+            self._read = _read_records(self._folder, digests=False)
         return self._read
 
     @property
@@ -49,6 +49,10 @@ class Journal:
     def key(self, item: str) -> str | None:
         """Return the key an item was last recorded with (on any rank), or None."""
         return self._keys.get(item)
+
+    def is_empty(self) -> bool:
+        """Return whether no item is recorded."""
+        return not self._keys
 
     def ids(self) -> tuple[str, ...]:
         """Return the ids of all recorded items, to find those that the data no longer has."""
@@ -136,28 +140,34 @@ class _Records(NamedTuple):
 
 def recorded_items(folder: Path) -> dict[str, str]:
     """Return the last key of each item over the journals of all ranks."""
-    return _read_records(folder).keys
+    return _read_records(folder, digests=False).keys
 
 
-def replaced_items(folder: Path, file_of: Callable[[str], Path]) -> list[str]:
+def replaced_items(
+    folder: Path,
+    file_of: Callable[[str], Path],
+    share: Callable[[Sequence[str]], Sequence[str]] = lambda items: items,
+) -> list[str]:
     """Return the items whose file isn't the one that was written; missing files don't count.
 
     Args:
         folder: the step's folder.
         file_of: returns the file of an item whose digest was recorded.
+        share: returns which of the items this process looks at.
 
     Raises:
         RunFolderError: no permission to read a file.
     """
-    written = _read_records(folder).written
+    written = _read_records(folder, digests=True).written
     return sorted(
         item
-        for item, digest in written.items()
-        if (file := file_of(item)).is_file() and file_digest(file) != digest
+        for item in share(sorted(written))
+        if (file := file_of(item)).is_file() and file_digest(file) != written[item]
     )
 
 
-def _read_records(folder: Path) -> _Records:
+def _read_records(folder: Path, *, digests: bool) -> _Records:
+    """Read the journals; without ``digests``, which take much memory, ``written`` is empty."""
     last: dict[str, tuple[int, str | None, str | None]] = {}
     sessions = 0
     for path in sorted(folder.glob("items*.jsonl")):
@@ -169,7 +179,7 @@ def _read_records(folder: Path) -> _Records:
                 item, key, session, written = parsed
                 sessions = max(sessions, session + 1)
                 if item not in last or session >= last[item][0]:
-                    last[item] = (session, key, written)
+                    last[item] = (session, key, written if digests else None)
     kept = {item: (key, written) for item, (_, key, written) in last.items() if key is not None}
     return _Records(
         {item: key for item, (key, _) in kept.items()},

@@ -48,8 +48,9 @@ from tag2mask.artifacts.redo import delete_kept, put_back_moved
 from tag2mask.errors import FolderInUseError, RunFolderError
 from tag2mask.version import __version__
 
-RANK_ZERO_SECONDS = 120.0
-"""How long the other ranks wait for rank 0 to open a folder."""
+RANK_ZERO_SECONDS = 3600.0
+"""How long the other ranks wait for rank 0 to open a folder, in which it may look for millions of
+files; if it dies, they end at once."""
 _REPORTED_VERSIONS = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "pillow")
 
 

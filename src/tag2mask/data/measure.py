@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from tag2mask.artifacts.items import item_path
+from tag2mask.artifacts.items import named_path
+from tag2mask.artifacts.split import digits_for, sub_folder
 from tag2mask.data.check import PHOTOS_PER_BLOCK, with_progress
 from tag2mask.data.images import image_size
 from tag2mask.data.index import MaskRow, Sample
@@ -51,6 +52,7 @@ def measure_photos(
     problems: list[DataProblem] = []
     mask_values: list[tuple[InventoryEntry, tuple[int, ...]]] = []
     misfits: list[str] = []
+    digits = digits_for(e.id for e in inventory.entries if e.mask is None and e.mask_stamp)
     measured = ordered_map(measure, inventory.entries, block=PHOTOS_PER_BLOCK)
     shown = with_progress(measured, inventory, "prepare")
     for entry, found in zip(inventory.entries, shown, strict=True):
@@ -61,7 +63,7 @@ def measure_photos(
             if found.misfit:
                 misfits.append(found.misfit)
             elif entry.mask_stamp:
-                masks.append(_mask_row(entry, found.mask_values))
+                masks.append(_mask_row(entry, found.mask_values, digits))
             if found.mask_values is not None:
                 mask_values.append((entry, found.mask_values))
     problems += mask_problems(inventory, mask_values, misfits) + photo_doubts(inventory)
@@ -76,10 +78,12 @@ def listed_sample(inventory: Inventory, entry: InventoryEntry, size: tuple[int, 
     return Sample(entry.id, inventory.root / entry.image, size, tags, entry.stamp, entry.group)
 
 
-def _mask_row(entry: InventoryEntry, values: tuple[int, ...] | None) -> MaskRow:
+def _mask_row(entry: InventoryEntry, values: tuple[int, ...] | None, digits: int) -> MaskRow:
+    """Return the row of a mask; a drawn one is in a sub-folder where they are very many."""
+    drawn = sub_folder(Path(DRAWN_FOLDER), entry.id, digits)
     return MaskRow(
         id=entry.id,
-        mask=entry.mask or item_path(Path(DRAWN_FOLDER), entry.id, ".png").as_posix(),
+        mask=entry.mask or named_path(drawn, entry.id, ".png").as_posix(),
         drawn=entry.mask is None,
         stamp=entry.mask_stamp,
         values=values,

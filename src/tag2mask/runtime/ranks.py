@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from tag2mask.artifacts.split import decide_split, use_split
 from tag2mask.errors import Tag2MaskError
 from tag2mask.runtime.progress import ProgressBar
 
@@ -82,3 +84,21 @@ class OneProcess:
     ) -> ProgressBar:
         """Return a progress bar."""
         return ProgressBar(total, description, done=done, only_if_long=only_if_long)
+
+
+def share_split(step: Path, ids: Iterable[str], ranks: Ranks, *, begun: bool) -> None:
+    """Decide on rank 0 whether a step's folders are split, for all ranks; they wait for each other.
+
+    Args:
+        step: the step's folder.
+        ids: of the photos that are to be written there.
+        ranks: the processes that share them.
+        begun: whether rank 0 found photos that were written before.
+
+    Raises:
+        RunFolderError: on all ranks, as `decide_split`.
+    """
+    decided = ranks.gather_results(
+        lambda: decide_split(step, ids, begun=begun) if ranks.rank == 0 else 0
+    )
+    use_split(step, decided[0])

@@ -133,7 +133,7 @@ def evaluate(
     ) as step:
         if step.complete:
             return step.handle
-        check_masks_as_written(masks)
+        check_masks_as_written(masks, runtime)
         classes = read_classes(data.path)
         found = _find_photos(data, maps, masks, predictions)
         photos = found.without(left_out)

@@ -22,7 +22,7 @@ from pathlib import Path
 from tag2mask.artifacts.deletion import remove_step_folder
 from tag2mask.artifacts.files import check_run_outside_data, write_json
 from tag2mask.artifacts.handles import PreparedData
-from tag2mask.artifacts.items import item_path
+from tag2mask.artifacts.items import named_path
 from tag2mask.artifacts.manifest import Manifest
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.data.corrections.folder import CORRECTIONS, copy_corrections
@@ -139,13 +139,20 @@ def _write_masks(plan: PreparePlan, step: Step[PreparedData]) -> None:
         ProblemsError: annotations that were changed meanwhile.
     """
     drawn = {row.id: row for row in plan.masks if row.drawn}
-    drawn_masks = step.path / DRAWN_FOLDER
-    step.journal.drop_missing(drawn, lambda gone: [item_path(drawn_masks, gone, ".png")])
+    flat = step.path / DRAWN_FOLDER
+    before = () if plan.before is None else plan.before.masks
+    earlier = {row.id: step.path / row.mask for row in before if row.drawn}
+    step.journal.drop_missing(
+        drawn, lambda gone: [earlier.get(gone) or named_path(flat, gone, ".png")]
+    )
     due = [
         row
         for row in drawn.values()
         if step.journal.key(row.id) != row.stamp or not (step.path / row.mask).is_file()
     ]
+    for row in due:  # where they have become very many, masks move to sub-folders
+        if row.id in earlier:
+            earlier[row.id].unlink(missing_ok=True)
     if due:
         _draw_masks(plan, due, step)
     write_mask_rows(step.path, plan.masks)

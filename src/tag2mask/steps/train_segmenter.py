@@ -125,7 +125,7 @@ def train_segmenter(
             photos = labeled_by_hand(data)
         else:
             assert masks is not None
-            check_masks_as_written(masks)
+            check_masks_as_written(masks, runtime)
             photos = pseudo_labeled(data, masks)
         if section.masks == "mixed" and not photos.sure:
             raise no_sure_masks(data.path)

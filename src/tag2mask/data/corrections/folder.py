@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tag2mask.artifacts.files import digest, read_json, write_bytes, write_json
-from tag2mask.artifacts.items import item_path
+from tag2mask.artifacts.items import named_path
 from tag2mask.classes import ClassSet
 from tag2mask.data.corrections.decisions import (
     DECISIONS,
@@ -43,7 +43,7 @@ class Corrections:
 
     def mask_file(self, photo: str) -> Path:
         """Return where a photo's mask is, if it has one."""
-        return item_path(self.path / MASKS, photo, ".png")
+        return named_path(self.path / MASKS, photo, ".png")
 
     def ids(self, *verdicts: Verdict) -> list[str]:
         """Return the photos with one of these verdicts."""

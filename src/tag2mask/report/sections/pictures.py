@@ -16,6 +16,7 @@ from tag2mask.artifacts.handles import (
     PseudoMaskFolder,
     WalkedMaps,
 )
+from tag2mask.artifacts.items import item_path
 from tag2mask.classes import ClassSet, mask_id
 from tag2mask.data.images import read_image
 from tag2mask.data.index import Sample, read_index
@@ -123,7 +124,7 @@ class Overlays:
         several = len(self.runs) > 1
         name = f", {run.label}" if several else ""
         pictures = self._heat(run, CamMaps, photo, photo_id, name)
-        crf = _file(run, Evaluation, CRF_MASKS, f"{photo_id}.png")
+        crf = _file(run, Evaluation, CRF_MASKS, photo_id, ".png")
         if crf is not None:
             pictures.append(self._mask(f"mask: CRF{name}", crf, photo))
         pictures += self._heat(run, WalkedMaps, photo, photo_id, name)
@@ -138,11 +139,11 @@ class Overlays:
     ) -> list[Picture]:
         """Return the run's mask and the network's mask, as far as the run has them."""
         pictures = []
-        mask = _file(run, PseudoMaskFolder, "masks", f"{photo_id}.png")
+        mask = _file(run, PseudoMaskFolder, "masks", photo_id, ".png")
         if mask is not None:
             caption = f"{mask_name(run.masks_made_by)}{name}{score}"
             pictures.append(self._mask(caption, mask, photo))
-        predicted = _file(run, Predictions, "masks", f"{photo_id}.png")
+        predicted = _file(run, Predictions, "masks", photo_id, ".png")
         if predicted is not None:
             pictures.append(self._mask(f"{SEGMENTER}{name}", predicted, photo))
         return pictures
@@ -151,7 +152,7 @@ class Overlays:
         self, run: RunFolder, kind: type[Handle], photo: Image.Image, photo_id: str, name: str
     ) -> list[Picture]:
         """Return the largest score of each pixel as heat; an empty list without a map."""
-        path = _file(run, kind, "maps", f"{photo_id}{MAP_SUFFIX}")
+        path = _file(run, kind, "maps", photo_id, MAP_SUFFIX)
         if path is None:
             return []
         scores = read_map(path).scores
@@ -169,7 +170,7 @@ class Overlays:
         wanted: Sequence[int] | None = None,
     ) -> list[Picture]:
         """Return the maps of the wanted classes; by default of all, if there are several."""
-        path = _file(run, kind, "maps", f"{photo_id}{MAP_SUFFIX}")
+        path = _file(run, kind, "maps", photo_id, MAP_SUFFIX)
         if path is None:
             return []
         cam_map = read_map(path)
@@ -210,7 +211,9 @@ def _maps_name(run: RunFolder) -> str:
     return (None if maps is None else maps_name(maps.manifest.metrics)) or ""
 
 
-def _file(run: RunFolder, kind: type[Handle], folder: str, name: str) -> Path | None:
+def _file(
+    run: RunFolder, kind: type[Handle], folder: str, photo_id: str, suffix: str
+) -> Path | None:
     handle = run.handle(kind)
-    path = handle.path / folder / name if handle is not None else None
+    path = None if handle is None else item_path(handle.path / folder, photo_id, suffix)
     return path if path is not None and path.is_file() else None

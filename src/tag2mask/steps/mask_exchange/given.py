@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tag2mask.artifacts.handles import PseudoMaskFolder
 from tag2mask.artifacts.items import SkippedItems, item_path
+from tag2mask.artifacts.split import is_split
 from tag2mask.data.images import image_size
 from tag2mask.data.inventory import Inventory
 from tag2mask.errors import DataError, ProblemsError, RunFolderError, counted, first_few
@@ -65,7 +66,12 @@ def unused_masks_warnings(folder: Path, inventory: Inventory) -> tuple[str, ...]
     """Return a warning of masks whose photos the data lacks, if there are any."""
     place = open_given_masks(folder).path / "masks"
     ids = {entry.id for entry in inventory.entries}
-    found = (path.relative_to(place).with_suffix("").as_posix() for path in place.rglob("*.png"))
+    places = place.glob("*/") if is_split(place.parent) else [place]
+    found = (
+        path.relative_to(inner).with_suffix("").as_posix()
+        for inner in places
+        for path in inner.rglob("*.png")
+    )
     unused = sorted(photo_id for photo_id in found if photo_id not in ids)
     if not unused:
         return ()

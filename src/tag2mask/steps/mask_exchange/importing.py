@@ -15,6 +15,7 @@ from typing import Any
 from tag2mask.artifacts.files import file_digest
 from tag2mask.artifacts.handles import IMPORTED, PreparedData, PseudoMaskFolder
 from tag2mask.artifacts.items import item_path
+from tag2mask.artifacts.split import decide_split, use_split
 from tag2mask.artifacts.step_folder import Step, step_folder
 from tag2mask.classes import BACKGROUND, IGNORE, mask_id, tag_id_of_mask
 from tag2mask.data.index import Sample, read_classes
@@ -77,6 +78,7 @@ def import_masks(
     ) as step:
         if step.complete:
             return step.handle
+        use_split(out, decide_split(out, found.times, begun=not step.journal.is_empty()))
         counts = _write_masks(files, photos, found, options, step)
         without = [id for id in photos.samples if id not in found.times]
         return step.finish(

@@ -23,7 +23,7 @@ from tag2mask.data.index import read_index
 from tag2mask.data.inventory import SPLITS
 from tag2mask.errors import DataError, ProblemsError, counted, or_skipped
 from tag2mask.runtime.progress import ProgressBar
-from tag2mask.runtime.ranks import Ranks
+from tag2mask.runtime.ranks import OneProcess, Ranks, share_split
 
 LARGE_PIXELS = 64_000_000
 """Photos with more pixels are read one at a time, as they take hundreds of MB each."""
@@ -79,15 +79,22 @@ def prepared_ids(data: PreparedData) -> set[str]:
     return {sample.id for split in SPLITS for sample in read_index(data.path, split)}
 
 
-def check_masks_as_written(masks: PseudoMaskFolder) -> None:
+def check_masks_as_written(masks: PseudoMaskFolder, ranks: Ranks | None = None) -> None:
     """Check that nobody replaced masks in a folder, which would pass for those of its step.
+
+    Args:
+        masks: the folder.
+        ranks: processes that share the masks; None: only this one.
 
     Raises:
         ProblemsError: naming the masks that are not the ones written.
     """
-    replaced = replaced_items(
-        masks.path, lambda photo_id: item_path(masks.path / "masks", photo_id, ".png")
+    ranks = ranks or OneProcess()
+    place, share = masks.path / "masks", ranks.shard
+    found = ranks.gather_results(
+        lambda: replaced_items(masks.path, lambda id: item_path(place, id, ".png"), share)
     )
+    replaced = sorted(photo_id for own in found for photo_id in own)
     if replaced:
         count = counted(len(replaced), "mask was", "masks were")
         raise ProblemsError(
@@ -146,7 +153,9 @@ class PhotoOutputs(Generic[PhotoT]):
         Raises:
             DataError: a photo can't be read, and ``skip_bad`` is false.
         """
-        ranks.barrier()  # no rank may record a photo before all have read the journal
+        # No rank may record a photo before all have read the journal.
+        begun = not self.step.journal.is_empty()
+        share_split(self.step.path, (photo.id for photo in photos), ranks, begun=begun)
         shares = ranks.gather_results(
             lambda: self._write_share(ranks.shard(photos), write, ranks, skip_bad)
         )
