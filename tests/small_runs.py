@@ -259,6 +259,8 @@ def end_of(process: subprocess.Popen[str]) -> None:
 def environment() -> dict[str, str]:
     """No threads beyond ours, no debugging switch, no ranks of another launcher."""
     unwanted = {
+        "LOCAL_WORLD_SIZE",
+        "TORCHELASTIC_RUN_ID",
         "TAG2MASK_DEBUG",
         "LOCAL_RANK",
         "RANK",
@@ -267,5 +269,9 @@ def environment() -> dict[str, str]:
         "MASTER_PORT",
         "NODE_RANK",
     }
-    kept = {name: value for name, value in os.environ.items() if name not in unwanted}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in unwanted and not name.startswith("SLURM_")
+    }
     return kept | {"OMP_NUM_THREADS": "1"}

@@ -102,6 +102,10 @@ class DeviceError(Tag2MaskError):
     """A device that is missing or too small."""
 
 
+class NodesError(Tag2MaskError):
+    """Processes of several machines that can't work together."""
+
+
 class PackageError(Tag2MaskError):
     """A missing optional package."""
 

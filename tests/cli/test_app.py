@@ -461,7 +461,7 @@ def test_a_step_gets_handles_its_section_and_a_folder(
 
     fake_stage(monkeypatch, "infer_cam", infer_cam=infer)
     ranks = OneRank()
-    monkeypatch.setattr(cli_steps, "start_runtime", lambda settings: ranks)
+    monkeypatch.setattr(cli_steps, "start_runtime", lambda *_: ranks)
     data = prepared(tmp_path / "prepare")
     with step_folder(CamModel, tmp_path / "model", section={}) as step:
         (step.path / "model.safetensors").touch()

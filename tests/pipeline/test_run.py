@@ -75,6 +75,7 @@ class OneRank:
     """A runtime of one process that computes nothing."""
 
     rank = 0
+    world_size = 1
 
     def all_gather_object(self, value: Any) -> list[Any]:
         return [value]

@@ -31,6 +31,7 @@ from tag2mask.cli.options import (
     load_chosen_recipe,
 )
 from tag2mask.errors import Tag2MaskError
+from tag2mask.runtime.peers import report_end
 from tag2mask.version import __version__
 
 START, CORRECT, TRAINED, STEPS, EXPERIMENTS = (
@@ -85,11 +86,15 @@ app.add_typer(masks_app, name="masks", rich_help_panel=TRAINED)
 def _readable_errors() -> Iterator[None]:
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
+        report_end(error)
         end_interrupted()
     except Exception as error:
         if was_interrupted():  # some libraries turn the interrupt into another exception
+            report_end(KeyboardInterrupt())
             end_interrupted()
+        if not isinstance(error, typer.Exit):
+            report_end(error)
         _explain(error)
         raise
 

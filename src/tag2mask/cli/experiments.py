@@ -20,16 +20,18 @@ from tag2mask.cli.options import (
     SkipBad,
     Source,
     Yes,
+    connect,
     exit_if_skipped,
     finish_step,
-    is_first_process,
     load_chosen_recipe,
+    on_first_process_only,
     option_overrides,
     redo_step,
     run_recipe_or_default,
     start_runtime,
 )
 from tag2mask.errors import RecipeError
+from tag2mask.runtime.launcher import is_first_process
 
 
 def tune(
@@ -60,9 +62,10 @@ def tune(
     settings = load_chosen_recipe(
         recipe or run_recipe_or_default(run), [*(overrides or ()), *chosen], skip_bad=skip_bad
     )
+    connect(settings)
     prepared, maps = PreparedData.open(run / PreparedData.step), CamMaps.open(run / CamMaps.step)
     model, folder = AffinityModel.open(run / AffinityModel.step), out or run / Tuning.step
-    runtime = start_runtime(settings)
+    runtime = start_runtime(settings, folder, prepared)
     sections = settings.tune, settings.walk, settings.pseudo_masks
     with redo_step(Tuning, folder, redo, yes, runtime):
         found = step.tune(prepared, maps, model, *sections, folder, runtime)
@@ -95,6 +98,7 @@ def compare(
     from tag2mask.cli.console import print_text
     from tag2mask.steps.compare import compare as write_page
 
+    on_first_process_only()
     print_text(f"compare: {write_page(runs, out, photos)}")
 
 
@@ -139,6 +143,7 @@ def ablate(
     options = [*(overrides or ()), *option_overrides(skip_bad=skip_bad, source=source)]
     numbers = _parse_seeds(seeds)
     if dry_run:
+        on_first_process_only()
         show_trials(
             plan_ablation(data, ablation_table, out, numbers, options, allow_modules=allow_modules)
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,9 +13,10 @@ import typer
 
 from tag2mask.errors import RunFolderError
 from tag2mask.recipe.data_layouts import LAYOUTS
+from tag2mask.runtime.launcher import find_launch, is_first_process
 
 if TYPE_CHECKING:
-    from tag2mask.artifacts.handles import Handle
+    from tag2mask.artifacts.handles import Handle, PreparedData
     from tag2mask.recipe.schema import Recipe
     from tag2mask.runtime.ranks import Ranks
     from tag2mask.runtime.session import Runtime
@@ -164,11 +164,42 @@ def own_recipe_or_default(out: Path, source: Path | None) -> str:
     return str(own)
 
 
-def start_runtime(recipe: Recipe) -> Runtime:
-    """Start the devices and processes that a recipe asks for."""
+def connect(recipe: Recipe) -> None:
+    """Under a launcher, connect the processes before any folder is looked at.
+
+    Else one that fails because its node lacks a folder would leave the others waiting for it.
+    """
+    if find_launch() is not None:
+        from tag2mask.pipeline import run as pipeline
+
+        pipeline.start_runtime(recipe.runtime)
+
+
+def start_runtime(recipe: Recipe, out: Path, data: PreparedData | None = None) -> Runtime:
+    """Start the devices and processes that a recipe asks for.
+
+    On several machines it is checked that they have the same recipe and see the same folders.
+
+    Args:
+        recipe: the recipe.
+        out: folder that the step writes.
+        data: photos that the step reads.
+    """
+    from tag2mask.pipeline import nodes
     from tag2mask.pipeline import run as pipeline
 
-    return pipeline.start_runtime(recipe.runtime)
+    runtime = pipeline.start_runtime(recipe.runtime)
+    nodes.check_same_work(runtime, recipe)
+    nodes.check_shared_folder(runtime, out)
+    if data is not None:
+        nodes.check_same_photos(runtime, data.path)
+    return runtime
+
+
+def on_first_process_only() -> None:
+    """End the other processes of a launcher: this command does not share its work."""
+    if not is_first_process():
+        raise typer.Exit
 
 
 @contextmanager
@@ -226,11 +257,6 @@ def confirm_deletion(folders: Sequence[tuple[type[Handle], Path]], yes: bool) ->
                 agreed = False
             if not agreed:
                 raise RunFolderError("nothing was deleted", where="--redo")
-
-
-def is_first_process() -> bool:
-    """Return whether this is rank 0, before and after the other ranks are started."""
-    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "RANK"))
 
 
 def finish_step(handle: Handle) -> None:

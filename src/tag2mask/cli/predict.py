@@ -18,16 +18,19 @@ from tag2mask.cli.options import (
     Redo,
     Yes,
     confirm_deletion,
+    connect,
     finish_step,
-    is_first_process,
     load_chosen_recipe,
+    on_first_process_only,
     redo_step,
     run_recipe_or_default,
     start_runtime,
 )
+from tag2mask.runtime.launcher import find_launch, is_first_process
 
 if TYPE_CHECKING:
     from tag2mask.runtime.ranks import Ranks
+    from tag2mask.runtime.session import Runtime
     from tag2mask.segmentation.inference.segmenter import Segmenter
 
 _NETWORK = "Run folder, folder written by `train-segmenter` or `export`, or file of a network."
@@ -87,12 +90,18 @@ def predict(
     from tag2mask.steps.photo_loops.watch import watch as watch_folders
 
     settings = load_chosen_recipe(recipe or run_recipe_or_default(model), overrides)
+    connect(settings)
     skipped: list[str] = []
     file = segmenter_file(model)
     found = [] if watch else list_photos(photos, leave_out=out, skipped=skipped)
     ranks: Ranks = OneProcess()
+    runtime: Runtime | None = None
     segmenter: Segmenter
     rule = None
+    if find_launch() is not None or (settings.runtime.devices > 1 and not is_onnx(file)):
+        if watch:
+            raise typer.BadParameter("one device at most (runtime.devices)", param_hint="--watch")
+        ranks = runtime = start_runtime(settings, out)
     if is_onnx(file):
         segmenter = exported = open_onnx(
             file,
@@ -105,17 +114,14 @@ def predict(
             recorded = exported.spec.predict.settings()
             own = [f"predict.{key}={json.dumps(value)}" for key, value in recorded.items()]
             settings = load_chosen_recipe(DEFAULT_RECIPE, [*own, *(overrides or ())])
-    elif settings.runtime.devices == 1:
+    elif runtime is None:
         from tag2mask.runtime.torch_threads import set_up_torch
 
         set_up_torch(settings.runtime.threads)
         segmenter = open_segmenter(
             file, device=settings.runtime.device, precision=settings.predict.precision
         )
-    elif watch:
-        raise typer.BadParameter("one device at most (runtime.devices)", param_hint="--watch")
     else:
-        ranks = runtime = start_runtime(settings)
         segmenter = open_segmenter(
             file, device=str(runtime.device), precision=settings.predict.precision
         )
@@ -188,6 +194,7 @@ def export(
     from tag2mask.steps import export as step
     from tag2mask.steps.decision_rule import parse_miss_rates
 
+    on_first_process_only()
     settings = load_chosen_recipe(recipe or run_recipe_or_default(model), overrides)
     rates = parse_miss_rates(miss_rate or ())
     trained_file(model)  # check it before the question about an earlier export

@@ -25,11 +25,13 @@ from tag2mask.cli.options import (
     Source,
     Yes,
     confirm_deletion,
+    connect,
     exit_if_skipped,
-    is_first_process,
     load_chosen_recipe,
+    on_first_process_only,
     own_recipe_or_default,
 )
+from tag2mask.runtime.launcher import is_first_process
 
 if TYPE_CHECKING:
     from tag2mask.artifacts.handles import Handle
@@ -124,6 +126,10 @@ def run(
         source=source,
         allow_modules=allow_modules,
     )
+    if dry_run:
+        on_first_process_only()
+    else:
+        connect(settings)
     check_redo(settings, until, redo)
     first = step_to_redo(
         settings, out, corrections, redo=redo, until=until, update=update, source=branch

@@ -41,8 +41,10 @@ from tag2mask.cli.options import (
     Source,
     TagChoice,
     Yes,
+    connect,
     finish_step,
     load_chosen_recipe,
+    on_first_process_only,
     redo_step,
     run_recipe_or_default,
     start_runtime,
@@ -67,6 +69,7 @@ def prepare(
     """List the photos, tags, splits and classes of a data folder."""
     from tag2mask.steps import prepare as step
 
+    on_first_process_only()
     settings = load_chosen_recipe(recipe, overrides, skip_bad=skip_bad, source=source)
     with redo_step(PreparedData, out, redo, yes):
         made = step.prepare(data, settings.prepare, out, update=update, corrections=corrections)
@@ -102,8 +105,9 @@ def infer_cam(
         skip_bad=skip_bad,
         allow_modules=allow_modules,
     )
+    connect(settings)
     prepared, trained = PreparedData.open(data), CamModel.open(model)
-    runtime = start_runtime(settings)
+    runtime = start_runtime(settings, out, prepared)
     named = settings.train_cam.modules().values()
     modules = [*named, *(model_modules(trained.file) if allow_modules else ())]
     with redo_step(CamMaps, out, redo, yes, runtime):
@@ -125,7 +129,9 @@ def affinity_labels(
     from tag2mask.steps import affinity_labels as step
 
     settings = load_chosen_recipe(recipe, overrides, skip_bad=skip_bad)
-    prepared, found, runtime = PreparedData.open(data), open_maps(maps), start_runtime(settings)
+    connect(settings)
+    prepared, found = PreparedData.open(data), open_maps(maps)
+    runtime = start_runtime(settings, out, prepared)
     with redo_step(AffinityLabels, out, redo, yes, runtime):
         made = step.affinity_labels(prepared, found, settings.affinity_labels, out, runtime)
     finish_step(made)
@@ -146,8 +152,9 @@ def walk(
     from tag2mask.steps import walk as step
 
     settings = load_chosen_recipe(recipe, overrides, skip_bad=skip_bad)
+    connect(settings)
     prepared, found, trained = PreparedData.open(data), open_maps(maps), AffinityModel.open(model)
-    runtime = start_runtime(settings)
+    runtime = start_runtime(settings, out, prepared)
     with redo_step(WalkedMaps, out, redo, yes, runtime):
         made = step.walk(prepared, found, trained, settings.walk, out, runtime)
     finish_step(made)
@@ -167,7 +174,9 @@ def pseudo_masks(
     from tag2mask.steps import pseudo_masks as step
 
     settings = load_chosen_recipe(recipe, overrides, skip_bad=skip_bad)
-    prepared, found, runtime = PreparedData.open(data), open_maps(maps), start_runtime(settings)
+    connect(settings)
+    prepared, found = PreparedData.open(data), open_maps(maps)
+    runtime = start_runtime(settings, out, prepared)
     with redo_step(PseudoMaskFolder, out, redo, yes, runtime):
         made = step.pseudo_masks(prepared, found, settings.pseudo_masks, out, runtime)
     finish_step(made)
@@ -230,7 +239,9 @@ def evaluate(
             where="--calibrate" if calibrate is not None else "--earlier",
             fix="Give --maps, or leave it out.",
         )
-    prepared, runtime = PreparedData.open(data), start_runtime(settings)
+    connect(settings)
+    prepared = PreparedData.open(data)
+    runtime = start_runtime(settings, out, prepared)
     found = None if maps is None else open_maps(maps)
     if calibrate is not None and found is not None:
         from tag2mask.artifacts.identity import folder_status
@@ -268,6 +279,7 @@ def report(
     """Write the HTML report of a run."""
     from tag2mask.steps import report as step
 
+    on_first_process_only()
     settings = load_chosen_recipe(recipe or run_recipe_or_default(run), overrides)
     folder = out or run / ReportPage.step
     with redo_step(ReportPage, folder, redo, yes):

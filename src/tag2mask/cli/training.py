@@ -26,8 +26,10 @@ from tag2mask.cli.options import (
     Redo,
     SkipBad,
     Yes,
+    connect,
     finish_step,
     load_chosen_recipe,
+    on_first_process_only,
     redo_step,
     start_runtime,
 )
@@ -57,13 +59,16 @@ def train_cam(
         raise typer.BadParameter("give either --data (to train) or --import (a trained model)")
     settings = load_chosen_recipe(recipe, overrides, skip_bad=skip_bad, allow_modules=allow_modules)
     if import_file is not None:
+        on_first_process_only()
         named = step.model_modules(import_file) if allow_modules else ()
         with redo_step(CamModel, out, redo, yes):
             made = step.import_model(import_file, out, modules=named)
         finish_step(made)
     if data is not None:
         check_start_outside("train_cam.init_from", settings.train_cam.init_from, out)
-        prepared, runtime = PreparedData.open(data), start_runtime(settings)
+        connect(settings)
+        prepared = PreparedData.open(data)
+        runtime = start_runtime(settings, out, prepared)
         with redo_step(CamModel, out, redo, yes, runtime):
             made = step.train_cam(prepared, settings.train_cam, out, runtime)
         finish_step(made)
@@ -98,12 +103,14 @@ def train_affinity(
         )
     settings = load_chosen_recipe(recipe, overrides, skip_bad=skip_bad)
     if import_file is not None:
+        on_first_process_only()
         with redo_step(AffinityModel, out, redo, yes):
             made = step.import_model(import_file, out)
         finish_step(made)
     if data is not None and labels is not None:
+        connect(settings)
         prepared, found = PreparedData.open(data), AffinityLabels.open(labels)
-        runtime = start_runtime(settings)
+        runtime = start_runtime(settings, out, prepared)
         with redo_step(AffinityModel, out, redo, yes, runtime):
             made = step.train_affinity(prepared, found, settings.train_affinity, out, runtime)
         finish_step(made)
@@ -140,14 +147,16 @@ def train_segmenter(
             "give either --data and --masks (to train) or --import (a trained model)"
         )
     if import_file is not None:
+        on_first_process_only()
         with redo_step(SegmenterModel, out, redo, yes):
             made = step.import_model(import_file, out)
         finish_step(made)
     if data is not None:
         check_start_outside("train_segmenter.init_from", settings.train_segmenter.init_from, out)
+        connect(settings)
         prepared = PreparedData.open(data)
         found = None if masks is None else PseudoMaskFolder.open(masks)
-        runtime = start_runtime(settings)
+        runtime = start_runtime(settings, out, prepared)
         with redo_step(SegmenterModel, out, redo, yes, runtime):
             made = step.train_segmenter(prepared, found, settings.train_segmenter, out, runtime)
         finish_step(made)

@@ -23,6 +23,7 @@ from tag2mask.artifacts.handles import (
     WalkedMaps,
 )
 from tag2mask.artifacts.identity import folder_status
+from tag2mask.pipeline.nodes import check_same_photos
 from tag2mask.pipeline.status import includes, section_of
 from tag2mask.recipe.fields import Section
 from tag2mask.recipe.schema import Recipe
@@ -74,6 +75,7 @@ def run_steps(
     out = folder(PreparedData)
     on_first_rank(runtime, lambda: prepare(data, recipe.prepare, out, update=update, listed=listed))
     prepared = PreparedData.open(out)
+    check_same_photos(runtime, prepared.path)
     yield prepared
 
     if recipe.masks is not None:

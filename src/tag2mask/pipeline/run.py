@@ -21,6 +21,7 @@ from tag2mask.artifacts.lock import folder_lock, is_read_only
 from tag2mask.pipeline.branch import copy_steps, held_steps, is_begun
 from tag2mask.pipeline.corrections import step_to_redo
 from tag2mask.pipeline.method import run_steps
+from tag2mask.pipeline.nodes import check_same_work, check_shared_folder
 from tag2mask.pipeline.preflight import check_no_other_recipe, check_own_masks, check_start
 from tag2mask.pipeline.status import (
     RECIPE,
@@ -95,6 +96,7 @@ def run(
 
     Raises:
         RunFolderError: ``out`` was made by another recipe or from other data, or can't be written.
+        NodesError: several machines have other versions, recipes or photos, or don't share ``out``.
         DataError: unusable data, no such step, or a ``redo`` after ``until``.
         Tag2MaskError: what the steps raise.
     """
@@ -112,6 +114,9 @@ def run(
     check_own_masks(recipe, out, redo)
     deleted = redone_folders(recipe, out, redo)
     runtime = start_runtime(recipe.runtime)
+    options = {"--data": data.absolute(), "--until": until, "--update": update, "--redo": redo}
+    check_same_work(runtime, recipe, options)
+    check_shared_folder(runtime, out)
     listed: Inventory | None = None
     handles: dict[str, Handle] = {}
     with ExitStack() as locks:

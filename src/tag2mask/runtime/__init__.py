@@ -1,5 +1,5 @@
 """Devices, processes, threads, precision and progress: where and how the steps compute.
 
-``session`` is the only module that imports Lightning Fabric; ``ranks``, ``threads``, ``progress``
-and ``durations`` need no torch.
+``session`` and ``processes`` are the only modules that import Lightning Fabric. ``launcher``,
+``peers``, ``ranks``, ``threads``, ``progress`` and ``durations`` need no torch.
 """

@@ -1,7 +1,7 @@
 """The runtime of a step: device, ranks, precision and seeds.
 
-The only module that imports Lightning Fabric. Training loops are written out elsewhere; this module
-hides which device and how many processes they run on.
+Beside ``processes`` the only module that imports Lightning Fabric. Training loops are written out
+elsewhere; this module hides which device and how many processes they run on.
 """
 
 from __future__ import annotations
@@ -24,8 +24,18 @@ from lightning_fabric.wrappers import _FabricModule
 from torch import Tensor, nn
 
 from tag2mask.errors import Tag2MaskError
+from tag2mask.runtime.agreement import check_same, installed_version
 from tag2mask.runtime.devices import leave_group_at_exit, pick_device
+from tag2mask.runtime.launcher import find_launch
+from tag2mask.runtime.peers import Listener, Member, is_watching, start_watch
 from tag2mask.runtime.precision import Precision, resolve_precision
+from tag2mask.runtime.processes import (
+    CONNECT_TIME,
+    cluster_environment,
+    launch_processes,
+    started_processes,
+    wait_without_limit,
+)
 from tag2mask.runtime.progress import ProgressBar
 from tag2mask.runtime.threads import processors
 
@@ -50,11 +60,15 @@ class Runtime:
     ) -> Runtime:
         """Select the devices and, for several, start the other processes.
 
+        Under torchrun or SLURM's srun the processes are there: they are connected, on any number of
+        machines.
+
         On CUDA this sets the environment variable ``CUBLAS_WORKSPACE_CONFIG`` unless it is set.
 
         Args:
             device: kind of device; auto: CUDA, else MPS, else the CPU.
-            devices: number of devices; more than one trains with DDP.
+            devices: number of devices; more than one trains with DDP. Under a launcher, what it
+                has started counts.
             workers: processes that read photos for a training; 0: threads of the training read
                 them between two steps; None: 0 on a CPU, whose cores the network needs, else 2.
             threads: CPU threads of the network; 0: ``OMP_NUM_THREADS``, else one per core, shared
@@ -62,7 +76,11 @@ class Runtime:
 
         Raises:
             DeviceError: no such device, or fewer than asked for.
+            NodesError: the processes can't be connected, have different versions of tag2mask or
+                torch, or are not as many as ``devices`` asks for.
         """
+        launch = find_launch()
+        devices, nodes = started_processes(launch, devices)
         kind = pick_device(device, devices)
         if not threads and "OMP_NUM_THREADS" in os.environ:
             threads = torch.get_num_threads()
@@ -74,18 +92,40 @@ class Runtime:
             fabric = Fabric(
                 accelerator=kind,
                 devices=devices,
+                num_nodes=nodes,
                 precision="32-true",
                 # One forward call per step serves both branches; frozen buffers need no broadcast.
-                strategy=DDPStrategy(broadcast_buffers=False, find_unused_parameters=True)
-                if devices > 1
+                strategy=DDPStrategy(
+                    timeout=CONNECT_TIME, broadcast_buffers=False, find_unused_parameters=True
+                )
+                if devices * nodes > 1
                 else "auto",
+                plugins=[cluster_environment(launch)],
             )
-            fabric.launch()
-        if devices > 1:
+            launch_processes(fabric)
+        runtime = cls(fabric, (0 if kind == "cpu" else 2) if workers is None else workers)
+        if runtime.world_size > 1 and not is_watching():
             leave_group_at_exit()
+            wait_without_limit()
+            runtime._watch_others()
         # After the launch, which sets its own number.
         torch.set_num_threads(threads or max(1, processors() // (devices if kind == "cpu" else 1)))
-        return cls(fabric, (0 if kind == "cpu" else 2) if workers is None else workers)
+        return runtime
+
+    def _watch_others(self) -> None:
+        """Check that all processes are of one version, and watch them from now on.
+
+        Raises:
+            NodesError: they aren't, or can't be connected.
+        """
+        check_same(self, {"tag2mask": installed_version(), "torch": torch.__version__})
+        listener = Listener() if self.rank == 0 else None
+        place = None if listener is None else (listener.port, listener.token)
+        found = self.all_gather_object((Member.of_this_process(self.rank), place))
+        members, first = [member for member, _ in found], found[0][1]
+        assert first is not None
+        address = os.environ.get("MASTER_ADDR", "127.0.0.1")
+        self.gather_results(lambda: start_watch(members, self.rank, listener or (address, *first)))
 
     @property
     def device(self) -> torch.device:

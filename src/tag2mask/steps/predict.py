@@ -24,7 +24,7 @@ from tag2mask.data.index import read_classes, read_index
 from tag2mask.data.inventory import SPLITS
 from tag2mask.data.layouts.ids import path_conflicts
 from tag2mask.data.photo_files import PhotoFile
-from tag2mask.errors import DataError, RunFolderError, WeightsError, first_few
+from tag2mask.errors import DataError, NodesError, RunFolderError, WeightsError, first_few
 from tag2mask.recipe.sections import Predict
 from tag2mask.runtime.ranks import OneProcess, Ranks
 from tag2mask.segmentation.inference.export_spec import DecisionRule
@@ -128,10 +128,17 @@ def predict(
     Raises:
         DataError: the network's probabilities aren't finite.
         DeviceError: out of memory.
+        NodesError: the processes list different photos.
         RunFolderError: ``out`` was made with another model or other settings, holds masks of other
             photos of all these ids, or can't be written.
     """
     ranks = ranks or OneProcess()
+    if len(set(ranks.gather_results(lambda: _fingerprint(photos)))) > 1:
+        raise NodesError(
+            "the nodes list different photos, or photos of different times",
+            fix="Give photos in a folder that all nodes share, or copies with the same times "
+            "(`rsync -a`) under the same path.",
+        )
     ids = {photo.id for photo in photos}
     photos = _without_repeated(out, photos, ids)
     named = [photo.id for photo in photos if not photo.problem]
