@@ -18,6 +18,7 @@ from benchmarks import (
     export_masks,
     growth,
     inference_views,
+    many_photos,
     pcm_memory,
     predict_photos,
     prepare_time,
@@ -39,6 +40,7 @@ from benchmarks.published_step import (
 from benchmarks.rows import BENCHMARKS
 from benchmarks.train_steps import inputs, published_behavior_net
 
+from tag2mask.artifacts import split
 from tag2mask.artifacts.handles import STEPS
 from tag2mask.classes import VOC_NAMES, ClassSet
 from tag2mask.data.index import read_index, read_mask_rows
@@ -407,3 +409,15 @@ def test_pycocotools_encodes_the_exported_objects(tmp_path: Path) -> None:
     for photo in (1, 2):
         own = [one["segmentation"]["counts"] for one in found if one["image_id"] == photo]
         assert sorted(own) == sorted(codes) and len(codes) > 3
+
+
+def test_many_photos_are_simulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(split, "MAX_ENTRIES", 10)
+    monkeypatch.setattr(split, "_WANTED_ENTRIES", 5)
+    found = {name: many_photos.run_part(name, tmp_path, 40) for name in many_photos.PARTS}
+    assert all(seconds >= 0 and mib > 10 for seconds, mib in found.values())
+    assert sum(1 for _ in (tmp_path / "run" / "infer-cam" / "maps").rglob("*.npz")) == 40
+    assert many_photos.largest_folder(tmp_path / "run" / "infer-cam") < 20
+    assert len((tmp_path / "photos.jsonl").read_text().splitlines()) == 40
+    table = many_photos._table({name: {40: taken} for name, taken in found.items()}, [40])
+    assert len(table.splitlines()) == 2 + len(many_photos.PARTS)
