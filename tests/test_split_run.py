@@ -28,7 +28,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A run as usual, and one whose folders have at most three entries."""
     root = tmp_path_factory.mktemp("split")
     photos = write_photos(root / "photos", 12, masks=True)
-    recipe = write_recipe(root / "recipe.yaml", pseudo_masks__overlays=True)
+    recipe = write_recipe(
+        root / "recipe.yaml",
+        pseudo_masks__overlays=True,
+        pseudo_masks__threshold_from="fixed",
+        pseudo_masks__background_threshold=0.01,
+    )
     words = ["run", "--data", photos, "--recipe", recipe]
     flat, parted = root / "flat", root / "parted"
     result = invoke(*words, "--out", flat)
