@@ -1,17 +1,20 @@
 """mIoU of the network with k drawn masks, chosen by ``ask`` or at random.
 
     python -m benchmarks.experiments.corrections_curve RUN --data DIR --work WORK
-        [--photos 20,50,100] [--choices ask,random] [--seeds 0] [--set SECTION.KEY=VALUE ...]
+        [--photos 0,20,50,100] [--choices ask,random] [--seeds 0] [--set SECTION.KEY=VALUE ...]
+        [--rows FILE]
 
 RUN is a finished run on DIR, whose training photos have ground truth. The ground truth of the
 chosen photos stands for what a person draws. Each point is a run in WORK that starts from the
-finished steps of RUN, with its recipe, ``train_segmenter.masks=mixed`` and ``--set``. k = 0 is RUN
-itself; k drawn masks alone are ``--set train_segmenter.drawn_share=1``.
+finished steps of RUN, with its recipe, ``train_segmenter.masks=mixed`` and ``--set``. Steps that
+``--set`` changes are redone too: ``affinity_labels.use_drawn=true`` trains another AffinityNet.
+k drawn masks alone are ``train_segmenter.drawn_share=1``; k = 0 with the seed of RUN is RUN itself.
 
-One line per point is appended to ROWS (``--rows``) as soon as it is scored, and points that have a
-line are skipped, so that an interrupted call goes on where it was. Scored are the validation photos
-of RUN: to choose settings, RUN must have been made with other validation photos than those of the
-final curve.
+One line per point is appended to the rows as soon as it is scored, and points that have a line are
+skipped; an interrupted point is resumed. So the same command goes on where it was.
+
+Scored are the validation photos of RUN. Settings are therefore chosen with a RUN on the folder of
+`benchmarks.experiments.tune_split`, whose validation photos are tuning photos.
 """
 
 from __future__ import annotations
@@ -19,11 +22,13 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from benchmarks.measure import commit, machine
 from tag2mask.artifacts.handles import Evaluation, PreparedData
 from tag2mask.classes import ClassSet
 from tag2mask.data.corrections.decisions import Decision
@@ -79,9 +84,17 @@ def main() -> None:
     for point in points(options):
         if point in scored_points(options.rows):
             continue
+        start = time.monotonic()
         miou = score(point, options.run, options.data, options.work)
+        row = asdict(point) | {
+            "miou": round(100 * miou, 2),
+            "minutes": round((time.monotonic() - start) / 60, 1),
+            "commit": commit(),
+            "machine": machine(),
+            "date": time.strftime("%Y-%m-%d"),
+        }
         with options.rows.open("a", encoding="utf-8") as rows:
-            rows.write(json.dumps({**asdict(point), "miou": round(100 * miou, 2)}) + "\n")
+            rows.write(json.dumps(row) + "\n")
         print(f"{point.name}: {100 * miou:.2f}", flush=True)
 
 
@@ -109,12 +122,15 @@ def scored_points(rows: Path) -> set[Point]:
 
 def score(point: Point, run: Path, data: Path, work: Path) -> float:
     """Return the network's mIoU on the validation photos, in [0, 1], after training it."""
-    if not point.photos:
+    own, settings = str(run / "recipe.yaml"), [f"train_segmenter.seed={point.seed}"]
+    corrections = None
+    if point.photos:
+        corrections = work / f"{point.name}-corrections"
+        draw(run, chosen_photos(point, run, work), corrections)
+        settings += [MIXED, *point.settings]
+    elif load_recipe(own).train_segmenter.seed == point.seed:
         return _miou(Evaluation.open(run / Evaluation.step))
-    corrections = work / f"{point.name}-corrections"
-    draw(run, chosen_photos(point, run, work), corrections)
-    settings = [MIXED, f"train_segmenter.seed={point.seed}", *point.settings]
-    recipe = load_recipe(str(run / "recipe.yaml"), settings)
+    recipe = load_recipe(own, settings)
     result = pipeline.run(
         data,
         recipe,

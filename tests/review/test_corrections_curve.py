@@ -1,11 +1,16 @@
-"""The experiment's points: which are due, what is drawn."""
+"""The experiment's points: which are due, what is drawn, what a training of each gives."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
+import sys
 from pathlib import Path
+from typing import Any
 
+import pytest
+from benchmarks.experiments import corrections_curve
 from benchmarks.experiments.corrections_curve import (
     Point,
     chosen_photos,
@@ -15,7 +20,8 @@ from benchmarks.experiments.corrections_curve import (
 )
 from reviewed_run import reviewed_run
 
-from small_runs import write_photos
+from small_runs import invoke, write_photos, write_recipe
+from tag2mask.artifacts.handles import AffinityLabels, AffinityModel, SegmenterModel
 from tag2mask.data.corrections.folder import read_corrections
 from tag2mask.data.index import read_mask_paths
 from tag2mask.data.masks import read_mask
@@ -51,3 +57,48 @@ def test_ground_truth_stands_for_drawn_masks(tmp_path: Path) -> None:
         truths = read_mask_paths(run / "prepare")
         for photo, mask in found.masks().items():
             assert (read_mask(mask, 3) == read_mask(truths[photo], 3)).all()
+
+
+@pytest.mark.slow
+def test_points_are_trained_scored_and_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos, run = write_photos(tmp_path / "photos", 24, masks=True), tmp_path / "run"
+    fixed = {"threshold_from": "fixed", "background_threshold": 0.0}
+    settings = write_recipe(tmp_path / "recipe.yaml", pseudo_masks=fixed)
+    assert invoke("run", "--data", photos, "--out", run, "--recipe", settings).exit_code == 0
+    own = json.loads((run / "evaluate" / "manifest.json").read_text())["metrics"]["val"]
+    rows, work = tmp_path / "rows.jsonl", tmp_path / "work"
+
+    def curve(seeds: str) -> list[dict[str, Any]]:
+        words = ["x", str(run), "--data", str(photos), "--work", str(work), "--rows", str(rows)]
+        words += ["--photos", "0,4", "--seeds", seeds]
+        for change in ("affinity_labels.use_drawn=true", "train_segmenter.drawn_epochs=1"):
+            words += ["--set", change]
+        monkeypatch.setattr(sys, "argv", words)
+        corrections_curve.main()
+        return [json.loads(line) for line in rows.read_text().splitlines()]
+
+    first = curve("0")
+    assert [(row["choice"], row["photos"]) for row in first] == [
+        ("none", 0),
+        ("ask", 4),
+        ("random", 4),
+    ]
+    assert first[0]["miou"] == round(100 * own["segmenter_miou"], 2)
+    for row in first[1:]:
+        name = Point(row["run"], row["choice"], 4, 0, tuple(row["settings"])).name
+        assert AffinityLabels.open(work / name / "affinity-labels").manifest.counts["drawn"] == 4
+        trained = SegmenterModel.open(work / name / "train-segmenter")
+        assert trained.manifest.counts["imported"] == 4
+        assert trained.manifest.section["drawn_epochs"] == 1
+        affinity = AffinityModel.open(work / name / "train-affinity")
+        before = AffinityModel.open(run / "train-affinity")
+        assert affinity.file.read_bytes() != before.file.read_bytes()
+        shutil.rmtree(work / name / "evaluate")  # as if killed before it
+    rows.write_text(rows.read_text().splitlines()[0] + "\n")
+    assert [row["miou"] for row in curve("0")] == [row["miou"] for row in first]
+    more = curve("0,1")
+    assert [row["seed"] for row in more] == [0, 0, 0, 1, 1, 1]
+    other = SegmenterModel.open(work / Point("run", "none", 0, 1, ()).name / "train-segmenter")
+    assert other.file.read_bytes() != SegmenterModel.open(run / "train-segmenter").file.read_bytes()
