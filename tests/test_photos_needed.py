@@ -100,7 +100,9 @@ def test_a_refusal_is_a_line(
 def test_points_are_run_and_scored(data: PreparedData, tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     line = [str(data.path.parent), str(tmp_path / "work"), "--log", str(log), "--val", "2"]
-    main([*line, "--photos", "2", "4", *(word for value in TOY for word in ("--set", value))])
+    shown = ("pseudo_masks.threshold_from=fixed", "pseudo_masks.background_threshold=0.05")
+    settings = [word for value in (*TOY, *shown) for word in ("--set", value)]
+    main([*line, "--photos", "2", "4", *settings])
     rows = [json.loads(text) for text in log.read_text().splitlines()]
     assert [row["photos"] for row in rows] == [2, 4]
     for row in rows:

@@ -23,6 +23,14 @@ def test_each_class_is_of_the_start_with_the_best_tags() -> None:
     assert torch.equal(Heads(weight, precision).best_of(1).weight, weight[:1])
 
 
+def test_heads_that_are_nearly_as_good_are_averaged_by_their_directions() -> None:
+    weight = torch.tensor([[[3.0, 0.0]], [[0.0, 0.5]], [[-9.0, 0.0]]])  # (3, 1, 2)
+    heads = Heads(weight, torch.tensor([[0.90], [0.94], [0.5]]))
+    assert heads.best_of(3, within=0.05).weight.tolist() == [[[0.5, 0.5]]]
+    assert heads.best_of(3, within=0.01).weight.tolist() == [[[0.0, 1.0]]]
+    assert heads.best_of(3, within=0.05).precision.tolist() == [[pytest.approx(0.94)]]
+
+
 def test_held_out_photos_are_ranked_but_not_learned() -> None:
     generator = torch.Generator().manual_seed(0)
     features = torch.rand(40, 3, 12, 12, generator=generator)
@@ -53,6 +61,7 @@ def test_rows_are_computed_once(tmp_path: Path) -> None:
     prepared(data, tmp_path / "run" / "prepare")
     log = tmp_path / "log.jsonl"
     line = [str(tmp_path / "run"), "--log", str(log), "--epochs", "1", "--groups", "1"]
+    line += ["--within", "0"]
     starts.main([*line, "--starts", "1", "2", "--gates", "0"])
     first = log.read_text()
     starts.main([*line, "--starts", "1", "2", "--gates", "0", "0.5"])

@@ -1,12 +1,13 @@
 """Several starts of a CAM head on frozen features; per class, the start with the best tags is kept.
 
     python -m benchmarks.experiments.small_object_starts RUN [--starts 1 4 16 64]
-        [--groups 4] [--gates 0 0.3 0.5] [--epochs 15] [--log FILE]
+        [--groups 4] [--within 0 0.05] [--gates 0 0.3 0.5] [--epochs 15] [--log FILE]
 
 RUN is a run, of which only ``prepare`` is needed, on a folder of `benchmarks.small_defects`. A
 linear head with pooling ``top`` learns a class from the shallow map of stride 8 or not at all, and
 its first weights decide. So k heads are trained on three quarters of the training photos, and each
-class is taken from the head that ranks the tags of the other quarter best (average precision).
+class is taken from the head that ranks the tags of the other quarter best (average precision), or
+from the mean of those that are at most ``--within`` worse.
 
 The deep map of stride 16 knows the class of nearly every photo and misses the place by a cell or
 two. As a gate, its own map is spread by two cells, scaled from its median to its maximum, and the
@@ -53,7 +54,7 @@ SPREAD = 2
 """Cells of stride 16 by which the gate is wider than the deep map."""
 STARTS, DEEP_STARTS = 64, 8
 """Number of heads of a group, and of those on the deep map, which is not what is compared."""
-KEYS = ("data", "group", "starts", "gate", "epochs")
+KEYS = ("data", "group", "starts", "within", "gate", "epochs")
 
 
 class Heads(NamedTuple):
@@ -67,11 +68,21 @@ class Heads(NamedTuple):
     weight: Tensor
     precision: Tensor
 
-    def best_of(self, starts: int) -> Heads:
-        """Return one head, with each class's best weights of the first starts."""
+    def best_of(self, starts: int, within: float = 0.0) -> Heads:
+        """Return one head, of each class's best weights among the first starts.
+
+        Args:
+            starts: how many.
+            within: average the directions of all weights whose average precision is at most this
+                much below the best; 0: the first of the best.
+        """
         precision, best = self.precision[:starts].max(dim=0, keepdim=True)
-        classes = torch.arange(precision.shape[1])
-        return Heads(self.weight[best, classes], precision)
+        if within == 0:
+            return Heads(self.weight[best, torch.arange(precision.shape[1])], precision)
+        near = self.precision[:starts] >= precision - within  # (starts, C)
+        directions = self.weight[:starts] / self.weight[:starts].norm(dim=2, keepdim=True)
+        mean = (directions * near[:, :, None]).sum(dim=0, keepdim=True)
+        return Heads(mean / near.sum(dim=0)[None, :, None], precision)
 
 
 def train_heads(features: Tensor, tags: Tensor, epochs: int, seed: int, starts: int) -> Heads:
@@ -110,9 +121,10 @@ def logged(log: Path) -> list[dict[str, Any]]:
 def due_rows(options: argparse.Namespace, data: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the rows that the log lacks, by group."""
     rows = [
-        dict(zip(KEYS, (data, group, starts, gate, options.epochs), strict=True))
+        dict(zip(KEYS, (data, group, starts, within, gate, options.epochs), strict=True))
         for group in range(options.groups)
         for starts in options.starts
+        for within in options.within
         for gate in options.gates
     ]
     done = logged(options.log)
@@ -125,6 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--starts", type=int, nargs="+", default=[1, 4, 16, STARTS])
     parser.add_argument("--groups", type=int, default=4)
+    parser.add_argument("--within", type=float, nargs="+", default=[0, 0.05])
     parser.add_argument("--gates", type=float, nargs="+", default=[0, 0.3, 0.5])
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--log", type=Path, default=LOG)
@@ -154,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         deep_head = deep_heads.best_of(DEEP_STARTS)
         deep_maps = class_maps(deep.val, deep_head.weight[0])
         for row in own:
-            head = heads.best_of(row["starts"])
+            head = heads.best_of(row["starts"], row["within"])
             maps = gated(class_maps(shallow.val, head.weight[0]), deep_maps, row["gate"])
             found = object_scores(maps, known, masks)
             line = row | {
